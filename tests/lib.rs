@@ -1,0 +1,1 @@
+//! The tests of the whole live beside this file; see each one.
