@@ -1,0 +1,63 @@
+//! What is hashed of a block: 93 bytes that name its parent, its readings and its work. Nothing here ever judges a
+//! header; [`crate::validate`] does.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    codec::{DecodeError, to_array},
+    hash::{BlockHash, ReadingsRoot},
+    time::UnixMillis,
+    work::CompactTarget,
+};
+
+/// The only version there is.
+pub const HEADER_VERSION: u8 = 1;
+
+/// A block's header as it travels: nothing in it is checked yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
+pub struct Header {
+    /// [`HEADER_VERSION`].
+    pub version: u8,
+    /// The parent's index + 1; genesis has 0.
+    pub index: u64,
+    /// When it was mined, by the miner's clock.
+    pub time: UnixMillis,
+    /// Hash of the parent.
+    pub prev_hash: BlockHash,
+    /// What [`crate::merkle::readings_root`] says of the block's readings.
+    pub readings_root: ReadingsRoot,
+    /// The target in force.
+    pub bits: CompactTarget,
+    /// What the miner varied. It stands last, so that a try costs one compression of SHA-256.
+    pub nonce: u64,
+}
+
+impl Header {
+    /// Length of an encoded header in bytes.
+    pub const LEN: usize = 1 + 8 + 8 + BlockHash::LEN + ReadingsRoot::LEN + 4 + 8;
+
+    /// The borsh encoding: what is hashed, sent and stored.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        to_array(self)
+    }
+
+    /// Reads a header from exactly its bytes. Any [`Header::LEN`] bytes are one, valid or not.
+    ///
+    /// # Errors
+    /// If there are fewer bytes or more.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        borsh::from_slice(bytes).map_err(|_| DecodeError::Length {
+            what: "header",
+            expected: Self::LEN,
+            found: bytes.len(),
+        })
+    }
+
+    /// SHA-256 of the encoded header: the block's name.
+    #[must_use]
+    pub fn hash(&self) -> BlockHash {
+        BlockHash::new(Sha256::digest(self.to_bytes()).into())
+    }
+}

@@ -1,0 +1,135 @@
+//! Who records: Ed25519 keys and signatures as they travel. Nothing here ever judges a signature; [`crate::reading`] does.
+
+use core::fmt;
+
+use ed25519_zebra::{SigningKey, VerificationKeyBytes};
+
+use crate::{
+    bpm::Bpm,
+    hash::{RoomId, bytes_newtype},
+    reading::{Claim, Reading},
+    time::UnixMillis,
+};
+
+bytes_newtype! {
+    /// An author's Ed25519 public key as it travels: any 32 bytes, until [`Reading::check_fields`] and
+    /// [`Reading::verify`] have looked at them.
+    Author, 32
+}
+bytes_newtype! {
+    /// An Ed25519 signature as it travels: any 64 bytes, until [`Reading::verify`] has looked at them.
+    Signature, 64
+}
+
+impl Author {
+    /// Whether these bytes could be the one canonical encoding of a point: its y coordinate is reduced, and an x
+    /// coordinate of zero is not called negative.
+    ///
+    /// Whether there is such a point at all costs a square root, and is left to the signature check.
+    pub(crate) fn is_canonical(&self) -> bool {
+        let (y, x_is_negative) = self.y_and_sign();
+        let [first, middle @ .., last] = &y;
+        let reduced = *first < 0xed || *last < 0x7f || middle.iter().any(|byte| *byte < 0xff);
+        let x_is_zero = y == Y_ONE || y == Y_MINUS_ONE;
+        reduced && !(x_is_zero && x_is_negative)
+    }
+
+    /// Whether eight times this (canonically encoded) point is the identity. Such a key has no secret, and one
+    /// signature of it can fit every message.
+    pub(crate) fn is_small_order(&self) -> bool {
+        SMALL_ORDER_Y.contains(&self.y_and_sign().0)
+    }
+
+    /// The y coordinate, and whether the x coordinate is said to be negative.
+    fn y_and_sign(&self) -> ([u8; 32], bool) {
+        let mut y = self.0;
+        let [.., last] = &mut y;
+        let x_is_negative = *last & 0x80 != 0;
+        *last &= 0x7f;
+        (y, x_is_negative)
+    }
+}
+
+/// y = 1: the identity.
+const Y_ONE: [u8; 32] = low_byte(0x01, 0x00, 0x00);
+/// y = -1, which is 2^255 - 20: the point of order two.
+const Y_MINUS_ONE: [u8; 32] = low_byte(0xec, 0xff, 0x7f);
+
+/// The y coordinates of the eight points whose order divides eight, little-endian.
+const SMALL_ORDER_Y: [[u8; 32]; 5] = [
+    Y_ONE,
+    Y_MINUS_ONE,
+    // y = 0: the two points of order four.
+    low_byte(0x00, 0x00, 0x00),
+    // The four points of order eight.
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+];
+
+/// 32 bytes, all alike but the first and the last.
+const fn low_byte(first: u8, middle: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [middle; 32];
+    bytes[0] = first;
+    bytes[31] = last;
+    bytes
+}
+
+/// The secret half of an author's key. It never shows itself in text.
+#[derive(Clone)]
+pub struct SecretKey(SigningKey);
+
+impl SecretKey {
+    /// The key that follows from a 32-byte seed (RFC 8032's private key).
+    #[must_use]
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        Self(SigningKey::from(seed))
+    }
+
+    /// The seed: all that has to be kept, and to be kept secret.
+    #[must_use]
+    pub fn seed(&self) -> [u8; 32] {
+        self.0.into()
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn author(&self) -> Author {
+        Author(VerificationKeyBytes::from(&self.0).into())
+    }
+
+    /// Signs a reading for one room. The caller answers for `seq` and `time` being ones that the room will take.
+    #[must_use]
+    pub fn sign(&self, room: RoomId, seq: u64, time: UnixMillis, bpm: Bpm) -> Reading {
+        let author = self.author();
+        let claim = Claim {
+            author,
+            seq,
+            time,
+            bpm: bpm.get(),
+        };
+        let signature = Signature(self.0.sign(&claim.signed_bytes(room)).to_bytes());
+        Reading {
+            author,
+            seq,
+            time,
+            bpm: bpm.get(),
+            signature,
+        }
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretKey")
+            .field("author", &self.author())
+            .finish_non_exhaustive()
+    }
+}

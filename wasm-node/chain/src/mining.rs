@@ -1,0 +1,89 @@
+//! The search for a nonce. It never reads a clock: whoever calls decides how many tries a turn takes.
+
+use core::fmt;
+
+use sha2::block_api::compress256;
+
+use crate::{header::Header, work::Target};
+
+/// Bytes that one compression of SHA-256 takes in.
+const SHA256_BLOCK: usize = 64;
+/// Bytes of a header in the second SHA-256 block, the nonce last.
+const TAIL_LEN: usize = Header::LEN - SHA256_BLOCK;
+/// Where the nonce stands in the second SHA-256 block.
+const NONCE_START: usize = TAIL_LEN - 8;
+/// Where SHA-256's padding keeps the message's length in bits.
+const LENGTH_START: usize = SHA256_BLOCK - 8;
+/// What SHA-256 begins with (FIPS 180-4, section 5.3.3).
+const SHA256_START: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
+
+/// One header to find a nonce for. What is the same for all nonces is hashed once, so that a try costs one compression.
+#[derive(Clone)]
+pub struct Job {
+    /// SHA-256's state after the header's first 64 bytes.
+    midstate: [u32; 8],
+    /// The header's other bytes and SHA-256's padding, the nonce still to be put in.
+    tail: [u8; SHA256_BLOCK],
+    /// The target as SHA-256 holds numbers.
+    target: [u32; 8],
+}
+
+impl Job {
+    /// Prepares the search for a nonce that brings `header`'s hash down to `target`.
+    #[must_use]
+    pub fn new(header: &Header, target: Target) -> Self {
+        let bytes = header.to_bytes();
+        let mut head = [0; SHA256_BLOCK];
+        let mut tail = [0; SHA256_BLOCK];
+        head.copy_from_slice(&bytes[..SHA256_BLOCK]);
+        tail[..TAIL_LEN].copy_from_slice(&bytes[SHA256_BLOCK..]);
+        tail[TAIL_LEN] = 0x80;
+        tail[LENGTH_START..].copy_from_slice(&(8 * Header::LEN as u64).to_be_bytes());
+
+        let mut midstate = SHA256_START;
+        compress256(&mut midstate, &[head]);
+        Self {
+            midstate,
+            tail,
+            target: big_endian_words(&target.to_be_bytes()),
+        }
+    }
+
+    /// Tries `tries` nonces from `start` on, beginning again at 0 after the last one, and returns the first that meets
+    /// the target.
+    #[must_use]
+    pub fn search(&self, start: u64, tries: u32) -> Option<u64> {
+        let mut tail = self.tail;
+        (0..u64::from(tries))
+            .map(|offset| start.wrapping_add(offset))
+            .find(|nonce| {
+                tail[NONCE_START..TAIL_LEN].copy_from_slice(&nonce.to_le_bytes());
+                let mut state = self.midstate;
+                compress256(&mut state, &[tail]);
+                state <= self.target
+            })
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Eight numbers, the greatest place first: arrays of them compare as the numbers do.
+fn big_endian_words(bytes: &[u8; 32]) -> [u32; 8] {
+    let (words, _) = bytes.as_chunks();
+    core::array::from_fn(|place| words.get(place).map_or(0, |word| u32::from_be_bytes(*word)))
+}

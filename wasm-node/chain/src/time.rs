@@ -1,0 +1,76 @@
+//! Points in time, as milliseconds since the Unix epoch. Nothing here ever reads a clock: time is always an argument.
+
+use core::fmt;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// The latest time a reading may claim: the greatest a JavaScript `Date` can hold, so that every peer can show it.
+pub const MAX_READING_TIME: UnixMillis = UnixMillis::new(8_640_000_000_000_000);
+
+/// A point in time: milliseconds since 1970-01-01T00:00:00Z.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    BorshSerialize,
+    BorshDeserialize,
+)]
+pub struct UnixMillis(u64);
+
+impl UnixMillis {
+    /// The point `millis` milliseconds after the Unix epoch.
+    #[must_use]
+    pub const fn new(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The point `ms` milliseconds later, or the last one there is.
+    #[must_use]
+    pub const fn saturating_add(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// The point `ms` milliseconds earlier, or the epoch.
+    #[must_use]
+    pub const fn saturating_sub(self, ms: u64) -> Self {
+        Self(self.0.saturating_sub(ms))
+    }
+
+    /// Milliseconds from `earlier` to `self`; 0 if `earlier` is in truth later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ms", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        let last = UnixMillis::new(u64::MAX);
+        assert_eq!(last.saturating_add(1), last);
+        assert_eq!(UnixMillis::new(5).saturating_sub(6), UnixMillis::default());
+        assert_eq!(UnixMillis::new(5).since(UnixMillis::new(2)), 3);
+        assert_eq!(UnixMillis::new(2).since(UnixMillis::new(5)), 0);
+    }
+}
