@@ -290,3 +290,6 @@ fn check_seqs(readings: &[Reading]) -> Result<(), BodyError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,3 +61,43 @@ impl Header {
         BlockHash::new(Sha256::digest(self.to_bytes()).into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn bytes_stand_in_the_order_of_the_specification() {
+        let header = Header {
+            version: 1,
+            index: 0x0203,
+            time: UnixMillis::new(0x0405),
+            prev_hash: BlockHash::new([6; 32]),
+            readings_root: ReadingsRoot::new([7; 32]),
+            bits: CompactTarget::from_bits(0x0809_0a0b),
+            nonce: 0x0c0d,
+        };
+        let expected = [
+            &[1, 3, 2, 0, 0, 0, 0, 0, 0, 5, 4, 0, 0, 0, 0, 0, 0][..],
+            &[6; 32],
+            &[7; 32],
+            &[0x0b, 0x0a, 0x09, 0x08, 0x0d, 0x0c, 0, 0, 0, 0, 0, 0],
+        ];
+        assert_eq!(&header.to_bytes()[..], &expected.concat());
+    }
+
+    proptest! {
+        #[test]
+        fn any_93_bytes_are_one_header_and_no_other_length_is(bytes: [u8; 93], cut in 0_usize..120) {
+            prop_assert_eq!(Header::decode(&bytes).map(|header| header.to_bytes()), Ok(bytes));
+            let mut other = bytes.to_vec();
+            other.resize(cut, 0);
+            if cut != Header::LEN {
+                let error = DecodeError::Length { what: "header", expected: 93, found: cut };
+                prop_assert_eq!(Header::decode(&other), Err(error));
+            }
+        }
+    }
+}

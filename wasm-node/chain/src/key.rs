@@ -133,3 +133,54 @@ impl fmt::Debug for SecretKey {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use curve25519_dalek::{constants::EIGHT_TORSION, edwards::CompressedEdwardsY};
+
+    use super::*;
+
+    #[test]
+    fn exactly_the_eight_torsion_points_are_of_small_order() {
+        for point in EIGHT_TORSION {
+            let author = Author(point.compress().to_bytes());
+            assert!(author.is_canonical() && author.is_small_order(), "{author}");
+        }
+        assert!(!SecretKey::from_seed([1; 32]).author().is_small_order());
+    }
+
+    #[test]
+    fn canonical_is_what_unpacking_and_packing_leaves_alone() {
+        let mut points = 0;
+        let edges = (0..=255).flat_map(|first| {
+            [(0x00, 0x00), (0x00, 0x80), (0xff, 0x7f), (0xff, 0xff)]
+                .map(|(middle, last)| low_byte(first, middle, last))
+        });
+        for bytes in edges {
+            if let Some(point) = CompressedEdwardsY(bytes).decompress() {
+                points += 1;
+                let author = Author(bytes);
+                assert_eq!(
+                    author.is_canonical(),
+                    point.compress().to_bytes() == bytes,
+                    "{author}"
+                );
+                assert!(
+                    !author.is_canonical() || author.is_small_order() == point.is_small_order()
+                );
+            }
+        }
+        assert!(points > 400, "only {points} of the edge cases are points");
+    }
+
+    #[test]
+    fn secret_never_shows_in_text() {
+        let key = SecretKey::from_seed([0x5a; 32]);
+        let text = format!("{key:?}");
+        assert!(!text.contains("5a5a") && !text.contains("90, 90"), "{text}");
+        assert!(text.contains(&format!("{}", key.author())), "{text}");
+        assert_eq!(key.seed(), [0x5a; 32]);
+    }
+}

@@ -49,3 +49,61 @@ fn parent_hash(children: &[[u8; 32]]) -> [u8; 32] {
         .finalize()
         .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::{
+        key::{Author, Signature},
+        time::UnixMillis,
+    };
+
+    fn reading(number: u8) -> Reading {
+        Reading {
+            author: Author::new([number; 32]),
+            seq: number.into(),
+            time: UnixMillis::new(number.into()),
+            bpm: number.into(),
+            signature: Signature::new([number; 64]),
+        }
+    }
+
+    /// The RFC's own words: split at the largest power of two that is less than the length.
+    fn by_the_rfc(readings: &[Reading]) -> [u8; 32] {
+        match readings {
+            [] => Sha256::digest([]).into(),
+            [single] => leaf_hash(single),
+            several => {
+                let split = several.len().next_power_of_two() / 2;
+                let (left, right) = several.split_at(split);
+                let hash = Sha256::new().chain_update(NODE_PREFIX);
+                hash.chain_update(by_the_rfc(left))
+                    .chain_update(by_the_rfc(right))
+                    .finalize()
+                    .into()
+            }
+        }
+    }
+
+    #[test]
+    fn root_is_the_rfcs_for_every_length() {
+        let readings: Vec<Reading> = (0..=255).map(reading).collect();
+        for length in 0..=readings.len() {
+            let some = &readings[..length];
+            assert_eq!(
+                readings_root(some),
+                ReadingsRoot::new(by_the_rfc(some)),
+                "{length} readings"
+            );
+        }
+    }
+
+    #[test]
+    fn root_depends_on_order_and_on_repetition() {
+        let (a, b) = (reading(1), reading(2));
+        assert_ne!(readings_root(&[a, b]), readings_root(&[b, a]));
+        assert_ne!(readings_root(&[a, b, b]), readings_root(&vec![a, b, b, b]));
+    }
+}

@@ -87,3 +87,38 @@ fn big_endian_words(bytes: &[u8; 32]) -> [u32; 8] {
     let (words, _) = bytes.as_chunks();
     core::array::from_fn(|place| words.get(place).map_or(0, |word| u32::from_be_bytes(*word)))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn search_finds_the_first_nonce_whose_hash_meets_the_target(
+            bytes: [u8; 93],
+            start in prop_oneof![any::<u64>(), u64::MAX - 300..],
+        ) {
+            let header = Header::decode(&bytes).expect("93 bytes");
+            let target = Target::one_in_two_to_the(6);
+            let meets = |offset: u32| {
+                let nonce = start.wrapping_add(offset.into());
+                target.is_met_by(&Header { nonce, ..header }.hash()).then_some(nonce)
+            };
+            let tries = 600;
+            prop_assert_eq!(Job::new(&header, target).search(start, tries), (0..tries).find_map(meets));
+        }
+    }
+
+    #[test]
+    fn search_gives_up_after_its_tries() {
+        let header = Header::decode(&[0; 93]).expect("93 bytes");
+        let job = Job::new(&header, Target::one_in_two_to_the(255));
+        assert_eq!(job.search(0, 1000), None);
+        assert_eq!(
+            Job::new(&header, Target::one_in_two_to_the(1)).search(0, 0),
+            None
+        );
+    }
+}

@@ -263,3 +263,6 @@ impl Claim {
         to_array(&(SIGNING_TAG, room, self))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -278,3 +278,6 @@ impl Room {
         self.params.block_interval_ms
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -221,3 +221,6 @@ impl BorshDeserialize for Work {
 fn low_u32(value: U256) -> u32 {
     value.wrapping_to()
 }
+
+#[cfg(test)]
+mod tests;

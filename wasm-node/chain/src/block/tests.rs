@@ -1,0 +1,193 @@
+//! Blocks read back from their bytes, and bodies are judged by rules 1, 6 and 7.
+
+use core::cell::RefCell;
+
+use proptest::prelude::*;
+use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
+
+use super::*;
+use crate::{
+    bpm::{Bpm, BpmError},
+    key::{SecretKey, Signature},
+    time::UnixMillis,
+};
+
+const ROOM: RoomId = RoomId::new([7; 32]);
+
+fn reading(seed: u8, seq: u64) -> Reading {
+    SecretKey::from_seed([seed; 32]).sign(ROOM, seq, UnixMillis::new(seq), Bpm::MAX)
+}
+
+fn header(readings: &[Reading]) -> Header {
+    let header = Header::decode(&[0; Header::LEN]).expect("93 bytes");
+    Header {
+        readings_root: readings_root(readings),
+        ..header
+    }
+}
+
+fn check(readings: &[Reading]) -> Result<(), BodyError> {
+    let mut rng = ChaCha12Rng::seed_from_u64(1);
+    check_body(ROOM, &header(readings), readings, |_| false, &mut rng)
+}
+
+#[test]
+fn body_has_1_to_1024_readings() {
+    assert_eq!(
+        check(&[]),
+        Err(BodyError::TooFewReadings { found: 0, min: 1 })
+    );
+    let readings: Vec<Reading> = (0..1025).map(|seq| reading(1, seq)).collect();
+    assert_eq!(
+        check(&readings),
+        Err(BodyError::TooManyReadings {
+            found: 1025,
+            max: 1024
+        })
+    );
+    assert_eq!(check(&readings[..1024]), Ok(()));
+    assert_eq!(check(&readings[..1]), Ok(()));
+}
+
+#[test]
+fn body_belongs_to_its_header() {
+    let readings = [reading(1, 0), reading(2, 0)];
+    let mut rng = ChaCha12Rng::seed_from_u64(1);
+    let honest = header(&readings);
+    let found = readings_root(&readings[..1]);
+    let verdict = check_body(ROOM, &honest, &readings[..1], |_| false, &mut rng);
+    assert_eq!(
+        verdict,
+        Err(BodyError::ReadingsRoot {
+            expected: honest.readings_root,
+            found
+        })
+    );
+    assert_eq!(
+        verdict.map_err(|error| error.condemns()),
+        Err(Condemns::Copy)
+    );
+}
+
+#[test]
+fn an_authors_readings_follow_one_another() {
+    assert_eq!(
+        check(&[reading(1, 5), reading(2, 0), reading(1, 6), reading(2, 1)]),
+        Ok(())
+    );
+    for wrong in [7, 5, 4] {
+        let author = reading(1, 0).author;
+        let error = BodyError::Seq {
+            position: 2,
+            author,
+            expected: 6,
+            found: wrong,
+        };
+        assert_eq!(
+            check(&[reading(1, 5), reading(2, 0), reading(1, wrong)]),
+            Err(error)
+        );
+        assert_eq!(error.condemns(), Condemns::Descendants);
+    }
+    assert!(check(&[reading(1, u64::MAX), reading(1, u64::MAX)]).is_err());
+}
+
+#[test]
+fn bad_reading_is_named_by_its_place_in_the_block() {
+    let mut readings: Vec<Reading> = (0..6).map(|seq| reading(1, seq)).collect();
+    readings[4].signature = Signature::new([1; 64]);
+    let source = readings[4].verify(ROOM).expect_err("it was altered");
+    let error = BodyError::Reading {
+        position: 4,
+        source,
+    };
+    assert_eq!(check(&readings), Err(error));
+    assert_eq!(error.condemns(), Condemns::Descendants);
+
+    // The same with some readings known: places are still the block's.
+    let mut rng = ChaCha12Rng::seed_from_u64(1);
+    let known = |reading: &Reading| reading.seq % 2 == 1;
+    let verdict = check_body(ROOM, &header(&readings), &readings, known, &mut rng);
+    assert_eq!(verdict, Err(error));
+}
+
+#[test]
+fn known_readings_are_spared_the_signature_check_only() {
+    let forged = Reading {
+        signature: Signature::new([0; 64]),
+        ..reading(1, 0)
+    };
+    let asked = RefCell::new(Vec::new());
+    let known = |reading: &Reading| {
+        asked.borrow_mut().push(*reading);
+        true
+    };
+    let mut rng = ChaCha12Rng::seed_from_u64(1);
+    assert_eq!(
+        check_body(ROOM, &header(&[forged]), &[forged], known, &mut rng),
+        Ok(())
+    );
+    assert_eq!(
+        *asked.borrow(),
+        [forged],
+        "the predicate sees the signature too"
+    );
+    let faint = Reading { bpm: 0, ..forged };
+    let source = BpmError::TooLow { found: 0 }.into();
+    assert_eq!(
+        check_body(ROOM, &header(&[faint]), &[faint], |_| true, &mut rng),
+        Err(BodyError::Reading {
+            position: 0,
+            source
+        })
+    );
+}
+
+#[test]
+fn claimed_length_allocates_nothing() {
+    let mut bytes = header(&[]).to_bytes().to_vec();
+    bytes.extend_from_slice(&u32::MAX.to_le_bytes());
+    let error = DecodeError::TooManyReadings {
+        found: u32::MAX,
+        max: 1024,
+    };
+    assert_eq!(Block::decode(&bytes), Err(error));
+    assert!(borsh::from_slice::<Block>(&bytes).is_err());
+    bytes.truncate(Header::LEN);
+    bytes.extend_from_slice(&1024_u32.to_le_bytes());
+    let error = DecodeError::Length {
+        what: "block",
+        expected: 116_833,
+        found: 97,
+    };
+    assert_eq!(Block::decode(&bytes), Err(error));
+    assert!(borsh::from_slice::<Block>(&bytes).is_err());
+    let error = DecodeError::BlockTooLong {
+        found: 131_073,
+        max: 131_072,
+    };
+    assert_eq!(Block::decode(&[0; 131_073]), Err(error));
+}
+
+proptest! {
+    #[test]
+    fn blocks_read_back_from_exactly_their_bytes(header: [u8; 93], numbers: Vec<u8>, junk: u8, cut: usize) {
+        let header = Header::decode(&header).expect("93 bytes");
+        let readings = numbers.iter().map(|n| Reading::decode(&[*n; 114]).expect("114 bytes")).collect();
+        let block = Block { header, readings };
+        let mut bytes = block.encode();
+        prop_assert_eq!(bytes.len(), block.encoded_len());
+        prop_assert_eq!(Block::decode(&bytes), Ok(block.clone()));
+        prop_assert_eq!(borsh::to_vec(&block).ok(), Some(bytes.clone()));
+        prop_assert_eq!(borsh::from_slice::<Block>(&bytes).ok(), Some(block.clone()));
+        prop_assert!(Block::decode(&bytes[..cut % bytes.len()]).is_err());
+        bytes.push(junk);
+        prop_assert!(Block::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes: Vec<u8>) {
+        let decoded = Block::decode(&bytes);
+        prop_assert!(decoded.is_err() || decoded.is_ok_and(|block| block.encode() == bytes));
+    }
+}

@@ -1,0 +1,132 @@
+//! Readings are valid in one room, and batches of them get the verdicts that each gets alone.
+
+use proptest::prelude::*;
+use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
+
+use super::*;
+use crate::key::SecretKey;
+
+const ROOM: RoomId = RoomId::new([7; 32]);
+
+fn reading(seed: u8, seq: u64) -> Reading {
+    let time = UnixMillis::new(1_700_000_000_000 + seq);
+    SecretKey::from_seed([seed; 32]).sign(ROOM, seq, time, Bpm::MIN)
+}
+
+#[test]
+fn signed_reading_is_valid_in_its_room_only() {
+    let reading = reading(1, 0);
+    assert_eq!(reading.verify(ROOM), Ok(()));
+    let other = RoomId::new([8; 32]);
+    let Reading {
+        author, signature, ..
+    } = reading;
+    assert_eq!(
+        reading.verify(other),
+        Err(ReadingError::Signature { author, signature })
+    );
+    assert_ne!(reading.id(ROOM), reading.id(other));
+}
+
+#[test]
+fn id_names_what_was_signed_and_not_the_signature() {
+    let first = reading(1, 0);
+    let resigned = Reading {
+        signature: Signature::new([0; 64]),
+        ..first
+    };
+    assert_eq!(first.id(ROOM), resigned.id(ROOM));
+    assert_ne!(first.id(ROOM), Reading { seq: 1, ..first }.id(ROOM));
+}
+
+#[test]
+fn fields_are_judged_in_order_before_the_signature() {
+    let good = reading(1, 0);
+    let late = UnixMillis::new(8_640_000_000_000_001);
+    let mut bad = Reading {
+        author: Author::new([0xff; 32]),
+        time: late,
+        bpm: 401,
+        ..good
+    };
+    assert_eq!(
+        bad.verify(ROOM),
+        Err(ReadingError::Bpm(BpmError::TooHigh { found: 401 }))
+    );
+    bad.bpm = 400;
+    assert_eq!(
+        bad.verify(ROOM),
+        Err(ReadingError::Time {
+            found: late,
+            max: MAX_READING_TIME
+        })
+    );
+    bad.time = MAX_READING_TIME;
+    assert_eq!(
+        bad.verify(ROOM),
+        Err(ReadingError::AuthorNotCanonical { author: bad.author })
+    );
+    bad.author = Author::new([0; 32]);
+    assert_eq!(
+        bad.verify(ROOM),
+        Err(ReadingError::AuthorSmallOrder { author: bad.author })
+    );
+    let mut bytes = [0; 32];
+    bytes[0] = 2; // y = 2: the curve has no such point
+    bad.author = Author::new(bytes);
+    assert_eq!(bad.check_fields(), Ok(()));
+    assert_eq!(
+        bad.verify(ROOM),
+        Err(ReadingError::AuthorNotAPoint { author: bad.author })
+    );
+}
+
+#[test]
+fn batch_names_the_first_bad_reading() {
+    let mut rng = ChaCha12Rng::seed_from_u64(1);
+    let mut readings: Vec<Reading> = (0..8)
+        .map(|seq| reading(1 + (seq % 3) as u8, seq))
+        .collect();
+    assert_eq!(verify_batch(ROOM, &readings, &mut rng), Ok(()));
+    readings[6].bpm = 0;
+    let source = ReadingError::Bpm(BpmError::TooLow { found: 0 });
+    assert_eq!(
+        verify_batch(ROOM, &readings, &mut rng),
+        Err(BatchError {
+            position: 6,
+            source
+        })
+    );
+    readings[4].bpm += 1;
+    let source = readings[4].verify(ROOM).expect_err("it was altered");
+    assert_eq!(
+        verify_batch(ROOM, &readings, &mut rng),
+        Err(BatchError {
+            position: 4,
+            source
+        })
+    );
+    assert_eq!(verify_batch(ROOM, [], &mut rng), Ok(()));
+}
+
+proptest! {
+    #[test]
+    fn any_114_bytes_are_one_reading_and_no_other_length_is(bytes: [u8; 57], more: [u8; 57], cut in 0_usize..130) {
+        let mut all = [bytes, more].concat();
+        let reading = Reading::decode(&all).expect("114 bytes");
+        prop_assert_eq!(&reading.to_bytes()[..], &all[..]);
+        all.resize(cut, 0);
+        if cut != Reading::LEN {
+            let error = DecodeError::Length { what: "reading", expected: 114, found: cut };
+            prop_assert_eq!(Reading::decode(&all), Err(error));
+        }
+    }
+
+    #[test]
+    fn flipping_any_bit_makes_a_reading_invalid(bit in 0_usize..Reading::LEN * 8) {
+        let mut bytes = reading(1, 3).to_bytes();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let altered = Reading::decode(&bytes).expect("114 bytes");
+        prop_assert!(altered.verify(ROOM).is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! Rooms take what they are given or refuse it, and differ if any parameter does.
+
+use alloc::string::ToString;
+
+use super::*;
+
+fn name(text: &str) -> RoomName {
+    RoomName::new(text).expect("a room name")
+}
+
+#[test]
+fn names_are_taken_as_they_are_or_not_at_all() {
+    for good in [
+        "a",
+        "room 7",
+        "caf\u{e9}",
+        &"x".repeat(64),
+        &"\u{2665}".repeat(21),
+    ] {
+        assert_eq!(name(good).as_str(), good);
+    }
+    assert_eq!(RoomName::new(""), Err(RoomNameError::Empty));
+    assert_eq!(
+        RoomName::new(&"x".repeat(65)),
+        Err(RoomNameError::TooLong { found: 65, max: 64 })
+    );
+    for untrimmed in [" a", "a ", "\ta", "a\u{a0}", " "] {
+        let name = untrimmed.to_string();
+        assert_eq!(
+            RoomName::new(untrimmed),
+            Err(RoomNameError::NotTrimmed { name })
+        );
+    }
+    // e with a combining acute accent; the Kelvin sign, which is a K.
+    for other in ["cafe\u{301}", "\u{212a}"] {
+        let name = other.to_string();
+        assert_eq!(
+            RoomName::new(other),
+            Err(RoomNameError::NotNormalized { name })
+        );
+    }
+}
+
+#[test]
+fn numbers_are_taken_within_their_bounds_only() {
+    for floor_bits in [8, 64] {
+        for interval in [100, 600_000] {
+            assert!(RoomParams::new(name("a"), floor_bits, interval).is_ok());
+        }
+    }
+    for found in [0, 7, 65, 255] {
+        let error = RoomParamsError::FloorBits { found };
+        assert_eq!(RoomParams::new(name("a"), found, 1000), Err(error));
+    }
+    for found in [0, 99, 600_001, u64::MAX] {
+        let error = RoomParamsError::BlockInterval { found };
+        assert_eq!(RoomParams::new(name("a"), 16, found), Err(error));
+    }
+}
+
+#[test]
+fn bytes_are_the_borsh_encoding() {
+    let params = RoomParams::new(name("caf\u{e9}"), 9, 1234).expect("in bounds");
+    assert_eq!(
+        Ok(params.to_bytes()),
+        borsh::to_vec(&params).map_err(|_| ())
+    );
+}
+
+#[test]
+fn every_parameter_makes_another_room() {
+    let room = |text, floor_bits, interval| {
+        Room::new(RoomParams::new(name(text), floor_bits, interval).expect("in bounds")).id()
+    };
+    let ids = [
+        room("a", 16, 1000),
+        room("b", 16, 1000),
+        room("a", 17, 1000),
+        room("a", 16, 1001),
+    ];
+    for (place, id) in ids.iter().enumerate() {
+        assert!(!ids[..place].contains(id));
+    }
+    assert_eq!(ids[0], Room::new(RoomParams::with_defaults(name("a"))).id());
+}
