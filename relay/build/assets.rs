@@ -1,0 +1,170 @@
+//! Gathers the page's files, compresses them once, and writes the table that the relay includes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use brotli::enc::BrotliEncoderParams;
+use flate2::{Compression, GzBuilder};
+use sha2::{Digest as _, Sha256};
+
+use crate::tell::tell;
+
+/// Brotli's best, in every profile: what is measured is what is served.
+const BROTLI_QUALITY: i32 = 11;
+/// Base-2 logarithm of Brotli's window, in bytes: 4 MiB, larger than any file of ours.
+const BROTLI_WINDOW: i32 = 22;
+/// From this size on, in bytes, compressing takes long enough to be worth a word.
+const WORTH_A_WORD: usize = 256 * 1024;
+
+/// The page's files: path in the page, and where the file is.
+#[derive(Debug, Default)]
+pub(crate) struct Files(BTreeMap<String, PathBuf>);
+
+impl Files {
+    pub(crate) fn add(&mut self, path: &str, file: PathBuf) {
+        self.0.insert(path.to_owned(), file);
+    }
+
+    /// Adds everything below `folder`, under `prefix`.
+    pub(crate) fn add_folder(&mut self, prefix: &str, folder: &Path) -> Result<()> {
+        self.add_folder_except(prefix, folder, "")
+    }
+
+    /// As [`Files::add_folder`], without the entry of `folder` that is named `except`.
+    pub(crate) fn add_folder_except(
+        &mut self,
+        prefix: &str,
+        folder: &Path,
+        except: &str,
+    ) -> Result<()> {
+        let entries =
+            fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        for entry in entries {
+            let entry = entry?;
+            let name = entry
+                .file_name()
+                .into_string()
+                .map_err(|name: OsString| anyhow::anyhow!("{} is no text", name.display()))?;
+            // Hidden files are editors' and systems', not the page's.
+            if name == except || name.starts_with('.') {
+                continue;
+            }
+            let path = match prefix {
+                "" => name,
+                prefix => format!("{prefix}/{name}"),
+            };
+            if entry.file_type()?.is_dir() {
+                self.add_folder(&path, &entry.path())?;
+            } else {
+                self.0.insert(path, entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies and compresses the files into `out`, and writes the table of them. What was compressed by an
+    /// earlier build is used again, found by the hash of its content.
+    pub(crate) fn embed(&self, out: &Path) -> Result<()> {
+        let store = out.join("assets");
+        fs::create_dir_all(&store)?;
+        let mut used = BTreeSet::new();
+        let mut table = String::from("static ASSETS: &[Asset] = &[\n");
+        for (path, file) in &self.0 {
+            let plain =
+                fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let hash = sha256(&plain);
+            let forms = Forms::make(&store.join(&hash), path, &plain)?;
+            used.extend([&forms.plain, &forms.brotli, &forms.gzip].map(Clone::clone));
+            let smaller = |form: &Path| -> Result<String> {
+                if fs::metadata(form)?.len() < fs::metadata(&forms.plain)?.len() {
+                    return Ok(format!("Some(include_bytes!({form:?}))"));
+                }
+                Ok("None".to_owned())
+            };
+            writeln!(
+                table,
+                "Asset {{ path: {path:?}, sha256: {hash:?}, plain: include_bytes!({:?}), brotli: {}, gzip: {} }},",
+                forms.plain,
+                smaller(&forms.brotli)?,
+                smaller(&forms.gzip)?,
+            )?;
+        }
+        table.push_str("];\n");
+        fs::write(out.join("assets.rs"), table)?;
+
+        for entry in fs::read_dir(&store)? {
+            let path = entry?.path();
+            if !used.contains(&path) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file's three forms in the store.
+struct Forms {
+    plain: PathBuf,
+    brotli: PathBuf,
+    gzip: PathBuf,
+}
+
+impl Forms {
+    fn make(stem: &Path, path: &str, plain: &[u8]) -> Result<Self> {
+        let forms = Self {
+            plain: stem.to_owned(),
+            brotli: stem.with_extension("br"),
+            gzip: stem.with_extension("gz"),
+        };
+        let new = !(forms.plain.exists() && forms.brotli.exists() && forms.gzip.exists());
+        if new && plain.len() >= WORTH_A_WORD {
+            tell(&format!("compresses {path}"));
+        }
+        store(&forms.plain, || Ok(plain.to_vec()))?;
+        store(&forms.brotli, || brotli(plain))?;
+        store(&forms.gzip, || gzip(plain))?;
+        Ok(forms)
+    }
+}
+
+/// Writes what `make` makes to `path`, whole or not at all, unless it is there.
+fn store(path: &Path, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let draft = path.with_extension("draft");
+    fs::write(&draft, make()?)?;
+    fs::rename(&draft, path)?;
+    Ok(())
+}
+
+fn brotli(mut plain: &[u8]) -> Result<Vec<u8>> {
+    let parameters = BrotliEncoderParams {
+        quality: BROTLI_QUALITY,
+        lgwin: BROTLI_WINDOW,
+        size_hint: plain.len(),
+        ..BrotliEncoderParams::default()
+    };
+    let mut compressed = Vec::new();
+    brotli::BrotliCompress(&mut plain, &mut compressed, &parameters)?;
+    Ok(compressed)
+}
+
+fn gzip(plain: &[u8]) -> Result<Vec<u8>> {
+    // No name and no time: equal files give equal bytes.
+    let mut encoder = GzBuilder::new().write(Vec::new(), Compression::best());
+    encoder.write_all(plain)?;
+    Ok(encoder.finish()?)
+}
+
+/// SHA-256 in hex.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}

@@ -1,0 +1,146 @@
+//! Builds `wasm-node` for the browser with a Cargo of its own, and the JavaScript glue around it.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use wasm_bindgen_cli_support::Bindgen;
+
+use crate::{assets::sha256, tell::tell};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Variables of ours that the inner Cargo must not see: flags and wrappers for the outer target (Clippy's
+/// among them), and a target folder that the outer Cargo holds the lock of.
+const NOT_INHERITED: [&str; 4] = [
+    "RUSTFLAGS",
+    "RUSTC",
+    "RUSTC_WRAPPER",
+    "RUSTC_WORKSPACE_WRAPPER",
+];
+/// Beginnings of the `CARGO_...` variables that it must see: where crates come from.
+const INHERITED: [&str; 7] = [
+    "CARGO_HOME",
+    "CARGO_HTTP_",
+    "CARGO_NET_",
+    "CARGO_REGISTRIES_",
+    "CARGO_REGISTRY_",
+    "CARGO_SOURCE_",
+    "CARGO_TERM_COLOR",
+];
+
+/// Builds the wasm and its glue into `package`, and returns that.
+pub(crate) fn build(workspace: &Path, package: &Path) -> Result<PathBuf> {
+    ensure_target(workspace)?;
+    let wasm = build_wasm(workspace)?;
+    make_glue(&wasm, package)?;
+    Ok(package.to_owned())
+}
+
+/// Installs the wasm target where it is missing. rustup usually does that by itself, told by
+/// rust-toolchain.toml, but not where `RUSTUP_AUTO_INSTALL=0` is set.
+fn ensure_target(workspace: &Path) -> Result<()> {
+    if has_target()? {
+        return Ok(());
+    }
+    tell(&format!("installs the Rust target {TARGET}"));
+    let added = Command::new("rustup")
+        .args(["target", "add", TARGET])
+        .current_dir(workspace)
+        .output();
+    let reason = match added {
+        Ok(output) if output.status.success() && has_target()? => return Ok(()),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => format!("cannot run rustup: {error}"),
+    };
+    bail!(
+        "the Rust target {TARGET} is missing, and installing it failed.\n\
+         Run this, then try again:\n\n    rustup target add {TARGET}\n\n{reason}"
+    )
+}
+
+fn has_target() -> Result<bool> {
+    let rustc = env::var_os("RUSTC").context("run by Cargo only")?;
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .context("cannot run rustc")?;
+    let folder = String::from_utf8(output.stdout).context("rustc names a strange folder")?;
+    Ok(output.status.success() && Path::new(folder.trim()).is_dir())
+}
+
+fn build_wasm(workspace: &Path) -> Result<PathBuf> {
+    // One fixed folder for every outer profile; never the outer target folder, whose lock is taken.
+    let target = workspace.join("target").join("wasm");
+    let wasm = target.join(TARGET).join("wasm").join("wasm_node.wasm");
+    let mut cargo = Command::new(env::var_os("CARGO").context("run by Cargo only")?);
+    cargo
+        .args(["build", "--locked", "--package", "wasm-node", "--lib"])
+        .args(["--target", TARGET, "--profile", "wasm", "--target-dir"])
+        .arg(&target)
+        .current_dir(workspace);
+    for (name, _) in env::vars_os() {
+        if !is_inherited(&name) {
+            cargo.env_remove(name);
+        }
+    }
+
+    let words = if wasm.exists() {
+        "brings the browser's part (wasm-node) up to date"
+    } else {
+        "builds the browser's part (wasm-node); the first time takes a few minutes"
+    };
+    tell(words);
+    let start = Instant::now();
+    let output = cargo.output().context("cannot run the inner Cargo")?;
+    if !output.status.success() {
+        bail!(
+            "the browser's part (wasm-node) does not build:\n\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    tell(&format!(
+        "has built the browser's part in {} s",
+        start.elapsed().as_secs()
+    ));
+    ensure!(wasm.is_file(), "{} was not built", wasm.display());
+    Ok(wasm)
+}
+
+fn is_inherited(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    if name.starts_with("CARGO") && name != "CARGO" {
+        return INHERITED.iter().any(|start| name.starts_with(start));
+    }
+    !NOT_INHERITED.contains(&name.as_ref())
+}
+
+/// Runs wasm-bindgen, unless it has been run for this very wasm.
+fn make_glue(wasm: &Path, package: &Path) -> Result<()> {
+    let hash = sha256(&fs::read(wasm)?);
+    let made_from = package.with_extension("sha256");
+    if fs::read_to_string(&made_from).is_ok_and(|made_from| made_from == hash) {
+        return Ok(());
+    }
+    if package.exists() {
+        fs::remove_dir_all(package)?;
+    }
+    Bindgen::new()
+        .input_path(wasm)
+        .out_name("wasm_node")
+        .web(true)?
+        // Else a bare `init()` would not know where the wasm is.
+        .omit_default_module_path(false)
+        .remove_name_section(true)
+        .remove_producers_section(true)
+        .generate(package)
+        .context("wasm-bindgen cannot make the glue")?;
+    fs::write(&made_from, hash)?;
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! The command line: flags and their help. It decides nothing but what they stand for.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
+
+use clap::Parser;
+use directories::ProjectDirs;
+
+use crate::{Config, IdentitySource};
+
+/// Introduces Heartchain tabs to one another and serves the page. It never reads a reading.
+///
+/// Start it, open the address that it prints in several tabs, and record a heart rate in one of them.
+#[derive(Debug, Parser)]
+#[command(name = "relay", version, max_term_width = 100)]
+pub struct Cli {
+    /// IP address to listen on.
+    ///
+    /// 127.0.0.1 is for tabs on this computer. 0.0.0.0 also lets in other computers and phones on the same
+    /// network; the page is then no secure context for them, so what browsers allow only there is absent.
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub listen_ip: IpAddr,
+
+    /// TCP port of the page; 0 for any free one.
+    #[arg(long, value_name = "PORT", default_value_t = Config::HTTP_PORT)]
+    pub http_port: u16,
+
+    /// TCP port for libp2p over WebSocket; 0 for any free one.
+    #[arg(long, value_name = "PORT", default_value_t = Config::WS_PORT)]
+    pub ws_port: u16,
+
+    /// UDP port for libp2p over WebRTC-direct; 0 for any free one.
+    #[arg(long, value_name = "PORT", default_value_t = Config::WEBRTC_PORT)]
+    pub webrtc_port: u16,
+
+    /// Folder of the relay's key and certificate, made on the first run; with them its addresses survive a
+    /// restart.
+    ///
+    /// By default it is the platform's folder for application data, such as ~/.local/share/heartchain.
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Derive the key from a number, for tests: everybody who knows the number can pose as this relay.
+    ///
+    /// The certificate is kept in --data-dir if that is given, and otherwise made anew at every start.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+/// What the flags ask for cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// There is no home folder to put the data folder into.
+    #[error("this system names no folder for application data: name one with --data-dir")]
+    NoDataFolder,
+}
+
+impl TryFrom<Cli> for Config {
+    type Error = CliError;
+
+    fn try_from(cli: Cli) -> Result<Self, CliError> {
+        let identity = match (cli.seed, cli.data_dir) {
+            (Some(seed), folder) => IdentitySource::Seed { seed, folder },
+            (None, Some(folder)) => IdentitySource::Folder(folder),
+            (None, None) => {
+                let folders =
+                    ProjectDirs::from("", "", "heartchain").ok_or(CliError::NoDataFolder)?;
+                IdentitySource::Folder(folders.data_dir().to_owned())
+            }
+        };
+        Ok(Self {
+            listen_ip: cli.listen_ip,
+            http_port: cli.http_port,
+            ws_port: cli.ws_port,
+            webrtc_port: cli.webrtc_port,
+            ..Self::new(identity)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn config(flags: &[&str]) -> Config {
+        let flags = ["relay"].iter().chain(flags);
+        let cli = Cli::try_parse_from(flags).expect("good flags");
+        Config::try_from(cli).expect("a data folder")
+    }
+
+    #[test]
+    fn flags_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_reaches_the_configuration() {
+        let flags = "--listen-ip 0.0.0.0 --http-port 1 --ws-port 2 --webrtc-port 3 --data-dir /d";
+        let flags: Vec<&str> = flags.split(' ').collect();
+        let given = config(&flags);
+        assert_eq!(given.listen_ip, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        assert_eq!(
+            (given.http_port, given.ws_port, given.webrtc_port),
+            (1, 2, 3)
+        );
+        assert_eq!(given.identity, IdentitySource::Folder("/d".into()));
+
+        let seeded = config(&["--seed", "7", "--data-dir", "/d"]);
+        let folder = Some("/d".into());
+        assert_eq!(seeded.identity, IdentitySource::Seed { seed: 7, folder });
+    }
+
+    #[test]
+    fn by_default_only_this_computer_is_served_at_known_ports() {
+        let seeded = config(&["--seed", "7"]);
+        assert!(seeded.listen_ip.is_loopback());
+        assert_eq!(
+            (seeded.http_port, seeded.ws_port, seeded.webrtc_port),
+            (8080, 8081, 8082)
+        );
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        for flags in [
+            ["--listen-ip", "localhost"],
+            ["--http-port", "65536"],
+            ["--ws-port", "-1"],
+            ["--seed", "x"],
+            ["--no-such-flag", "1"],
+        ] {
+            assert!(Cli::try_parse_from([&["relay"], &flags[..]].concat()).is_err());
+        }
+    }
+}
