@@ -52,8 +52,6 @@ fn parent_hash(children: &[[u8; 32]]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
-
     use super::*;
     use crate::{
         key::{Author, Signature},
@@ -104,6 +102,6 @@ mod tests {
     fn root_depends_on_order_and_on_repetition() {
         let (a, b) = (reading(1), reading(2));
         assert_ne!(readings_root(&[a, b]), readings_root(&[b, a]));
-        assert_ne!(readings_root(&[a, b, b]), readings_root(&vec![a, b, b, b]));
+        assert_ne!(readings_root(&[a, b, b]), readings_root(&[a, b, b, b]));
     }
 }

@@ -184,3 +184,62 @@ pub fn check_header(
     }
     Ok(target)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        hash::ReadingsRoot,
+        mining::Job,
+        room::{Room, RoomName, RoomParams},
+    };
+
+    const NOW: UnixMillis = UnixMillis::new(1_700_000_000_000);
+
+    /// A room's first header, mined, and what the rules say of it at [`NOW`].
+    fn judge_first(time: UnixMillis) -> Result<Target, HeaderError> {
+        let name = RoomName::new("clocks").expect("a room name");
+        let room = Room::new(RoomParams::new(name, 8, 1000).expect("in bounds"));
+        let window = Window::genesis(&room);
+        let mut header = Header {
+            version: HEADER_VERSION,
+            index: 1,
+            time,
+            prev_hash: room.genesis_hash(),
+            readings_root: ReadingsRoot::new([0; 32]),
+            bits: window.next_bits(time),
+            nonce: 0,
+        };
+        let job = Job::new(&header, room.floor());
+        header.nonce = job.search(0, 1 << 20).expect("the room is easy");
+        check_header(
+            &window,
+            room.genesis_hash(),
+            0,
+            &header,
+            &header.hash(),
+            NOW,
+        )
+    }
+
+    #[test]
+    fn header_ahead_of_the_clock_waits_until_it_is_due() {
+        let limit = NOW.saturating_add(30_000);
+        assert!(judge_first(limit).is_ok());
+        let time = limit.saturating_add(1);
+        let error = judge_first(time).expect_err("it is too early");
+        assert_eq!(error, HeaderError::TooEarly { time, limit });
+        assert_eq!(error.condemns(), Condemns::Nothing);
+        assert_eq!(error.due(), Some(NOW.saturating_add(1)));
+    }
+
+    #[test]
+    fn first_block_is_later_than_the_epoch() {
+        assert!(judge_first(UnixMillis::new(1)).is_ok());
+        let found = UnixMillis::new(0);
+        let error = judge_first(found).expect_err("genesis' median is 0");
+        assert_eq!(error, HeaderError::NotAfterMedian { mtp: found, found });
+        assert_eq!(error.condemns(), Condemns::Header);
+        assert_eq!(error.due(), None);
+    }
+}
