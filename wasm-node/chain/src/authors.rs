@@ -33,7 +33,11 @@ impl AuthorTable {
             self.row_mut(number).references += 1;
             return number;
         }
-        let row = Row { key: *key, references: 1, linked: Vec::new() };
+        let row = Row {
+            key: *key,
+            references: 1,
+            linked: Vec::new(),
+        };
         let number = if let Some(number) = self.free.pop() {
             *self.row_mut(number) = row;
             number
@@ -67,12 +71,17 @@ impl AuthorTable {
     }
 
     pub(crate) fn next_seq(&self, key: &Author) -> u64 {
-        self.by_key.get(key).map_or(0, |&number| self.linked(number))
+        self.by_key
+            .get(key)
+            .map_or(0, |&number| self.linked(number))
     }
 
     pub(crate) fn linked_prefix(&self, key: &Author, seq: u64) -> Option<IdPrefix> {
         let number = *self.by_key.get(key)?;
-        self.row(number).linked.get(usize::try_from(seq).ok()?).copied()
+        self.row(number)
+            .linked
+            .get(usize::try_from(seq).ok()?)
+            .copied()
     }
 
     /// The author's next reading joined the best branch.
@@ -87,12 +96,18 @@ impl AuthorTable {
         linked.len() as u64
     }
 
-    #[expect(clippy::indexing_slicing, reason = "a number is an index that this table gave out")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a number is an index that this table gave out"
+    )]
     fn row(&self, number: u32) -> &Row {
         &self.rows[number as usize]
     }
 
-    #[expect(clippy::indexing_slicing, reason = "a number is an index that this table gave out")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a number is an index that this table gave out"
+    )]
     fn row_mut(&mut self, number: u32) -> &mut Row {
         &mut self.rows[number as usize]
     }

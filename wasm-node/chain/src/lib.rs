@@ -34,6 +34,7 @@ pub mod validate;
 
 pub mod mining;
 
-// pub mod tree;
+mod authors;
+pub mod tree;
 
-// pub mod mempool;
+pub mod mempool;

@@ -97,13 +97,21 @@ impl Queue {
     }
 
     fn fullness(&self, author: Author) -> (usize, u64, Author) {
-        let newest = self.by_seq.values().map(|waiting| waiting.order).max().unwrap_or(0);
+        let newest = self
+            .by_seq
+            .values()
+            .map(|waiting| waiting.order)
+            .max()
+            .unwrap_or(0);
         (self.by_seq.len(), newest, author)
     }
 
     /// Readings that could be put into a block now, in order.
     fn minable(&self) -> impl Iterator<Item = &Waiting> {
-        (self.next..).zip(self.by_seq.range(self.next..)).take_while(|(want, (seq, _))| want == *seq).map(|(_, (_, waiting))| waiting)
+        (self.next..)
+            .zip(self.by_seq.range(self.next..))
+            .take_while(|(want, (seq, _))| want == *seq)
+            .map(|(_, (_, waiting))| waiting)
     }
 }
 
@@ -182,24 +190,35 @@ impl Mempool {
     /// Whether these very bytes, signature included, wait here.
     #[must_use]
     pub fn holds(&self, reading: &Reading) -> bool {
-        self.queues.get(&reading.author).and_then(|queue| queue.by_seq.get(&reading.seq)).is_some_and(|waiting| waiting.reading == *reading)
+        self.queues
+            .get(&reading.author)
+            .and_then(|queue| queue.by_seq.get(&reading.seq))
+            .is_some_and(|waiting| waiting.reading == *reading)
     }
 
     /// All waiting readings, by author and place.
     pub fn iter(&self) -> impl Iterator<Item = &Reading> {
-        self.queues.values().flat_map(|queue| queue.by_seq.values()).map(|waiting| &waiting.reading)
+        self.queues
+            .values()
+            .flat_map(|queue| queue.by_seq.values())
+            .map(|waiting| &waiting.reading)
     }
 
-    /// How many of one's own readings wait and could be in the next block.
+    /// Whether one of one's own readings could be in the next block.
     #[must_use]
-    pub fn own_minable(&self) -> usize {
-        self.queues.get(&self.own).map_or(0, |queue| queue.minable().count())
+    pub fn own_is_minable(&self) -> bool {
+        self.queues
+            .get(&self.own)
+            .is_some_and(|queue| queue.minable().next().is_some())
     }
 
     /// Since when the longest-waiting reading of somebody else that could be in the next block has waited.
     #[must_use]
     pub fn oldest_minable_of_others(&self) -> Option<UnixMillis> {
-        self.heads.iter().find(|(_, author)| *author != self.own).map(|(since, _)| *since)
+        self.heads
+            .iter()
+            .find(|(_, author)| *author != self.own)
+            .map(|(since, _)| *since)
     }
 
     /// Since when the oldest gap has lasted: an author's later reading is here and its next is not.
@@ -212,7 +231,13 @@ impl Mempool {
     ///
     /// # Errors
     /// Says why it was not taken; the mempool is as before then.
-    pub fn insert(&mut self, reading: &Reading, id: ReadingId, next: u64, now: UnixMillis) -> Result<(), MempoolError> {
+    pub fn insert(
+        &mut self,
+        reading: &Reading,
+        id: ReadingId,
+        next: u64,
+        now: UnixMillis,
+    ) -> Result<(), MempoolError> {
         let (author, seq) = (reading.author, reading.seq);
         if self.ids.contains_key(&id) {
             return Err(MempoolError::Known);
@@ -225,7 +250,10 @@ impl Mempool {
         }
         let queue = self.queues.get(&author);
         if let Some(other) = queue.and_then(|queue| queue.by_seq.get(&seq)) {
-            return Err(MempoolError::Equivocation { seq, other: other.id });
+            return Err(MempoolError::Equivocation {
+                seq,
+                other: other.id,
+            });
         }
         let waiting = queue.map_or(0, |queue| queue.by_seq.len());
         self.check_bounds(&author, waiting, next)?;
@@ -234,7 +262,12 @@ impl Mempool {
         }
         self.aside.remove(&id);
         self.ids.insert(id, (author, seq));
-        let entry = Waiting { reading: reading.clone(), id, order: self.arrivals, since: now };
+        let entry = Waiting {
+            reading: *reading,
+            id,
+            order: self.arrivals,
+            since: now,
+        };
         self.arrivals += 1;
         self.change(author, next, |queue| {
             queue.by_seq.insert(seq, entry);
@@ -255,8 +288,8 @@ impl Mempool {
             return;
         };
         self.ids.remove(&taken.id);
-        if IdPrefix::from(&taken.id) != prefix && self.aside.len() < MAX_ASIDE {
-            self.aside.insert(taken.id, (taken.reading, tip_index));
+        if IdPrefix::from(&taken.id) != prefix {
+            self.set_aside(&taken.reading, taken.id, tip_index);
         }
     }
 
@@ -267,17 +300,32 @@ impl Mempool {
         }
     }
 
+    /// Keeps a reading whose place the branch gave to another.
+    pub fn set_aside(&mut self, reading: &Reading, id: ReadingId, tip_index: u64) {
+        if self.aside.len() < MAX_ASIDE {
+            self.aside.insert(id, (*reading, tip_index));
+        }
+    }
+
     /// Readings set aside whose place is free again, and those set aside for too long: both are taken out,
     /// the former are returned.
-    pub fn take_revivable(&mut self, tip_index: u64, next_seq: impl Fn(&Author) -> u64) -> Vec<Reading> {
-        self.aside.retain(|_, (_, since)| tip_index.saturating_sub(*since) <= ASIDE_BLOCKS);
+    pub fn take_revivable(
+        &mut self,
+        tip_index: u64,
+        next_seq: impl Fn(&Author) -> u64,
+    ) -> Vec<Reading> {
+        self.aside
+            .retain(|_, (_, since)| tip_index.saturating_sub(*since) <= ASIDE_BLOCKS);
         let free: Vec<ReadingId> = self
             .aside
             .iter()
             .filter(|(_, (reading, _))| reading.seq >= next_seq(&reading.author))
             .map(|(id, _)| *id)
             .collect();
-        free.iter().filter_map(|id| self.aside.remove(id)).map(|(reading, _)| reading).collect()
+        free.iter()
+            .filter_map(|id| self.aside.remove(id))
+            .map(|(reading, _)| reading)
+            .collect()
     }
 
     /// What goes into the next block: one's own first, then one reading an author in turn, authors by oldest arrival.
@@ -287,7 +335,12 @@ impl Mempool {
         let mut own_left = None;
         if let Some(queue) = self.queues.get(&self.own) {
             let mut minable = queue.minable();
-            readings.extend(minable.by_ref().take(OWN_FIRST.min(limit)).map(|waiting| waiting.reading.clone()));
+            readings.extend(
+                minable
+                    .by_ref()
+                    .take(OWN_FIRST.min(limit))
+                    .map(|waiting| waiting.reading),
+            );
             own_left = Some(minable);
         }
         let mut turns: Vec<_> = self
@@ -295,7 +348,10 @@ impl Mempool {
             .iter()
             .filter(|(_, author)| *author != self.own)
             .filter_map(|(_, author)| self.queues.get(author))
-            .map(|queue| alloc::boxed::Box::new(queue.minable()) as alloc::boxed::Box<dyn Iterator<Item = &Waiting>>)
+            .map(|queue| {
+                alloc::boxed::Box::new(queue.minable())
+                    as alloc::boxed::Box<dyn Iterator<Item = &Waiting>>
+            })
             .collect();
         if let Some(minable) = own_left {
             turns.push(alloc::boxed::Box::new(minable));
@@ -303,7 +359,7 @@ impl Mempool {
         while !turns.is_empty() && readings.len() < limit {
             turns.retain_mut(|turn| match turn.next() {
                 Some(waiting) if readings.len() < limit => {
-                    readings.push(waiting.reading.clone());
+                    readings.push(waiting.reading);
                     true
                 }
                 _ => false,
@@ -318,7 +374,13 @@ impl Mempool {
         let from = after.map_or(Author::new([0; 32]), |(author, _)| author);
         self.queues
             .range(from..)
-            .flat_map(|(author, queue)| queue.by_seq.iter().map(|(seq, waiting)| Listed { author: *author, seq: *seq, id: waiting.id }))
+            .flat_map(|(author, queue)| {
+                queue.by_seq.iter().map(|(seq, waiting)| Listed {
+                    author: *author,
+                    seq: *seq,
+                    id: waiting.id,
+                })
+            })
             .filter(|row| after.is_none_or(|after| (row.author, row.seq) > after))
             .take(limit)
             .collect()
@@ -326,16 +388,25 @@ impl Mempool {
 
     /// Changes whose readings are never displaced (a fresh key took over).
     pub fn set_own(&mut self, own: Author) {
-        for author in [core::mem::replace(&mut self.own, own), own] {
-            if let Some(next) = self.queues.get(&author).map(|queue| queue.next) {
-                self.change(author, next, |_| {});
-            }
+        let affected =
+            [self.own, own].map(|author| self.queues.remove(&author).map(|queue| (author, queue)));
+        for (author, queue) in affected.iter().flatten() {
+            self.unindex(*author, queue);
+        }
+        self.own = own;
+        for (author, queue) in affected.into_iter().flatten() {
+            self.index(author, &queue);
+            self.queues.insert(author, queue);
         }
     }
 
     fn check_bounds(&self, author: &Author, waiting: usize, next: u64) -> Result<(), MempoolError> {
         let newcomer = next == 0 && *author != self.own;
-        let limit = if newcomer { MAX_PER_NEWCOMER } else { MAX_PER_AUTHOR };
+        let limit = if newcomer {
+            MAX_PER_NEWCOMER
+        } else {
+            MAX_PER_AUTHOR
+        };
         if waiting >= limit {
             return Err(MempoolError::AuthorFull { limit });
         }
@@ -347,7 +418,12 @@ impl Mempool {
 
     /// Makes one place: the newest reading of the fullest other author goes.
     fn displace_for(&mut self, author: &Author, waiting: usize) -> Result<(), MempoolError> {
-        let victim = self.fullest.iter().rev().find(|(_, _, other)| other != author).copied();
+        let victim = self
+            .fullest
+            .iter()
+            .rev()
+            .find(|(_, _, other)| other != author)
+            .copied();
         let Some((count, _, victim)) = victim else {
             return Err(MempoolError::Full);
         };
@@ -367,7 +443,10 @@ impl Mempool {
 
     /// The one place where a queue changes: takes its rows out of every index, applies, puts them back.
     fn change(&mut self, author: Author, next: u64, apply: impl FnOnce(&mut Queue)) {
-        let mut queue = self.queues.remove(&author).unwrap_or(Queue { by_seq: BTreeMap::new(), next });
+        let mut queue = self.queues.remove(&author).unwrap_or(Queue {
+            by_seq: BTreeMap::new(),
+            next,
+        });
         self.unindex(author, &queue);
         apply(&mut queue);
         if !queue.by_seq.is_empty() {
@@ -381,7 +460,11 @@ impl Mempool {
             return;
         };
         self.fullest.remove(&queue.fullness(author));
-        let rows = if *first == queue.next { &mut self.heads } else { &mut self.gaps };
+        let rows = if *first == queue.next {
+            &mut self.heads
+        } else {
+            &mut self.gaps
+        };
         rows.remove(&(waiting.since, author));
         if queue.is_newcomer() && author != self.own {
             self.newcomer_readings -= queue.by_seq.len();
@@ -398,7 +481,11 @@ impl Mempool {
                 self.newcomer_readings += queue.by_seq.len();
             }
         }
-        let rows = if *first == queue.next { &mut self.heads } else { &mut self.gaps };
+        let rows = if *first == queue.next {
+            &mut self.heads
+        } else {
+            &mut self.gaps
+        };
         rows.insert((waiting.since, author));
     }
 }

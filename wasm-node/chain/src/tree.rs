@@ -17,11 +17,12 @@ use crate::{
     authors::AuthorTable,
     difficulty::{WINDOW_HEADERS, Window},
     hash::{BlockHash, ReadingId, ReadingsRoot},
-    header::{HEADER_VERSION, Header, HeaderError, check_header},
+    header::{HEADER_VERSION, Header},
     key::Author,
     reading::Reading,
     room::Room,
     time::UnixMillis,
+    validate::{HeaderError, check_header},
     work::{CompactTarget, Work},
 };
 
@@ -347,7 +348,11 @@ impl Tree {
     ///
     /// # Errors
     /// Says which rule it breaks, or that the parent is unknown or condemned; nothing is kept then.
-    pub fn insert_header(&mut self, header: &Header, now: UnixMillis) -> Result<Inserted, InsertError> {
+    pub fn insert_header(
+        &mut self,
+        header: &Header,
+        now: UnixMillis,
+    ) -> Result<Inserted, InsertError> {
         let hash = header.hash();
         if self.by_hash.contains_key(&hash) {
             return Ok(Inserted { hash, new: false });
@@ -356,11 +361,20 @@ impl Tree {
             return Err(InsertError::Condemned { hash });
         }
         let Some(&parent) = self.by_hash.get(&header.prev_hash) else {
-            return Err(InsertError::UnknownParent { parent: header.prev_hash });
+            return Err(InsertError::UnknownParent {
+                parent: header.prev_hash,
+            });
         };
         let mut window = self.take_window(parent);
         let parent_node = self.node(parent);
-        let judged = check_header(&window, parent_node.hash, parent_node.index, header, &hash, now);
+        let judged = check_header(
+            &window,
+            parent_node.hash,
+            parent_node.index,
+            header,
+            &hash,
+            now,
+        );
         let target = match judged {
             Ok(target) => target,
             Err(error) => {
@@ -408,10 +422,16 @@ impl Tree {
         let mut condemned = Vec::new();
         loop {
             let Some((&rank, &candidate)) = self.ready.last_key_value() else {
-                return Advance { condemned, switch: None };
+                return Advance {
+                    condemned,
+                    switch: None,
+                };
             };
             if rank <= self.node(self.tip_slot()).rank() {
-                return Advance { condemned, switch: None };
+                return Advance {
+                    condemned,
+                    switch: None,
+                };
             }
             let path = self.path_to_best(candidate);
             match self.judge_path(&path) {
@@ -462,7 +482,8 @@ impl Tree {
     /// The first block on the way from the best branch to `leaf` that `matches`, lowest first.
     #[must_use]
     pub fn is_descendant(&self, leaf: &BlockHash, ancestor: &BlockHash) -> bool {
-        let (Some(&leaf), Some(&ancestor)) = (self.by_hash.get(leaf), self.by_hash.get(ancestor)) else {
+        let (Some(&leaf), Some(&ancestor)) = (self.by_hash.get(leaf), self.by_hash.get(ancestor))
+        else {
             return false;
         };
         let height = self.node(ancestor).index;
@@ -480,7 +501,11 @@ impl Tree {
     /// newest first, in doubling steps, genesis last.
     #[must_use]
     pub fn locator(&self, from: &BlockHash) -> Vec<BlockHash> {
-        let mut slot = self.by_hash.get(from).copied().unwrap_or_else(|| self.tip_slot());
+        let mut slot = self
+            .by_hash
+            .get(from)
+            .copied()
+            .unwrap_or_else(|| self.tip_slot());
         let mut hashes = Vec::new();
         let mut step = 1_u64;
         while slot != GENESIS && hashes.len() + 1 < MAX_LOCATOR {
@@ -505,7 +530,12 @@ impl Tree {
             return Vec::new();
         };
         let next = usize::try_from(self.node(shared).index + 1).unwrap_or(usize::MAX);
-        self.best.iter().skip(next).take(limit).map(|&slot| self.header_at(slot)).collect()
+        self.best
+            .iter()
+            .skip(next)
+            .take(limit)
+            .map(|&slot| self.header_at(slot))
+            .collect()
     }
 
     /// Lets go of side blocks that are too deep, and of the lightest when there are too many.
@@ -521,7 +551,8 @@ impl Tree {
         let mut removed = Vec::new();
         for leaf in deep {
             let mut slot = leaf;
-            while self.is_removable_leaf(slot) && self.node(slot).index + MAX_SIDE_DEPTH < tip.index {
+            while self.is_removable_leaf(slot) && self.node(slot).index + MAX_SIDE_DEPTH < tip.index
+            {
                 slot = self.remove_leaf(slot, &mut removed);
             }
         }
@@ -539,12 +570,18 @@ impl Tree {
 
     // From here on: by slot. Slots come from this tree alone and stay valid while their node is in it.
 
-    #[expect(clippy::indexing_slicing, reason = "a slot is an index that this arena gave out")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a slot is an index that this arena gave out"
+    )]
     fn node(&self, slot: Slot) -> &Node {
         &self.nodes[slot as usize]
     }
 
-    #[expect(clippy::indexing_slicing, reason = "a slot is an index that this arena gave out")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a slot is an index that this arena gave out"
+    )]
     fn node_mut(&mut self, slot: Slot) -> &mut Node {
         &mut self.nodes[slot as usize]
     }
@@ -667,12 +704,16 @@ impl Tree {
 
     /// Checks that on this path every reading is its author's next.
     fn judge_path(&self, path: &[Slot]) -> Result<(), (Slot, SequenceError)> {
-        let fork = path.first().map_or(self.tip_slot(), |&slot| self.node(slot).parent);
+        let fork = path
+            .first()
+            .map_or(self.tip_slot(), |&slot| self.node(slot).parent);
         let mut next: HashMap<u32, u64> = HashMap::new();
         for &slot in self.best.iter().rev().take_while(|&&slot| slot != fork) {
             if let Body::Linked(entries) = &self.node(slot).body {
                 for entry in entries {
-                    *next.entry(entry.author).or_insert_with(|| self.authors.linked(entry.author)) -= 1;
+                    *next
+                        .entry(entry.author)
+                        .or_insert_with(|| self.authors.linked(entry.author)) -= 1;
                 }
             }
         }
@@ -681,7 +722,9 @@ impl Tree {
                 continue;
             };
             for entry in entries {
-                let expected = next.entry(entry.author).or_insert_with(|| self.authors.linked(entry.author));
+                let expected = next
+                    .entry(entry.author)
+                    .or_insert_with(|| self.authors.linked(entry.author));
                 if *expected != entry.seq {
                     let error = SequenceError {
                         hash: self.node(slot).hash,
@@ -699,7 +742,9 @@ impl Tree {
 
     /// Makes `path` part of the best branch in place of what stands on its fork.
     fn switch_along(&mut self, path: &[Slot]) -> Switch {
-        let fork = path.first().map_or(self.tip_slot(), |&slot| self.node(slot).parent);
+        let fork = path
+            .first()
+            .map_or(self.tip_slot(), |&slot| self.node(slot).parent);
         let mut left = Vec::new();
         while self.tip_slot() != fork {
             let slot = self.tip_slot();
@@ -713,15 +758,25 @@ impl Tree {
                 self.link(slot)
             })
             .collect();
-        Switch { fork_index: self.node(fork).index, left, joined }
+        Switch {
+            fork_index: self.node(fork).index,
+            left,
+            joined,
+        }
     }
 
     fn unlink(&mut self, slot: Slot) -> Moved {
         let mut loose = Vec::new();
-        if let Body::Linked(linked) = core::mem::replace(&mut self.node_mut(slot).body, Body::Missing) {
+        if let Body::Linked(linked) =
+            core::mem::replace(&mut self.node_mut(slot).body, Body::Missing)
+        {
             for entry in linked.iter().rev() {
                 let seq = self.authors.unlink_last(entry.author);
-                loose.push(LooseEntry { author: entry.author, prefix: entry.prefix, seq });
+                loose.push(LooseEntry {
+                    author: entry.author,
+                    prefix: entry.prefix,
+                    seq,
+                });
             }
         }
         loose.reverse();
@@ -742,14 +797,19 @@ impl Tree {
 
     fn link(&mut self, slot: Slot) -> Moved {
         let mut loose: Box<[LooseEntry]> = Box::new([]);
-        if let Body::Loose(entries) = core::mem::replace(&mut self.node_mut(slot).body, Body::Missing) {
+        if let Body::Loose(entries) =
+            core::mem::replace(&mut self.node_mut(slot).body, Body::Missing)
+        {
             loose = entries;
         }
         let linked = loose
             .iter()
             .map(|entry| {
                 self.authors.link_next(entry.author, entry.prefix);
-                LinkedEntry { author: entry.author, prefix: entry.prefix }
+                LinkedEntry {
+                    author: entry.author,
+                    prefix: entry.prefix,
+                }
             })
             .collect();
         let moved = self.moved(slot, &loose);
@@ -767,9 +827,16 @@ impl Tree {
     fn moved(&self, slot: Slot, entries: &[LooseEntry]) -> Moved {
         let entries = entries
             .iter()
-            .map(|entry| Entry { author: self.authors.key(entry.author), seq: entry.seq, prefix: entry.prefix })
+            .map(|entry| Entry {
+                author: self.authors.key(entry.author),
+                seq: entry.seq,
+                prefix: entry.prefix,
+            })
             .collect();
-        Moved { hash: self.node(slot).hash, entries }
+        Moved {
+            hash: self.node(slot).hash,
+            entries,
+        }
     }
 
     fn condemn_slot(&mut self, slot: Slot) -> Vec<BlockHash> {
@@ -806,8 +873,11 @@ impl Tree {
     /// Removes a node that has no children and is off the best branch; returns its parent.
     fn remove_leaf(&mut self, slot: Slot, with_body: &mut Vec<BlockHash>) -> Slot {
         let node = self.node(slot);
-        let (hash, rank, parent, sibling) = (node.hash, node.rank(), node.parent, node.next_sibling);
-        if let Body::Loose(entries) = core::mem::replace(&mut self.node_mut(slot).body, Body::Missing) {
+        let (hash, rank, parent, sibling) =
+            (node.hash, node.rank(), node.parent, node.next_sibling);
+        if let Body::Loose(entries) =
+            core::mem::replace(&mut self.node_mut(slot).body, Body::Missing)
+        {
             with_body.push(hash);
             self.side_readings -= entries.len();
             for entry in &entries {
@@ -856,7 +926,11 @@ impl Tree {
     fn keep_window(&mut self, slot: Slot, window: Window) {
         if self.windows.len() >= CACHED_WINDOWS {
             let tip = self.tip_slot();
-            let oldest = self.windows.iter().position(|(cached, _)| *cached != tip).unwrap_or(0);
+            let oldest = self
+                .windows
+                .iter()
+                .position(|(cached, _)| *cached != tip)
+                .unwrap_or(0);
             self.windows.remove(oldest);
         }
         self.windows.push((slot, window));
