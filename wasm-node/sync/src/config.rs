@@ -1,0 +1,118 @@
+//! Every limit of the machine by name, with its unit and its reason. Policy (CHAIN.md, PROTOCOLS.md), not consensus.
+
+/// What may differ from one machine to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Whether to mine at all. A peer that does not still validates, stores and passes on.
+    pub mining: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { mining: true }
+    }
+}
+
+/// Milliseconds.
+pub type Millis = u64;
+
+/// So long after its start a machine without peers is "starting", not yet "alone".
+pub const STARTING: Millis = 5_000;
+
+/// A request without an answer for so long has failed.
+pub const REQUEST_TIMEOUT: Millis = 10_000;
+/// Requests open at one peer: enough to keep its link busy, too few to flood it.
+pub const MAX_OPEN_REQUESTS: usize = 4;
+/// Peers the machine keeps account of; the driver allows fewer connections than this.
+pub const MAX_PEERS: usize = 64;
+
+/// A peer silent for so long is asked for its Status.
+pub const STATUS_IDLE: Millis = 30_000;
+/// A new tip not learnt by gossip is announced at most so often.
+pub const ANNOUNCE_INTERVAL: Millis = 500;
+/// Mempools are compared so often.
+pub const EXCHANGE_INTERVAL: Millis = 30_000;
+/// A gap in an author's waiting readings this old makes mempools be compared.
+pub const GAP_PATIENCE: Millis = 2_000;
+/// Peers asked in one round of comparing.
+pub const EXCHANGE_PEERS: usize = 3;
+/// Ids of wanted readings remembered for one peer: one full listing.
+pub const MAX_WANTED_READINGS: usize = crate::message::MAX_IDS;
+
+/// Header syncs at a time: one slow or lying peer cannot hold up the others.
+pub const MAX_HEADER_SYNCS: usize = 2;
+/// Headers held without their bodies; asking for more waits until bodies have caught up. 8 MB.
+pub const MAX_HEADERS_AHEAD: usize = 50_000;
+
+/// Bodies asked for in one request: about 150 KB at 10 readings a block, so that ranges spread over peers.
+pub const BODY_RANGE: usize = 128;
+/// Bodies planned at a time.
+pub const DOWNLOAD_WINDOW: usize = 4_096;
+/// Requests for bodies open at one peer; one place is left for all else.
+pub const MAX_OPEN_BODY_REQUESTS: usize = MAX_OPEN_REQUESTS - 1;
+/// Blocks a peer said it has not, remembered until its next Status.
+pub const MAX_LACKING: usize = 1_024;
+/// A branch whose bodies no peer has is left aside for so long.
+pub const UNAVAILABLE_PATIENCE: Millis = 60_000;
+/// Branches left aside, remembered.
+pub const MAX_UNAVAILABLE: usize = 256;
+
+/// Gossiped blocks that wait for their parent or their time.
+pub const MAX_HELD_BLOCKS: usize = 64;
+/// Of these, from one peer.
+pub const MAX_HELD_BLOCKS_PER_PEER: usize = 4;
+/// A verdict on a gossip item waits at most so long: gossip caches forget after a few seconds.
+pub const VERDICT_PATIENCE: Millis = 2_000;
+
+/// Readings of authors that the chain does not know are passed on at most at this rate (a second).
+pub const NEWCOMER_FORWARD_RATE: u64 = 64;
+/// So many at once.
+pub const NEWCOMER_FORWARD_BURST: u64 = 1_024;
+
+/// Bytes of answers a peer may draw a second.
+pub const ANSWER_RATE: u64 = 8 * 1024 * 1024;
+/// So many at once.
+pub const ANSWER_BURST: u64 = 32 * 1024 * 1024;
+/// What an answer costs besides its bytes.
+pub const ANSWER_OVERHEAD: u64 = 4 * 1024;
+/// Reads of bodies for peers' requests that may be under way: 32 MB of answers at the most.
+pub const MAX_OPEN_READS: usize = 32;
+
+/// The first ban.
+pub const FIRST_BAN: Millis = 10 * 60 * 1_000;
+/// A ban doubles so often at most: a week.
+pub const MAX_BAN_DOUBLINGS: u32 = 10;
+/// Bans remembered; the one that ends first is forgotten first.
+pub const MAX_BANS: usize = 1_024;
+
+/// Calls of `record()` that may wait for the disk.
+pub const MAX_PENDING_RECORDS: usize = 1_024;
+/// A foreign reading under one's own key so many blocks deep makes one take a fresh key ...
+pub const FOREIGN_DEPTH: u64 = 20;
+/// ... or so long after it was seen on the best branch.
+pub const FOREIGN_PATIENCE: Millis = 30_000;
+
+/// Bodies of left blocks read back at a time.
+pub const RESCUE_CHUNK: usize = 32;
+/// Left readings that found no place in the mempool are tried again so often.
+pub const RESCUE_INTERVAL: Millis = 5_000;
+
+/// The longest wait before mining one's own readings.
+pub const MAX_OWN_WAIT: Millis = 3_000;
+/// That wait, for each different author in the last [`ACTIVE_BLOCKS`] blocks.
+pub const OWN_WAIT_PER_AUTHOR: Millis = 20;
+/// Blocks by which a room's activity is judged.
+pub const ACTIVE_BLOCKS: usize = 60;
+/// Others' readings are mined after they have waited so long ...
+pub const OTHERS_WAIT: Millis = 3_000;
+/// ... and a random part of this.
+pub const OTHERS_WAIT_SPREAD: Millis = 2_000;
+/// A template is made anew for new readings, and its time refreshed, at most so often.
+pub const TEMPLATE_INTERVAL: Millis = 1_000;
+
+/// Peers whose clocks must be known before one's own is corrected.
+pub const MIN_CLOCKS: usize = 3;
+/// A smaller offset is not corrected.
+pub const MIN_CLOCK_OFFSET: Millis = 5_000;
+/// A larger one is corrected by so much only.
+pub const MAX_CLOCK_OFFSET: Millis = 60 * 60 * 1_000;

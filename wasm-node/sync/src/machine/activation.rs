@@ -1,0 +1,233 @@
+//! Going over to a better branch, and back for every reading that it lacks.
+//!
+//! Nothing is lost: before a body may be deleted, each of its readings is on the best branch, in the mempool, or its
+//! block is in the rescue queue, which is on disk and written in the same transaction as the change of branch.
+
+use alloc::{
+    collections::{BTreeSet, VecDeque},
+    vec::Vec,
+};
+use core::fmt::Debug;
+
+use chain::{
+    hash::BlockHash,
+    mempool::MempoolError,
+    reading::Reading,
+    time::UnixMillis,
+    tree::{Advance, IdPrefix, SequenceError, Switch},
+};
+
+use super::Machine;
+use crate::{
+    config::{RESCUE_CHUNK, RESCUE_INTERVAL},
+    seam::{DropReason, Event, Output, ReadId, StoreOperation},
+};
+
+/// Blocks whose readings have yet to return to the mempool. As long as it needs to be: nothing may fall out of it.
+#[derive(Debug, Default)]
+pub(super) struct Rescue {
+    queue: VecDeque<BlockHash>,
+    reading: Option<(ReadId, Vec<BlockHash>)>,
+    retry_at: Option<UnixMillis>,
+}
+
+impl Rescue {
+    pub(super) fn is_reading(&self, id: ReadId) -> bool {
+        self.reading
+            .as_ref()
+            .is_some_and(|(reading, _)| *reading == id)
+    }
+
+    pub(super) fn next_due(&self) -> Option<UnixMillis> {
+        self.retry_at
+            .filter(|_| !self.queue.is_empty() && self.reading.is_none())
+    }
+}
+
+impl<P: Copy + Ord + Debug> Machine<P> {
+    /// Goes over to the best branch whose bodies are here; a change is announced by Status.
+    pub(super) fn advance(&mut self) {
+        let advance = self.tree.advance();
+        if advance.switch.is_some() {
+            self.rounds.announce();
+        }
+        self.apply(advance);
+    }
+
+    /// The same for a block that came by gossip, which announces itself if it becomes the tip.
+    /// Returns why the block was condemned, if it was.
+    pub(super) fn advance_by_gossip(&mut self, hash: &BlockHash) -> Option<SequenceError> {
+        let advance = self.tree.advance();
+        if advance.switch.is_some() && self.tree.tip().hash != *hash {
+            self.rounds.announce();
+        }
+        let error = advance
+            .condemned
+            .iter()
+            .find(|(_, removed)| removed.contains(hash))
+            .map(|(error, _)| *error);
+        self.apply(advance);
+        error
+    }
+
+    /// Condemns a block with its descendants (rule 7).
+    pub(super) fn condemn(&mut self, hash: &BlockHash) {
+        let removed = self.tree.condemn(hash);
+        self.rescue_blocks(removed);
+        self.download.tree_changed();
+    }
+
+    fn apply(&mut self, advance: Advance) {
+        for (error, removed) in advance.condemned {
+            let liars: Vec<P> = self
+                .peers
+                .iter()
+                .filter(|(_, known)| {
+                    known
+                        .status
+                        .is_some_and(|status| removed.contains(&status.tip))
+                })
+                .map(|(peer, _)| *peer)
+                .collect();
+            self.rescue_blocks(removed);
+            self.download.tree_changed();
+            // A peer's Status speaks of its fully validated branch only.
+            for peer in liars {
+                self.ban(peer, DropReason::BadSequence(error));
+            }
+        }
+        if let Some(switch) = advance.switch {
+            self.switched(&switch);
+        }
+    }
+
+    fn switched(&mut self, switch: &Switch) {
+        let tip = self.tree.tip();
+        for moved in &switch.left {
+            for entry in moved.entries.iter().rev() {
+                self.mempool.unlink(&entry.author, entry.seq);
+            }
+        }
+        let own = self.own.author();
+        for moved in &switch.joined {
+            for entry in &moved.entries {
+                self.mempool
+                    .link(&entry.author, entry.seq, entry.prefix, tip.index);
+                if entry.author == own {
+                    self.own
+                        .note_linked(entry.seq, entry.prefix, tip.index, self.now);
+                }
+            }
+        }
+        let mut operations = alloc::vec![StoreOperation::PutTip(tip.hash)];
+        // Lowest first, so that an author's readings come back in the order of its count.
+        for moved in switch.left.iter().rev() {
+            operations.push(StoreOperation::PutRescue(moved.hash));
+            self.rescue.queue.push_back(moved.hash);
+        }
+        for hash in self.tree.prune() {
+            operations.push(StoreOperation::PutRescue(hash));
+            self.rescue.queue.push_back(hash);
+        }
+        self.rescue.retry_at = None;
+        self.write(operations, false);
+        let tree = &self.tree;
+        for reading in self
+            .mempool
+            .take_revivable(tip.index, |author| tree.next_seq(author))
+        {
+            self.return_to_mempool(&reading);
+        }
+        self.own.refill();
+        self.mining.tip_changed();
+        self.download.tree_changed();
+        self.outputs.push(Output::Tell(Event::Chain {
+            from: switch.fork_index + 1,
+            to: tip.index,
+            reorg: !switch.left.is_empty(),
+        }));
+    }
+
+    fn rescue_blocks(&mut self, hashes: Vec<BlockHash>) {
+        if hashes.is_empty() {
+            return;
+        }
+        let operations = hashes
+            .iter()
+            .map(|hash| StoreOperation::PutRescue(*hash))
+            .collect();
+        self.write(operations, false);
+        self.rescue.queue.extend(hashes);
+        self.rescue.retry_at = None;
+    }
+
+    /// Reads back the next bodies of blocks whose readings have yet to return.
+    pub(super) fn settle_rescue(&mut self) {
+        let waits = self.rescue.retry_at.is_some_and(|at| at > self.now);
+        if self.rescue.reading.is_some() || self.rescue.queue.is_empty() || waits {
+            return;
+        }
+        let many = self.rescue.queue.len().min(RESCUE_CHUNK);
+        let hashes: Vec<BlockHash> = self.rescue.queue.drain(..many).collect();
+        let id = self.read_bodies(hashes.clone());
+        self.rescue.reading = Some((id, hashes));
+    }
+
+    pub(super) fn rescued(&mut self, bodies: Vec<Option<Vec<Reading>>>) {
+        let Some((_, hashes)) = self.rescue.reading.take() else {
+            return;
+        };
+        let mut operations = Vec::new();
+        let mut left_over = BTreeSet::new();
+        for (hash, body) in hashes.iter().zip(bodies) {
+            let mut placed = true;
+            for reading in body.iter().flatten() {
+                placed &= self.return_to_mempool(reading);
+            }
+            if !placed {
+                left_over.insert(*hash);
+                self.rescue.queue.push_back(*hash);
+                continue;
+            }
+            operations.push(StoreOperation::DeleteRescue(*hash));
+            if self.tree.block(hash).is_none() {
+                operations.push(StoreOperation::DeleteBlock(*hash));
+            }
+        }
+        if !left_over.is_empty() {
+            self.rescue.retry_at = Some(self.now.saturating_add(RESCUE_INTERVAL));
+        }
+        if !operations.is_empty() {
+            self.write(operations, false);
+        }
+    }
+
+    pub(super) fn rescue_failed(&mut self) {
+        if let Some((_, hashes)) = self.rescue.reading.take() {
+            self.rescue.queue.extend(hashes);
+            self.rescue.retry_at = Some(self.now.saturating_add(RESCUE_INTERVAL));
+        }
+    }
+
+    /// Gives a reading of a checked body its place again. Returns `false` when there is none for it now.
+    pub(super) fn return_to_mempool(&mut self, reading: &Reading) -> bool {
+        let id = reading.id(self.tree.room().id());
+        let next = self.tree.next_seq(&reading.author);
+        match self.mempool.insert(reading, id, next, self.now) {
+            Ok(()) => {
+                self.outputs.push(Output::Tell(Event::Reading(*reading)));
+                true
+            }
+            Err(MempoolError::Known | MempoolError::Equivocation { .. }) => true,
+            Err(MempoolError::Past { .. }) => {
+                if self.tree.linked_prefix(&reading.author, reading.seq)
+                    != Some(IdPrefix::from(&id))
+                {
+                    self.mempool.set_aside(reading, id, self.tree.tip().index);
+                }
+                true
+            }
+            Err(_) => false,
+        }
+    }
+}

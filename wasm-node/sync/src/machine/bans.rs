@@ -1,0 +1,95 @@
+//! Who may not come back yet.
+
+use alloc::collections::BTreeMap;
+
+use chain::time::UnixMillis;
+
+use crate::config::{FIRST_BAN, MAX_BAN_DOUBLINGS, MAX_BANS};
+
+#[derive(Clone, Copy, Debug)]
+struct Ban {
+    until: UnixMillis,
+    strikes: u32,
+}
+
+/// Bans by peer, each twice as long as the same peer's last one.
+#[derive(Debug)]
+pub(super) struct Bans<P> {
+    by_peer: BTreeMap<P, Ban>,
+}
+
+impl<P: Copy + Ord> Bans<P> {
+    pub(super) const fn new() -> Self {
+        Self {
+            by_peer: BTreeMap::new(),
+        }
+    }
+
+    /// Bans and returns until when.
+    pub(super) fn ban(&mut self, peer: P, now: UnixMillis) -> UnixMillis {
+        let strikes = self
+            .by_peer
+            .get(&peer)
+            .map_or(0, |ban| ban.strikes + 1)
+            .min(MAX_BAN_DOUBLINGS);
+        let until = now.saturating_add(FIRST_BAN << strikes);
+        self.by_peer.insert(peer, Ban { until, strikes });
+        if self.by_peer.len() > MAX_BANS {
+            let first_to_end = self
+                .by_peer
+                .iter()
+                .min_by_key(|(_, ban)| ban.until)
+                .map(|(peer, _)| *peer);
+            if let Some(peer) = first_to_end {
+                self.by_peer.remove(&peer);
+            }
+        }
+        until
+    }
+
+    /// Until when this peer is banned, if it is.
+    pub(super) fn until(&self, peer: &P, now: UnixMillis) -> Option<UnixMillis> {
+        self.by_peer
+            .get(peer)
+            .map(|ban| ban.until)
+            .filter(|until| *until > now)
+    }
+
+    /// How many are remembered, for the bound's test.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_peer.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bans_double_and_end() {
+        let mut bans = Bans::new();
+        let start = UnixMillis::new(0);
+        assert_eq!(bans.ban(1, start), UnixMillis::new(FIRST_BAN));
+        assert_eq!(bans.until(&1, UnixMillis::new(FIRST_BAN)), None);
+        assert_eq!(bans.ban(1, start), UnixMillis::new(2 * FIRST_BAN));
+        for _ in 0..100 {
+            bans.ban(1, start);
+        }
+        assert_eq!(
+            bans.until(&1, start),
+            Some(UnixMillis::new(FIRST_BAN << MAX_BAN_DOUBLINGS))
+        );
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_forgets_what_ends_first() {
+        let mut bans = Bans::new();
+        for peer in 0..=MAX_BANS as u64 {
+            bans.ban(peer, UnixMillis::new(peer));
+        }
+        assert_eq!(bans.len(), MAX_BANS);
+        assert_eq!(bans.until(&0, UnixMillis::new(1)), None);
+        assert!(bans.until(&1, UnixMillis::new(2)).is_some());
+    }
+}

@@ -1,0 +1,289 @@
+//! Bodies of a better branch, in ranges, from several peers at once.
+//!
+//! What to fetch follows from the tree: the bodies missing on the way to the heaviest leaf. A peer that is slow or
+//! has not what it is asked for loses its range to another; one that sends junk is dropped.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+use core::{cmp::Reverse, fmt::Debug, marker::PhantomData};
+
+use chain::{
+    block::{Block, BodyError, check_body},
+    hash::BlockHash,
+    reading::Reading,
+    time::UnixMillis,
+    tree::{BlockInfo, Tree},
+    validate::Condemns,
+};
+
+use super::{Machine, requests::Asked};
+use crate::{
+    config::{
+        BODY_RANGE, DOWNLOAD_WINDOW, MAX_OPEN_BODY_REQUESTS, MAX_UNAVAILABLE, UNAVAILABLE_PATIENCE,
+    },
+    message::Request,
+    seam::{DropReason, StoreOperation},
+};
+
+/// The branch that is being fetched.
+#[derive(Debug)]
+pub(super) struct Download<P> {
+    target: Option<BlockInfo>,
+    /// Bodies to ask for, lowest first.
+    queue: VecDeque<BlockHash>,
+    /// Bodies asked for.
+    asked: BTreeSet<BlockHash>,
+    /// Branches whose bodies nobody has, and until when they are left aside.
+    unavailable: BTreeMap<BlockHash, UnixMillis>,
+    /// Whether the plan may be out of date.
+    stale: bool,
+    peer: PhantomData<P>,
+}
+
+impl<P: Copy + Ord> Download<P> {
+    pub(super) const fn new() -> Self {
+        Self {
+            target: None,
+            queue: VecDeque::new(),
+            asked: BTreeSet::new(),
+            unavailable: BTreeMap::new(),
+            stale: false,
+            peer: PhantomData,
+        }
+    }
+
+    /// The height of the branch that is being fetched.
+    pub(super) fn target_index(&self) -> Option<u64> {
+        self.target.map(|target| target.index)
+    }
+
+    /// New headers: the heaviest leaf may be another.
+    pub(super) fn headers_came(&mut self) {
+        self.stale = true;
+    }
+
+    /// A peer came, went or has news: what nobody had may be had now.
+    pub(super) fn peers_changed(&mut self) {
+        self.unavailable.clear();
+        self.stale = true;
+    }
+
+    /// The tree changed otherwise: bodies came, a branch was condemned.
+    pub(super) fn tree_changed(&mut self) {
+        self.stale = true;
+    }
+
+    pub(super) fn give_back(&mut self, hashes: &[BlockHash]) {
+        for hash in hashes {
+            self.asked.remove(hash);
+        }
+        self.queue.clear();
+        self.stale = true;
+    }
+
+    pub(super) fn next_due(&self) -> Option<UnixMillis> {
+        self.unavailable.values().min().copied()
+    }
+
+    /// Chooses what to fetch anew, if anything changed.
+    fn plan(&mut self, tree: &Tree, now: UnixMillis) {
+        let remembered = self.unavailable.len();
+        self.unavailable.retain(|_, until| *until > now);
+        if !self.stale && remembered == self.unavailable.len() {
+            return;
+        }
+        self.stale = false;
+        let target = tree.heaviest_leaf(|leaf| self.unavailable.contains_key(leaf));
+        let same_branch = match (&self.target, &target) {
+            (Some(before), Some(after)) => tree.is_descendant(&after.hash, &before.hash),
+            _ => false,
+        };
+        self.target = target;
+        let Some(target) = target else {
+            self.queue.clear();
+            return;
+        };
+        if !same_branch || self.queue.is_empty() {
+            self.queue = tree
+                .missing_bodies(&target.hash, DOWNLOAD_WINDOW)
+                .into_iter()
+                .filter(|hash| !self.asked.contains(hash))
+                .collect();
+        }
+    }
+
+    /// Nobody has what the branch needs.
+    fn leave_aside(&mut self, leaf: BlockHash, now: UnixMillis) {
+        if self.unavailable.len() < MAX_UNAVAILABLE {
+            self.unavailable
+                .insert(leaf, now.saturating_add(UNAVAILABLE_PATIENCE));
+        }
+        self.target = None;
+        self.queue.clear();
+        self.stale = true;
+    }
+}
+
+impl<P: Copy + Ord + Debug> Machine<P> {
+    /// Plans, and hands ranges to peers that have a place free.
+    pub(super) fn settle_download(&mut self) {
+        // Each round either asks somebody, leaves a branch aside, or ends it.
+        for _ in 0..=MAX_UNAVAILABLE {
+            self.download.plan(&self.tree, self.now);
+            let Some(target) = self.download.target else {
+                return;
+            };
+            self.hand_out_ranges();
+            let stuck = !self.download.queue.is_empty()
+                && self.download.asked.is_empty()
+                && self.everybody_lacks_the_first();
+            if !stuck {
+                return;
+            }
+            self.download.leave_aside(target.hash, self.now);
+        }
+    }
+
+    fn everybody_lacks_the_first(&self) -> bool {
+        self.download
+            .queue
+            .front()
+            .is_some_and(|first| self.peers.values().all(|peer| peer.lacking.contains(first)))
+    }
+
+    fn hand_out_ranges(&mut self) {
+        let mut peers: Vec<(u32, usize, P)> = self
+            .peers
+            .iter()
+            .map(|(peer, known)| (known.stalls, known.open_body_requests, *peer))
+            .collect();
+        peers.sort_unstable();
+        // One request each in turn, so that ranges spread over all who can serve.
+        for _ in 0..MAX_OPEN_BODY_REQUESTS {
+            for &(_, _, peer) in &peers {
+                if self.download.queue.is_empty() {
+                    return;
+                }
+                self.ask_range(peer);
+            }
+        }
+    }
+
+    fn ask_range(&mut self, peer: P) {
+        let Some(known) = self.peers.get(&peer) else {
+            return;
+        };
+        if !known.may_be_asked() || known.open_body_requests >= MAX_OPEN_BODY_REQUESTS {
+            return;
+        }
+        let hashes: Vec<BlockHash> = self
+            .download
+            .queue
+            .iter()
+            .filter(|hash| !known.lacking.contains(*hash))
+            .take(BODY_RANGE)
+            .copied()
+            .collect();
+        if hashes.is_empty() {
+            return;
+        }
+        let taken: BTreeSet<BlockHash> = hashes.iter().copied().collect();
+        self.download.queue.retain(|hash| !taken.contains(hash));
+        self.download.asked.extend(taken);
+        self.ask(
+            peer,
+            &Request::Bodies {
+                hashes: hashes.clone(),
+            },
+            Asked::Bodies(hashes),
+        );
+    }
+
+    pub(super) fn bodies_came(
+        &mut self,
+        peer: P,
+        hashes: &[BlockHash],
+        bodies: Vec<Option<Vec<Reading>>>,
+    ) {
+        self.download.give_back(hashes);
+        if bodies.len() > hashes.len() {
+            return self.ban(peer, DropReason::WrongAnswer);
+        }
+        if bodies.is_empty() {
+            self.note_lacking(peer, hashes.first());
+        }
+        let mut operations = Vec::new();
+        let mut lie = None;
+        for (hash, body) in hashes.iter().zip(bodies) {
+            let Some(readings) = body else {
+                self.note_lacking(peer, Some(hash));
+                continue;
+            };
+            match self.take_body(hash, readings) {
+                Ok(operation) => operations.extend(operation),
+                Err(error) => {
+                    lie = Some(DropReason::BadBody(error));
+                    break;
+                }
+            }
+        }
+        if !operations.is_empty() {
+            self.write(operations, false);
+        }
+        self.advance();
+        if let Some(reason) = lie {
+            self.ban(peer, reason);
+        }
+    }
+
+    /// Checks a body against its header (rules 1, 6, 7) and notes it; returns how to keep it, if it is news.
+    pub(super) fn take_body(
+        &mut self,
+        hash: &BlockHash,
+        readings: Vec<Reading>,
+    ) -> Result<Option<StoreOperation>, BodyError> {
+        let Some(header) = self.tree.header(hash) else {
+            return Ok(None);
+        };
+        if self.tree.block(hash).is_some_and(|info| info.has_body) {
+            return Ok(None);
+        }
+        let room = self.tree.room().id();
+        let mempool = &self.mempool;
+        if let Err(error) = check_body(
+            room,
+            &header,
+            &readings,
+            |reading| mempool.holds(reading),
+            &mut self.rng,
+        ) {
+            if error.condemns() == Condemns::Descendants {
+                self.condemn(hash);
+            }
+            return Err(error);
+        }
+        self.tree.insert_checked_body(hash, &readings);
+        self.download.tree_changed();
+        Ok(Some(StoreOperation::PutBlock(
+            *hash,
+            Block { header, readings },
+        )))
+    }
+
+    fn note_lacking(&mut self, peer: P, hash: Option<&BlockHash>) {
+        if let (Some(known), Some(hash)) = (self.peers.get_mut(&peer), hash) {
+            known.note_lacking(*hash);
+        }
+    }
+
+    /// Whether a branch that outweighs ours is being fetched from somebody: mining on ours would be for nothing.
+    pub(super) fn is_catching_up(&self) -> bool {
+        let tip = self.tree.tip();
+        !self.peers.is_empty()
+            && self.download.target.is_some_and(|target| {
+                (target.total_work, Reverse(target.hash)) > (tip.total_work, Reverse(tip.hash))
+            })
+    }
+}

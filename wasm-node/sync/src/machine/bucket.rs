@@ -1,0 +1,64 @@
+//! A token bucket: a rate with a burst.
+
+use chain::time::UnixMillis;
+
+/// Fills at `rate` tokens a second up to `burst`.
+#[derive(Clone, Debug)]
+pub(super) struct Bucket {
+    rate: u64,
+    burst: u64,
+    /// Thousandths of a token, so that a millisecond's share is never lost to rounding.
+    millitokens: u64,
+    filled_at: UnixMillis,
+}
+
+impl Bucket {
+    pub(super) fn full(rate: u64, burst: u64, now: UnixMillis) -> Self {
+        Self {
+            rate,
+            burst,
+            millitokens: burst.saturating_mul(1_000),
+            filled_at: now,
+        }
+    }
+
+    /// Takes `tokens`, if they are there.
+    pub(super) fn take(&mut self, tokens: u64, now: UnixMillis) -> bool {
+        let fresh = now.since(self.filled_at).saturating_mul(self.rate);
+        self.filled_at = self.filled_at.max(now);
+        self.millitokens = self
+            .millitokens
+            .saturating_add(fresh)
+            .min(self.burst.saturating_mul(1_000));
+        match self.millitokens.checked_sub(tokens.saturating_mul(1_000)) {
+            Some(rest) => {
+                self.millitokens = rest;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_its_burst_then_its_rate() {
+        let mut bucket = Bucket::full(2, 3, UnixMillis::new(0));
+        assert!(bucket.take(3, UnixMillis::new(0)));
+        assert!(!bucket.take(1, UnixMillis::new(499)));
+        assert!(bucket.take(1, UnixMillis::new(500)));
+        assert!(!bucket.take(4, UnixMillis::new(1_000_000)));
+        assert!(bucket.take(3, UnixMillis::new(1_000_000)));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_gives_nothing() {
+        let mut bucket = Bucket::full(1, 1, UnixMillis::new(5_000));
+        assert!(bucket.take(1, UnixMillis::new(5_000)));
+        assert!(!bucket.take(1, UnixMillis::new(1_000)));
+        assert!(!bucket.take(1, UnixMillis::new(5_000)));
+    }
+}

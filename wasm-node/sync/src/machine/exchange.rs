@@ -1,0 +1,163 @@
+//! What is done in rounds: asking silent peers, announcing a new tip, comparing mempools.
+
+use alloc::{collections::BTreeMap, collections::BTreeSet, vec::Vec};
+use core::fmt::Debug;
+
+use chain::{
+    hash::ReadingId,
+    key::Author,
+    mempool::MAX_AHEAD,
+    reading::{Reading, verify_batch},
+    time::UnixMillis,
+};
+
+use super::{Machine, peer::Peer};
+use crate::{
+    config::{ANNOUNCE_INTERVAL, EXCHANGE_INTERVAL, EXCHANGE_PEERS, GAP_PATIENCE, STATUS_IDLE},
+    message::{IdRow, MAX_IDS},
+    seam::{DropReason, Event, Output},
+};
+
+/// When the rounds are due.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    /// A tip not learnt by gossip has yet to be announced.
+    announce: bool,
+    announced_at: UnixMillis,
+    exchange_at: UnixMillis,
+    /// When a lasting gap makes mempools be compared, if there is one.
+    gap_at: Option<UnixMillis>,
+    gap_asked_at: UnixMillis,
+}
+
+impl Rounds {
+    pub(super) fn new(now: UnixMillis) -> Self {
+        Self {
+            announce: false,
+            announced_at: now,
+            exchange_at: now.saturating_add(EXCHANGE_INTERVAL),
+            gap_at: None,
+            gap_asked_at: UnixMillis::new(0),
+        }
+    }
+
+    /// The tip is news to peers, and gossip will not tell them.
+    pub(super) fn announce(&mut self) {
+        self.announce = true;
+    }
+
+    pub(super) fn next_due<P>(&self, peers: &BTreeMap<P, Peer>) -> Option<UnixMillis> {
+        if peers.is_empty() {
+            return None;
+        }
+        let announce = self
+            .announce
+            .then(|| self.announced_at.saturating_add(ANNOUNCE_INTERVAL));
+        let idle = peers
+            .values()
+            .map(|peer| peer.heard_at.saturating_add(STATUS_IDLE))
+            .min();
+        [announce, idle, self.gap_at, Some(self.exchange_at)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+impl<P: Copy + Ord + Debug> Machine<P> {
+    pub(super) fn settle_rounds(&mut self) {
+        let now = self.now;
+        for peer in self
+            .peers
+            .values_mut()
+            .filter(|peer| peer.heard_at.saturating_add(STATUS_IDLE) <= now)
+        {
+            peer.heard_at = now;
+            peer.wants_status = true;
+        }
+        if self.rounds.announce && self.rounds.announced_at.saturating_add(ANNOUNCE_INTERVAL) <= now
+        {
+            self.rounds.announce = false;
+            self.rounds.announced_at = now;
+            let tip = self.tree.tip().hash;
+            for peer in self
+                .peers
+                .values_mut()
+                .filter(|peer| peer.status.is_none_or(|status| status.tip != tip))
+            {
+                peer.wants_status = true;
+            }
+        }
+        if self.rounds.exchange_at <= now {
+            self.rounds.exchange_at = now.saturating_add(EXCHANGE_INTERVAL);
+            // Nothing waiting here says nothing of what waits elsewhere: one peer is asked all the same.
+            self.compare_with(if self.mempool.is_empty() {
+                1
+            } else {
+                EXCHANGE_PEERS
+            });
+        }
+        self.rounds.gap_at = self.mempool.oldest_gap().map(|since| {
+            since
+                .max(self.rounds.gap_asked_at)
+                .saturating_add(GAP_PATIENCE)
+        });
+        if self.rounds.gap_at.is_some_and(|at| at <= now) {
+            self.rounds.gap_asked_at = now;
+            self.rounds.gap_at = Some(now.saturating_add(GAP_PATIENCE));
+            self.compare_with(EXCHANGE_PEERS);
+        }
+    }
+
+    /// Compares mempools with so many peers, chosen at random.
+    fn compare_with(&mut self, many: usize) {
+        let mut peers: Vec<P> = self.peers.keys().copied().collect();
+        for _ in 0..many.min(peers.len()) {
+            let chosen = usize::try_from(self.random_below(peers.len() as u64)).unwrap_or(0);
+            let peer = peers.swap_remove(chosen);
+            if let Some(known) = self.peers.get_mut(&peer) {
+                known.wants_listing.get_or_insert(None);
+            }
+        }
+    }
+
+    pub(super) fn listing_came(&mut self, peer: P, after: Option<(Author, u64)>, rows: &[IdRow]) {
+        let places: Vec<(Author, u64)> = rows.iter().map(|row| (row.author, row.seq)).collect();
+        let in_order = after.iter().chain(&places).is_sorted_by(|a, b| a < b);
+        if !in_order {
+            return self.ban(peer, DropReason::WrongAnswer);
+        }
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        for row in rows {
+            let next = self.tree.next_seq(&row.author);
+            let wanted =
+                row.seq >= next && row.seq - next < MAX_AHEAD && !self.mempool.contains(&row.id);
+            if wanted {
+                known.want_reading(row.id);
+            }
+        }
+        if rows.len() == MAX_IDS {
+            known.wants_listing = Some(places.last().copied());
+        }
+    }
+
+    pub(super) fn readings_came(&mut self, peer: P, asked: &[ReadingId], readings: &[Reading]) {
+        let room = self.tree.room().id();
+        let mut open: BTreeSet<ReadingId> = asked.iter().copied().collect();
+        let ids: Vec<ReadingId> = readings.iter().map(|reading| reading.id(room)).collect();
+        if !ids.iter().all(|id| open.remove(id)) {
+            return self.ban(peer, DropReason::WrongAnswer);
+        }
+        if let Err(error) = verify_batch(room, readings, &mut self.rng) {
+            return self.ban(peer, DropReason::BadReading(error.source));
+        }
+        for (reading, id) in readings.iter().zip(ids) {
+            let next = self.tree.next_seq(&reading.author);
+            if self.mempool.insert(reading, id, next, self.now).is_ok() {
+                self.outputs.push(Output::Tell(Event::Reading(*reading)));
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Gossiped blocks that cannot be judged yet: their parent is unknown, or they are ahead of the clock.
+
+use alloc::vec::Vec;
+use core::fmt::Debug;
+
+use chain::{block::Block, hash::BlockHash, time::UnixMillis};
+
+use super::Machine;
+use crate::{
+    config::{MAX_HELD_BLOCKS, MAX_HELD_BLOCKS_PER_PEER, VERDICT_PATIENCE},
+    seam::{GossipId, Output, Verdict},
+};
+
+/// What a held block waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitsFor {
+    /// Its parent's header.
+    Parent(BlockHash),
+    /// A time by the adjusted clock.
+    Time(UnixMillis),
+}
+
+#[derive(Debug)]
+struct Held<P> {
+    block: Block,
+    from: P,
+    /// The gossip item that still waits for its verdict.
+    verdict: Option<GossipId>,
+    waits_for: WaitsFor,
+    /// Local clock: when the verdict is given, judged or not.
+    verdict_due: UnixMillis,
+}
+
+/// The blocks held.
+#[derive(Debug)]
+pub(super) struct HeldBlocks<P> {
+    blocks: Vec<Held<P>>,
+}
+
+impl<P: Copy + Ord> HeldBlocks<P> {
+    pub(super) const fn new() -> Self {
+        Self { blocks: Vec::new() }
+    }
+
+    /// Holds a block, if there is a place; gives it back otherwise.
+    pub(super) fn hold(
+        &mut self,
+        block: Block,
+        from: P,
+        verdict: Option<GossipId>,
+        waits_for: WaitsFor,
+        now: UnixMillis,
+    ) -> bool {
+        let from_peer = self.blocks.iter().filter(|held| held.from == from).count();
+        if self.blocks.len() >= MAX_HELD_BLOCKS || from_peer >= MAX_HELD_BLOCKS_PER_PEER {
+            return false;
+        }
+        let verdict_due = now.saturating_add(VERDICT_PATIENCE);
+        self.blocks.push(Held {
+            block,
+            from,
+            verdict,
+            waits_for,
+            verdict_due,
+        });
+        true
+    }
+
+    /// The peer is gone, and the gossip router with it: no verdict is due any more.
+    pub(super) fn forget_verdicts_of(&mut self, peer: &P) {
+        for held in self.blocks.iter_mut().filter(|held| held.from == *peer) {
+            held.verdict = None;
+        }
+        self.blocks
+            .retain(|held| held.verdict.is_some() || matches!(held.waits_for, WaitsFor::Time(_)));
+    }
+
+    pub(super) fn next_due(&self) -> Option<UnixMillis> {
+        self.blocks
+            .iter()
+            .map(|held| match (held.verdict, held.waits_for) {
+                (None, WaitsFor::Time(at)) => at,
+                (Some(_), WaitsFor::Time(at)) => at.min(held.verdict_due),
+                (_, WaitsFor::Parent(_)) => held.verdict_due,
+            })
+            .min()
+    }
+}
+
+impl<P: Copy + Ord + Debug> Machine<P> {
+    /// Judges what can be judged now, and gives verdicts that are due.
+    pub(super) fn retry_held(&mut self) {
+        let adjusted = self.adjusted_now();
+        let (ready, waiting): (Vec<_>, Vec<_>) = core::mem::take(&mut self.held.blocks)
+            .into_iter()
+            .partition(|held| match held.waits_for {
+                WaitsFor::Parent(parent) => self.tree.block(&parent).is_some(),
+                WaitsFor::Time(at) => at <= adjusted,
+            });
+        self.held.blocks = waiting;
+        for held in ready {
+            self.judge_block(held.from, held.verdict, held.block);
+        }
+        let mut verdicts = Vec::new();
+        let now = self.now;
+        self.held.blocks.retain_mut(|held| {
+            if held.verdict_due > now {
+                return true;
+            }
+            verdicts.extend(held.verdict.take().map(|id| (held.from, id)));
+            matches!(held.waits_for, WaitsFor::Time(_))
+        });
+        for (from, id) in verdicts {
+            self.outputs.push(Output::Judge {
+                id,
+                from,
+                verdict: Verdict::Ignore,
+            });
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! When to mine, and what.
+//!
+//! A peer mines its own readings after a short random wait and others' only when nobody else does, so that a room
+//! of hundreds does not mine hundreds of rival blocks (CHAIN.md, "Who mines").
+
+use alloc::vec::Vec;
+use core::fmt::Debug;
+
+use chain::{
+    block::{Block, MAX_BLOCK_READINGS},
+    hash::BlockHash,
+    header::{HEADER_VERSION, Header},
+    merkle::readings_root,
+    reading::Reading,
+    time::UnixMillis,
+};
+use rand_core::Rng;
+
+use super::Machine;
+use crate::{
+    config::{
+        ACTIVE_BLOCKS, MAX_OWN_WAIT, Millis, OTHERS_WAIT, OTHERS_WAIT_SPREAD, OWN_WAIT_PER_AUTHOR,
+        TEMPLATE_INTERVAL,
+    },
+    seam::{JobId, Output, Topic},
+};
+
+/// A template that is being mined.
+#[derive(Debug)]
+struct Template {
+    job: JobId,
+    header: Header,
+    readings: Vec<Reading>,
+    tip: BlockHash,
+    made_at: UnixMillis,
+}
+
+/// The mining decisions.
+#[derive(Debug, Default)]
+pub(super) struct Mining {
+    template: Option<Template>,
+    /// When one's own waiting readings are mined; `None` while none wait.
+    own_at: Option<UnixMillis>,
+    /// When others' waiting readings are mined; `None` while none wait.
+    others_at: Option<UnixMillis>,
+    /// The random part of the wait for others, drawn anew for each tip.
+    others_spread: Option<Millis>,
+}
+
+impl Mining {
+    pub(super) fn tip_changed(&mut self) {
+        self.others_spread = None;
+    }
+
+    pub(super) fn next_due(&self) -> Option<UnixMillis> {
+        match &self.template {
+            Some(template) => Some(template.made_at.saturating_add(TEMPLATE_INTERVAL)),
+            None => [self.own_at, self.others_at].into_iter().flatten().min(),
+        }
+    }
+}
+
+impl<P: Copy + Ord + Debug> Machine<P> {
+    pub(super) fn settle_mining(&mut self) {
+        if !self.config.mining {
+            return;
+        }
+        if self.is_catching_up() {
+            self.mining.own_at = None;
+            self.mining.others_at = None;
+            return self.stop_mining();
+        }
+        self.mining.own_at = match (self.mempool.own_is_minable(), self.mining.own_at) {
+            (false, _) => None,
+            (true, Some(at)) => Some(at),
+            (true, None) => Some(self.now.saturating_add(self.own_wait())),
+        };
+        self.mining.others_at = self.mempool.oldest_minable_of_others().map(|since| {
+            let spread = self
+                .mining
+                .others_spread
+                .unwrap_or_else(|| self.rng.next_u64() % OTHERS_WAIT_SPREAD);
+            self.mining.others_spread = Some(spread);
+            since.saturating_add(OTHERS_WAIT + spread)
+        });
+        let due = [self.mining.own_at, self.mining.others_at]
+            .into_iter()
+            .flatten()
+            .any(|at| at <= self.now);
+        if !due {
+            return self.stop_mining();
+        }
+        let tip = self.tree.tip().hash;
+        let fresh = self.mining.template.as_ref().is_some_and(|template| {
+            template.tip == tip && self.now < template.made_at.saturating_add(TEMPLATE_INTERVAL)
+        });
+        if !fresh {
+            self.mine_anew(tip);
+        }
+    }
+
+    pub(super) fn mined(&mut self, job: JobId, nonce: u64) {
+        let Some(template) = self.mining.template.take_if(|template| template.job == job) else {
+            return;
+        };
+        let header = Header {
+            nonce,
+            ..template.header
+        };
+        let hash = header.hash();
+        let now = self.adjusted_now();
+        if self.tree.insert_header(&header, now).is_err() {
+            // Not what was asked for, or overtaken by the clock: the next template is as good.
+            return;
+        }
+        let block = Block {
+            header,
+            readings: template.readings,
+        };
+        let data = block.encode();
+        if let Ok(Some(operation)) = self.take_body(&hash, block.readings) {
+            self.write(alloc::vec![operation], false);
+            self.outputs.push(Output::Publish {
+                topic: Topic::Blocks,
+                data,
+            });
+            self.advance_by_gossip(&hash);
+        }
+    }
+
+    /// How long to wait before mining one's own: not at all in a calm room.
+    fn own_wait(&mut self) -> Millis {
+        let authors = self.tree.distinct_authors(ACTIVE_BLOCKS) as u64;
+        if authors <= 1 {
+            return 0;
+        }
+        self.random_below((authors * OWN_WAIT_PER_AUTHOR).min(MAX_OWN_WAIT))
+    }
+
+    fn mine_anew(&mut self, tip: BlockHash) {
+        let readings = self.mempool.template(MAX_BLOCK_READINGS);
+        if readings.is_empty() {
+            return self.stop_mining();
+        }
+        let window = self.tree.tip_window();
+        let time = self.adjusted_now().max(window.mtp().saturating_add(1));
+        let header = Header {
+            version: HEADER_VERSION,
+            index: window.next_index(),
+            time,
+            prev_hash: tip,
+            readings_root: readings_root(&readings),
+            bits: window.next_bits(time),
+            nonce: self.rng.next_u64(),
+        };
+        let job = JobId(self.next_handle());
+        self.outputs.push(Output::Mine { job, header });
+        self.mining.template = Some(Template {
+            job,
+            header,
+            readings,
+            tip,
+            made_at: self.now,
+        });
+    }
+
+    fn stop_mining(&mut self) {
+        if self.mining.template.take().is_some() {
+            self.outputs.push(Output::StopMining);
+        }
+    }
+}

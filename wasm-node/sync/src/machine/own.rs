@@ -1,0 +1,258 @@
+//! One's own readings: kept first, then signed, offered until the chain has them.
+//!
+//! A call of `record()` is answered when its journal entry is on disk. The journal is kept for good; entry after
+//! entry is signed with the next place of the key's count.
+
+use alloc::{collections::VecDeque, vec::Vec};
+use core::fmt::Debug;
+
+use chain::{
+    bpm::Bpm,
+    hash::ReadingId,
+    key::{Author, SecretKey},
+    mempool::MAX_AHEAD,
+    reading::Reading,
+    time::UnixMillis,
+    tree::IdPrefix,
+};
+use rand_core::Rng;
+
+use super::Machine;
+use crate::{
+    config::{FOREIGN_DEPTH, FOREIGN_PATIENCE, MAX_PENDING_RECORDS},
+    seam::{Event, JournalEntry, Output, RecordError, StoreOperation, Ticket, Topic, WriteId},
+};
+
+/// A journal entry that was signed with the present key; its place in the count is its place in the list.
+#[derive(Clone, Copy, Debug)]
+struct Signed {
+    entry: JournalEntry,
+    reading: Reading,
+    id: ReadingId,
+}
+
+/// A reading by our key that we did not record, on the best branch.
+#[derive(Clone, Copy, Debug)]
+struct Foreign {
+    seq: u64,
+    seen_index: u64,
+    seen_at: UnixMillis,
+}
+
+/// The journal and the key.
+#[derive(Debug)]
+pub(super) struct Own {
+    key: SecretKey,
+    author: Author,
+    /// How many entries the journal on disk has.
+    journal_len: u64,
+    last_time: UnixMillis,
+    signed: Vec<Signed>,
+    pending: VecDeque<(Ticket, Bpm)>,
+    writing: Option<(WriteId, Vec<(Ticket, JournalEntry)>)>,
+    foreign: Option<Foreign>,
+    /// Whether some of one's readings may be missing from the mempool.
+    refill: bool,
+}
+
+impl Own {
+    pub(super) fn new(key: SecretKey) -> Self {
+        Self {
+            author: key.author(),
+            key,
+            journal_len: 0,
+            last_time: UnixMillis::new(0),
+            signed: Vec::new(),
+            pending: VecDeque::new(),
+            writing: None,
+            foreign: None,
+            refill: false,
+        }
+    }
+
+    pub(super) const fn author(&self) -> Author {
+        self.author
+    }
+
+    /// The best branch changed: readings of ours may have left it.
+    pub(super) fn refill(&mut self) {
+        self.refill = true;
+    }
+
+    /// A reading by our key joined the best branch.
+    pub(super) fn note_linked(&mut self, seq: u64, prefix: IdPrefix, index: u64, now: UnixMillis) {
+        if self.prefix_at(seq) != Some(prefix) && self.foreign.is_none() {
+            self.foreign = Some(Foreign {
+                seq,
+                seen_index: index,
+                seen_at: now,
+            });
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<UnixMillis> {
+        self.foreign
+            .map(|foreign| foreign.seen_at.saturating_add(FOREIGN_PATIENCE))
+    }
+
+    fn prefix_at(&self, seq: u64) -> Option<IdPrefix> {
+        self.signed
+            .get(usize::try_from(seq).ok()?)
+            .map(|signed| IdPrefix::from(&signed.id))
+    }
+}
+
+impl<P: Copy + Ord + Debug> Machine<P> {
+    pub(super) fn record(&mut self, ticket: Ticket, bpm: Bpm) {
+        if self.own.pending.len() >= MAX_PENDING_RECORDS {
+            let reason = RecordError::TooMany {
+                limit: MAX_PENDING_RECORDS,
+            };
+            self.outputs
+                .push(Output::Tell(Event::RecordFailed { ticket, reason }));
+            return;
+        }
+        self.own.pending.push_back((ticket, bpm));
+    }
+
+    pub(super) fn settle_own(&mut self) {
+        self.start_journal_write();
+        self.check_foreign();
+        self.refill_mempool();
+    }
+
+    /// Writes all that waits as one batch; one batch at a time, so that the journal never has a gap.
+    fn start_journal_write(&mut self) {
+        if self.own.writing.is_some() || self.own.pending.is_empty() {
+            return;
+        }
+        let mut operations = Vec::new();
+        let mut entries = Vec::new();
+        for (ticket, bpm) in core::mem::take(&mut self.own.pending) {
+            let time = self.now.max(self.own.last_time.saturating_add(1));
+            self.own.last_time = time;
+            let entry = JournalEntry { time, bpm };
+            operations.push(StoreOperation::PutJournal(
+                self.own.journal_len + entries.len() as u64,
+                entry,
+            ));
+            entries.push((ticket, entry));
+        }
+        let id = self.write(operations, true);
+        self.own.writing = Some((id, entries));
+    }
+
+    pub(super) fn record_written(&mut self, id: WriteId) {
+        let Some((_, entries)) = self.own.writing.take_if(|(writing, _)| *writing == id) else {
+            return;
+        };
+        self.own.journal_len += entries.len() as u64;
+        for (ticket, entry) in entries {
+            let (reading, id) = self.sign_next(entry);
+            self.outputs.push(Output::Publish {
+                topic: Topic::Readings,
+                data: reading.to_bytes().to_vec(),
+            });
+            self.outputs.push(Output::Tell(Event::Recorded {
+                ticket,
+                id,
+                seq: reading.seq,
+            }));
+        }
+    }
+
+    pub(super) fn record_write_failed(&mut self, id: WriteId) {
+        let Some((_, entries)) = self.own.writing.take_if(|(writing, _)| *writing == id) else {
+            return;
+        };
+        for (ticket, _) in entries {
+            self.outputs.push(Output::Tell(Event::RecordFailed {
+                ticket,
+                reason: RecordError::NotStored,
+            }));
+        }
+    }
+
+    fn sign_next(&mut self, entry: JournalEntry) -> (Reading, ReadingId) {
+        let room = self.tree.room().id();
+        let reading = self
+            .own
+            .key
+            .sign(room, self.own.signed.len() as u64, entry.time, entry.bpm);
+        let id = reading.id(room);
+        self.own.signed.push(Signed { entry, reading, id });
+        self.own.refill = true;
+        (reading, id)
+    }
+
+    /// Puts those of our readings into the mempool that neither it nor the best branch has.
+    fn refill_mempool(&mut self) {
+        if !core::mem::take(&mut self.own.refill) {
+            return;
+        }
+        let next = self.tree.next_seq(&self.own.author);
+        let from = usize::try_from(next).unwrap_or(usize::MAX);
+        let limit = usize::try_from(MAX_AHEAD).unwrap_or(usize::MAX);
+        for signed in self.own.signed.iter().skip(from).take(limit) {
+            if self
+                .mempool
+                .insert(&signed.reading, signed.id, next, self.now)
+                .is_ok()
+            {
+                self.outputs
+                    .push(Output::Tell(Event::Reading(signed.reading)));
+            }
+        }
+    }
+
+    /// Our key signs elsewhere too: once that is certain, what the chain lacks is signed with a fresh one.
+    fn check_foreign(&mut self) {
+        let Some(foreign) = self.own.foreign else {
+            return;
+        };
+        let linked = self.tree.linked_prefix(&self.own.author, foreign.seq);
+        if linked.is_none() || linked == self.own.prefix_at(foreign.seq) {
+            self.own.foreign = None;
+            return;
+        }
+        let deep = self.tree.tip().index >= foreign.seen_index.saturating_add(FOREIGN_DEPTH);
+        if deep
+            || self
+                .own
+                .foreign
+                .is_some_and(|foreign| foreign.seen_at.saturating_add(FOREIGN_PATIENCE) <= self.now)
+        {
+            self.replace_key();
+        }
+    }
+
+    fn replace_key(&mut self) {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        let author = self.own.author;
+        let signed = core::mem::take(&mut self.own.signed);
+        let missing: Vec<JournalEntry> = signed
+            .iter()
+            .filter(|signed| {
+                self.tree.linked_prefix(&author, signed.reading.seq)
+                    != Some(IdPrefix::from(&signed.id))
+            })
+            .map(|signed| signed.entry)
+            .collect();
+        self.own.key = SecretKey::from_seed(seed);
+        self.own.author = self.own.key.author();
+        self.own.foreign = None;
+        self.mempool.set_own(self.own.author);
+        self.write(alloc::vec![StoreOperation::PutKey(seed)], true);
+        for entry in missing {
+            let (reading, _) = self.sign_next(entry);
+            self.outputs.push(Output::Publish {
+                topic: Topic::Readings,
+                data: reading.to_bytes().to_vec(),
+            });
+        }
+        self.outputs.push(Output::Tell(Event::KeyReplaced {
+            author: self.own.author,
+        }));
+    }
+}

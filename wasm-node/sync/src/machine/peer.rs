@@ -1,0 +1,78 @@
+//! What the machine knows of one peer.
+
+use alloc::collections::{BTreeSet, VecDeque};
+
+use chain::{
+    hash::{BlockHash, ReadingId},
+    time::UnixMillis,
+};
+
+use super::bucket::Bucket;
+use crate::{
+    config::{ANSWER_BURST, ANSWER_RATE, MAX_LACKING, MAX_OPEN_REQUESTS, MAX_WANTED_READINGS},
+    message::StatusMessage,
+};
+
+/// One connected peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// What it last said of its branch; `None` too after a claim that it did not make good.
+    pub(super) status: Option<StatusMessage>,
+    /// When anything last came from it that tells of its branch.
+    pub(super) heard_at: UnixMillis,
+    /// Its clock minus ours, ms.
+    pub(super) clock_offset: Option<i64>,
+    /// Requests of ours that it has not answered yet.
+    pub(super) open_requests: usize,
+    /// Of these, for bodies.
+    pub(super) open_body_requests: usize,
+    /// Whether its Status has to be asked for, or ours announced.
+    pub(super) wants_status: bool,
+    /// Whether its headers are wanted whatever it claims: it sent a block with an unknown parent.
+    pub(super) wants_headers: bool,
+    /// Where to go on in its mempool's listing: `Some(None)` from the beginning.
+    pub(super) wants_listing: Option<Option<(chain::key::Author, u64)>>,
+    /// Readings that it has and we want.
+    pub(super) wanted_readings: VecDeque<ReadingId>,
+    /// Blocks whose bodies it said it has not.
+    pub(super) lacking: BTreeSet<BlockHash>,
+    /// Requests in a row that it left unanswered: it is asked after all others.
+    pub(super) stalls: u32,
+    /// What it may still draw.
+    pub(super) answers: Bucket,
+}
+
+impl Peer {
+    pub(super) fn new(now: UnixMillis) -> Self {
+        Self {
+            status: None,
+            heard_at: now,
+            clock_offset: None,
+            open_requests: 0,
+            open_body_requests: 0,
+            wants_status: true,
+            wants_headers: false,
+            wants_listing: Some(None),
+            wanted_readings: VecDeque::new(),
+            lacking: BTreeSet::new(),
+            stalls: 0,
+            answers: Bucket::full(ANSWER_RATE, ANSWER_BURST, now),
+        }
+    }
+
+    pub(super) fn may_be_asked(&self) -> bool {
+        self.open_requests < MAX_OPEN_REQUESTS
+    }
+
+    pub(super) fn note_lacking(&mut self, hash: BlockHash) {
+        if self.lacking.len() < MAX_LACKING {
+            self.lacking.insert(hash);
+        }
+    }
+
+    pub(super) fn want_reading(&mut self, id: ReadingId) {
+        if self.wanted_readings.len() < MAX_WANTED_READINGS {
+            self.wanted_readings.push_back(id);
+        }
+    }
+}

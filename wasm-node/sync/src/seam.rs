@@ -1,0 +1,385 @@
+//! The seam between the machine and the world: every input it takes, every output it gives.
+//!
+//! Whoever drives a [`Machine`](crate::Machine) feeds it [`Input`]s and performs its [`Output`]s in the
+//! order given. Nothing here does anything by itself, and nothing here decides anything.
+
+use alloc::vec::Vec;
+
+use chain::{
+    block::Block,
+    bpm::Bpm,
+    hash::{BlockHash, ReadingId},
+    header::Header,
+    key::Author,
+    reading::Reading,
+    time::UnixMillis,
+};
+
+macro_rules! handle_type {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u64);
+    )+};
+}
+
+handle_type! {
+    /// Names one call of `record()`: chosen by the driver, given back in the answer.
+    Ticket,
+    /// Names a gossip item that waits for its verdict: chosen by the driver.
+    GossipId,
+    /// Names a request of a peer's that waits for our answer: chosen by the driver.
+    InboundId,
+    /// Names a request of ours: chosen by the machine.
+    RequestId,
+    /// Names a batch to be written: chosen by the machine.
+    WriteId,
+    /// Names a read of bodies: chosen by the machine.
+    ReadId,
+    /// Names a template handed to the miner: chosen by the machine; a newer one replaces the older.
+    JobId,
+}
+
+/// The gossip topics of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// `heartchain/1/{room}/readings`: one [`Reading`] an item.
+    Readings,
+    /// `heartchain/1/{room}/blocks`: one [`Block`] an item.
+    Blocks,
+}
+
+/// What happened outside.
+#[derive(Clone, Debug)]
+pub enum Input<P> {
+    /// A person (or a strap) entered a heart rate.
+    Record {
+        /// Comes back in [`Event::Recorded`] or [`Event::RecordFailed`].
+        ticket: Ticket,
+        /// The heart rate.
+        bpm: Bpm,
+    },
+    /// A peer that speaks this room's sync protocol can be reached.
+    PeerConnected {
+        /// Which.
+        peer: P,
+    },
+    /// The last connection to that peer is gone. Its open requests are failed by this alone.
+    PeerDisconnected {
+        /// Which.
+        peer: P,
+    },
+    /// A gossip item came. It is forwarded only once [`Output::Judge`] says so.
+    Gossip {
+        /// The neighbour that forwarded it.
+        from: P,
+        /// Comes back in [`Output::Judge`].
+        id: GossipId,
+        /// Where it was published.
+        topic: Topic,
+        /// Its bytes, as they came.
+        data: Vec<u8>,
+    },
+    /// A peer asks something.
+    Request {
+        /// Who asks.
+        from: P,
+        /// Comes back in [`Output::Respond`] or [`Output::Refuse`].
+        id: InboundId,
+        /// The encoded [`message::Request`](crate::message::Request), as it came.
+        data: Vec<u8>,
+    },
+    /// A peer answered a request of ours.
+    Response {
+        /// Who answered.
+        peer: P,
+        /// Which request.
+        id: RequestId,
+        /// The encoded [`message::Response`](crate::message::Response), as it came.
+        data: Vec<u8>,
+    },
+    /// A request of ours got no answer.
+    RequestFailed {
+        /// Whom we asked.
+        peer: P,
+        /// Which request.
+        id: RequestId,
+        /// Why.
+        failure: RequestFailure,
+    },
+    /// A batch is on disk.
+    Written {
+        /// Which.
+        id: WriteId,
+    },
+    /// A batch could not be written; nothing of it is on disk.
+    WriteFailed {
+        /// Which.
+        id: WriteId,
+    },
+    /// Bodies came back from storage, in the order asked for; `None` where one is not there.
+    Read {
+        /// Which read.
+        id: ReadId,
+        /// The bodies.
+        bodies: Vec<Option<Vec<Reading>>>,
+    },
+    /// A read failed.
+    ReadFailed {
+        /// Which read.
+        id: ReadId,
+    },
+    /// The miner found a nonce.
+    Mined {
+        /// For which template.
+        job: JobId,
+        /// The nonce.
+        nonce: u64,
+    },
+    /// The page was hidden, frozen or offline and is back.
+    Woke,
+    /// It is time (see [`Output::WakeAt`]).
+    Tick,
+}
+
+/// Why a request got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestFailure {
+    /// The deadline passed.
+    Timeout,
+    /// The peer does not speak this room's protocol.
+    Unsupported,
+    /// The stream or the connection broke, or the peer refused.
+    Closed,
+    /// The answer was longer than any answer may be.
+    Oversize,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug)]
+pub enum Output<P> {
+    /// Write this as one transaction; answer with [`Input::Written`] or [`Input::WriteFailed`].
+    Write {
+        /// Comes back.
+        id: WriteId,
+        /// All or nothing.
+        batch: Batch,
+    },
+    /// Read these bodies; answer with [`Input::Read`] or [`Input::ReadFailed`]. Sees every earlier write.
+    Read {
+        /// Comes back.
+        id: ReadId,
+        /// Whose bodies.
+        hashes: Vec<BlockHash>,
+    },
+    /// Ask a peer; answer with [`Input::Response`] or [`Input::RequestFailed`].
+    Request {
+        /// Whom.
+        peer: P,
+        /// Comes back.
+        id: RequestId,
+        /// The encoded request.
+        data: Vec<u8>,
+        /// By the local clock: no answer by then is [`RequestFailure::Timeout`].
+        deadline: UnixMillis,
+    },
+    /// Answer a peer's request.
+    Respond {
+        /// Which.
+        id: InboundId,
+        /// The encoded answer.
+        data: Vec<u8>,
+    },
+    /// Close the stream of a peer's request without an answer.
+    Refuse {
+        /// Which.
+        id: InboundId,
+    },
+    /// Publish by gossip.
+    Publish {
+        /// Where.
+        topic: Topic,
+        /// What.
+        data: Vec<u8>,
+    },
+    /// The verdict on a gossip item.
+    Judge {
+        /// Which.
+        id: GossipId,
+        /// Who forwarded it.
+        from: P,
+        /// What the gossip router does with it.
+        verdict: Verdict,
+    },
+    /// Search a nonce for this header, in place of any other; answer with [`Input::Mined`].
+    Mine {
+        /// Comes back.
+        job: JobId,
+        /// The template; its nonce is where to start.
+        header: Header,
+    },
+    /// Stop mining.
+    StopMining,
+    /// Give [`Input::Tick`] at this time (local clock). Replaces any earlier wish.
+    WakeAt(UnixMillis),
+    /// Tell the page.
+    Tell(Event),
+    /// Close all connections to this peer and let it in again only at `until`.
+    Drop {
+        /// Whom.
+        peer: P,
+        /// Why, in words.
+        reason: DropReason,
+        /// Local clock; `None`: let go, not banned.
+        until: Option<UnixMillis>,
+    },
+}
+
+/// The verdict on a gossip item (gossipsub 1.1 extended validators).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Good and new: forward it.
+    Accept,
+    /// Provably bad: count it against the forwarder.
+    Reject,
+    /// Useless to us, and nobody's fault.
+    Ignore,
+}
+
+/// Why a peer is dropped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// Bytes that no honest encoder makes.
+    #[error("sent bytes that do not decode: {0}")]
+    Garbage(&'static str),
+    /// A message over its bound.
+    #[error("sent a message over the limit")]
+    Oversize,
+    /// A reading that breaks the rules.
+    #[error("sent a bad reading: {0}")]
+    BadReading(chain::reading::ReadingError),
+    /// A header that breaks the rules.
+    #[error("sent a bad header: {0}")]
+    BadHeader(chain::validate::HeaderError),
+    /// A body that does not match its header or breaks the rules.
+    #[error("sent a bad body: {0}")]
+    BadBody(chain::block::BodyError),
+    /// A block that claims a reading of the wrong place in its author's count.
+    #[error("sent a block out of sequence: {0}")]
+    BadSequence(chain::tree::SequenceError),
+    /// An answer to something that was not asked.
+    #[error("answered with something that was not asked for")]
+    WrongAnswer,
+    /// Speaks another room's protocol, or none of ours.
+    #[error("does not take part in this room")]
+    OtherRoom,
+    /// Came back before its ban was over.
+    #[error("is banned")]
+    Banned,
+}
+
+/// What is written in one transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// In order.
+    pub operations: Vec<StoreOperation>,
+    /// Answer only when the disk has it: `durability: "strict"`.
+    pub strict: bool,
+}
+
+/// One change of what is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreOperation {
+    /// Keep a block whose body was checked.
+    PutBlock(BlockHash, Block),
+    /// Forget a block: it is condemned, or far off the best branch and nothing of it is missing there.
+    DeleteBlock(BlockHash),
+    /// This is the best tip now.
+    PutTip(BlockHash),
+    /// An entry of the journal of one's own readings, by its position.
+    PutJournal(u64, JournalEntry),
+    /// This key signs from now on: its Ed25519 seed.
+    PutKey([u8; 32]),
+    /// The readings of this block, which was left, have yet to return to the mempool.
+    PutRescue(BlockHash),
+    /// They have returned.
+    DeleteRescue(BlockHash),
+}
+
+/// What a person recorded here, kept for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// When, by this computer's clock; unique in the journal.
+    pub time: UnixMillis,
+    /// The heart rate.
+    pub bpm: Bpm,
+}
+
+/// What the page may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// `record()` is done: its reading is on disk.
+    Recorded {
+        /// Which call.
+        ticket: Ticket,
+        /// The reading's id.
+        id: ReadingId,
+        /// Its place in the author's count.
+        seq: u64,
+    },
+    /// `record()` failed; nothing was recorded.
+    RecordFailed {
+        /// Which call.
+        ticket: Ticket,
+        /// Why.
+        reason: RecordError,
+    },
+    /// A reading is new in the mempool, one's own or another's.
+    Reading(Reading),
+    /// The best branch changed: blocks `from..=to` are new, and those above `to` are gone.
+    Chain {
+        /// First index that changed.
+        from: u64,
+        /// The new tip's index.
+        to: u64,
+        /// Whether blocks were left.
+        reorg: bool,
+    },
+    /// Something that [`Machine::status`](crate::Machine::status) shows changed.
+    Status,
+    /// What is known of a peer changed.
+    Peers,
+    /// An author signed two readings with one place: one of them will never be in the chain.
+    Equivocation {
+        /// Who.
+        author: Author,
+        /// Which place of its count.
+        seq: u64,
+    },
+    /// A reading by one's own key that was not recorded here is deep in the chain; from now on this key signs.
+    KeyReplaced {
+        /// The new public key.
+        author: Author,
+    },
+}
+
+/// Why a reading was not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The disk refused.
+    #[error(
+        "the reading could not be kept on this computer, so it was not recorded; make room and enter it again"
+    )]
+    NotStored,
+    /// Too many calls wait for the disk.
+    #[error(
+        "too many readings at once: {limit} already wait to be kept; wait a moment and enter it again"
+    )]
+    TooMany {
+        /// How many may wait.
+        limit: usize,
+    },
+}
