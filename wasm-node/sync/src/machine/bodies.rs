@@ -75,11 +75,16 @@ impl<P: Copy + Ord> Download<P> {
         self.stale = true;
     }
 
+    /// These are not on their way any more; those that did not come are planned anew.
     pub(super) fn give_back(&mut self, hashes: &[BlockHash]) {
+        self.answered(hashes);
+        self.queue.clear();
+    }
+
+    fn answered(&mut self, hashes: &[BlockHash]) {
         for hash in hashes {
             self.asked.remove(hash);
         }
-        self.queue.clear();
         self.stale = true;
     }
 
@@ -207,9 +212,14 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         hashes: &[BlockHash],
         bodies: Vec<Option<Vec<Reading>>>,
     ) {
-        self.download.give_back(hashes);
         if bodies.len() > hashes.len() {
+            self.download.give_back(hashes);
             return self.ban(peer, DropReason::WrongAnswer);
+        }
+        if bodies.len() == hashes.len() && bodies.iter().all(Option::is_some) {
+            self.download.answered(hashes);
+        } else {
+            self.download.give_back(hashes);
         }
         if bodies.is_empty() {
             self.note_lacking(peer, hashes.first());
@@ -224,6 +234,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             match self.take_body(hash, readings) {
                 Ok(operation) => operations.extend(operation),
                 Err(error) => {
+                    self.download.give_back(hashes);
                     lie = Some(DropReason::BadBody(error));
                     break;
                 }
