@@ -63,7 +63,16 @@ pub struct Window {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     target: CompactTarget,
-    solve_ms: u64,
+    /// Half as wide as other times, so that a window takes half the room.
+    solve_ms: u32,
+}
+
+impl Entry {
+    /// `solve_ms` is at most [`SOLVE_CLAMP`] times the longest block interval, 3,600,000 ms.
+    fn new(target: CompactTarget, solve_ms: u64) -> Self {
+        let solve_ms = u32::try_from(solve_ms).unwrap_or(u32::MAX);
+        Self { target, solve_ms }
+    }
 }
 
 impl Window {
@@ -79,10 +88,7 @@ impl Window {
             tip_mtp: UnixMillis::default(),
             times: [UnixMillis::default(); MEDIAN_BLOCKS],
             times_known: 0,
-            entries: [Entry {
-                target: room.floor().to_compact(),
-                solve_ms: 0,
-            }; LWMA_WINDOW],
+            entries: [Entry::new(room.floor().to_compact(), 0); LWMA_WINDOW],
             targets: U256::ZERO,
             solves_ms: 0,
             weighted_solves_ms: 0,
@@ -122,10 +128,8 @@ impl Window {
         }
         if index >= 2 {
             let longest = SOLVE_CLAMP.saturating_mul(self.interval_ms);
-            self.push_entry(Entry {
-                target: bits,
-                solve_ms: self.tip_mtp.since(parent_mtp).min(longest),
-            });
+            let solve_ms = self.tip_mtp.since(parent_mtp).min(longest);
+            self.push_entry(Entry::new(bits, solve_ms));
         }
     }
 
@@ -208,10 +212,7 @@ impl Window {
     /// Makes all entries count as if blocks had come in time at the floor.
     fn start_calm(&mut self) {
         let interval_ms = self.interval_ms;
-        self.entries = [Entry {
-            target: self.floor_bits,
-            solve_ms: interval_ms,
-        }; LWMA_WINDOW];
+        self.entries = [Entry::new(self.floor_bits, interval_ms); LWMA_WINDOW];
         self.targets = self.floor.to_uint().saturating_mul(U256::from(LWMA_WINDOW));
         self.solves_ms = interval_ms.saturating_mul(LWMA_WINDOW as u64);
         self.weighted_solves_ms = interval_ms.saturating_mul(WEIGHTS);
@@ -228,10 +229,11 @@ impl Window {
         let oldest = core::mem::replace(place, entry);
         let target = |entry: Entry| entry.target.target().unwrap_or(self.floor).to_uint();
         self.targets = self.targets - target(oldest) + target(entry);
+        let newest = u64::from(entry.solve_ms);
         // Every entry's weight falls by one, which takes the oldest out.
         self.weighted_solves_ms =
-            self.weighted_solves_ms - self.solves_ms + entry.solve_ms * LWMA_WINDOW as u64;
-        self.solves_ms = self.solves_ms - oldest.solve_ms + entry.solve_ms;
+            self.weighted_solves_ms - self.solves_ms + newest * LWMA_WINDOW as u64;
+        self.solves_ms = self.solves_ms - u64::from(oldest.solve_ms) + newest;
     }
 }
 
