@@ -16,6 +16,7 @@ mod wasm;
 use std::{
     env,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use anyhow::{Context as _, Result};
@@ -23,7 +24,17 @@ use anyhow::{Context as _, Result};
 /// Any value but the empty one and 0 leaves the page out.
 const SKIP: &str = "HEARTCHAIN_SKIP_WASM";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let relay = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("run by Cargo only")?);
     let out = PathBuf::from(env::var_os("OUT_DIR").context("run by Cargo only")?);
     let workspace = relay.parent().context("the relay is in a workspace")?;

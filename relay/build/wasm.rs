@@ -102,7 +102,7 @@ fn build_wasm(workspace: &Path) -> Result<PathBuf> {
     if !output.status.success() {
         bail!(
             "the browser's part (wasm-node) does not build:\n\n{}",
-            String::from_utf8_lossy(&output.stderr)
+            without_progress(&String::from_utf8_lossy(&output.stderr))
         );
     }
     tell(&format!(
@@ -111,6 +111,17 @@ fn build_wasm(workspace: &Path) -> Result<PathBuf> {
     ));
     ensure!(wasm.is_file(), "{} was not built", wasm.display());
     Ok(wasm)
+}
+
+/// What Cargo said, but for the hundreds of lines that only say how far it is.
+fn without_progress(said: &str) -> String {
+    let is_progress = |line: &&str| {
+        ["Compiling ", "Downloading ", "Downloaded "]
+            .iter()
+            .any(|start| line.trim_start().starts_with(start))
+    };
+    let kept: Vec<&str> = said.lines().filter(|line| !is_progress(line)).collect();
+    kept.join("\n")
 }
 
 fn is_inherited(name: &OsStr) -> bool {

@@ -1,0 +1,266 @@
+//! Circuits and reservations: what the relay carries for tabs, and where it stops. Native clients; browsers
+//! are tested end to end.
+#![allow(clippy::wildcard_enum_match_arm)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use libp2p::{Multiaddr, PeerId, swarm::SwarmEvent};
+use relay::{Config, Limits, Relay};
+use support::{Client, reserved_clients, webrtc_of, websocket_of};
+use tokio::time::timeout;
+
+const MIB: usize = 1024 * 1024;
+
+async fn relay_with(change: impl FnOnce(&mut Limits)) -> Relay {
+    let mut config = Config::for_tests(1);
+    change(&mut config.limits);
+    Relay::start(config).await.expect("free ports")
+}
+
+/// `size` bytes, no two KiB of them alike.
+fn data(size: usize) -> Vec<u8> {
+    (0_u32..)
+        .flat_map(|word| word.wrapping_mul(2_654_435_761).to_le_bytes())
+        .take(size)
+        .collect()
+}
+
+/// One client calls another over `relay` and sends `bytes` there and back.
+async fn exchange(relay: &Multiaddr, bytes: usize) {
+    let [mut caller, mut callee] = two_clients(relay).await;
+    let callee_id = callee.peer_id();
+    let caller_id = caller.peer_id();
+    let sent = data(bytes);
+
+    let there = async {
+        caller.call(relay, callee_id).await?;
+        caller.ask_echo(callee_id, sent.clone()).await
+    };
+    let echo = tokio::select! {
+        echo = there => echo,
+        () = callee.serve() => unreachable!("it serves for ever"),
+    };
+    assert!(echo.expect("an echo") == sent, "the echo differs");
+
+    // The other one asks, over the same circuit.
+    let echo = tokio::select! {
+        echo = callee.ask_echo(caller_id, sent.clone()) => echo,
+        () = caller.serve() => unreachable!("it serves for ever"),
+    };
+    assert!(echo.expect("an echo") == sent, "the echo differs");
+}
+
+async fn two_clients(relay: &Multiaddr) -> [Client; 2] {
+    let clients = reserved_clients(2, relay).await;
+    let Ok(clients) = <[Client; 2]>::try_from(clients) else {
+        unreachable!("two were asked for")
+    };
+    clients
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_clients_behind_one_address_all_reserve() {
+    let relay = relay_with(|_| ()).await;
+    let clients = reserved_clients(30, &websocket_of(&relay)).await;
+    assert_eq!(clients.len(), 30);
+    relay.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn websocket_circuit_carries_ten_times_the_librarys_limit() {
+    let relay = relay_with(|_| ()).await;
+    exchange(&websocket_of(&relay), MIB + MIB / 4).await;
+    relay.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webrtc_direct_circuit_carries_a_mebibyte_each_way() {
+    let relay = relay_with(|_| ()).await;
+    exchange(&webrtc_of(&relay), MIB).await;
+    relay.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn circuit_ends_at_its_limit_of_bytes() {
+    let relay = relay_with(|limits| limits.circuit_bytes = 64 * 1024).await;
+    let address = websocket_of(&relay);
+    let [mut caller, mut callee] = two_clients(&address).await;
+    let callee_id = callee.peer_id();
+    let too_much = async {
+        caller.call(&address, callee_id).await?;
+        caller.ask_echo(callee_id, data(MIB)).await
+    };
+    let echo = tokio::select! {
+        echo = too_much => echo,
+        () = callee.serve() => unreachable!("it serves for ever"),
+    };
+    assert!(echo.is_err());
+    relay.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn circuit_ends_when_its_time_is_over() {
+    let duration = Duration::from_secs(1);
+    let relay = relay_with(|limits| limits.circuit_duration = duration).await;
+    let address = websocket_of(&relay);
+    let [mut caller, mut callee] = two_clients(&address).await;
+    let callee_id = callee.peer_id();
+    let closed = async {
+        caller.call(&address, callee_id).await.expect("a circuit");
+        caller
+            .until("end of the circuit", |event| match event {
+                SwarmEvent::ConnectionClosed { peer_id, .. } => {
+                    (*peer_id == callee_id).then_some(())
+                }
+                _ => None,
+            })
+            .await;
+    };
+    tokio::select! {
+        () = closed => {}
+        () = callee.serve() => unreachable!("it serves for ever"),
+    }
+    relay.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reservation_beyond_the_limit_is_refused() {
+    let relay = relay_with(|limits| limits.reservations = 2).await;
+    let address = websocket_of(&relay);
+    let held = reserved_clients(2, &address).await;
+
+    let mut third = Client::new();
+    third.connect(&address).await;
+    let refused = third.reserve(&address).await.expect_err("no slot is free");
+    assert!(refused.contains("ResourceLimitExceeded"), "{refused}");
+    drop(held);
+    relay.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn circuit_beyond_the_limit_of_its_peer_is_refused() {
+    let relay = relay_with(|limits| limits.circuits_per_peer = 2).await;
+    let address = websocket_of(&relay);
+    let mut clients = reserved_clients(4, &address).await;
+    let mut caller = clients.pop().expect("four were asked for");
+    let callees: Vec<_> = clients.iter().map(Client::peer_id).collect();
+
+    let calls = async {
+        let mut results = Vec::new();
+        for callee in callees {
+            results.push(caller.call(&address, callee).await);
+        }
+        results
+    };
+    let serving = futures::future::join_all(clients.iter_mut().map(Client::serve));
+    let results = tokio::select! {
+        results = calls => results,
+        _ = serving => unreachable!("they serve for ever"),
+    };
+    let [Ok(()), Ok(()), Err(refused)] = &results[..] else {
+        panic!("{results:?}");
+    };
+    assert!(refused.contains("ResourceLimitExceeded"), "{refused}");
+    relay.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_beyond_the_limit_is_refused() {
+    let relay = relay_with(|limits| limits.connections = 1).await;
+    let address = websocket_of(&relay);
+    let held = reserved_clients(1, &address).await;
+
+    let mut second = Client::new();
+    second.swarm.dial(address).expect("a good address");
+    // It may first look established from outside: the relay counts after the handshake.
+    second
+        .until("refusal", |event| {
+            matches!(
+                event,
+                SwarmEvent::ConnectionClosed { .. } | SwarmEvent::OutgoingConnectionError { .. }
+            )
+            .then_some(())
+        })
+        .await;
+    drop(held);
+    relay.shutdown().await;
+}
+
+/// A client that reserves and then stops without a word while its sockets stay open, as a phone's whose battery
+/// is empty: its runtime is driven no longer.
+fn silent_client(relay: Multiaddr) -> PeerId {
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let clients = runtime.block_on(reserved_clients(1, &relay));
+        let id = clients.first().expect("one was asked for").peer_id();
+        std::mem::forget((clients, runtime));
+        id
+    });
+    thread.join().expect("it reserves")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peer_that_answers_no_ping_loses_its_reservation() {
+    for over in [websocket_of, webrtc_of] {
+        let relay = relay_with(|limits| {
+            limits.ping_interval = Duration::from_millis(200);
+            limits.ping_timeout = Duration::from_millis(500);
+        })
+        .await;
+        let address = over(&relay);
+        let mut caller = Client::new();
+        caller.connect(&address).await;
+        let silent_id = silent_client(address.clone());
+
+        let refused = loop {
+            let called = timeout(Duration::from_secs(2), caller.call(&address, silent_id)).await;
+            if let Ok(Err(refused)) = called
+                && refused.contains("NoReservation")
+            {
+                break refused;
+            }
+        };
+        assert!(refused.contains("NoReservation"));
+        relay.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_tells_peers_at_once_and_frees_the_ports() {
+    let mut config = Config::for_tests(1);
+    let relay = Relay::start(config.clone()).await.expect("free ports");
+    let websocket = websocket_of(&relay);
+    let port = |address: &Multiaddr| {
+        let text = address.to_string();
+        let part = text.split('/').nth(4).expect("a port");
+        part.parse::<u16>().expect("a port")
+    };
+    (config.ws_port, config.webrtc_port) = (port(&websocket), port(&webrtc_of(&relay)));
+    // The library's WebRTC does not tell its user that the far end closed, so only this one can be asked; the
+    // other makes sure that its socket does not keep the port.
+    let mut told = reserved_clients(1, &websocket).await;
+    let _untold = reserved_clients(1, &webrtc_of(&relay)).await;
+    let relay_id = relay.peer_id();
+
+    let start = Instant::now();
+    relay.shutdown().await;
+    for client in &mut told {
+        client
+            .until("end of the connection", |event| match event {
+                SwarmEvent::ConnectionClosed { peer_id, .. } => {
+                    (*peer_id == relay_id).then_some(())
+                }
+                _ => None,
+            })
+            .await;
+    }
+    assert!(start.elapsed() < Duration::from_secs(5));
+    let again = Relay::start(config).await.expect("the same ports are free");
+    assert_eq!(websocket_of(&again), websocket);
+    again.shutdown().await;
+}

@@ -1,0 +1,212 @@
+//! The relay as a process: what it prints, how it fails to start, and how it ends.
+#![cfg(unix)]
+
+use std::{
+    env, fs,
+    net::{TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+    process::{self, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A folder for one test, removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("relay-process-{}-{number}", process::id());
+        let path = env::temp_dir().join(name);
+        fs::create_dir_all(&path).expect("a folder for temporary files");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn command(flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    command
+        .args(flags)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// A relay that has said where it is.
+struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    page: String,
+    addresses: Vec<String>,
+}
+
+async fn run(data: &Path) -> Running {
+    let data = data.to_str().expect("text");
+    let flags = "--http-port 0 --ws-port 0 --webrtc-port 0 --data-dir";
+    let flags: Vec<&str> = flags.split(' ').chain([data]).collect();
+    let mut child = command(&flags).spawn().expect("it starts");
+    let stdout = child.stdout.take().expect("it is piped");
+    let mut lines = BufReader::new(stdout).lines();
+    let (mut page, mut addresses) = (None, Vec::new());
+    loop {
+        let line = timeout(PATIENCE, lines.next_line()).await;
+        let line = line.expect("in time").expect("text").expect("more to say");
+        if let Some(rest) = line.strip_prefix("Open ") {
+            page = rest.split(' ').next().map(str::to_owned);
+        }
+        if let Some(address) = line.strip_prefix("  /") {
+            addresses.push(format!("/{address}"));
+        }
+        if line.starts_with("Now open the page in a second tab") {
+            let page = page.expect("the page's address comes first");
+            return Running {
+                child,
+                lines,
+                page,
+                addresses,
+            };
+        }
+    }
+}
+
+impl Running {
+    /// Sends `signal`, and waits for a quick and clean end.
+    async fn end(mut self, signal: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let start = Instant::now();
+        let sent = Command::new("kill").args([signal, &id]).status().await;
+        assert!(sent.expect("there is a kill").success());
+        let status = timeout(PATIENCE, self.child.wait()).await;
+        let status = status.expect("it ends").expect("it ran");
+        assert_eq!(status.code(), Some(0), "{signal}");
+        assert!(start.elapsed() < Duration::from_secs(2), "{signal}");
+        while let Ok(Some(_)) = self.lines.next_line().await {}
+    }
+}
+
+/// Runs a relay that must not start, and returns what it says about it.
+async fn failure(flags: &[&str]) -> (Option<i32>, String) {
+    let output = timeout(PATIENCE, command(flags).output()).await;
+    let output = output.expect("it gives up").expect("it ran");
+    let said = String::from_utf8(output.stderr).expect("text");
+    (output.status.code(), said)
+}
+
+#[tokio::test]
+async fn addresses_survive_a_restart_but_for_free_ports() {
+    let folder = Folder::new();
+    let without_port = |address: &String| {
+        let parts = address.split('/').enumerate();
+        let parts = parts.filter(|(at, _)| *at != 4).map(|(_, part)| part);
+        parts.collect::<Vec<_>>().join("/")
+    };
+    let mut runs = Vec::new();
+    for signal in ["-INT", "-TERM"] {
+        let running = run(&folder.0).await;
+        assert!(running.page.starts_with("http://127.0.0.1:"));
+        assert_eq!(running.addresses.len(), 2, "{:?}", running.addresses);
+        assert!(running.addresses[1].contains("/webrtc-direct/certhash/"));
+        runs.push(
+            running
+                .addresses
+                .iter()
+                .map(without_port)
+                .collect::<Vec<_>>(),
+        );
+        running.end(signal).await;
+    }
+    assert_eq!(runs[0], runs[1]);
+}
+
+#[tokio::test]
+async fn port_in_use_is_told_in_one_line() {
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let taken_tcp = tcp.local_addr().expect("it is bound").port();
+    let taken_udp = udp.local_addr().expect("it is bound").port();
+
+    for (flag, transport, port) in [
+        ("--http-port", "TCP", taken_tcp),
+        ("--ws-port", "TCP", taken_tcp),
+        ("--webrtc-port", "UDP", taken_udp),
+    ] {
+        let number = port.to_string();
+        let mut flags = vec!["--seed", "1"];
+        for other in ["--http-port", "--ws-port", "--webrtc-port"] {
+            flags.extend([other, if other == flag { &number } else { "0" }]);
+        }
+        let (code, said) = failure(&flags).await;
+        assert_eq!(code, Some(1));
+        assert_eq!(
+            said,
+            format!(
+                "relay: {transport} port {port} on 127.0.0.1 is already in use: \
+                 choose another with {flag}, or {flag} 0 for any free one\n"
+            )
+        );
+    }
+}
+
+#[tokio::test]
+async fn damaged_identity_is_told_in_one_line() {
+    let folder = Folder::new();
+    fs::write(folder.0.join("identity.key"), "nonsense").expect("writable");
+    let data = folder.0.to_str().expect("text");
+    let (code, said) = failure(&["--http-port", "0", "--data-dir", data]).await;
+    assert_eq!(code, Some(1));
+    assert!(said.contains("identity.key is damaged"), "{said}");
+    assert_eq!(said.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn address_of_another_computer_is_told_in_one_line() {
+    // From the block for documentation, so nobody's.
+    let flags = [
+        "--seed",
+        "1",
+        "--http-port",
+        "0",
+        "--listen-ip",
+        "203.0.113.1",
+    ];
+    let (code, said) = failure(&flags).await;
+    assert_eq!(code, Some(1));
+    assert!(
+        said.starts_with("relay: cannot listen on 203.0.113.1"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn help_names_every_flag() {
+    let output = command(&["--help"]).output().await.expect("it ran");
+    let help = String::from_utf8(output.stdout).expect("text");
+    for flag in [
+        "--listen-ip",
+        "--http-port",
+        "--ws-port",
+        "--webrtc-port",
+        "--data-dir",
+        "--seed",
+    ] {
+        assert!(help.contains(flag), "{flag}");
+    }
+}

@@ -1,0 +1,153 @@
+//! Registering in a room and discovering who else is there, with native clients.
+#![allow(clippy::wildcard_enum_match_arm)]
+
+mod support;
+
+use std::time::Duration;
+
+use libp2p::{
+    PeerId,
+    rendezvous::{self, ErrorCode, Namespace, client::Event},
+    swarm::SwarmEvent,
+};
+use relay::{Config, Limits, Relay};
+use support::{Client, ClientBehaviourEvent, websocket_of};
+
+const ROOM: &str = "heartchain/1/00";
+
+async fn relay_with(change: impl FnOnce(&mut Limits)) -> Relay {
+    let mut config = Config::for_tests(1);
+    change(&mut config.limits);
+    Relay::start(config).await.expect("free ports")
+}
+
+async fn connected(relay: &Relay) -> Client {
+    let mut client = Client::new();
+    client.connect(&websocket_of(relay)).await;
+    client
+}
+
+fn room(name: &str) -> Namespace {
+    Namespace::new(name.to_owned()).expect("a short name")
+}
+
+/// Registers and returns what the relay granted.
+async fn register(
+    client: &mut Client,
+    relay: &Relay,
+    ttl: Option<Duration>,
+) -> Result<Duration, ErrorCode> {
+    let address = "/ip4/192.0.2.1/tcp/1/ws".parse().expect("an address");
+    client.swarm.add_external_address(address);
+    client
+        .swarm
+        .behaviour_mut()
+        .rendezvous
+        .register(room(ROOM), relay.peer_id(), ttl.map(|ttl| ttl.as_secs()))
+        .expect("it has an address");
+    client
+        .until("answer to a registration", |event| match event {
+            SwarmEvent::Behaviour(ClientBehaviourEvent::Rendezvous(event)) => match event {
+                Event::Registered { ttl, .. } => Some(Ok(Duration::from_secs(*ttl))),
+                Event::RegisterFailed { error, .. } => Some(Err(*error)),
+                _ => None,
+            },
+            _ => None,
+        })
+        .await
+}
+
+async fn discover(client: &mut Client, relay: &Relay, name: &str) -> Vec<PeerId> {
+    client
+        .swarm
+        .behaviour_mut()
+        .rendezvous
+        .discover(Some(room(name)), None, None, relay.peer_id());
+    client
+        .until("discovery", |event| match event {
+            SwarmEvent::Behaviour(ClientBehaviourEvent::Rendezvous(Event::Discovered {
+                registrations,
+                ..
+            })) => Some(
+                registrations
+                    .iter()
+                    .map(|registration| registration.record.peer_id())
+                    .collect(),
+            ),
+            _ => None,
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registered_peer_is_discovered_in_its_room_until_its_time_is_over() {
+    let ttl = Duration::from_secs(2);
+    let relay = relay_with(|limits| limits.registration_min_ttl = ttl).await;
+    let (mut first, mut second) = (connected(&relay).await, connected(&relay).await);
+
+    assert_eq!(register(&mut first, &relay, Some(ttl)).await, Ok(ttl));
+    assert_eq!(discover(&mut second, &relay, ROOM).await, [first.peer_id()]);
+    assert_eq!(discover(&mut second, &relay, "another room").await, []);
+
+    second
+        .until("end of the registration", |event| match event {
+            SwarmEvent::Behaviour(ClientBehaviourEvent::Rendezvous(Event::Expired { peer })) => {
+                Some(*peer)
+            }
+            _ => None,
+        })
+        .await;
+    // The relay's own timer may be some milliseconds later than the client's.
+    for _ in 0..100 {
+        if discover(&mut second, &relay, ROOM).await.is_empty() {
+            relay.shutdown().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("still registered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_to_live_is_taken_within_the_limits_only() {
+    let limits = Limits::default();
+    let relay = relay_with(|_| ()).await;
+    let mut client = connected(&relay).await;
+    let second = Duration::from_secs(1);
+    let (min, max) = (limits.registration_min_ttl, limits.registration_max_ttl);
+
+    for (asked, granted) in [
+        (Some(min - second), Err(ErrorCode::InvalidTtl)),
+        (Some(min), Ok(min)),
+        (Some(max), Ok(max)),
+        (Some(max + second), Err(ErrorCode::InvalidTtl)),
+        (None, Ok(Duration::from_secs(rendezvous::DEFAULT_TTL))),
+    ] {
+        let answer = register(&mut client, &relay, asked).await;
+        assert_eq!(answer, granted, "{asked:?}");
+    }
+    relay.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peer_that_registers_without_end_is_disconnected() {
+    let relay = relay_with(|limits| limits.registrations_per_window = 3).await;
+    let mut client = connected(&relay).await;
+    for _ in 0..3 {
+        register(&mut client, &relay, None)
+            .await
+            .expect("within the limit");
+    }
+    client
+        .swarm
+        .behaviour_mut()
+        .rendezvous
+        .register(room(ROOM), relay.peer_id(), None)
+        .expect("it has an address");
+    client
+        .until("end of the connection", |event| {
+            matches!(event, SwarmEvent::ConnectionClosed { .. }).then_some(())
+        })
+        .await;
+    relay.shutdown().await;
+}

@@ -1,0 +1,308 @@
+//! A native libp2p client for tests of the relay: what a tab does with it, without a browser. Each test uses
+//! some of it.
+#![allow(dead_code)]
+
+use std::{io, net::Ipv4Addr, time::Duration};
+
+use futures::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, StreamExt as _, future::join_all,
+};
+use libp2p::{
+    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, Transport as _,
+    core::upgrade,
+    multiaddr::Protocol,
+    noise, ping, relay as circuit, rendezvous, request_response,
+    swarm::{NetworkBehaviour, SwarmEvent},
+    tcp, websocket, yamux,
+};
+use relay::{Relay, frame_cap::CappedMuxer};
+use tokio::time::timeout;
+
+/// How long anything in a test may take, on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(NetworkBehaviour)]
+pub(crate) struct ClientBehaviour {
+    pub(crate) circuit: circuit::client::Behaviour,
+    pub(crate) rendezvous: rendezvous::client::Behaviour,
+    pub(crate) ping: ping::Behaviour,
+    pub(crate) echo: request_response::Behaviour<Echo>,
+}
+
+/// A stand-in for a tab.
+pub(crate) struct Client {
+    pub(crate) swarm: Swarm<ClientBehaviour>,
+}
+
+impl Client {
+    pub(crate) fn new() -> Self {
+        let swarm = SwarmBuilder::with_new_identity()
+            .with_tokio()
+            .with_other_transport(|key| {
+                let transport =
+                    websocket::Config::new(tcp::tokio::Transport::new(tcp::Config::default()));
+                Ok(transport
+                    .upgrade(upgrade::Version::V1Lazy)
+                    .authenticate(noise::Config::new(key)?)
+                    .multiplex(yamux::Config::default()))
+            })
+            .expect("a transport")
+            .with_other_transport(|key| {
+                let certificate = libp2p_webrtc::tokio::Certificate::generate(&mut rand::rng())?;
+                Ok(
+                    libp2p_webrtc::tokio::Transport::new(key.clone(), certificate)
+                        // The browser's side must keep its frames small, too.
+                        .map(|(peer, connection), _| (peer, CappedMuxer::new(connection))),
+                )
+            })
+            .expect("a transport")
+            .with_relay_client(noise::Config::new, yamux::Config::default)
+            .expect("a transport")
+            .with_behaviour(|key, circuit| ClientBehaviour {
+                circuit,
+                rendezvous: rendezvous::client::Behaviour::new(key.clone()),
+                ping: ping::Behaviour::new(ping::Config::new()),
+                echo: request_response::Behaviour::with_codec(
+                    Echo,
+                    [(
+                        StreamProtocol::new("/echo/1"),
+                        request_response::ProtocolSupport::Full,
+                    )],
+                    request_response::Config::default().with_request_timeout(PATIENCE),
+                ),
+            })
+            .expect("a behaviour")
+            .with_swarm_config(|config| config.with_idle_connection_timeout(PATIENCE))
+            .build();
+        Self { swarm }
+    }
+
+    pub(crate) fn peer_id(&self) -> PeerId {
+        *self.swarm.local_peer_id()
+    }
+
+    /// Drives the client until `wanted` finds what it looks for.
+    pub(crate) async fn until<T>(
+        &mut self,
+        what: &str,
+        mut wanted: impl FnMut(&SwarmEvent<ClientBehaviourEvent>) -> Option<T>,
+    ) -> T {
+        let found = timeout(PATIENCE, async {
+            loop {
+                let event = self.swarm.select_next_some().await;
+                if let Some(found) = wanted(&event) {
+                    return found;
+                }
+                self.answer(event);
+            }
+        });
+        match found.await {
+            Ok(found) => found,
+            Err(_) => panic!("no {what} within {PATIENCE:?}"),
+        }
+    }
+
+    /// Serves echoes for ever.
+    pub(crate) async fn serve(&mut self) {
+        loop {
+            let event = self.swarm.select_next_some().await;
+            self.answer(event);
+        }
+    }
+
+    fn answer(&mut self, event: SwarmEvent<ClientBehaviourEvent>) {
+        if let SwarmEvent::Behaviour(ClientBehaviourEvent::Echo(
+            request_response::Event::Message {
+                message:
+                    request_response::Message::Request {
+                        request, channel, ..
+                    },
+                ..
+            },
+        )) = event
+        {
+            let echo = &mut self.swarm.behaviour_mut().echo;
+            echo.send_response(channel, request)
+                .expect("the asker waits");
+        }
+    }
+
+    pub(crate) async fn connect(&mut self, address: &Multiaddr) {
+        // A WebRTC dialler uses the socket of a listener.
+        if address.iter().any(|part| part == Protocol::WebRTCDirect) {
+            let own = Multiaddr::from(Ipv4Addr::LOCALHOST)
+                .with(Protocol::Udp(0))
+                .with(Protocol::WebRTCDirect);
+            self.swarm.listen_on(own).expect("a free port");
+            self.until("port", |event| {
+                matches!(event, SwarmEvent::NewListenAddr { .. }).then_some(())
+            })
+            .await;
+        }
+        let relay = peer_of(address);
+        self.swarm.dial(address.clone()).expect("a good address");
+        self.until("connection", |event| match event {
+            SwarmEvent::ConnectionEstablished { peer_id, .. } if *peer_id == relay => Some(()),
+            SwarmEvent::OutgoingConnectionError { error, .. } => panic!("{error}"),
+            _ => None,
+        })
+        .await;
+    }
+
+    /// Reserves a slot; `Err` if the relay refuses.
+    pub(crate) async fn reserve(&mut self, relay: &Multiaddr) -> Result<(), String> {
+        let address = relay.clone().with(Protocol::P2pCircuit);
+        let listener = self.swarm.listen_on(address).expect("a good address");
+        self.until("reservation", |event| match event {
+            SwarmEvent::Behaviour(ClientBehaviourEvent::Circuit(
+                circuit::client::Event::ReservationReqAccepted { .. },
+            )) => Some(Ok(())),
+            SwarmEvent::ListenerClosed {
+                listener_id,
+                reason,
+                ..
+            } if *listener_id == listener => Some(Err(format!("{reason:?}"))),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Calls `peer` through the relay; `Err` if that fails.
+    pub(crate) async fn call(&mut self, relay: &Multiaddr, peer: PeerId) -> Result<(), String> {
+        let address = relay
+            .clone()
+            .with(Protocol::P2pCircuit)
+            .with(Protocol::P2p(peer));
+        self.swarm.dial(address).expect("a good address");
+        self.until("call", |event| match event {
+            SwarmEvent::ConnectionEstablished { peer_id, .. } if *peer_id == peer => Some(Ok(())),
+            SwarmEvent::OutgoingConnectionError { peer_id, error, .. }
+                if *peer_id == Some(peer) =>
+            {
+                Some(Err(format!("{error:?}")))
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// Sends `data` to `peer`, which echoes it, and returns the echo.
+    pub(crate) async fn ask_echo(
+        &mut self,
+        peer: PeerId,
+        data: Vec<u8>,
+    ) -> Result<Vec<u8>, String> {
+        let echo = &mut self.swarm.behaviour_mut().echo;
+        let asked = echo.send_request(&peer, data);
+        self.until("echo", |event| match event {
+            SwarmEvent::Behaviour(ClientBehaviourEvent::Echo(
+                request_response::Event::Message {
+                    message:
+                        request_response::Message::Response {
+                            request_id,
+                            response,
+                        },
+                    ..
+                },
+            )) if *request_id == asked => Some(Ok(response.clone())),
+            SwarmEvent::Behaviour(ClientBehaviourEvent::Echo(
+                request_response::Event::OutboundFailure {
+                    request_id, error, ..
+                },
+            )) if *request_id == asked => Some(Err(error.to_string())),
+            _ => None,
+        })
+        .await
+    }
+}
+
+/// Clients that are connected to `relay` and hold a reservation.
+pub(crate) async fn reserved_clients(count: usize, relay: &Multiaddr) -> Vec<Client> {
+    let clients = (0..count).map(|_| async {
+        let mut client = Client::new();
+        client.connect(relay).await;
+        client.reserve(relay).await.expect("a reservation");
+        client
+    });
+    join_all(clients).await
+}
+
+/// The relay's WebSocket address.
+pub(crate) fn websocket_of(relay: &Relay) -> Multiaddr {
+    address_with(relay, &Protocol::Ws("/".into()))
+}
+
+/// The relay's WebRTC-direct address.
+pub(crate) fn webrtc_of(relay: &Relay) -> Multiaddr {
+    address_with(relay, &Protocol::WebRTCDirect)
+}
+
+fn address_with(relay: &Relay, wanted: &Protocol<'_>) -> Multiaddr {
+    relay
+        .addresses()
+        .into_iter()
+        .find(|address| address.iter().any(|part| part == *wanted))
+        .expect("the relay listens on every transport")
+}
+
+fn peer_of(address: &Multiaddr) -> PeerId {
+    let peer = address.iter().find_map(|part| match part {
+        Protocol::P2p(peer) => Some(peer),
+        _ => None,
+    });
+    peer.expect("the relay's addresses name it")
+}
+
+/// Sends bytes and gets the same bytes back; the sender closes its side to end them.
+#[derive(Debug, Clone)]
+pub(crate) struct Echo;
+
+impl request_response::Codec for Echo {
+    type Protocol = StreamProtocol;
+    type Request = Vec<u8>;
+    type Response = Vec<u8>;
+
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
+        read(io).await
+    }
+
+    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
+        read(io).await
+    }
+
+    async fn write_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        data: Vec<u8>,
+    ) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        io.write_all(&data).await
+    }
+
+    async fn write_response<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        data: Vec<u8>,
+    ) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        io.write_all(&data).await
+    }
+}
+
+async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut data = Vec::new();
+    io.read_to_end(&mut data).await?;
+    Ok(data)
+}
