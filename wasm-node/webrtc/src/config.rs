@@ -1,0 +1,27 @@
+//! How the two ends of a connection frame and close their streams. Pure choices, no behaviour.
+
+use crate::frame::FrameLimit;
+use crate::state::Dialect;
+
+/// What a connection's streams may assume of the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamConfig {
+    /// The longest frame that is sent. Frames of up to [`FrameLimit::SPEC`] are always understood.
+    pub frame_limit: FrameLimit,
+    /// How streams are closed.
+    pub dialect: Dialect,
+}
+
+impl StreamConfig {
+    /// The spec as it stands: for other browsers, js-libp2p and this crate.
+    pub const SPEC: Self = Self {
+        frame_limit: FrameLimit::SPEC,
+        dialect: Dialect::FinAck,
+    };
+
+    /// For servers built on rust-libp2p's `libp2p-webrtc` (0.10 and before).
+    pub const STOCK_SERVER: Self = Self {
+        frame_limit: FrameLimit::STOCK_SERVER,
+        dialect: Dialect::Stock,
+    };
+}

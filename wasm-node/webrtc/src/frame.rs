@@ -1,0 +1,406 @@
+//! The frames that carry a libp2p stream over a data channel: an unsigned varint length, then a protobuf (proto2)
+//! message `{ optional Flag flag = 1; optional bytes message = 2 }`, as in
+//! [libp2p's WebRTC spec](https://github.com/libp2p/specs/tree/master/webrtc#multiplexing).
+//!
+//! Never touches a data channel, and never holds more than one unfinished frame: what a peer sends is bounded before
+//! it is kept.
+
+use bytes::{Buf, Bytes, BytesMut};
+use unsigned_varint::decode::{self, Error as VarintError};
+use unsigned_varint::encode;
+
+/// The most bytes one field header or length may take; a `u64` varint is no longer.
+const MAX_VARINT_LEN: usize = 10;
+
+/// Protobuf key of `flag`: field 1, wire type varint.
+const FLAG_KEY: u64 = (1 << 3) | WIRE_VARINT;
+/// Protobuf key of `message`: field 2, wire type length-delimited.
+const MESSAGE_KEY: u64 = (2 << 3) | WIRE_BYTES;
+
+const WIRE_VARINT: u64 = 0;
+const WIRE_FIXED64: u64 = 1;
+const WIRE_BYTES: u64 = 2;
+const WIRE_FIXED32: u64 = 5;
+
+/// The longest frame that is sent: whole, with its length prefix, in bytes.
+///
+/// The spec allows 16,384. Peers exist that break at less (see [`FrameLimit::STOCK_SERVER`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FrameLimit(usize);
+
+impl FrameLimit {
+    /// What the spec allows: 16 KiB, so that one stream does not hold up the others for long.
+    pub const SPEC: Self = Self(16_384);
+
+    /// What rust-libp2p's native server (`libp2p-webrtc` 0.10) can take: it reads into a buffer of 8 KiB and breaks the
+    /// whole connection on a message that is longer.
+    pub const STOCK_SERVER: Self = Self(8_192);
+
+    /// Below this, prefixes would have other lengths and frames would be mostly overhead.
+    const MIN: usize = 256;
+
+    /// Length prefix (2) + key of `message` (1) + its length (2): exact for every payload that fills a frame of
+    /// [`Self::MIN`] to [`Self::SPEC`] bytes, and an upper bound for shorter ones.
+    const OVERHEAD: usize = 5;
+
+    /// A limit of `bytes`, or `None` unless it is within 256 and 16,384.
+    #[must_use]
+    pub fn new(bytes: usize) -> Option<Self> {
+        (Self::MIN..=Self::SPEC.0)
+            .contains(&bytes)
+            .then_some(Self(bytes))
+    }
+
+    /// The limit in bytes.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        self.0
+    }
+
+    /// The most payload bytes that fit in one frame.
+    #[must_use]
+    pub fn max_payload(self) -> usize {
+        self.0 - Self::OVERHEAD
+    }
+}
+
+/// What a frame says about the life of its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flag {
+    /// The sender sends no more data.
+    Fin,
+    /// The sender reads no more data.
+    StopSending,
+    /// The sender gave the stream up; data may be missing.
+    Reset,
+    /// The sender has received [`Flag::Fin`].
+    FinAck,
+}
+
+impl Flag {
+    fn number(self) -> u8 {
+        match self {
+            Self::Fin => 0,
+            Self::StopSending => 1,
+            Self::Reset => 2,
+            Self::FinAck => 3,
+        }
+    }
+
+    /// `None` for a number that this version does not know, which proto2 treats as an absent field.
+    fn from_number(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Fin),
+            1 => Some(Self::StopSending),
+            2 => Some(Self::Reset),
+            3 => Some(Self::FinAck),
+            _ => None,
+        }
+    }
+}
+
+/// A frame that was received. The payload comes before the flag: a frame with data and [`Flag::Fin`] ends *after* its data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// Data of the stream, often empty.
+    pub payload: Bytes,
+    /// What happened to the stream, if anything.
+    pub flag: Option<Flag>,
+}
+
+/// Writes one frame with `payload` and no flag over whatever `frame` held.
+///
+/// The caller keeps `payload` within [`FrameLimit::max_payload`].
+pub fn encode_payload(payload: &[u8], frame: &mut Vec<u8>) {
+    let mut length_buffer = encode::usize_buffer();
+    let length = encode::usize(payload.len(), &mut length_buffer);
+    let mut body_buffer = encode::usize_buffer();
+    let body = encode::usize(1 + length.len() + payload.len(), &mut body_buffer);
+
+    frame.clear();
+    frame.reserve(body.len() + 1 + length.len() + payload.len());
+    frame.extend_from_slice(body);
+    frame.push(MESSAGE_KEY.to_le_bytes()[0]);
+    frame.extend_from_slice(length);
+    frame.extend_from_slice(payload);
+}
+
+/// One frame with `flag` and no payload.
+#[must_use]
+pub fn encode_flag(flag: Flag) -> [u8; 3] {
+    [2, FLAG_KEY.to_le_bytes()[0], flag.number()]
+}
+
+/// Why received bytes are not frames. The stream they came on is beyond repair.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The length prefix or a protobuf number is not a varint.
+    #[error("malformed number in a frame: {0}")]
+    Number(VarintError),
+    /// The prefix announces more than a frame may hold.
+    #[error("frame of {0} bytes is longer than the {max} allowed", max = FrameLimit::SPEC.0)]
+    TooLong(u64),
+    /// A field reaches beyond the end of its frame.
+    #[error("field of {length} bytes with {left} bytes left in its frame")]
+    Truncated {
+        /// What the field claims to need.
+        length: u64,
+        /// What the frame has left.
+        left: usize,
+    },
+    /// A wire type that proto2 without groups does not have.
+    #[error("unknown protobuf wire type {0}")]
+    WireType(u64),
+}
+
+/// Turns the messages of one data channel into frames.
+///
+/// A message may hold several frames (rust-libp2p's server joins them), or a part of one.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    pending: BytesMut,
+}
+
+impl Decoder {
+    /// Takes in one message. Call [`Self::next_frame`] until it returns `None` before the next, so that at most one
+    /// unfinished frame is ever held.
+    pub fn push(&mut self, message: &[u8]) {
+        self.pending.extend_from_slice(message);
+    }
+
+    /// The next whole frame, or `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// When the bytes are no frame; the decoder is of no use afterwards.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        let (length, prefix) = match decode::u64(&self.pending) {
+            Ok((length, rest)) => (length, self.pending.len() - rest.len()),
+            Err(VarintError::Insufficient) if self.pending.len() < MAX_VARINT_LEN => {
+                return Ok(None);
+            }
+            Err(error) => return Err(FrameError::Number(error)),
+        };
+        let body = usize::try_from(length)
+            .ok()
+            .filter(|body| prefix.saturating_add(*body) <= FrameLimit::SPEC.0)
+            .ok_or(FrameError::TooLong(length))?;
+        if self.pending.len() < prefix + body {
+            return Ok(None);
+        }
+        self.pending.advance(prefix);
+        decode_body(self.pending.split_to(body).freeze()).map(Some)
+    }
+}
+
+/// Reads one protobuf message, passing over fields that it does not know.
+fn decode_body(mut body: Bytes) -> Result<Frame, FrameError> {
+    let mut frame = Frame::default();
+    while body.has_remaining() {
+        let key = take_number(&mut body)?;
+        match (key, key & 0b111) {
+            (FLAG_KEY, _) => frame.flag = Flag::from_number(take_number(&mut body)?),
+            (MESSAGE_KEY, _) => {
+                let length = take_number(&mut body)?;
+                frame.payload = take(&mut body, length)?;
+            }
+            (_, WIRE_VARINT) => {
+                take_number(&mut body)?;
+            }
+            (_, WIRE_FIXED64) => {
+                take(&mut body, 8)?;
+            }
+            (_, WIRE_BYTES) => {
+                let length = take_number(&mut body)?;
+                take(&mut body, length)?;
+            }
+            (_, WIRE_FIXED32) => {
+                take(&mut body, 4)?;
+            }
+            (_, unknown) => return Err(FrameError::WireType(unknown)),
+        }
+    }
+    Ok(frame)
+}
+
+fn take_number(body: &mut Bytes) -> Result<u64, FrameError> {
+    let (number, rest) = decode::u64(body).map_err(FrameError::Number)?;
+    let used = body.len() - rest.len();
+    body.advance(used);
+    Ok(number)
+}
+
+fn take(body: &mut Bytes, length: u64) -> Result<Bytes, FrameError> {
+    usize::try_from(length)
+        .ok()
+        .filter(|length| *length <= body.len())
+        .map(|length| body.split_to(length))
+        .ok_or(FrameError::Truncated {
+            length,
+            left: body.len(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(decoder: &mut Decoder, message: &[u8]) -> Vec<Frame> {
+        decoder.push(message);
+        let mut frames = Vec::new();
+        while let Some(frame) = decoder.next_frame().expect("well-formed frames") {
+            frames.push(frame);
+        }
+        frames
+    }
+
+    fn error(message: &[u8]) -> FrameError {
+        let mut decoder = Decoder::default();
+        decoder.push(message);
+        decoder.next_frame().expect_err("malformed frame")
+    }
+
+    fn payload_frame(payload: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        encode_payload(payload, &mut frame);
+        frame
+    }
+
+    fn data(payload: &[u8]) -> Frame {
+        Frame {
+            payload: Bytes::copy_from_slice(payload),
+            flag: None,
+        }
+    }
+
+    fn flag(flag: Flag) -> Frame {
+        Frame {
+            payload: Bytes::new(),
+            flag: Some(flag),
+        }
+    }
+
+    #[test]
+    fn bytes_on_the_wire_are_the_specs() {
+        assert_eq!(payload_frame(b"hi"), [4, 0x12, 2, b'h', b'i']);
+        assert_eq!(encode_flag(Flag::Fin), [2, 0x08, 0]);
+        assert_eq!(encode_flag(Flag::StopSending), [2, 0x08, 1]);
+        assert_eq!(encode_flag(Flag::Reset), [2, 0x08, 2]);
+        assert_eq!(encode_flag(Flag::FinAck), [2, 0x08, 3]);
+    }
+
+    #[test]
+    fn fullest_payload_fills_its_frame_exactly() {
+        for limit in [
+            FrameLimit(FrameLimit::MIN),
+            FrameLimit::STOCK_SERVER,
+            FrameLimit::SPEC,
+        ] {
+            let payload = vec![7; limit.max_payload()];
+            let frame = payload_frame(&payload);
+            assert_eq!(frame.len(), limit.bytes());
+            assert_eq!(frames(&mut Decoder::default(), &frame), [data(&payload)]);
+        }
+    }
+
+    #[test]
+    fn limit_is_bounded_on_both_sides() {
+        assert_eq!(FrameLimit::new(255), None);
+        assert_eq!(FrameLimit::new(256), Some(FrameLimit(256)));
+        assert_eq!(FrameLimit::new(16_384), Some(FrameLimit::SPEC));
+        assert_eq!(FrameLimit::new(16_385), None);
+    }
+
+    #[test]
+    fn every_flag_survives_the_wire() {
+        for known in [Flag::Fin, Flag::StopSending, Flag::Reset, Flag::FinAck] {
+            assert_eq!(
+                frames(&mut Decoder::default(), &encode_flag(known)),
+                [flag(known)]
+            );
+        }
+    }
+
+    #[test]
+    fn one_message_may_hold_several_frames() {
+        let mut message = payload_frame(b"one");
+        message.extend(payload_frame(b"two"));
+        message.extend(encode_flag(Flag::Fin));
+        assert_eq!(
+            frames(&mut Decoder::default(), &message),
+            [data(b"one"), data(b"two"), flag(Flag::Fin)]
+        );
+    }
+
+    #[test]
+    fn one_frame_may_come_in_single_bytes() {
+        let whole = payload_frame(&[9; 300]);
+        let mut decoder = Decoder::default();
+        let mut received = Vec::new();
+        for byte in whole.chunks(1) {
+            received.extend(frames(&mut decoder, byte));
+        }
+        assert_eq!(received, [data(&[9; 300])]);
+    }
+
+    #[test]
+    fn flag_and_payload_may_share_a_frame() {
+        let frame = Frame {
+            payload: Bytes::from_static(b"end"),
+            flag: Some(Flag::Fin),
+        };
+        assert_eq!(
+            frames(
+                &mut Decoder::default(),
+                &[7, 0x08, 0, 0x12, 3, b'e', b'n', b'd']
+            ),
+            [frame]
+        );
+    }
+
+    #[test]
+    fn unknown_fields_and_flags_are_passed_over() {
+        // Field 3 varint, 4 fixed64, 5 bytes, 6 fixed32, then the message.
+        let body = [
+            0x18, 0x96, 0x01, 0x21, 1, 2, 3, 4, 5, 6, 7, 8, 0x2A, 2, 9, 9, 0x35, 1, 2, 3, 4, 0x12,
+            1, b'x',
+        ];
+        let mut message = vec![u8::try_from(body.len()).expect("short body")];
+        message.extend(body);
+        assert_eq!(frames(&mut Decoder::default(), &message), [data(b"x")]);
+        assert_eq!(
+            frames(&mut Decoder::default(), &[2, 0x08, 4]),
+            [Frame::default()]
+        );
+        assert_eq!(frames(&mut Decoder::default(), &[0]), [Frame::default()]);
+    }
+
+    #[test]
+    fn frame_at_the_limit_passes_and_one_byte_more_does_not() {
+        let mut decoder = Decoder::default();
+        decoder.push(&[0xFE, 0x7F]); // 16,382 + its 2 bytes of prefix
+        assert_eq!(decoder.next_frame(), Ok(None));
+        assert_eq!(error(&[0xFF, 0x7F]), FrameError::TooLong(16_383));
+    }
+
+    #[test]
+    fn malformed_frames_are_refused() {
+        assert_eq!(
+            error(&[3, 0x12, 5, 1]),
+            FrameError::Truncated { length: 5, left: 1 }
+        );
+        assert_eq!(error(&[2, 0x0B, 0]), FrameError::WireType(3));
+        assert_eq!(
+            error(&[1, 0x08]),
+            FrameError::Number(VarintError::Insufficient)
+        );
+        assert_eq!(
+            error(&[0xFF; 11]),
+            FrameError::Number(VarintError::Overflow)
+        );
+        assert_eq!(
+            error(&[0x80, 0x00]),
+            FrameError::Number(VarintError::NotMinimal)
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! The JavaScript edge: event listeners that can be dropped at any moment, and the few calls that web-sys lacks or
+//! declares as if they could not throw. Knows nothing of streams.
+
+use std::time::Duration;
+
+use futures_timer::Delay;
+use wasm_bindgen::prelude::{Closure, wasm_bindgen};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{Event, EventTarget, RtcDataChannel, RtcDataChannelInit, RtcPeerConnection};
+
+#[wasm_bindgen]
+extern "C" {
+    /// An [`RtcPeerConnection`], seen through the methods below.
+    #[wasm_bindgen(extends = EventTarget)]
+    type PeerConnection;
+
+    /// Throws when the connection is closed and when no channel id is left; web-sys has it unable to fail.
+    #[wasm_bindgen(method, catch, js_name = createDataChannel)]
+    fn create_data_channel(
+        this: &PeerConnection,
+        label: &str,
+        init: &RtcDataChannelInit,
+    ) -> Result<RtcDataChannel, JsValue>;
+
+    /// `null` until the descriptions have agreed on one.
+    #[wasm_bindgen(method, getter)]
+    fn sctp(this: &PeerConnection) -> Option<SctpTransport>;
+
+    /// `RTCSctpTransport`.
+    #[wasm_bindgen(extends = EventTarget)]
+    #[derive(Debug)]
+    pub(crate) type SctpTransport;
+
+    /// "connecting", "connected" or "closed".
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn state(this: &SctpTransport) -> String;
+}
+
+/// Opens a data channel with an empty label, as libp2p has them.
+pub(crate) fn create_data_channel(
+    connection: &RtcPeerConnection,
+    init: &RtcDataChannelInit,
+) -> Result<RtcDataChannel, String> {
+    connection
+        .unchecked_ref::<PeerConnection>()
+        .create_data_channel("", init)
+        .map_err(|error| describe(&error))
+}
+
+/// The connection's SCTP transport, once there is one.
+pub(crate) fn sctp_transport(connection: &RtcPeerConnection) -> Option<SctpTransport> {
+    connection.unchecked_ref::<PeerConnection>().sctp()
+}
+
+/// What a thrown value says.
+pub(crate) fn describe(error: &JsValue) -> String {
+    match error.dyn_ref::<js_sys::Error>() {
+        Some(error) => String::from(error.to_string()),
+        None => format!("{error:?}"),
+    }
+}
+
+/// An event listener that lives as long as this value.
+///
+/// Dropping it detaches it first and frees its closure in a later task: one that is dropped while the browser still
+/// has an event for it throws "closure invoked recursively or after being dropped".
+#[derive(Debug)]
+pub(crate) struct Listener {
+    target: EventTarget,
+    event: &'static str,
+    closure: Option<Closure<dyn FnMut(Event)>>,
+}
+
+impl Listener {
+    pub(crate) fn new(
+        target: &EventTarget,
+        event: &'static str,
+        listener: impl FnMut(Event) + 'static,
+    ) -> Self {
+        let closure = Closure::<dyn FnMut(Event)>::new(listener);
+        if let Err(error) =
+            target.add_event_listener_with_callback(event, closure.as_ref().unchecked_ref())
+        {
+            tracing::error!(event, error = describe(&error), "event listener refused");
+        }
+        Self {
+            target: target.clone(),
+            event,
+            closure: Some(closure),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let Some(closure) = self.closure.take() else {
+            return;
+        };
+        let function = closure.as_ref().unchecked_ref();
+        if let Err(error) = self
+            .target
+            .remove_event_listener_with_callback(self.event, function)
+        {
+            tracing::error!(
+                event = self.event,
+                error = describe(&error),
+                "event listener not removed"
+            );
+        }
+        spawn_local(async move {
+            Delay::new(Duration::ZERO).await;
+            drop(closure);
+        });
+    }
+}

@@ -1,0 +1,43 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # Modules
+//! Pure, and tested natively: [`frame`] and [`state`] are the stream's wire format and life, [`address`] and `sdp` what
+//! a dial starts from. In the browser only: `js` (the edge), `channel` and `channels` (data channels and what
+//! happens on them), `stream` and `connection` (the handles that libp2p holds), and `direct` (the transport that
+//! dials servers).
+//!
+//! Nothing in this crate knows what the streams are for.
+
+pub mod address;
+mod config;
+pub mod frame;
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    allow(dead_code, reason = "called by the browser's side only")
+)]
+mod sdp;
+pub mod state;
+
+#[cfg(target_arch = "wasm32")]
+mod channel;
+#[cfg(target_arch = "wasm32")]
+mod channels;
+#[cfg(target_arch = "wasm32")]
+mod connection;
+#[cfg(target_arch = "wasm32")]
+pub mod direct;
+#[cfg(target_arch = "wasm32")]
+mod js;
+#[cfg(target_arch = "wasm32")]
+mod stream;
+
+pub use config::StreamConfig;
+
+#[cfg(target_arch = "wasm32")]
+pub use channel::MAX_UNREAD;
+#[cfg(target_arch = "wasm32")]
+pub use channels::{MAX_CHANNELS, MAX_UNTAKEN};
+#[cfg(target_arch = "wasm32")]
+pub use connection::{Connection, ConnectionError, DISCONNECTED_GRACE};
+#[cfg(target_arch = "wasm32")]
+pub use stream::Stream;

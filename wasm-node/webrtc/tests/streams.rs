@@ -1,0 +1,336 @@
+//! Streams and connections between two peer connections of one page, as two browsers would have them.
+#![cfg(target_arch = "wasm32")]
+#![expect(clippy::cast_possible_truncation, reason = "patterns of bytes")]
+
+mod pair;
+
+use std::io::ErrorKind;
+
+use futures::future::{join, join_all};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use libp2p_webrtc_browser::{ConnectionError, MAX_CHANNELS, MAX_UNREAD, MAX_UNTAKEN, StreamConfig};
+use pair::{
+    assert_nothing_uncaught, now_ms, pair, pattern, receive, round_trip, send, soon, until,
+};
+use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+
+wasm_bindgen_test_configure!(run_in_browser);
+
+const MIB: usize = 1024 * 1024;
+
+#[wasm_bindgen_test]
+async fn one_mib_comes_back_both_ways_at_once() {
+    for config in [StreamConfig::SPEC, StreamConfig::STOCK_SERVER] {
+        let (left, right) = pair(config).await;
+        left.echo();
+        right.echo();
+        let (one, two) = (pattern(MIB, 1), pattern(MIB, 2));
+        let (from_right, from_left) = soon(
+            "echoes",
+            join(round_trip(&left, &one), round_trip(&right, &two)),
+        )
+        .await;
+        assert!(
+            from_right == one,
+            "echo of the right side is not what was sent"
+        );
+        assert!(
+            from_left == two,
+            "echo of the left side is not what was sent"
+        );
+    }
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
+async fn one_side_may_close_and_still_read() {
+    for config in [StreamConfig::SPEC, StreamConfig::STOCK_SERVER] {
+        let (left, right) = pair(config).await;
+        let mut asking = left.open().await;
+        send(&mut asking, b"question").await.expect("open stream");
+        let mut answering = soon("stream", right.accept()).await;
+        assert_eq!(
+            soon("question", receive(&mut answering))
+                .await
+                .expect("whole"),
+            b"question"
+        );
+        send(&mut answering, b"answer")
+            .await
+            .expect("still writable");
+        assert_eq!(
+            soon("answer", receive(&mut asking)).await.expect("whole"),
+            b"answer"
+        );
+        let error = asking.write(b"more").await.expect_err("closed for writing");
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    }
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
+async fn what_was_written_before_closing_and_dropping_arrives() {
+    for config in [StreamConfig::SPEC, StreamConfig::STOCK_SERVER] {
+        let (left, right) = pair(config).await;
+        let data = pattern(MIB / 2, 3);
+        let mut stream = left.open().await;
+        send(&mut stream, &data).await.expect("open stream");
+        drop(stream);
+        let mut stream = soon("stream", right.accept()).await;
+        assert!(soon("data", receive(&mut stream)).await.expect("whole") == data);
+    }
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
+async fn dropping_an_open_stream_is_an_error_to_the_peer() {
+    let (left, right) = pair(StreamConfig::SPEC).await;
+    let mut stream = left.open().await;
+    stream.write_all(b"half a mess").await.expect("open stream");
+    let mut other = soon("stream", right.accept()).await;
+    drop(stream);
+    let error = soon("reset", receive(&mut other))
+        .await
+        .expect_err("not an orderly end");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+    let error = other.write(b"hello?").await.expect_err("nobody reads");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+    drop(other);
+    until("no channel left", || {
+        left.channels() + right.channels() == 0
+    })
+    .await;
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
+async fn dropping_before_the_channel_is_open_leaves_nothing() {
+    let (left, right) = pair(StreamConfig::SPEC).await;
+    drop(left.open().await);
+    let mut stream = soon("stream", right.accept()).await;
+    soon("reset", receive(&mut stream))
+        .await
+        .expect_err("not an orderly end");
+    drop(stream);
+    until("no channel left", || {
+        left.channels() + right.channels() == 0
+    })
+    .await;
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
+async fn unread_data_is_kept_up_to_the_cap_and_reset_beyond() {
+    let (left, right) = pair(StreamConfig::SPEC).await;
+    let full = pattern(MAX_UNREAD, 4);
+    let mut fits = left.open().await;
+    send(&mut fits, &full).await.expect("open stream");
+    let mut unread = soon("stream", right.accept()).await;
+
+    let mut floods = left.open().await;
+    let flooding = async {
+        loop {
+            floods.write_all(&full).await?;
+        }
+    };
+    let error: std::io::Result<()> = soon("reset of the flood", flooding).await;
+    assert_eq!(
+        error.expect_err("the flood is stopped").kind(),
+        ErrorKind::ConnectionReset
+    );
+    let mut flooded = soon("stream", right.accept()).await;
+    let error = receive(&mut flooded).await.expect_err("data is missing");
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("more than {MAX_UNREAD} bytes unread")),
+        "{error}"
+    );
+
+    assert!(
+        soon("the stream beside it", receive(&mut unread))
+            .await
+            .expect("whole")
+            == full
+    );
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
+async fn five_hundred_streams_leave_no_channel_behind() {
+    let (left, right) = pair(StreamConfig::SPEC).await;
+    right.echo();
+    for batch in 0..25_u8 {
+        let echoes = join_all((0..20_u8).map(|stream| {
+            let left = &left;
+            async move { (round_trip(left, &[batch, stream]).await, [batch, stream]) }
+        }));
+        for (echo, sent) in soon("batch", echoes).await {
+            assert_eq!(echo, sent);
+        }
+        let (here, there) = (left.channels(), right.channels());
+        assert!(
+            here <= 40 && there <= 40,
+            "batch {batch}: {here} and {there} channels"
+        );
+    }
+    until("no channel left", || {
+        left.channels() + right.channels() == 0
+    })
+    .await;
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
+async fn streams_towards_a_stock_peer_are_closed_too() {
+    let (left, right) = pair(StreamConfig::STOCK_SERVER).await;
+    right.echo();
+    let echoes = join_all((0..50_u8).map(|stream| {
+        let left = &left;
+        async move { round_trip(left, &[stream]).await }
+    }));
+    assert_eq!(
+        soon("echoes", echoes).await.concat(),
+        (0..50).collect::<Vec<u8>>()
+    );
+    until("no channel left", || {
+        left.channels() + right.channels() == 0
+    })
+    .await;
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
+async fn peer_that_closes_is_noticed_at_once() {
+    let (left, right) = pair(StreamConfig::SPEC).await;
+    let mut stream = left.open().await;
+    stream.write_all(b"hi").await.expect("open stream");
+    let mut other = soon("stream", right.accept()).await;
+    let mut data = [0; 1];
+    soon("first byte", other.read_exact(&mut data))
+        .await
+        .expect("open stream");
+
+    let started = now_ms();
+    left.close().await;
+    until("end", || right.over().is_some()).await;
+    let took = now_ms() - started;
+    assert!(took < 500.0, "took {took} ms");
+    assert_eq!(left.over(), Some(ConnectionError::Closed));
+    assert_eq!(right.over(), Some(ConnectionError::ClosedByPeer));
+    other
+        .read_exact(&mut data)
+        .await
+        .expect("what came before the end can be read");
+    assert_eq!(&data, b"i");
+    for stream in [&mut stream, &mut other] {
+        let error = soon("end of the streams", receive(stream))
+            .await
+            .expect_err("broken off");
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted, "{error}");
+    }
+    assert_eq!(
+        right.try_open().await.expect_err("over"),
+        ConnectionError::ClosedByPeer
+    );
+    drop((stream, other));
+    assert_eq!((left.channels(), right.channels()), (0, 0));
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
+async fn opening_waits_while_there_are_too_many_channels() {
+    let (left, right) = pair(StreamConfig::SPEC).await;
+    right.echo();
+    let mut streams = Vec::new();
+    for _ in 0..MAX_CHANNELS {
+        streams.push(left.open().await);
+    }
+    assert!(
+        left.try_open().now_or_never().is_none(),
+        "one more than allowed"
+    );
+    drop(streams.pop());
+    soon("room", left.open()).await;
+    drop(streams);
+    until("no channel left", || {
+        left.channels() + right.channels() == 0
+    })
+    .await;
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
+async fn streams_that_nobody_takes_are_refused_beyond_the_bound() {
+    let (left, right) = pair(StreamConfig::SPEC).await;
+    let mut streams = Vec::new();
+    for _ in 0..=MAX_UNTAKEN {
+        streams.push(left.open().await);
+    }
+    until("refusal", || right.channels() == MAX_UNTAKEN).await;
+    let mut refused = streams.pop().expect("opened above");
+    soon("refusal", receive(&mut refused))
+        .await
+        .expect_err("refused");
+    let mut kept = soon("stream", right.accept()).await;
+    kept.write_all(b"taken").await.expect("open stream");
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
+async fn text_and_malformed_frames_reset_their_stream_only() {
+    let (left, right) = pair(StreamConfig::SPEC).await;
+    let text = left.peer_connection().create_data_channel("");
+    let malformed = left.peer_connection().create_data_channel("");
+    let mut first = soon("stream", right.accept()).await;
+    let mut second = soon("stream", right.accept()).await;
+    until("open", || {
+        malformed.ready_state() == web_sys::RtcDataChannelState::Open
+    })
+    .await;
+    text.send_with_str("hello").expect("open channel");
+    malformed
+        .send_with_u8_array(&[0xFF; 11])
+        .expect("open channel");
+    for stream in [&mut first, &mut second] {
+        let error = soon("reset", receive(stream)).await.expect_err("no frames");
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+    }
+    left.echo();
+    assert_eq!(
+        soon("another stream", round_trip(&right, b"fine")).await,
+        b"fine"
+    );
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
+async fn frames_keep_to_the_limit() {
+    use wasm_bindgen::JsCast;
+    use wasm_bindgen::prelude::Closure;
+    for config in [StreamConfig::SPEC, StreamConfig::STOCK_SERVER] {
+        let (left, right) = pair(config).await;
+        let longest = std::rc::Rc::new(std::cell::Cell::new(0));
+        let raw = left.peer_connection().create_data_channel("");
+        raw.set_binary_type(web_sys::RtcDataChannelType::Arraybuffer);
+        let measure = {
+            let longest = std::rc::Rc::clone(&longest);
+            Closure::<dyn FnMut(web_sys::MessageEvent)>::new(move |event: web_sys::MessageEvent| {
+                let data = js_sys::Uint8Array::new(&event.data());
+                longest.set(longest.get().max(data.length() as usize));
+            })
+        };
+        raw.set_onmessage(Some(measure.as_ref().unchecked_ref()));
+        let mut stream = soon("stream", right.accept()).await;
+        stream
+            .write_all(&pattern(100_000, 5))
+            .await
+            .expect("open stream");
+        until("longest frame", || {
+            longest.get() == config.frame_limit.bytes()
+        })
+        .await;
+        raw.set_onmessage(None);
+    }
+    assert_nothing_uncaught();
+}
