@@ -91,6 +91,7 @@ fn big_endian_words(bytes: &[u8; 32]) -> [u32; 8] {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use ruint::aliases::U256;
 
     use super::*;
 
@@ -109,6 +110,15 @@ mod tests {
             let tries = 600;
             prop_assert_eq!(Job::new(&header, target).search(start, tries), (0..tries).find_map(meets));
         }
+    }
+
+    #[test]
+    fn hash_that_equals_the_target_meets_it() {
+        let header = Header::decode(&[7; 93]).expect("93 bytes");
+        let hash = U256::from_be_bytes(*header.hash().as_bytes());
+        let search = |target| Job::new(&header, Target::from_uint(target)).search(header.nonce, 1);
+        assert_eq!(search(hash), Some(header.nonce));
+        assert_eq!(search(hash - U256::ONE), None);
     }
 
     #[test]
