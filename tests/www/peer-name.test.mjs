@@ -1,0 +1,28 @@
+//! Names and colours follow from keys alone, so that every tab shows the same ones.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { hueOf, peerIdOf, shortName } from "../../www/peer-name.js";
+
+// The public key of 32 zero bytes, and its PeerId as libp2p's tutorials print it for seed 0.
+const AUTHOR = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29";
+const PEER_ID = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+
+test("an_author_has_the_peer_id_that_libp2p_gives_its_key", () => {
+  assert.equal(peerIdOf(AUTHOR), PEER_ID);
+});
+
+test("a_short_name_is_the_end_of_the_peer_id", () => {
+  assert.equal(shortName(PEER_ID), "x6nXTN");
+});
+
+test("hues_are_degrees_and_spread", () => {
+  const hues = new Set();
+  for (let i = 0; i < 100; i += 1) {
+    const hue = hueOf(`${PEER_ID}${i}`);
+    assert.ok(Number.isInteger(hue) && hue >= 0 && hue < 360);
+    assert.equal(hue, hueOf(`${PEER_ID}${i}`));
+    hues.add(Math.floor(hue / 30));
+  }
+  assert.ok(hues.size >= 8, `only ${hues.size} of 12 sectors`);
+});

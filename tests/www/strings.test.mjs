@@ -1,0 +1,61 @@
+//! Both languages say everything, and the page asks for nothing that they lack.
+
+import assert from "node:assert/strict";
+import { readFile, readdir } from "node:fs/promises";
+import { afterEach, test } from "node:test";
+import { LANGUAGES, chooseLanguage, language, say, setLanguage } from "../../www/strings.js";
+import en from "../../www/strings/en.js";
+import ko from "../../www/strings/ko.js";
+
+const www = new URL("../../www/", import.meta.url);
+
+afterEach(() => setLanguage("en"));
+
+test("the_catalogues_have_the_same_keys_and_kinds", () => {
+  const shape = (catalogue) => Object.entries(catalogue).map(([key, value]) => `${key}: ${typeof value}`);
+  assert.deepEqual(shape(ko).sort(), shape(en).sort());
+});
+
+test("every_sentence_speaks_without_undefined_in_it", () => {
+  const values = {
+    all: 3, direct: 2, relayed: 1, block: 1, known: 2, max: 9, min: 1, found: 8, bpm: 72, reason: "so",
+    ms: 4, index: 5, count: 6, features: "this",
+  };
+  for (const code of LANGUAGES) {
+    setLanguage(code);
+    for (const key of Object.keys(en)) assert.doesNotMatch(say(key, values), /undefined|NaN|\[object/, `${code} ${key}`);
+  }
+});
+
+test("the_markup_says_in_english_what_the_catalogue_says", async () => {
+  const html = await readFile(new URL("index.html", www), "utf8");
+  const said = [...html.matchAll(/data-say="([^"]+)"[^>]*>([^<]*)</g)];
+  const labelled = [...html.matchAll(/data-say-label="([^"]+)" aria-label="([^"]*)"/g)];
+  assert.ok(said.length > 10 && labelled.length > 2, "the patterns still match the markup");
+  for (const [, key, text] of [...said, ...labelled]) assert.equal(text, en[key], key);
+});
+
+test("every_key_that_a_module_names_exists", async () => {
+  const files = [...(await readdir(www)), ...(await readdir(new URL("components/", www))).map((file) => `components/${file}`)];
+  let found = 0;
+  for (const file of files.filter((file) => file.endsWith(".js"))) {
+    const source = await readFile(new URL(file, www), "utf8");
+    for (const [, key] of source.matchAll(/say\("([^"]+)"/g)) {
+      found += 1;
+      assert.ok(key in en, `${file} says ${key}`);
+    }
+  }
+  assert.ok(found > 10);
+});
+
+test("the_first_wished_language_that_exists_is_chosen", () => {
+  assert.equal(chooseLanguage(["ko-KR", "en"]), "ko");
+  assert.equal(chooseLanguage([null, "fr", "ko"]), "ko");
+  assert.equal(chooseLanguage([undefined, "fr-FR"]), "en");
+  assert.equal(chooseLanguage([]), "en");
+});
+
+test("an_unknown_language_changes_nothing", () => {
+  setLanguage("xx");
+  assert.equal(language(), "en");
+});

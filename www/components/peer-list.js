@@ -1,0 +1,65 @@
+//! The peers that this tab is connected to, as a table. Relays are not in it: see `relay-list.js`.
+
+import { element, reconcile, setText } from "../dom.js";
+import { formatNumber, say } from "../strings.js";
+import { LocalizedElement } from "./localized-element.js";
+import { nameTag } from "./name-tag.js";
+
+/** Properties: `peers`, what the node's `peers()` returned, and `self`, this tab's PeerId. */
+export class PeerList extends LocalizedElement {
+  #peers = [];
+  #self = null;
+
+  set peers(peers) {
+    this.#peers = peers.filter((peer) => peer.path !== "relay");
+    this.invalidate();
+  }
+
+  set self(self) {
+    if (self === this.#self) return;
+    this.#self = self;
+    this.#introduce();
+  }
+
+  languageChanged() {
+    this.#introduce();
+  }
+
+  #introduce() {
+    if (this.#self === null) return;
+    const line = this.querySelector(".self");
+    line.hidden = false;
+    line.replaceChildren(`${say("peers.self")} `, nameTag(this.#self, true));
+  }
+
+  render() {
+    const table = this.querySelector("table");
+    const none = this.#peers.length === 0;
+    table.hidden = none;
+    this.querySelector(".empty").hidden = !none;
+    const peers = this.#peers.toSorted((a, b) => (a.peerId < b.peerId ? -1 : 1));
+    reconcile(table.tBodies[0], peers, (peer) => peer.peerId, createRow, updateRow);
+  }
+}
+
+customElements.define("peer-list", PeerList);
+
+function createRow(peer) {
+  const row = element(
+    "tr",
+    {},
+    element("th", { scope: "row" }, nameTag(peer.peerId, false)),
+    element("td"),
+    element("td", { class: "number" }),
+    element("td", { class: "number" }),
+  );
+  updateRow(row, peer);
+  return row;
+}
+
+function updateRow(row, { path, rttMs, index }) {
+  const [, pathCell, rttCell, heightCell] = row.cells;
+  setText(pathCell, say(path === "direct" ? "peers.direct" : "peers.relayed"));
+  setText(rttCell, rttMs === null ? say("peers.unknown") : say("peers.ms", { ms: Math.max(1, Math.round(rttMs)) }));
+  setText(heightCell, index === null ? say("peers.unknown") : formatNumber(index));
+}

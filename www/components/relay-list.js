@@ -1,0 +1,43 @@
+//! The relays that introduce this tab to others, and how each stands.
+
+import { element, reconcile, setText } from "../dom.js";
+import { say } from "../strings.js";
+import { LocalizedElement } from "./localized-element.js";
+
+/** Property: `relays`, as in the node's `status()`. */
+export class RelayList extends LocalizedElement {
+  #relays = [];
+
+  set relays(relays) {
+    this.#relays = relays;
+    this.invalidate();
+  }
+
+  render() {
+    const list = this.querySelector("ul");
+    const none = this.#relays.length === 0;
+    list.hidden = none;
+    this.querySelector(".empty").hidden = !none;
+    reconcile(list, this.#relays, (relay) => relay.address, createItem, updateItem);
+  }
+}
+
+customElements.define("relay-list", RelayList);
+
+function createItem(relay) {
+  const address = element("span", { class: "address", title: relay.address }, withoutPeerId(relay.address));
+  const item = element("li", {}, address, element("span", { class: "relay-state" }));
+  updateItem(item, relay);
+  return item;
+}
+
+function updateItem(item, { connected, reserved }) {
+  const state = connected ? (reserved ? "reserved" : "connected") : "lost";
+  item.dataset.state = state;
+  setText(item.querySelector(".relay-state"), say(`relays.${state}`));
+}
+
+/** What tells addresses apart for a person: where and how. The peer id stays in the tooltip. */
+function withoutPeerId(address) {
+  return address.replace(/\/p2p\/[^/]+$/, "");
+}

@@ -1,0 +1,160 @@
+//! Puts the page together: starts the node, hands its news to the components and their wishes to it.
+//! Never draws anything itself but the two notices above the page; never knows the wasm package.
+
+import "./components/chain-list.js";
+import "./components/language-switch.js";
+import "./components/peer-list.js";
+import "./components/pending-list.js";
+import "./components/record-form.js";
+import "./components/relay-list.js";
+import "./components/room-bar.js";
+import "./components/status-line.js";
+import { capabilities } from "./capabilities.js";
+import { ChainWindow } from "./chain-window.js";
+import { coalesce } from "./coalesce.js";
+import { element } from "./dom.js";
+import { startNode } from "./node.js";
+import { hashForRoom, linkToRoom, relaysFromSearch, roomFromHash } from "./room-link.js";
+import { chooseLanguage, language, languageChanges, say, setLanguage, translate } from "./strings.js";
+
+const LANGUAGE_KEY = "heartchain.language";
+
+const part = (selector) => document.querySelector(selector);
+const bpmForm = part("record-form");
+const chainList = part("chain-list");
+const roomBar = part("room-bar");
+const statusLine = part("status-line");
+
+const browser = capabilities(globalThis);
+const requestedRoom = roomFromHash(location.hash);
+const requestedRelays = relaysFromSearch(location.search);
+let runningRoom = null;
+let startFailure = null;
+
+languageChanges.addEventListener("change", speak);
+setLanguage(chooseLanguage([rememberedLanguage(), ...navigator.languages]));
+speak();
+part("language-switch").addEventListener("language-chosen", ({ detail }) => {
+  rememberLanguage(detail.language);
+  setLanguage(detail.language);
+});
+
+roomBar.canCopy = !browser.missing.includes("clipboard");
+roomBar.room = requestedRoom ?? null;
+roomBar.addEventListener("room-chosen", ({ detail }) => {
+  location.hash = hashForRoom(detail.room);
+});
+addEventListener("hashchange", () => {
+  const wanted = roomFromHash(location.hash);
+  if (wanted !== requestedRoom && wanted !== runningRoom) location.reload();
+});
+
+const starting = startNode({ room: requestedRoom, relays: requestedRelays });
+starting.then(present, explainFailure);
+
+// One after the other, so that readings get their numbers in the order in which they were typed.
+let recording = Promise.resolve();
+bpmForm.addEventListener("reading-submitted", ({ detail }) => {
+  recording = recording.then(() => record(detail.bpm));
+});
+
+async function record(bpm) {
+  try {
+    const node = await starting;
+    await node.record(bpm);
+    bpmForm.confirm(bpm);
+  } catch (error) {
+    bpmForm.fail(bpm, wordsOf(error));
+  }
+}
+
+/** Shows a running node, now and whenever it has news. */
+function present(node) {
+  globalThis.heartchain = node;
+  runningRoom = node.status().room;
+  const chain = new ChainWindow(node);
+  const refresh = coalesce(() => {
+    const status = node.status();
+    const peers = node.peers();
+    statusLine.node = { status, peers };
+    part("peer-list").self = status.peerId;
+    part("peer-list").peers = peers;
+    part("relay-list").relays = status.relays;
+    part("pending-list").pending = { readings: node.pending(), self: status.peerId };
+    roomBar.room = status.room;
+    roomBar.link = linkToRoom(location.href, status.room);
+    chain.refresh();
+  });
+  for (const type of ["status", "chain", "peers", "reading"]) node.addEventListener(type, refresh);
+  chain.addEventListener("change", () => {
+    chainList.chain = { view: chain.view, self: node.status().peerId };
+  });
+  chainList.addEventListener("older-wanted", () => chain.showOlder());
+  chainList.addEventListener("newer-wanted", () => chain.showNewer());
+  // Peers learn at once that this tab is gone, unless the browser keeps the page to come back to.
+  addEventListener("pagehide", (event) => {
+    if (!event.persisted) node.stop();
+  });
+  refresh();
+}
+
+function explainFailure(error) {
+  startFailure = wordsOf(error);
+  statusLine.failed = true;
+  part("main").hidden = true;
+  speak();
+}
+
+/** Puts the words of the language in use into everything that is not a component. */
+function speak() {
+  document.documentElement.lang = language();
+  translate(document);
+  speakOfFeatures();
+  speakOfFailure();
+}
+
+function speakOfFeatures() {
+  const notice = part("#withheld");
+  notice.hidden = browser.missing.length === 0;
+  if (notice.hidden) return;
+  const features = browser.missing.map((feature) => say(`feature.${feature}`)).join(", ");
+  notice.textContent = say(browser.secure ? "withheld.secure" : "withheld.insecure", { features });
+}
+
+function speakOfFailure() {
+  if (startFailure === null) return;
+  const notice = part("#start-error");
+  notice.hidden = false;
+  notice.replaceChildren(
+    element("p", {}, element("strong", {}, say("start.failed")), ` · ${startFailure}`),
+    startAdvice(),
+  );
+}
+
+function startAdvice() {
+  const byDefault = requestedRoom === undefined && requestedRelays.length === 0;
+  if (byDefault) return element("p", {}, say("start.reload"));
+  const plain = element("a", { href: location.pathname }, say("start.plain"));
+  return element("p", {}, say("start.advice"), " ", plain, ".");
+}
+
+function wordsOf(error) {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Storage may be forbidden; the language is then chosen anew each time. */
+function rememberedLanguage() {
+  try {
+    return localStorage.getItem(LANGUAGE_KEY);
+  } catch {
+    return null;
+  }
+}
+
+function rememberLanguage(code) {
+  try {
+    localStorage.setItem(LANGUAGE_KEY, code);
+  } catch {
+    // Nothing is lost but the preference.
+  }
+}

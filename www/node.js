@@ -1,0 +1,30 @@
+//! The page's way to its node: the only module on the page's thread that knows the wasm package (in the worker,
+//! `miner.js` does). Never decides anything: options go in, the node comes out, failures are Errors in words.
+
+import init, { Node } from "./pkg/wasm_node.js";
+
+/**
+ * Loads the wasm once, for the page and for its miner, and starts a node.
+ *
+ * @param {{ room?: string, relays: string[] }} wishes relays as multiaddrs; none: ask the server of this page
+ * @returns {Promise<Node>}
+ */
+export async function startNode({ room, relays }) {
+  const wasmModule = await compile(new URL("pkg/wasm_node_bg.wasm", import.meta.url));
+  await init({ module_or_path: wasmModule });
+  return Node.start({
+    ...(room === undefined ? {} : { room }),
+    ...(relays.length === 0 ? {} : { relays }),
+    relayDocument: new URL("relay.json", document.baseURI).href,
+    minerUrl: new URL("miner.js", import.meta.url).href,
+    wasmModule,
+  });
+}
+
+async function compile(url) {
+  const response = await fetch(url);
+  if (!response.ok) {
+    throw new Error(`${url.pathname} could not be loaded: the server answered ${response.status}`);
+  }
+  return WebAssembly.compileStreaming(response);
+}

@@ -1,0 +1,60 @@
+//! What the page's address says: `#room=<name>` and `?relay=<multiaddr>` (repeatable), read and written.
+//! Never judges a multiaddr: the node does, and says in words what is wrong with it.
+
+/** The longest room name in bytes of UTF-8, as the chain's rules have it. */
+export const MAX_ROOM_BYTES = 64;
+
+/**
+ * The room that an address asks for, trimmed and in NFC (so that all who type one name share one room).
+ *
+ * @param {string} hash `location.hash`
+ * @returns {string | undefined} undefined when none is named
+ */
+export function roomFromHash(hash) {
+  const name = new URLSearchParams(hash.replace(/^#/, "")).get("room");
+  return name === null ? undefined : normalizeRoom(name) || undefined;
+}
+
+/**
+ * The relays that an address asks for, in its order, each once.
+ *
+ * @param {string} search `location.search`
+ * @returns {string[]} empty when the relay that served the page is meant
+ */
+export function relaysFromSearch(search) {
+  const named = new URLSearchParams(search).getAll("relay").map((address) => address.trim());
+  return [...new Set(named)].filter((address) => address !== "");
+}
+
+/** @param {string} text @returns {string} the text as a room would be named */
+export function normalizeRoom(text) {
+  return text.trim().normalize("NFC");
+}
+
+/**
+ * What is wrong with a room name, before the page leaves for it.
+ *
+ * @param {string} name already normalised
+ * @returns {"empty" | "long" | null}
+ */
+export function roomFault(name) {
+  if (name === "") return "empty";
+  return new TextEncoder().encode(name).length > MAX_ROOM_BYTES ? "long" : null;
+}
+
+/** @param {string} name @returns {string} the fragment that names this room */
+export function hashForRoom(name) {
+  return `#room=${encodeURIComponent(name)}`;
+}
+
+/**
+ * The link that brings somebody else to this room, over the same relays.
+ *
+ * @param {string} href the page's own address
+ * @param {string} name
+ */
+export function linkToRoom(href, name) {
+  const link = new URL(href);
+  link.hash = hashForRoom(name);
+  return link.href;
+}
