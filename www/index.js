@@ -1,8 +1,10 @@
 //! Puts the page together: starts the node, hands its news to the components and their wishes to it.
-//! Never draws anything itself but the two notices above the page; never knows the wasm package.
+//! Never draws anything itself, never knows the wasm package.
 
 import "./components/chain-list.js";
+import "./components/failure-notice.js";
 import "./components/language-switch.js";
+import "./components/page-notices.js";
 import "./components/peer-list.js";
 import "./components/pending-list.js";
 import "./components/record-form.js";
@@ -12,10 +14,9 @@ import "./components/status-line.js";
 import { capabilities } from "./capabilities.js";
 import { ChainWindow } from "./chain-window.js";
 import { coalesce } from "./coalesce.js";
-import { element } from "./dom.js";
 import { startNode } from "./node.js";
 import { hashForRoom, linkToRoom, relaysFromSearch, roomFromHash } from "./room-link.js";
-import { chooseLanguage, language, languageChanges, say, setLanguage, translate } from "./strings.js";
+import { chooseLanguage, language, languageChanges, setLanguage, translate } from "./strings.js";
 
 const LANGUAGE_KEY = "heartchain.language";
 
@@ -23,13 +24,13 @@ const part = (selector) => document.querySelector(selector);
 const bpmForm = part("record-form");
 const chainList = part("chain-list");
 const roomBar = part("room-bar");
+const notices = part("page-notices");
 const statusLine = part("status-line");
 
 const browser = capabilities(globalThis);
 const requestedRoom = roomFromHash(location.hash);
 const requestedRelays = relaysFromSearch(location.search);
 let runningRoom = null;
-let startFailure = null;
 
 languageChanges.addEventListener("change", speak);
 setLanguage(chooseLanguage([rememberedLanguage(), ...navigator.languages]));
@@ -39,6 +40,7 @@ part("language-switch").addEventListener("language-chosen", ({ detail }) => {
   setLanguage(detail.language);
 });
 
+notices.browser = browser;
 roomBar.canCopy = !browser.missing.includes("clipboard");
 roomBar.room = requestedRoom ?? null;
 roomBar.addEventListener("room-chosen", ({ detail }) => {
@@ -50,7 +52,10 @@ addEventListener("hashchange", () => {
 });
 
 const starting = startNode({ room: requestedRoom, relays: requestedRelays });
-starting.then(present, explainFailure);
+starting.then(present, (error) => {
+  const byDefault = requestedRoom === undefined && requestedRelays.length === 0;
+  giveUp(byDefault ? "start" : "address", wordsOf(error));
+});
 
 // One after the other, so that readings get their numbers in the order in which they were typed.
 let recording = Promise.resolve();
@@ -73,7 +78,9 @@ function present(node) {
   globalThis.heartchain = node;
   runningRoom = node.status().room;
   const chain = new ChainWindow(node);
+  let broken = false;
   const refresh = coalesce(() => {
+    if (broken) return;
     const status = node.status();
     const peers = node.peers();
     statusLine.node = { status, peers };
@@ -81,9 +88,16 @@ function present(node) {
     part("peer-list").peers = peers;
     part("relay-list").relays = status.relays;
     part("pending-list").pending = { readings: node.pending(), self: status.peerId };
+    notices.clockOffsetMs = status.clockOffsetMs;
     roomBar.room = status.room;
     roomBar.link = linkToRoom(location.href, status.room);
     chain.refresh();
+  });
+  // A broken node says so once, and must not be asked anything after.
+  node.addEventListener("status", ({ detail }) => {
+    if (detail.error === undefined) return;
+    broken = true;
+    giveUp("broken", detail.error);
   });
   for (const type of ["status", "chain", "peers", "reading"]) node.addEventListener(type, refresh);
   chain.addEventListener("change", () => {
@@ -98,44 +112,17 @@ function present(node) {
   refresh();
 }
 
-function explainFailure(error) {
-  startFailure = wordsOf(error);
+/** Says why there is no node. What needs one goes, but not what was recorded in a node that broke. */
+function giveUp(kind, reason) {
+  part("failure-notice").failure = { kind, reason };
   statusLine.failed = true;
-  part("main").hidden = true;
-  speak();
+  part("main").hidden = kind !== "broken";
 }
 
 /** Puts the words of the language in use into everything that is not a component. */
 function speak() {
   document.documentElement.lang = language();
   translate(document);
-  speakOfFeatures();
-  speakOfFailure();
-}
-
-function speakOfFeatures() {
-  const notice = part("#withheld");
-  notice.hidden = browser.missing.length === 0;
-  if (notice.hidden) return;
-  const features = browser.missing.map((feature) => say(`feature.${feature}`)).join(", ");
-  notice.textContent = say(browser.secure ? "withheld.secure" : "withheld.insecure", { features });
-}
-
-function speakOfFailure() {
-  if (startFailure === null) return;
-  const notice = part("#start-error");
-  notice.hidden = false;
-  notice.replaceChildren(
-    element("p", {}, element("strong", {}, say("start.failed")), ` · ${startFailure}`),
-    startAdvice(),
-  );
-}
-
-function startAdvice() {
-  const byDefault = requestedRoom === undefined && requestedRelays.length === 0;
-  if (byDefault) return element("p", {}, say("start.reload"));
-  const plain = element("a", { href: location.pathname }, say("start.plain"));
-  return element("p", {}, say("start.advice"), " ", plain, ".");
 }
 
 function wordsOf(error) {

@@ -20,7 +20,7 @@ export function statusSentence(status, peers, say) {
     return { sentence: say(key), tone: "warning" };
   }
   if (status.state === "syncing") {
-    const known = Math.max(...peers.map((peer) => peer.index ?? 0));
+    const known = status.target ?? Math.max(...peers.map((peer) => peer.index ?? 0));
     const key = known > block ? "status.catchingUpTo" : "status.catchingUp";
     return { sentence: say(key, { block, known, ...counts }), tone: "busy" };
   }

@@ -6,6 +6,14 @@ import ko from "./strings/ko.js";
 
 const CATALOGUES = { en, ko };
 
+/** Units of time and their length in ms, longest first. */
+const UNITS = [
+  ["day", 86_400_000],
+  ["hour", 3_600_000],
+  ["minute", 60_000],
+  ["second", 1_000],
+];
+
 /** The languages of the page. */
 export const LANGUAGES = Object.keys(CATALOGUES);
 
@@ -64,6 +72,17 @@ export function formatTime(time, now) {
   const today = new Date(now).toDateString() === moment.toDateString();
   const options = today ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "medium" };
   return new Intl.DateTimeFormat(current, options).format(moment);
+}
+
+/**
+ * A span of time in its one fitting unit ("10 minutes").
+ *
+ * @param {number} ms
+ */
+export function formatDuration(ms) {
+  const [unit, length] = UNITS.find(([, length]) => ms >= 1.5 * length) ?? UNITS.at(-1);
+  const options = { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 0 };
+  return new Intl.NumberFormat(current, options).format(ms / length);
 }
 
 /**

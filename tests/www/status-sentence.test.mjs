@@ -34,6 +34,7 @@ test("catching_up_names_the_highest_block_known", () => {
   assert.deepEqual(line(status("syncing", { index: 1200 }), [direct, far, relay]), {
     sentence: "Catching up 1,200 of 9,800 · 2 peers (2 direct)", tone: "busy",
   });
+  assert.equal(line({ ...status("syncing"), target: 50 }, [direct]).sentence, "Catching up 41 of 50 · 1 peer (direct)");
   assert.equal(line(status("syncing"), [{ path: "direct", index: null }]).sentence,
     "Catching up · block 41 · 1 peer (direct)");
 });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import { afterEach, test } from "node:test";
-import { LANGUAGES, chooseLanguage, language, say, setLanguage } from "../../www/strings.js";
+import { LANGUAGES, chooseLanguage, formatDuration, language, say, setLanguage } from "../../www/strings.js";
 import en from "../../www/strings/en.js";
 import ko from "../../www/strings/ko.js";
 
@@ -19,7 +19,7 @@ test("the_catalogues_have_the_same_keys_and_kinds", () => {
 test("every_sentence_speaks_without_undefined_in_it", () => {
   const values = {
     all: 3, direct: 2, relayed: 1, block: 1, known: 2, max: 9, min: 1, found: 8, bpm: 72, reason: "so",
-    ms: 4, index: 5, count: 6, features: "this",
+    ms: 4, index: 5, count: 6, features: "this", by: "1 minute",
   };
   for (const code of LANGUAGES) {
     setLanguage(code);
@@ -58,4 +58,12 @@ test("the_first_wished_language_that_exists_is_chosen", () => {
 test("an_unknown_language_changes_nothing", () => {
   setLanguage("xx");
   assert.equal(language(), "en");
+});
+
+test("a_span_of_time_has_its_fitting_unit", () => {
+  const spans = [[31_000, "31 seconds"], [89_000, "89 seconds"], [90_000, "2 minutes"], [600_000, "10 minutes"],
+    [7_200_000, "2 hours"], [260_000_000, "3 days"]];
+  for (const [ms, words] of spans) assert.equal(formatDuration(ms), words);
+  setLanguage("ko");
+  assert.equal(formatDuration(600_000), "10분");
 });

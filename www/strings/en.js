@@ -85,10 +85,15 @@ export default {
   "reading.bpm": (v, n) => `${n(v.bpm)} BPM`,
   "reading.own": "you",
 
-  "start.failed": "Heartchain could not start",
-  "start.advice": "Check the room and the relays in the address of this page, then reload it. Or",
-  "start.reload": "Reload the page. If that does not help, tell whoever runs the server of this page.",
-  "start.plain": "open the page without them",
+  "failure.start": "Heartchain could not start",
+  "failure.broken": "Heartchain stopped working",
+  "failure.startAdvice": "Reload the page. If that does not help, tell whoever runs the server of this page.",
+  "failure.brokenAdvice": "Reload the page to go on.",
+  "failure.addressAdvice": "Check the room and the relays in the address of this page, then reload it. Or",
+  "failure.plain": "open the page without them",
+
+  "clock.slow": (v) => `This computer's clock is ${v.by} slow.`,
+  "clock.fast": (v) => `This computer's clock is ${v.by} fast.`,
 
   "withheld.insecure": (v) =>
     `This page came over plain http from another computer, so the browser withholds: ${v.features}. Recording and syncing work all the same.`,

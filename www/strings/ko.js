@@ -81,10 +81,15 @@ export default {
   "reading.bpm": (v, n) => `${n(v.bpm)} BPM`,
   "reading.own": "나",
 
-  "start.failed": "Heartchain을 시작하지 못했습니다",
-  "start.advice": "이 페이지 주소에 적힌 방과 릴레이를 확인한 뒤 새로 고치세요. 또는",
-  "start.reload": "페이지를 새로 고치세요. 그래도 안 되면 이 페이지의 서버를 운영하는 사람에게 알려 주세요.",
-  "start.plain": "방과 릴레이 없이 페이지 열기",
+  "failure.start": "Heartchain을 시작하지 못했습니다",
+  "failure.broken": "Heartchain이 멈췄습니다",
+  "failure.startAdvice": "페이지를 새로 고치세요. 그래도 안 되면 이 페이지의 서버를 운영하는 사람에게 알려 주세요.",
+  "failure.brokenAdvice": "계속하려면 페이지를 새로 고치세요.",
+  "failure.addressAdvice": "이 페이지 주소에 적힌 방과 릴레이를 확인한 뒤 새로 고치세요. 또는",
+  "failure.plain": "방과 릴레이 없이 페이지 열기",
+
+  "clock.slow": (v) => `이 컴퓨터의 시계가 ${v.by} 느립니다.`,
+  "clock.fast": (v) => `이 컴퓨터의 시계가 ${v.by} 빠릅니다.`,
 
   "withheld.insecure": (v) =>
     `이 페이지는 다른 컴퓨터에서 암호화되지 않은 http로 열렸기 때문에 브라우저가 다음 기능을 막습니다: ${v.features}. 기록과 동기화는 그대로 됩니다.`,
