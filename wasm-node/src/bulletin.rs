@@ -1,0 +1,120 @@
+//! What the page has yet to be told, with all that one event can say said once. Never tells anybody itself.
+
+/// News for the page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum News<R> {
+    /// A reading is new.
+    Reading(R),
+    /// The best branch changed.
+    Chain { from: u64, to: u64, reorg: bool },
+    /// Something that the status shows changed.
+    Status,
+    /// Something that the peers show changed.
+    Peers,
+}
+
+/// News that wait.
+#[derive(Debug)]
+pub(crate) struct Bulletin<R> {
+    readings: Vec<R>,
+    chain: Option<(u64, u64, bool)>,
+    status: bool,
+    peers: bool,
+}
+
+impl<R> Default for Bulletin<R> {
+    fn default() -> Self {
+        Self {
+            readings: Vec::new(),
+            chain: None,
+            status: false,
+            peers: false,
+        }
+    }
+}
+
+impl<R> Bulletin<R> {
+    /// Adds news. Two changes of the chain become the one that covers both.
+    pub(crate) fn add(&mut self, news: News<R>) {
+        match news {
+            News::Reading(reading) => self.readings.push(reading),
+            News::Chain { from, to, reorg } => {
+                let (first, reorged) = self.chain.map_or((from, reorg), |(first, _, was)| {
+                    (first.min(from), was || reorg)
+                });
+                self.chain = Some((first, to, reorged));
+            }
+            News::Status => self.status = true,
+            News::Peers => self.peers = true,
+        }
+    }
+
+    /// All that waits, in the order in which the page should hear it.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = News<R>> + use<R> {
+        let Self {
+            readings,
+            chain,
+            status,
+            peers,
+        } = std::mem::take(self);
+        readings
+            .into_iter()
+            .map(News::Reading)
+            .chain(chain.map(|(from, to, reorg)| News::Chain { from, to, reorg }))
+            .chain(peers.then_some(News::Peers))
+            .chain(status.then_some(News::Status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(news: impl IntoIterator<Item = News<u8>>) -> Vec<News<u8>> {
+        let mut bulletin = Bulletin::default();
+        for item in news {
+            bulletin.add(item);
+        }
+        let all = bulletin.take().collect();
+        assert_eq!(bulletin.take().count(), 0, "each is told once");
+        all
+    }
+
+    #[test]
+    fn what_says_the_same_is_said_once() {
+        let all = told([News::Status, News::Peers, News::Status, News::Peers]);
+        assert_eq!(all, [News::Peers, News::Status]);
+    }
+
+    #[test]
+    fn no_reading_is_lost_and_their_order_stays() {
+        let all = told([
+            News::Reading(2),
+            News::Status,
+            News::Reading(1),
+            News::Reading(2),
+        ]);
+        assert_eq!(
+            all,
+            [
+                News::Reading(2),
+                News::Reading(1),
+                News::Reading(2),
+                News::Status
+            ]
+        );
+    }
+
+    #[test]
+    fn changes_of_the_chain_become_one_that_covers_all() {
+        let chain = |from, to, reorg| News::Chain { from, to, reorg };
+        assert_eq!(
+            told([chain(5, 5, false), chain(6, 6, false)]),
+            [chain(5, 6, false)]
+        );
+        assert_eq!(
+            told([chain(7, 9, false), chain(4, 8, true), chain(9, 9, false)]),
+            [chain(4, 9, true)]
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! Every tunable of the browser peer, with its unit and its reason; never a rule of the chain (those are in
+//! `chain`), never a decision.
+
+use std::time::Duration;
+
+/// The room a tab joins when nobody names one.
+pub(crate) const DEFAULT_ROOM: &str = "lobby";
+
+/// Blocks that one call of `blocks()` may ask for: some screens full, and one message of bodies.
+pub(crate) const MAX_BLOCKS_A_CALL: u64 = 512;
+
+/// Calls of the page that may wait for the driver. A person enters one at a time, a strap one a second.
+pub(crate) const MAX_WAITING_COMMANDS: usize = 1_024;
+
+/// Inputs handled before the page is told what they changed: a burst becomes a few events, and no event
+/// waits for more than a few milliseconds of work.
+pub(crate) const MAX_INPUTS_A_TURN: usize = 64;
+
+/// Orders that may wait for storage. The machine has a few dozen open at most; more means storage is stuck.
+pub(crate) const MAX_WAITING_STORE_ORDERS: usize = 1_024;
+
+/// Tries of `blocks()` before it gives up because the chain changed under it each time.
+pub(crate) const BLOCKS_READ_TRIES: usize = 3;
+
+/// How often the miner's worker is started again after it failed, at most this slowly.
+pub(crate) const MINER_RESTART: &[Duration] = &[
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+];
+
+/// Connections of one tab, relays not counted: every one costs a ping, a gossip queue and a stretch of relay.
+pub(crate) const MAX_CONNECTIONS: u32 = 24;
+/// Connections to one peer: a relayed one, a direct one, and one more while two tabs call each other at once.
+pub(crate) const MAX_CONNECTIONS_A_PEER: u32 = 3;
+/// Calls under way at one time, each way.
+pub(crate) const MAX_PENDING_CONNECTIONS: u32 = 16;
+/// Peers a tab looks for by itself: gossip needs about six neighbours.
+pub(crate) const WANTED_PEERS: usize = 8;
+/// Below this many peers a tab looks for others eagerly.
+pub(crate) const FEW_PEERS: usize = 3;
+
+/// A call that takes longer (socket, handshakes and all) has failed.
+pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A relay that has not granted a reservation by then is asked again.
+pub(crate) const RESERVATION_TIMEOUT: Duration = Duration::from_secs(15);
+/// Waits before a lost relay is called again, and before a refused reservation is asked for again. The first
+/// is short because most relays come right back; the last keeps thirty tabs from hammering a dead one.
+pub(crate) const RELAY_REDIAL: &[Duration] = &[
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(15),
+];
+/// Waits before a peer that could not be reached is called again: it may be about to reserve its slot, or be
+/// a tab that was closed and whose registration has yet to expire.
+pub(crate) const PEER_REDIAL: &[Duration] = &[
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_secs(120),
+];
+/// How long a peer that does not take part in this room is left alone.
+pub(crate) const STRANGER_REST: Duration = Duration::from_secs(600);
+
+/// How long a registration lasts: a closed tab is found by others for at most this long. Longer than a minute,
+/// because browsers wake hidden tabs only once a minute.
+pub(crate) const RENDEZVOUS_TTL: Duration = Duration::from_secs(120);
+/// A registration is renewed after this time: twice within its life, and once again late.
+pub(crate) const RENDEZVOUS_RENEW: Duration = Duration::from_secs(40);
+/// Time between two discoveries with enough peers.
+pub(crate) const DISCOVERY_INTERVAL: Duration = Duration::from_secs(20);
+/// Time between two discoveries with few peers, just after something changed.
+pub(crate) const EAGER_DISCOVERY_INTERVAL: Duration = Duration::from_millis(1_300);
+/// How long "just after" is.
+pub(crate) const EAGER_FOR: Duration = Duration::from_secs(30);
+/// Time between two discoveries with few peers, after that: whoever comes later finds us by itself.
+pub(crate) const LONELY_DISCOVERY_INTERVAL: Duration = Duration::from_secs(5);
+/// Registrations asked for at a time: 64 KiB or so; the next answer brings what this one left out.
+pub(crate) const MAX_DISCOVERED: u64 = 256;
+/// Peers remembered as worth a call. Any 8 of them will do.
+pub(crate) const MAX_CANDIDATES: usize = 512;
+
+/// Time between two pings on a connection.
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// A ping without an answer by then has failed.
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// A relay that has answered no ping for this long is dead: noticed within 15 s, checked every 2.
+pub(crate) const RELAY_SILENCE: Duration = Duration::from_millis(12_500);
+/// A tab that has answered no ping for this long is dead. Longer, because a tab may be busy checking a chain
+/// or be throttled.
+pub(crate) const PEER_SILENCE: Duration = Duration::from_secs(30);
+/// A connection whose far end has not said by then which protocols it speaks is let go.
+pub(crate) const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Of two circuits to one peer, the one too many is closed after this long, when what it carried has arrived.
+pub(crate) const SURPLUS_AFTER: Duration = Duration::from_secs(2);
+/// Time between two looks at all connections.
+pub(crate) const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);
+/// A housekeeping that comes this late means that the page slept: nobody is judged by what happened meanwhile.
+pub(crate) const SLEPT_AFTER: Duration = Duration::from_secs(6);
+/// A connection that nothing uses is closed after this long; gossip and relaying use theirs all the time.
+pub(crate) const IDLE_CONNECTION: Duration = Duration::from_secs(600);
+/// Streams of one WebSocket or circuit at one time: 24 circuits, gossip, pings, and 4 requests each way.
+pub(crate) const MAX_STREAMS_A_CONNECTION: usize = 256;
+
+/// The largest gossip item: a block of 128 KiB with some to spare.
+pub(crate) const MAX_GOSSIP_LEN: usize = 160 * 1024;
+/// Bytes of a gossip item's id: 160 bits cannot be made to collide.
+pub(crate) const GOSSIP_ID_LEN: usize = 20;
+/// Gossip items that may wait for their verdict. The machine holds back 64 blocks, and judges all else at once.
+pub(crate) const MAX_UNJUDGED: usize = 1_024;
+/// Heartbeats (of 1 s) for which an item can still be judged and forwarded.
+pub(crate) const GOSSIP_HISTORY: usize = 12;
+/// Gossip items queued for one peer before it counts as slow.
+pub(crate) const MAX_GOSSIP_QUEUE: usize = 1_000;
+
+/// The longest any request may take; the machine's own deadlines are no longer.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests of one connection at one time, both ways: 4 ours, 4 theirs, twice over.
+pub(crate) const MAX_REQUEST_STREAMS: usize = 16;
+/// Requests of others that may wait for our answer: 4 from each of 24 peers, and some that came to nothing.
+pub(crate) const MAX_UNANSWERED: usize = 128;
+
+/// Peers shut out at one time; of more, the one whose time is up first is let in.
+pub(crate) const MAX_BANNED: usize = 1_024;
+
+/// Relays a tab may be told to use.
+pub(crate) const MAX_RELAYS: usize = 8;
+/// Addresses of one relay: a dozen network interfaces, two transports.
+pub(crate) const MAX_RELAY_ADDRESSES: usize = 32;
+/// The largest relay document, in UTF-16 units.
+pub(crate) const MAX_DOCUMENT_LEN: u32 = 64 * 1024;
+/// How long reading the relay document may take.
+pub(crate) const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,42 @@
+//! The Heartchain peer that lives in a browser tab: libp2p, the browser and the chain, put together.
+//!
+//! In reading order:
+//! - `api`: what JavaScript sees; `view` and `node` behind it: what it gets, and the way to the running node.
+//! - `start` puts a node together; `driver` is the one loop that runs it: input, machine, outputs in order.
+//! - `net` is the tab among others; `storage`, `miner`, `page` and `clock` are the browser, a piece each.
+//! - `bulletin` gathers what the page is told; `config` holds every tunable; `failure` has the last word.
+//!
+//! It never decides what is valid, what to ask, store, mine or tell: the crate `sync` does, and this one does
+//! as it says. All of it is for wasm32; elsewhere only what needs no browser is built, for its tests.
+#![cfg_attr(
+    not(target_arch = "wasm32"),
+    allow(dead_code, unused_imports, reason = "what uses it needs a browser")
+)]
+
+mod bulletin;
+mod config;
+mod net;
+
+#[cfg(target_arch = "wasm32")]
+mod api;
+#[cfg(target_arch = "wasm32")]
+mod clock;
+#[cfg(target_arch = "wasm32")]
+mod driver;
+#[cfg(target_arch = "wasm32")]
+mod failure;
+#[cfg(target_arch = "wasm32")]
+mod miner;
+#[cfg(target_arch = "wasm32")]
+mod node;
+#[cfg(target_arch = "wasm32")]
+mod page;
+#[cfg(target_arch = "wasm32")]
+mod start;
+#[cfg(target_arch = "wasm32")]
+pub mod storage;
+#[cfg(target_arch = "wasm32")]
+mod view;
+
+#[cfg(target_arch = "wasm32")]
+pub use api::{Node, NodeOptions, mine_batch};

@@ -1,0 +1,237 @@
+//! Peers that a relay named and that may be worth a call. Never calls anybody, never believes an address: a
+//! candidate is a name and the relay that named it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chain::time::UnixMillis;
+
+use super::backoff::Backoff;
+
+/// The peers that may be called, each with the relay `R` that it is reached through.
+#[derive(Debug)]
+pub(crate) struct Candidates<P, R> {
+    limit: usize,
+    redial: &'static [Duration],
+    known: BTreeMap<P, Candidate<R>>,
+}
+
+#[derive(Debug)]
+struct Candidate<R> {
+    relay: R,
+    expires: UnixMillis,
+    not_before: UnixMillis,
+    backoff: Backoff,
+}
+
+impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
+    /// None yet; never more than `limit`, and one that fails is left alone for the waits of `redial`.
+    pub(crate) const fn new(limit: usize, redial: &'static [Duration]) -> Self {
+        Self {
+            limit,
+            redial,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// A relay says that this peer is there, until `expires`. What failed before stays failed for as long.
+    pub(crate) fn seen(&mut self, peer: P, relay: R, expires: UnixMillis) {
+        if let Some(candidate) = self.known.get_mut(&peer) {
+            candidate.relay = relay;
+            candidate.expires = candidate.expires.max(expires);
+            return;
+        }
+        if self.known.len() >= self.limit {
+            let soonest = self
+                .known
+                .iter()
+                .min_by_key(|(_, candidate)| candidate.expires);
+            let Some((&soonest, _)) = soonest else { return };
+            self.known.remove(&soonest);
+        }
+        let backoff = Backoff::new(self.redial);
+        self.known.insert(
+            peer,
+            Candidate {
+                relay,
+                expires,
+                not_before: UnixMillis::new(0),
+                backoff,
+            },
+        );
+    }
+
+    /// The peer could not be reached: leave it alone for a while.
+    pub(crate) fn failed(&mut self, peer: P, now: UnixMillis, chance: u64) {
+        if let Some(candidate) = self.known.get_mut(&peer) {
+            let wait = candidate.backoff.failed(chance);
+            candidate.not_before = now.saturating_add(millis(wait));
+        }
+    }
+
+    /// The peer is of no use to us: leave it alone for this long.
+    pub(crate) fn rest(&mut self, peer: P, until: UnixMillis) {
+        if let Some(candidate) = self.known.get_mut(&peer) {
+            candidate.not_before = until;
+        }
+    }
+
+    /// The peer was reached.
+    pub(crate) fn reached(&mut self, peer: P) {
+        if let Some(candidate) = self.known.get_mut(&peer) {
+            candidate.backoff.reset();
+        }
+    }
+
+    /// The world changed (a relay is back, the page woke): everybody is worth a call again.
+    pub(crate) fn forgive(&mut self) {
+        for candidate in self.known.values_mut() {
+            candidate.backoff.reset();
+            candidate.not_before = UnixMillis::new(0);
+        }
+    }
+
+    /// That relay is gone, and with it the way to whom it named.
+    pub(crate) fn forget_relay(&mut self, relay: R) {
+        self.known.retain(|_, candidate| candidate.relay != relay);
+    }
+
+    /// Up to `count` peers to call now, chosen at random among those that `busy` does not name.
+    pub(crate) fn choose(
+        &mut self,
+        count: usize,
+        now: UnixMillis,
+        busy: impl Fn(&P) -> bool,
+        mut chance: impl FnMut() -> u64,
+    ) -> Vec<(P, R)> {
+        self.known.retain(|_, candidate| candidate.expires > now);
+        let mut free: Vec<(P, R)> = self
+            .known
+            .iter()
+            .filter(|(peer, candidate)| candidate.not_before <= now && !busy(peer))
+            .map(|(peer, candidate)| (*peer, candidate.relay))
+            .collect();
+        let mut chosen = Vec::new();
+        while chosen.len() < count && !free.is_empty() {
+            let length = u64::try_from(free.len()).unwrap_or(u64::MAX);
+            let pick = usize::try_from(chance() % length).unwrap_or_default();
+            chosen.push(free.swap_remove(pick));
+        }
+        chosen
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REDIAL: &[Duration] = &[Duration::from_secs(3), Duration::from_secs(10)];
+    const EVEN: u64 = 250;
+
+    fn at(seconds: u64) -> UnixMillis {
+        UnixMillis::new(seconds * 1_000)
+    }
+
+    fn candidates(peers: impl IntoIterator<Item = u32>) -> Candidates<u32, char> {
+        let mut candidates = Candidates::new(100, REDIAL);
+        for peer in peers {
+            candidates.seen(peer, 'r', at(120));
+        }
+        candidates
+    }
+
+    fn all(candidates: &mut Candidates<u32, char>, now: UnixMillis) -> Vec<u32> {
+        let mut peers: Vec<u32> = candidates
+            .choose(usize::MAX, now, |_| false, || 0)
+            .into_iter()
+            .map(|(peer, _)| peer)
+            .collect();
+        peers.sort_unstable();
+        peers
+    }
+
+    #[test]
+    fn no_more_than_asked_for_each_once_and_none_that_is_busy() {
+        let mut candidates = candidates(0..20);
+        let mut roll = 7_u64;
+        let mut chosen = candidates.choose(
+            8,
+            at(0),
+            |peer| peer % 2 == 0,
+            || {
+                roll = roll.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                roll >> 32
+            },
+        );
+        chosen.sort_unstable();
+        chosen.dedup();
+        assert_eq!(chosen.len(), 8);
+        assert!(
+            chosen
+                .iter()
+                .all(|(peer, relay)| peer % 2 == 1 && *relay == 'r')
+        );
+    }
+
+    #[test]
+    fn a_peer_that_fails_is_left_alone_longer_each_time() {
+        let mut candidates = candidates([1, 2]);
+        candidates.failed(1, at(0), EVEN);
+        assert_eq!(all(&mut candidates, at(2)), [2]);
+        assert_eq!(all(&mut candidates, at(3)), [1, 2]);
+        candidates.failed(1, at(3), EVEN);
+        candidates.seen(1, 'r', at(120));
+        assert_eq!(
+            all(&mut candidates, at(12)),
+            [2],
+            "being named again does not help"
+        );
+        assert_eq!(all(&mut candidates, at(13)), [1, 2]);
+    }
+
+    #[test]
+    fn reaching_a_peer_or_a_change_of_the_world_forgives() {
+        let mut candidates = candidates([1]);
+        candidates.failed(1, at(0), EVEN);
+        candidates.reached(1);
+        candidates.failed(1, at(10), EVEN);
+        assert_eq!(
+            all(&mut candidates, at(13)),
+            [1],
+            "the wait is the first one again"
+        );
+        candidates.rest(1, at(100));
+        assert!(all(&mut candidates, at(99)).is_empty());
+        candidates.forgive();
+        assert_eq!(all(&mut candidates, at(20)), [1]);
+    }
+
+    #[test]
+    fn a_registration_that_ran_out_is_forgotten() {
+        let mut candidates = candidates([1]);
+        candidates.seen(2, 'r', at(200));
+        assert_eq!(all(&mut candidates, at(120)), [2]);
+        assert_eq!(candidates.known.len(), 1);
+    }
+
+    #[test]
+    fn a_lost_relay_takes_its_candidates_along() {
+        let mut candidates = candidates([1, 2]);
+        candidates.seen(3, 's', at(120));
+        candidates.forget_relay('r');
+        assert_eq!(all(&mut candidates, at(0)), [3]);
+    }
+
+    #[test]
+    fn never_more_than_the_limit_and_the_first_to_expire_goes() {
+        let mut candidates: Candidates<u32, char> = Candidates::new(2, REDIAL);
+        candidates.seen(1, 'r', at(50));
+        candidates.seen(2, 'r', at(40));
+        candidates.seen(3, 'r', at(60));
+        assert_eq!(all(&mut candidates, at(0)), [1, 3]);
+    }
+}

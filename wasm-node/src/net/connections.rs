@@ -1,0 +1,319 @@
+//! Which connections there are, to whom, by what path, and how well they answer. Never opens or closes one:
+//! it says which should be.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chain::time::UnixMillis;
+
+/// How a connection reaches its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Path {
+    /// Straight.
+    Direct,
+    /// Through a relay's circuit.
+    Relayed,
+}
+
+/// Who called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// This tab.
+    Us,
+    /// The other side.
+    Them,
+}
+
+/// What this tab makes of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It has not said yet what it speaks.
+    Unknown,
+    /// It takes part in this room, and the machine was told.
+    Member,
+    /// It is a relay of ours.
+    Relay,
+}
+
+/// All connections, by peer `P` and connection `C`.
+#[derive(Debug)]
+pub(crate) struct Connections<P, C> {
+    peers: BTreeMap<P, Peer<C>>,
+}
+
+#[derive(Debug)]
+struct Peer<C> {
+    role: Role,
+    connections: Vec<Connection<C>>,
+}
+
+#[derive(Debug)]
+struct Connection<C> {
+    id: C,
+    path: Path,
+    caller: Caller,
+    opened: UnixMillis,
+    answered: UnixMillis,
+    rtt: Option<Duration>,
+}
+
+impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
+    /// None yet.
+    pub(crate) const fn new() -> Self {
+        Self {
+            peers: BTreeMap::new(),
+        }
+    }
+
+    /// A connection is there.
+    pub(crate) fn opened(&mut self, peer: P, id: C, path: Path, caller: Caller, now: UnixMillis) {
+        let connection = Connection {
+            id,
+            path,
+            caller,
+            opened: now,
+            answered: now,
+            rtt: None,
+        };
+        self.peers
+            .entry(peer)
+            .or_insert_with(|| Peer {
+                role: Role::Unknown,
+                connections: Vec::new(),
+            })
+            .connections
+            .push(connection);
+    }
+
+    /// A connection is gone. If it was the peer's last, the peer is forgotten, and what it was comes back.
+    pub(crate) fn closed(&mut self, peer: P, id: C) -> Option<Role> {
+        let entry = self.peers.get_mut(&peer)?;
+        entry.connections.retain(|connection| connection.id != id);
+        if entry.connections.is_empty() {
+            self.peers.remove(&peer).map(|gone| gone.role)
+        } else {
+            None
+        }
+    }
+
+    /// What the peer is; `None` if there is no connection to it.
+    pub(crate) fn role(&self, peer: &P) -> Option<Role> {
+        self.peers.get(peer).map(|entry| entry.role)
+    }
+
+    /// Notes what the peer is. Says whether that is new.
+    pub(crate) fn set_role(&mut self, peer: &P, role: Role) -> bool {
+        match self.peers.get_mut(peer) {
+            Some(entry) if entry.role != role => {
+                entry.role = role;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// A ping came back.
+    pub(crate) fn answered(&mut self, peer: &P, id: C, rtt: Duration, now: UnixMillis) {
+        let connections = self
+            .peers
+            .get_mut(peer)
+            .map(|entry| entry.connections.iter_mut());
+        if let Some(connection) = connections
+            .into_iter()
+            .flatten()
+            .find(|connection| connection.id == id)
+        {
+            connection.rtt = Some(rtt);
+            connection.answered = now;
+        }
+    }
+
+    /// The page slept: what nobody could answer meanwhile is not held against anyone.
+    pub(crate) fn excuse_silence(&mut self, now: UnixMillis) {
+        for connection in self
+            .peers
+            .values_mut()
+            .flat_map(|entry| entry.connections.iter_mut())
+        {
+            connection.answered = now;
+        }
+    }
+
+    /// Connections that should be closed, because no ping came back for `relay` or `peer` long, or because
+    /// their far end has not said what it speaks for `unknown` long.
+    pub(crate) fn silent(
+        &self,
+        now: UnixMillis,
+        relay: Duration,
+        peer: Duration,
+        unknown: Duration,
+    ) -> Vec<C> {
+        let over =
+            |since: UnixMillis, limit: Duration| u128::from(now.since(since)) >= limit.as_millis();
+        self.peers
+            .values()
+            .flat_map(|entry| {
+                entry
+                    .connections
+                    .iter()
+                    .map(move |connection| (entry.role, connection))
+            })
+            .filter(|(role, connection)| match role {
+                Role::Relay => over(connection.answered, relay),
+                Role::Member => over(connection.answered, peer),
+                Role::Unknown => over(connection.opened, unknown),
+            })
+            .map(|(_, connection)| connection.id)
+            .collect()
+    }
+
+    /// Of two circuits to one peer, made because both called at once, the one that should be closed. Both sides
+    /// come to the same answer: the call of the smaller name stays. Two calls of one side are left alone.
+    pub(crate) fn surplus(&self, us: &P, now: UnixMillis, after: Duration) -> Vec<C> {
+        let mut surplus = Vec::new();
+        for (peer, entry) in &self.peers {
+            let stays = if us < peer { Caller::Us } else { Caller::Them };
+            let circuits = || {
+                entry.connections.iter().filter(|connection| {
+                    connection.path == Path::Relayed
+                        && u128::from(now.since(connection.opened)) >= after.as_millis()
+                })
+            };
+            if circuits().any(|circuit| circuit.caller == stays) {
+                surplus.extend(
+                    circuits()
+                        .filter(|circuit| circuit.caller != stays)
+                        .map(|circuit| circuit.id),
+                );
+            }
+        }
+        surplus
+    }
+
+    /// All peers in order: what each is, its best path, and the round trip on that path if known.
+    pub(crate) fn views(&self) -> impl Iterator<Item = (P, Role, Path, Option<Duration>)> {
+        self.peers.iter().filter_map(|(peer, entry)| {
+            let best = entry
+                .connections
+                .iter()
+                .min_by_key(|connection| (connection.path, connection.rtt.is_none()))?;
+            Some((*peer, entry.role, best.path, best.rtt))
+        })
+    }
+
+    /// How many peers take part in this room.
+    pub(crate) fn members(&self) -> usize {
+        self.peers
+            .values()
+            .filter(|entry| entry.role == Role::Member)
+            .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RELAY: Duration = Duration::from_secs(12);
+    const PEER: Duration = Duration::from_secs(30);
+    const UNKNOWN: Duration = Duration::from_secs(20);
+    const AFTER: Duration = Duration::from_secs(2);
+
+    fn at(seconds: u64) -> UnixMillis {
+        UnixMillis::new(seconds * 1_000)
+    }
+
+    fn silent(connections: &Connections<u32, u32>, seconds: u64) -> Vec<u32> {
+        connections.silent(at(seconds), RELAY, PEER, UNKNOWN)
+    }
+
+    #[test]
+    fn a_peer_is_gone_with_its_last_connection() {
+        let mut connections = Connections::new();
+        connections.opened(7, 1, Path::Relayed, Caller::Us, at(0));
+        connections.opened(7, 2, Path::Direct, Caller::Them, at(0));
+        assert!(connections.set_role(&7, Role::Member));
+        assert!(!connections.set_role(&7, Role::Member));
+        assert_eq!(connections.members(), 1);
+        assert_eq!(connections.closed(7, 1), None);
+        assert_eq!(connections.closed(7, 2), Some(Role::Member));
+        assert_eq!(connections.role(&7), None);
+        assert_eq!(connections.closed(7, 2), None);
+        assert_eq!(connections.members(), 0);
+    }
+
+    #[test]
+    fn each_kind_of_peer_has_its_own_patience() {
+        let mut connections = Connections::new();
+        for peer in [1, 2, 3] {
+            connections.opened(peer, peer * 10, Path::Relayed, Caller::Us, at(0));
+        }
+        connections.set_role(&1, Role::Relay);
+        connections.set_role(&2, Role::Member);
+        assert!(silent(&connections, 11).is_empty());
+        assert_eq!(silent(&connections, 12), [10]);
+        assert_eq!(silent(&connections, 20), [10, 30]);
+        assert_eq!(silent(&connections, 30), [10, 20, 30]);
+        connections.answered(&1, 10, Duration::from_millis(4), at(25));
+        assert_eq!(silent(&connections, 30), [20, 30]);
+    }
+
+    #[test]
+    fn sleeping_excuses_silence() {
+        let mut connections = Connections::new();
+        connections.opened(1, 10, Path::Direct, Caller::Us, at(0));
+        connections.set_role(&1, Role::Relay);
+        connections.excuse_silence(at(100));
+        assert!(silent(&connections, 111).is_empty());
+        assert_eq!(silent(&connections, 112), [10]);
+    }
+
+    #[test]
+    fn both_sides_close_the_same_one_of_two_circuits() {
+        let (small, great) = (1_u32, 2_u32);
+        // Connection 10 is the small one's call, 20 the great one's.
+        let mut at_small = Connections::new();
+        at_small.opened(great, 10, Path::Relayed, Caller::Us, at(0));
+        at_small.opened(great, 20, Path::Relayed, Caller::Them, at(1));
+        let mut at_great = Connections::new();
+        at_great.opened(small, 20, Path::Relayed, Caller::Us, at(0));
+        at_great.opened(small, 10, Path::Relayed, Caller::Them, at(1));
+
+        assert!(
+            at_small.surplus(&small, at(2), AFTER).is_empty(),
+            "the younger one is not yet sure"
+        );
+        assert_eq!(at_small.surplus(&small, at(3), AFTER), [20]);
+        assert_eq!(at_great.surplus(&great, at(3), AFTER), [20]);
+    }
+
+    #[test]
+    fn a_single_circuit_and_a_direct_connection_are_never_too_many() {
+        let mut connections = Connections::new();
+        connections.opened(2, 20, Path::Relayed, Caller::Them, at(0));
+        connections.opened(2, 21, Path::Direct, Caller::Us, at(0));
+        connections.opened(3, 30, Path::Relayed, Caller::Them, at(0));
+        connections.opened(3, 31, Path::Relayed, Caller::Them, at(0));
+        assert!(connections.surplus(&1, at(100), AFTER).is_empty());
+    }
+
+    #[test]
+    fn a_view_shows_the_best_path_and_its_round_trip() {
+        let mut connections = Connections::new();
+        connections.opened(2, 20, Path::Relayed, Caller::Us, at(0));
+        connections.answered(&2, 20, Duration::from_millis(9), at(1));
+        let views: Vec<_> = connections.views().collect();
+        assert_eq!(
+            views,
+            [(
+                2,
+                Role::Unknown,
+                Path::Relayed,
+                Some(Duration::from_millis(9))
+            )]
+        );
+        connections.opened(2, 21, Path::Direct, Caller::Us, at(2));
+        let views: Vec<_> = connections.views().collect();
+        assert_eq!(views, [(2, Role::Unknown, Path::Direct, None)]);
+    }
+}

@@ -1,0 +1,532 @@
+//! This tab's relays: where each is looked for, and how far along it is: called, reserved, registered, asked.
+//! Never touches the swarm: it says what to do next, and is told how that went.
+
+use std::time::Duration;
+
+use chain::time::UnixMillis;
+use libp2p::{
+    Multiaddr, PeerId, core::transport::ListenerId, rendezvous::Cookie, swarm::ConnectionId,
+};
+
+use super::{
+    address::{PageScheme, RelayAddress},
+    backoff::{Backoff, jitter},
+};
+use crate::{
+    clock::{chance, millis},
+    config,
+};
+
+/// Names a relay of this tab, for as long as the tab lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkId(usize);
+
+/// What the document about a relay says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RelayDocument {
+    /// Its addresses, each as a multiaddr that names it.
+    pub(crate) addresses: Vec<String>,
+}
+
+/// What is shown of a relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RelayView {
+    pub(crate) address: String,
+    pub(crate) peer: Option<PeerId>,
+    pub(crate) connected: bool,
+    pub(crate) reserved: bool,
+}
+
+/// What is to be done for a relay.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// Read its document; answer with [`Relays::document`].
+    ReadDocument(LinkId),
+    /// Call it; answer with [`Relays::dialing`] or [`Relays::dial_failed`].
+    Dial(LinkId, RelayAddress),
+    /// Ask it for a reservation by listening here; answer with [`Relays::listening`].
+    Reserve(LinkId, Multiaddr),
+    /// Stop listening.
+    StopListening(ListenerId),
+    /// Tell it that this tab is in the room.
+    Register(PeerId),
+    /// Ask it who else is.
+    Discover(PeerId, Option<Cookie>),
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Addresses that a person gave.
+    Given,
+    /// A document that is read before every call.
+    Document,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Waiting { until: UnixMillis },
+    Reading,
+    Dialing { connection: Option<ConnectionId> },
+    Connected(Box<Connected>),
+}
+
+#[derive(Debug)]
+struct Connected {
+    connection: ConnectionId,
+    peer: PeerId,
+    /// Where it was reached, ending in its name.
+    address: Multiaddr,
+    listener: Option<ListenerId>,
+    reserved: bool,
+    /// When to ask for a reservation, or, with one asked for, when to give up on the answer.
+    reserve_at: UnixMillis,
+    register_at: Option<UnixMillis>,
+    discover_at: UnixMillis,
+    cookie: Option<Cookie>,
+}
+
+#[derive(Debug)]
+struct Link {
+    source: Source,
+    addresses: Vec<RelayAddress>,
+    /// Which address is tried next: after a failure the following one, so that both ways get their turn.
+    next: usize,
+    phase: Phase,
+    redial: Backoff,
+    reservation: Backoff,
+}
+
+/// All relays of this tab.
+#[derive(Debug)]
+pub(crate) struct Relays {
+    links: Vec<Link>,
+    scheme: PageScheme,
+    eager_until: UnixMillis,
+}
+
+impl Relays {
+    /// Relays at these addresses; those that name the same peer are one. With none given, the one relay that
+    /// the document is about.
+    pub(crate) fn new(given: Vec<RelayAddress>, scheme: PageScheme, now: UnixMillis) -> Self {
+        let mut links: Vec<Link> = Vec::new();
+        if given.is_empty() {
+            links.push(Link::new(Source::Document, now));
+        }
+        for address in given {
+            let known = links.iter_mut().find(|link| {
+                address.peer.is_some()
+                    && link
+                        .addresses
+                        .iter()
+                        .any(|other| other.peer == address.peer)
+            });
+            if let Some(link) = known {
+                link.addresses.push(address);
+            } else if links.len() < config::MAX_RELAYS {
+                let mut link = Link::new(Source::Given, now);
+                link.addresses.push(address);
+                links.push(link);
+            }
+        }
+        for link in &mut links {
+            link.addresses.sort_by_key(|address| address.way);
+            link.addresses.truncate(config::MAX_RELAY_ADDRESSES);
+        }
+        Self {
+            links,
+            scheme,
+            eager_until: now.saturating_add(millis(config::EAGER_FOR)),
+        }
+    }
+
+    /// What is to be done now, given how many peers of the room are connected.
+    pub(crate) fn tick(&mut self, now: UnixMillis, members: usize) -> Vec<Action> {
+        let every = self.discovery_interval(now, members);
+        self.links
+            .iter_mut()
+            .enumerate()
+            .flat_map(|(index, link)| link.tick(LinkId(index), now, every))
+            .collect()
+    }
+
+    /// When [`Self::tick`] is next due.
+    pub(crate) fn due(&self) -> Option<UnixMillis> {
+        self.links.iter().filter_map(Link::due).min()
+    }
+
+    /// The document was read, or could not be. If not, the addresses known from before are tried.
+    pub(crate) fn document(
+        &mut self,
+        id: LinkId,
+        document: Option<RelayDocument>,
+        now: UnixMillis,
+    ) {
+        let scheme = self.scheme;
+        let Some(link) = self.link(id) else { return };
+        if !matches!(link.phase, Phase::Reading) {
+            return;
+        }
+        if let Some(document) = document {
+            let mut addresses: Vec<RelayAddress> = document
+                .addresses
+                .iter()
+                .take(config::MAX_RELAY_ADDRESSES)
+                .filter_map(|text| RelayAddress::parse(text, scheme).ok())
+                .collect();
+            addresses.sort_by_key(|address| address.way);
+            if addresses != link.addresses {
+                link.addresses = addresses;
+                link.next = 0;
+            }
+        }
+        if link.addresses.is_empty() {
+            link.wait(now);
+        } else {
+            link.phase = Phase::Dialing { connection: None };
+        }
+    }
+
+    /// The call is under way, by this connection.
+    pub(crate) fn dialing(&mut self, id: LinkId, connection: ConnectionId) {
+        if let Some(link) = self.link(id) {
+            link.phase = Phase::Dialing {
+                connection: Some(connection),
+            };
+        }
+    }
+
+    /// The call could not even begin.
+    pub(crate) fn not_dialed(&mut self, id: LinkId, now: UnixMillis) {
+        if let Some(link) = self.link(id) {
+            link.failed(now);
+        }
+    }
+
+    /// A call failed. Says whether it was to a relay.
+    pub(crate) fn dial_failed(&mut self, failed: ConnectionId, now: UnixMillis) -> bool {
+        let found = self.links.iter_mut().find(
+            |link| matches!(link.phase, Phase::Dialing { connection: Some(connection) } if connection == failed),
+        );
+        found.map(|link| link.failed(now)).is_some()
+    }
+
+    /// A connection is there. Says whether it is to a relay.
+    pub(crate) fn connected(
+        &mut self,
+        opened: ConnectionId,
+        peer: PeerId,
+        now: UnixMillis,
+    ) -> bool {
+        let found = self.links.iter_mut().find(
+            |link| matches!(link.phase, Phase::Dialing { connection: Some(connection) } if connection == opened),
+        );
+        let Some(link) = found else { return false };
+        let Some(address) = link.current().map(|address| address.with_peer(peer)) else {
+            return false;
+        };
+        link.phase = Phase::Connected(Box::new(Connected {
+            connection: opened,
+            peer,
+            address,
+            listener: None,
+            reserved: false,
+            reserve_at: now,
+            register_at: None,
+            discover_at: now,
+            cookie: None,
+        }));
+        self.be_eager(now);
+        true
+    }
+
+    /// A connection is gone. If it was a relay's, which relay's.
+    pub(crate) fn closed(&mut self, gone: ConnectionId, now: UnixMillis) -> Option<PeerId> {
+        let link = self.links.iter_mut().find(
+            |link| matches!(&link.phase, Phase::Connected(connected) if connected.connection == gone),
+        )?;
+        let peer = link.relay()?.peer;
+        link.next = 0;
+        link.wait(now);
+        Some(peer)
+    }
+
+    /// A reservation is asked for by this listener; `None` if that could not even begin.
+    pub(crate) fn listening(&mut self, id: LinkId, listener: Option<ListenerId>, now: UnixMillis) {
+        let Some(link) = self.link(id) else { return };
+        let wait = if listener.is_some() {
+            config::RESERVATION_TIMEOUT
+        } else {
+            link.reservation.failed(chance())
+        };
+        if let Some(relay) = link.relay_mut() {
+            relay.listener = listener;
+            relay.reserve_at = now.saturating_add(millis(wait));
+        }
+    }
+
+    /// The relay granted a reservation, or renewed it.
+    pub(crate) fn reserved(&mut self, peer: &PeerId, now: UnixMillis) {
+        let Some(link) = self.of_peer(peer) else {
+            return;
+        };
+        link.reservation.reset();
+        link.redial.reset();
+        if let Some(relay) = link.relay_mut()
+            && !relay.reserved
+        {
+            relay.reserved = true;
+            relay.register_at = Some(now);
+            relay.discover_at = now;
+        }
+    }
+
+    /// A listener is gone. If it was a reservation, ask for another.
+    pub(crate) fn listener_closed(&mut self, gone: ListenerId, now: UnixMillis) {
+        for link in &mut self.links {
+            if link
+                .relay()
+                .is_none_or(|relay| relay.listener != Some(gone))
+            {
+                continue;
+            }
+            let wait = link.reservation.failed(chance());
+            if let Some(relay) = link.relay_mut() {
+                relay.listener = None;
+                relay.reserved = false;
+                relay.register_at = None;
+                relay.reserve_at = now.saturating_add(millis(wait));
+            }
+        }
+    }
+
+    /// The relay has this tab in its list for `ttl`; or it refused (`None`).
+    pub(crate) fn registered(&mut self, peer: &PeerId, ttl: Option<Duration>, now: UnixMillis) {
+        let Some(relay) = self.of_peer(peer).and_then(Link::relay_mut) else {
+            return;
+        };
+        let again = ttl.map_or(config::LONELY_DISCOVERY_INTERVAL, |ttl| {
+            (ttl / 2).min(config::RENDEZVOUS_RENEW)
+        });
+        if relay.reserved {
+            // A relay that grants seconds must not be asked without end.
+            let again = jitter(again.max(config::LONELY_DISCOVERY_INTERVAL), chance());
+            relay.register_at = Some(now.saturating_add(millis(again)));
+        }
+    }
+
+    /// The relay answered who is there; the cookie makes its next answer shorter. `None` if it refused.
+    pub(crate) fn discovered(&mut self, peer: &PeerId, cookie: Option<Cookie>) {
+        if let Some(relay) = self.of_peer(peer).and_then(Link::relay_mut) {
+            relay.cookie = cookie;
+        }
+    }
+
+    /// The page woke, or is online again: nothing waits any longer.
+    pub(crate) fn woke(&mut self, now: UnixMillis) {
+        self.be_eager(now);
+        for link in &mut self.links {
+            link.redial.reset();
+            link.reservation.reset();
+            match &mut link.phase {
+                Phase::Waiting { until } => *until = now,
+                Phase::Connected(relay) => {
+                    relay.discover_at = now;
+                    if relay.listener.is_none() {
+                        relay.reserve_at = now;
+                    }
+                }
+                Phase::Reading | Phase::Dialing { .. } => {}
+            }
+        }
+    }
+
+    /// Few peers are left, or a relay is back: look around more often for a while.
+    pub(crate) fn be_eager(&mut self, now: UnixMillis) {
+        self.eager_until = now.saturating_add(millis(config::EAGER_FOR));
+        let soon = now.saturating_add(millis(config::EAGER_DISCOVERY_INTERVAL));
+        for relay in self.links.iter_mut().filter_map(Link::relay_mut) {
+            relay.discover_at = relay.discover_at.min(soon);
+        }
+    }
+
+    /// The way to a peer through this relay, if it is connected.
+    pub(crate) fn circuit(&self, relay: &PeerId, peer: PeerId) -> Option<Multiaddr> {
+        use libp2p::multiaddr::Protocol;
+        let relay = self
+            .links
+            .iter()
+            .filter_map(Link::relay)
+            .find(|connected| connected.peer == *relay)?;
+        Some(
+            relay
+                .address
+                .clone()
+                .with(Protocol::P2pCircuit)
+                .with(Protocol::P2p(peer)),
+        )
+    }
+
+    /// What is shown of the relays.
+    pub(crate) fn views(&self) -> Vec<RelayView> {
+        self.links.iter().filter_map(Link::view).collect()
+    }
+
+    fn link(&mut self, LinkId(index): LinkId) -> Option<&mut Link> {
+        self.links.get_mut(index)
+    }
+
+    fn of_peer(&mut self, peer: &PeerId) -> Option<&mut Link> {
+        self.links
+            .iter_mut()
+            .find(|link| link.relay().is_some_and(|relay| relay.peer == *peer))
+    }
+
+    fn discovery_interval(&self, now: UnixMillis, members: usize) -> Duration {
+        if members >= config::FEW_PEERS {
+            config::DISCOVERY_INTERVAL
+        } else if now < self.eager_until {
+            config::EAGER_DISCOVERY_INTERVAL
+        } else {
+            config::LONELY_DISCOVERY_INTERVAL
+        }
+    }
+}
+
+impl Link {
+    const fn new(source: Source, now: UnixMillis) -> Self {
+        Self {
+            source,
+            addresses: Vec::new(),
+            next: 0,
+            phase: Phase::Waiting { until: now },
+            redial: Backoff::new(config::RELAY_REDIAL),
+            reservation: Backoff::new(config::RELAY_REDIAL),
+        }
+    }
+
+    fn tick(&mut self, id: LinkId, now: UnixMillis, discover_every: Duration) -> Vec<Action> {
+        let current = self.current().cloned();
+        match &mut self.phase {
+            Phase::Waiting { until } if *until <= now => match (&self.source, current) {
+                (Source::Document, _) => {
+                    self.phase = Phase::Reading;
+                    vec![Action::ReadDocument(id)]
+                }
+                (Source::Given, Some(address)) => {
+                    self.phase = Phase::Dialing { connection: None };
+                    vec![Action::Dial(id, address)]
+                }
+                (Source::Given, None) => Vec::new(),
+            },
+            Phase::Dialing { connection: None } => current
+                .map(|address| Action::Dial(id, address))
+                .into_iter()
+                .collect(),
+            Phase::Connected(relay) => relay.tick(id, now, discover_every),
+            Phase::Waiting { .. }
+            | Phase::Reading
+            | Phase::Dialing {
+                connection: Some(_),
+            } => Vec::new(),
+        }
+    }
+
+    fn due(&self) -> Option<UnixMillis> {
+        match &self.phase {
+            Phase::Waiting { until } => Some(*until),
+            Phase::Dialing { connection: None } => Some(UnixMillis::new(0)),
+            Phase::Connected(relay) => Some(relay.due()),
+            Phase::Reading
+            | Phase::Dialing {
+                connection: Some(_),
+            } => None,
+        }
+    }
+
+    fn current(&self) -> Option<&RelayAddress> {
+        self.addresses
+            .get(self.next.checked_rem(self.addresses.len())?)
+    }
+
+    /// This address failed: the next one, after a wait.
+    fn failed(&mut self, now: UnixMillis) {
+        self.next = self.next.wrapping_add(1);
+        self.wait(now);
+    }
+
+    fn wait(&mut self, now: UnixMillis) {
+        let wait = self.redial.failed(chance());
+        self.phase = Phase::Waiting {
+            until: now.saturating_add(millis(wait)),
+        };
+    }
+
+    fn relay(&self) -> Option<&Connected> {
+        if let Phase::Connected(relay) = &self.phase {
+            Some(relay)
+        } else {
+            None
+        }
+    }
+
+    fn relay_mut(&mut self) -> Option<&mut Connected> {
+        if let Phase::Connected(relay) = &mut self.phase {
+            Some(relay)
+        } else {
+            None
+        }
+    }
+
+    fn view(&self) -> Option<RelayView> {
+        if let Some(relay) = self.relay() {
+            return Some(RelayView {
+                address: relay.address.to_string(),
+                peer: Some(relay.peer),
+                connected: true,
+                reserved: relay.reserved,
+            });
+        }
+        let address = self.current()?;
+        Some(RelayView {
+            address: address.address.to_string(),
+            peer: address.peer,
+            connected: false,
+            reserved: false,
+        })
+    }
+}
+
+impl Connected {
+    fn tick(&mut self, id: LinkId, now: UnixMillis, discover_every: Duration) -> Vec<Action> {
+        use libp2p::multiaddr::Protocol;
+        let mut actions = Vec::new();
+        if !self.reserved && self.reserve_at <= now {
+            if let Some(late) = self.listener.take() {
+                actions.push(Action::StopListening(late));
+            }
+            self.reserve_at = now.saturating_add(millis(config::RESERVATION_TIMEOUT));
+            actions.push(Action::Reserve(
+                id,
+                self.address.clone().with(Protocol::P2pCircuit),
+            ));
+        }
+        if self.register_at.is_some_and(|at| at <= now) {
+            // Again after this long, should no answer come.
+            self.register_at = Some(now.saturating_add(millis(config::RENDEZVOUS_RENEW)));
+            actions.push(Action::Register(self.peer));
+        }
+        if self.discover_at <= now {
+            self.discover_at = now.saturating_add(millis(jitter(discover_every, chance())));
+            actions.push(Action::Discover(self.peer, self.cookie.clone()));
+        }
+        actions
+    }
+
+    fn due(&self) -> UnixMillis {
+        let reserve = (!self.reserved).then_some(self.reserve_at);
+        [reserve, self.register_at]
+            .into_iter()
+            .flatten()
+            .fold(self.discover_at, UnixMillis::min)
+    }
+}

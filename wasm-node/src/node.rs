@@ -1,0 +1,227 @@
+//! The way to a running node from the page's side: questions are answered from what is known, wishes go to
+//! the driver. Never waits for the driver to answer a question.
+
+use std::{cell::RefCell, rc::Rc};
+
+use chain::{
+    bpm::Bpm,
+    hash::{BlockHash, ReadingId},
+    header::Header,
+    reading::Reading,
+};
+use futures::channel::{mpsc, oneshot};
+use sync::{Machine, seam::RecordError};
+
+use crate::{
+    config,
+    net::{PeerId, PeerLink, RelayView as NetRelay},
+    storage::{Queue, StoreError},
+    view::{BlockView, PeerView, ReadingView, StatusView},
+};
+
+/// What the driver keeps up to date and the page may look at. The driver holds it only while it works,
+/// and tells the page nothing meanwhile.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) us: PeerId,
+    pub(crate) machine: Machine<PeerId>,
+    pub(crate) relays: Vec<NetRelay>,
+    pub(crate) links: Vec<PeerLink>,
+    pub(crate) hashes_per_second: Option<f64>,
+}
+
+/// Where the answer to a `record()` goes: the reading's id, and its place in the author's count.
+pub(crate) type RecordReply = oneshot::Sender<Result<(ReadingId, u64), RecordError>>;
+
+/// What the page wishes of the driver.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// Record a heart rate.
+    Record(Bpm, RecordReply),
+    /// The page is back from sleep.
+    Woke,
+    /// End.
+    Stop,
+}
+
+/// Why the node did not do what the page wished.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum NodeError {
+    /// It was stopped, or broke.
+    #[error("this node has stopped; reload the page")]
+    Stopped,
+    /// It is behind.
+    #[error("too much at once: {limit} wishes already wait; wait a moment and try again")]
+    Busy {
+        /// How many may wait.
+        limit: usize,
+    },
+    /// Nothing was recorded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Blocks are counted upwards.
+    #[error("blocks {from} to {to} cannot be read: {from} is above {to}")]
+    Backwards {
+        /// The first asked for.
+        from: u64,
+        /// The last asked for.
+        to: u64,
+    },
+    /// More than one call may ask for.
+    #[error("{asked} blocks are more than the {limit} that one call may ask for")]
+    TooManyBlocks {
+        /// How many were asked for.
+        asked: u64,
+        /// How many may be.
+        limit: u64,
+    },
+    /// The chain changed under every try.
+    #[error("blocks {from} to {to} are changing just now; try again")]
+    Changing {
+        /// The first asked for.
+        from: u64,
+        /// The last asked for.
+        to: u64,
+    },
+    /// Storage failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The way to a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) known: Rc<RefCell<Known>>,
+    pub(crate) wishes: mpsc::Sender<Wish>,
+    pub(crate) store: Queue,
+}
+
+impl Known {
+    /// `status()`
+    pub(crate) fn status(&self) -> StatusView {
+        let peers = self.machine.peers().count();
+        let status = self.machine.status();
+        StatusView::new(
+            self.us,
+            self.machine.room(),
+            &status,
+            peers,
+            &self.relays,
+            self.hashes_per_second,
+        )
+    }
+
+    /// `peers()`: the relays among them, with what the machine knows of the others.
+    pub(crate) fn peers(&self) -> Vec<PeerView> {
+        let known: Vec<_> = self.machine.peers().collect();
+        let of = |peer: PeerId| known.iter().find(|view| view.peer == peer);
+        self.links
+            .iter()
+            .map(|link| PeerView::new(link, of(link.peer)))
+            .collect()
+    }
+
+    /// `pending()`
+    pub(crate) fn pending(&self) -> Vec<ReadingView> {
+        self.machine
+            .pending()
+            .map(|reading| self.reading(reading))
+            .collect()
+    }
+
+    /// A reading, as JavaScript gets it.
+    pub(crate) fn reading(&self, reading: &Reading) -> ReadingView {
+        ReadingView::new(self.machine.room().id(), reading)
+    }
+
+    /// The best branch's blocks of these heights, as far as there are any.
+    fn headers(&self, from: u64, to: u64) -> Vec<(BlockHash, Header)> {
+        let hashes = (from..=to).map_while(|index| self.machine.best_hash(index));
+        hashes
+            .filter_map(|hash| Some((hash, self.machine.header(&hash)?)))
+            .collect()
+    }
+}
+
+impl Node {
+    /// Looks at what is known.
+    ///
+    /// # Errors
+    /// If the node broke while it was at work, and left half-done what is known.
+    pub(crate) fn look<T>(&self, at: impl FnOnce(&Known) -> T) -> Result<T, NodeError> {
+        self.known
+            .try_borrow()
+            .map(|known| at(&known))
+            .map_err(|_| NodeError::Stopped)
+    }
+
+    /// Records a heart rate: the reading's id and its place in the author's count, once it is kept.
+    ///
+    /// # Errors
+    /// If it was not recorded.
+    pub(crate) async fn record(&self, bpm: Bpm) -> Result<(ReadingId, u64), NodeError> {
+        let (reply, answer) = oneshot::channel();
+        self.wish(Wish::Record(bpm, reply))?;
+        Ok(answer.await.map_err(|_| NodeError::Stopped)??)
+    }
+
+    /// The best branch's blocks from one height to another, both included, as far as there are any.
+    ///
+    /// # Errors
+    /// If that is backwards or too many, or storage fails.
+    pub(crate) async fn blocks(&self, from: u64, to: u64) -> Result<Vec<BlockView>, NodeError> {
+        let asked = to
+            .checked_sub(from)
+            .ok_or(NodeError::Backwards { from, to })?
+            .saturating_add(1);
+        if asked > config::MAX_BLOCKS_A_CALL {
+            return Err(NodeError::TooManyBlocks {
+                asked,
+                limit: config::MAX_BLOCKS_A_CALL,
+            });
+        }
+        for _ in 0..config::BLOCKS_READ_TRIES {
+            if let Some(blocks) = self.try_blocks(from, to).await? {
+                return Ok(blocks);
+            }
+        }
+        Err(NodeError::Changing { from, to })
+    }
+
+    /// Sends a wish to the driver.
+    ///
+    /// # Errors
+    /// If the driver is gone, or behind.
+    pub(crate) fn wish(&self, wish: Wish) -> Result<(), NodeError> {
+        self.wishes.clone().try_send(wish).map_err(|error| {
+            if error.is_full() {
+                NodeError::Busy {
+                    limit: config::MAX_WAITING_COMMANDS,
+                }
+            } else {
+                NodeError::Stopped
+            }
+        })
+    }
+
+    /// The blocks, unless one was deleted between looking and reading.
+    async fn try_blocks(&self, from: u64, to: u64) -> Result<Option<Vec<BlockView>>, NodeError> {
+        let (room, genesis, headers) = self.look(|known| {
+            let room = known.machine.room();
+            (room.id(), room.genesis_hash(), known.headers(from, to))
+        })?;
+        let hashes = headers.iter().map(|(hash, _)| *hash).collect();
+        let bodies = self.store.clone().bodies(hashes).await?;
+        let blocks = headers.iter().zip(bodies).map(|((hash, header), body)| {
+            // Genesis is known from the room's name, and nobody stores it.
+            let body = if *hash == genesis {
+                Some(Vec::new())
+            } else {
+                body
+            };
+            Some(BlockView::new(room, *hash, header, &body?))
+        });
+        Ok(blocks.collect())
+    }
+}

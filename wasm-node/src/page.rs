@@ -1,0 +1,201 @@
+//! The page around the tab's peer: what it serves about the relay, and when it wakes. Never touches what the
+//! page shows.
+
+use std::rc::Rc;
+
+use futures::{
+    FutureExt,
+    future::{Either, select},
+};
+use js_sys::{JSON, Reflect};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    AbortController, Document, EventTarget, RequestCache, RequestInit, Response, Url,
+    VisibilityState, Window,
+};
+
+use crate::{
+    clock, config,
+    net::{PageScheme, ReadDocument, RelayDocument},
+};
+
+/// Where the document about the page's relay is, if nobody says otherwise.
+const RELAY_DOCUMENT: &str = "relay.json";
+
+/// Whether the page may use connections that are not encrypted.
+pub(crate) fn scheme() -> PageScheme {
+    let protocol = web_sys::window().and_then(|window| window.location().protocol().ok());
+    if protocol.as_deref() == Some("https:") {
+        PageScheme::Secure
+    } else {
+        PageScheme::Plain
+    }
+}
+
+/// The address of the document about the page's relay, beside the page.
+pub(crate) fn default_document() -> Option<String> {
+    let base = document()?.base_uri().ok()??;
+    Url::new_with_base(RELAY_DOCUMENT, &base)
+        .ok()
+        .map(|url| url.href())
+}
+
+/// Reads the relay document from this address, anew each time; without an address there is nothing to read.
+pub(crate) fn document_reader(url: Option<String>) -> ReadDocument {
+    Rc::new(move || {
+        let url = url.clone();
+        async move { read(&url?).await }.boxed_local()
+    })
+}
+
+/// The document, unless it does not come in time.
+async fn read(url: &str) -> Option<RelayDocument> {
+    // Where there is no way to give up, there is no need to either.
+    let giving_up = AbortController::new().ok()?;
+    let reading = std::pin::pin!(fetch(url, &giving_up));
+    match select(reading, clock::sleep(config::DOCUMENT_TIMEOUT)).await {
+        Either::Left((document, _)) => document,
+        Either::Right(((), _)) => {
+            giving_up.abort();
+            None
+        }
+    }
+}
+
+async fn fetch(url: &str, giving_up: &AbortController) -> Option<RelayDocument> {
+    let options = RequestInit::new();
+    options.set_cache(RequestCache::NoStore);
+    options.set_signal(Some(&giving_up.signal()));
+    let answer = JsFuture::from(web_sys::window()?.fetch_with_str_and_init(url, &options))
+        .await
+        .ok()?;
+    let answer: Response = answer.dyn_into().ok()?;
+    if !answer.ok() {
+        return None;
+    }
+    let text = JsFuture::from(answer.text().ok()?).await.ok()?;
+    parse(&text.dyn_into().ok()?)
+}
+
+fn parse(text: &js_sys::JsString) -> Option<RelayDocument> {
+    if text.length() > config::MAX_DOCUMENT_LEN {
+        return None;
+    }
+    let document = JSON::parse(&String::from(text)).ok()?;
+    let addresses = Reflect::get(&document, &"addresses".into()).ok()?;
+    let addresses: js_sys::Array = addresses.dyn_into().ok()?;
+    Some(RelayDocument {
+        addresses: addresses
+            .iter()
+            .filter_map(|address| address.as_string())
+            .collect(),
+    })
+}
+
+/// Tells, for as long as it lives, when the page was hidden, frozen or offline and is back.
+#[derive(Debug)]
+pub(crate) struct WakeCalls {
+    window: Window,
+    on_wake: Closure<dyn FnMut()>,
+}
+
+impl WakeCalls {
+    /// Calls `woke` each time; `None` where there is no page.
+    pub(crate) fn new(mut woke: impl FnMut() + 'static) -> Option<Self> {
+        let window = web_sys::window()?;
+        let on_wake = Closure::new(move || {
+            if document()
+                .is_none_or(|document| document.visibility_state() == VisibilityState::Visible)
+            {
+                woke();
+            }
+        });
+        let calls = Self { window, on_wake };
+        for (target, event) in calls.sources() {
+            // The browser takes any name.
+            let _ = target
+                .add_event_listener_with_callback(event, calls.on_wake.as_ref().unchecked_ref());
+        }
+        Some(calls)
+    }
+
+    fn sources(&self) -> impl Iterator<Item = (EventTarget, &'static str)> {
+        let window: EventTarget = self.window.clone().into();
+        let document = document().map(|document| (EventTarget::from(document), "visibilitychange"));
+        [(window.clone(), "online"), (window, "pageshow")]
+            .into_iter()
+            .chain(document)
+    }
+}
+
+impl Drop for WakeCalls {
+    fn drop(&mut self) {
+        for (target, event) in self.sources() {
+            let _ = target
+                .remove_event_listener_with_callback(event, self.on_wake.as_ref().unchecked_ref());
+        }
+    }
+}
+
+/// Reports on the console, as an error.
+pub(crate) fn report(words: &str) {
+    web_sys::console::error_1(&JsValue::from_str(words));
+}
+
+fn document() -> Option<Document> {
+    web_sys::window()?.document()
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    fn parsed(text: &str) -> Option<Vec<String>> {
+        parse(&text.into()).map(|document| document.addresses)
+    }
+
+    #[test]
+    fn a_document_names_its_addresses_and_may_say_more() {
+        let text = r#"{ "peerId": "12D3", "addresses": ["/ip4/127.0.0.1/tcp/1/ws", 7, "/dns4/x/tcp/2/ws"], "new": 1 }"#;
+        let expected = vec![
+            "/ip4/127.0.0.1/tcp/1/ws".to_owned(),
+            "/dns4/x/tcp/2/ws".to_owned(),
+        ];
+        assert_eq!(parsed(text), Some(expected));
+    }
+
+    #[test]
+    fn what_is_no_document_is_none() {
+        for text in [
+            "",
+            "<html>",
+            "null",
+            "[]",
+            "7",
+            "{}",
+            r#"{"addresses": "x"}"#,
+        ] {
+            assert_eq!(parsed(text), None, "{text}");
+        }
+        let long = format!(r#"{{"addresses": ["{}"]}}"#, "x".repeat(70_000));
+        assert_eq!(parsed(&long), None);
+    }
+
+    #[test]
+    async fn a_document_that_cannot_be_read_is_none() {
+        assert_eq!(document_reader(None)().await, None);
+        assert_eq!(
+            document_reader(Some("data:application/json,{}".to_owned()))().await,
+            None
+        );
+        let document = r#"data:application/json,{"addresses":["a"]}"#.to_owned();
+        let read = document_reader(Some(document))().await;
+        assert_eq!(
+            read.map(|document| document.addresses),
+            Some(vec!["a".to_owned()])
+        );
+    }
+}

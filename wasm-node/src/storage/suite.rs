@@ -1,0 +1,132 @@
+//! One test suite for every store: what the rest of the peer relies on. Never relies on a store's insides.
+
+use chain::{
+    block::Block,
+    bpm::Bpm,
+    hash::BlockHash,
+    header::Header,
+    key::SecretKey,
+    reading::Reading,
+    room::{Room, RoomName, RoomParams},
+    time::UnixMillis,
+};
+use sync::{Batch, StoreOperation};
+
+use super::Storage;
+
+/// Runs all of it; `fresh` makes an empty store.
+///
+/// # Panics
+/// If the store breaks a promise.
+pub async fn check<S: Storage>(mut fresh: impl FnMut() -> S) {
+    missing_bodies_are_none(fresh()).await;
+    bodies_come_in_the_order_asked(fresh()).await;
+    a_batch_is_written_in_its_order(fresh()).await;
+    deleted_blocks_are_gone(fresh()).await;
+    an_empty_batch_and_an_empty_read_are_fine(fresh()).await;
+}
+
+async fn missing_bodies_are_none<S: Storage>(store: S) {
+    let (hash, _) = block(1);
+    assert_eq!(store.bodies(&[hash, hash]).await, Ok(vec![None, None]));
+}
+
+async fn bodies_come_in_the_order_asked<S: Storage>(mut store: S) {
+    let blocks: Vec<_> = (1..=3).map(block).collect();
+    write(&mut store, blocks.iter().cloned().map(put).collect()).await;
+    let asked: Vec<_> = blocks.iter().rev().map(|(hash, _)| *hash).collect();
+    let expected: Vec<_> = blocks
+        .iter()
+        .rev()
+        .map(|(_, block)| Some(block.readings.clone()))
+        .collect();
+    assert_eq!(store.bodies(&asked).await, Ok(expected));
+}
+
+async fn a_batch_is_written_in_its_order<S: Storage>(mut store: S) {
+    let (hash, stored) = block(1);
+    write(
+        &mut store,
+        vec![
+            put((hash, stored.clone())),
+            StoreOperation::DeleteBlock(hash),
+        ],
+    )
+    .await;
+    assert_eq!(store.bodies(&[hash]).await, Ok(vec![None]));
+    write(
+        &mut store,
+        vec![
+            StoreOperation::DeleteBlock(hash),
+            put((hash, stored.clone())),
+        ],
+    )
+    .await;
+    assert_eq!(store.bodies(&[hash]).await, Ok(vec![Some(stored.readings)]));
+}
+
+async fn deleted_blocks_are_gone<S: Storage>(mut store: S) {
+    let (kept, gone) = (block(1), block(2));
+    write(&mut store, vec![put(kept.clone()), put(gone.clone())]).await;
+    write(
+        &mut store,
+        vec![
+            StoreOperation::PutTip(kept.0),
+            StoreOperation::DeleteBlock(gone.0),
+        ],
+    )
+    .await;
+    assert_eq!(
+        store.bodies(&[kept.0, gone.0]).await,
+        Ok(vec![Some(kept.1.readings), None])
+    );
+}
+
+async fn an_empty_batch_and_an_empty_read_are_fine<S: Storage>(mut store: S) {
+    write(&mut store, Vec::new()).await;
+    assert_eq!(store.bodies(&[]).await, Ok(Vec::new()));
+}
+
+async fn write<S: Storage>(store: &mut S, operations: Vec<StoreOperation>) {
+    assert_eq!(
+        store
+            .write(Batch {
+                operations,
+                strict: true
+            })
+            .await,
+        Ok(())
+    );
+}
+
+fn put((hash, block): (BlockHash, Block)) -> StoreOperation {
+    StoreOperation::PutBlock(hash, block)
+}
+
+/// A block of this height with as many readings; a store does not care that it breaks the rules.
+fn block(index: u64) -> (BlockHash, Block) {
+    let name = RoomName::new("suite").expect("a name");
+    let room = Room::new(RoomParams::with_defaults(name));
+    let key = SecretKey::from_seed([1; 32]);
+    let bpm = Bpm::new(72).expect("a heart rate");
+    let readings: Vec<Reading> = (0..index)
+        .map(|seq| key.sign(room.id(), seq, UnixMillis::new(1_000 + seq), bpm))
+        .collect();
+    let header = Header {
+        index,
+        ..*room.genesis()
+    };
+    (header.hash(), Block { header, readings })
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use crate::storage::MemoryStore;
+
+    #[test]
+    async fn memory_keeps_what_every_store_promises() {
+        super::check(MemoryStore::default).await;
+    }
+}

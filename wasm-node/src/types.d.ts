@@ -1,0 +1,133 @@
+
+/** How `Node.start` is to be set up; everything may be left out. */
+export interface NodeOptions {
+  /** The room to join: 1 to 64 bytes of UTF-8, trimmed, in normal form C. Default: "lobby". */
+  room?: string;
+  /** Multiaddrs of relays that a browser can dial. Without any, the one that `relayDocument` is about. */
+  relays?: string[];
+  /**
+   * Where to read the relay's addresses, again before each call: JSON with `addresses`, a list of multiaddrs.
+   * Default: "relay.json" beside the page.
+   */
+  relayDocument?: string;
+  /** The script of the mining worker (a module). Without one nothing is mined in this tab. */
+  minerUrl?: string;
+  /** The compiled wasm for the mining worker. Default: the one that this code runs from. */
+  wasmModule?: WebAssembly.Module;
+}
+
+/** Where this tab stands: looking for peers, catching up, as far as its peers, or without any. */
+export type NodeState = "starting" | "syncing" | "synced" | "alone";
+
+/** What is known of this tab and its room. */
+export interface NodeStatus {
+  /** This tab's libp2p name; the key in it also signs its readings. */
+  peerId: string;
+  room: string;
+  /** The hash of the room's first block, in lower-case hex: two tabs are in one room if theirs are equal. */
+  genesis: string;
+  /** The newest block of the best branch. */
+  tip: { index: number; hash: string };
+  /** The height of the branch that is being fetched; null if none is. */
+  target: number | null;
+  /** The best branch's work, a decimal number. */
+  totalWork: string;
+  /** Readings that wait for a block. */
+  mempool: number;
+  state: NodeState;
+  relays: RelayStatus[];
+  /** Connected peers, relays not counted. */
+  peers: number;
+  /** The median of the peers' clocks minus this computer's, in ms; null with fewer than three peers. */
+  clockOffsetMs: number | null;
+  /** How fast the mining worker hashes; null while it does not. */
+  hashesPerSecond: number | null;
+  /** Set once, if the node broke: it works no more, and the page should be reloaded. */
+  error?: string;
+}
+
+/** One of this tab's relays. */
+export interface RelayStatus {
+  /** The multiaddr in use, or to be tried next. */
+  address: string;
+  /** Its libp2p name; null if its address does not say. */
+  peerId: string | null;
+  connected: boolean;
+  /** Whether others can reach this tab through it. */
+  reserved: boolean;
+}
+
+/** A connected peer, or relay. */
+export interface PeerStatus {
+  peerId: string;
+  /** How it is reached: straight, or through a relay; "relay" is a relay itself. */
+  path: "direct" | "relayed" | "relay";
+  /** The last ping's round trip in ms; null if none has come back yet. */
+  rttMs: number | null;
+  /** The height of its tip; null if it has not said, and for a relay. */
+  index: number | null;
+}
+
+/** A heart-rate reading. Hex is lower-case. */
+export interface Reading {
+  id: string;
+  /** The public key that signed it. */
+  author: string;
+  /** Its place in its author's count, from 0. */
+  seq: number;
+  /** When, by its author's clock, in Unix ms. */
+  time: number;
+  /** Beats a minute. */
+  bpm: number;
+  signature: string;
+}
+
+/** A block of the best branch. Hex is lower-case. */
+export interface Block {
+  index: number;
+  /** By its miner's clock, in Unix ms. */
+  time: number;
+  prevHash: string;
+  hash: string;
+  readingsRoot: string;
+  /** The target of its work, in compact form. */
+  bits: number;
+  /** A decimal number below 2^64. */
+  nonce: string;
+  readings: Reading[];
+}
+
+/** A change of the best branch: blocks `from` to `to` are new, and what was above `to` is gone. */
+export interface ChainChange {
+  from: number;
+  to: number;
+  /** Whether blocks were left for others. */
+  reorg: boolean;
+}
+
+/** What each event of a node carries as `detail`. */
+export interface NodeEventMap {
+  /** Something that `status()` shows changed. */
+  status: NodeStatus;
+  /** The best branch changed. */
+  chain: ChainChange;
+  /** Something that `peers()` shows changed. */
+  peers: PeerStatus[];
+  /** A reading is new among those that wait for a block, this tab's own or another's. */
+  reading: Reading;
+}
+
+export interface Node {
+  /** Calls the listener for each event of this type, until it is removed. */
+  addEventListener<K extends keyof NodeEventMap>(
+    type: K,
+    listener: ((event: CustomEvent<NodeEventMap[K]>) => void) | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  /** Calls the listener no more. */
+  removeEventListener<K extends keyof NodeEventMap>(
+    type: K,
+    listener: ((event: CustomEvent<NodeEventMap[K]>) => void) | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
+}

@@ -1,0 +1,197 @@
+//! What JavaScript gets: plain structures, named as JSON is. Never computes anything but how it is written.
+
+use chain::{
+    hash::{BlockHash, RoomId},
+    header::Header,
+    reading::Reading,
+    room::Room,
+};
+use serde::Serialize;
+use sync::{PeerView as MachinePeer, State};
+
+use crate::net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role};
+
+/// `status()`
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatusView {
+    pub(crate) peer_id: String,
+    pub(crate) room: String,
+    pub(crate) genesis: String,
+    pub(crate) tip: TipView,
+    pub(crate) target: Option<u64>,
+    pub(crate) total_work: String,
+    pub(crate) mempool: usize,
+    pub(crate) state: &'static str,
+    pub(crate) relays: Vec<RelayView>,
+    pub(crate) peers: usize,
+    pub(crate) clock_offset_ms: Option<i64>,
+    pub(crate) hashes_per_second: Option<f64>,
+}
+
+/// `status().tip`
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TipView {
+    pub(crate) index: u64,
+    pub(crate) hash: String,
+}
+
+/// One of `status().relays`
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RelayView {
+    pub(crate) address: String,
+    pub(crate) peer_id: Option<String>,
+    pub(crate) connected: bool,
+    pub(crate) reserved: bool,
+}
+
+/// One of `peers()`
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PeerView {
+    pub(crate) peer_id: String,
+    pub(crate) path: &'static str,
+    pub(crate) rtt_ms: Option<f64>,
+    pub(crate) index: Option<u64>,
+}
+
+/// One of `blocks()`
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BlockView {
+    pub(crate) index: u64,
+    pub(crate) time: u64,
+    pub(crate) prev_hash: String,
+    pub(crate) hash: String,
+    pub(crate) readings_root: String,
+    pub(crate) bits: u32,
+    pub(crate) nonce: String,
+    pub(crate) readings: Vec<ReadingView>,
+}
+
+/// A reading, in a block or waiting for one
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ReadingView {
+    pub(crate) id: String,
+    pub(crate) author: String,
+    pub(crate) seq: u64,
+    pub(crate) time: u64,
+    pub(crate) bpm: u16,
+    pub(crate) signature: String,
+}
+
+/// What `record()` resolves to
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RecordedView {
+    pub(crate) id: String,
+    pub(crate) seq: u64,
+}
+
+/// The `detail` of a "chain" event
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct ChainView {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) reorg: bool,
+}
+
+impl StatusView {
+    pub(crate) fn new(
+        us: PeerId,
+        room: &Room,
+        status: &sync::Status,
+        peers: usize,
+        relays: &[NetRelay],
+        hashes_per_second: Option<f64>,
+    ) -> Self {
+        Self {
+            peer_id: us.to_string(),
+            room: room.params().name().as_str().to_owned(),
+            genesis: room.genesis_hash().to_string(),
+            tip: TipView {
+                index: status.index,
+                hash: status.tip.to_string(),
+            },
+            target: status.target_index,
+            total_work: status.total_work.to_string(),
+            mempool: status.mempool,
+            state: match status.state {
+                State::Starting => "starting",
+                State::Syncing => "syncing",
+                State::Synced => "synced",
+                State::Alone => "alone",
+            },
+            relays: relays.iter().map(RelayView::from).collect(),
+            peers,
+            clock_offset_ms: status.clock_offset_ms,
+            hashes_per_second: hashes_per_second.map(f64::round),
+        }
+    }
+}
+
+impl From<&NetRelay> for RelayView {
+    fn from(relay: &NetRelay) -> Self {
+        Self {
+            address: relay.address.clone(),
+            peer_id: relay.peer.map(|peer| peer.to_string()),
+            connected: relay.connected,
+            reserved: relay.reserved,
+        }
+    }
+}
+
+impl PeerView {
+    pub(crate) fn new(link: &PeerLink, known: Option<&MachinePeer<PeerId>>) -> Self {
+        let path = match (link.role, link.path) {
+            (Role::Relay, _) => "relay",
+            (Role::Member | Role::Unknown, Path::Direct) => "direct",
+            (Role::Member | Role::Unknown, Path::Relayed) => "relayed",
+        };
+        Self {
+            peer_id: link.peer.to_string(),
+            path,
+            // To a tenth: browsers' clocks are no finer.
+            rtt_ms: link
+                .rtt
+                .map(|rtt| (rtt.as_secs_f64() * 10_000.0).round() / 10.0),
+            index: known.and_then(|known| known.index),
+        }
+    }
+}
+
+impl BlockView {
+    pub(crate) fn new(
+        room: RoomId,
+        hash: BlockHash,
+        header: &Header,
+        readings: &[Reading],
+    ) -> Self {
+        Self {
+            index: header.index,
+            time: header.time.get(),
+            prev_hash: header.prev_hash.to_string(),
+            hash: hash.to_string(),
+            readings_root: header.readings_root.to_string(),
+            bits: header.bits.to_bits(),
+            nonce: header.nonce.to_string(),
+            readings: readings
+                .iter()
+                .map(|reading| ReadingView::new(room, reading))
+                .collect(),
+        }
+    }
+}
+
+impl ReadingView {
+    pub(crate) fn new(room: RoomId, reading: &Reading) -> Self {
+        Self {
+            id: reading.id(room).to_string(),
+            author: reading.author.to_string(),
+            seq: reading.seq,
+            time: reading.time.get(),
+            bpm: reading.bpm,
+            signature: reading.signature.to_string(),
+        }
+    }
+}
