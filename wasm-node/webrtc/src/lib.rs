@@ -1,4 +1,4 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
 //!
 //! # Modules
 //! Pure, and tested natively: [`frame`] and [`state`] are the stream's wire format and life, [`address`] and `sdp` what

@@ -65,10 +65,9 @@ pub(crate) fn fingerprint(description: &str) -> Option<Fingerprint> {
     let mut digest = [0; 32];
     let mut octets = hex.trim_end().split(':');
     for byte in &mut digest {
-        *byte = octets
-            .next()
-            .filter(|octet| octet.len() == 2)
-            .and_then(|octet| u8::from_str_radix(octet, 16).ok())?;
+        let octet = octets.next()?;
+        let is_hex = octet.len() == 2 && octet.bytes().all(|digit| digit.is_ascii_hexdigit());
+        *byte = u8::from_str_radix(octet, 16).ok().filter(|_| is_hex)?;
     }
     octets.next().is_none().then(|| Fingerprint::raw(digest))
 }
