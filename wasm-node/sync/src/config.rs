@@ -26,8 +26,11 @@ pub const MAX_OPEN_REQUESTS: usize = 4;
 /// Peers the machine keeps account of; the driver allows fewer connections than this.
 pub const MAX_PEERS: usize = 64;
 
-/// A peer silent for so long is asked for its Status.
+/// A peer that stands where we do is asked for its Status so often.
 pub const STATUS_IDLE: Millis = 30_000;
+/// A peer that stands elsewhere than we do is asked for its Status so often: a tip that gossip lost is found, and
+/// the height shown for a peer is never much older than this.
+pub const STATUS_BEHIND: Millis = 5_000;
 /// A new tip not learnt by gossip is announced at most so often.
 pub const ANNOUNCE_INTERVAL: Millis = 500;
 /// Mempools are compared so often.
@@ -91,6 +94,14 @@ pub const MAX_PENDING_RECORDS: usize = 1_024;
 pub const FOREIGN_DEPTH: u64 = 20;
 /// ... or so long after it was seen on the best branch.
 pub const FOREIGN_PATIENCE: Millis = 30_000;
+
+/// A fresh key that could not be written is tried again after so long.
+pub const JOURNAL_RETRY: Millis = 5_000;
+
+/// What could not be written is tried again after so long.
+pub const WRITE_RETRY: Millis = 5_000;
+/// Changes of the store that may be under way or wait for another try before no more bodies are asked for.
+pub const MAX_UNWRITTEN: usize = 4_096;
 
 /// Bodies of left blocks read back at a time.
 pub const RESCUE_CHUNK: usize = 32;

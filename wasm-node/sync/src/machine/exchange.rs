@@ -13,7 +13,7 @@ use chain::{
 
 use super::{Machine, peer::Peer};
 use crate::{
-    config::{ANNOUNCE_INTERVAL, EXCHANGE_INTERVAL, EXCHANGE_PEERS, GAP_PATIENCE, STATUS_IDLE},
+    config::{ANNOUNCE_INTERVAL, EXCHANGE_INTERVAL, EXCHANGE_PEERS, GAP_PATIENCE},
     message::{IdRow, MAX_IDS},
     seam::{DropReason, Event, Output},
 };
@@ -25,6 +25,8 @@ pub(super) struct Rounds {
     announce: bool,
     announced_at: UnixMillis,
     exchange_at: UnixMillis,
+    /// When the next peer is asked for its Status.
+    status_at: Option<UnixMillis>,
     /// When a lasting gap makes mempools be compared, if there is one.
     gap_at: Option<UnixMillis>,
     gap_asked_at: UnixMillis,
@@ -36,6 +38,7 @@ impl Rounds {
             announce: false,
             announced_at: now,
             exchange_at: now.saturating_add(EXCHANGE_INTERVAL),
+            status_at: None,
             gap_at: None,
             gap_asked_at: UnixMillis::new(0),
         }
@@ -53,33 +56,35 @@ impl Rounds {
         let announce = self
             .announce
             .then(|| self.announced_at.saturating_add(ANNOUNCE_INTERVAL));
-        let idle = peers
-            .values()
-            .map(|peer| peer.heard_at.saturating_add(STATUS_IDLE))
-            .min();
-        [announce, idle, self.gap_at, Some(self.exchange_at)]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            announce,
+            self.status_at,
+            self.gap_at,
+            Some(self.exchange_at),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 }
 
 impl<P: Copy + Ord + Debug> Machine<P> {
     pub(super) fn settle_rounds(&mut self) {
         let now = self.now;
-        for peer in self
-            .peers
-            .values_mut()
-            .filter(|peer| peer.heard_at.saturating_add(STATUS_IDLE) <= now)
-        {
-            peer.heard_at = now;
-            peer.wants_status = true;
+        let tip = self.tree.tip().hash;
+        self.rounds.status_at = None;
+        for peer in self.peers.values_mut() {
+            if peer.status_due(&tip) <= now {
+                peer.status_at = now;
+                peer.wants_status = true;
+            }
+            let due = peer.status_due(&tip);
+            self.rounds.status_at = Some(self.rounds.status_at.map_or(due, |at| at.min(due)));
         }
         if self.rounds.announce && self.rounds.announced_at.saturating_add(ANNOUNCE_INTERVAL) <= now
         {
             self.rounds.announce = false;
             self.rounds.announced_at = now;
-            let tip = self.tree.tip().hash;
             for peer in self
                 .peers
                 .values_mut()

@@ -17,9 +17,6 @@ use crate::seam::{DropReason, Event, GossipId, Output, Topic, Verdict};
 
 impl<P: Copy + Ord + Debug> Machine<P> {
     pub(super) fn gossip(&mut self, from: P, id: GossipId, topic: Topic, data: &[u8]) {
-        if let Some(known) = self.peers.get_mut(&from) {
-            known.heard_at = self.now;
-        }
         match topic {
             Topic::Readings => match Reading::decode(data) {
                 Ok(reading) => self.judge_reading(from, id, &reading),

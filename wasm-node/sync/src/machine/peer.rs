@@ -9,7 +9,10 @@ use chain::{
 
 use super::bucket::Bucket;
 use crate::{
-    config::{ANSWER_BURST, ANSWER_RATE, MAX_LACKING, MAX_OPEN_REQUESTS, MAX_WANTED_READINGS},
+    config::{
+        ANSWER_BURST, ANSWER_RATE, MAX_LACKING, MAX_OPEN_REQUESTS, MAX_WANTED_READINGS,
+        STATUS_BEHIND, STATUS_IDLE,
+    },
     message::StatusMessage,
 };
 
@@ -18,8 +21,8 @@ use crate::{
 pub(super) struct Peer {
     /// What it last said of its branch; `None` too after a claim that it did not make good.
     pub(super) status: Option<StatusMessage>,
-    /// When anything last came from it that tells of its branch.
-    pub(super) heard_at: UnixMillis,
+    /// When its Status last came or was asked for.
+    pub(super) status_at: UnixMillis,
     /// Its clock minus ours, ms.
     pub(super) clock_offset: Option<i64>,
     /// Requests of ours that it has not answered yet.
@@ -46,7 +49,7 @@ impl Peer {
     pub(super) fn new(now: UnixMillis) -> Self {
         Self {
             status: None,
-            heard_at: now,
+            status_at: now,
             clock_offset: None,
             open_requests: 0,
             open_body_requests: 0,
@@ -62,6 +65,13 @@ impl Peer {
 
     pub(super) fn may_be_asked(&self) -> bool {
         self.open_requests < MAX_OPEN_REQUESTS
+    }
+
+    /// When it is to be asked for its Status again: soon while it stands elsewhere than we, else now and then.
+    pub(super) fn status_due(&self, tip: &BlockHash) -> UnixMillis {
+        let level = self.status.is_some_and(|status| status.tip == *tip);
+        self.status_at
+            .saturating_add(if level { STATUS_IDLE } else { STATUS_BEHIND })
     }
 
     pub(super) fn note_lacking(&mut self, hash: BlockHash) {

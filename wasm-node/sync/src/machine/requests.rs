@@ -164,7 +164,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let Some(known) = self.peers.get_mut(&peer) else {
             return;
         };
-        known.heard_at = self.now;
+        known.status_at = self.now;
         if known.status.is_none_or(|before| before.tip != status.tip) {
             known.lacking.clear();
             self.download.peers_changed();
