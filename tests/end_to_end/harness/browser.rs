@@ -1,0 +1,209 @@
+//! A Chromium of one test's own: a fresh profile, a context for each tab so that tabs share no storage, and
+//! the consoles of everything that runs in it.
+
+use std::{
+    collections::HashMap,
+    env, fs,
+    path::PathBuf,
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{ChildStderr, Command},
+    sync::mpsc,
+    time::timeout,
+};
+
+use super::{
+    PATIENCE, Tab,
+    console::Console,
+    devtools::{DevTools, Event, Session},
+    process::Process,
+};
+
+/// Where Chromium is looked for, in this order, unless the variable `CHROMIUM` names it.
+const NAMES: [&str; 4] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+];
+
+/// Nothing but the tests' own traffic, every tab as awake as one in front, and no sandbox: as root there is
+/// none, and nothing is opened but our own page.
+const FLAGS: [&str; 18] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-breakpad",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--lang=en-US",
+    "--accept-lang=en-US",
+    "--remote-debugging-port=0",
+    "about:blank",
+];
+
+/// A running browser. Dropped, it is killed and its profile removed.
+#[derive(Debug)]
+pub(crate) struct Browser {
+    // Before the profile: fields are dropped in order, and Chromium writes until its end.
+    process: Process,
+    _profile: TempDir,
+    devtools: DevTools,
+    consoles: Consoles,
+    opened: Vec<(String, Arc<Console>)>,
+}
+
+/// Who listens to which session: a tab's workers are heard with it.
+type Consoles = Arc<Mutex<HashMap<Session, Arc<Console>>>>;
+
+impl Browser {
+    pub(crate) async fn launch() -> Result<Self> {
+        let profile = tempfile::Builder::new()
+            .prefix("heartchain-profile-")
+            .tempdir()?;
+        let mut command = Command::new(binary()?);
+        command
+            .args(FLAGS)
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut process = Process::spawn("Chromium", &mut command)?;
+        let stderr = process.child().stderr.take().context("stderr is piped")?;
+        let url = timeout(PATIENCE, devtools_url(stderr))
+            .await
+            .context("Chromium does not say where its DevTools are")??;
+        let (devtools, events) = DevTools::connect(&url).await?;
+        let consoles = Consoles::default();
+        tokio::spawn(listen(events, devtools.clone(), consoles.clone()));
+        Ok(Self {
+            process,
+            _profile: profile,
+            devtools,
+            consoles,
+            opened: Vec::new(),
+        })
+    }
+
+    /// Opens a page in a context of its own, and waits for nothing.
+    pub(crate) async fn open(&mut self, url: &str) -> Result<Tab> {
+        let name = format!("tab {}", self.opened.len() + 1);
+        let console = Arc::new(Console::default());
+        self.opened.push((name.clone(), console.clone()));
+        let devtools = self.devtools.clone();
+
+        let made = devtools
+            .call(
+                None,
+                "Target.createBrowserContext",
+                json!({ "disposeOnDetach": true }),
+            )
+            .await?;
+        let context = made["browserContextId"].clone();
+        let blank = json!({ "url": "about:blank", "browserContextId": context, "newWindow": true });
+        let target = devtools.call(None, "Target.createTarget", blank).await?["targetId"].clone();
+        let attach = json!({ "targetId": target, "flatten": true });
+        let attached = devtools.call(None, "Target.attachToTarget", attach).await?;
+        let id = attached["sessionId"].as_str().context("no session")?;
+        let session = Session(id.to_owned());
+        lock(&self.consoles).insert(session.clone(), console);
+
+        let tab = Tab::new(name, devtools, session, context);
+        tab.open(url).await?;
+        Ok(tab)
+    }
+
+    /// Each tab that was ever opened, with what it said.
+    pub(crate) fn consoles(&self) -> &[(String, Arc<Console>)] {
+        &self.opened
+    }
+
+    /// Ends the browser as a crash would: no page gets to say goodbye.
+    pub(crate) async fn kill(&mut self) -> Result<()> {
+        self.process.signal("KILL").await?;
+        self.process.ended().await?;
+        Ok(())
+    }
+}
+
+/// Hands every event to the console it belongs to, and turns on the ears of each worker before it runs.
+async fn listen(
+    mut events: mpsc::UnboundedReceiver<Event>,
+    devtools: DevTools,
+    consoles: Consoles,
+) {
+    while let Some(event) = events.recv().await {
+        let Some(session) = &event.session else {
+            continue;
+        };
+        let console = lock(&consoles).get(session).cloned();
+        let Some(console) = console else { continue };
+        console.note(&event);
+        if event.method == "Target.attachedToTarget"
+            && let Some(id) = event.params["sessionId"].as_str()
+        {
+            let worker = Session(id.to_owned());
+            lock(&consoles).insert(worker.clone(), console);
+            let devtools = devtools.clone();
+            tokio::spawn(async move {
+                for method in [
+                    "Runtime.enable",
+                    "Log.enable",
+                    "Runtime.runIfWaitingForDebugger",
+                ] {
+                    // A worker may end at any moment, and not every kind has a log.
+                    let _ = devtools.call(Some(&worker), method, json!({})).await;
+                }
+            });
+        }
+    }
+}
+
+fn lock(consoles: &Consoles) -> std::sync::MutexGuard<'_, HashMap<Session, Arc<Console>>> {
+    consoles.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads what Chromium says until it names its DevTools, and keeps listening so that it can go on.
+async fn devtools_url(stderr: ChildStderr) -> Result<String> {
+    let mut lines = BufReader::new(stderr).lines();
+    let mut said = Vec::new();
+    while let Some(line) = lines.next_line().await? {
+        if let Some(url) = line.strip_prefix("DevTools listening on ") {
+            let url = url.to_owned();
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return Ok(url);
+        }
+        said.push(line);
+    }
+    anyhow::bail!("Chromium ended at its start: {said:#?}")
+}
+
+fn binary() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("CHROMIUM") {
+        return Ok(path.into());
+    }
+    let folders: Vec<PathBuf> =
+        env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
+    let candidates = NAMES
+        .iter()
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    let mut found = candidates.filter(|path| fs::metadata(path).is_ok_and(|data| data.is_file()));
+    found.next().with_context(|| {
+        format!("none of {NAMES:?} is in PATH: install Chromium, or name it with CHROMIUM")
+    })
+}

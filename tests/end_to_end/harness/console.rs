@@ -1,0 +1,164 @@
+//! What a tab and its workers said on their consoles: calls of `console`, uncaught exceptions and rejections,
+//! the browser's own log, and its issues (such as reports of the Content-Security-Policy).
+
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use serde_json::Value;
+
+use super::devtools::Event;
+
+/// Everything one tab said, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Console(Mutex<Vec<Entry>>);
+
+/// One thing said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Who said it, and how: `console.warning`, `exception`, `log.network`, `issue`.
+    pub(crate) kind: String,
+    pub(crate) text: String,
+    /// The resource it is about, often empty.
+    pub(crate) url: String,
+}
+
+impl Console {
+    /// Notes an event, if it is of this kind.
+    pub(crate) fn note(&self, event: &Event) {
+        if let Some(entry) = Entry::of(event) {
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(entry);
+        }
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Entry {
+    fn of(event: &Event) -> Option<Self> {
+        let Event { method, params, .. } = event;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        match method.as_str() {
+            "Runtime.consoleAPICalled" => Some(Self {
+                kind: format!("console.{}", text(&params["type"])),
+                text: spoken(&params["args"]),
+                url: text(&params["stackTrace"]["callFrames"][0]["url"]),
+            }),
+            "Runtime.exceptionThrown" => {
+                let details = &params["exceptionDetails"];
+                let description = text(&details["exception"]["description"]);
+                Some(Self {
+                    kind: "exception".to_owned(),
+                    text: format!("{} {description}", text(&details["text"])),
+                    url: text(&details["url"]),
+                })
+            }
+            "Log.entryAdded" => {
+                let entry = &params["entry"];
+                Some(Self {
+                    kind: format!("log.{}", text(&entry["source"])),
+                    text: text(&entry["text"]),
+                    url: text(&entry["url"]),
+                })
+            }
+            "Audits.issueAdded" => Some(Self {
+                kind: "issue".to_owned(),
+                text: params["issue"].to_string(),
+                url: String::new(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Whether this is Chromium saying that it cannot reach one of `stopped` (each `host:port`), which no
+    /// page can keep it from saying.
+    pub(crate) fn is_network_error_at(&self, stopped: &[String]) -> bool {
+        let Self { kind, text, url } = self;
+        let about = |host: &String| text.contains(host.as_str()) || url.contains(host.as_str());
+        let is_network = kind == "log.network" || text.starts_with("WebSocket connection to");
+        kind.starts_with("log.") && is_network && stopped.iter().any(about)
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({})", self.kind, self.text, self.url)
+    }
+}
+
+fn spoken(arguments: &Value) -> String {
+    let arguments = arguments.as_array().map_or(&[][..], Vec::as_slice);
+    let words = arguments.iter().map(|argument| {
+        let plain = argument
+            .get("value")
+            .or_else(|| argument.get("description"));
+        plain.map_or_else(|| argument.to_string(), |plain| plain.to_string())
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn said(method: &str, params: Value) -> Vec<Entry> {
+        let console = Console::default();
+        console.note(&Event {
+            session: None,
+            method: method.to_owned(),
+            params,
+        });
+        console.entries()
+    }
+
+    #[test]
+    fn only_chromiums_own_words_about_a_stopped_relay_are_let_through() {
+        let stopped = ["127.0.0.1:4000".to_owned()];
+        let entry = |kind: &str, text: &str, url: &str| Entry {
+            kind: kind.to_owned(),
+            text: text.to_owned(),
+            url: url.to_owned(),
+        };
+        let refused = "Failed to load resource: net::ERR_CONNECTION_REFUSED";
+        let there = "http://127.0.0.1:4000/relay.json";
+        assert!(entry("log.network", refused, there).is_network_error_at(&stopped));
+
+        let elsewhere = "http://127.0.0.1:4001/relay.json";
+        assert!(!entry("log.network", refused, elsewhere).is_network_error_at(&stopped));
+        assert!(!entry("console.error", refused, there).is_network_error_at(&stopped));
+        assert!(!entry("exception", refused, there).is_network_error_at(&stopped));
+        assert!(!entry("log.security", refused, there).is_network_error_at(&stopped));
+    }
+
+    #[test]
+    fn everything_that_can_be_said_is_noted() {
+        let args =
+            json!({ "type": "warning", "args": [{ "value": "look" }, { "description": "out" }] });
+        let entries = said("Runtime.consoleAPICalled", args);
+        assert_eq!(entries[0].kind, "console.warning");
+        assert_eq!(entries[0].text, "\"look\" \"out\"");
+
+        let thrown = json!({ "exceptionDetails": { "text": "Uncaught (in promise)", "exception": { "description": "Error: no" } } });
+        let entries = said("Runtime.exceptionThrown", thrown);
+        assert_eq!(entries[0].text, "Uncaught (in promise) Error: no");
+
+        let entries = said(
+            "Log.entryAdded",
+            json!({ "entry": { "source": "security", "text": "CSP" } }),
+        );
+        assert_eq!(entries[0].kind, "log.security");
+        assert_eq!(said("Audits.issueAdded", json!({ "issue": {} })).len(), 1);
+        assert_eq!(said("Page.loadEventFired", json!({})), []);
+    }
+}

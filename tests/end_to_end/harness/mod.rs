@@ -1,0 +1,21 @@
+//! What the tests stand on: a relay, a browser, tabs, and patience with a limit. It asserts nothing about
+//! Heartchain but that the console stays clean.
+
+mod browser;
+mod console;
+mod devtools;
+mod process;
+mod relay;
+mod stage;
+mod tab;
+
+pub(crate) use browser::Browser;
+pub(crate) use relay::Relay;
+pub(crate) use stage::{Stage, agreement, on_stage, on_stage_at};
+pub(crate) use tab::Tab;
+
+use std::time::Duration;
+
+/// How long anything may take that has no limit of its own: many times what a quiet machine needs, because
+/// two tests, their browsers and a compiler may share two cores.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

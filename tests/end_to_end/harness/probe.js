@@ -1,0 +1,122 @@
+//! Runs in each page before the page's own scripts. It waits for conditions by events, never by looking again and
+//! again, and reads what a script on the page could read. It never changes what the page does.
+
+(() => {
+  const NODE_EVENTS = ["status", "chain", "peers", "reading"];
+  const MAX_BLOCKS_A_CALL = 512;
+  const peerConnections = [];
+
+  let node;
+  let begin;
+  const begun = new Promise((resolve) => (begin = resolve));
+  Object.defineProperty(globalThis, "heartchain", {
+    configurable: true,
+    enumerable: true,
+    get: () => node,
+    set(value) {
+      node = value;
+      begin();
+    },
+  });
+
+  globalThis.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(...options) {
+      super(...options);
+      peerConnections.push(this);
+    }
+  };
+
+  /** Settles when `holds()` is something true, looking at once and whenever `watch` calls back. */
+  function until(holds, watch, ms) {
+    return new Promise((resolve, reject) => {
+      let busy = false;
+      let again = false;
+      const end = (settle, value) => {
+        clearTimeout(timer);
+        unwatch();
+        settle(value);
+      };
+      const look = async () => {
+        again = true;
+        if (busy) return;
+        busy = true;
+        while (again) {
+          again = false;
+          try {
+            const found = await holds();
+            if (found) return end(resolve, found);
+          } catch (error) {
+            return end(reject, error);
+          }
+        }
+        busy = false;
+      };
+      const unwatch = watch(look);
+      const timer = setTimeout(async () => {
+        const missed = await Promise.race([holds(), new Promise((no) => setTimeout(no, 1000, false))]);
+        end(reject, new Error(missed ? "in vain: it came true, but nothing said so" : "in vain"));
+      }, ms);
+      look();
+    });
+  }
+
+  globalThis.heartchainTest = {
+    /** Waits until `holds(node)`, asked after each of the node's events. */
+    untilNode(holds, ms) {
+      const watch = (look) => {
+        begun.then(look);
+        begun.then(() => NODE_EVENTS.forEach((type) => node.addEventListener(type, look)));
+        return () => NODE_EVENTS.forEach((type) => node?.removeEventListener(type, look));
+      };
+      return until(() => node && holds(node), watch, ms);
+    },
+
+    /** Waits until `holds()`, asked after each change of the document. */
+    untilPage(holds, ms) {
+      const watch = (look) => {
+        const observer = new MutationObserver(look);
+        observer.observe(document, { subtree: true, childList: true, characterData: true, attributes: true });
+        return () => observer.disconnect();
+      };
+      return until(holds, watch, ms);
+    },
+
+    /** The chain as the node gives it, from genesis to tip. */
+    async blocks() {
+      const { index } = node.status().tip;
+      const blocks = [];
+      for (let from = 0; from <= index; from += MAX_BLOCKS_A_CALL) {
+        blocks.push(...(await node.blocks(from, Math.min(index, from + MAX_BLOCKS_A_CALL - 1))));
+      }
+      return blocks;
+    },
+
+    /** All readings of the chain in its order. */
+    async readings() {
+      return (await this.blocks()).flatMap((block) => block.readings);
+    },
+
+    /** Bytes that have crossed the data channels of this page. */
+    async channelBytes() {
+      const sum = { sent: 0, received: 0 };
+      for (const connection of peerConnections) {
+        for (const report of (await connection.getStats()).values()) {
+          if (report.type !== "data-channel") continue;
+          sum.sent += report.bytesSent;
+          sum.received += report.bytesReceived;
+        }
+      }
+      return sum;
+    },
+
+    /** What a failed test wants to know. */
+    describe() {
+      return {
+        status: node?.status() ?? "no node",
+        peers: node?.peers() ?? [],
+        says: document.querySelector("[role=status]")?.textContent.trim(),
+        alert: document.querySelector("[role=alert]")?.textContent.trim(),
+      };
+    },
+  };
+})();

@@ -1,0 +1,266 @@
+//! The real relay as a process: built once, started at free ports, stopped, paused and started again. It is
+//! known by what it prints, and by nothing else.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{ChildStdout, Command},
+    sync::OnceCell,
+    time::timeout,
+};
+
+use super::{PATIENCE, process::Process};
+
+/// Each relay of a run has an identity of its own.
+static NEXT_SEED: AtomicU64 = AtomicU64::new(1);
+
+/// A relay with a data folder of its own.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    listen_ip: IpAddr,
+    seed: u64,
+    data: TempDir,
+    process: Option<Process>,
+    pages: Vec<String>,
+    addresses: Vec<String>,
+    stopped_at: Vec<String>,
+}
+
+/// What a relay says when it starts, one line after the other.
+#[derive(Debug, Default)]
+struct Introduction {
+    pages: Vec<String>,
+    addresses: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Ports {
+    http: u16,
+    ws: u16,
+    webrtc: u16,
+}
+
+impl Relay {
+    /// Starts one at free ports of `listen_ip`.
+    pub(crate) async fn start(listen_ip: IpAddr) -> Result<Self> {
+        let mut relay = Self {
+            listen_ip,
+            seed: NEXT_SEED.fetch_add(1, Ordering::Relaxed),
+            data: tempfile::tempdir()?,
+            process: None,
+            pages: Vec::new(),
+            addresses: Vec::new(),
+            stopped_at: Vec::new(),
+        };
+        relay.run(Ports::default()).await?;
+        Ok(relay)
+    }
+
+    /// The page's address on this computer.
+    pub(crate) fn page(&self) -> &str {
+        self.pages.first().map_or("", String::as_str)
+    }
+
+    /// The page's addresses, this computer's own first.
+    pub(crate) fn pages(&self) -> &[String] {
+        &self.pages
+    }
+
+    /// Its first WebSocket multiaddr.
+    pub(crate) fn websocket(&self) -> Result<&str> {
+        self.address_with("/ws/")
+    }
+
+    /// Its first WebRTC-direct multiaddr.
+    pub(crate) fn webrtc_direct(&self) -> Result<&str> {
+        self.address_with("/webrtc-direct/")
+    }
+
+    /// The `host:port` of every socket at which this relay was stopped or paused: Chromium may say that it
+    /// cannot reach these.
+    pub(crate) fn stopped_at(&self) -> &[String] {
+        &self.stopped_at
+    }
+
+    /// Ends it as a person would, and expects a clean end.
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        self.note_stopped();
+        let mut process = self.process.take().context("the relay is not running")?;
+        process.signal("TERM").await?;
+        let status = process.ended().await?;
+        ensure!(status.success(), "the relay ended with {status}");
+        Ok(())
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) async fn kill(&mut self) -> Result<()> {
+        self.note_stopped();
+        let mut process = self.process.take().context("the relay is not running")?;
+        process.signal("KILL").await?;
+        process.ended().await?;
+        Ok(())
+    }
+
+    /// Freezes it: its sockets stay open, and nobody answers.
+    pub(crate) async fn freeze(&mut self) -> Result<()> {
+        self.note_stopped();
+        let process = self.process.as_ref().context("the relay is not running")?;
+        process.signal("STOP").await
+    }
+
+    /// Starts it again with the same ports and data folder.
+    pub(crate) async fn start_again(&mut self) -> Result<()> {
+        let before = (self.pages.clone(), self.addresses.clone());
+        self.run(self.ports()?).await?;
+        ensure!(
+            before == (self.pages.clone(), self.addresses.clone()),
+            "the relay's addresses changed from {before:?} to {self:?}"
+        );
+        Ok(())
+    }
+
+    /// Starts it again with its data folder and the page's address, and with other ports for libp2p.
+    pub(crate) async fn start_again_at_other_ports(&mut self) -> Result<()> {
+        let before = self.ports()?;
+        self.run(Ports {
+            http: before.http,
+            ..Ports::default()
+        })
+        .await?;
+        let now = self.ports()?;
+        ensure!(
+            before.ws != now.ws && before.webrtc != now.webrtc,
+            "the system gave the same ports again"
+        );
+        Ok(())
+    }
+
+    async fn run(&mut self, ports: Ports) -> Result<()> {
+        let mut command = Command::new(binary().await?);
+        command
+            .args(["--listen-ip", &self.listen_ip.to_string()])
+            .args(["--http-port", &ports.http.to_string()])
+            .args(["--ws-port", &ports.ws.to_string()])
+            .args(["--webrtc-port", &ports.webrtc.to_string()])
+            .args(["--seed", &self.seed.to_string()])
+            .arg("--data-dir")
+            .arg(self.data.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut process = Process::spawn("the relay", &mut command)?;
+        let stdout = process.child().stdout.take().context("stdout is piped")?;
+        let lines = BufReader::new(stdout).lines();
+        let introduction = timeout(PATIENCE, Introduction::read(lines))
+            .await
+            .context("the relay does not say where it is")??;
+        self.process = Some(process);
+        self.pages = introduction.pages;
+        self.addresses = introduction.addresses;
+        Ok(())
+    }
+
+    fn address_with(&self, protocol: &str) -> Result<&str> {
+        self.addresses
+            .iter()
+            .find(|address| address.contains(protocol))
+            .map(String::as_str)
+            .with_context(|| format!("no address with {protocol} among {:?}", self.addresses))
+    }
+
+    fn ports(&self) -> Result<Ports> {
+        Ok(Ports {
+            http: port_of_page(self.page())?,
+            ws: port_of_multiaddr(self.websocket()?, "tcp")?,
+            webrtc: port_of_multiaddr(self.webrtc_direct()?, "udp")?,
+        })
+    }
+
+    fn note_stopped(&mut self) {
+        let pages = self.pages.iter().filter_map(|page| host_of_page(page));
+        let sockets = self.addresses.iter().filter_map(|a| host_of_multiaddr(a));
+        self.stopped_at.extend(pages.chain(sockets));
+    }
+}
+
+impl Introduction {
+    /// Reads up to the first line after the addresses, and leaves the rest to nobody.
+    async fn read(mut lines: Lines<BufReader<ChildStdout>>) -> Result<Self> {
+        let mut introduction = Self::default();
+        while let Some(line) = lines.next_line().await? {
+            let mut words = line.split_whitespace();
+            match (words.next(), words.next()) {
+                (Some("Open"), Some(url)) => introduction.pages.push(url.to_owned()),
+                (Some(address), None) if address.starts_with('/') => {
+                    introduction.addresses.push(address.to_owned());
+                }
+                (None, _) if !introduction.addresses.is_empty() => {
+                    // The pipe must stay open for what else it says.
+                    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                    return Ok(introduction);
+                }
+                _ => {}
+            }
+        }
+        bail!("the relay ended at its start; it said why above")
+    }
+}
+
+fn host_of_page(page: &str) -> Option<String> {
+    let host = page.strip_prefix("http://")?.trim_end_matches('/');
+    Some(host.to_owned())
+}
+
+fn port_of_page(page: &str) -> Result<u16> {
+    let port = page.trim_end_matches('/').rsplit(':').next();
+    port.and_then(|port| port.parse().ok())
+        .with_context(|| format!("no port in {page}"))
+}
+
+fn host_of_multiaddr(address: &str) -> Option<String> {
+    let mut parts = address.split('/').skip(2);
+    let (ip, _, port) = (parts.next()?, parts.next()?, parts.next()?);
+    Some(format!("{ip}:{port}"))
+}
+
+fn port_of_multiaddr(address: &str, transport: &str) -> Result<u16> {
+    let mut parts = address.split('/');
+    parts.find(|part| *part == transport);
+    let port = parts.next().and_then(|port| port.parse().ok());
+    port.with_context(|| format!("no {transport} port in {address}"))
+}
+
+/// The path of the relay's binary, with the page in it. The first caller builds it.
+async fn binary() -> Result<&'static Path> {
+    static BINARY: OnceCell<PathBuf> = OnceCell::const_new();
+    BINARY.get_or_try_init(build).await.map(PathBuf::as_path)
+}
+
+async fn build() -> Result<PathBuf> {
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--package", "relay", "--message-format=json"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        // These tests need the page.
+        .env_remove("HEARTCHAIN_SKIP_WASM")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .context("cannot run cargo")?;
+    let messages = String::from_utf8(output.stdout)?;
+    ensure!(output.status.success(), "the relay does not build");
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "relay")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .context("cargo names no binary of the relay")
+}

@@ -1,0 +1,136 @@
+//! One test's surroundings: a relay, a browser, and the check at the end that no console was written to.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::{Browser, PATIENCE, Relay, Tab};
+
+/// Tests that have their browsers open at one time, whatever the number of test threads: each has half a dozen
+/// processes, and what is measured in seconds should not be measured in a crowd.
+const AT_ONE_TIME: usize = 2;
+static PLACES: Semaphore = Semaphore::const_new(AT_ONE_TIME);
+
+/// Where a test plays.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) relay: Relay,
+    pub(crate) browser: Browser,
+    others: Vec<Browser>,
+}
+
+/// Runs a test with a relay for this computer alone.
+pub(crate) async fn on_stage(test: impl AsyncFnOnce(&mut Stage) -> Result<()>) -> Result<()> {
+    on_stage_at(IpAddr::V4(Ipv4Addr::LOCALHOST), test).await
+}
+
+/// Runs a test with a relay that listens on `ip`; then looks at all consoles, and ends everything.
+pub(crate) async fn on_stage_at(
+    ip: IpAddr,
+    test: impl AsyncFnOnce(&mut Stage) -> Result<()>,
+) -> Result<()> {
+    let _place = PLACES.acquire().await?;
+    let mut stage = Stage {
+        relay: Relay::start(ip).await?,
+        browser: Browser::launch().await?,
+        others: Vec::new(),
+    };
+    let outcome = test(&mut stage).await;
+    let said = stage.said();
+    outcome.with_context(|| format!("the consoles said {said:#?}"))?;
+    ensure!(said.is_empty(), "the consoles are not clean: {said:#?}");
+    Ok(())
+}
+
+impl Stage {
+    /// Opens the relay's page in a new tab.
+    pub(crate) async fn tab(&mut self) -> Result<Tab> {
+        self.browser.open(self.relay.page()).await
+    }
+
+    /// Opens the relay's page in several tabs, and waits until each knows all others.
+    pub(crate) async fn tabs<const N: usize>(&mut self) -> Result<[Tab; N]> {
+        let page = self.relay.page().to_owned();
+        self.tabs_at(&page).await
+    }
+
+    /// Opens a page in several tabs, and waits until each knows all others.
+    pub(crate) async fn tabs_at<const N: usize>(&mut self, url: &str) -> Result<[Tab; N]> {
+        let mut tabs = Vec::with_capacity(N);
+        for _ in 0..N {
+            tabs.push(self.browser.open(url).await?);
+        }
+        for tab in &tabs {
+            tab.until_peers(N - 1).await?;
+        }
+        tabs.try_into().ok().context("as many as were opened")
+    }
+
+    /// Another browser, whose consoles count, too.
+    pub(crate) async fn another_browser(&mut self) -> Result<&mut Browser> {
+        let browser = Browser::launch().await?;
+        self.others.push(browser);
+        self.others.last_mut().context("just pushed")
+    }
+
+    /// Kills the browser that came last.
+    pub(crate) async fn another_browser_crashes(&mut self) -> Result<()> {
+        let last = self
+            .others
+            .last_mut()
+            .context("there is no other browser")?;
+        last.kill().await
+    }
+
+    /// What was said and should not have been.
+    fn said(&self) -> Vec<String> {
+        let browsers = [&self.browser].into_iter().chain(&self.others);
+        let consoles = browsers.flat_map(Browser::consoles);
+        consoles
+            .flat_map(|(tab, console)| {
+                let entries = console.entries().into_iter();
+                let bad = entries.filter(|e| !e.is_network_error_at(self.relay.stopped_at()));
+                bad.map(move |entry| format!("{tab}: {entry}"))
+            })
+            .collect()
+    }
+}
+
+/// Waits until all tabs have `count` readings in their chains, none waiting, and one tip; returns its hash.
+pub(crate) async fn agreement(tabs: &[&Tab], count: usize) -> Result<String> {
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        for tab in tabs {
+            let holds = format!(
+                "async node => node.status().mempool === 0 && (await heartchainTest.readings()).length >= {count}"
+            );
+            tab.until(&format!("{count} readings in its chain"), &holds)
+                .await?;
+        }
+        let [first, others @ ..] = tabs else {
+            bail!("no tab")
+        };
+        let tip = first.tip().await?;
+        let mut agreed = true;
+        for tab in others {
+            // A rival of the last block may still be on its way: whoever has it takes the better one.
+            let holds = format!(
+                "node => node.status().tip.hash === {}",
+                Value::from(tip.as_str())
+            );
+            let waited = tab
+                .until_within(Duration::from_secs(5), "one tip", &holds)
+                .await;
+            agreed &= waited.is_ok();
+        }
+        if agreed && first.tip().await? == tip {
+            return Ok(tip);
+        }
+        ensure!(Instant::now() < limit, "the tabs do not come to one tip");
+    }
+}

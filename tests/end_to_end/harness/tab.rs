@@ -1,0 +1,282 @@
+//! One tab: what a person does with it (open, type, press a key, close), what a script on the page reads from
+//! it, and waiting, always with a limit and with words about what was waited for.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::{Value, json};
+
+use super::{
+    PATIENCE,
+    devtools::{DevTools, Session},
+};
+
+/// A tab in a browser context of its own. Dropped, it stays open until its browser ends.
+#[derive(Debug)]
+pub(crate) struct Tab {
+    name: String,
+    devtools: DevTools,
+    session: Session,
+    context: Value,
+}
+
+impl Tab {
+    pub(super) fn new(name: String, devtools: DevTools, session: Session, context: Value) -> Self {
+        Self {
+            name,
+            devtools,
+            session,
+            context,
+        }
+    }
+
+    /// Listens to everything the page will say, then goes to `url`.
+    pub(super) async fn open(&self, url: &str) -> Result<()> {
+        for domain in ["Runtime", "Log", "Audits", "Page", "DOM", "Accessibility"] {
+            self.call(&format!("{domain}.enable"), json!({})).await?;
+        }
+        let probe = json!({ "source": include_str!("probe.js") });
+        self.call("Page.addScriptToEvaluateOnNewDocument", probe)
+            .await?;
+        let workers =
+            json!({ "autoAttach": true, "waitForDebuggerOnStart": true, "flatten": true });
+        self.call("Target.setAutoAttach", workers).await?;
+        // As if this window were the one in front.
+        self.call(
+            "Emulation.setFocusEmulationEnabled",
+            json!({ "enabled": true }),
+        )
+        .await?;
+        self.go(url).await
+    }
+
+    /// Goes to an address, as if it had been typed.
+    pub(crate) async fn go(&self, url: &str) -> Result<()> {
+        let gone = self.call("Page.navigate", json!({ "url": url })).await?;
+        match gone["errorText"].as_str() {
+            Some(error) => bail!("{} cannot open {url}: {error}", self.name),
+            None => Ok(()),
+        }
+    }
+
+    /// Closes the tab as a person does: the page hears of it.
+    pub(crate) async fn close(self) -> Result<()> {
+        let context = json!({ "browserContextId": self.context });
+        self.call("Page.close", json!({})).await?;
+        self.devtools
+            .call(None, "Target.disposeBrowserContext", context)
+            .await?;
+        Ok(())
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value of an expression; a promise is awaited.
+    pub(crate) async fn evaluate(&self, expression: &str) -> Result<Value> {
+        let params = json!({
+            "expression": expression,
+            "awaitPromise": true,
+            "returnByValue": true,
+            "userGesture": true,
+        });
+        let mut answer = self.call("Runtime.evaluate", params).await?;
+        if let Some(details) = answer.get("exceptionDetails") {
+            let error = details["exception"]["description"]
+                .as_str()
+                .unwrap_or_default();
+            bail!("{}: {expression}: {error}", self.name);
+        }
+        Ok(answer["result"]["value"].take())
+    }
+
+    /// Waits until a function of the node gives something true; it is asked after each of the node's events.
+    pub(crate) async fn until(&self, what: &str, holds: &str) -> Result<Value> {
+        self.until_within(PATIENCE, what, holds).await
+    }
+
+    /// The same, with a limit that belongs to what is tested.
+    pub(crate) async fn until_within(
+        &self,
+        limit: Duration,
+        what: &str,
+        holds: &str,
+    ) -> Result<Value> {
+        self.wait("untilNode", limit, what, holds).await
+    }
+
+    /// Waits until a function gives something true; it is asked after each change of the document.
+    pub(crate) async fn until_page(&self, what: &str, holds: &str) -> Result<Value> {
+        self.wait("untilPage", PATIENCE, what, holds).await
+    }
+
+    /// The same, with a limit that belongs to what is tested.
+    pub(crate) async fn until_page_within(
+        &self,
+        limit: Duration,
+        what: &str,
+        holds: &str,
+    ) -> Result<Value> {
+        self.wait("untilPage", limit, what, holds).await
+    }
+
+    /// Waits until the sentence with `role="status"` has all of these words in it.
+    pub(crate) async fn until_status_says(&self, words: &str) -> Result<Value> {
+        self.until_page(
+            &format!("its status line to say {words:?}"),
+            &format!(
+                "() => document.querySelector('[role=status]')?.textContent.includes({})",
+                json!(words)
+            ),
+        )
+        .await
+    }
+
+    /// Waits until this tab knows `count` other tabs, and a relay holds a place for it.
+    pub(crate) async fn until_peers(&self, count: usize) -> Result<Value> {
+        self.until(
+            &format!("{count} peers and a reservation"),
+            &format!(
+                "node => {{ const s = node.status(); return s.peers === {count} && s.relays.some(r => r.reserved); }}"
+            ),
+        )
+        .await
+    }
+
+    /// Puts the focus into the one element of this role and name, and returns what assistive technology
+    /// hears of it: its name, description, and properties such as `invalid`.
+    pub(crate) async fn focus(&self, role: &str, name: &str) -> Result<Value> {
+        let node = self.accessible(role, name).await?;
+        self.call(
+            "DOM.focus",
+            json!({ "backendNodeId": node["backendDOMNodeId"] }),
+        )
+        .await?;
+        Ok(node)
+    }
+
+    /// The one element of this role and accessible name, as assistive technology hears it.
+    pub(crate) async fn accessible(&self, role: &str, name: &str) -> Result<Value> {
+        let document = self.call("DOM.getDocument", json!({ "depth": 0 })).await?;
+        let query = json!({
+            "backendNodeId": document["root"]["backendNodeId"],
+            "role": role,
+            "accessibleName": name,
+        });
+        let mut found = self.call("Accessibility.queryAXTree", query).await?;
+        match found["nodes"].as_array_mut().map(Vec::as_mut_slice) {
+            Some([node]) => Ok(node.take()),
+            _ => bail!("{}: not one {role} named {name:?}: {found}", self.name),
+        }
+    }
+
+    /// Types a text and presses Enter, key by key, wherever the focus is.
+    pub(crate) async fn type_and_enter(&self, text: &str) -> Result<()> {
+        for character in text.chars() {
+            let key = character.to_string();
+            self.press(json!({ "key": key, "text": key })).await?;
+        }
+        self.press(
+            json!({ "key": "Enter", "code": "Enter", "text": "\r", "windowsVirtualKeyCode": 13 }),
+        )
+        .await
+    }
+
+    /// Selects all in the field that has the focus, and deletes it.
+    pub(crate) async fn empty_field(&self) -> Result<()> {
+        let select =
+            json!({ "key": "a", "code": "KeyA", "modifiers": 2, "commands": ["selectAll"] });
+        self.press(select).await?;
+        self.press(json!({ "key": "Backspace", "code": "Backspace", "windowsVirtualKeyCode": 8 }))
+            .await
+    }
+
+    async fn press(&self, key: Value) -> Result<()> {
+        let mut down = key;
+        down["type"] = "keyDown".into();
+        self.call("Input.dispatchKeyEvent", down.clone()).await?;
+        down["type"] = "keyUp".into();
+        if let Some(fields) = down.as_object_mut() {
+            fields.remove("text");
+            fields.remove("commands");
+        }
+        self.call("Input.dispatchKeyEvent", down).await?;
+        Ok(())
+    }
+
+    /// Enters a heart rate in the form, as a person does.
+    pub(crate) async fn enter(&self, bpm: u16) -> Result<()> {
+        self.until("the node", "() => true").await?;
+        self.focus("spinbutton", "Heart rate (BPM)").await?;
+        self.type_and_enter(&bpm.to_string()).await
+    }
+
+    /// The node's status.
+    pub(crate) async fn status(&self) -> Result<Value> {
+        self.evaluate("heartchain.status()").await
+    }
+
+    /// The hash of the tip, in hex.
+    pub(crate) async fn tip(&self) -> Result<String> {
+        let tip = self.evaluate("heartchain.status().tip.hash").await?;
+        Ok(tip.as_str().context("the tip's hash is text")?.to_owned())
+    }
+
+    /// The peer's own id.
+    pub(crate) async fn peer_id(&self) -> Result<String> {
+        let id = self
+            .until("the node", "node => node.status().peerId")
+            .await?;
+        Ok(id.as_str().context("a PeerId is text")?.to_owned())
+    }
+
+    /// The chain from genesis to tip, as the node's `blocks` gives it.
+    pub(crate) async fn blocks(&self) -> Result<Vec<Value>> {
+        array(self.evaluate("heartchainTest.blocks()").await?)
+    }
+
+    /// The readings of the chain in its order.
+    pub(crate) async fn readings(&self) -> Result<Vec<Value>> {
+        array(self.evaluate("heartchainTest.readings()").await?)
+    }
+
+    /// The heart rates that a person sees in the list of blocks, newest block first.
+    pub(crate) async fn visible_bpms(&self) -> Result<Vec<u64>> {
+        let seen = self
+            .evaluate("[...document.querySelectorAll('chain-list .blocks data.bpm')].map(d => Number(d.value))")
+            .await?;
+        Ok(array(seen)?.iter().filter_map(Value::as_u64).collect())
+    }
+
+    async fn wait(&self, way: &str, limit: Duration, what: &str, holds: &str) -> Result<Value> {
+        let expression = format!("heartchainTest.{way}({holds}, {})", limit.as_millis());
+        match self.evaluate(&expression).await {
+            Ok(found) => Ok(found),
+            Err(error) => {
+                let state = self.evaluate("heartchainTest.describe()").await;
+                let state = state.unwrap_or_else(|error| json!(error.to_string()));
+                Err(anyhow!(
+                    "{} waited {} s for {what}\n{error:#}\n{state:#}",
+                    self.name,
+                    limit.as_secs()
+                ))
+            }
+        }
+    }
+
+    async fn call(&self, method: &str, params: Value) -> Result<Value> {
+        let called = self
+            .devtools
+            .call(Some(&self.session), method, params)
+            .await;
+        called.with_context(|| self.name.clone())
+    }
+}
+
+fn array(value: Value) -> Result<Vec<Value>> {
+    if let Value::Array(items) = value {
+        return Ok(items);
+    }
+    bail!("no array: {value}")
+}

@@ -1,0 +1,74 @@
+//! WebRTC-direct to the relay under load.
+
+use anyhow::{Result, ensure};
+
+use super::recovery::{expect_relays_by_webrtc_direct, page_by_webrtc_direct};
+use crate::harness::{Stage, Tab, agreement, on_stage};
+
+/// Bytes that each tab is to send and to receive.
+const MEBIBYTE: u64 = 1024 * 1024;
+/// Readings that a tab records at a time: not more than the others' mempools hold of one author (1,024).
+const AT_ONCE: usize = 900;
+/// Times that this is repeated at most; 900 readings and the blocks they get into are some 200 KiB.
+const MOST_ROUNDS: usize = 20;
+
+#[tokio::test]
+async fn a_mebibyte_each_way_crosses_the_circuit_between_tabs_on_webrtc_direct_alone() -> Result<()>
+{
+    on_stage(async |stage: &mut Stage| {
+        let page = page_by_webrtc_direct(&stage.relay)?;
+        let [a, b] = stage.tabs_at(&page).await?;
+        // Whoever has a reading on the chain is no newcomer any more, and may fill a mempool.
+        tokio::try_join!(record(&a, 1), record(&b, 1))?;
+        let mut count = 2;
+        agreement(&[&a, &b], count).await?;
+
+        for _ in 0..MOST_ROUNDS {
+            if has_moved_a_mebibyte(&a).await? && has_moved_a_mebibyte(&b).await? {
+                break;
+            }
+            tokio::try_join!(record(&a, AT_ONCE), record(&b, AT_ONCE))?;
+            count += 2 * AT_ONCE;
+            agreement(&[&a, &b], count).await?;
+        }
+        for tab in [&a, &b] {
+            ensure!(
+                has_moved_a_mebibyte(tab).await?,
+                "{} has moved {:?}",
+                tab.name(),
+                bytes(tab).await?
+            );
+            expect_relays_by_webrtc_direct(tab).await?;
+            ensure!(
+                tab.readings().await?.len() == count,
+                "{} has another number of readings",
+                tab.name()
+            );
+            // One connection carried all of it.
+            tab.until_peers(1).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn record(tab: &Tab, count: usize) -> Result<()> {
+    let each = "(_, i) => heartchain.record(20 + i % 381)";
+    tab.evaluate(&format!(
+        "Promise.all(Array.from({{ length: {count} }}, {each})).then(() => null)"
+    ))
+    .await?;
+    Ok(())
+}
+
+async fn has_moved_a_mebibyte(tab: &Tab) -> Result<bool> {
+    let (sent, received) = bytes(tab).await?;
+    Ok(sent >= MEBIBYTE && received >= MEBIBYTE)
+}
+
+/// What this page has sent and received over data channels.
+async fn bytes(tab: &Tab) -> Result<(u64, u64)> {
+    let sum = tab.evaluate("heartchainTest.channelBytes()").await?;
+    let of = |name: &str| sum[name].as_u64().unwrap_or_default();
+    Ok((of("sent"), of("received")))
+}

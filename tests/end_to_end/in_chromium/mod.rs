@@ -1,0 +1,8 @@
+//! What a person sees and a script on the page reads, in real browsers.
+
+mod direct;
+mod hostile;
+mod network;
+mod recovery;
+mod syncing;
+mod words;

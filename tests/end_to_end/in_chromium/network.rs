@@ -1,0 +1,61 @@
+//! Who meets whom: tabs on another address of this machine, and tabs of other rooms.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::syncing::expect_bpms;
+use crate::harness::{Stage, agreement, on_stage, on_stage_at};
+
+#[tokio::test]
+async fn recording_and_syncing_need_no_secure_context() -> Result<()> {
+    on_stage_at(IpAddr::V4(Ipv4Addr::UNSPECIFIED), async |stage: &mut Stage| {
+        let there = stage.relay.pages().get(1).context("this machine has only its loopback address")?.clone();
+        let [a, b] = stage.tabs_at(&there).await?;
+        for tab in [&a, &b] {
+            ensure!(tab.evaluate("isSecureContext").await? == false, "{there} is a secure context");
+            let told = "() => { const notice = document.querySelector('#withheld'); return notice.checkVisibility() && notice.textContent.includes('withholds'); }";
+            tab.until_page("to say what the browser withholds", told).await?;
+        }
+        // A tab of this computer is in the same room.
+        let here = stage.tab().await?;
+        ensure!(here.evaluate("isSecureContext").await? == true, "loopback is a secure context");
+        a.enter(72).await?;
+        agreement(&[&a, &b, &here], 1).await?;
+        b.enter(73).await?;
+        agreement(&[&a, &b, &here], 2).await?;
+        here.until_peers(2).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn rooms_keep_to_themselves() -> Result<()> {
+    on_stage(async |stage: &mut Stage| {
+        let page = stage.relay.page().to_owned();
+        let [a, b] = stage.tabs_at(&format!("{page}#room=first")).await?;
+        let [c, d] = stage.tabs_at(&format!("{page}#room=second")).await?;
+        a.enter(61).await?;
+        c.enter(62).await?;
+        agreement(&[&a, &b], 1).await?;
+        agreement(&[&c, &d], 1).await?;
+        expect_bpms(&b, &[61]).await?;
+        expect_bpms(&d, &[62]).await?;
+        let mut genesis: Vec<Value> = Vec::new();
+        for tab in [&a, &b, &c, &d] {
+            tab.until_peers(1).await?;
+            genesis.push(tab.status().await?["genesis"].clone());
+        }
+        let [of_a, of_b, of_c, of_d] = &genesis[..] else {
+            unreachable!("four tabs")
+        };
+        ensure!(
+            of_a == of_b && of_c == of_d && of_a != of_c,
+            "found {genesis:?}"
+        );
+        Ok(())
+    })
+    .await
+}
