@@ -18,6 +18,8 @@ mod mining;
 mod own;
 mod peer;
 mod requests;
+mod restore;
+mod storing;
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::fmt::Debug;
@@ -36,14 +38,15 @@ use chain::{
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 
+pub use self::restore::Restore;
 use self::{
     activation::Rescue, answers::PendingAnswer, bans::Bans, bodies::Download, bucket::Bucket,
     exchange::Rounds, headers::HeaderSync, held::HeldBlocks, mining::Mining, own::Own, peer::Peer,
-    requests::OpenRequest,
+    requests::OpenRequest, storing::Unwritten,
 };
 use crate::{
     config::{Config, MAX_PEERS, Millis, NEWCOMER_FORWARD_BURST, NEWCOMER_FORWARD_RATE, STARTING},
-    seam::{Batch, DropReason, Event, Input, Output, ReadId, RequestId, StoreOperation, WriteId},
+    seam::{DropReason, Event, Input, Output, ReadId, RequestId},
 };
 
 /// Where a peer stands, in one word.
@@ -87,6 +90,27 @@ pub struct PeerView<P> {
     pub index: Option<u64>,
 }
 
+/// How much a machine holds of what is bounded: for tests of the bounds, and for the curious.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Peers it keeps account of.
+    pub peers: usize,
+    /// Requests that wait for an answer.
+    pub open_requests: usize,
+    /// Peers' requests that wait for storage.
+    pub open_reads: usize,
+    /// Gossiped blocks held until they can be judged.
+    pub held_blocks: usize,
+    /// Header syncs under way.
+    pub header_syncs: usize,
+    /// Blocks off the best branch.
+    pub side_blocks: usize,
+    /// Readings that wait for a block.
+    pub mempool: usize,
+    /// Changes that are not on disk yet.
+    pub unwritten: usize,
+}
+
 /// A Heartchain peer without IO. See the crate's documentation.
 #[derive(Debug)]
 pub struct Machine<P> {
@@ -101,6 +125,7 @@ pub struct Machine<P> {
     mempool: Mempool,
     own: Own,
     rescue: Rescue,
+    unwritten: Unwritten,
     mining: Mining,
 
     peers: BTreeMap<P, Peer>,
@@ -140,6 +165,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             mempool: Mempool::new(own.author()),
             own,
             rescue: Rescue::default(),
+            unwritten: Unwritten::default(),
             mining: Mining::default(),
             peers: BTreeMap::new(),
             bans: Bans::new(),
@@ -236,6 +262,21 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.tree.room()
     }
 
+    /// How much it holds of what is bounded.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            peers: self.peers.len(),
+            open_requests: self.requests.len(),
+            open_reads: self.answers.len(),
+            held_blocks: self.held.len(),
+            header_syncs: self.header_syncs.len(),
+            side_blocks: self.tree.side_blocks(),
+            mempool: self.mempool.len(),
+            unwritten: self.unwritten.len(),
+        }
+    }
+
     fn state(&self) -> State {
         if self.peers.is_empty() {
             return if self.now.since(self.started_at) < STARTING {
@@ -264,6 +305,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.retry_held();
         self.settle_own();
         self.settle_rescue();
+        self.settle_unwritten();
         self.settle_headers();
         self.settle_download();
         self.settle_rounds();
@@ -288,6 +330,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             self.held.next_due(),
             self.own.next_due(),
             self.rescue.next_due(),
+            self.unwritten.next_due(),
             self.download.next_due(),
             self.rounds.next_due(&self.peers),
             self.mining.next_due(),
@@ -384,15 +427,6 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.last_handle
     }
 
-    fn write(&mut self, operations: Vec<StoreOperation>, strict: bool) -> WriteId {
-        let id = WriteId(self.next_handle());
-        self.outputs.push(Output::Write {
-            id,
-            batch: Batch { operations, strict },
-        });
-        id
-    }
-
     fn read_bodies(&mut self, hashes: Vec<BlockHash>) -> ReadId {
         let id = ReadId(self.next_handle());
         self.outputs.push(Output::Read { id, hashes });
@@ -405,14 +439,6 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             0 => 0,
             bound => self.rng.next_u64() % bound,
         }
-    }
-
-    fn written(&mut self, id: WriteId) {
-        self.record_written(id);
-    }
-
-    fn write_failed(&mut self, id: WriteId) {
-        self.record_write_failed(id);
     }
 
     fn read(&mut self, id: ReadId, bodies: Vec<Option<Vec<Reading>>>) {

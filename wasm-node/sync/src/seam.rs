@@ -299,8 +299,8 @@ pub enum StoreOperation {
     PutTip(BlockHash),
     /// An entry of the journal of one's own readings, by its position.
     PutJournal(u64, JournalEntry),
-    /// This key signs from now on: its Ed25519 seed.
-    PutKey([u8; 32]),
+    /// This key signs from now on: its Ed25519 seed, and the position of the first journal entry that it signs.
+    PutKey([u8; 32], u64),
     /// The readings of this block, which was left, have yet to return to the mempool.
     PutRescue(BlockHash),
     /// They have returned.

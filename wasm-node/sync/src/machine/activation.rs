@@ -38,6 +38,14 @@ impl Rescue {
             .is_some_and(|(reading, _)| *reading == id)
     }
 
+    pub(super) fn is_queued(&self, hash: &BlockHash) -> bool {
+        self.queue.contains(hash)
+            || self
+                .reading
+                .as_ref()
+                .is_some_and(|(_, hashes)| hashes.contains(hash))
+    }
+
     pub(super) fn next_due(&self) -> Option<UnixMillis> {
         self.retry_at
             .filter(|_| !self.queue.is_empty() && self.reading.is_none())
@@ -148,7 +156,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }));
     }
 
-    fn rescue_blocks(&mut self, hashes: Vec<BlockHash>) {
+    pub(super) fn rescue_blocks(&mut self, hashes: Vec<BlockHash>) {
         if hashes.is_empty() {
             return;
         }
@@ -157,6 +165,11 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             .map(|hash| StoreOperation::PutRescue(*hash))
             .collect();
         self.write(operations, false);
+        self.rescue_left(hashes);
+    }
+
+    /// The same for blocks that the queue on disk has already.
+    pub(super) fn rescue_left(&mut self, hashes: impl IntoIterator<Item = BlockHash>) {
         self.rescue.queue.extend(hashes);
         self.rescue.retry_at = None;
     }
@@ -180,6 +193,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let mut operations = Vec::new();
         let mut left_over = BTreeSet::new();
         for (hash, body) in hashes.iter().zip(bodies) {
+            let body = body.or_else(|| self.unwritten.body(hash).map(<[Reading]>::to_vec));
             let mut placed = true;
             for reading in body.iter().flatten() {
                 placed &= self.return_to_mempool(reading);

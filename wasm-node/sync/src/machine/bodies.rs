@@ -159,6 +159,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     }
 
     fn hand_out_ranges(&mut self) {
+        if self.unwritten.is_full() {
+            return;
+        }
         let mut peers: Vec<(u32, usize, P)> = self
             .peers
             .iter()

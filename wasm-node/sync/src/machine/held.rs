@@ -42,6 +42,10 @@ impl<P: Copy + Ord> HeldBlocks<P> {
         Self { blocks: Vec::new() }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Holds a block, if there is a place; gives it back otherwise.
     pub(super) fn hold(
         &mut self,

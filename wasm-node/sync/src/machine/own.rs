@@ -3,7 +3,7 @@
 //! A call of `record()` is answered when its journal entry is on disk. The journal is kept for good; entry after
 //! entry is signed with the next place of the key's count.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::fmt::Debug;
 
 use chain::{
@@ -19,7 +19,7 @@ use rand_core::Rng;
 
 use super::Machine;
 use crate::{
-    config::{FOREIGN_DEPTH, FOREIGN_PATIENCE, MAX_PENDING_RECORDS},
+    config::{FOREIGN_DEPTH, FOREIGN_PATIENCE, JOURNAL_RETRY, MAX_PENDING_RECORDS},
     seam::{Event, JournalEntry, Output, RecordError, StoreOperation, Ticket, Topic, WriteId},
 };
 
@@ -39,6 +39,15 @@ struct Foreign {
     seen_at: UnixMillis,
 }
 
+/// What is on its way to the journal: one thing at a time, so that it never has a gap.
+#[derive(Debug)]
+enum Writing {
+    /// New entries.
+    Entries(Vec<(Ticket, JournalEntry)>),
+    /// A fresh key, with the entries that it is to sign again.
+    Key(Box<SecretKey>, Vec<JournalEntry>),
+}
+
 /// The journal and the key.
 #[derive(Debug)]
 pub(super) struct Own {
@@ -49,7 +58,7 @@ pub(super) struct Own {
     last_time: UnixMillis,
     signed: Vec<Signed>,
     pending: VecDeque<(Ticket, Bpm)>,
-    writing: Option<(WriteId, Vec<(Ticket, JournalEntry)>)>,
+    writing: Option<(WriteId, Writing)>,
     foreign: Option<Foreign>,
     /// Whether some of one's readings may be missing from the mempool.
     refill: bool,
@@ -92,6 +101,7 @@ impl Own {
 
     pub(super) fn next_due(&self) -> Option<UnixMillis> {
         self.foreign
+            .filter(|_| self.writing.is_none())
             .map(|foreign| foreign.seen_at.saturating_add(FOREIGN_PATIENCE))
     }
 
@@ -139,38 +149,69 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             entries.push((ticket, entry));
         }
         let id = self.write(operations, true);
-        self.own.writing = Some((id, entries));
+        self.own.writing = Some((id, Writing::Entries(entries)));
     }
 
-    pub(super) fn record_written(&mut self, id: WriteId) {
-        let Some((_, entries)) = self.own.writing.take_if(|(writing, _)| *writing == id) else {
-            return;
+    /// Returns whether this was a write of the journal.
+    pub(super) fn journal_written(&mut self, id: WriteId) -> bool {
+        let Some((_, written)) = self.own.writing.take_if(|(writing, _)| *writing == id) else {
+            return false;
         };
-        self.own.journal_len += entries.len() as u64;
-        for (ticket, entry) in entries {
-            let (reading, id) = self.sign_next(entry);
-            self.outputs.push(Output::Publish {
-                topic: Topic::Readings,
-                data: reading.to_bytes().to_vec(),
-            });
-            self.outputs.push(Output::Tell(Event::Recorded {
-                ticket,
-                id,
-                seq: reading.seq,
-            }));
+        match written {
+            Writing::Entries(entries) => {
+                self.own.journal_len += entries.len() as u64;
+                for (ticket, entry) in entries {
+                    let (id, seq) = self.publish_next(entry);
+                    self.outputs
+                        .push(Output::Tell(Event::Recorded { ticket, id, seq }));
+                }
+            }
+            Writing::Key(key, entries) => {
+                self.own.journal_len += entries.len() as u64;
+                self.take_key(*key);
+                for entry in entries {
+                    self.publish_next(entry);
+                }
+                self.outputs.push(Output::Tell(Event::KeyReplaced {
+                    author: self.own.author,
+                }));
+            }
         }
+        true
     }
 
-    pub(super) fn record_write_failed(&mut self, id: WriteId) {
-        let Some((_, entries)) = self.own.writing.take_if(|(writing, _)| *writing == id) else {
-            return;
+    /// Returns whether this was a write of the journal. A fresh key is tried again by itself.
+    pub(super) fn journal_write_failed(&mut self, id: WriteId) -> bool {
+        let Some((_, failed)) = self.own.writing.take_if(|(writing, _)| *writing == id) else {
+            return false;
         };
-        for (ticket, _) in entries {
-            self.outputs.push(Output::Tell(Event::RecordFailed {
-                ticket,
-                reason: RecordError::NotStored,
-            }));
+        match failed {
+            Writing::Entries(entries) => {
+                for (ticket, _) in entries {
+                    self.outputs.push(Output::Tell(Event::RecordFailed {
+                        ticket,
+                        reason: RecordError::NotStored,
+                    }));
+                }
+            }
+            Writing::Key(..) => {
+                let patience = FOREIGN_PATIENCE.saturating_sub(JOURNAL_RETRY);
+                if let Some(foreign) = &mut self.own.foreign {
+                    foreign.seen_at = self.now.saturating_sub(patience);
+                    foreign.seen_index = self.tree.tip().index;
+                }
+            }
         }
+        true
+    }
+
+    fn publish_next(&mut self, entry: JournalEntry) -> (ReadingId, u64) {
+        let (reading, id) = self.sign_next(entry);
+        self.outputs.push(Output::Publish {
+            topic: Topic::Readings,
+            data: reading.to_bytes().to_vec(),
+        });
+        (id, reading.seq)
     }
 
     fn sign_next(&mut self, entry: JournalEntry) -> (Reading, ReadingId) {
@@ -215,6 +256,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             self.own.foreign = None;
             return;
         }
+        if self.own.writing.is_some() {
+            return;
+        }
         let deep = self.tree.tip().index >= foreign.seen_index.saturating_add(FOREIGN_DEPTH);
         if deep
             || self
@@ -226,12 +270,14 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
+    /// The fresh key signs only once it is on disk; what it signs again is journalled again behind it.
     fn replace_key(&mut self) {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
         let author = self.own.author;
-        let signed = core::mem::take(&mut self.own.signed);
-        let missing: Vec<JournalEntry> = signed
+        let missing: Vec<JournalEntry> = self
+            .own
+            .signed
             .iter()
             .filter(|signed| {
                 self.tree.linked_prefix(&author, signed.reading.seq)
@@ -239,20 +285,45 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             })
             .map(|signed| signed.entry)
             .collect();
-        self.own.key = SecretKey::from_seed(seed);
-        self.own.author = self.own.key.author();
+        let from = self.own.journal_len;
+        let mut operations = alloc::vec![StoreOperation::PutKey(seed, from)];
+        operations.extend(
+            (from..)
+                .zip(&missing)
+                .map(|(position, entry)| StoreOperation::PutJournal(position, *entry)),
+        );
+        let id = self.write(operations, true);
+        self.own.writing = Some((
+            id,
+            Writing::Key(Box::new(SecretKey::from_seed(seed)), missing),
+        ));
+    }
+
+    fn take_key(&mut self, key: SecretKey) {
+        self.own.author = key.author();
+        self.own.key = key;
+        self.own.signed.clear();
         self.own.foreign = None;
         self.mempool.set_own(self.own.author);
-        self.write(alloc::vec![StoreOperation::PutKey(seed)], true);
-        for entry in missing {
-            let (reading, _) = self.sign_next(entry);
-            self.outputs.push(Output::Publish {
-                topic: Topic::Readings,
-                data: reading.to_bytes().to_vec(),
-            });
+    }
+
+    /// Takes in the next entry of a journal that was on disk. Those before `key_from` were an older key's.
+    pub(super) fn restore_entry(&mut self, position: u64, entry: JournalEntry, key_from: u64) {
+        self.own.journal_len = position.saturating_add(1);
+        self.own.last_time = self.own.last_time.max(entry.time);
+        if position >= key_from {
+            self.sign_next(entry);
         }
-        self.outputs.push(Output::Tell(Event::KeyReplaced {
-            author: self.own.author,
-        }));
+    }
+
+    /// Looks for readings by our key on the best branch that the journal lacks, after a start from disk.
+    pub(super) fn look_for_foreign(&mut self) {
+        let author = self.own.author;
+        for seq in 0..self.tree.next_seq(&author) {
+            if let Some(prefix) = self.tree.linked_prefix(&author, seq) {
+                self.own
+                    .note_linked(seq, prefix, self.tree.tip().index, self.now);
+            }
+        }
     }
 }

@@ -1,0 +1,116 @@
+//! Starting again from what is on disk, a part at a time, so that the bodies of a long chain are never in memory at once.
+//!
+//! Bytes from disk are judged like bytes from a peer: what breaks a rule is not taken, and deleted. The best branch
+//! follows from the blocks; the tip that was written is not needed.
+
+use alloc::vec::Vec;
+use core::fmt::Debug;
+
+use chain::{
+    block::{Block, check_body},
+    hash::BlockHash,
+    key::SecretKey,
+    room::Room,
+    time::UnixMillis,
+};
+
+use super::Machine;
+use crate::{config::Config, seam::JournalEntry};
+
+/// A machine that is being put together.
+#[derive(Debug)]
+pub struct Restore<P> {
+    machine: Machine<P>,
+    key_from: u64,
+    /// Blocks that found no place in the tree: their readings return to the mempool, then they are deleted.
+    unplaced: Vec<BlockHash>,
+}
+
+impl<P: Copy + Ord + Debug> Restore<P> {
+    /// Begins. `key` signs the journal's entries from position `key_from` on; the rest is as in [`Machine::new`].
+    #[must_use]
+    pub fn new(
+        config: Config,
+        room: Room,
+        key: SecretKey,
+        key_from: u64,
+        seed: [u8; 32],
+        now: UnixMillis,
+    ) -> Self {
+        Self {
+            machine: Machine::new(config, room, key, seed, now),
+            key_from,
+            unplaced: Vec::new(),
+        }
+    }
+
+    /// The journal's next entries, in order, each with its position.
+    pub fn journal(&mut self, entries: impl IntoIterator<Item = (u64, JournalEntry)>) {
+        for (position, entry) in entries {
+            self.machine.restore_entry(position, entry, self.key_from);
+        }
+    }
+
+    /// The next stored blocks with the hashes they were stored under; parents before their children, by height that is.
+    pub fn blocks(&mut self, blocks: impl IntoIterator<Item = (BlockHash, Block)>) {
+        for (hash, block) in blocks {
+            if !self.place(hash, &block) {
+                self.unplaced.push(hash);
+            }
+        }
+        let advance = self.machine.tree.advance();
+        for (_, removed) in advance.condemned {
+            self.unplaced.extend(removed);
+        }
+        if let Some(switch) = advance.switch {
+            self.machine
+                .rescue_blocks(switch.left.iter().rev().map(|moved| moved.hash).collect());
+        }
+    }
+
+    /// Blocks whose readings have yet to return to the mempool.
+    pub fn rescue(&mut self, hashes: impl IntoIterator<Item = BlockHash>) {
+        self.machine.rescue_left(hashes);
+    }
+
+    /// The machine. What it wants done first comes with its first input; give it a
+    /// [`Tick`](crate::Input::Tick) at once.
+    #[must_use]
+    pub fn finish(mut self) -> Machine<P> {
+        let machine = &mut self.machine;
+        let pruned = machine.tree.prune();
+        machine.rescue_blocks(pruned);
+        machine.rescue_blocks(self.unplaced);
+        machine.look_for_foreign();
+        machine.own.refill();
+        self.machine
+    }
+
+    fn place(&mut self, hash: BlockHash, block: &Block) -> bool {
+        let machine = &mut self.machine;
+        let room = machine.tree.room().id();
+        if block.header.hash() != hash
+            || machine
+                .tree
+                .insert_header(&block.header, machine.now)
+                .is_err()
+        {
+            return false;
+        }
+        let judged = check_body(
+            room,
+            &block.header,
+            &block.readings,
+            |_| false,
+            &mut machine.rng,
+        );
+        match judged {
+            Ok(()) => {
+                machine.tree.insert_checked_body(&hash, &block.readings);
+                true
+            }
+            // The header stands; an honest body can still come from a peer.
+            Err(_) => false,
+        }
+    }
+}
