@@ -89,11 +89,14 @@ pub(crate) const MAX_CANDIDATES: usize = 512;
 pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// A ping without an answer by then has failed.
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(5);
-/// A relay that has answered no ping for this long is dead: noticed within 15 s, checked every 2.
-pub(crate) const RELAY_SILENCE: Duration = Duration::from_millis(12_500);
+/// A relay that has answered no ping for this long is dead: two pings missed. With the housekeeping and the
+/// goodbye it is noticed within 13 s.
+pub(crate) const RELAY_SILENCE: Duration = Duration::from_millis(10_500);
 /// A tab that has answered no ping for this long is dead. Longer, because a tab may be busy checking a chain
 /// or be throttled.
 pub(crate) const PEER_SILENCE: Duration = Duration::from_secs(30);
+/// How long closing a connection may wait for the far end to agree. One that is dead never does.
+pub(crate) const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 /// A connection whose far end has not said by then which protocols it speaks is let go.
 pub(crate) const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Of two circuits to one peer, the one too many is closed after this long, when what it carried has arrived.

@@ -237,10 +237,7 @@ impl<A: Audience> Driver<A> {
             Output::Publish { topic, data } => self.network.publish(topic, data),
             Output::Judge { id, from, verdict } => self.network.judge(id, &from, verdict),
             Output::Mine { job, header } => self.miner.mine(job, header),
-            Output::StopMining => {
-                self.miner.stop();
-                self.known.borrow_mut().hashes_per_second = None;
-            }
+            Output::StopMining => self.miner.stop(),
             Output::WakeAt(at) => self.alarm.set(at),
             Output::Tell(event) => self.note(&event),
             Output::Drop { peer, until, .. } => self.network.drop_peer(peer, until),

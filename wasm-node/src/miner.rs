@@ -24,7 +24,7 @@ const MAX_WAITING: usize = 64;
 pub(crate) enum Event {
     /// It found a nonce.
     Found(JobId, u64),
-    /// How fast it is, in hashes a second; `None` while it is not mining.
+    /// How fast it is, in hashes a second; `None` because it failed.
     Speed(Option<f64>),
 }
 

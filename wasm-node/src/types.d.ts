@@ -40,7 +40,7 @@ export interface NodeStatus {
   peers: number;
   /** The median of the peers' clocks minus this computer's, in ms; null with fewer than three peers. */
   clockOffsetMs: number | null;
-  /** How fast the mining worker hashes; null while it does not. */
+  /** How fast the mining worker was when it last hashed; null if it has not yet, or failed. */
   hashesPerSecond: number | null;
   /** Set once, if the node broke: it works no more, and the page should be reloaded. */
   error?: string;

@@ -12,6 +12,8 @@ mod candidates;
 mod codec;
 mod connections;
 #[cfg(target_arch = "wasm32")]
+mod goodbye;
+#[cfg(target_arch = "wasm32")]
 mod relays;
 #[cfg(target_arch = "wasm32")]
 mod requests;

@@ -13,7 +13,7 @@ use libp2p::{
 };
 use libp2p_webrtc_browser::direct;
 
-use super::{NetworkError, behaviour::name_of};
+use super::{NetworkError, behaviour::name_of, goodbye::BriefGoodbye};
 use crate::config;
 
 /// All ways together, and the half of the relay client that is a behaviour.
@@ -42,7 +42,11 @@ pub(crate) fn all_ways(
         .or_transport(sockets.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
         .map(|either, _| either.into_inner())
         .or_transport(direct)
-        .map(|either, _| either.into_inner());
+        .map(|either, _| either.into_inner())
+        .map(|(peer, muxer), _| {
+            let muxer = BriefGoodbye::new(muxer, config::GOODBYE_TIMEOUT);
+            (peer, StreamMuxerBox::new(muxer))
+        });
     let all = TransportTimeout::new(all, config::DIAL_TIMEOUT)
         .map_err(io::Error::other)
         .boxed();
