@@ -2,8 +2,8 @@
 //! against it: prints its address on standard output and serves until it is stopped, or until a stream begins with
 //! "die", when it vanishes without a word.
 //!
-//! Its only care is to write at most 4 KiB at a time and flush: the stock server would join longer writes into messages that
-//! are too large to be sent.
+//! Its only care is to write at most 4 KiB at a time and flush: the stock server would join longer writes into messages
+//! that are too large to be sent.
 
 #[cfg(not(target_arch = "wasm32"))]
 #[tokio::main]

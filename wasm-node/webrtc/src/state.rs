@@ -128,7 +128,7 @@ impl Lifecycle {
     /// Whether more data may come; `false` is the orderly end of the stream.
     ///
     /// # Errors
-    /// When it ended otherwise. Data not yet read is lost with it.
+    /// When it ended otherwise.
     pub fn check_readable(&self) -> Result<bool, StreamError> {
         match &self.reading {
             Reading::Open => Ok(true),

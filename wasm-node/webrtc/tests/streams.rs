@@ -334,3 +334,27 @@ async fn frames_keep_to_the_limit() {
     }
     assert_nothing_uncaught();
 }
+
+#[wasm_bindgen_test]
+async fn connection_dropped_in_full_flow_leaves_no_listener_behind() {
+    for round in 0..5 {
+        let (left, right) = pair(StreamConfig::SPEC).await;
+        let mut floods = left.open().await;
+        let flood = pattern(MIB, round);
+        wasm_bindgen_futures::spawn_local(async move {
+            while floods.write_all(&flood).await.is_ok() {}
+        });
+        let mut flooded = soon("stream", right.accept()).await;
+        soon("some of the flood", flooded.read_exact(&mut [0; 100_000]))
+            .await
+            .expect("flows");
+        right.close().await;
+        drop((right, flooded));
+        until("end", || left.over().is_some()).await;
+    }
+    // Whatever the browser still had in store for the listeners has come after this many of its tasks.
+    for _ in 0..20 {
+        futures_timer::Delay::new(std::time::Duration::from_millis(5)).await;
+    }
+    assert_nothing_uncaught();
+}
