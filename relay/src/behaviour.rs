@@ -37,7 +37,7 @@ impl Behaviour {
             ping: ping::Behaviour::new(
                 ping::Config::new()
                     .with_interval(limits.ping_interval)
-                    .with_timeout(limits.ping_timeout),
+                    .with_timeout(limits.silence),
             ),
         }
     }

@@ -6,7 +6,7 @@
 //! - [`identity`]: the key and the certificate that make the relay's addresses.
 //! - `behaviour`, `swarm`: circuit relay v2, rendezvous, identify and ping over WebSocket and WebRTC-direct.
 //! - [`frame_cap`]: keeps WebRTC-direct's messages as small as browsers need them.
-//! - `registrations`: who registers too often.
+//! - `registrations`: who registers too often; `silence`: who answers no ping.
 //! - `addresses`, `assets`, `http`: the page, and the document that tells it where the relay is.
 //! - `server`: all of it together, started and stopped.
 //!
@@ -27,6 +27,7 @@ pub mod limits;
 mod behaviour;
 pub mod frame_cap;
 mod registrations;
+mod silence;
 mod swarm;
 
 mod addresses;

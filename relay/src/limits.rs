@@ -76,9 +76,9 @@ pub struct Limits {
 
     /// Time between pings. Ping is the only way to notice that the far end of a WebRTC connection is gone.
     pub ping_interval: Duration,
-    /// How long the answer to a ping may take before the connection is closed. A tab that checks a long
-    /// stretch of chain may be silent for some seconds.
-    pub ping_timeout: Duration,
+    /// How long a connection may answer no ping before it is closed. A tab that checks a long stretch of chain
+    /// may be silent for some seconds.
+    pub silence: Duration,
 
     /// HTTP connections at one time: six for each of eighty browsers.
     pub http_connections: usize,
@@ -123,8 +123,8 @@ impl Default for Limits {
             registrations_per_window: 30,
             addresses_per_registration: 64,
 
-            ping_interval: Duration::from_secs(5),
-            ping_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(4),
+            silence: Duration::from_secs(12),
 
             http_connections: 512,
             http_header_timeout: Duration::from_secs(15),

@@ -19,7 +19,7 @@ use libp2p::{
 };
 use tokio::{
     sync::oneshot,
-    time::{Instant as TokioInstant, timeout_at},
+    time::{Instant as TokioInstant, interval, timeout_at},
 };
 
 use crate::{
@@ -28,10 +28,13 @@ use crate::{
     frame_cap::CappedMuxer,
     identity::Identity,
     registrations::RegistrationWatch,
+    silence::SilenceWatch,
 };
 
 /// How long the system may take to say what we listen on.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time between looks for connections that have been silent for too long.
+const SILENCE_CHECK: Duration = Duration::from_millis(500);
 /// How long peers are given to learn that the relay stops.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -39,6 +42,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) struct Listening {
     swarm: Swarm<Behaviour>,
     registrations: RegistrationWatch,
+    silence: SilenceWatch,
     pub(crate) ws_port: u16,
     pub(crate) webrtc_port: u16,
 }
@@ -81,10 +85,10 @@ impl Listening {
         loop {
             match (ws_port, webrtc_port) {
                 (Some(ws_port), Some(webrtc_port)) => {
-                    let registrations = RegistrationWatch::new(limits);
                     return Ok(Self {
                         swarm,
-                        registrations,
+                        registrations: RegistrationWatch::new(limits),
+                        silence: SilenceWatch::new(limits.silence),
                         ws_port,
                         webrtc_port,
                     });
@@ -105,9 +109,11 @@ impl Listening {
 
     /// Serves peers until told to stop (or until the other end of `stop` is gone), then says goodbye.
     pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        let mut silence_check = interval(SILENCE_CHECK);
         loop {
             tokio::select! {
                 _ = &mut stop => break,
+                _ = silence_check.tick() => self.close_silent(),
                 event = self.swarm.select_next_some() => self.on_event(event),
             }
         }
@@ -116,19 +122,31 @@ impl Listening {
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         on_listen_event(&mut self.swarm, &event);
+        if let SwarmEvent::ConnectionEstablished { connection_id, .. } = &event {
+            self.silence.heard(*connection_id, Instant::now());
+        }
         if let SwarmEvent::ConnectionClosed {
             peer_id,
-            num_established: 0,
+            connection_id,
+            num_established,
             ..
-        } = event
+        } = &event
         {
-            self.registrations.forget(&peer_id);
+            self.silence.forget(*connection_id);
+            if *num_established == 0 {
+                self.registrations.forget(peer_id);
+            }
         }
         let SwarmEvent::Behaviour(event) = event else {
             return;
         };
-        if let BehaviourEvent::Ping(event) = &event {
-            self.on_ping(event);
+        if let BehaviourEvent::Ping(ping::Event {
+            connection,
+            result: Ok(_),
+            ..
+        }) = &event
+        {
+            self.silence.heard(*connection, Instant::now());
         }
         if let BehaviourEvent::Rendezvous(rendezvous::server::Event::PeerRegistered {
             peer,
@@ -146,11 +164,11 @@ impl Listening {
         }
     }
 
-    /// A WebRTC connection whose far end is gone would stay for minutes, and its reservation with it.
-    fn on_ping(&mut self, event: &ping::Event) {
-        if let Err(ping::Failure::Timeout | ping::Failure::Other { .. }) = &event.result {
-            tracing::debug!(peer = %event.peer, "no answer to a ping");
-            self.swarm.close_connection(event.connection);
+    /// The reservation of a peer that is gone would stay, and others would call it in vain.
+    fn close_silent(&mut self) {
+        for connection in self.silence.take_silent(Instant::now()) {
+            tracing::debug!(%connection, "silent for too long");
+            self.swarm.close_connection(connection);
         }
     }
 

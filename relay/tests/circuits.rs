@@ -131,8 +131,7 @@ async fn reservation_beyond_the_limit_is_refused() {
     let address = websocket_of(&relay);
     let held = reserved_clients(2, &address).await;
 
-    let mut third = Client::new();
-    third.connect(&address).await;
+    let mut third = Client::connected_to(&address).await;
     let refused = third.reserve(&address).await.expect_err("no slot is free");
     assert!(refused.contains("ResourceLimitExceeded"), "{refused}");
     drop(held);
@@ -209,12 +208,11 @@ async fn peer_that_answers_no_ping_loses_its_reservation() {
     for over in [websocket_of, webrtc_of] {
         let relay = relay_with(|limits| {
             limits.ping_interval = Duration::from_millis(200);
-            limits.ping_timeout = Duration::from_millis(500);
+            limits.silence = Duration::from_secs(1);
         })
         .await;
         let address = over(&relay);
-        let mut caller = Client::new();
-        caller.connect(&address).await;
+        let mut caller = Client::connected_to(&address).await;
         let silent_id = silent_client(address.clone());
 
         let refused = loop {

@@ -22,9 +22,7 @@ async fn relay_with(change: impl FnOnce(&mut Limits)) -> Relay {
 }
 
 async fn connected(relay: &Relay) -> Client {
-    let mut client = Client::new();
-    client.connect(&websocket_of(relay)).await;
-    client
+    Client::connected_to(&websocket_of(relay)).await
 }
 
 fn room(name: &str) -> Namespace {

@@ -127,7 +127,24 @@ impl Client {
         }
     }
 
-    pub(crate) async fn connect(&mut self, address: &Multiaddr) {
+    /// A new client that is connected to the relay at `address`.
+    pub(crate) async fn connected_to(address: &Multiaddr) -> Self {
+        // Two of webrtc-rs may miss one another: when the first has opened the handshake's channel, its message
+        // can keep the second from opening it. Here the relay speaks first, and browsers bear that. It takes a
+        // new client, because the relay keeps the old one's UDP address for the old attempt.
+        let attempts = 4;
+        for _ in 1..attempts {
+            let mut client = Self::new();
+            if client.connect(address).await.is_ok() {
+                return client;
+            }
+        }
+        let mut client = Self::new();
+        client.connect(address).await.expect("a connection");
+        client
+    }
+
+    async fn connect(&mut self, address: &Multiaddr) -> Result<(), String> {
         // A WebRTC dialler uses the socket of a listener.
         if address.iter().any(|part| part == Protocol::WebRTCDirect) {
             let own = Multiaddr::from(Ipv4Addr::LOCALHOST)
@@ -142,11 +159,11 @@ impl Client {
         let relay = peer_of(address);
         self.swarm.dial(address.clone()).expect("a good address");
         self.until("connection", |event| match event {
-            SwarmEvent::ConnectionEstablished { peer_id, .. } if *peer_id == relay => Some(()),
-            SwarmEvent::OutgoingConnectionError { error, .. } => panic!("{error}"),
+            SwarmEvent::ConnectionEstablished { peer_id, .. } if *peer_id == relay => Some(Ok(())),
+            SwarmEvent::OutgoingConnectionError { error, .. } => Some(Err(error.to_string())),
             _ => None,
         })
-        .await;
+        .await
     }
 
     /// Reserves a slot; `Err` if the relay refuses.
@@ -219,8 +236,7 @@ impl Client {
 /// Clients that are connected to `relay` and hold a reservation.
 pub(crate) async fn reserved_clients(count: usize, relay: &Multiaddr) -> Vec<Client> {
     let clients = (0..count).map(|_| async {
-        let mut client = Client::new();
-        client.connect(relay).await;
+        let mut client = Client::connected_to(relay).await;
         client.reserve(relay).await.expect("a reservation");
         client
     });
