@@ -221,10 +221,12 @@ impl Mempool {
             .map(|(since, _)| *since)
     }
 
-    /// Since when the oldest gap has lasted: an author's later reading is here and its next is not.
+    /// Since when the oldest gap that began after `asked` has lasted: an author's later reading is here and its next
+    /// is not.
     #[must_use]
-    pub fn oldest_gap(&self) -> Option<UnixMillis> {
-        self.gaps.first().map(|(since, _)| *since)
+    pub fn oldest_gap_since(&self, asked: UnixMillis) -> Option<UnixMillis> {
+        let from = (asked.saturating_add(1), Author::new([0; 32]));
+        self.gaps.range(from..).next().map(|(since, _)| *since)
     }
 
     /// Takes in a verified reading. `next` is its author's next place on the best branch.
@@ -256,9 +258,17 @@ impl Mempool {
             });
         }
         let waiting = queue.map_or(0, |queue| queue.by_seq.len());
-        self.check_bounds(&author, waiting, next)?;
-        if self.ids.len() >= MAX_READINGS {
-            self.displace_for(&author, waiting)?;
+        let last = queue.and_then(|queue| queue.by_seq.last_key_value());
+        let last = last.map(|(seq, _)| *seq);
+        let bounds = self.check_bounds(&author, waiting, next);
+        if bounds.is_ok() && self.ids.len() >= MAX_READINGS {
+            self.displace_for(&author, waiting, seq, last)?;
+        } else if let Err(error) = bounds {
+            // What comes first in the author's count takes the place of what comes last: a gap must be able to close.
+            if last.is_none_or(|last| last < seq) {
+                return Err(error);
+            }
+            self.displace_last(author);
         }
         self.aside.remove(&id);
         self.ids.insert(id, (author, seq));
@@ -417,28 +427,38 @@ impl Mempool {
     }
 
     /// Makes one place: the newest reading of the fullest other author goes.
-    fn displace_for(&mut self, author: &Author, waiting: usize) -> Result<(), MempoolError> {
+    fn displace_for(
+        &mut self,
+        author: &Author,
+        waiting: usize,
+        seq: u64,
+        last: Option<u64>,
+    ) -> Result<(), MempoolError> {
         let victim = self
             .fullest
             .iter()
             .rev()
             .find(|(_, _, other)| other != author)
             .copied();
-        let Some((count, _, victim)) = victim else {
-            return Err(MempoolError::Full);
-        };
-        if *author != self.own && count <= waiting {
-            return Err(MempoolError::Full);
+        let fuller = victim.filter(|(count, ..)| *author == self.own || *count > waiting);
+        match fuller {
+            Some((_, _, victim)) => self.displace_last(victim),
+            None if last.is_some_and(|last| last > seq) => self.displace_last(*author),
+            None => return Err(MempoolError::Full),
         }
-        let Some(next) = self.queues.get(&victim).map(|queue| queue.next) else {
-            return Err(MempoolError::Full);
+        Ok(())
+    }
+
+    /// An author's last reading goes.
+    fn displace_last(&mut self, author: Author) {
+        let Some(next) = self.queues.get(&author).map(|queue| queue.next) else {
+            return;
         };
         let mut gone = None;
-        self.change(victim, next, |queue| gone = queue.by_seq.pop_last());
+        self.change(author, next, |queue| gone = queue.by_seq.pop_last());
         if let Some((_, gone)) = gone {
             self.ids.remove(&gone.id);
         }
-        Ok(())
     }
 
     /// The one place where a queue changes: takes its rows out of every index, applies, puts them back.

@@ -538,14 +538,19 @@ impl Tree {
             .collect()
     }
 
-    /// Lets go of side blocks that are too deep, and of the lightest when there are too many.
-    /// Returns the removed ones whose body was kept.
-    pub fn prune(&mut self) -> Vec<BlockHash> {
+    /// Lets go of side blocks that are too deep, and of the lightest when there are too many; of branches that end in
+    /// one of `growing` only once they have ended. Returns the removed ones whose body was kept.
+    pub fn prune(&mut self, growing: &[BlockHash]) -> Vec<BlockHash> {
+        let growing: Vec<Slot> = growing
+            .iter()
+            .filter_map(|hash| self.by_hash.get(hash).copied())
+            .collect();
         let tip = self.info(self.tip_slot());
         let deep: Vec<Slot> = self
             .leaves
             .values()
             .copied()
+            .filter(|slot| !growing.contains(slot))
             .filter(|&slot| self.node(slot).index + MAX_SIDE_DEPTH < tip.index)
             .collect();
         let mut removed = Vec::new();
@@ -557,12 +562,14 @@ impl Tree {
             }
         }
         while self.side_blocks > MAX_SIDE_BLOCKS || self.side_readings > MAX_SIDE_READINGS {
-            let Some((_, &slot)) = self.leaves.first_key_value() else {
+            let lightest = self
+                .leaves
+                .values()
+                .copied()
+                .find(|slot| !growing.contains(slot));
+            let Some(slot) = lightest.filter(|&slot| self.is_removable_leaf(slot)) else {
                 break;
             };
-            if !self.is_removable_leaf(slot) {
-                break;
-            }
             self.remove_leaf(slot, &mut removed);
         }
         removed

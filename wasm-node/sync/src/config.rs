@@ -55,6 +55,10 @@ pub const DOWNLOAD_WINDOW: usize = 4_096;
 pub const MAX_OPEN_BODY_REQUESTS: usize = MAX_OPEN_REQUESTS - 1;
 /// Blocks a peer said it has not, remembered until its next Status.
 pub const MAX_LACKING: usize = 1_024;
+/// Requests for bodies that a peer may leave unanswered in a row before it is not asked for this branch any more.
+pub const MAX_STALLS: u32 = 3;
+/// Mining waits for a better branch only while its headers or bodies keep coming: one answer's time and half of it.
+pub const CATCH_UP_PATIENCE: Millis = REQUEST_TIMEOUT * 3 / 2;
 /// A branch whose bodies no peer has is left aside for so long.
 pub const UNAVAILABLE_PATIENCE: Millis = 60_000;
 /// Branches left aside, remembered.
@@ -64,6 +68,8 @@ pub const MAX_UNAVAILABLE: usize = 256;
 pub const MAX_HELD_BLOCKS: usize = 64;
 /// Of these, from one peer.
 pub const MAX_HELD_BLOCKS_PER_PEER: usize = 4;
+/// A block ahead of the clock is held if it is due within so long: a place is not to be had for years.
+pub const MAX_HELD_FOR: Millis = 60_000;
 /// A verdict on a gossip item waits at most so long: gossip caches forget after a few seconds.
 pub const VERDICT_PATIENCE: Millis = 2_000;
 

@@ -45,7 +45,10 @@ use self::{
     requests::OpenRequest, storing::Unwritten,
 };
 use crate::{
-    config::{Config, MAX_PEERS, Millis, NEWCOMER_FORWARD_BURST, NEWCOMER_FORWARD_RATE, STARTING},
+    config::{
+        ANSWER_BURST, ANSWER_RATE, Config, MAX_PEERS, Millis, NEWCOMER_FORWARD_BURST,
+        NEWCOMER_FORWARD_RATE, STARTING,
+    },
     seam::{DropReason, Event, Input, Output, ReadId, RequestId},
 };
 
@@ -137,6 +140,8 @@ pub struct Machine<P> {
     held: HeldBlocks<P>,
     rounds: Rounds,
     newcomer_forwards: Bucket,
+    /// What peers that are not accounted for may draw, all together.
+    strangers: Bucket,
 
     outputs: Vec<Output<P>>,
     wake_at: Option<UnixMillis>,
@@ -176,6 +181,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             held: HeldBlocks::new(),
             rounds: Rounds::new(now),
             newcomer_forwards: Bucket::full(NEWCOMER_FORWARD_RATE, NEWCOMER_FORWARD_BURST, now),
+            strangers: Bucket::full(ANSWER_RATE, ANSWER_BURST, now),
             outputs: Vec::new(),
             wake_at: None,
             told_status: None,
@@ -331,7 +337,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             self.own.next_due(),
             self.rescue.next_due(),
             self.unwritten.next_due(),
-            self.download.next_due(),
+            self.download.next_due(self.now),
             self.rounds.next_due(&self.peers),
             self.mining.next_due(),
             (self.peers.is_empty() && starting > self.now).then_some(starting),
@@ -419,6 +425,11 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     /// The time to judge and to stamp blocks by.
     fn adjusted_now(&self) -> UnixMillis {
         clock::adjusted(self.now, self.clock_offset())
+    }
+
+    /// What the local clock will show when the adjusted one shows `at`, as far as can be known now.
+    fn by_local_clock(&self, at: UnixMillis) -> UnixMillis {
+        self.now.saturating_add(at.since(self.adjusted_now()))
     }
 
     /// A number that no earlier handle of this machine had.

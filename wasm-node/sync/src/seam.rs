@@ -271,6 +271,15 @@ pub enum DropReason {
     /// An answer to something that was not asked.
     #[error("answered with something that was not asked for")]
     WrongAnswer,
+    /// Its headers do not reach what it claims.
+    #[error("does not have the branch that it claims")]
+    FalseClaim,
+    /// Its headers lead nowhere.
+    #[error("sent {limit} headers that weigh less than ours")]
+    EndlessHeaders {
+        /// How many are too many.
+        limit: usize,
+    },
     /// Speaks another room's protocol, or none of ours.
     #[error("does not take part in this room")]
     OtherRoom,

@@ -12,12 +12,12 @@ use core::fmt::Debug;
 use chain::{
     hash::BlockHash,
     mempool::MempoolError,
-    reading::Reading,
+    reading::{Reading, verify_batch},
     time::UnixMillis,
     tree::{Advance, IdPrefix, SequenceError, Switch},
 };
 
-use super::Machine;
+use super::{Machine, headers::HeaderSync};
 use crate::{
     config::{RESCUE_CHUNK, RESCUE_INTERVAL},
     seam::{DropReason, Event, Output, ReadId, StoreOperation},
@@ -133,12 +133,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             operations.push(StoreOperation::PutRescue(moved.hash));
             self.rescue.queue.push_back(moved.hash);
         }
-        for hash in self.tree.prune() {
-            operations.push(StoreOperation::PutRescue(hash));
-            self.rescue.queue.push_back(hash);
-        }
         self.rescue.retry_at = None;
         self.write(operations, false);
+        self.prune();
         let tree = &self.tree;
         for reading in self
             .mempool
@@ -154,6 +151,18 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             to: tip.index,
             reorg: !switch.left.is_empty(),
         }));
+    }
+
+    /// Lets go of side blocks that are too many or too deep, but of none that a header sync stands on.
+    pub(super) fn prune(&mut self) {
+        let growing: Vec<BlockHash> = self
+            .header_syncs
+            .values()
+            .filter_map(HeaderSync::last)
+            .collect();
+        let removed = self.tree.prune(&growing);
+        self.rescue_blocks(removed);
+        self.download.tree_changed();
     }
 
     pub(super) fn rescue_blocks(&mut self, hashes: Vec<BlockHash>) {
@@ -195,8 +204,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         for (hash, body) in hashes.iter().zip(bodies) {
             let body = body.or_else(|| self.unwritten.body(hash).map(<[Reading]>::to_vec));
             let mut placed = true;
-            for reading in body.iter().flatten() {
-                placed &= self.return_to_mempool(reading);
+            for reading in self.verified(body.unwrap_or_default()) {
+                placed &= self.return_to_mempool(&reading);
             }
             if !placed {
                 left_over.insert(*hash);
@@ -214,6 +223,15 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if !operations.is_empty() {
             self.write(operations, false);
         }
+    }
+
+    /// Those readings that are valid: bytes from disk are as untrusted as bytes from a peer.
+    fn verified(&mut self, mut readings: Vec<Reading>) -> Vec<Reading> {
+        let room = self.tree.room().id();
+        if verify_batch(room, &readings, &mut self.rng).is_err() {
+            readings.retain(|reading| reading.verify(room).is_ok());
+        }
+        readings
     }
 
     pub(super) fn rescue_failed(&mut self) {

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use chain::{hash::BlockHash, reading::Reading};
+use chain::{hash::BlockHash, merkle::readings_root, reading::Reading};
 
 use super::{Machine, requests::undecodable};
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
 pub(super) struct PendingAnswer<P> {
     pub(super) peer: P,
     pub(super) inbound: InboundId,
+    hashes: Vec<BlockHash>,
 }
 
 impl<P: Copy + Ord + Debug> Machine<P> {
@@ -82,8 +83,13 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             let unknown = hashes.iter().take(1).map(|_| None).collect();
             return self.respond(peer, inbound, &Response::Bodies(unknown));
         }
-        let read = self.read_bodies(known);
-        self.answers.insert(read, PendingAnswer { peer, inbound });
+        let read = self.read_bodies(known.clone());
+        let pending = PendingAnswer {
+            peer,
+            inbound,
+            hashes: known,
+        };
+        self.answers.insert(read, pending);
     }
 
     pub(super) fn answer_bodies(
@@ -91,6 +97,13 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         pending: &PendingAnswer<P>,
         mut bodies: Vec<Option<Vec<Reading>>>,
     ) {
+        // What the disk garbled is as good as lost; a peer would take it for a lie.
+        for (hash, body) in pending.hashes.iter().zip(&mut bodies) {
+            let root = self.tree.header(hash).map(|header| header.readings_root);
+            if body.as_deref().map(readings_root) != root {
+                *body = None;
+            }
+        }
         let mut len = 0_usize;
         let fitting = bodies
             .iter()
@@ -112,7 +125,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let paid = self
             .peers
             .get_mut(&peer)
-            .is_none_or(|known| known.answers.take(cost, now));
+            .map_or(&mut self.strangers, |known| &mut known.answers)
+            .take(cost, now);
         self.outputs.push(if paid {
             Output::Respond { id, data }
         } else {

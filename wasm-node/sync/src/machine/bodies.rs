@@ -21,7 +21,8 @@ use chain::{
 use super::{Machine, requests::Asked};
 use crate::{
     config::{
-        BODY_RANGE, DOWNLOAD_WINDOW, MAX_OPEN_BODY_REQUESTS, MAX_UNAVAILABLE, UNAVAILABLE_PATIENCE,
+        BODY_RANGE, CATCH_UP_PATIENCE, DOWNLOAD_WINDOW, MAX_OPEN_BODY_REQUESTS, MAX_STALLS,
+        MAX_UNAVAILABLE, UNAVAILABLE_PATIENCE,
     },
     message::Request,
     seam::{DropReason, StoreOperation},
@@ -39,6 +40,8 @@ pub(super) struct Download<P> {
     unavailable: BTreeMap<BlockHash, UnixMillis>,
     /// Whether the plan may be out of date.
     stale: bool,
+    /// When headers or bodies of a better branch last came.
+    progress_at: UnixMillis,
     peer: PhantomData<P>,
 }
 
@@ -50,6 +53,7 @@ impl<P: Copy + Ord> Download<P> {
             asked: BTreeSet::new(),
             unavailable: BTreeMap::new(),
             stale: false,
+            progress_at: UnixMillis::new(0),
             peer: PhantomData,
         }
     }
@@ -60,13 +64,14 @@ impl<P: Copy + Ord> Download<P> {
     }
 
     /// New headers: the heaviest leaf may be another.
-    pub(super) fn headers_came(&mut self) {
+    pub(super) fn headers_came(&mut self, now: UnixMillis) {
         self.stale = true;
+        self.progress_at = now;
     }
 
-    /// A peer came, went or has news: what nobody had may be had now.
+    /// A peer came, went or has news: there may be somebody else to ask. What was left aside stays so for its time,
+    /// or its maker could have it asked for without end.
     pub(super) fn peers_changed(&mut self) {
-        self.unavailable.clear();
         self.stale = true;
     }
 
@@ -88,8 +93,18 @@ impl<P: Copy + Ord> Download<P> {
         self.stale = true;
     }
 
-    pub(super) fn next_due(&self) -> Option<UnixMillis> {
-        self.unavailable.values().min().copied()
+    /// Until when it is worth waiting for the bodies of the better branch.
+    fn patience_ends(&self) -> UnixMillis {
+        self.progress_at.saturating_add(CATCH_UP_PATIENCE)
+    }
+
+    pub(super) fn next_due(&self, now: UnixMillis) -> Option<UnixMillis> {
+        let patience = self.target.map(|_| self.patience_ends());
+        [self.unavailable.values().min().copied(), patience]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now)
+            .min()
     }
 
     /// Chooses what to fetch anew, if anything changed.
@@ -148,14 +163,19 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 return;
             }
             self.download.leave_aside(target.hash, self.now);
+            for known in self.peers.values_mut() {
+                known.stalls = 0;
+            }
         }
     }
 
     fn everybody_lacks_the_first(&self) -> bool {
-        self.download
-            .queue
-            .front()
-            .is_some_and(|first| self.peers.values().all(|peer| peer.lacking.contains(first)))
+        !self.peers.is_empty()
+            && self.download.queue.front().is_some_and(|first| {
+                self.peers
+                    .values()
+                    .all(|peer| peer.stalls >= MAX_STALLS || peer.lacking.contains(first))
+            })
     }
 
     fn hand_out_ranges(&mut self) {
@@ -183,14 +203,16 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let Some(known) = self.peers.get(&peer) else {
             return;
         };
-        if !known.may_be_asked() || known.open_body_requests >= MAX_OPEN_BODY_REQUESTS {
+        let busy = !known.may_be_asked() || known.open_body_requests >= MAX_OPEN_BODY_REQUESTS;
+        if busy || known.stalls >= MAX_STALLS {
             return;
         }
         let hashes: Vec<BlockHash> = self
             .download
             .queue
             .iter()
-            .filter(|hash| !known.lacking.contains(*hash))
+            // Who has not a block has none of those above it.
+            .take_while(|hash| !known.lacking.contains(*hash))
             .take(BODY_RANGE)
             .copied()
             .collect();
@@ -224,14 +246,22 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         } else {
             self.download.give_back(hashes);
         }
-        if bodies.is_empty() {
-            self.note_lacking(peer, hashes.first());
+        let here = bodies.iter().take_while(|body| body.is_some()).count();
+        if let Some(known) = self.peers.get_mut(&peer) {
+            if here > 0 {
+                known.stalls = 0;
+            }
+            if here == 0 || here < bodies.len() {
+                hashes
+                    .iter()
+                    .skip(here)
+                    .for_each(|hash| known.note_lacking(*hash));
+            }
         }
         let mut operations = Vec::new();
         let mut lie = None;
         for (hash, body) in hashes.iter().zip(bodies) {
             let Some(readings) = body else {
-                self.note_lacking(peer, Some(hash));
                 continue;
             };
             match self.take_body(hash, readings) {
@@ -244,6 +274,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             }
         }
         if !operations.is_empty() {
+            self.download.progress_at = self.now;
             self.write(operations, false);
         }
         self.advance();
@@ -286,16 +317,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         )))
     }
 
-    fn note_lacking(&mut self, peer: P, hash: Option<&BlockHash>) {
-        if let (Some(known), Some(hash)) = (self.peers.get_mut(&peer), hash) {
-            known.note_lacking(*hash);
-        }
-    }
-
     /// Whether a branch that outweighs ours is being fetched from somebody: mining on ours would be for nothing.
+    /// If its bodies do not come, mining goes on: who withholds them must not stop the room.
     pub(super) fn is_catching_up(&self) -> bool {
         let tip = self.tree.tip();
         !self.peers.is_empty()
+            && self.now < self.download.patience_ends()
             && self.download.target.is_some_and(|target| {
                 (target.total_work, Reverse(target.hash)) > (tip.total_work, Reverse(tip.hash))
             })

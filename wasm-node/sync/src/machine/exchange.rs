@@ -6,7 +6,7 @@ use core::fmt::Debug;
 use chain::{
     hash::ReadingId,
     key::Author,
-    mempool::MAX_AHEAD,
+    mempool::{MAX_AHEAD, MempoolError},
     reading::{Reading, verify_batch},
     time::UnixMillis,
 };
@@ -102,16 +102,19 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 EXCHANGE_PEERS
             });
         }
-        self.rounds.gap_at = self.mempool.oldest_gap().map(|since| {
-            since
-                .max(self.rounds.gap_asked_at)
-                .saturating_add(GAP_PATIENCE)
-        });
+        // A gap that nobody can close is asked about once; then the rounds above are enough.
+        self.rounds.gap_at = self.gap_due();
         if self.rounds.gap_at.is_some_and(|at| at <= now) {
-            self.rounds.gap_asked_at = now;
-            self.rounds.gap_at = Some(now.saturating_add(GAP_PATIENCE));
+            self.rounds.gap_asked_at = now.saturating_sub(GAP_PATIENCE);
+            self.rounds.gap_at = self.gap_due();
             self.compare_with(EXCHANGE_PEERS);
         }
+    }
+
+    fn gap_due(&self) -> Option<UnixMillis> {
+        self.mempool
+            .oldest_gap_since(self.rounds.gap_asked_at)
+            .map(|since| since.saturating_add(GAP_PATIENCE))
     }
 
     /// Compares mempools with so many peers, chosen at random.
@@ -160,8 +163,14 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
         for (reading, id) in readings.iter().zip(ids) {
             let next = self.tree.next_seq(&reading.author);
-            if self.mempool.insert(reading, id, next, self.now).is_ok() {
-                self.outputs.push(Output::Tell(Event::Reading(*reading)));
+            match self.mempool.insert(reading, id, next, self.now) {
+                Ok(()) => self.outputs.push(Output::Tell(Event::Reading(*reading))),
+                Err(MempoolError::Equivocation { seq, .. }) => {
+                    let author = reading.author;
+                    self.outputs
+                        .push(Output::Tell(Event::Equivocation { author, seq }));
+                }
+                Err(_) => {}
             }
         }
     }

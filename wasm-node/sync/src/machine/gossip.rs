@@ -8,7 +8,7 @@ use chain::{
     block::Block,
     mempool::MempoolError,
     reading::Reading,
-    tree::InsertError,
+    tree::{InsertError, MAX_SIDE_BLOCKS, MAX_SIDE_DEPTH},
     validate::{Condemns, HeaderError},
 };
 
@@ -39,9 +39,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if let Err(error) = reading.verify(room) {
             return self.reject(from, Some(id), DropReason::BadReading(error));
         }
-        let passes_on = next > 0 || self.newcomer_forwards.take(1, self.now);
         match self.mempool.insert(reading, reading_id, next, self.now) {
             Ok(()) => {
+                let passes_on = next > 0 || self.newcomer_forwards.take(1, self.now);
                 self.verdict(
                     from,
                     Some(id),
@@ -66,6 +66,13 @@ impl<P: Copy + Ord + Debug> Machine<P> {
 
     /// Judges a gossiped block; `id` is `None` when its verdict was given before it could be judged.
     pub(super) fn judge_block(&mut self, from: P, id: Option<GossipId>, block: Block) {
+        let too_deep = self
+            .tree
+            .block(&block.header.prev_hash)
+            .is_some_and(|parent| parent.index + 1 + MAX_SIDE_DEPTH < self.tree.tip().index);
+        if too_deep {
+            return self.verdict(from, id, Verdict::Ignore);
+        }
         let now = self.adjusted_now();
         let hash = match self.tree.insert_header(&block.header, now) {
             Ok(inserted) => inserted.hash,
@@ -77,7 +84,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             }
             Err(InsertError::Header(error)) => {
                 return match error.due() {
-                    Some(due) => self.hold(from, id, block, WaitsFor::Time(due)),
+                    Some(due) => {
+                        let due = self.by_local_clock(due);
+                        self.hold(from, id, block, WaitsFor::Time(due));
+                    }
                     None if error.condemns() == Condemns::Nothing => {
                         self.verdict(from, id, Verdict::Ignore)
                     }
@@ -106,6 +116,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         // A rival that did not win: what it holds may still be news.
         for reading in &readings {
             self.return_to_mempool(reading);
+        }
+        if self.tree.side_blocks() > MAX_SIDE_BLOCKS {
+            self.prune();
         }
         self.verdict(from, id, Verdict::Ignore);
     }

@@ -8,26 +8,35 @@ use chain::{hash::BlockHash, header::Header, tree::InsertError, validate::Condem
 use super::{Machine, requests::Asked};
 use crate::{
     config::{MAX_HEADER_SYNCS, MAX_HEADERS_AHEAD},
-    message::{MAX_HEADERS, Request},
+    message::{MAX_HEADERS, Request, StatusMessage},
     seam::DropReason,
 };
 
 /// One peer's headers on their way.
 #[derive(Debug)]
 pub(super) struct HeaderSync {
-    /// What the peer claims its branch weighs; `None`: it claimed nothing, it only sent a block from it.
-    claim: Option<Work>,
-    /// The last header it gave, from which the next request goes on.
-    last: Option<BlockHash>,
+    /// What the peer claims of its branch; `None`: it claimed nothing, it only sent a block from it.
+    claim: Option<StatusMessage>,
+    /// The last header it gave, from which the next request goes on, and its height.
+    last: Option<(BlockHash, u64)>,
+    /// How many of its headers were new.
+    new: usize,
     /// Whether a request is open.
     asked: bool,
+}
+
+impl HeaderSync {
+    /// The last header that came.
+    pub(super) fn last(&self) -> Option<BlockHash> {
+        self.last.map(|(hash, _)| hash)
+    }
 }
 
 impl<P: Copy + Ord + Debug> Machine<P> {
     /// Starts header syncs with peers that have more, and goes on with those that wait.
     pub(super) fn settle_headers(&mut self) {
         if self.header_syncs.len() < MAX_HEADER_SYNCS {
-            let candidates: Vec<(P, Option<Work>)> = self
+            let mut candidates: Vec<(u32, P, Option<StatusMessage>)> = self
                 .peers
                 .iter()
                 .filter(|(peer, _)| !self.header_syncs.contains_key(peer))
@@ -35,13 +44,16 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                     let claim = known.status.filter(|status| {
                         self.is_better(status) && self.tree.block(&status.tip).is_none()
                     });
-                    match claim {
-                        Some(status) => Some((*peer, Some(status.total_work))),
-                        None => known.wants_headers.then_some((*peer, None)),
-                    }
+                    (claim.is_some() || known.wants_headers).then_some((
+                        known.header_stalls,
+                        *peer,
+                        claim,
+                    ))
                 })
                 .collect();
-            for (peer, claim) in candidates
+            // Who left us waiting is asked last.
+            candidates.sort_unstable_by_key(|(stalls, peer, _)| (*stalls, *peer));
+            for (_, peer, claim) in candidates
                 .into_iter()
                 .take(MAX_HEADER_SYNCS - self.header_syncs.len())
             {
@@ -50,6 +62,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                     HeaderSync {
                         claim,
                         last: None,
+                        new: 0,
                         asked: false,
                     },
                 );
@@ -58,7 +71,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 }
             }
         }
-        if self.tree.side_blocks() >= MAX_HEADERS_AHEAD {
+        // While nothing is being fetched every sync has a bound of its own.
+        let enough = match self.download.target_index() {
+            Some(_) => MAX_HEADERS_AHEAD,
+            None => MAX_HEADERS_AHEAD * (1 + MAX_HEADER_SYNCS),
+        };
+        if self.tree.side_blocks() >= enough {
             return;
         }
         let waiting: Vec<P> = self
@@ -86,7 +104,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         sync.asked = true;
         // Where no header came yet: what is known of the peer's branch may be more than our best one.
         let from = sync
-            .last
+            .last()
             .or_else(|| self.tree.heaviest_leaf(|_| false).map(|leaf| leaf.hash));
         let locator = self
             .tree
@@ -98,45 +116,96 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let Some(mut sync) = self.header_syncs.remove(&peer) else {
             return;
         };
-        let now = self.adjusted_now();
-        let mut reached = Work::ZERO;
-        for header in headers {
-            match self.tree.insert_header(header, now) {
-                Ok(inserted) => {
-                    sync.last = Some(inserted.hash);
-                    reached = self
-                        .tree
-                        .block(&inserted.hash)
-                        .map_or(reached, |info| info.total_work);
-                }
-                Err(InsertError::Header(error)) if error.condemns() == Condemns::Nothing => {
-                    // Ahead of the clock: it will be asked for again when it is due.
-                    self.download.headers_came();
-                    return self.forget_claim(peer);
-                }
-                Err(InsertError::Header(error)) => {
-                    return self.ban(peer, DropReason::BadHeader(error));
-                }
-                Err(_) => return self.let_go(peer, DropReason::WrongAnswer),
-            }
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.header_stalls = 0;
         }
-        self.download.headers_came();
-        if headers.len() == MAX_HEADERS {
-            sync.asked = false;
-            self.header_syncs.insert(peer, sync);
-        } else if sync
-            .claim
-            .is_some_and(|claim| reached.max(self.tree.tip().total_work) < claim)
-        {
-            // It does not have what it claims.
-            self.let_go(peer, DropReason::WrongAnswer);
+        let new_before = sync.new;
+        let came = self.take_headers(&mut sync, headers);
+        if sync.new > new_before {
+            self.download.headers_came(self.now);
+        }
+        match came {
+            Ok(reached) => self.weigh_headers(peer, sync, headers.len(), reached),
+            Err(Refused::TooEarly) => self.forget_claim(peer),
+            Err(Refused::Lie(reason)) => self.ban(peer, reason),
+            Err(Refused::Useless) => self.let_go(peer, DropReason::FalseClaim),
         }
     }
 
+    /// Keeps headers, as long as each stands on the one before; returns what their branch weighs.
+    fn take_headers(&mut self, sync: &mut HeaderSync, headers: &[Header]) -> Result<Work, Refused> {
+        let now = self.adjusted_now();
+        let new_before = sync.new;
+        let mut previous = None;
+        for header in headers {
+            if previous.is_some_and(|hash| hash != header.prev_hash) {
+                return Err(Refused::Lie(DropReason::WrongAnswer));
+            }
+            let inserted = self
+                .tree
+                .insert_header(header, now)
+                .map_err(|error| refused(&error))?;
+            previous = Some(inserted.hash);
+            sync.new += usize::from(inserted.new);
+        }
+        let Some(info) = previous.and_then(|hash| self.tree.block(&hash)) else {
+            return Ok(Work::ZERO);
+        };
+        if sync.new == new_before && sync.last.is_some_and(|(_, height)| info.index <= height) {
+            // The same again, or older ones: nothing would ever come of it.
+            return Err(Refused::Useless);
+        }
+        sync.last = Some((info.hash, info.index));
+        Ok(info.total_work)
+    }
+
+    /// Asks on, ends the sync, or lets a peer go that does not have what it claims.
+    fn weigh_headers(&mut self, peer: P, mut sync: HeaderSync, count: usize, reached: Work) {
+        let best = self.tree.tip().total_work;
+        if count < MAX_HEADERS {
+            let short = sync.claim.is_some_and(|claim| {
+                reached.max(best) < claim.total_work && self.tree.block(&claim.tip).is_none()
+            });
+            if short {
+                self.let_go(peer, DropReason::FalseClaim);
+            }
+            return;
+        }
+        if sync.new >= MAX_HEADERS_AHEAD && reached <= best {
+            self.prune();
+            return self.let_go(
+                peer,
+                DropReason::EndlessHeaders {
+                    limit: MAX_HEADERS_AHEAD,
+                },
+            );
+        }
+        sync.asked = false;
+        self.header_syncs.insert(peer, sync);
+    }
+
     /// The claim is not worth acting on until the peer repeats it.
-    fn forget_claim(&mut self, peer: P) {
+    pub(super) fn forget_claim(&mut self, peer: P) {
         if let Some(known) = self.peers.get_mut(&peer) {
             known.status = None;
         }
+    }
+}
+
+/// Why headers were not taken.
+enum Refused {
+    /// One is ahead of the clock: it will be asked for again when the peer says again that it has more.
+    TooEarly,
+    /// The peer made it up.
+    Lie(DropReason),
+    /// It leads nowhere.
+    Useless,
+}
+
+fn refused(error: &InsertError) -> Refused {
+    match error {
+        InsertError::Header(error) if error.condemns() == Condemns::Nothing => Refused::TooEarly,
+        InsertError::Header(error) => Refused::Lie(DropReason::BadHeader(*error)),
+        InsertError::UnknownParent { .. } | InsertError::Condemned { .. } | _ => Refused::Useless,
     }
 }

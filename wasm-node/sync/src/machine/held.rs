@@ -7,7 +7,7 @@ use chain::{block::Block, hash::BlockHash, time::UnixMillis};
 
 use super::Machine;
 use crate::{
-    config::{MAX_HELD_BLOCKS, MAX_HELD_BLOCKS_PER_PEER, VERDICT_PATIENCE},
+    config::{MAX_HELD_BLOCKS, MAX_HELD_BLOCKS_PER_PEER, MAX_HELD_FOR, VERDICT_PATIENCE},
     seam::{GossipId, Output, Verdict},
 };
 
@@ -16,7 +16,7 @@ use crate::{
 pub(super) enum WaitsFor {
     /// Its parent's header.
     Parent(BlockHash),
-    /// A time by the adjusted clock.
+    /// A time by the local clock.
     Time(UnixMillis),
 }
 
@@ -56,7 +56,9 @@ impl<P: Copy + Ord> HeldBlocks<P> {
         now: UnixMillis,
     ) -> bool {
         let from_peer = self.blocks.iter().filter(|held| held.from == from).count();
-        if self.blocks.len() >= MAX_HELD_BLOCKS || from_peer >= MAX_HELD_BLOCKS_PER_PEER {
+        let too_far = matches!(waits_for, WaitsFor::Time(at) if at.since(now) > MAX_HELD_FOR);
+        if too_far || self.blocks.len() >= MAX_HELD_BLOCKS || from_peer >= MAX_HELD_BLOCKS_PER_PEER
+        {
             return false;
         }
         let verdict_due = now.saturating_add(VERDICT_PATIENCE);
@@ -94,19 +96,18 @@ impl<P: Copy + Ord> HeldBlocks<P> {
 impl<P: Copy + Ord + Debug> Machine<P> {
     /// Judges what can be judged now, and gives verdicts that are due.
     pub(super) fn retry_held(&mut self) {
-        let adjusted = self.adjusted_now();
+        let now = self.now;
         let (ready, waiting): (Vec<_>, Vec<_>) = core::mem::take(&mut self.held.blocks)
             .into_iter()
             .partition(|held| match held.waits_for {
                 WaitsFor::Parent(parent) => self.tree.block(&parent).is_some(),
-                WaitsFor::Time(at) => at <= adjusted,
+                WaitsFor::Time(at) => at <= now,
             });
         self.held.blocks = waiting;
         for held in ready {
             self.judge_block(held.from, held.verdict, held.block);
         }
         let mut verdicts = Vec::new();
-        let now = self.now;
         self.held.blocks.retain_mut(|held| {
             if held.verdict_due > now {
                 return true;

@@ -39,8 +39,10 @@ pub(super) struct Peer {
     pub(super) wanted_readings: VecDeque<ReadingId>,
     /// Blocks whose bodies it said it has not.
     pub(super) lacking: BTreeSet<BlockHash>,
-    /// Requests in a row that it left unanswered: it is asked after all others.
+    /// Requests for bodies in a row that it left unanswered: it is asked after all others.
     pub(super) stalls: u32,
+    /// The same for headers.
+    pub(super) header_stalls: u32,
     /// What it may still draw.
     pub(super) answers: Bucket,
 }
@@ -59,6 +61,7 @@ impl Peer {
             wanted_readings: VecDeque::new(),
             lacking: BTreeSet::new(),
             stalls: 0,
+            header_stalls: 0,
             answers: Bucket::full(ANSWER_RATE, ANSWER_BURST, now),
         }
     }
@@ -75,9 +78,10 @@ impl Peer {
     }
 
     pub(super) fn note_lacking(&mut self, hash: BlockHash) {
-        if self.lacking.len() < MAX_LACKING {
-            self.lacking.insert(hash);
+        if self.lacking.len() >= MAX_LACKING {
+            self.lacking.clear();
         }
+        self.lacking.insert(hash);
     }
 
     pub(super) fn want_reading(&mut self, id: ReadingId) {

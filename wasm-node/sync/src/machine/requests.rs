@@ -83,6 +83,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     pub(super) fn ask_peers(&mut self) {
         let peers: Vec<P> = self.peers.keys().copied().collect();
         for peer in peers {
+            if let Some(known) = self.peers.get_mut(&peer) {
+                // Another peer may have given them meanwhile.
+                known
+                    .wanted_readings
+                    .retain(|id| !self.mempool.contains(id));
+            }
             while let Some((request, asked)) = self.peers.get_mut(&peer).and_then(next_question) {
                 let request = request.unwrap_or_else(|| Request::Status(self.own_status()));
                 self.ask(peer, &request, asked);
@@ -101,9 +107,6 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 return self.ban(peer, undecodable(&error));
             }
         };
-        if let Some(known) = self.peers.get_mut(&peer) {
-            known.stalls = 0;
-        }
         match (request.asked, response) {
             (Asked::Status, Response::Status(status)) => {
                 let offset = clock::offset(status.now, request.sent_at, self.now);
@@ -133,14 +136,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let Some(request) = self.close_request(peer, id) else {
             return;
         };
-        let was_headers = matches!(request.asked, Asked::Headers);
+        self.note_stall(peer, &request.asked);
         self.give_back(request.asked);
-        if was_headers {
-            self.header_syncs.remove(&peer);
-        }
         match failure {
-            RequestFailure::Timeout => self.note_stall(peer),
-            RequestFailure::Closed => self.note_stall(peer),
+            RequestFailure::Timeout | RequestFailure::Closed => {}
             RequestFailure::Unsupported => self.let_go(peer, DropReason::OtherRoom),
             RequestFailure::Oversize => self.ban(peer, DropReason::Oversize),
         }
@@ -184,9 +183,19 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
-    fn note_stall(&mut self, peer: P) {
-        if let Some(known) = self.peers.get_mut(&peer) {
-            known.stalls = known.stalls.saturating_add(1);
+    /// Who does not answer is asked after others, about that kind of thing.
+    fn note_stall(&mut self, peer: P, asked: &Asked) {
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        match asked {
+            Asked::Headers => {
+                known.header_stalls = known.header_stalls.saturating_add(1);
+                self.header_syncs.remove(&peer);
+                self.forget_claim(peer);
+            }
+            Asked::Bodies(_) => known.stalls = known.stalls.saturating_add(1),
+            Asked::Status | Asked::Listing { .. } | Asked::Readings(_) => {}
         }
     }
 

@@ -78,7 +78,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     #[must_use]
     pub fn finish(mut self) -> Machine<P> {
         let machine = &mut self.machine;
-        let pruned = machine.tree.prune();
+        let pruned = machine.tree.prune(&[]);
         machine.rescue_blocks(pruned);
         machine.rescue_blocks(self.unplaced);
         machine.look_for_foreign();
