@@ -11,7 +11,7 @@ mod tab;
 
 pub(crate) use browser::Browser;
 pub(crate) use relay::Relay;
-pub(crate) use stage::{Stage, agreement, on_stage, on_stage_at};
+pub(crate) use stage::{Outcome, Stage, agreement, on_stage, on_stage_at};
 pub(crate) use tab::Tab;
 
 use std::time::Duration;

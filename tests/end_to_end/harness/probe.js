@@ -81,6 +81,13 @@
       return until(holds, watch, ms);
     },
 
+    /** Whether a person sees these words in an element that the selector finds. */
+    shows(selector, words) {
+      return [...document.querySelectorAll(selector)].some(
+        (element) => element.checkVisibility() && element.innerText.includes(words),
+      );
+    },
+
     /** The chain as the node gives it, from genesis to tip. */
     async blocks() {
       const { index } = node.status().tip;

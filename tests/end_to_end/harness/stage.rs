@@ -1,6 +1,7 @@
 //! One test's surroundings: a relay, a browser, and the check at the end that no console was written to.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
@@ -24,8 +25,20 @@ pub(crate) struct Stage {
     others: Vec<Browser>,
 }
 
+/// What a test comes to.
+pub(crate) type Outcome = Result<(), Failure>;
+
+/// Why a test failed, in words: a backtrace would show the harness and hide them.
+pub(crate) struct Failure(String);
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Runs a test with a relay for this computer alone.
-pub(crate) async fn on_stage(test: impl AsyncFnOnce(&mut Stage) -> Result<()>) -> Result<()> {
+pub(crate) async fn on_stage(test: impl AsyncFnOnce(&mut Stage) -> Result<()>) -> Outcome {
     on_stage_at(IpAddr::V4(Ipv4Addr::LOCALHOST), test).await
 }
 
@@ -33,7 +46,12 @@ pub(crate) async fn on_stage(test: impl AsyncFnOnce(&mut Stage) -> Result<()>) -
 pub(crate) async fn on_stage_at(
     ip: IpAddr,
     test: impl AsyncFnOnce(&mut Stage) -> Result<()>,
-) -> Result<()> {
+) -> Outcome {
+    let played = play(ip, test).await;
+    played.map_err(|error| Failure(format!("{error:#}")))
+}
+
+async fn play(ip: IpAddr, test: impl AsyncFnOnce(&mut Stage) -> Result<()>) -> Result<()> {
     let _place = PLACES.acquire().await?;
     let mut stage = Stage {
         relay: Relay::start(ip).await?,

@@ -106,31 +106,31 @@ impl Tab {
         self.wait("untilNode", limit, what, holds).await
     }
 
-    /// Waits until a function gives something true; it is asked after each change of the document.
-    pub(crate) async fn until_page(&self, what: &str, holds: &str) -> Result<Value> {
-        self.wait("untilPage", PATIENCE, what, holds).await
+    /// Waits until a person sees these words somewhere in an element that the selector finds.
+    pub(crate) async fn until_shows(&self, selector: &str, words: &str) -> Result<Value> {
+        let what = format!("{words:?} in {selector}");
+        let holds = format!(
+            "() => heartchainTest.shows({}, {})",
+            json!(selector),
+            json!(words)
+        );
+        self.wait("untilPage", PATIENCE, &what, &holds).await
     }
 
-    /// The same, with a limit that belongs to what is tested.
-    pub(crate) async fn until_page_within(
-        &self,
-        limit: Duration,
-        what: &str,
-        holds: &str,
-    ) -> Result<Value> {
-        self.wait("untilPage", limit, what, holds).await
+    /// Waits until a person no longer sees these words there.
+    pub(crate) async fn until_hides(&self, selector: &str, words: &str) -> Result<Value> {
+        let what = format!("{words:?} to be gone from {selector}");
+        let holds = format!(
+            "() => !heartchainTest.shows({}, {})",
+            json!(selector),
+            json!(words)
+        );
+        self.wait("untilPage", PATIENCE, &what, &holds).await
     }
 
-    /// Waits until the sentence with `role="status"` has all of these words in it.
+    /// Waits until the sentence with `role="status"` has these words in it.
     pub(crate) async fn until_status_says(&self, words: &str) -> Result<Value> {
-        self.until_page(
-            &format!("its status line to say {words:?}"),
-            &format!(
-                "() => document.querySelector('[role=status]')?.textContent.includes({})",
-                json!(words)
-            ),
-        )
-        .await
+        self.until_shows("[role=status]", words).await
     }
 
     /// Waits until this tab knows `count` other tabs, and a relay holds a place for it.
@@ -241,14 +241,6 @@ impl Tab {
         array(self.evaluate("heartchainTest.readings()").await?)
     }
 
-    /// The heart rates that a person sees in the list of blocks, newest block first.
-    pub(crate) async fn visible_bpms(&self) -> Result<Vec<u64>> {
-        let seen = self
-            .evaluate("[...document.querySelectorAll('chain-list .blocks data.bpm')].map(d => Number(d.value))")
-            .await?;
-        Ok(array(seen)?.iter().filter_map(Value::as_u64).collect())
-    }
-
     async fn wait(&self, way: &str, limit: Duration, what: &str, holds: &str) -> Result<Value> {
         let expression = format!("heartchainTest.{way}({holds}, {})", limit.as_millis());
         match self.evaluate(&expression).await {
@@ -256,10 +248,10 @@ impl Tab {
             Err(error) => {
                 let state = self.evaluate("heartchainTest.describe()").await;
                 let state = state.unwrap_or_else(|error| json!(error.to_string()));
+                let seconds = limit.as_secs();
                 Err(anyhow!(
-                    "{} waited {} s for {what}\n{error:#}\n{state:#}",
-                    self.name,
-                    limit.as_secs()
+                    "{} is to have {what}, within {seconds} s\n{error:#}\n{state:#}",
+                    self.name
                 ))
             }
         }

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::recovery::{expect_relays_by_webrtc_direct, page_by_webrtc_direct};
-use crate::harness::{Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
 
 /// Bytes that each tab is to send and to receive.
 const MEBIBYTE: u64 = 1024 * 1024;
@@ -13,8 +13,7 @@ const AT_ONCE: usize = 900;
 const MOST_ROUNDS: usize = 20;
 
 #[tokio::test]
-async fn a_mebibyte_each_way_crosses_the_circuit_between_tabs_on_webrtc_direct_alone() -> Result<()>
-{
+async fn a_mebibyte_each_way_crosses_the_circuit_between_tabs_on_webrtc_direct_alone() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let page = page_by_webrtc_direct(&stage.relay)?;
         let [a, b] = stage.tabs_at(&page).await?;

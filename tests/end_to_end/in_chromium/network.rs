@@ -2,37 +2,50 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use super::syncing::expect_bpms;
-use crate::harness::{Stage, agreement, on_stage, on_stage_at};
+use crate::harness::{Outcome, Stage, agreement, on_stage, on_stage_at};
 
 #[tokio::test]
-async fn recording_and_syncing_need_no_secure_context() -> Result<()> {
-    on_stage_at(IpAddr::V4(Ipv4Addr::UNSPECIFIED), async |stage: &mut Stage| {
-        let there = stage.relay.pages().get(1).context("this machine has only its loopback address")?.clone();
-        let [a, b] = stage.tabs_at(&there).await?;
-        for tab in [&a, &b] {
-            ensure!(tab.evaluate("isSecureContext").await? == false, "{there} is a secure context");
-            let told = "() => { const notice = document.querySelector('#withheld'); return notice.checkVisibility() && notice.textContent.includes('withholds'); }";
-            tab.until_page("to say what the browser withholds", told).await?;
-        }
-        // A tab of this computer is in the same room.
-        let here = stage.tab().await?;
-        ensure!(here.evaluate("isSecureContext").await? == true, "loopback is a secure context");
-        a.enter(72).await?;
-        agreement(&[&a, &b, &here], 1).await?;
-        b.enter(73).await?;
-        agreement(&[&a, &b, &here], 2).await?;
-        here.until_peers(2).await?;
-        Ok(())
-    })
+async fn recording_and_syncing_need_no_secure_context() -> Outcome {
+    on_stage_at(
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        async |stage: &mut Stage| {
+            let there = stage
+                .relay
+                .pages()
+                .get(1)
+                .context("this machine has only its loopback address")?
+                .clone();
+            let [a, b] = stage.tabs_at(&there).await?;
+            for tab in [&a, &b] {
+                ensure!(
+                    tab.evaluate("isSecureContext").await? == false,
+                    "{there} is a secure context"
+                );
+                tab.until_shows("body", "the browser withholds").await?;
+            }
+            // A tab of this computer is in the same room.
+            let here = stage.tab().await?;
+            ensure!(
+                here.evaluate("isSecureContext").await? == true,
+                "loopback is a secure context"
+            );
+            a.enter(72).await?;
+            agreement(&[&a, &b, &here], 1).await?;
+            b.enter(73).await?;
+            agreement(&[&a, &b, &here], 2).await?;
+            here.until_peers(2).await?;
+            Ok(())
+        },
+    )
     .await
 }
 
 #[tokio::test]
-async fn rooms_keep_to_themselves() -> Result<()> {
+async fn rooms_keep_to_themselves() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let page = stage.relay.page().to_owned();
         let [a, b] = stage.tabs_at(&format!("{page}#room=first")).await?;

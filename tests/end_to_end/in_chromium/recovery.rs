@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::syncing::expect_bpms;
-use crate::harness::{Relay, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Relay, Stage, Tab, agreement, on_stage};
 
 /// A relay that is dead must be noticed within this time, however the tab reached it.
 const DEAD_RELAY_NOTICED: Duration = Duration::from_secs(15);
@@ -14,7 +14,7 @@ const DEAD_RELAY_NOTICED: Duration = Duration::from_secs(15);
 const MENDED: Duration = Duration::from_secs(45);
 
 #[tokio::test]
-async fn tabs_outlive_a_relay_that_is_stopped_and_started_again() -> Result<()> {
+async fn tabs_outlive_a_relay_that_is_stopped_and_started_again() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let [a, b] = stage.tabs().await?;
         a.enter(70).await?;
@@ -46,7 +46,7 @@ async fn tabs_outlive_a_relay_that_is_stopped_and_started_again() -> Result<()> 
 }
 
 #[tokio::test]
-async fn the_same_over_webrtc_direct_alone() -> Result<()> {
+async fn the_same_over_webrtc_direct_alone() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let page = page_by_webrtc_direct(&stage.relay)?;
         let [a, b, c] = stage.tabs_at(&page).await?;
@@ -73,7 +73,7 @@ async fn the_same_over_webrtc_direct_alone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_killed_relay_is_noticed_over_webrtc_direct() -> Result<()> {
+async fn a_killed_relay_is_noticed_over_webrtc_direct() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let page = page_by_webrtc_direct(&stage.relay)?;
         let [a, b] = stage.tabs_at(&page).await?;
@@ -89,7 +89,7 @@ async fn a_killed_relay_is_noticed_over_webrtc_direct() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_frozen_relay_is_noticed_over_either_transport() -> Result<()> {
+async fn a_frozen_relay_is_noticed_over_either_transport() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let by_webrtc = page_by_webrtc_direct(&stage.relay)?;
         let a = stage.tab().await?;
@@ -133,11 +133,8 @@ async fn expect_relay_lost(tab: &Tab) -> Result<()> {
     )
     .await?;
     tab.until_status_says("Relay unreachable").await?;
-    tab.until_page(
-        "the relay to be shown as unreachable",
-        "() => document.querySelector('relay-list')?.textContent.includes('unreachable, trying again')",
-    )
-    .await?;
+    tab.until_shows("relay-list", "unreachable, trying again")
+        .await?;
     Ok(())
 }
 
@@ -149,11 +146,7 @@ async fn expect_mended(tab: &Tab) -> Result<()> {
         "node => { const s = node.status(); return s.peers > 0 && s.relays.some(r => r.connected && r.reserved); }",
     )
     .await?;
-    tab.until_page(
-        "a status line without complaint",
-        "() => !document.querySelector('[role=status]').textContent.includes('unreachable')",
-    )
-    .await?;
+    tab.until_hides("[role=status]", "unreachable").await?;
     Ok(())
 }
 

@@ -6,24 +6,20 @@ use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use serde_json::Value;
 
-use crate::harness::{Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
 
 /// Heart rate in the story of the tutorial.
 const RESTING: u16 = 72;
 
 #[tokio::test]
-async fn a_reading_entered_in_one_tab_is_in_all_three_under_one_tip() -> Result<()> {
+async fn a_reading_entered_in_one_tab_is_in_all_three_under_one_tip() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let [a, b, c] = stage.tabs().await?;
         a.enter(RESTING).await?;
         agreement(&[&a, &b, &c], 1).await?;
         for tab in [&a, &b, &c] {
             expect_bpms(tab, &[RESTING]).await?;
-            tab.until_page(
-                "72 in the chain that it shows",
-                "() => document.querySelector('chain-list .blocks data.bpm')?.value === '72'",
-            )
-            .await?;
+            tab.until_shows("chain-list", "72 BPM").await?;
             tab.until_status_says("In sync · block 1 · 2 peers").await?;
         }
         Ok(())
@@ -32,7 +28,7 @@ async fn a_reading_entered_in_one_tab_is_in_all_three_under_one_tip() -> Result<
 }
 
 #[tokio::test]
-async fn a_late_tab_catches_up() -> Result<()> {
+async fn a_late_tab_catches_up() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let [a, b, c] = stage.tabs().await?;
         for (count, bpm) in [(1, 61), (2, 62), (3, 63)] {
@@ -52,7 +48,7 @@ async fn a_late_tab_catches_up() -> Result<()> {
 }
 
 #[tokio::test]
-async fn readings_recorded_at_the_same_moment_are_both_in_the_chain() -> Result<()> {
+async fn readings_recorded_at_the_same_moment_are_both_in_the_chain() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let [a, b, c] = stage.tabs().await?;
         tokio::try_join!(a.enter(81), b.enter(82))?;
@@ -69,7 +65,7 @@ async fn readings_recorded_at_the_same_moment_are_both_in_the_chain() -> Result<
 }
 
 #[tokio::test]
-async fn seventy_five_readings_typed_in_three_tabs_are_each_in_the_chain_once() -> Result<()> {
+async fn seventy_five_readings_typed_in_three_tabs_are_each_in_the_chain_once() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let tabs: [Tab; 3] = stage.tabs().await?;
         try_join_all(
@@ -96,7 +92,7 @@ async fn seventy_five_readings_typed_in_three_tabs_are_each_in_the_chain_once() 
 }
 
 #[tokio::test]
-async fn a_closed_tab_disappears_from_the_others_peers() -> Result<()> {
+async fn a_closed_tab_disappears_from_the_others_peers() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let [a, b, c] = stage.tabs().await?;
         let gone = c.peer_id().await?;
@@ -117,7 +113,7 @@ async fn a_closed_tab_disappears_from_the_others_peers() -> Result<()> {
 }
 
 #[tokio::test]
-async fn tabs_of_two_browsers_share_a_chain_and_outlive_a_browser_that_crashes() -> Result<()> {
+async fn tabs_of_two_browsers_share_a_chain_and_outlive_a_browser_that_crashes() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let page = stage.relay.page().to_owned();
         let a = stage.tab().await?;

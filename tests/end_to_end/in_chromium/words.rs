@@ -1,15 +1,15 @@
 //! Whatever is entered wrongly is told in words, and changes nothing.
 
 use anyhow::{Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::syncing::expect_bpms;
-use crate::harness::{Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
 
 const SENTENCE: &str = "Enter a whole number from 20 to 400.";
 
 #[tokio::test]
-async fn what_is_no_heart_rate_is_refused_in_words_and_not_recorded() -> Result<()> {
+async fn what_is_no_heart_rate_is_refused_in_words_and_not_recorded() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let [a, b] = stage.tabs().await?;
         let long = "99999999999999999999";
@@ -32,11 +32,7 @@ async fn what_is_no_heart_rate_is_refused_in_words_and_not_recorded() -> Result<
         // The bounds themselves are fine, the sentence goes, and what was refused took no number.
         a.empty_field().await?;
         a.type_and_enter("20").await?;
-        a.until_page(
-            "the sentence to go",
-            "() => document.querySelector('#bpm-error').textContent === ''",
-        )
-        .await?;
+        a.until_hides("record-form", SENTENCE).await?;
         a.type_and_enter("400").await?;
         agreement(&[&a, &b], 2).await?;
         expect_bpms(&b, &[20, 400]).await?;
@@ -54,12 +50,7 @@ async fn what_is_no_heart_rate_is_refused_in_words_and_not_recorded() -> Result<
 
 /// A sentence beside the field, of which assistive technology knows, and the focus back in the field.
 async fn expect_refusal(tab: &Tab, text: &str) -> Result<()> {
-    let shown = format!(
-        "() => document.querySelector('#bpm-error').textContent === {}",
-        json!(SENTENCE)
-    );
-    tab.until_page(&format!("the sentence about {text:?}"), &shown)
-        .await?;
+    tab.until_shows("record-form", SENTENCE).await?;
     let field = tab.accessible("spinbutton", "Heart rate (BPM)").await?;
     ensure!(
         field["description"]["value"] == SENTENCE,
@@ -84,7 +75,7 @@ async fn expect_refusal(tab: &Tab, text: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_room_or_relay_that_cannot_be_is_told_in_words() -> Result<()> {
+async fn a_room_or_relay_that_cannot_be_is_told_in_words() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let page = stage.relay.page().to_owned();
         let long = "x".repeat(65);
@@ -96,11 +87,7 @@ async fn a_room_or_relay_that_cannot_be_is_told_in_words() -> Result<()> {
             (no_relay, "/ip4/127.0.0.1/tcp/1/p2p/"),
         ] {
             let tab = stage.browser.open(&url).await?;
-            let holds = format!(
-                "() => {{ const alert = document.querySelector('[role=alert]'); return alert.checkVisibility() && alert.textContent.includes({}); }}",
-                json!(words)
-            );
-            tab.until_page(&format!("an alert about {words:?}"), &holds).await?;
+            tab.until_shows("[role=alert]", words).await?;
             tab.until_status_says("Not running").await?;
             tab.close().await?;
         }
@@ -110,7 +97,7 @@ async fn a_room_or_relay_that_cannot_be_is_told_in_words() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_room_name_that_is_too_long_is_told_beside_its_field() -> Result<()> {
+async fn a_room_name_that_is_too_long_is_told_beside_its_field() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let tab = stage.tab().await?;
         tab.until("the node", "() => true").await?;
@@ -119,8 +106,7 @@ async fn a_room_name_that_is_too_long_is_told_beside_its_field() -> Result<()> {
         tab.focus("textbox", "Room name").await?;
         // 22 letters of 3 bytes each.
         tab.type_and_enter(&"심".repeat(22)).await?;
-        let holds = "() => document.querySelector('#room-error').textContent.includes('64')";
-        tab.until_page("a sentence with the limit", holds).await?;
+        tab.until_shows("room-bar", "at most 64 bytes").await?;
         let room = tab.status().await?["room"].clone();
 
         tab.empty_field().await?;
