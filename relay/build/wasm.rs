@@ -16,6 +16,9 @@ use crate::{assets::sha256, tell::tell};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// What wasm-bindgen makes that is served: the wasm, its glue, and the types of both for whoever writes a script.
+const PACKAGE_FILES: [&str; 3] = ["wasm_node_bg.wasm", "wasm_node.js", "wasm_node.d.ts"];
+
 /// Variables of ours that the inner Cargo must not see: flags and wrappers for the outer target (Clippy's
 /// among them), and a target folder that the outer Cargo holds the lock of.
 const NOT_INHERITED: [&str; 4] = [
@@ -136,7 +139,10 @@ fn is_inherited(name: &OsStr) -> bool {
 fn make_glue(wasm: &Path, package: &Path) -> Result<()> {
     let hash = sha256(&fs::read(wasm)?);
     let made_from = package.with_extension("sha256");
-    if fs::read_to_string(&made_from).is_ok_and(|made_from| made_from == hash) {
+    let is_whole = PACKAGE_FILES
+        .iter()
+        .all(|name| package.join(name).is_file());
+    if is_whole && fs::read_to_string(&made_from).is_ok_and(|made_from| made_from == hash) {
         return Ok(());
     }
     if package.exists() {
@@ -146,6 +152,7 @@ fn make_glue(wasm: &Path, package: &Path) -> Result<()> {
         .input_path(wasm)
         .out_name("wasm_node")
         .web(true)?
+        .typescript(true)
         // Else a bare `init()` would not know where the wasm is.
         .omit_default_module_path(false)
         .remove_name_section(true)
