@@ -1,6 +1,6 @@
 //! What is asked of peers, and what comes back.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, vec::Vec};
 use core::{cmp::Reverse, fmt::Debug};
 
 use chain::{
@@ -225,7 +225,13 @@ fn next_question(peer: &mut Peer) -> Option<(Option<Request>, Asked)> {
     }
     if !peer.wanted_readings.is_empty() {
         let many = peer.wanted_readings.len().min(MAX_READINGS);
-        let ids: Vec<ReadingId> = peer.wanted_readings.drain(..many).collect();
+        // Two listings may have named the same one.
+        let mut named = BTreeSet::new();
+        let ids: Vec<ReadingId> = peer
+            .wanted_readings
+            .drain(..many)
+            .filter(|id| named.insert(*id))
+            .collect();
         return Some((
             Some(Request::Readings { ids: ids.clone() }),
             Asked::Readings(ids),
