@@ -40,3 +40,6 @@ mod view;
 
 #[cfg(target_arch = "wasm32")]
 pub use api::{Node, NodeOptions, mine_batch};
+
+#[cfg(all(test, target_arch = "wasm32"))]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
