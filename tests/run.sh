@@ -1,0 +1,214 @@
+#!/usr/bin/env bash
+# Runs the tests, installs what they need where it is missing, and says at the end what failed. It never stops at
+# the first failure, and never installs what is there.
+
+set -u -o pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+usage() {
+  cat <<'HELP'
+tests/run.sh [part | quick | all]...
+
+Without an argument it runs what every change must pass:
+  format        rustfmt
+  lint          clippy, natively and for wasm32, warnings denied
+  purity        chain and sync built where there is no operating system
+  unit          all native tests that need no browser, and a short simulation
+  docs          rustdoc, warnings denied
+  www           tests of the page's plain modules, by Node if that is installed
+  browser       wasm-pack test --headless --chrome
+  end_to_end    real Chromium, the real relay, the real page
+
+quick           format, native lint, and the unit tests of chain, sync and the page
+all             the parts above, and the long ones:
+  simulation    10,000 seeds, and 1,000 peers at once
+  bench         the figures of the README
+HELP
+}
+
+# Printed parts end up here.
+failed=()
+summary=()
+# Minutes that one part may take; a part that hangs must not hide what the others say.
+readonly PART_LIMIT=40m
+
+# limited COMMAND...: functions of this script run without a limit, because timeout knows only programs.
+limited() {
+  if [ "$(type -t "$1")" = function ]; then "$@"; else timeout --foreground "$PART_LIMIT" "$@"; fi
+}
+
+# part NAME COMMAND...: runs one part, and notes its seconds and how it ended.
+part() {
+  local name=$1 start=$SECONDS outcome=ok
+  shift
+  echo
+  echo "== $name: $*"
+  if ! limited "$@" </dev/null; then
+    outcome=FAILED
+    failed+=("$name")
+  fi
+  summary+=("$(printf '%-28s %6d s  %s' "$name" $((SECONDS - start)) "$outcome")")
+  echo "== $name: $((SECONDS - start)) s, $outcome"
+}
+
+# What needs no page is not to wait for the browser's part.
+readonly without_wasm=(env HEARTCHAIN_SKIP_WASM=1)
+
+version_of_locked() {
+  # The version in the lock file of the crate named $1.
+  sed -n "/^name = \"$1\"\$/{n;s/^version = \"\(.*\)\"\$/\1/p;q}" Cargo.lock
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+install_toolchain() {
+  rustup show active-toolchain >/dev/null 2>&1 || rustup toolchain install
+  local wanted present
+  present=$(rustup target list --installed)
+  for wanted in wasm32-unknown-unknown wasm32v1-none; do
+    grep -qx "$wanted" <<<"$present" || rustup target add "$wanted"
+  done
+  present=$(rustup component list --installed)
+  for wanted in clippy rustfmt; do
+    grep -q "^$wanted" <<<"$present" || rustup component add "$wanted"
+  done
+}
+
+install_chromium() {
+  if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then return; fi
+  if ! command -v apt-get >/dev/null; then
+    echo "Please install Chromium and its chromedriver, so that both are in PATH." >&2
+    return 1
+  fi
+  as_root apt-get update -q && as_root apt-get install -y -q chromium chromium-driver
+}
+
+install_wasm_tools() {
+  # wasm-pack would build this one itself, in a folder that nothing else uses.
+  local wanted
+  wanted=$(version_of_locked wasm-bindgen)
+  if [ "$(wasm-bindgen --version 2>/dev/null)" != "wasm-bindgen $wanted" ]; then
+    cargo install --locked --version "$wanted" wasm-bindgen-cli
+  fi
+  if ! command -v wasm-pack >/dev/null; then
+    cargo install --locked --version 0.15.1 wasm-pack
+  fi
+}
+
+install_all() {
+  install_toolchain && install_chromium && install_wasm_tools
+}
+
+format() {
+  part format cargo fmt --all --check
+}
+
+lint_native() {
+  part "lint (native)" "${without_wasm[@]}" cargo clippy --workspace --all-targets -- -D warnings
+}
+
+lint() {
+  lint_native
+  part "lint (wasm32)" cargo clippy --target wasm32-unknown-unknown \
+    -p wasm-node -p libp2p-webrtc-browser -p heartchain --all-targets -- -D warnings
+}
+
+purity() {
+  part purity cargo build --target wasm32v1-none -p chain -p sync
+}
+
+unit() {
+  # The same features and the same relay as for the end-to-end tests, so that nothing is built twice.
+  part unit cargo test --workspace -- --skip in_chromium
+}
+
+docs() {
+  part "docs (native)" "${without_wasm[@]}" RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+  part "docs (wasm32)" env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps \
+    --target wasm32-unknown-unknown -p wasm-node -p libp2p-webrtc-browser
+}
+
+www() {
+  if command -v node >/dev/null; then
+    part www node --test tests/www/*.test.mjs
+  else
+    echo "== www: left out, because Node is not installed"
+  fi
+}
+
+browser() {
+  part browser wasm-pack test --headless --chrome
+  part "browser (wasm-node)" wasm-pack test --headless --chrome wasm-node
+  part "browser (webrtc)" wasm-pack test --headless --chrome wasm-node/webrtc
+  part "browser (native servers)" wasm-node/webrtc/tests/server.sh
+}
+
+end_to_end() {
+  part end_to_end cargo test --workspace --test end_to_end
+}
+
+simulation() {
+  part "simulation (10,000 seeds)" env HEARTCHAIN_SIMULATION=10000 \
+    cargo test --workspace --test simulation
+}
+
+bench() {
+  part bench env HEARTCHAIN_BENCH=1 cargo test --workspace --test end_to_end -- --nocapture bench
+}
+
+every_change() {
+  format
+  lint
+  purity
+  docs
+  www
+  unit
+  browser
+  end_to_end
+}
+
+install_for() {
+  case $1 in
+    quick | format | lint | purity | unit | docs | www | simulation) install_toolchain ;;
+    *) install_all ;;
+  esac
+}
+
+run() {
+  case $1 in
+    every_change | format | lint | purity | unit | docs | www | browser | end_to_end | simulation | bench) "$1" ;;
+    quick)
+      format
+      lint_native
+      part "unit (pure crates)" cargo test -p chain -p sync
+      www
+      ;;
+    all)
+      every_change
+      simulation
+      bench
+      ;;
+    *)
+      usage >&2
+      exit 2
+      ;;
+  esac
+}
+
+[ $# -gt 0 ] || set -- every_change
+case $1 in -h | --help | help) usage; exit ;; esac
+for wanted in "$@"; do
+  part "tools ($wanted)" install_for "$wanted"
+  run "$wanted"
+done
+
+echo
+printf '%s\n' "${summary[@]}"
+echo
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "FAILED: ${failed[*]} (after $SECONDS s)"
+  exit 1
+fi
+echo "All passed in $SECONDS s."
