@@ -2,24 +2,17 @@
 
 use std::cell::RefCell;
 
-use chain::{
-    bpm::Bpm,
-    header::Header,
-    mining::Job,
-    reading::Reading,
-    room::{Room, RoomName, RoomParams},
-};
+use chain::{header::Header, mining::Job, reading::Reading};
 use serde::Serialize;
 use wasm_bindgen::{JsCast, JsError, JsValue, prelude::wasm_bindgen};
 
 use crate::{
+    arguments::{Options, heart_rate, height},
     bulletin::News,
-    config,
     driver::Audience,
     failure,
-    net::RelayAddress,
     node::{self, Known, Wish},
-    page::{self, WakeCalls},
+    page::WakeCalls,
     start,
     view::{ChainView, RecordedView},
 };
@@ -54,30 +47,6 @@ extern "C" {
         listener: &JsValue,
         options: &JsValue,
     ) -> Result<(), JsValue>;
-}
-
-/// What is wrong with what JavaScript passed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum ArgumentError {
-    /// Not of the type that the documentation names.
-    #[error("{name} must be {expected}")]
-    Type {
-        /// Which.
-        name: &'static str,
-        /// What it must be.
-        expected: &'static str,
-    },
-    /// No heart rate.
-    #[error("a heart rate is a whole number from {min} to {max}, not {found}")]
-    Bpm {
-        /// As it was given.
-        found: String,
-        /// The least.
-        min: u16,
-        /// The greatest.
-        max: u16,
-    },
 }
 
 /// A peer of a room, for as long as the tab lives.
@@ -236,30 +205,6 @@ pub fn mine_batch(header: &[u8], start: u64, tries: u32) -> Result<Option<u64>, 
     Ok(Job::new(&header, target).search(start, tries))
 }
 
-/// The options of `Node.start`, checked.
-pub(crate) struct Options {
-    pub(crate) room: Room,
-    pub(crate) relays: Vec<RelayAddress>,
-    pub(crate) relay_document: Option<String>,
-    pub(crate) miner_url: Option<String>,
-    pub(crate) wasm_module: JsValue,
-}
-
-impl Options {
-    fn read(options: &JsValue) -> Result<Self, JsError> {
-        let name = text(options, "room")?;
-        let name = RoomName::new(name.as_deref().unwrap_or(config::DEFAULT_ROOM))?;
-        let module = field(options, "wasmModule").unwrap_or_else(wasm_bindgen::module);
-        Ok(Self {
-            room: Room::new(RoomParams::with_defaults(name)),
-            relays: relays(options)?,
-            relay_document: text(options, "relayDocument")?.or_else(page::default_document),
-            miner_url: text(options, "minerUrl")?,
-            wasm_module: module,
-        })
-    }
-}
-
 /// Tells JavaScript by events.
 struct Speaker {
     listeners: Listeners,
@@ -299,77 +244,4 @@ pub(crate) fn dispatch(listeners: &Listeners, name: &str, detail: &JsValue) {
 
 fn to_js(value: &impl Serialize) -> Result<JsValue, JsError> {
     Ok(value.serialize(&serde_wasm_bindgen::Serializer::json_compatible())?)
-}
-
-/// A field that was given.
-fn field(options: &JsValue, name: &str) -> Option<JsValue> {
-    let value = js_sys::Reflect::get(options, &name.into()).ok()?;
-    (!value.is_undefined() && !value.is_null()).then_some(value)
-}
-
-fn text(options: &JsValue, name: &'static str) -> Result<Option<String>, ArgumentError> {
-    field(options, name)
-        .map(|value| {
-            value.as_string().ok_or(ArgumentError::Type {
-                name,
-                expected: "a string",
-            })
-        })
-        .transpose()
-}
-
-fn relays(options: &JsValue) -> Result<Vec<RelayAddress>, JsError> {
-    let wrong = ArgumentError::Type {
-        name: "relays",
-        expected: "an array of strings",
-    };
-    let Some(given) = field(options, "relays") else {
-        return Ok(Vec::new());
-    };
-    if !js_sys::Array::is_array(&given) {
-        return Err(wrong.into());
-    }
-    let scheme = page::scheme();
-    let mut relays = Vec::new();
-    for address in js_sys::Array::from(&given) {
-        let address = address.as_string().ok_or_else(|| wrong.clone())?;
-        relays.push(RelayAddress::parse(&address, scheme)?);
-    }
-    Ok(relays)
-}
-
-fn height(name: &'static str, value: &JsValue) -> Result<u64, ArgumentError> {
-    whole(value).ok_or(ArgumentError::Type {
-        name,
-        expected: "a whole number, 0 or above",
-    })
-}
-
-fn heart_rate(value: &JsValue) -> Result<Bpm, ArgumentError> {
-    let bpm = whole(value)
-        .and_then(|number| u16::try_from(number).ok())
-        .and_then(|number| Bpm::new(number).ok());
-    bpm.ok_or_else(|| {
-        let found = value
-            .as_f64()
-            .map_or_else(|| "what was given".to_owned(), |number| number.to_string());
-        ArgumentError::Bpm {
-            found,
-            min: Bpm::MIN.get(),
-            max: Bpm::MAX.get(),
-        }
-    })
-}
-
-/// A number without a fraction that JavaScript represents exactly.
-fn whole(value: &JsValue) -> Option<u64> {
-    let number = value
-        .as_f64()
-        .filter(|_| js_sys::Number::is_safe_integer(value))?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "whole, not negative, below 2^53"
-    )]
-    (number >= 0.0).then_some(number as u64)
 }

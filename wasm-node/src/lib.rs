@@ -1,7 +1,8 @@
 //! The Heartchain peer that lives in a browser tab: libp2p, the browser and the chain, put together.
 //!
 //! In reading order:
-//! - `api`: what JavaScript sees; `view` and `node` behind it: what it gets, and the way to the running node.
+//! - `api`: what JavaScript sees; behind it `arguments`, what it passed; `view`, what it gets; and `node`, the
+//!   way to the running node.
 //! - `start` puts a node together; `driver` is the one loop that runs it: input, machine, outputs in order.
 //! - `net` is the tab among others; `storage`, `miner`, `page` and `clock` are the browser, a piece each.
 //! - `bulletin` gathers what the page is told; `config` holds every tunable; `failure` has the last word.
@@ -19,6 +20,8 @@ mod net;
 
 #[cfg(target_arch = "wasm32")]
 mod api;
+#[cfg(target_arch = "wasm32")]
+mod arguments;
 #[cfg(target_arch = "wasm32")]
 mod clock;
 #[cfg(target_arch = "wasm32")]

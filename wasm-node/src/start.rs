@@ -5,7 +5,7 @@ use sync::Machine;
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
-    api::Options,
+    arguments::Options,
     clock,
     driver::{Audience, Driver},
     miner::Miner,

@@ -1,16 +1,20 @@
 //! This tab's relays: where each is looked for, and how far along it is: called, reserved, registered, asked.
 //! Never touches the swarm: it says what to do next, and is told how that went.
 
+mod link;
+
 use std::time::Duration;
 
 use chain::time::UnixMillis;
 use libp2p::{
-    Multiaddr, PeerId, core::transport::ListenerId, rendezvous::Cookie, swarm::ConnectionId,
+    Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, rendezvous::Cookie,
+    swarm::ConnectionId,
 };
 
+use self::link::{Connected, Link, Phase, Source};
 use super::{
     address::{PageScheme, RelayAddress},
-    backoff::{Backoff, jitter},
+    backoff::jitter,
 };
 use crate::{
     clock::{chance, millis},
@@ -52,48 +56,6 @@ pub(crate) enum Action {
     Register(PeerId),
     /// Ask it who else is.
     Discover(PeerId, Option<Cookie>),
-}
-
-#[derive(Debug)]
-enum Source {
-    /// Addresses that a person gave.
-    Given,
-    /// A document that is read before every call.
-    Document,
-}
-
-#[derive(Debug)]
-enum Phase {
-    Waiting { until: UnixMillis },
-    Reading,
-    Dialing { connection: Option<ConnectionId> },
-    Connected(Box<Connected>),
-}
-
-#[derive(Debug)]
-struct Connected {
-    connection: ConnectionId,
-    peer: PeerId,
-    /// Where it was reached, ending in its name.
-    address: Multiaddr,
-    listener: Option<ListenerId>,
-    reserved: bool,
-    /// When to ask for a reservation, or, with one asked for, when to give up on the answer.
-    reserve_at: UnixMillis,
-    register_at: Option<UnixMillis>,
-    discover_at: UnixMillis,
-    cookie: Option<Cookie>,
-}
-
-#[derive(Debug)]
-struct Link {
-    source: Source,
-    addresses: Vec<RelayAddress>,
-    /// Which address is tried next: after a failure the following one, so that both ways get their turn.
-    next: usize,
-    phase: Phase,
-    redial: Backoff,
-    reservation: Backoff,
 }
 
 /// All relays of this tab.
@@ -351,7 +313,6 @@ impl Relays {
 
     /// The way to a peer through this relay, if it is connected.
     pub(crate) fn circuit(&self, relay: &PeerId, peer: PeerId) -> Option<Multiaddr> {
-        use libp2p::multiaddr::Protocol;
         let relay = self
             .links
             .iter()
@@ -389,144 +350,5 @@ impl Relays {
         } else {
             config::LONELY_DISCOVERY_INTERVAL
         }
-    }
-}
-
-impl Link {
-    const fn new(source: Source, now: UnixMillis) -> Self {
-        Self {
-            source,
-            addresses: Vec::new(),
-            next: 0,
-            phase: Phase::Waiting { until: now },
-            redial: Backoff::new(config::RELAY_REDIAL),
-            reservation: Backoff::new(config::RELAY_REDIAL),
-        }
-    }
-
-    fn tick(&mut self, id: LinkId, now: UnixMillis, discover_every: Duration) -> Vec<Action> {
-        let current = self.current().cloned();
-        match &mut self.phase {
-            Phase::Waiting { until } if *until <= now => match (&self.source, current) {
-                (Source::Document, _) => {
-                    self.phase = Phase::Reading;
-                    vec![Action::ReadDocument(id)]
-                }
-                (Source::Given, Some(address)) => {
-                    self.phase = Phase::Dialing { connection: None };
-                    vec![Action::Dial(id, address)]
-                }
-                (Source::Given, None) => Vec::new(),
-            },
-            Phase::Dialing { connection: None } => current
-                .map(|address| Action::Dial(id, address))
-                .into_iter()
-                .collect(),
-            Phase::Connected(relay) => relay.tick(id, now, discover_every),
-            Phase::Waiting { .. }
-            | Phase::Reading
-            | Phase::Dialing {
-                connection: Some(_),
-            } => Vec::new(),
-        }
-    }
-
-    fn due(&self) -> Option<UnixMillis> {
-        match &self.phase {
-            Phase::Waiting { until } => Some(*until),
-            Phase::Dialing { connection: None } => Some(UnixMillis::new(0)),
-            Phase::Connected(relay) => Some(relay.due()),
-            Phase::Reading
-            | Phase::Dialing {
-                connection: Some(_),
-            } => None,
-        }
-    }
-
-    fn current(&self) -> Option<&RelayAddress> {
-        self.addresses
-            .get(self.next.checked_rem(self.addresses.len())?)
-    }
-
-    /// This address failed: the next one, after a wait.
-    fn failed(&mut self, now: UnixMillis) {
-        self.next = self.next.wrapping_add(1);
-        self.wait(now);
-    }
-
-    fn wait(&mut self, now: UnixMillis) {
-        let wait = self.redial.failed(chance());
-        self.phase = Phase::Waiting {
-            until: now.saturating_add(millis(wait)),
-        };
-    }
-
-    fn relay(&self) -> Option<&Connected> {
-        if let Phase::Connected(relay) = &self.phase {
-            Some(relay)
-        } else {
-            None
-        }
-    }
-
-    fn relay_mut(&mut self) -> Option<&mut Connected> {
-        if let Phase::Connected(relay) = &mut self.phase {
-            Some(relay)
-        } else {
-            None
-        }
-    }
-
-    fn view(&self) -> Option<RelayView> {
-        if let Some(relay) = self.relay() {
-            return Some(RelayView {
-                address: relay.address.to_string(),
-                peer: Some(relay.peer),
-                connected: true,
-                reserved: relay.reserved,
-            });
-        }
-        let address = self.current()?;
-        Some(RelayView {
-            address: address.address.to_string(),
-            peer: address.peer,
-            connected: false,
-            reserved: false,
-        })
-    }
-}
-
-impl Connected {
-    fn tick(&mut self, id: LinkId, now: UnixMillis, discover_every: Duration) -> Vec<Action> {
-        use libp2p::multiaddr::Protocol;
-        let mut actions = Vec::new();
-        if !self.reserved && self.reserve_at <= now {
-            if let Some(late) = self.listener.take() {
-                actions.push(Action::StopListening(late));
-            }
-            self.reserve_at = now.saturating_add(millis(config::RESERVATION_TIMEOUT));
-            actions.push(Action::Reserve(
-                id,
-                self.address.clone().with(Protocol::P2pCircuit),
-            ));
-        }
-        if self.register_at.is_some_and(|at| at <= now) {
-            // Again after this long, should no answer come.
-            self.register_at = Some(now.saturating_add(millis(config::RENDEZVOUS_RENEW)));
-            actions.push(Action::Register(self.peer));
-        }
-        if self.discover_at <= now {
-            self.discover_at = now.saturating_add(millis(jitter(discover_every, chance())));
-            actions.push(Action::Discover(self.peer, self.cookie.clone()));
-        }
-        actions
-    }
-
-    fn due(&self) -> UnixMillis {
-        let reserve = (!self.reserved).then_some(self.reserve_at);
-        [reserve, self.register_at]
-            .into_iter()
-            .flatten()
-            .fold(self.discover_at, UnixMillis::min)
     }
 }

@@ -1,0 +1,319 @@
+//! What libp2p reports, put into the machine's words or into this tab's own books. Never answers anybody.
+
+use std::time::Duration;
+
+use chain::time::UnixMillis;
+use libp2p::{
+    PeerId,
+    core::ConnectedPoint,
+    gossipsub, identify, ping, relay, rendezvous, request_response,
+    swarm::{ConnectionId, SwarmEvent},
+};
+use sync::seam::{GossipId, RequestFailure, Topic};
+
+use super::{Event, Network};
+use crate::{
+    clock::{self, chance, millis},
+    config,
+    net::{Path, Role, behaviour::Happening, codec::FrameError, connections::Caller},
+};
+
+impl Network {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is told again by what it leads to"
+    )]
+    pub(super) fn on_swarm(&mut self, event: SwarmEvent<Happening>) {
+        let now = clock::now();
+        match event {
+            SwarmEvent::Behaviour(happening) => self.on_happening(happening, now),
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            } => {
+                self.on_connected(peer_id, connection_id, &endpoint, now);
+            }
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                connection_id,
+                ..
+            } => {
+                self.on_closed(peer_id, connection_id, now);
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, .. } => {
+                if let Some(peer) = self.calling.remove(&connection_id) {
+                    self.candidates.failed(peer, now, chance());
+                } else if self.relays.dial_failed(connection_id, now) {
+                    self.events.push_back(Event::Changed);
+                }
+            }
+            SwarmEvent::ListenerClosed { listener_id, .. } => {
+                self.relays.listener_closed(listener_id, now);
+                self.events.push_back(Event::Changed);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connected(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        endpoint: &ConnectedPoint,
+        now: UnixMillis,
+    ) {
+        let path = if endpoint.is_relayed() {
+            Path::Relayed
+        } else {
+            Path::Direct
+        };
+        let caller = if endpoint.is_dialer() {
+            Caller::Us
+        } else {
+            Caller::Them
+        };
+        self.connections.opened(peer, id, path, caller, now);
+        if self.calling.remove(&id).is_some() {
+            self.candidates.reached(peer);
+        }
+        if self.relays.connected(id, peer, now) {
+            self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
+            self.connections.set_role(&peer, Role::Relay);
+        }
+        self.events.push_back(Event::Changed);
+    }
+
+    fn on_closed(&mut self, peer: PeerId, id: ConnectionId, now: UnixMillis) {
+        if let Some(relay) = self.relays.closed(id, now) {
+            self.swarm.behaviour_mut().limits.remove_peer_id(&relay);
+            self.candidates.forget_relay(relay);
+        }
+        if self.connections.closed(peer, id) == Some(Role::Member) {
+            self.asked.forget(&peer);
+            self.relays.be_eager(now);
+            self.events.push_back(Event::PeerDisconnected(peer));
+        }
+        self.events.push_back(Event::Changed);
+    }
+
+    fn on_happening(&mut self, happening: Happening, now: UnixMillis) {
+        match happening {
+            Happening::Relay(event) => self.on_relay(&event, now),
+            Happening::Rendezvous(event) => self.on_rendezvous(event, now),
+            Happening::Identify(event) => self.on_identify(*event, now),
+            Happening::Ping(event) => self.on_ping(&event, now),
+            Happening::Gossip(event) => self.on_gossip(event),
+            Happening::Sync(event) => self.on_sync(event),
+        }
+    }
+
+    fn on_relay(&mut self, event: &relay::client::Event, now: UnixMillis) {
+        match event {
+            relay::client::Event::ReservationReqAccepted { relay_peer_id, .. } => {
+                self.relays.reserved(relay_peer_id, now);
+                self.events.push_back(Event::Changed);
+            }
+            relay::client::Event::OutboundCircuitEstablished { .. }
+            | relay::client::Event::InboundCircuitEstablished { .. } => {}
+        }
+    }
+
+    fn on_rendezvous(&mut self, event: rendezvous::client::Event, now: UnixMillis) {
+        use rendezvous::client::Event as Rendezvous;
+        match event {
+            Rendezvous::Discovered {
+                rendezvous_node: relay,
+                registrations,
+                cookie,
+            } => {
+                self.relays.discovered(&relay, Some(cookie));
+                let longest = config::RENDEZVOUS_TTL.as_secs();
+                for registration in registrations.iter().take(config::MAX_CANDIDATES) {
+                    // Only the name is believed; the way leads through the relay that named it.
+                    let ttl = registration.ttl.min(longest).saturating_mul(1_000);
+                    self.candidates.seen(
+                        registration.record.peer_id(),
+                        relay,
+                        now.saturating_add(ttl),
+                    );
+                }
+            }
+            Rendezvous::DiscoverFailed {
+                rendezvous_node: relay,
+                ..
+            } => self.relays.discovered(&relay, None),
+            Rendezvous::Registered {
+                rendezvous_node: relay,
+                ttl,
+                ..
+            } => {
+                self.relays
+                    .registered(&relay, Some(Duration::from_secs(ttl)), now);
+            }
+            Rendezvous::RegisterFailed {
+                rendezvous_node: relay,
+                ..
+            } => self.relays.registered(&relay, None, now),
+            Rendezvous::Expired { .. } => {}
+        }
+    }
+
+    fn on_identify(&mut self, event: identify::Event, now: UnixMillis) {
+        let identify::Event::Received {
+            peer_id: peer,
+            info,
+            ..
+        } = event
+        else {
+            return;
+        };
+        if self.connections.role(&peer) != Some(Role::Unknown) {
+            return;
+        }
+        if info.protocols.contains(&self.names.sync) {
+            self.welcome(peer);
+        } else {
+            self.candidates
+                .rest(peer, now.saturating_add(millis(config::STRANGER_REST)));
+            // It fails if there is no connection left.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    /// The peer takes part in this room: it said so, or acts so.
+    fn welcome(&mut self, peer: PeerId) {
+        if self.connections.role(&peer) == Some(Role::Unknown)
+            && self.connections.set_role(&peer, Role::Member)
+        {
+            self.events.push_back(Event::PeerConnected(peer));
+            self.events.push_back(Event::Changed);
+        }
+    }
+
+    fn on_ping(&mut self, event: &ping::Event, now: UnixMillis) {
+        match &event.result {
+            Ok(rtt) => {
+                self.connections
+                    .answered(&event.peer, event.connection, *rtt, now);
+                self.events.push_back(Event::Changed);
+            }
+            Err(ping::Failure::Unsupported) => {}
+            Err(ping::Failure::Timeout | ping::Failure::Other { .. }) => {
+                self.swarm.close_connection(event.connection);
+            }
+        }
+    }
+
+    fn on_gossip(&mut self, event: gossipsub::Event) {
+        let gossipsub::Event::Message {
+            propagation_source: from,
+            message_id,
+            message,
+        } = event
+        else {
+            return;
+        };
+        let topic = if message.topic == self.names.readings.hash() {
+            Topic::Readings
+        } else if message.topic == self.names.blocks.hash() {
+            Topic::Blocks
+        } else {
+            return;
+        };
+        self.welcome(from);
+        if self.unjudged.len() >= config::MAX_UNJUDGED
+            || self.connections.role(&from) != Some(Role::Member)
+        {
+            let ignore = gossipsub::MessageAcceptance::Ignore;
+            self.swarm
+                .behaviour_mut()
+                .gossip
+                .report_message_validation_result(&message_id, &from, ignore);
+            return;
+        }
+        let id = GossipId(self.next_gossip);
+        self.next_gossip = self.next_gossip.wrapping_add(1);
+        self.unjudged.insert(id, message_id);
+        self.events.push_back(Event::Gossip {
+            from,
+            id,
+            topic,
+            data: message.data,
+        });
+    }
+
+    fn on_sync(&mut self, event: request_response::Event<Vec<u8>, Vec<u8>>) {
+        use request_response::{Event as Sync, Message};
+        match event {
+            Sync::Message {
+                peer,
+                message:
+                    Message::Request {
+                        request_id,
+                        request,
+                        channel,
+                    },
+                ..
+            } => {
+                self.welcome(peer);
+                if self.connections.role(&peer) != Some(Role::Member) {
+                    return;
+                }
+                if let Some(id) = self.unanswered.insert(request_id, channel) {
+                    self.events.push_back(Event::Request {
+                        from: peer,
+                        id,
+                        data: request,
+                    });
+                }
+            }
+            Sync::Message {
+                message:
+                    Message::Response {
+                        request_id,
+                        response,
+                    },
+                ..
+            } => {
+                if let Some((peer, id)) = self.asked.take(request_id) {
+                    self.events.push_back(Event::Response {
+                        peer,
+                        id,
+                        data: response,
+                    });
+                }
+            }
+            Sync::OutboundFailure {
+                request_id, error, ..
+            } => {
+                if let Some((peer, id)) = self.asked.take(request_id) {
+                    self.events.push_back(Event::RequestFailed {
+                        peer,
+                        id,
+                        failure: failure(&error),
+                    });
+                }
+            }
+            Sync::InboundFailure { request_id, .. } => self.unanswered.forget(request_id),
+            Sync::ResponseSent { .. } => {}
+        }
+    }
+}
+
+fn failure(error: &request_response::OutboundFailure) -> RequestFailure {
+    use request_response::OutboundFailure as Failure;
+    match error {
+        Failure::Timeout => RequestFailure::Timeout,
+        Failure::UnsupportedProtocols => RequestFailure::Unsupported,
+        Failure::DialFailure | Failure::ConnectionClosed => RequestFailure::Closed,
+        Failure::Io(error) => match error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<FrameError>())
+        {
+            Some(FrameError::Oversize { .. }) => RequestFailure::Oversize,
+            Some(FrameError::Truncated { .. }) | None => RequestFailure::Closed,
+        },
+    }
+}

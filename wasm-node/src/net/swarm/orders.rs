@@ -1,0 +1,95 @@
+//! What the machine wants done on the network. Never on its own account, and never twice.
+
+use chain::time::UnixMillis;
+use libp2p::{PeerId, gossipsub};
+use sync::seam::{GossipId, InboundId, RequestFailure, RequestId, Topic, Verdict};
+
+use super::{Event, Network};
+use crate::{
+    clock::{self, millis},
+    config,
+};
+
+impl Network {
+    /// Asks a peer.
+    pub(crate) fn request(
+        &mut self,
+        peer: PeerId,
+        id: RequestId,
+        data: Vec<u8>,
+        deadline: UnixMillis,
+    ) {
+        // Asking somebody who is gone would call them.
+        if self.swarm.is_connected(&peer) {
+            let sent = self.swarm.behaviour_mut().sync.send_request(&peer, data);
+            self.asked.insert(sent, peer, id, deadline);
+            self.set_alarm();
+        } else {
+            self.events.push_back(Event::RequestFailed {
+                peer,
+                id,
+                failure: RequestFailure::Closed,
+            });
+        }
+    }
+
+    /// Answers a peer.
+    pub(crate) fn respond(&mut self, id: InboundId, data: Vec<u8>) {
+        if let Some(channel) = self.unanswered.take(id) {
+            // It fails if the peer is gone or has given up, and then nobody misses the answer.
+            let _ = self.swarm.behaviour_mut().sync.send_response(channel, data);
+        }
+    }
+
+    /// Closes a peer's request without an answer.
+    pub(crate) fn refuse(&mut self, id: InboundId) {
+        drop(self.unanswered.take(id));
+    }
+
+    /// Publishes to the room.
+    pub(crate) fn publish(&mut self, topic: Topic, data: Vec<u8>) {
+        let topic = match topic {
+            Topic::Readings => &self.names.readings,
+            Topic::Blocks => &self.names.blocks,
+        };
+        // It fails when nobody listens, or when it was published before. Either way there is nothing to do:
+        // whoever connects later asks.
+        let _ = self
+            .swarm
+            .behaviour_mut()
+            .gossip
+            .publish(topic.clone(), data);
+    }
+
+    /// The verdict on a gossip item: whether it is forwarded, and whether it is held against who sent it.
+    pub(crate) fn judge(&mut self, id: GossipId, from: &PeerId, verdict: Verdict) {
+        let Some(message) = self.unjudged.remove(&id) else {
+            return;
+        };
+        let acceptance = match verdict {
+            Verdict::Accept => gossipsub::MessageAcceptance::Accept,
+            Verdict::Reject => gossipsub::MessageAcceptance::Reject,
+            Verdict::Ignore => gossipsub::MessageAcceptance::Ignore,
+        };
+        self.swarm
+            .behaviour_mut()
+            .gossip
+            .report_message_validation_result(&message, from, acceptance);
+    }
+
+    /// Closes all connections to a peer; lets it in again only at `until`, if that is named.
+    pub(crate) fn drop_peer(&mut self, peer: PeerId, until: Option<UnixMillis>) {
+        let now = clock::now();
+        if let Some(until) = until {
+            self.swarm.behaviour_mut().banned.block_peer(peer);
+            if let Some(freed) = self.bans.add(peer, until) {
+                self.swarm.behaviour_mut().banned.unblock_peer(freed);
+            }
+        }
+        let rest = now.saturating_add(millis(config::STRANGER_REST));
+        self.candidates
+            .rest(peer, until.map_or(rest, |until| until.max(rest)));
+        // It fails if there is no connection left.
+        let _ = self.swarm.disconnect_peer_id(peer);
+    }
+}

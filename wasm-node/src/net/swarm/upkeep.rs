@@ -1,0 +1,168 @@
+//! What is due: relays and peers to call, connections to close, requests that are late. Never looks at what
+//! anybody sent.
+
+use chain::time::UnixMillis;
+use futures::FutureExt;
+use libp2p::{
+    PeerId,
+    swarm::dial_opts::{DialOpts, PeerCondition},
+};
+use sync::seam::RequestFailure;
+
+use super::{Event, Network};
+use crate::{
+    clock::{self, chance, millis},
+    config,
+    net::relays::Action,
+};
+
+impl Network {
+    /// The page was hidden, frozen or offline and is back.
+    pub(crate) fn woke(&mut self) {
+        let now = clock::now();
+        self.connections.excuse_silence(now);
+        self.candidates.forgive();
+        self.relays.woke(now);
+        self.tick();
+    }
+
+    pub(super) fn tick(&mut self) {
+        let now = clock::now();
+        // The clock was put back: what was due by the old one would be due too late.
+        if now < self.last_tick {
+            self.relays.woke(now);
+            self.housekeeping_at = now;
+        }
+        self.last_tick = now;
+        for (peer, id) in self.asked.late(now) {
+            self.events.push_back(Event::RequestFailed {
+                peer,
+                id,
+                failure: RequestFailure::Timeout,
+            });
+        }
+        if self.housekeeping_at <= now {
+            self.keep_house(now);
+        }
+        for action in self.relays.tick(now, self.connections.members()) {
+            self.perform(action, now);
+        }
+        self.call_candidates(now);
+        self.set_alarm();
+    }
+
+    pub(super) fn set_alarm(&mut self) {
+        let due = [self.relays.due(), self.asked.due()];
+        self.alarm.set(
+            due.into_iter()
+                .flatten()
+                .fold(self.housekeeping_at, UnixMillis::min),
+        );
+    }
+
+    fn keep_house(&mut self, now: UnixMillis) {
+        if now.since(self.housekeeping_at) > millis(config::SLEPT_AFTER) {
+            self.connections.excuse_silence(now);
+        }
+        self.housekeeping_at = now.saturating_add(millis(config::HOUSEKEEPING_INTERVAL));
+        for peer in self.bans.release(now) {
+            self.swarm.behaviour_mut().banned.unblock_peer(peer);
+        }
+        let us = self.us();
+        let silent = self.connections.silent(
+            now,
+            config::RELAY_SILENCE,
+            config::PEER_SILENCE,
+            config::IDENTIFY_TIMEOUT,
+        );
+        let surplus = self.connections.surplus(&us, now, config::SURPLUS_AFTER);
+        for connection in silent.into_iter().chain(surplus) {
+            self.swarm.close_connection(connection);
+        }
+    }
+
+    fn perform(&mut self, action: Action, now: UnixMillis) {
+        match action {
+            Action::ReadDocument(link) => {
+                let document = (self.read_document)();
+                self.reading
+                    .push(document.map(move |document| (link, document)).boxed_local());
+            }
+            Action::Dial(link, relay) => {
+                let call = match relay.peer {
+                    Some(peer) => {
+                        self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
+                        DialOpts::peer_id(peer)
+                            .condition(PeerCondition::Always)
+                            .addresses(vec![relay.address])
+                            .build()
+                    }
+                    None => DialOpts::unknown_peer_id().address(relay.address).build(),
+                };
+                let connection = call.connection_id();
+                // Said first, because a call can fail at once.
+                self.relays.dialing(link, connection);
+                if self.swarm.dial(call).is_err() {
+                    self.relays.not_dialed(link, now);
+                }
+            }
+            Action::Reserve(link, address) => {
+                let listener = self.swarm.listen_on(address).ok();
+                self.relays.listening(link, listener, now);
+            }
+            Action::StopListening(listener) => {
+                self.swarm.remove_listener(listener);
+            }
+            Action::Register(relay) => {
+                let namespace = self.names.namespace.clone();
+                let ttl = Some(config::RENDEZVOUS_TTL.as_secs());
+                if self
+                    .swarm
+                    .behaviour_mut()
+                    .rendezvous
+                    .register(namespace, relay, ttl)
+                    .is_err()
+                {
+                    self.relays.registered(&relay, None, now);
+                }
+            }
+            Action::Discover(relay, cookie) => {
+                let namespace = Some(self.names.namespace.clone());
+                let limit = Some(config::MAX_DISCOVERED);
+                self.swarm
+                    .behaviour_mut()
+                    .rendezvous
+                    .discover(namespace, cookie, limit, relay);
+            }
+        }
+    }
+
+    fn call_candidates(&mut self, now: UnixMillis) {
+        let wanted =
+            config::WANTED_PEERS.saturating_sub(self.connections.members() + self.calling.len());
+        let (connections, calling, bans, us) =
+            (&self.connections, &self.calling, &self.bans, self.us());
+        let busy = |peer: &PeerId| {
+            *peer == us
+                || bans.contains(peer)
+                || connections.role(peer).is_some()
+                || calling.values().any(|called| called == peer)
+        };
+        for (peer, relay) in self.candidates.choose(wanted, now, busy, chance) {
+            let Some(address) = self.relays.circuit(&relay, peer) else {
+                continue;
+            };
+            let call = DialOpts::peer_id(peer)
+                .condition(PeerCondition::DisconnectedAndNotDialing)
+                .addresses(vec![address])
+                .build();
+            let connection = call.connection_id();
+            match self.swarm.dial(call) {
+                Ok(()) => {
+                    self.calling.insert(connection, peer);
+                }
+                Err(_) => self.candidates.failed(peer, now, chance()),
+            }
+        }
+    }
+}
