@@ -30,6 +30,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     }
 
     fn judge_reading(&mut self, from: P, id: GossipId, reading: &Reading) {
+        if let Err(error) = reading.check_fields() {
+            return self.reject(from, Some(id), DropReason::BadReading(error));
+        }
         let room = self.tree.room().id();
         let reading_id = reading.id(room);
         let next = self.tree.next_seq(&reading.author);

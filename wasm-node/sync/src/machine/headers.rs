@@ -163,8 +163,11 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     fn weigh_headers(&mut self, peer: P, mut sync: HeaderSync, count: usize, reached: Work) {
         let best = self.tree.tip().total_work;
         if count < MAX_HEADERS {
+            // It may have gone over to a branch whose headers we have already.
+            let heaviest = self.tree.heaviest_leaf(|_| false);
+            let known = heaviest.map_or(best, |leaf| leaf.total_work);
             let short = sync.claim.is_some_and(|claim| {
-                reached.max(best) < claim.total_work && self.tree.block(&claim.tip).is_none()
+                reached.max(known) < claim.total_work && self.tree.block(&claim.tip).is_none()
             });
             if short {
                 self.let_go(peer, DropReason::FalseClaim);
