@@ -1,0 +1,65 @@
+//! All chance of a run, from one seed. It reads no clock and no entropy, so a run can be played again.
+
+/// A generator of numbers that look random (SplitMix64). Good enough to shake a network, useless for secrets.
+#[derive(Clone, Debug)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`; 0 if `bound` is 0.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        match bound {
+            0 => 0,
+            bound => self.next() % bound,
+        }
+    }
+
+    /// A number from `low` to `high`, both included.
+    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high.saturating_sub(low) + 1)
+    }
+
+    /// True once in `many` throws; never if `many` is 0.
+    pub(crate) fn one_in(&mut self, many: u64) -> bool {
+        many > 0 && self.below(many) == 0
+    }
+
+    /// True so many times in a hundred.
+    pub(crate) fn percent(&mut self, share: u64) -> bool {
+        self.below(100) < share
+    }
+
+    /// One of these; there must be one.
+    pub(crate) fn pick<T: Copy>(&mut self, items: &[T]) -> Option<T> {
+        let at = usize::try_from(self.below(items.len() as u64)).unwrap_or(0);
+        items.get(at).copied()
+    }
+
+    /// How long something takes that comes by chance every `mean` on average.
+    pub(crate) fn exponential(&mut self, mean: f64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "53 bits are plenty here")]
+        let uniform = ((self.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+        -uniform.ln() * mean
+    }
+
+    /// 32 bytes.
+    pub(crate) fn bytes(&mut self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_le_bytes());
+        }
+        bytes
+    }
+}

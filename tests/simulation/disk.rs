@@ -1,0 +1,88 @@
+//! One peer's disk: what was written in full, and what is still on its way. A crash loses what is on its way.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use chain::{block::Block, hash::BlockHash, reading::Reading};
+use sync::{
+    Batch, Input, StoreOperation,
+    seam::{JournalEntry, ReadId, WriteId},
+};
+
+/// What the disk is asked to do.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Write { id: WriteId, batch: Batch },
+    Read { id: ReadId, hashes: Vec<BlockHash> },
+}
+
+/// The disk.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    pub(crate) blocks: HashMap<BlockHash, Block>,
+    pub(crate) tip: Option<BlockHash>,
+    pub(crate) journal: BTreeMap<u64, JournalEntry>,
+    /// The seed of the key that signs, and the first journal entry that it signs.
+    pub(crate) key: Option<([u8; 32], u64)>,
+    pub(crate) rescue: BTreeSet<BlockHash>,
+    queue: VecDeque<Job>,
+    busy_until: u64,
+}
+
+impl Disk {
+    /// Takes a job that takes `duration`; returns when it will be done. One after the other.
+    pub(crate) fn accept(&mut self, job: Job, now: u64, duration: u64) -> u64 {
+        self.queue.push_back(job);
+        self.busy_until = self.busy_until.max(now) + duration;
+        self.busy_until
+    }
+
+    /// Does the oldest job, or fails it; `None` if a crash took it.
+    pub(crate) fn finish<P>(&mut self, fails: bool) -> Option<Input<P>> {
+        Some(match self.queue.pop_front()? {
+            Job::Write { id, .. } if fails => Input::WriteFailed { id },
+            Job::Read { id, .. } if fails => Input::ReadFailed { id },
+            Job::Write { id, batch } => {
+                for operation in batch.operations {
+                    self.apply(operation);
+                }
+                Input::Written { id }
+            }
+            Job::Read { id, hashes } => Input::Read {
+                id,
+                bodies: hashes.iter().map(|hash| self.body(hash)).collect(),
+            },
+        })
+    }
+
+    /// The power fails.
+    pub(crate) fn crash(&mut self) {
+        self.queue.clear();
+        self.busy_until = 0;
+    }
+
+    fn body(&self, hash: &BlockHash) -> Option<Vec<Reading>> {
+        self.blocks.get(hash).map(|block| block.readings.clone())
+    }
+
+    fn apply(&mut self, operation: StoreOperation) {
+        match operation {
+            StoreOperation::PutBlock(hash, block) => {
+                self.blocks.insert(hash, block);
+            }
+            StoreOperation::DeleteBlock(hash) => {
+                self.blocks.remove(&hash);
+            }
+            StoreOperation::PutTip(tip) => self.tip = Some(tip),
+            StoreOperation::PutJournal(position, entry) => {
+                self.journal.insert(position, entry);
+            }
+            StoreOperation::PutKey(seed, from) => self.key = Some((seed, from)),
+            StoreOperation::PutRescue(hash) => {
+                self.rescue.insert(hash);
+            }
+            StoreOperation::DeleteRescue(hash) => {
+                self.rescue.remove(&hash);
+            }
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! What happens in a run: who takes part, what they enter, what goes wrong. All of it follows from the seed.
+
+use chain::room::{Room, RoomName, RoomParams};
+
+use crate::{
+    checks,
+    dice::Dice,
+    liars::Lie,
+    node::{Life, Node},
+    world::{Happening, Id, START, Trouble, Weather, World},
+};
+
+/// How long peers may take to agree once all trouble is over, ms.
+const PATIENCE: u64 = 15 * 60 * 1_000;
+
+/// So long after the last change everything is on disk, ms.
+const DISK_PATIENCE: u64 = 10_000;
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    #[expect(dead_code, reason = "shown when a run fails")]
+    pub(crate) lies: Vec<Lie>,
+    pub(crate) liars_banned: usize,
+    pub(crate) let_go: Vec<String>,
+    pub(crate) faults: Vec<String>,
+    pub(crate) blocks: u64,
+    pub(crate) readings: usize,
+    pub(crate) messages: u64,
+    /// Ms from the end of all trouble to agreement.
+    pub(crate) settled_after: u64,
+}
+
+pub(crate) fn room(floor_bits: u8, interval: u64) -> Room {
+    let name = RoomName::new("simulation").expect("a room name");
+    Room::new(RoomParams::new(name, floor_bits, interval).expect("within bounds"))
+}
+
+/// A run of a class of 2 to 9 peers with trouble of every kind.
+pub(crate) fn class(seed: u64) -> Outcome {
+    let mut dice = Dice::new(seed);
+    let latency = [(1, 20), (20, 150), (5, 900)][usize::try_from(dice.below(3)).expect("small")];
+    let weather = Weather {
+        latency,
+        loss: dice.pick(&[0, 0, 1, 5]).unwrap_or(0),
+        duplication: dice.pick(&[0, 3, 20]).unwrap_or(0),
+        disk_failure: dice.pick(&[0, 0, 0, 5]).unwrap_or(0),
+        degree: usize::try_from(dice.between(2, 6)).expect("small"),
+    };
+    let peers = dice.between(2, 9);
+    let mut world = World::new(dice.clone(), room(8, 1_000), weather);
+    for number in 0..peers {
+        let mut node = Node::new(dice.bytes(), dice.between(60, 600));
+        node.mines = number == 0 || !dice.one_in(8);
+        world.add(node);
+    }
+    if dice.one_in(2) {
+        for _ in 0..dice.between(1, 1 + peers / 3) {
+            let mut node = Node::new(dice.bytes(), dice.between(60, 600));
+            node.lie = dice.pick(&Lie::ALL);
+            let at = world.add(node);
+            world.after(dice.below(20_000), Happening::LiarTurn { at });
+        }
+    }
+    if dice.one_in(8) {
+        // A copied profile: one key, two journals.
+        let seed = world.node(0).key_seed;
+        let mut twin = Node::new(seed, 200);
+        twin.key_is_shared = true;
+        world.node_mut(0).key_is_shared = true;
+        world.add(twin);
+    }
+    let length = dice.between(20, 150) * 1_000;
+    enter_readings(&mut world, &mut dice, length);
+    make_trouble(&mut world, &mut dice, length);
+    finish(world, START + length)
+}
+
+fn enter_readings(world: &mut World, dice: &mut Dice, length: u64) {
+    for at in 0..world.nodes.len() as Id {
+        if dice.one_in(5) {
+            // As fast as a form allows.
+            let from = dice.below(length);
+            for number in 0..dice.between(1, 40) {
+                world.after(from + number * 60, Happening::Entry { at });
+            }
+        }
+        for _ in 0..dice.between(0, 12) {
+            world.after(dice.below(length), Happening::Entry { at });
+        }
+    }
+    if dice.one_in(3) {
+        // All at the same moment.
+        let moment = dice.below(length);
+        for at in 0..world.nodes.len() as Id {
+            world.after(moment, Happening::Entry { at });
+        }
+    }
+}
+
+fn make_trouble(world: &mut World, dice: &mut Dice, length: u64) {
+    let peers = world.nodes.len() as u64;
+    for _ in 0..dice.below(4) {
+        let from = dice.below(length);
+        world.after(from, Happening::Trouble(Trouble::Split(dice.between(2, 3))));
+        world.after(
+            from + dice.between(1_000, 60_000),
+            Happening::Trouble(Trouble::Heal),
+        );
+    }
+    for _ in 0..dice.below(6) {
+        world.after(dice.below(length), Happening::Trouble(Trouble::Break));
+    }
+    if dice.one_in(2) {
+        for _ in 0..dice.below(4) {
+            let (peer, from) = (dice.below(peers), dice.below(length));
+            world.after(from, Happening::Trouble(Trouble::Crash(peer)));
+            world.after(
+                from + dice.between(500, 40_000),
+                Happening::Trouble(Trouble::Restart(peer)),
+            );
+        }
+    }
+    if dice.one_in(3) {
+        let (peer, from) = (dice.below(peers), dice.below(length));
+        let hours = dice.between(1, 3) * 3_600_000;
+        world.after(from, Happening::Trouble(Trouble::Sleep(peer)));
+        world.after(
+            from + if dice.one_in(2) { hours } else { 30_000 },
+            Happening::Trouble(Trouble::Wake(peer)),
+        );
+    }
+    if dice.one_in(3) {
+        for peer in 0..peers {
+            let off = i64::try_from(dice.below(120_000)).expect("small") - 60_000;
+            world.trouble(Trouble::SetClock(peer, off));
+        }
+    }
+    if dice.one_in(6) {
+        for _ in 0..peers.div_ceil(5) {
+            let off = dice.pick(&[-600_000, 600_000]).unwrap_or(0);
+            world.trouble(Trouble::SetClock(dice.below(peers), off));
+        }
+    }
+}
+
+/// A strong miner alone for a while, its branch released at once: everybody goes over to it.
+pub(crate) fn released_branch(seed: u64) -> Outcome {
+    let (mut world, mut dice) = calm(seed, 6, 250);
+    let length = 120_000;
+    world.trouble(Trouble::SetRate(5, 4_000));
+    world.isolate(5);
+    for at in 0..6 {
+        for _ in 0..30 {
+            world.after(dice.below(length), Happening::Entry { at });
+        }
+    }
+    finish(world, START + length)
+}
+
+/// A hall of 500 works for three minutes, then leaves one behind, who goes on alone. Returns the run and how long the
+/// one waited for each of its blocks, ms.
+pub(crate) fn hall_leaves(seed: u64) -> (Outcome, Vec<u64>) {
+    let (mut world, mut dice) = calm(seed, 2, 256);
+    let (together, alone) = (180_000, 300_000);
+    // 499 of them in one: the chain cannot tell.
+    world.trouble(Trouble::SetRate(1, 256 * 499));
+    for moment in 0..together / 250 {
+        let at = dice.below(2);
+        world.after(moment * 250, Happening::Entry { at });
+    }
+    world.after(together, Happening::Trouble(Trouble::Sleep(1)));
+    for moment in 0..alone / 500 {
+        world.after(together + moment * 500, Happening::Entry { at: 0 });
+    }
+    let mut seen = world.node(0).machine().status().index;
+    let mut since = START + together;
+    let mut waits = Vec::new();
+    world.run_until(since);
+    while world.now < START + together + alone {
+        let next = world.now + 100;
+        world.run_until(next);
+        let index = world.node(0).machine().status().index;
+        if index != seen {
+            if next > START + together + 2_000 {
+                waits.push(next - since);
+            }
+            (seen, since) = (index, next);
+        }
+    }
+    let end = world.now;
+    (finish(world, end), waits)
+}
+
+/// Ten peers that always have something to record, with clocks spread over so many ms, the last so many ms fast.
+/// Returns the run and the mean time between blocks, ms.
+pub(crate) fn pace(seed: u64, spread: u64, fast: i64) -> (Outcome, u64) {
+    let (mut world, mut dice) = calm(seed, 10, 256);
+    for id in 0..9 {
+        let off = i64::try_from(dice.below(spread + 1)).expect("small");
+        world.trouble(Trouble::SetClock(id, off));
+    }
+    world.trouble(Trouble::SetClock(9, fast));
+    let (warm_up, length) = (120_000, 420_000);
+    for moment in 0..length / 100 {
+        let at = dice.below(10);
+        world.after(moment * 100, Happening::Entry { at });
+    }
+    world.run_until(START + warm_up);
+    let before = world.node(0).machine().status().index;
+    world.run_until(START + length);
+    let after = world.node(0).machine().status().index;
+    (
+        finish(world, START + length),
+        (length - warm_up) / (after - before).max(1),
+    )
+}
+
+/// Very many peers, each with a reading.
+pub(crate) fn crowd(seed: u64, peers: u64) -> Outcome {
+    let (mut world, mut dice) = calm(seed, peers, 60);
+    for at in 0..peers {
+        world.after(5_000 + dice.below(60_000), Happening::Entry { at });
+    }
+    for _ in 0..10 {
+        let (peer, from) = (dice.below(peers), dice.below(60_000));
+        world.after(from, Happening::Trouble(Trouble::Crash(peer)));
+        world.after(from + 20_000, Happening::Trouble(Trouble::Restart(peer)));
+    }
+    world.after(20_000, Happening::Trouble(Trouble::Split(2)));
+    world.after(50_000, Happening::Trouble(Trouble::Heal));
+    finish(world, START + 90_000)
+}
+
+/// A world without trouble.
+fn calm(seed: u64, peers: u64, rate: u64) -> (World, Dice) {
+    let mut dice = Dice::new(seed);
+    let weather = Weather {
+        latency: (20, 100),
+        loss: 0,
+        duplication: 0,
+        disk_failure: 0,
+        degree: 6,
+    };
+    let mut world = World::new(dice.clone(), room(8, 1_000), weather);
+    for _ in 0..peers {
+        world.add(Node::new(dice.bytes(), rate));
+    }
+    (world, dice)
+}
+
+/// Ends all trouble, waits for agreement, checks.
+fn finish(mut world: World, end: u64) -> Outcome {
+    world.run_until(end);
+    world.trouble(Trouble::Heal);
+    world.weather.loss = 0;
+    world.weather.disk_failure = 0;
+    for id in 0..world.nodes.len() as Id {
+        match world.node(id).life {
+            Life::Off => world.trouble(Trouble::Restart(id)),
+            Life::Asleep => world.trouble(Trouble::Wake(id)),
+            Life::Awake => {}
+        }
+    }
+    world.liars_rest = true;
+    let mut waited = 0;
+    while waited < PATIENCE {
+        waited += 500;
+        world.run_until(end + waited);
+        if checks::is_settled(&world) {
+            // What was written last reaches the disk, what failed at the second try.
+            world.run_until(end + waited + DISK_PATIENCE);
+            if checks::is_settled(&world) {
+                break;
+            }
+            waited += DISK_PATIENCE;
+        }
+    }
+    let mut faults = checks::faults(&world);
+    if waited >= PATIENCE {
+        faults.push(format!("not settled after {waited} ms"));
+    }
+    let blocks = world
+        .nodes
+        .iter()
+        .filter_map(|node| node.machine.as_ref())
+        .map(|machine| machine.status().index)
+        .max();
+    Outcome {
+        lies: world.nodes.iter().filter_map(|node| node.lie).collect(),
+        liars_banned: world.lied.len(),
+        let_go: world
+            .dropped
+            .iter()
+            .filter(|dropped| {
+                !dropped.banned
+                    && world.node(dropped.whom).is_honest()
+                    && world.node(dropped.by).is_honest()
+            })
+            .map(|dropped| format!("{} by {}: {}", dropped.whom, dropped.by, dropped.reason))
+            .collect(),
+        faults,
+        blocks: blocks.unwrap_or(0),
+        readings: world.nodes.iter().map(|node| node.accepted.len()).sum(),
+        messages: world.messages,
+        settled_after: waited,
+    }
+}
