@@ -7,3 +7,4 @@
 
 mod harness;
 mod in_chromium;
+mod native;

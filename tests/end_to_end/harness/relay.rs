@@ -245,8 +245,18 @@ async fn binary() -> Result<&'static Path> {
 }
 
 async fn build() -> Result<PathBuf> {
+    // This very test is named as well, so that Cargo chooses the features that it chooses for
+    // `cargo test --workspace`, and builds libp2p but once.
     let output = Command::new(env!("CARGO"))
-        .args(["build", "--package", "relay", "--message-format=json"])
+        .args([
+            "build",
+            "--workspace",
+            "--bin",
+            "relay",
+            "--test",
+            "end_to_end",
+        ])
+        .arg("--message-format=json")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         // These tests need the page.
         .env_remove("HEARTCHAIN_SKIP_WASM")
@@ -260,7 +270,7 @@ async fn build() -> Result<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "relay")
+        .filter(|message| message["target"]["kind"][0] == "bin")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .context("cargo names no binary of the relay")
 }

@@ -4,5 +4,6 @@ mod direct;
 mod hostile;
 mod network;
 mod recovery;
+mod scripts;
 mod syncing;
 mod words;
