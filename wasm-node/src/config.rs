@@ -44,6 +44,11 @@ pub(crate) const FEW_PEERS: usize = 3;
 
 /// A call that takes longer (socket, handshakes and all) has failed.
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A relay's address that has not answered by then makes room for another one, and may still come through: a
+/// dead WebRTC address says nothing for the whole of [`DIAL_TIMEOUT`].
+pub(crate) const DIAL_PATIENCE: Duration = Duration::from_millis(2_500);
+/// Calls to one relay that are not waited for any longer, at one time.
+pub(crate) const MAX_LATE_CALLS: usize = 4;
 /// A relay that has not granted a reservation by then is asked again.
 pub(crate) const RESERVATION_TIMEOUT: Duration = Duration::from_secs(15);
 /// Waits before a lost relay is called again, and before a refused reservation is asked for again. The first

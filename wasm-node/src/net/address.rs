@@ -92,15 +92,6 @@ impl RelayAddress {
         });
         Ok(Self { address, way, peer })
     }
-
-    /// The address with its peer's name at the end, as circuits through it begin.
-    pub(crate) fn with_peer(&self, peer: PeerId) -> Multiaddr {
-        let mut address = self.address.clone();
-        if !address.iter().any(|part| matches!(part, Protocol::P2p(_))) {
-            address.push(Protocol::P2p(peer));
-        }
-        address
-    }
 }
 
 /// How the address is dialled, and whether a secure page may.

@@ -11,7 +11,7 @@ use libp2p::{
     swarm::ConnectionId,
 };
 
-use self::link::{Connected, Link, Phase, Source};
+use self::link::{Link, Phase, Source};
 use super::{
     address::{PageScheme, RelayAddress},
     backoff::jitter,
@@ -39,6 +39,17 @@ pub(crate) struct RelayView {
     pub(crate) peer: Option<PeerId>,
     pub(crate) connected: bool,
     pub(crate) reserved: bool,
+}
+
+/// What a new connection is to this tab's relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// A relay is connected now.
+    Relay,
+    /// A call to a relay that came through after another had: one too many.
+    Surplus,
+    /// Nothing.
+    Other,
 }
 
 /// What is to be done for a relay.
@@ -144,16 +155,15 @@ impl Relays {
         if link.addresses.is_empty() {
             link.wait(now);
         } else {
-            link.phase = Phase::Dialing { connection: None };
+            link.phase = Phase::Ready;
         }
     }
 
     /// The call is under way, by this connection.
-    pub(crate) fn dialing(&mut self, id: LinkId, connection: ConnectionId) {
+    pub(crate) fn dialing(&mut self, id: LinkId, connection: ConnectionId, now: UnixMillis) {
         if let Some(link) = self.link(id) {
-            link.phase = Phase::Dialing {
-                connection: Some(connection),
-            };
+            let until = now.saturating_add(millis(config::DIAL_PATIENCE));
+            link.phase = Phase::Dialing { connection, until };
         }
     }
 
@@ -166,39 +176,25 @@ impl Relays {
 
     /// A call failed. Says whether it was to a relay.
     pub(crate) fn dial_failed(&mut self, failed: ConnectionId, now: UnixMillis) -> bool {
-        let found = self.links.iter_mut().find(
-            |link| matches!(link.phase, Phase::Dialing { connection: Some(connection) } if connection == failed),
-        );
-        found.map(|link| link.failed(now)).is_some()
+        self.links
+            .iter_mut()
+            .any(|link| link.dial_failed(failed, now))
     }
 
-    /// A connection is there. Says whether it is to a relay.
+    /// A connection to this peer is there, at this address. Says whether it is to a relay.
     pub(crate) fn connected(
         &mut self,
         opened: ConnectionId,
         peer: PeerId,
+        address: &Multiaddr,
         now: UnixMillis,
-    ) -> bool {
-        let found = self.links.iter_mut().find(
-            |link| matches!(link.phase, Phase::Dialing { connection: Some(connection) } if connection == opened),
-        );
-        let Some(link) = found else { return false };
-        let Some(address) = link.current().map(|address| address.with_peer(peer)) else {
-            return false;
-        };
-        link.phase = Phase::Connected(Box::new(Connected {
-            connection: opened,
-            peer,
-            address,
-            listener: None,
-            reserved: false,
-            reserve_at: now,
-            register_at: None,
-            discover_at: now,
-            cookie: None,
-        }));
-        self.be_eager(now);
-        true
+    ) -> Arrival {
+        let mut links = self.links.iter_mut();
+        let arrival = links.find_map(|link| link.connected(opened, peer, address, now));
+        if matches!(arrival, Some(Arrival::Relay)) {
+            self.be_eager(now);
+        }
+        arrival.unwrap_or(Arrival::Other)
     }
 
     /// A connection is gone. If it was a relay's, which relay's.
@@ -297,7 +293,7 @@ impl Relays {
                         relay.reserve_at = now;
                     }
                 }
-                Phase::Reading | Phase::Dialing { .. } => {}
+                Phase::Ready | Phase::Reading | Phase::Dialing { .. } => {}
             }
         }
     }
@@ -352,3 +348,6 @@ impl Relays {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use libp2p::{
     swarm::ConnectionId,
 };
 
-use super::{Action, LinkId, RelayView};
+use super::{Action, Arrival, LinkId, RelayView};
 use crate::{
     clock::{chance, millis},
     config,
@@ -28,9 +28,17 @@ pub(super) enum Source {
 
 #[derive(Debug)]
 pub(super) enum Phase {
-    Waiting { until: UnixMillis },
+    Waiting {
+        until: UnixMillis,
+    },
     Reading,
-    Dialing { connection: Option<ConnectionId> },
+    /// An address is known; call it.
+    Ready,
+    /// Called; `until` then without an answer, another address has its turn.
+    Dialing {
+        connection: ConnectionId,
+        until: UnixMillis,
+    },
     Connected(Box<Connected>),
 }
 
@@ -56,6 +64,8 @@ pub(super) struct Link {
     /// Which address is tried next: after a failure the following one, so that both ways get their turn.
     pub(super) next: usize,
     pub(super) phase: Phase,
+    /// Calls that were not waited for, and may still come through.
+    late: Vec<ConnectionId>,
     pub(super) redial: Backoff,
     pub(super) reservation: Backoff,
 }
@@ -67,6 +77,7 @@ impl Link {
             addresses: Vec::new(),
             next: 0,
             phase: Phase::Waiting { until: now },
+            late: Vec::new(),
             redial: Backoff::new(config::RELAY_REDIAL),
             reservation: Backoff::new(config::RELAY_REDIAL),
         }
@@ -78,45 +89,109 @@ impl Link {
         now: UnixMillis,
         discover_every: Duration,
     ) -> Vec<Action> {
-        let current = self.current().cloned();
-        match &mut self.phase {
-            Phase::Waiting { until } if *until <= now => match (&self.source, current) {
-                (Source::Document, _) => {
+        self.lose_patience(now);
+        if matches!(self.phase, Phase::Waiting { until } if until <= now) {
+            match self.source {
+                Source::Document => {
                     self.phase = Phase::Reading;
-                    vec![Action::ReadDocument(id)]
+                    return vec![Action::ReadDocument(id)];
                 }
-                (Source::Given, Some(address)) => {
-                    self.phase = Phase::Dialing { connection: None };
-                    vec![Action::Dial(id, address)]
-                }
-                (Source::Given, None) => Vec::new(),
-            },
-            Phase::Dialing { connection: None } => current
-                .map(|address| Action::Dial(id, address))
-                .into_iter()
-                .collect(),
+                Source::Given => self.phase = Phase::Ready,
+            }
+        }
+        match &mut self.phase {
             Phase::Connected(relay) => relay.tick(id, now, discover_every),
-            Phase::Waiting { .. }
-            | Phase::Reading
-            | Phase::Dialing {
-                connection: Some(_),
-            } => Vec::new(),
+            Phase::Ready => {
+                let address = self.current().cloned();
+                address
+                    .map(|address| Action::Dial(id, address))
+                    .into_iter()
+                    .collect()
+            }
+            Phase::Waiting { .. } | Phase::Reading | Phase::Dialing { .. } => Vec::new(),
         }
     }
 
     pub(super) fn due(&self) -> Option<UnixMillis> {
         match &self.phase {
             Phase::Waiting { until } => Some(*until),
-            Phase::Dialing { connection: None } => Some(UnixMillis::new(0)),
+            Phase::Ready => Some(UnixMillis::new(0)),
+            Phase::Dialing { until, .. } => self.may_lose_patience().then_some(*until),
             Phase::Connected(relay) => Some(relay.due()),
-            Phase::Reading
-            | Phase::Dialing {
-                connection: Some(_),
-            } => None,
+            Phase::Reading => None,
         }
     }
 
-    pub(super) fn current(&self) -> Option<&RelayAddress> {
+    /// A call failed. Says whether it was this relay's.
+    pub(super) fn dial_failed(&mut self, failed: ConnectionId, now: UnixMillis) -> bool {
+        if matches!(self.phase, Phase::Dialing { connection, .. } if connection == failed) {
+            self.failed(now);
+            return true;
+        }
+        self.take_late(failed)
+    }
+
+    /// A call came through. `None` if it was not this relay's.
+    pub(super) fn connected(
+        &mut self,
+        opened: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        now: UnixMillis,
+    ) -> Option<Arrival> {
+        let late = self.take_late(opened);
+        match self.phase {
+            Phase::Dialing { connection, .. } if connection == opened => {}
+            // Two calls are under way, and the earlier one wins after all.
+            Phase::Dialing { connection, .. } if late => self.late.push(connection),
+            Phase::Connected(_) => return late.then_some(Arrival::Surplus),
+            Phase::Waiting { .. } | Phase::Reading | Phase::Ready | Phase::Dialing { .. } => {
+                if !late {
+                    return None;
+                }
+            }
+        }
+        let mut address = address.clone();
+        if !address.iter().any(|part| matches!(part, Protocol::P2p(_))) {
+            address.push(Protocol::P2p(peer));
+        }
+        self.phase = Phase::Connected(Box::new(Connected {
+            connection: opened,
+            peer,
+            address,
+            listener: None,
+            reserved: false,
+            reserve_at: now,
+            register_at: None,
+            discover_at: now,
+            cookie: None,
+        }));
+        Some(Arrival::Relay)
+    }
+
+    /// An answer takes too long: let another address have its turn, and take whichever comes through.
+    fn lose_patience(&mut self, now: UnixMillis) {
+        if let Phase::Dialing { connection, until } = self.phase
+            && until <= now
+            && self.may_lose_patience()
+        {
+            self.late.push(connection);
+            self.next = self.next.wrapping_add(1);
+            self.phase = Phase::Waiting { until: now };
+        }
+    }
+
+    const fn may_lose_patience(&self) -> bool {
+        self.addresses.len() > 1 && self.late.len() < config::MAX_LATE_CALLS
+    }
+
+    fn take_late(&mut self, call: ConnectionId) -> bool {
+        let before = self.late.len();
+        self.late.retain(|late| *late != call);
+        self.late.len() < before
+    }
+
+    fn current(&self) -> Option<&RelayAddress> {
         self.addresses
             .get(self.next.checked_rem(self.addresses.len())?)
     }

@@ -15,7 +15,9 @@ use super::{Event, Network};
 use crate::{
     clock::{self, chance, millis},
     config,
-    net::{Path, Role, behaviour::Happening, codec::FrameError, connections::Caller},
+    net::{
+        Path, Role, behaviour::Happening, codec::FrameError, connections::Caller, relays::Arrival,
+    },
 };
 
 impl Network {
@@ -78,9 +80,18 @@ impl Network {
         if self.calling.remove(&id).is_some() {
             self.candidates.reached(peer);
         }
-        if self.relays.connected(id, peer, now) {
-            self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
-            self.connections.set_role(&peer, Role::Relay);
+        match self
+            .relays
+            .connected(id, peer, endpoint.get_remote_address(), now)
+        {
+            Arrival::Relay => {
+                self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
+                self.connections.set_role(&peer, Role::Relay);
+            }
+            Arrival::Surplus => {
+                self.swarm.close_connection(id);
+            }
+            Arrival::Other => {}
         }
         self.events.push_back(Event::Changed);
     }

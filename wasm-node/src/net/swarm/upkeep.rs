@@ -101,7 +101,7 @@ impl Network {
                 };
                 let connection = call.connection_id();
                 // Said first, because a call can fail at once.
-                self.relays.dialing(link, connection);
+                self.relays.dialing(link, connection, now);
                 if self.swarm.dial(call).is_err() {
                     self.relays.not_dialed(link, now);
                 }
