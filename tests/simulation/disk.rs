@@ -21,8 +21,8 @@ pub(crate) struct Disk {
     pub(crate) blocks: HashMap<BlockHash, Block>,
     pub(crate) tip: Option<BlockHash>,
     pub(crate) journal: BTreeMap<u64, JournalEntry>,
-    /// The seed of the key that signs, and the first journal entry that it signs.
-    pub(crate) key: Option<([u8; 32], u64)>,
+    /// Seeds of keys that took over, by the first journal entry that they sign.
+    pub(crate) keys: BTreeMap<u64, [u8; 32]>,
     pub(crate) rescue: BTreeSet<BlockHash>,
     queue: VecDeque<Job>,
     busy_until: u64,
@@ -76,7 +76,9 @@ impl Disk {
             StoreOperation::PutJournal(position, entry) => {
                 self.journal.insert(position, entry);
             }
-            StoreOperation::PutKey(seed, from) => self.key = Some((seed, from)),
+            StoreOperation::PutKey(seed, from) => {
+                self.keys.insert(from, seed);
+            }
             StoreOperation::PutRescue(hash) => {
                 self.rescue.insert(hash);
             }

@@ -170,9 +170,17 @@ impl Node {
         self.life = Life::Awake;
         self.connected.clear();
         let local = self.local(now);
-        let (key, from) = self.disk.key.unwrap_or((self.key_seed, 0));
         let config = Config { mining: self.mines };
-        let mut restore = Restore::new(config, room, SecretKey::from_seed(key), from, seed, local);
+        let keys = self.disk.keys.iter();
+        let keys = keys.map(|(from, seed)| (*from, SecretKey::from_seed(*seed)));
+        let mut restore = Restore::new(
+            config,
+            room,
+            SecretKey::from_seed(self.key_seed),
+            keys,
+            seed,
+            local,
+        );
         restore.journal(
             self.disk
                 .journal

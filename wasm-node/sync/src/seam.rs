@@ -309,6 +309,7 @@ pub enum StoreOperation {
     /// An entry of the journal of one's own readings, by its position.
     PutJournal(u64, JournalEntry),
     /// This key signs from now on: its Ed25519 seed, and the position of the first journal entry that it signs.
+    /// Earlier keys are kept: what they signed may have to be offered again.
     PutKey([u8; 32], u64),
     /// The readings of this block, which was left, have yet to return to the mempool.
     PutRescue(BlockHash),

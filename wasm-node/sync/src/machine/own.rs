@@ -46,6 +46,16 @@ enum Writing {
     Entries(Vec<(Ticket, JournalEntry)>),
     /// A fresh key, with the entries that it is to sign again.
     Key(Box<SecretKey>, Vec<JournalEntry>),
+    /// Entries of former keys that the present one is to sign again.
+    Again(Vec<Former>),
+}
+
+/// A journal entry that a former key signed and the chain took.
+#[derive(Debug)]
+struct Former {
+    signed: Signed,
+    /// Since when another reading stands in its place.
+    lost: Option<Foreign>,
 }
 
 /// The journal and the key.
@@ -57,6 +67,7 @@ pub(super) struct Own {
     journal_len: u64,
     last_time: UnixMillis,
     signed: Vec<Signed>,
+    former: Vec<Former>,
     pending: VecDeque<(Ticket, Bpm)>,
     writing: Option<(WriteId, Writing)>,
     foreign: Option<Foreign>,
@@ -72,6 +83,7 @@ impl Own {
             journal_len: 0,
             last_time: UnixMillis::new(0),
             signed: Vec::new(),
+            former: Vec::new(),
             pending: VecDeque::new(),
             writing: None,
             foreign: None,
@@ -100,9 +112,13 @@ impl Own {
     }
 
     pub(super) fn next_due(&self) -> Option<UnixMillis> {
-        self.foreign
-            .filter(|_| self.writing.is_none())
+        if self.writing.is_some() {
+            return None;
+        }
+        let lost = self.former.iter().filter_map(|former| former.lost);
+        lost.chain(self.foreign)
             .map(|foreign| foreign.seen_at.saturating_add(FOREIGN_PATIENCE))
+            .min()
     }
 
     fn prefix_at(&self, seq: u64) -> Option<IdPrefix> {
@@ -128,6 +144,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     pub(super) fn settle_own(&mut self) {
         self.start_journal_write();
         self.check_foreign();
+        self.check_former();
         self.refill_mempool();
     }
 
@@ -168,13 +185,19 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             }
             Writing::Key(key, entries) => {
                 self.own.journal_len += entries.len() as u64;
-                self.take_key(*key);
+                self.take_key(*key, &entries);
                 for entry in entries {
                     self.publish_next(entry);
                 }
                 self.outputs.push(Output::Tell(Event::KeyReplaced {
                     author: self.own.author,
                 }));
+            }
+            Writing::Again(again) => {
+                self.own.journal_len += again.len() as u64;
+                for former in again {
+                    self.publish_next(former.signed.entry);
+                }
             }
         }
         true
@@ -193,6 +216,14 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                         reason: RecordError::NotStored,
                     }));
                 }
+            }
+            Writing::Again(mut again) => {
+                let patience = FOREIGN_PATIENCE.saturating_sub(JOURNAL_RETRY);
+                for lost in again.iter_mut().filter_map(|former| former.lost.as_mut()) {
+                    lost.seen_at = self.now.saturating_sub(patience);
+                    lost.seen_index = self.tree.tip().index;
+                }
+                self.own.former.append(&mut again);
             }
             Writing::Key(..) => {
                 let patience = FOREIGN_PATIENCE.saturating_sub(JOURNAL_RETRY);
@@ -231,6 +262,16 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if !core::mem::take(&mut self.own.refill) {
             return;
         }
+        let former: Vec<Reading> = self
+            .own
+            .former
+            .iter()
+            .map(|former| former.signed.reading)
+            .filter(|reading| reading.seq >= self.tree.next_seq(&reading.author))
+            .collect();
+        for reading in former {
+            self.return_to_mempool(&reading);
+        }
         let next = self.tree.next_seq(&self.own.author);
         let from = usize::try_from(next).unwrap_or(usize::MAX);
         let limit = usize::try_from(MAX_AHEAD).unwrap_or(usize::MAX);
@@ -256,18 +297,51 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             self.own.foreign = None;
             return;
         }
-        if self.own.writing.is_some() {
-            return;
-        }
-        let deep = self.tree.tip().index >= foreign.seen_index.saturating_add(FOREIGN_DEPTH);
-        if deep
-            || self
-                .own
-                .foreign
-                .is_some_and(|foreign| foreign.seen_at.saturating_add(FOREIGN_PATIENCE) <= self.now)
-        {
+        if self.own.writing.is_none() && self.is_certain(&foreign) {
             self.replace_key();
         }
+    }
+
+    /// Whether a foreign reading has been on the best branch for so long that it will hardly leave it.
+    fn is_certain(&self, foreign: &Foreign) -> bool {
+        self.tree.tip().index >= foreign.seen_index.saturating_add(FOREIGN_DEPTH)
+            || foreign.seen_at.saturating_add(FOREIGN_PATIENCE) <= self.now
+    }
+
+    /// What former keys signed can leave the chain again: it is offered again, and signed anew if its place is taken.
+    fn check_former(&mut self) {
+        let due = |former: &Former| former.lost.is_some_and(|lost| self.is_certain(&lost));
+        if !self.own.refill && !self.own.former.iter().any(due) {
+            return;
+        }
+        let mut former = core::mem::take(&mut self.own.former);
+        let tip = self.tree.tip().index;
+        let free = self.own.writing.is_none();
+        let again = former.extract_if(.., |former| {
+            let author = former.signed.reading.author;
+            let linked = self.tree.linked_prefix(&author, former.signed.reading.seq);
+            if linked.is_none_or(|prefix| prefix == IdPrefix::from(&former.signed.id)) {
+                former.lost = None;
+                return false;
+            }
+            let lost = former.lost.get_or_insert(Foreign {
+                seq: former.signed.reading.seq,
+                seen_index: tip,
+                seen_at: self.now,
+            });
+            free && self.is_certain(lost)
+        });
+        let again: Vec<Former> = again.collect();
+        self.own.former = former;
+        if again.is_empty() {
+            return;
+        }
+        let operations = (self.own.journal_len..)
+            .zip(&again)
+            .map(|(position, former)| StoreOperation::PutJournal(position, former.signed.entry))
+            .collect();
+        let id = self.write(operations, true);
+        self.own.writing = Some((id, Writing::Again(again)));
     }
 
     /// The fresh key signs only once it is on disk; what it signs again is journalled again behind it.
@@ -299,21 +373,35 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         ));
     }
 
-    fn take_key(&mut self, key: SecretKey) {
+    /// `again`: the entries that the fresh key signs in the old one's place.
+    fn take_key(&mut self, key: SecretKey, again: &[JournalEntry]) {
         self.own.author = key.author();
         self.own.key = key;
-        self.own.signed.clear();
+        let signed = core::mem::take(&mut self.own.signed);
+        let kept = signed
+            .into_iter()
+            .filter(|signed| !again.contains(&signed.entry));
+        self.own
+            .former
+            .extend(kept.map(|signed| Former { signed, lost: None }));
         self.own.foreign = None;
         self.mempool.set_own(self.own.author);
     }
 
-    /// Takes in the next entry of a journal that was on disk. Those before `key_from` were an older key's.
-    pub(super) fn restore_entry(&mut self, position: u64, entry: JournalEntry, key_from: u64) {
+    /// Takes in the next entry of a journal that was on disk.
+    pub(super) fn restore_entry(&mut self, position: u64, entry: JournalEntry) {
         self.own.journal_len = position.saturating_add(1);
         self.own.last_time = self.own.last_time.max(entry.time);
-        if position >= key_from {
-            self.sign_next(entry);
-        }
+        // An entry that stands in the journal again is this one's to care for.
+        self.own
+            .former
+            .retain(|former| former.signed.entry != entry);
+        self.sign_next(entry);
+    }
+
+    /// The next key of a journal that was on disk signs from here on.
+    pub(super) fn restore_key(&mut self, key: SecretKey) {
+        self.take_key(key, &[]);
     }
 
     /// Looks for readings by our key on the best branch that the journal lacks, after a start from disk.

@@ -4,7 +4,7 @@
 //! follows from the blocks; the tip that was written is not needed.
 
 use alloc::vec::Vec;
-use core::fmt::Debug;
+use core::{cmp::Reverse, fmt::Debug};
 
 use chain::{
     block::{Block, check_body},
@@ -21,25 +21,30 @@ use crate::{config::Config, seam::JournalEntry};
 #[derive(Debug)]
 pub struct Restore<P> {
     machine: Machine<P>,
-    key_from: u64,
+    /// Keys that took over, the next one last, each with the first journal entry that it signs.
+    keys: Vec<(u64, SecretKey)>,
     /// Blocks that found no place in the tree: their readings return to the mempool, then they are deleted.
     unplaced: Vec<BlockHash>,
 }
 
 impl<P: Copy + Ord + Debug> Restore<P> {
-    /// Begins. `key` signs the journal's entries from position `key_from` on; the rest is as in [`Machine::new`].
+    /// Begins. `first` is the first key; `keys` are those that took over from it
+    /// ([`PutKey`](crate::StoreOperation::PutKey)), each with the position of the first journal entry that it signs.
+    /// The rest is as in [`Machine::new`].
     #[must_use]
     pub fn new(
         config: Config,
         room: Room,
-        key: SecretKey,
-        key_from: u64,
+        first: SecretKey,
+        keys: impl IntoIterator<Item = (u64, SecretKey)>,
         seed: [u8; 32],
         now: UnixMillis,
     ) -> Self {
+        let mut keys: Vec<(u64, SecretKey)> = keys.into_iter().collect();
+        keys.sort_by_key(|(from, _)| Reverse(*from));
         Self {
-            machine: Machine::new(config, room, key, seed, now),
-            key_from,
+            machine: Machine::new(config, room, first, seed, now),
+            keys,
             unplaced: Vec::new(),
         }
     }
@@ -47,7 +52,14 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     /// The journal's next entries, in order, each with its position.
     pub fn journal(&mut self, entries: impl IntoIterator<Item = (u64, JournalEntry)>) {
         for (position, entry) in entries {
-            self.machine.restore_entry(position, entry, self.key_from);
+            self.take_keys_up_to(position);
+            self.machine.restore_entry(position, entry);
+        }
+    }
+
+    fn take_keys_up_to(&mut self, position: u64) {
+        while let Some((_, key)) = self.keys.pop_if(|(from, _)| *from <= position) {
+            self.machine.restore_key(key);
         }
     }
 
@@ -77,6 +89,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     /// [`Tick`](crate::Input::Tick) at once.
     #[must_use]
     pub fn finish(mut self) -> Machine<P> {
+        self.take_keys_up_to(u64::MAX);
         let machine = &mut self.machine;
         let pruned = machine.tree.prune(&[]);
         machine.rescue_blocks(pruned);
