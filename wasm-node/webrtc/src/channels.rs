@@ -13,6 +13,7 @@ use web_sys::RtcDataChannel;
 
 use crate::channel::{Afterwards, Channel};
 use crate::config::StreamConfig;
+use crate::js::INIT_LABEL;
 use crate::stream::Stream;
 
 /// The most channels of a connection, open or closing. Chromium bore 2,000; no protocol of libp2p comes near it, so a
@@ -28,6 +29,9 @@ pub(crate) struct Channels {
     config: StreamConfig,
     all: RefCell<Vec<Rc<Channel>>>,
     untaken: RefCell<VecDeque<Rc<Channel>>>,
+    /// The channel that the offerer made its offer with. It is for the offerer to close; held here, because the browser
+    /// closes a channel that nobody holds.
+    init: RefCell<Option<RtcDataChannel>>,
     taker: AtomicWaker,
     opener: AtomicWaker,
 }
@@ -38,6 +42,7 @@ impl Channels {
             config,
             all: RefCell::default(),
             untaken: RefCell::default(),
+            init: RefCell::default(),
             taker: AtomicWaker::new(),
             opener: AtomicWaker::new(),
         })
@@ -61,6 +66,10 @@ impl Channels {
 
     /// Adds a channel that the peer opened, in the task of its event, or refuses it by closing it.
     pub(crate) fn add_inbound(&self, data_channel: RtcDataChannel) {
+        if data_channel.label() == INIT_LABEL && self.init.borrow().is_none() {
+            self.init.replace(Some(data_channel));
+            return;
+        }
         if self.len() >= MAX_CHANNELS || self.untaken.borrow().len() >= MAX_UNTAKEN {
             tracing::debug!("refusing a data channel: the peer has opened too many");
             data_channel.close();
@@ -102,6 +111,7 @@ impl Channels {
     /// The connection is over: every stream fails, and nothing waits for its peer any more.
     pub(crate) fn end(&self) {
         self.untaken.take();
+        self.init.take();
         for channel in self.all.take() {
             channel.set_gone();
         }

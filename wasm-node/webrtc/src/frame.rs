@@ -9,6 +9,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use unsigned_varint::decode::{self, Error as VarintError};
 use unsigned_varint::encode;
 
+use crate::protobuf::{Field, ProtobufError, Value, WIRE_BYTES, WIRE_VARINT, next_field};
+
 /// The most bytes one field header or length may take; a `u64` varint is no longer.
 const MAX_VARINT_LEN: usize = 10;
 
@@ -16,11 +18,6 @@ const MAX_VARINT_LEN: usize = 10;
 const FLAG_KEY: u64 = (1 << 3) | WIRE_VARINT;
 /// Protobuf key of `message`: field 2, wire type length-delimited.
 const MESSAGE_KEY: u64 = (2 << 3) | WIRE_BYTES;
-
-const WIRE_VARINT: u64 = 0;
-const WIRE_FIXED64: u64 = 1;
-const WIRE_BYTES: u64 = 2;
-const WIRE_FIXED32: u64 = 5;
 
 /// The longest frame that is sent: whole, with its length prefix, in bytes.
 ///
@@ -135,23 +132,15 @@ pub fn encode_flag(flag: Flag) -> [u8; 3] {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// The length prefix or a protobuf number is not a varint.
-    #[error("malformed number in a frame: {0}")]
+    /// The length prefix is not a varint.
+    #[error("malformed length of a frame: {0}")]
     Number(VarintError),
     /// The prefix announces more than a frame may hold.
     #[error("frame of {0} bytes is longer than the {max} allowed", max = FrameLimit::SPEC.0)]
     TooLong(u64),
-    /// A field reaches beyond the end of its frame.
-    #[error("field of {length} bytes with {left} bytes left in its frame")]
-    Truncated {
-        /// What the field claims to need.
-        length: u64,
-        /// What the frame has left.
-        left: usize,
-    },
-    /// A wire type that proto2 without groups does not have.
-    #[error("unknown protobuf wire type {0}")]
-    WireType(u64),
+    /// It is no protobuf message.
+    #[error("malformed frame: {0}")]
+    Protobuf(#[from] ProtobufError),
 }
 
 /// Turns the messages of one data channel into frames.
@@ -196,49 +185,14 @@ impl Decoder {
 /// Reads one protobuf message, passing over fields that it does not know.
 fn decode_body(mut body: Bytes) -> Result<Frame, FrameError> {
     let mut frame = Frame::default();
-    while body.has_remaining() {
-        let key = take_number(&mut body)?;
-        match (key, key & 0b111) {
-            (FLAG_KEY, _) => frame.flag = Flag::from_number(take_number(&mut body)?),
-            (MESSAGE_KEY, _) => {
-                let length = take_number(&mut body)?;
-                frame.payload = take(&mut body, length)?;
-            }
-            (_, WIRE_VARINT) => {
-                take_number(&mut body)?;
-            }
-            (_, WIRE_FIXED64) => {
-                take(&mut body, 8)?;
-            }
-            (_, WIRE_BYTES) => {
-                let length = take_number(&mut body)?;
-                take(&mut body, length)?;
-            }
-            (_, WIRE_FIXED32) => {
-                take(&mut body, 4)?;
-            }
-            (_, unknown) => return Err(FrameError::WireType(unknown)),
+    while let Some(Field { key, value }) = next_field(&mut body)? {
+        match (key, value) {
+            (FLAG_KEY, Value::Number(number)) => frame.flag = Flag::from_number(number),
+            (MESSAGE_KEY, Value::Bytes(bytes)) => frame.payload = bytes,
+            (_, Value::Number(_) | Value::Bytes(_)) => {}
         }
     }
     Ok(frame)
-}
-
-fn take_number(body: &mut Bytes) -> Result<u64, FrameError> {
-    let (number, rest) = decode::u64(body).map_err(FrameError::Number)?;
-    let used = body.len() - rest.len();
-    body.advance(used);
-    Ok(number)
-}
-
-fn take(body: &mut Bytes, length: u64) -> Result<Bytes, FrameError> {
-    usize::try_from(length)
-        .ok()
-        .filter(|length| *length <= body.len())
-        .map(|length| body.split_to(length))
-        .ok_or(FrameError::Truncated {
-            length,
-            left: body.len(),
-        })
 }
 
 #[cfg(test)]
@@ -387,12 +341,12 @@ mod tests {
     fn malformed_frames_are_refused() {
         assert_eq!(
             error(&[3, 0x12, 5, 1]),
-            FrameError::Truncated { length: 5, left: 1 }
+            ProtobufError::Truncated { length: 5, left: 1 }.into()
         );
-        assert_eq!(error(&[2, 0x0B, 0]), FrameError::WireType(3));
+        assert_eq!(error(&[2, 0x0B, 0]), ProtobufError::WireType(3).into());
         assert_eq!(
             error(&[1, 0x08]),
-            FrameError::Number(VarintError::Insufficient)
+            ProtobufError::Number(VarintError::Insufficient).into()
         );
         assert_eq!(
             error(&[0xFF; 11]),

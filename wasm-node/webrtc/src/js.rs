@@ -9,6 +9,9 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{Event, EventTarget, RtcDataChannel, RtcDataChannelInit, RtcPeerConnection};
 
+/// The label of the data channel that an offer is made with, and that never carries a stream.
+pub(crate) const INIT_LABEL: &str = "init";
+
 #[wasm_bindgen]
 extern "C" {
     /// An [`RtcPeerConnection`], seen through the methods below.
@@ -35,17 +38,35 @@ extern "C" {
     /// "connecting", "connected" or "closed".
     #[wasm_bindgen(method, getter)]
     pub(crate) fn state(this: &SctpTransport) -> String;
+
+    /// Milliseconds since the page was opened.
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn performance_now() -> f64;
 }
 
-/// Opens a data channel with an empty label, as libp2p has them.
+/// Opens a data channel with an empty label, as libp2p has them for streams.
 pub(crate) fn create_data_channel(
     connection: &RtcPeerConnection,
     init: &RtcDataChannelInit,
 ) -> Result<RtcDataChannel, String> {
+    create_labelled_channel(connection, "", init)
+}
+
+/// Opens a data channel that is no stream.
+pub(crate) fn create_labelled_channel(
+    connection: &RtcPeerConnection,
+    label: &str,
+    init: &RtcDataChannelInit,
+) -> Result<RtcDataChannel, String> {
     connection
         .unchecked_ref::<PeerConnection>()
-        .create_data_channel("", init)
+        .create_data_channel(label, init)
         .map_err(|error| describe(&error))
+}
+
+/// Time since the page was opened, which nobody can put back.
+pub(crate) fn monotonic_now() -> Duration {
+    Duration::try_from_secs_f64(performance_now() / 1_000.0).unwrap_or_default()
 }
 
 /// The connection's SCTP transport, once there is one.

@@ -3,14 +3,16 @@
 //! # Modules
 //! Pure, and tested natively: [`frame`] and [`state`] are the stream's wire format and life, [`address`] and `sdp` what
 //! a dial starts from. In the browser only: `js` (the edge), `channel` and `channels` (data channels and what
-//! happens on them), `stream` and `connection` (the handles that libp2p holds), and `direct` (the transport that
-//! dials servers).
+//! happens on them), `stream` and `connection` (the handles that libp2p holds), `direct` (the transport that
+//! dials servers), and most of [`peer`] (browser to browser).
 //!
 //! Nothing in this crate knows what the streams are for.
 
 pub mod address;
 mod config;
 pub mod frame;
+pub mod peer;
+mod protobuf;
 #[cfg_attr(
     not(target_arch = "wasm32"),
     allow(dead_code, reason = "called by the browser's side only")
@@ -32,6 +34,7 @@ mod js;
 mod stream;
 
 pub use config::StreamConfig;
+pub use protobuf::ProtobufError;
 
 #[cfg(target_arch = "wasm32")]
 pub use channel::MAX_UNREAD;

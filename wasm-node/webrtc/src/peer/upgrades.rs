@@ -1,0 +1,414 @@
+//! Which relayed connections are to be upgraded to direct ones, when, and by whom; and whose offers are answered. Pure:
+//! it says what to do, is told how that went, and never sees a connection, a stream or a clock.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The most negotiations at one time, offers and answers together: each holds a peer connection with its sockets.
+pub const MAX_NEGOTIATIONS: usize = 8;
+
+/// How long to wait after a failed offer until the next one; after the last of them, a peer is left alone until there
+/// is another relayed connection to it, or somebody asks for it.
+pub const RETRY_AFTER: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(4),
+    Duration::from_secs(15),
+];
+
+/// Who began a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Us,
+    Them,
+}
+
+/// What to do with an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict<C> {
+    Answer,
+    /// Answer it, and give up our own, which was made on this connection.
+    AnswerInstead(C),
+    Refuse,
+}
+
+/// All peers `P` with their connections `C`.
+#[derive(Debug)]
+pub(crate) struct Upgrades<P, C> {
+    us: P,
+    automatic: bool,
+    peers: BTreeMap<P, Peer<C>>,
+}
+
+#[derive(Debug)]
+struct Peer<C> {
+    /// Connections that can carry signals, and who dialled them.
+    carriers: Vec<(C, Caller)>,
+    direct: Vec<(C, Caller)>,
+    /// The carrier of our offer, until the direct connection stands.
+    offering: Option<C>,
+    /// The carrier of their offer, until the direct connection stands.
+    answering: Option<C>,
+    failures: usize,
+    not_before: Duration,
+    /// Somebody asked for this peer.
+    wanted: bool,
+}
+
+impl<C> Default for Peer<C> {
+    fn default() -> Self {
+        Self {
+            carriers: Vec::new(),
+            direct: Vec::new(),
+            offering: None,
+            answering: None,
+            failures: 0,
+            not_before: Duration::ZERO,
+            wanted: false,
+        }
+    }
+}
+
+impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
+    /// No peers yet. With `automatic`, every carrier that this side dialled is upgraded; without, only wanted peers'.
+    pub(crate) fn new(us: P, automatic: bool) -> Self {
+        Self {
+            us,
+            automatic,
+            peers: BTreeMap::new(),
+        }
+    }
+
+    /// A connection that can carry signals is there: a fresh start.
+    pub(crate) fn carrier_opened(&mut self, peer: P, connection: C, caller: Caller) {
+        let entry = self.peers.entry(peer).or_default();
+        entry.carriers.push((connection, caller));
+        entry.failures = 0;
+        entry.not_before = Duration::ZERO;
+    }
+
+    /// A direct connection stands. Returns those that it makes superfluous: of two begun by the same side the older,
+    /// which is a dead one; of two that crossed, at both ends the one begun by the greater name.
+    pub(crate) fn direct_opened(&mut self, peer: P, connection: C, caller: Caller) -> Vec<C> {
+        let lower = if self.us < peer {
+            Caller::Us
+        } else {
+            Caller::Them
+        };
+        let entry = self.peers.entry(peer).or_default();
+        entry.offering = None;
+        entry.answering = None;
+        entry.wanted = false;
+        entry.failures = 0;
+        let crossed = entry.direct.iter().any(|(_, other)| *other == lower);
+        let superfluous = if caller != lower && crossed {
+            vec![connection]
+        } else {
+            entry.direct.iter().map(|(older, _)| *older).collect()
+        };
+        entry.direct.push((connection, caller));
+        superfluous
+    }
+
+    /// A connection is gone, of whatever kind.
+    pub(crate) fn closed(&mut self, peer: P, connection: C, now: Duration) {
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        let directs = entry.direct.len();
+        entry.carriers.retain(|(carrier, _)| *carrier != connection);
+        entry.direct.retain(|(direct, _)| *direct != connection);
+        if entry.direct.len() < directs {
+            entry.not_before = now.saturating_add(RETRY_AFTER[0]);
+        }
+        for attempt in [&mut entry.offering, &mut entry.answering] {
+            if *attempt == Some(connection) {
+                *attempt = None;
+            }
+        }
+        if entry.carriers.is_empty() && entry.direct.is_empty() {
+            self.peers.remove(&peer);
+        }
+    }
+
+    /// Somebody asks for this peer. Says whether there is a carrier to offer on.
+    pub(crate) fn want(&mut self, peer: P) -> bool {
+        match self.peers.get_mut(&peer) {
+            Some(entry) if !entry.carriers.is_empty() => {
+                entry.wanted = true;
+                entry.failures = 0;
+                entry.not_before = Duration::ZERO;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// An offer to make now, if there is one; it counts as begun.
+    pub(crate) fn begin_offer(
+        &mut self,
+        now: Duration,
+        may: impl Fn(&P) -> bool,
+    ) -> Option<(P, C)> {
+        if self.negotiations() >= MAX_NEGOTIATIONS {
+            return None;
+        }
+        let automatic = self.automatic;
+        let (peer, entry, carrier) = self.peers.iter_mut().find_map(|(peer, entry)| {
+            let carrier = entry.carrier(automatic)?;
+            (entry.not_before <= now && may(peer)).then_some((*peer, entry, carrier))
+        })?;
+        entry.offering = Some(carrier);
+        Some((peer, carrier))
+    }
+
+    /// When an offer that waits is due.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        if self.negotiations() >= MAX_NEGOTIATIONS {
+            return None;
+        }
+        self.peers
+            .values()
+            .filter(|entry| entry.carrier(self.automatic).is_some())
+            .map(|entry| entry.not_before)
+            .min()
+    }
+
+    /// Our offer came to nothing. With `for_good`, the peer cannot do this at all. Says whether it will be tried again.
+    pub(crate) fn offer_failed(
+        &mut self,
+        peer: P,
+        connection: C,
+        for_good: bool,
+        now: Duration,
+    ) -> bool {
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return false;
+        };
+        if entry.offering != Some(connection) {
+            return true;
+        }
+        entry.offering = None;
+        match RETRY_AFTER.get(entry.failures).filter(|_| !for_good) {
+            Some(wait) => {
+                entry.failures += 1;
+                entry.not_before = now.saturating_add(*wait);
+                true
+            }
+            None => {
+                entry.failures = usize::MAX;
+                entry.wanted = false;
+                false
+            }
+        }
+    }
+
+    /// The peer makes an offer on this connection. If it is to be answered, that counts as begun.
+    pub(crate) fn judge_offer(&mut self, peer: P, connection: C) -> Verdict<C> {
+        let full = self.negotiations() >= MAX_NEGOTIATIONS;
+        let ours_wins = self.us < peer;
+        let entry = self.peers.entry(peer).or_default();
+        match (entry.answering, entry.offering) {
+            (Some(_), _) => Verdict::Refuse,
+            (None, Some(_)) if ours_wins => Verdict::Refuse,
+            (None, Some(ours)) => {
+                entry.offering = None;
+                entry.answering = Some(connection);
+                Verdict::AnswerInstead(ours)
+            }
+            (None, None) if full => Verdict::Refuse,
+            (None, None) => {
+                entry.answering = Some(connection);
+                Verdict::Answer
+            }
+        }
+    }
+
+    /// Their offer came to nothing.
+    pub(crate) fn answer_failed(&mut self, peer: P) {
+        if let Some(entry) = self.peers.get_mut(&peer) {
+            entry.answering = None;
+        }
+    }
+
+    fn negotiations(&self) -> usize {
+        let of_one = |entry: &Peer<C>| {
+            usize::from(entry.offering.is_some()) + usize::from(entry.answering.is_some())
+        };
+        self.peers.values().map(of_one).sum()
+    }
+}
+
+impl<C: Copy> Peer<C> {
+    /// The connection to make an offer on, if one should be made: one that this side dialled, or any if asked for.
+    fn carrier(&self, automatic: bool) -> Option<C> {
+        let idle = self.offering.is_none() && self.answering.is_none() && self.direct.is_empty();
+        if !idle || self.failures > RETRY_AFTER.len() {
+            return None;
+        }
+        self.carriers
+            .iter()
+            .find(|(_, caller)| self.wanted || (automatic && *caller == Caller::Us))
+            .map(|(connection, _)| *connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const US: u32 = 50;
+    const LOWER: u32 = 10;
+    const GREATER: u32 = 90;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn upgrades() -> Upgrades<u32, u32> {
+        Upgrades::new(US, true)
+    }
+
+    fn begin(upgrades: &mut Upgrades<u32, u32>, seconds: u64) -> Option<(u32, u32)> {
+        upgrades.begin_offer(at(seconds), |_| true)
+    }
+
+    #[test]
+    fn the_dialler_of_a_relayed_connection_offers_and_the_other_side_waits() {
+        let mut upgrades = upgrades();
+        upgrades.carrier_opened(GREATER, 1, Caller::Them);
+        assert_eq!(begin(&mut upgrades, 0), None);
+        upgrades.carrier_opened(LOWER, 2, Caller::Us);
+        assert_eq!(begin(&mut upgrades, 0), Some((LOWER, 2)));
+        assert_eq!(begin(&mut upgrades, 0), None, "one at a time");
+        assert_eq!(upgrades.judge_offer(GREATER, 1), Verdict::Answer);
+    }
+
+    #[test]
+    fn what_the_policy_forbids_is_not_offered() {
+        let mut upgrades = upgrades();
+        upgrades.carrier_opened(LOWER, 1, Caller::Us);
+        assert_eq!(upgrades.begin_offer(at(0), |peer| *peer != LOWER), None);
+        assert_eq!(begin(&mut upgrades, 0), Some((LOWER, 1)));
+    }
+
+    #[test]
+    fn nothing_is_offered_by_itself_unless_automatic_but_what_is_wanted_is() {
+        let mut upgrades = Upgrades::new(US, false);
+        upgrades.carrier_opened(GREATER, 1, Caller::Them);
+        upgrades.carrier_opened(LOWER, 2, Caller::Us);
+        assert_eq!(begin(&mut upgrades, 0), None);
+        assert!(upgrades.want(GREATER));
+        assert!(!upgrades.want(7), "there is no way to signal to a stranger");
+        assert_eq!(begin(&mut upgrades, 0), Some((GREATER, 1)));
+    }
+
+    #[test]
+    fn a_failed_offer_is_repeated_after_1_and_4_and_15_seconds_and_then_no_more() {
+        let mut upgrades = upgrades();
+        upgrades.carrier_opened(LOWER, 1, Caller::Us);
+        let mut now = 100;
+        for wait in [1, 4, 15] {
+            assert_eq!(begin(&mut upgrades, now), Some((LOWER, 1)));
+            assert!(upgrades.offer_failed(LOWER, 1, false, at(now)));
+            assert_eq!(begin(&mut upgrades, now + wait - 1), None);
+            now += wait;
+            assert_eq!(upgrades.due(), Some(at(now)));
+        }
+        assert_eq!(begin(&mut upgrades, now), Some((LOWER, 1)));
+        assert!(!upgrades.offer_failed(LOWER, 1, false, at(now)));
+        assert_eq!(
+            (begin(&mut upgrades, now + 1_000), upgrades.due()),
+            (None, None)
+        );
+        upgrades.carrier_opened(LOWER, 2, Caller::Us);
+        assert!(begin(&mut upgrades, now).is_some(), "a fresh start");
+    }
+
+    #[test]
+    fn a_peer_that_does_not_know_the_protocol_is_not_asked_again() {
+        let mut upgrades = upgrades();
+        upgrades.carrier_opened(LOWER, 1, Caller::Us);
+        assert!(begin(&mut upgrades, 0).is_some());
+        assert!(!upgrades.offer_failed(LOWER, 1, true, at(0)));
+        assert_eq!(begin(&mut upgrades, 1_000), None);
+    }
+
+    #[test]
+    fn of_two_crossing_offers_the_lower_names_wins_at_both_ends() {
+        let mut upgrades = upgrades();
+        for (peer, connection) in [(LOWER, 1), (GREATER, 2)] {
+            upgrades.carrier_opened(peer, connection, Caller::Us);
+            assert!(begin(&mut upgrades, 0).is_some());
+        }
+        assert_eq!(upgrades.judge_offer(LOWER, 3), Verdict::AnswerInstead(1));
+        assert_eq!(upgrades.judge_offer(GREATER, 4), Verdict::Refuse);
+        // That our offer breaks now is no failure.
+        assert!(upgrades.offer_failed(LOWER, 1, false, at(0)));
+        assert_eq!(
+            upgrades.judge_offer(LOWER, 5),
+            Verdict::Refuse,
+            "one answer a peer"
+        );
+    }
+
+    #[test]
+    fn no_more_negotiations_than_allowed() {
+        let mut upgrades = upgrades();
+        for peer in 1..=10 {
+            upgrades.carrier_opened(peer, peer, Caller::Us);
+        }
+        for peer in 1..=8 {
+            assert_eq!(begin(&mut upgrades, 0), Some((peer, peer)));
+        }
+        assert_eq!((begin(&mut upgrades, 0), upgrades.due()), (None, None));
+        assert_eq!(upgrades.judge_offer(GREATER, 99), Verdict::Refuse);
+        upgrades.direct_opened(1, 101, Caller::Us);
+        assert_eq!(begin(&mut upgrades, 0), Some((9, 9)));
+    }
+
+    #[test]
+    fn a_peer_that_is_reached_directly_is_left_alone_until_that_is_lost() {
+        let mut upgrades = upgrades();
+        upgrades.carrier_opened(LOWER, 1, Caller::Us);
+        assert!(begin(&mut upgrades, 0).is_some());
+        assert!(upgrades.direct_opened(LOWER, 2, Caller::Us).is_empty());
+        assert_eq!((begin(&mut upgrades, 0), upgrades.due()), (None, None));
+        upgrades.closed(LOWER, 2, at(10));
+        assert_eq!(begin(&mut upgrades, 10), None);
+        assert_eq!(begin(&mut upgrades, 11), Some((LOWER, 1)));
+    }
+
+    #[test]
+    fn of_two_direct_connections_both_ends_keep_the_same() {
+        let mut at_us = upgrades();
+        assert!(at_us.direct_opened(GREATER, 1, Caller::Them).is_empty());
+        assert_eq!(at_us.direct_opened(GREATER, 2, Caller::Us), [1]);
+        let mut at_greater: Upgrades<u32, u32> = Upgrades::new(GREATER, true);
+        assert!(at_greater.direct_opened(US, 2, Caller::Them).is_empty());
+        assert_eq!(at_greater.direct_opened(US, 1, Caller::Us), [1]);
+    }
+
+    #[test]
+    fn a_second_connection_begun_by_the_same_side_replaces_the_first() {
+        for (peer, caller) in [(LOWER, Caller::Us), (LOWER, Caller::Them)] {
+            let mut upgrades = upgrades();
+            assert!(upgrades.direct_opened(peer, 1, caller).is_empty());
+            assert_eq!(upgrades.judge_offer(peer, 3), Verdict::Answer);
+            if caller == Caller::Them {
+                assert_eq!(upgrades.direct_opened(peer, 2, caller), [1]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_carrier_that_breaks_takes_its_negotiation_along() {
+        let mut upgrades = upgrades();
+        upgrades.carrier_opened(LOWER, 1, Caller::Us);
+        upgrades.carrier_opened(LOWER, 2, Caller::Us);
+        assert_eq!(begin(&mut upgrades, 0), Some((LOWER, 1)));
+        upgrades.closed(LOWER, 1, at(0));
+        assert_eq!(begin(&mut upgrades, 0), Some((LOWER, 2)));
+        upgrades.closed(LOWER, 2, at(0));
+        assert!(upgrades.peers.is_empty());
+    }
+}
