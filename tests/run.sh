@@ -155,6 +155,10 @@ simulation() {
 }
 
 bench() {
+  part "bench (rules and machine)" env HEARTCHAIN_BENCH_LONG=1 cargo bench -p sync --bench machine
+  part "bench (rules, in Chromium)" env \
+    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner CHROMEDRIVER="$(command -v chromedriver)" \
+    cargo test -p sync --release --target wasm32-unknown-unknown --test bench_in_browser -- --nocapture
   part bench env HEARTCHAIN_BENCH=1 cargo test --workspace --test end_to_end -- --nocapture bench
 }
 
