@@ -106,6 +106,11 @@ impl Tab {
         self.wait("untilNode", limit, what, holds).await
     }
 
+    /// Waits until a function gives something true; it is asked after each change of the document.
+    pub(crate) async fn until_page(&self, what: &str, holds: &str) -> Result<Value> {
+        self.wait("untilPage", PATIENCE, what, holds).await
+    }
+
     /// Waits until a person sees these words somewhere in an element that the selector finds.
     pub(crate) async fn until_shows(&self, selector: &str, words: &str) -> Result<Value> {
         let what = format!("{words:?} in {selector}");
@@ -114,7 +119,7 @@ impl Tab {
             json!(selector),
             json!(words)
         );
-        self.wait("untilPage", PATIENCE, &what, &holds).await
+        self.until_page(&what, &holds).await
     }
 
     /// Waits until a person no longer sees these words there.
@@ -125,7 +130,7 @@ impl Tab {
             json!(selector),
             json!(words)
         );
-        self.wait("untilPage", PATIENCE, &what, &holds).await
+        self.until_page(&what, &holds).await
     }
 
     /// Waits until the sentence with `role="status"` has these words in it.

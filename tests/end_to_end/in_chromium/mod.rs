@@ -1,6 +1,7 @@
 //! What a person sees and a script on the page reads, in real browsers.
 
 mod direct;
+mod figures;
 mod hostile;
 mod network;
 mod recovery;

@@ -1,0 +1,184 @@
+//! The figures of the README: sizes, and times as a person has them. Without `HEARTCHAIN_BENCH` each is measured
+//! once, so that measuring stays tested; `HEARTCHAIN_BENCH=20` measures twenty times.
+
+use std::env;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+
+/// One thing measured, in one unit.
+#[derive(Debug)]
+struct Figure {
+    name: &'static str,
+    unit: &'static str,
+    values: Vec<f64>,
+}
+
+#[tokio::test]
+async fn figures_of_the_readme() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let runs = runs()?;
+        let mut figures = Vec::new();
+        let a = stage.tab().await?;
+        a.until("the node", "() => true").await?;
+        figures.extend(sizes(&a).await?);
+
+        let mut first_peer = Figure::new("page start to first synced peer", "ms");
+        for _ in 0..runs {
+            let b = stage.tab().await?;
+            first_peer.values.push(time_to_first_peer(&b).await?);
+            b.close().await?;
+            a.until_peers(0).await?;
+        }
+        figures.push(first_peer);
+
+        let b = stage.tab().await?;
+        tokio::try_join!(a.until_peers(1), b.until_peers(1))?;
+        let mut shown = Figure::new("entering a BPM to its appearance in another tab", "ms");
+        let mut mined = Figure::new("entering a BPM to its block in another tab", "ms");
+        for run in 0..runs {
+            let (waiting, in_block) = time_to_other_tab(&a, &b, run).await?;
+            shown.values.push(waiting);
+            mined.values.push(in_block);
+            agreement(&[&a, &b], run + 1).await?;
+        }
+        figures.extend([shown, mined]);
+
+        let mut speed = Figure::new("hashes in the mining worker", "1/s");
+        for _ in 0..runs.min(5) {
+            speed.values.push(hashes_per_second(&a).await?);
+        }
+        figures.push(speed);
+        print(&figures);
+        Ok(())
+    })
+    .await
+}
+
+/// How often to measure.
+fn runs() -> Result<usize> {
+    match env::var("HEARTCHAIN_BENCH") {
+        Ok(number) => {
+            let runs = number
+                .parse()
+                .context("HEARTCHAIN_BENCH is no number of runs")?;
+            ensure!(
+                (1..=380).contains(&runs),
+                "HEARTCHAIN_BENCH takes 1 to 380 runs, not {runs}"
+            );
+            Ok(runs)
+        }
+        Err(_) => Ok(1),
+    }
+}
+
+/// What the browser has loaded of the wasm package, as sent and as unpacked.
+async fn sizes(tab: &Tab) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for (file, raw, sent) in [
+        ("wasm_node_bg.wasm", "wasm, raw", "wasm, as sent"),
+        ("wasm_node.js", "glue, raw", "glue, as sent"),
+    ] {
+        let of_file = format!(
+            "performance.getEntriesByType('resource').find(e => e.name.endsWith('/pkg/{file}'))"
+        );
+        for (name, field) in [(raw, "decodedBodySize"), (sent, "encodedBodySize")] {
+            let bytes = number(&tab.evaluate(&format!("{of_file}.{field}")).await?)?;
+            figures.push(Figure {
+                values: vec![bytes / 1000.0],
+                ..Figure::new(name, "kB")
+            });
+        }
+    }
+    Ok(figures)
+}
+
+/// From the start of the page's loading until the node has a peer and knows that it is up to date.
+async fn time_to_first_peer(tab: &Tab) -> Result<f64> {
+    let holds = "node => { const s = node.status(); return s.peers > 0 && s.state === 'synced' && performance.now(); }";
+    number(&tab.until("a synced peer", holds).await?)
+}
+
+/// From Enter in `a` until a person sees the reading in `b`: at all, and in a block.
+async fn time_to_other_tab(a: &Tab, b: &Tab, run: usize) -> Result<(f64, f64)> {
+    let bpm = u16::try_from(run + 20)?;
+    let clock = "performance.timeOrigin + performance.now()";
+    a.evaluate(&format!(
+        "addEventListener('submit', () => (globalThis.submittedAt = {clock}), {{ capture: true, once: true }})"
+    ))
+    .await?;
+    let seen = |list: &str| {
+        format!("() => document.querySelector('{list} data.bpm[value=\"{bpm}\"]') && {clock}")
+    };
+    let waiting = seen(":is(pending-list, chain-list)");
+    let in_block = seen("chain-list");
+    let (_, waiting, in_block) = tokio::try_join!(
+        a.enter(bpm),
+        b.until_page("the reading", &waiting),
+        b.until_page("the reading in a block", &in_block),
+    )?;
+    let start = number(&a.evaluate("globalThis.submittedAt").await?)?;
+    Ok((number(&waiting)? - start, number(&in_block)? - start))
+}
+
+/// A worker of the page's own kind, on a header that no nonce solves, for some seconds.
+async fn hashes_per_second(tab: &Tab) -> Result<f64> {
+    let measure = r"
+        (async () => {
+            const module = await WebAssembly.compileStreaming(fetch('pkg/wasm_node_bg.wasm'));
+            const worker = new Worker('miner.js', { type: 'module' });
+            const header = new Uint8Array(93);
+            header.set([1, 0, 0, 3], 81); // bits 0x03000001: a target of 1
+            let hashes = 0, ms = 0;
+            return new Promise((resolve, reject) => {
+                worker.onmessage = ({ data }) => {
+                    if (data.error) reject(new Error(data.error));
+                    if (data.ready) worker.postMessage({ id: 1, header, start: '0' });
+                    if (data.hashes === undefined) return;
+                    hashes += data.hashes;
+                    ms += data.ms;
+                    if (ms < 3000) return;
+                    worker.terminate();
+                    resolve(hashes / ms * 1000);
+                };
+                worker.postMessage({ module });
+            });
+        })()";
+    number(&tab.evaluate(measure).await?)
+}
+
+fn number(value: &Value) -> Result<f64> {
+    value
+        .as_f64()
+        .with_context(|| format!("{value} is no number"))
+}
+
+/// A table, in Markdown.
+fn print(figures: &[Figure]) {
+    println!("\n| figure | median | least | most | unit | runs |\n|---|---|---|---|---|---|");
+    for figure in figures {
+        let mut sorted = figure.values.clone();
+        sorted.sort_by(f64::total_cmp);
+        let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
+        let (median, most) = (at(sorted.len() / 2), at(sorted.len().saturating_sub(1)));
+        println!(
+            "| {} | {median:.0} | {:.0} | {most:.0} | {} | {} |",
+            figure.name,
+            at(0),
+            figure.unit,
+            sorted.len()
+        );
+    }
+}
+
+impl Figure {
+    const fn new(name: &'static str, unit: &'static str) -> Self {
+        Self {
+            name,
+            unit,
+            values: Vec::new(),
+        }
+    }
+}
