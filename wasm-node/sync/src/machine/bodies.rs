@@ -18,7 +18,7 @@ use chain::{
     validate::Condemns,
 };
 
-use super::{Machine, requests::Asked};
+use super::{Machine, peer::Peer, requests::Asked};
 use crate::{
     config::{
         BODY_RANGE, CATCH_UP_PATIENCE, DOWNLOAD_WINDOW, MAX_OPEN_BODY_REQUESTS, MAX_STALLS,
@@ -165,6 +165,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             self.download.leave_aside(target.hash, self.now);
             for known in self.peers.values_mut() {
                 known.stalls = 0;
+                known.lacking.clear();
             }
         }
     }
@@ -182,15 +183,27 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if self.unwritten.is_full() {
             return;
         }
-        let mut peers: Vec<(u32, usize, P)> = self
+        let Some(target) = self.download.target else {
+            return;
+        };
+        // Who claims less than the branch weighs hardly has it.
+        let claims_less = |known: &Peer| {
+            known
+                .status
+                .is_none_or(|status| status.total_work < target.total_work)
+        };
+        let mut peers: Vec<(u32, bool, usize, P)> = self
             .peers
             .iter()
-            .map(|(peer, known)| (known.stalls, known.open_body_requests, *peer))
+            .map(|(peer, known)| {
+                let (stalls, open) = (known.stalls, known.open_body_requests);
+                (stalls, claims_less(known), open, *peer)
+            })
             .collect();
         peers.sort_unstable();
         // One request each in turn, so that ranges spread over all who can serve.
         for _ in 0..MAX_OPEN_BODY_REQUESTS {
-            for &(_, _, peer) in &peers {
+            for &(_, _, _, peer) in &peers {
                 if self.download.queue.is_empty() {
                     return;
                 }

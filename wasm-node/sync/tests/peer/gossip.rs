@@ -1,0 +1,370 @@
+//! Verdicts on gossip: what is passed on, what is held against the forwarder, what is neither.
+
+use chain::{bpm::Bpm, hash::BlockHash, time::UnixMillis, work::CompactTarget};
+use sync::{
+    Event,
+    config::{MAX_HELD_BLOCKS, MAX_HELD_BLOCKS_PER_PEER, VERDICT_PATIENCE},
+    seam::{DropReason, Topic, Verdict},
+};
+
+use crate::{
+    branch::{Branch, START, key, reading, room, work},
+    subject::Subject,
+};
+
+fn subject_at(branch: &Branch) -> Subject {
+    let mut subject = Subject::new();
+    subject.connect(1);
+    subject.serve(1, branch);
+    assert_eq!(subject.tip(), branch.tip());
+    subject
+}
+
+#[test]
+fn new_reading_is_accepted_once() {
+    let mut subject = subject_at(&Branch::of(1, 2));
+    let first = subject.gossip_reading(1, &reading(2, 0));
+    assert_eq!(subject.verdict(first), Some(Verdict::Accept));
+    assert!(subject.events.contains(&Event::Reading(reading(2, 0))));
+    let again = subject.gossip_reading(1, &reading(2, 0));
+    assert_eq!(subject.verdict(again), Some(Verdict::Ignore));
+    assert_eq!(subject.machine.load().mempool, 1);
+}
+
+#[test]
+fn reading_that_the_chain_has_or_that_is_too_far_ahead_is_ignored() {
+    let mut subject = subject_at(&Branch::of(1, 2));
+    for seq in [0, 1, 1_026] {
+        let id = subject.gossip_reading(1, &reading(1, seq));
+        assert_eq!(subject.verdict(id), Some(Verdict::Ignore), "seq {seq}");
+    }
+    let id = subject.gossip_reading(1, &reading(1, 1_025));
+    assert_eq!(
+        subject.verdict(id),
+        Some(Verdict::Accept),
+        "1,023 places ahead"
+    );
+    assert!(subject.dropped.is_empty());
+}
+
+#[test]
+fn second_reading_of_one_place_is_ignored_and_told() {
+    let mut subject = subject_at(&Branch::new());
+    subject.gossip_reading(1, &reading(2, 0));
+    let other = key(2).sign(room().id(), 0, UnixMillis::new(5), Bpm::MAX);
+    let id = subject.gossip_reading(1, &other);
+    assert_eq!(subject.verdict(id), Some(Verdict::Ignore));
+    let author = key(2).author();
+    assert!(
+        subject
+            .events
+            .contains(&Event::Equivocation { author, seq: 0 })
+    );
+    assert!(subject.dropped.is_empty());
+}
+
+#[test]
+fn next_block_is_accepted_and_a_rival_that_does_not_win_is_kept() {
+    let mut branch = Branch::of(1, 3);
+    let mut subject = subject_at(&branch);
+    let (a, b) = (
+        branch.next(vec![reading(2, 0)], START),
+        branch.next(vec![reading(3, 0)], START),
+    );
+    let (better, worse) = if a.header.hash() < b.header.hash() {
+        (a, b)
+    } else {
+        (b, a)
+    };
+    let id = subject.gossip_block(1, &better);
+    assert_eq!(subject.verdict(id), Some(Verdict::Accept));
+    let id = subject.gossip_block(1, &worse);
+    assert_eq!(subject.verdict(id), Some(Verdict::Ignore));
+    assert_eq!(subject.tip(), better.header.hash());
+    assert!(subject.machine.header(&worse.header.hash()).is_some());
+    assert!(
+        subject.machine.pending().eq(&worse.readings),
+        "what it holds is news"
+    );
+    branch.take(worse);
+    let on_worse = branch.next(vec![reading(1, 3)], START + 1);
+    let id = subject.gossip_block(1, &on_worse);
+    assert_eq!(subject.verdict(id), Some(Verdict::Accept));
+    assert_eq!(subject.tip(), on_worse.header.hash());
+}
+
+#[test]
+fn every_provable_fault_of_a_block_has_its_error_and_changes_nothing() {
+    let branch = Branch::of(1, 3);
+    let good = branch.next(vec![reading(2, 0)], START);
+    let mut forged = reading(2, 0);
+    forged.bpm = 73;
+    let mut slow = reading(2, 0);
+    slow.bpm = 0;
+    let mut fast = reading(2, 0);
+    fast.bpm = u16::MAX;
+    let other_room = key(2).sign(
+        chain::hash::RoomId::new([1; 32]),
+        0,
+        UnixMillis::new(START),
+        Bpm::MIN,
+    );
+    let mut cases = Vec::new();
+    for (what, readings) in [
+        ("signature", vec![forged]),
+        ("0 beats per minute", vec![slow]),
+        ("65535 beats per minute", vec![fast]),
+        ("signature", vec![other_room]),
+        ("is not author", vec![reading(2, 0), reading(2, 2)]),
+        (
+            "has seq 5, its next on this branch is 0",
+            vec![reading(2, 5)],
+        ),
+        (
+            "has seq 1, its next on this branch is 3",
+            vec![reading(1, 1)],
+        ),
+        ("0 readings are fewer", vec![]),
+    ] {
+        cases.push((what, branch.next(readings, START)));
+    }
+    let mut block = good.clone();
+    while block
+        .header
+        .bits
+        .target()
+        .expect("a target")
+        .is_met_by(&block.header.hash())
+    {
+        block.header.nonce += 1;
+    }
+    cases.push(("exceeds the target", block));
+    let mut block = good.clone();
+    block.header.bits = CompactTarget::from_bits(block.header.bits.to_bits() - 1);
+    work(&mut block.header);
+    cases.push(("difficulty asks for", block));
+    let mut block = good.clone();
+    block.readings = vec![reading(3, 0)];
+    cases.push(("readings root", block));
+    let mut block = good.clone();
+    block.header.index += 1;
+    work(&mut block.header);
+    cases.push(("does not follow", block));
+    let mut block = good.clone();
+    block.header.version = 2;
+    work(&mut block.header);
+    cases.push(("version", block));
+    cases.push((
+        "median",
+        branch.next(vec![reading(2, 0)], START - 5_000_000),
+    ));
+    for (what, block) in cases {
+        let mut subject = subject_at(&branch);
+        let before = subject.machine.status();
+        let id = subject.gossip_block(1, &block);
+        assert_eq!(subject.verdict(id), Some(Verdict::Reject), "{what}");
+        let reason = subject
+            .was_banned(1)
+            .unwrap_or_else(|| panic!("{what}: banned"))
+            .to_string();
+        assert!(reason.contains(what), "{what}: {reason}");
+        let after = subject.machine.status();
+        assert_eq!(
+            (after.tip, after.total_work),
+            (before.tip, before.total_work),
+            "{what}"
+        );
+        // A valid reading in a block out of sequence is still its author's: it may wait for its turn.
+        let valid = usize::from(what.starts_with("has seq 5"));
+        assert_eq!(after.mempool, valid, "{what}");
+        // The same header with its honest body is still taken, unless the header itself is bad.
+        subject.connect(2);
+        let id = subject.gossip_block(2, &good);
+        assert_eq!(subject.verdict(id), Some(Verdict::Accept), "{what}");
+    }
+}
+
+#[test]
+fn every_provable_fault_of_a_reading_has_its_error_and_changes_nothing() {
+    let good = reading(2, 0);
+    let cases: [(&str, fn(&mut chain::reading::Reading)); 5] = [
+        ("is not author", |reading| reading.bpm = 99),
+        ("below 20", |reading| reading.bpm = 0),
+        ("above 400", |reading| reading.bpm = u16::MAX),
+        ("later than", |reading| {
+            reading.time = UnixMillis::new(u64::MAX)
+        }),
+        ("small order", |reading| {
+            reading.author = chain::key::Author::new([0; 32])
+        }),
+    ];
+    for (what, spoil) in cases {
+        let mut subject = subject_at(&Branch::new());
+        let mut bad = good;
+        spoil(&mut bad);
+        let id = subject.gossip_reading(1, &bad);
+        assert_eq!(subject.verdict(id), Some(Verdict::Reject), "{what}");
+        let reason = subject.was_banned(1).expect("banned").to_string();
+        assert!(reason.contains(what), "{what}: {reason}");
+        assert_eq!(subject.machine.load().mempool, 0, "{what}");
+    }
+}
+
+#[test]
+fn bytes_that_are_nothing_are_rejected() {
+    let cases = [
+        (Topic::Readings, vec![]),
+        (Topic::Readings, vec![0; 113]),
+        (Topic::Readings, vec![0; 115]),
+        (Topic::Blocks, vec![0; 10]),
+        (Topic::Blocks, vec![0xff; 97]),
+        (Topic::Blocks, vec![0; 160 * 1024]),
+    ];
+    for (topic, data) in cases {
+        let mut subject = subject_at(&Branch::new());
+        let id = subject.gossip(1, topic, data);
+        assert_eq!(subject.verdict(id), Some(Verdict::Reject));
+        assert!(matches!(
+            subject.was_banned(1),
+            Some(DropReason::Garbage(_))
+        ));
+    }
+}
+
+#[test]
+fn orphan_is_held_and_judged_when_its_parent_comes() {
+    let mut branch = Branch::of(1, 3);
+    let mut subject = subject_at(&branch);
+    let parent = branch.push(vec![reading(2, 0)]);
+    let orphan = branch.push(vec![reading(2, 1)]);
+    let id = subject.gossip_block(1, &orphan);
+    assert_eq!(subject.verdict(id), None);
+    assert_eq!(subject.machine.load().held_blocks, 1);
+    let of_parent = subject.gossip_block(1, &parent);
+    assert_eq!(subject.verdict(of_parent), Some(Verdict::Accept));
+    assert_eq!(subject.verdict(id), Some(Verdict::Accept));
+    assert_eq!(subject.tip(), orphan.header.hash());
+    assert_eq!(subject.machine.load().held_blocks, 0);
+}
+
+#[test]
+fn orphan_without_a_parent_is_ignored_after_its_patience() {
+    let mut branch = Branch::of(1, 3);
+    let mut subject = subject_at(&branch);
+    branch.push(vec![reading(2, 0)]);
+    let orphan = branch.push(vec![reading(2, 1)]);
+    let id = subject.gossip_block(1, &orphan);
+    subject.wait(VERDICT_PATIENCE - 1);
+    assert_eq!(subject.verdict(id), None);
+    subject.wait(1);
+    assert_eq!(subject.verdict(id), Some(Verdict::Ignore));
+    assert_eq!(subject.machine.load().held_blocks, 0);
+    // Its sender was asked for headers meanwhile.
+    subject.serve(1, &branch);
+    assert_eq!(subject.tip(), branch.tip());
+}
+
+#[test]
+fn orphan_without_the_rooms_least_work_is_rejected() {
+    let mut branch = Branch::of(1, 2);
+    let mut subject = subject_at(&branch);
+    branch.push(vec![reading(2, 0)]);
+    let mut orphan = branch.next(vec![reading(2, 1)], START);
+    while orphan
+        .header
+        .bits
+        .target()
+        .expect("a target")
+        .is_met_by(&orphan.header.hash())
+    {
+        orphan.header.nonce += 1;
+    }
+    let id = subject.gossip_block(1, &orphan);
+    assert_eq!(subject.verdict(id), Some(Verdict::Reject));
+    // Work alone does not help if the bits are easier than the room's floor.
+    let mut subject = subject_at(&Branch::of(1, 2));
+    orphan.header.bits = CompactTarget::from_bits(0x2100_ffff);
+    let id = subject.gossip_block(1, &orphan);
+    assert_eq!(subject.verdict(id), Some(Verdict::Reject));
+}
+
+#[test]
+fn early_block_is_held_and_taken_when_due() {
+    let branch = Branch::of(1, 3);
+    let mut subject = subject_at(&branch);
+    let early = branch.next(vec![reading(2, 0)], START + 30_000 + 5_000);
+    let id = subject.gossip_block(1, &early);
+    assert_eq!(subject.verdict(id), None);
+    subject.wait(VERDICT_PATIENCE);
+    assert_eq!(
+        subject.verdict(id),
+        Some(Verdict::Ignore),
+        "gossip cannot wait so long"
+    );
+    subject.wait(5_000 - VERDICT_PATIENCE - 1);
+    assert_eq!(subject.tip(), branch.tip());
+    subject.wait(1);
+    assert_eq!(subject.tip(), early.header.hash());
+    assert!(subject.dropped.is_empty());
+}
+
+#[test]
+fn block_far_ahead_of_the_clock_is_not_held() {
+    let branch = Branch::of(1, 3);
+    let mut subject = subject_at(&branch);
+    for (ahead, held) in [(90_000, 1), (90_001, 1)] {
+        let early = branch.next(vec![reading(2, 0)], START + ahead);
+        subject.gossip_block(1, &early);
+        assert_eq!(subject.machine.load().held_blocks, held, "{ahead} ms ahead");
+    }
+    assert!(subject.dropped.is_empty());
+}
+
+#[test]
+fn places_for_held_blocks_are_few_for_one_peer_and_bounded_for_all() {
+    let branch = Branch::of(1, 2);
+    let mut subject = subject_at(&branch);
+    let orphan = |number: u64| {
+        let mut block = branch.next(vec![reading(2, 0)], START);
+        block.header.prev_hash = BlockHash::new([7; 32]);
+        block.header.time = UnixMillis::new(START + number);
+        work(&mut block.header);
+        block
+    };
+    let mut number = 0;
+    for peer in 1..=40 {
+        subject.connect(peer);
+        for of_peer in 0..6 {
+            number += 1;
+            let id = subject.gossip_block(peer, &orphan(number));
+            let full = of_peer >= MAX_HELD_BLOCKS_PER_PEER
+                || subject.machine.load().held_blocks == MAX_HELD_BLOCKS;
+            let held = subject.verdict(id).is_none();
+            assert!(full || held, "peer {peer}, block {of_peer}");
+            assert!(!held || of_peer < MAX_HELD_BLOCKS_PER_PEER);
+        }
+    }
+    assert_eq!(subject.machine.load().held_blocks, MAX_HELD_BLOCKS);
+    subject.wait(VERDICT_PATIENCE);
+    assert_eq!(subject.machine.load().held_blocks, 0);
+    assert_eq!(subject.verdicts.len(), 240, "each is judged exactly once");
+}
+
+#[test]
+fn block_on_a_buried_ancestor_is_ignored() {
+    let branch = Branch::of(1, 1_200);
+    let mut subject = subject_at(&branch);
+    for (height, kept) in [(199, false), (200, true)] {
+        let rival = branch
+            .up_to(height - 1)
+            .next(vec![reading(2, 0)], START - 3_000_000);
+        assert_eq!(rival.header.index, height as u64);
+        let id = subject.gossip_block(1, &rival);
+        assert_eq!(subject.verdict(id), Some(Verdict::Ignore));
+        assert_eq!(
+            subject.machine.header(&rival.header.hash()).is_some(),
+            kept,
+            "height {height}"
+        );
+    }
+}

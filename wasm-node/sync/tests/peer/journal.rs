@@ -1,0 +1,289 @@
+//! Recording: nothing is confirmed before it is on disk, nothing confirmed is lost.
+
+use chain::{bpm::Bpm, hash::ReadingId, reading::Reading, time::UnixMillis};
+use sync::{
+    Config, Event, Input, Restore, StoreOperation,
+    config::{FOREIGN_DEPTH, FOREIGN_PATIENCE, MAX_PENDING_RECORDS},
+    seam::{JournalEntry, RecordError, Ticket, Topic},
+};
+
+use crate::{
+    branch::{Branch, START, key, reading, room},
+    subject::Subject,
+};
+
+fn recorded(subject: &Subject) -> Vec<(Ticket, u64)> {
+    let of = |event: &Event| {
+        let Event::Recorded { ticket, seq, .. } = event else {
+            return None;
+        };
+        Some((*ticket, *seq))
+    };
+    subject.events.iter().filter_map(of).collect()
+}
+
+fn published_readings(subject: &Subject) -> Vec<Reading> {
+    subject
+        .published
+        .iter()
+        .filter(|(topic, _)| *topic == Topic::Readings)
+        .map(|(_, data)| Reading::decode(data).expect("a reading"))
+        .collect()
+}
+
+#[test]
+fn record_answers_only_once_it_is_on_disk() {
+    let mut subject = Subject::new();
+    subject.held_writes = Some(Vec::new());
+    let first = subject.record(72);
+    let second = subject.record(73);
+    assert!(recorded(&subject).is_empty());
+    assert!(subject.published.is_empty() && subject.machine.load().mempool == 0);
+    let writes = subject.held_writes.replace(Vec::new()).expect("held");
+    assert_eq!(writes.len(), 1, "one batch at a time");
+    let (id, operations) = writes.into_iter().next().expect("one");
+    assert!(matches!(operations[..], [StoreOperation::PutJournal(0, _)]));
+    subject.give(Input::Written { id });
+    assert_eq!(recorded(&subject), [(first, 0)]);
+    assert_eq!(published_readings(&subject).len(), 1);
+    let (id, operations) = subject
+        .held_writes
+        .replace(Vec::new())
+        .expect("held")
+        .remove(0);
+    assert!(matches!(operations[..], [StoreOperation::PutJournal(1, _)]));
+    subject.give(Input::Written { id });
+    assert_eq!(recorded(&subject), [(first, 0), (second, 1)]);
+}
+
+#[test]
+fn failed_write_records_nothing_and_the_next_one_goes_on() {
+    let mut subject = Subject::new();
+    subject.held_writes = Some(Vec::new());
+    let ticket = subject.record(72);
+    let (id, _) = subject
+        .held_writes
+        .replace(Vec::new())
+        .expect("held")
+        .remove(0);
+    subject.give(Input::WriteFailed { id });
+    let reason = RecordError::NotStored;
+    assert!(
+        subject
+            .events
+            .contains(&Event::RecordFailed { ticket, reason })
+    );
+    assert!(subject.published.is_empty() && subject.machine.load().mempool == 0);
+    subject.held_writes = None;
+    let ticket = subject.record(73);
+    assert_eq!(recorded(&subject), [(ticket, 0)], "no place was used up");
+}
+
+#[test]
+fn calls_that_wait_for_the_disk_are_bounded() {
+    let mut subject = Subject::new();
+    subject.held_writes = Some(Vec::new());
+    subject.record(72);
+    for _ in 0..MAX_PENDING_RECORDS {
+        subject.record(72);
+    }
+    assert!(
+        !subject
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::RecordFailed { .. }))
+    );
+    let ticket = subject.record(72);
+    let reason = RecordError::TooMany {
+        limit: MAX_PENDING_RECORDS,
+    };
+    assert!(
+        subject
+            .events
+            .contains(&Event::RecordFailed { ticket, reason })
+    );
+}
+
+#[test]
+fn block_that_could_not_be_written_is_written_later() {
+    let branch = Branch::of(1, 3);
+    let mut subject = Subject::new();
+    subject.held_writes = Some(Vec::new());
+    subject.connect(1);
+    subject.serve(1, &branch);
+    assert_eq!(subject.tip(), branch.tip());
+    for (id, _) in subject.held_writes.take().expect("held") {
+        subject.give(Input::WriteFailed { id });
+    }
+    assert!(subject.blocks.is_empty());
+    assert!(subject.machine.load().unwritten >= 3);
+    subject.wait(60_000);
+    assert_eq!(subject.blocks.len(), 3);
+    assert_eq!(subject.machine.load().unwritten, 0);
+}
+
+#[test]
+fn restart_from_disk_signs_the_same_readings_and_holds_the_same_chain() {
+    let branch = Branch::of(1, 100);
+    let entries: Vec<(u64, JournalEntry)> = (0..5)
+        .map(|number| {
+            (
+                number,
+                JournalEntry {
+                    time: UnixMillis::new(START + number),
+                    bpm: Bpm::MIN,
+                },
+            )
+        })
+        .collect();
+    let mut restore = restore(&branch, &entries, &[]);
+    restore.rescue([]);
+    let mut subject = Subject::new();
+    subject.machine = restore.finish();
+    subject.give(Input::Tick);
+    assert_eq!(subject.tip(), branch.tip());
+    let expected: Vec<Reading> = entries
+        .iter()
+        .map(|(seq, entry)| key(7).sign(room().id(), *seq, entry.time, entry.bpm))
+        .collect();
+    assert!(subject.machine.pending().eq(&expected));
+    let ticket = subject.record(99);
+    assert_eq!(recorded(&subject), [(ticket, 5)]);
+}
+
+#[test]
+fn restart_believes_nothing_that_breaks_a_rule() {
+    let mut branch = Branch::of(1, 4);
+    let mut forged = reading(2, 0);
+    forged.bpm = 99;
+    branch.push(vec![forged]);
+    branch.grow(1, 2);
+    let mut restore = restore(&branch, &[], &[]);
+    let good = branch.blocks[1].clone();
+    restore.blocks([(chain::hash::BlockHash::new([3; 32]), good)]);
+    let mut subject = Subject::new();
+    for block in &branch.blocks {
+        subject.blocks.insert(block.header.hash(), block.clone());
+    }
+    subject.machine = restore.finish();
+    subject.give(Input::Tick);
+    assert_eq!(subject.tip(), branch.up_to(4).tip());
+    // What stands on the bad block is not lost: its own readings are valid.
+    let waiting: Vec<Reading> = subject.machine.pending().copied().collect();
+    assert!(!waiting.contains(&forged));
+}
+
+#[test]
+fn key_that_lives_elsewhere_is_replaced_once_that_is_certain() {
+    for deep in [true, false] {
+        // Somebody else signs with key 7 too.
+        let mut branch = Branch::of(7, 1);
+        let mut subject = Subject::miner(7);
+        subject.connect(1);
+        let ticket = subject.record(100);
+        assert_eq!(recorded(&subject), [(ticket, 0)]);
+        subject.serve(1, &branch);
+        assert_eq!(subject.tip(), branch.tip());
+        assert_eq!(subject.machine.author(), key(7).author());
+        if deep {
+            for number in 0..FOREIGN_DEPTH {
+                assert_eq!(
+                    subject.machine.author(),
+                    key(7).author(),
+                    "after {number} blocks"
+                );
+                let block = branch.push(vec![reading(1, number)]);
+                subject.gossip_block(1, &block);
+            }
+        } else {
+            subject.wait(FOREIGN_PATIENCE - 1);
+            assert_eq!(subject.machine.author(), key(7).author());
+            subject.wait(1);
+        }
+        let fresh = subject.machine.author();
+        assert_ne!(fresh, key(7).author());
+        assert!(
+            subject
+                .events
+                .contains(&Event::KeyReplaced { author: fresh })
+        );
+        let last = *published_readings(&subject).last().expect("signed anew");
+        assert_eq!((last.author, last.seq, last.bpm), (fresh, 0, 100));
+        assert!(subject.machine.pending().any(|reading| *reading == last));
+    }
+}
+
+#[test]
+fn restart_with_a_fresh_key_remembers_what_the_old_one_signed() {
+    // The old key signed entry 0, the chain took it; then a fresh key signed entries 1 and 2.
+    let entries: Vec<(u64, JournalEntry)> = (0..3)
+        .map(|number| {
+            (
+                number,
+                JournalEntry {
+                    time: UnixMillis::new(START + number),
+                    bpm: Bpm::MIN,
+                },
+            )
+        })
+        .collect();
+    let mut branch = Branch::new();
+    branch.push(vec![key(7).sign(
+        room().id(),
+        0,
+        entries[0].1.time,
+        Bpm::MIN,
+    )]);
+    let rival = Branch::of(7, 2);
+    let mut subject = Subject::new();
+    subject.machine = restore(&branch, &entries, &[(1, 8)]).finish();
+    subject.give(Input::Tick);
+    assert_eq!(subject.machine.author(), key(8).author());
+    assert_eq!(
+        ids(&subject),
+        expected_ids(&[(8, 0, 1), (8, 1, 2)], &entries)
+    );
+    // A reorganisation gives its place to another reading of the old key.
+    subject.connect(1);
+    subject.serve(1, &rival);
+    assert_eq!(subject.tip(), rival.tip());
+    subject.wait(FOREIGN_PATIENCE);
+    assert_eq!(
+        ids(&subject),
+        expected_ids(&[(8, 0, 1), (8, 1, 2), (8, 2, 0)], &entries)
+    );
+}
+
+fn ids(subject: &Subject) -> Vec<ReadingId> {
+    subject
+        .machine
+        .pending()
+        .map(|reading| reading.id(room().id()))
+        .collect()
+}
+
+/// Ids of readings by (key, seq, journal entry).
+fn expected_ids(signed: &[(u64, u64, usize)], entries: &[(u64, JournalEntry)]) -> Vec<ReadingId> {
+    let id = |(author, seq, entry): &(u64, u64, usize)| {
+        let entry = entries[*entry].1;
+        key(*author)
+            .sign(room().id(), *seq, entry.time, entry.bpm)
+            .id(room().id())
+    };
+    signed.iter().map(id).collect()
+}
+
+fn restore(branch: &Branch, entries: &[(u64, JournalEntry)], keys: &[(u64, u64)]) -> Restore<u64> {
+    let now = UnixMillis::new(START);
+    let keys = keys.iter().map(|(from, number)| (*from, key(*number)));
+    let config = Config { mining: false };
+    let mut restore = Restore::new(config, room(), key(7), keys, [1; 32], now);
+    restore.journal(entries.iter().copied());
+    for part in branch.blocks.chunks(7) {
+        restore.blocks(
+            part.iter()
+                .map(|block| (block.header.hash(), block.clone())),
+        );
+    }
+    restore
+}

@@ -1,0 +1,13 @@
+//! One machine at a time against peers that a test speaks for, and small networks of machines.
+//!
+//! Nothing here waits: time is an argument.
+#![cfg(not(target_arch = "wasm32"))]
+
+mod bad_peers;
+mod bounds;
+mod branch;
+mod catching_up;
+mod gossip;
+mod journal;
+mod messages;
+mod subject;

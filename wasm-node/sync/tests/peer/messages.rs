@@ -1,0 +1,168 @@
+//! Bytes that come in: what is decoded, and what is not.
+
+use chain::{
+    hash::{BlockHash, ReadingId},
+    key::Author,
+    time::UnixMillis,
+    work::Work,
+};
+use proptest::prelude::*;
+use sync::message::{
+    IdRow, MAX_BODIES, MAX_HEADERS, MAX_IDS, MAX_READINGS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN,
+    MessageError, Request, Response, StatusMessage,
+};
+
+use crate::branch::{Branch, reading};
+
+fn status() -> StatusMessage {
+    StatusMessage {
+        tip: BlockHash::new([1; 32]),
+        index: 2,
+        total_work: Work::from_le_bytes([3; 32]),
+        now: UnixMillis::new(4),
+    }
+}
+
+fn requests() -> Vec<Request> {
+    vec![
+        Request::Status(status()),
+        Request::Headers {
+            locator: vec![BlockHash::new([5; 32]); chain::tree::MAX_LOCATOR],
+        },
+        Request::Bodies {
+            hashes: vec![BlockHash::new([6; 32]); MAX_BODIES],
+        },
+        Request::MempoolIds { after: None },
+        Request::MempoolIds {
+            after: Some((Author::new([7; 32]), 8)),
+        },
+        Request::Readings {
+            ids: vec![ReadingId::new([9; 32]); MAX_READINGS],
+        },
+    ]
+}
+
+fn responses() -> Vec<Response> {
+    let header = Branch::of(1, 1).blocks[0].header;
+    let row = IdRow {
+        author: Author::new([1; 32]),
+        seq: 2,
+        id: ReadingId::new([3; 32]),
+    };
+    vec![
+        Response::Status(status()),
+        Response::Headers(vec![header; MAX_HEADERS]),
+        Response::Bodies(vec![None; MAX_BODIES]),
+        Response::Bodies(vec![Some(vec![reading(1, 0); 1_024])]),
+        Response::MempoolIds(vec![row; MAX_IDS]),
+        Response::Readings(vec![reading(1, 0); MAX_READINGS]),
+    ]
+}
+
+#[test]
+fn every_message_at_its_bound_reads_back() {
+    for request in requests() {
+        let bytes = request.encode();
+        assert!(bytes.len() <= MAX_REQUEST_LEN);
+        assert_eq!(Request::decode(&bytes), Ok(request));
+    }
+    for response in responses() {
+        let bytes = response.encode();
+        assert!(bytes.len() <= MAX_RESPONSE_LEN);
+        assert_eq!(Response::decode(&bytes), Ok(response));
+    }
+}
+
+#[test]
+fn one_item_more_is_too_many() {
+    let over = |found, limit| Err(MessageError::TooMany { found, limit });
+    let request = Request::Headers {
+        locator: vec![BlockHash::new([0; 32]); 65],
+    };
+    assert_eq!(Request::decode(&request.encode()), over(65, 64));
+    let request = Request::Bodies {
+        hashes: vec![BlockHash::new([0; 32]); 513],
+    };
+    assert_eq!(Request::decode(&request.encode()), over(513, 512));
+    let request = Request::Readings {
+        ids: vec![ReadingId::new([0; 32]); 2_049],
+    };
+    let too_long = MessageError::TooLong {
+        found: 5 + 2_049 * 32,
+        limit: MAX_REQUEST_LEN,
+    };
+    assert_eq!(Request::decode(&request.encode()), Err(too_long));
+
+    let over = |found, limit| Err(MessageError::TooMany { found, limit });
+    let header = Branch::of(1, 1).blocks[0].header;
+    let response = Response::Headers(vec![header; 2_001]);
+    assert_eq!(Response::decode(&response.encode()), over(2_001, 2_000));
+    let response = Response::Bodies(vec![None; 513]);
+    assert_eq!(Response::decode(&response.encode()), over(513, 512));
+    let response = Response::Bodies(vec![Some(vec![reading(1, 0); 1_025])]);
+    assert_eq!(Response::decode(&response.encode()), over(1_025, 1_024));
+    let row = IdRow {
+        author: Author::new([1; 32]),
+        seq: 2,
+        id: ReadingId::new([3; 32]),
+    };
+    let response = Response::MempoolIds(vec![row; 8_193]);
+    assert_eq!(Response::decode(&response.encode()), over(8_193, 8_192));
+    let response = Response::Readings(vec![reading(1, 0); 2_049]);
+    assert_eq!(Response::decode(&response.encode()), over(2_049, 2_048));
+    let too_long = MessageError::TooLong {
+        found: MAX_RESPONSE_LEN + 1,
+        limit: MAX_RESPONSE_LEN,
+    };
+    assert_eq!(
+        Response::decode(&vec![0; MAX_RESPONSE_LEN + 1]),
+        Err(too_long)
+    );
+}
+
+#[test]
+fn nothing_shorter_or_longer_is_that_message() {
+    for bytes in requests().iter().map(Request::encode) {
+        for cut in [0, 1, 4, bytes.len() - 1] {
+            assert_eq!(
+                Request::decode(&bytes[..cut.min(bytes.len() - 1)]),
+                Err(MessageError::Malformed),
+                "{cut}"
+            );
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(Request::decode(&longer).is_err());
+    }
+    for bytes in responses().iter().map(Response::encode) {
+        for cut in [0, 1, 4, bytes.len() - 1] {
+            assert_eq!(
+                Response::decode(&bytes[..cut.min(bytes.len() - 1)]),
+                Err(MessageError::Malformed),
+                "{cut}"
+            );
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(Response::decode(&longer).is_err());
+    }
+}
+
+#[test]
+fn claimed_length_allocates_nothing() {
+    for kind in 0..8_u8 {
+        let bytes = [kind, 0xff, 0xff, 0xff, 0xff];
+        assert!(Request::decode(&bytes).is_err());
+        assert!(Response::decode(&bytes).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_one_message_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        if let Ok(request) = Request::decode(&bytes) {
+            prop_assert_eq!(request.encode(), bytes.clone());
+        }
+        if let Ok(response) = Response::decode(&bytes) {
+            prop_assert_eq!(response.encode(), bytes);
+        }
+    }
+}
