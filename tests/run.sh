@@ -32,9 +32,18 @@ summary=()
 # Minutes that one part may take; a part that hangs must not hide what the others say.
 readonly PART_LIMIT=40m
 
-# limited COMMAND...: functions of this script run without a limit, because timeout knows only programs.
+# Ctrl-C is to reach the tests; without a terminal the limit is to reach what they started, too.
+attached=()
+[ -t 1 ] && attached=(--foreground)
+
+# limited COMMAND...: functions of this script run without a limit, because timeout knows only programs,
+# and so does everything where there is no timeout.
 limited() {
-  if [ "$(type -t "$1")" = function ]; then "$@"; else timeout --foreground "$PART_LIMIT" "$@"; fi
+  if [ "$(type -t "$1")" = function ] || ! command -v timeout >/dev/null; then
+    "$@"
+  else
+    timeout ${attached[@]+"${attached[@]}"} "$PART_LIMIT" "$@"
+  fi
 }
 
 # part NAME COMMAND...: runs one part, and notes its seconds and how it ended.

@@ -6,12 +6,13 @@ use std::{
     env, fs,
     path::PathBuf,
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{ChildStderr, Command},
@@ -57,15 +58,45 @@ const FLAGS: [&str; 18] = [
     "about:blank",
 ];
 
+/// Time between two tries to remove a profile.
+const REMOVING_INTERVAL: Duration = Duration::from_millis(20);
+/// Tries before it is left behind: 4 s.
+const REMOVING_TRIES: u32 = 200;
+
 /// A running browser. Dropped, it is killed and its profile removed.
 #[derive(Debug)]
 pub(crate) struct Browser {
     // Before the profile: fields are dropped in order, and Chromium writes until its end.
     process: Process,
-    _profile: TempDir,
+    _profile: Profile,
     devtools: DevTools,
     consoles: Consoles,
     opened: Vec<(String, Arc<Console>)>,
+}
+
+/// The folder of a browser's profile, removed when dropped.
+#[derive(Debug)]
+struct Profile(PathBuf);
+
+impl Profile {
+    fn new() -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("heartchain-profile-")
+            .tempdir()?;
+        Ok(Self(folder.keep()))
+    }
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        // Chromium's helper processes end a moment after it, and write until then.
+        for _ in 0..REMOVING_TRIES {
+            if fs::remove_dir_all(&self.0).is_ok() || !self.0.exists() {
+                return;
+            }
+            thread::sleep(REMOVING_INTERVAL);
+        }
+    }
 }
 
 /// Who listens to which session: a tab's workers are heard with it.
@@ -73,13 +104,17 @@ type Consoles = Arc<Mutex<HashMap<Session, Arc<Console>>>>;
 
 impl Browser {
     pub(crate) async fn launch() -> Result<Self> {
-        let profile = tempfile::Builder::new()
-            .prefix("heartchain-profile-")
-            .tempdir()?;
+        Self::launch_with(&[]).await
+    }
+
+    /// Launches one with more flags.
+    pub(crate) async fn launch_with(flags: &[&str]) -> Result<Self> {
+        let profile = Profile::new()?;
         let mut command = Command::new(binary()?);
         command
             .args(FLAGS)
-            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args(flags)
+            .arg(format!("--user-data-dir={}", profile.0.display()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -174,7 +209,7 @@ async fn listen(
     }
 }
 
-fn lock(consoles: &Consoles) -> std::sync::MutexGuard<'_, HashMap<Session, Arc<Console>>> {
+fn lock(consoles: &Consoles) -> MutexGuard<'_, HashMap<Session, Arc<Console>>> {
     consoles.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

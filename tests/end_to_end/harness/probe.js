@@ -26,6 +26,18 @@
     }
   };
 
+  let socketBytes = 0;
+  globalThis.WebSocket = class extends WebSocket {
+    constructor(...options) {
+      super(...options);
+      this.addEventListener("message", ({ data }) => (socketBytes += data.byteLength ?? data.size ?? data.length));
+    }
+    send(data) {
+      socketBytes += data.byteLength ?? data.size ?? data.length;
+      super.send(data);
+    }
+  };
+
   /** Settles when `holds()` is something true, looking at once and whenever `watch` calls back. */
   function until(holds, watch, ms) {
     return new Promise((resolve, reject) => {
@@ -115,6 +127,22 @@
       }
       return sum;
     },
+
+    /** Bytes that have crossed succeeded pairs of candidates. */
+    async pairBytes() {
+      let sum = 0;
+      for (const connection of peerConnections) {
+        for (const report of (await connection.getStats()).values()) {
+          if (report.type === "candidate-pair" && report.state === "succeeded") {
+            sum += report.bytesSent + report.bytesReceived;
+          }
+        }
+      }
+      return sum;
+    },
+
+    /** Bytes that have crossed WebSockets. */
+    socketBytes: () => socketBytes,
 
     /** What a failed test wants to know. */
     describe() {

@@ -21,6 +21,8 @@ static PLACES: Semaphore = Semaphore::const_new(AT_ONE_TIME);
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) relay: Relay,
+    /// Relays that a test has started besides.
+    pub(crate) more_relays: Vec<Relay>,
     pub(crate) browser: Browser,
     others: Vec<Browser>,
 }
@@ -55,6 +57,7 @@ async fn play(ip: IpAddr, test: impl AsyncFnOnce(&mut Stage) -> Result<()>) -> R
     let _place = PLACES.acquire().await?;
     let mut stage = Stage {
         relay: Relay::start(ip).await?,
+        more_relays: Vec::new(),
         browser: Browser::launch().await?,
         others: Vec::new(),
     };
@@ -91,7 +94,12 @@ impl Stage {
 
     /// Another browser, whose consoles count, too.
     pub(crate) async fn another_browser(&mut self) -> Result<&mut Browser> {
-        let browser = Browser::launch().await?;
+        self.another_browser_with(&[]).await
+    }
+
+    /// Another browser with more flags.
+    pub(crate) async fn another_browser_with(&mut self, flags: &[&str]) -> Result<&mut Browser> {
+        let browser = Browser::launch_with(flags).await?;
         self.others.push(browser);
         self.others.last_mut().context("just pushed")
     }
@@ -109,10 +117,12 @@ impl Stage {
     fn said(&self) -> Vec<String> {
         let browsers = [&self.browser].into_iter().chain(&self.others);
         let consoles = browsers.flat_map(Browser::consoles);
+        let relays = || [&self.relay].into_iter().chain(&self.more_relays);
         consoles
             .flat_map(|(tab, console)| {
                 let entries = console.entries().into_iter();
-                let bad = entries.filter(|e| !e.is_network_error_at(self.relay.stopped_at()));
+                let bad = entries
+                    .filter(|entry| !relays().any(|r| entry.is_network_error_at(r.stopped_at())));
                 bad.map(move |entry| format!("{tab}: {entry}"))
             })
             .collect()

@@ -7,4 +7,5 @@ mod network;
 mod recovery;
 mod scripts;
 mod syncing;
+mod tab_to_tab;
 mod words;
