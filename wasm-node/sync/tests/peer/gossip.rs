@@ -184,10 +184,12 @@ fn every_provable_fault_of_a_block_has_its_error_and_changes_nothing() {
     }
 }
 
+type Spoil = fn(&mut chain::reading::Reading);
+
 #[test]
 fn every_provable_fault_of_a_reading_has_its_error_and_changes_nothing() {
     let good = reading(2, 0);
-    let cases: [(&str, fn(&mut chain::reading::Reading)); 5] = [
+    let cases: [(&str, Spoil); 5] = [
         ("is not author", |reading| reading.bpm = 99),
         ("below 20", |reading| reading.bpm = 0),
         ("above 400", |reading| reading.bpm = u16::MAX),

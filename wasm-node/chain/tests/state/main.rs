@@ -1,0 +1,6 @@
+//! The tree and the mempool, by behaviour and against a model that is plainly right.
+
+mod branch;
+mod mempool;
+mod model;
+mod tree;

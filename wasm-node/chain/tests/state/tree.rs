@@ -1,0 +1,178 @@
+//! The tree's bounds, and what it condemns and forgets.
+
+use chain::{
+    block::Block,
+    header::Header,
+    reading::Reading,
+    tree::{InsertError, MAX_LOCATOR, MAX_SIDE_BLOCKS, MAX_SIDE_DEPTH, Tree},
+};
+
+use crate::branch::{NOW, key, mine, reading, room};
+
+fn insert(tree: &mut Tree, block: &Block) {
+    let inserted = tree
+        .insert_header(&block.header, NOW)
+        .expect("a valid header");
+    tree.insert_checked_body(&inserted.hash, &block.readings);
+}
+
+/// A chain of so many blocks with one reading of `author` each.
+fn chain(author: u8, blocks: u64) -> Vec<Block> {
+    let mut headers: Vec<Header> = Vec::new();
+    let mut chain = Vec::new();
+    for seq in 0..blocks {
+        let block = mine(&headers, vec![reading(author, seq, 0)], 1_000);
+        headers.push(block.header);
+        chain.push(block);
+    }
+    chain
+}
+
+fn grown(blocks: &[Block]) -> Tree {
+    let mut tree = Tree::new(room());
+    for block in blocks {
+        insert(&mut tree, block);
+        tree.advance();
+    }
+    tree
+}
+
+#[test]
+fn branch_with_a_broken_count_is_condemned_with_all_that_stands_on_it() {
+    let good = chain(1, 2);
+    let mut tree = grown(&good);
+    let mut headers = vec![good[0].header];
+    let mut bad = Vec::new();
+    for (author, seq) in [(2, 0), (2, 5), (3, 0)] {
+        let block = mine(&headers, vec![reading(author, seq, 0)], 1_000);
+        headers.push(block.header);
+        bad.push(block);
+    }
+    for block in &bad {
+        insert(&mut tree, block);
+    }
+    let advance = tree.advance();
+    let [(error, removed)] = &advance.condemned[..] else {
+        panic!("{advance:?}");
+    };
+    assert_eq!(
+        (error.hash, error.expected, error.found),
+        (bad[1].header.hash(), 1, 5)
+    );
+    assert_eq!(error.author, key(2).author());
+    assert_eq!(removed.len(), 2);
+    let tips = [bad[0].header.hash(), good[1].header.hash()];
+    assert!(
+        tips.contains(&tree.tip().hash),
+        "its valid part may be as heavy"
+    );
+    assert!(tree.is_condemned(&bad[1].header.hash()));
+    for block in &bad[1..] {
+        let hash = block.header.hash();
+        assert_eq!(
+            tree.insert_header(&block.header, NOW),
+            Err(InsertError::Condemned { hash })
+        );
+    }
+}
+
+#[test]
+fn condemning_leaves_the_best_branch_alone() {
+    let good = chain(1, 3);
+    let mut tree = grown(&good);
+    assert!(tree.condemn(&good[1].header.hash()).is_empty());
+    assert_eq!(tree.tip().index, 3);
+}
+
+#[test]
+fn side_blocks_are_bounded_and_the_lightest_go_first() {
+    let good = chain(1, 3);
+    let mut tree = grown(&good);
+    let readings = |number: u64| -> Vec<Reading> { vec![reading(2, 0, number)] };
+    let heavier: Vec<Block> = (0..10)
+        .map(|number| mine(&[good[0].header, good[1].header], readings(number), 500))
+        .collect();
+    for block in &heavier {
+        insert(&mut tree, block);
+    }
+    for number in 0..MAX_SIDE_BLOCKS as u64 + 50 {
+        insert(&mut tree, &mine(&[], readings(number), 500 + number));
+    }
+    tree.advance();
+    let removed = tree.prune(&[]);
+    assert_eq!(tree.side_blocks(), MAX_SIDE_BLOCKS);
+    assert_eq!(removed.len(), 60);
+    for block in &heavier {
+        assert!(tree.block(&block.header.hash()).is_some());
+    }
+    assert_eq!(tree.tip().index, 3);
+}
+
+#[test]
+fn side_block_is_kept_within_1000_of_the_tip_unless_its_branch_grows() {
+    let good = chain(1, MAX_SIDE_DEPTH + 1);
+    let (side, growing) = (
+        mine(&[], vec![reading(2, 0, 0)], 500),
+        mine(&[], vec![reading(3, 0, 0)], 500),
+    );
+    let mut tree = Tree::new(room());
+    for block in [&side, &growing] {
+        insert(&mut tree, block);
+    }
+    for block in &good[..good.len() - 1] {
+        insert(&mut tree, block);
+        tree.advance();
+        tree.prune(&[]);
+    }
+    let hash = side.header.hash();
+    assert_eq!(tree.tip().index, MAX_SIDE_DEPTH);
+    assert!(tree.block(&hash).is_some());
+    insert(&mut tree, &good[good.len() - 1]);
+    tree.advance();
+    assert_eq!(tree.tip().index, MAX_SIDE_DEPTH + 1);
+    assert!(tree.block(&hash).is_some(), "exactly 1,000 below");
+    let more = mine(
+        &good.iter().map(|block| block.header).collect::<Vec<_>>(),
+        vec![reading(4, 0, 0)],
+        1_000,
+    );
+    insert(&mut tree, &more);
+    tree.advance();
+    assert_eq!(tree.prune(&[growing.header.hash()]), [hash]);
+    assert!(tree.block(&growing.header.hash()).is_some());
+}
+
+#[test]
+fn locator_is_bounded_begins_at_the_tip_and_ends_at_genesis() {
+    let good = chain(1, 300);
+    let tree = grown(&good);
+    let locator = tree.locator(&tree.tip().hash);
+    assert!(locator.len() <= MAX_LOCATOR && locator.len() < 30);
+    assert_eq!(locator.first(), Some(&tree.tip().hash));
+    assert_eq!(locator.last(), Some(&room().genesis_hash()));
+    // Newest first, without a repetition.
+    let heights: Vec<u64> = locator
+        .iter()
+        .map(|hash| tree.block(hash).expect("known").index)
+        .collect();
+    assert!(heights.is_sorted_by(|a, b| a > b), "{heights:?}");
+    let next = tree.headers_after(&locator[5..], 3);
+    assert_eq!(
+        next.first().map(|header| header.index),
+        Some(heights[5] + 1)
+    );
+    assert_eq!(next.len(), 3);
+}
+
+#[test]
+fn unknown_parent_is_told_and_nothing_kept() {
+    let good = chain(1, 3);
+    let mut tree = Tree::new(room());
+    let parent = good[1].header.hash();
+    assert_eq!(
+        tree.insert_header(&good[2].header, NOW),
+        Err(InsertError::UnknownParent { parent })
+    );
+    assert_eq!(tree.block(&good[2].header.hash()), None);
+    assert!(!tree.insert_checked_body(&good[2].header.hash(), &good[2].readings));
+}
