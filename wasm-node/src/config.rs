@@ -33,8 +33,8 @@ pub(crate) const MINER_RESTART: &[Duration] = &[
 
 /// Connections of one tab, relays not counted: every one costs a ping, a gossip queue and a stretch of relay.
 pub(crate) const MAX_CONNECTIONS: u32 = 24;
-/// Connections to one peer: a relayed one, a direct one, and one more while two tabs call each other at once.
-pub(crate) const MAX_CONNECTIONS_A_PEER: u32 = 3;
+/// Connections to one peer: a relayed one and a direct one, each twice while two tabs call each other at once.
+pub(crate) const MAX_CONNECTIONS_A_PEER: u32 = 4;
 /// Calls under way at one time, each way.
 pub(crate) const MAX_PENDING_CONNECTIONS: u32 = 16;
 /// Peers a tab looks for by itself: gossip needs about six neighbours.
@@ -106,6 +106,12 @@ pub(crate) const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Of two circuits to one peer, the one too many is closed after this long, when what it carried has arrived.
 pub(crate) const SURPLUS_AFTER: Duration = Duration::from_secs(2);
+/// A circuit to a peer that is reached directly is closed by its caller this long after, when what it carried has
+/// arrived.
+pub(crate) const UPGRADED_AFTER: Duration = Duration::from_secs(1);
+/// How long a direct connection without a sign of life is kept, from when the browser says so, which is 6 s after
+/// the last one. A tab that is killed is to be noticed within 7 s.
+pub(crate) const DISCONNECTED_GRACE: Duration = Duration::from_millis(400);
 /// Time between two looks at all connections.
 pub(crate) const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);
 /// A housekeeping that comes this late means that the page slept: nobody is judged by what happened meanwhile.
@@ -136,8 +142,31 @@ pub(crate) const MAX_UNANSWERED: usize = 128;
 /// Peers shut out at one time; of more, the one whose time is up first is let in.
 pub(crate) const MAX_BANNED: usize = 1_024;
 
+/// Neighbours at which a tab keeps a place, and whom it asks for others: as many as it looks for by itself.
+pub(crate) const MAX_INTRODUCERS: usize = WANTED_PEERS;
+/// Names that one neighbour may tell: all that it may be connected to.
+pub(crate) const MAX_INTRODUCED: usize = 24;
+/// Bytes of such an answer: a name takes some 40.
+pub(crate) const MAX_INTRODUCTION_LEN: usize = 2 * 1024;
+/// How long a neighbour's word counts that somebody is there.
+pub(crate) const INTRODUCTION_TTL: Duration = Duration::from_secs(60);
+/// Places that a tab keeps for its neighbours: one for each connection.
+pub(crate) const MAX_HOP_RESERVATIONS: usize = 24;
+/// How long such a place is kept; it is renewed before.
+pub(crate) const HOP_RESERVATION: Duration = Duration::from_secs(600);
+/// Circuits through a tab at one time, in all and of one neighbour.
+pub(crate) const MAX_HOP_CIRCUITS: usize = 8;
+/// See [`MAX_HOP_CIRCUITS`].
+pub(crate) const MAX_HOP_CIRCUITS_A_PEER: usize = 2;
+/// How long a circuit through a tab may stand: a direct connection takes a second, and 15 s at most.
+pub(crate) const HOP_CIRCUIT_DURATION: Duration = Duration::from_secs(20);
+/// Bytes that a circuit through a tab may carry: signals take 10 KiB, and the first questions of sync some more.
+pub(crate) const HOP_CIRCUIT_BYTES: u64 = 256 * 1024;
+
 /// Relays a tab may be told to use.
 pub(crate) const MAX_RELAYS: usize = 8;
+/// STUN servers of one relay: Chromium warns at five.
+pub(crate) const MAX_STUN_SERVERS: usize = 4;
 /// Addresses of one relay: a dozen network interfaces, two transports.
 pub(crate) const MAX_RELAY_ADDRESSES: usize = 32;
 /// The largest relay document, in UTF-16 units.

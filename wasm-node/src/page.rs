@@ -83,14 +83,46 @@ fn parse(text: &js_sys::JsString) -> Option<RelayDocument> {
         return None;
     }
     let document = JSON::parse(&String::from(text)).ok()?;
-    let addresses = Reflect::get(&document, &"addresses".into()).ok()?;
-    let addresses: js_sys::Array = addresses.dyn_into().ok()?;
+    let texts = |name: &str| -> Option<Vec<String>> {
+        let list: js_sys::Array = Reflect::get(&document, &name.into())
+            .ok()?
+            .dyn_into()
+            .ok()?;
+        Some(list.iter().filter_map(|text| text.as_string()).collect())
+    };
     Some(RelayDocument {
-        addresses: addresses
-            .iter()
-            .filter_map(|address| address.as_string())
+        addresses: texts("addresses")?,
+        // What is no STUN server would make browsers refuse every connection.
+        stun: texts("stun")
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|url| is_stun_url(url))
+            .take(config::MAX_STUN_SERVERS)
             .collect(),
     })
+}
+
+/// Whether a browser takes this as a STUN server: `stun:host` or `stun:host:port`.
+fn is_stun_url(url: &str) -> bool {
+    let Some(place) = url.strip_prefix("stun:") else {
+        return false;
+    };
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        Some(_) | None => (place, "3478"),
+    };
+    let is_name = |name: &str| {
+        name.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+    };
+    let is_ip6 = |host: &str| {
+        host.strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok())
+    };
+    !host.is_empty()
+        && (is_name(host) || is_ip6(host))
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// Tells, for as long as it lives, when the page was hidden, frozen or offline and is back.
@@ -165,6 +197,27 @@ mod tests {
             "/dns4/x/tcp/2/ws".to_owned(),
         ];
         assert_eq!(parsed(text), Some(expected));
+    }
+
+    #[test]
+    fn only_stun_servers_that_a_browser_takes_are_read_from_a_document() {
+        let text = r#"{ "addresses": [], "stun": ["stun:192.0.2.1:3478", "stun:[fd00::1]:1", "stun:relay.example",
+            "turn:192.0.2.1", "stun:", "stun::1", "stun:a b:1", "stun:x:0", "stun:x:99999", "stun:x?transport=tcp", 7] }"#;
+        let document = parse(&text.into()).expect("a document");
+        assert_eq!(
+            document.stun,
+            [
+                "stun:192.0.2.1:3478",
+                "stun:[fd00::1]:1",
+                "stun:relay.example"
+            ]
+        );
+        for text in [
+            r#"{ "addresses": [] }"#,
+            r#"{ "addresses": [], "stun": 7 }"#,
+        ] {
+            assert!(parse(&text.into()).expect("a document").stun.is_empty());
+        }
     }
 
     #[test]

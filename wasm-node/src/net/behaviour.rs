@@ -11,9 +11,14 @@ use libp2p::{
     ping, relay, rendezvous, request_response,
     swarm::NetworkBehaviour,
 };
+use libp2p_webrtc_browser::peer;
 use sha2::{Digest, Sha256};
 
-use super::{NetworkError, codec::SyncCodec};
+use super::{
+    NetworkError,
+    codec::SyncCodec,
+    names::{NamesCodec, PeerNames},
+};
 use crate::config;
 
 /// All protocols together.
@@ -24,22 +29,29 @@ pub(crate) struct Protocols {
     pub(crate) banned: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub(crate) limits: connection_limits::Behaviour,
     pub(crate) relay: relay::client::Behaviour,
+    pub(crate) webrtc: peer::Behaviour,
     pub(crate) rendezvous: rendezvous::client::Behaviour,
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
     pub(crate) gossip: gossipsub::Behaviour,
     pub(crate) sync: request_response::Behaviour<SyncCodec>,
+    pub(crate) neighbours: request_response::Behaviour<NamesCodec>,
+    pub(crate) hop: relay::Behaviour,
 }
 
 /// What one of them reports.
 #[derive(Debug)]
 pub(crate) enum Happening {
     Relay(relay::client::Event),
+    WebRtc(peer::Event),
     Rendezvous(rendezvous::client::Event),
     Identify(Box<identify::Event>),
     Ping(ping::Event),
     Gossip(gossipsub::Event),
     Sync(request_response::Event<Vec<u8>, Vec<u8>>),
+    Neighbours(request_response::Event<(), PeerNames>),
+    /// A neighbour keeps a place here, or a circuit led through: whom it connects is their business.
+    Hop,
 }
 
 /// The names that contain the room.
@@ -48,6 +60,7 @@ pub(crate) struct Names {
     pub(crate) readings: gossipsub::IdentTopic,
     pub(crate) blocks: gossipsub::IdentTopic,
     pub(crate) sync: StreamProtocol,
+    pub(crate) neighbours: StreamProtocol,
     pub(crate) namespace: rendezvous::Namespace,
 }
 
@@ -59,11 +72,14 @@ impl Names {
     pub(crate) fn of(room: RoomId) -> Result<Self, NetworkError> {
         let refused = |name: &str| NetworkError::Name(name.to_owned());
         let sync = format!("/heartchain/1/{room}/sync");
+        let neighbours = format!("/heartchain/1/{room}/neighbours");
         let namespace = format!("heartchain/1/{room}");
         Ok(Self {
             readings: gossipsub::IdentTopic::new(format!("heartchain/1/{room}/readings")),
             blocks: gossipsub::IdentTopic::new(format!("heartchain/1/{room}/blocks")),
             sync: StreamProtocol::try_from_owned(sync.clone()).map_err(|_| refused(&sync))?,
+            neighbours: StreamProtocol::try_from_owned(neighbours.clone())
+                .map_err(|_| refused(&neighbours))?,
             namespace: rendezvous::Namespace::new(namespace.clone())
                 .map_err(|_| refused(&namespace))?,
         })
@@ -78,12 +94,14 @@ impl Protocols {
     pub(crate) fn new(
         key: &Keypair,
         relay: relay::client::Behaviour,
+        webrtc: peer::Behaviour,
         names: &Names,
     ) -> Result<Self, NetworkError> {
         Ok(Self {
             banned: allow_block_list::Behaviour::default(),
             limits: connection_limits::Behaviour::new(limits()),
             relay,
+            webrtc,
             rendezvous: rendezvous::client::Behaviour::new(key.clone()),
             identify: identify::Behaviour::new(
                 identify::Config::new("heartchain/1".to_owned(), key.public())
@@ -91,7 +109,9 @@ impl Protocols {
                         concat!("heartchain/", env!("CARGO_PKG_VERSION")).to_owned(),
                     )
                     // Addresses are the relay's business: what a stranger says of itself is not kept.
-                    .with_cache_size(0),
+                    .with_cache_size(0)
+                    // Every place at a neighbour would make this list longer than peers take.
+                    .with_hide_listen_addrs(true),
             ),
             ping: ping::Behaviour::new(
                 ping::Config::new()
@@ -106,6 +126,17 @@ impl Protocols {
                     .with_request_timeout(config::REQUEST_TIMEOUT)
                     .with_max_concurrent_streams(config::MAX_REQUEST_STREAMS),
             ),
+            neighbours: request_response::Behaviour::with_codec(
+                NamesCodec,
+                [(
+                    names.neighbours.clone(),
+                    request_response::ProtocolSupport::Full,
+                )],
+                request_response::Config::default()
+                    .with_request_timeout(config::REQUEST_TIMEOUT)
+                    .with_max_concurrent_streams(config::MAX_REQUEST_STREAMS),
+            ),
+            hop: relay::Behaviour::new(name_of(key), hop()),
         })
     }
 }
@@ -117,6 +148,21 @@ fn limits() -> ConnectionLimits {
         .with_max_pending_outgoing(Some(config::MAX_PENDING_CONNECTIONS))
         .with_max_established(Some(config::MAX_CONNECTIONS))
         .with_max_established_per_peer(Some(config::MAX_CONNECTIONS_A_PEER))
+}
+
+/// A tab is a relay for its neighbours, but only for as much as they need to meet.
+fn hop() -> relay::Config {
+    relay::Config {
+        max_reservations: config::MAX_HOP_RESERVATIONS,
+        max_reservations_per_peer: 1,
+        reservation_duration: config::HOP_RESERVATION,
+        reservation_rate_limiters: Vec::new(),
+        max_circuits: config::MAX_HOP_CIRCUITS,
+        max_circuits_per_peer: config::MAX_HOP_CIRCUITS_A_PEER,
+        max_circuit_duration: config::HOP_CIRCUIT_DURATION,
+        max_circuit_bytes: config::HOP_CIRCUIT_BYTES,
+        circuit_src_rate_limiters: Vec::new(),
+    }
 }
 
 fn gossip(names: &Names) -> Result<gossipsub::Behaviour, NetworkError> {
@@ -195,10 +241,18 @@ macro_rules! reports {
 
 reports! {
     relay::client::Event => Self::Relay,
+    peer::Event => Self::WebRtc,
     rendezvous::client::Event => Self::Rendezvous,
     ping::Event => Self::Ping,
     gossipsub::Event => Self::Gossip,
     request_response::Event<Vec<u8>, Vec<u8>> => Self::Sync,
+    request_response::Event<(), PeerNames> => Self::Neighbours,
+}
+
+impl From<relay::Event> for Happening {
+    fn from(_: relay::Event) -> Self {
+        Self::Hop
+    }
 }
 
 impl From<identify::Event> for Happening {
@@ -237,8 +291,9 @@ mod tests {
     fn every_protocol_takes_its_configuration() {
         let key = Keypair::generate_ed25519();
         let (_, relay) = relay::client::new(name_of(&key));
+        let (_, webrtc) = peer::new(peer::Config::new(name_of(&key)));
         let names = Names::of(RoomId::new([7; 32])).expect("names");
-        assert!(Protocols::new(&key, relay, &names).is_ok());
+        assert!(Protocols::new(&key, relay, webrtc, &names).is_ok());
     }
 
     #[test]

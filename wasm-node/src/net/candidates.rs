@@ -61,6 +61,14 @@ impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
         );
     }
 
+    /// A neighbour says that this peer is there, until `expires`. Who is known already is reached as before.
+    pub(crate) fn introduced(&mut self, peer: P, neighbour: R, expires: UnixMillis) {
+        let other = |candidate: &Candidate<R>| candidate.relay != neighbour;
+        if !self.known.get(&peer).is_some_and(other) {
+            self.seen(peer, neighbour, expires);
+        }
+    }
+
     /// The peer could not be reached: leave it alone for a while.
     pub(crate) fn failed(&mut self, peer: P, now: UnixMillis, chance: u64) {
         if let Some(candidate) = self.known.get_mut(&peer) {
@@ -224,6 +232,21 @@ mod tests {
         candidates.seen(3, 's', at(120));
         candidates.forget_relay('r');
         assert_eq!(all(&mut candidates, at(0)), [3]);
+    }
+
+    #[test]
+    fn who_is_introduced_is_called_through_the_neighbour_unless_there_is_another_way() {
+        let mut candidates = candidates([1]);
+        candidates.introduced(1, 'n', at(300));
+        candidates.introduced(2, 'n', at(300));
+        let ways = candidates.choose(9, at(0), |_| false, || 0);
+        assert_eq!(
+            ways.into_iter().collect::<BTreeMap<_, _>>(),
+            BTreeMap::from([(1, 'r'), (2, 'n')])
+        );
+        candidates.forget_relay('r');
+        candidates.introduced(1, 'n', at(300));
+        assert_eq!(all(&mut candidates, at(200)), [1, 2]);
     }
 
     #[test]

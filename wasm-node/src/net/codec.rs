@@ -1,4 +1,4 @@
-//! The frames of the sync protocol: a varint length, then so many bytes, one each way a stream. Never looks
+//! The frames of the tab's own protocols: a varint length, then so many bytes, one each way a stream. Never looks
 //! inside them, and never keeps more memory for a frame than has arrived of it.
 //!
 //! Judging is the machine's business, so what no honest encoder makes is handed on as what it refuses: of a
@@ -99,7 +99,10 @@ impl request_response::Codec for SyncCodec {
     }
 }
 
-async fn read_message<T: AsyncRead + Unpin>(io: &mut T, announced: usize) -> io::Result<Vec<u8>> {
+pub(super) async fn read_message<T: AsyncRead + Unpin>(
+    io: &mut T,
+    announced: usize,
+) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = u64::try_from(announced).unwrap_or(u64::MAX);
     io.take(most).read_to_end(&mut bytes).await?;
@@ -115,7 +118,7 @@ async fn read_message<T: AsyncRead + Unpin>(io: &mut T, announced: usize) -> io:
 
 /// Reads a varint byte by byte, because what follows it is the message. `None` if it is not one, or not the
 /// shortest form of one.
-async fn read_length<T: AsyncRead + Unpin>(io: &mut T) -> io::Result<Option<usize>> {
+pub(super) async fn read_length<T: AsyncRead + Unpin>(io: &mut T) -> io::Result<Option<usize>> {
     let mut buffer = unsigned_varint::encode::usize_buffer();
     for end in 0..buffer.len() {
         let Some(byte) = buffer.get_mut(end..=end) else {
@@ -133,7 +136,7 @@ async fn read_length<T: AsyncRead + Unpin>(io: &mut T) -> io::Result<Option<usiz
     Ok(None)
 }
 
-async fn write_frame<T: AsyncWrite + Unpin>(
+pub(super) async fn write_frame<T: AsyncWrite + Unpin>(
     io: &mut T,
     bytes: &[u8],
     limit: usize,

@@ -167,17 +167,34 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
             .collect()
     }
 
-    /// Of two circuits to one peer, made because both called at once, the one that should be closed. Both sides
-    /// come to the same answer: the call of the smaller name stays. Two calls of one side are left alone.
-    pub(crate) fn surplus(&self, us: &P, now: UnixMillis, after: Duration) -> Vec<C> {
+    /// Circuits that should be closed. To a peer that has been reached directly for `upgraded` long, those that
+    /// this side called: the other side closes its own. Else, of two made because both called at once, one after
+    /// `after`. Both sides come to the same answer: the call of the smaller name stays. Two calls of one side are
+    /// left alone.
+    pub(crate) fn surplus(
+        &self,
+        us: &P,
+        now: UnixMillis,
+        after: Duration,
+        upgraded: Duration,
+    ) -> Vec<C> {
+        let old = |connection: &Connection<C>, limit: Duration| {
+            u128::from(now.since(connection.opened)) >= limit.as_millis()
+        };
         let mut surplus = Vec::new();
         for (peer, entry) in &self.peers {
+            let connections = || entry.connections.iter();
+            if connections().any(|direct| direct.path == Path::Direct && old(direct, upgraded)) {
+                let ours = connections().filter(|connection| {
+                    connection.path == Path::Relayed && connection.caller == Caller::Us
+                });
+                surplus.extend(ours.map(|circuit| circuit.id));
+                continue;
+            }
             let stays = if us < peer { Caller::Us } else { Caller::Them };
             let circuits = || {
-                entry.connections.iter().filter(|connection| {
-                    connection.path == Path::Relayed
-                        && u128::from(now.since(connection.opened)) >= after.as_millis()
-                })
+                connections()
+                    .filter(|connection| connection.path == Path::Relayed && old(connection, after))
             };
             if circuits().any(|circuit| circuit.caller == stays) {
                 surplus.extend(
@@ -201,6 +218,13 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         })
     }
 
+    /// The peers of this room that are reached directly.
+    pub(crate) fn neighbours(&self) -> impl Iterator<Item = P> {
+        self.views()
+            .filter(|(_, role, path, _)| *role == Role::Member && *path == Path::Direct)
+            .map(|(peer, _, _, _)| peer)
+    }
+
     /// How many peers take part in this room.
     pub(crate) fn members(&self) -> usize {
         self.peers
@@ -218,6 +242,7 @@ mod tests {
     const PEER: Duration = Duration::from_secs(30);
     const UNKNOWN: Duration = Duration::from_secs(20);
     const AFTER: Duration = Duration::from_secs(2);
+    const UPGRADED: Duration = Duration::from_secs(1);
 
     fn at(seconds: u64) -> UnixMillis {
         UnixMillis::new(seconds * 1_000)
@@ -280,21 +305,33 @@ mod tests {
         at_great.opened(small, 10, Path::Relayed, Caller::Them, at(1));
 
         assert!(
-            at_small.surplus(&small, at(2), AFTER).is_empty(),
+            at_small.surplus(&small, at(2), AFTER, UPGRADED).is_empty(),
             "the younger one is not yet sure"
         );
-        assert_eq!(at_small.surplus(&small, at(3), AFTER), [20]);
-        assert_eq!(at_great.surplus(&great, at(3), AFTER), [20]);
+        assert_eq!(at_small.surplus(&small, at(3), AFTER, UPGRADED), [20]);
+        assert_eq!(at_great.surplus(&great, at(3), AFTER, UPGRADED), [20]);
     }
 
     #[test]
-    fn a_single_circuit_and_a_direct_connection_are_never_too_many() {
+    fn the_caller_closes_its_circuit_to_a_peer_that_is_reached_directly() {
+        let mut connections = Connections::new();
+        connections.opened(2, 20, Path::Relayed, Caller::Us, at(0));
+        connections.opened(3, 30, Path::Relayed, Caller::Them, at(0));
+        connections.opened(2, 21, Path::Direct, Caller::Us, at(5));
+        connections.opened(3, 31, Path::Direct, Caller::Them, at(5));
+        let surplus = |seconds| connections.surplus(&1, at(seconds), AFTER, UPGRADED);
+        assert!(surplus(5).is_empty(), "what it carried is still under way");
+        assert_eq!(surplus(6), [20]);
+    }
+
+    #[test]
+    fn circuits_of_the_other_side_and_two_calls_of_one_side_are_left_alone() {
         let mut connections = Connections::new();
         connections.opened(2, 20, Path::Relayed, Caller::Them, at(0));
         connections.opened(2, 21, Path::Direct, Caller::Us, at(0));
         connections.opened(3, 30, Path::Relayed, Caller::Them, at(0));
         connections.opened(3, 31, Path::Relayed, Caller::Them, at(0));
-        assert!(connections.surplus(&1, at(100), AFTER).is_empty());
+        assert!(connections.surplus(&1, at(100), AFTER, UPGRADED).is_empty());
     }
 
     #[test]

@@ -13,6 +13,9 @@ mod codec;
 mod connections;
 #[cfg(target_arch = "wasm32")]
 mod goodbye;
+mod introductions;
+#[cfg(target_arch = "wasm32")]
+mod names;
 #[cfg(target_arch = "wasm32")]
 mod relays;
 #[cfg(target_arch = "wasm32")]

@@ -30,6 +30,8 @@ pub(crate) struct LinkId(usize);
 pub(crate) struct RelayDocument {
     /// Its addresses, each as a multiaddr that names it.
     pub(crate) addresses: Vec<String>,
+    /// Its STUN servers, as browsers take them.
+    pub(crate) stun: Vec<String>,
 }
 
 /// What is shown of a relay.

@@ -17,10 +17,13 @@ use futures::{
     FutureExt, StreamExt, future::LocalBoxFuture, select_biased, stream::FuturesUnordered,
 };
 use libp2p::{
-    PeerId, Swarm, gossipsub,
+    PeerId, Swarm,
+    core::transport::ListenerId,
+    gossipsub,
     identity::Keypair,
     swarm::{self, ConnectionId},
 };
+use libp2p_webrtc_browser::peer::{IceServer, address::direct};
 use sync::seam::{GossipId, InboundId, RequestFailure, RequestId, Topic};
 
 use super::{
@@ -30,6 +33,7 @@ use super::{
     behaviour::{Names, Protocols, name_of},
     candidates::Candidates,
     connections::Connections,
+    introductions::Introductions,
     relays::{LinkId, Relays},
     requests::{Asked, Unanswered},
     transport::all_ways,
@@ -94,6 +98,7 @@ pub(crate) struct Network {
     relays: Relays,
     connections: Connections<PeerId, ConnectionId>,
     candidates: Candidates<PeerId, PeerId>,
+    introductions: Introductions<PeerId, ListenerId>,
     /// Calls to candidates under way.
     calling: HashMap<ConnectionId, PeerId>,
     bans: Bans<PeerId>,
@@ -118,19 +123,23 @@ impl Network {
         let key = Keypair::ed25519_from_bytes(&mut setup.seed)
             .map_err(|error| NetworkError::Key(error.to_string()))?;
         let names = Names::of(setup.room.id())?;
-        let (transport, relay) = all_ways(&key)?;
-        let protocols = Protocols::new(&key, relay, &names)?;
+        let ways = all_ways(&key)?;
+        let protocols = Protocols::new(&key, ways.relay, ways.webrtc, &names)?;
         let settings = swarm::Config::with_wasm_executor()
             .with_idle_connection_timeout(config::IDLE_CONNECTION);
+        let mut swarm = Swarm::new(ways.transport, protocols, name_of(&key), settings);
+        // What this tab tells its neighbours of the way to it; a circuit through it begins with this.
+        swarm.add_external_address(direct(name_of(&key)));
         let now = clock::now();
         let mut alarm = Alarm::default();
         alarm.set(now);
         Ok(Self {
-            swarm: Swarm::new(transport, protocols, name_of(&key), settings),
+            swarm,
             names,
             relays: Relays::new(setup.relays, setup.scheme, now),
             connections: Connections::new(),
             candidates: Candidates::new(config::MAX_CANDIDATES, config::PEER_REDIAL),
+            introductions: Introductions::new(),
             calling: HashMap::new(),
             bans: Bans::new(config::MAX_BANNED),
             asked: Asked::default(),
@@ -160,12 +169,22 @@ impl Network {
             select_biased! {
                 event = self.swarm.select_next_some() => self.on_swarm(event),
                 (link, document) = self.reading.select_next_some() => {
+                    self.use_stun(document.as_ref());
                     self.relays.document(link, document, clock::now());
                     self.events.push_back(Event::Changed);
                 }
                 () = (&mut self.alarm).fuse() => {}
             }
             self.tick();
+        }
+    }
+
+    /// Learns this tab's public address from what a relay's document names. One that names nothing changes nothing.
+    fn use_stun(&mut self, document: Option<&RelayDocument>) {
+        let named = document.map(|document| document.stun.as_slice());
+        if let Some(urls @ [_, ..]) = named {
+            let servers = urls.iter().map(IceServer::stun).collect();
+            self.swarm.behaviour_mut().webrtc.set_ice_servers(servers);
         }
     }
 

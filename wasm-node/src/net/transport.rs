@@ -1,5 +1,5 @@
-//! How bytes reach a peer: through a relay's circuit, by WebSocket, or by WebRTC-direct. Never chooses whom
-//! to reach.
+//! How bytes reach a peer: straight from tab to tab, through a relay's circuit, or to a relay by WebSocket or
+//! WebRTC-direct. Never chooses whom to reach.
 
 use std::io;
 
@@ -11,19 +11,26 @@ use libp2p::{
     identity::Keypair,
     noise, relay, websocket_websys, yamux,
 };
-use libp2p_webrtc_browser::direct;
+use libp2p_webrtc_browser::{direct, peer};
 
 use super::{NetworkError, behaviour::name_of, goodbye::BriefGoodbye};
 use crate::config;
 
-/// All ways together, and the half of the relay client that is a behaviour.
+/// All ways together, and what belongs to them among the protocols.
+pub(crate) struct Ways {
+    pub(crate) transport: Boxed<(PeerId, StreamMuxerBox)>,
+    pub(crate) relay: relay::client::Behaviour,
+    pub(crate) webrtc: peer::Behaviour,
+}
+
+/// Sets all ways up.
 ///
 /// # Errors
 /// If the key cannot be used for the Noise handshake.
-pub(crate) fn all_ways(
-    key: &Keypair,
-) -> Result<(Boxed<(PeerId, StreamMuxerBox)>, relay::client::Behaviour), NetworkError> {
-    let (circuits, behaviour) = relay::client::new(name_of(key));
+pub(crate) fn all_ways(key: &Keypair) -> Result<Ways, NetworkError> {
+    let (circuits, relay) = relay::client::new(name_of(key));
+    let (tabs, webrtc) =
+        peer::new(peer::Config::new(name_of(key)).with_grace(config::DISCONNECTED_GRACE));
     let noise = noise::Config::new(key).map_err(|error| NetworkError::Noise(error.to_string()))?;
 
     let circuits = circuits
@@ -37,8 +44,11 @@ pub(crate) fn all_ways(
     let direct = direct::Transport::new(direct::Config::new(key))
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
 
-    let all = circuits
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+    // Tab to tab comes first: circuits would take its addresses for theirs.
+    let all = tabs
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
+        .or_transport(circuits.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
+        .map(|either, _| either.into_inner())
         .or_transport(sockets.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
         .map(|either, _| either.into_inner())
         .or_transport(direct)
@@ -47,10 +57,14 @@ pub(crate) fn all_ways(
             let muxer = BriefGoodbye::new(muxer, config::GOODBYE_TIMEOUT);
             (peer, StreamMuxerBox::new(muxer))
         });
-    let all = TransportTimeout::new(all, config::DIAL_TIMEOUT)
+    let transport = TransportTimeout::new(all, config::DIAL_TIMEOUT)
         .map_err(io::Error::other)
         .boxed();
-    Ok((all, behaviour))
+    Ok(Ways {
+        transport,
+        relay,
+        webrtc,
+    })
 }
 
 fn muxer() -> yamux::Config {

@@ -1,7 +1,14 @@
 //! How the two ends of a connection frame and close their streams. Pure choices, no behaviour.
 
+use std::time::Duration;
+
 use crate::frame::FrameLimit;
 use crate::state::Dialect;
+
+/// How long a connection may stay `disconnected` before it counts as lost, unless it is told otherwise. Chromium says so
+/// about 6 s after the last sign of life and `failed` only another 10 s later; a short gap in a phone's radio mends
+/// within this.
+pub const DISCONNECTED_GRACE: Duration = Duration::from_secs(3);
 
 /// What a connection's streams may assume of the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

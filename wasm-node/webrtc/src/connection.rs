@@ -18,13 +18,9 @@ use web_sys::{
 
 use crate::channel::Afterwards;
 use crate::channels::Channels;
-use crate::config::StreamConfig;
+use crate::config::{DISCONNECTED_GRACE, StreamConfig};
 use crate::js::{Listener, SctpTransport, create_data_channel, sctp_transport};
 use crate::stream::Stream;
-
-/// How long a connection may stay `disconnected` before it counts as lost. Chromium says so about 6 s after the last
-/// sign of life and `failed` only another 10 s later; a short gap in a phone's radio mends within this.
-pub const DISCONNECTED_GRACE: Duration = Duration::from_secs(3);
 
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +54,7 @@ struct Inner {
     /// Woken whenever the state of the peer connection or of its SCTP transport changes.
     watcher: Rc<AtomicWaker>,
     sctp: Option<(SctpTransport, Listener)>,
+    grace: Duration,
     disconnected: Option<Delay>,
     ended: Option<ConnectionError>,
     _listeners: [Listener; 3],
@@ -105,11 +102,19 @@ impl Connection {
                 channels,
                 watcher,
                 sctp: None,
+                grace: DISCONNECTED_GRACE,
                 disconnected: None,
                 ended: None,
                 _listeners: listeners,
             }),
         }
+    }
+
+    /// Counts as lost after `grace` of being `disconnected`, instead of [`DISCONNECTED_GRACE`].
+    #[must_use]
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.inner.grace = grace;
+        self
     }
 
     /// How many data channels the connection has, open or closing.
@@ -180,7 +185,7 @@ impl Inner {
         if state == RtcPeerConnectionState::Disconnected {
             let grace = self
                 .disconnected
-                .get_or_insert_with(|| Delay::new(DISCONNECTED_GRACE));
+                .get_or_insert_with(|| Delay::new(self.grace));
             ready!(grace.poll_unpin(context));
             return Poll::Ready(ConnectionError::Disconnected);
         }

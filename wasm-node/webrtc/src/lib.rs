@@ -33,7 +33,7 @@ mod js;
 #[cfg(target_arch = "wasm32")]
 mod stream;
 
-pub use config::StreamConfig;
+pub use config::{DISCONNECTED_GRACE, StreamConfig};
 pub use protobuf::ProtobufError;
 
 #[cfg(target_arch = "wasm32")]
@@ -41,6 +41,6 @@ pub use channel::MAX_UNREAD;
 #[cfg(target_arch = "wasm32")]
 pub use channels::{MAX_CHANNELS, MAX_UNTAKEN};
 #[cfg(target_arch = "wasm32")]
-pub use connection::{Connection, ConnectionError, DISCONNECTED_GRACE};
+pub use connection::{Connection, ConnectionError};
 #[cfg(target_arch = "wasm32")]
 pub use stream::Stream;

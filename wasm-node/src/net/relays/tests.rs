@@ -30,6 +30,7 @@ fn document(addresses: &[&str]) -> RelayDocument {
         .map(|address| format!("{address}/p2p/{RELAY}"));
     RelayDocument {
         addresses: addresses.collect(),
+        ..RelayDocument::default()
     }
 }
 

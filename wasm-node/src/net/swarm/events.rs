@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use chain::time::UnixMillis;
 use libp2p::{
-    PeerId,
+    Multiaddr, PeerId,
     core::ConnectedPoint,
-    gossipsub, identify, ping, relay, rendezvous, request_response,
+    gossipsub, identify,
+    multiaddr::Protocol,
+    ping, relay, rendezvous, request_response,
     swarm::{ConnectionId, SwarmEvent},
 };
+use libp2p_webrtc_browser::peer::{self, address::is_relayed};
 use sync::seam::{GossipId, RequestFailure, Topic};
 
 use super::{Event, Network};
@@ -16,7 +19,8 @@ use crate::{
     clock::{self, chance, millis},
     config,
     net::{
-        Path, Role, behaviour::Happening, codec::FrameError, connections::Caller, relays::Arrival,
+        Path, Role, behaviour::Happening, codec::FrameError, connections::Caller, names::PeerNames,
+        relays::Arrival,
     },
 };
 
@@ -51,8 +55,14 @@ impl Network {
                     self.events.push_back(Event::Changed);
                 }
             }
+            SwarmEvent::ExternalAddrConfirmed { address } if leads_through_a_tab(&address) => {
+                // Neighbours know the way already, and others are to be told of relays only.
+                self.swarm.remove_external_address(&address);
+            }
             SwarmEvent::ListenerClosed { listener_id, .. } => {
                 self.relays.listener_closed(listener_id, now);
+                self.introductions
+                    .listener_closed(listener_id, now, chance());
                 self.events.push_back(Event::Changed);
             }
             _ => {}
@@ -66,7 +76,7 @@ impl Network {
         endpoint: &ConnectedPoint,
         now: UnixMillis,
     ) {
-        let path = if endpoint.is_relayed() {
+        let path = if is_relayed(endpoint) {
             Path::Relayed
         } else {
             Path::Direct
@@ -79,6 +89,9 @@ impl Network {
         self.connections.opened(peer, id, path, caller, now);
         if self.calling.remove(&id).is_some() {
             self.candidates.reached(peer);
+        }
+        if path == Path::Direct {
+            self.keep_house_by(now.saturating_add(millis(config::UPGRADED_AFTER)));
         }
         match self
             .relays
@@ -100,11 +113,20 @@ impl Network {
         if let Some(relay) = self.relays.closed(id, now) {
             self.swarm.behaviour_mut().limits.remove_peer_id(&relay);
             self.candidates.forget_relay(relay);
+            self.introductions.hurry(now);
         }
+        let is_neighbour = self.connections.neighbours().any(|other| other == peer);
         if self.connections.closed(peer, id) == Some(Role::Member) {
             self.asked.forget(&peer);
             self.relays.be_eager(now);
+            self.introductions.hurry(now);
             self.events.push_back(Event::PeerDisconnected(peer));
+        }
+        if is_neighbour
+            && !self.connections.neighbours().any(|other| other == peer)
+            && self.introductions.lost(&peer)
+        {
+            self.candidates.forget_relay(peer);
         }
         self.events.push_back(Event::Changed);
     }
@@ -112,11 +134,15 @@ impl Network {
     fn on_happening(&mut self, happening: Happening, now: UnixMillis) {
         match happening {
             Happening::Relay(event) => self.on_relay(&event, now),
+            // That a connection stands is told by the swarm, and one that does not is tried again.
+            Happening::WebRtc(peer::Event::Connected { .. } | peer::Event::Failed { .. } | _) => {}
             Happening::Rendezvous(event) => self.on_rendezvous(event, now),
             Happening::Identify(event) => self.on_identify(*event, now),
             Happening::Ping(event) => self.on_ping(&event, now),
             Happening::Gossip(event) => self.on_gossip(event),
             Happening::Sync(event) => self.on_sync(event),
+            Happening::Neighbours(event) => self.on_neighbours(event, now),
+            Happening::Hop => {}
         }
     }
 
@@ -255,6 +281,45 @@ impl Network {
         });
     }
 
+    fn on_neighbours(&mut self, event: request_response::Event<(), PeerNames>, now: UnixMillis) {
+        use request_response::{Event as Asked, Message};
+        match event {
+            Asked::Message {
+                peer,
+                message: Message::Request { channel, .. },
+                ..
+            } => {
+                // Names are told to members only.
+                if self.connections.role(&peer) == Some(Role::Member) {
+                    let others = self.connections.neighbours().filter(|other| *other != peer);
+                    let names = PeerNames::new(others);
+                    // It fails if the peer is gone, and then nobody misses the answer.
+                    let _ = self
+                        .swarm
+                        .behaviour_mut()
+                        .neighbours
+                        .send_response(channel, names);
+                }
+            }
+            Asked::Message {
+                peer,
+                message: Message::Response { response, .. },
+                ..
+            } => {
+                if self.introductions.is_neighbour(&peer) {
+                    let expires = now.saturating_add(millis(config::INTRODUCTION_TTL));
+                    for named in response.peers() {
+                        self.candidates.introduced(*named, peer, expires);
+                    }
+                }
+            }
+            // A neighbour that does not answer is asked again when it is time.
+            Asked::OutboundFailure { .. }
+            | Asked::InboundFailure { .. }
+            | Asked::ResponseSent { .. } => {}
+        }
+    }
+
     fn on_sync(&mut self, event: request_response::Event<Vec<u8>, Vec<u8>>) {
         use request_response::{Event as Sync, Message};
         match event {
@@ -311,6 +376,13 @@ impl Network {
             Sync::ResponseSent { .. } => {}
         }
     }
+}
+
+/// Whether an address is one of a place at a neighbour.
+fn leads_through_a_tab(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    matches!(parts.next(), Some(Protocol::WebRTC))
+        && parts.any(|part| matches!(part, Protocol::P2pCircuit))
 }
 
 fn failure(error: &request_response::OutboundFailure) -> RequestFailure {

@@ -1,19 +1,23 @@
 //! What is due: relays and peers to call, connections to close, requests that are late. Never looks at what
 //! anybody sent.
 
+use std::time::Duration;
+
 use chain::time::UnixMillis;
 use futures::FutureExt;
 use libp2p::{
-    PeerId,
+    Multiaddr, PeerId,
+    multiaddr::Protocol,
     swarm::dial_opts::{DialOpts, PeerCondition},
 };
+use libp2p_webrtc_browser::peer::address::direct;
 use sync::seam::RequestFailure;
 
 use super::{Event, Network};
 use crate::{
     clock::{self, chance, millis},
     config,
-    net::relays::Action,
+    net::{introductions::Step, relays::Action},
 };
 
 impl Network {
@@ -22,6 +26,7 @@ impl Network {
         let now = clock::now();
         self.connections.excuse_silence(now);
         self.candidates.forgive();
+        self.introductions.hurry(now);
         self.relays.woke(now);
         self.tick();
     }
@@ -47,17 +52,28 @@ impl Network {
         for action in self.relays.tick(now, self.connections.members()) {
             self.perform(action, now);
         }
+        self.call_introductions(now);
         self.call_candidates(now);
         self.set_alarm();
     }
 
     pub(super) fn set_alarm(&mut self) {
-        let due = [self.relays.due(), self.asked.due()];
+        let asks = self.introduction_interval().is_some();
+        let due = [
+            self.relays.due(),
+            self.asked.due(),
+            self.introductions.due(asks),
+        ];
         self.alarm.set(
             due.into_iter()
                 .flatten()
                 .fold(self.housekeeping_at, UnixMillis::min),
         );
+    }
+
+    /// Looks at all connections at this time, or sooner.
+    pub(super) fn keep_house_by(&mut self, time: UnixMillis) {
+        self.housekeeping_at = self.housekeeping_at.min(time);
     }
 
     fn keep_house(&mut self, now: UnixMillis) {
@@ -75,7 +91,9 @@ impl Network {
             config::PEER_SILENCE,
             config::IDENTIFY_TIMEOUT,
         );
-        let surplus = self.connections.surplus(&us, now, config::SURPLUS_AFTER);
+        let surplus =
+            self.connections
+                .surplus(&us, now, config::SURPLUS_AFTER, config::UPGRADED_AFTER);
         for connection in silent.into_iter().chain(surplus) {
             self.swarm.close_connection(connection);
         }
@@ -137,6 +155,50 @@ impl Network {
         }
     }
 
+    /// Asks neighbours for places and for names, where that is due.
+    fn call_introductions(&mut self, now: UnixMillis) {
+        for peer in self.connections.neighbours() {
+            self.introductions.met(peer, now);
+        }
+        let every = self.introduction_interval();
+        for step in self.introductions.tick(now, every.map(millis)) {
+            match step {
+                Step::Reserve(peer) => {
+                    let place = direct(peer).with(Protocol::P2pCircuit);
+                    let listener = self.swarm.listen_on(place).ok();
+                    self.introductions.reserving(&peer, listener, now, chance());
+                }
+                Step::Ask(peer) => {
+                    self.swarm
+                        .behaviour_mut()
+                        .neighbours
+                        .send_request(&peer, ());
+                }
+            }
+        }
+    }
+
+    /// How often neighbours are asked whom they know; `None` while there are peers enough.
+    fn introduction_interval(&self) -> Option<Duration> {
+        match self.connections.members() {
+            members if members >= config::WANTED_PEERS => None,
+            members if members >= config::FEW_PEERS => Some(config::DISCOVERY_INTERVAL),
+            _ => Some(config::LONELY_DISCOVERY_INTERVAL),
+        }
+    }
+
+    /// The way to a peer through whoever named it, if that one is still there.
+    fn way_through(&self, introducer: &PeerId, peer: PeerId) -> Option<Multiaddr> {
+        let neighbour = || {
+            self.introductions.is_neighbour(introducer).then(|| {
+                direct(*introducer)
+                    .with(Protocol::P2pCircuit)
+                    .with(Protocol::P2p(peer))
+            })
+        };
+        self.relays.circuit(introducer, peer).or_else(neighbour)
+    }
+
     fn call_candidates(&mut self, now: UnixMillis) {
         let wanted =
             config::WANTED_PEERS.saturating_sub(self.connections.members() + self.calling.len());
@@ -149,7 +211,7 @@ impl Network {
                 || calling.values().any(|called| called == peer)
         };
         for (peer, relay) in self.candidates.choose(wanted, now, busy, chance) {
-            let Some(address) = self.relays.circuit(&relay, peer) else {
+            let Some(address) = self.way_through(&relay, peer) else {
                 continue;
             };
             let call = DialOpts::peer_id(peer)

@@ -204,7 +204,7 @@ impl Behaviour {
 
     /// Gives a connection to the first dial that waits for it; the others fail.
     fn serve_waiting(&mut self, peer: PeerId, connection: Connection) -> Option<Connection> {
-        let mut connection = Some(connection);
+        let mut connection = Some(connection.with_grace(self.config.grace));
         for request in self.waiting.remove(&peer).into_iter().flatten() {
             match connection.take() {
                 Some(ready) => connection = reply(request, Ok(ready)),

@@ -1,11 +1,13 @@
 //! How peers are met directly: by whose help, which of them, and on what connections signals travel. Choices only.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use libp2p_core::ConnectedPoint;
 use libp2p_identity::PeerId;
 
 use super::address::is_relayed;
+use crate::config::DISCONNECTED_GRACE;
 
 /// A server that helps to find a way: STUN, which tells a peer its public address, or TURN, which forwards.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,6 +43,7 @@ impl std::fmt::Debug for IceServer {
 pub struct Config {
     pub(crate) us: PeerId,
     pub(crate) ice_servers: Vec<IceServer>,
+    pub(crate) grace: Duration,
     pub(crate) automatic: bool,
     pub(crate) policy: Arc<dyn Fn(&PeerId) -> bool + Send + Sync>,
     pub(crate) carries_offers: fn(&ConnectedPoint) -> bool,
@@ -53,6 +56,7 @@ impl Config {
         Self {
             us,
             ice_servers: Vec::new(),
+            grace: DISCONNECTED_GRACE,
             automatic: true,
             policy: Arc::new(|_| true),
             carries_offers: is_relayed,
@@ -63,6 +67,13 @@ impl Config {
     #[must_use]
     pub fn with_ice_servers(mut self, servers: Vec<IceServer>) -> Self {
         self.ice_servers = servers;
+        self
+    }
+
+    /// Takes a direct connection for lost after `grace` without a sign of life, instead of [`DISCONNECTED_GRACE`].
+    #[must_use]
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
         self
     }
 
