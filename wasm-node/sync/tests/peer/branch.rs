@@ -81,7 +81,7 @@ impl Branch {
 
     /// Mines a block, a second after the last one; returns it.
     pub(crate) fn push(&mut self, readings: Vec<Reading>) -> Block {
-        let time = START - 4_000_000 + 1_000 * self.window.next_index();
+        let time = START - 10_000_000 + 1_000 * self.window.next_index();
         let block = self.next(readings, time);
         self.take(block.clone());
         block

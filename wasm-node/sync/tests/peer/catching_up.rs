@@ -6,7 +6,7 @@ use chain::hash::BlockHash;
 use sync::{
     Event,
     config::{BODY_RANGE, CATCH_UP_PATIENCE, REQUEST_TIMEOUT},
-    message::{Request, Response},
+    message::{MAX_HEADERS, Request, Response},
 };
 
 use crate::{
@@ -308,4 +308,32 @@ fn bodies_asked(subject: &Subject, peer: u64) -> Vec<BlockHash> {
         })
         .flatten()
         .collect()
+}
+
+#[test]
+fn branch_of_many_batches_is_learnt_while_the_present_one_grows() {
+    let (mut present, better) = (Branch::of(1, 4_200), Branch::of(2, 4_500));
+    let mut subject = Subject::new();
+    subject.connect(1);
+    subject.serve(1, &present);
+    assert_eq!(subject.tip(), present.tip());
+    subject.connect(2);
+    subject.answer(2, is_status, &Response::Status(better.status()));
+    for batch in 0..2 {
+        let headers = better
+            .blocks
+            .iter()
+            .skip(batch * MAX_HEADERS)
+            .take(MAX_HEADERS);
+        let headers = headers.map(|block| block.header).collect();
+        subject.answer(2, is_headers, &Response::Headers(headers));
+        // A new tip: side branches far below it are let go, but not the one that is being learnt.
+        present.grow(1, 1);
+        let block = present.blocks.last().expect("grown").clone();
+        subject.gossip_block(1, &block);
+        assert_eq!(subject.tip(), present.tip());
+    }
+    subject.serve_all(&[(1, &present), (2, &better)]);
+    assert_eq!(subject.tip(), better.tip());
+    assert!(subject.dropped.is_empty());
 }

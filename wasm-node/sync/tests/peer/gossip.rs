@@ -156,7 +156,7 @@ fn every_provable_fault_of_a_block_has_its_error_and_changes_nothing() {
     cases.push(("version", block));
     cases.push((
         "median",
-        branch.next(vec![reading(2, 0)], START - 5_000_000),
+        branch.next(vec![reading(2, 0)], START - 11_000_000),
     ));
     for (what, block) in cases {
         let mut subject = subject_at(&branch);
