@@ -15,7 +15,7 @@ import { capabilities } from "./capabilities.js";
 import { ChainWindow } from "./chain-window.js";
 import { coalesce } from "./coalesce.js";
 import { startNode } from "./node.js";
-import { hashForRoom, linkToRoom, relaysFromSearch, roomFromHash } from "./room-link.js";
+import { directFromSearch, hashForRoom, linkToRoom, relaysFromSearch, roomFromHash } from "./room-link.js";
 import { chooseLanguage, language, languageChanges, setLanguage, translate } from "./strings.js";
 
 const LANGUAGE_KEY = "heartchain.language";
@@ -51,7 +51,11 @@ addEventListener("hashchange", () => {
   if (wanted !== requestedRoom && wanted !== runningRoom) location.reload();
 });
 
-const starting = startNode({ room: requestedRoom, relays: requestedRelays });
+const starting = startNode({
+  room: requestedRoom,
+  relays: requestedRelays,
+  direct: directFromSearch(location.search),
+});
 starting.then(present, (error) => {
   const byDefault = requestedRoom === undefined && requestedRelays.length === 0;
   giveUp(byDefault ? "start" : "address", wordsOf(error));

@@ -6,15 +6,17 @@ import init, { Node } from "./pkg/wasm_node.js";
 /**
  * Loads the wasm once, for the page and for its miner, and starts a node.
  *
- * @param {{ room?: string, relays: string[] }} wishes relays as multiaddrs; none: ask the server of this page
+ * @param {{ room?: string, relays: string[], direct: boolean }} wishes relays as multiaddrs; none: ask the server of this
+ *   page; direct: whether other tabs may be reached without it
  * @returns {Promise<Node>}
  */
-export async function startNode({ room, relays }) {
+export async function startNode({ room, relays, direct }) {
   const wasmModule = await compile(new URL("pkg/wasm_node_bg.wasm", import.meta.url));
   await init({ module_or_path: wasmModule });
   return Node.start({
     ...(room === undefined ? {} : { room }),
     ...(relays.length === 0 ? {} : { relays }),
+    direct,
     relayDocument: new URL("relay.json", document.baseURI).href,
     minerUrl: new URL("miner.js", import.meta.url).href,
     wasmModule,

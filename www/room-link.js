@@ -1,4 +1,4 @@
-//! What the page's address says: `#room=<name>` and `?relay=<multiaddr>` (repeatable), read and written.
+//! What the page's address says: `#room=<name>`, `?relay=<multiaddr>` (repeatable) and `?direct=no`, read and written.
 //! Never judges a multiaddr: the node does, and says in words what is wrong with it.
 
 /** The longest room name in bytes of UTF-8, as the chain's rules have it. */
@@ -24,6 +24,16 @@ export function roomFromHash(hash) {
 export function relaysFromSearch(search) {
   const named = new URLSearchParams(search).getAll("relay").map((address) => address.trim());
   return [...new Set(named)].filter((address) => address !== "");
+}
+
+/**
+ * Whether the address lets other tabs be reached directly, which tells them this computer's addresses.
+ *
+ * @param {string} search `location.search`
+ * @returns {boolean} false for `?direct=no`
+ */
+export function directFromSearch(search) {
+  return new URLSearchParams(search).get("direct") !== "no";
 }
 
 /** @param {string} text @returns {string} the text as a room would be named */

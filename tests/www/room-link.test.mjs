@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  MAX_ROOM_BYTES, hashForRoom, linkToRoom, normalizeRoom, relaysFromSearch, roomFault, roomFromHash,
+  MAX_ROOM_BYTES, directFromSearch, hashForRoom, linkToRoom, normalizeRoom, relaysFromSearch, roomFault, roomFromHash,
 } from "../../www/room-link.js";
 
 test("a_room_comes_from_the_fragment_trimmed_and_in_nfc", () => {
@@ -20,6 +20,13 @@ test("no_room_or_an_empty_one_is_no_wish", () => {
 
 test("a_broken_escape_in_the_address_throws_nothing", () => {
   assert.equal(roomFromHash("#room=100%"), "100%");
+});
+
+test("only_a_plain_no_keeps_peers_from_being_reached_directly", () => {
+  assert.equal(directFromSearch("?direct=no"), false);
+  for (const search of ["", "?", "?direct", "?direct=yes", "?relay=no"]) {
+    assert.equal(directFromSearch(search), true, search);
+  }
 });
 
 test("every_name_survives_its_own_link", () => {

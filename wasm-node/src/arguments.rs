@@ -37,6 +37,7 @@ pub(crate) enum ArgumentError {
 pub(crate) struct Options {
     pub(crate) room: Room,
     pub(crate) relays: Vec<RelayAddress>,
+    pub(crate) direct: bool,
     pub(crate) relay_document: Option<String>,
     pub(crate) miner_url: Option<String>,
     pub(crate) wasm_module: JsValue,
@@ -50,6 +51,7 @@ impl Options {
         Ok(Self {
             room: Room::new(RoomParams::with_defaults(name)),
             relays: relays(options)?,
+            direct: flag(options, "direct")?.unwrap_or(true),
             relay_document: text(options, "relayDocument")?.or_else(page::default_document),
             miner_url: text(options, "minerUrl")?,
             wasm_module: module,
@@ -99,6 +101,17 @@ fn whole(value: &JsValue) -> Option<u64> {
 fn field(options: &JsValue, name: &str) -> Option<JsValue> {
     let value = js_sys::Reflect::get(options, &name.into()).ok()?;
     (!value.is_undefined() && !value.is_null()).then_some(value)
+}
+
+fn flag(options: &JsValue, name: &'static str) -> Result<Option<bool>, ArgumentError> {
+    field(options, name)
+        .map(|value| {
+            value.as_bool().ok_or(ArgumentError::Type {
+                name,
+                expected: "true or false",
+            })
+        })
+        .transpose()
 }
 
 fn text(options: &JsValue, name: &'static str) -> Result<Option<String>, ArgumentError> {

@@ -6,6 +6,11 @@ export interface NodeOptions {
   /** Multiaddrs of relays that a browser can dial. Without any, the one that `relayDocument` is about. */
   relays?: string[];
   /**
+   * Whether other tabs are reached directly, by WebRTC, where that is possible. They learn this computer's addresses
+   * by it; without it everything goes through the relay. Default: true.
+   */
+  direct?: boolean;
+  /**
    * Where to read the relay's addresses, again before each call: JSON with `addresses`, a list of multiaddrs.
    * Default: "relay.json" beside the page.
    */

@@ -51,6 +51,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) seed: [u8; 32],
     pub(crate) room: &'a Room,
     pub(crate) relays: Vec<RelayAddress>,
+    /// Whether peers may be reached directly, which tells them this computer's addresses.
+    pub(crate) direct: bool,
     pub(crate) scheme: PageScheme,
     pub(crate) read_document: ReadDocument,
 }
@@ -123,7 +125,7 @@ impl Network {
         let key = Keypair::ed25519_from_bytes(&mut setup.seed)
             .map_err(|error| NetworkError::Key(error.to_string()))?;
         let names = Names::of(setup.room.id())?;
-        let ways = all_ways(&key)?;
+        let ways = all_ways(&key, setup.direct)?;
         let protocols = Protocols::new(&key, ways.relay, ways.webrtc, &names)?;
         let settings = swarm::Config::with_wasm_executor()
             .with_idle_connection_timeout(config::IDLE_CONNECTION);

@@ -23,14 +23,17 @@ pub(crate) struct Ways {
     pub(crate) webrtc: peer::Behaviour,
 }
 
-/// Sets all ways up.
+/// Sets all ways up; with `direct`, tabs are reached straight, and otherwise through circuits only.
 ///
 /// # Errors
 /// If the key cannot be used for the Noise handshake.
-pub(crate) fn all_ways(key: &Keypair) -> Result<Ways, NetworkError> {
+pub(crate) fn all_ways(key: &Keypair, direct: bool) -> Result<Ways, NetworkError> {
     let (circuits, relay) = relay::client::new(name_of(key));
-    let (tabs, webrtc) =
-        peer::new(peer::Config::new(name_of(key)).with_grace(config::DISCONNECTED_GRACE));
+    let straight = peer::Config::new(name_of(key))
+        .with_grace(config::DISCONNECTED_GRACE)
+        .with_automatic_upgrades(direct)
+        .with_policy(move |_| direct);
+    let (tabs, webrtc) = peer::new(straight);
     let noise = noise::Config::new(key).map_err(|error| NetworkError::Noise(error.to_string()))?;
 
     let circuits = circuits
@@ -41,7 +44,7 @@ pub(crate) fn all_ways(key: &Keypair) -> Result<Ways, NetworkError> {
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise)
         .multiplex(muxer());
-    let direct = direct::Transport::new(direct::Config::new(key))
+    let servers = direct::Transport::new(direct::Config::new(key))
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
 
     // Tab to tab comes first: circuits would take its addresses for theirs.
@@ -51,7 +54,7 @@ pub(crate) fn all_ways(key: &Keypair) -> Result<Ways, NetworkError> {
         .map(|either, _| either.into_inner())
         .or_transport(sockets.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
         .map(|either, _| either.into_inner())
-        .or_transport(direct)
+        .or_transport(servers)
         .map(|either, _| either.into_inner())
         .map(|(peer, muxer), _| {
             let muxer = BriefGoodbye::new(muxer, config::GOODBYE_TIMEOUT);
