@@ -18,6 +18,7 @@ pub(crate) struct Endpoints {
     pub(crate) http_port: u16,
     pub(crate) ws_port: u16,
     pub(crate) webrtc_port: u16,
+    pub(crate) stun_port: u16,
     pub(crate) certificate: Fingerprint,
     pub(crate) peer_id: PeerId,
 }
@@ -67,6 +68,24 @@ impl Endpoints {
             ],
             None => vec![self.websocket(local.into()), self.webrtc(local)],
         }
+    }
+
+    /// The STUN servers for a tab that asked for `host` and whose request arrived at `local`, as browsers take
+    /// them. None on a loopback address: it could only tell what its tabs know.
+    pub(crate) fn stun_for(&self, host: Option<Host>, local: IpAddr) -> Vec<String> {
+        if self.listen_ip.is_loopback() {
+            return Vec::new();
+        }
+        let local = if self.listen_ip.is_unspecified() {
+            local.to_canonical()
+        } else {
+            self.listen_ip
+        };
+        let host = match host.unwrap_or(Host::Ip(local)) {
+            Host::Ip(ip) => SocketAddr::new(ip, self.stun_port).to_string(),
+            Host::Name(name) => format!("{name}:{}", self.stun_port),
+        };
+        vec![format!("stun:{host}")]
     }
 
     fn websocket(&self, host: Protocol<'_>) -> Multiaddr {
@@ -182,9 +201,23 @@ mod tests {
             http_port: 8080,
             ws_port: 8081,
             webrtc_port: 8082,
+            stun_port: 3478,
             certificate: Fingerprint::from_certificate(b"any"),
             peer_id: PeerId::random(),
         }
+    }
+
+    #[test]
+    fn stun_is_named_by_the_host_that_was_asked_for_and_not_on_loopback() {
+        let stun = |listen: &str, host| endpoints(listen).stun_for(host, LAN);
+        assert_eq!(stun("0.0.0.0", ip("192.0.2.9")), ["stun:192.0.2.9:3478"]);
+        assert_eq!(stun("::", ip("fd00::1")), ["stun:[fd00::1]:3478"]);
+        assert_eq!(
+            stun("0.0.0.0", name("relay.example")),
+            ["stun:relay.example:3478"]
+        );
+        assert_eq!(stun("0.0.0.0", None), ["stun:192.168.1.5:3478"]);
+        assert!(stun("127.0.0.1", ip("127.0.0.1")).is_empty());
     }
 
     fn ip(text: &str) -> Option<Host> {

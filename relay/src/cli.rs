@@ -35,6 +35,10 @@ pub struct Cli {
     #[arg(long, value_name = "PORT", default_value_t = Config::WEBRTC_PORT)]
     pub webrtc_port: u16,
 
+    /// UDP port for STUN, which tells tabs their public addresses; 0 for any free one.
+    #[arg(long, value_name = "PORT", default_value_t = Config::STUN_PORT)]
+    pub stun_port: u16,
+
     /// Folder of the relay's key and certificate, made on the first run; with them its addresses survive a
     /// restart.
     ///
@@ -76,6 +80,7 @@ impl TryFrom<Cli> for Config {
             http_port: cli.http_port,
             ws_port: cli.ws_port,
             webrtc_port: cli.webrtc_port,
+            stun_port: cli.stun_port,
             ..Self::new(identity)
         })
     }
@@ -100,13 +105,18 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_the_configuration() {
-        let flags = "--listen-ip 0.0.0.0 --http-port 1 --ws-port 2 --webrtc-port 3 --data-dir /d";
+        let flags = "--listen-ip 0.0.0.0 --http-port 1 --ws-port 2 --webrtc-port 3 --stun-port 4 --data-dir /d";
         let flags: Vec<&str> = flags.split(' ').collect();
         let given = config(&flags);
         assert_eq!(given.listen_ip, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         assert_eq!(
-            (given.http_port, given.ws_port, given.webrtc_port),
-            (1, 2, 3)
+            (
+                given.http_port,
+                given.ws_port,
+                given.webrtc_port,
+                given.stun_port
+            ),
+            (1, 2, 3, 4)
         );
         assert_eq!(given.identity, IdentitySource::Folder("/d".into()));
 
@@ -120,8 +130,13 @@ mod tests {
         let seeded = config(&["--seed", "7"]);
         assert!(seeded.listen_ip.is_loopback());
         assert_eq!(
-            (seeded.http_port, seeded.ws_port, seeded.webrtc_port),
-            (8080, 8081, 8082)
+            (
+                seeded.http_port,
+                seeded.ws_port,
+                seeded.webrtc_port,
+                seeded.stun_port
+            ),
+            (8080, 8081, 8082, 3478)
         );
     }
 

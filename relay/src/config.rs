@@ -15,6 +15,8 @@ pub struct Config {
     pub ws_port: u16,
     /// UDP port for libp2p over WebRTC-direct; 0 for any free one.
     pub webrtc_port: u16,
+    /// UDP port for STUN; 0 for any free one.
+    pub stun_port: u16,
     /// Where key and certificate come from.
     pub identity: IdentitySource,
     /// How much the relay gives to its peers.
@@ -28,6 +30,8 @@ impl Config {
     pub const WS_PORT: u16 = 8081;
     /// UDP port for libp2p over WebRTC-direct, unless told otherwise.
     pub const WEBRTC_PORT: u16 = 8082;
+    /// UDP port for STUN, unless told otherwise: the one that IANA has assigned to it.
+    pub const STUN_PORT: u16 = 3478;
 
     /// A relay for this computer alone, at the usual ports.
     #[must_use]
@@ -37,6 +41,7 @@ impl Config {
             http_port: Self::HTTP_PORT,
             ws_port: Self::WS_PORT,
             webrtc_port: Self::WEBRTC_PORT,
+            stun_port: Self::STUN_PORT,
             identity,
             limits: Limits::default(),
         }
@@ -49,6 +54,7 @@ impl Config {
             http_port: 0,
             ws_port: 0,
             webrtc_port: 0,
+            stun_port: 0,
             ..Self::new(IdentitySource::Seed { seed, folder: None })
         }
     }

@@ -63,6 +63,8 @@ struct LocalIp(IpAddr);
 struct RelayDocument {
     peer_id: String,
     addresses: Vec<String>,
+    /// STUN servers as browsers take them.
+    stun: Vec<String>,
 }
 
 /// Everything that is served.
@@ -122,10 +124,11 @@ async fn relay_document(
     let document = RelayDocument {
         peer_id: endpoints.peer_id.to_string(),
         addresses: endpoints
-            .multiaddrs_for(host, local)
+            .multiaddrs_for(host.clone(), local)
             .iter()
             .map(ToString::to_string)
             .collect(),
+        stun: endpoints.stun_for(host, local),
     };
     match serde_json::to_vec(&document) {
         Ok(json) => (

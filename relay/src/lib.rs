@@ -7,6 +7,7 @@
 //! - `behaviour`, `swarm`: circuit relay v2, rendezvous, identify and ping over WebSocket and WebRTC-direct.
 //! - [`frame_cap`]: keeps WebRTC-direct's messages as small as browsers need them.
 //! - `registrations`: who registers too often; `silence`: who answers no ping.
+//! - `stun`: tells tabs their public addresses.
 //! - `addresses`, `assets`, `http`: the page, and the document that tells it where the relay is.
 //! - `server`: all of it together, started and stopped.
 //!
@@ -28,6 +29,7 @@ mod behaviour;
 pub mod frame_cap;
 mod registrations;
 mod silence;
+mod stun;
 mod swarm;
 
 mod addresses;

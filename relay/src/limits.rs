@@ -9,6 +9,8 @@ use std::{num::NonZeroU32, time::Duration};
 
 use libp2p::{connection_limits::ConnectionLimits, relay, rendezvous};
 
+use crate::stun::Allowance;
+
 /// How much the relay gives to its peers. [`Limits::default`] is what the binary runs with; tests tighten
 /// single fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +76,11 @@ pub struct Limits {
     /// A peer that names more is disconnected.
     pub addresses_per_registration: usize,
 
+    /// Answers of STUN in a burst: thirty tabs that call eight others each, with every request twice.
+    pub stun_burst: u32,
+    /// Time in which one more answer of STUN may be given.
+    pub stun_refill: Duration,
+
     /// Time between pings. Ping is the only way to notice that the far end of a WebRTC connection is gone.
     pub ping_interval: Duration,
     /// How long a connection may answer no ping before it is closed. A tab that checks a long stretch of chain
@@ -123,6 +130,9 @@ impl Default for Limits {
             registrations_per_window: 30,
             addresses_per_registration: 64,
 
+            stun_burst: 1_000,
+            stun_refill: Duration::from_millis(4),
+
             ping_interval: Duration::from_secs(4),
             silence: Duration::from_secs(12),
 
@@ -140,6 +150,13 @@ impl Limits {
     pub const RATE_REFILL: Duration = Duration::from_secs(1);
     /// Time in which [`Limits::registrations_per_window`] are counted.
     pub const REGISTRATION_WINDOW: Duration = Duration::from_secs(60);
+
+    pub(crate) fn stun_allowance(&self) -> Allowance {
+        Allowance {
+            burst: self.stun_burst,
+            refill: self.stun_refill,
+        }
+    }
 
     pub(crate) fn connections(&self) -> ConnectionLimits {
         ConnectionLimits::default()

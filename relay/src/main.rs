@@ -62,8 +62,8 @@ fn introduce(relay: &Relay, out: &mut impl io::Write) -> io::Result<()> {
     writeln!(
         out,
         "Now open the page in a second tab. To meet tabs of another relay, run that on a different terminal\n\
-         (cargo run -p relay -- --http-port 0 --ws-port 0 --webrtc-port 0 --data-dir another-relay) and open its\n\
-         page with ?relay= and one of the addresses above. Ctrl-C stops this one."
+         (cargo run -p relay -- --http-port 0 --ws-port 0 --webrtc-port 0 --stun-port 0 --data-dir another-relay) and\n\
+         open its page with ?relay= and one of the addresses above. Ctrl-C stops this one."
     )?;
     out.flush()
 }

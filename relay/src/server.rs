@@ -1,4 +1,4 @@
-//! A running relay: starts both halves, HTTP and libp2p, and stops them. It holds no state of its own but
+//! A running relay: starts its parts, HTTP, libp2p and STUN, and stops them. It holds no state of its own but
 //! where they listen.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 use libp2p::{Multiaddr, PeerId};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     sync::oneshot,
     task::{JoinHandle, JoinSet},
 };
@@ -20,6 +20,7 @@ use crate::{
     addresses::Endpoints,
     http,
     identity::{Identity, IdentityError},
+    stun,
     swarm::{ListenError, Listening},
 };
 
@@ -29,8 +30,8 @@ pub struct Relay {
     endpoints: Arc<Endpoints>,
     stop_swarm: oneshot::Sender<()>,
     swarm: JoinHandle<()>,
-    /// Ends its tasks when dropped.
-    http: JoinSet<()>,
+    /// HTTP and STUN; ends them when dropped.
+    servers: JoinSet<()>,
 }
 
 /// Why a relay did not start.
@@ -93,6 +94,12 @@ impl Relay {
         let listener = TcpListener::bind(page).await.map_err(&refused_page)?;
         let page = listener.local_addr().map_err(&refused_page)?;
 
+        let refused_stun = refused("UDP", config.stun_port, "--stun-port");
+        let stun_socket = UdpSocket::bind((listen_ip, config.stun_port))
+            .await
+            .map_err(&refused_stun)?;
+        let stun_port = stun_socket.local_addr().map_err(&refused_stun)?.port();
+
         let ports = (listen_ip, config.ws_port, config.webrtc_port);
         let swarm = Listening::start(&identity, &config.limits, ports)
             .await
@@ -109,13 +116,15 @@ impl Relay {
             http_port: page.port(),
             ws_port: swarm.ws_port,
             webrtc_port: swarm.webrtc_port,
+            stun_port,
             certificate: identity.certificate.fingerprint(),
             peer_id: identity.keypair.public().to_peer_id(),
         });
         let (stop_swarm, stop) = oneshot::channel();
         let swarm = tokio::spawn(swarm.run(stop));
-        let mut http = JoinSet::new();
-        http.spawn(http::serve(
+        let mut servers = JoinSet::new();
+        servers.spawn(stun::serve(stun_socket, config.limits.stun_allowance()));
+        servers.spawn(http::serve(
             listener,
             http::site(Arc::clone(&endpoints)),
             config.limits,
@@ -124,7 +133,7 @@ impl Relay {
             endpoints,
             stop_swarm,
             swarm,
-            http,
+            servers,
         })
     }
 
@@ -156,7 +165,7 @@ impl Relay {
     pub async fn failed(&mut self) {
         tokio::select! {
             _ = &mut self.swarm => {}
-            _ = self.http.join_next() => {}
+            _ = self.servers.join_next() => {}
         }
     }
 
@@ -165,12 +174,12 @@ impl Relay {
         let Self {
             stop_swarm,
             swarm,
-            mut http,
+            mut servers,
             ..
         } = self;
         // Nobody is there to be told if the swarm has ended by itself.
         let _ = stop_swarm.send(());
-        http.shutdown().await;
+        servers.shutdown().await;
         let _ = swarm.await;
     }
 }

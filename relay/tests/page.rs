@@ -182,6 +182,7 @@ async fn relay_document_names_the_relay_whatever_host_is_claimed() {
     let expected = serde_json::json!({
         "peerId": relay.peer_id().to_string(),
         "addresses": addresses,
+        "stun": [],
     });
     assert_eq!(addresses.len(), 2);
     for host in [
@@ -208,22 +209,38 @@ async fn open_relay_gives_a_phone_the_host_that_it_asked_for() {
     config.listen_ip = "0.0.0.0".parse().expect("an address");
     let relay = Relay::start(config).await.expect("free ports");
 
-    for (host, websocket, webrtc) in [
-        ("192.0.2.7:80", "/ip4/192.0.2.7/tcp/", "/ip4/192.0.2.7/udp/"),
+    let here = (
+        "/ip4/127.0.0.1/tcp/",
+        "/ip4/127.0.0.1/udp/",
+        "stun:127.0.0.1:",
+    );
+    for (host, (websocket, webrtc, stun)) in [
+        (
+            "192.0.2.7:80",
+            (
+                "/ip4/192.0.2.7/tcp/",
+                "/ip4/192.0.2.7/udp/",
+                "stun:192.0.2.7:",
+            ),
+        ),
         (
             "Lab.example",
-            "/dns4/lab.example/tcp/",
-            "/ip4/127.0.0.1/udp/",
+            (
+                "/dns4/lab.example/tcp/",
+                "/ip4/127.0.0.1/udp/",
+                "stun:lab.example:",
+            ),
         ),
-        ("localhost", "/ip4/127.0.0.1/tcp/", "/ip4/127.0.0.1/udp/"),
-        ("0.0.0.0", "/ip4/127.0.0.1/tcp/", "/ip4/127.0.0.1/udp/"),
-        ("a b", "/ip4/127.0.0.1/tcp/", "/ip4/127.0.0.1/udp/"),
+        ("localhost", here),
+        ("0.0.0.0", here),
+        ("a b", here),
     ] {
         let answer = ask(&relay, "GET /relay.json", &[("Host", host)]).await;
         let document: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
         for (found, expected) in [
             (&document["addresses"][0], websocket),
             (&document["addresses"][1], webrtc),
+            (&document["stun"][0], stun),
         ] {
             let found = found.as_str().expect("an address");
             assert!(found.starts_with(expected), "{host}: {found}");

@@ -59,7 +59,7 @@ struct Running {
 
 async fn run(data: &Path) -> Running {
     let data = data.to_str().expect("text");
-    let flags = "--http-port 0 --ws-port 0 --webrtc-port 0 --data-dir";
+    let flags = "--http-port 0 --ws-port 0 --webrtc-port 0 --stun-port 0 --data-dir";
     let flags: Vec<&str> = flags.split(' ').chain([data]).collect();
     let mut child = command(&flags).spawn().expect("it starts");
     let stdout = child.stdout.take().expect("it is piped");
@@ -146,10 +146,11 @@ async fn port_in_use_is_told_in_one_line() {
         ("--http-port", "TCP", taken_tcp),
         ("--ws-port", "TCP", taken_tcp),
         ("--webrtc-port", "UDP", taken_udp),
+        ("--stun-port", "UDP", taken_udp),
     ] {
         let number = port.to_string();
         let mut flags = vec!["--seed", "1"];
-        for other in ["--http-port", "--ws-port", "--webrtc-port"] {
+        for other in ["--http-port", "--ws-port", "--webrtc-port", "--stun-port"] {
             flags.extend([other, if other == flag { &number } else { "0" }]);
         }
         let (code, said) = failure(&flags).await;
@@ -204,6 +205,7 @@ async fn help_names_every_flag() {
         "--http-port",
         "--ws-port",
         "--webrtc-port",
+        "--stun-port",
         "--data-dir",
         "--seed",
     ] {

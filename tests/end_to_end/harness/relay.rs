@@ -151,6 +151,7 @@ impl Relay {
             .args(["--http-port", &ports.http.to_string()])
             .args(["--ws-port", &ports.ws.to_string()])
             .args(["--webrtc-port", &ports.webrtc.to_string()])
+            .args(["--stun-port", "0"])
             .args(["--seed", &self.seed.to_string()])
             .arg("--data-dir")
             .arg(self.data.path())
