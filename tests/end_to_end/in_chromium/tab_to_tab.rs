@@ -16,8 +16,6 @@ const KILLED_NOTICED: Duration = Duration::from_secs(7);
 const CLOSED_NOTICED: Duration = Duration::from_secs(1);
 /// Readings that each of two sides records.
 const MANY: usize = 100;
-/// A page that only its browser keeps from direct connections.
-const NO_UDP: &str = "--force-webrtc-ip-handling-policy=disable_non_proxied_udp";
 
 #[tokio::test]
 async fn two_tabs_of_one_browser_talk_directly() -> Outcome {
@@ -75,9 +73,12 @@ async fn tabs_without_a_common_relay_meet_through_a_third_and_outlive_it() -> Ou
             }
             tabs.push(stage.browser.open(&page).await?);
         }
-        for tab in &tabs {
-            tab.until("somebody to talk to", "node => node.status().peers > 0")
-                .await?;
+        for (tab, next) in tabs.iter().zip(tabs.iter().skip(1)) {
+            let next = Value::from(next.peer_id().await?);
+            let holds = format!(
+                "node => node.peers().some(p => p.peerId === {next} && p.path === 'direct')"
+            );
+            tab.until("its neighbour, directly", &holds).await?;
         }
         for relay in &mut stage.more_relays {
             relay.kill().await?;
@@ -130,15 +131,12 @@ async fn a_tab_that_is_killed_or_closed_is_missed_soon() -> Outcome {
 }
 
 #[tokio::test]
-async fn where_webrtc_is_impossible_the_circuit_carries_all_and_the_page_says_so() -> Outcome {
+async fn where_a_tab_refuses_webrtc_the_circuit_carries_all_and_the_page_says_so() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let page = stage.relay.page().to_owned();
         let a = stage.tab().await?;
-        let b = stage
-            .another_browser_with(&[NO_UDP])
-            .await?
-            .open(&page)
-            .await?;
+        let closed = format!("{page}?direct=no");
+        let b = stage.another_browser().await?.open(&closed).await?;
         tokio::try_join!(a.until_peers(1), b.until_peers(1))?;
         tokio::try_join!(record(&a, MANY), record(&b, MANY))?;
         agreement(&[&a, &b], 2 * MANY).await?;
