@@ -156,7 +156,7 @@ impl Behaviour {
 
     fn on_asked(&mut self, peer: PeerId, carrier: ConnectionId) {
         let verdict = if (self.config.policy)(&peer) {
-            self.upgrades.judge_offer(peer, carrier)
+            self.upgrades.judge_offer(peer, carrier, monotonic_now())
         } else {
             Verdict::Refuse
         };
@@ -302,7 +302,7 @@ impl NetworkBehaviour for Behaviour {
             FromSwarm::DialFailure(failure) => self.on_dial_failure(failure.connection_id),
             FromSwarm::ListenFailure(failure) => {
                 if let Some(address) = PeerAddress::parse(failure.send_back_addr) {
-                    self.upgrades.answer_failed(address.peer);
+                    self.upgrades.answer_failed(address.peer, monotonic_now());
                 }
             }
             FromSwarm::ExternalAddrConfirmed(confirmed) => {
@@ -328,7 +328,7 @@ impl NetworkBehaviour for Behaviour {
             Report::Answered(connection) => self.on_answered(peer, connection),
             Report::OfferFailed(error) => self.on_offer_failed(peer, carrier, error),
             Report::AnswerFailed(error) => {
-                self.upgrades.answer_failed(peer);
+                self.upgrades.answer_failed(peer, monotonic_now());
                 // They offered, so they will try again.
                 self.actions
                     .push_back(ToSwarm::GenerateEvent(Event::Failed {

@@ -15,6 +15,10 @@ pub const RETRY_AFTER: [Duration; 3] = [
     Duration::from_secs(15),
 ];
 
+/// How long a peer's offers are refused after one that came to nothing: a peer connection is too dear to be made and
+/// thrown away at the speed of the network, and who means well waits for longer.
+pub const REFUSED_AFTER_FAILURE: Duration = Duration::from_millis(500);
+
 /// Who began a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -50,6 +54,7 @@ struct Peer<C> {
     answering: Option<C>,
     failures: usize,
     not_before: Duration,
+    refused_until: Duration,
     /// Somebody asked for this peer.
     wanted: bool,
 }
@@ -63,6 +68,7 @@ impl<C> Default for Peer<C> {
             answering: None,
             failures: 0,
             not_before: Duration::ZERO,
+            refused_until: Duration::ZERO,
             wanted: false,
         }
     }
@@ -203,12 +209,13 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
     }
 
     /// The peer makes an offer on this connection. If it is to be answered, that counts as begun.
-    pub(crate) fn judge_offer(&mut self, peer: P, connection: C) -> Verdict<C> {
+    pub(crate) fn judge_offer(&mut self, peer: P, connection: C, now: Duration) -> Verdict<C> {
         let full = self.negotiations() >= MAX_NEGOTIATIONS;
         let ours_wins = self.us < peer;
         let entry = self.peers.entry(peer).or_default();
         match (entry.answering, entry.offering) {
             (Some(_), _) => Verdict::Refuse,
+            (None, _) if now < entry.refused_until => Verdict::Refuse,
             (None, Some(_)) if ours_wins => Verdict::Refuse,
             (None, Some(ours)) => {
                 entry.offering = None;
@@ -224,9 +231,10 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
     }
 
     /// Their offer came to nothing.
-    pub(crate) fn answer_failed(&mut self, peer: P) {
+    pub(crate) fn answer_failed(&mut self, peer: P, now: Duration) {
         if let Some(entry) = self.peers.get_mut(&peer) {
             entry.answering = None;
+            entry.refused_until = now.saturating_add(REFUSED_AFTER_FAILURE);
         }
     }
 
@@ -280,7 +288,7 @@ mod tests {
         upgrades.carrier_opened(LOWER, 2, Caller::Us);
         assert_eq!(begin(&mut upgrades, 0), Some((LOWER, 2)));
         assert_eq!(begin(&mut upgrades, 0), None, "one at a time");
-        assert_eq!(upgrades.judge_offer(GREATER, 1), Verdict::Answer);
+        assert_eq!(upgrades.judge_offer(GREATER, 1, at(0)), Verdict::Answer);
     }
 
     #[test]
@@ -340,12 +348,15 @@ mod tests {
             upgrades.carrier_opened(peer, connection, Caller::Us);
             assert!(begin(&mut upgrades, 0).is_some());
         }
-        assert_eq!(upgrades.judge_offer(LOWER, 3), Verdict::AnswerInstead(1));
-        assert_eq!(upgrades.judge_offer(GREATER, 4), Verdict::Refuse);
+        assert_eq!(
+            upgrades.judge_offer(LOWER, 3, at(0)),
+            Verdict::AnswerInstead(1)
+        );
+        assert_eq!(upgrades.judge_offer(GREATER, 4, at(0)), Verdict::Refuse);
         // That our offer breaks now is no failure.
         assert!(upgrades.offer_failed(LOWER, 1, false, at(0)));
         assert_eq!(
-            upgrades.judge_offer(LOWER, 5),
+            upgrades.judge_offer(LOWER, 5, at(0)),
             Verdict::Refuse,
             "one answer a peer"
         );
@@ -361,7 +372,7 @@ mod tests {
             assert_eq!(begin(&mut upgrades, 0), Some((peer, peer)));
         }
         assert_eq!((begin(&mut upgrades, 0), upgrades.due()), (None, None));
-        assert_eq!(upgrades.judge_offer(GREATER, 99), Verdict::Refuse);
+        assert_eq!(upgrades.judge_offer(GREATER, 99, at(0)), Verdict::Refuse);
         upgrades.direct_opened(1, 101, Caller::Us);
         assert_eq!(begin(&mut upgrades, 0), Some((9, 9)));
     }
@@ -393,11 +404,27 @@ mod tests {
         for (peer, caller) in [(LOWER, Caller::Us), (LOWER, Caller::Them)] {
             let mut upgrades = upgrades();
             assert!(upgrades.direct_opened(peer, 1, caller).is_empty());
-            assert_eq!(upgrades.judge_offer(peer, 3), Verdict::Answer);
+            assert_eq!(upgrades.judge_offer(peer, 3, at(0)), Verdict::Answer);
             if caller == Caller::Them {
                 assert_eq!(upgrades.direct_opened(peer, 2, caller), [1]);
             }
         }
+    }
+
+    #[test]
+    fn a_peer_whose_offer_came_to_nothing_is_refused_for_a_moment() {
+        let mut upgrades = upgrades();
+        upgrades.carrier_opened(LOWER, 1, Caller::Them);
+        assert_eq!(upgrades.judge_offer(LOWER, 1, at(7)), Verdict::Answer);
+        upgrades.answer_failed(LOWER, at(7));
+        let moment = at(7) + REFUSED_AFTER_FAILURE;
+        let just_before = moment - Duration::from_millis(1);
+        assert_eq!(upgrades.judge_offer(LOWER, 1, just_before), Verdict::Refuse);
+        assert_eq!(upgrades.judge_offer(LOWER, 1, moment), Verdict::Answer);
+        assert!(
+            REFUSED_AFTER_FAILURE < RETRY_AFTER[0],
+            "an honest peer's next offer"
+        );
     }
 
     #[test]
