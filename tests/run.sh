@@ -130,7 +130,7 @@ purity() {
 
 unit() {
   # The same features and the same relay as for the end-to-end tests, so that nothing is built twice.
-  part unit cargo test --workspace -- --skip in_chromium
+  part unit cargo test --workspace --no-fail-fast -- --skip in_chromium
 }
 
 docs() {

@@ -44,11 +44,12 @@ const LIBP2P: Wall = Wall {
 };
 
 /// Who touches the browser. `page.rs` is what a page has besides a node (its address, events, the relay's
-/// document), `failure.rs` turns errors into JavaScript's.
+/// document), `arguments.rs` reads what a page passed, `failure.rs` turns errors into JavaScript's.
 const BROWSER: Wall = Wall {
     names: &["web_sys", "js_sys"],
     doors: &[
         "api.rs",
+        "arguments.rs",
         "clock.rs",
         "failure.rs",
         "miner.rs",
