@@ -104,16 +104,10 @@ type Consoles = Arc<Mutex<HashMap<Session, Arc<Console>>>>;
 
 impl Browser {
     pub(crate) async fn launch() -> Result<Self> {
-        Self::launch_with(&[]).await
-    }
-
-    /// Launches one with more flags.
-    pub(crate) async fn launch_with(flags: &[&str]) -> Result<Self> {
         let profile = Profile::new()?;
         let mut command = Command::new(binary()?);
         command
             .args(FLAGS)
-            .args(flags)
             .arg(format!("--user-data-dir={}", profile.0.display()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -137,6 +131,17 @@ impl Browser {
 
     /// Opens a page in a context of its own, and waits for nothing.
     pub(crate) async fn open(&mut self, url: &str) -> Result<Tab> {
+        self.open_with(url, "").await
+    }
+
+    /// Opens a page as behind a firewall that lets it reach relays and no tab: it never learns where another
+    /// tab could be reached.
+    pub(crate) async fn open_behind_firewall(&mut self, url: &str) -> Result<Tab> {
+        let deaf = "RTCPeerConnection.prototype.addIceCandidate = async () => {};";
+        self.open_with(url, deaf).await
+    }
+
+    async fn open_with(&mut self, url: &str, script: &str) -> Result<Tab> {
         let name = format!("tab {}", self.opened.len() + 1);
         let console = Arc::new(Console::default());
         self.opened.push((name.clone(), console.clone()));
@@ -159,7 +164,7 @@ impl Browser {
         lock(&self.consoles).insert(session.clone(), console);
 
         let tab = Tab::new(name, devtools, session, context);
-        tab.open(url).await?;
+        tab.open(url, script).await?;
         Ok(tab)
     }
 

@@ -86,20 +86,24 @@ impl Stage {
         for _ in 0..N {
             tabs.push(self.browser.open(url).await?);
         }
-        for tab in &tabs {
-            tab.until_peers(N - 1).await?;
+        all_acquainted(tabs).await
+    }
+
+    /// The same for tabs that reach each other through relays only.
+    pub(crate) async fn tabs_behind_firewalls<const N: usize>(
+        &mut self,
+        url: &str,
+    ) -> Result<[Tab; N]> {
+        let mut tabs = Vec::with_capacity(N);
+        for _ in 0..N {
+            tabs.push(self.browser.open_behind_firewall(url).await?);
         }
-        tabs.try_into().ok().context("as many as were opened")
+        all_acquainted(tabs).await
     }
 
     /// Another browser, whose consoles count, too.
     pub(crate) async fn another_browser(&mut self) -> Result<&mut Browser> {
-        self.another_browser_with(&[]).await
-    }
-
-    /// Another browser with more flags.
-    pub(crate) async fn another_browser_with(&mut self, flags: &[&str]) -> Result<&mut Browser> {
-        let browser = Browser::launch_with(flags).await?;
+        let browser = Browser::launch().await?;
         self.others.push(browser);
         self.others.last_mut().context("just pushed")
     }
@@ -127,6 +131,14 @@ impl Stage {
             })
             .collect()
     }
+}
+
+/// Waits until each tab knows all others.
+async fn all_acquainted<const N: usize>(tabs: Vec<Tab>) -> Result<[Tab; N]> {
+    for tab in &tabs {
+        tab.until_peers(N - 1).await?;
+    }
+    tabs.try_into().ok().context("as many as were opened")
 }
 
 /// Waits until all tabs have `count` readings in their chains, none waiting, and one tip; returns its hash.

@@ -30,14 +30,16 @@ impl Tab {
         }
     }
 
-    /// Listens to everything the page will say, then goes to `url`.
-    pub(super) async fn open(&self, url: &str) -> Result<()> {
+    /// Listens to everything the page will say, then goes to `url`, where `script` runs before all others.
+    pub(super) async fn open(&self, url: &str, script: &str) -> Result<()> {
         for domain in ["Runtime", "Log", "Audits", "Page", "DOM", "Accessibility"] {
             self.call(&format!("{domain}.enable"), json!({})).await?;
         }
-        let probe = json!({ "source": include_str!("probe.js") });
-        self.call("Page.addScriptToEvaluateOnNewDocument", probe)
-            .await?;
+        for source in [script, include_str!("probe.js")] {
+            let source = json!({ "source": source });
+            self.call("Page.addScriptToEvaluateOnNewDocument", source)
+                .await?;
+        }
         let workers =
             json!({ "autoAttach": true, "waitForDebuggerOnStart": true, "flatten": true });
         self.call("Target.setAutoAttach", workers).await?;

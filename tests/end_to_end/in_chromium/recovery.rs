@@ -1,5 +1,5 @@
 //! The relay goes away and comes back: tabs notice, say so, keep what is recorded, and mend it all by
-//! themselves.
+//! themselves. What tabs do meanwhile that reach each other directly is in `tab_to_tab`.
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ const MENDED: Duration = Duration::from_secs(45);
 #[tokio::test]
 async fn tabs_outlive_a_relay_that_is_stopped_and_started_again() -> Outcome {
     on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
+        let page = stage.relay.page().to_owned();
+        let [a, b] = stage.tabs_behind_firewalls(&page).await?;
         a.enter(70).await?;
         agreement(&[&a, &b], 1).await?;
 
@@ -49,7 +50,7 @@ async fn tabs_outlive_a_relay_that_is_stopped_and_started_again() -> Outcome {
 async fn the_same_over_webrtc_direct_alone() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let page = page_by_webrtc_direct(&stage.relay)?;
-        let [a, b, c] = stage.tabs_at(&page).await?;
+        let [a, b, c] = stage.tabs_behind_firewalls(&page).await?;
         for tab in [&a, &b, &c] {
             expect_relays_by_webrtc_direct(tab).await?;
         }
@@ -118,6 +119,10 @@ async fn without_relay(
 ) -> Result<()> {
     relay.stop().await?;
     tokio::try_join!(expect_relay_lost(a), expect_relay_lost(b))?;
+    // Without the relay they cannot reach each other, so each goes on with a branch of its own.
+    for tab in [a, b] {
+        tab.until_status_says("on your own").await?;
+    }
     tokio::try_join!(a.enter(bpm_of_a), b.enter(bpm_of_b))?;
     start(relay).await?;
     tokio::try_join!(expect_mended(a), expect_mended(b))?;
