@@ -168,9 +168,6 @@ bench() {
   part "bench (rules, in Chromium)" env \
     CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner CHROMEDRIVER="$(command -v chromedriver)" \
     cargo test -p sync --release --target wasm32-unknown-unknown --test bench_in_browser -- --nocapture
-  part "bench (rules, machine)" cargo bench -p sync
-  part "bench (rules in Chromium)" wasm-pack test --headless --chrome --release wasm-node/sync \
-    -- --test bench_in_browser
   part "bench (the page)" env HEARTCHAIN_BENCH=20 \
     cargo test --workspace --test end_to_end -- --nocapture figures
 }
