@@ -1,15 +1,19 @@
 //! One tab: what a person does with it (open, type, press a key, close), what a script on the page reads from
 //! it, and waiting, always with a limit and with words about what was waited for.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::{
     PATIENCE,
     devtools::{DevTools, Session},
 };
+
+/// How long a page that is being loaded anew is left alone before it is asked again.
+const NAVIGATION_PAUSE: Duration = Duration::from_millis(50);
 
 /// A tab in a browser context of its own. Dropped, it stays open until its browser ends.
 #[derive(Debug)]
@@ -249,18 +253,25 @@ impl Tab {
     }
 
     async fn wait(&self, way: &str, limit: Duration, what: &str, holds: &str) -> Result<Value> {
-        let expression = format!("heartchainTest.{way}({holds}, {})", limit.as_millis());
-        match self.evaluate(&expression).await {
-            Ok(found) => Ok(found),
-            Err(error) => {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let expression = format!("heartchainTest.{way}({holds}, {})", left.as_millis());
+            let error = match self.evaluate(&expression).await {
+                Ok(found) => return Ok(found),
+                Err(error) => error,
+            };
+            // The page was loaded anew meanwhile: whoever waited in the old one waits in the new one.
+            if !is_navigation(&error) || left.is_zero() {
                 let state = self.evaluate("heartchainTest.describe()").await;
                 let state = state.unwrap_or_else(|error| json!(error.to_string()));
                 let seconds = limit.as_secs();
-                Err(anyhow!(
+                bail!(
                     "{} is to have {what}, within {seconds} s\n{error:#}\n{state:#}",
                     self.name
-                ))
+                );
             }
+            sleep(NAVIGATION_PAUSE).await;
         }
     }
 
@@ -271,6 +282,18 @@ impl Tab {
             .await;
         called.with_context(|| self.name.clone())
     }
+}
+
+/// Whether a call failed because its page was left for another, as DevTools words it.
+fn is_navigation(error: &anyhow::Error) -> bool {
+    let words = format!("{error:#}");
+    [
+        "Inspected target navigated",
+        "Execution context was destroyed",
+        "Cannot find context",
+    ]
+    .iter()
+    .any(|known| words.contains(known))
 }
 
 fn array(value: Value) -> Result<Vec<Value>> {
