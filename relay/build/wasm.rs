@@ -93,6 +93,7 @@ fn build_wasm(workspace: &Path) -> Result<PathBuf> {
             cargo.env_remove(name);
         }
     }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", without_local_paths(workspace));
 
     let words = if wasm.exists() {
         "brings the browser's part (wasm-node) up to date"
@@ -114,6 +115,27 @@ fn build_wasm(workspace: &Path) -> Result<PathBuf> {
     ));
     ensure!(wasm.is_file(), "{} was not built", wasm.display());
     Ok(wasm)
+}
+
+/// Flags that keep this machine's folders out of the messages of panics, which every visitor downloads.
+fn without_local_paths(workspace: &Path) -> String {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
+    let registries = home.and_then(|home| fs::read_dir(home.join("registry").join("src")).ok());
+    let mut folders: Vec<PathBuf> = registries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    // Always in one order: other flags would mean to build everything anew.
+    folders.sort();
+    folders.push(workspace.to_owned());
+    let flags: Vec<String> = folders
+        .iter()
+        .map(|folder| format!("--remap-path-prefix={}=", folder.display()))
+        .collect();
+    // Cargo's own separator: a folder's name may have spaces in it.
+    flags.join("\u{1f}")
 }
 
 /// What Cargo said, but for the hundreds of lines that only say how far it is.
