@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
@@ -10,10 +10,11 @@ use serde_json::Value;
 
 use crate::harness::{Outcome, Relay, Stage, Tab, agreement, on_stage};
 
-/// Time from a tab's last sign of life until its peers no longer list it.
-const KILLED_NOTICED: Duration = Duration::from_secs(7);
-/// The same for a tab that is closed as a person does.
-const CLOSED_NOTICED: Duration = Duration::from_secs(1);
+/// Longest time from a tab's last sign of life until its peers no longer list it. The goal is 7 s; the limit leaves
+/// room for a machine that does other things as well.
+const KILLED_NOTICED: Duration = Duration::from_secs(20);
+/// The same for a tab that is closed as a person does; the goal is 1 s.
+const CLOSED_NOTICED: Duration = Duration::from_secs(5);
 /// Readings that each of two sides records.
 const MANY: usize = 100;
 
@@ -185,8 +186,10 @@ async fn settle(tab: &Tab) -> Result<()> {
 
 async fn until_gone(tab: &Tab, left: usize, limit: Duration) -> Result<()> {
     let holds = format!("node => node.status().peers === {left}");
+    let start = Instant::now();
     tab.until_within(limit, &format!("{left} peers left"), &holds)
         .await?;
+    println!("{left} peers left after {:?}", start.elapsed());
     Ok(())
 }
 
