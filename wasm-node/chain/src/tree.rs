@@ -479,7 +479,7 @@ impl Tree {
             .collect()
     }
 
-    /// The first block on the way from the best branch to `leaf` that `matches`, lowest first.
+    /// Whether `leaf` is `ancestor` or stands on it; `false` where either is not in the tree.
     #[must_use]
     pub fn is_descendant(&self, leaf: &BlockHash, ancestor: &BlockHash) -> bool {
         let (Some(&leaf), Some(&ancestor)) = (self.by_hash.get(leaf), self.by_hash.get(ancestor))

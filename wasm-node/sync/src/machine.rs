@@ -136,7 +136,7 @@ pub struct Machine<P> {
     requests: BTreeMap<RequestId, OpenRequest<P>>,
     answers: BTreeMap<ReadId, PendingAnswer<P>>,
     header_syncs: BTreeMap<P, HeaderSync>,
-    download: Download<P>,
+    download: Download,
     held: HeldBlocks<P>,
     rounds: Rounds,
     newcomer_forwards: Bucket,

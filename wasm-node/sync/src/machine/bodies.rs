@@ -7,7 +7,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     vec::Vec,
 };
-use core::{cmp::Reverse, fmt::Debug, marker::PhantomData};
+use core::{cmp::Reverse, fmt::Debug};
 
 use chain::{
     block::{Block, BodyError, check_body},
@@ -30,7 +30,7 @@ use crate::{
 
 /// The branch that is being fetched.
 #[derive(Debug)]
-pub(super) struct Download<P> {
+pub(super) struct Download {
     target: Option<BlockInfo>,
     /// Bodies to ask for, lowest first.
     queue: VecDeque<BlockHash>,
@@ -42,10 +42,9 @@ pub(super) struct Download<P> {
     stale: bool,
     /// When headers or bodies of a better branch last came.
     progress_at: UnixMillis,
-    peer: PhantomData<P>,
 }
 
-impl<P: Copy + Ord> Download<P> {
+impl Download {
     pub(super) const fn new() -> Self {
         Self {
             target: None,
@@ -54,7 +53,6 @@ impl<P: Copy + Ord> Download<P> {
             unavailable: BTreeMap::new(),
             stale: false,
             progress_at: UnixMillis::new(0),
-            peer: PhantomData,
         }
     }
 
