@@ -2,7 +2,8 @@
 //! and the files of `www`, all compressed and written to a table that `src/assets.rs` includes.
 //!
 //! `HEARTCHAIN_SKIP_WASM=1` leaves all of that out (Clippy and `cargo check` run build scripts, too, and so do
-//! tests that need no page); the relay then serves a page that says so.
+//! tests that need no page); the relay then serves a page that says so. `HEARTCHAIN_WASM_PROFILE=wasm-fast` is for
+//! whoever changes `wasm-node` again and again: quickly built, larger and slower.
 //!
 //! It downloads nothing itself: Cargo fetches crates, and rustup the wasm target where that is missing.
 
@@ -39,7 +40,9 @@ fn run() -> Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").context("run by Cargo only")?);
     let workspace = relay.parent().context("the relay is in a workspace")?;
 
-    println!("cargo::rerun-if-env-changed={SKIP}");
+    for name in [SKIP, wasm::PROFILE] {
+        println!("cargo::rerun-if-env-changed={name}");
+    }
     for path in ["build.rs", "build"] {
         rerun_if_changed(&relay.join(path));
     }

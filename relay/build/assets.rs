@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::tell::tell;
 
-/// Brotli's best, in every profile: what is measured is what is served.
+/// Brotli's best, whatever the relay's own profile: what is measured is what is served.
 const BROTLI_QUALITY: i32 = 11;
 /// Base-2 logarithm of Brotli's window, in bytes: 4 MiB, larger than any file of ours.
 const BROTLI_WINDOW: i32 = 22;
