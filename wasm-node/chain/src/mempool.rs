@@ -196,6 +196,14 @@ impl Mempool {
             .is_some_and(|waiting| waiting.reading == *reading)
     }
 
+    /// Whether a reading waits for this place of its author's count, whichever it is.
+    #[must_use]
+    pub fn has_place(&self, author: &Author, seq: u64) -> bool {
+        self.queues
+            .get(author)
+            .is_some_and(|queue| queue.by_seq.contains_key(&seq))
+    }
+
     /// All waiting readings, by author and place.
     pub fn iter(&self) -> impl Iterator<Item = &Reading> {
         self.queues

@@ -96,6 +96,9 @@ pub const MAX_BANS: usize = 1_024;
 
 /// Calls of `record()` that may wait for the disk.
 pub const MAX_PENDING_RECORDS: usize = 1_024;
+/// Entries of one's own journal that are looked after at a time: 24 days of one a second, 34 MB. Only a room that
+/// somebody has recorded in for so long takes no more of his readings, and says so.
+pub const MAX_JOURNAL: usize = 2 * 1_024 * 1_024;
 /// A foreign reading under one's own key so many blocks deep makes one take a fresh key ...
 pub const FOREIGN_DEPTH: u64 = 20;
 /// ... or so long after it was seen on the best branch.

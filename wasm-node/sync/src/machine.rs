@@ -2,7 +2,8 @@
 //!
 //! Each concern has a file: `requests` (what is asked and what comes back), `headers` and `bodies` (catching up),
 //! `gossip` and `held` (what neighbours pass on), `activation` (going over to a better branch, nothing lost),
-//! `exchange` (comparing mempools), `answers` (what peers ask), `own` (recording), `mining`.
+//! `exchange` (comparing mempools), `answers` (what peers ask), `own` (recording) and
+//! `elsewhere` (a key that signs in two places), `mining`.
 
 mod activation;
 mod answers;
@@ -10,6 +11,7 @@ mod bans;
 mod bodies;
 mod bucket;
 mod clock;
+mod elsewhere;
 mod exchange;
 mod gossip;
 mod headers;

@@ -384,6 +384,14 @@ pub enum RecordError {
         "the reading could not be kept on this computer, so it was not recorded; make room and enter it again"
     )]
     NotStored,
+    /// The journal of this room is full.
+    #[error(
+        "you have recorded {limit} readings in this room, and there is no place for more; go on in another room"
+    )]
+    JournalFull {
+        /// How many entries it takes.
+        limit: usize,
+    },
     /// Too many calls wait for the disk.
     #[error(
         "too many readings at once: {limit} already wait to be kept; wait a moment and enter it again"

@@ -1,47 +1,64 @@
 //! One's own readings: kept first, then signed, offered until the chain has them.
 //!
 //! A call of `record()` is answered when its journal entry is on disk. The journal is kept for good; entry after
-//! entry is signed with the next place of the key's count.
+//! entry is signed with the next place of the key's count. Memory keeps 16 bytes an entry and no signature: Ed25519
+//! signs the same bytes the same way every time, so a reading is signed whenever the mempool lacks it.
 
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
 use core::fmt::Debug;
 
 use chain::{
     bpm::Bpm,
-    hash::ReadingId,
-    key::{Author, SecretKey},
+    hash::{ReadingId, RoomId},
+    key::{Author, SecretKey, Signature},
     mempool::MAX_AHEAD,
     reading::Reading,
     time::UnixMillis,
     tree::IdPrefix,
 };
-use rand_core::Rng;
 
-use super::Machine;
+use super::{
+    Machine,
+    elsewhere::{Foreign, Former},
+};
 use crate::{
-    config::{FOREIGN_DEPTH, FOREIGN_PATIENCE, JOURNAL_RETRY, MAX_PENDING_RECORDS},
+    config::{MAX_JOURNAL, MAX_PENDING_RECORDS},
     seam::{Event, JournalEntry, Output, RecordError, StoreOperation, Ticket, Topic, WriteId},
 };
 
 /// A journal entry that was signed with the present key; its place in the count is its place in the list.
 #[derive(Clone, Copy, Debug)]
-struct Signed {
-    entry: JournalEntry,
-    reading: Reading,
-    id: ReadingId,
+pub(super) struct Signed {
+    pub(super) entry: JournalEntry,
+    pub(super) prefix: IdPrefix,
 }
 
-/// A reading by our key that we did not record, on the best branch.
-#[derive(Clone, Copy, Debug)]
-struct Foreign {
-    seq: u64,
-    seen_index: u64,
-    seen_at: UnixMillis,
+impl Signed {
+    pub(super) fn new(room: RoomId, author: Author, seq: u64, entry: JournalEntry) -> Self {
+        let prefix = IdPrefix::from(&id_of(room, author, seq, entry));
+        Self { entry, prefix }
+    }
+}
+
+/// The id of the reading that an author's entry becomes at this place of its count, without the cost of signing it.
+pub(super) fn id_of(room: RoomId, author: Author, seq: u64, entry: JournalEntry) -> ReadingId {
+    let unsigned = Reading {
+        author,
+        seq,
+        time: entry.time,
+        bpm: entry.bpm.get(),
+        signature: Signature::new([0; Signature::LEN]),
+    };
+    unsigned.id(room)
 }
 
 /// What is on its way to the journal: one thing at a time, so that it never has a gap.
 #[derive(Debug)]
-enum Writing {
+pub(super) enum Writing {
     /// New entries.
     Entries(Vec<(Ticket, JournalEntry)>),
     /// A fresh key, with the entries that it is to sign again.
@@ -50,29 +67,34 @@ enum Writing {
     Again(Vec<Former>),
 }
 
-/// A journal entry that a former key signed and the chain took.
-#[derive(Debug)]
-struct Former {
-    signed: Signed,
-    /// Since when another reading stands in its place.
-    lost: Option<Foreign>,
+impl Writing {
+    fn entries(&self) -> usize {
+        match self {
+            Self::Entries(entries) => entries.len(),
+            Self::Key(_, entries) => entries.len(),
+            Self::Again(again) => again.len(),
+        }
+    }
 }
 
 /// The journal and the key.
 #[derive(Debug)]
 pub(super) struct Own {
-    key: SecretKey,
-    author: Author,
+    pub(super) key: SecretKey,
+    pub(super) author: Author,
     /// How many entries the journal on disk has.
-    journal_len: u64,
+    pub(super) journal_len: u64,
     last_time: UnixMillis,
-    signed: Vec<Signed>,
-    former: Vec<Former>,
+    pub(super) signed: Vec<Signed>,
+    /// Keys that signed before, the oldest first: one for each time that this one's key was found to live elsewhere.
+    pub(super) former_keys: Vec<SecretKey>,
+    /// What they signed and the present key does not, by its time, which is unique in the journal.
+    pub(super) former: BTreeMap<UnixMillis, Former>,
     pending: VecDeque<(Ticket, Bpm)>,
-    writing: Option<(WriteId, Writing)>,
-    foreign: Option<Foreign>,
+    pub(super) writing: Option<(WriteId, Writing)>,
+    pub(super) foreign: Option<Foreign>,
     /// Whether some of one's readings may be missing from the mempool.
-    refill: bool,
+    pub(super) refill: bool,
 }
 
 impl Own {
@@ -83,7 +105,8 @@ impl Own {
             journal_len: 0,
             last_time: UnixMillis::new(0),
             signed: Vec::new(),
-            former: Vec::new(),
+            former_keys: Vec::new(),
+            former: BTreeMap::new(),
             pending: VecDeque::new(),
             writing: None,
             foreign: None,
@@ -100,45 +123,30 @@ impl Own {
         self.refill = true;
     }
 
-    /// A reading by our key joined the best branch.
-    pub(super) fn note_linked(&mut self, seq: u64, prefix: IdPrefix, index: u64, now: UnixMillis) {
-        if self.prefix_at(seq) != Some(prefix) && self.foreign.is_none() {
-            self.foreign = Some(Foreign {
-                seq,
-                seen_index: index,
-                seen_at: now,
-            });
-        }
-    }
-
-    pub(super) fn next_due(&self) -> Option<UnixMillis> {
-        if self.writing.is_some() {
-            return None;
-        }
-        let lost = self.former.iter().filter_map(|former| former.lost);
-        lost.chain(self.foreign)
-            .map(|foreign| foreign.seen_at.saturating_add(FOREIGN_PATIENCE))
-            .min()
-    }
-
-    fn prefix_at(&self, seq: u64) -> Option<IdPrefix> {
-        self.signed
-            .get(usize::try_from(seq).ok()?)
-            .map(|signed| IdPrefix::from(&signed.id))
+    /// Journal entries in memory or on their way there.
+    pub(super) fn len(&self) -> usize {
+        let writing = self.writing.as_ref().map_or(0, |(_, what)| what.entries());
+        self.signed.len() + self.former.len() + writing + self.pending.len()
     }
 }
 
 impl<P: Copy + Ord + Debug> Machine<P> {
     pub(super) fn record(&mut self, ticket: Ticket, bpm: Bpm) {
-        if self.own.pending.len() >= MAX_PENDING_RECORDS {
-            let reason = RecordError::TooMany {
-                limit: MAX_PENDING_RECORDS,
-            };
-            self.outputs
-                .push(Output::Tell(Event::RecordFailed { ticket, reason }));
-            return;
+        let refused = if self.own.pending.len() >= MAX_PENDING_RECORDS {
+            let limit = MAX_PENDING_RECORDS;
+            Some(RecordError::TooMany { limit })
+        } else if self.own.len() >= MAX_JOURNAL {
+            let limit = MAX_JOURNAL;
+            Some(RecordError::JournalFull { limit })
+        } else {
+            None
+        };
+        match refused {
+            Some(reason) => self
+                .outputs
+                .push(Output::Tell(Event::RecordFailed { ticket, reason })),
+            None => self.own.pending.push_back((ticket, bpm)),
         }
-        self.own.pending.push_back((ticket, bpm));
     }
 
     pub(super) fn settle_own(&mut self) {
@@ -217,44 +225,30 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                     }));
                 }
             }
-            Writing::Again(mut again) => {
-                let patience = FOREIGN_PATIENCE.saturating_sub(JOURNAL_RETRY);
-                for lost in again.iter_mut().filter_map(|former| former.lost.as_mut()) {
-                    lost.seen_at = self.now.saturating_sub(patience);
-                    lost.seen_index = self.tree.tip().index;
-                }
-                self.own.former.append(&mut again);
-            }
-            Writing::Key(..) => {
-                let patience = FOREIGN_PATIENCE.saturating_sub(JOURNAL_RETRY);
-                if let Some(foreign) = &mut self.own.foreign {
-                    foreign.seen_at = self.now.saturating_sub(patience);
-                    foreign.seen_index = self.tree.tip().index;
-                }
-            }
+            Writing::Again(again) => self.retry_again(again),
+            Writing::Key(..) => self.retry_key(),
         }
         true
     }
 
     fn publish_next(&mut self, entry: JournalEntry) -> (ReadingId, u64) {
-        let (reading, id) = self.sign_next(entry);
+        let room = self.tree.room().id();
+        let seq = self.own.signed.len() as u64;
+        self.note_signed(entry);
+        let reading = self.own.key.sign(room, seq, entry.time, entry.bpm);
         self.outputs.push(Output::Publish {
             topic: Topic::Readings,
             data: reading.to_bytes().to_vec(),
         });
-        (id, reading.seq)
+        (reading.id(room), seq)
     }
 
-    fn sign_next(&mut self, entry: JournalEntry) -> (Reading, ReadingId) {
-        let room = self.tree.room().id();
-        let reading = self
-            .own
-            .key
-            .sign(room, self.own.signed.len() as u64, entry.time, entry.bpm);
-        let id = reading.id(room);
-        self.own.signed.push(Signed { entry, reading, id });
+    /// The entry stands at the next place of the present key's count.
+    fn note_signed(&mut self, entry: JournalEntry) {
+        let (room, seq) = (self.tree.room().id(), self.own.signed.len() as u64);
+        let signed = Signed::new(room, self.own.author, seq, entry);
+        self.own.signed.push(signed);
         self.own.refill = true;
-        (reading, id)
     }
 
     /// Puts those of our readings into the mempool that neither it nor the best branch has.
@@ -262,130 +256,28 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if !core::mem::take(&mut self.own.refill) {
             return;
         }
-        let former: Vec<Reading> = self
-            .own
-            .former
-            .iter()
-            .map(|former| former.signed.reading)
-            .filter(|reading| reading.seq >= self.tree.next_seq(&reading.author))
-            .collect();
-        for reading in former {
-            self.return_to_mempool(&reading);
-        }
-        let next = self.tree.next_seq(&self.own.author);
+        self.refill_former();
+        let author = self.own.author;
+        let next = self.tree.next_seq(&author);
         let from = usize::try_from(next).unwrap_or(usize::MAX);
         let limit = usize::try_from(MAX_AHEAD).unwrap_or(usize::MAX);
-        for signed in self.own.signed.iter().skip(from).take(limit) {
+        let room = self.tree.room().id();
+        for (seq, signed) in (next..).zip(self.own.signed.iter().skip(from).take(limit)) {
+            if self.mempool.has_place(&author, seq) {
+                continue;
+            }
+            let reading = self
+                .own
+                .key
+                .sign(room, seq, signed.entry.time, signed.entry.bpm);
             if self
                 .mempool
-                .insert(&signed.reading, signed.id, next, self.now)
+                .insert(&reading, reading.id(room), next, self.now)
                 .is_ok()
             {
-                self.outputs
-                    .push(Output::Tell(Event::Reading(signed.reading)));
+                self.outputs.push(Output::Tell(Event::Reading(reading)));
             }
         }
-    }
-
-    /// Our key signs elsewhere too: once that is certain, what the chain lacks is signed with a fresh one.
-    fn check_foreign(&mut self) {
-        let Some(foreign) = self.own.foreign else {
-            return;
-        };
-        let linked = self.tree.linked_prefix(&self.own.author, foreign.seq);
-        if linked.is_none() || linked == self.own.prefix_at(foreign.seq) {
-            self.own.foreign = None;
-            return;
-        }
-        if self.own.writing.is_none() && self.is_certain(&foreign) {
-            self.replace_key();
-        }
-    }
-
-    /// Whether a foreign reading has been on the best branch for so long that it will hardly leave it.
-    fn is_certain(&self, foreign: &Foreign) -> bool {
-        self.tree.tip().index >= foreign.seen_index.saturating_add(FOREIGN_DEPTH)
-            || foreign.seen_at.saturating_add(FOREIGN_PATIENCE) <= self.now
-    }
-
-    /// What former keys signed can leave the chain again: it is offered again, and signed anew if its place is taken.
-    fn check_former(&mut self) {
-        let due = |former: &Former| former.lost.is_some_and(|lost| self.is_certain(&lost));
-        if !self.own.refill && !self.own.former.iter().any(due) {
-            return;
-        }
-        let mut former = core::mem::take(&mut self.own.former);
-        let tip = self.tree.tip().index;
-        let free = self.own.writing.is_none();
-        let again = former.extract_if(.., |former| {
-            let author = former.signed.reading.author;
-            let linked = self.tree.linked_prefix(&author, former.signed.reading.seq);
-            if linked.is_none_or(|prefix| prefix == IdPrefix::from(&former.signed.id)) {
-                former.lost = None;
-                return false;
-            }
-            let lost = former.lost.get_or_insert(Foreign {
-                seq: former.signed.reading.seq,
-                seen_index: tip,
-                seen_at: self.now,
-            });
-            free && self.is_certain(lost)
-        });
-        let again: Vec<Former> = again.collect();
-        self.own.former = former;
-        if again.is_empty() {
-            return;
-        }
-        let operations = (self.own.journal_len..)
-            .zip(&again)
-            .map(|(position, former)| StoreOperation::PutJournal(position, former.signed.entry))
-            .collect();
-        let id = self.write(operations, true);
-        self.own.writing = Some((id, Writing::Again(again)));
-    }
-
-    /// The fresh key signs only once it is on disk; what it signs again is journalled again behind it.
-    fn replace_key(&mut self) {
-        let mut seed = [0; 32];
-        self.rng.fill_bytes(&mut seed);
-        let author = self.own.author;
-        let missing: Vec<JournalEntry> = self
-            .own
-            .signed
-            .iter()
-            .filter(|signed| {
-                self.tree.linked_prefix(&author, signed.reading.seq)
-                    != Some(IdPrefix::from(&signed.id))
-            })
-            .map(|signed| signed.entry)
-            .collect();
-        let from = self.own.journal_len;
-        let mut operations = alloc::vec![StoreOperation::PutKey(seed, from)];
-        operations.extend(
-            (from..)
-                .zip(&missing)
-                .map(|(position, entry)| StoreOperation::PutJournal(position, *entry)),
-        );
-        let id = self.write(operations, true);
-        self.own.writing = Some((
-            id,
-            Writing::Key(Box::new(SecretKey::from_seed(seed)), missing),
-        ));
-    }
-
-    /// `again`: the entries that the fresh key signs in the old one's place.
-    fn take_key(&mut self, key: SecretKey, again: &[JournalEntry]) {
-        self.own.author = key.author();
-        self.own.key = key;
-        let signed = core::mem::take(&mut self.own.signed);
-        let kept = signed
-            .into_iter()
-            .filter(|signed| !again.contains(&signed.entry));
-        self.own
-            .former
-            .extend(kept.map(|signed| Former { signed, lost: None }));
-        self.own.foreign = None;
-        self.mempool.set_own(self.own.author);
     }
 
     /// Takes in the next entry of a journal that was on disk.
@@ -393,25 +285,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.own.journal_len = position.saturating_add(1);
         self.own.last_time = self.own.last_time.max(entry.time);
         // An entry that stands in the journal again is this one's to care for.
-        self.own
-            .former
-            .retain(|former| former.signed.entry != entry);
-        self.sign_next(entry);
+        self.own.former.remove(&entry.time);
+        self.note_signed(entry);
     }
 
     /// The next key of a journal that was on disk signs from here on.
     pub(super) fn restore_key(&mut self, key: SecretKey) {
         self.take_key(key, &[]);
-    }
-
-    /// Looks for readings by our key on the best branch that the journal lacks, after a start from disk.
-    pub(super) fn look_for_foreign(&mut self) {
-        let author = self.own.author;
-        for seq in 0..self.tree.next_seq(&author) {
-            if let Some(prefix) = self.tree.linked_prefix(&author, seq) {
-                self.own
-                    .note_linked(seq, prefix, self.tree.tip().index, self.now);
-            }
-        }
     }
 }

@@ -3,7 +3,7 @@
 use chain::{bpm::Bpm, hash::ReadingId, reading::Reading, time::UnixMillis};
 use sync::{
     Config, Event, Input, Restore, StoreOperation,
-    config::{FOREIGN_DEPTH, FOREIGN_PATIENCE, MAX_PENDING_RECORDS},
+    config::{FOREIGN_DEPTH, FOREIGN_PATIENCE, MAX_JOURNAL, MAX_PENDING_RECORDS},
     seam::{JournalEntry, RecordError, Ticket, Topic},
 };
 
@@ -102,6 +102,35 @@ fn calls_that_wait_for_the_disk_are_bounded() {
             .events
             .contains(&Event::RecordFailed { ticket, reason })
     );
+}
+
+#[test]
+fn full_journal_takes_no_more_and_says_so() {
+    let entries: Vec<(u64, JournalEntry)> = (0..MAX_JOURNAL as u64 - 1)
+        .map(|number| {
+            let time = UnixMillis::new(START - MAX_JOURNAL as u64 + number);
+            (
+                number,
+                JournalEntry {
+                    time,
+                    bpm: Bpm::MIN,
+                },
+            )
+        })
+        .collect();
+    let mut subject = Subject::new();
+    subject.machine = restore(&Branch::new(), &entries, &[]).finish();
+    subject.give(Input::Tick);
+    let last = subject.record(72);
+    assert_eq!(recorded(&subject), [(last, MAX_JOURNAL as u64 - 1)]);
+    let ticket = subject.record(73);
+    let reason = RecordError::JournalFull { limit: MAX_JOURNAL };
+    assert!(
+        subject
+            .events
+            .contains(&Event::RecordFailed { ticket, reason })
+    );
+    assert_eq!(recorded(&subject).len(), 1);
 }
 
 #[test]
