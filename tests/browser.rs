@@ -44,6 +44,14 @@ extern "C" {
     async fn starts_a_failed_worker_again(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
 }
 
+#[wasm_bindgen(module = "/tests/browser/looks.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = showsItsOwnReadings, catch)]
+    async fn shows_its_own_readings(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = checksABlockAgain, catch)]
+    async fn checks_a_block_again(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+}
+
 /// A node that knows no relay, in a room of its own, as JavaScript holds it.
 async fn alone() -> JsValue {
     match Node::start(alone_options()).await {
@@ -102,6 +110,20 @@ async fn a_lone_node_mines_what_was_recorded() -> Result<(), JsValue> {
 #[wasm_bindgen_test]
 async fn a_worker_that_fails_is_started_again() -> Result<(), JsValue> {
     starts_a_failed_worker_again(&alone().await, &mine())
+        .await
+        .map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn a_node_shows_its_own_readings_and_where_they_stand() -> Result<(), JsValue> {
+    shows_its_own_readings(&alone().await, &mine())
+        .await
+        .map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn a_block_s_sums_are_done_again_from_what_is_passed() -> Result<(), JsValue> {
+    checks_a_block_again(&alone().await, &mine())
         .await
         .map(drop)
 }

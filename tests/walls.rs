@@ -44,12 +44,13 @@ const LIBP2P: Wall = Wall {
 };
 
 /// Who touches the browser. `page.rs` is what a page has besides a node (its address, events, the relay's
-/// document), `arguments.rs` reads what a page passed, `failure.rs` turns errors into JavaScript's.
+/// document), `arguments` reads what a page passed, `failure.rs` turns errors into JavaScript's.
 const BROWSER: Wall = Wall {
     names: &["web_sys", "js_sys"],
     doors: &[
         "api.rs",
         "arguments.rs",
+        "arguments/",
         "clock.rs",
         "failure.rs",
         "miner.rs",

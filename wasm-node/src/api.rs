@@ -7,14 +7,15 @@ use serde::Serialize;
 use wasm_bindgen::{JsCast, JsError, JsValue, prelude::wasm_bindgen};
 
 use crate::{
-    arguments::{Options, heart_rate, height},
+    arguments::{self, Options, heart_rate, height},
     bulletin::News,
+    config,
     driver::Audience,
     failure,
     node::{self, Known, Wish},
     page::WakeCalls,
     start,
-    view::{ChainView, RecordedView},
+    view::{ChainView, NoticeView, RecordedView},
 };
 
 #[wasm_bindgen(typescript_custom_section)]
@@ -120,6 +121,44 @@ impl Node {
         to_js(&self.node.look(Known::pending)?)
     }
 
+    /// The readings recorded in this tab, the newest first: at most 100, or as many as are asked for, up to 10,000.
+    ///
+    /// # Errors
+    /// If `limit` is none, or the node broke.
+    #[wasm_bindgen(js_name = ownReadings, skip_typescript)]
+    pub fn own_readings(&self, limit: &JsValue) -> Result<JsValue, JsError> {
+        let limit = arguments::limit(
+            limit,
+            config::OWN_READINGS_A_CALL,
+            config::MAX_OWN_READINGS_A_CALL,
+            "a whole number from 0 to 10000",
+        )?;
+        to_js(&self.node.look(|known| known.own_readings(limit))?)
+    }
+
+    /// The heaviest branches beside the best one, at most 16: what a fork left, or what may yet win.
+    ///
+    /// # Errors
+    /// If the node broke.
+    #[wasm_bindgen(unchecked_return_type = "Branch[]")]
+    pub fn branches(&self) -> Result<JsValue, JsError> {
+        to_js(&self.node.look(Known::branches)?)
+    }
+
+    /// Does all of a block's sums again, from nothing but what is passed: its hash, work, link, Merkle root,
+    /// difficulty, time, and each reading's id and signature. Whatever is passed, nothing is changed.
+    ///
+    /// # Errors
+    /// In words, if that is no block, or the node broke.
+    #[wasm_bindgen(unchecked_return_type = "BlockCheck")]
+    pub fn check(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "Block")] block: &JsValue,
+    ) -> Result<JsValue, JsError> {
+        let claim = arguments::block(block)?;
+        to_js(&self.node.look(|known| known.check(&claim))?)
+    }
+
     /// The best branch's blocks from one height to another, both included, at most 512; those above the tip
     /// are left out.
     ///
@@ -219,6 +258,7 @@ impl Audience for Speaker {
                 News::Chain { from, to, reorg } => ("chain", to_js(&ChainView { from, to, reorg })),
                 News::Status => ("status", to_js(&known.status())),
                 News::Peers => ("peers", to_js(&known.peers())),
+                News::Notice(notice) => ("notice", to_js(&NoticeView::from(notice))),
             }
         };
         // Listeners look at the node, so nothing of it may be held here.

@@ -1,12 +1,15 @@
 //! What JavaScript passed, checked: a value that is none of what it should be is refused in words. Never
 //! guesses what was meant.
 
+mod blocks;
+
 use chain::{
     bpm::Bpm,
     room::{Room, RoomName, RoomParams},
 };
 use wasm_bindgen::{JsError, JsValue};
 
+pub(crate) use self::blocks::block;
 use crate::{config, net::RelayAddress, page};
 
 /// What is wrong with what JavaScript passed.
@@ -65,6 +68,26 @@ pub(crate) fn height(name: &'static str, value: &JsValue) -> Result<u64, Argumen
         name,
         expected: "a whole number, 0 or above",
     })
+}
+
+/// How many items a call may give.
+pub(crate) fn limit(
+    value: &JsValue,
+    default: u64,
+    most: u64,
+    expected: &'static str,
+) -> Result<usize, ArgumentError> {
+    let wanted = if value.is_undefined() || value.is_null() {
+        Some(default)
+    } else {
+        whole(value).filter(|wanted| *wanted <= most)
+    };
+    wanted
+        .and_then(|wanted| usize::try_from(wanted).ok())
+        .ok_or(ArgumentError::Type {
+            name: "limit",
+            expected,
+        })
 }
 
 /// A heart rate.

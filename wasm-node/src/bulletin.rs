@@ -1,5 +1,18 @@
 //! What the page has yet to be told, with all that one event can say said once. Never tells anybody itself.
 
+use chain::key::Author;
+
+use crate::config::MAX_NOTICES_A_TURN;
+
+/// What a person should hear of in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// An author signed two readings with one place: one of them will never be in the chain.
+    Equivocation { author: Author, seq: u64 },
+    /// This tab's key signs elsewhere, too; from now on it signs with this one.
+    KeyReplaced { author: Author },
+}
+
 /// News for the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum News<R> {
@@ -11,6 +24,8 @@ pub(crate) enum News<R> {
     Status,
     /// Something that the peers show changed.
     Peers,
+    /// A person should hear of this.
+    Notice(Notice),
 }
 
 /// News that wait.
@@ -20,6 +35,7 @@ pub(crate) struct Bulletin<R> {
     chain: Option<(u64, u64, bool)>,
     status: bool,
     peers: bool,
+    notices: Vec<Notice>,
 }
 
 impl<R> Default for Bulletin<R> {
@@ -29,12 +45,14 @@ impl<R> Default for Bulletin<R> {
             chain: None,
             status: false,
             peers: false,
+            notices: Vec::new(),
         }
     }
 }
 
 impl<R> Bulletin<R> {
-    /// Adds news. Two changes of the chain become the one that covers both.
+    /// Adds news. Two changes of the chain become the one that covers both; of too many notices the later ones go, since
+    /// one liar can cause thousands and nobody reads them.
     pub(crate) fn add(&mut self, news: News<R>) {
         match news {
             News::Reading(reading) => self.readings.push(reading),
@@ -46,6 +64,11 @@ impl<R> Bulletin<R> {
             }
             News::Status => self.status = true,
             News::Peers => self.peers = true,
+            News::Notice(notice) => {
+                if self.notices.len() < MAX_NOTICES_A_TURN && !self.notices.contains(&notice) {
+                    self.notices.push(notice);
+                }
+            }
         }
     }
 
@@ -56,6 +79,7 @@ impl<R> Bulletin<R> {
             chain,
             status,
             peers,
+            notices,
         } = std::mem::take(self);
         readings
             .into_iter()
@@ -63,6 +87,7 @@ impl<R> Bulletin<R> {
             .chain(chain.map(|(from, to, reorg)| News::Chain { from, to, reorg }))
             .chain(peers.then_some(News::Peers))
             .chain(status.then_some(News::Status))
+            .chain(notices.into_iter().map(News::Notice))
     }
 }
 
@@ -116,5 +141,22 @@ mod tests {
             told([chain(7, 9, false), chain(4, 8, true), chain(9, 9, false)]),
             [chain(4, 9, true)]
         );
+    }
+
+    #[test]
+    fn a_notice_is_told_once_and_a_flood_of_them_is_cut() {
+        let notice = |seq| {
+            News::Notice(Notice::Equivocation {
+                author: Author::new([7; 32]),
+                seq,
+            })
+        };
+        assert_eq!(
+            told([notice(1), News::Status, notice(0), notice(1)]),
+            [News::Status, notice(1), notice(0)]
+        );
+        let all = told((0..1_000).map(notice));
+        assert_eq!(all.len(), MAX_NOTICES_A_TURN);
+        assert_eq!(all.first(), Some(&notice(0)));
     }
 }

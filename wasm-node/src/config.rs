@@ -9,6 +9,14 @@ pub(crate) const DEFAULT_ROOM: &str = "lobby";
 /// Blocks that one call of `blocks()` may ask for: some screens full, and one message of bodies.
 pub(crate) const MAX_BLOCKS_A_CALL: u64 = 512;
 
+/// Readings that one call of `ownReadings()` gives at most, and how many it gives when nobody says: some screens full.
+pub(crate) const MAX_OWN_READINGS_A_CALL: u64 = 10_000;
+/// See [`MAX_OWN_READINGS_A_CALL`].
+pub(crate) const OWN_READINGS_A_CALL: u64 = 100;
+
+/// Notices told to the page after one turn: more than a person reads.
+pub(crate) const MAX_NOTICES_A_TURN: usize = 32;
+
 /// Calls of the page that may wait for the driver. A person enters one at a time, a strap one a second.
 pub(crate) const MAX_WAITING_COMMANDS: usize = 1_024;
 

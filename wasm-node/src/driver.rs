@@ -16,7 +16,7 @@ use sync::{
 };
 
 use crate::{
-    bulletin::{Bulletin, News},
+    bulletin::{Bulletin, News, Notice},
     clock::{self, Alarm},
     config,
     miner::{self, Miner},
@@ -258,6 +258,15 @@ impl<A: Audience> Driver<A> {
                 self.bulletin.add(News::Status);
             }
             Event::Peers => self.bulletin.add(News::Peers),
+            Event::Equivocation { author, seq } => {
+                self.bulletin
+                    .add(News::Notice(Notice::Equivocation { author, seq }));
+            }
+            Event::KeyReplaced { author } => {
+                self.bulletin
+                    .add(News::Notice(Notice::KeyReplaced { author }));
+                self.bulletin.add(News::Status);
+            }
             _ => self.bulletin.add(News::Status),
         }
     }

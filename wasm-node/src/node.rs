@@ -13,10 +13,11 @@ use futures::channel::{mpsc, oneshot};
 use sync::{Machine, seam::RecordError};
 
 use crate::{
+    check::{self, Claim, Place},
     config,
     net::{PeerId, PeerLink, RelayView as NetRelay},
     storage::{Queue, StoreError},
-    view::{BlockView, PeerView, ReadingView, StatusView},
+    view::{BlockView, BranchView, CheckView, OwnReadingView, PeerView, ReadingView, StatusView},
 };
 
 /// What the driver keeps up to date and the page may look at. The driver holds it only while it works,
@@ -128,6 +129,35 @@ impl Known {
             .pending()
             .map(|reading| self.reading(reading))
             .collect()
+    }
+
+    /// `ownReadings()`
+    pub(crate) fn own_readings(&self, limit: usize) -> Vec<OwnReadingView> {
+        let own = self.machine.own_readings(limit);
+        own.into_iter().map(OwnReadingView::from).collect()
+    }
+
+    /// `branches()`
+    pub(crate) fn branches(&self) -> Vec<BranchView> {
+        let branches = self.machine.side_branches();
+        branches.iter().map(BranchView::from).collect()
+    }
+
+    /// `check()`
+    pub(crate) fn check(&self, claim: &Claim) -> CheckView {
+        let header = &claim.header;
+        let one_lower = self
+            .machine
+            .header(&header.prev_hash)
+            .is_some_and(|parent| parent.index.checked_add(1) == Some(header.index));
+        let below = header.index.checked_sub(1);
+        let place = Place {
+            parent: one_lower
+                .then(|| self.machine.window_on(&header.prev_hash))
+                .flatten(),
+            below: below.and_then(|below| self.machine.best_hash(below)),
+        };
+        CheckView::from(&check::check(self.machine.room(), claim, &place))
     }
 
     /// A reading, as JavaScript gets it.

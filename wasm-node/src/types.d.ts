@@ -102,6 +102,64 @@ export interface Block {
   readings: Reading[];
 }
 
+/** A reading that was recorded in this tab. */
+export interface OwnReading {
+  id: string;
+  /** Its place in this tab's count. */
+  seq: number;
+  time: number;
+  bpm: number;
+  /** The height of the best branch's block that has it; null while it waits for one. */
+  index: number | null;
+}
+
+/** A branch beside the best one. */
+export interface Branch {
+  /** The hash of its last block. */
+  tip: string;
+  /** That block's height. */
+  index: number;
+  /** The height of the last block that it shares with the best branch. */
+  fork: number;
+  /** Its newest blocks, the newest first, at most 16. */
+  blocks: { index: number; hash: string; prevHash: string; time: number }[];
+}
+
+/** What came of doing a block's sums again. `ok` says whether a claim is as it should be. */
+export interface BlockCheck {
+  /** Whether everything is. */
+  ok: boolean;
+  /** SHA-256 of the header. */
+  hash: { ok: boolean; computed: string };
+  /** Whether that hash, as a number, is at most the target; null if the bits are no target. */
+  work: { ok: boolean; target: string | null; hash: string };
+  /** Whether this tab knows the block below it; `expected`: the hash of this tab's own block there, null if none. */
+  link: { ok: boolean; expected: string | null };
+  /** The Merkle root of the readings. */
+  root: { ok: boolean; computed: string };
+  /** The bits that the difficulty rule asks for; null if the block below is not known. */
+  difficulty: { ok: boolean; expected: number | null };
+  /** The time, in Unix ms, that the block's must be later than; null if the block below is not known. */
+  time: { ok: boolean; after: number | null };
+  readings: {
+    /** As claimed. */
+    id: string;
+    ok: boolean;
+    computedId: string;
+    /** Whether its author signed just this, for this room. */
+    signature: boolean;
+    /** What is wrong with it, in words; null if nothing is. */
+    reason: string | null;
+  }[];
+}
+
+/** What a person should hear of. */
+export type Notice =
+  /** An author signed two readings with one place of its count: one of them will never be in the chain. */
+  | { kind: "equivocation"; author: string; seq: number }
+  /** This tab's key signs elsewhere, too: from now on it signs with another, which is `author`. */
+  | { kind: "key-replaced"; author: string };
+
 /** A change of the best branch: blocks `from` to `to` are new, and what was above `to` is gone. */
 export interface ChainChange {
   from: number;
@@ -120,9 +178,13 @@ export interface NodeEventMap {
   peers: PeerStatus[];
   /** A reading is new among those that wait for a block, this tab's own or another's. */
   reading: Reading;
+  /** A person should hear of something. */
+  notice: Notice;
 }
 
 export interface Node {
+  /** The readings recorded in this tab, the newest first: at most 100, or as many as are asked for, up to 10,000. */
+  ownReadings(limit?: number): OwnReading[];
   /** Calls the listener for each event of this type, until it is removed. */
   addEventListener<K extends keyof NodeEventMap>(
     type: K,

@@ -1,14 +1,19 @@
 //! What JavaScript gets: plain structures, named as JSON is. Never computes anything but how it is written.
 
+mod check;
+
 use chain::{
     hash::{BlockHash, RoomId},
     header::Header,
     reading::Reading,
     room::Room,
+    tree::SideBranch,
 };
 use serde::Serialize;
-use sync::{PeerView as MachinePeer, State};
+use sync::{OwnReading, PeerView as MachinePeer, State};
 
+pub(crate) use self::check::CheckView;
+use crate::bulletin::Notice;
 use crate::net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role};
 
 /// `status()`
@@ -79,6 +84,43 @@ pub(crate) struct ReadingView {
     pub(crate) time: u64,
     pub(crate) bpm: u16,
     pub(crate) signature: String,
+}
+
+/// One of `ownReadings()`
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct OwnReadingView {
+    pub(crate) id: String,
+    pub(crate) seq: u64,
+    pub(crate) time: u64,
+    pub(crate) bpm: u16,
+    pub(crate) index: Option<u64>,
+}
+
+/// One of `branches()`
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct BranchView {
+    pub(crate) tip: String,
+    pub(crate) index: u64,
+    pub(crate) fork: u64,
+    pub(crate) blocks: Vec<BranchBlockView>,
+}
+
+/// One of `branches()[n].blocks`
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BranchBlockView {
+    pub(crate) index: u64,
+    pub(crate) hash: String,
+    pub(crate) prev_hash: String,
+    pub(crate) time: u64,
+}
+
+/// The `detail` of a "notice" event
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(crate) enum NoticeView {
+    Equivocation { author: String, seq: u64 },
+    KeyReplaced { author: String },
 }
 
 /// What `record()` resolves to
@@ -192,6 +234,51 @@ impl ReadingView {
             time: reading.time.get(),
             bpm: reading.bpm,
             signature: reading.signature.to_string(),
+        }
+    }
+}
+
+impl From<OwnReading> for OwnReadingView {
+    fn from(own: OwnReading) -> Self {
+        Self {
+            id: own.id.to_string(),
+            seq: own.seq,
+            time: own.entry.time.get(),
+            bpm: own.entry.bpm.get(),
+            index: own.index,
+        }
+    }
+}
+
+impl From<&SideBranch> for BranchView {
+    fn from(branch: &SideBranch) -> Self {
+        let blocks = branch.blocks.iter();
+        Self {
+            tip: branch.tip.to_string(),
+            index: branch.index,
+            fork: branch.fork_index,
+            blocks: blocks
+                .map(|(hash, header)| BranchBlockView {
+                    index: header.index,
+                    hash: hash.to_string(),
+                    prev_hash: header.prev_hash.to_string(),
+                    time: header.time.get(),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl From<Notice> for NoticeView {
+    fn from(notice: Notice) -> Self {
+        match notice {
+            Notice::Equivocation { author, seq } => Self::Equivocation {
+                author: author.to_string(),
+                seq,
+            },
+            Notice::KeyReplaced { author } => Self::KeyReplaced {
+                author: author.to_string(),
+            },
         }
     }
 }

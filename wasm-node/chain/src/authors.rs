@@ -65,6 +65,11 @@ impl AuthorTable {
         self.row(number).key
     }
 
+    /// The author's number, if a kept block names it.
+    pub(crate) fn number(&self, key: &Author) -> Option<u32> {
+        self.by_key.get(key).copied()
+    }
+
     /// How many readings of this author the best branch has: its next place.
     pub(crate) fn linked(&self, number: u32) -> u64 {
         self.row(number).linked.len() as u64

@@ -8,6 +8,8 @@
 //! ([`check_body`](crate::block::check_body)); its readings' place in their authors' counts is checked here,
 //! when a branch is about to become the best one, because only then is the count known.
 
+mod views;
+
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 use core::cmp::Reverse;
 
@@ -25,6 +27,8 @@ use crate::{
     validate::{HeaderError, check_header},
     work::{CompactTarget, Work},
 };
+
+pub use self::views::SideBranch;
 
 /// A side block is kept while its own height is within so many blocks of the best tip.
 pub const MAX_SIDE_DEPTH: u64 = 1_000;

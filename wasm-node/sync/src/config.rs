@@ -130,6 +130,11 @@ pub const OTHERS_WAIT_SPREAD: Millis = 2_000;
 /// A template is made anew for new readings, and its time refreshed, at most so often.
 pub const TEMPLATE_INTERVAL: Millis = 1_000;
 
+/// Side branches shown: a person looks at one or two, and the lightest of many say nothing.
+pub const MAX_BRANCHES_SHOWN: usize = 16;
+/// Blocks shown of each: some of those that a long partition leaves.
+pub const MAX_BRANCH_BLOCKS_SHOWN: usize = 16;
+
 /// Peers whose clocks must be known before one's own is corrected.
 pub const MIN_CLOCKS: usize = 3;
 /// A smaller offset is not corrected.

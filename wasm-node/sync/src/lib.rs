@@ -15,5 +15,5 @@ pub mod message;
 pub mod seam;
 
 pub use config::Config;
-pub use machine::{Load, Machine, PeerView, Restore, State, Status};
+pub use machine::{Load, Machine, OwnReading, PeerView, Restore, State, Status};
 pub use seam::{Batch, Event, Input, Output, StoreOperation};

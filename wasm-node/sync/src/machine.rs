@@ -19,9 +19,11 @@ mod held;
 mod mining;
 mod own;
 mod peer;
+mod places;
 mod requests;
 mod restore;
 mod storing;
+mod views;
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::fmt::Debug;
@@ -40,12 +42,12 @@ use chain::{
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 
-pub use self::restore::Restore;
 use self::{
     activation::Rescue, answers::PendingAnswer, bans::Bans, bodies::Download, bucket::Bucket,
     exchange::Rounds, headers::HeaderSync, held::HeldBlocks, mining::Mining, own::Own, peer::Peer,
     requests::OpenRequest, storing::Unwritten,
 };
+pub use self::{restore::Restore, views::OwnReading};
 use crate::{
     config::{
         ANSWER_BURST, ANSWER_RATE, Config, MAX_PEERS, Millis, NEWCOMER_FORWARD_BURST,

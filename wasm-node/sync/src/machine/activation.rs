@@ -114,11 +114,13 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         for moved in &switch.left {
             for entry in moved.entries.iter().rev() {
                 self.mempool.unlink(&entry.author, entry.seq);
+                self.own.places.unlinked(&entry.author);
             }
         }
         let own = self.own.author();
-        for moved in &switch.joined {
+        for (index, moved) in (switch.fork_index + 1..).zip(&switch.joined) {
             for entry in &moved.entries {
+                self.own.places.linked(&entry.author, index);
                 self.mempool
                     .link(&entry.author, entry.seq, entry.prefix, tip.index);
                 if entry.author == own {

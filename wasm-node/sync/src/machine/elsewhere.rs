@@ -36,8 +36,8 @@ pub(super) struct Foreign {
 #[derive(Debug)]
 pub(super) struct Former {
     /// Which of the former keys, and the entry's place in its count.
-    key: usize,
-    seq: u64,
+    pub(super) key: usize,
+    pub(super) seq: u64,
     pub(super) signed: Signed,
     /// Since when another reading stands in its place.
     lost: Option<Foreign>,
@@ -214,6 +214,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let number = self.own.former_keys.len();
         self.own.former_keys.push(former);
         self.own.author = self.own.key.author();
+        let heights = self.tree.heights_of(&self.own.author);
+        self.own.places.follow(self.own.author, heights);
         let signed = core::mem::take(&mut self.own.signed);
         let kept = (0..)
             .zip(signed)

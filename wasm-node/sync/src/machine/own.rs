@@ -24,6 +24,7 @@ use chain::{
 use super::{
     Machine,
     elsewhere::{Foreign, Former},
+    places::Places,
 };
 use crate::{
     config::{MAX_JOURNAL, MAX_PENDING_RECORDS},
@@ -93,12 +94,16 @@ pub(super) struct Own {
     pending: VecDeque<(Ticket, Bpm)>,
     pub(super) writing: Option<(WriteId, Writing)>,
     pub(super) foreign: Option<Foreign>,
+    /// Where the readings of the present key and of former ones stand.
+    pub(super) places: Places,
     /// Whether some of one's readings may be missing from the mempool.
     pub(super) refill: bool,
 }
 
 impl Own {
     pub(super) fn new(key: SecretKey) -> Self {
+        let mut places = Places::default();
+        places.follow(key.author(), Vec::new());
         Self {
             author: key.author(),
             key,
@@ -110,6 +115,7 @@ impl Own {
             pending: VecDeque::new(),
             writing: None,
             foreign: None,
+            places,
             refill: false,
         }
     }

@@ -94,6 +94,11 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         let pruned = machine.tree.prune(&[]);
         machine.rescue_blocks(pruned);
         machine.rescue_blocks(self.unplaced);
+        let own = &mut machine.own;
+        for key in own.former_keys.iter().chain([&own.key]) {
+            let author = key.author();
+            own.places.follow(author, machine.tree.heights_of(&author));
+        }
         machine.look_for_foreign();
         machine.own.refill();
         self.machine

@@ -11,3 +11,4 @@ mod gossip;
 mod journal;
 mod messages;
 mod subject;
+mod views;

@@ -1,0 +1,85 @@
+//! What a page may look at: its own readings, side branches, and a block's sums done again.
+
+import { check, equal, heard, HEX_32, rejection } from "./check.js";
+import { diligent } from "./mining.js";
+
+export async function showsItsOwnReadings(node, mine) {
+  for (const limit of [-1, 0.5, 10_001, "1", NaN, {}]) {
+    await rejection((async () => node.ownReadings(limit))(), `ownReadings(${limit})`);
+  }
+  equal(node.ownReadings(), [], "nothing was recorded yet");
+  equal(node.branches(), [], "there is no fork");
+  const recorded = [];
+  for (let i = 0; i < 101; i += 1) recorded.push(await node.record(100 + i));
+  const own = node.ownReadings();
+  equal(own.length, 100, "so many when nobody says");
+  equal(Object.keys(own[0]), ["id", "seq", "time", "bpm", "index"], "the fields of an own reading");
+  equal([own[0].id, own[0].seq, own[0].bpm, own[0].index], [recorded[100].id, 100, 200, null], "the newest first");
+  equal(node.ownReadings(10_000).length, 101, "all when asked for");
+  equal(node.ownReadings(0), [], "none when none is asked for");
+
+  const { node: miner, end } = await diligent(node, "own", mine);
+  const changed = heard(miner, "chain");
+  await miner.record(72);
+  await changed;
+  equal(miner.ownReadings(1)[0].index, 1, "the height of its block");
+  end();
+}
+
+export async function checksABlockAgain(lone, mine) {
+  const { node, end } = await diligent(lone, "sums", mine);
+  const changed = heard(node, "chain");
+  await node.record(72);
+  await changed;
+  const [genesis, block] = await node.blocks(0, 1);
+  const honest = node.check(block);
+  equal(
+    Object.keys(honest),
+    ["ok", "hash", "work", "link", "root", "difficulty", "time", "readings"],
+    "the fields of a check",
+  );
+  equal(honest.ok, true, "an honest block passes");
+  equal([honest.hash.computed, honest.work.hash], [block.hash, block.hash], "its hash");
+  equal(honest.link, { ok: true, expected: genesis.hash }, "its link");
+  equal(honest.root, { ok: true, computed: block.readingsRoot }, "its root");
+  equal(honest.difficulty, { ok: true, expected: block.bits }, "its difficulty");
+  check(HEX_32.test(honest.work.target) && block.hash <= honest.work.target, "its target");
+  const [reading] = block.readings;
+  equal(
+    honest.readings,
+    [{ id: reading.id, ok: true, computedId: reading.id, signature: true, reason: null }],
+    "its reading",
+  );
+  equal(node.check(genesis).ok, true, "genesis passes");
+
+  const forged = node.check({ ...block, readings: [{ ...reading, bpm: 180 }] });
+  equal([forged.ok, forged.hash.ok, forged.root.ok], [false, true, false], "another heart rate breaks the root");
+  const [bad] = forged.readings;
+  equal([bad.ok, bad.signature, bad.computedId === reading.id], [false, false, false], "and the signature");
+  check(/signature/.test(bad.reason), `in words: ${bad.reason}`);
+  const redone = node.check({ ...block, readingsRoot: forged.root.computed });
+  equal([redone.ok, redone.hash.ok], [false, false], "another root breaks the hash");
+  const moved = node.check({ ...block, prevHash: block.hash });
+  equal([moved.link.ok, moved.link.expected], [false, genesis.hash], "another link is none");
+  equal(node.check({ ...block, nonce: "0" }).hash.ok, block.nonce === "0", "another nonce breaks the hash");
+  equal((await node.blocks(1, 1))[0], block, "nothing of it changed the chain");
+
+  const broken = [
+    undefined,
+    7,
+    {},
+    { ...block, hash: "x" },
+    { ...block, index: -1 },
+    { ...block, bits: 2 ** 32 },
+    { ...block, nonce: 1 },
+    { ...block, nonce: (2n ** 64n).toString() },
+    { ...block, readings: {} },
+    { ...block, readings: Array(1025).fill(reading) },
+    { ...block, readings: [{ ...reading, bpm: 65_536 }] },
+    { ...block, readings: [{ ...reading, signature: reading.id }] },
+  ];
+  for (const claim of broken) {
+    await rejection((async () => node.check(claim))(), `check(${JSON.stringify(claim)?.slice(0, 80)})`);
+  }
+  end();
+}

@@ -1,0 +1,75 @@
+//! What is shown of the tree: side branches, where an author's readings stand, the rules on any block. Changes nothing.
+
+use alloc::vec::Vec;
+
+use super::{Body, Slot, Tree};
+use crate::{difficulty::Window, hash::BlockHash, header::Header, key::Author};
+
+/// A branch beside the best one, all of whose bodies are here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SideBranch {
+    /// Its last block.
+    pub tip: BlockHash,
+    /// That one's height.
+    pub index: u64,
+    /// The height of the last block that it shares with the best branch.
+    pub fork_index: u64,
+    /// Its newest blocks, the newest first; none of them is on the best branch.
+    pub blocks: Vec<(BlockHash, Header)>,
+}
+
+impl Tree {
+    /// The heaviest side branches, at most `limit`, each with at most `blocks` of its blocks.
+    #[must_use]
+    pub fn side_branches(&self, limit: usize, blocks: usize) -> Vec<SideBranch> {
+        self.leaves
+            .values()
+            .rev()
+            .filter(|&&slot| self.node(slot).ready)
+            .take(limit)
+            .map(|&slot| self.side_branch(slot, blocks))
+            .collect()
+    }
+
+    /// The heights at which the best branch has the author's readings, in the order of its count. Looks at the whole
+    /// branch.
+    #[must_use]
+    pub fn heights_of(&self, author: &Author) -> Vec<u64> {
+        let Some(number) = self.authors.number(author) else {
+            return Vec::new();
+        };
+        let mut heights = Vec::new();
+        for &slot in &self.best {
+            let node = self.node(slot);
+            if let Body::Linked(entries) = &node.body {
+                let own = entries.iter().filter(|entry| entry.author == number);
+                heights.extend(own.map(|_| node.index));
+            }
+        }
+        heights
+    }
+
+    /// What the difficulty rule needs to judge a block on this one.
+    #[must_use]
+    pub fn window_on(&self, parent: &BlockHash) -> Option<Window> {
+        let slot = *self.by_hash.get(parent)?;
+        Some(self.rebuild_window(slot))
+    }
+
+    fn side_branch(&self, leaf: Slot, blocks: usize) -> SideBranch {
+        let mut shown = Vec::new();
+        let mut slot = leaf;
+        while !self.node(slot).on_best {
+            if shown.len() < blocks {
+                shown.push((self.node(slot).hash, self.header_at(slot)));
+            }
+            slot = self.node(slot).parent;
+        }
+        SideBranch {
+            tip: self.node(leaf).hash,
+            index: self.node(leaf).index,
+            fork_index: self.node(slot).index,
+            blocks: shown,
+        }
+    }
+}

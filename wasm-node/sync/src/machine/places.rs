@@ -1,0 +1,44 @@
+//! At which height of the best branch each of one's own readings stands. Follows the branch; never looks anything up.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use chain::key::Author;
+
+/// Heights by key, in the order of the key's count: four bytes for each reading recorded here. No tree holds 2^32 blocks.
+#[derive(Debug, Default)]
+pub(super) struct Places(BTreeMap<Author, Vec<u32>>);
+
+impl Places {
+    /// From now on this key is followed, too; so far its readings stand at these heights.
+    pub(super) fn follow(&mut self, author: Author, heights: Vec<u64>) {
+        self.0
+            .insert(author, heights.into_iter().map(small).collect());
+    }
+
+    /// The author's next reading joined the best branch.
+    pub(super) fn linked(&mut self, author: &Author, index: u64) {
+        if let Some(heights) = self.0.get_mut(author) {
+            heights.push(small(index));
+        }
+    }
+
+    /// The author's last reading left it.
+    pub(super) fn unlinked(&mut self, author: &Author) {
+        if let Some(heights) = self.0.get_mut(author) {
+            heights.pop();
+        }
+    }
+
+    /// The height of the block that has the author's reading with this place in its count.
+    pub(super) fn height(&self, author: &Author, seq: u64) -> Option<u64> {
+        let heights = self.0.get(author)?;
+        heights
+            .get(usize::try_from(seq).ok()?)
+            .copied()
+            .map(u64::from)
+    }
+}
+
+fn small(index: u64) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
