@@ -10,7 +10,7 @@ use crate::{
     header::Header,
     room::Room,
     time::UnixMillis,
-    work::{CompactTarget, Target},
+    work::{CompactTarget, Target, compact_of_leading_bits},
 };
 
 /// Blocks that the average is taken over.
@@ -43,10 +43,13 @@ pub struct Window {
     interval_ms: u64,
     tip_index: u64,
     tip_target: Target,
+    tip_bits: CompactTarget,
     /// `mtp(tip)`
     tip_mtp: UnixMillis,
     /// The last blocks' times, each at its index modulo the length; genesis left out.
     times: [UnixMillis; MEDIAN_BLOCKS],
+    /// The same, the earliest first.
+    sorted_times: [UnixMillis; MEDIAN_BLOCKS],
     /// How many of `times` are known.
     times_known: usize,
     /// What the last blocks count with, each at its index modulo the length.
@@ -85,8 +88,10 @@ impl Window {
             interval_ms: room.block_interval_ms(),
             tip_index: 0,
             tip_target: room.floor(),
+            tip_bits: room.floor().to_compact(),
             tip_mtp: UnixMillis::default(),
             times: [UnixMillis::default(); MEDIAN_BLOCKS],
+            sorted_times: [UnixMillis::default(); MEDIAN_BLOCKS],
             times_known: 0,
             entries: [Entry::new(room.floor().to_compact(), 0); LWMA_WINDOW],
             targets: U256::ZERO,
@@ -111,6 +116,12 @@ impl Window {
 
     /// Extends the branch by a header that has been judged valid, in constant time.
     pub fn push(&mut self, header: &Header) {
+        // A valid header's bits are a target.
+        self.push_judged(header, header.bits.target().unwrap_or(self.floor));
+    }
+
+    /// The same, the header's target known already.
+    pub(crate) fn push_judged(&mut self, header: &Header, target: Target) {
         let Header {
             index, time, bits, ..
         } = *header;
@@ -120,8 +131,8 @@ impl Window {
         let quiet = index >= 2 && self.gap_is_quiet(time);
         let parent_mtp = self.tip_mtp;
         self.tip_index = index;
-        // A valid header's bits are a target.
-        self.tip_target = bits.target().unwrap_or(self.floor);
+        self.tip_target = target;
+        self.tip_bits = bits;
         self.push_time(time);
         if quiet {
             self.start_calm();
@@ -129,7 +140,7 @@ impl Window {
         if index >= 2 {
             let longest = SOLVE_CLAMP.saturating_mul(self.interval_ms);
             let solve_ms = self.tip_mtp.since(parent_mtp).min(longest);
-            self.push_entry(Entry::new(bits, solve_ms));
+            self.push_entry(Entry::new(bits, solve_ms), target);
         }
     }
 
@@ -156,21 +167,43 @@ impl Window {
     #[must_use]
     pub fn next_bits(&self, time: UnixMillis) -> CompactTarget {
         if self.is_quiet(time) {
-            self.floor_bits
-        } else {
-            self.average().to_compact()
+            return self.floor_bits;
         }
+        let product = self.product();
+        self.quick_average(&product)
+            .unwrap_or_else(|| self.average(&product).to_compact())
+    }
+
+    fn product(&self) -> Wide {
+        self.targets
+            .widening_mul(Uint::<64, 1>::from(self.weighted_solves_ms))
+    }
+
+    /// What the average is a share of; below 2^36, with the longest block interval.
+    fn divisor(&self) -> u64 {
+        (LWMA_WINDOW as u64)
+            .saturating_mul(WEIGHTS)
+            .saturating_mul(self.interval_ms)
+    }
+
+    /// The same as [`Self::average`] as compact bits, but by one division of 64 bits, where these tell: compact bits
+    /// are a number's leading digits, and those of a quotient follow from those of the dividend, because rounding
+    /// down twice is rounding down once. `None` where the clamps may matter or the product is short.
+    fn quick_average(&self, product: &Wide) -> Option<CompactTarget> {
+        let (leading, exponent) = product.most_significant_bits();
+        if exponent == 0 {
+            return None;
+        }
+        let average = leading.checked_div(self.divisor())?;
+        let average = compact_of_leading_bits(average, exponent)?;
+        average
+            .is_within_a_quarter_and_four_times(self.tip_bits)
+            .then(|| average.min_canonical(self.floor_bits))
     }
 
     /// The target that follows from the last blocks, clamped.
-    fn average(&self) -> Target {
-        let product: Wide = self
-            .targets
-            .widening_mul(Uint::<64, 1>::from(self.weighted_solves_ms));
-        let divisor = (LWMA_WINDOW as u64)
-            .saturating_mul(WEIGHTS)
-            .saturating_mul(self.interval_ms);
-        let average: U256 = (product / Wide::from(divisor)).saturating_to();
+    fn average(&self, product: &Wide) -> Target {
+        let average: U256 = (*product / Wide::from(self.divisor())).saturating_to();
 
         let parent = self.tip_target.to_uint();
         let step = U256::from(STEP_CLAMP);
@@ -182,31 +215,47 @@ impl Window {
         let limit = QUIET_INTERVALS
             .saturating_mul(self.interval_ms)
             .max(MIN_QUIET_MS);
-        self.known_times()
-            .iter()
-            .max()
+        self.times_known
+            .checked_sub(1)
+            .and_then(|last| self.sorted_times.get(last))
             .is_some_and(|latest| time.since(*latest) > limit)
-    }
-
-    fn known_times(&self) -> &[UnixMillis] {
-        self.times.get(..self.times_known).unwrap_or(&self.times)
     }
 
     /// Takes the newest block's time, and the median with it.
     fn push_time(&mut self, time: UnixMillis) {
         // The first block, of index 1, is first in the ring.
-        if let Some(place) = self
+        let Some(place) = self
             .times
             .get_mut(ring_place(self.tip_index - 1, MEDIAN_BLOCKS))
-        {
-            *place = time;
+        else {
+            return;
+        };
+        let oldest = core::mem::replace(place, time);
+        let sorted = &mut self.sorted_times;
+        // Where there is room: behind the last one; else in place of the oldest one.
+        let mut at = self.times_known;
+        if at == MEDIAN_BLOCKS {
+            at = sorted
+                .iter()
+                .position(|known| *known == oldest)
+                .unwrap_or(0);
         }
         self.times_known = MEDIAN_BLOCKS.min(self.times_known + 1);
-        let mut sorted = self.times;
-        if let Some(sorted) = sorted.get_mut(..self.times_known) {
-            sorted.sort_unstable();
-            self.tip_mtp = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+        if let Some(place) = sorted.get_mut(at) {
+            *place = time;
         }
+        while at + 1 < self.times_known && sorted.get(at) > sorted.get(at + 1) {
+            sorted.swap(at, at + 1);
+            at += 1;
+        }
+        while at > 0 && sorted.get(at - 1) > sorted.get(at) {
+            sorted.swap(at - 1, at);
+            at -= 1;
+        }
+        self.tip_mtp = sorted
+            .get(self.times_known / 2)
+            .copied()
+            .unwrap_or_default();
     }
 
     /// Makes all entries count as if blocks had come in time at the floor.
@@ -218,8 +267,8 @@ impl Window {
         self.weighted_solves_ms = interval_ms.saturating_mul(WEIGHTS);
     }
 
-    /// Puts the newest block's entry in the place of the oldest one.
-    fn push_entry(&mut self, entry: Entry) {
+    /// Puts the newest block's entry, of this target, in the place of the oldest one.
+    fn push_entry(&mut self, entry: Entry, target: Target) {
         let Some(place) = self
             .entries
             .get_mut(ring_place(self.tip_index, LWMA_WINDOW))
@@ -227,8 +276,10 @@ impl Window {
             return;
         };
         let oldest = core::mem::replace(place, entry);
-        let target = |entry: Entry| entry.target.target().unwrap_or(self.floor).to_uint();
-        self.targets = self.targets - target(oldest) + target(entry);
+        if oldest.target != entry.target {
+            let oldest = oldest.target.target().unwrap_or(self.floor);
+            self.targets = self.targets - oldest.to_uint() + target.to_uint();
+        }
         let newest = u64::from(entry.solve_ms);
         // Every entry's weight falls by one, which takes the oldest out.
         self.weighted_solves_ms =

@@ -5,7 +5,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    codec::{DecodeError, to_array},
+    codec::DecodeError,
     hash::{BlockHash, ReadingsRoot},
     time::UnixMillis,
     work::CompactTarget,
@@ -40,7 +40,16 @@ impl Header {
     /// The borsh encoding: what is hashed, sent and stored.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
-        to_array(self)
+        // What borsh writes, without a writer's checks: a header is encoded for every header that is judged.
+        let mut bytes = [0; Self::LEN];
+        bytes[0] = self.version;
+        bytes[1..9].copy_from_slice(&self.index.to_le_bytes());
+        bytes[9..17].copy_from_slice(&self.time.get().to_le_bytes());
+        bytes[17..49].copy_from_slice(self.prev_hash.as_bytes());
+        bytes[49..81].copy_from_slice(self.readings_root.as_bytes());
+        bytes[81..85].copy_from_slice(&self.bits.to_bits().to_le_bytes());
+        bytes[85..93].copy_from_slice(&self.nonce.to_le_bytes());
+        bytes
     }
 
     /// Reads a header from exactly its bytes. Any [`Header::LEN`] bytes are one, valid or not.

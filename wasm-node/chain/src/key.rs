@@ -14,10 +14,12 @@ use crate::{
 bytes_newtype! {
     /// An author's Ed25519 public key as it travels: any 32 bytes, until [`Reading::check_fields`] and
     /// [`Reading::verify`] have looked at them.
+    #[derive(Hash)]
     Author, 32
 }
 bytes_newtype! {
     /// An Ed25519 signature as it travels: any 64 bytes, until [`Reading::verify`] has looked at them.
+    #[derive(Hash)]
     Signature, 64
 }
 

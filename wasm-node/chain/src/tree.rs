@@ -25,7 +25,7 @@ use crate::{
     room::Room,
     time::UnixMillis,
     validate::{HeaderError, check_header},
-    work::{CompactTarget, Work},
+    work::{CompactTarget, Target, Work},
 };
 
 pub use self::views::SideBranch;
@@ -220,8 +220,11 @@ pub struct Tree {
     by_hash: HashMap<BlockHash, Slot>,
     /// The best branch by height; genesis is number 0.
     best: Vec<Slot>,
-    /// Nodes off the best branch that have no children.
+    /// Nodes off the best branch that have no children, but for `grown`.
     leaves: BTreeMap<Rank, Slot>,
+    /// The newest node, while it is one of these and has no body: a branch that is learnt header by header would else
+    /// go in and out of `leaves` with each.
+    grown: Option<Slot>,
     /// Nodes off the best branch that could be switched to.
     ready: BTreeMap<Rank, Slot>,
     side_blocks: usize,
@@ -261,6 +264,7 @@ impl Tree {
             by_hash: HashMap::from_iter([(hash, GENESIS)]),
             best: alloc::vec![GENESIS],
             leaves: BTreeMap::new(),
+            grown: None,
             ready: BTreeMap::new(),
             side_blocks: 0,
             side_readings: 0,
@@ -364,35 +368,30 @@ impl Tree {
         if self.condemned.contains(&hash) || self.condemned.contains(&header.prev_hash) {
             return Err(InsertError::Condemned { hash });
         }
-        let Some(&parent) = self.by_hash.get(&header.prev_hash) else {
+        let Some(parent) = self.parent_of(header) else {
             return Err(InsertError::UnknownParent {
                 parent: header.prev_hash,
             });
         };
-        let mut window = self.take_window(parent);
+        let at = self.ready_window(parent);
+        let Some((_, window)) = self.windows.get(at) else {
+            return Err(InsertError::UnknownParent {
+                parent: header.prev_hash,
+            });
+        };
         let parent_node = self.node(parent);
-        let judged = check_header(
-            &window,
+        let target = check_header(
+            window,
             parent_node.hash,
             parent_node.index,
             header,
             &hash,
             now,
-        );
-        let target = match judged {
-            Ok(target) => target,
-            Err(error) => {
-                self.keep_window(parent, window);
-                return Err(error.into());
-            }
-        };
-        let total_work = parent_node.total_work.saturating_add(target.work());
-        if parent == self.tip_slot() {
-            self.keep_window(parent, window.clone());
-        }
-        window.push(header);
+        )?;
+        let work = header.bits.quick_work().unwrap_or_else(|| target.work());
+        let total_work = parent_node.total_work.saturating_add(work);
         let slot = self.attach(parent, header, hash, total_work);
-        self.keep_window(slot, window);
+        self.push_window(at, parent, slot, header, target);
         Ok(Inserted { hash, new: true })
     }
 
@@ -405,6 +404,7 @@ impl Tree {
         if !matches!(self.node(slot).body, Body::Missing) {
             return false;
         }
+        self.settle_grown();
         let room = self.room.id();
         let entries = readings
             .iter()
@@ -423,6 +423,7 @@ impl Tree {
     /// Goes over to the best branch whose bodies are all here, if there is a better one than the present.
     /// A branch in which an author's count is broken is condemned on the way.
     pub fn advance(&mut self) -> Advance {
+        self.settle_grown();
         let mut condemned = Vec::new();
         loop {
             let Some((&rank, &candidate)) = self.ready.last_key_value() else {
@@ -451,6 +452,7 @@ impl Tree {
     /// Condemns a block with its descendants (rule 7) and returns all that were removed.
     /// Blocks of the best branch and unknown ones are left alone.
     pub fn condemn(&mut self, hash: &BlockHash) -> Vec<BlockHash> {
+        self.settle_grown();
         match self.by_hash.get(hash) {
             Some(&slot) if !self.node(slot).on_best => self.condemn_slot(slot),
             _ => Vec::new(),
@@ -460,12 +462,19 @@ impl Tree {
     /// The best leaf that outweighs (or ties and beats) the best tip by headers alone and that `skip` lets pass.
     pub fn heaviest_leaf(&self, skip: impl Fn(&BlockHash) -> bool) -> Option<BlockInfo> {
         let tip = self.node(self.tip_slot()).rank();
-        self.leaves
+        let passes = |slot: &Slot| !skip(&self.node(*slot).hash);
+        let settled = self
+            .leaves
             .iter()
             .rev()
             .take_while(|(rank, _)| **rank > tip)
-            .map(|(_, &slot)| self.info(slot))
-            .find(|info| !skip(&info.hash))
+            .map(|(rank, &slot)| (*rank, slot))
+            .find(|(_, slot)| passes(slot));
+        let grown = self
+            .grown
+            .map(|slot| (self.node(slot).rank(), slot))
+            .filter(|(rank, slot)| *rank > tip && passes(slot));
+        settled.max(grown).map(|(_, slot)| self.info(slot))
     }
 
     /// Blocks without a body on the way from the best branch to `leaf`, lowest first, at most `limit`.
@@ -545,6 +554,7 @@ impl Tree {
     /// Lets go of side blocks that are too deep, and of the lightest when there are too many; of branches that end in
     /// one of `growing` only once they have ended. Returns the removed ones whose body was kept.
     pub fn prune(&mut self, growing: &[BlockHash]) -> Vec<BlockHash> {
+        self.settle_grown();
         let growing: Vec<Slot> = growing
             .iter()
             .filter_map(|hash| self.by_hash.get(hash).copied())
@@ -655,8 +665,11 @@ impl Tree {
     }
 
     fn attach(&mut self, parent: Slot, header: &Header, hash: BlockHash, total_work: Work) -> Slot {
-        let parent_rank = self.node(parent).rank();
-        self.leaves.remove(&parent_rank);
+        if self.grown != Some(parent) {
+            self.settle_grown();
+            let parent_rank = self.node(parent).rank();
+            self.leaves.remove(&parent_rank);
+        }
         let node = Node {
             hash,
             readings_root: header.readings_root,
@@ -672,7 +685,6 @@ impl Tree {
             on_best: false,
             body: Body::Missing,
         };
-        let rank = node.rank();
         let slot = if let Some(slot) = self.free.pop() {
             *self.node_mut(slot) = node;
             slot
@@ -682,9 +694,16 @@ impl Tree {
         };
         self.node_mut(parent).first_child = slot;
         self.by_hash.insert(hash, slot);
-        self.leaves.insert(rank, slot);
+        self.grown = Some(slot);
         self.side_blocks += 1;
         slot
+    }
+
+    /// Puts the newest node where the other leaves are.
+    fn settle_grown(&mut self) {
+        if let Some(slot) = self.grown.take() {
+            self.leaves.insert(self.node(slot).rank(), slot);
+        }
     }
 
     /// Marks `slot` and what stands on it as ready, as far as bodies are here.
@@ -926,10 +945,47 @@ impl Tree {
         }
     }
 
-    fn take_window(&mut self, slot: Slot) -> Window {
-        match self.windows.iter().position(|(cached, _)| *cached == slot) {
-            Some(at) => self.windows.remove(at).1,
-            None => self.rebuild_window(slot),
+    /// The slot of a header's parent: mostly the newest block that there is.
+    fn parent_of(&self, header: &Header) -> Option<Slot> {
+        let newest = self.windows.last().map(|(slot, _)| *slot);
+        newest
+            .filter(|slot| self.node(*slot).hash == header.prev_hash)
+            .or_else(|| self.by_hash.get(&header.prev_hash).copied())
+    }
+
+    /// Where the window of the branch that ends in `slot` is, made if it was not there.
+    fn ready_window(&mut self, slot: Slot) -> usize {
+        let cached = self.windows.iter().rposition(|(cached, _)| *cached == slot);
+        cached.unwrap_or_else(|| {
+            let window = self.rebuild_window(slot);
+            self.keep_window(slot, window);
+            self.windows.len() - 1
+        })
+    }
+
+    /// Turns the window of `parent`, number `at`, into that of the header that was put on it; the best tip's is needed
+    /// for its own sake, so that one is copied.
+    fn push_window(
+        &mut self,
+        at: usize,
+        parent: Slot,
+        slot: Slot,
+        header: &Header,
+        target: Target,
+    ) {
+        if parent == self.tip_slot() {
+            if let Some(mut window) = self.windows.get(at).map(|(_, window)| window.clone()) {
+                window.push_judged(header, target);
+                self.keep_window(slot, window);
+            }
+            return;
+        }
+        if let Some((cached, window)) = self.windows.get_mut(at) {
+            *cached = slot;
+            window.push_judged(header, target);
+        }
+        if let Some(newest) = self.windows.get_mut(at..) {
+            newest.rotate_left(1);
         }
     }
 

@@ -87,16 +87,10 @@ impl Target {
     /// The greatest target that compact bits can express and that is not above this one.
     #[must_use]
     pub fn to_compact(&self) -> CompactTarget {
-        let mut size = self.0.byte_len();
+        let size = self.0.byte_len();
         let shift = 8 * size.saturating_sub(MANTISSA_BYTES as usize);
-        let mut mantissa = low_u32(self.0 >> shift) << (8 * 3_usize.saturating_sub(size));
-        if mantissa & SIGN != 0 {
-            mantissa >>= 8;
-            size += 1;
-        }
-        // A 256-bit number has at most 32 bytes, 33 with the room made for the sign.
-        let size = u32::try_from(size).unwrap_or(u32::MAX) & 0xff;
-        CompactTarget(size << 24 | mantissa)
+        let mantissa = low_u32(self.0 >> shift) << (8 * 3_usize.saturating_sub(size));
+        compact(mantissa, size)
     }
 
     /// Tries that meeting this target is expected to take: 2^256 / (target + 1), rounded down.
@@ -141,12 +135,12 @@ impl CompactTarget {
             return Err(CompactTargetError::Negative { bits });
         }
         let size = bits >> 24;
-        let mantissa = U256::from(bits & MANTISSA);
+        let mantissa = bits & MANTISSA;
         let value = match size.checked_sub(MANTISSA_BYTES) {
-            Some(bytes) => mantissa
-                .checked_shl(8 * bytes as usize)
-                .ok_or(CompactTargetError::Overflow { bits })?,
-            None => mantissa >> (8 * (MANTISSA_BYTES - size) as usize),
+            Some(bytes) => {
+                shifted(mantissa, 8 * bytes).ok_or(CompactTargetError::Overflow { bits })?
+            }
+            None => U256::from(mantissa >> (8 * (MANTISSA_BYTES - size))),
         };
         if value.is_zero() {
             Err(CompactTargetError::Zero { bits })
@@ -154,6 +148,73 @@ impl CompactTarget {
             Ok(Target(value))
         }
     }
+}
+
+impl CompactTarget {
+    /// [`Target::work`] of the target that these bits stand for, by one division of 64 bits. `None` where that is too
+    /// narrow: of targets that take more than some 2^40 tries, and of bits that are no target.
+    ///
+    /// The target is m * 2^s. With q and r, quotient and remainder of 2^(256 - s) by m, q * (target + 1) is
+    /// 2^256 - r * 2^s + q, no more than 2^256 exactly if r * 2^s >= q; and q, below 2^64, is below 2^s.
+    pub(crate) fn quick_work(self) -> Option<Work> {
+        let bytes = (self.0 >> 24).checked_sub(MANTISSA_BYTES)?;
+        let dividend = 1_u64.checked_shl(256_u32.checked_sub(8 * bytes)?)?;
+        let divisor = u64::from(self.0 & MANTISSA);
+        if self.0 & SIGN != 0 || divisor >= dividend {
+            return None;
+        }
+        let whole = dividend.checked_rem(divisor)? == 0;
+        let work = (dividend / divisor).checked_sub(u64::from(whole))?;
+        Some(Work(U256::from(work)))
+    }
+
+    /// Whether this is certainly neither below a quarter of `other` nor above four times it, whatever digits compact
+    /// bits have dropped from this one. Knows it only of two numbers of one size.
+    pub(crate) const fn is_within_a_quarter_and_four_times(self, other: Self) -> bool {
+        let (mantissa, others) = (self.0 & MANTISSA, other.0 & MANTISSA);
+        self.0 >> 24 == other.0 >> 24 && 4 * mantissa >= others && mantissa < 4 * others
+    }
+
+    /// The lesser target, of two that were written by [`Target::to_compact`]: then the bits' order is the targets'.
+    pub(crate) fn min_canonical(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
+    }
+}
+
+/// What [`Target::to_compact`] makes of a number that is at least `leading` * 2^`exponent`, and less than one more of
+/// these. `None` if `leading` is too short to tell.
+pub(crate) fn compact_of_leading_bits(leading: u64, exponent: usize) -> Option<CompactTarget> {
+    let length = exponent + (64 - leading.leading_zeros() as usize);
+    let size = length.div_ceil(8);
+    let shift = (8 * size.checked_sub(MANTISSA_BYTES as usize)?).checked_sub(exponent)?;
+    Some(compact(u32::try_from(leading >> shift).ok()?, size))
+}
+
+/// The bits of a number of `size` bytes that begins with these three.
+fn compact(mut mantissa: u32, mut size: usize) -> CompactTarget {
+    if mantissa & SIGN != 0 {
+        mantissa >>= 8;
+        size += 1;
+    }
+    // A 256-bit number has at most 32 bytes, 33 with the room made for the sign.
+    let size = u32::try_from(size).unwrap_or(u32::MAX) & 0xff;
+    CompactTarget(size << 24 | mantissa)
+}
+
+/// `mantissa` * 2^`shift`, if that has 256 bits at the most.
+fn shifted(mantissa: u32, shift: u32) -> Option<U256> {
+    if mantissa == 0 {
+        return Some(U256::ZERO);
+    }
+    let (place, shift) = ((shift / 64) as usize, shift % 64);
+    let both = u128::from(mantissa) << shift;
+    let mut limbs = [0; 4];
+    *limbs.get_mut(place)? = low_u64(both);
+    let high = low_u64(both >> 64);
+    if high != 0 {
+        *limbs.get_mut(place + 1)? = high;
+    }
+    Some(U256::from_limbs(limbs))
 }
 
 impl fmt::Debug for CompactTarget {
@@ -215,6 +276,12 @@ impl BorshDeserialize for Work {
     fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
         BorshDeserialize::deserialize_reader(reader).map(Self::from_le_bytes)
     }
+}
+
+/// The lowest 64 bits.
+#[expect(clippy::cast_possible_truncation, reason = "that is what is asked for")]
+const fn low_u64(value: u128) -> u64 {
+    value as u64
 }
 
 /// The lowest 32 bits.

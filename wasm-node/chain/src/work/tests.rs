@@ -76,6 +76,20 @@ fn floors_are_exact_in_compact_form() {
 }
 
 #[test]
+fn short_division_does_for_all_that_tabs_can_mine() {
+    for floor_bits in 8..=40 {
+        let floor = Target::one_in_two_to_the(floor_bits);
+        assert_eq!(floor.to_compact().quick_work(), Some(floor.work()));
+    }
+    let hardest = Target::one_in_two_to_the(64).to_compact();
+    assert_eq!(hardest.quick_work(), None, "left to the long division");
+    assert_eq!(CompactTarget(0x1f80_ffff).quick_work(), None, "negative");
+    assert_eq!(CompactTarget(0x1f00_0000).quick_work(), None, "zero");
+    assert!(CompactTarget(0x2200_00ff).quick_work().is_some());
+    assert_eq!(CompactTarget(0x2200_0100).quick_work(), None, "2^256");
+}
+
+#[test]
 fn hash_meets_a_target_that_it_equals_and_none_below() {
     let bytes = target(1000).to_be_bytes();
     assert!(target(1000).is_met_by(&BlockHash::new(bytes)));
@@ -114,6 +128,17 @@ proptest! {
         let wide: ruint::aliases::U512 = (ruint::aliases::U512::ONE << 256_usize)
             / (target.0.to::<ruint::aliases::U512>() + ruint::aliases::U512::ONE);
         prop_assert_eq!(target.work().0.to::<ruint::aliases::U512>(), wide);
+    }
+
+    #[test]
+    fn work_by_short_division_is_the_same(size in 0_u32..36, mantissa in 0_u32..0x0100_0000, shift in 0_u32..24) {
+        // Powers of two, which leave no remainder, among them.
+        for mantissa in [mantissa >> shift, 1 << shift] {
+            let bits = CompactTarget(size << 24 | mantissa);
+            if let Some(work) = bits.quick_work() {
+                prop_assert_eq!(Ok(work), bits.target().map(|target| target.work()), "{}", bits);
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use chain::{
     block::Block,
+    hash::BlockHash,
     header::Header,
     reading::Reading,
     tree::{InsertError, MAX_LOCATOR, MAX_SIDE_BLOCKS, MAX_SIDE_DEPTH, Tree},
@@ -35,6 +36,15 @@ fn grown(blocks: &[Block]) -> Tree {
         tree.advance();
     }
     tree
+}
+
+/// What outweighs the best branch by headers alone, the heaviest first.
+fn leaves(tree: &Tree) -> Vec<BlockHash> {
+    let mut leaves: Vec<BlockHash> = Vec::new();
+    while let Some(leaf) = tree.heaviest_leaf(|hash| leaves.contains(hash)) {
+        leaves.push(leaf.hash);
+    }
+    leaves
 }
 
 #[test]
@@ -140,6 +150,26 @@ fn side_block_is_kept_within_1000_of_the_tip_unless_its_branch_grows() {
     tree.advance();
     assert_eq!(tree.prune(&[growing.header.hash()]), [hash]);
     assert!(tree.block(&growing.header.hash()).is_some());
+}
+
+#[test]
+fn heaviest_leaf_may_be_the_newest_header_or_an_older_one() {
+    let (a, b) = (chain(1, 5), chain(2, 4));
+    let mut tree = Tree::new(room());
+    let mut learn = |blocks: &[Block]| {
+        for block in blocks {
+            tree.insert_header(&block.header, NOW)
+                .expect("a valid header");
+        }
+        leaves(&tree)
+    };
+    let hash = |block: &Block| block.header.hash();
+    let (a3, a5, b4) = (hash(&a[2]), hash(&a[4]), hash(&b[3]));
+    assert_eq!(learn(&a[..3]), [a3]);
+    assert_eq!(learn(&b), [b4, a3]);
+    assert_eq!(learn(&a[3..]), [a5, b4]);
+    assert_eq!(tree.condemn(&hash(&a[3])), [a5, hash(&a[3])]);
+    assert_eq!(leaves(&tree), [b4, a3]);
 }
 
 #[test]
