@@ -15,6 +15,7 @@ import { capabilities } from "./capabilities.js";
 import { ChainWindow } from "./chain-window.js";
 import { coalesce } from "./coalesce.js";
 import { startNode } from "./node.js";
+import { offerStrap } from "./offer-strap.js";
 import { directFromSearch, hashForRoom, linkToRoom, relaysFromSearch, roomFromHash } from "./room-link.js";
 import { chooseLanguage, language, languageChanges, setLanguage, translate } from "./strings.js";
 
@@ -76,6 +77,8 @@ async function record(bpm) {
     bpmForm.fail(bpm, wordsOf(error));
   }
 }
+
+offerStrap(part("strap-control"), navigator.bluetooth, async (bpm) => (await starting).record(bpm));
 
 /** Shows a running node, now and whenever it has news. */
 function present(node) {

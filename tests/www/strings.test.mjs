@@ -19,7 +19,7 @@ test("the_catalogues_have_the_same_keys_and_kinds", () => {
 test("every_sentence_speaks_without_undefined_in_it", () => {
   const values = {
     all: 3, direct: 2, relayed: 1, block: 1, known: 2, max: 9, min: 1, found: 8, bpm: 72, reason: "so",
-    ms: 4, index: 5, count: 6, features: "this", by: "1 minute",
+    ms: 4, index: 5, count: 6, features: "this", by: "1 minute", name: "Strap", battery: 87,
   };
   for (const code of LANGUAGES) {
     setLanguage(code);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{ChildStderr, Command},
@@ -71,6 +71,7 @@ pub(crate) struct Browser {
     _profile: Profile,
     devtools: DevTools,
     consoles: Consoles,
+    taps: Taps,
     opened: Vec<(String, Arc<Console>)>,
 }
 
@@ -102,11 +103,20 @@ impl Drop for Profile {
 /// Who listens to which session: a tab's workers are heard with it.
 type Consoles = Arc<Mutex<HashMap<Session, Arc<Console>>>>;
 
+/// Who else hears the events of which domains.
+type Taps = Arc<Mutex<Vec<(&'static str, mpsc::UnboundedSender<Event>)>>>;
+
 impl Browser {
     pub(crate) async fn launch() -> Result<Self> {
+        Self::launch_with(&[]).await
+    }
+
+    /// Launches it with flags of a test's own.
+    pub(crate) async fn launch_with(flags: &[&str]) -> Result<Self> {
         let profile = Profile::new()?;
         let mut command = Command::new(binary()?);
         command
+            .args(flags)
             .args(FLAGS)
             .arg(format!("--user-data-dir={}", profile.0.display()))
             .stdin(Stdio::null())
@@ -119,12 +129,15 @@ impl Browser {
             .context("Chromium does not say where its DevTools are")??;
         let (devtools, events) = DevTools::connect(&url).await?;
         let consoles = Consoles::default();
-        tokio::spawn(listen(events, devtools.clone(), consoles.clone()));
+        let taps = Taps::default();
+        let listening = listen(events, devtools.clone(), consoles.clone(), taps.clone());
+        tokio::spawn(listening);
         Ok(Self {
             process,
             _profile: profile,
             devtools,
             consoles,
+            taps,
             opened: Vec::new(),
         })
     }
@@ -141,21 +154,32 @@ impl Browser {
         self.open_with(url, deaf).await
     }
 
-    async fn open_with(&mut self, url: &str, script: &str) -> Result<Tab> {
+    /// Opens a page where `script` runs before all others, in a context of its own.
+    pub(crate) async fn open_with(&mut self, url: &str, script: &str) -> Result<Tab> {
+        let private = json!({ "disposeOnDetach": true });
+        let made = self
+            .devtools
+            .call(None, "Target.createBrowserContext", private)
+            .await?;
+        self.open_in(made["browserContextId"].clone(), url, script)
+            .await
+    }
+
+    /// The same in the browser's own context, as a person's tab: some devices are only for these. There can be one.
+    pub(crate) async fn open_as_person(&mut self, url: &str, script: &str) -> Result<Tab> {
+        self.open_in(Value::Null, url, script).await
+    }
+
+    async fn open_in(&mut self, context: Value, url: &str, script: &str) -> Result<Tab> {
         let name = format!("tab {}", self.opened.len() + 1);
         let console = Arc::new(Console::default());
         self.opened.push((name.clone(), console.clone()));
         let devtools = self.devtools.clone();
 
-        let made = devtools
-            .call(
-                None,
-                "Target.createBrowserContext",
-                json!({ "disposeOnDetach": true }),
-            )
-            .await?;
-        let context = made["browserContextId"].clone();
-        let blank = json!({ "url": "about:blank", "browserContextId": context, "newWindow": true });
+        let mut blank = json!({ "url": "about:blank", "newWindow": true });
+        if !context.is_null() {
+            blank["browserContextId"] = context.clone();
+        }
         let target = devtools.call(None, "Target.createTarget", blank).await?["targetId"].clone();
         let attach = json!({ "targetId": target, "flatten": true });
         let attached = devtools.call(None, "Target.attachToTarget", attach).await?;
@@ -166,6 +190,16 @@ impl Browser {
         let tab = Tab::new(name, devtools, session, context);
         tab.open(url, script).await?;
         Ok(tab)
+    }
+
+    /// The browser's DevTools, and from now on all events of one domain (`BluetoothEmulation`).
+    pub(crate) fn tap(&self, domain: &'static str) -> (DevTools, mpsc::UnboundedReceiver<Event>) {
+        let (heard, events) = mpsc::unbounded_channel();
+        self.taps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((domain, heard));
+        (self.devtools.clone(), events)
     }
 
     /// Each tab that was ever opened, with what it said.
@@ -186,8 +220,15 @@ async fn listen(
     mut events: mpsc::UnboundedReceiver<Event>,
     devtools: DevTools,
     consoles: Consoles,
+    taps: Taps,
 ) {
     while let Some(event) = events.recv().await {
+        taps.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(domain, heard)| {
+                let is_theirs = event.method.split('.').next() == Some(domain);
+                !is_theirs || heard.send(event.clone()).is_ok()
+            });
         let Some(session) = &event.session else {
             continue;
         };

@@ -89,6 +89,17 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Whether this is Chromium saying that it has Web Bluetooth here by a flag only, which no page can keep it from
+    /// saying.
+    pub(crate) fn is_platforms_own(&self) -> bool {
+        self.kind == "log.javascript"
+            && self
+                .text
+                .starts_with("Web Bluetooth is experimental on this platform")
+    }
+}
+
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} ({})", self.kind, self.text, self.url)

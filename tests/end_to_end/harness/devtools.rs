@@ -29,7 +29,7 @@ const MAX_MESSAGE_LEN: usize = 64 * 1024 * 1024;
 pub(crate) struct Session(pub(crate) String);
 
 /// Something the browser says unasked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Event {
     /// Where it happened; none is the browser itself.
     pub(crate) session: Option<Session>,

@@ -7,11 +7,13 @@ mod devtools;
 mod process;
 mod relay;
 mod stage;
+mod strap;
 mod tab;
 
 pub(crate) use browser::Browser;
 pub(crate) use relay::Relay;
 pub(crate) use stage::{Outcome, Stage, agreement, on_stage, on_stage_at};
+pub(crate) use strap::{Operation, Strap};
 pub(crate) use tab::Tab;
 
 use std::time::Duration;

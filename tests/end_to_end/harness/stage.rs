@@ -103,7 +103,12 @@ impl Stage {
 
     /// Another browser, whose consoles count, too.
     pub(crate) async fn another_browser(&mut self) -> Result<&mut Browser> {
-        let browser = Browser::launch().await?;
+        self.another_browser_with(&[]).await
+    }
+
+    /// The same with flags of the test's own.
+    pub(crate) async fn another_browser_with(&mut self, flags: &[&str]) -> Result<&mut Browser> {
+        let browser = Browser::launch_with(flags).await?;
         self.others.push(browser);
         self.others.last_mut().context("just pushed")
     }
@@ -126,6 +131,7 @@ impl Stage {
             .flat_map(|(tab, console)| {
                 let entries = console.entries().into_iter();
                 let bad = entries
+                    .filter(|entry| !entry.is_platforms_own())
                     .filter(|entry| !relays().any(|r| entry.is_network_error_at(r.stopped_at())));
                 bad.map(move |entry| format!("{tab}: {entry}"))
             })

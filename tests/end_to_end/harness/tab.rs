@@ -275,7 +275,8 @@ impl Tab {
         }
     }
 
-    async fn call(&self, method: &str, params: Value) -> Result<Value> {
+    /// Gives this tab a DevTools command.
+    pub(crate) async fn call(&self, method: &str, params: Value) -> Result<Value> {
         let called = self
             .devtools
             .call(Some(&self.session), method, params)

@@ -6,6 +6,7 @@ mod hostile;
 mod network;
 mod recovery;
 mod scripts;
+mod strap;
 mod syncing;
 mod tab_to_tab;
 mod words;

@@ -1,0 +1,257 @@
+//! A strap's session against a Bluetooth that does as it is told, on a clock that is moved by hand.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { CONNECT_LIMIT_MS, RETRY_MS, SILENCE_MS, StrapSession } from "../../www/strap-session.js";
+
+class Clock {
+  #now = 0;
+  #jobs = new Map();
+  #last = 0;
+
+  now = () => this.#now;
+  set = (work, ms) => {
+    this.#last += 1;
+    this.#jobs.set(this.#last, { work, at: this.#now + ms });
+    return this.#last;
+  };
+  clear = (id) => this.#jobs.delete(id);
+
+  get waiting() {
+    return this.#jobs.size;
+  }
+
+  async pass(ms) {
+    const end = this.#now + ms;
+    for (;;) {
+      const next = [...this.#jobs].filter(([, { at }]) => at <= end).sort(([, a], [, b]) => a.at - b.at)[0];
+      if (next === undefined) break;
+      this.#jobs.delete(next[0]);
+      this.#now = next[1].at;
+      next[1].work();
+      await settled();
+    }
+    this.#now = end;
+    await settled();
+  }
+}
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+class Characteristic extends EventTarget {
+  properties = { notify: true };
+  value = null;
+  notifying = false;
+
+  async startNotifications() {
+    this.notifying = true;
+    return this;
+  }
+
+  async readValue() {
+    return new DataView(Uint8Array.of(87).buffer);
+  }
+
+  say(...bytes) {
+    this.value = new DataView(Uint8Array.from(bytes).buffer);
+    this.dispatchEvent(new Event("characteristicvaluechanged"));
+  }
+}
+
+/** A strap with a heart-rate service; `fails` says how connecting goes: "no", "hang" or fine. */
+class Strap extends EventTarget {
+  name = "Strap";
+  fails = null;
+  battery = true;
+  connects = 0;
+  disconnects = 0;
+  measurements = null;
+  gatt = {
+    connect: async () => {
+      this.connects += 1;
+      if (this.fails === "hang") await new Promise(() => {});
+      if (this.fails === "no") throw new Error("out of reach");
+      return {
+        getPrimaryService: async (uuid) => {
+          if (uuid === "battery_service" && !this.battery) throw new Error("no such service");
+          return {
+            getCharacteristic: async (wanted) => {
+              const made = new Characteristic();
+              if (wanted === "heart_rate_measurement") this.measurements = made;
+              return made;
+            },
+          };
+        },
+      };
+    },
+    disconnect: () => (this.disconnects += 1),
+  };
+
+  vanish() {
+    this.dispatchEvent(new Event("gattserverdisconnected"));
+  }
+}
+
+function setUp() {
+  const strap = new Strap();
+  const clock = new Clock();
+  const bluetooth = { requestDevice: async () => strap, getAvailability: async () => true };
+  const session = new StrapSession(bluetooth, clock);
+  const samples = [];
+  session.addEventListener("sample", ({ detail }) => samples.push(detail.bpm));
+  return { strap, clock, bluetooth, session, samples };
+}
+
+/** Lets the strap measure once a second. */
+async function measure({ strap, clock }, seconds, ...bytes) {
+  for (let second = 0; second < seconds; second += 1) {
+    strap.measurements.say(...bytes);
+    await clock.pass(1000);
+  }
+}
+
+async function connected() {
+  const all = setUp();
+  await all.session.start();
+  await settled();
+  return all;
+}
+
+test("a_strap_is_connected_and_its_measurements_become_readings", async () => {
+  const all = await connected();
+  const { session, samples } = all;
+  assert.equal(session.state.phase, "on");
+  assert.equal(session.state.name, "Strap");
+  assert.equal(session.state.battery, 87);
+  await measure(all, 6, 0b110, 72);
+  assert.deepEqual(samples, [72]);
+  assert.deepEqual([session.state.bpm, session.state.contact], [72, true]);
+});
+
+test("without_contact_nothing_is_recorded_and_no_value_is_shown", async () => {
+  const all = await connected();
+  await measure(all, 20, 0b100, 72);
+  assert.deepEqual(all.samples, []);
+  assert.deepEqual([all.session.state.bpm, all.session.state.contact], [null, false]);
+});
+
+test("values_that_no_heart_has_are_told_and_left_out_and_broken_bytes_too", async () => {
+  const all = await connected();
+  await measure(all, 10, 0, 12);
+  assert.deepEqual([all.session.state.ignored, all.session.state.bpm], [12, null]);
+  await measure(all, 10, 1, 72);
+  assert.deepEqual(all.samples, []);
+  await measure(all, 6, 0, 80);
+  assert.equal(all.session.state.ignored, null);
+  assert.deepEqual(all.samples.every((bpm) => bpm === 80) && all.samples.length >= 1, true);
+});
+
+test("a_strap_without_a_battery_service_works", async () => {
+  const all = setUp();
+  all.strap.battery = false;
+  await all.session.start();
+  await settled();
+  assert.equal(all.session.state.battery, null);
+  await measure(all, 6, 0, 72);
+  assert.deepEqual(all.samples, [72]);
+});
+
+test("a_lost_strap_is_tried_again_later_each_time_until_it_is_back", async () => {
+  const all = await connected();
+  const { strap, clock, session, samples } = all;
+  strap.fails = "no";
+  strap.vanish();
+  assert.equal(session.state.phase, "lost");
+  for (const wait of [...RETRY_MS, RETRY_MS.at(-1)]) {
+    const before = strap.connects;
+    await clock.pass(wait - 1);
+    assert.equal(strap.connects, before, `not before ${wait} ms`);
+    await clock.pass(1);
+    assert.equal(strap.connects, before + 1, `after ${wait} ms`);
+  }
+  strap.fails = null;
+  await clock.pass(RETRY_MS.at(-1));
+  assert.equal(session.state.phase, "on");
+  await measure(all, 6, 0, 90);
+  assert.deepEqual(samples, [90], "what was measured before the gap is no part of it");
+
+  strap.fails = "no";
+  strap.vanish();
+  const before = strap.connects;
+  await clock.pass(RETRY_MS[0]);
+  assert.equal(strap.connects, before + 1, "the waits begin anew");
+});
+
+test("a_try_that_hangs_is_given_up_and_repeated", async () => {
+  const all = setUp();
+  all.strap.fails = "hang";
+  all.session.start();
+  await settled();
+  assert.equal(all.session.state.phase, "connecting");
+  await all.clock.pass(CONNECT_LIMIT_MS);
+  assert.equal(all.session.state.phase, "lost");
+  assert.equal(all.strap.disconnects, 1);
+  all.strap.fails = null;
+  await all.clock.pass(RETRY_MS[0]);
+  assert.equal(all.session.state.phase, "on");
+});
+
+test("after_a_stop_nothing_is_measured_tried_or_timed", async () => {
+  const all = await connected();
+  const { strap, clock, session, samples } = all;
+  await measure(all, 3, 0, 72);
+  const old = strap.measurements;
+  session.stop();
+  assert.equal(strap.disconnects, 1);
+  assert.equal(clock.waiting, 0);
+  strap.vanish();
+  for (let second = 0; second < 10; second += 1) {
+    old.say(0, 72);
+    await clock.pass(1000);
+  }
+  assert.deepEqual(samples, []);
+  assert.equal(session.state.phase, "off");
+  assert.equal(strap.connects, 1);
+
+  await session.start();
+  await settled();
+  assert.equal(session.state.phase, "on", "it can be started again");
+});
+
+test("a_stop_while_it_is_lost_or_connecting_ends_the_tries", async () => {
+  const lost = await connected();
+  lost.strap.fails = "no";
+  lost.strap.vanish();
+  lost.session.stop();
+  await lost.clock.pass(120_000);
+  assert.equal(lost.strap.connects, 1);
+
+  const connecting = setUp();
+  connecting.strap.fails = "hang";
+  connecting.session.start();
+  await settled();
+  connecting.session.stop();
+  await connecting.clock.pass(120_000);
+  assert.deepEqual([connecting.strap.connects, connecting.session.state.phase], [1, "off"]);
+});
+
+test("a_silent_strap_shows_no_old_value", async () => {
+  const all = await connected();
+  await measure(all, 1, 0, 72);
+  assert.equal(all.session.state.bpm, 72);
+  await all.clock.pass(SILENCE_MS);
+  assert.deepEqual([all.session.state.bpm, all.session.state.phase], [null, "on"]);
+});
+
+test("why_no_strap_was_chosen_is_told_unless_the_person_closed_the_list", async () => {
+  const cases = [["NotFoundError", true, null], ["SecurityError", true, "blocked"], ["NotFoundError", false, "adapter"],
+    ["NetworkError", true, "other"]];
+  for (const [name, available, kind] of cases) {
+    const { session, bluetooth } = setUp();
+    bluetooth.requestDevice = () => Promise.reject(Object.assign(new Error("no"), { name }));
+    bluetooth.getAvailability = async () => available;
+    await session.start();
+    assert.equal(session.state.phase, "off", name);
+    assert.equal(session.state.fault?.kind ?? null, kind, name);
+  }
+});
