@@ -25,7 +25,7 @@ pub const MAX_PER_NEWCOMER: usize = 32;
 pub const MAX_AHEAD: u64 = 1_024;
 /// One's own readings that a template takes before all others.
 pub const OWN_FIRST: usize = 128;
-/// Readings whose place the branch gave to another, kept in case it changes.
+/// Readings whose place the branch gave to another, kept in case it changes: 200 KB.
 pub const MAX_ASIDE: usize = 1_024;
 /// For so many blocks they are kept.
 pub const ASIDE_BLOCKS: u64 = 1_000;
@@ -293,8 +293,15 @@ impl Mempool {
         Ok(())
     }
 
-    /// A reading joined the best branch: it leaves the mempool; another one of the same place is set aside.
-    pub fn link(&mut self, author: &Author, seq: u64, prefix: IdPrefix, tip_index: u64) {
+    /// A reading joined the best branch: it leaves the mempool. Another one of the same place is set aside, in place of
+    /// the one that has been aside for longest if need be, and returned: its author signed two.
+    pub fn link(
+        &mut self,
+        author: &Author,
+        seq: u64,
+        prefix: IdPrefix,
+        tip_index: u64,
+    ) -> Option<Reading> {
         let mut taken = None;
         if self.queues.contains_key(author) {
             self.change(*author, seq + 1, |queue| {
@@ -302,13 +309,18 @@ impl Mempool {
                 taken = queue.by_seq.remove(&seq);
             });
         }
-        let Some(taken) = taken else {
-            return;
-        };
+        let taken = taken?;
         self.ids.remove(&taken.id);
-        if IdPrefix::from(&taken.id) != prefix {
-            self.set_aside(&taken.reading, taken.id, tip_index);
+        if IdPrefix::from(&taken.id) == prefix {
+            return None;
         }
+        if self.aside.len() >= MAX_ASIDE {
+            let longest = self.aside.iter().min_by_key(|(_, (_, since))| *since);
+            let longest = longest.map(|(id, _)| *id);
+            longest.map(|id| self.aside.remove(&id));
+        }
+        self.aside.insert(taken.id, (taken.reading, tip_index));
+        Some(taken.reading)
     }
 
     /// A reading left the best branch: its author's count stands at its place again.
@@ -318,11 +330,20 @@ impl Mempool {
         }
     }
 
-    /// Keeps a reading whose place the branch gave to another.
-    pub fn set_aside(&mut self, reading: &Reading, id: ReadingId, tip_index: u64) {
-        if self.aside.len() < MAX_ASIDE {
-            self.aside.insert(id, (*reading, tip_index));
+    /// Keeps a reading whose place the branch gave to another. Returns `false` if there is no room for it.
+    #[must_use]
+    pub fn set_aside(&mut self, reading: &Reading, id: ReadingId, tip_index: u64) -> bool {
+        let room = self.aside.len() < MAX_ASIDE || self.aside.contains_key(&id);
+        if room {
+            self.aside.entry(id).or_insert((*reading, tip_index));
         }
+        room
+    }
+
+    /// How many readings are set aside.
+    #[must_use]
+    pub fn aside(&self) -> usize {
+        self.aside.len()
     }
 
     /// Readings set aside whose place is free again, and those set aside for too long: both are taken out,

@@ -229,6 +229,7 @@ pub struct Tree {
     ready: BTreeMap<Rank, Slot>,
     side_blocks: usize,
     side_readings: usize,
+    bodiless: usize,
     authors: AuthorTable,
     windows: Vec<(Slot, Window)>,
     condemned: HashSet<BlockHash>,
@@ -268,6 +269,7 @@ impl Tree {
             ready: BTreeMap::new(),
             side_blocks: 0,
             side_readings: 0,
+            bodiless: 0,
             authors: AuthorTable::default(),
             windows: alloc::vec![(GENESIS, window)],
             condemned: HashSet::new(),
@@ -318,6 +320,18 @@ impl Tree {
         self.side_blocks
     }
 
+    /// How many readings blocks off the best branch have.
+    #[must_use]
+    pub const fn side_readings(&self) -> usize {
+        self.side_readings
+    }
+
+    /// How many blocks are here without their body.
+    #[must_use]
+    pub const fn bodiless_blocks(&self) -> usize {
+        self.bodiless
+    }
+
     /// The author's next place on the best branch.
     #[must_use]
     pub fn next_seq(&self, author: &Author) -> u64 {
@@ -345,11 +359,13 @@ impl Tree {
     /// What the difficulty rule needs to judge or build a block on the best tip.
     #[must_use]
     pub fn tip_window(&self) -> Window {
-        let tip = self.tip_slot();
-        self.windows
-            .iter()
-            .find(|(slot, _)| *slot == tip)
-            .map_or_else(|| self.rebuild_window(tip), |(_, window)| window.clone())
+        self.window_at(self.tip_slot())
+    }
+
+    /// The same for a block on any block that is here.
+    #[must_use]
+    pub fn window(&self, hash: &BlockHash) -> Option<Window> {
+        self.by_hash.get(hash).map(|&slot| self.window_at(slot))
     }
 
     /// Checks a header (rules 1 to 5) on its parent and keeps it.
@@ -415,6 +431,7 @@ impl Tree {
             })
             .collect();
         self.side_readings += readings.len();
+        self.bodiless -= 1;
         self.node_mut(slot).body = Body::Loose(entries);
         self.spread_readiness(slot);
         true
@@ -589,6 +606,26 @@ impl Tree {
         removed
     }
 
+    /// Lets go of the headers that end in `leaf` and whose body is not here, down to the first block that has one or
+    /// that another branch stands on. Returns their hashes, the highest first.
+    pub fn forget_bodiless(&mut self, leaf: &BlockHash) -> Vec<BlockHash> {
+        self.settle_grown();
+        let mut forgotten = Vec::new();
+        let Some(&(mut slot)) = self.by_hash.get(leaf) else {
+            return forgotten;
+        };
+        loop {
+            let node = self.node(slot);
+            let goes =
+                !node.on_best && node.first_child == NONE && matches!(node.body, Body::Missing);
+            if !goes {
+                return forgotten;
+            }
+            forgotten.push(node.hash);
+            slot = self.remove_leaf(slot, &mut Vec::new());
+        }
+    }
+
     // From here on: by slot. Slots come from this tree alone and stay valid while their node is in it.
 
     #[expect(
@@ -696,6 +733,7 @@ impl Tree {
         self.by_hash.insert(hash, slot);
         self.grown = Some(slot);
         self.side_blocks += 1;
+        self.bodiless += 1;
         slot
     }
 
@@ -913,6 +951,8 @@ impl Tree {
             for entry in &entries {
                 self.authors.release(entry.author);
             }
+        } else {
+            self.bodiless -= 1;
         }
         self.by_hash.remove(&hash);
         self.leaves.remove(&rank);
@@ -943,6 +983,13 @@ impl Tree {
             }
             before = after;
         }
+    }
+
+    fn window_at(&self, slot: Slot) -> Window {
+        self.windows
+            .iter()
+            .find(|(cached, _)| *cached == slot)
+            .map_or_else(|| self.rebuild_window(slot), |(_, window)| window.clone())
     }
 
     /// The slot of a header's parent: mostly the newest block that there is.

@@ -44,8 +44,11 @@ pub const MAX_WANTED_READINGS: usize = crate::message::MAX_IDS;
 
 /// Header syncs at a time: one slow or lying peer cannot hold up the others.
 pub const MAX_HEADER_SYNCS: usize = 2;
-/// Headers held without their bodies; asking for more waits until bodies have caught up. 8 MB.
+/// Headers held without their bodies; asking for more waits until bodies have caught up, and a branch that does not
+/// outweigh ours by then is weighed before more of it is held. 8 MB.
 pub const MAX_HEADERS_AHEAD: usize = 50_000;
+/// Marks kept while a branch is weighed, one an answer: 32 million headers, a year of one a second, in 640 KB.
+pub const MAX_MARKS: usize = 16_384;
 
 /// Bodies asked for in one request: about 150 KB at 10 readings a block, so that ranges spread over peers.
 pub const BODY_RANGE: usize = 128;
@@ -112,6 +115,9 @@ pub const WRITE_RETRY: Millis = 5_000;
 /// Changes of the store that may be under way or wait for another try before no more bodies are asked for.
 pub const MAX_UNWRITTEN: usize = 4_096;
 
+/// Left blocks in memory whose readings have yet to return: a day and a half of one a second, 9 MB. What is beyond
+/// waits in the queue on disk, until the next start.
+pub const MAX_RESCUE_QUEUE: usize = 128 * 1_024;
 /// Bodies of left blocks read back at a time.
 pub const RESCUE_CHUNK: usize = 32;
 /// Left readings that found no place in the mempool are tried again so often.

@@ -1,6 +1,7 @@
 //! The machine: its state, its one entrance, and what a view may read of it.
 //!
-//! Each concern has a file: `requests` (what is asked and what comes back), `headers` and `bodies` (catching up),
+//! Each concern has a file: `requests` (what is asked and what comes back), `headers`, `weighing` and `bodies`
+//! (catching up),
 //! `gossip` and `held` (what neighbours pass on), `activation` (going over to a better branch, nothing lost),
 //! `exchange` (comparing mempools), `answers` (what peers ask), `own` (recording) and
 //! `elsewhere` (a key that signs in two places), `mining`.
@@ -24,6 +25,7 @@ mod requests;
 mod restore;
 mod storing;
 mod views;
+mod weighing;
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::fmt::Debug;
@@ -110,12 +112,22 @@ pub struct Load {
     pub held_blocks: usize,
     /// Header syncs under way.
     pub header_syncs: usize,
+    /// Headers whose bodies are not here.
+    pub bodiless_blocks: usize,
     /// Blocks off the best branch.
     pub side_blocks: usize,
+    /// Readings in them.
+    pub side_readings: usize,
     /// Readings that wait for a block.
     pub mempool: usize,
+    /// Readings whose place the best branch gave to another.
+    pub aside: usize,
     /// Changes that are not on disk yet.
     pub unwritten: usize,
+    /// Left blocks whose readings have yet to return to the mempool.
+    pub rescue: usize,
+    /// Entries of one's own journal.
+    pub journal: usize,
 }
 
 /// A Heartchain peer without IO. See the crate's documentation.
@@ -281,9 +293,14 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             open_reads: self.answers.len(),
             held_blocks: self.held.len(),
             header_syncs: self.header_syncs.len(),
+            bodiless_blocks: self.tree.bodiless_blocks(),
             side_blocks: self.tree.side_blocks(),
+            side_readings: self.tree.side_readings(),
             mempool: self.mempool.len(),
+            aside: self.mempool.aside(),
             unwritten: self.unwritten.len(),
+            rescue: self.rescue.len(),
+            journal: self.own.len(),
         }
     }
 
@@ -395,7 +412,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 self.give_back(request.asked);
             }
         }
-        self.header_syncs.remove(&peer);
+        if self.header_syncs.remove(&peer).is_some() {
+            self.prune_many();
+        }
         self.held.forget_verdicts_of(&peer);
         self.download.peers_changed();
         self.outputs.push(Output::Tell(Event::Peers));

@@ -368,6 +368,12 @@ pub enum Event {
         /// Which place of its count.
         seq: u64,
     },
+    /// So many blocks, left in reorganisations, wait on disk with their readings until the next start: memory has no
+    /// place for more of them. Nothing of them is lost.
+    WaitsOnDisk {
+        /// How many.
+        blocks: u64,
+    },
     /// A reading by one's own key that was not recorded here is deep in the chain; from now on this key signs.
     KeyReplaced {
         /// The new public key.

@@ -4,8 +4,8 @@ use chain::{
     bpm::Bpm,
     key::{Author, SecretKey},
     mempool::{
-        ASIDE_BLOCKS, MAX_AHEAD, MAX_NEWCOMER_READINGS, MAX_PER_AUTHOR, MAX_PER_NEWCOMER,
-        MAX_READINGS, Mempool, MempoolError, OWN_FIRST,
+        ASIDE_BLOCKS, MAX_AHEAD, MAX_ASIDE, MAX_NEWCOMER_READINGS, MAX_PER_AUTHOR,
+        MAX_PER_NEWCOMER, MAX_READINGS, Mempool, MempoolError, OWN_FIRST,
     },
     reading::Reading,
     time::UnixMillis,
@@ -229,19 +229,49 @@ fn place_given_to_another_sets_a_reading_aside_until_it_is_free_or_forgotten() {
     let prefix = IdPrefix::from(&other.id(room().id()));
     let mut mempool = empty();
     put(&mut mempool, 1, 0, 0).expect("a place");
-    mempool.link(&author, 0, prefix, 7);
+    assert_eq!(mempool.link(&author, 0, prefix, 7), Some(unsigned(1, 0)));
     assert!(mempool.is_empty());
     assert!(mempool.take_revivable(7, |_| 1).is_empty());
     mempool.unlink(&author, 0);
     assert_eq!(mempool.take_revivable(8, |_| 0), [unsigned(1, 0)]);
     assert!(mempool.take_revivable(8, |_| 0).is_empty(), "once");
-    mempool.set_aside(&unsigned(1, 0), unsigned(1, 0).id(room().id()), 7);
+    assert!(mempool.set_aside(&unsigned(1, 0), unsigned(1, 0).id(room().id()), 7));
     assert!(mempool.take_revivable(7 + ASIDE_BLOCKS, |_| 1).is_empty());
     assert!(mempool.get(&unsigned(1, 0).id(room().id())).is_some());
     assert!(
         mempool.take_revivable(8 + ASIDE_BLOCKS, |_| 0).is_empty(),
         "forgotten"
     );
+}
+
+#[test]
+fn readings_set_aside_are_bounded_and_none_goes_untold() {
+    let mut mempool = empty();
+    let many = u32::try_from(MAX_ASIDE).expect("small");
+    for author in 0..many {
+        let reading = unsigned(author, 0);
+        assert!(mempool.set_aside(&reading, reading.id(room().id()), u64::from(author)));
+    }
+    let one_more = unsigned(many, 0);
+    assert!(
+        !mempool.set_aside(&one_more, one_more.id(room().id()), 0),
+        "whoever holds it on disk keeps it there"
+    );
+    let known = unsigned(5, 0);
+    assert!(mempool.set_aside(&known, known.id(room().id()), 9), "once");
+    assert_eq!(mempool.aside(), MAX_ASIDE);
+    // What was never on a branch waits nowhere else: the one aside for longest makes room.
+    put(&mut mempool, many, 0, 0).expect("a place");
+    let mut other = one_more;
+    other.bpm = 99;
+    let prefix = IdPrefix::from(&other.id(room().id()));
+    assert_eq!(
+        mempool.link(&one_more.author, 0, prefix, u64::from(many)),
+        Some(one_more)
+    );
+    assert_eq!(mempool.aside(), MAX_ASIDE);
+    let is_aside = |author| mempool.get(&unsigned(author, 0).id(room().id())).is_some();
+    assert!(!is_aside(0) && is_aside(1) && is_aside(many));
 }
 
 #[test]

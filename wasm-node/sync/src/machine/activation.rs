@@ -19,14 +19,18 @@ use chain::{
 
 use super::{Machine, headers::HeaderSync};
 use crate::{
-    config::{RESCUE_CHUNK, RESCUE_INTERVAL},
+    config::{MAX_RESCUE_QUEUE, RESCUE_CHUNK, RESCUE_INTERVAL},
     seam::{DropReason, Event, Output, ReadId, StoreOperation},
 };
 
-/// Blocks whose readings have yet to return to the mempool. As long as it needs to be: nothing may fall out of it.
+/// Blocks whose readings have yet to return to the mempool: the queue on disk, as far as memory holds it.
 #[derive(Debug, Default)]
 pub(super) struct Rescue {
     queue: VecDeque<BlockHash>,
+    /// The same, to be found.
+    queued: BTreeSet<BlockHash>,
+    /// How many are in the queue on disk alone, until the next start.
+    on_disk: u64,
     reading: Option<(ReadId, Vec<BlockHash>)>,
     retry_at: Option<UnixMillis>,
 }
@@ -38,8 +42,37 @@ impl Rescue {
             .is_some_and(|(reading, _)| *reading == id)
     }
 
+    /// Puts a block into the queue; `false`: there is no place, and it waits on disk alone.
+    fn push(&mut self, hash: BlockHash) -> bool {
+        if self.queued.contains(&hash) {
+            return true;
+        }
+        if self.queue.len() >= MAX_RESCUE_QUEUE {
+            self.on_disk += 1;
+            return false;
+        }
+        self.queued.insert(hash);
+        self.queue.push_back(hash);
+        true
+    }
+
+    fn pop_some(&mut self, many: usize) -> Vec<BlockHash> {
+        let many = many.min(self.queue.len());
+        let hashes: Vec<BlockHash> = self.queue.drain(..many).collect();
+        for hash in &hashes {
+            self.queued.remove(hash);
+        }
+        hashes
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether the disk must not forget this block; more often than need be once some are on disk alone.
     pub(super) fn is_queued(&self, hash: &BlockHash) -> bool {
-        self.queue.contains(hash)
+        self.on_disk > 0
+            || self.queued.contains(hash)
             || self
                 .reading
                 .as_ref()
@@ -121,8 +154,15 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         for (index, moved) in (switch.fork_index + 1..).zip(&switch.joined) {
             for entry in &moved.entries {
                 self.own.places.linked(&entry.author, index);
-                self.mempool
-                    .link(&entry.author, entry.seq, entry.prefix, tip.index);
+                let (author, seq) = (entry.author, entry.seq);
+                if self
+                    .mempool
+                    .link(&author, seq, entry.prefix, tip.index)
+                    .is_some()
+                {
+                    self.outputs
+                        .push(Output::Tell(Event::Equivocation { author, seq }));
+                }
                 if entry.author == own {
                     self.own
                         .note_linked(entry.seq, entry.prefix, tip.index, self.now);
@@ -133,17 +173,20 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         // Lowest first, so that an author's readings come back in the order of its count.
         for moved in switch.left.iter().rev() {
             operations.push(StoreOperation::PutRescue(moved.hash));
-            self.rescue.queue.push_back(moved.hash);
         }
-        self.rescue.retry_at = None;
         self.write(operations, false);
+        self.rescue_left(switch.left.iter().rev().map(|moved| moved.hash));
         self.prune();
         let tree = &self.tree;
         for reading in self
             .mempool
             .take_revivable(tip.index, |author| tree.next_seq(author))
         {
-            self.return_to_mempool(&reading);
+            if !self.return_to_mempool(&reading) {
+                // It had a place aside until just now.
+                let id = reading.id(self.tree.room().id());
+                let _ = self.mempool.set_aside(&reading, id, tip.index);
+            }
         }
         self.own.refill();
         self.mining.tip_changed();
@@ -181,8 +224,16 @@ impl<P: Copy + Ord + Debug> Machine<P> {
 
     /// The same for blocks that the queue on disk has already.
     pub(super) fn rescue_left(&mut self, hashes: impl IntoIterator<Item = BlockHash>) {
-        self.rescue.queue.extend(hashes);
+        let before = self.rescue.on_disk;
+        for hash in hashes {
+            self.rescue.push(hash);
+        }
         self.rescue.retry_at = None;
+        let blocks = self.rescue.on_disk;
+        if blocks > before {
+            self.outputs
+                .push(Output::Tell(Event::WaitsOnDisk { blocks }));
+        }
     }
 
     /// Reads back the next bodies of blocks whose readings have yet to return.
@@ -191,8 +242,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if self.rescue.reading.is_some() || self.rescue.queue.is_empty() || waits {
             return;
         }
-        let many = self.rescue.queue.len().min(RESCUE_CHUNK);
-        let hashes: Vec<BlockHash> = self.rescue.queue.drain(..many).collect();
+        let hashes = self.rescue.pop_some(RESCUE_CHUNK);
         let id = self.read_bodies(hashes.clone());
         self.rescue.reading = Some((id, hashes));
     }
@@ -202,7 +252,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             return;
         };
         let mut operations = Vec::new();
-        let mut left_over = BTreeSet::new();
+        let mut all_placed = true;
         for (hash, body) in hashes.iter().zip(bodies) {
             let body = body.or_else(|| self.unwritten.body(hash).map(<[Reading]>::to_vec));
             let mut placed = true;
@@ -210,8 +260,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 placed &= self.return_to_mempool(&reading);
             }
             if !placed {
-                left_over.insert(*hash);
-                self.rescue.queue.push_back(*hash);
+                all_placed = false;
+                self.rescue.push(*hash);
                 continue;
             }
             operations.push(StoreOperation::DeleteRescue(*hash));
@@ -219,7 +269,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 operations.push(StoreOperation::DeleteBlock(*hash));
             }
         }
-        if !left_over.is_empty() {
+        if !all_placed {
             self.rescue.retry_at = Some(self.now.saturating_add(RESCUE_INTERVAL));
         }
         if !operations.is_empty() {
@@ -238,7 +288,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
 
     pub(super) fn rescue_failed(&mut self) {
         if let Some((_, hashes)) = self.rescue.reading.take() {
-            self.rescue.queue.extend(hashes);
+            for hash in hashes {
+                self.rescue.push(hash);
+            }
             self.rescue.retry_at = Some(self.now.saturating_add(RESCUE_INTERVAL));
         }
     }
@@ -254,12 +306,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             }
             Err(MempoolError::Known | MempoolError::Equivocation { .. }) => true,
             Err(MempoolError::Past { .. }) => {
-                if self.tree.linked_prefix(&reading.author, reading.seq)
-                    != Some(IdPrefix::from(&id))
-                {
-                    self.mempool.set_aside(reading, id, self.tree.tip().index);
-                }
-                true
+                let linked = self.tree.linked_prefix(&reading.author, reading.seq);
+                let tip = self.tree.tip().index;
+                linked == Some(IdPrefix::from(&id)) || self.mempool.set_aside(reading, id, tip)
             }
             Err(_) => false,
         }

@@ -18,7 +18,7 @@ use chain::{
     validate::Condemns,
 };
 
-use super::{Machine, peer::Peer, requests::Asked};
+use super::{Machine, headers::HeaderSync, peer::Peer, requests::Asked};
 use crate::{
     config::{
         BODY_RANGE, CATCH_UP_PATIENCE, DOWNLOAD_WINDOW, MAX_OPEN_BODY_REQUESTS, MAX_STALLS,
@@ -105,15 +105,18 @@ impl Download {
             .min()
     }
 
-    /// Chooses what to fetch anew, if anything changed.
-    fn plan(&mut self, tree: &Tree, now: UnixMillis) {
+    /// Chooses what to fetch anew, if anything changed: the heaviest branch, or else a part of one that is `promised`
+    /// to outweigh ours once all its headers are here.
+    fn plan(&mut self, tree: &Tree, promised: Option<BlockHash>, now: UnixMillis) {
         let remembered = self.unavailable.len();
         self.unavailable.retain(|_, until| *until > now);
         if !self.stale && remembered == self.unavailable.len() {
             return;
         }
         self.stale = false;
-        let target = tree.heaviest_leaf(|leaf| self.unavailable.contains_key(leaf));
+        let target = tree
+            .heaviest_leaf(|leaf| self.unavailable.contains_key(leaf))
+            .or_else(|| tree.block(&promised.filter(|leaf| !self.unavailable.contains_key(leaf))?));
         let same_branch = match (&self.target, &target) {
             (Some(before), Some(after)) => tree.is_descendant(&after.hash, &before.hash),
             _ => false,
@@ -149,7 +152,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     pub(super) fn settle_download(&mut self) {
         // Each round either asks somebody, leaves a branch aside, or ends it.
         for _ in 0..=MAX_UNAVAILABLE {
-            self.download.plan(&self.tree, self.now);
+            let promised = self.header_syncs.values().find_map(HeaderSync::promised);
+            self.download.plan(&self.tree, promised, self.now);
             let Some(target) = self.download.target else {
                 return;
             };
@@ -161,6 +165,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 return;
             }
             self.download.leave_aside(target.hash, self.now);
+            self.forget_headers_of(&target.hash);
             for known in self.peers.values_mut() {
                 known.stalls = 0;
                 known.lacking.clear();

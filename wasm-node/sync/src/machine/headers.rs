@@ -1,13 +1,30 @@
 //! Headers first: learning a better branch before any of its bodies.
+//!
+//! Headers are held as they come, while they are few or outweigh our branch. A branch that has not outweighed ours
+//! after [`MAX_HEADERS_AHEAD`] of them is weighed first and held only if it is the heavier one (`weighing`).
 
-use alloc::vec::Vec;
+use alloc::{
+    boxed::Box,
+    collections::{BTreeSet, VecDeque},
+    vec::Vec,
+};
 use core::fmt::Debug;
 
-use chain::{hash::BlockHash, header::Header, tree::InsertError, validate::Condemns, work::Work};
+use chain::{
+    hash::BlockHash,
+    header::Header,
+    tree::{InsertError, MAX_SIDE_BLOCKS},
+    validate::Condemns,
+    work::Work,
+};
 
-use super::{Machine, requests::Asked};
+use super::{
+    Machine,
+    requests::Asked,
+    weighing::{Mark, Unweighable, Weighing, pass_marks},
+};
 use crate::{
-    config::{MAX_HEADER_SYNCS, MAX_HEADERS_AHEAD},
+    config::{MAX_HEADER_SYNCS, MAX_HEADERS_AHEAD, MAX_MARKS, UNAVAILABLE_PATIENCE},
     message::{MAX_HEADERS, Request, StatusMessage},
     seam::DropReason,
 };
@@ -17,18 +34,48 @@ use crate::{
 pub(super) struct HeaderSync {
     /// What the peer claims of its branch; `None`: it claimed nothing, it only sent a block from it.
     claim: Option<StatusMessage>,
-    /// The last header it gave, from which the next request goes on, and its height.
+    /// The last header that is held, and its height.
     last: Option<(BlockHash, u64)>,
-    /// How many of its headers were new.
-    new: usize,
+    /// How many headers off the best branch this sync has gone through in its present stage.
+    held: usize,
+    stage: Stage,
     /// Whether a request is open.
     asked: bool,
 }
 
+/// What becomes of a sync's headers.
+#[derive(Debug)]
+enum Stage {
+    /// They are held as they come.
+    Holding,
+    /// Too many are held already: the rest is weighed first.
+    Weighing(Box<Weighing>),
+    /// They outweigh ours: those that were weighed are held now.
+    Fetching(VecDeque<Mark>),
+}
+
 impl HeaderSync {
-    /// The last header that came.
+    fn new(claim: Option<StatusMessage>) -> Self {
+        Self {
+            claim,
+            last: None,
+            held: 0,
+            stage: Stage::Holding,
+            asked: false,
+        }
+    }
+
+    /// The last header that is held.
     pub(super) fn last(&self) -> Option<BlockHash> {
         self.last.map(|(hash, _)| hash)
+    }
+
+    /// The same, if what it belongs to was weighed and found heavier than ours.
+    pub(super) fn promised(&self) -> Option<BlockHash> {
+        match self.stage {
+            Stage::Fetching(_) => self.last(),
+            Stage::Holding | Stage::Weighing(_) => None,
+        }
     }
 }
 
@@ -39,7 +86,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             let mut candidates: Vec<(u32, P, Option<StatusMessage>)> = self
                 .peers
                 .iter()
-                .filter(|(peer, _)| !self.header_syncs.contains_key(peer))
+                .filter(|(peer, known)| {
+                    known.headers_from <= self.now && !self.header_syncs.contains_key(peer)
+                })
                 .filter_map(|(peer, known)| {
                     let claim = known.status.filter(|status| {
                         self.is_better(status) && self.tree.block(&status.tip).is_none()
@@ -57,32 +106,29 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 .into_iter()
                 .take(MAX_HEADER_SYNCS - self.header_syncs.len())
             {
-                self.header_syncs.insert(
-                    peer,
-                    HeaderSync {
-                        claim,
-                        last: None,
-                        new: 0,
-                        asked: false,
-                    },
-                );
+                self.header_syncs.insert(peer, HeaderSync::new(claim));
                 if let Some(known) = self.peers.get_mut(&peer) {
                     known.wants_headers = false;
                 }
             }
         }
         // While nothing is being fetched every sync has a bound of its own.
-        let enough = match self.download.target_index() {
-            Some(_) => MAX_HEADERS_AHEAD,
-            None => MAX_HEADERS_AHEAD * (1 + MAX_HEADER_SYNCS),
+        let fetching = self.download.target_index().is_some()
+            || self
+                .header_syncs
+                .values()
+                .any(|sync| sync.promised().is_some());
+        let enough = if fetching {
+            MAX_HEADERS_AHEAD
+        } else {
+            MAX_HEADERS_AHEAD * (1 + MAX_HEADER_SYNCS)
         };
-        if self.tree.side_blocks() >= enough {
-            return;
-        }
+        let waits = self.tree.bodiless_blocks() >= enough;
         let waiting: Vec<P> = self
             .header_syncs
             .iter()
-            .filter(|(_, sync)| !sync.asked)
+            // Weighing holds nothing.
+            .filter(|(_, sync)| !sync.asked && (!waits || matches!(sync.stage, Stage::Weighing(_))))
             .map(|(peer, _)| *peer)
             .collect();
         for peer in waiting {
@@ -102,13 +148,16 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             return;
         };
         sync.asked = true;
-        // Where no header came yet: what is known of the peer's branch may be more than our best one.
-        let from = sync
-            .last()
-            .or_else(|| self.tree.heaviest_leaf(|_| false).map(|leaf| leaf.hash));
-        let locator = self
-            .tree
-            .locator(&from.unwrap_or_else(|| self.tree.tip().hash));
+        let locator = if let Stage::Weighing(weighing) = &sync.stage {
+            alloc::vec![weighing.last().hash]
+        } else {
+            // Where no header came yet: what is known of the peer's branch may be more than our best one.
+            let from = sync
+                .last()
+                .or_else(|| self.tree.heaviest_leaf(|_| false).map(|leaf| leaf.hash));
+            self.tree
+                .locator(&from.unwrap_or_else(|| self.tree.tip().hash))
+        };
         self.ask(peer, &Request::Headers { locator }, Asked::Headers);
     }
 
@@ -119,39 +168,51 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if let Some(known) = self.peers.get_mut(&peer) {
             known.header_stalls = 0;
         }
-        let new_before = sync.new;
-        let came = self.take_headers(&mut sync, headers);
-        if sync.new > new_before {
-            self.download.headers_came(self.now);
-        }
+        let came = match &mut sync.stage {
+            Stage::Holding => self.hold_headers(&mut sync, headers),
+            Stage::Weighing(weighing) => self.weigh_headers(weighing, headers),
+            Stage::Fetching(_) => self.fetch_headers(&mut sync, headers),
+        };
         match came {
-            Ok(reached) => self.weigh_headers(peer, sync, headers.len(), reached),
-            Err(Refused::TooEarly) => self.forget_claim(peer),
-            Err(Refused::Lie(reason)) => self.ban(peer, reason),
-            Err(Refused::Useless) => self.let_go(peer, DropReason::FalseClaim),
+            Ok(reached) => self.go_on(peer, sync, headers.len(), reached),
+            Err(refused) => {
+                match refused {
+                    Refused::TooEarly => self.forget_claim(peer),
+                    Refused::Lie(reason) => self.ban(peer, reason),
+                    Refused::Useless => self.let_go(peer, DropReason::FalseClaim),
+                }
+                self.prune_many();
+            }
         }
     }
 
     /// Keeps headers, as long as each stands on the one before; returns what their branch weighs.
-    fn take_headers(&mut self, sync: &mut HeaderSync, headers: &[Header]) -> Result<Work, Refused> {
+    fn hold_headers(&mut self, sync: &mut HeaderSync, headers: &[Header]) -> Result<Work, Refused> {
         let now = self.adjusted_now();
-        let new_before = sync.new;
+        let mut new = 0;
         let mut previous = None;
         for header in headers {
             if previous.is_some_and(|hash| hash != header.prev_hash) {
                 return Err(Refused::Lie(DropReason::WrongAnswer));
             }
-            let inserted = self
-                .tree
-                .insert_header(header, now)
-                .map_err(|error| refused(&error))?;
+            let inserted = match self.tree.insert_header(header, now) {
+                Ok(inserted) => inserted,
+                Err(error) => {
+                    self.note_progress(new);
+                    return Err(refused(&error));
+                }
+            };
             previous = Some(inserted.hash);
-            sync.new += usize::from(inserted.new);
+            new += usize::from(inserted.new);
+            // What was here already, from an earlier try, counts all the same.
+            let block = self.tree.block(&inserted.hash);
+            sync.held += usize::from(block.is_some_and(|block| !block.on_best));
         }
+        self.note_progress(new);
         let Some(info) = previous.and_then(|hash| self.tree.block(&hash)) else {
             return Ok(Work::ZERO);
         };
-        if sync.new == new_before && sync.last.is_some_and(|(_, height)| info.index <= height) {
+        if new == 0 && sync.last.is_some_and(|(_, height)| info.index <= height) {
             // The same again, or older ones: nothing would ever come of it.
             return Err(Refused::Useless);
         }
@@ -159,32 +220,112 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         Ok(info.total_work)
     }
 
-    /// Asks on, ends the sync, or lets a peer go that does not have what it claims.
-    fn weigh_headers(&mut self, peer: P, mut sync: HeaderSync, count: usize, reached: Work) {
-        let best = self.tree.tip().total_work;
-        if count < MAX_HEADERS {
-            // It may have gone over to a branch whose headers we have already.
-            let heaviest = self.tree.heaviest_leaf(|_| false);
-            let known = heaviest.map_or(best, |leaf| leaf.total_work);
-            let short = sync.claim.is_some_and(|claim| {
-                reached.max(known) < claim.total_work && self.tree.block(&claim.tip).is_none()
-            });
-            if short {
-                self.let_go(peer, DropReason::FalseClaim);
-            }
-            return;
+    fn note_progress(&mut self, new: usize) {
+        if new > 0 {
+            self.download.headers_came(self.now);
         }
-        if sync.new >= MAX_HEADERS_AHEAD && reached <= best {
-            self.prune();
-            return self.let_go(
-                peer,
-                DropReason::EndlessHeaders {
-                    limit: MAX_HEADERS_AHEAD,
-                },
-            );
+    }
+
+    /// Weighs headers without keeping them; returns what their branch weighs.
+    fn weigh_headers(&self, weighing: &mut Weighing, headers: &[Header]) -> Result<Work, Refused> {
+        match weighing.take(headers, self.adjusted_now()) {
+            Ok(()) => Ok(weighing.total_work()),
+            Err(Unweighable::Header(error)) if error.condemns() == Condemns::Nothing => {
+                Err(Refused::TooEarly)
+            }
+            Err(Unweighable::Header(error)) => Err(Refused::Lie(DropReason::BadHeader(error))),
+            Err(Unweighable::Elsewhere) => Err(Refused::Useless),
+        }
+    }
+
+    /// Keeps headers that were weighed before; returns what their branch weighs.
+    fn fetch_headers(
+        &mut self,
+        sync: &mut HeaderSync,
+        headers: &[Header],
+    ) -> Result<Work, Refused> {
+        let (Stage::Fetching(marks), Some((last, _))) = (&mut sync.stage, sync.last) else {
+            return Err(Refused::Useless);
+        };
+        let passed = pass_marks(marks, &last, headers)
+            .filter(|passed| *passed > 0)
+            .ok_or(Refused::Useless)?;
+        let reached = self.hold_headers(sync, headers.get(..passed).unwrap_or(headers))?;
+        if matches!(&sync.stage, Stage::Fetching(marks) if marks.is_empty()) {
+            // Whatever comes now is judged like any other branch's.
+            sync.stage = Stage::Holding;
+            sync.held = 0;
+        }
+        Ok(reached)
+    }
+
+    /// Asks on, goes over to the next stage, ends the sync, or lets a peer go that does not have what it claims.
+    fn go_on(&mut self, peer: P, mut sync: HeaderSync, count: usize, reached: Work) {
+        let best = self.tree.tip().total_work;
+        let at_its_end = count < MAX_HEADERS;
+        match sync.stage {
+            Stage::Weighing(weighing) if reached > best => {
+                sync.stage = Stage::Fetching(weighing.into_marks());
+                self.download.tree_changed();
+            }
+            Stage::Weighing(ref weighing) if weighing.is_full() => {
+                let limit = MAX_HEADERS_AHEAD + MAX_MARKS * MAX_HEADERS;
+                self.let_go(peer, DropReason::EndlessHeaders { limit });
+                return self.prune_many();
+            }
+            Stage::Holding if !at_its_end && sync.held >= MAX_HEADERS_AHEAD && reached <= best => {
+                let held = sync
+                    .last()
+                    .and_then(|last| Some((self.tree.block(&last)?, self.tree.window(&last)?)));
+                let Some((last, window)) = held else {
+                    return;
+                };
+                sync.stage = Stage::Weighing(Weighing::behind(&last, window));
+            }
+            Stage::Fetching(_) => {}
+            Stage::Holding | Stage::Weighing(_) if at_its_end => {
+                // It may have gone over to a branch whose headers we have already.
+                let heaviest = self.tree.heaviest_leaf(|_| false);
+                let known = heaviest.map_or(best, |leaf| leaf.total_work);
+                let short = sync.claim.is_some_and(|claim| {
+                    reached.max(known) < claim.total_work && self.tree.block(&claim.tip).is_none()
+                });
+                if short {
+                    self.let_go(peer, DropReason::FalseClaim);
+                }
+                return self.prune_many();
+            }
+            Stage::Holding | Stage::Weighing(_) => {}
         }
         sync.asked = false;
         self.header_syncs.insert(peer, sync);
+    }
+
+    /// Headers that came to nothing are let go of at once, if they are many.
+    pub(super) fn prune_many(&mut self) {
+        if self.tree.side_blocks() > MAX_SIDE_BLOCKS {
+            self.prune();
+        }
+    }
+
+    /// Nobody has the bodies of this branch. Of many headers without bodies none is held meanwhile, and whoever
+    /// claims to have the branch is not asked for it again before the others had their turn.
+    pub(super) fn forget_headers_of(&mut self, leaf: &BlockHash) {
+        if self.tree.bodiless_blocks() <= MAX_SIDE_BLOCKS {
+            return;
+        }
+        let until = self.now.saturating_add(UNAVAILABLE_PATIENCE);
+        let forgotten: BTreeSet<BlockHash> = self.tree.forget_bodiless(leaf).into_iter().collect();
+        let of_it = |hash: &BlockHash| forgotten.contains(hash);
+        for (peer, known) in &mut self.peers {
+            let last = self.header_syncs.get(peer).and_then(HeaderSync::last);
+            let claims = known.status.is_some_and(|status| of_it(&status.tip));
+            if claims || last.is_some_and(|last| of_it(&last)) {
+                known.headers_from = until;
+                self.header_syncs.remove(peer);
+            }
+        }
+        self.download.tree_changed();
     }
 
     /// The claim is not worth acting on until the peer repeats it.

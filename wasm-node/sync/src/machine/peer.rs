@@ -33,6 +33,8 @@ pub(super) struct Peer {
     pub(super) wants_status: bool,
     /// Whether its headers are wanted whatever it claims: it sent a block with an unknown parent.
     pub(super) wants_headers: bool,
+    /// Not before this time are its headers asked for: nobody had the bodies of those it gave.
+    pub(super) headers_from: UnixMillis,
     /// Where to go on in its mempool's listing: `Some(None)` from the beginning.
     pub(super) wants_listing: Option<Option<(chain::key::Author, u64)>>,
     /// Readings that it has and we want.
@@ -57,6 +59,7 @@ impl Peer {
             open_body_requests: 0,
             wants_status: true,
             wants_headers: false,
+            headers_from: now,
             wants_listing: Some(None),
             wanted_readings: VecDeque::new(),
             lacking: BTreeSet::new(),

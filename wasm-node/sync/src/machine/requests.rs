@@ -193,6 +193,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 known.header_stalls = known.header_stalls.saturating_add(1);
                 self.header_syncs.remove(&peer);
                 self.forget_claim(peer);
+                self.prune_many();
             }
             Asked::Bodies(_) => known.stalls = known.stalls.saturating_add(1),
             Asked::Status | Asked::Listing { .. } | Asked::Readings(_) => {}

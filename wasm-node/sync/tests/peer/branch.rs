@@ -1,12 +1,14 @@
 //! Blocks with real work, made by hand.
 
+use std::collections::HashMap;
+
 use chain::{
     block::Block,
     bpm::Bpm,
     difficulty::Window,
     hash::BlockHash,
     header::{HEADER_VERSION, Header},
-    key::SecretKey,
+    key::{Author, SecretKey},
     merkle::readings_root,
     mining::Job,
     reading::Reading,
@@ -44,6 +46,10 @@ pub(crate) struct Branch {
     window: Window,
     pub(crate) blocks: Vec<Block>,
     pub(crate) total_work: Work,
+    /// Where each block stands in `blocks`.
+    places: HashMap<BlockHash, usize>,
+    /// How many readings of each author it has.
+    counts: HashMap<Author, u64>,
 }
 
 impl Branch {
@@ -52,6 +58,8 @@ impl Branch {
             window: Window::genesis(&room()),
             blocks: Vec::new(),
             total_work: Work::ZERO,
+            places: HashMap::new(),
+            counts: HashMap::new(),
         }
     }
 
@@ -59,6 +67,16 @@ impl Branch {
     pub(crate) fn of(author: u64, blocks: u64) -> Self {
         let mut branch = Self::new();
         branch.grow(author, blocks);
+        branch
+    }
+
+    /// The same, two seconds apart from `first` on, so that each has the least work there is.
+    pub(crate) fn calm(first: u64, author: u64, blocks: u64) -> Self {
+        let mut branch = Self::new();
+        for seq in 0..blocks {
+            let block = branch.next(vec![reading(author, seq)], first + 2_000 * seq);
+            branch.take(block);
+        }
         branch
     }
 
@@ -107,6 +125,10 @@ impl Branch {
         let target = block.header.bits.target().expect("a target");
         self.total_work = self.total_work.saturating_add(target.work());
         self.window.push(&block.header);
+        self.places.insert(block.header.hash(), self.blocks.len());
+        for reading in &block.readings {
+            *self.counts.entry(reading.author).or_default() += 1;
+        }
         self.blocks.push(block);
     }
 
@@ -125,13 +147,16 @@ impl Branch {
         }
     }
 
+    /// Where this block stands in `blocks`.
+    pub(crate) fn place(&self, hash: &BlockHash) -> Option<usize> {
+        self.places.get(hash).copied()
+    }
+
     fn next_seq(&self, author: u64) -> u64 {
-        let author = key(author).author();
-        self.blocks
-            .iter()
-            .flat_map(|block| &block.readings)
-            .filter(|reading| reading.author == author)
-            .count() as u64
+        self.counts
+            .get(&key(author).author())
+            .copied()
+            .unwrap_or_default()
     }
 }
 

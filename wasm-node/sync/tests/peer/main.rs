@@ -9,6 +9,7 @@ mod branch;
 mod catching_up;
 mod gossip;
 mod journal;
+mod long_branches;
 mod messages;
 mod subject;
 mod views;

@@ -323,7 +323,7 @@ pub(crate) fn is_readings(request: &Request) -> bool {
     matches!(request, Request::Readings { .. })
 }
 
-fn honest_answer(
+pub(crate) fn honest_answer(
     branch: &Branch,
     request: &Request,
     gives: impl Fn(&BlockHash) -> bool,
@@ -331,27 +331,15 @@ fn honest_answer(
     match request {
         Request::Status(_) => Response::Status(branch.status()),
         Request::Headers { locator } => {
-            let known = |hash: &BlockHash| {
-                branch
-                    .blocks
-                    .iter()
-                    .position(|block| block.header.hash() == *hash)
-            };
-            let next = locator.iter().find_map(known).map_or(0, |at| at + 1);
+            let known = locator.iter().find_map(|hash| branch.place(hash));
+            let next = known.map_or(0, |at| at + 1);
             let headers = branch.blocks.iter().skip(next).map(|block| block.header);
             Response::Headers(headers.take(sync::message::MAX_HEADERS).collect())
         }
         Request::Bodies { hashes } => {
-            let by_hash: HashMap<BlockHash, &Block> = branch
-                .blocks
-                .iter()
-                .map(|block| (block.header.hash(), block))
-                .collect();
             let body = |hash: &BlockHash| {
-                by_hash
-                    .get(hash)
-                    .filter(|_| gives(hash))
-                    .map(|block| block.readings.clone())
+                let place = branch.place(hash).filter(|_| gives(hash))?;
+                Some(branch.blocks[place].readings.clone())
             };
             Response::Bodies(hashes.iter().map(body).collect())
         }
