@@ -40,7 +40,7 @@ pub(super) struct Download {
     unavailable: BTreeMap<BlockHash, UnixMillis>,
     /// Whether the plan may be out of date.
     stale: bool,
-    /// When headers or bodies of a better branch last came.
+    /// When the first headers or other bodies of a better branch last came.
     progress_at: UnixMillis,
 }
 
@@ -61,10 +61,13 @@ impl Download {
         self.target.map(|target| target.index)
     }
 
-    /// New headers: the heaviest leaf may be another.
+    /// New headers: the heaviest leaf may be another. Only the first ones of a branch are progress by themselves, or
+    /// whoever gives them one by one and no bodies could stop the room's mining.
     pub(super) fn headers_came(&mut self, now: UnixMillis) {
         self.stale = true;
-        self.progress_at = now;
+        if self.target.is_none() {
+            self.progress_at = now;
+        }
     }
 
     /// A peer came, went or has news: there may be somebody else to ask. What was left aside stays so for its time,
@@ -115,8 +118,8 @@ impl Download {
         }
         self.stale = false;
         let target = tree
-            .heaviest_leaf(|leaf| self.unavailable.contains_key(leaf))
-            .or_else(|| tree.block(&promised.filter(|leaf| !self.unavailable.contains_key(leaf))?));
+            .heaviest_leaf(|leaf| self.is_left_aside(tree, leaf))
+            .or_else(|| tree.block(&promised.filter(|leaf| !self.is_left_aside(tree, leaf))?));
         let same_branch = match (&self.target, &target) {
             (Some(before), Some(after)) => tree.is_descendant(&after.hash, &before.hash),
             _ => false,
@@ -133,6 +136,13 @@ impl Download {
                 .filter(|hash| !self.asked.contains(hash))
                 .collect();
         }
+    }
+
+    /// Whether this branch was left aside, as far as it had come then.
+    fn is_left_aside(&self, tree: &Tree, leaf: &BlockHash) -> bool {
+        self.unavailable
+            .keys()
+            .any(|aside| tree.is_descendant(leaf, aside))
     }
 
     /// Nobody has what the branch needs.

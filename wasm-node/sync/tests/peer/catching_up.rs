@@ -139,6 +139,19 @@ fn silence_about_bodies_does_not_stop_mining() {
     subject.hear_status(1, heavy.status());
     subject.wait(100);
     assert!(subject.job.is_some());
+    // And no more do headers, whether they come before the bodies are given up or after.
+    for _ in 0..60 {
+        let headers = heavy.blocks.last().map(|block| block.header);
+        if subject.open(1, is_headers).is_some() {
+            let headers = headers.into_iter().collect();
+            subject.answer(1, is_headers, &Response::Headers(headers));
+            heavy.grow(1, 1);
+        }
+        subject.hear_status(1, heavy.status());
+        subject.wait(1_000);
+        assert!(subject.job.is_some());
+    }
+    assert!(heavy.blocks.len() > 30, "headers came all the time");
 }
 
 #[test]
