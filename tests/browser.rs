@@ -40,6 +40,11 @@ type Mine = Closure<dyn Fn(Vec<u8>, u64, u32) -> Option<u64>>;
 extern "C" {
     #[wasm_bindgen(js_name = minesWhatWasRecorded, catch)]
     async fn mines_what_was_recorded(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = tellsItsWorkerHowFastItMayBe, catch)]
+    async fn tells_its_worker_how_fast_it_may_be(
+        node: &JsValue,
+        mine: &Mine,
+    ) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = startsAFailedWorkerAgain, catch)]
     async fn starts_a_failed_worker_again(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
 }
@@ -48,6 +53,10 @@ extern "C" {
 extern "C" {
     #[wasm_bindgen(js_name = showsItsOwnReadings, catch)]
     async fn shows_its_own_readings(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = rehearsesWithoutHarm, catch)]
+    async fn rehearses_without_harm(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = takesItsSwitches, catch)]
+    async fn takes_its_switches(node: &JsValue) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = checksABlockAgain, catch)]
     async fn checks_a_block_again(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
 }
@@ -124,6 +133,25 @@ async fn a_node_shows_its_own_readings_and_where_they_stand() -> Result<(), JsVa
 #[wasm_bindgen_test]
 async fn a_block_s_sums_are_done_again_from_what_is_passed() -> Result<(), JsValue> {
     checks_a_block_again(&alone().await, &mine())
+        .await
+        .map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn a_rehearsal_tells_the_verdict_and_changes_nothing() -> Result<(), JsValue> {
+    rehearses_without_harm(&alone().await, &mine())
+        .await
+        .map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn a_node_is_cut_off_and_slowed_by_switches() -> Result<(), JsValue> {
+    takes_its_switches(&alone().await).await.map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn a_worker_is_told_how_fast_it_may_be() -> Result<(), JsValue> {
+    tells_its_worker_how_fast_it_may_be(&alone().await, &mine())
         .await
         .map(drop)
 }

@@ -83,3 +83,67 @@ export async function checksABlockAgain(lone, mine) {
   }
   end();
 }
+
+export async function rehearsesWithoutHarm(lone, mine) {
+  const { node, end } = await diligent(lone, "rehearsal", mine);
+  const changed = heard(node, "chain");
+  await node.record(72);
+  await changed;
+  const [block] = await node.blocks(1, 1);
+  const [reading] = block.readings;
+  const before = node.status();
+  let events = 0;
+  for (const type of ["status", "chain", "peers", "reading", "notice"]) {
+    node.addEventListener(type, () => (events += 1));
+  }
+
+  const known = await node.rehearse({ block });
+  equal(Object.keys(known), ["verdict", "reason", "dropped"], "the fields of a rehearsal");
+  equal([known.verdict, known.dropped], ["ignore", false], "a block that is known");
+  check(/known/.test(known.reason), `in words: ${known.reason}`);
+  const forged = await node.rehearse({ reading: { ...reading, seq: 1, bpm: 180 } });
+  equal([forged.verdict, forged.dropped], ["reject", true], "a forged reading");
+  check(/signature/.test(forged.reason), `in words: ${forged.reason}`);
+  const tampered = await node.rehearse({ block: { ...block, nonce: "1" } });
+  equal([tampered.verdict, tampered.dropped], ["reject", true], "a block without work");
+  const { node: other, end: endOther } = await diligent(lone, "rehearsal, rival", mine);
+  const foreign = heard(other, "chain");
+  await other.record(72);
+  await foreign;
+  const [stranger] = await other.blocks(1, 1);
+  const orphan = await node.rehearse({ block: stranger });
+  equal([orphan.verdict, orphan.dropped], ["ignore", false], "a block of another room");
+  check(/not known/.test(orphan.reason), `in words: ${orphan.reason}`);
+  endOther();
+
+  for (const bad of [undefined, {}, 7, { block: {} }, { reading: null }, { block: null, reading: {} }]) {
+    await rejection(node.rehearse(bad), `rehearse(${JSON.stringify(bad)})`);
+  }
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  equal([events, node.status()], [0, before], "nothing came of it");
+  end();
+}
+
+export async function takesItsSwitches(node) {
+  for (const on of [undefined, null, 0, 1, "true"]) {
+    await rejection((async () => node.isolate(on))(), `isolate(${on})`);
+  }
+  for (const limit of [undefined, 0, -1, 0.5, 1_000_000_001, NaN, "1", true]) {
+    await rejection((async () => node.limitMining(limit))(), `limitMining(${limit})`);
+  }
+  const switched = ({ isolated, miningLimit }) => [isolated, miningLimit];
+  equal(switched(node.status()), [false, null], "at first");
+  const cut = heard(node, "status", ({ isolated }) => isolated);
+  node.isolate(true);
+  equal(switched(await cut), [true, null], "cut off");
+  const slowed = heard(node, "status", ({ miningLimit }) => miningLimit !== null);
+  node.limitMining(1_000_000_000);
+  equal(switched(await slowed), [true, 1_000_000_000], "slowed");
+  const back = heard(node, "status", ({ isolated, miningLimit }) => !isolated && miningLimit === null);
+  node.isolate(false);
+  node.limitMining(null);
+  equal(switched(await back), [false, null], "as before");
+  node.stop();
+  await rejection(node.record(72), "recording after stop()");
+  await rejection((async () => node.isolate(true))(), "isolating after that");
+}

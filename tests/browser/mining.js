@@ -96,3 +96,23 @@ export async function startsAFailedWorkerAgain(lone, mine) {
   equal(starts, 2, "workers started");
   end();
 }
+
+export async function tellsItsWorkerHowFastItMayBe(lone, mine) {
+  const limits = [];
+  const { node, end } = await mining(lone, "limited", (order, answer) => {
+    if ("module" in order) answer({ ready: true });
+    if ("limit" in order) limits.push(order.limit);
+    if ("header" in order) answer({ id: order.id, nonce: search(mine, order) });
+  });
+  node.limitMining(300);
+  const first = heard(node, "chain");
+  await node.record(72);
+  await first;
+  equal(limits, [300], "a limit from before the worker was started");
+  node.limitMining(null);
+  const second = heard(node, "chain");
+  await node.record(73);
+  await second;
+  equal(limits, [300, null], "the limit lifted");
+  end();
+}

@@ -48,6 +48,9 @@ export async function looksAsDocumented(node) {
       ["peers", "number"],
       ["clockOffsetMs", "null"],
       ["hashesPerSecond", "null"],
+      ["miningLimit", "null"],
+      ["isolated", "boolean"],
+      ["version", "string"],
     ],
     "the fields of status()",
   );

@@ -159,6 +159,55 @@ impl Node {
         to_js(&self.node.look(|known| known.check(&claim))?)
     }
 
+    /// What this tab would do with a block or a reading if a stranger sent it, asked of a copy of its own machine
+    /// that is thrown away: nothing is sent, stored or changed.
+    ///
+    /// Rejects with an Error in words.
+    ///
+    /// # Errors
+    /// If that is neither, or the node broke.
+    #[allow(
+        clippy::unused_async,
+        reason = "JavaScript gets a promise: a copy of a long chain may be made elsewhere one day"
+    )]
+    #[wasm_bindgen(unchecked_return_type = "Rehearsal")]
+    pub async fn rehearse(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "{ block: Block } | { reading: Reading }")]
+        sent: JsValue,
+    ) -> Result<JsValue, JsError> {
+        let sent = arguments::sent(&sent)?;
+        to_js(&self.node.look(|known| known.rehearse(&sent))??)
+    }
+
+    /// Cuts this tab off: every connection is closed, the relays' too, and nobody is called or let in until it is
+    /// switched off again. Recording and mining go on. `status().isolated` says when it is so.
+    ///
+    /// # Errors
+    /// If that is neither true nor false, or the node has stopped.
+    pub fn isolate(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "boolean")] on: &JsValue,
+    ) -> Result<(), JsError> {
+        let on = arguments::switch("on", on)?;
+        Ok(self.node.wish(Wish::Isolate(on))?)
+    }
+
+    /// Lets this tab try only so many hashes a second; null: as many as it can. `status().miningLimit` says when it
+    /// is so.
+    ///
+    /// # Errors
+    /// If that is no such number, or the node has stopped.
+    #[wasm_bindgen(js_name = limitMining)]
+    pub fn limit_mining(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "number | null", js_name = hashesPerSecond)]
+        limit: &JsValue,
+    ) -> Result<(), JsError> {
+        let limit = arguments::mining_limit(limit)?;
+        Ok(self.node.wish(Wish::LimitMining(limit))?)
+    }
+
     /// The best branch's blocks from one height to another, both included, at most 512; those above the tip
     /// are left out.
     ///

@@ -4,13 +4,15 @@
 mod blocks;
 
 use chain::{
+    block::Block,
     bpm::Bpm,
     room::{Room, RoomName, RoomParams},
 };
 use wasm_bindgen::{JsError, JsValue};
 
 pub(crate) use self::blocks::block;
-use crate::{config, net::RelayAddress, page};
+use self::blocks::reading;
+use crate::{config, net::RelayAddress, page, rehearsal::Sent};
 
 /// What is wrong with what JavaScript passed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +89,50 @@ pub(crate) fn limit(
         .ok_or(ArgumentError::Type {
             name: "limit",
             expected,
+        })
+}
+
+/// What is to be sent for a rehearsal: `{ block }` or `{ reading }`. Hash and ids stay behind, as they do on the way
+/// to a peer, which computes its own.
+pub(crate) fn sent(value: &JsValue) -> Result<Sent, JsError> {
+    if let Some(given) = field(value, "block") {
+        let claim = block(&given)?;
+        return Ok(Sent::Block(Block {
+            header: claim.header,
+            readings: claim
+                .readings
+                .iter()
+                .map(|claimed| claimed.reading)
+                .collect(),
+        }));
+    }
+    let given = field(value, "reading").ok_or(ArgumentError::Type {
+        name: "what is rehearsed",
+        expected: "{ block } or { reading }",
+    })?;
+    Ok(Sent::Reading(reading(&given)?.reading))
+}
+
+/// Whether something is to be so.
+pub(crate) fn switch(name: &'static str, value: &JsValue) -> Result<bool, ArgumentError> {
+    value.as_bool().ok_or(ArgumentError::Type {
+        name,
+        expected: "true or false",
+    })
+}
+
+/// How many hashes a second may be tried; `None`: as many as can be.
+pub(crate) fn mining_limit(value: &JsValue) -> Result<Option<u32>, ArgumentError> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    let limit = whole(value).and_then(|number| u32::try_from(number).ok());
+    limit
+        .filter(|limit| (1..=config::MAX_MINING_LIMIT).contains(limit))
+        .map(Some)
+        .ok_or(ArgumentError::Type {
+            name: "hashesPerSecond",
+            expected: "null or a whole number from 1 to 1000000000",
         })
 }
 

@@ -14,6 +14,9 @@ pub(crate) const MAX_OWN_READINGS_A_CALL: u64 = 10_000;
 /// See [`MAX_OWN_READINGS_A_CALL`].
 pub(crate) const OWN_READINGS_A_CALL: u64 = 100;
 
+/// The highest limit of hashes a second that makes sense: no worker reaches it.
+pub(crate) const MAX_MINING_LIMIT: u32 = 1_000_000_000;
+
 /// Notices told to the page after one turn: more than a person reads.
 pub(crate) const MAX_NOTICES_A_TURN: usize = 32;
 

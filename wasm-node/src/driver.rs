@@ -164,6 +164,16 @@ impl<A: Audience> Driver<A> {
                 self.recording.insert(ticket, reply);
                 self.feed(Input::Record { ticket, bpm });
             }
+            Wish::Isolate(on) => {
+                self.network.isolate(on);
+                self.known.borrow_mut().switches.isolated = on;
+                self.bulletin.add(News::Status);
+            }
+            Wish::LimitMining(limit) => {
+                self.miner.limit(limit);
+                self.known.borrow_mut().switches.mining_limit = limit;
+                self.bulletin.add(News::Status);
+            }
             Wish::Woke => {
                 self.network.woke();
                 self.feed(Input::Woke);

@@ -5,8 +5,8 @@
 //!   way to the running node.
 //! - `start` puts a node together; `driver` is the one loop that runs it: input, machine, outputs in order.
 //! - `net` is the tab among others; `storage`, `miner`, `page` and `clock` are the browser, a piece each.
-//! - `check` does a block's sums again for the page; `bulletin` gathers what it is told; `config` holds every
-//!   tunable; `failure` has the last word.
+//! - `check` does a block's sums again for the page, and `rehearsal` asks a copy of the machine what it would do.
+//! - `bulletin` gathers what the page is told; `config` holds every tunable; `failure` has the last word.
 //!
 //! It never decides what is valid, what to ask, store, mine or tell: the crate `sync` does, and this one does
 //! as it says. All of it is for wasm32; elsewhere only what needs no browser is built, for its tests.
@@ -19,6 +19,7 @@ mod bulletin;
 mod check;
 mod config;
 mod net;
+mod rehearsal;
 
 #[cfg(target_arch = "wasm32")]
 mod api;

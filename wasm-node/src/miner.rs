@@ -37,6 +37,8 @@ pub(crate) struct Miner {
     module: JsValue,
     running: Option<Running>,
     job: Option<(JobId, Header)>,
+    /// Hashes a second that may be tried; `None`: as many as can be.
+    limit: Option<u32>,
     restart: Backoff,
     /// Rings when a worker that failed may be started again.
     restart_alarm: Alarm,
@@ -84,6 +86,7 @@ impl Miner {
             module,
             running: None,
             job: None,
+            limit: None,
             restart: Backoff::new(config::MINER_RESTART),
             restart_alarm: Alarm::default(),
             resting: false,
@@ -98,6 +101,12 @@ impl Miner {
             self.start();
         }
         self.order();
+    }
+
+    /// From now on tries so many hashes a second at most.
+    pub(crate) fn limit(&mut self, limit: Option<u32>) {
+        self.limit = limit;
+        self.order_limit();
     }
 
     /// Searches no longer. The worker stays: the next template will come.
@@ -126,6 +135,9 @@ impl Miner {
             Message::Ready => {
                 if let Some(running) = &mut self.running {
                     running.ready = true;
+                }
+                if self.limit.is_some() {
+                    self.order_limit();
                 }
                 self.order();
                 None
@@ -187,6 +199,14 @@ impl Miner {
         self.resting = true;
         let wait = self.restart.failed(chance());
         self.restart_alarm.set(now.saturating_add(millis(wait)));
+    }
+
+    /// Tells a worker that listens how fast it may be.
+    fn order_limit(&self) {
+        if let Some(running) = self.running.as_ref().filter(|running| running.ready) {
+            let limit = self.limit.map_or(JsValue::NULL, JsValue::from);
+            running.post(&message([("limit", limit)]));
+        }
     }
 
     /// Tells a worker that listens what there is to do.

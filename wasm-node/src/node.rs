@@ -14,10 +14,14 @@ use sync::{Machine, seam::RecordError};
 
 use crate::{
     check::{self, Claim, Place},
-    config,
-    net::{PeerId, PeerLink, RelayView as NetRelay},
+    clock, config,
+    net::{self, PeerId, PeerLink, RelayView as NetRelay},
+    rehearsal::{self, Sent},
     storage::{Queue, StoreError},
-    view::{BlockView, BranchView, CheckView, OwnReadingView, PeerView, ReadingView, StatusView},
+    view::{
+        BlockView, BranchView, CheckView, OwnReadingView, PeerView, ReadingView, RehearsalView,
+        StatusView,
+    },
 };
 
 /// What the driver keeps up to date and the page may look at. The driver holds it only while it works,
@@ -29,6 +33,16 @@ pub(crate) struct Known {
     pub(crate) relays: Vec<NetRelay>,
     pub(crate) links: Vec<PeerLink>,
     pub(crate) hashes_per_second: Option<f64>,
+    pub(crate) switches: Switches,
+}
+
+/// What the page has switched in this tab, to see what happens.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Switches {
+    /// Cut off from everybody.
+    pub(crate) isolated: bool,
+    /// So many hashes a second are tried at most.
+    pub(crate) mining_limit: Option<u32>,
 }
 
 /// Where the answer to a `record()` goes: the reading's id, and its place in the author's count.
@@ -39,6 +53,10 @@ pub(crate) type RecordReply = oneshot::Sender<Result<(ReadingId, u64), RecordErr
 pub(crate) enum Wish {
     /// Record a heart rate.
     Record(Bpm, RecordReply),
+    /// Be cut off from everybody, or no longer.
+    Isolate(bool),
+    /// Try so many hashes a second at most.
+    LimitMining(Option<u32>),
     /// The page is back from sleep.
     Woke,
     /// End.
@@ -110,6 +128,7 @@ impl Known {
             peers,
             &self.relays,
             self.hashes_per_second,
+            self.switches,
         )
     }
 
@@ -158,6 +177,16 @@ impl Known {
             below: below.and_then(|below| self.machine.best_hash(below)),
         };
         CheckView::from(&check::check(self.machine.room(), claim, &place))
+    }
+
+    /// `rehearse()`
+    ///
+    /// # Errors
+    /// If the browser has no chance left to make a stranger of.
+    pub(crate) fn rehearse(&self, sent: &Sent) -> Result<RehearsalView, getrandom::Error> {
+        let stranger = net::stranger(clock::entropy()?);
+        let copy = self.machine.clone();
+        Ok(rehearsal::rehearse(copy, stranger, sent, clock::now()).into())
     }
 
     /// A reading, as JavaScript gets it.

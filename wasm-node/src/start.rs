@@ -10,7 +10,7 @@ use crate::{
     driver::{Audience, Driver},
     miner::Miner,
     net::{Network, NetworkError, Setup},
-    node::{Known, Node},
+    node::{Known, Node, Switches},
     page,
     storage::MemoryStore,
 };
@@ -59,6 +59,7 @@ pub(crate) fn start(
         relays: network.relay_views(),
         links: Vec::new(),
         hashes_per_second: None,
+        switches: Switches::default(),
     };
     let miner = Miner::new(options.miner_url, options.wasm_module);
     let (driver, node) = Driver::new(known, network, MemoryStore::default(), miner, audience);

@@ -47,6 +47,12 @@ export interface NodeStatus {
   clockOffsetMs: number | null;
   /** How fast the mining worker was when it last hashed; null if it has not yet, or failed. */
   hashesPerSecond: number | null;
+  /** How many hashes a second it may try, see `limitMining()`; null: as many as it can. */
+  miningLimit: number | null;
+  /** Whether this tab has cut itself off, see `isolate()`. */
+  isolated: boolean;
+  /** The version of this code. */
+  version: string;
   /** Set once, if the node broke: it works no more, and the page should be reloaded. */
   error?: string;
 }
@@ -151,6 +157,16 @@ export interface BlockCheck {
     /** What is wrong with it, in words; null if nothing is. */
     reason: string | null;
   }[];
+}
+
+/** What a tab would do with something that a stranger sent. */
+export interface Rehearsal {
+  /** Pass it on; keep silent about it; or hold it against the sender, because it breaks a rule. */
+  verdict: "accept" | "ignore" | "reject";
+  /** Why, in words; null if it would be passed on. */
+  reason: string | null;
+  /** Whether the sender would be shut out. */
+  dropped: boolean;
 }
 
 /** What a person should hear of. */

@@ -10,11 +10,11 @@ use chain::{
     tree::SideBranch,
 };
 use serde::Serialize;
-use sync::{OwnReading, PeerView as MachinePeer, State};
+use sync::{OwnReading, PeerView as MachinePeer, State, seam::Verdict};
 
 pub(crate) use self::check::CheckView;
-use crate::bulletin::Notice;
 use crate::net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role};
+use crate::{bulletin::Notice, node::Switches, rehearsal::Rehearsal};
 
 /// `status()`
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +32,9 @@ pub(crate) struct StatusView {
     pub(crate) peers: usize,
     pub(crate) clock_offset_ms: Option<i64>,
     pub(crate) hashes_per_second: Option<f64>,
+    pub(crate) mining_limit: Option<u32>,
+    pub(crate) isolated: bool,
+    pub(crate) version: &'static str,
 }
 
 /// `status().tip`
@@ -115,6 +118,14 @@ pub(crate) struct BranchBlockView {
     pub(crate) time: u64,
 }
 
+/// `rehearse()`
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RehearsalView {
+    pub(crate) verdict: &'static str,
+    pub(crate) reason: Option<String>,
+    pub(crate) dropped: bool,
+}
+
 /// The `detail` of a "notice" event
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -146,6 +157,7 @@ impl StatusView {
         peers: usize,
         relays: &[NetRelay],
         hashes_per_second: Option<f64>,
+        switches: Switches,
     ) -> Self {
         Self {
             peer_id: us.to_string(),
@@ -168,6 +180,9 @@ impl StatusView {
             peers,
             clock_offset_ms: status.clock_offset_ms,
             hashes_per_second: hashes_per_second.map(f64::round),
+            mining_limit: switches.mining_limit,
+            isolated: switches.isolated,
+            version: env!("CARGO_PKG_VERSION"),
         }
     }
 }
@@ -265,6 +280,25 @@ impl From<&SideBranch> for BranchView {
                     time: header.time.get(),
                 })
                 .collect(),
+        }
+    }
+}
+
+impl From<Rehearsal> for RehearsalView {
+    fn from(rehearsal: Rehearsal) -> Self {
+        let Rehearsal {
+            verdict,
+            reason,
+            dropped,
+        } = rehearsal;
+        Self {
+            verdict: match verdict {
+                Verdict::Accept => "accept",
+                Verdict::Ignore => "ignore",
+                Verdict::Reject => "reject",
+            },
+            reason,
+            dropped,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod direct;
 mod figures;
 mod hostile;
+mod lessons_api;
 mod network;
 mod recovery;
 mod scripts;

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use crate::{key::Author, tree::IdPrefix};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Row {
     key: Author,
     /// How many readings of kept blocks name this author.
@@ -19,7 +19,7 @@ struct Row {
 }
 
 /// The table.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct AuthorTable {
     rows: Vec<Row>,
     free: Vec<u32>,

@@ -84,7 +84,7 @@ struct Waiting {
 }
 
 /// One author's waiting readings.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Queue {
     by_seq: BTreeMap<u64, Waiting>,
     /// The author's next place on the best branch.
@@ -127,7 +127,7 @@ pub struct Listed {
 }
 
 /// The mempool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Mempool {
     own: Author,
     queues: BTreeMap<Author, Queue>,

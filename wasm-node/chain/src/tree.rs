@@ -87,7 +87,7 @@ struct LinkedEntry {
 }
 
 /// What is known of a block's body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Body {
     /// Nothing yet.
     Missing,
@@ -97,7 +97,7 @@ enum Body {
     Linked(Box<[LinkedEntry]>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Node {
     hash: BlockHash,
     readings_root: ReadingsRoot,
@@ -212,7 +212,7 @@ pub struct Advance {
 }
 
 /// The tree.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tree {
     room: Room,
     nodes: Vec<Node>,

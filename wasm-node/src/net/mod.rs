@@ -31,6 +31,7 @@ pub(crate) use connections::{Path, Role};
 #[cfg(target_arch = "wasm32")]
 pub(crate) use {
     address::{PageScheme, RelayAddress},
+    browser::stranger,
     browser::{NetworkError, PeerLink},
     libp2p::PeerId,
     relays::{RelayDocument, RelayView},
@@ -41,7 +42,16 @@ pub(crate) use {
 mod browser {
     use std::time::Duration;
 
+    use libp2p::identity::{Keypair, PublicKey};
+
     use super::{Path, PeerId, Role};
+
+    /// The name of somebody whom nobody knows.
+    pub(crate) fn stranger(mut seed: [u8; 32]) -> PeerId {
+        let key = Keypair::ed25519_from_bytes(&mut seed);
+        let key = key.map_or_else(|_| Keypair::generate_ed25519().public(), |key| key.public());
+        PublicKey::to_peer_id(&key)
+    }
 
     /// Why the network could not be set up.
     #[derive(Debug, thiserror::Error)]

@@ -104,6 +104,8 @@ pub(crate) struct Network {
     /// Calls to candidates under way.
     calling: HashMap<ConnectionId, PeerId>,
     bans: Bans<PeerId>,
+    /// Cut off: nobody is called, and whoever comes through is turned away.
+    isolated: bool,
     asked: Asked,
     unanswered: Unanswered,
     unjudged: HashMap<GossipId, gossipsub::MessageId>,
@@ -144,6 +146,7 @@ impl Network {
             introductions: Introductions::new(),
             calling: HashMap::new(),
             bans: Bans::new(config::MAX_BANNED),
+            isolated: false,
             asked: Asked::default(),
             unanswered: Unanswered::default(),
             unjudged: HashMap::new(),

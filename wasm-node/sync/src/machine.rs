@@ -130,8 +130,9 @@ pub struct Load {
     pub journal: usize,
 }
 
-/// A Heartchain peer without IO. See the crate's documentation.
-#[derive(Debug)]
+/// A Heartchain peer without IO. See the crate's documentation. A clone can be asked what this one would do; it must
+/// never take its place, because both would name their requests alike.
+#[derive(Clone, Debug)]
 pub struct Machine<P> {
     config: Config,
     started_at: UnixMillis,

@@ -106,6 +106,10 @@ impl Network {
             }
             Arrival::Other => {}
         }
+        if self.isolated {
+            // A call that was under way came through.
+            self.swarm.close_connection(id);
+        }
         self.events.push_back(Event::Changed);
     }
 
@@ -206,7 +210,7 @@ impl Network {
         else {
             return;
         };
-        if self.connections.role(&peer) != Some(Role::Unknown) {
+        if self.isolated || self.connections.role(&peer) != Some(Role::Unknown) {
             return;
         }
         if info.protocols.contains(&self.names.sync) {

@@ -77,6 +77,24 @@ impl Network {
             .report_message_validation_result(&message, from, acceptance);
     }
 
+    /// Closes every connection and opens none, or joins again at once.
+    pub(crate) fn isolate(&mut self, on: bool) {
+        if self.isolated == on {
+            return;
+        }
+        self.isolated = on;
+        if on {
+            let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+            for peer in peers {
+                // It fails if there is no connection left.
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
+        } else {
+            self.woke();
+        }
+        self.events.push_back(Event::Changed);
+    }
+
     /// Closes all connections to a peer; lets it in again only at `until`, if that is named.
     pub(crate) fn drop_peer(&mut self, peer: PeerId, until: Option<UnixMillis>) {
         let now = clock::now();

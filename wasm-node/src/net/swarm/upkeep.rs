@@ -49,21 +49,28 @@ impl Network {
         if self.housekeeping_at <= now {
             self.keep_house(now);
         }
-        for action in self.relays.tick(now, self.connections.members()) {
-            self.perform(action, now);
+        if !self.isolated {
+            for action in self.relays.tick(now, self.connections.members()) {
+                self.perform(action, now);
+            }
+            self.call_introductions(now);
+            self.call_candidates(now);
         }
-        self.call_introductions(now);
-        self.call_candidates(now);
         self.set_alarm();
     }
 
     pub(super) fn set_alarm(&mut self) {
         let asks = self.introduction_interval().is_some();
-        let due = [
-            self.relays.due(),
-            self.asked.due(),
-            self.introductions.due(asks),
-        ];
+        // What a tab that is cut off does not do is not due either.
+        let due = if self.isolated {
+            [None, self.asked.due(), None]
+        } else {
+            [
+                self.relays.due(),
+                self.asked.due(),
+                self.introductions.due(asks),
+            ]
+        };
         self.alarm.set(
             due.into_iter()
                 .flatten()

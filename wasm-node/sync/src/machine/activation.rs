@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Blocks whose readings have yet to return to the mempool: the queue on disk, as far as memory holds it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Rescue {
     queue: VecDeque<BlockHash>,
     /// The same, to be found.

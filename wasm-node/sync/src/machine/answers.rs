@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A peer's request that waits for storage.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct PendingAnswer<P> {
     pub(super) peer: P,
     pub(super) inbound: InboundId,

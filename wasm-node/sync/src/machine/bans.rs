@@ -13,7 +13,7 @@ struct Ban {
 }
 
 /// Bans by peer, each twice as long as the same peer's last one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Bans<P> {
     by_peer: BTreeMap<P, Ban>,
 }

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The branch that is being fetched.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Download {
     target: Option<BlockInfo>,
     /// Bodies to ask for, lowest first.

@@ -33,7 +33,7 @@ pub(super) struct Foreign {
 }
 
 /// A journal entry that a former key signed and the chain took.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Former {
     /// Which of the former keys, and the entry's place in its count.
     pub(super) key: usize,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// When the rounds are due.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rounds {
     /// A tip not learnt by gossip has yet to be announced.
     announce: bool,

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// One peer's headers on their way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct HeaderSync {
     /// What the peer claims of its branch; `None`: it claimed nothing, it only sent a block from it.
     claim: Option<StatusMessage>,
@@ -44,7 +44,7 @@ pub(super) struct HeaderSync {
 }
 
 /// What becomes of a sync's headers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Stage {
     /// They are held as they come.
     Holding,

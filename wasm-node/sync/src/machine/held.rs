@@ -20,7 +20,7 @@ pub(super) enum WaitsFor {
     Time(UnixMillis),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Held<P> {
     block: Block,
     from: P,
@@ -32,7 +32,7 @@ struct Held<P> {
 }
 
 /// The blocks held.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct HeldBlocks<P> {
     blocks: Vec<Held<P>>,
 }

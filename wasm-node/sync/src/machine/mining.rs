@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A template that is being mined.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Template {
     job: JobId,
     header: Header,
@@ -36,7 +36,7 @@ struct Template {
 }
 
 /// The mining decisions.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Mining {
     template: Option<Template>,
     /// When one's own waiting readings are mined; `None` while none wait.

@@ -58,7 +58,7 @@ pub(super) fn id_of(room: RoomId, author: Author, seq: u64, entry: JournalEntry)
 }
 
 /// What is on its way to the journal: one thing at a time, so that it never has a gap.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Writing {
     /// New entries.
     Entries(Vec<(Ticket, JournalEntry)>),
@@ -79,7 +79,7 @@ impl Writing {
 }
 
 /// The journal and the key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Own {
     pub(super) key: SecretKey,
     pub(super) author: Author,

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// One connected peer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Peer {
     /// What it last said of its branch; `None` too after a claim that it did not make good.
     pub(super) status: Option<StatusMessage>,

@@ -5,7 +5,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use chain::key::Author;
 
 /// Heights by key, in the order of the key's count: four bytes for each reading recorded here. No tree holds 2^32 blocks.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Places(BTreeMap<Author, Vec<u32>>);
 
 impl Places {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A request that waits for its answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct OpenRequest<P> {
     pub(super) peer: P,
     pub(super) asked: Asked,
@@ -26,7 +26,7 @@ pub(super) struct OpenRequest<P> {
 }
 
 /// What was asked, as far as it is needed to judge the answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Asked {
     Status,
     Headers,

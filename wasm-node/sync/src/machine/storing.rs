@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Changes that are not on disk yet.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Unwritten {
     under_way: BTreeMap<WriteId, Vec<StoreOperation>>,
     failed: Vec<StoreOperation>,

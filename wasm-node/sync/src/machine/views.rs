@@ -8,7 +8,8 @@ use chain::{
     difficulty::Window,
     hash::{BlockHash, ReadingId},
     key::Author,
-    tree::SideBranch,
+    reading::Reading,
+    tree::{IdPrefix, SideBranch},
 };
 
 use super::{
@@ -73,6 +74,20 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     pub fn side_branches(&self) -> Vec<SideBranch> {
         self.tree
             .side_branches(MAX_BRANCHES_SHOWN, MAX_BRANCH_BLOCKS_SHOWN)
+    }
+
+    /// The author's next place on the best branch.
+    #[must_use]
+    pub fn next_seq(&self, author: &Author) -> u64 {
+        self.tree.next_seq(author)
+    }
+
+    /// Whether this reading waits here, or is on the best branch.
+    #[must_use]
+    pub fn knows_reading(&self, reading: &Reading) -> bool {
+        let id = reading.id(self.tree.room().id());
+        let linked = self.tree.linked_prefix(&reading.author, reading.seq);
+        self.mempool.contains(&id) || linked == Some(IdPrefix::from(&id))
     }
 
     /// What the rules for headers need to judge a block on this one, if it is known.

@@ -27,7 +27,7 @@ pub(super) struct Mark {
 }
 
 /// The first pass, as far as it has come.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Weighing {
     window: Window,
     last: Mark,
