@@ -11,7 +11,7 @@ use libp2p::{
     ping, relay, rendezvous, request_response,
     swarm::NetworkBehaviour,
 };
-use libp2p_webrtc_browser::peer;
+use libp2p_webrtc_browser::peer::{self, Unobserved};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -31,7 +31,7 @@ pub(crate) struct Protocols {
     pub(crate) relay: relay::client::Behaviour,
     pub(crate) webrtc: peer::Behaviour,
     pub(crate) rendezvous: rendezvous::client::Behaviour,
-    pub(crate) identify: identify::Behaviour,
+    pub(crate) identify: Unobserved<identify::Behaviour>,
     pub(crate) ping: ping::Behaviour,
     pub(crate) gossip: gossipsub::Behaviour,
     pub(crate) sync: request_response::Behaviour<SyncCodec>,
@@ -103,7 +103,7 @@ impl Protocols {
             relay,
             webrtc,
             rendezvous: rendezvous::client::Behaviour::new(key.clone()),
-            identify: identify::Behaviour::new(
+            identify: Unobserved::new(identify::Behaviour::new(
                 identify::Config::new("heartchain/1".to_owned(), key.public())
                     .with_agent_version(
                         concat!("heartchain/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -112,7 +112,7 @@ impl Protocols {
                     .with_cache_size(0)
                     // Every place at a neighbour would make this list longer than peers take.
                     .with_hide_listen_addrs(true),
-            ),
+            )),
             ping: ping::Behaviour::new(
                 ping::Config::new()
                     .with_interval(config::PING_INTERVAL)

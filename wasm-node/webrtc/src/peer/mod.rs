@@ -3,7 +3,8 @@
 //!
 //! In reading order: `address` and `signalling` are what is on the wire, `upgrades` decides who offers when, all pure;
 //! `negotiation` makes a peer connection out of a signalling stream, `handler` owns that stream, `behaviour` carries out
-//! what `upgrades` decides, and `transport` hands the finished connection to the swarm.
+//! what `upgrades` decides, and `transport` hands the finished connection to the swarm. `unobserved` keeps identify from
+//! naming addresses that are none.
 //!
 //! Never authenticates by itself: the relayed connection has done that, end to end, and what is signalled over it binds
 //! the direct connection to the same peer.
@@ -26,6 +27,8 @@ mod handler;
 mod negotiation;
 #[cfg(target_arch = "wasm32")]
 mod transport;
+#[cfg(target_arch = "wasm32")]
+mod unobserved;
 
 pub use config::{Config, IceServer};
 pub use upgrades::{MAX_NEGOTIATIONS, REFUSED_AFTER_FAILURE, RETRY_AFTER};
@@ -36,6 +39,7 @@ pub use {
     handler::{Failure, Handler},
     negotiation::{NEGOTIATION_TIMEOUT, NegotiationError},
     transport::{DialError, Transport},
+    unobserved::Unobserved,
 };
 
 /// The two halves of browser-to-browser WebRTC. Compose the transport *before* that of the relay client, which would
