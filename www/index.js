@@ -16,7 +16,9 @@ import { ChainWindow } from "./chain-window.js";
 import { coalesce } from "./coalesce.js";
 import { startNode } from "./node.js";
 import { offerStrap } from "./offer-strap.js";
-import { directFromSearch, hashForRoom, linkToRoom, relaysFromSearch, roomFromHash } from "./room-link.js";
+import {
+  directFromSearch, hashForRoom, linkToRoom, peersFromSearch, relaysFromSearch, roomFromHash,
+} from "./room-link.js";
 import { chooseLanguage, language, languageChanges, setLanguage, translate } from "./strings.js";
 
 const LANGUAGE_KEY = "heartchain.language";
@@ -31,6 +33,7 @@ const statusLine = part("status-line");
 const browser = capabilities(globalThis);
 const requestedRoom = roomFromHash(location.hash);
 const requestedRelays = relaysFromSearch(location.search);
+const requestedPeers = peersFromSearch(location.search);
 let runningRoom = null;
 
 languageChanges.addEventListener("change", speak);
@@ -55,10 +58,11 @@ addEventListener("hashchange", () => {
 const starting = startNode({
   room: requestedRoom,
   relays: requestedRelays,
+  peers: requestedPeers,
   direct: directFromSearch(location.search),
 });
 starting.then(present, (error) => {
-  const byDefault = requestedRoom === undefined && requestedRelays.length === 0;
+  const byDefault = requestedRoom === undefined && requestedRelays.length === 0 && requestedPeers.length === 0;
   giveUp(byDefault ? "start" : "address", wordsOf(error));
 });
 

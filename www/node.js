@@ -6,16 +6,17 @@ import init, { Node } from "./pkg/wasm_node.js";
 /**
  * Loads the wasm once, for the page and for its miner, and starts a node.
  *
- * @param {{ room?: string, relays: string[], direct: boolean }} wishes relays as multiaddrs; none: ask the server of this
- *   page; direct: whether other tabs may be reached without it
+ * @param {{ room?: string, relays: string[], peers: string[], direct: boolean }} wishes relays as multiaddrs; none: ask the
+ *   server of this page; peers: whom to call in any case; direct: whether other tabs may be reached without a relay
  * @returns {Promise<Node>}
  */
-export async function startNode({ room, relays, direct }) {
+export async function startNode({ room, relays, peers, direct }) {
   const wasmModule = await compile(new URL("pkg/wasm_node_bg.wasm", import.meta.url));
   await init({ module_or_path: wasmModule });
   return Node.start({
     ...(room === undefined ? {} : { room }),
     ...(relays.length === 0 ? {} : { relays }),
+    peers,
     direct,
     relayDocument: new URL("relay.json", document.baseURI).href,
     minerUrl: new URL("miner.js", import.meta.url).href,

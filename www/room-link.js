@@ -1,4 +1,4 @@
-//! What the page's address says: `#room=<name>`, `?relay=<multiaddr>` (repeatable) and `?direct=no`, read and written.
+//! What the page's address says: `#room=<name>`, `?relay=<multiaddr>` and `?peer=<multiaddr>` (repeatable) and `?direct=no`, read and written.
 //! Never judges a multiaddr: the node does, and says in words what is wrong with it.
 
 /** The longest room name in bytes of UTF-8, as the chain's rules have it. */
@@ -22,8 +22,17 @@ export function roomFromHash(hash) {
  * @returns {string[]} empty when the relay that served the page is meant
  */
 export function relaysFromSearch(search) {
-  const named = new URLSearchParams(search).getAll("relay").map((address) => address.trim());
-  return [...new Set(named)].filter((address) => address !== "");
+  return addressesFromSearch(search, "relay");
+}
+
+/**
+ * The peers that are to be called in any case, in their order, each once.
+ *
+ * @param {string} search `location.search`
+ * @returns {string[]} mostly empty, because relays name peers
+ */
+export function peersFromSearch(search) {
+  return addressesFromSearch(search, "peer");
 }
 
 /**
@@ -67,4 +76,9 @@ export function linkToRoom(href, name) {
   const link = new URL(href);
   link.hash = hashForRoom(name);
   return link.href;
+}
+
+function addressesFromSearch(search, name) {
+  const given = new URLSearchParams(search).getAll(name).map((address) => address.trim());
+  return [...new Set(given)].filter((address) => address !== "");
 }

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  MAX_ROOM_BYTES, directFromSearch, hashForRoom, linkToRoom, normalizeRoom, relaysFromSearch, roomFault, roomFromHash,
+  MAX_ROOM_BYTES, directFromSearch, hashForRoom, linkToRoom, normalizeRoom, peersFromSearch, relaysFromSearch, roomFault,
+  roomFromHash,
 } from "../../www/room-link.js";
 
 test("a_room_comes_from_the_fragment_trimmed_and_in_nfc", () => {
@@ -51,4 +52,10 @@ test("relays_come_in_order_each_once_and_unjudged", () => {
   assert.deepEqual(relaysFromSearch(""), []);
   assert.deepEqual(relaysFromSearch("?relay=&relay=%20"), []);
   assert.deepEqual(relaysFromSearch("?relay=/a&x=1&relay=nonsense&relay=%20/a"), ["/a", "nonsense"]);
+});
+
+test("peers_come_like_relays_and_are_no_relays", () => {
+  assert.deepEqual(peersFromSearch("?relay=/a&peer="), []);
+  assert.deepEqual(peersFromSearch("?peer=/b&relay=/a&peer=%20/c&peer=/b"), ["/b", "/c"]);
+  assert.deepEqual(relaysFromSearch("?peer=/b"), []);
 });

@@ -12,7 +12,12 @@ use wasm_bindgen::{JsError, JsValue};
 
 pub(crate) use self::blocks::block;
 use self::blocks::reading;
-use crate::{config, net::RelayAddress, page, rehearsal::Sent};
+use crate::{
+    config,
+    net::{NamedPeer, RelayAddress},
+    page,
+    rehearsal::Sent,
+};
 
 /// What is wrong with what JavaScript passed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +30,14 @@ pub(crate) enum ArgumentError {
         name: &'static str,
         /// What it must be.
         expected: &'static str,
+    },
+    /// More than there is room for.
+    #[error("{name} has more than the {max} entries allowed")]
+    TooMany {
+        /// Which.
+        name: &'static str,
+        /// The most.
+        max: usize,
     },
     /// No heart rate.
     #[error("a heart rate is a whole number from {min} to {max}, not {found}")]
@@ -41,7 +54,9 @@ pub(crate) enum ArgumentError {
 /// The options of `Node.start`, checked.
 pub(crate) struct Options {
     pub(crate) room: Room,
+    /// Those that named peers are reached through included.
     pub(crate) relays: Vec<RelayAddress>,
+    pub(crate) peers: Vec<NamedPeer>,
     pub(crate) direct: bool,
     pub(crate) relay_document: Option<String>,
     pub(crate) miner_url: Option<String>,
@@ -52,10 +67,18 @@ impl Options {
     pub(crate) fn read(options: &JsValue) -> Result<Self, JsError> {
         let name = text(options, "room")?;
         let name = RoomName::new(name.as_deref().unwrap_or(config::DEFAULT_ROOM))?;
+        let peers = peers(options)?;
+        let mut relays = relays(options)?;
+        for named in &peers {
+            if !relays.contains(&named.relay) {
+                relays.push(named.relay.clone());
+            }
+        }
         let module = field(options, "wasmModule").unwrap_or_else(wasm_bindgen::module);
         Ok(Self {
             room: Room::new(RoomParams::with_defaults(name)),
-            relays: relays(options)?,
+            relays,
+            peers,
             direct: flag(options, "direct")?.unwrap_or(true),
             relay_document: text(options, "relayDocument")?.or_else(page::default_document),
             miner_url: text(options, "minerUrl")?,
@@ -195,21 +218,38 @@ fn text(options: &JsValue, name: &'static str) -> Result<Option<String>, Argumen
 }
 
 fn relays(options: &JsValue) -> Result<Vec<RelayAddress>, JsError> {
-    let wrong = ArgumentError::Type {
-        name: "relays",
+    let scheme = page::scheme();
+    let parse = |address: &String| RelayAddress::parse(address, scheme);
+    let relays: Result<_, _> = texts(options, "relays")?.iter().map(parse).collect();
+    Ok(relays?)
+}
+
+fn peers(options: &JsValue) -> Result<Vec<NamedPeer>, JsError> {
+    let (name, max) = ("peers", config::MAX_NAMED_PEERS);
+    let given = texts(options, name)?;
+    if given.len() > max {
+        return Err(ArgumentError::TooMany { name, max }.into());
+    }
+    let scheme = page::scheme();
+    let parse = |address: &String| NamedPeer::parse(address, scheme);
+    let peers: Result<_, _> = given.iter().map(parse).collect();
+    Ok(peers?)
+}
+
+/// A list of strings; none if nothing was given.
+fn texts(options: &JsValue, name: &'static str) -> Result<Vec<String>, ArgumentError> {
+    let wrong = || ArgumentError::Type {
+        name,
         expected: "an array of strings",
     };
-    let Some(given) = field(options, "relays") else {
+    let Some(given) = field(options, name) else {
         return Ok(Vec::new());
     };
     if !js_sys::Array::is_array(&given) {
-        return Err(wrong.into());
+        return Err(wrong());
     }
-    let scheme = page::scheme();
-    let mut relays = Vec::new();
-    for address in js_sys::Array::from(&given) {
-        let address = address.as_string().ok_or_else(|| wrong.clone())?;
-        relays.push(RelayAddress::parse(&address, scheme)?);
-    }
-    Ok(relays)
+    js_sys::Array::from(&given)
+        .iter()
+        .map(|text| text.as_string().ok_or_else(wrong))
+        .collect()
 }

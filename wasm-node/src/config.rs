@@ -175,6 +175,8 @@ pub(crate) const HOP_CIRCUIT_DURATION: Duration = Duration::from_secs(20);
 /// Bytes that a circuit through a tab may carry: signals take 10 KiB, and the first questions of sync some more.
 pub(crate) const HOP_CIRCUIT_BYTES: u64 = 256 * 1024;
 
+/// Peers a tab may be told to call: as many as it looks for by itself.
+pub(crate) const MAX_NAMED_PEERS: usize = WANTED_PEERS;
 /// Relays a tab may be told to use.
 pub(crate) const MAX_RELAYS: usize = 8;
 /// STUN servers of one relay: Chromium warns at five.

@@ -41,6 +41,7 @@ pub(crate) fn start(
         seed,
         room: &options.room,
         relays: options.relays,
+        named: options.peers,
         direct: options.direct,
         scheme: page::scheme(),
         read_document: page::document_reader(options.relay_document),

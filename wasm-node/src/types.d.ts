@@ -6,6 +6,11 @@ export interface NodeOptions {
   /** Multiaddrs of relays that a browser can dial. Without any, the one that `relayDocument` is about. */
   relays?: string[];
   /**
+   * Peers to call in any case, each at `<relay>/p2p/<its name>/p2p-circuit/p2p/<peer>`, at most 8: for relays that cannot
+   * name peers to one another. Their relays are used, too.
+   */
+  peers?: string[];
+  /**
    * Whether other tabs are reached directly, by WebRTC, where that is possible. They learn this computer's addresses
    * by it; without it everything goes through the relay. Default: true.
    */

@@ -29,7 +29,14 @@ pub(crate) struct RelayAddress {
     pub(crate) peer: Option<PeerId>,
 }
 
-/// Why an address cannot be a relay's.
+/// A peer that was named, and the relay that it is reached through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedPeer {
+    pub(crate) relay: RelayAddress,
+    pub(crate) peer: PeerId,
+}
+
+/// Why an address cannot be a relay's, or lead to a peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum AddressError {
@@ -56,6 +63,14 @@ pub(crate) enum AddressError {
         "the relay address {given:?} is not encrypted, and a page that was loaded by https may not dial it: use /tls/ws or /webrtc-direct"
     )]
     Unencrypted {
+        /// As it was given, cut to a readable length.
+        given: String,
+    },
+    /// It does not say by which relay whom to call.
+    #[error(
+        "the peer address {given:?} does not say by which relay whom to call; one looks like /ip4/127.0.0.1/tcp/8081/ws/p2p/12D3Koo.../p2p-circuit/p2p/12D3Koo..."
+    )]
+    NoCircuit {
         /// As it was given, cut to a readable length.
         given: String,
     },
@@ -91,6 +106,34 @@ impl RelayAddress {
             }
         });
         Ok(Self { address, way, peer })
+    }
+}
+
+impl NamedPeer {
+    /// Reads `<relay>/p2p-circuit/p2p/X`, or the same with `/webrtc` as js-libp2p tells it.
+    ///
+    /// # Errors
+    /// Says in words why nobody could be called by it.
+    pub(crate) fn parse(text: &str, scheme: PageScheme) -> Result<Self, AddressError> {
+        let no_circuit = || AddressError::NoCircuit {
+            given: text.chars().take(SHOWN).collect(),
+        };
+        // The address is cut as text, so that what is wrong with the relay's part is told by who knows.
+        let (relay, peer) = text
+            .trim()
+            .split_once("/p2p-circuit/")
+            .ok_or_else(no_circuit)?;
+        let peer = peer
+            .strip_prefix("webrtc/")
+            .unwrap_or(peer)
+            .strip_prefix("p2p/")
+            .and_then(|name| name.parse().ok())
+            .ok_or_else(no_circuit)?;
+        let relay = RelayAddress::parse(relay, scheme)?;
+        if relay.peer.is_none() {
+            return Err(no_circuit());
+        }
+        Ok(Self { relay, peer })
     }
 }
 
@@ -204,6 +247,40 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_named_peer_comes_with_its_relay() {
+        const RELAY: &str = "12D3KooWNpDk9w6WrEEcdsEH1y47W71S36yFjw4sd3j7omzgCSMS";
+        let relay = format!("/ip4/127.0.0.1/tcp/8081/ws/p2p/{RELAY}");
+        for text in [
+            format!("{relay}/p2p-circuit/p2p/{PEER}"),
+            format!(" {relay}/p2p-circuit/webrtc/p2p/{PEER} "),
+        ] {
+            let named = NamedPeer::parse(&text, PageScheme::Plain).expect("a circuit");
+            assert_eq!(named.peer.to_string(), PEER, "{text}");
+            assert_eq!(named.relay, parse(&relay).expect("a relay"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_peer_without_a_way_to_it_is_refused_in_words() {
+        let relay = "/ip4/127.0.0.1/tcp/8081/ws";
+        for text in [
+            String::new(),
+            format!("/p2p/{PEER}"),
+            format!("{relay}/p2p/{PEER}"),
+            format!("{relay}/p2p-circuit/p2p/{PEER}"),
+            format!("{relay}/p2p/{PEER}/p2p-circuit"),
+            format!("{relay}/p2p/{PEER}/p2p-circuit/p2p/nobody"),
+            format!("{relay}/p2p/{PEER}/p2p-circuit/p2p/{PEER}/p2p-circuit/p2p/{PEER}"),
+        ] {
+            let error = NamedPeer::parse(&text, PageScheme::Plain).expect_err(&text);
+            assert!(matches!(error, AddressError::NoCircuit { .. }), "{error}");
+        }
+        let mixed = format!("{relay}/p2p/{PEER}/p2p-circuit/p2p/{PEER}");
+        let error = NamedPeer::parse(&mixed, PageScheme::Secure).expect_err("mixed content");
+        assert!(matches!(error, AddressError::Unencrypted { .. }), "{error}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) use connections::{Path, Role};
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use {
-    address::{PageScheme, RelayAddress},
+    address::{NamedPeer, PageScheme, RelayAddress},
     browser::stranger,
     browser::{NetworkError, PeerLink},
     libp2p::PeerId,

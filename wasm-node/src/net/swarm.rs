@@ -28,7 +28,7 @@ use sync::seam::{GossipId, InboundId, RequestFailure, RequestId, Topic};
 
 use super::{
     NetworkError, PeerLink, RelayDocument, RelayView, Role,
-    address::{PageScheme, RelayAddress},
+    address::{NamedPeer, PageScheme, RelayAddress},
     bans::Bans,
     behaviour::{Names, Protocols, name_of},
     candidates::Candidates,
@@ -50,7 +50,10 @@ pub(crate) type ReadDocument = Rc<dyn Fn() -> LocalBoxFuture<'static, Option<Rel
 pub(crate) struct Setup<'a> {
     pub(crate) seed: [u8; 32],
     pub(crate) room: &'a Room,
+    /// Those that named peers are reached through included.
     pub(crate) relays: Vec<RelayAddress>,
+    /// Peers to call whether a relay names them or not.
+    pub(crate) named: Vec<NamedPeer>,
     /// Whether peers may be reached directly, which tells them this computer's addresses.
     pub(crate) direct: bool,
     pub(crate) scheme: PageScheme,
@@ -100,6 +103,7 @@ pub(crate) struct Network {
     relays: Relays,
     connections: Connections<PeerId, ConnectionId>,
     candidates: Candidates<PeerId, PeerId>,
+    named: Vec<NamedPeer>,
     introductions: Introductions<PeerId, ListenerId>,
     /// Calls to candidates under way.
     calling: HashMap<ConnectionId, PeerId>,
@@ -143,6 +147,7 @@ impl Network {
             relays: Relays::new(setup.relays, setup.scheme, now),
             connections: Connections::new(),
             candidates: Candidates::new(config::MAX_CANDIDATES, config::PEER_REDIAL),
+            named: setup.named,
             introductions: Introductions::new(),
             calling: HashMap::new(),
             bans: Bans::new(config::MAX_BANNED),

@@ -100,6 +100,7 @@ impl Network {
             Arrival::Relay => {
                 self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
                 self.connections.set_role(&peer, Role::Relay);
+                self.call_named_by(peer);
             }
             Arrival::Surplus => {
                 self.swarm.close_connection(id);
@@ -111,6 +112,16 @@ impl Network {
             self.swarm.close_connection(id);
         }
         self.events.push_back(Event::Changed);
+    }
+
+    /// A relay is there: whoever was named as reached through it is worth a call for as long as it stays.
+    fn call_named_by(&mut self, relay: PeerId) {
+        for named in &self.named {
+            if named.relay.peer == Some(relay) {
+                let always = UnixMillis::new(u64::MAX);
+                self.candidates.seen(named.peer, relay, always);
+            }
+        }
     }
 
     fn on_closed(&mut self, peer: PeerId, id: ConnectionId, now: UnixMillis) {
