@@ -18,6 +18,8 @@ Without an argument it runs what every change must pass:
   www           tests of the page's plain modules, by Node if that is installed
   browser       wasm-pack test --headless --chrome
   end_to_end    real Chromium, the real relay, the real page; what fails is tried once more, alone, and named at the end
+  interop       js-libp2p meets us in real pages, if Node is installed: 3 times each way, and 50 times if
+                asked for by name or by `all`
 
 quick           format, native lint, and the unit tests of chain, sync and the page
 all             the parts above, and the long ones:
@@ -180,6 +182,21 @@ once_more_if_it_fails() {
   done
 }
 
+# How often each side of an interop test does the same again.
+interop_rounds=3
+
+interop() {
+  if node_is_recent; then
+    part "interop (js-libp2p)" tests/interop/run.sh meet "$interop_rounds"
+  else
+    echo "== interop: left out, because Node 20 or later is not installed"
+  fi
+}
+
+node_is_recent() {
+  command -v node >/dev/null && [ "$(node -p 'parseInt(process.versions.node)')" -ge 20 ]
+}
+
 simulation() {
   part "simulation (10,000 seeds)" env HEARTCHAIN_SIMULATION=10000 \
     cargo test --workspace --test simulation
@@ -192,6 +209,11 @@ bench() {
     cargo test -p sync --release --target wasm32-unknown-unknown --test bench_in_browser -- --nocapture
   part "bench (the page)" env HEARTCHAIN_BENCH=20 \
     cargo test --workspace --test end_to_end -- --nocapture figures
+  if node_is_recent; then
+    part "bench (beside js-libp2p)" tests/interop/run.sh bench
+  else
+    echo "== bench (beside js-libp2p): left out, because Node 20 or later is not installed"
+  fi
 }
 
 every_change() {
@@ -203,6 +225,7 @@ every_change() {
   unit
   browser
   end_to_end
+  interop
 }
 
 install_for() {
@@ -215,6 +238,10 @@ install_for() {
 run() {
   case $1 in
     every_change | format | lint | purity | unit | docs | www | browser | end_to_end | simulation | bench) "$1" ;;
+    interop)
+      interop_rounds=50
+      interop
+      ;;
     quick)
       format
       lint_native
@@ -222,6 +249,7 @@ run() {
       www
       ;;
     all)
+      interop_rounds=50
       every_change
       simulation
       bench

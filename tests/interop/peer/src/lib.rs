@@ -1,0 +1,13 @@
+//! A plain libp2p peer for a page: identify, ping, gossip and two stream protocols over `libp2p-webrtc-browser`, with
+//! the same methods as `../js-peer.js` has on js-libp2p, so that one script can drive either. Knows no chain, and is
+//! never part of what people get.
+//!
+//! `api` is what JavaScript sees, `swarm` the loop behind it, `table` what it has seen, `streams` the protocols.
+#![cfg(target_arch = "wasm32")]
+
+mod api;
+mod streams;
+mod swarm;
+mod table;
+
+pub use api::Peer;
