@@ -2,7 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chain::{hash::BlockHash, key::Author, reading::Reading};
+use chain::{
+    hash::BlockHash,
+    key::Author,
+    mempool::{MAX_ASIDE, MAX_READINGS},
+    reading::Reading,
+    tree::{MAX_SIDE_BLOCKS, MAX_SIDE_READINGS},
+};
+use sync::{
+    Load,
+    config::{
+        BODY_RANGE, MAX_HEADER_SYNCS, MAX_HEADERS_AHEAD, MAX_HELD_BLOCKS, MAX_JOURNAL,
+        MAX_OPEN_BODY_REQUESTS, MAX_OPEN_READS, MAX_OPEN_REQUESTS, MAX_PEERS, MAX_RESCUE_QUEUE,
+        MAX_UNWRITTEN, RESCUE_CHUNK,
+    },
+    message::MAX_HEADERS,
+};
 
 use crate::{
     node::Life,
@@ -34,6 +49,40 @@ pub(crate) fn is_settled(world: &World) -> bool {
             .iter()
             .filter(|node| node.is_honest())
             .all(|node| check_chain(world, node.id).is_empty())
+}
+
+/// A bound of the machine that it exceeds, in words.
+pub(crate) fn too_much(load: &Load) -> Option<String> {
+    // Batches of headers may be on their way when the bound is reached.
+    let headers = (1 + MAX_HEADER_SYNCS) * MAX_HEADERS_AHEAD + MAX_HEADER_SYNCS * MAX_HEADERS;
+    // So may bodies, and what comes of them.
+    let bodies = MAX_PEERS * MAX_OPEN_BODY_REQUESTS * BODY_RANGE;
+    [
+        ("peers", load.peers, MAX_PEERS),
+        (
+            "open requests",
+            load.open_requests,
+            load.peers * MAX_OPEN_REQUESTS,
+        ),
+        ("open reads", load.open_reads, MAX_OPEN_READS),
+        ("held blocks", load.held_blocks, MAX_HELD_BLOCKS),
+        ("header syncs", load.header_syncs, MAX_HEADER_SYNCS),
+        ("headers without bodies", load.bodiless_blocks, headers),
+        ("side blocks", load.side_blocks, MAX_SIDE_BLOCKS + headers),
+        (
+            "readings in side blocks",
+            load.side_readings,
+            MAX_SIDE_READINGS,
+        ),
+        ("waiting readings", load.mempool, MAX_READINGS),
+        ("readings set aside", load.aside, MAX_ASIDE),
+        ("unwritten changes", load.unwritten, MAX_UNWRITTEN + bodies),
+        ("left blocks", load.rescue, MAX_RESCUE_QUEUE + RESCUE_CHUNK),
+        ("journal entries", load.journal, MAX_JOURNAL),
+    ]
+    .into_iter()
+    .find(|(_, found, limit)| found > limit)
+    .map(|(what, found, limit)| format!("{found} {what}, at most {limit} allowed"))
 }
 
 /// All that is wrong with a run, in words.

@@ -4,29 +4,15 @@
 
 use std::rc::Rc;
 
-use chain::{
-    block::Block,
-    bpm::Bpm,
-    difficulty::{WINDOW_HEADERS, Window},
-    hash::BlockHash,
-    header::{HEADER_VERSION, Header},
-    key::{SecretKey, Signature},
-    merkle::readings_root,
-    mining,
-    reading::Reading,
-    room::Room,
-    time::UnixMillis,
-    work::{CompactTarget, Work},
-};
+use chain::{block::Block, hash::BlockHash, header::Header, time::UnixMillis, work::Work};
 use sync::{
     message::{MAX_RESPONSE_LEN, Response},
     seam::{RequestFailure, RequestId, Topic},
 };
 
 use crate::{
-    node::Life,
-    scenario,
-    world::{Happening, Id, Wire, World},
+    forgery::endless_headers,
+    world::{Id, Wire, World},
 };
 
 /// How a peer lies.
@@ -74,12 +60,21 @@ pub(crate) enum Lie {
     TooEarly,
     /// Signs two readings with one seq.
     Equivocation,
-    /// Gossips readings of fresh keys by the hundred.
+    /// Gossips readings of fresh keys, wave after wave.
     Flood,
+    /// Claims more work than there is and gives headers without end, each with the least work, and no bodies.
+    EndlessHeaders,
+    /// Gossips mined blocks whose time is not after the median of the last ones.
+    BehindMedian,
+    /// Gossips honest headers with readings that are not theirs.
+    JunkOnHonest,
+    /// Mines honest blocks stamped as far ahead of the clock as the rules allow. Breaks no rule.
+    StampsAhead,
 }
 
 impl Lie {
-    pub(crate) const ALL: [Self; 22] = [
+    /// Those of a class; one that stamps ahead has runs of its own.
+    pub(crate) const ALL: [Self; 25] = [
         Self::Silent,
         Self::Noise,
         Self::Oversize,
@@ -102,14 +97,11 @@ impl Lie {
         Self::TooEarly,
         Self::Equivocation,
         Self::Flood,
+        Self::EndlessHeaders,
+        Self::BehindMedian,
+        Self::JunkOnHonest,
     ];
 }
-
-/// Readings in one wave of a flood.
-const FLOOD: usize = 12;
-
-/// A liar's turns come so often, ms.
-const TURN: (u64, u64) = (1_000, 6_000);
 
 impl World {
     /// Answers a request, as a liar does if this is one.
@@ -166,6 +158,23 @@ impl World {
                 status.total_work = Work::from_le_bytes([0x7f; 32]);
                 response.encode()
             }
+            (Lie::EndlessHeaders, Response::Status(status)) => {
+                provable = false;
+                status.tip = BlockHash::new(self.dice.bytes());
+                status.total_work = Work::from_le_bytes([0x7f; 32]);
+                response.encode()
+            }
+            (Lie::EndlessHeaders, Response::Headers(headers)) => {
+                provable = false;
+                let locator = self.node_mut(id).locators.remove(&(peer, request));
+                *headers = endless_headers(&self.room, &locator.unwrap_or_default());
+                response.encode()
+            }
+            (Lie::EndlessHeaders, Response::Bodies(bodies)) => {
+                provable = false;
+                bodies.fill(None);
+                response.encode()
+            }
             (Lie::WrongClock, Response::Status(status)) => {
                 provable = false;
                 status.now = UnixMillis::new(self.dice.next());
@@ -213,151 +222,12 @@ impl World {
         );
     }
 
-    /// A liar does something of its own accord.
-    pub(crate) fn liar_turn(&mut self, id: Id) {
-        let delay = self.dice.between(TURN.0, TURN.1);
-        self.after(delay, Happening::LiarTurn { at: id });
-        let Some(lie) = self
-            .node(id)
-            .lie
-            .filter(|_| self.node(id).life == Life::Awake && !self.liars_rest)
-        else {
-            return;
-        };
-        match lie {
-            Lie::Silent
-            | Lie::Noise
-            | Lie::Oversize
-            | Lie::OtherQuestion
-            | Lie::JunkBodies
-            | Lie::Unsorted
-            | Lie::FalseClaim
-            | Lie::WrongClock => {}
-            Lie::Withhold => {
-                let header = self.mined_header(id, &[self.own_reading(id, 0)], 0);
-                self.node_mut(id).secret = Some(header);
-            }
-            Lie::GossipNoise => {
-                let topic = if self.dice.one_in(2) {
-                    Topic::Readings
-                } else {
-                    Topic::Blocks
-                };
-                let noise = self.dice.bytes().to_vec();
-                self.gossip_lie(id, topic, noise, true);
-            }
-            Lie::AskNoise => {
-                for peer in self.neighbours(id) {
-                    let request = RequestId(u64::MAX - self.name());
-                    self.owe(id, peer, request);
-                    let mut noise = self.dice.bytes().to_vec();
-                    noise[0] = 0xff;
-                    self.send(
-                        id,
-                        peer,
-                        Wire::Request {
-                            id: request,
-                            data: noise,
-                        },
-                    );
-                }
-            }
-            Lie::ForgedReading => {
-                let forged = self.forged_reading();
-                self.gossip_lie(id, Topic::Readings, forged.to_bytes().to_vec(), true);
-            }
-            Lie::BadBpm => {
-                let mut reading = self.own_reading(id, 0);
-                reading.bpm = self.dice.pick(&[0, 19, 401, u16::MAX]).unwrap_or(0);
-                reading.time = UnixMillis::new(self.dice.below(1 << 40));
-                self.gossip_lie(id, Topic::Readings, reading.to_bytes().to_vec(), true);
-            }
-            Lie::OtherRoom => {
-                let other = scenario::room(9, 2_000);
-                let key = SecretKey::from_seed(self.dice.bytes());
-                let now = UnixMillis::new(self.now);
-                let reading = key.sign(other.id(), 0, now, Bpm::MIN);
-                self.gossip_lie(id, Topic::Readings, reading.to_bytes().to_vec(), true);
-                let header = mine(&other, Vec::new(), &[reading], now, None);
-                let block = Block {
-                    header,
-                    readings: vec![reading],
-                };
-                self.gossip_lie(id, Topic::Blocks, block.encode(), false);
-            }
-            Lie::NoWork => {
-                let readings = vec![self.own_reading(id, 0)];
-                let mut header = self.mined_header(id, &readings, 0);
-                while header
-                    .bits
-                    .target()
-                    .is_ok_and(|target| target.is_met_by(&header.hash()))
-                {
-                    header.nonce = self.dice.next();
-                }
-                self.gossip_lie(id, Topic::Blocks, Block { header, readings }.encode(), true);
-            }
-            Lie::WrongDifficulty => {
-                let readings = vec![self.own_reading(id, 0)];
-                let right = self.mined_header(id, &readings, 0);
-                let bits = CompactTarget::from_bits(right.bits.to_bits() - 1);
-                let header = self.headers_and_mine(id, &readings, 0, Some(bits));
-                self.gossip_lie(id, Topic::Blocks, Block { header, readings }.encode(), true);
-            }
-            Lie::WrongRoot => {
-                let reading = self.own_reading(id, 0);
-                let header = self.mined_header(id, &[reading], 0);
-                let readings = vec![self.own_reading(id, 1)];
-                self.gossip_lie(id, Topic::Blocks, Block { header, readings }.encode(), true);
-            }
-            Lie::ForgedInBlock => {
-                let readings = vec![self.forged_reading()];
-                let header = self.mined_header(id, &readings, 0);
-                self.gossip_lie(id, Topic::Blocks, Block { header, readings }.encode(), true);
-            }
-            Lie::SkippedSeq => {
-                let readings = vec![self.own_reading(id, 7)];
-                let header = self.mined_header(id, &readings, 0);
-                self.gossip_lie(id, Topic::Blocks, Block { header, readings }.encode(), true);
-            }
-            Lie::TooEarly => {
-                let readings = vec![self.own_reading(id, 0)];
-                let ahead = self.dice.between(31_000, 900_000);
-                let header = self.mined_header(id, &readings, ahead);
-                self.gossip_lie(
-                    id,
-                    Topic::Blocks,
-                    Block { header, readings }.encode(),
-                    false,
-                );
-            }
-            Lie::Equivocation => {
-                for more in [0, 0, 1] {
-                    let mut reading = self.own_reading(id, more);
-                    let key = SecretKey::from_seed(self.node(id).key_seed);
-                    let time = UnixMillis::new(self.dice.below(1 << 40));
-                    reading = key.sign(self.room.id(), reading.seq, time, Bpm::MAX);
-                    self.gossip_lie(id, Topic::Readings, reading.to_bytes().to_vec(), false);
-                }
-            }
-            Lie::Flood => {
-                for _ in 0..FLOOD {
-                    let key = SecretKey::from_seed(self.dice.bytes());
-                    let seq = self.dice.below(3);
-                    let reading =
-                        key.sign(self.room.id(), seq, UnixMillis::new(self.now), Bpm::MAX);
-                    self.gossip_lie(id, Topic::Readings, reading.to_bytes().to_vec(), false);
-                }
-            }
-        }
-    }
-
     /// Notes that whoever gets this message can prove that its sender lies.
-    fn owe(&mut self, liar: Id, to: Id, request: RequestId) {
+    pub(crate) fn owe(&mut self, liar: Id, to: Id, request: RequestId) {
         self.provable.insert((liar, to, request));
     }
 
-    fn gossip_lie(&mut self, id: Id, topic: Topic, data: Vec<u8>, provable: bool) {
+    pub(crate) fn gossip_lie(&mut self, id: Id, topic: Topic, data: Vec<u8>, provable: bool) {
         let data: Rc<[u8]> = data.into();
         if provable {
             self.provable_gossip.insert(Rc::clone(&data));
@@ -381,93 +251,9 @@ impl World {
         }
     }
 
-    /// A reading by this peer's key, `more` places after its next one.
-    fn own_reading(&self, id: Id, more: u64) -> Reading {
-        let node = self.node(id);
-        let key = SecretKey::from_seed(node.key_seed);
-        let linked = self
-            .chain_readings(id)
-            .filter(|reading| reading.author == key.author())
-            .count();
-        key.sign(
-            self.room.id(),
-            linked as u64 + more,
-            UnixMillis::new(self.now),
-            Bpm::MIN,
-        )
-    }
-
-    fn chain_readings(&self, id: Id) -> impl Iterator<Item = &Reading> {
-        let node = self.node(id);
-        (1..=node.machine().status().index)
-            .filter_map(|index| node.disk.blocks.get(&node.machine().best_hash(index)?))
-            .flat_map(|block| &block.readings)
-    }
-
-    fn forged_reading(&mut self) -> Reading {
-        let key = SecretKey::from_seed(self.dice.bytes());
-        let mut reading = key.sign(self.room.id(), 0, UnixMillis::new(self.now), Bpm::MIN);
-        reading.signature = Signature::new([7; 64]);
-        reading
-    }
-
     fn secret_header(&self, id: Id) -> Option<Header> {
         let node = self.node(id);
         node.secret
             .filter(|header| header.prev_hash == node.machine().status().tip)
     }
-
-    /// A header with work on this peer's tip, so many ms ahead of the truth.
-    fn mined_header(&mut self, id: Id, readings: &[Reading], ahead: u64) -> Header {
-        self.headers_and_mine(id, readings, ahead, None)
-    }
-
-    fn headers_and_mine(
-        &mut self,
-        id: Id,
-        readings: &[Reading],
-        ahead: u64,
-        bits: Option<CompactTarget>,
-    ) -> Header {
-        let machine = self.node(id).machine();
-        let tip = machine.status().index;
-        let first = tip.saturating_sub(WINDOW_HEADERS as u64);
-        let headers = (first..=tip)
-            .filter_map(|index| machine.header(&machine.best_hash(index)?))
-            .collect();
-        mine(
-            &self.room,
-            headers,
-            readings,
-            UnixMillis::new(self.now + ahead),
-            bits,
-        )
-    }
-}
-
-/// Mines a header on a branch's last headers; the rule's bits, unless told otherwise.
-fn mine(
-    room: &Room,
-    headers: Vec<Header>,
-    readings: &[Reading],
-    now: UnixMillis,
-    bits: Option<CompactTarget>,
-) -> Header {
-    let prev_hash = headers.last().map_or(room.genesis_hash(), Header::hash);
-    let window = Window::from_headers(room, headers);
-    let time = now.max(window.mtp().saturating_add(1));
-    let mut header = Header {
-        version: HEADER_VERSION,
-        index: window.next_index(),
-        time,
-        prev_hash,
-        readings_root: readings_root(readings),
-        bits: bits.unwrap_or(window.next_bits(time)),
-        nonce: 0,
-    };
-    let target = header.bits.target().expect("a target");
-    header.nonce = mining::Job::new(&header, target)
-        .search(0, u32::MAX)
-        .unwrap_or(0);
-    header
 }

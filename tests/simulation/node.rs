@@ -7,7 +7,7 @@ use std::{
 };
 
 use chain::{
-    hash::ReadingId,
+    hash::{BlockHash, ReadingId},
     header::Header,
     key::{Author, SecretKey},
     mining,
@@ -64,6 +64,10 @@ pub(crate) struct Node {
     pub(crate) lie: Option<Lie>,
     /// A header that a liar has mined and shows without its body.
     pub(crate) secret: Option<Header>,
+    /// Readings in one wave of a liar's flood.
+    pub(crate) flood: usize,
+    /// What a liar with endless headers was asked for.
+    pub(crate) locators: HashMap<(Id, RequestId), Vec<BlockHash>>,
     pub(crate) wish: u64,
     pub(crate) inbound: HashMap<InboundId, (Id, RequestId)>,
     /// Every key that signed here.
@@ -98,6 +102,8 @@ impl Node {
             mines: true,
             lie: None,
             secret: None,
+            flood: 12,
+            locators: HashMap::new(),
             wish: 0,
             inbound: HashMap::new(),
             authors: Vec::new(),
@@ -437,7 +443,7 @@ impl World {
     }
 }
 
-fn expected_tries(target: chain::work::Target) -> f64 {
+pub(crate) fn expected_tries(target: chain::work::Target) -> f64 {
     let bytes = target.work().to_le_bytes();
     let mut low = [0; 8];
     low.copy_from_slice(&bytes[..8]);
@@ -446,7 +452,7 @@ fn expected_tries(target: chain::work::Target) -> f64 {
     tries
 }
 
-fn rate_of(rate: u64) -> f64 {
+pub(crate) fn rate_of(rate: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     let rate = rate as f64;
     rate

@@ -217,6 +217,65 @@ pub(crate) fn pace(seed: u64, spread: u64, fast: i64) -> (Outcome, u64) {
     )
 }
 
+/// Seven honest peers that always have something to record, and three that stamp every block of theirs as far ahead of
+/// the clock as the rules allow. Returns the run, the mean time between blocks, ms, and how many of a hundred blocks were
+/// stamped ahead.
+pub(crate) fn stamped_ahead(seed: u64) -> (Outcome, u64, u64) {
+    let (mut world, mut dice) = calm(seed, 7, 256);
+    for _ in 0..3 {
+        let mut node = Node::new(dice.bytes(), 256);
+        node.lie = Some(Lie::StampsAhead);
+        node.mines = false;
+        let at = world.add(node);
+        world.after(0, Happening::LiarTurn { at });
+    }
+    let (warm_up, length) = (120_000, 420_000);
+    for moment in 0..length / 100 {
+        let at = dice.below(7);
+        world.after(moment * 100, Happening::Entry { at });
+    }
+    world.run_until(START + warm_up);
+    let before = world.node(0).machine().status().index;
+    let (mut seen, mut ahead) = (before, 0);
+    while world.now < START + length {
+        let next = world.now + 100;
+        world.run_until(next);
+        let machine = world.node(0).machine();
+        let index = machine.status().index;
+        for height in seen + 1..=index {
+            let header = machine
+                .best_hash(height)
+                .and_then(|hash| machine.header(&hash));
+            ahead += u64::from(header.is_some_and(|header| header.time.get() > next + 20_000));
+        }
+        seen = seen.max(index);
+    }
+    let blocks = (seen - before).max(1);
+    let end = world.now;
+    (
+        finish(world, end),
+        (length - warm_up) / blocks,
+        100 * ahead / blocks,
+    )
+}
+
+/// A class in which one floods the room with readings of thousands of fresh keys: more than there are places for.
+pub(crate) fn spam(seed: u64) -> Outcome {
+    let (mut world, mut dice) = calm(seed, 6, 250);
+    let mut node = Node::new(dice.bytes(), 0);
+    node.lie = Some(Lie::Flood);
+    node.flood = 400;
+    let at = world.add(node);
+    let length = 60_000;
+    world.after(1_000, Happening::LiarTurn { at });
+    for at in 0..6 {
+        for _ in 0..20 {
+            world.after(dice.below(length), Happening::Entry { at });
+        }
+    }
+    finish(world, START + length)
+}
+
 /// Very many peers, each with a reading.
 pub(crate) fn crowd(seed: u64, peers: u64) -> Outcome {
     let (mut world, mut dice) = calm(seed, peers, 60);

@@ -12,11 +12,14 @@ use std::{
 use chain::{bpm::Bpm, room::Room};
 use sync::{
     Input,
+    message::Request,
     seam::{InboundId, RequestFailure, RequestId, Ticket, Topic},
 };
 
 use crate::{
+    checks,
     dice::Dice,
+    liars::Lie,
     node::{Fed, Life, Node},
 };
 
@@ -327,6 +330,11 @@ impl World {
         let Fed::Outputs(outputs) = node.feed(input, local) else {
             return;
         };
+        let too_much = checks::too_much(&node.machine().load());
+        if let Some(what) = too_much {
+            self.exceeded
+                .push(format!("{id} at {}: {what}", now - START));
+        }
         for output in outputs {
             if self.trace {
                 let text = format!("{output:?}");
@@ -425,6 +433,11 @@ impl World {
             }
             Wire::Request { id, data } => {
                 self.bytes += data.len() as u64;
+                if self.node(to).lie == Some(Lie::EndlessHeaders)
+                    && let Ok(Request::Headers { locator }) = Request::decode(&data)
+                {
+                    self.node_mut(to).locators.insert((from, id), locator);
+                }
                 let inbound = InboundId(self.name());
                 self.node_mut(to).inbound.insert(inbound, (from, id));
                 self.feed(
