@@ -1,18 +1,23 @@
-//! The part of the chain that the page shows: one page of blocks, following the tip or standing still further
-//! back. Fetches only what it shows and lacks; never holds more than a page, never touches the page's elements.
+//! The blocks that the page shows, wherever in the chain it looks. Fetches only what is in sight and lacking, and
+//! keeps no more than a bounded number; never touches the page's elements.
 
-/** Blocks on one page: a screenful or ten, and few enough elements for a phone. */
-export const PAGE_BLOCKS = 50;
+import { wordsOf } from "./node-words.js";
+
+/** Blocks kept besides those in sight: some screenfuls, so that scrolling back and forth asks for nothing. */
+export const MAX_KEPT_BLOCKS = 400;
+
+/** The most blocks that one call asks for: few enough for their readings to come without a pause of the page. */
+export const MAX_FETCHED_BLOCKS = 32;
 
 /**
- * Dispatches "change" whenever `view` is another.
+ * Dispatches "change" whenever something that was in sight may be another.
  */
 export class ChainWindow extends EventTarget {
   #node;
-  /** @type {Map<number, object>} index -> block, only of the page in view */
+  /** @type {Map<number, { block: object, stale: boolean }>} by index; what was used last comes last */
   #blocks = new Map();
-  /** The newest index in view; null while the view follows the tip. */
-  #last = null;
+  /** What is in sight, both included. */
+  #range = { first: 0, last: -1 };
   /** The lowest index that changed since the running fetch began. */
   #changedFrom = Infinity;
   #filling = false;
@@ -26,34 +31,33 @@ export class ChainWindow extends EventTarget {
     node.addEventListener("chain", (event) => this.#forgetFrom(event.detail.from));
   }
 
+  /** The height of the tip. */
+  get tip() {
+    return this.#node.status().tip.index;
+  }
+
+  /** The words of the last read if that failed, else null. */
+  get failure() {
+    return this.#failure;
+  }
+
+  /** @param {number} index @returns {object | null} the block, if it is known; for a moment the one that was there before */
+  block(index) {
+    return index > this.tip ? null : (this.#blocks.get(index)?.block ?? null);
+  }
+
   /**
-   * Newest block first. `failure` holds the words of the last read if that failed, else null.
+   * Looks at these blocks, both included, from now on.
    *
-   * @returns {{ blocks: object[], tip: number, following: boolean, hasOlder: boolean, failure: string | null }}
+   * @param {number} first
+   * @param {number} last
    */
-  get view() {
-    const { first, tip } = this.#bounds();
-    const blocks = [...this.#blocks.values()].sort((a, b) => b.index - a.index);
-    return { blocks, tip, following: this.#last === null, hasOlder: first > 0, failure: this.#failure };
-  }
-
-  /** Shows the page before this one. */
-  async showOlder() {
-    const { first } = this.#bounds();
-    if (first > 0) this.#last = first - 1;
+  async show(first, last) {
+    this.#range = { first, last };
     await this.refresh();
   }
 
-  /** Shows the page after this one; the newest page follows the tip again. */
-  async showNewer() {
-    if (this.#last !== null) {
-      const next = this.#last + PAGE_BLOCKS;
-      this.#last = next >= this.#bounds().tip ? null : next;
-    }
-    await this.refresh();
-  }
-
-  /** Reads what is in view and not yet known. Settles when the view is whole; never rejects. */
+  /** Reads what is in sight and not yet known. Settles when that is whole; never rejects. */
   async refresh() {
     this.#fillAgain = true;
     if (this.#filling) return;
@@ -66,40 +70,51 @@ export class ChainWindow extends EventTarget {
     this.#filling = false;
   }
 
-  #bounds() {
-    const tip = this.#node.status().tip.index;
-    const last = Math.min(this.#last ?? tip, tip);
-    return { first: Math.max(0, last - PAGE_BLOCKS + 1), last, tip };
-  }
-
   #forgetFrom(index) {
     this.#changedFrom = Math.min(this.#changedFrom, index);
-    for (const known of this.#blocks.keys()) {
-      if (known >= index) this.#blocks.delete(known);
+    for (const [known, entry] of this.#blocks) {
+      if (known >= index) entry.stale = true;
     }
   }
 
   async #fill() {
-    const { first, last } = this.#bounds();
+    const tip = this.tip;
     for (const index of this.#blocks.keys()) {
-      if (index < first || index > last) this.#blocks.delete(index);
+      if (index > tip) this.#blocks.delete(index);
     }
-    let from = first;
-    while (from <= last && this.#blocks.has(from)) from += 1;
+    const last = Math.min(this.#range.last, tip);
+    const first = Math.max(0, this.#range.first);
+    const lacks = (index) => this.#blocks.get(index)?.stale !== false;
+    // From the top down: what a person sees first, and what is new.
     let to = last;
-    while (to >= from && this.#blocks.has(to)) to -= 1;
-    if (from > to) return;
+    while (to >= first && !lacks(to)) to -= 1;
+    if (to < first) {
+      this.#failure = null;
+      return;
+    }
+    let from = Math.max(first, to - MAX_FETCHED_BLOCKS + 1);
+    while (!lacks(from)) from += 1;
 
     this.#changedFrom = Infinity;
     try {
       const fetched = await this.#node.blocks(from, to);
       for (const block of fetched) {
-        if (block.index < this.#changedFrom) this.#blocks.set(block.index, block);
+        if (block.index < this.#changedFrom) this.#keep(block);
       }
-      if (this.#changedFrom <= to) this.#fillAgain = true;
       this.#failure = null;
+      this.#fillAgain ||= this.#changedFrom <= to || (from > first && fetched.length > 0);
     } catch (error) {
-      this.#failure = error instanceof Error ? error.message : String(error);
+      this.#failure = wordsOf(error);
+    }
+  }
+
+  #keep(block) {
+    this.#blocks.delete(block.index);
+    this.#blocks.set(block.index, { block, stale: false });
+    const { first, last } = this.#range;
+    for (const index of this.#blocks.keys()) {
+      if (this.#blocks.size <= MAX_KEPT_BLOCKS) return;
+      if (index < first || index > last) this.#blocks.delete(index);
     }
   }
 }

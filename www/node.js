@@ -1,7 +1,7 @@
 //! The page's way to its node: the only module on the page's thread that knows the wasm package (in the worker,
 //! `miner.js` does). Never decides anything: options go in, the node comes out, failures are Errors in words.
 
-import init, { Node } from "./pkg/wasm_node.js";
+import init, { Node, qrCode } from "./pkg/wasm_node.js";
 
 /**
  * Loads the wasm once, for the page and for its miner, and starts a node.
@@ -22,6 +22,16 @@ export async function startNode({ room, relays, peers, direct }) {
     minerUrl: new URL("miner.js", import.meta.url).href,
     wasmModule,
   });
+}
+
+/**
+ * The QR code of a text; only after a node has started.
+ *
+ * @param {string} text
+ * @returns {Uint8Array | null} its modules row by row, 1 for dark; null if it is too long for a code
+ */
+export function qrModules(text) {
+  return qrCode(text) ?? null;
 }
 
 async function compile(url) {

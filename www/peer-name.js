@@ -6,6 +6,10 @@ const PEER_ID_PREFIX = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
 const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
+/** PeerIds remembered, because each takes long to compute and is needed for every reading that is shown. */
+const MAX_KNOWN = 1_024;
+const known = new Map();
+
 /** Letters of a PeerId that are shown. Its end, because all Ed25519 PeerIds begin alike ("12D3KooW"). */
 const SHORT_NAME_LETTERS = 6;
 
@@ -35,6 +39,16 @@ export function hueOf(peerId) {
  * @returns {string}
  */
 export function peerIdOf(author) {
+  let peerId = known.get(author);
+  if (peerId === undefined) {
+    if (known.size >= MAX_KNOWN) known.clear();
+    peerId = computePeerId(author);
+    known.set(author, peerId);
+  }
+  return peerId;
+}
+
+function computePeerId(author) {
   const key = author.match(/../g)?.map((byte) => Number.parseInt(byte, 16)) ?? [];
   return base58([...PEER_ID_PREFIX, ...key]);
 }

@@ -12,6 +12,7 @@ export function statusSentence(status, peers, say) {
   if (status === null || status.state === "starting") {
     return { sentence: say("status.starting"), tone: "busy" };
   }
+  if (status.isolated) return { sentence: say("status.isolated"), tone: "warning" };
   const counts = countPaths(peers);
   const relayLost = !status.relays.some((relay) => relay.connected);
   const block = status.tip.index;

@@ -14,11 +14,20 @@ const UNITS = [
   ["second", 1_000],
 ];
 
+/** Units of storage, each a thousand times the one before. */
+const BYTE_UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
+
 /** The languages of the page. */
 export const LANGUAGES = Object.keys(CATALOGUES);
 
 /** Dispatches "change" after the language has changed. */
 export const languageChanges = new EventTarget();
+
+const TIME = { timeStyle: "medium" };
+const DATE_AND_TIME = { dateStyle: "medium", timeStyle: "medium" };
+
+/** As many as there are languages times kinds of formats. */
+const formatters = new Map();
 
 let current = "en";
 
@@ -58,7 +67,7 @@ export function say(key, values = {}) {
 
 /** @param {number} value */
 export function formatNumber(value) {
-  return new Intl.NumberFormat(current).format(value);
+  return formatter(Intl.NumberFormat).format(value);
 }
 
 /**
@@ -70,8 +79,25 @@ export function formatNumber(value) {
 export function formatTime(time, now) {
   const moment = new Date(time);
   const today = new Date(now).toDateString() === moment.toDateString();
-  const options = today ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "medium" };
-  return new Intl.DateTimeFormat(current, options).format(moment);
+  return formatter(Intl.DateTimeFormat, today ? TIME : DATE_AND_TIME).format(moment);
+}
+
+/**
+ * A formatter of the language in use. Making one takes longer than all that it formats on a page, so they are kept.
+ *
+ * @template F
+ * @param {new (language: string, options?: object) => F} Format
+ * @param {object} [options] one of few constants
+ * @returns {F}
+ */
+export function formatter(Format, options) {
+  const key = `${current} ${Format.name} ${JSON.stringify(options)}`;
+  let made = formatters.get(key);
+  if (made === undefined) {
+    made = new Format(current, options);
+    formatters.set(key, made);
+  }
+  return made;
 }
 
 /**
@@ -82,7 +108,18 @@ export function formatTime(time, now) {
 export function formatDuration(ms) {
   const [unit, length] = UNITS.find(([, length]) => ms >= 1.5 * length) ?? UNITS.at(-1);
   const options = { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 0 };
-  return new Intl.NumberFormat(current, options).format(ms / length);
+  return formatter(Intl.NumberFormat, options).format(ms / length);
+}
+
+/**
+ * An amount of storage, with its fitting unit ("1.2 MB").
+ *
+ * @param {number} bytes
+ */
+export function formatBytes(bytes) {
+  const place = bytes < 1 ? 0 : Math.min(BYTE_UNITS.length - 1, Math.floor(Math.log10(bytes) / 3));
+  const options = { style: "unit", unit: BYTE_UNITS[place], unitDisplay: "short", maximumSignificantDigits: 3 };
+  return formatter(Intl.NumberFormat, options).format(bytes / 1000 ** place);
 }
 
 /**

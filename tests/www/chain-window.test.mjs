@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ChainWindow, PAGE_BLOCKS } from "../../www/chain-window.js";
+import { ChainWindow, MAX_FETCHED_BLOCKS, MAX_KEPT_BLOCKS } from "../../www/chain-window.js";
 
 /** A node whose chain is a list of branch names: block i has the hash "<branch>i". */
 class FakeNode extends EventTarget {
@@ -35,46 +35,80 @@ class FakeNode extends EventTarget {
   }
 }
 
-const hashes = (window) => window.view.blocks.map((block) => block.hash);
+/** What is seen of blocks `first` to `last`, newest first; "?" for what is not known. */
+const seen = (window, first, last) =>
+  Array.from({ length: last - first + 1 }, (_, i) => window.block(last - i)?.hash ?? "?");
 
-test("a_short_chain_is_shown_whole_newest_first", async () => {
-  const window = new ChainWindow(new FakeNode(3));
-  await window.refresh();
-  assert.deepEqual(hashes(window), ["a3", "a2", "a1", "a0"]);
-  assert.equal(window.view.hasOlder, false);
-  assert.equal(window.view.following, true);
-});
-
-test("a_new_block_is_fetched_alone_and_the_page_stays_bounded", async () => {
+test("blocks_in_sight_are_fetched_and_no_others", async () => {
   const node = new FakeNode(200);
   const window = new ChainWindow(node);
-  await window.refresh();
+  await window.show(100, 103);
+  assert.deepEqual(seen(window, 99, 104), ["?", "a103", "a102", "a101", "a100", "?"]);
+  assert.deepEqual(node.asked, [[100, 103]]);
+});
+
+test("a_new_block_is_fetched_alone", async () => {
+  const node = new FakeNode(20);
+  const window = new ChainWindow(node);
+  await window.show(15, 20);
   node.extend("a", 1);
-  node.tell(201);
-  await window.refresh();
-  assert.deepEqual(node.asked, [[151, 200], [201, 201]]);
-  assert.equal(window.view.blocks.length, PAGE_BLOCKS);
-  assert.equal(hashes(window)[0], "a201");
+  node.tell(21);
+  await window.show(16, 21);
+  assert.deepEqual(node.asked, [[15, 20], [21, 21]]);
+  assert.equal(window.block(21).hash, "a21");
 });
 
 test("nothing_new_asks_nothing", async () => {
   const node = new FakeNode(5);
   const window = new ChainWindow(node);
+  await window.show(0, 5);
   await window.refresh();
-  await window.refresh();
+  await window.show(2, 4);
   assert.equal(node.asked.length, 1);
+});
+
+test("many_blocks_come_in_bounded_calls_from_the_top_down", async () => {
+  const node = new FakeNode(200);
+  const window = new ChainWindow(node);
+  await window.show(100, 100 + 2 * MAX_FETCHED_BLOCKS);
+  for (const [from, to] of node.asked) assert.ok(to - from < MAX_FETCHED_BLOCKS, `${from} to ${to}`);
+  assert.deepEqual(node.asked[0], [101 + MAX_FETCHED_BLOCKS, 100 + 2 * MAX_FETCHED_BLOCKS]);
+  assert.ok(!seen(window, 100, 100 + 2 * MAX_FETCHED_BLOCKS).includes("?"));
+});
+
+test("what_is_kept_is_bounded", async () => {
+  const node = new FakeNode(3 * MAX_KEPT_BLOCKS);
+  const window = new ChainWindow(node);
+  for (let first = 0; first < 3 * MAX_KEPT_BLOCKS; first += 20) await window.show(first, first + 19);
+  const kept = seen(window, 0, 3 * MAX_KEPT_BLOCKS).filter((hash) => hash !== "?");
+  assert.equal(kept.length, MAX_KEPT_BLOCKS);
+  // Going back a little asks for nothing.
+  const asked = node.asked.length;
+  await window.show(3 * MAX_KEPT_BLOCKS - 100, 3 * MAX_KEPT_BLOCKS - 81);
+  assert.equal(node.asked.length, asked);
 });
 
 test("a_reorganisation_replaces_what_it_changed", async () => {
   const node = new FakeNode(10);
   const window = new ChainWindow(node);
-  await window.refresh();
+  await window.show(0, 20);
   node.branches.length = 9;
   node.extend("b", 3);
   node.tell(9, true);
+  // Until they are read again, the former blocks stand there rather than nothing.
+  assert.deepEqual(seen(window, 8, 11), ["?", "a10", "a9", "a8"]);
   await window.refresh();
-  assert.deepEqual(hashes(window).slice(0, 4), ["b11", "b10", "b9", "a8"]);
+  assert.deepEqual(seen(window, 8, 11), ["b11", "b10", "b9", "a8"]);
   assert.deepEqual(node.asked.at(-1), [9, 11]);
+});
+
+test("blocks_above_a_lower_tip_are_gone_at_once", async () => {
+  const node = new FakeNode(10);
+  const window = new ChainWindow(node);
+  await window.show(0, 10);
+  node.branches.length = 9;
+  assert.equal(window.block(9), null);
+  assert.equal(window.block(8).hash, "a8");
 });
 
 test("a_reorganisation_during_a_read_leaves_nothing_stale", async () => {
@@ -86,32 +120,8 @@ test("a_reorganisation_during_a_read_leaves_nothing_stale", async () => {
     node.extend("b", 4);
     node.tell(8, true);
   };
-  await window.refresh();
-  assert.deepEqual(hashes(window).slice(0, 5), ["b11", "b10", "b9", "b8", "a7"]);
-  assert.equal(window.view.blocks.length, 12);
-});
-
-test("older_pages_stand_still_while_the_chain_grows", async () => {
-  const node = new FakeNode(120);
-  const window = new ChainWindow(node);
-  await window.refresh();
-  await window.showOlder();
-  assert.deepEqual([hashes(window)[0], hashes(window).at(-1)], ["a70", "a21"]);
-  node.extend("a", 1);
-  node.tell(121);
-  await window.refresh();
-  assert.equal(hashes(window)[0], "a70");
-  assert.equal(window.view.following, false);
-  await window.showOlder();
-  assert.deepEqual([hashes(window)[0], hashes(window).at(-1)], ["a20", "a0"]);
-  assert.equal(window.view.hasOlder, false);
-  await window.showOlder();
-  assert.equal(hashes(window)[0], "a20");
-  await window.showNewer();
-  await window.showNewer();
-  await window.showNewer();
-  assert.equal(hashes(window)[0], "a121");
-  assert.equal(window.view.following, true);
+  await window.show(0, 11);
+  assert.deepEqual(seen(window, 7, 11), ["b11", "b10", "b9", "b8", "a7"]);
 });
 
 test("a_failed_read_is_told_and_mended_by_the_next", async () => {
@@ -120,10 +130,10 @@ test("a_failed_read_is_told_and_mended_by_the_next", async () => {
   node.whileReading = () => {
     throw new Error("the store is closed");
   };
-  await window.refresh();
-  assert.equal(window.view.failure, "the store is closed");
+  await window.show(0, 2);
+  assert.equal(window.failure, "the store is closed");
   node.whileReading = undefined;
   await window.refresh();
-  assert.equal(window.view.failure, null);
-  assert.deepEqual(hashes(window), ["a2", "a1", "a0"]);
+  assert.equal(window.failure, null);
+  assert.deepEqual(seen(window, 0, 2), ["a2", "a1", "a0"]);
 });

@@ -62,3 +62,11 @@ test("one_of_two_relays_is_enough", () => {
   const two = { ...status("synced"), relays: [{ connected: false }, { connected: true }] };
   assert.match(line(two, [direct]).sentence, /^In sync/);
 });
+
+test("a_tab_that_cut_itself_off_says_so_and_not_that_the_relay_is_lost", () => {
+  const cut = { ...status("alone", { connected: false }), isolated: true };
+  assert.deepEqual(line(cut, []), {
+    sentence: "Cut off by you: readings are kept, and shared when you join again", tone: "warning",
+  });
+  assert.match(line({ ...status("synced"), isolated: false }, [direct]).sentence, /^In sync/);
+});

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import { afterEach, test } from "node:test";
-import { LANGUAGES, chooseLanguage, formatDuration, language, say, setLanguage } from "../../www/strings.js";
+import { LANGUAGES, chooseLanguage, formatBytes, formatDuration, language, say, setLanguage } from "../../www/strings.js";
+import { KNOWN, wordsOf } from "../../www/node-words.js";
 import en from "../../www/strings/en.js";
 import ko from "../../www/strings/ko.js";
 
@@ -19,7 +20,10 @@ test("the_catalogues_have_the_same_keys_and_kinds", () => {
 test("every_sentence_speaks_without_undefined_in_it", () => {
   const values = {
     all: 3, direct: 2, relayed: 1, block: 1, known: 2, max: 9, min: 1, found: 8, bpm: 72, reason: "so",
-    ms: 4, index: 5, count: 6, features: "this", by: "1 minute", name: "Strap", battery: 87,
+    ms: 4, index: 5, count: 6, features: "this", by: "1 minute", battery: 87,
+    people: 2, name: "abc", time: "now", fork: 3, ours: 2, theirs: 1,
+    hashes: 9, bits: "1f00ffff", bad: 1, blocks: 2, newBlocks: 1, readings: 3, newReadings: 2, relays: 1, usage: "1 MB",
+    quota: "2 MB", room: "lobby", limit: 8, seq: 4, records: 5,
   };
   for (const code of LANGUAGES) {
     setLanguage(code);
@@ -66,4 +70,29 @@ test("a_span_of_time_has_its_fitting_unit", () => {
   for (const [ms, words] of spans) assert.equal(formatDuration(ms), words);
   setLanguage("ko");
   assert.equal(formatDuration(600_000), "10분");
+});
+
+test("an_amount_of_storage_has_its_fitting_unit", () => {
+  for (const [bytes, words] of [[0, "0 byte"], [999, "999 byte"], [1_234_567, "1.23 MB"], [2.3e9, "2.3 GB"], [5e15, "5,000 TB"]]) {
+    assert.equal(formatBytes(bytes), words);
+  }
+});
+
+test("the_node_still_says_what_the_page_has_other_words_for", async () => {
+  const root = new URL("../../wasm-node/", import.meta.url);
+  const files = (await readdir(root, { recursive: true })).filter((file) => file.endsWith(".rs"));
+  const sources = await Promise.all(files.map((file) => readFile(new URL(file, root), "utf8")));
+  for (const { start, key } of KNOWN) {
+    assert.ok(sources.some((source) => source.includes(start)), `nobody says "${start}"`);
+    assert.ok(key in en, key);
+  }
+});
+
+test("what_the_node_says_is_said_in_the_language_of_the_page", () => {
+  setLanguage("ko");
+  const words = wordsOf(new Error("too many readings at once: 64 already wait to be kept; wait a moment and enter it again"));
+  assert.match(words, /64개/);
+  assert.doesNotMatch(words, /[a-z]/);
+  assert.equal(wordsOf(new Error("something new")), "something new");
+  assert.equal(wordsOf("text"), "text");
 });

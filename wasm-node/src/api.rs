@@ -14,7 +14,7 @@ use crate::{
     failure,
     node::{self, Known, Wish},
     page::WakeCalls,
-    start,
+    qr, start,
     view::{ChainView, NoticeView, RecordedView},
 };
 
@@ -291,6 +291,14 @@ pub fn mine_batch(header: &[u8], start: u64, tries: u32) -> Result<Option<u64>, 
     let header = Header::decode(header)?;
     let target = header.bits.target()?;
     Ok(Job::new(&header, target).search(start, tries))
+}
+
+/// The QR code of a text, such as a room's link: its modules row by row, 1 for dark, without the quiet zone around
+/// them. Undefined if the text is too long for a code.
+#[must_use]
+#[wasm_bindgen(js_name = qrCode)]
+pub fn qr_code(text: &str) -> Option<Vec<u8>> {
+    qr::modules(text)
 }
 
 /// Tells JavaScript by events.

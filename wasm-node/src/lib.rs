@@ -5,7 +5,8 @@
 //!   way to the running node.
 //! - `start` puts a node together; `driver` is the one loop that runs it: input, machine, outputs in order.
 //! - `net` is the tab among others; `storage`, `miner`, `page` and `clock` are the browser, a piece each.
-//! - `check` does a block's sums again for the page, and `rehearsal` asks a copy of the machine what it would do.
+//! - `check` does a block's sums again for the page, and `rehearsal` asks a copy of the machine what it would do; `qr`
+//!   makes the QR code of a link.
 //! - `bulletin` gathers what the page is told; `config` holds every tunable; `failure` has the last word.
 //!
 //! It never decides what is valid, what to ask, store, mine or tell: the crate `sync` does, and this one does
@@ -19,6 +20,7 @@ mod bulletin;
 mod check;
 mod config;
 mod net;
+mod qr;
 mod rehearsal;
 
 #[cfg(target_arch = "wasm32")]
@@ -45,7 +47,7 @@ pub mod storage;
 mod view;
 
 #[cfg(target_arch = "wasm32")]
-pub use api::{Node, NodeOptions, mine_batch};
+pub use api::{Node, NodeOptions, mine_batch, qr_code};
 
 #[cfg(all(test, target_arch = "wasm32"))]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);

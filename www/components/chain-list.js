@@ -1,29 +1,72 @@
-//! One page of the chain as linked cards, newest first. Never fetches: it is given the view and dispatches
-//! "older-wanted" and "newer-wanted".
+//! The chain as linked cards, newest first, in a box that scrolls over all of it and holds only the cards in sight.
+//! Never fetches: it dispatches "range-wanted", and is told when there is more to see.
 
 import { element, reconcile, setText } from "../dom.js";
-import { formatTime, say } from "../strings.js";
+import { contentHeight, placeOf, rowsInView, scrollTopOf } from "../scroll-map.js";
+import { say } from "../strings.js";
+import { blockCard, placeholderCard } from "./block-card.js";
 import { LocalizedElement } from "./localized-element.js";
-import { fillReadings } from "./readings.js";
 
-/** Hex digits shown at either end of a hash: the zeros of its work, and enough to compare with a neighbour's. */
-const HASH_START = 8;
-const HASH_END = 6;
+/** The height of a row until the page tells it, px. */
+const ROW_GUESS_PX = 136;
 
-/** Property: `chain` = `{ view, self }`, the view of a `ChainWindow` and this tab's PeerId. */
+/** A card's own padding and border, both sides, rem. */
+const CARD_PADDING_REM = 2.2;
+
+/** Cards that are narrower give their readings two lines, rem. */
+const NARROW_REM = 26;
+
+/**
+ * Property: `chain` = `{ tip, block(index), failure, self }`. Dispatches "range-wanted" with `{ first, last }`, heights of
+ * blocks, and "block-opened" with `{ index }`.
+ */
 export class ChainList extends LocalizedElement {
   #chain = null;
+  /** Measured when they change, not when they are needed: asking the page for them in between costs a layout. */
+  #row = ROW_GUESS_PX;
+  #viewport = 0;
+  /** What was asked for last. */
+  #wanted = "";
+  /** The block whose card takes part in the order of tabbing. */
+  #current = null;
+  #frame = 0;
+  /** What a card has for readings. */
+  #space = { width: 0, lines: 1 };
 
   set chain(chain) {
-    if (chain.self !== this.#chain?.self) this.#list.replaceChildren();
+    const before = this.#chain;
     this.#chain = chain;
-    this.invalidate();
+    if (chain.self !== before?.self) this.#list.replaceChildren();
+    if (!this.isConnected) return;
+    // Who looks at old blocks goes on looking at them while new ones come.
+    const grown = before === null ? 0 : chain.tip - before.tip;
+    const place = placeOf(this.#boxOf(before ?? chain), this.#scroller.scrollTop);
+    this.render();
+    if (grown !== 0 && place > this.#row / 2) {
+      this.#scroller.scrollTop = scrollTopOf(this.#box, place + grown * this.#row);
+      this.#draw();
+    }
   }
 
   connectedCallback() {
     super.connectedCallback();
-    this.querySelector(".older").onclick = () => this.#turn("older-wanted");
-    this.querySelector(".newer").onclick = () => this.#turn("newer-wanted");
+    this.#scroller.onscroll = () => this.#drawSoon();
+    this.#scroller.onkeydown = (event) => this.#onKey(event);
+    this.#list.onclick = ({ target }) => this.#open(target.closest(".block-open"));
+    this.#list.onfocus = null;
+    this.#list.addEventListener("focusin", ({ target }) => {
+      const row = target.closest("[data-index]");
+      if (row) this.#current = Number(row.dataset.index);
+    });
+    this.querySelector(".newest").onclick = () => {
+      this.#scroller.scrollTop = 0;
+      this.#focusCard(this.#chain?.tip ?? 0);
+    };
+    this.querySelector(".jump").onsubmit = (event) => {
+      event.preventDefault();
+      this.#jump();
+    };
+    new ResizeObserver(() => this.#remeasure()).observe(this.#scroller);
   }
 
   languageChanged() {
@@ -32,59 +75,143 @@ export class ChainList extends LocalizedElement {
 
   render() {
     if (this.#chain === null) return;
-    const { view, self } = this.#chain;
-    const { failure } = view;
+    const { tip, failure } = this.#chain;
     setText(this.querySelector(".failure"), failure === null ? "" : say("chain.unreadable", { reason: failure }));
-    this.querySelector(".empty").hidden = view.tip > 0;
-    this.querySelector(".older").hidden = !view.hasOlder;
-    this.querySelector(".newer").hidden = view.following;
-    reconcile(this.#list, view.blocks, (block) => block.hash, (block) => blockCard(block, self));
+    this.querySelector(".empty").hidden = tip > 0;
+    this.#draw();
+    this.querySelector(".jump").hidden = (tip + 1) * this.#row <= 2 * this.#viewport;
+  }
+
+  get #scroller() {
+    return this.querySelector(".chain-scroll");
   }
 
   get #list() {
     return this.querySelector(".blocks");
   }
 
-  #turn(wish) {
-    this.dispatchEvent(new CustomEvent(wish));
-    this.scrollIntoView({ block: "start" });
+  get #box() {
+    return this.#boxOf(this.#chain);
+  }
+
+  #boxOf({ tip }) {
+    return { count: tip + 1, row: this.#row, viewport: this.#viewport };
+  }
+
+  #drawSoon() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = requestAnimationFrame(() => this.#draw());
+  }
+
+  #draw() {
+    if (this.#chain === null) return;
+    const { tip, block, self } = this.#chain;
+    const list = this.#list;
+    list.style.setProperty("--height", `${contentHeight(this.#box)}px`);
+    const scrollTop = this.#scroller.scrollTop;
+    const { first, last, shift } = rowsInView(this.#box, scrollTop);
+    const rows = [];
+    for (let row = first; row <= last; row += 1) rows.push(tip - row);
+    const hasFocus = list.contains(document.activeElement);
+    if (this.#current !== null && this.#current > tip) this.#current = tip;
+    if (!hasFocus) this.#current = tip - Math.min(tip, Math.ceil(placeOf(this.#box, scrollTop) / this.#row));
+    // What has the focus stays, however far it is scrolled away.
+    else if (!rows.includes(this.#current)) rows[this.#current > rows[0] ? "unshift" : "push"](this.#current);
+    const items = rows.map((index) => ({ index, block: block(index) }));
+    reconcile(
+      list,
+      items,
+      ({ index, block }) => `${index} ${block?.hash ?? ""}`,
+      (item) => makeRow(item, self, this.#space),
+    );
+    for (const row of list.children) {
+      const index = Number(row.dataset.index);
+      row.style.setProperty("--place", `${(tip - index) * this.#row + shift}px`);
+      row.setAttribute("aria-posinset", String(tip - index + 1));
+      row.setAttribute("aria-setsize", String(tip + 1));
+      row.querySelector(".block-open").tabIndex = index === this.#current ? 0 : -1;
+    }
+    if (hasFocus && !list.contains(document.activeElement)) this.#cardOf(this.#current)?.focus({ preventScroll: true });
+    this.querySelector(".newest").hidden = placeOf(this.#box, scrollTop) < 2 * this.#row;
+    this.#want(Math.max(0, tip - last), tip - first);
+  }
+
+  #want(first, last) {
+    const wanted = `${first} ${last}`;
+    if (wanted === this.#wanted) return;
+    this.#wanted = wanted;
+    this.dispatchEvent(new CustomEvent("range-wanted", { detail: { first, last } }));
+  }
+
+  #remeasure() {
+    const style = getComputedStyle(document.documentElement);
+    const rem = Number.parseFloat(style.fontSize);
+    const width = this.#list.clientWidth / rem - CARD_PADDING_REM;
+    // Another width, another number of readings on a card.
+    if (width !== this.#space.width) this.#list.replaceChildren();
+    this.#space = { width, lines: width < NARROW_REM ? 2 : 1 };
+    const row = Number.parseFloat(style.getPropertyValue("--row-height")) * rem;
+    if (this.#chain !== null && row !== this.#row) {
+      const place = placeOf(this.#box, this.#scroller.scrollTop) / this.#row;
+      this.#row = row;
+      this.#viewport = this.#scroller.clientHeight;
+      this.#scroller.scrollTop = scrollTopOf(this.#box, place * row);
+    }
+    this.#row = row;
+    this.#viewport = this.#scroller.clientHeight;
+    this.render();
+  }
+
+  #cardOf(index) {
+    return this.#list.querySelector(`[data-index="${index}"] .block-open`);
+  }
+
+  #open(button) {
+    if (!button) return;
+    const { index } = button.closest("[data-index]").dataset;
+    this.dispatchEvent(new CustomEvent("block-opened", { detail: { index: Number(index) } }));
+  }
+
+  #onKey(event) {
+    if (this.#chain === null || event.target.closest(".blocks") === null) return;
+    const page = Math.max(1, Math.floor(this.#viewport / this.#row) - 1);
+    const steps = { ArrowDown: -1, ArrowUp: 1, PageDown: -page, PageUp: page, Home: Infinity, End: -Infinity };
+    const step = steps[event.key];
+    if (step === undefined || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    this.#focusCard(Math.min(this.#chain.tip, Math.max(0, this.#current + step)));
+  }
+
+  /** Scrolls a block's card into sight, if it is not, and puts the focus on it. */
+  #focusCard(index) {
+    const row = this.#chain.tip - index;
+    const top = placeOf(this.#box, this.#scroller.scrollTop);
+    const bottom = top + this.#viewport;
+    if (row * this.#row < top) this.#scroller.scrollTop = scrollTopOf(this.#box, row * this.#row);
+    else if ((row + 1) * this.#row > bottom) {
+      this.#scroller.scrollTop = scrollTopOf(this.#box, (row + 1) * this.#row - this.#viewport);
+    }
+    this.#current = index;
+    this.#draw();
+    this.#cardOf(index)?.focus({ preventScroll: true });
+  }
+
+  #jump() {
+    const field = this.querySelector("#jump-to");
+    const index = /^[0-9]+$/.test(field.value.trim()) ? Number(field.value) : NaN;
+    const tip = this.#chain?.tip ?? 0;
+    const fits = index >= 0 && index <= tip;
+    field.setAttribute("aria-invalid", String(!fits));
+    setText(this.querySelector("#jump-error"), fits ? "" : say("chain.jumpInvalid", { max: tip }));
+    if (!fits) return;
+    this.#scroller.scrollTop = scrollTopOf(this.#box, (tip - index) * this.#row);
+    this.#focusCard(index);
   }
 }
 
 customElements.define("chain-list", ChainList);
 
-function blockCard(block, self) {
-  const { index, readings } = block;
-  const head = element("header", {}, element("h3", {}, say("chain.block", { index })));
-  const card = element("li", { class: "block" }, head);
-  if (index === 0) {
-    card.append(element("p", { class: "hint" }, say("chain.genesis")));
-  } else {
-    const count = say("chain.readings", { count: readings.length });
-    head.append(element("span", { class: "count" }, count), timeOf(block));
-  }
-  card.append(hashLine(block));
-  if (readings.length > 0) {
-    const list = element("ul", { class: "readings", role: "list" });
-    fillReadings(list, readings, self);
-    card.append(list);
-  }
-  return card;
-}
-
-function timeOf({ time }) {
-  return element("time", { datetime: new Date(time).toISOString() }, formatTime(time, Date.now()));
-}
-
-function hashLine({ hash, prevHash }) {
-  return element(
-    "dl",
-    { class: "hashes" },
-    element("div", {}, element("dt", {}, say("chain.hash")), element("dd", { title: hash }, shortHash(hash))),
-    element("div", {}, element("dt", {}, say("chain.previous")), element("dd", { title: prevHash }, shortHash(prevHash))),
-  );
-}
-
-function shortHash(hash) {
-  return `${hash.slice(0, HASH_START)}…${hash.slice(-HASH_END)}`;
+function makeRow({ index, block }, self, space) {
+  const card = block === null ? placeholderCard(index) : blockCard(block, self, space);
+  return element("li", { class: "row", "data-index": String(index) }, card);
 }

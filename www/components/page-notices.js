@@ -1,16 +1,27 @@
-//! What a person should know though everything runs: what the browser withholds here, and a clock that is off.
+//! What a person should know though everything runs: what the browser withholds here, a clock that is off, and what
+//! the node noticed. Never more than a few at a time.
 
-import { setText } from "../dom.js";
+import { element, reconcile, setText } from "../dom.js";
+import { peerIdOf, shortName } from "../peer-name.js";
 import { formatDuration, say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
 /** A clock that differs by more makes blocks look too early to others (the chain's bound on a block's time), ms. */
 const CLOCK_TOLERANCE_MS = 30_000;
 
-/** Properties: `browser`, what `capabilities()` found, and `clockOffsetMs`, as in the node's `status()`. */
+/** What was noticed and not dismissed: the newest of these. */
+export const MAX_NOTICES = 4;
+
+/**
+ * Properties: `browser`, what `capabilities()` found, and `clockOffsetMs`, as in the node's `status()`. `notice(detail)` shows
+ * what the node's event "notice" says; `offer(key, action, work)` one with a button.
+ */
 export class PageNotices extends LocalizedElement {
   #browser = { secure: true, missing: [] };
   #clockOffsetMs = null;
+  #count = 0;
+  /** @type {{ id: string, key: string, values: object, action?: string, work?: () => void }[]} */
+  #noticed = [];
 
   set browser(browser) {
     this.#browser = browser;
@@ -22,9 +33,56 @@ export class PageNotices extends LocalizedElement {
     this.invalidate();
   }
 
+  /** Shows what the node noticed; kinds that the page has no words for are none of a person's business. */
+  notice({ kind, author, seq, records }) {
+    const name = author === undefined ? "" : shortName(peerIdOf(author));
+    const keys = {
+      equivocation: "notice.equivocation",
+      "key-replaced": "notice.keyReplaced",
+      healed: "notice.healed",
+      "storage-failing": "notice.storageFailing",
+    };
+    const key = keys[kind];
+    if (key !== undefined) this.#add({ key, values: { name, seq: seq ?? 0, records: records ?? 0 } });
+  }
+
+  /** Shows an offer: a sentence and a button that does the work. */
+  offer(key, action, work) {
+    this.#add({ key, values: {}, action, work });
+  }
+
+  languageChanged() {
+    this.querySelector(".noticed").replaceChildren();
+  }
+
   render() {
     this.#show(".withheld", this.#withheld());
     this.#show(".clock", this.#clock());
+    reconcile(this.querySelector(".noticed"), this.#noticed, ({ id }) => id, (notice) => this.#item(notice));
+  }
+
+  #add(notice) {
+    this.#count += 1;
+    const same = ({ key, values }) => key === notice.key && JSON.stringify(values) === JSON.stringify(notice.values);
+    this.#noticed = [...this.#noticed.filter((other) => !same(other)), { ...notice, id: String(this.#count) }].slice(-MAX_NOTICES);
+    this.invalidate();
+  }
+
+  #item(notice) {
+    const { key, values, action, work } = notice;
+    const item = element("li", { class: "notice" }, element("span", {}, say(key, values)));
+    if (work !== undefined) {
+      const button = element("button", { type: "button" }, say(action));
+      button.onclick = work;
+      item.append(button);
+    }
+    const dismiss = element("button", { type: "button", class: "quiet dismiss" }, say("notice.dismiss"));
+    dismiss.onclick = () => {
+      this.#noticed = this.#noticed.filter(({ id }) => id !== notice.id);
+      this.render();
+    };
+    item.append(dismiss);
+    return item;
   }
 
   #show(selector, text) {

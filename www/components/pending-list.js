@@ -1,4 +1,4 @@
-//! The readings that wait for a block, own ones and others'. Hidden while none waits.
+//! The readings that wait for a block, own ones and others'. Never hides: the page would jump at each block.
 
 import { setText } from "../dom.js";
 import { say } from "../strings.js";
@@ -20,7 +20,7 @@ export class PendingList extends LocalizedElement {
 
   render() {
     const { readings, self } = this.#pending;
-    this.hidden = readings.length === 0;
+    this.classList.toggle("pending-none", readings.length === 0);
     setText(this.querySelector("h3"), say("reading.waiting", { count: readings.length }));
     fillReadings(this.querySelector("ul"), readings, self);
   }

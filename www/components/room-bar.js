@@ -1,18 +1,25 @@
-//! The room's name, the link that shares it, and the form that changes it. Never goes anywhere itself: it
-//! dispatches "room-chosen".
+//! The room's name, and the dialog that shares it (link, QR code, the system's own way) or changes it. Never goes
+//! anywhere itself: it dispatches "room-chosen".
 
-import { setText } from "../dom.js";
+import { setText, svgElement } from "../dom.js";
+import { qrPath } from "../qr-path.js";
 import { MAX_ROOM_BYTES, normalizeRoom, roomFault } from "../room-link.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
-/** Properties: `room`, `link`, `canCopy`. Dispatches "room-chosen" with `{ room }`, normalised and of fair length. */
+/**
+ * Properties: `room`, `link`, `canCopy`, `canShare`, `makeCode` (a link to the modules of its QR code). Dispatches
+ * "room-chosen" with `{ room }`, normalised and of fair length.
+ */
 export class RoomBar extends LocalizedElement {
+  makeCode = null;
   #room = null;
   #link = "";
+  #drawnLink = null;
   #canCopy = false;
+  #canShare = false;
   #fault = null;
-  #copied = null;
+  #told = null;
 
   set room(room) {
     if (room === this.#room) return;
@@ -31,8 +38,14 @@ export class RoomBar extends LocalizedElement {
     this.invalidate();
   }
 
+  set canShare(canShare) {
+    this.#canShare = canShare;
+    this.invalidate();
+  }
+
   connectedCallback() {
     super.connectedCallback();
+    const dialog = this.querySelector("dialog");
     this.querySelector("form").onsubmit = (event) => {
       event.preventDefault();
       this.#choose();
@@ -40,14 +53,39 @@ export class RoomBar extends LocalizedElement {
     this.querySelector("#room-name").oninput = () => this.#setFault(null);
     this.querySelector("#room-link").onfocus = (event) => event.target.select();
     this.querySelector(".copy").onclick = () => this.#copy();
+    this.querySelector(".share").onclick = () => this.#share();
+    this.querySelector(".room-open").onclick = () => {
+      this.#told = null;
+      dialog.showModal();
+      this.render();
+    };
+    this.querySelector(".dialog-close").onclick = () => dialog.close();
+    dialog.onclick = ({ target }) => {
+      if (target === dialog) dialog.close();
+    };
   }
 
   render() {
-    setText(this.querySelector(".room-name"), this.#room ?? "…");
+    for (const name of this.querySelectorAll(".room-name")) setText(name, this.#room ?? "…");
     this.querySelector("#room-link").value = this.#link;
     this.querySelector(".copy").hidden = !this.#canCopy;
+    this.querySelector(".share").hidden = !this.#canShare;
     setText(this.querySelector("#room-error"), this.#fault === null ? "" : say(...this.#fault));
-    setText(this.querySelector(".copied"), this.#copied === null ? "" : say(this.#copied));
+    setText(this.querySelector(".copied"), this.#told === null ? "" : say(this.#told));
+    if (this.querySelector("dialog").open) this.#drawCode();
+  }
+
+  #drawCode() {
+    if (this.#link === "" || this.makeCode === null || this.#drawnLink === this.#link) return;
+    this.#drawnLink = this.#link;
+    const picture = this.querySelector(".qr");
+    const modules = this.makeCode(this.#link);
+    // A link that names many relays may be longer than a code can say; it can still be copied.
+    picture.parentElement.hidden = modules === null;
+    if (modules === null) return;
+    const { size, path } = qrPath(modules);
+    picture.setAttribute("viewBox", `0 0 ${size} ${size}`);
+    picture.replaceChildren(svgElement("rect", { width: size, height: size, fill: "#fff" }), svgElement("path", { d: path, fill: "#000" }));
   }
 
   #choose() {
@@ -60,6 +98,7 @@ export class RoomBar extends LocalizedElement {
       field.focus();
       return;
     }
+    this.querySelector("dialog").close();
     this.dispatchEvent(new CustomEvent("room-chosen", { detail: { room } }));
   }
 
@@ -74,12 +113,22 @@ export class RoomBar extends LocalizedElement {
   async #copy() {
     try {
       await navigator.clipboard.writeText(this.#link);
-      this.#copied = "room.copied";
+      this.#told = "room.copied";
     } catch {
-      this.#copied = "room.copyRefused";
+      this.#told = "room.copyRefused";
       this.querySelector("#room-link").focus();
     }
     this.invalidate();
+  }
+
+  async #share() {
+    try {
+      await navigator.share({ title: say("room.shareTitle", { room: this.#room ?? "" }), url: this.#link });
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      this.#told = "room.shareRefused";
+      this.invalidate();
+    }
   }
 }
 

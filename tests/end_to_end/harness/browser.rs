@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -58,6 +59,9 @@ const FLAGS: [&str; 18] = [
     "about:blank",
 ];
 
+/// What the page asks for to have its node.
+const PACKAGE: &str = "*/pkg/wasm_node.js";
+
 /// Time between two tries to remove a profile.
 const REMOVING_INTERVAL: Duration = Duration::from_millis(20);
 /// Tries before it is left behind: 4 s.
@@ -72,6 +76,7 @@ pub(crate) struct Browser {
     devtools: DevTools,
     consoles: Consoles,
     taps: Taps,
+    modules: Modules,
     opened: Vec<(String, Arc<Console>)>,
 }
 
@@ -106,6 +111,9 @@ type Consoles = Arc<Mutex<HashMap<Session, Arc<Console>>>>;
 /// Who else hears the events of which domains.
 type Taps = Arc<Mutex<Vec<(&'static str, mpsc::UnboundedSender<Event>)>>>;
 
+/// What a tab gets instead of its wasm package.
+type Modules = Arc<Mutex<HashMap<Session, String>>>;
+
 impl Browser {
     pub(crate) async fn launch() -> Result<Self> {
         Self::launch_with(&[]).await
@@ -130,14 +138,16 @@ impl Browser {
         let (devtools, events) = DevTools::connect(&url).await?;
         let consoles = Consoles::default();
         let taps = Taps::default();
-        let listening = listen(events, devtools.clone(), consoles.clone(), taps.clone());
-        tokio::spawn(listening);
+        let modules = Modules::default();
+        let ears = (consoles.clone(), modules.clone(), taps.clone());
+        tokio::spawn(listen(events, devtools.clone(), ears));
         Ok(Self {
             process,
             _profile: profile,
             devtools,
             consoles,
             taps,
+            modules,
             opened: Vec::new(),
         })
     }
@@ -170,7 +180,29 @@ impl Browser {
         self.open_in(Value::Null, url, script).await
     }
 
+    /// Opens a page that gets `source` where it asks for its wasm package: how it draws can then be looked at with
+    /// chains that would take hours to mine.
+    pub(crate) async fn open_with_node(&mut self, url: &str, source: &str) -> Result<Tab> {
+        let private = json!({ "disposeOnDetach": true });
+        let made = self
+            .devtools
+            .call(None, "Target.createBrowserContext", private)
+            .await?;
+        let tab = self.blank(made["browserContextId"].clone()).await?;
+        lock(&self.modules).insert(tab.session().clone(), source.to_owned());
+        tab.intercept(PACKAGE).await?;
+        tab.open(url, "").await?;
+        Ok(tab)
+    }
+
     async fn open_in(&mut self, context: Value, url: &str, script: &str) -> Result<Tab> {
+        let tab = self.blank(context).await?;
+        tab.open(url, script).await?;
+        Ok(tab)
+    }
+
+    /// A tab that has not gone anywhere yet.
+    async fn blank(&mut self, context: Value) -> Result<Tab> {
         let name = format!("tab {}", self.opened.len() + 1);
         let console = Arc::new(Console::default());
         self.opened.push((name.clone(), console.clone()));
@@ -187,9 +219,7 @@ impl Browser {
         let session = Session(id.to_owned());
         lock(&self.consoles).insert(session.clone(), console);
 
-        let tab = Tab::new(name, devtools, session, context);
-        tab.open(url, script).await?;
-        Ok(tab)
+        Ok(Tab::new(name, devtools, session, context))
     }
 
     /// The browser's DevTools, and from now on all events of one domain (`BluetoothEmulation`).
@@ -219,8 +249,7 @@ impl Browser {
 async fn listen(
     mut events: mpsc::UnboundedReceiver<Event>,
     devtools: DevTools,
-    consoles: Consoles,
-    taps: Taps,
+    (consoles, modules, taps): (Consoles, Modules, Taps),
 ) {
     while let Some(event) = events.recv().await {
         taps.lock()
@@ -235,6 +264,22 @@ async fn listen(
         let console = lock(&consoles).get(session).cloned();
         let Some(console) = console else { continue };
         console.note(&event);
+        if event.method == "Fetch.requestPaused" {
+            let source = lock(&modules).get(session).cloned().unwrap_or_default();
+            let answer = json!({
+                "requestId": event.params["requestId"],
+                "responseCode": 200,
+                "responseHeaders": [{ "name": "content-type", "value": "text/javascript" }],
+                "body": BASE64.encode(source),
+            });
+            let (devtools, session) = (devtools.clone(), session.clone());
+            tokio::spawn(async move {
+                // The tab may be gone by now.
+                let _ = devtools
+                    .call(Some(&session), "Fetch.fulfillRequest", answer)
+                    .await;
+            });
+        }
         if event.method == "Target.attachedToTarget"
             && let Some(id) = event.params["sessionId"].as_str()
         {
@@ -255,8 +300,8 @@ async fn listen(
     }
 }
 
-fn lock(consoles: &Consoles) -> MutexGuard<'_, HashMap<Session, Arc<Console>>> {
-    consoles.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
+    map.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads what Chromium says until it names its DevTools, and keeps listening so that it can go on.

@@ -56,6 +56,38 @@ impl Tab {
         self.go(url).await
     }
 
+    /// Has requests for what matches the pattern wait for the harness's answer.
+    pub(super) async fn intercept(&self, pattern: &str) -> Result<()> {
+        let patterns = json!({ "patterns": [{ "urlPattern": pattern }] });
+        self.call("Fetch.enable", patterns).await?;
+        Ok(())
+    }
+
+    /// The session that this tab is spoken to in.
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The time that the page's thread has worked, in seconds of the processor: a busy machine does not change it.
+    pub(crate) async fn busy_seconds(&self) -> Result<f64> {
+        self.call("Performance.enable", json!({ "timeDomain": "threadTicks" }))
+            .await?;
+        let answer = self.call("Performance.getMetrics", json!({})).await?;
+        let metrics = array(answer["metrics"].clone())?;
+        let busy = metrics.iter().find(|m| m["name"] == "TaskDuration");
+        busy.and_then(|m| m["value"].as_f64())
+            .context("Chromium measures tasks")
+    }
+
+    /// Makes the window as large as this, in CSS px.
+    pub(crate) async fn resize(&self, width: u32, height: u32) -> Result<()> {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", size)
+            .await?;
+        Ok(())
+    }
+
     /// Goes to an address, as if it had been typed.
     pub(crate) async fn go(&self, url: &str) -> Result<()> {
         let gone = self.call("Page.navigate", json!({ "url": url })).await?;
@@ -192,6 +224,28 @@ impl Tab {
             json!({ "key": "Enter", "code": "Enter", "text": "\r", "windowsVirtualKeyCode": 13 }),
         )
         .await
+    }
+
+    /// Presses a key that writes nothing, wherever the focus is.
+    pub(crate) async fn key(&self, name: &str) -> Result<()> {
+        let code = match name {
+            "Enter" => 13,
+            "Escape" => 27,
+            "PageUp" => 33,
+            "PageDown" => 34,
+            "End" => 35,
+            "Home" => 36,
+            "ArrowLeft" => 37,
+            "ArrowUp" => 38,
+            "ArrowRight" => 39,
+            "ArrowDown" => 40,
+            _ => bail!("{name} is no key that the harness knows"),
+        };
+        let mut key = json!({ "key": name, "code": name, "windowsVirtualKeyCode": code });
+        if name == "Enter" {
+            key["text"] = "\r".into();
+        }
+        self.press(key).await
     }
 
     /// Selects all in the field that has the focus, and deletes it.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, ensure};
 
 use crate::harness::{Outcome, Stage, agreement, on_stage};
 

@@ -5,6 +5,7 @@ mod figures;
 mod hostile;
 mod lessons_api;
 mod network;
+mod page;
 mod recovery;
 mod scripts;
 mod strap;

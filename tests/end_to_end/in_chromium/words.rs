@@ -101,7 +101,7 @@ async fn a_room_name_that_is_too_long_is_told_beside_its_field() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let tab = stage.tab().await?;
         tab.until("the node", "() => true").await?;
-        tab.evaluate("document.querySelector('room-bar details').open = true")
+        tab.evaluate("document.querySelector('.room-open').click()")
             .await?;
         tab.focus("textbox", "Room name").await?;
         // 22 letters of 3 bytes each.

@@ -1,0 +1,272 @@
+//! What a person sees of the chain: cards and their dialog, the picture of the network, own readings' way, the link;
+//! and that none of it grows with the chain.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+
+/// A node that computes a chain of any length.
+const SYNTHETIC: &str = include_str!("../../www/synthetic-node.js");
+
+/// Elements of the whole page, and of the list of blocks, however long the chain is.
+const MOST_ELEMENTS: u64 = 1_200;
+const MOST_LIST_ELEMENTS: u64 = 400;
+
+/// How long the page is watched while readings come.
+const WATCHED: Duration = Duration::from_secs(6);
+
+/// Work of the page's thread for 20 readings a second, in seconds of the processor a second. It was 0.2 when this was
+/// written, in a browser that also paints on the processor.
+const MOST_WORK: f64 = 0.7;
+
+#[tokio::test]
+async fn a_long_and_lively_chain_scrolls_in_a_small_page() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let page = format!(
+            "{}?blocks=100000&authors=12&peers=11&rate=20",
+            stage.relay.page()
+        );
+        let tab = stage.browser.open_with_node(&page, SYNTHETIC).await?;
+        tab.resize(1280, 900).await?;
+        tab.until_shows("chain-list", "Block 100,000").await?;
+
+        let before = (Instant::now(), tab.busy_seconds().await?);
+        sleep(WATCHED).await;
+        let work = (tab.busy_seconds().await? - before.1) / before.0.elapsed().as_secs_f64();
+        println!("20 readings a second: {:.0} % of a processor for the page's thread", work * 100.0);
+        ensure!(work < MOST_WORK, "the page's thread works {work:.2} s a second");
+
+        for place in [0.0, 0.1, 0.37, 0.5, 0.99, 1.0] {
+            tab.evaluate(&format!(
+                "(() => {{ const box = document.querySelector('.chain-scroll'); box.scrollTop = {place} * box.scrollHeight; }})()"
+            ))
+            .await?;
+            let holds = "() => { const box = document.querySelector('.chain-scroll').getBoundingClientRect();
+                const rows = [...document.querySelectorAll('.row')].filter((row) => {
+                    const { top, bottom } = row.getBoundingClientRect();
+                    return bottom > box.top && top < box.bottom;
+                });
+                return rows.length >= 3 && rows.every((row) => row.querySelector('.hashes') !== null); }";
+            tab.until_page("cards in all of the box", holds).await?;
+            expect_small(&tab).await?;
+        }
+        tab.until_shows("chain-list", "Block 0").await?;
+        Ok(())
+    })
+    .await
+}
+
+/// The page's elements are few.
+async fn expect_small(tab: &Tab) -> Result<()> {
+    for (root, most) in [("html", MOST_ELEMENTS), ("chain-list", MOST_LIST_ELEMENTS)] {
+        let count = tab
+            .evaluate(&format!("document.querySelectorAll('{root} *').length"))
+            .await?;
+        let count = count.as_u64().context("a number")?;
+        ensure!(count <= most, "{root} has {count} elements");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_looks_at_old_blocks_goes_on_looking_at_them() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let page = format!("{}?blocks=5000&rate=5", stage.relay.page());
+        let tab = stage.browser.open_with_node(&page, SYNTHETIC).await?;
+        tab.resize(1280, 900).await?;
+        tab.until_shows("chain-list", "Block 5,000").await?;
+        tab.focus("spinbutton", "Go to block").await?;
+        tab.type_and_enter("2500").await?;
+        tab.until_page(
+            "the block, with the focus",
+            "() => document.activeElement.textContent === 'Block 2,500'",
+        )
+        .await?;
+        let place = "document.activeElement.getBoundingClientRect().top";
+        let before = tab.evaluate(place).await?.as_f64().context("px")?;
+        tab.until_page(
+            "three more blocks",
+            "() => Number(document.querySelector('.row').ariaSetSize) >= 5004",
+        )
+        .await?;
+        let after = tab.evaluate(place).await?.as_f64().context("px")?;
+        ensure!(
+            (after - before).abs() < 2.0,
+            "the card went from {before} to {after}"
+        );
+
+        // And by keyboard from there.
+        for (key, block) in [
+            ("ArrowDown", "Block 2,499"),
+            ("End", "Block 0"),
+            ("Home", "Block 5,0"),
+        ] {
+            tab.key(key).await?;
+            let holds = format!(
+                "() => document.activeElement.textContent.startsWith({})",
+                json!(block)
+            );
+            tab.until_page(block, &holds).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_block_is_checked_in_its_dialog() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let [a, b] = stage.tabs().await?;
+        a.enter(72).await?;
+        agreement(&[&a, &b], 1).await?;
+        b.until_shows("chain-list", "Block 1").await?;
+        b.focus("button", "Block 1").await?;
+        b.key("Enter").await?;
+        let hash = b.tip().await?;
+        b.until_shows("block-dialog dialog", &hash).await?;
+        b.focus("button", "Check it yourself").await?;
+        b.key("Enter").await?;
+        b.until_shows(
+            "block-dialog dialog",
+            "Everything in this block is as it should be.",
+        )
+        .await?;
+        b.until_shows(
+            "block-dialog dialog",
+            "The reading is signed by its author.",
+        )
+        .await?;
+        b.key("Escape").await?;
+        b.until_hides("block-dialog dialog", &hash).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_own_reading_is_seen_from_its_block_to_its_confirmations() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let [a, b] = stage.tabs().await?;
+        a.enter(72).await?;
+        agreement(&[&a, &b], 1).await?;
+        a.until_shows("own-readings", "In block 1 · 1 confirmation")
+            .await?;
+        b.enter(73).await?;
+        agreement(&[&a, &b], 2).await?;
+        a.until_shows("own-readings", "In block 1 · 2 confirmations")
+            .await?;
+        // The other's own list has only its own.
+        b.until_shows("own-readings", "In block 2 · 1 confirmation")
+            .await?;
+        ensure!(
+            b.evaluate("document.querySelectorAll('own-readings li').length")
+                .await?
+                == 1,
+            "another's reading is among one's own"
+        );
+        // Both are in the chart, for eyes and for ears.
+        for tab in [&a, &b] {
+            tab.until_page(
+                "two lines in the chart",
+                "() => document.querySelectorAll('.chart-legend li').length === 2",
+            )
+            .await?;
+            tab.focus("slider", "Readings, by arrow keys").await?;
+            tab.key("End").await?;
+            let said = "document.querySelector('.chart-cursor').ariaValueText";
+            let said = tab.evaluate(said).await?;
+            ensure!(
+                said.as_str().is_some_and(|said| said.starts_with("73 BPM")),
+                "{said}"
+            );
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_picture_and_the_table_show_everybody_and_how_they_are_reached() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let [a, b, c] = stage.tabs().await?;
+        for tab in [&a, &b, &c] {
+            tab.until_shows("peer-list", "direct").await?;
+            tab.until_page(
+                "two peers and a relay in the picture",
+                "() => document.querySelectorAll('.node-peer').length === 2 && document.querySelectorAll('.node-relay').length === 1
+                    && document.querySelectorAll('.link-direct').length === 2",
+            )
+            .await?;
+        }
+        c.close().await?;
+        a.until_page(
+            "one peer in the picture",
+            "() => document.querySelectorAll('.node-peer').length === 1",
+        )
+        .await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_shared_link_and_its_code_lead_to_the_same_room() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let a = stage
+            .browser
+            .open(&format!("{}#room=심박 <b>7</b>", stage.relay.page()))
+            .await?;
+        a.until("the node", "() => true").await?;
+        a.evaluate("document.querySelector('.room-open').click()")
+            .await?;
+        a.until_shows("room-bar dialog", "심박 <b>7</b>").await?;
+        a.until_page(
+            "a code",
+            "() => document.querySelector('.qr path')?.getAttribute('d').length > 1000",
+        )
+        .await?;
+        let link = a
+            .evaluate("document.querySelector('#room-link').value")
+            .await?;
+        let link = link.as_str().context("a link")?.to_owned();
+        let b = stage.browser.open(&link).await?;
+        b.until_peers(1).await?;
+        ensure!(
+            a.status().await?["genesis"] == b.status().await?["genesis"],
+            "another room"
+        );
+        Ok(())
+    })
+    .await
+}
+
+/// Nothing is lost from sight on the narrowest phone and the widest projector: the page never scrolls sideways.
+#[tokio::test]
+async fn the_page_fits_every_window() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let page = format!("{}?blocks=40&authors=9&peers=8&readings=20", stage.relay.page());
+        let tab = stage.browser.open_with_node(&page, SYNTHETIC).await?;
+        tab.until_shows("chain-list", "Block 40").await?;
+        for language in ["English", "한국어"] {
+            for width in [360, 480, 768, 1024, 1280, 1920] {
+                tab.resize(width, 900).await?;
+                tab.until_page(
+                    &format!("a page of {width} px"),
+                    "() => { const root = document.documentElement; return root.scrollWidth <= root.clientWidth; }",
+                )
+                .await?;
+            }
+            if language == "English" {
+                tab.evaluate("document.querySelector('language-switch button').click()").await?;
+            }
+        }
+        let lang: Value = tab.evaluate("document.documentElement.lang").await?;
+        ensure!(lang == "ko", "the language is {lang}");
+        Ok(())
+    })
+    .await
+}

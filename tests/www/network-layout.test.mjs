@@ -1,0 +1,53 @@
+//! Everybody has a place of their own in the picture of the network, and within it.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { MAX_DRAWN_PEERS, MAX_DRAWN_RELAYS, PICTURE, layoutNetwork } from "../../www/network-layout.js";
+
+const peers = (direct, relayed) => [
+  ...Array.from({ length: direct }, (_, i) => ({ peerId: `d${String(i).padStart(3, "0")}`, path: "direct" })),
+  ...Array.from({ length: relayed }, (_, i) => ({ peerId: `r${String(i).padStart(3, "0")}`, path: "relayed" })),
+  { peerId: "relay", path: "relay" },
+];
+const relay = { peerId: "relay", address: "/ip4/127.0.0.1/tcp/1/ws", connected: true };
+
+test("nobody_stands_on_anybody_or_outside", () => {
+  for (let count = 0; count <= 30; count += 1) {
+    const { self, peers: placed, relays } = layoutNetwork(peers(count, count % 4), [relay]);
+    const all = [self, ...placed, ...relays];
+    for (const [i, a] of all.entries()) {
+      assert.ok(a.x >= 10 && a.x <= PICTURE.width - 10 && a.y >= 10 && a.y <= PICTURE.height - 22, JSON.stringify(a));
+      for (const b of all.slice(i + 1)) assert.ok(Math.hypot(a.x - b.x, a.y - b.y) > 20, `${count}: ${JSON.stringify([a, b])}`);
+    }
+  }
+});
+
+test("each_peer_has_one_link_of_its_kind_and_the_relay_one", () => {
+  const { links } = layoutNetwork(peers(2, 1), [relay]);
+  assert.deepEqual(links.map(({ kind }) => kind).sort(), ["direct", "direct", "relay", "relayed"]);
+  assert.equal(new Set(links.map(({ id }) => id)).size, 4);
+});
+
+test("many_peers_are_bounded_and_the_rest_is_counted", () => {
+  const { peers: placed, hidden } = layoutNetwork(peers(40, 10), [relay]);
+  assert.equal(placed.length, MAX_DRAWN_PEERS);
+  assert.equal(hidden, 50 - MAX_DRAWN_PEERS);
+});
+
+test("a_relay_of_several_addresses_is_drawn_once_and_many_are_bounded", () => {
+  const twice = [{ ...relay, connected: false }, { ...relay, address: "/other" }];
+  assert.deepEqual(layoutNetwork([], twice).relays.map(({ id, connected }) => [id, connected]), [["relay", true]]);
+  const many = Array.from({ length: 9 }, (_, i) => ({ peerId: null, address: `/a${i}`, connected: true }));
+  assert.equal(layoutNetwork([], many).relays.length, MAX_DRAWN_RELAYS);
+});
+
+test("a_lost_relay_has_no_line", () => {
+  const { links, relays } = layoutNetwork(peers(1, 0), [{ ...relay, connected: false }]);
+  assert.equal(relays.length, 1);
+  assert.deepEqual(links.map(({ kind }) => kind), ["direct"]);
+});
+
+test("places_do_not_depend_on_the_order_in_which_peers_are_told", () => {
+  const told = peers(5, 2);
+  assert.deepEqual(layoutNetwork(told, [relay]), layoutNetwork(told.toReversed(), [relay]));
+});

@@ -1,0 +1,175 @@
+//! Stands in for the wasm package where a test looks at how the page draws: a node with a chain of any length that is
+//! computed when asked for, and with readings as often as wished. Checks and connects nothing. The page's address
+//! says how large: `?blocks=100000&authors=12&rate=20` (readings a second; a block each second).
+
+const wishes = new URLSearchParams(location.search);
+const wish = (name, otherwise) => Number(wishes.get(name) ?? otherwise);
+
+const AUTHORS = wish("authors", 4);
+const PEERS = wish("peers", 3);
+const RATE = wish("rate", 0);
+const READINGS_A_BLOCK = wish("readings", 10);
+/** Between two blocks of the past, ms. */
+const BLOCK_MS = 1_000;
+
+const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+
+export default async function init() {}
+
+export function qrCode() {
+  return undefined;
+}
+
+export class Node extends EventTarget {
+  #began = Date.now();
+  #pastTip = wish("blocks", 10);
+  /** Readings of the blocks that came since the page was opened. */
+  #fresh = [];
+  #pending = [];
+  #count = 0;
+
+  static async start() {
+    const node = new Node();
+    if (RATE > 0) node.#run();
+    return node;
+  }
+
+  status() {
+    return {
+      peerId: peerIdOf(0),
+      room: "lobby",
+      genesis: hashOf(0),
+      tip: { index: this.#tip, hash: hashOf(this.#tip) },
+      target: null,
+      totalWork: String(this.#tip),
+      mempool: this.#pending.length,
+      state: "synced",
+      relays: [{ address: "/ip4/127.0.0.1/tcp/1/ws", peerId: "relay", connected: true, reserved: true }],
+      peers: PEERS,
+      clockOffsetMs: null,
+      hashesPerSecond: null,
+      storage: { kind: "memory", slot: null, reason: null, persisted: null, usage: null, quota: null, failing: false, healed: 0 },
+      isolated: false,
+      miningLimit: null,
+    };
+  }
+
+  peers() {
+    return Array.from({ length: PEERS }, (_, i) => ({
+      peerId: peerIdOf(i + 1),
+      path: i % 4 === 3 ? "relayed" : "direct",
+      rttMs: 2 + i,
+      index: this.#tip,
+    }));
+  }
+
+  pending() {
+    return this.#pending;
+  }
+
+  ownReadings(limit) {
+    const own = (readings, index) => readings.filter(({ author }) => author === authorOf(0)).map((reading) => ({ ...reading, index }));
+    const found = own(this.#pending, null);
+    for (let index = this.#tip; index > 0 && found.length < limit; index -= 1) found.push(...own(this.#readingsOf(index), index));
+    return found.slice(0, limit);
+  }
+
+  branches() {
+    return [];
+  }
+
+  async blocks(from, to) {
+    const last = Math.min(to, this.#tip);
+    return Array.from({ length: Math.max(0, last - from + 1) }, (_, i) => this.#block(from + i));
+  }
+
+  async requestPersistence() {
+    return false;
+  }
+
+  stop() {}
+
+  get #tip() {
+    return this.#pastTip + this.#fresh.length;
+  }
+
+  #run() {
+    setInterval(() => {
+      const reading = this.#reading(this.#count % AUTHORS, Date.now(), 1e9 + this.#count);
+      this.#count += 1;
+      this.#pending.push(reading);
+      this.#tell("reading", reading);
+    }, 1000 / RATE);
+    setInterval(() => {
+      this.#fresh.push({ time: Date.now(), readings: this.#pending });
+      this.#pending = [];
+      this.#tell("chain", { from: this.#tip, to: this.#tip, reorg: false });
+      this.#tell("status", this.status());
+    }, 1000);
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  #block(index) {
+    return {
+      index,
+      time: this.#timeOf(index),
+      prevHash: index === 0 ? "0".repeat(64) : hashOf(index - 1),
+      hash: hashOf(index),
+      readingsRoot: hex(index, 3),
+      bits: 0x1f00ffff,
+      nonce: String(index),
+      readings: this.#readingsOf(index),
+    };
+  }
+
+  #timeOf(index) {
+    return index > this.#pastTip ? this.#fresh[index - this.#pastTip - 1].time : this.#began - (this.#pastTip - index) * BLOCK_MS;
+  }
+
+  #readingsOf(index) {
+    if (index === 0) return [];
+    if (index > this.#pastTip) return this.#fresh[index - this.#pastTip - 1].readings;
+    return Array.from({ length: READINGS_A_BLOCK }, (_, i) =>
+      this.#reading((index + i) % AUTHORS, this.#timeOf(index) - i * 50, index * READINGS_A_BLOCK + i),
+    );
+  }
+
+  #reading(author, time, seq) {
+    const bpm = Math.round(70 + author * 5 + 12 * Math.sin(seq / 6 + author) + ((seq * 7919) % 9));
+    return { id: hex(seq, 5), author: authorOf(author), seq, time, bpm, signature: hex(seq, 6) + hex(seq, 7) };
+  }
+}
+
+function authorOf(number) {
+  return hex(number + 1, 1);
+}
+
+function hashOf(index) {
+  return `0000${hex(index, 2).slice(4)}`;
+}
+
+/** 64 hex digits that look like chance and are not. */
+function hex(number, kind) {
+  let state = (Math.imul(number, 2_654_435_761) + Math.imul(kind, 40_503)) >>> 0;
+  let digits = "";
+  while (digits.length < 64) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    digits += state.toString(16).padStart(8, "0");
+  }
+  return digits;
+}
+
+/** As the page itself names this author, so that the tab's own readings are known as such. */
+function peerIdOf(number) {
+  const bytes = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20, ...authorOf(number).match(/../g).map((byte) => Number.parseInt(byte, 16))];
+  let rest = bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+  let text = "";
+  while (rest > 0n) {
+    text = BASE58.charAt(Number(rest % 58n)) + text;
+    rest /= 58n;
+  }
+  return `1${text}`;
+}

@@ -1,0 +1,85 @@
+//! A block as a card of one height: its number, its hash and the one that it builds on, and as many of its readings as
+//! fit. Never longer: the dialog has everything.
+
+import { element } from "../dom.js";
+import { peerIdOf } from "../peer-name.js";
+import { formatTime, say } from "../strings.js";
+import { readingItem } from "./readings.js";
+
+/** Hex digits shown at either end of a hash: the zeros of its work, and enough to compare with a neighbour's. */
+const HASH_START = 8;
+const HASH_END = 6;
+
+/** What a reading on a card takes at most, and the mark of this tab's own more, in rem. */
+const READING_REM = 10.4;
+const OWN_MARK_REM = 2.4;
+
+/** What the count of the others takes, in rem. */
+const MORE_REM = 3.5;
+
+/**
+ * @param {object} block
+ * @param {string} self this tab's PeerId
+ * @param {{ width: number, lines: number }} space what there is for readings, in rem and lines
+ * @returns {HTMLElement}
+ */
+export function blockCard(block, self, space) {
+  const { index, readings, time } = block;
+  const head = headOf(index);
+  if (index > 0) {
+    head.append(
+      element("span", { class: "count" }, say("chain.readings", { count: readings.length })),
+      element("time", { datetime: new Date(time).toISOString() }, formatTime(time, Date.now())),
+    );
+  }
+  const card = element("article", { class: "block" }, head, hashLine(block));
+  card.append(index === 0 ? element("p", { class: "hint" }, say("chain.genesis")) : readingLine(readings, self, space));
+  return card;
+}
+
+/** What stands there until the block has been read. */
+export function placeholderCard(index) {
+  return element("article", { class: "block block-unread" }, headOf(index));
+}
+
+/** @param {string} hash @returns {string} */
+export function shortHash(hash) {
+  return `${hash.slice(0, HASH_START)}…${hash.slice(-HASH_END)}`;
+}
+
+function headOf(index) {
+  const open = element("button", { type: "button", class: "block-open", tabindex: "-1" }, say("chain.block", { index }));
+  return element("header", {}, element("h3", {}, open));
+}
+
+function hashLine({ hash, prevHash }) {
+  return element(
+    "dl",
+    { class: "hashes" },
+    element("div", {}, element("dt", {}, say("chain.hash")), element("dd", {}, shortHash(hash))),
+    element("div", {}, element("dt", {}, say("chain.previous")), element("dd", {}, shortHash(prevHash))),
+  );
+}
+
+function readingLine(readings, self, space) {
+  const shown = readings.slice(0, fitting(readings, self, space));
+  const list = element("ul", { class: "readings", role: "list" }, ...shown.map((reading) => readingItem(reading, self)));
+  const line = element("div", { class: "reading-line" }, list);
+  const more = readings.length - shown.length;
+  if (more > 0) line.append(element("span", { class: "more" }, say("chain.moreOf", { count: more })));
+  return line;
+}
+
+/** How many of the readings fit: at least one. */
+function fitting(readings, self, { width, lines }) {
+  let count = 0;
+  for (let line = 0; line < lines; line += 1) {
+    let left = width - (line === lines - 1 ? MORE_REM : 0);
+    while (count < readings.length) {
+      left -= READING_REM + (peerIdOf(readings[count].author) === self ? OWN_MARK_REM : 0);
+      if (left < 0) break;
+      count += 1;
+    }
+  }
+  return Math.max(1, count);
+}

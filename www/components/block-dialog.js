@@ -1,0 +1,151 @@
+//! Everything about one block, and the button that has it checked. Never checks it itself: it dispatches
+//! "check-wanted" and is given the result.
+
+import { element, setText } from "../dom.js";
+import { peerIdOf } from "../peer-name.js";
+import { formatNumber, formatTime, say } from "../strings.js";
+import { expectedHashes } from "../work.js";
+import { findings } from "./findings.js";
+import { LocalizedElement } from "./localized-element.js";
+import { nameTag } from "./name-tag.js";
+
+/** Readings listed at first, and more with each press of the button. */
+const LISTED_READINGS = 50;
+
+/**
+ * `open(block, tip, self)` shows a block. Dispatches "check-wanted" with `{ block }`, to be answered by `checked(block, check)`
+ * or `failed(block, reason)`, and "neighbour-wanted" with `{ index }`.
+ */
+export class BlockDialog extends LocalizedElement {
+  #shown = null;
+  #listed = LISTED_READINGS;
+  #outcome = null;
+
+  connectedCallback() {
+    super.connectedCallback();
+    const on = (selector, work) => (this.querySelector(selector).onclick = work);
+    on(".dialog-close", () => this.#dialog.close());
+    on(".block-check", () => this.#wishCheck());
+    on(".block-before", () => this.#wishNeighbour(-1));
+    on(".block-after", () => this.#wishNeighbour(1));
+    on(".block-more", () => {
+      this.#listed += LISTED_READINGS;
+      this.render();
+    });
+    this.#dialog.onclick = ({ target }) => {
+      if (target === this.#dialog) this.#dialog.close();
+    };
+  }
+
+  open(block, tip, self) {
+    if (this.#shown?.block.hash !== block.hash) {
+      this.#outcome = null;
+      this.#listed = LISTED_READINGS;
+    }
+    this.#shown = { block, tip, self };
+    this.render();
+    if (!this.#dialog.open) this.#dialog.showModal();
+  }
+
+  checked(block, check) {
+    this.#conclude(block, { check });
+  }
+
+  failed(block, reason) {
+    this.#conclude(block, { reason });
+  }
+
+  render() {
+    if (this.#shown === null) return;
+    const { block, tip, self } = this.#shown;
+    setText(this.querySelector("h2"), say("chain.block", { index: block.index }));
+    this.querySelector(".block-facts").replaceChildren(...facts(block, tip));
+    this.#showReadings(block, self);
+    this.querySelector(".block-before").disabled = block.index === 0;
+    this.querySelector(".block-after").disabled = block.index >= tip;
+    this.#showOutcome(block);
+  }
+
+  get #dialog() {
+    return this.querySelector("dialog");
+  }
+
+  #showReadings(block, self) {
+    const { readings } = block;
+    const table = this.querySelector("table");
+    table.hidden = readings.length === 0;
+    setText(this.querySelector(".block-readings"), say("chain.readings", { count: readings.length }));
+    table.tBodies[0].replaceChildren(...readings.slice(0, this.#listed).map((reading) => readingRow(reading, self)));
+    const left = readings.length - this.#listed;
+    const more = this.querySelector(".block-more");
+    more.hidden = left <= 0;
+    setText(more, say("chain.more", { count: Math.max(0, left) }));
+  }
+
+  #showOutcome(block) {
+    const list = this.querySelector(".findings");
+    const verdict = this.querySelector(".verdict");
+    const { check, reason } = this.#outcome ?? {};
+    if (check !== undefined) {
+      setText(verdict, say(check.ok ? "check.good" : "check.bad"));
+      list.replaceChildren(...findings(block, check).map(findingItem));
+    } else {
+      setText(verdict, reason === undefined ? "" : say("check.failed", { reason }));
+      list.replaceChildren();
+    }
+    verdict.classList.toggle("error", reason !== undefined || check?.ok === false);
+  }
+
+  #wishCheck() {
+    this.dispatchEvent(new CustomEvent("check-wanted", { detail: { block: this.#shown.block } }));
+  }
+
+  #wishNeighbour(step) {
+    const index = this.#shown.block.index + step;
+    this.dispatchEvent(new CustomEvent("neighbour-wanted", { detail: { index } }));
+  }
+
+  #conclude(block, outcome) {
+    if (this.#shown?.block.hash !== block.hash) return;
+    this.#outcome = outcome;
+    this.render();
+  }
+}
+
+customElements.define("block-dialog", BlockDialog);
+
+function facts(block, tip) {
+  const hashes = expectedHashes(block.bits);
+  const rows = [
+    ["block.hash", block.hash, "mono"],
+    ["block.previous", block.prevHash, "mono"],
+    ["block.root", block.readingsRoot, "mono"],
+    ["block.time", `${formatTime(block.time, Date.now())} (${new Date(block.time).toISOString()})`, ""],
+    ["block.work", block.index === 0 ? say("block.noWork") : say("block.workOf", { hashes, bits: block.bits.toString(16) }), ""],
+    ["block.nonce", block.nonce, "mono"],
+    ["block.depth", block.index === 0 ? say("block.deepest") : say("block.depthOf", { count: tip - block.index }), ""],
+  ];
+  return rows.map(([key, value, style]) => element("div", {}, element("dt", {}, say(key)), element("dd", { class: style }, value)));
+}
+
+function readingRow({ id, author, seq, time, bpm, signature }, self) {
+  const peerId = peerIdOf(author);
+  const cell = (name, text, title) => element("td", title === undefined ? { class: name } : { class: name, title }, text);
+  return element(
+    "tr",
+    {},
+    element("th", { scope: "row" }, nameTag(peerId, peerId === self)),
+    cell("number", formatNumber(bpm)),
+    cell("", formatTime(time, Date.now())),
+    cell("number", formatNumber(seq)),
+    cell("mono", `${id.slice(0, 8)}…`, id),
+    cell("mono", `${signature.slice(0, 8)}…`, signature),
+  );
+}
+
+function findingItem({ ok, words, detail }) {
+  const mark = element("span", { class: "mark", "aria-hidden": "true" }, ok ? "✓" : "✗");
+  const item = element("li", { class: ok ? "finding" : "finding finding-bad" }, mark, element("span", {}, words));
+  if (detail !== "") item.append(element("code", {}, detail));
+  return item;
+}

@@ -1,0 +1,47 @@
+//! Taking the chain along and bringing one back: buttons for export, a field for import, and what came of it. Never
+//! makes or reads a file itself: it dispatches "export-wanted" and "import-wanted".
+
+import { setText } from "../dom.js";
+import { say } from "../strings.js";
+import { LocalizedElement } from "./localized-element.js";
+
+/**
+ * Dispatches "export-wanted" with `{ format }` ("json" or "csv") and "import-wanted" with `{ file }`; answer both with
+ * `tell(key, values, failed)`.
+ */
+export class DataPanel extends LocalizedElement {
+  #told = null;
+
+  connectedCallback() {
+    super.connectedCallback();
+    for (const button of this.querySelectorAll("[data-format]")) {
+      button.onclick = () => this.#wish("export-wanted", { format: button.dataset.format });
+    }
+    const field = this.querySelector("input[type=file]");
+    field.onchange = () => {
+      const [file] = field.files;
+      if (file) this.#wish("import-wanted", { file });
+      // So that the same file can be chosen again.
+      field.value = "";
+    };
+  }
+
+  /** Says what came of a wish. */
+  tell(key, values = {}, failed = false) {
+    this.#told = { key, values, failed };
+    this.invalidate();
+  }
+
+  render() {
+    const line = this.querySelector(".data-result");
+    setText(line, this.#told === null ? "" : say(this.#told.key, this.#told.values));
+    line.classList.toggle("error", this.#told?.failed === true);
+  }
+
+  #wish(name, detail) {
+    this.tell(name === "import-wanted" ? "data.importing" : "data.exporting");
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+customElements.define("data-panel", DataPanel);

@@ -1,0 +1,65 @@
+//! A live fork: the branch that this tab follows, and the one beside it, from the block that both grew out of. Hidden
+//! while there is none.
+
+import { element, reconcile } from "../dom.js";
+import { freshForks } from "../fork.js";
+import { say } from "../strings.js";
+import { shortHash } from "./block-card.js";
+import { LocalizedElement } from "./localized-element.js";
+
+/** Property: `chain` = `{ branches, tip, block(index) }`, the node's `branches()`, the height of its tip, and its blocks. */
+export class ForkView extends LocalizedElement {
+  #forks = [];
+
+  set chain({ branches, tip, block }) {
+    this.#forks = freshForks(branches, tip).map((fork) => ({
+      ...fork,
+      ours: fork.ours.map((index) => ({ index, hash: block(index)?.hash })),
+    }));
+    this.invalidate();
+  }
+
+  languageChanged() {
+    this.replaceChildren();
+  }
+
+  render() {
+    this.hidden = this.#forks.length === 0;
+    const key = ({ tip, ours }) => `${tip} ${JSON.stringify(ours)}`;
+    reconcile(this, this.#forks, key, forkFigure);
+  }
+}
+
+customElements.define("fork-view", ForkView);
+
+function forkFigure({ fork, ours, oursLeft, theirs, theirsLeft }) {
+  const values = { fork, ours: ours.length + oursLeft, theirs: theirs.length + theirsLeft };
+  const lane = (name, label, left, boxes) =>
+    element(
+      "div",
+      { class: `lane lane-${name}` },
+      element("span", { class: "lane-label" }, label),
+      element("ol", { role: "list" }, ...(left > 0 ? [element("li", { class: "lane-left" }, say("chain.moreOf", { count: left }))] : []), ...boxes),
+    );
+  const box = (index, hash) => {
+    const item = element("li", { class: "lane-block" }, element("strong", {}, say("fork.block", { index })));
+    if (hash !== undefined) item.append(element("code", {}, shortHash(hash)));
+    return item;
+  };
+  return element(
+    "figure",
+    { class: "fork" },
+    element("figcaption", {}, element("strong", {}, say("fork.heading")), " ", say("fork.sentence", values)),
+    element(
+      "div",
+      { class: "fork-picture" },
+      element("div", { class: "lane-block fork-root" }, element("strong", {}, say("fork.block", { index: fork }))),
+      element(
+        "div",
+        { class: "lanes" },
+        lane("ours", say("fork.ours"), oursLeft, ours.map(({ index, hash }) => box(index, hash))),
+        lane("theirs", say("fork.theirs"), theirsLeft, theirs.map(({ index, hash }) => box(index, hash))),
+      ),
+    ),
+  );
+}

@@ -1,0 +1,354 @@
+//! Heart rate over time, a line an author: drawn on a canvas, read out by pointer, by keyboard and as a table. Never
+//! fetches: it dispatches "past-wanted", and draws the history that it was given.
+
+import { bpmAxis, inSight, nearest, summary, thin, timeTicks } from "../chart-shape.js";
+import { element, reconcile, setText } from "../dom.js";
+import { hueOf, peerIdOf, shortName } from "../peer-name.js";
+import { formatNumber, formatTime, formatter, say } from "../strings.js";
+import { coloursOf, drawChart } from "./chart-canvas.js";
+import { LocalizedElement } from "./localized-element.js";
+import { nameTag } from "./name-tag.js";
+
+/** Lines drawn: the authors heard last. More colours could not be told apart. */
+export const MAX_LINES = 16;
+
+/** How often the window moves on when nothing else happens, in ms; and for those who want little motion. */
+const TICK_MS = 1_000;
+const CALM_TICK_MS = 10_000;
+
+/** What changes the page's colours. */
+const LOOKS = ["(prefers-color-scheme: dark)", "(forced-colors: active)"];
+
+/** How near the pointer must come to a reading, px. */
+const REACH_PX = 32;
+
+/** Where the lines begin and end within the canvas, px at a text size of 16 px. */
+const MARGIN = { left: 40, right: 14, top: 12, bottom: 26 };
+
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** Properties: `history`, a `ReadingHistory`, and `self`. Dispatches "past-wanted" with `{ since }`; call `refresh()`. */
+export class HeartChart extends LocalizedElement {
+  #history = null;
+  #self = null;
+  #timer = null;
+  /** The reading that is read out. */
+  #chosen = null;
+  /** What was drawn last. */
+  #shown = { lines: new Map(), scale: null, from: 0, to: 0 };
+  #highlighted = null;
+  /** Its size in px, the size of its text to 16 px, its colours and font. */
+  #look = null;
+
+  set history(history) {
+    this.#history = history;
+    this.#askForPast();
+    this.invalidate();
+  }
+
+  set self(self) {
+    if (self === this.#self) return;
+    this.#self = self;
+    this.invalidate();
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    for (const choice of this.#ranges) {
+      choice.onchange = () => {
+        this.#chosen = null;
+        this.#askForPast();
+        this.render();
+      };
+    }
+    const frame = this.#frame;
+    frame.onpointermove = (event) => this.#point(event);
+    frame.onpointerdown = (event) => this.#point(event);
+    frame.onpointerleave = (event) => {
+      if (event.pointerType === "mouse") this.#choose(null);
+    };
+    this.#cursor.onkeydown = (event) => this.#onKey(event);
+    this.#cursor.onblur = () => this.#choose(null);
+    const look = () => {
+      this.#measure();
+      this.render();
+    };
+    new ResizeObserver(look).observe(frame);
+    for (const query of LOOKS) matchMedia(query).addEventListener("change", look);
+    this.querySelector("details").ontoggle = () => this.render();
+    this.#tick();
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    clearTimeout(this.#timer);
+  }
+
+  languageChanged() {
+    this.querySelector(".chart-legend").replaceChildren();
+    this.querySelector("tbody").replaceChildren();
+  }
+
+  /** Draws what the history has now. */
+  refresh() {
+    this.invalidate();
+  }
+
+  render() {
+    if (this.#history === null) return;
+    const to = Date.now();
+    const from = this.#from(to);
+    const lines = this.#linesInSight(from, to);
+    this.#draw(lines, from, to);
+    this.#describe(lines);
+    this.#showLegend(lines);
+    if (this.querySelector("details").open) this.#showTable(lines);
+    this.#showReadout();
+  }
+
+  get #frame() {
+    return this.querySelector(".chart-frame");
+  }
+
+  get #cursor() {
+    return this.querySelector(".chart-cursor");
+  }
+
+  get #ranges() {
+    return this.querySelectorAll("input[name=chart-range]");
+  }
+
+  get #range() {
+    return Number(this.querySelector("input[name=chart-range]:checked").value);
+  }
+
+  #from(to) {
+    const range = this.#range;
+    if (range > 0) return to - range;
+    return Math.min(this.#history.oldest ?? to, to - 60_000);
+  }
+
+  /** Asked when it changes, not when it is needed: in between, asking costs a layout. */
+  #measure() {
+    const { clientWidth: width, clientHeight: height } = this.#frame;
+    const style = getComputedStyle(this.querySelector("canvas"));
+    const em = Number.parseFloat(style.fontSize) / 16;
+    const token = (name) => style.getPropertyValue(name).trim();
+    this.#look = width === 0 ? null : { width, height, em, colours: coloursOf(token), font: style.fontFamily };
+  }
+
+  #tick() {
+    this.#timer = setTimeout(() => {
+      if (document.visibilityState === "visible") this.render();
+      this.#tick();
+    }, calm.matches ? CALM_TICK_MS : TICK_MS);
+  }
+
+  #askForPast() {
+    const since = this.#range > 0 ? Date.now() - this.#range : 0;
+    this.dispatchEvent(new CustomEvent("past-wanted", { detail: { since } }));
+  }
+
+  /** The lines of those heard last, by author. */
+  #linesInSight(from, to) {
+    const lines = [];
+    for (const [author, points] of this.#history.authors) {
+      const seen = inSight(points, from, to);
+      if (seen.some(({ time }) => time >= from && time <= to)) lines.push([author, seen]);
+    }
+    lines.sort(([, a], [, b]) => b.at(-1).time - a.at(-1).time);
+    const drawn = lines.slice(0, MAX_LINES);
+    // In an order of its own, so that the legend stands still.
+    drawn.sort(([a], [b]) => (a < b ? -1 : 1));
+    return new Map(drawn);
+  }
+
+  #draw(lines, from, to) {
+    if (this.#look === null) return;
+    const { width, height, em } = this.#look;
+    const area = {
+      left: MARGIN.left * em,
+      right: width - MARGIN.right * em,
+      top: MARGIN.top * em,
+      bottom: height - MARGIN.bottom * em,
+    };
+    const bpms = [...lines.values()].flatMap((points) => {
+      const { lowest, highest } = summary(points);
+      return [lowest, highest];
+    });
+    const axis = bpmAxis(bpms, Math.max(3, Math.floor((area.bottom - area.top) / (32 * em))));
+    const x = (time) => area.left + ((time - from) / (to - from)) * (area.right - area.left);
+    const y = (bpm) => area.bottom - ((bpm - axis.low) / (axis.high - axis.low)) * (area.bottom - area.top);
+    const offset = -new Date(to).getTimezoneOffset() * 60_000;
+    const ticks = timeTicks(from, to, Math.max(2, Math.floor((area.right - area.left) / (90 * em))), offset);
+    const label = timeLabel(ticks.step);
+    this.#shown = { lines, scale: { x, y }, from, to };
+    drawChart(this.querySelector("canvas"), {
+      ...this.#look,
+      area,
+      y,
+      bpmTicks: axis.ticks.map((bpm) => ({ bpm, label: formatNumber(bpm) })),
+      timeTicks: ticks.times.map((time) => ({ x: x(time), label: label.format(time) })),
+      lines: [...lines].map(([author, points], place) => {
+        const peerId = peerIdOf(author);
+        return {
+          hue: hueOf(peerId),
+          place,
+          own: peerId === this.#self,
+          faint: this.#highlighted !== null && this.#highlighted !== author,
+          sparse: points.length < (area.right - area.left) / (14 * em),
+          points: thin(points, x).map(({ time, bpm }) => ({ x: x(time), y: y(bpm) })),
+        };
+      }),
+    });
+  }
+
+  /** The picture in a sentence. */
+  #describe(lines) {
+    const count = [...lines.values()].reduce((sum, points) => sum + points.length, 0);
+    const words = count === 0 ? say("chart.none") : say("chart.summary", { count, people: lines.size });
+    setText(this.querySelector(".chart-summary"), words);
+    this.#frame.classList.toggle("chart-empty", count === 0);
+    if (this.#chosen !== null) return;
+    const cursor = this.#cursor;
+    cursor.setAttribute("aria-valuemax", String(Math.max(0, count - 1)));
+    cursor.setAttribute("aria-valuenow", "0");
+    cursor.setAttribute("aria-valuetext", words);
+  }
+
+  #showLegend(lines) {
+    reconcile(
+      this.querySelector(".chart-legend"),
+      [...lines],
+      ([author]) => author,
+      ([author, points]) => {
+        const peerId = peerIdOf(author);
+        const item = element("li", {}, nameTag(peerId, peerId === this.#self), element("span", { class: "bpm" }));
+        item.onpointerenter = () => this.#highlight(author);
+        item.onpointerleave = () => this.#highlight(null);
+        setText(item.lastElementChild, formatNumber(points.at(-1).bpm));
+        return item;
+      },
+      (item, [, points]) => setText(item.lastElementChild, formatNumber(points.at(-1).bpm)),
+    );
+  }
+
+  #showTable(lines) {
+    reconcile(
+      this.querySelector("tbody"),
+      [...lines],
+      ([author]) => author,
+      ([author, points]) => {
+        const peerId = peerIdOf(author);
+        const name = element("th", { scope: "row" }, nameTag(peerId, peerId === this.#self));
+        const cells = Array.from({ length: 5 }, () => element("td", { class: "number" }));
+        return fillRow(element("tr", {}, name, ...cells), points);
+      },
+      (row, [, points]) => fillRow(row, points),
+    );
+  }
+
+  #highlight(author) {
+    this.#highlighted = author;
+    this.render();
+  }
+
+  #point({ clientX, clientY }) {
+    const { scale, lines } = this.#shown;
+    if (scale === null) return;
+    const { left, top } = this.#frame.getBoundingClientRect();
+    this.#choose(nearest(this.#visible(lines), scale, { x: clientX - left, y: clientY - top }, REACH_PX));
+  }
+
+  /** The lines without the neighbours beyond the edges. */
+  #visible(lines) {
+    const { from, to } = this.#shown;
+    return [...lines].map(([author, points]) => [author, points.filter(({ time }) => time >= from && time <= to)]);
+  }
+
+  /** Left and right go through time, up and down to the person whose reading is nearest then. */
+  #onKey(event) {
+    const all = this.#visible(this.#shown.lines)
+      .flatMap(([author, points]) => points.map((point) => ({ author, point })))
+      .sort((a, b) => a.point.time - b.point.time);
+    if (all.length === 0) return;
+    const at = all.findIndex(({ point }) => point.id === this.#chosen?.point.id);
+    const targets = {
+      ArrowLeft: () => (at < 0 ? all.length - 1 : Math.max(0, at - 1)),
+      ArrowRight: () => (at < 0 ? all.length - 1 : Math.min(all.length - 1, at + 1)),
+      PageUp: () => (at < 0 ? 0 : Math.max(0, at - 10)),
+      PageDown: () => (at < 0 ? 0 : Math.min(all.length - 1, at + 10)),
+      Home: () => 0,
+      End: () => all.length - 1,
+      ArrowUp: () => otherAuthor(all, at, 1),
+      ArrowDown: () => otherAuthor(all, at, -1),
+    };
+    const target = targets[event.key];
+    if (target === undefined) return;
+    event.preventDefault();
+    const place = target();
+    this.#choose(all[place]);
+    this.#cursor.setAttribute("aria-valuenow", String(place));
+    this.#cursor.setAttribute("aria-valuemax", String(all.length - 1));
+  }
+
+  #choose(chosen) {
+    this.#chosen = chosen;
+    this.#showReadout();
+    if (chosen === null) return;
+    const { author, point } = chosen;
+    const words = say("chart.point", { bpm: point.bpm, name: shortName(peerIdOf(author)), time: formatTime(point.time, Date.now()) });
+    this.#cursor.setAttribute("aria-valuetext", words);
+  }
+
+  #showReadout() {
+    const readout = this.querySelector(".chart-readout");
+    const { scale, from } = this.#shown;
+    const chosen = this.#chosen;
+    readout.hidden = chosen === null || scale === null || chosen.point.time < from;
+    if (readout.hidden) return;
+    const { author, point } = chosen;
+    const peerId = peerIdOf(author);
+    readout.replaceChildren(
+      element("strong", {}, say("reading.bpm", { bpm: point.bpm })),
+      nameTag(peerId, peerId === this.#self),
+      element("span", { class: "hint" }, formatTime(point.time, Date.now())),
+    );
+    const x = scale.x(point.time);
+    readout.classList.toggle("chart-readout-left", x > this.#look.width / 2);
+    readout.style.setProperty("--x", `${x}px`);
+    readout.style.setProperty("--y", `${scale.y(point.bpm)}px`);
+    readout.style.setProperty("--hue", String(hueOf(peerId)));
+  }
+}
+
+customElements.define("heart-chart", HeartChart);
+
+function fillRow(row, points) {
+  const { latest, lowest, mean, highest, count } = summary(points);
+  [latest, lowest, mean, highest, count].forEach((value, i) => setText(row.cells[i + 1], formatNumber(value)));
+  return row;
+}
+
+function otherAuthor(all, at, direction) {
+  if (at < 0) return all.length - 1;
+  const authors = [...new Set(all.map(({ author }) => author))].sort();
+  const here = all[at];
+  const next = authors[(authors.indexOf(here.author) + direction + authors.length) % authors.length];
+  const distance = ({ point }) => Math.abs(point.time - here.point.time);
+  let best = -1;
+  all.forEach((one, i) => {
+    if (one.author === next && (best < 0 || distance(one) < distance(all[best]))) best = i;
+  });
+  return best;
+}
+
+function timeLabel(step) {
+  const options =
+    step < 60_000
+      ? { hour: "numeric", minute: "2-digit", second: "2-digit" }
+      : step < 86_400_000
+        ? { hour: "numeric", minute: "2-digit" }
+        : { month: "short", day: "numeric" };
+  return formatter(Intl.DateTimeFormat, options);
+}

@@ -1,0 +1,54 @@
+//! What this tab recorded, newest first, and how far each reading has come. Hidden while there is none.
+
+import { element, reconcile, setText } from "../dom.js";
+import { ReadingLives } from "../reading-life.js";
+import { formatNumber, formatTime, say } from "../strings.js";
+import { LocalizedElement } from "./localized-element.js";
+
+/** Readings asked for and shown. */
+export const SHOWN_OWN = 4;
+
+/** From here on a reading is as good as settled, and its bar is full. */
+const SETTLED = 6;
+
+/** Property: `own` = `{ readings, tip }`, the node's `ownReadings()` and the height of its tip. */
+export class OwnReadings extends LocalizedElement {
+  #lives = new ReadingLives();
+  #own = [];
+
+  set own({ readings, tip }) {
+    this.#own = this.#lives.follow(readings, tip);
+    this.invalidate();
+  }
+
+  languageChanged() {
+    this.querySelector("ul").replaceChildren();
+  }
+
+  render() {
+    this.hidden = this.#own.length === 0;
+    reconcile(this.querySelector("ul"), this.#own, ({ id }) => id, makeItem, updateItem);
+  }
+}
+
+customElements.define("own-readings", OwnReadings);
+
+function makeItem(reading) {
+  const { bpm, time } = reading;
+  const item = element(
+    "li",
+    { class: "life" },
+    element("strong", { class: "life-bpm" }, formatNumber(bpm)),
+    element("span", { class: "life-words" }),
+    element("time", { datetime: new Date(time).toISOString() }, formatTime(time, Date.now())),
+    element("span", { class: "life-bar", "aria-hidden": "true" }),
+  );
+  updateItem(item, reading);
+  return item;
+}
+
+function updateItem(item, { stage, index, confirmations }) {
+  item.dataset.stage = stage;
+  setText(item.querySelector(".life-words"), say(`life.${stage}`, { index, count: confirmations }));
+  item.style.setProperty("--progress", String(Math.min(1, confirmations / SETTLED)));
+}

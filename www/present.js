@@ -1,0 +1,136 @@
+//! Shows a running node: hands its news to the components, and their wishes to it. Never starts or ends a node,
+//! never draws anything itself.
+
+import { ChainWindow } from "./chain-window.js";
+import { coalesce } from "./coalesce.js";
+import { SHOWN_OWN } from "./components/own-readings.js";
+import { readText, saveAs } from "./files.js";
+import { wordsOf } from "./node-words.js";
+import { ReadingFeed } from "./reading-feed.js";
+import { linkToRoom } from "./room-link.js";
+
+/** Between two drawings of the chart: a line that moves eight times a second moves. */
+const CHART_REST_MS = 125;
+
+/** Where everything is kept while a node does not say. */
+const IN_MEMORY = { kind: "memory", reason: null, persisted: null, usage: null, quota: null, failing: false };
+
+/**
+ * @param {object} node
+ * @param {(selector: string) => Element} part finds a component
+ * @param {(reason: string) => void} onBroken told once, when the node broke: it must not be asked anything after
+ */
+export function present(node, part, onBroken) {
+  let broken = false;
+  node.addEventListener("status", ({ detail }) => {
+    if (detail.error === undefined || broken) return;
+    broken = true;
+    onBroken(detail.error);
+  });
+  const soon = (work, leastRest) => coalesce(() => broken || work(), leastRest);
+  const self = node.status().peerId;
+  presentState(node, part, soon);
+  presentReadings(node, part, soon);
+  presentChain(node, part, soon, self);
+  presentChart(node, part, soon, self);
+  presentBlock(node, part, self);
+  presentData(node, part);
+  node.addEventListener("notice", ({ detail }) => part("page-notices").notice(detail));
+}
+
+/** Who and what is connected, and how this tab stands. */
+function presentState(node, part, soon) {
+  const refresh = soon(() => {
+    const status = node.status();
+    const peers = node.peers();
+    part("status-line").node = { status, peers };
+    part("peer-list").self = status.peerId;
+    part("peer-list").peers = peers;
+    part("relay-list").relays = status.relays;
+    part("network-picture").network = { peers, relays: status.relays, self: status.peerId };
+    part("storage-line").storage = status.storage ?? IN_MEMORY;
+    part("page-notices").clockOffsetMs = status.clockOffsetMs;
+    part("room-bar").room = status.room;
+    part("room-bar").link = linkToRoom(location.href, status.room);
+  });
+  for (const type of ["status", "chain", "peers"]) node.addEventListener(type, refresh);
+  refresh();
+}
+
+/** What waits for a block, and how far this tab's own readings have come. */
+function presentReadings(node, part, soon) {
+  const refresh = soon(() => {
+    const { peerId, tip } = node.status();
+    part("pending-list").pending = { readings: node.pending(), self: peerId };
+    part("own-readings").own = { readings: node.ownReadings(SHOWN_OWN), tip: tip.index };
+  });
+  for (const type of ["status", "chain", "reading"]) node.addEventListener(type, refresh);
+  refresh();
+}
+
+/** The blocks in sight, and the branches beside them. */
+function presentChain(node, part, soon, self) {
+  const chain = new ChainWindow(node);
+  const list = part("chain-list");
+  const show = soon(() => {
+    const { tip, failure } = chain;
+    list.chain = { tip, failure, self, block: (index) => chain.block(index) };
+    part("fork-view").chain = { branches: node.branches(), tip, block: (index) => chain.block(index) };
+  });
+  chain.addEventListener("change", show);
+  list.addEventListener("range-wanted", ({ detail }) => chain.show(detail.first, detail.last));
+  node.addEventListener("chain", () => {
+    show();
+    chain.refresh();
+  });
+  show();
+}
+
+function presentChart(node, part, soon, self) {
+  const chart = part("heart-chart");
+  const feed = new ReadingFeed(node);
+  chart.addEventListener("past-wanted", ({ detail }) => feed.reachBack(detail.since));
+  feed.addEventListener("change", soon(() => chart.refresh(), CHART_REST_MS));
+  chart.self = self;
+  chart.history = feed.history;
+}
+
+/** The dialog of one block. */
+function presentBlock(node, part, self) {
+  const dialog = part("block-dialog");
+  const open = async (index) => {
+    // What cannot be read stays closed: the list says why.
+    const [block] = await node.blocks(index, index).catch(() => []);
+    if (block !== undefined) dialog.open(block, node.status().tip.index, self);
+  };
+  part("chain-list").addEventListener("block-opened", ({ detail }) => open(detail.index));
+  dialog.addEventListener("neighbour-wanted", ({ detail }) => open(detail.index));
+  dialog.addEventListener("check-wanted", async ({ detail: { block } }) => {
+    try {
+      dialog.checked(block, await node.check(block));
+    } catch (error) {
+      dialog.failed(block, wordsOf(error));
+    }
+  });
+}
+
+/** Export and import. */
+function presentData(node, part) {
+  const panel = part("data-panel");
+  panel.addEventListener("export-wanted", async ({ detail: { format } }) => {
+    try {
+      const blob = await (format === "csv" ? node.exportCsv() : node.exportJson());
+      saveAs(blob, `heartchain-${node.status().room}.${format}`);
+      panel.tell("data.exported");
+    } catch (error) {
+      panel.tell("data.exportFailed", { reason: wordsOf(error) }, true);
+    }
+  });
+  panel.addEventListener("import-wanted", async ({ detail: { file } }) => {
+    try {
+      panel.tell("data.imported", await node.importJson(await readText(file)));
+    } catch (error) {
+      panel.tell("data.importFailed", { reason: wordsOf(error) }, true);
+    }
+  });
+}
