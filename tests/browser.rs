@@ -61,6 +61,17 @@ extern "C" {
     async fn checks_a_block_again(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
 }
 
+#[wasm_bindgen(module = "/tests/browser/archive.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = exportsWhatCanBeVerified, catch)]
+    async fn exports_what_can_be_verified(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = importsWhatAnotherExported, catch)]
+    async fn imports_what_another_exported(node: &JsValue, mine: &Mine)
+    -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = refusesFilesInWords, catch)]
+    async fn refuses_files_in_words(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+}
+
 /// A node that knows no relay, in a room of its own, as JavaScript holds it.
 async fn alone() -> JsValue {
     match Node::start(alone_options()).await {
@@ -152,6 +163,27 @@ async fn a_node_is_cut_off_and_slowed_by_switches() -> Result<(), JsValue> {
 #[wasm_bindgen_test]
 async fn a_worker_is_told_how_fast_it_may_be() -> Result<(), JsValue> {
     tells_its_worker_how_fast_it_may_be(&alone().await, &mine())
+        .await
+        .map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn an_export_has_all_that_is_needed_to_verify_it() -> Result<(), JsValue> {
+    exports_what_can_be_verified(&alone().await, &mine())
+        .await
+        .map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn what_one_node_exports_another_imports() -> Result<(), JsValue> {
+    imports_what_another_exported(&alone().await, &mine())
+        .await
+        .map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn files_that_break_a_rule_are_refused_in_words() -> Result<(), JsValue> {
+    refuses_files_in_words(&alone().await, &mine())
         .await
         .map(drop)
 }

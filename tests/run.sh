@@ -16,6 +16,7 @@ Without an argument it runs what every change must pass:
   unit          all native tests that need no browser, and a short simulation
   docs          rustdoc, warnings denied
   www           tests of the page's plain modules, by Node if that is installed
+  export_verifier  what checks an export, in plain Python, against the vectors
   browser       wasm-pack test --headless --chrome
   end_to_end    real Chromium, the real relay, the real page; what fails is tried once more, alone, and named at the end
   interop       js-libp2p meets us in real pages, if Node is installed: 3 times each way, and 50 times if
@@ -149,6 +150,14 @@ www() {
   fi
 }
 
+export_verifier() {
+  if command -v python3 >/dev/null; then
+    part export env PYTHONDONTWRITEBYTECODE=1 python3 tests/verify_export/test_verify.py
+  else
+    echo "== export: left out, because Python is not installed"
+  fi
+}
+
 browser() {
   part browser wasm-pack test --headless --chrome
   part "browser (wasm-node)" wasm-pack test --headless --chrome wasm-node
@@ -222,6 +231,7 @@ every_change() {
   purity
   docs
   www
+  export_verifier
   unit
   browser
   end_to_end
@@ -230,14 +240,14 @@ every_change() {
 
 install_for() {
   case $1 in
-    quick | format | lint | purity | unit | docs | www | simulation) install_toolchain ;;
+    quick | format | lint | purity | unit | docs | www | export_verifier | simulation) install_toolchain ;;
     *) install_all ;;
   esac
 }
 
 run() {
   case $1 in
-    every_change | format | lint | purity | unit | docs | www | browser | end_to_end | simulation | bench) "$1" ;;
+    every_change | format | lint | purity | unit | docs | www | export_verifier | browser | end_to_end | simulation | bench) "$1" ;;
     interop)
       interop_rounds=50
       interop

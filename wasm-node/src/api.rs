@@ -7,13 +7,14 @@ use serde::Serialize;
 use wasm_bindgen::{JsCast, JsError, JsValue, prelude::wasm_bindgen};
 
 use crate::{
-    arguments::{self, Options, heart_rate, height},
+    archive::Form,
+    arguments::{self, Document, Options, heart_rate, height},
     bulletin::News,
     config,
     driver::Audience,
     failure,
     node::{self, Known, Wish},
-    page::WakeCalls,
+    page::{FileParts, WakeCalls},
     qr, start,
     view::{ChainView, NoticeView, RecordedView},
 };
@@ -157,6 +158,48 @@ impl Node {
     ) -> Result<JsValue, JsError> {
         let claim = arguments::block(block)?;
         to_js(&self.node.look(|known| known.check(&claim))?)
+    }
+
+    /// All that this tab knows of its room, as JSON that can be verified and imported. See `EXPORT.md`.
+    ///
+    /// Rejects with an Error in words.
+    ///
+    /// # Errors
+    /// See above.
+    #[wasm_bindgen(js_name = exportJson)]
+    pub async fn export_json(&self) -> Result<web_sys::Blob, JsError> {
+        export(self.node.clone(), Form::Json, "application/json").await
+    }
+
+    /// All readings that this tab knows of, as CSV for spreadsheets.
+    ///
+    /// Rejects with an Error in words.
+    ///
+    /// # Errors
+    /// See above.
+    #[wasm_bindgen(js_name = exportCsv)]
+    pub async fn export_csv(&self) -> Result<web_sys::Blob, JsError> {
+        export(self.node.clone(), Form::Csv, "text/csv").await
+    }
+
+    /// Takes in what another tab of the room exported as JSON. All of it is verified as if a peer had sent it; the
+    /// branch with the most work wins, and readings of another wait for a block again.
+    ///
+    /// Rejects with an Error in words that says where the file breaks a rule; what came before is kept.
+    ///
+    /// # Errors
+    /// See above.
+    #[wasm_bindgen(js_name = importJson, unchecked_return_type = "Imported")]
+    pub async fn import_json(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "string")] text: JsValue,
+    ) -> Result<JsValue, JsError> {
+        let node = self.node.clone();
+        let room = node.look(|known| known.machine.room().clone())?;
+        let document = Document::read(&text, &room)?;
+        // Long texts are the browser's to forget.
+        drop(text);
+        to_js(&node.import(&document).await?)
     }
 
     /// What this tab would do with a block or a reading if a stranger sent it, asked of a copy of its own machine
@@ -337,6 +380,13 @@ pub(crate) fn dispatch(listeners: &Listeners, name: &str, detail: &JsValue) {
         // What a listener throws is the page's to hear, and the browser tells it.
         let _ = target.dispatch_event(&event);
     }
+}
+
+async fn export(node: node::Node, form: Form, media_type: &str) -> Result<web_sys::Blob, JsError> {
+    let mut file = FileParts::new();
+    node.export(form, |text| file.add(text)).await?;
+    file.finish(media_type)
+        .ok_or_else(|| JsError::new("this browser cannot make a file of it"))
 }
 
 fn to_js(value: &impl Serialize) -> Result<JsValue, JsError> {

@@ -2,6 +2,7 @@
 //! guesses what was meant.
 
 mod blocks;
+mod document;
 
 use chain::{
     block::Block,
@@ -10,8 +11,11 @@ use chain::{
 };
 use wasm_bindgen::{JsError, JsValue};
 
-pub(crate) use self::blocks::block;
 use self::blocks::reading;
+pub(crate) use self::{
+    blocks::block,
+    document::{Document, DocumentError},
+};
 use crate::{
     config,
     net::{NamedPeer, RelayAddress},

@@ -27,6 +27,17 @@ pub(crate) fn now() -> UnixMillis {
     UnixMillis::new(millis as u64)
 }
 
+/// A time in Unix ms by ISO 8601, in UTC; empty if no calendar has it.
+pub(crate) fn iso(millis: u64) -> String {
+    // Above 2^53 it is no calendar's anyway.
+    #[expect(clippy::cast_precision_loss, reason = "beyond every date there is")]
+    let date = js_sys::Date::new(&(millis as f64).into());
+    if date.get_time().is_nan() {
+        return String::new();
+    }
+    date.to_iso_string().into()
+}
+
 /// Waits. In a hidden tab the browser may make it a second, or a minute, longer.
 pub(crate) fn sleep(time: Duration) -> Delay {
     Delay::new(time)

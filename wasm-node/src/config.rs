@@ -17,6 +17,15 @@ pub(crate) const OWN_READINGS_A_CALL: u64 = 100;
 /// The highest limit of hashes a second that makes sense: no worker reaches it.
 pub(crate) const MAX_MINING_LIMIT: u32 = 1_000_000_000;
 
+/// Blocks of an export read and written at a time: half a megabyte of text at ten readings a block.
+pub(crate) const EXPORT_BLOCKS_A_PIECE: usize = 128;
+/// Waiting readings of an export written at a time.
+pub(crate) const EXPORT_READINGS_A_PIECE: usize = 1_024;
+/// Bytes of an export gathered before the browser is given them: it may put them on disk, this memory stays small.
+pub(crate) const EXPORT_PIECE_LEN: usize = 1024 * 1024;
+/// Characters of a file to be imported: some 70,000 blocks of ten readings. Browsers' strings end at twice that.
+pub(crate) const MAX_IMPORT_LEN: u32 = 256_000_000;
+
 /// Notices told to the page after one turn: more than a person reads.
 pub(crate) const MAX_NOTICES_A_TURN: usize = 32;
 

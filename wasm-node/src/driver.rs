@@ -16,6 +16,7 @@ use sync::{
 };
 
 use crate::{
+    archive::ImportReply,
     bulletin::{Bulletin, News, Notice},
     clock::{self, Alarm},
     config,
@@ -42,6 +43,8 @@ pub(crate) struct Driver<A> {
     wishes: mpsc::Receiver<Wish>,
     /// Who waits for `record()`. The machine bounds how many.
     recording: HashMap<Ticket, RecordReply>,
+    /// Who waits for a piece of a file to be taken in. The machine bounds how many.
+    importing: HashMap<Ticket, ImportReply>,
     next_ticket: u64,
     inbox: VecDeque<Input<PeerId>>,
     bulletin: Bulletin<Reading>,
@@ -91,6 +94,7 @@ impl<A: Audience> Driver<A> {
             alarm: Alarm::default(),
             wishes,
             recording: HashMap::new(),
+            importing: HashMap::new(),
             next_ticket: 0,
             inbox: VecDeque::new(),
             bulletin: Bulletin::default(),
@@ -159,10 +163,15 @@ impl<A: Audience> Driver<A> {
     fn grant(&mut self, wish: Wish) -> Next {
         match wish {
             Wish::Record(bpm, reply) => {
-                let ticket = Ticket(self.next_ticket);
-                self.next_ticket = self.next_ticket.wrapping_add(1);
+                let ticket = self.ticket();
                 self.recording.insert(ticket, reply);
                 self.feed(Input::Record { ticket, bpm });
+            }
+            Wish::Import(piece, reply) => {
+                let ticket = self.ticket();
+                self.importing.insert(ticket, reply);
+                let piece = *piece;
+                self.feed(Input::Import { ticket, piece });
             }
             Wish::Isolate(on) => {
                 self.network.isolate(on);
@@ -181,6 +190,12 @@ impl<A: Audience> Driver<A> {
             Wish::Stop => return Next::End,
         }
         Next::Go
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket = self.next_ticket.wrapping_add(1);
+        ticket
     }
 
     fn hear(&mut self, event: net::Event) {
@@ -262,6 +277,12 @@ impl<A: Audience> Driver<A> {
         match *event {
             Event::Recorded { ticket, id, seq } => self.reply(ticket, Ok((id, seq))),
             Event::RecordFailed { ticket, reason } => self.reply(ticket, Err(reason)),
+            Event::Imported { ticket, ref result } => {
+                if let Some(reply) = self.importing.remove(&ticket) {
+                    // The page may have stopped waiting.
+                    let _ = reply.send(result.clone());
+                }
+            }
             Event::Reading(reading) => self.bulletin.add(News::Reading(reading)),
             Event::Chain { from, to, reorg } => {
                 self.bulletin.add(News::Chain { from, to, reorg });

@@ -5,8 +5,8 @@
 //!   way to the running node.
 //! - `start` puts a node together; `driver` is the one loop that runs it: input, machine, outputs in order.
 //! - `net` is the tab among others; `storage`, `miner`, `page` and `clock` are the browser, a piece each.
-//! - `check` does a block's sums again for the page, and `rehearsal` asks a copy of the machine what it would do; `qr`
-//!   makes the QR code of a link.
+//! - `check` does a block's sums again for the page, and `rehearsal` asks a copy of the machine what it would do;
+//!   `archive` writes a room as a document and takes one in; `qr` makes the QR code of a link.
 //! - `bulletin` gathers what the page is told; `config` holds every tunable; `failure` has the last word.
 //!
 //! It never decides what is valid, what to ask, store, mine or tell: the crate `sync` does, and this one does
@@ -25,6 +25,8 @@ mod rehearsal;
 
 #[cfg(target_arch = "wasm32")]
 mod api;
+#[cfg(target_arch = "wasm32")]
+mod archive;
 #[cfg(target_arch = "wasm32")]
 mod arguments;
 #[cfg(target_arch = "wasm32")]

@@ -10,9 +10,14 @@ use chain::{
     reading::Reading,
 };
 use futures::channel::{mpsc, oneshot};
-use sync::{Machine, seam::RecordError};
+use sync::{
+    Machine,
+    seam::{ImportError, ImportPiece, RecordError},
+};
 
 use crate::{
+    archive::ImportReply,
+    arguments::DocumentError,
     check::{self, Claim, Place},
     clock, config,
     net::{self, PeerId, PeerLink, RelayView as NetRelay},
@@ -53,6 +58,8 @@ pub(crate) type RecordReply = oneshot::Sender<Result<(ReadingId, u64), RecordErr
 pub(crate) enum Wish {
     /// Record a heart rate.
     Record(Bpm, RecordReply),
+    /// Take in a piece of a file.
+    Import(Box<ImportPiece>, ImportReply),
     /// Be cut off from everybody, or no longer.
     Isolate(bool),
     /// Try so many hashes a second at most.
@@ -103,6 +110,18 @@ pub(crate) enum NodeError {
         /// The last asked for.
         to: u64,
     },
+    /// Blocks that were to be written were left behind and deleted.
+    #[error("the chain changed too much while it was written; export it again")]
+    LeftBehind,
+    /// What was to be written cannot be.
+    #[error("the export could not be written: {0}")]
+    NotWritten(String),
+    /// What is to be imported is no document of this room.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// What is imported breaks a rule.
+    #[error("the import has ended, and what came before is kept: {0}")]
+    Import(#[from] ImportError),
     /// Storage failed.
     #[error(transparent)]
     Store(#[from] StoreError),

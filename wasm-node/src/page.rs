@@ -252,3 +252,44 @@ mod tests {
         );
     }
 }
+
+/// A file in the making: text goes in, a blob comes out. What was put in is the browser's to keep, on disk if it likes.
+#[derive(Debug)]
+pub(crate) struct FileParts {
+    parts: js_sys::Array,
+    text: String,
+}
+
+impl FileParts {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        Self {
+            parts: js_sys::Array::new(),
+            text: String::new(),
+        }
+    }
+
+    /// Adds text.
+    pub(crate) fn add(&mut self, text: &str) {
+        self.text.push_str(text);
+        if self.text.len() >= config::EXPORT_PIECE_LEN {
+            self.hand_over();
+        }
+    }
+
+    /// The file. `None` if the browser makes none.
+    pub(crate) fn finish(mut self, media_type: &str) -> Option<web_sys::Blob> {
+        self.hand_over();
+        let options = web_sys::BlobPropertyBag::new();
+        options.set_type(media_type);
+        web_sys::Blob::new_with_blob_sequence_and_options(&self.parts, &options).ok()
+    }
+
+    fn hand_over(&mut self) {
+        let text = js_sys::Array::of1(&self.text.as_str().into());
+        self.text.clear();
+        // Should the browser make no blob of it, the text itself is as good.
+        let part = web_sys::Blob::new_with_str_sequence(&text).map_or(text.get(0), JsValue::from);
+        self.parts.push(&part);
+    }
+}

@@ -174,6 +174,15 @@ export interface Rehearsal {
   dropped: boolean;
 }
 
+/** What came of an import: how much the file had, and how much of it was new to this tab. */
+export interface Imported {
+  blocks: number;
+  newBlocks: number;
+  /** In blocks and waiting. */
+  readings: number;
+  newReadings: number;
+}
+
 /** What a person should hear of. */
 export type Notice =
   /** An author signed two readings with one place of its count: one of them will never be in the chain. */

@@ -10,7 +10,10 @@ use chain::{
     tree::SideBranch,
 };
 use serde::Serialize;
-use sync::{OwnReading, PeerView as MachinePeer, State, seam::Verdict};
+use sync::{
+    OwnReading, PeerView as MachinePeer, State,
+    seam::{Imported, Verdict},
+};
 
 pub(crate) use self::check::CheckView;
 use crate::net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role};
@@ -124,6 +127,16 @@ pub(crate) struct RehearsalView {
     pub(crate) verdict: &'static str,
     pub(crate) reason: Option<String>,
     pub(crate) dropped: bool,
+}
+
+/// What `importJson()` resolves to
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ImportedView {
+    pub(crate) blocks: usize,
+    pub(crate) new_blocks: usize,
+    pub(crate) readings: usize,
+    pub(crate) new_readings: usize,
 }
 
 /// The `detail` of a "notice" event
@@ -300,6 +313,22 @@ impl From<Rehearsal> for RehearsalView {
             reason,
             dropped,
         }
+    }
+}
+
+impl ImportedView {
+    /// Another piece of the file.
+    pub(crate) fn add(&mut self, imported: Imported) {
+        let Imported {
+            blocks,
+            new_blocks,
+            readings,
+            new_readings,
+        } = imported;
+        self.blocks += blocks;
+        self.new_blocks += new_blocks;
+        self.readings += readings;
+        self.new_readings += new_readings;
     }
 }
 

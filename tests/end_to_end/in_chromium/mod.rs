@@ -1,5 +1,6 @@
 //! What a person sees and a script on the page reads, in real browsers.
 
+mod archive;
 mod direct;
 mod figures;
 mod hostile;

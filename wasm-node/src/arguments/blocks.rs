@@ -144,7 +144,10 @@ fn hex<T: std::str::FromStr<Err = ParseHexError>>(
     })
 }
 
-fn array(value: &JsValue, name: &'static str) -> Result<js_sys::Array, BlockArgumentError> {
+pub(super) fn array(
+    value: &JsValue,
+    name: &'static str,
+) -> Result<js_sys::Array, BlockArgumentError> {
     field(value, name)
         .filter(js_sys::Array::is_array)
         .map(|list| js_sys::Array::from(&list))

@@ -136,6 +136,13 @@ pub const OTHERS_WAIT_SPREAD: Millis = 2_000;
 /// A template is made anew for new readings, and its time refreshed, at most so often.
 pub const TEMPLATE_INTERVAL: Millis = 1_000;
 
+/// Blocks in one piece of a file: what is verified without a pause, a tenth of a second or so at ten readings a block.
+pub const MAX_IMPORT_BLOCKS: usize = 64;
+/// Waiting readings in one piece of a file: as many as one answer of a peer has.
+pub const MAX_IMPORT_READINGS: usize = crate::message::MAX_READINGS;
+/// Pieces of files that may wait for the disk: one for each of a few files, since a file's next piece waits for its last.
+pub const MAX_PENDING_IMPORTS: usize = 4;
+
 /// Side branches shown: a person looks at one or two, and the lightest of many say nothing.
 pub const MAX_BRANCHES_SHOWN: usize = 16;
 /// Blocks shown of each: some of those that a long partition leaves.

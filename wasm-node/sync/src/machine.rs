@@ -17,6 +17,7 @@ mod exchange;
 mod gossip;
 mod headers;
 mod held;
+mod importing;
 mod mining;
 mod own;
 mod peer;
@@ -46,8 +47,8 @@ use rand_core::{Rng, SeedableRng};
 
 use self::{
     activation::Rescue, answers::PendingAnswer, bans::Bans, bodies::Download, bucket::Bucket,
-    exchange::Rounds, headers::HeaderSync, held::HeldBlocks, mining::Mining, own::Own, peer::Peer,
-    requests::OpenRequest, storing::Unwritten,
+    exchange::Rounds, headers::HeaderSync, held::HeldBlocks, importing::Importing, mining::Mining,
+    own::Own, peer::Peer, requests::OpenRequest, storing::Unwritten,
 };
 pub use self::{restore::Restore, views::OwnReading};
 use crate::{
@@ -146,6 +147,7 @@ pub struct Machine<P> {
     own: Own,
     rescue: Rescue,
     unwritten: Unwritten,
+    importing: Importing,
     mining: Mining,
 
     peers: BTreeMap<P, Peer>,
@@ -188,6 +190,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             own,
             rescue: Rescue::default(),
             unwritten: Unwritten::default(),
+            importing: Importing::default(),
             mining: Mining::default(),
             peers: BTreeMap::new(),
             bans: Bans::new(),
@@ -210,6 +213,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.now = now;
         match input {
             Input::Record { ticket, bpm } => self.record(ticket, bpm),
+            Input::Import { ticket, piece } => self.import(ticket, piece),
             Input::PeerConnected { peer } => self.peer_connected(peer),
             Input::PeerDisconnected { peer } => self.forget_peer(peer),
             Input::Gossip {

@@ -59,6 +59,13 @@ pub enum Input<P> {
         /// The heart rate.
         bpm: Bpm,
     },
+    /// A piece of a file is to be taken in.
+    Import {
+        /// Comes back in [`Event::Imported`].
+        ticket: Ticket,
+        /// What the file has there.
+        piece: ImportPiece,
+    },
     /// A peer that speaks this room's sync protocol can be reached.
     PeerConnected {
         /// Which.
@@ -140,6 +147,17 @@ pub enum Input<P> {
     Woke,
     /// It is time (see [`Output::WakeAt`]).
     Tick,
+}
+
+/// A piece of a file: nothing in it is checked yet.
+#[derive(Clone, Debug, Default)]
+pub struct ImportPiece {
+    /// Blocks, each on one that is known or comes before it.
+    pub blocks: Vec<Block>,
+    /// Readings that wait for a block.
+    pub readings: Vec<Reading>,
+    /// Whether it is the file's last.
+    pub ends: bool,
 }
 
 /// Why a request got no answer.
@@ -346,6 +364,13 @@ pub enum Event {
         /// Why.
         reason: RecordError,
     },
+    /// A piece of a file was taken in, and is on disk; or the import ends with it.
+    Imported {
+        /// Which piece.
+        ticket: Ticket,
+        /// What came of it.
+        result: Result<Imported, ImportError>,
+    },
     /// A reading is new in the mempool, one's own or another's.
     Reading(Reading),
     /// The best branch changed: blocks `from..=to` are new, and those above `to` are gone.
@@ -403,6 +428,66 @@ pub enum RecordError {
         "too many readings at once: {limit} already wait to be kept; wait a moment and enter it again"
     )]
     TooMany {
+        /// How many may wait.
+        limit: usize,
+    },
+}
+
+/// What came of a piece of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Blocks in it.
+    pub blocks: usize,
+    /// Of these, those that were not known.
+    pub new_blocks: usize,
+    /// Readings in it, in blocks and waiting.
+    pub readings: usize,
+    /// Of these, those that neither waited nor were on the best branch.
+    pub new_readings: usize,
+}
+
+/// Why a file was not taken in further. What came before is kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// A block cannot stand where it says.
+    #[error("block {index} breaks the rules: {source}")]
+    Header {
+        /// Its height, as it says.
+        index: u64,
+        /// The rule.
+        source: chain::tree::InsertError,
+    },
+    /// A block's readings break the rules.
+    #[error("block {index} breaks the rules: {source}")]
+    Body {
+        /// Its height.
+        index: u64,
+        /// The rule.
+        source: chain::block::BodyError,
+    },
+    /// A block has a reading that is not its author's next.
+    #[error(transparent)]
+    Sequence(chain::tree::SequenceError),
+    /// A waiting reading breaks the rules.
+    #[error("a waiting reading breaks the rules: {0}")]
+    Reading(#[from] chain::reading::BatchError),
+    /// The disk refused.
+    #[error(
+        "what was read could not be kept on this computer; make room and import the file again"
+    )]
+    NotStored,
+    /// More than one piece may have.
+    #[error("{blocks} blocks and {readings} readings are more than one piece of a file may have")]
+    TooLarge {
+        /// How many blocks it has.
+        blocks: usize,
+        /// How many readings wait in it.
+        readings: usize,
+    },
+    /// Too many wait for the disk.
+    #[error("{limit} pieces of files already wait to be kept; wait until they are")]
+    Busy {
         /// How many may wait.
         limit: usize,
     },

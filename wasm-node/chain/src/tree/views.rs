@@ -49,6 +49,17 @@ impl Tree {
         heights
     }
 
+    /// Blocks on the way from the best branch to this one, lowest first; none if it is on the best branch or unknown.
+    #[must_use]
+    pub fn beside_best(&self, hash: &BlockHash) -> Vec<BlockHash> {
+        let path = self
+            .by_hash
+            .get(hash)
+            .map(|&slot| self.path_to_best(slot))
+            .unwrap_or_default();
+        path.into_iter().map(|slot| self.node(slot).hash).collect()
+    }
+
     /// What the difficulty rule needs to judge a block on this one.
     #[must_use]
     pub fn window_on(&self, parent: &BlockHash) -> Option<Window> {

@@ -118,7 +118,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.download.tree_changed();
     }
 
-    fn apply(&mut self, advance: Advance) {
+    pub(super) fn apply(&mut self, advance: Advance) {
         for (error, removed) in advance.condemned {
             let liars: Vec<P> = self
                 .peers
@@ -198,12 +198,13 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }));
     }
 
-    /// Lets go of side blocks that are too many or too deep, but of none that a header sync stands on.
+    /// Lets go of side blocks that are too many or too deep, but of none that a header sync or an import stands on.
     pub(super) fn prune(&mut self) {
         let growing: Vec<BlockHash> = self
             .header_syncs
             .values()
             .filter_map(HeaderSync::last)
+            .chain(self.importing.last())
             .collect();
         let removed = self.tree.prune(&growing);
         self.rescue_blocks(removed);

@@ -75,6 +75,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     pub(super) fn written(&mut self, id: WriteId) {
         if let Some(operations) = self.unwritten.under_way.remove(&id) {
             self.unwritten.operations -= operations.len();
+            self.import_written(id, true);
         } else {
             self.journal_written(id);
         }
@@ -93,6 +94,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             self.unwritten
                 .retry_at
                 .get_or_insert(self.now.saturating_add(WRITE_RETRY));
+            self.import_written(id, false);
         } else {
             self.journal_write_failed(id);
         }

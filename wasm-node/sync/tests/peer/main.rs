@@ -8,6 +8,7 @@ mod bounds;
 mod branch;
 mod catching_up;
 mod gossip;
+mod importing;
 mod journal;
 mod long_branches;
 mod messages;

@@ -1,0 +1,373 @@
+//! Files: taken in by the rules and by fork choice, or refused where they break one.
+
+use chain::{
+    block::{Block, BodyError},
+    reading::{Reading, ReadingError},
+    tree::{InsertError, MAX_SIDE_DEPTH},
+    validate::HeaderError,
+};
+use sync::{
+    Event, Input,
+    config::{MAX_IMPORT_BLOCKS, MAX_IMPORT_READINGS, MAX_PENDING_IMPORTS},
+    seam::{ImportError, ImportPiece, Imported, Ticket},
+};
+
+use crate::{
+    branch::{Branch, reading, work},
+    subject::{Subject, is_status},
+};
+
+/// Gives a file in pieces of so many blocks, then its waiting readings; what came of it all.
+fn import_by(
+    subject: &mut Subject,
+    piece: usize,
+    blocks: &[Block],
+    readings: &[Reading],
+) -> Result<Imported, ImportError> {
+    let mut sum = Imported::default();
+    let pieces = blocks.chunks(piece).map(|blocks| ImportPiece {
+        blocks: blocks.to_vec(),
+        ..ImportPiece::default()
+    });
+    let last = ImportPiece {
+        readings: readings.to_vec(),
+        ends: true,
+        ..ImportPiece::default()
+    };
+    for piece in pieces.chain([last]) {
+        let imported = give(subject, piece).expect("an answer at once")?;
+        sum.blocks += imported.blocks;
+        sum.new_blocks += imported.new_blocks;
+        sum.readings += imported.readings;
+        sum.new_readings += imported.new_readings;
+    }
+    Ok(sum)
+}
+
+fn import(
+    subject: &mut Subject,
+    blocks: &[Block],
+    readings: &[Reading],
+) -> Result<Imported, ImportError> {
+    import_by(subject, MAX_IMPORT_BLOCKS, blocks, readings)
+}
+
+/// Gives a piece; the answer, if it came already.
+fn give(subject: &mut Subject, piece: ImportPiece) -> Option<Result<Imported, ImportError>> {
+    let ticket = Ticket(77);
+    subject.events.clear();
+    subject.give(Input::Import { ticket, piece });
+    answers(subject).pop()
+}
+
+fn answers(subject: &Subject) -> Vec<Result<Imported, ImportError>> {
+    let of = |event: &Event| {
+        let Event::Imported { ticket, result } = event else {
+            return None;
+        };
+        assert_eq!(*ticket, Ticket(77));
+        Some(result.clone())
+    };
+    subject.events.iter().filter_map(of).collect()
+}
+
+fn waiting(subject: &Subject) -> Vec<Reading> {
+    subject.machine.pending().copied().collect()
+}
+
+fn counts(blocks: usize, new_blocks: usize, readings: usize, new_readings: usize) -> Imported {
+    Imported {
+        blocks,
+        new_blocks,
+        readings,
+        new_readings,
+    }
+}
+
+/// A subject whose best branch this is.
+fn subject_with(branch: &Branch) -> Subject {
+    let mut subject = Subject::new();
+    import(&mut subject, &branch.blocks, &[]).expect("an honest branch");
+    assert_eq!(subject.tip(), branch.tip());
+    subject
+}
+
+#[test]
+fn a_better_branch_is_gone_over_to_and_nothing_is_lost() {
+    let ours = Branch::of(1, 3);
+    let theirs = Branch::of(2, 10);
+    let mut subject = subject_with(&ours);
+    subject.connect(7);
+    subject.serve(7, &ours);
+    let imported = import_by(&mut subject, 4, &theirs.blocks, &[]);
+    assert_eq!(imported, Ok(counts(10, 10, 10, 10)));
+    assert_eq!(subject.tip(), theirs.tip());
+    assert_eq!(
+        waiting(&subject),
+        [reading(1, 0), reading(1, 1), reading(1, 2)]
+    );
+    assert!(
+        theirs
+            .blocks
+            .iter()
+            .all(|block| subject.blocks.contains_key(&block.header.hash()))
+    );
+    subject.wait(1_000);
+    assert!(
+        subject.open(7, is_status).is_some(),
+        "peers are told of the new tip"
+    );
+    assert!(subject.dropped.is_empty());
+
+    assert_eq!(
+        import(&mut subject, &theirs.blocks, &[]),
+        Ok(counts(10, 0, 10, 0))
+    );
+    assert_eq!(
+        import(&mut subject, &ours.blocks, &[]),
+        Ok(counts(3, 0, 3, 0))
+    );
+}
+
+#[test]
+fn a_lighter_branch_stays_beside_and_its_readings_wait_again() {
+    let ours = Branch::of(1, 5);
+    let mut theirs = ours.up_to(2);
+    theirs.grow(2, 2);
+    let mut subject = subject_with(&ours);
+    assert_eq!(
+        import(&mut subject, &theirs.blocks, &[]),
+        Ok(counts(4, 2, 4, 2))
+    );
+    assert_eq!(subject.tip(), ours.tip());
+    assert_eq!(waiting(&subject), [reading(2, 0), reading(2, 1)]);
+    assert_eq!(subject.machine.side_branches()[0].tip, theirs.tip());
+}
+
+#[test]
+fn a_long_branch_is_not_pruned_before_it_can_outweigh() {
+    let depth = MAX_SIDE_DEPTH + 100;
+    let mut ours = Branch::of(1, depth);
+    let theirs = Branch::of(2, depth + 50);
+    let mut subject = subject_with(&ours);
+    for (at, blocks) in theirs.blocks.chunks(MAX_IMPORT_BLOCKS).enumerate() {
+        let piece = ImportPiece {
+            blocks: blocks.to_vec(),
+            ..ImportPiece::default()
+        };
+        assert!(give(&mut subject, piece).expect("an answer").is_ok());
+        if at == 0 {
+            // A new best tip is when what is too deep goes.
+            ours.grow(1, 1);
+            subject.gossip_block(7, ours.blocks.last().expect("one"));
+            assert_eq!(subject.tip(), ours.tip());
+        }
+    }
+    let ended = give(
+        &mut subject,
+        ImportPiece {
+            ends: true,
+            ..ImportPiece::default()
+        },
+    );
+    assert_eq!(ended, Some(Ok(Imported::default())));
+    assert_eq!(subject.tip(), theirs.tip());
+}
+
+#[test]
+fn what_is_too_deep_to_stay_gives_its_readings_back_all_the_same() {
+    let ours = Branch::of(1, MAX_SIDE_DEPTH + 10);
+    let theirs = Branch::of(2, 5);
+    let mut subject = subject_with(&ours);
+    assert_eq!(
+        import(&mut subject, &theirs.blocks, &[]),
+        Ok(counts(5, 5, 5, 5))
+    );
+    assert_eq!(subject.machine.load().side_blocks, 0);
+    assert_eq!(waiting(&subject).len(), 5);
+}
+
+#[test]
+fn a_file_ends_where_it_breaks_a_rule_and_what_came_before_stays() {
+    let honest = Branch::of(1, 6);
+    let tampered = |change: &dyn Fn(&mut Block)| {
+        let mut blocks = honest.blocks.clone();
+        change(&mut blocks[4]);
+        let mut subject = Subject::new();
+        let error = import(&mut subject, &blocks, &[]).expect_err("the fifth block is bad");
+        assert_eq!(subject.tip(), honest.blocks[3].header.hash(), "{error}");
+        let again = import(&mut subject, &honest.blocks, &[]);
+        assert_eq!(
+            again.map(|imported| imported.blocks),
+            Ok(6),
+            "the honest file is taken after all"
+        );
+        error
+    };
+    assert!(matches!(
+        tampered(&|block| block.readings[0].bpm = 180),
+        ImportError::Body {
+            index: 5,
+            source: BodyError::ReadingsRoot { .. }
+        }
+    ));
+    assert!(matches!(
+        tampered(&|block| block.header.nonce = block.header.nonce.wrapping_add(1)),
+        ImportError::Header {
+            index: 5,
+            source: InsertError::Header(HeaderError::Work { .. })
+        }
+    ));
+    assert!(matches!(
+        tampered(&|block| block.header.index = 9),
+        ImportError::Header {
+            index: 9,
+            source: InsertError::Header(HeaderError::Index { .. })
+        }
+    ));
+    assert!(matches!(
+        tampered(&|block| block.header.prev_hash = chain::hash::BlockHash::new([9; 32])),
+        ImportError::Header {
+            index: 5,
+            source: InsertError::UnknownParent { .. }
+        }
+    ));
+}
+
+#[test]
+fn a_forged_reading_with_honest_work_over_it_is_refused() {
+    let mut branch = Branch::of(1, 2);
+    let forged = Reading {
+        bpm: 180,
+        ..reading(1, 2)
+    };
+    branch.push(vec![forged]);
+    let mut subject = Subject::new();
+    assert!(matches!(
+        import(&mut subject, &branch.blocks, &[]),
+        Err(ImportError::Body {
+            index: 3,
+            source: BodyError::Reading {
+                source: ReadingError::Signature { .. },
+                ..
+            }
+        })
+    ));
+    assert_eq!(subject.machine.status().index, 2);
+}
+
+#[test]
+fn a_broken_count_is_refused() {
+    let mut branch = Branch::of(1, 2);
+    branch.push(vec![reading(1, 5)]);
+    let mut subject = Subject::new();
+    let error = import(&mut subject, &branch.blocks, &[]).expect_err("a gap");
+    assert!(
+        matches!(error, ImportError::Sequence(error) if (error.expected, error.found) == (2, 5))
+    );
+    assert_eq!(subject.machine.status().index, 2);
+}
+
+#[test]
+fn work_without_its_difficulty_is_refused() {
+    let branch = Branch::of(1, 1);
+    let mut cheap = branch.next(vec![reading(1, 1)], crate::branch::START - 9_990_000);
+    cheap.header.bits = chain::work::CompactTarget::from_bits(0x207f_ffff);
+    work(&mut cheap.header);
+    let mut subject = Subject::new();
+    assert!(matches!(
+        import(&mut subject, &[branch.blocks[0].clone(), cheap], &[]),
+        Err(ImportError::Header {
+            index: 2,
+            source: InsertError::Header(HeaderError::Bits { .. })
+        })
+    ));
+}
+
+#[test]
+fn waiting_readings_are_verified_and_known_ones_are_not_new() {
+    let mut subject = subject_with(&Branch::of(1, 1));
+    let file = [reading(1, 0), reading(1, 1), reading(2, 0)];
+    assert_eq!(import(&mut subject, &[], &file), Ok(counts(0, 0, 3, 2)));
+    assert_eq!(import(&mut subject, &[], &file), Ok(counts(0, 0, 3, 0)));
+    assert_eq!(waiting(&subject).len(), 2);
+    let forged = [
+        reading(3, 0),
+        Reading {
+            bpm: 180,
+            ..reading(3, 1)
+        },
+    ];
+    let error = import(&mut subject, &[], &forged).expect_err("forged");
+    assert!(matches!(error, ImportError::Reading(error) if error.position == 1));
+    assert_eq!(waiting(&subject).len(), 2, "none of that piece");
+}
+
+#[test]
+fn a_piece_is_answered_once_it_is_on_disk() {
+    let branch = Branch::of(1, 2);
+    let piece = |at: usize| ImportPiece {
+        blocks: vec![branch.blocks[at].clone()],
+        ..ImportPiece::default()
+    };
+    let mut subject = Subject::new();
+    subject.held_writes = Some(Vec::new());
+    assert_eq!(give(&mut subject, piece(0)), None);
+    let writes = subject.held_writes.replace(Vec::new()).expect("held");
+    for (id, _) in writes {
+        subject.give(Input::Written { id });
+    }
+    assert_eq!(answers(&subject), [Ok(counts(1, 1, 1, 1))]);
+    assert_eq!(give(&mut subject, piece(1)), None);
+    let writes = subject.held_writes.replace(Vec::new()).expect("held");
+    for (id, _) in writes {
+        subject.give(Input::WriteFailed { id });
+    }
+    assert_eq!(answers(&subject), [Err(ImportError::NotStored)]);
+}
+
+#[test]
+fn pieces_are_bounded_in_size_and_number() {
+    let branch = Branch::of(1, MAX_IMPORT_BLOCKS as u64 + 1);
+    let mut subject = Subject::new();
+    let whole = ImportPiece {
+        blocks: branch.blocks.clone(),
+        ..ImportPiece::default()
+    };
+    let too_large = |blocks, readings| Some(Err(ImportError::TooLarge { blocks, readings }));
+    assert_eq!(
+        give(&mut subject, whole),
+        too_large(MAX_IMPORT_BLOCKS + 1, 0)
+    );
+    let readings = vec![reading(2, 0); MAX_IMPORT_READINGS + 1];
+    let many = ImportPiece {
+        readings,
+        ..ImportPiece::default()
+    };
+    assert_eq!(
+        give(&mut subject, many),
+        too_large(0, MAX_IMPORT_READINGS + 1)
+    );
+    assert_eq!(subject.machine.status().index, 0);
+
+    let most = ImportPiece {
+        blocks: branch.blocks[..MAX_IMPORT_BLOCKS].to_vec(),
+        ..ImportPiece::default()
+    };
+    assert!(matches!(give(&mut subject, most), Some(Ok(_))));
+
+    let mut subject = Subject::new();
+    subject.held_writes = Some(Vec::new());
+    for block in &branch.blocks[..MAX_PENDING_IMPORTS] {
+        let piece = ImportPiece {
+            blocks: vec![block.clone()],
+            ..ImportPiece::default()
+        };
+        assert_eq!(give(&mut subject, piece), None);
+    }
+    let limit = MAX_PENDING_IMPORTS;
+    assert_eq!(
+        give(&mut subject, ImportPiece::default()),
+        Some(Err(ImportError::Busy { limit }))
+    );
+}
