@@ -1,11 +1,14 @@
 //! The tree's bounds, and what it condemns and forgets.
 
 use chain::{
-    block::Block,
+    block::{Block, MAX_BLOCK_READINGS},
     hash::BlockHash,
     header::Header,
     reading::Reading,
-    tree::{InsertError, MAX_LOCATOR, MAX_SIDE_BLOCKS, MAX_SIDE_DEPTH, Tree},
+    tree::{
+        InsertError, MAX_CONDEMNED, MAX_LOCATOR, MAX_SIDE_BLOCKS, MAX_SIDE_DEPTH,
+        MAX_SIDE_READINGS, Tree,
+    },
 };
 
 use crate::branch::{NOW, key, mine, reading, room};
@@ -205,4 +208,86 @@ fn unknown_parent_is_told_and_nothing_kept() {
     );
     assert_eq!(tree.block(&good[2].header.hash()), None);
     assert!(!tree.insert_checked_body(&good[2].header.hash(), &good[2].readings));
+}
+
+#[test]
+fn readings_of_side_blocks_are_bounded_and_the_lightest_blocks_go_first() {
+    let mut tree = grown(&chain(1, 3));
+    let readings: Vec<Reading> = (0..MAX_BLOCK_READINGS as u64)
+        .map(|seq| reading(2, seq, 0))
+        .collect();
+    let many = (MAX_SIDE_READINGS / MAX_BLOCK_READINGS) as u64;
+    let sides: Vec<Block> = (0..=many)
+        .map(|number| mine(&[], readings.clone(), 500 + number))
+        .collect();
+    for block in &sides[1..] {
+        insert(&mut tree, block);
+    }
+    tree.advance();
+    assert!(tree.prune(&[]).is_empty());
+    assert_eq!(tree.side_readings(), MAX_SIDE_READINGS, "just full");
+    insert(&mut tree, &sides[0]);
+    tree.advance();
+    // All weigh the same: the highest hash is the least of them.
+    let last = sides.iter().map(|block| block.header.hash()).max();
+    assert_eq!(tree.prune(&[]), Vec::from_iter(last));
+    assert_eq!(tree.side_readings(), MAX_SIDE_READINGS);
+}
+
+#[test]
+fn condemned_hashes_are_bounded_and_the_oldest_is_forgotten_first() {
+    let mut tree = grown(&chain(1, 3));
+    let bad: Vec<Block> = (0..=MAX_CONDEMNED as u64)
+        .map(|number| mine(&[], vec![reading(2, 0, 0)], 500 + number))
+        .collect();
+    for (number, block) in (1..).zip(&bad) {
+        insert(&mut tree, block);
+        let hash = block.header.hash();
+        assert_eq!(tree.condemn(&hash), [hash]);
+        assert!(tree.is_condemned(&hash));
+        let first = tree.is_condemned(&bad[0].header.hash());
+        assert_eq!(first, number <= MAX_CONDEMNED);
+    }
+    assert_eq!(tree.side_blocks(), 0);
+}
+
+#[test]
+fn headers_without_bodies_are_counted_and_forgotten_down_to_what_has_one() {
+    let good = chain(1, 6);
+    let mut tree = Tree::new(room());
+    for block in &good {
+        tree.insert_header(&block.header, NOW).expect("valid");
+    }
+    assert_eq!(tree.bodiless_blocks(), 6);
+    for block in &good[..2] {
+        tree.insert_checked_body(&block.header.hash(), &block.readings);
+    }
+    tree.advance();
+    assert_eq!((tree.tip().index, tree.bodiless_blocks()), (2, 4));
+    let fork = mine(
+        &good[..4]
+            .iter()
+            .map(|block| block.header)
+            .collect::<Vec<_>>(),
+        vec![reading(2, 0, 0)],
+        700,
+    );
+    tree.insert_header(&fork.header, NOW).expect("valid");
+    let window = tree.window(&good[5].header.hash()).expect("known");
+    assert_eq!(window.next_index(), 7);
+    let hashes: Vec<_> = good[4..]
+        .iter()
+        .rev()
+        .map(|block| block.header.hash())
+        .collect();
+    assert_eq!(
+        tree.forget_bodiless(&hashes[0]),
+        hashes,
+        "another branch stands on the fourth"
+    );
+    assert_eq!(tree.bodiless_blocks(), 3);
+    assert_eq!(tree.forget_bodiless(&fork.header.hash()).len(), 3);
+    assert!(tree.forget_bodiless(&tree.tip().hash).is_empty());
+    assert_eq!((tree.bodiless_blocks(), tree.side_blocks()), (0, 0));
+    assert_eq!(tree.heaviest_leaf(|_| false), None);
 }

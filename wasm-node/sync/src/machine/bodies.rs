@@ -354,3 +354,22 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn branches_left_aside_are_bounded() {
+        let mut download = Download::new();
+        let now = UnixMillis::new(0);
+        for number in 0..=MAX_UNAVAILABLE as u64 {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&number.to_le_bytes());
+            download.leave_aside(BlockHash::new(hash), now);
+        }
+        assert_eq!(download.unavailable.len(), MAX_UNAVAILABLE);
+        let end = now.saturating_add(UNAVAILABLE_PATIENCE);
+        assert_eq!(download.next_due(now), Some(end));
+    }
+}

@@ -93,3 +93,36 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(number: usize) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn blocks_that_a_peer_lacks_are_bounded() {
+        let mut peer = Peer::new(UnixMillis::new(0));
+        for number in 0..MAX_LACKING {
+            peer.note_lacking(BlockHash::new(numbered(number)));
+        }
+        assert_eq!(peer.lacking.len(), MAX_LACKING);
+        // Then it is asked for all of them again, which costs a question.
+        let last = BlockHash::new(numbered(MAX_LACKING));
+        peer.note_lacking(last);
+        assert_eq!(peer.lacking, BTreeSet::from([last]));
+    }
+
+    #[test]
+    fn readings_wanted_of_a_peer_are_bounded() {
+        let mut peer = Peer::new(UnixMillis::new(0));
+        for number in 0..=MAX_WANTED_READINGS {
+            peer.want_reading(ReadingId::new(numbered(number)));
+        }
+        assert_eq!(peer.wanted_readings.len(), MAX_WANTED_READINGS);
+    }
+}

@@ -6,7 +6,9 @@ use chain::{block::Block, bpm::Bpm, hash::BlockHash, reading::Reading, time::Uni
 use sync::{
     Config, Event, Input, Machine, Output, StoreOperation,
     message::{IdRow, Request, Response, StatusMessage},
-    seam::{DropReason, GossipId, InboundId, JobId, RequestId, Ticket, Topic, Verdict, WriteId},
+    seam::{
+        DropReason, GossipId, InboundId, JobId, ReadId, RequestId, Ticket, Topic, Verdict, WriteId,
+    },
 };
 
 use crate::branch::{Branch, START, key, room};
@@ -29,6 +31,8 @@ pub(crate) struct Subject {
     pub(crate) wake_at: Option<u64>,
     /// Writes that were neither done nor failed yet, if they are held.
     pub(crate) held_writes: Option<Vec<(WriteId, Vec<StoreOperation>)>>,
+    /// Reads that were neither done nor failed yet, if they are held.
+    pub(crate) held_reads: Option<Vec<(ReadId, Vec<BlockHash>)>>,
     names: u64,
 }
 
@@ -58,6 +62,7 @@ impl Subject {
             job: None,
             wake_at: None,
             held_writes: None,
+            held_reads: None,
             names: 0,
         }
     }
@@ -94,6 +99,10 @@ impl Subject {
                 return Some(Input::Written { id });
             }
             Output::Read { id, hashes } => {
+                if let Some(held) = &mut self.held_reads {
+                    held.push((id, hashes));
+                    return None;
+                }
                 let body = |hash| self.blocks.get(hash).map(|block| block.readings.clone());
                 return Some(Input::Read {
                     id,
@@ -147,7 +156,7 @@ impl Subject {
         }
     }
 
-    fn name(&mut self) -> u64 {
+    pub(crate) fn name(&mut self) -> u64 {
         self.names += 1;
         self.names
     }
