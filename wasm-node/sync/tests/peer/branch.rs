@@ -152,7 +152,7 @@ impl Branch {
         self.places.get(hash).copied()
     }
 
-    fn next_seq(&self, author: u64) -> u64 {
+    pub(crate) fn next_seq(&self, author: u64) -> u64 {
         self.counts
             .get(&key(author).author())
             .copied()

@@ -14,5 +14,6 @@ mod limits;
 mod long_branches;
 mod messages;
 mod mining;
+mod model;
 mod subject;
 mod views;
