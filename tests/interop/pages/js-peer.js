@@ -18,7 +18,7 @@ const BULK = "/interop/bulk/1";
 const PING = "interop/ping";
 const PONG = "interop/pong";
 /** Bytes handed over at once, as on the other side. */
-const PIECE = 64 * 1024;
+const PIECE = 256 * 1024;
 const LOST_AFTER_MS = 5_000;
 const DIAL_MS = 20_000;
 const IDENTIFY_MS = 5_000;

@@ -17,6 +17,8 @@ mod introductions;
 #[cfg(target_arch = "wasm32")]
 mod names;
 #[cfg(target_arch = "wasm32")]
+mod prompt;
+#[cfg(target_arch = "wasm32")]
 mod relays;
 #[cfg(target_arch = "wasm32")]
 mod requests;

@@ -13,7 +13,7 @@ use libp2p::{
 };
 use libp2p_webrtc_browser::{direct, peer};
 
-use super::{NetworkError, behaviour::name_of, goodbye::BriefGoodbye};
+use super::{NetworkError, behaviour::name_of, goodbye::BriefGoodbye, prompt::Prompt};
 use crate::config;
 
 /// All ways together, and what belongs to them among the protocols.
@@ -41,6 +41,7 @@ pub(crate) fn all_ways(key: &Keypair, direct: bool) -> Result<Ways, NetworkError
         .authenticate(noise.clone())
         .multiplex(muxer());
     let sockets = websocket_websys::Transport::default()
+        .map(|socket, _| Prompt(socket))
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise)
         .multiplex(muxer());

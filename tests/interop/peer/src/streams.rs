@@ -14,8 +14,8 @@ pub(crate) const ECHO: StreamProtocol = StreamProtocol::new("/interop/echo/1");
 /// Answers the end of the stream with the number of bytes before it, as a big-endian `u64`.
 pub(crate) const BULK: StreamProtocol = StreamProtocol::new("/interop/bulk/1");
 
-/// Bytes handed over at once: a few frames.
-const PIECE: usize = 64 * 1024;
+/// Bytes handed over at once: many frames, so that the last and shorter one does not count.
+const PIECE: usize = 256 * 1024;
 
 /// Serves both protocols for as long as the swarm runs.
 pub(crate) fn serve(mut control: Control) -> Result<(), AlreadyRegistered> {

@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use wasm_bindgen::JsError;
 use wasm_bindgen_futures::spawn_local;
 
+use crate::prompt::Prompt;
 use crate::streams;
 use crate::table::Table;
 
@@ -69,6 +70,7 @@ pub(crate) fn start(
         .authenticate(noise.clone())
         .multiplex(yamux::Config::default());
     let sockets = websocket_websys::Transport::default()
+        .map(|socket, _| Prompt(socket))
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise)
         .multiplex(yamux::Config::default());
