@@ -35,7 +35,10 @@ globalThis.raw = {
       arrived = (data) => {
         if (data.byteLength === MESSAGE) received += data.byteLength;
         else if (data.byteLength > 0) channel.send(data);
-        else channel.send(new BigUint64Array([BigInt(received)]));
+        else {
+          channel.send(new BigUint64Array([BigInt(received)]));
+          received = 0;
+        }
       };
     });
     await connection.setRemoteDescription(offer);
