@@ -124,7 +124,7 @@ lint_native() {
 lint() {
   lint_native
   part "lint (wasm32)" cargo clippy --target wasm32-unknown-unknown \
-    -p wasm-node -p libp2p-webrtc-browser -p heartchain --all-targets -- -D warnings
+    -p wasm-node -p libp2p-webrtc-browser -p interop-peer -p heartchain --all-targets -- -D warnings
 }
 
 purity() {
