@@ -190,7 +190,13 @@ async fn files_that_break_a_rule_are_refused_in_words() -> Result<(), JsValue> {
 
 #[wasm_bindgen_test]
 async fn every_store_keeps_its_promises() {
-    wasm_node::storage::suite::check(wasm_node::storage::MemoryStore::default).await;
+    wasm_node::storage::suite::check(async || wasm_node::storage::MemoryStore::default()).await;
+    let mut stores = 0;
+    wasm_node::storage::suite::check(async || {
+        stores += 1;
+        wasm_node::storage::IndexedDb::anew(&format!("test store {stores}")).await
+    })
+    .await;
 }
 
 #[wasm_bindgen_test]

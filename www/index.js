@@ -72,6 +72,7 @@ starting.then(begin, (error) => {
 
 // One after the other, so that readings get their numbers in the order in which they were typed.
 let recording = Promise.resolve();
+let persistenceRequested = false;
 bpmForm.addEventListener("reading-submitted", ({ detail }) => {
   recording = recording.then(() => record(detail.bpm));
 });
@@ -80,6 +81,7 @@ async function record(bpm) {
   try {
     const node = await starting;
     await node.record(bpm);
+    keepFromNowOn(node);
     bpmForm.confirm(bpm);
   } catch (error) {
     bpmForm.fail(bpm, wordsOf(error));
@@ -87,6 +89,15 @@ async function record(bpm) {
 }
 
 offerStrap(part("strap-control"), navigator.bluetooth, async (bpm) => (await starting).record(bpm));
+
+/** Asks the browser, once, not to clear what a person recorded here when its disk gets full. */
+function keepFromNowOn(node) {
+  const { kind, persisted } = node.status().storage;
+  if (persistenceRequested || kind !== "disk" || persisted) return;
+  persistenceRequested = true;
+  // Whatever it answers, status().storage says so; a node that broke has said so itself.
+  node.requestPersistence().catch(() => {});
+}
 
 /** Lets a running node be seen and used, until the page goes. */
 function begin(node) {

@@ -51,6 +51,7 @@ export async function looksAsDocumented(node) {
       ["miningLimit", "null"],
       ["isolated", "boolean"],
       ["version", "string"],
+      ["storage", "object"],
     ],
     "the fields of status()",
   );

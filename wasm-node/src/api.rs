@@ -69,10 +69,6 @@ impl Node {
     ///
     /// # Errors
     /// See above.
-    #[allow(
-        clippy::unused_async,
-        reason = "JavaScript gets a promise: what has to be opened first will be awaited here"
-    )]
     pub async fn start(options: NodeOptions) -> Result<Self, JsError> {
         failure::report_panics();
         let wishes = Options::read(&options.into())?;
@@ -83,7 +79,8 @@ impl Node {
             Speaker {
                 listeners: listeners.clone(),
             },
-        )?;
+        )
+        .await?;
         failure::watch(&listeners);
         let woken = node.clone();
         // It fails if the driver is behind, and then it is awake.
@@ -287,6 +284,19 @@ impl Node {
             id: id.to_string(),
             seq,
         })
+    }
+
+    /// Asks the browser to keep what this tab stores even when its disk gets full; it may ask the person. Resolves
+    /// to whether it will. To be called when a person records for the first time.
+    ///
+    /// Rejects with an Error in words if the node broke.
+    ///
+    /// # Errors
+    /// See above.
+    #[wasm_bindgen(js_name = requestPersistence, unchecked_return_type = "boolean")]
+    pub async fn request_persistence(&self) -> Result<JsValue, JsError> {
+        let node = self.node.clone();
+        Ok(node.request_persistence().await?.into())
     }
 
     /// Calls a listener for each event of a type; see `NodeEventMap`.

@@ -65,6 +65,8 @@ pub(crate) struct Options {
     pub(crate) relay_document: Option<String>,
     pub(crate) miner_url: Option<String>,
     pub(crate) wasm_module: JsValue,
+    /// Whether nothing is to be kept on disk.
+    pub(crate) in_memory: bool,
 }
 
 impl Options {
@@ -87,6 +89,7 @@ impl Options {
             relay_document: text(options, "relayDocument")?.or_else(page::default_document),
             miner_url: text(options, "minerUrl")?,
             wasm_module: module,
+            in_memory: in_memory(options)?,
         })
     }
 }
@@ -219,6 +222,21 @@ fn text(options: &JsValue, name: &'static str) -> Result<Option<String>, Argumen
             })
         })
         .transpose()
+}
+
+fn in_memory(options: &JsValue) -> Result<bool, ArgumentError> {
+    let wrong = ArgumentError::Type {
+        name: "storage",
+        expected: "\"auto\" or \"memory\"",
+    };
+    match text(options, "storage")
+        .map_err(|_| wrong.clone())?
+        .as_deref()
+    {
+        None | Some("auto") => Ok(false),
+        Some("memory") => Ok(true),
+        Some(_) => Err(wrong),
+    }
 }
 
 fn relays(options: &JsValue) -> Result<Vec<RelayAddress>, JsError> {

@@ -11,6 +11,10 @@ pub(crate) enum Notice {
     Equivocation { author: Author, seq: u64 },
     /// This tab's key signs elsewhere, too; from now on it signs with this one.
     KeyReplaced { author: Author },
+    /// What this tab keeps was damaged; so many records were dropped, and are fetched again.
+    Healed { records: usize },
+    /// Nothing can be kept at present.
+    StorageFailing,
 }
 
 /// News for the page.

@@ -39,6 +39,31 @@ pub(crate) const MAX_INPUTS_A_TURN: usize = 64;
 /// Orders that may wait for storage. The machine has a few dozen open at most; more means storage is stuck.
 pub(crate) const MAX_WAITING_STORE_ORDERS: usize = 1_024;
 
+/// Tabs of one browser that keep what they know, in one room: as many as a person opens, and a test of a class. Each
+/// has a database of its own; more tabs keep theirs in memory.
+pub(crate) const MAX_SLOTS: u32 = 64;
+/// How long a page that was loaded anew waits for its own slot, which its predecessor may not have left yet.
+/// A duplicated tab waits in vain.
+pub(crate) const SLOT_PATIENCE: Duration = Duration::from_millis(1_000);
+/// How long opening a database may take. It needs no more than a moment unless the browser is stuck.
+pub(crate) const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+/// Blocks this far below the highest are settled: side blocks deeper than 1,000 are pruned.
+pub(crate) const SETTLED_DEPTH: u64 = 1_024;
+/// Settled blocks that are packed into one record: the database reads them four times faster than one by one.
+pub(crate) const MAX_SHELF_BLOCKS: usize = 256;
+/// Bytes of such a record, but for its last block: what is read to answer for any one of its blocks.
+pub(crate) const MAX_SHELF_LEN: usize = 512 * 1024;
+/// Blocks read from their own records at a time, when a tab starts: 8 MiB at the most.
+pub(crate) const LOADED_BLOCKS: u32 = 64;
+/// Packed records read at a time: 5 MiB at the most.
+pub(crate) const LOADED_SHELVES: u32 = 8;
+/// Entries of any other kind read at a time.
+pub(crate) const LOADED_ENTRIES: u32 = 4_096;
+/// How old what the browser says of its storage's room may be.
+pub(crate) const ESTIMATE_AGE_MS: u64 = 10_000;
+/// Bytes that blocks leave free, or an eighth of what there is: for one's own readings, a hundred bytes each.
+pub(crate) const RESERVED_FOR_OWN: f64 = 4.0 * 1024.0 * 1024.0;
+
 /// Tries of `blocks()` before it gives up because the chain changed under it each time.
 pub(crate) const BLOCKS_READ_TRIES: usize = 3;
 

@@ -2,6 +2,7 @@
 //! order. Decides nothing.
 
 use std::{
+    any::Any,
     cell::RefCell,
     collections::{HashMap, VecDeque},
     pin::pin,
@@ -38,6 +39,10 @@ pub(crate) struct Driver<A> {
     network: Network,
     store: Queue,
     answers: mpsc::Receiver<Answer>,
+    /// Keeps others from the store.
+    hold: Option<Box<dyn Any>>,
+    /// Whether the page was told that the store fails.
+    told_failing: bool,
     miner: Miner,
     alarm: Alarm,
     wishes: mpsc::Receiver<Wish>,
@@ -73,12 +78,13 @@ impl<A: Audience> Driver<A> {
     pub(crate) fn new(
         known: Known,
         network: Network,
-        store: impl Storage + 'static,
+        store: Box<dyn Storage>,
+        hold: Option<Box<dyn Any>>,
         miner: Miner,
         audience: A,
     ) -> (Self, Node) {
         let (wish, wishes) = mpsc::channel(config::MAX_WAITING_COMMANDS);
-        let (store, answers) = Queue::new(store);
+        let (store, answers) = Queue::new(store, known.storage.clone());
         let known = Rc::new(RefCell::new(known));
         let node = Node {
             known: known.clone(),
@@ -90,6 +96,8 @@ impl<A: Audience> Driver<A> {
             network,
             store,
             answers,
+            hold,
+            told_failing: false,
             miner,
             alarm: Alarm::default(),
             wishes,
@@ -106,7 +114,20 @@ impl<A: Audience> Driver<A> {
 
     /// Runs until the page wishes it to stop.
     pub(crate) async fn run(mut self) {
+        self.run_on().await;
+        // Another node may take its place once all is written.
+        if let Some(hold) = self.hold.take() {
+            self.store.release(hold);
+        }
+    }
+
+    async fn run_on(&mut self) {
         self.feed(Input::Tick);
+        let healed = self.known.borrow().storage.healed();
+        if healed > 0 {
+            self.bulletin
+                .add(News::Notice(Notice::Healed { records: healed }));
+        }
         loop {
             let step = self.step().await;
             if self.take(step) == Next::End {
@@ -148,7 +169,10 @@ impl<A: Audience> Driver<A> {
         match step {
             Step::Wish(Some(wish)) => return self.grant(wish),
             Step::Wish(None) => return Next::End,
-            Step::Store(answer) => self.feed(answered(answer)),
+            Step::Store(answer) => {
+                self.note_store();
+                self.feed(answered(answer));
+            }
             Step::Miner(miner::Event::Found(job, nonce)) => self.feed(Input::Mined { job, nonce }),
             Step::Miner(miner::Event::Speed(speed)) => {
                 self.known.borrow_mut().hashes_per_second = speed;
@@ -299,6 +323,18 @@ impl<A: Audience> Driver<A> {
                 self.bulletin.add(News::Status);
             }
             _ => self.bulletin.add(News::Status),
+        }
+    }
+
+    /// Has the page told when the store begins to fail, and when it no longer does.
+    fn note_store(&mut self) {
+        let failing = self.known.borrow().storage.failing();
+        if failing != self.told_failing {
+            self.told_failing = failing;
+            self.bulletin.add(News::Status);
+            if failing {
+                self.bulletin.add(News::Notice(Notice::StorageFailing));
+            }
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     clock, config,
     net::{self, PeerId, PeerLink, RelayView as NetRelay},
     rehearsal::{self, Sent},
-    storage::{Queue, StoreError},
+    storage::{Health, Queue, StoreError},
     view::{
         BlockView, BranchView, CheckView, OwnReadingView, PeerView, ReadingView, RehearsalView,
         StatusView,
@@ -38,6 +38,7 @@ pub(crate) struct Known {
     pub(crate) relays: Vec<NetRelay>,
     pub(crate) links: Vec<PeerLink>,
     pub(crate) hashes_per_second: Option<f64>,
+    pub(crate) storage: Rc<Health>,
     pub(crate) switches: Switches,
 }
 
@@ -138,17 +139,7 @@ pub(crate) struct Node {
 impl Known {
     /// `status()`
     pub(crate) fn status(&self) -> StatusView {
-        let peers = self.machine.peers().count();
-        let status = self.machine.status();
-        StatusView::new(
-            self.us,
-            self.machine.room(),
-            &status,
-            peers,
-            &self.relays,
-            self.hashes_per_second,
-            self.switches,
-        )
+        StatusView::new(self)
     }
 
     /// `peers()`: the relays among them, with what the machine knows of the others.
@@ -265,6 +256,15 @@ impl Node {
             }
         }
         Err(NodeError::Changing { from, to })
+    }
+
+    /// Asks the browser to keep what this tab stores even when its disk gets full. Returns whether it will.
+    ///
+    /// # Errors
+    /// If the node broke.
+    pub(crate) async fn request_persistence(&self) -> Result<bool, NodeError> {
+        let health = self.look(|known| known.storage.clone())?;
+        Ok(health.request_persistence().await)
     }
 
     /// Sends a wish to the driver.

@@ -1,18 +1,15 @@
 //! How a node is put together from what the page gave. Never runs it: that is the driver's.
 
-use chain::key::SecretKey;
-use sync::Machine;
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
     arguments::Options,
-    clock,
     driver::{Audience, Driver},
     miner::Miner,
     net::{Network, NetworkError, Setup},
     node::{Known, Node, Switches},
     page,
-    storage::MemoryStore,
+    storage::{self, Opened},
 };
 
 /// Why a node could not start.
@@ -27,33 +24,31 @@ pub(crate) enum StartError {
     Network(#[from] NetworkError),
 }
 
-/// Puts a node together and lets it run.
+/// Puts a node together, from what this tab keeps of the room if it was here before, and lets it run.
 ///
 /// # Errors
 /// If the browser lacks what it needs.
-pub(crate) fn start(
+pub(crate) async fn start(
     options: Options,
     audience: impl Audience + 'static,
 ) -> Result<Node, StartError> {
-    // A fresh key for each tab: its readings and its name on the network are the same author's.
-    let seed = clock::entropy()?;
+    let Opened {
+        machine,
+        store,
+        seed,
+        health,
+        hold,
+    } = storage::open(options.room, options.in_memory).await?;
+    // A tab's readings and its name on the network are the same author's.
     let network = Network::new(Setup {
         seed,
-        room: &options.room,
+        room: machine.room(),
         relays: options.relays,
         named: options.peers,
         direct: options.direct,
         scheme: page::scheme(),
         read_document: page::document_reader(options.relay_document),
     })?;
-    let key = SecretKey::from_seed(seed);
-    let machine = Machine::new(
-        sync::Config::default(),
-        options.room,
-        key,
-        clock::entropy()?,
-        clock::now(),
-    );
     let known = Known {
         us: network.us(),
         machine,
@@ -61,9 +56,10 @@ pub(crate) fn start(
         links: Vec::new(),
         hashes_per_second: None,
         switches: Switches::default(),
+        storage: health,
     };
     let miner = Miner::new(options.miner_url, options.wasm_module);
-    let (driver, node) = Driver::new(known, network, MemoryStore::default(), miner, audience);
+    let (driver, node) = Driver::new(known, network, store, hold, miner, audience);
     spawn_local(driver.run());
     Ok(node)
 }

@@ -22,6 +22,12 @@ export interface NodeOptions {
   relayDocument?: string;
   /** The script of the mining worker (a module). Without one nothing is mined in this tab. */
   minerUrl?: string;
+  /**
+   * Where the tab's key, its readings and its copy of the chain are kept: "auto" is on disk, if this browser has a place
+   * there, so that the tab is the same peer when it is loaded again; "memory" forgets them with the tab.
+   * Default: "auto".
+   */
+  storage?: "auto" | "memory";
   /** The compiled wasm for the mining worker. Default: the one that this code runs from. */
   wasmModule?: WebAssembly.Module;
 }
@@ -58,8 +64,32 @@ export interface NodeStatus {
   isolated: boolean;
   /** The version of this code. */
   version: string;
+  storage: StorageStatus;
   /** Set once, if the node broke: it works no more, and the page should be reloaded. */
   error?: string;
+}
+
+/** Where this tab keeps its key, its readings and its copy of the chain. */
+export interface StorageStatus {
+  kind: "disk" | "memory";
+  /** Which of this browser's tabs in this room it is, from 0: each has a key and a chain of its own. Null in memory. */
+  slot: number | null;
+  /**
+   * Why it is in memory, and forgotten when the tab is closed: the page asked for it; the browser has no Web Locks
+   * (plain http from another machine) or no IndexedDB; it refuses to open a database (a private window, blocked storage);
+   * too many tabs are open; a newer version of this page has been here. Null on disk.
+   */
+  reason: "asked" | "no-locks" | "no-database" | "blocked" | "no-free-slot" | "newer-version" | null;
+  /** Whether the browser promised to keep it even when its disk gets full; null if it does not say. */
+  persisted: boolean | null;
+  /** Bytes that this origin's tabs use together; null if the browser does not say. */
+  usage: number | null;
+  /** Bytes that they may use. */
+  quota: number | null;
+  /** Whether the last write failed: nothing can be recorded until there is room again. */
+  failing: boolean;
+  /** Records that were damaged when this tab started: they were dropped, and are fetched from peers. */
+  healed: number;
 }
 
 /** One of this tab's relays. */
@@ -188,7 +218,11 @@ export type Notice =
   /** An author signed two readings with one place of its count: one of them will never be in the chain. */
   | { kind: "equivocation"; author: string; seq: number }
   /** This tab's key signs elsewhere, too: from now on it signs with another, which is `author`. */
-  | { kind: "key-replaced"; author: string };
+  | { kind: "key-replaced"; author: string }
+  /** What this tab keeps was damaged; so many records were dropped, and are fetched from peers. */
+  | { kind: "healed"; records: number }
+  /** Nothing can be kept on disk at present; what is recorded is refused. */
+  | { kind: "storage-failing" };
 
 /** A change of the best branch: blocks `from` to `to` are new, and what was above `to` is gone. */
 export interface ChainChange {

@@ -1,12 +1,12 @@
 //! What JavaScript gets: plain structures, named as JSON is. Never computes anything but how it is written.
 
 mod check;
+mod storage;
 
 use chain::{
     hash::{BlockHash, RoomId},
     header::Header,
     reading::Reading,
-    room::Room,
     tree::SideBranch,
 };
 use serde::Serialize;
@@ -15,9 +15,13 @@ use sync::{
     seam::{Imported, Verdict},
 };
 
-pub(crate) use self::check::CheckView;
-use crate::net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role};
-use crate::{bulletin::Notice, node::Switches, rehearsal::Rehearsal};
+pub(crate) use self::{check::CheckView, storage::StorageView};
+use crate::{
+    bulletin::Notice,
+    net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role},
+    node::Known,
+    rehearsal::Rehearsal,
+};
 
 /// `status()`
 #[derive(Clone, Debug, Serialize)]
@@ -38,6 +42,7 @@ pub(crate) struct StatusView {
     pub(crate) mining_limit: Option<u32>,
     pub(crate) isolated: bool,
     pub(crate) version: &'static str,
+    pub(crate) storage: StorageView,
 }
 
 /// `status().tip`
@@ -145,6 +150,8 @@ pub(crate) struct ImportedView {
 pub(crate) enum NoticeView {
     Equivocation { author: String, seq: u64 },
     KeyReplaced { author: String },
+    Healed { records: usize },
+    StorageFailing,
 }
 
 /// What `record()` resolves to
@@ -163,17 +170,10 @@ pub(crate) struct ChainView {
 }
 
 impl StatusView {
-    pub(crate) fn new(
-        us: PeerId,
-        room: &Room,
-        status: &sync::Status,
-        peers: usize,
-        relays: &[NetRelay],
-        hashes_per_second: Option<f64>,
-        switches: Switches,
-    ) -> Self {
+    pub(crate) fn new(known: &Known) -> Self {
+        let (room, status) = (known.machine.room(), known.machine.status());
         Self {
-            peer_id: us.to_string(),
+            peer_id: known.us.to_string(),
             room: room.params().name().as_str().to_owned(),
             genesis: room.genesis_hash().to_string(),
             tip: TipView {
@@ -189,13 +189,14 @@ impl StatusView {
                 State::Synced => "synced",
                 State::Alone => "alone",
             },
-            relays: relays.iter().map(RelayView::from).collect(),
-            peers,
+            relays: known.relays.iter().map(RelayView::from).collect(),
+            peers: known.machine.peers().count(),
             clock_offset_ms: status.clock_offset_ms,
-            hashes_per_second: hashes_per_second.map(f64::round),
-            mining_limit: switches.mining_limit,
-            isolated: switches.isolated,
+            hashes_per_second: known.hashes_per_second.map(f64::round),
+            mining_limit: known.switches.mining_limit,
+            isolated: known.switches.isolated,
             version: env!("CARGO_PKG_VERSION"),
+            storage: StorageView::from(&*known.storage),
         }
     }
 }
@@ -342,6 +343,8 @@ impl From<Notice> for NoticeView {
             Notice::KeyReplaced { author } => Self::KeyReplaced {
                 author: author.to_string(),
             },
+            Notice::Healed { records } => Self::Healed { records },
+            Notice::StorageFailing => Self::StorageFailing,
         }
     }
 }

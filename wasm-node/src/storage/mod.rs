@@ -1,8 +1,20 @@
-//! Where blocks are kept. A store does what it is told and judges nothing; what comes out of one is as
-//! untrusted as what comes from a peer.
+//! Where a peer keeps what it knows: its key, its journal, blocks. A store does what it is told and judges nothing;
+//! what comes out of one is as untrusted as what comes from a peer.
+//!
+//! In reading order: `opening` finds a tab the place where it keeps things, with `slot`, one of this browser's, and
+//! starts the machine from what is there; `indexed_db` is a store on disk, with `schema`, `records`, `shelves` and
+//! `loading`; `memory` is one without; `queue` stands before either; `health` is what the page may know of it.
 
+mod health;
+mod indexed_db;
+mod loading;
 mod memory;
+mod opening;
 mod queue;
+mod records;
+mod schema;
+mod shelves;
+mod slot;
 #[doc(hidden)]
 pub mod suite;
 
@@ -10,7 +22,10 @@ use async_trait::async_trait;
 use chain::{hash::BlockHash, reading::Reading};
 use sync::Batch;
 
+pub(crate) use health::{Health, Reason};
+pub use indexed_db::IndexedDb;
 pub use memory::MemoryStore;
+pub(crate) use opening::{Opened, open};
 pub(crate) use queue::{Answer, Queue};
 
 /// Why a store did not do what it was told.
@@ -26,6 +41,18 @@ pub enum StoreError {
         /// How many may wait.
         limit: usize,
     },
+    /// What is left is kept for one's own readings.
+    #[error("storage is full: {left} bytes are left for own readings")]
+    Full {
+        /// Bytes left.
+        left: u64,
+    },
+}
+
+impl From<idb::Error> for StoreError {
+    fn from(error: idb::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
 }
 
 /// A place for blocks.
@@ -42,4 +69,22 @@ pub trait Storage {
     /// # Errors
     /// If it could not read.
     async fn bodies(&self, hashes: &[BlockHash]) -> Result<Vec<Option<Vec<Reading>>>, StoreError>;
+
+    /// Does what could wait until nobody does. Changes nothing of what can be read.
+    async fn tidy(&mut self) {}
+}
+
+#[async_trait(?Send)]
+impl<S: Storage + ?Sized> Storage for Box<S> {
+    async fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
+        (**self).write(batch).await
+    }
+
+    async fn bodies(&self, hashes: &[BlockHash]) -> Result<Vec<Option<Vec<Reading>>>, StoreError> {
+        (**self).bodies(hashes).await
+    }
+
+    async fn tidy(&mut self) {
+        (**self).tidy().await;
+    }
 }

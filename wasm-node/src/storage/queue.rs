@@ -1,6 +1,8 @@
 //! The queue before a store: orders are carried out one after the other, so reads see earlier writes, and
 //! nobody who gives an order waits for the disk. Never drops an order without saying so.
 
+use std::{any::Any, rc::Rc};
+
 use chain::{hash::BlockHash, reading::Reading};
 use futures::{
     SinkExt, StreamExt,
@@ -12,7 +14,7 @@ use sync::{
 };
 use wasm_bindgen_futures::spawn_local;
 
-use super::{Storage, StoreError};
+use super::{Health, Storage, StoreError};
 use crate::config::MAX_WAITING_STORE_ORDERS;
 
 /// Bodies, in the order asked for; `None` where one is not there.
@@ -31,6 +33,7 @@ enum Order {
     Write(WriteId, Batch),
     Read(ReadId, Vec<BlockHash>),
     ReadForPage(Vec<BlockHash>, oneshot::Sender<Result<Bodies, StoreError>>),
+    Release(Box<dyn Any>),
 }
 
 /// The way to the store. Its copies share one queue.
@@ -41,10 +44,13 @@ pub(crate) struct Queue {
 
 impl Queue {
     /// Starts to serve a store, until the last copy of the queue is gone; answers come by the receiver.
-    pub(crate) fn new(store: impl Storage + 'static) -> (Self, mpsc::Receiver<Answer>) {
+    pub(crate) fn new(
+        store: impl Storage + 'static,
+        health: Rc<Health>,
+    ) -> (Self, mpsc::Receiver<Answer>) {
         let (orders, waiting) = mpsc::channel(MAX_WAITING_STORE_ORDERS);
         let (answers, answered) = mpsc::channel(MAX_WAITING_STORE_ORDERS);
-        spawn_local(serve(store, waiting, answers));
+        spawn_local(serve(store, health, waiting, answers));
         (Self { orders }, answered)
     }
 
@@ -62,6 +68,12 @@ impl Queue {
             .try_send(Order::Read(id, hashes))
             .err()
             .map(|_| Answer::ReadFailed(id))
+    }
+
+    /// Drops what keeps others from the store, once all that was ordered before is done. Reading goes on.
+    pub(crate) fn release(&mut self, hold: Box<dyn Any>) {
+        // If too many orders wait it is dropped at once: the browser does them in order all the same.
+        let _ = self.orders.try_send(Order::Release(hold));
     }
 
     /// Reads bodies for the page; sees all that was ordered before.
@@ -84,15 +96,20 @@ impl Queue {
 
 async fn serve(
     mut store: impl Storage,
+    health: Rc<Health>,
     mut orders: mpsc::Receiver<Order>,
     mut answers: mpsc::Sender<Answer>,
 ) {
     while let Some(order) = orders.next().await {
         let answer = match order {
-            Order::Write(id, batch) => match store.write(batch).await {
-                Ok(()) => Answer::Written(id),
-                Err(_) => Answer::WriteFailed(id),
-            },
+            Order::Write(id, batch) => {
+                let written = store.write(batch).await;
+                health.note_write(written.is_err());
+                match written {
+                    Ok(()) => Answer::Written(id),
+                    Err(_) => Answer::WriteFailed(id),
+                }
+            }
             Order::Read(id, hashes) => match store.bodies(&hashes).await {
                 Ok(bodies) => Answer::Read(id, bodies),
                 Err(_) => Answer::ReadFailed(id),
@@ -102,10 +119,14 @@ async fn serve(
                 let _ = reply.send(store.bodies(&hashes).await);
                 continue;
             }
+            Order::Release(hold) => {
+                drop(hold);
+                continue;
+            }
         };
-        if answers.send(answer).await.is_err() {
-            return;
-        }
+        // Nobody waits for answers once the node has stopped; the page may still read.
+        let _ = answers.send(answer).await;
+        store.tidy().await;
     }
 }
 
@@ -115,6 +136,11 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+    use crate::storage::Reason;
+
+    fn health() -> Rc<Health> {
+        Health::new(Err(Reason::Asked))
+    }
 
     /// A store whose disk is always full.
     struct Full;
@@ -132,7 +158,7 @@ mod tests {
 
     #[test]
     async fn every_order_is_answered_in_turn() {
-        let (mut queue, mut answers) = Queue::new(crate::storage::MemoryStore::default());
+        let (mut queue, mut answers) = Queue::new(crate::storage::MemoryStore::default(), health());
         assert!(queue.write(WriteId(1), Batch::default()).is_none());
         assert!(queue.read(ReadId(2), Vec::new()).is_none());
         assert!(queue.write(WriteId(3), Batch::default()).is_none());
@@ -151,12 +177,14 @@ mod tests {
 
     #[test]
     async fn failures_are_told() {
-        let (mut queue, mut answers) = Queue::new(Full);
+        let health = health();
+        let (mut queue, mut answers) = Queue::new(Full, health.clone());
         assert!(queue.write(WriteId(1), Batch::default()).is_none());
         assert!(matches!(
             answers.next().await,
             Some(Answer::WriteFailed(WriteId(1)))
         ));
+        assert!(health.failing());
         assert_eq!(
             queue.bodies(Vec::new()).await,
             Err(StoreError::Failed("full".to_owned()))
@@ -165,7 +193,7 @@ mod tests {
 
     #[test]
     async fn an_order_too_many_fails_at_once() {
-        let (mut queue, _answers) = Queue::new(crate::storage::MemoryStore::default());
+        let (mut queue, _answers) = Queue::new(crate::storage::MemoryStore::default(), health());
         // The channel holds its bound and one more for the sender; nothing is served before we await.
         let failed = (0..MAX_WAITING_STORE_ORDERS + 2)
             .filter_map(|id| {

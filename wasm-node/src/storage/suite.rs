@@ -14,16 +14,20 @@ use sync::{Batch, StoreOperation};
 
 use super::Storage;
 
+/// Blocks in a long chain.
+const MANY: u64 = 2_000;
+
 /// Runs all of it; `fresh` makes an empty store.
 ///
 /// # Panics
 /// If the store breaks a promise.
-pub async fn check<S: Storage>(mut fresh: impl FnMut() -> S) {
-    missing_bodies_are_none(fresh()).await;
-    bodies_come_in_the_order_asked(fresh()).await;
-    a_batch_is_written_in_its_order(fresh()).await;
-    deleted_blocks_are_gone(fresh()).await;
-    an_empty_batch_and_an_empty_read_are_fine(fresh()).await;
+pub async fn check<S: Storage>(mut fresh: impl AsyncFnMut() -> S) {
+    missing_bodies_are_none(fresh().await).await;
+    bodies_come_in_the_order_asked(fresh().await).await;
+    a_batch_is_written_in_its_order(fresh().await).await;
+    deleted_blocks_are_gone(fresh().await).await;
+    many_blocks_are_found_again(fresh().await).await;
+    an_empty_batch_and_an_empty_read_are_fine(fresh().await).await;
 }
 
 async fn missing_bodies_are_none<S: Storage>(store: S) {
@@ -82,6 +86,34 @@ async fn deleted_blocks_are_gone<S: Storage>(mut store: S) {
     );
 }
 
+/// So many that a store which keeps old ones in another way does so; each changes its way among the others.
+async fn many_blocks_are_found_again<S: Storage>(mut store: S) {
+    let blocks: Vec<_> = (1..=MANY).map(small_block).collect();
+    for part in blocks.chunks(100) {
+        write(&mut store, part.iter().cloned().map(put).collect()).await;
+        store.tidy().await;
+    }
+    let (deleted, again) = (&blocks[50], &blocks[60]);
+    write(
+        &mut store,
+        vec![StoreOperation::DeleteBlock(deleted.0), put(again.clone())],
+    )
+    .await;
+    for (part, first) in blocks.chunks(300).zip((0..).step_by(300)) {
+        let asked: Vec<_> = part.iter().rev().map(|(hash, _)| *hash).collect();
+        let expected: Vec<_> = part
+            .iter()
+            .rev()
+            .map(|(hash, block)| (*hash != deleted.0).then(|| block.readings.clone()))
+            .collect();
+        assert_eq!(
+            store.bodies(&asked).await,
+            Ok(expected),
+            "blocks from {first} on"
+        );
+    }
+}
+
 async fn an_empty_batch_and_an_empty_read_are_fine<S: Storage>(mut store: S) {
     write(&mut store, Vec::new()).await;
     assert_eq!(store.bodies(&[]).await, Ok(Vec::new()));
@@ -105,11 +137,20 @@ fn put((hash, block): (BlockHash, Block)) -> StoreOperation {
 
 /// A block of this height with as many readings; a store does not care that it breaks the rules.
 fn block(index: u64) -> (BlockHash, Block) {
+    block_of(index, index)
+}
+
+/// A block of this height with one reading.
+fn small_block(index: u64) -> (BlockHash, Block) {
+    block_of(index, 1)
+}
+
+fn block_of(index: u64, readings: u64) -> (BlockHash, Block) {
     let name = RoomName::new("suite").expect("a name");
     let room = Room::new(RoomParams::with_defaults(name));
     let key = SecretKey::from_seed([1; 32]);
     let bpm = Bpm::new(72).expect("a heart rate");
-    let readings: Vec<Reading> = (0..index)
+    let readings: Vec<Reading> = (0..readings)
         .map(|seq| key.sign(room.id(), seq, UnixMillis::new(1_000 + seq), bpm))
         .collect();
     let header = Header {
@@ -127,6 +168,6 @@ mod tests {
 
     #[test]
     async fn memory_keeps_what_every_store_promises() {
-        super::check(MemoryStore::default).await;
+        super::check(async || MemoryStore::default()).await;
     }
 }

@@ -181,28 +181,6 @@ fn restart_from_disk_signs_the_same_readings_and_holds_the_same_chain() {
 }
 
 #[test]
-fn restart_believes_nothing_that_breaks_a_rule() {
-    let mut branch = Branch::of(1, 4);
-    let mut forged = reading(2, 0);
-    forged.bpm = 99;
-    branch.push(vec![forged]);
-    branch.grow(1, 2);
-    let mut restore = restore(&branch, &[], &[]);
-    let good = branch.blocks[1].clone();
-    restore.blocks([(chain::hash::BlockHash::new([3; 32]), good)]);
-    let mut subject = Subject::new();
-    for block in &branch.blocks {
-        subject.blocks.insert(block.header.hash(), block.clone());
-    }
-    subject.machine = restore.finish();
-    subject.give(Input::Tick);
-    assert_eq!(subject.tip(), branch.up_to(4).tip());
-    // What stands on the bad block is not lost: its own readings are valid.
-    let waiting: Vec<Reading> = subject.machine.pending().copied().collect();
-    assert!(!waiting.contains(&forged));
-}
-
-#[test]
 fn key_that_lives_elsewhere_is_replaced_once_that_is_certain() {
     for deep in [true, false] {
         // Somebody else signs with key 7 too.

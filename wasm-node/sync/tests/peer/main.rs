@@ -15,5 +15,6 @@ mod long_branches;
 mod messages;
 mod mining;
 mod model;
+mod restoring;
 mod subject;
 mod views;

@@ -1,0 +1,363 @@
+//! A store on disk, by the browser's IndexedDB. Blocks are records of their own while they are young; the settled ones are
+//! packed (see `shelves`). A batch is one transaction; what must not be lost is on the disk before it is answered.
+//!
+//! It never holds a body in memory; per block it remembers where it is.
+
+use std::{
+    collections::{BTreeMap, HashMap, btree_map::Entry},
+    future::IntoFuture,
+    rc::Rc,
+};
+
+use async_trait::async_trait;
+use chain::{
+    block::{Block, MAX_BLOCK_LEN},
+    hash::BlockHash,
+    reading::Reading,
+};
+use futures::future::try_join_all;
+use idb::{ObjectStore, Transaction, request::futures::GetStoreRequestFuture};
+use js_sys::Array;
+use sync::{Batch, StoreOperation};
+use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
+use web_sys::IdbTransaction;
+
+use super::{
+    Health, Reason, Storage, StoreError, records,
+    schema::{self, BLOCKS, Connection, JOURNAL, KEYS, META, RESCUE, SHELVES, STORES},
+    shelves::{Shelf, Shelves},
+};
+
+/// Under these the first key is kept: one copy is as good as the other.
+pub(super) const FIRST_KEY: [&str; 2] = ["key", "key again"];
+
+#[wasm_bindgen]
+extern "C" {
+    /// A database whose transactions may be told how durable they must be; web-sys has that behind its unstable flag.
+    type DurableDatabase;
+    #[wasm_bindgen(method, catch, js_name = transaction)]
+    fn open_transaction(
+        this: &DurableDatabase,
+        stores: &Array,
+        mode: &str,
+        options: &JsValue,
+    ) -> Result<IdbTransaction, JsValue>;
+}
+
+/// Blocks, keys and the journal, on disk.
+#[derive(Debug)]
+pub struct IndexedDb {
+    connection: Connection,
+    health: Rc<Health>,
+    /// Blocks with a record of their own, and their heights.
+    pub(super) rows: HashMap<BlockHash, u64>,
+    pub(super) shelves: Shelves,
+}
+
+/// What a batch changes of where blocks are, once it is written.
+#[derive(Debug, Default)]
+struct Moves {
+    rows: HashMap<BlockHash, Option<u64>>,
+}
+
+impl IndexedDb {
+    /// Opens a database, or makes it. What it holds is not known before `load`.
+    pub(super) async fn open(name: &str, health: Rc<Health>) -> Result<Self, Reason> {
+        let connection = schema::open(name, schema::STEPS).await?;
+        if connection.rebuilt {
+            health.note_healed(1);
+        }
+        Ok(Self {
+            connection,
+            health,
+            rows: HashMap::new(),
+            shelves: Shelves::default(),
+        })
+    }
+
+    /// An empty store, for tests: whatever has this name is deleted.
+    ///
+    /// # Panics
+    /// If the browser has no database to give.
+    #[doc(hidden)]
+    pub async fn anew(name: &str) -> Self {
+        let factory = idb::Factory::new().expect("a browser has databases");
+        let deleting = factory.delete(name).expect("it may be deleted");
+        deleting.await.expect("it can be deleted");
+        let opened = Self::open(name, Health::new(Ok(0))).await;
+        opened.expect("it can be opened")
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// A transaction that reads.
+    pub(super) fn reading(&self, stores: &[&str]) -> Result<Transaction, StoreError> {
+        self.transaction(stores, "readonly", false)
+    }
+
+    /// A transaction that writes: strictly, if the disk must have it before it is done.
+    pub(super) fn writing(&self, stores: &[&str], strict: bool) -> Result<Transaction, StoreError> {
+        self.transaction(stores, "readwrite", strict)
+    }
+
+    fn transaction(
+        &self,
+        stores: &[&str],
+        mode: &str,
+        strict: bool,
+    ) -> Result<Transaction, StoreError> {
+        let names: Array = stores.iter().map(|name| JsValue::from_str(name)).collect();
+        let options = js_sys::Object::new();
+        let durability = if strict { "strict" } else { "relaxed" };
+        // Setting a field of one's own new object cannot fail.
+        let _ = js_sys::Reflect::set(&options, &"durability".into(), &durability.into());
+        let database: &DurableDatabase = self.connection.database.unchecked_ref();
+        database
+            .open_transaction(&names, mode, &options)
+            .map(Transaction::from)
+            .map_err(|error| StoreError::from(idb::Error::TransactionOpenFailed(error)))
+    }
+
+    /// Keeps the first key, strictly.
+    pub(super) async fn put_first_key(&self, seed: &[u8; 32]) -> Result<(), StoreError> {
+        let write = self.writing(&[META], true)?;
+        let store = write.object_store(META)?;
+        for place in FIRST_KEY {
+            store.put(&records::seed(place, seed), Some(&place.into()))?;
+        }
+        schema::committed(write).await
+    }
+
+    /// The shelves of these blocks as they are without them.
+    async fn shelves_without<'a>(
+        &self,
+        hashes: impl Iterator<Item = &'a BlockHash>,
+    ) -> Result<BTreeMap<u32, Shelf>, StoreError> {
+        let mut changed: BTreeMap<u32, Shelf> = BTreeMap::new();
+        for hash in hashes {
+            let Some(first) = self.shelves.shelf_of(hash) else {
+                continue;
+            };
+            let shelf = match changed.entry(first) {
+                Entry::Occupied(shelf) => shelf.into_mut(),
+                Entry::Vacant(place) => {
+                    let store = self.reading(&[SHELVES])?.object_store(SHELVES)?;
+                    let value = store.get(records::number_key(first.into()))?.await?;
+                    place.insert(value.map(|value| Shelf::read(&value).0).unwrap_or_default())
+                }
+            };
+            shelf.remove(hash);
+        }
+        Ok(changed)
+    }
+
+    fn perform(
+        &self,
+        write: &Transaction,
+        operation: &StoreOperation,
+        moves: &mut Moves,
+    ) -> Result<(), idb::Error> {
+        match operation {
+            StoreOperation::PutBlock(hash, block) => {
+                let index = block.header.index;
+                let key = records::block_key(index, hash);
+                let store = write.object_store(BLOCKS)?;
+                store.put(&records::to_js(&block.encode()), Some(&key))?;
+                moves.rows.insert(*hash, Some(index));
+            }
+            StoreOperation::DeleteBlock(hash) => {
+                let index = moves
+                    .rows
+                    .get(hash)
+                    .copied()
+                    .unwrap_or_else(|| self.rows.get(hash).copied());
+                if let Some(index) = index {
+                    let store = write.object_store(BLOCKS)?;
+                    store.delete(records::block_key(index, hash))?;
+                }
+                moves.rows.insert(*hash, None);
+            }
+            // The best branch follows from the blocks.
+            StoreOperation::PutTip(_) => {}
+            StoreOperation::PutJournal(position, entry) => {
+                let store = write.object_store(JOURNAL)?;
+                let key = records::number_key(*position);
+                store.put(&records::entry(*position, entry), Some(&key))?;
+            }
+            StoreOperation::PutKey(seed, from) => {
+                let store = write.object_store(KEYS)?;
+                let record = records::seed(&key_place(*from), seed);
+                store.put(&record, Some(&records::number_key(*from)))?;
+            }
+            StoreOperation::PutRescue(hash) => {
+                let store = write.object_store(RESCUE)?;
+                store.put(&JsValue::TRUE, Some(&records::hash_key(hash)))?;
+            }
+            StoreOperation::DeleteRescue(hash) => {
+                let store = write.object_store(RESCUE)?;
+                store.delete(records::hash_key(hash))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts all of it into the transaction.
+    fn perform_all(
+        &self,
+        write: &Transaction,
+        batch: &Batch,
+        shelves: &BTreeMap<u32, Shelf>,
+    ) -> Result<Moves, idb::Error> {
+        let mut moves = Moves::default();
+        for operation in &batch.operations {
+            self.perform(write, operation, &mut moves)?;
+        }
+        for (first, shelf) in shelves {
+            shelf.put(&write.object_store(SHELVES)?, *first)?;
+        }
+        Ok(moves)
+    }
+
+    fn blocks_are_refused(&self, batch: &Batch) -> Option<StoreError> {
+        let puts_block =
+            |operation: &StoreOperation| matches!(operation, StoreOperation::PutBlock(..));
+        if batch.strict || !batch.operations.iter().any(puts_block) {
+            return None;
+        }
+        self.health.tight().map(|left| StoreError::Full { left })
+    }
+}
+
+/// What a later key's checksum says of its place.
+pub(super) fn key_place(from: u64) -> String {
+    format!("key from {from}")
+}
+
+#[async_trait(?Send)]
+impl Storage for IndexedDb {
+    async fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
+        if self.health.failing() {
+            self.health.look(true).await;
+        }
+        if let Some(full) = self.blocks_are_refused(&batch) {
+            return Err(full);
+        }
+        if batch.operations.is_empty() {
+            return Ok(());
+        }
+        // A block that is deleted, or put again because it was damaged, must not stay on its shelf.
+        let moved = batch
+            .operations
+            .iter()
+            .filter_map(|operation| match operation {
+                StoreOperation::PutBlock(hash, _) | StoreOperation::DeleteBlock(hash) => Some(hash),
+                StoreOperation::PutTip(_)
+                | StoreOperation::PutJournal(..)
+                | StoreOperation::PutKey(..)
+                | StoreOperation::PutRescue(_)
+                | StoreOperation::DeleteRescue(_) => None,
+            });
+        let shelves = self.shelves_without(moved).await?;
+        let write = self.writing(&STORES, batch.strict)?;
+        let moves = match self.perform_all(&write, &batch, &shelves) {
+            Ok(moves) => moves,
+            Err(error) => {
+                // What was put so far is taken back; if that fails it was taken back already.
+                let _ = write.abort();
+                return Err(error.into());
+            }
+        };
+        schema::committed(write).await?;
+        for (hash, index) in moves.rows {
+            self.shelves.forget(&hash);
+            match index {
+                Some(index) => {
+                    self.shelves.note_height(index);
+                    self.rows.insert(hash, index)
+                }
+                None => self.rows.remove(&hash),
+            };
+        }
+        Ok(())
+    }
+
+    async fn bodies(&self, hashes: &[BlockHash]) -> Result<Vec<Option<Vec<Reading>>>, StoreError> {
+        let mut bodies: Vec<Option<Vec<Reading>>> = vec![None; hashes.len()];
+        if hashes.is_empty() {
+            return Ok(bodies);
+        }
+        let read = self.reading(&[BLOCKS, SHELVES])?;
+        let (blocks, shelves) = (read.object_store(BLOCKS)?, read.object_store(SHELVES)?);
+        let mut rows = Vec::new();
+        let mut by_shelf: BTreeMap<u32, HashMap<BlockHash, Vec<usize>>> = BTreeMap::new();
+        for (at, hash) in hashes.iter().enumerate() {
+            if let Some(index) = self.rows.get(hash) {
+                rows.push((at, blocks.get(records::block_key(*index, hash))?));
+            } else if let Some(first) = self.shelves.shelf_of(hash) {
+                by_shelf
+                    .entry(first)
+                    .or_default()
+                    .entry(*hash)
+                    .or_default()
+                    .push(at);
+            }
+        }
+        let packed = by_shelf.keys().map(|first| get(&shelves, *first));
+        let packed = packed.collect::<Result<Vec<_>, _>>()?;
+        let (places, rows): (Vec<usize>, Vec<_>) = rows.into_iter().unzip();
+        let rows = try_join_all(rows.into_iter().map(IntoFuture::into_future)).await?;
+        for (at, value) in places.into_iter().zip(rows) {
+            if let Some(body) = bodies.get_mut(at) {
+                *body = value
+                    .and_then(|value| read_block(&value))
+                    .map(|block| block.readings);
+            }
+        }
+        let packed = try_join_all(packed).await?;
+        for (wanted, value) in by_shelf.into_values().zip(packed) {
+            let Some(value) = value else { continue };
+            for (hash, block) in Shelf::read(&value).0.into_blocks() {
+                for at in wanted.get(&hash).into_iter().flatten() {
+                    if let Some(body) = bodies.get_mut(*at) {
+                        *body = Some(block.readings.clone());
+                    }
+                }
+            }
+        }
+        Ok(bodies)
+    }
+
+    async fn tidy(&mut self) {
+        self.health.look(false).await;
+        // What cannot be packed now is packed later, or stays as it is.
+        let _ = self.pack().await;
+    }
+}
+
+fn get(store: &ObjectStore, number: u32) -> Result<GetStoreRequestFuture, idb::Error> {
+    Ok(store.get(records::number_key(number.into()))?.into_future())
+}
+
+/// A block, as far as its bytes are one.
+pub(super) fn read_block(value: &JsValue) -> Option<Block> {
+    Block::decode(&records::from_js(value, MAX_BLOCK_LEN)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    async fn the_disk_keeps_what_every_store_promises() {
+        let mut stores = 0;
+        super::super::suite::check(async || {
+            stores += 1;
+            IndexedDb::anew(&format!("suite {stores}")).await
+        })
+        .await;
+    }
+}

@@ -1,0 +1,318 @@
+//! The database's versions: what stores there are, how an older database becomes one of today, and what is done with
+//! one that is neither. Reads and writes no record but to save what cannot be fetched again.
+
+use std::{future::IntoFuture, pin::pin};
+
+use futures::future::{Either, select, try_join};
+use idb::{
+    Database, DatabaseEvent as _, Event as _, Factory, ObjectStoreParams, Request as _,
+    Transaction, TransactionMode, event::VersionChangeEvent,
+};
+use wasm_bindgen::{JsCast, closure::Closure};
+use web_sys::IdbDatabase;
+
+use super::{Reason, StoreError};
+use crate::{clock, config};
+
+/// The first key, twice: nobody else has it.
+pub(super) const META: &str = "meta";
+/// Keys that took over, by the first journal entry that each signs.
+pub(super) const KEYS: &str = "keys";
+/// One's own readings, by their positions.
+pub(super) const JOURNAL: &str = "journal";
+/// Hashes of blocks whose readings have yet to return to the mempool.
+pub(super) const RESCUE: &str = "rescue";
+/// Blocks, by height and hash.
+pub(super) const BLOCKS: &str = "blocks";
+/// Settled blocks, many in one record, by the height of the first.
+pub(super) const SHELVES: &str = "shelves";
+/// All of them.
+pub(super) const STORES: [&str; 6] = [META, KEYS, JOURNAL, RESCUE, BLOCKS, SHELVES];
+/// What no peer could give back.
+const PRECIOUS: [&str; 3] = [META, KEYS, JOURNAL];
+
+/// Makes a database one version newer. The browser undoes all of it if it fails, or if the tab dies meanwhile.
+pub(super) type Step = fn(&Database, &Transaction) -> Result<(), idb::Error>;
+
+/// The step to each version: the first is to version 1. A step that has been released is never changed.
+pub(super) const STEPS: &[Step] = &[create];
+
+/// A database, open.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) database: IdbDatabase,
+    /// Whether it was not as any version leaves it, and was made anew around what is precious.
+    pub(super) rebuilt: bool,
+    _on_version_change: Closure<dyn FnMut()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.database.set_onversionchange(None);
+        self.database.close();
+    }
+}
+
+fn create(database: &Database, _: &Transaction) -> Result<(), idb::Error> {
+    for store in STORES {
+        database.create_object_store(store, ObjectStoreParams::new())?;
+    }
+    Ok(())
+}
+
+/// Opens a database, made or brought up to date as need be.
+///
+/// # Errors
+/// If the browser refuses, or a newer version of this page was here.
+pub(super) async fn open(name: &str, steps: &'static [Step]) -> Result<Connection, Reason> {
+    let factory = Factory::new().map_err(|_| Reason::NoDatabase)?;
+    let database = open_once(&factory, name, steps).await?;
+    let stores = database.store_names();
+    if STORES
+        .iter()
+        .all(|store| stores.iter().any(|has| has == store))
+    {
+        return Ok(Connection::over(database, false));
+    }
+    let rebuilt = rebuild(&factory, name, database, steps).await;
+    rebuilt.map_err(|_| Reason::Blocked)
+}
+
+/// Deletes a database that no version leaves so, and makes it anew with what no peer could give back.
+async fn rebuild(
+    factory: &Factory,
+    name: &str,
+    database: Database,
+    steps: &'static [Step],
+) -> Result<Connection, StoreError> {
+    let mut saved = Vec::new();
+    for store in PRECIOUS {
+        if database.store_names().iter().any(|has| has == store) {
+            let read = database.transaction(&[store], TransactionMode::ReadOnly)?;
+            let read = read.object_store(store)?;
+            let (keys, values) = (read.get_all_keys(None, None)?, read.get_all(None, None)?);
+            let (keys, values) = try_join(keys.into_future(), values.into_future()).await?;
+            saved.push((store, keys, values));
+        }
+    }
+    database.close();
+    factory.delete(name)?.await?;
+    let failed = |_| StoreError::Failed("it could not be made anew".to_owned());
+    let database = open_once(factory, name, steps).await.map_err(failed)?;
+    let write = database.transaction(&PRECIOUS, TransactionMode::ReadWrite)?;
+    for (store, keys, values) in saved {
+        let store = write.object_store(store)?;
+        for (key, value) in keys.iter().zip(&values) {
+            store.put(value, Some(key))?;
+        }
+    }
+    committed(write).await?;
+    Ok(Connection::over(database, true))
+}
+
+/// Waits until all that a transaction was told is done.
+pub(super) async fn committed(transaction: Transaction) -> Result<(), StoreError> {
+    if transaction.commit()?.await?.is_committed() {
+        Ok(())
+    } else {
+        Err(StoreError::Failed("the browser took it back".to_owned()))
+    }
+}
+
+async fn open_once(
+    factory: &Factory,
+    name: &str,
+    steps: &'static [Step],
+) -> Result<Database, Reason> {
+    let version = u32::try_from(steps.len()).map_err(|_| Reason::Blocked)?;
+    let mut request = factory
+        .open(name, Some(version))
+        .map_err(|_| Reason::Blocked)?;
+    request.on_upgrade_needed(move |event| {
+        // A step that failed has aborted the upgrade, and the request fails with it.
+        let _ = upgrade(&event, steps);
+    });
+    let opening = pin!(request.into_future());
+    match select(opening, clock::sleep(config::OPEN_TIMEOUT)).await {
+        Either::Left((Ok(database), _)) => Ok(database),
+        Either::Left((Err(idb::Error::DomException(error)), _))
+            if error.name() == "VersionError" =>
+        {
+            Err(Reason::NewerVersion)
+        }
+        Either::Left((Err(_), _)) | Either::Right(_) => Err(Reason::Blocked),
+    }
+}
+
+/// Takes the steps from the version that is there to the last.
+fn upgrade(event: &VersionChangeEvent, steps: &[Step]) -> Result<(), idb::Error> {
+    let database = event.database()?;
+    let transaction = event
+        .target()?
+        .transaction()
+        .ok_or(idb::Error::EventTargetNotFound)?;
+    let done = usize::try_from(event.old_version()?).unwrap_or(usize::MAX);
+    for step in steps.iter().skip(done) {
+        if let Err(error) = step(&database, &transaction) {
+            transaction.abort()?;
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+impl Connection {
+    fn over(database: Database, rebuilt: bool) -> Self {
+        let database: IdbDatabase = database.into();
+        let closing = database.clone();
+        // A newer version of the page waits for it. What is written from now on fails, and the page says so.
+        let on_version_change = Closure::new(move || closing.close());
+        database.set_onversionchange(Some(on_version_change.as_ref().unchecked_ref()));
+        Self {
+            database,
+            rebuilt,
+            _on_version_change: on_version_change,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen::JsValue;
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    const NEXT: &[Step] = &[create, |database, _| {
+        database
+            .create_object_store("next", ObjectStoreParams::new())
+            .map(drop)
+    }];
+    const BROKEN: &[Step] = &[create, |database, _| {
+        database.create_object_store("next", ObjectStoreParams::new())?;
+        database
+            .create_object_store("next", ObjectStoreParams::new())
+            .map(drop)
+    }];
+
+    fn stores(connection: &Connection) -> usize {
+        let names = connection.database.object_store_names();
+        usize::try_from(names.length()).unwrap_or(0)
+    }
+
+    async fn version_of(name: &str, steps: &'static [Step]) -> Result<(f64, usize), Reason> {
+        let connection = open(name, steps).await?;
+        Ok((connection.database.version(), stores(&connection)))
+    }
+
+    #[test]
+    async fn a_new_database_has_every_store() {
+        assert_eq!(
+            version_of("schema new", STEPS).await,
+            Ok((1.0, STORES.len()))
+        );
+        assert_eq!(
+            version_of("schema new", STEPS).await,
+            Ok((1.0, STORES.len()))
+        );
+    }
+
+    #[test]
+    async fn an_older_database_is_brought_up_to_date() {
+        assert_eq!(
+            version_of("schema older", STEPS).await,
+            Ok((1.0, STORES.len()))
+        );
+        assert_eq!(
+            version_of("schema older", NEXT).await,
+            Ok((2.0, STORES.len() + 1))
+        );
+    }
+
+    #[test]
+    async fn a_newer_database_is_left_alone() {
+        assert_eq!(
+            version_of("schema newer", NEXT).await,
+            Ok((2.0, STORES.len() + 1))
+        );
+        assert_eq!(
+            version_of("schema newer", STEPS).await,
+            Err(Reason::NewerVersion)
+        );
+        assert_eq!(
+            version_of("schema newer", NEXT).await,
+            Ok((2.0, STORES.len() + 1))
+        );
+    }
+
+    #[test]
+    async fn a_migration_that_fails_half_way_changes_nothing() {
+        assert_eq!(
+            version_of("schema broken", STEPS).await,
+            Ok((1.0, STORES.len()))
+        );
+        assert_eq!(
+            version_of("schema broken", BROKEN).await,
+            Err(Reason::Blocked)
+        );
+        assert_eq!(
+            version_of("schema broken", STEPS).await,
+            Ok((1.0, STORES.len()))
+        );
+    }
+
+    #[test]
+    async fn an_open_tab_makes_way_for_a_newer_version() {
+        let older = open("schema open", STEPS).await.expect("it opens");
+        assert_eq!(
+            version_of("schema open", NEXT).await,
+            Ok((2.0, STORES.len() + 1))
+        );
+        let stores = js_sys::Array::of1(&META.into());
+        assert!(
+            older
+                .database
+                .transaction_with_str_sequence(&stores)
+                .is_err()
+        );
+    }
+
+    #[test]
+    async fn what_no_version_leaves_so_is_made_anew_around_what_is_precious() {
+        let factory = Factory::new().expect("a browser");
+        let mut request = factory.open("schema half", Some(1)).expect("a request");
+        request.on_upgrade_needed(|event| {
+            let database = event.database().expect("a database");
+            for store in [META, JOURNAL] {
+                let store = database
+                    .create_object_store(store, ObjectStoreParams::new())
+                    .expect("a store");
+                store
+                    .put(&JsValue::from(7), Some(&JsValue::from(3)))
+                    .expect("a record");
+            }
+        });
+        request.await.expect("a database").close();
+        let rebuilt = open("schema half", STEPS).await.expect("it opens");
+        assert!(rebuilt.rebuilt);
+        assert_eq!(stores(&rebuilt), STORES.len());
+        for store in [META, JOURNAL] {
+            let names = js_sys::Array::of1(&store.into());
+            let read = rebuilt
+                .database
+                .transaction_with_str_sequence(&names)
+                .expect("open");
+            let read = Transaction::from(read)
+                .object_store(store)
+                .expect("the store");
+            let kept = read
+                .get(JsValue::from(3))
+                .expect("a request")
+                .await
+                .expect("an answer");
+            assert_eq!(kept, Some(JsValue::from(7)), "{store}");
+        }
+        drop(rebuilt);
+        assert!(!open("schema half", STEPS).await.expect("it opens").rebuilt);
+    }
+}

@@ -1,0 +1,138 @@
+//! A start from a disk that is not as it was left: what is damaged is found, cut off, and fetched again.
+
+use chain::{block::Block, bpm::Bpm, hash::BlockHash, time::UnixMillis};
+use sync::{Config, Input, Machine, Restore, StoreOperation, seam::JournalEntry};
+
+use crate::{
+    branch::{Branch, START, key, reading, room},
+    subject::Subject,
+};
+
+#[test]
+fn a_damaged_body_is_not_taken_and_its_block_is_fetched_again() {
+    let branch = Branch::of(1, 8);
+    let damages: [fn(&mut Block); 3] = [
+        |block| block.readings[0].bpm += 1,
+        // The Merkle root covers signatures, too: that is why they are not verified again.
+        |block| block.readings[0].signature = reading(2, 0).signature,
+        |block| block.readings.push(reading(2, 0)),
+    ];
+    for damage in damages {
+        let mut stored = branch.blocks.clone();
+        damage(&mut stored[4]);
+        let mut restore = restore(&[]);
+        restore.blocks(
+            with_hashes(&branch.blocks)
+                .zip(stored)
+                .map(|((hash, _), block)| (hash, block)),
+        );
+        assert_eq!(restore.damaged(), 1);
+        let mut subject = running(restore.finish(), &branch);
+        assert_eq!(subject.tip(), branch.up_to(4).tip());
+        subject.connect(1);
+        subject.serve(1, &branch);
+        assert_eq!(subject.tip(), branch.tip());
+    }
+}
+
+#[test]
+fn what_stands_on_a_lost_block_is_cut_off_and_fetched_again() {
+    let branch = Branch::of(1, 8);
+    let lost = with_hashes(&branch.blocks).filter(|(_, block)| block.header.index != 5);
+    let mut restore = restore(&[]);
+    restore.blocks(lost);
+    assert_eq!(restore.damaged(), 3);
+    let mut subject = running(restore.finish(), &branch);
+    assert_eq!(subject.tip(), branch.up_to(4).tip());
+    // Nothing of it is lost meanwhile.
+    assert_eq!(subject.machine.pending().count(), 3);
+    subject.connect(1);
+    subject.serve(1, &branch);
+    assert_eq!(subject.tip(), branch.tip());
+}
+
+#[test]
+fn a_block_under_another_ones_hash_is_not_taken() {
+    let branch = Branch::of(1, 2);
+    let mut restore = restore(&[]);
+    let second = branch.blocks[1].clone();
+    restore.blocks(with_hashes(&branch.blocks[..1]).chain([(BlockHash::new([3; 32]), second)]));
+    assert_eq!(restore.damaged(), 1);
+    assert_eq!(
+        running(restore.finish(), &branch).tip(),
+        branch.up_to(1).tip()
+    );
+}
+
+#[test]
+fn a_gap_in_the_journal_is_filled_from_the_chain_and_on_disk() {
+    let branch = Branch::of(7, 5);
+    for lost in 1..5 {
+        let mut entries = entries();
+        let (position, entry) = entries.remove(lost);
+        let mut restore = restore(&entries);
+        restore.blocks(with_hashes(&branch.blocks));
+        let mut machine = restore.finish();
+        let outputs: Vec<_> = machine.handle(Input::Tick, now()).collect();
+        let written = outputs.iter().any(|output| {
+            let sync::Output::Write { batch, .. } = output else {
+                return false;
+            };
+            batch.operations == [StoreOperation::PutJournal(position, entry)]
+        });
+        assert!(written, "entry {lost}: {outputs:?}");
+        // The last one is no gap but an entry that is not in the chain: it keeps its place.
+        let waiting: Vec<u64> = machine.pending().map(|reading| reading.seq).collect();
+        assert_eq!(waiting, [5], "entry {lost}");
+    }
+}
+
+#[test]
+fn what_the_chain_has_beyond_the_journal_was_recorded_elsewhere() {
+    let branch = Branch::of(7, 5);
+    let mut restore = restore(&entries()[..3]);
+    restore.blocks(with_hashes(&branch.blocks));
+    let mut machine = restore.finish();
+    let writes = machine
+        .handle(Input::Tick, now())
+        .filter(|output| matches!(output, sync::Output::Write { .. }))
+        .count();
+    assert_eq!(writes, 0);
+}
+
+fn now() -> UnixMillis {
+    UnixMillis::new(START)
+}
+
+/// Five entries that `Branch::of(7, 5)` has, and one that it has not.
+fn entries() -> Vec<(u64, JournalEntry)> {
+    let bpm = Bpm::new(72).expect("a heart rate");
+    (0..6)
+        .map(|seq| {
+            let time = UnixMillis::new(START + seq);
+            (seq, JournalEntry { time, bpm })
+        })
+        .collect()
+}
+
+fn restore(entries: &[(u64, JournalEntry)]) -> Restore<u64> {
+    let config = Config { mining: false };
+    let mut restore = Restore::new(config, room(), key(7), [], [1; 32], now());
+    restore.journal(entries.iter().copied());
+    restore
+}
+
+fn with_hashes(blocks: &[Block]) -> impl Iterator<Item = (BlockHash, Block)> {
+    blocks
+        .iter()
+        .map(|block| (block.header.hash(), block.clone()))
+}
+
+/// A subject that goes on with this machine, over a disk that has the branch's blocks.
+fn running(machine: Machine<u64>, branch: &Branch) -> Subject {
+    let mut subject = Subject::new();
+    subject.blocks.extend(with_hashes(&branch.blocks));
+    subject.machine = machine;
+    subject.give(Input::Tick);
+    subject
+}
