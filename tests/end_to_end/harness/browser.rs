@@ -1,5 +1,5 @@
-//! A Chromium of one test's own: a fresh profile, a context for each tab so that tabs share no storage, and
-//! the consoles of everything that runs in it.
+//! A Chromium of one test's own: a fresh profile, a context for each tab so that tabs share no storage unless a
+//! test wants them to, and the consoles of everything that runs in it.
 
 use std::{
     collections::HashMap,
@@ -72,7 +72,7 @@ const REMOVING_TRIES: u32 = 200;
 pub(crate) struct Browser {
     // Before the profile: fields are dropped in order, and Chromium writes until its end.
     process: Process,
-    _profile: Profile,
+    profile: Profile,
     devtools: DevTools,
     consoles: Consoles,
     taps: Taps,
@@ -95,6 +95,9 @@ impl Profile {
 
 impl Drop for Profile {
     fn drop(&mut self) {
+        if self.0.as_os_str().is_empty() {
+            return;
+        }
         // Chromium's helper processes end a moment after it, and write until then.
         for _ in 0..REMOVING_TRIES {
             if fs::remove_dir_all(&self.0).is_ok() || !self.0.exists() {
@@ -121,7 +124,10 @@ impl Browser {
 
     /// Launches it with flags of a test's own.
     pub(crate) async fn launch_with(flags: &[&str]) -> Result<Self> {
-        let profile = Profile::new()?;
+        Self::launch_over(Profile::new()?, flags).await
+    }
+
+    async fn launch_over(profile: Profile, flags: &[&str]) -> Result<Self> {
         let mut command = Command::new(binary()?);
         command
             .args(flags)
@@ -143,7 +149,7 @@ impl Browser {
         tokio::spawn(listen(events, devtools.clone(), ears));
         Ok(Self {
             process,
-            _profile: profile,
+            profile,
             devtools,
             consoles,
             taps,
@@ -175,7 +181,8 @@ impl Browser {
             .await
     }
 
-    /// The same in the browser's own context, as a person's tab: some devices are only for these. There can be one.
+    /// The same in the browser's own profile, as a person's tab: some devices are only for these, and its storage
+    /// outlives the browser. There can be one.
     pub(crate) async fn open_as_person(&mut self, url: &str, script: &str) -> Result<Tab> {
         self.open_in(Value::Null, url, script).await
     }
@@ -195,7 +202,8 @@ impl Browser {
         Ok(tab)
     }
 
-    async fn open_in(&mut self, context: Value, url: &str, script: &str) -> Result<Tab> {
+    /// Opens a page that shares its storage with the tabs of this context; `script` runs before all others.
+    pub(crate) async fn open_in(&mut self, context: Value, url: &str, script: &str) -> Result<Tab> {
         let tab = self.blank(context).await?;
         tab.open(url, script).await?;
         Ok(tab)
@@ -235,6 +243,21 @@ impl Browser {
     /// Each tab that was ever opened, with what it said.
     pub(crate) fn consoles(&self) -> &[(String, Arc<Console>)] {
         &self.opened
+    }
+
+    /// Ends the browser as a crash would, and starts it again with what its profile has.
+    pub(crate) async fn crash_and_start_again(&mut self) -> Result<()> {
+        self.kill().await?;
+        // What Chromium left there says that it still runs.
+        for leftover in ["SingletonLock", "SingletonCookie", "SingletonSocket"] {
+            let _ = fs::remove_file(self.profile.0.join(leftover));
+        }
+        let profile = std::mem::replace(&mut self.profile, Profile(PathBuf::new()));
+        let mut opened = std::mem::take(&mut self.opened);
+        *self = Self::launch_over(profile, &[]).await?;
+        opened.append(&mut self.opened);
+        self.opened = opened;
+        Ok(())
     }
 
     /// Ends the browser as a crash would: no page gets to say goodbye.

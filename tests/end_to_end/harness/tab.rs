@@ -97,6 +97,27 @@ impl Tab {
         }
     }
 
+    /// Loads the page anew, and waits until the old one is gone.
+    pub(crate) async fn reload(&self) -> Result<()> {
+        self.evaluate("globalThis.heartchainTest.old = true")
+            .await?;
+        self.call("Page.reload", json!({})).await?;
+        self.until_page("a new page", "() => !heartchainTest.old")
+            .await?;
+        Ok(())
+    }
+
+    /// What it shares its storage by.
+    pub(crate) fn context(&self) -> Value {
+        self.context.clone()
+    }
+
+    /// Closes the tab as a person does: the page hears of it. What it stored stays.
+    pub(crate) async fn close_alone(self) -> Result<()> {
+        self.call("Page.close", json!({})).await?;
+        Ok(())
+    }
+
     /// Closes the tab as a person does: the page hears of it.
     pub(crate) async fn close(self) -> Result<()> {
         let context = json!({ "browserContextId": self.context });

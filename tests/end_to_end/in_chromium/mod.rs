@@ -1,9 +1,12 @@
 //! What a person sees and a script on the page reads, in real browsers.
 
 mod archive;
+mod damage;
 mod direct;
+mod durable;
 mod figures;
 mod hostile;
+mod killed;
 mod lessons_api;
 mod network;
 mod page;

@@ -26,6 +26,13 @@ async fn recording_and_syncing_need_no_secure_context() -> Outcome {
                     "{there} is a secure context"
                 );
                 tab.until_shows("body", "the browser withholds").await?;
+                let storage = &tab.status().await?["storage"];
+                ensure!(
+                    storage["kind"] == "memory"
+                        && storage["reason"] == "no-locks"
+                        && storage["slot"].is_null(),
+                    "nothing is kept there: {storage}"
+                );
             }
             // A tab of this computer is in the same room.
             let here = stage.tab().await?;

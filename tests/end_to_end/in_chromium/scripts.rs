@@ -12,7 +12,7 @@ use chain::{
 };
 use serde_json::Value;
 
-use crate::harness::{Outcome, Stage, agreement, on_stage};
+use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
 
 #[tokio::test]
 async fn what_scripts_read_is_what_was_hashed_and_signed() -> Outcome {
@@ -23,50 +23,62 @@ async fn what_scripts_read_is_what_was_hashed_and_signed() -> Outcome {
         b.enter(73).await?;
         agreement(&[&a, &b], 2).await?;
 
-        let status = a.status().await?;
-        let room = status["room"].as_str().context("a room has a name")?;
-        let room = Room::new(RoomParams::with_defaults(RoomName::new(room)?));
-        let mut parent = BlockHash::new([0; 32]);
-        for (place, block) in a.blocks().await?.iter().enumerate() {
-            let header = header(block)?;
-            let readings = block["readings"].as_array().context("readings")?;
-            let readings = readings.iter().map(reading).collect::<Result<Vec<_>>>()?;
-            ensure!(
-                header.hash().to_string() == block["hash"],
-                "{block} has another hash"
-            );
-            if place == 0 {
-                ensure!(header == *room.genesis(), "another genesis: {block}");
-            } else {
-                ensure!(header.prev_hash == parent, "{block} does not link");
-                ensure!(
-                    header.readings_root == readings_root(&readings),
-                    "{block} has another root"
-                );
-                ensure!(
-                    header.bits.target()?.is_met_by(&header.hash()),
-                    "{block} has no work"
-                );
-            }
-            for (checked, said) in readings
-                .iter()
-                .zip(block["readings"].as_array().into_iter().flatten())
-            {
-                checked.verify(room.id())?;
-                ensure!(
-                    checked.id(room.id()).to_string() == said["id"],
-                    "{said} has another id"
-                );
-            }
-            parent = header.hash();
-        }
-        ensure!(
-            parent.to_string() == a.tip().await?,
-            "the tip is the last block"
-        );
+        expect_valid_chain(&a).await?;
         Ok(())
     })
     .await
+}
+
+/// Does every sum again: hashes, links, roots, work, signatures, ids.
+pub(super) async fn expect_valid_chain(tab: &Tab) -> Result<()> {
+    let status = tab.status().await?;
+    let room = status["room"].as_str().context("a room has a name")?;
+    let room = Room::new(RoomParams::with_defaults(RoomName::new(room)?));
+    // The chain may change while it is read.
+    let blocks = loop {
+        let tip = tab.tip().await?;
+        let blocks = tab.blocks().await?;
+        let last = blocks.last().context("genesis at least")?;
+        if last["hash"] == tip.as_str() || tab.tip().await? == tip {
+            ensure!(last["hash"] == tip.as_str(), "the tip is the last block");
+            break blocks;
+        }
+    };
+    let mut parent = BlockHash::new([0; 32]);
+    for (place, block) in blocks.iter().enumerate() {
+        let header = header(block)?;
+        let readings = block["readings"].as_array().context("readings")?;
+        let readings = readings.iter().map(reading).collect::<Result<Vec<_>>>()?;
+        ensure!(
+            header.hash().to_string() == block["hash"],
+            "{block} has another hash"
+        );
+        if place == 0 {
+            ensure!(header == *room.genesis(), "another genesis: {block}");
+        } else {
+            ensure!(header.prev_hash == parent, "{block} does not link");
+            ensure!(
+                header.readings_root == readings_root(&readings),
+                "{block} has another root"
+            );
+            ensure!(
+                header.bits.target()?.is_met_by(&header.hash()),
+                "{block} has no work"
+            );
+        }
+        for (checked, said) in readings
+            .iter()
+            .zip(block["readings"].as_array().into_iter().flatten())
+        {
+            checked.verify(room.id())?;
+            ensure!(
+                checked.id(room.id()).to_string() == said["id"],
+                "{said} has another id"
+            );
+        }
+        parent = header.hash();
+    }
+    Ok(())
 }
 
 /// The header that a block's fields stand for.

@@ -1,0 +1,256 @@
+//! What is on disk is damaged, of another version, or finds no room: the tab comes up, says so, and heals.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::{scripts::expect_valid_chain, syncing::expect_bpms};
+use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+
+/// Opens the database of the tab's slot, and gives helpers for one's own mischief.
+const DATABASE: &str = r#"
+    const asked = (request) => new Promise((done, failed) => {
+        request.onsuccess = () => done(request.result);
+        request.onerror = () => failed(request.error);
+    });
+    const [{ name, version }] = await indexedDB.databases();
+    const database = await asked(indexedDB.open(name));
+    const change = async (store, how) => {
+        const writing = database.transaction(store, "readwrite");
+        const records = writing.objectStore(store);
+        const [keys, values] = [await asked(records.getAllKeys()), await asked(records.getAll())];
+        how(records, keys, values);
+        await new Promise((done, failed) => { writing.oncomplete = done; writing.onabort = failed; });
+    };
+    const flipped = (buffer, at) => {
+        const bytes = new Uint8Array(buffer.slice(0));
+        bytes.at(at);
+        bytes[at < 0 ? bytes.length + at : at] ^= 1;
+        return bytes.buffer;
+    };
+"#;
+
+/// What is done to the database, and in which words.
+const DAMAGES: [(&str, &str); 10] = [
+    (
+        "a block is deleted",
+        r#"await change("blocks", (records, keys) => records.delete(keys[1]));"#,
+    ),
+    (
+        "a bit of a header is flipped",
+        r#"await change("blocks", (records, keys, values) => records.put(flipped(values[1], 20), keys[1]));"#,
+    ),
+    (
+        "a bit of a signature is flipped",
+        r#"await change("blocks", (records, keys, values) => records.put(flipped(values[1], -1), keys[1]));"#,
+    ),
+    (
+        "a block is cut short",
+        r#"await change("blocks", (records, keys, values) => records.put(values[2].slice(0, 100), keys[2]));"#,
+    ),
+    (
+        "records are no records",
+        r#"await change("blocks", (records, keys) => { records.put("text", keys[0]); records.put(7, "key"); records.put({}, 3); });"#,
+    ),
+    (
+        "one copy of the key is deleted",
+        r#"await change("meta", (records) => records.delete("key"));"#,
+    ),
+    (
+        "a bit of the other copy is flipped",
+        r#"await change("meta", (records, keys, values) => records.put(flipped(values[1], 3), keys[1]));"#,
+    ),
+    (
+        "an entry of the journal is deleted",
+        r#"await change("journal", (records) => records.delete(1));"#,
+    ),
+    (
+        "a bit of a journal's entry is flipped",
+        r#"await change("journal", (records, keys, values) => records.put(flipped(values[0], 8), keys[0]));"#,
+    ),
+    (
+        "a migration stopped half-way",
+        r#"
+        const kept = {};
+        for (const store of ["meta", "journal"]) await change(store, (_, keys, values) => (kept[store] = [keys, values]));
+        database.close();
+        await asked(indexedDB.deleteDatabase(name));
+        const opening = indexedDB.open(name, version);
+        opening.onupgradeneeded = () => {
+            for (const [store, [keys, values]] of Object.entries(kept)) {
+                const records = opening.result.createObjectStore(store);
+                keys.forEach((key, at) => records.put(values[at], key));
+            }
+        };
+        (await asked(opening)).close();
+        "#,
+    ),
+];
+
+#[tokio::test]
+async fn damage_is_told_and_healed() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let [a, b] = stage.tabs().await?;
+        let bpms = [70, 71, 72, 73, 74];
+        for (count, bpm) in (1..).zip(bpms) {
+            a.enter(bpm).await?;
+            agreement(&[&a, &b], count).await?;
+        }
+        let name = a.peer_id().await?;
+        let page = stage.relay.page().to_owned();
+        for (words, damage) in DAMAGES {
+            away(&a, &page).await?;
+            a.evaluate(&format!(
+                "(async () => {{ {DATABASE} {damage} database.close(); }})()"
+            ))
+            .await
+            .context(words)?;
+            a.go(&page).await?;
+            a.until(
+                "a node that has healed",
+                "node => node.status().storage.healed > 0",
+            )
+            .await
+            .with_context(|| format!("when {words}"))?;
+            agreement(&[&a, &b], bpms.len()).await.context(words)?;
+            expect_whole(&a, &name, &bpms)
+                .await
+                .with_context(|| format!("when {words}"))?;
+
+            // It is as good as new.
+            away(&a, &page).await?;
+            a.go(&page).await?;
+            expect_whole(&a, &name, &bpms)
+                .await
+                .with_context(|| format!("after {words}"))?;
+            let healed = a.status().await?["storage"]["healed"].take();
+            ensure!(healed == 0, "{words}: there was more to heal: {healed}");
+        }
+        a.enter(75).await?;
+        agreement(&[&a, &b], 6).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_a_newer_version_left_is_not_touched() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let a = stage.tab().await?;
+        a.enter(70).await?;
+        agreement(&[&a], 1).await?;
+        let page = stage.relay.page().to_owned();
+        let name = a.peer_id().await?;
+        away(&a, &page).await?;
+        a.evaluate(&format!(
+            "(async () => {{ {DATABASE} database.close(); (await asked(indexedDB.open(name, version + 1))).close(); }})()"
+        ))
+        .await?;
+        a.go(&page).await?;
+        a.until("a node", "() => true").await?;
+        let storage = a.status().await?["storage"].take();
+        ensure!(
+            storage["kind"] == "memory" && storage["reason"] == "newer-version",
+            "it is to say why: {storage}"
+        );
+        ensure!(a.peer_id().await? != name, "it signs with a key that it cannot journal for");
+        // It works all the same.
+        a.enter(71).await?;
+        agreement(&[&a], 1).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_finds_no_room_is_refused_in_words_and_nothing_is_half_written() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let a = stage.tab().await?;
+        a.enter(70).await?;
+        agreement(&[&a], 1).await?;
+        let page = stage.relay.page().to_owned();
+
+        allow(&a, &page, Some(1)).await?;
+        a.enter(71).await?;
+        a.until_shows("record-form", "could not be kept on this computer")
+            .await?;
+        a.until(
+            "a node that says so",
+            "node => node.status().storage.failing",
+        )
+        .await?;
+        let refused = a
+            .evaluate("heartchain.record(72).then(() => 'kept', (error) => error.message)")
+            .await?;
+        ensure!(
+            refused
+                .as_str()
+                .is_some_and(|words| words.contains("make room")),
+            "what was refused: {refused}"
+        );
+        ensure!(a.status().await?["mempool"] == 0, "what was refused waits");
+
+        allow(&a, &page, None).await?;
+        let kept = a
+            .evaluate("heartchain.record(73).then(({ seq }) => seq)")
+            .await?;
+        ensure!(kept == 1, "what was refused took no number: {kept}");
+        a.until(
+            "a node that writes again",
+            "node => !node.status().storage.failing",
+        )
+        .await?;
+        agreement(&[&a], 2).await?;
+        a.reload().await?;
+        a.until("the node", "() => true").await?;
+        agreement(&[&a], 2).await?;
+        expect_bpms(&a, &[70, 73]).await
+    })
+    .await
+}
+
+/// Goes where no node runs, though it is the same origin.
+async fn away(tab: &Tab, page: &str) -> Result<()> {
+    tab.go(&format!("{page}relay.json")).await?;
+    tab.until_page("no node", "() => typeof heartchain === 'undefined'")
+        .await?;
+    Ok(())
+}
+
+/// Lets the page's origin have so many bytes, or as many as usual.
+async fn allow(tab: &Tab, page: &str, bytes: Option<u64>) -> Result<()> {
+    let mut wish = json!({ "origin": page });
+    if let Some(bytes) = bytes {
+        wish["quotaSize"] = bytes.into();
+    }
+    tab.call("Storage.overrideQuotaForOrigin", wish).await?;
+    Ok(())
+}
+
+/// The same peer, with its whole chain and all its readings in their places.
+async fn expect_whole(tab: &Tab, name: &str, bpms: &[u16]) -> Result<()> {
+    ensure!(tab.peer_id().await? == name, "it is another peer");
+    expect_valid_chain(tab).await?;
+    expect_bpms(tab, bpms).await?;
+    let own = tab.evaluate("heartchain.ownReadings()").await?;
+    let own = own.as_array().context("a list")?;
+    let (mut seqs, mut own_bpms): (Vec<u64>, Vec<u64>) = own
+        .iter()
+        .filter_map(|reading| Some((reading["seq"].as_u64()?, reading["bpm"].as_u64()?)))
+        .unzip();
+    seqs.reverse();
+    own_bpms.reverse();
+    let expected: Vec<u64> = bpms.iter().copied().map(u64::from).collect();
+    ensure!(
+        own_bpms == expected && seqs == (0..).take(bpms.len()).collect::<Vec<u64>>(),
+        "its own readings are {own:?}"
+    );
+    ensure!(
+        tab.evaluate("heartchain.pending().length").await? == 0,
+        "something waits"
+    );
+    ensure!(
+        tab.status().await?["storage"]["failing"] == Value::Bool(false),
+        "writes fail"
+    );
+    Ok(())
+}
