@@ -1,7 +1,7 @@
 //! The real machine, many peers, one seeded scheduler: what must hold, holds in every run, whatever goes wrong.
 //!
-//! `HEARTCHAIN_SEED=n` plays one seed again, `HEARTCHAIN_TRACE=1` says what happens in it, `HEARTCHAIN_SIMULATION=n`
-//! plays the first n seeds.
+//! `HEARTCHAIN_SEED=n` plays one seed again (`a..b`: these), `HEARTCHAIN_TRACE=1` says what happens in it,
+//! `HEARTCHAIN_SIMULATION=n` plays the first n seeds.
 #![cfg(not(target_arch = "wasm32"))]
 
 mod checks;
@@ -29,8 +29,11 @@ fn play(seeds: Vec<u64>, run: impl Fn(u64) -> Outcome) {
     let (mut blocks, mut readings, mut messages, mut slowest) = (0, 0, 0, 0);
     let (mut liars_banned, mut let_go) = (0, 0);
     let count = seeds.len();
-    for seed in seeds {
+    for (played, seed) in (1..).zip(seeds) {
         let outcome = run(seed);
+        if played % 500 == 0 {
+            eprintln!("{played} of {count} seeds played, {} failed", failed.len());
+        }
         blocks += outcome.blocks;
         readings += outcome.readings;
         messages += outcome.messages;
@@ -49,9 +52,16 @@ fn play(seeds: Vec<u64>, run: impl Fn(u64) -> Outcome) {
     assert!(failed.is_empty(), "failing seeds: {failed:?}");
 }
 
-/// These seeds, or the one that is to be played again.
+/// These seeds, or those that are to be played again.
 fn seeds(count: u64) -> Vec<u64> {
-    number("HEARTCHAIN_SEED").map_or_else(|| (0..count).collect(), |seed| vec![seed])
+    let Ok(chosen) = std::env::var("HEARTCHAIN_SEED") else {
+        return (0..count).collect();
+    };
+    let number = |text: &str| text.parse().expect("HEARTCHAIN_SEED is n or a..b");
+    match chosen.split_once("..") {
+        Some((from, to)) => (number(from)..number(to)).collect(),
+        None => vec![number(&chosen)],
+    }
 }
 
 #[test]
