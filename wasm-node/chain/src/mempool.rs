@@ -4,14 +4,17 @@
 //! may delay others' readings, never displace one's own, and no author's readings can crowd out the rest.
 //! Holds no clock; what time it is, and where each author's count stands on the best branch, come in as arguments.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    vec::Vec,
-};
+mod aside;
+mod bounds;
+mod listing;
+
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 
 use crate::{hash::ReadingId, key::Author, reading::Reading, time::UnixMillis, tree::IdPrefix};
+
+pub use self::listing::Listed;
 
 /// Readings in all: 1.9 MB of them.
 pub const MAX_READINGS: usize = 16_384;
@@ -115,17 +118,6 @@ impl Queue {
     }
 }
 
-/// A row of the listing by which mempools are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Who.
-    pub author: Author,
-    /// Its place.
-    pub seq: u64,
-    /// Its id.
-    pub id: ReadingId,
-}
-
 /// The mempool.
 #[derive(Clone, Debug)]
 pub struct Mempool {
@@ -210,31 +202,6 @@ impl Mempool {
             .values()
             .flat_map(|queue| queue.by_seq.values())
             .map(|waiting| &waiting.reading)
-    }
-
-    /// Whether one of one's own readings could be in the next block.
-    #[must_use]
-    pub fn own_is_minable(&self) -> bool {
-        self.queues
-            .get(&self.own)
-            .is_some_and(|queue| queue.minable().next().is_some())
-    }
-
-    /// Since when the longest-waiting reading of somebody else that could be in the next block has waited.
-    #[must_use]
-    pub fn oldest_minable_of_others(&self) -> Option<UnixMillis> {
-        self.heads
-            .iter()
-            .find(|(_, author)| *author != self.own)
-            .map(|(since, _)| *since)
-    }
-
-    /// Since when the oldest gap that began after `asked` has lasted: an author's later reading is here and its next
-    /// is not.
-    #[must_use]
-    pub fn oldest_gap_since(&self, asked: UnixMillis) -> Option<UnixMillis> {
-        let from = (asked.saturating_add(1), Author::new([0; 32]));
-        self.gaps.range(from..).next().map(|(since, _)| *since)
     }
 
     /// Takes in a verified reading. `next` is its author's next place on the best branch.
@@ -330,101 +297,6 @@ impl Mempool {
         }
     }
 
-    /// Keeps a reading whose place the branch gave to another. Returns `false` if there is no room for it.
-    #[must_use]
-    pub fn set_aside(&mut self, reading: &Reading, id: ReadingId, tip_index: u64) -> bool {
-        let room = self.aside.len() < MAX_ASIDE || self.aside.contains_key(&id);
-        if room {
-            self.aside.entry(id).or_insert((*reading, tip_index));
-        }
-        room
-    }
-
-    /// How many readings are set aside.
-    #[must_use]
-    pub fn aside(&self) -> usize {
-        self.aside.len()
-    }
-
-    /// Readings set aside whose place is free again, and those set aside for too long: both are taken out,
-    /// the former are returned.
-    pub fn take_revivable(
-        &mut self,
-        tip_index: u64,
-        next_seq: impl Fn(&Author) -> u64,
-    ) -> Vec<Reading> {
-        self.aside
-            .retain(|_, (_, since)| tip_index.saturating_sub(*since) <= ASIDE_BLOCKS);
-        let free: Vec<ReadingId> = self
-            .aside
-            .iter()
-            .filter(|(_, (reading, _))| reading.seq >= next_seq(&reading.author))
-            .map(|(id, _)| *id)
-            .collect();
-        free.iter()
-            .filter_map(|id| self.aside.remove(id))
-            .map(|(reading, _)| reading)
-            .collect()
-    }
-
-    /// What goes into the next block: one's own first, then one reading an author in turn, authors by oldest arrival.
-    #[must_use]
-    pub fn template(&self, limit: usize) -> Vec<Reading> {
-        let mut readings: Vec<Reading> = Vec::new();
-        let mut own_left = None;
-        if let Some(queue) = self.queues.get(&self.own) {
-            let mut minable = queue.minable();
-            readings.extend(
-                minable
-                    .by_ref()
-                    .take(OWN_FIRST.min(limit))
-                    .map(|waiting| waiting.reading),
-            );
-            own_left = Some(minable);
-        }
-        let mut turns: Vec<_> = self
-            .heads
-            .iter()
-            .filter(|(_, author)| *author != self.own)
-            .filter_map(|(_, author)| self.queues.get(author))
-            .map(|queue| {
-                alloc::boxed::Box::new(queue.minable())
-                    as alloc::boxed::Box<dyn Iterator<Item = &Waiting>>
-            })
-            .collect();
-        if let Some(minable) = own_left {
-            turns.push(alloc::boxed::Box::new(minable));
-        }
-        while !turns.is_empty() && readings.len() < limit {
-            turns.retain_mut(|turn| match turn.next() {
-                Some(waiting) if readings.len() < limit => {
-                    readings.push(waiting.reading);
-                    true
-                }
-                _ => false,
-            });
-        }
-        readings
-    }
-
-    /// Waiting readings in order of author and place, from behind `after` on, at most `limit`.
-    #[must_use]
-    pub fn list_after(&self, after: Option<(Author, u64)>, limit: usize) -> Vec<Listed> {
-        let from = after.map_or(Author::new([0; 32]), |(author, _)| author);
-        self.queues
-            .range(from..)
-            .flat_map(|(author, queue)| {
-                queue.by_seq.iter().map(|(seq, waiting)| Listed {
-                    author: *author,
-                    seq: *seq,
-                    id: waiting.id,
-                })
-            })
-            .filter(|row| after.is_none_or(|after| (row.author, row.seq) > after))
-            .take(limit)
-            .collect()
-    }
-
     /// Changes whose readings are never displaced (a fresh key took over).
     pub fn set_own(&mut self, own: Author) {
         let affected =
@@ -437,104 +309,5 @@ impl Mempool {
             self.index(author, &queue);
             self.queues.insert(author, queue);
         }
-    }
-
-    fn check_bounds(&self, author: &Author, waiting: usize, next: u64) -> Result<(), MempoolError> {
-        let newcomer = next == 0 && *author != self.own;
-        let limit = if newcomer {
-            MAX_PER_NEWCOMER
-        } else {
-            MAX_PER_AUTHOR
-        };
-        if waiting >= limit {
-            return Err(MempoolError::AuthorFull { limit });
-        }
-        if newcomer && self.newcomer_readings >= MAX_NEWCOMER_READINGS {
-            return Err(MempoolError::NewcomersFull);
-        }
-        Ok(())
-    }
-
-    /// Makes one place: the newest reading of the fullest other author goes.
-    fn displace_for(
-        &mut self,
-        author: &Author,
-        waiting: usize,
-        seq: u64,
-        last: Option<u64>,
-    ) -> Result<(), MempoolError> {
-        let victim = self
-            .fullest
-            .iter()
-            .rev()
-            .find(|(_, _, other)| other != author)
-            .copied();
-        let fuller = victim.filter(|(count, ..)| *author == self.own || *count > waiting);
-        match fuller {
-            Some((_, _, victim)) => self.displace_last(victim),
-            None if last.is_some_and(|last| last > seq) => self.displace_last(*author),
-            None => return Err(MempoolError::Full),
-        }
-        Ok(())
-    }
-
-    /// An author's last reading goes.
-    fn displace_last(&mut self, author: Author) {
-        let Some(next) = self.queues.get(&author).map(|queue| queue.next) else {
-            return;
-        };
-        let mut gone = None;
-        self.change(author, next, |queue| gone = queue.by_seq.pop_last());
-        if let Some((_, gone)) = gone {
-            self.ids.remove(&gone.id);
-        }
-    }
-
-    /// The one place where a queue changes: takes its rows out of every index, applies, puts them back.
-    fn change(&mut self, author: Author, next: u64, apply: impl FnOnce(&mut Queue)) {
-        let mut queue = self.queues.remove(&author).unwrap_or(Queue {
-            by_seq: BTreeMap::new(),
-            next,
-        });
-        self.unindex(author, &queue);
-        apply(&mut queue);
-        if !queue.by_seq.is_empty() {
-            self.index(author, &queue);
-            self.queues.insert(author, queue);
-        }
-    }
-
-    fn unindex(&mut self, author: Author, queue: &Queue) {
-        let Some((first, waiting)) = queue.by_seq.first_key_value() else {
-            return;
-        };
-        self.fullest.remove(&queue.fullness(author));
-        let rows = if *first == queue.next {
-            &mut self.heads
-        } else {
-            &mut self.gaps
-        };
-        rows.remove(&(waiting.since, author));
-        if queue.is_newcomer() && author != self.own {
-            self.newcomer_readings -= queue.by_seq.len();
-        }
-    }
-
-    fn index(&mut self, author: Author, queue: &Queue) {
-        let Some((first, waiting)) = queue.by_seq.first_key_value() else {
-            return;
-        };
-        if author != self.own {
-            self.fullest.insert(queue.fullness(author));
-            if queue.is_newcomer() {
-                self.newcomer_readings += queue.by_seq.len();
-            }
-        }
-        let rows = if *first == queue.next {
-            &mut self.heads
-        } else {
-            &mut self.gaps
-        };
-        rows.insert((waiting.since, author));
     }
 }

@@ -2,7 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::{Body, Slot, Tree};
+use super::{
+    Tree,
+    node::{Body, Slot},
+};
 use crate::{difficulty::Window, hash::BlockHash, header::Header, key::Author};
 
 /// A branch beside the best one, all of whose bodies are here.

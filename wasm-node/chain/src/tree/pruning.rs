@@ -1,0 +1,123 @@
+//! Letting go of side blocks: the deep ones, the lightest when there are too many, and headers whose bodies nobody has.
+//! Whoever keeps the bodies is told which went.
+
+use alloc::vec::Vec;
+
+use super::{
+    MAX_SIDE_BLOCKS, MAX_SIDE_DEPTH, MAX_SIDE_READINGS, Tree,
+    node::{Body, NONE, Slot},
+};
+use crate::hash::BlockHash;
+
+impl Tree {
+    /// Lets go of side blocks that are too deep, and of the lightest when there are too many; of branches that end in
+    /// one of `growing` only once they have ended. Returns the removed ones whose body was kept.
+    pub fn prune(&mut self, growing: &[BlockHash]) -> Vec<BlockHash> {
+        self.settle_grown();
+        let growing: Vec<Slot> = growing
+            .iter()
+            .filter_map(|hash| self.by_hash.get(hash).copied())
+            .collect();
+        let tip = self.info(self.tip_slot());
+        let deep: Vec<Slot> = self
+            .leaves
+            .values()
+            .copied()
+            .filter(|slot| !growing.contains(slot))
+            .filter(|&slot| self.node(slot).index + MAX_SIDE_DEPTH < tip.index)
+            .collect();
+        let mut removed = Vec::new();
+        for leaf in deep {
+            let mut slot = leaf;
+            while self.is_removable_leaf(slot) && self.node(slot).index + MAX_SIDE_DEPTH < tip.index
+            {
+                slot = self.remove_leaf(slot, &mut removed);
+            }
+        }
+        while self.side_blocks > MAX_SIDE_BLOCKS || self.side_readings > MAX_SIDE_READINGS {
+            let lightest = self
+                .leaves
+                .values()
+                .copied()
+                .find(|slot| !growing.contains(slot));
+            let Some(slot) = lightest.filter(|&slot| self.is_removable_leaf(slot)) else {
+                break;
+            };
+            self.remove_leaf(slot, &mut removed);
+        }
+        removed
+    }
+
+    /// Lets go of the headers that end in `leaf` and whose body is not here, down to the first block that has one or
+    /// that another branch stands on. Returns their hashes, the highest first.
+    pub fn forget_bodiless(&mut self, leaf: &BlockHash) -> Vec<BlockHash> {
+        self.settle_grown();
+        let mut forgotten = Vec::new();
+        let Some(&(mut slot)) = self.by_hash.get(leaf) else {
+            return forgotten;
+        };
+        loop {
+            let node = self.node(slot);
+            let goes =
+                !node.on_best && node.first_child == NONE && matches!(node.body, Body::Missing);
+            if !goes {
+                return forgotten;
+            }
+            forgotten.push(node.hash);
+            slot = self.remove_leaf(slot, &mut Vec::new());
+        }
+    }
+
+    /// A leaf may go when it is off the best branch and does not outweigh it.
+    pub(super) fn is_removable_leaf(&self, slot: Slot) -> bool {
+        let node = self.node(slot);
+        !node.on_best && node.first_child == NONE && node.rank() < self.node(self.tip_slot()).rank()
+    }
+
+    /// Removes a node that has no children and is off the best branch; returns its parent.
+    pub(super) fn remove_leaf(&mut self, slot: Slot, with_body: &mut Vec<BlockHash>) -> Slot {
+        let node = self.node(slot);
+        let (hash, rank, parent, sibling) =
+            (node.hash, node.rank(), node.parent, node.next_sibling);
+        if let Body::Loose(entries) =
+            core::mem::replace(&mut self.node_mut(slot).body, Body::Missing)
+        {
+            with_body.push(hash);
+            self.side_readings -= entries.len();
+            for entry in &entries {
+                self.authors.release(entry.author);
+            }
+        } else {
+            self.bodiless -= 1;
+        }
+        self.by_hash.remove(&hash);
+        self.leaves.remove(&rank);
+        self.ready.remove(&rank);
+        self.windows.retain(|(cached, _)| *cached != slot);
+        self.side_blocks -= 1;
+        self.detach_from_parent(slot, parent, sibling);
+        self.free.push(slot);
+        let parent_node = self.node(parent);
+        if !parent_node.on_best && parent_node.first_child == NONE {
+            let rank = parent_node.rank();
+            self.leaves.insert(rank, parent);
+        }
+        parent
+    }
+
+    pub(super) fn detach_from_parent(&mut self, slot: Slot, parent: Slot, sibling: Slot) {
+        if self.node(parent).first_child == slot {
+            self.node_mut(parent).first_child = sibling;
+            return;
+        }
+        let mut before = self.node(parent).first_child;
+        while before != NONE {
+            let after = self.node(before).next_sibling;
+            if after == slot {
+                self.node_mut(before).next_sibling = sibling;
+                return;
+            }
+            before = after;
+        }
+    }
+}
