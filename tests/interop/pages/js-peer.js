@@ -21,11 +21,12 @@ const PONG = "interop/pong";
 const PIECE = 256 * 1024;
 const LOST_AFTER_MS = 5_000;
 const DIAL_MS = 20_000;
-const IDENTIFY_MS = 5_000;
+const IDENTIFY_MS = 10_000;
 
 class JsPeer {
   #node;
   #opened = new Map();
+  #identified = new Map();
   #awaited = null;
 
   static async start({ withGossip = false, refused = [] } = {}) {
@@ -47,6 +48,7 @@ class JsPeer {
     });
     peer.#node = node;
     node.addEventListener("connection:open", ({ detail }) => peer.#opened.set(detail.id, now()));
+    node.addEventListener("peer:identify", ({ detail }) => peer.#identified.set(detail.connection.id, detail));
     await node.handle(ECHO, sendBack);
     await node.handle(BULK, count);
     // Whoever does not name a room's protocol is let go by Heartchain. Its messages are not for us.
@@ -94,10 +96,10 @@ class JsPeer {
     }));
   }
 
-  /** What the peer says of itself over the direct connection. */
+  /** What the peer said of itself over the direct connection, for which js-libp2p asks by itself. */
   async identify(peer) {
-    const options = { signal: AbortSignal.timeout(IDENTIFY_MS) };
-    const { agentVersion, protocols } = await this.#node.services.identify.identify(this.#direct(peer), options);
+    const { id } = this.#direct(peer);
+    const { agentVersion, protocols } = await until("identified", () => this.#identified.get(id), IDENTIFY_MS);
     return { agent: agentVersion, protocols };
   }
 

@@ -4,7 +4,7 @@ import init, { Peer } from "/pkg/interop_peer.js";
 import { boot } from "./boot.js";
 import { echoes, until } from "./measure.js";
 
-const IDENTIFY_MS = 5_000;
+const IDENTIFY_MS = 10_000;
 
 class RustPeer {
   #peer;
