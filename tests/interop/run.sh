@@ -25,7 +25,7 @@ if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then
 fi
 cargo build -p relay
 cargo build --target wasm32-unknown-unknown --profile "$profile" -p interop-peer
-wasm-bindgen --target web --no-typescript --out-dir "$target/interop-peer/$folder" \
+wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section --out-dir "$target/interop-peer/$folder" \
   "$target/wasm32-unknown-unknown/$folder/interop_peer.wasm"
 
 # Playwright is told where Chromium is, and never to look for one of its own.
