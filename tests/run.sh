@@ -217,7 +217,7 @@ bench() {
     CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner CHROMEDRIVER="$(command -v chromedriver)" \
     cargo test -p sync --release --target wasm32-unknown-unknown --test bench_in_browser -- --nocapture
   part "bench (the page)" env HEARTCHAIN_BENCH=20 \
-    cargo test --workspace --test end_to_end -- --nocapture figures
+    cargo test --workspace --test end_to_end -- --nocapture figures a_long_and_lively
   if node_is_recent; then
     part "bench (beside js-libp2p)" tests/interop/run.sh bench
   else

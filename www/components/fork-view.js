@@ -52,7 +52,7 @@ function forkFigure({ fork, ours, oursLeft, theirs, theirsLeft }) {
     element("figcaption", {}, element("strong", {}, say("fork.heading")), " ", say("fork.sentence", values)),
     element(
       "div",
-      { class: "fork-picture" },
+      { class: "fork-picture", role: "region", tabindex: "0", "aria-label": say("fork.picture") },
       element("div", { class: "lane-block fork-root" }, element("strong", {}, say("fork.block", { index: fork }))),
       element(
         "div",

@@ -305,7 +305,9 @@ export class HeartChart extends LocalizedElement {
     const readout = this.querySelector(".chart-readout");
     const { scale, from } = this.#shown;
     const chosen = this.#chosen;
+    const mark = this.querySelector(".chart-mark");
     readout.hidden = chosen === null || scale === null || chosen.point.time < from;
+    mark.hidden = readout.hidden;
     if (readout.hidden) return;
     const { author, point } = chosen;
     const peerId = peerIdOf(author);
@@ -316,9 +318,10 @@ export class HeartChart extends LocalizedElement {
     );
     const x = scale.x(point.time);
     readout.classList.toggle("chart-readout-left", x > this.#look.width / 2);
-    readout.style.setProperty("--x", `${x}px`);
-    readout.style.setProperty("--y", `${scale.y(point.bpm)}px`);
-    readout.style.setProperty("--hue", String(hueOf(peerId)));
+    for (const [name, value] of [["--x", `${x}px`], ["--y", `${scale.y(point.bpm)}px`], ["--hue", String(hueOf(peerId))]]) {
+      readout.style.setProperty(name, value);
+      mark.style.setProperty(name, value);
+    }
   }
 }
 

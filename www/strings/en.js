@@ -87,6 +87,7 @@ export default {
   "storage.because-newer-version": "A newer Heartchain has stored here: reload the page to get it.",
   "storage.usage": (v) => `${v.usage} of ${v.quota} used.`,
 
+  "chart.table": "Readings of each person",
   "chart.heading": "Heart rates",
   "chart.range": "Time shown",
   "chart.range5m": "5 min",
@@ -146,6 +147,7 @@ export default {
   "chain.go": "Go",
   "chain.newest": "Newest block",
 
+  "fork.picture": "The two branches",
   "fork.heading": "Fork:",
   "fork.sentence": (v, n) =>
     `after block ${n(v.fork)} the chain goes on in two ways. This tab follows the one with more work (${n(v.ours)} long); the other (${n(v.theirs)} long) is left, and its readings return to the queue.`,
@@ -167,6 +169,7 @@ export default {
   "block.deepest": "below all others",
   "block.author": "Author",
   "block.bpm": "BPM",
+  "block.readings": "Readings of this block",
   "block.readingTime": "Time",
   "block.seq": "Number",
   "block.id": "Id",
@@ -254,8 +257,8 @@ export default {
   "notice.update": "A newer version of this page is ready.",
   "notice.reload": "Reload",
 
-  "clock.slow": (v) => `This computer's clock is ${v.by} slow.`,
-  "clock.fast": (v) => `This computer's clock is ${v.by} fast.`,
+  "clock.slow": (v) => `This computer's clock is ${v.by} slow. Set it right, or others may refuse your blocks for a while.`,
+  "clock.fast": (v) => `This computer's clock is ${v.by} fast. Set it right, or others may refuse your blocks for a while.`,
 
   "withheld.insecure": (v) =>
     `This page came over plain http from another computer, so the browser withholds: ${v.features}. Recording and syncing work all the same.`,

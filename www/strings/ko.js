@@ -83,6 +83,7 @@ export default {
   "storage.because-newer-version": "더 새로운 Heartchain이 여기에 저장했습니다. 페이지를 새로 고치세요.",
   "storage.usage": (v) => `${v.quota} 중 ${v.usage} 사용.`,
 
+  "chart.table": "사람별 기록",
   "chart.heading": "심박수",
   "chart.range": "표시할 시간",
   "chart.range5m": "5분",
@@ -141,6 +142,7 @@ export default {
   "chain.go": "이동",
   "chain.newest": "최신 블록",
 
+  "fork.picture": "두 갈래",
   "fork.heading": "갈라짐:",
   "fork.sentence": (v, n) =>
     `블록 ${n(v.fork)} 다음에서 체인이 두 갈래로 이어집니다. 이 탭은 작업량이 더 많은 쪽(${n(v.ours)}개)을 따르고, 다른 쪽(${n(v.theirs)}개)은 버려지며 그 기록은 대기열로 돌아옵니다.`,
@@ -162,6 +164,7 @@ export default {
   "block.deepest": "모든 블록의 맨 아래",
   "block.author": "작성자",
   "block.bpm": "BPM",
+  "block.readings": "이 블록의 기록",
   "block.readingTime": "시각",
   "block.seq": "번호",
   "block.id": "ID",
@@ -247,8 +250,8 @@ export default {
   "notice.update": "이 페이지의 새 버전이 준비되었습니다.",
   "notice.reload": "새로 고침",
 
-  "clock.slow": (v) => `이 컴퓨터의 시계가 ${v.by} 느립니다.`,
-  "clock.fast": (v) => `이 컴퓨터의 시계가 ${v.by} 빠릅니다.`,
+  "clock.slow": (v) => `이 컴퓨터의 시계가 ${v.by} 느립니다. 시계를 맞추지 않으면 다른 탭이 한동안 블록을 거절할 수 있습니다.`,
+  "clock.fast": (v) => `이 컴퓨터의 시계가 ${v.by} 빠릅니다. 시계를 맞추지 않으면 다른 탭이 한동안 블록을 거절할 수 있습니다.`,
 
   "withheld.insecure": (v) =>
     `이 페이지는 다른 컴퓨터에서 암호화되지 않은 http로 열렸기 때문에 브라우저가 다음 기능을 막습니다: ${v.features}. 기록과 동기화는 그대로 됩니다.`,
