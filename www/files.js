@@ -2,8 +2,8 @@
 
 import { formatBytes, say } from "./strings.js";
 
-/** The largest file that is read: a chain of a million readings, and no film. */
-export const MAX_FILE_BYTES = 512 * 1024 * 1024;
+/** The largest file that is read, as the node has it: some 70,000 blocks of ten readings, and no film. */
+export const MAX_FILE_BYTES = 256_000_000;
 
 /** How long a saved file's contents are kept for the browser to take them, in ms. */
 const TAKEN_MS = 60_000;

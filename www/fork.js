@@ -3,8 +3,11 @@
 /** A branch is news until the best branch is this many blocks ahead of it. */
 export const FORK_FRESH_BLOCKS = 6;
 
+/** A branch of fewer blocks is daily life: two tabs found a block at the same moment. Its card says so, and no more. */
+export const FORK_BLOCKS = 2;
+
 /** Branches shown at one time. */
-export const MAX_SHOWN_FORKS = 2;
+export const MAX_SHOWN_FORKS = 1;
 
 /** Blocks shown of either branch, its newest. */
 export const MAX_SHOWN_BLOCKS = 5;
@@ -17,7 +20,7 @@ export const MAX_SHOWN_BLOCKS = 5;
  */
 export function freshForks(branches, tip) {
   return branches
-    .filter((branch) => tip - branch.index < FORK_FRESH_BLOCKS)
+    .filter(({ index, fork }) => tip - index < FORK_FRESH_BLOCKS && index - fork >= FORK_BLOCKS)
     .toSorted((a, b) => b.index - a.index)
     .slice(0, MAX_SHOWN_FORKS)
     .map((branch) => {
@@ -33,4 +36,20 @@ export function freshForks(branches, tip) {
         theirsLeft: branch.index - branch.fork - theirs.length,
       };
     });
+}
+
+/**
+ * The blocks that were left beside those of the best branch.
+ *
+ * @param {object[]} branches as the node's `branches()`
+ * @returns {Map<number, string>} by height, the hash of the one that was told first
+ */
+export function rivals(branches) {
+  const found = new Map();
+  for (const { blocks, fork } of branches) {
+    for (const { index, hash } of blocks) {
+      if (index > fork && !found.has(index)) found.set(index, hash);
+    }
+  }
+  return found;
 }

@@ -3,20 +3,31 @@
 
 import { say } from "./strings.js";
 
+/** A number near the start of a sentence. */
+const NUMBER = /^\D*(\d+)/;
+
 /**
  * How each of the node's sentences begins, the key of its words, and what to take from it. A test holds the beginnings
  * to the node's source.
+ *
+ * @type {{ start: string, key: string, take?: Record<string, RegExp> }[]}
  */
 export const KNOWN = [
   { start: "the reading could not be kept on this computer", key: "error.notStored" },
-  { start: "you have recorded ", key: "error.journalFull", limit: /^\D*(\d+)/ },
-  { start: "too many readings at once: ", key: "error.tooManyReadings", limit: /^\D*(\d+)/ },
-  { start: "too much at once: ", key: "error.busy", limit: /^\D*(\d+)/ },
+  { start: "you have recorded ", key: "error.journalFull", take: { limit: NUMBER } },
+  { start: "too many readings at once: ", key: "error.tooManyReadings", take: { limit: NUMBER } },
+  { start: "too much at once: ", key: "error.busy", take: { limit: NUMBER } },
   { start: "this node has stopped", key: "error.stopped" },
-  { start: "storage failed: ", key: "error.storage", reason: /^storage failed: (.*)/ },
-  { start: "storage is too slow: ", key: "error.slowStorage", limit: /^\D*(\d+)/ },
+  { start: "storage failed: ", key: "error.storage", take: { reason: /^storage failed: (.*)/s } },
+  { start: "storage is too slow: ", key: "error.slowStorage", take: { limit: NUMBER } },
   { start: "this browser gives no random numbers", key: "error.noChance" },
-  { start: "heartchain broke and must be reloaded: ", key: "error.broke", reason: /^heartchain broke and must be reloaded: (.*)/s },
+  { start: "heartchain broke and must be reloaded: ", key: "error.broke", take: { reason: /reloaded: (.*)/s } },
+  { start: "this is no file that Heartchain exported", key: "error.noDocument" },
+  { start: "this file has the format ", key: "error.format", take: { found: /format "(.*?)"/ } },
+  { start: "this file is of the room ", key: "error.otherRoom", take: { found: /^this file is of the room "(.*?)", and/ } },
+  { start: "this file is of another room with the name ", key: "error.otherRules" },
+  { start: "block number ", key: "error.badBlock", take: { position: NUMBER } },
+  { start: "waiting reading number ", key: "error.badReading", take: { position: NUMBER } },
 ];
 
 /**
@@ -29,6 +40,9 @@ export function wordsOf(error) {
   const said = error instanceof Error ? error.message : String(error);
   const known = KNOWN.find(({ start }) => said.startsWith(start));
   if (known === undefined) return said;
-  const { key, limit, reason } = known;
-  return say(key, { limit: Number(limit?.exec(said)?.[1] ?? 0), reason: reason?.exec(said)?.[1] ?? "" });
+  const taken = Object.entries(known.take ?? {}).map(([name, pattern]) => {
+    const found = pattern.exec(said)?.[1] ?? "";
+    return [name, pattern === NUMBER ? Number(found) : found];
+  });
+  return say(known.key, Object.fromEntries(taken));
 }

@@ -5,6 +5,7 @@ import { ChainWindow } from "./chain-window.js";
 import { coalesce } from "./coalesce.js";
 import { SHOWN_OWN } from "./components/own-readings.js";
 import { readText, saveAs } from "./files.js";
+import { rivals } from "./fork.js";
 import { wordsOf } from "./node-words.js";
 import { ReadingFeed } from "./reading-feed.js";
 import { linkToRoom } from "./room-link.js";
@@ -74,8 +75,10 @@ function presentChain(node, part, soon, self) {
   const list = part("chain-list");
   const show = soon(() => {
     const { tip, failure } = chain;
-    list.chain = { tip, failure, self, block: (index) => chain.block(index) };
-    part("fork-view").chain = { branches: node.branches(), tip, block: (index) => chain.block(index) };
+    const block = (index) => chain.block(index);
+    const branches = node.branches();
+    list.chain = { tip, failure, self, block, rivals: rivals(branches) };
+    part("fork-view").chain = { branches, tip, block };
   });
   chain.addEventListener("change", show);
   list.addEventListener("range-wanted", ({ detail }) => chain.show(detail.first, detail.last));

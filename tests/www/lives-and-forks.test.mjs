@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MAX_REMEMBERED, ReadingLives } from "../../www/reading-life.js";
-import { FORK_FRESH_BLOCKS, MAX_SHOWN_BLOCKS, MAX_SHOWN_FORKS, freshForks } from "../../www/fork.js";
+import { FORK_BLOCKS, FORK_FRESH_BLOCKS, MAX_SHOWN_BLOCKS, MAX_SHOWN_FORKS, freshForks, rivals } from "../../www/fork.js";
 import { QUIET_MODULES, qrPath } from "../../www/qr-path.js";
 import { expectedHashes } from "../../www/work.js";
 import { restAfter } from "../../www/coalesce.js";
@@ -56,9 +56,16 @@ test("a_long_fork_is_cut_and_counted", () => {
 });
 
 test("old_forks_are_no_news_and_many_are_bounded", () => {
-  assert.equal(freshForks([branch(12, 11, 1)], 12 + FORK_FRESH_BLOCKS).length, 0);
-  assert.equal(freshForks([branch(12, 11, 1)], 11 + FORK_FRESH_BLOCKS).length, 1);
-  assert.equal(freshForks([1, 2, 3, 4].map(() => branch(12, 11, 1)), 12).length, MAX_SHOWN_FORKS);
+  assert.equal(freshForks([branch(12, 10, 2)], 12 + FORK_FRESH_BLOCKS).length, 0);
+  assert.equal(freshForks([branch(12, 10, 2)], 11 + FORK_FRESH_BLOCKS).length, 1);
+  assert.equal(freshForks([1, 2, 3, 4].map(() => branch(12, 10, 2)), 12).length, MAX_SHOWN_FORKS);
+});
+
+test("two_blocks_found_at_one_moment_are_only_told_on_their_card", () => {
+  const daily = branch(12, 12 - FORK_BLOCKS + 1, FORK_BLOCKS - 1);
+  assert.equal(freshForks([daily], 12).length, 0);
+  assert.deepEqual([...rivals([daily])], [[12, "h12"]]);
+  assert.equal(rivals([]).size, 0);
 });
 
 test("a_qr_code_is_drawn_run_by_run_within_its_quiet_zone", () => {

@@ -23,7 +23,7 @@ test("every_sentence_speaks_without_undefined_in_it", () => {
     ms: 4, index: 5, count: 6, features: "this", by: "1 minute", battery: 87,
     people: 2, name: "abc", time: "now", fork: 3, ours: 2, theirs: 1,
     hashes: 9, bits: "1f00ffff", bad: 1, blocks: 2, newBlocks: 1, readings: 3, newReadings: 2, relays: 1, usage: "1 MB",
-    quota: "2 MB", room: "lobby", limit: 8, seq: 4, records: 5,
+    quota: "2 MB", room: "lobby", limit: 8, position: 3, hash: "00ab", seq: 4, records: 5,
   };
   for (const code of LANGUAGES) {
     setLanguage(code);

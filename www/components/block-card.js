@@ -19,11 +19,12 @@ const MORE_REM = 3.5;
 
 /**
  * @param {object} block
+ * @param {string | undefined} rival the hash of another block of its height, which was left
  * @param {string} self this tab's PeerId
  * @param {{ width: number, lines: number }} space what there is for readings, in rem and lines
  * @returns {HTMLElement}
  */
-export function blockCard(block, self, space) {
+export function blockCard(block, rival, self, space) {
   const { index, readings, time } = block;
   const head = headOf(index);
   if (index > 0) {
@@ -31,6 +32,11 @@ export function blockCard(block, self, space) {
       element("span", { class: "count" }, say("chain.readings", { count: readings.length })),
       element("time", { datetime: new Date(time).toISOString() }, formatTime(time, Date.now())),
     );
+  }
+  if (rival !== undefined) {
+    const mark = element("span", { class: "rival", title: say("fork.rival", { hash: rival }) }, say("fork.badge"));
+    mark.append(element("code", {}, ` ${shortHash(rival)}`));
+    head.querySelector("h3").after(mark);
   }
   const card = element("article", { class: "block" }, head, hashLine(block));
   card.append(index === 0 ? element("p", { class: "hint" }, say("chain.genesis")) : readingLine(readings, self, space));

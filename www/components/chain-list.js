@@ -17,7 +17,7 @@ const CARD_PADDING_REM = 2.2;
 const NARROW_REM = 26;
 
 /**
- * Property: `chain` = `{ tip, block(index), failure, self }`. Dispatches "range-wanted" with `{ first, last }`, heights of
+ * Property: `chain` = `{ tip, block(index), failure, self, rivals }` (what was left, by height). Dispatches "range-wanted" with `{ first, last }`, heights of
  * blocks, and "block-opened" with `{ index }`.
  */
 export class ChainList extends LocalizedElement {
@@ -105,7 +105,7 @@ export class ChainList extends LocalizedElement {
 
   #draw() {
     if (this.#chain === null) return;
-    const { tip, block, self } = this.#chain;
+    const { tip, block, self, rivals } = this.#chain;
     const list = this.#list;
     list.style.setProperty("--height", `${contentHeight(this.#box)}px`);
     const scrollTop = this.#scroller.scrollTop;
@@ -117,11 +117,11 @@ export class ChainList extends LocalizedElement {
     if (!hasFocus) this.#current = tip - Math.min(tip, Math.ceil(placeOf(this.#box, scrollTop) / this.#row));
     // What has the focus stays, however far it is scrolled away.
     else if (!rows.includes(this.#current)) rows[this.#current > rows[0] ? "unshift" : "push"](this.#current);
-    const items = rows.map((index) => ({ index, block: block(index) }));
+    const items = rows.map((index) => ({ index, block: block(index), rival: rivals.get(index) }));
     reconcile(
       list,
       items,
-      ({ index, block }) => `${index} ${block?.hash ?? ""}`,
+      ({ index, block, rival }) => `${index} ${block?.hash} ${rival}`,
       (item) => makeRow(item, self, this.#space),
     );
     for (const row of list.children) {
@@ -211,7 +211,7 @@ export class ChainList extends LocalizedElement {
 
 customElements.define("chain-list", ChainList);
 
-function makeRow({ index, block }, self, space) {
-  const card = block === null ? placeholderCard(index) : blockCard(block, self, space);
+function makeRow({ index, block, rival }, self, space) {
+  const card = block === null ? placeholderCard(index) : blockCard(block, rival, self, space);
   return element("li", { class: "row", "data-index": String(index) }, card);
 }

@@ -147,6 +147,8 @@ export default {
   "chain.go": "Go",
   "chain.newest": "Newest block",
 
+  "fork.badge": "fork",
+  "fork.rival": (v) => `At this height there was another block, which was left: ${v.hash}`,
   "fork.picture": "The two branches",
   "fork.heading": "Fork:",
   "fork.sentence": (v, n) =>
@@ -208,7 +210,7 @@ export default {
   "data.importing": "Reading and checking the file …",
   "data.imported": (v, n) =>
     `The file holds ${n(v.blocks)} blocks and ${n(v.readings)} readings; ${n(v.newBlocks)} blocks and ${n(v.newReadings)} readings of it were new here.`,
-  "data.importFailed": (v) => `Nothing was imported: ${v.reason}`,
+  "data.importFailed": (v) => `The import stopped: ${v.reason}`,
   "data.tooLarge": (v) => `the file has ${v.found}, and more than ${v.max} is no chain.`,
 
   "trust.heading": "How this chain can and cannot be trusted",
@@ -239,6 +241,13 @@ export default {
   "error.slowStorage": (v, n) => `the disk is too slow: ${n(v.limit)} orders wait for it; wait a moment and try again`,
   "error.noChance": "this browser gives no random numbers, and without them there is no key; try another browser",
   "error.broke": (v) => `something unforeseen happened: ${v.reason}`,
+
+  "error.noDocument": "this is no file that Heartchain exported; choose one whose name ends in .json",
+  "error.format": (v) => `this file has the format “${v.found}”, which this page does not read; reload the page to get the newest version`,
+  "error.otherRoom": (v) => `this file is of the room “${v.found}”; open that room and import it there`,
+  "error.otherRules": "this file is of another room with the same name: its rules differ from this one's",
+  "error.badBlock": (v, n) => `block number ${n(v.position)} of this file was altered, or cannot be read`,
+  "error.badReading": (v, n) => `waiting reading number ${n(v.position)} of this file was altered, or cannot be read`,
 
   "failure.start": "Heartchain could not start",
   "failure.broken": "Heartchain stopped working",

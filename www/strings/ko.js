@@ -142,6 +142,8 @@ export default {
   "chain.go": "이동",
   "chain.newest": "최신 블록",
 
+  "fork.badge": "갈라짐",
+  "fork.rival": (v) => `이 높이에 버려진 다른 블록이 있었습니다: ${v.hash}`,
   "fork.picture": "두 갈래",
   "fork.heading": "갈라짐:",
   "fork.sentence": (v, n) =>
@@ -203,7 +205,7 @@ export default {
   "data.importing": "파일을 읽고 확인하는 중 …",
   "data.imported": (v, n) =>
     `파일에 블록 ${n(v.blocks)}개와 기록 ${n(v.readings)}개가 있고, 그중 블록 ${n(v.newBlocks)}개와 기록 ${n(v.newReadings)}개가 새로 들어왔습니다.`,
-  "data.importFailed": (v) => `아무것도 불러오지 않았습니다: ${v.reason}`,
+  "data.importFailed": (v) => `불러오기를 멈췄습니다: ${v.reason}`,
   "data.tooLarge": (v) => `파일이 ${v.found}입니다. ${v.max}보다 큰 파일은 체인이 아닙니다.`,
 
   "trust.heading": "이 체인을 믿을 수 있는 점과 없는 점",
@@ -232,6 +234,13 @@ export default {
   "error.slowStorage": (v, n) => `디스크가 너무 느립니다. ${n(v.limit)}개의 작업이 기다립니다. 잠시 후 다시 시도하세요`,
   "error.noChance": "이 브라우저는 난수를 주지 않아 키를 만들 수 없습니다. 다른 브라우저를 써 보세요",
   "error.broke": (v) => `예상하지 못한 일이 일어났습니다: ${v.reason}`,
+
+  "error.noDocument": "Heartchain이 내보낸 파일이 아닙니다. 이름이 .json으로 끝나는 파일을 고르세요",
+  "error.format": (v) => `이 파일의 형식 “${v.found}”은 이 페이지에서 읽을 수 없습니다. 페이지를 새로 고쳐 최신 버전을 받으세요`,
+  "error.otherRoom": (v) => `이 파일은 방 “${v.found}”의 것입니다. 그 방을 열고 거기서 불러오세요`,
+  "error.otherRules": "이름은 같지만 규칙이 다른 방의 파일입니다",
+  "error.badBlock": (v, n) => `이 파일의 ${n(v.position)}번째 블록이 바뀌었거나 읽을 수 없습니다`,
+  "error.badReading": (v, n) => `이 파일의 ${n(v.position)}번째 대기 기록이 바뀌었거나 읽을 수 없습니다`,
 
   "failure.start": "Heartchain을 시작하지 못했습니다",
   "failure.broken": "Heartchain이 멈췄습니다",
