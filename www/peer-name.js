@@ -25,11 +25,26 @@ export function shortName(peerId) {
  * @returns {number} a hue in whole degrees
  */
 export function hueOf(peerId) {
-  let hash = 0x811c9dc5; // FNV-1a, 32 bits
-  for (const letter of peerId) {
+  return fnv1a(peerId) % 360;
+}
+
+/**
+ * Whether its colour is of the second lightness: in a room of a dozen some hues are alike.
+ *
+ * @param {string} peerId
+ * @returns {0 | 1}
+ */
+export function shadeOf(peerId) {
+  return Math.floor(fnv1a(peerId) / 360) % 2;
+}
+
+/** 32 bits. */
+function fnv1a(text) {
+  let hash = 0x811c9dc5;
+  for (const letter of text) {
     hash = Math.imul(hash ^ letter.charCodeAt(0), 0x01000193);
   }
-  return (hash >>> 0) % 360;
+  return hash >>> 0;
 }
 
 /**

@@ -13,9 +13,6 @@ import { linkToRoom } from "./room-link.js";
 /** Between two drawings of the chart: a line that moves eight times a second moves. */
 const CHART_REST_MS = 125;
 
-/** Where everything is kept while a node does not say. */
-const IN_MEMORY = { kind: "memory", reason: null, persisted: null, usage: null, quota: null, failing: false };
-
 /**
  * @param {object} node
  * @param {(selector: string) => Element} part finds a component
@@ -49,7 +46,7 @@ function presentState(node, part, soon) {
     part("peer-list").peers = peers;
     part("relay-list").relays = status.relays;
     part("network-picture").network = { peers, relays: status.relays, self: status.peerId };
-    part("storage-line").storage = status.storage ?? IN_MEMORY;
+    part("storage-line").storage = status.storage;
     part("page-notices").clockOffsetMs = status.clockOffsetMs;
     part("room-bar").room = status.room;
     part("room-bar").link = linkToRoom(location.href, status.room);

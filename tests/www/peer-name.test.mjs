@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hueOf, peerIdOf, shortName } from "../../www/peer-name.js";
+import { hueOf, peerIdOf, shadeOf, shortName } from "../../www/peer-name.js";
 
 // The public key of 32 zero bytes, and its PeerId as libp2p's tutorials print it for seed 0.
 const AUTHOR = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29";
@@ -25,4 +25,17 @@ test("hues_are_degrees_and_spread", () => {
     hues.add(Math.floor(hue / 30));
   }
   assert.ok(hues.size >= 8, `only ${hues.size} of 12 sectors`);
+});
+
+test("both_shades_occur_and_a_peer_keeps_its_own", () => {
+  const shades = Array.from({ length: 40 }, (_, i) => shadeOf(`${PEER_ID}${i}`));
+  assert.deepEqual([...new Set(shades)].sort(), [0, 1]);
+  assert.equal(shadeOf(PEER_ID), shadeOf(PEER_ID));
+});
+
+test("more_names_than_are_remembered_are_still_right", () => {
+  const key = (i) => i.toString(16).padStart(64, "0");
+  const first = peerIdOf(key(0));
+  for (let i = 1; i < 3000; i += 1) peerIdOf(key(i));
+  assert.equal(peerIdOf(key(0)), first);
 });

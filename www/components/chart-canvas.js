@@ -12,7 +12,8 @@ export function coloursOf(token) {
   return {
     line: token("--line"),
     label: token("--ink-quiet"),
-    dot: `${token("--dot-lightness")} ${token("--dot-chroma")}`,
+    lightness: [0, 1].map((shade) => Number(token("--dot-lightness")) + shade * Number(token("--dot-shade"))),
+    chroma: token("--dot-chroma"),
     forced: token("--series"),
   };
 }
@@ -21,7 +22,7 @@ export function coloursOf(token) {
  * @param {HTMLCanvasElement} canvas
  * @param {{ width: number, height: number, em: number, colours: object, font: string, area: { left: number, right: number, top: number, bottom: number },
  *   y: (bpm: number) => number, bpmTicks: { bpm: number, label: string }[], timeTicks: { x: number, label: string }[],
- *   lines: { hue: number, place: number, own: boolean, faint: boolean, sparse: boolean, points: { x: number, y: number }[] }[] }} chart
+ *   lines: { hue: number, shade: 0 | 1, place: number, own: boolean, faint: boolean, sparse: boolean, points: { x: number, y: number }[] }[] }} chart
  */
 export function drawChart(canvas, chart) {
   const { width, height } = chart;
@@ -69,9 +70,9 @@ function drawAxes(pen, { area, em, y, bpmTicks, timeTicks, colours, font }) {
   }
 }
 
-function drawLine(pen, { em, colours }, { hue, place, own, faint, sparse, points }) {
+function drawLine(pen, { em, colours }, { hue, shade, place, own, faint, sparse, points }) {
   const { forced } = colours;
-  const colour = forced || `oklch(${colours.dot} ${hue})`;
+  const colour = forced || `oklch(${colours.lightness[shade]} ${colours.chroma} ${hue})`;
   pen.globalAlpha = faint ? 0.18 : 1;
   pen.strokeStyle = colour;
   pen.fillStyle = colour;

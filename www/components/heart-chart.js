@@ -3,11 +3,11 @@
 
 import { bpmAxis, inSight, nearest, summary, thin, timeTicks } from "../chart-shape.js";
 import { element, reconcile, setText } from "../dom.js";
-import { hueOf, peerIdOf, shortName } from "../peer-name.js";
+import { hueOf, peerIdOf, shadeOf, shortName } from "../peer-name.js";
 import { formatNumber, formatTime, formatter, say } from "../strings.js";
 import { coloursOf, drawChart } from "./chart-canvas.js";
 import { LocalizedElement } from "./localized-element.js";
-import { nameTag } from "./name-tag.js";
+import { colour, nameTag } from "./name-tag.js";
 
 /** Lines drawn: the authors heard last. More colours could not be told apart. */
 export const MAX_LINES = 16;
@@ -193,6 +193,7 @@ export class HeartChart extends LocalizedElement {
         const peerId = peerIdOf(author);
         return {
           hue: hueOf(peerId),
+          shade: shadeOf(peerId),
           place,
           own: peerId === this.#self,
           faint: this.#highlighted !== null && this.#highlighted !== author,
@@ -318,10 +319,11 @@ export class HeartChart extends LocalizedElement {
     );
     const x = scale.x(point.time);
     readout.classList.toggle("chart-readout-left", x > this.#look.width / 2);
-    for (const [name, value] of [["--x", `${x}px`], ["--y", `${scale.y(point.bpm)}px`], ["--hue", String(hueOf(peerId))]]) {
-      readout.style.setProperty(name, value);
-      mark.style.setProperty(name, value);
+    for (const part of [readout, mark]) {
+      part.style.setProperty("--x", `${x}px`);
+      part.style.setProperty("--y", `${scale.y(point.bpm)}px`);
     }
+    colour(mark, peerId);
   }
 }
 

@@ -2,7 +2,7 @@
 //! but as a tooltip.
 
 import { element } from "../dom.js";
-import { hueOf, shortName } from "../peer-name.js";
+import { hueOf, shadeOf, shortName } from "../peer-name.js";
 import { say } from "../strings.js";
 
 /**
@@ -12,8 +12,19 @@ import { say } from "../strings.js";
  */
 export function nameTag(peerId, own) {
   const dot = element("span", { class: "dot", "aria-hidden": "true" });
-  dot.style.setProperty("--hue", String(hueOf(peerId)));
+  colour(dot, peerId);
   const tag = element("span", { class: "name-tag", title: peerId }, dot, shortName(peerId));
   if (own) tag.append(" ", element("span", { class: "own" }, say("reading.own")));
   return tag;
+}
+
+/**
+ * Gives an element the colour of a peer; the page's design makes of it what it needs.
+ *
+ * @param {HTMLElement | SVGElement} target
+ * @param {string} peerId
+ */
+export function colour(target, peerId) {
+  target.style.setProperty("--hue", String(hueOf(peerId)));
+  target.style.setProperty("--shade", String(shadeOf(peerId)));
 }

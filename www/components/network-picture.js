@@ -3,9 +3,10 @@
 
 import { reconcile, setText, svgElement } from "../dom.js";
 import { PICTURE, layoutNetwork } from "../network-layout.js";
-import { hueOf, shortName } from "../peer-name.js";
+import { shortName } from "../peer-name.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
+import { colour } from "./name-tag.js";
 
 /** With more peers, names would lie on each other: the table has them. */
 const MAX_NAMED_PEERS = 14;
@@ -68,7 +69,7 @@ function makeNode(node) {
   title.textContent = id;
   const label = svgElement("text", { y: radius + 13 });
   const group = svgElement("g", { class: `node node-${kind}` }, title, shape, label);
-  if (kind !== "relay") group.style.setProperty("--hue", String(hueOf(id)));
+  if (kind !== "relay") colour(group, id);
   updateNode(group, node);
   return group;
 }
