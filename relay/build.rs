@@ -64,6 +64,7 @@ fn run() -> Result<()> {
         files.add_folder("pkg", &package)?;
         // What somebody's wasm-pack left there is not ours.
         files.add_folder_except("", &workspace.join("www"), "pkg")?;
+        files.write_precache(&out)?;
     }
     files.embed(&out)
 }

@@ -22,6 +22,7 @@ import { capabilities } from "./capabilities.js";
 import { qrModules, startNode } from "./node.js";
 import { wordsOf } from "./node-words.js";
 import { offerStrap } from "./offer-strap.js";
+import { keepPage } from "./offline.js";
 import { present } from "./present.js";
 import { directFromSearch, hashForRoom, peersFromSearch, relaysFromSearch, roomFromHash } from "./room-link.js";
 import { chooseLanguage, language, languageChanges, setLanguage, translate } from "./strings.js";
@@ -89,6 +90,8 @@ async function record(bpm) {
 }
 
 offerStrap(part("strap-control"), navigator.bluetooth, async (bpm) => (await starting).record(bpm));
+
+keepPage(navigator.serviceWorker, (goOver) => notices.offer("notice.update", "notice.reload", goOver));
 
 /** Asks the browser, once, not to clear what a person recorded here when its disk gets full. */
 function keepFromNowOn(node) {

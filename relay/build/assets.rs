@@ -23,6 +23,11 @@ const BROTLI_WINDOW: i32 = 22;
 /// From this size on, in bytes, compressing takes long enough to be worth a word.
 const WORTH_A_WORD: usize = 256 * 1024;
 
+/// What keeps the page in the browser. It is told at its beginning which files there are.
+const SERVICE_WORKER: &str = "service-worker.js";
+/// Files that a page never asks for.
+const NOT_KEPT: &str = ".d.ts";
+
 /// The page's files: path in the page, and where the file is.
 #[derive(Debug, Default)]
 pub(crate) struct Files(BTreeMap<String, PathBuf>);
@@ -66,6 +71,38 @@ impl Files {
                 self.0.insert(path, entry.path());
             }
         }
+        Ok(())
+    }
+
+    /// Writes before the service worker's first line what it is to keep: every other file with the SHA-256 of its content,
+    /// and a version that follows from these. So a changed file makes a changed worker, which is how browsers notice.
+    pub(crate) fn write_precache(&mut self, out: &Path) -> Result<()> {
+        let Some(worker) = self.0.get(SERVICE_WORKER) else {
+            return Ok(());
+        };
+        let script = fs::read_to_string(worker)
+            .with_context(|| format!("cannot read {}", worker.display()))?;
+        let mut files = Vec::new();
+        for (path, file) in &self.0 {
+            if path == SERVICE_WORKER || path.ends_with(NOT_KEPT) {
+                continue;
+            }
+            let plain =
+                fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            // Names of files are plain enough for Rust's quotes to be JSON's.
+            files.push(format!("{path:?}:{:?}", sha256(&plain)));
+        }
+        let files = files.join(",");
+        // The worker itself counts, too: one that works otherwise is another version.
+        let version = sha256(format!("{files}{script}").as_bytes());
+        let told = out.join(SERVICE_WORKER);
+        fs::write(
+            &told,
+            format!(
+                "const PRECACHE = {{\"version\":{version:?},\"files\":{{{files}}}}};\n{script}"
+            ),
+        )?;
+        self.add(SERVICE_WORKER, told);
         Ok(())
     }
 

@@ -290,3 +290,47 @@ async fn connections_beyond_the_limit_wait_for_a_slot() {
     drop(idle);
     relay.shutdown().await;
 }
+
+#[tokio::test]
+async fn the_service_worker_is_told_of_every_file_as_it_is_served() {
+    let relay = relay().await;
+    let worker = ask(&relay, "GET /service-worker.js", &[]).await;
+    if worker.status == 404 {
+        let page = ask(&relay, "GET /", &[]).await;
+        assert!(
+            !page.text().contains("index.js"),
+            "a relay with a page has a worker"
+        );
+        return;
+    }
+    assert_eq!(
+        worker.header("content-type"),
+        Some("text/javascript; charset=utf-8")
+    );
+    let (first, _) = worker.text().split_once(";\n").expect("a first line");
+    let told = first
+        .strip_prefix("const PRECACHE = ")
+        .expect("what to keep");
+    let told: serde_json::Value = serde_json::from_str(told).expect("JSON");
+    assert_eq!(told["version"].as_str().map(str::len), Some(64));
+    let files = told["files"].as_object().expect("files");
+    for needed in [
+        "index.html",
+        "index.js",
+        "miner.js",
+        "pkg/wasm_node.js",
+        "pkg/wasm_node_bg.wasm",
+    ] {
+        assert!(files.contains_key(needed), "{needed} is kept");
+    }
+    for never in ["relay.json", "service-worker.js"] {
+        assert!(!files.contains_key(never), "{never} is not kept");
+    }
+    for (path, hash) in files {
+        let served = ask(&relay, &format!("HEAD /{path}"), &[]).await;
+        assert_eq!(served.status, 200, "{path}");
+        let hash = hash.as_str().expect("a hash");
+        let tag = served.header("etag").expect("a tag");
+        assert!(tag.starts_with(&format!("\"{hash}")), "{path}: {tag}");
+    }
+}

@@ -310,14 +310,14 @@ async fn listen(
             lock(&consoles).insert(worker.clone(), console);
             let devtools = devtools.clone();
             tokio::spawn(async move {
-                for method in [
-                    "Runtime.enable",
-                    "Log.enable",
-                    "Runtime.runIfWaitingForDebugger",
-                ] {
-                    // A worker may end at any moment, and not every kind has a log.
-                    let _ = devtools.call(Some(&worker), method, json!({})).await;
-                }
+                // Sent in this order, and not one after the other's answer: a service worker answers once it runs. A
+                // worker may end at any moment, and not every kind has a log.
+                let tell = |method| devtools.call(Some(&worker), method, json!({}));
+                let _ = tokio::join!(
+                    tell("Runtime.enable"),
+                    tell("Log.enable"),
+                    tell("Runtime.runIfWaitingForDebugger"),
+                );
             });
         }
     }

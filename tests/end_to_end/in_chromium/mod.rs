@@ -9,6 +9,7 @@ mod hostile;
 mod killed;
 mod lessons_api;
 mod network;
+mod offline;
 mod page;
 mod recovery;
 mod scripts;
