@@ -24,6 +24,8 @@ Without an argument it runs what every change must pass:
 
 quick           format, native lint, and the unit tests of chain, sync and the page
 all             the parts above, and the long ones:
+  fuzz          each decoder and the machine under libFuzzer, a minute each (every change: 5 seconds each if
+                cargo-fuzz is installed, else the inputs that were kept)
   simulation    10,000 seeds, and 1,000 peers at once
   bench         the figures of the README
 HELP
@@ -115,6 +117,7 @@ install_all() {
 
 format() {
   part format cargo fmt --all --check
+  part "format (fuzz)" cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 }
 
 lint_native() {
@@ -211,6 +214,41 @@ simulation() {
     cargo test --workspace --test simulation
 }
 
+# Seconds for each fuzz target.
+fuzz_seconds=5
+
+# fuzz_targets SECONDS: no sanitizer, because there is no unsafe code to catch; so the pinned toolchain will do.
+fuzz_targets() {
+  local target found outcome=0
+  cargo fuzz build --fuzz-dir tests/fuzz --sanitizer none || return 1
+  for target in $(cargo fuzz list --fuzz-dir tests/fuzz); do
+    # What it finds new goes there; the corpus that is kept is only read.
+    found=target/fuzz-found/$target
+    mkdir -p "$found"
+    cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none "$target" "$found" "tests/fuzz/corpus/$target" -- \
+      -max_total_time="$1" -timeout=120 -rss_limit_mb=2048 >"$found.log" 2>&1 || {
+      outcome=1
+      tail -n 60 "$found.log"
+    }
+    echo "$target: $(grep '^Done' "$found.log" || echo FAILED)"
+  done
+  return $outcome
+}
+
+fuzz() {
+  if cargo fuzz --version >/dev/null 2>&1; then
+    part "fuzz ($fuzz_seconds s each)" fuzz_targets "$fuzz_seconds"
+  else
+    echo "== fuzz: only the inputs that were kept, because cargo-fuzz is not installed (tests/run.sh fuzz installs it)"
+    part "fuzz (kept inputs)" cargo test --manifest-path tests/fuzz/Cargo.toml
+  fi
+}
+
+install_fuzz() {
+  install_toolchain || return 1
+  cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --version 0.13.2 cargo-fuzz
+}
+
 bench() {
   part "bench (rules and machine)" env HEARTCHAIN_BENCH_LONG=1 cargo bench -p sync --bench machine
   part "bench (rules, in Chromium)" env \
@@ -233,6 +271,7 @@ every_change() {
   www
   export_verifier
   unit
+  fuzz
   browser
   end_to_end
   interop
@@ -241,6 +280,7 @@ every_change() {
 install_for() {
   case $1 in
     quick | format | lint | purity | unit | docs | www | export_verifier | simulation) install_toolchain ;;
+    fuzz) install_fuzz ;;
     *) install_all ;;
   esac
 }
@@ -248,6 +288,10 @@ install_for() {
 run() {
   case $1 in
     every_change | format | lint | purity | unit | docs | www | export_verifier | browser | end_to_end | simulation | bench) "$1" ;;
+    fuzz)
+      fuzz_seconds=60
+      fuzz
+      ;;
     interop)
       interop_rounds=50
       interop
@@ -260,6 +304,7 @@ run() {
       ;;
     all)
       interop_rounds=50
+      fuzz_seconds=60
       every_change
       simulation
       bench
