@@ -8,6 +8,7 @@ use chain::{
     block::Block, bpm::Bpm, hash::BlockHash, key::SecretKey, reading::Reading, room::Room,
     time::UnixMillis,
 };
+use peak_alloc::PeakAlloc;
 use sync::{
     Config, Event, Input, Machine, Output, Restore, StoreOperation,
     seam::{InboundId, Ticket},
@@ -25,8 +26,8 @@ const READINGS: u64 = 10;
 struct Side {
     machine: Machine<u8>,
     bodies: HashMap<BlockHash, Vec<Reading>>,
-    /// Bytes that it sent.
-    sent: usize,
+    /// Whether its storage keeps bodies: a fresh peer's is not to count as its memory.
+    keeps: bool,
 }
 
 /// Something on its way to a side.
@@ -47,7 +48,7 @@ impl Side {
         Self {
             machine,
             bodies: HashMap::new(),
-            sent: 0,
+            keeps: false,
         }
     }
 
@@ -60,7 +61,9 @@ impl Side {
             match output {
                 Output::Write { id, batch } => {
                     for operation in batch.operations {
-                        if let StoreOperation::PutBlock(hash, block) = operation {
+                        if let StoreOperation::PutBlock(hash, block) = operation
+                            && self.keeps
+                        {
                             self.bodies.insert(hash, block.readings);
                         }
                     }
@@ -74,7 +77,6 @@ impl Side {
                     parcels.push((here, Input::Read { id, bodies }));
                 }
                 Output::Request { id, data, .. } => {
-                    self.sent += data.len();
                     parcels.push((
                         there,
                         Input::Request {
@@ -85,7 +87,6 @@ impl Side {
                     ));
                 }
                 Output::Respond { id, data } => {
-                    self.sent += data.len();
                     let id = sync::seam::RequestId(id.0);
                     parcels.push((
                         there,
@@ -123,12 +124,12 @@ impl Side {
     }
 }
 
-fn key(number: u8) -> SecretKey {
+pub fn key(number: u8) -> SecretKey {
     SecretKey::from_seed([200 + number; 32])
 }
 
 /// Later than every block.
-fn now() -> UnixMillis {
+pub fn now() -> UnixMillis {
     UnixMillis::new(START + 10_000_000 * STEP)
 }
 
@@ -143,6 +144,7 @@ fn holding(room: &Room, number: u8, blocks: Vec<(BlockHash, Block)>) -> Side {
     restore.blocks(blocks);
     Side {
         bodies,
+        keeps: true,
         ..Side::over(restore.finish())
     }
 }
@@ -166,19 +168,24 @@ fn converse(sides: &mut [Side; 2]) {
 }
 
 /// Measures all of it; `long` adds the chain of a million readings.
-pub fn measure(report: &mut Report, long: bool) {
+pub fn measure(report: &mut Report, heap: &PeakAlloc, long: bool) {
     let sizes: &[usize] = if long {
         &[1_000, 10_000, 100_000]
     } else {
         &[1_000, 10_000]
     };
-    for &blocks in sizes {
-        catch_up(report, blocks);
+    let each: Vec<f64> = sizes
+        .iter()
+        .map(|&blocks| catch_up(report, heap, blocks))
+        .collect();
+    if let (Some(shortest), Some(longest)) = (each.first(), each.last()) {
+        let name = "catch-up, a reading of the longest chain";
+        report.pair(name, "of the shortest", *longest, *shortest, "us", 1);
     }
     reorganise(report, 1_000);
 }
 
-fn grow(room: &Room, first_key: u64, blocks: usize) -> Vec<(BlockHash, Block)> {
+pub fn grow(room: &Room, first_key: u64, blocks: usize) -> Vec<(BlockHash, Block)> {
     let authors = keys(first_key + READINGS).split_off(usize::try_from(first_key).unwrap_or(0));
     let mut grower = Grower::new(room.clone(), authors);
     (0..blocks)
@@ -189,19 +196,23 @@ fn grow(room: &Room, first_key: u64, blocks: usize) -> Vec<(BlockHash, Block)> {
         .collect()
 }
 
-fn catch_up(report: &mut Report, blocks: usize) {
+/// Returns microseconds a reading.
+fn catch_up(report: &mut Report, heap: &PeakAlloc, blocks: usize) -> f64 {
     let room = room();
     let chain = grow(&room, 0, blocks);
     let runs = if blocks > 10_000 { 1 } else { 3 };
-    let (mut times, mut recording) = (Vec::new(), Vec::new());
+    let (mut times, mut recording, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..runs {
         let mut sides = [
             holding(&room, 0, chain.clone()),
             Side::new(&room, 1, Config { mining: false }),
         ];
+        heap.reset_peak_usage();
+        let before = heap.current_usage_as_mb();
         let start = Instant::now();
         converse(&mut sides);
         times.push(start.elapsed().as_secs_f64());
+        peaks.push(f64::from(heap.peak_usage_as_mb() - before));
         assert_eq!(
             sides[1].machine.status().index,
             blocks as u64,
@@ -214,8 +225,9 @@ fn catch_up(report: &mut Report, blocks: usize) {
     report.single(
         &format!("catch-up of {} readings", blocks as u64 * READINGS),
         &format!(
-            "{seconds:.2} s, {:.1} us a reading",
-            seconds * 1e6 / readings
+            "{seconds:.2} s, {:.1} us a reading, {:.1} MB at the most",
+            seconds * 1e6 / readings,
+            median(&peaks),
         ),
         runs,
     );
@@ -224,6 +236,7 @@ fn catch_up(report: &mut Report, blocks: usize) {
         &format!("{:.1} us", median(&recording)),
         runs,
     );
+    seconds * 1e6 / readings
 }
 
 /// Microseconds from a call of `record()` to its answer, the storage's time left out.

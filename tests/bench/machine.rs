@@ -9,9 +9,16 @@
 mod catch_up;
 mod report;
 mod rules;
+mod wire;
 mod workload;
 
 use std::time::Instant;
+
+use peak_alloc::PeakAlloc;
+
+/// Counts what is allocated.
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
 
 fn main() {
     let start = Instant::now();
@@ -19,6 +26,7 @@ fn main() {
     let long = std::env::var_os("HEARTCHAIN_BENCH_LONG").is_some();
     let mut report = report::Report::default();
     rules::measure(&mut report, &clock, 10_000, 5);
-    catch_up::measure(&mut report, long);
+    catch_up::measure(&mut report, &HEAP, long);
+    wire::measure(&mut report);
     println!("{}", report.table());
 }

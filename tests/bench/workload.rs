@@ -56,9 +56,12 @@ impl Grower {
         }
     }
 
-    /// The next block, stamped [`STEP`] after the last.
+    /// The next block, stamped [`STEP`] after the last, a part of it sooner or later: so that the difficulty has sums
+    /// to do, as it has in rooms.
     pub fn grow(&mut self) -> Block {
-        let time = UnixMillis::new(START + self.window.next_index() * STEP);
+        let index = self.window.next_index();
+        let jitter = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let time = UnixMillis::new(START + index * STEP + jitter % (STEP / 2));
         let bpm = Bpm::new(60 + u16::try_from(self.seq % 100).unwrap_or(0)).expect("60 to 159");
         let readings: Vec<Reading> = self
             .keys
