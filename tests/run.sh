@@ -24,8 +24,7 @@ Without an argument it runs what every change must pass:
 
 quick           format, native lint, and the unit tests of chain, sync and the page
 all             the parts above, and the long ones:
-  fuzz          each decoder and the machine under libFuzzer, a minute each (every change: 5 seconds each if
-                cargo-fuzz is installed, else the inputs that were kept)
+  fuzz          each decoder and the machine under libFuzzer, a minute each
   simulation    10,000 seeds, and 1,000 peers at once
   bench         the figures of the README
 HELP
@@ -215,7 +214,7 @@ simulation() {
 }
 
 # Seconds for each fuzz target.
-fuzz_seconds=5
+fuzz_seconds=60
 
 # fuzz_targets SECONDS: no sanitizer, because there is no unsafe code to catch; so the pinned toolchain will do.
 fuzz_targets() {
@@ -236,12 +235,7 @@ fuzz_targets() {
 }
 
 fuzz() {
-  if cargo fuzz --version >/dev/null 2>&1; then
-    part "fuzz ($fuzz_seconds s each)" fuzz_targets "$fuzz_seconds"
-  else
-    echo "== fuzz: only the inputs that were kept, because cargo-fuzz is not installed (tests/run.sh fuzz installs it)"
-    part "fuzz (kept inputs)" cargo test --manifest-path tests/fuzz/Cargo.toml
-  fi
+  part "fuzz ($fuzz_seconds s each)" fuzz_targets "$fuzz_seconds"
 }
 
 install_fuzz() {
@@ -271,7 +265,6 @@ every_change() {
   www
   export_verifier
   unit
-  fuzz
   browser
   end_to_end
   interop
@@ -281,17 +274,14 @@ install_for() {
   case $1 in
     quick | format | lint | purity | unit | docs | www | export_verifier | simulation) install_toolchain ;;
     fuzz) install_fuzz ;;
+    all) install_all && install_fuzz ;;
     *) install_all ;;
   esac
 }
 
 run() {
   case $1 in
-    every_change | format | lint | purity | unit | docs | www | export_verifier | browser | end_to_end | simulation | bench) "$1" ;;
-    fuzz)
-      fuzz_seconds=60
-      fuzz
-      ;;
+    every_change | format | lint | purity | unit | docs | www | export_verifier | browser | end_to_end | simulation | fuzz | bench) "$1" ;;
     interop)
       interop_rounds=50
       interop
@@ -304,8 +294,8 @@ run() {
       ;;
     all)
       interop_rounds=50
-      fuzz_seconds=60
       every_change
+      fuzz
       simulation
       bench
       ;;
