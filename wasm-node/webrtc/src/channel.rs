@@ -21,7 +21,7 @@ use web_sys::{MessageEvent, RtcDataChannel, RtcDataChannelState, RtcDataChannelT
 
 use crate::config::StreamConfig;
 use crate::frame::{Decoder, Flag, encode_flag, encode_payload};
-use crate::js::{Listener, describe};
+use crate::js::{Listener, describe, monotonic_now};
 use crate::state::{Dialect, Lifecycle, StreamError};
 
 /// Writes wait once the browser holds this many unsent bytes of a stream. With 256 KiB as the low mark this moves
@@ -64,6 +64,8 @@ pub(crate) struct Channel {
     reader: AtomicWaker,
     writer: AtomicWaker,
     closer: AtomicWaker,
+    /// When the last message came on any channel of the connection.
+    heard: Rc<Cell<Duration>>,
     listeners: RefCell<Vec<Listener>>,
 }
 
@@ -81,6 +83,7 @@ impl Channel {
         data_channel: RtcDataChannel,
         config: StreamConfig,
         afterwards: Afterwards,
+        heard: Rc<Cell<Duration>>,
     ) -> Rc<Self> {
         data_channel.set_binary_type(RtcDataChannelType::Arraybuffer);
         data_channel.set_buffered_amount_low_threshold(LOW_WATER);
@@ -98,6 +101,7 @@ impl Channel {
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
             closer: AtomicWaker::new(),
+            heard,
             listeners: RefCell::default(),
         });
         channel.listeners.replace(vec![
@@ -188,6 +192,7 @@ impl Channel {
     }
 
     fn receive(&self, event: &MessageEvent) {
+        self.heard.set(monotonic_now());
         let data = event.data();
         let mut stream = self.stream.borrow_mut();
         let answer = match data.dyn_ref::<ArrayBuffer>() {

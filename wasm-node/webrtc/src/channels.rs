@@ -3,17 +3,18 @@
 //! A channel stays here from its creation until its id is free again, long after its stream was dropped, so that its
 //! end can be awaited. Never opens a channel by itself.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::task::AtomicWaker;
 use web_sys::RtcDataChannel;
 
 use crate::channel::{Afterwards, Channel};
 use crate::config::StreamConfig;
-use crate::js::INIT_LABEL;
+use crate::js::{INIT_LABEL, monotonic_now};
 use crate::stream::Stream;
 
 /// The most channels of a connection, open or closing. Chromium bore 2,000; no protocol of libp2p comes near it, so a
@@ -34,6 +35,8 @@ pub(crate) struct Channels {
     init: RefCell<Option<RtcDataChannel>>,
     taker: AtomicWaker,
     opener: AtomicWaker,
+    /// When the last message came, on any of them.
+    heard: Rc<Cell<Duration>>,
 }
 
 impl Channels {
@@ -45,7 +48,13 @@ impl Channels {
             init: RefCell::default(),
             taker: AtomicWaker::new(),
             opener: AtomicWaker::new(),
+            heard: Rc::new(Cell::new(monotonic_now())),
         })
+    }
+
+    /// When the peer's last message came, or this began.
+    pub(crate) fn heard(&self) -> Duration {
+        self.heard.get()
     }
 
     /// How many there are, open or closing.
@@ -59,7 +68,12 @@ impl Channels {
         data_channel: RtcDataChannel,
         afterwards: Afterwards,
     ) -> Stream {
-        let channel = Channel::new(data_channel, self.config, afterwards);
+        let channel = Channel::new(
+            data_channel,
+            self.config,
+            afterwards,
+            Rc::clone(&self.heard),
+        );
         self.all.borrow_mut().push(Rc::clone(&channel));
         Stream::new(channel, Rc::clone(self))
     }
@@ -75,7 +89,12 @@ impl Channels {
             data_channel.close();
             return;
         }
-        let channel = Channel::new(data_channel, self.config, Afterwards::Close);
+        let channel = Channel::new(
+            data_channel,
+            self.config,
+            Afterwards::Close,
+            Rc::clone(&self.heard),
+        );
         self.all.borrow_mut().push(Rc::clone(&channel));
         self.untaken.borrow_mut().push_back(channel);
         self.taker.wake();

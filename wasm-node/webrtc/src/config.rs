@@ -10,6 +10,10 @@ use crate::state::Dialect;
 /// within this.
 pub const DISCONNECTED_GRACE: Duration = Duration::from_secs(3);
 
+/// How long the far end may be silent altogether before a connection counts as lost, unless it is told otherwise: not a
+/// message, not an acknowledgement, not an answer to a check of the way. As long as Chromium's 6 s and the grace.
+pub const SILENCE_LIMIT: Duration = Duration::from_secs(9);
+
 /// What a connection's streams may assume of the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamConfig {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use futures::task::AtomicWaker;
 use futures_timer::Delay;
 use libp2p_core::muxing::{StreamMuxer, StreamMuxerEvent};
@@ -18,9 +19,12 @@ use web_sys::{
 
 use crate::channel::Afterwards;
 use crate::channels::Channels;
-use crate::config::{DISCONNECTED_GRACE, StreamConfig};
-use crate::js::{Listener, SctpTransport, create_data_channel, sctp_transport};
+use crate::config::{DISCONNECTED_GRACE, SILENCE_LIMIT, StreamConfig};
+use crate::js::{
+    Listener, SctpTransport, create_data_channel, monotonic_now, sctp_transport, signs_of_life,
+};
 use crate::stream::Stream;
+use crate::vigil::{Finding, Vigil};
 
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +60,12 @@ struct Inner {
     sctp: Option<(SctpTransport, Listener)>,
     grace: Duration,
     disconnected: Option<Delay>,
+    vigil: Vigil,
+    /// Until it is time to look, and the look.
+    waiting: Option<(Duration, Delay)>,
+    look: Option<LocalBoxFuture<'static, Option<u64>>>,
+    doubtful: bool,
+    on_doubt: Option<Box<dyn Fn(bool)>>,
     ended: Option<ConnectionError>,
     _listeners: [Listener; 3],
 }
@@ -104,6 +114,11 @@ impl Connection {
                 sctp: None,
                 grace: DISCONNECTED_GRACE,
                 disconnected: None,
+                vigil: Vigil::new(SILENCE_LIMIT, monotonic_now()),
+                waiting: None,
+                look: None,
+                doubtful: false,
+                on_doubt: None,
                 ended: None,
                 _listeners: listeners,
             }),
@@ -114,6 +129,20 @@ impl Connection {
     #[must_use]
     pub fn with_grace(mut self, grace: Duration) -> Self {
         self.inner.grace = grace;
+        self
+    }
+
+    /// Counts as lost when its far end has been altogether silent for `limit`, instead of [`SILENCE_LIMIT`].
+    #[must_use]
+    pub fn with_silence_limit(mut self, limit: Duration) -> Self {
+        self.inner.vigil.set_limit(limit);
+        self
+    }
+
+    /// Calls `on_doubt` with true when the far end falls silent, so that another connection can be offered before this
+    /// one counts as lost, and with false when it is heard again.
+    pub(crate) fn with_doubt(mut self, on_doubt: impl Fn(bool) + 'static) -> Self {
+        self.inner.on_doubt = Some(Box::new(on_doubt));
         self
     }
 
@@ -186,11 +215,60 @@ impl Inner {
             let grace = self
                 .disconnected
                 .get_or_insert_with(|| Delay::new(self.grace));
-            ready!(grace.poll_unpin(context));
+            if grace.poll_unpin(context).is_ready() {
+                return Poll::Ready(ConnectionError::Disconnected);
+            }
+            self.set_doubtful(true);
+        } else if state == RtcPeerConnectionState::Connected {
+            // What is not yet connected owes nobody a sign of life.
+            if self.disconnected.take().is_some() {
+                self.set_doubtful(false);
+            }
+            ready!(self.poll_vigil(context));
             return Poll::Ready(ConnectionError::Disconnected);
         }
-        self.disconnected = None;
         Poll::Pending
+    }
+
+    /// Ready when the far end has been silent for too long.
+    fn poll_vigil(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.vigil.heard(self.channels.heard());
+            if let Some(look) = &mut self.look {
+                let signs = ready!(look.poll_unpin(context));
+                self.look = None;
+                self.vigil.heard(self.channels.heard());
+                match self.vigil.look(monotonic_now(), signs) {
+                    Finding::Alive => self.set_doubtful(false),
+                    Finding::Doubtful => self.set_doubtful(true),
+                    Finding::Lost => return Poll::Ready(()),
+                }
+            }
+            let due = self.vigil.due();
+            let left = due.saturating_sub(monotonic_now());
+            if left.is_zero() {
+                self.waiting = None;
+                self.look = Some(signs_of_life(self.peer_connection.clone()).boxed_local());
+                continue;
+            }
+            // A delay that is under way is left to end: messages only put the look off.
+            let (_, delay) = match &mut self.waiting {
+                Some(waiting) if waiting.0 <= due => waiting,
+                late => late.insert((due, Delay::new(left))),
+            };
+            ready!(delay.poll_unpin(context));
+            self.waiting = None;
+        }
+    }
+
+    fn set_doubtful(&mut self, doubtful: bool) {
+        if self.doubtful != doubtful {
+            self.doubtful = doubtful;
+            tracing::debug!(doubtful, "the far end is silent, or heard again");
+            if let Some(on_doubt) = &self.on_doubt {
+                on_doubt(doubtful);
+            }
+        }
     }
 
     /// The SCTP transport knows within milliseconds that the peer has closed; the connection's own state takes 6 s.

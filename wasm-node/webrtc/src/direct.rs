@@ -17,13 +17,12 @@ use libp2p_identity::{Keypair, PeerId};
 use libp2p_webrtc_utils::{noise, sdp::random_ufrag};
 use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{RtcPeerConnection, RtcSdpType, RtcSessionDescriptionInit};
 
 use crate::address::DirectAddress;
 use crate::config::StreamConfig;
 use crate::connection::{Connection, ConnectionError};
-use crate::js::describe;
+use crate::js::{describe, description, settled};
 use crate::sdp;
 
 /// How long a dial may take unless the [`Config`] says otherwise: a server that does not answer says nothing at all.
@@ -176,19 +175,19 @@ async fn connect(
     let handshake = connection.open_negotiated(HANDSHAKE_CHANNEL)?;
 
     let ufrag = random_ufrag();
-    let offer = settled(peer_connection.create_offer()).await?;
+    let offer = browser(peer_connection.create_offer()).await?;
     let offer = offer
         .unchecked_into::<RtcSessionDescriptionInit>()
         .get_sdp()
         .unwrap_or_default();
     let offer = description(RtcSdpType::Offer, &sdp::with_credentials(&offer, &ufrag));
-    settled(peer_connection.set_local_description(&offer)).await?;
+    browser(peer_connection.set_local_description(&offer)).await?;
     let local = peer_connection
         .local_description()
         .and_then(|description| sdp::fingerprint(&description.sdp()))
         .ok_or(DialError::NoFingerprint)?;
     let answer = description(RtcSdpType::Answer, &sdp::answer(server, &ufrag));
-    settled(peer_connection.set_remote_description(&answer)).await?;
+    browser(peer_connection.set_remote_description(&answer)).await?;
 
     let found =
         noise::outbound(config.keypair.clone(), handshake, server.fingerprint, local).await?;
@@ -198,14 +197,6 @@ async fn connect(
     }
 }
 
-fn description(kind: RtcSdpType, sdp: &str) -> RtcSessionDescriptionInit {
-    let description = RtcSessionDescriptionInit::new(kind);
-    description.set_sdp(sdp);
-    description
-}
-
-async fn settled(promise: js_sys::Promise) -> Result<JsValue, DialError> {
-    JsFuture::from(promise)
-        .await
-        .map_err(|error| DialError::Browser(describe(&error)))
+async fn browser(promise: js_sys::Promise) -> Result<JsValue, DialError> {
+    settled(promise).await.map_err(DialError::Browser)
 }

@@ -1,13 +1,18 @@
 //! The JavaScript edge: event listeners that can be dropped at any moment, and the few calls that web-sys lacks or
 //! declares as if they could not throw. Knows nothing of streams.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use futures_timer::Delay;
+use js_sys::{Promise, Reflect};
 use wasm_bindgen::prelude::{Closure, wasm_bindgen};
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::spawn_local;
-use web_sys::{Event, EventTarget, RtcDataChannel, RtcDataChannelInit, RtcPeerConnection};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{
+    Event, EventTarget, RtcDataChannel, RtcDataChannelInit, RtcPeerConnection, RtcSdpType,
+    RtcSessionDescriptionInit,
+};
 
 /// The label of the data channel that an offer is made with, and that never carries a stream.
 pub(crate) const INIT_LABEL: &str = "init";
@@ -64,6 +69,58 @@ pub(crate) fn create_labelled_channel(
         .map_err(|error| describe(&error))
 }
 
+/// A session description, as the browser takes it.
+pub(crate) fn description(kind: RtcSdpType, sdp: &str) -> RtcSessionDescriptionInit {
+    let description = RtcSessionDescriptionInit::new(kind);
+    description.set_sdp(sdp);
+    description
+}
+
+/// What a promise comes to, or what its rejection says.
+pub(crate) async fn settled(promise: Promise) -> Result<JsValue, String> {
+    JsFuture::from(promise)
+        .await
+        .map_err(|error| describe(&error))
+}
+
+/// A count that grows with every packet of the far end, checks of the way included, also while its page is busy. `None`
+/// in a browser that does not count them.
+pub(crate) async fn signs_of_life(connection: RtcPeerConnection) -> Option<u64> {
+    /// What browsers count of a way's packets; each counts some of these.
+    const COUNTS: [&str; 4] = [
+        "packetsReceived",
+        "bytesReceived",
+        "requestsReceived",
+        "responsesReceived",
+    ];
+    let report = settled(connection.get_stats()).await.ok()?;
+    let values = Reflect::get(&report, &"values".into()).ok()?;
+    let values = values
+        .dyn_into::<js_sys::Function>()
+        .ok()?
+        .call0(&report)
+        .ok()?;
+    let mut sum = None;
+    for entry in js_sys::try_iter(&values).ok()??.flatten() {
+        let is_way =
+            Reflect::get(&entry, &"type".into()).is_ok_and(|kind| kind == "candidate-pair");
+        for name in COUNTS.into_iter().filter(|_| is_way) {
+            let count = Reflect::get(&entry, &name.into())
+                .ok()
+                .and_then(|count| count.as_f64());
+            if let Some(count) = count {
+                *sum.get_or_insert(0.0) += count;
+            }
+        }
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts of packets and bytes; a sum that is rounded or cut off still grows"
+    )]
+    sum.map(|sum: f64| sum as u64)
+}
+
 /// Time since the page was opened, which nobody can put back.
 pub(crate) fn monotonic_now() -> Duration {
     Duration::try_from_secs_f64(performance_now() / 1_000.0).unwrap_or_default()
@@ -80,6 +137,17 @@ pub(crate) fn describe(error: &JsValue) -> String {
         Some(error) => String::from(error.to_string()),
         None => format!("{error:?}"),
     }
+}
+
+thread_local! {
+    static LIVE_LISTENERS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How many event listeners there are whose closures are not yet freed: for tests of growth.
+#[doc(hidden)]
+#[must_use]
+pub fn live_listeners() -> usize {
+    LIVE_LISTENERS.get()
 }
 
 /// An event listener that lives as long as this value.
@@ -99,6 +167,7 @@ impl Listener {
         event: &'static str,
         listener: impl FnMut(Event) + 'static,
     ) -> Self {
+        LIVE_LISTENERS.set(LIVE_LISTENERS.get() + 1);
         let closure = Closure::<dyn FnMut(Event)>::new(listener);
         if let Err(error) =
             target.add_event_listener_with_callback(event, closure.as_ref().unchecked_ref())
@@ -132,6 +201,7 @@ impl Drop for Listener {
         spawn_local(async move {
             Delay::new(Duration::ZERO).await;
             drop(closure);
+            LIVE_LISTENERS.set(LIVE_LISTENERS.get().saturating_sub(1));
         });
     }
 }

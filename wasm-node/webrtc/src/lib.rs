@@ -1,8 +1,8 @@
 #![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
 //!
 //! # Modules
-//! Pure, and tested natively: [`frame`] and [`state`] are the stream's wire format and life, [`address`] and `sdp` what
-//! a dial starts from. In the browser only: `js` (the edge), `channel` and `channels` (data channels and what
+//! Pure, and tested natively: [`frame`] and [`state`] are the stream's wire format and life, [`vigil`] tells the
+//! dead from the busy, [`address`] and `sdp` are what a dial starts from. In the browser only: `js` (the edge), `channel` and `channels` (data channels and what
 //! happens on them), `stream` and `connection` (the handles that libp2p holds), `direct` (the transport that
 //! dials servers), and most of [`peer`] (browser to browser).
 //!
@@ -19,6 +19,7 @@ mod protobuf;
 )]
 mod sdp;
 pub mod state;
+pub mod vigil;
 
 #[cfg(target_arch = "wasm32")]
 mod channel;
@@ -33,7 +34,7 @@ mod js;
 #[cfg(target_arch = "wasm32")]
 mod stream;
 
-pub use config::{DISCONNECTED_GRACE, StreamConfig};
+pub use config::{DISCONNECTED_GRACE, SILENCE_LIMIT, StreamConfig};
 pub use protobuf::ProtobufError;
 
 #[cfg(target_arch = "wasm32")]
@@ -42,5 +43,8 @@ pub use channel::MAX_UNREAD;
 pub use channels::{MAX_CHANNELS, MAX_UNTAKEN};
 #[cfg(target_arch = "wasm32")]
 pub use connection::{Connection, ConnectionError};
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub use js::live_listeners;
 #[cfg(target_arch = "wasm32")]
 pub use stream::Stream;

@@ -1,10 +1,12 @@
 //! The behaviour half: it sees which relayed connections there are, has their handlers negotiate as `upgrades` decides,
 //! and passes finished connections to the transport. Decides nothing by itself, and reads no signal.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::channel::mpsc;
 use futures::{FutureExt, StreamExt};
 use futures_timer::Delay;
 use libp2p_core::transport::PortUse;
@@ -36,6 +38,12 @@ pub enum Event {
         /// Which it is.
         connection: ConnectionId,
     },
+    /// The direct connection to a peer has fallen silent. If there is a relayed connection to it, another direct one is
+    /// offered over that; if not, this is the time to dial one. What is lost is closed by itself.
+    Doubtful {
+        /// To whom.
+        peer: PeerId,
+    },
     /// No direct connection came about. What connected the peers before still does.
     Failed {
         /// With whom.
@@ -46,6 +54,9 @@ pub enum Event {
         again: bool,
     },
 }
+
+/// Doubts that may wait for the swarm to run: it runs at once.
+const MAX_WAITING_DOUBTS: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
@@ -61,10 +72,14 @@ pub struct Behaviour {
     landing: HashMap<ConnectionId, (PeerId, ConnectionId)>,
     actions: VecDeque<ToSwarm<Event, Order>>,
     alarm: Option<(Duration, Delay)>,
+    /// Which connections have fallen silent, or are heard again.
+    doubters: mpsc::Sender<(PeerId, bool)>,
+    doubts: mpsc::Receiver<(PeerId, bool)>,
 }
 
 impl Behaviour {
     pub(crate) fn new(config: Config, handover: Handover) -> Self {
+        let (doubters, doubts) = mpsc::channel(MAX_WAITING_DOUBTS);
         Self {
             upgrades: Upgrades::new(config.us, config.automatic),
             config,
@@ -74,6 +89,8 @@ impl Behaviour {
             landing: HashMap::new(),
             actions: VecDeque::new(),
             alarm: None,
+            doubters,
+            doubts,
         }
     }
 
@@ -103,7 +120,10 @@ impl Behaviour {
         };
         if is_direct(endpoint) {
             self.landing.remove(&connection);
-            for superfluous in self.upgrades.direct_opened(peer, connection, caller) {
+            for superfluous in
+                self.upgrades
+                    .direct_opened(peer, connection, caller, monotonic_now())
+            {
                 self.actions.push_back(ToSwarm::CloseConnection {
                     peer_id: peer,
                     connection: CloseConnection::One(superfluous),
@@ -204,7 +224,16 @@ impl Behaviour {
 
     /// Gives a connection to the first dial that waits for it; the others fail.
     fn serve_waiting(&mut self, peer: PeerId, connection: Connection) -> Option<Connection> {
-        let mut connection = Some(connection.with_grace(self.config.grace));
+        let doubter = RefCell::new(self.doubters.clone());
+        let mut connection = Some(
+            connection
+                .with_grace(self.config.grace)
+                .with_silence_limit(self.config.silence_limit)
+                .with_doubt(move |doubtful| {
+                    // It fails when the swarm is gone, or has so much to doubt that one more does not matter.
+                    let _ = doubter.borrow_mut().try_send((peer, doubtful));
+                }),
+        );
         for request in self.waiting.remove(&peer).into_iter().flatten() {
             match connection.take() {
                 Some(ready) => connection = reply(request, Ok(ready)),
@@ -352,6 +381,13 @@ impl NetworkBehaviour for Behaviour {
                 self.on_request(request);
             }
             let now = monotonic_now();
+            while let Poll::Ready(Some((peer, doubtful))) = self.doubts.poll_next_unpin(context) {
+                self.upgrades.doubt(peer, doubtful, now);
+                if doubtful {
+                    self.actions
+                        .push_back(ToSwarm::GenerateEvent(Event::Doubtful { peer }));
+                }
+            }
             self.begin_offers(now);
             if self.actions.is_empty() {
                 self.set_alarm(context, now);

@@ -17,7 +17,7 @@ use futures_timer::Delay;
 use js_sys::{Array, JSON};
 use libp2p_swarm::Stream;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{
     RtcConfiguration, RtcDataChannel, RtcDataChannelInit, RtcDataChannelState, RtcIceCandidateInit,
     RtcIceServer, RtcPeerConnection, RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType,
@@ -28,7 +28,7 @@ use super::config::IceServer;
 use super::signalling::{MAX_CANDIDATES, Message, MessageError, read_message, write_message};
 use crate::config::StreamConfig;
 use crate::connection::Connection;
-use crate::js::{INIT_LABEL, Listener, create_labelled_channel, describe};
+use crate::js::{INIT_LABEL, Listener, create_labelled_channel, describe, description, settled};
 
 /// How long a negotiation may take, from its first signal until the peers are connected. With the time to open its
 /// stream that makes 15 s.
@@ -79,7 +79,7 @@ pub(crate) async fn offer(
         )
         .map_err(NegotiationError::Browser)?;
         let opened = Opening::of(&init);
-        let offer = settled(negotiation.peer_connection.create_offer()).await?;
+        let offer = browser(negotiation.peer_connection.create_offer()).await?;
         negotiation
             .describe_ourselves(offer.unchecked_into(), Message::Offer)
             .await?;
@@ -113,7 +113,7 @@ pub(crate) async fn answer(
             None => return Err(NegotiationError::Ended),
         };
         negotiation.describe_peer(RtcSdpType::Offer, &offer).await?;
-        let answer = settled(negotiation.peer_connection.create_answer()).await?;
+        let answer = browser(negotiation.peer_connection.create_answer()).await?;
         negotiation
             .describe_ourselves(answer.unchecked_into(), Message::Answer)
             .await?;
@@ -181,7 +181,7 @@ impl Negotiation {
         write_message(&mut self.writer, &message)
             .await
             .map_err(MessageError::Io)?;
-        settled(self.peer_connection.set_local_description(&description)).await?;
+        browser(self.peer_connection.set_local_description(&description)).await?;
         Ok(())
     }
 
@@ -372,7 +372,7 @@ async fn add_candidate(peer_connection: &RtcPeerConnection, json: &str) {
     let candidate: RtcIceCandidateInit = candidate.unchecked_into();
     let promise =
         peer_connection.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&candidate));
-    if let Err(error) = settled(promise).await {
+    if let Err(error) = browser(promise).await {
         tracing::debug!(%error, "the peer sent a candidate that is of no use");
     }
 }
@@ -382,14 +382,11 @@ async fn set_description(
     kind: RtcSdpType,
     sdp: &str,
 ) -> Result<(), NegotiationError> {
-    let description = RtcSessionDescriptionInit::new(kind);
-    description.set_sdp(sdp);
-    settled(peer_connection.set_remote_description(&description)).await?;
+    let description = description(kind, sdp);
+    browser(peer_connection.set_remote_description(&description)).await?;
     Ok(())
 }
 
-async fn settled(promise: js_sys::Promise) -> Result<JsValue, NegotiationError> {
-    JsFuture::from(promise)
-        .await
-        .map_err(|error| NegotiationError::Browser(describe(&error)))
+async fn browser(promise: js_sys::Promise) -> Result<JsValue, NegotiationError> {
+    settled(promise).await.map_err(NegotiationError::Browser)
 }

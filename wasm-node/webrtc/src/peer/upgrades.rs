@@ -19,6 +19,10 @@ pub const RETRY_AFTER: [Duration; 3] = [
 /// thrown away at the speed of the network, and who means well waits for longer.
 pub const REFUSED_AFTER_FAILURE: Duration = Duration::from_millis(500);
 
+/// Two direct connections cross when both are made at once, as each side sees it within this time. One that comes later
+/// replaces the other: whoever makes it has reason to take the older one for dead. Nobody has so soon.
+const CROSSING: Duration = Duration::from_secs(3);
+
 /// Who began a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -47,7 +51,10 @@ pub(crate) struct Upgrades<P, C> {
 struct Peer<C> {
     /// Connections that can carry signals, and who dialled them.
     carriers: Vec<(C, Caller)>,
-    direct: Vec<(C, Caller)>,
+    /// With when they were made.
+    direct: Vec<(C, Caller, Duration)>,
+    /// The direct ones are silent: another one may be offered while they stand.
+    doubtful: bool,
     /// The carrier of our offer, until the direct connection stands.
     offering: Option<C>,
     /// The carrier of their offer, until the direct connection stands.
@@ -64,6 +71,7 @@ impl<C> Default for Peer<C> {
         Self {
             carriers: Vec::new(),
             direct: Vec::new(),
+            doubtful: false,
             offering: None,
             answering: None,
             failures: 0,
@@ -92,9 +100,15 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
         entry.not_before = Duration::ZERO;
     }
 
-    /// A direct connection stands. Returns those that it makes superfluous: of two begun by the same side the older,
-    /// which is a dead one; of two that crossed, at both ends the one begun by the greater name.
-    pub(crate) fn direct_opened(&mut self, peer: P, connection: C, caller: Caller) -> Vec<C> {
+    /// A direct connection stands. Returns those that it makes superfluous: of two the older, which is a dead one; but
+    /// of two that crossed, at both ends the one begun by the greater name.
+    pub(crate) fn direct_opened(
+        &mut self,
+        peer: P,
+        connection: C,
+        caller: Caller,
+        now: Duration,
+    ) -> Vec<C> {
         let lower = if self.us < peer {
             Caller::Us
         } else {
@@ -105,13 +119,17 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
         entry.answering = None;
         entry.wanted = false;
         entry.failures = 0;
-        let crossed = entry.direct.iter().any(|(_, other)| *other == lower);
+        let doubtful = std::mem::take(&mut entry.doubtful);
+        let crossed = !doubtful
+            && entry.direct.iter().any(|(_, other, opened)| {
+                *other == lower && now.saturating_sub(*opened) < CROSSING
+            });
         let superfluous = if caller != lower && crossed {
             vec![connection]
         } else {
-            entry.direct.iter().map(|(older, _)| *older).collect()
+            entry.direct.iter().map(|(older, _, _)| *older).collect()
         };
-        entry.direct.push((connection, caller));
+        entry.direct.push((connection, caller, now));
         superfluous
     }
 
@@ -122,9 +140,12 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
         };
         let directs = entry.direct.len();
         entry.carriers.retain(|(carrier, _)| *carrier != connection);
-        entry.direct.retain(|(direct, _)| *direct != connection);
-        if entry.direct.len() < directs {
+        entry.direct.retain(|(direct, _, _)| *direct != connection);
+        if entry.direct.len() < directs && !entry.doubtful {
             entry.not_before = now.saturating_add(RETRY_AFTER[0]);
+        }
+        if entry.direct.is_empty() {
+            entry.doubtful = false;
         }
         for attempt in [&mut entry.offering, &mut entry.answering] {
             if *attempt == Some(connection) {
@@ -133,6 +154,18 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
         }
         if entry.carriers.is_empty() && entry.direct.is_empty() {
             self.peers.remove(&peer);
+        }
+    }
+
+    /// The direct connection has fallen silent, or is heard again. While it is silent, another one may be offered.
+    pub(crate) fn doubt(&mut self, peer: P, doubtful: bool, now: Duration) {
+        if let Some(entry) = self.peers.get_mut(&peer)
+            && !entry.direct.is_empty()
+            && entry.doubtful != doubtful
+        {
+            entry.doubtful = doubtful;
+            entry.failures = 0;
+            entry.not_before = now;
         }
     }
 
@@ -249,7 +282,9 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
 impl<C: Copy> Peer<C> {
     /// The connection to make an offer on, if one should be made: one that this side dialled, or any if asked for.
     fn carrier(&self, automatic: bool) -> Option<C> {
-        let idle = self.offering.is_none() && self.answering.is_none() && self.direct.is_empty();
+        let idle = self.offering.is_none()
+            && self.answering.is_none()
+            && (self.direct.is_empty() || self.doubtful);
         if !idle || self.failures > RETRY_AFTER.len() {
             return None;
         }
@@ -373,7 +408,7 @@ mod tests {
         }
         assert_eq!((begin(&mut upgrades, 0), upgrades.due()), (None, None));
         assert_eq!(upgrades.judge_offer(GREATER, 99, at(0)), Verdict::Refuse);
-        upgrades.direct_opened(1, 101, Caller::Us);
+        upgrades.direct_opened(1, 101, Caller::Us, at(0));
         assert_eq!(begin(&mut upgrades, 0), Some((9, 9)));
     }
 
@@ -382,7 +417,11 @@ mod tests {
         let mut upgrades = upgrades();
         upgrades.carrier_opened(LOWER, 1, Caller::Us);
         assert!(begin(&mut upgrades, 0).is_some());
-        assert!(upgrades.direct_opened(LOWER, 2, Caller::Us).is_empty());
+        assert!(
+            upgrades
+                .direct_opened(LOWER, 2, Caller::Us, at(0))
+                .is_empty()
+        );
         assert_eq!((begin(&mut upgrades, 0), upgrades.due()), (None, None));
         upgrades.closed(LOWER, 2, at(10));
         assert_eq!(begin(&mut upgrades, 10), None);
@@ -392,22 +431,78 @@ mod tests {
     #[test]
     fn of_two_direct_connections_both_ends_keep_the_same() {
         let mut at_us = upgrades();
-        assert!(at_us.direct_opened(GREATER, 1, Caller::Them).is_empty());
-        assert_eq!(at_us.direct_opened(GREATER, 2, Caller::Us), [1]);
+        assert!(
+            at_us
+                .direct_opened(GREATER, 1, Caller::Them, at(0))
+                .is_empty()
+        );
+        assert_eq!(at_us.direct_opened(GREATER, 2, Caller::Us, at(0)), [1]);
         let mut at_greater: Upgrades<u32, u32> = Upgrades::new(GREATER, true);
-        assert!(at_greater.direct_opened(US, 2, Caller::Them).is_empty());
-        assert_eq!(at_greater.direct_opened(US, 1, Caller::Us), [1]);
+        assert!(
+            at_greater
+                .direct_opened(US, 2, Caller::Them, at(0))
+                .is_empty()
+        );
+        assert_eq!(at_greater.direct_opened(US, 1, Caller::Us, at(0)), [1]);
     }
 
     #[test]
     fn a_second_connection_begun_by_the_same_side_replaces_the_first() {
         for (peer, caller) in [(LOWER, Caller::Us), (LOWER, Caller::Them)] {
             let mut upgrades = upgrades();
-            assert!(upgrades.direct_opened(peer, 1, caller).is_empty());
+            assert!(upgrades.direct_opened(peer, 1, caller, at(0)).is_empty());
             assert_eq!(upgrades.judge_offer(peer, 3, at(0)), Verdict::Answer);
             if caller == Caller::Them {
-                assert_eq!(upgrades.direct_opened(peer, 2, caller), [1]);
+                assert_eq!(upgrades.direct_opened(peer, 2, caller, at(0)), [1]);
             }
+        }
+    }
+
+    #[test]
+    fn a_silent_direct_connection_is_replaced_whoever_began_it() {
+        for caller in [Caller::Us, Caller::Them] {
+            let mut upgrades = upgrades();
+            upgrades.carrier_opened(GREATER, 1, Caller::Us);
+            assert!(
+                upgrades
+                    .direct_opened(GREATER, 2, Caller::Us, at(0))
+                    .is_empty()
+            );
+            assert_eq!(begin(&mut upgrades, 60), None);
+            upgrades.doubt(GREATER, true, at(60));
+            assert_eq!(begin(&mut upgrades, 60), Some((GREATER, 1)));
+            assert_eq!(
+                upgrades.direct_opened(GREATER, 3, caller, at(61)),
+                [2],
+                "{caller:?}"
+            );
+            upgrades.closed(GREATER, 2, at(61));
+            assert_eq!(begin(&mut upgrades, 100), None, "the new one stands");
+        }
+    }
+
+    #[test]
+    fn a_direct_connection_that_is_heard_again_is_not_replaced() {
+        let mut upgrades = upgrades();
+        upgrades.carrier_opened(GREATER, 1, Caller::Us);
+        upgrades.doubt(GREATER, true, at(0));
+        assert!(begin(&mut upgrades, 0).is_some(), "there is none to doubt");
+        upgrades.direct_opened(GREATER, 2, Caller::Us, at(0));
+        upgrades.doubt(GREATER, true, at(10));
+        upgrades.doubt(GREATER, false, at(11));
+        assert_eq!((begin(&mut upgrades, 60), upgrades.due()), (None, None));
+    }
+
+    #[test]
+    fn what_the_far_end_replaces_is_replaced_unless_both_were_made_at_once() {
+        // The far end doubts the connection, and this end does not. It is the one of the lower name.
+        for (later, superfluous) in [(at(1), 2), (CROSSING, 1)] {
+            let mut at_us = upgrades();
+            at_us.direct_opened(GREATER, 1, Caller::Us, at(0));
+            assert_eq!(
+                at_us.direct_opened(GREATER, 2, Caller::Them, later),
+                [superfluous]
+            );
         }
     }
 
