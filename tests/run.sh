@@ -21,11 +21,13 @@ Without an argument it runs what every change must pass:
   end_to_end    real Chromium, the real relay, the real page; what fails is tried once more, alone, and named at the end
   interop       js-libp2p meets us in real pages, if Node is installed: 3 times each way, and 50 times if
                 asked for by name or by `all`
+  namespaces    the same, with two networks and a router between; left out where there are no network namespaces
 
 quick           format, native lint, and the unit tests of chain, sync and the page
 all             the parts above, and the long ones:
   fuzz          each decoder and the machine under libFuzzer, a minute each
   simulation    10,000 seeds, and 1,000 peers at once
+  soak          10,000 streams and 500 connections of two tabs, to see that nothing grows
   bench         the figures of the README
 HELP
 }
@@ -110,8 +112,15 @@ install_wasm_tools() {
   fi
 }
 
+install_networks() {
+  if command -v ip >/dev/null && command -v nft >/dev/null; then return; fi
+  # Without them these tests are left out, and say so.
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
+  apt-get update -q && apt-get install -y -q iproute2 nftables
+}
+
 install_all() {
-  install_toolchain && install_chromium && install_wasm_tools
+  install_toolchain && install_chromium && install_wasm_tools && install_networks
 }
 
 format() {
@@ -135,7 +144,7 @@ purity() {
 
 unit() {
   # The same features and the same relay as for the end-to-end tests, so that nothing is built twice.
-  part unit cargo test --workspace --no-fail-fast -- --skip in_chromium
+  part unit cargo test --workspace --no-fail-fast -- --skip in_chromium --skip in_namespaces
 }
 
 docs() {
@@ -208,6 +217,32 @@ node_is_recent() {
   command -v node >/dev/null && [ "$(node -p 'parseInt(process.versions.node)')" -ge 20 ]
 }
 
+namespaces() {
+  local reason
+  if ! reason=$(may_have_networks 2>&1); then
+    echo "== namespaces: left out: $reason"
+    summary+=("$(printf '%-28s           left out: %s' namespaces "$reason")")
+    return
+  fi
+  part namespaces once_more_if_it_fails cargo test --workspace --test namespaces
+}
+
+# Whether namespaces can be made and have a firewall; says what is missing if not.
+may_have_networks() {
+  local name=heartchain-$$-probe
+  [ "$(id -u)" = 0 ] || { echo "network namespaces take root"; return 1; }
+  ip netns add "$name" || return 1
+  ip -n "$name" link add here type veth peer name there && ip netns exec "$name" nft add table inet probe
+  local outcome=$?
+  ip netns delete "$name"
+  return $outcome
+}
+
+soak() {
+  part "soak (streams, connections)" env WEBRTC_SOAK=1 WASM_BINDGEN_TEST_TIMEOUT=1800 \
+    wasm-pack test --headless --chrome wasm-node/webrtc --test growth
+}
+
 simulation() {
   part "simulation (10,000 seeds)" env HEARTCHAIN_SIMULATION=10000 \
     cargo test --workspace --test simulation
@@ -268,6 +303,7 @@ every_change() {
   browser
   end_to_end
   interop
+  namespaces
 }
 
 install_for() {
@@ -281,7 +317,7 @@ install_for() {
 
 run() {
   case $1 in
-    every_change | format | lint | purity | unit | docs | www | export_verifier | browser | end_to_end | simulation | fuzz | bench) "$1" ;;
+    every_change | format | lint | purity | unit | docs | www | export_verifier | browser | end_to_end | namespaces | simulation | soak | fuzz | bench) "$1" ;;
     interop)
       interop_rounds=50
       interop
@@ -297,6 +333,7 @@ run() {
       every_change
       fuzz
       simulation
+      soak
       bench
       ;;
     *)

@@ -16,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
-    process::{ChildStderr, Command},
+    process::ChildStderr,
     sync::mpsc,
     time::timeout,
 };
@@ -25,6 +25,7 @@ use super::{
     PATIENCE, Tab,
     console::Console,
     devtools::{DevTools, Event, Session},
+    host::Host,
     process::Process,
 };
 
@@ -73,6 +74,7 @@ pub(crate) struct Browser {
     // Before the profile: fields are dropped in order, and Chromium writes until its end.
     process: Process,
     profile: Profile,
+    host: Host,
     devtools: DevTools,
     consoles: Consoles,
     taps: Taps,
@@ -119,16 +121,21 @@ type Modules = Arc<Mutex<HashMap<Session, String>>>;
 
 impl Browser {
     pub(crate) async fn launch() -> Result<Self> {
-        Self::launch_with(&[]).await
+        Self::launch_on(&Host::default(), &[]).await
     }
 
     /// Launches it with flags of a test's own.
     pub(crate) async fn launch_with(flags: &[&str]) -> Result<Self> {
-        Self::launch_over(Profile::new()?, flags).await
+        Self::launch_on(&Host::default(), flags).await
     }
 
-    async fn launch_over(profile: Profile, flags: &[&str]) -> Result<Self> {
-        let mut command = Command::new(binary()?);
+    /// Launches one on another computer.
+    pub(crate) async fn launch_on(host: &Host, flags: &[&str]) -> Result<Self> {
+        Self::launch_over(host, Profile::new()?, flags).await
+    }
+
+    async fn launch_over(host: &Host, profile: Profile, flags: &[&str]) -> Result<Self> {
+        let mut command = host.command(binary()?);
         command
             .args(flags)
             .args(FLAGS)
@@ -141,7 +148,7 @@ impl Browser {
         let url = timeout(PATIENCE, devtools_url(stderr))
             .await
             .context("Chromium does not say where its DevTools are")??;
-        let (devtools, events) = DevTools::connect(&url).await?;
+        let (devtools, events) = DevTools::connect(&url, host).await?;
         let consoles = Consoles::default();
         let taps = Taps::default();
         let modules = Modules::default();
@@ -150,6 +157,7 @@ impl Browser {
         Ok(Self {
             process,
             profile,
+            host: host.clone(),
             devtools,
             consoles,
             taps,
@@ -254,7 +262,7 @@ impl Browser {
         }
         let profile = std::mem::replace(&mut self.profile, Profile(PathBuf::new()));
         let mut opened = std::mem::take(&mut self.opened);
-        *self = Self::launch_over(profile, &[]).await?;
+        *self = Self::launch_over(&self.host.clone(), profile, &[]).await?;
         opened.append(&mut self.opened);
         self.opened = opened;
         Ok(())

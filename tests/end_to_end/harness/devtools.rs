@@ -15,11 +15,11 @@ use tokio::{
     time::timeout,
 };
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
+    WebSocketStream,
     tungstenite::{Message, protocol::WebSocketConfig},
 };
 
-use super::PATIENCE;
+use super::{PATIENCE, host::Host};
 
 /// The largest answer taken, in bytes: a chain of some thousand readings as JSON.
 const MAX_MESSAGE_LEN: usize = 64 * 1024 * 1024;
@@ -51,15 +51,26 @@ struct Command {
     answer: oneshot::Sender<Value>,
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Socket = WebSocketStream<TcpStream>;
 
 impl DevTools {
     /// Connects to a browser, and gives a channel with its events.
-    pub(crate) async fn connect(url: &str) -> Result<(Self, mpsc::UnboundedReceiver<Event>)> {
+    pub(crate) async fn connect(
+        url: &str,
+        host: &Host,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Event>)> {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE_LEN))
             .max_frame_size(Some(MAX_MESSAGE_LEN));
-        let connecting = tokio_tungstenite::connect_async_with_config(url, Some(config), true);
+        let place = url
+            .strip_prefix("ws://")
+            .and_then(|rest| rest.split('/').next());
+        let place = place.and_then(|place| place.parse().ok());
+        let stream = host
+            .connect(place.with_context(|| format!("no address in {url}"))?)
+            .await?;
+        stream.set_nodelay(true)?;
+        let connecting = tokio_tungstenite::client_async_with_config(url, stream, Some(config));
         let (socket, _) = timeout(PATIENCE, connecting)
             .await
             .context("Chromium does not answer")??;

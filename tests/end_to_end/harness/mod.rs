@@ -4,6 +4,7 @@
 mod browser;
 mod console;
 mod devtools;
+mod host;
 mod process;
 mod relay;
 mod stage;
@@ -15,6 +16,11 @@ pub(crate) use relay::Relay;
 pub(crate) use stage::{Outcome, Stage, agreement, on_stage, on_stage_at};
 pub(crate) use strap::{Operation, Strap};
 pub(crate) use tab::Tab;
+#[allow(unused_imports, reason = "for the tests in namespaces")]
+pub(crate) use {
+    host::Host,
+    stage::{Failure, play},
+};
 
 use std::time::Duration;
 

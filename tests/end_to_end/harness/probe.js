@@ -19,10 +19,12 @@
     },
   });
 
+  const candidates = [];
   globalThis.RTCPeerConnection = class extends RTCPeerConnection {
     constructor(...options) {
       super(...options);
       peerConnections.push(this);
+      this.addEventListener("icecandidate", ({ candidate }) => candidate && candidates.push(candidate.candidate));
     }
   };
 
@@ -139,6 +141,29 @@
         }
       }
       return sum;
+    },
+
+    /** The candidates that this page has found of its own, as it may tell them. */
+    candidates: () => candidates,
+
+    /** Where each connection that stands comes from and leads to. */
+    async ways() {
+      const ways = [];
+      for (const connection of peerConnections.filter((one) => one.connectionState === "connected")) {
+        const reports = await connection.getStats();
+        const all = [...reports.values()];
+        const pair = all.find(({ type, nominated, state }) => type === "candidate-pair" && nominated && state === "succeeded");
+        const side = (id) => (({ address, port, candidateType }) => ({ address, port, candidateType }))(reports.get(id) ?? {});
+        if (pair) ways.push({ local: side(pair.localCandidateId), remote: side(pair.remoteCandidateId) });
+      }
+      return ways;
+    },
+
+    /** From now on, `fewestPeers` is the least that the node has had. */
+    noteFewestPeers() {
+      const note = () => (this.fewestPeers = Math.min(this.fewestPeers ?? Infinity, node.status().peers));
+      NODE_EVENTS.forEach((type) => node.addEventListener(type, note));
+      note();
     },
 
     /** Bytes that have crossed WebSockets. */

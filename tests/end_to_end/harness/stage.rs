@@ -24,14 +24,14 @@ pub(crate) struct Stage {
     /// Relays that a test has started besides.
     pub(crate) more_relays: Vec<Relay>,
     pub(crate) browser: Browser,
-    others: Vec<Browser>,
+    pub(crate) others: Vec<Browser>,
 }
 
 /// What a test comes to.
 pub(crate) type Outcome = Result<(), Failure>;
 
 /// Why a test failed, in words: a backtrace would show the harness and hide them.
-pub(crate) struct Failure(String);
+pub(crate) struct Failure(pub(crate) String);
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,18 +49,25 @@ pub(crate) async fn on_stage_at(
     ip: IpAddr,
     test: impl AsyncFnOnce(&mut Stage) -> Result<()>,
 ) -> Outcome {
-    let played = play(ip, test).await;
+    let set_up = async || {
+        Ok(Stage {
+            relay: Relay::start(ip).await?,
+            more_relays: Vec::new(),
+            browser: Browser::launch().await?,
+            others: Vec::new(),
+        })
+    };
+    let played = play(set_up, test).await;
     played.map_err(|error| Failure(format!("{error:#}")))
 }
 
-async fn play(ip: IpAddr, test: impl AsyncFnOnce(&mut Stage) -> Result<()>) -> Result<()> {
+/// Sets a stage up and plays; then looks at all consoles, and ends everything.
+pub(crate) async fn play(
+    set_up: impl AsyncFnOnce() -> Result<Stage>,
+    test: impl AsyncFnOnce(&mut Stage) -> Result<()>,
+) -> Result<()> {
     let _place = PLACES.acquire().await?;
-    let mut stage = Stage {
-        relay: Relay::start(ip).await?,
-        more_relays: Vec::new(),
-        browser: Browser::launch().await?,
-        others: Vec::new(),
-    };
+    let mut stage = set_up().await?;
     let outcome = test(&mut stage).await;
     let said = stage.said();
     outcome.with_context(|| format!("the consoles said {said:#?}"))?;
