@@ -122,6 +122,7 @@ impl<A: Audience> Driver<A> {
     }
 
     async fn run_on(&mut self) {
+        self.miner.prepare();
         self.feed(Input::Tick);
         let healed = self.known.borrow().storage.healed();
         if healed > 0 {

@@ -94,12 +94,17 @@ impl Miner {
         }
     }
 
-    /// Searches a nonce for this header, in place of any other.
-    pub(crate) fn mine(&mut self, job: JobId, header: Header) {
-        self.job = Some((job, header));
+    /// Starts the worker before there is work: its script comes from the server of the page, which may be gone by then.
+    pub(crate) fn prepare(&mut self) {
         if self.running.is_none() && !self.resting {
             self.start();
         }
+    }
+
+    /// Searches a nonce for this header, in place of any other.
+    pub(crate) fn mine(&mut self, job: JobId, header: Header) {
+        self.job = Some((job, header));
+        self.prepare();
         self.order();
     }
 
