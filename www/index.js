@@ -24,7 +24,9 @@ import { wordsOf } from "./node-words.js";
 import { offerStrap } from "./offer-strap.js";
 import { keepPage } from "./offline.js";
 import { present } from "./present.js";
-import { directFromSearch, hashForRoom, peersFromSearch, relaysFromSearch, roomFromHash } from "./room-link.js";
+import {
+  directFromSearch, hashForRoom, peersFromSearch, relaysFromSearch, roomFromHash, stunFromSearch,
+} from "./room-link.js";
 import { chooseLanguage, language, languageChanges, setLanguage, translate } from "./strings.js";
 
 const LANGUAGE_KEY = "heartchain.language";
@@ -38,6 +40,7 @@ const browser = capabilities(globalThis);
 const requestedRoom = roomFromHash(location.hash);
 const requestedRelays = relaysFromSearch(location.search);
 const requestedPeers = peersFromSearch(location.search);
+const requestedStun = stunFromSearch(location.search);
 let runningRoom = null;
 
 languageChanges.addEventListener("change", speak);
@@ -65,9 +68,11 @@ const starting = startNode({
   relays: requestedRelays,
   peers: requestedPeers,
   direct: directFromSearch(location.search),
+  stun: requestedStun,
 });
 starting.then(begin, (error) => {
-  const byDefault = requestedRoom === undefined && requestedRelays.length === 0 && requestedPeers.length === 0;
+  const byDefault = [requestedRelays, requestedPeers, requestedStun].every(({ length }) => length === 0)
+    && requestedRoom === undefined;
   giveUp(byDefault ? "start" : "address", wordsOf(error));
 });
 

@@ -6,11 +6,12 @@ import init, { Node, qrCode } from "./pkg/wasm_node.js";
 /**
  * Loads the wasm once, for the page and for its miner, and starts a node.
  *
- * @param {{ room?: string, relays: string[], peers: string[], direct: boolean }} wishes relays as multiaddrs; none: ask the
- *   server of this page; peers: whom to call in any case; direct: whether other tabs may be reached without a relay
+ * @param {{ room?: string, relays: string[], peers: string[], direct: boolean, stun: string[] }} wishes relays as multiaddrs;
+ *   none: ask the server of this page; peers: whom to call in any case; direct: whether other tabs may be reached without a
+ *   relay; stun: `stun:` URLs; none: the relay's
  * @returns {Promise<Node>}
  */
-export async function startNode({ room, relays, peers, direct }) {
+export async function startNode({ room, relays, peers, direct, stun }) {
   const wasmModule = await compile(new URL("pkg/wasm_node_bg.wasm", import.meta.url));
   await init({ module_or_path: wasmModule });
   return Node.start({
@@ -18,6 +19,7 @@ export async function startNode({ room, relays, peers, direct }) {
     ...(relays.length === 0 ? {} : { relays }),
     peers,
     direct,
+    ...(stun.length === 0 ? {} : { iceServers: stun.map((urls) => ({ urls })) }),
     relayDocument: new URL("relay.json", document.baseURI).href,
     minerUrl: new URL("miner.js", import.meta.url).href,
     wasmModule,

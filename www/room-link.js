@@ -1,4 +1,5 @@
-//! What the page's address says: `#room=<name>`, `?relay=<multiaddr>` and `?peer=<multiaddr>` (repeatable) and `?direct=no`, read and written.
+//! What the page's address says: `#room=<name>`, `?relay=<multiaddr>`, `?peer=<multiaddr>` and `?stun=<url>` (repeatable) and
+//! `?direct=no`, read and written.
 //! Never judges a multiaddr: the node does, and says in words what is wrong with it.
 
 /** The longest room name in bytes of UTF-8, as the chain's rules have it. */
@@ -33,6 +34,16 @@ export function relaysFromSearch(search) {
  */
 export function peersFromSearch(search) {
   return addressesFromSearch(search, "peer");
+}
+
+/**
+ * The STUN servers that an address asks for, in its order, each once.
+ *
+ * @param {string} search `location.search`
+ * @returns {string[]} empty when the relays' own are meant
+ */
+export function stunFromSearch(search) {
+  return addressesFromSearch(search, "stun");
 }
 
 /**

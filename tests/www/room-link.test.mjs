@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   MAX_ROOM_BYTES, directFromSearch, hashForRoom, linkToRoom, normalizeRoom, peersFromSearch, relaysFromSearch, roomFault,
-  roomFromHash,
+  roomFromHash, stunFromSearch,
 } from "../../www/room-link.js";
 
 test("a_room_comes_from_the_fragment_trimmed_and_in_nfc", () => {
@@ -21,6 +21,11 @@ test("no_room_or_an_empty_one_is_no_wish", () => {
 
 test("a_broken_escape_in_the_address_throws_nothing", () => {
   assert.equal(roomFromHash("#room=100%"), "100%");
+});
+
+test("stun_servers_come_in_order_each_once_and_none_means_the_relays_own", () => {
+  assert.deepEqual(stunFromSearch("?stun=stun:a:1&relay=x&stun=stun:b&stun=stun:a:1&stun="), ["stun:a:1", "stun:b"]);
+  assert.deepEqual(stunFromSearch("?relay=x"), []);
 });
 
 test("only_a_plain_no_keeps_peers_from_being_reached_directly", () => {

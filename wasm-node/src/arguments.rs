@@ -18,7 +18,7 @@ pub(crate) use self::{
 };
 use crate::{
     config,
-    net::{NamedPeer, RelayAddress},
+    net::{IceServer, NamedPeer, RelayAddress},
     page,
     rehearsal::Sent,
 };
@@ -62,6 +62,7 @@ pub(crate) struct Options {
     pub(crate) relays: Vec<RelayAddress>,
     pub(crate) peers: Vec<NamedPeer>,
     pub(crate) direct: bool,
+    pub(crate) ice_servers: Option<Vec<IceServer>>,
     pub(crate) relay_document: Option<String>,
     pub(crate) miner_url: Option<String>,
     pub(crate) wasm_module: JsValue,
@@ -86,6 +87,7 @@ impl Options {
             relays,
             peers,
             direct: flag(options, "direct")?.unwrap_or(true),
+            ice_servers: ice_servers(options)?,
             relay_document: text(options, "relayDocument")?.or_else(page::default_document),
             miner_url: text(options, "minerUrl")?,
             wasm_module: module,
@@ -274,4 +276,37 @@ fn texts(options: &JsValue, name: &'static str) -> Result<Vec<String>, ArgumentE
         .iter()
         .map(|text| text.as_string().ok_or_else(wrong))
         .collect()
+}
+
+/// Servers as `RTCConfiguration.iceServers` has them; one of several URLs counts as several.
+fn ice_servers(options: &JsValue) -> Result<Option<Vec<IceServer>>, JsError> {
+    let wrong = ArgumentError::Type {
+        name: "iceServers",
+        expected: "an array of { urls, username?, credential? }",
+    };
+    let Some(given) = field(options, "iceServers") else {
+        return Ok(None);
+    };
+    if !js_sys::Array::is_array(&given) {
+        return Err(wrong.into());
+    }
+    let mut servers = Vec::new();
+    for server in js_sys::Array::from(&given) {
+        let urls = field(&server, "urls").ok_or_else(|| wrong.clone())?;
+        let urls = if js_sys::Array::is_array(&urls) {
+            js_sys::Array::from(&urls)
+        } else {
+            js_sys::Array::of1(&urls)
+        };
+        let credentials = text(&server, "username")?.zip(text(&server, "credential")?);
+        for url in urls {
+            let url = url.as_string().ok_or_else(|| wrong.clone())?;
+            servers.push(IceServer::new(&url, credentials.clone())?);
+        }
+    }
+    let (name, max) = ("iceServers", config::MAX_ICE_SERVERS);
+    if servers.len() > max {
+        return Err(ArgumentError::TooMany { name, max }.into());
+    }
+    Ok(Some(servers))
 }

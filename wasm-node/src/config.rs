@@ -135,8 +135,8 @@ pub(crate) const MAX_DISCOVERED: u64 = 256;
 /// Peers remembered as worth a call. Any 8 of them will do.
 pub(crate) const MAX_CANDIDATES: usize = 512;
 
-/// Time between two pings on a connection. With the time-out, a tab that is killed is missed within 6 s, sooner than
-/// Chromium says that a direct connection is `disconnected`.
+/// Time between two pings on a connection: what keeps a quiet direct connection's vigil, and the figure beside a peer.
+/// libp2p keeps a first failure to itself, so a dead relay is found by its silence, and a dead tab by its browser's.
 pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// A ping without an answer by then has failed, and its connection with it.
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(4);
@@ -155,9 +155,15 @@ pub(crate) const SURPLUS_AFTER: Duration = Duration::from_secs(2);
 /// A circuit to a peer that is reached directly is closed by its caller this long after, when what it carried has
 /// arrived.
 pub(crate) const UPGRADED_AFTER: Duration = Duration::from_secs(1);
-/// How long a direct connection without a sign of life is kept, from when the browser says so, which is 6 s after
-/// the last one. By then pings have failed as well.
+/// How long a direct connection is kept from when the browser calls it disconnected, which is 6 s after the last sign
+/// of life.
 pub(crate) const DISCONNECTED_GRACE: Duration = Duration::from_millis(400);
+/// How long a direct connection is kept without any sign of life: a tab that is killed is missed a little sooner than
+/// by what the browser says. With pings every 2 s, both ways, even a tab that is busy is seldom asked for one.
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_millis(5_250);
+/// How long a circuit to a peer whose direct connection fell silent may stand beside that: a negotiation takes 10 s at
+/// most.
+pub(crate) const REPLACED_WITHIN: Duration = Duration::from_secs(10);
 /// Time between two looks at all connections.
 pub(crate) const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);
 /// A housekeeping that comes this late means that the page slept: nobody is judged by what happened meanwhile.
@@ -213,8 +219,8 @@ pub(crate) const HOP_CIRCUIT_BYTES: u64 = 256 * 1024;
 pub(crate) const MAX_NAMED_PEERS: usize = WANTED_PEERS;
 /// Relays a tab may be told to use.
 pub(crate) const MAX_RELAYS: usize = 8;
-/// STUN servers of one relay: Chromium warns at five.
-pub(crate) const MAX_STUN_SERVERS: usize = 4;
+/// STUN and TURN servers in use: Chromium warns at five.
+pub(crate) const MAX_ICE_SERVERS: usize = 4;
 /// Addresses of one relay: a dozen network interfaces, two transports.
 pub(crate) const MAX_RELAY_ADDRESSES: usize = 32;
 /// The largest relay document, in UTF-16 units.

@@ -17,7 +17,7 @@ use web_sys::{
 
 use crate::{
     clock, config,
-    net::{PageScheme, ReadDocument, RelayDocument},
+    net::{IceServer, PageScheme, ReadDocument, RelayDocument},
 };
 
 /// Where the document about the page's relay is, if nobody says otherwise.
@@ -96,33 +96,10 @@ fn parse(text: &js_sys::JsString) -> Option<RelayDocument> {
         stun: texts("stun")
             .unwrap_or_default()
             .into_iter()
-            .filter(|url| is_stun_url(url))
-            .take(config::MAX_STUN_SERVERS)
+            .filter_map(|url| IceServer::new(&url, None).ok())
+            .take(config::MAX_ICE_SERVERS)
             .collect(),
     })
-}
-
-/// Whether a browser takes this as a STUN server: `stun:host` or `stun:host:port`.
-fn is_stun_url(url: &str) -> bool {
-    let Some(place) = url.strip_prefix("stun:") else {
-        return false;
-    };
-    let (host, port) = match place.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port),
-        Some(_) | None => (place, "3478"),
-    };
-    let is_name = |name: &str| {
-        name.bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
-    };
-    let is_ip6 = |host: &str| {
-        host.strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok())
-    };
-    !host.is_empty()
-        && (is_name(host) || is_ip6(host))
-        && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// Tells, for as long as it lives, when the page was hidden, frozen or offline and is back.
@@ -205,7 +182,7 @@ mod tests {
             "turn:192.0.2.1", "stun:", "stun::1", "stun:a b:1", "stun:x:0", "stun:x:99999", "stun:x?transport=tcp", 7] }"#;
         let document = parse(&text.into()).expect("a document");
         assert_eq!(
-            document.stun,
+            document.stun.iter().map(IceServer::url).collect::<Vec<_>>(),
             [
                 "stun:192.0.2.1:3478",
                 "stun:[fd00::1]:1",

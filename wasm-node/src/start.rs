@@ -46,6 +46,7 @@ pub(crate) async fn start(
         relays: options.relays,
         named: options.peers,
         direct: options.direct,
+        ice_servers: options.ice_servers,
         scheme: page::scheme(),
         read_document: page::document_reader(options.relay_document),
     })?;

@@ -16,6 +16,11 @@ export interface NodeOptions {
    */
   direct?: boolean;
   /**
+   * STUN and TURN servers that help to find direct ways, at most four URLs in all; an empty array: none. TURN servers
+   * forward what they cannot read, and count as direct. Default: the STUN servers that `relayDocument` names.
+   */
+  iceServers?: { urls: string | string[]; username?: string; credential?: string }[];
+  /**
    * Where to read the relay's addresses, again before each call: JSON with `addresses`, a list of multiaddrs.
    * Default: "relay.json" beside the page.
    */

@@ -8,7 +8,7 @@ use libp2p::{
     connection_limits::{self, ConnectionLimits},
     gossipsub, identify,
     identity::Keypair,
-    ping, relay, rendezvous, request_response,
+    ping, relay, request_response,
     swarm::NetworkBehaviour,
 };
 use libp2p_webrtc_browser::peer::{self, Unobserved};
@@ -18,6 +18,10 @@ use super::{
     NetworkError,
     codec::SyncCodec,
     names::{NamesCodec, PeerNames},
+    rendezvous::{
+        PROTOCOL as RENDEZVOUS, RendezvousCodec,
+        message::{Answer, Question},
+    },
 };
 use crate::config;
 
@@ -30,7 +34,7 @@ pub(crate) struct Protocols {
     pub(crate) limits: connection_limits::Behaviour,
     pub(crate) relay: relay::client::Behaviour,
     pub(crate) webrtc: peer::Behaviour,
-    pub(crate) rendezvous: rendezvous::client::Behaviour,
+    pub(crate) rendezvous: request_response::Behaviour<RendezvousCodec>,
     pub(crate) identify: Unobserved<identify::Behaviour>,
     pub(crate) ping: ping::Behaviour,
     pub(crate) gossip: gossipsub::Behaviour,
@@ -44,7 +48,7 @@ pub(crate) struct Protocols {
 pub(crate) enum Happening {
     Relay(relay::client::Event),
     WebRtc(peer::Event),
-    Rendezvous(rendezvous::client::Event),
+    Rendezvous(request_response::Event<Question, Answer>),
     Identify(Box<identify::Event>),
     Ping(ping::Event),
     Gossip(gossipsub::Event),
@@ -61,7 +65,7 @@ pub(crate) struct Names {
     pub(crate) blocks: gossipsub::IdentTopic,
     pub(crate) sync: StreamProtocol,
     pub(crate) neighbours: StreamProtocol,
-    pub(crate) namespace: rendezvous::Namespace,
+    pub(crate) namespace: String,
 }
 
 impl Names {
@@ -73,15 +77,13 @@ impl Names {
         let refused = |name: &str| NetworkError::Name(name.to_owned());
         let sync = format!("/heartchain/1/{room}/sync");
         let neighbours = format!("/heartchain/1/{room}/neighbours");
-        let namespace = format!("heartchain/1/{room}");
         Ok(Self {
             readings: gossipsub::IdentTopic::new(format!("heartchain/1/{room}/readings")),
             blocks: gossipsub::IdentTopic::new(format!("heartchain/1/{room}/blocks")),
             sync: StreamProtocol::try_from_owned(sync.clone()).map_err(|_| refused(&sync))?,
             neighbours: StreamProtocol::try_from_owned(neighbours.clone())
                 .map_err(|_| refused(&neighbours))?,
-            namespace: rendezvous::Namespace::new(namespace.clone())
-                .map_err(|_| refused(&namespace))?,
+            namespace: format!("heartchain/1/{room}"),
         })
     }
 }
@@ -102,7 +104,13 @@ impl Protocols {
             limits: connection_limits::Behaviour::new(limits()),
             relay,
             webrtc,
-            rendezvous: rendezvous::client::Behaviour::new(key.clone()),
+            rendezvous: request_response::Behaviour::with_codec(
+                RendezvousCodec,
+                [(RENDEZVOUS, request_response::ProtocolSupport::Outbound)],
+                request_response::Config::default()
+                    .with_request_timeout(config::REQUEST_TIMEOUT)
+                    .with_max_concurrent_streams(config::MAX_REQUEST_STREAMS),
+            ),
             identify: Unobserved::new(identify::Behaviour::new(
                 identify::Config::new("heartchain/1".to_owned(), key.public())
                     .with_agent_version(
@@ -242,7 +250,7 @@ macro_rules! reports {
 reports! {
     relay::client::Event => Self::Relay,
     peer::Event => Self::WebRtc,
-    rendezvous::client::Event => Self::Rendezvous,
+    request_response::Event<Question, Answer> => Self::Rendezvous,
     ping::Event => Self::Ping,
     gossipsub::Event => Self::Gossip,
     request_response::Event<Vec<u8>, Vec<u8>> => Self::Sync,

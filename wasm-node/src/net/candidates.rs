@@ -61,6 +61,11 @@ impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
         );
     }
 
+    /// Through whom this peer is reached.
+    pub(crate) fn introducer(&self, peer: &P) -> Option<R> {
+        self.known.get(peer).map(|candidate| candidate.relay)
+    }
+
     /// A neighbour says that this peer is there, until `expires`. Who is known already is reached as before.
     pub(crate) fn introduced(&mut self, peer: P, neighbour: R, expires: UnixMillis) {
         let other = |candidate: &Candidate<R>| candidate.relay != neighbour;

@@ -168,7 +168,8 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     }
 
     /// Circuits that should be closed. To a peer that has been reached directly for `upgraded` long, those that
-    /// this side called: the other side closes its own. Else, of two made because both called at once, one after
+    /// this side called before: the other side closes its own. One called later is to bring a better direct connection,
+    /// and has `replaced` to do so. Else, of two made because both called at once, one after
     /// `after`. Both sides come to the same answer: the call of the smaller name stays. Two calls of one side are
     /// left alone.
     pub(crate) fn surplus(
@@ -177,6 +178,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         now: UnixMillis,
         after: Duration,
         upgraded: Duration,
+        replaced: Duration,
     ) -> Vec<C> {
         let old = |connection: &Connection<C>, limit: Duration| {
             u128::from(now.since(connection.opened)) >= limit.as_millis()
@@ -184,9 +186,14 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         let mut surplus = Vec::new();
         for (peer, entry) in &self.peers {
             let connections = || entry.connections.iter();
-            if connections().any(|direct| direct.path == Path::Direct && old(direct, upgraded)) {
+            let newest = connections()
+                .filter(|connection| connection.path == Path::Direct)
+                .max_by_key(|connection| connection.opened);
+            if let Some(direct) = newest.filter(|direct| old(direct, upgraded)) {
                 let ours = connections().filter(|connection| {
-                    connection.path == Path::Relayed && connection.caller == Caller::Us
+                    connection.path == Path::Relayed
+                        && connection.caller == Caller::Us
+                        && (connection.opened <= direct.opened || old(connection, replaced))
                 });
                 surplus.extend(ours.map(|circuit| circuit.id));
                 continue;
@@ -243,6 +250,7 @@ mod tests {
     const UNKNOWN: Duration = Duration::from_secs(20);
     const AFTER: Duration = Duration::from_secs(2);
     const UPGRADED: Duration = Duration::from_secs(1);
+    const REPLACED: Duration = Duration::from_secs(10);
 
     fn at(seconds: u64) -> UnixMillis {
         UnixMillis::new(seconds * 1_000)
@@ -305,11 +313,19 @@ mod tests {
         at_great.opened(small, 10, Path::Relayed, Caller::Them, at(1));
 
         assert!(
-            at_small.surplus(&small, at(2), AFTER, UPGRADED).is_empty(),
+            at_small
+                .surplus(&small, at(2), AFTER, UPGRADED, REPLACED)
+                .is_empty(),
             "the younger one is not yet sure"
         );
-        assert_eq!(at_small.surplus(&small, at(3), AFTER, UPGRADED), [20]);
-        assert_eq!(at_great.surplus(&great, at(3), AFTER, UPGRADED), [20]);
+        assert_eq!(
+            at_small.surplus(&small, at(3), AFTER, UPGRADED, REPLACED),
+            [20]
+        );
+        assert_eq!(
+            at_great.surplus(&great, at(3), AFTER, UPGRADED, REPLACED),
+            [20]
+        );
     }
 
     #[test]
@@ -319,9 +335,23 @@ mod tests {
         connections.opened(3, 30, Path::Relayed, Caller::Them, at(0));
         connections.opened(2, 21, Path::Direct, Caller::Us, at(5));
         connections.opened(3, 31, Path::Direct, Caller::Them, at(5));
-        let surplus = |seconds| connections.surplus(&1, at(seconds), AFTER, UPGRADED);
-        assert!(surplus(5).is_empty(), "what it carried is still under way");
-        assert_eq!(surplus(6), [20]);
+        let surplus = |connections: &Connections<u32, u32>, seconds| {
+            connections.surplus(&1, at(seconds), AFTER, UPGRADED, REPLACED)
+        };
+        assert!(
+            surplus(&connections, 5).is_empty(),
+            "what it carried is still under way"
+        );
+        assert_eq!(surplus(&connections, 6), [20]);
+        connections.closed(2, 20);
+        connections.opened(2, 22, Path::Relayed, Caller::Us, at(60));
+        assert!(
+            surplus(&connections, 69).is_empty(),
+            "it may bring a better direct one"
+        );
+        assert_eq!(surplus(&connections, 70), [22]);
+        connections.opened(2, 23, Path::Direct, Caller::Us, at(68));
+        assert_eq!(surplus(&connections, 69), [22], "it has brought one");
     }
 
     #[test]
@@ -331,7 +361,11 @@ mod tests {
         connections.opened(2, 21, Path::Direct, Caller::Us, at(0));
         connections.opened(3, 30, Path::Relayed, Caller::Them, at(0));
         connections.opened(3, 31, Path::Relayed, Caller::Them, at(0));
-        assert!(connections.surplus(&1, at(100), AFTER, UPGRADED).is_empty());
+        assert!(
+            connections
+                .surplus(&1, at(100), AFTER, UPGRADED, REPLACED)
+                .is_empty()
+        );
     }
 
     #[test]

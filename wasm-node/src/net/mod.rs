@@ -13,6 +13,7 @@ mod codec;
 mod connections;
 #[cfg(target_arch = "wasm32")]
 mod goodbye;
+mod ice;
 mod introductions;
 #[cfg(target_arch = "wasm32")]
 mod names;
@@ -20,6 +21,7 @@ mod names;
 mod prompt;
 #[cfg(target_arch = "wasm32")]
 mod relays;
+mod rendezvous;
 #[cfg(target_arch = "wasm32")]
 mod requests;
 #[cfg(target_arch = "wasm32")]
@@ -29,6 +31,7 @@ mod transport;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use connections::{Path, Role};
+pub(crate) use ice::IceServer;
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use {

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use chain::time::UnixMillis;
 use libp2p::{
-    Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, rendezvous::Cookie,
-    swarm::ConnectionId,
+    Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, swarm::ConnectionId,
 };
 
 use self::link::{Link, Phase, Source};
 use super::{
     address::{PageScheme, RelayAddress},
     backoff::jitter,
+    ice::IceServer,
+    rendezvous::message::Cookie,
 };
 use crate::{
     clock::{chance, millis},
@@ -31,7 +32,7 @@ pub(crate) struct RelayDocument {
     /// Its addresses, each as a multiaddr that names it.
     pub(crate) addresses: Vec<String>,
     /// Its STUN servers, as browsers take them.
-    pub(crate) stun: Vec<String>,
+    pub(crate) stun: Vec<IceServer>,
 }
 
 /// What is shown of a relay.
@@ -240,6 +241,15 @@ impl Relays {
         }
     }
 
+    /// The addresses of this tab changed: every relay that names it is to know.
+    pub(crate) fn readdressed(&mut self, now: UnixMillis) {
+        for relay in self.links.iter_mut().filter_map(Link::relay_mut) {
+            if relay.reserved {
+                relay.register_at = Some(now);
+            }
+        }
+    }
+
     /// A listener is gone. If it was a reservation, ask for another.
     pub(crate) fn listener_closed(&mut self, gone: ListenerId, now: UnixMillis) {
         for link in &mut self.links {
@@ -323,6 +333,12 @@ impl Relays {
                 .with(Protocol::P2pCircuit)
                 .with(Protocol::P2p(peer)),
         )
+    }
+
+    /// The relays that are connected.
+    pub(crate) fn connected_peers(&self) -> impl Iterator<Item = PeerId> {
+        let relays = self.links.iter().filter_map(Link::relay);
+        relays.map(|connected| connected.peer)
     }
 
     /// What is shown of the relays.

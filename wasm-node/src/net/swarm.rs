@@ -23,7 +23,7 @@ use libp2p::{
     identity::Keypair,
     swarm::{self, ConnectionId},
 };
-use libp2p_webrtc_browser::peer::{IceServer, address::direct};
+use libp2p_webrtc_browser::peer::{self, address::direct};
 use sync::seam::{GossipId, InboundId, RequestFailure, RequestId, Topic};
 
 use super::{
@@ -33,8 +33,10 @@ use super::{
     behaviour::{Names, Protocols, name_of},
     candidates::Candidates,
     connections::Connections,
+    ice::IceServer,
     introductions::Introductions,
     relays::{LinkId, Relays},
+    rendezvous::Errands,
     requests::{Asked, Unanswered},
     transport::all_ways,
 };
@@ -56,6 +58,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) named: Vec<NamedPeer>,
     /// Whether peers may be reached directly, which tells them this computer's addresses.
     pub(crate) direct: bool,
+    /// Servers that help to find direct ways; without any given, those that relays name.
+    pub(crate) ice_servers: Option<Vec<IceServer>>,
     pub(crate) scheme: PageScheme,
     pub(crate) read_document: ReadDocument,
 }
@@ -99,6 +103,7 @@ pub(crate) enum Event {
 /// This tab's place in the network.
 pub(crate) struct Network {
     swarm: Swarm<Protocols>,
+    key: Keypair,
     names: Names,
     relays: Relays,
     connections: Connections<PeerId, ConnectionId>,
@@ -110,10 +115,12 @@ pub(crate) struct Network {
     bans: Bans<PeerId>,
     /// Cut off: nobody is called, and whoever comes through is turned away.
     isolated: bool,
+    errands: Errands,
     asked: Asked,
     unanswered: Unanswered,
     unjudged: HashMap<GossipId, gossipsub::MessageId>,
     next_gossip: u64,
+    ice_servers_given: bool,
     read_document: ReadDocument,
     reading: FuturesUnordered<LocalBoxFuture<'static, (LinkId, Option<RelayDocument>)>>,
     housekeeping_at: UnixMillis,
@@ -138,11 +145,19 @@ impl Network {
         let mut swarm = Swarm::new(ways.transport, protocols, name_of(&key), settings);
         // What this tab tells its neighbours of the way to it; a circuit through it begins with this.
         swarm.add_external_address(direct(name_of(&key)));
+        let ice_servers_given = setup.ice_servers.is_some();
+        let servers = setup.ice_servers.iter().flatten().map(for_webrtc);
+        swarm
+            .behaviour_mut()
+            .webrtc
+            .set_ice_servers(servers.collect());
         let now = clock::now();
         let mut alarm = Alarm::default();
         alarm.set(now);
         Ok(Self {
             swarm,
+            key,
+            errands: Errands::new(names.namespace.clone()),
             names,
             relays: Relays::new(setup.relays, setup.scheme, now),
             connections: Connections::new(),
@@ -156,6 +171,7 @@ impl Network {
             unanswered: Unanswered::default(),
             unjudged: HashMap::new(),
             next_gossip: 0,
+            ice_servers_given,
             read_document: setup.read_document,
             reading: FuturesUnordered::new(),
             housekeeping_at: now,
@@ -189,11 +205,12 @@ impl Network {
         }
     }
 
-    /// Learns this tab's public address from what a relay's document names. One that names nothing changes nothing.
+    /// Learns this tab's public address from what a relay's document names, unless the page named others. One that names
+    /// nothing changes nothing.
     fn use_stun(&mut self, document: Option<&RelayDocument>) {
         let named = document.map(|document| document.stun.as_slice());
-        if let Some(urls @ [_, ..]) = named {
-            let servers = urls.iter().map(IceServer::stun).collect();
+        if let Some(servers @ [_, ..]) = named.filter(|_| !self.ice_servers_given) {
+            let servers = servers.iter().map(for_webrtc).collect();
             self.swarm.behaviour_mut().webrtc.set_ice_servers(servers);
         }
     }
@@ -215,5 +232,12 @@ impl Network {
                 rtt,
             })
             .collect()
+    }
+}
+
+fn for_webrtc(server: &IceServer) -> peer::IceServer {
+    peer::IceServer {
+        url: server.url().to_owned(),
+        credentials: server.credentials().cloned(),
     }
 }

@@ -31,6 +31,7 @@ pub(crate) fn all_ways(key: &Keypair, direct: bool) -> Result<Ways, NetworkError
     let (circuits, relay) = relay::client::new(name_of(key));
     let straight = peer::Config::new(name_of(key))
         .with_grace(config::DISCONNECTED_GRACE)
+        .with_silence_limit(config::SILENCE_LIMIT)
         .with_automatic_upgrades(direct)
         .with_policy(move |_| direct);
     let (tabs, webrtc) = peer::new(straight);

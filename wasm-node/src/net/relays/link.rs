@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use chain::time::UnixMillis;
 use libp2p::{
-    Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, rendezvous::Cookie,
-    swarm::ConnectionId,
+    Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, swarm::ConnectionId,
 };
 
 use super::{Action, Arrival, LinkId, RelayView};
@@ -15,6 +14,7 @@ use crate::{
     net::{
         address::RelayAddress,
         backoff::{Backoff, jitter},
+        rendezvous::message::Cookie,
     },
 };
 

@@ -1,14 +1,12 @@
 //! What libp2p reports, put into the machine's words or into this tab's own books. Never answers anybody.
 
-use std::time::Duration;
-
 use chain::time::UnixMillis;
 use libp2p::{
     Multiaddr, PeerId,
     core::ConnectedPoint,
     gossipsub, identify,
     multiaddr::Protocol,
-    ping, relay, rendezvous, request_response,
+    ping, relay, request_response,
     swarm::{ConnectionId, SwarmEvent},
 };
 use libp2p_webrtc_browser::peer::{self, address::is_relayed};
@@ -19,8 +17,16 @@ use crate::{
     clock::{self, chance, millis},
     config,
     net::{
-        Path, Role, behaviour::Happening, codec::FrameError, connections::Caller, names::PeerNames,
+        Path, Role,
+        behaviour::Happening,
+        codec::FrameError,
+        connections::Caller,
+        names::PeerNames,
         relays::Arrival,
+        rendezvous::{
+            News,
+            message::{Answer, Question},
+        },
     },
 };
 
@@ -59,6 +65,7 @@ impl Network {
                 // Neighbours know the way already, and others are to be told of relays only.
                 self.swarm.remove_external_address(&address);
             }
+            SwarmEvent::ExternalAddrConfirmed { .. } => self.relays.readdressed(now),
             SwarmEvent::ListenerClosed { listener_id, .. } => {
                 self.relays.listener_closed(listener_id, now);
                 self.introductions
@@ -149,6 +156,7 @@ impl Network {
     fn on_happening(&mut self, happening: Happening, now: UnixMillis) {
         match happening {
             Happening::Relay(event) => self.on_relay(&event, now),
+            Happening::WebRtc(peer::Event::Doubtful { peer }) => self.call_anew(peer),
             // That a connection stands is told by the swarm, and one that does not is tried again.
             Happening::WebRtc(peer::Event::Connected { .. } | peer::Event::Failed { .. } | _) => {}
             Happening::Rendezvous(event) => self.on_rendezvous(event, now),
@@ -172,43 +180,19 @@ impl Network {
         }
     }
 
-    fn on_rendezvous(&mut self, event: rendezvous::client::Event, now: UnixMillis) {
-        use rendezvous::client::Event as Rendezvous;
-        match event {
-            Rendezvous::Discovered {
-                rendezvous_node: relay,
-                registrations,
-                cookie,
-            } => {
-                self.relays.discovered(&relay, Some(cookie));
-                let longest = config::RENDEZVOUS_TTL.as_secs();
-                for registration in registrations.iter().take(config::MAX_CANDIDATES) {
+    fn on_rendezvous(&mut self, event: request_response::Event<Question, Answer>, now: UnixMillis) {
+        match self.errands.hear(event) {
+            Some((relay, News::Registered(ttl))) => self.relays.registered(&relay, ttl, now),
+            Some((relay, News::Discovered(None))) => self.relays.discovered(&relay, None),
+            Some((relay, News::Discovered(Some(found)))) => {
+                self.relays.discovered(&relay, found.cookie);
+                for (peer, ttl) in found.peers {
                     // Only the name is believed; the way leads through the relay that named it.
-                    let ttl = registration.ttl.min(longest).saturating_mul(1_000);
-                    self.candidates.seen(
-                        registration.record.peer_id(),
-                        relay,
-                        now.saturating_add(ttl),
-                    );
+                    let ttl = millis(ttl.min(config::RENDEZVOUS_TTL));
+                    self.candidates.seen(peer, relay, now.saturating_add(ttl));
                 }
             }
-            Rendezvous::DiscoverFailed {
-                rendezvous_node: relay,
-                ..
-            } => self.relays.discovered(&relay, None),
-            Rendezvous::Registered {
-                rendezvous_node: relay,
-                ttl,
-                ..
-            } => {
-                self.relays
-                    .registered(&relay, Some(Duration::from_secs(ttl)), now);
-            }
-            Rendezvous::RegisterFailed {
-                rendezvous_node: relay,
-                ..
-            } => self.relays.registered(&relay, None, now),
-            Rendezvous::Expired { .. } => {}
+            None => {}
         }
     }
 

@@ -98,9 +98,13 @@ impl Network {
             config::PEER_SILENCE,
             config::IDENTIFY_TIMEOUT,
         );
-        let surplus =
-            self.connections
-                .surplus(&us, now, config::SURPLUS_AFTER, config::UPGRADED_AFTER);
+        let surplus = self.connections.surplus(
+            &us,
+            now,
+            config::SURPLUS_AFTER,
+            config::UPGRADED_AFTER,
+            config::REPLACED_WITHIN,
+        );
         for connection in silent.into_iter().chain(surplus) {
             self.swarm.close_connection(connection);
         }
@@ -139,26 +143,43 @@ impl Network {
                 self.swarm.remove_listener(listener);
             }
             Action::Register(relay) => {
-                let namespace = self.names.namespace.clone();
-                let ttl = Some(config::RENDEZVOUS_TTL.as_secs());
-                if self
-                    .swarm
-                    .behaviour_mut()
-                    .rendezvous
-                    .register(namespace, relay, ttl)
-                    .is_err()
-                {
+                let addresses = self.swarm.external_addresses().cloned().collect();
+                let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
+                let sent = self
+                    .errands
+                    .register(rendezvous, &relay, &self.key, addresses);
+                if sent.is_err() {
                     self.relays.registered(&relay, None, now);
                 }
             }
             Action::Discover(relay, cookie) => {
-                let namespace = Some(self.names.namespace.clone());
-                let limit = Some(config::MAX_DISCOVERED);
-                self.swarm
-                    .behaviour_mut()
-                    .rendezvous
-                    .discover(namespace, cookie, limit, relay);
+                let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
+                self.errands.discover(rendezvous, &relay, cookie);
             }
+        }
+    }
+
+    /// The direct connection to a peer has fallen silent: opens a circuit to it, over which another direct one is
+    /// offered, or which carries everything if that fails.
+    pub(super) fn call_anew(&mut self, peer: PeerId) {
+        let ways = self
+            .candidates
+            .introducer(&peer)
+            .into_iter()
+            .chain(self.relays.connected_peers());
+        let Some(address) = ways
+            .filter(|way| *way != peer)
+            .find_map(|way| self.way_through(&way, peer))
+        else {
+            return;
+        };
+        let call = DialOpts::peer_id(peer)
+            .condition(PeerCondition::Always)
+            .addresses(vec![address])
+            .build();
+        let connection = call.connection_id();
+        if self.swarm.dial(call).is_ok() {
+            self.calling.insert(connection, peer);
         }
     }
 
