@@ -162,6 +162,9 @@ impl Network {
     /// The direct connection to a peer has fallen silent: opens a circuit to it, over which another direct one is
     /// offered, or which carries everything if that fails.
     pub(super) fn call_anew(&mut self, peer: PeerId) {
+        if self.isolated {
+            return;
+        }
         let ways = self
             .candidates
             .introducer(&peer)
