@@ -27,6 +27,9 @@ export const KNOWN = [
   { start: "this file is of the room ", key: "error.otherRoom", take: { found: /^this file is of the room "(.*?)", and/ } },
   { start: "this file is of another room with the name ", key: "error.otherRules" },
   { start: "block number ", key: "error.badBlock", take: { position: NUMBER } },
+  { start: "the import has ended, and what came before is kept: ", key: "error.import", take: { reason: /is kept: (.*)/s } },
+  { start: "what is imported must be a string", key: "error.noDocument" },
+  { start: "the chain changed too much while it was written", key: "error.leftBehind" },
   { start: "waiting reading number ", key: "error.badReading", take: { position: NUMBER } },
 ];
 

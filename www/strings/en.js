@@ -248,6 +248,8 @@ export default {
   "error.otherRules": "this file is of another room with the same name: its rules differ from this one's",
   "error.badBlock": (v, n) => `block number ${n(v.position)} of this file was altered, or cannot be read`,
   "error.badReading": (v, n) => `waiting reading number ${n(v.position)} of this file was altered, or cannot be read`,
+  "error.import": (v) => `this file breaks a rule of the chain, so its rest was not taken; what came before it is kept (${v.reason})`,
+  "error.leftBehind": "the chain changed too much while the file was written; export it again",
 
   "failure.start": "Heartchain could not start",
   "failure.broken": "Heartchain stopped working",

@@ -241,6 +241,8 @@ export default {
   "error.otherRules": "이름은 같지만 규칙이 다른 방의 파일입니다",
   "error.badBlock": (v, n) => `이 파일의 ${n(v.position)}번째 블록이 바뀌었거나 읽을 수 없습니다`,
   "error.badReading": (v, n) => `이 파일의 ${n(v.position)}번째 대기 기록이 바뀌었거나 읽을 수 없습니다`,
+  "error.import": (v) => `이 파일이 체인의 규칙에 어긋나 나머지는 받지 않았습니다. 그 앞의 내용은 보관됩니다 (${v.reason})`,
+  "error.leftBehind": "파일을 쓰는 동안 체인이 너무 많이 바뀌었습니다. 다시 내보내세요",
 
   "failure.start": "Heartchain을 시작하지 못했습니다",
   "failure.broken": "Heartchain이 멈췄습니다",
