@@ -87,8 +87,9 @@ async function record(bpm) {
   try {
     const node = await starting;
     await node.record(bpm);
-    keepFromNowOn(node);
     bpmForm.confirm(bpm);
+    // Last, and apart: what was recorded must not be offered for another try.
+    keepFromNowOn(node).catch(() => {});
   } catch (error) {
     bpmForm.fail(bpm, wordsOf(error));
   }
@@ -99,12 +100,12 @@ offerStrap(part("strap-control"), navigator.bluetooth, async (bpm) => (await sta
 keepPage(navigator.serviceWorker, (goOver) => notices.offer("notice.update", "notice.reload", goOver));
 
 /** Asks the browser, once, not to clear what a person recorded here when its disk gets full. */
-function keepFromNowOn(node) {
+async function keepFromNowOn(node) {
   const { kind, persisted } = node.status().storage;
   if (persistenceRequested || kind !== "disk" || persisted) return;
   persistenceRequested = true;
   // Whatever it answers, status().storage says so; a node that broke has said so itself.
-  node.requestPersistence().catch(() => {});
+  await node.requestPersistence();
 }
 
 /** Lets a running node be seen and used, until the page goes. */
