@@ -112,7 +112,10 @@ function report() {
   for (const [what, cell] of rows) {
     console.log(`| ${what} | ${kinds.map(({ figures }) => cell(figures) ?? "").join(" | ")} |`);
   }
-  for (const { name, figures } of kinds) for (const error of figures.failures) console.log(`${name}: ${error.stack}`);
+  for (const { name, figures } of kinds) {
+    // The rest of a message is what the browser logged.
+    for (const error of figures.failures) console.log(`${name}: ${String(error).split("\n")[0]}`);
+  }
   const faults = stage.takeFaults();
   if (faults.length > 0) console.log(`Pages complain:\n${faults.join("\n")}`);
   // What js-libp2p does is told, and not judged.
