@@ -27,7 +27,8 @@ quick           format, native lint, and the unit tests of chain, sync and the p
 all             the parts above, and the long ones:
   fuzz          each decoder and the machine under libFuzzer, a minute each
   simulation    10,000 seeds, and 1,000 peers at once
-  soak          10,000 streams and 500 connections of two tabs, to see that nothing grows
+  soak          10,000 streams and 500 connections of two tabs, to see that nothing grows; and a browser killed 50
+                times with one profile: nothing that was answered is lost
   bench         the figures of the README
 HELP
 }
@@ -241,6 +242,8 @@ may_have_networks() {
 soak() {
   part "soak (streams, connections)" env WEBRTC_SOAK=1 WASM_BINDGEN_TEST_TIMEOUT=1800 \
     wasm-pack test --headless --chrome wasm-node/webrtc --test growth
+  part "soak (a browser killed 50 times)" env HEARTCHAIN_SOAK=50 \
+    cargo test --workspace --test end_to_end -- --nocapture killed
 }
 
 simulation() {
@@ -283,6 +286,8 @@ bench() {
   part "bench (rules, in Chromium)" env \
     CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner CHROMEDRIVER="$(command -v chromedriver)" \
     cargo test -p sync --release --target wasm32-unknown-unknown --test bench_in_browser -- --nocapture
+  part "bench (a long chain)" env HEARTCHAIN_BENCH=1 HEARTCHAIN_BENCH_LONG=1 \
+    cargo test --workspace --test end_to_end -- --nocapture long_chain
   part "bench (the page)" env HEARTCHAIN_BENCH=20 \
     cargo test --workspace --test end_to_end -- --nocapture figures a_long_and_lively
   if node_is_recent; then

@@ -8,6 +8,7 @@ mod figures;
 mod hostile;
 mod killed;
 mod lessons_api;
+mod long_chain;
 mod network;
 mod offline;
 mod page;

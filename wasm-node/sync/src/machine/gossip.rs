@@ -73,7 +73,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             .tree
             .block(&block.header.prev_hash)
             .is_some_and(|parent| parent.index + 1 + MAX_SIDE_DEPTH < self.tree.tip().index);
-        if too_deep {
+        // What cannot be kept is not taken; it is asked for once there is room.
+        if too_deep || self.unwritten.is_full() {
             return self.verdict(from, id, Verdict::Ignore);
         }
         let now = self.adjusted_now();

@@ -125,6 +125,32 @@ fn nothing_is_asked_for_that_could_not_be_written() {
 }
 
 #[test]
+fn no_gossiped_block_is_taken_that_could_not_be_written() {
+    let branch = Branch::of(1, LONG);
+    let mut subject = Subject::new();
+    subject.held_writes = Some(Vec::new());
+    subject.connect(1);
+    for block in &branch.blocks {
+        subject.gossip_block(1, block);
+    }
+    let unwritten = subject.machine.load().unwritten;
+    assert!(
+        (MAX_UNWRITTEN..MAX_UNWRITTEN + 4).contains(&unwritten),
+        "{unwritten}"
+    );
+    assert!(subject.machine.status().index < LONG);
+    for (id, operations) in subject.held_writes.take().expect("held") {
+        for operation in operations {
+            subject.apply(operation);
+        }
+        subject.give(Input::Written { id });
+    }
+    subject.serve(1, &branch);
+    assert_eq!(subject.tip(), branch.tip());
+    assert_eq!(subject.machine.load().unwritten, 0);
+}
+
+#[test]
 fn reads_for_peers_are_bounded_for_one_and_for_all() {
     let branch = Branch::of(1, 5);
     let mut subject = Subject::new();

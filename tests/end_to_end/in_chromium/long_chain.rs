@@ -1,0 +1,222 @@
+//! A tab with a long chain: how long it takes to open, what it takes on disk and in memory, and how long another tab
+//! takes to catch up. Short in the normal run, so that measuring stays tested; `HEARTCHAIN_BENCH` measures 10,000 blocks,
+//! and `HEARTCHAIN_BENCH_LONG` 100,000 besides, which takes minutes to mine.
+
+use std::{
+    env,
+    fmt::Write as _,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use chain::{
+    block::Block,
+    bpm::Bpm,
+    difficulty::Window,
+    header::{HEADER_VERSION, Header},
+    key::SecretKey,
+    merkle::readings_root,
+    mining::Job,
+    room::{Room, RoomName, RoomParams},
+    time::UnixMillis,
+};
+use serde_json::{Value, json};
+
+use crate::harness::{Outcome, Stage, Tab, on_stage};
+
+/// Readings of a block, each of another author.
+const READINGS: u8 = 10;
+/// Bytes of a reading.
+const READING_LEN: f64 = 114.0;
+/// Blocks of a packed record, as the store packs them.
+const SHELF: usize = 256;
+/// Ms from block to block: the room's own interval, so that the work stays at the least.
+const STEP: u64 = 1_000;
+/// How long opening, or catching up, may take before the test fails: many times what is measured.
+const LIMIT: Duration = Duration::from_secs(300);
+
+#[tokio::test]
+async fn a_long_chain_is_opened_and_handed_on() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        for blocks in sizes() {
+            measure(stage, blocks)
+                .await
+                .with_context(|| format!("{blocks} blocks"))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn sizes() -> Vec<usize> {
+    let mut sizes = vec![if env::var_os("HEARTCHAIN_BENCH").is_some() {
+        10_000
+    } else {
+        600
+    }];
+    if env::var_os("HEARTCHAIN_BENCH_LONG").is_some() {
+        sizes.push(100_000);
+    }
+    sizes
+}
+
+async fn measure(stage: &mut Stage, blocks: usize) -> Result<()> {
+    let name = format!("long {blocks}");
+    let room = Room::new(RoomParams::with_defaults(RoomName::new(&name)?));
+    let page = format!("{}#room={}", stage.relay.page(), name.replace(' ', "%20"));
+    let chain = tokio::task::spawn_blocking({
+        let room = room.clone();
+        move || grow(&room, blocks)
+    })
+    .await??;
+
+    let empty = stage.browser.open(&page).await?;
+    empty.until("the node", "() => true").await?;
+    let memory_before = memory(&empty).await?;
+    empty.close().await?;
+
+    let a = stage
+        .browser
+        .open(&format!("{}relay.json", stage.relay.page()))
+        .await?;
+    store(&a, &room, &chain).await?;
+    a.go(&page).await?;
+    let here = format!("node => node.status().tip.index === {blocks} && performance.now()");
+    let opened = number(&a.until_within(LIMIT, "its chain", &here).await?)?;
+    let status = a.status().await?;
+    ensure!(
+        status["storage"]["healed"] == 0,
+        "something was damaged: {status}"
+    );
+    let memory = memory(&a).await? - memory_before;
+    let usage = number(
+        &a.evaluate("navigator.storage.estimate().then(({ usage }) => usage)")
+            .await?,
+    )?;
+    let readings = f64::from(READINGS) * f64::from(u32::try_from(blocks)?);
+
+    let b = stage.browser.open(&page).await?;
+    b.until("a peer", "node => node.status().peers > 0").await?;
+    let began = number(&b.evaluate("performance.now()").await?)?;
+    let caught_up = number(&b.until_within(LIMIT, "all of it", &here).await?)? - began;
+    ensure!(
+        a.tip().await? == b.tip().await?,
+        "it caught up with something else"
+    );
+
+    // Its next start reads what it has written itself, packed by itself.
+    b.reload().await?;
+    let again = number(&b.until_within(LIMIT, "its chain", &here).await?)?;
+    ensure!(
+        b.status().await?["storage"]["healed"] == 0,
+        "what it wrote is not what it read"
+    );
+    a.enter(99).await?;
+    let next =
+        format!("node => node.status().tip.index === {blocks} + 1 && node.status().mempool === 0");
+    tokio::try_join!(
+        a.until("one more block", &next),
+        b.until("one more block", &next)
+    )?;
+    let newest = b.evaluate("(async () => (await heartchain.blocks(heartchain.status().tip.index, heartchain.status().tip.index))[0].readings.map(({ bpm }) => bpm))()").await?;
+    ensure!(newest == json!([99]), "the newest block has {newest}");
+
+    println!("| a chain of {blocks} blocks of {READINGS} readings | |\n|---|---|");
+    println!("| page start to the whole chain, verified | {opened:.0} ms |");
+    println!("| the same in the tab that fetched it | {again:.0} ms |");
+    println!(
+        "| on disk, times the {READING_LEN} bytes of a reading | {:.2} |",
+        usage / readings / READING_LEN
+    );
+    println!("| memory above an empty tab | {:.1} MB |", memory / 1e6);
+    println!("| catching up, tab to tab | {caught_up:.0} ms |");
+    a.close().await?;
+    b.close().await
+}
+
+/// A chain up to now. Each author records once a block.
+fn grow(room: &Room, blocks: usize) -> Result<Vec<Block>> {
+    let keys: Vec<SecretKey> = (1..=READINGS)
+        .map(|number| SecretKey::from_seed([number; 32]))
+        .collect();
+    let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+    let start = now - STEP * (blocks as u64 + 60);
+    let mut window = Window::genesis(room);
+    let mut tip = room.genesis_hash();
+    let mut chain = Vec::with_capacity(blocks);
+    for seq in 0..blocks as u64 {
+        let time = UnixMillis::new(start + STEP * seq);
+        let bpm = Bpm::new(60 + u16::try_from(seq % 100)?)?;
+        let readings: Vec<_> = keys
+            .iter()
+            .map(|key| key.sign(room.id(), seq, time, bpm))
+            .collect();
+        let bits = window.next_bits(time);
+        let header = Header {
+            version: HEADER_VERSION,
+            index: window.next_index(),
+            time,
+            prev_hash: tip,
+            readings_root: readings_root(&readings),
+            bits,
+            nonce: 0,
+        };
+        let nonce = Job::new(&header, bits.target()?)
+            .search(0, u32::MAX)
+            .context("no nonce")?;
+        let header = Header { nonce, ..header };
+        window.push(&header);
+        tip = header.hash();
+        chain.push(Block { header, readings });
+    }
+    Ok(chain)
+}
+
+/// Puts the chain where a tab keeps it, as a tab does.
+async fn store(tab: &Tab, room: &Room, chain: &[Block]) -> Result<()> {
+    let name = format!("heartchain/{}/0", room.id());
+    tab.evaluate(&format!(
+        r#"(async () => {{
+            const asked = (request) => new Promise((done, failed) => {{
+                request.onsuccess = () => done(request.result);
+                request.onerror = () => failed(request.error);
+            }});
+            const opening = indexedDB.open({}, 1);
+            opening.onupgradeneeded = () => ["meta", "keys", "journal", "rescue", "blocks", "shelves"]
+                .forEach((store) => opening.result.createObjectStore(store));
+            const database = await asked(opening);
+            globalThis.keep = async (first, hex) => {{
+                const bytes = Uint8Array.from(hex.match(/../g), (digits) => parseInt(digits, 16));
+                const writing = database.transaction("shelves", "readwrite");
+                writing.objectStore("shelves").put(bytes.buffer, first);
+                await new Promise((done, failed) => {{ writing.oncomplete = done; writing.onabort = failed; }});
+            }};
+            globalThis.end = () => database.close();
+        }})()"#,
+        json!(name)
+    ))
+    .await?;
+    for (shelf, first) in chain.chunks(SHELF).zip((1..).step_by(SHELF)) {
+        let mut hex = String::new();
+        for byte in shelf.iter().flat_map(Block::encode) {
+            write!(hex, "{byte:02x}")?;
+        }
+        tab.evaluate(&format!("keep({first}, '{hex}')")).await?;
+    }
+    tab.evaluate("end()").await?;
+    Ok(())
+}
+
+/// Bytes of memory that the page holds: JavaScript's, the document's, and WebAssembly's.
+async fn memory(tab: &Tab) -> Result<f64> {
+    tab.call("HeapProfiler.collectGarbage", json!({})).await?;
+    let said = tab.call("Runtime.getHeapUsage", json!({})).await?;
+    let parts = ["usedSize", "embedderHeapUsedSize", "backingStorageSize"];
+    Ok(parts.iter().filter_map(|part| said[part].as_f64()).sum())
+}
+
+fn number(value: &Value) -> Result<f64> {
+    value
+        .as_f64()
+        .with_context(|| format!("{value} is no number"))
+}
