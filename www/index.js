@@ -21,6 +21,7 @@ import "./components/storage-line.js";
 import { capabilities } from "./capabilities.js";
 import { qrModules, startNode } from "./node.js";
 import { wordsOf } from "./node-words.js";
+import { offerLessons } from "./offer-lessons.js";
 import { offerStrap } from "./offer-strap.js";
 import { keepPage } from "./offline.js";
 import { present } from "./present.js";
@@ -95,6 +96,7 @@ async function record(bpm) {
   }
 }
 
+offerLessons(part("lesson-panel"), starting);
 offerStrap(part("strap-control"), navigator.bluetooth, async (bpm) => (await starting).record(bpm));
 
 keepPage(navigator.serviceWorker, (goOver) => notices.offer("notice.update", "notice.reload", goOver));
@@ -124,7 +126,7 @@ function begin(node) {
 function giveUp(kind, reason) {
   part("failure-notice").failure = { kind, reason };
   part("status-line").failed = true;
-  part("main").hidden = kind !== "broken";
+  for (const column of document.querySelectorAll("main > *")) column.hidden = kind !== "broken";
 }
 
 /** Puts the words of the language in use into everything that is not a component. */

@@ -2,6 +2,7 @@
 //! elsewhere, and never talks to a strap or draws anything itself.
 
 import "./components/strap-control.js";
+import { wordsOf } from "./node-words.js";
 import { StrapSession } from "./strap-session.js";
 
 /**
@@ -25,7 +26,7 @@ export function offerStrap(control, bluetooth, record) {
       await record(detail.bpm);
       control.failure = null;
     } catch (error) {
-      control.failure = error instanceof Error ? error.message : String(error);
+      control.failure = wordsOf(error);
     } finally {
       busy = false;
     }

@@ -20,6 +20,15 @@ const BYTE_UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
 /** The languages of the page. */
 export const LANGUAGES = Object.keys(CATALOGUES);
 
+/**
+ * Adds sentences that came later, with the part of the page that speaks them.
+ *
+ * @param {Record<string, Record<string, unknown>>} catalogues one a language
+ */
+export function addWords(catalogues) {
+  for (const code of LANGUAGES) Object.assign(CATALOGUES[code], catalogues[code]);
+}
+
 /** Dispatches "change" after the language has changed. */
 export const languageChanges = new EventTarget();
 

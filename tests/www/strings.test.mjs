@@ -3,12 +3,17 @@
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import { afterEach, test } from "node:test";
-import { LANGUAGES, chooseLanguage, formatBytes, formatDuration, language, say, setLanguage } from "../../www/strings.js";
+import { LANGUAGES, addWords, chooseLanguage, formatBytes, formatDuration, language, say, setLanguage } from "../../www/strings.js";
 import { KNOWN, wordsOf } from "../../www/node-words.js";
-import en from "../../www/strings/en.js";
-import ko from "../../www/strings/ko.js";
+import lessonsEn from "../../www/lessons/words-en.js";
+import lessonsKo from "../../www/lessons/words-ko.js";
+import pageEn from "../../www/strings/en.js";
+import pageKo from "../../www/strings/ko.js";
 
 const www = new URL("../../www/", import.meta.url);
+const en = { ...pageEn, ...lessonsEn };
+const ko = { ...pageKo, ...lessonsKo };
+addWords({ en: lessonsEn, ko: lessonsKo });
 
 afterEach(() => setLanguage("en"));
 
@@ -24,6 +29,8 @@ test("every_sentence_speaks_without_undefined_in_it", () => {
     people: 2, name: "abc", time: "now", fork: 3, ours: 2, theirs: 1,
     hashes: 9, bits: "1f00ffff", bad: 1, blocks: 2, newBlocks: 1, readings: 3, newReadings: 2, relays: 1, usage: "1 MB",
     quota: "2 MB", room: "lobby", limit: 8, position: 3, hash: "00ab", seq: 4, records: 5,
+    at: 3, tip: 4, left: 1, kept: 2, waiting: 1, inChain: 1, was: 72, now: 112, next: 5, other: "somebody", ok: false,
+    pace: 200, tries: 65_536, speed: 1_000_000,
   };
   for (const code of LANGUAGES) {
     setLanguage(code);

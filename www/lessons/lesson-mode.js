@@ -2,6 +2,7 @@
 //! Everything is the real peer of this tab; copies that were tampered with go to `check` and `rehearse` alone, which
 //! send nothing and change nothing. Never draws.
 
+import { wordsOf } from "../node-words.js";
 import { whereabouts, whoseBlocks } from "./meeting.js";
 import { expectedTries } from "./pace.js";
 import { withFittingSums, withOtherAuthor, withOtherBpm, withOtherReading } from "./tampering.js";
@@ -10,6 +11,8 @@ import { withFittingSums, withOtherAuthor, withOtherBpm, withOtherReading } from
 const SEARCHED_BLOCKS = 64;
 /** Own readings that are looked at after two branches met. */
 const OWN_READINGS = 1000;
+/** A key that is one (the curve's base point), for rooms in which nobody else has recorded. */
+const SOMEBODY = `58${"66".repeat(31)}`;
 /** Blocks made alone that are remembered; more are counted no further. */
 const MAX_ALONE = 512;
 
@@ -23,12 +26,14 @@ export class LessonMode extends EventTarget {
   /** Where this tab stood when it was cut off, and the blocks since. */
   #cut = null;
   #left = false;
+  #looking = null;
+  #lookAgain = false;
 
   /** @param {object} node a running node */
   constructor(node) {
     super();
     this.#node = node;
-    this.#update({ limit: node.status().miningLimit ?? null });
+    this.#update({ limit: node.status().miningLimit });
     node.addEventListener("status", this.#watch);
     node.addEventListener("chain", this.#watch);
     node.addEventListener("reading", this.#watch);
@@ -43,8 +48,12 @@ export class LessonMode extends EventTarget {
   leave() {
     this.#left = true;
     for (const type of ["status", "chain", "reading"]) this.#node.removeEventListener(type, this.#watch);
-    this.#node.isolate(false);
-    this.#node.limitMining(null);
+    try {
+      this.#node.isolate(false);
+      this.#node.limitMining(null);
+    } catch {
+      // A node that broke is cut off and mines no more.
+    }
     this.#state = fresh();
   }
 
@@ -68,7 +77,6 @@ export class LessonMode extends EventTarget {
       this.#cut = null;
       return { met: { made: alone.length, alone, nextSeq, kept: alone.length, left: 0, ...NOBODY } };
     });
-    await this.#watch();
   }
 
   /** Takes a copy of the newest block with readings, and tampers with it. */
@@ -95,12 +103,15 @@ export class LessonMode extends EventTarget {
     this.#update({ forged: null });
   }
 
-  /** Changes somebody's reading under its signature, or puts this tab's name under it. */
+  /** Forges a reading: "bpm" puts an old signature under another heart rate, "author" another name over it. */
   async forge(kind) {
     await this.#try(async () => {
-      const original = await this.#somebodysReading();
-      if (original === null) return { lie: null, noReading: true };
-      const reading = kind === "bpm" ? withOtherBpm(original) : withOtherAuthor(original, await this.#anotherAuthor(original));
+      const known = await this.#recentReadings();
+      if (known.length === 0) return { lie: null, noReading: true };
+      const mine = new Set(this.#node.ownReadings(OWN_READINGS).map(({ id }) => id));
+      // Somebody else's if there is one: forging oneself is no great lie.
+      const original = known.find(({ id }) => !mine.has(id)) ?? known[0];
+      const reading = forged(kind, original, [...known, ...this.#node.pending()]);
       return { noReading: false, lie: { kind, original, reading, verdict: await this.#node.rehearse({ reading }) } };
     });
   }
@@ -118,17 +129,31 @@ export class LessonMode extends EventTarget {
     return { original, block, step, found, verdict: await this.#node.rehearse({ block }) };
   }
 
-  /** What is shown of the running node. */
-  #watch = async () => {
-    if (this.#left) return;
-    const { tip, isolated, hashesPerSecond, mempool, peers } = this.#node.status();
+  /** Looks at the running node, once more if it had news meanwhile. */
+  #watch = () => {
+    this.#lookAgain = true;
+    this.#looking ??= this.#lookOn();
+    return this.#looking;
+  };
+
+  async #lookOn() {
+    while (this.#lookAgain && !this.#left) {
+      this.#lookAgain = false;
+      await this.#look();
+    }
+    this.#looking = null;
+  }
+
+  async #look() {
+    const { tip, state, isolated, hashesPerSecond, mempool, peers } = this.#node.status();
     if (isolated) await this.#noteAlone();
-    const change = { tip: tip.index, isolated: isolated === true, hashesPerSecond, mempool, peers };
+    const settled = state === "synced" && peers > 0;
+    const change = { tip: tip.index, settled, isolated, hashesPerSecond, mempool, peers };
     if (this.#state.tries === null || this.#state.tip !== tip.index) change.tries = await this.#triesAt(tip.index);
     const met = await this.#metAgain();
     if (met !== null) change.met = met;
-    if (!this.#left) this.#update({ ...change, alone: this.#cut?.alone.length ?? 0 });
-  };
+    this.#update({ ...change, alone: this.#cut?.alone.length ?? 0 });
+  }
 
   async #noteAlone() {
     const cut = this.#cut;
@@ -163,23 +188,6 @@ export class LessonMode extends EventTarget {
     return blocks.findLast(({ readings }) => readings.length > 0) ?? null;
   }
 
-  /** Somebody else's if there is one: forging oneself is no great lie. */
-  async #somebodysReading() {
-    const readings = await this.#recentReadings();
-    const mine = new Set(this.#node.ownReadings(OWN_READINGS).map(({ id }) => id));
-    return readings.find(({ id }) => !mine.has(id)) ?? readings[0] ?? null;
-  }
-
-  /** Whoever else has recorded here, this tab rather than others. */
-  async #anotherAuthor({ author }) {
-    const readings = await this.#recentReadings();
-    const mine = new Set(this.#node.ownReadings(OWN_READINGS).map(({ id }) => id));
-    const others = readings.filter((reading) => reading.author !== author);
-    const other = others.find(({ id }) => mine.has(id)) ?? others[0];
-    // Nobody else has: any name that differs will do.
-    return other?.author ?? author.replace(/^../, (start) => (start === "00" ? "01" : "00"));
-  }
-
   /** The newest first. */
   async #recentReadings() {
     const { index } = this.#node.status().tip;
@@ -197,9 +205,9 @@ export class LessonMode extends EventTarget {
     this.#update({ busy: true, failure: null });
     try {
       const change = await wish();
-      if (!this.#left) this.#update(change);
+      this.#update(change);
     } catch (error) {
-      this.#update({ failure: error instanceof Error ? error.message : String(error) });
+      this.#update({ failure: wordsOf(error) });
     }
     this.#update({ busy: false });
     await this.#watch();
@@ -212,11 +220,19 @@ export class LessonMode extends EventTarget {
   }
 }
 
+/** A forgery of one reading, beside all that are known. */
+function forged(kind, original, known) {
+  const next = (author) => Math.max(-1, ...known.filter((one) => one.author === author).map(({ seq }) => seq)) + 1;
+  if (kind === "bpm") return withOtherBpm(original, next(original.author));
+  const other = known.find(({ author }) => author !== original.author)?.author ?? SOMEBODY;
+  return withOtherAuthor(original, other, next(other));
+}
+
 const NOBODY = { all: 0, waiting: 0, inChain: 0 };
 
 function fresh() {
   return {
-    busy: false, failure: null, tip: 0, isolated: false, peers: 0, mempool: 0, hashesPerSecond: null, tries: null,
+    busy: false, failure: null, tip: 0, settled: false, isolated: false, peers: 0, mempool: 0, hashesPerSecond: null, tries: null,
     limit: null, cutAt: null, alone: 0, met: null, noReading: false, forged: null, lie: null,
   };
 }

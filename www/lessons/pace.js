@@ -1,7 +1,7 @@
 //! How long a block takes at a pace: the arithmetic under the lesson about mining. Never mines.
 
 /** Hashes there are: SHA-256 has 2^256 outcomes. */
-const OUTCOMES = 1n << 256n;
+const OUTCOMES = 2 ** 256;
 
 /** Paces to choose from, in hashes a second; null: as fast as this computer can. */
 export const PACES = [null, 20_000, 2_000, 200];
@@ -13,7 +13,7 @@ export const PACES = [null, 20_000, 2_000, 200];
  * @returns {number | null}
  */
 export function expectedTries(target) {
-  return target === null ? null : Number(OUTCOMES / (BigInt(`0x${target}`) + 1n));
+  return target === null ? null : OUTCOMES / Number(BigInt(`0x${target}`) + 1n);
 }
 
 /**

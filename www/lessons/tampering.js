@@ -38,14 +38,25 @@ export async function withFittingSums(block, check) {
   return copy;
 }
 
-/** A copy of a reading with another heart rate under the old signature. */
-export function withOtherBpm(reading) {
-  return { ...reading, bpm: otherBpm(reading.bpm) };
+/**
+ * A new reading in somebody's name: another heart rate under an old signature, at the place that is next.
+ *
+ * @param {object} reading
+ * @param {number} seq its author's next place; one that is taken would be left aside for that alone
+ */
+export function withOtherBpm(reading, seq) {
+  return { ...reading, seq, bpm: otherBpm(reading.bpm) };
 }
 
-/** A copy of a reading under another's name. */
-export function withOtherAuthor(reading, author) {
-  return { ...reading, author };
+/**
+ * A copy of a reading under another's name, at the place that is next there.
+ *
+ * @param {object} reading
+ * @param {string} author
+ * @param {number} seq
+ */
+export function withOtherAuthor(reading, author, seq) {
+  return { ...reading, author, seq };
 }
 
 /**

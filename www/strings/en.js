@@ -52,6 +52,9 @@ export default {
   "record.retry": "Try again",
   "record.retryOf": (v, n) => `Try again to record ${n(v.bpm)} BPM`,
 
+  "lesson.switch": "See how it works",
+  "lesson.unloaded": (v) => `The lessons could not be loaded: ${v.reason}`,
+
   "strap.connect": "Connect heart-rate strap",
   "strap.disconnect": "Disconnect strap",
   "strap.choosing": "Choose your strap in the browser's list.",

@@ -48,6 +48,9 @@ export default {
   "record.retry": "다시 시도",
   "record.retryOf": (v, n) => `${n(v.bpm)} BPM 기록 다시 시도`,
 
+  "lesson.switch": "작동 원리 보기",
+  "lesson.unloaded": (v) => `작동 원리를 불러오지 못했습니다: ${v.reason}`,
+
   "strap.connect": "심박 센서 연결",
   "strap.disconnect": "심박 센서 연결 끊기",
   "strap.choosing": "브라우저 목록에서 센서를 고르세요.",

@@ -247,26 +247,35 @@ impl Tab {
         .await
     }
 
-    /// Presses a key that writes nothing, wherever the focus is.
+    /// Presses one key by its name (`Tab`, `Shift+Tab`, `Enter`, `Space`, `Escape`, an arrow …), wherever the focus is.
     pub(crate) async fn key(&self, name: &str) -> Result<()> {
-        let code = match name {
-            "Enter" => 13,
-            "Escape" => 27,
-            "PageUp" => 33,
-            "PageDown" => 34,
-            "End" => 35,
-            "Home" => 36,
-            "ArrowLeft" => 37,
-            "ArrowUp" => 38,
-            "ArrowRight" => 39,
-            "ArrowDown" => 40,
+        let (modifiers, name) = name
+            .strip_prefix("Shift+")
+            .map_or((0, name), |key| (8, key));
+        let (code, text) = match name {
+            "Tab" => (9, ""),
+            "Enter" => (13, "\r"),
+            "Escape" => (27, ""),
+            "Space" => (32, " "),
+            "PageUp" => (33, ""),
+            "PageDown" => (34, ""),
+            "End" => (35, ""),
+            "Home" => (36, ""),
+            "ArrowLeft" => (37, ""),
+            "ArrowUp" => (38, ""),
+            "ArrowRight" => (39, ""),
+            "ArrowDown" => (40, ""),
             _ => bail!("{name} is no key that the harness knows"),
         };
-        let mut key = json!({ "key": name, "code": name, "windowsVirtualKeyCode": code });
-        if name == "Enter" {
-            key["text"] = "\r".into();
-        }
-        self.press(key).await
+        let key = if name == "Space" { " " } else { name };
+        self.press(json!({
+            "key": key,
+            "code": name,
+            "text": text,
+            "modifiers": modifiers,
+            "windowsVirtualKeyCode": code,
+        }))
+        .await
     }
 
     /// Selects all in the field that has the focus, and deletes it.

@@ -7,6 +7,7 @@ mod durable;
 mod figures;
 mod hostile;
 mod killed;
+mod lessons;
 mod lessons_api;
 mod long_chain;
 mod network;

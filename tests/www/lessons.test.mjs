@@ -1,0 +1,179 @@
+//! The lessons' arithmetic and copies, and a LessonMode against a node that does as it is told.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LessonMode } from "../../www/lessons/lesson-mode.js";
+import { whereabouts, whoseBlocks } from "../../www/lessons/meeting.js";
+import { expectedMs, expectedTries } from "../../www/lessons/pace.js";
+import { otherBpm, sumsOf, withFittingSums, withOtherAuthor, withOtherBpm, withOtherReading } from "../../www/lessons/tampering.js";
+
+const reading = (seq, author = "aa") => ({ id: `id${seq}`, author, seq, time: 5, bpm: 72, signature: "ff" });
+const block = (index, readings = []) => ({
+  index, time: 1, prevHash: `hash${index - 1}`, hash: `hash${index}`, readingsRoot: `root${index}`, bits: 1, nonce: "0", readings,
+});
+
+test("the_tries_follow_from_the_target", () => {
+  assert.equal(expectedTries("f".repeat(64)), 1);
+  assert.equal(expectedTries(`0000${"f".repeat(60)}`), 65_536);
+  assert.equal(expectedTries(null), null);
+  assert.equal(expectedMs(65_536, 65_536), 1000);
+  for (const pace of [null, 0, -1]) assert.equal(expectedMs(65_536, pace), null);
+  assert.equal(expectedMs(null, 5), null);
+});
+
+test("a_forged_heart_rate_differs_and_keeps_the_rules", () => {
+  for (let bpm = 20; bpm <= 400; bpm += 1) {
+    const other = otherBpm(bpm);
+    assert.ok(other !== bpm && other >= 20 && other <= 400, `${bpm} became ${other}`);
+  }
+});
+
+test("copies_are_tampered_with_and_originals_are_not", async () => {
+  const original = block(3, [reading(0), reading(1)]);
+  const before = structuredClone(original);
+  const changed = withOtherReading(original);
+  assert.deepEqual(changed, { ...original, readings: [{ ...reading(0), bpm: 112 }, reading(1)] });
+  assert.deepEqual(withOtherBpm(reading(0), 7), { ...reading(0), seq: 7, bpm: 112 });
+  assert.deepEqual(withOtherAuthor(reading(0), "bb", 4), { ...reading(0), author: "bb", seq: 4 });
+
+  const check = async (copy) => ({
+    readings: copy.readings.map(({ seq, bpm }) => ({ computedId: `${seq}:${bpm}` })),
+    root: { computed: copy.readings.map(({ id }) => id).join() },
+    hash: { computed: `hash of ${copy.readingsRoot}` },
+  });
+  const mended = await withFittingSums(changed, check);
+  assert.deepEqual(mended.readings.map(({ id }) => id), ["0:112", "1:72"]);
+  assert.equal(mended.hash, `hash of ${mended.readingsRoot}`);
+  assert.deepEqual([mended.prevHash, mended.nonce, mended.bits], [original.prevHash, original.nonce, original.bits]);
+  assert.deepEqual(original, before);
+});
+
+test("an_id_that_does_not_fit_fails_the_root", () => {
+  const good = { ok: true };
+  const found = { root: good, hash: good, work: good, link: good, difficulty: good, time: { ok: false },
+    readings: [{ id: "a", computedId: "b", signature: true }] };
+  const failing = sumsOf(found).filter(({ ok }) => !ok).map(({ sum }) => sum);
+  assert.deepEqual(failing, ["root", "time"]);
+});
+
+test("blocks_made_alone_stay_or_are_left", () => {
+  const alone = [1, 2, 3].map((index) => block(index));
+  assert.deepEqual(whoseBlocks(alone, new Map([[1, "hash1"], [2, "other"]])), { kept: 1, left: 2 });
+  assert.deepEqual(whoseBlocks([], new Map()), { kept: 0, left: 0 });
+  const own = [{ seq: 4, index: null }, { seq: 3, index: 9 }, { seq: 2, index: 1 }];
+  assert.deepEqual(whereabouts(own, 3), { all: 2, waiting: 1, inChain: 1 });
+});
+
+/** A node with a chain in an array, which notes what it was told. */
+class FakeNode extends EventTarget {
+  chain = [block(0)];
+  own = [];
+  told = [];
+  isolated = false;
+  verdict = { verdict: "reject", reason: "so", dropped: true };
+
+  status() {
+    const tip = this.chain.at(-1);
+    return { tip, isolated: this.isolated, state: "synced", hashesPerSecond: null, mempool: 0, peers: 1, miningLimit: null };
+  }
+  ownReadings(limit) {
+    return this.own.slice(0, limit);
+  }
+  async blocks(from, to) {
+    return structuredClone(this.chain.slice(from, to + 1));
+  }
+  pending() {
+    return [];
+  }
+  isolate(on) {
+    this.isolated = on;
+    this.told.push(["isolate", on]);
+  }
+  limitMining(pace) {
+    this.told.push(["limitMining", pace]);
+  }
+  check(copy) {
+    const good = { ok: true, computed: "x", target: "f".repeat(64) };
+    const readings = copy.readings.map(({ id }) => ({ id, computedId: id, signature: false }));
+    return { readings, root: good, hash: good, work: good, link: good, difficulty: good, time: good };
+  }
+  async rehearse(what) {
+    this.told.push(["rehearse", what]);
+    return this.verdict;
+  }
+  take(...blocks) {
+    this.chain.push(...blocks);
+    this.dispatchEvent(new Event("chain"));
+  }
+}
+
+const settled = () => new Promise((resolve) => setTimeout(resolve));
+
+test("a_branch_made_alone_is_followed_until_its_readings_are_back", async () => {
+  const node = new FakeNode();
+  node.own = [{ seq: 0, index: 0 }];
+  const mode = new LessonMode(node);
+  await mode.cutOff();
+  assert.equal(mode.state.isolated, true);
+  node.own.unshift({ seq: 1, index: 1 });
+  node.take(block(1, [reading(1)]));
+  await settled();
+  assert.deepEqual([mode.state.alone, mode.state.tip], [1, 1]);
+
+  await mode.joinAgain();
+  assert.equal(mode.state.isolated, false);
+  node.chain = [block(0), { ...block(1), hash: "theirs" }, block(2)];
+  node.own = [{ seq: 1, index: null }, { seq: 0, index: 0 }];
+  node.dispatchEvent(new Event("chain"));
+  await settled();
+  const { made, kept, left, all, waiting } = mode.state.met;
+  assert.deepEqual({ made, kept, left, all, waiting }, { made: 1, kept: 0, left: 1, all: 1, waiting: 1 });
+
+  node.own[0].index = 3;
+  node.take(block(3, [reading(1)]));
+  await settled();
+  assert.deepEqual([mode.state.met.waiting, mode.state.met.inChain], [0, 1]);
+});
+
+test("what_is_rehearsed_is_a_copy_and_leaving_undoes_all", async () => {
+  const node = new FakeNode();
+  const mode = new LessonMode(node);
+  await mode.tamper();
+  assert.equal(mode.state.noReading, true);
+  await mode.forge("bpm");
+  assert.deepEqual([mode.state.noReading, mode.state.lie, node.told], [true, null, []]);
+
+  node.take(block(1, [reading(0, "aa"), reading(0, "bb")]), block(2));
+  const before = structuredClone(node.chain);
+  await mode.tamper();
+  assert.equal(mode.state.forged.block.index, 1);
+  assert.equal(mode.state.forged.block.readings[0].bpm, 112);
+  await mode.mend();
+  assert.equal(mode.state.forged.step, "mended");
+  await mode.forge("author");
+  assert.deepEqual([mode.state.lie.reading.author, mode.state.lie.reading.seq], ["bb", 1]);
+  await mode.forge("bpm");
+  assert.deepEqual([mode.state.lie.reading.author, mode.state.lie.reading.seq], ["aa", 1]);
+  assert.deepEqual(node.chain, before);
+
+  await mode.slowDown(200);
+  await mode.cutOff();
+  node.told = [];
+  mode.leave();
+  assert.deepEqual(node.told, [["isolate", false], ["limitMining", null]]);
+  let changes = 0;
+  mode.addEventListener("change", () => (changes += 1));
+  node.take(block(3));
+  await settled();
+  assert.equal(changes, 0, "it still watches");
+});
+
+test("a_wish_that_fails_is_told_in_words", async () => {
+  const node = new FakeNode();
+  node.limitMining = () => {
+    throw new Error("no miner");
+  };
+  const mode = new LessonMode(node);
+  await mode.slowDown(200);
+  assert.deepEqual([mode.state.failure, mode.state.busy, mode.state.limit], ["no miner", false, null]);
+});

@@ -1,0 +1,63 @@
+//! The switch of "See how it works", and the place for the lessons. Never loads or does anything itself: it dispatches
+//! "lessons-switched", and hands the state to the lessons once they are there.
+
+import { element, setText } from "../dom.js";
+import { say } from "../strings.js";
+import { LocalizedElement } from "./localized-element.js";
+
+/** The lessons, in order. */
+const LESSONS = ["lesson-branches", "lesson-tampering", "lesson-forgery", "lesson-mining"];
+
+/**
+ * Properties: `state`, of a LessonMode, null while the lessons are off; `failure`, why they could not be loaded.
+ * Dispatches "lessons-switched" with `{ on }`; lessons below dispatch "lesson-wish".
+ */
+export class LessonPanel extends LocalizedElement {
+  #state = null;
+  #failure = "";
+
+  set state(state) {
+    this.#state = state;
+    this.#failure = "";
+    this.invalidate();
+  }
+
+  set failure(reason) {
+    this.#failure = reason;
+    this.invalidate();
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    this.#switch.onclick = () => {
+      this.dispatchEvent(new CustomEvent("lessons-switched", { detail: { on: this.#state === null } }));
+    };
+  }
+
+  render() {
+    const on = this.#state !== null;
+    this.#switch.setAttribute("aria-checked", String(on));
+    const body = this.querySelector(".lesson-body");
+    body.hidden = !on;
+    setText(this.querySelector(".lesson-failure"), this.#failure === "" ? "" : say("lesson.unloaded", { reason: this.#failure }));
+    if (!on) {
+      body.replaceChildren();
+      return;
+    }
+    if (body.childElementCount === 0) {
+      body.append(element("p", { class: "lesson-intro" }), element("p", { class: "error", role: "alert" }));
+      body.append(element("div", { class: "lesson-cards" }, ...LESSONS.map((name) => element(name))));
+    }
+    const [intro, failure, cards] = body.children;
+    setText(intro, say("lesson.intro"));
+    setText(failure, this.#state.failure === null ? "" : say("lesson.failed", { reason: this.#state.failure }));
+    body.setAttribute("aria-busy", String(this.#state.busy));
+    for (const card of cards.children) card.state = this.#state;
+  }
+
+  get #switch() {
+    return this.querySelector(".lesson-switch");
+  }
+}
+
+customElements.define("lesson-panel", LessonPanel);
