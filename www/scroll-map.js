@@ -8,7 +8,7 @@
 export const MAX_SCROLL_PX = 12_000_000;
 
 /** Rows drawn beyond either edge, so that scrolling finds them there. */
-export const OVERSCAN_ROWS = 4;
+export const OVERSCAN_ROWS = 2;
 
 /**
  * @typedef {object} Box

@@ -19,8 +19,8 @@ const MOST_LIST_ELEMENTS: u64 = 400;
 /// How long the page is watched while readings come.
 const WATCHED: Duration = Duration::from_secs(6);
 
-/// Work of the page's thread for 20 readings a second, in seconds of the processor a second. It was 0.2 when this was
-/// written, in a browser that also paints on the processor.
+/// Work of the page's thread for 20 readings a second, in seconds of the processor a second. It was 0.1 to 0.2 when this
+/// was written, in a browser that also paints on the processor.
 const MOST_WORK: f64 = 0.7;
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn a_long_and_lively_chain_scrolls_in_a_small_page() -> Outcome {
         );
         let tab = stage.browser.open_with_node(&page, SYNTHETIC).await?;
         tab.resize(1280, 900).await?;
-        tab.until_shows("chain-list", "Block 100,000").await?;
+        tab.until_shows("chain-list", "Block 100,0").await?;
 
         watch_long_tasks(&tab).await?;
         let before = (Instant::now(), tab.busy_seconds().await?);
@@ -102,7 +102,7 @@ async fn who_looks_at_old_blocks_goes_on_looking_at_them() -> Outcome {
         let page = format!("{}?blocks=5000&rate=5", stage.relay.page());
         let tab = stage.browser.open_with_node(&page, SYNTHETIC).await?;
         tab.resize(1280, 900).await?;
-        tab.until_shows("chain-list", "Block 5,000").await?;
+        tab.until_shows("chain-list", "Block 5,0").await?;
         tab.focus("spinbutton", "Go to block").await?;
         tab.type_and_enter("2500").await?;
         tab.until_page(
