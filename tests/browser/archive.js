@@ -53,7 +53,7 @@ export async function exportsWhatCanBeVerified(lone, mine) {
   equal(rows, expected, "its rows");
   end();
 
-  const waiting = await lone.constructor.start({ room: "only waiting", relayDocument: NO_RELAY });
+  const waiting = await lone.constructor.start({ room: "only waiting", relayDocument: NO_RELAY, storage: "memory" });
   await waiting.record(80);
   await waiting.record(81);
   const second = JSON.parse(await (await waiting.exportJson()).text());
@@ -71,7 +71,7 @@ export async function importsWhatAnotherExported(lone, mine) {
   const tip = node.status().tip;
   end();
 
-  const other = await lone.constructor.start({ room, relayDocument: NO_RELAY });
+  const other = await lone.constructor.start({ room, relayDocument: NO_RELAY, storage: "memory" });
   await other.record(99);
   const changed = heard(other, "chain", ({ to }) => to === 3);
   equal(
@@ -87,7 +87,7 @@ export async function importsWhatAnotherExported(lone, mine) {
   equal(await other.importJson(text), again, "nothing of it is new");
   equal(await other.importJson(JSON.stringify(JSON.parse(text), null, 2)), again, "however it is laid out");
 
-  const third = await lone.constructor.start({ room, relayDocument: NO_RELAY });
+  const third = await lone.constructor.start({ room, relayDocument: NO_RELAY, storage: "memory" });
   equal(
     await third.importJson(await (await other.exportJson()).text()),
     { blocks: 3, newBlocks: 3, readings: 4, newReadings: 4 },
@@ -103,7 +103,7 @@ export async function refusesFilesInWords(lone, mine) {
   const { node, end } = await recorded(lone, room, mine, [70, 71]);
   const text = await (await node.exportJson()).text();
   end();
-  const other = await lone.constructor.start({ room, relayDocument: NO_RELAY });
+  const other = await lone.constructor.start({ room, relayDocument: NO_RELAY, storage: "memory" });
   const refused = async (file, words) => {
     const { message } = await rejection(other.importJson(file), `importJson(${String(file).slice(0, 60)})`);
     check(words.test(message), `${words} in: ${message}`);
@@ -126,7 +126,7 @@ export async function refusesFilesInWords(lone, mine) {
   equal(other.status().tip.index, 1, "the block before the bad one was good");
   other.stop();
 
-  const elsewhere = await lone.constructor.start({ room: "elsewhere", relayDocument: NO_RELAY });
+  const elsewhere = await lone.constructor.start({ room: "elsewhere", relayDocument: NO_RELAY, storage: "memory" });
   const { message } = await rejection(elsewhere.importJson(text), "a file of another room");
   check(message.includes('"refusals"') && message.includes('"elsewhere"'), `both rooms are named: ${message}`);
   elsewhere.stop();
