@@ -22,6 +22,7 @@ Without an argument it runs what every change must pass:
   interop       js-libp2p meets us in real pages, if Node is installed: 3 times each way, and 50 times if
                 asked for by name or by `all`
   namespaces    the same, with two networks and a router between; left out where there are no network namespaces
+  accessibility the page in all its states, inspected by axe-core, if npm is installed
 
 quick           format, native lint, and the unit tests of chain, sync and the page
 all             the parts above, and the long ones:
@@ -178,7 +179,16 @@ browser() {
 }
 
 end_to_end() {
-  part end_to_end once_more_if_it_fails cargo test --workspace --test end_to_end
+  part end_to_end once_more_if_it_fails cargo test --workspace --test end_to_end -- --skip accessibility::
+}
+
+accessibility() {
+  if command -v npm >/dev/null; then
+    part "accessibility (axe-core)" npm ci --prefix tests/accessibility --no-audit --no-fund
+    part accessibility once_more_if_it_fails cargo test --workspace --test end_to_end -- accessibility::
+  else
+    echo "== accessibility: left out, because npm is not installed"
+  fi
 }
 
 # once_more_if_it_fails COMMAND...: a test of several browsers depends on how busy the machine is. What fails a second
@@ -195,8 +205,13 @@ once_more_if_it_fails() {
   rm -f "$output"
   [ -n "$names" ] || return 1
   echo "== once more: $names"
+  local command=() word
+  for word; do
+    [ "$word" != -- ] || break
+    command+=("$word")
+  done
   # shellcheck disable=SC2086 # one word a test
-  limited "$@" -- --exact --test-threads 1 $names || return 1
+  limited "${command[@]}" -- --exact --test-threads 1 $names || return 1
   local name
   for name in $names; do
     summary+=("$(printf '%-28s           failed at first: %s' '' "$name")")
@@ -309,6 +324,7 @@ every_change() {
   end_to_end
   interop
   namespaces
+  accessibility
 }
 
 install_for() {
@@ -322,7 +338,7 @@ install_for() {
 
 run() {
   case $1 in
-    every_change | format | lint | purity | unit | docs | www | export_verifier | browser | end_to_end | namespaces | simulation | soak | fuzz | bench) "$1" ;;
+    every_change | format | lint | purity | unit | docs | www | export_verifier | browser | end_to_end | accessibility | namespaces | simulation | soak | fuzz | bench) "$1" ;;
     interop)
       interop_rounds=50
       interop

@@ -25,6 +25,7 @@ pub(crate) struct Stage {
     pub(crate) more_relays: Vec<Relay>,
     pub(crate) browser: Browser,
     pub(crate) others: Vec<Browser>,
+    pub(crate) expected: Vec<&'static str>,
 }
 
 /// What a test comes to.
@@ -55,6 +56,7 @@ pub(crate) async fn on_stage_at(
             more_relays: Vec::new(),
             browser: Browser::launch().await?,
             others: Vec::new(),
+            expected: Vec::new(),
         })
     };
     let played = play(set_up, test).await;
@@ -129,6 +131,11 @@ impl Stage {
         last.kill().await
     }
 
+    /// What the consoles say with these words in it is part of the test.
+    pub(crate) fn expect_said(&mut self, words: &'static str) {
+        self.expected.push(words);
+    }
+
     /// What was said and should not have been.
     fn said(&self) -> Vec<String> {
         let browsers = [&self.browser].into_iter().chain(&self.others);
@@ -139,6 +146,7 @@ impl Stage {
                 let entries = console.entries().into_iter();
                 let bad = entries
                     .filter(|entry| !entry.is_platforms_own())
+                    .filter(|entry| !self.expected.iter().any(|words| entry.text.contains(words)))
                     .filter(|entry| !relays().any(|r| entry.is_network_error_at(r.stopped_at())));
                 bad.map(move |entry| format!("{tab}: {entry}"))
             })

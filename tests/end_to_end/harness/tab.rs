@@ -278,6 +278,15 @@ impl Tab {
         .await
     }
 
+    /// What assistive technology hears of the element that has the focus.
+    pub(crate) async fn focused(&self) -> Result<Value> {
+        let active = json!({ "expression": "document.activeElement" });
+        let active = self.call("Runtime.evaluate", active).await?;
+        let one = json!({ "objectId": active["result"]["objectId"], "fetchRelatives": false });
+        let mut tree = self.call("Accessibility.getPartialAXTree", one).await?;
+        Ok(tree["nodes"][0].take())
+    }
+
     /// Selects all in the field that has the focus, and deletes it.
     pub(crate) async fn empty_field(&self) -> Result<()> {
         let select =

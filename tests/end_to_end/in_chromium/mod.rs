@@ -1,11 +1,14 @@
 //! What a person sees and a script on the page reads, in real browsers.
 
+mod accessibility;
 mod archive;
 mod damage;
 mod direct;
 mod durable;
 mod figures;
+mod guards;
 mod hostile;
+mod keyboard;
 mod killed;
 mod lessons;
 mod lessons_api;

@@ -258,6 +258,7 @@ pub(crate) async fn on_two_networks(
                 more_relays: Vec::new(),
                 browser: Browser::launch_on(&networks.host(Place::Left), &[]).await?,
                 others: vec![Browser::launch_on(&networks.host(Place::Right), &[]).await?],
+                expected: Vec::new(),
             })
         };
         play(set_up, async |stage: &mut Stage| {

@@ -1,0 +1,244 @@
+//! The page in each of its states, inspected by axe-core: what it finds is what people meet who use a screen reader,
+//! need contrast, or zoom. Two languages, two colour schemes and two widths, so chosen that each pair of them occurs.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tokio::{process::Command, sync::OnceCell};
+
+use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+
+/// Language, colour scheme and width in CSS pixels.
+const LOOKS: [(&str, &str, u32); 4] = [
+    ("en", "light", 1280),
+    ("en", "dark", 360),
+    ("ko", "light", 360),
+    ("ko", "dark", 1280),
+];
+
+/// Everything of WCAG 2.2 AA that a program can find, and what axe-core's makers recommend.
+const INSPECT: &str = "(async () => {
+  const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+  const options = { preload: false, resultTypes: ['violations'], runOnly: { type: 'tag', values: tags } };
+  const { violations, passes } = await axe.run(document, options);
+  return {
+    passes: passes.length,
+    wide: document.documentElement.scrollWidth > innerWidth,
+    violations: violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html).join(' ')}`),
+  };
+})()";
+
+#[tokio::test]
+async fn axe_finds_nothing_while_nothing_and_something_is_recorded() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let page = stage.relay.page().to_owned();
+        let tab = inspected(stage, &page).await?;
+        tab.until("the node", "() => true").await?;
+        inspect(&tab, "empty").await?;
+
+        let other = stage.tab().await?;
+        tab.until_peers(1).await?;
+        tab.enter(72).await?;
+        other.enter(95).await?;
+        agreement(&[&tab, &other], 2).await?;
+        inspect(&tab, "with blocks").await?;
+
+        tab.enter(7).await?;
+        tab.until_shows("record-form", "Enter a whole number")
+            .await?;
+        inspect(&tab, "with an error beside the field").await?;
+
+        stage.relay.kill().await?;
+        tab.until_status_says("Relay unreachable").await?;
+        inspect(&tab, "without the relay").await?;
+        other.close().await?;
+        tab.until_status_says("on your own").await?;
+        inspect(&tab, "alone").await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn axe_finds_nothing_where_something_is_opened() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let page = stage.relay.page().to_owned();
+        let tab = inspected(stage, &page).await?;
+        tab.enter(72).await?;
+        agreement(&[&tab], 1).await?;
+        for (what, open) in [
+            ("the room's dialog", ".room-open"),
+            ("a block's dialog", ".block button"),
+        ] {
+            tab.evaluate(&format!("document.querySelector({}).click()", json!(open)))
+                .await?;
+            tab.until_page(what, "() => document.querySelector('dialog[open]')")
+                .await?;
+            inspect(&tab, what).await?;
+            if what.starts_with("a block") {
+                tab.evaluate("document.querySelector('.block-check').click()")
+                    .await?;
+                tab.until_page(
+                    "what the check found",
+                    "() => document.querySelector('.findings > li')",
+                )
+                .await?;
+                inspect(&tab, "a checked block").await?;
+            }
+            tab.key("Escape").await?;
+            tab.until_page("it closed", "() => !document.querySelector('dialog[open]')")
+                .await?;
+        }
+        tab.evaluate(
+            "document.querySelectorAll('main details').forEach((one) => (one.open = true))",
+        )
+        .await?;
+        inspect(&tab, "with everything unfolded").await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn axe_finds_nothing_in_the_lessons_and_beside_a_fork() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let page = stage.relay.page().to_owned();
+        let tab = inspected(stage, &page).await?;
+        let other = stage.tab().await?;
+        tab.until_peers(1).await?;
+        tab.enter(72).await?;
+        agreement(&[&tab, &other], 1).await?;
+        tab.evaluate("document.querySelector('.lesson-switch').click()")
+            .await?;
+        tab.until_page(
+            "the lessons",
+            "() => document.querySelector('lesson-mining input')",
+        )
+        .await?;
+        inspect(&tab, "the lessons").await?;
+        for button in ["lesson-tampering", "lesson-forgery", "lesson-branches"] {
+            tab.evaluate(&format!(
+                "document.querySelector('{button} button').click()"
+            ))
+            .await?;
+        }
+        tab.until("to be cut off", "node => node.status().isolated")
+            .await?;
+        tab.until_page(
+            "what peers say",
+            "() => document.querySelector('lesson-forgery li[data-tone]')",
+        )
+        .await?;
+        inspect(&tab, "the lessons at work").await?;
+
+        // Both sides go on, and the others do more work: this tab leaves its block when they meet.
+        tab.enter(73).await?;
+        tab.until(
+            "a block of its own",
+            "node => node.status().tip.index === 2",
+        )
+        .await?;
+        for bpm in [74, 75] {
+            other.enter(bpm).await?;
+            let holds = format!("node => node.status().tip.index >= {}", bpm - 72);
+            other.until("its block", &holds).await?;
+        }
+        tab.evaluate("document.querySelector('.lesson-switch').click()")
+            .await?;
+        agreement(&[&tab, &other], 4).await?;
+        tab.until("the other branch", "node => node.branches().length > 0")
+            .await?;
+        inspect(&tab, "with a fork").await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn axe_finds_nothing_where_the_page_cannot_run() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let page = format!("{}?relay=nonsense", stage.relay.page());
+        let tab = inspected(stage, &page).await?;
+        tab.until_shows("[role=alert]", "nonsense").await?;
+        inspect(&tab, "with a failure").await
+    })
+    .await
+}
+
+/// A tab in which axe-core may work: it tries out inline styles, which the page's policy forbids.
+async fn inspected(stage: &mut Stage, url: &str) -> Result<Tab> {
+    let tab = stage.browser.open("about:blank").await?;
+    tab.call("Page.setBypassCSP", json!({ "enabled": true }))
+        .await?;
+    tab.go(url).await?;
+    Ok(tab)
+}
+
+/// Looks at the page in all looks, and leaves it in the first one.
+async fn inspect(tab: &Tab, state: &str) -> Result<()> {
+    tab.evaluate(axe().await?).await?;
+    for (language, scheme, width) in LOOKS {
+        wear(tab, language, scheme, width).await?;
+        let found = tab.evaluate(INSPECT).await?;
+        let look = format!("{state}, {language}, {scheme}, {width} px: {found:#}");
+        ensure!(found["violations"] == json!([]), "{look}");
+        ensure!(found["wide"] == false, "wider than its window: {look}");
+        // An axe that looks at nothing finds nothing, too.
+        ensure!(
+            found["passes"].as_u64() > Some(5),
+            "hardly anything was inspected: {look}"
+        );
+    }
+    let (language, scheme, width) = LOOKS[0];
+    wear(tab, language, scheme, width).await
+}
+
+async fn wear(tab: &Tab, language: &str, scheme: &str, width: u32) -> Result<()> {
+    let size = json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false });
+    tab.call("Emulation.setDeviceMetricsOverride", size).await?;
+    // Without transitions, so that no colour is caught half-way.
+    let features = json!([
+        { "name": "prefers-color-scheme", "value": scheme },
+        { "name": "prefers-reduced-motion", "value": "reduce" },
+    ]);
+    tab.call(
+        "Emulation.setEmulatedMedia",
+        json!({ "features": features }),
+    )
+    .await?;
+    let choose = format!(
+        "document.documentElement.lang === {0} || document.querySelector('language-switch button').click()",
+        json!(language)
+    );
+    tab.evaluate(&choose).await?;
+    let spoken = format!(
+        "() => document.documentElement.lang === {}",
+        json!(language)
+    );
+    tab.until_page(language, &spoken).await?;
+    // Two frames: what is drawn with the next one is there, too.
+    tab.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true))))")
+        .await?;
+    Ok(())
+}
+
+/// axe-core's source, installed as its lock file says if it is not there.
+async fn axe() -> Result<&'static str> {
+    static AXE: OnceCell<String> = OnceCell::const_new();
+    AXE.get_or_try_init(load_axe).await.map(String::as_str)
+}
+
+async fn load_axe() -> Result<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/accessibility");
+    let file = folder.join("node_modules/axe-core/axe.min.js");
+    if !file.exists() {
+        let installed = Command::new("npm")
+            .args(["ci", "--no-audit", "--no-fund"])
+            .current_dir(&folder)
+            .status()
+            .await
+            .context("axe-core is not installed, and npm cannot be run to install it")?;
+        ensure!(installed.success(), "npm could not install axe-core");
+    }
+    let source = fs::read_to_string(&file).context("axe-core has no axe.min.js")?;
+    // The value of the expression is to be small.
+    Ok(format!("{source}\n;{}", Value::Null))
+}

@@ -1,0 +1,218 @@
+//! What guards a visitor: a stranger's words stay words, nothing that was slipped into the page runs, nobody else is
+//! asked for anything, and a link leads where it says.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::harness::{Outcome, Stage, Tab, on_stage};
+
+/// The most that a first visit may transfer besides the wasm, in bytes: page, styles, scripts and icons, compressed,
+/// with their headers.
+const MOST_BESIDES_WASM: f64 = 150_000.0;
+
+#[tokio::test]
+async fn a_hostile_rooms_name_is_shown_as_the_text_it_is() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let page = stage.relay.page().to_owned();
+        let long = "🫀".repeat(16);
+        let names = [
+            "<img src=x onerror=alert(1)><b>bold</b>",
+            "\"><script>alert(1)</script>",
+            "\u{202e}moor live\u{202c}",
+            "שלום mixed עולם",
+            "👩‍👩‍👧‍👦🏳️‍🌈 emoji",
+            &long,
+        ];
+        for name in names {
+            let url = format!("{page}#room={}", percent_encoded(name));
+            let tab = stage.browser.open(&url).await?;
+            let room = tab.until("the node", "node => node.status().room").await?;
+            ensure!(room == name, "{room} is not {name:?}");
+            let shown = format!(
+                "() => [...document.querySelectorAll('.room-name')].some((one) => one.checkVisibility() && one.textContent === {})",
+                json!(name)
+            );
+            tab.until_page("the name as it is", &shown).await?;
+            let made = "document.querySelectorAll('img[src=x], .room-name *, body script').length";
+            ensure!(tab.evaluate(made).await? == 0, "{name:?} became markup");
+            // A name that turns the direction of writing must not turn what stands beside it.
+            let apart = "[...document.querySelectorAll('.room-name')].every((one) => getComputedStyle(one).unicodeBidi.startsWith('isolate'))";
+            ensure!(tab.evaluate(apart).await? == true, "{name:?} can turn what is beside it");
+            let wide = "document.documentElement.scrollWidth > innerWidth";
+            ensure!(tab.evaluate(wide).await? == false, "{name:?} is wider than the window");
+            tab.close().await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_is_slipped_into_the_page_does_not_run() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        stage.expect_said("Content Security Policy");
+        stage.expect_said("contentSecurityPolicyIssueDetails");
+        let tab = stage.tab().await?;
+        tab.until("the node", "() => true").await?;
+        let blocked = tab
+            .evaluate(
+                "(async () => {
+                  const blocked = [];
+                  addEventListener('securitypolicyviolation', ({ effectiveDirective }) => blocked.push(effectiveDirective));
+                  const script = (fill) => {
+                    const made = document.createElement('script');
+                    fill(made);
+                    document.body.append(made);
+                  };
+                  script((made) => (made.textContent = 'globalThis.slipped = true'));
+                  script((made) => (made.src = 'data:text/javascript,globalThis.slipped = true'));
+                  script((made) => (made.src = 'http://127.0.0.1:9/slipped.js'));
+                  const holder = document.createElement('div');
+                  holder.innerHTML = '<img src=\"x:\" onerror=\"globalThis.slipped = true\"><p style=\"color: red\">';
+                  document.body.append(holder);
+                  try { await fetch('http://127.0.0.1:9/told'); } catch {}
+                  const frame = document.createElement('iframe');
+                  frame.src = 'http://127.0.0.1:9/';
+                  document.body.append(frame);
+                  await new Promise((soon) => setTimeout(soon, 500));
+                  return { slipped: globalThis.slipped ?? null, blocked: [...new Set(blocked)].sort() };
+                })()",
+            )
+            .await?;
+        ensure!(blocked["slipped"] == Value::Null, "it ran: {blocked}");
+        let directives = blocked["blocked"].as_array().context("directives")?;
+        for wanted in ["script-src-elem", "script-src-attr", "style-src-attr", "connect-src", "frame-src"] {
+            ensure!(directives.iter().any(|one| one == wanted), "{wanted} blocked nothing: {blocked}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_first_visit_asks_nobody_else_and_for_little() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let page = stage.relay.page().to_owned();
+        let (_, mut heard) = stage.browser.tap("Network");
+        let tab = stage.browser.open("about:blank").await?;
+        tab.call("Network.enable", json!({})).await?;
+        tab.go(&page).await?;
+        let other = stage.tab().await?;
+        tab.until_peers(1).await?;
+        tab.enter(72).await?;
+        other
+            .until("its block", "node => node.status().tip.index > 0")
+            .await?;
+
+        let mut hosts = BTreeSet::new();
+        let (mut wasm, mut rest) = (0.0, 0.0);
+        let mut of_wasm = Value::Null;
+        while let Ok(event) = heard.try_recv() {
+            let params = &event.params;
+            let url = match event.method.as_str() {
+                "Network.requestWillBeSent" => params["request"]["url"].as_str(),
+                "Network.webSocketCreated" => params["url"].as_str(),
+                _ => None,
+            };
+            if let Some(host) = url.and_then(host_of) {
+                hosts.insert(host.to_owned());
+            }
+            if event.method == "Network.requestWillBeSent"
+                && params["request"]["url"]
+                    .as_str()
+                    .is_some_and(|url| url.ends_with(".wasm"))
+            {
+                of_wasm = params["requestId"].clone();
+            }
+            if event.method == "Network.loadingFinished" {
+                let bytes = params["encodedDataLength"].as_f64().unwrap_or_default();
+                if params["requestId"] == of_wasm {
+                    wasm += bytes;
+                } else {
+                    rest += bytes;
+                }
+            }
+        }
+        ensure!(
+            hosts == BTreeSet::from(["127.0.0.1".to_owned()]),
+            "asked {hosts:?}"
+        );
+        println!("first visit: {wasm} bytes of wasm and {rest} bytes besides");
+        ensure!(
+            wasm > 100_000.0 && rest > 10_000.0,
+            "not everything was heard: {wasm}, {rest}"
+        );
+        ensure!(rest < MOST_BESIDES_WASM, "{rest} bytes besides the wasm");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_shared_link_opens_the_same_room() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let name = "Class 3 & 4 #1 50% 심박";
+        let url = format!("{}#room={}", stage.relay.page(), percent_encoded(name));
+        let tab = stage.browser.open(&url).await?;
+        tab.until("the node", "() => true").await?;
+        let link = tab
+            .until_page("a link", "() => document.querySelector('#room-link').value")
+            .await?;
+        let link = link.as_str().context("a link is text")?;
+        let guest = stage.browser.open(link).await?;
+        expect_room(&guest, name).await?;
+        guest.until_peers(1).await?;
+        let [here, there] = [tab.status().await?, guest.status().await?];
+        ensure!(
+            here["genesis"] == there["genesis"],
+            "two rooms: {here} and {there}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_language_is_the_browsers_until_another_is_chosen_and_then_stays() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let tab = stage.tab().await?;
+        tab.until_status_says("On your own").await?;
+        tab.focus("button", "한국어").await?;
+        tab.key("Enter").await?;
+        tab.until_hides("[role=status]", "On your own").await?;
+        tab.until_page("Korean", "() => document.documentElement.lang === 'ko'")
+            .await?;
+        let latin = "[...document.querySelectorAll('[data-say]')].filter((one) => one.checkVisibility() && !/[가-힣]/u.test(one.textContent)).map((one) => one.dataset.say)";
+        let latin = tab.evaluate(latin).await?;
+        let untranslated = latin.as_array().map_or(0, Vec::len);
+        ensure!(untranslated <= 3, "not in Korean: {latin}");
+
+        tab.go(stage.relay.page()).await?;
+        tab.evaluate("location.reload()").await?;
+        tab.until_page("still Korean", "() => document.documentElement?.lang === 'ko'")
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+async fn expect_room(tab: &Tab, name: &str) -> Result<()> {
+    let holds = format!("node => node.status().room === {}", json!(name));
+    tab.until(&format!("the room {name:?}"), &holds).await?;
+    Ok(())
+}
+
+fn host_of(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once("://")?;
+    if !["http", "https", "ws", "wss"].contains(&scheme) {
+        return None;
+    }
+    rest.split(['/', ':', '?', '#']).next()
+}
+
+/// As in a link's fragment.
+fn percent_encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
