@@ -56,8 +56,9 @@ pub const BODY_RANGE: usize = 128;
 pub const DOWNLOAD_WINDOW: usize = 4_096;
 /// Requests for bodies open at one peer; one place is left for all else.
 pub const MAX_OPEN_BODY_REQUESTS: usize = MAX_OPEN_REQUESTS - 1;
-/// Blocks a peer said it has not, remembered until its next Status.
-pub const MAX_LACKING: usize = 1_024;
+/// Blocks a peer said it has not, remembered until its next Status: all that may be planned. Were they fewer, a peer
+/// would be asked for the same ones over and over, for as long as somebody else withholds the first.
+pub const MAX_LACKING: usize = DOWNLOAD_WINDOW;
 /// Requests for bodies that a peer may leave unanswered in a row before it is not asked for this branch any more.
 pub const MAX_STALLS: u32 = 3;
 /// Mining waits for a better branch only while its headers or bodies keep coming: one answer's time and half of it.
