@@ -34,8 +34,8 @@ pub(super) struct Shelves {
     next: u64,
     /// The greatest height that was put.
     highest: u64,
-    /// Packing is not tried again before this is the greatest height.
-    try_at: u64,
+    /// Packing is not tried again before so many more blocks were put.
+    pause: usize,
 }
 
 impl Default for Shelves {
@@ -45,7 +45,7 @@ impl Default for Shelves {
             // Genesis is known from the room's name, and nobody stores it.
             next: 1,
             highest: 0,
-            try_at: 0,
+            pause: 0,
         }
     }
 }
@@ -70,11 +70,12 @@ impl Shelves {
     /// Notes that there is a block of this height.
     pub(super) fn note_height(&mut self, index: u64) {
         self.highest = self.highest.max(index);
+        self.pause = self.pause.saturating_sub(1);
     }
 
     fn is_ripe(&self) -> bool {
         let full = self.next.saturating_add(MAX_SHELF_BLOCKS as u64);
-        full.saturating_add(SETTLED_DEPTH) <= self.highest && self.try_at <= self.highest
+        full.saturating_add(SETTLED_DEPTH) <= self.highest && self.pause == 0
     }
 }
 
@@ -153,8 +154,8 @@ impl IndexedDb {
         while self.shelves.is_ripe() {
             let packed = self.pack_one().await;
             if !matches!(packed, Ok(true)) {
-                // Heights are missing, or the disk is full: there is no hurry.
-                self.shelves.try_at = self.shelves.highest + MAX_SHELF_BLOCKS as u64;
+                // Heights are missing (a branch that is fetched comes in ranges, in any order), or the disk is full.
+                self.shelves.pause = MAX_SHELF_BLOCKS;
                 return packed.map(drop);
             }
         }
