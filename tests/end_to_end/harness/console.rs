@@ -90,13 +90,28 @@ impl Entry {
 }
 
 impl Entry {
-    /// Whether this is Chromium saying that it has Web Bluetooth here by a flag only, which no page can keep it from
-    /// saying.
+    /// Whether this is what Chromium says, and no page can keep it from saying: that it has Web Bluetooth here by a
+    /// flag only, or that a page went while it was opening a WebSocket.
     pub(crate) fn is_platforms_own(&self) -> bool {
-        self.kind == "log.javascript"
-            && self
-                .text
-                .starts_with("Web Bluetooth is experimental on this platform")
+        let Self { kind, text, .. } = self;
+        match kind.as_str() {
+            "log.javascript" => text.starts_with("Web Bluetooth is experimental on this platform"),
+            "log.network" => {
+                text.ends_with("WebSocket is closed before the connection is established.")
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether this is Chromium saying that it could not keep the page for later, which it tries again by itself. A
+    /// service worker cannot be refused its files without that being said.
+    pub(crate) fn is_page_not_kept(&self) -> bool {
+        let Self { kind, text, url } = self;
+        match kind.as_str() {
+            "log.network" => text == "An unknown error occurred when fetching the script.",
+            "exception" => url.ends_with("/service-worker.js") && text.contains("Failed to fetch"),
+            _ => false,
+        }
     }
 }
 
@@ -150,6 +165,12 @@ mod tests {
         assert!(!entry("console.error", refused, there).is_network_error_at(&stopped));
         assert!(!entry("exception", refused, there).is_network_error_at(&stopped));
         assert!(!entry("log.security", refused, there).is_network_error_at(&stopped));
+
+        let worker = "http://127.0.0.1:4000/service-worker.js";
+        let failed = "Uncaught (in promise) TypeError: Failed to fetch";
+        assert!(entry("exception", failed, worker).is_page_not_kept());
+        assert!(!entry("exception", failed, there).is_page_not_kept());
+        assert!(!entry("exception", "TypeError: no function", worker).is_page_not_kept());
     }
 
     #[test]

@@ -141,11 +141,13 @@ impl Stage {
         let browsers = [&self.browser].into_iter().chain(&self.others);
         let consoles = browsers.flat_map(Browser::consoles);
         let relays = || [&self.relay].into_iter().chain(&self.more_relays);
+        let stopped = relays().any(|relay| !relay.stopped_at().is_empty());
         consoles
             .flat_map(|(tab, console)| {
                 let entries = console.entries().into_iter();
                 let bad = entries
                     .filter(|entry| !entry.is_platforms_own())
+                    .filter(|entry| !(stopped && entry.is_page_not_kept()))
                     .filter(|entry| !self.expected.iter().any(|words| entry.text.contains(words)))
                     .filter(|entry| !relays().any(|r| entry.is_network_error_at(r.stopped_at())));
                 bad.map(move |entry| format!("{tab}: {entry}"))
