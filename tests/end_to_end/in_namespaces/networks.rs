@@ -144,6 +144,7 @@ impl Networks {
     fn build(&self) -> Result<()> {
         for name in NAMES {
             ip(&["netns", "add", &self.namespace(name)])?;
+            self.leave_out_ipv6(name)?;
             self.ip(name, &["link", "set", "lo", "up"])?;
         }
         for place in Place::ALL {
@@ -171,6 +172,20 @@ impl Networks {
             "add table inet heartchain
              add chain inet heartchain forward { type filter hook forward priority filter; }",
         )
+    }
+
+    /// An IPv6 address counts as new for some seconds, and when it does no more Chromium takes that for another network
+    /// and drops what it is loading.
+    fn leave_out_ipv6(&self, name: &str) -> Result<()> {
+        let leave_out = "for all in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ ! -e $all ] || echo 1 > $all; done";
+        ip(&[
+            "netns",
+            "exec",
+            &self.namespace(name),
+            "sh",
+            "-c",
+            leave_out,
+        ])
     }
 
     /// Joins two namespaces by a cable with two plugs; the first is the second's way to everywhere else.
