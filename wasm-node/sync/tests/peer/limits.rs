@@ -113,12 +113,7 @@ fn nothing_is_asked_for_that_could_not_be_written() {
         "{unwritten}"
     );
     assert!(subject.machine.status().index < LONG);
-    for (id, operations) in subject.held_writes.take().expect("held") {
-        for operation in operations {
-            subject.apply(operation);
-        }
-        subject.give(Input::Written { id });
-    }
+    subject.finish_held_writes();
     subject.serve(1, &branch);
     assert_eq!(subject.tip(), branch.tip());
     assert_eq!(subject.machine.load().unwritten, 0);
@@ -139,12 +134,7 @@ fn no_gossiped_block_is_taken_that_could_not_be_written() {
         "{unwritten}"
     );
     assert!(subject.machine.status().index < LONG);
-    for (id, operations) in subject.held_writes.take().expect("held") {
-        for operation in operations {
-            subject.apply(operation);
-        }
-        subject.give(Input::Written { id });
-    }
+    subject.finish_held_writes();
     subject.serve(1, &branch);
     assert_eq!(subject.tip(), branch.tip());
     assert_eq!(subject.machine.load().unwritten, 0);

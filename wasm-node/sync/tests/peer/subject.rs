@@ -156,6 +156,16 @@ impl Subject {
         }
     }
 
+    /// Writes what was held back; what comes from now on is written at once.
+    pub(crate) fn finish_held_writes(&mut self) {
+        for (id, operations) in self.held_writes.take().unwrap_or_default() {
+            for operation in operations {
+                self.apply(operation);
+            }
+            self.give(Input::Written { id });
+        }
+    }
+
     pub(crate) fn name(&mut self) -> u64 {
         self.names += 1;
         self.names
