@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use chain::{block::Block, hash::BlockHash, header::Header, time::UnixMillis, work::Work};
 use sync::{
+    config::MAX_CLOCK_OFFSET,
     message::{MAX_RESPONSE_LEN, Response},
     seam::{RequestFailure, RequestId, Topic},
 };
@@ -34,7 +35,7 @@ pub(crate) enum Lie {
     FalseClaim,
     /// Mines headers whose bodies it never gives, and gives no other bodies either.
     Withhold,
-    /// Says that its clock is hours off.
+    /// Says that its clock is an hour ahead, or anything.
     WrongClock,
     /// Gossips noise.
     GossipNoise,
@@ -177,7 +178,12 @@ impl World {
             }
             (Lie::WrongClock, Response::Status(status)) => {
                 provable = false;
-                status.now = UnixMillis::new(self.dice.next());
+                // Together, about as far as a clock may be moved; or anything.
+                status.now = if self.dice.one_in(2) {
+                    UnixMillis::new(self.now + MAX_CLOCK_OFFSET - 60_000)
+                } else {
+                    UnixMillis::new(self.dice.next())
+                };
                 response.encode()
             }
             (Lie::Withhold, Response::Bodies(_)) if self.dice.one_in(2) => return,

@@ -1,6 +1,7 @@
 //! What happens in a run: who takes part, what they enter, what goes wrong. All of it follows from the seed.
 
 use chain::room::{Room, RoomName, RoomParams};
+use sync::config::MAX_CLOCK_OFFSET;
 
 use crate::{
     checks,
@@ -11,8 +12,9 @@ use crate::{
 };
 
 /// How long peers may take to agree once all trouble is over, ms: a clock 10 minutes slow in a room too small to correct
-/// it holds its owner back by so much, several times over.
-const PATIENCE: u64 = 45 * 60 * 1_000;
+/// it holds its owner back by so much, several times over; and who has more liars about the time around it than others
+/// waits for blocks stamped by clocks that those have moved.
+const PATIENCE: u64 = MAX_CLOCK_OFFSET + 45 * 60 * 1_000;
 
 /// So long after the last change everything is on disk, ms.
 const DISK_PATIENCE: u64 = 10_000;

@@ -153,5 +153,6 @@ pub const MAX_BRANCH_BLOCKS_SHOWN: usize = 16;
 pub const MIN_CLOCKS: usize = 3;
 /// A smaller offset is not corrected.
 pub const MIN_CLOCK_OFFSET: Millis = 5_000;
-/// A larger one is corrected by so much only.
+/// Neither is a larger one: a clock so wrong is for a person to set right. So long can liars who are most of a peer's
+/// clocks make it wait for blocks that others already take.
 pub const MAX_CLOCK_OFFSET: Millis = 60 * 60 * 1_000;

@@ -6,26 +6,34 @@ use chain::time::UnixMillis;
 
 use crate::config::{MAX_CLOCK_OFFSET, MIN_CLOCK_OFFSET, MIN_CLOCKS};
 
-/// The median of the peers' offsets (their clock minus ours, ms), if enough are known.
+/// The median of the peers' offsets (their clock minus ours, ms) and of one's own, which is 0, if enough are known.
+/// Of two in the middle it is the one nearer to one's own, so that it takes more liars than others to move a clock.
 pub(super) fn median_offset(offsets: impl Iterator<Item = i64>) -> Option<i64> {
     let mut offsets: Vec<i64> = offsets.collect();
     if offsets.len() < MIN_CLOCKS {
         return None;
     }
+    offsets.push(0);
     offsets.sort_unstable();
-    offsets.get(offsets.len() / 2).copied()
+    let upper = offsets.get(offsets.len() / 2).copied()?;
+    let lower = offsets.get((offsets.len() - 1) / 2).copied()?;
+    Some(core::cmp::min_by_key(lower, upper, |offset| {
+        offset.unsigned_abs()
+    }))
 }
 
-/// The time to judge by: the local clock, corrected by a median offset that is worth correcting.
+/// The time to judge by: the local clock, corrected by a median offset that is worth correcting and not so large that
+/// a person must set the clock. That one is not clamped: whoever lies most would gain most.
 pub(super) fn adjusted(now: UnixMillis, offset: Option<i64>) -> UnixMillis {
-    let Some(offset) = offset.filter(|offset| offset.unsigned_abs() > MIN_CLOCK_OFFSET) else {
-        return now;
-    };
-    let by = offset.unsigned_abs().min(MAX_CLOCK_OFFSET);
-    if offset < 0 {
-        now.saturating_sub(by)
-    } else {
-        now.saturating_add(by)
+    match offset.map(|offset| (offset < 0, offset.unsigned_abs())) {
+        Some((slower, by)) if (MIN_CLOCK_OFFSET + 1..=MAX_CLOCK_OFFSET).contains(&by) => {
+            if slower {
+                now.saturating_sub(by)
+            } else {
+                now.saturating_add(by)
+            }
+        }
+        _ => now,
     }
 }
 
@@ -46,8 +54,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_liar_among_three_does_not_move_the_clock() {
-        assert_eq!(median_offset([0, 10, 3_600_000].into_iter()), Some(10));
+    fn liars_that_are_not_more_than_the_others_do_not_move_the_clock() {
+        assert_eq!(median_offset([0, 10, 3_600_000].into_iter()), Some(0));
+        assert_eq!(
+            median_offset([10, 3_600_000, 3_600_000].into_iter()),
+            Some(10)
+        );
+        assert_eq!(
+            median_offset([-3_600_000, -10, -3_600_000].into_iter()),
+            Some(-10)
+        );
+    }
+
+    #[test]
+    fn own_clock_that_most_say_is_wrong_is_corrected() {
+        assert_eq!(
+            median_offset([600_000, 600_003, 0, 600_001].into_iter()),
+            Some(600_000)
+        );
+        assert_eq!(
+            median_offset([-600_000, -600_003, -600_001].into_iter()),
+            Some(-600_000)
+        );
     }
 
     #[test]
@@ -56,18 +84,20 @@ mod tests {
     }
 
     #[test]
-    fn small_offsets_are_left_alone_and_large_ones_capped() {
+    fn offsets_too_small_or_too_large_are_not_corrected() {
         let now = UnixMillis::new(10_000_000_000);
-        assert_eq!(adjusted(now, Some(5_000)), now);
-        assert_eq!(adjusted(now, Some(-5_001)), now.saturating_sub(5_001));
-        assert_eq!(
-            adjusted(now, Some(i64::MIN)),
-            now.saturating_sub(MAX_CLOCK_OFFSET)
-        );
-        assert_eq!(
-            adjusted(now, Some(i64::MAX)),
-            now.saturating_add(MAX_CLOCK_OFFSET)
-        );
+        let most = i64::try_from(MAX_CLOCK_OFFSET).expect("an hour");
+        for (offset, corrected) in [
+            (5_000, now),
+            (-5_001, now.saturating_sub(5_001)),
+            (most, now.saturating_add(MAX_CLOCK_OFFSET)),
+            (-most, now.saturating_sub(MAX_CLOCK_OFFSET)),
+            (most + 1, now),
+            (i64::MIN, now),
+            (i64::MAX, now),
+        ] {
+            assert_eq!(adjusted(now, Some(offset)), corrected, "{offset}");
+        }
     }
 
     #[test]
