@@ -19,7 +19,7 @@ const stage = await Stage.open({ wasm });
 let failed = 0;
 try {
   const relay = await stage.heartchainRelay();
-  for (const scenario of [jsOffersToRust, rustOffersToJs, jsOffersToTab, tabOffersToJs, jsRelayServesTwoTabs]) {
+  for (const scenario of [jsOffersToRust, rustOffersToJs, jsOffersToTab, tabOffersToJs, jsRelayServesTwoTabs, exampleTabsTalk]) {
     if (!scenario.name.includes(only)) continue;
     const start = Date.now();
     try {
@@ -159,6 +159,27 @@ async function jsRelayServesTwoTabs({ page }) {
   const faults = stage.takeFaults().filter((fault) => !unanswered(fault));
   if (faults.length > 0) throw new Error(faults.join("\n"));
   return `direct ${took} ms after the second tab's start, and on without the relay`;
+}
+
+/** What the README of `wasm-node/webrtc/examples/two_tabs` promises to whoever follows it. */
+async function exampleTabsTalk() {
+  const relay = await stage.exampleRelay();
+  const one = await stage.page(relay.page);
+  const link = one.getByRole("link", { name: "Open this in another tab" });
+  await link.waitFor();
+  const other = await stage.page(await link.evaluate(({ href }) => href));
+  for (const tab of [one, other]) await tab.getByText("Connected directly.").waitFor();
+  await says(one, other, "Can you hear me?");
+  relay.kill();
+  await says(other, one, "Also without the relay.");
+  await Promise.all([one.end(), other.end()]);
+  return "they go on talking when their relay is gone";
+}
+
+async function says(from, to, line) {
+  await from.getByLabel("Say something").fill(line);
+  await from.getByRole("button", { name: "Send" }).click();
+  await to.getByText(`They: ${line}`).waitFor();
 }
 
 async function passesReading(from, to, bpm) {

@@ -28,6 +28,13 @@ cargo build --target wasm32-unknown-unknown --profile "$profile" -p interop-peer
 wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section --out-dir "$target/interop-peer/$folder" \
   "$target/wasm32-unknown-unknown/$folder/interop_peer.wasm"
 
+if [ "$what" = meet ]; then
+  # The example, as its README says.
+  cargo build -p libp2p-webrtc-browser --example two_tabs --target wasm32-unknown-unknown
+  wasm-bindgen --target web --out-dir "$target/two_tabs" "$target/wasm32-unknown-unknown/debug/examples/two_tabs.wasm"
+  cargo build -p libp2p-webrtc-browser --example two_tabs_relay
+fi
+
 # Playwright is told where Chromium is, and never to look for one of its own.
 CHROMIUM=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
 export CHROMIUM

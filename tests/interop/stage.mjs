@@ -98,6 +98,13 @@ export class Stage {
     return { address: await said(relay, /^(\/ip4\S+)/m), kill: () => relay.kill("SIGKILL") };
   }
 
+  /** The relay of the example in `wasm-node/webrtc`, which serves the example's page. */
+  async exampleRelay() {
+    const target = join(repository, "target");
+    const relay = this.#spawn(join(target, "debug/examples/two_tabs_relay"), [join(target, "two_tabs")]);
+    return { page: await said(relay, /^Open (http\S+)/m), kill: () => relay.kill("SIGKILL") };
+  }
+
   /** A page that shares nothing with the others. Of `kind` "js", "rust" or "raw", told `options`; or any address. */
   async page(kind, options) {
     const context = await this.#browser.newContext();
