@@ -219,13 +219,7 @@ pub fn check_body(
     rng: &mut impl CryptoRng,
 ) -> Result<(), BodyError> {
     check_size(readings)?;
-    let root = readings_root(readings);
-    if root != header.readings_root {
-        return Err(BodyError::ReadingsRoot {
-            expected: header.readings_root,
-            found: root,
-        });
-    }
+    check_root(header, readings)?;
     for (position, reading) in readings.iter().enumerate() {
         reading
             .check_fields()
@@ -245,6 +239,22 @@ pub fn check_body(
             .unwrap_or(error.position),
         source: error.source,
     })
+}
+
+/// Rule 6 alone, for a body that is known: only the same one satisfies it.
+///
+/// # Errors
+/// [`BodyError::ReadingsRoot`].
+pub fn check_root(header: &Header, readings: &[Reading]) -> Result<(), BodyError> {
+    let found = readings_root(readings);
+    if found == header.readings_root {
+        Ok(())
+    } else {
+        Err(BodyError::ReadingsRoot {
+            expected: header.readings_root,
+            found,
+        })
+    }
 }
 
 /// Rule 1.

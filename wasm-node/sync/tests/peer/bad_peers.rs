@@ -183,6 +183,21 @@ fn body_that_is_not_its_headers() {
 }
 
 #[test]
+fn body_that_is_not_its_headers_when_gossip_brought_the_true_one_before() {
+    let (branch, longer) = (Branch::of(1, 3), Branch::of(1, 4));
+    let next = longer.blocks.last().expect("four blocks");
+    let mut subject = tempted(&branch, &longer);
+    subject.answer(1, is_headers, &Response::Headers(vec![next.header]));
+    subject.connect(2);
+    subject.gossip_block(2, next);
+    assert_eq!(subject.tip(), longer.tip());
+    subject.disconnect(2);
+    let junk = Response::Bodies(vec![Some(vec![reading(3, 0)])]);
+    subject.answer(1, is_bodies, &junk);
+    assert_banned(&subject, longer.tip(), "readings root");
+}
+
+#[test]
 fn branch_with_a_forged_reading_or_a_skipped_place_is_condemned() {
     let branch = Branch::of(1, 3);
     let mut forged = reading(2, 1);
