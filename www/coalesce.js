@@ -4,6 +4,9 @@
 /** How long the work waits at most for a frame that does not come (tab hidden or covered meanwhile), in ms. */
 const FRAME_PATIENCE_MS = 100;
 
+/** When the work of one frame has taken so long, what else was asked for waits for the next one, in ms. */
+const FRAME_BUDGET_MS = 12;
+
 /** After work that took a time, the page belongs to others for this many times as long. */
 const REST_FACTOR = 4;
 
@@ -12,6 +15,9 @@ const SHORTEST_REST_MS = 16;
 
 /** The longest rest: what is shown is never older. */
 const LONGEST_REST_MS = 1_000;
+
+/** The frame that is being made, by the time the browser gives it, and what its work has taken. */
+let now = { frame: 0, spent: 0 };
 
 /**
  * @param {() => void} work
@@ -37,12 +43,18 @@ export function coalesce(work, leastRest = 0) {
       asked = false;
       const began = performance.now();
       work();
-      const ended = performance.now();
-      restUntil = ended + Math.max(leastRest, restAfter(ended - began));
+      const took = performance.now() - began;
+      now.spent += took;
+      restUntil = began + took + Math.max(leastRest, restAfter(took));
+    };
+    const inFrame = (time) => {
+      if (now.frame !== time) now = { frame: time, spent: 0 };
+      if (now.spent < FRAME_BUDGET_MS) run();
+      else frame = requestAnimationFrame(inFrame);
     };
     const hidden = document.visibilityState === "hidden";
     const timer = setTimeout(run, hidden ? 0 : FRAME_PATIENCE_MS);
-    if (!hidden) frame = requestAnimationFrame(run);
+    if (!hidden) frame = requestAnimationFrame(inFrame);
   }
 }
 

@@ -1,28 +1,41 @@
-//! The chart shows all that its pixels can: nothing that sticks out is thinned away, and the axes stand at whole steps.
+//! The chart shows all that its pixels can: nothing that sticks out is left away, and the axes stand at whole steps.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bpmAxis, inSight, nearest, summary, thin, timeTicks } from "../../www/chart-shape.js";
+import { bars, bpmAxis, inSight, nearest, summary, timeTicks } from "../../www/chart-shape.js";
 
 const points = (bpms, step = 1000) => bpms.map((bpm, i) => ({ time: i * step, bpm, seq: i, id: String(i) }));
 
-test("thinning_keeps_the_extremes_and_bounds_the_points_a_column", () => {
-  const bpms = Array.from({ length: 20_000 }, (_, i) => 70 + (i % 7));
-  bpms[1234] = 200;
-  bpms[15_000] = 30;
-  const x = (time) => time / 40_000; // 500 columns
-  const kept = thin(points(bpms), x);
-  assert.ok(kept.length <= 4 * 500, `${kept.length}`);
-  assert.ok(kept.some(({ bpm }) => bpm === 200) && kept.some(({ bpm }) => bpm === 30));
-  assert.equal(kept[0].seq, 0);
-  assert.equal(kept.at(-1).seq, 19_999);
-  assert.ok(kept.every(({ time }, i) => i === 0 || kept[i - 1].time <= time));
+test("a_dense_line_becomes_a_bar_for_each_column_and_keeps_what_sticks_out", () => {
+  const line = Array.from({ length: 20_000 }, (_, i) => ({ x: 40 + i / 40, y: 70 + (i % 7) }));
+  line[1234].y = 200;
+  line[15_000].y = 30;
+  const found = bars(line, 40, 500);
+  assert.equal(found.length, 500);
+  assert.deepEqual(found.map(({ x }) => x), Array.from({ length: 500 }, (_, i) => 40 + i));
+  assert.equal(Math.max(...found.map(({ bottom }) => bottom)), 200);
+  assert.equal(Math.min(...found.map(({ top }) => top)), 30);
+  assert.equal(found[Math.floor(1234 / 40)].bottom, 200);
 });
 
-test("sparse_lines_are_drawn_whole", () => {
-  const line = points([70, 71, 72]);
-  assert.deepEqual(thin(line, (time) => time / 10), line);
-  assert.deepEqual(thin([], () => 0), []);
+test("bars_hang_together_like_the_line_that_they_are", () => {
+  const line = [{ x: -5, y: 0 }, { x: 2.5, y: 75 }, { x: 2.75, y: 10 }, { x: 6.5, y: 47.5 }, { x: 30, y: 47.5 }];
+  const found = bars(line, 0, 10);
+  assert.deepEqual(found.map(({ x }) => x), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  assert.deepEqual(found[0], { x: 0, top: 50, bottom: 60 });
+  assert.deepEqual(found[2], { x: 2, top: 10, bottom: 75 });
+  assert.deepEqual(found[9], { x: 9, top: 47.5, bottom: 47.5 });
+  found.forEach(({ top, bottom }, i) => {
+    const next = found[i + 1];
+    assert.ok(next === undefined || (next.top <= bottom + 1e-9 && top <= next.bottom + 1e-9), `between ${i} and the next`);
+  });
+});
+
+test("a_line_beside_the_columns_leaves_none", () => {
+  assert.deepEqual(bars([], 0, 10), []);
+  assert.deepEqual(bars([{ x: -9, y: 1 }, { x: -3, y: 2 }], 0, 10), []);
+  assert.deepEqual(bars([{ x: 12, y: 1 }, { x: 15, y: 2 }], 0, 10), []);
+  assert.deepEqual(bars([{ x: 4.2, y: 7 }], 0, 10), [{ x: 4, top: 7, bottom: 7 }]);
 });
 
 test("a_line_in_sight_takes_its_neighbours_along", () => {

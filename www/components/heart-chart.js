@@ -1,7 +1,7 @@
 //! Heart rate over time, a line an author: drawn on a canvas, read out by pointer, by keyboard and as a table. Never
 //! fetches: it dispatches "past-wanted", and draws the history that it was given.
 
-import { bpmAxis, inSight, nearest, summary, thin, timeTicks } from "../chart-shape.js";
+import { bars, bpmAxis, inSight, nearest, summary, timeTicks } from "../chart-shape.js";
 import { element, reconcile, setText } from "../dom.js";
 import { hueOf, peerIdOf, shadeOf, shortName } from "../peer-name.js";
 import { formatNumber, formatTime, formatter, say } from "../strings.js";
@@ -21,6 +21,9 @@ const LOOKS = ["(prefers-color-scheme: dark)", "(forced-colors: active)"];
 
 /** How near the pointer must come to a reading, px. */
 const REACH_PX = 32;
+
+/** A line whose readings stand closer than this is drawn column by column, px. */
+const DENSE_PX = 5;
 
 /** Where the lines begin and end within the canvas, px at a text size of 16 px. */
 const MARGIN = { left: 40, right: 14, top: 12, bottom: 26 };
@@ -198,7 +201,7 @@ export class HeartChart extends LocalizedElement {
           own: peerId === this.#self,
           faint: this.#highlighted !== null && this.#highlighted !== author,
           sparse: points.length < (area.right - area.left) / (14 * em),
-          points: thin(points, x).map(({ time, bpm }) => ({ x: x(time), y: y(bpm) })),
+          ...shapeOf(points.map(({ time, bpm }) => ({ x: x(time), y: y(bpm) })), area),
         };
       }),
     });
@@ -328,6 +331,13 @@ export class HeartChart extends LocalizedElement {
 }
 
 customElements.define("heart-chart", HeartChart);
+
+/** A line as points, or as bars where it goes up and down within a few pixels. */
+function shapeOf(points, { left, right }) {
+  const width = right - left;
+  if (points.length * DENSE_PX <= width) return { points, bars: [] };
+  return { points: points.slice(-1), bars: bars(points, left, Math.floor(width)) };
+}
 
 function fillRow(row, points) {
   const { latest, lowest, mean, highest, count } = summary(points);

@@ -10,12 +10,14 @@ mod relay;
 mod stage;
 mod strap;
 mod tab;
+mod tasks;
 
 pub(crate) use browser::Browser;
 pub(crate) use relay::Relay;
 pub(crate) use stage::{Outcome, Stage, agreement, on_stage, on_stage_at};
 pub(crate) use strap::{Operation, Strap};
 pub(crate) use tab::Tab;
+pub(crate) use tasks::{Task, TaskWatch};
 #[allow(unused_imports, reason = "for the tests in namespaces")]
 pub(crate) use {
     host::Host,

@@ -22,7 +22,8 @@ use chain::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Outcome, Stage, Tab, on_stage};
+use super::smooth;
+use crate::harness::{Outcome, Stage, Tab, TaskWatch, on_stage};
 
 /// Readings of a block, each of another author.
 const READINGS: u8 = 10;
@@ -32,6 +33,8 @@ const READING_LEN: f64 = 114.0;
 const SHELF: usize = 256;
 /// Ms from block to block: the room's own interval, so that the work stays at the least.
 const STEP: u64 = 1_000;
+/// Readings that each of two tabs records at ten a second, for the page to be watched meanwhile.
+const LIVELY_READINGS: u32 = 60;
 /// How long opening, or catching up, may take before the test fails: many times what is measured.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -121,6 +124,8 @@ async fn measure(stage: &mut Stage, blocks: usize) -> Result<()> {
     let newest = b.evaluate("(async () => (await heartchain.blocks(heartchain.status().tip.index, heartchain.status().tip.index))[0].readings.map(({ bpm }) => bpm))()").await?;
     ensure!(newest == json!([99]), "the newest block has {newest}");
 
+    stay_smooth(stage, &a, &b).await?;
+
     println!("| a chain of {blocks} blocks of {READINGS} readings | |\n|---|---|");
     println!("| page start to the whole chain, verified | {opened:.0} ms |");
     println!("| the same in the tab that fetched it | {again:.0} ms |");
@@ -132,6 +137,30 @@ async fn measure(stage: &mut Stage, blocks: usize) -> Result<()> {
     println!("| catching up, tab to tab | {caught_up:.0} ms |");
     a.close().await?;
     b.close().await
+}
+
+/// Both record, ten times a second each, and a person looks around in one of them.
+async fn stay_smooth(stage: &Stage, a: &Tab, b: &Tab) -> Result<()> {
+    a.resize(1280, 900).await?;
+    let watch = TaskWatch::begin(&stage.browser).await?;
+    for tab in [a, b] {
+        tab.evaluate(&format!(
+            "globalThis.recording = (async () => {{
+                for (let i = 0; i < {LIVELY_READINGS}; i += 1) {{
+                    await Promise.all([heartchain.record(60 + (i % 40)), new Promise((done) => setTimeout(done, 100))]);
+                }}
+            }})(), undefined"
+        ))
+        .await?;
+    }
+    smooth::choose_range(a, 0).await?;
+    for place in [0.2, 0.9, 0.5, 0.0] {
+        smooth::scroll_to(a, place).await?;
+    }
+    for tab in [a, b] {
+        tab.evaluate("recording").await?;
+    }
+    smooth::expect_short_tasks("20 readings a second from two peers", &watch.end().await?)
 }
 
 /// A chain up to now. Each author records once a block.

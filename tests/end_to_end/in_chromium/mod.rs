@@ -18,6 +18,7 @@ mod offline;
 mod page;
 mod recovery;
 mod scripts;
+mod smooth;
 mod strap;
 mod syncing;
 mod tab_to_tab;
