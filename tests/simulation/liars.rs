@@ -13,7 +13,8 @@ use sync::{
 
 use crate::{
     forgery::endless_headers,
-    world::{Id, Wire, World},
+    links::Wire,
+    world::{Id, World},
 };
 
 /// How a peer lies.

@@ -9,8 +9,10 @@ mod dice;
 mod disk;
 mod forgery;
 mod liars;
+mod links;
 mod node;
 mod scenario;
+mod trouble;
 mod turns;
 mod world;
 

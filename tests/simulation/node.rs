@@ -23,7 +23,8 @@ use sync::{
 use crate::{
     disk::{Disk, Job},
     liars::Lie,
-    world::{Dropped, Happening, Id, Wire, World},
+    links::Wire,
+    world::{Dropped, Happening, Id, World},
 };
 
 /// Whether a peer runs.

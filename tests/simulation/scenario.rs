@@ -8,7 +8,8 @@ use crate::{
     dice::Dice,
     liars::Lie,
     node::{Life, Node},
-    world::{Happening, Id, START, Trouble, Weather, World},
+    trouble::Trouble,
+    world::{Happening, Id, START, Weather, World},
 };
 
 /// How long peers may take to agree once all trouble is over, ms: a clock 10 minutes slow in a room too small to correct

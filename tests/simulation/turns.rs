@@ -11,9 +11,10 @@ use sync::{
 use crate::{
     forgery::mine,
     liars::Lie,
+    links::Wire,
     node::{Life, expected_tries, rate_of},
     scenario,
-    world::{Happening, Id, Wire, World},
+    world::{Happening, Id, World},
 };
 
 /// A liar's turns come so often, ms.

@@ -1,4 +1,4 @@
-//! The world that the machines live in: one scheduler, links, disks, miners. All that happens follows from the seed.
+//! The world that the machines live in, and its one scheduler. All that happens follows from the seed.
 //!
 //! Time is the true time in milliseconds; each peer sees it through its own clock. Nothing here judges a run
 //! (`checks` does) or decides what goes wrong in it (`scenario` does).
@@ -12,15 +12,15 @@ use std::{
 use chain::{bpm::Bpm, room::Room};
 use sync::{
     Input,
-    message::Request,
-    seam::{InboundId, RequestFailure, RequestId, Ticket, Topic},
+    seam::{RequestId, Ticket},
 };
 
 use crate::{
     checks,
     dice::Dice,
-    liars::Lie,
+    links::{Link, Wire},
     node::{Fed, Life, Node},
+    trouble::Trouble,
 };
 
 /// A peer's name.
@@ -39,27 +39,6 @@ pub(crate) struct Weather {
     pub(crate) disk_failure: u64,
     /// Links that each peer tries to have.
     pub(crate) degree: usize,
-}
-
-/// What travels.
-#[derive(Clone, Debug)]
-pub(crate) enum Wire {
-    Gossip {
-        topic: Topic,
-        data: Rc<[u8]>,
-    },
-    Request {
-        id: RequestId,
-        data: Vec<u8>,
-    },
-    Response {
-        id: RequestId,
-        data: Vec<u8>,
-    },
-    Failure {
-        id: RequestId,
-        failure: RequestFailure,
-    },
 }
 
 /// Something that will happen.
@@ -95,35 +74,6 @@ pub(crate) enum Happening {
     LiarTurn { at: Id },
 }
 
-/// What goes wrong.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Trouble {
-    /// The network falls into so many parts.
-    Split(u64),
-    /// It is whole again.
-    Heal,
-    /// A peer's computer loses power.
-    Crash(Id),
-    /// It starts again.
-    Restart(Id),
-    /// A peer's computer sleeps.
-    Sleep(Id),
-    /// It wakes.
-    Wake(Id),
-    /// A link breaks.
-    Break,
-    /// A peer's clock is set so many ms ahead of the truth.
-    SetClock(Id, i64),
-    /// A peer's hash rate changes.
-    SetRate(Id, u64),
-}
-
-#[derive(Debug)]
-struct Link {
-    name: u64,
-    latency: u64,
-}
-
 /// A ban or a let-go, as it happened.
 #[derive(Clone, Debug)]
 pub(crate) struct Dropped {
@@ -155,25 +105,19 @@ pub(crate) struct World {
     pub(crate) bytes: u64,
     events: BinaryHeap<Reverse<(u64, u64)>>,
     happenings: HashMap<u64, Happening>,
-    links: BTreeMap<(Id, Id), Link>,
+    pub(crate) links: BTreeMap<(Id, Id), Link>,
     /// Pairs whose last link's end has not been noticed yet, and until when.
-    closing: BTreeMap<(Id, Id), u64>,
-    parts: Vec<u64>,
+    pub(crate) closing: BTreeMap<(Id, Id), u64>,
+    /// Which part of a split network each peer is in.
+    pub(crate) parts: Vec<u64>,
     names: u64,
     pub(crate) trace: bool,
     /// Liars do nothing of their own accord any more.
     pub(crate) liars_rest: bool,
 }
 
-/// Links that a peer has at most (PROTOCOLS.md, "Finding one another").
-const MAX_LINKS: usize = 24;
-
 /// When a run begins.
 pub(crate) const START: u64 = 1_700_000_000_000;
-
-const fn pair(a: Id, b: Id) -> (Id, Id) {
-    if a < b { (a, b) } else { (b, a) }
-}
 
 impl World {
     pub(crate) fn new(dice: Dice, room: Room, weather: Weather) -> Self {
@@ -300,20 +244,6 @@ impl World {
         &mut self.nodes[usize::try_from(id).expect("a small number")]
     }
 
-    /// The peers that this one has a link to.
-    pub(crate) fn neighbours(&self, id: Id) -> Vec<Id> {
-        self.links
-            .keys()
-            .filter_map(|&(a, b)| {
-                if a == id {
-                    Some(b)
-                } else {
-                    (b == id).then_some(a)
-                }
-            })
-            .collect()
-    }
-
     /// Gives an input to a machine and does what it wants done. A sleeper gets nothing.
     pub(crate) fn feed(&mut self, id: Id, input: Input<Id>) {
         let now = self.now;
@@ -348,133 +278,6 @@ impl World {
         }
     }
 
-    /// Sends over the link between two peers, if there is one.
-    pub(crate) fn send(&mut self, from: Id, to: Id, what: Wire) {
-        let Some(link) = self.links.get(&pair(from, to)) else {
-            return;
-        };
-        let (link, latency) = (link.name, link.latency);
-        if self.dice.percent(self.weather.loss) {
-            return;
-        }
-        let delay = latency + self.dice.below(latency / 2 + 2);
-        if matches!(what, Wire::Gossip { .. }) && self.dice.percent(self.weather.duplication) {
-            let again = delay + self.dice.below(5_000);
-            self.after(
-                again,
-                Happening::Arrival {
-                    link,
-                    from,
-                    to,
-                    what: what.clone(),
-                },
-            );
-        }
-        self.after(
-            delay,
-            Happening::Arrival {
-                link,
-                from,
-                to,
-                what,
-            },
-        );
-    }
-
-    /// Passes a gossip item on to all neighbours but one.
-    pub(crate) fn flood(&mut self, from: Id, except: Option<Id>, topic: Topic, data: &Rc<[u8]>) {
-        for to in self.neighbours(from) {
-            if Some(to) != except {
-                self.send(
-                    from,
-                    to,
-                    Wire::Gossip {
-                        topic,
-                        data: Rc::clone(data),
-                    },
-                );
-            }
-        }
-    }
-
-    fn arrive(&mut self, link: u64, from: Id, to: Id, what: Wire) {
-        let stands = self
-            .links
-            .get(&pair(from, to))
-            .is_some_and(|known| known.name == link);
-        if !stands || self.node(to).life != Life::Awake || !self.node(to).is_connected(from) {
-            return;
-        }
-        self.messages += 1;
-        if let Wire::Request { id, .. } | Wire::Response { id, .. } | Wire::Failure { id, .. } =
-            &what
-            && self.provable.remove(&(from, to, *id))
-        {
-            self.lied.insert((from, to));
-        }
-        match what {
-            Wire::Gossip { topic, data } => {
-                self.bytes += data.len() as u64;
-                let twice = self.dice.percent(self.weather.duplication);
-                if let Some(id) = self.node_mut(to).take_gossip(from, topic, &data, twice) {
-                    if self.node(from).lie.is_some() && self.sees_through(to, topic, &data) {
-                        self.lied.insert((from, to));
-                    }
-                    self.feed(
-                        to,
-                        Input::Gossip {
-                            from,
-                            id,
-                            topic,
-                            data: data.to_vec(),
-                        },
-                    );
-                }
-            }
-            Wire::Request { id, data } => {
-                self.bytes += data.len() as u64;
-                if self.node(to).lie == Some(Lie::EndlessHeaders)
-                    && let Ok(Request::Headers { locator }) = Request::decode(&data)
-                {
-                    self.node_mut(to).locators.insert((from, id), locator);
-                }
-                let inbound = InboundId(self.name());
-                self.node_mut(to).inbound.insert(inbound, (from, id));
-                self.feed(
-                    to,
-                    Input::Request {
-                        from,
-                        id: inbound,
-                        data,
-                    },
-                );
-            }
-            Wire::Response { id, data } => {
-                self.bytes += data.len() as u64;
-                self.node_mut(to).close_request(from, id);
-                self.feed(
-                    to,
-                    Input::Response {
-                        peer: from,
-                        id,
-                        data,
-                    },
-                );
-            }
-            Wire::Failure { id, failure } => {
-                self.node_mut(to).close_request(from, id);
-                self.feed(
-                    to,
-                    Input::RequestFailed {
-                        peer: from,
-                        id,
-                        failure,
-                    },
-                );
-            }
-        }
-    }
-
     fn enter(&mut self, at: Id) {
         let ticket = Ticket(self.name());
         let number = u16::try_from(self.dice.between(20, 400)).expect("a heart rate");
@@ -482,164 +285,7 @@ impl World {
         self.feed(at, Input::Record { ticket, bpm });
     }
 
-    /// Whoever has too few links makes one.
-    fn dial(&mut self) {
-        let now = self.now;
-        self.closing.retain(|_, until| *until > now);
-        let count = self.nodes.len() as u64;
-        let mut degrees = vec![0_usize; self.nodes.len()];
-        for &(a, b) in self.links.keys() {
-            for end in [a, b] {
-                degrees[usize::try_from(end).expect("a small number")] += 1;
-            }
-        }
-        for a in 0..count {
-            let wanted = self.weather.degree.min(self.nodes.len() - 1);
-            let have = degrees[usize::try_from(a).expect("a small number")];
-            // Discovery brings a stranger now and then, or a healed network could stay in parts.
-            let stranger = usize::from(have < MAX_LINKS && self.dice.one_in(20));
-            for _ in 0..wanted.saturating_sub(have).max(stranger) {
-                let b = self.dice.below(count);
-                if self.may_link(a, b) && self.dice.percent(70) {
-                    self.link(a, b);
-                }
-            }
-        }
-    }
-
-    fn may_link(&self, a: Id, b: Id) -> bool {
-        let part = |id: Id| self.parts.get(usize::try_from(id).unwrap_or(0));
-        a != b
-            && part(a) == part(b)
-            && [a, b].iter().all(|id| self.node(*id).life == Life::Awake)
-            && !self.links.contains_key(&pair(a, b))
-            && !self.closing.contains_key(&pair(a, b))
-            && !self.node(a).refuses(b, self.now)
-            && !self.node(b).refuses(a, self.now)
-            && !self.node(a).is_connected(b)
-            && !self.node(b).is_connected(a)
-    }
-
-    pub(crate) fn link(&mut self, a: Id, b: Id) {
-        let (low, high) = self.weather.latency;
-        let latency = self.dice.between(low, high);
-        let name = self.name();
-        self.links.insert(pair(a, b), Link { name, latency });
-        for (to, peer) in [(a, b), (b, a)] {
-            let life = self.node(to).life_number;
-            self.after(
-                0,
-                Happening::Notice {
-                    to,
-                    life,
-                    peer,
-                    up: true,
-                },
-            );
-        }
-    }
-
-    /// Cuts a link; either end notices at once or after up to `late` ms.
-    pub(crate) fn cut(&mut self, a: Id, b: Id, late: u64) {
-        if self.links.remove(&pair(a, b)).is_none() {
-            return;
-        }
-        let mut longest = 0;
-        for (to, peer) in [(a, b), (b, a)] {
-            let life = self.node(to).life_number;
-            let delay = self.dice.below(late + 1);
-            longest = longest.max(delay);
-            self.after(
-                delay,
-                Happening::Notice {
-                    to,
-                    life,
-                    peer,
-                    up: false,
-                },
-            );
-        }
-        self.closing.insert(pair(a, b), self.now + longest + 1);
-    }
-
-    pub(crate) fn trouble(&mut self, trouble: Trouble) {
-        if self.trace {
-            eprintln!("{} trouble {trouble:?}", self.now - START);
-        }
-        match trouble {
-            Trouble::Split(parts) => {
-                for at in 0..self.parts.len() {
-                    self.parts[at] = self.dice.below(parts);
-                }
-                self.cut_across();
-            }
-            Trouble::Heal => self.parts.fill(0),
-            Trouble::Crash(id) => {
-                if self.node(id).life == Life::Awake {
-                    self.node_mut(id).crash();
-                    self.cut_all(id, 8_000);
-                }
-            }
-            Trouble::Restart(id) => self.restart(id),
-            Trouble::Sleep(id) => {
-                if self.node(id).life == Life::Awake {
-                    self.node_mut(id).life = Life::Asleep;
-                    self.cut_all(id, 8_000);
-                }
-            }
-            Trouble::Wake(id) => {
-                if self.node(id).life == Life::Asleep {
-                    self.node_mut(id).life = Life::Awake;
-                    // Its connections died in its sleep.
-                    for peer in self.node(id).connections() {
-                        self.node_mut(id).note_connection(peer, false);
-                        self.feed(id, Input::PeerDisconnected { peer });
-                    }
-                    for input in self.node_mut(id).missed() {
-                        self.feed(id, input);
-                    }
-                    self.feed(id, Input::Woke);
-                }
-            }
-            Trouble::Break => {
-                let links: Vec<(Id, Id)> = self.links.keys().copied().collect();
-                if let Some((a, b)) = self.dice.pick(&links) {
-                    self.cut(a, b, 8_000);
-                }
-            }
-            Trouble::SetClock(id, offset) => self.node_mut(id).clock = offset,
-            Trouble::SetRate(id, rate) => self.node_mut(id).rate = rate,
-        }
-    }
-
-    /// Puts a peer into a part of a split network of its own.
-    pub(crate) fn isolate(&mut self, id: Id) {
-        self.parts[usize::try_from(id).expect("a small number")] = 1_000 + id;
-        self.cut_across();
-    }
-
-    fn cut_across(&mut self) {
-        let across: Vec<(Id, Id)> = self
-            .links
-            .keys()
-            .filter(|(a, b)| {
-                let part = |id: Id| self.parts[usize::try_from(id).expect("a small number")];
-                part(*a) != part(*b)
-            })
-            .copied()
-            .collect();
-        for (a, b) in across {
-            self.cut(a, b, 12_000);
-        }
-    }
-
-    fn cut_all(&mut self, id: Id, late: u64) {
-        for peer in self.neighbours(id) {
-            self.cut(id, peer, late);
-        }
-    }
-
-    fn restart(&mut self, id: Id) {
+    pub(crate) fn restart(&mut self, id: Id) {
         let (now, room, seed) = (self.now, self.room.clone(), self.dice.bytes());
         let node = self.node_mut(id);
         if node.life == Life::Off {
