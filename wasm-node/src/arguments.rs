@@ -73,7 +73,8 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn read(options: &JsValue) -> Result<Self, JsError> {
         let name = text(options, "room")?;
-        let name = RoomName::new(name.as_deref().unwrap_or(config::DEFAULT_ROOM))?;
+        let name = name.as_deref().unwrap_or(config::DEFAULT_ROOM);
+        let name = RoomName::judged_by(name, is_nfc)?;
         let peers = peers(options)?;
         let mut relays = relays(options)?;
         for named in &peers {
@@ -94,6 +95,11 @@ impl Options {
             in_memory: in_memory(options)?,
         })
     }
+}
+
+/// Whether a text is in Unicode's normal form C, as the browser knows it.
+fn is_nfc(text: &str) -> bool {
+    js_sys::JsString::from(text).normalize("NFC") == *text
 }
 
 /// A height in the chain.
@@ -309,4 +315,41 @@ fn ice_servers(options: &JsValue) -> Result<Option<Vec<IceServer>>, JsError> {
         return Err(ArgumentError::TooMany { name, max }.into());
     }
     Ok(Some(servers))
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn the_browser_judges_names_as_every_other_peer_does() {
+        // Decomposed and precomposed letters and syllables, marks in either order, and signs that stand for another.
+        for name in [
+            "room 7",
+            "caf\u{e9}",
+            "cafe\u{301}",
+            "\u{212a}",
+            "\u{2126}",
+            "\u{d55c}\u{ae00}",
+            "\u{1112}\u{1161}\u{11ab}",
+            "q\u{307}\u{323}",
+            "q\u{323}\u{307}",
+            "\u{958}",
+            "\u{fb01}",
+            "\u{2665}",
+            "\u{1f496}",
+            "\u{1d15e}",
+            "",
+            " a",
+            "\u{e9} ",
+        ] {
+            assert_eq!(
+                RoomName::judged_by(name, is_nfc),
+                RoomName::new(name),
+                "{name:?}"
+            );
+        }
+    }
 }

@@ -42,6 +42,19 @@ fn names_are_taken_as_they_are_or_not_at_all() {
 }
 
 #[test]
+fn somebody_else_may_judge_the_normal_form_of_what_is_not_ascii() {
+    assert_eq!(RoomName::judged_by("room 7", |_| false), Ok(name("room 7")));
+    for text in ["caf\u{e9}", "cafe\u{301}"] {
+        let taken = RoomName::judged_by(text, |asked| asked == text);
+        assert_eq!(taken.as_ref().map(RoomName::as_str), Ok(text));
+        let refused = RoomNameError::NotNormalized {
+            name: text.to_string(),
+        };
+        assert_eq!(RoomName::judged_by(text, |_| false), Err(refused));
+    }
+}
+
+#[test]
 fn numbers_are_taken_within_their_bounds_only() {
     for floor_bits in [8, 64] {
         for interval in [100, 600_000] {
