@@ -9,6 +9,8 @@
 
 #[path = "build/assets.rs"]
 mod assets;
+#[path = "build/comments.rs"]
+mod comments;
 #[path = "build/tell.rs"]
 mod tell;
 #[path = "build/wasm.rs"]
@@ -64,6 +66,7 @@ fn run() -> Result<()> {
         files.add_folder("pkg", &package)?;
         // What somebody's wasm-pack left there is not ours.
         files.add_folder_except("", &workspace.join("www"), "pkg")?;
+        files.leave_out_comments(&out.join("uncommented"))?;
         files.write_precache(&out)?;
     }
     files.embed(&out)

@@ -14,7 +14,10 @@ use brotli::enc::BrotliEncoderParams;
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest as _, Sha256};
 
-use crate::tell::tell;
+use crate::{
+    comments::{has_comments, without_comments},
+    tell::tell,
+};
 
 /// Brotli's best, whatever the relay's own profile: what is measured is what is served.
 const BROTLI_QUALITY: i32 = 11;
@@ -70,6 +73,22 @@ impl Files {
             } else {
                 self.0.insert(path, entry.path());
             }
+        }
+        Ok(())
+    }
+
+    /// Puts copies without comments, written below `out`, in the place of scripts and styles.
+    pub(crate) fn leave_out_comments(&mut self, out: &Path) -> Result<()> {
+        for (path, file) in &mut self.0 {
+            if !has_comments(path) {
+                continue;
+            }
+            let source = fs::read_to_string(&*file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            let copy = out.join(path.as_str());
+            fs::create_dir_all(copy.parent().context("below a folder")?)?;
+            fs::write(&copy, without_comments(&source))?;
+            *file = copy;
         }
         Ok(())
     }
