@@ -1,6 +1,6 @@
 //! What the tab speaks: each of libp2p's protocols, and how each is set up. Never what is done with an event.
 
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 
 use chain::hash::RoomId;
 use libp2p::{
@@ -8,54 +8,36 @@ use libp2p::{
     connection_limits::{self, ConnectionLimits},
     gossipsub, identify,
     identity::Keypair,
-    ping, relay, request_response,
+    ping, relay,
+    request_response::{self, ProtocolSupport},
     swarm::NetworkBehaviour,
 };
 use libp2p_webrtc_browser::peer::{self, Unobserved};
 use sha2::{Digest, Sha256};
+use sync::message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 
 use super::{
     NetworkError,
-    codec::SyncCodec,
-    names::{NamesCodec, PeerNames},
-    rendezvous::{
-        PROTOCOL as RENDEZVOUS, RendezvousCodec,
-        message::{Answer, Question},
-    },
+    codec::FrameCodec,
+    rendezvous::{PROTOCOL as RENDEZVOUS, message::MAX_ANSWER_LEN},
 };
 use crate::config;
 
-/// All protocols together.
+/// All protocols together. What one of them reports is a [`ProtocolsEvent`] of its name.
 #[derive(NetworkBehaviour)]
-#[behaviour(to_swarm = "Happening")]
 pub(crate) struct Protocols {
     // First, so that a peer that is shut out reaches none of the others.
     pub(crate) banned: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub(crate) limits: connection_limits::Behaviour,
     pub(crate) relay: relay::client::Behaviour,
     pub(crate) webrtc: peer::Behaviour,
-    pub(crate) rendezvous: request_response::Behaviour<RendezvousCodec>,
+    pub(crate) rendezvous: request_response::Behaviour<FrameCodec>,
     pub(crate) identify: Unobserved<identify::Behaviour>,
     pub(crate) ping: ping::Behaviour,
     pub(crate) gossip: gossipsub::Behaviour,
-    pub(crate) sync: request_response::Behaviour<SyncCodec>,
-    pub(crate) neighbours: request_response::Behaviour<NamesCodec>,
+    pub(crate) sync: request_response::Behaviour<FrameCodec>,
+    pub(crate) neighbours: request_response::Behaviour<FrameCodec>,
     pub(crate) hop: relay::Behaviour,
-}
-
-/// What one of them reports.
-#[derive(Debug)]
-pub(crate) enum Happening {
-    Relay(relay::client::Event),
-    WebRtc(peer::Event),
-    Rendezvous(request_response::Event<Question, Answer>),
-    Identify(Box<identify::Event>),
-    Ping(ping::Event),
-    Gossip(gossipsub::Event),
-    Sync(request_response::Event<Vec<u8>, Vec<u8>>),
-    Neighbours(request_response::Event<(), PeerNames>),
-    /// A neighbour keeps a place here, or a circuit led through: whom it connects is their business.
-    Hop,
 }
 
 /// The names that contain the room.
@@ -104,12 +86,13 @@ impl Protocols {
             limits: connection_limits::Behaviour::new(limits()),
             relay,
             webrtc,
-            rendezvous: request_response::Behaviour::with_codec(
-                RendezvousCodec,
-                [(RENDEZVOUS, request_response::ProtocolSupport::Outbound)],
-                request_response::Config::default()
-                    .with_request_timeout(config::REQUEST_TIMEOUT)
-                    .with_max_concurrent_streams(config::MAX_REQUEST_STREAMS),
+            rendezvous: asking(
+                RENDEZVOUS,
+                ProtocolSupport::Outbound,
+                FrameCodec {
+                    request_limit: MAX_ANSWER_LEN,
+                    response_limit: MAX_ANSWER_LEN,
+                },
             ),
             identify: Unobserved::new(identify::Behaviour::new(
                 identify::Config::new("heartchain/1".to_owned(), key.public())
@@ -127,26 +110,40 @@ impl Protocols {
                     .with_timeout(config::PING_TIMEOUT),
             ),
             gossip: gossip(names)?,
-            sync: request_response::Behaviour::with_codec(
-                SyncCodec,
-                [(names.sync.clone(), request_response::ProtocolSupport::Full)],
-                request_response::Config::default()
-                    .with_request_timeout(config::REQUEST_TIMEOUT)
-                    .with_max_concurrent_streams(config::MAX_REQUEST_STREAMS),
+            sync: asking(
+                names.sync.clone(),
+                ProtocolSupport::Full,
+                FrameCodec {
+                    request_limit: MAX_REQUEST_LEN,
+                    response_limit: MAX_RESPONSE_LEN,
+                },
             ),
-            neighbours: request_response::Behaviour::with_codec(
-                NamesCodec,
-                [(
-                    names.neighbours.clone(),
-                    request_response::ProtocolSupport::Full,
-                )],
-                request_response::Config::default()
-                    .with_request_timeout(config::REQUEST_TIMEOUT)
-                    .with_max_concurrent_streams(config::MAX_REQUEST_STREAMS),
+            neighbours: asking(
+                names.neighbours.clone(),
+                ProtocolSupport::Full,
+                FrameCodec {
+                    // The question is in the protocol's name.
+                    request_limit: 0,
+                    response_limit: config::MAX_INTRODUCTION_LEN,
+                },
             ),
             hop: relay::Behaviour::new(name_of(key), hop()),
         })
     }
+}
+
+fn asking(
+    protocol: StreamProtocol,
+    support: ProtocolSupport,
+    codec: FrameCodec,
+) -> request_response::Behaviour<FrameCodec> {
+    request_response::Behaviour::with_codec(
+        codec,
+        [(protocol, support)],
+        request_response::Config::default()
+            .with_request_timeout(config::REQUEST_TIMEOUT)
+            .with_max_concurrent_streams(config::MAX_REQUEST_STREAMS),
+    )
 }
 
 /// Relays are let past these limits one by one, by name.
@@ -234,44 +231,6 @@ fn topic_score() -> gossipsub::TopicScoreParams {
         // One bad item costs 10, three cost 90: below -80, nothing a peer sends is heard.
         invalid_message_deliveries_weight: -20.0,
         ..gossipsub::TopicScoreParams::default()
-    }
-}
-
-macro_rules! reports {
-    ($($event:ty => $wrap:expr),+ $(,)?) => {$(
-        impl From<$event> for Happening {
-            fn from(event: $event) -> Self {
-                $wrap(event)
-            }
-        }
-    )+};
-}
-
-reports! {
-    relay::client::Event => Self::Relay,
-    peer::Event => Self::WebRtc,
-    request_response::Event<Question, Answer> => Self::Rendezvous,
-    ping::Event => Self::Ping,
-    gossipsub::Event => Self::Gossip,
-    request_response::Event<Vec<u8>, Vec<u8>> => Self::Sync,
-    request_response::Event<(), PeerNames> => Self::Neighbours,
-}
-
-impl From<relay::Event> for Happening {
-    fn from(_: relay::Event) -> Self {
-        Self::Hop
-    }
-}
-
-impl From<identify::Event> for Happening {
-    fn from(event: identify::Event) -> Self {
-        Self::Identify(Box::new(event))
-    }
-}
-
-impl From<Infallible> for Happening {
-    fn from(never: Infallible) -> Self {
-        match never {}
     }
 }
 

@@ -1,5 +1,6 @@
-//! The frames of the tab's own protocols: a varint length, then so many bytes, one each way a stream. Never looks
-//! inside them, and never keeps more memory for a frame than has arrived of it.
+//! The frames of the protocols that ask and answer: a varint length, then so many bytes, one each way a stream. Never
+//! looks inside them, and never keeps more memory for a frame than has arrived of it. One codec for all of these
+//! protocols, because libp2p's machinery around it is compiled once for each.
 //!
 //! Judging is the machine's business, so what no honest encoder makes is handed on as what it refuses: of a
 //! request that is too long, one byte more than allowed; of a length that is no varint, an empty message.
@@ -8,7 +9,6 @@ use std::io;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
-use sync::message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 
 /// A frame that is no frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,11 +38,19 @@ impl From<FrameError> for io::Error {
     }
 }
 
-/// Reads and writes the frames.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SyncCodec;
+/// How a stream of such a protocol ends, and what is told of it.
+pub(crate) type FrameEvent = request_response::Event<Vec<u8>, Vec<u8>>;
 
-impl request_response::Codec for SyncCodec {
+/// Reads and writes the frames of one protocol.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameCodec {
+    /// The longest request, in bytes.
+    pub(crate) request_limit: usize,
+    /// The longest response, in bytes.
+    pub(crate) response_limit: usize,
+}
+
+impl request_response::Codec for FrameCodec {
     type Protocol = StreamProtocol;
     type Request = Vec<u8>;
     type Response = Vec<u8>;
@@ -54,7 +62,8 @@ impl request_response::Codec for SyncCodec {
         let Some(announced) = read_length(io).await? else {
             return Ok(Vec::new());
         };
-        read_message(io, announced.min(MAX_REQUEST_LEN + 1)).await
+        let most = self.request_limit.saturating_add(1);
+        read_message(io, announced.min(most)).await
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
@@ -64,12 +73,9 @@ impl request_response::Codec for SyncCodec {
         let Some(announced) = read_length(io).await? else {
             return Ok(Vec::new());
         };
-        if announced > MAX_RESPONSE_LEN {
-            return Err(FrameError::Oversize {
-                announced,
-                limit: MAX_RESPONSE_LEN,
-            }
-            .into());
+        let limit = self.response_limit;
+        if announced > limit {
+            return Err(FrameError::Oversize { announced, limit }.into());
         }
         read_message(io, announced).await
     }
@@ -83,7 +89,7 @@ impl request_response::Codec for SyncCodec {
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write_frame(io, &request, MAX_REQUEST_LEN).await
+        write_frame(io, &request, self.request_limit).await
     }
 
     async fn write_response<T>(
@@ -95,14 +101,11 @@ impl request_response::Codec for SyncCodec {
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write_frame(io, &response, MAX_RESPONSE_LEN).await
+        write_frame(io, &response, self.response_limit).await
     }
 }
 
-pub(super) async fn read_message<T: AsyncRead + Unpin>(
-    io: &mut T,
-    announced: usize,
-) -> io::Result<Vec<u8>> {
+async fn read_message<T: AsyncRead + Unpin>(io: &mut T, announced: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = u64::try_from(announced).unwrap_or(u64::MAX);
     io.take(most).read_to_end(&mut bytes).await?;
@@ -118,7 +121,7 @@ pub(super) async fn read_message<T: AsyncRead + Unpin>(
 
 /// Reads a varint byte by byte, because what follows it is the message. `None` if it is not one, or not the
 /// shortest form of one.
-pub(super) async fn read_length<T: AsyncRead + Unpin>(io: &mut T) -> io::Result<Option<usize>> {
+async fn read_length<T: AsyncRead + Unpin>(io: &mut T) -> io::Result<Option<usize>> {
     let mut buffer = unsigned_varint::encode::usize_buffer();
     for end in 0..buffer.len() {
         let Some(byte) = buffer.get_mut(end..=end) else {
@@ -136,7 +139,7 @@ pub(super) async fn read_length<T: AsyncRead + Unpin>(io: &mut T) -> io::Result<
     Ok(None)
 }
 
-pub(super) async fn write_frame<T: AsyncWrite + Unpin>(
+async fn write_frame<T: AsyncWrite + Unpin>(
     io: &mut T,
     bytes: &[u8],
     limit: usize,
@@ -164,16 +167,22 @@ mod tests {
     use super::*;
 
     const PROTOCOL: StreamProtocol = StreamProtocol::new("/test");
+    const MAX_REQUEST_LEN: usize = 100_000;
+    const MAX_RESPONSE_LEN: usize = 200_000;
+    const CODEC: FrameCodec = FrameCodec {
+        request_limit: MAX_REQUEST_LEN,
+        response_limit: MAX_RESPONSE_LEN,
+    };
 
     async fn request(bytes: &[u8]) -> Result<Vec<u8>, String> {
-        let read = SyncCodec
+        let read = { CODEC }
             .read_request(&PROTOCOL, &mut Cursor::new(bytes))
             .await;
         read.map_err(|error| error.to_string())
     }
 
     async fn response(bytes: &[u8]) -> io::Result<Vec<u8>> {
-        SyncCodec
+        { CODEC }
             .read_response(&PROTOCOL, &mut Cursor::new(bytes))
             .await
     }
@@ -190,25 +199,25 @@ mod tests {
         for length in [0, 1, 127, 128, 300, MAX_REQUEST_LEN] {
             let message = vec![7; length];
             let mut wire = Cursor::new(Vec::new());
-            SyncCodec
+            { CODEC }
                 .write_request(&PROTOCOL, &mut wire, message.clone())
                 .await
                 .expect("within the bound");
             let mut wire = Cursor::new(wire.into_inner());
-            let back = SyncCodec
+            let back = { CODEC }
                 .read_request(&PROTOCOL, &mut wire)
                 .await
                 .expect("as written");
             assert!(back == message, "{length} bytes");
         }
         let mut wire = Cursor::new(Vec::new());
-        SyncCodec
+        { CODEC }
             .write_response(&PROTOCOL, &mut wire, vec![7; MAX_RESPONSE_LEN])
             .await
             .expect("within the bound");
         let mut wire = Cursor::new(wire.into_inner());
         assert_eq!(
-            SyncCodec
+            { CODEC }
                 .read_response(&PROTOCOL, &mut wire)
                 .await
                 .expect("as written")
@@ -221,13 +230,13 @@ mod tests {
     async fn what_is_too_long_is_never_sent() {
         let mut wire = Cursor::new(Vec::new());
         assert!(
-            SyncCodec
+            { CODEC }
                 .write_request(&PROTOCOL, &mut wire, vec![0; MAX_REQUEST_LEN + 1])
                 .await
                 .is_err()
         );
         assert!(
-            SyncCodec
+            { CODEC }
                 .write_response(&PROTOCOL, &mut wire, vec![0; MAX_RESPONSE_LEN + 1])
                 .await
                 .is_err()

@@ -7,13 +7,12 @@
 pub(crate) mod message;
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use client::{Errands, News, PROTOCOL, RendezvousCodec};
+pub(crate) use client::{Errands, News, PROTOCOL};
 
 #[cfg(target_arch = "wasm32")]
 mod client {
-    use std::{collections::HashMap, io, time::Duration};
+    use std::{collections::HashMap, time::Duration};
 
-    use futures::{AsyncRead, AsyncWrite};
     use libp2p::{
         Multiaddr, PeerId, StreamProtocol,
         core::{PeerRecord, SignedEnvelope},
@@ -21,10 +20,10 @@ mod client {
         request_response::{self, Message, OutboundRequestId},
     };
 
-    use super::message::{Answer, Cookie, MAX_ANSWER_LEN, Question};
+    use super::message::{Answer, Cookie, Question};
     use crate::{
         config,
-        net::codec::{FrameError, read_length, read_message, write_frame},
+        net::codec::{FrameCodec, FrameEvent},
     };
 
     /// The protocol's name.
@@ -55,6 +54,15 @@ mod client {
         Discover,
     }
 
+    impl Errand {
+        const fn unanswered(self) -> News {
+            match self {
+                Self::Register => News::Registered(None),
+                Self::Discover => News::Discovered(None),
+            }
+        }
+    }
+
     /// Questions that wait for an answer: each ends in one, or in a failure after [`config::REQUEST_TIMEOUT`].
     #[derive(Debug)]
     pub(crate) struct Errands {
@@ -77,7 +85,7 @@ mod client {
         /// If the key does not sign.
         pub(crate) fn register(
             &mut self,
-            behaviour: &mut request_response::Behaviour<RendezvousCodec>,
+            behaviour: &mut request_response::Behaviour<FrameCodec>,
             relay: &PeerId,
             key: &Keypair,
             addresses: Vec<Multiaddr>,
@@ -88,7 +96,7 @@ mod client {
                 record: record.into_signed_envelope().into_protobuf_encoding(),
                 ttl: config::RENDEZVOUS_TTL,
             };
-            let sent = behaviour.send_request(relay, question);
+            let sent = behaviour.send_request(relay, question.encode());
             self.open.insert(sent, Errand::Register);
             Ok(())
         }
@@ -96,7 +104,7 @@ mod client {
         /// Asks `relay` who is in the room.
         pub(crate) fn discover(
             &mut self,
-            behaviour: &mut request_response::Behaviour<RendezvousCodec>,
+            behaviour: &mut request_response::Behaviour<FrameCodec>,
             relay: &PeerId,
             cookie: Option<Cookie>,
         ) {
@@ -105,15 +113,12 @@ mod client {
                 limit: config::MAX_DISCOVERED,
                 cookie,
             };
-            let sent = behaviour.send_request(relay, question);
+            let sent = behaviour.send_request(relay, question.encode());
             self.open.insert(sent, Errand::Discover);
         }
 
         /// What an event means, and which relay it comes from.
-        pub(crate) fn hear(
-            &mut self,
-            event: request_response::Event<Question, Answer>,
-        ) -> Option<(PeerId, News)> {
+        pub(crate) fn hear(&mut self, event: FrameEvent) -> Option<(PeerId, News)> {
             match event {
                 request_response::Event::Message {
                     peer,
@@ -125,17 +130,15 @@ mod client {
                     ..
                 } => {
                     let errand = self.open.remove(&request_id)?;
-                    Some((peer, self.understand(errand, response)))
-                }
-                request_response::Event::OutboundFailure {
-                    peer, request_id, ..
-                } => {
-                    let news = match self.open.remove(&request_id)? {
-                        Errand::Register => News::Registered(None),
-                        Errand::Discover => News::Discovered(None),
+                    let news = match Answer::decode(&response) {
+                        Ok(answer) => self.understand(errand, answer),
+                        Err(_) => errand.unanswered(),
                     };
                     Some((peer, news))
                 }
+                request_response::Event::OutboundFailure {
+                    peer, request_id, ..
+                } => Some((peer, self.open.remove(&request_id)?.unanswered())),
                 // A tab asks, and is not asked.
                 request_response::Event::Message {
                     message: Message::Request { .. },
@@ -150,7 +153,6 @@ mod client {
         fn understand(&self, errand: Errand, answer: Answer) -> News {
             match (errand, answer) {
                 (Errand::Register, Answer::Registered(ttl)) => News::Registered(Some(ttl)),
-                (Errand::Register, _) => News::Registered(None),
                 (Errand::Discover, Answer::Discovered { found, cookie }) => {
                     let here = found
                         .into_iter()
@@ -164,7 +166,7 @@ mod client {
                         cookie,
                     }))
                 }
-                (Errand::Discover, _) => News::Discovered(None),
+                (errand, _) => errand.unanswered(),
             }
         }
     }
@@ -176,65 +178,8 @@ mod client {
         Some(record.peer_id())
     }
 
-    /// Reads answers and writes questions.
-    #[derive(Clone, Copy, Debug, Default)]
-    pub(crate) struct RendezvousCodec;
-
-    impl request_response::Codec for RendezvousCodec {
-        type Protocol = StreamProtocol;
-        type Request = Question;
-        type Response = Answer;
-
-        async fn read_request<T>(&mut self, _: &StreamProtocol, _: &mut T) -> io::Result<Question>
-        where
-            T: AsyncRead + Unpin + Send,
-        {
-            // A tab names nobody.
-            Err(io::ErrorKind::Unsupported.into())
-        }
-
-        async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Answer>
-        where
-            T: AsyncRead + Unpin + Send,
-        {
-            let limit = MAX_ANSWER_LEN;
-            let announced = read_length(io).await?.ok_or(io::ErrorKind::InvalidData)?;
-            if announced > limit {
-                return Err(FrameError::Oversize { announced, limit }.into());
-            }
-            Answer::decode(&read_message(io, announced).await?)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-        }
-
-        async fn write_request<T>(
-            &mut self,
-            _: &StreamProtocol,
-            io: &mut T,
-            question: Question,
-        ) -> io::Result<()>
-        where
-            T: AsyncWrite + Unpin + Send,
-        {
-            write_frame(io, &question.encode(), MAX_ANSWER_LEN).await
-        }
-
-        async fn write_response<T>(
-            &mut self,
-            _: &StreamProtocol,
-            _: &mut T,
-            _: Answer,
-        ) -> io::Result<()>
-        where
-            T: AsyncWrite + Unpin + Send,
-        {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-    }
-
     #[cfg(test)]
     mod tests {
-        use futures::io::Cursor;
-        use libp2p::request_response::Codec as _;
         use wasm_bindgen_test::wasm_bindgen_test as test;
 
         use super::*;
@@ -302,17 +247,6 @@ mod client {
                 let news = errands.understand(Errand::Discover, answer);
                 assert_eq!(news, News::Discovered(None));
             }
-        }
-
-        #[test]
-        async fn an_answer_that_announces_too_much_is_refused_unread() {
-            let mut buffer = unsigned_varint::encode::usize_buffer();
-            let wire = unsigned_varint::encode::usize(MAX_ANSWER_LEN + 1, &mut buffer);
-            let error = RendezvousCodec
-                .read_response(&PROTOCOL, &mut Cursor::new(wire))
-                .await
-                .expect_err("too long");
-            assert!(error.to_string().contains("524289"), "{error}");
         }
     }
 }

@@ -37,12 +37,9 @@ pub(crate) fn all_ways(key: &Keypair, direct: bool) -> Result<Ways, NetworkError
     let (tabs, webrtc) = peer::new(straight);
     let noise = noise::Config::new(key).map_err(|error| NetworkError::Noise(error.to_string()))?;
 
-    let circuits = circuits
-        .upgrade(upgrade::Version::V1Lazy)
-        .authenticate(noise.clone())
-        .multiplex(muxer());
-    let sockets = websocket_websys::Transport::default()
-        .map(|socket, _| Prompt(socket))
+    // One stream for both, as the handshake and the muxer would be compiled for each.
+    let streams = circuits
+        .or_transport(websocket_websys::Transport::default().map(|socket, _| Prompt(socket)))
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise)
         .multiplex(muxer());
@@ -52,9 +49,7 @@ pub(crate) fn all_ways(key: &Keypair, direct: bool) -> Result<Ways, NetworkError
     // Tab to tab comes first: circuits would take its addresses for theirs.
     let all = tabs
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
-        .or_transport(circuits.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
-        .map(|either, _| either.into_inner())
-        .or_transport(sockets.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
+        .or_transport(streams.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
         .map(|either, _| either.into_inner())
         .or_transport(servers)
         .map(|either, _| either.into_inner())

@@ -18,15 +18,12 @@ use crate::{
     config,
     net::{
         Path, Role,
-        behaviour::Happening,
-        codec::FrameError,
+        behaviour::ProtocolsEvent as Happening,
+        codec::{FrameError, FrameEvent},
         connections::Caller,
         names::PeerNames,
         relays::Arrival,
-        rendezvous::{
-            News,
-            message::{Answer, Question},
-        },
+        rendezvous::News,
     },
 };
 
@@ -156,16 +153,18 @@ impl Network {
     fn on_happening(&mut self, happening: Happening, now: UnixMillis) {
         match happening {
             Happening::Relay(event) => self.on_relay(&event, now),
-            Happening::WebRtc(peer::Event::Doubtful { peer }) => self.call_anew(peer),
+            Happening::Webrtc(peer::Event::Doubtful { peer }) => self.call_anew(peer),
             // That a connection stands is told by the swarm, and one that does not is tried again.
-            Happening::WebRtc(peer::Event::Connected { .. } | peer::Event::Failed { .. } | _) => {}
+            Happening::Webrtc(peer::Event::Connected { .. } | peer::Event::Failed { .. } | _) => {}
             Happening::Rendezvous(event) => self.on_rendezvous(event, now),
-            Happening::Identify(event) => self.on_identify(*event, now),
+            Happening::Identify(event) => self.on_identify(event, now),
             Happening::Ping(event) => self.on_ping(&event, now),
             Happening::Gossip(event) => self.on_gossip(event),
             Happening::Sync(event) => self.on_sync(event),
             Happening::Neighbours(event) => self.on_neighbours(event, now),
-            Happening::Hop => {}
+            // A neighbour keeps a place here, or a circuit led through: whom it connects is their business.
+            Happening::Hop(_) => {}
+            Happening::Banned(never) | Happening::Limits(never) => match never {},
         }
     }
 
@@ -180,7 +179,7 @@ impl Network {
         }
     }
 
-    fn on_rendezvous(&mut self, event: request_response::Event<Question, Answer>, now: UnixMillis) {
+    fn on_rendezvous(&mut self, event: FrameEvent, now: UnixMillis) {
         match self.errands.hear(event) {
             Some((relay, News::Registered(ttl))) => self.relays.registered(&relay, ttl, now),
             Some((relay, News::Discovered(None))) => self.relays.discovered(&relay, None),
@@ -280,18 +279,25 @@ impl Network {
         });
     }
 
-    fn on_neighbours(&mut self, event: request_response::Event<(), PeerNames>, now: UnixMillis) {
+    fn on_neighbours(&mut self, event: FrameEvent, now: UnixMillis) {
         use request_response::{Event as Asked, Message};
         match event {
             Asked::Message {
                 peer,
-                message: Message::Request { channel, .. },
+                message:
+                    Message::Request {
+                        request, channel, ..
+                    },
                 ..
             } => {
-                // Names are told to members only.
-                if self.connections.role(&peer) == Some(Role::Member) {
-                    let others = self.connections.neighbours().filter(|other| *other != peer);
-                    let names = PeerNames::new(others);
+                // Names are told to members only, and only who says nothing asks for them.
+                let is_member = self.connections.role(&peer) == Some(Role::Member);
+                let others = self.connections.neighbours().filter(|other| *other != peer);
+                let names = PeerNames::new(others).encode();
+                if let Ok(names) = names
+                    && is_member
+                    && request.is_empty()
+                {
                     // It fails if the peer is gone, and then nobody misses the answer.
                     let _ = self
                         .swarm
@@ -305,9 +311,11 @@ impl Network {
                 message: Message::Response { response, .. },
                 ..
             } => {
-                if self.introductions.is_neighbour(&peer) {
+                if self.introductions.is_neighbour(&peer)
+                    && let Ok(names) = PeerNames::decode(&response)
+                {
                     let expires = now.saturating_add(millis(config::INTRODUCTION_TTL));
-                    for named in response.peers() {
+                    for named in names.peers() {
                         self.candidates.introduced(*named, peer, expires);
                     }
                 }
@@ -319,7 +327,7 @@ impl Network {
         }
     }
 
-    fn on_sync(&mut self, event: request_response::Event<Vec<u8>, Vec<u8>>) {
+    fn on_sync(&mut self, event: FrameEvent) {
         use request_response::{Event as Sync, Message};
         match event {
             Sync::Message {

@@ -203,7 +203,7 @@ impl Network {
                     self.swarm
                         .behaviour_mut()
                         .neighbours
-                        .send_request(&peer, ());
+                        .send_request(&peer, Vec::new());
                 }
             }
         }
