@@ -3,16 +3,18 @@
 //! Whoever drives a [`Machine`](crate::Machine) feeds it [`Input`]s and performs its [`Output`]s in the
 //! order given. Nothing here does anything by itself, and nothing here decides anything.
 
+mod event;
+mod store;
+
 use alloc::vec::Vec;
 
 use chain::{
-    block::Block,
-    bpm::Bpm,
-    hash::{BlockHash, ReadingId},
-    header::Header,
-    key::Author,
-    reading::Reading,
-    time::UnixMillis,
+    block::Block, bpm::Bpm, hash::BlockHash, header::Header, reading::Reading, time::UnixMillis,
+};
+
+pub use self::{
+    event::{Event, ImportError, Imported, RecordError},
+    store::{Batch, JournalEntry, StoreOperation},
 };
 
 macro_rules! handle_type {
@@ -304,191 +306,4 @@ pub enum DropReason {
     /// Came back before its ban was over.
     #[error("is banned")]
     Banned,
-}
-
-/// What is written in one transaction.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Batch {
-    /// In order.
-    pub operations: Vec<StoreOperation>,
-    /// Answer only when the disk has it: `durability: "strict"`.
-    pub strict: bool,
-}
-
-/// One change of what is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreOperation {
-    /// Keep a block whose body was checked.
-    PutBlock(BlockHash, Block),
-    /// Forget a block: it is condemned, or far off the best branch and nothing of it is missing there.
-    DeleteBlock(BlockHash),
-    /// This is the best tip now.
-    PutTip(BlockHash),
-    /// An entry of the journal of one's own readings, by its position.
-    PutJournal(u64, JournalEntry),
-    /// This key signs from now on: its Ed25519 seed, and the position of the first journal entry that it signs.
-    /// Earlier keys are kept: what they signed may have to be offered again.
-    PutKey([u8; 32], u64),
-    /// The readings of this block, which was left, have yet to return to the mempool.
-    PutRescue(BlockHash),
-    /// They have returned.
-    DeleteRescue(BlockHash),
-}
-
-/// What a person recorded here, kept for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JournalEntry {
-    /// When, by this computer's clock; unique in the journal.
-    pub time: UnixMillis,
-    /// The heart rate.
-    pub bpm: Bpm,
-}
-
-/// What the page may want to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// `record()` is done: its reading is on disk.
-    Recorded {
-        /// Which call.
-        ticket: Ticket,
-        /// The reading's id.
-        id: ReadingId,
-        /// Its place in the author's count.
-        seq: u64,
-    },
-    /// `record()` failed; nothing was recorded.
-    RecordFailed {
-        /// Which call.
-        ticket: Ticket,
-        /// Why.
-        reason: RecordError,
-    },
-    /// A piece of a file was taken in, and is on disk; or the import ends with it.
-    Imported {
-        /// Which piece.
-        ticket: Ticket,
-        /// What came of it.
-        result: Result<Imported, ImportError>,
-    },
-    /// A reading is new in the mempool, one's own or another's.
-    Reading(Reading),
-    /// The best branch changed: blocks `from..=to` are new, and those above `to` are gone.
-    Chain {
-        /// First index that changed.
-        from: u64,
-        /// The new tip's index.
-        to: u64,
-        /// Whether blocks were left.
-        reorg: bool,
-    },
-    /// Something that [`Machine::status`](crate::Machine::status) shows changed.
-    Status,
-    /// What is known of a peer changed.
-    Peers,
-    /// An author signed two readings with one place: one of them will never be in the chain.
-    Equivocation {
-        /// Who.
-        author: Author,
-        /// Which place of its count.
-        seq: u64,
-    },
-    /// So many blocks, left in reorganisations, wait on disk with their readings until the next start: memory has no
-    /// place for more of them. Nothing of them is lost.
-    WaitsOnDisk {
-        /// How many.
-        blocks: u64,
-    },
-    /// A reading by one's own key that was not recorded here is deep in the chain; from now on this key signs.
-    KeyReplaced {
-        /// The new public key.
-        author: Author,
-    },
-}
-
-/// Why a reading was not recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecordError {
-    /// The disk refused.
-    #[error(
-        "the reading could not be kept on this computer, so it was not recorded; make room and enter it again"
-    )]
-    NotStored,
-    /// The journal of this room is full.
-    #[error(
-        "you have recorded {limit} readings in this room, and there is no place for more; go on in another room"
-    )]
-    JournalFull {
-        /// How many entries it takes.
-        limit: usize,
-    },
-    /// Too many calls wait for the disk.
-    #[error(
-        "too many readings at once: {limit} already wait to be kept; wait a moment and enter it again"
-    )]
-    TooMany {
-        /// How many may wait.
-        limit: usize,
-    },
-}
-
-/// What came of a piece of a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// Blocks in it.
-    pub blocks: usize,
-    /// Of these, those that were not known.
-    pub new_blocks: usize,
-    /// Readings in it, in blocks and waiting.
-    pub readings: usize,
-    /// Of these, those that neither waited nor were on the best branch.
-    pub new_readings: usize,
-}
-
-/// Why a file was not taken in further. What came before is kept.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ImportError {
-    /// A block cannot stand where it says.
-    #[error("block {index} breaks the rules: {source}")]
-    Header {
-        /// Its height, as it says.
-        index: u64,
-        /// The rule.
-        source: chain::tree::InsertError,
-    },
-    /// A block's readings break the rules.
-    #[error("block {index} breaks the rules: {source}")]
-    Body {
-        /// Its height.
-        index: u64,
-        /// The rule.
-        source: chain::block::BodyError,
-    },
-    /// A block has a reading that is not its author's next.
-    #[error(transparent)]
-    Sequence(chain::tree::SequenceError),
-    /// A waiting reading breaks the rules.
-    #[error("a waiting reading breaks the rules: {0}")]
-    Reading(#[from] chain::reading::BatchError),
-    /// The disk refused.
-    #[error(
-        "what was read could not be kept on this computer; make room and import the file again"
-    )]
-    NotStored,
-    /// More than one piece may have.
-    #[error("{blocks} blocks and {readings} readings are more than one piece of a file may have")]
-    TooLarge {
-        /// How many blocks it has.
-        blocks: usize,
-        /// How many readings wait in it.
-        readings: usize,
-    },
-    /// Too many wait for the disk.
-    #[error("{limit} pieces of files already wait to be kept; wait until they are")]
-    Busy {
-        /// How many may wait.
-        limit: usize,
-    },
 }

@@ -1,19 +1,24 @@
-//! What the machine knows of one peer.
+//! What the machine knows of one peer, and how peers come and go.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::{
+    collections::{BTreeSet, VecDeque},
+    vec::Vec,
+};
+use core::fmt::Debug;
 
 use chain::{
     hash::{BlockHash, ReadingId},
     time::UnixMillis,
 };
 
-use super::bucket::Bucket;
+use super::{Machine, bucket::Bucket};
 use crate::{
     config::{
-        ANSWER_BURST, ANSWER_RATE, MAX_LACKING, MAX_OPEN_REQUESTS, MAX_WANTED_READINGS,
+        ANSWER_BURST, ANSWER_RATE, MAX_LACKING, MAX_OPEN_REQUESTS, MAX_PEERS, MAX_WANTED_READINGS,
         STATUS_BEHIND, STATUS_IDLE,
     },
     message::StatusMessage,
+    seam::{DropReason, Event, Output, RequestId},
 };
 
 /// One connected peer.
@@ -91,6 +96,76 @@ impl Peer {
         if self.wanted_readings.len() < MAX_WANTED_READINGS {
             self.wanted_readings.push_back(id);
         }
+    }
+}
+
+impl<P: Copy + Ord + Debug> Machine<P> {
+    pub(super) fn peer_connected(&mut self, peer: P) {
+        if let Some(until) = self.bans.until(&peer, self.now) {
+            self.outputs.push(Output::Drop {
+                peer,
+                reason: DropReason::Banned,
+                until: Some(until),
+            });
+            return;
+        }
+        if self.peers.len() < MAX_PEERS && !self.peers.contains_key(&peer) {
+            self.peers.insert(peer, Peer::new(self.now));
+            self.download.peers_changed();
+            self.outputs.push(Output::Tell(Event::Peers));
+        }
+    }
+
+    pub(super) fn woke(&mut self) {
+        for peer in self.peers.values_mut() {
+            peer.wants_status = true;
+            peer.wants_listing.get_or_insert(None);
+        }
+    }
+
+    /// Drops what is known of a peer and gives its work to others.
+    pub(super) fn forget_peer(&mut self, peer: P) {
+        if self.peers.remove(&peer).is_none() {
+            return;
+        }
+        let gone: Vec<RequestId> = self
+            .requests
+            .iter()
+            .filter(|(_, request)| request.peer == peer)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            if let Some(request) = self.requests.remove(&id) {
+                self.give_back(request.asked);
+            }
+        }
+        if self.header_syncs.remove(&peer).is_some() {
+            self.prune_many();
+        }
+        self.held.forget_verdicts_of(&peer);
+        self.download.peers_changed();
+        self.outputs.push(Output::Tell(Event::Peers));
+    }
+
+    /// Closes the connection of a peer that provably lied, and bans it.
+    pub(super) fn ban(&mut self, peer: P, reason: DropReason) {
+        let until = self.bans.ban(peer, self.now);
+        self.forget_peer(peer);
+        self.outputs.push(Output::Drop {
+            peer,
+            reason,
+            until: Some(until),
+        });
+    }
+
+    /// Closes the connection of a peer that is of no use, without a ban.
+    pub(super) fn let_go(&mut self, peer: P, reason: DropReason) {
+        self.forget_peer(peer);
+        self.outputs.push(Output::Drop {
+            peer,
+            reason,
+            until: None,
+        });
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a page may look at besides the status: one's own readings, side branches, the rules on any block. Changes
+//! What a page may look at: the status, peers, one's own readings, side branches, the rules on any block. Changes
 //! nothing.
 
 use alloc::vec::Vec;
@@ -7,9 +7,12 @@ use core::{cmp::Reverse, fmt::Debug};
 use chain::{
     difficulty::Window,
     hash::{BlockHash, ReadingId},
+    header::Header,
     key::Author,
     reading::Reading,
+    room::Room,
     tree::{IdPrefix, SideBranch},
+    work::Work,
 };
 
 use super::{
@@ -17,9 +20,81 @@ use super::{
     own::{Signed, id_of},
 };
 use crate::{
-    config::{MAX_BRANCH_BLOCKS_SHOWN, MAX_BRANCHES_SHOWN},
+    config::{MAX_BRANCH_BLOCKS_SHOWN, MAX_BRANCHES_SHOWN, STARTING},
     seam::JournalEntry,
 };
+
+/// Where a peer stands, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Just started; peers are being looked for.
+    Starting,
+    /// Peers have more than we do, or have not said yet.
+    Syncing,
+    /// As far as every connected peer.
+    Synced,
+    /// No peer is connected: readings are kept and will be shared.
+    Alone,
+}
+
+/// What a page shows of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The best tip.
+    pub tip: BlockHash,
+    /// Its height.
+    pub index: u64,
+    /// The height of the branch that is being fetched, if one is.
+    pub target_index: Option<u64>,
+    /// The best branch's work.
+    pub total_work: Work,
+    /// Readings that wait for a block.
+    pub mempool: usize,
+    /// Where this peer stands.
+    pub state: State,
+    /// The median of the peers' clocks minus ours, ms, if at least three are known.
+    pub clock_offset_ms: Option<i64>,
+}
+
+/// What a page shows of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerView<P> {
+    /// Who.
+    pub peer: P,
+    /// Its height, if it has said.
+    pub index: Option<u64>,
+}
+
+/// How much a machine holds of what is bounded: for tests of the bounds, and for the curious.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Peers it keeps account of.
+    pub peers: usize,
+    /// Requests that wait for an answer.
+    pub open_requests: usize,
+    /// Peers' requests that wait for storage.
+    pub open_reads: usize,
+    /// Gossiped blocks held until they can be judged.
+    pub held_blocks: usize,
+    /// Header syncs under way.
+    pub header_syncs: usize,
+    /// Headers whose bodies are not here.
+    pub bodiless_blocks: usize,
+    /// Blocks off the best branch.
+    pub side_blocks: usize,
+    /// Readings in them.
+    pub side_readings: usize,
+    /// Readings that wait for a block.
+    pub mempool: usize,
+    /// Readings whose place the best branch gave to another.
+    pub aside: usize,
+    /// Changes that are not on disk yet.
+    pub unwritten: usize,
+    /// Left blocks whose readings have yet to return to the mempool.
+    pub rescue: usize,
+    /// Entries of one's own journal.
+    pub journal: usize,
+}
 
 /// What became of a reading that was recorded here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +110,78 @@ pub struct OwnReading {
 }
 
 impl<P: Copy + Ord + Debug> Machine<P> {
+    /// What a page shows of this machine.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let tip = self.tree.tip();
+        Status {
+            tip: tip.hash,
+            index: tip.index,
+            target_index: self.download.target_index(),
+            total_work: tip.total_work,
+            mempool: self.mempool.len(),
+            state: self.state(),
+            clock_offset_ms: self.clock_offset(),
+        }
+    }
+
+    /// What a page shows of the connected peers.
+    pub fn peers(&self) -> impl Iterator<Item = PeerView<P>> {
+        self.peers.iter().map(|(&peer, known)| PeerView {
+            peer,
+            index: known.status.map(|status| status.index),
+        })
+    }
+
+    /// The hash of the best branch's block at this height.
+    #[must_use]
+    pub fn best_hash(&self, index: u64) -> Option<BlockHash> {
+        self.tree.best_hash(index)
+    }
+
+    /// The header of a block that is kept.
+    #[must_use]
+    pub fn header(&self, hash: &BlockHash) -> Option<Header> {
+        self.tree.header(hash)
+    }
+
+    /// Readings that wait for a block.
+    pub fn pending(&self) -> impl Iterator<Item = &Reading> {
+        self.mempool.iter()
+    }
+
+    /// The key that signs what is recorded here.
+    #[must_use]
+    pub const fn author(&self) -> Author {
+        self.own.author()
+    }
+
+    /// The room.
+    #[must_use]
+    pub const fn room(&self) -> &Room {
+        self.tree.room()
+    }
+
+    /// How much it holds of what is bounded.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            peers: self.peers.len(),
+            open_requests: self.requests.len(),
+            open_reads: self.answers.len(),
+            held_blocks: self.held.len(),
+            header_syncs: self.header_syncs.len(),
+            bodiless_blocks: self.tree.bodiless_blocks(),
+            side_blocks: self.tree.side_blocks(),
+            side_readings: self.tree.side_readings(),
+            mempool: self.mempool.len(),
+            aside: self.mempool.aside(),
+            unwritten: self.unwritten.len(),
+            rescue: self.rescue.len(),
+            journal: self.own.len(),
+        }
+    }
+
     /// The readings recorded here, the newest first, at most `limit`.
     #[must_use]
     pub fn own_readings(&self, limit: usize) -> Vec<OwnReading> {
@@ -94,5 +241,27 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     #[must_use]
     pub fn window_on(&self, parent: &BlockHash) -> Option<Window> {
         self.tree.window_on(parent)
+    }
+
+    fn state(&self) -> State {
+        if self.peers.is_empty() {
+            return if self.now.since(self.started_at) < STARTING {
+                State::Starting
+            } else {
+                State::Alone
+            };
+        }
+        let heard = self.peers.values().any(|peer| peer.status.is_some());
+        let behind = self.download.target_index().is_some()
+            || !self.header_syncs.is_empty()
+            || self
+                .peers
+                .values()
+                .any(|peer| peer.status.is_some_and(|status| self.is_better(&status)));
+        if heard && !behind {
+            State::Synced
+        } else {
+            State::Syncing
+        }
     }
 }
