@@ -4,10 +4,8 @@ use chain::{
     block::Block,
     bpm::Bpm,
     difficulty::Window,
-    header::{HEADER_VERSION, Header},
     key::SecretKey,
-    merkle::readings_root,
-    mining::Job,
+    mining,
     reading::Reading,
     room::{Room, RoomName, RoomParams},
     time::UnixMillis,
@@ -83,22 +81,10 @@ pub fn mine(
     time: UnixMillis,
     readings: Vec<Reading>,
 ) -> Block {
-    let bits = window.next_bits(time);
-    let header = Header {
-        version: HEADER_VERSION,
-        index: window.next_index(),
-        time,
-        prev_hash,
-        readings_root: readings_root(&readings),
-        bits,
-        nonce: 0,
-    };
-    let target = bits.target().expect("the rule asks for a target");
-    let nonce = Job::new(&header, target)
-        .search(0, u32::MAX)
-        .expect("a floor of 8 bits is met within 2^32 tries");
+    let template = mining::template(window, prev_hash, time, &readings);
+    let header = mining::mine(template, u32::MAX);
     Block {
-        header: Header { nonce, ..header },
+        header: header.expect("a floor of 8 bits is met within 2^32 tries"),
         readings,
     }
 }

@@ -10,9 +10,8 @@ use chain::{
     bpm::Bpm,
     difficulty::{WINDOW_HEADERS, Window},
     hash::BlockHash,
-    header::{HEADER_VERSION, Header},
+    header::Header,
     key::{Author, SecretKey, Signature},
-    merkle::readings_root,
     mining,
     reading::Reading,
     room::Room,
@@ -140,20 +139,9 @@ fn mine_on(
     time: UnixMillis,
     bits: Option<CompactTarget>,
 ) -> Header {
-    let mut header = Header {
-        version: HEADER_VERSION,
-        index: window.next_index(),
-        time,
-        prev_hash,
-        readings_root: readings_root(readings),
-        bits: bits.unwrap_or(window.next_bits(time)),
-        nonce: 0,
-    };
-    let target = header.bits.target().expect("a target");
-    header.nonce = mining::Job::new(&header, target)
-        .search(0, u32::MAX)
-        .unwrap_or(0);
-    header
+    let mut header = mining::template(window, prev_hash, time, readings);
+    header.bits = bits.unwrap_or(header.bits);
+    mining::mine(header, u32::MAX).unwrap_or(header)
 }
 
 /// A branch from genesis with the least work that headers may have, as long as anybody likes.

@@ -175,9 +175,8 @@ pub(crate) fn check(room: &Room, claim: &Claim, place: &Place) -> Check {
 mod tests {
     use chain::{
         bpm::Bpm,
-        header::HEADER_VERSION,
         key::SecretKey,
-        mining::Job,
+        mining,
         room::{RoomName, RoomParams},
     };
 
@@ -205,18 +204,8 @@ mod tests {
             .into();
         let time = UnixMillis::new(1_000_000);
         let bodies: Vec<Reading> = readings.iter().map(|claimed| claimed.reading).collect();
-        let mut header = Header {
-            version: HEADER_VERSION,
-            index: 1,
-            time,
-            prev_hash: room.genesis_hash(),
-            readings_root: readings_root(&bodies),
-            bits: window.next_bits(time),
-            nonce: 0,
-        };
-        header.nonce = Job::new(&header, room.floor())
-            .search(0, 1 << 20)
-            .expect("the room is easy");
+        let template = mining::template(&window, room.genesis_hash(), time, &bodies);
+        let header = mining::mine(template, 1 << 20).expect("the room is easy");
         let claim = Claim {
             hash: header.hash(),
             header,

@@ -159,10 +159,9 @@ mod tests {
     use chain::{
         bpm::Bpm,
         difficulty::Window,
-        header::{HEADER_VERSION, Header},
+        header::Header,
         key::SecretKey,
-        merkle::readings_root,
-        mining::Job,
+        mining,
         room::{Room, RoomName, RoomParams},
     };
     use sync::Config;
@@ -187,21 +186,10 @@ mod tests {
         let headers = on.iter().map(|block| block.header);
         let window = Window::from_headers(&room, [*room.genesis()].into_iter().chain(headers));
         let time = NOW.saturating_add(ahead + on.len() as u64);
-        let mut header = Header {
-            version: HEADER_VERSION,
-            index: on.len() as u64 + 1,
-            time,
-            prev_hash: on
-                .last()
-                .map_or(room.genesis_hash(), |last| last.header.hash()),
-            readings_root: readings_root(&readings),
-            bits: window.next_bits(time),
-            nonce: 0,
-        };
-        let target = header.bits.target().expect("a target");
-        header.nonce = Job::new(&header, target)
-            .search(0, u32::MAX)
-            .expect("the room is easy");
+        let parent = on.last().map(|last| last.header.hash());
+        let prev_hash = parent.unwrap_or(room.genesis_hash());
+        let template = mining::template(&window, prev_hash, time, &readings);
+        let header = mining::mine(template, u32::MAX).expect("the room is easy");
         Block { header, readings }
     }
 

@@ -8,10 +8,9 @@ use chain::{
     block::Block,
     bpm::Bpm,
     difficulty::Window,
-    header::{HEADER_VERSION, Header},
+    header::Header,
     key::SecretKey,
-    merkle::readings_root,
-    mining::Job,
+    mining,
     reading::Reading,
     room::{Room, RoomName, RoomParams},
     time::UnixMillis,
@@ -341,21 +340,13 @@ fn reading(room: &Room, seq: u64, bpm: u16) -> Result<Reading> {
 /// The room's first block with these readings, right in all else.
 fn block(room: &Room, readings: Vec<Reading>) -> Result<Block> {
     let time = now();
-    let header = Header {
-        version: HEADER_VERSION,
-        index: 1,
-        time,
-        prev_hash: room.genesis_hash(),
-        readings_root: readings_root(&readings),
-        bits: Window::genesis(room).next_bits(time),
-        nonce: 0,
-    };
+    let window = Window::genesis(room);
+    let header = mining::template(&window, room.genesis_hash(), time, &readings);
     mined(header, readings)
 }
 
-fn mined(mut header: Header, readings: Vec<Reading>) -> Result<Block> {
-    let job = Job::new(&header, header.bits.target()?);
-    header.nonce = job.search(0, u32::MAX).context("no nonce")?;
+fn mined(header: Header, readings: Vec<Reading>) -> Result<Block> {
+    let header = mining::mine(header, u32::MAX).context("no nonce")?;
     Ok(Block { header, readings })
 }
 

@@ -13,10 +13,8 @@ use chain::{
     block::Block,
     bpm::Bpm,
     difficulty::Window,
-    header::{HEADER_VERSION, Header},
     key::SecretKey,
-    merkle::readings_root,
-    mining::Job,
+    mining,
     room::{Room, RoomName, RoomParams},
     time::UnixMillis,
 };
@@ -180,20 +178,8 @@ fn grow(room: &Room, blocks: usize) -> Result<Vec<Block>> {
             .iter()
             .map(|key| key.sign(room.id(), seq, time, bpm))
             .collect();
-        let bits = window.next_bits(time);
-        let header = Header {
-            version: HEADER_VERSION,
-            index: window.next_index(),
-            time,
-            prev_hash: tip,
-            readings_root: readings_root(&readings),
-            bits,
-            nonce: 0,
-        };
-        let nonce = Job::new(&header, bits.target()?)
-            .search(0, u32::MAX)
-            .context("no nonce")?;
-        let header = Header { nonce, ..header };
+        let template = mining::template(&window, tip, time, &readings);
+        let header = mining::mine(template, u32::MAX).context("no nonce")?;
         window.push(&header);
         tip = header.hash();
         chain.push(Block { header, readings });

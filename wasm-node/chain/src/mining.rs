@@ -1,10 +1,18 @@
-//! The search for a nonce. It never reads a clock: whoever calls decides how many tries a turn takes.
+//! What is mined, and the search for a nonce. It never reads a clock: whoever calls decides how many tries a turn takes.
 
 use core::fmt;
 
 use sha2::block_api::compress256;
 
-use crate::{header::Header, work::Target};
+use crate::{
+    difficulty::Window,
+    hash::BlockHash,
+    header::{HEADER_VERSION, Header},
+    merkle::readings_root,
+    reading::Reading,
+    time::UnixMillis,
+    work::Target,
+};
 
 /// Bytes that one compression of SHA-256 takes in.
 const SHA256_BLOCK: usize = 64;
@@ -25,6 +33,35 @@ const SHA256_START: [u32; 8] = [
     0x1f83_d9ab,
     0x5be0_cd19,
 ];
+
+/// The header of a block with these readings on the branch that ends with `prev_hash`, whose window is `window`; all
+/// but its nonce, which is 0. The time is taken as it is.
+#[must_use]
+pub fn template(
+    window: &Window,
+    prev_hash: BlockHash,
+    time: UnixMillis,
+    readings: &[Reading],
+) -> Header {
+    Header {
+        version: HEADER_VERSION,
+        index: window.next_index(),
+        time,
+        prev_hash,
+        readings_root: readings_root(readings),
+        bits: window.next_bits(time),
+        nonce: 0,
+    }
+}
+
+/// The header with the first nonce below `tries` that meets its bits, if one does: for whoever has no worker to search
+/// in.
+#[must_use]
+pub fn mine(header: Header, tries: u32) -> Option<Header> {
+    let job = Job::new(&header, header.bits.target().ok()?);
+    let nonce = job.search(0, tries)?;
+    Some(Header { nonce, ..header })
+}
 
 /// One header to find a nonce for. What is the same for all nonces is hashed once, so that a try costs one compression.
 #[derive(Clone)]
@@ -94,6 +131,7 @@ mod tests {
     use ruint::aliases::U256;
 
     use super::*;
+    use crate::work::CompactTarget;
 
     proptest! {
         #[test]
@@ -119,6 +157,25 @@ mod tests {
         let search = |target| Job::new(&header, Target::from_uint(target)).search(header.nonce, 1);
         assert_eq!(search(hash), Some(header.nonce));
         assert_eq!(search(hash - U256::ONE), None);
+    }
+
+    #[test]
+    fn header_is_mined_from_the_first_nonce_on_or_not_at_all() {
+        let header = Header {
+            bits: Target::one_in_two_to_the(4).to_compact(),
+            ..Header::decode(&[7; 93]).expect("93 bytes")
+        };
+        let mined = mine(header, 1_000).expect("one in sixteen");
+        let target = header.bits.target().expect("a target");
+        assert!(target.is_met_by(&mined.hash()));
+        assert_eq!(Header { nonce: 7, ..mined }, Header { nonce: 7, ..header });
+        let tries = u32::try_from(mined.nonce).expect("below 1,000");
+        assert_eq!(mine(header, tries), None);
+        let no_target = Header {
+            bits: CompactTarget::from_bits(u32::MAX),
+            ..header
+        };
+        assert_eq!(mine(no_target, 1_000), None);
     }
 
     #[test]

@@ -189,8 +189,7 @@ pub fn check_header(
 mod tests {
     use super::*;
     use crate::{
-        hash::ReadingsRoot,
-        mining::Job,
+        mining,
         room::{Room, RoomName, RoomParams},
     };
 
@@ -201,17 +200,8 @@ mod tests {
         let name = RoomName::new("clocks").expect("a room name");
         let room = Room::new(RoomParams::new(name, 8, 1000).expect("in bounds"));
         let window = Window::genesis(&room);
-        let mut header = Header {
-            version: HEADER_VERSION,
-            index: 1,
-            time,
-            prev_hash: room.genesis_hash(),
-            readings_root: ReadingsRoot::new([0; 32]),
-            bits: window.next_bits(time),
-            nonce: 0,
-        };
-        let job = Job::new(&header, room.floor());
-        header.nonce = job.search(0, 1 << 20).expect("the room is easy");
+        let template = mining::template(&window, room.genesis_hash(), time, &[]);
+        let header = mining::mine(template, 1 << 20).expect("the room is easy");
         check_header(
             &window,
             room.genesis_hash(),

@@ -4,10 +4,9 @@ use chain::{
     block::Block,
     bpm::Bpm,
     difficulty::Window,
-    header::{HEADER_VERSION, Header},
+    header::Header,
     key::SecretKey,
-    merkle::readings_root,
-    mining::Job,
+    mining,
     reading::Reading,
     room::{Room, RoomName, RoomParams},
     time::UnixMillis,
@@ -41,18 +40,8 @@ pub(crate) fn mine(headers: &[Header], readings: Vec<Reading>, gap: u64) -> Bloc
     let parent = headers.last();
     let time = parent.map_or(1_000_000, |parent| parent.time.get()) + gap;
     let time = UnixMillis::new(time.max(window.mtp().get() + 1));
-    let mut header = Header {
-        version: HEADER_VERSION,
-        index: window.next_index(),
-        time,
-        prev_hash: parent.map_or(room.genesis_hash(), Header::hash),
-        readings_root: readings_root(&readings),
-        bits: window.next_bits(time),
-        nonce: 0,
-    };
-    let target = header.bits.target().expect("a target");
-    header.nonce = Job::new(&header, target)
-        .search(0, u32::MAX)
-        .expect("the room is easy");
+    let prev_hash = parent.map_or(room.genesis_hash(), Header::hash);
+    let template = mining::template(&window, prev_hash, time, &readings);
+    let header = mining::mine(template, u32::MAX).expect("the room is easy");
     Block { header, readings }
 }

@@ -9,8 +9,8 @@ use core::fmt::Debug;
 use chain::{
     block::{Block, MAX_BLOCK_READINGS},
     hash::BlockHash,
-    header::{HEADER_VERSION, Header},
-    merkle::readings_root,
+    header::Header,
+    mining,
     reading::Reading,
     time::UnixMillis,
 };
@@ -145,13 +145,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let window = self.tree.tip_window();
         let time = self.adjusted_now().max(window.mtp().saturating_add(1));
         let header = Header {
-            version: HEADER_VERSION,
-            index: window.next_index(),
-            time,
-            prev_hash: tip,
-            readings_root: readings_root(&readings),
-            bits: window.next_bits(time),
             nonce: self.rng.next_u64(),
+            ..mining::template(&window, tip, time, &readings)
         };
         let job = JobId(self.next_handle());
         self.outputs.push(Output::Mine { job, header });

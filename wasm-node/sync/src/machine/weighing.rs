@@ -142,8 +142,7 @@ pub(super) fn pass_marks(
 mod tests {
     use chain::{
         hash::ReadingsRoot,
-        header::HEADER_VERSION,
-        mining::Job,
+        mining,
         room::{Room, RoomName, RoomParams},
         work::CompactTarget,
     };
@@ -175,19 +174,11 @@ mod tests {
         let mut prev_hash = room().genesis_hash();
         for _ in 0..blocks {
             let time = UnixMillis::new(1_000 * window.next_index());
-            let mut header = Header {
-                version: HEADER_VERSION,
-                index: window.next_index(),
-                time,
-                prev_hash,
+            let template = Header {
                 readings_root: ReadingsRoot::new([root; 32]),
-                bits: window.next_bits(time),
-                nonce: 0,
+                ..mining::template(&window, prev_hash, time, &[])
             };
-            let target = header.bits.target().expect("a target");
-            header.nonce = Job::new(&header, target)
-                .search(0, u32::MAX)
-                .expect("the room is easy");
+            let header = mining::mine(template, u32::MAX).expect("the room is easy");
             prev_hash = header.hash();
             window.push(&header);
             headers.push(header);

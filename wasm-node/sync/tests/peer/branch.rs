@@ -7,10 +7,9 @@ use chain::{
     bpm::Bpm,
     difficulty::Window,
     hash::BlockHash,
-    header::{HEADER_VERSION, Header},
+    header::Header,
     key::{Author, SecretKey},
-    merkle::readings_root,
-    mining::Job,
+    mining,
     reading::Reading,
     room::{Room, RoomName, RoomParams},
     time::UnixMillis,
@@ -108,15 +107,7 @@ impl Branch {
     /// Mines a block of this time, without taking it in.
     pub(crate) fn next(&self, readings: Vec<Reading>, time: u64) -> Block {
         let time = UnixMillis::new(time);
-        let mut header = Header {
-            version: HEADER_VERSION,
-            index: self.window.next_index(),
-            time,
-            prev_hash: self.tip(),
-            readings_root: readings_root(&readings),
-            bits: self.window.next_bits(time),
-            nonce: 0,
-        };
+        let mut header = mining::template(&self.window, self.tip(), time, &readings);
         work(&mut header);
         Block { header, readings }
     }
@@ -162,8 +153,5 @@ impl Branch {
 
 /// Finds a nonce.
 pub(crate) fn work(header: &mut Header) {
-    let target = header.bits.target().expect("a target");
-    header.nonce = Job::new(header, target)
-        .search(0, u32::MAX)
-        .expect("the room is easy");
+    *header = mining::mine(*header, u32::MAX).expect("the room is easy");
 }

@@ -7,10 +7,9 @@ use chain::{
     bpm::Bpm,
     difficulty::Window,
     hash::BlockHash,
-    header::{HEADER_VERSION, Header},
+    header::Header,
     key::{Author, SecretKey},
-    merkle::readings_root,
-    mining::Job,
+    mining,
     reading::Reading,
     room::Room,
     time::UnixMillis,
@@ -58,16 +57,7 @@ impl Tip {
 
     /// A header on this tip that lacks only its nonce.
     pub(super) fn template(&self, time: u64, readings: &[Reading]) -> Header {
-        let time = UnixMillis::new(time);
-        Header {
-            version: HEADER_VERSION,
-            index: self.index + 1,
-            time,
-            prev_hash: self.hash,
-            readings_root: readings_root(readings),
-            bits: self.window.next_bits(time),
-            nonce: 0,
-        }
+        mining::template(&self.window, self.hash, UnixMillis::new(time), readings)
     }
 
     fn push(&mut self, block: &Block) {
@@ -105,14 +95,7 @@ impl Tip {
 
 /// The first nonce that meets the header's own bits.
 pub(super) fn mine(header: Header) -> Header {
-    let target = header
-        .bits
-        .target()
-        .expect("the small chain's bits are targets");
-    let nonce = Job::new(&header, target)
-        .search(0, 1 << 20)
-        .expect("the small chain's room is easy");
-    Header { nonce, ..header }
+    mining::mine(header, 1 << 20).expect("the small chain's room is easy")
 }
 
 /// Author number `author`'s reading.
