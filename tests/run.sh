@@ -13,7 +13,7 @@ Without an argument it runs what every change must pass:
   format        rustfmt
   lint          clippy, natively and for wasm32, warnings denied
   purity        chain and sync built where there is no operating system
-  unit          all native tests that need no browser, and a short simulation
+  unit          all native tests that need no browser, a short simulation, and what fuzzing has kept
   docs          rustdoc, warnings denied
   www           tests of the page's plain modules, by Node if that is installed
   export_verifier  what checks an export, in plain Python, against the vectors
@@ -26,7 +26,7 @@ Without an argument it runs what every change must pass:
 
 quick           format, native lint, and the unit tests of chain, sync and the page
 all             the parts above, and the long ones:
-  fuzz          each decoder and the machine under libFuzzer, a minute each
+  fuzz          each decoder, imports and the machine under libFuzzer, a minute each
   simulation    10,000 seeds, and 1,000 peers at once
   soak          10,000 streams and 500 connections of two tabs, to see that nothing grows; and a browser killed 50
                 times with one profile: nothing that was answered is lost
@@ -127,7 +127,7 @@ install_all() {
 
 format() {
   part format cargo fmt --all --check
-  part "format (fuzz)" cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+  part "format (fuzz)" cargo fmt --manifest-path tests/fuzz/libfuzzer/Cargo.toml --check
 }
 
 lint_native() {
@@ -272,12 +272,12 @@ fuzz_seconds=60
 # fuzz_targets SECONDS: no sanitizer, because there is no unsafe code to catch; so the pinned toolchain will do.
 fuzz_targets() {
   local target found outcome=0
-  cargo fuzz build --fuzz-dir tests/fuzz --sanitizer none || return 1
-  for target in $(cargo fuzz list --fuzz-dir tests/fuzz); do
+  cargo fuzz build --fuzz-dir tests/fuzz/libfuzzer --sanitizer none || return 1
+  for target in $(cargo fuzz list --fuzz-dir tests/fuzz/libfuzzer); do
     # What it finds new goes there; the corpus that is kept is only read.
     found=target/fuzz-found/$target
     mkdir -p "$found"
-    cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none "$target" "$found" "tests/fuzz/corpus/$target" -- \
+    cargo fuzz run --fuzz-dir tests/fuzz/libfuzzer --sanitizer none "$target" "$found" "tests/fuzz/corpus/$target" -- \
       -max_total_time="$1" -timeout=120 -rss_limit_mb=2048 >"$found.log" 2>&1 || {
       outcome=1
       tail -n 60 "$found.log"

@@ -77,7 +77,36 @@ write("room", [bytes([16]) + struct.pack("<Q", 1_000) + name.encode() for name i
 write("frame", [bytes([3, 4, 0x12, 2]) + b"hi" + bytes([2, 8, 0, 5, 8, 0, 0x12, 1, 0x78, 2, 0x18, 7])])
 # An offer with its length, a candidate without.
 write("signalling", [bytes([6, 8, 0, 0x12, 2]) + b"v=", bytes([8, 2, 0x12, 2]) + b"{}"])
-# Any bytes are steps; these differ all along.
-write("machine", [
-    bytes((at * 2_654_435_761 >> 13 ^ number * 37) & 0xFF for at in range(600)) for number in range(8)
+# Registered for 120 s, refused, three who are there with a cookie, refused to say, and what only a server hears.
+registered = bytes([0x0A, 9, 0x0A, 4]) + b"room" + bytes([0x12, 1, 9])
+write("rendezvous", [
+    bytes([8, 1, 0x1A, 4, 8, 0, 0x18, 120]),
+    bytes([8, 1, 0x1A, 3, 8, 0xC8, 1]),
+    bytes([8, 4, 0x32, 3 * len(registered) + 4]) + 3 * registered + bytes([0x12, 2, 4, 5]),
+    bytes([8, 4, 0x32, 2, 0x18, 103]),
+    bytes([8, 3, 0x2A, 5, 0x0A, 1]) + b"r" + bytes([0x10, 5]),
 ])
+relay = "/ip4/127.0.0.1/tcp/8081/ws/p2p/12D3KooWNpDk9w6WrEEcdsEH1y47W71S36yFjw4sd3j7omzgCSMS"
+certhash = "uEiAsGPzpiPGQzSlVHRXrUCT5EkTV7YFrV4VZ3hpEKTd_zg"
+write("address", [text.encode() for text in (
+    relay,
+    relay + "/p2p-circuit/p2p/12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5",
+    relay + "/p2p-circuit/webrtc/p2p/12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5",
+    "/dns4/relay.example/tcp/443/tls/ws",
+    "/dns/relay.example/tcp/443/wss",
+    "/ip6/::1/tcp/8081/ws",
+    "/ip4/127.0.0.1/udp/8082/webrtc-direct/certhash/" + certhash,
+    "/ip4/127.0.0.1/udp/8081/quic-v1",
+    "stun:[fd00::1]:3478",
+    "turns:relay.example:443?transport=tcp",
+    "http://127.0.0.1:8080",
+    # Nothing that an error repeats may be as long as what was given.
+    "/" + 2_000 * "x",
+)])
+write("hex", [hashes[0].hex().encode(), hashes[0].hex().upper().encode(), (2 * hashes[0]).hex().encode()])
+# Any bytes are steps, and pieces of a file; these differ all along.
+steps = [
+    bytes((at * 2_654_435_761 >> 13 ^ number * 37) & 0xFF for at in range(600)) for number in range(8)
+]
+write("machine", steps)
+write("import", steps)

@@ -18,6 +18,9 @@ use sync::message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, Request, Response};
 use crate::{
     data_frame::{Decoder, Frame, FrameLimit},
     pool::{NOW, room as pool_room},
+    rendezvous_message::{
+        Answer, MAX_ANSWER_LEN, MAX_RECORD_LEN, MAX_REGISTRATIONS, MAX_TTL, Question,
+    },
     signal::{MAX_MESSAGE_LEN, Message, read_message},
 };
 
@@ -43,9 +46,9 @@ pub fn header(data: &[u8]) {
     };
     assert_eq!(header.to_bytes(), data);
     assert_eq!(Ok(header), borsh::from_slice(data).map_err(|_| ()));
-    let mut tree = Tree::new(pool_room());
+    let mut tree = Tree::new(pool_room().clone());
     let _ = tree.insert_header(&header, NOW);
-    let mut window = Window::genesis(&pool_room());
+    let mut window = Window::genesis(pool_room());
     let bits = window.next_bits(header.time);
     assert!(bits.target().is_ok(), "the rule writes targets");
     if let Ok(target) = header.bits.target() {
@@ -169,5 +172,30 @@ pub fn signalling(data: &[u8]) {
     while let Ok(Some(message)) = futures::executor::block_on(read_message(&mut stream)) {
         let (Message::Offer(text) | Message::Answer(text) | Message::Candidate(text)) = message;
         assert!(text.len() <= MAX_MESSAGE_LEN);
+    }
+}
+
+/// What a relay answers when it is asked who is there: within its bounds, and its cookie can be said again.
+pub fn rendezvous(data: &[u8]) {
+    let Ok(answer) = Answer::decode(data) else {
+        return;
+    };
+    assert!(data.len() <= MAX_ANSWER_LEN);
+    match answer {
+        Answer::Registered(ttl) => assert!(ttl <= MAX_TTL),
+        Answer::Discovered { found, cookie } => {
+            assert!(found.len() <= MAX_REGISTRATIONS);
+            for registration in found {
+                assert!(registration.record.len() <= MAX_RECORD_LEN);
+                assert!(registration.ttl <= MAX_TTL);
+            }
+            let question = Question::Discover {
+                namespace: String::new(),
+                limit: 1,
+                cookie,
+            };
+            assert!(question.encode().len() < 1_024, "a cookie is short");
+        }
+        Answer::NotRegistered(status) | Answer::NotDiscovered(status) => assert_ne!(status.0, 0),
     }
 }

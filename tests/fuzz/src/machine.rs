@@ -3,19 +3,12 @@
 
 use arbitrary::{Arbitrary as _, Unstructured};
 use chain::{
-    block::Block,
-    bpm::Bpm,
-    difficulty::Window,
-    hash::BlockHash,
-    header::{HEADER_VERSION, Header},
-    merkle::readings_root,
-    reading::Reading,
-    time::UnixMillis,
-    work::Work,
+    block::Block, bpm::Bpm, difficulty::Window, hash::BlockHash, header::Header, mining,
+    reading::Reading, time::UnixMillis, work::Work,
 };
 use sync::{
     Input,
-    message::{IdRow, Request, Response, StatusMessage},
+    message::{Request, Response, StatusMessage},
     seam::{ImportPiece, JobId, RequestFailure, RequestId, Topic, WriteId},
 };
 
@@ -105,7 +98,11 @@ fn take(stage: &mut Stage, step: Step) {
             stage.disk(fails);
         }
         Step::Rot(blocks) => {
-            let body = |number: &u8| (number % 2 == 0).then(|| block(*number).readings.clone());
+            let body = |number: &u8| {
+                number
+                    .is_multiple_of(2)
+                    .then(|| block(*number).readings.clone())
+            };
             stage.rot(blocks.iter().map(body).collect());
         }
         // A number that the machine has not come to.
@@ -148,7 +145,8 @@ fn block(number: u8) -> &'static Block {
 }
 
 fn hash(number: &u8) -> BlockHash {
-    block(*number).header.hash()
+    let hashes = &pool().hashes;
+    hashes[usize::from(*number) % hashes.len()]
 }
 
 fn reading(number: u8) -> Reading {
@@ -161,7 +159,8 @@ fn branch(number: u8) -> &'static Branch {
     &branches[usize::from(number) % branches.len()]
 }
 
-fn bytes_of(stage: &Stage, material: &Material) -> Vec<u8> {
+/// What a peer or a file shows.
+pub fn bytes_of(stage: &Stage, material: &Material) -> Vec<u8> {
     match material {
         Material::Raw(bytes) => bytes.clone(),
         Material::Block(number) => block(*number).encode(),
@@ -192,24 +191,14 @@ fn fresh(stage: &Stage, readings: Vec<Reading>, seconds: u8) -> Block {
         .filter_map(|index| machine.header(&machine.best_hash(index)?))
         .collect();
     let parent = headers.last().map_or(0, |header| header.time.get());
-    let window = Window::from_headers(&room(), headers);
+    let window = Window::from_headers(room(), headers);
     let time = stage
         .now
         .max(parent)
         .saturating_add(u64::from(seconds) * 1_000);
     let time = UnixMillis::new(time.max(window.mtp().get().saturating_add(1)));
-    let bits = window.next_bits(time);
-    let mut header = Header {
-        version: HEADER_VERSION,
-        index: window.next_index(),
-        time,
-        prev_hash: tip.tip,
-        readings_root: readings_root(&readings),
-        bits,
-        nonce: 0,
-    };
-    let job = chain::mining::Job::new(&header, bits.target().expect("a target"));
-    header.nonce = job.search(0, 1 << 14).unwrap_or(0);
+    let template = mining::template(&window, tip.tip, time, &readings);
+    let header = mining::mine(template, 1 << 14).unwrap_or(template);
     Block { header, readings }
 }
 
@@ -235,7 +224,10 @@ fn question_of(stage: &Stage, question: Question) -> Vec<u8> {
         Question::Readings(readings) => Request::Readings {
             ids: readings
                 .iter()
-                .map(|number| reading(*number).id(room().id()))
+                .map(|number| {
+                    let ids = &pool().ids;
+                    ids[usize::from(*number) % ids.len()]
+                })
                 .collect(),
         },
         Question::Raw(bytes) => return bytes,
@@ -280,8 +272,7 @@ fn answer_of(stage: &Stage, request: &Request, answer: &Answer) -> Vec<u8> {
 }
 
 fn honest(stage: &Stage, request: &Request, branch: &Branch, items: usize) -> Response {
-    let readings = &pool().readings;
-    let id = |reading: &Reading| reading.id(room().id());
+    let pool = pool();
     match request {
         Request::Status(_) => Response::Status(branch.status(stage.now)),
         Request::Headers { locator } => {
@@ -296,21 +287,15 @@ fn honest(stage: &Stage, request: &Request, branch: &Branch, items: usize) -> Re
             Response::Bodies(hashes.iter().take(items).map(body).collect())
         }
         Request::MempoolIds { after } => {
-            let row = |reading: &Reading| IdRow {
-                author: reading.author,
-                seq: reading.seq,
-                id: id(reading),
-            };
-            let mut rows: Vec<IdRow> = readings.iter().map(row).collect();
-            rows.sort_by_key(|row| (row.author, row.seq));
-            rows.dedup_by_key(|row| (row.author, row.seq));
+            let mut rows = pool.rows.clone();
             rows.retain(|row| Some((row.author, row.seq)) > *after);
             rows.truncate(items);
             Response::MempoolIds(rows)
         }
         Request::Readings { ids } => {
-            let known = readings.iter().filter(|reading| ids.contains(&id(reading)));
-            Response::Readings(known.take(items).copied().collect())
+            let known = pool.readings.iter().zip(&pool.ids);
+            let known = known.filter(|(_, id)| ids.contains(id));
+            Response::Readings(known.take(items).map(|(reading, _)| *reading).collect())
         }
     }
 }

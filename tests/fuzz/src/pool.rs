@@ -1,23 +1,22 @@
 //! Honest and dishonest blocks and readings that the fuzzer can name by number, so that it gets beyond the first check:
 //! nobody finds work or a signature by flipping bits. Made once, from numbers alone.
 
-use std::sync::OnceLock;
+use std::{collections::HashMap, sync::OnceLock};
 
 use chain::{
     block::Block,
     bpm::Bpm,
     difficulty::Window,
-    hash::BlockHash,
-    header::{HEADER_VERSION, Header},
+    hash::{BlockHash, ReadingId},
+    header::Header,
     key::SecretKey,
-    merkle::readings_root,
-    mining::Job,
+    mining,
     reading::Reading,
     room::{Room, RoomName, RoomParams},
     time::UnixMillis,
     work::Work,
 };
-use sync::message::StatusMessage;
+use sync::message::{IdRow, StatusMessage};
 
 /// When the pool's blocks begin, and machines with them.
 pub const START: u64 = 1_700_000_000_000;
@@ -28,8 +27,9 @@ pub const OWN: u8 = 100;
 
 /// The room that all targets play in.
 #[must_use]
-pub fn room() -> Room {
-    named("fuzz")
+pub fn room() -> &'static Room {
+    static ROOM: OnceLock<Room> = OnceLock::new();
+    ROOM.get_or_init(|| named("fuzz"))
 }
 
 fn named(name: &str) -> Room {
@@ -39,8 +39,10 @@ fn named(name: &str) -> Room {
 
 /// Somebody's key.
 #[must_use]
-pub fn key(author: u8) -> SecretKey {
-    SecretKey::from_seed([author; 32])
+pub fn key(author: u8) -> &'static SecretKey {
+    static KEYS: OnceLock<Vec<SecretKey>> = OnceLock::new();
+    let keys = || (0..=u8::MAX).map(|author| SecretKey::from_seed([author; 32]));
+    &KEYS.get_or_init(|| keys().collect())[usize::from(author)]
 }
 
 /// A branch from genesis' child on, and what it says of itself.
@@ -48,6 +50,8 @@ pub fn key(author: u8) -> SecretKey {
 pub struct Branch {
     /// Its blocks.
     pub blocks: Vec<Block>,
+    /// Where each of them is.
+    places: HashMap<BlockHash, usize>,
     work: Work,
 }
 
@@ -67,27 +71,27 @@ impl Branch {
     /// The block of this hash.
     #[must_use]
     pub fn block(&self, hash: &BlockHash) -> Option<&Block> {
-        self.blocks
-            .iter()
-            .find(|block| block.header.hash() == *hash)
+        self.blocks.get(*self.places.get(hash)?)
+    }
+
+    fn push(&mut self, block: Block) {
+        let target = block.header.bits.target().expect("a target");
+        self.work = self.work.saturating_add(target.work());
+        self.places.insert(block.header.hash(), self.blocks.len());
+        self.blocks.push(block);
     }
 
     fn grow(&mut self, author: u8, seq: u64, gap: u64) {
         let time = UnixMillis::new(START + self.blocks.len() as u64 * 1_000 + gap);
         let reading = key(author).sign(room().id(), seq, time, Bpm::MIN);
         let headers: Vec<Header> = self.blocks.iter().map(|block| block.header).collect();
-        let block = mine(&headers, vec![reading], time);
-        let target = block.header.bits.target().expect("a target");
-        self.work = self.work.saturating_add(target.work());
-        self.blocks.push(block);
+        self.push(mine(&headers, vec![reading], time));
     }
 
     fn up_to(&self, blocks: usize) -> Self {
         let mut branch = Self::default();
         for block in self.blocks.iter().take(blocks) {
-            let target = block.header.bits.target().expect("a target");
-            branch.work = branch.work.saturating_add(target.work());
-            branch.blocks.push(block.clone());
+            branch.push(block.clone());
         }
         branch
     }
@@ -101,8 +105,14 @@ pub struct Pool {
     pub branches: Vec<Branch>,
     /// Blocks that somebody may show: all of the above, and bad ones.
     pub blocks: Vec<Block>,
+    /// The names of these blocks.
+    pub hashes: Vec<BlockHash>,
     /// Readings that somebody may show, good and bad.
     pub readings: Vec<Reading>,
+    /// The names of these readings.
+    pub ids: Vec<ReadingId>,
+    /// What somebody lists who has all of these readings waiting.
+    pub rows: Vec<IdRow>,
 }
 
 /// The pool.
@@ -134,10 +144,26 @@ fn make() -> Pool {
         .flat_map(|branch| branch.blocks.clone())
         .collect();
     blocks.extend(bad_blocks(&branches[0]));
+    let readings = readings();
+    let ids: Vec<ReadingId> = readings
+        .iter()
+        .map(|reading| reading.id(room().id()))
+        .collect();
+    let row = |(reading, id): (&Reading, &ReadingId)| IdRow {
+        author: reading.author,
+        seq: reading.seq,
+        id: *id,
+    };
+    let mut rows: Vec<IdRow> = readings.iter().zip(&ids).map(row).collect();
+    rows.sort_by_key(|row| (row.author, row.seq));
+    rows.dedup_by_key(|row| (row.author, row.seq));
     Pool {
         branches,
+        hashes: blocks.iter().map(|block| block.header.hash()).collect(),
         blocks,
-        readings: readings(),
+        readings,
+        ids,
+        rows,
     }
 }
 
@@ -186,18 +212,9 @@ fn readings() -> Vec<Reading> {
 fn mine(headers: &[Header], readings: Vec<Reading>, time: UnixMillis) -> Block {
     let room = room();
     let genesis = core::iter::once(*room.genesis());
-    let window = Window::from_headers(&room, genesis.chain(headers.iter().copied()));
-    let bits = window.next_bits(time);
-    let mut header = Header {
-        version: HEADER_VERSION,
-        index: window.next_index(),
-        time,
-        prev_hash: headers.last().map_or(room.genesis_hash(), Header::hash),
-        readings_root: readings_root(&readings),
-        bits,
-        nonce: 0,
-    };
-    let job = Job::new(&header, bits.target().expect("a target"));
-    header.nonce = job.search(0, u32::MAX).expect("the room is easy");
+    let window = Window::from_headers(room, genesis.chain(headers.iter().copied()));
+    let prev_hash = headers.last().map_or(room.genesis_hash(), Header::hash);
+    let template = mining::template(&window, prev_hash, time, &readings);
+    let header = mining::mine(template, u32::MAX).expect("the room is easy");
     Block { header, readings }
 }

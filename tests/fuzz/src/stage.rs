@@ -78,7 +78,8 @@ impl Stage {
     #[must_use]
     pub fn new() -> Self {
         let now = UnixMillis::new(START);
-        let machine = Machine::new(Config { mining: true }, room(), key(OWN), [9; 32], now);
+        let (room, key) = (room().clone(), key(OWN).clone());
+        let machine = Machine::new(Config { mining: true }, room, key, [9; 32], now);
         Self {
             authors: BTreeSet::from([machine.author()]),
             machine,
@@ -155,6 +156,12 @@ impl Stage {
         let ticket = Ticket(self.name());
         self.importing.insert(ticket);
         self.give(Input::Import { ticket, piece });
+    }
+
+    /// How many pieces are not answered.
+    #[must_use]
+    pub fn importing(&self) -> usize {
+        self.importing.len()
     }
 
     /// The disk does the oldest job, or fails it.
@@ -387,7 +394,14 @@ impl Disk {
             .map(|(from, seed)| (*from, SecretKey::from_seed(*seed)));
         let now = UnixMillis::new(now);
         let config = Config { mining: true };
-        let mut restore = Restore::new(config, room(), key(OWN), keys, [seed; 32], now);
+        let mut restore = Restore::new(
+            config,
+            room().clone(),
+            key(OWN).clone(),
+            keys,
+            [seed; 32],
+            now,
+        );
         restore.journal(
             self.journal
                 .iter()

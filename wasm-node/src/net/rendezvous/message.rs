@@ -260,5 +260,7 @@ mod wire {
     }
 }
 
+// Named, because the fuzzed targets include this file from elsewhere.
 #[cfg(test)]
+#[path = "message/tests.rs"]
 mod tests;

@@ -1,0 +1,4 @@
+//! libFuzzer's way to [`fuzz::address`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::address(data));

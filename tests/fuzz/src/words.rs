@@ -1,0 +1,61 @@
+//! Words that links, relays and files give: addresses, servers' URLs, hexadecimal names. What is taken means what it
+//! says, and what is refused is refused in words of bounded length. Knows no words of its own.
+
+use chain::{hash::BlockHash, key::Signature};
+
+use crate::{
+    address_text::{NamedPeer, PageScheme, RelayAddress},
+    ice::IceServer,
+};
+
+/// The longest text that an error repeats, and the most that it says about it, in bytes.
+const MAX_ERROR_LEN: usize = 1_500;
+
+/// A multiaddr of `relay.json` or of a link, and the URL of a STUN or TURN server.
+pub fn address(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
+    let plain = RelayAddress::parse(text, PageScheme::Plain);
+    let secure = RelayAddress::parse(text, PageScheme::Secure);
+    match (&plain, &secure) {
+        (Ok(plain), Ok(secure)) => assert_eq!(plain, secure),
+        (Ok(_), Err(error)) => assert!(error.to_string().contains("not encrypted"), "{error}"),
+        (Err(error), Err(_)) => assert!(error.to_string().len() <= MAX_ERROR_LEN, "{error}"),
+        (Err(error), Ok(_)) => panic!("a secure page dials what a plain one does not: {error}"),
+    }
+    if let Ok(relay) = plain {
+        let again = RelayAddress::parse(&relay.address.to_string(), PageScheme::Plain);
+        assert_eq!(again.as_ref(), Ok(&relay));
+    }
+    match NamedPeer::parse(text, PageScheme::Plain) {
+        Ok(named) => {
+            let text = format!("{}/p2p-circuit/p2p/{}", named.relay.address, named.peer);
+            assert_eq!(NamedPeer::parse(&text, PageScheme::Plain), Ok(named));
+        }
+        Err(error) => assert!(error.to_string().len() <= MAX_ERROR_LEN, "{error}"),
+    }
+    let credentials = Some(("user".to_owned(), "password".to_owned()));
+    match IceServer::new(text, credentials) {
+        Ok(server) => {
+            assert_eq!(server.url(), text);
+            let forwards = text.starts_with("turn");
+            assert_eq!(server.credentials().is_some(), forwards);
+            assert_eq!(IceServer::new(text, None).is_ok(), !forwards);
+        }
+        Err(error) => assert!(error.to_string().len() <= MAX_ERROR_LEN, "{error}"),
+    }
+}
+
+/// A name as an exported file spells it: 32 bytes, or 64. Capital letters are taken, and never given.
+pub fn hex(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(hash) = text.parse::<BlockHash>() {
+        assert_eq!(hash.to_string(), text.to_ascii_lowercase());
+    }
+    if let Ok(signature) = text.parse::<Signature>() {
+        assert_eq!(signature.to_string(), text.to_ascii_lowercase());
+    }
+}
