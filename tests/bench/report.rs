@@ -26,7 +26,7 @@ impl Report {
         unit: &str,
         runs: usize,
     ) {
-        self.rows.push([
+        self.push([
             what.to_owned(),
             format!("{ours:.1} {unit}"),
             format!("{yardstick}: {bare:.1} {unit}"),
@@ -35,10 +35,17 @@ impl Report {
         ]);
     }
 
+    /// Shows it at once, too: what comes after it may take long, or fail.
+    fn push(&mut self, row: [String; 5]) {
+        #[cfg(not(target_arch = "wasm32"))]
+        eprintln!("| {} |", row.join(" | "));
+        self.rows.push(row);
+    }
+
     /// A figure without a yardstick.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn single(&mut self, what: &str, figure: &str, runs: usize) {
-        self.rows.push([
+        self.push([
             what.to_owned(),
             figure.to_owned(),
             String::new(),
