@@ -212,6 +212,34 @@ fn every_provable_fault_of_a_reading_has_its_error_and_changes_nothing() {
     }
 }
 
+/// Signatures that were verified once are not verified again, and a reading's id leaves the signature out: so only the
+/// very bytes that were verified may pass for verified.
+#[test]
+fn waiting_reading_vouches_for_no_other_signature() {
+    let branch = Branch::of(1, 3);
+    let mut subject = subject_at(&branch);
+    let waiting = reading(2, 0);
+    let id = subject.gossip_reading(1, &waiting);
+    assert_eq!(subject.verdict(id), Some(Verdict::Accept));
+    let before = subject.tip();
+    let mut forged = waiting;
+    forged.signature = reading(2, 1).signature;
+    let block = branch.next(vec![forged], START);
+    subject.connect(2);
+    let id = subject.gossip_block(2, &block);
+    assert_eq!(subject.verdict(id), Some(Verdict::Reject));
+    assert!(matches!(
+        subject.was_banned(2),
+        Some(DropReason::BadBody(_))
+    ));
+    assert_eq!(subject.tip(), before);
+    assert_eq!(
+        subject.machine.load().mempool,
+        1,
+        "the honest one still waits"
+    );
+}
+
 #[test]
 fn bytes_that_are_nothing_are_rejected() {
     let cases = [
