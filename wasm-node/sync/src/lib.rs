@@ -5,6 +5,34 @@
 //! process under a simulated network.
 //!
 //! It never holds a long chain's bodies: headers and indexes are in memory, bodies in storage.
+//!
+//! # What strangers can make it hold
+//!
+//! Every queue and table has a bound; here are all that a peer can fill. `peer::limits`, `peer::bounds` and
+//! `peer::long_branches` of the tests stand at them, and every run of the simulation and of the fuzzer checks them.
+//!
+//! | what | bound | beyond it |
+//! |---|---|---|
+//! | peers accounted for | [`MAX_PEERS`](config::MAX_PEERS) | is answered from one bucket for all strangers |
+//! | bans | [`MAX_BANS`](config::MAX_BANS) | the one that ends first is forgotten |
+//! | requests of ours open at a peer | [`MAX_OPEN_REQUESTS`](config::MAX_OPEN_REQUESTS) | waits |
+//! | bytes of answers that a peer draws | [`ANSWER_RATE`](config::ANSWER_RATE) a second, [`ANSWER_BURST`](config::ANSWER_BURST) at once | is refused, and may ask again |
+//! | reads for peers under way | [`MAX_OPEN_READS`](config::MAX_OPEN_READS) | is refused, and may ask again |
+//! | a message | [`MAX_REQUEST_LEN`](message::MAX_REQUEST_LEN), [`MAX_RESPONSE_LEN`](message::MAX_RESPONSE_LEN) | bans its sender |
+//! | header syncs | [`MAX_HEADER_SYNCS`](config::MAX_HEADER_SYNCS), one a peer | waits |
+//! | headers held ahead of their bodies | [`MAX_HEADERS_AHEAD`](config::MAX_HEADERS_AHEAD) | the rest is weighed first, and held only if it is the heavier branch |
+//! | marks of a branch that is weighed | [`MAX_MARKS`](config::MAX_MARKS), one for [`MAX_HEADERS`](message::MAX_HEADERS) headers | lets its giver go |
+//! | side blocks | [`MAX_SIDE_BLOCKS`](chain::tree::MAX_SIDE_BLOCKS), within [`MAX_SIDE_DEPTH`](chain::tree::MAX_SIDE_DEPTH) of the tip | the least work goes |
+//! | readings in them | [`MAX_SIDE_READINGS`](chain::tree::MAX_SIDE_READINGS) | the least work goes |
+//! | condemned hashes | [`MAX_CONDEMNED`](chain::tree::MAX_CONDEMNED) | the oldest is forgotten |
+//! | branches whose bodies nobody has | [`MAX_UNAVAILABLE`](config::MAX_UNAVAILABLE), for [`UNAVAILABLE_PATIENCE`](config::UNAVAILABLE_PATIENCE) | is not remembered |
+//! | blocks that wait for a parent or their time | [`MAX_HELD_BLOCKS`](config::MAX_HELD_BLOCKS), [`MAX_HELD_BLOCKS_PER_PEER`](config::MAX_HELD_BLOCKS_PER_PEER) a peer | is ignored |
+//! | readings that wait for a block | [`MAX_READINGS`](chain::mempool::MAX_READINGS), [`MAX_PER_AUTHOR`](chain::mempool::MAX_PER_AUTHOR) an author | the fullest author's newest goes; one's own never |
+//! | of these, of authors without a reading in the chain | [`MAX_NEWCOMER_READINGS`](chain::mempool::MAX_NEWCOMER_READINGS), [`MAX_PER_NEWCOMER`](chain::mempool::MAX_PER_NEWCOMER) an author | is ignored |
+//! | of these, passed on | [`NEWCOMER_FORWARD_RATE`](config::NEWCOMER_FORWARD_RATE) a second | is kept and not passed on |
+//! | readings whose place went to another | [`MAX_ASIDE`](chain::mempool::MAX_ASIDE) | is not remembered |
+//! | changes on their way to the disk | [`MAX_UNWRITTEN`](config::MAX_UNWRITTEN) | no more bodies are asked for |
+//! | left blocks whose readings have yet to return | [`MAX_RESCUE_QUEUE`](config::MAX_RESCUE_QUEUE) | waits on disk |
 #![no_std]
 
 extern crate alloc;
