@@ -86,20 +86,25 @@ bpmForm.addEventListener("reading-submitted", ({ detail }) => {
 
 async function record(bpm) {
   try {
-    const node = await starting;
-    await node.record(bpm);
+    await recordAndKeep(bpm);
     bpmForm.confirm(bpm);
-    // Last, and apart: what was recorded must not be offered for another try.
-    keepFromNowOn(node).catch(() => {});
   } catch (error) {
     bpmForm.fail(bpm, wordsOf(error));
   }
 }
 
 offerLessons(part("lesson-panel"), starting);
-offerStrap(part("strap-control"), navigator.bluetooth, async (bpm) => (await starting).record(bpm));
+offerStrap(part("strap-control"), navigator.bluetooth, recordAndKeep);
 
 keepPage(navigator.serviceWorker, (goOver) => notices.offer("notice.update", "notice.reload", goOver));
+
+/** Records, by whatever way a heart rate came. */
+async function recordAndKeep(bpm) {
+  const node = await starting;
+  await node.record(bpm);
+  // Last, and apart: what was recorded must not be offered for another try.
+  keepFromNowOn(node).catch(() => {});
+}
 
 /** Asks the browser, once, not to clear what a person recorded here when its disk gets full. */
 async function keepFromNowOn(node) {

@@ -43,6 +43,9 @@ async fn a_strap_records_until_it_is_left_and_is_found_again_when_lost() -> Outc
         let browser = stage.another_browser_with(&[Strap::FLAG]).await?;
         let (strap, tab) = Strap::beside_page(browser, &page, "Strap <7>").await?;
         tab.until_peers(1).await?;
+        // Counts how often the browser is asked to keep what is recorded, and passes it on.
+        tab.evaluate("globalThis.asked = 0; void (navigator.storage.persist = () => { asked += 1; return StorageManager.prototype.persist.call(navigator.storage); })")
+            .await?;
 
         tab.focus("button", "Connect heart-rate strap").await?;
         tab.type_and_enter("").await?;
@@ -60,6 +63,7 @@ async fn a_strap_records_until_it_is_left_and_is_found_again_when_lost() -> Outc
 
         measure_until_shared(&strap, &tab, &other, &TOUCHING, 88).await?;
         tab.until_shows("strap-control", "88 BPM").await?;
+        tab.until("the browser to be asked", "() => asked > 0").await?;
         measure_until_shared(&strap, &tab, &other, &FULL, 90).await?;
 
         // Neither a loose strap nor a value that no heart has is recorded, and both are told.
@@ -83,6 +87,7 @@ async fn a_strap_records_until_it_is_left_and_is_found_again_when_lost() -> Outc
             .await?;
         measure_until_shared(&strap, &tab, &other, &TOUCHING, 88).await?;
 
+        ensure!(tab.evaluate("asked").await? == 1, "it asks again and again");
         tab.focus("button", "Disconnect strap").await?;
         tab.type_and_enter("").await?;
         tab.until_hides("strap-control", "Connected").await?;
