@@ -1,8 +1,11 @@
-//! Files that a person saves and chooses. Never reads one that is too large to be a chain.
+//! Files that a person saves and chooses. Never reads one that is larger than the node takes in.
 
 import { formatBytes, say } from "./strings.js";
 
-/** The largest file that is read, as the node has it: some 70,000 blocks of ten readings, and no film. */
+/**
+ * The largest file that is read, as the node has it: some 70,000 blocks of ten readings. A document is parsed as a whole, and
+ * browsers' strings end at twice that.
+ */
 export const MAX_FILE_BYTES = 256_000_000;
 
 /** How long a saved file's contents are kept for the browser to take them, in ms. */

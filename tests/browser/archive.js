@@ -115,6 +115,8 @@ export async function refusesFilesInWords(lone, mine) {
   };
   for (const file of [undefined, null, 7, {}, new Blob([text])]) await refused(file, /string/);
   for (const file of ["", "x", "[]", "null", "7", "{}", text.slice(0, -10)]) await refused(file, /no file/);
+  const tooLong = await rejection(other.importJson(" ".repeat(256_000_001)), "a file that is too long");
+  check(/256000001 .* 70,000 blocks: .* over the network/.test(tooLong.message), `what to do instead: ${tooLong.message}`);
   await refused(tampered((file) => (file.format = "heartchain/export/2")), /format/);
   await refused(tampered((file) => delete file.blocks), /no file/);
   await refused(tampered((file) => (file.blocks = [7])), /block number 1/);

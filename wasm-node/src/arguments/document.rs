@@ -29,7 +29,9 @@ pub(crate) enum DocumentError {
     #[error("what is imported must be a string: the text of an exported file")]
     NoText,
     /// Too long.
-    #[error("this file has {found} characters; at most {max} can be imported")]
+    #[error(
+        "this file has {found} characters; at most {max} can be imported, some 70,000 blocks: a tab that has the chain can give it over the network instead"
+    )]
     TooLong {
         /// How long it is.
         found: u32,
