@@ -194,7 +194,8 @@ async fn every_store_keeps_its_promises() {
     let mut stores = 0;
     wasm_node::storage::suite::check(async || {
         stores += 1;
-        wasm_node::storage::IndexedDb::anew(&format!("test store {stores}")).await
+        let room = wasm_node::storage::suite::room().id();
+        wasm_node::storage::IndexedDb::anew(&format!("test store {stores}"), room).await
     })
     .await;
 }

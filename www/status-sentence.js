@@ -10,7 +10,8 @@
  */
 export function statusSentence(status, peers, say) {
   if (status === null || status.state === "starting") {
-    return { sentence: say("status.starting"), tone: "busy" };
+    const checking = (status?.storage?.unchecked ?? 0) > 0;
+    return { sentence: say(checking ? "status.checking" : "status.starting"), tone: "busy" };
   }
   if (status.isolated) return { sentence: say("status.isolated"), tone: "warning" };
   const counts = countPaths(peers);

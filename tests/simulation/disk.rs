@@ -24,6 +24,8 @@ pub(crate) struct Disk {
     /// Seeds of keys that took over, by the first journal entry that they sign.
     pub(crate) keys: BTreeMap<u64, [u8; 32]>,
     pub(crate) rescue: BTreeSet<BlockHash>,
+    /// Blocks whose bodies it garbled; what was known of them stands in another place.
+    pub(crate) garbled: BTreeSet<BlockHash>,
     queue: VecDeque<Job>,
     busy_until: u64,
 }
@@ -60,16 +62,30 @@ impl Disk {
         self.busy_until = 0;
     }
 
+    /// Garbles some bodies, one in eight of those that are there; which ones is up to chance.
+    pub(crate) fn garble(&mut self, chance: u8) {
+        let hit = |hash: &&BlockHash| {
+            let last = hash.as_bytes().last().copied().unwrap_or_default();
+            (last ^ chance).is_multiple_of(8)
+        };
+        self.garbled.extend(self.blocks.keys().filter(hit));
+    }
+
     fn body(&self, hash: &BlockHash) -> Option<Vec<Reading>> {
+        if self.garbled.contains(hash) {
+            return None;
+        }
         self.blocks.get(hash).map(|block| block.readings.clone())
     }
 
     fn apply(&mut self, operation: StoreOperation) {
         match operation {
             StoreOperation::PutBlock(hash, block) => {
+                self.garbled.remove(&hash);
                 self.blocks.insert(hash, block);
             }
             StoreOperation::DeleteBlock(hash) => {
+                self.garbled.remove(&hash);
                 self.blocks.remove(&hash);
             }
             StoreOperation::PutTip(tip) => self.tip = Some(tip),

@@ -289,8 +289,9 @@ impl World {
         let (now, room, seed) = (self.now, self.room.clone(), self.dice.bytes());
         let node = self.node_mut(id);
         if node.life == Life::Off {
-            node.start(room, seed, now);
+            let hashes = node.start(room, seed, now);
             self.feed(id, Input::Tick);
+            self.feed(id, Input::Lost { hashes });
         }
     }
 }

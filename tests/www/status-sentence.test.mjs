@@ -19,6 +19,12 @@ test("before_the_node_runs_it_is_starting", () => {
   assert.deepEqual(line(status("starting"), [relay]), starting);
 });
 
+test("while_it_starts_it_says_that_it_checks_what_is_stored", () => {
+  const checking = (state) => ({ ...status(state), storage: { unchecked: 12_000 } });
+  assert.deepEqual(line(checking("starting"), []), { sentence: "Starting · checking what is stored …", tone: "busy" });
+  assert.match(line(checking("synced"), [direct]).sentence, /^In sync/);
+});
+
 test("in_sync_names_block_and_paths", () => {
   const peers = [direct, direct, direct, direct, relayed, relay];
   assert.deepEqual(line(status("synced"), peers), {

@@ -165,7 +165,10 @@ impl Node {
         let blocks = hashes.iter().zip(&headers).zip(bodies);
         blocks
             .map(|((hash, header), body)| {
-                let body = body.ok_or(NodeError::LeftBehind)?;
+                let Some(body) = body else {
+                    let place = (header.index, *hash);
+                    return Err(self.missing(place, NodeError::LeftBehind)?);
+                };
                 Ok(BlockView::new(room.id(), *hash, header, &body))
             })
             .collect()

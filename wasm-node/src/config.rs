@@ -23,7 +23,8 @@ pub(crate) const EXPORT_BLOCKS_A_PIECE: usize = 128;
 pub(crate) const EXPORT_READINGS_A_PIECE: usize = 1_024;
 /// Bytes of an export gathered before the browser is given them: it may put them on disk, this memory stays small.
 pub(crate) const EXPORT_PIECE_LEN: usize = 1024 * 1024;
-/// Characters of a file to be imported: some 70,000 blocks of ten readings. Browsers' strings end at twice that.
+/// Characters of a file to be imported: some 70,000 blocks of ten readings. A document is parsed as a whole, which takes
+/// several times its length in memory, and browsers' strings end at twice that.
 pub(crate) const MAX_IMPORT_LEN: u32 = 256_000_000;
 
 /// Notices told to the page after one turn: more than a person reads.
@@ -55,8 +56,12 @@ pub(crate) const MAX_SHELF_BLOCKS: usize = 256;
 pub(crate) const MAX_SHELF_LEN: usize = 512 * 1024;
 /// Blocks read from their own records at a time, when a tab starts: 8 MiB at the most.
 pub(crate) const LOADED_BLOCKS: u32 = 64;
-/// Packed records read at a time: 5 MiB at the most.
-pub(crate) const LOADED_SHELVES: u32 = 8;
+/// Bytes of what is known of one such record's blocks: each reading may have an author of its own.
+pub(crate) const MAX_SUMMARY_LEN: usize = 512 * 1024;
+/// Of these, as many are read at a time: 8 MiB at the most.
+pub(crate) const LOADED_SUMMARIES: usize = 16;
+/// Packed records checked at a time while the tab is at work already: 3 MiB at the most.
+pub(crate) const CHECKED_SHELVES: usize = 4;
 /// Entries of any other kind read at a time.
 pub(crate) const LOADED_ENTRIES: u32 = 4_096;
 /// How old what the browser says of its storage's room may be.

@@ -172,7 +172,7 @@ impl<A: Audience> Driver<A> {
             Step::Wish(None) => return Next::End,
             Step::Store(answer) => {
                 self.note_store();
-                self.feed(answered(answer));
+                self.take_answer(answer);
             }
             Step::Miner(miner::Event::Found(job, nonce)) => self.feed(Input::Mined { job, nonce }),
             Step::Miner(miner::Event::Speed(speed)) => {
@@ -183,6 +183,19 @@ impl<A: Audience> Driver<A> {
             Step::Alarm => self.feed(Input::Tick),
         }
         Next::Go
+    }
+
+    fn take_answer(&mut self, answer: Answer) {
+        if let Answer::Checked(lost) = &answer {
+            self.bulletin.add(News::Status);
+            if !lost.is_empty() {
+                let records = lost.len();
+                self.bulletin.add(News::Notice(Notice::Healed { records }));
+            }
+        }
+        if let Some(input) = answered(answer) {
+            self.feed(input);
+        }
     }
 
     fn grant(&mut self, wish: Wish) -> Next {
@@ -270,11 +283,11 @@ impl<A: Audience> Driver<A> {
         match output {
             Output::Write { id, batch } => {
                 let failed = self.store.write(id, batch);
-                self.inbox.extend(failed.map(answered));
+                self.inbox.extend(failed.and_then(answered));
             }
             Output::Read { id, hashes } => {
                 let failed = self.store.read(id, hashes);
-                self.inbox.extend(failed.map(answered));
+                self.inbox.extend(failed.and_then(answered));
             }
             Output::Request {
                 peer,
@@ -353,11 +366,14 @@ impl<A: Audience> Driver<A> {
     }
 }
 
-fn answered(answer: Answer) -> Input<PeerId> {
-    match answer {
+/// What the machine is told of it, if anything.
+fn answered(answer: Answer) -> Option<Input<PeerId>> {
+    Some(match answer {
         Answer::Written(id) => Input::Written { id },
         Answer::WriteFailed(id) => Input::WriteFailed { id },
         Answer::Read(id, bodies) => Input::Read { id, bodies },
         Answer::ReadFailed(id) => Input::ReadFailed { id },
-    }
+        Answer::Checked(hashes) if hashes.is_empty() => return None,
+        Answer::Checked(hashes) => Input::Lost { hashes },
+    })
 }

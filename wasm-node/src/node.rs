@@ -111,6 +111,14 @@ pub(crate) enum NodeError {
         /// The last asked for.
         to: u64,
     },
+    /// The disk garbled it; it is fetched again from a peer that has it.
+    #[error(
+        "block {index} was damaged on this computer's disk, and is fetched again from another tab; try again when one is connected"
+    )]
+    Damaged {
+        /// Its height.
+        index: u64,
+    },
     /// Blocks that were to be written were left behind and deleted.
     #[error("the chain changed too much while it was written; export it again")]
     LeftBehind,
@@ -250,12 +258,14 @@ impl Node {
                 limit: config::MAX_BLOCKS_A_CALL,
             });
         }
+        let mut changing = NodeError::Changing { from, to };
         for _ in 0..config::BLOCKS_READ_TRIES {
-            if let Some(blocks) = self.try_blocks(from, to).await? {
-                return Ok(blocks);
+            match self.try_blocks(from, to).await? {
+                Ok(blocks) => return Ok(blocks),
+                Err(index) => changing = self.missing(index, changing)?,
             }
         }
-        Err(NodeError::Changing { from, to })
+        Err(changing)
     }
 
     /// Asks the browser to keep what this tab stores even when its disk gets full. Returns whether it will.
@@ -283,8 +293,26 @@ impl Node {
         })
     }
 
-    /// The blocks, unless one was deleted between looking and reading.
-    async fn try_blocks(&self, from: u64, to: u64) -> Result<Option<Vec<BlockView>>, NodeError> {
+    /// Why the store has no body for a block that was on the best branch: the disk garbled it, or else what is `otherwise`.
+    pub(crate) fn missing(
+        &self,
+        (index, hash): (u64, BlockHash),
+        otherwise: NodeError,
+    ) -> Result<NodeError, NodeError> {
+        let stands = self.look(|known| known.machine.best_hash(index) == Some(hash))?;
+        Ok(if stands {
+            NodeError::Damaged { index }
+        } else {
+            otherwise
+        })
+    }
+
+    /// The blocks; or the first one whose body is not there, which may have been deleted between looking and reading.
+    async fn try_blocks(
+        &self,
+        from: u64,
+        to: u64,
+    ) -> Result<Result<Vec<BlockView>, (u64, BlockHash)>, NodeError> {
         let (room, genesis, headers) = self.look(|known| {
             let room = known.machine.room();
             (room.id(), room.genesis_hash(), known.headers(from, to))
@@ -298,7 +326,8 @@ impl Node {
             } else {
                 body
             };
-            Some(BlockView::new(room, *hash, header, &body?))
+            let body = body.ok_or((header.index, *hash))?;
+            Ok(BlockView::new(room, *hash, header, &body))
         });
         Ok(blocks.collect())
     }

@@ -93,8 +93,13 @@ export interface StorageStatus {
   quota: number | null;
   /** Whether the last write failed: nothing can be recorded until there is room again. */
   failing: boolean;
-  /** Records that were damaged when this tab started: they were dropped, and are fetched from peers. */
+  /** Records that proved damaged since this tab was started: they were dropped, and are fetched from peers. */
   healed: number;
+  /**
+   * Blocks on disk whose readings are still to be checked for damage: a long chain's are while the tab is at work
+   * already. Their headers, links and work were checked before it started.
+   */
+  unchecked: number;
 }
 
 /** One of this tab's relays. */

@@ -24,8 +24,9 @@ export class StorageLine extends LocalizedElement {
 
 customElements.define("storage-line", StorageLine);
 
-function storageWords({ kind, reason, persisted, failing }) {
+function storageWords({ kind, reason, persisted, failing, unchecked }) {
   if (failing) return say("storage.failing");
+  if (unchecked > 0) return say("storage.checking", { blocks: unchecked });
   if (kind === "disk") return say(persisted === true ? "storage.persisted" : "storage.disk");
   return reason === null ? say("storage.memory") : `${say("storage.memory")} ${say(`storage.because-${reason}`)}`;
 }

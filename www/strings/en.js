@@ -13,6 +13,7 @@ const peers = ({ all, direct, relayed }, n) => {
 const onlyDirect = ({ direct }, n) => (direct === 1 ? "1 direct peer" : `${n(direct)} direct peers`);
 
 export default {
+  "status.checking": "Starting · checking what is stored …",
   "status.starting": "Starting …",
   "status.failed": "Not running",
   "status.inSync": (v, n) => `In sync · block ${n(v.block)} · ${peers(v, n)}`,
@@ -79,6 +80,7 @@ export default {
   "life.mined": (v, n) => `In block ${n(v.index)} · ${v.count === 1 ? "1 confirmation" : `${n(v.count)} confirmations`}`,
 
   "storage.disk": "Kept on this computer: readings and chain survive closing this tab.",
+  "storage.checking": (v, n) => `Checking ${n(v.blocks)} stored blocks for damage …`,
   "storage.persisted": "Kept on this computer for good: the browser does not clear it by itself.",
   "storage.memory": "Kept in the open tabs of this room only: closing this tab forgets what no other tab has.",
   "storage.failing": "This computer stores nothing more: make room on its disk. Until then no reading is accepted.",
@@ -214,7 +216,7 @@ export default {
   "data.imported": (v, n) =>
     `The file holds ${n(v.blocks)} blocks and ${n(v.readings)} readings; ${n(v.newBlocks)} blocks and ${n(v.newReadings)} readings of it were new here.`,
   "data.importFailed": (v) => `The import stopped: ${v.reason}`,
-  "data.tooLarge": (v) => `the file has ${v.found}, and more than ${v.max} is no chain.`,
+  "data.tooLarge": (v) => `the file has ${v.found}, and at most ${v.max} can be imported: some 70,000 blocks. A tab that has the chain can give it to this one over the network instead.`,
 
   "trust.heading": "How this chain can and cannot be trusted",
   "trust.can": "It can",

@@ -9,6 +9,7 @@ const peers = ({ all, direct, relayed }, n) => {
 };
 
 export default {
+  "status.checking": "시작하는 중 · 저장된 내용을 확인하는 중 …",
   "status.starting": "시작하는 중 …",
   "status.failed": "실행되지 않음",
   "status.inSync": (v, n) => `동기화됨 · 블록 ${n(v.block)} · ${peers(v, n)}`,
@@ -75,6 +76,7 @@ export default {
   "life.mined": (v, n) => `블록 ${n(v.index)}에 있음 · 확인 ${n(v.count)}회`,
 
   "storage.disk": "이 컴퓨터에 보관됩니다. 탭을 닫아도 기록과 체인이 남습니다.",
+  "storage.checking": (v, n) => `저장된 블록 ${n(v.blocks)}개가 손상되지 않았는지 확인하는 중 …`,
   "storage.persisted": "이 컴퓨터에 계속 보관됩니다. 브라우저가 스스로 지우지 않습니다.",
   "storage.memory": "이 방을 열어 둔 탭에만 있습니다. 이 탭을 닫으면 다른 탭에 없는 기록은 사라집니다.",
   "storage.failing": "이 컴퓨터에 더 저장할 수 없습니다. 디스크 공간을 확보하세요. 그때까지는 기록을 받지 않습니다.",
@@ -209,7 +211,7 @@ export default {
   "data.imported": (v, n) =>
     `파일에 블록 ${n(v.blocks)}개와 기록 ${n(v.readings)}개가 있고, 그중 블록 ${n(v.newBlocks)}개와 기록 ${n(v.newReadings)}개가 새로 들어왔습니다.`,
   "data.importFailed": (v) => `불러오기를 멈췄습니다: ${v.reason}`,
-  "data.tooLarge": (v) => `파일이 ${v.found}입니다. ${v.max}보다 큰 파일은 체인이 아닙니다.`,
+  "data.tooLarge": (v) => `파일이 ${v.found}입니다. 한 번에 ${v.max}(블록 약 70,000개)까지만 가져올 수 있습니다. 체인이 있는 다른 탭과 연결하면 네트워크로 받을 수 있습니다.`,
 
   "trust.heading": "이 체인을 믿을 수 있는 점과 없는 점",
   "trust.can": "믿을 수 있는 점",

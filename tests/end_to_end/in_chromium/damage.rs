@@ -30,7 +30,7 @@ const DATABASE: &str = r#"
 "#;
 
 /// What is done to the database, and in which words.
-const DAMAGES: [(&str, &str); 10] = [
+const DAMAGES: [(&str, &str); 11] = [
     (
         "a block is deleted",
         r#"await change("blocks", (records, keys) => records.delete(keys[1]));"#,
@@ -58,6 +58,10 @@ const DAMAGES: [(&str, &str); 10] = [
     (
         "a bit of the other copy is flipped",
         r#"await change("meta", (records, keys, values) => records.put(flipped(values[1], 3), keys[1]));"#,
+    ),
+    (
+        "both copies of the key in the database are damaged",
+        r#"await change("meta", (records, keys, values) => { records.put(flipped(values[0], 3), keys[0]); records.delete(keys[1]); });"#,
     ),
     (
         "an entry of the journal is deleted",

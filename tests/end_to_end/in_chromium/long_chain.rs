@@ -5,6 +5,8 @@
 use std::{
     env,
     fmt::Write as _,
+    fs,
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -13,8 +15,10 @@ use chain::{
     block::Block,
     bpm::Bpm,
     difficulty::Window,
+    header::Header,
     key::SecretKey,
     mining,
+    reading::Reading,
     room::{Room, RoomName, RoomParams},
     time::UnixMillis,
 };
@@ -27,12 +31,16 @@ use crate::harness::{Outcome, Stage, Tab, TaskWatch, on_stage};
 const READINGS: u8 = 10;
 /// Bytes of a reading.
 const READING_LEN: f64 = 114.0;
+/// Bytes of a block.
+const BLOCK_LEN: usize = Header::LEN + 4 + READINGS as usize * Reading::LEN;
 /// Blocks of a packed record, as the store packs them.
 const SHELF: usize = 256;
 /// Ms from block to block: the room's own interval, so that the work stays at the least.
 const STEP: u64 = 1_000;
 /// Readings that each of two tabs records at ten a second, for the page to be watched meanwhile.
 const LIVELY_READINGS: u32 = 60;
+/// The longest chain that another tab fetches; of a longer one it is given what is to be on its disk.
+const CAUGHT_UP: usize = 10_000;
 /// How long opening, or catching up, may take before the test fails: many times what is measured.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -67,7 +75,7 @@ async fn measure(stage: &mut Stage, blocks: usize) -> Result<()> {
     let page = format!("{}#room={}", stage.relay.page(), name.replace(' ', "%20"));
     let chain = tokio::task::spawn_blocking({
         let room = room.clone();
-        move || grow(&room, blocks)
+        move || grown(&room, blocks)
     })
     .await??;
 
@@ -83,12 +91,15 @@ async fn measure(stage: &mut Stage, blocks: usize) -> Result<()> {
     store(&a, &room, &chain).await?;
     a.go(&page).await?;
     let here = format!("node => node.status().tip.index === {blocks} && performance.now()");
-    let opened = number(&a.until_within(LIMIT, "its chain", &here).await?)?;
-    let status = a.status().await?;
-    ensure!(
-        status["storage"]["healed"] == 0,
-        "something was damaged: {status}"
-    );
+    let migrated = number(&a.until_within(LIMIT, "its chain", &here).await?)?;
+    expect_all_checked(&a).await?;
+
+    let (mut usable, mut verified) = (Vec::new(), Vec::new());
+    for _ in 0..openings() {
+        a.reload().await?;
+        usable.push(number(&a.until_within(LIMIT, "its chain", &here).await?)?);
+        verified.push(expect_all_checked(&a).await?);
+    }
     let memory = memory(&a).await? - memory_before;
     let usage = number(
         &a.evaluate("navigator.storage.estimate().then(({ usage }) => usage)")
@@ -96,7 +107,41 @@ async fn measure(stage: &mut Stage, blocks: usize) -> Result<()> {
     )?;
     let readings = f64::from(READINGS) * f64::from(u32::try_from(blocks)?);
 
-    let b = stage.browser.open(&page).await?;
+    println!("| a chain of {blocks} blocks of {READINGS} readings | |\n|---|---|");
+    println!(
+        "| page start to all of it, usable | {} |",
+        spread(&mut usable)
+    );
+    println!(
+        "| page start to all of it, verified | {} |",
+        spread(&mut verified)
+    );
+    println!("| the same, the first time after version 1 of the database | {migrated:.0} ms |");
+    println!(
+        "| on disk, times the {READING_LEN} bytes of a reading | {:.2} |",
+        usage / readings / READING_LEN
+    );
+    println!("| memory above an empty tab | {:.1} MB |", memory / 1e6);
+    if blocks <= CAUGHT_UP {
+        hand_on(stage, &a, &page, blocks).await?;
+    } else {
+        let b = stage
+            .browser
+            .open(&format!("{}relay.json", stage.relay.page()))
+            .await?;
+        store(&b, &room, &chain).await?;
+        b.go(&page).await?;
+        expect_all_checked(&b).await?;
+        stay_smooth(stage, &a, &b).await?;
+        b.close().await?;
+    }
+    a.close().await
+}
+
+/// Another tab fetches all of it; then bodies that the first one's disk garbles come back from there.
+async fn hand_on(stage: &mut Stage, a: &Tab, page: &str, blocks: usize) -> Result<()> {
+    let here = format!("node => node.status().tip.index === {blocks} && performance.now()");
+    let b = stage.browser.open(page).await?;
     b.until("a peer", "node => node.status().peers > 0").await?;
     let began = number(&b.evaluate("performance.now()").await?)?;
     let caught_up = number(&b.until_within(LIMIT, "all of it", &here).await?)? - began;
@@ -104,14 +149,18 @@ async fn measure(stage: &mut Stage, blocks: usize) -> Result<()> {
         a.tip().await? == b.tip().await?,
         "it caught up with something else"
     );
+    let path = b
+        .evaluate("heartchain.peers().find(({ path }) => path !== 'relay').path")
+        .await?;
 
-    // Its next start reads what it has written itself, packed by itself.
+    // Its next start reads what it has written itself, packed by itself or not yet.
     b.reload().await?;
     let again = number(&b.until_within(LIMIT, "its chain", &here).await?)?;
-    ensure!(
-        b.status().await?["storage"]["healed"] == 0,
-        "what it wrote is not what it read"
-    );
+    expect_all_checked(&b).await?;
+    println!("| catching up, tab to tab ({path}) | {caught_up:.0} ms |");
+    println!("| page start to all of it in the tab that has just fetched it | {again:.0} ms |");
+
+    heal(stage, a, page).await?;
     a.enter(99).await?;
     let next =
         format!("node => node.status().tip.index === {blocks} + 1 && node.status().mempool === 0");
@@ -121,19 +170,7 @@ async fn measure(stage: &mut Stage, blocks: usize) -> Result<()> {
     )?;
     let newest = b.evaluate("(async () => (await heartchain.blocks(heartchain.status().tip.index, heartchain.status().tip.index))[0].readings.map(({ bpm }) => bpm))()").await?;
     ensure!(newest == json!([99]), "the newest block has {newest}");
-
-    stay_smooth(stage, &a, &b).await?;
-
-    println!("| a chain of {blocks} blocks of {READINGS} readings | |\n|---|---|");
-    println!("| page start to the whole chain, verified | {opened:.0} ms |");
-    println!("| the same in the tab that fetched it | {again:.0} ms |");
-    println!(
-        "| on disk, times the {READING_LEN} bytes of a reading | {:.2} |",
-        usage / readings / READING_LEN
-    );
-    println!("| memory above an empty tab | {:.1} MB |", memory / 1e6);
-    println!("| catching up, tab to tab | {caught_up:.0} ms |");
-    a.close().await?;
+    stay_smooth(stage, a, &b).await?;
     b.close().await
 }
 
@@ -159,6 +196,99 @@ async fn stay_smooth(stage: &Stage, a: &Tab, b: &Tab) -> Result<()> {
         tab.evaluate("recording").await?;
     }
     smooth::expect_short_tasks("20 readings a second from two peers", &watch.end().await?)
+}
+
+/// A bit of one shelf is flipped and another shelf is gone: the tab has its whole chain all the same, says what is damaged,
+/// and gets it from the other one.
+async fn heal(stage: &Stage, a: &Tab, page: &str) -> Result<()> {
+    let tip = a.tip().await?;
+    a.go(&format!("{}relay.json", stage.relay.page())).await?;
+    a.until_page("no node", "() => typeof heartchain === 'undefined'")
+        .await?;
+    a.evaluate(
+        r#"(async () => {
+            const asked = (request) => new Promise((done, failed) => {
+                request.onsuccess = () => done(request.result);
+                request.onerror = () => failed(request.error);
+            });
+            const names = (await indexedDB.databases()).map(({ name }) => name);
+            const database = await asked(indexedDB.open(names.find((name) => name.startsWith("heartchain/"))));
+            const writing = database.transaction("shelves", "readwrite");
+            const shelves = writing.objectStore("shelves");
+            const bytes = new Uint8Array(await asked(shelves.get(257)));
+            bytes[bytes.length - 1] ^= 1;
+            shelves.put(bytes.buffer, 257);
+            shelves.delete(1);
+            await new Promise((done, failed) => { writing.oncomplete = done; writing.onabort = failed; });
+            database.close();
+        })()"#,
+    )
+    .await?;
+    a.go(page).await?;
+    let lost = SHELF + 1;
+    let said = format!("node => node.status().storage.healed === {lost}");
+    a.until("what was damaged", &said).await?;
+    a.until_shows("page-notices", &format!("{lost} damaged records"))
+        .await?;
+    ensure!(a.tip().await? == tip, "something was cut off");
+    a.evaluate(
+        "(async () => { globalThis.again = 0; const look = () => heartchain.blocks(1, 512).then(({ length }) => { again = length; }, () => {}); heartchain.addEventListener('status', look); await look(); })()",
+    )
+    .await?;
+    a.until("all bodies again", "() => again === 512").await?;
+    a.reload().await?;
+    expect_all_checked(a).await?;
+    Ok(())
+}
+
+/// Waits until all that is on disk was checked; returns when that was. Nothing was damaged.
+async fn expect_all_checked(tab: &Tab) -> Result<f64> {
+    let checked = "node => node.status().storage.unchecked === 0 && performance.now()";
+    let checked = tab
+        .until_within(LIMIT, "everything checked", checked)
+        .await?;
+    let storage = tab.status().await?["storage"].take();
+    ensure!(storage["healed"] == 0, "something was damaged: {storage}");
+    number(&checked)
+}
+
+/// How often the chain is opened.
+fn openings() -> usize {
+    let benches = ["HEARTCHAIN_BENCH", "HEARTCHAIN_BENCH_LONG"];
+    if benches.iter().any(|name| env::var_os(name).is_some()) {
+        5
+    } else {
+        1
+    }
+}
+
+/// The median, and from where to where.
+fn spread(times: &mut [f64]) -> String {
+    times.sort_by(f64::total_cmp);
+    let [first, .., last] = &*times else {
+        return times.iter().map(|time| format!("{time:.0} ms")).collect();
+    };
+    let median = times.get(times.len() / 2).unwrap_or(first);
+    format!(
+        "{median:.0} ms ({first:.0} to {last:.0}, {} runs)",
+        times.len()
+    )
+}
+
+/// The chain, as it was mined by an earlier run, or mined now.
+fn grown(room: &Room, blocks: usize) -> Result<Vec<Block>> {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("long-{blocks}.chain"));
+    if let Ok(bytes) = fs::read(&path) {
+        let encoded = bytes.chunks(BLOCK_LEN).map(Block::decode);
+        return Ok(encoded.collect::<Result<_, _>>()?);
+    }
+    let chain = grow(room, blocks)?;
+    let bytes: Vec<u8> = chain.iter().flat_map(Block::encode).collect();
+    // Whole or not at all.
+    let making = path.with_extension("making");
+    fs::write(&making, bytes)?;
+    fs::rename(making, path)?;
+    Ok(chain)
 }
 
 /// A chain up to now. Each author records once a block.
@@ -222,12 +352,17 @@ async fn store(tab: &Tab, room: &Room, chain: &[Block]) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of memory that the page holds: JavaScript's, the document's, and WebAssembly's.
+/// Bytes of memory that the page holds: JavaScript's, the document's, and WebAssembly's, which DevTools leave out.
 async fn memory(tab: &Tab) -> Result<f64> {
     tab.call("HeapProfiler.collectGarbage", json!({})).await?;
     let said = tab.call("Runtime.getHeapUsage", json!({})).await?;
     let parts = ["usedSize", "embedderHeapUsedSize", "backingStorageSize"];
-    Ok(parts.iter().filter_map(|part| said[part].as_f64()).sum())
+    let scripts: f64 = parts.iter().filter_map(|part| said[part].as_f64()).sum();
+    // Of a module that runs already the glue gives what it exports.
+    let wasm = tab
+        .evaluate("import(new URL('pkg/wasm_node.js', document.baseURI)).then((glue) => glue.default()).then(({ memory }) => memory.buffer.byteLength)")
+        .await?;
+    Ok(scripts + number(&wasm)?)
 }
 
 fn number(value: &Value) -> Result<f64> {

@@ -247,6 +247,19 @@ impl Tree {
     /// Notes that this block's body was checked (rules 1, 6 and 7 but for the authors' counts) and is kept.
     /// Returns whether that was news; a block that is not in the tree is none.
     pub fn insert_checked_body(&mut self, hash: &BlockHash, readings: &[Reading]) -> bool {
+        let room = self.room.id();
+        self.insert_known_body(
+            hash,
+            readings.iter().map(|reading| Entry::new(room, reading)),
+        )
+    }
+
+    /// The same for a body that was checked before, and of which this is remembered.
+    pub fn insert_known_body(
+        &mut self,
+        hash: &BlockHash,
+        entries: impl IntoIterator<Item = Entry>,
+    ) -> bool {
         let Some(&slot) = self.by_hash.get(hash) else {
             return false;
         };
@@ -254,16 +267,15 @@ impl Tree {
             return false;
         }
         self.settle_grown();
-        let room = self.room.id();
-        let entries = readings
-            .iter()
-            .map(|reading| LooseEntry {
-                author: self.authors.intern(&reading.author),
-                prefix: IdPrefix::from(&reading.id(room)),
-                seq: reading.seq,
+        let entries: Box<[LooseEntry]> = entries
+            .into_iter()
+            .map(|entry| LooseEntry {
+                author: self.authors.intern(&entry.author),
+                prefix: entry.prefix,
+                seq: entry.seq,
             })
             .collect();
-        self.side_readings += readings.len();
+        self.side_readings += entries.len();
         self.bodiless -= 1;
         self.node_mut(slot).body = Body::Loose(entries);
         self.spread_readiness(slot);

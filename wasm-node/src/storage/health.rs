@@ -34,8 +34,10 @@ pub(crate) enum Reason {
 pub(crate) struct Health {
     /// The slot; or why there is none, and all is in memory.
     place: Result<u32, Reason>,
-    /// Records that were damaged, and dropped, when the tab started.
+    /// Records that proved damaged, and were dropped, since the tab was started.
     healed: Cell<usize>,
+    /// Blocks on disk that are still to be checked.
+    unchecked: Cell<usize>,
     /// Whether the last write failed.
     failing: Cell<bool>,
     /// Whether the browser promised to keep the data when its disk gets full.
@@ -57,6 +59,7 @@ impl Health {
         Rc::new(Self {
             place,
             healed: Cell::default(),
+            unchecked: Cell::default(),
             failing: Cell::default(),
             persisted: Cell::default(),
             room: RefCell::default(),
@@ -73,6 +76,14 @@ impl Health {
 
     pub(super) fn note_healed(&self, records: usize) {
         self.healed.set(self.healed.get().saturating_add(records));
+    }
+
+    pub(crate) fn unchecked(&self) -> usize {
+        self.unchecked.get()
+    }
+
+    pub(super) fn note_unchecked(&self, blocks: usize) {
+        self.unchecked.set(blocks);
     }
 
     pub(crate) fn failing(&self) -> bool {

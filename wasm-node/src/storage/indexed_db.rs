@@ -1,5 +1,12 @@
 //! A store on disk, by the browser's IndexedDB. Blocks are records of their own while they are young; the settled ones are
-//! packed (see `shelves`). A batch is one transaction; what must not be lost is on the disk before it is answered.
+//! packed (see `shelves`), and checked only after the tab was opened (see `checking`). A batch is one transaction; what must not be lost is on the disk before it is answered.
+//!
+//! Whenever the browser dies, or its computer does: a batch is on disk as a whole or not at all, and no later one without
+//! the earlier ones. So is a packing, which puts a shelf with its summary and deletes the records of its blocks: a block is in
+//! one place or in the other, and a summary always speaks of the shelf beside it. Each change of a shelf writes both. A
+//! check that was cut short is done again from the start: what it found is on disk, or is found again. A body that is
+//! fetched again is a record of its own, and in the same transaction its shelf and summary forget it. What the disk itself loses of that
+//! is found by checksums, digests and hashes at the next start.
 //!
 //! It never holds a body in memory; per block it remembers where it is.
 
@@ -12,7 +19,7 @@ use std::{
 use async_trait::async_trait;
 use chain::{
     block::{Block, MAX_BLOCK_LEN},
-    hash::BlockHash,
+    hash::{BlockHash, RoomId},
     reading::Reading,
 };
 use futures::future::try_join_all;
@@ -25,7 +32,8 @@ use web_sys::IdbTransaction;
 use super::{
     Health, Reason, Storage, StoreError, records,
     schema::{self, BLOCKS, Connection, JOURNAL, KEYS, META, RESCUE, SHELVES, STORES},
-    shelves::{Shelf, Shelves},
+    shelves::{Shelf, Shelves, is_whole},
+    spare,
 };
 
 /// Under these the first key is kept: one copy is as good as the other.
@@ -48,7 +56,9 @@ extern "C" {
 #[derive(Debug)]
 pub struct IndexedDb {
     connection: Connection,
+    name: String,
     health: Rc<Health>,
+    pub(super) room: RoomId,
     /// Blocks with a record of their own, and their heights.
     pub(super) rows: HashMap<BlockHash, u64>,
     pub(super) shelves: Shelves,
@@ -62,14 +72,16 @@ struct Moves {
 
 impl IndexedDb {
     /// Opens a database, or makes it. What it holds is not known before `load`.
-    pub(super) async fn open(name: &str, health: Rc<Health>) -> Result<Self, Reason> {
+    pub(super) async fn open(name: &str, room: RoomId, health: Rc<Health>) -> Result<Self, Reason> {
         let connection = schema::open(name, schema::STEPS).await?;
         if connection.rebuilt {
             health.note_healed(1);
         }
         Ok(Self {
             connection,
+            name: name.to_owned(),
             health,
+            room,
             rows: HashMap::new(),
             shelves: Shelves::default(),
         })
@@ -80,12 +92,16 @@ impl IndexedDb {
     /// # Panics
     /// If the browser has no database to give.
     #[doc(hidden)]
-    pub async fn anew(name: &str) -> Self {
+    pub async fn anew(name: &str, room: RoomId) -> Self {
         let factory = idb::Factory::new().expect("a browser has databases");
         let deleting = factory.delete(name).expect("it may be deleted");
         deleting.await.expect("it can be deleted");
-        let opened = Self::open(name, Health::new(Ok(0))).await;
+        let opened = Self::open(name, room, Health::new(Ok(0))).await;
         opened.expect("it can be opened")
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn health(&self) -> &Health {
@@ -127,7 +143,9 @@ impl IndexedDb {
         for place in FIRST_KEY {
             store.put(&records::seed(place, seed), Some(&place.into()))?;
         }
-        schema::committed(write).await
+        schema::committed(write).await?;
+        spare::keep(&self.name, seed);
+        Ok(())
     }
 
     /// The shelves of these blocks as they are without them.
@@ -142,11 +160,7 @@ impl IndexedDb {
             };
             let shelf = match changed.entry(first) {
                 Entry::Occupied(shelf) => shelf.into_mut(),
-                Entry::Vacant(place) => {
-                    let store = self.reading(&[SHELVES])?.object_store(SHELVES)?;
-                    let value = store.get(records::number_key(first.into()))?.await?;
-                    place.insert(value.map(|value| Shelf::read(&value).0).unwrap_or_default())
-                }
+                Entry::Vacant(place) => place.insert(self.read_shelf(first).await?),
             };
             shelf.remove(hash);
         }
@@ -215,7 +229,7 @@ impl IndexedDb {
             self.perform(write, operation, &mut moves)?;
         }
         for (first, shelf) in shelves {
-            shelf.put(&write.object_store(SHELVES)?, *first)?;
+            shelf.put(write, *first)?;
         }
         Ok(moves)
     }
@@ -316,9 +330,14 @@ impl Storage for IndexedDb {
             }
         }
         let packed = try_join_all(packed).await?;
-        for (wanted, value) in by_shelf.into_values().zip(packed) {
+        for ((first, wanted), value) in by_shelf.into_iter().zip(packed) {
             let Some(value) = value else { continue };
-            for (hash, block) in Shelf::read(&value).0.into_blocks() {
+            let checked = self.shelves.is_checked(first);
+            for (hash, block) in Shelf::blocks_of(&value) {
+                // What was not checked yet is looked at when it is asked for.
+                if !wanted.contains_key(&hash) || !(checked || is_whole(&block)) {
+                    continue;
+                }
                 for at in wanted.get(&hash).into_iter().flatten() {
                     if let Some(body) = bodies.get_mut(*at) {
                         *body = Some(block.readings.clone());
@@ -327,6 +346,10 @@ impl Storage for IndexedDb {
             }
         }
         Ok(bodies)
+    }
+
+    async fn check(&mut self) -> Option<Vec<BlockHash>> {
+        self.check_some().await
     }
 
     async fn tidy(&mut self) {
@@ -356,7 +379,7 @@ mod tests {
         let mut stores = 0;
         super::super::suite::check(async || {
             stores += 1;
-            IndexedDb::anew(&format!("suite {stores}")).await
+            IndexedDb::anew(&format!("suite {stores}"), super::super::suite::room().id()).await
         })
         .await;
     }

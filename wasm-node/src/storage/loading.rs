@@ -1,21 +1,23 @@
 //! What is on disk, read back when a tab starts, a part at a time. What is no record of ours is deleted and counted;
 //! whether a block is a good one is for the machine to judge.
 
-use chain::{block::Block, hash::BlockHash};
-use futures::future::try_join;
+use chain::hash::BlockHash;
+use futures::future::{join_all, try_join};
 use idb::{KeyRange, Query};
-use std::future::IntoFuture;
-use sync::seam::JournalEntry;
+use std::{collections::BTreeSet, future::IntoFuture};
+use sync::{Stored, seam::JournalEntry};
 use wasm_bindgen::JsValue;
 
 use super::{
     StoreError,
     indexed_db::{FIRST_KEY, IndexedDb, key_place, read_block},
     records,
-    schema::{self, BLOCKS, JOURNAL, KEYS, META, RESCUE, SHELVES},
+    schema::{self, BLOCKS, JOURNAL, KEYS, META, RESCUE, SHELVES, SUMMARIES},
     shelves::Shelf,
+    spare,
+    summary::Summary,
 };
-use crate::config::{LOADED_BLOCKS, LOADED_ENTRIES, LOADED_SHELVES};
+use crate::config::{LOADED_BLOCKS, LOADED_ENTRIES, LOADED_SUMMARIES};
 
 /// All but the blocks.
 #[derive(Debug, Default)]
@@ -70,13 +72,17 @@ impl IndexedDb {
             let value = store.get(JsValue::from(place))?.await?;
             seeds.extend(value.and_then(|value| records::read_seed(place, &value)));
         }
+        if seeds.is_empty() && is_used {
+            seeds.extend(spare::find(self.name()));
+        }
         match seeds.first() {
             Some(seed) if seeds.len() < FIRST_KEY.len() => {
                 self.health().note_healed(1);
                 self.put_first_key(seed).await?;
             }
+            Some(seed) => spare::keep(self.name(), seed),
             None if is_used => self.health().note_healed(1),
-            Some(_) | None => {}
+            None => {}
         }
         Ok(seeds.first().copied())
     }
@@ -138,33 +144,121 @@ impl IndexedDb {
         schema::committed(write).await
     }
 
-    /// Reads all blocks, a part at a time, parents before their children, each with the hash it was stored under.
+    /// Reads all blocks, a part at a time, parents before their children, each with the hash it was stored under. Of blocks
+    /// on a shelf that has a summary this is what it says of them, and only if `whole` the blocks behind it.
     ///
     /// # Errors
     /// If the database does not give them.
     pub(super) async fn load_blocks(
         &mut self,
-        mut each: impl FnMut(Vec<(BlockHash, Block)>),
+        whole: bool,
+        mut each: impl FnMut(Vec<Stored>),
     ) -> Result<(), StoreError> {
         let rows = self.load_rows().await?;
         let mut rows = rows.as_slice();
-        let shelves = self.keys(SHELVES).await?;
-        for part in shelves.chunks(LOADED_SHELVES as usize) {
-            for (key, value) in self.load_shelves(part).await? {
-                let shelf = self.read_shelf(&key, value).await?;
-                let last = shelf
-                    .blocks()
-                    .last()
-                    .map_or(0, |(_, block)| block.header.index);
-                // Blocks of a branch that was long in coming.
-                let below = rows.partition_point(|(index, _)| *index <= last);
-                let (first, rest) = rows.split_at(below);
-                self.load_rows_into(first, &mut each).await?;
-                rows = rest;
-                each(shelf.into_blocks());
+        let shelves = self.load_shelf_keys().await?;
+        for part in shelves.chunks(LOADED_SUMMARIES) {
+            let summaries = self.load_summaries(part).await?;
+            for (first, summary) in part.iter().zip(summaries) {
+                let blocks = self.load_shelf(*first, summary, whole).await?;
+                rows = self.merge(blocks, rows, &mut each).await?;
             }
         }
+        self.health()
+            .note_unchecked(self.shelves.unchecked_blocks());
         self.load_rows_into(rows, &mut each).await
+    }
+
+    /// What is on a shelf, by height.
+    async fn load_shelf(
+        &mut self,
+        first: u32,
+        summary: Option<Summary>,
+        whole: bool,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let look = whole || summary.is_none();
+        let known = summary.map(|summary| summary.blocks).unwrap_or_default();
+        let mut count = known.len();
+        let mut blocks: Vec<Stored> = known.into_iter().map(Stored::Known).collect();
+        if look {
+            let store = self.reading(&[SHELVES])?.object_store(SHELVES)?;
+            let value = store.get(records::number_key(first.into()))?.await;
+            // A record that cannot be read is as good as none.
+            let shelf = value.ok().flatten();
+            let shelf = shelf
+                .map(|value| Shelf::blocks_of(&value))
+                .unwrap_or_default();
+            count = count.max(shelf.len());
+            let shelf = shelf.into_iter();
+            blocks.extend(shelf.map(|(hash, block)| Stored::Whole(hash, block)));
+            blocks.sort_by_key(Stored::index);
+        }
+        for block in &blocks {
+            self.shelves.note(block.hash(), first, block.index());
+        }
+        self.shelves.note_unchecked(first, count);
+        Ok(blocks)
+    }
+
+    /// Gives a shelf's blocks, and between them, by height, those with a record of their own: of a branch that was long in
+    /// coming, or whose body was lost and came again. Returns what of these is higher than the shelf.
+    async fn merge<'a>(
+        &mut self,
+        mut blocks: Vec<Stored>,
+        mut rows: &'a [(u64, BlockHash)],
+        each: &mut impl FnMut(Vec<Stored>),
+    ) -> Result<&'a [(u64, BlockHash)], StoreError> {
+        let last = blocks.last().map_or(0, Stored::index);
+        while let Some((index, _)) = rows.first().filter(|(index, _)| *index <= last) {
+            let behind = blocks.partition_point(|block| block.index() <= *index);
+            let higher = blocks.split_off(behind);
+            each(std::mem::replace(&mut blocks, higher));
+            let next = blocks.first().map_or(last, Stored::index);
+            let between = rows.partition_point(|(index, _)| *index <= next);
+            let (between, rest) = rows.split_at(between);
+            self.load_rows_into(between, each).await?;
+            rows = rest;
+        }
+        each(blocks);
+        Ok(rows)
+    }
+
+    /// The shelves that there are, by the heights by which they are found.
+    async fn load_shelf_keys(&self) -> Result<Vec<u32>, StoreError> {
+        let mut shelves = BTreeSet::new();
+        for store in [SHELVES, SUMMARIES] {
+            let mut bad = Vec::new();
+            for key in self.keys(store).await? {
+                match records::number(&key).and_then(|first| u32::try_from(first).ok()) {
+                    Some(first) => {
+                        shelves.insert(first);
+                    }
+                    None => bad.push(key),
+                }
+            }
+            self.health().note_healed(bad.len());
+            self.delete(store, &bad).await?;
+        }
+        Ok(shelves.into_iter().collect())
+    }
+
+    /// The summaries of these shelves, as far as they are what was written.
+    async fn load_summaries(&self, shelves: &[u32]) -> Result<Vec<Option<Summary>>, StoreError> {
+        let store = self.reading(&[SUMMARIES])?.object_store(SUMMARIES)?;
+        let requests = shelves
+            .iter()
+            .map(|first| {
+                Ok(store
+                    .get(records::number_key((*first).into()))?
+                    .into_future())
+            })
+            .collect::<Result<Vec<_>, idb::Error>>()?;
+        let values = join_all(requests).await;
+        let values = shelves.iter().zip(values);
+        // One that cannot be read is as good as none: it is made anew when its shelf is checked.
+        Ok(values
+            .map(|(first, value)| Summary::read(*first, &value.ok().flatten()?))
+            .collect())
     }
 
     /// Where blocks with a record of their own are, by height.
@@ -199,75 +293,18 @@ impl IndexedDb {
         }
     }
 
-    /// The records of these shelves; one that the browser cannot read is as good as empty.
-    async fn load_shelves(&self, keys: &[JsValue]) -> Result<Vec<(JsValue, JsValue)>, StoreError> {
-        let [first, .., last] = keys else {
-            return self.load_shelves_one_by_one(keys).await;
-        };
-        let store = self.reading(&[SHELVES])?.object_store(SHELVES)?;
-        let range = KeyRange::bound(first, last, None, None)?;
-        match store
-            .get_all(Some(range.into()), Some(LOADED_SHELVES))?
-            .await
-        {
-            Ok(values) if values.len() == keys.len() => {
-                Ok(keys.iter().cloned().zip(values).collect())
-            }
-            Ok(_) | Err(_) => self.load_shelves_one_by_one(keys).await,
-        }
-    }
-
-    async fn load_shelves_one_by_one(
-        &self,
-        keys: &[JsValue],
-    ) -> Result<Vec<(JsValue, JsValue)>, StoreError> {
-        let mut shelves = Vec::with_capacity(keys.len());
-        for key in keys {
-            let store = self.reading(&[SHELVES])?.object_store(SHELVES)?;
-            let value = store.get(key.clone())?.await.ok().flatten();
-            shelves.push((key.clone(), value.unwrap_or(JsValue::NULL)));
-        }
-        Ok(shelves)
-    }
-
-    /// What is on a shelf, which is made to hold no more than that.
-    async fn read_shelf(&mut self, key: &JsValue, value: JsValue) -> Result<Shelf, StoreError> {
-        let (shelf, whole) = Shelf::read(&value);
-        let Some(first) = records::number(key).and_then(|first| u32::try_from(first).ok()) else {
-            self.health().note_healed(1);
-            self.delete(SHELVES, std::slice::from_ref(key)).await?;
-            return Ok(Shelf::default());
-        };
-        if !whole {
-            self.health().note_healed(1);
-            let write = self.writing(&[SHELVES], false)?;
-            shelf.put(&write.object_store(SHELVES)?, first)?;
-            schema::committed(write).await?;
-        }
-        for (hash, block) in shelf.blocks() {
-            self.shelves.note(hash, first, block.header.index);
-        }
-        Ok(shelf)
-    }
-
     async fn load_rows_into(
         &mut self,
         rows: &[(u64, BlockHash)],
-        each: &mut impl FnMut(Vec<(BlockHash, Block)>),
+        each: &mut impl FnMut(Vec<Stored>),
     ) -> Result<(), StoreError> {
         for part in rows.chunks(LOADED_BLOCKS as usize) {
-            let store = self.reading(&[BLOCKS])?.object_store(BLOCKS)?;
-            let requests = part
-                .iter()
-                .map(|(index, hash)| Ok(store.get(records::block_key(*index, hash))?.into_future()))
-                .collect::<Result<Vec<_>, idb::Error>>()?;
+            let values = self.row_values(part).await?;
             let mut blocks = Vec::with_capacity(part.len());
             let mut bad = Vec::new();
-            for ((index, hash), request) in part.iter().zip(requests) {
-                // A record that cannot be read is as good as none.
-                let value = request.await.ok().flatten();
+            for ((index, hash), value) in part.iter().zip(values) {
                 match value.and_then(|value| read_block(&value)) {
-                    Some(block) => blocks.push((*hash, block)),
+                    Some(block) => blocks.push(Stored::Whole(*hash, block)),
                     None => {
                         self.rows.remove(hash);
                         bad.push(records::block_key(*index, hash));
@@ -279,6 +316,34 @@ impl IndexedDb {
             each(blocks);
         }
         Ok(())
+    }
+
+    /// The records of these blocks, which have no others between them; one that cannot be read is as good as none.
+    async fn row_values(
+        &self,
+        rows: &[(u64, BlockHash)],
+    ) -> Result<Vec<Option<JsValue>>, StoreError> {
+        let key = |(index, hash): &(u64, BlockHash)| records::block_key(*index, hash);
+        let store = self.reading(&[BLOCKS])?.object_store(BLOCKS)?;
+        if let [first, .., last] = rows {
+            let range = KeyRange::bound(&key(first), &key(last), None, None)?;
+            let values = store.get_all(Some(range.into()), Some(LOADED_BLOCKS))?;
+            if let Ok(values) = values.await
+                && values.len() == rows.len()
+            {
+                return Ok(values.into_iter().map(Some).collect());
+            }
+        }
+        let store = self.reading(&[BLOCKS])?.object_store(BLOCKS)?;
+        let requests = rows
+            .iter()
+            .map(|row| Ok(store.get(key(row))?.into_future()))
+            .collect::<Result<Vec<_>, idb::Error>>()?;
+        let values = join_all(requests).await;
+        Ok(values
+            .into_iter()
+            .map(|value| value.ok().flatten())
+            .collect())
     }
 }
 

@@ -2,21 +2,25 @@
 //! what comes out of one is as untrusted as what comes from a peer.
 //!
 //! In reading order: `opening` finds a tab the place where it keeps things, with `slot`, one of this browser's, and
-//! starts the machine from what is there; `indexed_db` is a store on disk, with `schema`, `records`, `shelves` and
-//! `loading`; `memory` is one without; `queue` stands before either; `health` is what the page may know of it.
+//! starts the machine from what is there; `indexed_db` is a store on disk, with `schema`, `records`, `shelves`, `summary`,
+//! `packing`, `loading`, `checking` and `spare`; `memory` is one without; `queue` stands before either; `health` is what the page may know of it.
 
+mod checking;
 mod health;
 mod indexed_db;
 mod loading;
 mod memory;
 mod opening;
+mod packing;
 mod queue;
 mod records;
 mod schema;
 mod shelves;
 mod slot;
+mod spare;
 #[doc(hidden)]
 pub mod suite;
+mod summary;
 
 use async_trait::async_trait;
 use chain::{hash::BlockHash, reading::Reading};
@@ -70,6 +74,12 @@ pub trait Storage {
     /// If it could not read.
     async fn bodies(&self, hashes: &[BlockHash]) -> Result<Vec<Option<Vec<Reading>>>, StoreError>;
 
+    /// Checks some more of what was taken on trust when the store was opened. Returns blocks whose bodies it has lost;
+    /// `None` if all was checked.
+    async fn check(&mut self) -> Option<Vec<BlockHash>> {
+        None
+    }
+
     /// Does what could wait until nobody does. Changes nothing of what can be read.
     async fn tidy(&mut self) {}
 }
@@ -82,6 +92,10 @@ impl<S: Storage + ?Sized> Storage for Box<S> {
 
     async fn bodies(&self, hashes: &[BlockHash]) -> Result<Vec<Option<Vec<Reading>>>, StoreError> {
         (**self).bodies(hashes).await
+    }
+
+    async fn check(&mut self) -> Option<Vec<BlockHash>> {
+        (**self).check().await
     }
 
     async fn tidy(&mut self) {

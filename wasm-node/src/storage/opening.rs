@@ -75,7 +75,7 @@ enum Failure {
 
 async fn on_disk<P: Copy + Ord + Debug>(room: &Room, slot: Slot) -> Result<Opened<P>, Failure> {
     let health = Health::new(Ok(slot.number));
-    let opening = IndexedDb::open(&slot.name, health.clone()).await;
+    let opening = IndexedDb::open(&slot.name, room.id(), health.clone()).await;
     let mut store = opening.map_err(Failure::Place)?;
     let loaded = store.load().await?;
     let first = match loaded.first_key {
@@ -99,7 +99,10 @@ async fn on_disk<P: Copy + Ord + Debug>(room: &Room, slot: Slot) -> Result<Opene
         clock::now(),
     );
     restore.journal(loaded.journal);
-    store.load_blocks(|blocks| restore.blocks(blocks)).await?;
+    let whole = restore.needs_bodies();
+    store
+        .load_blocks(whole, |blocks| restore.stored(blocks))
+        .await?;
     restore.rescue(loaded.rescue);
     health.note_healed(restore.damaged());
     health.look(true).await;

@@ -5,7 +5,7 @@ use std::{any::Any, rc::Rc};
 
 use chain::{hash::BlockHash, reading::Reading};
 use futures::{
-    SinkExt, StreamExt,
+    FutureExt, SinkExt, StreamExt,
     channel::{mpsc, oneshot},
 };
 use sync::{
@@ -27,6 +27,8 @@ pub(crate) enum Answer {
     WriteFailed(WriteId),
     Read(ReadId, Bodies),
     ReadFailed(ReadId),
+    /// Some more of what was on disk at the start was checked; the bodies of these blocks are lost.
+    Checked(Vec<BlockHash>),
 }
 
 enum Order {
@@ -100,7 +102,23 @@ async fn serve(
     mut orders: mpsc::Receiver<Order>,
     mut answers: mpsc::Sender<Answer>,
 ) {
-    while let Some(order) = orders.next().await {
+    let mut checking = true;
+    loop {
+        let order = match orders.next().now_or_never() {
+            Some(order) => order,
+            // Nobody waits: what was taken on trust at the start is looked at.
+            None if checking => {
+                if let Some(lost) = store.check().await {
+                    // As below.
+                    let _ = answers.send(Answer::Checked(lost)).await;
+                } else {
+                    checking = false;
+                }
+                continue;
+            }
+            None => orders.next().await,
+        };
+        let Some(order) = order else { return };
         let answer = match order {
             Order::Write(id, batch) => {
                 let written = store.write(batch).await;
@@ -120,6 +138,8 @@ async fn serve(
                 continue;
             }
             Order::Release(hold) => {
+                // From now on it may be another tab's.
+                checking = false;
                 drop(hold);
                 continue;
             }

@@ -77,12 +77,22 @@ pub(super) fn hash_of_key(key: &JsValue) -> Option<BlockHash> {
 
 /// A key's seed.
 pub(super) fn seed(place: &str, seed: &[u8; 32]) -> JsValue {
-    to_js(&sealed(place, seed))
+    to_js(&sealed_seed(place, seed))
+}
+
+/// The bytes of such a record.
+pub(super) fn sealed_seed(place: &str, seed: &[u8; 32]) -> Vec<u8> {
+    sealed(place, seed)
 }
 
 /// A key's seed, if it is what was written.
 pub(super) fn read_seed(place: &str, value: &JsValue) -> Option<[u8; 32]> {
     unsealed::<32>(place, value)
+}
+
+/// The same from its bytes.
+pub(super) fn unsealed_seed(place: &str, bytes: &[u8]) -> Option<[u8; 32]> {
+    unsealed_bytes(place, bytes)
 }
 
 /// An entry of the journal.
@@ -108,12 +118,31 @@ fn entry_place(position: u64) -> String {
     format!("journal {position}")
 }
 
+/// Bytes of any length, under a checksum.
+pub(super) fn sealed_record(place: &str, body: &[u8]) -> JsValue {
+    to_js(&sealed(place, body))
+}
+
+/// The same, if they are what was written and no more than `limit`.
+pub(super) fn read_sealed(place: &str, value: &JsValue, limit: usize) -> Option<Vec<u8>> {
+    let mut bytes = from_js(value, limit.saturating_add(CHECKSUM_LEN))?;
+    let (body, seal) = bytes.split_last_chunk::<CHECKSUM_LEN>()?;
+    if checksum(place, body) != *seal {
+        return None;
+    }
+    bytes.truncate(bytes.len() - CHECKSUM_LEN);
+    Some(bytes)
+}
+
 fn sealed(place: &str, body: &[u8]) -> Vec<u8> {
     [body, &checksum(place, body)].concat()
 }
 
 fn unsealed<const LEN: usize>(place: &str, value: &JsValue) -> Option<[u8; LEN]> {
-    let bytes = from_js(value, LEN + CHECKSUM_LEN)?;
+    unsealed_bytes(place, &from_js(value, LEN + CHECKSUM_LEN)?)
+}
+
+fn unsealed_bytes<const LEN: usize>(place: &str, bytes: &[u8]) -> Option<[u8; LEN]> {
     let (body, seal) = bytes.split_first_chunk::<LEN>()?;
     (checksum(place, body) == seal).then_some(*body)
 }

@@ -26,8 +26,12 @@ pub(super) const RESCUE: &str = "rescue";
 pub(super) const BLOCKS: &str = "blocks";
 /// Settled blocks, many in one record, by the height of the first.
 pub(super) const SHELVES: &str = "shelves";
+/// What is known of the blocks on each shelf, by the same heights.
+pub(super) const SUMMARIES: &str = "summaries";
 /// All of them.
-pub(super) const STORES: [&str; 6] = [META, KEYS, JOURNAL, RESCUE, BLOCKS, SHELVES];
+pub(super) const STORES: [&str; 7] = [META, KEYS, JOURNAL, RESCUE, BLOCKS, SHELVES, SUMMARIES];
+/// Those of version 1.
+const FIRST_STORES: [&str; 6] = [META, KEYS, JOURNAL, RESCUE, BLOCKS, SHELVES];
 /// What no peer could give back.
 const PRECIOUS: [&str; 3] = [META, KEYS, JOURNAL];
 
@@ -35,7 +39,7 @@ const PRECIOUS: [&str; 3] = [META, KEYS, JOURNAL];
 pub(super) type Step = fn(&Database, &Transaction) -> Result<(), idb::Error>;
 
 /// The step to each version: the first is to version 1. A step that has been released is never changed.
-pub(super) const STEPS: &[Step] = &[create];
+pub(super) const STEPS: &[Step] = &[create, add_summaries];
 
 /// A database, open.
 #[derive(Debug)]
@@ -54,10 +58,17 @@ impl Drop for Connection {
 }
 
 fn create(database: &Database, _: &Transaction) -> Result<(), idb::Error> {
-    for store in STORES {
+    for store in FIRST_STORES {
         database.create_object_store(store, ObjectStoreParams::new())?;
     }
     Ok(())
+}
+
+/// What is missing in it is made from the shelves when they are checked.
+fn add_summaries(database: &Database, _: &Transaction) -> Result<(), idb::Error> {
+    database
+        .create_object_store(SUMMARIES, ObjectStoreParams::new())
+        .map(drop)
 }
 
 /// Opens a database, made or brought up to date as need be.
@@ -183,12 +194,12 @@ mod tests {
 
     use super::*;
 
-    const NEXT: &[Step] = &[create, |database, _| {
+    const NEXT: &[Step] = &[create, add_summaries, |database, _| {
         database
             .create_object_store("next", ObjectStoreParams::new())
             .map(drop)
     }];
-    const BROKEN: &[Step] = &[create, |database, _| {
+    const BROKEN: &[Step] = &[create, add_summaries, |database, _| {
         database.create_object_store("next", ObjectStoreParams::new())?;
         database
             .create_object_store("next", ObjectStoreParams::new())
@@ -209,11 +220,11 @@ mod tests {
     async fn a_new_database_has_every_store() {
         assert_eq!(
             version_of("schema new", STEPS).await,
-            Ok((1.0, STORES.len()))
+            Ok((2.0, STORES.len()))
         );
         assert_eq!(
             version_of("schema new", STEPS).await,
-            Ok((1.0, STORES.len()))
+            Ok((2.0, STORES.len()))
         );
     }
 
@@ -221,19 +232,30 @@ mod tests {
     async fn an_older_database_is_brought_up_to_date() {
         assert_eq!(
             version_of("schema older", STEPS).await,
-            Ok((1.0, STORES.len()))
+            Ok((2.0, STORES.len()))
         );
         assert_eq!(
             version_of("schema older", NEXT).await,
-            Ok((2.0, STORES.len() + 1))
+            Ok((3.0, STORES.len() + 1))
         );
+    }
+
+    #[test]
+    async fn a_database_of_the_first_version_gets_a_store_for_summaries() {
+        let factory = Factory::new().expect("a browser");
+        let first = open_once(&factory, "schema first", &STEPS[..1]);
+        let first = first.await.expect("it opens");
+        assert_eq!(first.store_names().len(), FIRST_STORES.len());
+        first.close();
+        let now = open("schema first", STEPS).await.expect("it opens");
+        assert_eq!((now.rebuilt, stores(&now)), (false, STORES.len()));
     }
 
     #[test]
     async fn a_newer_database_is_left_alone() {
         assert_eq!(
             version_of("schema newer", NEXT).await,
-            Ok((2.0, STORES.len() + 1))
+            Ok((3.0, STORES.len() + 1))
         );
         assert_eq!(
             version_of("schema newer", STEPS).await,
@@ -241,7 +263,7 @@ mod tests {
         );
         assert_eq!(
             version_of("schema newer", NEXT).await,
-            Ok((2.0, STORES.len() + 1))
+            Ok((3.0, STORES.len() + 1))
         );
     }
 
@@ -249,7 +271,7 @@ mod tests {
     async fn a_migration_that_fails_half_way_changes_nothing() {
         assert_eq!(
             version_of("schema broken", STEPS).await,
-            Ok((1.0, STORES.len()))
+            Ok((2.0, STORES.len()))
         );
         assert_eq!(
             version_of("schema broken", BROKEN).await,
@@ -257,7 +279,7 @@ mod tests {
         );
         assert_eq!(
             version_of("schema broken", STEPS).await,
-            Ok((1.0, STORES.len()))
+            Ok((2.0, STORES.len()))
         );
     }
 
@@ -266,7 +288,7 @@ mod tests {
         let older = open("schema open", STEPS).await.expect("it opens");
         assert_eq!(
             version_of("schema open", NEXT).await,
-            Ok((2.0, STORES.len() + 1))
+            Ok((3.0, STORES.len() + 1))
         );
         let stores = js_sys::Array::of1(&META.into());
         assert!(

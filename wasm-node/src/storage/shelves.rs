@@ -1,25 +1,27 @@
-//! Settled blocks, many in one record, because that is read several times faster than as many records. What is on a
-//! shelf is rarely touched again; no rule depends on what is where.
+//! Settled blocks, many in one record, because that is read several times faster than as many records. Beside each shelf
+//! stands its summary (see `summary`). What is on a shelf is rarely touched again; no rule depends on what is where.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chain::{
     block::{Block, MAX_BLOCK_LEN},
-    hash::BlockHash,
+    hash::{BlockHash, RoomId},
     header::Header,
+    merkle::readings_root,
     reading::Reading,
+    tree::Entry,
 };
-use futures::future::try_join_all;
-use idb::ObjectStore;
+use idb::Transaction;
+use sha2::{Digest as _, Sha256};
+use sync::KnownBlock;
 use wasm_bindgen::JsValue;
 
 use super::{
-    StoreError,
-    indexed_db::{IndexedDb, read_block},
     records,
-    schema::{self, BLOCKS, SHELVES},
+    schema::{SHELVES, SUMMARIES},
+    summary::Summary,
 };
-use crate::config::{LOADED_BLOCKS, MAX_SHELF_BLOCKS, MAX_SHELF_LEN, SETTLED_DEPTH};
+use crate::config::{MAX_SHELF_BLOCKS, MAX_SHELF_LEN, SETTLED_DEPTH};
 
 /// The end of a hash; its beginning is zeros, by the work that was done. Whoever looks a block up compares the
 /// whole hash with what it finds.
@@ -30,6 +32,10 @@ type Tail = u64;
 pub(super) struct Shelves {
     /// The first height on the shelf, by which it is found. No chain of ours comes near 2^32 blocks.
     places: HashMap<Tail, u32>,
+    /// Shelves whose bodies nobody has looked at since the store was opened, and how many blocks each has.
+    unchecked: BTreeMap<u32, usize>,
+    /// Whether checking them was given up.
+    stopped: bool,
     /// The lowest height that is not packed.
     next: u64,
     /// The greatest height that was put.
@@ -42,6 +48,8 @@ impl Default for Shelves {
     fn default() -> Self {
         Self {
             places: HashMap::new(),
+            unchecked: BTreeMap::new(),
+            stopped: false,
             // Genesis is known from the room's name, and nobody stores it.
             next: 1,
             highest: 0,
@@ -73,7 +81,49 @@ impl Shelves {
         self.pause = self.pause.saturating_sub(1);
     }
 
-    fn is_ripe(&self) -> bool {
+    /// Notes that the bodies on this shelf are to be checked.
+    pub(super) fn note_unchecked(&mut self, first: u32, blocks: usize) {
+        self.unchecked.insert(first, blocks);
+    }
+
+    pub(super) fn note_checked(&mut self, first: u32) {
+        self.unchecked.remove(&first);
+    }
+
+    pub(super) fn is_checked(&self, first: u32) -> bool {
+        !self.unchecked.contains_key(&first)
+    }
+
+    /// The next shelves to be checked.
+    pub(super) fn unchecked(&self, limit: usize) -> Vec<u32> {
+        let limit = if self.stopped { 0 } else { limit };
+        self.unchecked.keys().take(limit).copied().collect()
+    }
+
+    /// How many blocks are on such shelves.
+    pub(super) fn unchecked_blocks(&self) -> usize {
+        if self.stopped {
+            return 0;
+        }
+        self.unchecked.values().sum()
+    }
+
+    /// Leaves the others for another time.
+    pub(super) fn stop_checking(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Nothing is packed before so many more blocks were put.
+    pub(super) fn pause(&mut self) {
+        self.pause = MAX_SHELF_BLOCKS;
+    }
+
+    /// The lowest height that is not packed.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(super) fn is_ripe(&self) -> bool {
         let full = self.next.saturating_add(MAX_SHELF_BLOCKS as u64);
         full.saturating_add(SETTLED_DEPTH) <= self.highest && self.pause == 0
     }
@@ -84,54 +134,110 @@ fn tail(hash: &BlockHash) -> Tail {
     u64::from_le_bytes(bytes.unwrap_or_default())
 }
 
-/// One record of many blocks: their encodings, one behind the other.
+/// One shelf: the record of its blocks, their encodings one behind the other, and its summary, which names those, too,
+/// whose bodies the disk lost.
 #[derive(Debug, Default)]
-pub(super) struct Shelf(Vec<(BlockHash, Block)>);
+pub(super) struct Shelf {
+    blocks: Vec<(BlockHash, Block)>,
+    known: Vec<KnownBlock>,
+}
 
 impl Shelf {
-    /// What is on a shelf, and whether that is all of it: from the first byte on that is no block's there is nothing.
-    pub(super) fn read(value: &JsValue) -> (Self, bool) {
+    /// The blocks of a shelf's record: from the first byte on that is no block's there is nothing.
+    pub(super) fn blocks_of(value: &JsValue) -> Vec<(BlockHash, Block)> {
         let limit = MAX_SHELF_LEN + MAX_BLOCK_LEN;
-        let Some(bytes) = records::from_js(value, limit) else {
-            return (Self::default(), false);
-        };
+        let bytes = records::from_js(value, limit).unwrap_or_default();
         let mut blocks = Vec::new();
         let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            let Some((block, behind)) = first_block(rest) else {
-                return (Self(blocks), false);
-            };
+        while let Some((block, behind)) = first_block(rest) {
             blocks.push((block.header.hash(), block));
             rest = behind;
         }
-        (Self(blocks), true)
+        blocks
+    }
+
+    /// A shelf from its two records, as far as they can be read: only bodies that are whole, and of these, if there is a
+    /// summary, only those that it names.
+    pub(super) fn read(
+        room: RoomId,
+        first: u32,
+        shelf: Option<&JsValue>,
+        summary: Option<&JsValue>,
+    ) -> Self {
+        let mut blocks = shelf.map(Self::blocks_of).unwrap_or_default();
+        blocks.retain(|(_, block)| is_whole(block));
+        let summary = summary.and_then(|value| Summary::read(first, value));
+        let Some(Summary { blocks: known, .. }) = summary else {
+            let mut shelf = Self::default();
+            for (hash, block) in blocks {
+                shelf.push(room, hash, block);
+            }
+            return shelf;
+        };
+        let mut bodies: HashMap<BlockHash, Block> = blocks.into_iter().collect();
+        let blocks = known
+            .iter()
+            .filter_map(|known| Some((known.hash, bodies.remove(&known.hash)?)))
+            .collect();
+        Self { blocks, known }
+    }
+
+    /// Puts a block, whose body is whole, behind the others.
+    pub(super) fn push(&mut self, room: RoomId, hash: BlockHash, block: Block) {
+        let entries = block.readings.iter();
+        self.known.push(KnownBlock {
+            hash,
+            header: block.header,
+            entries: entries.map(|reading| Entry::new(room, reading)).collect(),
+        });
+        self.blocks.push((hash, block));
     }
 
     pub(super) fn remove(&mut self, hash: &BlockHash) {
-        self.0.retain(|(other, _)| other != hash);
+        self.blocks.retain(|(other, _)| other != hash);
+        self.known.retain(|other| other.hash != *hash);
     }
 
-    pub(super) fn blocks(&self) -> &[(BlockHash, Block)] {
-        &self.0
+    /// Every block, whether or not its body is here.
+    pub(super) fn known(&self) -> &[KnownBlock] {
+        &self.known
     }
 
-    pub(super) fn into_blocks(self) -> Vec<(BlockHash, Block)> {
-        self.0
+    /// Blocks whose bodies are not here.
+    pub(super) fn lost(&self) -> Vec<BlockHash> {
+        let mut here = self.blocks.iter().map(|(hash, _)| hash).peekable();
+        let known = self.known.iter().map(|known| known.hash);
+        known
+            .filter(|hash| here.next_if(|other| *other == hash).is_none())
+            .collect()
     }
 
-    /// Writes the shelf that is found by this height, or removes it if nothing is left.
-    pub(super) fn put(&self, store: &ObjectStore, first: u32) -> Result<(), idb::Error> {
+    /// Writes both records, or removes what has nothing left.
+    pub(super) fn put(&self, write: &Transaction, first: u32) -> Result<(), idb::Error> {
+        let (shelves, summaries) = (write.object_store(SHELVES)?, write.object_store(SUMMARIES)?);
         let key = records::number_key(first.into());
-        if self.0.is_empty() {
-            return store.delete(key).map(drop);
+        let blocks = self.blocks.iter();
+        let bytes: Vec<u8> = blocks.flat_map(|(_, block)| block.encode()).collect();
+        if bytes.is_empty() {
+            shelves.delete(key.clone())?;
+        } else {
+            shelves.put(&records::to_js(&bytes), Some(&key))?;
         }
-        let bytes: Vec<u8> = self
-            .0
-            .iter()
-            .flat_map(|(_, block)| block.encode())
-            .collect();
-        store.put(&records::to_js(&bytes), Some(&key)).map(drop)
+        if self.known.is_empty() {
+            return summaries.delete(key).map(drop);
+        }
+        let whole = self.blocks.len() == self.known.len();
+        let summary = Summary {
+            digest: whole.then(|| Sha256::digest(&bytes).into()),
+            blocks: self.known.clone(),
+        };
+        summaries.put(&summary.record(first), Some(&key)).map(drop)
     }
+}
+
+/// Whether the readings are those that the header was mined for.
+pub(super) fn is_whole(block: &Block) -> bool {
+    readings_root(&block.readings) == block.header.readings_root
 }
 
 /// The block at the beginning of these bytes, and what is behind it.
@@ -143,77 +249,4 @@ fn first_block(bytes: &[u8]) -> Option<(Block, &[u8])> {
         .checked_add(Header::LEN + 4)?;
     let (block, behind) = bytes.split_at_checked(len)?;
     Some((Block::decode(block).ok()?, behind))
-}
-
-impl IndexedDb {
-    /// Packs settled blocks, as many as are ready.
-    ///
-    /// # Errors
-    /// If the database does; then nothing more is packed for now.
-    pub(super) async fn pack(&mut self) -> Result<(), StoreError> {
-        while self.shelves.is_ripe() {
-            let packed = self.pack_one().await;
-            if !matches!(packed, Ok(true)) {
-                // Heights are missing (a branch that is fetched comes in ranges, in any order), or the disk is full.
-                self.shelves.pause = MAX_SHELF_BLOCKS;
-                return packed.map(drop);
-            }
-        }
-        Ok(())
-    }
-
-    /// Packs the lowest blocks that are not; `false` if not all of them are here yet.
-    async fn pack_one(&mut self) -> Result<bool, StoreError> {
-        let next = self.shelves.next;
-        let Ok(first) = u32::try_from(next) else {
-            return Ok(false);
-        };
-        let mut candidates: Vec<(u64, BlockHash)> = self
-            .rows
-            .iter()
-            .map(|(hash, index)| (*index, *hash))
-            .filter(|(index, _)| (next..next + MAX_SHELF_BLOCKS as u64).contains(index))
-            .collect();
-        candidates.sort_unstable();
-        let mut shelf = Shelf::default();
-        let (mut len, mut next) = (0, next);
-        for part in candidates.chunks(LOADED_BLOCKS as usize) {
-            if len >= MAX_SHELF_LEN {
-                break;
-            }
-            let store = self.reading(&[BLOCKS])?.object_store(BLOCKS)?;
-            let requests = part
-                .iter()
-                .map(|(index, hash)| store.get(records::block_key(*index, hash)))
-                .collect::<Result<Vec<_>, _>>()?;
-            let values = try_join_all(requests.into_iter().map(IntoFuture::into_future)).await?;
-            for ((index, hash), value) in part.iter().zip(values) {
-                // No gap. What stands as high as the last one, and finds no room, stays as it is.
-                if len >= MAX_SHELF_LEN || *index > next {
-                    break;
-                }
-                let Some(block) = value.and_then(|value| read_block(&value)) else {
-                    return Ok(false);
-                };
-                len += block.encoded_len();
-                next = index + 1;
-                shelf.0.push((*hash, block));
-            }
-        }
-        if shelf.0.is_empty() {
-            return Ok(false);
-        }
-        let write = self.writing(&[BLOCKS, SHELVES], false)?;
-        shelf.put(&write.object_store(SHELVES)?, first)?;
-        let rows = write.object_store(BLOCKS)?;
-        for (hash, block) in &shelf.0 {
-            rows.delete(records::block_key(block.header.index, hash))?;
-        }
-        schema::committed(write).await?;
-        for (hash, block) in &shelf.0 {
-            self.shelves.note(hash, first, block.header.index);
-            self.rows.remove(hash);
-        }
-        Ok(true)
-    }
 }

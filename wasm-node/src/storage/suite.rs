@@ -6,6 +6,7 @@ use chain::{
     hash::BlockHash,
     header::Header,
     key::SecretKey,
+    merkle::readings_root,
     reading::Reading,
     room::{Room, RoomName, RoomParams},
     time::UnixMillis,
@@ -119,7 +120,7 @@ async fn an_empty_batch_and_an_empty_read_are_fine<S: Storage>(mut store: S) {
     assert_eq!(store.bodies(&[]).await, Ok(Vec::new()));
 }
 
-async fn write<S: Storage>(store: &mut S, operations: Vec<StoreOperation>) {
+pub(super) async fn write<S: Storage>(store: &mut S, operations: Vec<StoreOperation>) {
     assert_eq!(
         store
             .write(Batch {
@@ -131,23 +132,32 @@ async fn write<S: Storage>(store: &mut S, operations: Vec<StoreOperation>) {
     );
 }
 
-fn put((hash, block): (BlockHash, Block)) -> StoreOperation {
+pub(super) fn put((hash, block): (BlockHash, Block)) -> StoreOperation {
     StoreOperation::PutBlock(hash, block)
 }
 
-/// A block of this height with as many readings; a store does not care that it breaks the rules.
+/// A block of this height with as many readings. It breaks rules for which a store does not care.
 fn block(index: u64) -> (BlockHash, Block) {
     block_of(index, index)
 }
 
 /// A block of this height with one reading.
-fn small_block(index: u64) -> (BlockHash, Block) {
+pub(super) fn small_block(index: u64) -> (BlockHash, Block) {
     block_of(index, 1)
 }
 
-fn block_of(index: u64, readings: u64) -> (BlockHash, Block) {
+/// The room of the suite's blocks.
+///
+/// # Panics
+/// Never: its name is one.
+#[must_use]
+pub fn room() -> Room {
     let name = RoomName::new("suite").expect("a name");
-    let room = Room::new(RoomParams::with_defaults(name));
+    Room::new(RoomParams::with_defaults(name))
+}
+
+fn block_of(index: u64, readings: u64) -> (BlockHash, Block) {
+    let room = room();
     let key = SecretKey::from_seed([1; 32]);
     let bpm = Bpm::new(72).expect("a heart rate");
     let readings: Vec<Reading> = (0..readings)
@@ -155,6 +165,7 @@ fn block_of(index: u64, readings: u64) -> (BlockHash, Block) {
         .collect();
     let header = Header {
         index,
+        readings_root: readings_root(&readings),
         ..*room.genesis()
     };
     (header.hash(), Block { header, readings })

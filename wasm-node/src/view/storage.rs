@@ -15,6 +15,7 @@ pub(crate) struct StorageView {
     pub(crate) quota: Option<f64>,
     pub(crate) failing: bool,
     pub(crate) healed: usize,
+    pub(crate) unchecked: usize,
 }
 
 impl From<&Health> for StorageView {
@@ -37,6 +38,7 @@ impl From<&Health> for StorageView {
             quota: room.map(|(_, quota)| quota),
             failing: health.failing(),
             healed: health.healed(),
+            unchecked: health.unchecked(),
         }
     }
 }

@@ -68,6 +68,9 @@ pub const UNAVAILABLE_PATIENCE: Millis = 60_000;
 /// Branches left aside, remembered.
 pub const MAX_UNAVAILABLE: usize = 256;
 
+/// Bodies that the disk lost and that are to be fetched again, at one time: 1 MB. Of more the next start tells.
+pub const MAX_LOST: usize = 16_384;
+
 /// Gossiped blocks that wait for their parent or their time.
 pub const MAX_HELD_BLOCKS: usize = 64;
 /// Of these, from one peer.

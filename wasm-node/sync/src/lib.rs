@@ -43,5 +43,7 @@ pub mod message;
 pub mod seam;
 
 pub use config::Config;
-pub use machine::{Load, Machine, OwnReading, PeerView, Restore, State, Status};
+pub use machine::{
+    KnownBlock, Load, Machine, OwnReading, PeerView, Restore, State, Status, Stored,
+};
 pub use seam::{Batch, Event, Input, Output, StoreOperation};

@@ -2,7 +2,7 @@
 //!
 //! Each concern has a file: `requests` (what is asked and what comes back), `headers`, `weighing` and `bodies`
 //! (catching up),
-//! `gossip` and `held` (what neighbours pass on), `activation` (going over to a better branch, nothing lost),
+//! `lost` (bodies that the disk garbled), `gossip` and `held` (what neighbours pass on), `activation` (going over to a better branch, nothing lost),
 //! `exchange` (comparing mempools), `answers` (what peers ask), `own` (recording) and
 //! `elsewhere` (a key that signs in two places), `mining`.
 
@@ -18,6 +18,7 @@ mod gossip;
 mod headers;
 mod held;
 mod importing;
+mod lost;
 mod mining;
 mod own;
 mod peer;
@@ -40,11 +41,11 @@ use rand_core::{Rng, SeedableRng};
 
 use self::{
     activation::Rescue, answers::PendingAnswer, bans::Bans, bodies::Download, bucket::Bucket,
-    exchange::Rounds, headers::HeaderSync, held::HeldBlocks, importing::Importing, mining::Mining,
-    own::Own, peer::Peer, requests::OpenRequest, storing::Unwritten,
+    exchange::Rounds, headers::HeaderSync, held::HeldBlocks, importing::Importing, lost::Lost,
+    mining::Mining, own::Own, peer::Peer, requests::OpenRequest, storing::Unwritten,
 };
 pub use self::{
-    restore::Restore,
+    restore::{KnownBlock, Restore, Stored},
     views::{Load, OwnReading, PeerView, State, Status},
 };
 use crate::{
@@ -72,6 +73,7 @@ pub struct Machine<P> {
     rescue: Rescue,
     unwritten: Unwritten,
     importing: Importing,
+    lost: Lost,
     mining: Mining,
 
     peers: BTreeMap<P, Peer>,
@@ -115,6 +117,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             rescue: Rescue::default(),
             unwritten: Unwritten::default(),
             importing: Importing::default(),
+            lost: Lost::default(),
             mining: Mining::default(),
             peers: BTreeMap::new(),
             bans: Bans::new(),
@@ -153,6 +156,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             Input::WriteFailed { id } => self.write_failed(id),
             Input::Read { id, bodies } => self.read(id, bodies),
             Input::ReadFailed { id } => self.read_failed(id),
+            Input::Lost { hashes } => self.lost(&hashes),
             Input::Mined { job, nonce } => self.mined(job, nonce),
             Input::Woke => self.woke(),
             Input::Tick => {}
@@ -170,6 +174,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.settle_unwritten();
         self.settle_headers();
         self.settle_download();
+        self.settle_lost();
         self.settle_rounds();
         self.ask_peers();
         self.settle_mining();

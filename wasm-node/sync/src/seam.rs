@@ -138,6 +138,11 @@ pub enum Input<P> {
         /// Which read.
         id: ReadId,
     },
+    /// Bodies that were kept turned out to be damaged: they are not there any more.
+    Lost {
+        /// Whose.
+        hashes: Vec<BlockHash>,
+    },
     /// The miner found a nonce.
     Mined {
         /// For which template.

@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 
 use crate::{
-    hash::{BlockHash, ReadingId},
+    hash::{BlockHash, ReadingId, RoomId},
     key::Author,
+    reading::Reading,
     time::UnixMillis,
     validate::HeaderError,
     work::Work,
@@ -21,9 +22,35 @@ pub struct Entry {
     pub prefix: IdPrefix,
 }
 
+impl Entry {
+    /// What the tree remembers of a reading of this room.
+    #[must_use]
+    pub fn new(room: RoomId, reading: &Reading) -> Self {
+        Self {
+            author: reading.author,
+            seq: reading.seq,
+            prefix: IdPrefix::from(&reading.id(room)),
+        }
+    }
+}
+
 /// The first four bytes of a [`ReadingId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdPrefix(u32);
+
+impl IdPrefix {
+    /// The bytes as the number that [`IdPrefix::from_bits`] takes.
+    #[must_use]
+    pub const fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// What [`IdPrefix::to_bits`] gave.
+    #[must_use]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+}
 
 impl From<&ReadingId> for IdPrefix {
     fn from(id: &ReadingId) -> Self {

@@ -25,7 +25,7 @@ use crate::{
         MAX_UNAVAILABLE, UNAVAILABLE_PATIENCE,
     },
     message::Request,
-    seam::{DropReason, StoreOperation},
+    seam::{DropReason, Event, Output, StoreOperation},
 };
 
 /// The branch that is being fetched.
@@ -263,6 +263,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         hashes: &[BlockHash],
         bodies: Vec<Option<Vec<Reading>>>,
     ) {
+        self.lost.answered(hashes);
         if bodies.len() > hashes.len() {
             self.download.give_back(hashes);
             return self.ban(peer, DropReason::WrongAnswer);
@@ -309,7 +310,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
-    /// Checks a body against its header (rules 1, 6, 7) and notes it; returns how to keep it, if it is news.
+    /// Checks a body against its header (rules 1, 6, 7) and notes it; returns how to keep it, if it is news, or lost.
     pub(super) fn take_body(
         &mut self,
         hash: &BlockHash,
@@ -318,7 +319,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let Some(header) = self.tree.header(hash) else {
             return Ok(None);
         };
-        if self.tree.block(hash).is_some_and(|info| info.has_body) {
+        let lost = self.lost.contains(hash);
+        if !lost && self.tree.block(hash).is_some_and(|info| info.has_body) {
             // Junk is junk, also where gossip was quicker with the true one.
             return check_root(&header, &readings).map(|()| None);
         }
@@ -336,8 +338,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             }
             return Err(error);
         }
-        self.tree.insert_checked_body(hash, &readings);
-        self.download.tree_changed();
+        if lost && self.lost.forget(hash) {
+            self.outputs.push(Output::Tell(Event::Status));
+        } else {
+            self.tree.insert_checked_body(hash, &readings);
+            self.download.tree_changed();
+        }
         Ok(Some(StoreOperation::PutBlock(
             *hash,
             Block { header, readings },

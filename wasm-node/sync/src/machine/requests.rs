@@ -177,7 +177,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     /// Work that an unanswered request leaves undone goes back to where it came from.
     pub(super) fn give_back(&mut self, asked: Asked) {
         match asked {
-            Asked::Bodies(hashes) => self.download.give_back(&hashes),
+            Asked::Bodies(hashes) => {
+                self.lost.answered(&hashes);
+                self.download.give_back(&hashes);
+            }
             // Asked again by their own clocks.
             Asked::Status | Asked::Headers | Asked::Listing { .. } | Asked::Readings(_) => {}
         }

@@ -7,19 +7,26 @@
 //! ([`PutBlock`](crate::StoreOperation::PutBlock)), and the header's Merkle root covers whole readings, their
 //! signatures included. So a body whose root is right, under a header whose hash, links and work are right, is
 //! the body that was verified, to the last byte.
+//!
+//! Of a long chain's settled blocks a store may give what is known of their bodies instead of these
+//! ([`Stored::Known`]), under a checksum of its own. Their headers are judged here all the same, links and work; the bodies are
+//! for the store to check while the machine is at work already, and one that proves damaged is told by
+//! [`Input::Lost`](crate::Input::Lost). Until then the machine relies on who recorded what, and hands nothing out
+//! unchecked: an answer to a peer is held against the header's Merkle root.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::{cmp::Reverse, fmt::Debug};
 
 use chain::{
-    block::{Block, check_body},
+    block::{Block, MAX_BLOCK_READINGS, MIN_BLOCK_READINGS, check_body},
     bpm::Bpm,
     hash::BlockHash,
+    header::Header,
     key::{Author, SecretKey},
     reading::Reading,
     room::Room,
     time::UnixMillis,
-    tree::InsertError,
+    tree::{Entry, InsertError},
 };
 
 use super::Machine;
@@ -27,6 +34,46 @@ use crate::{
     config::Config,
     seam::{JournalEntry, StoreOperation},
 };
+
+/// A block whose body was checked when it was kept, and is not looked at for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownBlock {
+    /// The hash it was stored under.
+    pub hash: BlockHash,
+    /// Its header.
+    pub header: Header,
+    /// Who recorded what in it, in its order.
+    pub entries: Vec<Entry>,
+}
+
+/// A block as a store gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// With its body, and the hash it was stored under.
+    Whole(BlockHash, Block),
+    /// Without.
+    Known(KnownBlock),
+}
+
+impl Stored {
+    /// The hash it was stored under.
+    #[must_use]
+    pub const fn hash(&self) -> &BlockHash {
+        match self {
+            Self::Whole(hash, _) => hash,
+            Self::Known(block) => &block.hash,
+        }
+    }
+
+    /// Its height.
+    #[must_use]
+    pub const fn index(&self) -> u64 {
+        match self {
+            Self::Whole(_, block) => block.header.index,
+            Self::Known(block) => block.header.index,
+        }
+    }
+}
 
 /// A machine that is being put together.
 #[derive(Debug)]
@@ -85,17 +132,32 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         }
     }
 
+    /// Whether bodies have to be given, too ([`Stored::Whole`]), because something of the journal has to be salvaged
+    /// from them. To be asked when the journal was given.
+    #[must_use]
+    pub fn needs_bodies(&self) -> bool {
+        let last = self.journal.last_key_value();
+        last.is_some_and(|(last, _)| self.journal.len() as u64 <= *last)
+    }
+
     /// The next stored blocks with the hashes they were stored under; parents before their children, by height that is.
     pub fn blocks(&mut self, blocks: impl IntoIterator<Item = (BlockHash, Block)>) {
-        for (hash, block) in blocks {
-            if self.place(hash, &block) {
-                for reading in &block.readings {
-                    self.note_own(reading);
-                }
-            } else {
+        let blocks = blocks.into_iter();
+        self.stored(blocks.map(|(hash, block)| Stored::Whole(hash, block)));
+    }
+
+    /// The same for blocks some of whose bodies are checked later.
+    pub fn stored(&mut self, blocks: impl IntoIterator<Item = Stored>) {
+        for block in blocks {
+            let hash = *block.hash();
+            if !self.place(block) {
                 self.unplaced.push(hash);
             }
         }
+        self.advance();
+    }
+
+    fn advance(&mut self) {
         let advance = self.machine.tree.advance();
         for (_, removed) in advance.condemned {
             self.unplaced.extend(removed);
@@ -178,19 +240,50 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         }
     }
 
-    fn place(&mut self, hash: BlockHash, block: &Block) -> bool {
+    fn place_header(&mut self, hash: BlockHash, header: &Header) -> bool {
         let machine = &mut self.machine;
-        let room = machine.tree.room().id();
-        match machine.tree.insert_header(&block.header, machine.now) {
-            Ok(inserted) if inserted.hash == hash => {}
-            Err(InsertError::Condemned { .. }) => return false,
+        match machine.tree.insert_header(header, machine.now) {
+            Ok(inserted) if inserted.hash == hash => true,
+            Err(InsertError::Condemned { .. }) => false,
             // The clock may have been put back.
-            Err(InsertError::Header(error)) if error.due().is_some() => return false,
+            Err(InsertError::Header(error)) if error.due().is_some() => false,
             Ok(_) | Err(_) => {
                 self.damaged += 1;
-                return false;
+                false
             }
         }
+    }
+
+    fn place(&mut self, block: Stored) -> bool {
+        match block {
+            Stored::Whole(hash, block) => self.place_whole(hash, &block),
+            Stored::Known(block) => self.place_known(block),
+        }
+    }
+
+    fn place_known(&mut self, block: KnownBlock) -> bool {
+        let KnownBlock {
+            hash,
+            header,
+            entries,
+        } = block;
+        if !(MIN_BLOCK_READINGS..=MAX_BLOCK_READINGS).contains(&entries.len()) {
+            self.damaged += 1;
+            return false;
+        }
+        if !self.place_header(hash, &header) {
+            return false;
+        }
+        self.machine.tree.insert_known_body(&hash, entries);
+        true
+    }
+
+    fn place_whole(&mut self, hash: BlockHash, block: &Block) -> bool {
+        if !self.place_header(hash, &block.header) {
+            return false;
+        }
+        let machine = &mut self.machine;
+        let room = machine.tree.room().id();
         let verified_before = |_: &Reading| true;
         let judged = check_body(
             room,
@@ -205,6 +298,9 @@ impl<P: Copy + Ord + Debug> Restore<P> {
             return false;
         }
         machine.tree.insert_checked_body(&hash, &block.readings);
+        for reading in &block.readings {
+            self.note_own(reading);
+        }
         true
     }
 }

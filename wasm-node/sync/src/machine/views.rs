@@ -92,6 +92,8 @@ pub struct Load {
     pub unwritten: usize,
     /// Left blocks whose readings have yet to return to the mempool.
     pub rescue: usize,
+    /// Bodies that the disk lost and that are to be fetched again.
+    pub lost: usize,
     /// Entries of one's own journal.
     pub journal: usize,
 }
@@ -178,6 +180,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             aside: self.mempool.aside(),
             unwritten: self.unwritten.len(),
             rescue: self.rescue.len(),
+            lost: self.lost.len(),
             journal: self.own.len(),
         }
     }

@@ -1,7 +1,10 @@
 //! A start from a disk that is not as it was left: what is damaged is found, cut off, and fetched again.
 
+use chain::tree::Entry;
 use chain::{block::Block, bpm::Bpm, hash::BlockHash, time::UnixMillis};
-use sync::{Config, Input, Machine, Restore, StoreOperation, seam::JournalEntry};
+use sync::{
+    Config, Input, KnownBlock, Machine, Restore, StoreOperation, Stored, seam::JournalEntry,
+};
 
 use crate::{
     branch::{Branch, START, key, reading, room},
@@ -98,6 +101,124 @@ fn what_the_chain_has_beyond_the_journal_was_recorded_elsewhere() {
         .filter(|output| matches!(output, sync::Output::Write { .. }))
         .count();
     assert_eq!(writes, 0);
+}
+
+#[test]
+fn a_long_chain_is_known_before_its_bodies_were_looked_at() {
+    let branch = Branch::of(7, 5);
+    let entries = entries();
+    let mut restore = restore(&entries);
+    assert!(!restore.needs_bodies());
+    restore.stored(known(&branch.blocks));
+    assert_eq!(restore.damaged(), 0);
+    let mut machine = restore.finish();
+    machine.handle(Input::Tick, now());
+    assert_eq!(machine.status().index, 5);
+    // What is recorded next gets the next place; nothing that is in the chain is offered again.
+    let waiting: Vec<u64> = machine.pending().map(|reading| reading.seq).collect();
+    assert_eq!(waiting, [5]);
+}
+
+#[test]
+fn what_is_known_of_a_block_is_judged_by_its_header() {
+    let branch = Branch::of(1, 8);
+    let damages: [fn(&mut KnownBlock); 4] = [
+        |block| block.header.nonce += 1,
+        |block| block.header.prev_hash = BlockHash::new([3; 32]),
+        |block| block.hash = BlockHash::new([3; 32]),
+        |block| block.entries.clear(),
+    ];
+    for damage in damages {
+        let mut stored = known(&branch.blocks);
+        if let Stored::Known(block) = &mut stored[7] {
+            damage(block);
+        }
+        let mut restore = restore(&[]);
+        restore.stored(stored);
+        assert_eq!(restore.damaged(), 1);
+        let machine = restore.finish();
+        assert_eq!(machine.status().index, 7);
+    }
+}
+
+#[test]
+fn who_lacks_an_entry_of_the_journal_needs_bodies() {
+    let mut entries = entries();
+    assert!(!restore(&entries).needs_bodies());
+    assert!(!restore(&[]).needs_bodies());
+    entries.remove(2);
+    assert!(restore(&entries).needs_bodies());
+    // A body beside what is known of it is looked at.
+    let branch = Branch::of(7, 5);
+    let mut restore = restore(&entries);
+    restore.stored(known(&branch.blocks));
+    restore.blocks(with_hashes(&branch.blocks));
+    assert_eq!(restore.damaged(), 0);
+    assert_eq!(restore.finish().load().journal, 6);
+}
+
+#[test]
+fn a_body_that_proves_damaged_later_is_fetched_again_and_nothing_is_cut_off() {
+    let branch = Branch::of(1, 8);
+    let mut restore = restore(&[]);
+    restore.stored(known(&branch.blocks));
+    let mut subject = running(restore.finish(), &branch);
+    let lost = branch.blocks[3].header.hash();
+    let body = subject.blocks.remove(&lost).expect("a block");
+    subject.give(Input::Lost { hashes: vec![lost] });
+    assert_eq!(
+        (subject.tip(), subject.machine.load().lost),
+        (branch.tip(), 1)
+    );
+
+    // Who lacks it is asked once.
+    subject.connect(1);
+    subject.serve(1, &branch.up_to(3));
+    assert_eq!(subject.machine.load().lost, 1);
+    subject.connect(2);
+    subject.serve(2, &branch);
+    assert_eq!(subject.machine.load().lost, 0);
+    assert_eq!(subject.blocks.get(&lost), Some(&body));
+    assert_eq!(subject.tip(), branch.tip());
+}
+
+#[test]
+fn who_sends_another_body_for_a_lost_one_is_dropped() {
+    let branch = Branch::of(1, 4);
+    let mut restore = restore(&[]);
+    restore.stored(known(&branch.blocks));
+    let mut subject = running(restore.finish(), &branch);
+    let lost = branch.blocks[1].header.hash();
+    subject.blocks.remove(&lost);
+    subject.give(Input::Lost {
+        hashes: vec![lost, BlockHash::new([3; 32])],
+    });
+    assert_eq!(subject.machine.load().lost, 1);
+    let mut liar = branch.clone();
+    liar.blocks[1].readings[0].bpm += 1;
+    subject.connect(1);
+    subject.serve(1, &liar);
+    assert!(
+        matches!(subject.dropped[..], [(1, _, true)]),
+        "{:?}",
+        subject.dropped
+    );
+    assert_eq!(subject.machine.load().lost, 1);
+    assert!(!subject.blocks.contains_key(&lost));
+}
+
+fn known(blocks: &[Block]) -> Vec<Stored> {
+    let known = |block: &Block| {
+        let entries = block.readings.iter();
+        Stored::Known(KnownBlock {
+            hash: block.header.hash(),
+            header: block.header,
+            entries: entries
+                .map(|reading| Entry::new(room().id(), reading))
+                .collect(),
+        })
+    };
+    blocks.iter().map(known).collect()
 }
 
 fn now() -> UnixMillis {

@@ -1,0 +1,322 @@
+//! Bodies on shelves, checked while the tab is at work already: whether the disk still has what was written.
+//!
+//! A shelf whose bytes have the digest in its summary holds the bodies that were checked when they were written. Of any
+//! other each body is held against its header's Merkle root; what is damaged goes, and is told, so that it is fetched
+//! again; the summary keeps its block's place. A shelf that has no summary yet gets one. Both records are changed in one
+//! transaction, and a crash before it changes nothing: the next start checks the shelf again.
+
+use std::future::IntoFuture;
+
+use chain::hash::BlockHash;
+use futures::future::join_all;
+use js_sys::{Object, Uint8Array};
+use sha2::{Digest as _, Sha256};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+
+use super::{
+    StoreError,
+    indexed_db::IndexedDb,
+    records,
+    schema::{self, SHELVES, SUMMARIES},
+    shelves::Shelf,
+    summary::{Digest, Summary},
+};
+use crate::config::{CHECKED_SHELVES, MAX_SHELF_LEN};
+
+impl IndexedDb {
+    /// Checks the next shelves. Returns blocks whose bodies are lost; `None` if there was nothing to check.
+    pub(super) async fn check_some(&mut self) -> Option<Vec<BlockHash>> {
+        let firsts = self.shelves.unchecked(CHECKED_SHELVES);
+        if firsts.is_empty() {
+            return None;
+        }
+        let mut lost = Vec::new();
+        if self.check_shelves(&firsts, &mut lost).await.is_err() {
+            // What cannot be read or written now is found at the next start; until then each body is looked at when
+            // it is asked for.
+            self.shelves.stop_checking();
+        }
+        self.health()
+            .note_unchecked(self.shelves.unchecked_blocks());
+        self.health().note_healed(lost.len());
+        Some(lost)
+    }
+
+    async fn check_shelves(
+        &mut self,
+        firsts: &[u32],
+        lost: &mut Vec<BlockHash>,
+    ) -> Result<(), StoreError> {
+        for first in self.suspects(firsts).await? {
+            lost.extend(self.mend(first).await?);
+        }
+        for first in firsts {
+            self.shelves.note_checked(*first);
+        }
+        Ok(())
+    }
+
+    /// Those of these shelves that are not as their summaries say.
+    async fn suspects(&self, firsts: &[u32]) -> Result<Vec<u32>, StoreError> {
+        let pairs = self.pairs(firsts).await?;
+        let matches = join_all(
+            firsts
+                .iter()
+                .zip(&pairs)
+                .map(async |(first, (shelf, summary))| {
+                    let summary = Summary::read(*first, summary.as_ref()?)?;
+                    let digest = digest(shelf.as_ref()?).await?;
+                    (summary.digest? == digest).then_some(())
+                }),
+        );
+        let matches = matches.await;
+        let suspects = firsts.iter().zip(matches);
+        Ok(suspects
+            .filter_map(|(first, matches)| matches.is_none().then_some(*first))
+            .collect())
+    }
+
+    /// Writes a shelf anew as far as its bodies are whole. Returns blocks whose bodies are not.
+    async fn mend(&mut self, first: u32) -> Result<Vec<BlockHash>, StoreError> {
+        let shelf = self.read_shelf(first).await?;
+        let write = self.writing(&[SHELVES, SUMMARIES], false)?;
+        shelf.put(&write, first)?;
+        schema::committed(write).await?;
+        Ok(shelf.lost())
+    }
+
+    /// A shelf, as far as its bodies are whole.
+    pub(super) async fn read_shelf(&self, first: u32) -> Result<Shelf, StoreError> {
+        let pairs = self.pairs(&[first]).await?;
+        let (shelf, summary) = pairs.into_iter().next().unwrap_or_default();
+        Ok(Shelf::read(
+            self.room,
+            first,
+            shelf.as_ref(),
+            summary.as_ref(),
+        ))
+    }
+
+    /// The two records of each shelf; one that the browser cannot read is as good as none.
+    async fn pairs(
+        &self,
+        firsts: &[u32],
+    ) -> Result<Vec<(Option<JsValue>, Option<JsValue>)>, StoreError> {
+        let read = self.reading(&[SHELVES, SUMMARIES])?;
+        let (shelves, summaries) = (read.object_store(SHELVES)?, read.object_store(SUMMARIES)?);
+        let mut requests = Vec::with_capacity(2 * firsts.len());
+        for first in firsts {
+            for store in [&shelves, &summaries] {
+                let key = records::number_key((*first).into());
+                requests.push(store.get(key)?.into_future());
+            }
+        }
+        let values = join_all(requests).await;
+        let mut values = values.into_iter().map(|value| value.ok().flatten());
+        Ok(firsts
+            .iter()
+            .map(|_| (values.next().flatten(), values.next().flatten()))
+            .collect())
+    }
+}
+
+/// SHA-256 of a record, by the browser and off this thread where it has that.
+async fn digest(record: &JsValue) -> Option<Digest> {
+    let object: &Object = record.dyn_ref()?;
+    let promise = web_sys::window()
+        .and_then(|window| window.crypto().ok())
+        .map(|crypto| crypto.subtle())
+        .filter(|subtle| !subtle.is_undefined())
+        .and_then(|subtle| {
+            subtle
+                .digest_with_str_and_buffer_source("SHA-256", object)
+                .ok()
+        });
+    let Some(promise) = promise else {
+        let bytes = records::from_js(record, MAX_SHELF_LEN + chain::block::MAX_BLOCK_LEN)?;
+        return Some(Sha256::digest(bytes).into());
+    };
+    let digest = JsFuture::from(promise).await.ok()?;
+    Uint8Array::new(&digest).to_vec().try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use chain::block::Block;
+    use js_sys::ArrayBuffer;
+    use sync::Stored;
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::{
+        config::{MAX_SHELF_BLOCKS, SETTLED_DEPTH},
+        storage::{Health, Storage, suite},
+    };
+
+    /// Blocks that are packed: as many as two shelves take.
+    const PACKED: usize = 2 * MAX_SHELF_BLOCKS;
+
+    /// What is on two shelves, what is not settled, and the one that settles the last of the others.
+    fn blocks() -> Vec<(BlockHash, Block)> {
+        (1..=PACKED as u64 + SETTLED_DEPTH + 1)
+            .map(suite::small_block)
+            .collect()
+    }
+
+    async fn reopened(name: &str, store: IndexedDb) -> IndexedDb {
+        drop(store);
+        let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
+        opened.expect("it opens")
+    }
+
+    /// A store that has these blocks, opened anew, and not loaded.
+    async fn packed(name: &str) -> IndexedDb {
+        let mut store = IndexedDb::anew(name, suite::room().id()).await;
+        for part in blocks().chunks(256) {
+            suite::write(&mut store, part.iter().cloned().map(suite::put).collect()).await;
+        }
+        store.tidy().await;
+        assert_eq!(store.shelves.next(), PACKED as u64 + 1);
+        reopened(name, store).await
+    }
+
+    async fn load(store: &mut IndexedDb, whole: bool) -> Vec<Stored> {
+        let mut all = Vec::new();
+        let loaded = store.load_blocks(whole, |blocks| all.extend(blocks)).await;
+        loaded.expect("it can be loaded");
+        all
+    }
+
+    fn hashes(blocks: &[Stored]) -> Vec<BlockHash> {
+        blocks.iter().map(|block| *block.hash()).collect()
+    }
+
+    fn known(blocks: &[Stored]) -> usize {
+        let known = |block: &&Stored| matches!(block, Stored::Known(_));
+        blocks.iter().filter(known).count()
+    }
+
+    /// Looks at everything; returns what is lost.
+    async fn check(store: &mut IndexedDb) -> Vec<BlockHash> {
+        let mut lost = Vec::new();
+        while let Some(some) = store.check().await {
+            lost.extend(some);
+        }
+        assert_eq!(store.health().unchecked(), 0);
+        lost
+    }
+
+    async fn change(store: &IndexedDb, name: &str, first: u32, how: impl Fn(&mut Vec<u8>)) {
+        let write = store.writing(&[name], true).expect("it opens");
+        let records = write.object_store(name).expect("the store");
+        let key = records::number_key(first.into());
+        let record = records.get(key.clone()).expect("a request").await;
+        let record: ArrayBuffer = record
+            .expect("an answer")
+            .expect("a record")
+            .unchecked_into();
+        let mut bytes = Uint8Array::new(&record).to_vec();
+        how(&mut bytes);
+        records
+            .put(&records::to_js(&bytes), Some(&key))
+            .expect("a request");
+        schema::committed(write).await.expect("it is written");
+    }
+
+    #[test]
+    async fn a_tab_is_at_work_before_settled_bodies_are_looked_at() {
+        let mut store = packed("checking fine").await;
+        let loaded = load(&mut store, false).await;
+        let all: Vec<BlockHash> = blocks().iter().map(|(hash, _)| *hash).collect();
+        assert_eq!(hashes(&loaded), all);
+        assert_eq!(known(&loaded), PACKED);
+        assert_eq!(store.health().unchecked(), PACKED);
+        assert_eq!(check(&mut store).await, []);
+        assert_eq!(store.health().healed(), 0);
+    }
+
+    #[test]
+    async fn a_damaged_body_is_lost_alone_and_its_block_keeps_its_place() {
+        let name = "checking damaged";
+        let mut store = packed(name).await;
+        // In the signature of the reading in the third block: each has one.
+        let len = suite::small_block(1).1.encoded_len();
+        change(&store, SHELVES, 1, |bytes| bytes[3 * len - 1] ^= 1).await;
+        let loaded = load(&mut store, false).await;
+        let (third, block) = suite::small_block(3);
+        // Not even before it was found.
+        assert_eq!(store.bodies(&[third]).await, Ok(vec![None]));
+        assert_eq!(check(&mut store).await, [third]);
+        assert_eq!(store.health().healed(), 1);
+
+        let others = [suite::small_block(2), suite::small_block(4)];
+        let bodies = others
+            .each_ref()
+            .map(|(_, block)| Some(block.readings.clone()));
+        let asked = others.each_ref().map(|(hash, _)| *hash);
+        assert_eq!(store.bodies(&asked).await, Ok(bodies.to_vec()));
+
+        // Until it came again each start says so.
+        let mut store = reopened(name, store).await;
+        assert_eq!(load(&mut store, false).await, loaded);
+        assert_eq!(check(&mut store).await, [third]);
+        suite::write(&mut store, vec![suite::put((third, block.clone()))]).await;
+        let mut store = reopened(name, store).await;
+        let again = load(&mut store, false).await;
+        assert_eq!(hashes(&again), hashes(&loaded));
+        assert_eq!(check(&mut store).await, []);
+        assert_eq!(store.bodies(&[third]).await, Ok(vec![Some(block.readings)]));
+    }
+
+    #[test]
+    async fn a_shelf_that_is_gone_takes_no_block_with_it() {
+        let mut store = packed("checking gone").await;
+        let write = store.writing(&[SHELVES], true).expect("it opens");
+        let shelves = write.object_store(SHELVES).expect("the store");
+        shelves.delete(records::number_key(1)).expect("a request");
+        schema::committed(write).await.expect("it is written");
+        let loaded = load(&mut store, false).await;
+        assert_eq!(loaded.len(), blocks().len());
+        let first: Vec<BlockHash> = hashes(&loaded)[..MAX_SHELF_BLOCKS].to_vec();
+        assert_eq!(check(&mut store).await, first);
+    }
+
+    #[test]
+    async fn a_damaged_summary_is_made_anew_from_its_shelf() {
+        let name = "checking summary";
+        let mut store = packed(name).await;
+        change(&store, SUMMARIES, 257, |bytes| bytes[100] ^= 1).await;
+        let loaded = load(&mut store, false).await;
+        assert_eq!(
+            (loaded.len(), known(&loaded)),
+            (blocks().len(), PACKED - MAX_SHELF_BLOCKS)
+        );
+        assert_eq!(check(&mut store).await, []);
+        let mut store = reopened(name, store).await;
+        assert_eq!(known(&load(&mut store, false).await), PACKED);
+    }
+
+    #[test]
+    async fn whoever_asks_for_all_of_it_gets_bodies_too() {
+        let mut store = packed("checking whole").await;
+        let loaded = load(&mut store, true).await;
+        assert_eq!(known(&loaded), PACKED);
+        assert_eq!(loaded.len(), PACKED + blocks().len());
+        assert!(loaded.is_sorted_by_key(Stored::index));
+    }
+
+    #[test]
+    async fn a_deleted_block_leaves_its_summary_too() {
+        let name = "checking deleted";
+        let mut store = packed(name).await;
+        load(&mut store, false).await;
+        let (gone, _) = suite::small_block(7);
+        suite::write(&mut store, vec![sync::StoreOperation::DeleteBlock(gone)]).await;
+        let mut store = reopened(name, store).await;
+        let loaded = load(&mut store, false).await;
+        assert_eq!(loaded.len(), blocks().len() - 1);
+        assert!(!hashes(&loaded).contains(&gone));
+        assert_eq!(check(&mut store).await, []);
+    }
+}
