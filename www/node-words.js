@@ -1,16 +1,25 @@
 //! What the node says when it refuses, in the language of the page. The node speaks English only; what it says is
-//! known by how it begins. Never hides what it does not know: that is shown as it was said.
+//! known by how it begins, and what else is in it. Never hides what it does not know: that is shown as it was said.
 
 import { say } from "./strings.js";
 
 /** A number near the start of a sentence. */
 const NUMBER = /^\D*(\d+)/;
 
+/** What was given, in the quotes that it is repeated in. */
+const GIVEN = /"((?:[^"\\]|\\.)*)"/s;
+
+/** The end of what is allowed. */
+const MOST = /than (\d+)/;
+
+/** What is taken as a number, not as text. */
+const NUMERIC = new Set([NUMBER, MOST]);
+
 /**
- * How each of the node's sentences begins, the key of its words, and what to take from it. A test holds the beginnings
- * to the node's source.
+ * How each of the node's sentences begins and what else is in it, the key of its words, and what to take from it. A test
+ * holds beginnings and contents to the node's source.
  *
- * @type {{ start: string, key: string, take?: Record<string, RegExp> }[]}
+ * @type {{ start: string, has?: string, key: string, take?: Record<string, RegExp> }[]}
  */
 export const KNOWN = [
   { start: "the reading could not be kept on this computer", key: "error.notStored" },
@@ -31,6 +40,17 @@ export const KNOWN = [
   { start: "what is imported must be a string", key: "error.noDocument" },
   { start: "the chain changed too much while it was written", key: "error.leftBehind" },
   { start: "waiting reading number ", key: "error.badReading", take: { position: NUMBER } },
+  { start: "the relay address ", has: " is not a multiaddr (", key: "error.relayUnreadable", take: { given: GIVEN } },
+  { start: "the relay address ", has: " is none that a browser can dial", key: "error.relayUndialable", take: { given: GIVEN } },
+  { start: "the relay address ", has: " is not encrypted", key: "error.relayUnencrypted", take: { given: GIVEN } },
+  { start: "the peer address ", key: "error.peerAddress", take: { given: GIVEN } },
+  { start: '"', has: " is no STUN or TURN server", key: "error.iceServer", take: { given: GIVEN } },
+  { start: "a room name of ", key: "room.long", take: { found: NUMBER, max: MOST } },
+  { start: "relays", has: " has more than the ", key: "error.tooManyRelays", take: { limit: NUMBER } },
+  { start: "peers", has: " has more than the ", key: "error.tooManyPeers", take: { limit: NUMBER } },
+  { start: "iceServers", has: " has more than the ", key: "error.tooManyIceServers", take: { limit: NUMBER } },
+  { start: "blocks ", has: " are changing just now", key: "error.changing" },
+  { start: "the export could not be written: ", key: "error.notWritten", take: { reason: /written: (.*)/s } },
 ];
 
 /**
@@ -41,11 +61,11 @@ export const KNOWN = [
  */
 export function wordsOf(error) {
   const said = error instanceof Error ? error.message : String(error);
-  const known = KNOWN.find(({ start }) => said.startsWith(start));
+  const known = KNOWN.find(({ start, has = "" }) => said.startsWith(start) && said.includes(has));
   if (known === undefined) return said;
   const taken = Object.entries(known.take ?? {}).map(([name, pattern]) => {
     const found = pattern.exec(said)?.[1] ?? "";
-    return [name, pattern === NUMBER ? Number(found) : found];
+    return [name, NUMERIC.has(pattern) ? Number(found) : found];
   });
   return say(known.key, Object.fromEntries(taken));
 }

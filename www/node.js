@@ -2,6 +2,7 @@
 //! `miner.js` does). Never decides anything: options go in, the node comes out, failures are Errors in words.
 
 import init, { Node, qrCode } from "./pkg/wasm_node.js";
+import { say } from "./strings.js";
 
 /**
  * Loads the wasm once, for the page and for its miner, and starts a node.
@@ -39,7 +40,7 @@ export function qrModules(text) {
 async function compile(url) {
   const response = await fetch(url);
   if (!response.ok) {
-    throw new Error(`${url.pathname} could not be loaded: the server answered ${response.status}`);
+    throw new Error(say("error.notLoaded", { file: url.pathname, status: response.status }));
   }
   return WebAssembly.compileStreaming(response);
 }

@@ -57,12 +57,14 @@ function presentState(node, part, soon) {
 
 /** What waits for a block, and how far this tab's own readings have come. */
 function presentReadings(node, part, soon) {
+  const waiting = part("pending-list");
   const refresh = soon(() => {
-    const { peerId, tip } = node.status();
-    part("pending-list").pending = { readings: node.pending(), self: peerId };
+    const { peerId, tip, mempool } = node.status();
+    waiting.pending = { readings: node.pending(waiting.places), count: mempool, self: peerId };
     part("own-readings").own = { readings: node.ownReadings(SHOWN_OWN), tip: tip.index };
   });
   for (const type of ["status", "chain", "reading"]) node.addEventListener(type, refresh);
+  waiting.addEventListener("more-wanted", refresh);
   refresh();
 }
 

@@ -9,6 +9,9 @@ export const STEP_BLOCKS = 16;
 /** The most blocks read from the past, whatever they hold: empty ones bring nothing to draw. */
 export const MAX_PAST_BLOCKS = 4_000;
 
+/** The most readings taken at the beginning from those that wait for a block; later ones come one by one. */
+const MAX_PENDING = 1_000;
+
 /** Changes of the chain that wait to be read; older ones are left out, the chart shows the newest anyway. */
 const MAX_WAITING_BLOCKS = 512;
 
@@ -24,12 +27,12 @@ export class ReadingFeed extends EventTarget {
   #since = Infinity;
   #running = false;
 
-  /** @param {object} node with `status()`, `blocks(from, to)`, `pending()` and the events "chain" and "reading" */
+  /** @param {object} node with `status()`, `blocks(from, to)`, `pending(limit)` and the events "chain" and "reading" */
   constructor(node) {
     super();
     this.#node = node;
     this.#lowest = node.status().tip.index + 1;
-    this.#take(node.pending());
+    this.#take(node.pending(MAX_PENDING));
     node.addEventListener("reading", ({ detail }) => this.#take([detail]));
     node.addEventListener("chain", ({ detail }) => {
       const from = Math.min(detail.from, this.#fresh?.from ?? Infinity);

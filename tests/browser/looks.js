@@ -98,21 +98,21 @@ export async function rehearsesWithoutHarm(lone, mine) {
   }
 
   const known = await node.rehearse({ block });
-  equal(Object.keys(known), ["verdict", "reason", "dropped"], "the fields of a rehearsal");
-  equal([known.verdict, known.dropped], ["ignore", false], "a block that is known");
+  equal(Object.keys(known), ["verdict", "reason", "kind", "dropped"], "the fields of a rehearsal");
+  equal([known.verdict, known.kind, known.dropped], ["ignore", "known", false], "a block that is known");
   check(/known/.test(known.reason), `in words: ${known.reason}`);
   const forged = await node.rehearse({ reading: { ...reading, seq: 1, bpm: 180 } });
-  equal([forged.verdict, forged.dropped], ["reject", true], "a forged reading");
+  equal([forged.verdict, forged.kind, forged.dropped], ["reject", "signature", true], "a forged reading");
   check(/signature/.test(forged.reason), `in words: ${forged.reason}`);
   const tampered = await node.rehearse({ block: { ...block, nonce: "1" } });
-  equal([tampered.verdict, tampered.dropped], ["reject", true], "a block without work");
+  equal([tampered.verdict, tampered.kind, tampered.dropped], ["reject", "work", true], "a block without work");
   const { node: other, end: endOther } = await diligent(lone, "rehearsal, rival", mine);
   const foreign = heard(other, "chain");
   await other.record(72);
   await foreign;
   const [stranger] = await other.blocks(1, 1);
   const orphan = await node.rehearse({ block: stranger });
-  equal([orphan.verdict, orphan.dropped], ["ignore", false], "a block of another room");
+  equal([orphan.verdict, orphan.kind, orphan.dropped], ["ignore", "unknown-parent", false], "a block of another room");
   check(/not known/.test(orphan.reason), `in words: ${orphan.reason}`);
   endOther();
 

@@ -106,6 +106,13 @@ export async function recordsOnlyHeartRates(node) {
   const burst = await Promise.all(Array.from({ length: 100 }, (_, i) => node.record(100 + i)));
   equal(burst.map(({ seq }) => seq), Array.from({ length: 100 }, (_, i) => 2 + i), "places in the count");
   equal(node.status().mempool, 102, "how many wait");
+  equal(node.pending().length, 100, "so many are given when nobody says");
+  equal(node.pending(16_384).length, 102, "all when asked for");
+  equal(node.pending(2).map(({ bpm }) => bpm), [20, 400], "an author's in order");
+  equal(node.pending(0), [], "none when none is asked for");
+  for (const limit of [-1, 0.5, 16_385, "1", NaN, {}]) {
+    await rejection((async () => node.pending(limit))(), `pending(${limit})`);
+  }
   node.stop();
 }
 

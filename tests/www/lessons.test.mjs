@@ -70,7 +70,7 @@ class FakeNode extends EventTarget {
   own = [];
   told = [];
   isolated = false;
-  verdict = { verdict: "reject", reason: "so", dropped: true };
+  verdict = { verdict: "reject", reason: "so", kind: "signature", dropped: true };
 
   status() {
     const tip = this.chain.at(-1);

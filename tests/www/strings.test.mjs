@@ -30,7 +30,7 @@ test("every_sentence_speaks_without_undefined_in_it", () => {
     hashes: 9, bits: "1f00ffff", bad: 1, blocks: 2, newBlocks: 1, readings: 3, newReadings: 2, relays: 1, usage: "1 MB",
     quota: "2 MB", room: "lobby", limit: 8, position: 3, hash: "00ab", seq: 4, records: 5,
     at: 3, tip: 4, left: 1, kept: 2, waiting: 1, inChain: 1, was: 72, now: 112, next: 5, other: "somebody", ok: false,
-    pace: 200, tries: 65_536, speed: 1_000_000,
+    pace: 200, given: "x", file: "f", status: 404, tries: 65_536, speed: 1_000_000,
   };
   for (const code of LANGUAGES) {
     setLanguage(code);
@@ -85,12 +85,22 @@ test("an_amount_of_storage_has_its_fitting_unit", () => {
   }
 });
 
+test("whatever_kind_of_fault_peers_find_has_words", async () => {
+  const types = await readFile(new URL("../../wasm-node/src/types.d.ts", import.meta.url), "utf8");
+  const [, union] = /type RehearsalKind =([^;]+);/.exec(types);
+  const kinds = [...union.matchAll(/"([^"]+)"/g)].map(([, kind]) => `why.${kind}`);
+  const source = await readFile(new URL("../../wasm-node/src/rehearsal/kind.rs", import.meta.url), "utf8");
+  const names = [...source.matchAll(/Self::\w+ => "([^"]+)"/g)].map(([, name]) => name);
+  assert.deepEqual(kinds, names.map((name) => `why.${name}`));
+  assert.deepEqual(Object.keys(en).filter((key) => key.startsWith("why.")).sort(), kinds.toSorted());
+});
+
 test("the_node_still_says_what_the_page_has_other_words_for", async () => {
   const root = new URL("../../wasm-node/", import.meta.url);
   const files = (await readdir(root, { recursive: true })).filter((file) => file.endsWith(".rs"));
   const sources = await Promise.all(files.map((file) => readFile(new URL(file, root), "utf8")));
-  for (const { start, key } of KNOWN) {
-    assert.ok(sources.some((source) => source.includes(start)), `nobody says "${start}"`);
+  for (const { start, has = "", key } of KNOWN) {
+    assert.ok(sources.some((source) => source.includes(start) && source.includes(has)), `nobody says "${start}${has}"`);
     assert.ok(key in en, key);
   }
 });
@@ -100,6 +110,19 @@ test("what_the_node_says_is_said_in_the_language_of_the_page", () => {
   const words = wordsOf(new Error("too many readings at once: 64 already wait to be kept; wait a moment and enter it again"));
   assert.match(words, /64개/);
   assert.doesNotMatch(words, /[a-z]/);
+  for (const [said, given] of [
+    ['the relay address "<b>" is not a multiaddr (no protocol); one looks like /ip4/1', "“<b>”"],
+    ['the relay address "/ip4/1.2.3.4/tcp/1" is none that a browser can dial: it must', "“/ip4/1.2.3.4/tcp/1”"],
+    ['the relay address "/ip4/1.2.3.4/tcp/1/ws" is not encrypted, and', "“/ip4/1.2.3.4/tcp/1/ws”"],
+    ['the peer address "x" does not say by which relay', "“x”"],
+    ['"http://x" is no STUN or TURN server: one looks', "“http://x”"],
+    ["a room name of 70 bytes is longer than 64", "64"],
+    ["relays has more than the 16 entries allowed", "16"],
+  ]) {
+    const words = wordsOf(new Error(said));
+    assert.match(words, /[가-힣]/, said);
+    assert.ok(words.includes(given), words);
+  }
   assert.equal(wordsOf(new Error("something new")), "something new");
   assert.equal(wordsOf("text"), "text");
 });

@@ -63,8 +63,8 @@ export class Node extends EventTarget {
     }));
   }
 
-  pending() {
-    return this.#pending;
+  pending(limit = 100) {
+    return this.#pending.slice(0, limit);
   }
 
   ownReadings(limit) {

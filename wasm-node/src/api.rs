@@ -110,13 +110,19 @@ impl Node {
         to_js(&self.node.look(Known::peers)?)
     }
 
-    /// The readings that wait for a block.
+    /// The readings that wait for a block: at most 100, or as many as are asked for, up to 16,384.
     ///
     /// # Errors
-    /// If the node broke.
-    #[wasm_bindgen(unchecked_return_type = "Reading[]")]
-    pub fn pending(&self) -> Result<JsValue, JsError> {
-        to_js(&self.node.look(Known::pending)?)
+    /// If `limit` is none, or the node broke.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn pending(&self, limit: &JsValue) -> Result<JsValue, JsError> {
+        let limit = arguments::limit(
+            limit,
+            config::PENDING_A_CALL,
+            config::MAX_PENDING_A_CALL,
+            "a whole number from 0 to 16384",
+        )?;
+        to_js(&self.node.look(|known| known.pending(limit))?)
     }
 
     /// The readings recorded in this tab, the newest first: at most 100, or as many as are asked for, up to 10,000.

@@ -14,6 +14,12 @@ pub(crate) const MAX_OWN_READINGS_A_CALL: u64 = 10_000;
 /// See [`MAX_OWN_READINGS_A_CALL`].
 pub(crate) const OWN_READINGS_A_CALL: u64 = 100;
 
+/// Readings that one call of `pending()` gives at most, which is as many as can wait, and how many it gives when nobody
+/// says: all of a full mempool take a quarter of a second, so nobody gets them unasked.
+pub(crate) const MAX_PENDING_A_CALL: u64 = 16_384;
+/// See [`MAX_PENDING_A_CALL`].
+pub(crate) const PENDING_A_CALL: u64 = 100;
+
 /// The highest limit of hashes a second that makes sense: no worker reaches it.
 pub(crate) const MAX_MINING_LIMIT: u32 = 1_000_000_000;
 

@@ -161,9 +161,10 @@ impl Known {
     }
 
     /// `pending()`
-    pub(crate) fn pending(&self) -> Vec<ReadingView> {
+    pub(crate) fn pending(&self, limit: usize) -> Vec<ReadingView> {
         self.machine
             .pending()
+            .take(limit)
             .map(|reading| self.reading(reading))
             .collect()
     }

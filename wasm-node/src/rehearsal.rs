@@ -1,8 +1,11 @@
 //! What this tab would do with a reading or a block if a stranger sent it: asked of a copy of its own machine, which is
 //! thrown away. Nothing is sent, stored or changed by it.
 
+mod kind;
+
 use std::fmt::Debug;
 
+pub(crate) use self::kind::Kind;
 use chain::{block::Block, hash::BlockHash, reading::Reading, time::UnixMillis};
 use sync::{
     Event, Input, Machine, Output,
@@ -25,6 +28,8 @@ pub(crate) struct Rehearsal {
     pub(crate) verdict: Verdict,
     /// Why, in words; `None` if it would be taken and passed on.
     pub(crate) reason: Option<String>,
+    /// Why, by its name.
+    pub(crate) kind: Option<Kind>,
     /// Whether the sender would be shut out.
     pub(crate) dropped: bool,
 }
@@ -86,15 +91,21 @@ pub(crate) fn rehearse<P: Copy + Ord + Debug>(
         let Output::Drop { peer, reason, .. } = output else {
             return None;
         };
-        (*peer == stranger).then(|| reason.to_string())
+        (*peer == stranger).then(|| (reason.to_string(), Kind::from(reason)))
     });
     let verdict = verdict_in(&outputs).unwrap_or(Verdict::Ignore);
     let dropped = reason.is_some();
-    let useless =
-        || (verdict == Verdict::Ignore).then(|| why_useless(&machine, sent, known, held, &outputs));
+    let useless = || {
+        (verdict == Verdict::Ignore).then(|| {
+            let useless = why_useless(&machine, sent, known, held, &outputs);
+            (useless.to_string(), Kind::from(&useless))
+        })
+    };
+    let (reason, kind) = reason.or_else(useless).unzip();
     Rehearsal {
         verdict,
-        reason: reason.or_else(|| useless().map(|useless| useless.to_string())),
+        reason,
+        kind,
         dropped,
     }
 }
@@ -212,19 +223,34 @@ mod tests {
         machine
     }
 
-    fn told(machine: &Machine<u64>, sent: &Sent) -> (Verdict, Option<String>, bool) {
+    fn told(machine: &Machine<u64>, sent: &Sent) -> Rehearsal {
         let before = (machine.status(), machine.load());
-        let Rehearsal {
-            verdict,
-            reason,
-            dropped,
-        } = rehearse(machine.clone(), STRANGER, sent, NOW);
+        let rehearsal = rehearse(machine.clone(), STRANGER, sent, NOW);
         assert_eq!((machine.status(), machine.load()), before);
-        (verdict, reason, dropped)
+        rehearsal
     }
 
-    fn useless(why: Useless) -> (Verdict, Option<String>, bool) {
-        (Verdict::Ignore, Some(why.to_string()), false)
+    fn useless(why: Useless) -> Rehearsal {
+        Rehearsal {
+            verdict: Verdict::Ignore,
+            reason: Some(why.to_string()),
+            kind: Some(Kind::from(&why)),
+            dropped: false,
+        }
+    }
+
+    /// It would be refused for this, and whoever sent it shut out.
+    fn assert_refused(rehearsal: &Rehearsal, kind: Kind, words: &str) {
+        assert_eq!(
+            (rehearsal.verdict, rehearsal.dropped),
+            (Verdict::Reject, true)
+        );
+        assert_eq!(rehearsal.kind, Some(kind));
+        let reason = rehearsal.reason.as_ref();
+        assert!(
+            reason.is_some_and(|reason| reason.contains(words)),
+            "{reason:?}"
+        );
     }
 
     #[test]
@@ -232,14 +258,14 @@ mod tests {
         let first = block(&[], vec![reading(1, 0, 72)], 0);
         let machine = machine(std::slice::from_ref(&first));
         let next = block(&[first], vec![reading(1, 1, 72)], 0);
-        assert_eq!(
-            told(&machine, &Sent::Block(next)),
-            (Verdict::Accept, None, false)
-        );
-        assert_eq!(
-            told(&machine, &Sent::Reading(reading(2, 0, 80))),
-            (Verdict::Accept, None, false)
-        );
+        let good = Rehearsal {
+            verdict: Verdict::Accept,
+            reason: None,
+            kind: None,
+            dropped: false,
+        };
+        assert_eq!(told(&machine, &Sent::Block(next)), good.clone());
+        assert_eq!(told(&machine, &Sent::Reading(reading(2, 0, 80))), good);
     }
 
     #[test]
@@ -250,15 +276,13 @@ mod tests {
             bpm: 180,
             ..reading(1, 1, 72)
         };
-        let (verdict, reason, dropped) = told(&machine, &Sent::Reading(forged));
-        assert_eq!((verdict, dropped), (Verdict::Reject, true));
-        assert!(reason.is_some_and(|words| words.contains("signature")));
+        let told_of = told(&machine, &Sent::Reading(forged));
+        assert_refused(&told_of, Kind::Signature, "signature");
 
         let mut tampered = block(&[], vec![reading(1, 0, 72)], 1);
         tampered.readings[0].bpm = 180;
-        let (verdict, reason, dropped) = told(&machine, &Sent::Block(tampered));
-        assert_eq!((verdict, dropped), (Verdict::Reject, true));
-        assert!(reason.is_some_and(|words| words.contains("readings root")));
+        let told_of = told(&machine, &Sent::Block(tampered));
+        assert_refused(&told_of, Kind::Root, "readings root");
 
         let mut unworked = first;
         unworked.header.nonce = (0..)
@@ -270,9 +294,8 @@ mod tests {
                 !room().floor().is_met_by(&header.hash())
             })
             .expect("most hashes miss the target");
-        let (verdict, reason, _) = told(&machine, &Sent::Block(unworked));
-        assert_eq!(verdict, Verdict::Reject);
-        assert!(reason.is_some_and(|words| words.contains("exceeds the target")));
+        let told_of = told(&machine, &Sent::Block(unworked));
+        assert_refused(&told_of, Kind::Work, "exceeds the target");
     }
 
     #[test]

@@ -204,12 +204,40 @@ export interface BlockCheck {
   }[];
 }
 
+/** Why a tab would not pass something on. */
+export type RehearsalKind =
+  | "known"
+  | "unknown-parent"
+  | "too-early"
+  | "lighter"
+  | "off-the-tree"
+  | "past"
+  | "equivocation"
+  | "no-place"
+  | "unreadable"
+  | "too-long"
+  | "heart-rate"
+  | "reading-time"
+  | "author"
+  | "signature"
+  | "version"
+  | "link"
+  | "difficulty"
+  | "work"
+  | "time"
+  | "empty"
+  | "root"
+  | "sequence"
+  | "sender";
+
 /** What a tab would do with something that a stranger sent. */
 export interface Rehearsal {
   /** Pass it on; keep silent about it; or hold it against the sender, because it breaks a rule. */
   verdict: "accept" | "ignore" | "reject";
   /** Why, in words; null if it would be passed on. */
   reason: string | null;
+  /** Why, by a name that no wording changes. */
+  kind: RehearsalKind | null;
   /** Whether the sender would be shut out. */
   dropped: boolean;
 }
@@ -257,6 +285,11 @@ export interface NodeEventMap {
 }
 
 export interface Node {
+  /**
+   * The readings that wait for a block: at most 100, or as many as are asked for, up to 16,384. `status().mempool` says
+   * how many there are.
+   */
+  pending(limit?: number): Reading[];
   /** The readings recorded in this tab, the newest first: at most 100, or as many as are asked for, up to 10,000. */
   ownReadings(limit?: number): OwnReading[];
   /** Calls the listener for each event of this type, until it is removed. */

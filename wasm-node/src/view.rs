@@ -20,7 +20,7 @@ use crate::{
     bulletin::Notice,
     net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role},
     node::Known,
-    rehearsal::Rehearsal,
+    rehearsal::{Kind, Rehearsal},
 };
 
 /// `status()`
@@ -131,6 +131,7 @@ pub(crate) struct BranchBlockView {
 pub(crate) struct RehearsalView {
     pub(crate) verdict: &'static str,
     pub(crate) reason: Option<String>,
+    pub(crate) kind: Option<&'static str>,
     pub(crate) dropped: bool,
 }
 
@@ -303,6 +304,7 @@ impl From<Rehearsal> for RehearsalView {
         let Rehearsal {
             verdict,
             reason,
+            kind,
             dropped,
         } = rehearsal;
         Self {
@@ -312,6 +314,7 @@ impl From<Rehearsal> for RehearsalView {
                 Verdict::Reject => "reject",
             },
             reason,
+            kind: kind.map(Kind::name),
             dropped,
         }
     }

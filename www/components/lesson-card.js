@@ -5,9 +5,6 @@ import { element, reconcile } from "../dom.js";
 import { say, translate } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
-/** Hashes, keys and signatures: nobody reads them to the end. */
-const LONG_HEX = /[0-9a-f]{32,}/g;
-
 /** Property `state`, of a LessonMode. Dispatches "lesson-wish" (it bubbles) with `{ name, values }`. */
 export class LessonCard extends LocalizedElement {
   #state = null;
@@ -74,7 +71,7 @@ export function setSentences(list, lines) {
 
 /** What peers would do with a forgery, in words. */
 export function verdictLines(verdict) {
-  const reason = (verdict.reason ?? "").replace(LONG_HEX, (hex) => `${hex.slice(0, 8)}…${hex.slice(-4)}`);
+  const reason = verdict.kind === null ? "" : say(`why.${verdict.kind}`);
   return [
     { text: say(`lesson.${verdict.verdict}`, { reason }), tone: verdict.verdict === "accept" ? "bad" : "good" },
     verdict.dropped && { text: say("lesson.dropped"), tone: "good" },

@@ -3,11 +3,18 @@
 import { setText } from "../dom.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
-import { fillReadings } from "./readings.js";
+import { fillReadings, placesOf } from "./readings.js";
 
-/** Property: `pending` = `{ readings, self }`. */
+/**
+ * Properties: `pending` = `{ readings, count, self }`, some of the readings and how many there are; `places`, how many are
+ * shown. Dispatches "more-wanted" when it has become more.
+ */
 export class PendingList extends LocalizedElement {
-  #pending = { readings: [], self: null };
+  #pending = { readings: [], count: 0, self: null };
+
+  get places() {
+    return placesOf(this.querySelector("ul"));
+  }
 
   set pending(pending) {
     this.#pending = pending;
@@ -19,10 +26,10 @@ export class PendingList extends LocalizedElement {
   }
 
   render() {
-    const { readings, self } = this.#pending;
-    this.classList.toggle("pending-none", readings.length === 0);
-    setText(this.querySelector("h3"), say("reading.waiting", { count: readings.length }));
-    fillReadings(this.querySelector("ul"), readings, self);
+    const { readings, count, self } = this.#pending;
+    this.classList.toggle("pending-none", count === 0);
+    setText(this.querySelector("h3"), say("reading.waiting", { count }));
+    fillReadings(this.querySelector("ul"), readings, count, self, () => this.dispatchEvent(new Event("more-wanted")));
   }
 }
 

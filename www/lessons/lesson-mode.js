@@ -11,6 +11,8 @@ import { withFittingSums, withOtherAuthor, withOtherBpm, withOtherReading } from
 const SEARCHED_BLOCKS = 64;
 /** Own readings that are looked at after two branches met. */
 const OWN_READINGS = 1000;
+/** Waiting readings that a forgery must not collide with: as many as the node may have. */
+const PENDING_READINGS = 16_384;
 /** A key that is one (the curve's base point), for rooms in which nobody else has recorded. */
 const SOMEBODY = `58${"66".repeat(31)}`;
 /** Blocks made alone that are remembered; more are counted no further. */
@@ -111,7 +113,7 @@ export class LessonMode extends EventTarget {
       const mine = new Set(this.#node.ownReadings(OWN_READINGS).map(({ id }) => id));
       // Somebody else's if there is one: forging oneself is no great lie.
       const original = known.find(({ id }) => !mine.has(id)) ?? known[0];
-      const reading = forged(kind, original, [...known, ...this.#node.pending()]);
+      const reading = forged(kind, original, [...known, ...this.#node.pending(PENDING_READINGS)]);
       return { noReading: false, lie: { kind, original, reading, verdict: await this.#node.rehearse({ reading }) } };
     });
   }

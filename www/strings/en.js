@@ -256,6 +256,21 @@ export default {
   "error.import": (v) => `this file breaks a rule of the chain, so its rest was not taken; what came before it is kept (${v.reason})`,
   "error.leftBehind": "the chain changed too much while the file was written; export it again",
 
+  "error.changing": "the chain is changing just now; it is read again with the next block",
+  "error.notWritten": (v) => `the browser did not take it (${v.reason}); make room on this computer's disk and export it again`,
+  "error.notLoaded": (v, n) => `${v.file} could not be loaded: the server answered ${n(v.status)}`,
+
+  "error.relayUnreadable": (v) => `“${v.given}” is no address of a relay; one looks like /ip4/127.0.0.1/tcp/8081/ws/p2p/12D3Koo…`,
+  "error.relayUndialable": (v) => `browsers cannot reach the relay “${v.given}”: its address must contain /ws, /tls/ws or /webrtc-direct/certhash/…`,
+  "error.relayUnencrypted": (v) =>
+    `the relay “${v.given}” is not encrypted, and a page that was loaded by https may not use it: take its address with /tls/ws or /webrtc-direct`,
+  "error.peerAddress": (v) =>
+    `“${v.given}” does not say by which relay whom to call; such an address looks like /ip4/127.0.0.1/tcp/8081/ws/p2p/12D3Koo…/p2p-circuit/p2p/12D3Koo…`,
+  "error.iceServer": (v) => `“${v.given}” is no STUN server; one looks like stun:stun.example:3478`,
+  "error.tooManyRelays": (v, n) => `there are more relays than the ${n(v.limit)} allowed; take some away`,
+  "error.tooManyPeers": (v, n) => `there are more peers to call than the ${n(v.limit)} allowed; take some away`,
+  "error.tooManyIceServers": (v, n) => `there are more STUN servers than the ${n(v.limit)} allowed; take some away`,
+
   "failure.start": "Heartchain could not start",
   "failure.broken": "Heartchain stopped working",
   "failure.startAdvice": "Reload the page. If that does not help, tell whoever runs the server of this page.",

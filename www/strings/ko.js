@@ -249,6 +249,21 @@ export default {
   "error.import": (v) => `이 파일이 체인의 규칙에 어긋나 나머지는 받지 않았습니다. 그 앞의 내용은 보관됩니다 (${v.reason})`,
   "error.leftBehind": "파일을 쓰는 동안 체인이 너무 많이 바뀌었습니다. 다시 내보내세요",
 
+  "error.changing": "지금 체인이 바뀌고 있습니다. 다음 블록과 함께 다시 읽습니다",
+  "error.notWritten": (v) => `브라우저가 파일을 받지 못했습니다(${v.reason}). 이 컴퓨터의 디스크에 자리를 마련하고 다시 내보내세요`,
+  "error.notLoaded": (v, n) => `${v.file} 파일을 불러오지 못했습니다. 서버의 응답: ${n(v.status)}`,
+
+  "error.relayUnreadable": (v) => `“${v.given}”은(는) 릴레이 주소가 아닙니다. 주소의 예: /ip4/127.0.0.1/tcp/8081/ws/p2p/12D3Koo…`,
+  "error.relayUndialable": (v) => `브라우저는 릴레이 “${v.given}”에 연결할 수 없습니다. 주소에 /ws, /tls/ws 또는 /webrtc-direct/certhash/… 가 있어야 합니다`,
+  "error.relayUnencrypted": (v) =>
+    `릴레이 “${v.given}”은(는) 암호화되어 있지 않아, https로 연 페이지에서는 쓸 수 없습니다. /tls/ws 또는 /webrtc-direct 주소를 쓰세요`,
+  "error.peerAddress": (v) =>
+    `“${v.given}”에는 어느 릴레이를 거쳐 누구를 부를지 적혀 있지 않습니다. 주소의 예: /ip4/127.0.0.1/tcp/8081/ws/p2p/12D3Koo…/p2p-circuit/p2p/12D3Koo…`,
+  "error.iceServer": (v) => `“${v.given}”은(는) STUN 서버가 아닙니다. 예: stun:stun.example:3478`,
+  "error.tooManyRelays": (v, n) => `릴레이가 너무 많습니다. ${n(v.limit)}개까지만 쓸 수 있으니 몇 개를 빼세요`,
+  "error.tooManyPeers": (v, n) => `부를 피어가 너무 많습니다. ${n(v.limit)}개까지만 쓸 수 있으니 몇 개를 빼세요`,
+  "error.tooManyIceServers": (v, n) => `STUN 서버가 너무 많습니다. ${n(v.limit)}개까지만 쓸 수 있으니 몇 개를 빼세요`,
+
   "failure.start": "Heartchain을 시작하지 못했습니다",
   "failure.broken": "Heartchain이 멈췄습니다",
   "failure.startAdvice": "페이지를 새로 고치세요. 그래도 안 되면 이 페이지의 서버를 운영하는 사람에게 알려 주세요.",

@@ -69,7 +69,11 @@ async fn a_block_that_was_tampered_with_fails_its_sums_and_peers_refuse_it() -> 
             .await?;
         a.until_shows("lesson-tampering", "No work was done for this hash")
             .await?;
-        a.until_shows("lesson-tampering", "Peers refuse it").await?;
+        a.until_shows(
+            "lesson-tampering",
+            "Peers refuse it: its hash is above the target",
+        )
+        .await?;
         a.until_shows("lesson-tampering", "hang up on whoever sent it")
             .await?;
 
@@ -93,7 +97,11 @@ async fn a_forged_reading_is_refused_and_reaches_nobody() -> Outcome {
         ] {
             press(&a, button).await?;
             a.until_shows("lesson-forgery", words).await?;
-            a.until_shows("lesson-forgery", "Peers refuse it").await?;
+            a.until_shows(
+                "lesson-forgery",
+                "Peers refuse it: the signature is not its author's",
+            )
+            .await?;
             a.until_shows("lesson-forgery", "hang up on whoever sent it")
                 .await?;
         }
