@@ -20,7 +20,6 @@ import "./components/status-line.js";
 import "./components/storage-line.js";
 import { capabilities } from "./capabilities.js";
 import { qrModules, startNode } from "./node.js";
-import { wordsOf } from "./node-words.js";
 import { offerLessons } from "./offer-lessons.js";
 import { offerStrap } from "./offer-strap.js";
 import { keepPage } from "./offline.js";
@@ -74,7 +73,7 @@ const starting = startNode({
 starting.then(begin, (error) => {
   const byDefault = [requestedRelays, requestedPeers, requestedStun].every(({ length }) => length === 0)
     && requestedRoom === undefined;
-  giveUp(byDefault ? "start" : "address", wordsOf(error));
+  giveUp(byDefault ? "start" : "address", error);
 });
 
 // One after the other, so that readings get their numbers in the order in which they were typed.
@@ -89,7 +88,7 @@ async function record(bpm) {
     await recordAndKeep(bpm);
     bpmForm.confirm(bpm);
   } catch (error) {
-    bpmForm.fail(bpm, wordsOf(error));
+    bpmForm.fail(bpm, error);
   }
 }
 
@@ -120,7 +119,7 @@ function begin(node) {
   globalThis.heartchain = node;
   runningRoom = node.status().room;
   roomBar.makeCode = qrModules;
-  present(node, part, (reason) => giveUp("broken", wordsOf(reason)));
+  present(node, part, (reason) => giveUp("broken", reason));
   // Peers learn at once that this tab is gone, unless the browser keeps the page to come back to.
   addEventListener("pagehide", (event) => {
     if (!event.persisted) node.stop();
@@ -128,8 +127,8 @@ function begin(node) {
 }
 
 /** Says why there is no node. What needs one goes, but not what was recorded in a node that broke. */
-function giveUp(kind, reason) {
-  part("failure-notice").failure = { kind, reason };
+function giveUp(kind, error) {
+  part("failure-notice").failure = { kind, error };
   part("status-line").failed = true;
   for (const column of document.querySelectorAll("main > *")) column.hidden = kind !== "broken";
 }

@@ -22,6 +22,8 @@ export class ReadingFeed extends EventTarget {
   /** The lowest block that was read. */
   #lowest;
   #past = 0;
+  /** The time of that block. */
+  #lowestTime = Infinity;
   /** New blocks to be read, both included. */
   #fresh = null;
   #since = Infinity;
@@ -60,6 +62,7 @@ export class ReadingFeed extends EventTarget {
         else if (this.#wantsPast()) await this.#readPast();
         else break;
       }
+      this.#sayWhatIsLeftOut();
     } catch {
       // The chain could not be read: the list of blocks says so. The next change tries again.
     } finally {
@@ -82,13 +85,22 @@ export class ReadingFeed extends EventTarget {
     this.#lowest = from;
     this.#past += to - from + 1;
     // A block is never older than its readings by much, and never younger than the one before.
-    if (blocks.length > 0 && blocks[0].time < this.#since) this.#since = Infinity;
+    if (blocks.length > 0) this.#lowestTime = blocks[0].time;
+    if (this.#lowestTime < this.#since) this.#since = Infinity;
     this.#takeBlocks(blocks);
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
 
   #wantsPast() {
     return this.#since < Infinity && this.#lowest > 0 && this.#past < MAX_PAST_BLOCKS && this.history.size < MAX_READINGS * 0.9;
+  }
+
+  /** More of the past was wished for than is read. */
+  #sayWhatIsLeftOut() {
+    if (this.#since === Infinity || this.#lowest === 0 || this.#lowestTime === Infinity) return;
+    const before = this.history.leftOutUntil;
+    this.history.leaveOut(this.#lowestTime);
+    if (this.history.leftOutUntil !== before) this.dispatchEvent(new Event("change"));
   }
 
   #takeBlocks(blocks) {

@@ -18,6 +18,17 @@ export class ReadingHistory {
   /** @type {Map<string, { points: Point[], seqs: Set<number> }>} by author */
   #authors = new Map();
   #count = 0;
+  #leftOutUntil = null;
+
+  /** Readings up to this time, Unix ms, may be missing; null if nothing was left out. */
+  get leftOutUntil() {
+    return this.#leftOutUntil;
+  }
+
+  /** Notes that readings up to this time are not, or no longer, here. */
+  leaveOut(time) {
+    this.#leftOutUntil = Math.max(this.#leftOutUntil ?? time, time);
+  }
 
   /** How many readings are kept. */
   get size() {
@@ -73,6 +84,7 @@ export class ReadingHistory {
     times.sort((a, b) => a - b);
     let surplus = this.#count - Math.floor(MAX_READINGS * SHRUNK);
     const threshold = times[surplus - 1];
+    this.leaveOut(threshold);
     for (const [author, { points, seqs }] of this.#authors) {
       const gone = points.splice(0, Math.min(surplus, placeAfter(points, threshold)));
       for (const { seq } of gone) seqs.delete(seq);

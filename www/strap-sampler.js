@@ -6,7 +6,7 @@ import { MAX_BPM, MIN_BPM } from "./bpm.js";
 /** Bounds and default of the time between two readings, in s. */
 export const MIN_INTERVAL_S = 1;
 export const MAX_INTERVAL_S = 60;
-export const DEFAULT_INTERVAL_S = 5;
+const DEFAULT_INTERVAL_S = 5;
 
 const DIGITS_ONLY = /^[0-9]+$/;
 

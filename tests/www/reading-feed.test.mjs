@@ -80,6 +80,24 @@ test("however_far_it_looks_a_long_chain_is_not_read_whole", async () => {
   assert.ok(blocks <= MAX_PAST_BLOCKS + STEP_BLOCKS, `${blocks}`);
 });
 
+test("what_is_left_out_of_the_past_is_known", async () => {
+  const whole = new ReadingFeed(new FakeNode(100));
+  await whole.reachBack(0);
+  assert.equal(whole.history.leftOutUntil, null, "all of a short chain is there");
+
+  const node = new FakeNode(MAX_PAST_BLOCKS + 1_000);
+  const feed = new ReadingFeed(node);
+  await feed.reachBack((MAX_PAST_BLOCKS + 900) * 1_000);
+  assert.equal(feed.history.leftOutUntil, null, "nothing that was wished for");
+  let told = 0;
+  feed.addEventListener("change", () => (told += 1));
+  await feed.reachBack(0);
+  assert.equal(feed.history.leftOutUntil, seqs(feed)[0] * 1_000);
+  const before = told;
+  await feed.reachBack(0);
+  assert.equal(told, before, "it is told once");
+});
+
 test("a_failed_read_is_tried_again_with_the_next_change", async () => {
   const node = new FakeNode(1);
   const feed = new ReadingFeed(node);

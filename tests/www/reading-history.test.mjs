@@ -20,6 +20,7 @@ test("readings_are_kept_in_the_order_of_time_each_once", () => {
 
 test("an_empty_history_has_no_oldest_reading", () => {
   assert.equal(new ReadingHistory().oldest, null);
+  assert.equal(new ReadingHistory().leftOutUntil, null);
 });
 
 test("beyond_the_bound_the_oldest_go", () => {
@@ -30,6 +31,7 @@ test("beyond_the_bound_the_oldest_go", () => {
   history.add([reading("a", MAX_READINGS)]);
   assert.ok(history.size < MAX_READINGS && history.size > 0.85 * MAX_READINGS, `${history.size}`);
   assert.equal(history.authors.get("a").at(-1).time, MAX_READINGS);
+  assert.ok(history.leftOutUntil < history.oldest && history.leftOutUntil > 0, "and that they went is known");
   assert.ok(history.oldest > 0.05 * MAX_READINGS);
   const counted = [...history.authors.values()].reduce((sum, points) => sum + points.length, 0);
   assert.equal(history.size, counted);

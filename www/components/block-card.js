@@ -49,7 +49,7 @@ export function placeholderCard(index) {
 }
 
 /** @param {string} hash @returns {string} */
-export function shortHash(hash) {
+function shortHash(hash) {
   return `${hash.slice(0, HASH_START)}…${hash.slice(-HASH_END)}`;
 }
 

@@ -4,8 +4,10 @@
 import { element, reconcile } from "../dom.js";
 import { freshForks } from "../fork.js";
 import { say } from "../strings.js";
-import { shortHash } from "./block-card.js";
 import { LocalizedElement } from "./localized-element.js";
+
+/** Hex digits shown of a hash: five blocks of a branch are to fit side by side. */
+const HASH_END = 6;
 
 /** Property: `chain` = `{ branches, tip, block(index) }`, the node's `branches()`, the height of its tip, and its blocks. */
 export class ForkView extends LocalizedElement {
@@ -43,7 +45,7 @@ function forkFigure({ fork, ours, oursLeft, theirs, theirsLeft }) {
     );
   const box = (index, hash) => {
     const item = element("li", { class: "lane-block" }, element("strong", {}, say("fork.block", { index })));
-    if (hash !== undefined) item.append(element("code", {}, shortHash(hash)));
+    if (hash !== undefined) item.append(element("code", { title: hash }, `…${hash.slice(-HASH_END)}`));
     return item;
   };
   return element(

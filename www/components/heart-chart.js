@@ -10,7 +10,7 @@ import { LocalizedElement } from "./localized-element.js";
 import { colour, nameTag } from "./name-tag.js";
 
 /** Lines drawn: the authors heard last. More colours could not be told apart. */
-export const MAX_LINES = 16;
+const MAX_LINES = 16;
 
 /** How often the window moves on when nothing else happens, in ms; and for those who want little motion. */
 const TICK_MS = 1_000;
@@ -105,6 +105,7 @@ export class HeartChart extends LocalizedElement {
     this.#draw(lines, from, to);
     this.#describe(lines);
     this.#showLegend(lines);
+    this.#showLimits(from, lines);
     if (this.querySelector("details").open) this.#showTable(lines);
     this.#showReadout();
   }
@@ -183,7 +184,7 @@ export class HeartChart extends LocalizedElement {
     const x = (time) => area.left + ((time - from) / (to - from)) * (area.right - area.left);
     const y = (bpm) => area.bottom - ((bpm - axis.low) / (axis.high - axis.low)) * (area.bottom - area.top);
     const offset = -new Date(to).getTimezoneOffset() * 60_000;
-    const ticks = timeTicks(from, to, Math.max(2, Math.floor((area.right - area.left) / (90 * em))), offset);
+    const ticks = timeTicks(from, to, Math.max(2, Math.floor((area.right - area.left) / (80 * em))), offset);
     const label = timeLabel(ticks.step);
     this.#shown = { lines, scale: { x, y }, from, to };
     drawChart(this.querySelector("canvas"), {
@@ -235,6 +236,17 @@ export class HeartChart extends LocalizedElement {
       },
       (item, [, points]) => setText(item.lastElementChild, formatNumber(points.at(-1).bpm)),
     );
+  }
+
+  /** Says what of the time in sight is not drawn. */
+  #showLimits(from, lines) {
+    const { leftOutUntil, size } = this.#history;
+    const limits = [];
+    if (leftOutUntil !== null && from <= leftOutUntil) {
+      limits.push(say("chart.newest", { count: size, time: formatTime(leftOutUntil, Date.now()) }));
+    }
+    if (lines.size === MAX_LINES && this.#history.authors.size > MAX_LINES) limits.push(say("chart.lastHeard", { count: MAX_LINES }));
+    setText(this.querySelector(".chart-limits"), limits.join(" "));
   }
 
   #showTable(lines) {

@@ -11,6 +11,9 @@ import { colour } from "./name-tag.js";
 /** With more peers, names would lie on each other: the table has them. */
 const MAX_NAMED_PEERS = 14;
 
+/** Names of who stands above are above them. */
+const MIDDLE_Y = PICTURE.height / 2;
+
 const RADIUS = { self: 13, peer: 9, relay: 10 };
 
 /** Property: `network` = `{ peers, relays, self }`. */
@@ -67,14 +70,17 @@ function makeNode(node) {
       : svgElement("circle", { r: radius });
   const title = svgElement("title", {});
   title.textContent = id;
-  const label = svgElement("text", { y: radius + 13 });
+  const label = svgElement("text", {});
   const group = svgElement("g", { class: `node node-${kind}` }, title, shape, label);
   if (kind !== "relay") colour(group, id);
   updateNode(group, node);
   return group;
 }
 
-function updateNode(group, { x, y, name, off }) {
+/** Names stand on the side away from the middle, where no line runs. */
+function updateNode(group, { kind, x, y, name, off }) {
+  const radius = RADIUS[kind];
+  group.lastElementChild.setAttribute("y", String(kind !== "self" && y < MIDDLE_Y ? -radius - 5 : radius + 13));
   group.style.setProperty("transform", `translate(${x}px, ${y}px)`);
   group.classList.toggle("node-off", off);
   setText(group.lastElementChild, name);

@@ -10,7 +10,7 @@ import { LocalizedElement } from "./localized-element.js";
 const CLOCK_TOLERANCE_MS = 30_000;
 
 /** What was noticed and not dismissed: the newest of these. */
-export const MAX_NOTICES = 4;
+const MAX_NOTICES = 4;
 
 /**
  * Properties: `browser`, what `capabilities()` found, and `clockOffsetMs`, as in the node's `status()`. `notice(detail)` shows

@@ -3,6 +3,7 @@
 
 import { MAX_BPM, MIN_BPM, parseBpm } from "../bpm.js";
 import { element, reconcile, setText } from "../dom.js";
+import { wordsOf } from "../node-words.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
@@ -30,9 +31,9 @@ export class RecordForm extends LocalizedElement {
   }
 
   /** Says why this reading is not kept, and offers it again. */
-  fail(bpm, reason) {
+  fail(bpm, error) {
     this.#failureCount += 1;
-    this.#failures.push({ id: String(this.#failureCount), bpm, reason });
+    this.#failures.push({ id: String(this.#failureCount), bpm, error });
     this.#recorded = null;
     this.invalidate();
   }
@@ -85,7 +86,7 @@ export class RecordForm extends LocalizedElement {
   }
 
   #failureItem(failure) {
-    const { bpm, reason } = failure;
+    const { bpm, error } = failure;
     const retry = element(
       "button",
       { type: "button", "aria-label": say("record.retryOf", { bpm }) },
@@ -97,7 +98,7 @@ export class RecordForm extends LocalizedElement {
       this.#field.focus();
       this.#dispatch(bpm);
     };
-    return element("li", { class: "error" }, say("record.failed", { bpm, reason }), retry);
+    return element("li", { class: "error" }, say("record.failed", { bpm, reason: wordsOf(error) }), retry);
   }
 }
 

@@ -104,6 +104,8 @@ export default {
   "chart.none": "No reading in this time yet.",
   "chart.summary": (v, n) =>
     `${v.count === 1 ? "1 reading" : `${n(v.count)} readings`} of ${v.people === 1 ? "1 person" : `${n(v.people)} people`}`,
+  "chart.newest": (v, n) => `Only the newest ${n(v.count)} readings are drawn, from ${v.time} on.`,
+  "chart.lastHeard": (v, n) => `Only the ${n(v.count)} people heard last are drawn.`,
   "chart.point": (v, n) => `${n(v.bpm)} BPM, ${v.name}, ${v.time}`,
   "chart.asTable": "As a table",
   "chart.author": "Who",

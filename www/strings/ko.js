@@ -73,7 +73,7 @@ export default {
   "life.heading": "내 기록",
   "life.kept": "보관됨, 블록을 기다리는 중",
   "life.returned": "체인이 갈라진 뒤 다시 대기 중",
-  "life.mined": (v, n) => `블록 ${n(v.index)}에 있음 · 확인 ${n(v.count)}회`,
+  "life.mined": (v, n) => `블록 ${n(v.index)} · 확인 ${n(v.count)}회`,
 
   "storage.disk": "이 컴퓨터에 보관됩니다. 탭을 닫아도 기록과 체인이 남습니다.",
   "storage.checking": (v, n) => `저장된 블록 ${n(v.blocks)}개가 손상되지 않았는지 확인하는 중 …`,
@@ -99,6 +99,8 @@ export default {
   "chart.legend": "사람별 최근 기록",
   "chart.none": "이 시간에는 아직 기록이 없습니다.",
   "chart.summary": (v, n) => `${n(v.people)}명의 기록 ${n(v.count)}개`,
+  "chart.newest": (v, n) => `가장 새로운 기록 ${n(v.count)}개만 그립니다(${v.time}부터).`,
+  "chart.lastHeard": (v, n) => `마지막으로 기록한 ${n(v.count)}명만 그립니다.`,
   "chart.point": (v, n) => `${n(v.bpm)} BPM, ${v.name}, ${v.time}`,
   "chart.asTable": "표로 보기",
   "chart.author": "사람",

@@ -180,6 +180,58 @@ async fn a_shared_link_and_its_code_lead_to_the_same_room() -> Outcome {
     .await
 }
 
+/// The system's own way of sharing gets the room's name and link; giving up is no fault, and a refusal is told.
+#[tokio::test]
+async fn the_systems_way_of_sharing_gets_the_rooms_link() -> Outcome {
+    const SYSTEM: &str = "globalThis.shared = [];
+        globalThis.answers = [undefined, 'AbortError', 'NotAllowedError'];
+        Object.defineProperty(navigator, 'share', { value: async (what) => {
+            const name = answers[shared.length];
+            shared.push(what);
+            if (name) throw new DOMException('no', name);
+        } });";
+    on_stage(async |stage: &mut Stage| {
+        let page = format!("{}#room=심박 <b>7</b>", stage.relay.page());
+        let tab = stage.browser.open_with(&page, SYSTEM).await?;
+        tab.until("the node", "() => true").await?;
+        tab.evaluate("document.querySelector('.room-open').click()")
+            .await?;
+        let refused = "The browser could not share. Copy the link instead.";
+        for count in 1..=3 {
+            tab.until_hides("room-bar dialog", refused).await?;
+            tab.focus("button", "Share …").await?;
+            tab.key("Enter").await?;
+            tab.until_page(
+                "it to be shared",
+                &format!("() => shared.length === {count}"),
+            )
+            .await?;
+        }
+        tab.until_shows("room-bar dialog", refused).await?;
+        let link = tab
+            .evaluate("document.querySelector('#room-link').value")
+            .await?;
+        let shared = tab.evaluate("shared[0]").await?;
+        let wanted = json!({ "title": "Heartchain · 심박 <b>7</b>", "url": link });
+        ensure!(shared == wanted, "{shared} was shared");
+        let room = link.as_str().and_then(|link| link.split("#room=").nth(1));
+        ensure!(
+            room.is_some_and(|room| room.starts_with("%EC%8B%AC")),
+            "{link} is of another room"
+        );
+
+        // Where the system has none, nobody is offered it.
+        let other = stage.browser.open(&page).await?;
+        other.until("the node", "() => true").await?;
+        let offered = other
+            .evaluate("'share' in navigator || !document.querySelector('.share').hidden")
+            .await?;
+        ensure!(offered == false, "sharing is offered where there is none");
+        Ok(())
+    })
+    .await
+}
+
 /// Nothing is lost from sight on the narrowest phone and the widest projector: the page never scrolls sideways.
 #[tokio::test]
 async fn the_page_fits_every_window() -> Outcome {
