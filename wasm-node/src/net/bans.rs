@@ -1,14 +1,13 @@
 //! Who is shut out, and until when. Never decides to shut anybody out: the machine does.
 
-use std::collections::BTreeMap;
-
 use chain::time::UnixMillis;
+use litemap::LiteMap;
 
 /// The peers that are shut out.
 #[derive(Debug)]
 pub(crate) struct Bans<P> {
     limit: usize,
-    until: BTreeMap<P, UnixMillis>,
+    until: LiteMap<P, UnixMillis>,
 }
 
 impl<P: Copy + Ord> Bans<P> {
@@ -16,7 +15,7 @@ impl<P: Copy + Ord> Bans<P> {
     pub(crate) const fn new(limit: usize) -> Self {
         Self {
             limit,
-            until: BTreeMap::new(),
+            until: LiteMap::new(),
         }
     }
 

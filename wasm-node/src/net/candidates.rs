@@ -1,10 +1,10 @@
 //! Peers that a relay named and that may be worth a call. Never calls anybody, never believes an address: a
 //! candidate is a name and the relay that named it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chain::time::UnixMillis;
+use litemap::LiteMap;
 
 use super::backoff::Backoff;
 
@@ -13,7 +13,7 @@ use super::backoff::Backoff;
 pub(crate) struct Candidates<P, R> {
     limit: usize,
     redial: &'static [Duration],
-    known: BTreeMap<P, Candidate<R>>,
+    known: LiteMap<P, Candidate<R>>,
 }
 
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
         Self {
             limit,
             redial,
-            known: BTreeMap::new(),
+            known: LiteMap::new(),
         }
     }
 
@@ -98,7 +98,7 @@ impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
 
     /// The world changed (a relay is back, the page woke): everybody is worth a call again.
     pub(crate) fn forgive(&mut self) {
-        for candidate in self.known.values_mut() {
+        for candidate in self.known.iter_mut().map(|(_, value)| value) {
             candidate.backoff.reset();
             candidate.not_before = UnixMillis::new(0);
         }
@@ -140,6 +140,8 @@ fn millis(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const REDIAL: &[Duration] = &[Duration::from_secs(3), Duration::from_secs(10)];

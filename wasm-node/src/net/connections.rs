@@ -1,10 +1,10 @@
 //! Which connections there are, to whom, by what path, and how well they answer. Never opens or closes one:
 //! it says which should be.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chain::time::UnixMillis;
+use litemap::LiteMap;
 
 /// How a connection reaches its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +38,7 @@ pub(crate) enum Role {
 /// All connections, by peer `P` and connection `C`.
 #[derive(Debug)]
 pub(crate) struct Connections<P, C> {
-    peers: BTreeMap<P, Peer<C>>,
+    peers: LiteMap<P, Peer<C>>,
 }
 
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     /// None yet.
     pub(crate) const fn new() -> Self {
         Self {
-            peers: BTreeMap::new(),
+            peers: LiteMap::new(),
         }
     }
 
@@ -132,7 +132,8 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     pub(crate) fn excuse_silence(&mut self, now: UnixMillis) {
         for connection in self
             .peers
-            .values_mut()
+            .iter_mut()
+            .map(|(_, value)| value)
             .flat_map(|entry| entry.connections.iter_mut())
         {
             connection.answered = now;

@@ -6,9 +6,8 @@
 //! direct connection as one through a relay does. Each tab is a circuit relay for its neighbours, tightly limited
 //! (see `config`): what its circuits carry is meant to be signals. Only names are believed (see `names`).
 
-use std::collections::BTreeMap;
-
 use chain::time::UnixMillis;
+use litemap::LiteMap;
 
 use super::backoff::Backoff;
 use crate::config;
@@ -25,7 +24,7 @@ pub(crate) enum Step<P> {
 /// The neighbours `P`, and the listeners `L` that stand for a place at them.
 #[derive(Debug)]
 pub(crate) struct Introductions<P, L> {
-    neighbours: BTreeMap<P, Neighbour<L>>,
+    neighbours: LiteMap<P, Neighbour<L>>,
 }
 
 #[derive(Debug)]
@@ -40,7 +39,7 @@ impl<P: Copy + Ord, L: Copy + Eq> Introductions<P, L> {
     /// No neighbours yet.
     pub(crate) const fn new() -> Self {
         Self {
-            neighbours: BTreeMap::new(),
+            neighbours: LiteMap::new(),
         }
     }
 
@@ -68,7 +67,7 @@ impl<P: Copy + Ord, L: Copy + Eq> Introductions<P, L> {
 
     /// A relay or a peer is gone: ask at once.
     pub(crate) fn hurry(&mut self, now: UnixMillis) {
-        for neighbour in self.neighbours.values_mut() {
+        for neighbour in self.neighbours.iter_mut().map(|(_, value)| value) {
             neighbour.ask_at = now;
         }
     }
@@ -120,7 +119,8 @@ impl<P: Copy + Ord, L: Copy + Eq> Introductions<P, L> {
     pub(crate) fn listener_closed(&mut self, gone: L, now: UnixMillis, chance: u64) {
         let found = self
             .neighbours
-            .values_mut()
+            .iter_mut()
+            .map(|(_, value)| value)
             .find(|neighbour| neighbour.listener == Some(gone));
         if let Some(neighbour) = found {
             neighbour.listener = None;

@@ -1,12 +1,13 @@
 //! Which of libp2p's requests is which of the machine's, and until when an answer counts. Never sends.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use chain::time::UnixMillis;
 use libp2p::{
     PeerId,
     request_response::{InboundRequestId, OutboundRequestId, ResponseChannel},
 };
+use litemap::LiteMap;
 use sync::seam::{InboundId, RequestId};
 
 use crate::config;
@@ -14,8 +15,7 @@ use crate::config;
 /// Requests of ours that wait for an answer. The machine has at most 4 open with each peer.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
-    open: HashMap<OutboundRequestId, Open>,
-    deadlines: BTreeSet<(UnixMillis, OutboundRequestId)>,
+    open: LiteMap<OutboundRequestId, Open>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,42 +35,35 @@ impl Asked {
         deadline: UnixMillis,
     ) {
         self.open.insert(sent, Open { peer, id, deadline });
-        self.deadlines.insert((deadline, sent));
     }
 
     /// It is over: whom it was to, and which of the machine's it was. `None` if it was over before.
     pub(crate) fn take(&mut self, sent: OutboundRequestId) -> Option<(PeerId, RequestId)> {
         let open = self.open.remove(&sent)?;
-        self.deadlines.remove(&(open.deadline, sent));
         Some((open.peer, open.id))
     }
 
     /// The peer is gone, and that says all.
     pub(crate) fn forget(&mut self, peer: &PeerId) {
-        self.open.retain(|sent, open| {
-            let stays = open.peer != *peer;
-            if !stays {
-                self.deadlines.remove(&(open.deadline, *sent));
-            }
-            stays
-        });
+        self.open.retain(|_, open| open.peer != *peer);
     }
 
     /// Those whose time is up; they are over.
     pub(crate) fn late(&mut self, now: UnixMillis) -> Vec<(PeerId, RequestId)> {
         let mut late = Vec::new();
-        while let Some(&(deadline, sent)) = self.deadlines.first()
-            && deadline <= now
-        {
-            self.deadlines.pop_first();
-            late.extend(self.open.remove(&sent).map(|open| (open.peer, open.id)));
-        }
+        self.open.retain(|_, open| {
+            let is_late = open.deadline <= now;
+            if is_late {
+                late.push((open.peer, open.id));
+            }
+            !is_late
+        });
         late
     }
 
     /// The next deadline.
     pub(crate) fn due(&self) -> Option<UnixMillis> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.open.values().map(|open| open.deadline).min()
     }
 }
 

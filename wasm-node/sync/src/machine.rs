@@ -29,13 +29,14 @@ mod storing;
 mod views;
 mod weighing;
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use chain::{
     hash::BlockHash, key::SecretKey, mempool::Mempool, reading::Reading, room::Room,
     time::UnixMillis, tree::Tree,
 };
+use litemap::LiteMap;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -76,11 +77,11 @@ pub struct Machine<P> {
     lost: Lost,
     mining: Mining,
 
-    peers: BTreeMap<P, Peer>,
+    peers: LiteMap<P, Peer>,
     bans: Bans<P>,
-    requests: BTreeMap<RequestId, OpenRequest<P>>,
-    answers: BTreeMap<ReadId, PendingAnswer<P>>,
-    header_syncs: BTreeMap<P, HeaderSync>,
+    requests: LiteMap<RequestId, OpenRequest<P>>,
+    answers: LiteMap<ReadId, PendingAnswer<P>>,
+    header_syncs: LiteMap<P, HeaderSync>,
     download: Download,
     held: HeldBlocks<P>,
     rounds: Rounds,
@@ -119,11 +120,11 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             importing: Importing::default(),
             lost: Lost::default(),
             mining: Mining::default(),
-            peers: BTreeMap::new(),
+            peers: LiteMap::new(),
             bans: Bans::new(),
-            requests: BTreeMap::new(),
-            answers: BTreeMap::new(),
-            header_syncs: BTreeMap::new(),
+            requests: LiteMap::new(),
+            answers: LiteMap::new(),
+            header_syncs: LiteMap::new(),
             download: Download::new(),
             held: HeldBlocks::new(),
             rounds: Rounds::new(now),

@@ -1,8 +1,7 @@
 //! Who may not come back yet.
 
-use alloc::collections::BTreeMap;
-
 use chain::time::UnixMillis;
+use litemap::LiteMap;
 
 use crate::config::{FIRST_BAN, MAX_BAN_DOUBLINGS, MAX_BANS};
 
@@ -15,13 +14,13 @@ struct Ban {
 /// Bans by peer, each twice as long as the same peer's last one.
 #[derive(Clone, Debug)]
 pub(super) struct Bans<P> {
-    by_peer: BTreeMap<P, Ban>,
+    by_peer: LiteMap<P, Ban>,
 }
 
 impl<P: Copy + Ord> Bans<P> {
     pub(super) const fn new() -> Self {
         Self {
-            by_peer: BTreeMap::new(),
+            by_peer: LiteMap::new(),
         }
     }
 

@@ -176,7 +176,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             }
             self.download.leave_aside(target.hash, self.now);
             self.forget_headers_of(&target.hash);
-            for known in self.peers.values_mut() {
+            for known in self.peers.iter_mut().map(|(_, value)| value) {
                 known.stalls = 0;
                 known.lacking.clear();
             }

@@ -1,6 +1,6 @@
 //! What is done in rounds: asking silent peers, announcing a new tip, comparing mempools.
 
-use alloc::{collections::BTreeMap, collections::BTreeSet, vec::Vec};
+use alloc::{collections::BTreeSet, vec::Vec};
 use core::fmt::Debug;
 
 use chain::{
@@ -10,6 +10,7 @@ use chain::{
     reading::{Reading, verify_batch},
     time::UnixMillis,
 };
+use litemap::LiteMap;
 
 use super::{Machine, peer::Peer};
 use crate::{
@@ -49,7 +50,7 @@ impl Rounds {
         self.announce = true;
     }
 
-    pub(super) fn next_due<P>(&self, peers: &BTreeMap<P, Peer>) -> Option<UnixMillis> {
+    pub(super) fn next_due<P>(&self, peers: &LiteMap<P, Peer>) -> Option<UnixMillis> {
         if peers.is_empty() {
             return None;
         }
@@ -73,7 +74,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let now = self.now;
         let tip = self.tree.tip().hash;
         self.rounds.status_at = None;
-        for peer in self.peers.values_mut() {
+        for peer in self.peers.iter_mut().map(|(_, value)| value) {
             if peer.status_due(&tip) <= now {
                 peer.status_at = now;
                 peer.wants_status = true;
@@ -87,7 +88,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             self.rounds.announced_at = now;
             for peer in self
                 .peers
-                .values_mut()
+                .iter_mut()
+                .map(|(_, value)| value)
                 .filter(|peer| peer.status.is_none_or(|status| status.tip != tip))
             {
                 peer.wants_status = true;

@@ -4,7 +4,7 @@
 //!
 //! A piece is answered once it is on disk, so the giver of pieces is never faster than the disk.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use chain::{
@@ -13,6 +13,7 @@ use chain::{
     reading::{Reading, verify_batch},
     tree::InsertError,
 };
+use litemap::LiteMap;
 
 use super::Machine;
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
 /// Pieces of files on their way to the disk, and the branch that is being imported.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Importing {
-    writing: BTreeMap<WriteId, (Ticket, Result<Imported, ImportError>)>,
+    writing: LiteMap<WriteId, (Ticket, Result<Imported, ImportError>)>,
     /// The last block that came: its branch is growing, and is not to be pruned for being light.
     last: Option<BlockHash>,
 }

@@ -117,7 +117,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     }
 
     pub(super) fn woke(&mut self) {
-        for peer in self.peers.values_mut() {
+        for peer in self.peers.iter_mut().map(|(_, value)| value) {
             peer.wants_status = true;
             peer.wants_listing.get_or_insert(None);
         }

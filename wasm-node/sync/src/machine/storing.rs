@@ -2,10 +2,11 @@
 //!
 //! Only the journal answers to somebody who waits; it has its own way (`own`).
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use chain::{hash::BlockHash, reading::Reading, time::UnixMillis};
+use litemap::LiteMap;
 
 use super::Machine;
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
 /// Changes that are not on disk yet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unwritten {
-    under_way: BTreeMap<WriteId, Vec<StoreOperation>>,
+    under_way: LiteMap<WriteId, Vec<StoreOperation>>,
     failed: Vec<StoreOperation>,
     retry_at: Option<UnixMillis>,
     operations: usize,

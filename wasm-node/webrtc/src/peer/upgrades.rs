@@ -1,8 +1,9 @@
 //! Which relayed connections are to be upgraded to direct ones, when, and by whom; and whose offers are answered. Pure:
 //! it says what to do, is told how that went, and never sees a connection, a stream or a clock.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
+
+use litemap::LiteMap;
 
 /// The most negotiations at one time, offers and answers together: each holds a peer connection with its sockets.
 pub const MAX_NEGOTIATIONS: usize = 8;
@@ -44,7 +45,7 @@ pub(crate) enum Verdict<C> {
 pub(crate) struct Upgrades<P, C> {
     us: P,
     automatic: bool,
-    peers: BTreeMap<P, Peer<C>>,
+    peers: LiteMap<P, Peer<C>>,
 }
 
 #[derive(Debug)]
@@ -88,7 +89,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
         Self {
             us,
             automatic,
-            peers: BTreeMap::new(),
+            peers: LiteMap::new(),
         }
     }
 
