@@ -184,7 +184,7 @@ export class HeartChart extends LocalizedElement {
     const x = (time) => area.left + ((time - from) / (to - from)) * (area.right - area.left);
     const y = (bpm) => area.bottom - ((bpm - axis.low) / (axis.high - axis.low)) * (area.bottom - area.top);
     const offset = -new Date(to).getTimezoneOffset() * 60_000;
-    const ticks = timeTicks(from, to, Math.max(2, Math.floor((area.right - area.left) / (80 * em))), offset);
+    const ticks = timeTicks(from, to, Math.max(2, Math.floor((area.right - area.left) / (76 * em))), offset);
     const label = timeLabel(ticks.step);
     this.#shown = { lines, scale: { x, y }, from, to };
     drawChart(this.querySelector("canvas"), {
