@@ -1,10 +1,10 @@
 //! The machine: its state, its one entrance, and what a view may read of it.
 //!
-//! Each concern has a file: `requests` (what is asked and what comes back), `headers`, `weighing` and `bodies`
-//! (catching up),
-//! `lost` (bodies that the disk garbled), `gossip` and `held` (what neighbours pass on), `activation` (going over to a better branch, nothing lost),
-//! `exchange` (comparing mempools), `answers` (what peers ask), `own` (recording) and
-//! `elsewhere` (a key that signs in two places), `mining`.
+//! Each concern has a file: `requests` (what is asked and what comes back); `headers`, `weighing`, `download` and
+//! `bodies` (catching up); `lost` (bodies that the disk garbled); `gossip` and `held` (what neighbours pass on);
+//! `activation` and `rescue` (going over to a better branch, nothing lost); `exchange` (comparing mempools), `answers`
+//! (what peers ask), `own` (recording), `elsewhere` (a key that signs in two places), `mining`, `peer` (how peers come
+//! and go), `views` (what a page sees).
 
 mod activation;
 mod answers;
@@ -12,6 +12,7 @@ mod bans;
 mod bodies;
 mod bucket;
 mod clock;
+mod download;
 mod elsewhere;
 mod exchange;
 mod gossip;
@@ -24,6 +25,7 @@ mod own;
 mod peer;
 mod places;
 mod requests;
+mod rescue;
 mod restore;
 mod storing;
 mod views;
@@ -41,9 +43,9 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 
 use self::{
-    activation::Rescue, answers::PendingAnswer, bans::Bans, bodies::Download, bucket::Bucket,
-    exchange::Rounds, headers::HeaderSync, held::HeldBlocks, importing::Importing, lost::Lost,
-    mining::Mining, own::Own, peer::Peer, requests::OpenRequest, storing::Unwritten,
+    answers::PendingAnswer, bans::Bans, bucket::Bucket, download::Download, exchange::Rounds,
+    headers::HeaderSync, held::HeldBlocks, importing::Importing, lost::Lost, mining::Mining,
+    own::Own, peer::Peer, requests::OpenRequest, rescue::Rescue, storing::Unwritten,
 };
 pub use self::{
     restore::{KnownBlock, Restore, Stored},

@@ -1,89 +1,18 @@
-//! Going over to a better branch, and back for every reading that it lacks.
+//! Going over to a better branch. Every reading that it lacks comes back by `rescue`.
 //!
 //! Nothing is lost: before a body may be deleted, each of its readings is on the best branch, in the mempool, or its
 //! block is in the rescue queue, which is on disk and written in the same transaction as the change of branch.
 
-use alloc::{
-    collections::{BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use chain::{
     hash::BlockHash,
-    mempool::MempoolError,
-    reading::{Reading, verify_batch},
-    time::UnixMillis,
-    tree::{Advance, IdPrefix, SequenceError, Switch},
+    tree::{Advance, SequenceError, Switch},
 };
 
 use super::{Machine, headers::HeaderSync};
-use crate::{
-    config::{MAX_RESCUE_QUEUE, RESCUE_CHUNK, RESCUE_INTERVAL},
-    seam::{DropReason, Event, Output, ReadId, StoreOperation},
-};
-
-/// Blocks whose readings have yet to return to the mempool: the queue on disk, as far as memory holds it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Rescue {
-    queue: VecDeque<BlockHash>,
-    /// The same, to be found.
-    queued: BTreeSet<BlockHash>,
-    /// How many are in the queue on disk alone, until the next start.
-    on_disk: u64,
-    reading: Option<(ReadId, Vec<BlockHash>)>,
-    retry_at: Option<UnixMillis>,
-}
-
-impl Rescue {
-    pub(super) fn is_reading(&self, id: ReadId) -> bool {
-        self.reading
-            .as_ref()
-            .is_some_and(|(reading, _)| *reading == id)
-    }
-
-    /// Puts a block into the queue; `false`: there is no place, and it waits on disk alone.
-    fn push(&mut self, hash: BlockHash) -> bool {
-        if self.queued.contains(&hash) {
-            return true;
-        }
-        if self.queue.len() >= MAX_RESCUE_QUEUE {
-            self.on_disk += 1;
-            return false;
-        }
-        self.queued.insert(hash);
-        self.queue.push_back(hash);
-        true
-    }
-
-    fn pop_some(&mut self, many: usize) -> Vec<BlockHash> {
-        let many = many.min(self.queue.len());
-        let hashes: Vec<BlockHash> = self.queue.drain(..many).collect();
-        for hash in &hashes {
-            self.queued.remove(hash);
-        }
-        hashes
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Whether the disk must not forget this block; more often than need be once some are on disk alone.
-    pub(super) fn is_queued(&self, hash: &BlockHash) -> bool {
-        self.on_disk > 0
-            || self.queued.contains(hash)
-            || self
-                .reading
-                .as_ref()
-                .is_some_and(|(_, hashes)| hashes.contains(hash))
-    }
-
-    pub(super) fn next_due(&self) -> Option<UnixMillis> {
-        self.retry_at
-            .filter(|_| !self.queue.is_empty() && self.reading.is_none())
-    }
-}
+use crate::seam::{DropReason, Event, Output, StoreOperation};
 
 impl<P: Copy + Ord + Debug> Machine<P> {
     /// Goes over to the best branch whose bodies are here; a change is announced by Status.
@@ -209,109 +138,5 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let removed = self.tree.prune(&growing);
         self.rescue_blocks(removed);
         self.download.tree_changed();
-    }
-
-    pub(super) fn rescue_blocks(&mut self, hashes: Vec<BlockHash>) {
-        if hashes.is_empty() {
-            return;
-        }
-        let operations = hashes
-            .iter()
-            .map(|hash| StoreOperation::PutRescue(*hash))
-            .collect();
-        self.write(operations, false);
-        self.rescue_left(hashes);
-    }
-
-    /// The same for blocks that the queue on disk has already.
-    pub(super) fn rescue_left(&mut self, hashes: impl IntoIterator<Item = BlockHash>) {
-        let before = self.rescue.on_disk;
-        for hash in hashes {
-            self.rescue.push(hash);
-        }
-        self.rescue.retry_at = None;
-        let blocks = self.rescue.on_disk;
-        if blocks > before {
-            self.outputs
-                .push(Output::Tell(Event::WaitsOnDisk { blocks }));
-        }
-    }
-
-    /// Reads back the next bodies of blocks whose readings have yet to return.
-    pub(super) fn settle_rescue(&mut self) {
-        let waits = self.rescue.retry_at.is_some_and(|at| at > self.now);
-        if self.rescue.reading.is_some() || self.rescue.queue.is_empty() || waits {
-            return;
-        }
-        let hashes = self.rescue.pop_some(RESCUE_CHUNK);
-        let id = self.read_bodies(hashes.clone());
-        self.rescue.reading = Some((id, hashes));
-    }
-
-    pub(super) fn rescued(&mut self, bodies: Vec<Option<Vec<Reading>>>) {
-        let Some((_, hashes)) = self.rescue.reading.take() else {
-            return;
-        };
-        let mut operations = Vec::new();
-        let mut all_placed = true;
-        for (hash, body) in hashes.iter().zip(bodies) {
-            let body = body.or_else(|| self.unwritten.body(hash).map(<[Reading]>::to_vec));
-            let mut placed = true;
-            for reading in self.verified(body.unwrap_or_default()) {
-                placed &= self.return_to_mempool(&reading);
-            }
-            if !placed {
-                all_placed = false;
-                self.rescue.push(*hash);
-                continue;
-            }
-            operations.push(StoreOperation::DeleteRescue(*hash));
-            if self.tree.block(hash).is_none() {
-                operations.push(StoreOperation::DeleteBlock(*hash));
-            }
-        }
-        if !all_placed {
-            self.rescue.retry_at = Some(self.now.saturating_add(RESCUE_INTERVAL));
-        }
-        if !operations.is_empty() {
-            self.write(operations, false);
-        }
-    }
-
-    /// Those readings that are valid: bytes from disk are as untrusted as bytes from a peer.
-    fn verified(&mut self, mut readings: Vec<Reading>) -> Vec<Reading> {
-        let room = self.tree.room().id();
-        if verify_batch(room, &readings, &mut self.rng).is_err() {
-            readings.retain(|reading| reading.verify(room).is_ok());
-        }
-        readings
-    }
-
-    pub(super) fn rescue_failed(&mut self) {
-        if let Some((_, hashes)) = self.rescue.reading.take() {
-            for hash in hashes {
-                self.rescue.push(hash);
-            }
-            self.rescue.retry_at = Some(self.now.saturating_add(RESCUE_INTERVAL));
-        }
-    }
-
-    /// Gives a reading of a checked body its place again. Returns `false` when there is none for it now.
-    pub(super) fn return_to_mempool(&mut self, reading: &Reading) -> bool {
-        let id = reading.id(self.tree.room().id());
-        let next = self.tree.next_seq(&reading.author);
-        match self.mempool.insert(reading, id, next, self.now) {
-            Ok(()) => {
-                self.outputs.push(Output::Tell(Event::Reading(*reading)));
-                true
-            }
-            Err(MempoolError::Known | MempoolError::Equivocation { .. }) => true,
-            Err(MempoolError::Past { .. }) => {
-                let linked = self.tree.linked_prefix(&reading.author, reading.seq);
-                let tip = self.tree.tip().index;
-                linked == Some(IdPrefix::from(&id)) || self.mempool.set_aside(reading, id, tip)
-            }
-            Err(_) => false,
-        }
     }
 }

@@ -1,161 +1,24 @@
 //! Bodies of a better branch, in ranges, from several peers at once.
 //!
-//! What to fetch follows from the tree: the bodies missing on the way to the heaviest leaf. A peer that is slow or
-//! has not what it is asked for loses its range to another; one that sends junk is dropped.
+//! What is missing is `download`'s to say. A peer that is slow or has not what it is asked for loses its range to
+//! another; one that sends junk is dropped.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::{collections::BTreeSet, vec::Vec};
 use core::{cmp::Reverse, fmt::Debug};
 
 use chain::{
     block::{Block, BodyError, check_body, check_root},
     hash::BlockHash,
     reading::Reading,
-    time::UnixMillis,
-    tree::{BlockInfo, Tree},
     validate::Condemns,
 };
 
 use super::{Machine, headers::HeaderSync, peer::Peer, requests::Asked};
 use crate::{
-    config::{
-        BODY_RANGE, CATCH_UP_PATIENCE, DOWNLOAD_WINDOW, MAX_OPEN_BODY_REQUESTS, MAX_STALLS,
-        MAX_UNAVAILABLE, UNAVAILABLE_PATIENCE,
-    },
+    config::{BODY_RANGE, MAX_OPEN_BODY_REQUESTS, MAX_STALLS, MAX_UNAVAILABLE},
     message::Request,
     seam::{DropReason, Event, Output, StoreOperation},
 };
-
-/// The branch that is being fetched.
-#[derive(Clone, Debug)]
-pub(super) struct Download {
-    target: Option<BlockInfo>,
-    /// Bodies to ask for, lowest first.
-    queue: VecDeque<BlockHash>,
-    /// Bodies asked for.
-    asked: BTreeSet<BlockHash>,
-    /// Branches whose bodies nobody has, and until when they are left aside.
-    unavailable: BTreeMap<BlockHash, UnixMillis>,
-    /// Whether the plan may be out of date.
-    stale: bool,
-    /// When the first headers or other bodies of a better branch last came.
-    progress_at: UnixMillis,
-}
-
-impl Download {
-    pub(super) const fn new() -> Self {
-        Self {
-            target: None,
-            queue: VecDeque::new(),
-            asked: BTreeSet::new(),
-            unavailable: BTreeMap::new(),
-            stale: false,
-            progress_at: UnixMillis::new(0),
-        }
-    }
-
-    /// The height of the branch that is being fetched.
-    pub(super) fn target_index(&self) -> Option<u64> {
-        self.target.map(|target| target.index)
-    }
-
-    /// New headers: the heaviest leaf may be another. Only the first ones of a branch are progress by themselves, or
-    /// whoever gives them one by one and no bodies could stop the room's mining.
-    pub(super) fn headers_came(&mut self, now: UnixMillis) {
-        self.stale = true;
-        if self.target.is_none() {
-            self.progress_at = now;
-        }
-    }
-
-    /// A peer came, went or has news: there may be somebody else to ask. What was left aside stays so for its time,
-    /// or its maker could have it asked for without end.
-    pub(super) fn peers_changed(&mut self) {
-        self.stale = true;
-    }
-
-    /// The tree changed otherwise: bodies came, a branch was condemned.
-    pub(super) fn tree_changed(&mut self) {
-        self.stale = true;
-    }
-
-    /// These are not on their way any more; those that did not come are planned anew.
-    pub(super) fn give_back(&mut self, hashes: &[BlockHash]) {
-        self.answered(hashes);
-        self.queue.clear();
-    }
-
-    fn answered(&mut self, hashes: &[BlockHash]) {
-        for hash in hashes {
-            self.asked.remove(hash);
-        }
-        self.stale = true;
-    }
-
-    /// Until when it is worth waiting for the bodies of the better branch.
-    fn patience_ends(&self) -> UnixMillis {
-        self.progress_at.saturating_add(CATCH_UP_PATIENCE)
-    }
-
-    pub(super) fn next_due(&self, now: UnixMillis) -> Option<UnixMillis> {
-        let patience = self.target.map(|_| self.patience_ends());
-        [self.unavailable.values().min().copied(), patience]
-            .into_iter()
-            .flatten()
-            .filter(|at| *at > now)
-            .min()
-    }
-
-    /// Chooses what to fetch anew, if anything changed: the heaviest branch, or else a part of one that is `promised`
-    /// to outweigh ours once all its headers are here.
-    fn plan(&mut self, tree: &Tree, promised: Option<BlockHash>, now: UnixMillis) {
-        let remembered = self.unavailable.len();
-        self.unavailable.retain(|_, until| *until > now);
-        if !self.stale && remembered == self.unavailable.len() {
-            return;
-        }
-        self.stale = false;
-        let target = tree
-            .heaviest_leaf(|leaf| self.is_left_aside(tree, leaf))
-            .or_else(|| tree.block(&promised.filter(|leaf| !self.is_left_aside(tree, leaf))?));
-        let same_branch = match (&self.target, &target) {
-            (Some(before), Some(after)) => tree.is_descendant(&after.hash, &before.hash),
-            _ => false,
-        };
-        self.target = target;
-        let Some(target) = target else {
-            self.queue.clear();
-            return;
-        };
-        if !same_branch || self.queue.is_empty() {
-            self.queue = tree
-                .missing_bodies(&target.hash, DOWNLOAD_WINDOW)
-                .into_iter()
-                .filter(|hash| !self.asked.contains(hash))
-                .collect();
-        }
-    }
-
-    /// Whether this branch was left aside, as far as it had come then.
-    fn is_left_aside(&self, tree: &Tree, leaf: &BlockHash) -> bool {
-        self.unavailable
-            .keys()
-            .any(|aside| tree.is_descendant(leaf, aside))
-    }
-
-    /// Nobody has what the branch needs.
-    fn leave_aside(&mut self, leaf: BlockHash, now: UnixMillis) {
-        if self.unavailable.len() < MAX_UNAVAILABLE {
-            self.unavailable
-                .insert(leaf, now.saturating_add(UNAVAILABLE_PATIENCE));
-        }
-        self.target = None;
-        self.queue.clear();
-        self.stale = true;
-    }
-}
 
 impl<P: Copy + Ord + Debug> Machine<P> {
     /// Plans, and hands ranges to peers that have a place free.
@@ -359,24 +222,5 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             && self.download.target.is_some_and(|target| {
                 (target.total_work, Reverse(target.hash)) > (tip.total_work, Reverse(tip.hash))
             })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn branches_left_aside_are_bounded() {
-        let mut download = Download::new();
-        let now = UnixMillis::new(0);
-        for number in 0..=MAX_UNAVAILABLE as u64 {
-            let mut hash = [0; 32];
-            hash[..8].copy_from_slice(&number.to_le_bytes());
-            download.leave_aside(BlockHash::new(hash), now);
-        }
-        assert_eq!(download.unavailable.len(), MAX_UNAVAILABLE);
-        let end = now.saturating_add(UNAVAILABLE_PATIENCE);
-        assert_eq!(download.next_due(now), Some(end));
     }
 }
