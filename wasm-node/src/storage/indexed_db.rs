@@ -39,6 +39,9 @@ use super::{
 /// Under these the first key is kept: one copy is as good as the other.
 pub(super) const FIRST_KEY: [&str; 2] = ["key", "key again"];
 
+/// Under this the best tip is kept.
+pub(super) const TIP: &str = "tip";
+
 #[wasm_bindgen]
 extern "C" {
     /// A database whose transactions may be told how durable they must be; web-sys has that behind its unstable flag.
@@ -193,8 +196,10 @@ impl IndexedDb {
                 }
                 moves.rows.insert(*hash, None);
             }
-            // The best branch follows from the blocks.
-            StoreOperation::PutTip(_) => {}
+            StoreOperation::PutTip(hash) => {
+                let store = write.object_store(META)?;
+                store.put(&records::hash_key(hash), Some(&TIP.into()))?;
+            }
             StoreOperation::PutJournal(position, entry) => {
                 let store = write.object_store(JOURNAL)?;
                 let key = records::number_key(*position);

@@ -10,7 +10,7 @@ use wasm_bindgen::JsValue;
 
 use super::{
     StoreError,
-    indexed_db::{FIRST_KEY, IndexedDb, key_place, read_block},
+    indexed_db::{FIRST_KEY, IndexedDb, TIP, key_place, read_block},
     records,
     schema::{self, BLOCKS, JOURNAL, KEYS, META, RESCUE, SHELVES, SUMMARIES},
     shelves::Shelf,
@@ -28,6 +28,8 @@ pub(super) struct Loaded {
     pub(super) keys: Vec<(u64, [u8; 32])>,
     pub(super) journal: Vec<(u64, JournalEntry)>,
     pub(super) rescue: Vec<BlockHash>,
+    /// The best tip.
+    pub(super) tip: Option<BlockHash>,
 }
 
 impl IndexedDb {
@@ -62,7 +64,14 @@ impl IndexedDb {
             keys,
             journal,
             rescue,
+            tip: self.load_tip().await?,
         })
+    }
+
+    async fn load_tip(&self) -> Result<Option<BlockHash>, StoreError> {
+        let store = self.reading(&[META])?.object_store(META)?;
+        let value = store.get(JsValue::from(TIP))?.await?;
+        Ok(value.and_then(|value| records::hash_of_key(&value)))
     }
 
     async fn load_first_key(&self, is_used: bool) -> Result<Option<[u8; 32]>, StoreError> {

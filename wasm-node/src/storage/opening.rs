@@ -99,6 +99,7 @@ async fn on_disk<P: Copy + Ord + Debug>(room: &Room, slot: Slot) -> Result<Opene
         clock::now(),
     );
     restore.journal(loaded.journal);
+    restore.tip(loaded.tip);
     let whole = restore.needs_bodies();
     store
         .load_blocks(whole, |blocks| restore.stored(blocks))

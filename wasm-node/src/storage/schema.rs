@@ -14,7 +14,7 @@ use web_sys::IdbDatabase;
 use super::{Reason, StoreError};
 use crate::{clock, config};
 
-/// The first key, twice: nobody else has it.
+/// The first key, twice: nobody else has it. And the best tip.
 pub(super) const META: &str = "meta";
 /// Keys that took over, by the first journal entry that each signs.
 pub(super) const KEYS: &str = "keys";

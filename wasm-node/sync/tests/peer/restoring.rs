@@ -55,6 +55,23 @@ fn what_stands_on_a_lost_block_is_cut_off_and_fetched_again() {
 }
 
 #[test]
+fn a_catch_up_that_was_cut_short_is_no_damage() {
+    let branch = Branch::of(1, 8);
+    // The eighth came before the seventh; the tip was the sixth.
+    let stored = || with_hashes(&branch.blocks).filter(|(_, block)| block.header.index != 7);
+    for (tip, damaged) in [(6, 0), (8, 1)] {
+        let mut restore = restore(&[]);
+        restore.tip(Some(branch.up_to(tip).tip()));
+        restore.blocks(stored());
+        assert_eq!(restore.damaged(), damaged, "the tip was number {tip}");
+        let mut subject = running(restore.finish(), &branch);
+        subject.connect(1);
+        subject.serve(1, &branch);
+        assert_eq!(subject.tip(), branch.tip());
+    }
+}
+
+#[test]
 fn a_block_under_another_ones_hash_is_not_taken() {
     let branch = Branch::of(1, 2);
     let mut restore = restore(&[]);
