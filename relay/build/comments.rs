@@ -40,6 +40,10 @@ pub(crate) fn without_comments(source: &str) -> String {
             in_template ^= line.matches('`').count() % 2 == 1;
         }
     }
+    // Whoever lost count of the backticks cannot tell what is text, and leaves everything.
+    if in_template || in_comment {
+        return source.to_owned();
+    }
     kept
 }
 
@@ -78,6 +82,7 @@ a { color: red; } /* beside code */
             "/* a */ code(); /* b */\n",
             "/* a */ code();\n",
             "x = 6\n  / 2;\n",
+            "// kept\nconst odd = /`/;\nconst text = `\n// no comment\n`;\n",
             "no newline at the end",
             "",
         ] {

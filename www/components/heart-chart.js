@@ -348,7 +348,7 @@ customElements.define("heart-chart", HeartChart);
 function shapeOf(points, { left, right }) {
   const width = right - left;
   if (points.length * DENSE_PX <= width) return { points, bars: [] };
-  return { points: points.slice(-1), bars: bars(points, left, Math.floor(width)) };
+  return { points: points.slice(-1), bars: bars(points, left, Math.max(0, Math.floor(width))) };
 }
 
 function fillRow(row, points) {

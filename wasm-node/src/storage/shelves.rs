@@ -100,11 +100,8 @@ impl Shelves {
         self.unchecked.keys().take(limit).copied().collect()
     }
 
-    /// How many blocks are on such shelves.
+    /// How many blocks are on such shelves, also when checking was given up.
     pub(super) fn unchecked_blocks(&self) -> usize {
-        if self.stopped {
-            return 0;
-        }
         self.unchecked.values().sum()
     }
 

@@ -1,6 +1,7 @@
 //! The readings of blocks that were left: back to the mempool, or into a queue on disk until there is place for them.
 //!
-//! Bodies are in storage, so they are read back a few at a time. Deletes none before all of its readings have returned.
+//! Bodies are in storage, so they are read back a few at a time; one that the disk garbled is waited for. Deletes none before all of its
+//! readings have returned.
 
 use alloc::{
     collections::{BTreeSet, VecDeque},
@@ -131,7 +132,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let mut all_placed = true;
         for (hash, body) in hashes.iter().zip(bodies) {
             let body = body.or_else(|| self.unwritten.body(hash).map(<[Reading]>::to_vec));
-            let mut placed = true;
+            let mut placed = body.is_some() || !self.is_garbled(hash);
             for reading in self.verified(body.unwrap_or_default()) {
                 placed &= self.return_to_mempool(&reading);
             }
@@ -151,6 +152,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if !operations.is_empty() {
             self.write(operations, false);
         }
+    }
+
+    /// Whether a body that the disk did not give is one that it should have; it is then fetched again.
+    fn is_garbled(&mut self, hash: &BlockHash) -> bool {
+        self.lost(&[*hash]);
+        self.tree.block(hash).is_some_and(|info| info.has_body)
     }
 
     /// Those readings that are valid: bytes from disk are as untrusted as bytes from a peer.

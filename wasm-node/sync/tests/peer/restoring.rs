@@ -3,7 +3,8 @@
 use chain::tree::Entry;
 use chain::{block::Block, bpm::Bpm, hash::BlockHash, time::UnixMillis};
 use sync::{
-    Config, Input, KnownBlock, Machine, Restore, StoreOperation, Stored, seam::JournalEntry,
+    Config, Input, KnownBlock, Machine, Restore, StoreOperation, Stored, config::RESCUE_INTERVAL,
+    seam::JournalEntry,
 };
 
 use crate::{
@@ -197,6 +198,32 @@ fn a_body_that_proves_damaged_later_is_fetched_again_and_nothing_is_cut_off() {
     assert_eq!(subject.machine.load().lost, 0);
     assert_eq!(subject.blocks.get(&lost), Some(&body));
     assert_eq!(subject.tip(), branch.tip());
+}
+
+#[test]
+fn readings_of_a_left_block_that_the_disk_garbled_return_once_it_was_fetched_again() {
+    let (branch, better) = (Branch::of(1, 4), Branch::of(2, 6));
+    let mut restore = restore(&[]);
+    restore.stored(known(&branch.blocks));
+    let mut subject = running(restore.finish(), &branch);
+    let lost = &branch.blocks[1];
+    subject.blocks.remove(&lost.header.hash());
+    subject.connect(2);
+    subject.serve(2, &better);
+    assert_eq!(subject.tip(), better.tip());
+    let waits = |subject: &Subject| {
+        let mut pending = subject.machine.pending();
+        pending.any(|reading| lost.readings.contains(reading))
+    };
+    assert!(!waits(&subject), "nobody gave it");
+    assert_eq!(subject.machine.load().lost, 1);
+
+    subject.connect(1);
+    subject.serve_all(&[(1, &branch), (2, &better)]);
+    assert_eq!(subject.machine.load().lost, 0);
+    subject.wait(RESCUE_INTERVAL);
+    assert!(waits(&subject), "it came again");
+    assert_eq!(subject.machine.load().rescue, 0);
 }
 
 #[test]
