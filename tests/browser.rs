@@ -14,7 +14,7 @@ extern "C" {
     fn in_words(error: &JsValue, what: &str) -> Result<(), JsValue>;
 }
 
-#[wasm_bindgen(module = "/tests/browser/node.js")]
+#[wasm_bindgen(module = "/tests/browser/scenarios.js")]
 extern "C" {
     #[wasm_bindgen(js_name = aloneOptions)]
     fn alone_options() -> NodeOptions;
@@ -36,7 +36,7 @@ extern "C" {
 /// Hashes for a worker of the tests' own: header, start, tries, as `mineBatch` takes them.
 type Mine = Closure<dyn Fn(Vec<u8>, u64, u32) -> Option<u64>>;
 
-#[wasm_bindgen(module = "/tests/browser/mining.js")]
+#[wasm_bindgen(module = "/tests/browser/scenarios.js")]
 extern "C" {
     #[wasm_bindgen(js_name = minesWhatWasRecorded, catch)]
     async fn mines_what_was_recorded(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
@@ -49,7 +49,7 @@ extern "C" {
     async fn starts_a_failed_worker_again(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
 }
 
-#[wasm_bindgen(module = "/tests/browser/looks.js")]
+#[wasm_bindgen(module = "/tests/browser/scenarios.js")]
 extern "C" {
     #[wasm_bindgen(js_name = showsItsOwnReadings, catch)]
     async fn shows_its_own_readings(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
@@ -61,7 +61,7 @@ extern "C" {
     async fn checks_a_block_again(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
 }
 
-#[wasm_bindgen(module = "/tests/browser/archive.js")]
+#[wasm_bindgen(module = "/tests/browser/scenarios.js")]
 extern "C" {
     #[wasm_bindgen(js_name = exportsWhatCanBeVerified, catch)]
     async fn exports_what_can_be_verified(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
