@@ -294,14 +294,18 @@ impl Node {
         })
     }
 
-    /// Why the store has no body for a block that was on the best branch: the disk garbled it, or else what is `otherwise`.
+    /// Why the store has no body for a block that was on the best branch: the disk garbled it, or else what is `otherwise`,
+    /// as long as something has not been written yet, too.
     pub(crate) fn missing(
         &self,
         (index, hash): (u64, BlockHash),
         otherwise: NodeError,
     ) -> Result<NodeError, NodeError> {
-        let stands = self.look(|known| known.machine.best_hash(index) == Some(hash))?;
-        Ok(if stands {
+        let garbled = self.look(|known| {
+            let written = known.machine.load().unwritten == 0;
+            written && known.machine.best_hash(index) == Some(hash)
+        })?;
+        Ok(if garbled {
             NodeError::Damaged { index }
         } else {
             otherwise
