@@ -18,16 +18,12 @@ async fn tabs_of_two_networks_meet_directly_by_the_relays_stun() -> Outcome {
     on_two_networks(async |stage: &mut Stage, _| {
         let [a, b] = two_tabs(stage).await?;
         tokio::try_join!(until_direct(&a), until_direct(&b))?;
-        // What the page itself knows of its own computer is a name, and what led to the other is an address.
-        let found = a.evaluate("heartchainTest.candidates()").await?;
-        let all = found.to_string();
-        ensure!(all.contains(".local"), "addresses are not hidden: {all}");
-        let ways = a.evaluate("heartchainTest.ways()").await?;
-        let far = Place::Right.address().to_string();
-        ensure!(
-            ways[0]["remote"]["address"] == far.as_str(),
-            "the way is {ways}"
-        );
+        for tab in [&a, &b] {
+            expect_hidden(tab).await?;
+        }
+        let from_a = is_told(&a, Place::Right).await?;
+        let from_b = is_told(&b, Place::Left).await?;
+        ensure!(from_a || from_b, "neither was told where the other is");
         tokio::try_join!(record(&a), record(&b))?;
         agreement(&[&a, &b], 2 * MANY).await?;
         stage.relay.kill().await?;
@@ -139,6 +135,29 @@ async fn two_tabs(stage: &mut Stage) -> Result<[Tab; 2]> {
     let b = far.open(&page).await?;
     tokio::try_join!(a.until_peers(1), b.until_peers(1))?;
     Ok([a, b])
+}
+
+/// What the page knows of its own computer is a name; it may even connect before the browser has made one.
+async fn expect_hidden(tab: &Tab) -> Result<()> {
+    let found = tab.evaluate("heartchainTest.candidates()").await?;
+    let all: Vec<String> = serde_json::from_value(found)?;
+    let mut hosts = all.iter().filter(|found| found.contains("typ host"));
+    ensure!(
+        hosts.all(|host| host.contains(".local")),
+        "addresses are not hidden: {all:?}"
+    );
+    Ok(())
+}
+
+/// Whether the tab's way goes to that place because an address was told, or because the other called first: then the browser
+/// shows none.
+async fn is_told(tab: &Tab, far: Place) -> Result<bool> {
+    let ways = tab.evaluate("heartchainTest.ways()").await?;
+    let remote = &ways[0]["remote"];
+    let told = remote["address"] == far.address().to_string().as_str();
+    let called = remote["candidateType"] == "prflx" && remote["address"] == "";
+    ensure!(told || called, "the way is {ways}");
+    Ok(told)
 }
 
 async fn until_direct(tab: &Tab) -> Result<Value> {
