@@ -160,7 +160,7 @@ impl Node {
             let headers = hashes.iter().map(|hash| known.machine.header(hash));
             headers.collect::<Option<Vec<_>>>()
         })?;
-        let bodies = self.store.clone().bodies(hashes.to_vec()).await?;
+        let bodies = self.bodies(hashes.to_vec()).await?;
         let headers = headers.ok_or(NodeError::LeftBehind)?;
         let blocks = hashes.iter().zip(&headers).zip(bodies);
         blocks

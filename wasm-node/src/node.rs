@@ -22,7 +22,7 @@ use crate::{
     clock, config,
     net::{self, PeerId, PeerLink, RelayView as NetRelay},
     rehearsal::{self, Sent},
-    storage::{Health, Queue, StoreError},
+    storage::{Bodies, Health, Queue, StoreError},
     view::{
         BlockView, BranchView, CheckView, OwnReadingView, PeerView, ReadingView, RehearsalView,
         StatusView,
@@ -294,18 +294,27 @@ impl Node {
         })
     }
 
-    /// Why the store has no body for a block that was on the best branch: the disk garbled it, or else what is `otherwise`,
-    /// as long as something has not been written yet, too.
+    /// Blocks' readings, of those that are not on disk yet, too. `None`: it was deleted since it was on a branch, or the disk
+    /// garbled it.
+    pub(crate) async fn bodies(&self, hashes: Vec<BlockHash>) -> Result<Bodies, NodeError> {
+        // What is no more on its way when it is looked for is on disk when the store is asked.
+        let unwritten = self.look(|known| {
+            let body = |hash| known.machine.unwritten_body(hash).map(<[Reading]>::to_vec);
+            hashes.iter().map(body).collect::<Vec<_>>()
+        })?;
+        let stored = self.store.clone().bodies(hashes).await?;
+        let each = stored.into_iter().zip(unwritten);
+        Ok(each.map(|(stored, waiting)| stored.or(waiting)).collect())
+    }
+
+    /// Why there is no body for a block that was on the best branch: the disk garbled it, or else what is `otherwise`.
     pub(crate) fn missing(
         &self,
         (index, hash): (u64, BlockHash),
         otherwise: NodeError,
     ) -> Result<NodeError, NodeError> {
-        let garbled = self.look(|known| {
-            let written = known.machine.load().unwritten == 0;
-            written && known.machine.best_hash(index) == Some(hash)
-        })?;
-        Ok(if garbled {
+        let stands = self.look(|known| known.machine.best_hash(index) == Some(hash))?;
+        Ok(if stands {
             NodeError::Damaged { index }
         } else {
             otherwise
@@ -323,7 +332,7 @@ impl Node {
             (room.id(), room.genesis_hash(), known.headers(from, to))
         })?;
         let hashes = headers.iter().map(|(hash, _)| *hash).collect();
-        let bodies = self.store.clone().bodies(hashes).await?;
+        let bodies = self.bodies(hashes).await?;
         let blocks = headers.iter().zip(bodies).map(|((hash, header), body)| {
             // Genesis is known from the room's name, and nobody stores it.
             let body = if *hash == genesis {

@@ -30,7 +30,7 @@ pub(crate) use health::{Health, Reason};
 pub use indexed_db::IndexedDb;
 pub use memory::MemoryStore;
 pub(crate) use opening::{Opened, open};
-pub(crate) use queue::{Answer, Queue};
+pub(crate) use queue::{Answer, Bodies, Queue};
 
 /// Why a store did not do what it was told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -147,6 +147,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.tree.header(hash)
     }
 
+    /// The body of a block that storage may not give yet, because it is on its way there or its write failed.
+    #[must_use]
+    pub fn unwritten_body(&self, hash: &BlockHash) -> Option<&[Reading]> {
+        self.unwritten.body(hash)
+    }
+
     /// Readings that wait for a block.
     pub fn pending(&self) -> impl Iterator<Item = &Reading> {
         self.mempool.iter()

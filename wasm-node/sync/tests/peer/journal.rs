@@ -141,14 +141,25 @@ fn block_that_could_not_be_written_is_written_later() {
     subject.connect(1);
     subject.serve(1, &branch);
     assert_eq!(subject.tip(), branch.tip());
+    expect_waiting(&subject, &branch, true);
     for (id, _) in subject.held_writes.take().expect("held") {
         subject.give(Input::WriteFailed { id });
     }
     assert!(subject.blocks.is_empty());
     assert!(subject.machine.load().unwritten >= 3);
+    expect_waiting(&subject, &branch, true);
     subject.wait(60_000);
     assert_eq!(subject.blocks.len(), 3);
     assert_eq!(subject.machine.load().unwritten, 0);
+    expect_waiting(&subject, &branch, false);
+}
+
+/// Whether what is not on disk yet can be looked at.
+fn expect_waiting(subject: &Subject, branch: &Branch, waiting: bool) {
+    for block in &branch.blocks {
+        let body = subject.machine.unwritten_body(&block.header.hash());
+        assert_eq!(body, waiting.then_some(block.readings.as_slice()));
+    }
 }
 
 #[test]
