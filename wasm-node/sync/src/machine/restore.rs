@@ -264,7 +264,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
             Err(InsertError::Condemned { .. }) => false,
             // The clock may have been put back.
             Err(InsertError::Header(error)) if error.due().is_some() => false,
-            Err(InsertError::UnknownParent { .. }) => {
+            Err(InsertError::UnknownParent { .. }) if header.hash() == hash => {
                 self.orphans += 1;
                 false
             }

@@ -73,6 +73,19 @@ fn a_catch_up_that_was_cut_short_is_no_damage() {
 }
 
 #[test]
+fn what_was_garbled_beside_the_best_branch_is_counted_too() {
+    let (branch, other) = (Branch::of(1, 4), Branch::of(2, 1));
+    let mut garbled = other.blocks[0].clone();
+    let hash = garbled.header.hash();
+    garbled.header.prev_hash = BlockHash::new([3; 32]);
+    let mut restore = restore(&[]);
+    restore.tip(Some(branch.tip()));
+    restore.blocks(with_hashes(&branch.blocks).chain([(hash, garbled)]));
+    assert_eq!(restore.damaged(), 1);
+    assert_eq!(running(restore.finish(), &branch).tip(), branch.tip());
+}
+
+#[test]
 fn a_block_under_another_ones_hash_is_not_taken() {
     let branch = Branch::of(1, 2);
     let mut restore = restore(&[]);
@@ -178,9 +191,7 @@ fn who_lacks_an_entry_of_the_journal_needs_bodies() {
 #[test]
 fn a_body_that_proves_damaged_later_is_fetched_again_and_nothing_is_cut_off() {
     let branch = Branch::of(1, 8);
-    let mut restore = restore(&[]);
-    restore.stored(known(&branch.blocks));
-    let mut subject = running(restore.finish(), &branch);
+    let mut subject = not_looked_at(&branch);
     let lost = branch.blocks[3].header.hash();
     let body = subject.blocks.remove(&lost).expect("a block");
     subject.give(Input::Lost { hashes: vec![lost] });
@@ -203,9 +214,7 @@ fn a_body_that_proves_damaged_later_is_fetched_again_and_nothing_is_cut_off() {
 #[test]
 fn readings_of_a_left_block_that_the_disk_garbled_return_once_it_was_fetched_again() {
     let (branch, better) = (Branch::of(1, 4), Branch::of(2, 6));
-    let mut restore = restore(&[]);
-    restore.stored(known(&branch.blocks));
-    let mut subject = running(restore.finish(), &branch);
+    let mut subject = not_looked_at(&branch);
     let lost = &branch.blocks[1];
     subject.blocks.remove(&lost.header.hash());
     subject.connect(2);
@@ -229,9 +238,7 @@ fn readings_of_a_left_block_that_the_disk_garbled_return_once_it_was_fetched_aga
 #[test]
 fn who_sends_another_body_for_a_lost_one_is_dropped() {
     let branch = Branch::of(1, 4);
-    let mut restore = restore(&[]);
-    restore.stored(known(&branch.blocks));
-    let mut subject = running(restore.finish(), &branch);
+    let mut subject = not_looked_at(&branch);
     let lost = branch.blocks[1].header.hash();
     subject.blocks.remove(&lost);
     subject.give(Input::Lost {
@@ -291,6 +298,13 @@ fn with_hashes(blocks: &[Block]) -> impl Iterator<Item = (BlockHash, Block)> {
     blocks
         .iter()
         .map(|block| (block.header.hash(), block.clone()))
+}
+
+/// A subject that started with this branch on disk, and has not looked at its bodies.
+fn not_looked_at(branch: &Branch) -> Subject {
+    let mut restore = restore(&[]);
+    restore.stored(known(&branch.blocks));
+    running(restore.finish(), branch)
 }
 
 /// A subject that goes on with this machine, over a disk that has the branch's blocks.
