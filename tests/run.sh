@@ -181,17 +181,12 @@ browser() {
 # once_more_if_nothing_failed COMMAND...: the web server of wasm-bindgen's test runner was seen to leave a page without
 # one of its scripts, for ever. Then no test has run; where one has failed, it has.
 once_more_if_nothing_failed() {
-  local output
+  local output outcome=0 failed_tests=0
   output=$(mktemp)
-  if limited "$@" 2>&1 | tee "$output"; then
-    rm -f "$output"
-    return 0
-  fi
-  if grep -q '^test result: FAILED' "$output"; then
-    rm -f "$output"
-    return 1
-  fi
+  limited "$@" 2>&1 | tee "$output" || outcome=1
+  grep -q '^test result: FAILED' "$output" && failed_tests=1
   rm -f "$output"
+  [ "$outcome" = 1 ] && [ "$failed_tests" = 0 ] || return "$outcome"
   echo "== once more: its page did not come up"
   limited "$@" || return 1
   summary+=("$(printf '%-28s           its page did not come up at first' '')")

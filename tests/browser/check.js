@@ -40,6 +40,13 @@ export function heard(node, type, matches = () => true) {
   });
 }
 
+/** Records, waits until the chain has changed, and gives that event's detail. */
+export async function recordInBlock(node, bpm) {
+  const changed = heard(node, "chain");
+  await node.record(bpm);
+  return await changed;
+}
+
 export const HEX_32 = /^[0-9a-f]{64}$/;
 export const HEX_64 = /^[0-9a-f]{128}$/;
 export const DECIMAL = /^(0|[1-9][0-9]*)$/;

@@ -4,7 +4,7 @@
 //! One file, because the web server of wasm-bindgen's test runner may leave a page without one of several scripts that it
 //! asks for at the same time.
 
-import { DECIMAL, HEX_32, HEX_64, check, equal, heard, rejection } from "./check.js";
+import { DECIMAL, HEX_32, HEX_64, check, equal, heard, recordInBlock, rejection } from "./check.js";
 
 /** A document that names no relay. */
 const NO_RELAY = `data:application/json,{"addresses":[]}`;
@@ -250,9 +250,7 @@ export async function startsAFailedWorkerAgain(lone, mine) {
     }
     if ("header" in order) answer({ id: order.id, nonce: search(mine, order) });
   });
-  const changed = heard(node, "chain");
-  await node.record(72);
-  equal(await changed, { from: 1, to: 1, reorg: false }, "the reading is mined after all");
+  equal(await recordInBlock(node, 72), { from: 1, to: 1, reorg: false }, "the reading is mined after all");
   equal(starts, 2, "workers started");
   end();
 }
@@ -295,18 +293,14 @@ export async function showsItsOwnReadings(node, mine) {
   equal(node.ownReadings(0), [], "none when none is asked for");
 
   const { node: miner, end } = await diligent(node, "own", mine);
-  const changed = heard(miner, "chain");
-  await miner.record(72);
-  await changed;
+  await recordInBlock(miner, 72);
   equal(miner.ownReadings(1)[0].index, 1, "the height of its block");
   end();
 }
 
 export async function checksABlockAgain(lone, mine) {
   const { node, end } = await diligent(lone, "sums", mine);
-  const changed = heard(node, "chain");
-  await node.record(72);
-  await changed;
+  await recordInBlock(node, 72);
   const [genesis, block] = await node.blocks(0, 1);
   const honest = node.check(block);
   equal(
@@ -362,9 +356,7 @@ export async function checksABlockAgain(lone, mine) {
 
 export async function rehearsesWithoutHarm(lone, mine) {
   const { node, end } = await diligent(lone, "rehearsal", mine);
-  const changed = heard(node, "chain");
-  await node.record(72);
-  await changed;
+  await recordInBlock(node, 72);
   const [block] = await node.blocks(1, 1);
   const [reading] = block.readings;
   const before = node.status();
@@ -431,9 +423,7 @@ export async function takesItsSwitches(node) {
 async function recorded(lone, room, mine, bpms) {
   const { node, end } = await diligent(lone, room, mine);
   for (const bpm of bpms) {
-    const changed = heard(node, "chain");
-    await node.record(bpm);
-    await changed;
+    await recordInBlock(node, bpm);
   }
   return { node, end };
 }

@@ -16,7 +16,7 @@ pub(crate) const OWN_READINGS_A_CALL: u64 = 100;
 
 /// Readings that one call of `pending()` gives at most, which is as many as can wait, and how many it gives when nobody
 /// says: all of a full mempool take a quarter of a second, so nobody gets them unasked.
-pub(crate) const MAX_PENDING_A_CALL: u64 = 16_384;
+pub(crate) const MAX_PENDING_A_CALL: u64 = chain::mempool::MAX_READINGS as u64;
 /// See [`MAX_PENDING_A_CALL`].
 pub(crate) const PENDING_A_CALL: u64 = 100;
 

@@ -84,12 +84,7 @@ async fn measure(stage: &mut Stage, blocks: usize) -> Result<()> {
     let memory_before = memory(&empty).await?;
     empty.close().await?;
 
-    let a = stage
-        .browser
-        .open(&format!("{}relay.json", stage.relay.page()))
-        .await?;
-    store(&a, &room, &chain).await?;
-    a.go(&page).await?;
+    let a = opened_on(stage, &room, &chain, &page).await?;
     let here = format!("node => node.status().tip.index === {blocks} && performance.now()");
     let migrated = number(&a.until_within(LIMIT, "its chain", &here).await?)?;
     expect_all_checked(&a).await?;
@@ -125,12 +120,7 @@ async fn measure(stage: &mut Stage, blocks: usize) -> Result<()> {
     if blocks <= CAUGHT_UP {
         hand_on(stage, &a, &page, blocks).await?;
     } else {
-        let b = stage
-            .browser
-            .open(&format!("{}relay.json", stage.relay.page()))
-            .await?;
-        store(&b, &room, &chain).await?;
-        b.go(&page).await?;
+        let b = opened_on(stage, &room, &chain, &page).await?;
         expect_all_checked(&b).await?;
         stay_smooth(stage, &a, &b).await?;
         b.close().await?;
@@ -315,6 +305,16 @@ fn grow(room: &Room, blocks: usize) -> Result<Vec<Block>> {
         chain.push(Block { header, readings });
     }
     Ok(chain)
+}
+
+/// A tab that opens the page with this chain on its disk.
+async fn opened_on(stage: &mut Stage, room: &Room, chain: &[Block], page: &str) -> Result<Tab> {
+    // No node runs there, though it is the same origin.
+    let empty = format!("{}relay.json", stage.relay.page());
+    let tab = stage.browser.open(&empty).await?;
+    store(&tab, room, chain).await?;
+    tab.go(page).await?;
+    Ok(tab)
 }
 
 /// Puts the chain where a tab keeps it, as a tab does.

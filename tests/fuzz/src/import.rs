@@ -1,11 +1,15 @@
 //! A file that a person imports, piece by piece, as any bytes say: every piece is answered once, no bound is exceeded, and
 //! nothing that was recorded meanwhile is lost. The browser itself reads the file's JSON, and `words` its names.
 
-use arbitrary::{Arbitrary, Unstructured};
+use arbitrary::Arbitrary;
 use chain::{block::Block, bpm::Bpm, reading::Reading};
 use sync::seam::ImportPiece;
 
-use crate::{machine::bytes_of, stage::Stage, steps::Material};
+use crate::{
+    machine::bytes_of,
+    stage::Stage,
+    steps::{Material, all_of},
+};
 
 /// So many pieces at the most.
 const MAX_PIECES: usize = 40;
@@ -24,15 +28,8 @@ struct Piece {
 
 /// Imports what the bytes say, and lets everything come to rest.
 pub fn import(data: &[u8]) {
-    let mut bytes = Unstructured::new(data);
     let mut stage = Stage::new();
-    for _ in 0..MAX_PIECES {
-        if bytes.is_empty() {
-            break;
-        }
-        let Ok(piece) = Piece::arbitrary(&mut bytes) else {
-            break;
-        };
+    for piece in all_of::<Piece>(data, MAX_PIECES) {
         let blocks = piece.blocks.iter();
         let blocks = blocks.filter_map(|block| Block::decode(&bytes_of(&stage, block)).ok());
         let readings = piece.readings.iter();

@@ -1,7 +1,6 @@
 //! The machine as a whole under arbitrary inputs from arbitrary peers: it never panics, never exceeds a bound, answers
 //! and judges once what it is asked, and never loses what was recorded.
 
-use arbitrary::{Arbitrary as _, Unstructured};
 use chain::{
     block::Block, bpm::Bpm, difficulty::Window, hash::BlockHash, header::Header, mining,
     reading::Reading, time::UnixMillis, work::Work,
@@ -15,7 +14,7 @@ use sync::{
 use crate::{
     pool::{Branch, key, pool, room},
     stage::Stage,
-    steps::{Answer, Claim, Material, PEERS, Question, Step},
+    steps::{Answer, Claim, Material, PEERS, Question, Step, all_of},
 };
 
 /// So many steps at the most: what takes more is found by the simulation.
@@ -23,15 +22,8 @@ const MAX_STEPS: usize = 300;
 
 /// Lets happen what the bytes say, then lets everything come to rest, and looks at what was lost.
 pub fn machine(data: &[u8]) {
-    let mut bytes = Unstructured::new(data);
     let mut stage = Stage::new();
-    for _ in 0..MAX_STEPS {
-        if bytes.is_empty() {
-            break;
-        }
-        let Ok(step) = Step::arbitrary(&mut bytes) else {
-            break;
-        };
+    for step in all_of(data, MAX_STEPS) {
         take(&mut stage, step);
     }
     stage.settle();

@@ -1,9 +1,18 @@
-//! What the fuzzer may let happen to a machine, as it reads it off its bytes. Does nothing.
+//! What the fuzzer may let happen to a machine, as it reads it off its bytes. Lets nothing happen.
 
-use arbitrary::Arbitrary;
+use core::iter;
+
+use arbitrary::{Arbitrary, Unstructured};
 
 /// Peers are few, so that what happens to them meets.
 pub const PEERS: u8 = 6;
+
+/// What the bytes say, one after another, so many at the most.
+pub fn all_of<'a, T: Arbitrary<'a>>(data: &'a [u8], most: usize) -> impl Iterator<Item = T> {
+    let mut bytes = Unstructured::new(data);
+    let next = move || (!bytes.is_empty()).then(|| T::arbitrary(&mut bytes).ok())?;
+    iter::from_fn(next).take(most)
+}
 
 /// One thing that happens.
 #[derive(Arbitrary, Clone, Debug)]

@@ -1,12 +1,13 @@
 //! A store on disk, by the browser's IndexedDB. Blocks are records of their own while they are young; the settled ones are
-//! packed (see `shelves`), and checked only after the tab was opened (see `checking`). A batch is one transaction; what must not be lost is on the disk before it is answered.
+//! packed (see `shelves`), and checked only after the tab was opened (see `checking`). A batch is one transaction; what must
+//! not be lost is on the disk before it is answered.
 //!
 //! Whenever the browser dies, or its computer does: a batch is on disk as a whole or not at all, and no later one without
 //! the earlier ones. So is a packing, which puts a shelf with its summary and deletes the records of its blocks: a block is in
 //! one place or in the other, and a summary always speaks of the shelf beside it. Each change of a shelf writes both. A
 //! check that was cut short is done again from the start: what it found is on disk, or is found again. A body that is
-//! fetched again is a record of its own, and in the same transaction its shelf and summary forget it. What the disk itself loses of that
-//! is found by checksums, digests and hashes at the next start.
+//! fetched again is a record of its own, and in the same transaction its shelf and summary forget it. What the disk itself
+//! loses of that is found by checksums, digests and hashes at the next start.
 //!
 //! It never holds a body in memory; per block it remembers where it is.
 

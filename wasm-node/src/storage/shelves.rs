@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chain::{
-    block::{Block, MAX_BLOCK_LEN},
+    block::{Block, MAX_BLOCK_LEN, check_root},
     hash::{BlockHash, RoomId},
     header::Header,
-    merkle::readings_root,
     reading::Reading,
     tree::Entry,
 };
@@ -234,7 +233,7 @@ impl Shelf {
 
 /// Whether the readings are those that the header was mined for.
 pub(super) fn is_whole(block: &Block) -> bool {
-    readings_root(&block.readings) == block.header.readings_root
+    check_root(&block.header, &block.readings).is_ok()
 }
 
 /// The block at the beginning of these bytes, and what is behind it.

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use chain::{hash::BlockHash, merkle::readings_root, reading::Reading};
+use chain::{block::check_root, hash::BlockHash, reading::Reading};
 
 use super::{Machine, requests::undecodable};
 use crate::{
@@ -99,10 +99,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     ) {
         // What the disk garbled is as good as lost; a peer would take it for a lie.
         for (hash, body) in pending.hashes.iter().zip(&mut bodies) {
-            let root = self.tree.header(hash).map(|header| header.readings_root);
-            if body.as_deref().map(readings_root) != root {
-                *body = None;
-            }
+            let header = self.tree.header(hash);
+            *body = body.take().filter(|readings| {
+                header.is_some_and(|header| check_root(&header, readings).is_ok())
+            });
         }
         let mut len = 0_usize;
         let fitting = bodies

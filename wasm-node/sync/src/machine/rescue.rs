@@ -132,7 +132,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let mut all_placed = true;
         for (hash, body) in hashes.iter().zip(bodies) {
             let body = body.or_else(|| self.unwritten.body(hash).map(<[Reading]>::to_vec));
-            let mut placed = body.is_some() || !self.is_garbled(hash);
+            let mut placed = body.is_some() || !self.note_garbled(hash);
             for reading in self.verified(body.unwrap_or_default()) {
                 placed &= self.return_to_mempool(&reading);
             }
@@ -154,8 +154,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
-    /// Whether a body that the disk did not give is one that it should have; it is then fetched again.
-    fn is_garbled(&mut self, hash: &BlockHash) -> bool {
+    /// Storage did not give this body. Returns whether it should have: then it is fetched again, and worth waiting for.
+    fn note_garbled(&mut self, hash: &BlockHash) -> bool {
         self.lost(&[*hash]);
         self.tree.block(hash).is_some_and(|info| info.has_body)
     }
