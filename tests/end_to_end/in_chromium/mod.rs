@@ -22,4 +22,5 @@ mod smooth;
 mod strap;
 mod syncing;
 mod tab_to_tab;
+mod twelve_tabs;
 mod words;
