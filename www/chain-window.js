@@ -1,8 +1,6 @@
 //! The blocks that the page shows, wherever in the chain it looks. Fetches only what is in sight and lacking, and
 //! keeps no more than a bounded number; never touches the page's elements.
 
-import { wordsOf } from "./node-words.js";
-
 /** Blocks kept besides those in sight: some screenfuls, so that scrolling back and forth asks for nothing. */
 export const MAX_KEPT_BLOCKS = 400;
 
@@ -36,7 +34,7 @@ export class ChainWindow extends EventTarget {
     return this.#node.status().tip.index;
   }
 
-  /** The words of the last read if that failed, else null. */
+  /** What the last read failed with, else null. */
   get failure() {
     return this.#failure;
   }
@@ -104,7 +102,7 @@ export class ChainWindow extends EventTarget {
       this.#failure = null;
       this.#fillAgain ||= this.#changedFrom <= to || (from > first && fetched.length > 0);
     } catch (error) {
-      this.#failure = wordsOf(error);
+      this.#failure = error;
     }
   }
 

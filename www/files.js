@@ -1,5 +1,6 @@
 //! Files that a person saves and chooses. Never reads one that is larger than the node takes in.
 
+import { PageError } from "./node-words.js";
 import { formatBytes, say } from "./strings.js";
 
 /**
@@ -33,11 +34,11 @@ export function saveAs(blob, name) {
  * The text of a chosen file.
  *
  * @param {File} file
- * @returns {Promise<string>} rejects in words if it is too large or cannot be read
+ * @returns {Promise<string>} rejects with a PageError if it is too large or cannot be read
  */
 export async function readText(file) {
   if (file.size > MAX_FILE_BYTES) {
-    throw new Error(say("data.tooLarge", { found: formatBytes(file.size), max: formatBytes(MAX_FILE_BYTES) }));
+    throw new PageError(() => say("data.tooLarge", { found: formatBytes(file.size), max: formatBytes(MAX_FILE_BYTES) }));
   }
   return file.text();
 }

@@ -1,5 +1,5 @@
-//! What the node says when it refuses, in the language of the page. The node speaks English only; what it says is
-//! known by how it begins, and what else is in it. Never hides what it does not know: that is shown as it was said.
+//! What went wrong, in the language of the page. The node speaks English only; what it says is known by how it begins,
+//! and what else is in it. Never hides what it does not know: that is shown as it was said.
 
 import { say } from "./strings.js";
 
@@ -53,13 +53,23 @@ export const KNOWN = [
   { start: "the export could not be written: ", key: "error.notWritten", take: { reason: /written: (.*)/s } },
 ];
 
+/** What went wrong in the page itself: it has words in every language. */
+export class PageError extends Error {
+  /** @param {() => string} words them, in the language in use */
+  constructor(words) {
+    super(words());
+    this.words = words;
+  }
+}
+
 /**
- * The words that an error has for a person.
+ * The words that an error has for a person, in the language in use: whoever shows them asks anew when that changes.
  *
  * @param {unknown} error
  * @returns {string}
  */
 export function wordsOf(error) {
+  if (error instanceof PageError) return error.words();
   const said = error instanceof Error ? error.message : String(error);
   const known = KNOWN.find(({ start, has = "" }) => said.startsWith(start) && said.includes(has));
   if (known === undefined) return said;

@@ -2,6 +2,7 @@
 //! `miner.js` does). Never decides anything: options go in, the node comes out, failures are Errors in words.
 
 import init, { Node, qrCode } from "./pkg/wasm_node.js";
+import { PageError } from "./node-words.js";
 import { say } from "./strings.js";
 
 /**
@@ -40,7 +41,7 @@ export function qrModules(text) {
 async function compile(url) {
   const response = await fetch(url);
   if (!response.ok) {
-    throw new Error(say("error.notLoaded", { file: url.pathname, status: response.status }));
+    throw new PageError(() => say("error.notLoaded", { file: url.pathname, status: response.status }));
   }
   return WebAssembly.compileStreaming(response);
 }

@@ -2,7 +2,6 @@
 //! when they are turned off. Most visits never load them. Never draws anything itself.
 
 import "./components/lesson-panel.js";
-import { wordsOf } from "./node-words.js";
 import { addWords } from "./strings.js";
 
 /**
@@ -33,7 +32,7 @@ export function offerLessons(panel, starting) {
     wanted = on;
     if (on) {
       await turnOn().catch((error) => {
-        panel.failure = wordsOf(error);
+        panel.failure = error;
       });
       return;
     }

@@ -2,7 +2,6 @@
 //! elsewhere, and never talks to a strap or draws anything itself.
 
 import "./components/strap-control.js";
-import { wordsOf } from "./node-words.js";
 import { StrapSession } from "./strap-session.js";
 
 /**
@@ -26,7 +25,7 @@ export function offerStrap(control, bluetooth, record) {
       await record(detail.bpm);
       control.failure = null;
     } catch (error) {
-      control.failure = wordsOf(error);
+      control.failure = error;
     } finally {
       busy = false;
     }

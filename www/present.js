@@ -6,7 +6,6 @@ import { coalesce } from "./coalesce.js";
 import { SHOWN_OWN } from "./components/own-readings.js";
 import { readText, saveAs } from "./files.js";
 import { rivals } from "./fork.js";
-import { wordsOf } from "./node-words.js";
 import { ReadingFeed } from "./reading-feed.js";
 import { linkToRoom } from "./room-link.js";
 
@@ -111,7 +110,7 @@ function presentBlock(node, part, self) {
     try {
       dialog.checked(block, await node.check(block));
     } catch (error) {
-      dialog.failed(block, wordsOf(error));
+      dialog.failed(block, error);
     }
   });
 }
@@ -125,14 +124,14 @@ function presentData(node, part) {
       saveAs(blob, `heartchain-${node.status().room}.${format}`);
       panel.tell("data.exported");
     } catch (error) {
-      panel.tell("data.exportFailed", { reason: wordsOf(error) }, true);
+      panel.tell("data.exportFailed", {}, error);
     }
   });
   panel.addEventListener("import-wanted", async ({ detail: { file } }) => {
     try {
       panel.tell("data.imported", await node.importJson(await readText(file)));
     } catch (error) {
-      panel.tell("data.importFailed", { reason: wordsOf(error) }, true);
+      panel.tell("data.importFailed", {}, error);
     }
   });
 }

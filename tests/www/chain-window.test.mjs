@@ -131,7 +131,7 @@ test("a_failed_read_is_told_and_mended_by_the_next", async () => {
     throw new Error("the store is closed");
   };
   await window.show(0, 2);
-  assert.equal(window.failure, "the store is closed");
+  assert.equal(window.failure.message, "the store is closed");
   node.whileReading = undefined;
   await window.refresh();
   assert.equal(window.failure, null);

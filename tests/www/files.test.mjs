@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MAX_FILE_BYTES, readText } from "../../www/files.js";
+import { wordsOf } from "../../www/node-words.js";
+import { setLanguage } from "../../www/strings.js";
 
 const file = (size) => ({ size, text: async () => "its text" });
 
@@ -16,4 +18,14 @@ test("a_larger_one_is_refused_unread_and_the_sentence_says_what_to_do_instead", 
     assert.match(message, /256 MB.*70,000 blocks.*over the network instead/u);
     return true;
   });
+});
+
+test("the_sentence_follows_the_language", async () => {
+  const refusal = await readText(file(MAX_FILE_BYTES + 1)).catch((error) => error);
+  const english = wordsOf(refusal);
+  setLanguage("ko");
+  assert.match(wordsOf(refusal), /256MB.*70,000/u);
+  assert.doesNotMatch(wordsOf(refusal), /instead/u);
+  setLanguage("en");
+  assert.equal(wordsOf(refusal), english);
 });

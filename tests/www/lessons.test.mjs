@@ -175,5 +175,5 @@ test("a_wish_that_fails_is_told_in_words", async () => {
   };
   const mode = new LessonMode(node);
   await mode.slowDown(200);
-  assert.deepEqual([mode.state.failure, mode.state.busy, mode.state.limit], ["no miner", false, null]);
+  assert.deepEqual([mode.state.failure.message, mode.state.busy, mode.state.limit], ["no miner", false, null]);
 });

@@ -1,6 +1,7 @@
 //! Stands in for the wasm package where a test looks at how the page draws: a node with a chain of any length that is
 //! computed when asked for, and with readings as often as wished. Checks and connects nothing. The page's address
-//! says how large: `?blocks=100000&authors=12&rate=20` (readings a second; a block each second).
+//! says how large: `?blocks=100000&authors=12&rate=20&fork=7` (readings a second; a block each second; blocks of a
+//! branch beside the newest ones).
 
 const wishes = new URLSearchParams(location.search);
 const wish = (name, otherwise) => Number(wishes.get(name) ?? otherwise);
@@ -9,6 +10,7 @@ const AUTHORS = wish("authors", 4);
 const PEERS = wish("peers", 3);
 const RATE = wish("rate", 0);
 const READINGS_A_BLOCK = wish("readings", 10);
+const FORK = wish("fork", 0);
 /** Between two blocks of the past, ms. */
 const BLOCK_MS = 1_000;
 
@@ -75,7 +77,10 @@ export class Node extends EventTarget {
   }
 
   branches() {
-    return [];
+    if (FORK === 0) return [];
+    const tip = this.#tip;
+    const blocks = Array.from({ length: FORK }, (_, i) => ({ index: tip - i, hash: hex(tip - i, 8) }));
+    return [{ tip: blocks[0].hash, index: tip, fork: tip - FORK, blocks }];
   }
 
   async blocks(from, to) {

@@ -2,6 +2,7 @@
 //! "check-wanted" and is given the result.
 
 import { element, setText } from "../dom.js";
+import { wordsOf } from "../node-words.js";
 import { peerIdOf } from "../peer-name.js";
 import { formatNumber, formatTime, say } from "../strings.js";
 import { expectedHashes } from "../work.js";
@@ -14,7 +15,7 @@ const LISTED_READINGS = 50;
 
 /**
  * `open(block, tip, self)` shows a block. Dispatches "check-wanted" with `{ block }`, to be answered by `checked(block, check)`
- * or `failed(block, reason)`, and "neighbour-wanted" with `{ index }`.
+ * or `failed(block, error)`, and "neighbour-wanted" with `{ index }`.
  */
 export class BlockDialog extends LocalizedElement {
   #shown = null;
@@ -51,8 +52,8 @@ export class BlockDialog extends LocalizedElement {
     this.#conclude(block, { check });
   }
 
-  failed(block, reason) {
-    this.#conclude(block, { reason });
+  failed(block, error) {
+    this.#conclude(block, { error });
   }
 
   render() {
@@ -85,15 +86,15 @@ export class BlockDialog extends LocalizedElement {
   #showOutcome(block) {
     const list = this.querySelector(".findings");
     const verdict = this.querySelector(".verdict");
-    const { check, reason } = this.#outcome ?? {};
+    const { check, error } = this.#outcome ?? {};
     if (check !== undefined) {
       setText(verdict, say(check.ok ? "check.good" : "check.bad"));
       list.replaceChildren(...findings(block, check).map(findingItem));
     } else {
-      setText(verdict, reason === undefined ? "" : say("check.failed", { reason }));
+      setText(verdict, error === undefined ? "" : say("check.failed", { reason: wordsOf(error) }));
       list.replaceChildren();
     }
-    verdict.classList.toggle("error", reason !== undefined || check?.ok === false);
+    verdict.classList.toggle("error", error !== undefined || check?.ok === false);
   }
 
   #wishCheck() {

@@ -2,6 +2,7 @@
 //! Never fetches: it dispatches "range-wanted", and is told when there is more to see.
 
 import { element, reconcile, setText } from "../dom.js";
+import { wordsOf } from "../node-words.js";
 import { contentHeight, placeOf, rowsInView, scrollTopOf } from "../scroll-map.js";
 import { say } from "../strings.js";
 import { blockCard, placeholderCard } from "./block-card.js";
@@ -30,6 +31,8 @@ export class ChainList extends LocalizedElement {
   /** The block whose card takes part in the order of tabbing. */
   #current = null;
   #frame = 0;
+  /** The height of the chain when a block was asked for that it does not have: told until another is asked for. */
+  #jumpedOver = null;
   /** What a card has for readings. */
   #space = { width: 0, lines: 1 };
 
@@ -76,8 +79,10 @@ export class ChainList extends LocalizedElement {
   render() {
     if (this.#chain === null) return;
     const { tip, failure } = this.#chain;
-    setText(this.querySelector(".failure"), failure === null ? "" : say("chain.unreadable", { reason: failure }));
+    setText(this.querySelector(".failure"), failure === null ? "" : say("chain.unreadable", { reason: wordsOf(failure) }));
     this.querySelector(".empty").hidden = tip > 0;
+    const max = this.#jumpedOver;
+    setText(this.querySelector("#jump-error"), max === null ? "" : say("chain.jumpInvalid", { max }));
     this.#draw();
     this.querySelector(".jump").hidden = (tip + 1) * this.#row <= 2 * this.#viewport;
   }
@@ -202,7 +207,8 @@ export class ChainList extends LocalizedElement {
     const tip = this.#chain?.tip ?? 0;
     const fits = index >= 0 && index <= tip;
     field.setAttribute("aria-invalid", String(!fits));
-    setText(this.querySelector("#jump-error"), fits ? "" : say("chain.jumpInvalid", { max: tip }));
+    this.#jumpedOver = fits ? null : tip;
+    this.render();
     if (!fits) return;
     this.#scroller.scrollTop = scrollTopOf(this.#box, (tip - index) * this.#row);
     this.#focusCard(index);

@@ -2,12 +2,13 @@
 //! makes or reads a file itself: it dispatches "export-wanted" and "import-wanted".
 
 import { setText } from "../dom.js";
+import { wordsOf } from "../node-words.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
 /**
  * Dispatches "export-wanted" with `{ format }` ("json" or "csv") and "import-wanted" with `{ file }`; answer both with
- * `tell(key, values, failed)`.
+ * `tell(key, values, error)`.
  */
 export class DataPanel extends LocalizedElement {
   #told = null;
@@ -26,16 +27,18 @@ export class DataPanel extends LocalizedElement {
     };
   }
 
-  /** Says what came of a wish. */
-  tell(key, values = {}, failed = false) {
-    this.#told = { key, values, failed };
+  /** Says what came of a wish; with an error, the sentence has its words as its reason. */
+  tell(key, values = {}, error = null) {
+    this.#told = { key, values, error };
     this.invalidate();
   }
 
   render() {
     const line = this.querySelector(".data-result");
-    setText(line, this.#told === null ? "" : say(this.#told.key, this.#told.values));
-    line.classList.toggle("error", this.#told?.failed === true);
+    const { key, values, error = null } = this.#told ?? {};
+    const reason = error === null ? {} : { reason: wordsOf(error) };
+    setText(line, key === undefined ? "" : say(key, { ...values, ...reason }));
+    line.classList.toggle("error", error !== null);
   }
 
   #wish(name, detail) {

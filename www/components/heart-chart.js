@@ -90,6 +90,7 @@ export class HeartChart extends LocalizedElement {
   languageChanged() {
     this.querySelector(".chart-legend").replaceChildren();
     this.querySelector("tbody").replaceChildren();
+    this.#cursor.removeAttribute("aria-valuetext");
   }
 
   /** Draws what the history has now. */

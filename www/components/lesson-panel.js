@@ -2,6 +2,7 @@
 //! "lessons-switched", and hands the state to the lessons once they are there.
 
 import { element, setText } from "../dom.js";
+import { wordsOf } from "../node-words.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
@@ -14,16 +15,16 @@ const LESSONS = ["lesson-branches", "lesson-tampering", "lesson-forgery", "lesso
  */
 export class LessonPanel extends LocalizedElement {
   #state = null;
-  #failure = "";
+  #failure = null;
 
   set state(state) {
     this.#state = state;
-    this.#failure = "";
+    this.#failure = null;
     this.invalidate();
   }
 
-  set failure(reason) {
-    this.#failure = reason;
+  set failure(error) {
+    this.#failure = error;
     this.invalidate();
   }
 
@@ -39,7 +40,7 @@ export class LessonPanel extends LocalizedElement {
     this.#switch.setAttribute("aria-checked", String(on));
     const body = this.querySelector(".lesson-body");
     body.hidden = !on;
-    setText(this.querySelector(".lesson-failure"), this.#failure === "" ? "" : say("lesson.unloaded", { reason: this.#failure }));
+    setText(this.querySelector(".lesson-failure"), failureWords("lesson.unloaded", this.#failure));
     if (!on) {
       body.replaceChildren();
       return;
@@ -50,7 +51,7 @@ export class LessonPanel extends LocalizedElement {
     }
     const [intro, failure, cards] = body.children;
     setText(intro, say("lesson.intro"));
-    setText(failure, this.#state.failure === null ? "" : say("lesson.failed", { reason: this.#state.failure }));
+    setText(failure, failureWords("lesson.failed", this.#state.failure));
     body.setAttribute("aria-busy", String(this.#state.busy));
     for (const card of cards.children) card.state = this.#state;
   }
@@ -61,3 +62,7 @@ export class LessonPanel extends LocalizedElement {
 }
 
 customElements.define("lesson-panel", LessonPanel);
+
+function failureWords(key, error) {
+  return error === null ? "" : say(key, { reason: wordsOf(error) });
+}

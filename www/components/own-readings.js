@@ -39,8 +39,12 @@ function makeItem(reading) {
     "li",
     { class: "life" },
     element("strong", { class: "life-bpm" }, formatNumber(bpm)),
-    element("span", { class: "life-words" }),
-    element("time", { datetime: new Date(time).toISOString() }, formatTime(time, Date.now())),
+    element(
+      "span",
+      { class: "life-line" },
+      element("span", { class: "life-words" }),
+      element("time", { datetime: new Date(time).toISOString() }, formatTime(time, Date.now())),
+    ),
     element("span", { class: "life-bar", "aria-hidden": "true" }),
   );
   updateItem(item, reading);

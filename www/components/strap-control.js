@@ -2,13 +2,14 @@
 //! and is told the state. Without Web Bluetooth it is not there.
 
 import { setText } from "../dom.js";
+import { wordsOf } from "../node-words.js";
 import { say } from "../strings.js";
 import { MAX_INTERVAL_S, MIN_INTERVAL_S, parseInterval } from "../strap-sampler.js";
 import { LocalizedElement } from "./localized-element.js";
 
 /**
- * Properties: `strap`, `{ state, intervalS }` as a StrapSession has them; `failure`, why the last sample was not
- * recorded, in words, or null. Dispatches "strap-wanted", "strap-stopped" and "interval-chosen" with `{ seconds }`.
+ * Properties: `strap`, `{ state, intervalS }` as a StrapSession has them; `failure`, what the last sample was not
+ * recorded for, or null. Dispatches "strap-wanted", "strap-stopped" and "interval-chosen" with `{ seconds }`.
  */
 export class StrapControl extends LocalizedElement {
   #strap = null;
@@ -20,8 +21,8 @@ export class StrapControl extends LocalizedElement {
     this.invalidate();
   }
 
-  set failure(reason) {
-    this.#failure = reason;
+  set failure(error) {
+    this.#failure = error;
     this.invalidate();
   }
 
@@ -66,7 +67,7 @@ export class StrapControl extends LocalizedElement {
     if (fault !== null) return say(`strap.fault.${fault.kind}`, fault);
     if (contact === false) return say("strap.noContact");
     if (ignored !== null) return say("strap.ignored");
-    return this.#failure === null ? "" : say("strap.failed", { reason: this.#failure });
+    return this.#failure === null ? "" : say("strap.failed", { reason: wordsOf(this.#failure) });
   }
 
   #judge(text) {

@@ -2,7 +2,6 @@
 //! Everything is the real peer of this tab; copies that were tampered with go to `check` and `rehearse` alone, which
 //! send nothing and change nothing. Never draws.
 
-import { wordsOf } from "../node-words.js";
 import { whereabouts, whoseBlocks } from "./meeting.js";
 import { expectedTries } from "./pace.js";
 import { withFittingSums, withOtherAuthor, withOtherBpm, withOtherReading } from "./tampering.js";
@@ -20,7 +19,7 @@ const MAX_ALONE = 512;
 
 /**
  * Dispatches "change" whenever `state` is another. Each wish is one method; none rejects: what went wrong is in
- * `state.failure`, in the node's words.
+ * `state.failure`.
  */
 export class LessonMode extends EventTarget {
   #node;
@@ -209,7 +208,7 @@ export class LessonMode extends EventTarget {
       const change = await wish();
       this.#update(change);
     } catch (error) {
-      this.#update({ failure: wordsOf(error) });
+      this.#update({ failure: error });
     }
     this.#update({ busy: false });
     await this.#watch();

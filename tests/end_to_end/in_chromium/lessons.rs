@@ -172,7 +172,7 @@ async fn leaving_the_lessons_or_loading_the_page_again_undoes_all() -> Outcome {
     .await
 }
 
-async fn open_lessons(tab: &Tab) -> Result<()> {
+pub(super) async fn open_lessons(tab: &Tab) -> Result<()> {
     tab.until("the node", "() => true").await?;
     tab.until_shows(".lesson-switch", "See how it works")
         .await?;
@@ -183,7 +183,7 @@ async fn open_lessons(tab: &Tab) -> Result<()> {
     Ok(())
 }
 
-async fn press(tab: &Tab, name: &str) -> Result<()> {
+pub(super) async fn press(tab: &Tab, name: &str) -> Result<()> {
     tab.focus("button", name).await?;
     tab.key("Enter").await
 }

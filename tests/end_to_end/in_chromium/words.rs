@@ -1,10 +1,16 @@
 //! Whatever is entered wrongly is told in words, and changes nothing.
 
-use anyhow::{Result, ensure};
-use serde_json::Value;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 
-use super::syncing::expect_bpms;
+use super::{
+    lessons::{open_lessons, press},
+    syncing::expect_bpms,
+};
 use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+
+/// A node that computes a chain of any length.
+const SYNTHETIC: &str = include_str!("../../www/synthetic-node.js");
 
 const SENTENCE: &str = "Enter a whole number from 20 to 400.";
 
@@ -119,4 +125,105 @@ async fn a_room_name_that_is_too_long_is_told_beside_its_field() -> Outcome {
         Ok(())
     })
     .await
+}
+
+/// Whatever failed while one language was chosen is told in the other one, too, and in the first one again.
+#[tokio::test]
+async fn what_went_wrong_is_told_in_the_language_that_is_chosen_later() -> Outcome {
+    /// A file that nobody exported, chosen as a person does.
+    const CHOOSE_FILE: &str = "(() => {
+        const chosen = new DataTransfer();
+        chosen.items.add(new File(['{}'], 'chain.json'));
+        const field = document.querySelector('data-panel input');
+        field.files = chosen.files;
+        field.dispatchEvent(new Event('change'));
+    })()";
+    on_stage(async |stage: &mut Stage| {
+        let tab = stage.tab().await?;
+        open_lessons(&tab).await?;
+        tab.evaluate(CHOOSE_FILE).await?;
+        tab.until_shows(".data-result", "no file that Heartchain exported")
+            .await?;
+        tab.evaluate("document.querySelector('.block-open').click()")
+            .await?;
+        tab.until_shows("block-dialog dialog", "Check it yourself")
+            .await?;
+
+        // What is wished of a node that has stopped fails; checking, which needs nothing that runs, is made to.
+        tab.evaluate(
+            "heartchain.check = () => { throw new Error('this node has stopped'); }; heartchain.stop()",
+        )
+        .await?;
+        press(&tab, "Check it yourself").await?;
+        tab.until_shows(".verdict", "stopped").await?;
+        tab.key("Escape").await?;
+        tab.enter(72).await?;
+        tab.until_shows(".failures li", "stopped").await?;
+        press(&tab, "Cut this tab off").await?;
+        tab.until_shows(".lesson-body > [role=alert]", "stopped")
+            .await?;
+        expect_told_in_both_languages(
+            &tab,
+            &[
+                ".data-result",
+                ".verdict",
+                ".failures li",
+                ".lesson-body > [role=alert]",
+            ],
+        )
+        .await?;
+
+        let page = format!("{}?blocks=5000", stage.relay.page());
+        let tab = stage.browser.open_with_node(&page, SYNTHETIC).await?;
+        tab.until_shows("chain-list", "Block 5,000").await?;
+        tab.focus("spinbutton", "Go to block").await?;
+        tab.type_and_enter("5001").await?;
+        tab.until_shows("#jump-error", "5,000").await?;
+        expect_told_in_both_languages(&tab, &["#jump-error"]).await
+    })
+    .await
+}
+
+/// What these elements say in English they say in Korean after the switch, and as before after another.
+async fn expect_told_in_both_languages(tab: &Tab, selectors: &[&str]) -> Result<()> {
+    let said = async || {
+        let text = format!(
+            "{}.map((selector) => document.querySelector(selector).firstChild?.textContent ?? '')",
+            json!(selectors)
+        );
+        tab.evaluate(&text).await
+    };
+    let switched_to = async |code: &str| {
+        tab.evaluate("document.querySelector('language-switch button').click()")
+            .await?;
+        let holds = format!("() => document.documentElement.lang === '{code}'");
+        tab.until_page(code, &holds).await?;
+        said().await
+    };
+    let english = said().await?;
+    let korean = switched_to("ko").await?;
+    for (selector, (before, after)) in selectors.iter().zip(pairs(&english, &korean)?) {
+        ensure!(
+            before.is_ascii() && !before.is_empty(),
+            "{selector} says {before:?} in English"
+        );
+        // A word of the first sentence that is still there; names and numbers may be.
+        let foreign = after.split(' ').filter(|word| {
+            word.len() > 3 && before.contains(word) && word.chars().all(|c| c.is_ascii_lowercase())
+        });
+        let foreign: Vec<_> = foreign.collect();
+        ensure!(
+            !after.is_ascii() && foreign.is_empty(),
+            "{selector} says {after:?} in Korean, of which {foreign:?} is English"
+        );
+    }
+    let again = switched_to("en").await?;
+    ensure!(again == english, "it was {english:#}, and is {again:#}");
+    Ok(())
+}
+
+fn pairs<'a>(one: &'a Value, other: &'a Value) -> Result<Vec<(&'a str, &'a str)>> {
+    let texts = |list: &'a Value| list.as_array().into_iter().flatten().map(Value::as_str);
+    let both = texts(one).zip(texts(other)).map(|(a, b)| a.zip(b));
+    both.collect::<Option<_>>().context("texts")
 }
