@@ -43,6 +43,8 @@ const SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
      img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'",
 );
+/// Scripts of the page that run by themselves: what a worker may load is said by its own answer.
+const WORKERS: [&str; 2] = ["miner.js", "service-worker.js"];
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
@@ -56,6 +58,11 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// The address of ours that a request arrived at.
 #[derive(Debug, Clone, Copy)]
 struct LocalIp(IpAddr);
+
+/// Marks an answer that is only a part of a page: the policy of the page governs it. There are many of these, and the
+/// policy is longer than some of them.
+#[derive(Debug, Clone, Copy)]
+struct PartOfPage;
 
 /// What `/relay.json` says.
 #[derive(Debug, Serialize)]
@@ -155,7 +162,13 @@ async fn page_file(uri: Uri, headers: HeaderMap) -> Response {
         Some(path) => path,
     };
     match assets::find(path) {
-        Some(asset) => asset_response(asset, &headers),
+        Some(asset) => {
+            let mut response = asset_response(asset, &headers);
+            if is_part_of_page(asset.path) {
+                response.extensions_mut().insert(PartOfPage);
+            }
+            response
+        }
         // Browsers ask for it unasked, and report its absence as an error of the page.
         None if path == "favicon.ico" => StatusCode::NO_CONTENT.into_response(),
         None => in_words(
@@ -251,16 +264,28 @@ fn content_type(path: &str) -> HeaderValue {
     })
 }
 
+/// Whether a file is never a document or a worker of its own. What is not known is taken for one.
+fn is_part_of_page(path: &str) -> bool {
+    match path.rsplit_once('.') {
+        Some((_, "js")) => !WORKERS.contains(&path),
+        Some((_, "css" | "wasm" | "ico" | "png")) => true,
+        _ => false,
+    }
+}
+
 async fn with_security_headers(mut response: Response) -> Response {
+    let part = response.extensions_mut().remove::<PartOfPage>().is_some();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, SECURITY_POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
-    headers.insert(
-        PERMISSIONS_POLICY,
-        HeaderValue::from_static("camera=(), microphone=(), geolocation=()"),
-    );
+    if !part {
+        headers.insert(CONTENT_SECURITY_POLICY, SECURITY_POLICY);
+        headers.insert(
+            PERMISSIONS_POLICY,
+            HeaderValue::from_static("camera=(), microphone=(), geolocation=()"),
+        );
+    }
     response
 }
 
@@ -283,6 +308,23 @@ mod tests {
         ] {
             assert_eq!(accepts(header, "br"), brotli, "{header}");
             assert_eq!(accepts(header, "gzip"), gzip, "{header}");
+        }
+    }
+
+    #[test]
+    fn documents_and_workers_carry_the_policy_and_so_does_what_is_not_known() {
+        for (path, part) in [
+            ("index.html", false),
+            ("icon.svg", false),
+            ("miner.js", false),
+            ("service-worker.js", false),
+            ("LICENSE", false),
+            ("worker.mjs", false),
+            ("index.js", true),
+            ("styles/base.css", true),
+            ("pkg/wasm_node_bg.wasm", true),
+        ] {
+            assert_eq!(is_part_of_page(path), part, "{path}");
         }
     }
 

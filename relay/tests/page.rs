@@ -130,17 +130,50 @@ async fn known_page_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn every_answer_is_strict() {
+async fn every_document_and_worker_is_strict() {
     let relay = relay().await;
-    for path in ["/", "/relay.json", "/favicon.ico", "/nothing"] {
+    for path in [
+        "/",
+        "/relay.json",
+        "/icon.svg",
+        "/nothing",
+        "/nothing.js",
+        "/miner.js",
+        "/service-worker.js",
+    ] {
         let answer = ask(&relay, &format!("GET {path}"), &[]).await;
         let policy = answer.header("content-security-policy").expect("a policy");
         assert!(policy.starts_with("default-src 'none'; script-src 'self' 'wasm-unsafe-eval';"));
         assert!(!policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"));
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        assert!(answer.header("permissions-policy").is_some(), "{path}");
+        expect_no_leaks(&answer);
     }
     relay.shutdown().await;
+}
+
+#[tokio::test]
+async fn parts_of_the_page_leave_its_policy_to_the_page() {
+    let relay = relay().await;
+    let page = ask(&relay, "GET /", &[]).await;
+    for path in ["/index.js", "/index.css"] {
+        // A relay that was built without its page has none.
+        if !page.text().contains("index.js") {
+            continue;
+        }
+        let answer = ask(&relay, &format!("GET {path}"), &[]).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.header("content-security-policy"), None, "{path}");
+        expect_no_leaks(&answer);
+    }
+    relay.shutdown().await;
+}
+
+/// Nobody else may use it, or hear that it was asked for, or take it for something else.
+fn expect_no_leaks(answer: &Answer) {
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    let site = answer.header("cross-origin-resource-policy");
+    assert_eq!(site, Some("same-origin"));
 }
 
 #[tokio::test]

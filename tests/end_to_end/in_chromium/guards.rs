@@ -10,7 +10,7 @@ use crate::harness::{Outcome, Stage, Tab, on_stage};
 
 /// The most that a first visit may transfer besides the wasm, in bytes: page, styles, scripts and icons, compressed,
 /// with their headers.
-const MOST_BESIDES_WASM: f64 = 150_000.0;
+const MOST_BESIDES_WASM: f64 = 104_000.0;
 
 #[tokio::test]
 async fn a_hostile_rooms_name_is_shown_as_the_text_it_is() -> Outcome {
