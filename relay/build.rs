@@ -11,6 +11,8 @@
 mod assets;
 #[path = "build/comments.rs"]
 mod comments;
+#[path = "build/preloads.rs"]
+mod preloads;
 #[path = "build/tell.rs"]
 mod tell;
 #[path = "build/wasm.rs"]
@@ -67,6 +69,7 @@ fn run() -> Result<()> {
         // What somebody's wasm-pack left there is not ours.
         files.add_folder_except("", &workspace.join("www"), "pkg")?;
         files.leave_out_comments(&out.join("uncommented"))?;
+        files.write_preloads(&out)?;
         files.write_precache(&out)?;
     }
     files.embed(&out)

@@ -4,6 +4,7 @@
 import init, { Node, qrCode } from "./pkg/wasm_node.js";
 import { PageError } from "./node-words.js";
 import { say } from "./strings.js";
+import { NotLoaded, wasmModule } from "./wasm.js";
 
 /**
  * Loads the wasm once, for the page and for its miner, and starts a node.
@@ -14,8 +15,7 @@ import { say } from "./strings.js";
  * @returns {Promise<Node>}
  */
 export async function startNode({ room, relays, peers, direct, stun }) {
-  const wasmModule = await compile(new URL("pkg/wasm_node_bg.wasm", import.meta.url));
-  await init({ module_or_path: wasmModule });
+  await init({ module_or_path: await wasmModule.catch(inWords) });
   return Node.start({
     ...(room === undefined ? {} : { room }),
     ...(relays.length === 0 ? {} : { relays }),
@@ -24,7 +24,7 @@ export async function startNode({ room, relays, peers, direct, stun }) {
     ...(stun.length === 0 ? {} : { iceServers: stun.map((urls) => ({ urls })) }),
     relayDocument: new URL("relay.json", document.baseURI).href,
     minerUrl: new URL("miner.js", import.meta.url).href,
-    wasmModule,
+    wasmModule: await wasmModule,
   });
 }
 
@@ -38,10 +38,7 @@ export function qrModules(text) {
   return qrCode(text) ?? null;
 }
 
-async function compile(url) {
-  const response = await fetch(url);
-  if (!response.ok) {
-    throw new PageError(() => say("error.notLoaded", { file: url.pathname, status: response.status }));
-  }
-  return WebAssembly.compileStreaming(response);
+function inWords(error) {
+  if (!(error instanceof NotLoaded)) throw error;
+  throw new PageError(() => say("error.notLoaded", { file: error.file, status: error.status }));
 }

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     comments::{has_comments, without_comments},
+    preloads::with_preloads,
     tell::tell,
 };
 
@@ -26,6 +27,8 @@ const BROTLI_WINDOW: i32 = 22;
 /// From this size on, in bytes, compressing takes long enough to be worth a word.
 const WORTH_A_WORD: usize = 256 * 1024;
 
+/// The page, and the module that puts it together.
+const PAGE: (&str, &str) = ("index.html", "index.js");
 /// What keeps the page in the browser. It is told at its beginning which files there are.
 const SERVICE_WORKER: &str = "service-worker.js";
 /// Files that a page never asks for.
@@ -90,6 +93,22 @@ impl Files {
             fs::write(&copy, without_comments(&source))?;
             *file = copy;
         }
+        Ok(())
+    }
+
+    /// Puts a copy of the page, written to `out`, that tells which modules it will import in the place of the page.
+    pub(crate) fn write_preloads(&mut self, out: &Path) -> Result<()> {
+        let read = |path: &str| {
+            let file = self
+                .0
+                .get(path)
+                .with_context(|| format!("the page has no {path}"))?;
+            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+        };
+        let (page, entry) = PAGE;
+        let told = out.join(page);
+        fs::write(&told, with_preloads(&read(page)?, entry, read)?)?;
+        self.add(page, told);
         Ok(())
     }
 

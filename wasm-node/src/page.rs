@@ -1,15 +1,16 @@
 //! The page around the tab's peer: what it serves about the relay, and when it wakes. Never touches what the
 //! page shows.
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use futures::{
     FutureExt,
+    channel::oneshot,
     future::{Either, select},
 };
 use js_sys::{JSON, Reflect};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{
     AbortController, Document, EventTarget, RequestCache, RequestInit, Response, Url,
     VisibilityState, Window,
@@ -41,11 +42,27 @@ pub(crate) fn default_document() -> Option<String> {
         .map(|url| url.href())
 }
 
-/// Reads the relay document from this address, anew each time; without an address there is nothing to read.
-pub(crate) fn document_reader(url: Option<String>) -> ReadDocument {
-    Rc::new(move || {
+/// Reads the relay document from this address, anew each time; without an address there is nothing to read. `at_once`, the
+/// first reading begins before anybody asks for it.
+pub(crate) fn document_reader(url: Option<String>, at_once: bool) -> ReadDocument {
+    let begun = Cell::new(at_once.then(|| {
+        let (tell, told) = oneshot::channel();
         let url = url.clone();
-        async move { read(&url?).await }.boxed_local()
+        spawn_local(async move {
+            // If it fails nobody asks any more.
+            let _ = tell.send(async { read(&url?).await }.await);
+        });
+        told
+    }));
+    Rc::new(move || {
+        let (begun, url) = (begun.take(), url.clone());
+        async move {
+            match begun {
+                Some(begun) => begun.await.ok()?,
+                None => read(&url?).await,
+            }
+        }
+        .boxed_local()
     })
 }
 
@@ -216,17 +233,27 @@ mod tests {
 
     #[test]
     async fn a_document_that_cannot_be_read_is_none() {
-        assert_eq!(document_reader(None)().await, None);
-        assert_eq!(
-            document_reader(Some("data:application/json,{}".to_owned()))().await,
-            None
-        );
-        let document = r#"data:application/json,{"addresses":["a"]}"#.to_owned();
-        let read = document_reader(Some(document))().await;
-        assert_eq!(
-            read.map(|document| document.addresses),
-            Some(vec!["a".to_owned()])
-        );
+        for at_once in [false, true] {
+            assert_eq!(document_reader(None, at_once)().await, None);
+            let empty = Some("data:application/json,{}".to_owned());
+            assert_eq!(document_reader(empty, at_once)().await, None);
+        }
+    }
+
+    #[test]
+    async fn a_document_is_read_anew_each_time_whenever_the_first_time_began() {
+        for at_once in [false, true] {
+            let text = js_sys::Array::of1(&r#"{"addresses":["a"]}"#.into());
+            let blob = web_sys::Blob::new_with_str_sequence(&text).expect("a blob");
+            let url = Url::create_object_url_with_blob(&blob).expect("a URL");
+            let read = document_reader(Some(url.clone()), at_once);
+            for _ in 0..2 {
+                let document = read().await.expect("a document");
+                assert_eq!(document.addresses, ["a"]);
+            }
+            Url::revoke_object_url(&url).expect("a URL of ours");
+            assert_eq!(read().await, None);
+        }
     }
 }
 

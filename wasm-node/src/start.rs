@@ -32,6 +32,8 @@ pub(crate) async fn start(
     options: Options,
     audience: impl Audience + 'static,
 ) -> Result<Node, StartError> {
+    // It comes while the disk is read: the relay can then be called before the page shows anything.
+    let read_document = page::document_reader(options.relay_document, options.relays.is_empty());
     let Opened {
         machine,
         store,
@@ -48,7 +50,7 @@ pub(crate) async fn start(
         direct: options.direct,
         ice_servers: options.ice_servers,
         scheme: page::scheme(),
-        read_document: page::document_reader(options.relay_document),
+        read_document,
     })?;
     let known = Known {
         us: network.us(),
