@@ -12,14 +12,19 @@ export function offerLessons(panel, starting) {
   let mode = null;
   let wanted = false;
   const turnOn = async () => {
-    const [node, { LessonMode }, en, ko] = await Promise.all([
+    const loaded = await Promise.all([
       starting,
       import("./lessons/lesson-mode.js"),
       import("./lessons/words-en.js"),
       import("./lessons/words-ko.js"),
       import("./components/lesson-cards.js"),
-    ]);
+    ]).catch(() => null);
     if (!wanted || mode !== null) return;
+    if (loaded === null) {
+      panel.failed = true;
+      return;
+    }
+    const [node, { LessonMode }, en, ko] = loaded;
     addWords({ en: en.default, ko: ko.default });
     mode = new LessonMode(node);
     const show = () => {
@@ -31,9 +36,7 @@ export function offerLessons(panel, starting) {
   panel.addEventListener("lessons-switched", async ({ detail: { on } }) => {
     wanted = on;
     if (on) {
-      await turnOn().catch((error) => {
-        panel.failure = error;
-      });
+      await turnOn();
       return;
     }
     mode?.leave();

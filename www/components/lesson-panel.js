@@ -10,21 +10,21 @@ import { LocalizedElement } from "./localized-element.js";
 const LESSONS = ["lesson-branches", "lesson-tampering", "lesson-forgery", "lesson-mining"];
 
 /**
- * Properties: `state`, of a LessonMode, null while the lessons are off; `failure`, why they could not be loaded.
+ * Properties: `state`, of a LessonMode, null while the lessons are off; `failed`, whether they could not be loaded.
  * Dispatches "lessons-switched" with `{ on }`; lessons below dispatch "lesson-wish".
  */
 export class LessonPanel extends LocalizedElement {
   #state = null;
-  #failure = null;
+  #failed = false;
 
   set state(state) {
     this.#state = state;
-    this.#failure = null;
+    this.#failed = false;
     this.invalidate();
   }
 
-  set failure(error) {
-    this.#failure = error;
+  set failed(failed) {
+    this.#failed = failed;
     this.invalidate();
   }
 
@@ -40,7 +40,7 @@ export class LessonPanel extends LocalizedElement {
     this.#switch.setAttribute("aria-checked", String(on));
     const body = this.querySelector(".lesson-body");
     body.hidden = !on;
-    setText(this.querySelector(".lesson-failure"), failureWords("lesson.unloaded", this.#failure));
+    setText(this.querySelector(".lesson-failure"), this.#failed ? say("lesson.unloaded") : "");
     if (!on) {
       body.replaceChildren();
       return;
@@ -51,7 +51,7 @@ export class LessonPanel extends LocalizedElement {
     }
     const [intro, failure, cards] = body.children;
     setText(intro, say("lesson.intro"));
-    setText(failure, failureWords("lesson.failed", this.#state.failure));
+    setText(failure, failureWords(this.#state.failure));
     body.setAttribute("aria-busy", String(this.#state.busy));
     for (const card of cards.children) card.state = this.#state;
   }
@@ -63,6 +63,6 @@ export class LessonPanel extends LocalizedElement {
 
 customElements.define("lesson-panel", LessonPanel);
 
-function failureWords(key, error) {
-  return error === null ? "" : say(key, { reason: wordsOf(error) });
+function failureWords(error) {
+  return error === null ? "" : say("lesson.failed", { reason: wordsOf(error) });
 }

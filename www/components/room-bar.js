@@ -68,6 +68,7 @@ export class RoomBar extends LocalizedElement {
   render() {
     for (const name of this.querySelectorAll(".room-name")) setText(name, this.#room ?? "…");
     this.querySelector("#room-link").value = this.#link;
+    for (const part of this.querySelectorAll(".room-share, .qr-frame, .room-sharing")) part.hidden = this.#link === "";
     this.querySelector(".copy").hidden = !this.#canCopy;
     this.querySelector(".share").hidden = !this.#canShare;
     setText(this.querySelector("#room-error"), this.#fault === null ? "" : say(...this.#fault));

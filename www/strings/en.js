@@ -54,7 +54,7 @@ export default {
   "record.retryOf": (v, n) => `Try again to record ${n(v.bpm)} BPM`,
 
   "lesson.switch": "See how it works",
-  "lesson.unloaded": (v) => `The lessons could not be loaded: ${v.reason}`,
+  "lesson.unloaded": "The lessons could not be loaded: the server of this page did not answer. Turn them on again when it does.",
 
   "strap.connect": "Connect heart-rate strap",
   "strap.disconnect": "Disconnect strap",

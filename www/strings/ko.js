@@ -50,7 +50,7 @@ export default {
   "record.retryOf": (v, n) => `${n(v.bpm)} BPM 기록 다시 시도`,
 
   "lesson.switch": "작동 원리 보기",
-  "lesson.unloaded": (v) => `작동 원리를 불러오지 못했습니다: ${v.reason}`,
+  "lesson.unloaded": "작동 원리를 불러오지 못했습니다. 이 페이지의 서버가 응답하지 않습니다. 서버가 응답하면 다시 켜 보세요.",
 
   "strap.connect": "심박 센서 연결",
   "strap.disconnect": "심박 센서 연결 끊기",

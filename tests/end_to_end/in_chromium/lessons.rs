@@ -203,3 +203,22 @@ async fn expect_nothing_happened(a: &Tab, b: &Tab, tip: &str, bpm: u16) -> Resul
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn lessons_that_cannot_be_loaded_say_what_to_do_and_come_when_it_is_done() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let tab = stage.tab().await?;
+        tab.until("the node", "() => true").await?;
+        stage.relay.kill().await?;
+        tab.focus("switch", "See how it works").await?;
+        tab.key("Space").await?;
+        tab.until_shows(".lesson-failure", "Turn them on again when it does.")
+            .await?;
+        stage.relay.start_again().await?;
+        open_lessons(&tab).await?;
+        tab.until_hides(".lesson-failure", "could not be loaded")
+            .await?;
+        Ok(())
+    })
+    .await
+}
