@@ -58,6 +58,9 @@ pub(crate) const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) const SETTLED_DEPTH: u64 = 1_024;
 /// Settled blocks that are packed into one record: the database reads them four times faster than one by one.
 pub(crate) const MAX_SHELF_BLOCKS: usize = 256;
+/// Blocks of a branch that come in one stretch, as when a tab catches up, and are worth such a record at once. Ranges that
+/// peers are asked for are twice as long.
+pub(crate) const MIN_SHELF_BLOCKS: usize = 64;
 /// Bytes of such a record, but for its last block: what is read to answer for any one of its blocks.
 pub(crate) const MAX_SHELF_LEN: usize = 512 * 1024;
 /// Blocks read from their own records at a time, when a tab starts: 8 MiB at the most.

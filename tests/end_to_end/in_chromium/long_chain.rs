@@ -143,12 +143,19 @@ async fn hand_on(stage: &mut Stage, a: &Tab, page: &str, blocks: usize) -> Resul
         .evaluate("heartchain.peers().find(({ path }) => path !== 'relay').path")
         .await?;
 
-    // Its next start reads what it has written itself, packed by itself or not yet.
+    // Its next start reads what it has written itself, most of it packed as it came, and fetches again what it has not.
+    let (unpacked, shelves) = (count(&b, "blocks").await?, count(&b, "shelves").await?);
     b.reload().await?;
     let again = number(&b.until_within(LIMIT, "its chain", &here).await?)?;
     expect_all_checked(&b).await?;
+    ensure!(
+        shelves > 0 && 4 * unpacked <= blocks,
+        "{unpacked} of {blocks} blocks are not packed, the others on {shelves} shelves"
+    );
     println!("| catching up, tab to tab ({path}) | {caught_up:.0} ms |");
-    println!("| page start to all of it in the tab that has just fetched it | {again:.0} ms |");
+    println!(
+        "| page start to all of it in the tab that has just fetched it, with {unpacked} blocks not packed and {shelves} shelves | {again:.0} ms |"
+    );
 
     heal(stage, a, page).await?;
     a.enter(99).await?;
@@ -229,6 +236,31 @@ async fn heal(stage: &Stage, a: &Tab, page: &str) -> Result<()> {
     a.reload().await?;
     expect_all_checked(a).await?;
     Ok(())
+}
+
+/// How many records a store of the tab's database has.
+async fn count(tab: &Tab, store: &str) -> Result<usize> {
+    let count = tab
+        .evaluate(&format!(
+            r#"(async () => {{
+                const asked = (request) => new Promise((done, failed) => {{
+                    request.onsuccess = () => done(request.result);
+                    request.onerror = () => failed(request.error);
+                }});
+                const slot = heartchain.status().storage.slot;
+                const databases = await indexedDB.databases();
+                const mine = databases.find(({{ name }}) => name.startsWith("heartchain/") && name.endsWith(`/${{slot}}`));
+                const database = await asked(indexedDB.open(mine.name));
+                const count = await asked(database.transaction("{store}").objectStore("{store}").count());
+                database.close();
+                return count;
+            }})()"#
+        ))
+        .await?;
+    let count = count
+        .as_u64()
+        .with_context(|| format!("{count} is no number"))?;
+    Ok(usize::try_from(count)?)
 }
 
 /// Waits until all that is on disk was checked; returns when that was. Nothing was damaged.

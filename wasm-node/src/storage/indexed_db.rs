@@ -1,10 +1,11 @@
-//! A store on disk, by the browser's IndexedDB. Blocks are records of their own while they are young; the settled ones are
-//! packed (see `shelves`), and checked only after the tab was opened (see `checking`). A batch is one transaction; what must
+//! A store on disk, by the browser's IndexedDB. Blocks are records of their own while they are young; the settled ones, and
+//! those that come in a stretch, are packed (see `shelves`), and checked only after the tab was opened (see `checking`). A batch is one transaction; what must
 //! not be lost is on the disk before it is answered.
 //!
 //! Whenever the browser dies, or its computer does: a batch is on disk as a whole or not at all, and no later one without
 //! the earlier ones. So is a packing, which puts a shelf with its summary and deletes the records of its blocks: a block is in
-//! one place or in the other, and a summary always speaks of the shelf beside it. Each change of a shelf writes both. A
+//! one place or in the other, and a summary always speaks of the shelf beside it. A stretch that is packed as it comes goes into
+//! its batch's transaction. Each change of a shelf writes both. A
 //! check that was cut short is done again from the start: what it found is on disk, or is found again. A body that is
 //! fetched again is a record of its own, and in the same transaction its shelf and summary forget it. What the disk itself
 //! loses of that is found by checksums, digests and hashes at the next start.
@@ -72,6 +73,8 @@ pub struct IndexedDb {
 #[derive(Debug, Default)]
 struct Moves {
     rows: HashMap<BlockHash, Option<u64>>,
+    /// Blocks that go to a shelf at once: by which height it is found.
+    shelved: HashMap<BlockHash, u32>,
 }
 
 impl IndexedDb {
@@ -178,6 +181,7 @@ impl IndexedDb {
         moves: &mut Moves,
     ) -> Result<(), idb::Error> {
         match operation {
+            StoreOperation::PutBlock(hash, _) if moves.shelved.contains_key(hash) => {}
             StoreOperation::PutBlock(hash, block) => {
                 let index = block.header.index;
                 let key = records::block_key(index, hash);
@@ -229,12 +233,17 @@ impl IndexedDb {
         write: &Transaction,
         batch: &Batch,
         shelves: &BTreeMap<u32, Shelf>,
+        new_shelves: &BTreeMap<u32, Shelf>,
     ) -> Result<Moves, idb::Error> {
         let mut moves = Moves::default();
+        for (first, shelf) in new_shelves {
+            let hashes = shelf.known().iter().map(|block| block.hash);
+            moves.shelved.extend(hashes.map(|hash| (hash, *first)));
+        }
         for operation in &batch.operations {
             self.perform(write, operation, &mut moves)?;
         }
-        for (first, shelf) in shelves {
+        for (first, shelf) in shelves.iter().chain(new_shelves) {
             shelf.put(write, *first)?;
         }
         Ok(moves)
@@ -280,8 +289,9 @@ impl Storage for IndexedDb {
                 | StoreOperation::DeleteRescue(_) => None,
             });
         let shelves = self.shelves_without(moved).await?;
+        let new_shelves = self.stretches(&batch);
         let write = self.writing(&STORES, batch.strict)?;
-        let moves = match self.perform_all(&write, &batch, &shelves) {
+        let moves = match self.perform_all(&write, &batch, &shelves, &new_shelves) {
             Ok(moves) => moves,
             Err(error) => {
                 // What was put so far is taken back; if that fails it was taken back already.
@@ -299,6 +309,11 @@ impl Storage for IndexedDb {
                 }
                 None => self.rows.remove(&hash),
             };
+        }
+        for (first, shelf) in &new_shelves {
+            for block in shelf.known() {
+                self.shelves.note(&block.hash, *first, block.header.index);
+            }
         }
         Ok(())
     }
@@ -358,10 +373,10 @@ impl Storage for IndexedDb {
         self.check_some().await
     }
 
-    async fn tidy(&mut self) {
+    async fn tidy(&mut self) -> bool {
         self.health.look(false).await;
         // What cannot be packed now is packed later, or stays as it is.
-        let _ = self.pack().await;
+        self.pack().await.unwrap_or(false)
     }
 }
 

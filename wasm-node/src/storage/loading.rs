@@ -205,6 +205,7 @@ impl IndexedDb {
         for block in &blocks {
             self.shelves.note(block.hash(), first, block.index());
         }
+        self.shelves.note_shelf(first, first.into());
         self.shelves.note_unchecked(first, count);
         Ok(blocks)
     }

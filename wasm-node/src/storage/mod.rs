@@ -80,8 +80,10 @@ pub trait Storage {
         None
     }
 
-    /// Does what could wait until nobody does. Changes nothing of what can be read.
-    async fn tidy(&mut self) {}
+    /// Does some of what could wait until nobody does. Changes nothing of what can be read. Returns whether there is more.
+    async fn tidy(&mut self) -> bool {
+        false
+    }
 }
 
 #[async_trait(?Send)]
@@ -98,7 +100,7 @@ impl<S: Storage + ?Sized> Storage for Box<S> {
         (**self).check().await
     }
 
-    async fn tidy(&mut self) {
-        (**self).tidy().await;
+    async fn tidy(&mut self) -> bool {
+        (**self).tidy().await
     }
 }

@@ -1,8 +1,12 @@
 //! Settled blocks go from records of their own to shelves, while nobody waits for the store. In one transaction: a crash
-//! leaves a block in one place or in the other.
+//! leaves a block in one place or in the other. Long stretches of a branch, as they come when a tab catches up, go to
+//! shelves at once. Never puts a block on a shelf whose heights another shelf spans.
 
-use chain::hash::BlockHash;
+use std::collections::{BTreeMap, BTreeSet};
+
+use chain::{block::Block, hash::BlockHash};
 use futures::future::try_join_all;
+use sync::{Batch, StoreOperation};
 
 use super::{
     StoreError,
@@ -11,40 +15,113 @@ use super::{
     schema::{self, BLOCKS, SHELVES, SUMMARIES},
     shelves::{Shelf, is_whole},
 };
-use crate::config::{LOADED_BLOCKS, MAX_SHELF_BLOCKS, MAX_SHELF_LEN};
+use crate::config::{LOADED_BLOCKS, MAX_SHELF_BLOCKS, MAX_SHELF_LEN, MIN_SHELF_BLOCKS};
 
 impl IndexedDb {
-    /// Packs settled blocks, as many as are ready.
+    /// Packs settled blocks, one shelf of them. Returns whether there are more.
     ///
     /// # Errors
     /// If the database does; then nothing more is packed for now.
-    pub(super) async fn pack(&mut self) -> Result<(), StoreError> {
-        while self.shelves.is_ripe() {
-            let packed = self.pack_one().await;
-            if !matches!(packed, Ok(true)) {
-                // Heights are missing (a branch that is fetched comes in ranges, in any order), or the disk is full.
-                self.shelves.pause();
-                return packed.map(drop);
-            }
+    pub(super) async fn pack(&mut self) -> Result<bool, StoreError> {
+        if self.shelves.is_paused() {
+            return Ok(false);
         }
-        Ok(())
-    }
-
-    /// Packs the lowest blocks that are not; `false` if not all of them are here yet.
-    async fn pack_one(&mut self) -> Result<bool, StoreError> {
-        let next = self.shelves.next();
-        let Ok(first) = u32::try_from(next) else {
+        let Some((first, end)) = self.ripe() else {
+            self.shelves.pause(1);
             return Ok(false);
         };
+        let packed = self.pack_one(first, end).await;
+        if !matches!(packed, Ok(true)) {
+            // The disk is full, or has garbled one of them.
+            self.shelves.pause(MAX_SHELF_BLOCKS);
+        }
+        packed
+    }
+
+    /// Those stretches of a batch's blocks that go to a shelf at once, as they come when a tab catches up: to put each
+    /// into a record of its own first takes the disk several times as long, and what is still to be written when a tab is
+    /// closed has to be fetched again.
+    pub(super) fn stretches(&self, batch: &Batch) -> BTreeMap<u32, Shelf> {
+        let mut shelves = BTreeMap::new();
+        let mut puts = Vec::new();
+        for operation in &batch.operations {
+            match operation {
+                StoreOperation::PutBlock(hash, block) => puts.push((*hash, block)),
+                // What comes first in a batch may matter.
+                StoreOperation::DeleteBlock(_) => return shelves,
+                StoreOperation::PutTip(_)
+                | StoreOperation::PutJournal(..)
+                | StoreOperation::PutKey(..)
+                | StoreOperation::PutRescue(_)
+                | StoreOperation::DeleteRescue(_) => {}
+            }
+        }
+        let mut highest = 0;
+        for run in puts.chunk_by(|(hash, block), (_, next)| {
+            next.header.prev_hash == *hash
+                && block.header.index.checked_add(1) == Some(next.header.index)
+        }) {
+            let [(_, lowest), .., (_, last)] = run else {
+                continue;
+            };
+            let (lowest, last) = (lowest.header.index, last.header.index);
+            let (Ok(first), Ok(_)) = (u32::try_from(lowest), u32::try_from(last)) else {
+                continue;
+            };
+            let is_new = |(hash, _): &(BlockHash, &Block)| {
+                !self.rows.contains_key(hash) && self.shelves.shelf_of(hash).is_none()
+            };
+            let is_free = lowest > highest && self.shelves.is_free(first, last);
+            if run.len() >= MIN_SHELF_BLOCKS && is_free && run.iter().all(is_new) {
+                highest = last;
+                self.put_stretch(run, &mut shelves);
+            }
+        }
+        shelves
+    }
+
+    fn put_stretch(&self, run: &[(BlockHash, &Block)], shelves: &mut BTreeMap<u32, Shelf>) {
+        let (mut len, mut place) = (MAX_SHELF_LEN, 0);
+        for (hash, block) in run {
+            let blocks = shelves
+                .get(&place)
+                .map_or(0, |shelf: &Shelf| shelf.known().len());
+            if len >= MAX_SHELF_LEN || blocks >= MAX_SHELF_BLOCKS {
+                // The last one's height is one of these, too.
+                (len, place) = (0, u32::try_from(block.header.index).unwrap_or(u32::MAX));
+            }
+            len += block.encoded_len();
+            let shelf = shelves.entry(place).or_default();
+            shelf.push(self.room, *hash, (*block).clone());
+        }
+    }
+
+    /// The lowest heights that are to be packed, and the one behind them: as many as a shelf takes, or all between two shelves.
+    fn ripe(&self) -> Option<(u32, u64)> {
+        let heights = self.rows.values().copied();
+        let settled: BTreeSet<u64> = heights
+            .filter(|index| self.shelves.is_settled(*index))
+            .collect();
+        self.shelves.gaps().find_map(|(start, end)| {
+            let full = start.saturating_add(MAX_SHELF_BLOCKS as u64).min(end);
+            // Heights may be missing: a branch that is fetched comes in ranges, in any order.
+            let here = settled.range(start..full).count() as u64;
+            let first = u32::try_from(start).ok()?;
+            (here == full - start).then_some((first, full))
+        })
+    }
+
+    /// Packs the blocks of these heights; `false` if not all of them can be read.
+    async fn pack_one(&mut self, first: u32, end: u64) -> Result<bool, StoreError> {
         let mut candidates: Vec<(u64, BlockHash)> = self
             .rows
             .iter()
             .map(|(hash, index)| (*index, *hash))
-            .filter(|(index, _)| (next..next + MAX_SHELF_BLOCKS as u64).contains(index))
+            .filter(|(index, _)| (first.into()..end).contains(index))
             .collect();
         candidates.sort_unstable();
         let mut shelf = Shelf::default();
-        let (mut len, mut next) = (0, next);
+        let (mut len, mut next) = (0, u64::from(first));
         for part in candidates.chunks(LOADED_BLOCKS as usize) {
             if len >= MAX_SHELF_LEN {
                 break;
@@ -85,5 +162,161 @@ impl IndexedDb {
             self.rows.remove(&block.hash);
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sync::Stored;
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::{
+        config::SETTLED_DEPTH,
+        storage::{Health, Storage, suite},
+    };
+
+    type Blocks = Vec<(BlockHash, Block)>;
+
+    async fn anew(name: &str) -> IndexedDb {
+        IndexedDb::anew(name, suite::room().id()).await
+    }
+
+    async fn put(store: &mut IndexedDb, blocks: &[(BlockHash, Block)]) {
+        suite::write(store, blocks.iter().cloned().map(suite::put).collect()).await;
+    }
+
+    /// Where the shelves are.
+    fn gaps(store: &IndexedDb) -> Vec<(u64, u64)> {
+        store.shelves.gaps().collect()
+    }
+
+    /// All of it is found, now and after the next start, in its order and undamaged.
+    async fn expect_whole(name: &str, store: IndexedDb, blocks: &Blocks) -> IndexedDb {
+        let hashes: Vec<BlockHash> = blocks.iter().map(|(hash, _)| *hash).collect();
+        let bodies = blocks.iter().map(|(_, block)| Some(block.readings.clone()));
+        let bodies: Vec<_> = bodies.collect();
+        assert_eq!(store.bodies(&hashes).await, Ok(bodies.clone()));
+        let rows = store.rows.len();
+        drop(store);
+        let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
+        let mut store = opened.expect("it opens");
+        let mut loaded = Vec::new();
+        let loading = store.load_blocks(false, |blocks| loaded.extend(blocks));
+        loading.await.expect("it can be loaded");
+        let again: Vec<BlockHash> = loaded.iter().map(|block| *block.hash()).collect();
+        assert_eq!(again, hashes);
+        let whole = |block: &&Stored| matches!(block, Stored::Whole(..));
+        assert_eq!(loaded.iter().filter(whole).count(), rows);
+        while let Some(lost) = store.check().await {
+            assert_eq!(lost, []);
+        }
+        assert_eq!(store.bodies(&hashes).await, Ok(bodies));
+        store
+    }
+
+    #[test]
+    async fn what_is_fetched_in_a_stretch_is_packed_as_it_comes_in_any_order() {
+        let name = "packing stretches";
+        let mut store = anew(name).await;
+        let blocks = suite::branch(1, 300, 1);
+        for part in [&blocks[100..200], &blocks[..100], &blocks[200..]] {
+            put(&mut store, part).await;
+        }
+        assert_eq!((store.rows.len(), gaps(&store)), (0, vec![(301, u64::MAX)]));
+        expect_whole(name, store, &blocks).await;
+    }
+
+    #[test]
+    async fn a_short_stretch_stays_as_it_is() {
+        let name = "packing short";
+        let mut store = anew(name).await;
+        let blocks = suite::branch(1, 2 * MIN_SHELF_BLOCKS as u64 - 1, 1);
+        put(&mut store, &blocks[..MIN_SHELF_BLOCKS - 1]).await;
+        assert_eq!(store.rows.len(), MIN_SHELF_BLOCKS - 1);
+        put(&mut store, &blocks[MIN_SHELF_BLOCKS - 1..]).await;
+        assert_eq!(store.rows.len(), MIN_SHELF_BLOCKS - 1);
+        let mut store = expect_whole(name, store, &blocks).await;
+        // It is packed by itself once it is settled.
+        let far = blocks.len() as u64 + SETTLED_DEPTH;
+        put(&mut store, &suite::branch(far, 1, 1)).await;
+        assert!(store.tidy().await);
+        assert!(!store.tidy().await);
+        assert_eq!(store.rows.len(), 1);
+        assert_eq!(gaps(&store), [(2 * MIN_SHELF_BLOCKS as u64, u64::MAX)]);
+    }
+
+    #[test]
+    async fn a_shelf_has_so_many_blocks_and_bytes_and_no_more() {
+        let name = "packing bounds";
+        let mut store = anew(name).await;
+        let blocks = suite::branch(1, MAX_SHELF_BLOCKS as u64 + 1, 1);
+        put(&mut store, &blocks).await;
+        let [first, last] =
+            [&blocks[0].0, &blocks[MAX_SHELF_BLOCKS].0].map(|hash| store.shelves.shelf_of(hash));
+        assert_eq!((first, last), (Some(1), Some(MAX_SHELF_BLOCKS as u32 + 1)));
+        expect_whole(name, store, &blocks).await;
+
+        let name = "packing bytes";
+        let mut store = anew(name).await;
+        let blocks = suite::branch(1, MIN_SHELF_BLOCKS as u64, 100);
+        put(&mut store, &blocks).await;
+        let fits = MAX_SHELF_LEN.div_ceil(blocks[0].1.encoded_len());
+        assert!(fits < blocks.len());
+        let [last, next] = [fits - 1, fits].map(|at| store.shelves.shelf_of(&blocks[at].0));
+        assert_eq!((last, next), (Some(1), Some(fits as u32 + 1)));
+        expect_whole(name, store, &blocks).await;
+    }
+
+    #[test]
+    async fn no_two_shelves_span_one_height() {
+        let name = "packing spans";
+        let mut store = anew(name).await;
+        let first = suite::branch(1, 100, 1);
+        put(&mut store, &first).await;
+        // Another branch, from below the shelf's end on, and twice in one batch.
+        let other = suite::branch(90, 100, 2);
+        put(&mut store, &other).await;
+        assert_eq!(store.rows.len(), other.len());
+        let third = suite::branch(200, 100, 1);
+        let fourth = suite::branch(200, 100, 2);
+        put(&mut store, &[third.clone(), fourth.clone()].concat()).await;
+        assert_eq!(store.rows.len(), other.len() + fourth.len());
+        assert_eq!(gaps(&store), [(101, 200), (300, u64::MAX)]);
+        let mut all = [first, other, third, fourth].concat();
+        let hashes: Vec<BlockHash> = all.iter().map(|(hash, _)| *hash).collect();
+        let bodies: Vec<_> = all
+            .iter()
+            .map(|(_, block)| Some(block.readings.clone()))
+            .collect();
+        assert_eq!(store.bodies(&hashes).await, Ok(bodies));
+        drop(store);
+        let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
+        let mut loaded = Vec::new();
+        let mut store = opened.expect("it opens");
+        let loading = store.load_blocks(false, |blocks| loaded.extend(blocks));
+        loading.await.expect("it can be loaded");
+        assert!(loaded.is_sorted_by_key(Stored::index));
+        all.sort_by_key(|(_, block)| block.header.index);
+        assert_eq!(loaded.len(), all.len());
+    }
+
+    #[test]
+    async fn what_has_a_record_of_its_own_gets_no_second_place() {
+        let mut store = anew("packing again").await;
+        let blocks = suite::branch(1, 100, 1);
+        put(&mut store, &blocks[40..41]).await;
+        put(&mut store, &blocks).await;
+        assert_eq!(store.rows.len(), blocks.len());
+        let gone = blocks
+            .iter()
+            .map(|(hash, _)| StoreOperation::DeleteBlock(*hash));
+        let again = blocks.iter().cloned().map(suite::put);
+        let batch = gone.chain(again).collect();
+        suite::write(&mut store, batch).await;
+        assert_eq!(store.rows.len(), blocks.len());
+        let hashes: Vec<BlockHash> = blocks.iter().map(|(hash, _)| *hash).collect();
+        let bodies = store.bodies(&hashes).await.expect("they can be read");
+        assert!(bodies.iter().all(Option::is_some));
     }
 }

@@ -102,7 +102,7 @@ async fn serve(
     mut orders: mpsc::Receiver<Order>,
     mut answers: mpsc::Sender<Answer>,
 ) {
-    let mut checking = true;
+    let (mut checking, mut untidy, mut released) = (true, true, false);
     loop {
         let order = match orders.next().now_or_never() {
             Some(order) => order,
@@ -114,6 +114,10 @@ async fn serve(
                 } else {
                     checking = false;
                 }
+                continue;
+            }
+            None if untidy => {
+                untidy = store.tidy().await;
                 continue;
             }
             None => orders.next().await,
@@ -139,24 +143,26 @@ async fn serve(
             }
             Order::Release(hold) => {
                 // From now on it may be another tab's.
-                checking = false;
+                (checking, untidy, released) = (false, false, true);
                 drop(hold);
                 continue;
             }
         };
         // Nobody waits for answers once the node has stopped; the page may still read.
         let _ = answers.send(answer).await;
-        store.tidy().await;
+        untidy = !released && store.tidy().await;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::Cell, time::Duration};
+
     use async_trait::async_trait;
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::storage::Reason;
+    use crate::{clock, storage::Reason};
 
     fn health() -> Rc<Health> {
         Health::new(Err(Reason::Asked))
@@ -174,6 +180,45 @@ mod tests {
         async fn bodies(&self, _: &[BlockHash]) -> Result<Bodies, StoreError> {
             Err(StoreError::Failed("full".to_owned()))
         }
+    }
+
+    /// A store with so much to tidy.
+    struct Untidy(Rc<Cell<usize>>);
+
+    #[async_trait(?Send)]
+    impl Storage for Untidy {
+        async fn write(&mut self, _: Batch) -> Result<(), StoreError> {
+            self.0.set(3);
+            Ok(())
+        }
+
+        async fn bodies(&self, _: &[BlockHash]) -> Result<Bodies, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn tidy(&mut self) -> bool {
+            self.0.set(self.0.get().saturating_sub(1));
+            self.0.get() > 0
+        }
+    }
+
+    #[test]
+    async fn a_store_is_tidied_to_the_end_but_not_when_it_may_be_anothers() {
+        let left = Rc::new(Cell::new(3));
+        let (mut queue, mut answers) = Queue::new(Untidy(left.clone()), health());
+        // An order is done before all of it is.
+        assert!(queue.write(WriteId(1), Batch::default()).is_none());
+        assert!(matches!(answers.next().await, Some(Answer::Written(_))));
+        while left.get() > 0 {
+            clock::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(queue.write(WriteId(2), Batch::default()).is_none());
+        queue.release(Box::new(()));
+        assert!(queue.read(ReadId(3), Vec::new()).is_none());
+        assert!(matches!(answers.next().await, Some(Answer::Written(_))));
+        assert!(matches!(answers.next().await, Some(Answer::Read(..))));
+        // Once, between the write and the release.
+        assert_eq!(left.get(), 2);
     }
 
     #[test]

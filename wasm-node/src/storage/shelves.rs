@@ -20,14 +20,14 @@ use super::{
     schema::{SHELVES, SUMMARIES},
     summary::Summary,
 };
-use crate::config::{MAX_SHELF_BLOCKS, MAX_SHELF_LEN, SETTLED_DEPTH};
+use crate::config::{MAX_SHELF_LEN, SETTLED_DEPTH};
 
 /// The end of a hash; its beginning is zeros, by the work that was done. Whoever looks a block up compares the
 /// whole hash with what it finds.
 type Tail = u64;
 
 /// Where packed blocks are: twelve bytes a block.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Shelves {
     /// The first height on the shelf, by which it is found. No chain of ours comes near 2^32 blocks.
     places: HashMap<Tail, u32>,
@@ -35,26 +35,13 @@ pub(super) struct Shelves {
     unchecked: BTreeMap<u32, usize>,
     /// Whether checking them was given up.
     stopped: bool,
-    /// The lowest height that is not packed.
-    next: u64,
+    /// The heights that each shelf spans, from the first to the last. No two have one in common: so parents are read before
+    /// their children, shelf by shelf.
+    spans: BTreeMap<u32, u64>,
     /// The greatest height that was put.
     highest: u64,
     /// Packing is not tried again before so many more blocks were put.
     pause: usize,
-}
-
-impl Default for Shelves {
-    fn default() -> Self {
-        Self {
-            places: HashMap::new(),
-            unchecked: BTreeMap::new(),
-            stopped: false,
-            // Genesis is known from the room's name, and nobody stores it.
-            next: 1,
-            highest: 0,
-            pause: 0,
-        }
-    }
 }
 
 impl Shelves {
@@ -70,8 +57,15 @@ impl Shelves {
     /// Notes that a block is on a shelf.
     pub(super) fn note(&mut self, hash: &BlockHash, first: u32, index: u64) {
         self.places.insert(tail(hash), first);
-        self.next = self.next.max(index.saturating_add(1));
+        self.note_shelf(first, index);
         self.note_height(index);
+    }
+
+    /// Notes that there is a shelf which spans at least these heights.
+    pub(super) fn note_shelf(&mut self, first: u32, last: u64) {
+        let last = last.max(first.into());
+        let span = self.spans.entry(first).or_insert(last);
+        *span = last.max(*span);
     }
 
     /// Notes that there is a block of this height.
@@ -110,18 +104,34 @@ impl Shelves {
     }
 
     /// Nothing is packed before so many more blocks were put.
-    pub(super) fn pause(&mut self) {
-        self.pause = MAX_SHELF_BLOCKS;
+    pub(super) fn pause(&mut self, blocks: usize) {
+        self.pause = blocks;
     }
 
-    /// The lowest height that is not packed.
-    pub(super) const fn next(&self) -> u64 {
-        self.next
+    /// Whether no shelf spans any of the heights from the one to the other.
+    pub(super) fn is_free(&self, first: u32, last: u64) -> bool {
+        let below = u32::try_from(last).unwrap_or(u32::MAX);
+        let span = self.spans.range(..=below).next_back();
+        span.is_none_or(|(_, end)| *end < first.into())
     }
 
-    pub(super) fn is_ripe(&self) -> bool {
-        let full = self.next.saturating_add(MAX_SHELF_BLOCKS as u64);
-        full.saturating_add(SETTLED_DEPTH) <= self.highest && self.pause == 0
+    /// The stretches of heights that no shelf spans, lowest first: the first height of each and the one behind its last.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = (u64, u64)> {
+        // Genesis is known from the room's name, and nobody stores it.
+        let starts = [1].into_iter();
+        let starts = starts.chain(self.spans.values().map(|last| last.saturating_add(1)));
+        let ends = self.spans.keys().map(|first| u64::from(*first));
+        let gaps = starts.zip(ends.chain([u64::MAX]));
+        gaps.filter(|(start, end)| start < end)
+    }
+
+    /// Whether a block of this height is settled.
+    pub(super) const fn is_settled(&self, index: u64) -> bool {
+        index.saturating_add(SETTLED_DEPTH) <= self.highest
+    }
+
+    pub(super) const fn is_paused(&self) -> bool {
+        self.pause > 0
     }
 }
 
@@ -245,4 +255,27 @@ fn first_block(bytes: &[u8]) -> Option<(Block, &[u8])> {
         .checked_add(Header::LEN + 4)?;
     let (block, behind) = bytes.split_at_checked(len)?;
     Some((Block::decode(block).ok()?, behind))
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn gaps_are_what_no_shelf_spans() {
+        let mut shelves = Shelves::default();
+        let gaps = |shelves: &Shelves| shelves.gaps().collect::<Vec<_>>();
+        assert_eq!(gaps(&shelves), [(1, u64::MAX)]);
+        shelves.note_shelf(5, 9);
+        shelves.note_shelf(10, 10);
+        assert_eq!(gaps(&shelves), [(1, 5), (11, u64::MAX)]);
+        for (first, last, free) in [(1, 4, true), (1, 5, false), (9, 12, false), (10, 10, false)] {
+            assert_eq!(shelves.is_free(first, last), free, "{first} to {last}");
+        }
+        assert!(shelves.is_free(11, u64::MAX));
+        shelves.note_shelf(1, 4);
+        assert_eq!(gaps(&shelves), [(11, u64::MAX)]);
+    }
 }

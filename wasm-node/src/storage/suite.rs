@@ -146,6 +146,22 @@ pub(super) fn small_block(index: u64) -> (BlockHash, Block) {
     block_of(index, 1)
 }
 
+/// A branch: so many blocks of so many readings, from this height on, each the parent of the next one.
+#[cfg(test)]
+pub(super) fn branch(first: u64, blocks: u64, readings: u64) -> Vec<(BlockHash, Block)> {
+    let (_, model) = block_of(first, readings);
+    let mut prev_hash = room().genesis_hash();
+    let indexes = first..first + blocks;
+    indexes
+        .map(|index| {
+            let mut block = model.clone();
+            (block.header.index, block.header.prev_hash) = (index, prev_hash);
+            prev_hash = block.header.hash();
+            (prev_hash, block)
+        })
+        .collect()
+}
+
 /// The room of the suite's blocks.
 ///
 /// # Panics
