@@ -45,6 +45,9 @@ pub(crate) const MAX_INPUTS_A_TURN: usize = 64;
 
 /// Orders that may wait for storage. The machine has a few dozen open at most; more means storage is stuck.
 pub(crate) const MAX_WAITING_STORE_ORDERS: usize = 1_024;
+/// Orders to write that are carried out as one, if so many wait: eight ranges of bodies with what follows from each, 1.3 MB
+/// at 10 readings a block.
+pub(crate) const MAX_GROUPED_WRITES: usize = 16;
 
 /// Tabs of one browser that keep what they know, in one room: as many as a person opens, and a test of a class. Each
 /// has a database of its own; more tabs keep theirs in memory.

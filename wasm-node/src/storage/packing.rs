@@ -186,7 +186,13 @@ mod tests {
         suite::write(store, blocks.iter().cloned().map(suite::put).collect()).await;
     }
 
-    /// Where the shelves are.
+    /// The first height of the shelf that this block is on.
+    fn shelf_of(store: &IndexedDb, (hash, _): &(BlockHash, Block)) -> usize {
+        let first = store.shelves.shelf_of(hash).expect("it is on a shelf");
+        first.try_into().expect("a height")
+    }
+
+    /// Where no shelves are.
     fn gaps(store: &IndexedDb) -> Vec<(u64, u64)> {
         store.shelves.gaps().collect()
     }
@@ -252,9 +258,9 @@ mod tests {
         let mut store = anew(name).await;
         let blocks = suite::branch(1, MAX_SHELF_BLOCKS as u64 + 1, 1);
         put(&mut store, &blocks).await;
-        let [first, last] =
-            [&blocks[0].0, &blocks[MAX_SHELF_BLOCKS].0].map(|hash| store.shelves.shelf_of(hash));
-        assert_eq!((first, last), (Some(1), Some(MAX_SHELF_BLOCKS as u32 + 1)));
+        let last = shelf_of(&store, &blocks[MAX_SHELF_BLOCKS - 1]);
+        let next = shelf_of(&store, &blocks[MAX_SHELF_BLOCKS]);
+        assert_eq!((last, next), (1, MAX_SHELF_BLOCKS + 1));
         expect_whole(name, store, &blocks).await;
 
         let name = "packing bytes";
@@ -263,8 +269,8 @@ mod tests {
         put(&mut store, &blocks).await;
         let fits = MAX_SHELF_LEN.div_ceil(blocks[0].1.encoded_len());
         assert!(fits < blocks.len());
-        let [last, next] = [fits - 1, fits].map(|at| store.shelves.shelf_of(&blocks[at].0));
-        assert_eq!((last, next), (Some(1), Some(fits as u32 + 1)));
+        let [last, next] = [fits - 1, fits].map(|at| shelf_of(&store, &blocks[at]));
+        assert_eq!((last, next), (1, fits + 1));
         expect_whole(name, store, &blocks).await;
     }
 

@@ -15,7 +15,7 @@ use sync::{
 use wasm_bindgen_futures::spawn_local;
 
 use super::{Health, Storage, StoreError};
-use crate::config::MAX_WAITING_STORE_ORDERS;
+use crate::config::{MAX_GROUPED_WRITES, MAX_WAITING_STORE_ORDERS};
 
 /// Bodies, in the order asked for; `None` where one is not there.
 pub(crate) type Bodies = Vec<Option<Vec<Reading>>>;
@@ -103,8 +103,13 @@ async fn serve(
     mut answers: mpsc::Sender<Answer>,
 ) {
     let (mut checking, mut untidy, mut released) = (true, true, false);
+    let mut held = None;
     loop {
-        let order = match orders.next().now_or_never() {
+        let order = match held
+            .take()
+            .map(Some)
+            .or_else(|| orders.next().now_or_never())
+        {
             Some(order) => order,
             // Nobody waits: what was taken on trust at the start is looked at.
             None if checking => {
@@ -125,12 +130,14 @@ async fn serve(
         let Some(order) = order else { return };
         let answer = match order {
             Order::Write(id, batch) => {
-                let written = store.write(batch).await;
-                health.note_write(written.is_err());
-                match written {
-                    Ok(()) => Answer::Written(id),
-                    Err(_) => Answer::WriteFailed(id),
+                let mut group = vec![(id, batch)];
+                held = gather(&mut group, &mut orders);
+                for answer in write(&mut store, group, &health).await {
+                    // As below.
+                    let _ = answers.send(answer).await;
                 }
+                untidy = !released && store.tidy().await;
+                continue;
             }
             Order::Read(id, hashes) => match store.bodies(&hashes).await {
                 Ok(bodies) => Answer::Read(id, bodies),
@@ -154,11 +161,62 @@ async fn serve(
     }
 }
 
+/// Takes in what else waits to be written. Returns the order behind it.
+fn gather(group: &mut Vec<(WriteId, Batch)>, orders: &mut mpsc::Receiver<Order>) -> Option<Order> {
+    // Somebody waits for what is strict.
+    while group.len() < MAX_GROUPED_WRITES && group.iter().all(|(_, batch)| !batch.strict) {
+        match orders.next().now_or_never().flatten()? {
+            Order::Write(id, batch) if !batch.strict => group.push((id, batch)),
+            other @ (Order::Write(..)
+            | Order::Read(..)
+            | Order::ReadForPage(..)
+            | Order::Release(_)) => return Some(other),
+        }
+    }
+    None
+}
+
+/// Writes these as one batch, or each by itself if that cannot be done.
+async fn write(
+    store: &mut impl Storage,
+    group: Vec<(WriteId, Batch)>,
+    health: &Health,
+) -> Vec<Answer> {
+    if group.len() > 1 {
+        let batches = group.iter().flat_map(|(_, batch)| &batch.operations);
+        let all = Batch {
+            operations: batches.cloned().collect(),
+            strict: false,
+        };
+        if store.write(all).await.is_ok() {
+            health.note_write(false);
+            return group
+                .into_iter()
+                .map(|(id, _)| Answer::Written(id))
+                .collect();
+        }
+    }
+    let mut answers = Vec::with_capacity(group.len());
+    for (id, batch) in group {
+        let written = store.write(batch).await;
+        health.note_write(written.is_err());
+        answers.push(match written {
+            Ok(()) => Answer::Written(id),
+            Err(_) => Answer::WriteFailed(id),
+        });
+    }
+    answers
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, time::Duration};
+    use std::{
+        cell::{Cell, RefCell},
+        time::Duration,
+    };
 
     use async_trait::async_trait;
+    use sync::StoreOperation;
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
@@ -219,6 +277,81 @@ mod tests {
         assert!(matches!(answers.next().await, Some(Answer::Read(..))));
         // Once, between the write and the release.
         assert_eq!(left.get(), 2);
+    }
+
+    /// A store that notes how many changes each batch has, and takes no more than so many.
+    struct Narrow(Rc<RefCell<Vec<usize>>>, usize);
+
+    #[async_trait(?Send)]
+    impl Storage for Narrow {
+        async fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
+            let len = batch.operations.len();
+            self.0.borrow_mut().push(len);
+            if len > self.1 {
+                return Err(StoreError::Failed("full".to_owned()));
+            }
+            Ok(())
+        }
+
+        async fn bodies(&self, _: &[BlockHash]) -> Result<Bodies, StoreError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn changes(count: usize, strict: bool) -> Batch {
+        let change = StoreOperation::PutTip(BlockHash::new([0; 32]));
+        Batch {
+            operations: vec![change; count],
+            strict,
+        }
+    }
+
+    #[test]
+    async fn what_waits_to_be_written_is_written_as_one_up_to_a_bound() {
+        let written = Rc::new(RefCell::new(Vec::new()));
+        let (mut queue, mut answers) = Queue::new(Narrow(written.clone(), usize::MAX), health());
+        let count = MAX_GROUPED_WRITES as u64 + 3;
+        for id in 0..count {
+            assert!(queue.write(WriteId(id), changes(1, false)).is_none());
+        }
+        assert!(queue.read(ReadId(1), Vec::new()).is_none());
+        assert!(queue.write(WriteId(count), changes(1, false)).is_none());
+        assert!(queue.write(WriteId(count + 1), changes(1, true)).is_none());
+        assert!(queue.write(WriteId(count + 2), changes(1, false)).is_none());
+        for id in 0..count {
+            assert!(
+                matches!(answers.next().await, Some(Answer::Written(WriteId(other))) if other == id)
+            );
+        }
+        assert!(matches!(answers.next().await, Some(Answer::Read(..))));
+        for id in count..count + 3 {
+            assert!(
+                matches!(answers.next().await, Some(Answer::Written(WriteId(other))) if other == id)
+            );
+        }
+        assert_eq!(*written.borrow(), [MAX_GROUPED_WRITES, 3, 1, 1, 1]);
+    }
+
+    #[test]
+    async fn of_several_that_wait_only_what_cannot_be_written_fails() {
+        let written = Rc::new(RefCell::new(Vec::new()));
+        let (mut queue, mut answers) = Queue::new(Narrow(written.clone(), 2), health());
+        for (id, count) in [(1, 1), (2, 3), (3, 2)] {
+            assert!(queue.write(WriteId(id), changes(count, false)).is_none());
+        }
+        assert!(matches!(
+            answers.next().await,
+            Some(Answer::Written(WriteId(1)))
+        ));
+        assert!(matches!(
+            answers.next().await,
+            Some(Answer::WriteFailed(WriteId(2)))
+        ));
+        assert!(matches!(
+            answers.next().await,
+            Some(Answer::Written(WriteId(3)))
+        ));
+        assert_eq!(*written.borrow(), [6, 1, 3, 2]);
     }
 
     #[test]
