@@ -74,6 +74,10 @@ pub(crate) const MAX_SUMMARY_LEN: usize = 512 * 1024;
 pub(crate) const LOADED_SUMMARIES: usize = 16;
 /// Packed records checked at a time while the tab is at work already: 3 MiB at the most.
 pub(crate) const CHECKED_SHELVES: usize = 4;
+/// A check of them that could not go on is taken up again after so long.
+pub(crate) const CHECK_RETRY: Duration = Duration::from_secs(10);
+/// A record that could not be read so often, with [`CHECK_RETRY`] in between, while others could, is garbled.
+pub(crate) const MAX_CHECK_TRIES: u32 = 3;
 /// Entries of any other kind read at a time.
 pub(crate) const LOADED_ENTRIES: u32 = 4_096;
 /// How old what the browser says of its storage's room may be.

@@ -4,43 +4,59 @@
 //! other each body is held against its header's Merkle root; what is damaged goes, and is told, so that it is fetched
 //! again; the summary keeps its block's place. A shelf that has no summary yet gets one. Both records are changed in one
 //! transaction, and a crash before it changes nothing: the next start checks the shelf again.
+//!
+//! A record that cannot be read is not called damaged for that: the browser may be out of memory, or about to close the
+//! database. Its shelf is looked at again later, and is given up only if it alone cannot be read, time and again.
 
 use std::future::IntoFuture;
 
 use chain::hash::BlockHash;
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use js_sys::{Object, Uint8Array};
 use sha2::{Digest as _, Sha256};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
 use super::{
-    StoreError,
+    Check, StoreError,
     indexed_db::IndexedDb,
     records,
     schema::{self, SHELVES, SUMMARIES},
     shelves::Shelf,
     summary::{Digest, Summary},
 };
-use crate::config::{CHECKED_SHELVES, MAX_SHELF_LEN};
+use crate::config::{CHECKED_SHELVES, MAX_CHECK_TRIES, MAX_SHELF_LEN};
 
 impl IndexedDb {
-    /// Checks the next shelves. Returns blocks whose bodies are lost; `None` if there was nothing to check.
-    pub(super) async fn check_some(&mut self) -> Option<Vec<BlockHash>> {
+    /// Checks the next shelves.
+    pub(super) async fn check_some(&mut self) -> Check {
+        if self.lost.len() > self.max_lost {
+            return Check::Later;
+        }
         let firsts = self.shelves.unchecked(CHECKED_SHELVES);
         if firsts.is_empty() {
-            return None;
+            return if self.shelves.begin_round() {
+                Check::Later
+            } else {
+                Check::Done
+            };
         }
         let mut lost = Vec::new();
         if self.check_shelves(&firsts, &mut lost).await.is_err() {
-            // What cannot be read or written now is found at the next start; until then each body is looked at when
-            // it is asked for.
-            self.shelves.stop_checking();
+            // One that cannot be read takes its transaction with it, and whatever else was to be read there.
+            for first in firsts {
+                let checked = self.shelves.is_checked(first);
+                if !checked && self.check_shelves(&[first], &mut lost).await.is_err() {
+                    // Until then each body is looked at when it is asked for.
+                    self.shelves.put_off(first);
+                }
+            }
         }
         self.health()
             .note_unchecked(self.shelves.unchecked_blocks());
         self.health().note_healed(lost.len());
-        Some(lost)
+        self.lost.extend(&lost);
+        Check::Lost(lost)
     }
 
     async fn check_shelves(
@@ -48,10 +64,11 @@ impl IndexedDb {
         firsts: &[u32],
         lost: &mut Vec<BlockHash>,
     ) -> Result<(), StoreError> {
-        for first in self.suspects(firsts).await? {
-            lost.extend(self.mend(first).await?);
-        }
+        let suspects = self.suspects(firsts).await?;
         for first in firsts {
+            if suspects.contains(first) {
+                lost.extend(self.mend(*first).await?);
+            }
             self.shelves.note_checked(*first);
         }
         Ok(())
@@ -98,11 +115,17 @@ impl IndexedDb {
         ))
     }
 
-    /// The two records of each shelf; one that the browser cannot read is as good as none.
+    /// The two records of each shelf.
+    ///
+    /// # Errors
+    /// If one of them cannot be read. That says nothing of any of them.
     async fn pairs(
         &self,
         firsts: &[u32],
     ) -> Result<Vec<(Option<JsValue>, Option<JsValue>)>, StoreError> {
+        if let [first] = firsts {
+            return Ok(vec![self.pair(*first).await?]);
+        }
         let read = self.reading(&[SHELVES, SUMMARIES])?;
         let (shelves, summaries) = (read.object_store(SHELVES)?, read.object_store(SUMMARIES)?);
         let mut requests = Vec::with_capacity(2 * firsts.len());
@@ -112,12 +135,22 @@ impl IndexedDb {
                 requests.push(store.get(key)?.into_future());
             }
         }
-        let values = join_all(requests).await;
-        let mut values = values.into_iter().map(|value| value.ok().flatten());
+        let mut values = try_join_all(requests).await?.into_iter();
         Ok(firsts
             .iter()
             .map(|_| (values.next().flatten(), values.next().flatten()))
             .collect())
+    }
+
+    /// The two records of a shelf. One that could not be read again and again, while others could, is as good as none.
+    async fn pair(&self, first: u32) -> Result<(Option<JsValue>, Option<JsValue>), StoreError> {
+        let key = records::number_key(first.into());
+        if self.shelves.vain_tries(first) >= MAX_CHECK_TRIES {
+            let shelf = self.legible(SHELVES, key.clone()).await?;
+            return Ok((shelf, self.legible(SUMMARIES, key).await?));
+        }
+        let shelf = self.record(SHELVES, key.clone()).await?;
+        Ok((shelf, self.record(SUMMARIES, key).await?))
     }
 }
 
@@ -201,8 +234,12 @@ mod tests {
     /// Looks at everything; returns what is lost.
     async fn check(store: &mut IndexedDb) -> Vec<BlockHash> {
         let mut lost = Vec::new();
-        while let Some(some) = store.check().await {
-            lost.extend(some);
+        loop {
+            match store.check().await {
+                Check::Lost(some) => lost.extend(some),
+                Check::Later => panic!("it is not all checked"),
+                Check::Done => break,
+            }
         }
         assert_eq!(store.health().unchecked(), 0);
         lost
@@ -318,6 +355,86 @@ mod tests {
         let loaded = load(&mut store, false).await;
         assert_eq!(loaded.len(), blocks().len() - 1);
         assert!(!hashes(&loaded).contains(&gone));
+        assert_eq!(check(&mut store).await, []);
+    }
+
+    /// While it lives, whoever reads this record gets an error, as if the browser were about to close the database.
+    struct Refusal;
+
+    impl Refusal {
+        fn of(database: &str, store: &str, key: u32) -> Self {
+            run(&format!(
+                r#"globalThis.readRecord ??= IDBObjectStore.prototype.get;
+                IDBObjectStore.prototype.get = function (key) {{
+                    const request = readRecord.call(this, key);
+                    const same = this.transaction.db.name === "{database}" && this.name === "{store}" && key === {key};
+                    if (same) this.transaction.abort();
+                    return request;
+                }};"#
+            ));
+            Self
+        }
+    }
+
+    impl Drop for Refusal {
+        fn drop(&mut self) {
+            run("IDBObjectStore.prototype.get = readRecord;");
+        }
+    }
+
+    fn run(script: &str) {
+        let script = js_sys::Function::new_no_args(script);
+        script.call0(&JsValue::NULL).expect("it runs");
+    }
+
+    #[test]
+    async fn a_record_that_cannot_be_read_for_now_is_not_lost() {
+        let name = "checking refused";
+        let mut store = packed(name).await;
+        let all = load(&mut store, false).await;
+        for refused in [SHELVES, SUMMARIES] {
+            let refusal = Refusal::of(name, refused, 1);
+            // The other one is looked at all the same.
+            assert_eq!(store.check().await, Check::Lost(Vec::new()));
+            assert_eq!(store.health().unchecked(), MAX_SHELF_BLOCKS);
+            assert_eq!(store.check().await, Check::Later);
+            drop(refusal);
+        }
+        assert_eq!(check(&mut store).await, []);
+        let mut store = reopened(name, store).await;
+        assert_eq!(load(&mut store, false).await, all);
+        assert_eq!(check(&mut store).await, []);
+    }
+
+    #[test]
+    async fn a_record_that_alone_can_never_be_read_is_lost() {
+        let name = "checking illegible";
+        let mut store = packed(name).await;
+        let all = hashes(&load(&mut store, false).await);
+        let refusal = Refusal::of(name, SHELVES, 1);
+        for _ in 0..MAX_CHECK_TRIES {
+            assert_eq!(store.check().await, Check::Lost(Vec::new()));
+            assert_eq!(store.check().await, Check::Later);
+        }
+        assert_eq!(check(&mut store).await, all[..MAX_SHELF_BLOCKS]);
+        drop(refusal);
+        let mut store = reopened(name, store).await;
+        assert_eq!(hashes(&load(&mut store, false).await), all);
+    }
+
+    #[test]
+    async fn checking_waits_for_what_is_lost_and_goes_on() {
+        let mut store = packed("checking on").await;
+        store.max_lost = 0;
+        let len = suite::small_block(1).1.encoded_len();
+        change(&store, SHELVES, 1, |bytes| bytes[3 * len - 1] ^= 1).await;
+        load(&mut store, false).await;
+        let (third, block) = suite::small_block(3);
+        assert_eq!(store.check().await, Check::Lost(vec![third]));
+        for _ in 0..3 {
+            assert_eq!(store.check().await, Check::Later);
+        }
+        suite::write(&mut store, vec![suite::put((third, block))]).await;
         assert_eq!(check(&mut store).await, []);
     }
 }

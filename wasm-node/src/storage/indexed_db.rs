@@ -13,7 +13,7 @@
 //! It never holds a body in memory; per block it remembers where it is.
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
     future::IntoFuture,
     rc::Rc,
 };
@@ -27,16 +27,17 @@ use chain::{
 use futures::future::try_join_all;
 use idb::{ObjectStore, Transaction, request::futures::GetStoreRequestFuture};
 use js_sys::Array;
-use sync::{Batch, StoreOperation};
+use sync::{Batch, StoreOperation, config::MAX_LOST};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use web_sys::IdbTransaction;
 
 use super::{
-    Health, Reason, Storage, StoreError, records,
+    Check, Health, Reason, Storage, StoreError, records,
     schema::{self, BLOCKS, Connection, JOURNAL, KEYS, META, RESCUE, SHELVES, STORES},
     shelves::{Shelf, Shelves, is_whole},
     spare,
 };
+use crate::config::{CHECKED_SHELVES, MAX_SHELF_BLOCKS};
 
 /// Under these the first key is kept: one copy is as good as the other.
 pub(super) const FIRST_KEY: [&str; 2] = ["key", "key again"];
@@ -67,6 +68,10 @@ pub struct IndexedDb {
     /// Blocks with a record of their own, and their heights.
     pub(super) rows: HashMap<BlockHash, u64>,
     pub(super) shelves: Shelves,
+    /// Blocks that were told to be lost, and are not here again.
+    pub(super) lost: HashSet<BlockHash>,
+    /// While there are more than so many, nothing more is looked at: more than the machine would fetch again.
+    pub(super) max_lost: usize,
 }
 
 /// What a batch changes of where blocks are, once it is written.
@@ -91,6 +96,8 @@ impl IndexedDb {
             room,
             rows: HashMap::new(),
             shelves: Shelves::default(),
+            lost: HashSet::new(),
+            max_lost: MAX_LOST - CHECKED_SHELVES * MAX_SHELF_BLOCKS,
         })
     }
 
@@ -302,6 +309,7 @@ impl Storage for IndexedDb {
         schema::committed(write).await?;
         for (hash, index) in moves.rows {
             self.shelves.forget(&hash);
+            self.lost.remove(&hash);
             match index {
                 Some(index) => {
                     self.shelves.note_height(index);
@@ -369,7 +377,7 @@ impl Storage for IndexedDb {
         Ok(bodies)
     }
 
-    async fn check(&mut self) -> Option<Vec<BlockHash>> {
+    async fn check(&mut self) -> Check {
         self.check_some().await
     }
 

@@ -2,7 +2,7 @@
 //! whether a block is a good one is for the machine to judge.
 
 use chain::hash::BlockHash;
-use futures::future::{join_all, try_join};
+use futures::future::{try_join, try_join_all};
 use idb::{KeyRange, Query};
 use std::{collections::BTreeSet, future::IntoFuture};
 use sync::{Stored, seam::JournalEntry};
@@ -190,10 +190,8 @@ impl IndexedDb {
         let mut count = known.len();
         let mut blocks: Vec<Stored> = known.into_iter().map(Stored::Known).collect();
         if look {
-            let store = self.reading(&[SHELVES])?.object_store(SHELVES)?;
-            let value = store.get(records::number_key(first.into()))?.await;
-            // A record that cannot be read is as good as none.
-            let shelf = value.ok().flatten();
+            let key = records::number_key(first.into());
+            let shelf = self.legible(SHELVES, key).await?;
             let shelf = shelf
                 .map(|value| Shelf::blocks_of(&value))
                 .unwrap_or_default();
@@ -254,20 +252,15 @@ impl IndexedDb {
 
     /// The summaries of these shelves, as far as they are what was written.
     async fn load_summaries(&self, shelves: &[u32]) -> Result<Vec<Option<Summary>>, StoreError> {
-        let store = self.reading(&[SUMMARIES])?.object_store(SUMMARIES)?;
-        let requests = shelves
+        let keys: Vec<JsValue> = shelves
             .iter()
-            .map(|first| {
-                Ok(store
-                    .get(records::number_key((*first).into()))?
-                    .into_future())
-            })
-            .collect::<Result<Vec<_>, idb::Error>>()?;
-        let values = join_all(requests).await;
+            .map(|first| records::number_key((*first).into()))
+            .collect();
+        let values = self.all_legible(SUMMARIES, &keys).await?;
+        // What is none is made anew when its shelf is checked.
         let values = shelves.iter().zip(values);
-        // One that cannot be read is as good as none: it is made anew when its shelf is checked.
         Ok(values
-            .map(|(first, value)| Summary::read(*first, &value.ok().flatten()?))
+            .map(|(first, value)| Summary::read(*first, &value?))
             .collect())
     }
 
@@ -344,16 +337,58 @@ impl IndexedDb {
                 return Ok(values.into_iter().map(Some).collect());
             }
         }
-        let store = self.reading(&[BLOCKS])?.object_store(BLOCKS)?;
-        let requests = rows
+        let keys: Vec<JsValue> = rows.iter().map(key).collect();
+        self.all_legible(BLOCKS, &keys).await
+    }
+
+    /// These records, `None` where one cannot be read. Together if they can; one that cannot takes its transaction with it,
+    /// and whatever else was to be read there.
+    async fn all_legible(
+        &self,
+        store: &str,
+        keys: &[JsValue],
+    ) -> Result<Vec<Option<JsValue>>, StoreError> {
+        let records = self.reading(&[store])?.object_store(store)?;
+        let requests = keys
             .iter()
-            .map(|row| Ok(store.get(key(row))?.into_future()))
-            .collect::<Result<Vec<_>, idb::Error>>()?;
-        let values = join_all(requests).await;
-        Ok(values
-            .into_iter()
-            .map(|value| value.ok().flatten())
-            .collect())
+            .map(|key| Ok(records.get(key.clone())?.into_future()))
+            .collect::<Result<Vec<_>, idb::Error>>();
+        if let Ok(requests) = requests
+            && let Ok(values) = try_join_all(requests).await
+        {
+            return Ok(values);
+        }
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            values.push(self.legible(store, key.clone()).await?);
+        }
+        Ok(values)
+    }
+
+    /// A record, `None` if it cannot be read while others can.
+    ///
+    /// # Errors
+    /// If the database gives nothing at all.
+    pub(super) async fn legible(
+        &self,
+        store: &str,
+        key: JsValue,
+    ) -> Result<Option<JsValue>, StoreError> {
+        let value = self.record(store, key).await;
+        if value.is_err() {
+            self.load_tip().await?;
+        }
+        Ok(value.ok().flatten())
+    }
+
+    /// A record, read in a transaction of its own.
+    pub(super) async fn record(
+        &self,
+        store: &str,
+        key: JsValue,
+    ) -> Result<Option<JsValue>, StoreError> {
+        let records = self.reading(&[store])?.object_store(store)?;
+        Ok(records.get(key)?.await?)
     }
 }
 

@@ -59,6 +59,17 @@ impl From<idb::Error> for StoreError {
     }
 }
 
+/// What a look at what was taken on trust has brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Some more of it was looked at: the bodies of these blocks are lost.
+    Lost(Vec<BlockHash>),
+    /// Nothing more for now: the store does not answer, or enough is lost to be fetched again first.
+    Later,
+    /// All of it was looked at.
+    Done,
+}
+
 /// A place for blocks.
 #[async_trait(?Send)]
 pub trait Storage {
@@ -74,10 +85,9 @@ pub trait Storage {
     /// If it could not read.
     async fn bodies(&self, hashes: &[BlockHash]) -> Result<Vec<Option<Vec<Reading>>>, StoreError>;
 
-    /// Checks some more of what was taken on trust when the store was opened. Returns blocks whose bodies it has lost;
-    /// `None` if all was checked.
-    async fn check(&mut self) -> Option<Vec<BlockHash>> {
-        None
+    /// Checks some more of what was taken on trust when the store was opened.
+    async fn check(&mut self) -> Check {
+        Check::Done
     }
 
     /// Does some of what could wait until nobody does. Changes nothing of what can be read. Returns whether there is more.
@@ -96,7 +106,7 @@ impl<S: Storage + ?Sized> Storage for Box<S> {
         (**self).bodies(hashes).await
     }
 
-    async fn check(&mut self) -> Option<Vec<BlockHash>> {
+    async fn check(&mut self) -> Check {
         (**self).check().await
     }
 

@@ -7,6 +7,7 @@ use chain::{hash::BlockHash, reading::Reading};
 use futures::{
     FutureExt, SinkExt, StreamExt,
     channel::{mpsc, oneshot},
+    select_biased,
 };
 use sync::{
     Batch,
@@ -14,8 +15,11 @@ use sync::{
 };
 use wasm_bindgen_futures::spawn_local;
 
-use super::{Health, Storage, StoreError};
-use crate::config::{MAX_GROUPED_WRITES, MAX_WAITING_STORE_ORDERS};
+use super::{Check, Health, Storage, StoreError};
+use crate::{
+    clock::{self, Alarm},
+    config::{CHECK_RETRY, MAX_GROUPED_WRITES, MAX_WAITING_STORE_ORDERS},
+};
 
 /// Bodies, in the order asked for; `None` where one is not there.
 pub(crate) type Bodies = Vec<Option<Vec<Reading>>>;
@@ -103,6 +107,7 @@ async fn serve(
     mut answers: mpsc::Sender<Answer>,
 ) {
     let (mut checking, mut untidy, mut released) = (true, true, false);
+    let mut again = Alarm::default();
     let mut held = None;
     loop {
         let order = match held
@@ -113,11 +118,16 @@ async fn serve(
             Some(order) => order,
             // Nobody waits: what was taken on trust at the start is looked at.
             None if checking => {
-                if let Some(lost) = store.check().await {
-                    // As below.
-                    let _ = answers.send(Answer::Checked(lost)).await;
-                } else {
-                    checking = false;
+                match store.check().await {
+                    Check::Lost(lost) => {
+                        // As below.
+                        let _ = answers.send(Answer::Checked(lost)).await;
+                    }
+                    Check::Later => {
+                        checking = false;
+                        again.set(clock::now().saturating_add(clock::millis(CHECK_RETRY)));
+                    }
+                    Check::Done => checking = false,
                 }
                 continue;
             }
@@ -125,7 +135,13 @@ async fn serve(
                 untidy = store.tidy().await;
                 continue;
             }
-            None => orders.next().await,
+            None => select_biased! {
+                order = orders.next() => order,
+                () = (&mut again).fuse() => {
+                    checking = !released;
+                    continue;
+                }
+            },
         };
         let Some(order) = order else { return };
         let answer = match order {

@@ -1,7 +1,7 @@
 //! Settled blocks, many in one record, because that is read several times faster than as many records. Beside each shelf
 //! stands its summary (see `summary`). What is on a shelf is rarely touched again; no rule depends on what is where.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chain::{
     block::{Block, MAX_BLOCK_LEN, check_root},
@@ -33,8 +33,10 @@ pub(super) struct Shelves {
     places: HashMap<Tail, u32>,
     /// Shelves whose bodies nobody has looked at since the store was opened, and how many blocks each has.
     unchecked: BTreeMap<u32, usize>,
-    /// Whether checking them was given up.
-    stopped: bool,
+    /// Those of them that could not be read or written when they were last looked at, and how often in a row.
+    vain_tries: BTreeMap<u32, u32>,
+    /// Those of them that wait for the next round.
+    put_off: BTreeSet<u32>,
     /// The heights that each shelf spans, from the first to the last. No two have one in common: so parents are read before
     /// their children, shelf by shelf.
     spans: BTreeMap<u32, u64>,
@@ -81,6 +83,8 @@ impl Shelves {
 
     pub(super) fn note_checked(&mut self, first: u32) {
         self.unchecked.remove(&first);
+        self.vain_tries.remove(&first);
+        self.put_off.remove(&first);
     }
 
     pub(super) fn is_checked(&self, first: u32) -> bool {
@@ -89,18 +93,33 @@ impl Shelves {
 
     /// The next shelves to be checked.
     pub(super) fn unchecked(&self, limit: usize) -> Vec<u32> {
-        let limit = if self.stopped { 0 } else { limit };
-        self.unchecked.keys().take(limit).copied().collect()
+        let due = self
+            .unchecked
+            .keys()
+            .filter(|first| !self.put_off.contains(first));
+        due.take(limit).copied().collect()
     }
 
-    /// How many blocks are on such shelves, also when checking was given up.
+    /// How many blocks are on such shelves, also on those that wait for another round.
     pub(super) fn unchecked_blocks(&self) -> usize {
         self.unchecked.values().sum()
     }
 
-    /// Leaves the others for another time.
-    pub(super) fn stop_checking(&mut self) {
-        self.stopped = true;
+    /// Leaves a shelf that could not be read or written for the next round.
+    pub(super) fn put_off(&mut self, first: u32) {
+        let tries = self.vain_tries.entry(first).or_default();
+        *tries = tries.saturating_add(1);
+        self.put_off.insert(first);
+    }
+
+    /// Begins the next round: `false` if nothing waits for it.
+    pub(super) fn begin_round(&mut self) -> bool {
+        !std::mem::take(&mut self.put_off).is_empty()
+    }
+
+    /// How often in a row this shelf could not be read or written.
+    pub(super) fn vain_tries(&self, first: u32) -> u32 {
+        self.vain_tries.get(&first).copied().unwrap_or_default()
     }
 
     /// Nothing is packed before so many more blocks were put.

@@ -68,7 +68,8 @@ pub const UNAVAILABLE_PATIENCE: Millis = 60_000;
 /// Branches left aside, remembered.
 pub const MAX_UNAVAILABLE: usize = 256;
 
-/// Bodies that the disk lost and that are to be fetched again, at one time: 1 MB. Of more the next start tells.
+/// Bodies that the disk lost and that are to be fetched again, at one time: 1 MB. A store tells of more once these are
+/// here again, or at the next start.
 pub const MAX_LOST: usize = 16_384;
 
 /// Gossiped blocks that wait for their parent or their time.
