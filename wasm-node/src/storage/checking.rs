@@ -176,7 +176,7 @@ async fn digest(record: &JsValue) -> Option<Digest> {
 
 #[cfg(test)]
 mod tests {
-    use chain::block::Block;
+    use chain::{block::Block, header::Header};
     use js_sys::ArrayBuffer;
     use sync::Stored;
     use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -305,6 +305,19 @@ mod tests {
         assert_eq!(hashes(&again), hashes(&loaded));
         assert_eq!(check(&mut store).await, []);
         assert_eq!(store.bodies(&[third]).await, Ok(vec![Some(block.readings)]));
+    }
+
+    #[test]
+    async fn a_garbled_length_takes_no_other_block_with_it() {
+        for (name, garbled) in [("checking long", 255), ("checking short", 0)] {
+            let mut store = packed(name).await;
+            let len = suite::small_block(1).1.encoded_len();
+            // The third block's number of readings.
+            let at = 2 * len + Header::LEN;
+            change(&store, SHELVES, 1, |bytes| bytes[at] = garbled).await;
+            load(&mut store, false).await;
+            assert_eq!(check(&mut store).await, [suite::small_block(3).0]);
+        }
     }
 
     #[test]

@@ -181,6 +181,30 @@ impl Shelf {
         blocks
     }
 
+    /// The same by what is known of them, which says where each begins, unless one is missing: so none that is garbled,
+    /// not even in its length, takes others with it.
+    fn blocks_by(known: &[KnownBlock], value: &JsValue) -> Vec<(BlockHash, Block)> {
+        let bytes = records::from_js(value, MAX_SHELF_LEN + MAX_BLOCK_LEN).unwrap_or_default();
+        let lens = known.iter().map(|known| block_len(known.entries.len()));
+        let all = lens
+            .clone()
+            .try_fold(0, |all: usize, len| all.checked_add(len?));
+        if all != Some(bytes.len()) {
+            return Self::blocks_of(value);
+        }
+        let mut rest = bytes.as_slice();
+        let mut blocks = Vec::with_capacity(known.len());
+        for len in lens.flatten() {
+            let Some((block, behind)) = rest.split_at_checked(len) else {
+                break;
+            };
+            let block = Block::decode(block).ok();
+            blocks.extend(block.map(|block| (block.header.hash(), block)));
+            rest = behind;
+        }
+        blocks
+    }
+
     /// A shelf from its two records, as far as they can be read: only bodies that are whole, and of these, if there is a
     /// summary, only those that it names.
     pub(super) fn read(
@@ -189,9 +213,13 @@ impl Shelf {
         shelf: Option<&JsValue>,
         summary: Option<&JsValue>,
     ) -> Self {
-        let mut blocks = shelf.map(Self::blocks_of).unwrap_or_default();
-        blocks.retain(|(_, block)| is_whole(block));
         let summary = summary.and_then(|value| Summary::read(first, value));
+        let blocks = shelf.map(|value| match &summary {
+            Some(summary) => Self::blocks_by(&summary.blocks, value),
+            None => Self::blocks_of(value),
+        });
+        let mut blocks = blocks.unwrap_or_default();
+        blocks.retain(|(_, block)| is_whole(block));
         let Some(Summary { blocks: known, .. }) = summary else {
             let mut shelf = Self::default();
             for (hash, block) in blocks {
@@ -269,11 +297,14 @@ pub(super) fn is_whole(block: &Block) -> bool {
 fn first_block(bytes: &[u8]) -> Option<(Block, &[u8])> {
     let count = bytes.get(Header::LEN..)?.first_chunk()?;
     let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
-    let len = count
-        .checked_mul(Reading::LEN)?
-        .checked_add(Header::LEN + 4)?;
-    let (block, behind) = bytes.split_at_checked(len)?;
+    let (block, behind) = bytes.split_at_checked(block_len(count)?)?;
     Some((Block::decode(block).ok()?, behind))
+}
+
+/// Bytes of a block of so many readings.
+fn block_len(readings: usize) -> Option<usize> {
+    let len = readings.checked_mul(Reading::LEN)?;
+    len.checked_add(Header::LEN + 4)
 }
 
 #[cfg(test)]
