@@ -1,7 +1,6 @@
-//! Puts the page together: hands the node's news to the components and their wishes to it. Never draws anything itself,
-//! never knows the wasm package.
+//! Puts the page together: starts the node, hands its news to the components and their wishes to it.
+//! Never draws anything itself, never knows the wasm package.
 
-import { byDefault, requestedRoom, starting } from "./begin.js";
 import "./components/block-dialog.js";
 import "./components/chain-list.js";
 import "./components/data-panel.js";
@@ -20,12 +19,14 @@ import "./components/room-bar.js";
 import "./components/status-line.js";
 import "./components/storage-line.js";
 import { capabilities } from "./capabilities.js";
-import { qrModules } from "./node.js";
+import { qrModules, startNode } from "./node.js";
 import { offerLessons } from "./offer-lessons.js";
 import { offerStrap } from "./offer-strap.js";
 import { keepPage } from "./offline.js";
 import { present } from "./present.js";
-import { hashForRoom, roomFromHash } from "./room-link.js";
+import {
+  directFromSearch, hashForRoom, peersFromSearch, relaysFromSearch, roomFromHash, stunFromSearch,
+} from "./room-link.js";
 import { chooseLanguage, language, languageChanges, setLanguage, translate } from "./strings.js";
 
 const LANGUAGE_KEY = "heartchain.language";
@@ -36,6 +37,10 @@ const roomBar = part("room-bar");
 const notices = part("page-notices");
 
 const browser = capabilities(globalThis);
+const requestedRoom = roomFromHash(location.hash);
+const requestedRelays = relaysFromSearch(location.search);
+const requestedPeers = peersFromSearch(location.search);
+const requestedStun = stunFromSearch(location.search);
 let runningRoom = null;
 
 languageChanges.addEventListener("change", speak);
@@ -58,7 +63,18 @@ addEventListener("hashchange", () => {
   if (wanted !== requestedRoom && wanted !== runningRoom) location.reload();
 });
 
-starting.then(begin, (error) => giveUp(byDefault ? "start" : "address", error));
+const starting = startNode({
+  room: requestedRoom,
+  relays: requestedRelays,
+  peers: requestedPeers,
+  direct: directFromSearch(location.search),
+  stun: requestedStun,
+});
+starting.then(begin, (error) => {
+  const byDefault = [requestedRelays, requestedPeers, requestedStun].every(({ length }) => length === 0)
+    && requestedRoom === undefined;
+  giveUp(byDefault ? "start" : "address", error);
+});
 
 // One after the other, so that readings get their numbers in the order in which they were typed.
 let recording = Promise.resolve();

@@ -2,7 +2,10 @@
 //! only when the one before has come. Reads imports as this project writes them: each path on a line that begins with
 //! `import`, `export` or, after several lines of names, `} from`. A module that is imported only when somebody needs it (`import(...)`) is not among them.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -29,26 +32,21 @@ pub(crate) fn with_preloads(
     Ok(format!("{before}{links}{END_OF_HEAD}{behind}"))
 }
 
-/// All modules behind `entry`, in the order in which they are imported.
+/// All modules behind `entry`, those nearest to it first.
 fn modules(entry: &str, read: impl Fn(&str) -> Result<String>) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    let mut next = vec![entry.to_owned()];
-    while let Some(module) = next.pop() {
-        if found.contains(&module) {
-            continue;
-        }
+    let mut found = vec![entry.to_owned()];
+    let mut known: BTreeSet<String> = found.iter().cloned().collect();
+    let mut at = 0;
+    while let Some(module) = found.get(at).cloned() {
+        at += 1;
         let source = read(&module)?;
-        let behind = next.len();
         for path in imports(&source) {
-            next.push(
-                resolved(&module, path).with_context(|| {
-                    format!("{module} imports {path:?}, which is not in the page")
-                })?,
-            );
+            let import = resolved(&module, path)
+                .with_context(|| format!("{module} imports {path:?}, which is not below it"))?;
+            if known.insert(import.clone()) {
+                found.push(import);
+            }
         }
-        // The first import is on top.
-        next[behind..].reverse();
-        found.push(module);
     }
     found.remove(0);
     Ok(found)
@@ -106,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_imported_at_once_is_told_once_in_the_order_of_the_imports() -> Result<()> {
+    fn all_that_is_imported_at_once_is_told_each_once_the_nearest_first() -> Result<()> {
         assert_eq!(
             modules("index.js", read)?,
             ["parts/a.js", "b.js", "parts/deep/c.js"]
