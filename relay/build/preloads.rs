@@ -1,6 +1,7 @@
 //! Tells browsers at the beginning of a page which modules it will import. Otherwise they would learn of each row of them
 //! only when the one before has come. Reads imports as this project writes them: each path on a line that begins with
-//! `import`, `export` or, after several lines of names, `} from`. A module that is imported only when somebody needs it (`import(...)`) is not among them.
+//! `import`, `export` or, after several lines of names, `} from`. A module that is imported only when somebody needs it
+//! (`import(...)`) is not among them.
 
 use std::{
     collections::BTreeSet,
