@@ -117,6 +117,8 @@ pub const JOURNAL_RETRY: Millis = 5_000;
 
 /// What could not be written is tried again after so long.
 pub const WRITE_RETRY: Millis = 5_000;
+/// In so many parts at the most, each of which succeeds or fails by itself.
+pub const WRITE_RETRY_PARTS: usize = 16;
 /// Changes of the store that may be under way or wait for another try before no more bodies are asked for.
 pub const MAX_UNWRITTEN: usize = 4_096;
 

@@ -10,7 +10,7 @@ use litemap::LiteMap;
 
 use super::Machine;
 use crate::{
-    config::{MAX_UNWRITTEN, WRITE_RETRY},
+    config::{MAX_UNWRITTEN, WRITE_RETRY, WRITE_RETRY_PARTS},
     seam::{Batch, Output, StoreOperation, WriteId},
 };
 
@@ -120,6 +120,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             | StoreOperation::PutRescue(_) => true,
         });
         operations.push(StoreOperation::PutTip(self.tree.tip().hash));
-        self.write(operations, false);
+        // One that can never be done keeps the others of its part waiting, and a smaller part each time.
+        let part = operations.len().div_ceil(WRITE_RETRY_PARTS);
+        for part in operations.chunks(part) {
+            self.write(part.to_vec(), false);
+        }
     }
 }

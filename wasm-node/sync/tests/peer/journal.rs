@@ -3,7 +3,10 @@
 use chain::{bpm::Bpm, hash::ReadingId, reading::Reading, time::UnixMillis};
 use sync::{
     Config, Event, Input, Restore, StoreOperation,
-    config::{FOREIGN_DEPTH, FOREIGN_PATIENCE, MAX_JOURNAL, MAX_PENDING_RECORDS},
+    config::{
+        FOREIGN_DEPTH, FOREIGN_PATIENCE, MAX_JOURNAL, MAX_PENDING_RECORDS, WRITE_RETRY,
+        WRITE_RETRY_PARTS,
+    },
     seam::{JournalEntry, RecordError, Ticket, Topic},
 };
 
@@ -152,6 +155,40 @@ fn block_that_could_not_be_written_is_written_later() {
     assert_eq!(subject.blocks.len(), 3);
     assert_eq!(subject.machine.load().unwritten, 0);
     expect_waiting(&subject, &branch, false);
+}
+
+#[test]
+fn what_can_never_be_written_does_not_keep_the_rest_from_the_disk() {
+    let branch = Branch::of(1, 1_000);
+    let never = branch.blocks[321].header.hash();
+    let is_never = |operation: &StoreOperation| matches!(operation, StoreOperation::PutBlock(hash, _) if *hash == never);
+    let mut subject = Subject::new();
+    subject.held_writes = Some(Vec::new());
+    subject.connect(1);
+    subject.serve(1, &branch);
+    assert_eq!(subject.tip(), branch.tip());
+    // Nothing can be written at first, and then all but one block.
+    for (id, _) in subject.held_writes.replace(Vec::new()).expect("held") {
+        subject.give(Input::WriteFailed { id });
+    }
+    for round in 0..4 {
+        subject.wait(WRITE_RETRY);
+        let writes = subject.held_writes.replace(Vec::new()).expect("held");
+        assert!((1..=WRITE_RETRY_PARTS).contains(&writes.len()), "{round}");
+        for (id, operations) in writes {
+            if operations.iter().any(is_never) {
+                subject.give(Input::WriteFailed { id });
+            } else {
+                for operation in operations {
+                    subject.apply(operation);
+                }
+                subject.give(Input::Written { id });
+            }
+        }
+    }
+    assert_eq!(subject.blocks.len(), 999);
+    assert_eq!(subject.machine.load().unwritten, 1);
+    assert!(subject.machine.unwritten_body(&never).is_some());
 }
 
 /// Whether what is not on disk yet can be looked at.
