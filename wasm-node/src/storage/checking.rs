@@ -47,8 +47,10 @@ impl IndexedDb {
             for first in firsts {
                 let checked = self.shelves.is_checked(first);
                 if !checked && self.check_shelves(&[first], &mut lost).await.is_err() {
+                    // The disk may be full as well, or the database give nothing at all.
+                    let unread = self.pair(first).await.is_err() && self.load_tip().await.is_ok();
                     // Until then each body is looked at when it is asked for.
-                    self.shelves.put_off(first);
+                    self.shelves.put_off(first, unread);
                 }
             }
         }
@@ -98,8 +100,8 @@ impl IndexedDb {
     async fn mend(&mut self, first: u32) -> Result<Vec<BlockHash>, StoreError> {
         let shelf = self.read_shelf(first).await?;
         let write = self.writing(&[SHELVES, SUMMARIES], false)?;
-        shelf.put(&write, first)?;
-        schema::committed(write).await?;
+        let put = shelf.put(&write, first);
+        schema::all_or_nothing(write, put).await?;
         Ok(shelf.lost())
     }
 

@@ -298,15 +298,14 @@ impl Storage for IndexedDb {
         let shelves = self.shelves_without(moved).await?;
         let new_shelves = self.stretches(&batch);
         let write = self.writing(&STORES, batch.strict)?;
-        let moves = match self.perform_all(&write, &batch, &shelves, &new_shelves) {
-            Ok(moves) => moves,
-            Err(error) => {
-                // What was put so far is taken back; if that fails it was taken back already.
-                let _ = write.abort();
-                return Err(error.into());
+        let moves = self.perform_all(&write, &batch, &shelves, &new_shelves);
+        let moves = schema::all_or_nothing(write, moves).await?;
+        for (first, shelf) in &shelves {
+            if shelf.known().is_empty() {
+                self.shelves.note_gone(*first);
             }
-        };
-        schema::committed(write).await?;
+        }
+        self.health.note_unchecked(self.shelves.unchecked_blocks());
         for (hash, index) in moves.rows {
             self.shelves.forget(&hash);
             self.lost.remove(&hash);

@@ -68,7 +68,7 @@ impl IndexedDb {
         })
     }
 
-    async fn load_tip(&self) -> Result<Option<BlockHash>, StoreError> {
+    pub(super) async fn load_tip(&self) -> Result<Option<BlockHash>, StoreError> {
         let store = self.reading(&[META])?.object_store(META)?;
         let value = store.get(JsValue::from(TIP))?.await?;
         Ok(value.and_then(|value| records::hash_of_key(&value)))
@@ -306,15 +306,17 @@ impl IndexedDb {
             let mut blocks = Vec::with_capacity(part.len());
             let mut bad = Vec::new();
             for ((index, hash), value) in part.iter().zip(values) {
-                match value.and_then(|value| read_block(&value)) {
-                    Some(block) => blocks.push(Stored::Whole(*hash, block)),
-                    None => {
-                        self.rows.remove(hash);
-                        bad.push(records::block_key(*index, hash));
-                    }
+                if let Some(block) = value.as_ref().and_then(read_block) {
+                    blocks.push(Stored::Whole(*hash, block));
+                    continue;
+                }
+                self.rows.remove(hash);
+                self.health().note_healed(1);
+                // What cannot be read now may be readable another time; until then it is fetched again.
+                if value.is_some() {
+                    bad.push(records::block_key(*index, hash));
                 }
             }
-            self.health().note_healed(bad.len());
             self.delete(BLOCKS, &bad).await?;
             each(blocks);
         }

@@ -139,7 +139,8 @@ impl IndexedDb {
                 }
                 // The shelf's digest is to say of its bodies that they were checked.
                 let block = value.and_then(|value| read_block(&value));
-                let Some(block) = block.filter(is_whole) else {
+                let whole = |block: &Block| block.header.hash() == *hash && is_whole(block);
+                let Some(block) = block.filter(whole) else {
                     return Ok(false);
                 };
                 len += block.encoded_len();
@@ -151,12 +152,14 @@ impl IndexedDb {
             return Ok(false);
         }
         let write = self.writing(&[BLOCKS, SHELVES, SUMMARIES], false)?;
-        shelf.put(&write, first)?;
-        let rows = write.object_store(BLOCKS)?;
-        for block in shelf.known() {
-            rows.delete(records::block_key(block.header.index, &block.hash))?;
-        }
-        schema::committed(write).await?;
+        let moved = shelf.put(&write, first).and_then(|()| {
+            let rows = write.object_store(BLOCKS)?;
+            for block in shelf.known() {
+                rows.delete(records::block_key(block.header.index, &block.hash))?;
+            }
+            Ok(())
+        });
+        schema::all_or_nothing(write, moved).await?;
         for block in shelf.known() {
             self.shelves.note(&block.hash, first, block.header.index);
             self.rows.remove(&block.hash);
@@ -307,6 +310,47 @@ mod tests {
         assert!(loaded.is_sorted_by_key(Stored::index));
         all.sort_by_key(|(_, block)| block.header.index);
         assert_eq!(loaded.len(), all.len());
+    }
+
+    /// A block so far above the others that they are settled.
+    async fn settle(store: &mut IndexedDb, blocks: &Blocks) {
+        let far = blocks.len() as u64 + SETTLED_DEPTH;
+        put(store, &suite::branch(far, 1, 1)).await;
+        while store.tidy().await {}
+    }
+
+    #[test]
+    async fn a_shelf_whose_blocks_all_came_again_leaves_its_heights_to_others() {
+        let mut store = anew("packing emptied").await;
+        let blocks = suite::branch(1, MAX_SHELF_BLOCKS as u64, 1);
+        put(&mut store, &blocks).await;
+        for part in blocks.chunks(100) {
+            put(&mut store, part).await;
+        }
+        assert_eq!(store.rows.len(), blocks.len());
+        assert_eq!(gaps(&store), [(1, u64::MAX)]);
+        settle(&mut store, &blocks).await;
+        assert_eq!(store.rows.len(), 1);
+    }
+
+    #[test]
+    async fn a_block_whose_header_was_garbled_is_not_packed() {
+        let mut store = anew("packing garbled").await;
+        let blocks = suite::branch(1, MAX_SHELF_BLOCKS as u64, 1);
+        for part in blocks.chunks(MIN_SHELF_BLOCKS - 1) {
+            put(&mut store, part).await;
+        }
+        let (hash, mut garbled) = blocks[7].clone();
+        let key = records::block_key(garbled.header.index, &hash);
+        garbled.header.index = 1 << 40;
+        let write = store.writing(&[BLOCKS], false).expect("it writes");
+        let rows = write.object_store(BLOCKS).expect("it is there");
+        let record = records::to_js(&garbled.encode());
+        rows.put(&record, Some(&key)).expect("it takes it");
+        schema::committed(write).await.expect("it keeps it");
+        settle(&mut store, &blocks).await;
+        assert_eq!(store.rows.len(), blocks.len() + 1);
+        assert_eq!(gaps(&store), [(1, u64::MAX)]);
     }
 
     #[test]

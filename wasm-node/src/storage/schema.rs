@@ -121,6 +121,21 @@ async fn rebuild(
     Ok(Connection::over(database, true))
 }
 
+/// Waits until all that a transaction was told is done; if the telling failed, takes back what it was told so far.
+pub(super) async fn all_or_nothing<T>(
+    transaction: Transaction,
+    told: Result<T, idb::Error>,
+) -> Result<T, StoreError> {
+    match told {
+        Ok(told) => committed(transaction).await.map(|()| told),
+        Err(error) => {
+            // If that fails it was taken back already.
+            let _ = transaction.abort();
+            Err(error.into())
+        }
+    }
+}
+
 /// Waits until all that a transaction was told is done.
 pub(super) async fn committed(transaction: Transaction) -> Result<(), StoreError> {
     if transaction.commit()?.await?.is_committed() {

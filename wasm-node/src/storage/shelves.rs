@@ -33,7 +33,7 @@ pub(super) struct Shelves {
     places: HashMap<Tail, u32>,
     /// Shelves whose bodies nobody has looked at since the store was opened, and how many blocks each has.
     unchecked: BTreeMap<u32, usize>,
-    /// Those of them that could not be read or written when they were last looked at, and how often in a row.
+    /// How often in a row those of them could not be read that could not be looked at.
     vain_tries: BTreeMap<u32, u32>,
     /// Those of them that wait for the next round.
     put_off: BTreeSet<u32>,
@@ -87,6 +87,12 @@ impl Shelves {
         self.put_off.remove(&first);
     }
 
+    /// Notes that nothing is left of this shelf: its heights are free again.
+    pub(super) fn note_gone(&mut self, first: u32) {
+        self.spans.remove(&first);
+        self.note_checked(first);
+    }
+
     pub(super) fn is_checked(&self, first: u32) -> bool {
         !self.unchecked.contains_key(&first)
     }
@@ -105,10 +111,10 @@ impl Shelves {
         self.unchecked.values().sum()
     }
 
-    /// Leaves a shelf that could not be read or written for the next round.
-    pub(super) fn put_off(&mut self, first: u32) {
+    /// Leaves a shelf for the next round; `unread`: because it alone could not be read.
+    pub(super) fn put_off(&mut self, first: u32, unread: bool) {
         let tries = self.vain_tries.entry(first).or_default();
-        *tries = tries.saturating_add(1);
+        *tries = if unread { tries.saturating_add(1) } else { 0 };
         self.put_off.insert(first);
     }
 
@@ -117,7 +123,7 @@ impl Shelves {
         !std::mem::take(&mut self.put_off).is_empty()
     }
 
-    /// How often in a row this shelf could not be read or written.
+    /// How often in a row this shelf could not be read.
     pub(super) fn vain_tries(&self, first: u32) -> u32 {
         self.vain_tries.get(&first).copied().unwrap_or_default()
     }
