@@ -62,6 +62,25 @@ async fn a_relayed_connection_becomes_direct_and_carries_a_mebibyte_each_way() {
 }
 
 #[wasm_bindgen_test]
+async fn whoever_is_connected_first_may_close_the_relayed_connection_at_once() {
+    let (left, right) = two().await;
+    for _ in 0..20 {
+        drop(left.call(&right));
+        until("the caller is connected", || !left.direct().is_empty()).await;
+        close_relayed(&left, &right).await;
+        until_direct(&left, &right).await;
+        let data = pattern(1_000, 3);
+        assert_eq!(right.echo(&left, data.clone()).await, data);
+        left.close(&left.direct()[0]);
+        until("no connection", || {
+            left.direct().is_empty() && right.direct().is_empty()
+        })
+        .await;
+    }
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
 async fn closing_is_noticed_at_once_at_the_other_end() {
     let (left, right) = two().await;
     drop(left.call(&right));

@@ -21,9 +21,9 @@ use libp2p_swarm::{
 
 use super::address::{PeerAddress, advertised, direct, is_direct};
 use super::config::{Config, IceServer};
-use super::handler::{Failure, Handler, Order, Report};
+use super::handler::{Failure, Handler, Order, Orphan, Report};
 use super::transport::{DialError, Handover, Request};
-use super::upgrades::{Caller, Upgrades, Verdict};
+use super::upgrades::{Caller, MAX_NEGOTIATIONS, Upgrades, Verdict};
 use crate::connection::Connection;
 use crate::js::monotonic_now;
 
@@ -75,11 +75,16 @@ pub struct Behaviour {
     /// Which connections have fallen silent, or are heard again.
     doubters: mpsc::Sender<(PeerId, bool)>,
     doubts: mpsc::Receiver<(PeerId, bool)>,
+    /// Negotiations whose carrier is gone, on their way here and here.
+    orphaned: mpsc::Sender<Orphan>,
+    orphans: mpsc::Receiver<Orphan>,
+    surviving: Vec<Orphan>,
 }
 
 impl Behaviour {
     pub(crate) fn new(config: Config, handover: Handover) -> Self {
         let (doubters, doubts) = mpsc::channel(MAX_WAITING_DOUBTS);
+        let (orphaned, orphans) = mpsc::channel(MAX_NEGOTIATIONS);
         Self {
             upgrades: Upgrades::new(config.us, config.automatic),
             config,
@@ -91,6 +96,9 @@ impl Behaviour {
             alarm: None,
             doubters,
             doubts,
+            orphaned,
+            orphans,
+            surviving: Vec::new(),
         }
     }
 
@@ -251,6 +259,34 @@ impl Behaviour {
         }
     }
 
+    /// Lets negotiations go on whose carrier is gone: the peers have told each other what they need.
+    fn poll_surviving(&mut self, context: &mut Context<'_>) {
+        while let Poll::Ready(Some(orphan)) = self.orphans.poll_next_unpin(context) {
+            if self.surviving.len() < MAX_NEGOTIATIONS {
+                self.surviving.push(orphan);
+            }
+        }
+        let mut at = 0;
+        while let Some(orphan) = self.surviving.get_mut(at) {
+            let Poll::Ready(outcome) = orphan.negotiation.poll_unpin(context) else {
+                at += 1;
+                continue;
+            };
+            let Orphan {
+                peer,
+                carrier,
+                offered,
+                ..
+            } = self.surviving.swap_remove(at);
+            match outcome {
+                Ok(connection) if offered => self.on_offered(peer, carrier, connection),
+                Ok(connection) => self.on_answered(peer, connection),
+                // That the carrier is gone has been told.
+                Err(error) => tracing::debug!(%peer, %error, "no direct connection"),
+            }
+        }
+    }
+
     fn begin_offers(&mut self, now: Duration) {
         let policy = std::sync::Arc::clone(&self.config.policy);
         while let Some((peer, carrier)) = self.upgrades.begin_offer(now, |peer| policy(peer)) {
@@ -290,23 +326,23 @@ impl NetworkBehaviour for Behaviour {
 
     fn handle_established_inbound_connection(
         &mut self,
-        _: ConnectionId,
-        _: PeerId,
+        connection: ConnectionId,
+        peer: PeerId,
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::default())
+        Ok(Handler::new(peer, connection, self.orphaned.clone()))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
-        _: ConnectionId,
-        _: PeerId,
+        connection: ConnectionId,
+        peer: PeerId,
         _: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::default())
+        Ok(Handler::new(peer, connection, self.orphaned.clone()))
     }
 
     #[expect(
@@ -380,6 +416,7 @@ impl NetworkBehaviour for Behaviour {
             while let Poll::Ready(Some(request)) = self.handover.requests.poll_next_unpin(context) {
                 self.on_request(request);
             }
+            self.poll_surviving(context);
             let now = monotonic_now();
             while let Poll::Ready(Some((peer, doubtful))) = self.doubts.poll_next_unpin(context) {
                 self.upgrades.doubt(peer, doubtful, now);

@@ -1,19 +1,22 @@
 //! One connection's signalling streams: at most one offer of ours and one of theirs. Decides nothing: it asks the
-//! behaviour before it answers, and offers when told.
+//! behaviour before it answers, and offers when told. What is not finished when the connection ends goes to the behaviour:
+//! a peer that is connected directly before we are may close the relayed connection at once.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::channel::mpsc;
 use futures::future::LocalBoxFuture;
 use libp2p_core::upgrade::ReadyUpgrade;
+use libp2p_identity::PeerId;
 use libp2p_swarm::handler::{
     ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
 };
 use libp2p_swarm::{
-    ConnectionHandler, ConnectionHandlerEvent, Stream, StreamProtocol, StreamUpgradeError,
-    SubstreamProtocol,
+    ConnectionHandler, ConnectionHandlerEvent, ConnectionId, Stream, StreamProtocol,
+    StreamUpgradeError, SubstreamProtocol,
 };
 use send_wrapper::SendWrapper;
 
@@ -68,13 +71,33 @@ pub enum Failure {
     Negotiation(#[from] NegotiationError),
 }
 
-type Negotiation = SendWrapper<LocalBoxFuture<'static, Result<Connection, NegotiationError>>>;
+pub(crate) type Negotiation =
+    SendWrapper<LocalBoxFuture<'static, Result<Connection, NegotiationError>>>;
+
+/// A negotiation whose carrier is gone.
+pub(crate) struct Orphan {
+    pub(crate) peer: PeerId,
+    pub(crate) carrier: ConnectionId,
+    pub(crate) offered: bool,
+    pub(crate) negotiation: Negotiation,
+}
+
+impl std::fmt::Debug for Orphan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Orphan")
+            .field("peer", &self.peer)
+            .field("offered", &self.offered)
+            .finish_non_exhaustive()
+    }
+}
 
 type HandlerEvent = ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (), Report>;
 
 /// See the module.
-#[derive(Default)]
 pub struct Handler {
+    peer: PeerId,
+    carrier: ConnectionId,
+    orphans: mpsc::Sender<Orphan>,
     /// Servers for the offer whose stream is being opened.
     opening: Option<Vec<IceServer>>,
     asking: Option<Stream>,
@@ -97,7 +120,38 @@ fn protocol() -> SubstreamProtocol<ReadyUpgrade<StreamProtocol>> {
         .with_timeout(STREAM_TIMEOUT)
 }
 
+impl Drop for Handler {
+    fn drop(&mut self) {
+        let left = [(true, self.offering.take()), (false, self.answering.take())];
+        for (offered, negotiation) in left {
+            let Some(negotiation) = negotiation else {
+                continue;
+            };
+            // If the behaviour is gone, or has too many, the negotiation ends here.
+            let _ = self.orphans.try_send(Orphan {
+                peer: self.peer,
+                carrier: self.carrier,
+                offered,
+                negotiation,
+            });
+        }
+    }
+}
+
 impl Handler {
+    pub(crate) fn new(peer: PeerId, carrier: ConnectionId, orphans: mpsc::Sender<Orphan>) -> Self {
+        Self {
+            peer,
+            carrier,
+            orphans,
+            opening: None,
+            asking: None,
+            offering: None,
+            answering: None,
+            events: VecDeque::new(),
+        }
+    }
+
     fn report(&mut self, report: Report) {
         self.events
             .push_back(ConnectionHandlerEvent::NotifyBehaviour(report));

@@ -210,7 +210,17 @@ impl Negotiation {
         let receiving = async {
             let mut described = self.described;
             let mut candidates = 0;
-            while let Some(message) = read_message(&mut self.reader).await? {
+            loop {
+                let message = match read_message(&mut self.reader).await {
+                    Ok(Some(message)) => message,
+                    Ok(None) => break,
+                    // Who is connected first may close what carried the signals, too.
+                    Err(MessageError::Io(error)) if described => {
+                        tracing::debug!(%error, "signals broke off");
+                        break;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 match message {
                     Message::Candidate(json) if described => {
                         candidates += 1;
