@@ -1,7 +1,7 @@
 //! The readings of blocks that were left: back to the mempool, or into a queue on disk until there is place for them.
 //!
-//! Bodies are in storage, so they are read back a few at a time; one that the disk garbled is waited for. Deletes none before all of its
-//! readings have returned.
+//! Bodies are in storage, so they are read back a few at a time; one that the disk garbled is waited for. Deletes none
+//! before all of its readings have returned.
 
 use alloc::{
     collections::{BTreeSet, VecDeque},
