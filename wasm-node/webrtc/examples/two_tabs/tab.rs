@@ -9,6 +9,7 @@
     reason = "an example, whose interface is a page's"
 )]
 
+use std::collections::HashMap;
 use std::io;
 
 use futures::channel::mpsc;
@@ -18,7 +19,7 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::upgrade::Version;
 use libp2p::multiaddr::Protocol;
 use libp2p::request_response::{self, Message, ProtocolSupport};
-use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol, Swarm, Transport, identify, identity, noise, relay, swarm,
     websocket_websys, yamux,
@@ -125,6 +126,8 @@ async fn run(mut swarm: Swarm<Behaviour>, mut wishes: mpsc::Receiver<Wish>, news
         // What the page throws is the page's to hear.
         let _ = news.call2(&JsValue::NULL, &kind.into(), &text.into());
     };
+    // Closed as soon as there is a direct way: a line that takes a circuit is lost with its relay.
+    let mut circuits: HashMap<PeerId, Vec<ConnectionId>> = HashMap::new();
     loop {
         select! {
             wish = wishes.next() => match wish {
@@ -147,8 +150,14 @@ async fn run(mut swarm: Swarm<Behaviour>, mut wishes: mpsc::Receiver<Wish>, news
                 SwarmEvent::ExternalAddrConfirmed { address } if is_for_browsers(&address) => {
                     tell("reachable", &address.to_string());
                 }
-                SwarmEvent::ConnectionEstablished { endpoint, .. } if address::is_direct(&endpoint) => {
+                SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } if address::is_direct(&endpoint) => {
+                    for circuit in circuits.remove(&peer_id).unwrap_or_default() {
+                        swarm.close_connection(circuit);
+                    }
                     tell("connected", "Connected directly.");
+                }
+                SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } if address::is_relayed(&endpoint) => {
+                    circuits.entry(peer_id).or_default().push(connection_id);
                 }
                 SwarmEvent::ConnectionClosed { endpoint, .. } if address::is_direct(&endpoint) => {
                     tell("closed", "The other tab is gone.");
@@ -161,6 +170,11 @@ async fn run(mut swarm: Swarm<Behaviour>, mut wishes: mpsc::Receiver<Wish>, news
                     tell("said", &request);
                     // Whoever said it may be gone.
                     let _ = swarm.behaviour_mut().lines.send_response(channel, ());
+                }
+                SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+                    if let Some(left) = circuits.get_mut(&peer_id) {
+                        left.retain(|circuit| *circuit != connection_id);
+                    }
                 }
                 _ => {}
             },
