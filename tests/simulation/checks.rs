@@ -143,6 +143,7 @@ fn chain_of(world: &World, id: Id) -> Result<Vec<Reading>, String> {
             .disk
             .blocks
             .get(&hash)
+            .filter(|_| !node.disk.garbled.contains(&hash))
             .ok_or(format!("{id} has not kept block {index}"))?;
         if block.header.hash() != hash
             || block.header.prev_hash != parent

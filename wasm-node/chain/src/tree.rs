@@ -10,6 +10,7 @@
 
 mod best;
 mod growing;
+mod losing;
 mod node;
 mod outcome;
 mod paths;

@@ -13,7 +13,7 @@ use chain::{
     key::Author,
     mempool::Mempool,
     reading::Reading,
-    tree::{IdPrefix, Tree},
+    tree::{IdPrefix, Switch, Tree},
     work::Work,
 };
 use proptest::prelude::*;
@@ -128,6 +128,54 @@ fn grow(steps: &[Growth]) -> Vec<Block> {
     blocks
 }
 
+/// Now and then a block whose body is here, to lose it.
+fn losable<'a>(
+    losses: &mut u32,
+    model: &Model,
+    blocks: &'a [Block],
+    pick: &prop::sample::Index,
+) -> Option<&'a Block> {
+    if *losses == 0 || pick.index(6) != 0 {
+        return None;
+    }
+    let here: Vec<&Block> = blocks
+        .iter()
+        .filter(|block| model.bodies.contains_key(&block.header.hash()))
+        .collect();
+    *losses -= 1;
+    here.get(pick.index(here.len().max(1))).copied()
+}
+
+/// Gives the mempool what a change of the best branch means for it, as the machine does.
+fn follow(
+    mempool: &mut Mempool,
+    tree: &Tree,
+    switch: &Switch,
+    kept: &BTreeMap<BlockHash, Vec<Reading>>,
+    offered: &mut Vec<Reading>,
+) {
+    let tip = tree.tip();
+    for moved in &switch.left {
+        for entry in moved.entries.iter().rev() {
+            mempool.unlink(&entry.author, entry.seq);
+        }
+    }
+    for entry in switch.joined.iter().flat_map(|moved| &moved.entries) {
+        mempool.link(&entry.author, entry.seq, entry.prefix, tip.index);
+    }
+    for moved in switch.left.iter().rev() {
+        for reading in kept.get(&moved.hash).into_iter().flatten() {
+            let next = tree.next_seq(&reading.author);
+            let _ = mempool.insert(reading, reading.id(room().id()), next, NOW);
+            offered.push(*reading);
+        }
+    }
+    for reading in mempool.take_revivable(tip.index, |author| tree.next_seq(author)) {
+        let next = tree.next_seq(&reading.author);
+        let _ = mempool.insert(&reading, reading.id(room().id()), next, NOW);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(120))]
 
@@ -136,6 +184,7 @@ proptest! {
         steps in prop::collection::vec(growth(), 1..25),
         order in prop::collection::vec(any::<prop::sample::Index>(), 60),
         waiting in prop::collection::vec((1_u8..5, 0_u64..6, 0_u64..2), 0..12),
+        losses in 0_u32..4,
     ) {
         let blocks = grow(&steps);
         let mut model = Model::default();
@@ -151,7 +200,8 @@ proptest! {
         // Headers come parents first, at random; bodies come at random among those whose header is here.
         let mut headers: Vec<&Block> = blocks.iter().collect();
         let mut bodies: Vec<&Block> = Vec::new();
-        let mut left: BTreeMap<BlockHash, Vec<Reading>> = BTreeMap::new();
+        let mut kept: BTreeMap<BlockHash, Vec<Reading>> = BTreeMap::new();
+        let mut losses = losses;
         for pick in order.iter().cycle() {
             if headers.is_empty() && bodies.is_empty() {
                 break;
@@ -161,42 +211,38 @@ proptest! {
             };
             let next_header = headers.iter().position(known);
             let take_header = next_header.filter(|_| bodies.is_empty() || pick.index(2) == 0);
-            if let Some(at) = take_header {
+            if let Some(block) = losable(&mut losses, &model, &blocks, pick) {
+                // It may come again, like any other.
+                let hash = block.header.hash();
+                if tree.block(&hash).is_some() {
+                    bodies.push(block);
+                }
+                model.bodies.remove(&hash);
+                kept.remove(&hash);
+                // A rival for its place gave way to it when it was linked.
+                let place = |reading: &Reading| (reading.author, reading.seq);
+                let places: BTreeSet<_> = block.readings.iter().map(place).collect();
+                offered.retain(|reading| !places.contains(&place(reading)));
+                if let Some(switch) = tree.lose_body(&hash) {
+                    follow(&mut mempool, &tree, &switch, &kept, &mut offered);
+                }
+                prop_assert!(tree.block(&hash).is_none_or(|info| !info.has_body && !info.on_best));
+            } else if let Some(at) = take_header {
                 let block = headers.remove(at);
                 let hash = block.header.hash();
                 // On a condemned branch the tree takes nothing; the model needs no such memory.
                 let _ = tree.insert_header(&block.header, NOW);
                 model.headers.insert(hash, block.header);
                 bodies.push(block);
-            } else {
+            } else if !bodies.is_empty() {
                 let block = bodies.remove(pick.index(bodies.len()));
                 let hash = block.header.hash();
                 tree.insert_checked_body(&hash, &block.readings);
                 model.bodies.insert(hash, block.readings.clone());
-                left.insert(hash, block.readings.clone());
+                kept.insert(hash, block.readings.clone());
             }
-            let advance = tree.advance();
-            if let Some(switch) = &advance.switch {
-                let tip = tree.tip();
-                for moved in &switch.left {
-                    for entry in moved.entries.iter().rev() {
-                        mempool.unlink(&entry.author, entry.seq);
-                    }
-                }
-                for entry in switch.joined.iter().flat_map(|moved| &moved.entries) {
-                    mempool.link(&entry.author, entry.seq, entry.prefix, tip.index);
-                }
-                for moved in switch.left.iter().rev() {
-                    for reading in &left[&moved.hash] {
-                        let next = tree.next_seq(&reading.author);
-                        let _ = mempool.insert(reading, reading.id(room().id()), next, NOW);
-                        offered.push(*reading);
-                    }
-                }
-                for reading in mempool.take_revivable(tip.index, |author| tree.next_seq(author)) {
-                    let next = tree.next_seq(&reading.author);
-                    let _ = mempool.insert(&reading, reading.id(room().id()), next, NOW);
-                }
+            if let Some(switch) = tree.advance().switch {
+                follow(&mut mempool, &tree, &switch, &kept, &mut offered);
             }
 
             let best = model.best();
@@ -206,6 +252,12 @@ proptest! {
             for (height, hash) in (1..).zip(&best) {
                 prop_assert_eq!(tree.best_hash(height), Some(*hash));
             }
+            // But for what was condemned, which the tree alone forgets.
+            let beside = model.bodies.iter().filter(|(hash, _)| {
+                tree.block(hash).is_some_and(|info| info.has_body && !info.on_best)
+            });
+            let beside: usize = beside.map(|(_, body)| body.len()).sum();
+            prop_assert_eq!(tree.side_readings(), beside);
             let counts = model.counts(&best);
             for author in 1..5 {
                 let author = key(author).author();

@@ -71,7 +71,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
-    fn switched(&mut self, switch: &Switch) {
+    pub(super) fn switched(&mut self, switch: &Switch) {
         let tip = self.tree.tip();
         for moved in &switch.left {
             for entry in moved.entries.iter().rev() {

@@ -126,7 +126,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         hashes: &[BlockHash],
         bodies: Vec<Option<Vec<Reading>>>,
     ) {
-        self.lost.answered(hashes);
+        let were_lost = self.lost.answered(hashes);
         if bodies.len() > hashes.len() {
             self.download.give_back(hashes);
             return self.ban(peer, DropReason::WrongAnswer);
@@ -142,10 +142,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 known.stalls = 0;
             }
             if here == 0 || here < bodies.len() {
-                hashes
-                    .iter()
-                    .skip(here)
-                    .for_each(|hash| known.note_lacking(*hash));
+                // Of a branch, who has not a block has none of those above it; of scattered blocks it may have others.
+                let many = if were_lost { 1 } else { usize::MAX };
+                let lacking = hashes.iter().skip(here).take(many);
+                lacking.for_each(|hash| known.note_lacking(*hash));
             }
         }
         let mut operations = Vec::new();

@@ -112,6 +112,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if self.peers.len() < MAX_PEERS && !self.peers.contains_key(&peer) {
             self.peers.insert(peer, Peer::new(self.now));
             self.download.peers_changed();
+            self.lost.peers_changed();
             self.outputs.push(Output::Tell(Event::Peers));
         }
     }
@@ -144,6 +145,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
         self.held.forget_verdicts_of(&peer);
         self.download.peers_changed();
+        self.lost.peers_changed();
         self.outputs.push(Output::Tell(Event::Peers));
     }
 

@@ -167,6 +167,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if known.status.is_none_or(|before| before.tip != status.tip) {
             known.lacking.clear();
             self.download.peers_changed();
+            self.lost.peers_changed();
             self.outputs.push(Output::Tell(Event::Peers));
         }
         if let Some(known) = self.peers.get_mut(&peer) {

@@ -12,6 +12,7 @@ mod importing;
 mod journal;
 mod limits;
 mod long_branches;
+mod lost;
 mod messages;
 mod mining;
 mod model;

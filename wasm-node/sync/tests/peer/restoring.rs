@@ -3,8 +3,7 @@
 use chain::tree::Entry;
 use chain::{block::Block, bpm::Bpm, hash::BlockHash, time::UnixMillis};
 use sync::{
-    Config, Input, KnownBlock, Machine, Restore, StoreOperation, Stored, config::RESCUE_INTERVAL,
-    seam::JournalEntry,
+    Config, Input, KnownBlock, Machine, Restore, StoreOperation, Stored, seam::JournalEntry,
 };
 
 use crate::{
@@ -188,76 +187,6 @@ fn who_lacks_an_entry_of_the_journal_needs_bodies() {
     assert_eq!(restore.finish().load().journal, 6);
 }
 
-#[test]
-fn a_body_that_proves_damaged_later_is_fetched_again_and_nothing_is_cut_off() {
-    let branch = Branch::of(1, 8);
-    let mut subject = not_looked_at(&branch);
-    let lost = branch.blocks[3].header.hash();
-    let body = subject.blocks.remove(&lost).expect("a block");
-    subject.give(Input::Lost { hashes: vec![lost] });
-    assert_eq!(
-        (subject.tip(), subject.machine.load().lost),
-        (branch.tip(), 1)
-    );
-
-    // Who lacks it is asked once.
-    subject.connect(1);
-    subject.serve(1, &branch.up_to(3));
-    assert_eq!(subject.machine.load().lost, 1);
-    subject.connect(2);
-    subject.serve(2, &branch);
-    assert_eq!(subject.machine.load().lost, 0);
-    assert_eq!(subject.blocks.get(&lost), Some(&body));
-    assert_eq!(subject.tip(), branch.tip());
-}
-
-#[test]
-fn readings_of_a_left_block_that_the_disk_garbled_return_once_it_was_fetched_again() {
-    let (branch, better) = (Branch::of(1, 4), Branch::of(2, 6));
-    let mut subject = not_looked_at(&branch);
-    let lost = &branch.blocks[1];
-    subject.blocks.remove(&lost.header.hash());
-    subject.connect(2);
-    subject.serve(2, &better);
-    assert_eq!(subject.tip(), better.tip());
-    let waits = |subject: &Subject| {
-        let mut pending = subject.machine.pending();
-        pending.any(|reading| lost.readings.contains(reading))
-    };
-    assert!(!waits(&subject), "nobody gave it");
-    assert_eq!(subject.machine.load().lost, 1);
-
-    subject.connect(1);
-    subject.serve_all(&[(1, &branch), (2, &better)]);
-    assert_eq!(subject.machine.load().lost, 0);
-    subject.wait(RESCUE_INTERVAL);
-    assert!(waits(&subject), "it came again");
-    assert_eq!(subject.machine.load().rescue, 0);
-}
-
-#[test]
-fn who_sends_another_body_for_a_lost_one_is_dropped() {
-    let branch = Branch::of(1, 4);
-    let mut subject = not_looked_at(&branch);
-    let lost = branch.blocks[1].header.hash();
-    subject.blocks.remove(&lost);
-    subject.give(Input::Lost {
-        hashes: vec![lost, BlockHash::new([3; 32])],
-    });
-    assert_eq!(subject.machine.load().lost, 1);
-    let mut liar = branch.clone();
-    liar.blocks[1].readings[0].bpm += 1;
-    subject.connect(1);
-    subject.serve(1, &liar);
-    assert!(
-        matches!(subject.dropped[..], [(1, _, true)]),
-        "{:?}",
-        subject.dropped
-    );
-    assert_eq!(subject.machine.load().lost, 1);
-    assert!(!subject.blocks.contains_key(&lost));
-}
-
 fn known(blocks: &[Block]) -> Vec<Stored> {
     let known = |block: &Block| {
         let entries = block.readings.iter();
@@ -301,7 +230,7 @@ fn with_hashes(blocks: &[Block]) -> impl Iterator<Item = (BlockHash, Block)> {
 }
 
 /// A subject that started with this branch on disk, and has not looked at its bodies.
-fn not_looked_at(branch: &Branch) -> Subject {
+pub(crate) fn not_looked_at(branch: &Branch) -> Subject {
     let mut restore = restore(&[]);
     restore.stored(known(&branch.blocks));
     running(restore.finish(), branch)

@@ -281,6 +281,19 @@ impl Subject {
         }
     }
 
+    /// Answers what is asked of a peer of this kind, and nothing else.
+    pub(crate) fn serve_some_of(
+        &mut self,
+        peer: Peer,
+        branch: &Branch,
+        kind: impl Fn(&Request) -> bool,
+    ) {
+        while let Some((id, request)) = self.open(peer, &kind) {
+            let response = honest_answer(branch, &request, |_| true);
+            self.respond(peer, id, response.encode());
+        }
+    }
+
     /// Answers everything asked of several peers.
     pub(crate) fn serve_all(&mut self, peers: &[(Peer, &Branch)]) {
         while peers
