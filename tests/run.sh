@@ -237,10 +237,28 @@ interop_rounds=3
 
 interop() {
   if node_is_recent; then
-    part "interop (js-libp2p)" tests/interop/run.sh meet "$interop_rounds"
+    part "interop (js-libp2p)" meet_once_more_if_it_fails
   else
     echo "== interop: left out, because Node 20 or later is not installed"
   fi
+}
+
+# A scenario that fails is played once more, as other tests of several browsers are.
+meet_once_more_if_it_fails() {
+  local output scenarios scenario
+  output=$(mktemp)
+  if limited tests/interop/run.sh meet "$interop_rounds" 2>&1 | tee "$output"; then
+    rm -f "$output"
+    return 0
+  fi
+  scenarios=$(sed -n 's/^FAILED  \([A-Za-z]*\):.*/\1/p' "$output")
+  rm -f "$output"
+  [ -n "$scenarios" ] || return 1
+  for scenario in $scenarios; do
+    echo "== once more: $scenario"
+    limited tests/interop/run.sh meet "$interop_rounds" "$scenario" || return 1
+    summary+=("$(printf '%-28s           failed at first: %s' '' "$scenario")")
+  done
 }
 
 node_is_recent() {

@@ -170,6 +170,10 @@ async function exampleTabsTalk() {
   const other = await stage.page(await link.evaluate(({ href }) => href));
   for (const tab of [one, other]) await tab.getByText("Connected directly.").waitFor();
   await says(one, other, "Can you hear me?");
+  // Nobody can know yet that it is gone, so nothing may depend on it.
+  relay.freeze();
+  await says(other, one, "Also while the relay hangs.");
+  await says(one, other, "And the other way.");
   relay.kill();
   await says(other, one, "Also without the relay.");
   await Promise.all([one.end(), other.end()]);

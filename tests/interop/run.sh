@@ -2,13 +2,14 @@
 # Builds what the meetings with js-libp2p need (its npm packages at the pinned versions, our relay, the plain peer's
 # wasm), and runs them:
 #
-#   tests/interop/run.sh meet [ROUNDS]    checks, in a debug build
-#   tests/interop/run.sh bench [RUNS]     measures, built as what people get
+#   tests/interop/run.sh meet [ROUNDS [SCENARIO]]    checks, in a debug build
+#   tests/interop/run.sh bench [RUNS]                measures, built as what people get
 
 set -eu -o pipefail
 cd "$(dirname "$0")"
 what=${1:-meet}
 count=${2:-}
+scenario=${3:-}
 target=../../target
 
 case $what in
@@ -38,4 +39,4 @@ fi
 # Playwright is told where Chromium is, and never to look for one of its own.
 CHROMIUM=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
 export CHROMIUM
-exec node "$script" "$target/interop-peer/$folder" ${count:+"$count"}
+exec node "$script" "$target/interop-peer/$folder" ${count:+"$count"} ${scenario:+"$scenario"}

@@ -102,7 +102,8 @@ export class Stage {
   async exampleRelay() {
     const target = join(repository, "target");
     const relay = this.#spawn(join(target, "debug/examples/two_tabs_relay"), [join(target, "two_tabs")]);
-    return { page: await said(relay, /^Open (http\S+)/m), kill: () => relay.kill("SIGKILL") };
+    const page = await said(relay, /^Open (http\S+)/m);
+    return { page, freeze: () => relay.kill("SIGSTOP"), kill: () => relay.kill("SIGKILL") };
   }
 
   /** A page that shares nothing with the others. Of `kind` "js", "rust" or "raw", told `options`; or any address. */
