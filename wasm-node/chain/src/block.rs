@@ -1,12 +1,13 @@
 //! A block as it travels, and the rules for its body that need no branch. It never judges headers, and never whether
 //! an author's first `seq` here is the next on the branch.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
 
 use borsh::{
     BorshDeserialize, BorshSerialize,
     io::{Error as IoError, ErrorKind, Read, Result as IoResult},
 };
+use litemap::LiteMap;
 use rand_core::CryptoRng;
 use thiserror::Error;
 
@@ -284,7 +285,7 @@ fn check_size(readings: &[Reading]) -> Result<(), BodyError> {
 
 /// That each author's seqs within the block follow one another.
 fn check_seqs(readings: &[Reading]) -> Result<(), BodyError> {
-    let mut last: BTreeMap<Author, u64> = BTreeMap::new();
+    let mut last: LiteMap<Author, u64> = LiteMap::new();
     for (position, &Reading { author, seq, .. }) in readings.iter().enumerate() {
         if let Some(previous) = last.insert(author, seq)
             && previous.checked_add(1) != Some(seq)

@@ -11,6 +11,7 @@ mod listing;
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
+use litemap::LiteMap;
 
 use crate::{hash::ReadingId, key::Author, reading::Reading, time::UnixMillis, tree::IdPrefix};
 
@@ -131,7 +132,7 @@ pub struct Mempool {
     heads: BTreeSet<(UnixMillis, Author)>,
     /// Authors who have readings here but not their next, by when the first came.
     gaps: BTreeSet<(UnixMillis, Author)>,
-    aside: BTreeMap<ReadingId, (Reading, u64)>,
+    aside: LiteMap<ReadingId, (Reading, u64)>,
     arrivals: u64,
 }
 
@@ -147,7 +148,7 @@ impl Mempool {
             fullest: BTreeSet::new(),
             heads: BTreeSet::new(),
             gaps: BTreeSet::new(),
-            aside: BTreeMap::new(),
+            aside: LiteMap::new(),
             arrivals: 0,
         }
     }
