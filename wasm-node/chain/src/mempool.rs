@@ -90,7 +90,8 @@ struct Waiting {
 /// One author's waiting readings.
 #[derive(Clone, Debug)]
 struct Queue {
-    by_seq: BTreeMap<u64, Waiting>,
+    /// At most [`MAX_PER_AUTHOR`], and all of them are gone through for each change.
+    by_seq: LiteMap<u64, Waiting>,
     /// The author's next place on the best branch.
     next: u64,
 }
@@ -112,9 +113,11 @@ impl Queue {
 
     /// Readings that could be put into a block now, in order.
     fn minable(&self) -> impl Iterator<Item = &Waiting> {
+        let waiting = self.by_seq.as_slice();
+        let from = waiting.partition_point(|(seq, _)| *seq < self.next);
         (self.next..)
-            .zip(self.by_seq.range(self.next..))
-            .take_while(|(want, (seq, _))| want == *seq)
+            .zip(waiting.iter().skip(from))
+            .take_while(|(want, (seq, _))| want == seq)
             .map(|(_, (_, waiting))| waiting)
     }
 }
@@ -234,7 +237,7 @@ impl Mempool {
             });
         }
         let waiting = queue.map_or(0, |queue| queue.by_seq.len());
-        let last = queue.and_then(|queue| queue.by_seq.last_key_value());
+        let last = queue.and_then(|queue| queue.by_seq.last());
         let last = last.map(|(seq, _)| *seq);
         let bounds = self.check_bounds(&author, waiting, next);
         if bounds.is_ok() && self.ids.len() >= MAX_READINGS {

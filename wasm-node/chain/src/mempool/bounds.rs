@@ -1,6 +1,6 @@
 //! Who has a place, and who gives one up: every change of a queue goes through here, and through its indexes.
 
-use alloc::collections::BTreeMap;
+use litemap::LiteMap;
 
 use super::{
     MAX_NEWCOMER_READINGS, MAX_PER_AUTHOR, MAX_PER_NEWCOMER, Mempool, MempoolError, Queue,
@@ -58,8 +58,11 @@ impl Mempool {
             return;
         };
         let mut gone = None;
-        self.change(author, next, |queue| gone = queue.by_seq.pop_last());
-        if let Some((_, gone)) = gone {
+        self.change(author, next, |queue| {
+            let last = queue.by_seq.last().map(|(seq, _)| *seq);
+            gone = last.and_then(|last| queue.by_seq.remove(&last));
+        });
+        if let Some(gone) = gone {
             self.ids.remove(&gone.id);
         }
     }
@@ -67,7 +70,7 @@ impl Mempool {
     /// The one place where a queue changes: takes its rows out of every index, applies, puts them back.
     pub(super) fn change(&mut self, author: Author, next: u64, apply: impl FnOnce(&mut Queue)) {
         let mut queue = self.queues.remove(&author).unwrap_or(Queue {
-            by_seq: BTreeMap::new(),
+            by_seq: LiteMap::new(),
             next,
         });
         self.unindex(author, &queue);
@@ -79,7 +82,7 @@ impl Mempool {
     }
 
     pub(super) fn unindex(&mut self, author: Author, queue: &Queue) {
-        let Some((first, waiting)) = queue.by_seq.first_key_value() else {
+        let Some((first, waiting)) = queue.by_seq.first() else {
             return;
         };
         self.fullest.remove(&queue.fullness(author));
@@ -95,7 +98,7 @@ impl Mempool {
     }
 
     pub(super) fn index(&mut self, author: Author, queue: &Queue) {
-        let Some((first, waiting)) = queue.by_seq.first_key_value() else {
+        let Some((first, waiting)) = queue.by_seq.first() else {
             return;
         };
         if author != self.own {
