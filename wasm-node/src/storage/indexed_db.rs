@@ -13,7 +13,7 @@
 //! It never holds a body in memory; per block it remembers where it is.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
+    collections::{HashMap, HashSet},
     future::IntoFuture,
     rc::Rc,
 };
@@ -27,6 +27,7 @@ use chain::{
 use futures::future::try_join_all;
 use idb::{ObjectStore, Transaction, request::futures::GetStoreRequestFuture};
 use js_sys::Array;
+use litemap::LiteMap;
 use sync::{Batch, StoreOperation, config::MAX_LOST};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use web_sys::IdbTransaction;
@@ -166,17 +167,18 @@ impl IndexedDb {
     async fn shelves_without<'a>(
         &self,
         hashes: impl Iterator<Item = &'a BlockHash>,
-    ) -> Result<BTreeMap<u32, Shelf>, StoreError> {
-        let mut changed: BTreeMap<u32, Shelf> = BTreeMap::new();
+    ) -> Result<LiteMap<u32, Shelf>, StoreError> {
+        let mut changed: LiteMap<u32, Shelf> = LiteMap::new();
         for hash in hashes {
             let Some(first) = self.shelves.shelf_of(hash) else {
                 continue;
             };
-            let shelf = match changed.entry(first) {
-                Entry::Occupied(shelf) => shelf.into_mut(),
-                Entry::Vacant(place) => place.insert(self.read_shelf(first).await?),
-            };
-            shelf.remove(hash);
+            if !changed.contains_key(&first) {
+                changed.insert(first, self.read_shelf(first).await?);
+            }
+            if let Some(shelf) = changed.get_mut(&first) {
+                shelf.remove(hash);
+            }
         }
         Ok(changed)
     }
@@ -239,8 +241,8 @@ impl IndexedDb {
         &self,
         write: &Transaction,
         batch: &Batch,
-        shelves: &BTreeMap<u32, Shelf>,
-        new_shelves: &BTreeMap<u32, Shelf>,
+        shelves: &LiteMap<u32, Shelf>,
+        new_shelves: &LiteMap<u32, Shelf>,
     ) -> Result<Moves, idb::Error> {
         let mut moves = Moves::default();
         for (first, shelf) in new_shelves {
@@ -333,17 +335,12 @@ impl Storage for IndexedDb {
         let read = self.reading(&[BLOCKS, SHELVES])?;
         let (blocks, shelves) = (read.object_store(BLOCKS)?, read.object_store(SHELVES)?);
         let mut rows = Vec::new();
-        let mut by_shelf: BTreeMap<u32, HashMap<BlockHash, Vec<usize>>> = BTreeMap::new();
+        let mut by_shelf: LiteMap<u32, Vec<(BlockHash, usize)>> = LiteMap::new();
         for (at, hash) in hashes.iter().enumerate() {
             if let Some(index) = self.rows.get(hash) {
                 rows.push((at, blocks.get(records::block_key(*index, hash))?));
             } else if let Some(first) = self.shelves.shelf_of(hash) {
-                by_shelf
-                    .entry(first)
-                    .or_default()
-                    .entry(*hash)
-                    .or_default()
-                    .push(at);
+                by_shelf.entry(first).or_default().push((*hash, at));
             }
         }
         let packed = by_shelf.keys().map(|first| get(&shelves, *first));
@@ -362,11 +359,12 @@ impl Storage for IndexedDb {
             let Some(value) = value else { continue };
             let checked = self.shelves.is_checked(first);
             for (hash, block) in Shelf::blocks_of(&value) {
+                let mut places = wanted.iter().filter(|(other, _)| *other == hash).peekable();
                 // What was not checked yet is looked at when it is asked for.
-                if !wanted.contains_key(&hash) || !(checked || is_whole(&block)) {
+                if places.peek().is_none() || !(checked || is_whole(&block)) {
                     continue;
                 }
-                for at in wanted.get(&hash).into_iter().flatten() {
+                for (_, at) in places {
                     if let Some(body) = bodies.get_mut(*at) {
                         *body = Some(block.readings.clone());
                     }

@@ -4,7 +4,7 @@
 use chain::hash::BlockHash;
 use futures::future::{try_join, try_join_all};
 use idb::{KeyRange, Query};
-use std::{collections::BTreeSet, future::IntoFuture};
+use std::future::IntoFuture;
 use sync::{Stored, seam::JournalEntry};
 use wasm_bindgen::JsValue;
 
@@ -233,21 +233,21 @@ impl IndexedDb {
 
     /// The shelves that there are, by the heights by which they are found.
     async fn load_shelf_keys(&self) -> Result<Vec<u32>, StoreError> {
-        let mut shelves = BTreeSet::new();
+        let mut shelves = Vec::new();
         for store in [SHELVES, SUMMARIES] {
             let mut bad = Vec::new();
             for key in self.keys(store).await? {
                 match records::number(&key).and_then(|first| u32::try_from(first).ok()) {
-                    Some(first) => {
-                        shelves.insert(first);
-                    }
+                    Some(first) => shelves.push(first),
                     None => bad.push(key),
                 }
             }
             self.health().note_healed(bad.len());
             self.delete(store, &bad).await?;
         }
-        Ok(shelves.into_iter().collect())
+        shelves.sort_unstable();
+        shelves.dedup();
+        Ok(shelves)
     }
 
     /// The summaries of these shelves, as far as they are what was written.

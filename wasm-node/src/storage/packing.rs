@@ -2,10 +2,9 @@
 //! leaves a block in one place or in the other. Long stretches of a branch, as they come when a tab catches up, go to
 //! shelves at once. Never puts a block on a shelf whose heights another shelf spans.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use chain::{block::Block, hash::BlockHash};
 use futures::future::try_join_all;
+use litemap::LiteMap;
 use sync::{Batch, StoreOperation};
 
 use super::{
@@ -41,8 +40,8 @@ impl IndexedDb {
     /// Those stretches of a batch's blocks that go to a shelf at once, as they come when a tab catches up: to put each
     /// into a record of its own first takes the disk several times as long, and what is still to be written when a tab is
     /// closed has to be fetched again.
-    pub(super) fn stretches(&self, batch: &Batch) -> BTreeMap<u32, Shelf> {
-        let mut shelves = BTreeMap::new();
+    pub(super) fn stretches(&self, batch: &Batch) -> LiteMap<u32, Shelf> {
+        let mut shelves = LiteMap::new();
         let mut puts = Vec::new();
         for operation in &batch.operations {
             match operation {
@@ -80,7 +79,7 @@ impl IndexedDb {
         shelves
     }
 
-    fn put_stretch(&self, run: &[(BlockHash, &Block)], shelves: &mut BTreeMap<u32, Shelf>) {
+    fn put_stretch(&self, run: &[(BlockHash, &Block)], shelves: &mut LiteMap<u32, Shelf>) {
         let (mut len, mut place) = (MAX_SHELF_LEN, 0);
         for (hash, block) in run {
             let blocks = shelves
@@ -99,13 +98,16 @@ impl IndexedDb {
     /// The lowest heights that are to be packed, and the one behind them: as many as a shelf takes, or all between two shelves.
     fn ripe(&self) -> Option<(u32, u64)> {
         let heights = self.rows.values().copied();
-        let settled: BTreeSet<u64> = heights
+        let mut settled: Vec<u64> = heights
             .filter(|index| self.shelves.is_settled(*index))
             .collect();
+        settled.sort_unstable();
+        settled.dedup();
+        let below = |height: u64| settled.partition_point(|index| *index < height);
         self.shelves.gaps().find_map(|(start, end)| {
             let full = start.saturating_add(MAX_SHELF_BLOCKS as u64).min(end);
             // Heights may be missing: a branch that is fetched comes in ranges, in any order.
-            let here = settled.range(start..full).count() as u64;
+            let here = (below(full) - below(start)) as u64;
             let first = u32::try_from(start).ok()?;
             (here == full - start).then_some((first, full))
         })

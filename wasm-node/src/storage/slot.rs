@@ -2,7 +2,7 @@
 //! free; a page that was loaded anew takes the one that it had. The browser gives a lock back by itself
 //! when a page is gone, however it went. Never opens a database.
 
-use std::{cell::RefCell, collections::BTreeSet, time::Duration};
+use std::{cell::RefCell, time::Duration};
 
 use chain::hash::RoomId;
 use futures::{
@@ -32,8 +32,8 @@ extern "C" {
 }
 
 thread_local! {
-    /// Slots that nodes of this very page hold: it need not wait for those.
-    static HELD: RefCell<BTreeSet<String>> = RefCell::default();
+    /// Slots that nodes of this very page hold, one each: it need not wait for those.
+    static HELD: RefCell<Vec<String>> = RefCell::default();
 }
 
 /// A slot, held until it is dropped.
@@ -47,7 +47,7 @@ pub(super) struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        HELD.with_borrow_mut(|held| held.remove(&self.name));
+        HELD.with_borrow_mut(|held| held.retain(|name| *name != self.name));
         if let Some(release) = self.release.take() {
             // It resolves a promise, which cannot fail.
             let _ = release.call0(&JsValue::NULL);
@@ -137,7 +137,7 @@ async fn request(
     if !free {
         return Ok(None);
     }
-    HELD.with_borrow_mut(|held| held.insert(name.clone()));
+    HELD.with_borrow_mut(|held| held.push(name.clone()));
     Ok(Some(Slot {
         number,
         name,
