@@ -9,7 +9,7 @@ use chain::{
     bpm::Bpm,
     room::{Room, RoomName, RoomParams},
 };
-use wasm_bindgen::{JsError, JsValue};
+use wasm_bindgen::{JsCast as _, JsError, JsValue};
 
 use self::blocks::reading;
 pub(crate) use self::{
@@ -180,9 +180,10 @@ pub(crate) fn heart_rate(value: &JsValue) -> Result<Bpm, ArgumentError> {
         .and_then(|number| u16::try_from(number).ok())
         .and_then(|number| Bpm::new(number).ok());
     bpm.ok_or_else(|| {
-        let found = value
-            .as_f64()
-            .map_or_else(|| "what was given".to_owned(), |number| number.to_string());
+        let number = value.dyn_ref::<js_sys::Number>();
+        let found = number
+            .and_then(|number| number.to_string(10).ok())
+            .map_or_else(|| "what was given".to_owned(), String::from);
         ArgumentError::Bpm {
             found,
             min: Bpm::MIN.get(),
