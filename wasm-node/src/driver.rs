@@ -1,16 +1,11 @@
 //! The one loop: whatever happened goes into the machine, and what the machine puts out is done, in its
 //! order. Decides nothing.
 
-use std::{
-    any::Any,
-    cell::RefCell,
-    collections::{HashMap, VecDeque},
-    pin::pin,
-    rc::Rc,
-};
+use std::{any::Any, cell::RefCell, collections::VecDeque, pin::pin, rc::Rc};
 
 use chain::{hash::ReadingId, reading::Reading, time::UnixMillis};
 use futures::{FutureExt, StreamExt, channel::mpsc, select_biased};
+use litemap::LiteMap;
 use sync::{
     Event, Input, Output,
     seam::{RecordError, Ticket},
@@ -47,9 +42,9 @@ pub(crate) struct Driver<A> {
     alarm: Alarm,
     wishes: mpsc::Receiver<Wish>,
     /// Who waits for `record()`. The machine bounds how many.
-    recording: HashMap<Ticket, RecordReply>,
+    recording: LiteMap<Ticket, RecordReply>,
     /// Who waits for a piece of a file to be taken in. The machine bounds how many.
-    importing: HashMap<Ticket, ImportReply>,
+    importing: LiteMap<Ticket, ImportReply>,
     next_ticket: u64,
     inbox: VecDeque<Input<PeerId>>,
     bulletin: Bulletin<Reading>,
@@ -101,8 +96,8 @@ impl<A: Audience> Driver<A> {
             miner,
             alarm: Alarm::default(),
             wishes,
-            recording: HashMap::new(),
-            importing: HashMap::new(),
+            recording: LiteMap::new(),
+            importing: LiteMap::new(),
             next_ticket: 0,
             inbox: VecDeque::new(),
             bulletin: Bulletin::default(),

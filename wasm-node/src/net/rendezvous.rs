@@ -11,7 +11,7 @@ pub(crate) use client::{Errands, News, PROTOCOL};
 
 #[cfg(target_arch = "wasm32")]
 mod client {
-    use std::{collections::HashMap, time::Duration};
+    use std::time::Duration;
 
     use libp2p::{
         Multiaddr, PeerId, StreamProtocol,
@@ -19,6 +19,7 @@ mod client {
         identity::{Keypair, SigningError},
         request_response::{self, Message, OutboundRequestId},
     };
+    use litemap::LiteMap;
 
     use super::message::{Answer, Cookie, Question};
     use crate::{
@@ -67,7 +68,7 @@ mod client {
     #[derive(Debug)]
     pub(crate) struct Errands {
         namespace: String,
-        open: HashMap<OutboundRequestId, Errand>,
+        open: LiteMap<OutboundRequestId, Errand>,
     }
 
     impl Errands {
@@ -75,7 +76,7 @@ mod client {
         pub(crate) fn new(namespace: String) -> Self {
             Self {
                 namespace,
-                open: HashMap::new(),
+                open: LiteMap::new(),
             }
         }
 

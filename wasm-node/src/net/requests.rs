@@ -1,7 +1,5 @@
 //! Which of libp2p's requests is which of the machine's, and until when an answer counts. Never sends.
 
-use std::collections::HashMap;
-
 use chain::time::UnixMillis;
 use libp2p::{
     PeerId,
@@ -71,7 +69,7 @@ impl Asked {
 #[derive(Debug, Default)]
 pub(crate) struct Unanswered {
     next: u64,
-    open: HashMap<InboundId, (InboundRequestId, ResponseChannel<Vec<u8>>)>,
+    open: LiteMap<InboundId, (InboundRequestId, ResponseChannel<Vec<u8>>)>,
 }
 
 impl Unanswered {

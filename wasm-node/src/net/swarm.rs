@@ -7,10 +7,7 @@ mod events;
 mod orders;
 mod upkeep;
 
-use std::{
-    collections::{HashMap, VecDeque},
-    rc::Rc,
-};
+use std::{collections::VecDeque, rc::Rc};
 
 use chain::{room::Room, time::UnixMillis};
 use futures::{
@@ -24,6 +21,7 @@ use libp2p::{
     swarm::{self, ConnectionId},
 };
 use libp2p_webrtc_browser::peer::{self, address::direct};
+use litemap::LiteMap;
 use sync::seam::{GossipId, InboundId, RequestFailure, RequestId, Topic};
 
 use super::{
@@ -111,14 +109,14 @@ pub(crate) struct Network {
     named: Vec<NamedPeer>,
     introductions: Introductions<PeerId, ListenerId>,
     /// Calls to candidates under way.
-    calling: HashMap<ConnectionId, PeerId>,
+    calling: LiteMap<ConnectionId, PeerId>,
     bans: Bans<PeerId>,
     /// Cut off: nobody is called, and whoever comes through is turned away.
     isolated: bool,
     errands: Errands,
     asked: Asked,
     unanswered: Unanswered,
-    unjudged: HashMap<GossipId, gossipsub::MessageId>,
+    unjudged: LiteMap<GossipId, gossipsub::MessageId>,
     next_gossip: u64,
     ice_servers_given: bool,
     read_document: ReadDocument,
@@ -164,12 +162,12 @@ impl Network {
             candidates: Candidates::new(config::MAX_CANDIDATES, config::PEER_REDIAL),
             named: setup.named,
             introductions: Introductions::new(),
-            calling: HashMap::new(),
+            calling: LiteMap::new(),
             bans: Bans::new(config::MAX_BANNED),
             isolated: false,
             asked: Asked::default(),
             unanswered: Unanswered::default(),
-            unjudged: HashMap::new(),
+            unjudged: LiteMap::new(),
             next_gossip: 0,
             ice_servers_given,
             read_document: setup.read_document,

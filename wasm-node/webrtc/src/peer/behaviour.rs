@@ -2,7 +2,7 @@
 //! and passes finished connections to the transport. Decides nothing by itself, and reads no signal.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use libp2p_swarm::{
     CloseConnection, ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, THandler,
     THandlerInEvent, ToSwarm,
 };
+use litemap::LiteMap;
 
 use super::address::{PeerAddress, advertised, direct, is_direct};
 use super::config::{Config, IceServer};
@@ -65,11 +66,11 @@ pub struct Behaviour {
     handover: Handover,
     upgrades: Upgrades<PeerId, ConnectionId>,
     /// Dials that wait for a connection to their peer.
-    waiting: HashMap<PeerId, Vec<Request>>,
+    waiting: LiteMap<PeerId, Vec<Request>>,
     /// Circuits that are being dialled for them.
-    circuits: HashMap<ConnectionId, PeerId>,
+    circuits: LiteMap<ConnectionId, PeerId>,
     /// Dials of connections that stand and wait to be taken.
-    landing: HashMap<ConnectionId, (PeerId, ConnectionId)>,
+    landing: LiteMap<ConnectionId, (PeerId, ConnectionId)>,
     actions: VecDeque<ToSwarm<Event, Order>>,
     alarm: Option<(Duration, Delay)>,
     /// Which connections have fallen silent, or are heard again.
@@ -89,9 +90,9 @@ impl Behaviour {
             upgrades: Upgrades::new(config.us, config.automatic),
             config,
             handover,
-            waiting: HashMap::new(),
-            circuits: HashMap::new(),
-            landing: HashMap::new(),
+            waiting: LiteMap::new(),
+            circuits: LiteMap::new(),
+            landing: LiteMap::new(),
             actions: VecDeque::new(),
             alarm: None,
             doubters,

@@ -1,7 +1,7 @@
 //! The transport half: dials hand over connections that the behaviour has negotiated, or ask it to; connections that
 //! peers began come in as if somebody had called. Never negotiates, and listens nowhere.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -13,6 +13,7 @@ use libp2p_core::Multiaddr;
 use libp2p_core::multiaddr::Protocol;
 use libp2p_core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p_identity::PeerId;
+use litemap::LiteMap;
 
 use super::address::{PeerAddress, direct};
 use super::upgrades::MAX_NEGOTIATIONS;
@@ -55,7 +56,7 @@ pub(crate) struct Request {
 #[derive(Debug, Default)]
 struct Table {
     /// Offered by us, waiting for the dial that the behaviour orders.
-    ready: HashMap<PeerId, Connection>,
+    ready: LiteMap<PeerId, Connection>,
     /// Answered by us.
     incoming: VecDeque<(PeerId, Connection)>,
     taker: Option<Waker>,
