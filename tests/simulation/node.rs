@@ -215,6 +215,7 @@ impl Node {
                 }
             }));
         }
+        restore.tip(self.disk.tip);
         restore.rescue(self.disk.rescue.iter().copied());
         let machine = restore.finish();
         if !self.authors.contains(&machine.author()) {

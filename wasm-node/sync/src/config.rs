@@ -71,14 +71,16 @@ pub const MAX_UNAVAILABLE: usize = 256;
 /// Bodies that the disk lost and that are to be fetched again, at one time: 1 MB. A store tells of more once these are
 /// here again, or at the next start.
 pub const MAX_LOST: usize = 16_384;
-/// While nobody can be asked for them, nothing changes and no time runs out, they are looked at so often.
+/// They are looked at so often while nothing changes, and a peer that had none to give is asked again after so long.
 pub const LOST_INTERVAL: Millis = 1_000;
-/// A lost body on the best branch that no peer has is given up, and the branch left below it, after so long ...
+/// So long after a peer said that it lacks one on the best branch, all are asked for a last time, and it is given up ...
 pub const LOST_PATIENCE: Millis = 60_000;
 /// ... and this for each block above it: much work is not left for a newcomer's sake while others may come back ...
 pub const LOST_PATIENCE_PER_BLOCK: Millis = 1_000;
 /// ... but so long at the most: until then nobody new can follow.
 pub const MAX_LOST_PATIENCE: Millis = 60 * 60 * 1_000;
+/// All have so long to answer for the last time.
+pub const LOST_LAST_ROUND: Millis = MAX_STALLS as Millis * REQUEST_TIMEOUT;
 
 /// Gossiped blocks that wait for their parent or their time.
 pub const MAX_HELD_BLOCKS: usize = 64;

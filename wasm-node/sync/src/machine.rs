@@ -202,7 +202,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             self.rescue.next_due(),
             self.unwritten.next_due(),
             self.download.next_due(self.now),
-            self.lost.next_due(self.now),
+            self.lost
+                .next_due(self.now)
+                .filter(|_| !self.peers.is_empty()),
             self.rounds.next_due(&self.peers),
             self.mining.next_due(),
             (self.peers.is_empty() && starting > self.now).then_some(starting),

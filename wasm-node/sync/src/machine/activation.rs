@@ -98,6 +98,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 }
             }
         }
+        self.lost.note_written_tip(None);
         let mut operations = alloc::vec![StoreOperation::PutTip(tip.hash)];
         // Lowest first, so that an author's readings come back in the order of its count.
         for moved in switch.left.iter().rev() {
@@ -121,7 +122,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.mining.tip_changed();
         self.download.tree_changed();
         self.outputs.push(Output::Tell(Event::Chain {
-            from: switch.fork_index + 1,
+            // Where nothing was joined, the new tip is what there is to see.
+            from: (switch.fork_index + 1).min(tip.index),
             to: tip.index,
             reorg: !switch.left.is_empty(),
         }));

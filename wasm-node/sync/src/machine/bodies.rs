@@ -15,7 +15,7 @@ use chain::{
 
 use super::{Machine, headers::HeaderSync, peer::Peer, requests::Asked};
 use crate::{
-    config::{BODY_RANGE, MAX_OPEN_BODY_REQUESTS, MAX_STALLS, MAX_UNAVAILABLE},
+    config::{BODY_RANGE, LOST_INTERVAL, MAX_OPEN_BODY_REQUESTS, MAX_STALLS, MAX_UNAVAILABLE},
     message::Request,
     seam::{DropReason, Event, Output, StoreOperation},
 };
@@ -126,7 +126,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         hashes: &[BlockHash],
         bodies: Vec<Option<Vec<Reading>>>,
     ) {
-        let were_lost = self.lost.answered(hashes);
+        let were_lost = self.lost.is_asked(hashes);
+        self.lost.answered(hashes);
         if bodies.len() > hashes.len() {
             self.download.give_back(hashes);
             return self.ban(peer, DropReason::WrongAnswer);
@@ -140,6 +141,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if let Some(known) = self.peers.get_mut(&peer) {
             if here > 0 {
                 known.stalls = 0;
+            } else if were_lost {
+                known.lost_from = self.now.saturating_add(LOST_INTERVAL);
             }
             if here == 0 || here < bodies.len() {
                 // Of a branch, who has not a block has none of those above it; of scattered blocks it may have others.

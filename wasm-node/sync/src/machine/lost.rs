@@ -4,9 +4,9 @@
 //! remembered; only who asks for their readings has to wait. A body that comes is judged like any other, by rules 1, 6
 //! and 7.
 //!
-//! Nobody can follow a best branch with a body that nobody has. So once every peer has said that it lacks one, for long
-//! enough, the branch is left below it, and the readings above return. It is a branch to catch up with then, should the
-//! body come after all.
+//! Nobody can follow a best branch with a body that nobody has. So some time after a first peer has said that it lacks
+//! one, all are asked for a last time; if none gives it, the branch is left below it, and the readings above return. On
+//! disk all stays. It is a branch to catch up with then, should the body come after all.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -16,14 +16,13 @@ use core::fmt::Debug;
 
 use chain::{hash::BlockHash, time::UnixMillis};
 
-use super::{Machine, peer::Peer, requests::Asked};
+use super::{Machine, requests::Asked};
 use crate::{
     config::{
-        BODY_RANGE, LOST_INTERVAL, LOST_PATIENCE, LOST_PATIENCE_PER_BLOCK, MAX_LOST,
-        MAX_LOST_PATIENCE, MAX_OPEN_BODY_REQUESTS, MAX_STALLS, Millis, REQUEST_TIMEOUT,
+        BODY_RANGE, LOST_INTERVAL, LOST_LAST_ROUND, LOST_PATIENCE, LOST_PATIENCE_PER_BLOCK,
+        MAX_LACKING, MAX_LOST, MAX_LOST_PATIENCE, MAX_OPEN_BODY_REQUESTS, MAX_STALLS, Millis,
     },
     message::Request,
-    seam::StoreOperation,
 };
 
 /// Blocks whose bodies are to be fetched again.
@@ -35,20 +34,32 @@ pub(super) struct Lost<P> {
     heights: BTreeMap<BlockHash, u64>,
     /// Those that somebody was asked for.
     asked: Vec<BlockHash>,
-    /// The lowest on the best branch, while peers say that they lack it.
+    /// The lowest on the best branch, once a peer has said that it lacks it.
     refused: Option<Refused<P>>,
-    /// There is nobody to ask before this time, unless something changes.
+    /// There is nobody to ask and nothing to give up before this time, unless something changes.
     look_at: UnixMillis,
+    /// The best tip as it was on disk, until there is another.
+    written_tip: Option<BlockHash>,
 }
 
 /// A body that peers lack.
 #[derive(Clone, Debug)]
 struct Refused<P> {
     hash: BlockHash,
-    /// When it is given up, if by then all peers are among these.
+    /// When the last round begins; once it has begun, when it ends.
     until: UnixMillis,
-    /// Who lacks it, or does not answer.
-    by: BTreeSet<P>,
+    /// When there last was a peer.
+    seen: UnixMillis,
+    /// Who lacks it in the last round, once that has begun.
+    last_round: Option<Vec<P>>,
+}
+
+/// What is to be done about the lowest lost body on the best branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Wait,
+    AskAllAgain,
+    GiveUp,
 }
 
 impl<P: Copy + Ord> Lost<P> {
@@ -59,19 +70,18 @@ impl<P: Copy + Ord> Lost<P> {
             asked: Vec::new(),
             refused: None,
             look_at: UnixMillis::new(0),
+            written_tip: None,
         }
+    }
+
+    /// The best tip as it is on disk at the start, then `None` with each change.
+    pub(super) fn note_written_tip(&mut self, tip: Option<BlockHash>) {
+        self.written_tip = tip;
     }
 
     /// A peer came, went or has news: there may be somebody to ask.
     pub(super) fn peers_changed(&mut self) {
         self.look_at = UnixMillis::new(0);
-    }
-
-    /// Whether it is time to look whom to ask for what, and what to give up.
-    fn is_due(&self, now: UnixMillis) -> bool {
-        let idle = self.heights.is_empty() || !self.asked.is_empty();
-        let refused = self.refused.as_ref();
-        !idle && (self.look_at <= now || refused.is_some_and(|refused| refused.until <= now))
     }
 
     pub(super) fn contains(&self, hash: &BlockHash) -> bool {
@@ -82,9 +92,13 @@ impl<P: Copy + Ord> Lost<P> {
         self.heights.len()
     }
 
+    /// Whether there is something to be asked for, and nobody asked.
+    fn is_idle(&self) -> bool {
+        !self.heights.is_empty() && self.asked.is_empty()
+    }
+
     pub(super) fn next_due(&self, now: UnixMillis) -> Option<UnixMillis> {
-        let until = self.refused.as_ref().map(|refused| refused.until);
-        until.filter(|until| *until > now)
+        Some(self.look_at).filter(|at| self.is_idle() && *at > now)
     }
 
     /// Those beyond the bound are found, and told, again at the next start.
@@ -105,53 +119,85 @@ impl<P: Copy + Ord> Lost<P> {
         true
     }
 
-    /// These are not on their way any more; returns whether they were.
-    pub(super) fn answered(&mut self, hashes: &[BlockHash]) -> bool {
-        let were = !self.asked.is_empty() && self.asked == hashes;
-        if were {
+    /// Whether these are what somebody was asked for.
+    pub(super) fn is_asked(&self, hashes: &[BlockHash]) -> bool {
+        !self.asked.is_empty() && self.asked == hashes
+    }
+
+    /// These are not on their way any more.
+    pub(super) fn answered(&mut self, hashes: &[BlockHash]) {
+        if self.is_asked(hashes) {
             self.asked.clear();
             self.look_at = UnixMillis::new(0);
         }
-        were
     }
 
-    /// Notes who lacks the lowest one on the best branch; returns whether all of them have for `patience`.
-    fn is_given_up(
+    /// What to do about `first`, the lowest one on the best branch, when these are the peers, and whether they lack it.
+    fn step(
         &mut self,
         first: BlockHash,
         peers: &[(P, bool)],
         patience: Millis,
         now: UnixMillis,
-    ) -> bool {
-        let other = |refused: &Refused<P>| refused.hash != first || peers.is_empty();
-        if self.refused.as_ref().is_some_and(other) {
+    ) -> Step {
+        // Whoever was alone for longer gives others time to come back, too.
+        let stale = |refused: &Refused<P>| {
+            refused.hash != first || refused.seen.saturating_add(LOST_PATIENCE) < now
+        };
+        if self.refused.as_ref().is_some_and(stale) {
             self.refused = None;
         }
-        let lacking = peers.iter().filter(|(_, lacks)| *lacks);
-        let lacking: Vec<P> = lacking.map(|(peer, _)| *peer).collect();
-        if self.refused.is_none() && lacking.is_empty() {
-            return false;
+        let somebody_lacks = peers.iter().any(|(_, lacks)| *lacks);
+        if peers.is_empty() || (self.refused.is_none() && !somebody_lacks) {
+            return Step::Wait;
         }
         let refused = self.refused.get_or_insert_with(|| Refused {
             hash: first,
             until: now.saturating_add(patience),
-            by: BTreeSet::new(),
+            seen: now,
+            last_round: None,
         });
-        refused.by.extend(lacking);
-        refused
-            .by
-            .retain(|peer| peers.iter().any(|(known, _)| known == peer));
-        refused.until <= now && refused.by.len() == peers.len()
+        refused.seen = now;
+        let is_over = refused.until <= now;
+        let Some(lacking) = &mut refused.last_round else {
+            if !is_over {
+                return Step::Wait;
+            }
+            refused.until = now.saturating_add(LOST_LAST_ROUND);
+            refused.last_round = Some(Vec::new());
+            return Step::AskAllAgain;
+        };
+        lacking.retain(|peer| peers.iter().any(|(here, _)| here == peer));
+        for (peer, lacks) in peers {
+            if *lacks && !lacking.contains(peer) {
+                lacking.push(*peer);
+            }
+        }
+        if is_over || lacking.len() == peers.len() {
+            self.refused = None;
+            return Step::GiveUp;
+        }
+        Step::Wait
     }
 }
 
 impl<P: Copy + Ord + Debug> Machine<P> {
     /// Notes that these bodies are not on disk any more.
     pub(super) fn lost(&mut self, hashes: &[BlockHash]) {
+        let written = self
+            .lost
+            .written_tip
+            .filter(|tip| self.tree.block(tip).is_some());
         for hash in hashes {
             let known = self.tree.block(hash).filter(|info| info.has_body);
             let known = known.filter(|_| self.unwritten.body(hash).is_none());
-            if let Some(info) = known {
+            let Some(info) = known else {
+                continue;
+            };
+            // Another branch was best before the start, because this body was missing then: so it is still.
+            if info.on_best && written.is_some_and(|tip| !self.tree.is_descendant(&tip, hash)) {
+                self.give_up(hash);
+            } else {
                 self.lost.want(info.index, *hash);
             }
         }
@@ -159,7 +205,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
 
     /// Asks somebody who may have them, one at a time: better branches come first. Gives up what nobody has.
     pub(super) fn settle_lost(&mut self) {
-        if !self.lost.is_due(self.now) {
+        if !self.lost.is_idle() || self.lost.look_at > self.now {
             return;
         }
         self.lost.look_at = self.now.saturating_add(LOST_INTERVAL);
@@ -172,34 +218,66 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         for hash in &gone {
             self.lost.forget(hash);
         }
-        self.give_up_lost();
-        self.ask_for_lost();
+        let mut wanted = self.lost.wanted.iter();
+        let on_best = |hash: &BlockHash| tree.block(hash).is_some_and(|info| info.on_best);
+        let first = wanted.find(|(_, hash)| on_best(hash)).copied();
+        if let Some((index, first)) = first {
+            let above = tree.tip().index.saturating_sub(index);
+            match self.step_for(first, patience(above)) {
+                Step::Wait => {}
+                Step::AskAllAgain => self.ask_all_again_for(&first),
+                Step::GiveUp => return self.give_up(&first),
+            }
+        }
+        self.ask_for_lost(first.map(|(_, hash)| hash));
     }
 
-    fn ask_for_lost(&mut self) {
+    fn step_for(&mut self, first: BlockHash, patience: Millis) -> Step {
+        let peers = self.peers.iter().map(|(peer, known)| {
+            let lacks = known.stalls >= MAX_STALLS || known.lacking.contains(&first);
+            (*peer, lacks)
+        });
+        let peers: Vec<(P, bool)> = peers.collect();
+        self.lost.step(first, &peers, patience, self.now)
+    }
+
+    /// A peer may have got it meanwhile, or have been busy.
+    fn ask_all_again_for(&mut self, hash: &BlockHash) {
+        for known in self.peers.iter_mut().map(|(_, value)| value) {
+            known.lacking.remove(hash);
+            known.stalls = known.stalls.min(MAX_STALLS - 1);
+            known.lost_from = UnixMillis::new(0);
+        }
+    }
+
+    fn ask_for_lost(&mut self, first: Option<BlockHash>) {
         if self.unwritten.is_full() {
             return;
         }
-        let mut askable: Vec<(u32, usize, P)> = self
-            .peers
-            .iter()
-            .filter(|(_, known)| {
-                known.status.is_some()
-                    && known.may_be_asked()
-                    && known.open_body_requests < MAX_OPEN_BODY_REQUESTS
-                    && known.stalls < MAX_STALLS
-            })
+        let askable = self.peers.iter().filter(|(_, known)| {
+            known.status.is_some()
+                && known.lost_from <= self.now
+                && known.may_be_asked()
+                && known.open_body_requests < MAX_OPEN_BODY_REQUESTS
+                && known.stalls < MAX_STALLS
+        });
+        let mut askable: Vec<(u32, usize, P)> = askable
             .map(|(peer, known)| (known.stalls, known.open_body_requests, *peer))
             .collect();
         askable.sort_unstable();
-        for (_, _, peer) in askable {
+        for (stalls, _, peer) in askable {
             let Some(known) = self.peers.get(&peer) else {
                 continue;
             };
             let wanted = self.lost.wanted.iter().map(|(_, hash)| *hash);
-            let hashes: Vec<BlockHash> = wanted
+            let others = wanted.filter(|hash| Some(*hash) != first);
+            let hashes: Vec<BlockHash> = first
+                .into_iter()
+                .chain(others)
+                .take(MAX_LACKING)
                 .filter(|hash| !known.lacking.contains(hash))
-                .take(BODY_RANGE)
+                // Who is slow may be able to give one.
+                .take(if stalls > 0 { 1 } else { BODY_RANGE })
                 .collect();
             if hashes.is_empty() {
                 continue;
@@ -213,42 +291,19 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
-    /// Leaves the best branch below the lowest body that no peer has had for long enough. The longer the branch above,
-    /// the longer somebody who has it is waited for.
-    fn give_up_lost(&mut self) {
-        let tree = &self.tree;
-        let on_best = |hash: &BlockHash| tree.block(hash).is_some_and(|info| info.on_best);
-        let mut wanted = self.lost.wanted.iter();
-        let Some(&(index, first)) = wanted.find(|(_, hash)| on_best(hash)) else {
-            self.lost.refused = None;
-            return;
-        };
-        let above = tree.tip().index.saturating_sub(index);
-        // Who came just now has yet to say where it stands, and is asked then.
-        let asked = |known: &Peer| {
-            known.status.is_some() || known.status_at.saturating_add(REQUEST_TIMEOUT) > self.now
-        };
-        let lacks = |known: &Peer| known.stalls >= MAX_STALLS || known.lacking.contains(&first);
-        let peers = self.peers.iter().filter(|(_, known)| asked(known));
-        let peers: Vec<(P, bool)> = peers.map(|(peer, known)| (*peer, lacks(known))).collect();
-        if !self
-            .lost
-            .is_given_up(first, &peers, patience(above), self.now)
-        {
-            return;
-        }
-        self.lost.refused = None;
-        self.lost.forget(&first);
-        if let Some(switch) = self.tree.lose_body(&first) {
+    /// Leaves the best branch below this block of it.
+    fn give_up(&mut self, hash: &BlockHash) {
+        self.lost.forget(hash);
+        if let Some(switch) = self.tree.lose_body(hash) {
             self.rounds.announce();
             self.switched(&switch);
-            self.write(alloc::vec![StoreOperation::DeleteBlock(first)], false);
         }
         self.advance();
     }
 }
 
-/// How long a body that no peer has is waited for, with so many blocks above it.
+/// How long a body that a peer lacks is waited for, with so many blocks above it: the longer the branch that would be left,
+/// the longer.
 fn patience(above: u64) -> Millis {
     LOST_PATIENCE
         .saturating_add(above.saturating_mul(LOST_PATIENCE_PER_BLOCK))
@@ -279,15 +334,23 @@ mod tests {
     #[test]
     fn of_peers_that_lack_a_body_only_those_that_are_here_are_remembered() {
         let mut lost = Lost::new();
-        let (hash, start) = (BlockHash::new([1; 32]), UnixMillis::new(0));
-        for peer in 0..100_u64 {
-            let now = UnixMillis::new(peer);
+        let hash = BlockHash::new([1; 32]);
+        let at = UnixMillis::new;
+        assert_eq!(lost.step(hash, &[(1_u64, false)], 50, at(0)), Step::Wait);
+        assert_eq!(lost.step(hash, &[(1, true)], 50, at(0)), Step::Wait);
+        assert_eq!(lost.step(hash, &[(1, true)], 50, at(50)), Step::AskAllAgain);
+        for peer in 0..100 {
             let peers = [(peer, true), (1_000, false)];
-            assert!(!lost.is_given_up(hash, &peers, 50, now), "one may have it");
+            assert_eq!(lost.step(hash, &peers, 50, at(51)), Step::Wait);
             let refused = lost.refused.as_ref().expect("somebody lacks it");
-            assert_eq!(refused.by, BTreeSet::from([peer]));
+            assert_eq!(refused.last_round, Some(alloc::vec![peer]));
         }
-        assert_eq!(lost.next_due(start), Some(UnixMillis::new(50)));
-        assert!(lost.is_given_up(hash, &[(1_000, true)], 50, UnixMillis::new(100)));
+        let mut other = lost.clone();
+        assert_eq!(lost.step(hash, &[(1_000, true)], 50, at(52)), Step::GiveUp);
+        // Who says nothing is waited for no longer than a round.
+        let silent = [(1_000, false)];
+        let end = 50 + LOST_LAST_ROUND;
+        assert_eq!(other.step(hash, &silent, 50, at(end - 1)), Step::Wait);
+        assert_eq!(other.step(hash, &silent, 50, at(end)), Step::GiveUp);
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Peer {
     pub(super) wants_listing: Option<Option<(chain::key::Author, u64)>>,
     /// Readings that it has and we want.
     pub(super) wanted_readings: VecDeque<ReadingId>,
+    /// Not before this time is it asked for lost bodies: it had none to give.
+    pub(super) lost_from: UnixMillis,
     /// Blocks whose bodies it said it has not.
     pub(super) lacking: BTreeSet<BlockHash>,
     /// Requests for bodies in a row that it left unanswered: it is asked after all others.
@@ -67,6 +69,7 @@ impl Peer {
             headers_from: now,
             wants_listing: Some(None),
             wanted_readings: VecDeque::new(),
+            lost_from: UnixMillis::new(0),
             lacking: BTreeSet::new(),
             stalls: 0,
             header_stalls: 0,

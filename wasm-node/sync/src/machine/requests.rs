@@ -11,7 +11,7 @@ use chain::{
 
 use super::{Machine, clock, peer::Peer};
 use crate::{
-    config::REQUEST_TIMEOUT,
+    config::{LOST_INTERVAL, REQUEST_TIMEOUT},
     message::{MAX_READINGS, MessageError, Request, Response, StatusMessage},
     seam::{DropReason, Event, Output, RequestFailure, RequestId},
 };
@@ -199,7 +199,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 self.forget_claim(peer);
                 self.prune_many();
             }
-            Asked::Bodies(_) => known.stalls = known.stalls.saturating_add(1),
+            Asked::Bodies(hashes) => {
+                known.stalls = known.stalls.saturating_add(1);
+                if self.lost.is_asked(hashes) {
+                    known.lost_from = self.now.saturating_add(LOST_INTERVAL);
+                }
+            }
             Asked::Status | Asked::Listing { .. } | Asked::Readings(_) => {}
         }
     }

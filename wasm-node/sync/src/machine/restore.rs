@@ -208,6 +208,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         }
         self.take_keys_up_to(u64::MAX);
         let machine = &mut self.machine;
+        machine.lost.note_written_tip(self.tip);
         let pruned = machine.tree.prune(&[]);
         machine.rescue_blocks(pruned);
         machine.rescue_blocks(self.unplaced);

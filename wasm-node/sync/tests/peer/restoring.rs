@@ -236,6 +236,17 @@ pub(crate) fn not_looked_at(branch: &Branch) -> Subject {
     running(restore.finish(), branch)
 }
 
+/// The same with another branch beside it, and this tip as the last that was written.
+pub(crate) fn not_looked_at_beside(branch: &Branch, other: &Branch, tip: BlockHash) -> Subject {
+    let mut restore = restore(&[]);
+    restore.tip(Some(tip));
+    restore.stored(known(&branch.blocks));
+    restore.stored(known(&other.blocks));
+    let mut subject = running(restore.finish(), branch);
+    subject.blocks.extend(with_hashes(&other.blocks));
+    subject
+}
+
 /// A subject that goes on with this machine, over a disk that has the branch's blocks.
 fn running(machine: Machine<u64>, branch: &Branch) -> Subject {
     let mut subject = Subject::new();
