@@ -2,13 +2,14 @@
 //!
 //! What to fetch follows from the tree: the bodies missing on the way to the heaviest leaf.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 
 use chain::{
     hash::BlockHash,
     time::UnixMillis,
     tree::{BlockInfo, Tree},
 };
+use hashbrown::HashSet;
 
 use crate::config::{CATCH_UP_PATIENCE, DOWNLOAD_WINDOW, MAX_UNAVAILABLE, UNAVAILABLE_PATIENCE};
 
@@ -19,7 +20,7 @@ pub(super) struct Download {
     /// Bodies to ask for, lowest first.
     pub(super) queue: VecDeque<BlockHash>,
     /// Bodies asked for.
-    pub(super) asked: BTreeSet<BlockHash>,
+    pub(super) asked: HashSet<BlockHash>,
     /// Branches whose bodies nobody has, and until when they are left aside.
     unavailable: BTreeMap<BlockHash, UnixMillis>,
     /// Whether the plan may be out of date.
@@ -29,11 +30,11 @@ pub(super) struct Download {
 }
 
 impl Download {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             target: None,
             queue: VecDeque::new(),
-            asked: BTreeSet::new(),
+            asked: HashSet::new(),
             unavailable: BTreeMap::new(),
             stale: false,
             progress_at: UnixMillis::new(0),

@@ -3,11 +3,7 @@
 //! Headers are held as they come, while they are few or outweigh our branch. A branch that has not outweighed ours
 //! after [`MAX_HEADERS_AHEAD`] of them is weighed first and held only if it is the heavier one (`weighing`).
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::fmt::Debug;
 
 use chain::{
@@ -17,6 +13,7 @@ use chain::{
     validate::Condemns,
     work::Work,
 };
+use hashbrown::HashSet;
 
 use super::{
     Machine,
@@ -315,7 +312,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             return;
         }
         let until = self.now.saturating_add(UNAVAILABLE_PATIENCE);
-        let forgotten: BTreeSet<BlockHash> = self.tree.forget_bodiless(leaf).into_iter().collect();
+        let forgotten: HashSet<BlockHash> = self.tree.forget_bodiless(leaf).into_iter().collect();
         let of_it = |hash: &BlockHash| forgotten.contains(hash);
         for (peer, known) in &mut self.peers {
             let last = self.header_syncs.get(peer).and_then(HeaderSync::last);

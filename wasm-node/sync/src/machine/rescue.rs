@@ -3,10 +3,7 @@
 //! Bodies are in storage, so they are read back a few at a time; one that the disk garbled is waited for. Deletes none
 //! before all of its readings have returned.
 
-use alloc::{
-    collections::{BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::{collections::VecDeque, vec::Vec};
 use core::fmt::Debug;
 
 use chain::{
@@ -16,6 +13,7 @@ use chain::{
     time::UnixMillis,
     tree::IdPrefix,
 };
+use hashbrown::HashSet;
 
 use super::Machine;
 use crate::{
@@ -28,7 +26,7 @@ use crate::{
 pub(super) struct Rescue {
     queue: VecDeque<BlockHash>,
     /// The same, to be found.
-    queued: BTreeSet<BlockHash>,
+    queued: HashSet<BlockHash>,
     /// How many are in the queue on disk alone, until the next start.
     on_disk: u64,
     reading: Option<(ReadId, Vec<BlockHash>)>,
