@@ -2,7 +2,7 @@
 //!
 //! What to fetch follows from the tree: the bodies missing on the way to the heaviest leaf.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 
 use chain::{
     hash::BlockHash,
@@ -10,6 +10,7 @@ use chain::{
     tree::{BlockInfo, Tree},
 };
 use hashbrown::HashSet;
+use litemap::LiteMap;
 
 use crate::config::{CATCH_UP_PATIENCE, DOWNLOAD_WINDOW, MAX_UNAVAILABLE, UNAVAILABLE_PATIENCE};
 
@@ -22,7 +23,7 @@ pub(super) struct Download {
     /// Bodies asked for.
     pub(super) asked: HashSet<BlockHash>,
     /// Branches whose bodies nobody has, and until when they are left aside.
-    unavailable: BTreeMap<BlockHash, UnixMillis>,
+    unavailable: LiteMap<BlockHash, UnixMillis>,
     /// Whether the plan may be out of date.
     stale: bool,
     /// When the first headers or other bodies of a better branch last came.
@@ -35,7 +36,7 @@ impl Download {
             target: None,
             queue: VecDeque::new(),
             asked: HashSet::new(),
-            unavailable: BTreeMap::new(),
+            unavailable: LiteMap::new(),
             stale: false,
             progress_at: UnixMillis::new(0),
         }

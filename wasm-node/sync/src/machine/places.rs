@@ -1,12 +1,13 @@
 //! At which height of the best branch each of one's own readings stands. Follows the branch; never looks anything up.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
 
 use chain::key::Author;
+use litemap::LiteMap;
 
 /// Heights by key, in the order of the key's count: four bytes for each reading recorded here. No tree holds 2^32 blocks.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Places(BTreeMap<Author, Vec<u32>>);
+pub(super) struct Places(LiteMap<Author, Vec<u32>>);
 
 impl Places {
     /// From now on this key is followed, too; so far its readings stand at these heights.
