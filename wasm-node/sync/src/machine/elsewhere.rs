@@ -3,7 +3,7 @@
 //! Once that is certain, a fresh key takes over and signs anew what the chain lacks. What former keys signed is looked
 //! after for good: it can leave the chain again.
 
-use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
+use alloc::{boxed::Box, vec::Vec};
 use core::fmt::Debug;
 
 use chain::{
@@ -209,7 +209,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
 
     /// `again`: the entries that the fresh key signs in the old one's place.
     pub(super) fn take_key(&mut self, key: SecretKey, again: &[JournalEntry]) {
-        let again: BTreeSet<UnixMillis> = again.iter().map(|entry| entry.time).collect();
+        let mut again: Vec<UnixMillis> = again.iter().map(|entry| entry.time).collect();
+        again.sort_unstable();
         let former = core::mem::replace(&mut self.own.key, key);
         let number = self.own.former_keys.len();
         self.own.former_keys.push(former);
@@ -219,7 +220,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let signed = core::mem::take(&mut self.own.signed);
         let kept = (0..)
             .zip(signed)
-            .filter(|(_, signed)| !again.contains(&signed.entry.time))
+            .filter(|(_, signed)| again.binary_search(&signed.entry.time).is_err())
             .map(|(seq, signed)| {
                 let former = Former {
                     key: number,

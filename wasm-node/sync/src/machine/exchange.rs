@@ -1,6 +1,6 @@
 //! What is done in rounds: asking silent peers, announcing a new tip, comparing mempools.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use chain::{
@@ -155,9 +155,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
 
     pub(super) fn readings_came(&mut self, peer: P, asked: &[ReadingId], readings: &[Reading]) {
         let room = self.tree.room().id();
-        let mut open: BTreeSet<ReadingId> = asked.iter().copied().collect();
         let ids: Vec<ReadingId> = readings.iter().map(|reading| reading.id(room)).collect();
-        if !ids.iter().all(|id| open.remove(id)) {
+        if !are_some_of(&ids, asked) {
             return self.ban(peer, DropReason::WrongAnswer);
         }
         if let Err(error) = verify_batch(room, readings, &mut self.rng) {
@@ -174,6 +173,32 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 }
                 Err(_) => {}
             }
+        }
+    }
+}
+
+/// Whether each of these ids was asked for, and none came more often than it was.
+fn are_some_of(ids: &[ReadingId], asked: &[ReadingId]) -> bool {
+    let [mut ids, mut asked] = [ids, asked].map(<[ReadingId]>::to_vec);
+    ids.sort_unstable();
+    asked.sort_unstable();
+    let mut asked = asked.iter();
+    ids.iter().all(|id| asked.any(|other| other == id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_for_may_come_in_any_order_and_once() {
+        let [one, two, three] = [1, 2, 3].map(|number| ReadingId::new([number; 32]));
+        let asked = [two, one];
+        for ids in [&[][..], &[one], &[two], &[one, two], &[two, one]] {
+            assert!(are_some_of(ids, &asked), "{ids:?}");
+        }
+        for ids in [&[three][..], &[one, three], &[one, one], &[two, one, two]] {
+            assert!(!are_some_of(ids, &asked), "{ids:?}");
         }
     }
 }
