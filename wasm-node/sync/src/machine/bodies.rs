@@ -3,7 +3,7 @@
 //! What is missing is `download`'s to say. A peer that is slow or has not what it is asked for loses its range to
 //! another; one that sends junk is dropped.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::vec::Vec;
 use core::{cmp::Reverse, fmt::Debug};
 
 use chain::{
@@ -96,21 +96,17 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if busy || known.stalls >= MAX_STALLS {
             return;
         }
-        let hashes: Vec<BlockHash> = self
-            .download
-            .queue
+        let queue = &mut self.download.queue;
+        // Who has not a block has none of those above it.
+        let served = queue
             .iter()
-            // Who has not a block has none of those above it.
-            .take_while(|hash| !known.lacking.contains(*hash))
-            .take(BODY_RANGE)
-            .copied()
-            .collect();
+            .take_while(|hash| !known.lacking.contains(*hash));
+        let many = served.take(BODY_RANGE).count();
+        let hashes: Vec<BlockHash> = queue.drain(..many).collect();
         if hashes.is_empty() {
             return;
         }
-        let taken: BTreeSet<BlockHash> = hashes.iter().copied().collect();
-        self.download.queue.retain(|hash| !taken.contains(hash));
-        self.download.asked.extend(taken);
+        self.download.asked.extend(&hashes);
         self.ask(
             peer,
             &Request::Bodies {

@@ -1,15 +1,13 @@
 //! What the machine knows of one peer, and how peers come and go.
 
-use alloc::{
-    collections::{BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::{collections::VecDeque, vec::Vec};
 use core::fmt::Debug;
 
 use chain::{
     hash::{BlockHash, ReadingId},
     time::UnixMillis,
 };
+use hashbrown::HashSet;
 
 use super::{Machine, bucket::Bucket};
 use crate::{
@@ -47,7 +45,7 @@ pub(super) struct Peer {
     /// Not before this time is it asked for lost bodies: it had none to give.
     pub(super) lost_from: UnixMillis,
     /// Blocks whose bodies it said it has not.
-    pub(super) lacking: BTreeSet<BlockHash>,
+    pub(super) lacking: HashSet<BlockHash>,
     /// Requests for bodies in a row that it left unanswered: it is asked after all others.
     pub(super) stalls: u32,
     /// The same for headers.
@@ -70,7 +68,7 @@ impl Peer {
             wants_listing: Some(None),
             wanted_readings: VecDeque::new(),
             lost_from: UnixMillis::new(0),
-            lacking: BTreeSet::new(),
+            lacking: HashSet::new(),
             stalls: 0,
             header_stalls: 0,
             answers: Bucket::full(ANSWER_RATE, ANSWER_BURST, now),
@@ -194,7 +192,7 @@ mod tests {
         // Then it is asked for all of them again, which costs a question.
         let last = BlockHash::new(numbered(MAX_LACKING));
         peer.note_lacking(last);
-        assert_eq!(peer.lacking, BTreeSet::from([last]));
+        assert_eq!(peer.lacking, HashSet::from([last]));
     }
 
     #[test]
