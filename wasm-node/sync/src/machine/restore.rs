@@ -15,7 +15,7 @@
 //! [`Input::Lost`](crate::Input::Lost). Until then the machine relies on who recorded what, and hands nothing out
 //! unchecked: an answer to a peer is held against the header's Merkle root.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
 use core::{cmp::Reverse, fmt::Debug};
 
 use chain::{
@@ -29,6 +29,7 @@ use chain::{
     time::UnixMillis,
     tree::{Entry, InsertError},
 };
+use litemap::LiteMap;
 
 use super::Machine;
 use crate::{
@@ -84,9 +85,10 @@ pub struct Restore<P> {
     keys: Vec<(u64, SecretKey)>,
     /// Everybody that signs for this peer, each with the first journal entry that it signs; by that.
     authors: Vec<(u64, Author)>,
-    journal: BTreeMap<u64, JournalEntry>,
-    /// What the chain has of one's own readings, by their places in the journal.
-    chained: BTreeMap<u64, JournalEntry>,
+    /// By their positions. They come in order.
+    journal: LiteMap<u64, JournalEntry>,
+    /// What the chain has of one's own readings, with their places in the journal.
+    chained: Vec<(u64, JournalEntry)>,
     /// Blocks that found no place in the tree: their readings return to the mempool, then they are deleted.
     unplaced: Vec<BlockHash>,
     /// Blocks that are not what was written.
@@ -118,8 +120,8 @@ impl<P: Copy + Ord + Debug> Restore<P> {
             authors: authors.collect(),
             machine: Machine::new(config, room, first, seed, now),
             keys,
-            journal: BTreeMap::new(),
-            chained: BTreeMap::new(),
+            journal: LiteMap::new(),
+            chained: Vec::new(),
             unplaced: Vec::new(),
             damaged: 0,
             orphans: 0,
@@ -143,7 +145,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     /// from them. To be asked when the journal was given.
     #[must_use]
     pub fn needs_bodies(&self) -> bool {
-        let last = self.journal.last_key_value();
+        let last = self.journal.last();
         last.is_some_and(|(last, _)| self.journal.len() as u64 <= *last)
     }
 
@@ -225,16 +227,18 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     /// Fills gaps in the journal with what the chain has, on disk, too. Beyond the journal's last entry there is no
     /// gap: what the chain has there was recorded elsewhere with this key.
     fn salvage(&mut self) {
-        let Some((&last, _)) = self.journal.last_key_value() else {
+        let Some((&last, _)) = self.journal.last() else {
             return;
         };
-        let mut operations = Vec::new();
-        for (position, entry) in core::mem::take(&mut self.chained) {
-            if position < last && !self.journal.contains_key(&position) {
-                self.journal.insert(position, entry);
-                operations.push(StoreOperation::PutJournal(position, entry));
-            }
-        }
+        let chained = core::mem::take(&mut self.chained).into_iter();
+        let missing: LiteMap<u64, JournalEntry> = chained
+            .filter(|(position, _)| *position < last && !self.journal.contains_key(position))
+            .collect();
+        let operations: Vec<StoreOperation> = missing
+            .iter()
+            .map(|(position, entry)| StoreOperation::PutJournal(*position, *entry))
+            .collect();
+        self.journal.extend(missing);
         if !operations.is_empty() {
             self.machine.write(operations, false);
         }
@@ -254,7 +258,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         let ends = from(which + 1).unwrap_or(u64::MAX);
         if let (true, Ok(bpm)) = (position < ends, Bpm::new(reading.bpm)) {
             let time = reading.time;
-            self.chained.insert(position, JournalEntry { time, bpm });
+            self.chained.push((position, JournalEntry { time, bpm }));
         }
     }
 
