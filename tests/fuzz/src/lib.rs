@@ -23,6 +23,8 @@ mod signal;
 mod address_text;
 #[path = "../../../wasm-node/src/net/ice.rs"]
 mod ice;
+#[path = "../../../wasm-node/src/net/multiaddr.rs"]
+mod multiaddr;
 #[allow(dead_code, reason = "the targets read, and hardly write")]
 #[path = "../../../wasm-node/src/net/rendezvous/message.rs"]
 mod rendezvous_message;

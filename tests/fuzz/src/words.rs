@@ -2,6 +2,7 @@
 //! says, and what is refused is refused in words of bounded length. Knows no words of its own.
 
 use chain::{hash::BlockHash, key::Signature};
+use libp2p::Multiaddr;
 
 use crate::{
     address_text::{NamedPeer, PageScheme, RelayAddress},
@@ -27,6 +28,9 @@ pub fn address(data: &[u8]) {
     if let Ok(relay) = plain {
         let again = RelayAddress::parse(&relay.address.to_string(), PageScheme::Plain);
         assert_eq!(again.as_ref(), Ok(&relay));
+        // The library, which knows many more, reads the same.
+        let theirs = text.trim().parse::<Multiaddr>();
+        assert_eq!(theirs.ok().as_ref(), Some(&relay.address));
     }
     match NamedPeer::parse(text, PageScheme::Plain) {
         Ok(named) => {

@@ -3,6 +3,8 @@
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
+use super::multiaddr::{self, ReadError};
+
 /// Which addresses the page's own scheme allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageScheme {
@@ -86,14 +88,16 @@ impl RelayAddress {
     /// Says in words why no tab could dial it.
     pub(crate) fn parse(text: &str, scheme: PageScheme) -> Result<Self, AddressError> {
         let given = || text.chars().take(SHOWN).collect::<String>();
-        let address: Multiaddr =
-            text.trim()
-                .parse()
-                .map_err(|error: libp2p::multiaddr::Error| AddressError::Unreadable {
+        let address = multiaddr::read(text.trim()).map_err(|error| match error {
+            ReadError::Unknown(_) => AddressError::Undialable { given: given() },
+            ReadError::NoSlash | ReadError::NoValue(_) | ReadError::BadValue { .. } => {
+                AddressError::Unreadable {
                     given: given(),
                     // It may repeat what was given, too.
                     reason: error.to_string().chars().take(SHOWN).collect(),
-                })?;
+                }
+            }
+        })?;
         let (way, encrypted) =
             way_of(&address).ok_or_else(|| AddressError::Undialable { given: given() })?;
         if scheme == PageScheme::Secure && !encrypted {
@@ -216,6 +220,9 @@ mod tests {
             "hello",
             "http://127.0.0.1:8080",
             "/ip4/300.0.0.1/tcp/1/ws",
+            "/ip4/127.0.0.1/tcp/65536/ws",
+            "/ip4/127.0.0.1/tcp",
+            "/ip4/127.0.0.1/udp/1/webrtc-direct/certhash/zabc",
             "/p2p/nobody",
         ] {
             let error = parse(text).expect_err(text);
@@ -241,6 +248,7 @@ mod tests {
         for text in [
             "/ip4/127.0.0.1/tcp/8081".to_owned(),
             "/ip4/127.0.0.1/udp/8081/quic-v1".to_owned(),
+            "/ip4/127.0.0.1/tcp/8081/ws/".to_owned(),
             "/ip4/127.0.0.1/udp/8082/webrtc-direct".to_owned(),
             format!("/p2p/{PEER}"),
             format!("/ip4/127.0.0.1/tcp/8081/ws/p2p/{PEER}/p2p-circuit"),

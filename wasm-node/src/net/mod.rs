@@ -16,6 +16,8 @@ mod goodbye;
 mod ice;
 mod introductions;
 #[cfg(target_arch = "wasm32")]
+mod multiaddr;
+#[cfg(target_arch = "wasm32")]
 mod names;
 #[cfg(target_arch = "wasm32")]
 mod prompt;
