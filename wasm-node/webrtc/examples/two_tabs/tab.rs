@@ -9,7 +9,6 @@
     reason = "an example, whose interface is a page's"
 )]
 
-use std::collections::HashMap;
 use std::io;
 
 use futures::channel::mpsc;
@@ -127,7 +126,7 @@ async fn run(mut swarm: Swarm<Behaviour>, mut wishes: mpsc::Receiver<Wish>, news
         let _ = news.call2(&JsValue::NULL, &kind.into(), &text.into());
     };
     // Closed as soon as there is a direct way: a line that takes a circuit is lost with its relay.
-    let mut circuits: HashMap<PeerId, Vec<ConnectionId>> = HashMap::new();
+    let mut circuits: Vec<(PeerId, ConnectionId)> = Vec::new();
     loop {
         select! {
             wish = wishes.next() => match wish {
@@ -151,13 +150,13 @@ async fn run(mut swarm: Swarm<Behaviour>, mut wishes: mpsc::Receiver<Wish>, news
                     tell("reachable", &address.to_string());
                 }
                 SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } if address::is_direct(&endpoint) => {
-                    for circuit in circuits.remove(&peer_id).unwrap_or_default() {
-                        swarm.close_connection(circuit);
+                    for (_, circuit) in circuits.iter().filter(|(peer, _)| *peer == peer_id) {
+                        swarm.close_connection(*circuit);
                     }
                     tell("connected", "Connected directly.");
                 }
                 SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } if address::is_relayed(&endpoint) => {
-                    circuits.entry(peer_id).or_default().push(connection_id);
+                    circuits.push((peer_id, connection_id));
                 }
                 SwarmEvent::ConnectionClosed { endpoint, .. } if address::is_direct(&endpoint) => {
                     tell("closed", "The other tab is gone.");
@@ -171,10 +170,8 @@ async fn run(mut swarm: Swarm<Behaviour>, mut wishes: mpsc::Receiver<Wish>, news
                     // Whoever said it may be gone.
                     let _ = swarm.behaviour_mut().lines.send_response(channel, ());
                 }
-                SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
-                    if let Some(left) = circuits.get_mut(&peer_id) {
-                        left.retain(|circuit| *circuit != connection_id);
-                    }
+                SwarmEvent::ConnectionClosed { connection_id, .. } => {
+                    circuits.retain(|(_, circuit)| *circuit != connection_id);
                 }
                 _ => {}
             },
