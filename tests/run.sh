@@ -208,15 +208,10 @@ accessibility() {
 # once_more_if_it_fails COMMAND...: a test of several browsers depends on how busy the machine is. What fails a second
 # time, with the machine to itself, has failed; what does not is named, because it may be a race all the same.
 once_more_if_it_fails() {
-  local output names
-  output=$(mktemp)
-  if limited "$@" 2>&1 | tee "$output"; then
-    rm -f "$output"
-    return 0
-  fi
+  local said names name
+  try "$@" && return
   # The names stand alone on their lines after the last "failures:".
-  names=$(tac "$output" | sed -n '/^failures:$/q; s/^    \([a-z0-9_:]*\)$/\1/p' | sort -u)
-  rm -f "$output"
+  names=$(tac <<<"$said" | sed -n '/^failures:$/q; s/^    \([a-z0-9_:]*\)$/\1/p' | sort -u)
   [ -n "$names" ] || return 1
   echo "== once more: $names"
   local command=() word
@@ -226,10 +221,23 @@ once_more_if_it_fails() {
   done
   # shellcheck disable=SC2086 # one word a test
   limited "${command[@]}" -- --exact --test-threads 1 $names || return 1
-  local name
   for name in $names; do
-    summary+=("$(printf '%-28s           failed at first: %s' '' "$name")")
+    failed_at_first "$name"
   done
+}
+
+# try COMMAND...: shows what it says, and keeps it in $said.
+try() {
+  local output outcome=0
+  output=$(mktemp)
+  limited "$@" 2>&1 | tee "$output" || outcome=1
+  said=$(<"$output")
+  rm -f "$output"
+  return "$outcome"
+}
+
+failed_at_first() {
+  summary+=("$(printf '%-28s           failed at first: %s' '' "$1")")
 }
 
 # How often each side of an interop test does the same again.
@@ -245,19 +253,14 @@ interop() {
 
 # A scenario that fails is played once more, as other tests of several browsers are.
 meet_once_more_if_it_fails() {
-  local output scenarios scenario
-  output=$(mktemp)
-  if limited tests/interop/run.sh meet "$interop_rounds" 2>&1 | tee "$output"; then
-    rm -f "$output"
-    return 0
-  fi
-  scenarios=$(sed -n 's/^FAILED  \([A-Za-z]*\):.*/\1/p' "$output")
-  rm -f "$output"
+  local said scenarios scenario
+  try tests/interop/run.sh meet "$interop_rounds" && return
+  scenarios=$(sed -n 's/^FAILED  \([A-Za-z]*\):.*/\1/p' <<<"$said")
   [ -n "$scenarios" ] || return 1
   for scenario in $scenarios; do
     echo "== once more: $scenario"
     limited tests/interop/run.sh meet "$interop_rounds" "$scenario" || return 1
-    summary+=("$(printf '%-28s           failed at first: %s' '' "$scenario")")
+    failed_at_first "$scenario"
   done
 }
 
