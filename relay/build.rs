@@ -11,8 +11,12 @@
 mod assets;
 #[path = "build/comments.rs"]
 mod comments;
+#[path = "build/join.rs"]
+mod join;
 #[path = "build/preloads.rs"]
 mod preloads;
+#[path = "build/sheets.rs"]
+mod sheets;
 #[path = "build/tell.rs"]
 mod tell;
 #[path = "build/wasm.rs"]
@@ -69,6 +73,7 @@ fn run() -> Result<()> {
         // What somebody's wasm-pack left there is not ours.
         files.add_folder_except("", &workspace.join("www"), "pkg")?;
         files.leave_out_comments(&out.join("uncommented"))?;
+        files.join(&out.join("joined"))?;
         files.write_preloads(&out)?;
         files.write_precache(&out)?;
     }

@@ -16,7 +16,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     comments::{has_comments, without_comments},
+    join::join,
     preloads::with_preloads,
+    sheets,
     tell::tell,
 };
 
@@ -29,6 +31,10 @@ const WORTH_A_WORD: usize = 256 * 1024;
 
 /// The page, and the module that puts it together.
 const PAGE: (&str, &str) = ("index.html", "index.js");
+/// All of the page's style, by way of its imports.
+const STYLE: &str = "index.css";
+/// What wasm-bindgen makes. A worker imports it, too.
+const PACKAGE: &str = "pkg/";
 /// What keeps the page in the browser. It is told at its beginning which files there are.
 const SERVICE_WORKER: &str = "service-worker.js";
 /// Files that a page never asks for.
@@ -96,19 +102,52 @@ impl Files {
         Ok(())
     }
 
+    /// Puts one file, written below `out`, in the place of all modules that the page imports at once, and one in the place
+    /// of its style sheets. What it loads by a `<script>` of its own stays apart, and so does the wasm's glue.
+    pub(crate) fn join(&mut self, out: &Path) -> Result<()> {
+        let (page, entry) = PAGE;
+        let html = self.read(page)?;
+        let apart = |module: &str| {
+            let script = format!("src=\"{module}\"");
+            module.starts_with(PACKAGE) || (module != entry && html.contains(&script))
+        };
+        let joined = join(entry, apart, |path| self.read(path))?;
+        let (style, sheets) = sheets::joined(STYLE, |path| self.read(path))?;
+        for sheet in sheets {
+            self.0.remove(&sheet);
+        }
+        self.put(out, STYLE, &style)?;
+        self.put(out, entry, &joined.script)?;
+        for (module, stand_in) in &joined.parts {
+            match stand_in {
+                Some(source) => self.put(out, module, source)?,
+                None => drop(self.0.remove(module)),
+            }
+        }
+        Ok(())
+    }
+
     /// Puts a copy of the page, written to `out`, that tells which modules it will import in the place of the page.
     pub(crate) fn write_preloads(&mut self, out: &Path) -> Result<()> {
-        let read = |path: &str| {
-            let file = self
-                .0
-                .get(path)
-                .with_context(|| format!("the page has no {path}"))?;
-            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
-        };
         let (page, entry) = PAGE;
-        let told = out.join(page);
-        fs::write(&told, with_preloads(&read(page)?, entry, read)?)?;
-        self.add(page, told);
+        let told = with_preloads(&self.read(page)?, entry, |path| self.read(path))?;
+        self.put(out, page, &told)
+    }
+
+    fn read(&self, path: &str) -> Result<String> {
+        let file = self
+            .0
+            .get(path)
+            .with_context(|| format!("the page has no {path}"))?;
+        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+    }
+
+    /// Writes a file of this content below `out`, and puts it in the place of the one that is there.
+    fn put(&mut self, out: &Path, path: &str, content: &str) -> Result<()> {
+        let file = out.join(path);
+        fs::create_dir_all(file.parent().context("below a folder")?)?;
+        fs::write(&file, content)?;
+        self.add(path, file);
         Ok(())
     }
 

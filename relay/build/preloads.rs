@@ -34,7 +34,7 @@ pub(crate) fn with_preloads(
 }
 
 /// All modules behind `entry`, those nearest to it first.
-fn modules(entry: &str, read: impl Fn(&str) -> Result<String>) -> Result<Vec<String>> {
+pub(crate) fn modules(entry: &str, read: impl Fn(&str) -> Result<String>) -> Result<Vec<String>> {
     let mut found = vec![entry.to_owned()];
     let mut known: BTreeSet<String> = found.iter().cloned().collect();
     let mut at = 0;
@@ -70,7 +70,7 @@ fn imports(source: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Where a path in a module leads, from the page; `None` if out of it.
-fn resolved(module: &str, path: &str) -> Option<String> {
+pub(crate) fn resolved(module: &str, path: &str) -> Option<String> {
     let mut place = PathBuf::from(module);
     place.pop();
     for part in Path::new(path).components() {
