@@ -27,7 +27,7 @@ import { present } from "./present.js";
 import {
   directFromSearch, hashForRoom, peersFromSearch, relaysFromSearch, roomFromHash, stunFromSearch,
 } from "./room-link.js";
-import { chooseLanguage, language, languageChanges, setLanguage, translate } from "./strings.js";
+import { chooseLanguage, language, languageChanges, prepareFormats, setLanguage, translate } from "./strings.js";
 
 const LANGUAGE_KEY = "heartchain.language";
 
@@ -75,6 +75,8 @@ starting.then(begin, (error) => {
     && requestedRoom === undefined;
   giveUp(byDefault ? "start" : "address", error);
 });
+// Nobody waits for the page's thread while the wasm comes.
+setTimeout(prepareFormats);
 
 // One after the other, so that readings get their numbers in the order in which they were typed.
 let recording = Promise.resolve();
