@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{MAX_SHELF_BLOCKS, SETTLED_DEPTH},
-        storage::{Health, Storage, suite},
+        storage::{Health, Storage, refusal::Refusal, suite},
     };
 
     /// Blocks that are packed: as many as two shelves take.
@@ -373,42 +373,13 @@ mod tests {
         assert_eq!(check(&mut store).await, []);
     }
 
-    /// While it lives, whoever reads this record gets an error, as if the browser were about to close the database.
-    struct Refusal;
-
-    impl Refusal {
-        fn of(database: &str, store: &str, key: u32) -> Self {
-            run(&format!(
-                r#"globalThis.readRecord ??= IDBObjectStore.prototype.get;
-                IDBObjectStore.prototype.get = function (key) {{
-                    const request = readRecord.call(this, key);
-                    const same = this.transaction.db.name === "{database}" && this.name === "{store}" && key === {key};
-                    if (same) this.transaction.abort();
-                    return request;
-                }};"#
-            ));
-            Self
-        }
-    }
-
-    impl Drop for Refusal {
-        fn drop(&mut self) {
-            run("IDBObjectStore.prototype.get = readRecord;");
-        }
-    }
-
-    fn run(script: &str) {
-        let script = js_sys::Function::new_no_args(script);
-        script.call0(&JsValue::NULL).expect("it runs");
-    }
-
     #[test]
     async fn a_record_that_cannot_be_read_for_now_is_not_lost() {
         let name = "checking refused";
         let mut store = packed(name).await;
         let all = load(&mut store, false).await;
         for refused in [SHELVES, SUMMARIES] {
-            let refusal = Refusal::of(name, refused, 1);
+            let refusal = Refusal::to_read(name, refused, &records::number_key(1));
             // The other one is looked at all the same.
             assert_eq!(store.check().await, Check::Lost(Vec::new()));
             assert_eq!(store.health().unchecked(), MAX_SHELF_BLOCKS);
@@ -426,7 +397,7 @@ mod tests {
         let name = "checking illegible";
         let mut store = packed(name).await;
         let all = hashes(&load(&mut store, false).await);
-        let refusal = Refusal::of(name, SHELVES, 1);
+        let refusal = Refusal::to_read(name, SHELVES, &records::number_key(1));
         for _ in 0..MAX_CHECK_TRIES {
             assert_eq!(store.check().await, Check::Lost(Vec::new()));
             assert_eq!(store.check().await, Check::Later);
@@ -435,6 +406,28 @@ mod tests {
         drop(refusal);
         let mut store = reopened(name, store).await;
         assert_eq!(hashes(&load(&mut store, false).await), all);
+    }
+
+    #[test]
+    async fn a_full_disk_is_no_sign_that_a_record_cannot_be_read() {
+        let name = "checking full";
+        let mut store = packed(name).await;
+        let len = suite::small_block(1).1.encoded_len();
+        change(&store, SHELVES, 1, |bytes| bytes[3 * len - 1] ^= 1).await;
+        load(&mut store, false).await;
+        let key = records::number_key(1);
+        let full = Refusal::to_write(name, SHELVES, &key);
+        for _ in 0..MAX_CHECK_TRIES {
+            assert_eq!(store.check().await, Check::Lost(Vec::new()));
+            assert_eq!(store.check().await, Check::Later);
+        }
+        drop(full);
+        // It can be written again, and for a moment not be read.
+        let refusal = Refusal::to_read(name, SHELVES, &key);
+        assert_eq!(store.check().await, Check::Lost(Vec::new()));
+        assert_eq!(store.check().await, Check::Later);
+        drop(refusal);
+        assert_eq!(check(&mut store).await, [suite::small_block(3).0]);
     }
 
     #[test]

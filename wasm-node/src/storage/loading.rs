@@ -399,3 +399,59 @@ fn behind(key: Option<&JsValue>) -> Result<Option<Query>, idb::Error> {
     key.map(|key| KeyRange::lower_bound(key, Some(true)).map(Query::from))
         .transpose()
 }
+
+#[cfg(test)]
+mod tests {
+    use chain::block::Block;
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::storage::{Health, refusal::Refusal, suite};
+
+    /// A store with these young blocks, each in a record of its own.
+    async fn with(name: &str, blocks: &[(BlockHash, Block)]) -> IndexedDb {
+        let mut store = IndexedDb::anew(name, suite::room().id()).await;
+        let puts = blocks.iter().cloned().map(suite::put).collect();
+        suite::write(&mut store, puts).await;
+        store
+    }
+
+    /// Opens it anew; returns the heights of the blocks that it gives, and how many it found damaged.
+    async fn start(name: &str) -> (Vec<u64>, usize) {
+        let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
+        let mut store = opened.expect("it opens");
+        let mut all = Vec::new();
+        let loaded = store.load_blocks(false, |blocks| all.extend(blocks)).await;
+        loaded.expect("it can be loaded");
+        let heights = all.iter().map(Stored::index).collect();
+        (heights, store.health().healed())
+    }
+
+    #[test]
+    async fn a_block_that_cannot_be_read_for_now_is_left_where_it_is() {
+        let name = "loading refused";
+        let blocks = suite::branch(1, 5, 1);
+        drop(with(name, &blocks).await);
+        let (third, _) = &blocks[2];
+        let refusal = Refusal::to_read(name, BLOCKS, &records::block_key(3, third));
+        assert_eq!(start(name).await, (vec![1, 2, 4, 5], 1));
+        drop(refusal);
+        assert_eq!(start(name).await, (vec![1, 2, 3, 4, 5], 0));
+    }
+
+    #[test]
+    async fn a_block_that_is_none_is_deleted() {
+        let name = "loading garbled";
+        let blocks = suite::branch(1, 5, 1);
+        let store = with(name, &blocks).await;
+        let write = store.writing(&[BLOCKS], false).expect("it writes");
+        let rows = write.object_store(BLOCKS).expect("it is there");
+        let key = records::block_key(3, &blocks[2].0);
+        rows.put(&"no block".into(), Some(&key))
+            .expect("it takes it");
+        schema::committed(write).await.expect("it keeps it");
+        drop(store);
+        assert_eq!(start(name).await, (vec![1, 2, 4, 5], 1));
+        assert_eq!(start(name).await, (vec![1, 2, 4, 5], 0));
+    }
+}

@@ -14,6 +14,8 @@ mod opening;
 mod packing;
 mod queue;
 mod records;
+#[cfg(test)]
+mod refusal;
 mod schema;
 mod shelves;
 mod slot;
