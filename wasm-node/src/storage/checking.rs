@@ -69,7 +69,11 @@ impl IndexedDb {
         let suspects = self.suspects(firsts).await?;
         for first in firsts {
             if suspects.contains(first) {
-                lost.extend(self.mend(*first).await?);
+                let shelf = self.mend(*first).await?;
+                lost.extend(shelf.lost());
+                if shelf.known().is_empty() {
+                    self.shelves.note_gone(*first);
+                }
             }
             self.shelves.note_checked(*first);
         }
@@ -96,13 +100,13 @@ impl IndexedDb {
             .collect())
     }
 
-    /// Writes a shelf anew as far as its bodies are whole. Returns blocks whose bodies are not.
-    async fn mend(&mut self, first: u32) -> Result<Vec<BlockHash>, StoreError> {
+    /// Writes a shelf anew as far as its bodies are whole, and returns it.
+    async fn mend(&self, first: u32) -> Result<Shelf, StoreError> {
         let shelf = self.read_shelf(first).await?;
         let write = self.writing(&[SHELVES, SUMMARIES], false)?;
         let put = shelf.put(&write, first);
         schema::all_or_nothing(write, put).await?;
-        Ok(shelf.lost())
+        Ok(shelf)
     }
 
     /// A shelf, as far as its bodies are whole.
@@ -333,6 +337,25 @@ mod tests {
         assert_eq!(loaded.len(), blocks().len());
         let first: Vec<BlockHash> = hashes(&loaded)[..MAX_SHELF_BLOCKS].to_vec();
         assert_eq!(check(&mut store).await, first);
+    }
+
+    #[test]
+    async fn a_shelf_of_which_nothing_is_left_leaves_its_heights_to_others() {
+        let mut store = packed("checking nothing").await;
+        change(&store, SHELVES, 1, |bytes| bytes.truncate(10)).await;
+        change(&store, SUMMARIES, 1, |bytes| bytes[100] ^= 1).await;
+        let loaded = load(&mut store, false).await;
+        assert_eq!(loaded.len(), blocks().len() - MAX_SHELF_BLOCKS);
+        // Its records may yet be read: nothing is to take their place before they were looked at.
+        assert!(!store.shelves.is_free(1, 1));
+        assert_eq!(check(&mut store).await, []);
+        assert!(store.shelves.is_free(1, 1));
+        // They come again one by one, and are packed.
+        let again = blocks().into_iter().take(MAX_SHELF_BLOCKS);
+        suite::write(&mut store, again.map(suite::put).collect()).await;
+        while store.tidy().await {}
+        let gaps: Vec<_> = store.shelves.gaps().collect();
+        assert_eq!(gaps, [(PACKED as u64 + 1, u64::MAX)]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::{
 use crate::config::{LOADED_BLOCKS, MAX_SHELF_BLOCKS, MAX_SHELF_LEN, MIN_SHELF_BLOCKS};
 
 impl IndexedDb {
-    /// Packs settled blocks, one shelf of them. Returns whether there are more.
+    /// Packs settled blocks, one shelf of them. Returns whether there may be more.
     ///
     /// # Errors
     /// If the database does; then nothing more is packed for now.
@@ -26,15 +26,24 @@ impl IndexedDb {
             return Ok(false);
         }
         let Some((first, end)) = self.ripe() else {
-            self.shelves.pause(1);
+            // What could not be packed is tried again, but not at once.
+            let tried = self.shelves.turn() > 0;
+            self.shelves.turn_to(0);
+            self.shelves.pause(if tried { MAX_SHELF_BLOCKS } else { 1 });
             return Ok(false);
         };
-        let packed = self.pack_one(first, end).await;
-        if !matches!(packed, Ok(true)) {
-            // The disk is full, or has garbled one of them.
-            self.shelves.pause(MAX_SHELF_BLOCKS);
+        match self.pack_one(first, end).await {
+            Ok(true) => {}
+            // One of them was garbled; that says nothing of those above.
+            Ok(false) => self.shelves.turn_to(end),
+            Err(error) => {
+                // One of them cannot be read, or the disk is full: then every other try is in vain, too.
+                self.shelves.turn_to(end);
+                self.shelves.pause(MAX_SHELF_BLOCKS);
+                return Err(error);
+            }
         }
-        packed
+        Ok(true)
     }
 
     /// Those stretches of a batch's blocks that go to a shelf at once, as they come when a tab catches up: to put each
@@ -95,7 +104,8 @@ impl IndexedDb {
         }
     }
 
-    /// The lowest heights that are to be packed, and the one behind them: as many as a shelf takes, or all between two shelves.
+    /// The lowest heights whose turn it is to be packed, and the one behind them: as many as a shelf takes, or all between
+    /// two shelves.
     fn ripe(&self) -> Option<(u32, u64)> {
         let heights = self.rows.values().copied();
         let mut settled: Vec<u64> = heights
@@ -104,13 +114,16 @@ impl IndexedDb {
         settled.sort_unstable();
         settled.dedup();
         let below = |height: u64| settled.partition_point(|index| *index < height);
-        self.shelves.gaps().find_map(|(start, end)| {
-            let full = start.saturating_add(MAX_SHELF_BLOCKS as u64).min(end);
-            // Heights may be missing: a branch that is fetched comes in ranges, in any order.
-            let here = (below(full) - below(start)) as u64;
-            let first = u32::try_from(start).ok()?;
-            (here == full - start).then_some((first, full))
-        })
+        let turn = self.shelves.turn();
+        let gaps = self.shelves.gaps().filter(|(_, end)| *end > turn);
+        gaps.map(|(start, end)| (start.max(turn), end))
+            .find_map(|(start, end)| {
+                let full = start.saturating_add(MAX_SHELF_BLOCKS as u64).min(end);
+                // Heights may be missing: a branch that is fetched comes in ranges, in any order.
+                let here = (below(full) - below(start)) as u64;
+                let first = u32::try_from(start).ok()?;
+                (here == full - start).then_some((first, full))
+            })
     }
 
     /// Packs the blocks of these heights; `false` if not all of them can be read.
@@ -178,7 +191,7 @@ mod tests {
     use super::*;
     use crate::{
         config::SETTLED_DEPTH,
-        storage::{Check, Health, Storage, suite},
+        storage::{Check, Health, Storage, refusal::Refusal, suite},
     };
 
     type Blocks = Vec<(BlockHash, Block)>;
@@ -335,13 +348,20 @@ mod tests {
         assert_eq!(store.rows.len(), 1);
     }
 
-    #[test]
-    async fn a_block_whose_header_was_garbled_is_not_packed() {
-        let mut store = anew("packing garbled").await;
-        let blocks = suite::branch(1, MAX_SHELF_BLOCKS as u64, 1);
+    /// A store with blocks for three shelves, none of them packed yet.
+    async fn unpacked(name: &str) -> (IndexedDb, Blocks) {
+        let mut store = anew(name).await;
+        let blocks = suite::branch(1, 3 * MAX_SHELF_BLOCKS as u64, 1);
         for part in blocks.chunks(MIN_SHELF_BLOCKS - 1) {
             put(&mut store, part).await;
         }
+        assert_eq!(gaps(&store), [(1, u64::MAX)]);
+        (store, blocks)
+    }
+
+    #[test]
+    async fn a_block_whose_header_was_garbled_is_not_packed_and_keeps_back_no_others() {
+        let (mut store, blocks) = unpacked("packing garbled").await;
         let (hash, mut garbled) = blocks[7].clone();
         let key = records::block_key(garbled.header.index, &hash);
         garbled.header.index = 1 << 40;
@@ -351,8 +371,35 @@ mod tests {
         rows.put(&record, Some(&key)).expect("it takes it");
         schema::committed(write).await.expect("it keeps it");
         settle(&mut store, &blocks).await;
-        assert_eq!(store.rows.len(), blocks.len() + 1);
+        let shelf = MAX_SHELF_BLOCKS as u64;
+        assert_eq!(gaps(&store), [(1, shelf + 1), (3 * shelf + 1, u64::MAX)]);
+        assert_eq!(store.rows.len(), MAX_SHELF_BLOCKS + 1);
+
+        // It comes again, and its turn does, too.
+        put(&mut store, &blocks[7..8]).await;
+        let above = 3 * shelf + SETTLED_DEPTH + 1;
+        put(&mut store, &suite::branch(above, shelf, 1)).await;
+        while store.tidy().await {}
+        assert_eq!(gaps(&store)[0].0, 3 * shelf + 1);
+    }
+
+    #[test]
+    async fn a_block_that_cannot_be_read_keeps_others_from_their_shelf_only_for_a_while() {
+        let name = "packing refused";
+        let (mut store, blocks) = unpacked(name).await;
+        let key = records::block_key(8, &blocks[7].0);
+        let refusal = Refusal::to_read(name, BLOCKS, &key);
+        settle(&mut store, &blocks).await;
         assert_eq!(gaps(&store), [(1, u64::MAX)]);
+        let shelf = MAX_SHELF_BLOCKS as u64;
+        let above = 3 * shelf + SETTLED_DEPTH + 1;
+        put(&mut store, &suite::branch(above, shelf, 1)).await;
+        while store.tidy().await {}
+        assert_eq!(gaps(&store)[..2], [(1, shelf + 1), (3 * shelf + 1, above)]);
+        drop(refusal);
+        put(&mut store, &suite::branch(above + shelf, shelf, 1)).await;
+        while store.tidy().await {}
+        assert_eq!(gaps(&store)[0].0, 3 * shelf + 1);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(super) struct Shelves {
     highest: u64,
     /// Packing is not tried again before so many more blocks were put.
     pause: usize,
+    /// Below this height packing was tried in vain: what is above has its turn first.
+    tried_below: u64,
 }
 
 /// A shelf that is to be looked at.
@@ -147,6 +149,16 @@ impl Shelves {
     /// Nothing is packed before so many more blocks were put.
     pub(super) fn pause(&mut self, blocks: usize) {
         self.pause = blocks;
+    }
+
+    /// Heights below this one could not be packed: the others have their turn. Zero: all have.
+    pub(super) const fn turn_to(&mut self, height: u64) {
+        self.tried_below = height;
+    }
+
+    /// The lowest height whose turn it is to be packed.
+    pub(super) const fn turn(&self) -> u64 {
+        self.tried_below
     }
 
     /// Whether no shelf spans any of the heights from the one to the other.
