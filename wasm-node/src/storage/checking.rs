@@ -110,7 +110,7 @@ impl IndexedDb {
     }
 
     /// A shelf, as far as its bodies are whole.
-    pub(super) async fn read_shelf(&self, first: u32) -> Result<Shelf, StoreError> {
+    async fn read_shelf(&self, first: u32) -> Result<Shelf, StoreError> {
         let pairs = self.pairs(&[first]).await?;
         let (shelf, summary) = pairs.into_iter().next().unwrap_or_default();
         Ok(Shelf::read(
@@ -322,7 +322,11 @@ mod tests {
             let at = 2 * len + Header::LEN;
             change(&store, SHELVES, 1, |bytes| bytes[at] = garbled).await;
             load(&mut store, false).await;
-            assert_eq!(check(&mut store).await, [suite::small_block(3).0]);
+            let (third, (fourth, block)) = (suite::small_block(3).0, suite::small_block(4));
+            let bodies = vec![None, Some(block.readings)];
+            // Not even before it was found.
+            assert_eq!(store.bodies(&[third, fourth]).await, Ok(bodies));
+            assert_eq!(check(&mut store).await, [third]);
         }
     }
 

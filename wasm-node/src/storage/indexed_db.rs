@@ -24,7 +24,7 @@ use chain::{
     hash::{BlockHash, RoomId},
     reading::Reading,
 };
-use futures::future::try_join_all;
+use futures::future::{try_join, try_join_all};
 use idb::{ObjectStore, Transaction, request::futures::GetStoreRequestFuture};
 use js_sys::Array;
 use litemap::LiteMap;
@@ -34,9 +34,10 @@ use web_sys::IdbTransaction;
 
 use super::{
     Check, Health, Reason, Storage, StoreError, records,
-    schema::{self, BLOCKS, Connection, JOURNAL, KEYS, META, RESCUE, SHELVES, STORES},
+    schema::{self, BLOCKS, Connection, JOURNAL, KEYS, META, RESCUE, SHELVES, STORES, SUMMARIES},
     shelves::{Shelf, Shelves, is_whole},
     spare,
+    summary::Summary,
 };
 use crate::config::{CHECKED_SHELVES, MAX_SHELF_BLOCKS};
 
@@ -81,6 +82,8 @@ struct Moves {
     rows: HashMap<BlockHash, Option<u64>>,
     /// Blocks that go to a shelf at once: by which height it is found.
     shelved: HashMap<BlockHash, u32>,
+    /// Shelves that have nothing left.
+    emptied: Vec<u32>,
 }
 
 impl IndexedDb {
@@ -163,24 +166,34 @@ impl IndexedDb {
         Ok(())
     }
 
-    /// The shelves of these blocks as they are without them.
-    async fn shelves_without<'a>(
-        &self,
-        hashes: impl Iterator<Item = &'a BlockHash>,
-    ) -> Result<LiteMap<u32, Shelf>, StoreError> {
-        let mut changed: LiteMap<u32, Shelf> = LiteMap::new();
-        for hash in hashes {
-            let Some(first) = self.shelves.shelf_of(hash) else {
+    /// Takes blocks off their shelves that are deleted, or put again because they were damaged. One shelf is in memory at a
+    /// time: what was lost all over the disk may come again in one batch. Returns shelves that have none left.
+    async fn unshelve(&self, write: &Transaction, batch: &Batch) -> Result<Vec<u32>, idb::Error> {
+        let mut moved: LiteMap<u32, Vec<&BlockHash>> = LiteMap::new();
+        for operation in &batch.operations {
+            let (StoreOperation::PutBlock(hash, _) | StoreOperation::DeleteBlock(hash)) = operation
+            else {
                 continue;
             };
-            if !changed.contains_key(&first) {
-                changed.insert(first, self.read_shelf(first).await?);
-            }
-            if let Some(shelf) = changed.get_mut(&first) {
-                shelf.remove(hash);
+            if let Some(first) = self.shelves.shelf_of(hash) {
+                moved.entry(first).or_default().push(hash);
             }
         }
-        Ok(changed)
+        let mut emptied = Vec::new();
+        for (first, hashes) in moved {
+            let shelf = get(&write.object_store(SHELVES)?, first)?;
+            let summary = get(&write.object_store(SUMMARIES)?, first)?;
+            let (shelf, summary) = try_join(shelf, summary).await?;
+            let mut shelf = Shelf::read(self.room, first, shelf.as_ref(), summary.as_ref());
+            for hash in hashes {
+                shelf.remove(hash);
+            }
+            shelf.put(write, first)?;
+            if shelf.known().is_empty() {
+                emptied.push(first);
+            }
+        }
+        Ok(emptied)
     }
 
     fn perform(
@@ -237,14 +250,16 @@ impl IndexedDb {
     }
 
     /// Puts all of it into the transaction.
-    fn perform_all(
+    async fn perform_all(
         &self,
         write: &Transaction,
         batch: &Batch,
-        shelves: &LiteMap<u32, Shelf>,
         new_shelves: &LiteMap<u32, Shelf>,
     ) -> Result<Moves, idb::Error> {
-        let mut moves = Moves::default();
+        let mut moves = Moves {
+            emptied: self.unshelve(write, batch).await?,
+            ..Moves::default()
+        };
         for (first, shelf) in new_shelves {
             let hashes = shelf.known().iter().map(|block| block.hash);
             moves.shelved.extend(hashes.map(|hash| (hash, *first)));
@@ -252,7 +267,7 @@ impl IndexedDb {
         for operation in &batch.operations {
             self.perform(write, operation, &mut moves)?;
         }
-        for (first, shelf) in shelves.iter().chain(new_shelves) {
+        for (first, shelf) in new_shelves {
             shelf.put(write, *first)?;
         }
         Ok(moves)
@@ -285,27 +300,12 @@ impl Storage for IndexedDb {
         if batch.operations.is_empty() {
             return Ok(());
         }
-        // A block that is deleted, or put again because it was damaged, must not stay on its shelf.
-        let moved = batch
-            .operations
-            .iter()
-            .filter_map(|operation| match operation {
-                StoreOperation::PutBlock(hash, _) | StoreOperation::DeleteBlock(hash) => Some(hash),
-                StoreOperation::PutTip(_)
-                | StoreOperation::PutJournal(..)
-                | StoreOperation::PutKey(..)
-                | StoreOperation::PutRescue(_)
-                | StoreOperation::DeleteRescue(_) => None,
-            });
-        let shelves = self.shelves_without(moved).await?;
         let new_shelves = self.stretches(&batch);
         let write = self.writing(&STORES, batch.strict)?;
-        let moves = self.perform_all(&write, &batch, &shelves, &new_shelves);
+        let moves = self.perform_all(&write, &batch, &new_shelves).await;
         let moves = schema::all_or_nothing(write, moves).await?;
-        for (first, shelf) in &shelves {
-            if shelf.known().is_empty() {
-                self.shelves.note_gone(*first);
-            }
+        for first in moves.emptied {
+            self.shelves.note_gone(first);
         }
         self.health.note_unchecked(self.shelves.unchecked_blocks());
         for (hash, index) in moves.rows {
@@ -332,7 +332,7 @@ impl Storage for IndexedDb {
         if hashes.is_empty() {
             return Ok(bodies);
         }
-        let read = self.reading(&[BLOCKS, SHELVES])?;
+        let read = self.reading(&[BLOCKS, SHELVES, SUMMARIES])?;
         let (blocks, shelves) = (read.object_store(BLOCKS)?, read.object_store(SHELVES)?);
         let mut rows = Vec::new();
         let mut by_shelf: LiteMap<u32, Vec<(BlockHash, usize)>> = LiteMap::new();
@@ -343,8 +343,6 @@ impl Storage for IndexedDb {
                 by_shelf.entry(first).or_default().push((*hash, at));
             }
         }
-        let packed = by_shelf.keys().map(|first| get(&shelves, *first));
-        let packed = packed.collect::<Result<Vec<_>, _>>()?;
         let (places, rows): (Vec<usize>, Vec<_>) = rows.into_iter().unzip();
         let rows = try_join_all(rows.into_iter().map(IntoFuture::into_future)).await?;
         for (at, value) in places.into_iter().zip(rows) {
@@ -354,11 +352,18 @@ impl Storage for IndexedDb {
                     .map(|block| block.readings);
             }
         }
-        let packed = try_join_all(packed).await?;
-        for ((first, wanted), value) in by_shelf.into_iter().zip(packed) {
-            let Some(value) = value else { continue };
+        // One after the other: whoever asks for a block of each must not have all of them in memory.
+        for (first, wanted) in by_shelf {
+            let Some(value) = get(&shelves, first)?.await? else {
+                continue;
+            };
             let checked = self.shelves.is_checked(first);
-            for (hash, block) in Shelf::blocks_of(&value) {
+            let summary = match checked {
+                true => None,
+                false => get(&read.object_store(SUMMARIES)?, first)?.await?,
+            };
+            let summary = summary.and_then(|value| Summary::read(first, &value));
+            for (hash, block) in Shelf::blocks_beside(summary.as_ref(), &value) {
                 let mut places = wanted.iter().filter(|(other, _)| *other == hash).peekable();
                 // What was not checked yet is looked at when it is asked for.
                 if places.peek().is_none() || !(checked || is_whole(&block)) {
@@ -396,17 +401,101 @@ pub(super) fn read_block(value: &JsValue) -> Option<Block> {
 
 #[cfg(test)]
 mod tests {
+    use js_sys::Function;
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+    use crate::storage::{refusal::Refusal, suite};
 
     #[test]
     async fn the_disk_keeps_what_every_store_promises() {
         let mut stores = 0;
-        super::super::suite::check(async || {
+        suite::check(async || {
             stores += 1;
-            IndexedDb::anew(&format!("suite {stores}"), super::super::suite::room().id()).await
+            IndexedDb::anew(&format!("suite {stores}"), suite::room().id()).await
         })
         .await;
+    }
+
+    /// Notes when shelves of a database are asked for, when they come, and when they are written; gives the notes.
+    const WATCH: &str = r#"
+        const [store, notes] = [IDBObjectStore.prototype, []];
+        const { get, put } = store;
+        const here = (records) => records.name === "shelves" && records.transaction.db.name === database;
+        store.get = function (key) {
+            const request = get.call(this, key);
+            if (here(this)) {
+                notes.push(`ask ${key}`);
+                request.addEventListener("success", () => notes.push(`get ${key}`));
+            }
+            return request;
+        };
+        store.put = function (value, key) {
+            if (here(this)) notes.push(`put ${key}`);
+            return put.call(this, value, key);
+        };
+        return () => {
+            Object.assign(store, { get, put });
+            return notes.join(", ");
+        };
+    "#;
+
+    fn watch(database: &str) -> Function {
+        let watch = Function::new_with_args("database", WATCH);
+        let notes = watch.call1(&JsValue::NULL, &database.into());
+        notes.expect("it runs").into()
+    }
+
+    fn notes(watch: &Function) -> Option<String> {
+        watch.call0(&JsValue::NULL).expect("it runs").as_string()
+    }
+
+    #[test]
+    async fn of_all_shelves_that_a_batch_changes_or_a_peer_asks_for_one_is_in_memory_at_a_time() {
+        let name = "one at a time";
+        let mut store = IndexedDb::anew(name, suite::room().id()).await;
+        let blocks = suite::branch(1, 3 * MAX_SHELF_BLOCKS as u64, 1);
+        suite::write(&mut store, blocks.iter().cloned().map(suite::put).collect()).await;
+        assert!(store.rows.is_empty());
+        let lost = [7, 300, 600, 8].map(|at| blocks[at].clone());
+
+        let watch_reads = watch(name);
+        let bodies = store.bodies(&lost.each_ref().map(|(hash, _)| *hash)).await;
+        let found = lost
+            .each_ref()
+            .map(|(_, block)| Some(block.readings.clone()));
+        assert_eq!(bodies, Ok(found.to_vec()));
+        assert_eq!(
+            notes(&watch_reads).as_deref(),
+            Some("ask 1, get 1, ask 257, get 257, ask 513, get 513")
+        );
+
+        let watch_writes = watch(name);
+        suite::write(&mut store, lost.map(suite::put).to_vec()).await;
+        assert_eq!(
+            notes(&watch_writes).as_deref(),
+            Some("ask 1, get 1, put 1, ask 257, get 257, put 257, ask 513, get 513, put 513")
+        );
+        assert_eq!(store.rows.len(), 4);
+    }
+
+    #[test]
+    async fn a_batch_that_finds_a_shelf_it_cannot_read_changes_nothing() {
+        let name = "one illegible";
+        let mut store = IndexedDb::anew(name, suite::room().id()).await;
+        let blocks = suite::branch(1, 2 * MAX_SHELF_BLOCKS as u64, 1);
+        suite::write(&mut store, blocks.iter().cloned().map(suite::put).collect()).await;
+        let gone = [7, 300].map(|at| blocks[at].0);
+        let batch = Batch {
+            operations: gone.map(StoreOperation::DeleteBlock).to_vec(),
+            strict: false,
+        };
+        let refusal = Refusal::to_read(name, SHELVES, &records::number_key(257));
+        assert!(store.write(batch.clone()).await.is_err());
+        drop(refusal);
+        let here = store.bodies(&gone).await.expect("they can be read");
+        assert!(here.iter().all(Option::is_some));
+        assert_eq!(store.write(batch).await, Ok(()));
+        assert_eq!(store.bodies(&gone).await, Ok(vec![None, None]));
     }
 }

@@ -215,6 +215,17 @@ impl Shelf {
         blocks
     }
 
+    /// The same, by its summary where there is one.
+    pub(super) fn blocks_beside(
+        summary: Option<&Summary>,
+        value: &JsValue,
+    ) -> Vec<(BlockHash, Block)> {
+        match summary {
+            Some(summary) => Self::blocks_by(&summary.blocks, value),
+            None => Self::blocks_of(value),
+        }
+    }
+
     /// The same by what is known of them, which says where each begins, unless one is missing: so none that is garbled,
     /// not even in its length, takes others with it.
     fn blocks_by(known: &[KnownBlock], value: &JsValue) -> Vec<(BlockHash, Block)> {
@@ -248,10 +259,7 @@ impl Shelf {
         summary: Option<&JsValue>,
     ) -> Self {
         let summary = summary.and_then(|value| Summary::read(first, value));
-        let blocks = shelf.map(|value| match &summary {
-            Some(summary) => Self::blocks_by(&summary.blocks, value),
-            None => Self::blocks_of(value),
-        });
+        let blocks = shelf.map(|value| Self::blocks_beside(summary.as_ref(), value));
         let mut blocks = blocks.unwrap_or_default();
         blocks.retain(|(_, block)| is_whole(block));
         let Some(Summary { blocks: known, .. }) = summary else {
