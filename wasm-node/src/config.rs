@@ -82,6 +82,8 @@ pub(crate) const MAX_CHECK_TRIES: u32 = 3;
 pub(crate) const LOADED_ENTRIES: u32 = 4_096;
 /// How old what the browser says of its storage's room may be.
 pub(crate) const ESTIMATE_AGE_MS: u64 = 10_000;
+/// How long it may take to say so: it takes a few ms, and is asked again.
+pub(crate) const ESTIMATE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes that blocks leave free, or an eighth of what there is: for one's own readings, a hundred bytes each.
 pub(crate) const RESERVED_FOR_OWN: f64 = 4.0 * 1024.0 * 1024.0;
 

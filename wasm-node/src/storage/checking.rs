@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{MAX_SHELF_BLOCKS, SETTLED_DEPTH},
-        storage::{Health, Storage, refusal::Refusal, suite},
+        storage::{Health, Storage, misfortune::Misfortune, suite},
     };
 
     /// Blocks that are packed: as many as two shelves take.
@@ -406,7 +406,7 @@ mod tests {
         let mut store = packed(name).await;
         let all = load(&mut store, false).await;
         for refused in [SHELVES, SUMMARIES] {
-            let refusal = Refusal::to_read(name, refused, &records::number_key(1));
+            let refusal = Misfortune::unreadable(name, refused, &records::number_key(1));
             // The other one is looked at all the same.
             assert_eq!(store.check().await, Check::Lost(Vec::new()));
             assert_eq!(store.health().unchecked(), MAX_SHELF_BLOCKS);
@@ -424,7 +424,7 @@ mod tests {
         let name = "checking illegible";
         let mut store = packed(name).await;
         let all = hashes(&load(&mut store, false).await);
-        let refusal = Refusal::to_read(name, SHELVES, &records::number_key(1));
+        let refusal = Misfortune::unreadable(name, SHELVES, &records::number_key(1));
         for _ in 0..MAX_CHECK_TRIES {
             assert_eq!(store.check().await, Check::Lost(Vec::new()));
             assert_eq!(store.check().await, Check::Later);
@@ -443,14 +443,14 @@ mod tests {
         change(&store, SHELVES, 1, |bytes| bytes[3 * len - 1] ^= 1).await;
         load(&mut store, false).await;
         let key = records::number_key(1);
-        let full = Refusal::to_write(name, SHELVES, &key);
+        let full = Misfortune::unwritable(name, SHELVES, &key);
         for _ in 0..MAX_CHECK_TRIES {
             assert_eq!(store.check().await, Check::Lost(Vec::new()));
             assert_eq!(store.check().await, Check::Later);
         }
         drop(full);
         // It can be written again, and for a moment not be read.
-        let refusal = Refusal::to_read(name, SHELVES, &key);
+        let refusal = Misfortune::unreadable(name, SHELVES, &key);
         assert_eq!(store.check().await, Check::Lost(Vec::new()));
         assert_eq!(store.check().await, Check::Later);
         drop(refusal);

@@ -1,10 +1,8 @@
 //! What the page may know of where this tab keeps things. Never decides where.
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-};
+use std::{cell::Cell, pin::pin, rc::Rc};
 
+use futures::future::{Either, select};
 use js_sys::Promise;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -43,15 +41,15 @@ pub(crate) struct Health {
     /// Whether the browser promised to keep the data when its disk gets full.
     persisted: Cell<Option<bool>>,
     /// Bytes that this origin uses, and may use.
-    room: RefCell<Option<Room>>,
+    room: Cell<Option<Room>>,
+    /// When the browser was last asked for that, by this computer's clock.
+    asked: Cell<Option<u64>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Room {
     usage: f64,
     quota: f64,
-    /// When the browser said so, by this computer's clock.
-    as_of: u64,
 }
 
 impl Health {
@@ -62,7 +60,8 @@ impl Health {
             unchecked: Cell::default(),
             failing: Cell::default(),
             persisted: Cell::default(),
-            room: RefCell::default(),
+            room: Cell::default(),
+            asked: Cell::default(),
         })
     }
 
@@ -100,12 +99,12 @@ impl Health {
 
     /// Bytes that this origin uses, and may use.
     pub(crate) fn usage_and_quota(&self) -> Option<(f64, f64)> {
-        self.room.borrow().map(|room| (room.usage, room.quota))
+        self.room.get().map(|room| (room.usage, room.quota))
     }
 
     /// Bytes left, if they are so few that they are kept for one's own readings.
     pub(super) fn tight(&self) -> Option<u64> {
-        let room = (*self.room.borrow())?;
+        let room = self.room.get()?;
         let left = (room.quota - room.usage).max(0.0);
         #[expect(
             clippy::cast_possible_truncation,
@@ -118,25 +117,23 @@ impl Health {
     /// Asks the browser about its room again if what it said is old, or `now`.
     pub(super) async fn look(&self, now: bool) {
         let time = clock::now().get();
-        let fresh = |room: &Room| time.saturating_sub(room.as_of) < config::ESTIMATE_AGE_MS;
-        if self.place.is_err() || (!now && self.room.borrow().as_ref().is_some_and(fresh)) {
+        // The clock may be put back, by more than that.
+        let recent = |asked: u64| time.abs_diff(asked) < config::ESTIMATE_AGE_MS;
+        if self.place.is_err() || (!now && self.asked.get().is_some_and(recent)) {
             return;
         }
-        let said = ask(StorageManager::estimate).await;
+        self.asked.set(Some(time));
+        let said = answer(StorageManager::estimate).await;
         let estimate = said
             .as_ref()
             .and_then(|said| said.dyn_ref::<js_sys::Object>());
         let estimate = estimate.map(JsCast::unchecked_ref::<StorageEstimate>);
         let numbers = estimate.and_then(|said| Some((said.get_usage()?, said.get_quota()?)));
         if let Some((usage, quota)) = numbers {
-            self.room.replace(Some(Room {
-                usage,
-                quota,
-                as_of: time,
-            }));
+            self.room.set(Some(Room { usage, quota }));
         }
         if self.persisted.get().is_none() {
-            let said = ask(StorageManager::persisted).await;
+            let said = answer(StorageManager::persisted).await;
             self.persisted.set(said.and_then(|said| said.as_bool()));
         }
     }
@@ -153,6 +150,15 @@ impl Health {
     }
 }
 
+/// What the browser's storage manager answers in time: nothing that is ordered of the store waits for longer.
+async fn answer(question: impl Fn(&StorageManager) -> Result<Promise, JsValue>) -> Option<JsValue> {
+    let answer = pin!(ask(question));
+    match select(answer, clock::sleep(config::ESTIMATE_TIMEOUT)).await {
+        Either::Left((said, _)) => said,
+        Either::Right(_) => None,
+    }
+}
+
 /// What the browser's storage manager answers; `None` where there is none, or it refuses.
 async fn ask(question: impl Fn(&StorageManager) -> Result<Promise, JsValue>) -> Option<JsValue> {
     let manager = web_sys::window()?.navigator().storage();
@@ -161,4 +167,38 @@ async fn ask(question: impl Fn(&StorageManager) -> Result<Promise, JsValue>) -> 
         return None;
     }
     JsFuture::from(question(&manager).ok()?).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::storage::misfortune::Misfortune;
+
+    #[test]
+    async fn a_browser_that_says_nothing_of_its_room_is_waited_for_once() {
+        let health = Health::new(Ok(0));
+        let silence = Misfortune::silence("StorageManager", "estimate");
+        for _ in 0..3 {
+            health.look(false).await;
+        }
+        assert_eq!(silence.calls(), Some(1.0));
+        assert_eq!(health.usage_and_quota(), None);
+        health.look(true).await;
+        assert!(health.usage_and_quota().is_some());
+    }
+
+    #[test]
+    async fn what_was_said_before_the_clock_was_put_back_is_old() {
+        let health = Health::new(Ok(0));
+        health.look(false).await;
+        let earlier = Misfortune::clock_put_back(Duration::from_secs(3_600));
+        let silence = Misfortune::silence("StorageManager", "estimate");
+        health.look(false).await;
+        assert_eq!(silence.calls(), Some(1.0));
+        drop(earlier);
+    }
 }

@@ -405,7 +405,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::storage::{refusal::Refusal, suite};
+    use crate::storage::{misfortune::Misfortune, suite};
 
     #[test]
     async fn the_disk_keeps_what_every_store_promises() {
@@ -490,7 +490,7 @@ mod tests {
             operations: gone.map(StoreOperation::DeleteBlock).to_vec(),
             strict: false,
         };
-        let refusal = Refusal::to_read(name, SHELVES, &records::number_key(257));
+        let refusal = Misfortune::unreadable(name, SHELVES, &records::number_key(257));
         assert!(store.write(batch.clone()).await.is_err());
         drop(refusal);
         let here = store.bodies(&gone).await.expect("they can be read");

@@ -406,7 +406,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::storage::{Health, refusal::Refusal, suite};
+    use crate::storage::{Health, misfortune::Misfortune, suite};
 
     /// A store with these young blocks, each in a record of its own.
     async fn with(name: &str, blocks: &[(BlockHash, Block)]) -> IndexedDb {
@@ -433,7 +433,7 @@ mod tests {
         let blocks = suite::branch(1, 5, 1);
         drop(with(name, &blocks).await);
         let (third, _) = &blocks[2];
-        let refusal = Refusal::to_read(name, BLOCKS, &records::block_key(3, third));
+        let refusal = Misfortune::unreadable(name, BLOCKS, &records::block_key(3, third));
         assert_eq!(start(name).await, (vec![1, 2, 4, 5], 1));
         drop(refusal);
         assert_eq!(start(name).await, (vec![1, 2, 3, 4, 5], 0));

@@ -10,12 +10,12 @@ mod health;
 mod indexed_db;
 mod loading;
 mod memory;
+#[cfg(test)]
+mod misfortune;
 mod opening;
 mod packing;
 mod queue;
 mod records;
-#[cfg(test)]
-mod refusal;
 mod schema;
 mod shelves;
 mod slot;

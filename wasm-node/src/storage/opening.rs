@@ -10,7 +10,7 @@ use super::{
     Health, IndexedDb, MemoryStore, Reason, Storage, StoreError,
     slot::{self, Slot},
 };
-use crate::clock;
+use crate::{clock, config};
 
 /// A peer, as it was or new.
 pub(crate) struct Opened<P> {
@@ -34,7 +34,7 @@ pub(crate) async fn open<P: Copy + Ord + Debug>(
     let slot = if in_memory {
         Err(Reason::Asked)
     } else {
-        slot::take(room.id()).await
+        slot::take(room.id(), config::OPEN_TIMEOUT).await
     };
     let reason = match slot {
         Ok(slot) => match on_disk(&room, slot).await {

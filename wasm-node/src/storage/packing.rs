@@ -191,7 +191,7 @@ mod tests {
     use super::*;
     use crate::{
         config::SETTLED_DEPTH,
-        storage::{Check, Health, Storage, refusal::Refusal, suite},
+        storage::{Check, Health, Storage, misfortune::Misfortune, suite},
     };
 
     type Blocks = Vec<(BlockHash, Block)>;
@@ -388,7 +388,7 @@ mod tests {
         let name = "packing refused";
         let (mut store, blocks) = unpacked(name).await;
         let key = records::block_key(8, &blocks[7].0);
-        let refusal = Refusal::to_read(name, BLOCKS, &key);
+        let refusal = Misfortune::unreadable(name, BLOCKS, &key);
         settle(&mut store, &blocks).await;
         assert_eq!(gaps(&store), [(1, u64::MAX)]);
         let shelf = MAX_SHELF_BLOCKS as u64;

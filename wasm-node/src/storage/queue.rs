@@ -1,12 +1,13 @@
 //! The queue before a store: orders are carried out one after the other, so reads see earlier writes, and
 //! nobody who gives an order waits for the disk. Never drops an order without saying so.
 
-use std::{any::Any, cell::Cell, rc::Rc};
+use std::{any::Any, cell::Cell, rc::Rc, time::Duration};
 
 use chain::{hash::BlockHash, reading::Reading};
 use futures::{
     FutureExt, SinkExt, StreamExt,
     channel::{mpsc, oneshot},
+    future::Fuse,
     select_biased,
 };
 use sync::{
@@ -17,7 +18,7 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::{Check, Health, Storage, StoreError};
 use crate::{
-    clock::{self, Alarm},
+    clock,
     config::{CHECK_RETRY, MAX_GROUPED_WRITES, MAX_WAITING_STORE_ORDERS},
 };
 
@@ -58,7 +59,14 @@ impl Queue {
         let (orders, waiting) = mpsc::channel(MAX_WAITING_STORE_ORDERS);
         let (answers, answered) = mpsc::channel(MAX_WAITING_STORE_ORDERS);
         let released = Rc::new(Cell::new(false));
-        spawn_local(serve(store, health, released.clone(), waiting, answers));
+        let serving = serve(
+            store,
+            health,
+            released.clone(),
+            (waiting, answers),
+            CHECK_RETRY,
+        );
+        spawn_local(serving);
         (Self { orders, released }, answered)
     }
 
@@ -82,8 +90,9 @@ impl Queue {
     /// changed any more that nobody ordered.
     pub(crate) fn release(&mut self, hold: Box<dyn Any>) {
         self.released.set(true);
-        // If too many orders wait it is dropped at once: the browser does them in order all the same.
-        let _ = self.orders.try_send(Order::Release(hold));
+        // However many orders wait, each sender has a place of its own, and a new one's is free: what keeps others from the
+        // store must not be gone before they are done.
+        let _ = self.orders.clone().try_send(Order::Release(hold));
     }
 
     /// Reads bodies for the page; sees all that was ordered before.
@@ -108,11 +117,12 @@ async fn serve(
     mut store: impl Storage,
     health: Rc<Health>,
     released: Rc<Cell<bool>>,
-    mut orders: mpsc::Receiver<Order>,
-    mut answers: mpsc::Sender<Answer>,
+    (mut orders, mut answers): (mpsc::Receiver<Order>, mpsc::Sender<Answer>),
+    check_retry: Duration,
 ) {
     let (mut checking, mut untidy) = (true, true);
-    let mut again = Alarm::default();
+    // A wait, not a time of day: the clock may be put back.
+    let mut again = Fuse::terminated();
     let mut held = None;
     loop {
         let order = match held
@@ -130,7 +140,7 @@ async fn serve(
                     }
                     Check::Later => {
                         checking = false;
-                        again.set(clock::now().saturating_add(clock::millis(CHECK_RETRY)));
+                        again = clock::sleep(check_retry).fuse();
                     }
                     Check::Done => checking = false,
                 }
@@ -142,7 +152,7 @@ async fn serve(
             }
             None => select_biased! {
                 order = orders.next() => order,
-                () = (&mut again).fuse() => {
+                () = again => {
                     checking = true;
                     continue;
                 }
@@ -230,14 +240,14 @@ async fn write(
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, time::Duration};
+    use std::cell::RefCell;
 
     use async_trait::async_trait;
     use sync::StoreOperation;
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::{clock, storage::Reason};
+    use crate::storage::{Reason, misfortune::Misfortune};
 
     fn health() -> Rc<Health> {
         Health::new(Err(Reason::Asked))
@@ -294,6 +304,83 @@ mod tests {
         assert!(matches!(answers.next().await, Some(Answer::Read(..))));
         // Not even between the write and the release.
         assert_eq!(left.get(), 3);
+    }
+
+    #[test]
+    async fn a_store_is_kept_from_others_until_all_is_done_however_much_that_is() {
+        /// What tells when it is gone.
+        struct Hold(Rc<Cell<bool>>);
+
+        impl Drop for Hold {
+            fn drop(&mut self) {
+                self.0.set(true);
+            }
+        }
+
+        let store = crate::storage::MemoryStore::default();
+        let (mut queue, mut answers) = Queue::new(store, health());
+        let mut ordered = 0;
+        while queue.write(WriteId(ordered), Batch::default()).is_none() {
+            ordered += 1;
+        }
+        let gone = Rc::new(Cell::new(false));
+        queue.release(Box::new(Hold(gone.clone())));
+        for id in 0..ordered {
+            assert!(!gone.get(), "gone before {id} of {ordered} was done");
+            let answer = answers.next().await;
+            assert!(matches!(answer, Some(Answer::Written(WriteId(other))) if other == id));
+        }
+        while !gone.get() {
+            clock::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// A store that cannot be checked the first time.
+    struct Doubtful(Rc<Cell<usize>>);
+
+    #[async_trait(?Send)]
+    impl Storage for Doubtful {
+        async fn write(&mut self, _: Batch) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn bodies(&self, _: &[BlockHash]) -> Result<Bodies, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn check(&mut self) -> Check {
+            self.0.set(self.0.get() + 1);
+            if self.0.get() == 1 {
+                Check::Later
+            } else {
+                Check::Done
+            }
+        }
+    }
+
+    #[test]
+    async fn a_check_is_taken_up_again_though_the_clock_is_put_back() {
+        let checks = Rc::new(Cell::new(0));
+        let (_orders, waiting) = mpsc::channel(1);
+        let (answers, _answered) = mpsc::channel(1);
+        spawn_local(serve(
+            Doubtful(checks.clone()),
+            health(),
+            Rc::default(),
+            (waiting, answers),
+            Duration::from_millis(20),
+        ));
+        clock::sleep(Duration::from_millis(1)).await;
+        assert_eq!(checks.get(), 1);
+        let _earlier = Misfortune::clock_put_back(Duration::from_secs(3_600));
+        // Half a minute, on a busy machine.
+        for _ in 0..3_000 {
+            if checks.get() == 2 {
+                return;
+            }
+            clock::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it was not checked again");
     }
 
     /// A store that notes how many changes each batch has, and takes no more than so many.

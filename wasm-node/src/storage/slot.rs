@@ -55,11 +55,11 @@ impl Drop for Slot {
     }
 }
 
-/// Takes a slot.
+/// Takes a slot. The browser has so long to say of one whether it is free: it says so at once unless it is stuck.
 ///
 /// # Errors
 /// If there is none to be had.
-pub(super) async fn take(room: RoomId) -> Result<Slot, Reason> {
+pub(super) async fn take(room: RoomId, limit: Duration) -> Result<Slot, Reason> {
     let locks = locks().ok_or(Reason::NoLocks)?;
     let memory = format!("heartchain/{room}/slot");
     if let Some(number) = remembered(&memory) {
@@ -67,13 +67,14 @@ pub(super) async fn take(room: RoomId) -> Result<Slot, Reason> {
         let patience =
             HELD.with_borrow(|held| (!held.contains(&name)).then_some(config::SLOT_PATIENCE));
         if let Some(patience) = patience
-            && let Some(slot) = request(&locks, number, name, Some(patience)).await?
+            && let Some(slot) = request(&locks, number, name, Wanted::InTime(patience)).await?
         {
             return Ok(slot);
         }
     }
     for number in 0..config::MAX_SLOTS {
-        if let Some(slot) = request(&locks, number, name(room, number), None).await? {
+        let wanted = Wanted::AtOnce { limit };
+        if let Some(slot) = request(&locks, number, name(room, number), wanted).await? {
             remember(&memory, number);
             return Ok(slot);
         }
@@ -85,12 +86,21 @@ fn name(room: RoomId, number: u32) -> String {
     format!("heartchain/{room}/{number}")
 }
 
+/// How a slot is asked for.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    /// If it is free, or becomes so.
+    InTime(Duration),
+    /// If it is free; no answer by then is a fault.
+    AtOnce { limit: Duration },
+}
+
 /// Takes one slot if it is free, or becomes so in time.
 async fn request(
     locks: &Locks,
     number: u32,
     name: String,
-    patience: Option<Duration>,
+    wanted: Wanted,
 ) -> Result<Option<Slot>, Reason> {
     let mut release = None;
     // The lock is held until this is resolved.
@@ -108,9 +118,9 @@ async fn request(
     });
     let giving_up = AbortController::new().map_err(|_| Reason::NoLocks)?;
     let options = Object::new();
-    let (option, value) = match patience {
-        Some(_) => ("signal", JsValue::from(giving_up.signal())),
-        None => ("ifAvailable", JsValue::TRUE),
+    let (option, value, patience) = match wanted {
+        Wanted::InTime(patience) => ("signal", JsValue::from(giving_up.signal()), patience),
+        Wanted::AtOnce { limit } => ("ifAvailable", JsValue::TRUE, limit),
     };
     Reflect::set(&options, &option.into(), &value).map_err(|_| Reason::NoLocks)?;
     let requested = locks
@@ -124,14 +134,18 @@ async fn request(
         }
     });
     let mut told = told.fuse();
-    let patience = clock::sleep(patience.unwrap_or(config::OPEN_TIMEOUT));
-    let free = match select(&mut told, select(refused, patience)).await {
+    let free = match select(&mut told, select(refused, clock::sleep(patience))).await {
         Either::Left((told, _)) => told.unwrap_or(false),
         Either::Right((Either::Left((Ok(()), _)), _)) => return Err(Reason::Blocked),
         Either::Right((Either::Left((Err(_), _)) | Either::Right(_), _)) => {
             giving_up.abort();
             // It may have come at the last moment; from now on it cannot.
-            told.now_or_never().and_then(Result::ok).unwrap_or(false)
+            match (told.now_or_never().and_then(Result::ok), wanted) {
+                (Some(free), _) => free,
+                (None, Wanted::InTime(_)) => false,
+                // The others would be waited for in vain, too, one after the other.
+                (None, Wanted::AtOnce { .. }) => return Err(Reason::Blocked),
+            }
         }
     };
     if !free {
@@ -172,6 +186,11 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+    use crate::storage::misfortune::Misfortune;
+
+    async fn take(room: RoomId) -> Result<Slot, Reason> {
+        super::take(room, config::OPEN_TIMEOUT).await
+    }
 
     fn room(name: &str) -> RoomId {
         let name = RoomName::new(name).expect("a name");
@@ -210,5 +229,13 @@ mod tests {
         slots.pop();
         let last = take(room).await.expect("a slot");
         assert_eq!(last.number, config::MAX_SLOTS - 1);
+    }
+
+    #[test]
+    async fn a_browser_that_says_nothing_of_its_locks_is_not_asked_for_one_after_the_other() {
+        let silence = Misfortune::silence("LockManager", "request");
+        let taken = super::take(room("slots of a stuck browser"), Duration::from_millis(50));
+        let reason = taken.await.map(|slot| slot.number);
+        assert_eq!((reason, silence.calls()), (Err(Reason::Blocked), Some(1.0)));
     }
 }
