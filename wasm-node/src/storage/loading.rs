@@ -75,19 +75,27 @@ impl IndexedDb {
     }
 
     async fn load_first_key(&self, is_used: bool) -> Result<Option<[u8; 32]>, StoreError> {
-        let mut seeds = Vec::new();
+        let (mut seeds, mut unread) = (Vec::new(), None);
         for place in FIRST_KEY {
-            let store = self.reading(&[META])?.object_store(META)?;
-            let value = store.get(JsValue::from(place))?.await?;
-            seeds.extend(value.and_then(|value| records::read_seed(place, &value)));
+            match self.record(META, place.into()).await {
+                Ok(value) => {
+                    seeds.extend(value.and_then(|value| records::read_seed(place, &value)));
+                }
+                Err(error) => unread = Some(error),
+            }
         }
         if seeds.is_empty() && is_used {
             seeds.extend(spare::find(self.name()));
         }
+        // It may be readable another time: no other key may take its place.
+        if let (true, Some(error)) = (seeds.is_empty(), unread) {
+            return Err(error);
+        }
         match seeds.first() {
             Some(seed) if seeds.len() < FIRST_KEY.len() => {
                 self.health().note_healed(1);
-                self.put_first_key(seed).await?;
+                // If there is no room the copy that is left does until the next start.
+                let _ = self.put_first_key(seed).await;
             }
             Some(seed) => spare::keep(self.name(), seed),
             None if is_used => self.health().note_healed(1),
@@ -122,7 +130,7 @@ impl IndexedDb {
         if store != JOURNAL {
             self.health().note_healed(bad.len());
         }
-        self.delete(store, &bad).await?;
+        self.discard(store, &bad).await;
         Ok(all)
     }
 
@@ -141,10 +149,14 @@ impl IndexedDb {
         Ok(keys.into_iter().zip(values).collect())
     }
 
-    async fn delete(&self, store: &str, keys: &[JsValue]) -> Result<(), StoreError> {
-        if keys.is_empty() {
-            return Ok(());
+    /// Deletes what is no record of ours. It is nobody's, and what cannot be deleted now is found again at the next start.
+    async fn discard(&self, store: &str, keys: &[JsValue]) {
+        if !keys.is_empty() {
+            let _ = self.delete(store, keys).await;
         }
+    }
+
+    async fn delete(&self, store: &str, keys: &[JsValue]) -> Result<(), StoreError> {
         let write = self.writing(&[store], false)?;
         let records = write.object_store(store)?;
         for key in keys {
@@ -243,7 +255,7 @@ impl IndexedDb {
                 }
             }
             self.health().note_healed(bad.len());
-            self.delete(store, &bad).await?;
+            self.discard(store, &bad).await;
         }
         shelves.sort_unstable();
         shelves.dedup();
@@ -275,7 +287,7 @@ impl IndexedDb {
             }
         }
         self.health().note_healed(bad.len());
-        self.delete(BLOCKS, &bad).await?;
+        self.discard(BLOCKS, &bad).await;
         for (index, hash) in &rows {
             self.rows.insert(*hash, *index);
             self.shelves.note_height(*index);
@@ -317,7 +329,7 @@ impl IndexedDb {
                     bad.push(records::block_key(*index, hash));
                 }
             }
-            self.delete(BLOCKS, &bad).await?;
+            self.discard(BLOCKS, &bad).await;
             each(blocks);
         }
         Ok(())
@@ -439,19 +451,74 @@ mod tests {
         assert_eq!(start(name).await, (vec![1, 2, 3, 4, 5], 0));
     }
 
+    /// Puts something that is no record of ours under this key.
+    async fn garble(store: &IndexedDb, name: &str, key: &JsValue) {
+        let write = store.writing(&[name], false).expect("it writes");
+        let records = write.object_store(name).expect("it is there");
+        let put = records.put(&"no record".into(), Some(key));
+        put.expect("it takes it");
+        schema::committed(write).await.expect("it keeps it");
+    }
+
     #[test]
-    async fn a_block_that_is_none_is_deleted() {
+    async fn a_block_that_is_none_is_deleted_as_soon_as_it_can_be() {
         let name = "loading garbled";
         let blocks = suite::branch(1, 5, 1);
         let store = with(name, &blocks).await;
-        let write = store.writing(&[BLOCKS], false).expect("it writes");
-        let rows = write.object_store(BLOCKS).expect("it is there");
         let key = records::block_key(3, &blocks[2].0);
-        rows.put(&"no block".into(), Some(&key))
-            .expect("it takes it");
-        schema::committed(write).await.expect("it keeps it");
+        garble(&store, BLOCKS, &key).await;
         drop(store);
+        let misfortune = Misfortune::undeletable(name, BLOCKS, &key);
+        for _ in 0..2 {
+            assert_eq!(start(name).await, (vec![1, 2, 4, 5], 1));
+        }
+        drop(misfortune);
         assert_eq!(start(name).await, (vec![1, 2, 4, 5], 1));
         assert_eq!(start(name).await, (vec![1, 2, 4, 5], 0));
+    }
+
+    /// A store with this first key, but for these copies of it.
+    async fn first_key(name: &str, seed: [u8; 32], garbled: &[&str]) -> IndexedDb {
+        let store = IndexedDb::anew(name, suite::room().id()).await;
+        store.put_first_key(&seed).await.expect("there is room");
+        for place in garbled {
+            garble(&store, META, &(*place).into()).await;
+        }
+        store
+    }
+
+    #[test]
+    async fn a_copy_of_the_key_that_finds_no_room_does_not_keep_a_tab_from_its_key() {
+        let name = "loading full";
+        let store = first_key(name, [7; 32], &FIRST_KEY[1..]).await;
+        let again = FIRST_KEY[1].into();
+        let full = Misfortune::unwritable(name, META, &again);
+        let loaded = store.load().await.expect("it can be loaded");
+        assert_eq!(
+            (loaded.first_key, store.health().healed()),
+            (Some([7; 32]), 1)
+        );
+        drop(full);
+        store.load().await.expect("it can be loaded");
+        let mended = store.record(META, again).await.expect("it can be read");
+        let mended = mended.and_then(|value| records::read_seed(FIRST_KEY[1], &value));
+        assert_eq!(mended, Some([7; 32]));
+    }
+
+    #[test]
+    async fn of_a_key_that_cannot_be_read_for_now_either_copy_will_do_and_no_other_key() {
+        let name = "loading keys";
+        let store = first_key(name, [7; 32], &[]).await;
+        let key = FIRST_KEY[0].into();
+        let first = Misfortune::unreadable(name, META, &key);
+        let loaded = store.load().await.expect("it can be loaded");
+        assert_eq!(loaded.first_key, Some([7; 32]));
+        let again = FIRST_KEY[1].into();
+        let second = Misfortune::unreadable(name, META, &again);
+        assert!(store.load().await.is_err());
+        drop(second);
+        drop(first);
+        let loaded = store.load().await.expect("it can be loaded");
+        assert_eq!(loaded.first_key, Some([7; 32]));
     }
 }

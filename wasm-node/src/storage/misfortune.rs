@@ -1,4 +1,4 @@
-//! What may befall a store, for tests of what comes of it: a record of one database that cannot be read or written, a
+//! What may befall a store, for tests of what comes of it: a record of one database that cannot be read, written or deleted, a
 //! clock that is put back, a browser that never answers. Touches nothing else, and ends when it is dropped.
 
 use std::time::Duration;
@@ -56,6 +56,11 @@ impl Misfortune {
     /// Whoever writes this record gets an error, as if the disk were full.
     pub(super) fn unwritable(database: &str, store: &str, key: &JsValue) -> Self {
         Self::refusal(&["put"], database, store, key)
+    }
+
+    /// Whoever deletes this record gets an error.
+    pub(super) fn undeletable(database: &str, store: &str, key: &JsValue) -> Self {
+        Self::refusal(&["delete"], database, store, key)
     }
 
     fn refusal(methods: &[&str], database: &str, store: &str, key: &JsValue) -> Self {

@@ -1,14 +1,18 @@
 //! The database's versions: what stores there are, how an older database becomes one of today, and what is done with
 //! one that is neither. Reads and writes no record but to save what cannot be fetched again.
 
-use std::{future::IntoFuture, pin::pin};
+use std::{future::IntoFuture, time::Duration};
 
-use futures::future::{Either, select, try_join};
+use futures::{
+    channel::oneshot,
+    future::{Either, select, try_join},
+};
 use idb::{
     Database, DatabaseEvent as _, Event as _, Factory, ObjectStoreParams, Request as _,
     Transaction, TransactionMode, event::VersionChangeEvent,
 };
 use wasm_bindgen::{JsCast, closure::Closure};
+use wasm_bindgen_futures::spawn_local;
 use web_sys::IdbDatabase;
 
 use super::{Reason, StoreError};
@@ -77,7 +81,7 @@ fn add_summaries(database: &Database, _: &Transaction) -> Result<(), idb::Error>
 /// If the browser refuses, or a newer version of this page was here.
 pub(super) async fn open(name: &str, steps: &'static [Step]) -> Result<Connection, Reason> {
     let factory = Factory::new().map_err(|_| Reason::NoDatabase)?;
-    let database = open_once(&factory, name, steps).await?;
+    let database = open_once(&factory, name, steps, config::OPEN_TIMEOUT).await?;
     let stores = database.store_names();
     if STORES
         .iter()
@@ -109,7 +113,8 @@ async fn rebuild(
     database.close();
     factory.delete(name)?.await?;
     let failed = |_| StoreError::Failed("it could not be made anew".to_owned());
-    let database = open_once(factory, name, steps).await.map_err(failed)?;
+    let database = open_once(factory, name, steps, config::OPEN_TIMEOUT).await;
+    let database = database.map_err(failed)?;
     let write = database.transaction(&PRECIOUS, TransactionMode::ReadWrite)?;
     for (store, keys, values) in saved {
         let store = write.object_store(store)?;
@@ -149,6 +154,7 @@ async fn open_once(
     factory: &Factory,
     name: &str,
     steps: &'static [Step],
+    limit: Duration,
 ) -> Result<Database, Reason> {
     let version = u32::try_from(steps.len()).map_err(|_| Reason::Blocked)?;
     let mut request = factory
@@ -158,15 +164,21 @@ async fn open_once(
         // A step that failed has aborted the upgrade, and the request fails with it.
         let _ = upgrade(&event, steps);
     });
-    let opening = pin!(request.into_future());
-    match select(opening, clock::sleep(config::OPEN_TIMEOUT)).await {
-        Either::Left((Ok(database), _)) => Ok(database),
-        Either::Left((Err(idb::Error::DomException(error)), _))
+    let (tell, told) = oneshot::channel();
+    spawn_local(async move {
+        // Where nobody waits any longer it must not stand in the way of others.
+        if let Err(Ok(late)) = tell.send(request.await) {
+            late.close();
+        }
+    });
+    match select(told, clock::sleep(limit)).await {
+        Either::Left((Ok(Ok(database)), _)) => Ok(database),
+        Either::Left((Ok(Err(idb::Error::DomException(error))), _))
             if error.name() == "VersionError" =>
         {
             Err(Reason::NewerVersion)
         }
-        Either::Left((Err(_), _)) | Either::Right(_) => Err(Reason::Blocked),
+        Either::Left(_) | Either::Right(_) => Err(Reason::Blocked),
     }
 }
 
@@ -214,6 +226,7 @@ mod tests {
             .create_object_store("next", ObjectStoreParams::new())
             .map(drop)
     }];
+    const AFTER_NEXT: &[Step] = &[create, add_summaries, NEXT[2], |_, _| Ok(())];
     const BROKEN: &[Step] = &[create, add_summaries, |database, _| {
         database.create_object_store("next", ObjectStoreParams::new())?;
         database
@@ -258,7 +271,7 @@ mod tests {
     #[test]
     async fn a_database_of_the_first_version_gets_a_store_for_summaries() {
         let factory = Factory::new().expect("a browser");
-        let first = open_once(&factory, "schema first", &STEPS[..1]);
+        let first = open_once(&factory, "schema first", &STEPS[..1], config::OPEN_TIMEOUT);
         let first = first.await.expect("it opens");
         assert_eq!(first.store_names().len(), FIRST_STORES.len());
         first.close();
@@ -312,6 +325,21 @@ mod tests {
                 .transaction_with_str_sequence(&stores)
                 .is_err()
         );
+    }
+
+    #[test]
+    async fn a_database_that_opens_too_late_stands_in_nobodys_way() {
+        let name = "schema late";
+        let factory = Factory::new().expect("a browser");
+        // Whoever has it open does not make way for a newer version.
+        let older = open_once(&factory, name, STEPS, config::OPEN_TIMEOUT).await;
+        let older = older.expect("it opens");
+        let soon = Duration::from_millis(50);
+        let late = open_once(&factory, name, NEXT, soon).await;
+        assert_eq!(late.map(drop), Err(Reason::Blocked));
+        older.close();
+        let now = open_once(&factory, name, AFTER_NEXT, config::OPEN_TIMEOUT).await;
+        assert!(now.is_ok_and(|database| database.store_names().len() == STORES.len() + 1));
     }
 
     #[test]
