@@ -102,8 +102,8 @@ impl Health {
         self.room.get().map(|room| (room.usage, room.quota))
     }
 
-    /// Bytes left, if they are so few that they are kept for one's own readings.
-    pub(super) fn tight(&self) -> Option<u64> {
+    /// Bytes left, if with so many more written there would be so few that these are kept for one's own readings.
+    pub(super) fn tight(&self, more: usize) -> Option<u64> {
         let room = self.room.get()?;
         let left = (room.quota - room.usage).max(0.0);
         #[expect(
@@ -111,7 +111,17 @@ impl Health {
             clippy::cast_sign_loss,
             reason = "not negative, and saturates"
         )]
-        (left < config::RESERVED_FOR_OWN.min(room.quota / 8.0)).then_some(left as u64)
+        (left - bytes(more) < config::RESERVED_FOR_OWN.min(room.quota / 8.0)).then_some(left as u64)
+    }
+
+    /// Notes that so many bytes were written since the browser was asked: a tab that catches up writes a hundred megabytes
+    /// before it is asked again.
+    pub(super) fn note_written(&self, more: usize) {
+        let room = self.room.get();
+        self.room.set(room.map(|room| Room {
+            usage: room.usage + bytes(more),
+            ..room
+        }));
     }
 
     /// Asks the browser about its room again if what it said is old, or `now`.
@@ -148,6 +158,12 @@ impl Health {
         self.persisted.set(Some(granted));
         granted
     }
+}
+
+/// Bytes as the browser counts them.
+#[expect(clippy::cast_precision_loss, reason = "no batch comes near 2^53 bytes")]
+const fn bytes(len: usize) -> f64 {
+    len as f64
 }
 
 /// What the browser's storage manager answers in time: nothing that is ordered of the store waits for longer.

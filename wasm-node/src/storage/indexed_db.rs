@@ -273,13 +273,11 @@ impl IndexedDb {
         Ok(moves)
     }
 
-    fn blocks_are_refused(&self, batch: &Batch) -> Option<StoreError> {
-        let puts_block =
-            |operation: &StoreOperation| matches!(operation, StoreOperation::PutBlock(..));
-        if batch.strict || !batch.operations.iter().any(puts_block) {
-            return None;
-        }
-        self.health.tight().map(|left| StoreError::Full { left })
+    /// Why these bytes of blocks are not written: they would take the room that is kept for one's own readings.
+    fn refusal(&self, batch: &Batch, len: usize) -> Option<StoreError> {
+        let tight = self.health.tight(len);
+        let left = tight.filter(|_| len > 0 && !batch.strict)?;
+        Some(StoreError::Full { left })
     }
 }
 
@@ -294,7 +292,8 @@ impl Storage for IndexedDb {
         if self.health.failing() {
             self.health.look(true).await;
         }
-        if let Some(full) = self.blocks_are_refused(&batch) {
+        let len = blocks_len(&batch);
+        if let Some(full) = self.refusal(&batch, len) {
             return Err(full);
         }
         if batch.operations.is_empty() {
@@ -304,6 +303,7 @@ impl Storage for IndexedDb {
         let write = self.writing(&STORES, batch.strict)?;
         let moves = self.perform_all(&write, &batch, &new_shelves).await;
         let moves = schema::all_or_nothing(write, moves).await?;
+        self.health.note_written(len);
         for first in moves.emptied {
             self.shelves.note_gone(first);
         }
@@ -388,6 +388,23 @@ impl Storage for IndexedDb {
         // What cannot be packed now is packed later, or stays as it is.
         self.pack().await.unwrap_or(false)
     }
+}
+
+/// Bytes of a batch's blocks.
+fn blocks_len(batch: &Batch) -> usize {
+    let blocks = batch
+        .operations
+        .iter()
+        .filter_map(|operation| match operation {
+            StoreOperation::PutBlock(_, block) => Some(block.encoded_len()),
+            StoreOperation::DeleteBlock(_)
+            | StoreOperation::PutTip(_)
+            | StoreOperation::PutJournal(..)
+            | StoreOperation::PutKey(..)
+            | StoreOperation::PutRescue(_)
+            | StoreOperation::DeleteRescue(_) => None,
+        });
+    blocks.sum()
 }
 
 fn get(store: &ObjectStore, number: u32) -> Result<GetStoreRequestFuture, idb::Error> {
@@ -477,6 +494,51 @@ mod tests {
             Some("ask 1, get 1, put 1, ask 257, get 257, put 257, ask 513, get 513, put 513")
         );
         assert_eq!(store.rows.len(), 4);
+    }
+
+    #[test]
+    async fn blocks_leave_room_for_own_readings_however_fast_they_come() {
+        let (quota, reserved) = (800_000, 100_000);
+        let _small = Misfortune::small_disk(0, quota);
+        let mut store = IndexedDb::anew("room", suite::room().id()).await;
+        store.health.look(true).await;
+        let mut written = 0;
+        let mut full = None;
+        for (hash, block) in suite::branch(1, 200, 100) {
+            let len = block.encoded_len();
+            let batch = Batch {
+                operations: vec![suite::put((hash, block))],
+                strict: false,
+            };
+            match store.write(batch).await {
+                Ok(()) => written += len,
+                Err(error) => {
+                    full = Some(error);
+                    break;
+                }
+            }
+        }
+        let left = u64::from(quota) - written as u64;
+        assert_eq!(full, Some(StoreError::Full { left }));
+        let block = suite::branch(1, 1, 100)[0].1.encoded_len() as u64;
+        assert!(
+            (reserved..reserved + block).contains(&left),
+            "{left} bytes are left"
+        );
+        // What takes none of it is written: one's own readings, and what makes room.
+        suite::write(
+            &mut store,
+            suite::branch(300, 1, 100)
+                .into_iter()
+                .map(suite::put)
+                .collect(),
+        )
+        .await;
+        let gone = Batch {
+            operations: vec![StoreOperation::DeleteBlock(suite::branch(1, 1, 100)[0].0)],
+            strict: false,
+        };
+        assert_eq!(store.write(gone).await, Ok(()));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What may befall a store, for tests of what comes of it: a record of one database that cannot be read, written or deleted, a
-//! clock that is put back, a browser that never answers. Touches nothing else, and ends when it is dropped.
+//! clock that is put back, a disk that is small, a browser that never answers. Touches nothing else, and ends when it is dropped.
 
 use std::time::Duration;
 
@@ -41,6 +41,13 @@ const SILENCE: &str = r#"
     return () => ((prototype[method] = real), calls);
 "#;
 
+const SMALL_DISK: &str = r#"
+    const { prototype } = StorageManager;
+    const real = prototype.estimate;
+    prototype.estimate = async () => ({ usage, quota });
+    return () => (prototype.estimate = real);
+"#;
+
 /// It lasts while this lives. Of several the last one ends first.
 #[derive(Debug)]
 pub(super) struct Misfortune {
@@ -80,6 +87,11 @@ impl Misfortune {
     /// Whoever calls this method of the browser's waits for an answer without end.
     pub(super) fn silence(of: &str, method: &str) -> Self {
         Self::begin("type, method", SILENCE, &[of.into(), method.into()])
+    }
+
+    /// The browser says that so many bytes are used, and so many may be.
+    pub(super) fn small_disk(usage: u32, quota: u32) -> Self {
+        Self::begin("usage, quota", SMALL_DISK, &[usage.into(), quota.into()])
     }
 
     fn begin<const N: usize>(names: &str, body: &str, given: &[JsValue; N]) -> Self {
