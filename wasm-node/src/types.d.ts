@@ -91,7 +91,7 @@ export interface StorageStatus {
   usage: number | null;
   /** Bytes that they may use. */
   quota: number | null;
-  /** Whether the last write failed: nothing can be recorded until there is room again. */
+  /** Whether something could not be written: blocks first, and then readings, too, which are refused until there is room again. */
   failing: boolean;
   /** Records that proved damaged since this tab was started: they were dropped, and are fetched from peers. */
   healed: number;
@@ -259,7 +259,7 @@ export type Notice =
   | { kind: "key-replaced"; author: string }
   /** What this tab keeps was damaged; so many records were dropped, and are fetched from peers. */
   | { kind: "healed"; records: number }
-  /** Nothing can be kept on disk at present; what is recorded is refused. */
+  /** Not everything can be kept on disk at present; what is recorded may be refused. */
   | { kind: "storage-failing" };
 
 /** A change of the best branch: blocks `from` to `to` are new, and what was above `to` is gone. */

@@ -83,7 +83,7 @@ export default {
   "storage.checking": (v, n) => `Checking ${n(v.blocks)} stored blocks for damage …`,
   "storage.persisted": "Kept on this computer for good: the browser does not clear it by itself.",
   "storage.memory": "Kept in the open tabs of this room only: closing this tab forgets what no other tab has.",
-  "storage.failing": "This computer stores nothing more: make room on its disk. Until then no reading is accepted.",
+  "storage.failing": "Not everything finds room on this computer: make room on its disk. Until then readings may be refused.",
   "storage.because-asked": "The address of this page asks for that.",
   "storage.because-no-locks": "This browser cannot keep tabs apart here (it has no locks, or the page came over plain http).",
   "storage.because-no-database": "This browser has no database here.",
@@ -286,7 +286,7 @@ export default {
   "notice.keyReplaced": (v) =>
     `This tab's key signs somewhere else, too: it has taken a new one and is ${v.name} now. Its earlier readings stay in the chain.`,
   "notice.healed": (v, n) => `${n(v.records)} damaged records were found on this computer's disk and are fetched again from others.`,
-  "notice.storageFailing": "This computer stores nothing more: make room on its disk. Until then no reading is accepted.",
+  "notice.storageFailing": "Not everything finds room on this computer: make room on its disk. Until then readings may be refused.",
   "notice.update": "A newer version of this page is ready.",
   "notice.reload": "Reload",
 

@@ -79,7 +79,7 @@ export default {
   "storage.checking": (v, n) => `저장된 블록 ${n(v.blocks)}개가 손상되지 않았는지 확인하는 중 …`,
   "storage.persisted": "이 컴퓨터에 계속 보관됩니다. 브라우저가 스스로 지우지 않습니다.",
   "storage.memory": "이 방을 열어 둔 탭에만 있습니다. 이 탭을 닫으면 다른 탭에 없는 기록은 사라집니다.",
-  "storage.failing": "이 컴퓨터에 더 저장할 수 없습니다. 디스크 공간을 확보하세요. 그때까지는 기록을 받지 않습니다.",
+  "storage.failing": "이 컴퓨터에 저장 공간이 부족합니다. 디스크 공간을 확보하세요. 그때까지는 기록이 거부될 수 있습니다.",
   "storage.because-asked": "이 페이지의 주소가 그렇게 요청했습니다.",
   "storage.because-no-locks": "이 브라우저는 여기서 탭을 구분할 수 없습니다(잠금 기능이 없거나 암호화되지 않은 http로 열린 페이지).",
   "storage.because-no-database": "이 브라우저에는 여기서 쓸 데이터베이스가 없습니다.",
@@ -279,7 +279,7 @@ export default {
   "notice.keyReplaced": (v) =>
     `이 탭의 키가 다른 곳에서도 서명에 쓰이고 있어 새 키로 바꿨습니다. 이제 이름은 ${v.name}입니다. 이전 기록은 체인에 그대로 남습니다.`,
   "notice.healed": (v, n) => `이 컴퓨터의 디스크에서 손상된 레코드 ${n(v.records)}개를 찾았으며, 다른 탭에서 다시 받아 옵니다.`,
-  "notice.storageFailing": "이 컴퓨터에 더 저장할 수 없습니다. 디스크 공간을 확보하세요. 그때까지는 기록을 받지 않습니다.",
+  "notice.storageFailing": "이 컴퓨터에 저장 공간이 부족합니다. 디스크 공간을 확보하세요. 그때까지는 기록이 거부될 수 있습니다.",
   "notice.update": "이 페이지의 새 버전이 준비되었습니다.",
   "notice.reload": "새로 고침",
 

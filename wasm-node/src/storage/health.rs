@@ -38,6 +38,8 @@ pub(crate) struct Health {
     unchecked: Cell<usize>,
     /// Whether the last write failed.
     failing: Cell<bool>,
+    /// Whether blocks are not written, because what room is left is kept for one's own readings.
+    refusing: Cell<bool>,
     /// Whether the browser promised to keep the data when its disk gets full.
     persisted: Cell<Option<bool>>,
     /// Bytes that this origin uses, and may use.
@@ -59,6 +61,7 @@ impl Health {
             healed: Cell::default(),
             unchecked: Cell::default(),
             failing: Cell::default(),
+            refusing: Cell::default(),
             persisted: Cell::default(),
             room: Cell::default(),
             asked: Cell::default(),
@@ -85,12 +88,18 @@ impl Health {
         self.unchecked.set(blocks);
     }
 
+    /// Whether something was not written.
     pub(crate) fn failing(&self) -> bool {
-        self.failing.get()
+        self.failing.get() || self.refusing.get()
     }
 
     pub(super) fn note_write(&self, failed: bool) {
         self.failing.set(failed);
+    }
+
+    /// Notes whether blocks were refused: one's own readings, which have room, say nothing of that.
+    pub(super) fn note_refused(&self, refused: bool) {
+        self.refusing.set(refused);
     }
 
     pub(crate) fn persisted(&self) -> Option<bool> {

@@ -294,6 +294,7 @@ impl Storage for IndexedDb {
         }
         let len = blocks_len(&batch);
         if let Some(full) = self.refusal(&batch, len) {
+            self.health.note_refused(true);
             return Err(full);
         }
         if batch.operations.is_empty() {
@@ -303,7 +304,10 @@ impl Storage for IndexedDb {
         let write = self.writing(&STORES, batch.strict)?;
         let moves = self.perform_all(&write, &batch, &new_shelves).await;
         let moves = schema::all_or_nothing(write, moves).await?;
-        self.health.note_written(len);
+        if len > 0 {
+            self.health.note_written(len);
+            self.health.note_refused(false);
+        }
         for first in moves.emptied {
             self.shelves.note_gone(first);
         }
@@ -418,11 +422,13 @@ pub(super) fn read_block(value: &JsValue) -> Option<Block> {
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
     use js_sys::Function;
+    use sync::seam::{JournalEntry, WriteId};
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::storage::{misfortune::Misfortune, suite};
+    use crate::storage::{Answer, Queue, misfortune::Misfortune, suite};
 
     #[test]
     async fn the_disk_keeps_what_every_store_promises() {
@@ -499,7 +505,7 @@ mod tests {
     #[test]
     async fn blocks_leave_room_for_own_readings_however_fast_they_come() {
         let (quota, reserved) = (800_000, 100_000);
-        let _small = Misfortune::small_disk(0, quota);
+        let small = Misfortune::small_disk(0, quota);
         let mut store = IndexedDb::anew("room", suite::room().id()).await;
         store.health.look(true).await;
         let mut written = 0;
@@ -526,19 +532,60 @@ mod tests {
             "{left} bytes are left"
         );
         // What takes none of it is written: one's own readings, and what makes room.
-        suite::write(
-            &mut store,
-            suite::branch(300, 1, 100)
-                .into_iter()
-                .map(suite::put)
-                .collect(),
-        )
-        .await;
+        suite::write(&mut store, vec![entry()]).await;
         let gone = Batch {
             operations: vec![StoreOperation::DeleteBlock(suite::branch(1, 1, 100)[0].0)],
             strict: false,
         };
         assert_eq!(store.write(gone).await, Ok(()));
+        // That is told until blocks find room again.
+        assert!(store.health.failing());
+        drop(small);
+        let block = suite::branch(301, 1, 100).remove(0);
+        let batch = Batch {
+            operations: vec![suite::put(block)],
+            strict: false,
+        };
+        assert_eq!(store.write(batch).await, Ok(()));
+        assert!(!store.health.failing());
+    }
+
+    /// An entry of one's own journal.
+    fn entry() -> StoreOperation {
+        let time = chain::time::UnixMillis::new(1);
+        let bpm = chain::bpm::Bpm::new(72).expect("a heart rate");
+        StoreOperation::PutJournal(0, JournalEntry { time, bpm })
+    }
+
+    #[test]
+    async fn a_reading_that_finds_room_does_not_hide_that_blocks_find_none() {
+        let _small = Misfortune::small_disk(800_000, 800_000);
+        let store = IndexedDb::anew("no room", suite::room().id()).await;
+        let health = store.health.clone();
+        health.look(true).await;
+        let (mut queue, mut answers) = Queue::new(store, health.clone());
+        let block = Batch {
+            operations: vec![suite::put(suite::small_block(1))],
+            strict: false,
+        };
+        assert!(queue.write(WriteId(1), block).is_none());
+        let refused = answers.next().await;
+        assert!(
+            matches!(refused, Some(Answer::WriteFailed(WriteId(1)))),
+            "{refused:?}"
+        );
+        assert!(health.failing());
+        let reading = Batch {
+            operations: vec![entry()],
+            strict: true,
+        };
+        assert!(queue.write(WriteId(2), reading).is_none());
+        let kept = answers.next().await;
+        assert!(
+            matches!(kept, Some(Answer::Written(WriteId(2)))),
+            "{kept:?}"
+        );
+        assert!(health.failing());
     }
 
     #[test]

@@ -229,7 +229,11 @@ async fn write(
     let mut answers = Vec::with_capacity(group.len());
     for (id, batch) in group {
         let written = store.write(batch).await;
-        health.note_write(written.is_err());
+        // What was refused for want of room is told by itself.
+        health.note_write(matches!(
+            written,
+            Err(StoreError::Failed(_) | StoreError::Busy { .. })
+        ));
         answers.push(match written {
             Ok(()) => Answer::Written(id),
             Err(_) => Answer::WriteFailed(id),
