@@ -1,0 +1,187 @@
+//! What the store on disk promises, seen from outside: by its orders, and by what it asks of the browser.
+
+use futures::StreamExt;
+use js_sys::Function;
+use sync::seam::{JournalEntry, WriteId};
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+use crate::storage::{Answer, Queue, misfortune::Misfortune, suite};
+
+#[test]
+async fn the_disk_keeps_what_every_store_promises() {
+    let mut stores = 0;
+    suite::check(async || {
+        stores += 1;
+        IndexedDb::anew(&format!("suite {stores}"), suite::room().id()).await
+    })
+    .await;
+}
+
+/// Notes when shelves of a database are asked for, when they come, and when they are written; gives the notes.
+const WATCH: &str = r#"
+    const [store, notes] = [IDBObjectStore.prototype, []];
+    const { get, put } = store;
+    const here = (records) => records.name === "shelves" && records.transaction.db.name === database;
+    store.get = function (key) {
+        const request = get.call(this, key);
+        if (here(this)) {
+            notes.push(`ask ${key}`);
+            request.addEventListener("success", () => notes.push(`get ${key}`));
+        }
+        return request;
+    };
+    store.put = function (value, key) {
+        if (here(this)) notes.push(`put ${key}`);
+        return put.call(this, value, key);
+    };
+    return () => {
+        Object.assign(store, { get, put });
+        return notes.join(", ");
+    };
+"#;
+
+fn watch(database: &str) -> Function {
+    let watch = Function::new_with_args("database", WATCH);
+    let notes = watch.call1(&JsValue::NULL, &database.into());
+    notes.expect("it runs").into()
+}
+
+fn notes(watch: &Function) -> Option<String> {
+    watch.call0(&JsValue::NULL).expect("it runs").as_string()
+}
+
+#[test]
+async fn of_all_shelves_that_a_batch_changes_or_a_peer_asks_for_one_is_in_memory_at_a_time() {
+    let name = "one at a time";
+    let mut store = IndexedDb::anew(name, suite::room().id()).await;
+    let blocks = suite::branch(1, 3 * MAX_SHELF_BLOCKS as u64, 1);
+    suite::write(&mut store, blocks.iter().cloned().map(suite::put).collect()).await;
+    assert!(store.rows.is_empty());
+    let lost = [7, 300, 600, 8].map(|at| blocks[at].clone());
+
+    let watch_reads = watch(name);
+    let bodies = store.bodies(&lost.each_ref().map(|(hash, _)| *hash)).await;
+    let found = lost
+        .each_ref()
+        .map(|(_, block)| Some(block.readings.clone()));
+    assert_eq!(bodies, Ok(found.to_vec()));
+    assert_eq!(
+        notes(&watch_reads).as_deref(),
+        Some("ask 1, get 1, ask 257, get 257, ask 513, get 513")
+    );
+
+    let watch_writes = watch(name);
+    suite::write(&mut store, lost.map(suite::put).to_vec()).await;
+    assert_eq!(
+        notes(&watch_writes).as_deref(),
+        Some("ask 1, get 1, put 1, ask 257, get 257, put 257, ask 513, get 513, put 513")
+    );
+    assert_eq!(store.rows.len(), 4);
+}
+
+#[test]
+async fn blocks_leave_room_for_own_readings_however_fast_they_come() {
+    let (quota, reserved) = (800_000, 100_000);
+    let small = Misfortune::small_disk(0, quota);
+    let mut store = IndexedDb::anew("room", suite::room().id()).await;
+    store.health.look(true).await;
+    let mut written = 0;
+    let mut full = None;
+    for (hash, block) in suite::branch(1, 200, 100) {
+        let len = block.encoded_len();
+        let batch = Batch {
+            operations: vec![suite::put((hash, block))],
+            strict: false,
+        };
+        match store.write(batch).await {
+            Ok(()) => written += len,
+            Err(error) => {
+                full = Some(error);
+                break;
+            }
+        }
+    }
+    let left = u64::from(quota) - written as u64;
+    assert_eq!(full, Some(StoreError::Full { left }));
+    let block = suite::branch(1, 1, 100)[0].1.encoded_len() as u64;
+    assert!(
+        (reserved..reserved + block).contains(&left),
+        "{left} bytes are left"
+    );
+    // What takes none of it is written: one's own readings, and what makes room.
+    suite::write(&mut store, vec![entry()]).await;
+    let gone = Batch {
+        operations: vec![StoreOperation::DeleteBlock(suite::branch(1, 1, 100)[0].0)],
+        strict: false,
+    };
+    assert_eq!(store.write(gone).await, Ok(()));
+    // That is told until blocks find room again.
+    assert!(store.health.failing());
+    drop(small);
+    let block = suite::branch(301, 1, 100).remove(0);
+    let batch = Batch {
+        operations: vec![suite::put(block)],
+        strict: false,
+    };
+    assert_eq!(store.write(batch).await, Ok(()));
+    assert!(!store.health.failing());
+}
+
+/// An entry of one's own journal.
+fn entry() -> StoreOperation {
+    let time = chain::time::UnixMillis::new(1);
+    let bpm = chain::bpm::Bpm::new(72).expect("a heart rate");
+    StoreOperation::PutJournal(0, JournalEntry { time, bpm })
+}
+
+#[test]
+async fn a_reading_that_finds_room_does_not_hide_that_blocks_find_none() {
+    let _small = Misfortune::small_disk(800_000, 800_000);
+    let store = IndexedDb::anew("no room", suite::room().id()).await;
+    let health = store.health.clone();
+    health.look(true).await;
+    let (mut queue, mut answers) = Queue::new(store, health.clone());
+    let block = Batch {
+        operations: vec![suite::put(suite::small_block(1))],
+        strict: false,
+    };
+    assert!(queue.write(WriteId(1), block).is_none());
+    let refused = answers.next().await;
+    assert!(
+        matches!(refused, Some(Answer::WriteFailed(WriteId(1)))),
+        "{refused:?}"
+    );
+    assert!(health.failing());
+    let reading = Batch {
+        operations: vec![entry()],
+        strict: true,
+    };
+    assert!(queue.write(WriteId(2), reading).is_none());
+    let kept = answers.next().await;
+    assert!(
+        matches!(kept, Some(Answer::Written(WriteId(2)))),
+        "{kept:?}"
+    );
+    assert!(health.failing());
+}
+
+#[test]
+async fn a_batch_that_finds_a_shelf_it_cannot_read_changes_nothing() {
+    let name = "one illegible";
+    let mut store = IndexedDb::anew(name, suite::room().id()).await;
+    let blocks = suite::branch(1, 2 * MAX_SHELF_BLOCKS as u64, 1);
+    suite::write(&mut store, blocks.iter().cloned().map(suite::put).collect()).await;
+    let gone = [7, 300].map(|at| blocks[at].0);
+    let batch = Batch {
+        operations: gone.map(StoreOperation::DeleteBlock).to_vec(),
+        strict: false,
+    };
+    let refusal = Misfortune::unreadable(name, SHELVES, &records::number_key(257));
+    assert!(store.write(batch.clone()).await.is_err());
+    drop(refusal);
+    let here = store.bodies(&gone).await.expect("they can be read");
+    assert!(here.iter().all(Option::is_some));
+    assert_eq!(store.write(batch).await, Ok(()));
+    assert_eq!(store.bodies(&gone).await, Ok(vec![None, None]));
+}
