@@ -56,6 +56,21 @@ export function setText(target, text) {
 }
 
 /**
+ * Closes a dialog by a press beside it. Whoever selects text and lets go beside it means the text.
+ *
+ * @param {HTMLDialogElement} dialog
+ */
+export function closeByPressBeside(dialog) {
+  let began = false;
+  dialog.onpointerdown = ({ target }) => {
+    began = target === dialog;
+  };
+  dialog.onclick = ({ target }) => {
+    if (began && target === dialog) dialog.close();
+  };
+}
+
+/**
  * Makes an element of a picture.
  *
  * @param {string} tag

@@ -80,9 +80,15 @@ setTimeout(prepareFormats);
 
 // One after the other, so that readings get their numbers in the order in which they were typed.
 let recording = Promise.resolve();
+let unrecorded = 0;
 let persistenceRequested = false;
 bpmForm.addEventListener("reading-submitted", ({ detail }) => {
-  recording = recording.then(() => record(detail.bpm));
+  unrecorded += 1;
+  recording = recording.then(() => record(detail.bpm)).finally(() => (unrecorded -= 1));
+});
+// The form is free again before a reading is kept: whoever leaves in that moment is asked.
+addEventListener("beforeunload", (event) => {
+  if (unrecorded > 0) event.preventDefault();
 });
 
 async function record(bpm) {

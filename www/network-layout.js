@@ -73,8 +73,9 @@ function placeRelays(relays) {
 function onArc(place, count) {
   const ring = RINGS[count < ONE_RING ? 0 : place % 2];
   const arc = 2 * Math.PI - RELAY_SECTOR;
-  // One alone stands below; several are spread over the whole arc, clockwise from the relays' right.
-  const share = count === 1 ? 0.5 : count === 2 ? 0.3 + 0.4 * place : place / (count - 1);
+  // One alone stands below, beside the name of this tab; several are spread over the whole arc, clockwise from the relays'
+  // right.
+  const share = count === 1 ? 0.36 : count === 2 ? 0.3 + 0.4 * place : place / (count - 1);
   const angle = -Math.PI / 2 + RELAY_SECTOR / 2 + share * arc;
   return { x: round(CENTRE.x + ring.x * Math.cos(angle)), y: round(CENTRE.y + ring.y * Math.sin(angle)) };
 }

@@ -42,8 +42,8 @@ function presentState(node, part, soon) {
     const peers = node.peers();
     part("status-line").node = { status, peers };
     part("peer-list").self = status.peerId;
-    part("peer-list").peers = peers;
-    part("relay-list").relays = status.relays;
+    part("peer-list").network = { peers, isolated: status.isolated };
+    part("relay-list").network = { relays: status.relays, isolated: status.isolated };
     part("network-picture").network = { peers, relays: status.relays, self: status.peerId };
     part("storage-line").storage = status.storage;
     part("page-notices").clockOffsetMs = status.clockOffsetMs;
@@ -104,6 +104,12 @@ function presentBlock(node, part, self) {
     const [block] = await node.blocks(index, index).catch(() => []);
     if (block !== undefined) dialog.open(block, node.status().tip.index, self);
   };
+  node.addEventListener("chain", async () => {
+    const { index } = dialog;
+    if (index === null) return;
+    const [block] = await node.blocks(index, index).catch(() => []);
+    if (dialog.index === index) dialog.follow(node.status().tip.index, block?.hash);
+  });
   part("chain-list").addEventListener("block-opened", ({ detail }) => open(detail.index));
   dialog.addEventListener("neighbour-wanted", ({ detail }) => open(detail.index));
   dialog.addEventListener("check-wanted", async ({ detail: { block } }) => {

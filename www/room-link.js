@@ -89,6 +89,15 @@ export function linkToRoom(href, name) {
   return link.href;
 }
 
+/**
+ * Whether a link leads nowhere from any other computer.
+ *
+ * @param {string} link
+ */
+export function isOnlyHere(link) {
+  return /^(localhost|127\.\d+\.\d+\.\d+|\[::1\]|.*\.localhost)$/.test(new URL(link).hostname);
+}
+
 function addressesFromSearch(search, name) {
   const given = new URLSearchParams(search).getAll(name).map((address) => address.trim());
   return [...new Set(given)].filter((address) => address !== "");

@@ -9,9 +9,8 @@
  * @returns {StatusLine}
  */
 export function statusSentence(status, peers, say) {
-  if (status === null || status.state === "starting") {
-    const checking = (status?.storage?.unchecked ?? 0) > 0;
-    return { sentence: say(checking ? "status.checking" : "status.starting"), tone: "busy" };
+  if (status === null || (status.state === "starting" && !status.isolated)) {
+    return { sentence: say(beginning(status)), tone: "busy" };
   }
   if (status.isolated) return { sentence: say("status.isolated"), tone: "warning" };
   const counts = countPaths(peers);
@@ -29,6 +28,12 @@ export function statusSentence(status, peers, say) {
   return relayLost
     ? { sentence: say("status.withoutRelay", counts), tone: "warning" }
     : { sentence: say("status.inSync", { block, ...counts }), tone: "good" };
+}
+
+/** What is still to come before the state is certain. A node that runs takes readings whatever it says. */
+function beginning(status) {
+  if (status === null) return "status.starting";
+  return (status.storage?.unchecked ?? 0) > 0 ? "status.checking" : "status.looking";
 }
 
 /** How many peers are reached which way; the relays themselves do not count. */

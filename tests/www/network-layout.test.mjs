@@ -51,3 +51,10 @@ test("places_do_not_depend_on_the_order_in_which_peers_are_told", () => {
   const told = peers(5, 2);
   assert.deepEqual(layoutNetwork(told, [relay]), layoutNetwork(told.toReversed(), [relay]));
 });
+
+test("the_line_to_a_peer_that_is_alone_leaves_the_name_below_this_tab_free", () => {
+  for (const lone of [peers(1, 0), peers(0, 1)]) {
+    const { self, peers: [peer] } = layoutNetwork(lone, [relay]);
+    assert.ok(peer.y > self.y && Math.abs(peer.x - self.x) > peer.y - self.y, JSON.stringify(peer));
+  }
+});

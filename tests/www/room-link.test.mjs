@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  MAX_ROOM_BYTES, directFromSearch, hashForRoom, linkToRoom, normalizeRoom, peersFromSearch, relaysFromSearch, roomFault,
+  MAX_ROOM_BYTES, directFromSearch, hashForRoom, isOnlyHere, linkToRoom, normalizeRoom, peersFromSearch, relaysFromSearch, roomFault,
   roomFromHash, stunFromSearch,
 } from "../../www/room-link.js";
 
@@ -63,4 +63,11 @@ test("peers_come_like_relays_and_are_no_relays", () => {
   assert.deepEqual(peersFromSearch("?relay=/a&peer="), []);
   assert.deepEqual(peersFromSearch("?peer=/b&relay=/a&peer=%20/c&peer=/b"), ["/b", "/c"]);
   assert.deepEqual(relaysFromSearch("?peer=/b"), []);
+});
+
+test("a_link_to_this_computer_alone_is_known_as_such", () => {
+  for (const host of ["localhost", "a.localhost", "127.0.0.1", "127.1.2.3", "[::1]"]) assert.ok(isOnlyHere(`http://${host}:8080/`), host);
+  for (const host of ["192.168.1.7", "heart.example", "localhost.example", "127.example", "[fe80::1]"]) {
+    assert.ok(!isOnlyHere(`http://${host}:8080/#room=127.0.0.1`), host);
+  }
 });

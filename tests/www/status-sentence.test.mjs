@@ -13,15 +13,15 @@ const status = (state, { index = 41, connected = true } = {}) => ({
 });
 const line = (status, peers) => statusSentence(status, peers, say);
 
-test("before_the_node_runs_it_is_starting", () => {
-  const starting = { sentence: "Starting …", tone: "busy" };
-  assert.deepEqual(line(null, []), starting);
-  assert.deepEqual(line(status("starting"), [relay]), starting);
+test("before_the_node_runs_it_is_starting_and_then_ready", () => {
+  assert.deepEqual(line(null, []), { sentence: "Starting …", tone: "busy" });
+  assert.deepEqual(line(status("starting"), [relay]), { sentence: "Ready · looking for others …", tone: "busy" });
+  assert.match(line({ ...status("starting"), isolated: true }, []).sentence, /^Cut off by you/);
 });
 
 test("while_it_starts_it_says_that_it_checks_what_is_stored", () => {
   const checking = (state) => ({ ...status(state), storage: { unchecked: 12_000 } });
-  assert.deepEqual(line(checking("starting"), []), { sentence: "Starting · checking what is stored …", tone: "busy" });
+  assert.deepEqual(line(checking("starting"), []), { sentence: "Ready · checking what is stored …", tone: "busy" });
   assert.match(line(checking("synced"), [direct]).sentence, /^In sync/);
 });
 

@@ -1,7 +1,7 @@
 //! Everything about one block, and the button that has it checked. Never checks it itself: it dispatches
 //! "check-wanted" and is given the result.
 
-import { element, setText } from "../dom.js";
+import { closeByPressBeside, element, setText } from "../dom.js";
 import { wordsOf } from "../node-words.js";
 import { peerIdOf } from "../peer-name.js";
 import { formatNumber, formatTime, say } from "../strings.js";
@@ -15,12 +15,17 @@ const LISTED_READINGS = 50;
 
 /**
  * `open(block, tip, self)` shows a block. Dispatches "check-wanted" with `{ block }`, to be answered by `checked(block, check)`
- * or `failed(block, error)`, and "neighbour-wanted" with `{ index }`.
+ * or `failed(block, error)`, and "neighbour-wanted" with `{ index }`. `follow(tip, hash)` says that the chain has gone on.
  */
 export class BlockDialog extends LocalizedElement {
   #shown = null;
   #listed = LISTED_READINGS;
   #outcome = null;
+
+  /** The height of the block that is open; null if none is. */
+  get index() {
+    return this.#dialog.open ? this.#shown.block.index : null;
+  }
 
   connectedCallback() {
     super.connectedCallback();
@@ -33,9 +38,7 @@ export class BlockDialog extends LocalizedElement {
       this.#listed += LISTED_READINGS;
       this.render();
     });
-    this.#dialog.onclick = ({ target }) => {
-      if (target === this.#dialog) this.#dialog.close();
-    };
+    closeByPressBeside(this.#dialog);
   }
 
   open(block, tip, self) {
@@ -43,9 +46,18 @@ export class BlockDialog extends LocalizedElement {
       this.#outcome = null;
       this.#listed = LISTED_READINGS;
     }
-    this.#shown = { block, tip, self };
+    this.#shown = { block, tip, self, stands: true };
     this.render();
     if (!this.#dialog.open) this.#dialog.showModal();
+  }
+
+  /** The chain ends at `tip` now, and has a block of this hash at the height of the one that is open. */
+  follow(tip, hash) {
+    if (this.index === null) return;
+    const stands = hash === this.#shown.block.hash;
+    if (tip === this.#shown.tip && stands === this.#shown.stands) return;
+    this.#shown = { ...this.#shown, tip, stands };
+    this.render();
   }
 
   checked(block, check) {
@@ -58,9 +70,9 @@ export class BlockDialog extends LocalizedElement {
 
   render() {
     if (this.#shown === null) return;
-    const { block, tip, self } = this.#shown;
+    const { block, tip, self, stands } = this.#shown;
     setText(this.querySelector("h2"), say("chain.block", { index: block.index }));
-    this.querySelector(".block-facts").replaceChildren(...facts(block, tip));
+    this.querySelector(".block-facts").replaceChildren(...facts(block, tip, stands));
     this.#showReadings(block, self);
     this.querySelector(".block-before").disabled = block.index === 0;
     this.querySelector(".block-after").disabled = block.index >= tip;
@@ -115,18 +127,24 @@ export class BlockDialog extends LocalizedElement {
 
 customElements.define("block-dialog", BlockDialog);
 
-function facts(block, tip) {
+function facts(block, tip, stands) {
+  const isFirst = block.index === 0;
   const hashes = expectedHashes(block.bits);
   const rows = [
     ["block.hash", block.hash, "mono"],
-    ["block.previous", block.prevHash, "mono"],
+    ["block.previous", isFirst ? say("block.noPrevious") : block.prevHash, isFirst ? "" : "mono"],
     ["block.root", block.readingsRoot, "mono"],
-    ["block.time", `${formatTime(block.time, Date.now())} (${new Date(block.time).toISOString()})`, ""],
-    ["block.work", block.index === 0 ? say("block.noWork") : say("block.workOf", { hashes, bits: block.bits.toString(16) }), ""],
+    ["block.time", isFirst ? say("block.noTime") : `${formatTime(block.time, Date.now())} (${new Date(block.time).toISOString()})`, ""],
+    ["block.work", isFirst ? say("block.noWork") : say("block.workOf", { hashes, bits: block.bits.toString(16) }), ""],
     ["block.nonce", block.nonce, "mono"],
-    ["block.depth", block.index === 0 ? say("block.deepest") : say("block.depthOf", { count: tip - block.index }), ""],
+    ["block.depth", depth(block, tip, stands), ""],
   ];
   return rows.map(([key, value, style]) => element("div", {}, element("dt", {}, say(key)), element("dd", { class: style }, value)));
+}
+
+function depth({ index }, tip, stands) {
+  if (!stands) return say("block.left");
+  return index === 0 ? say("block.deepest") : say("block.depthOf", { count: tip - index });
 }
 
 function readingRow({ id, author, seq, time, bpm, signature }, self) {

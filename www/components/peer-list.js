@@ -5,13 +5,15 @@ import { formatNumber, say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 import { nameTag } from "./name-tag.js";
 
-/** Properties: `peers`, what the node's `peers()` returned, and `self`, this tab's PeerId. */
+/** Properties: `network` = `{ peers, isolated }`, as the node says, and `self`, this tab's PeerId. */
 export class PeerList extends LocalizedElement {
   #peers = [];
+  #isolated = false;
   #self = null;
 
-  set peers(peers) {
+  set network({ peers, isolated }) {
     this.#peers = peers.filter((peer) => peer.path !== "relay");
+    this.#isolated = isolated;
     this.invalidate();
   }
 
@@ -36,7 +38,10 @@ export class PeerList extends LocalizedElement {
     const table = this.querySelector("table");
     const none = this.#peers.length === 0;
     table.hidden = none;
-    this.querySelector(".empty").hidden = !none;
+    this.querySelector(".peers-hint").hidden = none;
+    const empty = this.querySelector(".empty");
+    empty.hidden = !none;
+    setText(empty, say(this.#isolated ? "peers.cut" : "peers.none"));
     const peers = this.#peers.toSorted((a, b) => (a.peerId < b.peerId ? -1 : 1));
     reconcile(table.tBodies[0], peers, (peer) => peer.peerId, createRow, updateRow);
   }

@@ -4,12 +4,14 @@ import { element, reconcile, setText } from "../dom.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
-/** Property: `relays`, as in the node's `status()`. */
+/** Property: `network` = `{ relays, isolated }`, as in the node's `status()`. */
 export class RelayList extends LocalizedElement {
   #relays = [];
+  #isolated = false;
 
-  set relays(relays) {
+  set network({ relays, isolated }) {
     this.#relays = relays;
+    this.#isolated = isolated;
     this.invalidate();
   }
 
@@ -18,7 +20,8 @@ export class RelayList extends LocalizedElement {
     const none = this.#relays.length === 0;
     list.hidden = none;
     this.querySelector(".empty").hidden = !none;
-    reconcile(list, this.#relays, (relay) => relay.address, createItem, updateItem);
+    const relays = this.#relays.map((relay) => ({ ...relay, isolated: this.#isolated }));
+    reconcile(list, relays, (relay) => relay.address, createItem, updateItem);
   }
 }
 
@@ -31,8 +34,9 @@ function createItem(relay) {
   return item;
 }
 
-function updateItem(item, { connected, reserved }) {
-  const state = connected ? (reserved ? "reserved" : "connected") : "lost";
+function updateItem(item, { connected, reserved, isolated }) {
+  const lost = isolated ? "cut" : "lost";
+  const state = connected ? (reserved ? "reserved" : "connected") : lost;
   item.dataset.state = state;
   setText(item.querySelector(".relay-state"), say(`relays.${state}`));
 }

@@ -1,9 +1,9 @@
 //! The room's name, and the dialog that shares it (link, QR code, the system's own way) or changes it. Never goes
 //! anywhere itself: it dispatches "room-chosen".
 
-import { setText, svgElement } from "../dom.js";
+import { closeByPressBeside, setText, svgElement } from "../dom.js";
 import { qrPath } from "../qr-path.js";
-import { MAX_ROOM_BYTES, normalizeRoom, roomFault } from "../room-link.js";
+import { MAX_ROOM_BYTES, isOnlyHere, normalizeRoom, roomFault } from "../room-link.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
@@ -60,15 +60,17 @@ export class RoomBar extends LocalizedElement {
       this.render();
     };
     this.querySelector(".dialog-close").onclick = () => dialog.close();
-    dialog.onclick = ({ target }) => {
-      if (target === dialog) dialog.close();
-    };
+    closeByPressBeside(dialog);
   }
 
   render() {
-    for (const name of this.querySelectorAll(".room-name")) setText(name, this.#room ?? "…");
+    for (const name of this.querySelectorAll(".room-name")) {
+      setText(name, this.#room ?? "…");
+      name.title = this.#room ?? "";
+    }
     this.querySelector("#room-link").value = this.#link;
     for (const part of this.querySelectorAll(".room-share, .qr-frame, .room-sharing")) part.hidden = this.#link === "";
+    this.querySelector(".room-only-here").hidden = this.#link === "" || !isOnlyHere(this.#link);
     this.querySelector(".copy").hidden = !this.#canCopy;
     this.querySelector(".share").hidden = !this.#canShare;
     setText(this.querySelector("#room-error"), this.#fault === null ? "" : say(...this.#fault));

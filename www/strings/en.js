@@ -10,11 +10,14 @@ const peers = ({ all, direct, relayed }, n) => {
   return `${count} (${ways.join(", ")})`;
 };
 
+const some = (count, one, many, n) => (count === 1 ? `1 ${one}` : `${n(count)} ${many}`);
+
 const onlyDirect = ({ direct }, n) => (direct === 1 ? "1 direct peer" : `${n(direct)} direct peers`);
 
 export default {
-  "status.checking": "Starting · checking what is stored …",
+  "status.checking": "Ready · checking what is stored …",
   "status.starting": "Starting …",
+  "status.looking": "Ready · looking for others …",
   "status.failed": "Not running",
   "status.inSync": (v, n) => `In sync · block ${n(v.block)} · ${peers(v, n)}`,
   "status.catchingUp": (v, n) => `Catching up · block ${n(v.block)} · ${peers(v, n)}`,
@@ -35,6 +38,8 @@ export default {
   "room.empty": "Enter the name of a room.",
   "room.long": (v, n) => `This name is too long: a room's name takes at most ${n(v.max)} bytes, this one ${n(v.found)}.`,
   "room.link": "Link to share",
+  "room.onlyHere":
+    "This address works on this computer only. To let phones and other computers join, start the relay with --listen-ip 0.0.0.0 and open one of the addresses that it prints.",
   "room.copy": "Copy link",
   "room.copied": "Copied.",
   "room.code": "QR code of the link",
@@ -92,7 +97,7 @@ export default {
   "storage.because-newer-version": "A newer Heartchain has stored here: reload the page to get it.",
   "storage.usage": (v) => `${v.usage} of ${v.quota} used.`,
 
-  "chart.table": "Readings of each person",
+  "chart.table": "Readings of each author",
   "chart.heading": "Heart rates",
   "chart.range": "Time shown",
   "chart.range5m": "5 min",
@@ -103,12 +108,12 @@ export default {
   "chart.legend": "Latest reading of each",
   "chart.none": "No reading in this time yet.",
   "chart.summary": (v, n) =>
-    `${v.count === 1 ? "1 reading" : `${n(v.count)} readings`} of ${v.people === 1 ? "1 person" : `${n(v.people)} people`}`,
+    `${v.count === 1 ? "1 reading" : `${n(v.count)} readings`} of ${some(v.people, "author", "authors", n)}`,
   "chart.newest": (v, n) => `Only the newest ${n(v.count)} readings are drawn, from ${v.time} on.`,
-  "chart.lastHeard": (v, n) => `Only the ${n(v.count)} people heard last are drawn.`,
+  "chart.lastHeard": (v, n) => `Only the ${n(v.count)} authors heard last are drawn.`,
   "chart.point": (v, n) => `${n(v.bpm)} BPM, ${v.name}, ${v.time}`,
   "chart.asTable": "As a table",
-  "chart.author": "Who",
+  "chart.author": "Author",
   "chart.latest": "Latest",
   "chart.lowest": "Lowest",
   "chart.mean": "Mean",
@@ -118,10 +123,12 @@ export default {
   "peers.heading": "Network",
   "peers.self": "This tab is",
   "peers.none": "Nobody else is here yet. Open this page in another tab, or share the link of the room.",
+  "peers.cut": "This tab is cut off: it reaches nobody until you join again.",
   "peers.name": "Peer",
   "peers.path": "Path",
   "peers.rtt": "Round trip",
   "peers.height": "Block",
+  "peers.heightHint": "A peer's block is the one that it last told of, a few seconds ago.",
   "peers.direct": "direct",
   "peers.relayed": "through the relay",
   "peers.ms": (v, n) => `${n(v.ms)} ms`,
@@ -130,13 +137,14 @@ export default {
   "relays.heading": "Relays",
   "network.relay": "relay",
   "network.summary": (v, n) =>
-    `The network as this tab sees it: ${n(v.direct)} peers connected directly, ${n(v.relayed)} through a relay, relays: ${n(v.relays)}.`,
+    `The network as this tab sees it: ${some(v.direct, "peer", "peers", n)} connected directly, ${n(v.relayed)} through a relay, relays: ${n(v.relays)}.`,
   "network.hidden": (v, n) => `${n(v.count)} more are in the table only.`,
 
-  "relays.none": "No relay is known yet.",
+  "relays.none": "The server of this page has not said yet which relays there are.",
   "relays.reserved": "connected, others can reach you through it",
   "relays.connected": "connected",
   "relays.lost": "unreachable, trying again",
+  "relays.cut": "left alone while this tab is cut off",
 
   "chain.heading": "Chain",
   "chain.none": "No reading is in the chain yet. Record the first one.",
@@ -170,12 +178,15 @@ export default {
   "block.root": "Readings' root",
   "block.time": "Time",
   "block.work": "Work",
-  "block.workOf": (v, n) => `about ${n(Math.round(v.hashes))} hashes (target ${v.bits})`,
+  "block.workOf": (v, n) => `about ${n(Math.round(v.hashes))} hashes (compact target ${v.bits})`,
   "block.noWork": "none: the beginning needs none",
+  "block.noPrevious": "none: the chain begins here",
+  "block.noTime": "none: the beginning is the same for everybody",
   "block.nonce": "Nonce",
   "block.depth": "Depth",
   "block.depthOf": (v, n) => (v.count === 0 ? "the newest block" : v.count === 1 ? "1 block on top of it" : `${n(v.count)} blocks on top of it`),
   "block.deepest": "below all others",
+  "block.left": "left by a fork: the chain has another block at this height now",
   "block.author": "Author",
   "block.bpm": "BPM",
   "block.readings": "Readings of this block",
@@ -216,7 +227,7 @@ export default {
   "data.exportFailed": (v) => `The file could not be written: ${v.reason}`,
   "data.importing": "Reading and checking the file …",
   "data.imported": (v, n) =>
-    `The file holds ${n(v.blocks)} blocks and ${n(v.readings)} readings; ${n(v.newBlocks)} blocks and ${n(v.newReadings)} readings of it were new here.`,
+    `The file holds ${some(v.blocks, "block", "blocks", n)} and ${some(v.readings, "reading", "readings", n)}; new here: ${some(v.newBlocks, "block", "blocks", n)} and ${some(v.newReadings, "reading", "readings", n)}.`,
   "data.importFailed": (v) => `The import stopped: ${v.reason}`,
   "data.tooLarge": (v) => `the file has ${v.found}, and at most ${v.max} can be imported: some 70,000 blocks. A tab that has the chain can give it to this one over the network instead.`,
 
@@ -285,7 +296,9 @@ export default {
     `${v.name} has signed two different readings as number ${n(v.seq)}: one of them may vanish from the chain. Trust that author less.`,
   "notice.keyReplaced": (v) =>
     `This tab's key signs somewhere else, too: it has taken a new one and is ${v.name} now. Its earlier readings stay in the chain.`,
-  "notice.healed": (v, n) => `${n(v.records)} damaged records were found on this computer's disk and are fetched again from others.`,
+  "notice.healed": (v, n) => v.records === 1
+      ? "1 damaged record was found on this computer's disk and is fetched again from others."
+      : `${n(v.records)} damaged records were found on this computer's disk and are fetched again from others.`,
   "notice.storageFailing": "Not everything finds room on this computer: make room on its disk. Until then readings may be refused.",
   "notice.update": "A newer version of this page is ready.",
   "notice.reload": "Reload",

@@ -3,6 +3,7 @@
 mod accessibility;
 mod archive;
 mod damage;
+mod details;
 mod direct;
 mod durable;
 mod figures;
