@@ -132,7 +132,7 @@ function facts(block, tip, stands) {
   const hashes = expectedHashes(block.bits);
   const rows = [
     ["block.hash", block.hash, "mono"],
-    ["block.previous", isFirst ? say("block.noPrevious") : block.prevHash, isFirst ? "" : "mono"],
+    ["block.previous", isFirst ? say("block.noPrevious", { hash: block.prevHash }) : block.prevHash, "mono"],
     ["block.root", block.readingsRoot, "mono"],
     ["block.time", isFirst ? say("block.noTime") : `${formatTime(block.time, Date.now())} (${new Date(block.time).toISOString()})`, ""],
     ["block.work", isFirst ? say("block.noWork") : say("block.workOf", { hashes, bits: block.bits.toString(16) }), ""],
