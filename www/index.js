@@ -101,6 +101,7 @@ async function record(bpm) {
 }
 
 offerLessons(part("lesson-panel"), starting);
+part("lesson-panel").addEventListener("form-wanted", () => bpmForm.ask());
 offerStrap(part("strap-control"), navigator.bluetooth, recordAndKeep);
 
 keepPage(navigator.serviceWorker, (goOver) => notices.offer("notice.update", "notice.reload", goOver));

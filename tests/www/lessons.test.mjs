@@ -119,6 +119,7 @@ test("a_branch_made_alone_is_followed_until_its_readings_are_back", async () => 
   node.take(block(1, [reading(1)]));
   await settled();
   assert.deepEqual([mode.state.alone, mode.state.tip], [1, 1]);
+  assert.deepEqual(mode.state.own, { all: 1, waiting: 0, inChain: 1 });
 
   await mode.joinAgain();
   assert.equal(mode.state.isolated, false);
@@ -144,6 +145,8 @@ test("what_is_rehearsed_is_a_copy_and_leaving_undoes_all", async () => {
   assert.deepEqual([mode.state.noReading, mode.state.lie, node.told], [true, null, []]);
 
   node.take(block(1, [reading(0, "aa"), reading(0, "bb")]), block(2));
+  await settled();
+  assert.equal(mode.state.noReading, false, "there is one now");
   const before = structuredClone(node.chain);
   await mode.tamper();
   assert.equal(mode.state.forged.block.index, 1);

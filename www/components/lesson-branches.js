@@ -7,6 +7,7 @@ import { LessonCard, sentences, setSentences } from "./lesson-card.js";
 export class LessonBranches extends LessonCard {
   #cut;
   #join;
+  #toForm;
   #told;
 
   constructor() {
@@ -16,25 +17,29 @@ export class LessonBranches extends LessonCard {
   build() {
     this.#cut = this.button("branches.cut", "cutOff");
     this.#join = this.button("branches.join", "joinAgain");
+    this.#toForm = element("button", { type: "button", "data-say": "branches.toForm" });
+    this.#toForm.onclick = () => this.dispatchEvent(new Event("form-wanted", { bubbles: true }));
     this.#told = sentences();
-    return [element("div", { class: "lesson-buttons" }, this.#cut, this.#join), this.#told];
+    return [element("div", { class: "lesson-buttons" }, this.#cut, this.#toForm, this.#join), this.#told];
   }
 
-  show({ isolated, cutAt, alone, tip, met, settled }) {
+  show({ isolated, cutAt, alone, tip, own, met, settled }) {
     // The button that goes hands the focus to the one that comes.
-    const hadFocus = this.#cut.parentElement.contains(document.activeElement);
+    const hadFocus = [this.#cut, this.#join].includes(document.activeElement);
     this.#cut.hidden = isolated;
     this.#join.hidden = !isolated;
+    this.#toForm.hidden = !isolated;
     if (hadFocus) (isolated ? this.#join : this.#cut).focus();
-    setSentences(this.#told, isolated ? aloneLines(cutAt, alone, tip) : metLines(met, settled));
+    setSentences(this.#told, isolated ? aloneLines(cutAt, alone, tip, own) : metLines(met, settled));
   }
 }
 
-function aloneLines(at, count, tip) {
+function aloneLines(at, count, tip, own) {
   return [
     { text: say("branches.alone", { at }) },
     { text: say("branches.record") },
     { text: say("branches.made", { count, tip }) },
+    own.all > 0 && { text: say("branches.own", own) },
   ];
 }
 

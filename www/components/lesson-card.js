@@ -60,7 +60,7 @@ export function sentences() {
 
 /**
  * @param {HTMLElement} list made by `sentences`
- * @param {(false | null | { text: string, tone?: "good" | "bad" })[]} lines what is no sentence is left out
+ * @param {(false | null | { text: string, tone?: "good" | "bad" | "peers" })[]} lines what is no sentence is left out
  */
 export function setSentences(list, lines) {
   const spoken = lines.filter(Boolean);
@@ -73,7 +73,7 @@ export function setSentences(list, lines) {
 export function verdictLines(verdict) {
   const reason = verdict.kind === null ? "" : say(`why.${verdict.kind}`);
   return [
-    { text: say(`lesson.${verdict.verdict}`, { reason }), tone: verdict.verdict === "accept" ? "bad" : "good" },
-    verdict.dropped && { text: say("lesson.dropped"), tone: "good" },
+    { text: say(`lesson.${verdict.verdict}`, { reason }), tone: verdict.verdict === "accept" ? "bad" : "peers" },
+    verdict.dropped && { text: say("lesson.dropped"), tone: "peers" },
   ];
 }

@@ -11,7 +11,7 @@ const LESSONS = ["lesson-branches", "lesson-tampering", "lesson-forgery", "lesso
 
 /**
  * Properties: `state`, of a LessonMode, null while the lessons are off; `failed`, whether they could not be loaded.
- * Dispatches "lessons-switched" with `{ on }`; lessons below dispatch "lesson-wish".
+ * Dispatches "lessons-switched" with `{ on }`; lessons below dispatch "lesson-wish" and "form-wanted".
  */
 export class LessonPanel extends LocalizedElement {
   #state = null;

@@ -37,10 +37,12 @@ export class LessonTampering extends LessonCard {
 function forgedLines({ original, block, step, found, verdict }, tip) {
   const { index } = block;
   const values = { index, was: original.readings[0].bpm, now: block.readings[0].bpm };
+  const sums = sumsOf(found);
   return [
     { text: say(`tampering.${step}`, values) },
-    ...sumsOf(found).map(({ sum, ok }) => ({ text: say(`tampering.${sum}`, { ok }), tone: ok ? "good" : "bad" })),
+    ...sums.filter(({ ok }) => !ok).map(({ sum, ok }) => ({ text: say(`tampering.${sum}`, { ok }), tone: "bad" })),
     tip > index && block.hash !== original.hash && { text: say("tampering.after", { next: index + 1 }), tone: "bad" },
+    sums.some(({ ok }) => ok) && { text: say("tampering.rest"), tone: "good" },
     ...verdictLines(verdict),
     verdict.verdict === "ignore" && { text: say("tampering.known") },
   ];

@@ -24,6 +24,12 @@ export class RecordForm extends LocalizedElement {
     this.#field.oninput = () => this.#setInvalid(false);
   }
 
+  /** Brings the field into sight, ready to type in. */
+  ask() {
+    this.#field.focus({ preventScroll: true });
+    this.#field.scrollIntoView({ block: "center" });
+  }
+
   /** Says that this reading is kept. */
   confirm(bpm) {
     this.#recorded = bpm;

@@ -153,6 +153,9 @@ export class LessonMode extends EventTarget {
     if (this.#state.tries === null || this.#state.tip !== tip.index) change.tries = await this.#triesAt(tip.index);
     const met = await this.#metAgain();
     if (met !== null) change.met = met;
+    if (this.#cut !== null) change.own = whereabouts(this.#node.ownReadings(OWN_READINGS), this.#cut.nextSeq);
+    // There may be one now.
+    if (this.#state.tip !== tip.index) change.noReading = false;
     this.#update({ ...change, alone: this.#cut?.alone.length ?? 0 });
   }
 
@@ -234,6 +237,6 @@ const NOBODY = { all: 0, waiting: 0, inChain: 0 };
 function fresh() {
   return {
     busy: false, failure: null, tip: 0, settled: false, isolated: false, peers: 0, mempool: 0, hashesPerSecond: null, tries: null,
-    limit: null, cutAt: null, alone: 0, met: null, noReading: false, forged: null, lie: null,
+    limit: null, cutAt: null, alone: 0, own: NOBODY, met: null, noReading: false, forged: null, lie: null,
   };
 }

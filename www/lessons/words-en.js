@@ -4,7 +4,7 @@ const blocks = (count, n) => (count === 1 ? "1 block" : `${n(count)} blocks`);
 
 export default {
   "lesson.intro":
-    "Try to break the chain. Everything below is done by this tab's real peer, and concerns this tab alone: it cannot harm the room, and leaving this mode or reloading the page undoes it.",
+    "Try to break the chain. Everything below is done by this tab's real peer, and concerns this tab alone: it cannot harm the room, and leaving this mode or reloading the page undoes it. Only what you record meanwhile is as real as ever, and stays.",
   "lesson.failed": (v) => `That did not work: ${v.reason}`,
   "lesson.noReading": "There is no block with a reading yet. Record one, wait for its block, then try again.",
   "lesson.accept": "Every peer would take it.",
@@ -43,7 +43,10 @@ export default {
   "branches.join": "Join again",
   "branches.alone": (v, n) => `This tab talks to nobody any more. It left the others at block ${n(v.at)}.`,
   "branches.record":
-    "Now record a reading in the form. It is a real one, signed by you: it comes to the others when you join again.",
+    "Now record a reading. It is a real one, signed by you: it comes to the others when you join again.",
+  "branches.toForm": "Go to the form",
+  "branches.own": (v, n) =>
+    `Your readings since then: ${n(v.all)}, of which ${n(v.inChain)} are in blocks of your own branch and ${n(v.waiting)} wait for one.`,
   "branches.made": (v, n) =>
     v.count === 0 ? "No block was made alone yet." : `${blocks(v.count, n)} made alone, up to block ${n(v.tip)}.`,
   "branches.looking": "Joined again. Looking for the others …",
@@ -70,6 +73,7 @@ export default {
   "tampering.link": (v) => (v.ok ? "It stands on the block below." : "It does not stand on the block below."),
   "tampering.difficulty": (v) => (v.ok ? "Its work is as hard as the rules ask." : "Its work is easier than the rules ask."),
   "tampering.time": (v) => (v.ok ? "Its time is later than its forerunners'." : "Its time is earlier than its forerunners'."),
+  "tampering.rest": "All its other sums fit.",
   "tampering.known": "Whoever has the real block keeps it. Whoever has not does the sums above, and refuses this one.",
   "tampering.after": (v, n) => `And block ${n(v.next)} names the old hash: everything above would be to do again, too.`,
 

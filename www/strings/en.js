@@ -167,7 +167,7 @@ export default {
   "fork.picture": "The two branches",
   "fork.heading": "Fork:",
   "fork.sentence": (v, n) =>
-    `after block ${n(v.fork)} the chain goes on in two ways. This tab follows the one with more work (${n(v.ours)} long); the other (${n(v.theirs)} long) is left, and its readings return to the queue.`,
+    `after block ${n(v.fork)} the chain goes on in two ways. This tab follows the one with more work (${n(v.ours)} long); the other (${n(v.theirs)} long) is left, and the readings that only it has wait until a block of this one takes them.`,
   "fork.block": (v, n) => n(v.index),
   "fork.ours": "followed",
   "fork.theirs": "left",

@@ -160,7 +160,7 @@ export default {
   "fork.picture": "두 갈래",
   "fork.heading": "갈라짐:",
   "fork.sentence": (v, n) =>
-    `블록 ${n(v.fork)} 다음에서 체인이 두 갈래로 이어집니다. 이 탭은 작업량이 더 많은 쪽(${n(v.ours)}개)을 따르고, 다른 쪽(${n(v.theirs)}개)은 버려지며 그 기록은 대기열로 돌아옵니다.`,
+    `블록 ${n(v.fork)} 다음에서 체인이 두 갈래로 이어집니다. 이 탭은 작업량이 더 많은 쪽(${n(v.ours)}개)을 따르고, 다른 쪽(${n(v.theirs)}개)은 버려지며 그쪽에만 있는 기록은 이쪽 블록에 담길 때까지 기다립니다.`,
   "fork.block": (v, n) => n(v.index),
   "fork.ours": "따르는 쪽",
   "fork.theirs": "버려진 쪽",

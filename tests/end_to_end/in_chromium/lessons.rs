@@ -18,9 +18,23 @@ async fn a_branch_made_alone_meets_the_others_and_its_readings_return() -> Outco
         b.until("nobody else", "node => node.status().peers === 0")
             .await?;
 
-        a.enter(71).await?;
+        press(&a, "Go to the form").await?;
+        a.until_page(
+            "the field, in sight and with the focus",
+            "() => {
+                const { top, bottom } = document.activeElement.getBoundingClientRect();
+                return document.activeElement.id === 'bpm' && top >= 0 && bottom <= innerHeight;
+            }",
+        )
+        .await?;
+        a.type_and_enter("71").await?;
         a.until_shows("lesson-branches", "1 block made alone")
             .await?;
+        a.until_shows(
+            "lesson-branches",
+            "Your readings since then: 1, of which 1 are in blocks of your own branch",
+        )
+        .await?;
         // The others do more work, so that their branch is the one that stays.
         for bpm in [80, 81, 82] {
             b.enter(bpm).await?;
@@ -65,7 +79,9 @@ async fn a_block_that_was_tampered_with_fails_its_sums_and_peers_refuse_it() -> 
         .await?;
 
         press(&a, "Make the sums fit again").await?;
-        a.until_shows("lesson-tampering", "The readings are those of the header")
+        a.until_hides("lesson-tampering", "The header is about other readings")
+            .await?;
+        a.until_shows("lesson-tampering", "All its other sums fit")
             .await?;
         a.until_shows("lesson-tampering", "No work was done for this hash")
             .await?;
