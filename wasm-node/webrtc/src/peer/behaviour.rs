@@ -156,11 +156,11 @@ impl Behaviour {
         if let Some(peer) = self.circuits.remove(&connection) {
             self.fail_waiting(peer, DialError::NoCircuit);
         }
-        // The swarm denied the dial for a connection that stood.
+        // The swarm denied the dial for a connection that stood. It may have room later.
         if let Some((peer, carrier)) = self.landing.remove(&connection) {
             self.handover.discard(&peer);
             self.upgrades
-                .offer_failed(peer, carrier, true, monotonic_now());
+                .offer_failed(peer, carrier, false, monotonic_now());
         }
     }
 

@@ -238,9 +238,12 @@ impl ConnectionHandler for Handler {
                 protocol: stream,
                 ..
             }) => {
-                self.offering = self.opening.take().map(|servers| {
-                    SendWrapper::new(async move { offer(stream, &servers).await }.boxed_local())
-                });
+                // One that was given up comes too late, and leaves the offer that runs alone.
+                if let Some(servers) = self.opening.take() {
+                    self.offering = Some(SendWrapper::new(
+                        async move { offer(stream, &servers).await }.boxed_local(),
+                    ));
+                }
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, .. }) => self.failed(error),
             _ => {}

@@ -24,6 +24,9 @@ pub const REFUSED_AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// replaces the other: whoever makes it has reason to take the older one for dead. Nobody has so soon.
 const CROSSING: Duration = Duration::from_secs(3);
 
+/// A direct connection that stood for so long was a good one, however it ended.
+const STEADY_AFTER: Duration = Duration::from_secs(3);
+
 /// Who began a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -119,7 +122,6 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
         entry.offering = None;
         entry.answering = None;
         entry.wanted = false;
-        entry.failures = 0;
         let doubtful = std::mem::take(&mut entry.doubtful);
         let crossed = !doubtful
             && entry.direct.iter().any(|(_, other, opened)| {
@@ -139,11 +141,17 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
         let Some(entry) = self.peers.get_mut(&peer) else {
             return;
         };
-        let directs = entry.direct.len();
+        let opened = entry
+            .direct
+            .iter()
+            .find(|(direct, _, _)| *direct == connection);
+        let opened = opened.map(|(_, _, opened)| *opened);
         entry.carriers.retain(|(carrier, _)| *carrier != connection);
         entry.direct.retain(|(direct, _, _)| *direct != connection);
-        if entry.direct.len() < directs && !entry.doubtful {
-            entry.not_before = now.saturating_add(RETRY_AFTER[0]);
+        if let Some(opened) = opened
+            && !entry.doubtful
+        {
+            entry.direct_lost(opened, now);
         }
         if entry.direct.is_empty() {
             entry.doubtful = false;
@@ -281,6 +289,21 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
 }
 
 impl<C: Copy> Peer<C> {
+    /// A direct connection is gone. One that did not stand was as good as none: whoever takes connections only to drop
+    /// them is not offered one after the other without end.
+    fn direct_lost(&mut self, opened: Duration, now: Duration) {
+        if now.saturating_sub(opened) >= STEADY_AFTER {
+            self.failures = 0;
+        } else if !self.direct.is_empty() {
+            return;
+        }
+        let wait = RETRY_AFTER.get(self.failures);
+        self.not_before = now.saturating_add(wait.copied().unwrap_or_default());
+        if now.saturating_sub(opened) < STEADY_AFTER {
+            self.failures = wait.map_or(usize::MAX, |_| self.failures + 1);
+        }
+    }
+
     /// The connection to make an offer on, if one should be made: one that this side dialled, or any if asked for.
     fn carrier(&self, automatic: bool) -> Option<C> {
         let idle = self.offering.is_none()
@@ -457,6 +480,34 @@ mod tests {
                 assert_eq!(upgrades.direct_opened(peer, 2, caller, at(0)), [1]);
             }
         }
+    }
+
+    #[test]
+    fn connections_that_are_dropped_at_once_are_not_offered_without_end() {
+        let mut upgrades = upgrades();
+        upgrades.carrier_opened(GREATER, 1, Caller::Us);
+        let mut now = 0;
+        for wait in [1, 4, 15] {
+            assert_eq!(begin(&mut upgrades, now), Some((GREATER, 1)));
+            upgrades.direct_opened(GREATER, 2, Caller::Us, at(now));
+            upgrades.closed(GREATER, 2, at(now));
+            assert_eq!(begin(&mut upgrades, now + wait - 1), None);
+            now += wait;
+        }
+        assert_eq!(begin(&mut upgrades, now), Some((GREATER, 1)));
+        upgrades.direct_opened(GREATER, 2, Caller::Us, at(now));
+        // One that stood is offered again after a second.
+        upgrades.closed(GREATER, 2, at(now) + STEADY_AFTER);
+        now += STEADY_AFTER.as_secs() + 1;
+        assert_eq!(begin(&mut upgrades, now), Some((GREATER, 1)));
+        for _ in 0..=RETRY_AFTER.len() {
+            upgrades.direct_opened(GREATER, 2, Caller::Us, at(now));
+            upgrades.closed(GREATER, 2, at(now));
+        }
+        assert_eq!(
+            (begin(&mut upgrades, now + 1_000), upgrades.due()),
+            (None, None)
+        );
     }
 
     #[test]
