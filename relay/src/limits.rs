@@ -35,7 +35,8 @@ pub struct Limits {
     pub reservations: usize,
     /// Reservations of one peer, one a connection.
     pub reservations_per_peer: usize,
-    /// How long a reservation holds before the tab must renew it (clients do so at half time).
+    /// How long a reservation holds before the tab must renew it (clients do so at half time). It ends with the connection
+    /// anyway; and clients hold the time that they are told of against their own clock, which may be an hour wrong.
     pub reservation_duration: Duration,
     /// Reservations one peer may make in a burst; one more every [`Limits::RATE_REFILL`].
     pub reservation_burst_per_peer: NonZeroU32,
@@ -60,7 +61,8 @@ pub struct Limits {
     /// The shortest time a registration may be asked to last. A tab that is closed cannot unregister, so
     /// registrations must be short-lived; the library's least is two hours.
     pub registration_min_ttl: Duration,
-    /// The longest time a registration may be asked to last: what the protocol takes when a client names none.
+    /// The longest time a registration may be asked to last, with room above the two minutes that tabs ask for. A
+    /// registration outlives its peer: whoever fills the table, or makes answers too long, does so for no longer than this.
     pub registration_max_ttl: Duration,
     /// Rooms in which one peer may be registered at one time.
     pub registrations_per_peer: usize,
@@ -111,7 +113,7 @@ impl Default for Limits {
 
             reservations: 256,
             reservations_per_peer: 4,
-            reservation_duration: Duration::from_secs(60 * 60),
+            reservation_duration: Duration::from_secs(24 * 60 * 60),
             reservation_burst_per_peer: at_least_one(32),
             reservation_burst_per_ip: at_least_one(512),
 
@@ -123,7 +125,7 @@ impl Default for Limits {
             circuit_burst_per_ip: at_least_one(1024),
 
             registration_min_ttl: Duration::from_secs(30),
-            registration_max_ttl: Duration::from_secs(rendezvous::DEFAULT_TTL),
+            registration_max_ttl: Duration::from_secs(180),
             registrations_per_peer: 8,
             registrations: 1024,
             discovery_cookies: 1024,

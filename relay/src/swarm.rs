@@ -114,7 +114,14 @@ impl Listening {
             tokio::select! {
                 _ = &mut stop => break,
                 _ = silence_check.tick() => self.close_silent(),
-                event = self.swarm.select_next_some() => self.on_event(event),
+                event = self.swarm.select_next_some() => {
+                    let is_deaf = matches!(event, SwarmEvent::ListenerClosed { .. });
+                    self.on_event(event);
+                    // Whoever started the relay is told, rather than nobody reaching it.
+                    if is_deaf {
+                        break;
+                    }
+                }
             }
         }
         self.say_goodbye().await;

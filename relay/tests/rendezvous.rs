@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libp2p::{
     PeerId,
-    rendezvous::{self, ErrorCode, Namespace, client::Event},
+    rendezvous::{ErrorCode, Namespace, client::Event},
     swarm::SwarmEvent,
 };
 use relay::{Config, Limits, Relay};
@@ -119,7 +119,8 @@ async fn time_to_live_is_taken_within_the_limits_only() {
         (Some(min), Ok(min)),
         (Some(max), Ok(max)),
         (Some(max + second), Err(ErrorCode::InvalidTtl)),
-        (None, Ok(Duration::from_secs(rendezvous::DEFAULT_TTL))),
+        // The protocol takes that for two hours.
+        (None, Err(ErrorCode::InvalidTtl)),
     ] {
         let answer = register(&mut client, &relay, asked).await;
         assert_eq!(answer, granted, "{asked:?}");
@@ -132,7 +133,7 @@ async fn peer_that_registers_without_end_is_disconnected() {
     let relay = relay_with(|limits| limits.registrations_per_window = 3).await;
     let mut client = connected(&relay).await;
     for _ in 0..3 {
-        register(&mut client, &relay, None)
+        register(&mut client, &relay, Some(Duration::from_secs(120)))
             .await
             .expect("within the limit");
     }
@@ -140,7 +141,7 @@ async fn peer_that_registers_without_end_is_disconnected() {
         .swarm
         .behaviour_mut()
         .rendezvous
-        .register(room(ROOM), relay.peer_id(), None)
+        .register(room(ROOM), relay.peer_id(), Some(120))
         .expect("it has an address");
     client
         .until("end of the connection", |event| {
