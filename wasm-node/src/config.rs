@@ -161,7 +161,8 @@ pub(crate) const MAX_CANDIDATES: usize = 512;
 /// Time between two pings on a connection: what keeps a quiet direct connection's vigil, and the figure beside a peer.
 /// libp2p keeps a first failure to itself, so a dead relay is found by its silence, and a dead tab by its browser's.
 pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(2);
-/// A ping without an answer by then has failed, and its connection with it.
+/// A ping without an answer by then has failed, and its connection with it, unless a peer of the room is at its far end: that
+/// is given [`PEER_SILENCE`].
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(4);
 /// A relay that has answered no ping for this long is dead: it may be busy with a class that arrives. With the housekeeping and the
 /// goodbye it is noticed within 13 s.
@@ -227,8 +228,9 @@ pub(crate) const MAX_INTRODUCTION_LEN: usize = 2 * 1024;
 pub(crate) const INTRODUCTION_TTL: Duration = Duration::from_secs(60);
 /// Places that a tab keeps for its neighbours: one for each connection.
 pub(crate) const MAX_HOP_RESERVATIONS: usize = 24;
-/// How long such a place is kept; it is renewed before.
-pub(crate) const HOP_RESERVATION: Duration = Duration::from_secs(600);
+/// How long such a place is kept; it is renewed before, and ends with its connection. Neighbours hold the time that they are
+/// told of against their own clocks, which may be an hour wrong.
+pub(crate) const HOP_RESERVATION: Duration = Duration::from_secs(6 * 60 * 60);
 /// Circuits through a tab at one time, in all and of one neighbour.
 pub(crate) const MAX_HOP_CIRCUITS: usize = 8;
 /// See [`MAX_HOP_CIRCUITS`].

@@ -291,6 +291,17 @@ impl Relays {
         }
     }
 
+    /// Every relay is to name all whom it knows again, not only the new ones. Says which are connected.
+    pub(crate) fn ask_anew(&mut self) -> Vec<PeerId> {
+        let relays = self.links.iter_mut().filter_map(Link::relay_mut);
+        relays
+            .map(|relay| {
+                relay.cookie = None;
+                relay.peer
+            })
+            .collect()
+    }
+
     /// The page woke, or is online again: nothing waits any longer.
     pub(crate) fn woke(&mut self, now: UnixMillis) {
         self.be_eager(now);

@@ -39,7 +39,7 @@ pub(crate) fn all_ways(key: &Keypair, direct: bool) -> Result<Ways, NetworkError
 
     // One stream for both, as the handshake and the muxer would be compiled for each.
     let streams = circuits
-        .or_transport(websocket_websys::Transport::default().map(|socket, _| Prompt(socket)))
+        .or_transport(websocket_websys::Transport::default().map(|socket, _| Prompt::new(socket)))
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise)
         .multiplex(muxer());

@@ -70,7 +70,7 @@ pub(crate) fn start(
         .authenticate(noise.clone())
         .multiplex(yamux::Config::default());
     let sockets = websocket_websys::Transport::default()
-        .map(|socket, _| Prompt(socket))
+        .map(|socket, _| Prompt::new(socket))
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise)
         .multiplex(yamux::Config::default());

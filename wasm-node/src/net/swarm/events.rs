@@ -132,6 +132,11 @@ impl Network {
         if let Some(relay) = self.relays.closed(id, now) {
             self.swarm.behaviour_mut().limits.remove_peer_id(&relay);
             self.candidates.forget_relay(relay);
+            // It may have been the last to name peers that the others name as well.
+            for other in self.relays.ask_anew() {
+                self.call_named_by(other);
+            }
+            self.relays.be_eager(now);
             self.introductions.hurry(now);
         }
         let is_neighbour = self.connections.neighbours().any(|other| other == peer);
@@ -235,6 +240,9 @@ impl Network {
                 self.events.push_back(Event::Changed);
             }
             Err(ping::Failure::Unsupported) => {}
+            // One that checks a long chain answers late, and what says nothing for too long is closed by housekeeping.
+            Err(ping::Failure::Timeout | ping::Failure::Other { .. })
+                if self.connections.role(&event.peer) == Some(Role::Member) => {}
             Err(ping::Failure::Timeout | ping::Failure::Other { .. }) => {
                 self.swarm.close_connection(event.connection);
             }
