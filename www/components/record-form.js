@@ -7,7 +7,7 @@ import { wordsOf } from "../node-words.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
-/** Dispatches "reading-submitted" (it bubbles) with `{ bpm }`; answer with `confirm(bpm)` or `fail(bpm, reason)`. */
+/** Dispatches "reading-submitted" with `{ bpm }`; answer with `confirm(bpm)` or `fail(bpm, reason)`. */
 export class RecordForm extends LocalizedElement {
   #invalid = false;
   #recorded = null;
@@ -44,16 +44,9 @@ export class RecordForm extends LocalizedElement {
     this.invalidate();
   }
 
-  /** Forgets what was typed and said last. What could not be recorded stays. */
-  clear() {
-    this.#field.value = "";
-    this.#recorded = null;
-    this.#setInvalid(false);
-  }
-
   render() {
     setText(
-      this.querySelector("form .error"),
+      this.querySelector("#bpm-error"),
       this.#invalid ? say("record.invalid", { min: MIN_BPM, max: MAX_BPM }) : "",
     );
     setText(
@@ -88,7 +81,7 @@ export class RecordForm extends LocalizedElement {
   }
 
   #dispatch(bpm) {
-    this.dispatchEvent(new CustomEvent("reading-submitted", { bubbles: true, detail: { bpm } }));
+    this.dispatchEvent(new CustomEvent("reading-submitted", { detail: { bpm } }));
   }
 
   #setInvalid(invalid) {
