@@ -104,11 +104,12 @@ function presentBlock(node, part, self) {
     const [block] = await node.blocks(index, index).catch(() => []);
     if (block !== undefined) dialog.open(block, node.status().tip.index, self);
   };
-  node.addEventListener("chain", async () => {
+  node.addEventListener("chain", async ({ detail: { to } }) => {
     const { index } = dialog;
     if (index === null) return;
-    const [block] = await node.blocks(index, index).catch(() => []);
-    if (dialog.index === index) dialog.follow(node.status().tip.index, block?.hash);
+    // What cannot be read just now says nothing of the block; a chain that ends below it does.
+    const blocks = await node.blocks(index, index).catch(() => null);
+    if (blocks !== null && dialog.index === index) dialog.follow(to, blocks[0]?.hash);
   });
   part("chain-list").addEventListener("block-opened", ({ detail }) => open(detail.index));
   dialog.addEventListener("neighbour-wanted", ({ detail }) => open(detail.index));

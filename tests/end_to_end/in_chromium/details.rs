@@ -4,17 +4,13 @@
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use super::page::with_first_block_open;
+use crate::harness::{Outcome, Stage, Tab, on_stage};
 
 #[tokio::test]
 async fn a_blocks_dialog_goes_on_with_the_chain_and_stays_while_text_is_selected() -> Outcome {
     on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
-        a.enter(72).await?;
-        agreement(&[&a, &b], 1).await?;
-        b.until_shows("chain-list", "Block 1").await?;
-        b.focus("button", "Block 1").await?;
-        b.key("Enter").await?;
+        let [a, b] = with_first_block_open(stage).await?;
         b.until_shows("block-dialog dialog", "the newest block")
             .await?;
         let after = "!document.querySelector('.block-after').disabled";
@@ -26,6 +22,20 @@ async fn a_blocks_dialog_goes_on_with_the_chain_and_stays_while_text_is_selected
         b.until_shows("block-dialog dialog", "1 block on top of it")
             .await?;
         ensure!(b.evaluate(after).await? == true, "no block after it");
+
+        // A block that cannot be read just now has not been left.
+        b.evaluate("{ heartchain.blocks = async () => { throw new Error('changing'); }; }")
+            .await?;
+        a.enter(74).await?;
+        b.until("a third block", "(node) => node.status().tip.index === 3")
+            .await?;
+        let said = b
+            .evaluate("document.querySelector('.block-facts').textContent")
+            .await?;
+        ensure!(
+            said.as_str().is_some_and(|said| !said.contains("left")),
+            "{said}"
+        );
 
         let inside = centre(&b, ".block-facts dd").await?;
         let beside = (5.0, 5.0);

@@ -1,9 +1,9 @@
 //! What a person sees of the chain: cards and their dialog, the picture of the network, own readings' way, the link.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::harness::{Outcome, Stage, agreement, on_stage};
+use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
 
 /// A node that computes a chain of any length.
 const SYNTHETIC: &str = include_str!("../../www/synthetic-node.js");
@@ -56,12 +56,7 @@ async fn who_looks_at_old_blocks_goes_on_looking_at_them() -> Outcome {
 #[tokio::test]
 async fn a_block_is_checked_in_its_dialog() -> Outcome {
     on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
-        a.enter(72).await?;
-        agreement(&[&a, &b], 1).await?;
-        b.until_shows("chain-list", "Block 1").await?;
-        b.focus("button", "Block 1").await?;
-        b.key("Enter").await?;
+        let [_, b] = with_first_block_open(stage).await?;
         let hash = b.tip().await?;
         b.until_shows("block-dialog dialog", &hash).await?;
         b.focus("button", "Check it yourself").await?;
@@ -259,4 +254,15 @@ async fn the_page_fits_every_window() -> Outcome {
         Ok(())
     })
     .await
+}
+
+/// Two tabs: the first has recorded a reading, and the second has the dialog of its block open.
+pub(super) async fn with_first_block_open(stage: &mut Stage) -> Result<[Tab; 2]> {
+    let [a, b] = stage.tabs().await?;
+    a.enter(72).await?;
+    agreement(&[&a, &b], 1).await?;
+    b.until_shows("chain-list", "Block 1").await?;
+    b.focus("button", "Block 1").await?;
+    b.key("Enter").await?;
+    Ok([a, b])
 }
