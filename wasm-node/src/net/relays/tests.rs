@@ -175,6 +175,30 @@ fn a_document_without_a_usable_address_is_read_again_later() {
 }
 
 #[test]
+fn a_relay_is_asked_for_what_is_new_unless_it_is_to_name_all_again() {
+    let mut relays = given(&[SOCKET]);
+    assert!(relays.ask_anew().is_empty(), "none is connected");
+    dials(&mut relays, at(0), 1);
+    assert_eq!(arrives(&mut relays, 1, SOCKET, at(5)), Arrival::Relay);
+    relays.tick(at(5), 0);
+    let asked = |relays: &mut Relays, ms| {
+        let actions = relays.tick(at(ms), 0).into_iter();
+        let mut cookies = actions.filter_map(|action| {
+            let Action::Discover(_, cookie) = action else {
+                return None;
+            };
+            Some(cookie)
+        });
+        cookies.next().expect("it is asked")
+    };
+    let cookie = Cookie(vec![7]);
+    relays.discovered(&peer(), Some(cookie.clone()));
+    assert_eq!(asked(&mut relays, LONG), Some(cookie));
+    assert_eq!(relays.ask_anew(), [peer()]);
+    assert_eq!(asked(&mut relays, 2 * LONG), None);
+}
+
+#[test]
 fn a_connected_relay_is_asked_who_is_there_and_for_a_slot_and_then_told_that_we_are() {
     let mut relays = given(&[SOCKET]);
     dials(&mut relays, at(0), 1);
