@@ -154,11 +154,10 @@ impl Files {
     /// Writes before the service worker's first line what it is to keep: every other file with the SHA-256 of its content,
     /// and a version that follows from these. So a changed file makes a changed worker, which is how browsers notice.
     pub(crate) fn write_precache(&mut self, out: &Path) -> Result<()> {
-        let Some(worker) = self.0.get(SERVICE_WORKER) else {
+        if !self.0.contains_key(SERVICE_WORKER) {
             return Ok(());
-        };
-        let script = fs::read_to_string(worker)
-            .with_context(|| format!("cannot read {}", worker.display()))?;
+        }
+        let script = self.read(SERVICE_WORKER)?;
         let mut files = Vec::new();
         for (path, file) in &self.0 {
             if path == SERVICE_WORKER || path.ends_with(NOT_KEPT) {
@@ -172,15 +171,10 @@ impl Files {
         let files = files.join(",");
         // The worker itself counts, too: one that works otherwise is another version.
         let version = sha256(format!("{files}{script}").as_bytes());
-        let told = out.join(SERVICE_WORKER);
-        fs::write(
-            &told,
-            format!(
-                "const PRECACHE = {{\"version\":{version:?},\"files\":{{{files}}}}};\n{script}"
-            ),
-        )?;
-        self.add(SERVICE_WORKER, told);
-        Ok(())
+        let told = format!(
+            "const PRECACHE = {{\"version\":{version:?},\"files\":{{{files}}}}};\n{script}"
+        );
+        self.put(out, SERVICE_WORKER, &told)
     }
 
     /// Copies and compresses the files into `out`, and writes the table of them. What was compressed by an

@@ -40,7 +40,7 @@ function forgedLines({ original, block, step, found, verdict }, tip) {
   const sums = sumsOf(found);
   return [
     { text: say(`tampering.${step}`, values) },
-    ...sums.filter(({ ok }) => !ok).map(({ sum, ok }) => ({ text: say(`tampering.${sum}`, { ok }), tone: "bad" })),
+    ...sums.filter(({ ok }) => !ok).map(({ sum }) => ({ text: say(`tampering.${sum}`), tone: "bad" })),
     tip > index && block.hash !== original.hash && { text: say("tampering.after", { next: index + 1 }), tone: "bad" },
     sums.some(({ ok }) => ok) && { text: say("tampering.rest"), tone: "good" },
     ...verdictLines(verdict),

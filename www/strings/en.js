@@ -1,8 +1,10 @@
 //! The page's sentences in English. Never markup: every value becomes text. `strings.js` chooses among the
 //! languages; a test holds the catalogues to the same keys.
 
+const some = (count, one, many, n) => (count === 1 ? `1 ${one}` : `${n(count)} ${many}`);
+
 const peers = ({ all, direct, relayed }, n) => {
-  const count = all === 1 ? "1 peer" : `${n(all)} peers`;
+  const count = some(all, "peer", "peers", n);
   if (all === 1) return `${count} (${direct === 1 ? "direct" : "through the relay"})`;
   const ways = [];
   if (direct > 0) ways.push(`${n(direct)} direct`);
@@ -10,9 +12,7 @@ const peers = ({ all, direct, relayed }, n) => {
   return `${count} (${ways.join(", ")})`;
 };
 
-const some = (count, one, many, n) => (count === 1 ? `1 ${one}` : `${n(count)} ${many}`);
-
-const onlyDirect = ({ direct }, n) => (direct === 1 ? "1 direct peer" : `${n(direct)} direct peers`);
+const onlyDirect = ({ direct }, n) => some(direct, "direct peer", "direct peers", n);
 
 export default {
   "status.checking": "Ready · checking what is stored …",
@@ -108,7 +108,7 @@ export default {
   "chart.legend": "Latest reading of each",
   "chart.none": "No reading in this time yet.",
   "chart.summary": (v, n) =>
-    `${v.count === 1 ? "1 reading" : `${n(v.count)} readings`} of ${some(v.people, "author", "authors", n)}`,
+    `${some(v.count, "reading", "readings", n)} of ${some(v.people, "author", "authors", n)}`,
   "chart.newest": (v, n) => `Only the newest ${n(v.count)} readings are drawn, from ${v.time} on.`,
   "chart.lastHeard": (v, n) => `Only the ${n(v.count)} authors heard last are drawn.`,
   "chart.point": (v, n) => `${n(v.bpm)} BPM, ${v.name}, ${v.time}`,
@@ -154,7 +154,7 @@ export default {
   "chain.genesis": "The room's beginning: it follows from the room's name, the same for everybody.",
   "chain.hash": "hash",
   "chain.previous": "previous",
-  "chain.readings": (v, n) => (v.count === 1 ? "1 reading" : `${n(v.count)} readings`),
+  "chain.readings": (v, n) => some(v.count, "reading", "readings", n),
   "chain.more": (v, n) => `${n(v.count)} more`,
   "chain.moreOf": (v, n) => `+ ${n(v.count)}`,
   "chain.jump": "Go to block",
@@ -296,7 +296,8 @@ export default {
     `${v.name} has signed two different readings as number ${n(v.seq)}: one of them may vanish from the chain. Trust that author less.`,
   "notice.keyReplaced": (v) =>
     `This tab's key signs somewhere else, too: it has taken a new one and is ${v.name} now. Its earlier readings stay in the chain.`,
-  "notice.healed": (v, n) => v.records === 1
+  "notice.healed": (v, n) =>
+    v.records === 1
       ? "1 damaged record was found on this computer's disk and is fetched again from others."
       : `${n(v.records)} damaged records were found on this computer's disk and are fetched again from others.`,
   "notice.storageFailing": "Not everything finds room on this computer: make room on its disk. Until then readings may be refused.",

@@ -35,13 +35,10 @@ impl<S> Prompt<S> {
 
     /// Has the task that waits for the socket look at it again.
     fn look_again(&mut self, context: &mut Context<'_>) {
-        if let Some(delay) = &mut self.look_again
-            && delay.poll_unpin(context).is_ready()
-        {
-            delay.reset(LOOK_AGAIN);
-            // It counts from now on only if it is polled.
-            if delay.poll_unpin(context).is_ready() {
-                context.waker().wake_by_ref();
+        if let Some(delay) = &mut self.look_again {
+            // It wakes only whoever has polled it since it was set.
+            while delay.poll_unpin(context).is_ready() {
+                delay.reset(LOOK_AGAIN);
             }
         }
     }

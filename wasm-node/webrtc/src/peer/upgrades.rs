@@ -236,18 +236,11 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
             return true;
         }
         entry.offering = None;
-        match RETRY_AFTER.get(entry.failures).filter(|_| !for_good) {
-            Some(wait) => {
-                entry.failures += 1;
-                entry.not_before = now.saturating_add(*wait);
-                true
-            }
-            None => {
-                entry.failures = usize::MAX;
-                entry.wanted = false;
-                false
-            }
+        if for_good {
+            entry.give_up();
+            return false;
         }
+        entry.failed(now)
     }
 
     /// The peer makes an offer on this connection. If it is to be answered, that counts as begun.
@@ -294,14 +287,28 @@ impl<C: Copy> Peer<C> {
     fn direct_lost(&mut self, opened: Duration, now: Duration) {
         if now.saturating_sub(opened) >= STEADY_AFTER {
             self.failures = 0;
-        } else if !self.direct.is_empty() {
-            return;
+            self.not_before = now.saturating_add(RETRY_AFTER[0]);
+        } else if self.direct.is_empty() {
+            self.failed(now);
         }
+    }
+
+    /// One more attempt came to nothing. Says whether there is to be another.
+    fn failed(&mut self, now: Duration) -> bool {
         let wait = RETRY_AFTER.get(self.failures);
-        self.not_before = now.saturating_add(wait.copied().unwrap_or_default());
-        if now.saturating_sub(opened) < STEADY_AFTER {
-            self.failures = wait.map_or(usize::MAX, |_| self.failures + 1);
+        match wait {
+            Some(wait) => {
+                self.failures += 1;
+                self.not_before = now.saturating_add(*wait);
+            }
+            None => self.give_up(),
         }
+        wait.is_some()
+    }
+
+    fn give_up(&mut self) {
+        self.failures = usize::MAX;
+        self.wanted = false;
     }
 
     /// The connection to make an offer on, if one should be made: one that this side dialled, or any if asked for.
