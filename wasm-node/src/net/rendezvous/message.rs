@@ -22,7 +22,7 @@ pub(crate) const MAX_TTL: Duration = Duration::from_secs(72 * 60 * 60);
 
 /// What makes a relay's next answer shorter. It alone knows what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Cookie(pub(in crate::net) Vec<u8>);
+pub(crate) struct Cookie(pub(crate) Vec<u8>);
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
