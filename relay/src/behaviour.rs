@@ -1,11 +1,10 @@
 //! What the relay speaks with its peers: nothing but introductions. There is no gossip and no sync here.
 
 use libp2p::{
-    connection_limits, identify, identity::Keypair, ping, relay, rendezvous,
-    swarm::NetworkBehaviour,
+    connection_limits, identify, identity::Keypair, ping, relay, swarm::NetworkBehaviour,
 };
 
-use crate::Limits;
+use crate::{Limits, handshakes, rendezvous};
 
 /// The protocol version that identify names.
 const PROTOCOL_VERSION: &str = "heartchain/1";
@@ -14,8 +13,9 @@ const PROTOCOL_VERSION: &str = "heartchain/1";
 pub(crate) struct Behaviour {
     // First: a connection that is one too many is refused before anything else is set up for it.
     connection_limits: connection_limits::Behaviour,
+    handshakes: handshakes::Behaviour,
     relay: relay::Behaviour,
-    rendezvous: rendezvous::server::Behaviour,
+    pub(crate) rendezvous: rendezvous::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
 }
@@ -26,8 +26,9 @@ impl Behaviour {
         let agent = concat!("heartchain-relay/", env!("CARGO_PKG_VERSION"));
         Self {
             connection_limits: connection_limits::Behaviour::new(limits.connections()),
+            handshakes: handshakes::Behaviour::new(limits.pending_connections_per_network),
             relay: relay::Behaviour::new(public.to_peer_id(), limits.relay()),
-            rendezvous: rendezvous::server::Behaviour::new(limits.rendezvous()),
+            rendezvous: rendezvous::behaviour(),
             identify: identify::Behaviour::new(
                 identify::Config::new(PROTOCOL_VERSION.to_owned(), public)
                     .with_agent_version(agent.to_owned())

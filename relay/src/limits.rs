@@ -7,7 +7,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use libp2p::{connection_limits::ConnectionLimits, relay, rendezvous};
+use libp2p::{connection_limits::ConnectionLimits, relay};
 
 use crate::stun::Allowance;
 
@@ -23,6 +23,9 @@ pub struct Limits {
     pub connections_per_peer: u32,
     /// Handshakes at one time. Thirty tabs that open in the same second, four times over.
     pub pending_connections: u32,
+    /// Handshakes at one time with one IPv4 address, or one /64 of IPv6: thirty tabs behind one address that open in the
+    /// same second, and some to spare.
+    pub pending_connections_per_network: usize,
     /// How long a connection may carry nothing at all, not even a reservation: the time between loading the
     /// page and reserving a slot, many times over.
     pub idle_connection: Duration,
@@ -61,22 +64,20 @@ pub struct Limits {
     /// The shortest time a registration may be asked to last. A tab that is closed cannot unregister, so
     /// registrations must be short-lived; the library's least is two hours.
     pub registration_min_ttl: Duration,
-    /// The longest time a registration may be asked to last, with room above the two minutes that tabs ask for. A
-    /// registration outlives its peer: whoever fills the table, or makes answers too long, does so for no longer than this.
+    /// The longest time a registration may be asked to last, with room above the two minutes that tabs ask for. It ends with
+    /// its peer's last connection anyway.
     pub registration_max_ttl: Duration,
+    /// Bytes of the record that a peer registers. A tab's is below 1 KiB, and tabs look at no larger one.
+    pub registration_bytes: usize,
     /// Rooms in which one peer may be registered at one time.
     pub registrations_per_peer: usize,
-    /// Registrations at one time: four for each reservation. It also keeps an answer that names them all
-    /// within the protocol's 1 MiB.
+    /// Registrations at one time: four for each reservation.
     pub registrations: usize,
-    /// Discoveries that are remembered, so that the next answer holds only what is new.
-    pub discovery_cookies: usize,
-    /// Registrations one peer may make within [`Limits::REGISTRATION_WINDOW`]: the library keeps a replaced
-    /// one in memory until it expires, so renewing must be bounded. A peer that makes more is disconnected.
-    pub registrations_per_window: u32,
-    /// Addresses one registration may name: a dozen network interfaces, two transports, and some to spare.
-    /// A peer that names more is disconnected.
-    pub addresses_per_registration: usize,
+    /// Bytes of the registrations in one answer, below the 512 KiB that a tab reads: some 600 tabs. The next answer goes on.
+    pub discovery_bytes: usize,
+    /// What one peer may ask the rendezvous within [`Limits::QUESTION_WINDOW`]: a tab that starts asks every 1.3 seconds.
+    /// A peer that asks more is disconnected.
+    pub questions_per_window: u32,
 
     /// Answers of STUN in a burst: thirty tabs that call eight others each, with every request twice.
     pub stun_burst: u32,
@@ -107,6 +108,7 @@ impl Default for Limits {
             connections: 512,
             connections_per_peer: 4,
             pending_connections: 128,
+            pending_connections_per_network: 40,
             idle_connection: Duration::from_secs(60),
             websocket_message_bytes: 1 << 20,
             streams_per_connection: 256,
@@ -126,11 +128,11 @@ impl Default for Limits {
 
             registration_min_ttl: Duration::from_secs(30),
             registration_max_ttl: Duration::from_secs(180),
+            registration_bytes: 4 * 1024,
             registrations_per_peer: 8,
             registrations: 1024,
-            discovery_cookies: 1024,
-            registrations_per_window: 30,
-            addresses_per_registration: 64,
+            discovery_bytes: 384 * 1024,
+            questions_per_window: 120,
 
             stun_burst: 1_000,
             stun_refill: Duration::from_millis(4),
@@ -150,8 +152,8 @@ impl Default for Limits {
 impl Limits {
     /// Time after which a spent bucket of reservations or circuits gains one more.
     pub const RATE_REFILL: Duration = Duration::from_secs(1);
-    /// Time in which [`Limits::registrations_per_window`] are counted.
-    pub const REGISTRATION_WINDOW: Duration = Duration::from_secs(60);
+    /// Time in which [`Limits::questions_per_window`] are counted.
+    pub const QUESTION_WINDOW: Duration = Duration::from_secs(60);
 
     pub(crate) fn stun_allowance(&self) -> Allowance {
         Allowance {
@@ -191,16 +193,6 @@ impl Limits {
             .reservation_rate_per_ip(self.reservation_burst_per_ip, Self::RATE_REFILL)
             .circuit_src_per_peer(self.circuit_burst_per_peer, Self::RATE_REFILL)
             .circuit_src_per_ip(self.circuit_burst_per_ip, Self::RATE_REFILL)
-    }
-
-    pub(crate) fn rendezvous(&self) -> rendezvous::server::Config {
-        rendezvous::server::Config::default()
-            .with_min_ttl(self.registration_min_ttl.as_secs())
-            .with_max_ttl(self.registration_max_ttl.as_secs())
-            // The library refuses a renewal, too, when the peer is at its limit.
-            .with_max_registration_per_peer(self.registrations_per_peer.saturating_add(1))
-            .with_max_registration_total(self.registrations)
-            .with_max_stored_cookies(self.discovery_cookies)
     }
 }
 

@@ -13,7 +13,8 @@ use libp2p::{
     Multiaddr, Swarm, SwarmBuilder, Transport as _,
     core::{transport::ListenerId, upgrade},
     multiaddr::Protocol,
-    noise, ping, rendezvous,
+    noise, ping,
+    request_response::{self, Message},
     swarm::SwarmEvent,
     tcp, websocket, yamux,
 };
@@ -27,7 +28,7 @@ use crate::{
     behaviour::{Behaviour, BehaviourEvent},
     frame_cap::CappedMuxer,
     identity::Identity,
-    registrations::RegistrationWatch,
+    rendezvous::Rendezvous,
     silence::SilenceWatch,
 };
 
@@ -41,7 +42,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 /// A swarm that listens.
 pub(crate) struct Listening {
     swarm: Swarm<Behaviour>,
-    registrations: RegistrationWatch,
+    rendezvous: Rendezvous,
     silence: SilenceWatch,
     pub(crate) ws_port: u16,
     pub(crate) webrtc_port: u16,
@@ -87,7 +88,7 @@ impl Listening {
                 (Some(ws_port), Some(webrtc_port)) => {
                     return Ok(Self {
                         swarm,
-                        registrations: RegistrationWatch::new(limits),
+                        rendezvous: Rendezvous::new(limits),
                         silence: SilenceWatch::new(limits.silence),
                         ws_port,
                         webrtc_port,
@@ -141,7 +142,7 @@ impl Listening {
         {
             self.silence.forget(*connection_id);
             if *num_established == 0 {
-                self.registrations.forget(peer_id);
+                self.rendezvous.forget(peer_id);
             }
         }
         let SwarmEvent::Behaviour(event) = event else {
@@ -155,18 +156,25 @@ impl Listening {
         {
             self.silence.heard(*connection, Instant::now());
         }
-        if let BehaviourEvent::Rendezvous(rendezvous::server::Event::PeerRegistered {
+        if let BehaviourEvent::Rendezvous(request_response::Event::Message {
             peer,
-            registration,
-        }) = &event
+            message: Message::Request {
+                request, channel, ..
+            },
+            ..
+        }) = event
         {
-            let addresses = registration.record.addresses().len();
-            let judged = self
-                .registrations
-                .registered(*peer, addresses, Instant::now());
-            if let Err(excess) = judged {
-                tracing::info!(%peer, %excess, "disconnecting");
-                let _ = self.swarm.disconnect_peer_id(*peer);
+            match self.rendezvous.answer(peer, request, Instant::now()) {
+                Ok(Some(answer)) => {
+                    let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
+                    // Whoever left meanwhile needs none.
+                    let _ = rendezvous.send_response(channel, answer);
+                }
+                Ok(None) => {}
+                Err(excess) => {
+                    tracing::info!(%peer, %excess, "disconnecting");
+                    let _ = self.swarm.disconnect_peer_id(peer);
+                }
             }
         }
     }

@@ -6,7 +6,8 @@ mod support;
 use std::time::Duration;
 
 use libp2p::{
-    PeerId,
+    Multiaddr, PeerId,
+    multiaddr::Protocol,
     rendezvous::{ErrorCode, Namespace, client::Event},
     swarm::SwarmEvent,
 };
@@ -129,20 +130,63 @@ async fn time_to_live_is_taken_within_the_limits_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn peer_that_registers_without_end_is_disconnected() {
-    let relay = relay_with(|limits| limits.registrations_per_window = 3).await;
+async fn peer_that_leaves_is_named_no_more() {
+    let relay = relay_with(|_| ()).await;
+    let (mut leaving, mut staying) = (connected(&relay).await, connected(&relay).await);
+    let ttl = Some(Duration::from_secs(120));
+    for client in [&mut leaving, &mut staying] {
+        register(client, &relay, ttl)
+            .await
+            .expect("within the limits");
+    }
+    let both = [leaving.peer_id(), staying.peer_id()];
+    assert_eq!(discover(&mut staying, &relay, ROOM).await, both);
+
+    drop(leaving);
+    // How long the relay takes to notice is the system's business.
+    for _ in 0..100 {
+        if discover(&mut staying, &relay, ROOM).await == [staying.peer_id()] {
+            relay.shutdown().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("still registered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_huge_record_hides_nobody() {
+    let relay = relay_with(|_| ()).await;
+    let (mut honest, mut liar) = (connected(&relay).await, connected(&relay).await);
+    // Half a megabyte: with it in the list, an answer would be too long for a tab.
+    for letter in 'a'..='p' {
+        let name = letter.to_string().repeat(32 * 1024);
+        let address = Multiaddr::empty().with(Protocol::Dns(name.into()));
+        liar.swarm.add_external_address(address);
+    }
+    let ttl = Some(Duration::from_secs(120));
+    let refused = register(&mut liar, &relay, ttl).await;
+    assert!(refused.is_err(), "{refused:?}");
+    register(&mut honest, &relay, ttl)
+        .await
+        .expect("a short record");
+    let room = discover(&mut honest, &relay, ROOM).await;
+    assert_eq!(room, [honest.peer_id()]);
+    relay.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peer_that_asks_without_end_is_disconnected() {
+    let relay = relay_with(|limits| limits.questions_per_window = 3).await;
     let mut client = connected(&relay).await;
     for _ in 0..3 {
-        register(&mut client, &relay, Some(Duration::from_secs(120)))
-            .await
-            .expect("within the limit");
+        discover(&mut client, &relay, ROOM).await;
     }
     client
         .swarm
         .behaviour_mut()
         .rendezvous
-        .register(room(ROOM), relay.peer_id(), Some(120))
-        .expect("it has an address");
+        .discover(Some(room(ROOM)), None, None, relay.peer_id());
     client
         .until("end of the connection", |event| {
             matches!(event, SwarmEvent::ConnectionClosed { .. }).then_some(())

@@ -1,0 +1,200 @@
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const ROOM: &str = "room";
+
+fn new_in(namespace: &str, peer: PeerId) -> NewRegistration {
+    NewRegistration {
+        peer,
+        namespace: namespace.to_owned(),
+        record: peer.to_bytes(),
+        ttl: MINUTE,
+    }
+}
+
+fn table(change: impl FnOnce(&mut Limits)) -> Registrations {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    Registrations::new(&limits)
+}
+
+/// Who is on a page, and its cookie.
+fn named(page: Page) -> (Vec<PeerId>, Vec<u8>) {
+    let peers = page.registrations.into_iter().map(|register| {
+        let record = register.signed_peer_record.expect("a record");
+        PeerId::from_bytes(&record).expect("a peer")
+    });
+    (peers.collect(), page.cookie)
+}
+
+/// Everybody in the room that the table names.
+fn everybody(table: &mut Registrations, now: Instant) -> Vec<PeerId> {
+    named(table.page(ROOM, None, None, now).expect("no cookie")).0
+}
+
+#[test]
+fn a_room_is_told_of_its_own_only_and_with_the_time_they_have_left() {
+    let mut table = table(|_| ());
+    let (here, elsewhere) = (PeerId::random(), PeerId::random());
+    let start = Instant::now();
+    assert_eq!(table.add(new_in(ROOM, here), start), Ok(()));
+    assert_eq!(table.add(new_in("elsewhere", elsewhere), start), Ok(()));
+    let later = start + MINUTE / 3;
+    let page = table.page(ROOM, None, None, later).expect("no cookie");
+    assert_eq!(
+        page.registrations,
+        [Register {
+            namespace: Some(ROOM.to_owned()),
+            signed_peer_record: Some(here.to_bytes()),
+            ttl: Some(40),
+        }]
+    );
+    let last_moment = start + MINUTE - Duration::from_millis(1);
+    let page = table
+        .page(ROOM, None, None, last_moment)
+        .expect("no cookie");
+    assert_eq!(
+        page.registrations.first().map(|last| last.ttl),
+        Some(Some(1))
+    );
+    assert_eq!(everybody(&mut table, start + MINUTE), []);
+    assert!(table.entries.is_empty());
+}
+
+#[test]
+fn a_cookie_leads_to_what_is_new_and_what_was_renewed() {
+    let mut table = table(|_| ());
+    let (first, second, third) = (PeerId::random(), PeerId::random(), PeerId::random());
+    let now = Instant::now();
+    for peer in [first, second] {
+        assert_eq!(table.add(new_in(ROOM, peer), now), Ok(()));
+    }
+    let (peers, cookie) = named(table.page(ROOM, None, None, now).expect("no cookie"));
+    assert_eq!(peers, [first, second]);
+    let (peers, cookie) = named(table.page(ROOM, Some(&cookie), None, now).expect("ours"));
+    assert_eq!(peers, []);
+    for peer in [third, first] {
+        assert_eq!(table.add(new_in(ROOM, peer), now), Ok(()));
+    }
+    let (peers, _) = named(table.page(ROOM, Some(&cookie), None, now).expect("ours"));
+    assert_eq!(peers, [third, first]);
+    assert_eq!(everybody(&mut table, now), [second, third, first]);
+}
+
+#[test]
+fn pages_of_a_crowd_go_on_where_the_last_one_ended() {
+    let mut table = table(|_| ());
+    let now = Instant::now();
+    let crowd: Vec<_> = (0..10).map(|_| PeerId::random()).collect();
+    for peer in &crowd {
+        assert_eq!(table.add(new_in(ROOM, *peer), now), Ok(()));
+        let stranger = new_in("elsewhere", PeerId::random());
+        assert_eq!(table.add(stranger, now), Ok(()));
+    }
+    let (mut heard, mut cookie) = (Vec::new(), None);
+    for pages in [4, 4, 2, 0] {
+        let page = table.page(ROOM, cookie.as_deref(), Some(4), now);
+        let (peers, next) = named(page.expect("ours"));
+        assert_eq!(peers.len(), pages);
+        heard.extend(peers);
+        cookie = Some(next);
+    }
+    assert_eq!(heard, crowd);
+}
+
+#[test]
+fn answers_are_short_however_long_the_records_are() {
+    let limits = Limits::default();
+    let mut table = table(|_| ());
+    let now = Instant::now();
+    for _ in 0..limits.registrations {
+        let mut registration = new_in(ROOM, PeerId::random());
+        registration.record = vec![0; limits.registration_bytes];
+        assert_eq!(table.add(registration, now), Ok(()));
+    }
+    let (mut found, mut cookie, mut pages) = (0, None, 0);
+    while found < limits.registrations {
+        let page = table
+            .page(ROOM, cookie.as_deref(), None, now)
+            .expect("ours");
+        let len: usize = page.registrations.iter().map(Register::encoded_len).sum();
+        assert!((1..=limits.discovery_bytes).contains(&len), "{len} bytes");
+        found += page.registrations.len();
+        cookie = Some(page.cookie);
+        pages += 1;
+    }
+    assert_eq!((found, pages), (limits.registrations, 11));
+}
+
+#[test]
+fn a_full_table_takes_nobody_in_but_lets_renew() {
+    let mut table = table(|limits| limits.registrations = 2);
+    let (first, second, third) = (PeerId::random(), PeerId::random(), PeerId::random());
+    let now = Instant::now();
+    for (peer, outcome) in [
+        (first, Ok(())),
+        (second, Ok(())),
+        (third, Err(Full)),
+        (first, Ok(())),
+    ] {
+        assert_eq!(table.add(new_in(ROOM, peer), now), outcome);
+    }
+    assert_eq!(everybody(&mut table, now), [second, first]);
+    // Whose time is over has no place.
+    assert_eq!(table.add(new_in(ROOM, third), now + MINUTE), Ok(()));
+}
+
+#[test]
+fn a_peer_is_in_so_many_rooms_at_most() {
+    let mut table = table(|limits| limits.registrations_per_peer = 2);
+    let peer = PeerId::random();
+    let now = Instant::now();
+    for (room, outcome) in [
+        (ROOM, Ok(())),
+        ("second", Ok(())),
+        ("third", Err(Full)),
+        (ROOM, Ok(())),
+    ] {
+        assert_eq!(table.add(new_in(room, peer), now), outcome, "{room}");
+    }
+    table.remove(&peer, "second");
+    assert_eq!(table.add(new_in("third", peer), now), Ok(()));
+}
+
+#[test]
+fn who_leaves_is_named_nowhere() {
+    let mut table = table(|_| ());
+    let (leaving, staying) = (PeerId::random(), PeerId::random());
+    let now = Instant::now();
+    for peer in [leaving, staying] {
+        for room in [ROOM, "second"] {
+            assert_eq!(table.add(new_in(room, peer), now), Ok(()));
+        }
+    }
+    table.remove(&leaving, ROOM);
+    assert_eq!(everybody(&mut table, now), [staying]);
+    table.forget(&leaving);
+    assert_eq!(table.entries.len(), 2);
+}
+
+#[test]
+fn cookies_of_others_are_as_good_as_none_and_of_another_room_refused() {
+    let mut table = table(|_| ());
+    let peer = PeerId::random();
+    let now = Instant::now();
+    assert_eq!(table.add(new_in(ROOM, peer), now), Ok(()));
+    let before = table.first.wrapping_sub(1).to_be_bytes();
+    let after = table.next.wrapping_add(1).to_be_bytes();
+    for number in [before, after] {
+        let cookie = [&number, ROOM.as_bytes()].concat();
+        let page = table.page(ROOM, Some(&cookie), None, now).expect("lenient");
+        assert_eq!(named(page).0, [peer]);
+    }
+    let page = table.page(ROOM, Some(&[1, 2, 3]), None, now);
+    assert_eq!(named(page.expect("lenient")).0, [peer]);
+    let foreign = [&table.first.to_be_bytes(), "elsewhere".as_bytes()].concat();
+    assert_eq!(
+        table.page(ROOM, Some(&foreign), None, now),
+        Err(ForeignCookie)
+    );
+}
