@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -211,13 +211,18 @@ impl Tab {
     /// Puts the focus into the one element of this role and name, and returns what assistive technology
     /// hears of it: its name, description, and properties such as `invalid`.
     pub(crate) async fn focus(&self, role: &str, name: &str) -> Result<Value> {
-        let node = self.accessible(role, name).await?;
-        self.call(
-            "DOM.focus",
-            json!({ "backendNodeId": node["backendDOMNodeId"] }),
-        )
-        .await?;
-        Ok(node)
+        // What is drawn anew between the search and the focus is another element.
+        const TRIES: usize = 5;
+        let mut focused = Err(anyhow!("not tried"));
+        for _ in 0..TRIES {
+            let node = self.accessible(role, name).await?;
+            let element = json!({ "backendNodeId": node["backendDOMNodeId"] });
+            focused = self.call("DOM.focus", element).await.map(|_| node);
+            if focused.is_ok() {
+                break;
+            }
+        }
+        focused
     }
 
     /// The one element of this role and accessible name, as assistive technology hears it.
