@@ -1,10 +1,8 @@
 //! What the relay speaks with its peers: nothing but introductions. There is no gossip and no sync here.
 
-use libp2p::{
-    connection_limits, identify, identity::Keypair, ping, relay, swarm::NetworkBehaviour,
-};
+use libp2p::{identify, identity::Keypair, ping, relay, swarm::NetworkBehaviour};
 
-use crate::{Limits, handshakes, rendezvous};
+use crate::{Limits, places, rendezvous};
 
 /// The protocol version that identify names.
 const PROTOCOL_VERSION: &str = "heartchain/1";
@@ -12,8 +10,7 @@ const PROTOCOL_VERSION: &str = "heartchain/1";
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     // First: a connection that is one too many is refused before anything else is set up for it.
-    connection_limits: connection_limits::Behaviour,
-    handshakes: handshakes::Behaviour,
+    places: places::Behaviour,
     relay: relay::Behaviour,
     pub(crate) rendezvous: rendezvous::Behaviour,
     identify: identify::Behaviour,
@@ -25,8 +22,7 @@ impl Behaviour {
         let public = key.public();
         let agent = concat!("heartchain-relay/", env!("CARGO_PKG_VERSION"));
         Self {
-            connection_limits: connection_limits::Behaviour::new(limits.connections()),
-            handshakes: handshakes::Behaviour::new(limits.pending_connections_per_network),
+            places: places::Behaviour::new(limits),
             relay: relay::Behaviour::new(public.to_peer_id(), limits.relay()),
             rendezvous: rendezvous::behaviour(),
             identify: identify::Behaviour::new(

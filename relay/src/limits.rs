@@ -7,7 +7,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use libp2p::{connection_limits::ConnectionLimits, relay};
+use libp2p::relay;
 
 use crate::stun::Allowance;
 
@@ -18,11 +18,11 @@ use crate::stun::Allowance;
 pub struct Limits {
     /// Connections at one time, over all transports. Two for each reservation: a tab that comes back is there
     /// twice until its old connection is noticed to be dead.
-    pub connections: u32,
+    pub connections: usize,
     /// Connections of one peer at one time: WebSocket and WebRTC, each perhaps once more as a leftover.
-    pub connections_per_peer: u32,
+    pub connections_per_peer: usize,
     /// Handshakes at one time. Thirty tabs that open in the same second, four times over.
-    pub pending_connections: u32,
+    pub pending_connections: usize,
     /// Handshakes at one time with one IPv4 address, or one /64 of IPv6: thirty tabs behind one address that open in the
     /// same second, and some to spare.
     pub pending_connections_per_network: usize,
@@ -162,17 +162,6 @@ impl Limits {
         }
     }
 
-    pub(crate) fn connections(&self) -> ConnectionLimits {
-        ConnectionLimits::default()
-            .with_max_pending_incoming(Some(self.pending_connections))
-            // The relay calls nobody.
-            .with_max_pending_outgoing(Some(0))
-            .with_max_established_outgoing(Some(0))
-            .with_max_established_incoming(Some(self.connections))
-            .with_max_established(Some(self.connections))
-            .with_max_established_per_peer(Some(self.connections_per_peer))
-    }
-
     pub(crate) fn relay(&self) -> relay::Config {
         let mut config = relay::Config {
             max_reservations: self.reservations,
@@ -223,6 +212,6 @@ mod tests {
         assert!(limits.circuits >= 2 * tabs * calls);
         assert!(limits.reservation_burst_per_ip.get() as usize >= 2 * tabs);
         assert!(limits.circuit_burst_per_ip.get() as usize >= 2 * tabs * calls);
-        assert!(limits.connections as usize >= 2 * tabs);
+        assert!(limits.connections >= 2 * tabs);
     }
 }

@@ -1,0 +1,304 @@
+//! Who may connect: bounds handshakes and connections, in all and for each. Refuses connections, and never closes one that
+//! is established.
+//!
+//! libp2p's own limits know no networks, so that whoever opens connections and says nothing can hold all the places for as
+//! long as handshakes may last; and they remember every peer that was ever connected.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    net::{IpAddr, Ipv6Addr},
+    task::{Context, Poll},
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{Endpoint, transport::PortUse},
+    multiaddr::Protocol,
+    swarm::{
+        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+        THandlerOutEvent, ToSwarm, dummy,
+    },
+};
+
+use crate::Limits;
+
+/// The bits of an IPv6 address that a single customer cannot choose: a /64 (RFC 6177).
+const IPV6_CUSTOMER: u128 = u128::MAX << 64;
+
+/// Everybody who is here or about to be.
+#[derive(Debug)]
+pub(crate) struct Behaviour {
+    /// Under way, and where from.
+    handshakes: HashMap<ConnectionId, Network>,
+    /// Established, and whose.
+    connections: HashMap<ConnectionId, PeerId>,
+    most: Most,
+}
+
+/// An IPv4 address, or what a customer has of IPv6; `None` where an address names neither.
+type Network = Option<IpAddr>;
+
+/// The limits, each a number of connections.
+#[derive(Clone, Copy, Debug)]
+struct Most {
+    handshakes: usize,
+    handshakes_of_network: usize,
+    connections: usize,
+    connections_of_peer: usize,
+}
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Refusal {
+    #[error("already {0} handshakes")]
+    Handshakes(usize),
+    #[error("already {0} handshakes with the same network")]
+    HandshakesOfNetwork(usize),
+    #[error("already {0} connections")]
+    Connections(usize),
+    #[error("already {0} connections of the same peer")]
+    ConnectionsOfPeer(usize),
+    #[error("the relay calls nobody")]
+    Call,
+}
+
+impl Behaviour {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            handshakes: HashMap::new(),
+            connections: HashMap::new(),
+            most: Most {
+                handshakes: limits.pending_connections,
+                handshakes_of_network: limits.pending_connections_per_network,
+                connections: limits.connections,
+                connections_of_peer: limits.connections_per_peer,
+            },
+        }
+    }
+
+    fn start(&mut self, connection: ConnectionId, network: Network) -> Result<(), Refusal> {
+        let of_network = self.handshakes.values().filter(|of| **of == network);
+        let most = self.most.handshakes_of_network;
+        below(of_network.count(), most, Refusal::HandshakesOfNetwork)?;
+        let most = self.most.handshakes;
+        below(self.handshakes.len(), most, Refusal::Handshakes)?;
+        self.handshakes.insert(connection, network);
+        Ok(())
+    }
+
+    /// Whether a handshake that went well may become a connection.
+    fn admit(&mut self, connection: ConnectionId, peer: PeerId) -> Result<(), Refusal> {
+        self.handshakes.remove(&connection);
+        let of_peer = self.connections.values().filter(|of| **of == peer);
+        let most = self.most.connections_of_peer;
+        below(of_peer.count(), most, Refusal::ConnectionsOfPeer)?;
+        below(
+            self.connections.len(),
+            self.most.connections,
+            Refusal::Connections,
+        )
+    }
+}
+
+fn below(found: usize, most: usize, refusal: fn(usize) -> Refusal) -> Result<(), Refusal> {
+    if found < most {
+        Ok(())
+    } else {
+        Err(refusal(most))
+    }
+}
+
+fn network_of(address: &Multiaddr) -> Network {
+    address.iter().find_map(|part| {
+        if let Protocol::Ip4(ip) = part {
+            return Some(IpAddr::V4(ip));
+        }
+        if let Protocol::Ip6(ip) = part {
+            let customer = || IpAddr::V6(Ipv6Addr::from(u128::from(ip) & IPV6_CUSTOMER));
+            return Some(ip.to_ipv4_mapped().map_or_else(customer, IpAddr::V4));
+        }
+        None
+    })
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = Infallible;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.start(connection, network_of(remote))
+            .map_err(ConnectionDenied::new)
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.admit(connection, peer)
+            .map_err(ConnectionDenied::new)?;
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        Err(ConnectionDenied::new(Refusal::Call))
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Err(ConnectionDenied::new(Refusal::Call))
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm) {
+        if let FromSwarm::ListenFailure(failure) = event {
+            self.handshakes.remove(&failure.connection_id);
+        }
+        if let FromSwarm::ConnectionEstablished(established) = event {
+            self.connections
+                .insert(established.connection_id, established.peer_id);
+        }
+        if let FromSwarm::ConnectionClosed(closed) = event {
+            self.connections.remove(&closed.connection_id);
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::{core::ConnectedPoint, swarm::behaviour};
+
+    use super::*;
+
+    fn places(change: impl FnOnce(&mut Limits)) -> Behaviour {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        Behaviour::new(&limits)
+    }
+
+    fn ids<const N: usize>() -> [ConnectionId; N] {
+        std::array::from_fn(ConnectionId::new_unchecked)
+    }
+
+    fn from(address: &str) -> Network {
+        network_of(&address.parse().expect("an address"))
+    }
+
+    fn endpoint() -> ConnectedPoint {
+        ConnectedPoint::Listener {
+            local_addr: Multiaddr::empty(),
+            send_back_addr: Multiaddr::empty(),
+        }
+    }
+
+    fn establish(places: &mut Behaviour, connection: ConnectionId, peer: PeerId) {
+        let established = behaviour::ConnectionEstablished {
+            peer_id: peer,
+            connection_id: connection,
+            endpoint: &endpoint(),
+            failed_addresses: &[],
+            other_established: 0,
+        };
+        places.on_swarm_event(FromSwarm::ConnectionEstablished(established));
+    }
+
+    fn close(places: &mut Behaviour, connection: ConnectionId, peer: PeerId) {
+        let closed = behaviour::ConnectionClosed {
+            peer_id: peer,
+            connection_id: connection,
+            endpoint: &endpoint(),
+            cause: None,
+            remaining_established: 0,
+        };
+        places.on_swarm_event(FromSwarm::ConnectionClosed(closed));
+    }
+
+    #[test]
+    fn one_network_has_its_share_of_handshakes_and_another_its_own() {
+        let mut places = places(|limits| {
+            limits.pending_connections = 3;
+            limits.pending_connections_per_network = 2;
+        });
+        let (crowd, other) = (from("/ip4/192.0.2.1/tcp/1"), from("/ip4/192.0.2.2/tcp/1"));
+        let [first, second, third, fourth, fifth] = ids();
+        assert_eq!(places.start(first, crowd), Ok(()));
+        assert_eq!(places.start(second, crowd), Ok(()));
+        let refusal = Err(Refusal::HandshakesOfNetwork(2));
+        assert_eq!(places.start(third, crowd), refusal);
+        assert_eq!(places.start(fourth, other), Ok(()));
+        assert_eq!(places.start(fifth, other), Err(Refusal::Handshakes(3)));
+        assert_eq!(places.admit(first, PeerId::random()), Ok(()));
+        assert_eq!(places.start(third, crowd), Ok(()));
+        assert_eq!(places.handshakes.len(), 3);
+    }
+
+    #[test]
+    fn connections_are_bounded_in_all_and_for_each_peer_and_no_peer_is_remembered() {
+        let mut places = places(|limits| {
+            limits.connections = 3;
+            limits.connections_per_peer = 2;
+        });
+        let (peer, other) = (PeerId::random(), PeerId::random());
+        let [first, second, third, fourth, fifth] = ids();
+        for connection in [first, second] {
+            assert_eq!(places.admit(connection, peer), Ok(()));
+            establish(&mut places, connection, peer);
+        }
+        let refusal = Err(Refusal::ConnectionsOfPeer(2));
+        assert_eq!(places.admit(third, peer), refusal);
+        assert_eq!(places.admit(fourth, other), Ok(()));
+        establish(&mut places, fourth, other);
+        let stranger = PeerId::random();
+        let refusal = Err(Refusal::Connections(3));
+        assert_eq!(places.admit(fifth, stranger), refusal);
+        close(&mut places, first, peer);
+        assert_eq!(places.admit(fifth, stranger), Ok(()));
+        close(&mut places, second, peer);
+        close(&mut places, fourth, other);
+        assert!(places.connections.is_empty() && places.handshakes.is_empty());
+    }
+
+    #[test]
+    fn a_network_is_an_ipv4_address_or_a_customers_part_of_ipv6() {
+        let v4 = from("/ip4/192.0.2.1/tcp/1/ws");
+        assert_ne!(v4, from("/ip4/192.0.2.2/tcp/1/ws"));
+        assert_eq!(v4, from("/ip4/192.0.2.1/udp/2/webrtc-direct"));
+        assert_eq!(v4, from("/ip6/::ffff:192.0.2.1/tcp/1"));
+        let v6 = from("/ip6/2001:db8::1/tcp/1");
+        assert_eq!(v6, from("/ip6/2001:db8::ffff:2/tcp/9"));
+        assert_ne!(v6, from("/ip6/2001:db8:0:1::1/tcp/1"));
+        assert_eq!(from("/memory/1"), None);
+    }
+}
