@@ -30,7 +30,7 @@ all             the parts above, and the long ones:
   simulation    10,000 seeds, and 1,000 peers at once
   soak          10,000 streams and 500 connections of two tabs, to see that nothing grows; and a browser killed 50
                 times with one profile: nothing that was answered is lost
-  bench         the figures of the README
+  bench         the figures of docs/benchmarks.md
 HELP
 }
 
