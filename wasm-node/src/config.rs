@@ -99,14 +99,20 @@ pub(crate) const MINER_RESTART: &[Duration] = &[
     Duration::from_secs(60),
 ];
 
-/// Connections of one tab, relays not counted: every one costs a ping, a gossip queue and a stretch of relay.
-pub(crate) const MAX_CONNECTIONS: u32 = 24;
+/// Peers that one tab is connected to, relays not counted: every one costs a ping, a gossip queue and a stretch of relay.
+pub(crate) const MAX_PEERS: usize = 24;
+/// Of these, peers that called, or that are called for another reason than this tab's choice. It leaves as many places as a tab
+/// looks for by itself: whoever calls, with as many names as he likes, cannot be all that a tab hears of.
+pub(crate) const MAX_GUESTS: usize = MAX_PEERS - WANTED_PEERS;
 /// Connections to one peer: a relayed one and a direct one, each twice while two tabs call each other at once.
 pub(crate) const MAX_CONNECTIONS_A_PEER: u32 = 4;
 /// Calls under way at one time, each way.
-pub(crate) const MAX_PENDING_CONNECTIONS: u32 = 16;
+pub(crate) const MAX_PENDING_CONNECTIONS: usize = 16;
 /// Peers a tab looks for by itself: gossip needs about six neighbours.
 pub(crate) const WANTED_PEERS: usize = 8;
+/// Of these, peers that a tab chooses at random among all that it knows of, however many have called it. With more, a class
+/// that comes at once would have twice the connections that it needs.
+pub(crate) const CHOSEN_PEERS: usize = WANTED_PEERS / 2;
 /// Below this many peers a tab looks for others eagerly.
 pub(crate) const FEW_PEERS: usize = 3;
 
@@ -218,7 +224,8 @@ pub(crate) const MAX_UNANSWERED: usize = 128;
 /// Peers shut out at one time; of more, the one whose time is up first is let in.
 pub(crate) const MAX_BANNED: usize = 1_024;
 
-/// Neighbours at which a tab keeps a place, and whom it asks for others: as many as it looks for by itself.
+/// Neighbours at which a tab keeps a place, and whom it asks for others: as many as it looks for by itself. [`CHOSEN_PEERS`] of
+/// them are of its own choice, if it has so many.
 pub(crate) const MAX_INTRODUCERS: usize = WANTED_PEERS;
 /// Names that one neighbour may tell: all that it may be connected to.
 pub(crate) const MAX_INTRODUCED: usize = 24;
@@ -226,7 +233,7 @@ pub(crate) const MAX_INTRODUCED: usize = 24;
 pub(crate) const MAX_INTRODUCTION_LEN: usize = 2 * 1024;
 /// How long a neighbour's word counts that somebody is there.
 pub(crate) const INTRODUCTION_TTL: Duration = Duration::from_secs(60);
-/// Places that a tab keeps for its neighbours: one for each connection.
+/// Places that a tab keeps for its neighbours: one for each peer.
 pub(crate) const MAX_HOP_RESERVATIONS: usize = 24;
 /// How long such a place is kept; it is renewed before, and ends with its connection. Neighbours hold the time that they are
 /// told of against their own clocks, which may be an hour wrong.

@@ -25,7 +25,7 @@ use crate::{
     native::{Answers, Stranger, frame},
 };
 
-const ROOM: &str = "lies";
+pub(super) const ROOM: &str = "lies";
 
 /// What a stranger does once it is in the room.
 type Lie = Box<dyn FnOnce(&mut Stranger) -> Result<()>>;
@@ -272,7 +272,7 @@ async fn tabs(stage: &mut Stage) -> Result<[Tab; 2]> {
     stage.tabs_at(&page).await
 }
 
-async fn meet(stage: &Stage, tab: &Tab, answers: Answers) -> Result<Stranger> {
+pub(super) async fn meet(stage: &Stage, tab: &Tab, answers: Answers) -> Result<Stranger> {
     let genesis = tab.status().await?["genesis"].clone();
     let genesis = genesis.as_str().context("genesis is hex")?;
     Stranger::meet(
@@ -310,7 +310,7 @@ async fn expect_alive(tabs: &[Tab; 2]) -> Result<()> {
     expect_bpms(a, &[72, 73]).await
 }
 
-fn room() -> Result<Room> {
+pub(super) fn room() -> Result<Room> {
     Ok(Room::new(RoomParams::with_defaults(RoomName::new(ROOM)?)))
 }
 
@@ -392,7 +392,7 @@ fn honest_status(room: &Room) -> StatusMessage {
 }
 
 /// Answers like a peer that has just come and has nothing.
-fn honest_answers(room: &Room) -> Answers {
+pub(super) fn honest_answers(room: &Room) -> Answers {
     let room = room.clone();
     Box::new(move |request| Some(frame(&honest_answer(&room, request)?.encode())))
 }

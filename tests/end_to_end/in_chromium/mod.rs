@@ -2,6 +2,7 @@
 
 mod accessibility;
 mod archive;
+mod crowd;
 mod damage;
 mod details;
 mod direct;

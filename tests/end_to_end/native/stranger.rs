@@ -16,7 +16,7 @@ use futures::StreamExt as _;
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, gossipsub, identify,
     multiaddr::Protocol,
-    noise, relay, rendezvous,
+    noise, ping, relay, rendezvous,
     request_response::{self, ProtocolSupport},
     swarm::{NetworkBehaviour, SwarmEvent},
     tcp, yamux,
@@ -37,6 +37,7 @@ struct Behaviour {
     circuit: relay::client::Behaviour,
     rendezvous: rendezvous::client::Behaviour,
     identify: identify::Behaviour,
+    ping: ping::Behaviour,
     gossip: gossipsub::Behaviour,
     sync: request_response::Behaviour<RawCodec>,
 }
@@ -233,6 +234,7 @@ async fn swarm(room: &str) -> Result<Swarm<Behaviour>> {
                 circuit,
                 rendezvous: rendezvous::client::Behaviour::new(key.clone()),
                 identify: identify::Behaviour::new(config),
+                ping: ping::Behaviour::default(),
                 gossip,
                 sync: request_response::Behaviour::with_codec(
                     RawCodec,

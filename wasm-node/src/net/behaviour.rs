@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use chain::hash::RoomId;
 use libp2p::{
-    PeerId, StreamProtocol, allow_block_list,
-    connection_limits::{self, ConnectionLimits},
-    gossipsub, identify,
+    PeerId, StreamProtocol, allow_block_list, gossipsub, identify,
     identity::Keypair,
     ping, relay,
     request_response::{self, ProtocolSupport},
@@ -19,6 +17,7 @@ use sync::message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 use super::{
     NetworkError,
     codec::FrameCodec,
+    gate::Gate,
     rendezvous::{PROTOCOL as RENDEZVOUS, message::MAX_ANSWER_LEN},
 };
 use crate::config;
@@ -28,7 +27,7 @@ use crate::config;
 pub(crate) struct Protocols {
     // First, so that a peer that is shut out reaches none of the others.
     pub(crate) banned: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
-    pub(crate) limits: connection_limits::Behaviour,
+    pub(crate) gate: Gate,
     pub(crate) relay: relay::client::Behaviour,
     pub(crate) webrtc: peer::Behaviour,
     pub(crate) rendezvous: request_response::Behaviour<FrameCodec>,
@@ -83,7 +82,7 @@ impl Protocols {
     ) -> Result<Self, NetworkError> {
         Ok(Self {
             banned: allow_block_list::Behaviour::default(),
-            limits: connection_limits::Behaviour::new(limits()),
+            gate: Gate::new(),
             relay,
             webrtc,
             rendezvous: asking(
@@ -144,15 +143,6 @@ fn asking(
             .with_request_timeout(config::REQUEST_TIMEOUT)
             .with_max_concurrent_streams(config::MAX_REQUEST_STREAMS),
     )
-}
-
-/// Relays are let past these limits one by one, by name.
-fn limits() -> ConnectionLimits {
-    ConnectionLimits::default()
-        .with_max_pending_incoming(Some(config::MAX_PENDING_CONNECTIONS))
-        .with_max_pending_outgoing(Some(config::MAX_PENDING_CONNECTIONS))
-        .with_max_established(Some(config::MAX_CONNECTIONS))
-        .with_max_established_per_peer(Some(config::MAX_CONNECTIONS_A_PEER))
 }
 
 /// A tab is a relay for its neighbours, but only for as much as they need to meet.

@@ -78,7 +78,8 @@ impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
     pub(crate) fn failed(&mut self, peer: P, now: UnixMillis, chance: u64) {
         if let Some(candidate) = self.known.get_mut(&peer) {
             let wait = candidate.backoff.failed(chance);
-            candidate.not_before = now.saturating_add(millis(wait));
+            let not_before = now.saturating_add(millis(wait));
+            candidate.not_before = candidate.not_before.max(not_before);
         }
     }
 
@@ -223,6 +224,15 @@ mod tests {
         assert!(all(&mut candidates, at(99)).is_empty());
         candidates.forgive();
         assert_eq!(all(&mut candidates, at(20)), [1]);
+    }
+
+    #[test]
+    fn a_peer_that_rests_does_so_though_its_connection_ends() {
+        let mut candidates = candidates([1]);
+        candidates.rest(1, at(100));
+        candidates.failed(1, at(0), EVEN);
+        assert!(all(&mut candidates, at(99)).is_empty());
+        assert_eq!(all(&mut candidates, at(100)), [1]);
     }
 
     #[test]

@@ -43,9 +43,11 @@ impl<P: Copy + Ord, L: Copy + Eq> Introductions<P, L> {
         }
     }
 
-    /// A member of the room is reached directly. Knowing it already does no harm.
-    pub(crate) fn met(&mut self, peer: P, now: UnixMillis) {
-        if self.neighbours.len() < config::MAX_INTRODUCERS {
+    /// A member of the room is reached directly. Knowing it already does no harm. Whoever called of itself is not to be all that
+    /// this tab hears of others by: as many as it chooses itself find room.
+    pub(crate) fn met(&mut self, peer: P, is_chosen: bool, now: UnixMillis) {
+        let kept = if is_chosen { 0 } else { config::CHOSEN_PEERS };
+        if self.neighbours.len() + kept < config::MAX_INTRODUCERS {
             self.neighbours.entry(peer).or_insert_with(|| Neighbour {
                 listener: None,
                 reserve_at: now,
@@ -151,7 +153,7 @@ mod tests {
     fn introductions(peers: impl IntoIterator<Item = u32>) -> Introductions<u32, char> {
         let mut introductions = Introductions::new();
         for peer in peers {
-            introductions.met(peer, at(0));
+            introductions.met(peer, true, at(0));
         }
         introductions
     }
@@ -167,7 +169,7 @@ mod tests {
         assert!(introductions.tick(at(4), EVERY).is_empty());
         assert_eq!(introductions.due(true), Some(at(5)));
         assert_eq!(introductions.tick(at(5), EVERY), [Step::Ask(7)]);
-        introductions.met(7, at(5));
+        introductions.met(7, true, at(5));
         assert!(introductions.tick(at(6), EVERY).is_empty(), "it is known");
         introductions.hurry(at(6));
         assert_eq!(introductions.tick(at(6), EVERY), [Step::Ask(7)]);
@@ -202,7 +204,25 @@ mod tests {
         let mut introductions = introductions(0..most + 1);
         assert!(introductions.is_neighbour(&0) && !introductions.is_neighbour(&most));
         assert!(introductions.lost(&0) && !introductions.lost(&0));
-        introductions.met(most, at(1));
+        introductions.met(most, true, at(1));
         assert!(introductions.is_neighbour(&most));
+    }
+
+    #[test]
+    fn whoever_calls_leaves_room_for_neighbours_that_are_chosen() {
+        let mut introductions: Introductions<u32, char> = Introductions::new();
+        for peer in 0..100 {
+            introductions.met(peer, false, at(0));
+        }
+        let chosen = 100..100 + u32::try_from(config::CHOSEN_PEERS).expect("small");
+        for peer in chosen.clone() {
+            introductions.met(peer, true, at(0));
+        }
+        let asked = (0..200).filter(|peer| introductions.is_neighbour(peer));
+        assert!(
+            asked
+                .skip(config::MAX_INTRODUCERS - config::CHOSEN_PEERS)
+                .eq(chosen)
+        );
     }
 }

@@ -12,6 +12,8 @@ mod candidates;
 mod codec;
 mod connections;
 #[cfg(target_arch = "wasm32")]
+mod gate;
+#[cfg(target_arch = "wasm32")]
 mod goodbye;
 mod ice;
 mod introductions;
@@ -19,6 +21,7 @@ mod introductions;
 mod multiaddr;
 #[cfg(target_arch = "wasm32")]
 mod names;
+mod places;
 #[cfg(target_arch = "wasm32")]
 mod prompt;
 #[cfg(target_arch = "wasm32")]

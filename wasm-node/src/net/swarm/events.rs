@@ -91,9 +91,7 @@ impl Network {
             Caller::Them
         };
         self.connections.opened(peer, id, path, caller, now);
-        if self.calling.remove(&id).is_some() {
-            self.candidates.reached(peer);
-        }
+        self.calling.remove(&id);
         if path == Path::Direct {
             self.keep_house_by(now.saturating_add(millis(config::UPGRADED_AFTER)));
         }
@@ -102,7 +100,6 @@ impl Network {
             .connected(id, peer, endpoint.get_remote_address(), now)
         {
             Arrival::Relay => {
-                self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
                 self.connections.set_role(&peer, Role::Relay);
                 self.call_named_by(peer);
             }
@@ -130,7 +127,6 @@ impl Network {
 
     fn on_closed(&mut self, peer: PeerId, id: ConnectionId, now: UnixMillis) {
         if let Some(relay) = self.relays.closed(id, now) {
-            self.swarm.behaviour_mut().limits.remove_peer_id(&relay);
             self.candidates.forget_relay(relay);
             // It may have been the last to name peers that the others name as well.
             for other in self.relays.ask_anew() {
@@ -140,11 +136,16 @@ impl Network {
             self.introductions.hurry(now);
         }
         let is_neighbour = self.connections.neighbours().any(|other| other == peer);
-        if self.connections.closed(peer, id) == Some(Role::Member) {
-            self.asked.forget(&peer);
-            self.relays.be_eager(now);
-            self.introductions.hurry(now);
-            self.events.push_back(Event::PeerDisconnected(peer));
+        match self.connections.closed(peer, id) {
+            Some(Role::Member) => {
+                self.asked.forget(&peer);
+                self.relays.be_eager(now);
+                self.introductions.hurry(now);
+                self.events.push_back(Event::PeerDisconnected(peer));
+            }
+            // It has no place for us, or is a stranger: not at once again.
+            Some(Role::Unknown) => self.candidates.failed(peer, now, chance()),
+            Some(Role::Relay) | None => {}
         }
         if is_neighbour
             && !self.connections.neighbours().any(|other| other == peer)
@@ -169,7 +170,7 @@ impl Network {
             Happening::Neighbours(event) => self.on_neighbours(event, now),
             // A neighbour keeps a place here, or a circuit led through: whom it connects is their business.
             Happening::Hop(_) => {}
-            Happening::Banned(never) | Happening::Limits(never) => match never {},
+            Happening::Banned(never) | Happening::Gate(never) => match never {},
         }
     }
 
@@ -227,6 +228,7 @@ impl Network {
         if self.connections.role(&peer) == Some(Role::Unknown)
             && self.connections.set_role(&peer, Role::Member)
         {
+            self.candidates.reached(peer);
             self.events.push_back(Event::PeerConnected(peer));
             self.events.push_back(Event::Changed);
         }

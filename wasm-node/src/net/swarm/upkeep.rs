@@ -17,7 +17,11 @@ use super::{Event, Network};
 use crate::{
     clock::{self, chance, millis},
     config,
-    net::{introductions::Step, relays::Action},
+    net::{
+        introductions::Step,
+        places::{self, Place},
+        relays::Action,
+    },
 };
 
 impl Network {
@@ -119,16 +123,15 @@ impl Network {
             }
             Action::Dial(link, relay) => {
                 let call = match relay.peer {
-                    Some(peer) => {
-                        self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
-                        DialOpts::peer_id(peer)
-                            .condition(PeerCondition::Always)
-                            .addresses(vec![relay.address])
-                            .build()
-                    }
+                    Some(peer) => DialOpts::peer_id(peer)
+                        .condition(PeerCondition::Always)
+                        .addresses(vec![relay.address])
+                        .build(),
                     None => DialOpts::unknown_peer_id().address(relay.address).build(),
                 };
                 let connection = call.connection_id();
+                let gate = &mut self.swarm.behaviour_mut().gate;
+                gate.will_call(connection, Place::Relay);
                 // Said first, because a call can fail at once.
                 self.relays.dialing(link, connection, now);
                 if self.swarm.dial(call).is_err() {
@@ -189,7 +192,8 @@ impl Network {
     /// Asks neighbours for places and for names, where that is due.
     fn call_introductions(&mut self, now: UnixMillis) {
         for peer in self.connections.neighbours() {
-            self.introductions.met(peer, now);
+            let is_chosen = self.swarm.behaviour().gate.is_chosen(&peer);
+            self.introductions.met(peer, is_chosen, now);
         }
         let every = self.introduction_interval();
         for step in self.introductions.tick(now, every.map(millis)) {
@@ -211,11 +215,19 @@ impl Network {
 
     /// How often neighbours are asked whom they know; `None` while there are peers enough.
     fn introduction_interval(&self) -> Option<Duration> {
-        match self.connections.members() {
-            members if members >= config::WANTED_PEERS => None,
-            members if members >= config::FEW_PEERS => Some(config::DISCOVERY_INTERVAL),
-            _ => Some(config::LONELY_DISCOVERY_INTERVAL),
+        if self.wanted() == 0 {
+            None
+        } else if self.connections.members() >= config::FEW_PEERS {
+            Some(config::DISCOVERY_INTERVAL)
+        } else {
+            Some(config::LONELY_DISCOVERY_INTERVAL)
         }
+    }
+
+    /// How many peers more this tab would like to choose.
+    fn wanted(&self) -> usize {
+        let chosen = self.swarm.behaviour().gate.chosen();
+        places::wanted(self.connections.members(), chosen)
     }
 
     /// The way to a peer through whoever named it, if that one is still there.
@@ -231,8 +243,7 @@ impl Network {
     }
 
     fn call_candidates(&mut self, now: UnixMillis) {
-        let wanted =
-            config::WANTED_PEERS.saturating_sub(self.connections.members() + self.calling.len());
+        let wanted = self.wanted().saturating_sub(self.calling.len());
         let (connections, calling, bans, us) =
             (&self.connections, &self.calling, &self.bans, self.us());
         let busy = |peer: &PeerId| {
@@ -250,6 +261,8 @@ impl Network {
                 .addresses(vec![address])
                 .build();
             let connection = call.connection_id();
+            let gate = &mut self.swarm.behaviour_mut().gate;
+            gate.will_call(connection, Place::Chosen);
             match self.swarm.dial(call) {
                 Ok(()) => {
                     self.calling.insert(connection, peer);
