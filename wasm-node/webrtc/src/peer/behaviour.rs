@@ -263,7 +263,8 @@ impl Behaviour {
     /// Lets negotiations go on whose carrier is gone: the peers have told each other what they need.
     fn poll_surviving(&mut self, context: &mut Context<'_>) {
         while let Poll::Ready(Some(orphan)) = self.orphans.poll_next_unpin(context) {
-            if self.surviving.len() < MAX_NEGOTIATIONS {
+            let alike = |other: &&Orphan| other.offered == orphan.offered;
+            if self.surviving.iter().filter(alike).count() < MAX_NEGOTIATIONS {
                 self.surviving.push(orphan);
             }
         }
@@ -450,17 +451,20 @@ mod tests {
         let peer = PeerId::random();
         let (_transport, mut behaviour) = super::super::new(Config::new(peer));
         let mut context = Context::from_waker(std::task::Waker::noop());
-        for number in 0..2 * MAX_NEGOTIATIONS {
-            let orphan = Orphan {
-                peer,
-                carrier: ConnectionId::new_unchecked(number),
-                offered: true,
-                negotiation: SendWrapper::new(pending().boxed_local()),
-            };
-            behaviour.orphaned.try_send(orphan).expect("it has a place");
-            behaviour.poll_surviving(&mut context);
-            let surviving = behaviour.surviving.len();
-            assert_eq!(surviving, (number + 1).min(MAX_NEGOTIATIONS));
+        // Answers that hang leave room for what this side offered.
+        for (offered, others) in [(false, 0), (true, MAX_NEGOTIATIONS)] {
+            for number in 0..2 * MAX_NEGOTIATIONS {
+                let orphan = Orphan {
+                    peer,
+                    carrier: ConnectionId::new_unchecked(number),
+                    offered,
+                    negotiation: SendWrapper::new(pending().boxed_local()),
+                };
+                behaviour.orphaned.try_send(orphan).expect("it has a place");
+                behaviour.poll_surviving(&mut context);
+                let surviving = behaviour.surviving.len();
+                assert_eq!(surviving, others + (number + 1).min(MAX_NEGOTIATIONS));
+            }
         }
     }
 }

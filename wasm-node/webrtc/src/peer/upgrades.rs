@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use litemap::LiteMap;
 
-/// The most negotiations at one time, offers and answers together: each holds a peer connection with its sockets.
+/// The most negotiations at one time each way, as many offers as answers: each holds a peer connection with its sockets. Peers
+/// whose offers lead nowhere leave this side its own.
 pub const MAX_NEGOTIATIONS: usize = 8;
 
 /// How long to wait after a failed offer until the next one; after the last of them, a peer is left alone until there
@@ -197,7 +198,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
         now: Duration,
         may: impl Fn(&P) -> bool,
     ) -> Option<(P, C)> {
-        if self.negotiations() >= MAX_NEGOTIATIONS {
+        if self.offers() >= MAX_NEGOTIATIONS {
             return None;
         }
         let automatic = self.automatic;
@@ -211,7 +212,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
 
     /// When an offer that waits is due.
     pub(crate) fn due(&self) -> Option<Duration> {
-        if self.negotiations() >= MAX_NEGOTIATIONS {
+        if self.offers() >= MAX_NEGOTIATIONS {
             return None;
         }
         self.peers
@@ -245,19 +246,23 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
 
     /// The peer makes an offer on this connection. If it is to be answered, that counts as begun.
     pub(crate) fn judge_offer(&mut self, peer: P, connection: C, now: Duration) -> Verdict<C> {
-        let full = self.negotiations() >= MAX_NEGOTIATIONS;
+        let answers = self
+            .peers
+            .values()
+            .filter(|entry| entry.answering.is_some());
+        let full = answers.count() >= MAX_NEGOTIATIONS;
         let ours_wins = self.us < peer;
         let entry = self.peers.entry(peer).or_default();
         match (entry.answering, entry.offering) {
             (Some(_), _) => Verdict::Refuse,
             (None, _) if now < entry.refused_until => Verdict::Refuse,
+            (None, _) if full => Verdict::Refuse,
             (None, Some(_)) if ours_wins => Verdict::Refuse,
             (None, Some(ours)) => {
                 entry.offering = None;
                 entry.answering = Some(connection);
                 Verdict::AnswerInstead(ours)
             }
-            (None, None) if full => Verdict::Refuse,
             (None, None) => {
                 entry.answering = Some(connection);
                 Verdict::Answer
@@ -273,11 +278,9 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
         }
     }
 
-    fn negotiations(&self) -> usize {
-        let of_one = |entry: &Peer<C>| {
-            usize::from(entry.offering.is_some()) + usize::from(entry.answering.is_some())
-        };
-        self.peers.values().map(of_one).sum()
+    fn offers(&self) -> usize {
+        let offering = self.peers.values().filter(|entry| entry.offering.is_some());
+        offering.count()
     }
 }
 
@@ -438,9 +441,32 @@ mod tests {
             assert_eq!(begin(&mut upgrades, 0), Some((peer, peer)));
         }
         assert_eq!((begin(&mut upgrades, 0), upgrades.due()), (None, None));
-        assert_eq!(upgrades.judge_offer(GREATER, 99, at(0)), Verdict::Refuse);
         upgrades.direct_opened(1, 101, Caller::Us, at(0));
         assert_eq!(begin(&mut upgrades, 0), Some((9, 9)));
+    }
+
+    #[test]
+    fn offers_that_hang_leave_this_side_its_own_and_the_other_way_round() {
+        let mut upgrades = upgrades();
+        let most = u32::try_from(MAX_NEGOTIATIONS).expect("small");
+        for peer in GREATER..GREATER + most {
+            upgrades.carrier_opened(peer, peer, Caller::Them);
+            assert_eq!(upgrades.judge_offer(peer, peer, at(0)), Verdict::Answer);
+        }
+        assert_eq!(upgrades.judge_offer(200, 200, at(0)), Verdict::Refuse);
+        upgrades.carrier_opened(LOWER, 1, Caller::Us);
+        assert_eq!(begin(&mut upgrades, 0), Some((LOWER, 1)));
+        assert_eq!(
+            upgrades.judge_offer(LOWER, 1, at(0)),
+            Verdict::Refuse,
+            "nor is one answered instead of our own"
+        );
+        for peer in 1..most {
+            upgrades.carrier_opened(peer, peer + 100, Caller::Us);
+            assert!(begin(&mut upgrades, 0).is_some());
+        }
+        upgrades.answer_failed(GREATER, at(10));
+        assert_eq!(upgrades.judge_offer(201, 201, at(10)), Verdict::Answer);
     }
 
     #[test]
