@@ -192,12 +192,36 @@ impl Relays {
         address: &Multiaddr,
         now: UnixMillis,
     ) -> Arrival {
-        let mut links = self.links.iter_mut();
-        let arrival = links.find_map(|link| link.connected(opened, peer, address, now));
-        if matches!(arrival, Some(Arrival::Relay)) {
-            self.be_eager(now);
+        let connected = |link: &Link| link.relay().is_some_and(|relay| relay.peer == peer);
+        let known = self.links.iter().position(connected);
+        let mut links = self.links.iter_mut().enumerate();
+        let arrived = links
+            .find_map(|(index, link)| Some((index, link.connected(opened, peer, address, now)?)));
+        match (arrived, known) {
+            (Some((index, Arrival::Relay)), Some(known)) => {
+                self.merge(index, known);
+                Arrival::Surplus
+            }
+            (Some((_, Arrival::Relay)), None) => {
+                self.be_eager(now);
+                Arrival::Relay
+            }
+            (arrived, _) => arrived.map_or(Arrival::Other, |(_, arrival)| arrival),
         }
-        arrival.unwrap_or(Arrival::Other)
+    }
+
+    /// Two links lead to one relay, of which at least one address did not say so: the one that is connected gets all
+    /// addresses, and the other rests.
+    fn merge(&mut self, from: usize, into: usize) {
+        let Some(link) = self.links.get_mut(from) else {
+            return;
+        };
+        link.phase = Phase::Merged;
+        let addresses = std::mem::take(&mut link.addresses);
+        if let Some(link) = self.links.get_mut(into) {
+            link.addresses.extend(addresses);
+            link.addresses.truncate(config::MAX_RELAY_ADDRESSES);
+        }
     }
 
     /// A connection is gone. If it was a relay's, which relay's.
@@ -316,7 +340,7 @@ impl Relays {
                         relay.reserve_at = now;
                     }
                 }
-                Phase::Ready | Phase::Reading | Phase::Dialing { .. } => {}
+                Phase::Ready | Phase::Reading | Phase::Dialing { .. } | Phase::Merged => {}
             }
         }
     }

@@ -40,6 +40,8 @@ pub(super) enum Phase {
         until: UnixMillis,
     },
     Connected(Box<Connected>),
+    /// Another link leads to the same relay, and has this one's addresses.
+    Merged,
 }
 
 #[derive(Debug)]
@@ -108,7 +110,9 @@ impl Link {
                     .into_iter()
                     .collect()
             }
-            Phase::Waiting { .. } | Phase::Reading | Phase::Dialing { .. } => Vec::new(),
+            Phase::Waiting { .. } | Phase::Reading | Phase::Dialing { .. } | Phase::Merged => {
+                Vec::new()
+            }
         }
     }
 
@@ -118,7 +122,7 @@ impl Link {
             Phase::Ready => Some(UnixMillis::new(0)),
             Phase::Dialing { until, .. } => self.may_lose_patience().then_some(*until),
             Phase::Connected(relay) => Some(relay.due()),
-            Phase::Reading => None,
+            Phase::Reading | Phase::Merged => None,
         }
     }
 
@@ -144,7 +148,7 @@ impl Link {
             Phase::Dialing { connection, .. } if connection == opened => {}
             // Two calls are under way, and the earlier one wins after all.
             Phase::Dialing { connection, .. } if late => self.late.push(connection),
-            Phase::Connected(_) => return late.then_some(Arrival::Surplus),
+            Phase::Connected(_) | Phase::Merged => return late.then_some(Arrival::Surplus),
             Phase::Waiting { .. } | Phase::Reading | Phase::Ready | Phase::Dialing { .. } => {
                 if !late {
                     return None;

@@ -120,6 +120,51 @@ fn a_silent_address_makes_way_and_may_still_come_through() {
 }
 
 #[test]
+fn a_relay_that_is_given_with_and_without_its_name_is_one_once_it_has_said_who_it_is() {
+    for named in [0, 1] {
+        let mut addresses = [SOCKET.to_owned(), OTHER_SOCKET.to_owned()];
+        addresses[named] += &format!("/p2p/{RELAY}");
+        let parsed = addresses
+            .iter()
+            .map(|address| RelayAddress::parse(address, PageScheme::Plain).expect("an address"));
+        let mut relays = Relays::new(parsed.collect(), PageScheme::Plain, at(0));
+        let actions = relays.tick(at(0), 0);
+        for (number, action) in actions.iter().enumerate() {
+            let Action::Dial(link, _) = action else {
+                panic!("both are called: {actions:?}");
+            };
+            relays.dialing(*link, call(number), at(0));
+        }
+        assert_eq!(relays.views().len(), 2, "nobody knows yet");
+        assert_eq!(arrives(&mut relays, 1, OTHER_SOCKET, at(5)), Arrival::Relay);
+        assert_eq!(arrives(&mut relays, 0, SOCKET, at(6)), Arrival::Surplus);
+        assert_eq!(relays.views().len(), 1);
+        assert_eq!(relays.connected_peers().count(), 1);
+        assert_eq!(relays.closed(call(0), at(7)), None, "it is no loss");
+        let actions = relays.tick(at(8), 0);
+        assert!(
+            matches!(
+                actions.as_slice(),
+                [Action::Reserve(..), Action::Discover(..)]
+            ),
+            "{actions:?}"
+        );
+
+        // Either address leads back to it, one at a time.
+        assert_eq!(relays.closed(call(1), at(9)), Some(peer()));
+        relays.woke(at(9));
+        assert_eq!(dials(&mut relays, at(9), 2), OTHER_SOCKET);
+        assert!(relays.dial_failed(call(2), at(10)));
+        assert_eq!(dials(&mut relays, at(10 + LONG), 3), SOCKET);
+        assert_eq!(
+            arrives(&mut relays, 3, SOCKET, at(10 + LONG)),
+            Arrival::Relay
+        );
+        assert_eq!(relays.views().len(), 1);
+    }
+}
+
+#[test]
 fn a_single_address_is_waited_for() {
     let mut relays = given(&[WEBRTC]);
     dials(&mut relays, at(0), 1);
