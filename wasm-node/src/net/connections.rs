@@ -128,6 +128,12 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         }
     }
 
+    /// Whether a ping that failed ends its connection. A peer of the room that checks a long chain answers late: it goes only
+    /// when it has been silent for too long.
+    pub(crate) fn needs_pings(&self, peer: &P) -> bool {
+        self.role(peer) != Some(Role::Member)
+    }
+
     /// The page slept: what nobody could answer meanwhile is not held against anyone.
     pub(crate) fn excuse_silence(&mut self, now: UnixMillis) {
         for connection in self
@@ -245,6 +251,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     const RELAY: Duration = Duration::from_secs(12);
     const PEER: Duration = Duration::from_secs(30);
@@ -290,6 +297,33 @@ mod tests {
         assert_eq!(silent(&connections, 30), [10, 20, 30]);
         connections.answered(&1, 10, Duration::from_millis(4), at(25));
         assert_eq!(silent(&connections, 30), [20, 30]);
+    }
+
+    #[test]
+    fn a_busy_peer_whose_pings_fail_is_kept_until_it_was_silent_for_too_long() {
+        let mut connections = Connections::new();
+        for (peer, role) in [(1, Role::Member), (2, Role::Relay), (3, Role::Unknown)] {
+            connections.opened(peer, peer * 10, Path::Direct, Caller::Us, at(0));
+            connections.set_role(&peer, role);
+            assert_eq!(connections.needs_pings(&peer), role != Role::Member);
+        }
+        assert!(connections.needs_pings(&4), "nobody");
+        assert!(
+            config::PING_INTERVAL + config::PING_TIMEOUT < config::PEER_SILENCE,
+            "pings have failed by then"
+        );
+        let member = |now: UnixMillis| {
+            let silent = connections.silent(
+                now,
+                config::RELAY_SILENCE,
+                config::PEER_SILENCE,
+                config::IDENTIFY_TIMEOUT,
+            );
+            silent.contains(&10)
+        };
+        let limit = u64::try_from(config::PEER_SILENCE.as_millis()).expect("small");
+        assert!(!member(UnixMillis::new(limit - 1)));
+        assert!(member(UnixMillis::new(limit)));
     }
 
     #[test]

@@ -242,11 +242,10 @@ impl Network {
                 self.events.push_back(Event::Changed);
             }
             Err(ping::Failure::Unsupported) => {}
-            // One that checks a long chain answers late, and what says nothing for too long is closed by housekeeping.
-            Err(ping::Failure::Timeout | ping::Failure::Other { .. })
-                if self.connections.role(&event.peer) == Some(Role::Member) => {}
             Err(ping::Failure::Timeout | ping::Failure::Other { .. }) => {
-                self.swarm.close_connection(event.connection);
+                if self.connections.needs_pings(&event.peer) {
+                    self.swarm.close_connection(event.connection);
+                }
             }
         }
     }

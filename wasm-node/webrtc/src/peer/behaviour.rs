@@ -437,34 +437,4 @@ impl NetworkBehaviour for Behaviour {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::future::pending;
-    use send_wrapper::SendWrapper;
-    use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
-
-    use super::*;
-
-    wasm_bindgen_test_configure!(run_in_browser);
-
-    #[wasm_bindgen_test]
-    fn negotiations_without_a_carrier_are_bounded() {
-        let peer = PeerId::random();
-        let (_transport, mut behaviour) = super::super::new(Config::new(peer));
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        // Answers that hang leave room for what this side offered.
-        for (offered, others) in [(false, 0), (true, MAX_NEGOTIATIONS)] {
-            for number in 0..2 * MAX_NEGOTIATIONS {
-                let orphan = Orphan {
-                    peer,
-                    carrier: ConnectionId::new_unchecked(number),
-                    offered,
-                    negotiation: SendWrapper::new(pending().boxed_local()),
-                };
-                behaviour.orphaned.try_send(orphan).expect("it has a place");
-                behaviour.poll_surviving(&mut context);
-                let surviving = behaviour.surviving.len();
-                assert_eq!(surviving, others + (number + 1).min(MAX_NEGOTIATIONS));
-            }
-        }
-    }
-}
+mod tests;
