@@ -125,6 +125,9 @@ pub(crate) const DIAL_PATIENCE: Duration = Duration::from_millis(2_500);
 pub(crate) const MAX_LATE_CALLS: usize = 4;
 /// A relay that has not granted a reservation by then is asked again.
 pub(crate) const RESERVATION_TIMEOUT: Duration = Duration::from_secs(15);
+/// A reservation that stood for so long and is lost is asked for again at once: to libp2p-relay 0.22 a call to somebody who says
+/// nothing for a minute ends the caller's. One that is always lost sooner has to wait.
+pub(crate) const STEADY_RESERVATION: Duration = Duration::from_secs(10);
 /// Waits before a lost relay is called again, and before a refused reservation is asked for again. The first
 /// is short because most relays come right back; the last keeps thirty tabs from hammering a dead one.
 pub(crate) const RELAY_REDIAL: &[Duration] = &[

@@ -117,6 +117,13 @@ impl<P: Copy + Ord, L: Copy + Eq> Introductions<P, L> {
         }
     }
 
+    /// The place was granted, or renewed.
+    pub(crate) fn reserved(&mut self, peer: &P) {
+        if let Some(neighbour) = self.neighbours.get_mut(peer) {
+            neighbour.backoff.reset();
+        }
+    }
+
     /// A listener is gone. If it stood for a place at a neighbour, ask for another, in a while.
     pub(crate) fn listener_closed(&mut self, gone: L, now: UnixMillis, chance: u64) {
         let found = self
@@ -196,6 +203,11 @@ mod tests {
         introductions.reserving(&7, None, at(103), EVEN);
         assert!(introductions.tick(at(112), None).is_empty());
         assert_eq!(introductions.tick(at(113), None), [Step::Reserve(7)]);
+        introductions.reserving(&7, Some('m'), at(113), EVEN);
+        introductions.reserved(&7);
+        introductions.listener_closed('m', at(200), EVEN);
+        let again = introductions.tick(at(203), None);
+        assert_eq!(again, [Step::Reserve(7)], "it was granted in between");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use libp2p::{
     Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, swarm::ConnectionId,
 };
 
-use self::link::{Link, Phase, Source};
+use self::link::{Connected, Link, Phase, Source};
 use super::{
     address::{PageScheme, RelayAddress},
     backoff::jitter,
@@ -260,6 +260,7 @@ impl Relays {
             && !relay.reserved
         {
             relay.reserved = true;
+            relay.steady_at = now.saturating_add(millis(config::STEADY_RESERVATION));
             relay.register_at = Some(now);
             relay.discover_at = now;
         }
@@ -274,7 +275,7 @@ impl Relays {
         }
     }
 
-    /// A listener is gone. If it was a reservation, ask for another.
+    /// A listener is gone. If it was a reservation, ask for another: at once, if that stood for some time.
     pub(crate) fn listener_closed(&mut self, gone: ListenerId, now: UnixMillis) {
         for link in &mut self.links {
             if link
@@ -283,7 +284,12 @@ impl Relays {
             {
                 continue;
             }
-            let wait = link.reservation.failed(chance());
+            let steady = |relay: &Connected| relay.reserved && relay.steady_at <= now;
+            let wait = if link.relay().is_some_and(steady) {
+                Duration::ZERO
+            } else {
+                link.reservation.failed(chance())
+            };
             if let Some(relay) = link.relay_mut() {
                 relay.listener = None;
                 relay.reserved = false;

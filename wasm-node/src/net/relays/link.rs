@@ -52,6 +52,8 @@ pub(super) struct Connected {
     pub(super) address: Multiaddr,
     pub(super) listener: Option<ListenerId>,
     pub(super) reserved: bool,
+    /// When the reservation has stood for so long that another is asked for at once if it is lost.
+    pub(super) steady_at: UnixMillis,
     /// When to ask for a reservation, or, with one asked for, when to give up on the answer.
     pub(super) reserve_at: UnixMillis,
     pub(super) register_at: Option<UnixMillis>,
@@ -165,6 +167,7 @@ impl Link {
             address,
             listener: None,
             reserved: false,
+            steady_at: now,
             reserve_at: now,
             register_at: None,
             discover_at: now,

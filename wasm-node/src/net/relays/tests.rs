@@ -345,6 +345,33 @@ fn a_slot_that_is_refused_lost_or_never_granted_is_asked_for_again() {
 }
 
 #[test]
+fn a_slot_that_stood_is_asked_for_again_at_once() {
+    for (stood, at_once) in [
+        (millis(config::STEADY_RESERVATION), true),
+        (millis(config::STEADY_RESERVATION) - 1, false),
+    ] {
+        let mut relays = given(&[SOCKET]);
+        dials(&mut relays, at(0), 1);
+        arrives(&mut relays, 1, SOCKET, at(0));
+        let actions = relays.tick(at(0), 0);
+        let Some(Action::Reserve(link, _)) = actions.first() else {
+            panic!("a slot is asked for: {actions:?}");
+        };
+        let listener = ListenerId::next();
+        relays.listening(*link, Some(listener), at(0));
+        relays.reserved(&peer(), at(5));
+        // Renewing it does not make it younger.
+        relays.reserved(&peer(), at(6));
+        relays.listener_closed(listener, at(5 + stood));
+        let actions = relays.tick(at(5 + stood), 0);
+        let asked = actions
+            .iter()
+            .any(|action| matches!(action, Action::Reserve(..)));
+        assert_eq!(asked, at_once, "after {stood} ms: {actions:?}");
+    }
+}
+
+#[test]
 fn waking_ends_every_wait() {
     let mut relays = given(&[SOCKET]);
     for number in 0..6 {

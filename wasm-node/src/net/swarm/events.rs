@@ -178,6 +178,7 @@ impl Network {
         match event {
             relay::client::Event::ReservationReqAccepted { relay_peer_id, .. } => {
                 self.relays.reserved(relay_peer_id, now);
+                self.introductions.reserved(relay_peer_id);
                 self.events.push_back(Event::Changed);
             }
             relay::client::Event::OutboundCircuitEstablished { .. }
