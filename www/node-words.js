@@ -1,6 +1,7 @@
 //! What went wrong, in the language of the page. The node speaks English only; what it says is known by how it begins,
 //! and what else is in it. Never hides what it does not know: that is shown as it was said.
 
+import { shownInSentence } from "./shown-text.js";
 import { say } from "./strings.js";
 
 /** A number near the start of a sentence. */
@@ -70,12 +71,12 @@ export class PageError extends Error {
  */
 export function wordsOf(error) {
   if (error instanceof PageError) return error.words();
-  const said = error instanceof Error ? error.message : String(error);
+  const said = (error instanceof Error ? error.message : String(error)).replace(/\s+/g, " ");
   const known = KNOWN.find(({ start, has = "" }) => said.startsWith(start) && said.includes(has));
-  if (known === undefined) return said;
+  if (known === undefined) return shownInSentence(said);
   const taken = Object.entries(known.take ?? {}).map(([name, pattern]) => {
     const found = pattern.exec(said)?.[1] ?? "";
-    return [name, NUMERIC.has(pattern) ? Number(found) : found];
+    return [name, NUMERIC.has(pattern) ? Number(found) : shownInSentence(found)];
   });
   return say(known.key, Object.fromEntries(taken));
 }

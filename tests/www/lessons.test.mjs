@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { LessonMode } from "../../www/lessons/lesson-mode.js";
 import { whereabouts, whoseBlocks } from "../../www/lessons/meeting.js";
 import { expectedMs, expectedTries } from "../../www/lessons/pace.js";
+import { isSettled, stepAtHand } from "../../www/lessons/step.js";
 import { otherBpm, sumsOf, withFittingSums, withOtherAuthor, withOtherBpm, withOtherReading } from "../../www/lessons/tampering.js";
 
 const reading = (seq, author = "aa") => ({ id: `id${seq}`, author, seq, time: 5, bpm: 72, signature: "ff" });
@@ -179,4 +180,25 @@ test("a_wish_that_fails_is_told_in_words", async () => {
   const mode = new LessonMode(node);
   await mode.slowDown(200);
   assert.deepEqual([mode.state.failure.message, mode.state.busy, mode.state.limit], ["no miner", false, null]);
+});
+
+test("the_step_at_hand_is_that_of_what_is_under_way", () => {
+  const idle = {
+    isolated: false, cutAt: null, tip: 7, own: { all: 0, waiting: 0, inChain: 0 }, met: null, settled: true, limit: null, mempool: 2,
+  };
+  const keyOf = (state, told = false) => stepAtHand({ ...idle, ...state }, told)?.key;
+  assert.equal(stepAtHand(idle, false), null);
+  assert.deepEqual(stepAtHand({ ...idle, isolated: true }, false), { lesson: "branches", key: "step.cut", values: { at: 7 } });
+  assert.equal(keyOf({ isolated: true, limit: 200, own: { all: 1, waiting: 1, inChain: 0 } }), "step.own");
+  const met = { left: 1, kept: 0, all: 2, waiting: 1, inChain: 1 };
+  assert.equal(keyOf({ met, settled: false }), "branches.looking");
+  assert.equal(keyOf({ met, limit: 200 }), "branches.waiting");
+  assert.equal(keyOf({ met: { ...met, waiting: 0 } }), "branches.returned");
+  assert.equal(keyOf({ met: { ...met, all: 0, waiting: 0, inChain: 0 } }), "branches.left");
+  assert.equal(keyOf({ met: { left: 0, kept: 1, all: 0, waiting: 0, inChain: 0 } }), "branches.kept");
+  assert.equal(keyOf({ met: { left: 0, kept: 0, all: 0, waiting: 0, inChain: 0 } }), "branches.nothing");
+  assert.equal(keyOf({ met }, true), undefined);
+  assert.equal(keyOf({ met, limit: 200 }, true), "mining.waiting");
+  for (const state of [{ isolated: true }, { met: null }, { met, settled: false }]) assert.ok(!isSettled({ ...idle, ...state }));
+  assert.ok(isSettled({ ...idle, met }));
 });

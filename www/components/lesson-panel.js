@@ -47,13 +47,14 @@ export class LessonPanel extends LocalizedElement {
     }
     if (body.childElementCount === 0) {
       body.append(element("p", { class: "lesson-intro" }), element("p", { class: "error", role: "alert" }));
-      body.append(element("div", { class: "lesson-cards" }, ...LESSONS.map((name) => element(name))));
+      body.append(element("div", { class: "lesson-cards" }, ...LESSONS.map((name) => element(name))), element("lesson-step", { hidden: true }));
     }
-    const [intro, failure, cards] = body.children;
+    const [intro, failure, cards, step] = body.children;
     setText(intro, say("lesson.intro"));
     setText(failure, failureWords(this.#state.failure));
     body.setAttribute("aria-busy", String(this.#state.busy));
     for (const card of cards.children) card.state = this.#state;
+    step.state = this.#state;
   }
 
   get #switch() {

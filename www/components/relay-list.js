@@ -1,6 +1,7 @@
 //! The relays that introduce this tab to others, and how each stands.
 
 import { element, reconcile, setText } from "../dom.js";
+import { shownText } from "../shown-text.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
@@ -28,7 +29,8 @@ export class RelayList extends LocalizedElement {
 customElements.define("relay-list", RelayList);
 
 function createItem(relay) {
-  const address = element("span", { class: "address", title: relay.address }, withoutPeerId(relay.address));
+  const shown = shownText(relay.address);
+  const address = element("bdi", { class: "address", title: shown }, withoutPeerId(shown));
   const item = element("li", {}, address, element("span", { class: "relay-state" }));
   updateItem(item, relay);
   return item;

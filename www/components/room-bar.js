@@ -4,6 +4,7 @@
 import { closeByPressBeside, setText, svgElement } from "../dom.js";
 import { qrPath } from "../qr-path.js";
 import { MAX_ROOM_BYTES, isOnlyHere, normalizeRoom, roomFault } from "../room-link.js";
+import { shownInSentence, shownText } from "../shown-text.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
@@ -64,9 +65,10 @@ export class RoomBar extends LocalizedElement {
   }
 
   render() {
+    const shown = shownText(this.#room ?? "");
     for (const name of this.querySelectorAll(".room-name")) {
-      setText(name, this.#room ?? "…");
-      name.title = this.#room ?? "";
+      setText(name, shown || "…");
+      name.title = shown;
     }
     this.querySelector("#room-link").value = this.#link;
     for (const part of this.querySelectorAll(".room-share, .qr-frame, .room-sharing")) part.hidden = this.#link === "";
@@ -126,7 +128,7 @@ export class RoomBar extends LocalizedElement {
 
   async #share() {
     try {
-      await navigator.share({ title: say("room.shareTitle", { room: this.#room ?? "" }), url: this.#link });
+      await navigator.share({ title: say("room.shareTitle", { room: shownInSentence(this.#room ?? "") }), url: this.#link });
     } catch (error) {
       if (error.name === "AbortError") return;
       this.#told = "room.shareRefused";

@@ -3,6 +3,7 @@
 
 import { setText } from "../dom.js";
 import { wordsOf } from "../node-words.js";
+import { shownInSentence } from "../shown-text.js";
 import { say } from "../strings.js";
 import { MAX_INTERVAL_S, MIN_INTERVAL_S, parseInterval } from "../strap-sampler.js";
 import { LocalizedElement } from "./localized-element.js";
@@ -83,5 +84,5 @@ customElements.define("strap-control", StrapControl);
 
 function phaseWords({ phase, name }) {
   if (phase === "off") return "";
-  return say(`strap.${phase}`, { name: name === "" ? say("strap.unnamed") : name });
+  return say(`strap.${phase}`, { name: name === "" ? say("strap.unnamed") : shownInSentence(name) });
 }

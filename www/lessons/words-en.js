@@ -58,6 +58,14 @@ export default {
   "branches.returned": (v, n) =>
     v.all === 1 ? "Your reading from then is in the chain that all share." : `${n(v.inChain)} of your ${n(v.all)} readings from then are in the chain that all share.`,
 
+  "step.cut": (v, n) => `Cut off at block ${n(v.at)}: now record a reading.`,
+  "step.own": (v, n) =>
+    v.all > 1
+      ? `${n(v.inChain)} of your ${n(v.all)} readings are in blocks of your own branch.`
+      : `Your reading ${v.inChain === 1 ? "is in" : "waits for"} a block of your own branch.`,
+  "step.join": "Rejoin",
+  "step.back": "Back to the lesson",
+
   "tampering.heading": "Tamper with a block",
   "tampering.text": "Change a heart rate in a copy of the newest block, and see which sums give it away.",
   "tampering.start": "Tamper with the newest block",

@@ -53,6 +53,11 @@ export default {
   "branches.waiting": (v, n) => `그때의 기록 ${n(v.all)}개 중 ${n(v.waiting)}개가 다시 블록을 기다립니다.`,
   "branches.returned": (v, n) => `그때의 기록 ${n(v.all)}개 중 ${n(v.inChain)}개가 모두가 함께 쓰는 체인에 있습니다.`,
 
+  "step.cut": (v, n) => `${n(v.at)}번 블록에서 끊겼습니다. 이제 기록해 보세요.`,
+  "step.own": (v, n) => `내 기록 ${n(v.all)}개 중 ${n(v.inChain)}개가 내 갈래의 블록에 있습니다.`,
+  "step.join": "다시 합류",
+  "step.back": "작동 원리로 돌아가기",
+
   "tampering.heading": "블록 고쳐 보기",
   "tampering.text": "가장 새로운 블록의 사본에서 심박수를 바꾸고, 어떤 계산에서 들통나는지 보세요.",
   "tampering.start": "가장 새로운 블록 고치기",

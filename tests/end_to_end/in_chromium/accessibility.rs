@@ -129,6 +129,14 @@ async fn axe_finds_nothing_in_the_lessons_and_beside_a_fork() -> Outcome {
         )
         .await?;
         inspect(&tab, "the lessons at work").await?;
+        tab.evaluate("document.querySelector('#bpm').scrollIntoView()")
+            .await?;
+        tab.until_page(
+            "the step at hand",
+            "() => document.querySelector('lesson-step:not([hidden])')",
+        )
+        .await?;
+        inspect(&tab, "with the step at hand").await?;
 
         // Both sides go on, and the others do more work: this tab leaves its block when they meet.
         tab.enter(73).await?;

@@ -125,6 +125,42 @@ async fn a_rooms_long_name_is_cut_where_it_has_no_room_and_told_whole() -> Outco
     .await
 }
 
+/// A name may turn text around, or hide something: then it is shown with that, and is still the room's name.
+#[tokio::test]
+async fn marks_in_a_rooms_name_are_seen_and_turn_nothing_around() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let page = stage.relay.page().to_owned();
+        for (name, shown) in [
+            ("a\u{202e}b\u{200b}c", "a‹U+202E›b‹U+200B›c"),
+            ("two  spaces", "two  spaces"),
+            ("שלום 7", "שלום 7"),
+        ] {
+            let room: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let tab = stage.browser.open(&format!("{page}#room={room}")).await?;
+            tab.until("the node", "() => true").await?;
+            ensure!(tab.status().await?["room"] == name, "another room");
+            tab.evaluate("document.querySelector('.room-open').click()")
+                .await?;
+            let seen = tab
+                .evaluate(
+                    "[...document.querySelectorAll('.room-name')].map((one) =>
+                        [one.innerText, one.title, getComputedStyle(one).unicodeBidi])",
+                )
+                .await?;
+            let wanted = json!([shown, shown, "isolate"]);
+            ensure!(seen == json!([wanted, wanted]), "{seen}");
+            // What others get leads to the same room.
+            let led = tab
+                .evaluate("new URLSearchParams(new URL(document.querySelector('#room-link').value).hash.slice(1)).get('room')")
+                .await?;
+            ensure!(led == name, "its link leads to {led}");
+            tab.close().await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// Where the middle of the first such element is.
 async fn centre(tab: &Tab, selector: &str) -> anyhow::Result<(f64, f64)> {
     let place = tab
