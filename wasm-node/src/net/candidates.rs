@@ -7,6 +7,7 @@ use chain::time::UnixMillis;
 use litemap::LiteMap;
 
 use super::backoff::Backoff;
+use crate::config;
 
 /// The peers that may be called, each with the relay `R` that it is reached through.
 #[derive(Debug)]
@@ -66,10 +67,18 @@ impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
         self.known.get(peer).map(|candidate| candidate.relay)
     }
 
-    /// A neighbour says that this peer is there, until `expires`. Who is known already is reached as before.
+    /// A neighbour says that this peer is there, until `expires`. Who is known already is reached as before. No more are kept than
+    /// one may name at a time: whoever goes on to make names up does not crowd the others' out.
     pub(crate) fn introduced(&mut self, peer: P, neighbour: R, expires: UnixMillis) {
-        let other = |candidate: &Candidate<R>| candidate.relay != neighbour;
-        if !self.known.get(&peer).is_some_and(other) {
+        let may = match self.known.get(&peer) {
+            Some(candidate) => candidate.relay == neighbour,
+            None => {
+                let theirs = self.known.values();
+                let theirs = theirs.filter(|candidate| candidate.relay == neighbour);
+                theirs.count() < config::MAX_INTRODUCED
+            }
+        };
+        if may {
             self.seen(peer, neighbour, expires);
         }
     }
@@ -264,6 +273,22 @@ mod tests {
         candidates.forget_relay('r');
         candidates.introduced(1, 'n', at(300));
         assert_eq!(all(&mut candidates, at(200)), [1, 2]);
+    }
+
+    #[test]
+    fn a_neighbour_that_makes_names_up_fills_its_own_share_only() {
+        let mut candidates = candidates([1]);
+        let most = u32::try_from(config::MAX_INTRODUCED).expect("small");
+        for peer in 1_000..2_000 {
+            candidates.introduced(peer, 'n', at(300));
+        }
+        assert_eq!(candidates.known.len(), 1 + config::MAX_INTRODUCED);
+        candidates.introduced(2, 'm', at(300));
+        assert!(all(&mut candidates, at(0)).contains(&2), "another's");
+        // Once they have expired, there is room for those that it names now.
+        assert!(all(&mut candidates, at(300)).is_empty());
+        candidates.introduced(1_000 + most, 'n', at(400));
+        assert_eq!(all(&mut candidates, at(300)), [1_000 + most]);
     }
 
     #[test]
