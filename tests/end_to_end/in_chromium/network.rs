@@ -52,6 +52,34 @@ async fn recording_and_syncing_need_no_secure_context() -> Outcome {
 }
 
 #[tokio::test]
+async fn a_relay_that_is_given_twice_is_one_and_is_found_again() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let named = stage.relay.websocket()?.to_owned();
+        let (nameless, _) = named.split_once("/p2p/").context("it is named")?;
+        let page = format!("{}?relay={named}&relay={nameless}", stage.relay.page());
+        let [a, b] = stage.tabs_at(&page).await?;
+        a.enter(72).await?;
+        agreement(&[&a, &b], 1).await?;
+        for tab in [&a, &b] {
+            tab.until("its one relay", ONE_RELAY).await?;
+        }
+        stage.relay.kill().await?;
+        a.until(
+            "none",
+            "node => !node.status().relays.some(r => r.connected)",
+        )
+        .await?;
+        stage.relay.start_again().await?;
+        a.until("its one relay again", ONE_RELAY).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Every relay that is shown is connected and holds a place for the tab, and there is one.
+const ONE_RELAY: &str = "node => { const r = node.status().relays; return r.length === 1 && r[0].connected && r[0].reserved; }";
+
+#[tokio::test]
 async fn rooms_keep_to_themselves() -> Outcome {
     on_stage(async |stage: &mut Stage| {
         let page = stage.relay.page().to_owned();

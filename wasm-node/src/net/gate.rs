@@ -130,3 +130,104 @@ impl NetworkBehaviour for Gate {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use libp2p::{
+        core::ConnectedPoint,
+        swarm::{
+            DialError, ListenError,
+            behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, ListenFailure},
+        },
+    };
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::config;
+
+    fn call(number: usize) -> ConnectionId {
+        ConnectionId::new_unchecked(number)
+    }
+
+    fn endpoint() -> ConnectedPoint {
+        ConnectedPoint::Listener {
+            local_addr: Multiaddr::empty(),
+            send_back_addr: Multiaddr::empty(),
+        }
+    }
+
+    fn opened(gate: &mut Gate, peer_id: PeerId, connection_id: ConnectionId) {
+        gate.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+            peer_id,
+            connection_id,
+            endpoint: &endpoint(),
+            failed_addresses: &[],
+            other_established: 0,
+        }));
+    }
+
+    fn arrives(gate: &mut Gate, peer: PeerId, number: usize) -> Result<(), ConnectionDenied> {
+        let nowhere = Multiaddr::empty();
+        gate.handle_pending_inbound_connection(call(number), &nowhere, &nowhere)?;
+        gate.handle_established_inbound_connection(call(number), peer, &nowhere, &nowhere)?;
+        opened(gate, peer, call(number));
+        Ok(())
+    }
+
+    #[test]
+    fn places_are_taken_and_freed_as_the_swarm_tells() {
+        let mut gate = Gate::new();
+        let guests: Vec<PeerId> = (0..config::MAX_GUESTS).map(|_| PeerId::random()).collect();
+        for (number, guest) in guests.iter().enumerate() {
+            arrives(&mut gate, *guest, number).expect("a guest's place");
+        }
+        assert!(arrives(&mut gate, PeerId::random(), 100).is_err());
+        let chosen = PeerId::random();
+        gate.will_call(call(101), Place::Chosen);
+        gate.handle_pending_outbound_connection(call(101), Some(chosen), &[], Endpoint::Dialer)
+            .expect("few calls");
+        gate.handle_established_outbound_connection(
+            call(101),
+            chosen,
+            &Multiaddr::empty(),
+            Endpoint::Dialer,
+            PortUse::New,
+        )
+        .expect("a place that was kept");
+        opened(&mut gate, chosen, call(101));
+        assert!(gate.is_chosen(&chosen) && !gate.is_chosen(&guests[0]));
+        gate.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+            peer_id: guests[0],
+            connection_id: call(0),
+            endpoint: &endpoint(),
+            cause: None,
+            remaining_established: 0,
+        }));
+        assert!(arrives(&mut gate, PeerId::random(), 102).is_ok());
+    }
+
+    #[test]
+    fn calls_that_fail_leave_room_for_others() {
+        let mut gate = Gate::new();
+        let nowhere = Multiaddr::empty();
+        for number in 0..3 * config::MAX_PENDING_CONNECTIONS {
+            gate.handle_pending_inbound_connection(call(number), &nowhere, &nowhere)
+                .expect("nobody else calls");
+            gate.on_swarm_event(FromSwarm::ListenFailure(ListenFailure {
+                local_addr: &nowhere,
+                send_back_addr: &nowhere,
+                error: &ListenError::Aborted,
+                connection_id: call(number),
+                peer_id: None,
+            }));
+            let ours = call(1_000 + number);
+            gate.handle_pending_outbound_connection(ours, None, &[], Endpoint::Dialer)
+                .expect("no other call");
+            gate.on_swarm_event(FromSwarm::DialFailure(DialFailure {
+                peer_id: None,
+                error: &DialError::Aborted,
+                connection_id: ours,
+            }));
+        }
+    }
+}
