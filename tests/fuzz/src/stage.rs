@@ -43,6 +43,7 @@ pub struct Disk {
     pub journal: BTreeMap<u64, JournalEntry>,
     keys: BTreeMap<u64, [u8; 32]>,
     rescue: BTreeSet<BlockHash>,
+    tip: Option<BlockHash>,
     queue: VecDeque<Job>,
 }
 
@@ -69,6 +70,10 @@ pub struct Stage {
     importing: BTreeSet<Ticket>,
     connected: BTreeSet<Peer>,
     work: Work,
+    /// Whether a body could ever not be read: a branch that nobody can follow is left for a lighter one.
+    rotten: bool,
+    /// Whether a life ever began before the time of a block on disk: that is left aside, and what it says returns.
+    early: bool,
     names: u64,
     lives: u8,
 }
@@ -95,6 +100,8 @@ impl Stage {
             importing: BTreeSet::new(),
             connected: BTreeSet::new(),
             work: Work::ZERO,
+            rotten: false,
+            early: false,
             names: 0,
             lives: 1,
         }
@@ -198,6 +205,7 @@ impl Stage {
         if let Some(Job::Read(id, _)) = self.disk.queue.front() {
             let id = *id;
             self.disk.queue.pop_front();
+            self.rotten = true;
             self.give(Input::Read { id, bodies });
         }
     }
@@ -235,6 +243,8 @@ impl Stage {
         self.wake_at = None;
         self.work = Work::ZERO;
         self.lives = self.lives.wrapping_add(1);
+        let mut blocks = self.disk.blocks.values();
+        self.early |= blocks.any(|block| block.header.time.get() > self.now);
         self.machine = self.disk.restore(self.lives, self.now);
         self.authors.insert(self.machine.author());
         self.give(Input::Tick);
@@ -276,6 +286,12 @@ impl Stage {
             .filter(|entry| !chained.contains(&(entry.time.get(), entry.bpm.get())))
             .copied()
             .collect()
+    }
+
+    /// Whether something on disk was ever out of the machine's sight.
+    #[must_use]
+    pub fn hid(&self) -> bool {
+        self.rotten || self.early
     }
 
     /// The best branch's readings as the disk has them.
@@ -379,7 +395,10 @@ impl Stage {
             "{load:?}"
         );
         let work = self.machine.status().total_work;
-        assert!(work >= self.work, "the best branch never gets lighter");
+        assert!(
+            work >= self.work || self.rotten,
+            "the best branch never gets lighter"
+        );
         self.work = work;
     }
 }
@@ -415,6 +434,7 @@ impl Disk {
                 .map(|(hash, block)| (*hash, block.clone())),
         );
         restore.rescue(self.rescue.iter().copied());
+        restore.tip(self.tip);
         restore.finish()
     }
 
@@ -426,7 +446,7 @@ impl Disk {
             StoreOperation::DeleteBlock(hash) => {
                 self.blocks.remove(&hash);
             }
-            StoreOperation::PutTip(_) => {}
+            StoreOperation::PutTip(hash) => self.tip = Some(hash),
             StoreOperation::PutJournal(position, entry) => {
                 self.journal.insert(position, entry);
             }
