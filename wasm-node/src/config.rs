@@ -106,6 +106,8 @@ pub(crate) const MAX_PEERS: usize = 24;
 pub(crate) const MAX_GUESTS: usize = MAX_PEERS - WANTED_PEERS;
 /// Connections to one peer: a relayed one and a direct one, each twice while two tabs call each other at once.
 pub(crate) const MAX_CONNECTIONS_A_PEER: u32 = 4;
+/// Of these, circuits: a relay grants a tab so many, and a few peers are not to have them all.
+pub(crate) const MAX_CIRCUITS_A_PEER: u32 = 2;
 /// Calls under way at one time, each way.
 pub(crate) const MAX_PENDING_CONNECTIONS: usize = 16;
 /// Peers a tab looks for by itself: gossip needs about six neighbours.

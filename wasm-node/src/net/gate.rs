@@ -7,14 +7,19 @@ use std::{
 
 use libp2p::{
     Multiaddr, PeerId,
-    core::{Endpoint, transport::PortUse},
+    core::{ConnectedPoint, Endpoint, transport::PortUse},
     swarm::{
         ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
         THandlerOutEvent, ToSwarm, dummy::ConnectionHandler,
     },
 };
 
-use super::places::{Place, Places};
+use libp2p_webrtc_browser::peer::address::is_relayed;
+
+use super::{
+    Path,
+    places::{Place, Places},
+};
 
 /// The places, as a protocol of the swarm.
 #[derive(Debug)]
@@ -45,8 +50,13 @@ impl Gate {
         self.places.chosen()
     }
 
-    fn admit(&self, peer: &PeerId, call: ConnectionId) -> Result<THandler<Self>, ConnectionDenied> {
-        let admitted = self.places.admit(peer, call);
+    fn admit(
+        &self,
+        peer: &PeerId,
+        call: ConnectionId,
+        endpoint: &ConnectedPoint,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        let admitted = self.places.admit(peer, call, path_of(endpoint));
         admitted
             .map(|()| ConnectionHandler)
             .map_err(ConnectionDenied::new)
@@ -70,10 +80,14 @@ impl NetworkBehaviour for Gate {
         &mut self,
         call: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
-        _: &Multiaddr,
+        local: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.admit(&peer, call)
+        let endpoint = ConnectedPoint::Listener {
+            local_addr: local.clone(),
+            send_back_addr: remote.clone(),
+        };
+        self.admit(&peer, call, &endpoint)
     }
 
     fn handle_pending_outbound_connection(
@@ -91,11 +105,16 @@ impl NetworkBehaviour for Gate {
         &mut self,
         call: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
-        _: Endpoint,
-        _: PortUse,
+        address: &Multiaddr,
+        role_override: Endpoint,
+        port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.admit(&peer, call)
+        let endpoint = ConnectedPoint::Dialer {
+            address: address.clone(),
+            role_override,
+            port_use,
+        };
+        self.admit(&peer, call, &endpoint)
     }
 
     #[expect(
@@ -105,11 +124,13 @@ impl NetworkBehaviour for Gate {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(opened) => {
-                self.places.opened(opened.peer_id, opened.connection_id);
+                let path = path_of(opened.endpoint);
+                self.places
+                    .opened(opened.peer_id, opened.connection_id, path);
             }
             FromSwarm::ConnectionClosed(closed) => {
                 self.places
-                    .closed(&closed.peer_id, closed.remaining_established);
+                    .closed(&closed.peer_id, path_of(closed.endpoint));
             }
             FromSwarm::DialFailure(failure) => self.places.ended(failure.connection_id),
             FromSwarm::ListenFailure(failure) => self.places.ended(failure.connection_id),
@@ -131,15 +152,22 @@ impl NetworkBehaviour for Gate {
     }
 }
 
+/// How a connection reaches its peer.
+pub(crate) fn path_of(endpoint: &ConnectedPoint) -> Path {
+    if is_relayed(endpoint) {
+        Path::Relayed
+    } else {
+        Path::Direct
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use libp2p::{
-        core::ConnectedPoint,
-        swarm::{
-            DialError, ListenError,
-            behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, ListenFailure},
-        },
+    use libp2p::swarm::{
+        DialError, ListenError,
+        behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, ListenFailure},
     };
+    use libp2p_webrtc_browser::peer::address::direct;
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
@@ -149,39 +177,54 @@ mod tests {
         ConnectionId::new_unchecked(number)
     }
 
-    fn endpoint() -> ConnectedPoint {
+    fn endpoint(local: &Multiaddr) -> ConnectedPoint {
         ConnectedPoint::Listener {
-            local_addr: Multiaddr::empty(),
+            local_addr: local.clone(),
             send_back_addr: Multiaddr::empty(),
         }
     }
 
-    fn opened(gate: &mut Gate, peer_id: PeerId, connection_id: ConnectionId) {
+    fn opened(gate: &mut Gate, peer_id: PeerId, connection_id: ConnectionId, local: &Multiaddr) {
         gate.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
             peer_id,
             connection_id,
-            endpoint: &endpoint(),
+            endpoint: &endpoint(local),
             failed_addresses: &[],
             other_established: 0,
         }));
     }
 
-    fn arrives(gate: &mut Gate, peer: PeerId, number: usize) -> Result<(), ConnectionDenied> {
-        let nowhere = Multiaddr::empty();
-        gate.handle_pending_inbound_connection(call(number), &nowhere, &nowhere)?;
-        gate.handle_established_inbound_connection(call(number), peer, &nowhere, &nowhere)?;
-        opened(gate, peer, call(number));
+    fn arrives(
+        gate: &mut Gate,
+        peer: PeerId,
+        number: usize,
+        local: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        let remote = Multiaddr::empty();
+        gate.handle_pending_inbound_connection(call(number), local, &remote)?;
+        gate.handle_established_inbound_connection(call(number), peer, local, &remote)?;
+        opened(gate, peer, call(number), local);
         Ok(())
+    }
+
+    fn leaves(gate: &mut Gate, peer_id: PeerId, number: usize, local: &Multiaddr) {
+        gate.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+            peer_id,
+            connection_id: call(number),
+            endpoint: &endpoint(local),
+            cause: None,
+            remaining_established: 0,
+        }));
     }
 
     #[test]
     fn places_are_taken_and_freed_as_the_swarm_tells() {
-        let mut gate = Gate::new();
+        let (mut gate, here) = (Gate::new(), Multiaddr::empty());
         let guests: Vec<PeerId> = (0..config::MAX_GUESTS).map(|_| PeerId::random()).collect();
         for (number, guest) in guests.iter().enumerate() {
-            arrives(&mut gate, *guest, number).expect("a guest's place");
+            arrives(&mut gate, *guest, number, &here).expect("a guest's place");
         }
-        assert!(arrives(&mut gate, PeerId::random(), 100).is_err());
+        assert!(arrives(&mut gate, PeerId::random(), 100, &here).is_err());
         let chosen = PeerId::random();
         gate.will_call(call(101), Place::Chosen);
         gate.handle_pending_outbound_connection(call(101), Some(chosen), &[], Endpoint::Dialer)
@@ -194,16 +237,27 @@ mod tests {
             PortUse::New,
         )
         .expect("a place that was kept");
-        opened(&mut gate, chosen, call(101));
+        opened(&mut gate, chosen, call(101), &here);
         assert!(gate.is_chosen(&chosen) && !gate.is_chosen(&guests[0]));
-        gate.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
-            peer_id: guests[0],
-            connection_id: call(0),
-            endpoint: &endpoint(),
-            cause: None,
-            remaining_established: 0,
-        }));
-        assert!(arrives(&mut gate, PeerId::random(), 102).is_ok());
+        leaves(&mut gate, guests[0], 0, &here);
+        assert!(arrives(&mut gate, PeerId::random(), 102, &here).is_ok());
+    }
+
+    #[test]
+    fn circuits_are_told_from_direct_connections() {
+        let (mut gate, peer) = (Gate::new(), PeerId::random());
+        let relay = format!("/ip4/192.0.2.1/tcp/8081/ws/p2p/{peer}/p2p-circuit");
+        let relay: Multiaddr = relay.parse().expect("an address");
+        let most = usize::try_from(config::MAX_CIRCUITS_A_PEER).expect("small");
+        for number in 0..most {
+            arrives(&mut gate, peer, number, &relay).expect("few circuits");
+        }
+        assert!(arrives(&mut gate, peer, 10, &relay).is_err());
+        arrives(&mut gate, peer, 11, &direct(peer)).expect("a direct one");
+        leaves(&mut gate, peer, 11, &direct(peer));
+        assert!(arrives(&mut gate, peer, 12, &relay).is_err());
+        leaves(&mut gate, peer, 0, &relay);
+        arrives(&mut gate, peer, 13, &relay).expect("one less");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use litemap::LiteMap;
 
+use super::connections::Path;
 use crate::config;
 
 /// What a peer has its place for.
@@ -28,6 +29,9 @@ pub(crate) enum Refused {
     /// Too many connections to one peer.
     #[error("{0} connections to this peer")]
     SamePeer(u32),
+    /// Too many circuits to one peer.
+    #[error("{0} circuits to this peer")]
+    SameWay(u32),
     /// Too many peers.
     #[error("connected to {0} peers")]
     Peers(usize),
@@ -53,6 +57,7 @@ pub(crate) struct Places<P, C> {
 struct Held {
     place: Place,
     connections: u32,
+    circuits: u32,
 }
 
 impl<P: Copy + Ord, C: Copy + Ord> Places<P, C> {
@@ -100,7 +105,7 @@ impl<P: Copy + Ord, C: Copy + Ord> Places<P, C> {
     ///
     /// # Errors
     /// If there is no place for it.
-    pub(crate) fn admit(&self, peer: &P, call: C) -> Result<(), Refused> {
+    pub(crate) fn admit(&self, peer: &P, call: C, path: Path) -> Result<(), Refused> {
         let place = self.place_for(call);
         if place == Place::Relay {
             return Ok(());
@@ -108,6 +113,8 @@ impl<P: Copy + Ord, C: Copy + Ord> Places<P, C> {
         if let Some(held) = self.peers.get(peer) {
             return if held.connections >= config::MAX_CONNECTIONS_A_PEER {
                 Err(Refused::SamePeer(held.connections))
+            } else if path == Path::Relayed && held.circuits >= config::MAX_CIRCUITS_A_PEER {
+                Err(Refused::SameWay(held.circuits))
             } else {
                 Ok(())
             };
@@ -124,23 +131,28 @@ impl<P: Copy + Ord, C: Copy + Ord> Places<P, C> {
     }
 
     /// A connection stands.
-    pub(crate) fn opened(&mut self, peer: P, connection: C) {
+    pub(crate) fn opened(&mut self, peer: P, connection: C, path: Path) {
         let place = self.place_for(connection);
         self.ended(connection);
         let held = self.peers.entry(peer).or_insert(Held {
             place,
             connections: 0,
+            circuits: 0,
         });
         held.place = held.place.max(place);
         held.connections = held.connections.saturating_add(1);
+        held.circuits = held.circuits.saturating_add(circuits(path));
     }
 
-    /// A connection is gone, and so many to its peer are left.
-    pub(crate) fn closed(&mut self, peer: &P, left: usize) {
-        if left == 0 {
+    /// A connection is gone.
+    pub(crate) fn closed(&mut self, peer: &P, path: Path) {
+        let Some(held) = self.peers.get_mut(peer) else {
+            return;
+        };
+        held.connections = held.connections.saturating_sub(1);
+        held.circuits = held.circuits.saturating_sub(circuits(path));
+        if held.connections == 0 {
             self.peers.remove(peer);
-        } else if let Some(held) = self.peers.get_mut(peer) {
-            held.connections = u32::try_from(left).unwrap_or(u32::MAX);
         }
     }
 
@@ -171,6 +183,10 @@ impl<P: Copy + Ord, C: Copy + Ord> Places<P, C> {
     }
 }
 
+fn circuits(path: Path) -> u32 {
+    u32::from(path == Path::Relayed)
+}
+
 /// How many peers more a tab should choose, given how many of the room it has, and how many it chose: as many as it wants
 /// in all, and some whoever called.
 pub(crate) fn wanted(members: usize, chosen: usize) -> usize {
@@ -190,8 +206,10 @@ mod tests {
         for number in (0..).take(count) {
             let (peer, connection) = (GUESTS + number, GUESTS + number);
             places.arriving(connection).expect("few arrive");
-            places.admit(&peer, connection).expect("a place");
-            places.opened(peer, connection);
+            places
+                .admit(&peer, connection, Path::Direct)
+                .expect("a place");
+            places.opened(peer, connection, Path::Direct);
         }
         places
     }
@@ -199,8 +217,8 @@ mod tests {
     fn calls(places: &mut Places<u32, u32>, peer: u32, call: u32, place: Place) {
         places.will_call(call, place);
         places.calling(call).expect("few calls");
-        places.admit(&peer, call).expect("a place");
-        places.opened(peer, call);
+        places.admit(&peer, call, Path::Direct).expect("a place");
+        places.opened(peer, call, Path::Direct);
     }
 
     #[test]
@@ -208,7 +226,7 @@ mod tests {
         let mut places = guests(config::MAX_GUESTS);
         places.arriving(1).expect("few arrive");
         assert_eq!(
-            places.admit(&1, 1),
+            places.admit(&1, 1, Path::Direct),
             Err(Refused::Guests(config::MAX_GUESTS))
         );
         places.ended(1);
@@ -219,13 +237,13 @@ mod tests {
         assert_eq!(places.chosen(), config::MAX_PEERS - config::MAX_GUESTS);
         places.will_call(99, Place::Chosen);
         assert_eq!(
-            places.admit(&99, 99),
+            places.admit(&99, 99, Path::Direct),
             Err(Refused::Peers(config::MAX_PEERS))
         );
-        places.closed(&1, 0);
-        assert_eq!(places.admit(&99, 99), Ok(()));
+        places.closed(&1, Path::Direct);
+        assert_eq!(places.admit(&99, 99, Path::Direct), Ok(()));
         assert_eq!(
-            places.admit(&98, 98),
+            places.admit(&98, 98, Path::Direct),
             Err(Refused::Guests(config::MAX_GUESTS)),
             "a chosen peer's place is for another one"
         );
@@ -248,16 +266,53 @@ mod tests {
     fn a_peer_has_one_place_for_all_its_connections() {
         let mut places = guests(config::MAX_GUESTS);
         for another in 1..config::MAX_CONNECTIONS_A_PEER {
-            assert_eq!(places.admit(&GUESTS, another), Ok(()), "{another}");
-            places.opened(GUESTS, another);
+            assert_eq!(
+                places.admit(&GUESTS, another, Path::Direct),
+                Ok(()),
+                "{another}"
+            );
+            places.opened(GUESTS, another, Path::Direct);
         }
         let most = config::MAX_CONNECTIONS_A_PEER;
-        assert_eq!(places.admit(&GUESTS, 9), Err(Refused::SamePeer(most)));
-        places.closed(&GUESTS, 1);
-        assert_eq!(places.admit(&GUESTS, 9), Ok(()), "the direct one is gone");
-        assert!(places.admit(&1, 1).is_err(), "it keeps its place");
-        places.closed(&GUESTS, 0);
-        assert_eq!(places.admit(&1, 1), Ok(()), "and leaves it with its last");
+        assert_eq!(
+            places.admit(&GUESTS, 9, Path::Direct),
+            Err(Refused::SamePeer(most))
+        );
+        places.closed(&GUESTS, Path::Direct);
+        assert_eq!(
+            places.admit(&GUESTS, 9, Path::Direct),
+            Ok(()),
+            "the direct one is gone"
+        );
+        assert!(
+            places.admit(&1, 1, Path::Direct).is_err(),
+            "it keeps its place"
+        );
+        for _ in 1..most {
+            places.closed(&GUESTS, Path::Direct);
+        }
+        assert_eq!(
+            places.admit(&1, 1, Path::Direct),
+            Ok(()),
+            "and leaves it with its last"
+        );
+    }
+
+    #[test]
+    fn circuits_to_one_peer_leave_others_the_relays() {
+        let mut places = guests(1);
+        let most = config::MAX_CIRCUITS_A_PEER;
+        for circuit in 0..most {
+            assert_eq!(places.admit(&GUESTS, circuit, Path::Relayed), Ok(()));
+            places.opened(GUESTS, circuit, Path::Relayed);
+        }
+        let one_more = places.admit(&GUESTS, 9, Path::Relayed);
+        assert_eq!(one_more, Err(Refused::SameWay(most)));
+        assert_eq!(places.admit(&GUESTS, 9, Path::Direct), Ok(()));
+        places.closed(&GUESTS, Path::Direct);
+        assert!(places.admit(&GUESTS, 9, Path::Relayed).is_err());
+        places.closed(&GUESTS, Path::Relayed);
+        assert_eq!(places.admit(&GUESTS, 9, Path::Relayed), Ok(()));
     }
 
     #[test]
@@ -267,23 +322,30 @@ mod tests {
         assert_eq!(places.chosen(), 1);
         assert!(places.is_chosen(&GUESTS) && !places.is_chosen(&(GUESTS + 1)));
         // Of the two circuits the one that this side called is closed.
-        places.closed(&GUESTS, 1);
+        places.closed(&GUESTS, Path::Direct);
         assert_eq!(places.chosen(), 1);
-        assert_eq!(places.admit(&2, 2), Ok(()), "a guest's place is free");
+        assert_eq!(
+            places.admit(&2, 2, Path::Direct),
+            Ok(()),
+            "a guest's place is free"
+        );
     }
 
     #[test]
     fn a_guest_that_is_called_anew_stays_a_guest() {
         let mut places = guests(1);
         places.calling(1).expect("few calls");
-        places.opened(GUESTS, 1);
+        places.opened(GUESTS, 1, Path::Direct);
         // The call that it made is gone, and then the one that this side made to replace that.
-        places.closed(&GUESTS, 1);
+        places.closed(&GUESTS, Path::Direct);
         assert_eq!(places.chosen(), 0);
-        places.closed(&GUESTS, 0);
+        places.closed(&GUESTS, Path::Direct);
         let mut full = guests(config::MAX_GUESTS);
         full.calling(1).expect("few calls");
-        assert!(full.admit(&1, 1).is_err(), "nor is its place kept");
+        assert!(
+            full.admit(&1, 1, Path::Direct).is_err(),
+            "nor is its place kept"
+        );
     }
 
     #[test]
@@ -295,7 +357,10 @@ mod tests {
         }
         assert_eq!(places.chosen(), 0);
         calls(&mut places, 500, 500, Place::Chosen);
-        assert!(places.admit(&1, 9_999).is_err(), "but not when they call");
+        assert!(
+            places.admit(&1, 9_999, Path::Direct).is_err(),
+            "but not when they call"
+        );
     }
 
     #[test]
@@ -316,7 +381,7 @@ mod tests {
         places.ended(100);
         assert_eq!(places.calling(400), Ok(()));
         assert_eq!(places.arriving(200), Ok(()));
-        places.opened(7, 400);
+        places.opened(7, 400, Path::Direct);
         assert_eq!(places.calling(401), Ok(()), "it has come through");
     }
 }

@@ -9,7 +9,7 @@ use libp2p::{
     ping, relay, request_response,
     swarm::{ConnectionId, SwarmEvent},
 };
-use libp2p_webrtc_browser::peer::{self, address::is_relayed};
+use libp2p_webrtc_browser::peer;
 use sync::seam::{GossipId, RequestFailure, Topic};
 
 use super::{Event, Network};
@@ -21,6 +21,7 @@ use crate::{
         behaviour::ProtocolsEvent as Happening,
         codec::{FrameError, FrameEvent},
         connections::Caller,
+        gate::path_of,
         names::PeerNames,
         relays::Arrival,
         rendezvous::News,
@@ -80,11 +81,7 @@ impl Network {
         endpoint: &ConnectedPoint,
         now: UnixMillis,
     ) {
-        let path = if is_relayed(endpoint) {
-            Path::Relayed
-        } else {
-            Path::Direct
-        };
+        let path = path_of(endpoint);
         let caller = if endpoint.is_dialer() {
             Caller::Us
         } else {
