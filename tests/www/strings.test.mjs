@@ -30,12 +30,18 @@ test("every_sentence_speaks_without_undefined_in_it", () => {
     hashes: 9, bits: "1f00ffff", bad: 1, blocks: 2, newBlocks: 1, readings: 3, newReadings: 2, relays: 1, usage: "1 MB",
     quota: "2 MB", room: "lobby", limit: 8, position: 3, hash: "00ab", seq: 4, records: 5,
     at: 3, tip: 4, left: 1, kept: 2, waiting: 1, inChain: 1, was: 72, now: 112, next: 5, other: "somebody", ok: false,
-    pace: 200, given: "x", file: "f", status: 404, tries: 65_536, speed: 1_000_000,
+    pace: 200, given: "x", option: "--x", file: "f", status: 404, tries: 65_536, speed: 1_000_000,
   };
   for (const code of LANGUAGES) {
     setLanguage(code);
     for (const key of Object.keys(en)) assert.doesNotMatch(say(key, values), /undefined|NaN|\[object/, `${code} ${key}`);
   }
+});
+
+test("korean_lines_end_between_the_ways_to_peers_and_not_within_one", () => {
+  setLanguage("ko");
+  const said = say("status.inSync", { block: 7, all: 11, direct: 9, relayed: 2 });
+  assert.deepEqual(said.split(" · ").at(-1).split(" "), ["피어", "11명(직접\u00a0연결\u00a09명,", "릴레이\u00a0경유\u00a02명)"]);
 });
 
 test("the_markup_says_in_english_what_the_catalogue_says", async () => {

@@ -77,10 +77,11 @@ function makeNode(node) {
   return group;
 }
 
-/** Names stand on the side away from the middle, where no line runs. */
+/** Names stand on the side away from the middle, where no line runs; the one in the middle a little apart. */
 function updateNode(group, { kind, x, y, name, off }) {
   const radius = RADIUS[kind];
-  group.lastElementChild.setAttribute("y", String(kind !== "self" && y < MIDDLE_Y ? -radius - 5 : radius + 13));
+  const below = kind === "self" ? radius + 15 : radius + 13;
+  group.lastElementChild.setAttribute("y", String(kind !== "self" && y < MIDDLE_Y ? -radius - 5 : below));
   group.style.setProperty("transform", `translate(${x}px, ${y}px)`);
   group.classList.toggle("node-off", off);
   setText(group.lastElementChild, name);

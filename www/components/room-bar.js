@@ -1,12 +1,15 @@
 //! The room's name, and the dialog that shares it (link, QR code, the system's own way) or changes it. Never goes
 //! anywhere itself: it dispatches "room-chosen".
 
-import { closeByPressBeside, setText, svgElement } from "../dom.js";
+import { closeByPressBeside, element, setText, svgElement } from "../dom.js";
 import { qrPath } from "../qr-path.js";
 import { MAX_ROOM_BYTES, isOnlyHere, normalizeRoom, roomFault } from "../room-link.js";
 import { shownInSentence, shownText } from "../shown-text.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
+
+/** What lets other computers in: typed as it stands, so no line ends within it. */
+const LISTEN_EVERYWHERE = "--listen-ip 0.0.0.0";
 
 /**
  * Properties: `room`, `link`, `canCopy`, `canShare`, `makeCode` (a link to the modules of its QR code). Dispatches
@@ -72,12 +75,21 @@ export class RoomBar extends LocalizedElement {
     }
     this.querySelector("#room-link").value = this.#link;
     for (const part of this.querySelectorAll(".room-share, .qr-frame, .room-sharing")) part.hidden = this.#link === "";
-    this.querySelector(".room-only-here").hidden = this.#link === "" || !isOnlyHere(this.#link);
+    this.#sayOnlyHere();
     this.querySelector(".copy").hidden = !this.#canCopy;
     this.querySelector(".share").hidden = !this.#canShare;
     setText(this.querySelector("#room-error"), this.#fault === null ? "" : say(...this.#fault));
     setText(this.querySelector(".copied"), this.#told === null ? "" : say(this.#told));
     if (this.querySelector("dialog").open) this.#drawCode();
+  }
+
+  #sayOnlyHere() {
+    const line = this.querySelector(".room-only-here");
+    line.hidden = this.#link === "" || !isOnlyHere(this.#link);
+    const said = say("room.onlyHere", { option: LISTEN_EVERYWHERE });
+    if (line.textContent === said) return;
+    const [before, after] = said.split(LISTEN_EVERYWHERE);
+    line.replaceChildren(before, element("code", {}, LISTEN_EVERYWHERE), after);
   }
 
   #drawCode() {

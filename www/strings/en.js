@@ -38,8 +38,8 @@ export default {
   "room.empty": "Enter the name of a room.",
   "room.long": (v, n) => `This name is too long: a room's name takes at most ${n(v.max)} bytes, this one ${n(v.found)}.`,
   "room.link": "Link to share",
-  "room.onlyHere":
-    "This address works on this computer only. To let phones and other computers join, start the relay with --listen-ip 0.0.0.0 and open one of the addresses that it prints.",
+  "room.onlyHere": (v) =>
+    `This address works on this computer only. To let phones and other computers join, start the relay with ${v.option} and open one of the addresses that it prints.`,
   "room.copy": "Copy link",
   "room.copied": "Copied.",
   "room.code": "QR code of the link",

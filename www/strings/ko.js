@@ -3,8 +3,8 @@
 const peers = ({ all, direct, relayed }, n) => {
   if (all === 1) return `피어 1명(${direct === 1 ? "직접 연결" : "릴레이 경유"})`;
   const ways = [];
-  if (direct > 0) ways.push(`직접 연결 ${n(direct)}명`);
-  if (relayed > 0) ways.push(`릴레이 경유 ${n(relayed)}명`);
+  if (direct > 0) ways.push(`직접\u00a0연결\u00a0${n(direct)}명`);
+  if (relayed > 0) ways.push(`릴레이\u00a0경유\u00a0${n(relayed)}명`);
   return `피어 ${n(all)}명(${ways.join(", ")})`;
 };
 
@@ -32,8 +32,8 @@ export default {
   "room.empty": "방 이름을 입력하세요.",
   "room.long": (v, n) => `이름이 너무 깁니다. 방 이름은 최대 ${n(v.max)}바이트이고, 입력한 이름은 ${n(v.found)}바이트입니다.`,
   "room.link": "공유할 링크",
-  "room.onlyHere":
-    "이 주소는 이 컴퓨터에서만 열립니다. 휴대폰이나 다른 컴퓨터도 참여하게 하려면 릴레이를 --listen-ip 0.0.0.0 옵션으로 시작하고, 릴레이가 출력하는 주소 가운데 하나를 여세요.",
+  "room.onlyHere": (v) =>
+    `이 주소는 이 컴퓨터에서만 열립니다. 휴대폰이나 다른 컴퓨터도 참여하게 하려면 릴레이를 ${v.option} 옵션으로 시작하고, 릴레이가 출력하는 주소 가운데 하나를 여세요.`,
   "room.copy": "링크 복사",
   "room.copied": "복사했습니다.",
   "room.code": "링크의 QR 코드",

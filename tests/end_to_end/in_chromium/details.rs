@@ -120,6 +120,19 @@ async fn a_rooms_long_name_is_cut_where_it_has_no_room_and_told_whole() -> Outco
             .await?;
         tab.until_shows("room-bar dialog", "works on this computer only")
             .await?;
+        // What is to be typed stands in one line, however wide that is.
+        let broken = tab.evaluate(
+            "(() => {
+                const option = document.querySelector('.room-only-here code');
+                const widths = Array.from({ length: 40 }, (_, i) => 150 + 5 * i);
+                return option.textContent + widths.filter((width) => {
+                    option.parentElement.style.inlineSize = `${width}px`;
+                    return option.getClientRects().length !== 1;
+                });
+            })()",
+        );
+        let broken = broken.await?;
+        ensure!(broken == "--listen-ip 0.0.0.0", "broken at px: {broken}");
         Ok(())
     })
     .await

@@ -245,6 +245,25 @@ async fn the_page_fits_every_window() -> Outcome {
                 )
                 .await?;
             }
+            // Words end where the page does, and that of this tab keeps off its circle.
+            let edges = tab
+                .evaluate(
+                    "(() => {
+                        const words = new Range();
+                        words.selectNodeContents(document.querySelector('language-switch button'));
+                        const label = document.querySelector('.node-self text');
+                        const circle = document.querySelector('.node-self circle');
+                        return {
+                            beyond: words.getBoundingClientRect().right - document.querySelector('main').getBoundingClientRect().right,
+                            gap: label.getBBox().y - circle.r.baseVal.value,
+                        };
+                    })()",
+                )
+                .await?;
+            ensure!(
+                edges["beyond"].as_f64().is_some_and(|px| px.abs() < 2.0) && edges["gap"].as_f64().is_some_and(|gap| gap > 4.0),
+                "{edges} in {language}"
+            );
             if language == "English" {
                 tab.evaluate("document.querySelector('language-switch button').click()").await?;
             }
