@@ -31,7 +31,7 @@ pub struct Limits {
     pub idle_connection: Duration,
     /// Bytes of one WebSocket message, which is held in memory whole: a tab sends at most some 130 KiB at once.
     pub websocket_message_bytes: usize,
-    /// Streams of one WebSocket connection at one time: a circuit is one stream, and a tab has at most 24.
+    /// Streams of one WebSocket connection at one time: a circuit is one stream, and [`Limits::circuits_per_peer`] bounds them.
     pub streams_per_connection: usize,
 
     /// Tabs that may wait for calls at one time. Eight classes.
@@ -49,8 +49,8 @@ pub struct Limits {
 
     /// Circuits at one time: 128 tabs that call eight others each.
     pub circuits: usize,
-    /// Circuits that one peer is part of, at either end: a tab has at most 24 connections, and as many again
-    /// that the relay has not yet noticed to be dead.
+    /// Circuits that one peer is part of, at either end: a tab has at most 24 peers with two circuits each, and as many
+    /// again that are being made or that the relay has not yet noticed to be dead.
     pub circuits_per_peer: usize,
     /// How long one circuit may live: a school day.
     pub circuit_duration: Duration,
@@ -120,7 +120,7 @@ impl Default for Limits {
             reservation_burst_per_ip: at_least_one(512),
 
             circuits: 1024,
-            circuits_per_peer: 48,
+            circuits_per_peer: 96,
             circuit_duration: Duration::from_secs(12 * 60 * 60),
             circuit_bytes: 1 << 30,
             circuit_burst_per_peer: at_least_one(128),
