@@ -241,7 +241,8 @@ async fn the_page_fits_every_window() -> Outcome {
                 tab.resize(width, 900).await?;
                 tab.until_page(
                     &format!("a page of {width} px"),
-                    "() => [document.documentElement, document.querySelector('.fork-picture')].every((one) => one.clientWidth > 0 && one.scrollWidth <= one.clientWidth)",
+                    "() => [document.documentElement, document.querySelector('.fork-picture')].every((one) => one.clientWidth > 0 && one.scrollWidth <= one.clientWidth)
+                        && [...document.querySelectorAll('.life')].every((life) => life.querySelector('time').offsetTop === life.querySelector('.life-words').offsetTop)",
                 )
                 .await?;
             }
