@@ -6,7 +6,7 @@
 //! - [`identity`]: the key and the certificate that make the relay's addresses.
 //! - `behaviour`, `swarm`: circuit relay v2, rendezvous, identify and ping over WebSocket and WebRTC-direct.
 //! - [`frame_cap`]: keeps WebRTC-direct's messages as small as browsers need them.
-//! - `places`: who may connect; `rendezvous`: who is in which room; `silence`: who answers no ping.
+//! - `places`: who may connect; `unpanicked`: handshakes that fail instead of panicking; `rendezvous`: who is in which room; `silence`: who answers no ping.
 //! - `stun`: tells tabs their public addresses.
 //! - `addresses`, `assets`, `http`: the page, and the document that tells it where the relay is.
 //! - `server`: all of it together, started and stopped.
@@ -25,6 +25,7 @@ mod config;
 pub mod identity;
 pub mod limits;
 
+mod allowance;
 mod behaviour;
 pub mod frame_cap;
 mod places;
@@ -32,6 +33,7 @@ mod rendezvous;
 mod silence;
 mod stun;
 mod swarm;
+mod unpanicked;
 
 mod addresses;
 mod assets;

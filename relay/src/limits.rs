@@ -9,7 +9,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use libp2p::relay;
 
-use crate::stun::Allowance;
+use crate::allowance::Allowance;
 
 /// How much the relay gives to its peers. [`Limits::default`] is what the binary runs with; tests tighten
 /// single fields.
@@ -19,19 +19,26 @@ pub struct Limits {
     /// Connections at one time, over all transports. Two for each reservation: a tab that comes back is there
     /// twice until its old connection is noticed to be dead.
     pub connections: usize,
-    /// Connections of one peer at one time: WebSocket and WebRTC, each perhaps once more as a leftover.
+    /// Connections of one peer at one time: a tab that is loaded again every few seconds leaves some behind, which are
+    /// noticed to be dead after [`Limits::silence`].
     pub connections_per_peer: usize,
     /// Handshakes at one time. Thirty tabs that open in the same second, four times over.
     pub pending_connections: usize,
     /// Handshakes at one time with one IPv4 address, or one /64 of IPv6: thirty tabs behind one address that open in the
     /// same second, and some to spare.
     pub pending_connections_per_network: usize,
+    /// Handshakes of WebRTC that may come to nothing at once: libp2p-webrtc keeps a socket and some 100 kB of each, for
+    /// ever. A class over bad radio, several times.
+    pub unfinished_webrtc: u32,
+    /// Time after which one more may.
+    pub unfinished_webrtc_refill: Duration,
     /// How long a connection may carry nothing at all, not even a reservation: the time between loading the
     /// page and reserving a slot, many times over.
     pub idle_connection: Duration,
     /// Bytes of one WebSocket message, which is held in memory whole: a tab sends at most some 130 KiB at once.
     pub websocket_message_bytes: usize,
-    /// Streams of one WebSocket connection at one time: a circuit is one stream, and [`Limits::circuits_per_peer`] bounds them.
+    /// Streams of one WebSocket connection at one time, each of which may keep 256 KiB waiting: a circuit is one stream, and
+    /// a tab is part of [`Limits::circuits_per_peer`] at the most.
     pub streams_per_connection: usize,
 
     /// Tabs that may wait for calls at one time. Eight classes.
@@ -64,8 +71,8 @@ pub struct Limits {
     /// The shortest time a registration may be asked to last. A tab that is closed cannot unregister, so
     /// registrations must be short-lived; the library's least is two hours.
     pub registration_min_ttl: Duration,
-    /// The longest time a registration may be asked to last, with room above the two minutes that tabs ask for. It ends with
-    /// its peer's last connection anyway.
+    /// The longest time a registration lasts, whatever is asked for, with room above the two minutes that tabs ask for. It
+    /// ends with its peer's last connection anyway.
     pub registration_max_ttl: Duration,
     /// Bytes of the record that a peer registers. A tab's is below 1 KiB, and tabs look at no larger one.
     pub registration_bytes: usize,
@@ -106,12 +113,14 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 512,
-            connections_per_peer: 4,
+            connections_per_peer: 8,
             pending_connections: 128,
             pending_connections_per_network: 40,
+            unfinished_webrtc: 256,
+            unfinished_webrtc_refill: Duration::from_secs(5 * 60),
             idle_connection: Duration::from_secs(60),
             websocket_message_bytes: 1 << 20,
-            streams_per_connection: 256,
+            streams_per_connection: 128,
 
             reservations: 256,
             reservations_per_peer: 4,
@@ -159,6 +168,13 @@ impl Limits {
         Allowance {
             burst: self.stun_burst,
             refill: self.stun_refill,
+        }
+    }
+
+    pub(crate) fn unfinished_webrtc(&self) -> Allowance {
+        Allowance {
+            burst: self.unfinished_webrtc,
+            refill: self.unfinished_webrtc_refill,
         }
     }
 

@@ -7,8 +7,9 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use libp2p::{
@@ -21,7 +22,10 @@ use libp2p::{
     },
 };
 
-use crate::Limits;
+use crate::{Limits, allowance::Bucket};
+
+/// A handshake of which nothing is heard for so long has come to nothing. The library gives up after 10 s.
+const HANDSHAKE_LIFETIME: Duration = Duration::from_secs(15);
 
 /// The bits of an IPv6 address that a single customer cannot choose: a /64 (RFC 6177).
 const IPV6_CUSTOMER: u128 = u128::MAX << 64;
@@ -29,14 +33,25 @@ const IPV6_CUSTOMER: u128 = u128::MAX << 64;
 /// Everybody who is here or about to be.
 #[derive(Debug)]
 pub(crate) struct Behaviour {
-    /// Under way, and where from.
-    handshakes: HashMap<ConnectionId, Network>,
+    /// Under way.
+    handshakes: HashMap<ConnectionId, Handshake>,
     /// Established, and whose.
     connections: HashMap<ConnectionId, PeerId>,
     most: Most,
+    /// Of WebRTC, those under way and those that came to nothing: each of them keeps a socket and some 100 kB in the
+    /// library for ever.
+    webrtc: Bucket,
 }
 
-/// An IPv4 address, or what a customer has of IPv6; `None` where an address names neither.
+#[derive(Clone, Copy, Debug)]
+struct Handshake {
+    network: Network,
+    is_webrtc: bool,
+    begun: Instant,
+}
+
+/// An IPv4 address, or what a customer has of IPv6. `None` has no share of its own: this machine, behind whose proxy
+/// everybody may stand, and what names no address.
 type Network = Option<IpAddr>;
 
 /// The limits, each a number of connections.
@@ -55,6 +70,8 @@ enum Refusal {
     Handshakes(usize),
     #[error("already {0} handshakes with the same network")]
     HandshakesOfNetwork(usize),
+    #[error("too many handshakes of WebRTC came to nothing lately")]
+    WebRtc,
     #[error("already {0} connections")]
     Connections(usize),
     #[error("already {0} connections of the same peer")]
@@ -74,22 +91,46 @@ impl Behaviour {
                 connections: limits.connections,
                 connections_of_peer: limits.connections_per_peer,
             },
+            webrtc: Bucket::new(limits.unfinished_webrtc(), Instant::now()),
         }
     }
 
-    fn start(&mut self, connection: ConnectionId, network: Network) -> Result<(), Refusal> {
-        let of_network = self.handshakes.values().filter(|of| **of == network);
-        let most = self.most.handshakes_of_network;
-        below(of_network.count(), most, Refusal::HandshakesOfNetwork)?;
+    fn start(
+        &mut self,
+        connection: ConnectionId,
+        remote: &Multiaddr,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        self.handshakes
+            .retain(|_, other| now.saturating_duration_since(other.begun) < HANDSHAKE_LIFETIME);
+        let network = network_of(remote);
+        if network.is_some() {
+            let others = self.handshakes.values();
+            let of_network = others.filter(|other| other.network == network);
+            let most = self.most.handshakes_of_network;
+            below(of_network.count(), most, Refusal::HandshakesOfNetwork)?;
+        }
         let most = self.most.handshakes;
         below(self.handshakes.len(), most, Refusal::Handshakes)?;
-        self.handshakes.insert(connection, network);
+        let is_webrtc = remote.iter().any(|part| part == Protocol::WebRTCDirect);
+        if is_webrtc && !self.webrtc.take(now) {
+            return Err(Refusal::WebRtc);
+        }
+        let handshake = Handshake {
+            network,
+            is_webrtc,
+            begun: now,
+        };
+        self.handshakes.insert(connection, handshake);
         Ok(())
     }
 
     /// Whether a handshake that went well may become a connection.
     fn admit(&mut self, connection: ConnectionId, peer: PeerId) -> Result<(), Refusal> {
-        self.handshakes.remove(&connection);
+        let handshake = self.handshakes.remove(&connection);
+        if handshake.is_some_and(|handshake| handshake.is_webrtc) {
+            self.webrtc.give_back();
+        }
         let of_peer = self.connections.values().filter(|of| **of == peer);
         let most = self.most.connections_of_peer;
         below(of_peer.count(), most, Refusal::ConnectionsOfPeer)?;
@@ -110,7 +151,7 @@ fn below(found: usize, most: usize, refusal: fn(usize) -> Refusal) -> Result<(),
 }
 
 fn network_of(address: &Multiaddr) -> Network {
-    address.iter().find_map(|part| {
+    let network = address.iter().find_map(|part| {
         if let Protocol::Ip4(ip) = part {
             return Some(IpAddr::V4(ip));
         }
@@ -119,7 +160,13 @@ fn network_of(address: &Multiaddr) -> Network {
             return Some(ip.to_ipv4_mapped().map_or_else(customer, IpAddr::V4));
         }
         None
-    })
+    });
+    // Of ::1 nothing is left without its last bit.
+    let own = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    ];
+    network.filter(|network| !own.contains(network))
 }
 
 impl NetworkBehaviour for Behaviour {
@@ -132,7 +179,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        self.start(connection, network_of(remote))
+        self.start(connection, remote, Instant::now())
             .map_err(ConnectionDenied::new)
     }
 
@@ -212,8 +259,8 @@ mod tests {
         std::array::from_fn(ConnectionId::new_unchecked)
     }
 
-    fn from(address: &str) -> Network {
-        network_of(&address.parse().expect("an address"))
+    fn address(address: &str) -> Multiaddr {
+        address.parse().expect("an address")
     }
 
     fn endpoint() -> ConnectedPoint {
@@ -251,17 +298,72 @@ mod tests {
             limits.pending_connections = 3;
             limits.pending_connections_per_network = 2;
         });
-        let (crowd, other) = (from("/ip4/192.0.2.1/tcp/1"), from("/ip4/192.0.2.2/tcp/1"));
+        let now = Instant::now();
+        let (crowd, other) = (
+            address("/ip4/192.0.2.1/tcp/1"),
+            address("/ip4/192.0.2.2/tcp/1"),
+        );
         let [first, second, third, fourth, fifth] = ids();
-        assert_eq!(places.start(first, crowd), Ok(()));
-        assert_eq!(places.start(second, crowd), Ok(()));
+        assert_eq!(places.start(first, &crowd, now), Ok(()));
+        assert_eq!(places.start(second, &crowd, now), Ok(()));
         let refusal = Err(Refusal::HandshakesOfNetwork(2));
-        assert_eq!(places.start(third, crowd), refusal);
-        assert_eq!(places.start(fourth, other), Ok(()));
-        assert_eq!(places.start(fifth, other), Err(Refusal::Handshakes(3)));
+        assert_eq!(places.start(third, &crowd, now), refusal);
+        assert_eq!(places.start(fourth, &other, now), Ok(()));
+        let refusal = Err(Refusal::Handshakes(3));
+        assert_eq!(places.start(fifth, &other, now), refusal);
         assert_eq!(places.admit(first, PeerId::random()), Ok(()));
-        assert_eq!(places.start(third, crowd), Ok(()));
+        assert_eq!(places.start(third, &crowd, now), Ok(()));
         assert_eq!(places.handshakes.len(), 3);
+    }
+
+    #[test]
+    fn who_stands_behind_a_proxy_of_this_machine_shares_no_share() {
+        let mut places = places(|limits| limits.pending_connections_per_network = 1);
+        let now = Instant::now();
+        let [first, second, third] = ids();
+        for (id, proxy) in [
+            (first, "/ip4/127.0.0.1/tcp/1"),
+            (second, "/ip4/127.0.0.1/tcp/2"),
+            (third, "/ip6/::1/tcp/1"),
+        ] {
+            assert_eq!(places.start(id, &address(proxy), now), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_handshake_that_ended_in_silence_keeps_no_place() {
+        let mut places = places(|limits| limits.pending_connections = 1);
+        let (from, now) = (address("/ip4/192.0.2.1/tcp/1"), Instant::now());
+        let [first, second, third] = ids();
+        assert_eq!(places.start(first, &from, now), Ok(()));
+        let refusal = Err(Refusal::Handshakes(1));
+        let almost = now + HANDSHAKE_LIFETIME - Duration::from_millis(1);
+        assert_eq!(places.start(second, &from, almost), refusal);
+        let later = now + HANDSHAKE_LIFETIME;
+        assert_eq!(places.start(third, &from, later), Ok(()));
+    }
+
+    #[test]
+    fn handshakes_of_webrtc_that_come_to_nothing_are_few() {
+        let mut places = places(|limits| {
+            limits.unfinished_webrtc = 2;
+            limits.unfinished_webrtc_refill = Duration::from_secs(60);
+        });
+        let now = Instant::now();
+        let webrtc = address("/ip4/192.0.2.1/udp/1/webrtc-direct");
+        let [first, second, third, fourth, fifth] = ids();
+        assert_eq!(places.start(first, &webrtc, now), Ok(()));
+        assert_eq!(places.start(second, &webrtc, now), Ok(()));
+        places.handshakes.remove(&first);
+        assert_eq!(places.start(third, &webrtc, now), Err(Refusal::WebRtc));
+        // A WebSocket costs nothing that stays, and a connection is none that came to nothing.
+        let websocket = address("/ip4/192.0.2.1/tcp/1/ws");
+        assert_eq!(places.start(fourth, &websocket, now), Ok(()));
+        assert_eq!(places.admit(second, PeerId::random()), Ok(()));
+        assert_eq!(places.start(third, &webrtc, now), Ok(()));
+        assert_eq!(places.start(fifth, &webrtc, now), Err(Refusal::WebRtc));
+        let later = now + Duration::from_secs(61);
+        assert_eq!(places.start(fifth, &webrtc, later), Ok(()));
     }
 
     #[test]
@@ -292,6 +394,7 @@ mod tests {
 
     #[test]
     fn a_network_is_an_ipv4_address_or_a_customers_part_of_ipv6() {
+        let from = |text| network_of(&address(text));
         let v4 = from("/ip4/192.0.2.1/tcp/1/ws");
         assert_ne!(v4, from("/ip4/192.0.2.2/tcp/1/ws"));
         assert_eq!(v4, from("/ip4/192.0.2.1/udp/2/webrtc-direct"));
@@ -299,6 +402,8 @@ mod tests {
         let v6 = from("/ip6/2001:db8::1/tcp/1");
         assert_eq!(v6, from("/ip6/2001:db8::ffff:2/tcp/9"));
         assert_ne!(v6, from("/ip6/2001:db8:0:1::1/tcp/1"));
-        assert_eq!(from("/memory/1"), None);
+        for nobody in ["/memory/1", "/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/1"] {
+            assert_eq!(from(nobody), None, "{nobody}");
+        }
     }
 }

@@ -124,10 +124,11 @@ impl Rendezvous {
         now: Instant,
     ) -> Result<Duration, Status> {
         let namespace = namespace(register.namespace)?;
-        let ttl = register.ttl.map_or(DEFAULT_TTL, Duration::from_secs);
-        if !(self.min_ttl..=self.max_ttl).contains(&ttl) {
+        let asked = register.ttl.map_or(DEFAULT_TTL, Duration::from_secs);
+        if asked < self.min_ttl {
             return Err(Status::InvalidTtl);
         }
+        let ttl = asked.min(self.max_ttl);
         let record = register.signed_peer_record.unwrap_or_default();
         if record.len() > self.max_record_len {
             return Err(Status::InvalidSignedPeerRecord);
@@ -166,7 +167,10 @@ fn namespace(given: Option<String>) -> Result<String, Status> {
 /// Who signed this record about himself; `None` if nobody did.
 fn signer(record: &[u8]) -> Option<PeerId> {
     let envelope = SignedEnvelope::from_protobuf_encoding(record).ok()?;
-    let record = PeerRecord::from_signed_envelope(envelope).ok()?;
+    // The domain that the spec names, and the one that rust-libp2p had before.
+    let record = PeerRecord::from_signed_envelope_interop(envelope.clone())
+        .or_else(|_| PeerRecord::from_signed_envelope(envelope))
+        .ok()?;
     Some(record.peer_id())
 }
 

@@ -2,16 +2,19 @@
 //! networks find a direct way to each other. It keeps nothing of anybody, and sends nothing but one small answer to
 //! a request.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use stun::{
     message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter},
     xoraddr::XorMappedAddress,
 };
-use tokio::{
-    net::UdpSocket,
-    time::{Instant, sleep},
-};
+use tokio::{net::UdpSocket, time::sleep};
+
+use crate::allowance::{Allowance, Bucket};
 
 /// Bytes of a request that are read. Browsers send 20; no request worth an answer is longer than a packet.
 const MAX_REQUEST_LEN: usize = 1_500;
@@ -19,15 +22,8 @@ const MAX_REQUEST_LEN: usize = 1_500;
 /// Pause after the system refused to receive.
 const RECEIVE_RETRY: Duration = Duration::from_millis(100);
 
-/// How many answers may be given: `burst` at once, and then one every `refill`. An answer is 1.6 times as long as a
-/// request, and a request's sender can be forged: so little in all is of no use to anybody who means harm.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Allowance {
-    pub(crate) burst: u32,
-    pub(crate) refill: Duration,
-}
-
-/// Answers requests for ever.
+/// Answers requests for ever, as many as allowed: an answer is 1.6 times as long as a request, and a request's sender can
+/// be forged, so little in all is of no use to anybody who means harm.
 pub(crate) async fn serve(socket: UdpSocket, allowance: Allowance) {
     let mut bucket = Bucket::new(allowance, Instant::now());
     let mut buffer = [0; MAX_REQUEST_LEN];
@@ -75,44 +71,6 @@ fn answer(request: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
     Some(answer.raw)
 }
 
-/// What is left of an [`Allowance`].
-#[derive(Debug)]
-struct Bucket {
-    allowance: Allowance,
-    left: u32,
-    refilled: Instant,
-}
-
-impl Bucket {
-    fn new(allowance: Allowance, now: Instant) -> Self {
-        Self {
-            allowance,
-            left: allowance.burst,
-            refilled: now,
-        }
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        let refill = self.allowance.refill.max(Duration::from_micros(1));
-        let passed = now.saturating_duration_since(self.refilled).as_nanos() / refill.as_nanos();
-        let gained = u32::try_from(passed).unwrap_or(u32::MAX);
-        self.left = self.left.saturating_add(gained);
-        if self.left >= self.allowance.burst {
-            self.left = self.allowance.burst;
-            self.refilled = now;
-        } else {
-            self.refilled += refill.saturating_mul(gained);
-        }
-        match self.left.checked_sub(1) {
-            Some(left) => {
-                self.left = left;
-                true
-            }
-            None => false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
@@ -126,11 +84,6 @@ mod tests {
     use super::*;
 
     const SOON: Duration = Duration::from_secs(10);
-    const ALLOWANCE: Allowance = Allowance {
-        burst: 3,
-        refill: Duration::from_secs(1),
-    };
-
     fn message(kind: MessageType) -> Message {
         let mut message = Message::new();
         let parts: [Box<dyn Setter>; 2] = [Box::new(TransactionId([7; 12])), Box::new(kind)];
@@ -177,18 +130,6 @@ mod tests {
         ] {
             assert_eq!(answer(&request, from), None, "{request:?}");
         }
-    }
-
-    #[test]
-    fn answers_are_limited_and_come_back_with_time() {
-        let start = Instant::now();
-        let mut bucket = Bucket::new(ALLOWANCE, start);
-        let mut taken = |seconds| bucket.take(start + Duration::from_secs(seconds));
-        assert!(taken(0) && taken(0) && taken(0));
-        assert!(!taken(0));
-        assert!(taken(1) && !taken(1));
-        assert!(taken(100) && taken(100) && taken(100));
-        assert!(!taken(100), "no more than the burst is saved up");
     }
 
     #[tokio::test]

@@ -30,6 +30,7 @@ use crate::{
     identity::Identity,
     rendezvous::Rendezvous,
     silence::SilenceWatch,
+    unpanicked::Unpanicked,
 };
 
 /// How long the system may take to say what we listen on.
@@ -164,6 +165,10 @@ impl Listening {
             ..
         }) = event
         {
+            // What was asked by somebody who has left meanwhile would be remembered for ever.
+            if !self.swarm.is_connected(&peer) {
+                return;
+            }
             match self.rendezvous.answer(peer, request, Instant::now()) {
                 Ok(Some(answer)) => {
                     let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
@@ -223,8 +228,9 @@ fn build(
                 .multiplex(multiplexer))
         })?
         .with_other_transport(|key| {
-            libp2p_webrtc::tokio::Transport::new(key.clone(), identity.certificate.clone())
-                .map(|(peer, connection), _| (peer, CappedMuxer::new(connection)))
+            let certificate = identity.certificate.clone();
+            let transport = libp2p_webrtc::tokio::Transport::new(key.clone(), certificate);
+            Unpanicked(transport).map(|(peer, connection), _| (peer, CappedMuxer::new(connection)))
         })?
         .with_behaviour(|key| Behaviour::new(key, limits))?
         .with_swarm_config(|config| config.with_idle_connection_timeout(limits.idle_connection))

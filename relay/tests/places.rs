@@ -1,4 +1,4 @@
-//! Connections that say nothing, from two addresses of this machine.
+//! Connections that say nothing, or what no honest browser says, from addresses of this machine.
 #![cfg(target_os = "linux")] // Only there is every 127.x.y.z an address of this machine.
 #![allow(clippy::wildcard_enum_match_arm)]
 
@@ -6,17 +6,31 @@ mod support;
 
 use std::{io, net::Ipv4Addr, time::Duration};
 
-use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use relay::{Config, Relay};
-use support::{Client, websocket_of};
+use stun::{
+    agent::TransactionId,
+    attributes::ATTR_USERNAME,
+    message::{BINDING_REQUEST, Message, Setter},
+    textattrs::TextAttribute,
+};
+use support::{Client, webrtc_of, websocket_of};
 use tokio::{
     io::AsyncReadExt as _,
-    net::{TcpSocket, TcpStream},
+    net::{TcpSocket, TcpStream, UdpSocket},
     time::timeout,
 };
 
 /// Silence for so long is taken for a handshake that goes on.
 const MOMENT: Duration = Duration::from_millis(500);
+
+fn port_of(address: &Multiaddr) -> u16 {
+    let port = address.iter().find_map(|part| match part {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
+        _ => None,
+    });
+    port.expect("a port")
+}
 
 /// Opens a connection from `source` and says nothing.
 async fn silent(source: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
@@ -37,11 +51,7 @@ async fn one_address_cannot_take_all_places_for_handshakes() {
     config.limits.pending_connections_per_network = 3;
     let relay = Relay::start(config).await.expect("free ports");
     let address = websocket_of(&relay);
-    let port = address.iter().find_map(|part| match part {
-        Protocol::Tcp(port) => Some(port),
-        _ => None,
-    });
-    let port = port.expect("a port");
+    let port = port_of(&address);
     let (greedy, other) = (Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3));
 
     let mut held = Vec::new();
@@ -57,5 +67,43 @@ async fn one_address_cannot_take_all_places_for_handshakes() {
 
     drop((held, stranger));
     Client::connected_to(&address).await;
+    relay.shutdown().await;
+}
+
+/// A first packet of WebRTC with this user name.
+fn first_packet(name: &str) -> Vec<u8> {
+    let mut packet = Message::new();
+    let name = format!("libp2p+webrtc+v1/{name}");
+    let user = TextAttribute::new(ATTR_USERNAME, format!("{name}:{name}"));
+    let parts: [Box<dyn Setter>; 3] = [
+        Box::new(TransactionId([7; 12])),
+        Box::new(BINDING_REQUEST),
+        Box::new(user),
+    ];
+    packet.build(&parts).expect("fits");
+    packet.raw
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_that_no_session_can_be_made_of_keep_no_places() {
+    let mut config = Config::for_tests(1);
+    config.limits.pending_connections = 4;
+    let relay = Relay::start(config).await.expect("free ports");
+    let port = port_of(&webrtc_of(&relay));
+    for number in 0..8 {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let socket = socket.expect("a free port");
+        // With a line's end in it, its description of a session is none.
+        let packet = first_packet(&format!("{number}\nq"));
+        let sent = socket.send_to(&packet, (Ipv4Addr::LOCALHOST, port)).await;
+        sent.expect("sends");
+        tokio::time::sleep(MOMENT / 10).await;
+    }
+    tokio::time::sleep(MOMENT).await;
+    let address = websocket_of(&relay);
+    let mut stream = silent(Ipv4Addr::LOCALHOST, port_of(&address))
+        .await
+        .expect("listens");
+    assert!(!is_refused(&mut stream).await);
     relay.shutdown().await;
 }

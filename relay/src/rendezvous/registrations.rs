@@ -133,7 +133,9 @@ impl Registrations {
             Some(cookie) => self.number_in(cookie, namespace)?,
             None => self.first,
         };
+        // Some write "no limit" as 0.
         let limit = limit
+            .filter(|limit| *limit > 0)
             .and_then(|limit| usize::try_from(limit).ok())
             .unwrap_or(usize::MAX);
         let mut registrations = Vec::new();

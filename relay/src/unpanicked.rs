@@ -1,0 +1,96 @@
+//! Makes an error of a handshake that panics: a task that dies in silence would keep its place for ever. A single packet
+//! does that to libp2p-webrtc's, by a user name that no session description can hold. Never goes on with what panicked.
+
+use std::{
+    any::Any,
+    error::Error,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures::{
+    FutureExt as _, TryFutureExt as _,
+    future::{BoxFuture, MapErr},
+};
+use libp2p::{
+    Multiaddr, Transport,
+    core::transport::{DialOpts, ListenerId, TransportError, TransportEvent},
+};
+
+/// A transport whose handshakes never panic.
+pub(crate) struct Unpanicked<T>(pub(crate) T);
+
+/// Why a handshake failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError<E: Error + 'static> {
+    #[error(transparent)]
+    Transport(E),
+    #[error("the handshake panicked")]
+    Panicked,
+}
+
+impl<E: Error + 'static> HandshakeError<E> {
+    #[allow(clippy::needless_pass_by_value)] // As a panic is handed over.
+    fn of_panic(_: Box<dyn Any + Send>) -> Self {
+        Self::Panicked
+    }
+}
+
+impl<T> Transport for Unpanicked<T>
+where
+    T: Transport + Unpin,
+    T::Error: 'static,
+    T::Output: 'static,
+    T::ListenerUpgrade: Send + 'static,
+    T::Dial: Send + 'static,
+{
+    type Output = T::Output;
+    type Error = HandshakeError<T::Error>;
+    type ListenerUpgrade = BoxFuture<'static, Result<T::Output, Self::Error>>;
+    type Dial = MapErr<T::Dial, fn(T::Error) -> Self::Error>;
+
+    fn listen_on(
+        &mut self,
+        id: ListenerId,
+        address: Multiaddr,
+    ) -> Result<(), TransportError<Self::Error>> {
+        self.0
+            .listen_on(id, address)
+            .map_err(|error| error.map(HandshakeError::Transport))
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.0.remove_listener(id)
+    }
+
+    fn dial(
+        &mut self,
+        address: Multiaddr,
+        options: DialOpts,
+    ) -> Result<Self::Dial, TransportError<Self::Error>> {
+        let dial = self.0.dial(address, options);
+        let dial = dial.map_err(|error| error.map(HandshakeError::Transport))?;
+        Ok(dial.map_err(HandshakeError::Transport))
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
+        let event = Pin::new(&mut self.0).poll(context);
+        event.map(|event| {
+            event
+                .map_upgrade(|upgrade| {
+                    let outcome = AssertUnwindSafe(upgrade).catch_unwind();
+                    outcome
+                        .map(|outcome| match outcome {
+                            Ok(outcome) => outcome.map_err(HandshakeError::Transport),
+                            Err(panic) => Err(HandshakeError::of_panic(panic)),
+                        })
+                        .boxed()
+                })
+                .map_err(HandshakeError::Transport)
+        })
+    }
+}
