@@ -34,6 +34,8 @@ use crate::{
     Limits,
     addresses::{Endpoints, Host},
     assets::{self, Asset},
+    places::network,
+    shares::Shares,
 };
 
 /// What the page may load: nothing but its own files. It may open WebSockets to any host, because a link may
@@ -86,14 +88,15 @@ pub(crate) fn site(endpoints: Arc<Endpoints>) -> Router {
 /// Answers connections for ever.
 pub(crate) async fn serve(listener: TcpListener, site: Router, limits: Limits) {
     let slots = Arc::new(Semaphore::new(limits.http_connections));
+    let shares = Shares::default();
     let mut connections = JoinSet::new();
     loop {
         // Before accepting: connections beyond the limit wait in the system's queue.
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "cannot accept an HTTP connection");
                 sleep(ACCEPT_RETRY).await;
@@ -101,6 +104,10 @@ pub(crate) async fn serve(listener: TcpListener, site: Router, limits: Limits) {
             }
         };
         let Ok(local) = stream.local_addr() else {
+            continue;
+        };
+        let most = limits.http_connections_per_network;
+        let Some(share) = shares.take(network(from.ip()), most) else {
             continue;
         };
         let service = site.clone().layer(Extension(LocalIp(local.ip())));
@@ -114,7 +121,7 @@ pub(crate) async fn serve(listener: TcpListener, site: Router, limits: Limits) {
         connections.spawn(async move {
             // A connection that fails or takes too long is the browser's to make again.
             let _ = timeout(limits.http_connection_duration, connection).await;
-            drop(slot);
+            drop((slot, share));
         });
     }
 }

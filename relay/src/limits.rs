@@ -19,6 +19,8 @@ pub struct Limits {
     /// Connections at one time, over all transports. Two for each reservation: a tab that comes back is there
     /// twice until its old connection is noticed to be dead.
     pub connections: usize,
+    /// Connections of one IPv4 address, or one /64 of IPv6: six classes, and room for somebody else.
+    pub connections_per_network: usize,
     /// Connections of one peer at one time: a tab that is loaded again every few seconds leaves some behind, which are
     /// noticed to be dead after [`Limits::silence`].
     pub connections_per_peer: usize,
@@ -99,6 +101,8 @@ pub struct Limits {
 
     /// HTTP connections at one time: six for each of eighty browsers.
     pub http_connections: usize,
+    /// The same of one IPv4 address, or one /64 of IPv6: sixty browsers, and room for somebody else.
+    pub http_connections_per_network: usize,
     /// How long the head of an HTTP request may take, and a kept-alive connection may wait for the next one.
     pub http_header_timeout: Duration,
     /// How long one HTTP connection may last, however busy: the largest file over a bad radio link.
@@ -113,6 +117,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 512,
+            connections_per_network: 384,
             connections_per_peer: 8,
             pending_connections: 128,
             pending_connections_per_network: 40,
@@ -150,6 +155,7 @@ impl Default for Limits {
             silence: Duration::from_secs(12),
 
             http_connections: 512,
+            http_connections_per_network: 384,
             http_header_timeout: Duration::from_secs(15),
             http_connection_duration: Duration::from_secs(120),
             http_header_bytes: 16 * 1024,

@@ -35,8 +35,8 @@ const IPV6_CUSTOMER: u128 = u128::MAX << 64;
 pub(crate) struct Behaviour {
     /// Under way.
     handshakes: HashMap<ConnectionId, Handshake>,
-    /// Established, and whose.
-    connections: HashMap<ConnectionId, PeerId>,
+    /// Established, and whose, and where from.
+    connections: HashMap<ConnectionId, (PeerId, Network)>,
     most: Most,
     /// Of WebRTC, those under way and those that came to nothing: each of them keeps a socket and some 100 kB in the
     /// library for ever.
@@ -52,7 +52,7 @@ struct Handshake {
 
 /// An IPv4 address, or what a customer has of IPv6. `None` has no share of its own: this machine, behind whose proxy
 /// everybody may stand, and what names no address.
-type Network = Option<IpAddr>;
+pub(crate) type Network = Option<IpAddr>;
 
 /// The limits, each a number of connections.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,7 @@ struct Most {
     handshakes: usize,
     handshakes_of_network: usize,
     connections: usize,
+    connections_of_network: usize,
     connections_of_peer: usize,
 }
 
@@ -74,6 +75,8 @@ enum Refusal {
     WebRtc,
     #[error("already {0} connections")]
     Connections(usize),
+    #[error("already {0} connections with the same network")]
+    ConnectionsOfNetwork(usize),
     #[error("already {0} connections of the same peer")]
     ConnectionsOfPeer(usize),
     #[error("the relay calls nobody")]
@@ -89,6 +92,7 @@ impl Behaviour {
                 handshakes: limits.pending_connections,
                 handshakes_of_network: limits.pending_connections_per_network,
                 connections: limits.connections,
+                connections_of_network: limits.connections_per_network,
                 connections_of_peer: limits.connections_per_peer,
             },
             webrtc: Bucket::new(limits.unfinished_webrtc(), Instant::now()),
@@ -126,14 +130,26 @@ impl Behaviour {
     }
 
     /// Whether a handshake that went well may become a connection.
-    fn admit(&mut self, connection: ConnectionId, peer: PeerId) -> Result<(), Refusal> {
+    fn admit(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        remote: &Multiaddr,
+    ) -> Result<(), Refusal> {
         let handshake = self.handshakes.remove(&connection);
         if handshake.is_some_and(|handshake| handshake.is_webrtc) {
             self.webrtc.give_back();
         }
-        let of_peer = self.connections.values().filter(|of| **of == peer);
+        let others = || self.connections.values();
+        let of_peer = others().filter(|(other, _)| *other == peer).count();
         let most = self.most.connections_of_peer;
-        below(of_peer.count(), most, Refusal::ConnectionsOfPeer)?;
+        below(of_peer, most, Refusal::ConnectionsOfPeer)?;
+        let network = network_of(remote);
+        if network.is_some() {
+            let of_network = others().filter(|(_, other)| *other == network).count();
+            let most = self.most.connections_of_network;
+            below(of_network, most, Refusal::ConnectionsOfNetwork)?;
+        }
         below(
             self.connections.len(),
             self.most.connections,
@@ -151,22 +167,25 @@ fn below(found: usize, most: usize, refusal: fn(usize) -> Refusal) -> Result<(),
 }
 
 fn network_of(address: &Multiaddr) -> Network {
-    let network = address.iter().find_map(|part| {
+    let ip = address.iter().find_map(|part| {
         if let Protocol::Ip4(ip) = part {
             return Some(IpAddr::V4(ip));
         }
         if let Protocol::Ip6(ip) = part {
-            let customer = || IpAddr::V6(Ipv6Addr::from(u128::from(ip) & IPV6_CUSTOMER));
-            return Some(ip.to_ipv4_mapped().map_or_else(customer, IpAddr::V4));
+            return Some(IpAddr::V6(ip));
         }
         None
     });
-    // Of ::1 nothing is left without its last bit.
-    let own = [
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    ];
-    network.filter(|network| !own.contains(network))
+    ip.and_then(network)
+}
+
+/// Where an address belongs to.
+pub(crate) fn network(ip: IpAddr) -> Network {
+    match ip.to_canonical() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST) => None,
+        IpAddr::V4(ip) => Some(IpAddr::V4(ip)),
+        IpAddr::V6(ip) => Some(IpAddr::V6(Ipv6Addr::from(u128::from(ip) & IPV6_CUSTOMER))),
+    }
 }
 
 impl NetworkBehaviour for Behaviour {
@@ -188,9 +207,9 @@ impl NetworkBehaviour for Behaviour {
         connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.admit(connection, peer)
+        self.admit(connection, peer, remote)
             .map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
@@ -221,8 +240,10 @@ impl NetworkBehaviour for Behaviour {
             self.handshakes.remove(&failure.connection_id);
         }
         if let FromSwarm::ConnectionEstablished(established) = event {
+            let network = network_of(established.endpoint.get_remote_address());
+            let connection = (established.peer_id, network);
             self.connections
-                .insert(established.connection_id, established.peer_id);
+                .insert(established.connection_id, connection);
         }
         if let FromSwarm::ConnectionClosed(closed) = event {
             self.connections.remove(&closed.connection_id);
@@ -263,18 +284,23 @@ mod tests {
         address.parse().expect("an address")
     }
 
-    fn endpoint() -> ConnectedPoint {
+    fn endpoint(remote: &Multiaddr) -> ConnectedPoint {
         ConnectedPoint::Listener {
             local_addr: Multiaddr::empty(),
-            send_back_addr: Multiaddr::empty(),
+            send_back_addr: remote.clone(),
         }
     }
 
-    fn establish(places: &mut Behaviour, connection: ConnectionId, peer: PeerId) {
+    fn establish(
+        places: &mut Behaviour,
+        connection: ConnectionId,
+        peer: PeerId,
+        remote: &Multiaddr,
+    ) {
         let established = behaviour::ConnectionEstablished {
             peer_id: peer,
             connection_id: connection,
-            endpoint: &endpoint(),
+            endpoint: &endpoint(remote),
             failed_addresses: &[],
             other_established: 0,
         };
@@ -285,7 +311,7 @@ mod tests {
         let closed = behaviour::ConnectionClosed {
             peer_id: peer,
             connection_id: connection,
-            endpoint: &endpoint(),
+            endpoint: &endpoint(&Multiaddr::empty()),
             cause: None,
             remaining_established: 0,
         };
@@ -311,7 +337,7 @@ mod tests {
         assert_eq!(places.start(fourth, &other, now), Ok(()));
         let refusal = Err(Refusal::Handshakes(3));
         assert_eq!(places.start(fifth, &other, now), refusal);
-        assert_eq!(places.admit(first, PeerId::random()), Ok(()));
+        assert_eq!(places.admit(first, PeerId::random(), &crowd), Ok(()));
         assert_eq!(places.start(third, &crowd, now), Ok(()));
         assert_eq!(places.handshakes.len(), 3);
     }
@@ -359,7 +385,7 @@ mod tests {
         // A WebSocket costs nothing that stays, and a connection is none that came to nothing.
         let websocket = address("/ip4/192.0.2.1/tcp/1/ws");
         assert_eq!(places.start(fourth, &websocket, now), Ok(()));
-        assert_eq!(places.admit(second, PeerId::random()), Ok(()));
+        assert_eq!(places.admit(second, PeerId::random(), &webrtc), Ok(()));
         assert_eq!(places.start(third, &webrtc, now), Ok(()));
         assert_eq!(places.start(fifth, &webrtc, now), Err(Refusal::WebRtc));
         let later = now + Duration::from_secs(61);
@@ -373,23 +399,42 @@ mod tests {
             limits.connections_per_peer = 2;
         });
         let (peer, other) = (PeerId::random(), PeerId::random());
+        let from = address("/ip4/192.0.2.1/tcp/1");
         let [first, second, third, fourth, fifth] = ids();
         for connection in [first, second] {
-            assert_eq!(places.admit(connection, peer), Ok(()));
-            establish(&mut places, connection, peer);
+            assert_eq!(places.admit(connection, peer, &from), Ok(()));
+            establish(&mut places, connection, peer, &from);
         }
         let refusal = Err(Refusal::ConnectionsOfPeer(2));
-        assert_eq!(places.admit(third, peer), refusal);
-        assert_eq!(places.admit(fourth, other), Ok(()));
-        establish(&mut places, fourth, other);
+        assert_eq!(places.admit(third, peer, &from), refusal);
+        assert_eq!(places.admit(fourth, other, &from), Ok(()));
+        establish(&mut places, fourth, other, &from);
         let stranger = PeerId::random();
         let refusal = Err(Refusal::Connections(3));
-        assert_eq!(places.admit(fifth, stranger), refusal);
+        assert_eq!(places.admit(fifth, stranger, &from), refusal);
         close(&mut places, first, peer);
-        assert_eq!(places.admit(fifth, stranger), Ok(()));
+        assert_eq!(places.admit(fifth, stranger, &from), Ok(()));
         close(&mut places, second, peer);
         close(&mut places, fourth, other);
         assert!(places.connections.is_empty() && places.handshakes.is_empty());
+    }
+
+    #[test]
+    fn one_network_has_its_share_of_connections_and_another_its_own() {
+        let mut places = places(|limits| limits.connections_per_network = 1);
+        let (crowd, other) = (
+            address("/ip4/192.0.2.1/tcp/1"),
+            address("/ip4/192.0.2.2/tcp/1"),
+        );
+        let [first, second, third] = ids();
+        let peer = PeerId::random();
+        assert_eq!(places.admit(first, peer, &crowd), Ok(()));
+        establish(&mut places, first, peer, &crowd);
+        let refusal = Err(Refusal::ConnectionsOfNetwork(1));
+        assert_eq!(places.admit(second, PeerId::random(), &crowd), refusal);
+        assert_eq!(places.admit(third, PeerId::random(), &other), Ok(()));
+        close(&mut places, first, peer);
+        assert_eq!(places.admit(second, PeerId::random(), &crowd), Ok(()));
     }
 
     #[test]

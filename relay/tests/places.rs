@@ -70,6 +70,27 @@ async fn one_address_cannot_take_all_places_for_handshakes() {
     relay.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_cannot_take_all_of_the_pages_connections() {
+    let mut config = Config::for_tests(1);
+    config.limits.http_connections_per_network = 1;
+    let relay = Relay::start(config).await.expect("free ports");
+    let address = relay.page_url().to_string();
+    let port = address.trim_end_matches('/').rsplit(':').next();
+    let port: u16 = port.and_then(|port| port.parse().ok()).expect("a port");
+    let greedy = Ipv4Addr::new(127, 0, 0, 2);
+
+    let mut held = silent(greedy, port).await.expect("listens");
+    assert!(!is_refused(&mut held).await);
+    let mut one_too_many = silent(greedy, port).await.expect("listens");
+    assert!(is_refused(&mut one_too_many).await);
+    let mut stranger = silent(Ipv4Addr::new(127, 0, 0, 3), port)
+        .await
+        .expect("listens");
+    assert!(!is_refused(&mut stranger).await);
+    relay.shutdown().await;
+}
+
 /// A first packet of WebRTC with this user name.
 fn first_packet(name: &str) -> Vec<u8> {
     let mut packet = Message::new();
