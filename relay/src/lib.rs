@@ -6,7 +6,7 @@
 //! - [`identity`]: the key and the certificate that make the relay's addresses.
 //! - `behaviour`, `swarm`: circuit relay v2, rendezvous, identify and ping over WebSocket and WebRTC-direct.
 //! - [`frame_cap`]: keeps WebRTC-direct's messages as small as browsers need them.
-//! - `places`, `shares`: who may connect; `unpanicked`: handshakes that fail instead of panicking; `rendezvous`: who is in which room; `silence`: who answers no ping.
+//! - `places`, `shares`, `allowance`: who may connect; `unpanicked`: handshakes that fail instead of panicking; `rendezvous`: who is in which room; `silence`: who answers no ping.
 //! - `stun`: tells tabs their public addresses.
 //! - `addresses`, `assets`, `http`: the page, and the document that tells it where the relay is.
 //! - `server`: all of it together, started and stopped.

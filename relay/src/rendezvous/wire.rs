@@ -198,7 +198,7 @@ impl request_response::Codec for Codec {
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(io, question, MAX_QUESTION_LEN).await
+        write(io, question).await
     }
 
     async fn write_response<T>(
@@ -210,7 +210,7 @@ impl request_response::Codec for Codec {
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(io, answer, MAX_ANSWER_LEN).await
+        write(io, answer).await
     }
 }
 
@@ -221,12 +221,9 @@ async fn read<T: AsyncRead + Unpin>(io: &mut T, max_len: usize) -> io::Result<Me
         .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-async fn write<T: AsyncWrite + Unpin>(
-    io: &mut T,
-    message: Message,
-    max_len: usize,
-) -> io::Result<()> {
-    let codec = prost_codec::Codec::<Message>::new(max_len);
+async fn write<T: AsyncWrite + Unpin>(io: &mut T, message: Message) -> io::Result<()> {
+    // The limit is one of reading alone.
+    let codec = prost_codec::Codec::<Message>::new(MAX_ANSWER_LEN);
     FramedWrite::new(io, codec).send(message).await?;
     Ok(())
 }

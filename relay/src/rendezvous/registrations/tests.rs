@@ -103,6 +103,15 @@ fn pages_of_a_crowd_go_on_where_the_last_one_ended() {
 }
 
 #[test]
+fn a_limit_of_none_is_no_limit() {
+    let mut table = table(|_| ());
+    let (peer, now) = (PeerId::random(), Instant::now());
+    assert_eq!(table.add(new_in(ROOM, peer), now), Ok(()));
+    let page = table.page(ROOM, None, Some(0), now).expect("no cookie");
+    assert_eq!(named(page).0, [peer]);
+}
+
+#[test]
 fn answers_are_short_however_long_the_records_are() {
     let limits = Limits::default();
     let mut table = table(|_| ());
