@@ -10,7 +10,6 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
 use futures::future::{Either, select};
 use futures::task::AtomicWaker;
 use futures_timer::Delay;
@@ -20,8 +19,9 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{MessageEvent, RtcDataChannel, RtcDataChannelState, RtcDataChannelType};
 
 use crate::config::StreamConfig;
-use crate::frame::{Decoder, Flag, encode_flag, encode_payload};
+use crate::frame::{Flag, encode_flag, encode_payload};
 use crate::js::{Listener, describe, monotonic_now};
+use crate::receive::{ReceiveBudget, ReceiveBuffer};
 use crate::state::{Dialect, Lifecycle, StreamError};
 
 /// Writes wait once the browser holds this many unsent bytes of a stream. With 256 KiB as the low mark this moves
@@ -29,10 +29,6 @@ use crate::state::{Dialect, Lifecycle, StreamError};
 const HIGH_WATER: u32 = 1024 * 1024;
 /// Waiting writes go on once no more than this many bytes are unsent.
 const LOW_WATER: u32 = 256 * 1024;
-
-/// The most bytes that wait for their reader. A data channel has no flow control towards its sender, so beyond this
-/// the stream is reset rather than the tab's memory filled.
-pub const MAX_UNREAD: usize = 1024 * 1024;
 
 /// How long a finished stream waits for the peer's FIN or FIN_ACK; js-libp2p waits as long.
 const FIN_ACK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,13 +62,14 @@ pub(crate) struct Channel {
     closer: AtomicWaker,
     /// When the last message came on any channel of the connection.
     heard: Rc<Cell<Duration>>,
+    /// Until this side closes the channel.
+    messages: RefCell<Option<Listener>>,
     listeners: RefCell<Vec<Listener>>,
 }
 
 struct Stream {
     life: Lifecycle,
-    decoder: Decoder,
-    unread: BytesMut,
+    received: ReceiveBuffer,
     /// Kept between writes for its allocation.
     frame: Vec<u8>,
 }
@@ -84,6 +81,7 @@ impl Channel {
         config: StreamConfig,
         afterwards: Afterwards,
         heard: Rc<Cell<Duration>>,
+        budget: Rc<ReceiveBudget>,
     ) -> Rc<Self> {
         data_channel.set_binary_type(RtcDataChannelType::Arraybuffer);
         data_channel.set_buffered_amount_low_threshold(LOW_WATER);
@@ -93,8 +91,7 @@ impl Channel {
             afterwards,
             stream: RefCell::new(Stream {
                 life: Lifecycle::new(config.dialect),
-                decoder: Decoder::default(),
-                unread: BytesMut::new(),
+                received: ReceiveBuffer::new(budget),
                 frame: Vec::new(),
             }),
             gone: Cell::new(false),
@@ -102,12 +99,14 @@ impl Channel {
             writer: AtomicWaker::new(),
             closer: AtomicWaker::new(),
             heard,
+            messages: RefCell::default(),
             listeners: RefCell::default(),
         });
+        let messages = channel.on("message", |channel, event| {
+            channel.receive(event.unchecked_ref())
+        });
+        channel.messages.replace(Some(messages));
         channel.listeners.replace(vec![
-            channel.on("message", |channel, event| {
-                channel.receive(event.unchecked_ref())
-            }),
             channel.on("open", |channel, _| channel.writer.wake()),
             channel.on("bufferedamountlow", |channel, _| {
                 channel.writer.wake();
@@ -134,11 +133,8 @@ impl Channel {
     ) -> Poll<Result<usize, StreamError>> {
         self.reader.register(context.waker());
         let mut stream = self.stream.borrow_mut();
-        if !stream.unread.is_empty() {
-            let read = buffer.len().min(stream.unread.len());
-            let (filled, _) = buffer.split_at_mut(read);
-            stream.unread.copy_to_slice(filled);
-            return Poll::Ready(Ok(read));
+        if !stream.received.is_empty() {
+            return Poll::Ready(Ok(stream.received.read(buffer)));
         }
         match stream.life.check_readable()? {
             true => Poll::Pending,
@@ -195,14 +191,15 @@ impl Channel {
         self.heard.set(monotonic_now());
         let data = event.data();
         let mut stream = self.stream.borrow_mut();
+        let Stream { life, received, .. } = &mut *stream;
         let answer = match data.dyn_ref::<ArrayBuffer>() {
-            Some(buffer) => stream.take_in(&Uint8Array::new(buffer).to_vec()),
+            Some(buffer) => received.take_in(life, &Uint8Array::new(buffer).to_vec()),
             None => Err(StreamError::TextMessage),
         };
         let answers = answer.unwrap_or_else(|error| {
             tracing::debug!(%error, "resetting a stream");
-            stream.unread.clear();
-            stream.life.give_up(&error).into_iter().collect()
+            received.fail();
+            life.give_up(&error).into_iter().collect()
         });
         drop(stream);
         for flag in answers {
@@ -230,9 +227,14 @@ impl Channel {
         self.closer.wake();
     }
 
-    /// The stream's owner has dropped it: tells the peer, brings the channel to its end in the background, and calls
-    /// `ended` when its id is free again.
+    /// The stream's owner has dropped it: lets go of all that it held, tells the peer, brings the channel to its end in
+    /// the background, and calls `ended` when its id is free again.
     pub(crate) fn release(self: Rc<Self>, ended: impl FnOnce() + 'static) {
+        {
+            let mut stream = self.stream.borrow_mut();
+            stream.received.discard();
+            stream.frame = Vec::new();
+        }
         if self.afterwards == Afterwards::Keep {
             return;
         }
@@ -268,6 +270,9 @@ impl Channel {
         if self.config.dialect == Dialect::Stock {
             within(STOCK_LINGER, self.until(|_| false)).await;
         }
+        // A peer that does not confirm the end can still send.
+        self.messages.take();
+        self.stream.borrow_mut().received.fail();
         self.data_channel.close();
         // Only the `close` event frees the id; without a peer to confirm it, the connection's end stands in for it.
         self.until(|_| false).await;
@@ -284,29 +289,6 @@ impl Channel {
                 Poll::Pending
             }
         })
-    }
-}
-
-impl Stream {
-    /// Takes in one message from the peer; returns the flags to answer with.
-    fn take_in(&mut self, message: &[u8]) -> Result<Vec<Flag>, StreamError> {
-        let mut answers = Vec::new();
-        self.decoder.push(message);
-        while let Some(frame) = self.decoder.next_frame()? {
-            if self.life.takes_data() {
-                if self.unread.len() + frame.payload.len() > MAX_UNREAD {
-                    return Err(StreamError::UnreadOverflow { cap: MAX_UNREAD });
-                }
-                self.unread.extend_from_slice(&frame.payload);
-            }
-            if let Some(flag) = frame.flag {
-                answers.extend(self.life.receive(flag));
-            }
-            if self.life.check_readable().is_err() {
-                self.unread.clear();
-            }
-        }
-        Ok(answers)
     }
 }
 

@@ -15,6 +15,7 @@ use web_sys::RtcDataChannel;
 use crate::channel::{Afterwards, Channel};
 use crate::config::StreamConfig;
 use crate::js::{INIT_LABEL, monotonic_now};
+use crate::receive::ReceiveBudget;
 use crate::stream::Stream;
 
 /// The most channels of a connection, open or closing. Chromium bore 2,000; no protocol of libp2p comes near it, so a
@@ -37,6 +38,8 @@ pub(crate) struct Channels {
     opener: AtomicWaker,
     /// When the last message came, on any of them.
     heard: Rc<Cell<Duration>>,
+    /// What all of them hold for their readers.
+    budget: Rc<ReceiveBudget>,
 }
 
 impl Channels {
@@ -49,12 +52,18 @@ impl Channels {
             taker: AtomicWaker::new(),
             opener: AtomicWaker::new(),
             heard: Rc::new(Cell::new(monotonic_now())),
+            budget: Rc::default(),
         })
     }
 
     /// When the peer's last message came, or this began.
     pub(crate) fn heard(&self) -> Duration {
         self.heard.get()
+    }
+
+    /// The bytes that wait for their readers, and when they are too many.
+    pub(crate) fn budget(&self) -> &ReceiveBudget {
+        &self.budget
     }
 
     /// How many there are, open or closing.
@@ -73,6 +82,7 @@ impl Channels {
             self.config,
             afterwards,
             Rc::clone(&self.heard),
+            Rc::clone(&self.budget),
         );
         self.all.borrow_mut().push(Rc::clone(&channel));
         Stream::new(channel, Rc::clone(self))
@@ -94,6 +104,7 @@ impl Channels {
             self.config,
             Afterwards::Close,
             Rc::clone(&self.heard),
+            Rc::clone(&self.budget),
         );
         self.all.borrow_mut().push(Rc::clone(&channel));
         self.untaken.borrow_mut().push_back(channel);

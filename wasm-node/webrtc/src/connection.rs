@@ -23,6 +23,7 @@ use crate::config::{DISCONNECTED_GRACE, SILENCE_LIMIT, StreamConfig};
 use crate::js::{
     Listener, SctpTransport, create_data_channel, monotonic_now, sctp_transport, signs_of_life,
 };
+use crate::receive::MAX_UNREAD_PER_CONNECTION;
 use crate::stream::Stream;
 use crate::vigil::{Finding, Vigil};
 
@@ -42,6 +43,9 @@ pub enum ConnectionError {
     /// It was closed on this side, or its page goes away.
     #[error("the connection was closed on this side")]
     Closed,
+    /// The peer sent more than may wait for its readers, on all streams together.
+    #[error("more than {MAX_UNREAD_PER_CONNECTION} bytes unread: the connection was closed")]
+    UnreadOverflow,
     /// The browser would not open another data channel.
     #[error("the browser opens no more data channels: {0}")]
     OpenRefused(String),
@@ -152,6 +156,12 @@ impl Connection {
         self.inner.channels.len()
     }
 
+    /// How many bytes wait for the readers of its streams, unfinished frames included.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.inner.channels.budget().used()
+    }
+
     /// A stream on a channel that both sides open with the same `id`, without announcing it. Its channel stays open
     /// for the connection's lifetime, so that the id is not used again.
     ///
@@ -198,6 +208,9 @@ impl Inner {
     }
 
     fn poll_state(&mut self, context: &mut Context<'_>) -> Poll<ConnectionError> {
+        if self.channels.budget().poll_exceeded(context).is_ready() {
+            return Poll::Ready(ConnectionError::UnreadOverflow);
+        }
         self.watch_sctp();
         if let Some((sctp, _)) = &self.sctp
             && sctp.state() == "closed"

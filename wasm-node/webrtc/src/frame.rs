@@ -161,8 +161,23 @@ impl Decoder {
     /// The next whole frame, or `None` when more bytes are needed.
     ///
     /// # Errors
-    /// When the bytes are no frame; the decoder is of no use afterwards.
+    /// When the bytes are no frame; the decoder is of no use afterwards, and keeps what it was given.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        let frame = self.split_frame()?;
+        if frame.is_none() {
+            // The rest alone: a view would keep the whole message's allocation, of up to 256 KiB.
+            self.pending = BytesMut::from(self.pending.as_ref());
+        }
+        Ok(frame)
+    }
+
+    /// Bytes that are held and belong to no whole frame yet.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.pending.len()
+    }
+
+    fn split_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let (length, prefix) = match decode::u64(&self.pending) {
             Ok((length, rest)) => (length, self.pending.len() - rest.len()),
             Err(VarintError::Insufficient) if self.pending.len() < MAX_VARINT_LEN => {

@@ -41,6 +41,12 @@ pub enum StreamError {
         /// The cap in bytes.
         cap: usize,
     },
+    /// The peer sent more on all streams of the connection than may wait there.
+    #[error("more than {cap} bytes unread on all streams of the connection")]
+    ConnectionOverflow {
+        /// The cap in bytes.
+        cap: usize,
+    },
     /// The peer sent text, which no libp2p stream does.
     #[error("the peer sent a text message")]
     TextMessage,
@@ -60,6 +66,7 @@ impl From<StreamError> for io::Error {
         let kind = match error {
             StreamError::ResetByPeer
             | StreamError::UnreadOverflow { .. }
+            | StreamError::ConnectionOverflow { .. }
             | StreamError::GivenUp => io::ErrorKind::ConnectionReset,
             StreamError::StoppedByPeer | StreamError::AlreadyClosed => io::ErrorKind::BrokenPipe,
             StreamError::ChannelClosed | StreamError::SendRefused(_) => {
@@ -154,11 +161,13 @@ impl Lifecycle {
     pub fn receive(&mut self, flag: Flag) -> Option<Flag> {
         match flag {
             Flag::Fin => {
-                if matches!(self.reading, Reading::Open | Reading::Stopped) {
+                // Once: a peer that repeats it and takes no answers would fill the browser's queue with them.
+                let is_first = matches!(self.reading, Reading::Open | Reading::Stopped);
+                if is_first {
                     self.reading = Reading::Ended;
                 }
-                match (self.dialect, &self.reading) {
-                    (Dialect::FinAck, Reading::Ended) => Some(Flag::FinAck),
+                match (self.dialect, is_first) {
+                    (Dialect::FinAck, true) => Some(Flag::FinAck),
                     (Dialect::FinAck | Dialect::Stock, _) => None,
                 }
             }
@@ -325,6 +334,13 @@ mod tests {
         stream.finish().expect("open stream");
         stream.abandon();
         assert_eq!(stream.receive(Flag::Fin), Some(Flag::FinAck));
+    }
+
+    #[test]
+    fn repeated_fin_is_acknowledged_once() {
+        let mut stream = Lifecycle::new(Dialect::FinAck);
+        assert_eq!(stream.receive(Flag::Fin), Some(Flag::FinAck));
+        assert_eq!(stream.receive(Flag::Fin), None);
     }
 
     #[test]

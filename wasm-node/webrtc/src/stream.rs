@@ -19,7 +19,8 @@ use crate::channels::Channels;
 /// - Closing sends FIN and returns; reading goes on until the peer's FIN. The browser still sends what was written
 ///   when the stream is dropped after closing.
 /// - Dropping it unclosed resets it: the peer gets an error.
-/// - With more than [`MAX_UNREAD`](crate::MAX_UNREAD) bytes unread it is reset.
+/// - With more than [`MAX_UNREAD`](crate::MAX_UNREAD) bytes unread it is reset; with more than
+///   [`MAX_UNREAD_PER_CONNECTION`](crate::MAX_UNREAD_PER_CONNECTION) on all streams the connection is closed.
 pub struct Stream {
     channel: SendWrapper<Rc<Channel>>,
     channels: SendWrapper<Rc<Channels>>,

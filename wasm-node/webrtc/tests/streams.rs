@@ -5,14 +5,20 @@
 mod pair;
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use futures::future::{join, join_all};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
-use libp2p_webrtc_browser::{ConnectionError, MAX_CHANNELS, MAX_UNREAD, MAX_UNTAKEN, StreamConfig};
+use futures_timer::Delay;
+use libp2p_webrtc_browser::frame::{Flag, encode_flag, encode_payload};
+use libp2p_webrtc_browser::{
+    ConnectionError, MAX_CHANNELS, MAX_UNREAD, MAX_UNREAD_PER_CONNECTION, MAX_UNTAKEN, StreamConfig,
+};
 use pair::{
-    assert_nothing_uncaught, now_ms, pair, pattern, receive, round_trip, send, soon, until,
+    End, assert_nothing_uncaught, now_ms, pair, pattern, receive, round_trip, send, soon, until,
 };
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+use web_sys::{RtcDataChannel, RtcDataChannelState};
 
 wasm_bindgen_test_configure!(run_in_browser);
 
@@ -153,6 +159,106 @@ async fn unread_data_is_kept_up_to_the_cap_and_reset_beyond() {
             .expect("whole")
             == full
     );
+    assert_nothing_uncaught();
+}
+
+/// Bytes of wasm memory that the page's module has; they never become fewer.
+fn memory() -> usize {
+    core::arch::wasm32::memory_size::<0>() * 65_536
+}
+
+/// A data channel of `end`'s own, beneath any stream.
+async fn raw_channel(end: &End) -> RtcDataChannel {
+    let channel = end.peer_connection().create_data_channel("");
+    until("open", || {
+        channel.ready_state() == RtcDataChannelState::Open
+    })
+    .await;
+    channel
+}
+
+/// Sends `message` so often, as fast as the channel takes it, until all is on its way or the channel is closed.
+async fn send_raw(channel: &RtcDataChannel, message: &[u8], times: usize) {
+    let is_closed = || channel.ready_state() != RtcDataChannelState::Open;
+    let unsent = |most| move || channel.buffered_amount() <= most || is_closed();
+    for _ in 0..times {
+        until("room to send", unsent(4 * 1024 * 1024)).await;
+        if channel.send_with_u8_array(message).is_err() {
+            return;
+        }
+    }
+    until("sent", unsent(0)).await;
+}
+
+/// Frames of 1 MiB of payload in all, each frame a message.
+fn mib_of_frames() -> (Vec<u8>, usize) {
+    let mut frame = Vec::new();
+    encode_payload(&[7; 8_192], &mut frame);
+    (frame, MIB / 8_192)
+}
+
+#[wasm_bindgen_test]
+async fn malformed_stream_keeps_no_memory() {
+    let (left, right) = pair(StreamConfig::SPEC).await;
+    let raw = raw_channel(&left).await;
+    let _held = soon("stream", right.accept()).await;
+    raw.send_with_u8_array(&[0xFF; 11]).expect("open channel");
+    let before = memory();
+    send_raw(&raw, &[0xFF; 65_536], 512).await;
+    let grown = memory() - before;
+    assert!(grown < 8 * MIB, "grown by {grown} bytes for 32 MiB");
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
+async fn dropped_streams_keep_no_memory() {
+    let (left, right) = pair(StreamConfig::SPEC).await;
+    let (frame, times) = mib_of_frames();
+    let mut raw = Vec::new();
+    let before = memory();
+    for _ in 0..32 {
+        let channel = raw_channel(&left).await;
+        let mut stream = soon("stream", right.accept()).await;
+        send_raw(&channel, &frame, times).await;
+        channel
+            .send_with_u8_array(&encode_flag(Flag::Fin))
+            .expect("open channel");
+        // All of it has come once the answer to FIN has.
+        soon("first byte", stream.read_exact(&mut [0; 1]))
+            .await
+            .expect("open stream");
+        stream.close().await.expect("open stream");
+        Delay::new(Duration::from_millis(20)).await;
+        drop(stream);
+        // Never acknowledged, so that the other side waits.
+        raw.push(channel);
+    }
+    let grown = memory() - before;
+    assert!(grown < 16 * MIB, "grown by {grown} bytes for 32 MiB");
+    assert_nothing_uncaught();
+}
+
+#[wasm_bindgen_test]
+async fn flood_over_many_streams_ends_the_connection() {
+    let (left, right) = pair(StreamConfig::SPEC).await;
+    let (frame, times) = mib_of_frames();
+    let before = memory();
+    for _ in 0..48 {
+        if right.over().is_some() {
+            break;
+        }
+        let channel = left.peer_connection().create_data_channel("");
+        until("open or over", || {
+            channel.ready_state() != RtcDataChannelState::Connecting || right.over().is_some()
+        })
+        .await;
+        send_raw(&channel, &frame, times).await;
+        assert!(right.unread() <= MAX_UNREAD_PER_CONNECTION);
+    }
+    until("end", || right.over().is_some()).await;
+    assert_eq!(right.over(), Some(ConnectionError::UnreadOverflow));
+    let grown = memory() - before;
+    assert!(grown < 16 * MIB, "grown by {grown} bytes for 48 MiB");
     assert_nothing_uncaught();
 }
 

@@ -89,6 +89,11 @@ impl End {
         self.connection.borrow().channel_count()
     }
 
+    /// How many bytes wait for the readers of its streams.
+    pub fn unread(&self) -> usize {
+        self.connection.borrow().unread()
+    }
+
     /// Why the connection is over, if it is.
     pub fn over(&self) -> Option<ConnectionError> {
         self.over.borrow().clone()
