@@ -212,10 +212,21 @@ pub(crate) const MAX_STREAMS_A_CONNECTION: usize = 256;
 pub(crate) const MAX_GOSSIP_LEN: usize = 160 * 1024;
 /// Bytes of a gossip item's id: 160 bits cannot be made to collide.
 pub(crate) const GOSSIP_ID_LEN: usize = 20;
-/// Gossip items that may wait for their verdict. The machine holds back 64 blocks, and judges all else at once.
+/// Gossip items that may wait for their verdict. The machine holds back 64 blocks, and judges all else at once. An item
+/// beyond these is not forwarded.
 pub(crate) const MAX_UNJUDGED: usize = 1_024;
+/// Of these, from one peer: eight peers would have to flood before another's items are not forwarded. The machine holds
+/// back 4 blocks of each.
+pub(crate) const MAX_UNJUDGED_PER_PEER: usize = 128;
+/// A gossip item without a verdict is given up after this long: the machine takes [`sync::config::VERDICT_PATIENCE`] at the most, and
+/// gossipsub forgets the item after [`GOSSIP_HISTORY`].
+pub(crate) const UNJUDGED_TIMEOUT: Duration = Duration::from_secs(6);
 /// Heartbeats (of 1 s) for which an item can still be judged and forwarded.
 pub(crate) const GOSSIP_HISTORY: usize = 12;
+const _: () = assert!(
+    UNJUDGED_TIMEOUT.as_millis() > sync::config::VERDICT_PATIENCE as u128
+        && UNJUDGED_TIMEOUT.as_secs() < GOSSIP_HISTORY as u64
+);
 /// Gossip items queued for one peer before it counts as slow.
 pub(crate) const MAX_GOSSIP_QUEUE: usize = 1_000;
 

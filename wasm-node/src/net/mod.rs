@@ -33,6 +33,7 @@ mod requests;
 mod swarm;
 #[cfg(target_arch = "wasm32")]
 mod transport;
+mod unjudged;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use connections::{Path, Role};

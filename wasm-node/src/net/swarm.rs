@@ -37,6 +37,7 @@ use super::{
     rendezvous::Errands,
     requests::{Asked, Unanswered},
     transport::all_ways,
+    unjudged::Unjudged,
 };
 use crate::{
     clock::{self, Alarm},
@@ -69,7 +70,7 @@ pub(crate) enum Event {
     PeerConnected(PeerId),
     /// Its last connection is gone.
     PeerDisconnected(PeerId),
-    /// A gossip item came, and waits for its verdict.
+    /// A gossip item came, and waits for its verdict. One that is not forwarded for want of room comes, too.
     Gossip {
         from: PeerId,
         id: GossipId,
@@ -116,8 +117,7 @@ pub(crate) struct Network {
     errands: Errands,
     asked: Asked,
     unanswered: Unanswered,
-    unjudged: LiteMap<GossipId, gossipsub::MessageId>,
-    next_gossip: u64,
+    unjudged: Unjudged<gossipsub::MessageId, PeerId>,
     ice_servers_given: bool,
     read_document: ReadDocument,
     reading: FuturesUnordered<LocalBoxFuture<'static, (LinkId, Option<RelayDocument>)>>,
@@ -167,8 +167,7 @@ impl Network {
             isolated: false,
             asked: Asked::default(),
             unanswered: Unanswered::default(),
-            unjudged: LiteMap::new(),
-            next_gossip: 0,
+            unjudged: Unjudged::new(),
             ice_servers_given,
             read_document: setup.read_document,
             reading: FuturesUnordered::new(),

@@ -10,7 +10,7 @@ use libp2p::{
     swarm::{ConnectionId, SwarmEvent},
 };
 use libp2p_webrtc_browser::peer;
-use sync::seam::{GossipId, RequestFailure, Topic};
+use sync::seam::{RequestFailure, Topic};
 
 use super::{Event, Network};
 use crate::{
@@ -162,7 +162,7 @@ impl Network {
             Happening::Rendezvous(event) => self.on_rendezvous(event, now),
             Happening::Identify(event) => self.on_identify(event, now),
             Happening::Ping(event) => self.on_ping(&event, now),
-            Happening::Gossip(event) => self.on_gossip(event),
+            Happening::Gossip(event) => self.on_gossip(event, now),
             Happening::Sync(event) => self.on_sync(event),
             Happening::Neighbours(event) => self.on_neighbours(event, now),
             // A neighbour keeps a place here, or a circuit led through: whom it connects is their business.
@@ -248,7 +248,7 @@ impl Network {
         }
     }
 
-    fn on_gossip(&mut self, event: gossipsub::Event) {
+    fn on_gossip(&mut self, event: gossipsub::Event, now: UnixMillis) {
         let gossipsub::Event::Message {
             propagation_source: from,
             message_id,
@@ -265,19 +265,16 @@ impl Network {
             return;
         };
         self.welcome(from);
-        if self.unjudged.len() >= config::MAX_UNJUDGED
-            || self.connections.role(&from) != Some(Role::Member)
-        {
-            let ignore = gossipsub::MessageAcceptance::Ignore;
-            self.swarm
-                .behaviour_mut()
-                .gossip
-                .report_message_validation_result(&message_id, &from, ignore);
+        if self.connections.role(&from) != Some(Role::Member) {
+            self.ignore_gossip(&message_id, &from);
             return;
         }
-        let id = GossipId(self.next_gossip);
-        self.next_gossip = self.next_gossip.wrapping_add(1);
-        self.unjudged.insert(id, message_id);
+        self.expire_gossip(now);
+        let (id, kept) = self.unjudged.insert(message_id, from, now);
+        // A full table must not make this tab deaf: what is not forwarded can still be of use here.
+        if let Err(message_id) = kept {
+            self.ignore_gossip(&message_id, &from);
+        }
         self.events.push_back(Event::Gossip {
             from,
             id,

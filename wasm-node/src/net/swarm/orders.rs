@@ -61,9 +61,10 @@ impl Network {
             .publish(topic.clone(), data);
     }
 
-    /// The verdict on a gossip item: whether it is forwarded, and whether it is held against who sent it.
+    /// The verdict on a gossip item: whether it is forwarded, and whether it is held against who sent it. One that comes
+    /// too late changes nothing.
     pub(crate) fn judge(&mut self, id: GossipId, from: &PeerId, verdict: Verdict) {
-        let Some(message) = self.unjudged.remove(&id) else {
+        let Some((message, _)) = self.unjudged.take(id) else {
             return;
         };
         let acceptance = match verdict {
@@ -71,10 +72,24 @@ impl Network {
             Verdict::Reject => gossipsub::MessageAcceptance::Reject,
             Verdict::Ignore => gossipsub::MessageAcceptance::Ignore,
         };
+        self.answer_gossip(&message, from, acceptance);
+    }
+
+    /// Takes a gossip item as if it had not come: it is not forwarded, and held against no peer.
+    pub(super) fn ignore_gossip(&mut self, message: &gossipsub::MessageId, from: &PeerId) {
+        self.answer_gossip(message, from, gossipsub::MessageAcceptance::Ignore);
+    }
+
+    fn answer_gossip(
+        &mut self,
+        message: &gossipsub::MessageId,
+        from: &PeerId,
+        acceptance: gossipsub::MessageAcceptance,
+    ) {
         self.swarm
             .behaviour_mut()
             .gossip
-            .report_message_validation_result(&message, from, acceptance);
+            .report_message_validation_result(message, from, acceptance);
     }
 
     /// Closes every connection and opens none, or joins again at once.

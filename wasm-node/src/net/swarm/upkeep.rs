@@ -50,6 +50,7 @@ impl Network {
                 failure: RequestFailure::Timeout,
             });
         }
+        self.expire_gossip(now);
         if self.housekeeping_at <= now {
             self.keep_house(now);
         }
@@ -67,19 +68,23 @@ impl Network {
         let asks = self.introduction_interval().is_some();
         // What a tab that is cut off does not do is not due either.
         let due = if self.isolated {
-            [None, self.asked.due(), None]
+            [None, None]
         } else {
-            [
-                self.relays.due(),
-                self.asked.due(),
-                self.introductions.due(asks),
-            ]
+            [self.relays.due(), self.introductions.due(asks)]
         };
         self.alarm.set(
             due.into_iter()
+                .chain([self.asked.due(), self.unjudged.due()])
                 .flatten()
                 .fold(self.housekeeping_at, UnixMillis::min),
         );
+    }
+
+    /// Answers for gossip items on which no verdict came in time.
+    pub(super) fn expire_gossip(&mut self, now: UnixMillis) {
+        for (message, from) in self.unjudged.expired(now) {
+            self.ignore_gossip(&message, &from);
+        }
     }
 
     /// Looks at all connections at this time, or sooner.
