@@ -19,6 +19,8 @@ mod preloads;
 mod sheets;
 #[path = "build/tell.rs"]
 mod tell;
+#[path = "build/versions.rs"]
+mod versions;
 #[path = "build/wasm.rs"]
 mod wasm;
 
@@ -56,8 +58,10 @@ fn run() -> Result<()> {
     }
 
     let mut files = assets::Files::default();
+    let version;
     if env::var_os(SKIP).is_some_and(|value| !value.is_empty() && value != "0") {
         files.add("index.html", relay.join("build/no-page.html"));
+        version = files.version()?;
     } else {
         for path in [
             "wasm-node",
@@ -75,9 +79,11 @@ fn run() -> Result<()> {
         files.leave_out_comments(&out.join("uncommented"))?;
         files.join(&out.join("joined"))?;
         files.write_preloads(&out)?;
-        files.write_precache(&out)?;
+        version = files.version()?;
+        files.write_version(&out, &version)?;
+        files.write_precache(&out, &version)?;
     }
-    files.embed(&out)
+    files.embed(&out, &version)
 }
 
 fn rerun_if_changed(path: &Path) {

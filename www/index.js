@@ -22,7 +22,7 @@ import { capabilities } from "./capabilities.js";
 import { qrModules, startNode } from "./node.js";
 import { offerLessons } from "./offer-lessons.js";
 import { offerStrap } from "./offer-strap.js";
-import { keepPage } from "./offline.js";
+import { isReplaced, keepPage } from "./offline.js";
 import { present } from "./present.js";
 import {
   directFromSearch, hashForRoom, peersFromSearch, relaysFromSearch, roomFromHash, stunFromSearch,
@@ -100,11 +100,16 @@ async function record(bpm) {
   }
 }
 
-offerLessons(part("lesson-panel"), starting);
+offerLessons(part("lesson-panel"), starting, offerIfReplaced);
 part("lesson-panel").addEventListener("form-wanted", () => bpmForm.ask());
 offerStrap(part("strap-control"), navigator.bluetooth, recordAndKeep);
 
 keepPage(navigator.serviceWorker, (goOver) => notices.offer("notice.update", "notice.reload", goOver));
+
+/** Something could not be loaded: where a newer version of the page is the reason, says so. */
+async function offerIfReplaced() {
+  if (await isReplaced()) notices.offer("notice.replaced", "notice.reload", () => location.reload());
+}
 
 /** Records, by whatever way a heart rate came. */
 async function recordAndKeep(bpm) {
@@ -140,6 +145,7 @@ function giveUp(kind, error) {
   part("failure-notice").failure = { kind, error };
   part("status-line").failed = true;
   for (const column of document.querySelectorAll("main > *")) column.hidden = kind !== "broken";
+  offerIfReplaced();
 }
 
 /** Puts the words of the language in use into everything that is not a component. */

@@ -7,8 +7,9 @@ import { addWords } from "./strings.js";
 /**
  * @param {HTMLElement} panel a `<lesson-panel>`
  * @param {Promise<object>} starting the node; if it cannot start, there are no lessons
+ * @param {() => void} onNotLoaded called when a part of the page could not be loaded
  */
-export function offerLessons(panel, starting) {
+export function offerLessons(panel, starting, onNotLoaded) {
   let mode = null;
   let wanted = false;
   const turnOn = async () => {
@@ -22,6 +23,7 @@ export function offerLessons(panel, starting) {
     if (!wanted || mode !== null) return;
     if (loaded === null) {
       panel.failed = true;
+      onNotLoaded();
       return;
     }
     const [node, { LessonMode }, en, ko] = loaded;

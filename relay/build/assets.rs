@@ -20,6 +20,7 @@ use crate::{
     preloads::with_preloads,
     sheets,
     tell::tell,
+    versions,
 };
 
 /// Brotli's best, whatever the relay's own profile: what is measured is what is served.
@@ -37,6 +38,8 @@ const STYLE: &str = "index.css";
 const PACKAGE: &str = "pkg/";
 /// What keeps the page in the browser. It is told at its beginning which files there are.
 const SERVICE_WORKER: &str = "service-worker.js";
+/// Hex digits of a version: 64 bits of a digest tell builds apart.
+const VERSION_DIGITS: usize = 16;
 /// Files that a page never asks for.
 const NOT_KEPT: &str = ".d.ts";
 
@@ -151,9 +154,32 @@ impl Files {
         Ok(())
     }
 
-    /// Writes before the service worker's first line what it is to keep: every other file with the SHA-256 of its content,
-    /// and a version that follows from these. So a changed file makes a changed worker, which is how browsers notice.
-    pub(crate) fn write_precache(&mut self, out: &Path) -> Result<()> {
+    /// What tells this build of the page from others: a digest of all files that a page can load. So a changed file makes
+    /// another version; and so does a worker that works otherwise.
+    pub(crate) fn version(&self) -> Result<String> {
+        let mut files = String::new();
+        for (path, file) in &self.0 {
+            if !path.ends_with(NOT_KEPT) {
+                writeln!(files, "{path} {}", digest_of(file)?)?;
+            }
+        }
+        let digest = sha256(files.as_bytes());
+        Ok(digest.chars().take(VERSION_DIGITS).collect())
+    }
+
+    /// Puts a copy of the page, written to `out`, in the place of the page that loads its files from the addresses of this
+    /// version.
+    pub(crate) fn write_version(&mut self, out: &Path, version: &str) -> Result<()> {
+        let (page, _) = PAGE;
+        let told = versions::with_version(&self.read(page)?, version, |path| {
+            path != page && self.0.contains_key(path)
+        });
+        self.put(out, page, &told)
+    }
+
+    /// Writes before the service worker's first line what it is to keep: the version, and every other file with the SHA-256
+    /// of its content. So another version makes another worker, which is how browsers notice.
+    pub(crate) fn write_precache(&mut self, out: &Path, version: &str) -> Result<()> {
         if !self.0.contains_key(SERVICE_WORKER) {
             return Ok(());
         }
@@ -163,14 +189,10 @@ impl Files {
             if path == SERVICE_WORKER || path.ends_with(NOT_KEPT) {
                 continue;
             }
-            let plain =
-                fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
             // Names of files are plain enough for Rust's quotes to be JSON's.
-            files.push(format!("{path:?}:{:?}", sha256(&plain)));
+            files.push(format!("{path:?}:{:?}", digest_of(file)?));
         }
         let files = files.join(",");
-        // The worker itself counts, too: one that works otherwise is another version.
-        let version = sha256(format!("{files}{script}").as_bytes());
         let told = format!(
             "const PRECACHE = {{\"version\":{version:?},\"files\":{{{files}}}}};\n{script}"
         );
@@ -179,11 +201,12 @@ impl Files {
 
     /// Copies and compresses the files into `out`, and writes the table of them. What was compressed by an
     /// earlier build is used again, found by the hash of its content.
-    pub(crate) fn embed(&self, out: &Path) -> Result<()> {
+    pub(crate) fn embed(&self, out: &Path, version: &str) -> Result<()> {
         let store = out.join("assets");
         fs::create_dir_all(&store)?;
         let mut used = BTreeSet::new();
-        let mut table = String::from("static ASSETS: &[Asset] = &[\n");
+        let mut table =
+            format!("static VERSION: &str = {version:?};\nstatic ASSETS: &[Asset] = &[\n");
         for (path, file) in &self.0 {
             let plain =
                 fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -270,6 +293,12 @@ fn gzip(plain: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzBuilder::new().write(Vec::new(), Compression::best());
     encoder.write_all(plain)?;
     Ok(encoder.finish()?)
+}
+
+/// SHA-256 of a file's content, in hex.
+fn digest_of(file: &Path) -> Result<String> {
+    let plain = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(sha256(&plain))
 }
 
 /// SHA-256 in hex.

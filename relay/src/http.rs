@@ -33,7 +33,7 @@ use tokio::{
 use crate::{
     Limits,
     addresses::{Endpoints, Host},
-    assets::{self, Asset},
+    assets::{self, Address, Asset},
     places::network,
     shares::Shares,
 };
@@ -53,6 +53,8 @@ const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-poli
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// May be kept, but must be asked about: a rebuilt relay serves a new page at the same addresses.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
+/// What has its version in its address never changes; a year, in seconds, is the longest that is commonly asked for.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
 /// Pause after the system refused to accept, for want of file descriptors say.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -168,9 +170,9 @@ async fn page_file(uri: Uri, headers: HeaderMap) -> Response {
         Some("") | None => "index.html",
         Some(path) => path,
     };
-    match assets::find(path) {
-        Some(asset) => {
-            let mut response = asset_response(asset, &headers);
+    match assets::at(path) {
+        Some((asset, address)) => {
+            let mut response = asset_response(asset, address, &headers);
             if is_part_of_page(asset.path) {
                 response.extensions_mut().insert(PartOfPage);
             }
@@ -201,7 +203,7 @@ fn in_words(status: StatusCode, words: &'static str) -> Response {
     (status, headers, words).into_response()
 }
 
-fn asset_response(asset: &'static Asset, request: &HeaderMap) -> Response {
+fn asset_response(asset: &'static Asset, address: Address, request: &HeaderMap) -> Response {
     let accepted = request
         .get(ACCEPT_ENCODING)
         .and_then(|value| value.to_str().ok())
@@ -215,7 +217,11 @@ fn asset_response(asset: &'static Asset, request: &HeaderMap) -> Response {
     let tag = format!("\"{}{}\"", asset.sha256, coding.unwrap_or_default());
 
     let mut headers = HeaderMap::new();
-    headers.insert(CACHE_CONTROL, REVALIDATE);
+    let lifetime = match address {
+        Address::Current => REVALIDATE,
+        Address::Versioned => IMMUTABLE,
+    };
+    headers.insert(CACHE_CONTROL, lifetime);
     headers.insert(VARY, HeaderValue::from_name(ACCEPT_ENCODING));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);

@@ -129,6 +129,51 @@ async fn known_page_is_not_sent_again() {
     relay.shutdown().await;
 }
 
+/// The address of a file of the version that the page names.
+async fn versioned(relay: &Relay, file: &str) -> String {
+    let page = ask(relay, "GET /", &[]).await;
+    let version = page.text().split_once("src=\"v/");
+    let version = version.and_then(|(_, rest)| rest.split('/').next());
+    format!("/v/{}/{file}", version.unwrap_or("none"))
+}
+
+#[tokio::test]
+async fn code_is_served_at_its_version_for_good() {
+    let relay = relay().await;
+    let page = ask(&relay, "GET /", &[]).await;
+    for file in [
+        "index.js",
+        "lessons/lesson-mode.js",
+        "pkg/wasm_node_bg.wasm",
+    ] {
+        let unversioned = ask(&relay, &format!("GET /{file}"), &[]).await;
+        assert_eq!(unversioned.status, 404, "{file}");
+        let other = ask(&relay, &format!("GET /v/0123456789abcdef/{file}"), &[]).await;
+        assert_eq!(other.status, 404, "{file} of another version");
+        assert_eq!(other.header("cache-control"), Some("no-cache"));
+        if !page.text().contains("index.js") {
+            continue;
+        }
+        let answer = ask(
+            &relay,
+            &format!("GET {}", versioned(&relay, file).await),
+            &[],
+        )
+        .await;
+        assert_eq!(answer.status, 200, "{file}");
+        let lifetime = answer.header("cache-control");
+        assert_eq!(lifetime, Some("public, max-age=31536000, immutable"));
+        assert!(answer.header("etag").is_some(), "{file}");
+    }
+    // Whatever a page names, it names of its own version.
+    for attribute in ["src=\"", "href=\""] {
+        for named in page.text().split(attribute).skip(1) {
+            assert!(named.starts_with("v/"), "{attribute}{named:.40}");
+        }
+    }
+    relay.shutdown().await;
+}
+
 #[tokio::test]
 async fn every_document_and_worker_is_strict() {
     let relay = relay().await;
@@ -139,6 +184,7 @@ async fn every_document_and_worker_is_strict() {
         "/nothing",
         "/nothing.js",
         "/miner.js",
+        &versioned(&relay, "miner.js").await,
         "/service-worker.js",
     ] {
         let answer = ask(&relay, &format!("GET {path}"), &[]).await;
@@ -155,11 +201,12 @@ async fn every_document_and_worker_is_strict() {
 async fn parts_of_the_page_leave_its_policy_to_the_page() {
     let relay = relay().await;
     let page = ask(&relay, "GET /", &[]).await;
-    for path in ["/index.js", "/index.css"] {
+    for file in ["index.js", "index.css"] {
         // A relay that was built without its page has none.
         if !page.text().contains("index.js") {
             continue;
         }
+        let path = versioned(&relay, file).await;
         let answer = ask(&relay, &format!("GET {path}"), &[]).await;
         assert_eq!(answer.status, 200, "{path}");
         assert_eq!(answer.header("content-security-policy"), None, "{path}");
@@ -345,7 +392,9 @@ async fn the_service_worker_is_told_of_every_file_as_it_is_served() {
         .strip_prefix("const PRECACHE = ")
         .expect("what to keep");
     let told: serde_json::Value = serde_json::from_str(told).expect("JSON");
-    assert_eq!(told["version"].as_str().map(str::len), Some(64));
+    let version = told["version"].as_str().expect("a version");
+    let index = versioned(&relay, "index.js").await;
+    assert_eq!(index, format!("/v/{version}/index.js"), "the page's own");
     let files = told["files"].as_object().expect("files");
     for needed in [
         "index.html",
@@ -360,7 +409,11 @@ async fn the_service_worker_is_told_of_every_file_as_it_is_served() {
         assert!(!files.contains_key(never), "{never} is not kept");
     }
     for (path, hash) in files {
-        let served = ask(&relay, &format!("HEAD /{path}"), &[]).await;
+        let address = match path.as_str() {
+            "index.html" => "/".to_owned(),
+            path => format!("/v/{version}/{path}"),
+        };
+        let served = ask(&relay, &format!("HEAD {address}"), &[]).await;
         assert_eq!(served.status, 200, "{path}");
         let hash = hash.as_str().expect("a hash");
         let tag = served.header("etag").expect("a tag");

@@ -302,6 +302,7 @@ export default {
       : `${n(v.records)} damaged records were found on this computer's disk and are fetched again from others.`,
   "notice.storageFailing": "Not everything finds room on this computer: make room on its disk. Until then readings may be refused.",
   "notice.update": "A newer version of this page is ready.",
+  "notice.replaced": "There is a newer version of this page, and parts of this one can no longer be loaded.",
   "notice.reload": "Reload",
 
   "clock.slow": (v) => `This computer's clock is ${v.by} slow. Set it right, or others may refuse your blocks for a while.`,

@@ -4,6 +4,7 @@
 mod browser;
 mod console;
 mod devtools;
+mod front;
 mod host;
 mod process;
 mod relay;
@@ -13,6 +14,7 @@ mod tab;
 mod tasks;
 
 pub(crate) use browser::Browser;
+pub(crate) use front::{Build, Front};
 pub(crate) use relay::Relay;
 pub(crate) use stage::{Outcome, Stage, agreement, on_stage, on_stage_at};
 pub(crate) use strap::{Operation, Strap};

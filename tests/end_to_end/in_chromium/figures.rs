@@ -125,10 +125,11 @@ async fn time_to_other_tab(a: &Tab, b: &Tab, run: usize) -> Result<(f64, f64)> {
 
 /// A worker of the page's own kind, on a header that no nonce solves, for some seconds.
 async fn hashes_per_second(tab: &Tab) -> Result<f64> {
-    let measure = r"
+    let measure = r#"
         (async () => {
-            const module = await WebAssembly.compileStreaming(fetch('pkg/wasm_node_bg.wasm'));
-            const worker = new Worker('miner.js', { type: 'module' });
+            const near = (file) => new URL(file, document.querySelector('script[src$="index.js"]').src);
+            const module = await WebAssembly.compileStreaming(fetch(near('pkg/wasm_node_bg.wasm')));
+            const worker = new Worker(near('miner.js'), { type: 'module' });
             const header = new Uint8Array(93);
             header.set([1, 0, 0, 3], 81); // bits 0x03000001: a target of 1
             let hashes = 0, ms = 0;
@@ -145,7 +146,7 @@ async fn hashes_per_second(tab: &Tab) -> Result<f64> {
                 };
                 worker.postMessage({ module });
             });
-        })()";
+        })()"#;
     number(&tab.evaluate(measure).await?)
 }
 

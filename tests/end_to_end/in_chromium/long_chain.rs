@@ -392,7 +392,7 @@ async fn memory(tab: &Tab) -> Result<f64> {
     let scripts: f64 = parts.iter().filter_map(|part| said[part].as_f64()).sum();
     // Of a module that runs already the glue gives what it exports.
     let wasm = tab
-        .evaluate("import(new URL('pkg/wasm_node.js', document.baseURI)).then((glue) => glue.default()).then(({ memory }) => memory.buffer.byteLength)")
+        .evaluate("import(new URL('pkg/wasm_node.js', document.querySelector('script[src$=\"index.js\"]').src)).then((glue) => glue.default()).then(({ memory }) => memory.buffer.byteLength)")
         .await?;
     Ok(scripts + number(&wasm)?)
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use super::lessons::open_lessons;
+use crate::harness::{Build, Front, Outcome, Stage, Tab, agreement, on_stage};
 
 /// The page waits a few seconds before it has itself kept, and then each file is asked for once more.
 const KEPT: Duration = Duration::from_secs(60);
@@ -89,6 +90,152 @@ async fn a_newer_version_is_offered_and_never_forced() -> Outcome {
     })
     .await
 }
+
+/// A newer version took over in one tab; the other goes on with all of its own, and its cache goes with it.
+#[tokio::test]
+async fn open_page_keeps_its_own_version() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let front = Front::before(&stage.relay).await?;
+        let page = front.page();
+        let first = stage.browser.open_with(&page, REGISTERED).await?;
+        until_kept(&first).await?;
+        // From now on a worker controls the page, so that another one is news.
+        first.go(&page).await?;
+        first.until("the node", CONTROLLED).await?;
+        first.evaluate("globalThis.registered").await?;
+        let second = stage
+            .browser
+            .open_in(first.context(), &page, REGISTERED)
+            .await?;
+        second.until("the node", CONTROLLED).await?;
+        second.evaluate("globalThis.registered").await?;
+
+        front.serve(Build::Newer);
+        second.evaluate(UPDATE).await?;
+        second
+            .until_shows("page-notices", "A newer version of this page is ready.")
+            .await?;
+        second.evaluate("globalThis.loadedBefore = true").await?;
+        second
+            .evaluate("document.querySelector('page-notices .noticed button').click()")
+            .await?;
+        second
+            .until_page(
+                "the newer version",
+                "() => globalThis.loadedBefore === undefined",
+            )
+            .await?;
+        second.until("the node", CONTROLLED).await?;
+        // Whatever the new worker tidies up, it has.
+        second.evaluate("globalThis.registered").await?;
+        second.evaluate(PAUSE).await?;
+
+        first
+            .until_shows("page-notices", "A newer version of this page is ready.")
+            .await?;
+        open_lessons(&first).await?;
+        ensure!(
+            first.evaluate(RUNS_NEWER).await? == false,
+            "the older page runs a module of the newer version"
+        );
+        open_lessons(&second).await?;
+        ensure!(
+            second.evaluate(RUNS_NEWER).await? == true,
+            "the newer page runs a module of the older version"
+        );
+        ensure!(second.evaluate(CACHES).await? == 2, "one cache for each");
+
+        first.close_alone().await?;
+        second.reload().await?;
+        second.until("the node", CONTROLLED).await?;
+        second
+            .until(
+                "one cache left",
+                "() => caches.keys().then((names) => names.length === 1)",
+            )
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Nothing of it was kept in the browser, and the relay has another version by now.
+#[tokio::test]
+async fn page_without_its_version_offers_the_newer() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        stage.expect_said("the server responded with a status of 404");
+        let front = Front::before(&stage.relay).await?;
+        let unkept = "ServiceWorkerContainer.prototype.register = () => Promise.reject(new Error());";
+        let tab = stage.browser.open_with(&front.page(), unkept).await?;
+        tab.until("the node", "() => true").await?;
+
+        front.serve(Build::Newer);
+        tab.evaluate("document.querySelector('.lesson-switch').click()")
+            .await?;
+        tab.until_page(
+            "an answer",
+            "() => document.querySelector('.lesson-failure').textContent !== '' || !document.querySelector('.lesson-body').hidden",
+        )
+        .await?;
+        ensure!(
+            tab.evaluate(RUNS_NEWER).await? == false,
+            "the older page runs a module of the newer version"
+        );
+        tab.until_shows("page-notices", "There is a newer version of this page")
+            .await?;
+        tab.evaluate("document.querySelector('page-notices .noticed button').click()")
+            .await?;
+        tab.until_page("the newer version", "() => !document.querySelector('page-notices .noticed button')")
+            .await?;
+        open_lessons(&tab).await?;
+        ensure!(tab.evaluate(RUNS_NEWER).await? == true, "the newer page");
+        Ok(())
+    })
+    .await
+}
+
+/// The relay is renewed while the browser fetches the files of a version: some are of another one.
+#[tokio::test]
+async fn failed_update_leaves_no_cache() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        stage.expect_said("integrity");
+        stage.expect_said("Failed to fetch");
+        stage.expect_said("An unknown error occurred when fetching the script.");
+        let front = Front::before(&stage.relay).await?;
+        let tab = stage.browser.open_with(&front.page(), REGISTERED).await?;
+        until_kept(&tab).await?;
+        tab.evaluate("globalThis.registered").await?;
+        let before = tab.evaluate("caches.keys()").await?;
+
+        front.serve(Build::HalfNewer);
+        let refused = "navigator.serviceWorker.ready.then(async (registration) => {
+            await registration.update().catch(() => {});
+            const worker = registration.installing;
+            if (worker === null) return;
+            await new Promise((changed) => worker.addEventListener('statechange', changed, { once: true }));
+            return worker.state;
+          })";
+        let state = tab.evaluate(refused).await?;
+        ensure!(state == "redundant", "the worker is {state}");
+        let after = tab.evaluate("caches.keys()").await?;
+        ensure!(before == after, "kept before: {before}, and after: {after}");
+
+        // Once all of it is there, it comes.
+        front.serve(Build::Newer);
+        tab.evaluate(UPDATE).await?;
+        tab.until("a cache more", "() => caches.keys().then((names) => names.length === 2)")
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+const CONTROLLED: &str = "() => navigator.serviceWorker.controller !== null";
+const UPDATE: &str =
+    "navigator.serviceWorker.ready.then((registration) => registration.update()).then(() => true)";
+const PAUSE: &str = "new Promise((resolve) => setTimeout(resolve, 1_000, true))";
+const CACHES: &str = "caches.keys().then((names) => names.length)";
+const RUNS_NEWER: &str = "globalThis.lessonsOfNewerVersion === true";
 
 /// Waits until the browser has kept the page.
 async fn until_kept(tab: &Tab) -> Result<()> {
