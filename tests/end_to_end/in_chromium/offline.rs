@@ -168,8 +168,15 @@ async fn page_without_its_version_offers_the_newer() -> Outcome {
         let unkept = "ServiceWorkerContainer.prototype.register = () => Promise.reject(new Error());";
         let tab = stage.browser.open_with(&front.page(), unkept).await?;
         tab.until("the node", "() => true").await?;
+        tab.evaluate(PAUSE).await?;
 
         front.serve(Build::Newer);
+        tab.enter(70).await?;
+        tab.until(
+            "a block, from a miner that starts only now",
+            "node => node.status().tip.index === 1",
+        )
+        .await?;
         tab.evaluate("document.querySelector('.lesson-switch').click()")
             .await?;
         tab.until_page(
