@@ -47,6 +47,7 @@ function presentState(node, part, soon) {
     part("network-picture").network = { peers, relays: status.relays, self: status.peerId };
     part("storage-line").storage = status.storage;
     part("page-notices").clockOffsetMs = status.clockOffsetMs;
+    part("page-notices").heldBack = status.heldBack;
     part("room-bar").room = status.room;
     part("room-bar").link = linkToRoom(location.href, status.room);
   });

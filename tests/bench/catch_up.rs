@@ -6,12 +6,17 @@
 use std::{collections::HashMap, time::Duration};
 
 use chain::{
-    block::Block, bpm::Bpm, hash::BlockHash, key::SecretKey, reading::Reading, room::Room,
-    time::UnixMillis,
+    block::Block,
+    bpm::Bpm,
+    hash::BlockHash,
+    key::SecretKey,
+    reading::Reading,
+    room::Room,
+    time::{MonotonicMillis, UnixMillis},
 };
 use peak_alloc::PeakAlloc;
 use sync::{
-    Config, Event, Input, Machine, Output, Restore, StoreOperation,
+    Config, Event, Input, Machine, Now, Output, Restore, StoreOperation,
     seam::{InboundId, Ticket},
 };
 
@@ -30,7 +35,7 @@ struct Side {
     bodies: HashMap<BlockHash, Vec<Reading>>,
     /// Whether its storage keeps bodies: a fresh peer's is not to count as its memory.
     keeps: bool,
-    wake_at: Option<UnixMillis>,
+    wake_at: Option<MonotonicMillis>,
 }
 
 /// Two machines, and what time it is for both.
@@ -72,7 +77,7 @@ impl Side {
         &mut self,
         at: usize,
         input: Input<u8>,
-        now: UnixMillis,
+        now: Now,
         parcels: &mut Vec<Parcel>,
     ) -> Vec<Event> {
         let (here, there) = (at, 1 - at);
@@ -150,8 +155,16 @@ pub fn key(number: u8) -> SecretKey {
 }
 
 /// Later than every block.
-pub fn now() -> UnixMillis {
-    UnixMillis::new(START + 10_000_000 * STEP)
+pub fn now() -> Now {
+    both(START + 10_000_000 * STEP)
+}
+
+/// Both clocks at this time.
+pub fn both(millis: u64) -> Now {
+    Now {
+        wall: UnixMillis::new(millis),
+        monotonic: MonotonicMillis::new(millis),
+    }
 }
 
 /// A machine that holds these blocks.
@@ -179,10 +192,10 @@ impl Pair {
         }
     }
 
-    fn now(&self) -> UnixMillis {
+    fn now(&self) -> Now {
         let passed = Duration::from_secs_f64((clock_ms() - self.started) / 1e3);
         let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
-        now().saturating_add(passed.saturating_add(self.skipped))
+        both(now().wall.get() + passed.saturating_add(self.skipped))
     }
 
     /// Connects both and lets them talk until the second stands on this tip, or time does not help; returns how
@@ -197,7 +210,7 @@ impl Pair {
         while self.sides[1].machine.status().tip != tip && self.skipped < end {
             let wakes = self.sides.iter().filter_map(|side| side.wake_at);
             let Some(next) = wakes.min() else { break };
-            self.skipped += next.since(self.now()).clamp(1, MAX_JUMP);
+            self.skipped += next.since(self.now().monotonic).clamp(1, MAX_JUMP);
             self.deliver(vec![(0, Input::Tick), (1, Input::Tick)]);
         }
         clock_ms() - self.started

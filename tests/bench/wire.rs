@@ -4,14 +4,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chain::{block::Block, bpm::Bpm, hash::BlockHash, mining::Job, room::Room, time::UnixMillis};
+use chain::{block::Block, bpm::Bpm, hash::BlockHash, mining::Job, room::Room};
 use sync::{
     Config, Input, Machine, Output, Restore,
     seam::{GossipId, InboundId, RequestFailure, RequestId, Ticket, Topic, Verdict},
 };
 
 use crate::{
-    catch_up::{grow, key},
+    catch_up::{both, grow, key},
     report::Report,
     workload::{START, STEP, room},
 };
@@ -72,7 +72,7 @@ impl Mesh {
                 },
                 key(number),
             );
-            let now = UnixMillis::new(now);
+            let now = both(now);
             let mut restore = Restore::new(config, room.clone(), key, [], [number; 32], now);
             restore.blocks(chain.iter().cloned());
             restore.finish()
@@ -101,8 +101,7 @@ impl Mesh {
             self.parcels.extend((0..PEERS).map(|at| (at, Input::Tick)));
             while !self.parcels.is_empty() {
                 for (at, input) in std::mem::take(&mut self.parcels) {
-                    let now = UnixMillis::new(self.now);
-                    let outputs = self.machines[usize::from(at)].handle(input, now);
+                    let outputs = self.machines[usize::from(at)].handle(input, both(self.now));
                     for output in outputs {
                         self.perform(at, output);
                     }

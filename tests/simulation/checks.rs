@@ -1,6 +1,6 @@
 //! What must hold after every run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chain::{
     hash::BlockHash,
@@ -12,50 +12,56 @@ use chain::{
 use sync::{
     Load,
     config::{
-        BODY_RANGE, MAX_HEADER_SYNCS, MAX_HEADERS_AHEAD, MAX_HELD_BLOCKS, MAX_JOURNAL,
-        MAX_OPEN_BODY_REQUESTS, MAX_OPEN_READS, MAX_OPEN_REQUESTS, MAX_PEERS, MAX_RESCUE_QUEUE,
-        MAX_UNWRITTEN, RESCUE_CHUNK,
+        BODY_RANGE, MAX_ADOPTED, MAX_HEADERS_HELD, MAX_HELD_BLOCKS, MAX_JOURNAL,
+        MAX_OPEN_BODY_REQUESTS, MAX_OPEN_READS, MAX_OPEN_REQUESTS, MAX_PEERS, MAX_RECOVERY_QUEUE,
+        MAX_UNWRITTEN,
     },
-    message::MAX_HEADERS,
 };
 
 use crate::{
-    node::Life,
+    node::{Life, Node},
     world::{Id, World},
 };
 
 /// Whether the honest peers agree and wait for nothing.
 pub(crate) fn is_settled(world: &World) -> bool {
     let mut tips = BTreeSet::new();
-    for node in world.nodes.iter().filter(|node| node.is_honest()) {
+    for node in present(world) {
         if node.life != Life::Awake {
             return false;
         }
         tips.insert(node.machine().status().tip);
-        let own_waits = node.machine().pending().any(|reading| {
-            world
-                .nodes
-                .iter()
-                .any(|other| other.is_honest() && other.authors.contains(&reading.author))
-        });
-        if own_waits {
-            return false;
-        }
     }
-    // A reading whose key proved to live elsewhere waits in no mempool until it is signed anew.
+    // A reading whose key proved to live elsewhere waits in no mempool until it is signed again.
     tips.len() == 1
-        && world
-            .nodes
-            .iter()
-            .filter(|node| node.is_honest())
-            .all(|node| check_chain(world, node.id).is_empty())
+        && present(world).all(|node| check_chain(world, node.id).is_empty())
+        && !readings_wait(world)
+}
+
+/// Whether readings of honest peers wait for a block. What one that is gone recorded may wait behind a reading that no other
+/// peer got; what others confirmed of it is looked for elsewhere.
+fn readings_wait(world: &World) -> bool {
+    let honest = world
+        .nodes
+        .iter()
+        .filter(|node| node.is_honest() && !node.gone);
+    let authors: HashSet<Author> = honest.flat_map(|node| node.authors.clone()).collect();
+    present(world).any(|node| {
+        let mut pending = node.machine().pending();
+        pending.any(|reading| authors.contains(&reading.author))
+    })
+}
+
+/// The honest peers that run, or should: those that are not gone, nor closed slots of a computer that has an open one.
+fn present(world: &World) -> impl Iterator<Item = &Node> {
+    let nodes = world.nodes.iter().filter(|node| node.is_honest());
+    nodes.filter(|node| !node.gone && !world.is_closed_slot(node.id))
 }
 
 /// A bound of the machine that it exceeds, in words.
 pub(crate) fn too_much(load: &Load) -> Option<String> {
-    // Batches of headers may be on their way when the bound is reached.
-    let headers = (1 + MAX_HEADER_SYNCS) * MAX_HEADERS_AHEAD + MAX_HEADER_SYNCS * MAX_HEADERS;
-    // So may bodies, and what comes of them.
+    let headers = MAX_HEADERS_HELD;
+    // Bodies may be on their way when the bound is reached, and what comes of them.
     let bodies = MAX_PEERS * MAX_OPEN_BODY_REQUESTS * BODY_RANGE;
     [
         ("peers", load.peers, MAX_PEERS),
@@ -66,7 +72,7 @@ pub(crate) fn too_much(load: &Load) -> Option<String> {
         ),
         ("open reads", load.open_reads, MAX_OPEN_READS),
         ("held blocks", load.held_blocks, MAX_HELD_BLOCKS),
-        ("header syncs", load.header_syncs, MAX_HEADER_SYNCS),
+        ("header syncs", load.header_syncs, load.peers),
         ("headers without bodies", load.bodiless_blocks, headers),
         ("side blocks", load.side_blocks, MAX_SIDE_BLOCKS + headers),
         (
@@ -77,7 +83,8 @@ pub(crate) fn too_much(load: &Load) -> Option<String> {
         ("waiting readings", load.mempool, MAX_READINGS),
         ("readings set aside", load.aside, MAX_ASIDE),
         ("unwritten changes", load.unwritten, MAX_UNWRITTEN + bodies),
-        ("left blocks", load.rescue, MAX_RESCUE_QUEUE + RESCUE_CHUNK),
+        ("left blocks", load.recovery, MAX_RECOVERY_QUEUE),
+        ("adopted readings", load.adopted, MAX_ADOPTED),
         ("journal entries", load.journal, MAX_JOURNAL),
     ]
     .into_iter()
@@ -88,7 +95,7 @@ pub(crate) fn too_much(load: &Load) -> Option<String> {
 /// All that is wrong with a run, in words.
 pub(crate) fn faults(world: &World) -> Vec<String> {
     let mut faults = world.exceeded.clone();
-    let honest: Vec<_> = world.nodes.iter().filter(|node| node.is_honest()).collect();
+    let honest: Vec<_> = present(world).collect();
     for dropped in &world.dropped {
         let both_honest = [dropped.by, dropped.whom]
             .iter()
@@ -187,7 +194,10 @@ fn check_chain(world: &World, id: Id) -> Vec<String> {
             .filter(|reading| node.authors.contains(&reading.author))
             .filter(|reading| (reading.time, reading.bpm) == (entry.time, entry.bpm.get()))
             .count();
-        if times == 0 || (times > 1 && !node.key_is_shared) {
+        // Two entries may be equal in all they say.
+        let entries = node.disk.journal.values();
+        let equal = entries.filter(|other| *other == entry).count();
+        if times == 0 || (times > equal && !node.key_is_shared) {
             faults.push(format!(
                 "{id}'s reading of {} is in its chain {times} times",
                 entry.time
@@ -200,6 +210,24 @@ fn check_chain(world: &World, id: Id) -> Vec<String> {
         if !node.key_is_shared && !ids.contains(accepted) {
             faults.push(format!(
                 "{id}'s accepted reading {seq} {accepted} is not in its chain"
+            ));
+        }
+    }
+    let closed = world.nodes.iter();
+    for closed in closed.filter(|node| world.is_closed_slot(node.id)) {
+        for (accepted, seq) in &closed.accepted {
+            if !ids.contains(accepted) {
+                let slot = closed.id;
+                faults.push(format!(
+                    "closed slot {slot}'s accepted reading {seq} {accepted} is not in {id}'s chain"
+                ));
+            }
+        }
+    }
+    for (author, promised) in &world.ledger.promised {
+        if world.node(*author).gone && !ids.contains(promised) {
+            faults.push(format!(
+                "{author} is gone, and its confirmed reading {promised} is not in {id}'s chain"
             ));
         }
     }

@@ -9,6 +9,12 @@ impl Dice {
         Self(seed)
     }
 
+    /// Another generator, whose numbers have nothing to do with those of this one.
+    pub(crate) fn fork(&self) -> Self {
+        let mut other = Self(self.0 ^ 0x5bd1_e995_97f4_a7c5);
+        Self(other.next())
+    }
+
     /// The next number.
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

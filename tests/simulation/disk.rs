@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use chain::{block::Block, hash::BlockHash, reading::Reading};
+use chain::{
+    block::Block,
+    hash::{BlockHash, ReadingId},
+    reading::Reading,
+};
 use sync::{
     Batch, Input, StoreOperation,
     seam::{JournalEntry, ReadId, WriteId},
@@ -24,8 +28,18 @@ pub(crate) struct Disk {
     /// Seeds of keys that took over, by the first journal entry that they sign.
     pub(crate) keys: BTreeMap<u64, [u8; 32]>,
     pub(crate) rescue: BTreeSet<BlockHash>,
+    /// The last block of the best branch that is confirmed.
+    pub(crate) confirmed: Option<BlockHash>,
+    /// Readings of other slots.
+    pub(crate) adopted: BTreeMap<ReadingId, Reading>,
     /// Blocks whose bodies it garbled; what was known of them stands in another place.
     pub(crate) garbled: BTreeSet<BlockHash>,
+    /// It damages no body when the peer starts.
+    pub(crate) is_sound: bool,
+    /// Every write fails until then: it is full.
+    pub(crate) full_until: u64,
+    /// When its database was last deleted under the running peer.
+    pub(crate) emptied_at: Option<u64>,
     queue: VecDeque<Job>,
     busy_until: u64,
 }
@@ -39,9 +53,9 @@ impl Disk {
     }
 
     /// Does the oldest job, or fails it; `None` if a crash took it.
-    pub(crate) fn finish<P>(&mut self, fails: bool) -> Option<Input<P>> {
+    pub(crate) fn finish<P>(&mut self, fails: bool, full: bool) -> Option<Input<P>> {
         Some(match self.queue.pop_front()? {
-            Job::Write { id, .. } if fails => Input::WriteFailed { id },
+            Job::Write { id, .. } if fails => Input::WriteFailed { id, full },
             Job::Read { id, .. } if fails => Input::ReadFailed { id },
             Job::Write { id, batch } => {
                 for operation in batch.operations {
@@ -54,6 +68,24 @@ impl Disk {
                 bodies: hashes.iter().map(|hash| self.body(hash)).collect(),
             },
         })
+    }
+
+    /// Whether the oldest job is a write that a full disk fails.
+    pub(crate) fn has_no_room(&self, now: u64) -> bool {
+        now < self.full_until && matches!(self.queue.front(), Some(Job::Write { .. }))
+    }
+
+    /// The database is deleted. What is on its way still comes.
+    pub(crate) fn empty(&mut self, now: u64) {
+        self.blocks.clear();
+        self.tip = None;
+        self.journal.clear();
+        self.keys.clear();
+        self.rescue.clear();
+        self.garbled.clear();
+        self.confirmed = None;
+        self.adopted.clear();
+        self.emptied_at = Some(now);
     }
 
     /// The power fails.
@@ -100,6 +132,13 @@ impl Disk {
             }
             StoreOperation::DeleteRescue(hash) => {
                 self.rescue.remove(&hash);
+            }
+            StoreOperation::PutConfirmed(hash) => self.confirmed = Some(hash),
+            StoreOperation::PutAdopted(id, reading) => {
+                self.adopted.insert(id, reading);
+            }
+            StoreOperation::DeleteAdopted(id) => {
+                self.adopted.remove(&id);
             }
         }
     }

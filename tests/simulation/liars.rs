@@ -252,7 +252,10 @@ impl World {
             (Topic::Blocks, Ok(block)) => {
                 // Only where the block would be the next one are all of its rules judged, and only in time.
                 let next = self.node(to).machine().status().tip == block.header.prev_hash;
-                next && self.nodes.iter().all(|node| node.clock.abs() < 10_000)
+                next && self
+                    .nodes
+                    .iter()
+                    .all(|node| node.clock.offset.abs() < 10_000)
             }
             (Topic::Blocks, Err(_)) | (Topic::Readings, _) => true,
         }

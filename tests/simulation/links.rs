@@ -133,7 +133,11 @@ impl World {
             Wire::Gossip { topic, data } => {
                 self.bytes += data.len() as u64;
                 let twice = self.dice.percent(self.weather.duplication);
-                if let Some(id) = self.node_mut(to).take_gossip(from, topic, &data, twice) {
+                let now = self.now;
+                if let Some(id) = self
+                    .node_mut(to)
+                    .take_gossip(from, topic, &data, twice, now)
+                {
                     if self.node(from).lie.is_some() && self.sees_through(to, topic, &data) {
                         self.lied.insert((from, to));
                     }
@@ -154,6 +158,9 @@ impl World {
                     && let Ok(Request::Headers { locator }) = Request::decode(&data)
                 {
                     self.node_mut(to).locators.insert((from, id), locator);
+                }
+                if self.deceive(to, from, id, &data) {
+                    return;
                 }
                 let inbound = InboundId(self.name());
                 self.node_mut(to).inbound.insert(inbound, (from, id));
@@ -199,6 +206,10 @@ impl World {
         let count = self.nodes.len() as u64;
         let mut degrees = vec![0_usize; self.nodes.len()];
         for &(a, b) in self.links.keys() {
+            // Attackers link on their own. A link to one takes no honest peer's place.
+            if [a, b].iter().any(|id| self.node(*id).attack.is_some()) {
+                continue;
+            }
             for end in [a, b] {
                 degrees[usize::try_from(end).expect("a small number")] += 1;
             }
@@ -210,20 +221,24 @@ impl World {
             let stranger = usize::from(have < MAX_LINKS && self.dice.one_in(20));
             for _ in 0..wanted.saturating_sub(have).max(stranger) {
                 let b = self.dice.below(count);
-                if self.may_link(a, b) && self.dice.percent(70) {
+                let attacks = [a, b].iter().any(|id| self.node(*id).attack.is_some());
+                if !attacks && self.may_link(a, b) && self.dice.percent(70) {
                     self.link(a, b);
                 }
             }
         }
     }
 
-    fn may_link(&self, a: Id, b: Id) -> bool {
+    pub(crate) fn may_link(&self, a: Id, b: Id) -> bool {
         let part = |id: Id| self.parts.get(usize::try_from(id).unwrap_or(0));
         a != b
             && part(a) == part(b)
             && [a, b].iter().all(|id| self.node(*id).life == Life::Awake)
             && !self.links.contains_key(&pair(a, b))
-            && !self.closing.contains_key(&pair(a, b))
+            && self
+                .closing
+                .get(&pair(a, b))
+                .is_none_or(|until| *until <= self.now)
             && !self.node(a).refuses(b, self.now)
             && !self.node(b).refuses(a, self.now)
             && !self.node(a).is_connected(b)

@@ -4,22 +4,39 @@
 //! `HEARTCHAIN_SIMULATION=n` plays the first n seeds.
 #![cfg(not(target_arch = "wasm32"))]
 
+mod attackers;
 mod checks;
+mod clock;
+mod computers;
+mod deceit;
 mod dice;
 mod disk;
+mod driver;
+mod faults;
 mod forgery;
+mod invariants;
+mod ledger;
 mod liars;
 mod links;
+mod mixed;
 mod node;
+mod outcome;
+mod restarts;
 mod scenario;
 mod trouble;
 mod turns;
+mod watch;
 mod world;
 
-use scenario::Outcome;
+use attackers::Attack;
+use outcome::Outcome;
+use std::time::{Duration, Instant};
 
 /// Seeds that a plain `cargo test` plays.
 const SEEDS: u64 = 300;
+
+/// A run that takes longer is named.
+const SLOW: Duration = Duration::from_secs(5);
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -32,7 +49,12 @@ fn play(seeds: Vec<u64>, run: impl Fn(u64) -> Outcome) {
     let (mut liars_banned, mut let_go) = (0, 0);
     let count = seeds.len();
     for (played, seed) in (1..).zip(seeds) {
+        let began = Instant::now();
         let outcome = run(seed);
+        let took = began.elapsed();
+        if took > SLOW {
+            eprintln!("seed {seed} took {took:?}: {:?}", outcome.attacks);
+        }
         if played % 500 == 0 {
             eprintln!("{played} of {count} seeds played, {} failed", failed.len());
         }
@@ -134,4 +156,95 @@ fn crowd_agrees() {
         100
     };
     play(seeds(1), |seed| scenario::crowd(seed, peers));
+}
+
+#[test]
+fn start_with_a_wrong_clock_loses_nothing() {
+    play(seeds(6), faults::wrong_clock_start);
+}
+
+#[test]
+fn start_never_shrinks() {
+    let cases = number("HEARTCHAIN_SIMULATION").unwrap_or(200);
+    play(seeds(cases), restarts::start_never_shrinks);
+}
+
+#[test]
+fn room_without_attackers_keeps_all_rules() {
+    play(seeds(3), faults::calm_room);
+}
+
+#[test]
+fn withheld_bodies_stop_no_mining() {
+    play(seeds(2), |seed| faults::body_withholder(seed, 1));
+}
+
+#[test]
+fn withheld_branches_stop_no_mining() {
+    play(seeds(2), |seed| faults::body_withholder(seed, 3));
+}
+
+#[test]
+fn stalled_headers_keep_no_newcomer_out() {
+    let attacks = [Attack::HeaderStaller; 4];
+    play(seeds(2), |seed| faults::header_stallers(seed, &attacks));
+}
+
+#[test]
+fn slow_headers_keep_no_newcomer_out() {
+    let (stalls, drips) = (Attack::HeaderStaller, Attack::HeaderDripper);
+    let attacks = [drips, stalls, drips, stalls];
+    play(seeds(2), |seed| faults::header_stallers(seed, &attacks));
+}
+
+#[test]
+fn junk_beside_the_chain_costs_little() {
+    let attack = Attack::SideJunk { blocks: 20 };
+    play(seeds(1), |seed| faults::side_junk(seed, attack));
+}
+
+#[test]
+fn full_junk_blocks_cost_little() {
+    let attack = Attack::SideFresh { full: 8 };
+    play(seeds(1), |seed| faults::side_junk(seed, attack));
+}
+
+#[test]
+fn closed_slots_share_their_readings() {
+    play(seeds(10), faults::closed_slots);
+}
+
+#[test]
+fn readings_outlive_their_authors() {
+    play(seeds(10), faults::author_that_leaves);
+}
+
+#[test]
+fn each_gossip_item_gets_its_verdict() {
+    play(seeds(2), faults::orphan_verdicts);
+}
+
+#[test]
+fn clocks_that_jump_stop_no_peer() {
+    play(seeds(10), faults::clock_set_back);
+}
+
+#[test]
+fn flood_of_newcomers_locks_no_author_out() {
+    play(seeds(1), faults::newcomer_flood);
+}
+
+#[test]
+fn listing_without_end_is_cut_short() {
+    play(seeds(1), faults::endless_listing);
+}
+
+#[test]
+fn full_disk_loses_nothing() {
+    play(seeds(5), faults::full_disk);
+}
+
+#[test]
+fn deleted_database_is_written_again() {
+    play(seeds(3), faults::deleted_database);
 }

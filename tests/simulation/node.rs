@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     rc::Rc,
+    time::Instant,
 };
 
 use chain::{
@@ -17,17 +18,12 @@ use chain::{
     tree::Entry,
 };
 use sync::{
-    Config, Event, Input, KnownBlock, Machine, Output, Restore, Stored,
-    message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, StatusMessage},
-    seam::{GossipId, InboundId, JobId, RequestFailure, RequestId, Topic, Verdict},
+    Config, Input, KnownBlock, Machine, Now, Output, Restore, Stored,
+    message::StatusMessage,
+    seam::{GossipId, InboundId, JobId, RequestId, Topic},
 };
 
-use crate::{
-    disk::{Disk, Job},
-    liars::Lie,
-    links::Wire,
-    world::{Dropped, Happening, Id, World},
-};
+use crate::{attackers::Attacker, clock::Clock, disk::Disk, liars::Lie, watch::Watch, world::Id};
 
 /// Whether a peer runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +42,10 @@ pub(crate) enum Fed {
 /// A gossip item that waits for its verdict.
 #[derive(Debug)]
 pub(crate) struct Judged {
-    from: Id,
-    topic: Topic,
-    data: Rc<[u8]>,
+    since: u64,
+    pub(crate) from: Id,
+    pub(crate) topic: Topic,
+    pub(crate) data: Rc<[u8]>,
 }
 
 /// A peer.
@@ -59,12 +56,20 @@ pub(crate) struct Node {
     /// Counts starts: what an earlier life set in motion means nothing to a later one.
     pub(crate) life_number: u32,
     pub(crate) disk: Disk,
-    /// Ms ahead of the truth.
-    pub(crate) clock: i64,
+    pub(crate) clock: Clock,
     /// Hashes a second.
     pub(crate) rate: u64,
     pub(crate) mines: bool,
     pub(crate) lie: Option<Lie>,
+    /// A standing attacker never rests.
+    pub(crate) attack: Option<Attacker>,
+    /// The computer that it is a slot of, if that has several.
+    pub(crate) computer: Option<usize>,
+    /// Whether its owner will leave, and has left, for good.
+    pub(crate) leaves: bool,
+    pub(crate) gone: bool,
+    /// What the invariants note of it.
+    pub(crate) watch: Watch,
     /// A header that a liar has mined and shows without its body.
     pub(crate) secret: Option<Header>,
     /// Readings in one wave of a liar's flood.
@@ -81,13 +86,13 @@ pub(crate) struct Node {
     /// Whether another peer signs with the same key.
     pub(crate) key_is_shared: bool,
     pub(crate) key_replaced: u32,
-    job: Option<(JobId, Header)>,
+    pub(crate) job: Option<(JobId, Header)>,
     seen: HashSet<u64>,
-    judging: HashMap<GossipId, Judged>,
+    pub(crate) judging: HashMap<GossipId, Judged>,
     next_gossip: u64,
     connected: BTreeSet<Id>,
-    refused: BTreeMap<Id, u64>,
-    open: HashMap<RequestId, Id>,
+    pub(crate) refused: BTreeMap<Id, u64>,
+    pub(crate) open: HashMap<RequestId, Id>,
     /// What its computer finished while it slept.
     missed: Vec<Input<Id>>,
 }
@@ -100,10 +105,15 @@ impl Node {
             life: Life::Off,
             life_number: 0,
             disk: Disk::default(),
-            clock: 0,
+            clock: Clock::default(),
             rate,
             mines: true,
             lie: None,
+            attack: None,
+            computer: None,
+            leaves: false,
+            gone: false,
+            watch: Watch::default(),
             secret: None,
             flood: 12,
             locators: HashMap::new(),
@@ -126,7 +136,44 @@ impl Node {
     }
 
     pub(crate) fn is_honest(&self) -> bool {
-        self.lie.is_none()
+        self.lie.is_none() && self.attack.is_none()
+    }
+
+    /// Whether it mines now.
+    pub(crate) fn has_job(&self) -> bool {
+        self.job.is_some()
+    }
+
+    /// Whether it could mine something now. What waits is gone through again only when that may have changed.
+    pub(crate) fn has_minable(&mut self) -> bool {
+        let status = self.machine().status();
+        let (tip, waiting) = (status.tip, status.mempool);
+        if let Some((at, many, minable)) = self.watch.minable
+            && (at, many) == (tip, waiting)
+        {
+            return minable;
+        }
+        let machine = self.machine();
+        let minable = machine
+            .pending()
+            .any(|reading| reading.seq == machine.next_seq(&reading.author));
+        self.watch.minable = Some((tip, waiting, minable));
+        minable
+    }
+
+    /// The oldest gossip item that still waits for its verdict, and since when.
+    pub(crate) fn oldest_unjudged(&self) -> Option<(u64, Id, Topic)> {
+        let waiting = self.judging.values();
+        waiting
+            .map(|item| (item.since, item.from, item.topic))
+            .min()
+    }
+
+    /// Its time asleep does not count: it could judge nothing.
+    pub(crate) fn restart_verdict_clocks(&mut self, now: u64) {
+        for item in self.judging.values_mut() {
+            item.since = now;
+        }
     }
 
     pub(crate) fn machine(&self) -> &Machine<Id> {
@@ -145,7 +192,7 @@ impl Node {
     }
 
     pub(crate) fn local(&self, now: u64) -> UnixMillis {
-        UnixMillis::new(now.saturating_add_signed(self.clock))
+        self.clock.wall(now)
     }
 
     pub(crate) fn is_connected(&self, peer: Id) -> bool {
@@ -177,14 +224,16 @@ impl Node {
     /// which are found, and told, when the peer is at work already.
     pub(crate) fn start(&mut self, room: Room, seed: [u8; 32], now: u64) -> Vec<BlockHash> {
         let [garbles, which, trusts, ..] = seed;
-        if garbles.is_multiple_of(4) {
+        self.clock.wakes(now);
+        self.watch.note_start(now);
+        if garbles.is_multiple_of(4) && !self.disk.is_sound {
             self.disk.garble(which);
         }
         let room_id = room.id();
         self.life_number += 1;
         self.life = Life::Awake;
         self.connected.clear();
-        let local = self.local(now);
+        let both = self.clock.both(now);
         let config = Config { mining: self.mines };
         let keys = self.disk.keys.iter();
         let keys = keys.map(|(from, seed)| (*from, SecretKey::from_seed(*seed)));
@@ -194,7 +243,7 @@ impl Node {
             SecretKey::from_seed(self.key_seed),
             keys,
             seed,
-            local,
+            both,
         );
         restore.journal(
             self.disk
@@ -216,6 +265,8 @@ impl Node {
             }));
         }
         restore.tip(self.disk.tip);
+        restore.confirmed(self.disk.confirmed);
+        restore.adopted(self.disk.adopted.values().copied());
         restore.rescue(self.disk.rescue.iter().copied());
         let machine = restore.finish();
         if !self.authors.contains(&machine.author()) {
@@ -239,9 +290,16 @@ impl Node {
         self.missed.clear();
     }
 
-    pub(crate) fn feed(&mut self, input: Input<Id>, now: UnixMillis) -> Fed {
+    pub(crate) fn feed(&mut self, input: Input<Id>, now: Now) -> Fed {
         match (self.life, &mut self.machine) {
-            (Life::Awake, Some(machine)) => Fed::Outputs(machine.handle(input, now).collect()),
+            (Life::Awake, Some(machine)) => {
+                let asked = matches!(input, Input::Request { .. });
+                self.watch.note_input(&input);
+                let began = Instant::now();
+                let outputs: Vec<_> = machine.handle(input, now).collect();
+                self.watch.note_outputs(&outputs, asked, began.elapsed());
+                Fed::Outputs(outputs)
+            }
             (Life::Asleep, Some(_)) => {
                 // A frozen page gets what its own computer did once it wakes.
                 if matches!(
@@ -266,6 +324,7 @@ impl Node {
         topic: Topic,
         data: &Rc<[u8]>,
         twice: bool,
+        now: u64,
     ) -> Option<GossipId> {
         if !self.seen.insert(digest(topic, data)) && !twice {
             return None;
@@ -275,6 +334,7 @@ impl Node {
         self.judging.insert(
             id,
             Judged {
+                since: now,
                 from,
                 topic,
                 data: Rc::clone(data),
@@ -317,172 +377,4 @@ fn digest(topic: Topic, data: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     (topic, data).hash(&mut hasher);
     hasher.finish()
-}
-
-impl World {
-    /// Does what a machine wants done, as the driver does in a tab.
-    pub(crate) fn perform(&mut self, id: Id, output: Output<Id>) {
-        let life = self.node(id).life_number;
-        match output {
-            Output::Write { id: write, batch } => {
-                let duration = self.dice.between(1, if batch.strict { 30 } else { 8 });
-                let now = self.now;
-                let done =
-                    self.node_mut(id)
-                        .disk
-                        .accept(Job::Write { id: write, batch }, now, duration);
-                self.after(done - now, Happening::DiskDone { to: id, life });
-            }
-            Output::Read { id: read, hashes } => {
-                let (now, duration) = (self.now, self.dice.between(1, 8));
-                let done =
-                    self.node_mut(id)
-                        .disk
-                        .accept(Job::Read { id: read, hashes }, now, duration);
-                self.after(done - now, Happening::DiskDone { to: id, life });
-            }
-            Output::Request {
-                peer,
-                id: request,
-                data,
-                ..
-            } => self.ask(id, peer, request, data),
-            Output::Respond { id: inbound, data } => {
-                if data.len() > MAX_RESPONSE_LEN {
-                    self.exceeded
-                        .push(format!("{id} answers with {} bytes", data.len()));
-                }
-                if let Some((peer, request)) = self.node_mut(id).inbound.remove(&inbound) {
-                    self.answer(id, peer, request, data);
-                }
-            }
-            Output::Refuse { id: inbound } => {
-                if let Some((peer, request)) = self.node_mut(id).inbound.remove(&inbound) {
-                    let failure = RequestFailure::Closed;
-                    self.send(
-                        id,
-                        peer,
-                        Wire::Failure {
-                            id: request,
-                            failure,
-                        },
-                    );
-                }
-            }
-            Output::Publish { topic, data } => {
-                let data: Rc<[u8]> = data.into();
-                self.node_mut(id).note_published(topic, &data);
-                self.flood(id, None, topic, &data);
-            }
-            Output::Judge {
-                id: gossip,
-                from,
-                verdict,
-            } => {
-                let Some(judged) = self.node_mut(id).judging.remove(&gossip) else {
-                    self.exceeded
-                        .push(format!("{id} judged {gossip:?} of {from} twice"));
-                    return;
-                };
-                if verdict == Verdict::Accept {
-                    self.flood(id, Some(judged.from), judged.topic, &judged.data);
-                }
-            }
-            Output::Mine { job, header } => {
-                let rate = self.node(id).rate;
-                self.node_mut(id).job = Some((job, header));
-                if let (Ok(target), true) = (header.bits.target(), rate > 0) {
-                    let mean = expected_tries(target) / rate_of(rate) * 1_000.0;
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        clippy::cast_sign_loss,
-                        reason = "some seconds"
-                    )]
-                    let delay = self.dice.exponential(mean) as u64;
-                    self.after(
-                        delay,
-                        Happening::NonceFound {
-                            to: id,
-                            life,
-                            job: job.0,
-                        },
-                    );
-                }
-            }
-            Output::StopMining => self.node_mut(id).job = None,
-            Output::WakeAt(at) => {
-                let (wish, now) = (self.name(), self.now);
-                let node = self.node_mut(id);
-                node.wish = wish;
-                let local = node.local(now);
-                self.after(at.since(local), Happening::Timer { to: id, life, wish });
-            }
-            Output::Tell(event) => self.told(id, &event),
-            Output::Drop {
-                peer,
-                reason,
-                until,
-            } => {
-                let (now, banned) = (self.now, until.is_some());
-                let local = self.node(id).local(now);
-                let refused = now + until.map_or(3_000, |until| until.since(local));
-                self.node_mut(id).refused.insert(peer, refused);
-                self.dropped.push(Dropped {
-                    by: id,
-                    whom: peer,
-                    reason: reason.to_string(),
-                    banned,
-                });
-                self.cut(id, peer, 0);
-            }
-        }
-    }
-
-    fn ask(&mut self, id: Id, peer: Id, request: RequestId, data: Vec<u8>) {
-        if data.len() > MAX_REQUEST_LEN {
-            self.exceeded
-                .push(format!("{id} asks with {} bytes", data.len()));
-        }
-        let now = self.now;
-        let node = self.node_mut(id);
-        node.open.insert(request, peer);
-        // What was lost on the way is open until the machine gives it up, which this account cannot see.
-        let open = node.machine().load().open_requests;
-        let peers = node.machine().load().peers;
-        if open > 4 * peers {
-            self.exceeded.push(format!(
-                "{id} has {open} requests open at {peers} peers at {now}"
-            ));
-        }
-        self.send(id, peer, Wire::Request { id: request, data });
-    }
-
-    fn told(&mut self, id: Id, event: &Event) {
-        let author = self.node(id).machine().author();
-        let node = self.node_mut(id);
-        if let Event::Recorded {
-            id: reading, seq, ..
-        } = event
-        {
-            node.accepted.push((*reading, *seq));
-        } else if let Event::KeyReplaced { .. } = event {
-            node.key_replaced += 1;
-            node.authors.push(author);
-        }
-    }
-}
-
-pub(crate) fn expected_tries(target: chain::work::Target) -> f64 {
-    let bytes = target.work().to_le_bytes();
-    let mut low = [0; 8];
-    low.copy_from_slice(&bytes[..8]);
-    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    let tries = u64::from_le_bytes(low) as f64;
-    tries
-}
-
-pub(crate) fn rate_of(rate: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    let rate = rate as f64;
-    rate
 }

@@ -1,39 +1,16 @@
 //! What happens in a run: who takes part, what they enter, what goes wrong. All of it follows from the seed.
 
 use chain::room::{Room, RoomName, RoomParams};
-use sync::config::MAX_CLOCK_OFFSET;
 
 use crate::{
-    checks,
     dice::Dice,
     liars::Lie,
-    node::{Life, Node},
+    mixed,
+    node::Node,
+    outcome::{Outcome, finish},
     trouble::Trouble,
     world::{Happening, Id, START, Weather, World},
 };
-
-/// How long peers may take to agree once all trouble is over, ms: a clock 10 minutes slow in a room too small to correct
-/// it holds its owner back by so much, several times over; and who has more liars about the time around it than others
-/// waits for blocks stamped by clocks that those have moved.
-const PATIENCE: u64 = MAX_CLOCK_OFFSET + 45 * 60 * 1_000;
-
-/// So long after the last change everything is on disk, ms.
-const DISK_PATIENCE: u64 = 10_000;
-
-/// What a run came to.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    #[expect(dead_code, reason = "shown when a run fails")]
-    pub(crate) lies: Vec<Lie>,
-    pub(crate) liars_banned: usize,
-    pub(crate) let_go: Vec<String>,
-    pub(crate) faults: Vec<String>,
-    pub(crate) blocks: u64,
-    pub(crate) readings: usize,
-    pub(crate) messages: u64,
-    /// Ms from the end of all trouble to agreement.
-    pub(crate) settled_after: u64,
-}
 
 pub(crate) fn room(floor_bits: u8, interval: u64) -> Room {
     let name = RoomName::new("simulation").expect("a room name");
@@ -52,7 +29,10 @@ pub(crate) fn class(seed: u64) -> Outcome {
         degree: usize::try_from(dice.between(2, 6)).expect("small"),
     };
     let peers = dice.between(2, 9);
-    let mut world = World::new(dice.clone(), room(8, 1_000), weather);
+    let mut world = World::new(&dice, room(8, 1_000), weather);
+    let mut more = mixed::dice(seed);
+    mixed::attackers(&mut world, &mut more);
+    let first = world.nodes.len() as Id;
     for number in 0..peers {
         let mut node = Node::new(dice.bytes(), dice.between(60, 600));
         node.mines = number == 0 || !dice.one_in(8);
@@ -68,15 +48,18 @@ pub(crate) fn class(seed: u64) -> Outcome {
     }
     if dice.one_in(8) {
         // A copied profile: one key, two journals.
-        let seed = world.node(0).key_seed;
+        let seed = world.node(first).key_seed;
         let mut twin = Node::new(seed, 200);
         twin.key_is_shared = true;
-        world.node_mut(0).key_is_shared = true;
+        world.node_mut(first).key_is_shared = true;
         world.add(twin);
     }
     let length = dice.between(20, 150) * 1_000;
     enter_readings(&mut world, &mut dice, length);
     make_trouble(&mut world, &mut dice, length);
+    mixed::computers(&mut world, &mut more, length);
+    mixed::trouble(&mut world, &mut more, length);
+    let length = mixed::leavers(&mut world, &mut more, length);
     finish(world, START + length)
 }
 
@@ -140,7 +123,8 @@ fn make_trouble(world: &mut World, dice: &mut Dice, length: u64) {
             world.trouble(Trouble::SetClock(peer, off));
         }
     }
-    if dice.one_in(6) {
+    // A peer with such a clock waits long. Standing attackers would make the run too slow.
+    if dice.one_in(6) && !world.nodes.iter().any(|node| node.attack.is_some()) {
         for _ in 0..peers.div_ceil(5) {
             let off = dice.pick(&[-600_000, 600_000]).unwrap_or(0);
             world.trouble(Trouble::SetClock(dice.below(peers), off));
@@ -305,67 +289,9 @@ fn calm(seed: u64, peers: u64, rate: u64) -> (World, Dice) {
         disk_failure: 0,
         degree: 6,
     };
-    let mut world = World::new(dice.clone(), room(8, 1_000), weather);
+    let mut world = World::new(&dice, room(8, 1_000), weather);
     for _ in 0..peers {
         world.add(Node::new(dice.bytes(), rate));
     }
     (world, dice)
-}
-
-/// Ends all trouble, waits for agreement, checks.
-fn finish(mut world: World, end: u64) -> Outcome {
-    world.run_until(end);
-    world.trouble(Trouble::Heal);
-    world.weather.loss = 0;
-    world.weather.disk_failure = 0;
-    for id in 0..world.nodes.len() as Id {
-        match world.node(id).life {
-            Life::Off => world.trouble(Trouble::Restart(id)),
-            Life::Asleep => world.trouble(Trouble::Wake(id)),
-            Life::Awake => {}
-        }
-    }
-    world.liars_rest = true;
-    let mut waited = 0;
-    while waited < PATIENCE {
-        waited += 500;
-        world.run_until(end + waited);
-        if checks::is_settled(&world) {
-            // What was written last reaches the disk, what failed at the second try.
-            world.run_until(end + waited + DISK_PATIENCE);
-            if checks::is_settled(&world) {
-                break;
-            }
-            waited += DISK_PATIENCE;
-        }
-    }
-    let mut faults = checks::faults(&world);
-    if waited >= PATIENCE {
-        faults.push(format!("not settled after {waited} ms"));
-    }
-    let blocks = world
-        .nodes
-        .iter()
-        .filter_map(|node| node.machine.as_ref())
-        .map(|machine| machine.status().index)
-        .max();
-    Outcome {
-        lies: world.nodes.iter().filter_map(|node| node.lie).collect(),
-        liars_banned: world.lied.len(),
-        let_go: world
-            .dropped
-            .iter()
-            .filter(|dropped| {
-                !dropped.banned
-                    && world.node(dropped.whom).is_honest()
-                    && world.node(dropped.by).is_honest()
-            })
-            .map(|dropped| format!("{} by {}: {}", dropped.whom, dropped.by, dropped.reason))
-            .collect(),
-        faults,
-        blocks: blocks.unwrap_or(0),
-        readings: world.nodes.iter().map(|node| node.accepted.len()).sum(),
-        messages: world.messages,
-        settled_after: waited,
-    }
 }

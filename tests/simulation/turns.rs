@@ -9,10 +9,11 @@ use sync::{
 };
 
 use crate::{
+    driver::{expected_tries, rate_of},
     forgery::mine,
     liars::Lie,
     links::Wire,
-    node::{Life, expected_tries, rate_of},
+    node::Life,
     scenario,
     world::{Happening, Id, World},
 };
@@ -205,12 +206,13 @@ impl World {
         else {
             return;
         };
+        let now = self.now;
         let data: Rc<[u8]> = block.encode().into();
         self.flood(id, None, Topic::Blocks, &data);
         // Its own machine hears of it as if from a neighbour.
-        if let Some(gossip) = self
-            .node_mut(id)
-            .take_gossip(neighbour, Topic::Blocks, &data, true)
+        if let Some(gossip) =
+            self.node_mut(id)
+                .take_gossip(neighbour, Topic::Blocks, &data, true, now)
         {
             let input = Input::Gossip {
                 from: neighbour,

@@ -17,7 +17,9 @@ use sync::{
 
 use crate::{
     checks,
+    computers::Computer,
     dice::Dice,
+    ledger::Ledger,
     links::{Link, Wire},
     node::{Fed, Life, Node},
     trouble::Trouble,
@@ -72,6 +74,16 @@ pub(crate) enum Happening {
     Trouble(Trouble),
     /// A liar takes a turn.
     LiarTurn { at: Id },
+    /// A standing attacker takes one.
+    AttackerTurn { at: Id },
+    /// It sends what it held back.
+    Say { from: Id, to: Id, what: Wire },
+    /// It cuts a link and makes it again.
+    Reconnect { from: Id, to: Id },
+    /// It makes a link.
+    Join { from: Id, to: Id },
+    /// The invariants are looked at.
+    Look,
 }
 
 /// A ban or a let-go, as it happened.
@@ -114,15 +126,20 @@ pub(crate) struct World {
     pub(crate) trace: bool,
     /// Liars do nothing of their own accord any more.
     pub(crate) liars_rest: bool,
+    /// Computers with several slots.
+    pub(crate) computers: Vec<Computer>,
+    /// What the invariants know.
+    pub(crate) ledger: Ledger,
 }
 
 /// When a run begins.
 pub(crate) const START: u64 = 1_700_000_000_000;
 
 impl World {
-    pub(crate) fn new(dice: Dice, room: Room, weather: Weather) -> Self {
+    /// The scenario keeps its dice: were these the same, an attacker could draw an honest peer's key.
+    pub(crate) fn new(dice: &Dice, room: Room, weather: Weather) -> Self {
         let mut world = Self {
-            dice,
+            dice: dice.fork(),
             now: START,
             room,
             weather,
@@ -141,19 +158,28 @@ impl World {
             parts: Vec::new(),
             names: 0,
             liars_rest: false,
+            computers: Vec::new(),
+            ledger: Ledger::default(),
             trace: std::env::var_os("HEARTCHAIN_TRACE").is_some(),
         };
         world.after(0, Happening::Dialling);
+        world.after(0, Happening::Look);
         world
     }
 
     /// Adds a peer; it starts at once.
-    pub(crate) fn add(&mut self, mut node: Node) -> Id {
+    pub(crate) fn add(&mut self, node: Node) -> Id {
+        let id = self.add_closed(node);
+        self.restart(id);
+        id
+    }
+
+    /// Adds a peer that starts later.
+    pub(crate) fn add_closed(&mut self, mut node: Node) -> Id {
         let id = self.nodes.len() as Id;
         node.id = id;
         self.nodes.push(node);
         self.parts.push(0);
-        self.restart(id);
         id
     }
 
@@ -212,9 +238,11 @@ impl World {
             }
             Happening::DiskDone { to, life } => {
                 let fails = self.dice.percent(self.weather.disk_failure);
+                let now = self.now;
                 let node = self.node_mut(to);
+                let full = node.disk.has_no_room(now);
                 if node.life_number == life
-                    && let Some(input) = node.disk.finish(fails)
+                    && let Some(input) = node.disk.finish(fails || full, full)
                 {
                     self.feed(to, input);
                 }
@@ -233,6 +261,15 @@ impl World {
             Happening::Entry { at } => self.enter(at),
             Happening::Trouble(trouble) => self.trouble(trouble),
             Happening::LiarTurn { at } => self.liar_turn(at),
+            Happening::AttackerTurn { at } => self.attacker_turn(at),
+            Happening::Say { from, to, what } => self.send(from, to, what),
+            Happening::Reconnect { from, to } => self.reconnect(from, to),
+            Happening::Join { from, to } => {
+                if self.may_link(from, to) {
+                    self.link(from, to);
+                }
+            }
+            Happening::Look => self.look(),
         }
     }
 
@@ -256,8 +293,8 @@ impl World {
             );
         }
         let node = self.node_mut(id);
-        let local = node.local(now);
-        let Fed::Outputs(outputs) = node.feed(input, local) else {
+        let clocks = node.clock.both(now);
+        let Fed::Outputs(outputs) = node.feed(input, clocks) else {
             return;
         };
         let too_much = checks::too_much(&node.machine().load());
@@ -288,10 +325,11 @@ impl World {
     pub(crate) fn restart(&mut self, id: Id) {
         let (now, room, seed) = (self.now, self.room.clone(), self.dice.bytes());
         let node = self.node_mut(id);
-        if node.life == Life::Off {
+        if node.life == Life::Off && !node.gone {
             let hashes = node.start(room, seed, now);
             self.feed(id, Input::Tick);
             self.feed(id, Input::Lost { hashes });
+            self.adopt_closed_slots(id);
         }
     }
 }

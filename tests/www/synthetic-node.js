@@ -50,7 +50,7 @@ export class Node extends EventTarget {
       peers: PEERS,
       clockOffsetMs: null,
       hashesPerSecond: null,
-      storage: { kind: "memory", slot: null, reason: null, persisted: null, usage: null, quota: null, failing: false, healed: 0, unchecked: 0 },
+      storage: { kind: "memory", slot: null, reason: null, persisted: null, usage: null, quota: null, failing: false, saving: 0, lost: null, healed: 0, unchecked: 0 },
       isolated: false,
       miningLimit: null,
     };

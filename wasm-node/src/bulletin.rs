@@ -13,8 +13,19 @@ pub(crate) enum Notice {
     KeyReplaced { author: Author },
     /// What this tab keeps was damaged; so many records were dropped, and are fetched again.
     Healed { records: usize },
-    /// Nothing can be kept at present.
-    StorageFailing,
+    /// Something cannot be kept at present, for this reason.
+    StorageFailing { reason: &'static str },
+    /// The browser had closed the store, and it is open again. `readings`: it was empty, and so many of one's own readings
+    /// are written again; `None`: it had all that was written.
+    StorageReopened { readings: Option<u64> },
+    /// The store had lost readings when it was opened: so many for good, and so many were put back from a copy.
+    StorageLost { readings: usize, saved: usize },
+    /// The wall clock was set back by so many ms.
+    ClockSetBack { by: u64 },
+    /// The wall clock was set ahead by so many ms, and peers' clocks do not agree.
+    ClockSetAhead { by: u64 },
+    /// Readings of a closed tab of this browser were taken over.
+    ReadingsAdopted { readings: usize, slot: u32 },
 }
 
 /// News for the page.

@@ -7,15 +7,43 @@ use std::{
     time::Duration,
 };
 
-use chain::time::UnixMillis;
+use chain::time::{MonotonicMillis, UnixMillis};
 use futures::FutureExt;
 use futures_timer::Delay;
+use sync::seam::Now;
+use wasm_bindgen::prelude::wasm_bindgen;
 
-/// The longest single wait: an alarm set further ahead rings early and is set again, so that a clock that
-/// was put right cannot make it hours late.
+/// The longest single wait: an alarm set further ahead waits again, so that a timer that stood still while the computer slept
+/// cannot make it hours late.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// The time by this computer's clock. Not by `performance.now()`, which stands still while the computer sleeps.
+#[wasm_bindgen]
+extern "C" {
+    /// The page's and a worker's own.
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn performance_now() -> f64;
+}
+
+/// What both clocks of this computer show.
+pub(crate) fn both() -> Now {
+    Now {
+        wall: now(),
+        monotonic: monotonic(),
+    }
+}
+
+/// The time since the page was loaded. It never goes back, and may stand still while the computer sleeps.
+pub(crate) fn monotonic() -> MonotonicMillis {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates; below 2^53"
+    )]
+    MonotonicMillis::new(performance_now() as u64)
+}
+
+/// The time by this computer's wall clock, which a person or the network may set back or ahead at any moment. For times that
+/// are recorded or shown; how long something takes is measured by [`monotonic`].
 pub(crate) fn now() -> UnixMillis {
     let millis = js_sys::Date::now();
     // Rust's float conversion saturates, so a clock before 1970 reads 1970.
@@ -63,16 +91,16 @@ pub(crate) fn chance() -> u64 {
     getrandom::u64().unwrap_or_default()
 }
 
-/// Rings at a time by this computer's clock, again and again as it is set. Never rings while it is not set.
+/// Rings at a time by [`monotonic`], again and again as it is set. Never rings while it is not set.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
-    at: Option<UnixMillis>,
+    at: Option<MonotonicMillis>,
     delay: Option<Delay>,
 }
 
 impl Alarm {
     /// Sets it, in place of any earlier time.
-    pub(crate) fn set(&mut self, at: UnixMillis) {
+    pub(crate) fn set(&mut self, at: MonotonicMillis) {
         if self.at != Some(at) {
             self.at = Some(at);
             self.delay = None;
@@ -89,7 +117,7 @@ impl Future for &mut Alarm {
             let Some(at) = alarm.at else {
                 return Poll::Pending;
             };
-            let left = Duration::from_millis(at.since(now()));
+            let left = Duration::from_millis(at.since(monotonic()));
             if left.is_zero() {
                 alarm.at = None;
                 alarm.delay = None;
@@ -117,10 +145,10 @@ mod tests {
     #[test]
     async fn an_alarm_rings_once_and_not_before_its_time() {
         let mut alarm = Alarm::default();
-        let began = now();
+        let began = monotonic();
         alarm.set(began.saturating_add(40));
         (&mut alarm).await;
-        assert!(now().since(began) >= 40);
+        assert!(monotonic().since(began) >= 40);
         assert!(matches!(
             select(&mut alarm, sleep(Duration::from_millis(50))).await,
             Either::Right(_)
@@ -130,12 +158,12 @@ mod tests {
     #[test]
     async fn setting_an_alarm_again_replaces_the_earlier_time() {
         let mut alarm = Alarm::default();
-        alarm.set(now().saturating_add(10_000));
+        alarm.set(monotonic().saturating_add(10_000));
         assert!((&mut alarm).now_or_never().is_none());
-        let began = now();
+        let began = monotonic();
         alarm.set(began.saturating_add(20));
         (&mut alarm).await;
-        assert!(now().since(began) < 5_000);
+        assert!(monotonic().since(began) < 5_000);
     }
 
     #[test]

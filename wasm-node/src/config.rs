@@ -49,6 +49,41 @@ pub(crate) const MAX_WAITING_STORE_ORDERS: usize = 1_024;
 /// at 10 readings a block.
 pub(crate) const MAX_GROUPED_WRITES: usize = 16;
 
+/// How long a store may still take for what it was doing when the browser closed it: a version change lets transactions end,
+/// which takes milliseconds; a forced close leaves some without an answer.
+pub(crate) const CLOSING_GRACE: Duration = Duration::from_secs(1);
+/// Waits between two tries to open again what the browser has closed. A deletion that is under way takes a moment; a disk
+/// that fails needs a person.
+pub(crate) const REOPEN_RETRY: &[Duration] = &[
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+];
+
+/// A reading that is not on disk after so long is told of: 'saving'. A disk at work takes a tenth of that at the most.
+pub(crate) const SAVING_AFTER_MS: u64 = 3_000;
+/// A store that has not answered for so long, though something waits for it, is stuck.
+pub(crate) const STUCK_AFTER_MS: u64 = 10_000;
+
+/// Unconfirmed entries of the journal that have a copy outside of the database: more than an hour of one a second. An entry
+/// takes 30 characters there, and browsers allow an origin five million.
+pub(crate) const MAX_MIRRORED_ENTRIES: usize = 4_096;
+/// Positions of the journal on one page of that copy: one more entry writes 2,000 characters at the most.
+pub(crate) const MIRROR_PAGE: u8 = 64;
+/// Time in ms between two looks at what is confirmed by now and leaves that copy.
+pub(crate) const MIRROR_INTERVAL_MS: u64 = 5_000;
+
+/// How long after its start a tab looks for readings that closed tabs of this browser have not shared.
+pub(crate) const ADOPTION_DELAY: Duration = Duration::from_secs(2);
+/// Time between two such looks: a tab that was closed meanwhile is found by them, and one that is loaded again has its slot
+/// back before.
+pub(crate) const ADOPTION_INTERVAL: Duration = Duration::from_secs(15);
+/// How long another tab's slot may be held for that: shorter than a tab that is loaded again waits for its own.
+pub(crate) const ADOPTION_HOLD: Duration = Duration::from_millis(700);
+
 /// Tabs of one browser that keep what they know, in one room: as many as a person opens, and a test of a class. Each
 /// has a database of its own; more tabs keep theirs in memory.
 pub(crate) const MAX_SLOTS: u32 = 64;
@@ -86,6 +121,9 @@ pub(crate) const ESTIMATE_AGE_MS: u64 = 10_000;
 pub(crate) const ESTIMATE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes that blocks leave free, or an eighth of what there is: for one's own readings, a hundred bytes each.
 pub(crate) const RESERVED_FOR_OWN: f64 = 4.0 * 1024.0 * 1024.0;
+/// Bytes that other blocks leave free beside these: for blocks that are protected, because a reading of theirs is nowhere
+/// else.
+pub(crate) const RESERVED_FOR_PROTECTED: f64 = 4.0 * 1024.0 * 1024.0;
 
 /// Tries of `blocks()` before it gives up because the chain changed under it each time.
 pub(crate) const BLOCKS_READ_TRIES: usize = 3;

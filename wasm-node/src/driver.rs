@@ -3,7 +3,7 @@
 
 use std::{any::Any, cell::RefCell, collections::VecDeque, pin::pin, rc::Rc};
 
-use chain::{hash::ReadingId, reading::Reading, time::UnixMillis};
+use chain::{hash::ReadingId, reading::Reading, time::MonotonicMillis};
 use futures::{FutureExt, StreamExt, channel::mpsc, select_biased};
 use litemap::LiteMap;
 use sync::{
@@ -18,8 +18,9 @@ use crate::{
     config,
     miner::{self, Miner},
     net::{self, Network, PeerId},
-    node::{Known, Node, RecordReply, Wish},
-    storage::{Answer, Queue, Storage},
+    node::{AdoptReply, Known, Node, RecordReply, Wish},
+    patience::Patience,
+    storage::{Answer, Failing, Loss, Mirror, Queue, Storage},
 };
 
 /// Who is told what the page may want to know.
@@ -28,16 +29,31 @@ pub(crate) trait Audience {
     fn tell(&self, news: News<Reading>, known: &RefCell<Known>);
 }
 
+/// Where a tab keeps things.
+pub(crate) struct Kept {
+    pub(crate) store: Box<dyn Storage>,
+    /// A copy of what no peer could give back.
+    pub(crate) mirror: Option<Rc<Mirror>>,
+    /// Keeps others from the store.
+    pub(crate) hold: Option<Box<dyn Any>>,
+}
+
 /// Everything that the loop moves.
 pub(crate) struct Driver<A> {
     known: Rc<RefCell<Known>>,
     network: Network,
     store: Queue,
     answers: mpsc::Receiver<Answer>,
-    /// Keeps others from the store.
+    mirror: Option<Rc<Mirror>>,
     hold: Option<Box<dyn Any>>,
-    /// Whether the page was told that the store fails.
-    told_failing: bool,
+    /// What waits for the store.
+    patience: Patience,
+    /// When it, or the copy of the journal, has to be looked at.
+    look: Alarm,
+    /// When the copy of the journal is brought up to date, if the chain changed since.
+    mirror_due: Option<MonotonicMillis>,
+    /// Why the store fails, as the page was told.
+    told_failing: Option<Failing>,
     miner: Miner,
     alarm: Alarm,
     wishes: mpsc::Receiver<Wish>,
@@ -45,11 +61,12 @@ pub(crate) struct Driver<A> {
     recording: LiteMap<Ticket, RecordReply>,
     /// Who waits for a piece of a file to be taken in. The machine bounds how many.
     importing: LiteMap<Ticket, ImportReply>,
+    /// Who waits for readings of a closed tab to be taken over. One caller, one part at a time.
+    adopting: LiteMap<Ticket, AdoptReply>,
     next_ticket: u64,
     inbox: VecDeque<Input<PeerId>>,
     bulletin: Bulletin<Reading>,
     audience: A,
-    last_look: UnixMillis,
 }
 
 /// What one look around brings.
@@ -59,6 +76,8 @@ enum Step {
     Miner(miner::Event),
     Network(net::Event),
     Alarm,
+    /// Something may have waited for too long.
+    Look,
 }
 
 /// Whether the loop goes on.
@@ -73,11 +92,15 @@ impl<A: Audience> Driver<A> {
     pub(crate) fn new(
         known: Known,
         network: Network,
-        store: Box<dyn Storage>,
-        hold: Option<Box<dyn Any>>,
+        kept: Kept,
         miner: Miner,
         audience: A,
     ) -> (Self, Node) {
+        let Kept {
+            store,
+            mirror,
+            hold,
+        } = kept;
         let (wish, wishes) = mpsc::channel(config::MAX_WAITING_COMMANDS);
         let (store, answers) = Queue::new(store, known.storage.clone());
         let known = Rc::new(RefCell::new(known));
@@ -91,18 +114,22 @@ impl<A: Audience> Driver<A> {
             network,
             store,
             answers,
+            mirror,
             hold,
-            told_failing: false,
+            patience: Patience::default(),
+            look: Alarm::default(),
+            mirror_due: None,
+            told_failing: None,
             miner,
             alarm: Alarm::default(),
             wishes,
             recording: LiteMap::new(),
             importing: LiteMap::new(),
+            adopting: LiteMap::new(),
             next_ticket: 0,
             inbox: VecDeque::new(),
             bulletin: Bulletin::default(),
             audience,
-            last_look: clock::now(),
         };
         (driver, node)
     }
@@ -119,11 +146,8 @@ impl<A: Audience> Driver<A> {
     async fn run_on(&mut self) {
         self.miner.prepare();
         self.feed(Input::Tick);
-        let healed = self.known.borrow().storage.healed();
-        if healed > 0 {
-            self.bulletin
-                .add(News::Notice(Notice::Healed { records: healed }));
-        }
+        self.tell_of_the_start();
+        self.mirror_due = Some(clock::monotonic());
         loop {
             let step = self.step().await;
             if self.take(step) == Next::End {
@@ -138,7 +162,53 @@ impl<A: Audience> Driver<A> {
                     return;
                 }
             }
+            self.look_around();
             self.tell();
+        }
+    }
+
+    /// Says what was found when the store was opened.
+    fn tell_of_the_start(&mut self) {
+        let (healed, loss) = {
+            let known = self.known.borrow();
+            (known.storage.healed(), known.storage.loss())
+        };
+        if healed > 0 {
+            let records = healed;
+            self.bulletin.add(News::Notice(Notice::Healed { records }));
+        }
+        if let Some(Loss { saved, lost }) = loss {
+            let readings = lost;
+            self.bulletin
+                .add(News::Notice(Notice::StorageLost { readings, saved }));
+        }
+    }
+
+    /// Notes what has waited for long, and brings the copy of the journal up to date.
+    fn look_around(&mut self) {
+        let now = clock::monotonic();
+        let (saving, stuck) = (self.patience.saving(now), self.patience.is_stuck(now));
+        if self.known.borrow().storage.note_waiting(saving, stuck) {
+            self.bulletin.add(News::Status);
+            self.note_store();
+        }
+        if self.mirror_due.is_some_and(|due| due <= now) {
+            self.mirror_due = None;
+            self.update_mirror();
+        }
+        let due = self.patience.due(now).into_iter().chain(self.mirror_due);
+        if let Some(due) = due.min() {
+            self.look.set(due);
+        }
+    }
+
+    /// Keeps in the copy of the journal what is not confirmed yet, and nothing else.
+    fn update_mirror(&self) {
+        if let Some(mirror) = &self.mirror {
+            let known = self.known.borrow();
+            let limit = config::MAX_MIRRORED_ENTRIES.saturating_add(1);
+            let unconfirmed = known.machine.unsettled_own(limit);
+            mirror.keep_unconfirmed(known.machine.journal_len(), &unconfirmed);
         }
     }
 
@@ -146,22 +216,18 @@ impl<A: Audience> Driver<A> {
         let mut mined = pin!(self.miner.next().fuse());
         let mut happened = pin!(self.network.next().fuse());
         let mut alarm = pin!((&mut self.alarm).fuse());
+        let mut look = pin!((&mut self.look).fuse());
         select_biased! {
             wish = self.wishes.next() => Step::Wish(wish),
             answer = self.answers.select_next_some() => Step::Store(answer),
             event = mined => Step::Miner(event),
             event = happened => Step::Network(event),
             () = alarm => Step::Alarm,
+            () = look => Step::Look,
         }
     }
 
     fn take(&mut self, step: Step) -> Next {
-        let now = clock::now();
-        if now < self.last_look {
-            // The clock was put back; what the machine waits for would come too late.
-            self.feed(Input::Tick);
-        }
-        self.last_look = now;
         match step {
             Step::Wish(Some(wish)) => return self.grant(wish),
             Step::Wish(None) => return Next::End,
@@ -176,16 +242,37 @@ impl<A: Audience> Driver<A> {
             }
             Step::Network(event) => self.hear(event),
             Step::Alarm => self.feed(Input::Tick),
+            // After each turn.
+            Step::Look => {}
         }
         Next::Go
     }
 
     fn take_answer(&mut self, answer: Answer) {
-        if let Answer::Checked(lost) = &answer {
-            self.bulletin.add(News::Status);
-            if !lost.is_empty() {
-                let records = lost.len();
-                self.bulletin.add(News::Notice(Notice::Healed { records }));
+        match &answer {
+            Answer::Written(_)
+            | Answer::WriteFailed { .. }
+            | Answer::Read(..)
+            | Answer::ReadFailed(_) => self.patience.answered(clock::monotonic()),
+            Answer::Checked(lost) => {
+                self.bulletin.add(News::Status);
+                if !lost.is_empty() {
+                    let records = lost.len();
+                    self.bulletin.add(News::Notice(Notice::Healed { records }));
+                }
+            }
+            Answer::Closed => self.bulletin.add(News::Status),
+            Answer::StaysClosed => {
+                let failing = self.known.borrow().storage.reason();
+                if failing != self.told_failing {
+                    self.note_failing(failing);
+                }
+            }
+            Answer::Reopened => self.note_reopened(None),
+            Answer::Reset(epoch) => {
+                self.store.enter(*epoch);
+                let readings = self.known.borrow().machine.journal_len();
+                self.note_reopened(Some(readings));
             }
         }
         if let Some(input) = answered(answer) {
@@ -193,10 +280,17 @@ impl<A: Audience> Driver<A> {
         }
     }
 
+    fn note_reopened(&mut self, readings: Option<u64>) {
+        self.bulletin.add(News::Status);
+        self.bulletin
+            .add(News::Notice(Notice::StorageReopened { readings }));
+    }
+
     fn grant(&mut self, wish: Wish) -> Next {
         match wish {
             Wish::Record(bpm, reply) => {
                 let ticket = self.ticket();
+                self.patience.recording(ticket, clock::monotonic());
                 self.recording.insert(ticket, reply);
                 self.feed(Input::Record { ticket, bpm });
             }
@@ -216,7 +310,15 @@ impl<A: Audience> Driver<A> {
                 self.known.borrow_mut().switches.mining_limit = limit;
                 self.bulletin.add(News::Status);
             }
+            Wish::Adopt(readings, reply) => {
+                let ticket = self.ticket();
+                self.adopting.insert(ticket, reply);
+                self.feed(Input::Adopt { ticket, readings });
+            }
+            Wish::Notice(notice) => self.bulletin.add(News::Notice(notice)),
+            Wish::Look => {}
             Wish::Woke => {
+                self.patience.excuse(clock::monotonic());
                 self.network.woke();
                 self.feed(Input::Woke);
             }
@@ -267,7 +369,7 @@ impl<A: Audience> Driver<A> {
     fn feed(&mut self, input: Input<PeerId>) {
         self.inbox.push_back(input);
         while let Some(input) = self.inbox.pop_front() {
-            let outputs = self.known.borrow_mut().machine.handle(input, clock::now());
+            let outputs = self.known.borrow_mut().machine.handle(input, clock::both());
             for output in outputs {
                 self.perform(output);
             }
@@ -278,11 +380,11 @@ impl<A: Audience> Driver<A> {
         match output {
             Output::Write { id, batch } => {
                 let failed = self.store.write(id, batch);
-                self.inbox.extend(failed.and_then(answered));
+                self.note_order(failed);
             }
             Output::Read { id, hashes } => {
                 let failed = self.store.read(id, hashes);
-                self.inbox.extend(failed.and_then(answered));
+                self.note_order(failed);
             }
             Output::Request {
                 peer,
@@ -302,6 +404,14 @@ impl<A: Audience> Driver<A> {
         }
     }
 
+    /// An order was given; if too many wait, its answer is here already.
+    fn note_order(&mut self, failed: Option<Answer>) {
+        match failed {
+            Some(answer) => self.inbox.extend(answered(answer)),
+            None => self.patience.ordered(clock::monotonic()),
+        }
+    }
+
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "events may be added; whatever they say, the page looks again"
@@ -316,10 +426,29 @@ impl<A: Audience> Driver<A> {
                     let _ = reply.send(result.clone());
                 }
             }
+            Event::Adopted { ticket, result } => {
+                if let Some(reply) = self.adopting.remove(&ticket) {
+                    // The node may have stopped.
+                    let _ = reply.send(result);
+                }
+            }
+            Event::ClockSetBack { by } => {
+                self.bulletin.add(News::Notice(Notice::ClockSetBack { by }));
+                self.bulletin.add(News::Status);
+            }
+            Event::ClockSetAhead { by } => {
+                self.bulletin
+                    .add(News::Notice(Notice::ClockSetAhead { by }));
+                self.bulletin.add(News::Status);
+            }
             Event::Reading(reading) => self.bulletin.add(News::Reading(reading)),
             Event::Chain { from, to, reorg } => {
                 self.bulletin.add(News::Chain { from, to, reorg });
                 self.bulletin.add(News::Status);
+                if self.mirror_due.is_none() {
+                    let now = clock::monotonic();
+                    self.mirror_due = Some(now.saturating_add(config::MIRROR_INTERVAL_MS));
+                }
             }
             Event::Peers => self.bulletin.add(News::Peers),
             Event::Equivocation { author, seq } => {
@@ -335,19 +464,27 @@ impl<A: Audience> Driver<A> {
         }
     }
 
-    /// Has the page told when the store begins to fail, and when it no longer does.
+    /// Has the page told when the store begins to fail, and when it no longer does. A store that was closed is told of when
+    /// it does not open again.
     fn note_store(&mut self) {
-        let failing = self.known.borrow().storage.failing();
-        if failing != self.told_failing {
-            self.told_failing = failing;
-            self.bulletin.add(News::Status);
-            if failing {
-                self.bulletin.add(News::Notice(Notice::StorageFailing));
-            }
+        let failing = self.known.borrow().storage.reason();
+        if failing != self.told_failing && failing != Some(Failing::Closed) {
+            self.note_failing(failing);
+        }
+    }
+
+    fn note_failing(&mut self, failing: Option<Failing>) {
+        self.told_failing = failing;
+        self.bulletin.add(News::Status);
+        if let Some(failing) = failing {
+            let reason = failing.name();
+            self.bulletin
+                .add(News::Notice(Notice::StorageFailing { reason }));
         }
     }
 
     fn reply(&mut self, ticket: Ticket, result: Result<(ReadingId, u64), RecordError>) {
+        self.patience.recorded(ticket);
         if let Some(reply) = self.recording.remove(&ticket) {
             // The page may have stopped waiting.
             let _ = reply.send(result);
@@ -365,10 +502,12 @@ impl<A: Audience> Driver<A> {
 fn answered(answer: Answer) -> Option<Input<PeerId>> {
     Some(match answer {
         Answer::Written(id) => Input::Written { id },
-        Answer::WriteFailed(id) => Input::WriteFailed { id },
+        Answer::WriteFailed { id, full } => Input::WriteFailed { id, full },
         Answer::Read(id, bodies) => Input::Read { id, bodies },
         Answer::ReadFailed(id) => Input::ReadFailed { id },
         Answer::Checked(hashes) if hashes.is_empty() => return None,
         Answer::Checked(hashes) => Input::Lost { hashes },
+        Answer::Reset(_) => Input::StoreReset,
+        Answer::Closed | Answer::StaysClosed | Answer::Reopened => return None,
     })
 }

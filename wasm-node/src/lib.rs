@@ -3,7 +3,8 @@
 //! In reading order:
 //! - `api`: what JavaScript sees; behind it `arguments`, what it passed; `view`, what it gets; and `node`, the
 //!   way to the running node.
-//! - `start` puts a node together; `driver` is the one loop that runs it: input, machine, outputs in order.
+//! - `start` puts a node together; `driver` is the one loop that runs it: input, machine, outputs in order; `patience` notes what
+//!   waits for the disk, and `adopting` takes over what closed tabs have not shared.
 //! - `net` is the tab among others; `storage`, `miner`, `page` and `clock` are the browser, a piece each.
 //! - `check` does a block's sums again for the page, and `rehearsal` asks a copy of the machine what it would do;
 //!   `archive` writes a room as a document and takes one in; `qr` makes the QR code of a link.
@@ -20,9 +21,12 @@ mod bulletin;
 mod check;
 mod config;
 mod net;
+mod patience;
 mod qr;
 mod rehearsal;
 
+#[cfg(target_arch = "wasm32")]
+mod adopting;
 #[cfg(target_arch = "wasm32")]
 mod api;
 #[cfg(target_arch = "wasm32")]

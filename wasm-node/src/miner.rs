@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
-use chain::{header::Header, time::UnixMillis};
+use chain::{header::Header, time::MonotonicMillis};
 use futures::task::AtomicWaker;
 use js_sys::{Object, Reflect, Uint8Array};
 use sync::seam::JobId;
@@ -157,7 +157,7 @@ impl Miner {
                 (current && ms > 0.0).then(|| Event::Speed(Some(hashes * 1_000.0 / ms)))
             }
             Message::Failed => {
-                self.rest(clock::now());
+                self.rest(clock::monotonic());
                 Some(Event::Speed(None))
             }
         }
@@ -195,11 +195,11 @@ impl Miner {
         match Running::start(url, &self.module, &self.inbox) {
             Ok(running) => self.running = Some(running),
             // The reason is the browser's to print; here it is one more failure.
-            Err(_) => self.rest(clock::now()),
+            Err(_) => self.rest(clock::monotonic()),
         }
     }
 
-    fn rest(&mut self, now: UnixMillis) {
+    fn rest(&mut self, now: MonotonicMillis) {
         self.running = None;
         self.resting = true;
         let wait = self.restart.failed(chance());

@@ -12,12 +12,13 @@ use chain::{
 use futures::channel::{mpsc, oneshot};
 use sync::{
     Machine,
-    seam::{ImportError, ImportPiece, RecordError},
+    seam::{AdoptError, ImportError, ImportPiece, RecordError},
 };
 
 use crate::{
     archive::ImportReply,
     arguments::DocumentError,
+    bulletin::Notice,
     check::{self, Claim, Place},
     clock, config,
     net::{self, PeerId, PeerLink, RelayView as NetRelay},
@@ -54,6 +55,9 @@ pub(crate) struct Switches {
 /// Where the answer to a `record()` goes: the reading's id, and its place in the author's count.
 pub(crate) type RecordReply = oneshot::Sender<Result<(ReadingId, u64), RecordError>>;
 
+/// Where the answer to readings of a closed tab goes: how many of them were new.
+pub(crate) type AdoptReply = oneshot::Sender<Result<usize, AdoptError>>;
+
 /// What the page wishes of the driver.
 #[derive(Debug)]
 pub(crate) enum Wish {
@@ -65,6 +69,12 @@ pub(crate) enum Wish {
     Isolate(bool),
     /// Try so many hashes a second at most.
     LimitMining(Option<u32>),
+    /// Take over readings of a closed tab.
+    Adopt(Vec<Reading>, AdoptReply),
+    /// Tell the page.
+    Notice(Notice),
+    /// See whether the node still runs.
+    Look,
     /// The page is back from sleep.
     Woke,
     /// End.
@@ -205,7 +215,7 @@ impl Known {
     pub(crate) fn rehearse(&self, sent: &Sent) -> Result<RehearsalView, getrandom::Error> {
         let stranger = net::stranger(clock::entropy()?);
         let copy = self.machine.clone();
-        Ok(rehearsal::rehearse(copy, stranger, sent, clock::now()).into())
+        Ok(rehearsal::rehearse(copy, stranger, sent, clock::both()).into())
     }
 
     /// A reading, as JavaScript gets it.

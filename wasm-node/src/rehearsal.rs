@@ -6,11 +6,11 @@ mod kind;
 use std::fmt::Debug;
 
 pub(crate) use self::kind::Kind;
-use chain::{block::Block, hash::BlockHash, reading::Reading, time::UnixMillis};
+use chain::{block::Block, hash::BlockHash, reading::Reading};
 use sync::{
     Event, Input, Machine, Output,
     config::VERDICT_PATIENCE,
-    seam::{GossipId, Topic, Verdict},
+    seam::{GossipId, Now, Topic, Verdict},
 };
 
 /// What is sent for the rehearsal.
@@ -65,7 +65,7 @@ pub(crate) fn rehearse<P: Copy + Ord + Debug>(
     mut machine: Machine<P>,
     stranger: P,
     sent: &Sent,
-    now: UnixMillis,
+    now: Now,
 ) -> Rehearsal {
     let known = is_known(&machine, sent);
     let (topic, data) = match sent {
@@ -84,7 +84,10 @@ pub(crate) fn rehearse<P: Copy + Ord + Debug>(
     let held = verdict_in(&outputs).is_none();
     if held {
         // A verdict that has to wait is given without what it waits for in the end.
-        let later = now.saturating_add(VERDICT_PATIENCE);
+        let later = Now {
+            wall: now.wall.saturating_add(VERDICT_PATIENCE),
+            monotonic: now.monotonic.saturating_add(VERDICT_PATIENCE),
+        };
         outputs.extend(machine.handle(Input::Tick, later));
     }
     let reason = outputs.iter().find_map(|output| {
@@ -174,12 +177,17 @@ mod tests {
         key::SecretKey,
         mining,
         room::{Room, RoomName, RoomParams},
+        time::{MonotonicMillis, UnixMillis},
     };
     use sync::Config;
 
     use super::*;
 
-    const NOW: UnixMillis = UnixMillis::new(1_700_000_000_000);
+    const TIME: UnixMillis = UnixMillis::new(1_700_000_000_000);
+    const NOW: Now = Now {
+        wall: TIME,
+        monotonic: MonotonicMillis::new(0),
+    };
     const STRANGER: u64 = 99;
 
     fn room() -> Room {
@@ -189,14 +197,14 @@ mod tests {
 
     fn reading(author: u8, seq: u64, bpm: u16) -> Reading {
         let bpm = Bpm::new(bpm).expect("a heart rate");
-        SecretKey::from_seed([author; 32]).sign(room().id(), seq, NOW, bpm)
+        SecretKey::from_seed([author; 32]).sign(room().id(), seq, TIME, bpm)
     }
 
     fn block(on: &[Block], readings: Vec<Reading>, ahead: u64) -> Block {
         let room = room();
         let headers = on.iter().map(|block| block.header);
         let window = Window::from_headers(&room, [*room.genesis()].into_iter().chain(headers));
-        let time = NOW.saturating_add(ahead + on.len() as u64);
+        let time = TIME.saturating_add(ahead + on.len() as u64);
         let parent = on.last().map(|last| last.header.hash());
         let prev_hash = parent.unwrap_or(room.genesis_hash());
         let template = mining::template(&window, prev_hash, time, &readings);

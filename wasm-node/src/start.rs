@@ -3,13 +3,14 @@
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
+    adopting::adopt,
     arguments::Options,
-    driver::{Audience, Driver},
+    driver::{Audience, Driver, Kept},
     miner::Miner,
     net::{Network, NetworkError, Setup},
     node::{Known, Node, Switches},
     page,
-    storage::{self, Opened},
+    storage::{self, Opened, Reason},
 };
 
 /// Why a node could not start.
@@ -39,6 +40,7 @@ pub(crate) async fn start(
         store,
         seed,
         health,
+        mirror,
         hold,
     } = storage::open(options.room, options.in_memory).await?;
     // A tab's readings and its name on the network are the same author's.
@@ -62,7 +64,17 @@ pub(crate) async fn start(
         storage: health,
     };
     let miner = Miner::new(options.miner_url, options.wasm_module);
-    let (driver, node) = Driver::new(known, network, store, hold, miner, audience);
+    let (own, room) = (known.storage.place(), known.machine.room().clone());
+    let kept = Kept {
+        store,
+        mirror,
+        hold,
+    };
+    let (driver, node) = Driver::new(known, network, kept, miner, audience);
     spawn_local(driver.run());
+    // A page that is to forget all of it takes nothing over either.
+    if own != Err(Reason::Asked) {
+        spawn_local(adopt(node.clone(), room, own.ok()));
+    }
     Ok(node)
 }

@@ -70,6 +70,11 @@ export interface NodeStatus {
   /** The version of this code. */
   version: string;
   storage: StorageStatus;
+  /**
+   * Blocks on this computer's disk that are ahead of its clock: they wait until their time comes, in Unix ms, and nothing is
+   * lost meanwhile. Null if there are none.
+   */
+  heldBack: { blocks: number; until: number } | null;
   /** Set once, if the node broke: it works no more, and the page should be reloaded. */
   error?: string;
 }
@@ -82,9 +87,24 @@ export interface StorageStatus {
   /**
    * Why it is in memory, and forgotten when the tab is closed: the page asked for it; the browser has no Web Locks
    * (plain http from another machine) or no IndexedDB; it refuses to open a database (a private window, blocked storage);
-   * too many tabs are open; a newer version of this page has been here. Null on disk.
+   * too many tabs are open; a newer version of this page has been here.
+   *
+   * On disk, and `failing`: the browser has closed or deleted the database, and it is not open again yet; there is no room;
+   * the disk has not answered for 10 s; a newer version of this page has upgraded the database, so that this tab must be
+   * reloaded; the disk or the browser refuses. Null if all is well.
    */
-  reason: "asked" | "no-locks" | "no-database" | "blocked" | "no-free-slot" | "newer-version" | null;
+  reason:
+    | "asked"
+    | "no-locks"
+    | "no-database"
+    | "blocked"
+    | "no-free-slot"
+    | "newer-version"
+    | "closed"
+    | "full"
+    | "stuck"
+    | "failed"
+    | null;
   /** Whether the browser promised to keep it even when its disk gets full; null if it does not say. */
   persisted: boolean | null;
   /** Bytes that this origin's tabs use together; null if the browser does not say. */
@@ -93,6 +113,13 @@ export interface StorageStatus {
   quota: number | null;
   /** Whether something could not be written: blocks first, and then readings, too, which are refused until there is room again. */
   failing: boolean;
+  /** Readings that have waited for the disk for more than 3 s. Their `record()` is answered once they are kept. */
+  saving: number;
+  /**
+   * Readings of this tab that its disk has lost, and that had not been confirmed when they were last seen here. Null if
+   * nothing was lost at this start; 0 if something was, and all of these were put back from a copy.
+   */
+  lost: number | null;
   /** Records that proved damaged since this tab was started: they were dropped, and are fetched from peers. */
   healed: number;
   /**
@@ -259,8 +286,22 @@ export type Notice =
   | { kind: "key-replaced"; author: string }
   /** What this tab keeps was damaged; so many records were dropped, and are fetched from peers. */
   | { kind: "healed"; records: number }
-  /** Not everything can be kept on disk at present; what is recorded may be refused. */
-  | { kind: "storage-failing" };
+  /** Not everything can be kept on disk at present, for this `reason` of the storage's status. */
+  | { kind: "storage-failing"; reason: "newer-version" | "closed" | "full" | "stuck" | "failed" }
+  /**
+   * The browser had closed the database, and it is open again. `readings`: it had less than before, or nothing; the key and so
+   * many readings of this tab are written again, and blocks are fetched again from peers. Null: nothing was lost.
+   */
+  | { kind: "storage-reopened"; readings: number | null }
+  /** When the tab was started its database had lost what a copy beside it tells of: `saved` readings were put back, and so
+   * many are lost for good. The key is the same. */
+  | { kind: "storage-lost"; readings: number; saved: number }
+  /** This computer's clock was set back while the tab ran. */
+  | { kind: "clock-set-back"; byMs: number }
+  /** It was set ahead, and the clocks of peers do not agree. */
+  | { kind: "clock-set-ahead"; byMs: number }
+  /** Readings that a closed tab of this browser, which had this slot, had not shared were taken over. */
+  | { kind: "readings-adopted"; readings: number; slot: number };
 
 /** A change of the best branch: blocks `from` to `to` are new, and what was above `to` is gone. */
 export interface ChainChange {

@@ -43,6 +43,14 @@ pub(crate) struct StatusView {
     pub(crate) isolated: bool,
     pub(crate) version: &'static str,
     pub(crate) storage: StorageView,
+    pub(crate) held_back: Option<HeldBackView>,
+}
+
+/// `status().heldBack`
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct HeldBackView {
+    pub(crate) blocks: usize,
+    pub(crate) until: u64,
 }
 
 /// `status().tip`
@@ -147,12 +155,21 @@ pub(crate) struct ImportedView {
 
 /// The `detail` of a "notice" event
 #[derive(Clone, Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(
+    tag = "kind",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase"
+)]
 pub(crate) enum NoticeView {
     Equivocation { author: String, seq: u64 },
     KeyReplaced { author: String },
     Healed { records: usize },
-    StorageFailing,
+    StorageFailing { reason: &'static str },
+    StorageReopened { readings: Option<u64> },
+    StorageLost { readings: usize, saved: usize },
+    ClockSetBack { by_ms: u64 },
+    ClockSetAhead { by_ms: u64 },
+    ReadingsAdopted { readings: usize, slot: u32 },
 }
 
 /// What `record()` resolves to
@@ -198,6 +215,10 @@ impl StatusView {
             isolated: known.switches.isolated,
             version: env!("CARGO_PKG_VERSION"),
             storage: StorageView::from(&*known.storage),
+            held_back: status.held_back.map(|held| HeldBackView {
+                blocks: held.blocks,
+                until: held.until.get(),
+            }),
         }
     }
 }
@@ -273,8 +294,8 @@ impl From<OwnReading> for OwnReadingView {
         Self {
             id: own.id.to_string(),
             seq: own.seq,
-            time: own.entry.time.get(),
-            bpm: own.entry.bpm.get(),
+            time: own.time.get(),
+            bpm: own.bpm.get(),
             index: own.index,
         }
     }
@@ -347,7 +368,12 @@ impl From<Notice> for NoticeView {
                 author: author.to_string(),
             },
             Notice::Healed { records } => Self::Healed { records },
-            Notice::StorageFailing => Self::StorageFailing,
+            Notice::StorageFailing { reason } => Self::StorageFailing { reason },
+            Notice::StorageReopened { readings } => Self::StorageReopened { readings },
+            Notice::StorageLost { readings, saved } => Self::StorageLost { readings, saved },
+            Notice::ClockSetBack { by } => Self::ClockSetBack { by_ms: by },
+            Notice::ClockSetAhead { by } => Self::ClockSetAhead { by_ms: by },
+            Notice::ReadingsAdopted { readings, slot } => Self::ReadingsAdopted { readings, slot },
         }
     }
 }

@@ -2,8 +2,8 @@
 //! the node noticed. Never more than a few at a time.
 
 import { element, reconcile, setText } from "../dom.js";
-import { peerIdOf, shortName } from "../peer-name.js";
-import { formatDuration, say } from "../strings.js";
+import { noticeWords, spoken } from "../notice-words.js";
+import { formatDuration, formatTime, say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
 /** A clock that differs by more makes blocks look too early to others (the chain's bound on a block's time), ms. */
@@ -13,12 +13,13 @@ const CLOCK_TOLERANCE_MS = 30_000;
 const MAX_NOTICES = 4;
 
 /**
- * Properties: `browser`, what `capabilities()` found, and `clockOffsetMs`, as in the node's `status()`. `notice(detail)` shows
- * what the node's event "notice" says; `offer(key, action, work)` one with a button.
+ * Properties: `browser`, what `capabilities()` found; `clockOffsetMs` and `heldBack`, as in the node's `status()`.
+ * `notice(detail)` shows what the node's event "notice" says; `offer(key, action, work)` one with a button.
  */
 export class PageNotices extends LocalizedElement {
   #browser = { secure: true, missing: [] };
   #clockOffsetMs = null;
+  #heldBack = null;
   #count = 0;
   /** @type {{ id: string, key: string, values: object, action?: string, work?: () => void }[]} */
   #noticed = [];
@@ -33,17 +34,15 @@ export class PageNotices extends LocalizedElement {
     this.invalidate();
   }
 
+  set heldBack(heldBack) {
+    this.#heldBack = heldBack ?? null;
+    this.invalidate();
+  }
+
   /** Shows what the node noticed; kinds that the page has no words for are none of a person's business. */
-  notice({ kind, author, seq, records }) {
-    const name = author === undefined ? "" : shortName(peerIdOf(author));
-    const keys = {
-      equivocation: "notice.equivocation",
-      "key-replaced": "notice.keyReplaced",
-      healed: "notice.healed",
-      "storage-failing": "notice.storageFailing",
-    };
-    const key = keys[kind];
-    if (key !== undefined) this.#add({ key, values: { name, seq: seq ?? 0, records: records ?? 0 } });
+  notice(detail) {
+    const words = noticeWords(detail);
+    if (words !== null) this.#add(words);
   }
 
   /** Shows an offer: a sentence and a button that does the work. */
@@ -69,7 +68,8 @@ export class PageNotices extends LocalizedElement {
   }
 
   #item(notice) {
-    const { key, values, action, work } = notice;
+    const { key, action, work } = notice;
+    const values = spoken(notice.values);
     const item = element("li", { class: "notice" }, element("span", {}, say(key, values)));
     if (work !== undefined) {
       const button = element("button", { type: "button" }, say(action));
@@ -99,9 +99,16 @@ export class PageNotices extends LocalizedElement {
   }
 
   #clock() {
+    const words = [];
     const offset = this.#clockOffsetMs ?? 0;
-    if (Math.abs(offset) <= CLOCK_TOLERANCE_MS) return "";
-    return say(offset > 0 ? "clock.slow" : "clock.fast", { by: formatDuration(Math.abs(offset)) });
+    if (Math.abs(offset) > CLOCK_TOLERANCE_MS) {
+      words.push(say(offset > 0 ? "clock.slow" : "clock.fast", { by: formatDuration(Math.abs(offset)) }));
+    }
+    if (this.#heldBack !== null) {
+      const { blocks, until } = this.#heldBack;
+      words.push(say("clock.heldBack", { blocks, time: formatTime(until, Date.now()) }));
+    }
+    return words.join(" ");
   }
 }
 

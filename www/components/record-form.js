@@ -7,11 +7,16 @@ import { wordsOf } from "../node-words.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
+/** A reading that is not kept after so long is being saved, ms: a disk at work takes a tenth of that. */
+const SAVING_AFTER_MS = 3_000;
+
 /** Dispatches "reading-submitted" with `{ bpm }`; answer with `confirm(bpm)` or `fail(bpm, reason)`. */
 export class RecordForm extends LocalizedElement {
   #invalid = false;
   #recorded = null;
   #failureCount = 0;
+  /** @type {{ bpm: number, late: boolean, timer: number }[]} what was submitted and not answered yet */
+  #submitted = [];
   /** @type {{ id: string, bpm: number, reason: string }[]} what was typed and could not be recorded, kept for another try */
   #failures = [];
 
@@ -32,12 +37,14 @@ export class RecordForm extends LocalizedElement {
 
   /** Says that this reading is kept. */
   confirm(bpm) {
+    this.#answered(bpm);
     this.#recorded = bpm;
     this.invalidate();
   }
 
   /** Says why this reading is not kept, and offers it again. */
   fail(bpm, error) {
+    this.#answered(bpm);
     this.#failureCount += 1;
     this.#failures.push({ id: String(this.#failureCount), bpm, error });
     this.#recorded = null;
@@ -51,7 +58,7 @@ export class RecordForm extends LocalizedElement {
     );
     setText(
       this.querySelector(".recorded"),
-      this.#recorded === null ? "" : say("record.done", { bpm: this.#recorded }),
+      this.#saving() || (this.#recorded === null ? "" : say("record.done", { bpm: this.#recorded })),
     );
     const list = this.querySelector(".failures");
     list.hidden = this.#failures.length === 0;
@@ -80,7 +87,27 @@ export class RecordForm extends LocalizedElement {
     this.#dispatch(bpm);
   }
 
+  /** Which readings the disk has not taken for long. */
+  #saving() {
+    const late = this.#submitted.filter((reading) => reading.late);
+    if (late.length === 0) return "";
+    return late.length === 1 ? say("record.saving", { bpm: late[0].bpm }) : say("storage.saving", { readings: late.length });
+  }
+
+  #answered(bpm) {
+    const at = this.#submitted.findIndex((reading) => reading.bpm === bpm);
+    if (at < 0) return;
+    const [reading] = this.#submitted.splice(at, 1);
+    clearTimeout(reading.timer);
+  }
+
   #dispatch(bpm) {
+    const reading = { bpm, late: false };
+    reading.timer = setTimeout(() => {
+      reading.late = true;
+      this.invalidate();
+    }, SAVING_AFTER_MS);
+    this.#submitted.push(reading);
     this.dispatchEvent(new CustomEvent("reading-submitted", { detail: { bpm } }));
   }
 

@@ -1,7 +1,7 @@
 //! Where this tab keeps its chain, in one sentence, and why there. Never stores anything.
 
 import { setText } from "../dom.js";
-import { formatBytes, say } from "../strings.js";
+import { storageWords, usageWords } from "../storage-words.js";
 import { LocalizedElement } from "./localized-element.js";
 
 /** Property: `storage`, as in the node's `status()`. */
@@ -15,23 +15,11 @@ export class StorageLine extends LocalizedElement {
 
   render() {
     if (this.#storage === null) return;
-    const { failing, kind } = this.#storage;
+    const { failing, kind, saving } = this.#storage;
     setText(this.querySelector(".storage-words"), storageWords(this.#storage));
     setText(this.querySelector(".storage-usage"), usageWords(this.#storage));
-    this.dataset.tone = failing ? "warning" : kind === "disk" ? "good" : "busy";
+    this.dataset.tone = failing ? "warning" : kind === "disk" && saving === 0 ? "good" : "busy";
   }
 }
 
 customElements.define("storage-line", StorageLine);
-
-function storageWords({ kind, reason, persisted, failing, unchecked }) {
-  if (failing) return say("storage.failing");
-  if (unchecked > 0) return say("storage.checking", { blocks: unchecked });
-  if (kind === "disk") return say(persisted === true ? "storage.persisted" : "storage.disk");
-  return reason === null ? say("storage.memory") : `${say("storage.memory")} ${say(`storage.because-${reason}`)}`;
-}
-
-function usageWords({ usage, quota }) {
-  if (usage === null || quota === null) return "";
-  return say("storage.usage", { usage: formatBytes(usage), quota: formatBytes(quota) });
-}

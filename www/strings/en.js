@@ -53,6 +53,7 @@ export default {
   "record.button": "Record",
   "record.invalid": (v, n) => `Enter a whole number from ${n(v.min)} to ${n(v.max)}.`,
   "record.done": (v, n) => `${n(v.bpm)} BPM recorded.`,
+  "record.saving": (v, n) => `Saving ${n(v.bpm)} BPM …`,
   "record.failures": "Not recorded",
   "record.failed": (v, n) => `${n(v.bpm)} BPM was not recorded: ${v.reason}`,
   "record.retry": "Try again",
@@ -88,7 +89,13 @@ export default {
   "storage.checking": (v, n) => `Checking ${n(v.blocks)} stored blocks for damage …`,
   "storage.persisted": "Kept on this computer for good: the browser does not clear it by itself.",
   "storage.memory": "Kept in the open tabs of this room only: closing this tab forgets what no other tab has.",
-  "storage.failing": "Not everything finds room on this computer: make room on its disk. Until then readings may be refused.",
+  "storage.saving": (v, n) => `Saving ${some(v.readings, "reading", "readings", n)} …`,
+  "storage.lost": (v, n) => `${some(v.readings, "reading", "readings", n)} that had not been shared ${v.readings === 1 ? "is" : "are"} lost.`,
+  "storage.failing-full": "Not everything finds room on this computer: make room on its disk. Until then readings may be refused.",
+  "storage.failing-stuck": "This computer's disk does not answer. Readings wait to be saved, so keep this tab open.",
+  "storage.failing-closed": "The browser has closed Heartchain's data, so nothing can be saved. If this stays, reload the page.",
+  "storage.failing-newer-version": "A newer version of this page runs in another tab. Reload this tab: until then it saves nothing.",
+  "storage.failing-failed": "The browser could not save everything on this computer and tries again. Until then readings may be refused.",
   "storage.because-asked": "The address of this page asks for that.",
   "storage.because-no-locks": "This browser cannot keep tabs apart here (it has no locks, or the page came over plain http).",
   "storage.because-no-database": "This browser has no database here.",
@@ -300,13 +307,30 @@ export default {
     v.records === 1
       ? "1 damaged record was found on this computer's disk and is fetched again from others."
       : `${n(v.records)} damaged records were found on this computer's disk and are fetched again from others.`,
-  "notice.storageFailing": "Not everything finds room on this computer: make room on its disk. Until then readings may be refused.",
+  "notice.storageReopened": "The browser had closed Heartchain's data. It is open again, and nothing is lost.",
+  "notice.storageReset": (v, n) =>
+    `This browser deleted Heartchain's data while the page was open. Your key and ${some(v.readings, "reading", "readings", n)} were saved again; blocks are fetched again from the room.`,
+  "notice.storageLost": (v, n) => {
+    const saved =
+      v.saved === 0
+        ? "Your key is the same."
+        : `Your key is the same, and ${some(v.saved, "waiting reading was", "waiting readings were", n)} restored from a copy.`;
+    const lost = v.readings === 0 ? "" : ` ${some(v.readings, "reading", "readings", n)} that had not been shared ${v.readings === 1 ? "is" : "are"} lost.`;
+    return `This browser lost some of Heartchain's data on this computer. ${saved} What was confirmed is fetched again from the room.${lost}`;
+  },
+  "notice.clockSetBack": (v) => `This computer's clock was set back by ${v.by}.`,
+  "notice.clockSetAhead": (v) => `This computer's clock was set ahead by ${v.by}, and the clocks of others do not agree. Check it.`,
+  "notice.readingsAdopted": (v, n) => `Readings of another tab on this computer were taken over: ${n(v.readings)}.`,
   "notice.update": "A newer version of this page is ready.",
   "notice.replaced": "There is a newer version of this page, and parts of this one can no longer be loaded.",
   "notice.reload": "Reload",
 
   "clock.slow": (v) => `This computer's clock is ${v.by} slow. Set it right, or others may refuse your blocks for a while.`,
   "clock.fast": (v) => `This computer's clock is ${v.by} fast. Set it right, or others may refuse your blocks for a while.`,
+  "clock.heldBack": (v, n) =>
+    v.blocks === 1
+      ? `1 newer block waits until its time comes, at ${v.time} by this computer's clock.`
+      : `${n(v.blocks)} newer blocks wait until their time comes, from ${v.time} on by this computer's clock.`,
 
   "withheld.insecure": (v) =>
     `This page came over plain http from another computer, so the browser withholds: ${v.features}. Recording and syncing work all the same.`,

@@ -47,6 +47,7 @@ export default {
   "record.button": "기록",
   "record.invalid": (v, n) => `${n(v.min)}에서 ${n(v.max)} 사이의 정수를 입력하세요.`,
   "record.done": (v, n) => `${n(v.bpm)} BPM을 기록했습니다.`,
+  "record.saving": (v, n) => `${n(v.bpm)} BPM을 저장하는 중 …`,
   "record.failures": "기록하지 못한 값",
   "record.failed": (v, n) => `${n(v.bpm)} BPM을 기록하지 못했습니다: ${v.reason}`,
   "record.retry": "다시 시도",
@@ -82,7 +83,13 @@ export default {
   "storage.checking": (v, n) => `저장된 블록 ${n(v.blocks)}개가 손상되지 않았는지 확인하는 중 …`,
   "storage.persisted": "이 컴퓨터에 계속 보관됩니다. 브라우저가 스스로 지우지 않습니다.",
   "storage.memory": "이 방을 열어 둔 탭에만 있습니다. 이 탭을 닫으면 다른 탭에 없는 기록은 사라집니다.",
-  "storage.failing": "이 컴퓨터에 저장 공간이 부족합니다. 디스크 공간을 확보하세요. 그때까지는 기록이 거부될 수 있습니다.",
+  "storage.saving": (v, n) => `기록 ${n(v.readings)}개를 저장하는 중 …`,
+  "storage.lost": (v, n) => `아직 공유되지 않은 기록 ${n(v.readings)}개를 잃었습니다.`,
+  "storage.failing-full": "이 컴퓨터에 저장 공간이 부족합니다. 디스크 공간을 확보하세요. 그때까지는 기록이 거부될 수 있습니다.",
+  "storage.failing-stuck": "이 컴퓨터의 디스크가 응답하지 않습니다. 기록이 저장을 기다리고 있으니 이 탭을 열어 두세요.",
+  "storage.failing-closed": "브라우저가 Heartchain의 데이터를 닫아 아무것도 저장할 수 없습니다. 계속되면 페이지를 새로 고치세요.",
+  "storage.failing-newer-version": "다른 탭에서 이 페이지의 새 버전이 실행 중입니다. 이 탭을 새로 고치세요. 그때까지는 저장하지 않습니다.",
+  "storage.failing-failed": "브라우저가 이 컴퓨터에 모두 저장하지 못해 다시 시도합니다. 그때까지는 기록이 거부될 수 있습니다.",
   "storage.because-asked": "이 페이지의 주소가 그렇게 요청했습니다.",
   "storage.because-no-locks": "이 브라우저는 여기서 탭을 구분할 수 없습니다(잠금 기능이 없거나 암호화되지 않은 http로 열린 페이지).",
   "storage.because-no-database": "이 브라우저에는 여기서 쓸 데이터베이스가 없습니다.",
@@ -288,13 +295,24 @@ export default {
   "notice.keyReplaced": (v) =>
     `이 탭의 키가 다른 곳에서도 서명에 쓰이고 있어 새 키로 바꿨습니다. 이제 이름은 ${v.name}입니다. 이전 기록은 체인에 그대로 남습니다.`,
   "notice.healed": (v, n) => `이 컴퓨터의 디스크에서 손상된 레코드 ${n(v.records)}개를 찾았으며, 다른 탭에서 다시 받아 옵니다.`,
-  "notice.storageFailing": "이 컴퓨터에 저장 공간이 부족합니다. 디스크 공간을 확보하세요. 그때까지는 기록이 거부될 수 있습니다.",
+  "notice.storageReopened": "브라우저가 닫았던 Heartchain의 데이터를 다시 열었습니다. 잃은 것은 없습니다.",
+  "notice.storageReset": (v, n) =>
+    `페이지가 열려 있는 동안 브라우저가 Heartchain의 데이터를 삭제했습니다. 키와 기록 ${n(v.readings)}개를 다시 저장했고, 블록은 방에서 다시 받아 옵니다.`,
+  "notice.storageLost": (v, n) => {
+    const saved = v.saved === 0 ? "키는 그대로입니다." : `키는 그대로이고, 대기 중이던 기록 ${n(v.saved)}개를 사본에서 되살렸습니다.`;
+    const lost = v.readings === 0 ? "" : ` 아직 공유되지 않은 기록 ${n(v.readings)}개는 잃었습니다.`;
+    return `브라우저가 이 컴퓨터에 있던 Heartchain의 데이터 일부를 잃었습니다. ${saved} 확정된 기록은 방에서 다시 받아 옵니다.${lost}`;
+  },
+  "notice.clockSetBack": (v) => `이 컴퓨터의 시계가 ${v.by} 뒤로 맞춰졌습니다.`,
+  "notice.clockSetAhead": (v) => `이 컴퓨터의 시계가 ${v.by} 앞으로 맞춰졌는데 다른 탭들의 시계와 다릅니다. 시계를 확인하세요.`,
+  "notice.readingsAdopted": (v, n) => `이 컴퓨터의 다른 탭에 있던 기록 ${n(v.readings)}개를 넘겨받았습니다.`,
   "notice.update": "이 페이지의 새 버전이 준비되었습니다.",
   "notice.replaced": "이 페이지의 새 버전이 있어, 지금 버전의 일부를 더 이상 불러올 수 없습니다.",
   "notice.reload": "새로 고침",
 
   "clock.slow": (v) => `이 컴퓨터의 시계가 ${v.by} 느립니다. 시계를 맞추지 않으면 다른 탭이 한동안 블록을 거절할 수 있습니다.`,
   "clock.fast": (v) => `이 컴퓨터의 시계가 ${v.by} 빠릅니다. 시계를 맞추지 않으면 다른 탭이 한동안 블록을 거절할 수 있습니다.`,
+  "clock.heldBack": (v, n) => `더 새로운 블록 ${n(v.blocks)}개가 제 시각을 기다립니다. 이 컴퓨터의 시계로 ${v.time}부터 이어집니다.`,
 
   "withheld.insecure": (v) =>
     `이 페이지는 다른 컴퓨터에서 암호화되지 않은 http로 열렸기 때문에 브라우저가 다음 기능을 막습니다: ${v.features}. 기록과 동기화는 그대로 됩니다.`,

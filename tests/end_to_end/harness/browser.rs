@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     env, fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -256,6 +256,24 @@ impl Browser {
     /// Ends the browser as a crash would, and starts it again with what its profile has.
     pub(crate) async fn crash_and_start_again(&mut self) -> Result<()> {
         self.kill().await?;
+        self.start_again().await
+    }
+
+    /// The same; meanwhile the folder of its one database is damaged.
+    pub(crate) async fn crash_and_damage(
+        &mut self,
+        damage: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        self.kill().await?;
+        let databases = fs::read_dir(self.profile.0.join("Default/IndexedDB"))?;
+        let folders = databases.collect::<Result<Vec<_>, _>>()?;
+        let folder = folders.into_iter().map(|folder| folder.path());
+        let mut folder = folder.filter(|path| path.extension().is_some_and(|end| end == "leveldb"));
+        damage(&folder.next().context("there is a database")?)?;
+        self.start_again().await
+    }
+
+    async fn start_again(&mut self) -> Result<()> {
         // What Chromium left there says that it still runs.
         for leftover in ["SingletonLock", "SingletonCookie", "SingletonSocket"] {
             let _ = fs::remove_file(self.profile.0.join(leftover));

@@ -2,6 +2,7 @@
 
 mod accessibility;
 mod archive;
+mod clocks;
 mod crowd;
 mod damage;
 mod details;
@@ -15,11 +16,13 @@ mod killed;
 mod lessons;
 mod lessons_api;
 mod long_chain;
+mod losses;
 mod network;
 mod offline;
 mod page;
 mod recovery;
 mod scripts;
+mod slots;
 mod smooth;
 mod strap;
 mod syncing;

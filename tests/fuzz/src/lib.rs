@@ -4,6 +4,7 @@ mod decoders;
 mod import;
 mod machine;
 mod pool;
+mod shrinking;
 mod stage;
 mod steps;
 mod words;

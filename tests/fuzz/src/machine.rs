@@ -13,6 +13,7 @@ use sync::{
 
 use crate::{
     pool::{Branch, key, pool, room},
+    shrinking::start_never_shrinks,
     stage::Stage,
     steps::{Answer, Claim, Material, PEERS, Question, Step, all_of},
 };
@@ -20,20 +21,20 @@ use crate::{
 /// So many steps at the most: what takes more is found by the simulation.
 const MAX_STEPS: usize = 300;
 
-/// Lets happen what the bytes say, then lets everything come to rest, and looks at what was lost.
+/// Lets happen what the bytes say, starts on what that leaves, lets everything come to rest, and looks at what was lost.
 pub fn machine(data: &[u8]) {
     let mut stage = Stage::new();
     for step in all_of(data, MAX_STEPS) {
         take(&mut stage, step);
     }
+    start_never_shrinks(&stage.disk, stage.right_clock(), data);
     stage.settle();
-    let lost = stage.lost();
-    assert!(lost.is_empty(), "recorded and lost: {lost:?}");
-    let (now, again) = (stage.machine.status(), stage.disk.restore(0, stage.now));
+    stage.check_kept();
+    let (now, again) = (stage.machine.status(), stage.disk.restore(0, stage.now()));
     let again = again.status();
-    // What was out of sight is found by another start.
+    // What could not be read before the start may be read after it.
     assert!(
-        again.tip == now.tip || stage.hid() && again.total_work >= now.total_work,
+        again.tip == now.tip || stage.rotten && again.total_work >= now.total_work,
         "what is on disk is the branch: {again:?}, not {now:?}"
     );
 }
@@ -116,13 +117,18 @@ fn take(stage: &mut Stage, step: Step) {
             readings: readings.iter().map(|number| reading(*number)).collect(),
             ends,
         }),
-        Step::Pass(ms) => stage.set_clock(stage.now.saturating_add(ms.into())),
-        Step::SetClock(seconds) => {
-            let now = stage.now.saturating_add_signed(i64::from(seconds) * 1_000);
-            stage.set_clock(now);
-        }
+        Step::Pass(ms) => stage.pass(ms.into()),
+        Step::SetClock(seconds) => stage.set_clock(seconds),
         Step::Woke => stage.give(Input::Woke),
-        Step::Crash => stage.crash(),
+        Step::Crash => stage.crash(0),
+        Step::Reopen(seconds) => stage.crash(seconds),
+        Step::Full => {
+            stage.disk_full();
+        }
+        Step::Reset => stage.reset(),
+        Step::Adopt(readings) => {
+            stage.adopt(readings.iter().map(|number| reading(*number)).collect());
+        }
     }
 }
 
@@ -186,7 +192,7 @@ fn fresh(stage: &Stage, readings: Vec<Reading>, seconds: u8) -> Block {
     let parent = headers.last().map_or(0, |header| header.time.get());
     let window = Window::from_headers(room(), headers);
     let time = stage
-        .now
+        .wall
         .max(parent)
         .saturating_add(u64::from(seconds) * 1_000);
     let time = UnixMillis::new(time.max(window.mtp().get().saturating_add(1)));
@@ -231,13 +237,17 @@ fn question_of(stage: &Stage, question: Question) -> Vec<u8> {
 fn claimed(stage: &Stage, claim: &Claim) -> StatusMessage {
     match claim {
         Claim::Branch(number, seconds) => {
-            let now = stage.now.saturating_add_signed(i64::from(*seconds) * 1_000);
+            let now = stage
+                .wall
+                .saturating_add_signed(i64::from(*seconds) * 1_000);
             branch(*number).status(now)
         }
         Claim::Any(tip, index, work, seconds) => {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&work.to_le_bytes());
-            let now = stage.now.saturating_add_signed(i64::from(*seconds) * 1_000);
+            let now = stage
+                .wall
+                .saturating_add_signed(i64::from(*seconds) * 1_000);
             StatusMessage {
                 tip: hash(tip),
                 index: *index,
@@ -267,7 +277,7 @@ fn answer_of(stage: &Stage, request: &Request, answer: &Answer) -> Vec<u8> {
 fn honest(stage: &Stage, request: &Request, branch: &Branch, items: usize) -> Response {
     let pool = pool();
     match request {
-        Request::Status(_) => Response::Status(branch.status(stage.now)),
+        Request::Status(_) => Response::Status(branch.status(stage.wall)),
         Request::Headers { locator } => {
             let height = |hash: &BlockHash| branch.block(hash).map(|block| block.header.index);
             let next = locator.iter().find_map(height).unwrap_or(0);

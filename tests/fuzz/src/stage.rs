@@ -6,20 +6,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use chain::{
     block::Block,
     bpm::Bpm,
-    hash::BlockHash,
+    hash::{BlockHash, ReadingId},
     header::Header,
     key::{Author, SecretKey},
     reading::Reading,
-    time::UnixMillis,
+    time::{MonotonicMillis, UnixMillis},
     work::Work,
 };
 use sync::{
-    Batch, Config, Event, Input, Machine, Output, Restore, StoreOperation,
+    Batch, Config, Event, Input, Load, Machine, Now, Output, Restore, StoreOperation,
+    config::{MAX_CLOCK_OFFSET, VERDICT_PATIENCE},
     message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, Request, Response},
     seam::{
         GossipId, ImportPiece, InboundId, JobId, JournalEntry, ReadId, RequestId, Ticket, Topic,
         WriteId,
     },
+    sign_journal,
 };
 
 use crate::pool::{OWN, START, key, room};
@@ -27,24 +29,38 @@ use crate::pool::{OWN, START, key, room};
 /// A peer's name.
 pub type Peer = u8;
 
+/// One that comes when everything else is over.
+const LAST_PEER: Peer = u8::MAX;
+
 /// What the disk is asked to do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Job {
     Write(WriteId, Batch),
     Read(ReadId, Vec<BlockHash>),
 }
 
+/// The same, and whether the disk was lost since: then it fails.
+#[derive(Clone, Debug)]
+struct Queued {
+    job: Job,
+    fails: bool,
+}
+
 /// What the disk holds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Disk {
     /// Bodies that were checked.
     pub blocks: HashMap<BlockHash, Block>,
     /// What the person recorded, for good.
     pub journal: BTreeMap<u64, JournalEntry>,
+    /// Blocks that must stay.
+    pub protected: BTreeSet<BlockHash>,
+    /// Readings of other tabs.
+    pub adopted: BTreeMap<ReadingId, Reading>,
     keys: BTreeMap<u64, [u8; 32]>,
-    rescue: BTreeSet<BlockHash>,
     tip: Option<BlockHash>,
-    queue: VecDeque<Job>,
+    confirmed: Option<BlockHash>,
+    queue: VecDeque<Queued>,
 }
 
 /// The machine and all around it.
@@ -53,10 +69,12 @@ pub struct Stage {
     pub machine: Machine<Peer>,
     /// Its disk.
     pub disk: Disk,
-    /// Its clock.
-    pub now: u64,
-    /// The latest that the clock ever was.
-    pub latest: u64,
+    /// Its wall clock.
+    pub wall: u64,
+    /// Its other clock, which begins again with every life.
+    monotonic: u64,
+    /// The latest that the wall clock ever was.
+    latest: u64,
     /// Every key that signed here.
     pub authors: BTreeSet<Author>,
     /// What it asked and has no answer to.
@@ -64,16 +82,24 @@ pub struct Stage {
     /// The template that it wants a nonce for.
     pub job: Option<(JobId, Header)>,
     wake_at: Option<u64>,
-    judging: BTreeSet<GossipId>,
+    /// Gossip items without a verdict, each with when it came.
+    judging: BTreeMap<GossipId, u64>,
     inbound: BTreeSet<InboundId>,
     recording: BTreeSet<Ticket>,
     importing: BTreeSet<Ticket>,
+    adopting: BTreeSet<Ticket>,
     connected: BTreeSet<Peer>,
     work: Work,
     /// Whether a body could ever not be read: a branch that nobody can follow is left for a lighter one.
-    rotten: bool,
-    /// Whether a life ever began before the time of a block on disk: that is left aside, and what it says returns.
-    early: bool,
+    pub rotten: bool,
+    /// Whether the disk was emptied in this life: bodies of the best branch may be nowhere.
+    emptied: bool,
+    /// Whether it ever was: readings by keys that others have, too, may be gone.
+    was_emptied: bool,
+    /// Journal entries that are not to be lost: all that were on disk in this life.
+    recorded: BTreeMap<u64, JournalEntry>,
+    /// Readings of protected blocks and of other tabs that are not to be lost: all that were on disk in this life.
+    promised: BTreeSet<ReadingId>,
     names: u64,
     lives: u8,
 }
@@ -82,34 +108,61 @@ impl Stage {
     /// A new peer.
     #[must_use]
     pub fn new() -> Self {
-        let now = UnixMillis::new(START);
-        let (room, key) = (room().clone(), key(OWN).clone());
-        let machine = Machine::new(Config { mining: true }, room, key, [9; 32], now);
-        Self {
-            authors: BTreeSet::from([machine.author()]),
+        Self::over(Disk::default(), START)
+    }
+
+    /// A peer on what is on this disk.
+    #[must_use]
+    pub fn over(mut disk: Disk, wall: u64) -> Self {
+        disk.queue.clear();
+        let monotonic = 0;
+        let machine = disk.restore(9, clocks(wall, monotonic));
+        let recorded = disk.journal.clone();
+        let mut stage = Self {
+            authors: BTreeSet::from([key(OWN).author(), machine.author()]),
             machine,
-            disk: Disk::default(),
-            now: START,
-            latest: START,
+            promised: ids(disk.promised()),
+            disk,
+            wall,
+            monotonic,
+            latest: wall,
             asked: BTreeMap::new(),
             job: None,
             wake_at: None,
-            judging: BTreeSet::new(),
+            judging: BTreeMap::new(),
             inbound: BTreeSet::new(),
             recording: BTreeSet::new(),
             importing: BTreeSet::new(),
+            adopting: BTreeSet::new(),
             connected: BTreeSet::new(),
             work: Work::ZERO,
             rotten: false,
-            early: false,
+            emptied: false,
+            was_emptied: false,
+            recorded,
             names: 0,
             lives: 1,
-        }
+        };
+        stage.authors.extend(stage.disk.authors());
+        stage
+    }
+
+    /// Both clocks.
+    #[must_use]
+    pub const fn now(&self) -> Now {
+        clocks(self.wall, self.monotonic)
+    }
+
+    /// A wall clock by which no block is too early that was ever accepted: peers may have moved the clock that it was judged
+    /// by.
+    #[must_use]
+    pub const fn right_clock(&self) -> u64 {
+        self.latest + MAX_CLOCK_OFFSET + 120_000
     }
 
     /// Gives an input, performs what comes of it, and checks what must hold.
     pub fn give(&mut self, input: Input<Peer>) {
-        let outputs = self.machine.handle(input, UnixMillis::new(self.now));
+        let outputs = self.machine.handle(input, self.now());
         for output in outputs {
             self.perform(output);
         }
@@ -135,7 +188,7 @@ impl Stage {
     /// A gossip item comes.
     pub fn gossip(&mut self, from: Peer, topic: Topic, data: Vec<u8>) {
         let id = GossipId(self.name());
-        self.judging.insert(id);
+        self.judging.insert(id, self.monotonic);
         self.give(Input::Gossip {
             from,
             id,
@@ -165,6 +218,13 @@ impl Stage {
         self.give(Input::Import { ticket, piece });
     }
 
+    /// Readings come from a closed tab.
+    pub fn adopt(&mut self, readings: Vec<Reading>) {
+        let ticket = Ticket(self.name());
+        self.adopting.insert(ticket);
+        self.give(Input::Adopt { ticket, readings });
+    }
+
     /// How many pieces are not answered.
     #[must_use]
     pub fn importing(&self) -> usize {
@@ -173,16 +233,18 @@ impl Stage {
 
     /// The disk does the oldest job, or fails it.
     pub fn disk(&mut self, fails: bool) -> bool {
-        let Some(job) = self.disk.queue.pop_front() else {
+        let Some(Queued { job, fails: lost }) = self.disk.queue.pop_front() else {
             return false;
         };
+        let fails = fails || lost;
         let input = match job {
-            Job::Write(id, _) if fails => Input::WriteFailed { id },
+            Job::Write(id, _) if fails => Input::WriteFailed { id, full: false },
             Job::Read(id, _) if fails => Input::ReadFailed { id },
             Job::Write(id, batch) => {
                 for operation in batch.operations {
                     self.disk.apply(operation);
                 }
+                self.note_kept();
                 Input::Written { id }
             }
             Job::Read(id, hashes) => {
@@ -200,14 +262,43 @@ impl Stage {
         true
     }
 
+    /// There is no room for the oldest write, if that is the oldest job.
+    pub fn disk_full(&mut self) {
+        if let Some(Job::Write(id, _)) = self.disk.queue.front().map(|queued| &queued.job) {
+            let id = *id;
+            self.disk.queue.pop_front();
+            self.give(Input::WriteFailed { id, full: true });
+        }
+    }
+
     /// The disk gives these bodies in place of what the oldest read asks for, if that is the oldest job.
     pub fn rot(&mut self, bodies: Vec<Option<Vec<Reading>>>) {
-        if let Some(Job::Read(id, _)) = self.disk.queue.front() {
+        if let Some(Job::Read(id, _)) = self.disk.queue.front().map(|queued| &queued.job) {
             let id = *id;
             self.disk.queue.pop_front();
             self.rotten = true;
             self.give(Input::Read { id, bodies });
         }
+    }
+
+    /// All that is on disk is gone, and what is under way fails.
+    pub fn reset(&mut self) {
+        let mut queue = core::mem::take(&mut self.disk.queue);
+        for queued in &mut queue {
+            queued.fails = true;
+        }
+        self.disk = Disk {
+            queue,
+            ..Disk::default()
+        };
+        (self.rotten, self.emptied, self.was_emptied) = (true, true, true);
+        self.give(Input::StoreReset);
+    }
+
+    /// What is on disk now is not to be lost in this life.
+    fn note_kept(&mut self) {
+        self.recorded.extend(&self.disk.journal);
+        self.promised.extend(ids(self.disk.promised()));
     }
 
     /// The miner finds what it looks for, if it is not too hard for a fuzzer.
@@ -223,56 +314,104 @@ impl Stage {
         }
     }
 
-    /// The clock shows this time from now on.
-    pub fn set_clock(&mut self, now: u64) {
-        self.now = now;
-        self.latest = self.latest.max(now);
+    /// Time passes.
+    pub fn pass(&mut self, ms: u64) {
+        self.wall += ms;
+        self.monotonic += ms;
+        self.latest = self.latest.max(self.wall);
         self.give(Input::Tick);
     }
 
-    /// The tab is killed and opened again: all is lost but what is on disk.
-    pub fn crash(&mut self) {
+    /// The wall clock is set ahead or back.
+    pub fn set_clock(&mut self, seconds: i32) {
+        self.wall = self.wall.saturating_add_signed(i64::from(seconds) * 1_000);
+        self.latest = self.latest.max(self.wall);
+        if seconds < 0 {
+            // What is ahead of the clock now is not on the best branch for the time being.
+            self.work = Work::ZERO;
+        }
+        self.give(Input::Tick);
+    }
+
+    /// The tab is killed and opened again: all is lost but what is on disk. The wall clock was set meanwhile.
+    pub fn crash(&mut self, seconds: i32) {
         self.disk.queue.clear();
         self.asked.clear();
         self.judging.clear();
         self.inbound.clear();
         self.recording.clear();
         self.importing.clear();
+        self.adopting.clear();
         self.connected.clear();
         self.job = None;
         self.wake_at = None;
         self.work = Work::ZERO;
+        self.emptied = false;
+        self.recorded = self.disk.journal.clone();
+        self.promised = ids(self.disk.promised());
         self.lives = self.lives.wrapping_add(1);
-        let mut blocks = self.disk.blocks.values();
-        self.early |= blocks.any(|block| block.header.time.get() > self.now);
-        self.machine = self.disk.restore(self.lives, self.now);
+        self.monotonic = 0;
+        self.wall = self.wall.saturating_add_signed(i64::from(seconds) * 1_000);
+        self.latest = self.latest.max(self.wall);
+        self.machine = self.disk.restore(self.lives, self.now());
         self.authors.insert(self.machine.author());
         self.give(Input::Tick);
     }
 
-    /// Everybody goes, the disk works, time passes and the miner mines, until all that was recorded is in the chain.
+    /// Everybody goes, the clock is set right, the disk works, time passes and the miner mines, until all that was recorded
+    /// is in the chain.
     pub fn settle(&mut self) {
+        self.rest();
+        if self.lost().is_empty() && !self.emptied {
+            return;
+        }
+        // Bodies may be waited for for hours: a start takes up what is here. What the disk lost of the journal is waited for
+        // while there are no peers.
+        self.crash(0);
+        self.connect(LAST_PEER);
+        self.rest();
+    }
+
+    fn rest(&mut self) {
         for peer in self.connected.clone() {
-            self.disconnect(peer);
+            if peer != LAST_PEER {
+                self.disconnect(peer);
+            }
         }
         // Later than whatever was stamped while the clock was ahead, and a silence that makes mining easy.
-        self.set_clock(self.latest + 120_000);
+        self.wall = self.right_clock();
+        self.pass(120_000);
         for _ in 0..400 {
             while self.disk(false) {}
             self.mine();
             while self.disk(false) {}
-            if self.lost().is_empty() {
+            self.answer_last_peer();
+            if self.lost().is_empty() && self.machine.load().unwritten == 0 {
                 return;
             }
-            let due = self
-                .wake_at
-                .unwrap_or(0)
-                .clamp(self.now + 1_000, self.now + 10_000);
-            self.set_clock(due);
+            let wait = self.wake_at.unwrap_or(0).saturating_sub(self.monotonic);
+            self.pass(wait.clamp(1_000, 10_000));
         }
     }
 
-    /// Journal entries that are on disk and not in the chain.
+    /// A peer that has nothing.
+    fn answer_last_peer(&mut self) {
+        while let Some((id, (peer, request))) = self.asked.pop_first() {
+            let response = match request {
+                Request::Status(_) => {
+                    Response::Status(crate::pool::Branch::default().status(self.wall))
+                }
+                Request::Headers { .. } => Response::Headers(Vec::new()),
+                Request::Bodies { hashes } => Response::Bodies(vec![None; hashes.len()]),
+                Request::MempoolIds { .. } => Response::MempoolIds(Vec::new()),
+                Request::Readings { .. } => Response::Readings(Vec::new()),
+            };
+            let data = response.encode();
+            self.give(Input::Response { peer, id, data });
+        }
+    }
+
+    /// Journal entries that were on disk and are not in the chain.
     #[must_use]
     pub fn lost(&self) -> Vec<JournalEntry> {
         let chained: BTreeSet<(u64, u16)> = self
@@ -281,21 +420,41 @@ impl Stage {
             .filter(|reading| self.authors.contains(&reading.author))
             .map(|reading| (reading.time.get(), reading.bpm))
             .collect();
-        let entries = self.disk.journal.values();
+        // A retired key's reading comes after those that others signed with it, and these may be gone with the disk.
+        let waits = |entry: &JournalEntry| {
+            let key = self.machine.author();
+            let mut pending = self.machine.pending();
+            self.was_emptied
+                && pending.any(|reading| {
+                    let is_retired =
+                        self.authors.contains(&reading.author) && reading.author != key;
+                    is_retired && (reading.time, reading.bpm) == (entry.time, entry.bpm.get())
+                })
+        };
+        let entries = self.recorded.values();
         entries
             .filter(|entry| !chained.contains(&(entry.time.get(), entry.bpm.get())))
+            .filter(|entry| !waits(entry))
             .copied()
             .collect()
     }
 
-    /// Whether something on disk was ever out of the machine's sight.
-    #[must_use]
-    pub fn hid(&self) -> bool {
-        self.rotten || self.early
+    /// Nothing that was on disk, and was to stay, is gone.
+    pub fn check_kept(&self) {
+        let lost = self.lost();
+        assert!(lost.is_empty(), "recorded and lost: {lost:?}");
+        if self.emptied {
+            return;
+        }
+        let mut kept: BTreeSet<ReadingId> = ids(&self.chain());
+        kept.extend(ids(self.disk.promised()));
+        let gone: Vec<_> = self.promised.difference(&kept).collect();
+        assert!(gone.is_empty(), "protected or adopted, and gone: {gone:?}");
     }
 
     /// The best branch's readings as the disk has them.
-    fn chain(&self) -> Vec<Reading> {
+    #[must_use]
+    pub fn chain(&self) -> Vec<Reading> {
         (1..=self.machine.status().index)
             .filter_map(|index| self.machine.best_hash(index))
             .filter_map(|hash| self.disk.blocks.get(&hash))
@@ -310,15 +469,15 @@ impl Stage {
 
     fn perform(&mut self, output: Output<Peer>) {
         match output {
-            Output::Write { id, batch } => self.disk.queue.push_back(Job::Write(id, batch)),
-            Output::Read { id, hashes } => self.disk.queue.push_back(Job::Read(id, hashes)),
+            Output::Write { id, batch } => self.disk.push(Job::Write(id, batch)),
+            Output::Read { id, hashes } => self.disk.push(Job::Read(id, hashes)),
             Output::Request {
                 peer,
                 id,
                 data,
                 deadline,
             } => {
-                assert!(data.len() <= MAX_REQUEST_LEN && deadline.get() > self.now);
+                assert!(data.len() <= MAX_REQUEST_LEN && deadline.get() > self.monotonic);
                 assert!(self.connected.contains(&peer), "asks who is not there");
                 let request = Request::decode(&data).expect("an honest request");
                 assert!(self.asked.insert(id, (peer, request)).is_none());
@@ -338,12 +497,15 @@ impl Stage {
                 );
             }
             Output::Judge { id, .. } => {
-                assert!(self.judging.remove(&id), "judged once, and only what came");
+                assert!(
+                    self.judging.remove(&id).is_some(),
+                    "judged once, and only what came"
+                );
             }
             Output::Mine { job, header } => self.job = Some((job, header)),
             Output::StopMining => self.job = None,
             Output::WakeAt(at) => {
-                assert!(at.get() > self.now, "wakes in the future");
+                assert!(at.get() > self.monotonic, "wakes in the future");
                 self.wake_at = Some(at.get());
             }
             Output::Tell(Event::Recorded { ticket, .. }) => {
@@ -366,6 +528,12 @@ impl Stage {
                     "imported once, and only what came"
                 );
             }
+            Output::Tell(Event::Adopted { ticket, .. }) => {
+                assert!(
+                    self.adopting.remove(&ticket),
+                    "adopted once, and only what came"
+                );
+            }
             Output::Drop { peer, .. } => {
                 self.connected.remove(&peer);
                 self.asked.retain(|_, (asked, _)| *asked != peer);
@@ -375,25 +543,14 @@ impl Stage {
     }
 
     fn check(&mut self) {
-        use sync::config::{
-            MAX_HEADER_SYNCS, MAX_HELD_BLOCKS, MAX_OPEN_READS, MAX_OPEN_REQUESTS, MAX_PEERS,
-            MAX_RESCUE_QUEUE,
-        };
-        let load = self.machine.load();
-        assert!(load.peers <= MAX_PEERS, "{load:?}");
-        assert!(
-            load.open_requests <= load.peers * MAX_OPEN_REQUESTS,
-            "{load:?}"
-        );
-        assert!(load.open_reads <= MAX_OPEN_READS, "{load:?}");
-        assert!(load.held_blocks <= MAX_HELD_BLOCKS, "{load:?}");
-        assert!(load.header_syncs <= MAX_HEADER_SYNCS, "{load:?}");
-        assert!(load.mempool <= chain::mempool::MAX_READINGS, "{load:?}");
-        assert!(load.rescue <= MAX_RESCUE_QUEUE, "{load:?}");
-        assert!(
-            load.side_readings <= chain::tree::MAX_SIDE_READINGS,
-            "{load:?}"
-        );
+        if let Some(fault) = too_much(&self.machine.load()) {
+            panic!("{fault}");
+        }
+        let late = self
+            .judging
+            .iter()
+            .find(|(_, came)| *came + VERDICT_PATIENCE <= self.monotonic);
+        assert!(late.is_none(), "no verdict on {late:?}");
         let work = self.machine.status().total_work;
         assert!(
             work >= self.work || self.rotten,
@@ -403,15 +560,75 @@ impl Stage {
     }
 }
 
+const fn clocks(wall: u64, monotonic: u64) -> Now {
+    Now {
+        wall: UnixMillis::new(wall),
+        monotonic: MonotonicMillis::new(monotonic),
+    }
+}
+
+/// What these readings are called.
+pub fn ids<'a>(readings: impl IntoIterator<Item = &'a Reading>) -> BTreeSet<ReadingId> {
+    let id = |reading: &Reading| reading.id(room().id());
+    readings.into_iter().map(id).collect()
+}
+
+/// A bound of the machine that it exceeds, in words.
+fn too_much(load: &Load) -> Option<String> {
+    use sync::config::{
+        BODY_RANGE, MAX_ADOPTED, MAX_HEADERS_AHEAD, MAX_HELD_BLOCKS, MAX_JOURNAL, MAX_LOST,
+        MAX_OPEN_BODY_REQUESTS, MAX_OPEN_READS, MAX_OPEN_REQUESTS, MAX_PEERS, MAX_RECOVERY_QUEUE,
+        MAX_UNWRITTEN,
+    };
+    let headers = 6 * MAX_HEADERS_AHEAD;
+    // Bodies may be on their way when there is no room for more, and so may be what comes of them.
+    let bodies = MAX_PEERS * MAX_OPEN_BODY_REQUESTS * BODY_RANGE;
+    [
+        ("peers", load.peers, MAX_PEERS),
+        (
+            "open requests",
+            load.open_requests,
+            load.peers * MAX_OPEN_REQUESTS,
+        ),
+        ("open reads", load.open_reads, MAX_OPEN_READS),
+        ("held blocks", load.held_blocks, MAX_HELD_BLOCKS),
+        ("header syncs", load.header_syncs, MAX_PEERS),
+        ("headers without bodies", load.bodiless_blocks, headers),
+        (
+            "side blocks",
+            load.side_blocks,
+            chain::tree::MAX_SIDE_BLOCKS + headers,
+        ),
+        (
+            "readings in side blocks",
+            load.side_readings,
+            chain::tree::MAX_SIDE_READINGS,
+        ),
+        (
+            "waiting readings",
+            load.mempool,
+            chain::mempool::MAX_READINGS,
+        ),
+        ("readings set aside", load.aside, chain::mempool::MAX_ASIDE),
+        ("unwritten changes", load.unwritten, MAX_UNWRITTEN + bodies),
+        ("left blocks", load.recovery, MAX_RECOVERY_QUEUE),
+        ("lost bodies", load.lost, MAX_LOST),
+        ("journal entries", load.journal, MAX_JOURNAL),
+        ("adopted readings", load.adopted, MAX_ADOPTED),
+    ]
+    .into_iter()
+    .find(|(_, found, limit)| found > limit)
+    .map(|(what, found, limit)| format!("{found} {what}, at most {limit} allowed"))
+}
+
 impl Disk {
     /// A machine on what is here.
     #[must_use]
-    pub fn restore(&self, seed: u8, now: u64) -> Machine<Peer> {
+    pub fn restore(&self, seed: u8, now: Now) -> Machine<Peer> {
         let keys = self
             .keys
             .iter()
             .map(|(from, seed)| (*from, SecretKey::from_seed(*seed)));
-        let now = UnixMillis::new(now);
         let config = Config { mining: true };
         let mut restore = Restore::new(
             config,
@@ -433,9 +650,46 @@ impl Disk {
                 .into_iter()
                 .map(|(hash, block)| (*hash, block.clone())),
         );
-        restore.rescue(self.rescue.iter().copied());
+        restore.rescue(self.protected.iter().copied());
+        restore.adopted(self.adopted.values().copied());
         restore.tip(self.tip);
+        restore.confirmed(self.confirmed);
         restore.finish()
+    }
+
+    /// Readings that must stay, beside the journal's and the best branch's.
+    pub fn promised(&self) -> impl Iterator<Item = &Reading> {
+        let blocks = self
+            .protected
+            .iter()
+            .filter_map(|hash| self.blocks.get(hash));
+        let readings = blocks.flat_map(|block| &block.readings);
+        readings.chain(self.adopted.values())
+    }
+
+    /// What the journal's keys signed, entries included that others stand for now.
+    #[must_use]
+    pub fn signed(&self) -> Vec<Reading> {
+        let keys = self.keys.iter();
+        let keys: Vec<_> = keys
+            .map(|(from, seed)| (*from, SecretKey::from_seed(*seed)))
+            .collect();
+        let entry = |(at, entry): (&u64, &JournalEntry)| {
+            let resigns = None;
+            (*at, JournalEntry { resigns, ..*entry })
+        };
+        let journal: Vec<_> = self.journal.iter().map(entry).collect();
+        sign_journal(room(), key(OWN), &keys, &journal)
+    }
+
+    /// Every key that took over.
+    fn authors(&self) -> impl Iterator<Item = Author> {
+        let keys = self.keys.values();
+        keys.map(|seed| SecretKey::from_seed(*seed).author())
+    }
+
+    fn push(&mut self, job: Job) {
+        self.queue.push_back(Queued { job, fails: false });
     }
 
     fn apply(&mut self, operation: StoreOperation) {
@@ -454,11 +708,18 @@ impl Disk {
                 self.keys.insert(from, seed);
             }
             StoreOperation::PutRescue(hash) => {
-                self.rescue.insert(hash);
+                self.protected.insert(hash);
             }
             StoreOperation::DeleteRescue(hash) => {
-                self.rescue.remove(&hash);
+                self.protected.remove(&hash);
             }
+            StoreOperation::PutAdopted(id, reading) => {
+                self.adopted.insert(id, reading);
+            }
+            StoreOperation::DeleteAdopted(id) => {
+                self.adopted.remove(&id);
+            }
+            StoreOperation::PutConfirmed(hash) => self.confirmed = Some(hash),
         }
     }
 }

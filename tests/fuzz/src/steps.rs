@@ -77,14 +77,23 @@ pub enum Step {
     Record(u8),
     /// A piece of a file comes, of these blocks and readings of the pool.
     Import(Vec<u8>, Vec<u8>, bool),
-    /// Milliseconds pass.
+    /// Milliseconds pass, on both clocks.
     Pass(u16),
-    /// The clock is set, seconds ahead or back.
+    /// The wall clock is set, seconds ahead or back.
     SetClock(i32),
     /// The page woke.
     Woke,
     /// The tab is killed, and opened again on what is on disk.
     Crash,
+    // Kept inputs name the steps above by their share of all; those below came later.
+    /// The same, when the wall clock was set so many seconds ahead or back meanwhile.
+    Reopen(i32),
+    /// The disk is full for the oldest write.
+    Full,
+    /// All that is on disk is deleted while the tab is open.
+    Reset,
+    /// These readings of the pool come from a closed tab.
+    Adopt(Vec<u8>),
 }
 
 /// Bytes that a peer may show.

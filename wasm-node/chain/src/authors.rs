@@ -10,12 +10,16 @@ use hashbrown::HashMap;
 use crate::{key::Author, tree::IdPrefix};
 
 #[derive(Clone, Debug)]
-struct Row {
+pub(crate) struct Row {
     key: Author,
     /// How many readings of kept blocks name this author.
     references: usize,
     /// Its readings on the best branch, in the order of its count: number `seq` stands at `seq`.
     linked: Vec<IdPrefix>,
+    /// How many of these are confirmed.
+    pub(crate) settled: u64,
+    /// How many are buried.
+    pub(crate) buried: u64,
 }
 
 /// The table.
@@ -37,6 +41,8 @@ impl AuthorTable {
             key: *key,
             references: 1,
             linked: Vec::new(),
+            settled: 0,
+            buried: 0,
         };
         let number = if let Some(number) = self.free.pop() {
             *self.row_mut(number) = row;
@@ -63,6 +69,10 @@ impl AuthorTable {
 
     pub(crate) fn key(&self, number: u32) -> Author {
         self.row(number).key
+    }
+
+    pub(crate) fn row_of(&self, key: &Author) -> Option<&Row> {
+        Some(self.row(*self.by_key.get(key)?))
     }
 
     /// The author's number, if a kept block names it.
@@ -113,7 +123,7 @@ impl AuthorTable {
         clippy::indexing_slicing,
         reason = "a number is an index that this table gave out"
     )]
-    fn row_mut(&mut self, number: u32) -> &mut Row {
+    pub(crate) fn row_mut(&mut self, number: u32) -> &mut Row {
         &mut self.rows[number as usize]
     }
 }

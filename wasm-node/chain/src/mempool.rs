@@ -13,7 +13,9 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use hashbrown::HashMap;
 use litemap::LiteMap;
 
-use crate::{hash::ReadingId, key::Author, reading::Reading, time::UnixMillis, tree::IdPrefix};
+use crate::{
+    hash::ReadingId, key::Author, reading::Reading, time::MonotonicMillis, tree::IdPrefix,
+};
 
 pub use self::listing::Listed;
 
@@ -25,6 +27,13 @@ pub const MAX_PER_AUTHOR: usize = 1_024;
 pub const MAX_NEWCOMER_READINGS: usize = 4_096;
 /// Places of one author without a reading on the best branch.
 pub const MAX_PER_NEWCOMER: usize = 32;
+/// Of the places of new authors, those for readings behind a gap in their author's count. Such a reading cannot be mined,
+/// so without this bound a flood of them would take all places and keep them. Some have to be allowed, because
+/// gossip may turn the order of two readings around.
+pub const MAX_NEWCOMER_GAPS: usize = 256;
+/// A reading that waits for so long, in milliseconds, behind a gap in its author's count is the first to go when places
+/// run out.
+pub const STALE_GAP_MS: u64 = 10 * 60 * 1_000;
 /// A reading ahead of a gap is held if it is less than so many places ahead of its author's next.
 pub const MAX_AHEAD: u64 = 1_024;
 /// One's own readings that a template takes before all others.
@@ -84,7 +93,7 @@ struct Waiting {
     reading: Reading,
     id: ReadingId,
     order: u64,
-    since: UnixMillis,
+    since: MonotonicMillis,
 }
 
 /// One author's waiting readings.
@@ -120,6 +129,19 @@ impl Queue {
             .take_while(|(want, (seq, _))| want == seq)
             .map(|(_, (_, waiting))| waiting)
     }
+
+    /// Readings behind a gap: they cannot be mined before another one comes.
+    fn behind_gap(&self) -> &[(u64, Waiting)] {
+        let waiting = self.by_seq.as_slice();
+        let from = waiting.partition_point(|(seq, _)| *seq < self.next);
+        let behind = from + self.minable().count();
+        waiting.get(behind..).unwrap_or_default()
+    }
+
+    /// Whether a reading with this seq could be mined once those that wait are.
+    fn closes_up(&self, seq: u64) -> bool {
+        seq - self.next <= self.minable().count() as u64
+    }
 }
 
 /// The mempool.
@@ -129,25 +151,40 @@ pub struct Mempool {
     queues: BTreeMap<Author, Queue>,
     ids: HashMap<ReadingId, (Author, u64)>,
     newcomer_readings: usize,
+    /// Of these, readings behind a gap.
+    newcomer_gaps: usize,
+    /// Queues of new authors by how full they are, then by their newest arrival.
+    fullest_newcomers: BTreeSet<(usize, u64, Author)>,
+    /// Authors with a reading behind a gap, by when the first of these came. One's own is not among them.
+    gapped: BTreeSet<(MonotonicMillis, Author)>,
+    /// The same for new authors.
+    gapped_newcomers: BTreeSet<(MonotonicMillis, Author)>,
     /// Queues by how full they are, then by their newest arrival. One's own is not among them.
     fullest: BTreeSet<(usize, u64, Author)>,
     /// Authors whose next reading is here, by when it came.
-    heads: BTreeSet<(UnixMillis, Author)>,
+    heads: BTreeSet<(MonotonicMillis, Author)>,
     /// Authors who have readings here but not their next, by when the first came.
-    gaps: BTreeSet<(UnixMillis, Author)>,
+    gaps: BTreeSet<(MonotonicMillis, Author)>,
     aside: LiteMap<ReadingId, (Reading, u64)>,
     arrivals: u64,
+    seed: u64,
 }
 
 impl Mempool {
-    /// Empty; readings of `own` are never displaced.
+    /// Empty; readings of `own` are never displaced. Which reading goes when all new authors have one each follows from
+    /// `seed`, which others must not know.
     #[must_use]
-    pub fn new(own: Author) -> Self {
+    pub fn new(own: Author, seed: u64) -> Self {
         Self {
             own,
+            seed,
             queues: BTreeMap::new(),
             ids: HashMap::new(),
             newcomer_readings: 0,
+            newcomer_gaps: 0,
+            fullest_newcomers: BTreeSet::new(),
+            gapped: BTreeSet::new(),
+            gapped_newcomers: BTreeSet::new(),
             fullest: BTreeSet::new(),
             heads: BTreeSet::new(),
             gaps: BTreeSet::new(),
@@ -208,7 +245,22 @@ impl Mempool {
             .map(|waiting| &waiting.reading)
     }
 
-    /// Takes in a verified reading. `next` is its author's next place on the best branch.
+    /// Whether a reading would be taken in, if it proves valid: to be asked before its signature is verified. `next` is its
+    /// author's next seq on the best branch.
+    ///
+    /// # Errors
+    /// Says why it would not be taken.
+    pub fn check(
+        &self,
+        reading: &Reading,
+        id: ReadingId,
+        next: u64,
+        now: MonotonicMillis,
+    ) -> Result<(), MempoolError> {
+        self.admit(reading, id, next, now).map(drop)
+    }
+
+    /// Takes in a verified reading. `next` is its author's next seq on the best branch.
     ///
     /// # Errors
     /// Says why it was not taken; the mempool is as before then.
@@ -217,38 +269,12 @@ impl Mempool {
         reading: &Reading,
         id: ReadingId,
         next: u64,
-        now: UnixMillis,
+        now: MonotonicMillis,
     ) -> Result<(), MempoolError> {
-        let (author, seq) = (reading.author, reading.seq);
-        if self.ids.contains_key(&id) {
-            return Err(MempoolError::Known);
-        }
-        if seq < next {
-            return Err(MempoolError::Past { found: seq, next });
-        }
-        if seq - next >= MAX_AHEAD {
-            return Err(MempoolError::TooFarAhead { found: seq, next });
-        }
-        let queue = self.queues.get(&author);
-        if let Some(other) = queue.and_then(|queue| queue.by_seq.get(&seq)) {
-            return Err(MempoolError::Equivocation {
-                seq,
-                other: other.id,
-            });
-        }
-        let waiting = queue.map_or(0, |queue| queue.by_seq.len());
-        let last = queue.and_then(|queue| queue.by_seq.last());
-        let last = last.map(|(seq, _)| *seq);
-        let bounds = self.check_bounds(&author, waiting, next);
-        if bounds.is_ok() && self.ids.len() >= MAX_READINGS {
-            self.displace_for(&author, waiting, seq, last)?;
-        } else if let Err(error) = bounds {
-            // What comes first in the author's count takes the place of what comes last: a gap must be able to close.
-            if last.is_none_or(|last| last < seq) {
-                return Err(error);
-            }
+        if let Some(author) = self.admit(reading, id, next, now)? {
             self.displace_last(author);
         }
+        let (author, seq) = (reading.author, reading.seq);
         self.aside.remove(&id);
         self.ids.insert(id, (author, seq));
         let entry = Waiting {

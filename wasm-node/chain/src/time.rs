@@ -7,58 +7,74 @@ use borsh::{BorshDeserialize, BorshSerialize};
 /// The latest time a reading may claim: the greatest a JavaScript `Date` can hold, so that every peer can show it.
 pub const MAX_READING_TIME: UnixMillis = UnixMillis::new(8_640_000_000_000_000);
 
-/// A point in time: milliseconds since 1970-01-01T00:00:00Z.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    BorshSerialize,
-    BorshDeserialize,
-)]
-pub struct UnixMillis(u64);
+macro_rules! millis_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Clone,
+            Copy,
+            Debug,
+            Default,
+            PartialEq,
+            Eq,
+            PartialOrd,
+            Ord,
+            Hash,
+            BorshSerialize,
+            BorshDeserialize,
+        )]
+        pub struct $name(u64);
 
-impl UnixMillis {
-    /// The point `millis` milliseconds after the Unix epoch.
-    #[must_use]
-    pub const fn new(millis: u64) -> Self {
-        Self(millis)
-    }
+        impl $name {
+            /// The point `millis` milliseconds after the clock's zero.
+            #[must_use]
+            pub const fn new(millis: u64) -> Self {
+                Self(millis)
+            }
 
-    /// Milliseconds since the Unix epoch.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
+            /// Milliseconds since the clock's zero.
+            #[must_use]
+            pub const fn get(self) -> u64 {
+                self.0
+            }
 
-    /// The point `ms` milliseconds later, or the last one there is.
-    #[must_use]
-    pub const fn saturating_add(self, ms: u64) -> Self {
-        Self(self.0.saturating_add(ms))
-    }
+            /// The point `ms` milliseconds later, or the last one there is.
+            #[must_use]
+            pub const fn saturating_add(self, ms: u64) -> Self {
+                Self(self.0.saturating_add(ms))
+            }
 
-    /// The point `ms` milliseconds earlier, or the epoch.
-    #[must_use]
-    pub const fn saturating_sub(self, ms: u64) -> Self {
-        Self(self.0.saturating_sub(ms))
-    }
+            /// The point `ms` milliseconds earlier, or the clock's zero.
+            #[must_use]
+            pub const fn saturating_sub(self, ms: u64) -> Self {
+                Self(self.0.saturating_sub(ms))
+            }
 
-    /// Milliseconds from `earlier` to `self`; 0 if `earlier` is in truth later.
-    #[must_use]
-    pub const fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
+            /// Milliseconds from `earlier` to `self`; 0 if `earlier` is later.
+            #[must_use]
+            pub const fn since(self, earlier: Self) -> u64 {
+                self.0.saturating_sub(earlier.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{} ms", self.0)
+            }
+        }
+    };
 }
 
-impl fmt::Display for UnixMillis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ms", self.0)
-    }
+millis_type! {
+    /// A wall-clock time: milliseconds since 1970-01-01T00:00:00Z. A person, or the system, may set the clock back or
+    /// ahead at any time.
+    UnixMillis
+}
+
+millis_type! {
+    /// A point on a monotonic clock: milliseconds since an arbitrary start. It never goes back, and may stand still while
+    /// the computer sleeps. For deadlines, bans and rates.
+    MonotonicMillis
 }
 
 #[cfg(test)]

@@ -10,17 +10,19 @@
 
 mod best;
 mod growing;
+mod holding_back;
 mod losing;
 mod node;
 mod outcome;
 mod paths;
 mod pruning;
+mod settling;
 mod views;
 mod windows;
 
 use alloc::{
     boxed::Box,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     vec::Vec,
 };
 
@@ -33,14 +35,17 @@ use crate::{
     header::{HEADER_VERSION, Header},
     key::Author,
     room::Room,
+    time::UnixMillis,
     work::Work,
 };
 
 use self::node::{Body, GENESIS, NONE, Node, Rank, Slot};
 pub use self::{
     outcome::{
-        Advance, BlockInfo, Entry, IdPrefix, InsertError, Inserted, Moved, SequenceError, Switch,
+        Advance, BlockInfo, Entry, IdPrefix, InsertError, Inserted, Invalidated, Moved, Removed,
+        SequenceError, Switch,
     },
+    settling::BURIED_BLOCKS,
     views::SideBranch,
 };
 
@@ -74,7 +79,16 @@ pub struct Tree {
     side_blocks: usize,
     side_readings: usize,
     bodiless: usize,
+    /// Blocks ahead of the clock, by when they are due.
+    early: BTreeSet<(UnixMillis, Slot)>,
+    /// Side blocks that are held back and have a body, and their readings: no bound makes these go.
+    pinned_blocks: usize,
+    pinned_readings: usize,
     authors: AuthorTable,
+    /// The height up to which the best branch is confirmed.
+    settled_index: u64,
+    /// The height up to which it is buried so deep that it is final.
+    buried_index: u64,
     windows: Vec<(Slot, Window)>,
     condemned: HashSet<BlockHash>,
     condemned_order: VecDeque<BlockHash>,
@@ -99,6 +113,7 @@ impl Tree {
             next_sibling: NONE,
             ready: true,
             on_best: true,
+            held_back: false,
             body: Body::Linked(Box::new([])),
         };
         let window = Window::genesis(&room);
@@ -114,7 +129,12 @@ impl Tree {
             side_blocks: 0,
             side_readings: 0,
             bodiless: 0,
+            early: BTreeSet::new(),
+            pinned_blocks: 0,
+            pinned_readings: 0,
             authors: AuthorTable::default(),
+            settled_index: 0,
+            buried_index: 0,
             windows: alloc::vec![(GENESIS, window)],
             condemned: HashSet::new(),
             condemned_order: VecDeque::new(),
@@ -158,16 +178,16 @@ impl Tree {
         self.best.get(index).map(|&slot| self.node(slot).hash)
     }
 
-    /// How many blocks are off the best branch.
+    /// How many blocks are off the best branch, those that are held back left out.
     #[must_use]
     pub const fn side_blocks(&self) -> usize {
-        self.side_blocks
+        self.side_blocks - self.pinned_blocks
     }
 
-    /// How many readings blocks off the best branch have.
+    /// How many readings these have.
     #[must_use]
     pub const fn side_readings(&self) -> usize {
-        self.side_readings
+        self.side_readings - self.pinned_readings
     }
 
     /// How many blocks are here without their body.

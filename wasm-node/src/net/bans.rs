@@ -1,13 +1,13 @@
 //! Who is shut out, and until when. Never decides to shut anybody out: the machine does.
 
-use chain::time::UnixMillis;
+use chain::time::MonotonicMillis;
 use litemap::LiteMap;
 
 /// The peers that are shut out.
 #[derive(Debug)]
 pub(crate) struct Bans<P> {
     limit: usize,
-    until: LiteMap<P, UnixMillis>,
+    until: LiteMap<P, MonotonicMillis>,
 }
 
 impl<P: Copy + Ord> Bans<P> {
@@ -20,7 +20,7 @@ impl<P: Copy + Ord> Bans<P> {
     }
 
     /// Shuts a peer out. If that is one too many, the one that comes back because of it: the soonest due.
-    pub(crate) fn add(&mut self, peer: P, until: UnixMillis) -> Option<P> {
+    pub(crate) fn add(&mut self, peer: P, until: MonotonicMillis) -> Option<P> {
         self.until.insert(peer, until);
         if self.until.len() <= self.limit {
             return None;
@@ -41,7 +41,7 @@ impl<P: Copy + Ord> Bans<P> {
     }
 
     /// Those whose time is up; they are shut out no more.
-    pub(crate) fn release(&mut self, now: UnixMillis) -> Vec<P> {
+    pub(crate) fn release(&mut self, now: MonotonicMillis) -> Vec<P> {
         let due: Vec<P> = self
             .until
             .iter()
@@ -59,8 +59,8 @@ impl<P: Copy + Ord> Bans<P> {
 mod tests {
     use super::*;
 
-    fn at(seconds: u64) -> UnixMillis {
-        UnixMillis::new(seconds * 1_000)
+    fn at(seconds: u64) -> MonotonicMillis {
+        MonotonicMillis::new(seconds * 1_000)
     }
 
     #[test]

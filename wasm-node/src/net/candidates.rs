@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chain::time::UnixMillis;
+use chain::time::MonotonicMillis;
 use litemap::LiteMap;
 
 use super::backoff::Backoff;
@@ -20,8 +20,8 @@ pub(crate) struct Candidates<P, R> {
 #[derive(Debug)]
 struct Candidate<R> {
     relay: R,
-    expires: UnixMillis,
-    not_before: UnixMillis,
+    expires: MonotonicMillis,
+    not_before: MonotonicMillis,
     backoff: Backoff,
 }
 
@@ -36,7 +36,7 @@ impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
     }
 
     /// A relay says that this peer is there, until `expires`. What failed before stays failed for as long.
-    pub(crate) fn seen(&mut self, peer: P, relay: R, expires: UnixMillis) {
+    pub(crate) fn seen(&mut self, peer: P, relay: R, expires: MonotonicMillis) {
         if let Some(candidate) = self.known.get_mut(&peer) {
             candidate.relay = relay;
             candidate.expires = candidate.expires.max(expires);
@@ -56,7 +56,7 @@ impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
             Candidate {
                 relay,
                 expires,
-                not_before: UnixMillis::new(0),
+                not_before: MonotonicMillis::new(0),
                 backoff,
             },
         );
@@ -69,7 +69,7 @@ impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
 
     /// A neighbour says that this peer is there, until `expires`. Who is known already is reached as before. No more are kept than
     /// one may name at a time: whoever goes on to make names up does not crowd the others' out.
-    pub(crate) fn introduced(&mut self, peer: P, neighbour: R, expires: UnixMillis) {
+    pub(crate) fn introduced(&mut self, peer: P, neighbour: R, expires: MonotonicMillis) {
         let may = match self.known.get(&peer) {
             Some(candidate) => candidate.relay == neighbour,
             None => {
@@ -84,7 +84,7 @@ impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
     }
 
     /// The peer could not be reached: leave it alone for a while.
-    pub(crate) fn failed(&mut self, peer: P, now: UnixMillis, chance: u64) {
+    pub(crate) fn failed(&mut self, peer: P, now: MonotonicMillis, chance: u64) {
         if let Some(candidate) = self.known.get_mut(&peer) {
             let wait = candidate.backoff.failed(chance);
             let not_before = now.saturating_add(millis(wait));
@@ -93,7 +93,7 @@ impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
     }
 
     /// The peer is of no use to us: leave it alone for this long.
-    pub(crate) fn rest(&mut self, peer: P, until: UnixMillis) {
+    pub(crate) fn rest(&mut self, peer: P, until: MonotonicMillis) {
         if let Some(candidate) = self.known.get_mut(&peer) {
             candidate.not_before = until;
         }
@@ -110,7 +110,7 @@ impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
     pub(crate) fn forgive(&mut self) {
         for candidate in self.known.iter_mut().map(|(_, value)| value) {
             candidate.backoff.reset();
-            candidate.not_before = UnixMillis::new(0);
+            candidate.not_before = MonotonicMillis::new(0);
         }
     }
 
@@ -123,7 +123,7 @@ impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
     pub(crate) fn choose(
         &mut self,
         count: usize,
-        now: UnixMillis,
+        now: MonotonicMillis,
         busy: impl Fn(&P) -> bool,
         mut chance: impl FnMut() -> u64,
     ) -> Vec<(P, R)> {
@@ -157,8 +157,8 @@ mod tests {
     const REDIAL: &[Duration] = &[Duration::from_secs(3), Duration::from_secs(10)];
     const EVEN: u64 = 250;
 
-    fn at(seconds: u64) -> UnixMillis {
-        UnixMillis::new(seconds * 1_000)
+    fn at(seconds: u64) -> MonotonicMillis {
+        MonotonicMillis::new(seconds * 1_000)
     }
 
     fn candidates(peers: impl IntoIterator<Item = u32>) -> Candidates<u32, char> {
@@ -169,7 +169,7 @@ mod tests {
         candidates
     }
 
-    fn all(candidates: &mut Candidates<u32, char>, now: UnixMillis) -> Vec<u32> {
+    fn all(candidates: &mut Candidates<u32, char>, now: MonotonicMillis) -> Vec<u32> {
         let mut peers: Vec<u32> = candidates
             .choose(usize::MAX, now, |_| false, || 0)
             .into_iter()

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chain::time::UnixMillis;
+use chain::time::MonotonicMillis;
 use litemap::LiteMap;
 
 /// How a connection reaches its peer.
@@ -52,8 +52,8 @@ struct Connection<C> {
     id: C,
     path: Path,
     caller: Caller,
-    opened: UnixMillis,
-    answered: UnixMillis,
+    opened: MonotonicMillis,
+    answered: MonotonicMillis,
     rtt: Option<Duration>,
 }
 
@@ -66,7 +66,14 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     }
 
     /// A connection is there.
-    pub(crate) fn opened(&mut self, peer: P, id: C, path: Path, caller: Caller, now: UnixMillis) {
+    pub(crate) fn opened(
+        &mut self,
+        peer: P,
+        id: C,
+        path: Path,
+        caller: Caller,
+        now: MonotonicMillis,
+    ) {
         let connection = Connection {
             id,
             path,
@@ -113,7 +120,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     }
 
     /// A ping came back.
-    pub(crate) fn answered(&mut self, peer: &P, id: C, rtt: Duration, now: UnixMillis) {
+    pub(crate) fn answered(&mut self, peer: &P, id: C, rtt: Duration, now: MonotonicMillis) {
         let connections = self
             .peers
             .get_mut(peer)
@@ -135,7 +142,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     }
 
     /// The page slept: what nobody could answer meanwhile is not held against anyone.
-    pub(crate) fn excuse_silence(&mut self, now: UnixMillis) {
+    pub(crate) fn excuse_silence(&mut self, now: MonotonicMillis) {
         for connection in self
             .peers
             .iter_mut()
@@ -150,13 +157,14 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     /// their far end has not said what it speaks for `unknown` long.
     pub(crate) fn silent(
         &self,
-        now: UnixMillis,
+        now: MonotonicMillis,
         relay: Duration,
         peer: Duration,
         unknown: Duration,
     ) -> Vec<C> {
-        let over =
-            |since: UnixMillis, limit: Duration| u128::from(now.since(since)) >= limit.as_millis();
+        let over = |since: MonotonicMillis, limit: Duration| {
+            u128::from(now.since(since)) >= limit.as_millis()
+        };
         self.peers
             .values()
             .flat_map(|entry| {
@@ -182,7 +190,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     pub(crate) fn surplus(
         &self,
         us: &P,
-        now: UnixMillis,
+        now: MonotonicMillis,
         after: Duration,
         upgraded: Duration,
         replaced: Duration,
@@ -260,8 +268,8 @@ mod tests {
     const UPGRADED: Duration = Duration::from_secs(1);
     const REPLACED: Duration = Duration::from_secs(10);
 
-    fn at(seconds: u64) -> UnixMillis {
-        UnixMillis::new(seconds * 1_000)
+    fn at(seconds: u64) -> MonotonicMillis {
+        MonotonicMillis::new(seconds * 1_000)
     }
 
     fn silent(connections: &Connections<u32, u32>, seconds: u64) -> Vec<u32> {
@@ -312,7 +320,7 @@ mod tests {
             config::PING_INTERVAL + config::PING_TIMEOUT < config::PEER_SILENCE,
             "pings have failed by then"
         );
-        let member = |now: UnixMillis| {
+        let member = |now: MonotonicMillis| {
             let silent = connections.silent(
                 now,
                 config::RELAY_SILENCE,
@@ -322,8 +330,8 @@ mod tests {
             silent.contains(&10)
         };
         let limit = u64::try_from(config::PEER_SILENCE.as_millis()).expect("small");
-        assert!(!member(UnixMillis::new(limit - 1)));
-        assert!(member(UnixMillis::new(limit)));
+        assert!(!member(MonotonicMillis::new(limit - 1)));
+        assert!(member(MonotonicMillis::new(limit)));
     }
 
     #[test]

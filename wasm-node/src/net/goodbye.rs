@@ -125,10 +125,10 @@ mod tests {
 
     #[test]
     async fn a_dead_far_end_is_not_waited_for() {
-        let began = clock::now();
+        let began = clock::monotonic();
         let error = close(true).await.expect_err("nobody said goodbye");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(clock::now().since(began) >= 30);
+        assert!(clock::monotonic().since(began) >= 30);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! direct connection as one through a relay does. Each tab is a circuit relay for its neighbours, tightly limited
 //! (see `config`): what its circuits carry is meant to be signals. Only names are believed (see `names`).
 
-use chain::time::UnixMillis;
+use chain::time::MonotonicMillis;
 use litemap::LiteMap;
 
 use super::backoff::Backoff;
@@ -30,8 +30,8 @@ pub(crate) struct Introductions<P, L> {
 #[derive(Debug)]
 struct Neighbour<L> {
     listener: Option<L>,
-    reserve_at: UnixMillis,
-    ask_at: UnixMillis,
+    reserve_at: MonotonicMillis,
+    ask_at: MonotonicMillis,
     backoff: Backoff,
 }
 
@@ -45,7 +45,7 @@ impl<P: Copy + Ord, L: Copy + Eq> Introductions<P, L> {
 
     /// A member of the room is reached directly. Knowing it already does no harm. Whoever called of itself is not to be all that
     /// this tab hears of others by: as many as it chooses itself find room.
-    pub(crate) fn met(&mut self, peer: P, is_chosen: bool, now: UnixMillis) {
+    pub(crate) fn met(&mut self, peer: P, is_chosen: bool, now: MonotonicMillis) {
         let kept = if is_chosen { 0 } else { config::CHOSEN_PEERS };
         if self.neighbours.len() + kept < config::MAX_INTRODUCERS {
             self.neighbours.entry(peer).or_insert_with(|| Neighbour {
@@ -68,14 +68,14 @@ impl<P: Copy + Ord, L: Copy + Eq> Introductions<P, L> {
     }
 
     /// A relay or a peer is gone: ask at once.
-    pub(crate) fn hurry(&mut self, now: UnixMillis) {
+    pub(crate) fn hurry(&mut self, now: MonotonicMillis) {
         for neighbour in self.neighbours.iter_mut().map(|(_, value)| value) {
             neighbour.ask_at = now;
         }
     }
 
     /// What is due now; `every` is the time between two questions, or `None` if there are peers enough.
-    pub(crate) fn tick(&mut self, now: UnixMillis, every: Option<u64>) -> Vec<Step<P>> {
+    pub(crate) fn tick(&mut self, now: MonotonicMillis, every: Option<u64>) -> Vec<Step<P>> {
         let mut steps = Vec::new();
         for (peer, neighbour) in &mut self.neighbours {
             if neighbour.listener.is_none() && neighbour.reserve_at <= now {
@@ -92,7 +92,7 @@ impl<P: Copy + Ord, L: Copy + Eq> Introductions<P, L> {
     }
 
     /// When [`Self::tick`] is next due.
-    pub(crate) fn due(&self, asks: bool) -> Option<UnixMillis> {
+    pub(crate) fn due(&self, asks: bool) -> Option<MonotonicMillis> {
         let of_one = |neighbour: &Neighbour<L>| {
             let reserve = neighbour.listener.is_none().then_some(neighbour.reserve_at);
             let ask = asks.then_some(neighbour.ask_at);
@@ -106,7 +106,7 @@ impl<P: Copy + Ord, L: Copy + Eq> Introductions<P, L> {
         &mut self,
         peer: &P,
         listener: Option<L>,
-        now: UnixMillis,
+        now: MonotonicMillis,
         chance: u64,
     ) {
         if let Some(neighbour) = self.neighbours.get_mut(peer) {
@@ -125,7 +125,7 @@ impl<P: Copy + Ord, L: Copy + Eq> Introductions<P, L> {
     }
 
     /// A listener is gone. If it stood for a place at a neighbour, ask for another, in a while.
-    pub(crate) fn listener_closed(&mut self, gone: L, now: UnixMillis, chance: u64) {
+    pub(crate) fn listener_closed(&mut self, gone: L, now: MonotonicMillis, chance: u64) {
         let found = self
             .neighbours
             .iter_mut()
@@ -139,7 +139,7 @@ impl<P: Copy + Ord, L: Copy + Eq> Introductions<P, L> {
 }
 
 impl<L> Neighbour<L> {
-    fn wait(&mut self, now: UnixMillis, chance: u64) {
+    fn wait(&mut self, now: MonotonicMillis, chance: u64) {
         let wait = self.backoff.failed(chance).as_millis();
         let wait = u64::try_from(wait).unwrap_or(u64::MAX);
         self.reserve_at = now.saturating_add(wait);
@@ -153,8 +153,8 @@ mod tests {
     const EVEN: u64 = 250;
     const EVERY: Option<u64> = Some(5_000);
 
-    fn at(seconds: u64) -> UnixMillis {
-        UnixMillis::new(seconds * 1_000)
+    fn at(seconds: u64) -> MonotonicMillis {
+        MonotonicMillis::new(seconds * 1_000)
     }
 
     fn introductions(peers: impl IntoIterator<Item = u32>) -> Introductions<u32, char> {

@@ -5,7 +5,7 @@ mod link;
 
 use std::time::Duration;
 
-use chain::time::UnixMillis;
+use chain::time::MonotonicMillis;
 use libp2p::{
     Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, swarm::ConnectionId,
 };
@@ -77,13 +77,13 @@ pub(crate) enum Action {
 pub(crate) struct Relays {
     links: Vec<Link>,
     scheme: PageScheme,
-    eager_until: UnixMillis,
+    eager_until: MonotonicMillis,
 }
 
 impl Relays {
     /// Relays at these addresses; those that name the same peer are one. With none given, the one relay that
     /// the document is about.
-    pub(crate) fn new(given: Vec<RelayAddress>, scheme: PageScheme, now: UnixMillis) -> Self {
+    pub(crate) fn new(given: Vec<RelayAddress>, scheme: PageScheme, now: MonotonicMillis) -> Self {
         let mut links: Vec<Link> = Vec::new();
         if given.is_empty() {
             links.push(Link::new(Source::Document, now));
@@ -116,7 +116,7 @@ impl Relays {
     }
 
     /// What is to be done now, given how many peers of the room are connected.
-    pub(crate) fn tick(&mut self, now: UnixMillis, members: usize) -> Vec<Action> {
+    pub(crate) fn tick(&mut self, now: MonotonicMillis, members: usize) -> Vec<Action> {
         let every = self.discovery_interval(now, members);
         self.links
             .iter_mut()
@@ -126,7 +126,7 @@ impl Relays {
     }
 
     /// When [`Self::tick`] is next due.
-    pub(crate) fn due(&self) -> Option<UnixMillis> {
+    pub(crate) fn due(&self) -> Option<MonotonicMillis> {
         self.links.iter().filter_map(Link::due).min()
     }
 
@@ -135,7 +135,7 @@ impl Relays {
         &mut self,
         id: LinkId,
         document: Option<RelayDocument>,
-        now: UnixMillis,
+        now: MonotonicMillis,
     ) {
         let scheme = self.scheme;
         let Some(link) = self.link(id) else { return };
@@ -163,7 +163,7 @@ impl Relays {
     }
 
     /// The call is under way, by this connection.
-    pub(crate) fn dialing(&mut self, id: LinkId, connection: ConnectionId, now: UnixMillis) {
+    pub(crate) fn dialing(&mut self, id: LinkId, connection: ConnectionId, now: MonotonicMillis) {
         if let Some(link) = self.link(id) {
             let until = now.saturating_add(millis(config::DIAL_PATIENCE));
             link.phase = Phase::Dialing { connection, until };
@@ -171,14 +171,14 @@ impl Relays {
     }
 
     /// The call could not even begin.
-    pub(crate) fn not_dialed(&mut self, id: LinkId, now: UnixMillis) {
+    pub(crate) fn not_dialed(&mut self, id: LinkId, now: MonotonicMillis) {
         if let Some(link) = self.link(id) {
             link.failed(now);
         }
     }
 
     /// A call failed. Says whether it was to a relay.
-    pub(crate) fn dial_failed(&mut self, failed: ConnectionId, now: UnixMillis) -> bool {
+    pub(crate) fn dial_failed(&mut self, failed: ConnectionId, now: MonotonicMillis) -> bool {
         self.links
             .iter_mut()
             .any(|link| link.dial_failed(failed, now))
@@ -190,7 +190,7 @@ impl Relays {
         opened: ConnectionId,
         peer: PeerId,
         address: &Multiaddr,
-        now: UnixMillis,
+        now: MonotonicMillis,
     ) -> Arrival {
         let connected = |link: &Link| link.relay().is_some_and(|relay| relay.peer == peer);
         let known = self.links.iter().position(connected);
@@ -225,7 +225,7 @@ impl Relays {
     }
 
     /// A connection is gone. If it was a relay's, which relay's.
-    pub(crate) fn closed(&mut self, gone: ConnectionId, now: UnixMillis) -> Option<PeerId> {
+    pub(crate) fn closed(&mut self, gone: ConnectionId, now: MonotonicMillis) -> Option<PeerId> {
         let link = self.links.iter_mut().find(
             |link| matches!(&link.phase, Phase::Connected(connected) if connected.connection == gone),
         )?;
@@ -236,7 +236,12 @@ impl Relays {
     }
 
     /// A reservation is asked for by this listener; `None` if that could not even begin.
-    pub(crate) fn listening(&mut self, id: LinkId, listener: Option<ListenerId>, now: UnixMillis) {
+    pub(crate) fn listening(
+        &mut self,
+        id: LinkId,
+        listener: Option<ListenerId>,
+        now: MonotonicMillis,
+    ) {
         let Some(link) = self.link(id) else { return };
         let wait = if listener.is_some() {
             config::RESERVATION_TIMEOUT
@@ -250,7 +255,7 @@ impl Relays {
     }
 
     /// The relay granted a reservation, or renewed it.
-    pub(crate) fn reserved(&mut self, peer: &PeerId, now: UnixMillis) {
+    pub(crate) fn reserved(&mut self, peer: &PeerId, now: MonotonicMillis) {
         let Some(link) = self.of_peer(peer) else {
             return;
         };
@@ -267,7 +272,7 @@ impl Relays {
     }
 
     /// The addresses of this tab changed: every relay that names it is to know.
-    pub(crate) fn readdressed(&mut self, now: UnixMillis) {
+    pub(crate) fn readdressed(&mut self, now: MonotonicMillis) {
         for relay in self.links.iter_mut().filter_map(Link::relay_mut) {
             if relay.reserved {
                 relay.register_at = Some(now);
@@ -276,7 +281,7 @@ impl Relays {
     }
 
     /// A listener is gone. If it was a reservation, ask for another: at once, if that stood for some time.
-    pub(crate) fn listener_closed(&mut self, gone: ListenerId, now: UnixMillis) {
+    pub(crate) fn listener_closed(&mut self, gone: ListenerId, now: MonotonicMillis) {
         for link in &mut self.links {
             if link
                 .relay()
@@ -300,7 +305,12 @@ impl Relays {
     }
 
     /// The relay has this tab in its list for `ttl`; or it refused (`None`).
-    pub(crate) fn registered(&mut self, peer: &PeerId, ttl: Option<Duration>, now: UnixMillis) {
+    pub(crate) fn registered(
+        &mut self,
+        peer: &PeerId,
+        ttl: Option<Duration>,
+        now: MonotonicMillis,
+    ) {
         let Some(relay) = self.of_peer(peer).and_then(Link::relay_mut) else {
             return;
         };
@@ -333,7 +343,7 @@ impl Relays {
     }
 
     /// The page woke, or is online again: nothing waits any longer.
-    pub(crate) fn woke(&mut self, now: UnixMillis) {
+    pub(crate) fn woke(&mut self, now: MonotonicMillis) {
         self.be_eager(now);
         for link in &mut self.links {
             link.redial.reset();
@@ -352,7 +362,7 @@ impl Relays {
     }
 
     /// Few peers are left, or a relay is back: look around more often for a while.
-    pub(crate) fn be_eager(&mut self, now: UnixMillis) {
+    pub(crate) fn be_eager(&mut self, now: MonotonicMillis) {
         self.eager_until = now.saturating_add(millis(config::EAGER_FOR));
         let soon = now.saturating_add(millis(config::EAGER_DISCOVERY_INTERVAL));
         for relay in self.links.iter_mut().filter_map(Link::relay_mut) {
@@ -397,7 +407,7 @@ impl Relays {
             .find(|link| link.relay().is_some_and(|relay| relay.peer == *peer))
     }
 
-    fn discovery_interval(&self, now: UnixMillis, members: usize) -> Duration {
+    fn discovery_interval(&self, now: MonotonicMillis, members: usize) -> Duration {
         if members >= config::FEW_PEERS {
             config::DISCOVERY_INTERVAL
         } else if now < self.eager_until {

@@ -1,6 +1,6 @@
 //! Which of libp2p's requests is which of the machine's, and until when an answer counts. Never sends.
 
-use chain::time::UnixMillis;
+use chain::time::MonotonicMillis;
 use libp2p::{
     PeerId,
     request_response::{InboundRequestId, OutboundRequestId, ResponseChannel},
@@ -20,7 +20,7 @@ pub(crate) struct Asked {
 struct Open {
     peer: PeerId,
     id: RequestId,
-    deadline: UnixMillis,
+    deadline: MonotonicMillis,
 }
 
 impl Asked {
@@ -30,7 +30,7 @@ impl Asked {
         sent: OutboundRequestId,
         peer: PeerId,
         id: RequestId,
-        deadline: UnixMillis,
+        deadline: MonotonicMillis,
     ) {
         self.open.insert(sent, Open { peer, id, deadline });
     }
@@ -47,7 +47,7 @@ impl Asked {
     }
 
     /// Those whose time is up; they are over.
-    pub(crate) fn late(&mut self, now: UnixMillis) -> Vec<(PeerId, RequestId)> {
+    pub(crate) fn late(&mut self, now: MonotonicMillis) -> Vec<(PeerId, RequestId)> {
         let mut late = Vec::new();
         self.open.retain(|_, open| {
             let is_late = open.deadline <= now;
@@ -60,7 +60,7 @@ impl Asked {
     }
 
     /// The next deadline.
-    pub(crate) fn due(&self) -> Option<UnixMillis> {
+    pub(crate) fn due(&self) -> Option<MonotonicMillis> {
         self.open.values().map(|open| open.deadline).min()
     }
 }

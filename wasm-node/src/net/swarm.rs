@@ -9,7 +9,10 @@ mod upkeep;
 
 use std::{collections::VecDeque, rc::Rc};
 
-use chain::{room::Room, time::UnixMillis};
+use chain::{
+    room::Room,
+    time::{MonotonicMillis, UnixMillis},
+};
 use futures::{
     FutureExt, StreamExt, future::LocalBoxFuture, select_biased, stream::FuturesUnordered,
 };
@@ -121,8 +124,9 @@ pub(crate) struct Network {
     ice_servers_given: bool,
     read_document: ReadDocument,
     reading: FuturesUnordered<LocalBoxFuture<'static, (LinkId, Option<RelayDocument>)>>,
-    housekeeping_at: UnixMillis,
-    last_tick: UnixMillis,
+    housekeeping_at: MonotonicMillis,
+    /// The wall clock then.
+    housekept_at: UnixMillis,
     alarm: Alarm,
     events: VecDeque<Event>,
 }
@@ -149,7 +153,7 @@ impl Network {
             .behaviour_mut()
             .webrtc
             .set_ice_servers(servers.collect());
-        let now = clock::now();
+        let now = clock::monotonic();
         let mut alarm = Alarm::default();
         alarm.set(now);
         Ok(Self {
@@ -172,7 +176,7 @@ impl Network {
             read_document: setup.read_document,
             reading: FuturesUnordered::new(),
             housekeeping_at: now,
-            last_tick: now,
+            housekept_at: clock::now(),
             alarm,
             events: VecDeque::new(),
         })
@@ -193,7 +197,7 @@ impl Network {
                 event = self.swarm.select_next_some() => self.on_swarm(event),
                 (link, document) = self.reading.select_next_some() => {
                     self.use_stun(document.as_ref());
-                    self.relays.document(link, document, clock::now());
+                    self.relays.document(link, document, clock::monotonic());
                     self.events.push_back(Event::Changed);
                 }
                 () = (&mut self.alarm).fuse() => {}

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chain::time::UnixMillis;
+use chain::time::MonotonicMillis;
 use litemap::LiteMap;
 use sync::seam::GossipId;
 
@@ -44,7 +44,7 @@ impl Limits {
 struct Waiting<M, P> {
     message: M,
     from: P,
-    since: UnixMillis,
+    since: MonotonicMillis,
 }
 
 impl<M, P: Copy + Eq> Unjudged<M, P> {
@@ -67,7 +67,7 @@ impl<M, P: Copy + Eq> Unjudged<M, P> {
         &mut self,
         message: M,
         from: P,
-        now: UnixMillis,
+        now: MonotonicMillis,
     ) -> (GossipId, Result<(), M>) {
         let id = GossipId(self.next);
         self.next = self.next.wrapping_add(1);
@@ -93,7 +93,7 @@ impl<M, P: Copy + Eq> Unjudged<M, P> {
     }
 
     /// Takes out the items that have waited for too long.
-    pub(crate) fn expired(&mut self, now: UnixMillis) -> Vec<(M, P)> {
+    pub(crate) fn expired(&mut self, now: MonotonicMillis) -> Vec<(M, P)> {
         let timeout = self.limits.timeout_ms();
         let due: Vec<GossipId> = self
             .waiting
@@ -106,7 +106,7 @@ impl<M, P: Copy + Eq> Unjudged<M, P> {
     }
 
     /// When the next item has waited for too long.
-    pub(crate) fn due(&self) -> Option<UnixMillis> {
+    pub(crate) fn due(&self) -> Option<MonotonicMillis> {
         let since = self.waiting.values().map(|item| item.since).min();
         since.map(|since| since.saturating_add(self.limits.timeout_ms()))
     }
@@ -122,8 +122,8 @@ mod tests {
         timeout: Duration::from_secs(5),
     };
 
-    fn at(millis: u64) -> UnixMillis {
-        UnixMillis::new(1_000_000 + millis)
+    fn at(millis: u64) -> MonotonicMillis {
+        MonotonicMillis::new(1_000_000 + millis)
     }
 
     fn filled() -> (Unjudged<u32, char>, [GossipId; 4]) {
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn clock_set_back_keeps_no_item() {
         let (mut table, _) = filled();
-        let long_ago = UnixMillis::new(0);
+        let long_ago = MonotonicMillis::new(0);
         assert_eq!(table.expired(long_ago).len(), 4);
     }
 }

@@ -2,12 +2,14 @@
 
 use std::{cell::Cell, pin::pin, rc::Rc};
 
+use chain::time::MonotonicMillis;
 use futures::future::{Either, select};
 use js_sys::Promise;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{StorageEstimate, StorageManager};
 
+use super::{ClosedBy, StoreError, loading::Loss};
 use crate::{clock, config};
 
 /// Why nothing is kept on disk.
@@ -27,6 +29,34 @@ pub(crate) enum Reason {
     NewerVersion,
 }
 
+/// Why something is not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failing {
+    /// A newer version of the page has upgraded the database: this tab has to be reloaded.
+    NewerVersion,
+    /// The browser has closed the database, and it is not open again yet.
+    Closed,
+    /// The disk does not answer.
+    Stuck,
+    /// There is no room.
+    Full,
+    /// The disk refuses, or the browser does.
+    Failed,
+}
+
+impl Failing {
+    /// What JavaScript calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::NewerVersion => "newer-version",
+            Self::Closed => "closed",
+            Self::Stuck => "stuck",
+            Self::Full => "full",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Where this tab keeps things, and how that goes.
 #[derive(Debug)]
 pub(crate) struct Health {
@@ -36,16 +66,24 @@ pub(crate) struct Health {
     healed: Cell<usize>,
     /// Blocks on disk that are still to be checked.
     unchecked: Cell<usize>,
-    /// Whether the last write failed.
-    failing: Cell<bool>,
+    /// Why the last write failed, if it did.
+    failing: Cell<Option<Failing>>,
+    /// Why the store is closed, if it is.
+    closed: Cell<Option<Failing>>,
+    /// Whether the store has not answered for long.
+    stuck: Cell<bool>,
+    /// Readings that wait to be written for long.
+    saving: Cell<usize>,
+    /// What the store had lost of one's own readings when it was opened.
+    loss: Cell<Option<Loss>>,
     /// Whether blocks are not written, because what room is left is kept for one's own readings.
     refusing: Cell<bool>,
     /// Whether the browser promised to keep the data when its disk gets full.
     persisted: Cell<Option<bool>>,
     /// Bytes that this origin uses, and may use.
     room: Cell<Option<Room>>,
-    /// When the browser was last asked for that, by this computer's clock.
-    asked: Cell<Option<u64>>,
+    /// When the browser was last asked for that.
+    asked: Cell<Option<MonotonicMillis>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +99,10 @@ impl Health {
             healed: Cell::default(),
             unchecked: Cell::default(),
             failing: Cell::default(),
+            closed: Cell::default(),
+            stuck: Cell::default(),
+            saving: Cell::default(),
+            loss: Cell::default(),
             refusing: Cell::default(),
             persisted: Cell::default(),
             room: Cell::default(),
@@ -90,11 +132,55 @@ impl Health {
 
     /// Whether something was not written.
     pub(crate) fn failing(&self) -> bool {
-        self.failing.get() || self.refusing.get()
+        self.reason().is_some()
     }
 
-    pub(super) fn note_write(&self, failed: bool) {
-        self.failing.set(failed);
+    /// Why something is not written.
+    pub(crate) fn reason(&self) -> Option<Failing> {
+        let stuck = self.stuck.get().then_some(Failing::Stuck);
+        let full = self.refusing.get().then_some(Failing::Full);
+        let reasons = [self.closed.get(), stuck, self.failing.get(), full];
+        reasons.into_iter().flatten().next()
+    }
+
+    /// Notes how a write ended.
+    pub(super) fn note_write(&self, failed: Option<&StoreError>) {
+        self.failing.set(match failed {
+            // What was refused to keep room for one's own readings is noted apart, and a closed store, too.
+            None | Some(StoreError::Reserved { .. }) => None,
+            Some(StoreError::Closed | StoreError::NewerVersion) => self.failing.get(),
+            Some(StoreError::Full) => Some(Failing::Full),
+            Some(StoreError::Failed(_) | StoreError::Busy { .. }) => Some(Failing::Failed),
+        });
+    }
+
+    /// Notes that the store is closed, or open again.
+    pub(super) fn note_closed(&self, by: Option<ClosedBy>) {
+        self.closed.set(by.map(|by| match by {
+            ClosedBy::Browser => Failing::Closed,
+            ClosedBy::NewerVersion => Failing::NewerVersion,
+        }));
+    }
+
+    /// Readings that wait to be written for long.
+    pub(crate) fn saving(&self) -> usize {
+        self.saving.get()
+    }
+
+    /// Notes how many readings wait for long, and whether the store has not answered for longer. Returns whether that is
+    /// new.
+    pub(crate) fn note_waiting(&self, saving: usize, stuck: bool) -> bool {
+        let before = (self.saving.replace(saving), self.stuck.replace(stuck));
+        before != (saving, stuck)
+    }
+
+    /// What the store had lost of one's own readings when it was opened.
+    pub(crate) fn loss(&self) -> Option<Loss> {
+        self.loss.get()
+    }
+
+    pub(super) fn note_loss(&self, loss: Option<Loss>) {
+        self.loss.set(loss);
     }
 
     /// Notes whether blocks were refused: one's own readings, which have room, say nothing of that.
@@ -111,8 +197,8 @@ impl Health {
         self.room.get().map(|room| (room.usage, room.quota))
     }
 
-    /// Bytes left, if with so many more written there would be so few that these are kept for one's own readings.
-    pub(super) fn tight(&self, more: usize) -> Option<u64> {
+    /// Bytes left, if with so many more written less than this reserve would be left. Of a small quota an eighth is as good.
+    pub(super) fn tight(&self, more: usize, reserve: f64) -> Option<u64> {
         let room = self.room.get()?;
         let left = (room.quota - room.usage).max(0.0);
         #[expect(
@@ -120,7 +206,8 @@ impl Health {
             clippy::cast_sign_loss,
             reason = "not negative, and saturates"
         )]
-        (left - bytes(more) < config::RESERVED_FOR_OWN.min(room.quota / 8.0)).then_some(left as u64)
+        (left - bytes(more) < reserve.min(room.quota * reserve / config::RESERVED_FOR_OWN / 8.0))
+            .then_some(left as u64)
     }
 
     /// Notes that so many bytes were written since the browser was asked: a tab that catches up writes a hundred megabytes
@@ -135,9 +222,8 @@ impl Health {
 
     /// Asks the browser about its room again if what it said is old, or `now`.
     pub(super) async fn look(&self, now: bool) {
-        let time = clock::now().get();
-        // The clock may be put back, by more than that.
-        let recent = |asked: u64| time.abs_diff(asked) < config::ESTIMATE_AGE_MS;
+        let time = clock::monotonic();
+        let recent = |asked: MonotonicMillis| time.since(asked) < config::ESTIMATE_AGE_MS;
         if self.place.is_err() || (!now && self.asked.get().is_some_and(recent)) {
             return;
         }
@@ -217,13 +303,42 @@ mod tests {
     }
 
     #[test]
-    async fn what_was_said_before_the_clock_was_put_back_is_old() {
+    async fn a_set_clock_does_not_age_what_was_said() {
         let health = Health::new(Ok(0));
         health.look(false).await;
         let earlier = Misfortune::clock_put_back(Duration::from_secs(3_600));
         let silence = Misfortune::silence("StorageManager", "estimate");
         health.look(false).await;
-        assert_eq!(silence.calls(), Some(1.0));
+        assert_eq!(silence.calls(), Some(0.0));
         drop(earlier);
+    }
+
+    #[test]
+    fn the_most_pressing_reason_for_failing_is_told() {
+        let health = Health::new(Ok(0));
+        assert_eq!(health.reason(), None);
+        health.note_write(Some(&StoreError::Failed("so".to_owned())));
+        assert_eq!(health.reason(), Some(Failing::Failed));
+        health.note_write(Some(&StoreError::Full));
+        assert_eq!(health.reason(), Some(Failing::Full));
+        assert!(health.note_waiting(1, true));
+        assert!(!health.note_waiting(1, true));
+        assert_eq!(
+            (health.reason(), health.saving()),
+            (Some(Failing::Stuck), 1)
+        );
+        health.note_closed(Some(ClosedBy::Browser));
+        assert_eq!(health.reason(), Some(Failing::Closed));
+        health.note_closed(Some(ClosedBy::NewerVersion));
+        assert_eq!(health.reason(), Some(Failing::NewerVersion));
+        health.note_closed(None);
+        health.note_waiting(0, false);
+        // A store that was closed says nothing of the disk.
+        health.note_write(Some(&StoreError::Closed));
+        assert_eq!(health.reason(), Some(Failing::Full));
+        health.note_write(None);
+        assert_eq!(health.reason(), None);
+        health.note_refused(true);
+        assert_eq!(health.reason(), Some(Failing::Full));
     }
 }

@@ -13,6 +13,7 @@
 //! It never holds a body in memory; per block it remembers where it is.
 
 use std::{
+    cell::Cell,
     collections::{HashMap, HashSet},
     future::IntoFuture,
     rc::Rc,
@@ -26,20 +27,22 @@ use chain::{
 };
 use futures::future::{try_join, try_join_all};
 use idb::{ObjectStore, Transaction, request::futures::GetStoreRequestFuture};
-use js_sys::Array;
 use litemap::LiteMap;
 use sync::{Batch, StoreOperation, config::MAX_LOST};
-use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
-use web_sys::IdbTransaction;
+use wasm_bindgen::JsValue;
+use web_sys::IdbDatabase;
 
 use super::{
-    Check, Health, Reason, Storage, StoreError, records,
-    schema::{self, BLOCKS, Connection, JOURNAL, KEYS, META, RESCUE, SHELVES, STORES, SUMMARIES},
+    Check, ClosedBy, Closing, Health, Mirror, Reason, Reopened, Storage, StoreError, mirror,
+    records,
+    reopening::Noted,
+    schema::{
+        self, ADOPTED, BLOCKS, Connection, JOURNAL, KEYS, META, RESCUE, SHELVES, STORES, SUMMARIES,
+    },
     shelves::{Shelf, Shelves, is_whole},
-    spare,
     summary::Summary,
 };
-use crate::config::{CHECKED_SHELVES, MAX_SHELF_BLOCKS};
+use crate::config::{CHECKED_SHELVES, MAX_SHELF_BLOCKS, RESERVED_FOR_OWN, RESERVED_FOR_PROTECTED};
 
 /// Under these the first key is kept: one copy is as good as the other.
 pub(super) const FIRST_KEY: [&str; 2] = ["key", "key again"];
@@ -47,23 +50,13 @@ pub(super) const FIRST_KEY: [&str; 2] = ["key", "key again"];
 /// Under this the best tip is kept.
 pub(super) const TIP: &str = "tip";
 
-#[wasm_bindgen]
-extern "C" {
-    /// A database whose transactions may be told how durable they must be; web-sys has that behind its unstable flag.
-    type DurableDatabase;
-    #[wasm_bindgen(method, catch, js_name = transaction)]
-    fn open_transaction(
-        this: &DurableDatabase,
-        stores: &Array,
-        mode: &str,
-        options: &JsValue,
-    ) -> Result<IdbTransaction, JsValue>;
-}
+/// Under this the newest block of the confirmed part of the best branch is kept.
+pub(super) const CONFIRMED: &str = "confirmed";
 
 /// Blocks, keys and the journal, on disk.
 #[derive(Debug)]
 pub struct IndexedDb {
-    connection: Connection,
+    pub(super) connection: Connection,
     name: String,
     health: Rc<Health>,
     pub(super) room: RoomId,
@@ -74,6 +67,14 @@ pub struct IndexedDb {
     pub(super) lost: HashSet<BlockHash>,
     /// While there are more than so many, nothing more is looked at: more than the machine would fetch again.
     pub(super) max_lost: usize,
+    /// A copy of what no peer could give back.
+    pub(super) mirror: Rc<Mirror>,
+    /// The first key, once it is known.
+    pub(super) first_key: Cell<Option<[u8; 32]>>,
+    /// What the database had when it was last written.
+    pub(super) noted: Cell<Noted>,
+    /// Below this position the journal's entries are counted in `noted`.
+    pub(super) journal_end: Cell<u64>,
 }
 
 /// What a batch changes of where blocks are, once it is written.
@@ -102,6 +103,10 @@ impl IndexedDb {
             shelves: Shelves::default(),
             lost: HashSet::new(),
             max_lost: MAX_LOST - CHECKED_SHELVES * MAX_SHELF_BLOCKS,
+            mirror: Mirror::open(name),
+            first_key: Cell::default(),
+            noted: Cell::default(),
+            journal_end: Cell::default(),
         })
     }
 
@@ -114,6 +119,7 @@ impl IndexedDb {
         let factory = idb::Factory::new().expect("a browser has databases");
         let deleting = factory.delete(name).expect("it may be deleted");
         deleting.await.expect("it can be deleted");
+        mirror::forget(name);
         let opened = Self::open(name, room, Health::new(Ok(0))).await;
         opened.expect("it can be opened")
     }
@@ -128,30 +134,28 @@ impl IndexedDb {
 
     /// A transaction that reads.
     pub(super) fn reading(&self, stores: &[&str]) -> Result<Transaction, StoreError> {
-        self.transaction(stores, "readonly", false)
+        self.noting(schema::reading(self.open_database()?, stores))
     }
 
     /// A transaction that writes: strictly, if the disk must have it before it is done.
     pub(super) fn writing(&self, stores: &[&str], strict: bool) -> Result<Transaction, StoreError> {
-        self.transaction(stores, "readwrite", strict)
+        self.noting(schema::writing(self.open_database()?, stores, strict))
     }
 
-    fn transaction(
-        &self,
-        stores: &[&str],
-        mode: &str,
-        strict: bool,
-    ) -> Result<Transaction, StoreError> {
-        let names: Array = stores.iter().map(|name| JsValue::from_str(name)).collect();
-        let options = js_sys::Object::new();
-        let durability = if strict { "strict" } else { "relaxed" };
-        // Setting a field of one's own new object cannot fail.
-        let _ = js_sys::Reflect::set(&options, &"durability".into(), &durability.into());
-        let database: &DurableDatabase = self.connection.database.unchecked_ref();
-        database
-            .open_transaction(&names, mode, &options)
-            .map(Transaction::from)
-            .map_err(|error| StoreError::from(idb::Error::TransactionOpenFailed(error)))
+    fn open_database(&self) -> Result<&IdbDatabase, StoreError> {
+        match self.connection.closing.closed() {
+            None => Ok(&self.connection.database),
+            Some(ClosedBy::Browser) => Err(StoreError::Closed),
+            Some(ClosedBy::NewerVersion) => Err(StoreError::NewerVersion),
+        }
+    }
+
+    /// Notes that the database is closed, where no event has told of it.
+    fn noting(&self, opened: Result<Transaction, StoreError>) -> Result<Transaction, StoreError> {
+        if matches!(opened, Err(StoreError::Closed)) {
+            self.connection.closing.note(ClosedBy::Browser);
+        }
+        opened
     }
 
     /// Keeps the first key, strictly.
@@ -162,8 +166,38 @@ impl IndexedDb {
             store.put(&records::seed(place, seed), Some(&place.into()))?;
         }
         schema::committed(write).await?;
-        spare::keep(&self.name, seed);
+        self.first_key.set(Some(*seed));
+        self.mirror.keep_first_key(seed);
         Ok(())
+    }
+
+    /// Notes what was written of what must not be lost, and keeps the copy of it.
+    fn note_own(&self, operations: &[StoreOperation]) {
+        let mut entries = Vec::new();
+        let mut noted = self.noted.get();
+        for operation in operations {
+            match operation {
+                StoreOperation::PutJournal(position, entry) => {
+                    entries.push((*position, *entry));
+                    // One that stands below the end fills a gap, or is written again.
+                    if *position >= self.journal_end.get() {
+                        noted.journal = noted.journal.saturating_add(1);
+                        self.journal_end.set(position.saturating_add(1));
+                    }
+                }
+                StoreOperation::PutKey(seed, from) => self.mirror.keep_key(*from, seed),
+                StoreOperation::PutTip(_) => noted.tip = true,
+                StoreOperation::PutBlock(..)
+                | StoreOperation::DeleteBlock(_)
+                | StoreOperation::PutConfirmed(_)
+                | StoreOperation::PutRescue(_)
+                | StoreOperation::DeleteRescue(_)
+                | StoreOperation::PutAdopted(..)
+                | StoreOperation::DeleteAdopted(_) => {}
+            }
+        }
+        self.noted.set(noted);
+        self.mirror.keep_entries(&entries);
     }
 
     /// Takes blocks off their shelves that are deleted, or put again because they were damaged. One shelf is in memory at a
@@ -237,6 +271,18 @@ impl IndexedDb {
                 let record = records::seed(&key_place(*from), seed);
                 store.put(&record, Some(&records::number_key(*from)))?;
             }
+            StoreOperation::PutConfirmed(hash) => {
+                let store = write.object_store(META)?;
+                store.put(&records::hash_key(hash), Some(&CONFIRMED.into()))?;
+            }
+            StoreOperation::PutAdopted(id, reading) => {
+                let store = write.object_store(ADOPTED)?;
+                store.put(&records::adopted(reading), Some(&records::reading_key(id)))?;
+            }
+            StoreOperation::DeleteAdopted(id) => {
+                let store = write.object_store(ADOPTED)?;
+                store.delete(records::reading_key(id))?;
+            }
             StoreOperation::PutRescue(hash) => {
                 let store = write.object_store(RESCUE)?;
                 store.put(&JsValue::TRUE, Some(&records::hash_key(hash)))?;
@@ -273,11 +319,20 @@ impl IndexedDb {
         Ok(moves)
     }
 
-    /// Why these bytes of blocks are not written: they would take the room that is kept for one's own readings.
+    /// Why these bytes of blocks are not written: they would take the room that is kept for what is worth more. One's own
+    /// readings come first, then blocks that are protected, then the others.
     fn refusal(&self, batch: &Batch, len: usize) -> Option<StoreError> {
-        let tight = self.health.tight(len);
-        let left = tight.filter(|_| len > 0 && !batch.strict)?;
-        Some(StoreError::Full { left })
+        if len == 0 || batch.strict {
+            return None;
+        }
+        let protects =
+            |operation: &StoreOperation| matches!(operation, StoreOperation::PutRescue(_));
+        let reserve = match batch.operations.iter().any(protects) {
+            true => RESERVED_FOR_OWN,
+            false => RESERVED_FOR_OWN + RESERVED_FOR_PROTECTED,
+        };
+        let left = self.health.tight(len, reserve)?;
+        Some(StoreError::Reserved { left })
     }
 }
 
@@ -304,6 +359,7 @@ impl Storage for IndexedDb {
         let write = self.writing(&STORES, batch.strict)?;
         let moves = self.perform_all(&write, &batch, &new_shelves).await;
         let moves = schema::all_or_nothing(write, moves).await?;
+        self.note_own(&batch.operations);
         if len > 0 {
             self.health.note_written(len);
             self.health.note_refused(false);
@@ -392,6 +448,14 @@ impl Storage for IndexedDb {
         // What cannot be packed now is packed later, or stays as it is.
         self.pack().await.unwrap_or(false)
     }
+
+    fn closing(&self) -> Option<Rc<Closing>> {
+        Some(self.connection.closing.clone())
+    }
+
+    async fn reopen(&mut self) -> Result<Reopened, StoreError> {
+        self.open_again().await
+    }
 }
 
 /// Bytes of a batch's blocks.
@@ -403,10 +467,13 @@ fn blocks_len(batch: &Batch) -> usize {
             StoreOperation::PutBlock(_, block) => Some(block.encoded_len()),
             StoreOperation::DeleteBlock(_)
             | StoreOperation::PutTip(_)
+            | StoreOperation::PutConfirmed(_)
             | StoreOperation::PutJournal(..)
             | StoreOperation::PutKey(..)
             | StoreOperation::PutRescue(_)
-            | StoreOperation::DeleteRescue(_) => None,
+            | StoreOperation::DeleteRescue(_)
+            | StoreOperation::PutAdopted(..)
+            | StoreOperation::DeleteAdopted(_) => None,
         });
     blocks.sum()
 }

@@ -3,19 +3,19 @@
 
 mod blocks;
 
-use chain::hash::BlockHash;
+use std::{collections::HashSet, future::IntoFuture};
+
+use chain::{hash::BlockHash, reading::Reading};
 use futures::future::{try_join, try_join_all};
 use idb::{KeyRange, Query};
-use std::future::IntoFuture;
 use sync::seam::JournalEntry;
 use wasm_bindgen::JsValue;
 
 use super::{
     StoreError,
-    indexed_db::{FIRST_KEY, IndexedDb, TIP, key_place},
+    indexed_db::{CONFIRMED, FIRST_KEY, IndexedDb, TIP, key_place},
     records,
-    schema::{self, JOURNAL, KEYS, META, RESCUE},
-    spare,
+    schema::{self, ADOPTED, JOURNAL, KEYS, META, RESCUE},
 };
 use crate::config::LOADED_ENTRIES;
 
@@ -27,9 +27,33 @@ pub(super) struct Loaded {
     /// Keys that took over, each with the first journal entry that it signs.
     pub(super) keys: Vec<(u64, [u8; 32])>,
     pub(super) journal: Vec<(u64, JournalEntry)>,
+    /// How many entries the journal had, by the copy of it.
+    pub(super) journal_len: Option<u64>,
     pub(super) rescue: Vec<BlockHash>,
+    /// Readings of other tabs.
+    pub(super) adopted: Vec<Reading>,
     /// The best tip.
     pub(super) tip: Option<BlockHash>,
+    /// The newest block of its confirmed part.
+    pub(super) confirmed: Option<BlockHash>,
+    /// What the database had lost. `None`: nothing that the copy beside it tells of.
+    pub(super) loss: Option<Loss>,
+}
+
+/// What a database had lost of one's own readings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Loss {
+    /// Readings that were put back from the copy.
+    pub(crate) saved: usize,
+    /// Readings that are nowhere on this computer, and were not confirmed when they were last seen here.
+    pub(crate) lost: usize,
+}
+
+/// The first key, and whether the database had lost it.
+#[derive(Clone, Copy, Debug)]
+struct FirstKey {
+    seed: Option<[u8; 32]>,
+    of_copy: bool,
 }
 
 impl IndexedDb {
@@ -44,37 +68,52 @@ impl IndexedDb {
                 Some((from, records::read_seed(&key_place(from), value)?))
             })
             .await?;
-        let journal = self
+        let stored = self
             .load_all(JOURNAL, |key, value| {
                 let position = records::number(key)?;
                 Some((position, records::read_entry(position, value)?))
             })
             .await?;
+        let journal = records::journal(stored);
         let rescue = self
             .load_all(RESCUE, |key, _| records::hash_of_key(key))
             .await?;
-        let entries = journal.len() as u64;
-        let gaps = journal
-            .last()
-            .map_or(0, |(last, _)| (last + 1).saturating_sub(entries));
-        self.health()
-            .note_healed(usize::try_from(gaps).unwrap_or(usize::MAX));
-        Ok(Loaded {
-            first_key: self.load_first_key(entries > 0).await?,
+        let adopted = self
+            .load_all(ADOPTED, |_, value| records::read_adopted(value))
+            .await?;
+        let found = self.load_first_key(!journal.is_empty()).await?;
+        self.noted.set(self.present().await?);
+        let mut loaded = Loaded {
+            first_key: found.seed,
             keys,
             journal,
             rescue,
+            adopted,
             tip: self.load_tip().await?,
-        })
+            confirmed: self.load_hash(CONFIRMED).await?,
+            ..Loaded::default()
+        };
+        self.fill_from_copy(&mut loaded, found.of_copy).await;
+        let entries = loaded.journal.len() as u64;
+        let end = loaded.journal.last().map_or(0, |(last, _)| last + 1);
+        self.journal_end.set(end);
+        let gaps = usize::try_from(end.saturating_sub(entries)).unwrap_or(usize::MAX);
+        let saved = loaded.loss.map_or(0, |loss| loss.saved);
+        self.health().note_healed(gaps.saturating_add(saved));
+        Ok(loaded)
     }
 
     pub(super) async fn load_tip(&self) -> Result<Option<BlockHash>, StoreError> {
+        self.load_hash(TIP).await
+    }
+
+    async fn load_hash(&self, place: &str) -> Result<Option<BlockHash>, StoreError> {
         let store = self.reading(&[META])?.object_store(META)?;
-        let value = store.get(JsValue::from(TIP))?.await?;
+        let value = store.get(JsValue::from(place))?.await?;
         Ok(value.and_then(|value| records::hash_of_key(&value)))
     }
 
-    async fn load_first_key(&self, is_used: bool) -> Result<Option<[u8; 32]>, StoreError> {
+    async fn load_first_key(&self, is_used: bool) -> Result<FirstKey, StoreError> {
         let (mut seeds, mut unread) = (Vec::new(), None);
         for place in FIRST_KEY {
             match self.record(META, place.into()).await {
@@ -84,24 +123,88 @@ impl IndexedDb {
                 Err(error) => unread = Some(error),
             }
         }
-        if seeds.is_empty() && is_used {
-            seeds.extend(spare::find(self.name()));
-        }
         // It may be readable another time: no other key may take its place.
         if let (true, Some(error)) = (seeds.is_empty(), unread) {
             return Err(error);
         }
+        // The two in the database may lie side by side on the disk, or the browser has deleted it.
+        let of_copy = seeds.is_empty();
+        if of_copy {
+            seeds.extend(self.mirror.copied().first_key);
+        }
         match seeds.first() {
             Some(seed) if seeds.len() < FIRST_KEY.len() => {
                 self.health().note_healed(1);
+                self.first_key.set(Some(*seed));
                 // If there is no room the copy that is left does until the next start.
                 let _ = self.put_first_key(seed).await;
             }
-            Some(seed) => spare::keep(self.name(), seed),
+            Some(seed) => {
+                self.first_key.set(Some(*seed));
+                self.mirror.keep_first_key(seed);
+            }
             None if is_used => self.health().note_healed(1),
             None => {}
         }
-        Ok(seeds.first().copied())
+        Ok(FirstKey {
+            seed: seeds.first().copied(),
+            of_copy: of_copy && !seeds.is_empty(),
+        })
+    }
+
+    /// Puts back what the database lacks and its copy has.
+    async fn fill_from_copy(&self, loaded: &mut Loaded, key_was_lost: bool) {
+        for (from, seed) in &loaded.keys {
+            self.mirror.keep_key(*from, seed);
+        }
+        let copied = self.mirror.copied();
+        if copied.first_key.is_some() && copied.first_key != self.first_key.get() {
+            // It is of another key, and says nothing of this one's journal.
+            return;
+        }
+        loaded.journal_len = copied.journal_len;
+        let known: HashSet<u64> = loaded.journal.iter().map(|(at, _)| *at).collect();
+        let entries = copied.entries.into_iter();
+        let entries: Vec<_> = entries.filter(|(at, _)| !known.contains(at)).collect();
+        let known: HashSet<u64> = loaded.keys.iter().map(|(from, _)| *from).collect();
+        let keys = copied.keys.into_iter();
+        let keys: Vec<_> = keys.filter(|(from, _)| !known.contains(from)).collect();
+        let saved = entries.len();
+        if saved > 0 || !keys.is_empty() {
+            // What finds no room is still in the copy.
+            let _ = self.put_back(&entries, &keys).await;
+        }
+        loaded.keys.extend(&keys);
+        loaded.journal.extend(&entries);
+        loaded
+            .journal
+            .sort_unstable_by_key(|(position, _)| *position);
+        let len = copied.journal_len.unwrap_or_default();
+        let missing = len.saturating_sub(loaded.journal.len() as u64);
+        // The others were confirmed: the room has them.
+        let lost = missing.min(copied.dropped.saturating_add(copied.damaged));
+        if key_was_lost || saved > 0 || !keys.is_empty() || lost > 0 {
+            let lost = usize::try_from(lost).unwrap_or(usize::MAX);
+            loaded.loss = Some(Loss { saved, lost });
+        }
+    }
+
+    async fn put_back(
+        &self,
+        entries: &[(u64, JournalEntry)],
+        keys: &[(u64, [u8; 32])],
+    ) -> Result<(), StoreError> {
+        let write = self.writing(&[JOURNAL, KEYS], true)?;
+        let (journal, later) = (write.object_store(JOURNAL)?, write.object_store(KEYS)?);
+        for (position, entry) in entries {
+            let key = records::number_key(*position);
+            journal.put(&records::entry(*position, entry), Some(&key))?;
+        }
+        for (from, seed) in keys {
+            let record = records::seed(&key_place(*from), seed);
+            later.put(&record, Some(&records::number_key(*from)))?;
+        }
+        schema::committed(write).await
     }
 
     /// Reads every record of a store; those that are none of ours are deleted.

@@ -27,9 +27,12 @@ impl Storage for MemoryStore {
                     self.bodies.remove(&hash);
                 }
                 StoreOperation::PutTip(_)
+                | StoreOperation::PutConfirmed(_)
                 | StoreOperation::PutJournal(..)
                 | StoreOperation::PutRescue(_)
                 | StoreOperation::DeleteRescue(_)
+                | StoreOperation::PutAdopted(..)
+                | StoreOperation::DeleteAdopted(_)
                 | StoreOperation::PutKey(..) => {}
             }
         }

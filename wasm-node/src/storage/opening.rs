@@ -7,7 +7,7 @@ use chain::{key::SecretKey, room::Room};
 use sync::{Config, Machine, Restore};
 
 use super::{
-    Health, IndexedDb, MemoryStore, Reason, Storage, StoreError,
+    Health, IndexedDb, MemoryStore, Mirror, Reason, Storage, StoreError,
     slot::{self, Slot},
 };
 use crate::{clock, config};
@@ -19,6 +19,8 @@ pub(crate) struct Opened<P> {
     /// The seed of the key that signs: the peer's name on the network is made of it, too.
     pub(crate) seed: [u8; 32],
     pub(crate) health: Rc<Health>,
+    /// A copy of what no peer could give back.
+    pub(crate) mirror: Option<Rc<Mirror>>,
     /// Keeps others from the store; to be dropped when nothing more is written.
     pub(crate) hold: Option<Box<dyn Any>>,
 }
@@ -53,11 +55,12 @@ pub(crate) async fn open<P: Copy + Ord + Debug>(
             room,
             key,
             clock::entropy()?,
-            clock::now(),
+            clock::both(),
         ),
         store: Box::new(MemoryStore::default()),
         seed,
         health: Health::new(Err(reason)),
+        mirror: None,
         hold: None,
     })
 }
@@ -78,6 +81,7 @@ async fn on_disk<P: Copy + Ord + Debug>(room: &Room, slot: Slot) -> Result<Opene
     let opening = IndexedDb::open(&slot.name, room.id(), health.clone()).await;
     let mut store = opening.map_err(Failure::Place)?;
     let loaded = store.load().await?;
+    health.note_loss(loaded.loss);
     let first = match loaded.first_key {
         Some(seed) => seed,
         None => {
@@ -96,15 +100,21 @@ async fn on_disk<P: Copy + Ord + Debug>(room: &Room, slot: Slot) -> Result<Opene
         SecretKey::from_seed(first),
         keys.map(|(from, seed)| (*from, SecretKey::from_seed(*seed))),
         clock::entropy()?,
-        clock::now(),
+        clock::both(),
     );
+    if let Some(len) = loaded.journal_len {
+        restore.journal_len(len);
+    }
     restore.journal(loaded.journal);
     restore.tip(loaded.tip);
+    restore.confirmed(loaded.confirmed);
     let whole = restore.needs_bodies();
     store
         .load_blocks(whole, |blocks| restore.stored(blocks))
         .await?;
     restore.rescue(loaded.rescue);
+    restore.adopted(loaded.adopted);
+    let mirror = store.mirror.clone();
     health.note_healed(restore.damaged());
     health.look(true).await;
     Ok(Opened {
@@ -112,6 +122,7 @@ async fn on_disk<P: Copy + Ord + Debug>(room: &Room, slot: Slot) -> Result<Opene
         store: Box::new(store),
         seed,
         health,
+        mirror: Some(mirror),
         hold: Some(Box::new(slot)),
     })
 }

@@ -58,10 +58,13 @@ impl IndexedDb {
                 // What comes first in a batch may matter.
                 StoreOperation::DeleteBlock(_) => return shelves,
                 StoreOperation::PutTip(_)
+                | StoreOperation::PutConfirmed(_)
                 | StoreOperation::PutJournal(..)
                 | StoreOperation::PutKey(..)
                 | StoreOperation::PutRescue(_)
-                | StoreOperation::DeleteRescue(_) => {}
+                | StoreOperation::DeleteRescue(_)
+                | StoreOperation::PutAdopted(..)
+                | StoreOperation::DeleteAdopted(_) => {}
             }
         }
         let mut highest = 0;

@@ -1,43 +1,62 @@
 //! The queue before a store: orders are carried out one after the other, so reads see earlier writes, and
 //! nobody who gives an order waits for the disk. Never drops an order without saying so.
 
-use std::{any::Any, cell::Cell, rc::Rc, time::Duration};
+use std::{any::Any, cell::Cell, future::pending, pin::pin, rc::Rc, time::Duration};
 
 use chain::{hash::BlockHash, reading::Reading};
 use futures::{
     FutureExt, SinkExt, StreamExt,
     channel::{mpsc, oneshot},
-    future::Fuse,
+    future::{Either, Fuse, select},
     select_biased,
 };
+use futures_timer::Delay;
 use sync::{
     Batch,
     seam::{ReadId, WriteId},
 };
 use wasm_bindgen_futures::spawn_local;
 
-use super::{Check, Health, Storage, StoreError};
+use super::{Check, ClosedBy, Closing, Health, Reopened, Storage, StoreError};
 use crate::{
     clock,
-    config::{CHECK_RETRY, MAX_GROUPED_WRITES, MAX_WAITING_STORE_ORDERS},
+    config::{
+        CHECK_RETRY, CLOSING_GRACE, MAX_GROUPED_WRITES, MAX_WAITING_STORE_ORDERS, REOPEN_RETRY,
+    },
 };
 
 /// Bodies, in the order asked for; `None` where one is not there.
 pub(crate) type Bodies = Vec<Option<Vec<Reading>>>;
 
-/// What became of an order of the machine's.
+/// What became of an order of the machine's, or of the store.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Written(WriteId),
-    WriteFailed(WriteId),
+    WriteFailed {
+        id: WriteId,
+        /// Whether there is no room.
+        full: bool,
+    },
     Read(ReadId, Bodies),
     ReadFailed(ReadId),
     /// Some more of what was on disk at the start was checked; the bodies of these blocks are lost.
     Checked(Vec<BlockHash>),
+    /// The store was closed under the tab.
+    Closed,
+    /// It could not be opened again so far.
+    StaysClosed,
+    /// It is open again, with all that was written.
+    Reopened,
+    /// It is open again, with less or nothing. Writes of an earlier epoch fail.
+    Reset(Epoch),
 }
 
+/// Counts how often the store was lost: what was ordered before must not be written into what is there now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Epoch(u32);
+
 enum Order {
-    Write(WriteId, Batch),
+    Write(WriteId, Batch, Epoch),
     Read(ReadId, Vec<BlockHash>),
     ReadForPage(Vec<BlockHash>, oneshot::Sender<Result<Bodies, StoreError>>),
     Release(Box<dyn Any>),
@@ -48,6 +67,7 @@ enum Order {
 pub(crate) struct Queue {
     orders: mpsc::Sender<Order>,
     released: Rc<Cell<bool>>,
+    epoch: Epoch,
 }
 
 impl Queue {
@@ -59,23 +79,34 @@ impl Queue {
         let (orders, waiting) = mpsc::channel(MAX_WAITING_STORE_ORDERS);
         let (answers, answered) = mpsc::channel(MAX_WAITING_STORE_ORDERS);
         let released = Rc::new(Cell::new(false));
-        let serving = serve(
+        let serving = Serving {
             store,
             health,
-            released.clone(),
-            (waiting, answers),
-            CHECK_RETRY,
-        );
-        spawn_local(serving);
-        (Self { orders, released }, answered)
+            released: released.clone(),
+            answers,
+            times: Times::default(),
+            epoch: Epoch::default(),
+        };
+        spawn_local(serving.serve(waiting));
+        let epoch = Epoch::default();
+        let queue = Self {
+            orders,
+            released,
+            epoch,
+        };
+        (queue, answered)
     }
 
     /// Orders a write. If too many wait already, the answer is here at once.
     pub(crate) fn write(&mut self, id: WriteId, batch: Batch) -> Option<Answer> {
-        self.orders
-            .try_send(Order::Write(id, batch))
-            .err()
-            .map(|_| Answer::WriteFailed(id))
+        let order = Order::Write(id, batch, self.epoch);
+        let failed = self.orders.try_send(order).err();
+        failed.map(|_| Answer::WriteFailed { id, full: false })
+    }
+
+    /// What is written from now on is for the store that is there since this answer.
+    pub(crate) fn enter(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
     }
 
     /// Orders a read. If too many wait already, the answer is here at once.
@@ -113,90 +144,269 @@ impl Queue {
     }
 }
 
-async fn serve(
-    mut store: impl Storage,
+/// What the store is done for.
+struct Serving<S> {
+    store: S,
     health: Rc<Health>,
     released: Rc<Cell<bool>>,
-    (mut orders, mut answers): (mpsc::Receiver<Order>, mpsc::Sender<Answer>),
+    answers: mpsc::Sender<Answer>,
+    times: Times,
+    epoch: Epoch,
+}
+
+/// How long it waits.
+#[derive(Clone, Copy, Debug)]
+struct Times {
     check_retry: Duration,
-) {
-    let (mut checking, mut untidy) = (true, true);
-    // A wait, not a time of day: the clock may be put back.
-    let mut again = Fuse::terminated();
-    let mut held = None;
-    loop {
-        let order = match held
-            .take()
-            .map(Some)
-            .or_else(|| orders.next().now_or_never())
-        {
-            Some(order) => order,
-            // Nobody waits: what was taken on trust at the start is looked at.
-            None if checking && !released.get() => {
-                match store.check().await {
-                    Check::Lost(lost) => {
-                        // As below.
-                        let _ = answers.send(Answer::Checked(lost)).await;
-                    }
-                    Check::Later => {
-                        checking = false;
-                        again = clock::sleep(check_retry).fuse();
-                    }
-                    Check::Done => checking = false,
-                }
+    reopen_retry: &'static [Duration],
+    closing_grace: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            check_retry: CHECK_RETRY,
+            reopen_retry: REOPEN_RETRY,
+            closing_grace: CLOSING_GRACE,
+        }
+    }
+}
+
+/// A store that is closed.
+struct Shut {
+    /// How often it could not be opened again.
+    tries: usize,
+    /// When it is tried again. `None`: never.
+    wait: Option<Duration>,
+}
+
+impl<S: Storage> Serving<S> {
+    async fn serve(mut self, mut orders: mpsc::Receiver<Order>) {
+        let (mut checking, mut untidy) = (true, true);
+        // A wait, not a time of day: the clock may be put back.
+        let mut again = Fuse::terminated();
+        let mut held = None;
+        let (mut shut, mut reopening) = (None, Fuse::terminated());
+        loop {
+            if shut.is_none() && self.closed().is_some() && !self.released.get() {
+                shut = self.reopen(0).await;
+                reopening = shut.as_ref().map_or_else(Fuse::terminated, Shut::waiting);
                 continue;
             }
-            None if untidy && !released.get() => {
-                untidy = store.tidy().await;
-                continue;
-            }
-            None => select_biased! {
-                order = orders.next() => order,
-                () = again => {
-                    checking = true;
+            let idle = shut.is_none() && !self.released.get();
+            let order = match held
+                .take()
+                .map(Some)
+                .or_else(|| orders.next().now_or_never())
+            {
+                Some(order) => order,
+                // Nothing waits: what was taken on trust at the start is looked at.
+                None if checking && idle => {
+                    match self.check().await {
+                        Check::Lost(lost) => self.answer(Answer::Checked(lost)).await,
+                        Check::Later => {
+                            checking = false;
+                            again = clock::sleep(self.times.check_retry).fuse();
+                        }
+                        Check::Done => checking = false,
+                    }
                     continue;
                 }
-            },
-        };
-        let Some(order) = order else { return };
-        let answer = match order {
-            Order::Write(id, batch) => {
-                let mut group = vec![(id, batch)];
-                held = gather(&mut group, &mut orders);
-                for answer in write(&mut store, group, &health).await {
-                    // As below.
-                    let _ = answers.send(answer).await;
+                None if untidy && idle => {
+                    untidy = self.tidy().await;
+                    continue;
                 }
-                untidy = !released.get() && store.tidy().await;
-                continue;
+                None => {
+                    let mut closing = pin!(wait_for(self.store.closing(), idle).fuse());
+                    select_biased! {
+                        order = orders.next() => order,
+                        () = closing => continue,
+                        () = reopening => {
+                            shut = self.reopen(shut.map_or(0, |shut| shut.tries)).await;
+                            reopening = shut.as_ref().map_or_else(Fuse::terminated, Shut::waiting);
+                            continue;
+                        }
+                        () = again => {
+                            checking = true;
+                            continue;
+                        }
+                    }
+                }
+            };
+            let Some(order) = order else { return };
+            match order {
+                Order::Write(id, batch, epoch) => {
+                    let mut group = vec![(id, batch, epoch)];
+                    held = gather(&mut group, &mut orders);
+                    self.write(group).await;
+                }
+                Order::Read(id, hashes) => {
+                    let answer = match self.bodies(&hashes).await {
+                        Ok(bodies) => Answer::Read(id, bodies),
+                        Err(_) => Answer::ReadFailed(id),
+                    };
+                    self.answer(answer).await;
+                }
+                Order::ReadForPage(hashes, reply) => {
+                    // It fails if the page stopped waiting.
+                    let _ = reply.send(self.bodies(&hashes).await);
+                    continue;
+                }
+                Order::Release(hold) => {
+                    // From now on it may be another tab's.
+                    drop(hold);
+                    continue;
+                }
             }
-            Order::Read(id, hashes) => match store.bodies(&hashes).await {
-                Ok(bodies) => Answer::Read(id, bodies),
-                Err(_) => Answer::ReadFailed(id),
-            },
-            Order::ReadForPage(hashes, reply) => {
-                // Nobody waits any longer if this fails.
-                let _ = reply.send(store.bodies(&hashes).await);
-                continue;
+            untidy = !self.released.get() && self.tidy().await;
+        }
+    }
+
+    /// Once the node has stopped no answer is taken any more; the page may still read.
+    async fn answer(&mut self, answer: Answer) {
+        let _ = self.answers.send(answer).await;
+    }
+
+    fn closed(&self) -> Option<ClosedBy> {
+        self.store.closing()?.closed()
+    }
+
+    /// Opens the store again; `tries` were in vain so far. Returns how it stays closed, if it does.
+    async fn reopen(&mut self, tries: usize) -> Option<Shut> {
+        if tries == 0 {
+            self.health.note_closed(self.closed());
+            self.answer(Answer::Closed).await;
+        }
+        match self.store.reopen().await {
+            Ok(reopened) => {
+                self.health.note_closed(None);
+                let answer = match reopened {
+                    Reopened::Whole => Answer::Reopened,
+                    Reopened::Reset => {
+                        self.epoch = Epoch(self.epoch.0.wrapping_add(1));
+                        Answer::Reset(self.epoch)
+                    }
+                };
+                self.answer(answer).await;
+                None
             }
-            Order::Release(hold) => {
-                // From now on it may be another tab's.
-                drop(hold);
-                continue;
+            Err(StoreError::NewerVersion) => {
+                self.health.note_closed(Some(ClosedBy::NewerVersion));
+                self.answer(Answer::StaysClosed).await;
+                // It is that version's from now on.
+                Some(Shut { tries, wait: None })
             }
-        };
-        // Nobody waits for answers once the node has stopped; the page may still read.
-        let _ = answers.send(answer).await;
-        untidy = !released.get() && store.tidy().await;
+            Err(_) => {
+                if tries == 0 {
+                    self.answer(Answer::StaysClosed).await;
+                }
+                let waits = self.times.reopen_retry;
+                Some(Shut {
+                    tries: tries.saturating_add(1),
+                    wait: waits.get(tries).or(waits.last()).copied(),
+                })
+            }
+        }
+    }
+
+    /// Writes these as one batch, or each apart if that cannot be done.
+    async fn write(&mut self, group: Vec<(WriteId, Batch, Epoch)>) {
+        let (group, late): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .partition(|(.., epoch)| *epoch == self.epoch);
+        for (id, ..) in late {
+            self.answer(Answer::WriteFailed { id, full: false }).await;
+        }
+        if group.len() > 1 {
+            let batches = group.iter().flat_map(|(_, batch, _)| &batch.operations);
+            let all = Batch {
+                operations: batches.cloned().collect(),
+                strict: false,
+            };
+            if self.write_one(all).await.is_ok() {
+                self.health.note_write(None);
+                for (id, ..) in group {
+                    self.answer(Answer::Written(id)).await;
+                }
+                return;
+            }
+        }
+        for (id, batch, _) in group {
+            let written = self.write_one(batch).await;
+            self.health.note_write(written.as_ref().err());
+            let answer = match written {
+                Ok(()) => Answer::Written(id),
+                Err(error) => Answer::WriteFailed {
+                    id,
+                    full: error.is_full(),
+                },
+            };
+            self.answer(answer).await;
+        }
+    }
+
+    async fn write_one(&mut self, batch: Batch) -> Result<(), StoreError> {
+        let closing = self.store.closing();
+        in_time(closing, self.times, self.store.write(batch)).await?
+    }
+
+    async fn bodies(&self, hashes: &[BlockHash]) -> Result<Bodies, StoreError> {
+        in_time(self.store.closing(), self.times, self.store.bodies(hashes)).await?
+    }
+
+    async fn check(&mut self) -> Check {
+        let closing = self.store.closing();
+        let checked = in_time(closing, self.times, self.store.check()).await;
+        checked.unwrap_or(Check::Later)
+    }
+
+    async fn tidy(&mut self) -> bool {
+        let closing = self.store.closing();
+        let tidied = in_time(closing, self.times, self.store.tidy()).await;
+        tidied.unwrap_or(false)
+    }
+}
+
+impl Shut {
+    fn waiting(&self) -> Fuse<Delay> {
+        self.wait
+            .map_or_else(Fuse::terminated, |wait| clock::sleep(wait).fuse())
+    }
+}
+
+/// Waits until the store is closed, if that is to be waited for.
+async fn wait_for(closing: Option<Rc<Closing>>, wanted: bool) {
+    match closing.filter(|_| wanted) {
+        Some(closing) => drop(closing.wait().await),
+        None => pending().await,
+    }
+}
+
+/// What the store does, unless the browser closes it meanwhile and then says no more.
+async fn in_time<T>(
+    closing: Option<Rc<Closing>>,
+    times: Times,
+    work: impl Future<Output = T>,
+) -> Result<T, StoreError> {
+    let closed = async {
+        wait_for(closing, true).await;
+        clock::sleep(times.closing_grace).await;
+    };
+    match select(pin!(work), pin!(closed)).await {
+        Either::Left((done, _)) => Ok(done),
+        Either::Right(_) => Err(StoreError::Closed),
     }
 }
 
 /// Takes in what else waits to be written. Returns the order behind it.
-fn gather(group: &mut Vec<(WriteId, Batch)>, orders: &mut mpsc::Receiver<Order>) -> Option<Order> {
+fn gather(
+    group: &mut Vec<(WriteId, Batch, Epoch)>,
+    orders: &mut mpsc::Receiver<Order>,
+) -> Option<Order> {
     // Somebody waits for what is strict.
-    while group.len() < MAX_GROUPED_WRITES && group.iter().all(|(_, batch)| !batch.strict) {
+    while group.len() < MAX_GROUPED_WRITES && group.iter().all(|(_, batch, _)| !batch.strict) {
         match orders.next().now_or_never().flatten()? {
-            Order::Write(id, batch) if !batch.strict => group.push((id, batch)),
+            Order::Write(id, batch, epoch) if !batch.strict => group.push((id, batch, epoch)),
             other @ (Order::Write(..)
             | Order::Read(..)
             | Order::ReadForPage(..)
@@ -204,42 +414,6 @@ fn gather(group: &mut Vec<(WriteId, Batch)>, orders: &mut mpsc::Receiver<Order>)
         }
     }
     None
-}
-
-/// Writes these as one batch, or each by itself if that cannot be done.
-async fn write(
-    store: &mut impl Storage,
-    group: Vec<(WriteId, Batch)>,
-    health: &Health,
-) -> Vec<Answer> {
-    if group.len() > 1 {
-        let batches = group.iter().flat_map(|(_, batch)| &batch.operations);
-        let all = Batch {
-            operations: batches.cloned().collect(),
-            strict: false,
-        };
-        if store.write(all).await.is_ok() {
-            health.note_write(false);
-            return group
-                .into_iter()
-                .map(|(id, _)| Answer::Written(id))
-                .collect();
-        }
-    }
-    let mut answers = Vec::with_capacity(group.len());
-    for (id, batch) in group {
-        let written = store.write(batch).await;
-        // What was refused for want of room is told by itself.
-        health.note_write(matches!(
-            written,
-            Err(StoreError::Failed(_) | StoreError::Busy { .. })
-        ));
-        answers.push(match written {
-            Ok(()) => Answer::Written(id),
-            Err(_) => Answer::WriteFailed(id),
-        });
-    }
-    answers
 }
 
 #[cfg(test)]

@@ -1,21 +1,22 @@
 //! The database's versions: what stores there are, how an older database becomes one of today, and what is done with
 //! one that is neither. Reads and writes no record but to save what cannot be fetched again.
 
-use std::{future::IntoFuture, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use futures::{
     channel::oneshot,
-    future::{Either, select, try_join},
+    future::{Either, select},
 };
 use idb::{
     Database, DatabaseEvent as _, Event as _, Factory, ObjectStoreParams, Request as _,
-    Transaction, TransactionMode, event::VersionChangeEvent,
+    Transaction, event::VersionChangeEvent,
 };
-use wasm_bindgen::{JsCast, closure::Closure};
+use js_sys::Array;
+use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::spawn_local;
-use web_sys::IdbDatabase;
+use web_sys::{IdbDatabase, IdbTransaction, IdbVersionChangeEvent};
 
-use super::{Reason, StoreError};
+use super::{ClosedBy, Closing, Reason, StoreError, rebuilding::Rebuilding};
 use crate::{clock, config};
 
 /// The first key, twice: nobody else has it. And the best tip.
@@ -32,31 +33,51 @@ pub(super) const BLOCKS: &str = "blocks";
 pub(super) const SHELVES: &str = "shelves";
 /// What is known of the blocks on each shelf, by the same heights.
 pub(super) const SUMMARIES: &str = "summaries";
+/// Readings that other, closed tabs of this computer signed and that are not confirmed yet, by their ids.
+pub(super) const ADOPTED: &str = "adopted";
 /// All of them.
-pub(super) const STORES: [&str; 7] = [META, KEYS, JOURNAL, RESCUE, BLOCKS, SHELVES, SUMMARIES];
+pub(super) const STORES: [&str; 8] = [
+    META, KEYS, JOURNAL, RESCUE, BLOCKS, SHELVES, SUMMARIES, ADOPTED,
+];
 /// Those of version 1.
 const FIRST_STORES: [&str; 6] = [META, KEYS, JOURNAL, RESCUE, BLOCKS, SHELVES];
 /// What no peer could give back.
-const PRECIOUS: [&str; 3] = [META, KEYS, JOURNAL];
+pub(super) const PRECIOUS: [&str; 4] = [META, KEYS, JOURNAL, ADOPTED];
+
+#[wasm_bindgen]
+extern "C" {
+    /// A database whose transactions may be told how durable they must be; web-sys has that behind its unstable flag.
+    type DurableDatabase;
+    #[wasm_bindgen(method, catch, js_name = transaction)]
+    fn open_transaction(
+        this: &DurableDatabase,
+        stores: &Array,
+        mode: &str,
+        options: &JsValue,
+    ) -> Result<IdbTransaction, JsValue>;
+}
 
 /// Makes a database one version newer. The browser undoes all of it if it fails, or if the tab dies meanwhile.
 pub(super) type Step = fn(&Database, &Transaction) -> Result<(), idb::Error>;
 
 /// The step to each version: the first is to version 1. A step that has been released is never changed.
-pub(super) const STEPS: &[Step] = &[create, add_summaries];
+pub(super) const STEPS: &[Step] = &[create, add_summaries, add_adopted];
 
-/// A database, open.
+/// A database, open until `closing` says otherwise.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) database: IdbDatabase,
-    /// Whether it was not as any version leaves it, and was made anew around what is precious.
+    /// Whether it was not as any version leaves it, and was made again around what is precious.
     pub(super) rebuilt: bool,
-    _on_version_change: Closure<dyn FnMut()>,
+    pub(super) closing: Rc<Closing>,
+    _on_version_change: Closure<dyn FnMut(IdbVersionChangeEvent)>,
+    _on_close: Closure<dyn FnMut()>,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
         self.database.set_onversionchange(None);
+        self.database.set_onclose(None);
         self.database.close();
     }
 }
@@ -75,6 +96,13 @@ fn add_summaries(database: &Database, _: &Transaction) -> Result<(), idb::Error>
         .map(drop)
 }
 
+/// Journal records are not rewritten: those of versions 1 and 2 are shorter, and read as what they are (see `records`).
+fn add_adopted(database: &Database, _: &Transaction) -> Result<(), idb::Error> {
+    database
+        .create_object_store(ADOPTED, ObjectStoreParams::new())
+        .map(drop)
+}
+
 /// Opens a database, made or brought up to date as need be.
 ///
 /// # Errors
@@ -82,48 +110,19 @@ fn add_summaries(database: &Database, _: &Transaction) -> Result<(), idb::Error>
 pub(super) async fn open(name: &str, steps: &'static [Step]) -> Result<Connection, Reason> {
     let factory = Factory::new().map_err(|_| Reason::NoDatabase)?;
     let database = open_once(&factory, name, steps, config::OPEN_TIMEOUT).await?;
-    let stores = database.store_names();
-    if STORES
-        .iter()
-        .all(|store| stores.iter().any(|has| has == store))
-    {
-        return Ok(Connection::over(database, false));
-    }
-    let rebuilt = rebuild(&factory, name, database, steps).await;
+    let rebuilding = Rebuilding::new(&factory, name, steps);
+    let rebuilt = if has_all_stores(&database) {
+        rebuilding.resume(database).await
+    } else {
+        rebuilding.start(database).await
+    };
     rebuilt.map_err(|_| Reason::Blocked)
 }
 
-/// Deletes a database that no version leaves so, and makes it anew with what no peer could give back.
-async fn rebuild(
-    factory: &Factory,
-    name: &str,
-    database: Database,
-    steps: &'static [Step],
-) -> Result<Connection, StoreError> {
-    let mut saved = Vec::new();
-    for store in PRECIOUS {
-        if database.store_names().iter().any(|has| has == store) {
-            let read = database.transaction(&[store], TransactionMode::ReadOnly)?;
-            let read = read.object_store(store)?;
-            let (keys, values) = (read.get_all_keys(None, None)?, read.get_all(None, None)?);
-            let (keys, values) = try_join(keys.into_future(), values.into_future()).await?;
-            saved.push((store, keys, values));
-        }
-    }
-    database.close();
-    factory.delete(name)?.await?;
-    let failed = |_| StoreError::Failed("it could not be made anew".to_owned());
-    let database = open_once(factory, name, steps, config::OPEN_TIMEOUT).await;
-    let database = database.map_err(failed)?;
-    let write = database.transaction(&PRECIOUS, TransactionMode::ReadWrite)?;
-    for (store, keys, values) in saved {
-        let store = write.object_store(store)?;
-        for (key, value) in keys.iter().zip(&values) {
-            store.put(value, Some(key))?;
-        }
-    }
-    committed(write).await?;
-    Ok(Connection::over(database, true))
+fn has_all_stores(database: &Database) -> bool {
+    let stores = database.store_names();
+    let has = |store: &&str| stores.iter().any(|has| has == store);
+    STORES.iter().all(has)
 }
 
 /// Waits until all that a transaction was told is done; if the telling failed, takes back what it was told so far.
@@ -143,14 +142,54 @@ pub(super) async fn all_or_nothing<T>(
 
 /// Waits until all that a transaction was told is done.
 pub(super) async fn committed(transaction: Transaction) -> Result<(), StoreError> {
-    if transaction.commit()?.await?.is_committed() {
-        Ok(())
-    } else {
-        Err(StoreError::Failed("the browser took it back".to_owned()))
+    let raw: IdbTransaction = transaction.into();
+    let outcome = match Transaction::from(raw.clone()).commit() {
+        Ok(committing) => committing.await,
+        Err(error) => Err(error),
+    };
+    if outcome.is_ok_and(|outcome| outcome.is_committed()) {
+        return Ok(());
     }
+    let taken_back = || StoreError::Failed("the browser took it back".to_owned());
+    Err(raw.error().map_or_else(taken_back, |error| {
+        StoreError::of_exception(&error.name(), || error.message())
+    }))
 }
 
-async fn open_once(
+/// A transaction that reads.
+pub(super) fn reading(database: &IdbDatabase, stores: &[&str]) -> Result<Transaction, StoreError> {
+    transaction(database, stores, "readonly", false)
+}
+
+/// A transaction that writes: strictly, if the disk must have it before it is done.
+pub(super) fn writing(
+    database: &IdbDatabase,
+    stores: &[&str],
+    strict: bool,
+) -> Result<Transaction, StoreError> {
+    transaction(database, stores, "readwrite", strict)
+}
+
+/// A transaction, told how durable it must be.
+fn transaction(
+    database: &IdbDatabase,
+    stores: &[&str],
+    mode: &str,
+    strict: bool,
+) -> Result<Transaction, StoreError> {
+    let names: Array = stores.iter().map(|name| JsValue::from_str(name)).collect();
+    let options = js_sys::Object::new();
+    let durability = if strict { "strict" } else { "relaxed" };
+    // Setting a field of one's own new object cannot fail.
+    let _ = js_sys::Reflect::set(&options, &"durability".into(), &durability.into());
+    let database: &DurableDatabase = database.unchecked_ref();
+    database
+        .open_transaction(&names, mode, &options)
+        .map(Transaction::from)
+        .map_err(|error| StoreError::from(idb::Error::TransactionOpenFailed(error)))
+}
+
+pub(super) async fn open_once(
     factory: &Factory,
     name: &str,
     steps: &'static [Step],
@@ -200,34 +239,45 @@ fn upgrade(event: &VersionChangeEvent, steps: &[Step]) -> Result<(), idb::Error>
 }
 
 impl Connection {
-    fn over(database: Database, rebuilt: bool) -> Self {
+    pub(super) fn over(database: Database, rebuilt: bool) -> Self {
         let database: IdbDatabase = database.into();
-        let closing = database.clone();
-        // A newer version of the page waits for it. What is written from now on fails, and the page says so.
-        let on_version_change = Closure::new(move || closing.close());
+        let closing = Closing::new();
+        let (makes_way, told) = (database.clone(), closing.clone());
+        // A newer version of the page, or who deletes the database, waits until it is closed.
+        let on_version_change = Closure::new(move |event: IdbVersionChangeEvent| {
+            makes_way.close();
+            told.note(match event.new_version() {
+                Some(_) => ClosedBy::NewerVersion,
+                None => ClosedBy::Browser,
+            });
+        });
         database.set_onversionchange(Some(on_version_change.as_ref().unchecked_ref()));
+        let told = closing.clone();
+        let on_close = Closure::new(move || told.note(ClosedBy::Browser));
+        database.set_onclose(Some(on_close.as_ref().unchecked_ref()));
         Self {
             database,
             rebuilt,
+            closing,
             _on_version_change: on_version_change,
+            _on_close: on_close,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use wasm_bindgen::JsValue;
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
 
-    const NEXT: &[Step] = &[create, add_summaries, |database, _| {
+    const NEXT: &[Step] = &[create, add_summaries, add_adopted, |database, _| {
         database
             .create_object_store("next", ObjectStoreParams::new())
             .map(drop)
     }];
-    const AFTER_NEXT: &[Step] = &[create, add_summaries, NEXT[2], |_, _| Ok(())];
-    const BROKEN: &[Step] = &[create, add_summaries, |database, _| {
+    const AFTER_NEXT: &[Step] = &[create, add_summaries, add_adopted, NEXT[3], |_, _| Ok(())];
+    const BROKEN: &[Step] = &[create, add_summaries, add_adopted, |database, _| {
         database.create_object_store("next", ObjectStoreParams::new())?;
         database
             .create_object_store("next", ObjectStoreParams::new())
@@ -248,11 +298,11 @@ mod tests {
     async fn a_new_database_has_every_store() {
         assert_eq!(
             version_of("schema new", STEPS).await,
-            Ok((2.0, STORES.len()))
+            Ok((3.0, STORES.len()))
         );
         assert_eq!(
             version_of("schema new", STEPS).await,
-            Ok((2.0, STORES.len()))
+            Ok((3.0, STORES.len()))
         );
     }
 
@@ -260,11 +310,11 @@ mod tests {
     async fn an_older_database_is_brought_up_to_date() {
         assert_eq!(
             version_of("schema older", STEPS).await,
-            Ok((2.0, STORES.len()))
+            Ok((3.0, STORES.len()))
         );
         assert_eq!(
             version_of("schema older", NEXT).await,
-            Ok((3.0, STORES.len() + 1))
+            Ok((4.0, STORES.len() + 1))
         );
     }
 
@@ -283,7 +333,7 @@ mod tests {
     async fn a_newer_database_is_left_alone() {
         assert_eq!(
             version_of("schema newer", NEXT).await,
-            Ok((3.0, STORES.len() + 1))
+            Ok((4.0, STORES.len() + 1))
         );
         assert_eq!(
             version_of("schema newer", STEPS).await,
@@ -291,7 +341,7 @@ mod tests {
         );
         assert_eq!(
             version_of("schema newer", NEXT).await,
-            Ok((3.0, STORES.len() + 1))
+            Ok((4.0, STORES.len() + 1))
         );
     }
 
@@ -299,7 +349,7 @@ mod tests {
     async fn a_migration_that_fails_half_way_changes_nothing() {
         assert_eq!(
             version_of("schema broken", STEPS).await,
-            Ok((2.0, STORES.len()))
+            Ok((3.0, STORES.len()))
         );
         assert_eq!(
             version_of("schema broken", BROKEN).await,
@@ -307,24 +357,35 @@ mod tests {
         );
         assert_eq!(
             version_of("schema broken", STEPS).await,
-            Ok((2.0, STORES.len()))
+            Ok((3.0, STORES.len()))
         );
     }
 
     #[test]
     async fn an_open_tab_makes_way_for_a_newer_version() {
         let older = open("schema open", STEPS).await.expect("it opens");
+        assert_eq!(older.closing.closed(), None);
         assert_eq!(
             version_of("schema open", NEXT).await,
-            Ok((3.0, STORES.len() + 1))
+            Ok((4.0, STORES.len() + 1))
         );
-        let stores = js_sys::Array::of1(&META.into());
+        assert_eq!(older.closing.closed(), Some(ClosedBy::NewerVersion));
+        let stores = Array::of1(&META.into());
         assert!(
             older
                 .database
                 .transaction_with_str_sequence(&stores)
                 .is_err()
         );
+    }
+
+    #[test]
+    async fn a_deleted_database_is_noticed_at_once() {
+        let open = open("schema deleted", STEPS).await.expect("it opens");
+        let factory = Factory::new().expect("a browser");
+        let deleting = factory.delete("schema deleted").expect("a request");
+        deleting.await.expect("it is free");
+        assert_eq!(open.closing.closed(), Some(ClosedBy::Browser));
     }
 
     #[test]
@@ -362,7 +423,7 @@ mod tests {
         assert!(rebuilt.rebuilt);
         assert_eq!(stores(&rebuilt), STORES.len());
         for store in [META, JOURNAL] {
-            let names = js_sys::Array::of1(&store.into());
+            let names = Array::of1(&store.into());
             let read = rebuilt
                 .database
                 .transaction_with_str_sequence(&names)

@@ -1,5 +1,6 @@
-//! Which of this browser's tabs in a room this one is: each takes a slot of its own by a Web Lock, the lowest that is
-//! free; a page that was loaded anew takes the one that it had. The browser gives a lock back by itself
+//! Which of this browser's tabs in a room this one is: each takes a slot of its own by a Web Lock. A page that was loaded
+//! again takes the one that it had; another one the lowest of those that are free and have unshared readings, or else the
+//! lowest that is free. The browser gives a lock back
 //! when a page is gone, however it went. Never opens a database.
 
 use std::{cell::RefCell, time::Duration};
@@ -15,7 +16,7 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::AbortController;
 
-use super::Reason;
+use super::{Reason, mirror};
 use crate::{clock, config};
 
 #[wasm_bindgen]
@@ -72,7 +73,12 @@ pub(super) async fn take(room: RoomId, limit: Duration) -> Result<Slot, Reason> 
             return Ok(slot);
         }
     }
-    for number in 0..config::MAX_SLOTS {
+    let unshared = |number: &u32| {
+        mirror::unconfirmed(&name(room, *number)).is_some_and(|readings| readings > 0)
+    };
+    // What a closed tab has recorded and not shared is shared again only if somebody is that tab.
+    let first = (0..config::MAX_SLOTS).filter(unshared);
+    for number in first.chain(0..config::MAX_SLOTS) {
         let wanted = Wanted::AtOnce { limit };
         if let Some(slot) = request(&locks, number, name(room, number), wanted).await? {
             remember(&memory, number);
@@ -82,7 +88,20 @@ pub(super) async fn take(room: RoomId, limit: Duration) -> Result<Slot, Reason> 
     Err(Reason::NoFreeSlot)
 }
 
-fn name(room: RoomId, number: u32) -> String {
+/// Takes one slot if it is free at once.
+///
+/// # Errors
+/// If the browser has no locks, or does not say.
+pub(super) async fn take_free(room: RoomId, number: u32) -> Result<Option<Slot>, Reason> {
+    let locks = locks().ok_or(Reason::NoLocks)?;
+    let wanted = Wanted::AtOnce {
+        limit: config::OPEN_TIMEOUT,
+    };
+    request(&locks, number, name(room, number), wanted).await
+}
+
+/// What a slot's lock and its database are called.
+pub(super) fn name(room: RoomId, number: u32) -> String {
     format!("heartchain/{room}/{number}")
 }
 
@@ -211,6 +230,30 @@ mod tests {
             .await
             .expect("a slot");
         assert_eq!(other.number, 0);
+    }
+
+    #[test]
+    async fn a_slot_with_unshared_readings_is_taken_first() {
+        let room = room("slots unshared");
+        let mirror = mirror::Mirror::open(&name(room, 5));
+        mirror.keep_entries(&[(0, crate::storage::suite::journal_entry(0))]);
+        let first = take(room).await.expect("a slot");
+        let second = take(room).await.expect("a slot");
+        assert_eq!([first.number, second.number], [5, 0]);
+        drop((first, second));
+        mirror.keep_unconfirmed(1, &[]);
+        forget_slot(room);
+        // The browser gives a lock back a moment later.
+        clock::sleep(Duration::from_millis(100)).await;
+        assert_eq!(take(room).await.expect("a slot").number, 0);
+    }
+
+    /// As another tab: only this one remembers its slot.
+    fn forget_slot(room: RoomId) {
+        let storage = web_sys::window().and_then(|window| window.session_storage().ok()?);
+        let storage = storage.expect("a browser");
+        let memory = format!("heartchain/{room}/slot");
+        storage.remove_item(&memory).expect("it forgets");
     }
 
     #[test]

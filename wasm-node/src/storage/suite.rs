@@ -11,6 +11,8 @@ use chain::{
     room::{Room, RoomName, RoomParams},
     time::UnixMillis,
 };
+#[cfg(test)]
+use sync::seam::JournalEntry;
 use sync::{Batch, StoreOperation};
 
 use super::Storage;
@@ -160,6 +162,16 @@ pub(super) fn branch(first: u64, blocks: u64, readings: u64) -> Vec<(BlockHash, 
             (prev_hash, block)
         })
         .collect()
+}
+
+/// An entry of one's own journal, with a time of its own.
+#[cfg(test)]
+pub(super) fn journal_entry(position: u64) -> JournalEntry {
+    JournalEntry {
+        time: UnixMillis::new(1_800_000_000_123 + position),
+        bpm: Bpm::new(72).expect("a heart rate"),
+        resigns: None,
+    }
 }
 
 /// The room of the suite's blocks.

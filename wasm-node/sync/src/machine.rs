@@ -1,32 +1,39 @@
 //! The machine: its state, its one entrance, and what a view may read of it.
 //!
 //! Each concern has a file: `requests` (what is asked and what comes back); `headers`, `weighing`, `download` and
-//! `bodies` (catching up); `lost` (bodies that the disk garbled); `gossip` and `held` (what neighbours pass on);
-//! `activation` and `rescue` (going over to a better branch, nothing lost); `exchange` (comparing mempools), `answers`
-//! (what peers ask), `own` (recording), `elsewhere` (a key that signs in two places), `mining`, `peer` (how peers come
-//! and go), `views` (what a page sees).
+//! `bodies` (catching up); `lost` (bodies that the disk lost); `gossip`, `held` and `forwards` (what neighbours pass on);
+//! `activation`, `confirmation` and `recovery` (going over to a better branch, nothing lost); `clock` and `clock_jumps`
+//! (the time to judge by, and clocks that are set); `exchange` (comparing mempools), `answers` (what peers ask), `journal`
+//! (recording), `key_conflict` (a key that signs in two places), `adopted` (readings of other tabs), `mining`, `peer`
+//! (how peers come and go), `store_reset` (a store that was lost), `views` (what a page sees).
 
 mod activation;
+mod adopted;
 mod answers;
 mod bans;
 mod bodies;
 mod bucket;
 mod clock;
+mod clock_jumps;
+mod confirmation;
 mod download;
-mod elsewhere;
+mod equivocations;
 mod exchange;
+mod forwards;
 mod gossip;
 mod headers;
 mod held;
 mod importing;
+mod journal;
+mod key_conflict;
 mod lost;
 mod mining;
-mod own;
+mod own_heights;
 mod peer;
-mod places;
+mod recovery;
 mod requests;
-mod rescue;
 mod restore;
+mod store_reset;
 mod storing;
 mod views;
 mod weighing;
@@ -35,28 +42,51 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use chain::{
-    hash::BlockHash, key::SecretKey, mempool::Mempool, reading::Reading, room::Room,
-    time::UnixMillis, tree::Tree,
+    hash::BlockHash,
+    key::SecretKey,
+    mempool::Mempool,
+    reading::Reading,
+    room::Room,
+    time::{MonotonicMillis, UnixMillis},
+    tree::Tree,
 };
 use litemap::LiteMap;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 
 use self::{
-    answers::PendingAnswer, bans::Bans, bucket::Bucket, download::Download, exchange::Rounds,
-    headers::HeaderSync, held::HeldBlocks, importing::Importing, lost::Lost, mining::Mining,
-    own::Own, peer::Peer, requests::OpenRequest, rescue::Rescue, storing::Unwritten,
+    adopted::Adopted,
+    answers::PendingAnswer,
+    bans::Bans,
+    bucket::Bucket,
+    clock_jumps::ClockWatch,
+    confirmation::Confirmation,
+    download::Download,
+    equivocations::Equivocations,
+    exchange::Rounds,
+    forwards::ForwardLimiter,
+    headers::HeaderSync,
+    held::HeldBlocks,
+    importing::Importing,
+    journal::{Journal, Recording},
+    lost::Lost,
+    mining::Mining,
+    peer::Peer,
+    recovery::Recovery,
+    requests::OpenRequest,
+    storing::Unwritten,
 };
 pub use self::{
+    journal::sign_journal,
     restore::{KnownBlock, Restore, Stored},
-    views::{Load, OwnReading, PeerView, State, Status},
+    views::{HeldBack, Load, OwnReading, PeerView, State, Status},
 };
 use crate::{
     config::{
-        ANSWER_BURST, ANSWER_RATE, Config, Millis, NEWCOMER_FORWARD_BURST, NEWCOMER_FORWARD_RATE,
-        STARTING,
+        ALL_ANSWERS_BURST, ALL_ANSWERS_RATE, ANSWER_BURST, ANSWER_RATE, CATCH_UP_BUDGET,
+        CATCH_UP_BUDGET_RATE, Config, FETCHING_BUDGET, FETCHING_BUDGET_RATE, Millis, STARTING,
     },
-    seam::{Event, Input, Output, ReadId, RequestId},
+    seam::{Event, Input, Now, Output, ReadId, RequestId},
 };
 
 /// A Heartchain peer without IO. See the crate's documentation. A clone can be asked what this one would do; it must
@@ -64,35 +94,53 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Machine<P> {
     config: Config,
-    started_at: UnixMillis,
-    /// The local clock's time of the input at hand.
-    now: UnixMillis,
+    started_at: MonotonicMillis,
+    /// The monotonic clock's time of the input at hand.
+    now: MonotonicMillis,
+    /// The wall clock's.
+    wall: UnixMillis,
     rng: ChaCha12Rng,
     last_handle: u64,
 
     tree: Tree,
     mempool: Mempool,
-    own: Own,
-    rescue: Rescue,
+    journal: Journal,
+    recording: Recording,
+    /// Since when the chain waits for the reading of an entry of ours that is lost.
+    lost_seq_since: Option<MonotonicMillis>,
+    adopted: Adopted,
+    confirmation: Confirmation,
+    /// When a better branch was last seen to be fetched, if it still is.
+    fetching_since: Option<MonotonicMillis>,
+    /// For how long peers may still keep confirmation waiting, ms.
+    fetching_budget: Bucket,
+    recovery: Recovery,
+    clock_watch: ClockWatch,
     unwritten: Unwritten,
     importing: Importing,
     lost: Lost<P>,
     mining: Mining,
+    /// For how long peers may still keep mining waiting, ms.
+    waiting_budget: Bucket,
 
     peers: LiteMap<P, Peer>,
     bans: Bans<P>,
     requests: LiteMap<RequestId, OpenRequest<P>>,
     answers: LiteMap<ReadId, PendingAnswer<P>>,
     header_syncs: LiteMap<P, HeaderSync>,
+    last_header_turn: u64,
     download: Download,
     held: HeldBlocks<P>,
     rounds: Rounds,
-    newcomer_forwards: Bucket,
+    forwards: ForwardLimiter,
+    equivocations: Equivocations,
     /// What peers that are not accounted for may draw, all together.
     strangers: Bucket,
+    /// What all peers may draw together.
+    all_answers: Bucket,
 
     outputs: Vec<Output<P>>,
-    wake_at: Option<UnixMillis>,
+    wake_at: Option<MonotonicMillis>,
     told_status: Option<Status>,
 }
 
@@ -100,47 +148,62 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     /// A peer of `room` that signs with `key` and holds nothing yet. All its chance comes from `seed`, which must
     /// be unpredictable to others.
     #[must_use]
-    pub fn new(
-        config: Config,
-        room: Room,
-        key: SecretKey,
-        seed: [u8; 32],
-        now: UnixMillis,
-    ) -> Self {
-        let own = Own::new(key);
+    pub fn new(config: Config, room: Room, key: SecretKey, seed: [u8; 32], now: Now) -> Self {
+        let journal = Journal::new(key);
+        let mut rng = ChaCha12Rng::from_seed(seed);
+        let Now {
+            wall,
+            monotonic: now,
+        } = now;
         Self {
             config,
             started_at: now,
             now,
-            rng: ChaCha12Rng::from_seed(seed),
+            wall,
             last_handle: 0,
             tree: Tree::new(room),
-            mempool: Mempool::new(own.author()),
-            own,
-            rescue: Rescue::default(),
+            mempool: Mempool::new(journal.author(), rng.next_u64()),
+            rng,
+            journal,
+            recording: Recording::default(),
+            lost_seq_since: None,
+            adopted: Adopted::default(),
+            confirmation: Confirmation::default(),
+            fetching_since: None,
+            fetching_budget: Bucket::full(FETCHING_BUDGET_RATE, FETCHING_BUDGET, now),
+            recovery: Recovery::default(),
+            clock_watch: ClockWatch::new(wall, now),
             unwritten: Unwritten::default(),
             importing: Importing::default(),
             lost: Lost::new(),
             mining: Mining::default(),
+            waiting_budget: Bucket::full(CATCH_UP_BUDGET_RATE, CATCH_UP_BUDGET, now),
             peers: LiteMap::new(),
             bans: Bans::new(),
             requests: LiteMap::new(),
             answers: LiteMap::new(),
             header_syncs: LiteMap::new(),
+            last_header_turn: 0,
             download: Download::new(),
             held: HeldBlocks::new(),
             rounds: Rounds::new(now),
-            newcomer_forwards: Bucket::full(NEWCOMER_FORWARD_RATE, NEWCOMER_FORWARD_BURST, now),
+            forwards: ForwardLimiter::new(now),
+            equivocations: Equivocations::default(),
             strangers: Bucket::full(ANSWER_RATE, ANSWER_BURST, now),
+            all_answers: Bucket::full(ALL_ANSWERS_RATE, ALL_ANSWERS_BURST, now),
             outputs: Vec::new(),
             wake_at: None,
             told_status: None,
         }
     }
 
-    /// Takes in what happened and says what is to be done, in order. `now` is the local clock's time.
-    pub fn handle(&mut self, input: Input<P>, now: UnixMillis) -> alloc::vec::IntoIter<Output<P>> {
-        self.now = now;
+    /// Takes in what happened and says what is to be done, in order.
+    pub fn handle(&mut self, input: Input<P>, now: Now) -> alloc::vec::IntoIter<Output<P>> {
+        // A monotonic clock that goes back is broken; standing still is the best that can be made of it.
+        self.now = self.now.max(now.monotonic);
+        self.wall = now.wall;
+        self.confirm();
+        self.watch_clocks();
         match input {
             Input::Record { ticket, bpm } => self.record(ticket, bpm),
             Input::Import { ticket, piece } => self.import(ticket, piece),
@@ -156,7 +219,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             Input::Response { peer, id, data } => self.response(peer, id, &data),
             Input::RequestFailed { peer, id, failure } => self.request_failed(peer, id, failure),
             Input::Written { id } => self.written(id),
-            Input::WriteFailed { id } => self.write_failed(id),
+            Input::WriteFailed { id, full } => self.write_failed(id, full),
+            Input::StoreReset => self.store_reset(),
+            Input::Adopt { ticket, readings } => self.adopt(ticket, readings),
             Input::Read { id, bodies } => self.read(id, bodies),
             Input::ReadFailed { id } => self.read_failed(id),
             Input::Lost { hashes } => self.lost(&hashes),
@@ -173,7 +238,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.expire_requests();
         self.retry_held();
         self.settle_own();
-        self.settle_rescue();
+        self.settle_recovery();
         self.settle_unwritten();
         self.settle_headers();
         self.settle_download();
@@ -181,6 +246,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.settle_rounds();
         self.ask_peers();
         self.settle_mining();
+        self.sample_tip();
         self.tell_status();
         self.schedule();
     }
@@ -198,8 +264,11 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let next = [
             self.requests.values().map(|request| request.deadline).min(),
             self.held.next_due(),
-            self.own.next_due(),
-            self.rescue.next_due(),
+            self.conflict_due(),
+            self.recovery.next_due(self.now),
+            self.clock_due(),
+            self.confirmation.sample_due(self.tree.tip().index),
+            self.header_turn_due(),
             self.unwritten.next_due(),
             self.download.next_due(self.now),
             self.lost
@@ -223,14 +292,14 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         clock::median_offset(self.peers.values().filter_map(|peer| peer.clock_offset))
     }
 
-    /// The time to judge and to stamp blocks by.
+    /// The wall clock, corrected by those of peers.
     fn adjusted_now(&self) -> UnixMillis {
-        clock::adjusted(self.now, self.clock_offset())
+        clock::adjusted(self.wall, self.clock_offset())
     }
 
-    /// What the local clock will show when the adjusted one shows `at`, as far as can be known now.
-    fn by_local_clock(&self, at: UnixMillis) -> UnixMillis {
-        self.now.saturating_add(at.since(self.adjusted_now()))
+    /// When a block of this time is due, as far as can be known now.
+    fn by_local_clock(&self, at: UnixMillis) -> MonotonicMillis {
+        self.now.saturating_add(at.since(self.latest_now()))
     }
 
     /// A number that no earlier handle of this machine had.
@@ -256,8 +325,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     fn read(&mut self, id: ReadId, bodies: Vec<Option<Vec<Reading>>>) {
         if let Some(pending) = self.answers.remove(&id) {
             self.answer_bodies(&pending, bodies);
-        } else if self.rescue.is_reading(id) {
-            self.rescued(bodies);
+        } else if self.recovery.is_reading(id) {
+            self.recovery_read(bodies);
+        } else if self.lost.is_sweeping(id) {
+            self.swept(&bodies);
         }
     }
 
@@ -266,8 +337,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             self.outputs.push(Output::Refuse {
                 id: pending.inbound,
             });
-        } else if self.rescue.is_reading(id) {
-            self.rescue_failed();
+        } else if self.recovery.is_reading(id) {
+            self.recovery_read_failed();
+        } else if self.lost.is_sweeping(id) {
+            self.sweep_failed();
         }
     }
 }

@@ -9,11 +9,16 @@ mod store;
 use alloc::vec::Vec;
 
 use chain::{
-    block::Block, bpm::Bpm, hash::BlockHash, header::Header, reading::Reading, time::UnixMillis,
+    block::Block,
+    bpm::Bpm,
+    hash::BlockHash,
+    header::Header,
+    reading::Reading,
+    time::{MonotonicMillis, UnixMillis},
 };
 
 pub use self::{
-    event::{Event, ImportError, Imported, RecordError},
+    event::{AdoptError, Event, ImportError, Imported, RecordError},
     store::{Batch, JournalEntry, StoreOperation},
 };
 
@@ -42,6 +47,15 @@ handle_type! {
     JobId,
 }
 
+/// What both clocks of this computer show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The wall clock: for the times of blocks and readings. It may be wrong, and set back or ahead between two inputs.
+    pub wall: UnixMillis,
+    /// A clock that never goes back: for deadlines, bans and rates. It may stand still while the computer sleeps.
+    pub monotonic: MonotonicMillis,
+}
+
 /// The gossip topics of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
@@ -67,6 +81,13 @@ pub enum Input<P> {
         ticket: Ticket,
         /// What the file has there.
         piece: ImportPiece,
+    },
+    /// Readings that another, closed tab of this computer signed: they are kept here and offered until they are confirmed.
+    Adopt {
+        /// Comes back in [`Event::Adopted`].
+        ticket: Ticket,
+        /// At most [`MAX_ADOPT`](crate::config::MAX_ADOPT), signed by that tab's keys.
+        readings: Vec<Reading>,
     },
     /// A peer that speaks this room's sync protocol can be reached.
     PeerConnected {
@@ -125,7 +146,12 @@ pub enum Input<P> {
     WriteFailed {
         /// Which.
         id: WriteId,
+        /// Whether the disk, or what the browser allows of it, is full.
+        full: bool,
     },
+    /// The store was lost while the peer ran (deleted, or damaged beyond use) and is open again, empty. Writes that are
+    /// under way fail by themselves.
+    StoreReset,
     /// Bodies came back from storage, in the order asked for; `None` where one is not there.
     Read {
         /// Which read.
@@ -205,8 +231,8 @@ pub enum Output<P> {
         id: RequestId,
         /// The encoded request.
         data: Vec<u8>,
-        /// By the local clock: no answer by then is [`RequestFailure::Timeout`].
-        deadline: UnixMillis,
+        /// No answer by then is [`RequestFailure::Timeout`].
+        deadline: MonotonicMillis,
     },
     /// Answer a peer's request.
     Respond {
@@ -245,8 +271,8 @@ pub enum Output<P> {
     },
     /// Stop mining.
     StopMining,
-    /// Give [`Input::Tick`] at this time (local clock). Replaces any earlier wish.
-    WakeAt(UnixMillis),
+    /// Give [`Input::Tick`] at this time. Replaces any earlier wish.
+    WakeAt(MonotonicMillis),
     /// Tell the page.
     Tell(Event),
     /// Close all connections to this peer and let it in again only at `until`.
@@ -255,8 +281,8 @@ pub enum Output<P> {
         peer: P,
         /// Why, in words.
         reason: DropReason,
-        /// Local clock; `None`: let go, not banned.
-        until: Option<UnixMillis>,
+        /// `None`: let go, not banned.
+        until: Option<MonotonicMillis>,
     },
 }
 

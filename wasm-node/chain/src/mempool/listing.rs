@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, vec::Vec};
 
 use super::{Mempool, OWN_FIRST, Waiting};
-use crate::{hash::ReadingId, key::Author, reading::Reading, time::UnixMillis};
+use crate::{hash::ReadingId, key::Author, reading::Reading, time::MonotonicMillis};
 
 /// A row of the listing by which mempools are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Mempool {
 
     /// Since when the longest-waiting reading of somebody else that could be in the next block has waited.
     #[must_use]
-    pub fn oldest_minable_of_others(&self) -> Option<UnixMillis> {
+    pub fn oldest_minable_of_others(&self) -> Option<MonotonicMillis> {
         self.heads
             .iter()
             .find(|(_, author)| *author != self.own)
@@ -37,7 +37,7 @@ impl Mempool {
     /// Since when the oldest gap that began after `asked` has lasted: an author's later reading is here and its next
     /// is not.
     #[must_use]
-    pub fn oldest_gap_since(&self, asked: UnixMillis) -> Option<UnixMillis> {
+    pub fn oldest_gap_since(&self, asked: MonotonicMillis) -> Option<MonotonicMillis> {
         let from = (asked.saturating_add(1), Author::new([0; 32]));
         self.gaps.range(from..).next().map(|(since, _)| *since)
     }

@@ -7,7 +7,7 @@ use alloc::{boxed::Box, vec::Vec};
 use hashbrown::HashMap;
 
 use super::{
-    Advance, Entry, MAX_CONDEMNED, Moved, SequenceError, Switch, Tree,
+    Advance, Entry, Invalidated, MAX_CONDEMNED, Moved, Removed, SequenceError, Switch, Tree,
     node::{Body, LinkedEntry, LooseEntry, NONE, Slot},
 };
 use crate::hash::BlockHash;
@@ -37,19 +37,37 @@ impl Tree {
                     let switch = Some(self.switch_along(&path));
                     return Advance { condemned, switch };
                 }
-                Err((slot, error)) => condemned.push((error, self.condemn_slot(slot))),
+                Err((slot, error)) => {
+                    let removed = self.condemn_slot(slot);
+                    condemned.push(Invalidated { error, removed });
+                }
             }
         }
     }
 
     /// Condemns a block with its descendants (rule 7) and returns all that were removed.
     /// Blocks of the best branch and unknown ones are left alone.
-    pub fn condemn(&mut self, hash: &BlockHash) -> Vec<BlockHash> {
+    pub fn condemn(&mut self, hash: &BlockHash) -> Removed {
         self.settle_grown();
         match self.by_hash.get(hash) {
             Some(&slot) if !self.node(slot).on_best => self.condemn_slot(slot),
-            _ => Vec::new(),
+            _ => Removed::default(),
         }
+    }
+
+    /// Checks that every reading of a side block, and of those below it down to the best branch, is its author's next.
+    /// `None`: a body of these is not here, or the block is on the best branch or unknown.
+    ///
+    /// # Errors
+    /// Says which block breaks an author's count.
+    #[must_use]
+    pub fn judge(&self, hash: &BlockHash) -> Option<Result<(), SequenceError>> {
+        let &slot = self.by_hash.get(hash)?;
+        let path = self.path_to_best(slot);
+        let whole = path
+            .iter()
+            .all(|&slot| matches!(self.node(slot).body, Body::Loose(_)));
+        (whole && !path.is_empty()).then(|| self.judge_path(&path).map_err(|(_, error)| error))
     }
 
     /// Checks that on this path every reading is its author's next.
@@ -145,6 +163,7 @@ impl Tree {
     }
 
     pub(super) fn unlink(&mut self, slot: Slot) -> Moved {
+        self.unsettle(slot);
         let mut loose = Vec::new();
         if let Body::Linked(linked) =
             core::mem::replace(&mut self.node_mut(slot).body, Body::Missing)
@@ -189,19 +208,18 @@ impl Tree {
         }
     }
 
-    pub(super) fn condemn_slot(&mut self, slot: Slot) -> Vec<BlockHash> {
+    pub(super) fn condemn_slot(&mut self, slot: Slot) -> Removed {
         let mut subtree = alloc::vec![slot];
         let mut next = 0;
         while let Some(&slot) = subtree.get(next) {
             subtree.extend(self.children(slot));
             next += 1;
         }
-        let mut removed = Vec::new();
-        let mut with_body = Vec::new();
+        let mut removed = Removed::default();
         for &slot in subtree.iter().rev() {
             let hash = self.node(slot).hash;
-            removed.push(hash);
-            self.remove_leaf(slot, &mut with_body);
+            removed.hashes.push(hash);
+            self.remove_leaf(slot, &mut removed.with_body);
             if self.condemned.insert(hash) {
                 self.condemned_order.push_back(hash);
             }
@@ -220,7 +238,8 @@ impl Tree {
         while let Some(slot) = open.pop() {
             let node = self.node(slot);
             let parent_ready = node.parent == NONE || self.node(node.parent).ready;
-            if node.ready || !parent_ready || matches!(node.body, Body::Missing) {
+            let waits = node.held_back || matches!(node.body, Body::Missing);
+            if node.ready || !parent_ready || waits {
                 continue;
             }
             let rank = node.rank();

@@ -10,6 +10,7 @@ use crate::{
 
 use super::{
     Entry, InsertError, Inserted, Tree,
+    holding_back::is_early,
     node::{Body, LooseEntry, NONE, Node, Slot},
 };
 
@@ -23,6 +24,28 @@ impl Tree {
         header: &Header,
         now: UnixMillis,
     ) -> Result<Inserted, InsertError> {
+        self.insert(header, now, false)
+    }
+
+    /// The same for a block that was accepted before. One that is ahead of the clock now is kept, and held back until it is
+    /// due: the clock was set back meanwhile, or was wrong when the block was accepted.
+    ///
+    /// # Errors
+    /// As [`insert_header`](Self::insert_header), but for blocks ahead of the clock.
+    pub fn insert_accepted_header(
+        &mut self,
+        header: &Header,
+        now: UnixMillis,
+    ) -> Result<Inserted, InsertError> {
+        self.insert(header, now, true)
+    }
+
+    fn insert(
+        &mut self,
+        header: &Header,
+        now: UnixMillis,
+        may_be_early: bool,
+    ) -> Result<Inserted, InsertError> {
         let hash = header.hash();
         if self.by_hash.contains_key(&hash) {
             return Ok(Inserted { hash, new: false });
@@ -35,6 +58,10 @@ impl Tree {
                 parent: header.prev_hash,
             });
         };
+        // What is held back is exempt from bounds, because it was accepted before: others may not add to it.
+        if self.node(parent).held_back && !may_be_early {
+            return Err(InsertError::HeldBack { hash });
+        }
         let at = self.ready_window(parent);
         let Some((_, window)) = self.windows.get(at) else {
             return Err(InsertError::UnknownParent {
@@ -42,18 +69,22 @@ impl Tree {
             });
         };
         let parent_node = self.node(parent);
+        let is_early = may_be_early && is_early(header.time, now);
         let target = check_header(
             window,
             parent_node.hash,
             parent_node.index,
             header,
             &hash,
-            now,
+            if is_early { header.time } else { now },
         )?;
         let work = header.bits.quick_work().unwrap_or_else(|| target.work());
         let total_work = parent_node.total_work.saturating_add(work);
         let slot = self.attach(parent, header, hash, total_work);
         self.push_window(at, parent, slot, header, target);
+        if is_early {
+            self.mark_early(slot);
+        }
         Ok(Inserted { hash, new: true })
     }
 
@@ -91,6 +122,7 @@ impl Tree {
         self.side_readings += entries.len();
         self.bodiless -= 1;
         self.node_mut(slot).body = Body::Loose(entries);
+        self.pin(slot);
         self.spread_readiness(slot);
         true
     }
@@ -114,6 +146,7 @@ impl Tree {
             next_sibling: self.node(parent).first_child,
             ready: false,
             on_best: false,
+            held_back: self.node(parent).held_back,
             body: Body::Missing,
         };
         let slot = if let Some(slot) = self.free.pop() {

@@ -18,6 +18,7 @@ impl Tree {
         self.settle_grown();
         let slot = *self.by_hash.get(hash).filter(|&&slot| slot != GENESIS)?;
         let switch = self.node(slot).on_best.then(|| self.leave_from(slot));
+        self.unpin(slot);
         if let Body::Loose(entries) =
             core::mem::replace(&mut self.node_mut(slot).body, Body::Missing)
         {
@@ -32,7 +33,7 @@ impl Tree {
     }
 
     /// Ends the best branch below this block of it.
-    fn leave_from(&mut self, slot: Slot) -> Switch {
+    pub(super) fn leave_from(&mut self, slot: Slot) -> Switch {
         let mut left = Vec::new();
         while self.node(slot).on_best {
             let tip = self.tip_slot();
@@ -47,7 +48,7 @@ impl Tree {
     }
 
     /// Marks `slot` and what stands on it as not ready.
-    fn withdraw_readiness(&mut self, slot: Slot) {
+    pub(super) fn withdraw_readiness(&mut self, slot: Slot) {
         let mut open = alloc::vec![slot];
         while let Some(slot) = open.pop() {
             let node = self.node(slot);

@@ -54,9 +54,11 @@ pub(super) struct Node {
     pub(super) parent: Slot,
     pub(super) first_child: Slot,
     pub(super) next_sibling: Slot,
-    /// This body and all below it down to the best branch are here.
+    /// This body and all below it down to the best branch are here, and none of these blocks is ahead of the clock.
     pub(super) ready: bool,
     pub(super) on_best: bool,
+    /// This block, or one below it, is ahead of the clock.
+    pub(super) held_back: bool,
     pub(super) body: Body,
 }
 

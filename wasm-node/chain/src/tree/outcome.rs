@@ -101,6 +101,12 @@ pub enum InsertError {
         /// The header's hash.
         hash: BlockHash,
     },
+    /// It stands on a block that is ahead of the clock, and so has to wait as that one does.
+    #[error("block {hash} stands on a block whose time has yet to come")]
+    HeldBack {
+        /// The header's hash.
+        hash: BlockHash,
+    },
     /// It breaks a rule.
     #[error(transparent)]
     Header(#[from] HeaderError),
@@ -140,11 +146,29 @@ pub struct Moved {
     pub entries: Vec<Entry>,
 }
 
+/// Blocks that are not in the tree any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// All of them.
+    pub hashes: Vec<BlockHash>,
+    /// Those whose body was kept.
+    pub with_body: Vec<BlockHash>,
+}
+
+/// A branch that proved invalid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalidated {
+    /// The rule that its first block breaks.
+    pub error: SequenceError,
+    /// That block, and all that stood on it.
+    pub removed: Removed,
+}
+
 /// What [`Tree::advance`](super::Tree::advance) found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Advance {
-    /// Branches that proved invalid on the way, and every block removed with them.
-    pub condemned: Vec<(SequenceError, Vec<BlockHash>)>,
+    /// Branches that proved invalid on the way.
+    pub condemned: Vec<Invalidated>,
     /// The change of the best branch, if there was one.
     pub switch: Option<Switch>,
 }

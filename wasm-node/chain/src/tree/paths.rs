@@ -9,10 +9,14 @@ use super::{
 use crate::{hash::BlockHash, header::Header};
 
 impl Tree {
-    /// The best leaf that outweighs (or ties and beats) the best tip by headers alone and that `skip` lets pass.
+    /// The best leaf that outweighs (or ties and beats) the best tip by headers alone, is not held back and that `skip` lets
+    /// pass.
     pub fn heaviest_leaf(&self, skip: impl Fn(&BlockHash) -> bool) -> Option<BlockInfo> {
         let tip = self.node(self.tip_slot()).rank();
-        let passes = |slot: &Slot| !skip(&self.node(*slot).hash);
+        let passes = |slot: &Slot| {
+            let node = self.node(*slot);
+            !node.held_back && !skip(&node.hash)
+        };
         let settled = self
             .leaves
             .iter()
@@ -40,6 +44,21 @@ impl Tree {
             .take(limit)
             .map(|node| node.hash)
             .collect()
+    }
+
+    /// Readings of blocks off the best branch on the way to `leaf`, as far as every body from the fork on is here.
+    #[must_use]
+    pub fn ready_readings(&self, leaf: &BlockHash) -> usize {
+        let Some(&slot) = self.by_hash.get(leaf) else {
+            return 0;
+        };
+        let path = self.path_to_best(slot);
+        path.iter()
+            .map_while(|&slot| match &self.node(slot).body {
+                Body::Loose(entries) => Some(entries.len()),
+                Body::Missing | Body::Linked(_) => None,
+            })
+            .sum()
     }
 
     /// Whether `leaf` is `ancestor` or stands on it; `false` where either is not in the tree.

@@ -34,16 +34,56 @@ impl Tree {
                 slot = self.remove_leaf(slot, &mut removed);
             }
         }
-        while self.side_blocks > MAX_SIDE_BLOCKS || self.side_readings > MAX_SIDE_READINGS {
+        while self.side_blocks() > MAX_SIDE_BLOCKS || self.side_readings() > MAX_SIDE_READINGS {
             let lightest = self
                 .leaves
                 .values()
                 .copied()
-                .find(|slot| !growing.contains(slot));
+                .find(|slot| !growing.contains(slot) && !self.is_pinned(*slot));
             let Some(slot) = lightest.filter(|&slot| self.is_removable_leaf(slot)) else {
                 break;
             };
             self.remove_leaf(slot, &mut removed);
+        }
+        removed
+    }
+
+    /// Lets go of the lightest side block that may go, if there are as many as may be. Returns it, if its body was kept.
+    pub fn make_place(&mut self, growing: &[BlockHash]) -> Vec<BlockHash> {
+        let mut removed = Vec::new();
+        if self.side_blocks() < MAX_SIDE_BLOCKS {
+            return removed;
+        }
+        self.settle_grown();
+        let growing: Vec<Slot> = growing
+            .iter()
+            .filter_map(|hash| self.by_hash.get(hash).copied())
+            .collect();
+        let lightest = self.leaves.values().copied();
+        let lightest = lightest
+            .filter(|slot| !growing.contains(slot))
+            .find(|slot| self.is_removable_leaf(*slot));
+        if let Some(slot) = lightest {
+            self.remove_leaf(slot, &mut removed);
+        }
+        removed
+    }
+
+    /// Lets go of every side block that may go, but for branches that end in one of `growing`. Returns those whose body was
+    /// kept.
+    pub fn prune_all(&mut self, growing: &[BlockHash]) -> Vec<BlockHash> {
+        self.settle_grown();
+        let growing: Vec<Slot> = growing
+            .iter()
+            .filter_map(|hash| self.by_hash.get(hash).copied())
+            .collect();
+        let mut removed = Vec::new();
+        let leaves: Vec<Slot> = self.leaves.values().copied().collect();
+        for leaf in leaves {
+            let mut slot = leaf;
+            while !growing.contains(&slot) && self.is_removable_leaf(slot) {
+                slot = self.remove_leaf(slot, &mut removed);
+            }
         }
         removed
     }
@@ -71,11 +111,16 @@ impl Tree {
     /// A leaf may go when it is off the best branch and does not outweigh it.
     pub(super) fn is_removable_leaf(&self, slot: Slot) -> bool {
         let node = self.node(slot);
-        !node.on_best && node.first_child == NONE && node.rank() < self.node(self.tip_slot()).rank()
+        !node.on_best
+            && node.first_child == NONE
+            && !self.is_pinned(slot)
+            && node.rank() < self.node(self.tip_slot()).rank()
     }
 
     /// Removes a node that has no children and is off the best branch; returns its parent.
     pub(super) fn remove_leaf(&mut self, slot: Slot, with_body: &mut Vec<BlockHash>) -> Slot {
+        self.unpin(slot);
+        self.forget_early(slot);
         let node = self.node(slot);
         let (hash, rank, parent, sibling) =
             (node.hash, node.rank(), node.parent, node.next_sibling);

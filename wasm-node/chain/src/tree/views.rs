@@ -63,6 +63,30 @@ impl Tree {
         path.into_iter().map(|slot| self.node(slot).hash).collect()
     }
 
+    /// How many readings a block's body has, if it is here.
+    #[must_use]
+    pub fn body_len(&self, hash: &BlockHash) -> Option<usize> {
+        match &self.node(*self.by_hash.get(hash)?).body {
+            Body::Linked(entries) => Some(entries.len()),
+            Body::Loose(entries) => Some(entries.len()),
+            Body::Missing => None,
+        }
+    }
+
+    /// Blocks off the best branch whose bodies are here, the lowest first.
+    #[must_use]
+    pub fn side_bodies(&self) -> Vec<BlockHash> {
+        let mut found: Vec<(u64, BlockHash)> = self
+            .by_hash
+            .values()
+            .map(|&slot| self.node(slot))
+            .filter(|node| matches!(node.body, Body::Loose(_)))
+            .map(|node| (node.index, node.hash))
+            .collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, hash)| hash).collect()
+    }
+
     /// What the difficulty rule needs to judge a block on this one.
     #[must_use]
     pub fn window_on(&self, parent: &BlockHash) -> Option<Window> {

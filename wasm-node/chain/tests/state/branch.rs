@@ -9,11 +9,13 @@ use chain::{
     mining,
     reading::Reading,
     room::{Room, RoomName, RoomParams},
-    time::UnixMillis,
+    time::{MonotonicMillis, UnixMillis},
+    tree::Tree,
 };
 
 /// Later than every block's time.
 pub(crate) const NOW: UnixMillis = UnixMillis::new(1_700_000_000_000);
+pub(crate) const ARRIVAL: MonotonicMillis = MonotonicMillis::new(1_000_000);
 
 pub(crate) fn room() -> Room {
     let name = RoomName::new("state").expect("a room name");
@@ -44,4 +46,34 @@ pub(crate) fn mine(headers: &[Header], readings: Vec<Reading>, gap: u64) -> Bloc
     let template = mining::template(&window, prev_hash, time, &readings);
     let header = mining::mine(template, u32::MAX).expect("the room is easy");
     Block { header, readings }
+}
+
+/// Puts a block into the tree.
+pub(crate) fn insert(tree: &mut Tree, block: &Block) {
+    let inserted = tree
+        .insert_header(&block.header, NOW)
+        .expect("a valid header");
+    tree.insert_checked_body(&inserted.hash, &block.readings);
+}
+
+/// A chain of so many blocks with one reading of `author` each.
+pub(crate) fn chain(author: u8, blocks: u64) -> Vec<Block> {
+    let mut headers: Vec<Header> = Vec::new();
+    let mut chain = Vec::new();
+    for seq in 0..blocks {
+        let block = mine(&headers, vec![reading(author, seq, 0)], 1_000);
+        headers.push(block.header);
+        chain.push(block);
+    }
+    chain
+}
+
+/// A tree that has these blocks, one after the other.
+pub(crate) fn grown(blocks: &[Block]) -> Tree {
+    let mut tree = Tree::new(room());
+    for block in blocks {
+        insert(&mut tree, block);
+        tree.advance();
+    }
+    tree
 }

@@ -4,15 +4,16 @@ use chain::{
     bpm::Bpm,
     key::{Author, SecretKey},
     mempool::{
-        ASIDE_BLOCKS, MAX_AHEAD, MAX_ASIDE, MAX_NEWCOMER_READINGS, MAX_PER_AUTHOR,
-        MAX_PER_NEWCOMER, MAX_READINGS, Mempool, MempoolError, OWN_FIRST,
+        ASIDE_BLOCKS, MAX_AHEAD, MAX_ASIDE, MAX_NEWCOMER_GAPS, MAX_NEWCOMER_READINGS,
+        MAX_PER_AUTHOR, MAX_PER_NEWCOMER, MAX_READINGS, Mempool, MempoolError, OWN_FIRST,
+        STALE_GAP_MS,
     },
     reading::Reading,
-    time::UnixMillis,
+    time::MonotonicMillis,
     tree::IdPrefix,
 };
 
-use crate::branch::{NOW, room};
+use crate::branch::{ARRIVAL, NOW, room};
 
 /// Any reading will do here: who puts one in has verified it.
 fn unsigned(author: u32, seq: u64) -> Reading {
@@ -28,13 +29,13 @@ fn unsigned(author: u32, seq: u64) -> Reading {
 const OWN: u32 = u32::MAX;
 
 fn empty() -> Mempool {
-    Mempool::new(unsigned(OWN, 0).author)
+    Mempool::new(unsigned(OWN, 0).author, 7)
 }
 
 /// `next` is the author's next place; 0 makes it a newcomer.
 fn put(mempool: &mut Mempool, author: u32, seq: u64, next: u64) -> Result<(), MempoolError> {
     let reading = unsigned(author, seq);
-    mempool.insert(&reading, reading.id(room().id()), next, NOW)
+    mempool.insert(&reading, reading.id(room().id()), next, ARRIVAL)
 }
 
 fn waits(mempool: &Mempool, author: u32, seq: u64) -> bool {
@@ -59,8 +60,22 @@ fn newcomer_has_32_places_and_all_share_4096() {
     }
     assert_eq!(
         put(&mut mempool, author, 0, 0),
-        Err(MempoolError::NewcomersFull)
+        Ok(()),
+        "in place of the last reading of the author with the most"
     );
+    assert!(!waits(&mempool, 1, 31));
+    // All but the first of its readings make room for one author each.
+    for (other, _) in (author + 1..).zip(2..MAX_PER_NEWCOMER) {
+        assert_eq!(put(&mut mempool, other, 0, 0), Ok(()));
+    }
+    assert!(waits(&mempool, 1, 0) && !waits(&mempool, 1, 1));
+    assert_eq!(
+        put(&mut mempool, OWN - 1, 0, 0),
+        Ok(()),
+        "in place of any other, when each has one"
+    );
+    assert!(waits(&mempool, OWN - 1, 0));
+    assert_eq!(mempool.len(), MAX_NEWCOMER_READINGS);
     assert_eq!(
         put(&mut mempool, author, 1, 1),
         Ok(()),
@@ -68,6 +83,67 @@ fn newcomer_has_32_places_and_all_share_4096() {
     );
     assert_eq!(put(&mut mempool, OWN, 0, 0), Ok(()), "and so has one's own");
     assert_eq!(mempool.len(), MAX_NEWCOMER_READINGS + 2);
+}
+
+#[test]
+fn gaps_of_newcomers_leave_room_for_others() {
+    let mut mempool = empty();
+    for author in 0..128 {
+        for seq in 1..=MAX_PER_NEWCOMER as u64 {
+            let _ = put(&mut mempool, author, seq, 0);
+        }
+    }
+    assert!(mempool.len() <= MAX_NEWCOMER_GAPS);
+    assert_eq!(put(&mut mempool, 1_000, 0, 0), Ok(()));
+    // Two that came in the wrong order.
+    assert_eq!(put(&mut mempool, 1_001, 1, 0), Ok(()));
+    assert_eq!(put(&mut mempool, 1_001, 0, 0), Ok(()));
+    assert!(waits(&mempool, 1_000, 0) && waits(&mempool, 1_001, 1));
+    assert!(mempool.len() <= MAX_NEWCOMER_GAPS + 3);
+}
+
+#[test]
+fn stale_gap_is_the_first_to_go() {
+    let gap_at = |author| {
+        let mut mempool = empty();
+        // One with a few readings behind a gap, beside fuller ones that could all be mined.
+        for seq in 3..6 {
+            assert_eq!(put(&mut mempool, author, seq, 1), Ok(()));
+        }
+        for seq in 1..=MAX_PER_AUTHOR as u64 {
+            for author in 1..=16 {
+                let _ = put(&mut mempool, author, seq, 1);
+            }
+        }
+        assert_eq!(mempool.len(), MAX_READINGS);
+        mempool
+    };
+    let newcomer = unsigned(5_000, 0);
+    let id = newcomer.id(room().id());
+    let stale = ARRIVAL.saturating_add(STALE_GAP_MS);
+    for (now, goes) in [(stale.saturating_sub(1), false), (stale, true)] {
+        let mut mempool = gap_at(500);
+        assert_eq!(mempool.insert(&newcomer, id, 0, now), Ok(()));
+        assert_eq!(waits(&mempool, 500, 5), !goes, "{now}");
+        assert!(waits(&mempool, 500, 4));
+    }
+}
+
+#[test]
+fn check_says_what_insert_does() {
+    let mempool = full();
+    for (author, seq, next) in [
+        (1, 0, 0),
+        (1, 4, 5),
+        (5_000, 0, 0),
+        (5_000, 3, 2),
+        (OWN, 0, 0),
+    ] {
+        let reading = unsigned(author, seq);
+        let id = reading.id(room().id());
+        let said = mempool.check(&reading, id, next, ARRIVAL);
+        assert_eq!(said, mempool.clone().insert(&reading, id, next, ARRIVAL));
+    }
 }
 
 #[test]
@@ -114,7 +190,7 @@ fn second_reading_of_a_place_is_an_equivocation() {
     other.bpm = 99;
     let first = unsigned(1, 0).id(room().id());
     assert_eq!(
-        mempool.insert(&other, other.id(room().id()), 0, NOW),
+        mempool.insert(&other, other.id(room().id()), 0, ARRIVAL),
         Err(MempoolError::Equivocation {
             seq: 0,
             other: first
@@ -172,7 +248,7 @@ fn template_takes_own_first_then_one_an_author_in_turn() {
     for (at, author) in [(3, 1), (1, 2), (2, 3)] {
         for seq in 0..3 {
             let reading = unsigned(author, seq);
-            let since = UnixMillis::new(at * 10 + seq);
+            let since = MonotonicMillis::new(at * 10 + seq);
             mempool
                 .insert(&reading, reading.id(room().id()), 0, since)
                 .expect("a place");
@@ -214,11 +290,18 @@ fn reading_behind_a_gap_is_kept_but_not_given() {
     let mut mempool = empty();
     put(&mut mempool, 1, 1, 0).expect("a place");
     assert!(mempool.template(10).is_empty());
-    assert_eq!(mempool.oldest_gap_since(UnixMillis::new(0)), Some(NOW));
-    assert_eq!(mempool.oldest_gap_since(NOW), None, "asked about already");
+    assert_eq!(
+        mempool.oldest_gap_since(MonotonicMillis::new(0)),
+        Some(ARRIVAL)
+    );
+    assert_eq!(
+        mempool.oldest_gap_since(ARRIVAL),
+        None,
+        "asked about already"
+    );
     put(&mut mempool, 1, 0, 0).expect("a place");
     assert_eq!(mempool.template(10).len(), 2);
-    assert_eq!(mempool.oldest_gap_since(UnixMillis::new(0)), None);
+    assert_eq!(mempool.oldest_gap_since(MonotonicMillis::new(0)), None);
 }
 
 #[test]

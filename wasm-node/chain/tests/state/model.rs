@@ -18,7 +18,7 @@ use chain::{
 };
 use proptest::prelude::*;
 
-use crate::branch::{NOW, key, mine, reading, room};
+use crate::branch::{ARRIVAL, NOW, key, mine, reading, room};
 
 /// All blocks whose header and body have come, and nothing clever.
 #[derive(Default)]
@@ -166,13 +166,13 @@ fn follow(
     for moved in switch.left.iter().rev() {
         for reading in kept.get(&moved.hash).into_iter().flatten() {
             let next = tree.next_seq(&reading.author);
-            let _ = mempool.insert(reading, reading.id(room().id()), next, NOW);
+            let _ = mempool.insert(reading, reading.id(room().id()), next, ARRIVAL);
             offered.push(*reading);
         }
     }
     for reading in mempool.take_revivable(tip.index, |author| tree.next_seq(author)) {
         let next = tree.next_seq(&reading.author);
-        let _ = mempool.insert(&reading, reading.id(room().id()), next, NOW);
+        let _ = mempool.insert(&reading, reading.id(room().id()), next, ARRIVAL);
     }
 }
 
@@ -189,11 +189,11 @@ proptest! {
         let blocks = grow(&steps);
         let mut model = Model::default();
         let mut tree = Tree::new(room());
-        let mut mempool = Mempool::new(key(1).author());
+        let mut mempool = Mempool::new(key(1).author(), 7);
         let mut offered: Vec<Reading> = Vec::new();
         for (author, seq, variant) in waiting {
             let reading = reading(author, seq, variant);
-            if mempool.insert(&reading, reading.id(room().id()), 0, NOW).is_ok() {
+            if mempool.insert(&reading, reading.id(room().id()), 0, ARRIVAL).is_ok() {
                 offered.push(reading);
             }
         }

@@ -3,43 +3,14 @@
 use chain::{
     block::{Block, MAX_BLOCK_READINGS},
     hash::BlockHash,
-    header::Header,
     reading::Reading,
     tree::{
-        InsertError, MAX_CONDEMNED, MAX_LOCATOR, MAX_SIDE_BLOCKS, MAX_SIDE_DEPTH,
+        InsertError, Invalidated, MAX_CONDEMNED, MAX_LOCATOR, MAX_SIDE_BLOCKS, MAX_SIDE_DEPTH,
         MAX_SIDE_READINGS, Tree,
     },
 };
 
-use crate::branch::{NOW, key, mine, reading, room};
-
-fn insert(tree: &mut Tree, block: &Block) {
-    let inserted = tree
-        .insert_header(&block.header, NOW)
-        .expect("a valid header");
-    tree.insert_checked_body(&inserted.hash, &block.readings);
-}
-
-/// A chain of so many blocks with one reading of `author` each.
-fn chain(author: u8, blocks: u64) -> Vec<Block> {
-    let mut headers: Vec<Header> = Vec::new();
-    let mut chain = Vec::new();
-    for seq in 0..blocks {
-        let block = mine(&headers, vec![reading(author, seq, 0)], 1_000);
-        headers.push(block.header);
-        chain.push(block);
-    }
-    chain
-}
-
-fn grown(blocks: &[Block]) -> Tree {
-    let mut tree = Tree::new(room());
-    for block in blocks {
-        insert(&mut tree, block);
-        tree.advance();
-    }
-    tree
-}
+use crate::branch::{NOW, chain, grown, insert, key, mine, reading, room};
 
 /// What outweighs the best branch by headers alone, the heaviest first.
 fn leaves(tree: &Tree) -> Vec<BlockHash> {
@@ -65,7 +36,7 @@ fn branch_with_a_broken_count_is_condemned_with_all_that_stands_on_it() {
         insert(&mut tree, block);
     }
     let advance = tree.advance();
-    let [(error, removed)] = &advance.condemned[..] else {
+    let [Invalidated { error, removed }] = &advance.condemned[..] else {
         panic!("{advance:?}");
     };
     assert_eq!(
@@ -73,7 +44,7 @@ fn branch_with_a_broken_count_is_condemned_with_all_that_stands_on_it() {
         (bad[1].header.hash(), 1, 5)
     );
     assert_eq!(error.author, key(2).author());
-    assert_eq!(removed.len(), 2);
+    assert_eq!(removed.hashes.len(), 2);
     let tips = [bad[0].header.hash(), good[1].header.hash()];
     assert!(
         tips.contains(&tree.tip().hash),
@@ -93,7 +64,7 @@ fn branch_with_a_broken_count_is_condemned_with_all_that_stands_on_it() {
 fn condemning_leaves_the_best_branch_alone() {
     let good = chain(1, 3);
     let mut tree = grown(&good);
-    assert!(tree.condemn(&good[1].header.hash()).is_empty());
+    assert!(tree.condemn(&good[1].header.hash()).hashes.is_empty());
     assert_eq!(tree.tip().index, 3);
 }
 
@@ -171,7 +142,7 @@ fn heaviest_leaf_may_be_the_newest_header_or_an_older_one() {
     assert_eq!(learn(&a[..3]), [a3]);
     assert_eq!(learn(&b), [b4, a3]);
     assert_eq!(learn(&a[3..]), [a5, b4]);
-    assert_eq!(tree.condemn(&hash(&a[3])), [a5, hash(&a[3])]);
+    assert_eq!(tree.condemn(&hash(&a[3])).hashes, [a5, hash(&a[3])]);
     assert_eq!(leaves(&tree), [b4, a3]);
 }
 
@@ -243,7 +214,7 @@ fn condemned_hashes_are_bounded_and_the_oldest_is_forgotten_first() {
     for (number, block) in (1..).zip(&bad) {
         insert(&mut tree, block);
         let hash = block.header.hash();
-        assert_eq!(tree.condemn(&hash), [hash]);
+        assert_eq!(tree.condemn(&hash).hashes, [hash]);
         assert!(tree.is_condemned(&hash));
         let first = tree.is_condemned(&bad[0].header.hash());
         assert_eq!(first, number <= MAX_CONDEMNED);

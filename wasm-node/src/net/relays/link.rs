@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chain::time::UnixMillis;
+use chain::time::MonotonicMillis;
 use libp2p::{
     Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, swarm::ConnectionId,
 };
@@ -29,7 +29,7 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) enum Phase {
     Waiting {
-        until: UnixMillis,
+        until: MonotonicMillis,
     },
     Reading,
     /// An address is known; call it.
@@ -37,7 +37,7 @@ pub(super) enum Phase {
     /// Called; `until` then without an answer, another address has its turn.
     Dialing {
         connection: ConnectionId,
-        until: UnixMillis,
+        until: MonotonicMillis,
     },
     Connected(Box<Connected>),
     /// Another link leads to the same relay, and has this one's addresses.
@@ -53,11 +53,11 @@ pub(super) struct Connected {
     pub(super) listener: Option<ListenerId>,
     pub(super) reserved: bool,
     /// When the reservation has stood for so long that another is asked for at once if it is lost.
-    pub(super) steady_at: UnixMillis,
+    pub(super) steady_at: MonotonicMillis,
     /// When to ask for a reservation, or, with one asked for, when to give up on the answer.
-    pub(super) reserve_at: UnixMillis,
-    pub(super) register_at: Option<UnixMillis>,
-    pub(super) discover_at: UnixMillis,
+    pub(super) reserve_at: MonotonicMillis,
+    pub(super) register_at: Option<MonotonicMillis>,
+    pub(super) discover_at: MonotonicMillis,
     pub(super) cookie: Option<Cookie>,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) const fn new(source: Source, now: UnixMillis) -> Self {
+    pub(super) const fn new(source: Source, now: MonotonicMillis) -> Self {
         Self {
             source,
             addresses: Vec::new(),
@@ -90,7 +90,7 @@ impl Link {
     pub(super) fn tick(
         &mut self,
         id: LinkId,
-        now: UnixMillis,
+        now: MonotonicMillis,
         discover_every: Duration,
     ) -> Vec<Action> {
         self.lose_patience(now);
@@ -118,10 +118,10 @@ impl Link {
         }
     }
 
-    pub(super) fn due(&self) -> Option<UnixMillis> {
+    pub(super) fn due(&self) -> Option<MonotonicMillis> {
         match &self.phase {
             Phase::Waiting { until } => Some(*until),
-            Phase::Ready => Some(UnixMillis::new(0)),
+            Phase::Ready => Some(MonotonicMillis::new(0)),
             Phase::Dialing { until, .. } => self.may_lose_patience().then_some(*until),
             Phase::Connected(relay) => Some(relay.due()),
             Phase::Reading | Phase::Merged => None,
@@ -129,7 +129,7 @@ impl Link {
     }
 
     /// A call failed. Says whether it was this relay's.
-    pub(super) fn dial_failed(&mut self, failed: ConnectionId, now: UnixMillis) -> bool {
+    pub(super) fn dial_failed(&mut self, failed: ConnectionId, now: MonotonicMillis) -> bool {
         if matches!(self.phase, Phase::Dialing { connection, .. } if connection == failed) {
             self.failed(now);
             return true;
@@ -143,7 +143,7 @@ impl Link {
         opened: ConnectionId,
         peer: PeerId,
         address: &Multiaddr,
-        now: UnixMillis,
+        now: MonotonicMillis,
     ) -> Option<Arrival> {
         let late = self.take_late(opened);
         match self.phase {
@@ -177,7 +177,7 @@ impl Link {
     }
 
     /// An answer takes too long: let another address have its turn, and take whichever comes through.
-    fn lose_patience(&mut self, now: UnixMillis) {
+    fn lose_patience(&mut self, now: MonotonicMillis) {
         if let Phase::Dialing { connection, until } = self.phase
             && until <= now
             && self.may_lose_patience()
@@ -204,12 +204,12 @@ impl Link {
     }
 
     /// This address failed: the next one, after a wait.
-    pub(super) fn failed(&mut self, now: UnixMillis) {
+    pub(super) fn failed(&mut self, now: MonotonicMillis) {
         self.next = self.next.wrapping_add(1);
         self.wait(now);
     }
 
-    pub(super) fn wait(&mut self, now: UnixMillis) {
+    pub(super) fn wait(&mut self, now: MonotonicMillis) {
         let wait = self.redial.failed(chance());
         self.phase = Phase::Waiting {
             until: now.saturating_add(millis(wait)),
@@ -255,7 +255,7 @@ impl Connected {
     pub(super) fn tick(
         &mut self,
         id: LinkId,
-        now: UnixMillis,
+        now: MonotonicMillis,
         discover_every: Duration,
     ) -> Vec<Action> {
         let mut actions = Vec::new();
@@ -281,11 +281,11 @@ impl Connected {
         actions
     }
 
-    pub(super) fn due(&self) -> UnixMillis {
+    pub(super) fn due(&self) -> MonotonicMillis {
         let reserve = (!self.reserved).then_some(self.reserve_at);
         [reserve, self.register_at]
             .into_iter()
             .flatten()
-            .fold(self.discover_at, UnixMillis::min)
+            .fold(self.discover_at, MonotonicMillis::min)
     }
 }

@@ -12,8 +12,8 @@ const WEBRTC: &str = "/ip4/127.0.0.1/udp/8082/webrtc-direct/certhash/uEiAsGPzpiP
 /// Longer than any wait between two calls.
 const LONG: u64 = 20_000;
 
-fn at(ms: u64) -> UnixMillis {
-    UnixMillis::new(1_000_000 + ms)
+fn at(ms: u64) -> MonotonicMillis {
+    MonotonicMillis::new(1_000_000 + ms)
 }
 
 fn peer() -> PeerId {
@@ -43,7 +43,7 @@ fn given(addresses: &[&str]) -> Relays {
 }
 
 /// Ticks, expects that one address is to be called, and says that it is.
-fn dials(relays: &mut Relays, now: UnixMillis, number: usize) -> String {
+fn dials(relays: &mut Relays, now: MonotonicMillis, number: usize) -> String {
     let actions = relays.tick(now, 0);
     let [Action::Dial(link, address)] = actions.as_slice() else {
         panic!("one call is due at {now}, not {actions:?}");
@@ -55,7 +55,7 @@ fn dials(relays: &mut Relays, now: UnixMillis, number: usize) -> String {
         .replace(&format!("/p2p/{RELAY}"), "")
 }
 
-fn reads_document(relays: &mut Relays, now: UnixMillis, answer: Option<RelayDocument>) {
+fn reads_document(relays: &mut Relays, now: MonotonicMillis, answer: Option<RelayDocument>) {
     let actions = relays.tick(now, 0);
     let [Action::ReadDocument(link)] = actions.as_slice() else {
         panic!("the document is read at {now}, not {actions:?}");
@@ -63,7 +63,7 @@ fn reads_document(relays: &mut Relays, now: UnixMillis, answer: Option<RelayDocu
     relays.document(*link, answer, now);
 }
 
-fn arrives(relays: &mut Relays, number: usize, address: &str, now: UnixMillis) -> Arrival {
+fn arrives(relays: &mut Relays, number: usize, address: &str, now: MonotonicMillis) -> Arrival {
     relays.connected(
         call(number),
         peer(),

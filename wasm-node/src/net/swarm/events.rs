@@ -1,6 +1,6 @@
 //! What libp2p reports, put into the machine's words or into this tab's own books. Never answers anybody.
 
-use chain::time::UnixMillis;
+use chain::time::MonotonicMillis;
 use libp2p::{
     Multiaddr, PeerId,
     core::ConnectedPoint,
@@ -34,7 +34,7 @@ impl Network {
         reason = "the rest is told again by what it leads to"
     )]
     pub(super) fn on_swarm(&mut self, event: SwarmEvent<Happening>) {
-        let now = clock::now();
+        let now = clock::monotonic();
         match event {
             SwarmEvent::Behaviour(happening) => self.on_happening(happening, now),
             SwarmEvent::ConnectionEstablished {
@@ -79,7 +79,7 @@ impl Network {
         peer: PeerId,
         id: ConnectionId,
         endpoint: &ConnectedPoint,
-        now: UnixMillis,
+        now: MonotonicMillis,
     ) {
         let path = path_of(endpoint);
         let caller = if endpoint.is_dialer() {
@@ -116,13 +116,13 @@ impl Network {
     fn call_named_by(&mut self, relay: PeerId) {
         for named in &self.named {
             if named.relay.peer == Some(relay) {
-                let always = UnixMillis::new(u64::MAX);
+                let always = MonotonicMillis::new(u64::MAX);
                 self.candidates.seen(named.peer, relay, always);
             }
         }
     }
 
-    fn on_closed(&mut self, peer: PeerId, id: ConnectionId, now: UnixMillis) {
+    fn on_closed(&mut self, peer: PeerId, id: ConnectionId, now: MonotonicMillis) {
         if let Some(relay) = self.relays.closed(id, now) {
             self.candidates.forget_relay(relay);
             // It may have been the last to name peers that the others name as well.
@@ -153,7 +153,7 @@ impl Network {
         self.events.push_back(Event::Changed);
     }
 
-    fn on_happening(&mut self, happening: Happening, now: UnixMillis) {
+    fn on_happening(&mut self, happening: Happening, now: MonotonicMillis) {
         match happening {
             Happening::Relay(event) => self.on_relay(&event, now),
             Happening::Webrtc(peer::Event::Doubtful { peer }) => self.call_anew(peer),
@@ -171,7 +171,7 @@ impl Network {
         }
     }
 
-    fn on_relay(&mut self, event: &relay::client::Event, now: UnixMillis) {
+    fn on_relay(&mut self, event: &relay::client::Event, now: MonotonicMillis) {
         match event {
             relay::client::Event::ReservationReqAccepted { relay_peer_id, .. } => {
                 self.relays.reserved(relay_peer_id, now);
@@ -183,7 +183,7 @@ impl Network {
         }
     }
 
-    fn on_rendezvous(&mut self, event: FrameEvent, now: UnixMillis) {
+    fn on_rendezvous(&mut self, event: FrameEvent, now: MonotonicMillis) {
         match self.errands.hear(event) {
             Some((relay, News::Registered(ttl))) => self.relays.registered(&relay, ttl, now),
             Some((relay, News::Discovered(None))) => self.relays.discovered(&relay, None),
@@ -199,7 +199,7 @@ impl Network {
         }
     }
 
-    fn on_identify(&mut self, event: identify::Event, now: UnixMillis) {
+    fn on_identify(&mut self, event: identify::Event, now: MonotonicMillis) {
         let identify::Event::Received {
             peer_id: peer,
             info,
@@ -232,7 +232,7 @@ impl Network {
         }
     }
 
-    fn on_ping(&mut self, event: &ping::Event, now: UnixMillis) {
+    fn on_ping(&mut self, event: &ping::Event, now: MonotonicMillis) {
         match &event.result {
             Ok(rtt) => {
                 self.connections
@@ -248,7 +248,7 @@ impl Network {
         }
     }
 
-    fn on_gossip(&mut self, event: gossipsub::Event, now: UnixMillis) {
+    fn on_gossip(&mut self, event: gossipsub::Event, now: MonotonicMillis) {
         let gossipsub::Event::Message {
             propagation_source: from,
             message_id,
@@ -283,7 +283,7 @@ impl Network {
         });
     }
 
-    fn on_neighbours(&mut self, event: FrameEvent, now: UnixMillis) {
+    fn on_neighbours(&mut self, event: FrameEvent, now: MonotonicMillis) {
         use request_response::{Event as Asked, Message};
         match event {
             Asked::Message {

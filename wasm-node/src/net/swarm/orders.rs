@@ -1,6 +1,6 @@
 //! What the machine wants done on the network. Never on its own account, and never twice.
 
-use chain::time::UnixMillis;
+use chain::time::MonotonicMillis;
 use libp2p::{PeerId, gossipsub};
 use sync::seam::{GossipId, InboundId, RequestFailure, RequestId, Topic, Verdict};
 
@@ -17,7 +17,7 @@ impl Network {
         peer: PeerId,
         id: RequestId,
         data: Vec<u8>,
-        deadline: UnixMillis,
+        deadline: MonotonicMillis,
     ) {
         // Asking somebody who is gone would call them.
         if self.swarm.is_connected(&peer) {
@@ -111,8 +111,8 @@ impl Network {
     }
 
     /// Closes all connections to a peer; lets it in again only at `until`, if that is named.
-    pub(crate) fn drop_peer(&mut self, peer: PeerId, until: Option<UnixMillis>) {
-        let now = clock::now();
+    pub(crate) fn drop_peer(&mut self, peer: PeerId, until: Option<MonotonicMillis>) {
+        let now = clock::monotonic();
         if let Some(until) = until {
             self.swarm.behaviour_mut().banned.block_peer(peer);
             if let Some(freed) = self.bans.add(peer, until) {

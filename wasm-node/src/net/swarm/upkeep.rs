@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chain::time::UnixMillis;
+use chain::time::MonotonicMillis;
 use futures::FutureExt;
 use libp2p::{
     Multiaddr, PeerId,
@@ -27,7 +27,7 @@ use crate::{
 impl Network {
     /// The page was hidden, frozen or offline and is back.
     pub(crate) fn woke(&mut self) {
-        let now = clock::now();
+        let now = clock::monotonic();
         self.connections.excuse_silence(now);
         self.candidates.forgive();
         self.introductions.hurry(now);
@@ -36,13 +36,7 @@ impl Network {
     }
 
     pub(super) fn tick(&mut self) {
-        let now = clock::now();
-        // The clock was put back: what was due by the old one would be due too late.
-        if now < self.last_tick {
-            self.relays.woke(now);
-            self.housekeeping_at = now;
-        }
-        self.last_tick = now;
+        let now = clock::monotonic();
         for (peer, id) in self.asked.late(now) {
             self.events.push_back(Event::RequestFailed {
                 peer,
@@ -76,26 +70,32 @@ impl Network {
             due.into_iter()
                 .chain([self.asked.due(), self.unjudged.due()])
                 .flatten()
-                .fold(self.housekeeping_at, UnixMillis::min),
+                .fold(self.housekeeping_at, MonotonicMillis::min),
         );
     }
 
     /// Answers for gossip items on which no verdict came in time.
-    pub(super) fn expire_gossip(&mut self, now: UnixMillis) {
+    pub(super) fn expire_gossip(&mut self, now: MonotonicMillis) {
         for (message, from) in self.unjudged.expired(now) {
             self.ignore_gossip(&message, &from);
         }
     }
 
     /// Looks at all connections at this time, or sooner.
-    pub(super) fn keep_house_by(&mut self, time: UnixMillis) {
+    pub(super) fn keep_house_by(&mut self, time: MonotonicMillis) {
         self.housekeeping_at = self.housekeeping_at.min(time);
     }
 
-    fn keep_house(&mut self, now: UnixMillis) {
-        if now.since(self.housekeeping_at) > millis(config::SLEPT_AFTER) {
+    fn keep_house(&mut self, now: MonotonicMillis) {
+        // By the wall clock, too: the other one may stand still while the computer sleeps.
+        let wall = clock::now();
+        let late = wall
+            .since(self.housekept_at)
+            .max(now.since(self.housekeeping_at));
+        if late > millis(config::SLEPT_AFTER + config::HOUSEKEEPING_INTERVAL) {
             self.connections.excuse_silence(now);
         }
+        self.housekept_at = wall;
         self.housekeeping_at = now.saturating_add(millis(config::HOUSEKEEPING_INTERVAL));
         for peer in self.bans.release(now) {
             self.swarm.behaviour_mut().banned.unblock_peer(peer);
@@ -119,7 +119,7 @@ impl Network {
         }
     }
 
-    fn perform(&mut self, action: Action, now: UnixMillis) {
+    fn perform(&mut self, action: Action, now: MonotonicMillis) {
         match action {
             Action::ReadDocument(link) => {
                 let document = (self.read_document)();
@@ -195,7 +195,7 @@ impl Network {
     }
 
     /// Asks neighbours for places and for names, where that is due.
-    fn call_introductions(&mut self, now: UnixMillis) {
+    fn call_introductions(&mut self, now: MonotonicMillis) {
         for peer in self.connections.neighbours() {
             let is_chosen = self.swarm.behaviour().gate.is_chosen(&peer);
             self.introductions.met(peer, is_chosen, now);
@@ -247,7 +247,7 @@ impl Network {
         self.relays.circuit(introducer, peer).or_else(neighbour)
     }
 
-    fn call_candidates(&mut self, now: UnixMillis) {
+    fn call_candidates(&mut self, now: MonotonicMillis) {
         let wanted = self.wanted().saturating_sub(self.calling.len());
         let (connections, calling, bans, us) =
             (&self.connections, &self.calling, &self.bans, self.us());

@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 use js_sys::Function;
-use sync::seam::{JournalEntry, WriteId};
+use sync::seam::WriteId;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
@@ -82,7 +82,8 @@ async fn of_all_shelves_that_a_batch_changes_or_a_peer_asks_for_one_is_in_memory
 
 #[test]
 async fn blocks_leave_room_for_own_readings_however_fast_they_come() {
-    let (quota, reserved) = (800_000, 100_000);
+    // An eighth for one's own readings, another one for blocks that are protected.
+    let (quota, reserved) = (800_000, 200_000);
     let small = Misfortune::small_disk(0, quota);
     let mut store = IndexedDb::anew("room", suite::room().id()).await;
     store.health.look(true).await;
@@ -103,12 +104,23 @@ async fn blocks_leave_room_for_own_readings_however_fast_they_come() {
         }
     }
     let left = u64::from(quota) - written as u64;
-    assert_eq!(full, Some(StoreError::Full { left }));
+    assert_eq!(full, Some(StoreError::Reserved { left }));
     let block = suite::branch(1, 1, 100)[0].1.encoded_len() as u64;
     assert!(
         (reserved..reserved + block).contains(&left),
         "{left} bytes are left"
     );
+    // A block that is protected has room still.
+    let (hash, protected) = suite::branch(201, 1, 100).remove(0);
+    let protected = Batch {
+        operations: vec![
+            suite::put((hash, protected)),
+            StoreOperation::PutRescue(hash),
+        ],
+        strict: false,
+    };
+    assert_eq!(store.write(protected).await, Ok(()));
+    store.health.note_refused(true);
     // What takes none of it is written: one's own readings, and what makes room.
     suite::write(&mut store, vec![entry()]).await;
     let gone = Batch {
@@ -130,9 +142,7 @@ async fn blocks_leave_room_for_own_readings_however_fast_they_come() {
 
 /// An entry of one's own journal.
 fn entry() -> StoreOperation {
-    let time = chain::time::UnixMillis::new(1);
-    let bpm = chain::bpm::Bpm::new(72).expect("a heart rate");
-    StoreOperation::PutJournal(0, JournalEntry { time, bpm })
+    StoreOperation::PutJournal(0, suite::journal_entry(0))
 }
 
 #[test]
@@ -149,7 +159,13 @@ async fn a_reading_that_finds_room_does_not_hide_that_blocks_find_none() {
     assert!(queue.write(WriteId(1), block).is_none());
     let refused = answers.next().await;
     assert!(
-        matches!(refused, Some(Answer::WriteFailed(WriteId(1)))),
+        matches!(
+            refused,
+            Some(Answer::WriteFailed {
+                id: WriteId(1),
+                full: true
+            })
+        ),
         "{refused:?}"
     );
     assert!(health.failing());

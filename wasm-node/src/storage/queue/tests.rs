@@ -116,18 +116,37 @@ impl Storage for Doubtful {
     }
 }
 
+/// Serves a store that waits for shorter times.
+fn serve(store: impl Storage + 'static, times: Times) -> (Queue, mpsc::Receiver<Answer>) {
+    let (orders, waiting) = mpsc::channel(8);
+    let (answers, answered) = mpsc::channel(8);
+    let serving = Serving {
+        store,
+        health: health(),
+        released: Rc::default(),
+        answers,
+        times,
+        epoch: Epoch::default(),
+    };
+    spawn_local(serving.serve(waiting));
+    let queue = Queue {
+        orders,
+        released: Rc::default(),
+        epoch: Epoch::default(),
+    };
+    (queue, answered)
+}
+
 #[test]
 async fn a_check_is_taken_up_again_though_the_clock_is_put_back() {
     let checks = Rc::new(Cell::new(0));
-    let (_orders, waiting) = mpsc::channel(1);
-    let (answers, _answered) = mpsc::channel(1);
-    spawn_local(serve(
+    let _serving = serve(
         Doubtful(checks.clone()),
-        health(),
-        Rc::default(),
-        (waiting, answers),
-        Duration::from_millis(20),
-    ));
+        Times {
+            check_retry: Duration::from_millis(20),
+            ..Times::default()
+        },
+    );
     clock::sleep(Duration::from_millis(1)).await;
     assert_eq!(checks.get(), 1);
     let _earlier = Misfortune::clock_put_back(Duration::from_secs(3_600));
@@ -139,6 +158,134 @@ async fn a_check_is_taken_up_again_though_the_clock_is_put_back() {
         clock::sleep(Duration::from_millis(10)).await;
     }
     panic!("it was not checked again");
+}
+
+/// A store that the browser closes, and does not open again for so many tries.
+struct Shutting {
+    closing: Rc<RefCell<Rc<Closing>>>,
+    tries: usize,
+    then: Result<Reopened, StoreError>,
+    /// Whether a write never ends.
+    hangs: bool,
+}
+
+#[async_trait(?Send)]
+impl Storage for Shutting {
+    async fn write(&mut self, _: Batch) -> Result<(), StoreError> {
+        if self.hangs {
+            pending::<()>().await;
+        }
+        match self.closing.borrow().closed() {
+            None => Ok(()),
+            Some(_) => Err(StoreError::Closed),
+        }
+    }
+
+    async fn bodies(&self, _: &[BlockHash]) -> Result<Bodies, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn closing(&self) -> Option<Rc<Closing>> {
+        Some(self.closing.borrow().clone())
+    }
+
+    async fn reopen(&mut self) -> Result<Reopened, StoreError> {
+        if self.tries > 0 {
+            self.tries -= 1;
+            return Err(StoreError::Failed("not yet".to_owned()));
+        }
+        if self.then.is_ok() {
+            self.closing.replace(Closing::new());
+            self.hangs = false;
+        }
+        self.then.clone()
+    }
+}
+
+const SOON: &[Duration] = &[Duration::from_millis(1)];
+
+fn shutting(
+    tries: usize,
+    then: Result<Reopened, StoreError>,
+    hangs: bool,
+) -> (Queue, mpsc::Receiver<Answer>, Rc<Closing>) {
+    let closing = Closing::new();
+    let store = Shutting {
+        closing: Rc::new(RefCell::new(closing.clone())),
+        tries,
+        then,
+        hangs,
+    };
+    let soon = Duration::from_millis(1);
+    let times = Times {
+        reopen_retry: SOON,
+        closing_grace: soon,
+        ..Times::default()
+    };
+    let (queue, answers) = serve(store, times);
+    (queue, answers, closing)
+}
+
+#[test]
+async fn a_closed_store_is_opened_again_without_an_order() {
+    let (mut queue, mut answers, closing) = shutting(2, Ok(Reopened::Whole), false);
+    clock::sleep(Duration::from_millis(1)).await;
+    closing.note(ClosedBy::Browser);
+    assert!(matches!(answers.next().await, Some(Answer::Closed)));
+    assert!(matches!(answers.next().await, Some(Answer::StaysClosed)));
+    assert!(matches!(answers.next().await, Some(Answer::Reopened)));
+    assert!(queue.write(WriteId(1), Batch::default()).is_none());
+    assert!(matches!(answers.next().await, Some(Answer::Written(_))));
+}
+
+#[test]
+async fn orders_before_a_loss_are_not_written_after_it() {
+    let (mut queue, mut answers, closing) = shutting(0, Ok(Reopened::Reset), false);
+    closing.note(ClosedBy::Browser);
+    assert!(queue.write(WriteId(1), Batch::default()).is_none());
+    assert!(matches!(answers.next().await, Some(Answer::Closed)));
+    let Some(Answer::Reset(epoch)) = answers.next().await else {
+        panic!("it is open again")
+    };
+    let refused = answers.next().await;
+    assert!(matches!(
+        refused,
+        Some(Answer::WriteFailed {
+            id: WriteId(1),
+            full: false
+        })
+    ));
+    queue.enter(epoch);
+    assert!(queue.write(WriteId(2), Batch::default()).is_none());
+    let written = answers.next().await;
+    assert!(matches!(written, Some(Answer::Written(WriteId(2)))));
+}
+
+#[test]
+async fn a_write_that_a_closed_store_never_answers_fails() {
+    let (mut queue, mut answers, closing) = shutting(0, Ok(Reopened::Whole), true);
+    assert!(queue.write(WriteId(1), Batch::default()).is_none());
+    clock::sleep(Duration::from_millis(1)).await;
+    closing.note(ClosedBy::Browser);
+    let failed = answers.next().await;
+    assert!(matches!(
+        failed,
+        Some(Answer::WriteFailed { id: WriteId(1), .. })
+    ));
+    assert!(matches!(answers.next().await, Some(Answer::Closed)));
+    assert!(matches!(answers.next().await, Some(Answer::Reopened)));
+}
+
+#[test]
+async fn a_newer_versions_store_is_not_tried_again() {
+    let (mut queue, mut answers, closing) = shutting(0, Err(StoreError::NewerVersion), false);
+    clock::sleep(Duration::from_millis(1)).await;
+    closing.note(ClosedBy::NewerVersion);
+    assert!(matches!(answers.next().await, Some(Answer::Closed)));
+    assert!(matches!(answers.next().await, Some(Answer::StaysClosed)));
+    assert!(queue.write(WriteId(1), Batch::default()).is_none());
+    let failed = answers.next().await;
+    assert!(matches!(failed, Some(Answer::WriteFailed { .. })));
 }
 
 /// A store that notes how many changes each batch has, and takes no more than so many.
@@ -207,7 +354,7 @@ async fn of_several_that_wait_only_what_cannot_be_written_fails() {
     ));
     assert!(matches!(
         answers.next().await,
-        Some(Answer::WriteFailed(WriteId(2)))
+        Some(Answer::WriteFailed { id: WriteId(2), .. })
     ));
     assert!(matches!(
         answers.next().await,
@@ -242,7 +389,7 @@ async fn failures_are_told() {
     assert!(queue.write(WriteId(1), Batch::default()).is_none());
     assert!(matches!(
         answers.next().await,
-        Some(Answer::WriteFailed(WriteId(1)))
+        Some(Answer::WriteFailed { id: WriteId(1), .. })
     ));
     assert!(health.failing());
     assert_eq!(

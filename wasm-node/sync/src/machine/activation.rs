@@ -1,14 +1,14 @@
-//! Going over to a better branch. Every reading that it lacks comes back by `rescue`.
+//! Going over to a better branch. Every reading that it lacks comes back by `recovery`.
 //!
-//! Nothing is lost: before a body may be deleted, each of its readings is on the best branch, in the mempool, or its
-//! block is in the rescue queue, which is on disk and written in the same transaction as the change of branch.
+//! Nothing that was confirmed is lost: a block that was, and leaves the best branch, is protected in the same transaction as
+//! the change of branch. The others stay on disk while the tree keeps them.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use chain::{
     hash::BlockHash,
-    tree::{Advance, SequenceError, Switch},
+    tree::{Advance, Invalidated, SequenceError, Switch},
 };
 
 use super::{Machine, headers::HeaderSync};
@@ -34,8 +34,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let error = advance
             .condemned
             .iter()
-            .find(|(_, removed)| removed.contains(hash))
-            .map(|(error, _)| *error);
+            .find(|invalid| invalid.removed.hashes.contains(hash))
+            .map(|invalid| invalid.error);
         self.apply(advance);
         error
     }
@@ -43,23 +43,23 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     /// Condemns a block with its descendants (rule 7).
     pub(super) fn condemn(&mut self, hash: &BlockHash) {
         let removed = self.tree.condemn(hash);
-        self.rescue_blocks(removed);
+        self.delete_blocks(removed.with_body);
         self.download.tree_changed();
     }
 
     pub(super) fn apply(&mut self, advance: Advance) {
-        for (error, removed) in advance.condemned {
+        for Invalidated { error, removed } in advance.condemned {
             let liars: Vec<P> = self
                 .peers
                 .iter()
                 .filter(|(_, known)| {
                     known
                         .status
-                        .is_some_and(|status| removed.contains(&status.tip))
+                        .is_some_and(|status| removed.hashes.contains(&status.tip))
                 })
                 .map(|(peer, _)| *peer)
                 .collect();
-            self.rescue_blocks(removed);
+            self.delete_blocks(removed.with_body);
             self.download.tree_changed();
             // A peer's Status speaks of its fully validated branch only.
             for peer in liars {
@@ -76,36 +76,39 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         for moved in &switch.left {
             for entry in moved.entries.iter().rev() {
                 self.mempool.unlink(&entry.author, entry.seq);
-                self.own.places.unlinked(&entry.author);
+                self.journal.heights.unlinked(&entry.author);
+                self.journal.note_unlinked(&entry.author, entry.seq);
             }
         }
-        let own = self.own.author();
+        let seen = self.seen_now();
         for (index, moved) in (switch.fork_index + 1..).zip(&switch.joined) {
             for entry in &moved.entries {
-                self.own.places.linked(&entry.author, index);
+                self.journal.heights.linked(&entry.author, index);
                 let (author, seq) = (entry.author, entry.seq);
                 if self
                     .mempool
                     .link(&author, seq, entry.prefix, tip.index)
                     .is_some()
                 {
-                    self.outputs
-                        .push(Output::Tell(Event::Equivocation { author, seq }));
+                    self.tell_equivocation(author, seq);
                 }
-                if entry.author == own {
-                    self.own
-                        .note_linked(entry.seq, entry.prefix, tip.index, self.now);
-                }
+                self.journal.note_linked(&author, seq, entry.prefix, seen);
             }
         }
         self.lost.note_written_tip(None);
         let mut operations = alloc::vec![StoreOperation::PutTip(tip.hash)];
         // Lowest first, so that an author's readings come back in the order of its count.
-        for moved in switch.left.iter().rev() {
-            operations.push(StoreOperation::PutRescue(moved.hash));
-        }
+        let left = switch.left.iter().rev().map(|moved| moved.hash);
+        let confirmed = self.confirmation.index().saturating_sub(switch.fork_index);
+        let many = usize::try_from(confirmed).unwrap_or(usize::MAX);
+        operations.extend(left.clone().take(many).map(StoreOperation::PutRescue));
+        operations.extend(self.first_mark());
         self.write(operations, false);
-        self.rescue_left(switch.left.iter().rev().map(|moved| moved.hash));
+        self.recover(left.clone().take(many), true);
+        self.recover(left.skip(many), false);
+        if !switch.left.is_empty() {
+            self.confirmation.left(switch.fork_index);
+        }
         self.prune();
         let tree = &self.tree;
         for reading in self
@@ -118,7 +121,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 let _ = self.mempool.set_aside(&reading, id, tip.index);
             }
         }
-        self.own.refill();
+        let statuses = self.peers.values().filter_map(|known| known.status);
+        let tips: Vec<BlockHash> = statuses.map(|status| status.tip).collect();
+        for tip in tips {
+            self.note_shared(&tip);
+        }
+        self.journal.refill();
         self.mining.tip_changed();
         self.download.tree_changed();
         self.outputs.push(Output::Tell(Event::Chain {
@@ -129,16 +137,32 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }));
     }
 
-    /// Lets go of side blocks that are too many or too deep, but of none that a header sync or an import stands on.
-    pub(super) fn prune(&mut self) {
-        let growing: Vec<BlockHash> = self
-            .header_syncs
+    /// Deletes blocks that are not in the tree any more, but for those that are protected.
+    pub(super) fn delete_blocks(&mut self, hashes: Vec<BlockHash>) {
+        let operations: Vec<StoreOperation> = hashes
+            .into_iter()
+            .filter(|hash| !self.recovery.is_protected(hash))
+            .map(StoreOperation::DeleteBlock)
+            .collect();
+        if !operations.is_empty() {
+            self.write(operations, false);
+        }
+    }
+
+    /// The ends of branches that header syncs and imports stand on.
+    pub(super) fn growing(&self) -> Vec<BlockHash> {
+        self.header_syncs
             .values()
             .filter_map(HeaderSync::last)
             .chain(self.importing.last())
-            .collect();
+            .collect()
+    }
+
+    /// Lets go of side blocks that are too many or too deep, but of none that a header sync or an import stands on.
+    pub(super) fn prune(&mut self) {
+        let growing = self.growing();
         let removed = self.tree.prune(&growing);
-        self.rescue_blocks(removed);
+        self.delete_blocks(removed);
         self.download.tree_changed();
     }
 }

@@ -1,9 +1,9 @@
-//! What peers ask, and what they are told. Bounded by each peer's token bucket.
+//! What peers ask, and what they are told. Bounded by a token bucket for each peer, and one for all.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use chain::{block::check_root, hash::BlockHash, reading::Reading};
+use chain::{block::check_root, hash::BlockHash, header::Header, reading::Reading};
 
 use super::{Machine, requests::undecodable};
 use crate::{
@@ -11,6 +11,9 @@ use crate::{
     message::{IdRow, MAX_BODIES_LEN, MAX_HEADERS, MAX_IDS, Request, Response},
     seam::{InboundId, Output},
 };
+
+/// Bytes of an [`IdRow`].
+const ID_ROW_LEN: usize = 32 + 8 + 32;
 
 /// A peer's request that waits for storage.
 #[derive(Clone, Debug)]
@@ -29,6 +32,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 return self.ban(from, undecodable(&error));
             }
         };
+        if !self.draws(from, self.estimate(&request), false) {
+            self.outputs.push(Output::Refuse { id });
+            return;
+        }
         match request {
             Request::Status(status) => {
                 self.note_status(from, status);
@@ -63,6 +70,44 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
+    /// Bytes that the answer to a request may have, before anything is done for it: what is refused must cost nothing.
+    fn estimate(&self, request: &Request) -> u64 {
+        let rows = |many: usize, len: usize| (many * len) as u64;
+        let body = match request {
+            // A Status says something, too; and bodies are read first.
+            Request::Status(_) | Request::Bodies { .. } => 0,
+            Request::Headers { .. } => rows(MAX_HEADERS, Header::LEN),
+            Request::MempoolIds { .. } => rows(self.mempool.len().min(MAX_IDS), ID_ROW_LEN),
+            Request::Readings { ids } => rows(ids.len(), Reading::LEN),
+        };
+        body.saturating_add(ANSWER_OVERHEAD)
+    }
+
+    /// Whether a peer may draw so many bytes; `takes`: it does.
+    fn draws(&mut self, peer: P, bytes: u64, takes: bool) -> bool {
+        let now = self.now;
+        let Some(known) = self.peers.get_mut(&peer) else {
+            let all = self.all_answers.left(now) >= bytes;
+            return all
+                && self.strangers.left(now) >= bytes
+                && (!takes
+                    || (self.strangers.take(bytes, now) && self.all_answers.take(bytes, now)));
+        };
+        let of_share = known.share.left(now) >= bytes;
+        if known.answers.left(now) < bytes || (!of_share && self.all_answers.left(now) < bytes) {
+            return false;
+        }
+        if takes {
+            known.answers.take(bytes, now);
+            if of_share {
+                known.share.take(bytes, now);
+            } else {
+                self.all_answers.take(bytes, now);
+            }
+        }
+        true
+    }
+
     fn start_bodies(&mut self, peer: P, inbound: InboundId, hashes: &[BlockHash]) {
         let of_peer = self
             .answers
@@ -74,9 +119,16 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             return;
         }
         // A prefix is a whole answer: from the first unknown one on there is nothing to read.
+        let mut len = 0;
         let known = hashes
             .iter()
-            .take_while(|hash| self.tree.block(hash).is_some_and(|info| info.has_body))
+            .take_while(|hash| {
+                // No more is read than the answer has room for, and the first in any case.
+                let first = len == 0;
+                let readings = self.tree.body_len(hash);
+                len += readings.map_or(0, |readings| readings * Reading::LEN);
+                readings.is_some() && (first || len <= MAX_BODIES_LEN)
+            })
             .copied();
         let known: Vec<BlockHash> = known.collect();
         if known.is_empty() {
@@ -121,12 +173,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     fn respond(&mut self, peer: P, id: InboundId, response: &Response) {
         let data = response.encode();
         let cost = ANSWER_OVERHEAD.saturating_add(data.len() as u64);
-        let now = self.now;
-        let paid = self
-            .peers
-            .get_mut(&peer)
-            .map_or(&mut self.strangers, |known| &mut known.answers)
-            .take(cost, now);
+        let paid = self.draws(peer, cost, true);
         self.outputs.push(if paid {
             Output::Respond { id, data }
         } else {

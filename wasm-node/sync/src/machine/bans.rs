@@ -1,13 +1,13 @@
 //! Who may not come back yet.
 
-use chain::time::UnixMillis;
+use chain::time::MonotonicMillis;
 use litemap::LiteMap;
 
 use crate::config::{FIRST_BAN, MAX_BAN_DOUBLINGS, MAX_BANS};
 
 #[derive(Clone, Copy, Debug)]
 struct Ban {
-    until: UnixMillis,
+    until: MonotonicMillis,
     strikes: u32,
 }
 
@@ -25,7 +25,7 @@ impl<P: Copy + Ord> Bans<P> {
     }
 
     /// Bans and returns until when.
-    pub(super) fn ban(&mut self, peer: P, now: UnixMillis) -> UnixMillis {
+    pub(super) fn ban(&mut self, peer: P, now: MonotonicMillis) -> MonotonicMillis {
         let strikes = self
             .by_peer
             .get(&peer)
@@ -47,7 +47,7 @@ impl<P: Copy + Ord> Bans<P> {
     }
 
     /// Until when this peer is banned, if it is.
-    pub(super) fn until(&self, peer: &P, now: UnixMillis) -> Option<UnixMillis> {
+    pub(super) fn until(&self, peer: &P, now: MonotonicMillis) -> Option<MonotonicMillis> {
         self.by_peer
             .get(peer)
             .map(|ban| ban.until)
@@ -68,16 +68,16 @@ mod tests {
     #[test]
     fn bans_double_and_end() {
         let mut bans = Bans::new();
-        let start = UnixMillis::new(0);
-        assert_eq!(bans.ban(1, start), UnixMillis::new(FIRST_BAN));
-        assert_eq!(bans.until(&1, UnixMillis::new(FIRST_BAN)), None);
-        assert_eq!(bans.ban(1, start), UnixMillis::new(2 * FIRST_BAN));
+        let start = MonotonicMillis::new(0);
+        assert_eq!(bans.ban(1, start), MonotonicMillis::new(FIRST_BAN));
+        assert_eq!(bans.until(&1, MonotonicMillis::new(FIRST_BAN)), None);
+        assert_eq!(bans.ban(1, start), MonotonicMillis::new(2 * FIRST_BAN));
         for _ in 0..100 {
             bans.ban(1, start);
         }
         assert_eq!(
             bans.until(&1, start),
-            Some(UnixMillis::new(FIRST_BAN << MAX_BAN_DOUBLINGS))
+            Some(MonotonicMillis::new(FIRST_BAN << MAX_BAN_DOUBLINGS))
         );
     }
 
@@ -85,10 +85,10 @@ mod tests {
     fn the_table_is_bounded_and_forgets_what_ends_first() {
         let mut bans = Bans::new();
         for peer in 0..=MAX_BANS as u64 {
-            bans.ban(peer, UnixMillis::new(peer));
+            bans.ban(peer, MonotonicMillis::new(peer));
         }
         assert_eq!(bans.len(), MAX_BANS);
-        assert_eq!(bans.until(&0, UnixMillis::new(1)), None);
-        assert!(bans.until(&1, UnixMillis::new(2)).is_some());
+        assert_eq!(bans.until(&0, MonotonicMillis::new(1)), None);
+        assert!(bans.until(&1, MonotonicMillis::new(2)).is_some());
     }
 }

@@ -1,6 +1,6 @@
 //! A token bucket: a rate with a burst.
 
-use chain::time::UnixMillis;
+use chain::time::MonotonicMillis;
 
 /// Fills at `rate` tokens a second up to `burst`.
 #[derive(Clone, Debug)]
@@ -9,11 +9,11 @@ pub(super) struct Bucket {
     burst: u64,
     /// Thousandths of a token, so that a millisecond's share is never lost to rounding.
     millitokens: u64,
-    filled_at: UnixMillis,
+    filled_at: MonotonicMillis,
 }
 
 impl Bucket {
-    pub(super) fn full(rate: u64, burst: u64, now: UnixMillis) -> Self {
+    pub(super) fn full(rate: u64, burst: u64, now: MonotonicMillis) -> Self {
         Self {
             rate,
             burst,
@@ -22,14 +22,39 @@ impl Bucket {
         }
     }
 
-    /// Takes `tokens`, if they are there.
-    pub(super) fn take(&mut self, tokens: u64, now: UnixMillis) -> bool {
+    fn fill(&mut self, now: MonotonicMillis) {
         let fresh = now.since(self.filled_at).saturating_mul(self.rate);
         self.filled_at = self.filled_at.max(now);
         self.millitokens = self
             .millitokens
             .saturating_add(fresh)
             .min(self.burst.saturating_mul(1_000));
+    }
+
+    /// Whether all that it can hold is there.
+    pub(super) fn is_full(&mut self, now: MonotonicMillis) -> bool {
+        self.fill(now);
+        self.millitokens >= self.burst.saturating_mul(1_000)
+    }
+
+    /// Takes `tokens`, or what is left of them. Returns whether all were there.
+    pub(super) fn drain(&mut self, tokens: u64, now: MonotonicMillis) -> bool {
+        let taken = self.take(tokens, now);
+        if !taken {
+            self.millitokens = 0;
+        }
+        taken
+    }
+
+    /// How many tokens are there.
+    pub(super) fn left(&mut self, now: MonotonicMillis) -> u64 {
+        self.fill(now);
+        self.millitokens / 1_000
+    }
+
+    /// Takes `tokens`, if they are there.
+    pub(super) fn take(&mut self, tokens: u64, now: MonotonicMillis) -> bool {
+        self.fill(now);
         match self.millitokens.checked_sub(tokens.saturating_mul(1_000)) {
             Some(rest) => {
                 self.millitokens = rest;
@@ -46,19 +71,19 @@ mod tests {
 
     #[test]
     fn gives_its_burst_then_its_rate() {
-        let mut bucket = Bucket::full(2, 3, UnixMillis::new(0));
-        assert!(bucket.take(3, UnixMillis::new(0)));
-        assert!(!bucket.take(1, UnixMillis::new(499)));
-        assert!(bucket.take(1, UnixMillis::new(500)));
-        assert!(!bucket.take(4, UnixMillis::new(1_000_000)));
-        assert!(bucket.take(3, UnixMillis::new(1_000_000)));
+        let mut bucket = Bucket::full(2, 3, MonotonicMillis::new(0));
+        assert!(bucket.take(3, MonotonicMillis::new(0)));
+        assert!(!bucket.take(1, MonotonicMillis::new(499)));
+        assert!(bucket.take(1, MonotonicMillis::new(500)));
+        assert!(!bucket.take(4, MonotonicMillis::new(1_000_000)));
+        assert!(bucket.take(3, MonotonicMillis::new(1_000_000)));
     }
 
     #[test]
     fn a_clock_that_goes_back_gives_nothing() {
-        let mut bucket = Bucket::full(1, 1, UnixMillis::new(5_000));
-        assert!(bucket.take(1, UnixMillis::new(5_000)));
-        assert!(!bucket.take(1, UnixMillis::new(1_000)));
-        assert!(!bucket.take(1, UnixMillis::new(5_000)));
+        let mut bucket = Bucket::full(1, 1, MonotonicMillis::new(5_000));
+        assert!(bucket.take(1, MonotonicMillis::new(5_000)));
+        assert!(!bucket.take(1, MonotonicMillis::new(1_000)));
+        assert!(!bucket.take(1, MonotonicMillis::new(5_000)));
     }
 }

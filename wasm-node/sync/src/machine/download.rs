@@ -6,8 +6,8 @@ use alloc::collections::VecDeque;
 
 use chain::{
     hash::BlockHash,
-    time::UnixMillis,
-    tree::{BlockInfo, Tree},
+    time::MonotonicMillis,
+    tree::{BlockInfo, MAX_SIDE_READINGS, Tree},
 };
 use hashbrown::HashSet;
 use litemap::LiteMap;
@@ -23,11 +23,17 @@ pub(super) struct Download {
     /// Bodies asked for.
     pub(super) asked: HashSet<BlockHash>,
     /// Branches whose bodies nobody has, and until when they are left aside.
-    unavailable: LiteMap<BlockHash, UnixMillis>,
+    unavailable: LiteMap<BlockHash, MonotonicMillis>,
+    /// When late answers are looked for next.
+    pub(super) late_look_at: MonotonicMillis,
     /// Whether the plan may be out of date.
     stale: bool,
+    /// Readings of the branch's bodies that are here, from the fork on without a gap.
+    pub(super) ready_readings: usize,
     /// When the first headers or other bodies of a better branch last came.
-    pub(super) progress_at: UnixMillis,
+    pub(super) progress_at: MonotonicMillis,
+    /// When bodies last came.
+    pub(super) bodies_at: Option<MonotonicMillis>,
 }
 
 impl Download {
@@ -37,8 +43,11 @@ impl Download {
             queue: VecDeque::new(),
             asked: HashSet::new(),
             unavailable: LiteMap::new(),
+            late_look_at: MonotonicMillis::new(0),
             stale: false,
-            progress_at: UnixMillis::new(0),
+            ready_readings: 0,
+            progress_at: MonotonicMillis::new(0),
+            bodies_at: None,
         }
     }
 
@@ -49,7 +58,7 @@ impl Download {
 
     /// New headers: the heaviest leaf may be another. Only the first ones of a branch are progress by themselves, or
     /// whoever gives them one by one and no bodies could stop the room's mining.
-    pub(super) fn headers_came(&mut self, now: UnixMillis) {
+    pub(super) fn headers_came(&mut self, now: MonotonicMillis) {
         self.stale = true;
         if self.target.is_none() {
             self.progress_at = now;
@@ -59,7 +68,9 @@ impl Download {
     /// A peer came, went or has news: there may be somebody else to ask. What was left aside stays so for its time,
     /// or its maker could have it asked for without end.
     pub(super) fn peers_changed(&mut self) {
-        self.stale = true;
+        // A branch that is being fetched is handed out to new peers as it is planned: what a Status costs must not grow with
+        // that branch.
+        self.stale |= self.target.is_none();
     }
 
     /// The tree changed otherwise: bodies came, a branch was condemned.
@@ -82,13 +93,14 @@ impl Download {
     }
 
     /// Until when it is worth waiting for the bodies of the better branch.
-    pub(super) fn patience_ends(&self) -> UnixMillis {
+    pub(super) fn patience_ends(&self) -> MonotonicMillis {
         self.progress_at.saturating_add(CATCH_UP_PATIENCE)
     }
 
-    pub(super) fn next_due(&self, now: UnixMillis) -> Option<UnixMillis> {
+    pub(super) fn next_due(&self, now: MonotonicMillis) -> Option<MonotonicMillis> {
         let patience = self.target.map(|_| self.patience_ends());
-        [self.unavailable.values().min().copied(), patience]
+        let late = (!self.asked.is_empty()).then_some(self.late_look_at);
+        [self.unavailable.values().min().copied(), patience, late]
             .into_iter()
             .flatten()
             .filter(|at| *at > now)
@@ -97,7 +109,7 @@ impl Download {
 
     /// Chooses what to fetch anew, if anything changed: the heaviest branch, or else a part of one that is `promised`
     /// to outweigh ours once all its headers are here.
-    pub(super) fn plan(&mut self, tree: &Tree, promised: Option<BlockHash>, now: UnixMillis) {
+    pub(super) fn plan(&mut self, tree: &Tree, promised: Option<BlockHash>, now: MonotonicMillis) {
         let remembered = self.unavailable.len();
         self.unavailable.retain(|_, until| *until > now);
         if !self.stale && remembered == self.unavailable.len() {
@@ -112,6 +124,11 @@ impl Download {
             _ => false,
         };
         self.target = target;
+        // To count them takes a walk along the branch, so they are counted only where it matters.
+        let many = tree.side_readings() > MAX_SIDE_READINGS / 4;
+        self.ready_readings = target
+            .filter(|_| many)
+            .map_or(0, |target| tree.ready_readings(&target.hash));
         let Some(target) = target else {
             self.queue.clear();
             return;
@@ -133,12 +150,13 @@ impl Download {
     }
 
     /// Nobody has what the branch needs.
-    pub(super) fn leave_aside(&mut self, leaf: BlockHash, now: UnixMillis) {
+    pub(super) fn leave_aside(&mut self, leaf: BlockHash, now: MonotonicMillis) {
         if self.unavailable.len() < MAX_UNAVAILABLE {
             self.unavailable
                 .insert(leaf, now.saturating_add(UNAVAILABLE_PATIENCE));
         }
         self.target = None;
+        self.ready_readings = 0;
         self.queue.clear();
         self.stale = true;
     }
@@ -151,7 +169,7 @@ mod tests {
     #[test]
     fn branches_left_aside_are_bounded() {
         let mut download = Download::new();
-        let now = UnixMillis::new(0);
+        let now = MonotonicMillis::new(0);
         for number in 0..=MAX_UNAVAILABLE as u64 {
             let mut hash = [0; 32];
             hash[..8].copy_from_slice(&number.to_le_bytes());

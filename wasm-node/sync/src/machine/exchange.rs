@@ -8,13 +8,13 @@ use chain::{
     key::Author,
     mempool::{MAX_AHEAD, MempoolError},
     reading::{Reading, verify_batch},
-    time::UnixMillis,
+    time::MonotonicMillis,
 };
 use litemap::LiteMap;
 
 use super::{Machine, peer::Peer};
 use crate::{
-    config::{ANNOUNCE_INTERVAL, EXCHANGE_INTERVAL, EXCHANGE_PEERS, GAP_PATIENCE},
+    config::{ANNOUNCE_INTERVAL, EXCHANGE_INTERVAL, EXCHANGE_PEERS, GAP_PATIENCE, MAX_LISTED},
     message::{IdRow, MAX_IDS},
     seam::{DropReason, Event, Output},
 };
@@ -24,24 +24,24 @@ use crate::{
 pub(super) struct Rounds {
     /// A tip not learnt by gossip has yet to be announced.
     announce: bool,
-    announced_at: UnixMillis,
-    exchange_at: UnixMillis,
+    announced_at: MonotonicMillis,
+    exchange_at: MonotonicMillis,
     /// When the next peer is asked for its Status.
-    status_at: Option<UnixMillis>,
+    status_at: Option<MonotonicMillis>,
     /// When a lasting gap makes mempools be compared, if there is one.
-    gap_at: Option<UnixMillis>,
-    gap_asked_at: UnixMillis,
+    gap_at: Option<MonotonicMillis>,
+    gap_asked_at: MonotonicMillis,
 }
 
 impl Rounds {
-    pub(super) fn new(now: UnixMillis) -> Self {
+    pub(super) fn new(now: MonotonicMillis) -> Self {
         Self {
             announce: false,
             announced_at: now,
             exchange_at: now.saturating_add(EXCHANGE_INTERVAL),
             status_at: None,
             gap_at: None,
-            gap_asked_at: UnixMillis::new(0),
+            gap_asked_at: MonotonicMillis::new(0),
         }
     }
 
@@ -50,7 +50,7 @@ impl Rounds {
         self.announce = true;
     }
 
-    pub(super) fn next_due<P>(&self, peers: &LiteMap<P, Peer>) -> Option<UnixMillis> {
+    pub(super) fn next_due<P>(&self, peers: &LiteMap<P, Peer>) -> Option<MonotonicMillis> {
         if peers.is_empty() {
             return None;
         }
@@ -113,7 +113,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
-    fn gap_due(&self) -> Option<UnixMillis> {
+    fn gap_due(&self) -> Option<MonotonicMillis> {
         self.mempool
             .oldest_gap_since(self.rounds.gap_asked_at)
             .map(|since| since.saturating_add(GAP_PATIENCE))
@@ -140,6 +140,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let Some(known) = self.peers.get_mut(&peer) else {
             return;
         };
+        // A listing that never ends is cut: no honest mempool has so many rows.
+        known.listed = if after.is_none() { 0 } else { known.listed };
+        known.listed = known.listed.saturating_add(rows.len());
+        let goes_on = rows.len() == MAX_IDS && known.listed < MAX_LISTED;
         for row in rows {
             let next = self.tree.next_seq(&row.author);
             let wanted =
@@ -148,7 +152,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 known.want_reading(row.id);
             }
         }
-        if rows.len() == MAX_IDS {
+        if goes_on {
             known.wants_listing = Some(places.last().copied());
         }
     }
@@ -159,17 +163,26 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if !are_some_of(&ids, asked) {
             return self.ban(peer, DropReason::WrongAnswer);
         }
-        if let Err(error) = verify_batch(room, readings, &mut self.rng) {
+        // What finds no place is not worth the cost of verifying it.
+        let (fitting, ids): (Vec<Reading>, Vec<ReadingId>) = readings
+            .iter()
+            .zip(ids)
+            .filter(|(reading, id)| {
+                let next = self.tree.next_seq(&reading.author);
+                let checked = self.mempool.check(reading, *id, next, self.now);
+                self.is_worth_verifying(reading, checked)
+            })
+            .unzip();
+        if let Err(error) = verify_batch(room, &fitting, &mut self.rng) {
             return self.ban(peer, DropReason::BadReading(error.source));
         }
-        for (reading, id) in readings.iter().zip(ids) {
+        for (reading, id) in fitting.iter().zip(ids) {
             let next = self.tree.next_seq(&reading.author);
             match self.mempool.insert(reading, id, next, self.now) {
                 Ok(()) => self.outputs.push(Output::Tell(Event::Reading(*reading))),
                 Err(MempoolError::Equivocation { seq, .. }) => {
                     let author = reading.author;
-                    self.outputs
-                        .push(Output::Tell(Event::Equivocation { author, seq }));
+                    self.tell_equivocation(author, seq);
                 }
                 Err(_) => {}
             }

@@ -9,6 +9,7 @@ use core::fmt::Debug;
 use chain::{
     hash::BlockHash,
     header::Header,
+    time::MonotonicMillis,
     tree::{InsertError, MAX_SIDE_BLOCKS},
     validate::Condemns,
     work::Work,
@@ -21,7 +22,10 @@ use super::{
     weighing::{Mark, Unweighable, Weighing, pass_marks},
 };
 use crate::{
-    config::{MAX_HEADER_SYNCS, MAX_HEADERS_AHEAD, MAX_MARKS, UNAVAILABLE_PATIENCE},
+    config::{
+        HEADER_TURN, MAX_HEADER_TURNS, MAX_HEADERS_AHEAD, MAX_MARKS, MAX_SHARED_HEADERS,
+        UNAVAILABLE_PATIENCE,
+    },
     message::{MAX_HEADERS, Request, StatusMessage},
     seam::DropReason,
 };
@@ -38,6 +42,10 @@ pub(super) struct HeaderSync {
     stage: Stage,
     /// Whether a request is open.
     asked: bool,
+    /// Whether what is held of it outweighs our branch.
+    heavier: bool,
+    /// Until when it is this sync's turn; `None`: it waits for its next one.
+    turn_ends: Option<MonotonicMillis>,
 }
 
 /// What becomes of a sync's headers.
@@ -52,14 +60,21 @@ enum Stage {
 }
 
 impl HeaderSync {
-    fn new(claim: Option<StatusMessage>) -> Self {
+    fn new(claim: Option<StatusMessage>, turn_ends: MonotonicMillis) -> Self {
         Self {
             claim,
             last: None,
             held: 0,
             stage: Stage::Holding,
             asked: false,
+            heavier: false,
+            turn_ends: Some(turn_ends),
         }
+    }
+
+    /// Whether its branch was found to outweigh ours.
+    fn is_heavier(&self) -> bool {
+        self.heavier || matches!(self.stage, Stage::Fetching(_))
     }
 
     /// The last header that is held.
@@ -77,59 +92,124 @@ impl HeaderSync {
 }
 
 impl<P: Copy + Ord + Debug> Machine<P> {
-    /// Starts header syncs with peers that have more, and goes on with those that wait.
+    /// A number behind all that were given out: whose turn it was last goes to the back.
+    pub(super) fn next_header_turn(&mut self) -> u64 {
+        self.last_header_turn += 1;
+        self.last_header_turn
+    }
+
+    /// Gives turns to peers that have more than we do, one after the other, and goes on with those whose turn it is.
+    ///
+    /// A turn is short, and [`MAX_HEADER_TURNS`] peers have one at a time. A sync whose turn ends waits for the next one
+    /// with what it has. So a peer that is slow, or says nothing, holds up the others for one turn only; peer IDs
+    /// are free, so a peer that comes back, under whatever ID, is behind all that are here.
     pub(super) fn settle_headers(&mut self) {
-        if self.header_syncs.len() < MAX_HEADER_SYNCS {
-            let mut candidates: Vec<(u32, P, Option<StatusMessage>)> = self
-                .peers
-                .iter()
-                .filter(|(peer, known)| {
-                    known.headers_from <= self.now && !self.header_syncs.contains_key(peer)
-                })
-                .filter_map(|(peer, known)| {
-                    let claim = known.status.filter(|status| {
-                        self.is_better(status) && self.tree.block(&status.tip).is_none()
-                    });
-                    (claim.is_some() || known.wants_headers).then_some((
-                        known.header_stalls,
-                        *peer,
-                        claim,
-                    ))
-                })
-                .collect();
-            // Who left us waiting is asked last.
-            candidates.sort_unstable_by_key(|(stalls, peer, _)| (*stalls, *peer));
-            for (_, peer, claim) in candidates
-                .into_iter()
-                .take(MAX_HEADER_SYNCS - self.header_syncs.len())
-            {
-                self.header_syncs.insert(peer, HeaderSync::new(claim));
-                if let Some(known) = self.peers.get_mut(&peer) {
-                    known.wants_headers = false;
-                }
+        let next = self.next_for_headers();
+        self.end_header_turns(!next.is_empty());
+        let taken = self.header_turns();
+        let free = MAX_HEADER_TURNS.saturating_sub(taken);
+        let ends = self.now.saturating_add(HEADER_TURN);
+        for (_, peer, claim) in next.into_iter().take(free) {
+            if let Some(sync) = self.header_syncs.get_mut(&peer) {
+                sync.turn_ends = Some(ends);
+                continue;
+            }
+            self.header_syncs.insert(peer, HeaderSync::new(claim, ends));
+            if let Some(known) = self.peers.get_mut(&peer) {
+                known.wants_headers = false;
             }
         }
-        // While nothing is being fetched every sync has a bound of its own.
-        let fetching = self.download.target_index().is_some()
-            || self
-                .header_syncs
-                .values()
-                .any(|sync| sync.promised().is_some());
-        let enough = if fetching {
-            MAX_HEADERS_AHEAD
-        } else {
-            MAX_HEADERS_AHEAD * (1 + MAX_HEADER_SYNCS)
-        };
-        let waits = self.tree.bodiless_blocks() >= enough;
-        let waiting: Vec<P> = self
+        let waits = self.is_full_of_headers();
+        let asking: Vec<P> = self
             .header_syncs
             .iter()
-            // Weighing holds nothing.
-            .filter(|(_, sync)| !sync.asked && (!waits || matches!(sync.stage, Stage::Weighing(_))))
+            .filter(|(_, sync)| !sync.asked && sync.turn_ends.is_some())
+            // What comes of a lighter branch is bounded by itself, and weighing holds nothing.
+            .filter(|(_, sync)| !waits || !sync.is_heavier())
             .map(|(peer, _)| *peer)
             .collect();
-        for peer in waiting {
+        for peer in asking {
             self.ask_headers(peer);
+        }
+    }
+
+    /// Peers that could use a turn, the next one first: those that claim more than we have, and syncs between two turns.
+    fn next_for_headers(&self) -> Vec<(u64, P, Option<StatusMessage>)> {
+        let mut next: Vec<(u64, P, Option<StatusMessage>)> = self
+            .peers
+            .iter()
+            .filter(|(_, known)| known.headers_from <= self.now)
+            .filter_map(|(peer, known)| {
+                let turn = known.header_turn;
+                if let Some(sync) = self.header_syncs.get(peer) {
+                    // One that still owes an answer would waste its turn.
+                    let waits = sync.turn_ends.is_none() && !sync.asked;
+                    return waits.then_some((turn, *peer, None));
+                }
+                let claim = known.status.filter(|status| {
+                    self.is_better(status) && self.tree.block(&status.tip).is_none()
+                });
+                (claim.is_some() || known.wants_headers).then_some((turn, *peer, claim))
+            })
+            .collect();
+        next.sort_unstable_by_key(|(turn, peer, _)| (*turn, *peer));
+        next
+    }
+
+    /// Ends turns that are over, if another peer waits for one.
+    fn end_header_turns(&mut self, another_waits: bool) {
+        if !another_waits {
+            return;
+        }
+        let now = self.now;
+        let over: Vec<P> = self
+            .header_syncs
+            .iter()
+            .filter(|(_, sync)| sync.turn_ends.is_some_and(|at| at <= now))
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in over {
+            let turn = self.next_header_turn();
+            if let Some(known) = self.peers.get_mut(&peer) {
+                known.header_turn = turn;
+            }
+            if let Some(sync) = self.header_syncs.get_mut(&peer) {
+                sync.turn_ends = None;
+            }
+        }
+    }
+
+    /// Header syncs whose turn it is.
+    pub(super) fn header_turns(&self) -> usize {
+        self.header_syncs
+            .values()
+            .filter(|sync| sync.turn_ends.is_some())
+            .count()
+    }
+
+    /// When the next turn ends; it matters only where another peer waits, but costs nothing where none does.
+    pub(super) fn header_turn_due(&self) -> Option<MonotonicMillis> {
+        let ends = self.header_syncs.values().filter_map(|sync| sync.turn_ends);
+        ends.filter(|at| *at > self.now).min()
+    }
+
+    /// Whether so many headers wait for their bodies that those of heavier branches wait, too.
+    fn is_full_of_headers(&self) -> bool {
+        let lighter: usize = self
+            .header_syncs
+            .values()
+            .filter(|sync| !sync.is_heavier())
+            .map(|sync| sync.held)
+            .sum();
+        self.tree.bodiless_blocks() >= MAX_HEADERS_AHEAD + lighter
+    }
+
+    /// Headers of a branch that does not outweigh ours that one sync may hold: the more syncs, the fewer.
+    fn header_share(&self) -> usize {
+        // The sync at hand is not among these.
+        match self.header_syncs.len() + 1 {
+            0..=MAX_HEADER_TURNS => MAX_HEADERS_AHEAD,
+            many => (MAX_SHARED_HEADERS / many).max(MAX_HEADERS),
         }
     }
 
@@ -162,9 +242,6 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let Some(mut sync) = self.header_syncs.remove(&peer) else {
             return;
         };
-        if let Some(known) = self.peers.get_mut(&peer) {
-            known.header_stalls = 0;
-        }
         let came = match &mut sync.stage {
             Stage::Holding => self.hold_headers(&mut sync, headers),
             Stage::Weighing(weighing) => self.weigh_headers(weighing, headers),
@@ -185,7 +262,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
 
     /// Keeps headers, as long as each stands on the one before; returns what their branch weighs.
     fn hold_headers(&mut self, sync: &mut HeaderSync, headers: &[Header]) -> Result<Work, Refused> {
-        let now = self.adjusted_now();
+        let now = self.latest_now();
         let mut new = 0;
         let mut previous = None;
         for header in headers {
@@ -225,7 +302,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
 
     /// Weighs headers without keeping them; returns what their branch weighs.
     fn weigh_headers(&self, weighing: &mut Weighing, headers: &[Header]) -> Result<Work, Refused> {
-        match weighing.take(headers, self.adjusted_now()) {
+        match weighing.take(headers, self.latest_now()) {
             Ok(()) => Ok(weighing.total_work()),
             Err(Unweighable::Header(error)) if error.condemns() == Condemns::Nothing => {
                 Err(Refused::TooEarly)
@@ -260,6 +337,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     fn go_on(&mut self, peer: P, mut sync: HeaderSync, count: usize, reached: Work) {
         let best = self.tree.tip().total_work;
         let at_its_end = count < MAX_HEADERS;
+        sync.heavier = reached > best;
+        if let (true, Some(known)) = (sync.heavier, self.peers.get_mut(&peer)) {
+            known.gave_headers = true;
+        }
         match sync.stage {
             Stage::Weighing(weighing) if reached > best => {
                 sync.stage = Stage::Fetching(weighing.into_marks());
@@ -270,7 +351,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 self.let_go(peer, DropReason::EndlessHeaders { limit });
                 return self.prune_many();
             }
-            Stage::Holding if !at_its_end && sync.held >= MAX_HEADERS_AHEAD && reached <= best => {
+            Stage::Holding
+                if !at_its_end && sync.held >= self.header_share() && reached <= best =>
+            {
                 let held = sync
                     .last()
                     .and_then(|last| Some((self.tree.block(&last)?, self.tree.window(&last)?)));
@@ -346,6 +429,7 @@ enum Refused {
 fn refused(error: &InsertError) -> Refused {
     match error {
         InsertError::Header(error) if error.condemns() == Condemns::Nothing => Refused::TooEarly,
+        InsertError::HeldBack { .. } => Refused::TooEarly,
         InsertError::Header(error) => Refused::Lie(DropReason::BadHeader(*error)),
         InsertError::UnknownParent { .. } | InsertError::Condemned { .. } | _ => Refused::Useless,
     }

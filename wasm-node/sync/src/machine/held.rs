@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use chain::{block::Block, hash::BlockHash, time::UnixMillis};
+use chain::{block::Block, hash::BlockHash, time::MonotonicMillis};
 
 use super::Machine;
 use crate::{
@@ -17,7 +17,7 @@ pub(super) enum WaitsFor {
     /// Its parent's header.
     Parent(BlockHash),
     /// A time by the local clock.
-    Time(UnixMillis),
+    Time(MonotonicMillis),
 }
 
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ struct Held<P> {
     verdict: Option<GossipId>,
     waits_for: WaitsFor,
     /// Local clock: when the verdict is given, judged or not.
-    verdict_due: UnixMillis,
+    verdict_due: MonotonicMillis,
 }
 
 /// The blocks held.
@@ -53,7 +53,7 @@ impl<P: Copy + Ord> HeldBlocks<P> {
         from: P,
         verdict: Option<GossipId>,
         waits_for: WaitsFor,
-        now: UnixMillis,
+        now: MonotonicMillis,
     ) -> bool {
         let from_peer = self.blocks.iter().filter(|held| held.from == from).count();
         let too_far = matches!(waits_for, WaitsFor::Time(at) if at.since(now) > MAX_HELD_FOR);
@@ -72,16 +72,21 @@ impl<P: Copy + Ord> HeldBlocks<P> {
         true
     }
 
-    /// The peer is gone, and the gossip router with it: no verdict is due any more.
-    pub(super) fn forget_verdicts_of(&mut self, peer: &P) {
-        for held in self.blocks.iter_mut().filter(|held| held.from == *peer) {
-            held.verdict = None;
-        }
-        self.blocks
-            .retain(|held| held.verdict.is_some() || matches!(held.waits_for, WaitsFor::Time(_)));
+    /// The peer is gone: what it passed on is judged now, because every item gets one verdict. Returns whose verdicts are
+    /// due; blocks that wait for their time stay.
+    pub(super) fn end_verdicts_of(&mut self, peer: &P) -> Vec<GossipId> {
+        let mut ended = Vec::new();
+        self.blocks.retain_mut(|held| {
+            if held.from != *peer {
+                return true;
+            }
+            ended.extend(held.verdict.take());
+            matches!(held.waits_for, WaitsFor::Time(_))
+        });
+        ended
     }
 
-    pub(super) fn next_due(&self) -> Option<UnixMillis> {
+    pub(super) fn next_due(&self) -> Option<MonotonicMillis> {
         self.blocks
             .iter()
             .map(|held| match (held.verdict, held.waits_for) {

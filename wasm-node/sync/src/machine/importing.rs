@@ -122,7 +122,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         &mut self,
         block: Block,
     ) -> Result<(BlockHash, Option<StoreOperation>), Refusal> {
-        let now = self.adjusted_now();
+        let now = self.latest_now();
         let inserted = self.tree.insert_header(&block.header, now)?;
         let operation = self.take_body(&inserted.hash, block.readings)?;
         Ok((inserted.hash, operation))
@@ -137,8 +137,14 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let broken = advance
             .condemned
             .iter()
-            .find(|(_, removed)| removed.iter().any(|hash| came.contains(hash)))
-            .map(|(error, _)| ImportError::Sequence(*error));
+            .find(|invalid| {
+                invalid
+                    .removed
+                    .hashes
+                    .iter()
+                    .any(|hash| came.contains(hash))
+            })
+            .map(|invalid| ImportError::Sequence(invalid.error));
         self.apply(advance);
         broken.map_or(Ok(()), Err)
     }
@@ -168,8 +174,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let Some(last) = self.importing.last.take() else {
             return;
         };
+        // A person gave it, so it is as good as confirmed.
         let beside = self.tree.beside_best(&last);
-        self.rescue_blocks(beside);
+        self.protect(beside);
         self.prune();
     }
 

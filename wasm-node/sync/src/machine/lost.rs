@@ -14,7 +14,7 @@ use alloc::{
 };
 use core::fmt::Debug;
 
-use chain::{hash::BlockHash, time::UnixMillis};
+use chain::{hash::BlockHash, reading::Reading, time::MonotonicMillis};
 
 use super::{Machine, requests::Asked};
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
         MAX_LACKING, MAX_LOST, MAX_LOST_PATIENCE, MAX_OPEN_BODY_REQUESTS, MAX_STALLS, Millis,
     },
     message::Request,
+    seam::ReadId,
 };
 
 /// Blocks whose bodies are to be fetched again.
@@ -37,9 +38,16 @@ pub(super) struct Lost<P> {
     /// The lowest on the best branch, once a peer has said that it lacks it.
     refused: Option<Refused<P>>,
     /// There is nobody to ask and nothing to give up before this time, unless something changes.
-    look_at: UnixMillis,
+    look_at: MonotonicMillis,
     /// The best tip as it was on disk, until there is another.
     written_tip: Option<BlockHash>,
+    /// The store lost everything: bodies of the best branch that are still to be wanted, from this height on, up to that of
+    /// the tip at that moment.
+    sweep: Option<(u64, u64)>,
+    /// Bodies beside the best branch that are still to be looked for.
+    sweep_beside: Vec<BlockHash>,
+    /// A read of bodies that may be lost.
+    sweeping: Option<(ReadId, Vec<BlockHash>)>,
 }
 
 /// A body that peers lack.
@@ -47,9 +55,9 @@ pub(super) struct Lost<P> {
 struct Refused<P> {
     hash: BlockHash,
     /// When the last round begins; once it has begun, when it ends.
-    until: UnixMillis,
+    until: MonotonicMillis,
     /// When there last was a peer.
-    seen: UnixMillis,
+    seen: MonotonicMillis,
     /// Who lacks it in the last round, once that has begun.
     last_round: Option<Vec<P>>,
 }
@@ -69,9 +77,27 @@ impl<P: Copy + Ord> Lost<P> {
             heights: BTreeMap::new(),
             asked: Vec::new(),
             refused: None,
-            look_at: UnixMillis::new(0),
+            look_at: MonotonicMillis::new(0),
             written_tip: None,
+            sweep: None,
+            sweep_beside: Vec::new(),
+            sweeping: None,
         }
+    }
+
+    /// Whether this is a read of bodies that may be lost.
+    pub(super) fn is_sweeping(&self, id: ReadId) -> bool {
+        self.sweeping
+            .as_ref()
+            .is_some_and(|(reading, _)| *reading == id)
+    }
+
+    /// Bodies may not be on disk any more: they are looked for there before peers are asked.
+    pub(super) fn sweep(&mut self, tip: u64, beside: Vec<BlockHash>) {
+        self.sweep = Some((1, tip));
+        self.sweep_beside = beside;
+        self.sweeping = None;
+        self.look_at = MonotonicMillis::new(0);
     }
 
     /// The best tip as it is on disk at the start, then `None` with each change.
@@ -81,7 +107,7 @@ impl<P: Copy + Ord> Lost<P> {
 
     /// A peer came, went or has news: there may be somebody to ask.
     pub(super) fn peers_changed(&mut self) {
-        self.look_at = UnixMillis::new(0);
+        self.look_at = MonotonicMillis::new(0);
     }
 
     pub(super) fn contains(&self, hash: &BlockHash) -> bool {
@@ -97,7 +123,7 @@ impl<P: Copy + Ord> Lost<P> {
         !self.heights.is_empty() && self.asked.is_empty()
     }
 
-    pub(super) fn next_due(&self, now: UnixMillis) -> Option<UnixMillis> {
+    pub(super) fn next_due(&self, now: MonotonicMillis) -> Option<MonotonicMillis> {
         Some(self.look_at).filter(|at| self.is_idle() && *at > now)
     }
 
@@ -106,7 +132,7 @@ impl<P: Copy + Ord> Lost<P> {
         if self.heights.len() < MAX_LOST {
             self.wanted.insert((index, hash));
             self.heights.insert(hash, index);
-            self.look_at = UnixMillis::new(0);
+            self.look_at = MonotonicMillis::new(0);
         }
     }
 
@@ -128,7 +154,7 @@ impl<P: Copy + Ord> Lost<P> {
     pub(super) fn answered(&mut self, hashes: &[BlockHash]) {
         if self.is_asked(hashes) {
             self.asked.clear();
-            self.look_at = UnixMillis::new(0);
+            self.look_at = MonotonicMillis::new(0);
         }
     }
 
@@ -138,7 +164,7 @@ impl<P: Copy + Ord> Lost<P> {
         first: BlockHash,
         peers: &[(P, bool)],
         patience: Millis,
-        now: UnixMillis,
+        now: MonotonicMillis,
     ) -> Step {
         // Whoever was alone for longer gives others time to come back, too.
         let stale = |refused: &Refused<P>| {
@@ -205,6 +231,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
 
     /// Asks somebody who may have them, one at a time: better branches come first. Gives up what nobody has.
     pub(super) fn settle_lost(&mut self) {
+        self.sweep_lost();
         if !self.lost.is_idle() || self.lost.look_at > self.now {
             return;
         }
@@ -232,6 +259,61 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.ask_for_lost(first.map(|(_, hash)| hash));
     }
 
+    /// Looks on disk for the next bodies that the store may have lost.
+    fn sweep_lost(&mut self) {
+        if self.lost.sweeping.is_some() || self.lost.len() > MAX_LOST / 2 {
+            return;
+        }
+        let mut hashes = Vec::new();
+        if let Some((from, tip)) = self.lost.sweep {
+            let until = from
+                .saturating_add(BODY_RANGE as u64)
+                .min(tip.saturating_add(1));
+            hashes.extend((from..until).filter_map(|index| self.tree.best_hash(index)));
+            self.lost.sweep = (until <= tip).then_some((until, tip));
+        }
+        if hashes.is_empty() {
+            let many = self.lost.sweep_beside.len().saturating_sub(BODY_RANGE);
+            hashes = self.lost.sweep_beside.split_off(many);
+        }
+        if hashes.is_empty() {
+            return;
+        }
+        let id = self.read_bodies(hashes.clone());
+        self.lost.sweeping = Some((id, hashes));
+    }
+
+    /// The disk gave these, or `None` for what it has lost.
+    pub(super) fn swept(&mut self, bodies: &[Option<Vec<Reading>>]) {
+        let Some((_, hashes)) = self.lost.sweeping.take() else {
+            return;
+        };
+        for (hash, body) in hashes.iter().zip(bodies) {
+            let known = self.tree.block(hash).filter(|info| info.has_body);
+            let Some(info) = known.filter(|_| body.is_none()) else {
+                continue;
+            };
+            if self.unwritten.body(hash).is_some() {
+                continue;
+            }
+            if info.on_best {
+                self.lost.want(info.index, *hash);
+            } else {
+                // Fetched if its branch proves the better one.
+                self.tree.lose_body(hash);
+                self.download.tree_changed();
+            }
+        }
+        self.lost.look_at = MonotonicMillis::new(0);
+    }
+
+    /// The disk did not answer: these are looked for again.
+    pub(super) fn sweep_failed(&mut self) {
+        if let Some((_, hashes)) = self.lost.sweeping.take() {
+            self.lost.sweep_beside.extend(hashes);
+        }
+    }
+
     fn step_for(&mut self, first: BlockHash, patience: Millis) -> Step {
         let peers = self.peers.iter().map(|(peer, known)| {
             let lacks = known.stalls >= MAX_STALLS || known.lacking.contains(&first);
@@ -246,7 +328,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         for known in self.peers.iter_mut().map(|(_, value)| value) {
             known.lacking.remove(hash);
             known.stalls = known.stalls.min(MAX_STALLS - 1);
-            known.lost_from = UnixMillis::new(0);
+            known.lost_from = MonotonicMillis::new(0);
         }
     }
 
@@ -335,7 +417,7 @@ mod tests {
     fn of_peers_that_lack_a_body_only_those_that_are_here_are_remembered() {
         let mut lost = Lost::new();
         let hash = BlockHash::new([1; 32]);
-        let at = UnixMillis::new;
+        let at = MonotonicMillis::new;
         assert_eq!(lost.step(hash, &[(1_u64, false)], 50, at(0)), Step::Wait);
         assert_eq!(lost.step(hash, &[(1, true)], 50, at(0)), Step::Wait);
         assert_eq!(lost.step(hash, &[(1, true)], 50, at(50)), Step::AskAllAgain);

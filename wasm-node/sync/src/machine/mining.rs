@@ -12,15 +12,16 @@ use chain::{
     header::Header,
     mining,
     reading::Reading,
-    time::UnixMillis,
+    time::MonotonicMillis,
+    validate::MAX_FUTURE_MS,
 };
 use rand_core::Rng;
 
 use super::Machine;
 use crate::{
     config::{
-        ACTIVE_BLOCKS, MAX_OWN_WAIT, Millis, OTHERS_WAIT, OTHERS_WAIT_SPREAD, OWN_WAIT_PER_AUTHOR,
-        TEMPLATE_INTERVAL,
+        ACTIVE_BLOCKS, MAX_OWN_WAIT, MIN_CATCH_UP_WAIT, Millis, OTHERS_WAIT, OTHERS_WAIT_SPREAD,
+        OWN_WAIT_PER_AUTHOR, TEMPLATE_INTERVAL,
     },
     seam::{JobId, Output, Topic},
 };
@@ -32,7 +33,7 @@ struct Template {
     header: Header,
     readings: Vec<Reading>,
     tip: BlockHash,
-    made_at: UnixMillis,
+    made_at: MonotonicMillis,
 }
 
 /// The mining decisions.
@@ -40,11 +41,13 @@ struct Template {
 pub(super) struct Mining {
     template: Option<Template>,
     /// When one's own waiting readings are mined; `None` while none wait.
-    own_at: Option<UnixMillis>,
+    own_at: Option<MonotonicMillis>,
     /// When others' waiting readings are mined; `None` while none wait.
-    others_at: Option<UnixMillis>,
-    /// The random part of the wait for others, drawn anew for each tip.
+    others_at: Option<MonotonicMillis>,
+    /// The random part of the wait for others, drawn again for each tip.
     others_spread: Option<Millis>,
+    /// Since when mining waits for a catch-up, and until when it may.
+    waiting: Option<(MonotonicMillis, MonotonicMillis)>,
 }
 
 impl Mining {
@@ -52,7 +55,17 @@ impl Mining {
         self.others_spread = None;
     }
 
-    pub(super) fn next_due(&self) -> Option<UnixMillis> {
+    /// The clock was set back: what is being mined may be ahead of it.
+    pub(super) fn clock_set_back(&mut self) {
+        if let Some(template) = &mut self.template {
+            template.made_at = MonotonicMillis::new(0);
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<MonotonicMillis> {
+        if let Some((_, until)) = self.waiting {
+            return Some(until);
+        }
         match &self.template {
             Some(template) => Some(template.made_at.saturating_add(TEMPLATE_INTERVAL)),
             None => [self.own_at, self.others_at].into_iter().flatten().min(),
@@ -65,7 +78,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if !self.config.mining {
             return;
         }
-        if self.is_catching_up() {
+        if self.waits_for_catch_up() {
             self.mining.own_at = None;
             self.mining.others_at = None;
             return self.stop_mining();
@@ -99,6 +112,30 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
+    /// Whether mining waits because a much longer branch is coming. All such waiting together has a budget, in which peers
+    /// do not matter: their ids are free, so a budget for each would bound nothing.
+    fn waits_for_catch_up(&mut self) -> bool {
+        let since = self.mining.waiting.take().map(|(since, _)| since);
+        if !self.is_catching_up() {
+            if let Some(since) = since {
+                self.waiting_budget.drain(self.now.since(since), self.now);
+            }
+            return false;
+        }
+        let waited = since.map_or(0, |since| self.now.since(since));
+        self.waiting_budget.drain(waited, self.now);
+        let left = self.waiting_budget.left(self.now);
+        if left < MIN_CATCH_UP_WAIT {
+            return false;
+        }
+        let until = self
+            .now
+            .saturating_add(left)
+            .min(self.download.patience_ends());
+        self.mining.waiting = Some((self.now, until));
+        true
+    }
+
     pub(super) fn mined(&mut self, job: JobId, nonce: u64) {
         let Some(template) = self.mining.template.take_if(|template| template.job == job) else {
             return;
@@ -108,7 +145,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             ..template.header
         };
         let hash = header.hash();
-        let now = self.adjusted_now();
+        let now = self.latest_now();
         if self.tree.insert_header(&header, now).is_err() {
             // Not what was asked for, or overtaken by the clock: the next template is as good.
             return;
@@ -143,7 +180,11 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             return self.stop_mining();
         }
         let window = self.tree.tip_window();
-        let time = self.adjusted_now().max(window.mtp().saturating_add(1));
+        let time = self.earliest_now().max(window.mtp().saturating_add(1));
+        if time > self.latest_now().saturating_add(MAX_FUTURE_MS) {
+            // No peer would take the block, nor would this one.
+            return self.stop_mining();
+        }
         let header = Header {
             nonce: self.rng.next_u64(),
             ..mining::template(&window, tip, time, &readings)

@@ -6,7 +6,7 @@ use core::{cmp::Reverse, fmt::Debug};
 use chain::{
     hash::{BlockHash, ReadingId},
     key::Author,
-    time::UnixMillis,
+    time::{MonotonicMillis, UnixMillis},
 };
 
 use super::{Machine, clock, peer::Peer};
@@ -21,8 +21,11 @@ use crate::{
 pub(super) struct OpenRequest<P> {
     pub(super) peer: P,
     pub(super) asked: Asked,
+    /// By the wall clock.
     pub(super) sent_at: UnixMillis,
-    pub(super) deadline: UnixMillis,
+    pub(super) deadline: MonotonicMillis,
+    /// Whether another peer is asked for the same because the answer was late.
+    pub(super) overdue: bool,
 }
 
 /// What was asked, as far as it is needed to judge the answer.
@@ -48,7 +51,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             tip: tip.hash,
             index: tip.index,
             total_work: tip.total_work,
-            now: self.now,
+            now: self.wall,
         }
     }
 
@@ -66,8 +69,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             OpenRequest {
                 peer,
                 asked,
-                sent_at: self.now,
+                sent_at: self.wall,
                 deadline,
+                overdue: false,
             },
         );
         self.outputs.push(Output::Request {
@@ -83,13 +87,14 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     pub(super) fn ask_peers(&mut self) {
         let peers: Vec<P> = self.peers.keys().copied().collect();
         for peer in peers {
-            if let Some(known) = self.peers.get_mut(&peer) {
-                // Another peer may have given them meanwhile.
-                known
-                    .wanted_readings
-                    .retain(|id| !self.mempool.contains(id));
-            }
-            while let Some((request, asked)) = self.peers.get_mut(&peer).and_then(next_question) {
+            loop {
+                let mempool = &self.mempool;
+                let known = self.peers.get_mut(&peer);
+                let question =
+                    known.and_then(|known| next_question(known, |id| !mempool.contains(id)));
+                let Some((request, asked)) = question else {
+                    break;
+                };
                 let request = request.unwrap_or_else(|| Request::Status(self.own_status()));
                 self.ask(peer, &request, asked);
             }
@@ -109,7 +114,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         };
         match (request.asked, response) {
             (Asked::Status, Response::Status(status)) => {
-                let offset = clock::offset(status.now, request.sent_at, self.now);
+                let offset = clock::offset(status.now, request.sent_at, self.wall);
                 if let Some(known) = self.peers.get_mut(&peer) {
                     known.clock_offset = Some(offset);
                 }
@@ -173,6 +178,14 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if let Some(known) = self.peers.get_mut(&peer) {
             known.status = Some(status);
         }
+        self.note_shared(&status.tip);
+    }
+
+    /// A peer's best branch ends in this block.
+    pub(super) fn note_shared(&mut self, tip: &BlockHash) {
+        if let Some(info) = self.tree.block(tip).filter(|info| info.on_best) {
+            self.confirmation.note_shared(info.index);
+        }
     }
 
     /// Work that an unanswered request leaves undone goes back to where it came from.
@@ -194,7 +207,6 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         };
         match asked {
             Asked::Headers => {
-                known.header_stalls = known.header_stalls.saturating_add(1);
                 self.header_syncs.remove(&peer);
                 self.forget_claim(peer);
                 self.prune_many();
@@ -215,6 +227,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
         let request = self.requests.remove(&id)?;
         if let Some(known) = self.peers.get_mut(&peer) {
+            known.overdue = known.overdue.saturating_sub(usize::from(request.overdue));
             known.open_requests = known.open_requests.saturating_sub(1);
             if matches!(request.asked, Asked::Bodies(_)) {
                 known.open_body_requests = known.open_body_requests.saturating_sub(1);
@@ -225,7 +238,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
 }
 
 /// The next small question to this peer, if it may be asked one; `None` for the request stands for our Status.
-fn next_question(peer: &mut Peer) -> Option<(Option<Request>, Asked)> {
+///
+/// Readings that are not `wanted` any more, because another peer gave them, are left out.
+fn next_question(
+    peer: &mut Peer,
+    wanted: impl Fn(&ReadingId) -> bool,
+) -> Option<(Option<Request>, Asked)> {
     if !peer.may_be_asked() {
         return None;
     }
@@ -233,15 +251,18 @@ fn next_question(peer: &mut Peer) -> Option<(Option<Request>, Asked)> {
         peer.wants_status = false;
         return Some((None, Asked::Status));
     }
-    if !peer.wanted_readings.is_empty() {
+    while !peer.wanted_readings.is_empty() {
         let many = peer.wanted_readings.len().min(MAX_READINGS);
         // Two listings may have named the same one.
         let mut named = BTreeSet::new();
         let ids: Vec<ReadingId> = peer
             .wanted_readings
             .drain(..many)
-            .filter(|id| named.insert(*id))
+            .filter(|id| wanted(id) && named.insert(*id))
             .collect();
+        if ids.is_empty() {
+            continue;
+        }
         return Some((
             Some(Request::Readings { ids: ids.clone() }),
             Asked::Readings(ids),

@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use chain::{hash::BlockHash, reading::Reading, time::UnixMillis};
+use chain::{block::Block, hash::BlockHash, reading::Reading, time::MonotonicMillis};
 use litemap::LiteMap;
 
 use super::Machine;
@@ -19,12 +19,12 @@ use crate::{
 pub(super) struct Unwritten {
     under_way: LiteMap<WriteId, Vec<StoreOperation>>,
     failed: Vec<StoreOperation>,
-    retry_at: Option<UnixMillis>,
+    retry_at: Option<MonotonicMillis>,
     operations: usize,
 }
 
 impl Unwritten {
-    pub(super) const fn next_due(&self) -> Option<UnixMillis> {
+    pub(super) const fn next_due(&self) -> Option<MonotonicMillis> {
         self.retry_at
     }
 
@@ -32,24 +32,32 @@ impl Unwritten {
         self.operations
     }
 
+    /// Blocks that the disk may not have yet.
+    fn blocks(&self) -> impl Iterator<Item = (&BlockHash, &Block)> {
+        let all = self.under_way.values().flatten().chain(&self.failed);
+        all.filter_map(|operation| {
+            if let StoreOperation::PutBlock(hash, block) = operation {
+                return Some((hash, block));
+            }
+            None
+        })
+    }
+
     /// The body of a block that the disk may not have yet.
     pub(super) fn body(&self, wanted: &BlockHash) -> Option<&[Reading]> {
-        self.under_way
-            .values()
-            .flatten()
-            .chain(&self.failed)
-            .find_map(|operation| match operation {
-                StoreOperation::PutBlock(hash, block) if hash == wanted => {
-                    Some(block.readings.as_slice())
-                }
-                StoreOperation::PutBlock(..)
-                | StoreOperation::DeleteBlock(_)
-                | StoreOperation::PutTip(_)
-                | StoreOperation::PutJournal(..)
-                | StoreOperation::PutKey(..)
-                | StoreOperation::PutRescue(_)
-                | StoreOperation::DeleteRescue(_) => None,
-            })
+        let mut blocks = self.blocks();
+        let found = blocks.find(|(hash, _)| *hash == wanted);
+        found.map(|(_, block)| block.readings.as_slice())
+    }
+
+    /// The lowest height of which a body is not on disk yet.
+    pub(super) fn lowest_body(&self) -> Option<u64> {
+        self.blocks().map(|(_, block)| block.header.index).min()
+    }
+
+    /// Whether a body is not on disk yet.
+    pub(super) fn has_bodies(&self) -> bool {
+        self.blocks().next().is_some()
     }
 
     /// Whether so much waits for the disk that nothing should be asked for that has to be written.
@@ -77,18 +85,29 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if let Some(operations) = self.unwritten.under_way.remove(&id) {
             self.unwritten.operations -= operations.len();
             self.import_written(id, true);
-        } else {
-            self.journal_written(id);
+        } else if !self.journal_written(id) {
+            self.adopted_written(id, true);
         }
     }
 
-    pub(super) fn write_failed(&mut self, id: WriteId) {
+    /// `full`: there is no room on the disk. Side blocks that are not protected make room for one's own readings and for
+    /// what is confirmed.
+    pub(super) fn write_failed(&mut self, id: WriteId, full: bool) {
+        let made_room = full && self.make_room();
         if let Some(operations) = self.unwritten.under_way.remove(&id) {
             self.unwritten.operations -= operations.len();
+            let is_mark =
+                |operation: &StoreOperation| matches!(operation, StoreOperation::PutConfirmed(_));
+            if operations.iter().any(is_mark) {
+                self.confirmation.write_failed();
+            }
             // A later tip may have been written meanwhile.
-            let lasting = operations
-                .into_iter()
-                .filter(|operation| !matches!(operation, StoreOperation::PutTip(_)));
+            let lasting = operations.into_iter().filter(|operation| {
+                !matches!(
+                    operation,
+                    StoreOperation::PutTip(_) | StoreOperation::PutConfirmed(_)
+                )
+            });
             let before = self.unwritten.failed.len();
             self.unwritten.failed.extend(lasting);
             self.unwritten.operations += self.unwritten.failed.len() - before;
@@ -96,9 +115,19 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 .retry_at
                 .get_or_insert(self.now.saturating_add(WRITE_RETRY));
             self.import_written(id, false);
-        } else {
-            self.journal_write_failed(id);
+        } else if !self.journal_write_failed(id, made_room) {
+            self.adopted_written(id, false);
         }
+    }
+
+    /// Returns whether anything went.
+    fn make_room(&mut self) -> bool {
+        let growing = self.growing();
+        let removed = self.tree.prune_all(&growing);
+        let any = !removed.is_empty();
+        self.delete_blocks(removed);
+        self.download.tree_changed();
+        any
     }
 
     /// Tries again what failed, the tip as it is now behind it.
@@ -111,9 +140,16 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.unwritten.operations -= operations.len();
         // What was written since must not be undone.
         operations.retain(|operation| match operation {
-            StoreOperation::DeleteBlock(hash) => self.tree.block(hash).is_none(),
-            StoreOperation::DeleteRescue(hash) => !self.rescue.is_queued(hash),
-            StoreOperation::PutBlock(..)
+            StoreOperation::DeleteBlock(hash) => {
+                self.tree.block(hash).is_none() && !self.recovery.is_protected(hash)
+            }
+            StoreOperation::DeleteRescue(hash) => !self.recovery.is_protected(hash),
+            StoreOperation::PutBlock(hash, _) => {
+                self.tree.block(hash).is_some() || self.recovery.is_protected(hash)
+            }
+            StoreOperation::DeleteAdopted(id) => !self.adopted.contains(id),
+            StoreOperation::PutAdopted(..)
+            | StoreOperation::PutConfirmed(_)
             | StoreOperation::PutTip(_)
             | StoreOperation::PutJournal(..)
             | StoreOperation::PutKey(..)

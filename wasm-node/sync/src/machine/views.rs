@@ -2,27 +2,23 @@
 //! nothing.
 
 use alloc::vec::Vec;
-use core::{cmp::Reverse, fmt::Debug};
+use core::fmt::Debug;
 
 use chain::{
+    bpm::Bpm,
     difficulty::Window,
     hash::{BlockHash, ReadingId},
     header::Header,
     key::Author,
     reading::Reading,
     room::Room,
+    time::UnixMillis,
     tree::{IdPrefix, SideBranch},
     work::Work,
 };
 
-use super::{
-    Machine,
-    own::{Signed, id_of},
-};
-use crate::{
-    config::{MAX_BRANCH_BLOCKS_SHOWN, MAX_BRANCHES_SHOWN, STARTING},
-    seam::JournalEntry,
-};
+use super::{Machine, journal::id_of};
+use crate::config::{MAX_BRANCH_BLOCKS_SHOWN, MAX_BRANCHES_SHOWN, STARTING};
 
 /// Where a peer stands, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +50,17 @@ pub struct Status {
     pub state: State,
     /// The median of the peers' clocks minus ours, ms, if at least three are known.
     pub clock_offset_ms: Option<i64>,
+    /// Blocks on disk that are ahead of the clock, if there are any: they join the branch when their time comes.
+    pub held_back: Option<HeldBack>,
+}
+
+/// Blocks that wait for the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldBack {
+    /// How many.
+    pub blocks: usize,
+    /// When the first of them is due, by this computer's clock.
+    pub until: UnixMillis,
 }
 
 /// What a page shows of a peer.
@@ -90,12 +97,14 @@ pub struct Load {
     pub aside: usize,
     /// Changes that are not on disk yet.
     pub unwritten: usize,
-    /// Left blocks whose readings have yet to return to the mempool.
-    pub rescue: usize,
+    /// Blocks that left the best branch and whose readings are looked after.
+    pub recovery: usize,
     /// Bodies that the disk lost and that are to be fetched again.
     pub lost: usize,
     /// Entries of one's own journal.
     pub journal: usize,
+    /// Readings taken over from other tabs of this computer.
+    pub adopted: usize,
 }
 
 /// What became of a reading that was recorded here.
@@ -105,8 +114,10 @@ pub struct OwnReading {
     pub id: ReadingId,
     /// Its place in the count of the key that signed it.
     pub seq: u64,
-    /// When, and what.
-    pub entry: JournalEntry,
+    /// This computer's wall clock when it was recorded.
+    pub time: UnixMillis,
+    /// The heart rate.
+    pub bpm: Bpm,
     /// The height of the best branch's block that has it; `None`: it waits for one.
     pub index: Option<u64>,
 }
@@ -124,7 +135,14 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             mempool: self.mempool.len(),
             state: self.state(),
             clock_offset_ms: self.clock_offset(),
+            held_back: self.held_back(),
         }
+    }
+
+    fn held_back(&self) -> Option<HeldBack> {
+        let blocks = self.tree.held_back_blocks();
+        let until = self.tree.held_back_until().filter(|_| blocks > 0)?;
+        Some(HeldBack { blocks, until })
     }
 
     /// What a page shows of the connected peers.
@@ -161,7 +179,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     /// The key that signs what is recorded here.
     #[must_use]
     pub const fn author(&self) -> Author {
-        self.own.author()
+        self.journal.author()
     }
 
     /// The room.
@@ -181,47 +199,42 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             header_syncs: self.header_syncs.len(),
             bodiless_blocks: self.tree.bodiless_blocks(),
             side_blocks: self.tree.side_blocks(),
-            side_readings: self.tree.side_readings(),
+            side_readings: self.side_readings(),
             mempool: self.mempool.len(),
             aside: self.mempool.aside(),
             unwritten: self.unwritten.len(),
-            rescue: self.rescue.len(),
+            recovery: self.recovery.len(),
             lost: self.lost.len(),
-            journal: self.own.len(),
+            journal: self.journal.entries() + self.recording.len(),
+            adopted: self.adopted.len(),
         }
     }
 
-    /// The readings recorded here, the newest first, at most `limit`.
+    /// The readings recorded here, the newest first, at most `limit`; those whose entries are lost are left out.
     #[must_use]
     pub fn own_readings(&self, limit: usize) -> Vec<OwnReading> {
-        let own = &self.own;
-        let former = own.former.values().filter_map(|former| {
-            let key = own.former_keys.get(former.key)?;
-            Some((key.author(), former.seq, former.signed))
-        });
-        let signed = (0..own.signed.len() as u64).zip(&own.signed);
-        let signed = signed.map(|(seq, signed)| (own.author, seq, *signed));
-        // What a fresh key signed again is older than its place in the count says.
-        let mut all: Vec<(Author, u64, Signed)> = if own.former_keys.is_empty() {
-            let newest = own.signed.len().saturating_sub(limit);
-            signed.skip(newest).collect()
-        } else {
-            former.chain(signed).collect()
-        };
-        all.sort_by_key(|(_, _, signed)| Reverse(signed.entry.time));
         let room = self.tree.room().id();
-        all.into_iter()
-            .take(limit)
-            .map(|(author, seq, Signed { entry, prefix })| {
-                // The branch may have given the place to another reading by the same key.
-                let linked = self.tree.linked_prefix(&author, seq) == Some(prefix);
-                OwnReading {
-                    id: id_of(room, author, seq, entry),
+        let journal = &self.journal;
+        journal
+            .newest_first()
+            .filter_map(|(_, position)| {
+                let era = journal.era_of(position)?;
+                let entry = journal.entry(position)?;
+                let (author, seq) = (era.author, position - era.from);
+                let id = id_of(room, author, seq, entry);
+                // The branch may have given the seq to another reading by the same key.
+                let linked = self.tree.linked_prefix(&author, seq) == Some(IdPrefix::from(&id));
+                Some(OwnReading {
+                    id,
                     seq,
-                    entry,
-                    index: linked.then(|| own.places.height(&author, seq)).flatten(),
-                }
+                    time: entry.time,
+                    bpm: entry.bpm,
+                    index: linked
+                        .then(|| journal.heights.height(&author, seq))
+                        .flatten(),
+                })
             })
+            .take(limit)
             .collect()
     }
 

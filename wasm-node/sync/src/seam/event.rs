@@ -3,6 +3,7 @@
 use chain::{hash::ReadingId, key::Author, reading::Reading};
 
 use super::Ticket;
+use crate::config::Millis;
 
 /// What the page may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,23 @@ pub enum Event {
         ticket: Ticket,
         /// What came of it.
         result: Result<Imported, ImportError>,
+    },
+    /// Readings of another tab of this computer were taken over ([`Input::Adopt`](super::Input::Adopt)), and are on disk.
+    Adopted {
+        /// Which call.
+        ticket: Ticket,
+        /// How many were new here, or why none was taken.
+        result: Result<usize, AdoptError>,
+    },
+    /// The wall clock was set back while the peer ran.
+    ClockSetBack {
+        /// By how many milliseconds.
+        by: Millis,
+    },
+    /// The wall clock was set ahead while the peer ran, and the clocks of peers do not agree.
+    ClockSetAhead {
+        /// By how many milliseconds it is ahead of the peers' median.
+        by: Millis,
     },
     /// A reading is new in the mempool, one's own or another's.
     Reading(Reading),
@@ -91,6 +109,24 @@ pub enum RecordError {
         /// How many may wait.
         limit: usize,
     },
+}
+
+/// Why readings of another tab were not taken over. The caller still has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdoptError {
+    /// The disk refused.
+    #[error("the readings of another tab could not be kept on this computer")]
+    NotStored,
+    /// As many were taken over as may wait.
+    #[error("{limit} readings of other tabs already wait for a block")]
+    TooMany {
+        /// How many may wait.
+        limit: usize,
+    },
+    /// One of them breaks a rule: the other tab's records are damaged.
+    #[error("a reading of another tab breaks the rules: {0}")]
+    Reading(#[from] chain::reading::ReadingError),
 }
 
 /// What came of a piece of a file.

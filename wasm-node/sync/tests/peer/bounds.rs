@@ -4,8 +4,8 @@ use chain::hash::{BlockHash, ReadingId};
 use sync::{
     Input,
     config::{
-        ANSWER_BURST, EXCHANGE_INTERVAL, GAP_PATIENCE, MAX_HEADER_SYNCS, MAX_OPEN_REQUESTS,
-        MAX_PEERS, NEWCOMER_FORWARD_BURST, NEWCOMER_FORWARD_RATE, STATUS_IDLE,
+        ANSWER_BURST, EXCHANGE_INTERVAL, GAP_PATIENCE, HEADER_TURN, MAX_HEADER_TURNS,
+        MAX_OPEN_REQUESTS, MAX_PEERS, NEWCOMER_FORWARD_BURST, NEWCOMER_FORWARD_RATE, STATUS_IDLE,
     },
     message::{IdRow, MAX_HEADERS, Request, Response},
     seam::Verdict,
@@ -46,10 +46,12 @@ fn header_syncs_are_bounded_and_the_patient_ones_get_their_turn() {
         subject.connect(peer);
         subject.answer(peer, is_status, &Response::Status(branch.status()));
     }
-    assert_eq!(subject.machine.load().header_syncs, MAX_HEADER_SYNCS);
+    assert_eq!(subject.machine.load().header_syncs, MAX_HEADER_TURNS);
     assert!(subject.open(3, is_headers).is_none());
     // The first two never answer.
-    subject.wait(10_000);
+    subject.wait(HEADER_TURN - 1);
+    assert!(subject.open(3, is_headers).is_none());
+    subject.wait(1);
     assert!(subject.open(3, is_headers).is_some() && subject.open(4, is_headers).is_some());
 }
 

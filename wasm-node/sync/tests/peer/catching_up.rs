@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chain::hash::BlockHash;
 use sync::{
     Event,
-    config::{BODY_RANGE, CATCH_UP_PATIENCE, REQUEST_TIMEOUT},
+    config::{BODY_LOOK_INTERVAL, BODY_PATIENCE, BODY_RANGE, CATCH_UP_PATIENCE},
     message::{MAX_HEADERS, Request, Response},
 };
 
@@ -96,10 +96,14 @@ fn stalled_peer_loses_its_range() {
         bodies_asked(&subject, 2).is_empty(),
         "they are on their way already"
     );
-    subject.wait(REQUEST_TIMEOUT);
-    assert_eq!(bodies_asked(&subject, 2).len(), 10);
+    subject.wait(BODY_PATIENCE - 1);
+    assert!(bodies_asked(&subject, 2).is_empty());
+    subject.wait(BODY_LOOK_INTERVAL);
+    assert_eq!(bodies_asked(&subject, 2).len(), 10, "both are asked");
+    assert_eq!(bodies_asked(&subject, 1).len(), 10);
     subject.serve(2, &branch);
     assert_eq!(subject.tip(), branch.tip());
+    subject.serve(1, &branch);
     assert!(subject.dropped.is_empty(), "slow is no crime");
 }
 

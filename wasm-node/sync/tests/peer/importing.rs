@@ -321,7 +321,7 @@ fn a_piece_is_answered_once_it_is_on_disk() {
     assert_eq!(give(&mut subject, piece(1)), None);
     let writes = subject.held_writes.replace(Vec::new()).expect("held");
     for (id, _) in writes {
-        subject.give(Input::WriteFailed { id });
+        subject.give(Input::WriteFailed { id, full: false });
     }
     assert_eq!(answers(&subject), [Err(ImportError::NotStored)]);
 }

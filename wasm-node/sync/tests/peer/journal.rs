@@ -12,7 +12,7 @@ use sync::{
 
 use crate::{
     branch::{Branch, START, key, reading, room},
-    subject::Subject,
+    subject::{Subject, at},
 };
 
 fn recorded(subject: &Subject) -> Vec<(Ticket, u64)> {
@@ -69,7 +69,7 @@ fn failed_write_records_nothing_and_the_next_one_goes_on() {
         .replace(Vec::new())
         .expect("held")
         .remove(0);
-    subject.give(Input::WriteFailed { id });
+    subject.give(Input::WriteFailed { id, full: false });
     let reason = RecordError::NotStored;
     assert!(
         subject
@@ -117,6 +117,7 @@ fn full_journal_takes_no_more_and_says_so() {
                 JournalEntry {
                     time,
                     bpm: Bpm::MIN,
+                    resigns: None,
                 },
             )
         })
@@ -146,7 +147,7 @@ fn block_that_could_not_be_written_is_written_later() {
     assert_eq!(subject.tip(), branch.tip());
     expect_waiting(&subject, &branch, true);
     for (id, _) in subject.held_writes.take().expect("held") {
-        subject.give(Input::WriteFailed { id });
+        subject.give(Input::WriteFailed { id, full: false });
     }
     assert!(subject.blocks.is_empty());
     assert!(subject.machine.load().unwritten >= 3);
@@ -169,7 +170,7 @@ fn what_can_never_be_written_does_not_keep_the_rest_from_the_disk() {
     assert_eq!(subject.tip(), branch.tip());
     // Nothing can be written at first, and then all but one block.
     for (id, _) in subject.held_writes.replace(Vec::new()).expect("held") {
-        subject.give(Input::WriteFailed { id });
+        subject.give(Input::WriteFailed { id, full: false });
     }
     for round in 0..4 {
         subject.wait(WRITE_RETRY);
@@ -177,7 +178,7 @@ fn what_can_never_be_written_does_not_keep_the_rest_from_the_disk() {
         assert!((1..=WRITE_RETRY_PARTS).contains(&writes.len()), "{round}");
         for (id, operations) in writes {
             if operations.iter().any(is_never) {
-                subject.give(Input::WriteFailed { id });
+                subject.give(Input::WriteFailed { id, full: false });
             } else {
                 for operation in operations {
                     subject.apply(operation);
@@ -209,6 +210,7 @@ fn restart_from_disk_signs_the_same_readings_and_holds_the_same_chain() {
                 JournalEntry {
                     time: UnixMillis::new(START + number),
                     bpm: Bpm::MIN,
+                    resigns: None,
                 },
             )
         })
@@ -278,6 +280,7 @@ fn restart_with_a_fresh_key_remembers_what_the_old_one_signed() {
                 JournalEntry {
                     time: UnixMillis::new(START + number),
                     bpm: Bpm::MIN,
+                    resigns: None,
                 },
             )
         })
@@ -329,7 +332,7 @@ fn expected_ids(signed: &[(u64, u64, usize)], entries: &[(u64, JournalEntry)]) -
 }
 
 fn restore(branch: &Branch, entries: &[(u64, JournalEntry)], keys: &[(u64, u64)]) -> Restore<u64> {
-    let now = UnixMillis::new(START);
+    let now = at(START, 0);
     let keys = keys.iter().map(|(from, number)| (*from, key(*number)));
     let config = Config { mining: false };
     let mut restore = Restore::new(config, room(), key(7), keys, [1; 32], now);

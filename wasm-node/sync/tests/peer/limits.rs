@@ -1,12 +1,12 @@
 //! The bounds of catching up and of what waits for the disk, each at the bound.
 
-use chain::{hash::BlockHash, time::UnixMillis};
+use chain::hash::BlockHash;
 use sync::{
     Config, Event, Input, Restore, State,
     config::{
         ANNOUNCE_INTERVAL, BODY_RANGE, DOWNLOAD_WINDOW, EXCHANGE_INTERVAL, EXCHANGE_PEERS,
-        MAX_OPEN_BODY_REQUESTS, MAX_OPEN_READS, MAX_OPEN_REQUESTS, MAX_RESCUE_QUEUE, MAX_STALLS,
-        MAX_UNWRITTEN, REQUEST_TIMEOUT, RESCUE_CHUNK, RESCUE_INTERVAL, STARTING, STATUS_BEHIND,
+        MAX_OPEN_BODY_REQUESTS, MAX_OPEN_READS, MAX_OPEN_REQUESTS, MAX_RECOVERY_QUEUE, MAX_STALLS,
+        MAX_UNWRITTEN, RECOVERY_CHUNK, REQUEST_TIMEOUT, STARTING, STATUS_BEHIND, WRITE_RETRY,
     },
     message::{MAX_HEADERS, Request, Response},
     seam::InboundId,
@@ -14,7 +14,7 @@ use sync::{
 
 use crate::{
     branch::{Branch, START, key, reading, room},
-    subject::{Subject, is_bodies, is_headers, is_listing, is_status},
+    subject::{Subject, at, is_bodies, is_headers, is_listing, is_status},
 };
 
 /// More than can be planned, written or served at a time.
@@ -72,7 +72,8 @@ fn bodies_planned_at_a_time_are_bounded() {
     };
     // The other sync's headers are given up, which leaves its peer a place for bodies.
     subject.wait(100);
-    assert_eq!(asked(&subject), DOWNLOAD_WINDOW);
+    // Each answer may hold a megabyte of readings, and all that are open have to find room.
+    assert!((DOWNLOAD_WINDOW / 2..=DOWNLOAD_WINDOW).contains(&asked(&subject)));
     let all: Vec<(u64, &Branch)> = (1..=peers).map(|peer| (peer, &branch)).collect();
     subject.serve_all(&all);
     assert_eq!(subject.tip(), branch.tip());
@@ -256,21 +257,20 @@ fn machine_is_starting_before_it_is_alone() {
 
 fn numbered(number: usize) -> BlockHash {
     let mut hash = [0; 32];
-    hash[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    hash[24..].copy_from_slice(&(number as u64).to_le_bytes());
     BlockHash::new(hash)
 }
 
 #[test]
 fn left_blocks_in_memory_are_bounded_and_the_rest_waits_on_disk() {
     let config = Config { mining: false };
-    let now = UnixMillis::new(START);
-    let mut restore = Restore::new(config, room(), key(1_000), [], [1; 32], now);
-    restore.rescue((0..MAX_RESCUE_QUEUE).map(numbered));
+    let mut restore = Restore::new(config, room(), key(1_000), [], [1; 32], at(START, 0));
+    restore.rescue((0..MAX_RECOVERY_QUEUE).map(numbered));
     restore.rescue((0..10).map(numbered));
-    restore.rescue((0..7).map(|more| numbered(MAX_RESCUE_QUEUE + more)));
+    restore.rescue((0..7).map(|more| numbered(MAX_RECOVERY_QUEUE + more)));
     let mut subject = Subject::new();
     subject.machine = restore.finish();
-    assert_eq!(subject.machine.load().rescue, MAX_RESCUE_QUEUE);
+    assert_eq!(subject.machine.load().recovery, MAX_RECOVERY_QUEUE);
     subject.held_reads = Some(Vec::new());
     subject.give(Input::Tick);
     assert!(
@@ -279,16 +279,13 @@ fn left_blocks_in_memory_are_bounded_and_the_rest_waits_on_disk() {
     );
     let reads = subject.held_reads.take().expect("held");
     assert_eq!(reads.len(), 1, "one read at a time");
-    assert_eq!(reads[0].1.len(), RESCUE_CHUNK);
+    assert_eq!(reads[0].1.len(), RECOVERY_CHUNK);
     // A read that fails is tried again after a while.
     subject.held_reads = Some(Vec::new());
     subject.give(Input::ReadFailed { id: reads[0].0 });
-    subject.wait(RESCUE_INTERVAL - 1);
+    subject.wait(WRITE_RETRY - 1);
     assert_eq!(subject.held_reads.as_ref().map(Vec::len), Some(0));
     subject.wait(1);
     assert_eq!(subject.held_reads.as_ref().map(Vec::len), Some(1));
-    assert_eq!(
-        subject.machine.load().rescue,
-        MAX_RESCUE_QUEUE - RESCUE_CHUNK
-    );
+    assert_eq!(subject.machine.load().recovery, MAX_RECOVERY_QUEUE);
 }

@@ -5,7 +5,7 @@ use sync::{
     Event, Input,
     config::{
         LOST_INTERVAL, LOST_LAST_ROUND, LOST_PATIENCE, LOST_PATIENCE_PER_BLOCK, MAX_LOST_PATIENCE,
-        RESCUE_INTERVAL, UNAVAILABLE_PATIENCE,
+        RECOVERY_MAX_INTERVAL, UNAVAILABLE_PATIENCE,
     },
     message::Request,
     seam::RequestFailure,
@@ -62,9 +62,9 @@ fn readings_of_a_left_block_that_the_disk_garbled_return_once_it_was_fetched_aga
     subject.connect(1);
     subject.serve_all(&[(1, &branch), (2, &better)]);
     assert_eq!(subject.machine.load().lost, 0);
-    subject.wait(RESCUE_INTERVAL);
+    subject.wait(RECOVERY_MAX_INTERVAL);
     assert!(waits(&subject), "it came again");
-    assert_eq!(subject.machine.load().rescue, 0);
+    assert_eq!(subject.machine.load().recovery, 4);
 }
 
 #[test]

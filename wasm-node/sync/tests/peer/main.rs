@@ -3,11 +3,13 @@
 //! Nothing here waits: time is an argument.
 #![cfg(not(target_arch = "wasm32"))]
 
+mod attacks;
 mod bad_peers;
 mod bounds;
 mod branch;
 mod catching_up;
 mod gossip;
+mod hostile;
 mod importing;
 mod journal;
 mod limits;
@@ -17,5 +19,8 @@ mod messages;
 mod mining;
 mod model;
 mod restoring;
+mod setups;
+mod shrinking;
 mod subject;
+mod trust;
 mod views;

@@ -1,13 +1,21 @@
 //! A machine with a disk that does at once what it is told, and peers that the test speaks for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chain::{block::Block, bpm::Bpm, hash::BlockHash, reading::Reading, time::UnixMillis};
+use chain::{
+    block::Block,
+    bpm::Bpm,
+    hash::{BlockHash, ReadingId},
+    key::SecretKey,
+    reading::Reading,
+    time::{MonotonicMillis, UnixMillis},
+};
 use sync::{
-    Config, Event, Input, Machine, Output, StoreOperation,
+    Config, Event, Input, Machine, Now, Output, Restore, StoreOperation,
     message::{IdRow, Request, Response, StatusMessage},
     seam::{
-        DropReason, GossipId, InboundId, JobId, ReadId, RequestId, Ticket, Topic, Verdict, WriteId,
+        DropReason, GossipId, InboundId, JobId, JournalEntry, ReadId, RequestId, Ticket, Topic,
+        Verdict, WriteId,
     },
 };
 
@@ -15,10 +23,21 @@ use crate::branch::{Branch, START, key, room};
 
 pub(crate) type Peer = u64;
 
+/// Both clocks at this true time, the wall clock so far ahead of it.
+pub(crate) fn at(now: u64, clock: i64) -> Now {
+    Now {
+        wall: UnixMillis::new(now.saturating_add_signed(clock)),
+        monotonic: MonotonicMillis::new(now),
+    }
+}
+
 /// The machine under test.
 pub(crate) struct Subject {
     pub(crate) machine: Machine<Peer>,
+    /// True time, which its monotonic clock shows.
     pub(crate) now: u64,
+    /// How far its wall clock is ahead of that.
+    pub(crate) clock: i64,
     pub(crate) blocks: HashMap<BlockHash, Block>,
     /// What it asked and has not been answered.
     pub(crate) asked: BTreeMap<RequestId, (Peer, Request)>,
@@ -33,6 +52,17 @@ pub(crate) struct Subject {
     pub(crate) held_writes: Option<Vec<(WriteId, Vec<StoreOperation>)>>,
     /// Reads that were neither done nor failed yet, if they are held.
     pub(crate) held_reads: Option<Vec<(ReadId, Vec<BlockHash>)>>,
+    /// What else is on its disk.
+    pub(crate) protected: BTreeSet<BlockHash>,
+    pub(crate) adopted: BTreeMap<ReadingId, Reading>,
+    pub(crate) journal: BTreeMap<u64, JournalEntry>,
+    pub(crate) keys: BTreeMap<u64, [u8; 32]>,
+    pub(crate) stored_tip: Option<BlockHash>,
+    pub(crate) confirmed: Option<BlockHash>,
+    /// Bodies read from disk so far.
+    pub(crate) bodies_read: usize,
+    first_key: u64,
+    mines: bool,
     names: u64,
 }
 
@@ -50,8 +80,9 @@ impl Subject {
         let mut seed = [5; 32];
         seed[..8].copy_from_slice(&author.to_le_bytes());
         Self {
-            machine: Machine::new(config, room(), key(author), seed, UnixMillis::new(START)),
+            machine: Machine::new(config, room(), key(author), seed, at(START, 0)),
             now: START,
+            clock: 0,
             blocks: HashMap::new(),
             asked: BTreeMap::new(),
             events: Vec::new(),
@@ -63,6 +94,15 @@ impl Subject {
             wake_at: None,
             held_writes: None,
             held_reads: None,
+            protected: BTreeSet::new(),
+            adopted: BTreeMap::new(),
+            journal: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            stored_tip: None,
+            confirmed: None,
+            bodies_read: 0,
+            first_key: author,
+            mines: config.mining,
             names: 0,
         }
     }
@@ -74,7 +114,7 @@ impl Subject {
             for input in core::mem::take(&mut inputs) {
                 let outputs: Vec<_> = self
                     .machine
-                    .handle(input, UnixMillis::new(self.now))
+                    .handle(input, at(self.now, self.clock))
                     .collect();
                 inputs.extend(
                     outputs
@@ -99,6 +139,7 @@ impl Subject {
                 return Some(Input::Written { id });
             }
             Output::Read { id, hashes } => {
+                self.bodies_read += hashes.len();
                 if let Some(held) = &mut self.held_reads {
                     held.push((id, hashes));
                     return None;
@@ -148,12 +189,80 @@ impl Subject {
             StoreOperation::DeleteBlock(hash) => {
                 self.blocks.remove(&hash);
             }
-            StoreOperation::PutTip(_)
-            | StoreOperation::PutJournal(..)
-            | StoreOperation::PutKey(..)
-            | StoreOperation::PutRescue(_)
-            | StoreOperation::DeleteRescue(_) => {}
+            StoreOperation::PutRescue(hash) => {
+                self.protected.insert(hash);
+            }
+            StoreOperation::DeleteRescue(hash) => {
+                self.protected.remove(&hash);
+            }
+            StoreOperation::PutAdopted(id, reading) => {
+                self.adopted.insert(id, reading);
+            }
+            StoreOperation::DeleteAdopted(id) => {
+                self.adopted.remove(&id);
+            }
+            StoreOperation::PutTip(hash) => self.stored_tip = Some(hash),
+            StoreOperation::PutConfirmed(hash) => self.confirmed = Some(hash),
+            StoreOperation::PutJournal(position, entry) => {
+                self.journal.insert(position, entry);
+            }
+            StoreOperation::PutKey(seed, from) => {
+                self.keys.insert(from, seed);
+            }
         }
+    }
+
+    /// The tab is closed, and opened again when its wall clock is so far ahead of the true time.
+    pub(crate) fn reopen(&self, clock: i64) -> Self {
+        let config = Config { mining: self.mines };
+        let keys = self.keys.iter();
+        let keys = keys.map(|(from, seed)| (*from, SecretKey::from_seed(*seed)));
+        let mut restore: Restore<Peer> = Restore::new(
+            config,
+            room(),
+            key(self.first_key),
+            keys,
+            [9; 32],
+            at(self.now, clock),
+        );
+        restore.journal(self.journal.iter().map(|(at, entry)| (*at, *entry)));
+        let mut blocks: Vec<_> = self.blocks.iter().collect();
+        blocks.sort_by_key(|(hash, block)| (block.header.index, **hash));
+        restore.blocks(
+            blocks
+                .into_iter()
+                .map(|(hash, block)| (*hash, block.clone())),
+        );
+        restore.rescue(self.protected.iter().copied());
+        restore.adopted(self.adopted.values().copied());
+        restore.tip(self.stored_tip);
+        restore.confirmed(self.confirmed);
+        let mut subject = Self {
+            machine: restore.finish(),
+            now: self.now,
+            clock,
+            blocks: self.blocks.clone(),
+            protected: self.protected.clone(),
+            adopted: self.adopted.clone(),
+            journal: self.journal.clone(),
+            keys: self.keys.clone(),
+            stored_tip: self.stored_tip,
+            confirmed: self.confirmed,
+            ..Self::with(config, self.first_key)
+        };
+        subject.give(Input::Tick);
+        subject
+    }
+
+    /// Every reading on disk, in memory or on the chain.
+    pub(crate) fn readings(&self) -> BTreeSet<ReadingId> {
+        let id = |reading: &Reading| reading.id(room().id());
+        let blocks = self.blocks.values().flat_map(|block| &block.readings);
+        blocks
+            .chain(self.machine.pending())
+            .chain(self.adopted.values())
+            .map(id)
+            .collect()
     }
 
     /// Writes what was held back; what comes from now on is written at once.

@@ -9,7 +9,7 @@ use sync::{
 
 use crate::{
     branch::{Branch, START, key, reading, room},
-    subject::Subject,
+    subject::{Subject, at},
 };
 
 const US: u64 = 1_000;
@@ -18,7 +18,7 @@ const US: u64 = 1_000;
 fn own(subject: &Subject, limit: usize) -> Vec<(u64, u16, Option<u64>)> {
     let own = subject.machine.own_readings(limit);
     own.iter()
-        .map(|own| (own.seq, own.entry.bpm.get(), own.index))
+        .map(|own| (own.seq, own.bpm.get(), own.index))
         .collect()
 }
 
@@ -89,13 +89,14 @@ fn after_a_start_from_disk_own_readings_stand_where_they_stood() {
     branch.push(vec![reading(US, 0)]);
     branch.grow(2, 2);
     branch.push(vec![reading(US, 1)]);
-    let now = chain::time::UnixMillis::new(START);
+    let now = at(START, 0);
     let config = Config { mining: false };
     let mut restore = Restore::<u64>::new(config, room(), key(US), [], [1; 32], now);
     restore.journal((0..3).map(|seq| {
         let Reading { time, bpm, .. } = reading(US, seq);
         let bpm = chain::bpm::Bpm::new(bpm).expect("a heart rate");
-        (seq, JournalEntry { time, bpm })
+        let resigns = None;
+        (seq, JournalEntry { time, bpm, resigns })
     }));
     restore.blocks(
         branch
@@ -118,25 +119,25 @@ fn branches_shown_are_the_heaviest_and_cut() {
     let mut best = Branch::of(1, 2);
     let fork = best.clone();
     best.grow(1, 30);
-    subject.connect(7);
-    subject.hear_status(7, best.status());
-    subject.serve(7, &best);
     let mut tall = fork.clone();
-    tall.grow(2, 20);
-    for block in tall.blocks.iter().skip(2) {
-        subject.gossip_block(8, block);
+    tall.grow(2, 29);
+    for (peer, branch) in [(6, &tall), (7, &best)] {
+        subject.connect(peer);
+        subject.serve(peer, branch);
+        assert_eq!(subject.tip(), branch.tip());
     }
+    let near = best.blocks.len() - 4;
     for author in 3..23 {
-        let mut rival = fork.clone();
+        let mut rival = best.up_to(near);
         rival.grow(author, 1);
-        subject.gossip_block(8, &rival.blocks[2]);
+        subject.gossip_block(8, &rival.blocks[near]);
     }
     let shown = subject.machine.side_branches();
     assert_eq!(shown.len(), MAX_BRANCHES_SHOWN);
     let first = &shown[0];
     assert_eq!(
         (first.tip, first.index, first.fork_index),
-        (tall.tip(), 22, 2)
+        (tall.tip(), 31, 2)
     );
     let expected: Vec<_> = tall
         .blocks
@@ -152,6 +153,6 @@ fn branches_shown_are_the_heaviest_and_cut() {
         shown
             .iter()
             .skip(1)
-            .all(|branch| branch.index == 3 && branch.blocks.len() == 1)
+            .all(|branch| branch.index == 29 && branch.blocks.len() == 1)
     );
 }

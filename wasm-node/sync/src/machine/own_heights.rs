@@ -5,12 +5,12 @@ use alloc::vec::Vec;
 use chain::key::Author;
 use litemap::LiteMap;
 
-/// Heights by key, in the order of the key's count: four bytes for each reading recorded here. No tree holds 2^32 blocks.
+/// Heights by author, in the order of the author's count: four bytes a reading recorded here. No tree holds 2^32 blocks.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Places(LiteMap<Author, Vec<u32>>);
+pub(super) struct OwnReadingHeights(LiteMap<Author, Vec<u32>>);
 
-impl Places {
-    /// From now on this key is followed, too; so far its readings stand at these heights.
+impl OwnReadingHeights {
+    /// Follows this author too; so far its readings stand at these heights.
     pub(super) fn follow(&mut self, author: Author, heights: Vec<u64>) {
         self.0
             .insert(author, heights.into_iter().map(small).collect());
@@ -30,7 +30,7 @@ impl Places {
         }
     }
 
-    /// The height of the block that has the author's reading with this place in its count.
+    /// The height of the block that has the author's reading with this seq.
     pub(super) fn height(&self, author: &Author, seq: u64) -> Option<u64> {
         let heights = self.0.get(author)?;
         heights

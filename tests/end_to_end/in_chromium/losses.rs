@@ -1,0 +1,220 @@
+//! The browser loses what a tab keeps: while the tab runs, or between two starts. The tab is the same peer afterwards, what it
+//! had accepted is there, and the page says what happened.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::syncing::expect_bpms;
+use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+
+/// Chromium writes `localStorage` to its disk so late at the most; nothing tells when it has.
+const LOCAL_STORAGE_WRITTEN: Duration = Duration::from_secs(8);
+
+/// Notes what the node notices.
+const NOTING: &str = r#"
+    globalThis.noticed = [];
+    const noting = setInterval(() => {
+        if (globalThis.heartchain === undefined) return;
+        clearInterval(noting);
+        heartchain.addEventListener("notice", ({ detail }) => noticed.push(detail));
+    }, 0);
+"#;
+
+#[tokio::test]
+async fn a_database_deleted_while_open_is_filled_again() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let page = stage.relay.page().to_owned();
+        let deletions = [
+            ("by a script", None),
+            ("by the browser", Some("indexeddb")),
+            ("with all site data", Some("indexeddb,local_storage")),
+        ];
+        let witness = stage.tab().await?;
+        let a = stage.browser.open_with(&page, NOTING).await?;
+        for tab in [&a, &witness] {
+            tab.until_peers(1).await?;
+        }
+        let name = a.peer_id().await?;
+        let mut count = 0;
+        for (words, data) in deletions {
+            a.enter(70).await?;
+            count += 1;
+            agreement(&[&a, &witness], count).await?;
+            match data {
+                Some(data) => {
+                    let all = json!({ "origin": page.trim_end_matches('/'), "storageTypes": data });
+                    a.call("Storage.clearDataForOrigin", all).await?;
+                }
+                None => {
+                    a.evaluate("indexedDB.databases().then(([{ name }]) => void indexedDB.deleteDatabase(name))")
+                        .await?;
+                }
+            }
+            let noticed = "() => noticed.find(({ kind }) => kind === 'storage-reopened')";
+            let notice = a.until("its database again", noticed).await.context(words)?;
+            ensure!(notice["readings"] == count, "{words}: {notice}");
+            a.until_shows("page-notices", "were saved again").await?;
+            a.until("a store that works", "node => !node.status().storage.failing")
+                .await?;
+            a.evaluate("noticed.length = 0").await?;
+            a.enter(71).await?;
+            count += 1;
+            agreement(&[&a, &witness], count).await.context(words)?;
+            a.reload().await?;
+            a.until_peers(1).await?;
+            agreement(&[&a, &witness], count).await.context(words)?;
+            ensure!(a.peer_id().await? == name, "{words}: it is another peer");
+            expect_own(&a, count).await.context(words)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_newer_version_of_the_page_is_told_apart() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let a = stage.tab().await?;
+        a.enter(70).await?;
+        agreement(&[&a], 1).await?;
+        a.evaluate(
+            "(async () => { const [{ name, version }] = await indexedDB.databases(); indexedDB.open(name, version + 1); })()",
+        )
+        .await?;
+        a.until(
+            "to be told to reload",
+            "node => node.status().storage.reason === 'newer-version'",
+        )
+        .await?;
+        a.until_shows("storage-line", "newer version of this page").await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Keeps transactions that write from ending, while `stuck` says so.
+const STUCK_DISK: &str = r#"
+    const { commit } = IDBTransaction.prototype;
+    IDBTransaction.prototype.commit = function () {
+        const store = this.objectStore(this.objectStoreNames[0]);
+        const wait = () => {
+            if (globalThis.stuck && this.mode === "readwrite") store.count("none").onsuccess = wait;
+            else commit.call(this);
+        };
+        wait();
+    };
+"#;
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_is_told_of() -> Outcome {
+    on_stage(async |stage: &mut Stage| {
+        let page = stage.relay.page().to_owned();
+        let a = stage.browser.open_with(&page, STUCK_DISK).await?;
+        a.enter(70).await?;
+        agreement(&[&a], 1).await?;
+        a.evaluate("globalThis.stuck = true").await?;
+        a.enter(71).await?;
+        a.until("a reading that is being saved", "node => node.status().storage.saving === 1")
+            .await?;
+        a.until_shows("record-form", "Saving 71 BPM").await?;
+        a.enter(72).await?;
+        a.until(
+            "a disk that does not answer",
+            "node => node.status().storage.reason === 'stuck'",
+        )
+        .await?;
+        a.until_shows("storage-line", "does not answer").await?;
+        a.evaluate("globalThis.stuck = false").await?;
+        a.until(
+            "a disk that answers",
+            "node => { const { failing, saving, reason } = node.status().storage; return !failing && saving === 0 && reason === null; }",
+        )
+        .await?;
+        agreement(&[&a], 3).await?;
+        expect_bpms(&a, &[70, 71, 72]).await?;
+        a.until_shows("record-form", "72 BPM recorded").await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn damage_of_the_profile_loses_no_waiting_reading() -> Outcome {
+    let damages: [(&str, Damage); 3] = [
+        ("one bit of the log is flipped", flip_one_bit),
+        ("the log is cut in half", cut_in_half),
+        ("the folder is deleted", |folder| {
+            Ok(fs::remove_dir_all(folder)?)
+        }),
+    ];
+    for (words, damage) in damages {
+        on_stage(async |stage: &mut Stage| {
+            damage_between_two_starts(stage, damage)
+                .await
+                .context(words)
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// What is done to the folder of the browser's databases.
+type Damage = fn(&Path) -> Result<()>;
+
+async fn damage_between_two_starts(stage: &mut Stage, damage: Damage) -> Result<()> {
+    let page = stage.relay.page().to_owned();
+    let a = stage.browser.open_as_person(&page, "").await?;
+    let name = a.peer_id().await?;
+    // None of them gets into a block.
+    a.evaluate("heartchain.limitMining(1)").await?;
+    a.evaluate("(async () => { for (let i = 0; i < 20; i++) await heartchain.record(60 + i); })()")
+        .await?;
+    sleep(LOCAL_STORAGE_WRITTEN).await;
+    stage.browser.crash_and_damage(damage).await?;
+    let a = stage.browser.open_as_person(&page, NOTING).await?;
+    ensure!(a.peer_id().await? == name, "it is another peer");
+    expect_own(&a, 20).await?;
+    let storage = a.status().await?["storage"].take();
+    ensure!(
+        storage["lost"].is_null() || storage["lost"] == 0,
+        "nothing is lost: {storage}"
+    );
+    a.evaluate("heartchain.record(99)").await?;
+    agreement(&[&a], 21).await?;
+    expect_own(&a, 21).await
+}
+
+/// This tab's own readings: so many, with a place each.
+async fn expect_own(tab: &Tab, count: usize) -> Result<()> {
+    let seqs = "heartchain.ownReadings(1_000).map(({ seq }) => seq).sort((a, b) => a - b)";
+    let seqs = tab.evaluate(seqs).await?;
+    let expected: Vec<Value> = (0..count).map(Value::from).collect();
+    ensure!(seqs == Value::from(expected), "its own readings are {seqs}");
+    Ok(())
+}
+
+/// The largest log of a LevelDB.
+fn log(folder: &Path) -> Result<std::path::PathBuf> {
+    let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    let logs = entries.into_iter().map(|entry| entry.path());
+    let logs = logs.filter(|path| path.extension().is_some_and(|end| end == "log"));
+    let largest = logs.max_by_key(|path| fs::metadata(path).map_or(0, |data| data.len()));
+    largest.context("a database has a log")
+}
+
+fn flip_one_bit(folder: &Path) -> Result<()> {
+    let log = log(folder)?;
+    let mut bytes = fs::read(&log)?;
+    let middle = bytes.len() / 2;
+    *bytes.get_mut(middle).context("it is not empty")? ^= 1;
+    Ok(fs::write(log, bytes)?)
+}
+
+fn cut_in_half(folder: &Path) -> Result<()> {
+    let log = log(folder)?;
+    let bytes = fs::read(&log)?;
+    Ok(fs::write(log, bytes.split_at(bytes.len() / 2).0)?)
+}

@@ -1,0 +1,147 @@
+//! A disk that fails, or that is emptied.
+
+use std::collections::BTreeSet;
+
+use chain::hash::BlockHash;
+use sync::{
+    Input,
+    seam::{StoreOperation, Ticket},
+};
+
+use crate::{
+    branch::{Branch, reading},
+    setups::settled_at,
+    subject::Subject,
+};
+
+// The mark of what is confirmed is written again after its write failed, though the room is quiet.
+#[test]
+fn failed_mark_is_written_again() {
+    let branch = Branch::of(1, 12);
+    let mut subject = Subject::new();
+    subject.connect(1);
+    subject.serve(1, &branch);
+    subject.held_writes = Some(Vec::new());
+    for _ in 0..20 {
+        subject.wait(4_000);
+        subject.serve(1, &branch);
+    }
+    let held = subject.held_writes.take().unwrap_or_default();
+    let is_mark = |operation: &StoreOperation| matches!(operation, StoreOperation::PutConfirmed(_));
+    assert!(
+        held.iter()
+            .any(|(_, operations)| operations.iter().any(is_mark))
+    );
+    for (id, _) in held {
+        subject.give(Input::WriteFailed { id, full: false });
+    }
+    for _ in 0..100 {
+        subject.wait(5_000);
+        subject.serve(1, &branch);
+    }
+    assert!(
+        subject.confirmed.is_some(),
+        "8 minutes after one failed write"
+    );
+}
+
+// A store that was emptied has no bodies of side blocks either, so they are fetched again when their branch wins: a
+// start has it whole.
+#[test]
+fn side_branch_that_wins_after_a_reset_is_on_disk() {
+    let common = Branch::of(1, 10);
+    let (mut best, mut side) = (common.clone(), common.clone());
+    best.grow(1, 3);
+    let mut first = Vec::new();
+    for seq in 0..2 {
+        first.push(side.push(vec![reading(88, seq)]));
+    }
+    let mut subject = settled_at(&best);
+    subject.connect(1);
+    for block in &first {
+        subject.gossip_block(1, block);
+    }
+    assert_eq!(subject.blocks.len(), 15);
+    subject.blocks.clear();
+    subject.stored_tip = None;
+    subject.give(Input::StoreReset);
+    for _ in 0..10 {
+        subject.serve(1, &best);
+        subject.wait(1_000);
+    }
+    for seq in 2..6 {
+        let block = side.push(vec![reading(88, seq)]);
+        subject.gossip_block(1, &block);
+    }
+    for _ in 0..120 {
+        subject.serve(1, &side);
+        subject.wait(5_000);
+    }
+    assert_eq!(subject.tip(), side.tip());
+    let on_disk: BTreeSet<BlockHash> = subject.blocks.keys().copied().collect();
+    let missing = side
+        .blocks
+        .iter()
+        .filter(|block| !on_disk.contains(&block.header.hash()));
+    assert_eq!(missing.count(), 0, "blocks of the best branch");
+    assert_eq!(subject.reopen(0).tip(), side.tip());
+}
+
+// A delete is tried again only while what it deletes is still not wanted: the other tab was told that its reading is
+// kept.
+#[test]
+fn failed_delete_leaves_what_is_adopted_again() {
+    let common = Branch::of(1, 12);
+    let mut branch = common.clone();
+    branch.push(vec![reading(500, 0)]);
+    branch.grow(1, 10);
+    let mut subject = settled_at(&common);
+    let adopt = |subject: &mut Subject| {
+        let ticket = Ticket(subject.name());
+        subject.give(Input::Adopt {
+            ticket,
+            readings: vec![reading(500, 0)],
+        });
+    };
+    adopt(&mut subject);
+    assert_eq!(subject.adopted.len(), 1);
+    subject.connect(1);
+    subject.hear_status(1, branch.status());
+    subject.serve(1, &branch);
+    // The delete fails.
+    let mut failed = false;
+    for _ in 0..100 {
+        subject.held_writes = Some(Vec::new());
+        subject.wait(1_000);
+        subject.serve(1, &branch);
+        for (id, operations) in subject.held_writes.take().unwrap_or_default() {
+            if operations
+                .iter()
+                .any(|operation| matches!(operation, StoreOperation::DeleteAdopted(_)))
+            {
+                subject.give(Input::WriteFailed { id, full: false });
+                failed = true;
+            } else {
+                for operation in operations {
+                    subject.apply(operation);
+                }
+                subject.give(Input::Written { id });
+            }
+        }
+        if failed {
+            break;
+        }
+    }
+    assert!(failed);
+    // The branch is left, and the other tab gives it again.
+    let mut better = common;
+    better.grow(78, 40);
+    subject.connect(2);
+    subject.hear_status(2, better.status());
+    subject.serve(2, &better);
+    assert_eq!(subject.tip(), better.tip());
+    adopt(&mut subject);
+    assert_eq!(subject.adopted.len(), 1);
+    subject.wait(20_000);
+    assert_eq!(subject.adopted.len(), 1, "taken over, told so, and deleted");
+}
