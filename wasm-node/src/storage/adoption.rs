@@ -90,7 +90,14 @@ impl Adoption {
 async fn unshared(number: u32, name: &str) -> Option<Unshared> {
     let version = mirror::version(name);
     let copied = mirror::read(name);
-    let from = copied.journal_len.unwrap_or_default();
+    // What the copy lacks of what is not confirmed is read from the database; whole, it needs only what came after it.
+    let lacking = copied.dropped.saturating_add(copied.damaged);
+    let unconfirmed = match lacking {
+        0 => 0,
+        lacking => lacking.saturating_add(copied.entries.len() as u64),
+    };
+    let from = copied.journal_len;
+    let from = from.map(|len| len.saturating_sub(unconfirmed));
     let limit = match copied.journal_len {
         Some(_) => config::ADOPTION_HOLD,
         // A version without a copy was here: all of its journal has to be read.
@@ -113,8 +120,9 @@ fn join(slot: u32, copied: Copied, peeked: Peeked, version: Option<String>) -> O
     journal.extend(peeked.journal);
     let resigned: HashSet<u64> = journal.values().filter_map(|entry| entry.resigns).collect();
     journal.retain(|position, _| !resigned.contains(position));
+    // The oldest first: later ones cannot be in a block before them.
     while journal.len() > config::MAX_MIRRORED_ENTRIES {
-        journal.pop_first();
+        journal.pop_last();
     }
     if journal.is_empty() {
         return None;
@@ -180,6 +188,31 @@ mod tests {
         closed_tab(&room, 1, 9, 4).await;
         assert_eq!(bpms(&mut adoption).await, Some((1, 4)));
         assert_eq!(bpms(&mut adoption).await, None);
+    }
+
+    #[test]
+    async fn more_than_the_copy_holds_begins_with_the_first() {
+        let room = room("adoption many");
+        let many = config::MAX_MIRRORED_ENTRIES as u64 + 5;
+        closed_tab(&room, 1, 9, many).await;
+        let mut adoption = Adoption::new(room, Some(0));
+        let found = adoption.look().await.expect("a closed tab");
+        assert_eq!(found.journal.first().map(|(at, _)| *at), Some(0));
+    }
+
+    #[test]
+    async fn what_the_copy_has_lost_is_read_from_the_database() {
+        let room = room("adoption damaged");
+        closed_tab(&room, 1, 9, 3).await;
+        let storage = web_sys::window().and_then(|window| window.local_storage().ok()?);
+        let page = format!("{}/journal/0", slot::name(room.id(), 1));
+
+        storage
+            .expect("a browser")
+            .remove_item(&page)
+            .expect("it forgets");
+        let mut adoption = Adoption::new(room, Some(0));
+        assert_eq!(bpms(&mut adoption).await, Some((1, 3)));
     }
 
     #[test]

@@ -10,7 +10,11 @@
 //! and never the first: that it cannot be written is no reason to refuse a reading. Of more than
 //! [`MAX_MIRRORED_ENTRIES`] unconfirmed entries the newest are kept; the head counts the others.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
 
 use sync::seam::JournalEntry;
 
@@ -39,6 +43,8 @@ pub(super) struct Copied {
 pub(crate) struct Mirror {
     database: String,
     copied: RefCell<Copied>,
+    /// Whether something found no room: all of it is written at the next change.
+    is_behind: Cell<bool>,
 }
 
 impl Mirror {
@@ -47,6 +53,7 @@ impl Mirror {
         Rc::new(Self {
             database: database.to_owned(),
             copied: RefCell::new(read(database)),
+            is_behind: Cell::new(false),
         })
     }
 
@@ -104,7 +111,7 @@ impl Mirror {
         }
         copied.journal_len = Some(len.unwrap_or_default().max(journal_len));
         let same = len == copied.journal_len && dropped == copied.dropped;
-        if !same || before != page::pages(&copied.entries) {
+        if !same || self.is_behind.get() || before != page::pages(&copied.entries) {
             self.put_changed(&before, &copied);
         }
     }
@@ -123,8 +130,9 @@ impl Mirror {
 
     fn put_changed(&self, before: &page::Pages, copied: &Copied) {
         let now = page::pages(&copied.entries);
+        let all = self.is_behind.replace(false);
         for (number, body) in &now {
-            if before.get(number) != Some(body) {
+            if all || before.get(number) != Some(body) {
                 self.put(&page_place(*number), body);
             }
         }
@@ -149,7 +157,11 @@ impl Mirror {
         let place = place(&self.database, name);
         if let Some(storage) = storage() {
             // A second copy: see the head of this file.
-            let _ = storage.set_item(&place, &hex::encode(records::sealed(&place, body)));
+            let record = hex::encode(records::sealed(&place, body));
+            let _ = storage.set_item(&place, &record);
+            if storage.get_item(&place).ok().flatten() != Some(record) {
+                self.is_behind.set(true);
+            }
         }
     }
 }
@@ -357,6 +369,20 @@ mod tests {
             .set_item("mirror elsewhere/key", &kept)
             .expect("room");
         assert_eq!(read("mirror elsewhere").first_key, None);
+    }
+
+    #[test]
+    fn what_found_no_room_is_written_once_there_is_some() {
+        let name = "mirror room";
+        let mirror = Mirror::open(name);
+        mirror.keep_entries(&entries(0..3));
+        let full = crate::storage::misfortune::Misfortune::silence("Storage", "setItem");
+        mirror.keep_entries(&entries(3..64));
+        drop(full);
+        mirror.keep_unconfirmed(64, &entries(0..64));
+        mirror.keep_entries(&entries(64..70));
+        let copied = read(name);
+        assert_eq!((copied.entries.len(), copied.damaged), (70, 0));
     }
 
     #[test]

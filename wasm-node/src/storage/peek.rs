@@ -21,12 +21,13 @@ use crate::config::{LOADED_ENTRIES, MAX_MIRRORED_ENTRIES};
 pub(super) struct Peeked {
     pub(super) first_key: Option<[u8; 32]>,
     pub(super) keys: Vec<(u64, [u8; 32])>,
-    /// The newest entries, from a position on.
+    /// Entries from a position on.
     pub(super) journal: Vec<(u64, JournalEntry)>,
 }
 
-/// Looks into a database. `None`: there is none that this version of the page can read.
-pub(super) async fn peek(name: &str, from: u64) -> Option<Peeked> {
+/// Looks into a database: at the first entries from this position on, or at the newest of all. `None`: there is none that
+/// this version of the page can read.
+pub(super) async fn peek(name: &str, from: Option<u64>) -> Option<Peeked> {
     let factory = Factory::new().ok()?;
     let mut opening = factory.open(name, None).ok()?;
     opening.on_upgrade_needed(|event| {
@@ -48,7 +49,7 @@ fn refuse(event: &VersionChangeEvent) -> Result<(), idb::Error> {
     upgrade.map_or(Ok(()), |upgrade| upgrade.abort().map(drop))
 }
 
-async fn read(database: &IdbDatabase, from: u64) -> Result<Peeked, StoreError> {
+async fn read(database: &IdbDatabase, from: Option<u64>) -> Result<Peeked, StoreError> {
     let read = schema::reading(database, &[META, KEYS, JOURNAL])?;
     let mut peeked = Peeked::default();
     let meta = read.object_store(META)?;
@@ -63,7 +64,7 @@ async fn read(database: &IdbDatabase, from: u64) -> Result<Peeked, StoreError> {
         peeked.keys.extend(seed);
     }
     let journal = read.object_store(JOURNAL)?;
-    let (mut stored, mut next) = (Vec::new(), from);
+    let (mut stored, mut next) = (Vec::new(), from.unwrap_or_default());
     loop {
         let range = KeyRange::lower_bound(&records::number_key(next), None)?;
         let part = entries(&journal, Some(range.into())).await?;
@@ -76,8 +77,12 @@ async fn read(database: &IdbDatabase, from: u64) -> Result<Peeked, StoreError> {
         }));
     }
     let entries = records::journal(stored);
-    let newest = entries.len().saturating_sub(MAX_MIRRORED_ENTRIES);
-    peeked.journal = entries.into_iter().skip(newest).collect();
+    let skipped = match from {
+        Some(_) => 0,
+        None => entries.len().saturating_sub(MAX_MIRRORED_ENTRIES),
+    };
+    let entries = entries.into_iter().skip(skipped);
+    peeked.journal = entries.take(MAX_MIRRORED_ENTRIES).collect();
     Ok(peeked)
 }
 

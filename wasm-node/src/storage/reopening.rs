@@ -171,6 +171,91 @@ mod tests {
     }
 
     #[test]
+    async fn what_was_reset_once_and_written_again_is_whole_the_next_time() {
+        let name = "reopening twice";
+        let (mut store, hash) = filled(name).await;
+        let entry = |at| StoreOperation::PutJournal(at, suite::journal_entry(at));
+        suite::write(&mut store, vec![entry(1)]).await;
+        let write = store.writing(&[JOURNAL], true).expect("it writes");
+        let records = write.object_store(JOURNAL).expect("it is there");
+        let deleting = records.delete(records::number_key(0));
+        deleting.expect("a request");
+        schema::committed(write).await.expect("it is kept");
+        store.connection.database.close();
+        assert!(store.bodies(&[hash]).await.is_err());
+        assert_eq!(store.reopen().await, Ok(Reopened::Reset));
+        // As the machine does.
+        let tip = StoreOperation::PutTip(hash);
+        suite::write(&mut store, vec![entry(0), entry(1), tip]).await;
+        store.connection.database.close();
+        assert!(store.bodies(&[hash]).await.is_err());
+        assert_eq!(store.reopen().await, Ok(Reopened::Whole));
+    }
+
+    #[test]
+    async fn a_reopening_that_failed_half_way_takes_and_says_nothing() {
+        let name = "reopening half";
+        let (mut store, hash) = filled(name).await;
+        let write = store.writing(&[JOURNAL], true).expect("it writes");
+        let records = write.object_store(JOURNAL).expect("it is there");
+        let deleting = records.delete(records::number_key(0));
+        deleting.expect("a request");
+        schema::committed(write).await.expect("it is kept");
+        store.connection.database.close();
+        assert!(store.bodies(&[hash]).await.is_err());
+        let refusing =
+            crate::storage::misfortune::Misfortune::unwritable(name, META, &FIRST_KEY[0].into());
+        assert!(store.reopen().await.is_err());
+        let bodies = store.bodies(&[hash]).await;
+        let batch = sync::Batch {
+            operations: vec![StoreOperation::PutJournal(1, suite::journal_entry(1))],
+            strict: true,
+        };
+        let written = store.write(batch).await;
+        drop(refusing);
+        assert_eq!(
+            (bodies, written),
+            (Err(StoreError::Closed), Err(StoreError::Closed)),
+            "the block is on disk; entry 0 is not, and the machine was not told"
+        );
+    }
+
+    #[test]
+    async fn later_keys_are_in_the_copy_after_a_start() {
+        let name = "reopening keys";
+        let (mut store, _) = filled(name).await;
+        suite::write(&mut store, vec![StoreOperation::PutKey([8; 32], 1)]).await;
+        drop(store);
+        crate::storage::mirror::forget(name);
+        let health = crate::storage::Health::new(Ok(0));
+        let opened = IndexedDb::open(name, suite::room().id(), health).await;
+        let store = opened.expect("it opens");
+        let loaded = store.load().await.expect("it loads");
+        assert_eq!(loaded.keys, [(1, [8; 32])]);
+        let copied = crate::storage::mirror::read(name);
+        assert_eq!(copied.first_key, Some([7; 32]));
+        assert_eq!(copied.keys, [(1, [8; 32])].into());
+    }
+
+    #[test]
+    async fn a_copy_of_another_key_is_not_taken_for_ones_own() {
+        let name = "reopening other";
+        let (store, _) = filled(name).await;
+        drop(store);
+        crate::storage::mirror::forget(name);
+        let other = crate::storage::Mirror::open(name);
+        other.keep_first_key(&[9; 32]);
+        other.keep_entries(&[(5, suite::journal_entry(5))]);
+        let health = crate::storage::Health::new(Ok(0));
+        let opened = IndexedDb::open(name, suite::room().id(), health).await;
+        let store = opened.expect("it opens");
+        let loaded = store.load().await.expect("it loads");
+        assert_eq!(loaded.first_key, Some([7; 32]));
+        let positions: Vec<u64> = loaded.journal.iter().map(|(at, _)| *at).collect();
+        assert_eq!(positions, [0]);
+    }
+
+    #[test]
     async fn a_newer_version_is_not_opened_again() {
         let name = "reopening newer";
         let (mut store, hash) = filled(name).await;
