@@ -56,6 +56,7 @@ export async function looksAsDocumented(node) {
       ["isolated", "boolean"],
       ["version", "string"],
       ["storage", "object"],
+      ["heldBack", "null"],
     ],
     "the fields of status()",
   );
