@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use chain::hash::BlockHash;
+
 use crate::{
     node::Life,
     trouble::REWRITE_PATIENCE,
@@ -187,12 +189,35 @@ impl World {
                 .as_ref()
                 .and_then(|machine| machine.best_hash(1));
             let emptied = node.disk.emptied_at.is_some() && self.is_whole();
-            if let Some(first) = first.filter(|_| emptied && judged && due < self.now)
-                && !node.disk.blocks.contains_key(&first)
-            {
+            let lacks = first.is_some_and(|first| {
+                !node.disk.blocks.contains_key(&first) && self.is_supplied(id, first)
+            });
+            let now = self.now;
+            let watch = &mut self.node_mut(id).watch;
+            if !(emptied && judged && lacks) {
+                watch.supplied_since = None;
+                continue;
+            }
+            let since = *watch.supplied_since.get_or_insert(now);
+            if due < now && since + REWRITE_PATIENCE < now {
                 self.exceed(id, "rewritten", "its disk lacks block 1");
             }
         }
+    }
+
+    /// Whether a connected honest peer at work has this block of its best branch on disk. Nobody else can give back what
+    /// was deleted: alone, a peer waits, and what its neighbours lack it gives up in time.
+    fn is_supplied(&self, id: Id, first: BlockHash) -> bool {
+        self.neighbours(id).into_iter().any(|other| {
+            let connected = self.node(id).is_connected(other) && self.node(other).is_connected(id);
+            connected && self.is_at_work(other) && {
+                let node = self.node(other);
+                let disk = &node.disk;
+                node.machine().best_hash(1) == Some(first)
+                    && disk.blocks.contains_key(&first)
+                    && !disk.garbled.contains(&first)
+            }
+        })
     }
 
     /// Whether every peer can reach every other, and none lies.

@@ -43,6 +43,8 @@ pub(crate) struct Watch {
     found: bool,
     /// Since when it is behind peers that it can reach.
     pub(crate) behind_since: Option<u64>,
+    /// Since when a neighbour can give it the first block, which its deleted database lacks.
+    pub(crate) supplied_since: Option<u64>,
 }
 
 impl Watch {
@@ -52,6 +54,7 @@ impl Watch {
         self.own_reads.clear();
         self.minable_since = None;
         self.behind_since = None;
+        self.supplied_since = None;
     }
 
     pub(crate) fn note_input(&mut self, input: &Input<Id>) {
