@@ -13,7 +13,7 @@ use sync::{
 
 use crate::{
     forgery::endless_headers,
-    links::Wire,
+    links::{Said, Wire},
     world::{Id, World},
 };
 
@@ -124,7 +124,7 @@ impl World {
                 noise
             }
             (Lie::Oversize, _) if self.dice.one_in(2) => {
-                self.owe(id, peer, request);
+                self.owe(id, peer, Said::Answer(request));
                 let failure = RequestFailure::Oversize;
                 return self.send(
                     id,
@@ -217,7 +217,7 @@ impl World {
             }
         };
         if provable {
-            self.owe(id, peer, request);
+            self.owe(id, peer, Said::Answer(request));
         }
         self.send(
             id,
@@ -230,8 +230,8 @@ impl World {
     }
 
     /// Notes that whoever gets this message can prove that its sender lies.
-    pub(crate) fn owe(&mut self, liar: Id, to: Id, request: RequestId) {
-        self.provable.insert((liar, to, request));
+    pub(crate) fn owe(&mut self, liar: Id, to: Id, said: Said) {
+        self.provable.insert((liar, to, said));
     }
 
     pub(crate) fn gossip_lie(&mut self, id: Id, topic: Topic, data: Vec<u8>, provable: bool) {

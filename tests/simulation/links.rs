@@ -37,6 +37,23 @@ pub(crate) enum Wire {
     },
 }
 
+/// A question or an answer, by its request: two peers number theirs apart, so that one name may stand for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Said {
+    Question(RequestId),
+    Answer(RequestId),
+}
+
+impl Wire {
+    const fn said(&self) -> Option<Said> {
+        match self {
+            Self::Gossip { .. } => None,
+            Self::Request { id, .. } => Some(Said::Question(*id)),
+            Self::Response { id, .. } | Self::Failure { id, .. } => Some(Said::Answer(*id)),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Link {
     name: u64,
@@ -123,9 +140,8 @@ impl World {
             return;
         }
         self.messages += 1;
-        if let Wire::Request { id, .. } | Wire::Response { id, .. } | Wire::Failure { id, .. } =
-            &what
-            && self.provable.remove(&(from, to, *id))
+        if let Some(said) = what.said()
+            && self.provable.remove(&(from, to, said))
         {
             self.lied.insert((from, to));
         }

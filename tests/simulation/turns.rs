@@ -12,7 +12,7 @@ use crate::{
     driver::{expected_tries, rate_of},
     forgery::mine,
     liars::Lie,
-    links::Wire,
+    links::{Said, Wire},
     node::Life,
     scenario,
     world::{Happening, Id, World},
@@ -81,7 +81,7 @@ impl World {
             Lie::AskNoise => {
                 for peer in self.neighbours(id) {
                     let request = RequestId(u64::MAX - self.name());
-                    self.owe(id, peer, request);
+                    self.owe(id, peer, Said::Question(request));
                     let mut noise = self.dice.bytes().to_vec();
                     noise[0] = 0xff;
                     self.send(

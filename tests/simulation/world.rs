@@ -10,17 +10,14 @@ use std::{
 };
 
 use chain::{bpm::Bpm, room::Room};
-use sync::{
-    Input,
-    seam::{RequestId, Ticket},
-};
+use sync::{Input, seam::Ticket};
 
 use crate::{
     checks,
     computers::Computer,
     dice::Dice,
     ledger::Ledger,
-    links::{Link, Wire},
+    links::{Link, Said, Wire},
     node::{Fed, Life, Node},
     trouble::Trouble,
 };
@@ -107,7 +104,7 @@ pub(crate) struct World {
     /// Bounds that were exceeded, in words.
     pub(crate) exceeded: Vec<String>,
     /// Answers and requests that prove their sender a liar, not yet arrived.
-    pub(crate) provable: HashSet<(Id, Id, RequestId)>,
+    pub(crate) provable: HashSet<(Id, Id, Said)>,
     /// Gossip items that do.
     pub(crate) provable_gossip: HashSet<Rc<[u8]>>,
     /// Who lied provably to whom.
