@@ -94,8 +94,6 @@ pub struct Stage {
     pub rotten: bool,
     /// Whether the disk was emptied in this life: bodies of the best branch may be nowhere.
     emptied: bool,
-    /// Whether it ever was: readings by keys that others have, too, may be gone.
-    was_emptied: bool,
     /// Journal entries that are not to be lost: all that were on disk in this life.
     recorded: BTreeMap<u64, JournalEntry>,
     /// Readings of protected blocks and of other tabs that are not to be lost: all that were on disk in this life.
@@ -138,7 +136,6 @@ impl Stage {
             work: Work::ZERO,
             rotten: false,
             emptied: false,
-            was_emptied: false,
             recorded,
             names: 0,
             lives: 1,
@@ -291,7 +288,7 @@ impl Stage {
             queue,
             ..Disk::default()
         };
-        (self.rotten, self.emptied, self.was_emptied) = (true, true, true);
+        (self.rotten, self.emptied) = (true, true);
         self.give(Input::StoreReset);
     }
 
@@ -420,21 +417,9 @@ impl Stage {
             .filter(|reading| self.authors.contains(&reading.author))
             .map(|reading| (reading.time.get(), reading.bpm))
             .collect();
-        // A retired key's reading comes after those that others signed with it, and these may be gone with the disk.
-        let waits = |entry: &JournalEntry| {
-            let key = self.machine.author();
-            let mut pending = self.machine.pending();
-            self.was_emptied
-                && pending.any(|reading| {
-                    let is_retired =
-                        self.authors.contains(&reading.author) && reading.author != key;
-                    is_retired && (reading.time, reading.bpm) == (entry.time, entry.bpm.get())
-                })
-        };
         let entries = self.recorded.values();
         entries
             .filter(|entry| !chained.contains(&(entry.time.get(), entry.bpm.get())))
-            .filter(|entry| !waits(entry))
             .copied()
             .collect()
     }

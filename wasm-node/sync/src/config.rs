@@ -172,6 +172,8 @@ pub const FOREIGN_PATIENCE: Millis = 30_000;
 /// Entries of retired keys, in whose place another reading stands, that are looked at for each input, and signed again in
 /// one write: what an input costs must not grow with the journal.
 pub const MAX_CONTESTED_CHECKED: usize = 256;
+/// Retired keys, some of whose readings the best branch lacks, that are looked at for each input.
+pub const MAX_ERAS_CHECKED: usize = 16;
 /// The chain waits for the reading of an entry that is lost: if no peer gives it for so long, a fresh key takes over.
 pub const LOST_SEQ_PATIENCE: Millis = 60_000;
 /// So long while the bodies of a better branch are coming, which may have it.

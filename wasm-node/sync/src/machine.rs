@@ -108,6 +108,8 @@ pub struct Machine<P> {
     recording: Recording,
     /// Since when the chain waits for the reading of an entry of ours that is lost.
     lost_seq_since: Option<MonotonicMillis>,
+    /// The same for a retired key, by its first position.
+    stuck_era_since: Option<(u64, MonotonicMillis)>,
     adopted: Adopted,
     confirmation: Confirmation,
     /// When a better branch was last seen to be fetched, if it still is.
@@ -167,6 +169,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             journal,
             recording: Recording::default(),
             lost_seq_since: None,
+            stuck_era_since: None,
             adopted: Adopted::default(),
             confirmation: Confirmation::default(),
             fetching_since: None,

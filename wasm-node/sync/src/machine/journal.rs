@@ -26,7 +26,7 @@ use chain::{
     tree::IdPrefix,
 };
 
-pub(super) use self::eras::{Entry, Journal};
+pub(super) use self::eras::{Entry, Era, Journal};
 use super::Machine;
 use crate::{
     config::{MAX_JOURNAL, MAX_PENDING_RECORDS},
@@ -106,6 +106,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.check_foreign();
         self.check_lost_seq();
         self.check_retired();
+        self.check_stuck_era();
         self.refill_mempool();
     }
 

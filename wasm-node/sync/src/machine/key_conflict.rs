@@ -11,12 +11,12 @@ use rand_core::Rng;
 
 use super::{
     Machine,
-    journal::{Entry, Writing},
+    journal::{Entry, Era, Writing},
 };
 use crate::{
     config::{
         FOREIGN_DEPTH, FOREIGN_PATIENCE, JOURNAL_RETRY, LOST_SEQ_PATIENCE, MAX_CONTESTED_CHECKED,
-        MAX_LOST_SEQ_PATIENCE,
+        MAX_ERAS_CHECKED, MAX_LOST_SEQ_PATIENCE,
     },
     seam::{JournalEntry, StoreOperation},
 };
@@ -46,8 +46,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         [
             contested.map(|foreign| foreign.is_certain_at()),
             self.journal.foreign.map(|foreign| foreign.is_certain_at()),
-            self.lost_seq_since
-                .map(|since| since.saturating_add(LOST_SEQ_PATIENCE)),
+            self.lost_seq_since.map(|since| self.is_lost_at(since)),
+            self.stuck_era_since
+                .map(|(_, since)| self.is_lost_at(since)),
         ]
         .into_iter()
         .flatten()
@@ -94,16 +95,54 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             return;
         }
         let since = *self.lost_seq_since.get_or_insert(self.now);
+        if self.is_lost_at(since) <= self.now && self.recording.writing.is_none() {
+            self.lost_seq_since = None;
+            self.replace_key();
+        }
+    }
+
+    /// From when on a reading that the chain has waited for since then is done without.
+    fn is_lost_at(&self, since: MonotonicMillis) -> MonotonicMillis {
         let patience = if self.is_fetching() {
             MAX_LOST_SEQ_PATIENCE
         } else {
             LOST_SEQ_PATIENCE
         };
-        let is_over = since.saturating_add(patience) <= self.now;
-        if is_over && self.recording.writing.is_none() {
-            self.lost_seq_since = None;
-            self.replace_key();
+        since.saturating_add(patience)
+    }
+
+    /// The same for a retired key: what it signed behind a seq whose reading nobody has is signed again by the present
+    /// one. That seq's entry is lost, or was signed again when another peer's reading had its place, and that one is gone.
+    pub(super) fn check_stuck_era(&mut self) {
+        let stuck = self.stuck_era().filter(|_| !self.peers.is_empty());
+        let Some((from, until)) = stuck else {
+            self.stuck_era_since = None;
+            return;
+        };
+        let same = self.stuck_era_since.filter(|(era, _)| *era == from);
+        let (_, since) = *self
+            .stuck_era_since
+            .insert(same.unwrap_or((from, self.now)));
+        if self.is_lost_at(since) <= self.now && self.recording.writing.is_none() {
+            let unlinked = self.journal.unlinked_from(from);
+            let again = unlinked
+                .take_while(|position| *position < until)
+                .take(MAX_CONTESTED_CHECKED)
+                .filter_map(|position| self.resigned(position))
+                .collect();
+            self.sign_again(again);
         }
+    }
+
+    /// The positions of the first retired key whose next reading is neither ours to offer nor offered by others.
+    fn stuck_era(&self) -> Option<(u64, u64)> {
+        let is_stuck = |era: &&Era| {
+            let next = self.tree.next_seq(&era.author);
+            let waits = self.mempool.has_place(&era.author, next);
+            !waits && !self.journal.is_unlinked(era.from.saturating_add(next))
+        };
+        let mut eras = self.journal.unlinked_eras().take(MAX_ERAS_CHECKED);
+        eras.find(is_stuck).map(|era| (era.from, era.until))
     }
 
     /// Whether a foreign reading has been on the best branch for so long that it will hardly leave it.
@@ -124,6 +163,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             .filter(|(_, foreign)| self.is_certain(foreign))
             .filter_map(|(position, _)| self.resigned(position))
             .collect();
+        self.sign_again(again);
+    }
+
+    fn sign_again(&mut self, again: Vec<JournalEntry>) {
         if again.is_empty() {
             return;
         }
@@ -219,6 +262,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             ..self.seen_now()
         };
         self.journal.see_again(seen);
+        self.stuck_era_since = None;
     }
 
     /// A fresh key signs from here on.

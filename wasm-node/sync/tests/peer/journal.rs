@@ -4,8 +4,8 @@ use chain::{bpm::Bpm, hash::ReadingId, reading::Reading, time::UnixMillis};
 use sync::{
     Config, Event, Input, Restore, StoreOperation,
     config::{
-        FOREIGN_DEPTH, FOREIGN_PATIENCE, MAX_JOURNAL, MAX_PENDING_RECORDS, WRITE_RETRY,
-        WRITE_RETRY_PARTS,
+        FOREIGN_DEPTH, FOREIGN_PATIENCE, LOST_SEQ_PATIENCE, MAX_JOURNAL, MAX_PENDING_RECORDS,
+        WRITE_RETRY, WRITE_RETRY_PARTS,
     },
     seam::{JournalEntry, RecordError, Ticket, Topic},
 };
@@ -310,6 +310,48 @@ fn restart_with_a_fresh_key_remembers_what_the_old_one_signed() {
         ids(&subject),
         expected_ids(&[(8, 0, 1), (8, 1, 2), (8, 2, 0)], &entries)
     );
+}
+
+#[test]
+fn retired_key_is_not_held_up_by_a_lost_entry() {
+    // The old key signed entries 0 to 2, of which the disk lost 1; a fresh key signed entry 3.
+    let entries: Vec<(u64, JournalEntry)> = [0, 2, 3]
+        .map(|number| {
+            let time = UnixMillis::new(START - 1_000 + number);
+            let (bpm, resigns) = (Bpm::MIN, None);
+            (number, JournalEntry { time, bpm, resigns })
+        })
+        .to_vec();
+    let lost = reading(7, 1);
+    for given in [false, true] {
+        let mut subject = Subject::miner(7);
+        subject.machine = restore(&Branch::new(), &entries, &[(3, 8)]).finish();
+        subject.give(Input::Tick);
+        let waits = [(7, 0, 0), (7, 2, 1), (8, 0, 2)];
+        // Alone it waits: peers may have the lost one.
+        subject.wait(2 * LOST_SEQ_PATIENCE);
+        let mut pending = ids(&subject);
+        pending.sort_unstable();
+        let mut expected = expected_ids(&waits, &entries);
+        expected.sort_unstable();
+        assert_eq!(pending, expected);
+        let mut branch = Branch::of(1, 1);
+        let (time, bpm) = (entries[0].1.time, Bpm::MIN);
+        branch.push(vec![key(7).sign(room().id(), 0, time, bpm)]);
+        subject.connect(1);
+        subject.serve(1, &branch);
+        if given {
+            subject.gossip_reading(1, &lost);
+        }
+        for _ in 0..(LOST_SEQ_PATIENCE + 10_000) / 1_000 {
+            subject.wait(1_000);
+            subject.serve(1, &branch);
+        }
+        let again = subject.machine.pending().filter(|waiting| {
+            waiting.author == key(8).author() && waiting.time == entries[1].1.time
+        });
+        assert_eq!(again.count(), usize::from(!given), "given: {given}");
+    }
 }
 
 fn ids(subject: &Subject) -> Vec<ReadingId> {

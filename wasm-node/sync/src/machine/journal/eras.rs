@@ -347,6 +347,20 @@ impl Journal {
         self.unlinked.range(position..).copied()
     }
 
+    /// Whether this is one of them.
+    pub(in super::super) fn is_unlinked(&self, position: u64) -> bool {
+        self.unlinked.contains(&position)
+    }
+
+    /// Retired keys that have some, the oldest first.
+    pub(in super::super) fn unlinked_eras(&self) -> impl Iterator<Item = &Era> {
+        let from = |position: u64| {
+            let first = self.unlinked_from(position).next()?;
+            self.era_of(first)
+        };
+        core::iter::successors(from(0), move |era| from(era.until))
+    }
+
     /// Entries of retired keys whose place another reading has, with when that was first seen.
     pub(in super::super) fn contested(
         &self,
