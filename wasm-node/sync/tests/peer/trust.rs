@@ -4,7 +4,7 @@ use chain::{hash::BlockHash, mempool::MAX_AHEAD, time::UnixMillis};
 use sync::{
     Event, Input,
     config::{
-        CONFIRMED_AFTER, HEADER_TURN, LOST_SEQ_PATIENCE, MAX_LISTED, MAX_PEERS, REQUEST_TIMEOUT,
+        CONFIRMED_AFTER, HEADER_TURN, LOST_SEQ_PATIENCE, MAX_LISTED, REQUEST_TIMEOUT,
         VERDICT_PATIENCE,
     },
     message::{IdRow, MAX_IDS, Request, Response},
@@ -15,7 +15,7 @@ use crate::{
     branch::{Branch, START, key, reading},
     hostile::{lie, withhold},
     setups::{YEAR, settled_at, with_lost_entries},
-    subject::{Subject, is_headers, is_listing},
+    subject::{Subject, is_listing},
 };
 
 const DAY: u64 = 24 * 3_600_000;
@@ -484,15 +484,4 @@ fn lost_entries_do_not_use_a_seq_twice() {
     let own = again.machine.own_readings(20);
     assert_eq!(own.len(), 5);
     assert!(own.iter().all(|own| own.index.is_some()), "{own:?}");
-}
-
-#[test]
-fn headers_of_many_peers_share_their_bound() {
-    // Each gives a long branch of its own that does not outweigh ours.
-    let mut subject = settled_at(&Branch::of(1, 12));
-    for peer in 1..=MAX_PEERS as u64 {
-        subject.connect(peer);
-    }
-    assert_eq!(subject.machine.load().header_syncs, 0);
-    assert!(subject.open(1, is_headers).is_none());
 }
