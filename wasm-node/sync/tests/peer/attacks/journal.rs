@@ -1,13 +1,13 @@
 //! One's own readings, and the keys that sign them.
 
 use chain::{bpm::Bpm, key::SecretKey, time::UnixMillis};
-use sync::{Input, config::FOREIGN_PATIENCE, sign_journal};
+use sync::{Input, config::FOREIGN_PATIENCE, message::Response, sign_journal};
 
 use super::pass_rounds;
 use crate::{
     branch::{Branch, START, key, reading, room},
     setups::with_lost_entries,
-    subject::Subject,
+    subject::{Subject, honest_answer},
 };
 
 // Another tab that takes over the journal signs only the last form of an entry, and only that one waits, though two
@@ -96,4 +96,40 @@ fn takes_a_fresh_key(hostile: bool) -> bool {
 fn withheld_bodies_do_not_delay_a_fresh_key() {
     assert!(takes_a_fresh_key(false));
     assert!(takes_a_fresh_key(true), "with withheld bodies");
+}
+
+// While bodies of a better branch come, the wait for a lost entry is longer, and the machine sleeps meanwhile.
+#[test]
+fn longer_wait_for_a_lost_entry_is_slept_through() {
+    let (before, mut after) = with_lost_entries();
+    let mut branch = Branch::of(1, 3);
+    let pending = before.machine.pending().filter(|own| own.seq < 4);
+    branch.push(pending.copied().collect());
+    let mut better = branch.clone();
+    better.grow(1, 60);
+    after.connect(1);
+    after.serve(1, &branch);
+    after.connect(2);
+    after.hear_status(2, better.status());
+    let mut short = 0;
+    // One body every 5 s.
+    for _ in 0..30 {
+        while let Some((id, request)) = after.open(2, |_| true) {
+            let mut response = honest_answer(&better, &request, |_| true);
+            let bodies = matches!(response, Response::Bodies(_));
+            if let Response::Bodies(bodies) = &mut response {
+                bodies.truncate(1);
+            }
+            after.respond(2, id, response.encode());
+            if bodies {
+                break;
+            }
+        }
+        after.serve(1, &branch);
+        after.wait(5_000);
+        let soon = after.now + 1;
+        short += usize::from(after.wake_at.is_some_and(|at| at <= soon));
+    }
+    assert_eq!(after.machine.author(), key(50).author(), "it still waits");
+    assert!(short < 10, "{short} times it wakes at once");
 }
