@@ -70,9 +70,16 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             return;
         };
         let author = self.journal.author();
-        let linked = self.tree.linked_prefix(&author, foreign.seq);
-        if linked.is_none() || self.journal.is_own(foreign.seq, linked) {
-            self.journal.foreign = None;
+        let is_foreign = |seq: &u64| {
+            let linked = self.tree.linked_prefix(&author, *seq);
+            linked.is_some() && !self.journal.is_own(*seq, linked)
+        };
+        if !is_foreign(&foreign.seq) {
+            // The very same was recorded here since then; others may stand behind it.
+            let mut behind = foreign.seq..self.tree.next_seq(&author);
+            let seen = self.seen_now();
+            let next = behind.find(is_foreign);
+            self.journal.foreign = next.map(|seq| ForeignReading { seq, ..seen });
             return;
         }
         if self.recording.writing.is_none() && self.is_certain(&foreign) {

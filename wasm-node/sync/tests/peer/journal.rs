@@ -270,6 +270,70 @@ fn key_that_lives_elsewhere_is_replaced_once_that_is_certain() {
     }
 }
 
+/// Lets a peer show this branch.
+fn show(subject: &mut Subject, peer: u64, branch: &Branch) {
+    subject.connect(peer);
+    subject.serve(peer, branch);
+    assert_eq!(subject.tip(), branch.tip());
+}
+
+/// A fresh key takes over in time, and with it all that was recorded and the chain lacks reaches the mempool.
+fn expect_fresh_key(subject: &mut Subject, lacks: &[u16]) {
+    assert_eq!(subject.machine.author(), key(7).author());
+    subject.wait(FOREIGN_PATIENCE);
+    let fresh = subject.machine.author();
+    assert_ne!(fresh, key(7).author());
+    subject.record(150);
+    let pending = subject.machine.pending();
+    let waiting: Vec<(u64, u16)> = pending
+        .filter(|reading| reading.author == fresh)
+        .map(|reading| (reading.seq, reading.bpm))
+        .collect();
+    let expected: Vec<(u64, u16)> = (0..).zip(lacks.iter().copied().chain([150])).collect();
+    assert_eq!(waiting, expected);
+}
+
+#[test]
+fn foreign_reading_behind_one_that_left_is_noticed() {
+    // Somebody else signs with key 7 too.
+    let mut subject = Subject::miner(7);
+    subject.record(100);
+    let own = published_readings(&subject);
+    show(&mut subject, 1, &Branch::of(7, 1));
+    // Our own reading takes the foreign one's place, and with it comes a later one of theirs.
+    let mut rival = Branch::new();
+    rival.push(own);
+    rival.push(vec![reading(7, 1)]);
+    show(&mut subject, 2, &rival);
+    expect_fresh_key(&mut subject, &[]);
+}
+
+#[test]
+fn foreign_reading_before_one_that_left_is_noticed() {
+    let mut subject = Subject::miner(7);
+    subject.record(100);
+    subject.record(101);
+    let mut branch = Branch::new();
+    branch.push(published_readings(&subject)[..1].to_vec());
+    branch.push(vec![reading(7, 1)]);
+    show(&mut subject, 1, &branch);
+    // Theirs takes the place of our first one, and nothing is behind it.
+    let mut rival = Branch::of(7, 1);
+    rival.grow(1, 2);
+    show(&mut subject, 2, &rival);
+    expect_fresh_key(&mut subject, &[100, 101]);
+}
+
+#[test]
+fn foreign_reading_behind_a_shared_one_is_noticed() {
+    let mut subject = Subject::miner(7);
+    show(&mut subject, 1, &Branch::of(7, 2));
+    // The same heart rate in the same millisecond: this is their first reading.
+    subject.record(72);
+    assert_eq!(published_readings(&subject), [reading(7, 0)]);
+    expect_fresh_key(&mut subject, &[]);
+}
+
 #[test]
 fn restart_with_a_fresh_key_remembers_what_the_old_one_signed() {
     // The old key signed entry 0, the chain took it; then a fresh key signed entries 1 and 2.

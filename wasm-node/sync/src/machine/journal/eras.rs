@@ -65,7 +65,7 @@ pub(in super::super) struct Journal {
     unlinked: BTreeSet<u64>,
     /// Entries of retired keys in whose place another reading stands.
     contested: BTreeMap<u64, ForeignReading>,
-    /// A reading by the present key that was not recorded here.
+    /// The first reading by the present key on the best branch that was not recorded here.
     pub(in super::super) foreign: Option<ForeignReading>,
     pub(in super::super) heights: OwnReadingHeights,
     /// Whether the mempool may lack some of the readings.
@@ -304,6 +304,7 @@ impl Journal {
             return;
         }
         if is_present {
+            // They join in order of their seqs.
             self.foreign.get_or_insert(ForeignReading { seq, ..seen });
         } else if position < until && self.is_current(position) {
             self.contested
@@ -317,7 +318,12 @@ impl Journal {
             return;
         };
         let position = from.saturating_add(seq);
-        if *author == self.author() || position >= until {
+        if *author == self.author() {
+            // What stood behind it leaves with it: another one may be the first foreign one then.
+            self.foreign.take_if(|foreign| foreign.seq >= seq);
+            return;
+        }
+        if position >= until {
             return;
         }
         self.contested.remove(&position);
