@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use chain::time::MonotonicMillis;
 use sync::{
     Event, Output, StoreOperation,
     message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN},
@@ -113,13 +114,7 @@ impl World {
                 }
             }
             Output::StopMining => self.node_mut(id).job = None,
-            Output::WakeAt(at) => {
-                let (wish, now) = (self.name(), self.now);
-                let node = self.node_mut(id);
-                node.wish = wish;
-                let delay = node.clock.true_time(at).saturating_sub(now);
-                self.after(delay, Happening::Timer { to: id, life, wish });
-            }
+            Output::WakeAt(at) => self.set_alarm(id, at),
             Output::Tell(event) => self.told(id, &event),
             Output::Drop {
                 peer,
@@ -139,6 +134,16 @@ impl World {
                 self.cut(id, peer, 0);
             }
         }
+    }
+
+    /// Wakes a machine when its monotonic clock shows this.
+    pub(crate) fn set_alarm(&mut self, id: Id, at: MonotonicMillis) {
+        let (wish, now) = (self.name(), self.now);
+        let node = self.node_mut(id);
+        (node.wish, node.alarm) = (wish, Some(at));
+        let (life, due) = (node.life_number, node.clock.true_time(at));
+        let delay = due.saturating_sub(now);
+        self.after(delay, Happening::Timer { to: id, life, wish });
     }
 
     fn ask(&mut self, id: Id, peer: Id, request: RequestId, data: Vec<u8>) {

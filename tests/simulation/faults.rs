@@ -250,6 +250,16 @@ pub(crate) fn clock_set_back(seed: u64) -> Outcome {
     finish_within(world, 5 * MINUTE)
 }
 
+/// A peer without others sleeps while it mines, and goes on when it wakes.
+pub(crate) fn sleeper_alone(seed: u64) -> Outcome {
+    let (mut world, mut dice, peers) = attacked(seed, &[], 1, 60);
+    record(&mut world, &mut dice, &peers, (0, 10_000), 1_000);
+    later(&mut world, 5_000, Trouble::Sleep(peers[0]));
+    later(&mut world, 65_000, Trouble::Wake(peers[0]));
+    run(&mut world, 70_000);
+    finish_within(world, 5 * MINUTE)
+}
+
 /// A disk is full for a while, then has room again.
 pub(crate) fn full_disk(seed: u64) -> Outcome {
     let (mut world, mut dice, honest) = attacked(seed, &[], 4, 250);

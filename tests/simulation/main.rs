@@ -230,6 +230,11 @@ fn clocks_that_jump_stop_no_peer() {
 }
 
 #[test]
+fn sleeper_without_peers_mines_when_it_wakes() {
+    play(seeds(10), faults::sleeper_alone);
+}
+
+#[test]
 fn flood_of_newcomers_locks_no_author_out() {
     play(seeds(1), faults::newcomer_flood);
 }

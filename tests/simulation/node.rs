@@ -14,7 +14,7 @@ use chain::{
     key::{Author, SecretKey},
     mining,
     room::Room,
-    time::UnixMillis,
+    time::{MonotonicMillis, UnixMillis},
     tree::Entry,
 };
 use sync::{
@@ -77,6 +77,8 @@ pub(crate) struct Node {
     /// What a liar with endless headers was asked for.
     pub(crate) locators: HashMap<(Id, RequestId), Vec<BlockHash>>,
     pub(crate) wish: u64,
+    /// When its machine wants to be woken, by its own monotonic clock.
+    pub(crate) alarm: Option<MonotonicMillis>,
     pub(crate) inbound: HashMap<InboundId, (Id, RequestId)>,
     /// Every key that signed here.
     pub(crate) authors: Vec<Author>,
@@ -118,6 +120,7 @@ impl Node {
             flood: 12,
             locators: HashMap::new(),
             wish: 0,
+            alarm: None,
             inbound: HashMap::new(),
             authors: Vec::new(),
             accepted: Vec::new(),
@@ -282,6 +285,7 @@ impl Node {
         self.machine = None;
         self.disk.crash();
         self.job = None;
+        self.alarm = None;
         self.seen.clear();
         self.judging.clear();
         self.inbound.clear();

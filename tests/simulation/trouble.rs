@@ -90,6 +90,10 @@ impl World {
                     node.clock.wakes(now);
                     node.restart_verdict_clocks(now);
                     node.watch.note_start(now);
+                    // What was left of the time until its alarm is left still.
+                    if let Some(at) = node.alarm {
+                        self.set_alarm(id, at);
+                    }
                     // Its connections died in its sleep.
                     for peer in self.node(id).connections() {
                         self.node_mut(id).note_connection(peer, false);

@@ -216,7 +216,9 @@ impl World {
                 what,
             } => self.arrive(link, from, to, what),
             Happening::Notice { to, life, peer, up } => {
-                if self.node(to).life_number == life {
+                let node = self.node(to);
+                // A sleeper notices when it wakes.
+                if node.life_number == life && node.life == Life::Awake {
                     self.node_mut(to).note_connection(peer, up);
                     self.feed(
                         to,
@@ -229,7 +231,10 @@ impl World {
                 }
             }
             Happening::Timer { to, life, wish } => {
-                if self.node(to).life_number == life && self.node(to).wish == wish {
+                let node = self.node_mut(to);
+                // A sleeper's alarm goes off after it wakes.
+                if node.life == Life::Awake && node.life_number == life && node.wish == wish {
+                    node.alarm = None;
                     self.feed(to, Input::Tick);
                 }
             }
