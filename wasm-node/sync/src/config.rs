@@ -72,11 +72,14 @@ pub const MAX_OPEN_BODY_REQUESTS: usize = MAX_OPEN_REQUESTS - 1;
 pub const BODY_PATIENCE: Millis = 2_000;
 /// That is looked at so often.
 pub const BODY_LOOK_INTERVAL: Millis = 500;
-/// Blocks a peer said it has not, remembered until its next Status: all that may be planned. Were they fewer, a peer
+/// Blocks a peer said it has not, remembered until it has another tip: all that may be planned. Were they fewer, a peer
 /// would be asked for the same ones over and over, for as long as somebody else withholds the first.
 pub const MAX_LACKING: usize = DOWNLOAD_WINDOW;
 /// Requests for bodies that a peer may leave unanswered in a row before it is not asked for this branch any more.
 pub const MAX_STALLS: u32 = 3;
+/// A peer that lacked bodies is asked for them again when it has another tip, but only while the lowest missing one has not
+/// been missing for so long: one that says nothing is given up after the same time.
+pub const LACKING_PATIENCE: Millis = MAX_STALLS as Millis * REQUEST_TIMEOUT;
 /// Mining waits for a better branch only while its bodies keep coming, the last one so long ago at the most.
 pub const CATCH_UP_PATIENCE: Millis = 2_000;
 /// It does not wait for a branch that is longer by so few blocks: those compete with what would be mined.

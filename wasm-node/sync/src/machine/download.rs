@@ -12,7 +12,9 @@ use chain::{
 use hashbrown::HashSet;
 use litemap::LiteMap;
 
-use crate::config::{CATCH_UP_PATIENCE, DOWNLOAD_WINDOW, MAX_UNAVAILABLE, UNAVAILABLE_PATIENCE};
+use crate::config::{
+    CATCH_UP_PATIENCE, DOWNLOAD_WINDOW, LACKING_PATIENCE, MAX_UNAVAILABLE, UNAVAILABLE_PATIENCE,
+};
 
 /// The branch that is being fetched.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub(super) struct Download {
     pub(super) target: Option<BlockInfo>,
     /// Bodies to ask for, lowest first.
     pub(super) queue: VecDeque<BlockHash>,
+    /// The lowest missing body, and since when the lowest one has not come.
+    first: Option<(BlockHash, MonotonicMillis)>,
     /// Bodies asked for.
     pub(super) asked: HashSet<BlockHash>,
     /// Branches whose bodies nobody has, and until when they are left aside.
@@ -41,6 +45,7 @@ impl Download {
         Self {
             target: None,
             queue: VecDeque::new(),
+            first: None,
             asked: HashSet::new(),
             unavailable: LiteMap::new(),
             late_look_at: MonotonicMillis::new(0),
@@ -131,15 +136,28 @@ impl Download {
             .map_or(0, |target| tree.ready_readings(&target.hash));
         let Some(target) = target else {
             self.queue.clear();
+            self.first = None;
             return;
         };
         if !same_branch || self.queue.is_empty() {
-            self.queue = tree
-                .missing_bodies(&target.hash, DOWNLOAD_WINDOW)
+            let missing = tree.missing_bodies(&target.hash, DOWNLOAD_WINDOW);
+            // Another branch is no progress: whoever holds two could go from one to the other.
+            let came = |hash: &BlockHash| tree.block(hash).is_some_and(|block| block.has_body);
+            let since = self.first.filter(|(hash, _)| !came(hash));
+            let since = since.map_or(now, |(_, since)| since);
+            self.first = missing.first().map(|hash| (*hash, since));
+            self.queue = missing
                 .into_iter()
                 .filter(|hash| !self.asked.contains(hash))
                 .collect();
         }
+    }
+
+    /// Whether a peer that lacked bodies is asked for them again because it says that it has another tip. Not without end: to
+    /// say so costs nothing, and a branch that nobody has would never be left aside.
+    pub(super) fn asks_again(&self, now: MonotonicMillis) -> bool {
+        self.first
+            .is_none_or(|(_, since)| now < since.saturating_add(LACKING_PATIENCE))
     }
 
     /// Whether this branch was left aside, as far as it had come then.
@@ -156,6 +174,7 @@ impl Download {
                 .insert(leaf, now.saturating_add(UNAVAILABLE_PATIENCE));
         }
         self.target = None;
+        self.first = None;
         self.ready_readings = 0;
         self.queue.clear();
         self.stale = true;
@@ -164,7 +183,62 @@ impl Download {
 
 #[cfg(test)]
 mod tests {
+    use chain::{
+        difficulty::Window,
+        hash::ReadingsRoot,
+        header::Header,
+        mining,
+        room::{Room, RoomName, RoomParams},
+        time::UnixMillis,
+    };
+
     use super::*;
+
+    fn room() -> Room {
+        let name = RoomName::new("download").expect("a room name");
+        Room::new(RoomParams::new(name, 8, 1_000).expect("in bounds"))
+    }
+
+    /// Takes in so many headers from genesis, told from others by `root`; returns the lowest one's hash.
+    fn offer(tree: &mut Tree, root: u8, blocks: usize) -> BlockHash {
+        let mut window = Window::genesis(&room());
+        let mut hashes = alloc::vec![room().genesis_hash()];
+        for _ in 0..blocks {
+            let time = UnixMillis::new(1_000 * window.next_index());
+            let template = Header {
+                readings_root: ReadingsRoot::new([root; 32]),
+                ..mining::template(&window, hashes[hashes.len() - 1], time, &[])
+            };
+            let header = mining::mine(template, u32::MAX).expect("the room is easy");
+            window.push(&header);
+            let inserted = tree.insert_header(&header, UnixMillis::new(1_700_000_000_000));
+            hashes.push(inserted.expect("a valid header").hash);
+        }
+        hashes[1]
+    }
+
+    #[test]
+    fn only_the_lowest_missing_body_is_progress() {
+        let at = MonotonicMillis::new;
+        let mut tree = Tree::new(room());
+        let mut download = Download::new();
+        assert!(download.asks_again(at(0)), "nothing is fetched");
+        offer(&mut tree, 1, 3);
+        download.tree_changed();
+        download.plan(&tree, None, at(0));
+        assert!(download.asks_again(at(LACKING_PATIENCE - 1)));
+        // Another branch outweighs it.
+        let lowest = offer(&mut tree, 2, 4);
+        download.tree_changed();
+        download.plan(&tree, None, at(LACKING_PATIENCE - 1));
+        assert_eq!(download.queue.front(), Some(&lowest));
+        assert!(!download.asks_again(at(LACKING_PATIENCE)));
+        tree.insert_checked_body(&lowest, &[]);
+        download.give_back(&[lowest]);
+        download.plan(&tree, None, at(LACKING_PATIENCE));
+        assert!(download.asks_again(at(2 * LACKING_PATIENCE - 1)));
+        assert!(!download.asks_again(at(2 * LACKING_PATIENCE)));
+    }
 
     #[test]
     fn branches_left_aside_are_bounded() {

@@ -170,7 +170,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         };
         known.status_at = self.now;
         if known.status.is_none_or(|before| before.tip != status.tip) {
-            known.lacking.clear();
+            if self.download.asks_again(self.now) {
+                known.lacking.clear();
+            }
             self.download.peers_changed();
             self.lost.peers_changed();
             self.outputs.push(Output::Tell(Event::Peers));

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use chain::hash::BlockHash;
-use sync::seam::RequestId;
+use sync::{
+    config::{BODY_LOOK_INTERVAL, BODY_PATIENCE},
+    seam::RequestId,
+};
 
 use crate::{
     branch::{Branch, START},
-    subject::{Subject, is_bodies},
+    subject::{Subject, honest_answer, is_bodies},
 };
 
 /// A branch that takes more than one plan to fetch.
@@ -65,6 +68,60 @@ fn returning_silent_peers_delay_a_newcomer_briefly() {
     let branch = long();
     let took = [4, 23].map(|many| (many, time_among_silent(&branch, many, true)));
     assert!(took.iter().all(|(_, took)| *took <= 60_000), "{took:?} ms");
+}
+
+// A peer that says again and again that it has another tip is not asked for the same bodies for ever: nobody has them, and
+// the branch that others have is fetched.
+#[test]
+fn new_claims_do_not_hold_up_another_branch() {
+    let (liar, honest) = (1, 2);
+    let withheld = Branch::calm(START - 10_000_000, 1, 300);
+    let branch = Branch::of(2, 20);
+    let mut subject = Subject::new();
+    subject.connect(liar);
+    subject.serve_some_of(liar, &withheld, |request| !is_bodies(request));
+    subject.connect(honest);
+    let began = subject.now;
+    for turn in 0..1_200_u64 {
+        subject.serve(honest, &branch);
+        if subject.tip() == branch.tip() {
+            break;
+        }
+        // One answer at a time, so that another one is always on its way.
+        if let Some((id, request)) = subject.open(liar, is_bodies) {
+            let answer = honest_answer(&withheld, &request, |_| false);
+            subject.respond(liar, id, answer.encode());
+        }
+        let mut claim = withheld.status();
+        claim.tip = BlockHash::new([turn.to_le_bytes()[0]; 32]);
+        subject.hear_status(liar, claim);
+        subject.wait(500);
+    }
+    assert_eq!(subject.tip(), branch.tip());
+    let took = subject.now - began;
+    assert!(took <= 40_000, "{took} ms");
+}
+
+// A peer that got the bodies only after it was asked for them gives them once it says that it has another tip.
+#[test]
+fn peer_that_lacked_bodies_is_asked_again() {
+    let (giver, late) = (1, 2);
+    let mut branch = Branch::of(1, 20);
+    let mut subject = Subject::new();
+    for peer in [giver, late] {
+        subject.connect(peer);
+    }
+    subject.serve_some_of(giver, &branch, |request| !is_bodies(request));
+    // Bodies that do not come are asked of the other, too, which has only some by then.
+    subject.wait(BODY_PATIENCE + BODY_LOOK_INTERVAL);
+    subject.serve(late, &branch.up_to(5));
+    branch.grow(1, 1);
+    subject.hear_status(late, branch.status());
+    for _ in 0..4 {
+        subject.wait(1_000);
+        subject.serve(late, &branch);
+    }
+    assert_eq!(subject.tip(), branch.tip());
 }
 
 // A Status may come at any rate, so it does not make the machine plan its requests again: they stay as they are.
