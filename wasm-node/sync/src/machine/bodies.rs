@@ -17,6 +17,7 @@ use chain::{
 use super::{
     Machine,
     headers::HeaderSync,
+    peer::Peer,
     requests::{Asked, OpenRequest},
 };
 use crate::{
@@ -50,7 +51,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             let stuck = !self.download.queue.is_empty()
                 && self.download.asked.is_empty()
                 && self.everybody_lacks_the_first();
-            if !stuck {
+            if !stuck && !self.all_that_stayed_lack_the_first() {
                 return;
             }
             self.download.leave_aside(target.hash, self.now);
@@ -154,6 +155,24 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                     .values()
                     .all(|peer| peer.stalls >= MAX_STALLS || peer.lacking.contains(first))
             })
+    }
+
+    /// The same after a long time, whatever those that came meanwhile might say: IDs are free, so a few peers that come and go
+    /// could keep a branch that nobody has from being left aside.
+    fn all_that_stayed_lack_the_first(&mut self) -> bool {
+        let Some((first, since)) = self.download.overdue(self.now) else {
+            return false;
+        };
+        if self.tree.block(&first).is_none_or(|block| block.has_body) {
+            return false;
+        }
+        let stayed = |peer: &&Peer| peer.came_at <= since;
+        let mut stayed = self.peers.values().filter(stayed).peekable();
+        if stayed.peek().is_none() {
+            self.download.restart(self.now);
+            return false;
+        }
+        stayed.all(|peer| peer.stalls >= MAX_STALLS || peer.lacking.contains(&first))
     }
 
     /// Peers, the one to be asked first for bodies first.

@@ -160,6 +160,18 @@ impl Download {
             .is_none_or(|(_, since)| now < since.saturating_add(LACKING_PATIENCE))
     }
 
+    /// The lowest missing body and since when, if that is so long ago that nobody is asked again.
+    pub(super) fn overdue(&self, now: MonotonicMillis) -> Option<(BlockHash, MonotonicMillis)> {
+        self.first.filter(|_| !self.asks_again(now))
+    }
+
+    /// Whoever is here now has the whole time to give the lowest missing body.
+    pub(super) fn restart(&mut self, now: MonotonicMillis) {
+        if let Some((_, since)) = &mut self.first {
+            *since = now;
+        }
+    }
+
     /// Whether this branch was left aside, as far as it had come then.
     fn is_left_aside(&self, tree: &Tree, leaf: &BlockHash) -> bool {
         self.unavailable

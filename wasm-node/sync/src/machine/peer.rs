@@ -22,6 +22,8 @@ use crate::{
 /// One connected peer.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
+    /// When it connected.
+    pub(super) came_at: MonotonicMillis,
     /// What it last said of its branch; `None` too after a claim that it did not make good.
     pub(super) status: Option<StatusMessage>,
     /// When its Status last came or was asked for.
@@ -68,6 +70,7 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(header_turn: u64, now: MonotonicMillis) -> Self {
         Self {
+            came_at: now,
             status: None,
             status_at: now,
             clock_offset: None,

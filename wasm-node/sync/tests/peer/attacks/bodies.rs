@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chain::hash::BlockHash;
 use sync::{
-    config::{BODY_LOOK_INTERVAL, BODY_PATIENCE},
+    config::{BODY_LOOK_INTERVAL, BODY_PATIENCE, LACKING_PATIENCE},
     seam::RequestId,
 };
 
@@ -102,25 +102,70 @@ fn new_claims_do_not_hold_up_another_branch() {
     assert!(took <= 40_000, "{took} ms");
 }
 
+// The same of two peers that come back again and again under other ids, one of them always here.
+#[test]
+fn peers_that_come_and_go_do_not_hold_up_another_branch() {
+    let withheld = Branch::calm(START - 10_000_000, 1, 300);
+    let branch = Branch::of(2, 20);
+    for stay in [1_000_u64, 10_000] {
+        let honest = u64::MAX;
+        let mut subject = Subject::new();
+        subject.connect(honest);
+        let began = subject.now;
+        let mut here = 0;
+        while subject.tip() != branch.tip() && subject.now < began + 600_000 {
+            subject.connect(here);
+            subject.serve_some_of(here, &withheld, |request| !is_bodies(request));
+            for _ in 0..stay / 200 {
+                subject.serve(honest, &branch);
+                subject.wait(100);
+            }
+            if here > 0 {
+                subject.disconnect(here - 1);
+            }
+            here += 1;
+        }
+        assert_eq!(subject.tip(), branch.tip());
+        let took = subject.now - began;
+        assert!(took <= 45_000, "{stay}: {took} ms");
+    }
+}
+
+// Who comes when nobody else is here has the whole time to give bodies, however long they have been missing.
+#[test]
+fn peer_that_comes_late_is_asked() {
+    let (giver, late) = (1, 2);
+    let branch = Branch::of(1, 20);
+    let mut subject = Subject::new();
+    subject.connect(giver);
+    subject.serve_some_of(giver, &branch, |request| !is_bodies(request));
+    subject.disconnect(giver);
+    subject.wait(2 * LACKING_PATIENCE);
+    subject.connect(late);
+    subject.wait(1_000);
+    subject.serve(late, &branch);
+    assert_eq!(subject.tip(), branch.tip());
+}
+
 // A peer that got the bodies only after it was asked for them gives them once it says that it has another tip.
 #[test]
 fn peer_that_lacked_bodies_is_asked_again() {
     let (giver, late) = (1, 2);
-    let mut branch = Branch::of(1, 20);
+    let branch = Branch::of(1, 20);
     let mut subject = Subject::new();
     for peer in [giver, late] {
         subject.connect(peer);
     }
     subject.serve_some_of(giver, &branch, |request| !is_bodies(request));
-    // Bodies that do not come are asked of the other, too, which has only some by then.
+    // Bodies that do not come are asked of the other, too, which has none by then.
     subject.wait(BODY_PATIENCE + BODY_LOOK_INTERVAL);
-    subject.serve(late, &branch.up_to(5));
-    branch.grow(1, 1);
+    assert!(subject.open(late, is_bodies).is_some());
+    subject.serve(late, &Branch::of(2, 1));
+    assert!(subject.open(late, is_bodies).is_none());
+    subject.wait(1_000);
     subject.hear_status(late, branch.status());
-    for _ in 0..4 {
-        subject.wait(1_000);
-        subject.serve(late, &branch);
-    }
+    subject.wait(1_000);
+    subject.serve(late, &branch);
     assert_eq!(subject.tip(), branch.tip());
 }
 
