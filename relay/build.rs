@@ -1,26 +1,29 @@
-//! Builds what the relay serves, so that one command is enough: the wasm of `wasm-node`, its JavaScript glue,
-//! and the files of `www`, all compressed and written to a table that `src/assets.rs` includes.
+//! Builds the page that the relay serves, so `cargo run -p relay` is the only command needed.
 //!
-//! `HEARTCHAIN_SKIP_WASM=1` leaves all of that out (Clippy and `cargo check` run build scripts, too, and so do
-//! tests that need no page); the relay then serves a page that says so. `HEARTCHAIN_WASM_PROFILE=wasm-fast` is for
-//! whoever changes `wasm-node` again and again: quickly built, larger and slower.
+//! It compiles `wasm-node` to wasm, generates the JavaScript glue, bundles these with the files of `www`, compresses
+//! everything, and writes a table that `src/assets.rs` includes.
 //!
-//! It downloads nothing itself: Cargo fetches crates, and rustup the wasm target where that is missing.
+//! Environment variables:
+//! - `HEARTCHAIN_SKIP_WASM=1` skips all of that, because Clippy, `cargo check` and tests that need no page also run
+//!   build scripts. The relay then serves a page that says so.
+//! - `HEARTCHAIN_WASM_PROFILE=wasm-fast` builds faster, for work on `wasm-node`. The result is larger and slower.
+//!
+//! It downloads nothing itself: Cargo fetches crates, and rustup installs the wasm target if it is missing.
 
 #[path = "build/assets.rs"]
 mod assets;
-#[path = "build/comments.rs"]
-mod comments;
-#[path = "build/join.rs"]
-mod join;
-#[path = "build/preloads.rs"]
-mod preloads;
-#[path = "build/sheets.rs"]
-mod sheets;
-#[path = "build/tell.rs"]
-mod tell;
-#[path = "build/versions.rs"]
-mod versions;
+#[path = "build/bundle.rs"]
+mod bundle;
+#[path = "build/css_imports.rs"]
+mod css_imports;
+#[path = "build/module_preloads.rs"]
+mod module_preloads;
+#[path = "build/progress.rs"]
+mod progress;
+#[path = "build/strip_comments.rs"]
+mod strip_comments;
+#[path = "build/versioned_urls.rs"]
+mod versioned_urls;
 #[path = "build/wasm.rs"]
 mod wasm;
 
@@ -32,7 +35,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-/// Any value but the empty one and 0 leaves the page out.
+/// Environment variable that leaves the page out if it is set, except to 0 or the empty string.
 const SKIP: &str = "HEARTCHAIN_SKIP_WASM";
 
 fn main() -> ExitCode {
@@ -46,9 +49,12 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let relay = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("run by Cargo only")?);
-    let out = PathBuf::from(env::var_os("OUT_DIR").context("run by Cargo only")?);
-    let workspace = relay.parent().context("the relay is in a workspace")?;
+    let relay = PathBuf::from(
+        env::var_os("CARGO_MANIFEST_DIR").context("this build script must be run by Cargo")?,
+    );
+    let out =
+        PathBuf::from(env::var_os("OUT_DIR").context("this build script must be run by Cargo")?);
+    let workspace = relay.parent().context("the relay is not in a workspace")?;
 
     for name in [SKIP, wasm::PROFILE] {
         println!("cargo::rerun-if-env-changed={name}");
@@ -74,13 +80,13 @@ fn run() -> Result<()> {
         }
         let package = wasm::build(workspace, &out.join("pkg"))?;
         files.add_folder("pkg", &package)?;
-        // What somebody's wasm-pack left there is not ours.
+        // `www/pkg` is not ours: it may contain the output of a manual wasm-pack run.
         files.add_folder_except("", &workspace.join("www"), "pkg")?;
-        files.leave_out_comments(&out.join("uncommented"))?;
-        files.join(&out.join("joined"))?;
+        files.strip_comments(&out.join("uncommented"))?;
+        files.bundle(&out.join("joined"))?;
         files.write_preloads(&out)?;
         version = files.version()?;
-        files.write_version(&out, &version)?;
+        files.write_versioned_urls(&out, &version)?;
         files.write_precache(&out, &version)?;
     }
     files.embed(&out, &version)

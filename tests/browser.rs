@@ -1,5 +1,5 @@
-//! The package as JavaScript sees it, in a real browser: a single tab, no relay, a mining worker of the tests'
-//! own. What is checked stands in `browser/*.js`, because that is who will call it. Never looks inside.
+//! Tests of the JavaScript API in a real browser: a single tab, no relay, and a mining worker of the tests' own. The
+//! scenarios are in `browser/*.js`, because the API is called from JavaScript. Uses the public API only.
 #![cfg(target_arch = "wasm32")]
 
 use wasm_bindgen::{JsValue, closure::Closure, prelude::wasm_bindgen};
@@ -11,7 +11,7 @@ wasm_bindgen_test_configure!(run_in_browser);
 #[wasm_bindgen(module = "/tests/browser/check.js")]
 extern "C" {
     #[wasm_bindgen(js_name = inWords, catch)]
-    fn in_words(error: &JsValue, what: &str) -> Result<(), JsValue>;
+    fn expect_message(error: &JsValue, what: &str) -> Result<(), JsValue>;
 }
 
 #[wasm_bindgen(module = "/tests/browser/scenarios.js")]
@@ -19,64 +19,60 @@ extern "C" {
     #[wasm_bindgen(js_name = aloneOptions)]
     fn alone_options() -> NodeOptions;
 
-    #[wasm_bindgen(js_name = refusesWhatItCannotUse, catch)]
-    async fn refuses_what_it_cannot_use(node: &JsValue) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_name = looksAsDocumented, catch)]
-    async fn looks_as_documented(node: &JsValue) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_name = recordsOnlyHeartRates, catch)]
-    async fn records_only_heart_rates(node: &JsValue) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_name = readsOnlyBlocksThatMayBeAskedFor, catch)]
-    async fn reads_only_blocks_that_may_be_asked_for(node: &JsValue) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_name = isQuietOnceStopped, catch)]
-    async fn is_quiet_once_stopped(node: &JsValue) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_name = showsARelayThatIsOutOfReach, catch)]
-    async fn shows_a_relay_that_is_out_of_reach(node: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = invalidOptionsAreRefused, catch)]
+    async fn invalid_options_are_refused(node: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = loneNodeMatchesDocumentation, catch)]
+    async fn lone_node_matches_documentation(node: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = onlyHeartRatesAreRecorded, catch)]
+    async fn invalid_heart_rates_are_refused(node: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = invalidBlockRangesAreRefused, catch)]
+    async fn invalid_block_ranges_are_refused(node: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = stoppedNodeIsSilent, catch)]
+    async fn stopped_node_is_silent(node: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = unreachableRelayIsShown, catch)]
+    async fn unreachable_relay_is_shown(node: &JsValue) -> Result<JsValue, JsValue>;
 }
 
-/// Hashes for a worker of the tests' own: header, start, tries, as `mineBatch` takes them.
+/// Searches for a nonce like `mineBatch`: header, start, tries. Lets a worker of the tests mine on this thread.
 type Mine = Closure<dyn Fn(Vec<u8>, u64, u32) -> Option<u64>>;
 
 #[wasm_bindgen(module = "/tests/browser/scenarios.js")]
 extern "C" {
-    #[wasm_bindgen(js_name = minesWhatWasRecorded, catch)]
-    async fn mines_what_was_recorded(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_name = tellsItsWorkerHowFastItMayBe, catch)]
-    async fn tells_its_worker_how_fast_it_may_be(
-        node: &JsValue,
-        mine: &Mine,
-    ) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_name = startsAFailedWorkerAgain, catch)]
-    async fn starts_a_failed_worker_again(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = recordedReadingIsMined, catch)]
+    async fn recorded_reading_is_mined(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = workerGetsMiningLimit, catch)]
+    async fn worker_gets_mining_limit(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = failedWorkerIsRestarted, catch)]
+    async fn failed_worker_is_restarted(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
 }
 
 #[wasm_bindgen(module = "/tests/browser/scenarios.js")]
 extern "C" {
-    #[wasm_bindgen(js_name = showsItsOwnReadings, catch)]
-    async fn shows_its_own_readings(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_name = rehearsesWithoutHarm, catch)]
-    async fn rehearses_without_harm(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_name = takesItsSwitches, catch)]
-    async fn takes_its_switches(node: &JsValue) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_name = checksABlockAgain, catch)]
-    async fn checks_a_block_again(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = ownReadingsAreListed, catch)]
+    async fn own_readings_are_listed(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = dryRunChangesNothing, catch)]
+    async fn dry_run_changes_nothing(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = settingsCanBeChanged, catch)]
+    async fn settings_can_be_changed(node: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = checkFindsAlteredFields, catch)]
+    async fn check_finds_altered_fields(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
 }
 
 #[wasm_bindgen(module = "/tests/browser/scenarios.js")]
 extern "C" {
-    #[wasm_bindgen(js_name = exportsWhatCanBeVerified, catch)]
-    async fn exports_what_can_be_verified(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_name = importsWhatAnotherExported, catch)]
-    async fn imports_what_another_exported(node: &JsValue, mine: &Mine)
-    -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(js_name = refusesFilesInWords, catch)]
-    async fn refuses_files_in_words(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = exportIsComplete, catch)]
+    async fn export_is_complete(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = exportCanBeImported, catch)]
+    async fn export_can_be_imported(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = invalidFilesAreRefused, catch)]
+    async fn invalid_files_are_refused(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
 }
 
-/// A node that knows no relay, in a room of its own, as JavaScript holds it.
+/// A node without a relay, in a room of its own, as a JavaScript value.
 async fn alone() -> JsValue {
     match Node::start(alone_options()).await {
         Ok(node) => node.into(),
-        Err(error) => panic!("a node starts: {:?}", JsValue::from(error)),
+        Err(error) => panic!("the node does not start: {:?}", JsValue::from(error)),
     }
 }
 
@@ -87,130 +83,130 @@ fn mine() -> Mine {
 }
 
 #[wasm_bindgen_test]
-async fn a_node_refuses_in_words_what_it_cannot_use() -> Result<(), JsValue> {
-    refuses_what_it_cannot_use(&alone().await).await.map(drop)
+async fn node_refuses_invalid_options() -> Result<(), JsValue> {
+    invalid_options_are_refused(&alone().await).await.map(drop)
 }
 
 #[wasm_bindgen_test]
-async fn a_lone_node_looks_as_documented() -> Result<(), JsValue> {
-    looks_as_documented(&alone().await).await.map(drop)
-}
-
-#[wasm_bindgen_test]
-async fn only_heart_rates_are_recorded() -> Result<(), JsValue> {
-    records_only_heart_rates(&alone().await).await.map(drop)
-}
-
-#[wasm_bindgen_test]
-async fn only_blocks_that_may_be_asked_for_are_read() -> Result<(), JsValue> {
-    reads_only_blocks_that_may_be_asked_for(&alone().await)
+async fn lone_node_is_as_documented() -> Result<(), JsValue> {
+    lone_node_matches_documentation(&alone().await)
         .await
         .map(drop)
 }
 
 #[wasm_bindgen_test]
-async fn a_stopped_node_is_quiet_and_says_so() -> Result<(), JsValue> {
-    is_quiet_once_stopped(&alone().await).await.map(drop)
-}
-
-#[wasm_bindgen_test]
-async fn a_relay_that_is_out_of_reach_is_shown_and_is_no_error() -> Result<(), JsValue> {
-    shows_a_relay_that_is_out_of_reach(&alone().await)
+async fn node_records_only_heart_rates() -> Result<(), JsValue> {
+    invalid_heart_rates_are_refused(&alone().await)
         .await
         .map(drop)
 }
 
 #[wasm_bindgen_test]
-async fn a_lone_node_mines_what_was_recorded() -> Result<(), JsValue> {
-    mines_what_was_recorded(&alone().await, &mine())
+async fn node_refuses_invalid_block_ranges() -> Result<(), JsValue> {
+    invalid_block_ranges_are_refused(&alone().await)
         .await
         .map(drop)
 }
 
 #[wasm_bindgen_test]
-async fn a_worker_that_fails_is_started_again() -> Result<(), JsValue> {
-    starts_a_failed_worker_again(&alone().await, &mine())
+async fn node_is_silent_once_stopped() -> Result<(), JsValue> {
+    stopped_node_is_silent(&alone().await).await.map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn node_shows_unreachable_relay() -> Result<(), JsValue> {
+    unreachable_relay_is_shown(&alone().await).await.map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn lone_node_mines_its_reading() -> Result<(), JsValue> {
+    recorded_reading_is_mined(&alone().await, &mine())
         .await
         .map(drop)
 }
 
 #[wasm_bindgen_test]
-async fn a_node_shows_its_own_readings_and_where_they_stand() -> Result<(), JsValue> {
-    shows_its_own_readings(&alone().await, &mine())
+async fn node_restarts_failed_worker() -> Result<(), JsValue> {
+    failed_worker_is_restarted(&alone().await, &mine())
         .await
         .map(drop)
 }
 
 #[wasm_bindgen_test]
-async fn a_block_s_sums_are_done_again_from_what_is_passed() -> Result<(), JsValue> {
-    checks_a_block_again(&alone().await, &mine())
+async fn node_lists_its_own_readings() -> Result<(), JsValue> {
+    own_readings_are_listed(&alone().await, &mine())
         .await
         .map(drop)
 }
 
 #[wasm_bindgen_test]
-async fn a_rehearsal_tells_the_verdict_and_changes_nothing() -> Result<(), JsValue> {
-    rehearses_without_harm(&alone().await, &mine())
+async fn node_finds_altered_fields() -> Result<(), JsValue> {
+    check_finds_altered_fields(&alone().await, &mine())
         .await
         .map(drop)
 }
 
 #[wasm_bindgen_test]
-async fn a_node_is_cut_off_and_slowed_by_switches() -> Result<(), JsValue> {
-    takes_its_switches(&alone().await).await.map(drop)
-}
-
-#[wasm_bindgen_test]
-async fn a_worker_is_told_how_fast_it_may_be() -> Result<(), JsValue> {
-    tells_its_worker_how_fast_it_may_be(&alone().await, &mine())
+async fn dry_run_gives_verdict_without_effect() -> Result<(), JsValue> {
+    dry_run_changes_nothing(&alone().await, &mine())
         .await
         .map(drop)
 }
 
 #[wasm_bindgen_test]
-async fn an_export_has_all_that_is_needed_to_verify_it() -> Result<(), JsValue> {
-    exports_what_can_be_verified(&alone().await, &mine())
+async fn node_can_be_isolated_and_limited() -> Result<(), JsValue> {
+    settings_can_be_changed(&alone().await).await.map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn node_limits_its_worker() -> Result<(), JsValue> {
+    worker_gets_mining_limit(&alone().await, &mine())
         .await
         .map(drop)
 }
 
 #[wasm_bindgen_test]
-async fn what_one_node_exports_another_imports() -> Result<(), JsValue> {
-    imports_what_another_exported(&alone().await, &mine())
+async fn node_exports_its_room() -> Result<(), JsValue> {
+    export_is_complete(&alone().await, &mine()).await.map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn node_imports_what_another_exported() -> Result<(), JsValue> {
+    export_can_be_imported(&alone().await, &mine())
         .await
         .map(drop)
 }
 
 #[wasm_bindgen_test]
-async fn files_that_break_a_rule_are_refused_in_words() -> Result<(), JsValue> {
-    refuses_files_in_words(&alone().await, &mine())
+async fn node_refuses_invalid_files() -> Result<(), JsValue> {
+    invalid_files_are_refused(&alone().await, &mine())
         .await
         .map(drop)
 }
 
 #[wasm_bindgen_test]
-async fn every_store_keeps_its_promises() {
+async fn every_store_passes_the_suite() {
     wasm_node::storage::suite::check(async || wasm_node::storage::MemoryStore::default()).await;
     let mut stores = 0;
     wasm_node::storage::suite::check(async || {
         stores += 1;
         let room = wasm_node::storage::suite::room().id();
-        wasm_node::storage::IndexedDb::anew(&format!("test store {stores}"), room).await
+        wasm_node::storage::IndexedDb::open_empty(&format!("test store {stores}"), room).await
     })
     .await;
 }
 
 #[wasm_bindgen_test]
-fn mining_refuses_in_words_what_is_no_header() -> Result<(), JsValue> {
+fn mining_refuses_invalid_headers() -> Result<(), JsValue> {
     for (length, what) in [
-        (0, "no header"),
-        (92, "a header cut short"),
-        (94, "a header and more"),
+        (0, "an empty header"),
+        (92, "a truncated header"),
+        (94, "a header with a trailing byte"),
         (93, "a header with a target that no hash meets"),
     ] {
         match wasm_node::mine_batch(&vec![0; length], 0, 1) {
-            Ok(nonce) => panic!("{what} is refused, but gave {nonce:?}"),
-            Err(error) => in_words(&error.into(), what)?,
+            Ok(nonce) => panic!("{what} was accepted and gave {nonce:?}"),
+            Err(error) => expect_message(&error.into(), what)?,
         }
     }
     Ok(())

@@ -1,1 +1,1 @@
-//! The tests of the whole live beside this file; see each one.
+//! An empty library: the workspace-wide tests are the other files of this folder.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests, installs what they need where it is missing, and says at the end what failed. It never stops at
-# the first failure, and never installs what is there.
+# Runs the tests, installs missing tools, and prints at the end which parts failed. Continues after a failure, and never
+# replaces installed tools.
 
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -9,43 +9,43 @@ usage() {
   cat <<'HELP'
 tests/run.sh [part | quick | all]...
 
-Without an argument it runs what every change must pass:
+Without an argument it runs the parts that every change must pass:
   format        rustfmt
   lint          clippy, natively and for wasm32, warnings denied
-  purity        chain and sync built where there is no operating system
-  unit          all native tests that need no browser, a short simulation, and what fuzzing has kept
+  purity        builds chain and sync for a target without an operating system
+  unit          all native tests that need no browser, a short simulation, and the fuzz corpus
   docs          rustdoc, warnings denied
-  www           tests of the page's plain modules, by Node if that is installed
-  export_verifier  what checks an export, in plain Python, against the vectors
+  www           tests of the page's plain modules, if Node is installed
+  export_verifier  the Python verifier of exports against the golden vectors
   browser       wasm-pack test --headless --chrome
-  end_to_end    real Chromium, the real relay, the real page; what fails is tried once more, alone, and named at the end
-  interop       js-libp2p meets us in real pages, if Node is installed: 3 times each way, and 50 times if
-                asked for by name or by `all`
-  namespaces    the same, with two networks and a router between; left out where there are no network namespaces
-  accessibility the page in all its states, inspected by axe-core, if npm is installed
+  end_to_end    real Chromium, the real relay, the real page; a failed test is retried once, alone, and listed at the end
+  interop       interoperability with js-libp2p in real pages, if Node is installed: 3 rounds per scenario, 50 if
+                requested by name or by `all`
+  namespaces    end-to-end tests across two networks; skipped where network namespaces are not available
+  accessibility axe-core inspects the page in all its states, if npm is installed
 
 quick           format, native lint, and the unit tests of chain, sync and the page
-all             the parts above, and the long ones:
-  fuzz          each decoder, imports and the machine under libFuzzer, a minute each
-  simulation    10,000 seeds, and 1,000 peers at once
-  soak          10,000 streams and 500 connections of two tabs, to see that nothing grows; and a browser killed 50
-                times with one profile: nothing that was answered is lost
+all             the parts above and the long ones:
+  fuzz          libFuzzer on each decoder, imports and the machine, a minute each
+  simulation    10,000 seeds, and a room of 1,000 peers
+  soak          10,000 streams and 500 connections of two tabs, to find leaks; and a browser killed 50 times with one
+                profile, which must lose no confirmed reading
   bench         the figures of docs/benchmarks.md
 HELP
 }
 
-# Printed parts end up here.
+# Names of failed parts, and one summary line per part.
 failed=()
 summary=()
-# Minutes that one part may take; a part that hangs must not hide what the others say.
+# Time limit of one part: a part that hangs must not hide the results of the others.
 readonly PART_LIMIT=40m
 
-# Ctrl-C is to reach the tests; without a terminal the limit is to reach what they started, too.
+# With a terminal, Ctrl-C must reach the tests; without one, the time limit must also end their child processes.
 attached=()
 [ -t 1 ] && attached=(--foreground)
 
-# limited COMMAND...: functions of this script run without a limit, because timeout knows only programs,
-# and so does everything where there is no timeout.
+# limited COMMAND...: runs a command with the time limit. Functions of this script run without it, because timeout only
+# runs programs; so does everything on systems without timeout.
 limited() {
   if [ "$(type -t "$1")" = function ] || ! command -v timeout >/dev/null; then
     "$@"
@@ -54,7 +54,7 @@ limited() {
   fi
 }
 
-# part NAME COMMAND...: runs one part, and notes its seconds and how it ended.
+# part NAME COMMAND...: runs one part, and records its duration and outcome.
 part() {
   local name=$1 start=$SECONDS outcome=ok
   shift
@@ -68,11 +68,11 @@ part() {
   echo "== $name: $((SECONDS - start)) s, $outcome"
 }
 
-# What needs no page is not to wait for the browser's part.
+# Environment for parts that do not need the page: skips the wasm build.
 readonly without_wasm=(env HEARTCHAIN_SKIP_WASM=1)
 
 version_of_locked() {
-  # The version in the lock file of the crate named $1.
+  # version_of_locked NAME: the version of a crate in the lock file.
   sed -n "/^name = \"$1\"\$/{n;s/^version = \"\(.*\)\"\$/\1/p;q}" Cargo.lock
 }
 
@@ -103,7 +103,7 @@ install_chromium() {
 }
 
 install_wasm_tools() {
-  # wasm-pack would build this one itself, in a folder that nothing else uses.
+  # wasm-pack would otherwise build its own copy in a private folder.
   local wanted
   wanted=$(version_of_locked wasm-bindgen)
   if [ "$(wasm-bindgen --version 2>/dev/null)" != "wasm-bindgen $wanted" ]; then
@@ -116,7 +116,7 @@ install_wasm_tools() {
 
 install_networks() {
   if command -v ip >/dev/null && command -v nft >/dev/null; then return; fi
-  # Without them these tests are left out, and say so.
+  # Without these tools the part `namespaces` is skipped with a message.
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
   apt-get update -q && apt-get install -y -q iproute2 nftables
 }
@@ -141,11 +141,11 @@ lint() {
 }
 
 purity() {
-  part purity cargo build --target wasm32v1-none -p chain -p sync
+  part purity cargo build --target wasm32v1-none -p heartchain-chain -p heartchain-sync
 }
 
 unit() {
-  # The same features and the same relay as for the end-to-end tests, so that nothing is built twice.
+  # Uses the same features and the same relay as the end-to-end tests, so that nothing is built twice.
   part unit cargo test --workspace --no-fail-fast -- --skip in_chromium --skip in_namespaces
 }
 
@@ -159,7 +159,7 @@ www() {
   if command -v node >/dev/null; then
     part www node --test tests/www/*.test.mjs
   else
-    echo "== www: left out, because Node is not installed"
+    echo "== www: skipped, because Node is not installed"
   fi
 }
 
@@ -167,53 +167,54 @@ export_verifier() {
   if command -v python3 >/dev/null; then
     part export env PYTHONDONTWRITEBYTECODE=1 python3 tests/verify_export/test_verify.py
   else
-    echo "== export: left out, because Python is not installed"
+    echo "== export: skipped, because Python is not installed"
   fi
 }
 
 browser() {
-  part browser once_more_if_nothing_failed wasm-pack test --headless --chrome
-  part "browser (wasm-node)" once_more_if_nothing_failed wasm-pack test --headless --chrome wasm-node
-  part "browser (webrtc)" once_more_if_nothing_failed wasm-pack test --headless --chrome wasm-node/webrtc
-  part "browser (native servers)" once_more_if_nothing_failed wasm-node/webrtc/tests/server.sh
+  part browser retry_if_no_test_failed wasm-pack test --headless --chrome
+  part "browser (wasm-node)" retry_if_no_test_failed wasm-pack test --headless --chrome wasm-node
+  part "browser (webrtc)" retry_if_no_test_failed wasm-pack test --headless --chrome wasm-node/webrtc
+  part "browser (native servers)" retry_if_no_test_failed wasm-node/webrtc/tests/server.sh
 }
 
-# once_more_if_nothing_failed COMMAND...: the web server of wasm-bindgen's test runner was seen to leave a page without
-# one of its scripts, for ever. Then no test has run; where one has failed, it has.
-once_more_if_nothing_failed() {
+# retry_if_no_test_failed COMMAND...: retries once if the command failed without a failed test. The web server of
+# wasm-bindgen's test runner sometimes never delivers one of the page's scripts, and then no test runs.
+retry_if_no_test_failed() {
   local output outcome=0 failed_tests=0
   output=$(mktemp)
   limited "$@" 2>&1 | tee "$output" || outcome=1
   grep -q '^test result: FAILED' "$output" && failed_tests=1
   rm -f "$output"
   [ "$outcome" = 1 ] && [ "$failed_tests" = 0 ] || return "$outcome"
-  echo "== once more: its page did not come up"
+  echo "== retrying: the page did not load"
   limited "$@" || return 1
-  summary+=("$(printf '%-28s           its page did not come up at first' '')")
+  summary+=("$(printf '%-28s           the page did not load at first' '')")
 }
 
 end_to_end() {
-  part end_to_end once_more_if_it_fails cargo test --workspace --test end_to_end -- --skip accessibility::
+  part end_to_end retry_failed_tests cargo test --workspace --test end_to_end -- --skip accessibility::
 }
 
 accessibility() {
   if command -v npm >/dev/null; then
     part "accessibility (axe-core)" npm ci --prefix tests/accessibility --no-audit --no-fund
-    part accessibility once_more_if_it_fails cargo test --workspace --test end_to_end -- accessibility::
+    part accessibility retry_failed_tests cargo test --workspace --test end_to_end -- accessibility::
   else
-    echo "== accessibility: left out, because npm is not installed"
+    echo "== accessibility: skipped, because npm is not installed"
   fi
 }
 
-# once_more_if_it_fails COMMAND...: a test of several browsers depends on how busy the machine is. What fails a second
-# time, with the machine to itself, has failed; what does not is named, because it may be a race all the same.
-once_more_if_it_fails() {
-  local said names name
+# retry_failed_tests COMMAND...: retries failed tests once, one at a time, because tests with several browsers depend
+# on the machine's load. A test that fails again has failed; one that passes is listed, because it may still have a
+# race.
+retry_failed_tests() {
+  local test_output names name
   try "$@" && return
-  # The names stand alone on their lines after the last "failures:".
-  names=$(tac <<<"$said" | sed -n '/^failures:$/q; s/^    \([a-z0-9_:]*\)$/\1/p' | sort -u)
+  # The names of failed tests are on separate lines after the last "failures:".
+  names=$(tac <<<"$test_output" | sed -n '/^failures:$/q; s/^    \([a-z0-9_:]*\)$/\1/p' | sort -u)
   [ -n "$names" ] || return 1
-  echo "== once more: $names"
+  echo "== retrying: $names"
   local command=() word
   for word; do
     [ "$word" != -- ] || break
@@ -222,45 +223,45 @@ once_more_if_it_fails() {
   # shellcheck disable=SC2086 # one word a test
   limited "${command[@]}" -- --exact --test-threads 1 $names || return 1
   for name in $names; do
-    failed_at_first "$name"
+    note_flaky "$name"
   done
 }
 
-# try COMMAND...: shows what it says, and keeps it in $said.
+# try COMMAND...: prints the output of a command, and keeps it in $test_output.
 try() {
   local output outcome=0
   output=$(mktemp)
   limited "$@" 2>&1 | tee "$output" || outcome=1
-  said=$(<"$output")
+  test_output=$(<"$output")
   rm -f "$output"
   return "$outcome"
 }
 
-failed_at_first() {
+note_flaky() {
   summary+=("$(printf '%-28s           failed at first: %s' '' "$1")")
 }
 
-# How often each side of an interop test does the same again.
+# Rounds of each interop scenario.
 interop_rounds=3
 
 interop() {
   if node_is_recent; then
-    part "interop (js-libp2p)" meet_once_more_if_it_fails
+    part "interop (js-libp2p)" retry_failed_scenarios
   else
-    echo "== interop: left out, because Node 20 or later is not installed"
+    echo "== interop: skipped, because Node 20 or later is not installed"
   fi
 }
 
-# A scenario that fails is played once more, as other tests of several browsers are.
-meet_once_more_if_it_fails() {
-  local said scenarios scenario
+# Retries a failed scenario once, as for other tests with several browsers.
+retry_failed_scenarios() {
+  local test_output scenarios scenario
   try tests/interop/run.sh meet "$interop_rounds" && return
-  scenarios=$(sed -n 's/^FAILED  \([A-Za-z]*\):.*/\1/p' <<<"$said")
+  scenarios=$(sed -n 's/^FAILED  \([A-Za-z]*\):.*/\1/p' <<<"$test_output")
   [ -n "$scenarios" ] || return 1
   for scenario in $scenarios; do
-    echo "== once more: $scenario"
+    echo "== retrying: $scenario"
     limited tests/interop/run.sh meet "$interop_rounds" "$scenario" || return 1
-    failed_at_first "$scenario"
+    note_flaky "$scenario"
   done
 }
 
@@ -270,18 +271,18 @@ node_is_recent() {
 
 namespaces() {
   local reason
-  if ! reason=$(may_have_networks 2>&1); then
-    echo "== namespaces: left out: $reason"
-    summary+=("$(printf '%-28s           left out: %s' namespaces "$reason")")
+  if ! reason=$(networks_are_available 2>&1); then
+    echo "== namespaces: skipped: $reason"
+    summary+=("$(printf '%-28s           skipped: %s' namespaces "$reason")")
     return
   fi
-  part namespaces once_more_if_it_fails cargo test --workspace --test namespaces
+  part namespaces retry_failed_tests cargo test --workspace --test namespaces
 }
 
-# Whether namespaces can be made and have a firewall; says what is missing if not.
-may_have_networks() {
+# Whether namespaces with a firewall can be created; prints what is missing if not.
+networks_are_available() {
   local name=heartchain-$$-probe
-  [ "$(id -u)" = 0 ] || { echo "network namespaces take root"; return 1; }
+  [ "$(id -u)" = 0 ] || { echo "network namespaces need root"; return 1; }
   ip netns add "$name" || return 1
   ip -n "$name" link add here type veth peer name there && ip netns exec "$name" nft add table inet probe
   local outcome=$?
@@ -301,15 +302,16 @@ simulation() {
     cargo test --workspace --test simulation
 }
 
-# Seconds for each fuzz target.
+# Seconds per fuzz target.
 fuzz_seconds=60
 
-# fuzz_targets SECONDS: no sanitizer, because there is no unsafe code to catch; so the pinned toolchain will do.
+# fuzz_targets SECONDS: runs all targets without a sanitizer, because there is no unsafe code; so the pinned toolchain
+# suffices.
 fuzz_targets() {
   local target found outcome=0
   cargo fuzz build --fuzz-dir tests/fuzz/libfuzzer --sanitizer none || return 1
   for target in $(cargo fuzz list --fuzz-dir tests/fuzz/libfuzzer); do
-    # What it finds new goes there; the corpus that is kept is only read.
+    # New inputs go to this folder; the corpus in the repository is only read.
     found=target/fuzz-found/$target
     mkdir -p "$found"
     cargo fuzz run --fuzz-dir tests/fuzz/libfuzzer --sanitizer none "$target" "$found" "tests/fuzz/corpus/$target" -- \
@@ -332,18 +334,18 @@ install_fuzz() {
 }
 
 bench() {
-  part "bench (rules and machine)" env HEARTCHAIN_BENCH_LONG=1 cargo bench -p sync --bench machine
+  part "bench (rules and machine)" env HEARTCHAIN_BENCH_LONG=1 cargo bench -p heartchain-sync --bench machine
   part "bench (rules, in Chromium)" env \
     CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner CHROMEDRIVER="$(command -v chromedriver)" \
-    cargo test -p sync --release --target wasm32-unknown-unknown --test bench_in_browser -- --nocapture
+    cargo test -p heartchain-sync --release --target wasm32-unknown-unknown --test bench_in_browser -- --nocapture
   part "bench (a long chain)" env HEARTCHAIN_BENCH=1 HEARTCHAIN_BENCH_LONG=1 \
     cargo test --workspace --test end_to_end -- --nocapture long_chain
   part "bench (the page)" env HEARTCHAIN_BENCH=20 \
-    cargo test --workspace --test end_to_end -- --nocapture figures a_long_and_lively
+    cargo test --workspace --test end_to_end -- --nocapture figures long_busy_chain
   if node_is_recent; then
     part "bench (beside js-libp2p)" tests/interop/run.sh bench
   else
-    echo "== bench (beside js-libp2p): left out, because Node 20 or later is not installed"
+    echo "== bench (beside js-libp2p): skipped, because Node 20 or later is not installed"
   fi
 }
 
@@ -381,7 +383,7 @@ run() {
     quick)
       format
       lint_native
-      part "unit (pure crates)" cargo test -p chain -p sync
+      part "unit (pure crates)" cargo test -p heartchain-chain -p heartchain-sync
       www
       ;;
     all)

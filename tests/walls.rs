@@ -1,5 +1,5 @@
-//! The walls of the house, as the README's Architecture section draws them: what may depend on what, and which
-//! names may stand where. It reads manifests and sources, and runs nothing.
+//! Checks the architecture that docs/architecture.md describes: which crates may depend on which, and which files of
+//! the browser peer may use libp2p or browser APIs. Reads manifests and sources only; runs nothing.
 
 #![cfg(not(target_arch = "wasm32"))]
 
@@ -11,10 +11,10 @@ use std::{
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId, TargetKind};
 
-/// Crates that know no clock, chance, concurrency, network, log or JavaScript.
-const PURE: [&str; 2] = ["chain", "sync"];
+/// Crates without access to clocks, randomness, concurrency, network, logs or JavaScript.
+const PURE: [&str; 2] = ["heartchain-chain", "heartchain-sync"];
 
-/// Crates, or families of them, that would bring any of that, or another form of the bytes.
+/// Crates, or families of crates, that would bring in one of these, or a second serialization format.
 const IMPURE: [&str; 19] = [
     "async-*",
     "futures*",
@@ -37,17 +37,17 @@ const IMPURE: [&str; 19] = [
     "web-time",
 ];
 
-/// Where libp2p ends: elsewhere in the browser peer nobody knows what carries the messages.
-const LIBP2P: Wall = Wall {
+/// libp2p is confined to `net/`: the rest of the browser peer does not depend on how messages travel.
+const LIBP2P: Boundary = Boundary {
     names: &["libp2p"],
-    doors: &["net/"],
+    allowed_in: &["net/"],
 };
 
-/// Who touches the browser. `page.rs` is what a page has besides a node (its address, events, the relay's
-/// document), `arguments` reads what a page passed, `failure.rs` turns errors into JavaScript's.
-const BROWSER: Wall = Wall {
+/// The files that may call browser APIs. `page.rs` covers what a page has apart from a node (its address, events, the
+/// relay's document), `arguments` reads what a page passes in, and `failure.rs` converts errors for JavaScript.
+const BROWSER: Boundary = Boundary {
     names: &["web_sys", "js_sys"],
-    doors: &[
+    allowed_in: &[
         "api.rs",
         "arguments.rs",
         "arguments/",
@@ -59,18 +59,18 @@ const BROWSER: Wall = Wall {
     ],
 };
 
-/// Names that may stand in some files only.
+/// Identifiers that may appear in some files only.
 #[derive(Debug)]
-struct Wall {
-    /// Beginnings of identifiers.
+struct Boundary {
+    /// Prefixes of the identifiers.
     names: &'static [&'static str],
-    /// Files and folders, from the source folder on.
-    doors: &'static [&'static str],
+    /// Files and folders that may use them, relative to the source folder.
+    allowed_in: &'static [&'static str],
 }
 
-/// A name beyond its wall.
+/// An identifier in a file that must not use it.
 #[derive(Debug, PartialEq, Eq)]
-struct Breach {
+struct Violation {
     file: String,
     line: usize,
     name: &'static str,
@@ -89,52 +89,52 @@ fn pure_crates_depend_on_nothing_impure() {
 }
 
 #[test]
-fn the_relay_cannot_read_a_reading() {
+fn relay_cannot_decode_readings() {
     let closure = closure(&metadata(), "relay");
     assert!(
         closure.contains("libp2p"),
-        "the relay's own crates are seen"
+        "the relay's dependencies are listed"
     );
-    for ours in ["chain", "sync", "wasm-node"] {
+    for ours in ["heartchain-chain", "heartchain-sync", "wasm-node"] {
         assert!(!closure.contains(ours), "the relay depends on {ours}");
     }
 }
 
 #[test]
-fn the_chain_depends_on_none_of_our_crates() {
+fn chain_depends_on_no_other_crate_of_ours() {
     let metadata = metadata();
-    assert!(!closure(&metadata, "chain").contains("sync"));
+    assert!(!closure(&metadata, "heartchain-chain").contains("heartchain-sync"));
     assert!(
-        closure(&metadata, "sync").contains("chain"),
-        "arrows are seen"
+        closure(&metadata, "heartchain-sync").contains("heartchain-chain"),
+        "dependencies are listed"
     );
     let webrtc = closure(&metadata, "libp2p-webrtc-browser");
-    assert!(!webrtc.contains("chain") && !webrtc.contains("sync"));
+    assert!(!webrtc.contains("heartchain-chain") && !webrtc.contains("heartchain-sync"));
 }
 
 #[test]
-fn libp2p_stops_in_net() {
+fn libp2p_is_confined_to_net() {
     let sources = sources();
-    assert_eq!(LIBP2P.breaches(&sources), []);
+    assert_eq!(LIBP2P.violations(&sources), []);
     let inside = sources.iter().filter(|(file, _)| file.starts_with("net/"));
-    let anywhere = Wall {
-        doors: &[],
+    let anywhere = Boundary {
+        allowed_in: &[],
         ..LIBP2P
     };
     assert_ne!(
-        anywhere.breaches(inside),
+        anywhere.violations(inside),
         [],
-        "net/ is seen, and speaks libp2p"
+        "net/ is scanned and uses libp2p"
     );
 }
 
 #[test]
-fn few_files_touch_the_browser() {
-    assert_eq!(BROWSER.breaches(&sources()), []);
+fn browser_apis_are_confined_to_listed_files() {
+    assert_eq!(BROWSER.violations(&sources()), []);
 }
 
 #[test]
-fn a_breach_is_found() {
+fn violation_is_found() {
     let bad = "//! libp2p is a word here.\n/// So it is here.\nuse libp2p_swarm::Swarm; // and libp2p\n\
                fn f(x: &::libp2p::PeerId) -> not_libp2p {}\n";
     let sources = BTreeMap::from([
@@ -142,17 +142,17 @@ fn a_breach_is_found() {
         ("net/swarm.rs".to_owned(), bad.to_owned()),
         ("net.rs".to_owned(), "use web_sys::Window;".to_owned()),
     ]);
-    let breach = |line| Breach {
+    let violation = |line| Violation {
         file: "driver.rs".to_owned(),
         line,
         name: "libp2p",
     };
-    assert_eq!(LIBP2P.breaches(&sources), [breach(3), breach(4)]);
-    assert_eq!(BROWSER.breaches(&sources).len(), 1);
+    assert_eq!(LIBP2P.violations(&sources), [violation(3), violation(4)]);
+    assert_eq!(BROWSER.violations(&sources).len(), 1);
 }
 
 #[test]
-fn families_of_crates_are_recognised() {
+fn crate_families_are_recognised() {
     for bad in [
         "libp2p",
         "libp2p-core",
@@ -176,29 +176,36 @@ fn families_of_crates_are_recognised() {
 }
 
 #[test]
-fn closures_follow_indirect_dependencies() {
-    let closure = closure(&metadata(), "chain");
+fn closure_includes_indirect_dependencies() {
+    let closure = closure(&metadata(), "heartchain-chain");
     assert!(closure.contains("ed25519-zebra"), "a dependency");
     assert!(
         closure.contains("curve25519-dalek"),
         "a dependency's dependency"
     );
-    assert!(!closure.contains("proptest"), "tests do not count");
+    assert!(
+        !closure.contains("proptest"),
+        "development dependencies are left out"
+    );
     assert!(
         !closure.contains("syn"),
-        "what runs in the compiler does not count"
+        "macros and their dependencies are left out"
     );
 }
 
-impl Wall {
-    /// Every line of code with a name where it must not be. Comments may say what they like.
-    fn breaches<'a>(
+impl Boundary {
+    /// Returns every line of code that uses an identifier where it is not allowed. Comments are ignored.
+    fn violations<'a>(
         &self,
         sources: impl IntoIterator<Item = (&'a String, &'a String)>,
-    ) -> Vec<Breach> {
-        let mut breaches = Vec::new();
+    ) -> Vec<Violation> {
+        let mut violations = Vec::new();
         for (file, text) in sources {
-            if self.doors.iter().any(|door| file.starts_with(door)) {
+            if self
+                .allowed_in
+                .iter()
+                .any(|allowed| file.starts_with(allowed))
+            {
                 continue;
             }
             for (number, line) in text.lines().enumerate() {
@@ -208,14 +215,14 @@ impl Wall {
                     .iter()
                     .copied()
                     .filter(|name| has_identifier(code, name));
-                breaches.extend(found.map(|name| Breach {
+                violations.extend(found.map(|name| Violation {
                     file: file.clone(),
                     line: number + 1,
                     name,
                 }));
             }
         }
-        breaches
+        violations
     }
 }
 
@@ -227,7 +234,7 @@ fn has_identifier(code: &str, name: &str) -> bool {
     })
 }
 
-/// Whether `name` is one of `patterns`, each a name or the beginning of one and a star.
+/// Whether `name` matches one of `patterns`: each is a name, or a prefix followed by a star.
 fn is_any_of(name: &str, patterns: &[&str]) -> bool {
     patterns
         .iter()
@@ -237,7 +244,7 @@ fn is_any_of(name: &str, patterns: &[&str]) -> bool {
         })
 }
 
-/// The browser peer's sources by their path from its `src` on.
+/// The browser peer's sources, keyed by their path relative to its `src` folder.
 fn sources() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("wasm-node/src");
     let mut sources = BTreeMap::new();
@@ -247,7 +254,9 @@ fn sources() -> BTreeMap<String, String> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let file = path.strip_prefix(&root).expect("it is in there");
+                let file = path
+                    .strip_prefix(&root)
+                    .expect("the path is below the root");
                 let text = fs::read_to_string(&path).expect("sources are text");
                 sources.insert(file.to_string_lossy().replace('\\', "/"), text);
             }
@@ -255,7 +264,7 @@ fn sources() -> BTreeMap<String, String> {
     }
     assert!(
         sources.contains_key("lib.rs"),
-        "the sources are where they are looked for"
+        "lib.rs is among the sources"
     );
     sources
 }
@@ -274,9 +283,13 @@ fn metadata() -> Metadata {
         .expect("cargo metadata")
 }
 
-/// The names of all packages that end up in `name`'s code: no tests, build scripts or macros, but every target.
+/// The names of all packages that are linked into `name`: without development and build dependencies and macros, for
+/// every target platform.
 fn closure(metadata: &Metadata, name: &str) -> BTreeSet<String> {
-    let resolve = metadata.resolve.as_ref().expect("with dependencies");
+    let resolve = metadata
+        .resolve
+        .as_ref()
+        .expect("cargo metadata resolves dependencies");
     let package_of: BTreeMap<&PackageId, _> =
         metadata.packages.iter().map(|p| (&p.id, p)).collect();
     let nodes: BTreeMap<&PackageId, _> =
@@ -285,7 +298,7 @@ fn closure(metadata: &Metadata, name: &str) -> BTreeSet<String> {
         .workspace_packages()
         .into_iter()
         .find(|p| p.name == name)
-        .expect("a package of ours");
+        .expect("a package of this workspace");
 
     let mut found = BTreeSet::new();
     let mut open = vec![&start.id];

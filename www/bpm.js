@@ -1,17 +1,17 @@
-//! What a person typed into the heart-rate field, judged. Never touches the page, never rounds or repairs.
+//! Parses and validates the text of the heart-rate field. Never rounds or corrects it.
 
-/** Slowest and fastest heart rate that the chain's rules take, in beats per minute. */
+/** The slowest and the fastest heart rate that the chain's rules accept, in beats per minute. */
 export const MIN_BPM = 20;
 export const MAX_BPM = 400;
 
 const DIGITS_ONLY = /^[0-9]+$/;
 
 /**
- * Reads a heart rate from the text as typed: digits alone, so that "1e2", "72.5" and "-1" are refused
- * although JavaScript knows them as numbers.
+ * Parses a heart rate. Accepts digits only, so "1e2", "72.5" and "-1" are rejected although JavaScript parses them as
+ * numbers.
  *
  * @param {string} text
- * @returns {number | null} beats per minute, or null when the text is no whole number in range
+ * @returns {number | null} beats per minute, or null if the text is not a whole number in range
  */
 export function parseBpm(text) {
   const trimmed = text.trim();

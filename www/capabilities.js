@@ -1,11 +1,12 @@
-//! What of the browser this page can do without, and whether it is there. Opened over plain http from another
-//! machine a page is no "secure context" and browsers withhold some features; recording and syncing need none.
+//! Detects optional browser features. A page opened over plain http from another computer is not a "secure context", and
+//! browsers disable some features there, such as storage locks and Bluetooth. Recording and syncing need none of them.
 
 /**
- * The optional features that this browser withholds here.
+ * Which optional features are missing here.
  *
  * @param {typeof globalThis} scope the page's global object
- * @returns {{ secure: boolean, missing: "clipboard"[], share: boolean }} share: nobody misses it where it is not
+ * @returns {{ secure: boolean, missing: "clipboard"[], share: boolean }} `share` is never listed as missing, because the
+ *   page works as well without it
  */
 export function capabilities(scope) {
   const missing = [];

@@ -1,22 +1,22 @@
-//! The blocks that the page shows, wherever in the chain it looks. Fetches only what is in sight and lacking, and
-//! keeps no more than a bounded number; never touches the page's elements.
+//! A bounded cache of the blocks in view. Fetches only blocks that are in view and missing or stale; never touches the
+//! page's elements.
 
-/** Blocks kept besides those in sight: some screenfuls, so that scrolling back and forth asks for nothing. */
-export const MAX_KEPT_BLOCKS = 400;
+/** Blocks cached in addition to those in view: some screenfuls, so that scrolling back and forth fetches nothing. */
+export const MAX_CACHED_BLOCKS = 400;
 
-/** The most blocks that one call asks for: few enough for their readings to come without a pause of the page. */
+/** The most blocks per call: few enough that converting their readings does not block the page. */
 export const MAX_FETCHED_BLOCKS = 32;
 
 /**
- * Dispatches "change" whenever something that was in sight may be another.
+ * Dispatches "change" whenever blocks in view may have changed.
  */
 export class ChainWindow extends EventTarget {
   #node;
-  /** @type {Map<number, { block: object, stale: boolean }>} by index; what was used last comes last */
+  /** @type {Map<number, { block: object, stale: boolean }>} by index; the most recently stored last */
   #blocks = new Map();
-  /** What is in sight, both included. */
+  /** The heights in view, both inclusive. */
   #range = { first: 0, last: -1 };
-  /** The lowest index that changed since the running fetch began. */
+  /** The lowest height that changed since the current fetch started. */
   #changedFrom = Infinity;
   #filling = false;
   #fillAgain = false;
@@ -26,7 +26,7 @@ export class ChainWindow extends EventTarget {
   constructor(node) {
     super();
     this.#node = node;
-    node.addEventListener("chain", (event) => this.#forgetFrom(event.detail.from));
+    node.addEventListener("chain", (event) => this.#markStaleFrom(event.detail.from));
   }
 
   /** The height of the tip. */
@@ -34,18 +34,18 @@ export class ChainWindow extends EventTarget {
     return this.#node.status().tip.index;
   }
 
-  /** What the last read failed with, else null. */
+  /** The error of the last read, or null. */
   get failure() {
     return this.#failure;
   }
 
-  /** @param {number} index @returns {object | null} the block, if it is known; for a moment the one that was there before */
+  /** @param {number} index @returns {object | null} the cached block, which may be stale until the next fetch */
   block(index) {
     return index > this.tip ? null : (this.#blocks.get(index)?.block ?? null);
   }
 
   /**
-   * Looks at these blocks, both included, from now on.
+   * Sets the heights in view, both inclusive.
    *
    * @param {number} first
    * @param {number} last
@@ -55,7 +55,7 @@ export class ChainWindow extends EventTarget {
     await this.refresh();
   }
 
-  /** Reads what is in sight and not yet known. Settles when that is whole; never rejects. */
+  /** Fetches the missing blocks in view. Resolves when all are there; never rejects. */
   async refresh() {
     this.#fillAgain = true;
     if (this.#filling) return;
@@ -68,10 +68,10 @@ export class ChainWindow extends EventTarget {
     this.#filling = false;
   }
 
-  #forgetFrom(index) {
+  #markStaleFrom(index) {
     this.#changedFrom = Math.min(this.#changedFrom, index);
-    for (const [known, entry] of this.#blocks) {
-      if (known >= index) entry.stale = true;
+    for (const [height, entry] of this.#blocks) {
+      if (height >= index) entry.stale = true;
     }
   }
 
@@ -82,22 +82,22 @@ export class ChainWindow extends EventTarget {
     }
     const last = Math.min(this.#range.last, tip);
     const first = Math.max(0, this.#range.first);
-    const lacks = (index) => this.#blocks.get(index)?.stale !== false;
-    // From the top down: what a person sees first, and what is new.
+    const isMissing = (index) => this.#blocks.get(index)?.stale !== false;
+    // From the top down: users see the newest blocks first.
     let to = last;
-    while (to >= first && !lacks(to)) to -= 1;
+    while (to >= first && !isMissing(to)) to -= 1;
     if (to < first) {
       this.#failure = null;
       return;
     }
     let from = Math.max(first, to - MAX_FETCHED_BLOCKS + 1);
-    while (!lacks(from)) from += 1;
+    while (!isMissing(from)) from += 1;
 
     this.#changedFrom = Infinity;
     try {
       const fetched = await this.#node.blocks(from, to);
       for (const block of fetched) {
-        if (block.index < this.#changedFrom) this.#keep(block);
+        if (block.index < this.#changedFrom) this.#store(block);
       }
       this.#failure = null;
       this.#fillAgain ||= this.#changedFrom <= to || (from > first && fetched.length > 0);
@@ -106,12 +106,12 @@ export class ChainWindow extends EventTarget {
     }
   }
 
-  #keep(block) {
+  #store(block) {
     this.#blocks.delete(block.index);
     this.#blocks.set(block.index, { block, stale: false });
     const { first, last } = this.#range;
     for (const index of this.#blocks.keys()) {
-      if (this.#blocks.size <= MAX_KEPT_BLOCKS) return;
+      if (this.#blocks.size <= MAX_CACHED_BLOCKS) return;
       if (index < first || index > last) this.#blocks.delete(index);
     }
   }

@@ -1,44 +1,44 @@
-//! The shape of the chart: scales, ticks, and of dense lines what the pixels can show. Never draws and never
+//! The geometry of the chart: scales, ticks, and dense lines reduced to what pixels can show. Never draws and never
 //! touches the page.
 
-import { placeAfter } from "./reading-history.js";
+import { indexAfter } from "./reading-history.js";
 
-/** The least span of the heart-rate axis, so that a calm heart is not drawn as a storm, in BPM. */
+/** The smallest span of the heart-rate axis in BPM, so that small changes do not look large. */
 const MIN_SPAN_BPM = 40;
 
-/** What an axis of heart rates is divided by, finest first. */
+/** Steps of the heart-rate axis in BPM, finest first. */
 const BPM_STEPS = [10, 20, 50, 100];
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
-/** What an axis of time is divided by, finest first, in ms. */
+/** Steps of the time axis in ms, finest first. */
 const TIME_STEPS = [
   10 * SECOND, 30 * SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR,
   3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 28 * DAY, 91 * DAY, 365 * DAY,
 ];
 
 /**
- * The points of a line that are in sight, with the neighbour at either side that a line from there needs.
+ * The points of a line in the visible range, plus one neighbour on each side, so that the line reaches the edges.
  *
  * @param {import("./reading-history.js").Point[]} points oldest first
  * @param {number} from Unix ms
  * @param {number} to Unix ms
  */
 export function inSight(points, from, to) {
-  return points.slice(Math.max(0, placeAfter(points, from - 1) - 1), placeAfter(points, to) + 1);
+  return points.slice(Math.max(0, indexAfter(points, from - 1) - 1), indexAfter(points, to) + 1);
 }
 
 /**
- * What a line covers of each column of pixels: drawn side by side, these bars are the line as the pixels can show it, at
- * a price that does not grow with its points. (Strokes of some hundred points that go up and down take browsers that
- * draw without a graphics card a hundred times as long.)
+ * The part of each pixel column that a line covers. Drawn side by side, these bars look like the line, and their cost
+ * does not grow with the number of points. (Without a graphics card, stroking some hundred points that go up and down
+ * takes browsers a hundred times as long.)
  *
  * @param {{ x: number, y: number }[]} points on the screen, in the order of x
- * @param {number} left where the first column begins, px
+ * @param {number} left the left edge of the first column, px
  * @param {number} count of columns, one px each
- * @returns {{ x: number, top: number, bottom: number }[]} of each column that the line crosses, from the left
+ * @returns {{ x: number, top: number, bottom: number }[]} one bar per column that the line crosses, from the left
  */
 export function bars(points, left, count) {
   const top = new Float64Array(count).fill(Infinity);
@@ -62,13 +62,13 @@ export function bars(points, left, count) {
 }
 
 /**
- * The axis of heart rates: whole steps around all that is in sight.
+ * The heart-rate axis: whole steps that include all visible values.
  *
- * @param {number[]} bpms empty while there is nothing
- * @param {number} most ticks that fit
+ * @param {number[]} bpms may be empty
+ * @param {number} maxTicks how many ticks fit
  * @returns {{ low: number, high: number, ticks: number[] }}
  */
-export function bpmAxis(bpms, most) {
+export function bpmAxis(bpms, maxTicks) {
   let low = bpms.length === 0 ? 60 : Math.min(...bpms);
   let high = bpms.length === 0 ? 100 : Math.max(...bpms);
   const missing = MIN_SPAN_BPM - (high - low);
@@ -80,32 +80,32 @@ export function bpmAxis(bpms, most) {
     const bottom = Math.floor(low / step) * step;
     const top = Math.ceil(high / step) * step;
     const count = (top - bottom) / step + 1;
-    if (count > most && step !== BPM_STEPS.at(-1)) continue;
+    if (count > maxTicks && step !== BPM_STEPS.at(-1)) continue;
     return { low: bottom, high: top, ticks: Array.from({ length: count }, (_, i) => bottom + i * step) };
   }
   throw new RangeError("there is always a coarsest step");
 }
 
 /**
- * The marks on the axis of time, at whole steps of the clock on the wall.
+ * The ticks of the time axis, at whole steps of local time.
  *
  * @param {number} from Unix ms
  * @param {number} to Unix ms
- * @param {number} most marks that fit
- * @param {number} offset the wall clock's distance from UTC, ms
+ * @param {number} maxTicks how many ticks fit
+ * @param {number} offset offset of local time from UTC, ms
  * @returns {{ step: number, times: number[] }}
  */
-export function timeTicks(from, to, most, offset) {
-  const step = TIME_STEPS.find((step) => (to - from) / step <= most) ?? TIME_STEPS.at(-1);
+export function timeTicks(from, to, maxTicks, offset) {
+  const step = TIME_STEPS.find((step) => (to - from) / step <= maxTicks) ?? TIME_STEPS.at(-1);
   const times = [];
-  for (let time = Math.ceil((from + offset) / step) * step - offset; time <= to && times.length <= most; time += step) times.push(time);
+  for (let time = Math.ceil((from + offset) / step) * step - offset; time <= to && times.length <= maxTicks; time += step) times.push(time);
   return { step, times };
 }
 
 /**
- * The point that a pointer means: the nearest on the screen, if any is near.
+ * The point closest to the pointer on the screen, if one is within reach.
  *
- * @param {Iterable<[string, import("./reading-history.js").Point[]]>} lines points in sight, by author
+ * @param {Iterable<[string, import("./reading-history.js").Point[]]>} lines visible points, by author
  * @param {{ x: (time: number) => number, y: (bpm: number) => number }} scale
  * @param {{ x: number, y: number }} pointer
  * @param {number} reach px
@@ -129,7 +129,7 @@ export function nearest(lines, { x, y }, pointer, reach) {
 }
 
 /**
- * What a line comes to, in numbers.
+ * Summarizes the points of a line.
  *
  * @param {import("./reading-history.js").Point[]} points at least one, oldest first
  */

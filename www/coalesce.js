@@ -1,35 +1,35 @@
-//! Many causes, one refresh: calls made before the next frame run the work once, and work that takes long runs less
-//! often. Never starves a hidden tab, where no frame comes.
+//! Coalesces many refresh requests into one run per frame, and runs slow work less often. Still runs in hidden tabs,
+//! which get no animation frames.
 
-/** How long the work waits at most for a frame that does not come (tab hidden or covered meanwhile), in ms. */
-const FRAME_PATIENCE_MS = 100;
+/** The longest wait for a frame, which never comes if the tab is hidden or covered, in ms. */
+const FRAME_TIMEOUT_MS = 100;
 
-/** When the work of one frame has taken so long, what else was asked for waits for the next one, in ms. */
+/** Once the work of a frame has taken this long, further work waits for the next frame, in ms. */
 const FRAME_BUDGET_MS = 12;
 
-/** After work that took a time, the page belongs to others for this many times as long. */
+/** After each run, the same work rests this many times as long as the run took. */
 const REST_FACTOR = 4;
 
-/** Rests shorter than a frame are none. */
+/** Rests shorter than a frame are skipped, in ms. */
 const SHORTEST_REST_MS = 16;
 
-/** The longest rest: what is shown is never older. */
+/** The longest rest in ms, so that the page is never more outdated than this. */
 const LONGEST_REST_MS = 1_000;
 
-/** The frame that is being made, by the time the browser gives it, and what its work has taken. */
-let now = { frame: 0, spent: 0 };
+/** The current frame, identified by its timestamp, and the time spent on it so far. */
+let current = { frame: 0, spent: 0 };
 
 /**
  * @param {() => void} work
- * @param {number} [leastRest] between two runs, in ms
- * @returns {() => void} asks for the work; cheap, call it as often as you like
+ * @param {number} [minRest] the shortest pause between two runs, in ms
+ * @returns {() => void} requests a run; cheap to call often
  */
-export function coalesce(work, leastRest = 0) {
-  let asked = false;
+export function coalesce(work, minRest = 0) {
+  let requested = false;
   let restUntil = 0;
   return () => {
-    if (asked) return;
-    asked = true;
+    if (requested) return;
+    requested = true;
     const rest = restUntil - performance.now();
     if (rest > 0) setTimeout(awaitFrame, rest);
     else awaitFrame();
@@ -40,28 +40,28 @@ export function coalesce(work, leastRest = 0) {
     const run = () => {
       cancelAnimationFrame(frame);
       clearTimeout(timer);
-      asked = false;
+      requested = false;
       const began = performance.now();
       work();
       const took = performance.now() - began;
-      now.spent += took;
-      restUntil = began + took + Math.max(leastRest, restAfter(took));
+      current.spent += took;
+      restUntil = began + took + Math.max(minRest, restAfter(took));
     };
     const inFrame = (time) => {
-      if (now.frame !== time) now = { frame: time, spent: 0 };
-      if (now.spent < FRAME_BUDGET_MS) run();
+      if (current.frame !== time) current = { frame: time, spent: 0 };
+      if (current.spent < FRAME_BUDGET_MS) run();
       else frame = requestAnimationFrame(inFrame);
     };
     const hidden = document.visibilityState === "hidden";
-    const timer = setTimeout(run, hidden ? 0 : FRAME_PATIENCE_MS);
+    const timer = setTimeout(run, hidden ? 0 : FRAME_TIMEOUT_MS);
     if (!hidden) frame = requestAnimationFrame(inFrame);
   }
 }
 
 /**
- * How long to leave the page alone after work.
+ * How long to rest after a run.
  *
- * @param {number} ms what the work took
+ * @param {number} ms the duration of the run
  * @returns {number} ms
  */
 export function restAfter(ms) {

@@ -1,11 +1,11 @@
-//! Small helpers for building and keeping elements in step with data. Text always enters as text:
-//! there is no way in here to turn a peer's words into markup.
+//! Helpers that build elements and keep them in sync with data. Text is always inserted as text, so nothing here can
+//! turn a peer's text into markup.
 
 /**
- * Makes an element.
+ * Creates an element.
  *
  * @param {string} tag
- * @param {Record<string, string | boolean>} [attributes] true sets an empty attribute, false leaves it out
+ * @param {Record<string, string | boolean>} [attributes] true sets an empty attribute, false omits it
  * @param {...(Node | string)} children
  * @returns {HTMLElement}
  */
@@ -19,8 +19,8 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 /**
- * Makes the children of `parent` match `items` in order, and keeps the elements of items that stay
- * (with their focus and selection).
+ * Updates the children of `parent` to match `items` in order. Elements of items that stay are reused, with their focus
+ * and selection.
  *
  * @template T
  * @param {Element} parent
@@ -30,48 +30,48 @@ export function element(tag, attributes = {}, ...children) {
  * @param {(made: HTMLElement, item: T) => void} [update] called for elements that stay
  */
 export function reconcile(parent, items, keyOf, create, update) {
-  const wanted = new Map(items.map((item) => [keyOf(item), item]));
-  const known = new Map();
+  const byKey = new Map(items.map((item) => [keyOf(item), item]));
+  const existing = new Map();
   for (const child of [...parent.children]) {
-    if (wanted.has(child.dataset.key)) known.set(child.dataset.key, child);
+    if (byKey.has(child.dataset.key)) existing.set(child.dataset.key, child);
     else child.remove();
   }
-  let place = parent.firstElementChild;
-  for (const [key, item] of wanted) {
-    let made = known.get(key);
+  let next = parent.firstElementChild;
+  for (const [key, item] of byKey) {
+    let made = existing.get(key);
     if (made) {
       update?.(made, item);
     } else {
       made = create(item);
       made.dataset.key = key;
     }
-    if (made === place) place = place.nextElementSibling;
-    else parent.insertBefore(made, place);
+    if (made === next) next = next.nextElementSibling;
+    else parent.insertBefore(made, next);
   }
 }
 
-/** Sets text only where it differs, so that a live region speaks once for each change. */
+/** Sets text only if it differs, so that a live region is announced once per change. */
 export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
 /**
- * Closes a dialog by a press beside it. Whoever selects text and lets go beside it means the text.
+ * Closes a dialog on a click on its backdrop. A press that starts inside, such as selecting text, does not close it.
  *
  * @param {HTMLDialogElement} dialog
  */
-export function closeByPressBeside(dialog) {
-  let began = false;
+export function closeOnBackdropClick(dialog) {
+  let startedOnBackdrop = false;
   dialog.onpointerdown = ({ target }) => {
-    began = target === dialog;
+    startedOnBackdrop = target === dialog;
   };
   dialog.onclick = ({ target }) => {
-    if (began && target === dialog) dialog.close();
+    if (startedOnBackdrop && target === dialog) dialog.close();
   };
 }
 
 /**
- * Makes an element of a picture.
+ * Creates an SVG element.
  *
  * @param {string} tag
  * @param {Record<string, string | number>} attributes

@@ -1,22 +1,22 @@
-//! Files that a person saves and chooses. Never reads one that is larger than the node takes in.
+//! Saves and reads files chosen by the user. Never reads a file larger than the node can import.
 
-import { PageError } from "./node-words.js";
+import { PageError } from "./error-messages.js";
 import { formatBytes, say } from "./strings.js";
 
 /**
- * The largest file that is read, as the node has it: some 70,000 blocks of ten readings. A document is parsed as a whole, and
- * browsers' strings end at twice that.
+ * The largest file that is read, as in the node: about 70,000 blocks of ten readings. A document is parsed as a whole,
+ * and browsers limit strings to about twice that size.
  */
 export const MAX_FILE_BYTES = 256_000_000;
 
-/** How long a saved file's contents are kept for the browser to take them, in ms. */
-const TAKEN_MS = 60_000;
+/** How long the browser has to read a saved file's contents, in ms. */
+const REVOKE_AFTER_MS = 60_000;
 
-/** What no system wants in a file's name. */
-const NOT_IN_NAMES = /[^\p{Letter}\p{Number}._-]+/gu;
+/** Characters that are not safe in file names on all systems. */
+const UNSAFE_IN_NAMES = /[^\p{Letter}\p{Number}._-]+/gu;
 
 /**
- * Saves something under a name, as a download.
+ * Saves a blob as a download.
  *
  * @param {Blob} blob
  * @param {string} name
@@ -25,9 +25,9 @@ export function saveAs(blob, name) {
   const url = URL.createObjectURL(blob);
   const link = document.createElement("a");
   link.href = url;
-  link.download = name.replace(NOT_IN_NAMES, "-");
+  link.download = name.replace(UNSAFE_IN_NAMES, "-");
   link.click();
-  setTimeout(() => URL.revokeObjectURL(url), TAKEN_MS);
+  setTimeout(() => URL.revokeObjectURL(url), REVOKE_AFTER_MS);
 }
 
 /**

@@ -1,26 +1,26 @@
-//! Which of the chain's side branches are worth showing, and how they stand beside the best one. Never asks the node.
+//! Selects the side branches worth showing and lays them out next to the best branch. Never asks the node.
 
-/** A branch is news until the best branch is this many blocks ahead of it. */
-export const FORK_FRESH_BLOCKS = 6;
+/** A branch is shown until the best branch is this many blocks ahead of it. */
+export const RECENT_FORK_BLOCKS = 6;
 
-/** A branch of fewer blocks is daily life: two tabs found a block at the same moment. Its card says so, and no more. */
-export const FORK_BLOCKS = 2;
+/** A shorter branch is routine: two tabs found a block at the same time. Only the card of the block mentions it. */
+export const MIN_FORK_BLOCKS = 2;
 
-/** Branches shown at one time. */
+/** The most branches shown at a time. */
 export const MAX_SHOWN_FORKS = 1;
 
-/** Blocks shown of either branch, its newest. */
+/** The most blocks shown per branch: its newest. */
 export const MAX_SHOWN_BLOCKS = 5;
 
 /**
  * @param {object[]} branches as the node's `branches()`: { tip, index, fork, blocks (newest first) }
  * @param {number} tip the height of the best branch
  * @returns {{ tip: string, fork: number, ours: number[], oursLeft: number, theirs: object[], theirsLeft: number }[]}
- *   `ours` and `theirs` oldest first; what is left out stands between them and the fork
+ *   `ours` and `theirs` are oldest first; the omitted blocks lie between them and the fork
  */
-export function freshForks(branches, tip) {
+export function recentForks(branches, tip) {
   return branches
-    .filter(({ index, fork }) => tip - index < FORK_FRESH_BLOCKS && index - fork >= FORK_BLOCKS)
+    .filter(({ index, fork }) => tip - index < RECENT_FORK_BLOCKS && index - fork >= MIN_FORK_BLOCKS)
     .toSorted((a, b) => b.index - a.index)
     .slice(0, MAX_SHOWN_FORKS)
     .map((branch) => {
@@ -39,10 +39,10 @@ export function freshForks(branches, tip) {
 }
 
 /**
- * The blocks that were left beside those of the best branch.
+ * The blocks of side branches, by height.
  *
  * @param {object[]} branches as the node's `branches()`
- * @returns {Map<number, string>} by height, the hash of the one that was told first
+ * @returns {Map<number, string>} the hash of the first one reported at each height
  */
 export function rivals(branches) {
   const found = new Map();

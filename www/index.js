@@ -1,5 +1,5 @@
-//! Puts the page together: starts the node, hands its news to the components and their wishes to it.
-//! Never draws anything itself, never knows the wasm package.
+//! The entry point: starts the node and connects it with the components. Draws nothing itself and does not import the
+//! wasm package.
 
 import "./components/block-dialog.js";
 import "./components/chain-list.js";
@@ -22,12 +22,12 @@ import { capabilities } from "./capabilities.js";
 import { qrModules, startNode } from "./node.js";
 import { offerLessons } from "./offer-lessons.js";
 import { offerStrap } from "./offer-strap.js";
-import { isReplaced, keepPage } from "./offline.js";
+import { enableOffline, isReplaced } from "./offline.js";
 import { present } from "./present.js";
 import {
   directFromSearch, hashForRoom, peersFromSearch, relaysFromSearch, roomFromHash, stunFromSearch,
 } from "./room-link.js";
-import { chooseLanguage, language, languageChanges, prepareFormats, setLanguage, translate } from "./strings.js";
+import { chooseLanguage, language, languageChanges, setLanguage, translate, warmUpFormatters } from "./strings.js";
 
 const LANGUAGE_KEY = "heartchain.language";
 
@@ -43,11 +43,11 @@ const requestedPeers = peersFromSearch(location.search);
 const requestedStun = stunFromSearch(location.search);
 let runningRoom = null;
 
-languageChanges.addEventListener("change", speak);
-setLanguage(chooseLanguage([rememberedLanguage(), ...navigator.languages]));
-speak();
+languageChanges.addEventListener("change", applyLanguage);
+setLanguage(chooseLanguage([savedLanguage(), ...navigator.languages]));
+applyLanguage();
 part("language-switch").addEventListener("language-chosen", ({ detail }) => {
-  rememberLanguage(detail.language);
+  saveLanguage(detail.language);
   setLanguage(detail.language);
 });
 
@@ -59,8 +59,8 @@ roomBar.addEventListener("room-chosen", ({ detail }) => {
   location.hash = hashForRoom(detail.room);
 });
 addEventListener("hashchange", () => {
-  const wanted = roomFromHash(location.hash);
-  if (wanted !== requestedRoom && wanted !== runningRoom) location.reload();
+  const room = roomFromHash(location.hash);
+  if (room !== requestedRoom && room !== runningRoom) location.reload();
 });
 
 const starting = startNode({
@@ -70,30 +70,30 @@ const starting = startNode({
   direct: directFromSearch(location.search),
   stun: requestedStun,
 });
-starting.then(begin, (error) => {
+starting.then(onStarted, (error) => {
   const byDefault = [requestedRelays, requestedPeers, requestedStun].every(({ length }) => length === 0)
     && requestedRoom === undefined;
-  giveUp(byDefault ? "start" : "address", error);
+  showFailure(byDefault ? "start" : "address", error);
 });
-// Nobody waits for the page's thread while the wasm comes.
-setTimeout(prepareFormats);
+// The main thread is idle while the wasm loads.
+setTimeout(warmUpFormatters);
 
-// One after the other, so that readings get their numbers in the order in which they were typed.
+// Readings are recorded one after the other, so that their sequence numbers follow the order of input.
 let recording = Promise.resolve();
 let unrecorded = 0;
 let persistenceRequested = false;
 bpmForm.addEventListener("reading-submitted", ({ detail }) => {
   unrecorded += 1;
-  recording = recording.then(() => record(detail.bpm)).finally(() => (unrecorded -= 1));
+  recording = recording.then(() => recordFromForm(detail.bpm)).finally(() => (unrecorded -= 1));
 });
-// The form is free again before a reading is kept: whoever leaves in that moment is asked.
+// The form is free before a reading is saved, so leaving the page at that moment asks for confirmation.
 addEventListener("beforeunload", (event) => {
   if (unrecorded > 0) event.preventDefault();
 });
 
-async function record(bpm) {
+async function recordFromForm(bpm) {
   try {
-    await recordAndKeep(bpm);
+    await recordReading(bpm);
     bpmForm.confirm(bpm);
   } catch (error) {
     bpmForm.fail(bpm, error);
@@ -101,61 +101,61 @@ async function record(bpm) {
 }
 
 offerLessons(part("lesson-panel"), starting, offerIfReplaced);
-part("lesson-panel").addEventListener("form-wanted", () => bpmForm.ask());
-offerStrap(part("strap-control"), navigator.bluetooth, recordAndKeep);
+part("lesson-panel").addEventListener("form-requested", () => bpmForm.focusField());
+offerStrap(part("strap-control"), navigator.bluetooth, recordReading);
 
-keepPage(navigator.serviceWorker, (goOver) => notices.offer("notice.update", "notice.reload", goOver));
+enableOffline(navigator.serviceWorker, (activate) => notices.offer("notice.update", "notice.reload", activate));
 
-/** Something could not be loaded: where a newer version of the page is the reason, says so. */
+/** Called after a failed load: offers a reload if the server has a newer version of the page. */
 async function offerIfReplaced() {
   if (await isReplaced()) notices.offer("notice.replaced", "notice.reload", () => location.reload());
 }
 
-/** Records, by whatever way a heart rate came. */
-async function recordAndKeep(bpm) {
+/** Records a reading from the form or a strap. */
+async function recordReading(bpm) {
   const node = await starting;
   await node.record(bpm);
-  // Last, and apart: what was recorded must not be offered for another try.
-  keepFromNowOn(node).catch(() => {});
+  // Not awaited: its failure must not make a recorded reading look unrecorded.
+  requestPersistence(node).catch(() => {});
 }
 
-/** Asks the browser, once, not to clear what a person recorded here when its disk gets full. */
-async function keepFromNowOn(node) {
+/** Asks the browser, once, not to clear this page's data when the disk is full. */
+async function requestPersistence(node) {
   const { kind, persisted } = node.status().storage;
   if (persistenceRequested || kind !== "disk" || persisted) return;
   persistenceRequested = true;
-  // Whatever it answers, status().storage says so; a node that broke has said so itself.
+  // The result is in status().storage. A broken node has already reported its failure.
   await node.requestPersistence();
 }
 
-/** Lets a running node be seen and used, until the page goes. */
-function begin(node) {
+/** Connects the running node with the page until the page is closed. */
+function onStarted(node) {
   globalThis.heartchain = node;
   runningRoom = node.status().room;
   roomBar.makeCode = qrModules;
-  present(node, part, (reason) => giveUp("broken", reason));
-  // Peers learn at once that this tab is gone, unless the browser keeps the page to come back to.
+  present(node, part, (reason) => showFailure("broken", reason));
+  // Peers learn at once that this tab is gone, unless the page goes into the back/forward cache.
   addEventListener("pagehide", (event) => {
     if (!event.persisted) node.stop();
   });
 }
 
-/** Says why there is no node. What needs one goes, but not what was recorded in a node that broke. */
-function giveUp(kind, error) {
+/** Shows why there is no node. Hides everything that needs one, except what a node that broke has already shown. */
+function showFailure(kind, error) {
   part("failure-notice").failure = { kind, error };
   part("status-line").failed = true;
   for (const column of document.querySelectorAll("main > *")) column.hidden = kind !== "broken";
   offerIfReplaced();
 }
 
-/** Puts the words of the language in use into everything that is not a component. */
-function speak() {
+/** Sets the texts of everything that is not a component. */
+function applyLanguage() {
   document.documentElement.lang = language();
   translate(document);
 }
 
-/** Storage may be forbidden; the language is then chosen anew each time. */
-function rememberedLanguage() {
+/** Returns null if storage is blocked: the language is then detected on each visit. */
+function savedLanguage() {
   try {
     return localStorage.getItem(LANGUAGE_KEY);
   } catch {
@@ -163,10 +163,10 @@ function rememberedLanguage() {
   }
 }
 
-function rememberLanguage(code) {
+function saveLanguage(code) {
   try {
     localStorage.setItem(LANGUAGE_KEY, code);
   } catch {
-    // Nothing is lost but the preference.
+    // Only the preference is lost.
   }
 }

@@ -1,20 +1,20 @@
-//! The mining worker: searches nonces for the one header it was given last, in slices short enough to hear
-//! the next order. Never chooses what to mine, never knows a reading.
+//! The mining worker: searches for a nonce of the latest header, in slices short enough to react to the next message.
+//! Does not choose what to mine and never sees a reading.
 //!
-//! In:  `{ module }` once, then `{ id, header, start }` (replaces what ran), `{ stop: true }`, or `{ limit }`: so many
-//!      hashes a second at most; null: as many as can be.
-//! Out: `{ ready: true }` once, `{ id, hashes, ms }` about once a second and at the end of a search,
-//!      `{ id, nonce }` when found, `{ error }` in words. `start` and `nonce` are decimal, below 2^64.
+//! In:  `{ module }` once, then `{ id, header, start }` (replaces the current job), `{ stop: true }`, or `{ limit }`:
+//!      the most hashes per second, null for no limit.
+//! Out: `{ ready: true }` once, `{ id, hashes, ms }` about once per second and at the end of a search, `{ id, nonce }`
+//!      when found, `{ error }` with a message. `start` and `nonce` are decimal strings below 2^64.
 
 import init, { mineBatch } from "./pkg/wasm_node.js";
 
-/** How long one slice should take, in ms: a new order waits for about this long, and no longer. */
+/** Target duration of one slice, in ms: the longest wait of a new message. */
 const SLICE_MS = 30;
-/** Between two reports, in ms. */
+/** Interval between two reports, in ms. */
 const REPORT_MS = 1000;
-/** How long the tries of one slice last when their number is limited, in ms: short enough to look like steady work. */
+/** Duration of one slice under a limit, in ms: short enough to look like steady work. */
 const LIMITED_SLICE_MS = 100;
-/** Tries in the first slice, and the bounds of what a slice may grow or shrink to. */
+/** Tries in the first slice, and the bounds of later slices. */
 const FIRST_TRIES = 2_000;
 const MIN_TRIES = 100;
 const MAX_TRIES = 10_000_000;
@@ -22,17 +22,17 @@ const MAX_TRIES = 10_000_000;
 /** @type {{ id: unknown, header: Uint8Array, next: bigint, hashes: number, ms: number } | null} */
 let job = null;
 let tries = FIRST_TRIES;
-/** @type {number | null} hashes a second */
+/** @type {number | null} hashes per second */
 let limit = null;
-/** The timer of a pause that a limit asks for. */
+/** The timer of a pause required by the limit. */
 let pause = null;
 
-// A posted message, unlike a timer, is not throttled when the tab is hidden, and lets the page's orders in between.
+// Unlike timers, posted messages are not throttled in hidden tabs, and the page's messages are handled in between.
 const nextSlice = new MessageChannel();
-let sliceAsked = false;
+let sliceRequested = false;
 nextSlice.port1.onmessage = () => {
-  sliceAsked = false;
-  inWords(mineSlice);
+  sliceRequested = false;
+  reportErrors(mineSlice);
 };
 
 self.onmessage = ({ data }) => {
@@ -44,9 +44,9 @@ self.onmessage = ({ data }) => {
     limit = data.limit;
     clearTimeout(pause);
     pause = null;
-    askForSlice();
+    requestSlice();
   } else {
-    inWords(() => begin(data));
+    reportErrors(() => begin(data));
   }
 };
 
@@ -61,23 +61,23 @@ async function load(module) {
 
 function begin({ id, header, start }) {
   job = { id, header, next: BigInt.asUintN(64, BigInt(start)), hashes: 0, ms: 0 };
-  askForSlice();
+  requestSlice();
 }
 
-function askForSlice() {
-  if (sliceAsked || pause !== null) return;
-  sliceAsked = true;
+function requestSlice() {
+  if (sliceRequested || pause !== null) return;
+  sliceRequested = true;
   nextSlice.port2.postMessage(null);
 }
 
 function mineSlice() {
   if (job === null) return;
-  const most = limit === null ? tries : Math.min(tries, Math.max(1, Math.round((limit * LIMITED_SLICE_MS) / 1000)));
+  const count = limit === null ? tries : Math.min(tries, Math.max(1, Math.round((limit * LIMITED_SLICE_MS) / 1000)));
   const began = performance.now();
-  const nonce = mineBatch(job.header, job.next, most);
+  const nonce = mineBatch(job.header, job.next, count);
   const spent = performance.now() - began;
 
-  const tried = nonce === undefined ? most : Number(BigInt.asUintN(64, nonce - job.next)) + 1;
+  const tried = nonce === undefined ? count : Number(BigInt.asUintN(64, nonce - job.next)) + 1;
   const ms = limit === null ? spent : Math.max(spent, (tried * 1000) / limit);
   job.hashes += tried;
   job.ms += ms;
@@ -89,23 +89,23 @@ function mineSlice() {
     rest(ms - spent);
     return;
   }
-  job.next = BigInt.asUintN(64, job.next + BigInt(most));
+  job.next = BigInt.asUintN(64, job.next + BigInt(count));
   if (job.ms >= REPORT_MS) report();
   if (limit === null) {
-    // At most fourfold a step: one slow slice (the machine was busy) must not make the next ones tiny.
+    // Changes at most fourfold per step: one slow slice on a busy machine must not make the next ones tiny.
     const fitting = tries * Math.min(4, Math.max(0.25, SLICE_MS / Math.max(spent, 0.1)));
     tries = Math.round(Math.min(MAX_TRIES, Math.max(MIN_TRIES, fitting)));
   }
   rest(ms - spent);
-  askForSlice();
+  requestSlice();
 }
 
-/** Tries nothing for so long, if that is any time at all. */
+/** Pauses mining for this time. */
 function rest(ms) {
   if (ms <= 0) return;
   pause = setTimeout(() => {
     pause = null;
-    askForSlice();
+    requestSlice();
   }, ms);
 }
 
@@ -115,7 +115,7 @@ function report() {
   job.ms = 0;
 }
 
-function inWords(work) {
+function reportErrors(work) {
   try {
     work();
   } catch (error) {

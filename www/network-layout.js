@@ -1,16 +1,16 @@
-//! Where the picture of the network puts everybody: this tab in the middle, relays above, peers around it, those
-//! reached through a relay next to it. Never draws and never touches the page.
+//! Computes the layout of the network picture: this tab in the middle, relays above it, peers around it, and relayed
+//! peers near the relay. Never draws and never touches the page.
 
-/** The picture's own size, in its own units. */
+/** The size of the picture, in SVG user units. */
 export const PICTURE = { width: 360, height: 256 };
 
-/** Peers drawn; the table has them all. */
+/** The most peers drawn; the table lists all. */
 export const MAX_DRAWN_PEERS = 24;
 
-/** From this many peers on, they stand in two rings. */
-const ONE_RING = 13;
+/** From this many peers on, the layout uses two rings. */
+const TWO_RINGS_FROM = 13;
 
-/** Relays drawn. */
+/** The most relays drawn. */
 export const MAX_DRAWN_RELAYS = 3;
 
 const CENTRE = { x: 180, y: 136 };
@@ -19,28 +19,28 @@ const RINGS = [
   { x: 100, y: 58 },
 ];
 const RELAY_Y = 26;
-/** Between two relays. */
+/** The distance between two relays. */
 const RELAY_STEP = 92;
-/** The part of the circle that is left to the relays, in radians. */
+/** The sector of the circle reserved for relays, in radians. */
 const RELAY_SECTOR = (84 / 180) * Math.PI;
 
 /**
- * @typedef {{ id: string, x: number, y: number }} Place
+ * @typedef {{ id: string, x: number, y: number }} Position
  * @typedef {{ id: string, kind: "direct" | "relayed" | "relay", path: string }} Link
  */
 
 /**
- * @param {object[]} peers as the node's `peers()`, relays included or not
+ * @param {object[]} peers as returned by the node's `peers()`, with or without relays
  * @param {object[]} relays as in the node's `status()`
- * @returns {{ self: { x: number, y: number }, relays: (Place & { connected: boolean })[],
- *   peers: (Place & { path: string })[], links: Link[], hidden: number }}
+ * @returns {{ self: { x: number, y: number }, relays: (Position & { connected: boolean })[],
+ *   peers: (Position & { path: string })[], links: Link[], hidden: number }}
  */
 export function layoutNetwork(peers, relays) {
   const placedRelays = placeRelays(relays);
-  const others = peers.filter((peer) => peer.path !== "relay").toSorted(byId);
+  const others = peers.filter((peer) => peer.path !== "relay").toSorted(comparePeerIds);
   const relayed = others.filter((peer) => peer.path === "relayed");
   const direct = others.filter((peer) => peer.path === "direct");
-  // Those behind the relay at both ends of the arc, where the relay is near.
+  // Relayed peers go to both ends of the arc, close to the relay.
   const half = Math.ceil(relayed.length / 2);
   const inOrder = [...relayed.slice(0, half), ...direct, ...relayed.slice(half)];
   const drawn = inOrder.length <= MAX_DRAWN_PEERS ? inOrder : inOrder.slice(0, MAX_DRAWN_PEERS);
@@ -57,25 +57,25 @@ export function layoutNetwork(peers, relays) {
   return { self: CENTRE, relays: placedRelays, peers: placedPeers, links, hidden: inOrder.length - drawn.length };
 }
 
-/** One place a relay, however many of its addresses are known. */
+/** One position per relay, even if several of its addresses are known. */
 function placeRelays(relays) {
-  const byName = new Map();
+  const byId = new Map();
   for (const { peerId, address, connected } of relays) {
     const id = peerId ?? address;
-    byName.set(id, (byName.get(id) ?? false) || connected);
+    byId.set(id, (byId.get(id) ?? false) || connected);
   }
-  const all = [...byName].map(([id, connected]) => ({ id, connected })).sort((a, b) => (a.id < b.id ? -1 : 1));
+  const all = [...byId].map(([id, connected]) => ({ id, connected })).sort((a, b) => (a.id < b.id ? -1 : 1));
   const drawn = all.slice(0, MAX_DRAWN_RELAYS);
   const left = CENTRE.x - ((drawn.length - 1) * RELAY_STEP) / 2;
   return drawn.map((relay, i) => ({ ...relay, x: left + i * RELAY_STEP, y: RELAY_Y }));
 }
 
-function onArc(place, count) {
-  const ring = RINGS[count < ONE_RING ? 0 : place % 2];
+function onArc(i, count) {
+  const ring = RINGS[count < TWO_RINGS_FROM ? 0 : i % 2];
   const arc = 2 * Math.PI - RELAY_SECTOR;
-  // One alone stands below, beside the name of this tab; several are spread over the whole arc, clockwise from the relays'
-  // right.
-  const share = count === 1 ? 0.36 : count === 2 ? 0.3 + 0.4 * place : place / (count - 1);
+  // A single peer goes below, next to the name of this tab. Several spread over the whole arc, clockwise from the right
+  // of the relays.
+  const share = count === 1 ? 0.36 : count === 2 ? 0.3 + 0.4 * i : i / (count - 1);
   const angle = -Math.PI / 2 + RELAY_SECTOR / 2 + share * arc;
   return { x: round(CENTRE.x + ring.x * Math.cos(angle)), y: round(CENTRE.y + ring.y * Math.sin(angle)) };
 }
@@ -96,6 +96,6 @@ function round(value) {
   return Math.round(value * 10) / 10;
 }
 
-function byId(a, b) {
+function comparePeerIds(a, b) {
   return a.peerId < b.peerId ? -1 : 1;
 }

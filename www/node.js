@@ -1,21 +1,21 @@
-//! The page's way to its node: the only module on the page's thread that knows the wasm package (in the worker,
-//! `miner.js` does). Never decides anything: options go in, the node comes out, failures are Errors in words.
+//! Starts the node. The only module on the main thread that imports the wasm package (in the worker, `miner.js` does).
+//! Makes no decisions: it maps options to the node's configuration, and failures to errors with a message.
 
 import init, { Node, qrCode } from "./pkg/wasm_node.js";
-import { PageError } from "./node-words.js";
+import { PageError } from "./error-messages.js";
 import { say } from "./strings.js";
-import { NotLoaded, wasmModule } from "./wasm.js";
+import { LoadError, wasmModule } from "./wasm.js";
 
 /**
- * Loads the wasm once, for the page and for its miner, and starts a node.
+ * Loads the wasm, once for the page and its miner, and starts a node.
  *
- * @param {{ room?: string, relays: string[], peers: string[], direct: boolean, stun: string[] }} wishes relays as multiaddrs;
- *   none: ask the server of this page; peers: whom to call in any case; direct: whether other tabs may be reached without a
- *   relay; stun: `stun:` URLs; none: the relay's
+ * @param {{ room?: string, relays: string[], peers: string[], direct: boolean, stun: string[] }} options relays:
+ *   multiaddrs, or empty to ask the server of this page; peers: addresses to dial in any case; direct: whether to connect
+ *   to other tabs without a relay; stun: `stun:` URLs, or empty to use the relay's
  * @returns {Promise<Node>}
  */
 export async function startNode({ room, relays, peers, direct, stun }) {
-  await init({ module_or_path: await wasmModule.catch(inWords) });
+  await init({ module_or_path: await wasmModule.catch(toPageError) });
   return Node.start({
     ...(room === undefined ? {} : { room }),
     ...(relays.length === 0 ? {} : { relays }),
@@ -29,16 +29,16 @@ export async function startNode({ room, relays, peers, direct, stun }) {
 }
 
 /**
- * The QR code of a text; only after a node has started.
+ * Encodes a text as a QR code. Call it only after a node has started.
  *
  * @param {string} text
- * @returns {Uint8Array | null} its modules row by row, 1 for dark; null if it is too long for a code
+ * @returns {Uint8Array | null} the modules row by row, 1 for dark; null if the text is too long for a QR code
  */
 export function qrModules(text) {
   return qrCode(text) ?? null;
 }
 
-function inWords(error) {
-  if (!(error instanceof NotLoaded)) throw error;
+function toPageError(error) {
+  if (!(error instanceof LoadError)) throw error;
   throw new PageError(() => say("error.notLoaded", { file: error.file, status: error.status }));
 }

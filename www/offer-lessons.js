@@ -1,13 +1,13 @@
-//! Offers "See how it works": loads the lessons when somebody turns them on, joins them and the node, and undoes all
-//! when they are turned off. Most visits never load them. Never draws anything itself.
+//! Loads the lessons when the user turns "See how it works" on, connects them to the node, and undoes everything when
+//! the user turns them off. Most visits never load them. Draws nothing itself.
 
 import "./components/lesson-panel.js";
-import { addWords } from "./strings.js";
+import { addTexts } from "./strings.js";
 
 /**
  * @param {HTMLElement} panel a `<lesson-panel>`
- * @param {Promise<object>} starting the node; if it cannot start, there are no lessons
- * @param {() => void} onNotLoaded called when a part of the page could not be loaded
+ * @param {Promise<object>} starting resolves to the node; if it rejects, there are no lessons
+ * @param {() => void} onNotLoaded called when loading failed
  */
 export function offerLessons(panel, starting, onNotLoaded) {
   let mode = null;
@@ -16,8 +16,8 @@ export function offerLessons(panel, starting, onNotLoaded) {
     const loaded = await Promise.all([
       starting,
       import("./lessons/lesson-mode.js"),
-      import("./lessons/words-en.js"),
-      import("./lessons/words-ko.js"),
+      import("./lessons/strings-en.js"),
+      import("./lessons/strings-ko.js"),
       import("./components/lesson-cards.js"),
     ]).catch(() => null);
     if (!wanted || mode !== null) return;
@@ -27,7 +27,7 @@ export function offerLessons(panel, starting, onNotLoaded) {
       return;
     }
     const [node, { LessonMode }, en, ko] = loaded;
-    addWords({ en: en.default, ko: ko.default });
+    addTexts({ en: en.default, ko: ko.default });
     mode = new LessonMode(node);
     const show = () => {
       panel.state = mode?.state ?? null;
@@ -45,7 +45,7 @@ export function offerLessons(panel, starting, onNotLoaded) {
     mode = null;
     panel.state = null;
   });
-  panel.addEventListener("lesson-wish", ({ detail: { name, values } }) => mode?.[name](...values));
+  panel.addEventListener("lesson-command", ({ detail: { name, values } }) => mode?.[name](...values));
   starting.then(
     () => (panel.hidden = false),
     () => {},

@@ -1,5 +1,5 @@
-//! Offers heart-rate straps where the browser has Web Bluetooth: joins one session and its control. Never shown
-//! elsewhere, and never talks to a strap or draws anything itself.
+//! Offers to connect a heart-rate strap, if the browser has Web Bluetooth: joins a `<strap-control>` with a `StrapSession`,
+//! which talks to the strap.
 
 import "./components/strap-control.js";
 import { StrapSession } from "./strap-session.js";
@@ -7,7 +7,7 @@ import { StrapSession } from "./strap-session.js";
 /**
  * @param {HTMLElement} control a `<strap-control>`
  * @param {Bluetooth | undefined} bluetooth `navigator.bluetooth`
- * @param {(bpm: number) => Promise<unknown>} record rejects if the reading could not be kept
+ * @param {(bpm: number) => Promise<unknown>} record rejects if the reading could not be saved
  */
 export function offerStrap(control, bluetooth, record) {
   if (!bluetooth) return;
@@ -16,7 +16,7 @@ export function offerStrap(control, bluetooth, record) {
     control.strap = { state: session.state, intervalS: session.intervalS };
   };
   session.addEventListener("change", show);
-  // What comes while the sample before still waits for the node is left out: a strap never stops measuring.
+  // A sample that arrives while the node still records the previous one is dropped: straps measure continuously.
   let busy = false;
   session.addEventListener("sample", async ({ detail }) => {
     if (busy) return;
@@ -30,7 +30,7 @@ export function offerStrap(control, bluetooth, record) {
       busy = false;
     }
   });
-  control.addEventListener("strap-wanted", () => session.start());
+  control.addEventListener("strap-requested", () => session.start());
   control.addEventListener("strap-stopped", () => session.stop());
   control.addEventListener("interval-chosen", ({ detail }) => {
     session.intervalS = detail.seconds;

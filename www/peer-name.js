@@ -1,16 +1,16 @@
-//! Short names and colours for peers and authors, derived from their keys alone: every tab shows the same
-//! ones without asking anybody. Never an identity: two peers may share a colour, or by rare chance a name.
+//! Short names and colours of peers and authors, derived only from their keys, so every tab shows the same ones without
+//! coordination. They are not an identity: two peers may share a colour, or in rare cases a name.
 
-/** What precedes an Ed25519 key in its PeerId: identity multihash, 36 bytes, key type 1, 32 bytes of key. */
+/** The prefix of an Ed25519 key in its peer ID: identity multihash, 36 bytes, key type 1, 32 bytes of key. */
 const PEER_ID_PREFIX = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
 const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
-/** PeerIds remembered, because each takes long to compute and is needed for every reading that is shown. */
-const MAX_KNOWN = 1_024;
-const known = new Map();
+/** Cached peer IDs: each is slow to compute, and every reading on the page needs one. */
+const MAX_CACHED = 1_024;
+const cache = new Map();
 
-/** Letters of a PeerId that are shown. Its end, because all Ed25519 PeerIds begin alike ("12D3KooW"). */
+/** Length of a short name: the end of the peer ID, because all Ed25519 peer IDs start with "12D3KooW". */
 const SHORT_NAME_LETTERS = 6;
 
 /** @param {string} peerId @returns {string} */
@@ -29,7 +29,7 @@ export function hueOf(peerId) {
 }
 
 /**
- * Whether its colour is of the second lightness: in a room of a dozen some hues are alike.
+ * Which of two lightnesses its colour has: in a room of a dozen peers, some hues are close.
  *
  * @param {string} peerId
  * @returns {0 | 1}
@@ -38,7 +38,7 @@ export function shadeOf(peerId) {
   return Math.floor(fnv1a(peerId) / 360) % 2;
 }
 
-/** 32 bits. */
+/** The 32-bit FNV-1a hash of a text. */
 function fnv1a(text) {
   let hash = 0x811c9dc5;
   for (const letter of text) {
@@ -48,17 +48,17 @@ function fnv1a(text) {
 }
 
 /**
- * The PeerId of the peer that signs with this key (libp2p's peer id specification, base58btc).
+ * The peer ID for an author's key (libp2p's peer ID specification, base58btc).
  *
  * @param {string} author Ed25519 public key, 64 hex digits
  * @returns {string}
  */
 export function peerIdOf(author) {
-  let peerId = known.get(author);
+  let peerId = cache.get(author);
   if (peerId === undefined) {
-    if (known.size >= MAX_KNOWN) known.clear();
+    if (cache.size >= MAX_CACHED) cache.clear();
     peerId = computePeerId(author);
-    known.set(author, peerId);
+    cache.set(author, peerId);
   }
   return peerId;
 }

@@ -1,21 +1,21 @@
-//! Shows a running node: hands its news to the components, and their wishes to it. Never starts or ends a node,
-//! never draws anything itself.
+//! Connects a running node with the components: passes its events to them and their requests to it. Does not start or
+//! stop the node and draws nothing itself.
 
 import { ChainWindow } from "./chain-window.js";
 import { coalesce } from "./coalesce.js";
-import { SHOWN_OWN } from "./components/own-readings.js";
+import { MAX_OWN_SHOWN } from "./components/own-readings.js";
 import { readText, saveAs } from "./files.js";
 import { rivals } from "./fork.js";
 import { ReadingFeed } from "./reading-feed.js";
 import { linkToRoom } from "./room-link.js";
 
-/** Between two drawings of the chart: a line that moves eight times a second moves. */
+/** The shortest pause between two redraws of the chart, ms: eight per second look smooth. */
 const CHART_REST_MS = 125;
 
 /**
  * @param {object} node
  * @param {(selector: string) => Element} part finds a component
- * @param {(reason: string) => void} onBroken told once, when the node broke: it must not be asked anything after
+ * @param {(reason: string) => void} onBroken called once when the node breaks; after that, the node must not be used
  */
 export function present(node, part, onBroken) {
   let broken = false;
@@ -24,7 +24,7 @@ export function present(node, part, onBroken) {
     broken = true;
     onBroken(detail.error);
   });
-  const soon = (work, leastRest) => coalesce(() => broken || work(), leastRest);
+  const soon = (work, minRest) => coalesce(() => broken || work(), minRest);
   const self = node.status().peerId;
   presentState(node, part, soon);
   presentReadings(node, part, soon);
@@ -35,7 +35,7 @@ export function present(node, part, onBroken) {
   node.addEventListener("notice", ({ detail }) => part("page-notices").notice(detail));
 }
 
-/** Who and what is connected, and how this tab stands. */
+/** The status, the peers and the relays. */
 function presentState(node, part, soon) {
   const refresh = soon(() => {
     const status = node.status();
@@ -55,20 +55,20 @@ function presentState(node, part, soon) {
   refresh();
 }
 
-/** What waits for a block, and how far this tab's own readings have come. */
+/** The waiting readings, and the progress of this tab's own ones. */
 function presentReadings(node, part, soon) {
   const waiting = part("pending-list");
   const refresh = soon(() => {
     const { peerId, tip, mempool } = node.status();
-    waiting.pending = { readings: node.pending(waiting.places), count: mempool, self: peerId };
-    part("own-readings").own = { readings: node.ownReadings(SHOWN_OWN), tip: tip.index };
+    waiting.pending = { readings: node.pending(waiting.limit), count: mempool, self: peerId };
+    part("own-readings").own = { readings: node.ownReadings(MAX_OWN_SHOWN), tip: tip.index };
   });
   for (const type of ["status", "chain", "reading"]) node.addEventListener(type, refresh);
-  waiting.addEventListener("more-wanted", refresh);
+  waiting.addEventListener("more-requested", refresh);
   refresh();
 }
 
-/** The blocks in sight, and the branches beside them. */
+/** The blocks in view, and the side branches. */
 function presentChain(node, part, soon, self) {
   const chain = new ChainWindow(node);
   const list = part("chain-list");
@@ -80,7 +80,7 @@ function presentChain(node, part, soon, self) {
     part("fork-view").chain = { branches, tip, block };
   });
   chain.addEventListener("change", show);
-  list.addEventListener("range-wanted", ({ detail }) => chain.show(detail.first, detail.last));
+  list.addEventListener("range-requested", ({ detail }) => chain.show(detail.first, detail.last));
   node.addEventListener("chain", () => {
     show();
     chain.refresh();
@@ -91,30 +91,30 @@ function presentChain(node, part, soon, self) {
 function presentChart(node, part, soon, self) {
   const chart = part("heart-chart");
   const feed = new ReadingFeed(node);
-  chart.addEventListener("past-wanted", ({ detail }) => feed.reachBack(detail.since));
+  chart.addEventListener("past-requested", ({ detail }) => feed.loadSince(detail.since));
   feed.addEventListener("change", soon(() => chart.refresh(), CHART_REST_MS));
   chart.self = self;
   chart.history = feed.history;
 }
 
-/** The dialog of one block. */
+/** The block dialog. */
 function presentBlock(node, part, self) {
   const dialog = part("block-dialog");
   const open = async (index) => {
-    // What cannot be read stays closed: the list says why.
+    // If the block cannot be read, the dialog stays closed: the list shows the error.
     const [block] = await node.blocks(index, index).catch(() => []);
     if (block !== undefined) dialog.open(block, node.status().tip.index, self);
   };
   node.addEventListener("chain", async ({ detail: { to } }) => {
     const { index } = dialog;
     if (index === null) return;
-    // What cannot be read just now says nothing of the block; a chain that ends below it does.
+    // A failed read says nothing about the block, but an empty result means that the chain now ends below it.
     const blocks = await node.blocks(index, index).catch(() => null);
     if (blocks !== null && dialog.index === index) dialog.follow(to, blocks[0]?.hash);
   });
   part("chain-list").addEventListener("block-opened", ({ detail }) => open(detail.index));
-  dialog.addEventListener("neighbour-wanted", ({ detail }) => open(detail.index));
-  dialog.addEventListener("check-wanted", async ({ detail: { block } }) => {
+  dialog.addEventListener("neighbour-requested", ({ detail }) => open(detail.index));
+  dialog.addEventListener("check-requested", async ({ detail: { block } }) => {
     try {
       dialog.checked(block, await node.check(block));
     } catch (error) {
@@ -126,20 +126,20 @@ function presentBlock(node, part, self) {
 /** Export and import. */
 function presentData(node, part) {
   const panel = part("data-panel");
-  panel.addEventListener("export-wanted", async ({ detail: { format } }) => {
+  panel.addEventListener("export-requested", async ({ detail: { format } }) => {
     try {
       const blob = await (format === "csv" ? node.exportCsv() : node.exportJson());
       saveAs(blob, `heartchain-${node.status().room}.${format}`);
-      panel.tell("data.exported");
+      panel.showResult("data.exported");
     } catch (error) {
-      panel.tell("data.exportFailed", {}, error);
+      panel.showResult("data.exportFailed", {}, error);
     }
   });
-  panel.addEventListener("import-wanted", async ({ detail: { file } }) => {
+  panel.addEventListener("import-requested", async ({ detail: { file } }) => {
     try {
-      panel.tell("data.imported", await node.importJson(await readText(file)));
+      panel.showResult("data.imported", await node.importJson(await readText(file)));
     } catch (error) {
-      panel.tell("data.importFailed", {}, error);
+      panel.showResult("data.importFailed", {}, error);
     }
   });
 }

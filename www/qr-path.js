@@ -1,7 +1,6 @@
-//! A QR code as the outline of its dark modules, for an SVG path. Never makes a code: the modules come from the
-//! wasm package.
+//! Draws the dark modules of a QR code as an SVG path. Encodes nothing: the modules come from the wasm package.
 
-/** The quiet zone around a code that scanners need, in modules. */
+/** The width of the quiet zone that scanners need around a code, in modules. */
 export const QUIET_MODULES = 4;
 
 /**
@@ -10,7 +9,7 @@ export const QUIET_MODULES = 4;
  */
 export function qrPath(modules) {
   const side = Math.sqrt(modules.length);
-  if (!Number.isInteger(side)) throw new RangeError(`${modules.length} modules are no square`);
+  if (!Number.isInteger(side)) throw new RangeError(`${modules.length} modules are not a square`);
   let path = "";
   for (let y = 0; y < side; y += 1) {
     let x = 0;

@@ -1,30 +1,30 @@
-//! Fills a `ReadingHistory` from the node: what is new at once, and what is older block by block from the tip down,
-//! as far back as the chart looks. Never reads the whole of a long chain, never holds up the page.
+//! Fills a `ReadingHistory` from the node: new readings at once, older ones block by block from the tip down, as far
+//! back as the chart's range. Never reads all of a long chain, never blocks the page.
 
 import { MAX_READINGS, ReadingHistory } from "./reading-history.js";
 
-/** Blocks asked for at once: few enough for their readings to cross over without a pause. */
+/** Blocks per read: few enough that converting their readings does not block the page. */
 export const STEP_BLOCKS = 16;
 
-/** The most blocks read from the past, whatever they hold: empty ones bring nothing to draw. */
+/** The most old blocks read, even if they hold few readings. */
 export const MAX_PAST_BLOCKS = 4_000;
 
-/** The most readings taken at the beginning from those that wait for a block; later ones come one by one. */
+/** The most waiting readings loaded at the start; later ones arrive one by one. */
 const MAX_PENDING = 1_000;
 
-/** Changes of the chain that wait to be read; older ones are left out, the chart shows the newest anyway. */
+/** The most changed blocks queued for reading; older ones are skipped, because the chart shows the newest. */
 const MAX_WAITING_BLOCKS = 512;
 
 /** Dispatches "change" whenever `history` has more to draw. */
 export class ReadingFeed extends EventTarget {
   history = new ReadingHistory();
   #node;
-  /** The lowest block that was read. */
+  /** The height of the lowest block read so far. */
   #lowest;
   #past = 0;
-  /** The time of that block. */
+  /** The time of that block, in Unix ms. */
   #lowestTime = Infinity;
-  /** New blocks to be read, both included. */
+  /** The range of new blocks to read, both inclusive. */
   #fresh = null;
   #since = Infinity;
   #running = false;
@@ -44,11 +44,11 @@ export class ReadingFeed extends EventTarget {
   }
 
   /**
-   * Reads the past as far as this moment, in steps.
+   * Reads older blocks back to this time, in steps.
    *
    * @param {number} time Unix ms
    */
-  reachBack(time) {
+  loadSince(time) {
     this.#since = Math.min(this.#since, time);
     return this.#run();
   }
@@ -62,9 +62,9 @@ export class ReadingFeed extends EventTarget {
         else if (this.#wantsPast()) await this.#readPast();
         else break;
       }
-      this.#sayWhatIsLeftOut();
+      this.#markOmitted();
     } catch {
-      // The chain could not be read: the list of blocks says so. The next change tries again.
+      // The block list reports the error. The next change retries.
     } finally {
       this.#running = false;
     }
@@ -84,7 +84,7 @@ export class ReadingFeed extends EventTarget {
     const blocks = await this.#node.blocks(from, to);
     this.#lowest = from;
     this.#past += to - from + 1;
-    // A block is never older than its readings by much, and never younger than the one before.
+    // A block is never much older than its readings, and never older than the block before it.
     if (blocks.length > 0) this.#lowestTime = blocks[0].time;
     if (this.#lowestTime < this.#since) this.#since = Infinity;
     this.#takeBlocks(blocks);
@@ -95,12 +95,12 @@ export class ReadingFeed extends EventTarget {
     return this.#since < Infinity && this.#lowest > 0 && this.#past < MAX_PAST_BLOCKS && this.history.size < MAX_READINGS * 0.9;
   }
 
-  /** More of the past was wished for than is read. */
-  #sayWhatIsLeftOut() {
+  /** Records that the requested range goes further back than the readings loaded. */
+  #markOmitted() {
     if (this.#since === Infinity || this.#lowest === 0 || this.#lowestTime === Infinity) return;
-    const before = this.history.leftOutUntil;
-    this.history.leaveOut(this.#lowestTime);
-    if (this.history.leftOutUntil !== before) this.dispatchEvent(new Event("change"));
+    const before = this.history.omittedUntil;
+    this.history.markOmitted(this.#lowestTime);
+    if (this.history.omittedUntil !== before) this.dispatchEvent(new Event("change"));
   }
 
   #takeBlocks(blocks) {

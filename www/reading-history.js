@@ -1,14 +1,14 @@
-//! The readings that the chart draws: each author's in the order of time, each once, and never more than a bounded
-//! number in all: the oldest go first. Never fetches (see `reading-feed.js`), never touches the page.
+//! The readings that the chart draws: by author, in order of time, without duplicates. The total is bounded; the oldest
+//! are dropped first. Never fetches (see `reading-feed.js`), never touches the page.
 
-/** Readings kept in all: an hour of one reading a second from five people, at about 1 MB. */
+/** The most readings kept: an hour of one reading per second from five people, about 1 MB. */
 export const MAX_READINGS = 20_000;
 
-/** Authors kept; those who were silent longest go first. */
+/** The most authors kept; those silent the longest are dropped first. */
 export const MAX_AUTHORS = 256;
 
-/** What is kept shrinks to this share of the bound at once, so that it need not shrink at each new reading. */
-const SHRUNK = 0.9;
+/** Dropping shrinks the history to this share of the bound, so that it need not shrink with each new reading. */
+const SHRINK_TO = 0.9;
 
 /**
  * @typedef {{ time: number, bpm: number, seq: number, id: string }} Point
@@ -18,28 +18,28 @@ export class ReadingHistory {
   /** @type {Map<string, { points: Point[], seqs: Set<number> }>} by author */
   #authors = new Map();
   #count = 0;
-  #leftOutUntil = null;
+  #omittedUntil = null;
 
-  /** Readings up to this time, Unix ms, may be missing; null if nothing was left out. */
-  get leftOutUntil() {
-    return this.#leftOutUntil;
+  /** Readings up to this time, in Unix ms, may be missing; null if none were omitted. */
+  get omittedUntil() {
+    return this.#omittedUntil;
   }
 
-  /** Notes that readings up to this time are not, or no longer, here. */
-  leaveOut(time) {
-    this.#leftOutUntil = Math.max(this.#leftOutUntil ?? time, time);
+  /** Notes that readings up to this time are missing or were dropped. */
+  markOmitted(time) {
+    this.#omittedUntil = Math.max(this.#omittedUntil ?? time, time);
   }
 
-  /** How many readings are kept. */
+  /** The number of readings kept. */
   get size() {
     return this.#count;
   }
 
   /**
-   * Takes readings as the node gives them; those that are known already change nothing.
+   * Adds readings as returned by the node. Known ones are ignored.
    *
    * @param {object[]} readings
-   * @returns {boolean} whether anything was new
+   * @returns {boolean} whether any of them was new
    */
   add(readings) {
     const before = this.#count;
@@ -50,12 +50,12 @@ export class ReadingHistory {
     return changed;
   }
 
-  /** @returns {Map<string, Point[]>} each author's readings, oldest first; to look at only */
+  /** @returns {Map<string, Point[]>} each author's readings, oldest first; do not modify */
   get authors() {
     return new Map([...this.#authors].map(([author, { points }]) => [author, points]));
   }
 
-  /** @returns {number | null} the time of the oldest reading that is kept */
+  /** @returns {number | null} the time of the oldest reading kept */
   get oldest() {
     let oldest = null;
     for (const { points } of this.#authors.values()) {
@@ -72,7 +72,7 @@ export class ReadingHistory {
     }
     if (known.seqs.has(seq)) return;
     known.seqs.add(seq);
-    known.points.splice(placeAfter(known.points, time), 0, { time, bpm, seq, id });
+    known.points.splice(indexAfter(known.points, time), 0, { time, bpm, seq, id });
     this.#count += 1;
   }
 
@@ -82,11 +82,11 @@ export class ReadingHistory {
       for (const { time } of points) times.push(time);
     }
     times.sort((a, b) => a - b);
-    let surplus = this.#count - Math.floor(MAX_READINGS * SHRUNK);
+    let surplus = this.#count - Math.floor(MAX_READINGS * SHRINK_TO);
     const threshold = times[surplus - 1];
-    this.leaveOut(threshold);
+    this.markOmitted(threshold);
     for (const [author, { points, seqs }] of this.#authors) {
-      const gone = points.splice(0, Math.min(surplus, placeAfter(points, threshold)));
+      const gone = points.splice(0, Math.min(surplus, indexAfter(points, threshold)));
       for (const { seq } of gone) seqs.delete(seq);
       surplus -= gone.length;
       this.#count -= gone.length;
@@ -96,7 +96,7 @@ export class ReadingHistory {
 
   #dropSilent() {
     const bySilence = [...this.#authors].sort(([, a], [, b]) => b.points.at(-1).time - a.points.at(-1).time);
-    for (const [author, { points }] of bySilence.slice(Math.floor(MAX_AUTHORS * SHRUNK))) {
+    for (const [author, { points }] of bySilence.slice(Math.floor(MAX_AUTHORS * SHRINK_TO))) {
       this.#authors.delete(author);
       this.#count -= points.length;
     }
@@ -104,15 +104,15 @@ export class ReadingHistory {
 }
 
 /**
- * The place of the first point that is later than `time`.
+ * The index of the first point later than `time`.
  *
  * @param {Point[]} points oldest first
  * @param {number} time
  */
-export function placeAfter(points, time) {
+export function indexAfter(points, time) {
   let low = 0;
   let high = points.length;
-  // New readings are mostly the latest.
+  // Fast path: new readings are usually the latest.
   if (high > 0 && points[high - 1].time <= time) return high;
   while (low < high) {
     const middle = (low + high) >>> 1;

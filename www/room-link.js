@@ -1,15 +1,14 @@
-//! What the page's address says: `#room=<name>`, `?relay=<multiaddr>`, `?peer=<multiaddr>` and `?stun=<url>` (repeatable) and
-//! `?direct=no`, read and written.
-//! Never judges a multiaddr: the node does, and says in words what is wrong with it.
+//! Reads and writes the parameters in the page's address: `#room=<name>`, `?direct=no`, and the repeatable
+//! `?relay=<multiaddr>`, `?peer=<multiaddr>` and `?stun=<url>`. Does not validate multiaddrs: the node does.
 
-/** The longest room name in bytes of UTF-8, as the chain's rules have it. */
+/** The longest room name that the chain's rules allow, in bytes of UTF-8. */
 export const MAX_ROOM_BYTES = 64;
 
 /**
- * The room that an address asks for, trimmed and in NFC (so that all who type one name share one room).
+ * The room named by an address, trimmed and in NFC, so that everyone who types the same name joins the same room.
  *
  * @param {string} hash `location.hash`
- * @returns {string | undefined} undefined when none is named
+ * @returns {string | undefined} undefined if the address names no room
  */
 export function roomFromHash(hash) {
   const name = new URLSearchParams(hash.replace(/^#/, "")).get("room");
@@ -17,37 +16,37 @@ export function roomFromHash(hash) {
 }
 
 /**
- * The relays that an address asks for, in its order, each once.
+ * The relays named by an address, in order, without duplicates.
  *
  * @param {string} search `location.search`
- * @returns {string[]} empty when the relay that served the page is meant
+ * @returns {string[]} empty to use the relay that served the page
  */
 export function relaysFromSearch(search) {
   return addressesFromSearch(search, "relay");
 }
 
 /**
- * The peers that are to be called in any case, in their order, each once.
+ * The peers to dial in any case, in order, without duplicates.
  *
  * @param {string} search `location.search`
- * @returns {string[]} mostly empty, because relays name peers
+ * @returns {string[]} usually empty, because relays announce peers
  */
 export function peersFromSearch(search) {
   return addressesFromSearch(search, "peer");
 }
 
 /**
- * The STUN servers that an address asks for, in its order, each once.
+ * The STUN servers named by an address, in order, without duplicates.
  *
  * @param {string} search `location.search`
- * @returns {string[]} empty when the relays' own are meant
+ * @returns {string[]} empty to use those of the relays
  */
 export function stunFromSearch(search) {
   return addressesFromSearch(search, "stun");
 }
 
 /**
- * Whether the address lets other tabs be reached directly, which tells them this computer's addresses.
+ * Whether the address allows direct connections, which reveal this device's addresses to other tabs.
  *
  * @param {string} search `location.search`
  * @returns {boolean} false for `?direct=no`
@@ -56,13 +55,13 @@ export function directFromSearch(search) {
   return new URLSearchParams(search).get("direct") !== "no";
 }
 
-/** @param {string} text @returns {string} the text as a room would be named */
+/** @param {string} text @returns {string} the text as a room name */
 export function normalizeRoom(text) {
   return text.trim().normalize("NFC");
 }
 
 /**
- * What is wrong with a room name, before the page leaves for it.
+ * Validates a room name before the page switches to it.
  *
  * @param {string} name already normalised
  * @returns {"empty" | "long" | null}
@@ -72,13 +71,13 @@ export function roomFault(name) {
   return new TextEncoder().encode(name).length > MAX_ROOM_BYTES ? "long" : null;
 }
 
-/** @param {string} name @returns {string} the fragment that names this room */
+/** @param {string} name @returns {string} the fragment for this room */
 export function hashForRoom(name) {
   return `#room=${encodeURIComponent(name)}`;
 }
 
 /**
- * The link that brings somebody else to this room, over the same relays.
+ * The link to share: it opens this room over the same relays.
  *
  * @param {string} href the page's own address
  * @param {string} name
@@ -90,11 +89,11 @@ export function linkToRoom(href, name) {
 }
 
 /**
- * Whether a link leads nowhere from any other computer.
+ * Whether a link works only on this computer.
  *
  * @param {string} link
  */
-export function isOnlyHere(link) {
+export function isLocalOnly(link) {
   return /^(localhost|127\.\d+\.\d+\.\d+|\[::1\]|.*\.localhost)$/.test(new URL(link).hostname);
 }
 

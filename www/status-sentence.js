@@ -1,16 +1,16 @@
-//! The node's state in one true sentence. Never reads the node: it is given what the node said.
+//! Describes the node's state in one sentence. Pure: takes what the node returned.
 
 /** @typedef {{ sentence: string, tone: "good" | "busy" | "warning" }} StatusLine */
 
 /**
- * @param {object | null} status what `status()` returned, null before the node runs
- * @param {object[]} peers what `peers()` returned
+ * @param {object | null} status the result of `status()`, null before the node runs
+ * @param {object[]} peers the result of `peers()`
  * @param {(key: string, values?: object) => string} say
  * @returns {StatusLine}
  */
 export function statusSentence(status, peers, say) {
   if (status === null || (status.state === "starting" && !status.isolated)) {
-    return { sentence: say(beginning(status)), tone: "busy" };
+    return { sentence: say(startupKey(status)), tone: "busy" };
   }
   if (status.isolated) return { sentence: say("status.isolated"), tone: "warning" };
   const counts = countPaths(peers);
@@ -30,13 +30,13 @@ export function statusSentence(status, peers, say) {
     : { sentence: say("status.inSync", { block, ...counts }), tone: "good" };
 }
 
-/** What is still to come before the state is certain. A node that runs takes readings whatever it says. */
-function beginning(status) {
+/** What the node is still doing before its state is known. It accepts readings in the meantime. */
+function startupKey(status) {
   if (status === null) return "status.starting";
   return (status.storage?.unchecked ?? 0) > 0 ? "status.checking" : "status.looking";
 }
 
-/** How many peers are reached which way; the relays themselves do not count. */
+/** How many peers are connected by which path. Relays are not counted. */
 function countPaths(peers) {
   const direct = peers.filter((peer) => peer.path === "direct").length;
   const relayed = peers.filter((peer) => peer.path === "relayed").length;

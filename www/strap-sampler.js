@@ -1,9 +1,9 @@
-//! From a strap's measurements, about one a second, to one reading every few seconds: the mean of what was measured
-//! since the reading before, rounded to a whole beat. Never knows a strap, a clock or a timer.
+//! Turns a strap's measurements, about one per second, into one reading every few seconds: the mean since the previous
+//! reading, rounded to a whole beat. Knows no strap, clock or timer.
 
 import { MAX_BPM, MIN_BPM } from "./bpm.js";
 
-/** Bounds and default of the time between two readings, in s. */
+/** Bounds and default of the interval between two readings, in seconds. */
 export const MIN_INTERVAL_S = 1;
 export const MAX_INTERVAL_S = 60;
 const DEFAULT_INTERVAL_S = 5;
@@ -12,7 +12,7 @@ const DIGITS_ONLY = /^[0-9]+$/;
 
 /**
  * @param {string} text as typed
- * @returns {number | null} seconds, or null when the text is no whole number in range
+ * @returns {number | null} seconds, or null if the text is not a whole number in range
  */
 export function parseInterval(text) {
   const trimmed = text.trim();
@@ -21,19 +21,19 @@ export function parseInterval(text) {
   return seconds >= MIN_INTERVAL_S && seconds <= MAX_INTERVAL_S ? seconds : null;
 }
 
-/** @param {import("./strap.js").Measurement} measurement whether it may become part of a reading */
+/** @param {import("./strap.js").Measurement} measurement @returns {boolean} whether it may count towards a reading */
 export function isUsable({ bpm, contact }) {
   return contact !== false && bpm >= MIN_BPM && bpm <= MAX_BPM;
 }
 
-/** Holds a sum and a count, however long the interval. */
+/** Keeps only a sum and a count, so its memory does not depend on the interval. */
 export class StrapSampler {
   #intervalMs = DEFAULT_INTERVAL_S * 1000;
   #due = null;
   #sum = 0;
   #count = 0;
 
-  /** Takes effect with the reading that comes next. */
+  /** Takes effect with the next reading. */
   set intervalS(seconds) {
     const before = this.#intervalMs;
     this.#intervalMs = seconds * 1000;
@@ -44,7 +44,7 @@ export class StrapSampler {
     return this.#intervalMs / 1000;
   }
 
-  /** Forgets what was measured: after a pause, old values are no part of a new reading. */
+  /** Discards all measurements: after a pause, old values must not count towards a new reading. */
   reset() {
     this.#due = null;
     this.#sum = 0;
@@ -52,11 +52,11 @@ export class StrapSampler {
   }
 
   /**
-   * Takes a measurement.
+   * Adds a measurement.
    *
-   * @param {import("./strap.js").Measurement} measurement one that is not usable is left out
-   * @param {number} now ms, from any clock that never goes back
-   * @returns {number | null} the reading that is due, in beats per minute
+   * @param {import("./strap.js").Measurement} measurement unusable ones are skipped
+   * @param {number} now ms, from any monotonic clock
+   * @returns {number | null} the reading if one is due, in beats per minute
    */
   take(measurement, now) {
     this.#due ??= now + this.#intervalMs;
@@ -65,8 +65,8 @@ export class StrapSampler {
       this.#count += 1;
     }
     if (now < this.#due) return null;
-    // On a grid, so that measurements which come a little late do not make readings rarer; not to be made up for
-    // after a gap.
+    // Readings are due on a fixed grid, so that slightly late measurements do not make them rarer. After a gap, missed
+    // readings are not made up for.
     this.#due = Math.max(this.#due + this.#intervalMs, now);
     if (this.#count === 0) return null;
     const mean = Math.round(this.#sum / this.#count);

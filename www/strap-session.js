@@ -1,35 +1,35 @@
-//! One strap, from the browser's chooser to its last measurement: connects, listens, connects again when the strap
-//! was lost, and stops when told to. Never records: it dispatches what is to be recorded. Never touches the page.
+//! One strap's session: opens the browser's chooser, connects, listens, reconnects after a loss, and stops on request.
+//! Records nothing itself: it dispatches samples. Never touches the page.
 
 import { StrapSampler, isUsable } from "./strap-sampler.js";
 import { parseBattery, parseMeasurement } from "./strap.js";
 
-/** Waits before the tries to connect again, in ms; the last one is for all that follow. */
+/** Delays before each reconnect, in ms; the last one repeats. */
 export const RETRY_MS = [1_000, 2_000, 5_000, 10_000, 30_000];
-/** How long one try to connect may take, in ms: some systems wait for ever for a strap that is out of reach. */
-export const CONNECT_LIMIT_MS = 20_000;
-/** Straps measure about once a second; after this long without, in ms, the last value is no longer shown. */
+/** Timeout of one connection attempt, in ms: some systems wait forever for a strap that is out of reach. */
+export const CONNECT_TIMEOUT_MS = 20_000;
+/** Straps measure about once per second. After this time without a measurement, in ms, the last value is hidden. */
 export const SILENCE_MS = 5_000;
 
-/** What may follow from the chooser. Anything else that goes wrong is shown with the browser's words. */
+/** Expected errors of the chooser. Any other error is shown with the browser's message. */
 const CHOOSER_FAULTS = new Map([
-  ["NotFoundError", null], // the person closed the chooser
+  ["NotFoundError", null], // the user closed the chooser
   ["AbortError", null],
   ["SecurityError", "blocked"],
   ["NotAllowedError", "blocked"],
 ]);
 
 /**
- * What is to be shown.
+ * The state to display.
  *
  * @typedef {object} StrapState
- * @property {"off" | "choosing" | "connecting" | "on" | "lost"} phase lost: will be tried again by itself
- * @property {string} name what the strap calls itself: words of a stranger
- * @property {number | null} bpm the last measurement, null while there is none to be recorded
- * @property {boolean | null} contact null: unknown
+ * @property {"off" | "choosing" | "connecting" | "on" | "lost"} phase lost: reconnects automatically
+ * @property {string} name the strap's own name: untrusted text
+ * @property {number | null} bpm the last usable measurement, or null
+ * @property {boolean | null} contact null if unknown
  * @property {number | null} battery percent
- * @property {number | null} ignored a measurement just now that no heart has
- * @property {{ kind: "adapter" | "blocked" | "other", reason: string } | null} fault why it is off
+ * @property {number | null} ignored the last measurement if it is out of range, else null
+ * @property {{ kind: "adapter" | "blocked" | "other", reason: string } | null} fault why the strap is off
  */
 
 const OFF = Object.freeze({
@@ -37,17 +37,17 @@ const OFF = Object.freeze({
 });
 
 /**
- * Dispatches "change" whenever `state` is another, and "sample" with `{ bpm }` when a reading is due.
+ * Dispatches "change" whenever `state` changes, and "sample" with `{ bpm }` when a reading is due.
  */
 export class StrapSession extends EventTarget {
   #bluetooth;
   #timers;
   #sampler = new StrapSampler();
   #state = OFF;
-  /** Another object with each start and stop: what belongs to an earlier one is dropped when it comes back. */
+  /** Replaced on each start and stop, so that callbacks of an earlier run are ignored. */
   #run = {};
   #device = null;
-  #tries = 0;
+  #attempts = 0;
   #retry = null;
   #silence = null;
 
@@ -75,7 +75,7 @@ export class StrapSession extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Asks the person for a strap, and stays with it until `stop`. Must be called from a click. Never rejects. */
+  /** Lets the user choose a strap, and keeps it connected until `stop`. Must be called from a click. Never rejects. */
   async start() {
     if (this.#state.phase !== "off") return;
     const run = this.#begin({ ...OFF, phase: "choosing" });
@@ -97,7 +97,7 @@ export class StrapSession extends EventTarget {
     await this.#connect();
   }
 
-  /** Leaves the strap. Nothing is measured or tried again after this returns. */
+  /** Disconnects the strap. After this returns, there are no more measurements or attempts. */
   stop() {
     const device = this.#device;
     this.#begin(OFF);
@@ -109,7 +109,7 @@ export class StrapSession extends EventTarget {
   async #connect() {
     const run = this.#begin({ ...this.#state, phase: "connecting", bpm: null, contact: null, ignored: null });
     const device = this.#device;
-    const limit = this.#timers.set(() => this.#lose(run), CONNECT_LIMIT_MS);
+    const timeout = this.#timers.set(() => this.#lose(run), CONNECT_TIMEOUT_MS);
     try {
       const server = await device.gatt.connect();
       const service = await server.getPrimaryService("heart_rate");
@@ -119,27 +119,27 @@ export class StrapSession extends EventTarget {
       });
       await measurements.startNotifications();
       if (run !== this.#run) return;
-      this.#tries = 0;
+      this.#attempts = 0;
       this.#update({ phase: "on" });
-      this.#listenForSilence();
+      this.#restartSilenceTimer();
       this.#readBattery(run, server);
     } catch {
       this.#lose(run);
     } finally {
-      this.#timers.clear(limit);
+      this.#timers.clear(timeout);
     }
   }
 
-  /** The strap is out of reach, or would not talk: it is tried again later, and later each time. */
+  /** The strap is out of reach or does not respond: reconnects with increasing delays. */
   #lose(run) {
     if (run !== this.#run) return;
     const device = this.#device;
-    const wait = RETRY_MS[Math.min(this.#tries, RETRY_MS.length - 1)];
-    this.#tries += 1;
+    const delay = RETRY_MS[Math.min(this.#attempts, RETRY_MS.length - 1)];
+    this.#attempts += 1;
     this.#begin({ ...this.#state, phase: "lost", bpm: null, contact: null, ignored: null });
-    // A try that still hangs ends by this; being told so is no other loss.
+    // Aborts an attempt that still hangs. The disconnect event it causes does not count as another loss.
     device.gatt.disconnect();
-    this.#retry = this.#timers.set(() => this.#connect(), wait);
+    this.#retry = this.#timers.set(() => this.#connect(), delay);
   }
 
   #onLost = () => {
@@ -153,16 +153,16 @@ export class StrapSession extends EventTarget {
     const usable = isUsable(measurement);
     const sample = this.#sampler.take(measurement, this.#timers.now());
     this.#update({ bpm: usable ? bpm : null, contact, ignored: usable || contact === false ? null : bpm });
-    this.#listenForSilence();
+    this.#restartSilenceTimer();
     if (sample !== null) this.dispatchEvent(new CustomEvent("sample", { detail: { bpm: sample } }));
   }
 
-  #listenForSilence() {
+  #restartSilenceTimer() {
     this.#timers.clear(this.#silence);
     this.#silence = this.#timers.set(() => this.#update({ bpm: null, ignored: null }), SILENCE_MS);
   }
 
-  /** Not every strap tells its battery, and none needs to. */
+  /** Reads the battery level, which is optional. */
   async #readBattery(run, server) {
     try {
       const service = await server.getPrimaryService("battery_service");
@@ -175,7 +175,7 @@ export class StrapSession extends EventTarget {
       level.addEventListener("characteristicvaluechanged", ({ target }) => show(target.value));
       await level.startNotifications();
     } catch {
-      // Shown as it was before: unknown, or the last that was heard.
+      // Keeps the last known level, or unknown.
     }
   }
 
@@ -187,12 +187,12 @@ export class StrapSession extends EventTarget {
     return { kind: kind ?? "other", reason: String(error.message ?? error) };
   }
 
-  /** Ends what runs and begins what is next, in this state. */
+  /** Ends the current run and starts a new one with this state. */
   #begin(state) {
     this.#timers.clear(this.#retry);
     this.#timers.clear(this.#silence);
     this.#sampler.reset();
-    if (state.phase === "off") this.#tries = 0;
+    if (state.phase === "off") this.#attempts = 0;
     this.#run = {};
     this.#update(state);
     return this.#run;

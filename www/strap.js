@@ -1,5 +1,5 @@
-//! What a heart-rate strap says, read from its bytes: the Heart Rate Measurement of Bluetooth's Heart Rate Service
-//! (assigned number 0x2A37). Never talks to a strap, never judges whether a heart rate may be recorded.
+//! Parses a heart-rate strap's notifications: the Heart Rate Measurement of Bluetooth's Heart Rate Service (assigned
+//! number 0x2A37). Talks to no strap and does not decide whether a heart rate may be recorded.
 
 /** Flags of the first byte (Heart Rate Service 1.0, 3.1.1.1); the three highest bits are reserved and ignored. */
 const VALUE_IS_16_BIT = 0b0_0001;
@@ -10,24 +10,26 @@ const RR_PRESENT = 0b1_0000;
 
 /** RR intervals come in units of 1/1024 s. */
 const RR_UNITS_A_SECOND = 1024;
-/** The longest value of a characteristic, in bytes (Bluetooth Core, Vol 3, Part F, 3.2.9): what is over is not read. */
+/**
+ * The longest value of a characteristic, in bytes (Bluetooth Core, Vol 3, Part F, 3.2.9): further bytes are ignored.
+ */
 const MAX_VALUE_BYTES = 512;
 
 /**
  * One measurement.
  *
  * @typedef {object} Measurement
- * @property {number} bpm beats per minute as the strap says, 0 to 65535
- * @property {boolean | null} contact whether it touches the skin; null: this strap cannot tell
- * @property {number[]} rrMs times between two beats in ms, oldest first
+ * @property {number} bpm beats per minute as reported by the strap, 0 to 65535
+ * @property {boolean | null} contact whether the strap touches the skin; null if it cannot tell
+ * @property {number[]} rrMs intervals between beats in ms, oldest first
  */
 
 /**
- * Reads one measurement. What follows the heart rate may be cut off or odd: whole RR intervals are taken as far as
- * they go, the energy is skipped.
+ * Parses one measurement. The bytes after the heart rate may be truncated or odd: whole RR intervals are read as far as
+ * they go, and the energy is skipped.
  *
  * @param {DataView} data the characteristic's value
- * @returns {Measurement | null} null when not even the heart rate is whole
+ * @returns {Measurement | null} null if the heart rate itself is truncated
  */
 export function parseMeasurement(data) {
   const length = Math.min(data.byteLength, MAX_VALUE_BYTES);
@@ -50,10 +52,10 @@ export function parseMeasurement(data) {
 }
 
 /**
- * Reads the Battery Level (0x2A19).
+ * Parses the Battery Level (0x2A19).
  *
  * @param {DataView} data
- * @returns {number | null} percent, null when it is none
+ * @returns {number | null} percent, null if the value is invalid
  */
 export function parseBattery(data) {
   if (data.byteLength < 1) return null;

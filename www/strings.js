@@ -1,5 +1,5 @@
-//! The page's words: one catalogue a language, chosen by the browser and by the switch. Never holds a
-//! sentence itself (see `strings/`), and touches the page only where `translate` is asked to.
+//! Localization: one catalogue per language, chosen by the browser's settings or the language switch. Texts are in
+//! `strings/`. Changes the page only in `translate`.
 
 import en from "./strings/en.js";
 import ko from "./strings/ko.js";
@@ -14,18 +14,18 @@ const UNITS = [
   ["second", 1_000],
 ];
 
-/** Units of storage, each a thousand times the one before. */
+/** Units of storage, each 1000 times the previous one. */
 const BYTE_UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
 
 /** The languages of the page. */
 export const LANGUAGES = Object.keys(CATALOGUES);
 
 /**
- * Adds sentences that came later, with the part of the page that speaks them.
+ * Adds texts of a part of the page that is loaded later.
  *
- * @param {Record<string, Record<string, unknown>>} catalogues one a language
+ * @param {Record<string, Record<string, unknown>>} catalogues one per language
  */
-export function addWords(catalogues) {
+export function addTexts(catalogues) {
   for (const code of LANGUAGES) Object.assign(CATALOGUES[code], catalogues[code]);
 }
 
@@ -35,17 +35,17 @@ export const languageChanges = new EventTarget();
 const TIME = { timeStyle: "medium" };
 const DATE_AND_TIME = { dateStyle: "medium", timeStyle: "medium" };
 
-/** As many as there are languages times kinds of formats. */
+/** Bounded by the number of languages times the number of formats. */
 const formatters = new Map();
 
 let current = "en";
 
-/** @returns {string} the language in use, as a BCP 47 tag */
+/** @returns {string} the current language, as a BCP 47 tag */
 export function language() {
   return current;
 }
 
-/** @param {string} code one of LANGUAGES; anything else is left alone */
+/** @param {string} code one of LANGUAGES; others are ignored */
 export function setLanguage(code) {
   if (code === current || !LANGUAGES.includes(code)) return;
   current = code;
@@ -53,25 +53,25 @@ export function setLanguage(code) {
 }
 
 /**
- * The first language wished for that the page has, English otherwise.
+ * The first preferred language that the page supports, or English.
  *
- * @param {readonly (string | null | undefined)[]} wished BCP 47 tags, dearest first
+ * @param {readonly (string | null | undefined)[]} preferred BCP 47 tags, most preferred first
  */
-export function chooseLanguage(wished) {
-  const spoken = wished.map((tag) => String(tag ?? "").toLowerCase().split("-")[0]);
-  return spoken.find((code) => LANGUAGES.includes(code)) ?? "en";
+export function chooseLanguage(preferred) {
+  const codes = preferred.map((tag) => String(tag ?? "").toLowerCase().split("-")[0]);
+  return codes.find((code) => LANGUAGES.includes(code)) ?? "en";
 }
 
 /**
- * A sentence in the language in use.
+ * A text in the current language.
  *
  * @param {string} key
- * @param {object} [values] what the sentence speaks of
+ * @param {object} [values] the values of its placeholders
  */
 export function say(key, values = {}) {
-  const sentence = CATALOGUES[current][key];
-  if (sentence === undefined) throw new Error(`no words for "${key}" in "${current}"`);
-  return typeof sentence === "function" ? sentence(values, formatNumber) : sentence;
+  const text = CATALOGUES[current][key];
+  if (text === undefined) throw new Error(`no text for "${key}" in "${current}"`);
+  return typeof text === "function" ? text(values, formatNumber) : text;
 }
 
 /** @param {number} value */
@@ -80,7 +80,7 @@ export function formatNumber(value) {
 }
 
 /**
- * A moment as a person reads it: the time, with the date when it is not today.
+ * A timestamp for display: the time, with the date unless it is today.
  *
  * @param {number} time Unix ms
  * @param {number} now Unix ms
@@ -91,18 +91,18 @@ export function formatTime(time, now) {
   return formatter(Intl.DateTimeFormat, today ? TIME : DATE_AND_TIME).format(moment);
 }
 
-/** Makes the formatters of the language in use, which takes a browser some 20 ms the first time. */
-export function prepareFormats() {
+/** Creates the formatters of the current language ahead of their first use, which takes a browser about 20 ms. */
+export function warmUpFormatters() {
   formatNumber(0);
   formatTime(0, 0);
 }
 
 /**
- * A formatter of the language in use. Making one takes longer than all that it formats on a page, so they are kept.
+ * A formatter of the current language. Formatters are cached: creating one takes longer than all it formats on a page.
  *
  * @template F
  * @param {new (language: string, options?: object) => F} Format
- * @param {object} [options] one of few constants
+ * @param {object} [options] must come from a small set, because each one is cached
  * @returns {F}
  */
 export function formatter(Format, options) {
@@ -116,7 +116,7 @@ export function formatter(Format, options) {
 }
 
 /**
- * A span of time in its one fitting unit ("10 minutes").
+ * A duration in the one unit that fits best ("10 minutes").
  *
  * @param {number} ms
  */
@@ -127,19 +127,19 @@ export function formatDuration(ms) {
 }
 
 /**
- * An amount of storage, with its fitting unit ("1.2 MB").
+ * An amount of storage in the unit that fits best ("1.2 MB").
  *
  * @param {number} bytes
  */
 export function formatBytes(bytes) {
-  const place = bytes < 1 ? 0 : Math.min(BYTE_UNITS.length - 1, Math.floor(Math.log10(bytes) / 3));
-  const options = { style: "unit", unit: BYTE_UNITS[place], unitDisplay: "short", maximumSignificantDigits: 3 };
-  return formatter(Intl.NumberFormat, options).format(bytes / 1000 ** place);
+  const power = bytes < 1 ? 0 : Math.min(BYTE_UNITS.length - 1, Math.floor(Math.log10(bytes) / 3));
+  const options = { style: "unit", unit: BYTE_UNITS[power], unitDisplay: "short", maximumSignificantDigits: 3 };
+  return formatter(Intl.NumberFormat, options).format(bytes / 1000 ** power);
 }
 
 /**
- * Puts the words into everything below `root` that asks for them by `data-say` (its text) or
- * `data-say-label` (its accessible name).
+ * Sets the texts of all elements below `root` that have `data-say` (the key of their text) or `data-say-label` (the key
+ * of their accessible name).
  *
  * @param {ParentNode} root
  */

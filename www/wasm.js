@@ -1,10 +1,10 @@
-//! Begins to load and compile the wasm as soon as the page comes, beside all modules that show something; so it imports none.
+//! Loads and compiles the wasm while the other modules load. Imports nothing, so that it starts at once.
 
-/** What the server has instead of a file. Whoever awaits `wasmModule` says that in words. */
-export class NotLoaded extends Error {
+/** The server answered with an HTTP error. Code that awaits `wasmModule` turns it into a message. */
+export class LoadError extends Error {
   /**
-   * @param {string} file the path of its URL
-   * @param {number} status of the answer, as HTTP has it
+   * @param {string} file the path of the URL
+   * @param {number} status the HTTP status
    */
   constructor(file, status) {
     super(`${file}: ${status}`);
@@ -15,11 +15,11 @@ export class NotLoaded extends Error {
 
 /** @type {Promise<WebAssembly.Module>} */
 export const wasmModule = compile(new URL("pkg/wasm_node_bg.wasm", import.meta.url));
-// Nobody listens yet.
+// Without a handler, a failure before the first await would be reported as unhandled.
 wasmModule.catch(() => {});
 
 async function compile(url) {
   const response = await fetch(url);
-  if (!response.ok) throw new NotLoaded(url.pathname, response.status);
+  if (!response.ok) throw new LoadError(url.pathname, response.status);
   return WebAssembly.compileStreaming(response);
 }

@@ -1,4 +1,4 @@
-//! Gathers the page's files, compresses them once, and writes the table that the relay includes.
+//! Collects the page's files, compresses each content once, and generates the table that the relay includes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,35 +15,35 @@ use flate2::{Compression, GzBuilder};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    comments::{has_comments, without_comments},
-    join::join,
-    preloads::with_preloads,
-    sheets,
-    tell::tell,
-    versions,
+    bundle::bundle,
+    css_imports,
+    module_preloads::with_preloads,
+    progress::report_progress,
+    strip_comments::{has_comments, without_comments},
+    versioned_urls,
 };
 
-/// Brotli's best, whatever the relay's own profile: what is measured is what is served.
+/// Brotli's highest quality, in every Cargo profile: measurements then apply to what is served.
 const BROTLI_QUALITY: i32 = 11;
-/// Base-2 logarithm of Brotli's window, in bytes: 4 MiB, larger than any file of ours.
+/// Base-2 logarithm of Brotli's window size in bytes: 4 MiB, larger than every file of the page.
 const BROTLI_WINDOW: i32 = 22;
-/// From this size on, in bytes, compressing takes long enough to be worth a word.
-const WORTH_A_WORD: usize = 256 * 1024;
+/// Minimum size, in bytes, from which compression takes long enough to be reported.
+const REPORTED_LEN: usize = 256 * 1024;
 
-/// The page, and the module that puts it together.
+/// The page, and its entry module.
 const PAGE: (&str, &str) = ("index.html", "index.js");
-/// All of the page's style, by way of its imports.
+/// The page's main style sheet, which imports the others.
 const STYLE: &str = "index.css";
-/// What wasm-bindgen makes. A worker imports it, too.
+/// Folder of the output of wasm-bindgen. It is not bundled, because a worker imports it, too.
 const PACKAGE: &str = "pkg/";
-/// What keeps the page in the browser. It is told at its beginning which files there are.
+/// The service worker, which caches the page. The build prepends the list of files to it.
 const SERVICE_WORKER: &str = "service-worker.js";
-/// Hex digits of a version: 64 bits of a digest tell builds apart.
+/// Hex digits of a version: 64 bits of a digest, enough to distinguish builds.
 const VERSION_DIGITS: usize = 16;
-/// Files that a page never asks for.
-const NOT_KEPT: &str = ".d.ts";
+/// Extension of files that the page never loads.
+const NOT_CACHED: &str = ".d.ts";
 
-/// The page's files: path in the page, and where the file is.
+/// The page's files: the path in the page, and the file on disk.
 #[derive(Debug, Default)]
 pub(crate) struct Files(BTreeMap<String, PathBuf>);
 
@@ -57,7 +57,7 @@ impl Files {
         self.add_folder_except(prefix, folder, "")
     }
 
-    /// As [`Files::add_folder`], without the entry of `folder` that is named `except`.
+    /// Like [`Files::add_folder`], but skips the entry of `folder` with the name `except`.
     pub(crate) fn add_folder_except(
         &mut self,
         prefix: &str,
@@ -68,11 +68,10 @@ impl Files {
             fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
         for entry in entries {
             let entry = entry?;
-            let name = entry
-                .file_name()
-                .into_string()
-                .map_err(|name: OsString| anyhow::anyhow!("{} is no text", name.display()))?;
-            // Hidden files are editors' and systems', not the page's.
+            let name = entry.file_name().into_string().map_err(|name: OsString| {
+                anyhow::anyhow!("{} is not valid UTF-8", name.display())
+            })?;
+            // Hidden files belong to editors and the system.
             if name == except || name.starts_with('.') {
                 continue;
             }
@@ -89,8 +88,8 @@ impl Files {
         Ok(())
     }
 
-    /// Puts copies without comments, written below `out`, in the place of scripts and styles.
-    pub(crate) fn leave_out_comments(&mut self, out: &Path) -> Result<()> {
+    /// Replaces scripts and style sheets with copies without comments, which are written below `out`.
+    pub(crate) fn strip_comments(&mut self, out: &Path) -> Result<()> {
         for (path, file) in &mut self.0 {
             if !has_comments(path) {
                 continue;
@@ -98,31 +97,33 @@ impl Files {
             let source = fs::read_to_string(&*file)
                 .with_context(|| format!("cannot read {}", file.display()))?;
             let copy = out.join(path.as_str());
-            fs::create_dir_all(copy.parent().context("below a folder")?)?;
+            fs::create_dir_all(copy.parent().context("the path has no parent folder")?)?;
             fs::write(&copy, without_comments(&source))?;
             *file = copy;
         }
         Ok(())
     }
 
-    /// Puts one file, written below `out`, in the place of all modules that the page imports at once, and one in the place
-    /// of its style sheets. What it loads by a `<script>` of its own stays apart, and so does the wasm's glue.
-    pub(crate) fn join(&mut self, out: &Path) -> Result<()> {
+    /// Replaces the modules that the page imports statically with one bundle, and its style sheets with one sheet. Both
+    /// are written below `out`.
+    ///
+    /// Scripts with a `<script>` element of their own and the wasm's glue are not bundled.
+    pub(crate) fn bundle(&mut self, out: &Path) -> Result<()> {
         let (page, entry) = PAGE;
         let html = self.read(page)?;
-        let apart = |module: &str| {
+        let is_external = |module: &str| {
             let script = format!("src=\"{module}\"");
             module.starts_with(PACKAGE) || (module != entry && html.contains(&script))
         };
-        let joined = join(entry, apart, |path| self.read(path))?;
-        let (style, sheets) = sheets::joined(STYLE, |path| self.read(path))?;
+        let bundle = bundle(entry, is_external, |path| self.read(path))?;
+        let (style, sheets) = css_imports::inline_imports(STYLE, |path| self.read(path))?;
         for sheet in sheets {
             self.0.remove(&sheet);
         }
         self.put(out, STYLE, &style)?;
-        self.put(out, entry, &joined.script)?;
-        for (module, stand_in) in &joined.parts {
-            match stand_in {
+        self.put(out, entry, &bundle.script)?;
+        for (module, stub) in &bundle.modules {
+            match stub {
                 Some(source) => self.put(out, module, source)?,
                 None => drop(self.0.remove(module)),
             }
@@ -130,11 +131,11 @@ impl Files {
         Ok(())
     }
 
-    /// Puts a copy of the page, written to `out`, that tells which modules it will import in the place of the page.
+    /// Replaces the page with a copy, written to `out`, that preloads the modules it imports.
     pub(crate) fn write_preloads(&mut self, out: &Path) -> Result<()> {
         let (page, entry) = PAGE;
-        let told = with_preloads(&self.read(page)?, entry, |path| self.read(path))?;
-        self.put(out, page, &told)
+        let html = with_preloads(&self.read(page)?, entry, |path| self.read(path))?;
+        self.put(out, page, &html)
     }
 
     fn read(&self, path: &str) -> Result<String> {
@@ -145,21 +146,21 @@ impl Files {
         fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
     }
 
-    /// Writes a file of this content below `out`, and puts it in the place of the one that is there.
+    /// Writes a file with `content` below `out`, and replaces the file at `path` with it.
     fn put(&mut self, out: &Path, path: &str, content: &str) -> Result<()> {
         let file = out.join(path);
-        fs::create_dir_all(file.parent().context("below a folder")?)?;
+        fs::create_dir_all(file.parent().context("the path has no parent folder")?)?;
         fs::write(&file, content)?;
         self.add(path, file);
         Ok(())
     }
 
-    /// What tells this build of the page from others: a digest of all files that a page can load. So a changed file makes
-    /// another version; and so does a worker that works otherwise.
+    /// The version of this build: a digest of all files that the page can load, including the service worker. Every
+    /// changed file results in another version.
     pub(crate) fn version(&self) -> Result<String> {
         let mut files = String::new();
         for (path, file) in &self.0 {
-            if !path.ends_with(NOT_KEPT) {
+            if !path.ends_with(NOT_CACHED) {
                 writeln!(files, "{path} {}", digest_of(file)?)?;
             }
         }
@@ -167,18 +168,17 @@ impl Files {
         Ok(digest.chars().take(VERSION_DIGITS).collect())
     }
 
-    /// Puts a copy of the page, written to `out`, in the place of the page that loads its files from the addresses of this
-    /// version.
-    pub(crate) fn write_version(&mut self, out: &Path, version: &str) -> Result<()> {
+    /// Replaces the page with a copy, written to `out`, that loads its files from the URLs of `version`.
+    pub(crate) fn write_versioned_urls(&mut self, out: &Path, version: &str) -> Result<()> {
         let (page, _) = PAGE;
-        let told = versions::with_version(&self.read(page)?, version, |path| {
+        let html = versioned_urls::with_versioned_urls(&self.read(page)?, version, |path| {
             path != page && self.0.contains_key(path)
         });
-        self.put(out, page, &told)
+        self.put(out, page, &html)
     }
 
-    /// Writes before the service worker's first line what it is to keep: the version, and every other file with the SHA-256
-    /// of its content. So another version makes another worker, which is how browsers notice.
+    /// Prepends to the service worker the list of files that it caches: the version, and the path and SHA-256 of every
+    /// other file. So each version has a different service worker, which is how browsers detect an update.
     pub(crate) fn write_precache(&mut self, out: &Path, version: &str) -> Result<()> {
         if !self.0.contains_key(SERVICE_WORKER) {
             return Ok(());
@@ -186,21 +186,21 @@ impl Files {
         let script = self.read(SERVICE_WORKER)?;
         let mut files = Vec::new();
         for (path, file) in &self.0 {
-            if path == SERVICE_WORKER || path.ends_with(NOT_KEPT) {
+            if path == SERVICE_WORKER || path.ends_with(NOT_CACHED) {
                 continue;
             }
-            // Names of files are plain enough for Rust's quotes to be JSON's.
+            // File names are simple enough that Rust's string literals are valid JSON.
             files.push(format!("{path:?}:{:?}", digest_of(file)?));
         }
         let files = files.join(",");
-        let told = format!(
+        let script = format!(
             "const PRECACHE = {{\"version\":{version:?},\"files\":{{{files}}}}};\n{script}"
         );
-        self.put(out, SERVICE_WORKER, &told)
+        self.put(out, SERVICE_WORKER, &script)
     }
 
-    /// Copies and compresses the files into `out`, and writes the table of them. What was compressed by an
-    /// earlier build is used again, found by the hash of its content.
+    /// Copies and compresses the files into `out`, and generates the table of assets. Compressed files of an earlier
+    /// build are reused; they are stored by the hash of their content.
     pub(crate) fn embed(&self, out: &Path, version: &str) -> Result<()> {
         let store = out.join("assets");
         fs::create_dir_all(&store)?;
@@ -240,7 +240,7 @@ impl Files {
     }
 }
 
-/// A file's three forms in the store.
+/// Paths of a file's three forms in the store.
 struct Forms {
     plain: PathBuf,
     brotli: PathBuf,
@@ -255,8 +255,8 @@ impl Forms {
             gzip: stem.with_extension("gz"),
         };
         let new = !(forms.plain.exists() && forms.brotli.exists() && forms.gzip.exists());
-        if new && plain.len() >= WORTH_A_WORD {
-            tell(&format!("compresses {path}"));
+        if new && plain.len() >= REPORTED_LEN {
+            report_progress(&format!("compressing {path}"));
         }
         store(&forms.plain, || Ok(plain.to_vec()))?;
         store(&forms.brotli, || brotli(plain))?;
@@ -265,7 +265,7 @@ impl Forms {
     }
 }
 
-/// Writes what `make` makes to `path`, whole or not at all, unless it is there.
+/// Atomically writes the result of `make` to `path`, unless the file exists.
 fn store(path: &Path, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<()> {
     if path.exists() {
         return Ok(());
@@ -289,19 +289,19 @@ fn brotli(mut plain: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn gzip(plain: &[u8]) -> Result<Vec<u8>> {
-    // No name and no time: equal files give equal bytes.
+    // Without a name and time, so equal files give equal bytes.
     let mut encoder = GzBuilder::new().write(Vec::new(), Compression::best());
     encoder.write_all(plain)?;
     Ok(encoder.finish()?)
 }
 
-/// SHA-256 of a file's content, in hex.
+/// The SHA-256 digest of a file's content, in hex.
 fn digest_of(file: &Path) -> Result<String> {
     let plain = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     Ok(sha256(&plain))
 }
 
-/// SHA-256 in hex.
+/// The SHA-256 digest of `bytes`, in hex.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }

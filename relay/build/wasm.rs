@@ -1,4 +1,4 @@
-//! Builds `wasm-node` for the browser with a Cargo of its own, and the JavaScript glue around it.
+//! Compiles `wasm-node` to wasm with a separate Cargo process, and generates its JavaScript glue with wasm-bindgen.
 
 use std::{
     env,
@@ -12,27 +12,29 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::{assets::sha256, tell::tell};
+use crate::{assets::sha256, progress::report_progress};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Names the Cargo profile of the browser's part; `wasm-fast` builds in seconds what `wasm` does in minutes.
+/// Environment variable with the Cargo profile for `wasm-node`. `wasm-fast` takes seconds, and `wasm` minutes.
 pub(crate) const PROFILE: &str = "HEARTCHAIN_WASM_PROFILE";
-/// What people get.
+/// The profile that is used if [`PROFILE`] is not set.
 const RELEASE_PROFILE: &str = "wasm";
 
-/// What wasm-bindgen makes that is served: the wasm, its glue, and the types of both for whoever writes a script.
+/// The output of wasm-bindgen that is served: the wasm, its glue, and the TypeScript types for users of the API.
 const PACKAGE_FILES: [&str; 3] = ["wasm_node_bg.wasm", "wasm_node.js", "wasm_node.d.ts"];
 
-/// Variables of ours that the inner Cargo must not see: flags and wrappers for the outer target (Clippy's
-/// among them), and a target folder that the outer Cargo holds the lock of.
+/// Environment variables that the inner Cargo must not inherit: flags and wrappers for the outer target, such as
+/// Clippy's.
 const NOT_INHERITED: [&str; 4] = [
     "RUSTFLAGS",
     "RUSTC",
     "RUSTC_WRAPPER",
     "RUSTC_WORKSPACE_WRAPPER",
 ];
-/// Beginnings of the `CARGO_...` variables that it must see: where crates come from.
+/// Prefixes of the `CARGO_...` variables that the inner Cargo inherits: the ones that say where crates come from.
+///
+/// All others are removed, such as the target folder, whose lock the outer Cargo holds.
 const INHERITED: [&str; 7] = [
     "CARGO_HOME",
     "CARGO_HTTP_",
@@ -43,21 +45,21 @@ const INHERITED: [&str; 7] = [
     "CARGO_TERM_COLOR",
 ];
 
-/// Builds the wasm and its glue into `package`, and returns that.
+/// Builds the wasm and its glue into the folder `package`, and returns that folder.
 pub(crate) fn build(workspace: &Path, package: &Path) -> Result<PathBuf> {
     ensure_target(workspace)?;
     let wasm = build_wasm(workspace)?;
-    make_glue(&wasm, package)?;
+    generate_glue(&wasm, package)?;
     Ok(package.to_owned())
 }
 
-/// Installs the wasm target where it is missing. rustup usually does that by itself, told by
-/// rust-toolchain.toml, but not where `RUSTUP_AUTO_INSTALL=0` is set.
+/// Installs the wasm target if it is missing. rustup usually does that automatically because of rust-toolchain.toml,
+/// but not if `RUSTUP_AUTO_INSTALL=0` is set.
 fn ensure_target(workspace: &Path) -> Result<()> {
     if has_target()? {
         return Ok(());
     }
-    tell(&format!("installs the Rust target {TARGET}"));
+    report_progress(&format!("installing the Rust target {TARGET}"));
     let added = Command::new("rustup")
         .args(["target", "add", TARGET])
         .current_dir(workspace)
@@ -68,27 +70,29 @@ fn ensure_target(workspace: &Path) -> Result<()> {
         Err(error) => format!("cannot run rustup: {error}"),
     };
     bail!(
-        "the Rust target {TARGET} is missing, and installing it failed.\n\
-         Run this, then try again:\n\n    rustup target add {TARGET}\n\n{reason}"
+        "the Rust target {TARGET} is missing and could not be installed.\n\
+         Run this command and try again:\n\n    rustup target add {TARGET}\n\n{reason}"
     )
 }
 
 fn has_target() -> Result<bool> {
-    let rustc = env::var_os("RUSTC").context("run by Cargo only")?;
+    let rustc = env::var_os("RUSTC").context("this build script must be run by Cargo")?;
     let output = Command::new(rustc)
         .args(["--print", "target-libdir", "--target", TARGET])
         .output()
         .context("cannot run rustc")?;
-    let folder = String::from_utf8(output.stdout).context("rustc names a strange folder")?;
+    let folder = String::from_utf8(output.stdout)
+        .context("the path that rustc prints is not valid UTF-8")?;
     Ok(output.status.success() && Path::new(folder.trim()).is_dir())
 }
 
 fn build_wasm(workspace: &Path) -> Result<PathBuf> {
-    // One fixed folder for every outer profile; never the outer target folder, whose lock is taken.
+    // The same folder for every outer profile. Not the outer target folder, whose lock the outer Cargo holds.
     let target = workspace.join("target").join("wasm");
     let profile = env::var(PROFILE).unwrap_or_else(|_| RELEASE_PROFILE.to_owned());
     let wasm = target.join(TARGET).join(&profile).join("wasm_node.wasm");
-    let mut cargo = Command::new(env::var_os("CARGO").context("run by Cargo only")?);
+    let mut cargo =
+        Command::new(env::var_os("CARGO").context("this build script must be run by Cargo")?);
     cargo
         .args(["build", "--locked", "--package", "wasm-node", "--lib"])
         .args(["--target", TARGET, "--profile", &profile, "--target-dir"])
@@ -99,35 +103,35 @@ fn build_wasm(workspace: &Path) -> Result<PathBuf> {
             cargo.env_remove(name);
         }
     }
-    // Flags that name this folder would keep another checkout from sharing what a fast build has made.
+    // These flags contain the path of the workspace, so other checkouts could not share the output of a fast build.
     if profile == RELEASE_PROFILE {
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", without_local_paths(workspace));
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", path_remapping_flags(workspace));
     }
 
-    let words = if wasm.exists() {
-        "brings the browser's part (wasm-node) up to date"
+    let message = if wasm.exists() {
+        "updating the browser code (wasm-node)"
     } else {
-        "builds the browser's part (wasm-node); the first time takes a few minutes"
+        "building the browser code (wasm-node); the first build takes a few minutes"
     };
-    tell(words);
+    report_progress(message);
     let start = Instant::now();
     let output = cargo.output().context("cannot run the inner Cargo")?;
     if !output.status.success() {
         bail!(
-            "the browser's part (wasm-node) does not build:\n\n{}",
+            "cannot build the browser code (wasm-node):\n\n{}",
             without_progress(&String::from_utf8_lossy(&output.stderr))
         );
     }
-    tell(&format!(
-        "has built the browser's part in {} s",
+    report_progress(&format!(
+        "built the browser code in {} s",
         start.elapsed().as_secs()
     ));
     ensure!(wasm.is_file(), "{} was not built", wasm.display());
     Ok(wasm)
 }
 
-/// Flags that keep this machine's folders out of the messages of panics, which every visitor downloads.
-fn without_local_paths(workspace: &Path) -> String {
+/// Compiler flags that keep local paths out of panic messages, which are part of the wasm that every visitor downloads.
+fn path_remapping_flags(workspace: &Path) -> String {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
     let registries = home.and_then(|home| fs::read_dir(home.join("registry").join("src")).ok());
@@ -136,25 +140,25 @@ fn without_local_paths(workspace: &Path) -> String {
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
-    // Always in one order: other flags would mean to build everything anew.
+    // Sorted, because a different order of the flags would trigger a full rebuild.
     folders.sort();
     folders.push(workspace.to_owned());
     let flags: Vec<String> = folders
         .iter()
         .map(|folder| format!("--remap-path-prefix={}=", folder.display()))
         .collect();
-    // Cargo's own separator: a folder's name may have spaces in it.
+    // The separator of `CARGO_ENCODED_RUSTFLAGS`, because paths may contain spaces.
     flags.join("\u{1f}")
 }
 
-/// What Cargo said, but for the hundreds of lines that only say how far it is.
-fn without_progress(said: &str) -> String {
+/// Cargo's output without the hundreds of lines that only report progress.
+fn without_progress(output: &str) -> String {
     let is_progress = |line: &&str| {
         ["Compiling ", "Downloading ", "Downloaded "]
             .iter()
             .any(|start| line.trim_start().starts_with(start))
     };
-    let kept: Vec<&str> = said.lines().filter(|line| !is_progress(line)).collect();
+    let kept: Vec<&str> = output.lines().filter(|line| !is_progress(line)).collect();
     kept.join("\n")
 }
 
@@ -166,14 +170,14 @@ fn is_inherited(name: &OsStr) -> bool {
     !NOT_INHERITED.contains(&name.as_ref())
 }
 
-/// Runs wasm-bindgen, unless it has been run for this very wasm.
-fn make_glue(wasm: &Path, package: &Path) -> Result<()> {
+/// Runs wasm-bindgen, unless its output for this wasm already exists.
+fn generate_glue(wasm: &Path, package: &Path) -> Result<()> {
     let hash = sha256(&fs::read(wasm)?);
     let made_from = package.with_extension("sha256");
-    let is_whole = PACKAGE_FILES
+    let is_complete = PACKAGE_FILES
         .iter()
         .all(|name| package.join(name).is_file());
-    if is_whole && fs::read_to_string(&made_from).is_ok_and(|made_from| made_from == hash) {
+    if is_complete && fs::read_to_string(&made_from).is_ok_and(|made_from| made_from == hash) {
         return Ok(());
     }
     if package.exists() {
@@ -184,12 +188,12 @@ fn make_glue(wasm: &Path, package: &Path) -> Result<()> {
         .out_name("wasm_node")
         .web(true)?
         .typescript(true)
-        // Else a bare `init()` would not know where the wasm is.
+        // Without this, `init()` without arguments would not find the wasm.
         .omit_default_module_path(false)
         .remove_name_section(true)
         .remove_producers_section(true)
         .generate(package)
-        .context("wasm-bindgen cannot make the glue")?;
+        .context("wasm-bindgen cannot generate the glue")?;
     fs::write(&made_from, hash)?;
     Ok(())
 }

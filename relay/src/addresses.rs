@@ -1,5 +1,7 @@
-//! How the relay is reached: its multiaddrs and the page's addresses, for each interface, or for the host that
-//! a request named. A name that a stranger sent is checked before it becomes part of an address.
+//! The addresses under which the relay can be reached: its multiaddrs, the page's URLs and its STUN URL.
+//!
+//! They are built for each network interface, or for the host in a request's `Host` header. That header is validated
+//! before it becomes part of an address.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -8,10 +10,10 @@ use libp2p_webrtc::tokio::Fingerprint;
 
 /// Length of the longest DNS name, in bytes (RFC 1035, 2.3.4).
 const MAX_NAME_LEN: usize = 253;
-/// Length of the longest part of a DNS name, in bytes (RFC 1035, 2.3.4).
+/// Length of the longest label of a DNS name, in bytes (RFC 1035, 2.3.4).
 const MAX_LABEL_LEN: usize = 63;
 
-/// Where the relay listens, and what an address needs besides a host.
+/// Where the relay listens, and everything that an address needs besides a host.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoints {
     pub(crate) listen_ip: IpAddr,
@@ -32,9 +34,9 @@ pub(crate) enum Host {
 }
 
 impl Endpoints {
-    /// The page's addresses; this computer's own first.
+    /// The page's URLs, loopback first.
     pub(crate) fn page_urls(&self) -> Vec<String> {
-        self.ips()
+        self.listen_ips()
             .into_iter()
             .map(|ip| format!("http://{}/", SocketAddr::new(ip, self.http_port)))
             .collect()
@@ -42,13 +44,13 @@ impl Endpoints {
 
     /// Every multiaddr that tabs can dial.
     pub(crate) fn multiaddrs(&self) -> Vec<Multiaddr> {
-        self.ips()
+        self.listen_ips()
             .into_iter()
             .flat_map(|ip| [self.websocket(ip.into()), self.webrtc(ip)])
             .collect()
     }
 
-    /// The multiaddrs for a tab that asked for `host` and whose request arrived at `local`.
+    /// The multiaddrs for a tab that requested `host` and whose request arrived at the local address `local`.
     pub(crate) fn multiaddrs_for(&self, host: Option<Host>, local: IpAddr) -> Vec<Multiaddr> {
         let local = if self.listen_ip.is_unspecified() {
             local.to_canonical()
@@ -56,12 +58,12 @@ impl Endpoints {
             self.listen_ip
         };
         match host {
-            // Nobody but this computer can reach a loopback address, by whatever name.
+            // Only this computer can reach a loopback address, whatever host the request names.
             _ if self.listen_ip.is_loopback() => {
                 vec![self.websocket(local.into()), self.webrtc(local)]
             }
             Some(Host::Ip(ip)) => vec![self.websocket(ip.into()), self.webrtc(ip)],
-            // Browsers resolve no name in a WebRTC candidate.
+            // Browsers do not resolve DNS names in WebRTC candidates.
             Some(Host::Name(name)) => vec![
                 self.websocket(Protocol::Dns4(name.into())),
                 self.webrtc(local),
@@ -70,9 +72,11 @@ impl Endpoints {
         }
     }
 
-    /// The STUN servers for a tab that asked for `host` and whose request arrived at `local`, as browsers take
-    /// them. None on a loopback address: it could only tell what its tabs know.
-    pub(crate) fn stun_for(&self, host: Option<Host>, local: IpAddr) -> Vec<String> {
+    /// The STUN servers for a tab that requested `host` and whose request arrived at `local`, in the form of
+    /// `RTCIceServer.urls`.
+    ///
+    /// Empty if the relay listens on a loopback address: STUN would only report addresses that tabs already know.
+    pub(crate) fn stun_urls_for(&self, host: Option<Host>, local: IpAddr) -> Vec<String> {
         if self.listen_ip.is_loopback() {
             return Vec::new();
         }
@@ -104,8 +108,8 @@ impl Endpoints {
             .with(Protocol::P2p(self.peer_id))
     }
 
-    /// The addresses we can be reached at: ours, or each interface's if we listen on all of them.
-    fn ips(&self) -> Vec<IpAddr> {
+    /// The IP addresses that the relay listens on: the configured one, or every interface's if that is unspecified.
+    fn listen_ips(&self) -> Vec<IpAddr> {
         if !self.listen_ip.is_unspecified() {
             return vec![self.listen_ip];
         }
@@ -128,8 +132,9 @@ impl Endpoints {
 }
 
 impl Host {
-    /// Reads the value of an HTTP `Host` header. `None` if it is not well-formed, or names a host that cannot
-    /// be dialled.
+    /// Parses the value of an HTTP `Host` header.
+    ///
+    /// Returns `None` if it is malformed, or names a host that cannot be dialed.
     pub(crate) fn parse(header: &str) -> Option<Self> {
         let (host, port) = match header.strip_prefix('[') {
             Some(rest) => rest.split_once(']')?,
@@ -158,7 +163,7 @@ impl Host {
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
-        // A last part of digits alone would be half an IP address.
+        // A numeric last label would make it an incomplete IP address.
         let last_is_number = name
             .rsplit('.')
             .next()
@@ -174,7 +179,7 @@ impl Host {
     }
 }
 
-/// Whether an address works only together with the name of an interface, which no multiaddr of ours carries.
+/// Whether an address needs a zone (interface name), which our multiaddrs do not carry.
 fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(_) => false,
@@ -208,8 +213,8 @@ mod tests {
     }
 
     #[test]
-    fn stun_is_named_by_the_host_that_was_asked_for_and_not_on_loopback() {
-        let stun = |listen: &str, host| endpoints(listen).stun_for(host, LAN);
+    fn stun_url_uses_the_requested_host() {
+        let stun = |listen: &str, host| endpoints(listen).stun_urls_for(host, LAN);
         assert_eq!(stun("0.0.0.0", ip("192.0.2.9")), ["stun:192.0.2.9:3478"]);
         assert_eq!(stun("::", ip("fd00::1")), ["stun:[fd00::1]:3478"]);
         assert_eq!(
@@ -229,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn good_hosts_are_read() {
+    fn valid_hosts_are_parsed() {
         for (header, host) in [
             ("192.168.1.5:8080", ip("192.168.1.5")),
             ("192.168.1.5", ip("192.168.1.5")),
@@ -246,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_hosts_are_refused() {
+    fn malformed_hosts_are_rejected() {
         let long_label = "a".repeat(MAX_LABEL_LEN + 1);
         let long_name = "a.".repeat(MAX_NAME_LEN / 2) + "bc";
         for header in [
@@ -287,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_greatest_length_are_read() {
+    fn longest_names_are_parsed() {
         let label = "a".repeat(MAX_LABEL_LEN);
         assert_eq!(Host::parse(&label), name(&label));
         let longest = "a.".repeat(MAX_NAME_LEN / 2) + "b";
@@ -296,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_relay_names_itself_whatever_the_request_says() {
+    fn loopback_relay_ignores_the_host_header() {
         let endpoints = endpoints("127.0.0.1");
         for host in [None, ip("127.0.0.1"), ip("10.0.0.1"), name("evil.example")] {
             let addresses = endpoints.multiaddrs_for(host, IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -319,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn open_relay_names_the_host_of_the_request() {
+    fn open_relay_uses_the_requested_host() {
         let endpoints = endpoints("0.0.0.0");
         let starts = |host, expected: [&str; 2]| {
             let addresses = endpoints.multiaddrs_for(host, LAN);
@@ -349,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn open_relay_lists_every_interface_and_loopback_first() {
+    fn loopback_is_the_first_listed_interface() {
         let endpoints = endpoints("0.0.0.0");
         let urls = endpoints.page_urls();
         assert_eq!(urls[0], "http://127.0.0.1:8080/");

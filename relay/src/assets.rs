@@ -1,15 +1,15 @@
-//! The page's files, as the build put them into the binary; nothing is read from disk at run time.
+//! The page's files, embedded into the binary by `build.rs`. Nothing is read from disk at run time.
 
 use std::fmt;
 
-/// One file of the page and its compressed forms.
+/// A file of the page, with its compressed forms.
 pub(crate) struct Asset {
     /// Relative to the page's root, with `/` between folders.
     pub(crate) path: &'static str,
     /// SHA-256 of the file, in hex.
     pub(crate) sha256: &'static str,
     pub(crate) plain: &'static [u8],
-    /// Absent where compressing gains nothing.
+    /// `None` if compression does not make the file smaller.
     pub(crate) brotli: Option<&'static [u8]>,
     pub(crate) gzip: Option<&'static [u8]>,
 }
@@ -27,41 +27,43 @@ impl fmt::Debug for Asset {
 // `static VERSION: &str`, and `static ASSETS: &[Asset]`, sorted by path.
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
-/// The folder of all versions of the page; `build/versions.rs` writes it into the page.
-const VERSIONS: &str = "v/";
-/// Keeps the page in the browser; a newer one must be found at the address of the older.
+/// Prefix of every versioned path; `build/versioned_urls.rs` writes it into the page.
+const VERSION_PREFIX: &str = "v/";
+/// The service worker has no versioned path: browsers look for a newer one at the URL of the old one.
 const SERVICE_WORKER: &str = "service-worker.js";
 
-/// How an address names a file.
+/// How a request's path refers to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Address {
-    /// Whatever this build has there.
+pub(crate) enum PathKind {
+    /// By its plain path: the content may change with the next build.
     Current,
-    /// What this version has there, now and always.
+    /// By a path with the version in it: the content never changes.
     Versioned,
 }
 
-/// The file at an address, if the page has one. Code has addresses of its version only, or a page that is open would
-/// load a part of another version.
-pub(crate) fn at(address: &str) -> Option<(&'static Asset, Address)> {
-    let Some(versioned) = address.strip_prefix(VERSIONS) else {
-        let asset = find(address)?;
-        return (!is_code(asset.path)).then_some((asset, Address::Current));
+/// Looks up the file for a request path without its leading `/`.
+///
+/// Scripts, styles and wasm exist only under their version. Otherwise an open page could load a part of another
+/// version.
+pub(crate) fn lookup(path: &str) -> Option<(&'static Asset, PathKind)> {
+    let Some(versioned) = path.strip_prefix(VERSION_PREFIX) else {
+        let asset = find(path)?;
+        return (!is_code(asset.path)).then_some((asset, PathKind::Current));
     };
     let (version, path) = versioned.split_once('/')?;
     if version != VERSION {
         return None;
     }
-    Some((find(path)?, Address::Versioned))
+    Some((find(path)?, PathKind::Versioned))
 }
 
-/// Whether a file is a part of a page's behaviour or look that a page can load at any time.
+/// Whether an open page may load the file at any time: scripts, wasm and style sheets.
 fn is_code(path: &str) -> bool {
     let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
     path != SERVICE_WORKER && ["js", "mjs", "wasm", "css"].contains(&extension)
 }
 
-/// The file of this path, if the page has one.
+/// The file with this plain path.
 fn find(path: &str) -> Option<&'static Asset> {
     let at = ASSETS.binary_search_by(|asset| asset.path.cmp(path)).ok()?;
     ASSETS.get(at)
@@ -72,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_is_found_by_its_path() {
+    fn every_file_is_found_by_path() {
         for asset in ASSETS {
             assert_eq!(
                 find(asset.path).map(|found| found.sha256),
@@ -84,19 +86,19 @@ mod tests {
     }
 
     #[test]
-    fn code_is_found_at_its_version_only() {
+    fn code_is_found_only_under_its_version() {
         for asset in ASSETS {
             let versioned = format!("v/{VERSION}/{}", asset.path);
-            let found = at(&versioned).map(|(found, address)| (found.path, address));
-            assert_eq!(found, Some((asset.path, Address::Versioned)));
-            assert!(at(&format!("v/0{VERSION}/{}", asset.path)).is_none());
-            assert_eq!(at(asset.path).is_none(), is_code(asset.path));
+            let found = lookup(&versioned).map(|(found, kind)| (found.path, kind));
+            assert_eq!(found, Some((asset.path, PathKind::Versioned)));
+            assert!(lookup(&format!("v/0{VERSION}/{}", asset.path)).is_none());
+            assert_eq!(lookup(asset.path).is_none(), is_code(asset.path));
         }
         for address in ["v", "v/", "v//", "v//index.html", "v/v"] {
-            assert!(at(address).is_none(), "{address}");
+            assert!(lookup(address).is_none(), "{address}");
         }
         assert!(!is_code("service-worker.js") && !is_code("index.html"));
-        assert!(is_code("lessons/step.js") && is_code("pkg/wasm_node_bg.wasm"));
+        assert!(is_code("lessons/current-step.js") && is_code("pkg/wasm_node_bg.wasm"));
     }
 
     #[test]

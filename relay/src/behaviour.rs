@@ -1,16 +1,18 @@
-//! What the relay speaks with its peers: nothing but introductions. There is no gossip and no sync here.
+//! The protocols that the relay speaks: circuit relay v2, rendezvous, identify and ping.
+//!
+//! The relay takes no part in gossip or chain sync.
 
 use libp2p::{identify, identity::Keypair, ping, relay, swarm::NetworkBehaviour};
 
-use crate::{Limits, places, rendezvous};
+use crate::{Limits, connection_limits, rendezvous};
 
-/// The protocol version that identify names.
+/// The protocol version announced by identify.
 const PROTOCOL_VERSION: &str = "heartchain/1";
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
-    // First: a connection that is one too many is refused before anything else is set up for it.
-    places: places::Behaviour,
+    // First, so that a connection over the limit is refused before the other behaviours set anything up for it.
+    connection_limits: connection_limits::Behaviour,
     relay: relay::Behaviour,
     pub(crate) rendezvous: rendezvous::Behaviour,
     identify: identify::Behaviour,
@@ -22,19 +24,19 @@ impl Behaviour {
         let public = key.public();
         let agent = concat!("heartchain-relay/", env!("CARGO_PKG_VERSION"));
         Self {
-            places: places::Behaviour::new(limits),
+            connection_limits: connection_limits::Behaviour::new(limits),
             relay: relay::Behaviour::new(public.to_peer_id(), limits.relay()),
             rendezvous: rendezvous::behaviour(),
             identify: identify::Behaviour::new(
                 identify::Config::new(PROTOCOL_VERSION.to_owned(), public)
                     .with_agent_version(agent.to_owned())
-                    // The relay calls nobody, so it need not remember where peers are.
+                    // The relay never dials, so it does not need the addresses of peers.
                     .with_cache_size(0),
             ),
             ping: ping::Behaviour::new(
                 ping::Config::new()
                     .with_interval(limits.ping_interval)
-                    .with_timeout(limits.silence),
+                    .with_timeout(limits.idle_timeout),
             ),
         }
     }

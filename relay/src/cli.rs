@@ -1,4 +1,4 @@
-//! The command line: flags and their help. It decides nothing but what they stand for.
+//! The command-line flags, their help texts, and their conversion into a [`Config`].
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -10,55 +10,55 @@ use directories::ProjectDirs;
 
 use crate::{Config, IdentitySource};
 
-/// Introduces Heartchain tabs to one another and serves the page. It never reads a reading.
+/// Connects Heartchain tabs with each other and serves the page. It never sees a reading.
 ///
-/// Start it, open the address that it prints in several tabs, and record a heart rate in one of them.
+/// Start the relay, open the printed address in several tabs, and record a heart rate in one of them.
 #[derive(Debug, Parser)]
 #[command(name = "relay", version, max_term_width = 100)]
 pub struct Cli {
     /// IP address to listen on.
     ///
-    /// 127.0.0.1 is for tabs on this computer. 0.0.0.0 also lets in other computers and phones on the same
-    /// network; the page is then no secure context for them, so what browsers allow only there is absent.
+    /// Use 127.0.0.1 for tabs on this computer only. Use 0.0.0.0 to also let in phones and computers on the same
+    /// network. For those the page is not a secure context, so some browser features (such as storage) are missing.
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub listen_ip: IpAddr,
 
-    /// TCP port of the page; 0 for any free one.
+    /// TCP port of the page (0 picks a free port).
     #[arg(long, value_name = "PORT", default_value_t = Config::HTTP_PORT)]
     pub http_port: u16,
 
-    /// TCP port for libp2p over WebSocket; 0 for any free one.
+    /// TCP port for libp2p over WebSocket (0 picks a free port).
     #[arg(long, value_name = "PORT", default_value_t = Config::WS_PORT)]
     pub ws_port: u16,
 
-    /// UDP port for libp2p over WebRTC-direct; 0 for any free one.
+    /// UDP port for libp2p over WebRTC-direct (0 picks a free port).
     #[arg(long, value_name = "PORT", default_value_t = Config::WEBRTC_PORT)]
     pub webrtc_port: u16,
 
-    /// UDP port for STUN, which tells tabs their public addresses; 0 for any free one.
+    /// UDP port for STUN, which tells tabs their public address (0 picks a free port).
     #[arg(long, value_name = "PORT", default_value_t = Config::STUN_PORT)]
     pub stun_port: u16,
 
-    /// Folder of the relay's key and certificate, made on the first run; with them its addresses survive a
-    /// restart.
+    /// Folder for the relay's key and certificate.
     ///
-    /// By default it is the platform's folder for application data, such as ~/.local/share/heartchain.
+    /// Both are created on the first run, and keep the relay's addresses the same after a restart. The default is the
+    /// platform's folder for application data, such as ~/.local/share/heartchain.
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
 
-    /// Derive the key from a number, for tests: everybody who knows the number can pose as this relay.
+    /// Derive the key from this number. For tests only: anyone who knows the number can impersonate the relay.
     ///
-    /// The certificate is kept in --data-dir if that is given, and otherwise made anew at every start.
+    /// The certificate is stored in --data-dir if given. Otherwise every start generates a new one.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 }
 
-/// What the flags ask for cannot be had.
+/// Why the flags do not result in a valid configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CliError {
-    /// There is no home folder to put the data folder into.
-    #[error("this system names no folder for application data: name one with --data-dir")]
+    /// The platform has no folder for application data, for example because there is no home folder.
+    #[error("this system has no folder for application data: choose one with --data-dir")]
     NoDataFolder,
 }
 
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_reaches_the_configuration() {
+    fn every_flag_reaches_the_config() {
         let flags = "--listen-ip 0.0.0.0 --http-port 1 --ws-port 2 --webrtc-port 3 --stun-port 4 --data-dir /d";
         let flags: Vec<&str> = flags.split(' ').collect();
         let given = config(&flags);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn by_default_only_this_computer_is_served_at_known_ports() {
+    fn defaults_are_loopback_and_fixed_ports() {
         let seeded = config(&["--seed", "7"]);
         assert!(seeded.listen_ip.is_loopback());
         assert_eq!(
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_values_are_refused() {
+    fn invalid_values_are_rejected() {
         for flags in [
             ["--listen-ip", "localhost"],
             ["--http-port", "65536"],

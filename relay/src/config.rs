@@ -1,39 +1,39 @@
-//! Everything that a relay can be told when it starts; no flag is read here.
+//! The configuration of a relay. The command-line flags are parsed in [`crate::cli`], not here.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::{IdentitySource, Limits};
 
-/// How to run a relay.
+/// Configuration of a [`Relay`](crate::Relay).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Address to listen on; an unspecified one (0.0.0.0 or ::) means every interface.
+    /// IP address to listen on. An unspecified one (0.0.0.0 or ::) means every interface.
     pub listen_ip: IpAddr,
-    /// TCP port of the page; 0 for any free one.
+    /// TCP port of the page; 0 picks a free one.
     pub http_port: u16,
-    /// TCP port for libp2p over WebSocket; 0 for any free one.
+    /// TCP port for libp2p over WebSocket; 0 picks a free one.
     pub ws_port: u16,
-    /// UDP port for libp2p over WebRTC-direct; 0 for any free one.
+    /// UDP port for libp2p over WebRTC-direct; 0 picks a free one.
     pub webrtc_port: u16,
-    /// UDP port for STUN; 0 for any free one.
+    /// UDP port for STUN; 0 picks a free one.
     pub stun_port: u16,
-    /// Where key and certificate come from.
+    /// Where the key and the certificate come from.
     pub identity: IdentitySource,
-    /// How much the relay gives to its peers.
+    /// Limits on the resources that peers can use.
     pub limits: Limits,
 }
 
 impl Config {
-    /// TCP port of the page, unless told otherwise.
+    /// Default TCP port of the page.
     pub const HTTP_PORT: u16 = 8080;
-    /// TCP port for libp2p over WebSocket, unless told otherwise.
+    /// Default TCP port for libp2p over WebSocket.
     pub const WS_PORT: u16 = 8081;
-    /// UDP port for libp2p over WebRTC-direct, unless told otherwise.
+    /// Default UDP port for libp2p over WebRTC-direct.
     pub const WEBRTC_PORT: u16 = 8082;
-    /// UDP port for STUN, unless told otherwise: the one that IANA has assigned to it.
+    /// Default UDP port for STUN, as assigned by IANA.
     pub const STUN_PORT: u16 = 3478;
 
-    /// A relay for this computer alone, at the usual ports.
+    /// The default configuration: loopback only, default ports, default limits.
     #[must_use]
     pub fn new(identity: IdentitySource) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Config {
         }
     }
 
-    /// A relay for one test: at free ports of 127.0.0.1, with the identity of `seed`, and nothing on disk.
+    /// A configuration for tests: free ports of 127.0.0.1, a key derived from `seed`, and nothing on disk.
     #[must_use]
     pub fn for_tests(seed: u64) -> Self {
         Self {

@@ -1,5 +1,7 @@
-//! The page and `/relay.json` over HTTP. It reads no request body, nothing from disk, and repeats nothing that
-//! a request said but a host that is well-formed.
+//! The HTTP server: serves the page and `/relay.json`.
+//!
+//! It reads no request bodies and no files. The only part of a request that a response may repeat is a well-formed
+//! host.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -33,67 +35,71 @@ use tokio::{
 use crate::{
     Limits,
     addresses::{Endpoints, Host},
-    assets::{self, Address, Asset},
-    places::network,
-    shares::Shares,
+    assets::{self, Asset, PathKind},
+    connection_limits::network_of_ip,
+    per_ip_permits::PerIpPermits,
 };
 
-/// What the page may load: nothing but its own files. It may open WebSockets to any host, because a link may
-/// name other relays; WebRTC is governed by no directive.
-const SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
+/// Content Security Policy of the page: it may load only its own files. WebSockets to any host are allowed, because a
+/// link may name other relays. No directive governs WebRTC.
+const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
      img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'",
 );
-/// Scripts of the page that run by themselves: what a worker may load is said by its own answer.
+/// Scripts that run as workers. A worker is governed by the policy of its own response, not by that of the page.
 const WORKERS: [&str; 2] = ["miner.js", "service-worker.js"];
-const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-/// May be kept, but must be asked about: a rebuilt relay serves a new page at the same addresses.
+/// May be cached, but must be revalidated: a rebuilt relay serves a new page at the same URLs.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
-/// What has its version in its address never changes; a year, in seconds, is the longest that is commonly asked for.
+/// For URLs that contain the version, whose content never changes. A year, in seconds, is the usual maximum.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
-/// Pause after the system refused to accept, for want of file descriptors say.
+/// Pause after a failed `accept`, for example because the process has no file descriptors left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// The address of ours that a request arrived at.
+/// The relay's own IP address that a request arrived at.
 #[derive(Debug, Clone, Copy)]
 struct LocalIp(IpAddr);
 
-/// Marks an answer that is only a part of a page: the policy of the page governs it. There are many of these, and the
-/// policy is longer than some of them.
+/// Marks the response for a subresource of the page, which is governed by the policy of the page itself. Such a
+/// response omits the policy, because there are many of them and the policy is longer than some of the files.
 #[derive(Debug, Clone, Copy)]
-struct PartOfPage;
+struct Subresource;
 
-/// What `/relay.json` says.
+/// The content of `/relay.json`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RelayDocument {
     peer_id: String,
     addresses: Vec<String>,
-    /// STUN servers as browsers take them.
+    /// STUN servers, in the form of `RTCIceServer.urls`.
     stun: Vec<String>,
 }
 
-/// Everything that is served.
-pub(crate) fn site(endpoints: Arc<Endpoints>) -> Router {
+/// The routes of the server.
+pub(crate) fn router(endpoints: Arc<Endpoints>) -> Router {
     Router::new()
-        .route("/relay.json", get(relay_document).fallback(only_get))
-        .fallback(get(page_file).fallback(only_get))
+        .route(
+            "/relay.json",
+            get(relay_document).fallback(method_not_allowed),
+        )
+        .fallback(get(page_file).fallback(method_not_allowed))
         .layer(map_response(with_security_headers))
         .with_state(endpoints)
 }
 
-/// Answers connections for ever.
-pub(crate) async fn serve(listener: TcpListener, site: Router, limits: Limits) {
+/// Accepts and serves connections. Never returns in normal operation.
+pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits) {
     let slots = Arc::new(Semaphore::new(limits.http_connections));
-    let shares = Shares::default();
+    let permits = PerIpPermits::default();
     let mut connections = JoinSet::new();
     loop {
-        // Before accepting: connections beyond the limit wait in the system's queue.
+        // Acquired before `accept`: connections over the limit wait in the system's backlog.
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };
@@ -108,11 +114,11 @@ pub(crate) async fn serve(listener: TcpListener, site: Router, limits: Limits) {
         let Ok(local) = stream.local_addr() else {
             continue;
         };
-        let most = limits.http_connections_per_network;
-        let Some(share) = shares.take(network(from.ip()), most) else {
+        let max = limits.http_connections_per_network;
+        let Some(ip_permit) = permits.try_acquire(network_of_ip(from.ip()), max) else {
             continue;
         };
-        let service = site.clone().layer(Extension(LocalIp(local.ip())));
+        let service = router.clone().layer(Extension(LocalIp(local.ip())));
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.http_header_timeout)
@@ -121,9 +127,9 @@ pub(crate) async fn serve(listener: TcpListener, site: Router, limits: Limits) {
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         while connections.try_join_next().is_some() {}
         connections.spawn(async move {
-            // A connection that fails or takes too long is the browser's to make again.
+            // A connection that fails or takes too long is dropped. The browser will reconnect.
             let _ = timeout(limits.http_connection_duration, connection).await;
-            drop((slot, share));
+            drop((slot, ip_permit));
         });
     }
 }
@@ -144,7 +150,7 @@ async fn relay_document(
             .iter()
             .map(ToString::to_string)
             .collect(),
-        stun: endpoints.stun_for(host, local),
+        stun: endpoints.stun_urls_for(host, local),
     };
     match serde_json::to_vec(&document) {
         Ok(json) => (
@@ -156,10 +162,10 @@ async fn relay_document(
         )
             .into_response(),
         Err(error) => {
-            tracing::error!(%error, "cannot write the relay document");
-            in_words(
+            tracing::error!(%error, "cannot serialize the relay document");
+            text_response(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "The relay cannot tell its addresses.\n",
+                "The relay could not list its addresses.\n",
             )
         }
     }
@@ -170,27 +176,24 @@ async fn page_file(uri: Uri, headers: HeaderMap) -> Response {
         Some("") | None => "index.html",
         Some(path) => path,
     };
-    match assets::at(path) {
-        Some((asset, address)) => {
-            let mut response = asset_response(asset, address, &headers);
-            if is_part_of_page(asset.path) {
-                response.extensions_mut().insert(PartOfPage);
+    match assets::lookup(path) {
+        Some((asset, path_kind)) => {
+            let mut response = asset_response(asset, path_kind, &headers);
+            if is_subresource_path(asset.path) {
+                response.extensions_mut().insert(Subresource);
             }
             response
         }
-        // Browsers ask for it unasked, and report its absence as an error of the page.
+        // Browsers request it automatically, and log a 404 as an error of the page.
         None if path == "favicon.ico" => StatusCode::NO_CONTENT.into_response(),
-        None => in_words(
-            StatusCode::NOT_FOUND,
-            "There is nothing at this address. The page is at /\n",
-        ),
+        None => text_response(StatusCode::NOT_FOUND, "Not found. The page is at /\n"),
     }
 }
 
-async fn only_get() -> Response {
-    let mut response = in_words(
+async fn method_not_allowed() -> Response {
+    let mut response = text_response(
         StatusCode::METHOD_NOT_ALLOWED,
-        "This relay answers GET and HEAD only.\n",
+        "Method not allowed. This relay answers only GET and HEAD requests.\n",
     );
     response
         .headers_mut()
@@ -198,12 +201,12 @@ async fn only_get() -> Response {
     response
 }
 
-fn in_words(status: StatusCode, words: &'static str) -> Response {
+fn text_response(status: StatusCode, body: &'static str) -> Response {
     let headers = [(CONTENT_TYPE, PLAIN_TEXT), (CACHE_CONTROL, REVALIDATE)];
-    (status, headers, words).into_response()
+    (status, headers, body).into_response()
 }
 
-fn asset_response(asset: &'static Asset, address: Address, request: &HeaderMap) -> Response {
+fn asset_response(asset: &'static Asset, path_kind: PathKind, request: &HeaderMap) -> Response {
     let accepted = request
         .get(ACCEPT_ENCODING)
         .and_then(|value| value.to_str().ok())
@@ -213,26 +216,26 @@ fn asset_response(asset: &'static Asset, address: Address, request: &HeaderMap) 
         (_, Some(gzip)) if accepts(accepted, "gzip") => (Some("gzip"), gzip),
         _ => (None, asset.plain),
     };
-    // Each form of a file has a tag of its own (RFC 9110, 8.8.3).
+    // Each encoding of a file needs its own entity tag (RFC 9110, 8.8.3).
     let tag = format!("\"{}{}\"", asset.sha256, coding.unwrap_or_default());
 
     let mut headers = HeaderMap::new();
-    let lifetime = match address {
-        Address::Current => REVALIDATE,
-        Address::Versioned => IMMUTABLE,
+    let lifetime = match path_kind {
+        PathKind::Current => REVALIDATE,
+        PathKind::Versioned => IMMUTABLE,
     };
     headers.insert(CACHE_CONTROL, lifetime);
     headers.insert(VARY, HeaderValue::from_name(ACCEPT_ENCODING));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);
     }
-    let known = request
+    let cached_tags = request
         .get(IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    if known
+    if cached_tags
         .split(',')
-        .any(|known| known.trim().trim_start_matches("W/") == tag)
+        .any(|cached| cached.trim().trim_start_matches("W/") == tag)
     {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
@@ -243,7 +246,7 @@ fn asset_response(asset: &'static Asset, address: Address, request: &HeaderMap) 
     (headers, Body::from(Bytes::from_static(bytes))).into_response()
 }
 
-/// Whether the value of an `Accept-Encoding` header lets us use `coding` (RFC 9110, 12.5.3).
+/// Whether the `Accept-Encoding` header value `header` accepts `coding` (RFC 9110, 12.5.3).
 fn accepts(header: &str, coding: &str) -> bool {
     let weight_of = |wanted: &str| {
         header.split(',').find_map(|item| {
@@ -277,8 +280,8 @@ fn content_type(path: &str) -> HeaderValue {
     })
 }
 
-/// Whether a file is never a document or a worker of its own. What is not known is taken for one.
-fn is_part_of_page(path: &str) -> bool {
+/// Whether a file is never loaded as a document or as a worker. Files of unknown types may be, so they do not count.
+fn is_subresource_path(path: &str) -> bool {
     match path.rsplit_once('.') {
         Some((_, "js")) => !WORKERS.contains(&path),
         Some((_, "css" | "wasm" | "ico" | "png")) => true,
@@ -287,13 +290,16 @@ fn is_part_of_page(path: &str) -> bool {
 }
 
 async fn with_security_headers(mut response: Response) -> Response {
-    let part = response.extensions_mut().remove::<PartOfPage>().is_some();
+    let is_subresource = response.extensions_mut().remove::<Subresource>().is_some();
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
-    if !part {
-        headers.insert(CONTENT_SECURITY_POLICY, SECURITY_POLICY);
+    headers.insert(
+        CROSS_ORIGIN_RESOURCE_POLICY,
+        HeaderValue::from_static("same-origin"),
+    );
+    if !is_subresource {
+        headers.insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
         headers.insert(
             PERMISSIONS_POLICY,
             HeaderValue::from_static("camera=(), microphone=(), geolocation=()"),
@@ -307,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codings_are_used_only_where_accepted() {
+    fn encodings_are_used_only_if_accepted() {
         for (header, brotli, gzip) in [
             ("", false, false),
             ("gzip, deflate, br, zstd", true, true),
@@ -325,8 +331,8 @@ mod tests {
     }
 
     #[test]
-    fn documents_and_workers_carry_the_policy_and_so_does_what_is_not_known() {
-        for (path, part) in [
+    fn documents_workers_and_unknown_files_get_policy() {
+        for (path, expected) in [
             ("index.html", false),
             ("icon.svg", false),
             ("miner.js", false),
@@ -337,12 +343,12 @@ mod tests {
             ("styles/base.css", true),
             ("pkg/wasm_node_bg.wasm", true),
         ] {
-            assert_eq!(is_part_of_page(path), part, "{path}");
+            assert_eq!(is_subresource_path(path), expected, "{path}");
         }
     }
 
     #[test]
-    fn types_are_what_browsers_insist_upon() {
+    fn content_types_suit_browsers() {
         assert_eq!(content_type("pkg/wasm_node_bg.wasm"), "application/wasm");
         assert_eq!(content_type("index.js"), "text/javascript; charset=utf-8");
         assert_eq!(content_type("LICENSE"), "application/octet-stream");

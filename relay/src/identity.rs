@@ -1,6 +1,9 @@
-//! Who the relay is: an Ed25519 key, which gives its peer id, and a WebRTC certificate, whose hash is part of
-//! its address. Both live in the data folder, so that addresses survive a restart. What is on disk is never
-//! overwritten: a file that cannot be read is an error, because a new identity would break every known address.
+//! The relay's identity: an Ed25519 key, which determines its peer ID, and a WebRTC certificate, whose hash is part of
+//! its WebRTC address.
+//!
+//! Both are stored in the data folder, so the relay's addresses survive a restart. Existing files are never
+//! overwritten: a file that cannot be read is an error, because a new identity would invalidate every address that tabs
+//! know.
 
 use std::{
     fmt,
@@ -12,22 +15,22 @@ use std::{
 use libp2p::identity::Keypair;
 use libp2p_webrtc::tokio::Certificate;
 
-/// Name of the key's file in the data folder: libp2p's protobuf encoding of the key pair.
+/// File name of the key in the data folder. The format is libp2p's protobuf encoding of a key pair.
 const KEY_FILE: &str = "identity.key";
-/// Name of the certificate's file in the data folder: PEM, with its private key.
+/// File name of the certificate in the data folder. The format is PEM and includes the private key.
 const CERTIFICATE_FILE: &str = "webrtc.pem";
 
 /// Where the relay's identity comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdentitySource {
-    /// Key and certificate live in this folder and are made there on the first run.
+    /// Key and certificate are stored in this folder, and created there on the first run.
     Folder(PathBuf),
-    /// The key is derived from a number that anybody can guess: for tests. The certificate lives in the
-    /// folder if there is one, and otherwise in memory.
+    /// The key is derived from a number that anyone can guess; for tests only. The certificate is stored in `folder` if
+    /// there is one, and otherwise kept in memory.
     Seed {
-        /// The number; equal numbers give equal peer ids.
+        /// Equal numbers give equal peer IDs.
         seed: u64,
-        /// Folder of the certificate.
+        /// The folder that stores the certificate.
         folder: Option<PathBuf>,
     },
 }
@@ -40,7 +43,7 @@ pub struct Identity {
 }
 
 impl fmt::Debug for Identity {
-    /// Names the peer and shows no secret.
+    /// Shows the peer ID only, because the rest is secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
             .field("peer_id", &self.keypair.public().to_peer_id())
@@ -48,62 +51,62 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Why there is no identity.
+/// Why the identity could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// A file or folder could not be read or made.
+    /// A file or folder could not be read or created.
     #[error("cannot {verb} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed, as a verb: `read`, `write` or `create folder`.
         verb: &'static str,
-        /// With what.
+        /// The file or folder that the operation was applied to.
         path: PathBuf,
-        /// Why it failed.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The key's file holds something else.
+    /// The key file does not hold an Ed25519 key.
     #[error(
-        "{} is damaged or no Ed25519 key: restore it from a backup, or remove it and the relay makes a new one (its peer id and addresses change)",
+        "{} is damaged or not an Ed25519 key: restore it from a backup, or remove it to let the relay create a new one (this changes its peer ID and addresses)",
         path.display()
     )]
     DamagedKey {
-        /// The file.
+        /// The path of the key file.
         path: PathBuf,
     },
-    /// The certificate's file holds something else.
+    /// The certificate file does not hold a certificate.
     #[error(
-        "{} is damaged or no certificate: restore it from a backup, or remove it and the relay makes a new one (its webrtc-direct address changes)",
+        "{} is damaged or not a certificate: restore it from a backup, or remove it to let the relay create a new one (this changes its webrtc-direct address)",
         path.display()
     )]
     DamagedCertificate {
-        /// The file.
+        /// The path of the certificate file.
         path: PathBuf,
     },
-    /// Key or certificate could not be made.
+    /// The key or the certificate could not be generated.
     #[error("cannot generate the relay's identity: {reason}")]
     Generate {
-        /// The library's words.
+        /// The error message of the cryptographic library.
         reason: String,
     },
 }
 
 impl Identity {
-    /// Reads the identity, and makes what is not there yet.
+    /// Loads the identity, and creates what does not exist yet.
     ///
     /// # Errors
     ///
-    /// When a file is damaged, or cannot be read or made.
+    /// Fails if a file is damaged, or cannot be read or created.
     pub fn load(source: &IdentitySource) -> Result<Self, IdentityError> {
         let (keypair, certificate) = match source {
             IdentitySource::Folder(folder) => {
-                make_folder(folder)?;
+                create_folder(folder)?;
                 (stored_key(folder)?, stored_certificate(folder)?)
             }
             IdentitySource::Seed { seed, folder } => {
                 let certificate = match folder {
                     Some(folder) => {
-                        make_folder(folder)?;
+                        create_folder(folder)?;
                         stored_certificate(folder)?
                     }
                     None => new_certificate()?,
@@ -128,11 +131,12 @@ fn stored_key(folder: &Path) -> Result<Keypair, IdentityError> {
     Keypair::from_protobuf_encoding(&bytes).map_err(|_| IdentityError::DamagedKey { path })
 }
 
-/// The key of the tutorial's `--secret-key-seed`: the number, little-endian, and zeros.
+/// Derives the key as `--secret-key-seed` of rust-libp2p's relay example does: the secret is the little-endian number,
+/// padded with zeros.
 fn seeded_key(seed: u64) -> Result<Keypair, IdentityError> {
     let mut secret = [0; 32];
-    for (byte, of_seed) in secret.iter_mut().zip(seed.to_le_bytes()) {
-        *byte = of_seed;
+    for (byte, seed_byte) in secret.iter_mut().zip(seed.to_le_bytes()) {
+        *byte = seed_byte;
     }
     Keypair::ed25519_from_bytes(secret).map_err(generate_error)
 }
@@ -158,18 +162,19 @@ fn generate_error(error: impl fmt::Display) -> IdentityError {
     }
 }
 
-/// Makes `folder` for its owner alone. One that is there keeps its mode: it may be somebody else's.
-fn make_folder(folder: &Path) -> Result<(), IdentityError> {
+/// Creates `folder`, accessible by its owner only. An existing folder keeps its mode, because it may serve other
+/// purposes.
+fn create_folder(folder: &Path) -> Result<(), IdentityError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder
         .create(folder)
-        .map_err(io_error("make folder", folder))
+        .map_err(io_error("create folder", folder))
 }
 
-/// What is in `path`; made by `create` and written first if there is no such file.
+/// Reads the file at `path`. If it does not exist, first creates it with the content that `create` returns.
 fn read_or_create(
     path: &Path,
     create: impl FnOnce() -> Result<Vec<u8>, IdentityError>,
@@ -177,14 +182,14 @@ fn read_or_create(
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             write_new(path, &create()?)?;
-            // Not what was just made: another relay may have been faster, and then its file counts.
+            // Read back, because another process may have created the file first. Then its content counts.
             fs::read(path).map_err(io_error("read", path))
         }
         found => found.map_err(io_error("read", path)),
     }
 }
 
-/// Writes `path` whole or not at all, for its owner alone, and leaves one that is there as it is.
+/// Atomically creates `path`, readable by its owner only. Leaves an existing file as it is.
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}.draft", std::process::id()));
@@ -198,13 +203,13 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
             }
             _ => Ok(()),
         });
-    // The draft is only another name now, or a failed attempt.
+    // The draft is now either a second link to the file, or the rest of a failed attempt.
     let _ = fs::remove_file(&draft);
     written
 }
 
 fn write_draft(draft: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Left behind by a process of the same number that was killed.
+    // A killed process with the same process ID may have left a draft behind.
     if let Err(error) = fs::remove_file(draft)
         && error.kind() != io::ErrorKind::NotFound
     {
@@ -253,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_seeds_give_equal_peer_ids_and_certificates_of_their_folder() {
+    fn seed_determines_the_peer_id() {
         let folder = TestFolder::new();
         let seeded = |seed, folder: Option<&Path>| {
             Identity::load(&IdentitySource::Seed {
@@ -269,7 +274,7 @@ mod tests {
         );
         assert_eq!(peer_id(&one), peer_id(&again));
         assert_ne!(peer_id(&one), peer_id(&two));
-        // What rust-libp2p's relay tutorial gets from `--secret-key-seed 1`.
+        // The peer ID of rust-libp2p's relay example with `--secret-key-seed 1`.
         assert_eq!(
             peer_id(&one),
             "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X"
@@ -282,7 +287,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn secrets_are_for_their_owner_alone() {
+    fn secret_files_are_readable_by_owner_only() {
         use std::os::unix::fs::PermissionsExt as _;
 
         let folder = TestFolder::new();
@@ -308,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_files_are_named_and_left_alone() {
+    fn damaged_files_are_reported_and_kept() {
         for name in [KEY_FILE, CERTIFICATE_FILE] {
             let folder = TestFolder::new();
             let source = IdentitySource::Folder(folder.path().to_owned());

@@ -1,15 +1,26 @@
-//! The relay: introduces Heartchain tabs to one another and serves the page. It knows rooms by their ids only
-//! and never reads a reading; it depends on no other crate of the workspace.
+//! The Heartchain relay: a daemon that helps browser tabs find and reach each other, and serves the page.
 //!
-//! In reading order:
-//! - [`cli`]: the flags; `config`: what they stand for; [`limits`]: how much a peer may take.
-//! - [`identity`]: the key and the certificate that make the relay's addresses.
-//! - `behaviour`, `swarm`: circuit relay v2, rendezvous, identify and ping over WebSocket and WebRTC-direct.
-//! - [`frame_cap`]: keeps WebRTC-direct's messages as small as browsers need them.
-//! - `places`, `shares`, `allowance`: who may connect; `unpanicked`: handshakes that fail instead of panicking; `rendezvous`: who is in which room; `silence`: who answers no ping.
+//! A tab cannot listen for connections. So every tab connects to the relay first, over WebSocket or WebRTC-direct. It
+//! registers in a room at the relay's rendezvous, learns which peers are there, and reaches them through circuits of
+//! the relay until it has direct WebRTC connections.
+//!
+//! The relay knows rooms only by their IDs and never sees a reading: circuits carry encrypted traffic, and this crate
+//! depends on no other crate of the workspace.
+//!
+//! A [`Relay`] runs three servers, each in a task of its own: HTTP (the page and `/relay.json`), libp2p, and STUN.
+//!
+//! The modules, in reading order:
+//! - [`cli`]: the command-line flags. `config`: the configuration that results from them. [`limits`]: the resources that peers
+//!   can use, with a reason for each number.
+//! - [`identity`]: the key and the certificate that determine the relay's addresses.
+//! - `server`: starts and stops the three servers.
+//! - `swarm`, `behaviour`: the libp2p event loop and its protocols: circuit relay v2, rendezvous, identify and ping.
+//! - `rendezvous`: which peers are registered in which room.
+//! - `connection_limits`, `per_ip_permits`, `token_bucket`: limits on connections and rates.
 //! - `stun`: tells tabs their public addresses.
-//! - `addresses`, `assets`, `http`: the page, and the document that tells it where the relay is.
-//! - `server`: all of it together, started and stopped.
+//! - `addresses`, `assets`, `http`: the page's files, and the document that tells the page the relay's addresses.
+//! - [`workarounds`]: code around bugs in libp2p crates. Each module names the bug, the version, and when it can be
+//!   removed.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), relay::StartError> {
@@ -25,16 +36,14 @@ mod config;
 pub mod identity;
 pub mod limits;
 
-mod allowance;
 mod behaviour;
-pub mod frame_cap;
-mod places;
+mod connection_limits;
+mod per_ip_permits;
 mod rendezvous;
-mod shares;
-mod silence;
 mod stun;
 mod swarm;
-mod unpanicked;
+mod token_bucket;
+pub mod workarounds;
 
 mod addresses;
 mod assets;

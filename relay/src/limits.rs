@@ -1,113 +1,115 @@
-//! Every limit of the relay, by name, with its unit and its reason; never a decision about a single peer.
+//! All limits of the relay, each with its unit and the reason for its value.
 //!
-//! The library's defaults (128 KiB and two minutes a circuit, 16 circuits, 60 reservations an hour from one
-//! address) suit a public relay that only helps to punch holes. Here a school class of thirty tabs sits behind
-//! one address and lives on its circuits for a whole lesson. So: generous per circuit and per address, bounded
-//! in total.
+//! libp2p's defaults (128 KiB and two minutes per circuit, 16 circuits, 60 reservations per hour from one address) suit
+//! a public relay that only assists hole punching. Here a school class of thirty tabs is behind one address and uses
+//! its circuits for a whole lesson. So the limits are generous per circuit and per address, and bounded in total.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use libp2p::relay;
 
-use crate::allowance::Allowance;
+use crate::token_bucket::TokenBucketConfig;
 
-/// How much the relay gives to its peers. [`Limits::default`] is what the binary runs with; tests tighten
-/// single fields.
+/// Limits on the resources that peers can use.
+///
+/// The binary runs with [`Limits::default`]. Tests tighten single fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections at one time, over all transports. Two for each reservation: a tab that comes back is there
-    /// twice until its old connection is noticed to be dead.
+    /// Concurrent connections over all transports. Two for each reservation: a tab that reconnects is counted twice
+    /// until the relay notices that its old connection is dead.
     pub connections: usize,
-    /// Connections of one IPv4 address, or one /64 of IPv6: six classes, and room for somebody else.
+    /// Concurrent connections from one IPv4 address or IPv6 /64: six classes. Leaves room for other networks.
     pub connections_per_network: usize,
-    /// Connections of one peer at one time: a tab that is loaded again every few seconds leaves some behind, which are
-    /// noticed to be dead after [`Limits::silence`].
+    /// Concurrent connections of one peer. A tab that is reloaded every few seconds leaves some dead ones behind, which
+    /// the relay closes after [`Limits::idle_timeout`].
     pub connections_per_peer: usize,
-    /// Handshakes at one time. Thirty tabs that open in the same second, four times over.
+    /// Concurrent handshakes: four classes of thirty tabs that open in the same second, with a margin.
     pub pending_connections: usize,
-    /// Handshakes at one time with one IPv4 address, or one /64 of IPv6: thirty tabs behind one address that open in the
-    /// same second, and some to spare.
+    /// Concurrent handshakes from one IPv4 address or IPv6 /64: thirty tabs that open in the same second, with a
+    /// margin.
     pub pending_connections_per_network: usize,
-    /// Handshakes of WebRTC that may come to nothing at once: libp2p-webrtc keeps a socket and some 100 kB of each, for
-    /// ever. A class over bad radio, several times.
+    /// WebRTC handshakes that may be in progress or fail in a burst. libp2p-webrtc leaks a socket and some 100 kB for
+    /// each that fails. Enough for a class on a bad radio link, several times.
     pub unfinished_webrtc: u32,
-    /// Time after which one more may.
+    /// Time after which one more WebRTC handshake may fail.
     pub unfinished_webrtc_refill: Duration,
-    /// How long a connection may carry nothing at all, not even a reservation: the time between loading the
-    /// page and reserving a slot, many times over.
+    /// How long a connection may have no stream and no reservation: many times the time between loading the page and
+    /// making a reservation.
     pub idle_connection: Duration,
-    /// Bytes of one WebSocket message, which is held in memory whole: a tab sends at most some 130 KiB at once.
+    /// Bytes of one WebSocket message, which is buffered as a whole. A tab sends at most some 130 KiB at once.
     pub websocket_message_bytes: usize,
-    /// Streams of one WebSocket connection at one time, each of which may keep 256 KiB waiting: a circuit is one stream, and
-    /// a tab is part of [`Limits::circuits_per_peer`] at the most.
+    /// Concurrent streams of one WebSocket connection, each of which may buffer 256 KiB. A circuit is one stream, and a
+    /// tab is part of at most [`Limits::circuits_per_peer`] circuits.
     pub streams_per_connection: usize,
 
-    /// Tabs that may wait for calls at one time. Eight classes.
+    /// Concurrent reservations, and so tabs that can be reached through circuits: eight classes.
     pub reservations: usize,
-    /// Reservations of one peer, one a connection.
+    /// Concurrent reservations of one peer, one per connection.
     pub reservations_per_peer: usize,
-    /// How long a reservation holds before the tab must renew it (clients do so at half time). It ends with the connection
-    /// anyway; and clients hold the time that they are told of against their own clock, which may be an hour wrong.
+    /// Time after which a reservation expires. Clients renew it at half time. It is long because clients compare the
+    /// expiry time with their own clock, which may be an hour off; and a reservation ends with its connection anyway.
     pub reservation_duration: Duration,
-    /// Reservations one peer may make in a burst; one more every [`Limits::RATE_REFILL`].
+    /// Reservations that one peer may make in a burst; one more every [`Limits::RATE_REFILL`].
     pub reservation_burst_per_peer: NonZeroU32,
-    /// Reservations one IP address may make in a burst: every tab of eight classes behind one address at once,
-    /// twice. One more every [`Limits::RATE_REFILL`].
+    /// Reservations that one IP address may make in a burst: all tabs of eight classes at once, twice. One more every
+    /// [`Limits::RATE_REFILL`].
     pub reservation_burst_per_ip: NonZeroU32,
 
-    /// Circuits at one time: 128 tabs that call eight others each.
+    /// Concurrent circuits: 128 tabs that dial eight others each.
     pub circuits: usize,
-    /// Circuits that one peer is part of, at either end: a tab has at most 24 peers with two circuits each, and as many
-    /// again that are being made or that the relay has not yet noticed to be dead.
+    /// Concurrent circuits with one peer at either end. A tab has at most 24 peers with two circuits each, and as many
+    /// again that are being opened, or are dead and not yet noticed.
     pub circuits_per_peer: usize,
-    /// How long one circuit may live: a school day.
+    /// Lifetime of a circuit: a school day.
     pub circuit_duration: Duration,
-    /// Bytes that one circuit may carry, both ways together: a long chain to a newcomer, several times.
+    /// Bytes that one circuit may carry in both directions together: several downloads of a long chain.
     pub circuit_bytes: u64,
-    /// Circuits one peer may open in a burst; one more every [`Limits::RATE_REFILL`].
+    /// Circuits that one peer may open in a burst; one more every [`Limits::RATE_REFILL`].
     pub circuit_burst_per_peer: NonZeroU32,
-    /// Circuits one IP address may open in a burst: 128 tabs that call eight others each.
+    /// Circuits that one IP address may open in a burst: 128 tabs that dial eight others each.
     pub circuit_burst_per_ip: NonZeroU32,
 
-    /// The shortest time a registration may be asked to last. A tab that is closed cannot unregister, so
-    /// registrations must be short-lived; the library's least is two hours.
+    /// Minimum time to live of a registration. A tab that is closed cannot unregister, so registrations must be
+    /// short-lived; the minimum of libp2p-rendezvous is two hours.
     pub registration_min_ttl: Duration,
-    /// The longest time a registration lasts, whatever is asked for, with room above the two minutes that tabs ask for. It
-    /// ends with its peer's last connection anyway.
+    /// Maximum time to live of a registration; a longer one is shortened to it. Tabs request two minutes. A
+    /// registration ends with its peer's last connection anyway.
     pub registration_max_ttl: Duration,
-    /// Bytes of the record that a peer registers. A tab's is below 1 KiB, and tabs look at no larger one.
+    /// Bytes of the signed record that a peer registers. A tab's record is below 1 KiB, and tabs ignore larger ones.
     pub registration_bytes: usize,
-    /// Rooms in which one peer may be registered at one time.
+    /// Rooms in which one peer can be registered at the same time.
     pub registrations_per_peer: usize,
-    /// Registrations at one time: four for each reservation.
+    /// Registrations in total: four for each reservation.
     pub registrations: usize,
-    /// Bytes of the registrations in one answer, below the 512 KiB that a tab reads: some 600 tabs. The next answer goes on.
+    /// Bytes of the registrations in one response: some 600 tabs, and below the 512 KiB that a tab reads. The cookie of
+    /// a response leads to the rest.
     pub discovery_bytes: usize,
-    /// What one peer may ask the rendezvous within [`Limits::QUESTION_WINDOW`]: a tab that starts asks every 1.3 seconds.
-    /// A peer that asks more is disconnected.
-    pub questions_per_window: u32,
+    /// Rendezvous requests that one peer may send within [`Limits::RENDEZVOUS_REQUEST_WINDOW`]. A starting tab sends
+    /// one every 1.3 seconds. A peer that sends more is disconnected.
+    pub rendezvous_requests_per_window: u32,
 
-    /// Answers of STUN in a burst: thirty tabs that call eight others each, with every request twice.
+    /// STUN responses in a burst: thirty tabs that dial eight others each, with every request sent twice.
     pub stun_burst: u32,
-    /// Time in which one more answer of STUN may be given.
+    /// Time after which one more STUN response may be sent.
     pub stun_refill: Duration,
 
-    /// Time between pings. Ping is the only way to notice that the far end of a WebRTC connection is gone.
+    /// Time between pings. Ping is the only way to notice that the remote end of a WebRTC connection is gone.
     pub ping_interval: Duration,
-    /// How long a connection may answer no ping before it is closed. A tab that checks a long stretch of chain
-    /// may be silent for some seconds.
-    pub silence: Duration,
+    /// Time without a ping response after which a connection is closed. A tab that verifies a long chain may not
+    /// respond for some seconds.
+    pub idle_timeout: Duration,
 
-    /// HTTP connections at one time: six for each of eighty browsers.
+    /// Concurrent HTTP connections: six for each of eighty browsers.
     pub http_connections: usize,
-    /// The same of one IPv4 address, or one /64 of IPv6: sixty browsers, and room for somebody else.
+    /// Concurrent HTTP connections from one IPv4 address or IPv6 /64: sixty browsers. Leaves room for other networks.
     pub http_connections_per_network: usize,
-    /// How long the head of an HTTP request may take, and a kept-alive connection may wait for the next one.
+    /// How long the head of an HTTP request may take to arrive, and a kept-alive connection may wait for the next
+    /// request.
     pub http_header_timeout: Duration,
-    /// How long one HTTP connection may last, however busy: the largest file over a bad radio link.
+    /// Lifetime of an HTTP connection, even if it is busy: the largest file over a bad radio link.
     pub http_connection_duration: Duration,
-    /// Bytes that the head of an HTTP request may take. Browsers send about 1 KiB.
+    /// Bytes of the head of an HTTP request. Browsers send about 1 KiB.
     pub http_header_bytes: usize,
     /// Header lines of an HTTP request. Browsers send about 15.
     pub http_headers: usize,
@@ -146,13 +148,13 @@ impl Default for Limits {
             registrations_per_peer: 8,
             registrations: 1024,
             discovery_bytes: 384 * 1024,
-            questions_per_window: 120,
+            rendezvous_requests_per_window: 120,
 
             stun_burst: 1_000,
             stun_refill: Duration::from_millis(4),
 
             ping_interval: Duration::from_secs(4),
-            silence: Duration::from_secs(12),
+            idle_timeout: Duration::from_secs(12),
 
             http_connections: 512,
             http_connections_per_network: 384,
@@ -165,20 +167,20 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Time after which a spent bucket of reservations or circuits gains one more.
+    /// Time after which the token buckets of reservations and circuits gain one token.
     pub const RATE_REFILL: Duration = Duration::from_secs(1);
-    /// Time in which [`Limits::questions_per_window`] are counted.
-    pub const QUESTION_WINDOW: Duration = Duration::from_secs(60);
+    /// Window in which [`Limits::rendezvous_requests_per_window`] are counted.
+    pub const RENDEZVOUS_REQUEST_WINDOW: Duration = Duration::from_secs(60);
 
-    pub(crate) fn stun_allowance(&self) -> Allowance {
-        Allowance {
+    pub(crate) fn stun_token_bucket(&self) -> TokenBucketConfig {
+        TokenBucketConfig {
             burst: self.stun_burst,
             refill: self.stun_refill,
         }
     }
 
-    pub(crate) fn unfinished_webrtc(&self) -> Allowance {
-        Allowance {
+    pub(crate) fn webrtc_token_bucket(&self) -> TokenBucketConfig {
+        TokenBucketConfig {
             burst: self.unfinished_webrtc,
             refill: self.unfinished_webrtc_refill,
         }
@@ -187,7 +189,8 @@ impl Limits {
     pub(crate) fn relay(&self) -> relay::Config {
         let mut config = relay::Config {
             max_reservations: self.reservations,
-            // The library compares with "more than", so its limit is one below the number allowed.
+            // libp2p-relay 0.22.0 refuses a peer that has more than this number, so it must be one less than the number
+            // allowed.
             max_reservations_per_peer: self.reservations_per_peer.saturating_sub(1),
             reservation_duration: self.reservation_duration,
             max_circuits: self.circuits,
@@ -196,7 +199,7 @@ impl Limits {
             max_circuit_bytes: self.circuit_bytes,
             ..relay::Config::default()
         };
-        // The `*_rate_per_*` methods add to the default limiters, which would stay in force.
+        // The `*_rate_per_*` methods add limiters to the default ones, which would remain in force.
         config.reservation_rate_limiters.clear();
         config.circuit_src_rate_limiters.clear();
         config
@@ -207,7 +210,7 @@ impl Limits {
     }
 }
 
-/// `n`, or 1 where `n` is 0: a bucket of no tokens would refuse everybody.
+/// `n`, or 1 if `n` is 0: a bucket without tokens would refuse all peers.
 const fn at_least_one(n: u32) -> NonZeroU32 {
     match NonZeroU32::new(n) {
         Some(n) => n,
@@ -220,20 +223,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn default_rate_limiters_of_the_library_are_replaced() {
+    fn default_rate_limiters_are_replaced() {
         let config = Limits::default().relay();
         assert_eq!(config.reservation_rate_limiters.len(), 2);
         assert_eq!(config.circuit_src_rate_limiters.len(), 2);
     }
 
     #[test]
-    fn a_class_fits_with_room_to_spare() {
+    fn limits_fit_two_school_classes() {
         let limits = Limits::default();
-        let (tabs, calls) = (30, 8);
+        let (tabs, dials) = (30, 8);
         assert!(limits.reservations >= 2 * tabs);
-        assert!(limits.circuits >= 2 * tabs * calls);
+        assert!(limits.circuits >= 2 * tabs * dials);
         assert!(limits.reservation_burst_per_ip.get() as usize >= 2 * tabs);
-        assert!(limits.circuit_burst_per_ip.get() as usize >= 2 * tabs * calls);
+        assert!(limits.circuit_burst_per_ip.get() as usize >= 2 * tabs * dials);
         assert!(limits.connections >= 2 * tabs);
     }
 }

@@ -1,5 +1,5 @@
-//! The relay's binary: reads the flags, starts the relay, says where it is, and waits for the end. Everything
-//! else is in the library.
+//! The `relay` binary: parses the flags, starts the relay, prints its addresses, and runs until SIGINT or SIGTERM.
+//! Everything else is in the library.
 
 use std::{
     io::{self, Write as _},
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line, the cause included; there is nothing to be done about a closed stderr.
+            // One line that includes the causes. If stderr is closed, there is nothing left to do.
             let _ = writeln!(io::stderr(), "relay: {error:#}");
             ExitCode::FAILURE
         }
@@ -30,23 +30,25 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         .with_writer(io::stderr)
         .init();
 
-    // Before the start: a signal that comes early must count, too.
-    let end = end_signal().context("cannot listen for signals")?;
+    // Registered before the start, so a signal during the start is not lost.
+    let shutdown = shutdown_signal().context("cannot listen for signals")?;
     let mut relay = Relay::start(Config::try_from(cli)?).await?;
-    // Somebody who closed our output still wants a relay.
-    let _ = introduce(&relay, &mut io::stdout().lock());
+    // The relay keeps running if stdout is closed.
+    let _ = print_addresses(&relay, &mut io::stdout().lock());
 
     tokio::select! {
-        () = end => {}
-        () = relay.failed() => anyhow::bail!("the relay stopped by itself; RUST_LOG=debug shows more"),
+        () = shutdown => {}
+        () = relay.failed() => anyhow::bail!("the relay stopped unexpectedly; run it with RUST_LOG=debug for details"),
     }
     relay.shutdown().await;
     Ok(())
 }
 
-/// Says where the page is, then where the relay is. The lines that begin with `Open http` are relied upon by
-/// tests: one a page address, this computer's own first, the address up to the next space.
-fn introduce(relay: &Relay, out: &mut impl io::Write) -> io::Result<()> {
+/// Prints the page's URLs, then the relay's multiaddrs.
+///
+/// Tests parse this output: each line that begins with `Open http` has one URL of the page, loopback first, followed by
+/// a space. Each multiaddr is on an indented line of its own, and an empty line follows the last one.
+fn print_addresses(relay: &Relay, out: &mut impl io::Write) -> io::Result<()> {
     for (number, url) in relay.page_urls().iter().enumerate() {
         match number {
             0 => writeln!(out, "Open {url} in several tabs")?,
@@ -61,16 +63,18 @@ fn introduce(relay: &Relay, out: &mut impl io::Write) -> io::Result<()> {
     writeln!(out)?;
     writeln!(
         out,
-        "Now open the page in a second tab. To meet tabs of another relay, run that on a different terminal\n\
-         (cargo run -p relay -- --http-port 0 --ws-port 0 --webrtc-port 0 --stun-port 0 --data-dir another-relay) and\n\
-         open its page with ?relay= and one of the addresses above. Ctrl-C stops this one."
+        "To connect tabs of two relays, start a second relay in another terminal:\n  \
+         cargo run -p relay -- --http-port 0 --ws-port 0 --webrtc-port 0 --stun-port 0 --data-dir another-relay\n\
+         Then open its page with ?relay=<address> at the end of the URL, with one of the addresses above.\n\
+         \n\
+         Press Ctrl-C to stop this relay."
     )?;
     out.flush()
 }
 
-/// Ready when the process is asked to end.
+/// Resolves when the process receives SIGINT or SIGTERM.
 #[cfg(unix)]
-fn end_signal() -> io::Result<impl Future<Output = ()>> {
+fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -83,11 +87,11 @@ fn end_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Ready when the process is asked to end.
+/// Resolves on Ctrl-C.
 #[cfg(not(unix))]
-fn end_signal() -> io::Result<impl Future<Output = ()>> {
+fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
     Ok(async {
-        // Without a way to hear Ctrl-C the system's own handling of it ends the process.
+        // If Ctrl-C cannot be caught, the system's default handler ends the process.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

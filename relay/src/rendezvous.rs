@@ -1,14 +1,19 @@
-//! The relay's [rendezvous](https://github.com/libp2p/specs/blob/master/rendezvous/README.md) point: names the peers of a
-//! room to one another. Never calls them, never looks at the addresses that they sign, and never says which rooms there are.
+//! A [rendezvous](https://github.com/libp2p/specs/blob/master/rendezvous/README.md) server: peers register in a room (a
+//! namespace) and discover the other peers there.
 //!
-//! libp2p's own server takes records of any size up to its 1 MiB a message: one of half of that makes every answer about a
-//! room too long for tabs. It also keeps who has left, keeps what was replaced until it expires, and names all rooms to
-//! whoever asks for none.
+//! It never dials a peer, never interprets the addresses in a peer record, and never lists rooms.
 //!
-//! - [`wire`]: messages; [`registrations`]: who is where; [`askers`]: who asks without end.
+//! It replaces the server of libp2p-rendezvous 0.18.0, which
+//! - accepts records up to its message limit of 1 MiB, although one of half that size makes every response about a room
+//!   too long for tabs;
+//! - keeps the registrations of peers that disconnected, and keeps replaced ones until they expire;
+//! - lists the peers of all rooms to a peer that names no room.
+//!
+//! The submodules: [`wire`] has the messages, [`registrations`] the table of registered peers, and
+//! [`request_rate_limiter`] the limit on requests per peer.
 
-mod askers;
 mod registrations;
+mod request_rate_limiter;
 mod wire;
 
 use std::{
@@ -23,35 +28,35 @@ use libp2p::{
 };
 
 use self::{
-    askers::Askers,
     registrations::{NewRegistration, Registrations},
+    request_rate_limiter::RequestRateLimiter,
     wire::{Discover, DiscoverResponse, Kind, Page, Register, RegisterResponse, Status},
 };
 pub(crate) use self::{
-    askers::Excess,
+    request_rate_limiter::RateLimitExceeded,
     wire::{Codec, Message},
 };
 use crate::Limits;
 
-/// The protocol's name.
+/// The protocol name of rendezvous on the wire.
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/rendezvous/1.0.0");
-/// The longest name of a place where peers meet, in bytes (spec, "Interaction").
+/// Maximum length of a namespace, in bytes (rendezvous spec, "Interaction").
 const MAX_NAMESPACE_LEN: usize = 255;
-/// How long a registration lasts that does not say so (spec, "Registration Lifetime").
+/// Time to live of a registration that requests none (rendezvous spec, "Registration Lifetime").
 const DEFAULT_TTL: Duration = Duration::from_secs(2 * 60 * 60);
-/// How long a question may take to arrive, and an answer to leave.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Questions of one connection at one time. A tab has one open, or two when it comes back.
-const MAX_OPEN_QUESTIONS: usize = 8;
+/// How long it may take to receive a request and to send its response.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Concurrent requests of one connection. A tab has one, or two while it reconnects.
+const MAX_CONCURRENT_REQUESTS: usize = 8;
 
-/// What carries questions and answers.
+/// The behaviour that receives requests and sends responses.
 pub(crate) type Behaviour = request_response::Behaviour<Codec>;
 
-/// Ready to be part of a swarm, which hands the questions to a [`Rendezvous`].
+/// Creates the behaviour for the swarm. The event loop passes its requests to [`Rendezvous::handle_request`].
 pub(crate) fn behaviour() -> Behaviour {
     let config = request_response::Config::default()
-        .with_request_timeout(EXCHANGE_TIMEOUT)
-        .with_max_concurrent_streams(MAX_OPEN_QUESTIONS);
+        .with_request_timeout(REQUEST_TIMEOUT)
+        .with_max_concurrent_streams(MAX_CONCURRENT_REQUESTS);
     Behaviour::with_codec(
         Codec,
         iter::once((PROTOCOL, ProtocolSupport::Inbound)),
@@ -59,11 +64,12 @@ pub(crate) fn behaviour() -> Behaviour {
     )
 }
 
-/// Answers questions. It knows connected peers only: [`Rendezvous::forget`] the others.
+/// The state of the server. It has entries only for connected peers: call [`Rendezvous::on_disconnected`] for the
+/// others.
 #[derive(Debug)]
 pub(crate) struct Rendezvous {
     registrations: Registrations,
-    askers: Askers,
+    request_rate_limiter: RequestRateLimiter,
     max_record_len: usize,
     min_ttl: Duration,
     max_ttl: Duration,
@@ -73,48 +79,51 @@ impl Rendezvous {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             registrations: Registrations::new(limits),
-            askers: Askers::new(limits),
+            request_rate_limiter: RequestRateLimiter::new(limits),
             max_record_len: limits.registration_bytes,
             min_ttl: limits.registration_min_ttl,
             max_ttl: limits.registration_max_ttl,
         }
     }
 
-    /// What to answer `peer`, who asked `question` at `now`; `None`: nothing, as the protocol has it for a peer that
-    /// unregisters, or because that was no question.
+    /// Handles a request of `peer` and returns the response.
+    ///
+    /// Returns `None` for an unregister request, which has no response in the protocol, and for messages that are not
+    /// requests.
     ///
     /// # Errors
-    /// If the peer asks so often that it should be let go.
-    pub(crate) fn answer(
+    /// Fails if the peer exceeds its rate limit and should be disconnected.
+    pub(crate) fn handle_request(
         &mut self,
         peer: PeerId,
-        question: Message,
+        request: Message,
         now: Instant,
-    ) -> Result<Option<Message>, Excess> {
-        self.askers.asked(peer, now)?;
-        Ok(match question.kind() {
+    ) -> Result<Option<Message>, RateLimitExceeded> {
+        self.request_rate_limiter.record(peer, now)?;
+        Ok(match request.kind() {
             Some(Kind::Register) => {
-                let registered = self.register(peer, question.register.unwrap_or_default(), now);
+                let registered = self.register(peer, request.register.unwrap_or_default(), now);
                 Some(RegisterResponse::from(registered).into())
             }
             Some(Kind::Unregister) => {
-                let namespace = question.unregister.unwrap_or_default().namespace;
+                let namespace = request.unregister.unwrap_or_default().namespace;
                 self.registrations
                     .remove(&peer, namespace.as_deref().unwrap_or_default());
                 None
             }
             Some(Kind::Discover) => {
-                let discovered = self.discover(question.discover.unwrap_or_default(), now);
+                let discovered = self.discover(request.discover.unwrap_or_default(), now);
                 Some(DiscoverResponse::from(discovered).into())
             }
             Some(Kind::RegisterResponse | Kind::DiscoverResponse) | None => None,
         })
     }
 
-    /// `peer` has no connection any more: nobody can reach it here, whatever time it had left.
-    pub(crate) fn forget(&mut self, peer: &PeerId) {
-        self.askers.forget(peer);
-        self.registrations.forget(peer);
+    /// Removes a peer that has no connection left. Other peers cannot reach it through this relay anymore, even if its
+    /// registration has not expired.
+    pub(crate) fn on_disconnected(&mut self, peer: &PeerId) {
+        self.request_rate_limiter.remove(peer);
+        self.registrations.remove_peer(peer);
     }
 
     fn register(
@@ -124,11 +133,11 @@ impl Rendezvous {
         now: Instant,
     ) -> Result<Duration, Status> {
         let namespace = namespace(register.namespace)?;
-        let asked = register.ttl.map_or(DEFAULT_TTL, Duration::from_secs);
-        if asked < self.min_ttl {
+        let requested = register.ttl.map_or(DEFAULT_TTL, Duration::from_secs);
+        if requested < self.min_ttl {
             return Err(Status::InvalidTtl);
         }
-        let ttl = asked.min(self.max_ttl);
+        let ttl = requested.min(self.max_ttl);
         let record = register.signed_peer_record.unwrap_or_default();
         if record.len() > self.max_record_len {
             return Err(Status::InvalidSignedPeerRecord);
@@ -157,17 +166,17 @@ impl Rendezvous {
     }
 }
 
-/// Who names no room is told of none.
+/// Validates a namespace. A missing or empty one is an error, so no request can list the peers of all rooms.
 fn namespace(given: Option<String>) -> Result<String, Status> {
     given
         .filter(|namespace| (1..=MAX_NAMESPACE_LEN).contains(&namespace.len()))
         .ok_or(Status::InvalidNamespace)
 }
 
-/// Who signed this record about himself; `None` if nobody did.
+/// The peer that signed this record about itself, or `None` if the record is invalid.
 fn signer(record: &[u8]) -> Option<PeerId> {
     let envelope = SignedEnvelope::from_protobuf_encoding(record).ok()?;
-    // The domain that the spec names, and the one that rust-libp2p had before.
+    // Two domain strings are in use: the spec's, and an older one of rust-libp2p.
     let record = PeerRecord::from_signed_envelope_interop(envelope.clone())
         .or_else(|_| PeerRecord::from_signed_envelope(envelope))
         .ok()?;

@@ -1,5 +1,6 @@
-//! A running relay: starts its parts, HTTP, libp2p and STUN, and stops them. It holds no state of its own but
-//! where they listen.
+//! A running relay: starts and stops its HTTP, libp2p and STUN servers.
+//!
+//! Its only own state is where they listen.
 
 use std::{
     error::Error,
@@ -21,7 +22,7 @@ use crate::{
     http,
     identity::{Identity, IdentityError},
     stun,
-    swarm::{ListenError, Listening},
+    swarm::{ListenError, ListeningSwarm},
 };
 
 /// A relay that runs until it is shut down or dropped.
@@ -30,7 +31,7 @@ pub struct Relay {
     endpoints: Arc<Endpoints>,
     stop_swarm: oneshot::Sender<()>,
     swarm: JoinHandle<()>,
-    /// HTTP and STUN; ends them when dropped.
+    /// The HTTP and STUN tasks, aborted on drop.
     servers: JoinSet<()>,
 }
 
@@ -38,82 +39,86 @@ pub struct Relay {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Another program has the port.
+    /// Another program uses the port.
     #[error(
-        "{transport} port {port} on {ip} is already in use: choose another with {flag}, or {flag} 0 for any free one"
+        "{transport} port {port} on {ip} is already in use: choose another port with {flag}, or a free one with {flag} 0"
     )]
     PortInUse {
-        /// TCP or UDP.
+        /// The transport protocol: `TCP` or `UDP`.
         transport: &'static str,
-        /// The port asked for.
+        /// The port that was requested.
         port: u16,
-        /// The address asked for.
+        /// The IP address that was requested.
         ip: IpAddr,
-        /// The flag that chooses another port.
+        /// The command-line flag for this port.
         flag: &'static str,
     },
-    /// The system refuses to listen there for another reason.
+    /// The system refuses to listen on the port for another reason.
     #[error("cannot listen on {ip}, {transport} port {port} ({flag}): {source}")]
     Listen {
-        /// TCP or UDP.
+        /// The transport protocol: `TCP` or `UDP`.
         transport: &'static str,
-        /// The port asked for.
+        /// The port that was requested.
         port: u16,
-        /// The address asked for.
+        /// The IP address that was requested.
         ip: IpAddr,
-        /// The flag that chooses another port.
+        /// The command-line flag for this port.
         flag: &'static str,
-        /// The system's words.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// There is no identity.
+    /// The identity could not be loaded.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The libraries cannot be set up.
+    /// The libp2p transports could not be set up.
     #[error("cannot set up libp2p: {0}")]
     Setup(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl Relay {
-    /// Starts a relay. When this returns, its ports are bound and answered.
+    /// Starts a relay. When this returns, all ports are bound and accept connections.
     ///
     /// Must be called within a tokio runtime.
     ///
     /// # Errors
     ///
-    /// When a port cannot be had or there is no identity.
+    /// Fails if a port cannot be bound or the identity cannot be loaded.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let identity = Identity::load(&config.identity)?;
         let listen_ip = config.listen_ip;
 
-        let refused = |transport, port, flag| {
+        let bind_error = |transport, port, flag| {
             move |source: io::Error| listen_error(source, transport, (listen_ip, port), flag)
         };
-        let page = SocketAddr::new(listen_ip, config.http_port);
-        let refused_page = refused("TCP", config.http_port, "--http-port");
-        let listener = TcpListener::bind(page).await.map_err(&refused_page)?;
-        let page = listener.local_addr().map_err(&refused_page)?;
+        let http_address = SocketAddr::new(listen_ip, config.http_port);
+        let http_bind_error = bind_error("TCP", config.http_port, "--http-port");
+        let listener = TcpListener::bind(http_address)
+            .await
+            .map_err(&http_bind_error)?;
+        let http_address = listener.local_addr().map_err(&http_bind_error)?;
 
-        let refused_stun = refused("UDP", config.stun_port, "--stun-port");
+        let stun_bind_error = bind_error("UDP", config.stun_port, "--stun-port");
         let stun_socket = UdpSocket::bind((listen_ip, config.stun_port))
             .await
-            .map_err(&refused_stun)?;
-        let stun_port = stun_socket.local_addr().map_err(&refused_stun)?.port();
+            .map_err(&stun_bind_error)?;
+        let stun_port = stun_socket.local_addr().map_err(&stun_bind_error)?.port();
 
         let ports = (listen_ip, config.ws_port, config.webrtc_port);
-        let swarm = Listening::start(&identity, &config.limits, ports)
+        let swarm = ListeningSwarm::start(&identity, &config.limits, ports)
             .await
             .map_err(|error| match error {
                 ListenError::Setup(error) => StartError::Setup(error),
-                ListenError::WebSocket(error) => refused("TCP", config.ws_port, "--ws-port")(error),
+                ListenError::WebSocket(error) => {
+                    bind_error("TCP", config.ws_port, "--ws-port")(error)
+                }
                 ListenError::WebRtc(error) => {
-                    refused("UDP", config.webrtc_port, "--webrtc-port")(error)
+                    bind_error("UDP", config.webrtc_port, "--webrtc-port")(error)
                 }
             })?;
 
         let endpoints = Arc::new(Endpoints {
             listen_ip,
-            http_port: page.port(),
+            http_port: http_address.port(),
             ws_port: swarm.ws_port,
             webrtc_port: swarm.webrtc_port,
             stun_port,
@@ -123,10 +128,10 @@ impl Relay {
         let (stop_swarm, stop) = oneshot::channel();
         let swarm = tokio::spawn(swarm.run(stop));
         let mut servers = JoinSet::new();
-        servers.spawn(stun::serve(stun_socket, config.limits.stun_allowance()));
+        servers.spawn(stun::serve(stun_socket, config.limits.stun_token_bucket()));
         servers.spawn(http::serve(
             listener,
-            http::site(Arc::clone(&endpoints)),
+            http::router(Arc::clone(&endpoints)),
             config.limits,
         ));
         Ok(Self {
@@ -137,31 +142,31 @@ impl Relay {
         })
     }
 
-    /// The page's address on this computer, such as `http://127.0.0.1:8080/`.
+    /// The page's URL on this computer, such as `http://127.0.0.1:8080/`.
     #[must_use]
     pub fn page_url(&self) -> String {
         self.page_urls().into_iter().next().unwrap_or_default()
     }
 
-    /// The page's address at every interface that is listened on, this computer's own first; never empty.
+    /// The page's URL for every interface that the relay listens on, loopback first; never empty.
     #[must_use]
     pub fn page_urls(&self) -> Vec<String> {
         self.endpoints.page_urls()
     }
 
-    /// Every multiaddr that tabs can dial, with peer id and certificate hash.
+    /// Every multiaddr that tabs can dial, with the peer ID and, for WebRTC-direct, the certificate hash.
     #[must_use]
     pub fn addresses(&self) -> Vec<Multiaddr> {
         self.endpoints.multiaddrs()
     }
 
-    /// Who the relay is.
+    /// The peer ID of the relay.
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
         self.endpoints.peer_id
     }
 
-    /// Returns when the relay no longer works, though nobody stopped it; otherwise never.
+    /// Waits until one of the servers stops unexpectedly. Pending as long as the relay works.
     pub async fn failed(&mut self) {
         tokio::select! {
             _ = &mut self.swarm => {}
@@ -169,7 +174,7 @@ impl Relay {
         }
     }
 
-    /// Tells peers that the relay stops and ends it, within half a second. Then its ports are free.
+    /// Disconnects all peers and stops the servers, within half a second. Afterwards the ports are free.
     pub async fn shutdown(self) {
         let Self {
             stop_swarm,
@@ -177,7 +182,7 @@ impl Relay {
             mut servers,
             ..
         } = self;
-        // Nobody is there to be told if the swarm has ended by itself.
+        // Fails only if the swarm has already ended.
         let _ = stop_swarm.send(());
         servers.shutdown().await;
         let _ = swarm.await;

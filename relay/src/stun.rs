@@ -1,6 +1,7 @@
-//! Answers STUN binding requests: it tells a tab the address that its packets come from, so that tabs of two
-//! networks find a direct way to each other. It keeps nothing of anybody, and sends nothing but one small answer to
-//! a request.
+//! A STUN server: tells a tab the public address that its packets come from, so that tabs in different networks can
+//! connect directly.
+//!
+//! It keeps no state about clients, and sends at most one small response to a request.
 
 use std::{
     io,
@@ -14,61 +15,63 @@ use stun::{
 };
 use tokio::{net::UdpSocket, time::sleep};
 
-use crate::allowance::{Allowance, Bucket};
+use crate::token_bucket::{TokenBucket, TokenBucketConfig};
 
-/// Bytes of a request that are read. Browsers send 20; no request worth an answer is longer than a packet.
+/// Bytes of a request that are read. Browsers send 20, and a valid request fits into one packet.
 const MAX_REQUEST_LEN: usize = 1_500;
 
-/// Pause after the system refused to receive.
+/// Pause after a failed receive.
 const RECEIVE_RETRY: Duration = Duration::from_millis(100);
 
-/// Answers requests for ever, as many as allowed: an answer is 1.6 times as long as a request, and a request's sender can
-/// be forged, so little in all is of no use to anybody who means harm.
-pub(crate) async fn serve(socket: UdpSocket, allowance: Allowance) {
-    let mut bucket = Bucket::new(allowance, Instant::now());
+/// Responds to binding requests, at the rate that `rate` allows. Never returns.
+///
+/// A response is 1.6 times as long as its request, and the source address of a request can be spoofed. The rate limit
+/// makes the server useless for amplification attacks.
+pub(crate) async fn serve(socket: UdpSocket, rate: TokenBucketConfig) {
+    let mut bucket = TokenBucket::new(rate, Instant::now());
     let mut buffer = [0; MAX_REQUEST_LEN];
     loop {
         let (length, from) = match socket.recv_from(&mut buffer).await {
             Ok(received) => received,
             Err(error) => {
-                // On some systems, an earlier answer that could not be delivered.
+                // Some systems report here that an earlier response could not be delivered.
                 tracing::debug!(%error, "cannot receive a STUN request");
                 sleep(RECEIVE_RETRY).await;
                 continue;
             }
         };
         let request = buffer.get(..length).unwrap_or_default();
-        if let Some(answer) = answer(request, from)
-            && bucket.take(Instant::now())
-            && let Err(error) = send(&socket, &answer, from).await
+        if let Some(response) = respond(request, from)
+            && bucket.try_take(Instant::now())
+            && let Err(error) = send(&socket, &response, from).await
         {
-            tracing::debug!(%error, %from, "cannot answer a STUN request");
+            tracing::debug!(%error, %from, "cannot send a STUN response");
         }
     }
 }
 
-async fn send(socket: &UdpSocket, answer: &[u8], to: SocketAddr) -> io::Result<()> {
-    socket.send_to(answer, to).await.map(|_| ())
+async fn send(socket: &UdpSocket, response: &[u8], to: SocketAddr) -> io::Result<()> {
+    socket.send_to(response, to).await.map(|_| ())
 }
 
-/// The answer to a binding request that came from this address; `None` if it is none.
-fn answer(request: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
-    let mut asked = Message::new();
-    asked.write(request).ok()?;
-    if asked.typ != BINDING_REQUEST {
+/// The response to a binding request from the address `from`, or `None` if it is not a binding request.
+fn respond(request: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
+    let mut received = Message::new();
+    received.write(request).ok()?;
+    if received.typ != BINDING_REQUEST {
         return None;
     }
-    let seen: [Box<dyn Setter>; 3] = [
-        Box::new(asked.transaction_id),
+    let setters: [Box<dyn Setter>; 3] = [
+        Box::new(received.transaction_id),
         Box::new(BINDING_SUCCESS),
         Box::new(XorMappedAddress {
             ip: from.ip().to_canonical(),
             port: from.port(),
         }),
     ];
-    let mut answer = Message::new();
-    answer.build(&seen).ok()?;
-    Some(answer.raw)
+    let mut response = Message::new();
+    response.build(&setters).ok()?;
+    Some(response.raw)
 }
 
 #[cfg(test)]
@@ -84,6 +87,7 @@ mod tests {
     use super::*;
 
     const SOON: Duration = Duration::from_secs(10);
+
     fn message(kind: MessageType) -> Message {
         let mut message = Message::new();
         let parts: [Box<dyn Setter>; 2] = [Box::new(TransactionId([7; 12])), Box::new(kind)];
@@ -91,9 +95,9 @@ mod tests {
         message
     }
 
-    fn read(answer: &[u8]) -> (TransactionId, SocketAddr) {
+    fn read(response: &[u8]) -> (TransactionId, SocketAddr) {
         let mut message = Message::new();
-        message.write(answer).expect("a STUN message");
+        message.write(response).expect("a STUN message");
         assert_eq!(message.typ, BINDING_SUCCESS);
         let mut address = XorMappedAddress::default();
         address.get_from(&message).expect("an address");
@@ -102,19 +106,19 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_answered_with_where_it_came_from() {
+    fn response_contains_the_source_address() {
         for ip in [
             Ipv4Addr::new(192, 0, 2, 7).into(),
             Ipv6Addr::LOCALHOST.into(),
         ] {
             let from = SocketAddr::new(ip, 4711);
-            let answer = answer(&message(BINDING_REQUEST).raw, from).expect("an answer");
-            assert_eq!(read(&answer), (TransactionId([7; 12]), from));
+            let response = respond(&message(BINDING_REQUEST).raw, from).expect("a response");
+            assert_eq!(read(&response), (TransactionId([7; 12]), from));
         }
     }
 
     #[test]
-    fn nothing_else_is_answered() {
+    fn other_messages_get_no_response() {
         let from = SocketAddr::from(([192, 0, 2, 7], 4711));
         let indication = MessageType::new(METHOD_BINDING, stun::message::CLASS_INDICATION);
         let mut bad_cookie = message(BINDING_REQUEST).raw;
@@ -128,12 +132,12 @@ mod tests {
             message(BINDING_REQUEST).raw[..19].to_vec(),
             bad_cookie,
         ] {
-            assert_eq!(answer(&request, from), None, "{request:?}");
+            assert_eq!(respond(&request, from), None, "{request:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_socket_answers_until_the_allowance_is_used_up() {
+    async fn responses_stop_when_the_bucket_is_empty() {
         let server = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
         let client = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
         let us = client.local_addr().expect("bound");
@@ -141,11 +145,11 @@ mod tests {
             .connect(server.local_addr().expect("bound"))
             .await
             .expect("connects");
-        let once = Allowance {
+        let one = TokenBucketConfig {
             burst: 1,
             refill: Duration::from_secs(3_600),
         };
-        let serving = tokio::spawn(serve(server, once));
+        let serving = tokio::spawn(serve(server, one));
         let mut buffer = [0; MAX_REQUEST_LEN];
         client.send(b"not STUN").await.expect("sends");
         client
@@ -153,15 +157,15 @@ mod tests {
             .await
             .expect("sends");
         let length = timeout(SOON, client.recv(&mut buffer)).await;
-        let length = length.expect("in time").expect("an answer");
+        let length = length.expect("in time").expect("a response");
         assert_eq!(read(&buffer[..length]).1, us);
 
         client
             .send(&message(BINDING_REQUEST).raw)
             .await
             .expect("sends");
-        let silence = timeout(Duration::from_millis(200), client.recv(&mut buffer)).await;
-        assert!(silence.is_err(), "a second answer");
+        let second = timeout(Duration::from_millis(200), client.recv(&mut buffer)).await;
+        assert!(second.is_err(), "a second response");
         serving.abort();
     }
 }

@@ -1,5 +1,6 @@
-//! The libp2p side of the relay: transports, listening, and the loop that drives them. It dials nobody, and
-//! nothing that a peer sends ends the loop.
+//! The libp2p server: sets up the transports, listens, and runs the event loop of the swarm.
+//!
+//! It never dials, and nothing that a peer sends can end the event loop.
 
 use std::{
     error::Error,
@@ -26,30 +27,28 @@ use tokio::{
 use crate::{
     Limits,
     behaviour::{Behaviour, BehaviourEvent},
-    frame_cap::CappedMuxer,
     identity::Identity,
     rendezvous::Rendezvous,
-    silence::SilenceWatch,
-    unpanicked::Unpanicked,
+    workarounds::{CatchPanic, IdleTimeout, frame_cap::CappedMuxer},
 };
 
-/// How long the system may take to say what we listen on.
+/// How long the listeners may take to report their addresses.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time between looks for connections that have been silent for too long.
-const SILENCE_CHECK: Duration = Duration::from_millis(500);
-/// How long peers are given to learn that the relay stops.
-const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Time between two checks for idle connections.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a shutdown waits for connections to close.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A swarm that listens.
-pub(crate) struct Listening {
+/// A swarm that listens on both transports.
+pub(crate) struct ListeningSwarm {
     swarm: Swarm<Behaviour>,
     rendezvous: Rendezvous,
-    silence: SilenceWatch,
+    idle_timeout: IdleTimeout,
     pub(crate) ws_port: u16,
     pub(crate) webrtc_port: u16,
 }
 
-/// Why the swarm does not listen.
+/// Why the swarm could not listen.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListenError {
     #[error(transparent)]
@@ -60,8 +59,8 @@ pub(crate) enum ListenError {
     WebRtc(io::Error),
 }
 
-impl Listening {
-    /// Builds the swarm and binds its ports; 0 means a free one.
+impl ListeningSwarm {
+    /// Builds the swarm and binds its ports; 0 picks a free port.
     pub(crate) async fn start(
         identity: &Identity,
         limits: &Limits,
@@ -90,7 +89,7 @@ impl Listening {
                     return Ok(Self {
                         swarm,
                         rendezvous: Rendezvous::new(limits),
-                        silence: SilenceWatch::new(limits.silence),
+                        idle_timeout: IdleTimeout::new(limits.idle_timeout),
                         ws_port,
                         webrtc_port,
                     });
@@ -109,30 +108,33 @@ impl Listening {
         }
     }
 
-    /// Serves peers until told to stop (or until the other end of `stop` is gone), then says goodbye.
+    /// Runs the event loop until `stop` resolves (or its sender is dropped), then disconnects all peers.
+    ///
+    /// Also returns if a listener closes.
     pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
-        let mut silence_check = interval(SILENCE_CHECK);
+        let mut idle_check = interval(IDLE_CHECK_INTERVAL);
         loop {
             tokio::select! {
                 _ = &mut stop => break,
-                _ = silence_check.tick() => self.close_silent(),
+                _ = idle_check.tick() => self.close_idle(),
                 event = self.swarm.select_next_some() => {
-                    let is_deaf = matches!(event, SwarmEvent::ListenerClosed { .. });
+                    let listener_closed = matches!(event, SwarmEvent::ListenerClosed { .. });
                     self.on_event(event);
-                    // Whoever started the relay is told, rather than nobody reaching it.
-                    if is_deaf {
+                    // Ends the task, which reports the failure. Otherwise the relay would run on, unreachable.
+                    if listener_closed {
                         break;
                     }
                 }
             }
         }
-        self.say_goodbye().await;
+        self.disconnect_all().await;
     }
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         on_listen_event(&mut self.swarm, &event);
         if let SwarmEvent::ConnectionEstablished { connection_id, .. } = &event {
-            self.silence.heard(*connection_id, Instant::now());
+            self.idle_timeout
+                .record_activity(*connection_id, Instant::now());
         }
         if let SwarmEvent::ConnectionClosed {
             peer_id,
@@ -141,9 +143,9 @@ impl Listening {
             ..
         } = &event
         {
-            self.silence.forget(*connection_id);
+            self.idle_timeout.remove(*connection_id);
             if *num_established == 0 {
-                self.rendezvous.forget(peer_id);
+                self.rendezvous.on_disconnected(peer_id);
             }
         }
         let SwarmEvent::Behaviour(event) = event else {
@@ -155,7 +157,8 @@ impl Listening {
             ..
         }) = &event
         {
-            self.silence.heard(*connection, Instant::now());
+            self.idle_timeout
+                .record_activity(*connection, Instant::now());
         }
         if let BehaviourEvent::Rendezvous(request_response::Event::Message {
             peer,
@@ -165,36 +168,40 @@ impl Listening {
             ..
         }) = event
         {
-            // What was asked by somebody who has left meanwhile would be remembered for ever.
+            // The peer may have disconnected since. Its request would add an entry that nothing removes.
             if !self.swarm.is_connected(&peer) {
                 return;
             }
-            match self.rendezvous.answer(peer, request, Instant::now()) {
-                Ok(Some(answer)) => {
+            match self
+                .rendezvous
+                .handle_request(peer, request, Instant::now())
+            {
+                Ok(Some(response)) => {
                     let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
-                    // Whoever left meanwhile needs none.
-                    let _ = rendezvous.send_response(channel, answer);
+                    // Fails if the peer has disconnected since, which does no harm.
+                    let _ = rendezvous.send_response(channel, response);
                 }
                 Ok(None) => {}
-                Err(excess) => {
-                    tracing::info!(%peer, %excess, "disconnecting");
+                Err(exceeded) => {
+                    tracing::info!(%peer, %exceeded, "disconnecting a peer");
                     let _ = self.swarm.disconnect_peer_id(peer);
                 }
             }
         }
     }
 
-    /// The reservation of a peer that is gone would stay, and others would call it in vain.
-    fn close_silent(&mut self) {
-        for connection in self.silence.take_silent(Instant::now()) {
-            tracing::debug!(%connection, "silent for too long");
+    /// Closes idle connections. Otherwise the reservation of a peer that is gone would stay, and other peers would dial
+    /// it in vain.
+    fn close_idle(&mut self) {
+        for connection in self.idle_timeout.take_idle(Instant::now()) {
+            tracing::debug!(%connection, "closing an idle connection");
             self.swarm.close_connection(connection);
         }
     }
 
-    /// Closes every connection, so that tabs need not find out by themselves.
-    async fn say_goodbye(mut self) {
-        let deadline = TokioInstant::now() + GOODBYE_TIMEOUT;
+    /// Closes all connections, so tabs notice the shutdown without waiting for a timeout.
+    async fn disconnect_all(mut self) {
+        let deadline = TokioInstant::now() + DISCONNECT_TIMEOUT;
         let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             let _ = self.swarm.disconnect_peer_id(peer);
@@ -230,7 +237,7 @@ fn build(
         .with_other_transport(|key| {
             let certificate = identity.certificate.clone();
             let transport = libp2p_webrtc::tokio::Transport::new(key.clone(), certificate);
-            Unpanicked(transport).map(|(peer, connection), _| (peer, CappedMuxer::new(connection)))
+            CatchPanic(transport).map(|(peer, connection), _| (peer, CappedMuxer::new(connection)))
         })?
         .with_behaviour(|key| Behaviour::new(key, limits))?
         .with_swarm_config(|config| config.with_idle_connection_timeout(limits.idle_connection))
@@ -238,7 +245,8 @@ fn build(
     Ok(swarm)
 }
 
-/// The port that `wanted` listens on. An address of the other listener that turns up first goes to `other`.
+/// Waits for the port that the listener `wanted` is bound to. If the other listener reports its port first, stores that
+/// in `other`.
 async fn next_port(
     swarm: &mut Swarm<Behaviour>,
     wanted: ListenerId,
@@ -272,7 +280,8 @@ async fn next_port(
     }
 }
 
-/// Reservations name the addresses that are confirmed as external: all that we listen on.
+/// Tracks the addresses that the swarm listens on as external addresses, because libp2p announces those in
+/// reservations.
 fn on_listen_event(swarm: &mut Swarm<Behaviour>, event: &SwarmEvent<BehaviourEvent>) {
     if let SwarmEvent::NewListenAddr { address, .. } = event {
         swarm.add_external_address(address.clone());
@@ -300,19 +309,19 @@ fn port(address: &Multiaddr) -> Option<u16> {
     })
 }
 
-/// The system's own error, which libp2p wraps several times.
+/// Unwraps the error of the operating system, which libp2p wraps several times.
 fn innermost_io_error(error: impl Error + 'static) -> io::Error {
     let mut kind = io::ErrorKind::Other;
-    let mut words = error.to_string();
+    let mut message = error.to_string();
     let mut next: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(error) = next {
-        words = error.to_string();
+        message = error.to_string();
         next = error.source();
         if let Some(io) = error.downcast_ref::<io::Error>() {
             kind = io.kind();
-            // `source` skips the error that an `io::Error` wraps.
+            // `io::Error::source` skips the error that it wraps.
             next = io.get_ref().map(|inner| inner as &(dyn Error + 'static));
         }
     }
-    io::Error::new(kind, words)
+    io::Error::new(kind, message)
 }

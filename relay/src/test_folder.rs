@@ -1,4 +1,4 @@
-//! A folder for one unit test, removed with everything in it when the test ends; never used outside of tests.
+//! A temporary folder for a unit test, removed with its content when dropped.
 
 use std::{
     env, fs,

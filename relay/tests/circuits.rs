@@ -1,5 +1,4 @@
-//! Circuits and reservations: what the relay carries for tabs, and where it stops. Native clients; browsers
-//! are tested end to end.
+//! Circuits and reservations, and their limits, with native clients. The end-to-end tests use browsers.
 #![allow(clippy::wildcard_enum_match_arm)]
 
 mod support;
@@ -19,7 +18,7 @@ async fn relay_with(change: impl FnOnce(&mut Limits)) -> Relay {
     Relay::start(config).await.expect("free ports")
 }
 
-/// `size` bytes, no two KiB of them alike.
+/// `size` bytes without repetition, so lost or reordered parts are noticed.
 fn data(size: usize) -> Vec<u8> {
     (0_u32..)
         .flat_map(|word| word.wrapping_mul(2_654_435_761).to_le_bytes())
@@ -27,7 +26,7 @@ fn data(size: usize) -> Vec<u8> {
         .collect()
 }
 
-/// One client calls another over `relay` and sends `bytes` there and back.
+/// A client dials another one through `relay`, and each sends `bytes` bytes that the other one echoes.
 async fn exchange(relay: &Multiaddr, bytes: usize) {
     let [mut caller, mut callee] = two_clients(relay).await;
     let callee_id = callee.peer_id();
@@ -35,19 +34,19 @@ async fn exchange(relay: &Multiaddr, bytes: usize) {
     let sent = data(bytes);
 
     let there = async {
-        caller.call(relay, callee_id).await?;
-        caller.ask_echo(callee_id, sent.clone()).await
+        caller.dial(relay, callee_id).await?;
+        caller.request_echo(callee_id, sent.clone()).await
     };
     let echo = tokio::select! {
         echo = there => echo,
-        () = callee.serve() => unreachable!("it serves for ever"),
+        () = callee.serve() => unreachable!("the server loop never ends"),
     };
     assert!(echo.expect("an echo") == sent, "the echo differs");
 
-    // The other one asks, over the same circuit.
+    // The other direction, over the same circuit.
     let echo = tokio::select! {
-        echo = callee.ask_echo(caller_id, sent.clone()) => echo,
-        () = caller.serve() => unreachable!("it serves for ever"),
+        echo = callee.request_echo(caller_id, sent.clone()) => echo,
+        () = caller.serve() => unreachable!("the server loop never ends"),
     };
     assert!(echo.expect("an echo") == sent, "the echo differs");
 }
@@ -55,7 +54,7 @@ async fn exchange(relay: &Multiaddr, bytes: usize) {
 async fn two_clients(relay: &Multiaddr) -> [Client; 2] {
     let clients = reserved_clients(2, relay).await;
     let Ok(clients) = <[Client; 2]>::try_from(clients) else {
-        unreachable!("two were asked for")
+        unreachable!("two were requested")
     };
     clients
 }
@@ -69,7 +68,7 @@ async fn thirty_clients_behind_one_address_all_reserve() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn websocket_circuit_carries_ten_times_the_librarys_limit() {
+async fn websocket_circuit_exceeds_default_byte_limit() {
     let relay = relay_with(|_| ()).await;
     exchange(&websocket_of(&relay), MIB + MIB / 4).await;
     relay.shutdown().await;
@@ -83,32 +82,32 @@ async fn webrtc_direct_circuit_carries_a_mebibyte_each_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn circuit_ends_at_its_limit_of_bytes() {
+async fn circuit_ends_at_its_byte_limit() {
     let relay = relay_with(|limits| limits.circuit_bytes = 64 * 1024).await;
     let address = websocket_of(&relay);
     let [mut caller, mut callee] = two_clients(&address).await;
     let callee_id = callee.peer_id();
     let too_much = async {
-        caller.call(&address, callee_id).await?;
-        caller.ask_echo(callee_id, data(MIB)).await
+        caller.dial(&address, callee_id).await?;
+        caller.request_echo(callee_id, data(MIB)).await
     };
     let echo = tokio::select! {
         echo = too_much => echo,
-        () = callee.serve() => unreachable!("it serves for ever"),
+        () = callee.serve() => unreachable!("the server loop never ends"),
     };
     assert!(echo.is_err());
     relay.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn circuit_ends_when_its_time_is_over() {
+async fn circuit_ends_at_its_time_limit() {
     let duration = Duration::from_secs(1);
     let relay = relay_with(|limits| limits.circuit_duration = duration).await;
     let address = websocket_of(&relay);
     let [mut caller, mut callee] = two_clients(&address).await;
     let callee_id = callee.peer_id();
     let closed = async {
-        caller.call(&address, callee_id).await.expect("a circuit");
+        caller.dial(&address, callee_id).await.expect("a circuit");
         caller
             .until("end of the circuit", |event| match event {
                 SwarmEvent::ConnectionClosed { peer_id, .. } => {
@@ -120,13 +119,13 @@ async fn circuit_ends_when_its_time_is_over() {
     };
     tokio::select! {
         () = closed => {}
-        () = callee.serve() => unreachable!("it serves for ever"),
+        () = callee.serve() => unreachable!("the server loop never ends"),
     }
     relay.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reservation_beyond_the_limit_is_refused() {
+async fn reservation_over_the_limit_is_refused() {
     let relay = relay_with(|limits| limits.reservations = 2).await;
     let address = websocket_of(&relay);
     let held = reserved_clients(2, &address).await;
@@ -139,24 +138,24 @@ async fn reservation_beyond_the_limit_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn circuit_beyond_the_limit_of_its_peer_is_refused() {
+async fn circuits_are_limited_per_peer() {
     let relay = relay_with(|limits| limits.circuits_per_peer = 2).await;
     let address = websocket_of(&relay);
     let mut clients = reserved_clients(4, &address).await;
-    let mut caller = clients.pop().expect("four were asked for");
+    let mut caller = clients.pop().expect("four were requested");
     let callees: Vec<_> = clients.iter().map(Client::peer_id).collect();
 
-    let calls = async {
+    let dials = async {
         let mut results = Vec::new();
         for callee in callees {
-            results.push(caller.call(&address, callee).await);
+            results.push(caller.dial(&address, callee).await);
         }
         results
     };
     let serving = futures::future::join_all(clients.iter_mut().map(Client::serve));
     let results = tokio::select! {
-        results = calls => results,
-        _ = serving => unreachable!("they serve for ever"),
+        results = dials => results,
+        _ = serving => unreachable!("the server loops never end"),
     };
     let [Ok(()), Ok(()), Err(refused)] = &results[..] else {
         panic!("{results:?}");
@@ -166,14 +165,14 @@ async fn circuit_beyond_the_limit_of_its_peer_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connection_beyond_the_limit_is_refused() {
+async fn connection_over_the_limit_is_refused() {
     let relay = relay_with(|limits| limits.connections = 1).await;
     let address = websocket_of(&relay);
     let held = reserved_clients(1, &address).await;
 
     let mut second = Client::new();
     second.swarm.dial(address).expect("a good address");
-    // It may first look established from outside: the relay counts after the handshake.
+    // The client may see the connection established first, because the relay counts it after the handshake.
     second
         .until("refusal", |event| {
             matches!(
@@ -187,16 +186,16 @@ async fn connection_beyond_the_limit_is_refused() {
     relay.shutdown().await;
 }
 
-/// A client that reserves and then stops without a word while its sockets stay open, as a phone's whose battery
-/// is empty: its runtime is driven no longer.
-fn silent_client(relay: Multiaddr) -> PeerId {
+/// A client that makes a reservation and then stops responding while its sockets stay open: its runtime is no longer
+/// driven. A phone with an empty battery looks like this.
+fn unresponsive_client(relay: Multiaddr) -> PeerId {
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime");
         let clients = runtime.block_on(reserved_clients(1, &relay));
-        let id = clients.first().expect("one was asked for").peer_id();
+        let id = clients.first().expect("one was requested").peer_id();
         std::mem::forget((clients, runtime));
         id
     });
@@ -204,20 +203,24 @@ fn silent_client(relay: Multiaddr) -> PeerId {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn peer_that_answers_no_ping_loses_its_reservation() {
-    for over in [websocket_of, webrtc_of] {
+async fn unresponsive_peer_loses_its_reservation() {
+    for address_of in [websocket_of, webrtc_of] {
         let relay = relay_with(|limits| {
             limits.ping_interval = Duration::from_millis(200);
-            limits.silence = Duration::from_secs(1);
+            limits.idle_timeout = Duration::from_secs(1);
         })
         .await;
-        let address = over(&relay);
+        let address = address_of(&relay);
         let mut caller = Client::connected_to(&address).await;
-        let silent_id = silent_client(address.clone());
+        let unresponsive_id = unresponsive_client(address.clone());
 
         let refused = loop {
-            let called = timeout(Duration::from_secs(2), caller.call(&address, silent_id)).await;
-            if let Ok(Err(refused)) = called
+            let outcome = timeout(
+                Duration::from_secs(2),
+                caller.dial(&address, unresponsive_id),
+            )
+            .await;
+            if let Ok(Err(refused)) = outcome
                 && refused.contains("NoReservation")
             {
                 break refused;
@@ -229,7 +232,7 @@ async fn peer_that_answers_no_ping_loses_its_reservation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shutdown_tells_peers_at_once_and_frees_the_ports() {
+async fn shutdown_disconnects_peers_and_frees_ports() {
     let mut config = Config::for_tests(1);
     let relay = Relay::start(config.clone()).await.expect("free ports");
     let websocket = websocket_of(&relay);
@@ -239,15 +242,15 @@ async fn shutdown_tells_peers_at_once_and_frees_the_ports() {
         part.parse::<u16>().expect("a port")
     };
     (config.ws_port, config.webrtc_port) = (port(&websocket), port(&webrtc_of(&relay)));
-    // The library's WebRTC does not tell its user that the far end closed, so only this one can be asked; the
-    // other makes sure that its socket does not keep the port.
-    let mut told = reserved_clients(1, &websocket).await;
-    let _untold = reserved_clients(1, &webrtc_of(&relay)).await;
+    // libp2p-webrtc does not report that the remote closed a connection, so only the WebSocket client is checked. The
+    // WebRTC client makes sure that an open connection does not keep the port in use.
+    let mut websocket_clients = reserved_clients(1, &websocket).await;
+    let _webrtc_clients = reserved_clients(1, &webrtc_of(&relay)).await;
     let relay_id = relay.peer_id();
 
     let start = Instant::now();
     relay.shutdown().await;
-    for client in &mut told {
+    for client in &mut websocket_clients {
         client
             .until("end of the connection", |event| match event {
                 SwarmEvent::ConnectionClosed { peer_id, .. } => {

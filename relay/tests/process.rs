@@ -1,4 +1,4 @@
-//! The relay as a process: what it prints, how it fails to start, and how it ends.
+//! The relay as a process: its output, its error messages, and its shutdown.
 #![cfg(unix)]
 
 use std::{
@@ -18,7 +18,7 @@ use tokio::{
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A folder for one test, removed in the end.
+/// A temporary folder for a test, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -49,7 +49,7 @@ fn command(flags: &[&str]) -> Command {
     command
 }
 
-/// A relay that has said where it is.
+/// A running relay that has printed its addresses.
 struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -74,7 +74,7 @@ async fn run(data: &Path) -> Running {
         if let Some(address) = line.strip_prefix("  /") {
             addresses.push(format!("/{address}"));
         }
-        if line.starts_with("Now open the page in a second tab") {
+        if line.starts_with("Press Ctrl-C") {
             let page = page.expect("the page's address comes first");
             return Running {
                 child,
@@ -87,8 +87,8 @@ async fn run(data: &Path) -> Running {
 }
 
 impl Running {
-    /// Sends `signal`, and waits for a quick and clean end.
-    async fn end(mut self, signal: &str) {
+    /// Sends `signal`, and checks that the process exits quickly and successfully.
+    async fn stop(mut self, signal: &str) {
         let id = self.child.id().expect("it runs").to_string();
         let start = Instant::now();
         let sent = Command::new("kill").args([signal, &id]).status().await;
@@ -101,16 +101,16 @@ impl Running {
     }
 }
 
-/// Runs a relay that must not start, and returns what it says about it.
+/// Runs a relay that must fail to start. Returns its exit code and its error message.
 async fn failure(flags: &[&str]) -> (Option<i32>, String) {
     let output = timeout(PATIENCE, command(flags).output()).await;
     let output = output.expect("it gives up").expect("it ran");
-    let said = String::from_utf8(output.stderr).expect("text");
-    (output.status.code(), said)
+    let message = String::from_utf8(output.stderr).expect("text");
+    (output.status.code(), message)
 }
 
 #[tokio::test]
-async fn addresses_survive_a_restart_but_for_free_ports() {
+async fn addresses_survive_a_restart() {
     let folder = Folder::new();
     let without_port = |address: &String| {
         let parts = address.split('/').enumerate();
@@ -130,13 +130,13 @@ async fn addresses_survive_a_restart_but_for_free_ports() {
                 .map(without_port)
                 .collect::<Vec<_>>(),
         );
-        running.end(signal).await;
+        running.stop(signal).await;
     }
     assert_eq!(runs[0], runs[1]);
 }
 
 #[tokio::test]
-async fn port_in_use_is_told_in_one_line() {
+async fn port_in_use_is_reported_in_one_line() {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let taken_tcp = tcp.local_addr().expect("it is bound").port();
@@ -153,32 +153,32 @@ async fn port_in_use_is_told_in_one_line() {
         for other in ["--http-port", "--ws-port", "--webrtc-port", "--stun-port"] {
             flags.extend([other, if other == flag { &number } else { "0" }]);
         }
-        let (code, said) = failure(&flags).await;
+        let (code, message) = failure(&flags).await;
         assert_eq!(code, Some(1));
         assert_eq!(
-            said,
+            message,
             format!(
                 "relay: {transport} port {port} on 127.0.0.1 is already in use: \
-                 choose another with {flag}, or {flag} 0 for any free one\n"
+                 choose another port with {flag}, or a free one with {flag} 0\n"
             )
         );
     }
 }
 
 #[tokio::test]
-async fn damaged_identity_is_told_in_one_line() {
+async fn damaged_identity_is_reported_in_one_line() {
     let folder = Folder::new();
     fs::write(folder.0.join("identity.key"), "nonsense").expect("writable");
     let data = folder.0.to_str().expect("text");
-    let (code, said) = failure(&["--http-port", "0", "--data-dir", data]).await;
+    let (code, message) = failure(&["--http-port", "0", "--data-dir", data]).await;
     assert_eq!(code, Some(1));
-    assert!(said.contains("identity.key is damaged"), "{said}");
-    assert_eq!(said.lines().count(), 1);
+    assert!(message.contains("identity.key is damaged"), "{message}");
+    assert_eq!(message.lines().count(), 1);
 }
 
 #[tokio::test]
-async fn address_of_another_computer_is_told_in_one_line() {
-    // From the block for documentation, so nobody's.
+async fn unavailable_address_is_reported_in_one_line() {
+    // Reserved for documentation (RFC 5737), so no interface has it.
     let flags = [
         "--seed",
         "1",
@@ -187,13 +187,13 @@ async fn address_of_another_computer_is_told_in_one_line() {
         "--listen-ip",
         "203.0.113.1",
     ];
-    let (code, said) = failure(&flags).await;
+    let (code, message) = failure(&flags).await;
     assert_eq!(code, Some(1));
     assert!(
-        said.starts_with("relay: cannot listen on 203.0.113.1"),
-        "{said}"
+        message.starts_with("relay: cannot listen on 203.0.113.1"),
+        "{message}"
     );
-    assert_eq!(said.lines().count(), 1);
+    assert_eq!(message.lines().count(), 1);
 }
 
 #[tokio::test]

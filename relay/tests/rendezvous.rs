@@ -1,4 +1,4 @@
-//! Registering in a room and discovering who else is there, with native clients.
+//! Registering in a room and discovering the peers there, with native clients.
 #![allow(clippy::wildcard_enum_match_arm)]
 
 mod support;
@@ -30,7 +30,7 @@ fn room(name: &str) -> Namespace {
     Namespace::new(name.to_owned()).expect("a short name")
 }
 
-/// Registers and returns what the relay granted.
+/// Registers the client and returns the granted time to live.
 async fn register(
     client: &mut Client,
     relay: &Relay,
@@ -45,7 +45,7 @@ async fn register(
         .register(room(ROOM), relay.peer_id(), ttl.map(|ttl| ttl.as_secs()))
         .expect("it has an address");
     client
-        .until("answer to a registration", |event| match event {
+        .until("response to a registration", |event| match event {
             SwarmEvent::Behaviour(ClientBehaviourEvent::Rendezvous(event)) => match event {
                 Event::Registered { ttl, .. } => Some(Ok(Duration::from_secs(*ttl))),
                 Event::RegisterFailed { error, .. } => Some(Err(*error)),
@@ -79,7 +79,7 @@ async fn discover(client: &mut Client, relay: &Relay, name: &str) -> Vec<PeerId>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn registered_peer_is_discovered_in_its_room_until_its_time_is_over() {
+async fn registered_peer_is_discovered_until_expiry() {
     let ttl = Duration::from_secs(2);
     let relay = relay_with(|limits| limits.registration_min_ttl = ttl).await;
     let (mut first, mut second) = (connected(&relay).await, connected(&relay).await);
@@ -96,7 +96,7 @@ async fn registered_peer_is_discovered_in_its_room_until_its_time_is_over() {
             _ => None,
         })
         .await;
-    // The relay's own timer may be some milliseconds later than the client's.
+    // The relay's registration may expire some milliseconds after the client's.
     for _ in 0..100 {
         if discover(&mut second, &relay, ROOM).await.is_empty() {
             relay.shutdown().await;
@@ -108,29 +108,29 @@ async fn registered_peer_is_discovered_in_its_room_until_its_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn time_to_live_is_taken_within_the_limits_only() {
+async fn ttl_is_kept_within_the_limits() {
     let limits = Limits::default();
     let relay = relay_with(|_| ()).await;
     let mut client = connected(&relay).await;
     let second = Duration::from_secs(1);
     let (min, max) = (limits.registration_min_ttl, limits.registration_max_ttl);
 
-    for (asked, granted) in [
+    for (requested, granted) in [
         (Some(min - second), Err(ErrorCode::InvalidTtl)),
         (Some(min), Ok(min)),
         (Some(max), Ok(max)),
         (Some(max + second), Ok(max)),
-        // The protocol takes that for two hours.
+        // The default in the protocol is two hours, which the relay shortens.
         (None, Ok(max)),
     ] {
-        let answer = register(&mut client, &relay, asked).await;
-        assert_eq!(answer, granted, "{asked:?}");
+        let response = register(&mut client, &relay, requested).await;
+        assert_eq!(response, granted, "{requested:?}");
     }
     relay.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn peer_that_leaves_is_named_no_more() {
+async fn disconnected_peer_is_not_discovered() {
     let relay = relay_with(|_| ()).await;
     let (mut leaving, mut staying) = (connected(&relay).await, connected(&relay).await);
     let ttl = Some(Duration::from_secs(120));
@@ -143,7 +143,7 @@ async fn peer_that_leaves_is_named_no_more() {
     assert_eq!(discover(&mut staying, &relay, ROOM).await, both);
 
     drop(leaving);
-    // How long the relay takes to notice is the system's business.
+    // The operating system determines how soon the relay notices.
     for _ in 0..100 {
         if discover(&mut staying, &relay, ROOM).await == [staying.peer_id()] {
             relay.shutdown().await;
@@ -155,17 +155,17 @@ async fn peer_that_leaves_is_named_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_huge_record_hides_nobody() {
+async fn huge_record_is_rejected() {
     let relay = relay_with(|_| ()).await;
-    let (mut honest, mut liar) = (connected(&relay).await, connected(&relay).await);
-    // Half a megabyte: with it in the list, an answer would be too long for a tab.
+    let (mut honest, mut attacker) = (connected(&relay).await, connected(&relay).await);
+    // A record of half a megabyte would make each response too long for a tab.
     for letter in 'a'..='p' {
         let name = letter.to_string().repeat(32 * 1024);
         let address = Multiaddr::empty().with(Protocol::Dns(name.into()));
-        liar.swarm.add_external_address(address);
+        attacker.swarm.add_external_address(address);
     }
     let ttl = Some(Duration::from_secs(120));
-    let refused = register(&mut liar, &relay, ttl).await;
+    let refused = register(&mut attacker, &relay, ttl).await;
     assert!(refused.is_err(), "{refused:?}");
     register(&mut honest, &relay, ttl)
         .await
@@ -176,8 +176,8 @@ async fn a_huge_record_hides_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn peer_that_asks_without_end_is_disconnected() {
-    let relay = relay_with(|limits| limits.questions_per_window = 3).await;
+async fn peer_that_floods_requests_is_disconnected() {
+    let relay = relay_with(|limits| limits.rendezvous_requests_per_window = 3).await;
     let mut client = connected(&relay).await;
     for _ in 0..3 {
         discover(&mut client, &relay, ROOM).await;

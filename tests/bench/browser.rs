@@ -1,10 +1,10 @@
-//! The rules' benchmarks in a real browser: `tests/run.sh bench` runs them, in release mode.
+//! Benchmarks of block validation and mining in a real browser. `tests/run.sh bench` runs them in release mode.
 #![cfg(target_arch = "wasm32")]
 #![allow(
     missing_docs,
     missing_debug_implementations,
     unreachable_pub,
-    reason = "a benchmark, on data of its own"
+    reason = "a benchmark has no public API"
 )]
 
 mod report;
@@ -16,7 +16,7 @@ use wasm_bindgen_test::{console_log, wasm_bindgen_test, wasm_bindgen_test_config
 wasm_bindgen_test_configure!(run_in_browser);
 
 #[wasm_bindgen_test]
-fn rules_beside_their_bare_cost() {
+fn validation_and_mining_against_raw_crypto() {
     let mut report = report::Report::default();
     rules::measure(&mut report, &js_sys::Date::now, 2_000, 5);
     console_log!("{}", report.table());

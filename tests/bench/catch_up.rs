@@ -1,11 +1,13 @@
-//! What the machine costs as the chain grows: catching up, recording behind a long chain, a deep reorganisation.
+//! Benchmarks of the sync machine as the chain grows: catching up, recording on top of a long chain, and a deep
+//! reorganisation.
 //!
-//! Two machines on links without latency; bodies are kept outside, as a tab's storage does. Time passes as it does,
-//! and when nothing is left to say the clock jumps to when somebody wants to go on: answers are rationed by the second.
+//! Two machines exchange messages without latency. Bodies are stored outside the machine, as a tab's storage does. The
+//! clock is the process's CPU time. When there are no messages left, the clock jumps to the next wake-up, because
+//! responses are rate-limited per second.
 
 use std::{collections::HashMap, time::Duration};
 
-use chain::{
+use heartchain_chain::{
     block::Block,
     bpm::Bpm,
     hash::BlockHash,
@@ -14,47 +16,48 @@ use chain::{
     room::Room,
     time::{MonotonicMillis, UnixMillis},
 };
-use peak_alloc::PeakAlloc;
-use sync::{
+use heartchain_sync::{
     Config, Event, Input, Machine, Now, Output, Restore, StoreOperation,
-    seam::{InboundId, Ticket},
+    io::{InboundId, Ticket},
 };
+use peak_alloc::PeakAlloc;
 
 use crate::{
     clock_ms,
     report::{Report, median},
-    workload::{Grower, START, STEP, keys, room},
+    workload::{ChainBuilder, START, STEP, keys, room},
 };
 
-/// Readings a block.
+/// Readings per block.
 const READINGS: u64 = 10;
 
-/// A machine, its storage, and what it put out for others.
-struct Side {
+/// A machine and its storage.
+struct BenchPeer {
     machine: Machine<u8>,
     bodies: HashMap<BlockHash, Vec<Reading>>,
-    /// Whether its storage keeps bodies: a fresh peer's is not to count as its memory.
-    keeps: bool,
+    /// Whether the storage keeps bodies. A fresh peer's does not, so that stored bodies do not count as the machine's
+    /// memory.
+    keeps_bodies: bool,
     wake_at: Option<MonotonicMillis>,
 }
 
-/// Two machines, and what time it is for both.
+/// Two connected machines that share a clock.
 struct Pair {
-    sides: [Side; 2],
+    peers: [BenchPeer; 2],
     started: f64,
-    /// Milliseconds that nothing was done in.
+    /// Idle time that the clock has jumped over, in milliseconds.
     skipped: u64,
 }
 
-/// So much time may be skipped in one conversation, in milliseconds: a token bucket is full again after less.
+/// The most idle time that one sync may skip, in milliseconds. A token bucket refills in less.
 const MAX_JUMP: u64 = 120_000;
 
-/// Something on its way to a side.
-type Parcel = (usize, Input<u8>);
+/// An input on its way to one of the two peers, by index.
+type Message = (usize, Input<u8>);
 
-impl Side {
+impl BenchPeer {
     fn new(room: &Room, number: u8, config: Config) -> Self {
-        Self::over(Machine::new(
+        Self::with_machine(Machine::new(
             config,
             room.clone(),
             key(number),
@@ -63,22 +66,22 @@ impl Side {
         ))
     }
 
-    fn over(machine: Machine<u8>) -> Self {
+    fn with_machine(machine: Machine<u8>) -> Self {
         Self {
             machine,
             bodies: HashMap::new(),
-            keeps: false,
+            keeps_bodies: false,
             wake_at: None,
         }
     }
 
-    /// Feeds an input, performs what comes of it, and returns what goes to the other side.
+    /// Feeds an input, performs the outputs, queues the resulting inputs, and returns the emitted events.
     fn feed(
         &mut self,
         at: usize,
         input: Input<u8>,
         now: Now,
-        parcels: &mut Vec<Parcel>,
+        messages: &mut Vec<Message>,
     ) -> Vec<Event> {
         let (here, there) = (at, 1 - at);
         let from = u8::try_from(here).unwrap_or(0);
@@ -88,22 +91,22 @@ impl Side {
                 Output::Write { id, batch } => {
                     for operation in batch.operations {
                         if let StoreOperation::PutBlock(hash, block) = operation
-                            && self.keeps
+                            && self.keeps_bodies
                         {
                             self.bodies.insert(hash, block.readings);
                         }
                     }
-                    parcels.push((here, Input::Written { id }));
+                    messages.push((here, Input::Written { id }));
                 }
                 Output::Read { id, hashes } => {
                     let bodies = hashes
                         .iter()
                         .map(|hash| self.bodies.get(hash).cloned())
                         .collect();
-                    parcels.push((here, Input::Read { id, bodies }));
+                    messages.push((here, Input::Read { id, bodies }));
                 }
                 Output::Request { id, data, .. } => {
-                    parcels.push((
+                    messages.push((
                         there,
                         Input::Request {
                             from,
@@ -113,8 +116,8 @@ impl Side {
                     ));
                 }
                 Output::Respond { id, data } => {
-                    let id = sync::seam::RequestId(id.0);
-                    parcels.push((
+                    let id = heartchain_sync::io::RequestId(id.0);
+                    messages.push((
                         there,
                         Input::Response {
                             peer: from,
@@ -125,10 +128,10 @@ impl Side {
                 }
                 Output::Refuse { id } => {
                     let (id, failure) = (
-                        sync::seam::RequestId(id.0),
-                        sync::seam::RequestFailure::Closed,
+                        heartchain_sync::io::RequestId(id.0),
+                        heartchain_sync::io::RequestFailure::Closed,
                     );
-                    parcels.push((
+                    messages.push((
                         there,
                         Input::RequestFailed {
                             peer: from,
@@ -137,11 +140,13 @@ impl Side {
                         },
                     ));
                 }
-                Output::Tell(event) => events.push(event),
-                Output::Drop { reason, .. } => panic!("an honest peer was dropped: {reason}"),
+                Output::Emit(event) => events.push(event),
+                Output::Disconnect { reason, .. } => {
+                    panic!("disconnected an honest peer: {reason}")
+                }
                 Output::WakeAt(at) => self.wake_at = Some(at),
                 Output::Publish { .. }
-                | Output::Judge { .. }
+                | Output::Verdict { .. }
                 | Output::Mine { .. }
                 | Output::StopMining => {}
             }
@@ -154,12 +159,12 @@ pub fn key(number: u8) -> SecretKey {
     SecretKey::from_seed([200 + number; 32])
 }
 
-/// Later than every block.
+/// A time after every block.
 pub fn now() -> Now {
     both(START + 10_000_000 * STEP)
 }
 
-/// Both clocks at this time.
+/// Wall clock and monotonic clock at the same reading, in milliseconds.
 pub fn both(millis: u64) -> Now {
     Now {
         wall: UnixMillis::new(millis),
@@ -167,8 +172,8 @@ pub fn both(millis: u64) -> Now {
     }
 }
 
-/// A machine that holds these blocks.
-fn holding(room: &Room, number: u8, blocks: Vec<(BlockHash, Block)>) -> Side {
+/// A peer whose machine and storage start with these blocks.
+fn peer_with(room: &Room, number: u8, blocks: Vec<(BlockHash, Block)>) -> BenchPeer {
     let config = Config { mining: false };
     let mut restore = Restore::new(config, room.clone(), key(number), [], [number; 32], now());
     let bodies = blocks
@@ -176,17 +181,17 @@ fn holding(room: &Room, number: u8, blocks: Vec<(BlockHash, Block)>) -> Side {
         .map(|(hash, block)| (*hash, block.readings.clone()))
         .collect();
     restore.blocks(blocks);
-    Side {
+    BenchPeer {
         bodies,
-        keeps: true,
-        ..Side::over(restore.finish())
+        keeps_bodies: true,
+        ..BenchPeer::with_machine(restore.finish())
     }
 }
 
 impl Pair {
-    fn new(sides: [Side; 2]) -> Self {
+    fn new(peers: [BenchPeer; 2]) -> Self {
         Self {
-            sides,
+            peers,
             started: clock_ms(),
             skipped: 0,
         }
@@ -198,17 +203,17 @@ impl Pair {
         both(now().wall.get() + passed.saturating_add(self.skipped))
     }
 
-    /// Connects both and lets them talk until the second stands on this tip, or time does not help; returns how
-    /// many milliseconds they took.
-    fn converse(&mut self, tip: BlockHash) -> f64 {
+    /// Connects the two peers and delivers messages until the second has this tip, or until more time would not help.
+    /// Returns the elapsed milliseconds.
+    fn sync_until(&mut self, tip: BlockHash) -> f64 {
         self.started = clock_ms();
         self.deliver(vec![
             (0, Input::PeerConnected { peer: 1 }),
             (1, Input::PeerConnected { peer: 0 }),
         ]);
         let end = self.skipped + MAX_JUMP;
-        while self.sides[1].machine.status().tip != tip && self.skipped < end {
-            let wakes = self.sides.iter().filter_map(|side| side.wake_at);
+        while self.peers[1].machine.status().tip != tip && self.skipped < end {
+            let wakes = self.peers.iter().filter_map(|peer| peer.wake_at);
             let Some(next) = wakes.min() else { break };
             self.skipped += next.since(self.now().monotonic).clamp(1, MAX_JUMP);
             self.deliver(vec![(0, Input::Tick), (1, Input::Tick)]);
@@ -216,23 +221,23 @@ impl Pair {
         clock_ms() - self.started
     }
 
-    /// Feeds these, and all that comes of them.
-    fn deliver(&mut self, mut parcels: Vec<Parcel>) {
+    /// Delivers these inputs and all that follow from them.
+    fn deliver(&mut self, mut messages: Vec<Message>) {
         let mut next = 0;
-        while next < parcels.len() {
-            let (at, input) = std::mem::replace(&mut parcels[next], (0, Input::Tick));
+        while next < messages.len() {
+            let (at, input) = std::mem::replace(&mut messages[next], (0, Input::Tick));
             next += 1;
             let now = self.now();
-            self.sides[at].feed(at, input, now, &mut parcels);
+            self.peers[at].feed(at, input, now, &mut messages);
             if next > 10_000 {
-                parcels.drain(..next);
+                messages.drain(..next);
                 next = 0;
             }
         }
     }
 }
 
-/// Measures catching up and recording; `long` adds the chain of a million readings.
+/// Measures catching up and recording. `long` adds the chain of a million readings.
 pub fn measure(report: &mut Report, heap: &PeakAlloc, long: bool) {
     let sizes: &[usize] = if long {
         &[1_000, 10_000, 100_000]
@@ -251,16 +256,16 @@ pub fn measure(report: &mut Report, heap: &PeakAlloc, long: bool) {
 
 pub fn grow(room: &Room, first_key: u64, blocks: usize) -> Vec<(BlockHash, Block)> {
     let authors = keys(first_key + READINGS).split_off(usize::try_from(first_key).unwrap_or(0));
-    let mut grower = Grower::new(room.clone(), authors);
+    let mut builder = ChainBuilder::new(room.clone(), authors);
     (0..blocks)
         .map(|_| {
-            let block = grower.grow();
+            let block = builder.next_block();
             (block.header.hash(), block)
         })
         .collect()
 }
 
-/// Returns microseconds a reading.
+/// Returns microseconds per reading.
 fn catch_up(report: &mut Report, heap: &PeakAlloc, blocks: usize) -> f64 {
     let room = room();
     let chain = grow(&room, 0, blocks);
@@ -270,20 +275,20 @@ fn catch_up(report: &mut Report, heap: &PeakAlloc, blocks: usize) -> f64 {
     let (mut peaks, mut kept) = (Vec::new(), Vec::new());
     for _ in 0..runs {
         let mut pair = Pair::new([
-            holding(&room, 0, chain.clone()),
-            Side::new(&room, 1, Config { mining: false }),
+            peer_with(&room, 0, chain.clone()),
+            BenchPeer::new(&room, 1, Config { mining: false }),
         ]);
         heap.reset_peak_usage();
         let before = heap.current_usage();
-        times.push(pair.converse(tip) / 1e3);
+        times.push(pair.sync_until(tip) / 1e3);
         peaks.push(heap.peak_usage().saturating_sub(before) as f64);
         kept.push(heap.current_usage().saturating_sub(before) as f64);
         assert_eq!(
-            pair.sides[1].machine.status().index,
+            pair.peers[1].machine.status().index,
             blocks as u64,
             "the fresh peer caught up"
         );
-        recording.push(record(&mut pair.sides[1]));
+        recording.push(record(&mut pair.peers[1]));
     }
     let readings = blocks as f64 * READINGS as f64;
     let seconds = median(&times);
@@ -305,8 +310,8 @@ fn catch_up(report: &mut Report, heap: &PeakAlloc, blocks: usize) -> f64 {
     seconds * 1e6 / readings
 }
 
-/// Microseconds from a call of `record()` to its answer, the storage's time left out.
-fn record(side: &mut Side) -> f64 {
+/// Microseconds from a call of `record()` to its answer, without the storage's time.
+fn record(peer: &mut BenchPeer) -> f64 {
     let mut each = Vec::new();
     for number in 0..100 {
         let input = Input::Record {
@@ -314,12 +319,12 @@ fn record(side: &mut Side) -> f64 {
             bpm: Bpm::new(72).expect("72"),
         };
         let start = clock_ms();
-        let mut parcels = Vec::new();
-        side.feed(0, input, now(), &mut parcels);
+        let mut messages = Vec::new();
+        peer.feed(0, input, now(), &mut messages);
         let mut recorded = false;
-        for (_, input) in std::mem::take(&mut parcels) {
+        for (_, input) in std::mem::take(&mut messages) {
             if matches!(input, Input::Written { .. }) {
-                let events = side.feed(0, input, now(), &mut parcels);
+                let events = peer.feed(0, input, now(), &mut messages);
                 recorded |= events
                     .iter()
                     .any(|event| matches!(event, Event::Recorded { .. }));
@@ -331,7 +336,7 @@ fn record(side: &mut Side) -> f64 {
     median(&each)
 }
 
-/// A machine goes over to a branch that leaves all of its blocks.
+/// Measures a reorganisation that replaces all blocks of a machine's branch.
 pub fn reorganise(report: &mut Report, depth: usize) {
     let room = room();
     let short = grow(&room, 0, depth);
@@ -340,12 +345,12 @@ pub fn reorganise(report: &mut Report, depth: usize) {
     let mut times = Vec::new();
     for _ in 0..5 {
         let mut pair = Pair::new([
-            holding(&room, 0, long.clone()),
-            holding(&room, 1, short.clone()),
+            peer_with(&room, 0, long.clone()),
+            peer_with(&room, 1, short.clone()),
         ]);
-        times.push(pair.converse(tip));
-        let here = pair.sides[1].machine.status().tip;
-        assert_eq!(here, tip, "the heavier branch won");
+        times.push(pair.sync_until(tip));
+        let here = pair.peers[1].machine.status().tip;
+        assert_eq!(here, tip, "the branch with more work won");
     }
     report.single(
         &format!("reorganisation of {depth} blocks of 10 readings, fetching them"),

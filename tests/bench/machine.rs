@@ -1,10 +1,10 @@
-//! What the rules and the machine cost, natively. `cargo bench -p sync` prints the table; after `--`, words choose parts
-//! of it: `rules`, `catch_up`, `reorganise`, `wire`.
+//! Native benchmarks of the validation rules and the sync machine. `cargo bench -p heartchain-sync --bench machine`
+//! prints the table. Arguments after `--` choose parts of it: `rules`, `catch_up`, `reorganise`, `wire`.
 #![allow(
     missing_docs,
     missing_debug_implementations,
     unreachable_pub,
-    reason = "a benchmark, on data of its own"
+    reason = "a benchmark has no public API"
 )]
 
 mod catch_up;
@@ -15,7 +15,7 @@ mod workload;
 
 use peak_alloc::PeakAlloc;
 
-/// Counts what is allocated.
+/// Counts allocated bytes.
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
@@ -40,14 +40,14 @@ fn main() {
     println!("{}", report.table());
 }
 
-/// Milliseconds that this process has worked: what else the machine does has no part in them.
+/// CPU time of this process in milliseconds: other load on the computer does not count.
 #[cfg(target_os = "linux")]
 pub fn clock_ms() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
 }
 
-/// Milliseconds that have passed.
+/// Elapsed time in milliseconds, where CPU time is not available.
 #[cfg(not(target_os = "linux"))]
 pub fn clock_ms() -> f64 {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();

@@ -1,8 +1,9 @@
-//! What validating and mining cost against their bare cryptography, side by side in one run.
+//! Benchmarks of validation and mining, next to the raw cryptography that they need.
 //!
-//! The same code runs natively and in the browser; what time it is comes in from outside.
+//! The same code runs natively and in the browser; the caller passes in the clock.
 
-use chain::{
+use ed25519_zebra::{Signature, VerificationKey};
+use heartchain_chain::{
     block::{Block, check_body},
     mining::Job,
     reading::Reading,
@@ -11,28 +12,27 @@ use chain::{
     tree::Tree,
     work::CompactTarget,
 };
-use ed25519_zebra::{Signature, VerificationKey};
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
 
 use crate::{
     report::{Report, median},
-    workload::{Grower, START, STEP, keys, room},
+    workload::{ChainBuilder, START, STEP, keys, room},
 };
 
-/// Tries of one mining measurement.
+/// Nonces that one mining measurement tries.
 const TRIES: u32 = 2_000_000;
-/// So often a measurement goes over the headers: a browser's clock tells whole milliseconds.
+/// How often a measurement repeats the headers, because a browser's clock has a resolution of whole milliseconds.
 const PASSES: usize = 20;
 
 /// Measures everything `runs` times on a chain of `blocks` blocks of ten readings.
 pub fn measure(report: &mut Report, clock: &dyn Fn() -> f64, blocks: usize, runs: usize) {
     let room = room();
-    let mut grower = Grower::new(room.clone(), keys(10));
-    let chain: Vec<Block> = (0..blocks).map(|_| grower.grow()).collect();
+    let mut builder = ChainBuilder::new(room.clone(), keys(10));
+    let chain: Vec<Block> = (0..blocks).map(|_| builder.next_block()).collect();
     validation(report, clock, &room, &chain, runs);
-    // Cheap, so more often: what else the machine does must not decide it.
+    // Cheap, so repeated more often to average out other load.
     headers(report, clock, &room, &chain, 5 * runs);
     mining(report, clock, &chain, runs);
 }
@@ -143,7 +143,7 @@ fn mining(report: &mut Report, clock: &dyn Fn() -> f64, chain: &[Block], runs: u
     let Some(block) = chain.first() else {
         return;
     };
-    // The hardest target there is: no try succeeds, so every run makes all its tries.
+    // The hardest possible target: no nonce succeeds, so every run makes all its tries.
     let target = CompactTarget::from_bits(0x0101_0000)
         .target()
         .expect("target 1");

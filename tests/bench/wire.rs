@@ -1,13 +1,13 @@
-//! What one more reading costs on the wire among ten peers, whose every pair is connected: payloads of gossip, each
-//! once for every link that it crosses, and requests and answers. The upper bound: gossipsub keeps a mesh of six links a
-//! peer, and here an item crosses all of nine. Frames, encryption and gossip's own control messages are not counted.
+//! Counts the bytes that one more reading costs among ten fully connected peers: gossip payloads, once per link that
+//! they cross, and requests and responses. This is an upper bound: gossipsub keeps a mesh of six links per peer, and
+//! here an item crosses all nine. Framing, encryption and gossipsub's control messages are not counted.
 
 use std::collections::{HashMap, HashSet};
 
-use chain::{block::Block, bpm::Bpm, hash::BlockHash, mining::Job, room::Room};
-use sync::{
+use heartchain_chain::{block::Block, bpm::Bpm, hash::BlockHash, mining::Job, room::Room};
+use heartchain_sync::{
     Config, Input, Machine, Output, Restore,
-    seam::{GossipId, InboundId, RequestFailure, RequestId, Ticket, Topic, Verdict},
+    io::{GossipId, InboundId, RequestFailure, RequestId, Ticket, Topic, Verdict},
 };
 
 use crate::{
@@ -16,27 +16,27 @@ use crate::{
     workload::{START, STEP, room},
 };
 
-/// Peers in the room.
+/// Number of peers in the room.
 const PEERS: u8 = 10;
 
-/// An item of gossip on its way.
+/// A gossip item in flight.
 type Item = (Topic, Vec<u8>);
 
-/// Peers and the links between them.
+/// Fully connected peers and their messages in flight.
 struct Mesh {
     machines: Vec<Machine<u8>>,
     now: u64,
-    parcels: Vec<(u8, Input<u8>)>,
+    inputs: Vec<(u8, Input<u8>)>,
     seen: HashSet<(u8, Vec<u8>)>,
-    judging: HashMap<(u8, GossipId), (u8, Item)>,
-    asked: HashMap<InboundId, (u8, RequestId)>,
-    templates: HashMap<u8, (sync::seam::JobId, chain::header::Header)>,
-    names: u64,
+    awaiting_verdict: HashMap<(u8, GossipId), (u8, Item)>,
+    open_requests: HashMap<InboundId, (u8, RequestId)>,
+    templates: HashMap<u8, (heartchain_sync::io::JobId, heartchain_chain::header::Header)>,
+    next_id: u64,
     gossip: usize,
     requests: usize,
 }
 
-/// Measures behind ten blocks and behind ten thousand.
+/// Measures on top of ten blocks and of ten thousand.
 pub fn measure(report: &mut Report) {
     let room = room();
     let chain = grow(&room, 0, 10_000);
@@ -46,17 +46,22 @@ pub fn measure(report: &mut Report) {
         (mesh.gossip, mesh.requests) = (0, 0);
         let bpm = Bpm::new(72).expect("72");
         let ticket = Ticket(0);
-        mesh.parcels.push((0, Input::Record { ticket, bpm }));
+        mesh.inputs.push((0, Input::Record { ticket, bpm }));
         mesh.run(10_000);
         assert!(
             mesh.machines
                 .iter()
                 .all(|machine| machine.status().index == blocks as u64 + 1),
-            "the reading is in everybody's chain"
+            "the reading is in every chain"
         );
         report.single(
-            &format!("one more reading among 10 peers behind {blocks} blocks, until it is in everybody's chain"),
-            &format!("{} bytes of gossip, {} of requests and answers", mesh.gossip, mesh.requests),
+            &format!(
+                "one more reading among 10 peers behind {blocks} blocks, until it is in every chain"
+            ),
+            &format!(
+                "{} bytes of gossip, {} of requests and responses",
+                mesh.gossip, mesh.requests
+            ),
             1,
         );
     }
@@ -81,26 +86,26 @@ impl Mesh {
         Self {
             machines: (0..PEERS).map(machine).collect(),
             now,
-            parcels: pairs
+            inputs: pairs
                 .filter(|(at, peer)| at != peer)
                 .map(|(at, peer)| (at, Input::PeerConnected { peer }))
                 .collect(),
             seen: HashSet::new(),
-            judging: HashMap::new(),
-            asked: HashMap::new(),
+            awaiting_verdict: HashMap::new(),
+            open_requests: HashMap::new(),
             templates: HashMap::new(),
-            names: 0,
+            next_id: 0,
             gossip: 0,
             requests: 0,
         }
     }
 
-    /// Lets so many milliseconds pass, a hundred at a time, without latency.
+    /// Lets this many milliseconds pass in steps of a hundred, without latency.
     fn run(&mut self, millis: u64) {
         for _ in 0..millis / 100 {
-            self.parcels.extend((0..PEERS).map(|at| (at, Input::Tick)));
-            while !self.parcels.is_empty() {
-                for (at, input) in std::mem::take(&mut self.parcels) {
+            self.inputs.extend((0..PEERS).map(|at| (at, Input::Tick)));
+            while !self.inputs.is_empty() {
+                for (at, input) in std::mem::take(&mut self.inputs) {
                     let outputs = self.machines[usize::from(at)].handle(input, both(self.now));
                     for output in outputs {
                         self.perform(at, output);
@@ -118,21 +123,22 @@ impl Mesh {
             let nonce = Job::new(&header, target)
                 .search(0, u32::MAX)
                 .expect("the room is easy");
-            self.parcels.push((at, Input::Mined { job, nonce }));
+            self.inputs.push((at, Input::Mined { job, nonce }));
         }
     }
 
-    /// Sends an item to everybody but whom it came from.
-    fn spread(&mut self, at: u8, except: Option<u8>, (topic, data): Item) {
+    /// Sends an item to every peer except the one that it came from.
+    fn broadcast(&mut self, at: u8, except: Option<u8>, (topic, data): Item) {
         self.seen.insert((at, data.clone()));
         for to in (0..PEERS).filter(|to| *to != at && Some(*to) != except) {
             self.gossip += data.len();
             if self.seen.insert((to, data.clone())) {
-                self.names += 1;
-                let id = GossipId(self.names);
-                self.judging.insert((to, id), (at, (topic, data.clone())));
+                self.next_id += 1;
+                let id = GossipId(self.next_id);
+                self.awaiting_verdict
+                    .insert((to, id), (at, (topic, data.clone())));
                 let (from, data) = (at, data.clone());
-                self.parcels.push((
+                self.inputs.push((
                     to,
                     Input::Gossip {
                         from,
@@ -147,27 +153,27 @@ impl Mesh {
 
     fn perform(&mut self, at: u8, output: Output<u8>) {
         match output {
-            Output::Write { id, .. } => self.parcels.push((at, Input::Written { id })),
-            Output::Read { id, .. } => self.parcels.push((at, Input::ReadFailed { id })),
+            Output::Write { id, .. } => self.inputs.push((at, Input::Written { id })),
+            Output::Read { id, .. } => self.inputs.push((at, Input::ReadFailed { id })),
             Output::Request { peer, id, data, .. } => {
                 self.requests += data.len();
-                self.names += 1;
-                let name = InboundId(self.names);
-                self.asked.insert(name, (at, id));
-                let (from, id) = (at, name);
-                self.parcels.push((peer, Input::Request { from, id, data }));
+                self.next_id += 1;
+                let inbound = InboundId(self.next_id);
+                self.open_requests.insert(inbound, (at, id));
+                let (from, id) = (at, inbound);
+                self.inputs.push((peer, Input::Request { from, id, data }));
             }
             Output::Respond { id, data } => {
                 self.requests += data.len();
-                if let Some((to, id)) = self.asked.remove(&id) {
-                    self.parcels
+                if let Some((to, id)) = self.open_requests.remove(&id) {
+                    self.inputs
                         .push((to, Input::Response { peer: at, id, data }));
                 }
             }
             Output::Refuse { id } => {
-                if let Some((to, id)) = self.asked.remove(&id) {
+                if let Some((to, id)) = self.open_requests.remove(&id) {
                     let failure = RequestFailure::Closed;
-                    self.parcels.push((
+                    self.inputs.push((
                         to,
                         Input::RequestFailed {
                             peer: at,
@@ -177,12 +183,12 @@ impl Mesh {
                     ));
                 }
             }
-            Output::Publish { topic, data } => self.spread(at, None, (topic, data)),
-            Output::Judge { id, verdict, .. } => {
-                if let Some((from, item)) = self.judging.remove(&(at, id))
+            Output::Publish { topic, data } => self.broadcast(at, None, (topic, data)),
+            Output::Verdict { id, verdict, .. } => {
+                if let Some((from, item)) = self.awaiting_verdict.remove(&(at, id))
                     && verdict == Verdict::Accept
                 {
-                    self.spread(at, Some(from), item);
+                    self.broadcast(at, Some(from), item);
                 }
             }
             Output::Mine { job, header } => {
@@ -191,8 +197,8 @@ impl Mesh {
             Output::StopMining => {
                 self.templates.remove(&at);
             }
-            Output::Drop { reason, .. } => panic!("an honest peer was dropped: {reason}"),
-            Output::WakeAt(_) | Output::Tell(_) => {}
+            Output::Disconnect { reason, .. } => panic!("disconnected an honest peer: {reason}"),
+            Output::WakeAt(_) | Output::Emit(_) => {}
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What the benchmarks measure on: rooms, chains and machines made from numbers alone. Measures nothing itself.
+//! Test data of the benchmarks: rooms, keys and chains, derived from fixed numbers. Measures nothing itself.
 
-use chain::{
+use heartchain_chain::{
     block::Block,
     bpm::Bpm,
     difficulty::Window,
@@ -11,12 +11,12 @@ use chain::{
     time::UnixMillis,
 };
 
-/// When the first block is stamped, Unix ms: any time will do.
+/// Timestamp of the first block, in Unix milliseconds; any time will do.
 pub const START: u64 = 1_800_000_000_000;
-/// Ms from block to block: the room's own interval, so that the difficulty stays at the floor.
+/// Milliseconds from block to block: the room's block interval, so that the difficulty stays at the floor.
 pub const STEP: u64 = 1_000;
 
-/// A room whose work is the least that a room may ask, because making chains is not what is measured.
+/// A room with the least work that the rules allow, because mining the chain is not measured.
 pub fn room() -> Room {
     let name = RoomName::new("bench").expect("a short plain name");
     let params = RoomParams::new(name, 8, STEP).expect("within the bounds");
@@ -34,16 +34,16 @@ pub fn keys(many: u64) -> Vec<SecretKey> {
         .collect()
 }
 
-/// Grows a valid chain block by block: each of `keys` records once a block.
-pub struct Grower {
+/// Builds a valid chain block by block. Each of `keys` records once per block.
+pub struct ChainBuilder {
     room: Room,
     keys: Vec<SecretKey>,
     window: Window,
-    tip: chain::hash::BlockHash,
+    tip: heartchain_chain::hash::BlockHash,
     seq: u64,
 }
 
-impl Grower {
+impl ChainBuilder {
     pub fn new(room: Room, keys: Vec<SecretKey>) -> Self {
         Self {
             window: Window::genesis(&room),
@@ -54,9 +54,9 @@ impl Grower {
         }
     }
 
-    /// The next block, stamped [`STEP`] after the last, a part of it sooner or later: so that the difficulty has sums
-    /// to do, as it has in rooms.
-    pub fn grow(&mut self) -> Block {
+    /// The next block, [`STEP`] after the last plus some jitter, so that the difficulty changes as it does in real
+    /// rooms.
+    pub fn next_block(&mut self) -> Block {
         let index = self.window.next_index();
         let jitter = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let time = UnixMillis::new(START + index * STEP + jitter % (STEP / 2));
@@ -74,10 +74,10 @@ impl Grower {
     }
 }
 
-/// A valid block of these readings.
+/// A valid block with these readings.
 pub fn mine(
     window: &Window,
-    prev_hash: chain::hash::BlockHash,
+    prev_hash: heartchain_chain::hash::BlockHash,
     time: UnixMillis,
     readings: Vec<Reading>,
 ) -> Block {

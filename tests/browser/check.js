@@ -1,22 +1,22 @@
-//! What the tests in JavaScript say with: they throw an Error in words when something is not so.
+//! Assertions and helpers for the tests in JavaScript. An assertion throws a descriptive Error if it fails.
 
-export function check(holds, words) {
-  if (!holds) throw new Error(words);
+export function check(condition, message) {
+  if (!condition) throw new Error(message);
 }
 
-/** Equal as JSON, the order of fields included. */
+/** Asserts that two values are equal as JSON, including the order of fields. */
 export function equal(found, expected, what) {
   const [left, right] = [JSON.stringify(found), JSON.stringify(expected)];
   check(left === right, `${what}: found ${left}, expected ${right}`);
 }
 
-/** Is this an Error in words? */
+/** Asserts that this is an Error with a description. */
 export function inWords(error, what) {
   check(error instanceof Error, `${what} fails with an Error, not ${error}`);
-  check(error.message.length > 10, `${what} fails in words: ${error.message}`);
+  check(error.message.length > 10, `${what} fails with a description: ${error.message}`);
 }
 
-/** The Error in words with which a promise rejects. */
+/** Asserts that a promise rejects with a descriptive Error, and returns it. */
 export async function rejection(promise, what) {
   let result;
   try {
@@ -28,8 +28,8 @@ export async function rejection(promise, what) {
   throw new Error(`${what} is refused, but gave ${JSON.stringify(result)}`);
 }
 
-/** Waits for an event of this type for which `matches` is true, and gives its detail. */
-export function heard(node, type, matches = () => true) {
+/** Waits for the next event of this type for which `matches` is true, and returns its detail. */
+export function nextEvent(node, type, matches = () => true) {
   return new Promise((resolve) => {
     const listen = ({ detail }) => {
       if (!matches(detail)) return;
@@ -40,9 +40,9 @@ export function heard(node, type, matches = () => true) {
   });
 }
 
-/** Records, waits until the chain has changed, and gives that event's detail. */
+/** Records a reading, waits until the chain has changed, and returns that event's detail. */
 export async function recordInBlock(node, bpm) {
-  const changed = heard(node, "chain");
+  const changed = nextEvent(node, "chain");
   await node.record(bpm);
   return await changed;
 }

@@ -1,8 +1,9 @@
-//! End-to-end tests: real Chromium, the real relay, the real page. Each test has a relay and a browser of its
-//! own, at ports that the system chooses, and leaves nothing running. No test looks into the code it tests.
+//! End-to-end tests with a real Chromium, the real relay and the real page. Each test has its own relay and browser, on
+//! ports that the system assigns, and leaves no process running. These are black-box tests: they use only
+//! the page, its JavaScript API and the network.
 //!
-//! Tests that need Chromium stand in `in_chromium`, so that `--skip in_chromium` leaves them out. Those that need network
-//! namespaces besides are a program of their own, `namespaces.rs`.
+//! Only the tests in `in_chromium` need Chromium, so `--skip in_chromium` leaves them out; the others test the harness.
+//! Tests of peers in different networks need network namespaces, and are a test binary of their own, `namespaces.rs`.
 
 #![cfg(not(target_arch = "wasm32"))]
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the seeds of `corpus/` from the golden vectors. Small, and the same every time. Removes nothing: inputs that
-fuzzing found stay beside them."""
+"""Writes the seeds of `corpus/` from the golden vectors: few, and the same in every run. Removes nothing: inputs that
+fuzzing has found stay."""
 
 import json
 import pathlib
@@ -17,7 +17,7 @@ def vectors(name):
 
 
 def fields(value, name):
-    """Every field of this name, at any depth, as bytes."""
+    """Yields every field of this name, at any depth, as bytes."""
     if isinstance(value, list):
         for item in value:
             yield from fields(item, name)
@@ -41,7 +41,7 @@ def first(items):
 
 
 def listed(items):
-    """borsh's list."""
+    """Encodes a list as Borsh does."""
     return struct.pack("<I", len(items)) + b"".join(items)
 
 
@@ -71,13 +71,14 @@ write("response", [
     b"\3" + listed([author + struct.pack("<Q", 0) + ids[0]]),
     b"\4" + listed(readings[:2]),
 ])
-# Floor bits, the interval, the name.
+# Floor bits, block interval, name.
 write("room", [bytes([16]) + struct.pack("<Q", 1_000) + name.encode() for name in ("class", "심장", "a b")])
-# Pieces of 3 bytes: data, an end, both at once, a field that nobody knows.
+# Split into pieces of 3 bytes: a frame with data, one with a FIN flag, one with both, and one with an unknown field.
 write("frame", [bytes([3, 4, 0x12, 2]) + b"hi" + bytes([2, 8, 0, 5, 8, 0, 0x12, 1, 0x78, 2, 0x18, 7])])
-# An offer with its length, a candidate without.
+# An offer with a length prefix, and a candidate without.
 write("signalling", [bytes([6, 8, 0, 0x12, 2]) + b"v=", bytes([8, 2, 0x12, 2]) + b"{}"])
-# Registered for 120 s, refused, three who are there with a cookie, refused to say, and what only a server hears.
+# Registered for 120 s; registration refused; three registrations with a cookie; discovery refused; a request, which
+# only a server receives.
 registered = bytes([0x0A, 9, 0x0A, 4]) + b"room" + bytes([0x12, 1, 9])
 write("rendezvous", [
     bytes([8, 1, 0x1A, 4, 8, 0, 0x18, 120]),
@@ -100,11 +101,11 @@ write("address", [text.encode() for text in (
     "stun:[fd00::1]:3478",
     "turns:relay.example:443?transport=tcp",
     "http://127.0.0.1:8080",
-    # Nothing that an error repeats may be as long as what was given.
+    # Error messages must truncate long input.
     "/" + 2_000 * "x",
 )])
 write("hex", [hashes[0].hex().encode(), hashes[0].hex().upper().encode(), (2 * hashes[0]).hex().encode()])
-# Any bytes are steps, and pieces of a file; these differ all along.
+# Any bytes parse as steps and as file pieces; these seeds differ in every byte.
 steps = [
     bytes((at * 2_654_435_761 >> 13 ^ number * 37) & 0xFF for at in range(600)) for number in range(8)
 ]

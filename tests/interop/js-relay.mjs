@@ -1,4 +1,4 @@
-//! A circuit relay of js-libp2p, with its own limits left as they are. Prints its address, and runs until it is killed.
+//! A circuit relay of js-libp2p with its default limits. Prints its address, and runs until it is killed.
 
 import { noise } from "@chainsafe/libp2p-noise";
 import { yamux } from "@chainsafe/libp2p-yamux";

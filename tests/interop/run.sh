@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds what the meetings with js-libp2p need (its npm packages at the pinned versions, our relay, the plain peer's
-# wasm), and runs them:
+# Installs and builds what the js-libp2p interop tests need (npm packages at the pinned versions, our relay, and the wasm
+# of the plain peer), and runs them:
 #
-#   tests/interop/run.sh meet [ROUNDS [SCENARIO]]    checks, in a debug build
-#   tests/interop/run.sh bench [RUNS]                measures, built as what people get
+#   tests/interop/run.sh meet [ROUNDS [SCENARIO]]    runs the tests, in a debug build
+#   tests/interop/run.sh bench [RUNS]                runs the benchmark, in the profile of the shipped build
 
 set -eu -o pipefail
 cd "$(dirname "$0")"
@@ -30,13 +30,13 @@ wasm-bindgen --target web --no-typescript --remove-name-section --remove-produce
   "$target/wasm32-unknown-unknown/$folder/interop_peer.wasm"
 
 if [ "$what" = meet ]; then
-  # The example, as its README says.
+  # Build the example with the commands from its README.
   cargo build -p libp2p-webrtc-browser --example two_tabs --target wasm32-unknown-unknown
   wasm-bindgen --target web --out-dir "$target/two_tabs" "$target/wasm32-unknown-unknown/debug/examples/two_tabs.wasm"
   cargo build -p libp2p-webrtc-browser --example two_tabs_relay
 fi
 
-# Playwright is told where Chromium is, and never to look for one of its own.
+# Playwright uses the installed Chromium, and never downloads its own.
 CHROMIUM=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
 export CHROMIUM
 exec node "$script" "$target/interop-peer/$folder" ${count:+"$count"} ${scenario:+"$scenario"}

@@ -1,5 +1,5 @@
-//! What every run needs: a relay (ours or js-libp2p's), a browser, and the pages of both kinds of peers, at ports that the
-//! system chooses. All of it ends with the run.
+//! The test environment: starts a relay (ours or js-libp2p's), a browser, and a server for the pages of all kinds of peers,
+//! on free ports. Everything is stopped when the run ends.
 
 import { spawn } from "node:child_process";
 import { mkdtempSync } from "node:fs";
@@ -13,11 +13,11 @@ import { chromium } from "playwright-core";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const repository = join(here, "../..");
-const START_MS = 60_000;
+const START_TIMEOUT_MS = 60_000;
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm" };
 
-/** Keeps the peer connections of a page within reach of `carriedDirectly`. */
-const WATCH_PEER_CONNECTIONS = () => {
+/** Init script of every page: tracks its peer connections. `carriedDirectly` returns the total of bytes they received. */
+const TRACK_PEER_CONNECTIONS = () => {
   const made = new Set();
   globalThis.carriedDirectly = async () => {
     let bytes = 0;
@@ -49,9 +49,9 @@ export class Stage {
   #children = [];
   #server;
   #browser;
-  #faults = [];
+  #errors = [];
 
-  /** @param {{ wasm: string }} options the folder that wasm-bindgen wrote `interop_peer.js` to */
+  /** @param {{ wasm: string }} options the folder with the `interop_peer.js` that wasm-bindgen generated */
   static async open({ wasm }) {
     const stage = new Stage();
     try {
@@ -76,54 +76,57 @@ export class Stage {
     await rm(this.#folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 20 });
   }
 
-  /** What pages complained of since this was last asked: uncaught errors, and errors on the console. */
-  takeFaults() {
-    return this.#faults.splice(0);
+  /** Returns the uncaught errors and console errors of all pages since the last call. */
+  takeErrors() {
+    return this.#errors.splice(0);
   }
 
-  /** Our relay. @returns {Promise<{ address: string, page: string, kill: () => void }>} */
+  /** Starts our relay. @returns {Promise<{ address: string, page: string, kill: () => void }>} */
   async heartchainRelay() {
     const ports = ["http", "ws", "webrtc", "stun"].flatMap((name) => [`--${name}-port`, "0"]);
     const binary = process.env.HEARTCHAIN_RELAY ?? join(repository, "target/debug/relay");
     const relay = this.#spawn(binary, [...ports, "--seed", "77"]);
-    const page = await said(relay, /^Open (http\S+)/m);
+    const page = await output(relay, /^Open (http\S+)/m);
     const { addresses } = await (await fetch(new URL("relay.json", page))).json();
     const address = addresses.find((address) => address.includes("/127.0.0.1/") && address.includes("/ws/"));
     return { address, page, kill: () => relay.kill("SIGKILL") };
   }
 
-  /** A circuit relay of js-libp2p. */
+  /** Starts a circuit relay of js-libp2p. */
   async jsRelay() {
-    const relay = this.#spawn(process.execPath, ["--import", join(here, "older-node.mjs"), join(here, "js-relay.mjs")]);
-    return { address: await said(relay, /^(\/ip4\S+)/m), kill: () => relay.kill("SIGKILL") };
+    const scripts = [join(here, "node20-polyfill.mjs"), join(here, "js-relay.mjs")];
+    const relay = this.#spawn(process.execPath, ["--import", ...scripts]);
+    return { address: await output(relay, /^(\/ip4\S+)/m), kill: () => relay.kill("SIGKILL") };
   }
 
-  /** The relay of the example in `wasm-node/webrtc`, which serves the example's page. */
+  /** Starts the relay of the example in `wasm-node/webrtc`, which also serves the example's page. */
   async exampleRelay() {
     const target = join(repository, "target");
     const relay = this.#spawn(join(target, "debug/examples/two_tabs_relay"), [join(target, "two_tabs")]);
-    const page = await said(relay, /^Open (http\S+)/m);
+    const page = await output(relay, /^Open (http\S+)/m);
     return { page, freeze: () => relay.kill("SIGSTOP"), kill: () => relay.kill("SIGKILL") };
   }
 
-  /** A page that shares nothing with the others. Of `kind` "js", "rust" or "raw", told `options`; or any address. */
+  /**
+   * Opens a page in a browser context of its own. `kind` is "js", "rust" or "raw", which get `options`, or any URL.
+   */
   async page(kind, options) {
     const context = await this.#browser.newContext();
     const page = await context.newPage();
-    const note = (text) => this.#faults.push(`${kind}: ${text}`);
-    page.on("pageerror", (error) => note(error.stack ?? error));
+    const record = (text) => this.#errors.push(`${kind}: ${text}`);
+    page.on("pageerror", (error) => record(error.stack ?? error));
     page.on("console", (message) => {
-      if (message.type() === "error") note(message.text());
+      if (message.type() === "error") record(message.text());
     });
-    await page.addInitScript(WATCH_PEER_CONNECTIONS);
+    await page.addInitScript(TRACK_PEER_CONNECTIONS);
     const started = Date.now();
-    const told = options === undefined ? "" : `#${encodeURIComponent(JSON.stringify(options))}`;
-    await page.goto(kind.includes(":") ? kind : `${this.origin}/${kind}.html${told}`);
+    const fragment = options === undefined ? "" : `#${encodeURIComponent(JSON.stringify(options))}`;
+    await page.goto(kind.includes(":") ? kind : `${this.origin}/${kind}.html${fragment}`);
     return Object.assign(page, { started, end: () => context.close() });
   }
 
   /** Closes all pages that are still open. */
-  async endPages() {
+  async closePages() {
     await Promise.all(this.#browser.contexts().map((context) => context.close()));
   }
 
@@ -167,27 +170,27 @@ export class Stage {
   }
 }
 
-/** Asks `ask` until it gives something. */
-export async function until(what, ask, limit) {
+/** Calls `poll` until it returns a truthy value; fails after `limit` milliseconds. */
+export async function until(what, poll, limit) {
   for (const end = Date.now() + limit; ; ) {
-    const found = await ask();
+    const found = await poll();
     if (found) return found;
-    if (Date.now() > end) throw new Error(`not within ${limit} ms: ${what}`);
+    if (Date.now() > end) throw new Error(`timed out after ${limit} ms: ${what}`);
     await new Promise((done) => setTimeout(done, 20));
   }
 }
 
-/** The first words of a process that match. */
-function said(child, words) {
+/** Returns the first match of `pattern` in the output of a process. */
+function output(child, pattern) {
   return new Promise((resolve, reject) => {
     let text = "";
     child.stdout.on("data", (data) => {
       text += data;
-      const found = words.exec(text)?.[1];
+      const found = pattern.exec(text)?.[1];
       if (found !== undefined) resolve(found);
     });
     child.on("error", reject);
-    child.on("exit", (code) => reject(new Error(`${child.spawnfile} ended (${code}) after saying ${text}`)));
-    setTimeout(() => reject(new Error(`${child.spawnfile} says only ${text}`)), START_MS).unref();
+    child.on("exit", (code) => reject(new Error(`${child.spawnfile} exited (${code}) with the output ${text}`)));
+    setTimeout(() => reject(new Error(`${child.spawnfile} only printed ${text}`)), START_TIMEOUT_MS).unref();
   });
 }

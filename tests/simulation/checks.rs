@@ -1,45 +1,47 @@
-//! What must hold after every run.
+//! Checks at the end of a run: the honest peers have converged, no reading is lost, no machine exceeded its limits, and
+//! provable misbehaviour led to a ban.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use chain::{
+use heartchain_chain::{
     hash::BlockHash,
     key::Author,
-    mempool::{MAX_ASIDE, MAX_READINGS},
+    mempool::{MAX_DISPLACED, MAX_READINGS},
     reading::Reading,
     tree::{MAX_SIDE_BLOCKS, MAX_SIDE_READINGS},
 };
-use sync::{
+use heartchain_sync::{
     Load,
     config::{
-        BODY_RANGE, MAX_ADOPTED, MAX_HEADERS_HELD, MAX_HELD_BLOCKS, MAX_JOURNAL,
-        MAX_OPEN_BODY_REQUESTS, MAX_OPEN_READS, MAX_OPEN_REQUESTS, MAX_PEERS, MAX_RECOVERY_QUEUE,
+        BODY_RANGE, MAX_ADOPTED, MAX_BODILESS_HEADERS, MAX_JOURNAL, MAX_OPEN_BODY_REQUESTS,
+        MAX_OPEN_READS, MAX_OPEN_REQUESTS, MAX_ORPHANS, MAX_PEERS, MAX_RECOVERY_QUEUE,
         MAX_UNWRITTEN,
     },
 };
 
 use crate::{
-    node::{Life, Node},
+    node::{Node, RunState},
     world::{Id, World},
 };
 
-/// Whether the honest peers agree and wait for nothing.
-pub(crate) fn is_settled(world: &World) -> bool {
+/// Whether all honest peers have the same tip, and no reading of theirs waits for a block.
+pub(crate) fn has_converged(world: &World) -> bool {
     let mut tips = BTreeSet::new();
     for node in present(world) {
-        if node.life != Life::Awake {
+        if node.run_state != RunState::Awake {
             return false;
         }
         tips.insert(node.machine().status().tip);
     }
-    // A reading whose key proved to live elsewhere waits in no mempool until it is signed again.
+    // The chain is checked too: a reading whose key turned out to be in use elsewhere is in no mempool until it is
+    // signed again.
     tips.len() == 1
         && present(world).all(|node| check_chain(world, node.id).is_empty())
         && !readings_wait(world)
 }
 
-/// Whether readings of honest peers wait for a block. What one that is gone recorded may wait behind a reading that no other
-/// peer got; what others confirmed of it is looked for elsewhere.
+/// Whether readings of honest peers wait for a block. Readings of peers that have left do not count: they may wait
+/// forever behind a reading that no other peer received. `ReadingTracker` covers their confirmed readings.
 fn readings_wait(world: &World) -> bool {
     let honest = world
         .nodes
@@ -52,16 +54,17 @@ fn readings_wait(world: &World) -> bool {
     })
 }
 
-/// The honest peers that run, or should: those that are not gone, nor closed slots of a computer that has an open one.
+/// The honest peers that should be running: all except those that have left and closed slots of a computer that has an
+/// open one.
 fn present(world: &World) -> impl Iterator<Item = &Node> {
     let nodes = world.nodes.iter().filter(|node| node.is_honest());
     nodes.filter(|node| !node.gone && !world.is_closed_slot(node.id))
 }
 
-/// A bound of the machine that it exceeds, in words.
-pub(crate) fn too_much(load: &Load) -> Option<String> {
-    let headers = MAX_HEADERS_HELD;
-    // Bodies may be on their way when the bound is reached, and what comes of them.
+/// The first limit that this load exceeds, as text.
+pub(crate) fn exceeded_bound(load: &Load) -> Option<String> {
+    let headers = MAX_BODILESS_HEADERS;
+    // Bodies may be in flight when the limit is reached; they are still written.
     let bodies = MAX_PEERS * MAX_OPEN_BODY_REQUESTS * BODY_RANGE;
     [
         ("peers", load.peers, MAX_PEERS),
@@ -71,7 +74,7 @@ pub(crate) fn too_much(load: &Load) -> Option<String> {
             load.peers * MAX_OPEN_REQUESTS,
         ),
         ("open reads", load.open_reads, MAX_OPEN_READS),
-        ("held blocks", load.held_blocks, MAX_HELD_BLOCKS),
+        ("held blocks", load.orphans, MAX_ORPHANS),
         ("header syncs", load.header_syncs, load.peers),
         ("headers without bodies", load.bodiless_blocks, headers),
         ("side blocks", load.side_blocks, MAX_SIDE_BLOCKS + headers),
@@ -81,7 +84,7 @@ pub(crate) fn too_much(load: &Load) -> Option<String> {
             MAX_SIDE_READINGS,
         ),
         ("waiting readings", load.mempool, MAX_READINGS),
-        ("readings set aside", load.aside, MAX_ASIDE),
+        ("readings set aside", load.displaced, MAX_DISPLACED),
         ("unwritten changes", load.unwritten, MAX_UNWRITTEN + bodies),
         ("left blocks", load.recovery, MAX_RECOVERY_QUEUE),
         ("adopted readings", load.adopted, MAX_ADOPTED),
@@ -92,30 +95,30 @@ pub(crate) fn too_much(load: &Load) -> Option<String> {
     .map(|(what, found, limit)| format!("{found} {what}, at most {limit} allowed"))
 }
 
-/// All that is wrong with a run, in words.
-pub(crate) fn faults(world: &World) -> Vec<String> {
-    let mut faults = world.exceeded.clone();
+/// All violations of a run, as text.
+pub(crate) fn violations(world: &World) -> Vec<String> {
+    let mut violations = world.violations.clone();
     let honest: Vec<_> = present(world).collect();
-    for dropped in &world.dropped {
-        let both_honest = [dropped.by, dropped.whom]
+    for dropped in &world.disconnections {
+        let both_honest = [dropped.by, dropped.peer]
             .iter()
             .all(|id| world.node(*id).is_honest());
         if both_honest && dropped.banned {
-            faults.push(format!(
-                "honest {} was banned by {}: {}",
-                dropped.whom, dropped.by, dropped.reason
+            violations.push(format!(
+                "honest peer {} was banned by {}: {}",
+                dropped.peer, dropped.by, dropped.reason
             ));
         }
     }
-    for (liar, to) in &world.lied {
+    for (sender, to) in &world.proven {
         let dropped = world
-            .dropped
+            .disconnections
             .iter()
-            .any(|dropped| (dropped.by, dropped.whom, dropped.banned) == (*to, *liar, true));
+            .any(|dropped| (dropped.by, dropped.peer, dropped.banned) == (*to, *sender, true));
         if world.node(*to).is_honest() && !dropped {
-            faults.push(format!(
-                "{liar} lied ({:?}) to {to} and was not banned",
-                world.node(*liar).lie
+            violations.push(format!(
+                "{sender} provably misbehaved ({:?}) towards {to} and was not banned",
+                world.node(*sender).misbehaviour
             ));
         }
     }
@@ -126,15 +129,15 @@ pub(crate) fn faults(world: &World) -> Vec<String> {
         }
     }
     if tips.len() != 1 {
-        faults.push(format!("tips differ: {tips:?}"));
+        violations.push(format!("tips differ: {tips:?}"));
     }
     for node in &honest {
-        faults.extend(check_chain(world, node.id));
+        violations.extend(check_chain(world, node.id));
     }
-    faults
+    violations
 }
 
-/// The readings of one peer's best branch, oldest first, from its disk.
+/// The readings of a peer's best branch, oldest first, read from its disk.
 fn chain_of(world: &World, id: Id) -> Result<Vec<Reading>, String> {
     let node = world.node(id);
     let Some(machine) = &node.machine else {
@@ -150,13 +153,13 @@ fn chain_of(world: &World, id: Id) -> Result<Vec<Reading>, String> {
             .disk
             .blocks
             .get(&hash)
-            .filter(|_| !node.disk.garbled.contains(&hash))
-            .ok_or(format!("{id} has not kept block {index}"))?;
+            .filter(|_| !node.disk.corrupt.contains(&hash))
+            .ok_or(format!("{id} does not have block {index} on disk"))?;
         if block.header.hash() != hash
             || block.header.prev_hash != parent
             || block.header.index != index
         {
-            return Err(format!("{id}'s block {index} does not fit"));
+            return Err(format!("{id}'s block {index} does not extend its parent"));
         }
         parent = hash;
         readings.extend_from_slice(&block.readings);
@@ -167,15 +170,15 @@ fn chain_of(world: &World, id: Id) -> Result<Vec<Reading>, String> {
 fn check_chain(world: &World, id: Id) -> Vec<String> {
     let readings = match chain_of(world, id) {
         Ok(readings) => readings,
-        Err(fault) => return vec![fault],
+        Err(violation) => return vec![violation],
     };
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     let mut counts: BTreeMap<Author, u64> = BTreeMap::new();
     for reading in &readings {
         let next = counts.entry(reading.author).or_default();
         if reading.seq != *next {
-            faults.push(format!(
-                "{id}'s chain has {} {} twice or too early",
+            violations.push(format!(
+                "{id}'s chain has reading {} {} twice or out of order",
                 reading.author, reading.seq
             ));
         }
@@ -183,22 +186,22 @@ fn check_chain(world: &World, id: Id) -> Vec<String> {
     }
     let node = world.node(id);
     if node.key_replaced > 0 && !node.key_is_shared {
-        faults.push(format!(
-            "{id} took a fresh key though nobody else has its own"
+        violations.push(format!(
+            "{id} replaced its key although no other peer uses it"
         ));
     }
-    // Every reading that this very peer accepted is there, once.
+    // Every reading in the peer's own journal is in the chain exactly once.
     for entry in node.disk.journal.values() {
         let times = readings
             .iter()
             .filter(|reading| node.authors.contains(&reading.author))
             .filter(|reading| (reading.time, reading.bpm) == (entry.time, entry.bpm.get()))
             .count();
-        // Two entries may be equal in all they say.
+        // Two journal entries may have the same time and heart rate.
         let entries = node.disk.journal.values();
         let equal = entries.filter(|other| *other == entry).count();
         if times == 0 || (times > equal && !node.key_is_shared) {
-            faults.push(format!(
+            violations.push(format!(
                 "{id}'s reading of {} is in its chain {times} times",
                 entry.time
             ));
@@ -208,7 +211,7 @@ fn check_chain(world: &World, id: Id) -> Vec<String> {
     let ids: BTreeSet<_> = readings.iter().map(|reading| reading.id(room)).collect();
     for (accepted, seq) in &node.accepted {
         if !node.key_is_shared && !ids.contains(accepted) {
-            faults.push(format!(
+            violations.push(format!(
                 "{id}'s accepted reading {seq} {accepted} is not in its chain"
             ));
         }
@@ -218,18 +221,18 @@ fn check_chain(world: &World, id: Id) -> Vec<String> {
         for (accepted, seq) in &closed.accepted {
             if !ids.contains(accepted) {
                 let slot = closed.id;
-                faults.push(format!(
+                violations.push(format!(
                     "closed slot {slot}'s accepted reading {seq} {accepted} is not in {id}'s chain"
                 ));
             }
         }
     }
-    for (author, promised) in &world.ledger.promised {
+    for (author, promised) in &world.tracker.promised {
         if world.node(*author).gone && !ids.contains(promised) {
-            faults.push(format!(
+            violations.push(format!(
                 "{author} is gone, and its confirmed reading {promised} is not in {id}'s chain"
             ));
         }
     }
-    faults
+    violations
 }

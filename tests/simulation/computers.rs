@@ -1,17 +1,17 @@
-//! Computers with several slots: each tab of a room takes a slot of its own, with its own disk, journal and key.
+//! Computers with several slots: each open tab of a room uses its own slot, with its own disk, journal and key.
 //!
-//! A slot is a peer. Closed slots keep what they have on their disks.
+//! Each slot is a peer. Closed slots keep their disks.
 
-use chain::key::SecretKey;
-use sync::{
+use heartchain_chain::key::SecretKey;
+use heartchain_sync::{
     Input,
-    config::MAX_ADOPT,
-    seam::{JournalEntry, Ticket},
+    config::MAX_READINGS_PER_ADOPT,
+    io::{JournalEntry, Ticket},
     sign_journal,
 };
 
 use crate::{
-    node::{Life, Node},
+    node::{Node, RunState},
     world::{Id, World},
 };
 
@@ -22,7 +22,7 @@ pub(crate) struct Computer {
 }
 
 impl World {
-    /// Adds a computer with these slots, all closed. Returns its number.
+    /// Adds a computer whose slots are all closed. Returns its index.
     pub(crate) fn add_computer(&mut self, slots: Vec<Node>) -> usize {
         let number = self.computers.len();
         let slots = slots.into_iter().map(|mut node| {
@@ -34,23 +34,23 @@ impl World {
         number
     }
 
-    /// Opens a tab: the slot that the driver picks starts. Returns it, unless all are open.
+    /// Opens a tab: starts the slot that the driver picks and returns it, or `None` if all slots are open.
     pub(crate) fn open_tab(&mut self, computer: usize) -> Option<Id> {
         let slot = self.pick_slot(computer)?;
         self.restart(slot);
         Some(slot)
     }
 
-    /// Which slot a tab takes that opens now.
+    /// The slot that a new tab would use: the lowest closed one.
     fn pick_slot(&self, computer: usize) -> Option<Id> {
         let slots = &self.computers.get(computer)?.slots;
-        let closed = |id: &&Id| self.node(**id).life == Life::Off;
+        let closed = |id: &&Id| self.node(**id).run_state == RunState::Off;
         slots.iter().find(closed).copied()
     }
 
-    /// Closes a tab. What is on its way to the disk is lost.
+    /// Closes a tab. Pending writes are lost.
     pub(crate) fn close_tab(&mut self, id: Id) {
-        if self.node(id).life != Life::Off {
+        if self.node(id).run_state != RunState::Off {
             self.node_mut(id).crash();
             self.cut_all(id, 1_000);
         }
@@ -62,12 +62,12 @@ impl World {
             return false;
         };
         let slots = &self.computers[computer].slots;
-        let open = |other: &Id| self.node(*other).life != Life::Off;
-        self.node(id).life == Life::Off && slots.iter().any(open)
+        let open = |other: &Id| self.node(*other).run_state != RunState::Off;
+        self.node(id).run_state == RunState::Off && slots.iter().any(open)
     }
 
-    /// What the driver does after each start of a slot: it signs what closed slots of the same computer recorded, with
-    /// their keys, and gives it to the machine.
+    /// Does what the driver does after each start of a slot: signs the readings that closed slots of the same computer
+    /// recorded, with those slots' keys, and hands them to the machine for adoption.
     pub(crate) fn adopt_closed_slots(&mut self, opened: Id) {
         let Some(computer) = self.node(opened).computer else {
             return;
@@ -93,9 +93,9 @@ impl World {
                 .collect();
             let first = SecretKey::from_seed(node.key_seed);
             let readings = sign_journal(&self.room, &first, &keys, &journal);
-            for part in readings.chunks(MAX_ADOPT) {
-                let ticket = Ticket(self.name());
-                let readings = part.to_vec();
+            for chunk in readings.chunks(MAX_READINGS_PER_ADOPT) {
+                let ticket = Ticket(self.next_id());
+                let readings = chunk.to_vec();
                 self.feed(opened, Input::Adopt { ticket, readings });
             }
         }

@@ -1,60 +1,72 @@
-//! The driver's part: does what a machine wants done, as the driver does in a tab.
+//! Performs a machine's outputs in the simulation, in place of the driver of a browser tab.
 
 use std::rc::Rc;
 
-use chain::time::MonotonicMillis;
-use sync::{
+use heartchain_chain::time::MonotonicMillis;
+use heartchain_sync::{
     Event, Output, StoreOperation,
+    io::{RequestFailure, RequestId, Verdict},
     message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN},
-    seam::{RequestFailure, RequestId, Verdict},
 };
 
 use crate::{
     disk::Job,
-    links::Wire,
-    world::{Dropped, Happening, Id, World},
+    links::Packet,
+    world::{Disconnection, Id, SimEvent, World},
 };
 
 impl World {
-    /// Does what a machine wants done, as the driver does in a tab.
+    /// Performs one output of a machine.
     pub(crate) fn perform(&mut self, id: Id, output: Output<Id>) {
-        let life = self.node(id).life_number;
+        let incarnation = self.node(id).incarnation;
         match output {
             Output::Write { id: write, batch } => {
-                if self.has_leavers() {
+                if self.has_departing_authors() {
                     let room = self.room.id();
                     for operation in &batch.operations {
                         if let StoreOperation::PutBlock(hash, block) = operation {
-                            self.ledger.note_block(room, *hash, block);
+                            self.tracker.note_block(room, *hash, block);
                         }
                     }
                 }
-                let duration = self.dice.between(1, if batch.strict { 30 } else { 8 });
+                let duration = self.rng.between(1, if batch.strict { 30 } else { 8 });
                 let now = self.now;
                 let done =
                     self.node_mut(id)
                         .disk
                         .accept(Job::Write { id: write, batch }, now, duration);
-                self.after(done - now, Happening::DiskDone { to: id, life });
+                self.schedule_in(
+                    done - now,
+                    SimEvent::DiskDone {
+                        to: id,
+                        incarnation,
+                    },
+                );
             }
             Output::Read { id: read, hashes } => {
-                let (now, duration) = (self.now, self.dice.between(1, 8));
+                let (now, duration) = (self.now, self.rng.between(1, 8));
                 let done =
                     self.node_mut(id)
                         .disk
                         .accept(Job::Read { id: read, hashes }, now, duration);
-                self.after(done - now, Happening::DiskDone { to: id, life });
+                self.schedule_in(
+                    done - now,
+                    SimEvent::DiskDone {
+                        to: id,
+                        incarnation,
+                    },
+                );
             }
             Output::Request {
                 peer,
                 id: request,
                 data,
                 ..
-            } => self.ask(id, peer, request, data),
+            } => self.send_request(id, peer, request, data),
             Output::Respond { id: inbound, data } => {
                 if data.len() > MAX_RESPONSE_LEN {
-                    self.exceeded
-                        .push(format!("{id} answers with {} bytes", data.len()));
+                    self.violations
+                        .push(format!("{id} sends a response of {} bytes", data.len()));
                 }
                 if let Some((peer, request)) = self.node_mut(id).inbound.remove(&inbound) {
                     self.answer(id, peer, request, data);
@@ -66,7 +78,7 @@ impl World {
                     self.send(
                         id,
                         peer,
-                        Wire::Failure {
+                        Packet::Failure {
                             id: request,
                             failure,
                         },
@@ -78,45 +90,45 @@ impl World {
                 self.node_mut(id).note_published(topic, &data);
                 self.flood(id, None, topic, &data);
             }
-            Output::Judge {
+            Output::Verdict {
                 id: gossip,
                 from,
                 verdict,
             } => {
-                let Some(judged) = self.node_mut(id).judging.remove(&gossip) else {
-                    self.exceeded
-                        .push(format!("{id} judged {gossip:?} of {from} twice"));
+                let Some(item) = self.node_mut(id).pending_verdicts.remove(&gossip) else {
+                    self.violations
+                        .push(format!("{id} gave two verdicts on {gossip:?} from {from}"));
                     return;
                 };
                 if verdict == Verdict::Accept {
-                    self.flood(id, Some(judged.from), judged.topic, &judged.data);
+                    self.flood(id, Some(item.from), item.topic, &item.data);
                 }
             }
             Output::Mine { job, header } => {
-                let rate = self.node(id).rate;
+                let rate = self.node(id).hash_rate;
                 self.node_mut(id).job = Some((job, header));
                 if let (Ok(target), true) = (header.bits.target(), rate > 0) {
-                    let mean = expected_tries(target) / rate_of(rate) * 1_000.0;
+                    let mean = expected_hashes(target) / hash_rate_f64(rate) * 1_000.0;
                     #[expect(
                         clippy::cast_possible_truncation,
                         clippy::cast_sign_loss,
                         reason = "some seconds"
                     )]
-                    let delay = self.dice.exponential(mean) as u64;
-                    self.after(
+                    let delay = self.rng.exponential(mean) as u64;
+                    self.schedule_in(
                         delay,
-                        Happening::NonceFound {
+                        SimEvent::NonceFound {
                             to: id,
-                            life,
+                            incarnation,
                             job: job.0,
                         },
                     );
                 }
             }
             Output::StopMining => self.node_mut(id).job = None,
-            Output::WakeAt(at) => self.set_alarm(id, at),
-            Output::Tell(event) => self.told(id, &event),
-            Output::Drop {
+            Output::WakeAt(at) => self.set_timer(id, at),
+            Output::Emit(event) => self.on_event(id, &event),
+            Output::Disconnect {
                 peer,
                 reason,
                 until,
@@ -125,9 +137,9 @@ impl World {
                 let clock = self.node(id).clock;
                 let refused = until.map_or(now + 3_000, |until| clock.true_time(until));
                 self.node_mut(id).refused.insert(peer, refused);
-                self.dropped.push(Dropped {
+                self.disconnections.push(Disconnection {
                     by: id,
-                    whom: peer,
+                    peer,
                     reason: reason.to_string(),
                     banned,
                 });
@@ -136,36 +148,42 @@ impl World {
         }
     }
 
-    /// Wakes a machine when its monotonic clock shows this.
-    pub(crate) fn set_alarm(&mut self, id: Id, at: MonotonicMillis) {
-        let (wish, now) = (self.name(), self.now);
+    /// Schedules a tick for when the machine's monotonic clock shows `at`.
+    pub(crate) fn set_timer(&mut self, id: Id, at: MonotonicMillis) {
+        let (timer, now) = (self.next_id(), self.now);
         let node = self.node_mut(id);
-        (node.wish, node.alarm) = (wish, Some(at));
-        let (life, due) = (node.life_number, node.clock.true_time(at));
-        let delay = due.saturating_sub(now);
-        self.after(delay, Happening::Timer { to: id, life, wish });
+        (node.timer, node.wake_at) = (timer, Some(at));
+        let (incarnation, due) = (node.incarnation, node.clock.true_time(at));
+        self.schedule_in(
+            due.saturating_sub(now),
+            SimEvent::Timer {
+                to: id,
+                incarnation,
+                timer,
+            },
+        );
     }
 
-    fn ask(&mut self, id: Id, peer: Id, request: RequestId, data: Vec<u8>) {
+    fn send_request(&mut self, id: Id, peer: Id, request: RequestId, data: Vec<u8>) {
         if data.len() > MAX_REQUEST_LEN {
-            self.exceeded
-                .push(format!("{id} asks with {} bytes", data.len()));
+            self.violations
+                .push(format!("{id} sends a request of {} bytes", data.len()));
         }
         let now = self.now;
         let node = self.node_mut(id);
         node.open.insert(request, peer);
-        // What was lost on the way is open until the machine gives it up, which this account cannot see.
+        // A request that was lost stays open until it times out in the machine, so the machine's own count is used.
         let open = node.machine().load().open_requests;
         let peers = node.machine().load().peers;
         if open > 4 * peers {
-            self.exceeded.push(format!(
+            self.violations.push(format!(
                 "{id} has {open} requests open at {peers} peers at {now}"
             ));
         }
-        self.send(id, peer, Wire::Request { id: request, data });
+        self.send(id, peer, Packet::Request { id: request, data });
     }
 
-    fn told(&mut self, id: Id, event: &Event) {
+    fn on_event(&mut self, id: Id, event: &Event) {
         let author = self.node(id).machine().author();
         let node = self.node_mut(id);
         if let Event::Recorded {
@@ -180,7 +198,7 @@ impl World {
     }
 }
 
-pub(crate) fn expected_tries(target: chain::work::Target) -> f64 {
+pub(crate) fn expected_hashes(target: heartchain_chain::work::Target) -> f64 {
     let bytes = target.work().to_le_bytes();
     let mut low = [0; 8];
     low.copy_from_slice(&bytes[..8]);
@@ -189,7 +207,7 @@ pub(crate) fn expected_tries(target: chain::work::Target) -> f64 {
     tries
 }
 
-pub(crate) fn rate_of(rate: u64) -> f64 {
+pub(crate) fn hash_rate_f64(rate: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     let rate = rate as f64;
     rate

@@ -1,11 +1,12 @@
-//! What liars make: readings, headers and blocks, right but for what their lie needs. Sends nothing.
+//! Forged readings, headers and blocks for misbehaving peers and attackers, valid except for the rule under attack.
+//! This module sends nothing.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
 };
 
-use chain::{
+use heartchain_chain::{
     block::{Block, MAX_BLOCK_READINGS},
     bpm::Bpm,
     difficulty::{WINDOW_HEADERS, Window},
@@ -18,12 +19,12 @@ use chain::{
     time::UnixMillis,
     work::CompactTarget,
 };
-use sync::message::MAX_HEADERS;
+use heartchain_sync::message::MAX_HEADERS;
 
 use crate::world::{Id, START, World};
 
 impl World {
-    /// A reading by this peer's key, `more` places after its next one.
+    /// A reading signed by this peer's key, with a sequence number `more` above its next one.
     pub(crate) fn own_reading(&self, id: Id, more: u64) -> Reading {
         let node = self.node(id);
         let key = SecretKey::from_seed(node.key_seed);
@@ -47,13 +48,13 @@ impl World {
     }
 
     pub(crate) fn forged_reading(&mut self) -> Reading {
-        let key = SecretKey::from_seed(self.dice.bytes());
+        let key = SecretKey::from_seed(self.rng.bytes());
         let mut reading = key.sign(self.room.id(), 0, UnixMillis::new(self.now), Bpm::MIN);
         reading.signature = Signature::new([7; 64]);
         reading
     }
 
-    /// A header with work on this peer's tip whose time is that tip's median time past, which is too early by 1 ms.
+    /// A mined header on this peer's tip whose timestamp is that tip's median time past, which is 1 ms too early.
     pub(crate) fn header_at_the_median(&self, id: Id, readings: &[Reading]) -> Header {
         let headers = self.last_headers(id);
         let prev_hash = headers
@@ -63,12 +64,12 @@ impl World {
         mine_on(&window, prev_hash, readings, window.mtp(), None)
     }
 
-    /// A header with work on this peer's tip, so many ms ahead of the truth.
+    /// A mined header on this peer's tip with a timestamp `ahead` ms in the future.
     pub(crate) fn mined_header(&mut self, id: Id, readings: &[Reading], ahead: u64) -> Header {
-        self.headers_and_mine(id, readings, ahead, None)
+        self.mine_header_with_bits(id, readings, ahead, None)
     }
 
-    /// The newest headers of this peer's best branch, as many as the rules look at.
+    /// The newest headers of this peer's best branch, as many as the difficulty and time rules need.
     fn last_headers(&self, id: Id) -> Vec<Header> {
         let machine = self.node(id).machine();
         let tip = machine.status().index;
@@ -78,7 +79,7 @@ impl World {
             .collect()
     }
 
-    pub(crate) fn headers_and_mine(
+    pub(crate) fn mine_header_with_bits(
         &mut self,
         id: Id,
         readings: &[Reading],
@@ -95,13 +96,14 @@ impl World {
         )
     }
 
-    /// A valid block of what waits at this peer, stamped so many ms ahead of the truth; `None` if nothing waits.
+    /// A valid block of this peer's minable mempool readings with a timestamp `ahead` ms in the future; `None` if
+    /// no reading can be mined.
     pub(crate) fn block_ahead(&mut self, id: Id, ahead: u64) -> Option<Block> {
         let mut next: BTreeMap<Author, u64> = BTreeMap::new();
         for reading in self.chain_readings(id) {
             *next.entry(reading.author).or_default() += 1;
         }
-        // They come by author and place.
+        // `pending` is ordered by author and sequence number.
         let mut readings: Vec<Reading> = Vec::new();
         for reading in self.node(id).machine().pending() {
             let next = next.entry(reading.author).or_default();
@@ -118,7 +120,7 @@ impl World {
     }
 }
 
-/// Mines a header on a branch's last headers; the rule's bits, unless told otherwise.
+/// Mines a header on a branch given by its last headers. `bits` overrides the correct difficulty.
 pub(crate) fn mine(
     room: &Room,
     headers: Vec<Header>,
@@ -144,28 +146,28 @@ fn mine_on(
     mining::mine(header, u32::MAX).unwrap_or(header)
 }
 
-/// A branch from genesis with the least work that headers may have, as long as anybody likes.
+/// A branch from genesis of minimum-work headers, which grows as needed.
 struct Endless {
     window: Window,
     headers: Vec<Header>,
-    places: HashMap<BlockHash, usize>,
+    positions: HashMap<BlockHash, usize>,
 }
 
-/// Making it is slow, and it is the same in every run of a room.
+/// Endless branches by genesis hash. They are cached because mining them is slow and all runs of a room share them.
 static ENDLESS: Mutex<BTreeMap<BlockHash, Endless>> = Mutex::new(BTreeMap::new());
 
-/// The next headers of a branch without end, above the first of these hashes that is on it.
+/// The next headers of the endless branch, above the first hash of the locator that is on it.
 pub(crate) fn endless_headers(room: &Room, locator: &[BlockHash]) -> Vec<Header> {
     let mut rooms = ENDLESS.lock().unwrap_or_else(PoisonError::into_inner);
     let endless = rooms.entry(room.genesis_hash()).or_insert_with(|| Endless {
         window: Window::genesis(room),
         headers: Vec::new(),
-        places: HashMap::new(),
+        positions: HashMap::new(),
     });
-    let shared = locator.iter().find_map(|hash| endless.places.get(hash));
-    let first = shared.map_or(0, |place| place + 1);
+    let shared = locator.iter().find_map(|hash| endless.positions.get(hash));
+    let first = shared.map_or(0, |position| position + 1);
     while endless.headers.len() < first + MAX_HEADERS {
-        // Two seconds apart in a room of one a second: the difficulty stays at its least.
+        // Two seconds apart in a room with a target interval of one second: the difficulty stays at its minimum.
         let time = START - 1_000_000_000 + 2_000 * endless.window.next_index();
         let prev_hash = endless
             .headers
@@ -173,7 +175,9 @@ pub(crate) fn endless_headers(room: &Room, locator: &[BlockHash]) -> Vec<Header>
             .map_or(room.genesis_hash(), Header::hash);
         let header = mine_on(&endless.window, prev_hash, &[], UnixMillis::new(time), None);
         endless.window.push(&header);
-        endless.places.insert(header.hash(), endless.headers.len());
+        endless
+            .positions
+            .insert(header.hash(), endless.headers.len());
         endless.headers.push(header);
     }
     endless.headers[first..first + MAX_HEADERS].to_vec()

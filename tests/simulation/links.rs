@@ -1,24 +1,24 @@
-//! Links between peers: who has one, what travels over it and how long, and where the network falls into parts.
+//! The simulated network: links between peers, packets and their latency, and partitions.
 //!
-//! Never decides when something breaks (`trouble` and `scenario` do).
+//! It never decides when a link breaks (`fault` and `scenario` do).
 
 use std::rc::Rc;
 
-use sync::{
+use heartchain_sync::{
     Input,
+    io::{InboundId, RequestFailure, RequestId, Topic},
     message::Request,
-    seam::{InboundId, RequestFailure, RequestId, Topic},
 };
 
 use crate::{
-    liars::Lie,
-    node::Life,
-    world::{Happening, Id, World},
+    misbehaviour::Misbehaviour,
+    node::RunState,
+    world::{Id, SimEvent, World},
 };
 
-/// What travels.
+/// What travels over a link.
 #[derive(Clone, Debug)]
-pub(crate) enum Wire {
+pub(crate) enum Packet {
     Gossip {
         topic: Topic,
         data: Rc<[u8]>,
@@ -37,30 +37,31 @@ pub(crate) enum Wire {
     },
 }
 
-/// A question or an answer, by its request: two peers number theirs apart, so that one name may stand for both.
+/// Identifies a request or a response between two peers. Each peer numbers its own requests, so the same `RequestId`
+/// can mean a request in one direction and a response in the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Said {
-    Question(RequestId),
-    Answer(RequestId),
+pub(crate) enum MessageId {
+    Request(RequestId),
+    Response(RequestId),
 }
 
-impl Wire {
-    const fn said(&self) -> Option<Said> {
+impl Packet {
+    const fn message_id(&self) -> Option<MessageId> {
         match self {
             Self::Gossip { .. } => None,
-            Self::Request { id, .. } => Some(Said::Question(*id)),
-            Self::Response { id, .. } | Self::Failure { id, .. } => Some(Said::Answer(*id)),
+            Self::Request { id, .. } => Some(MessageId::Request(*id)),
+            Self::Response { id, .. } | Self::Failure { id, .. } => Some(MessageId::Response(*id)),
         }
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Link {
-    name: u64,
+    id: u64,
     latency: u64,
 }
 
-/// Links that a peer has at most (PROTOCOLS.md, "Finding one another").
+/// The most links that a peer has. A browser peer keeps at most 24 connections.
 const MAX_LINKS: usize = 24;
 
 const fn pair(a: Id, b: Id) -> (Id, Id) {
@@ -68,7 +69,7 @@ const fn pair(a: Id, b: Id) -> (Id, Id) {
 }
 
 impl World {
-    /// The peers that this one has a link to.
+    /// The peers that this peer has a link to.
     pub(crate) fn neighbours(&self, id: Id) -> Vec<Id> {
         self.links
             .keys()
@@ -82,47 +83,48 @@ impl World {
             .collect()
     }
 
-    /// Sends over the link between two peers, if there is one.
-    pub(crate) fn send(&mut self, from: Id, to: Id, what: Wire) {
+    /// Sends a packet over the link between two peers. Without a link, the packet is lost.
+    pub(crate) fn send(&mut self, from: Id, to: Id, packet: Packet) {
         let Some(link) = self.links.get(&pair(from, to)) else {
             return;
         };
-        let (link, latency) = (link.name, link.latency);
-        if self.dice.percent(self.weather.loss) {
+        let (link, latency) = (link.id, link.latency);
+        if self.rng.percent(self.conditions.loss) {
             return;
         }
-        let delay = latency + self.dice.below(latency / 2 + 2);
-        if matches!(what, Wire::Gossip { .. }) && self.dice.percent(self.weather.duplication) {
-            let again = delay + self.dice.below(5_000);
-            self.after(
+        let delay = latency + self.rng.below(latency / 2 + 2);
+        if matches!(packet, Packet::Gossip { .. }) && self.rng.percent(self.conditions.duplication)
+        {
+            let again = delay + self.rng.below(5_000);
+            self.schedule_in(
                 again,
-                Happening::Arrival {
+                SimEvent::Delivery {
                     link,
                     from,
                     to,
-                    what: what.clone(),
+                    packet: packet.clone(),
                 },
             );
         }
-        self.after(
+        self.schedule_in(
             delay,
-            Happening::Arrival {
+            SimEvent::Delivery {
                 link,
                 from,
                 to,
-                what,
+                packet,
             },
         );
     }
 
-    /// Passes a gossip item on to all neighbours but one.
+    /// Forwards a gossip item to all neighbours except one.
     pub(crate) fn flood(&mut self, from: Id, except: Option<Id>, topic: Topic, data: &Rc<[u8]>) {
         for to in self.neighbours(from) {
             if Some(to) != except {
                 self.send(
                     from,
                     to,
-                    Wire::Gossip {
+                    Packet::Gossip {
                         topic,
                         data: Rc::clone(data),
                     },
@@ -131,31 +133,32 @@ impl World {
         }
     }
 
-    pub(crate) fn arrive(&mut self, link: u64, from: Id, to: Id, what: Wire) {
-        let stands = self
+    pub(crate) fn deliver(&mut self, link: u64, from: Id, to: Id, packet: Packet) {
+        let is_up = self
             .links
             .get(&pair(from, to))
-            .is_some_and(|known| known.name == link);
-        if !stands || self.node(to).life != Life::Awake || !self.node(to).is_connected(from) {
+            .is_some_and(|current| current.id == link);
+        if !is_up || self.node(to).run_state != RunState::Awake || !self.node(to).is_connected(from)
+        {
             return;
         }
         self.messages += 1;
-        if let Some(said) = what.said()
-            && self.provable.remove(&(from, to, said))
+        if let Some(message_id) = packet.message_id()
+            && self.provable.remove(&(from, to, message_id))
         {
-            self.lied.insert((from, to));
+            self.proven.insert((from, to));
         }
-        match what {
-            Wire::Gossip { topic, data } => {
+        match packet {
+            Packet::Gossip { topic, data } => {
                 self.bytes += data.len() as u64;
-                let twice = self.dice.percent(self.weather.duplication);
+                let twice = self.rng.percent(self.conditions.duplication);
                 let now = self.now;
                 if let Some(id) = self
                     .node_mut(to)
-                    .take_gossip(from, topic, &data, twice, now)
+                    .accept_gossip(from, topic, &data, twice, now)
                 {
-                    if self.node(from).lie.is_some() && self.sees_through(to, topic, &data) {
-                        self.lied.insert((from, to));
+                    if self.node(from).misbehaviour.is_some() && self.can_prove(to, topic, &data) {
+                        self.proven.insert((from, to));
                     }
                     self.feed(
                         to,
@@ -168,17 +171,17 @@ impl World {
                     );
                 }
             }
-            Wire::Request { id, data } => {
+            Packet::Request { id, data } => {
                 self.bytes += data.len() as u64;
-                if self.node(to).lie == Some(Lie::EndlessHeaders)
+                if self.node(to).misbehaviour == Some(Misbehaviour::LowWorkHeaders)
                     && let Ok(Request::Headers { locator }) = Request::decode(&data)
                 {
                     self.node_mut(to).locators.insert((from, id), locator);
                 }
-                if self.deceive(to, from, id, &data) {
+                if self.answer_as_attacker(to, from, id, &data) {
                     return;
                 }
-                let inbound = InboundId(self.name());
+                let inbound = InboundId(self.next_id());
                 self.node_mut(to).inbound.insert(inbound, (from, id));
                 self.feed(
                     to,
@@ -189,7 +192,7 @@ impl World {
                     },
                 );
             }
-            Wire::Response { id, data } => {
+            Packet::Response { id, data } => {
                 self.bytes += data.len() as u64;
                 self.node_mut(to).close_request(from, id);
                 self.feed(
@@ -201,7 +204,7 @@ impl World {
                     },
                 );
             }
-            Wire::Failure { id, failure } => {
+            Packet::Failure { id, failure } => {
                 self.node_mut(to).close_request(from, id);
                 self.feed(
                     to,
@@ -215,14 +218,14 @@ impl World {
         }
     }
 
-    /// Whoever has too few links makes one.
-    pub(crate) fn dial(&mut self) {
+    /// Every peer with too few links dials random peers.
+    pub(crate) fn dial_peers(&mut self) {
         let now = self.now;
         self.closing.retain(|_, until| *until > now);
         let count = self.nodes.len() as u64;
         let mut degrees = vec![0_usize; self.nodes.len()];
         for &(a, b) in self.links.keys() {
-            // Attackers link on their own. A link to one takes no honest peer's place.
+            // Attackers set up their own links, which do not count towards an honest peer's degree.
             if [a, b].iter().any(|id| self.node(*id).attack.is_some()) {
                 continue;
             }
@@ -231,25 +234,28 @@ impl World {
             }
         }
         for a in 0..count {
-            let wanted = self.weather.degree.min(self.nodes.len() - 1);
+            let wanted = self.conditions.degree.min(self.nodes.len() - 1);
             let have = degrees[usize::try_from(a).expect("a small number")];
-            // Discovery brings a stranger now and then, or a healed network could stay in parts.
-            let stranger = usize::from(have < MAX_LINKS && self.dice.one_in(20));
+            // Discovery occasionally finds a random peer. Without it, the network could stay partitioned after the
+            // partition has ended.
+            let stranger = usize::from(have < MAX_LINKS && self.rng.one_in(20));
             for _ in 0..wanted.saturating_sub(have).max(stranger) {
-                let b = self.dice.below(count);
+                let b = self.rng.below(count);
                 let attacks = [a, b].iter().any(|id| self.node(*id).attack.is_some());
-                if !attacks && self.may_link(a, b) && self.dice.percent(70) {
+                if !attacks && self.can_link(a, b) && self.rng.percent(70) {
                     self.link(a, b);
                 }
             }
         }
     }
 
-    pub(crate) fn may_link(&self, a: Id, b: Id) -> bool {
-        let part = |id: Id| self.parts.get(usize::try_from(id).unwrap_or(0));
+    pub(crate) fn can_link(&self, a: Id, b: Id) -> bool {
+        let partition = |id: Id| self.partitions.get(usize::try_from(id).unwrap_or(0));
         a != b
-            && part(a) == part(b)
-            && [a, b].iter().all(|id| self.node(*id).life == Life::Awake)
+            && partition(a) == partition(b)
+            && [a, b]
+                .iter()
+                .all(|id| self.node(*id).run_state == RunState::Awake)
             && !self.links.contains_key(&pair(a, b))
             && self
                 .closing
@@ -262,17 +268,17 @@ impl World {
     }
 
     pub(crate) fn link(&mut self, a: Id, b: Id) {
-        let (low, high) = self.weather.latency;
-        let latency = self.dice.between(low, high);
-        let name = self.name();
-        self.links.insert(pair(a, b), Link { name, latency });
+        let (low, high) = self.conditions.latency;
+        let latency = self.rng.between(low, high);
+        let id = self.next_id();
+        self.links.insert(pair(a, b), Link { id, latency });
         for (to, peer) in [(a, b), (b, a)] {
-            let life = self.node(to).life_number;
-            self.after(
+            let incarnation = self.node(to).incarnation;
+            self.schedule_in(
                 0,
-                Happening::Notice {
+                SimEvent::ConnectionChange {
                     to,
-                    life,
+                    incarnation,
                     peer,
                     up: true,
                 },
@@ -280,21 +286,21 @@ impl World {
         }
     }
 
-    /// Cuts a link; either end notices at once or after up to `late` ms.
+    /// Cuts a link. Each end notices within `late` ms.
     pub(crate) fn cut(&mut self, a: Id, b: Id, late: u64) {
         if self.links.remove(&pair(a, b)).is_none() {
             return;
         }
         let mut longest = 0;
         for (to, peer) in [(a, b), (b, a)] {
-            let life = self.node(to).life_number;
-            let delay = self.dice.below(late + 1);
+            let incarnation = self.node(to).incarnation;
+            let delay = self.rng.below(late + 1);
             longest = longest.max(delay);
-            self.after(
+            self.schedule_in(
                 delay,
-                Happening::Notice {
+                SimEvent::ConnectionChange {
                     to,
-                    life,
+                    incarnation,
                     peer,
                     up: false,
                 },
@@ -303,19 +309,20 @@ impl World {
         self.closing.insert(pair(a, b), self.now + longest + 1);
     }
 
-    /// Puts a peer into a part of a split network of its own.
+    /// Puts a peer into a network partition of its own.
     pub(crate) fn isolate(&mut self, id: Id) {
-        self.parts[usize::try_from(id).expect("a small number")] = 1_000 + id;
-        self.cut_across();
+        self.partitions[usize::try_from(id).expect("a small number")] = 1_000 + id;
+        self.cut_partition_links();
     }
 
-    pub(crate) fn cut_across(&mut self) {
+    pub(crate) fn cut_partition_links(&mut self) {
         let across: Vec<(Id, Id)> = self
             .links
             .keys()
             .filter(|(a, b)| {
-                let part = |id: Id| self.parts[usize::try_from(id).expect("a small number")];
-                part(*a) != part(*b)
+                let partition =
+                    |id: Id| self.partitions[usize::try_from(id).expect("a small number")];
+                partition(*a) != partition(*b)
             })
             .copied()
             .collect();

@@ -1,111 +1,112 @@
-//! The real machine, many peers, one seeded scheduler: what must hold, holds in every run, whatever goes wrong.
+//! Deterministic simulation: many real sync machines on one simulated network, driven by one seeded scheduler.
 //!
-//! `HEARTCHAIN_SEED=n` plays one seed again (`a..b`: these), `HEARTCHAIN_TRACE=1` says what happens in it,
-//! `HEARTCHAIN_SIMULATION=n` plays the first n seeds.
+//! Each run checks invariants while faults are injected, and checks at the end that the honest peers converge and that
+//! no reading is lost. `HEARTCHAIN_SEED=n` replays one seed, `HEARTCHAIN_SEED=a..b` a range of seeds.
+//! `HEARTCHAIN_TRACE=1` prints every input and output. `HEARTCHAIN_SIMULATION=n` runs the first n seeds.
 #![cfg(not(target_arch = "wasm32"))]
 
+mod additional_faults;
+mod attacker_replies;
 mod attackers;
 mod checks;
 mod clock;
 mod computers;
-mod deceit;
-mod dice;
 mod disk;
 mod driver;
-mod faults;
+mod fault;
 mod forgery;
 mod invariants;
-mod ledger;
-mod liars;
 mod links;
-mod mixed;
+mod metrics;
+mod misbehaviour;
+mod misbehaviour_turns;
 mod node;
 mod outcome;
+mod reading_tracker;
 mod restarts;
+mod rng;
 mod scenario;
-mod trouble;
-mod turns;
-mod watch;
+mod single_fault;
 mod world;
 
 use attackers::Attack;
 use outcome::Outcome;
 use std::time::{Duration, Instant};
 
-/// Seeds that a plain `cargo test` plays.
+/// How many seeds a plain `cargo test` runs.
 const SEEDS: u64 = 300;
 
-/// A run that takes longer is named.
-const SLOW: Duration = Duration::from_secs(5);
+/// Runs that take longer than this are printed.
+const SLOW_RUN: Duration = Duration::from_secs(5);
 
-fn number(name: &str) -> Option<u64> {
+fn env_number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Plays a seed, or all of them, and says what failed.
-fn play(seeds: Vec<u64>, run: impl Fn(u64) -> Outcome) {
+/// Runs one scenario with each seed, prints a summary, and panics with the seeds that failed.
+fn run_seeds(seeds: Vec<u64>, run: impl Fn(u64) -> Outcome) {
     let mut failed = Vec::new();
     let (mut blocks, mut readings, mut messages, mut slowest) = (0, 0, 0, 0);
-    let (mut liars_banned, mut let_go) = (0, 0);
+    let (mut misbehaviour_bans, mut honest_disconnects) = (0, 0);
     let count = seeds.len();
-    for (played, seed) in (1..).zip(seeds) {
+    for (done, seed) in (1..).zip(seeds) {
         let began = Instant::now();
         let outcome = run(seed);
         let took = began.elapsed();
-        if took > SLOW {
+        if took > SLOW_RUN {
             eprintln!("seed {seed} took {took:?}: {:?}", outcome.attacks);
         }
-        if played % 500 == 0 {
-            eprintln!("{played} of {count} seeds played, {} failed", failed.len());
+        if done % 500 == 0 {
+            eprintln!("{done} of {count} seeds done, {} failed", failed.len());
         }
         blocks += outcome.blocks;
         readings += outcome.readings;
         messages += outcome.messages;
-        liars_banned += outcome.liars_banned;
-        let_go += outcome.let_go.len();
-        slowest = slowest.max(outcome.settled_after);
-        if !outcome.faults.is_empty() {
+        misbehaviour_bans += outcome.misbehaviour_bans;
+        honest_disconnects += outcome.honest_disconnects.len();
+        slowest = slowest.max(outcome.converged_after);
+        if !outcome.violations.is_empty() {
             eprintln!("HEARTCHAIN_SEED={seed}: {outcome:#?}");
             failed.push(seed);
         }
     }
     eprintln!(
-        "{count} runs: {blocks} blocks, {readings} readings, {messages} messages, {liars_banned} times a liar banned, \
-         {let_go} times an honest peer let go, slowest agreement {slowest} ms"
+        "{count} runs: {blocks} blocks, {readings} readings, {messages} messages, {misbehaviour_bans} bans of \
+         misbehaving peers, {honest_disconnects} disconnects of honest peers, slowest convergence {slowest} ms"
     );
     assert!(failed.is_empty(), "failing seeds: {failed:?}");
 }
 
-/// These seeds, or those that are to be played again.
+/// The first `count` seeds, or those that `HEARTCHAIN_SEED` selects.
 fn seeds(count: u64) -> Vec<u64> {
     let Ok(chosen) = std::env::var("HEARTCHAIN_SEED") else {
         return (0..count).collect();
     };
-    let number = |text: &str| text.parse().expect("HEARTCHAIN_SEED is n or a..b");
+    let parse = |text: &str| text.parse().expect("HEARTCHAIN_SEED is n or a..b");
     match chosen.split_once("..") {
-        Some((from, to)) => (number(from)..number(to)).collect(),
-        None => vec![number(&chosen)],
+        Some((from, to)) => (parse(from)..parse(to)).collect(),
+        None => vec![parse(&chosen)],
     }
 }
 
 #[test]
-fn nothing_is_lost_whatever_goes_wrong() {
-    play(
-        seeds(number("HEARTCHAIN_SIMULATION").unwrap_or(SEEDS)),
-        scenario::class,
+fn random_faults_lose_no_readings() {
+    run_seeds(
+        seeds(env_number("HEARTCHAIN_SIMULATION").unwrap_or(SEEDS)),
+        scenario::random,
     );
 }
 
 #[test]
-fn branch_released_at_once_loses_nothing() {
-    play(seeds(5), scenario::released_branch);
+fn released_branch_loses_no_readings() {
+    run_seeds(seeds(5), scenario::released_branch);
 }
 
 #[test]
-fn one_left_behind_by_a_hall_waits_a_minute_once() {
-    play(seeds(3), |seed| {
-        let (outcome, waits) = scenario::hall_leaves(seed);
-        // A lucky block at the hall's difficulty may come before the long wait.
+fn sudden_hash_rate_drop_recovers() {
+    run_seeds(seeds(3), |seed| {
+        let (outcome, waits) = scenario::hash_rate_drop(seed);
+        // A lucky block at the old difficulty may come before the long wait.
         let longest = waits.iter().copied().max().unwrap_or(u64::MAX);
         let behind = waits.iter().skip_while(|wait| **wait < longest).skip(1);
         let next: Vec<u64> = behind.take(30).copied().collect();
@@ -119,10 +120,10 @@ fn one_left_behind_by_a_hall_waits_a_minute_once() {
 }
 
 #[test]
-fn clocks_apart_leave_the_pace_alone() {
+fn clock_skew_keeps_block_interval() {
     for (spread, fast) in [(0, 0), (2_000, 30_000), (20_000, 0)] {
-        play(seeds(1), |seed| {
-            let (outcome, mean) = scenario::pace(seed, spread, fast);
+        run_seeds(seeds(1), |seed| {
+            let (outcome, mean) = scenario::block_interval(seed, spread, fast);
             eprintln!(
                 "seed {seed}: clocks {spread} ms apart, one {fast} ms fast: a block every {mean} ms"
             );
@@ -133,8 +134,8 @@ fn clocks_apart_leave_the_pace_alone() {
 }
 
 #[test]
-fn blocks_stamped_ahead_leave_the_pace_alone() {
-    play(seeds(1), |seed| {
+fn future_timestamps_keep_block_interval() {
+    run_seeds(seeds(1), |seed| {
         let (outcome, mean, share) = scenario::stamped_ahead(seed);
         eprintln!("seed {seed}: {share} % of blocks stamped ahead, a block every {mean} ms");
         assert!((25..=45).contains(&share), "seed {seed}: {share} %");
@@ -144,112 +145,116 @@ fn blocks_stamped_ahead_leave_the_pace_alone() {
 }
 
 #[test]
-fn spam_of_thousands_of_keys_loses_nothing() {
-    play(seeds(1), scenario::spam);
+fn spam_from_many_keys_loses_no_readings() {
+    run_seeds(seeds(1), scenario::spam);
 }
 
 #[test]
-fn crowd_agrees() {
-    let peers = if number("HEARTCHAIN_SIMULATION").is_some() {
+fn large_network_converges() {
+    let peers = if env_number("HEARTCHAIN_SIMULATION").is_some() {
         1_000
     } else {
         100
     };
-    play(seeds(1), |seed| scenario::crowd(seed, peers));
+    run_seeds(seeds(1), |seed| scenario::large_network(seed, peers));
 }
 
 #[test]
-fn start_with_a_wrong_clock_loses_nothing() {
-    play(seeds(6), faults::wrong_clock_start);
+fn wrong_clock_at_start_loses_no_readings() {
+    run_seeds(seeds(6), single_fault::wrong_clock_start);
 }
 
 #[test]
-fn start_never_shrinks() {
-    let cases = number("HEARTCHAIN_SIMULATION").unwrap_or(200);
-    play(seeds(cases), restarts::start_never_shrinks);
+fn restart_never_loses_stored_data() {
+    let cases = env_number("HEARTCHAIN_SIMULATION").unwrap_or(200);
+    run_seeds(seeds(cases), restarts::restart_never_loses_stored_data);
 }
 
 #[test]
-fn room_without_attackers_keeps_all_rules() {
-    play(seeds(3), faults::calm_room);
+fn unattacked_room_keeps_invariants() {
+    run_seeds(seeds(3), single_fault::no_attack);
 }
 
 #[test]
-fn withheld_bodies_stop_no_mining() {
-    play(seeds(2), |seed| faults::body_withholder(seed, 1));
+fn withheld_bodies_do_not_stop_mining() {
+    run_seeds(seeds(2), |seed| single_fault::body_withholder(seed, 1));
 }
 
 #[test]
-fn withheld_branches_stop_no_mining() {
-    play(seeds(2), |seed| faults::body_withholder(seed, 3));
+fn withheld_branches_do_not_stop_mining() {
+    run_seeds(seeds(2), |seed| single_fault::body_withholder(seed, 3));
 }
 
 #[test]
-fn stalled_headers_keep_no_newcomer_out() {
+fn stalled_headers_do_not_block_new_peers() {
     let attacks = [Attack::HeaderStaller; 4];
-    play(seeds(2), |seed| faults::header_stallers(seed, &attacks));
+    run_seeds(seeds(2), |seed| {
+        single_fault::header_stallers(seed, &attacks)
+    });
 }
 
 #[test]
-fn slow_headers_keep_no_newcomer_out() {
+fn slow_headers_do_not_block_new_peers() {
     let (stalls, drips) = (Attack::HeaderStaller, Attack::HeaderDripper);
     let attacks = [drips, stalls, drips, stalls];
-    play(seeds(2), |seed| faults::header_stallers(seed, &attacks));
+    run_seeds(seeds(2), |seed| {
+        single_fault::header_stallers(seed, &attacks)
+    });
 }
 
 #[test]
-fn junk_beside_the_chain_costs_little() {
+fn junk_side_blocks_cost_little() {
     let attack = Attack::SideJunk { blocks: 20 };
-    play(seeds(1), |seed| faults::side_junk(seed, attack));
+    run_seeds(seeds(1), |seed| single_fault::side_junk(seed, attack));
 }
 
 #[test]
 fn full_junk_blocks_cost_little() {
     let attack = Attack::SideFresh { full: 8 };
-    play(seeds(1), |seed| faults::side_junk(seed, attack));
+    run_seeds(seeds(1), |seed| single_fault::side_junk(seed, attack));
 }
 
 #[test]
 fn closed_slots_share_their_readings() {
-    play(seeds(10), faults::closed_slots);
+    run_seeds(seeds(10), single_fault::closed_slots);
 }
 
 #[test]
 fn readings_outlive_their_authors() {
-    play(seeds(10), faults::author_that_leaves);
+    run_seeds(seeds(10), single_fault::departing_author);
 }
 
 #[test]
-fn each_gossip_item_gets_its_verdict() {
-    play(seeds(2), faults::orphan_verdicts);
+fn every_gossip_item_gets_a_verdict() {
+    run_seeds(seeds(2), single_fault::orphan_verdicts);
 }
 
 #[test]
-fn clocks_that_jump_stop_no_peer() {
-    play(seeds(10), faults::clock_set_back);
+fn clock_jumps_stop_no_peer() {
+    run_seeds(seeds(10), single_fault::clock_jump);
 }
 
 #[test]
 fn sleeper_without_peers_mines_when_it_wakes() {
-    play(seeds(10), faults::sleeper_alone);
+    run_seeds(seeds(10), single_fault::lone_sleeper);
 }
 
 #[test]
-fn flood_of_newcomers_locks_no_author_out() {
-    play(seeds(1), faults::newcomer_flood);
+fn flood_of_new_keys_locks_no_author_out() {
+    run_seeds(seeds(1), single_fault::newcomer_flood);
 }
 
 #[test]
-fn listing_without_end_is_cut_short() {
-    play(seeds(1), faults::endless_listing);
+fn endless_listing_is_cut_off() {
+    run_seeds(seeds(1), single_fault::endless_listing);
 }
 
 #[test]
-fn full_disk_loses_nothing() {
-    play(seeds(5), faults::full_disk);
+fn full_disk_loses_no_readings() {
+    run_seeds(seeds(5), single_fault::full_disk);
 }
 
 #[test]
-fn deleted_database_is_written_again() {
-    play(seeds(3), faults::deleted_database);
+fn deleted_database_is_rewritten() {
+    run_seeds(seeds(3), single_fault::deleted_database);
 }

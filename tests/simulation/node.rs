@@ -1,4 +1,5 @@
-//! One peer of the simulation: a real machine with a disk, a clock, a miner and a gossip router that obeys verdicts.
+//! One simulated peer: a real machine with a simulated disk, clocks, a miner, and a gossip router that follows the
+//! machine's verdicts.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -7,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use chain::{
+use heartchain_chain::{
     block::Block,
     hash::{BlockHash, ReadingId, RoomId},
     header::Header,
@@ -17,72 +18,76 @@ use chain::{
     time::{MonotonicMillis, UnixMillis},
     tree::Entry,
 };
-use sync::{
-    Config, Input, KnownBlock, Machine, Now, Output, Restore, Stored,
+use heartchain_sync::{
+    Config, IndexedBlock, Input, Machine, Now, Output, Restore, StoredBlock,
+    io::{GossipId, InboundId, JobId, RequestId, Topic},
     message::StatusMessage,
-    seam::{GossipId, InboundId, JobId, RequestId, Topic},
 };
 
-use crate::{attackers::Attacker, clock::Clock, disk::Disk, liars::Lie, watch::Watch, world::Id};
+use crate::{
+    attackers::Attacker, clock::Clock, disk::Disk, metrics::Metrics, misbehaviour::Misbehaviour,
+    world::Id,
+};
 
-/// Whether a peer runs.
+/// Whether a peer is running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Life {
+pub(crate) enum RunState {
     Off,
     Awake,
     Asleep,
 }
 
-/// What came of an input.
-pub(crate) enum Fed {
+/// The result of feeding an input to a peer.
+pub(crate) enum Handled {
     Outputs(Vec<Output<Id>>),
-    Nobody,
+    NotRunning,
 }
 
-/// A gossip item that waits for its verdict.
+/// A gossip item whose verdict is pending.
 #[derive(Debug)]
-pub(crate) struct Judged {
+pub(crate) struct PendingVerdict {
     since: u64,
     pub(crate) from: Id,
     pub(crate) topic: Topic,
     pub(crate) data: Rc<[u8]>,
 }
 
-/// A peer.
+/// A simulated peer and all that its driver would hold.
 pub(crate) struct Node {
     pub(crate) id: Id,
     pub(crate) machine: Option<Machine<Id>>,
-    pub(crate) life: Life,
-    /// Counts starts: what an earlier life set in motion means nothing to a later one.
-    pub(crate) life_number: u32,
+    pub(crate) run_state: RunState,
+    /// Counts starts and crashes. Events of an earlier incarnation are ignored.
+    pub(crate) incarnation: u32,
     pub(crate) disk: Disk,
     pub(crate) clock: Clock,
-    /// Hashes a second.
-    pub(crate) rate: u64,
+    /// Its hash rate, in hashes per second.
+    pub(crate) hash_rate: u64,
     pub(crate) mines: bool,
-    pub(crate) lie: Option<Lie>,
-    /// A standing attacker never rests.
+    pub(crate) misbehaviour: Option<Misbehaviour>,
+    /// Set if this peer is a persistent attacker, which never stops.
     pub(crate) attack: Option<Attacker>,
-    /// The computer that it is a slot of, if that has several.
+    /// The computer that this slot belongs to, if the computer has several slots.
     pub(crate) computer: Option<usize>,
-    /// Whether its owner will leave, and has left, for good.
-    pub(crate) leaves: bool,
+    /// Whether it will leave permanently during the run.
+    pub(crate) will_leave: bool,
+    /// Whether it has left permanently.
     pub(crate) gone: bool,
-    /// What the invariants note of it.
-    pub(crate) watch: Watch,
-    /// A header that a liar has mined and shows without its body.
-    pub(crate) secret: Option<Header>,
-    /// Readings in one wave of a liar's flood.
+    /// What the invariants record about it.
+    pub(crate) metrics: Metrics,
+    /// A header that a misbehaving peer has mined and announces without ever giving its body.
+    pub(crate) withheld_header: Option<Header>,
+    /// Readings in one wave of `Misbehaviour::Flood`.
     pub(crate) flood: usize,
-    /// What a liar with endless headers was asked for.
+    /// Locators of the header requests that a peer with `Misbehaviour::LowWorkHeaders` received.
     pub(crate) locators: HashMap<(Id, RequestId), Vec<BlockHash>>,
-    pub(crate) wish: u64,
-    /// When its machine wants to be woken, by its own monotonic clock.
-    pub(crate) alarm: Option<MonotonicMillis>,
+    pub(crate) timer: u64,
+    /// When its machine must be woken, by its own monotonic clock.
+    pub(crate) wake_at: Option<MonotonicMillis>,
     pub(crate) inbound: HashMap<InboundId, (Id, RequestId)>,
-    /// Every key that signed here.
+    /// Every key that has signed readings on this peer.
     pub(crate) authors: Vec<Author>,
-    /// Ids of readings whose recording was confirmed.
+    /// IDs and sequence numbers of the readings that the machine reported as recorded.
     pub(crate) accepted: Vec<(ReadingId, u64)>,
     pub(crate) key_seed: [u8; 32],
     /// Whether another peer signs with the same key.
@@ -90,37 +95,37 @@ pub(crate) struct Node {
     pub(crate) key_replaced: u32,
     pub(crate) job: Option<(JobId, Header)>,
     seen: HashSet<u64>,
-    pub(crate) judging: HashMap<GossipId, Judged>,
+    pub(crate) pending_verdicts: HashMap<GossipId, PendingVerdict>,
     next_gossip: u64,
     connected: BTreeSet<Id>,
     pub(crate) refused: BTreeMap<Id, u64>,
     pub(crate) open: HashMap<RequestId, Id>,
-    /// What its computer finished while it slept.
-    missed: Vec<Input<Id>>,
+    /// Disk results that arrived while it slept.
+    missed_inputs: Vec<Input<Id>>,
 }
 
 impl Node {
-    pub(crate) fn new(key_seed: [u8; 32], rate: u64) -> Self {
+    pub(crate) fn new(key_seed: [u8; 32], hash_rate: u64) -> Self {
         Self {
             id: 0,
             machine: None,
-            life: Life::Off,
-            life_number: 0,
+            run_state: RunState::Off,
+            incarnation: 0,
             disk: Disk::default(),
             clock: Clock::default(),
-            rate,
+            hash_rate,
             mines: true,
-            lie: None,
+            misbehaviour: None,
             attack: None,
             computer: None,
-            leaves: false,
+            will_leave: false,
             gone: false,
-            watch: Watch::default(),
-            secret: None,
+            metrics: Metrics::default(),
+            withheld_header: None,
             flood: 12,
             locators: HashMap::new(),
-            wish: 0,
-            alarm: None,
+            timer: 0,
+            wake_at: None,
             inbound: HashMap::new(),
             authors: Vec::new(),
             accepted: Vec::new(),
@@ -129,29 +134,30 @@ impl Node {
             key_replaced: 0,
             job: None,
             seen: HashSet::new(),
-            judging: HashMap::new(),
+            pending_verdicts: HashMap::new(),
             next_gossip: 0,
             connected: BTreeSet::new(),
             refused: BTreeMap::new(),
             open: HashMap::new(),
-            missed: Vec::new(),
+            missed_inputs: Vec::new(),
         }
     }
 
     pub(crate) fn is_honest(&self) -> bool {
-        self.lie.is_none() && self.attack.is_none()
+        self.misbehaviour.is_none() && self.attack.is_none()
     }
 
-    /// Whether it mines now.
+    /// Whether it has a mining job now.
     pub(crate) fn has_job(&self) -> bool {
         self.job.is_some()
     }
 
-    /// Whether it could mine something now. What waits is gone through again only when that may have changed.
+    /// Whether its mempool has a reading that could be mined now. The result is cached until the tip or the size of the
+    /// mempool changes.
     pub(crate) fn has_minable(&mut self) -> bool {
         let status = self.machine().status();
         let (tip, waiting) = (status.tip, status.mempool);
-        if let Some((at, many, minable)) = self.watch.minable
+        if let Some((at, many, minable)) = self.metrics.minable
             && (at, many) == (tip, waiting)
         {
             return minable;
@@ -160,21 +166,22 @@ impl Node {
         let minable = machine
             .pending()
             .any(|reading| reading.seq == machine.next_seq(&reading.author));
-        self.watch.minable = Some((tip, waiting, minable));
+        self.metrics.minable = Some((tip, waiting, minable));
         minable
     }
 
-    /// The oldest gossip item that still waits for its verdict, and since when.
-    pub(crate) fn oldest_unjudged(&self) -> Option<(u64, Id, Topic)> {
-        let waiting = self.judging.values();
+    /// The oldest gossip item without a verdict: when it arrived, who sent it, and its topic.
+    pub(crate) fn oldest_pending_verdict(&self) -> Option<(u64, Id, Topic)> {
+        let waiting = self.pending_verdicts.values();
         waiting
             .map(|item| (item.since, item.from, item.topic))
             .min()
     }
 
-    /// Its time asleep does not count: it could judge nothing.
+    /// Restarts the deadlines of pending verdicts: a sleeping peer cannot give verdicts, so its time asleep does not
+    /// count.
     pub(crate) fn restart_verdict_clocks(&mut self, now: u64) {
-        for item in self.judging.values_mut() {
+        for item in self.pending_verdicts.values_mut() {
             item.since = now;
         }
     }
@@ -183,7 +190,7 @@ impl Node {
         self.machine.as_ref().expect("the peer runs")
     }
 
-    /// What it would say of itself.
+    /// The status that an honest peer in its state would send.
     pub(crate) fn status(&self, now: u64) -> StatusMessage {
         let status = self.machine().status();
         StatusMessage {
@@ -219,22 +226,24 @@ impl Node {
         self.refused.get(&peer).is_some_and(|until| *until > now)
     }
 
-    pub(crate) fn missed(&mut self) -> Vec<Input<Id>> {
-        core::mem::take(&mut self.missed)
+    pub(crate) fn take_missed_inputs(&mut self) -> Vec<Input<Id>> {
+        core::mem::take(&mut self.missed_inputs)
     }
 
-    /// Starts from what is on disk; new if nothing is. Some starts look at no body; before some the disk garbles bodies,
-    /// which are found, and told, when the peer is at work already.
+    /// Starts from the disk, or as a new peer if the disk is empty. Returns the blocks with corrupt bodies.
+    ///
+    /// Depending on the seed, the disk corrupts some bodies before the start, and the start trusts the stored index
+    /// without reading any body. Corrupt bodies are then reported to the machine while it is already running.
     pub(crate) fn start(&mut self, room: Room, seed: [u8; 32], now: u64) -> Vec<BlockHash> {
-        let [garbles, which, trusts, ..] = seed;
-        self.clock.wakes(now);
-        self.watch.note_start(now);
-        if garbles.is_multiple_of(4) && !self.disk.is_sound {
-            self.disk.garble(which);
+        let [corrupts, pattern, skips_bodies, ..] = seed;
+        self.clock.wake(now);
+        self.metrics.note_start(now);
+        if corrupts.is_multiple_of(4) && !self.disk.never_corrupts {
+            self.disk.corrupt_bodies(pattern);
         }
         let room_id = room.id();
-        self.life_number += 1;
-        self.life = Life::Awake;
+        self.incarnation += 1;
+        self.run_state = RunState::Awake;
         self.connected.clear();
         let both = self.clock.both(now);
         let config = Config { mining: self.mines };
@@ -254,58 +263,58 @@ impl Node {
                 .iter()
                 .map(|(position, entry)| (*position, *entry)),
         );
-        let trusts = trusts.is_multiple_of(2) && !restore.needs_bodies();
+        let skips_bodies = skips_bodies.is_multiple_of(2) && !restore.needs_bodies();
         let mut blocks: Vec<_> = self.disk.blocks.iter().collect();
         blocks.sort_by_key(|(hash, block)| (block.header.index, **hash));
-        for part in blocks.chunks(64) {
-            let garbled = &self.disk.garbled;
-            restore.stored(part.iter().map(|(hash, block)| {
-                if trusts || garbled.contains(*hash) {
-                    known(room_id, **hash, block)
+        for chunk in blocks.chunks(64) {
+            let corrupt = &self.disk.corrupt;
+            restore.stored(chunk.iter().map(|(hash, block)| {
+                if skips_bodies || corrupt.contains(*hash) {
+                    stored_without_body(room_id, **hash, block)
                 } else {
-                    Stored::Whole(**hash, (*block).clone())
+                    StoredBlock::Full(**hash, (*block).clone())
                 }
             }));
         }
         restore.tip(self.disk.tip);
         restore.confirmed(self.disk.confirmed);
         restore.adopted(self.disk.adopted.values().copied());
-        restore.rescue(self.disk.rescue.iter().copied());
+        restore.recovery(self.disk.recovery.iter().copied());
         let machine = restore.finish();
         if !self.authors.contains(&machine.author()) {
             self.authors.push(machine.author());
         }
         self.machine = Some(machine);
-        self.disk.garbled.iter().copied().collect()
+        self.disk.corrupt.iter().copied().collect()
     }
 
     pub(crate) fn crash(&mut self) {
-        self.life = Life::Off;
-        self.life_number += 1;
+        self.run_state = RunState::Off;
+        self.incarnation += 1;
         self.machine = None;
         self.disk.crash();
         self.job = None;
-        self.alarm = None;
+        self.wake_at = None;
         self.seen.clear();
-        self.judging.clear();
+        self.pending_verdicts.clear();
         self.inbound.clear();
         self.open.clear();
         self.connected.clear();
-        self.missed.clear();
+        self.missed_inputs.clear();
     }
 
-    pub(crate) fn feed(&mut self, input: Input<Id>, now: Now) -> Fed {
-        match (self.life, &mut self.machine) {
-            (Life::Awake, Some(machine)) => {
+    pub(crate) fn feed(&mut self, input: Input<Id>, now: Now) -> Handled {
+        match (self.run_state, &mut self.machine) {
+            (RunState::Awake, Some(machine)) => {
                 let asked = matches!(input, Input::Request { .. });
-                self.watch.note_input(&input);
+                self.metrics.note_input(&input);
                 let began = Instant::now();
                 let outputs: Vec<_> = machine.handle(input, now).collect();
-                self.watch.note_outputs(&outputs, asked, began.elapsed());
-                Fed::Outputs(outputs)
+                self.metrics.note_outputs(&outputs, asked, began.elapsed());
+                Handled::Outputs(outputs)
             }
-            (Life::Asleep, Some(_)) => {
-                // A frozen page gets what its own computer did once it wakes.
+            (RunState::Asleep, Some(_)) => {
+                // A frozen page receives the results of its own disk once it resumes.
                 if matches!(
                     input,
                     Input::Written { .. }
@@ -313,16 +322,16 @@ impl Node {
                         | Input::Read { .. }
                         | Input::ReadFailed { .. }
                 ) {
-                    self.missed.push(input);
+                    self.missed_inputs.push(input);
                 }
-                Fed::Nobody
+                Handled::NotRunning
             }
-            _ => Fed::Nobody,
+            _ => Handled::NotRunning,
         }
     }
 
-    /// Takes a gossip item in, unless it is known; `twice`: the router has forgotten that it knew it.
-    pub(crate) fn take_gossip(
+    /// Accepts a gossip item unless the router has seen it. `twice` means that the router has forgotten that it saw it.
+    pub(crate) fn accept_gossip(
         &mut self,
         from: Id,
         topic: Topic,
@@ -335,9 +344,9 @@ impl Node {
         }
         let id = GossipId(self.next_gossip);
         self.next_gossip += 1;
-        self.judging.insert(
+        self.pending_verdicts.insert(
             id,
-            Judged {
+            PendingVerdict {
                 since: now,
                 from,
                 topic,
@@ -347,7 +356,7 @@ impl Node {
         Some(id)
     }
 
-    /// The gossip router does not give one its own items back.
+    /// Remembers an item that this peer published: the gossip router does not deliver a peer's own items to it.
     pub(crate) fn note_published(&mut self, topic: Topic, data: &[u8]) {
         self.seen.insert(digest(topic, data));
     }
@@ -358,7 +367,7 @@ impl Node {
         }
     }
 
-    /// The miner's answer, if the job is still wanted.
+    /// The result of a mining job, unless the job has been cancelled or replaced.
     pub(crate) fn find_nonce(&mut self, job: u64) -> Option<Input<Id>> {
         let (id, header) = self.job.take_if(|(id, _)| id.0 == job)?;
         let target = header.bits.target().ok()?;
@@ -367,10 +376,10 @@ impl Node {
     }
 }
 
-/// What a store remembers of a block beside its body.
-fn known(room: RoomId, hash: BlockHash, block: &Block) -> Stored {
+/// What a store keeps about a block apart from its body.
+fn stored_without_body(room: RoomId, hash: BlockHash, block: &Block) -> StoredBlock {
     let entries = block.readings.iter();
-    Stored::Known(KnownBlock {
+    StoredBlock::Indexed(IndexedBlock {
         hash,
         header: block.header,
         entries: entries.map(|reading| Entry::new(room, reading)).collect(),

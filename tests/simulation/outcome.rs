@@ -1,49 +1,52 @@
-//! The end of a run: all trouble ends but for standing attackers, the peers have time to agree, and all is checked.
+//! The end of a run: all faults end except persistent attackers, the peers get time to converge, and everything is
+//! checked.
 
-use sync::config::MAX_CLOCK_OFFSET;
+use heartchain_sync::config::MAX_CLOCK_OFFSET;
 
 use crate::{
     attackers::Attack,
     checks,
-    liars::Lie,
-    node::Life,
-    trouble::Trouble,
+    fault::Fault,
+    misbehaviour::Misbehaviour,
+    node::RunState,
     world::{Id, World},
 };
 
-/// How long peers may take to agree once all trouble is over, ms: a clock 10 minutes slow in a room too small to correct
-/// it holds its owner back by so much, several times over; and who has more liars about the time around it than others
-/// waits for blocks stamped by clocks that those have moved.
+/// How long peers may take to converge once all faults have ended, ms.
+///
+/// A clock that is 10 minutes slow in a room too small to correct it delays its owner by that much, several times. A
+/// peer whose neighbours mostly lie about the time also waits for blocks with timestamps from clocks that the liars
+/// have moved.
 const PATIENCE: u64 = MAX_CLOCK_OFFSET + 45 * 60 * 1_000;
 
-/// The same while standing attackers are at work: no clock is far off then, ms.
+/// The same limit for runs with persistent attackers, ms. It is shorter because no clock is far off in those runs.
 const PATIENCE_UNDER_ATTACK: u64 = 30 * 60 * 1_000;
 
-/// So long after the last change everything is on disk, ms.
+/// How long after the last change everything is on disk, ms.
 const DISK_PATIENCE: u64 = 10_000;
 
-/// Faults of a run that are shown.
-const MAX_FAULTS_SHOWN: usize = 12;
+/// How many violations of a run are printed.
+const MAX_VIOLATIONS_SHOWN: usize = 12;
 
-/// What a run came to.
+/// The result of a run: it has failed if there are any `violations`.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     #[expect(dead_code, reason = "shown when a run fails")]
-    pub(crate) lies: Vec<Lie>,
+    pub(crate) misbehaviours: Vec<Misbehaviour>,
     pub(crate) attacks: Vec<Attack>,
-    pub(crate) liars_banned: usize,
-    pub(crate) let_go: Vec<String>,
-    pub(crate) faults: Vec<String>,
+    pub(crate) misbehaviour_bans: usize,
+    pub(crate) honest_disconnects: Vec<String>,
+    pub(crate) violations: Vec<String>,
     pub(crate) blocks: u64,
     pub(crate) readings: usize,
     pub(crate) messages: u64,
-    /// Ms from the end of all trouble to agreement.
-    pub(crate) settled_after: u64,
+    /// Time from the end of all faults until the peers converged, ms.
+    pub(crate) converged_after: u64,
 }
 
-/// Ends all trouble, waits for agreement, checks.
+/// Runs until `end`, ends all faults, waits until the peers converge, and checks the result.
 pub(crate) fn finish(mut world: World, end: u64) -> Outcome {
-    while world.now < end && world.exceeded.is_empty() {
+    while world.now < end && world.violations.is_empty() {
         let next = (world.now + 1_000).min(end);
         world.run_until(next);
     }
@@ -56,33 +59,34 @@ pub(crate) fn finish(mut world: World, end: u64) -> Outcome {
     finish_within(world, patience)
 }
 
-/// The same from now on, for so long. Standing attackers stay at work.
+/// Ends all faults now, waits up to `patience` ms until the peers converge, and checks the result. Persistent attackers
+/// continue.
 pub(crate) fn finish_within(mut world: World, patience: u64) -> Outcome {
     let end = world.now;
-    world.trouble(Trouble::Heal);
-    world.weather.loss = 0;
-    world.weather.disk_failure = 0;
+    world.inject(Fault::HealPartition);
+    world.conditions.loss = 0;
+    world.conditions.disk_failure = 0;
     for id in 0..world.nodes.len() as Id {
         world.node_mut(id).disk.full_until = 0;
         if world.is_closed_slot(id) {
             continue;
         }
-        match world.node(id).life {
-            Life::Off => world.trouble(Trouble::Restart(id)),
-            Life::Asleep => world.trouble(Trouble::Wake(id)),
-            Life::Awake => {}
+        match world.node(id).run_state {
+            RunState::Off => world.inject(Fault::Restart(id)),
+            RunState::Asleep => world.inject(Fault::Wake(id)),
+            RunState::Awake => {}
         }
     }
-    world.liars_rest = true;
+    world.misbehaviour_stopped = true;
     let mut waited = 0;
-    // What must hold all the time and did not is enough to know.
-    while waited < patience && world.exceeded.is_empty() {
+    // A violated invariant ends the run early.
+    while waited < patience && world.violations.is_empty() {
         waited += if waited < 120_000 { 500 } else { 5_000 };
         world.run_until(end + waited);
-        if checks::is_settled(&world) {
-            // What was written last reaches the disk, what failed at the second try.
+        if checks::has_converged(&world) {
+            // Give the last writes, and retries of failed ones, time to reach the disk.
             world.run_until(end + waited + DISK_PATIENCE);
-            if checks::is_settled(&world) {
+            if checks::has_converged(&world) {
                 break;
             }
             waited += DISK_PATIENCE;
@@ -90,19 +94,19 @@ pub(crate) fn finish_within(mut world: World, patience: u64) -> Outcome {
     }
     for id in 0..world.nodes.len() as Id {
         if world.node(id).is_honest() {
-            world.judge_mining(id);
+            world.check_mining_share(id);
         }
     }
-    let settled = waited < patience;
-    let mut faults = if world.exceeded.is_empty() {
-        checks::faults(&world)
+    let converged = waited < patience;
+    let mut violations = if world.violations.is_empty() {
+        checks::violations(&world)
     } else {
-        world.exceeded.clone()
+        world.violations.clone()
     };
-    // The first ones say enough.
-    faults.truncate(MAX_FAULTS_SHOWN);
-    if !settled {
-        faults.push(format!("not settled after {waited} ms"));
+    // The first few violations are enough to diagnose a run.
+    violations.truncate(MAX_VIOLATIONS_SHOWN);
+    if !converged {
+        violations.push(format!("not converged after {waited} ms"));
     }
     let blocks = world
         .nodes
@@ -111,27 +115,31 @@ pub(crate) fn finish_within(mut world: World, patience: u64) -> Outcome {
         .map(|machine| machine.status().index)
         .max();
     Outcome {
-        lies: world.nodes.iter().filter_map(|node| node.lie).collect(),
+        misbehaviours: world
+            .nodes
+            .iter()
+            .filter_map(|node| node.misbehaviour)
+            .collect(),
         attacks: world
             .nodes
             .iter()
             .filter_map(|node| Some(node.attack.as_ref()?.attack))
             .collect(),
-        liars_banned: world.lied.len(),
-        let_go: world
-            .dropped
+        misbehaviour_bans: world.proven.len(),
+        honest_disconnects: world
+            .disconnections
             .iter()
             .filter(|dropped| {
                 !dropped.banned
-                    && world.node(dropped.whom).is_honest()
+                    && world.node(dropped.peer).is_honest()
                     && world.node(dropped.by).is_honest()
             })
-            .map(|dropped| format!("{} by {}: {}", dropped.whom, dropped.by, dropped.reason))
+            .map(|dropped| format!("{} by {}: {}", dropped.peer, dropped.by, dropped.reason))
             .collect(),
-        faults,
+        violations,
         blocks: blocks.unwrap_or(0),
         readings: world.nodes.iter().map(|node| node.accepted.len()).sum(),
         messages: world.messages,
-        settled_after: waited,
+        converged_after: waited,
     }
 }

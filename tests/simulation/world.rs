@@ -1,7 +1,7 @@
-//! The world that the machines live in, and its one scheduler. All that happens follows from the seed.
+//! The simulated world and its event queue. Every event of a run follows from the seed.
 //!
-//! Time is the true time in milliseconds; each peer sees it through its own clock. Nothing here judges a run
-//! (`checks` does) or decides what goes wrong in it (`scenario` does).
+//! `now` is the true time in milliseconds; each peer sees it through its own clock. This module does not judge a run
+//! (`checks` and `invariants` do), and it does not choose the faults (`scenario` does).
 
 use std::{
     cmp::Reverse,
@@ -9,216 +9,226 @@ use std::{
     rc::Rc,
 };
 
-use chain::{bpm::Bpm, room::Room};
-use sync::{Input, seam::Ticket};
+use heartchain_chain::{bpm::Bpm, room::Room};
+use heartchain_sync::{Input, io::Ticket};
 
 use crate::{
     checks,
     computers::Computer,
-    dice::Dice,
-    ledger::Ledger,
-    links::{Link, Said, Wire},
-    node::{Fed, Life, Node},
-    trouble::Trouble,
+    fault::Fault,
+    links::{Link, MessageId, Packet},
+    node::{Handled, Node, RunState},
+    reading_tracker::ReadingTracker,
+    rng::Rng,
 };
 
-/// A peer's name.
+/// A peer ID: the peer's index in `World::nodes`.
 pub(crate) type Id = u64;
 
-/// What the network is like.
+/// How reliable the network and the disks are.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Weather {
-    /// The shortest and longest time that a message travels, ms.
+pub(crate) struct Conditions {
+    /// Shortest and longest latency of a link, ms.
     pub(crate) latency: (u64, u64),
-    /// Messages lost, of a hundred.
+    /// Percentage of messages that are lost.
     pub(crate) loss: u64,
-    /// Gossip items that come twice, of a hundred.
+    /// Percentage of gossip items that are delivered twice.
     pub(crate) duplication: u64,
-    /// Disk writes and reads that fail, of a hundred.
+    /// Percentage of disk reads and writes that fail.
     pub(crate) disk_failure: u64,
-    /// Links that each peer tries to have.
+    /// How many links each peer tries to keep.
     pub(crate) degree: usize,
 }
 
-/// Something that will happen.
+/// A scheduled event. `incarnation` ties an event to one start of a peer: events of an earlier incarnation are ignored.
 #[derive(Debug)]
-pub(crate) enum Happening {
-    /// A message arrives, if its link still stands.
-    Arrival {
+pub(crate) enum SimEvent {
+    /// A packet arrives, provided its link is still up.
+    Delivery {
         link: u64,
         from: Id,
         to: Id,
-        what: Wire,
+        packet: Packet,
     },
-    /// A link's end is noticed, or its beginning.
-    Notice {
+    /// A peer notices that a link came up or went down.
+    ConnectionChange {
         to: Id,
-        life: u32,
+        incarnation: u32,
         peer: Id,
         up: bool,
     },
-    /// A peer's timer.
-    Timer { to: Id, life: u32, wish: u64 },
-    /// A disk job is done.
-    DiskDone { to: Id, life: u32 },
-    /// A nonce is found.
-    NonceFound { to: Id, life: u32, job: u64 },
-    /// Peers look for others.
-    Dialling,
-    /// A person enters a heart rate.
-    Entry { at: Id },
-    /// Something goes wrong, or ends going wrong.
-    Trouble(Trouble),
-    /// A liar takes a turn.
-    LiarTurn { at: Id },
-    /// A standing attacker takes one.
+    /// The timer that a machine set with `WakeAt` fires, unless it has set another one since.
+    Timer {
+        to: Id,
+        incarnation: u32,
+        timer: u64,
+    },
+    /// A disk finishes its oldest job.
+    DiskDone { to: Id, incarnation: u32 },
+    /// A miner finds the nonce for a job.
+    NonceFound { to: Id, incarnation: u32, job: u64 },
+    /// Peers with too few links dial others.
+    Dial,
+    /// A user records a heart rate.
+    RecordReading { at: Id },
+    /// A fault begins or ends.
+    Fault(Fault),
+    /// A misbehaving peer takes its turn.
+    MisbehaviourTurn { at: Id },
+    /// A persistent attacker takes its turn.
     AttackerTurn { at: Id },
-    /// It sends what it held back.
-    Say { from: Id, to: Id, what: Wire },
-    /// It cuts a link and makes it again.
+    /// An attacker sends a response that it delayed.
+    Send { from: Id, to: Id, packet: Packet },
+    /// An attacker cuts a link and sets it up again.
     Reconnect { from: Id, to: Id },
-    /// It makes a link.
-    Join { from: Id, to: Id },
-    /// The invariants are looked at.
-    Look,
+    /// An attacker sets up a link.
+    Connect { from: Id, to: Id },
+    /// The invariants are checked.
+    CheckInvariants,
 }
 
-/// A ban or a let-go, as it happened.
+/// A disconnect that a machine asked for, with or without a ban.
 #[derive(Clone, Debug)]
-pub(crate) struct Dropped {
+pub(crate) struct Disconnection {
     pub(crate) by: Id,
-    pub(crate) whom: Id,
+    pub(crate) peer: Id,
     pub(crate) reason: String,
     pub(crate) banned: bool,
 }
 
-/// The world.
+/// All peers, the network between them, and the queue of events.
 pub(crate) struct World {
-    pub(crate) dice: Dice,
-    /// True time, ms.
+    pub(crate) rng: Rng,
+    /// The true time, Unix ms.
     pub(crate) now: u64,
     pub(crate) room: Room,
-    pub(crate) weather: Weather,
+    pub(crate) conditions: Conditions,
     pub(crate) nodes: Vec<Node>,
-    pub(crate) dropped: Vec<Dropped>,
-    /// Bounds that were exceeded, in words.
-    pub(crate) exceeded: Vec<String>,
-    /// Answers and requests that prove their sender a liar, not yet arrived.
-    pub(crate) provable: HashSet<(Id, Id, Said)>,
-    /// Gossip items that do.
+    pub(crate) disconnections: Vec<Disconnection>,
+    /// Violations found so far, as text.
+    pub(crate) violations: Vec<String>,
+    /// Requests and responses in flight that prove misbehaviour: sender, recipient, message.
+    pub(crate) provable: HashSet<(Id, Id, MessageId)>,
+    /// Gossip items that prove misbehaviour of the peer that published them.
     pub(crate) provable_gossip: HashSet<Rc<[u8]>>,
-    /// Who lied provably to whom.
-    pub(crate) lied: BTreeSet<(Id, Id)>,
-    /// Gossip items handed to machines, requests sent: to be told at the end.
+    /// Pairs of a misbehaving peer and a peer that received proof of it, which must therefore ban it.
+    pub(crate) proven: BTreeSet<(Id, Id)>,
+    /// Packets delivered so far, for the summary of a run.
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     events: BinaryHeap<Reverse<(u64, u64)>>,
-    happenings: HashMap<u64, Happening>,
+    scheduled: HashMap<u64, SimEvent>,
     pub(crate) links: BTreeMap<(Id, Id), Link>,
-    /// Pairs whose last link's end has not been noticed yet, and until when.
+    /// Pairs whose last link is down although an end may not have noticed yet, and until when.
     pub(crate) closing: BTreeMap<(Id, Id), u64>,
-    /// Which part of a split network each peer is in.
-    pub(crate) parts: Vec<u64>,
-    names: u64,
+    /// The network partition that each peer is in.
+    pub(crate) partitions: Vec<u64>,
+    last_id: u64,
     pub(crate) trace: bool,
-    /// Liars do nothing of their own accord any more.
-    pub(crate) liars_rest: bool,
-    /// Computers with several slots.
+    /// Whether misbehaving peers take no more turns.
+    pub(crate) misbehaviour_stopped: bool,
+    /// Computers that have several slots.
     pub(crate) computers: Vec<Computer>,
-    /// What the invariants know.
-    pub(crate) ledger: Ledger,
+    /// State that the invariants keep between checks.
+    pub(crate) tracker: ReadingTracker,
 }
 
-/// When a run begins.
+/// The true time at which a run begins, Unix ms.
 pub(crate) const START: u64 = 1_700_000_000_000;
 
 impl World {
-    /// The scenario keeps its dice: were these the same, an attacker could draw an honest peer's key.
-    pub(crate) fn new(dice: &Dice, room: Room, weather: Weather) -> Self {
+    /// The world uses a fork of the scenario's generator: with a shared sequence, an attacker could draw an honest
+    /// peer's key.
+    pub(crate) fn new(rng: &Rng, room: Room, conditions: Conditions) -> Self {
         let mut world = Self {
-            dice: dice.fork(),
+            rng: rng.fork(),
             now: START,
             room,
-            weather,
+            conditions,
             nodes: Vec::new(),
-            dropped: Vec::new(),
-            exceeded: Vec::new(),
+            disconnections: Vec::new(),
+            violations: Vec::new(),
             provable: HashSet::new(),
             provable_gossip: HashSet::new(),
-            lied: BTreeSet::new(),
+            proven: BTreeSet::new(),
             messages: 0,
             bytes: 0,
             events: BinaryHeap::new(),
-            happenings: HashMap::new(),
+            scheduled: HashMap::new(),
             links: BTreeMap::new(),
             closing: BTreeMap::new(),
-            parts: Vec::new(),
-            names: 0,
-            liars_rest: false,
+            partitions: Vec::new(),
+            last_id: 0,
+            misbehaviour_stopped: false,
             computers: Vec::new(),
-            ledger: Ledger::default(),
+            tracker: ReadingTracker::default(),
             trace: std::env::var_os("HEARTCHAIN_TRACE").is_some(),
         };
-        world.after(0, Happening::Dialling);
-        world.after(0, Happening::Look);
+        world.schedule_in(0, SimEvent::Dial);
+        world.schedule_in(0, SimEvent::CheckInvariants);
         world
     }
 
-    /// Adds a peer; it starts at once.
+    /// Adds a peer and starts it.
     pub(crate) fn add(&mut self, node: Node) -> Id {
         let id = self.add_closed(node);
         self.restart(id);
         id
     }
 
-    /// Adds a peer that starts later.
+    /// Adds a peer without starting it.
     pub(crate) fn add_closed(&mut self, mut node: Node) -> Id {
         let id = self.nodes.len() as Id;
         node.id = id;
         self.nodes.push(node);
-        self.parts.push(0);
+        self.partitions.push(0);
         id
     }
 
-    pub(crate) fn after(&mut self, delay: u64, what: Happening) {
-        self.names += 1;
-        self.events.push(Reverse((self.now + delay, self.names)));
-        self.happenings.insert(self.names, what);
+    pub(crate) fn schedule_in(&mut self, delay: u64, event: SimEvent) {
+        self.last_id += 1;
+        self.events.push(Reverse((self.now + delay, self.last_id)));
+        self.scheduled.insert(self.last_id, event);
     }
 
-    /// A number that nothing else has.
-    pub(crate) fn name(&mut self) -> u64 {
-        self.names += 1;
-        self.names
+    /// Returns an ID that is unique in this run.
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
     }
 
-    /// Lets everything happen that is due before `until`.
+    /// Handles all events that are due by `until`.
     pub(crate) fn run_until(&mut self, until: u64) {
-        while let Some(&Reverse((at, name))) = self.events.peek() {
+        while let Some(&Reverse((at, id))) = self.events.peek() {
             if at > until {
                 break;
             }
             self.events.pop();
             self.now = at;
-            if let Some(what) = self.happenings.remove(&name) {
-                self.happen(what);
+            if let Some(event) = self.scheduled.remove(&id) {
+                self.handle_event(event);
             }
         }
         self.now = until;
     }
 
-    fn happen(&mut self, what: Happening) {
-        match what {
-            Happening::Arrival {
+    fn handle_event(&mut self, event: SimEvent) {
+        match event {
+            SimEvent::Delivery {
                 link,
                 from,
                 to,
-                what,
-            } => self.arrive(link, from, to, what),
-            Happening::Notice { to, life, peer, up } => {
+                packet,
+            } => self.deliver(link, from, to, packet),
+            SimEvent::ConnectionChange {
+                to,
+                incarnation,
+                peer,
+                up,
+            } => {
                 let node = self.node(to);
-                // A sleeper notices when it wakes.
-                if node.life_number == life && node.life == Life::Awake {
+                // A sleeping peer notices the change when it wakes.
+                if node.incarnation == incarnation && node.run_state == RunState::Awake {
                     self.node_mut(to).note_connection(peer, up);
                     self.feed(
                         to,
@@ -230,48 +240,57 @@ impl World {
                     );
                 }
             }
-            Happening::Timer { to, life, wish } => {
+            SimEvent::Timer {
+                to,
+                incarnation,
+                timer,
+            } => {
                 let node = self.node_mut(to);
-                // A sleeper's alarm goes off after it wakes.
-                if node.life == Life::Awake && node.life_number == life && node.wish == wish {
-                    node.alarm = None;
+                let is_current = node.incarnation == incarnation && node.timer == timer;
+                // A sleeping peer's timer fires after it wakes.
+                if is_current && node.run_state == RunState::Awake {
+                    node.wake_at = None;
                     self.feed(to, Input::Tick);
                 }
             }
-            Happening::DiskDone { to, life } => {
-                let fails = self.dice.percent(self.weather.disk_failure);
+            SimEvent::DiskDone { to, incarnation } => {
+                let fails = self.rng.percent(self.conditions.disk_failure);
                 let now = self.now;
                 let node = self.node_mut(to);
                 let full = node.disk.has_no_room(now);
-                if node.life_number == life
+                if node.incarnation == incarnation
                     && let Some(input) = node.disk.finish(fails || full, full)
                 {
                     self.feed(to, input);
                 }
             }
-            Happening::NonceFound { to, life, job } => {
-                if self.node(to).life_number == life
+            SimEvent::NonceFound {
+                to,
+                incarnation,
+                job,
+            } => {
+                if self.node(to).incarnation == incarnation
                     && let Some(input) = self.node_mut(to).find_nonce(job)
                 {
                     self.feed(to, input);
                 }
             }
-            Happening::Dialling => {
-                self.dial();
-                self.after(1_000, Happening::Dialling);
+            SimEvent::Dial => {
+                self.dial_peers();
+                self.schedule_in(1_000, SimEvent::Dial);
             }
-            Happening::Entry { at } => self.enter(at),
-            Happening::Trouble(trouble) => self.trouble(trouble),
-            Happening::LiarTurn { at } => self.liar_turn(at),
-            Happening::AttackerTurn { at } => self.attacker_turn(at),
-            Happening::Say { from, to, what } => self.send(from, to, what),
-            Happening::Reconnect { from, to } => self.reconnect(from, to),
-            Happening::Join { from, to } => {
-                if self.may_link(from, to) {
+            SimEvent::RecordReading { at } => self.record_reading(at),
+            SimEvent::Fault(fault) => self.inject(fault),
+            SimEvent::MisbehaviourTurn { at } => self.misbehaviour_turn(at),
+            SimEvent::AttackerTurn { at } => self.attacker_turn(at),
+            SimEvent::Send { from, to, packet } => self.send(from, to, packet),
+            SimEvent::Reconnect { from, to } => self.reconnect(from, to),
+            SimEvent::Connect { from, to } => {
+                if self.can_link(from, to) {
                     self.link(from, to);
                 }
             }
-            Happening::Look => self.look(),
+            SimEvent::CheckInvariants => self.check_invariants(),
         }
     }
 
@@ -283,7 +302,7 @@ impl World {
         &mut self.nodes[usize::try_from(id).expect("a small number")]
     }
 
-    /// Gives an input to a machine and does what it wants done. A sleeper gets nothing.
+    /// Feeds an input to a peer's machine and performs its outputs. A sleeping peer gets no input.
     pub(crate) fn feed(&mut self, id: Id, input: Input<Id>) {
         let now = self.now;
         if self.trace {
@@ -296,13 +315,13 @@ impl World {
         }
         let node = self.node_mut(id);
         let clocks = node.clock.both(now);
-        let Fed::Outputs(outputs) = node.feed(input, clocks) else {
+        let Handled::Outputs(outputs) = node.feed(input, clocks) else {
             return;
         };
-        let too_much = checks::too_much(&node.machine().load());
-        if let Some(what) = too_much {
-            self.exceeded
-                .push(format!("{id} at {}: {what}", now - START));
+        let exceeded_bound = checks::exceeded_bound(&node.machine().load());
+        if let Some(text) = exceeded_bound {
+            self.violations
+                .push(format!("{id} at {}: {text}", now - START));
         }
         for output in outputs {
             if self.trace {
@@ -317,20 +336,20 @@ impl World {
         }
     }
 
-    fn enter(&mut self, at: Id) {
-        let ticket = Ticket(self.name());
-        let number = u16::try_from(self.dice.between(20, 400)).expect("a heart rate");
+    fn record_reading(&mut self, at: Id) {
+        let ticket = Ticket(self.next_id());
+        let number = u16::try_from(self.rng.between(20, 400)).expect("a heart rate");
         let bpm = Bpm::new(number).expect("a heart rate");
         self.feed(at, Input::Record { ticket, bpm });
     }
 
     pub(crate) fn restart(&mut self, id: Id) {
-        let (now, room, seed) = (self.now, self.room.clone(), self.dice.bytes());
+        let (now, room, seed) = (self.now, self.room.clone(), self.rng.bytes());
         let node = self.node_mut(id);
-        if node.life == Life::Off && !node.gone {
+        if node.run_state == RunState::Off && !node.gone {
             let hashes = node.start(room, seed, now);
             self.feed(id, Input::Tick);
-            self.feed(id, Input::Lost { hashes });
+            self.feed(id, Input::BodiesMissing { hashes });
             self.adopt_closed_slots(id);
         }
     }

@@ -1,4 +1,4 @@
-"""The verifier against the vectors of the rules, and against every way to tamper with a file. Run by tests/run.sh."""
+"""Tests the verifier against the golden vectors, and against files with every possible change. tests/run.sh runs it."""
 
 import copy
 import json
@@ -28,7 +28,7 @@ def reading_of(data, genesis):
 
 
 def export_of_vectors():
-    """The chain of the vectors as a file, its last reading waiting once more under the next place."""
+    """The chain of the vectors as an exported file."""
     given = vectors("blocks")
     room = {
         "name": given["room"]["name"],
@@ -86,7 +86,7 @@ class Vectors(unittest.TestCase):
             try:
                 verify.check_reading(reading, genesis, case["name"])
                 valid = True
-            except verify.Wrong:
+            except verify.InvalidExport:
                 valid = False
             self.assertEqual(valid, case["verdict"] == "valid", case["name"])
 
@@ -101,43 +101,43 @@ class Vectors(unittest.TestCase):
 
 
 class Files(unittest.TestCase):
-    def test_an_honest_file_passes(self):
+    def test_valid_file_passes(self):
         self.assertIn("12 blocks", verify.verify(export_of_vectors()))
 
-    def test_whatever_is_changed_is_found(self):
+    def test_every_change_is_found(self):
         honest = export_of_vectors()
         for path in leaves(honest):
             if path == ("exportedAt",):
                 continue
             tampered = copy.deepcopy(honest)
-            *way, last = path
-            place = tampered
-            for step in way:
-                place = place[step]
-            place[last] = changed(place[last])
-            with self.subTest(path=path), self.assertRaises((verify.Wrong, TypeError, ValueError)):
+            *parents, last = path
+            container = tampered
+            for step in parents:
+                container = container[step]
+            container[last] = changed(container[last])
+            with self.subTest(path=path), self.assertRaises((verify.InvalidExport, TypeError, ValueError)):
                 verify.verify(tampered)
 
-    def test_what_is_left_out_doubled_or_moved_is_found(self):
+    def test_missing_repeated_and_moved_blocks_are_found(self):
         honest = export_of_vectors()
         blocks = honest["blocks"]
         for other in [blocks[:-1], blocks[1:], blocks[:3] + blocks[4:], blocks + blocks[-1:], blocks[::-1]]:
-            with self.assertRaises(verify.Wrong):
+            with self.assertRaises(verify.InvalidExport):
                 verify.verify({**honest, "blocks": other})
-        with self.assertRaises(verify.Wrong):
+        with self.assertRaises(verify.InvalidExport):
             verify.verify({**honest, "waiting": [blocks[0]["readings"][0]]})
 
 
-def leaves(value, way=()):
-    """Ways to everything in a document that is no list or object; of long lists the first, second and last."""
+def leaves(value, path=()):
+    """Yields the paths to all scalar values of a document; of lists only those in the first, second and last item."""
     if isinstance(value, dict):
         for name, item in value.items():
-            yield from leaves(item, (*way, name))
+            yield from leaves(item, (*path, name))
     elif isinstance(value, list):
         for at in sorted({0, 1, len(value) - 1} & set(range(len(value)))):
-            yield from leaves(value[at], (*way, at))
+            yield from leaves(value[at], (*path, at))
     else:
-        yield way
+        yield path
 
 
 def changed(value):

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Checks a JSON export of a Heartchain room by the documentation alone (wasm-node/EXPORT.md).
+"""Verifies a JSON export of a Heartchain room, following the documented format (wasm-node/EXPORT.md).
 
-It shares no code with Heartchain, needs nothing but Python's standard library, and believes nothing that the file says
-of itself: every hash, target, root, count and signature is computed again. Signatures are judged by ZIP-215.
+Shares no code with Heartchain, needs only Python's standard library, and trusts nothing in the file: it recomputes
+every hash, target, root and sequence number, and verifies every signature by ZIP-215.
 
-    verify.py FILE      prints what was checked and exits with 0, or says in words what is wrong and exits with 1
+    verify.py FILE      prints a summary and exits with 0, or prints the first error and exits with 1
 """
 
 import hashlib
@@ -19,20 +19,20 @@ MAX_BLOCK_BYTES = 128 * 1024
 WINDOW = 60
 
 
-class Wrong(Exception):
-    """The file is not what it should be."""
+class InvalidExport(Exception):
+    """The file is not a valid export."""
 
 
-def need(holds, words):
+def require(holds, message):
     if not holds:
-        raise Wrong(words)
+        raise InvalidExport(message)
 
 
 def sha256(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-# --- Ed25519, as ZIP-215 has it: https://zips.z.cash/zip-0215 -------------------------------------------------------
+# --- Ed25519 signatures by ZIP-215: https://zips.z.cash/zip-0215 -----------------------------------------------------
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
@@ -51,7 +51,7 @@ def recover_x(y, sign):
 
 
 def decode_point(data):
-    """Any 32 bytes whose y has an x, canonical or not; in extended coordinates."""
+    """Decodes a point to extended coordinates. Accepts non-canonical encodings, as ZIP-215 requires."""
     number = int.from_bytes(data, "little")
     y = (number & (2**255 - 1)) % P
     x = recover_x(y, number >> 255)
@@ -102,7 +102,7 @@ def signature_is_valid(key, message, signature):
 
 
 def key_is_allowed(key):
-    """Canonically encoded, a point of the curve, and not of small order."""
+    """Whether the key is a canonically encoded curve point that is not of small order."""
     number = int.from_bytes(key, "little")
     point = decode_point(key)
     if point is None or (number & (2**255 - 1)) >= P:
@@ -117,9 +117,9 @@ def key_is_allowed(key):
 
 def target_of(bits):
     size, mantissa = bits >> 24, bits & 0x007FFFFF
-    need(not bits & 0x00800000, f"bits {bits:#010x} are negative")
+    require(not bits & 0x00800000, f"bits {bits:#010x} are negative")
     target = mantissa << 8 * (size - 3) if size >= 3 else mantissa >> 8 * (3 - size)
-    need(0 < target < 2**256, f"bits {bits:#010x} are no target")
+    require(0 < target < 2**256, f"bits {bits:#010x} are not a valid target")
     return target
 
 
@@ -132,13 +132,13 @@ def bits_of(target):
 
 
 def median_time_past(times):
-    """Of the block that the list of all times but genesis' ends with; 0 for genesis."""
+    """The median time of the last eleven blocks, given the times of all blocks after genesis; 0 for an empty list."""
     latest = sorted(times[-11:])
     return latest[len(latest) // 2] if latest else 0
 
 
 class Difficulty:
-    """The bits that the rule asks for, block after block."""
+    """Computes the bits that the difficulty rule requires, block after block."""
 
     def __init__(self, floor_bits, interval):
         self.floor = 2 ** (256 - floor_bits)
@@ -181,7 +181,7 @@ class Difficulty:
 
 
 def merkle_root(leaves):
-    """RFC 6962."""
+    """The Merkle tree hash of RFC 6962."""
     if not leaves:
         return sha256()
     if len(leaves) == 1:
@@ -191,16 +191,16 @@ def merkle_root(leaves):
 
 
 def whole(value, bits, what):
-    need(isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**bits, f"{what} is {value!r}")
+    require(isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**bits, f"{what} is {value!r}")
     return value
 
 
 def unhex(value, length, what):
-    need(isinstance(value, str) and len(value) == 2 * length and value == value.lower(), f"{what} is {value!r}")
+    require(isinstance(value, str) and len(value) == 2 * length and value == value.lower(), f"{what} is {value!r}")
     try:
         return bytes.fromhex(value)
     except ValueError:
-        raise Wrong(f"{what} is {value!r}") from None
+        raise InvalidExport(f"{what} is {value!r}") from None
 
 
 def check_reading(reading, genesis, what):
@@ -209,14 +209,14 @@ def check_reading(reading, genesis, what):
     seq = whole(reading["seq"], 64, f"{what}: seq")
     time = whole(reading["time"], 64, f"{what}: time")
     bpm = whole(reading["bpm"], 16, f"{what}: bpm")
-    need(time <= MAX_TIME, f"{what}: time {time} is too late")
-    need(20 <= bpm <= 400, f"{what}: bpm {bpm} is no heart rate")
-    need(key_is_allowed(author), f"{what}: author is no key")
-    claim = author + struct.pack("<QQH", seq, time, bpm)
-    signed = b"heartchain/reading/1" + genesis + claim
-    need(sha256(signed).hex() == reading["id"], f"{what}: id {reading['id']} is not its own")
-    need(signature_is_valid(author, signed, signature), f"{what}: signature is not its author's in this room")
-    return author, seq, claim + signature
+    require(time <= MAX_TIME, f"{what}: time {time} is too late")
+    require(20 <= bpm <= 400, f"{what}: bpm {bpm} is not a heart rate")
+    require(key_is_allowed(author), f"{what}: author is not a valid key")
+    unsigned = author + struct.pack("<QQH", seq, time, bpm)
+    signed = b"heartchain/reading/1" + genesis + unsigned
+    require(sha256(signed).hex() == reading["id"], f"{what}: id {reading['id']} does not match its content")
+    require(signature_is_valid(author, signed, signature), f"{what}: the signature is not valid in this room")
+    return author, seq, unsigned + signature
 
 
 def header_bytes(index, time, prev_hash, root, bits, nonce):
@@ -225,72 +225,72 @@ def header_bytes(index, time, prev_hash, root, bits, nonce):
 
 def genesis_of(room):
     name = room["name"].encode()
-    need(1 <= len(name) <= 64, f"the room's name is {room['name']!r}")
+    require(1 <= len(name) <= 64, f"the room's name is {room['name']!r}")
     floor_bits, interval = room["floorBits"], room["blockIntervalMs"]
-    need(8 <= whole(floor_bits, 8, "floorBits") <= 64, f"floorBits is {floor_bits}")
-    need(100 <= whole(interval, 64, "blockIntervalMs") <= 600_000, f"blockIntervalMs is {interval}")
+    require(8 <= whole(floor_bits, 8, "floorBits") <= 64, f"floorBits is {floor_bits}")
+    require(100 <= whole(interval, 64, "blockIntervalMs") <= 600_000, f"blockIntervalMs is {interval}")
     params = struct.pack("<I", len(name)) + name + struct.pack("<BQ", floor_bits, interval)
     bits = bits_of(2 ** (256 - floor_bits))
     header = header_bytes(0, 0, sha256(b"heartchain/genesis/1", params), merkle_root([]), bits, 0)
     return sha256(header)
 
 
-def check_block(block, index, parent, genesis, difficulty, counts):
+def check_block(block, index, parent, genesis, difficulty, next_seqs):
     what = f"block {index}"
-    need(block["index"] == index, f"{what} says that it is block {block['index']}")
+    require(block["index"] == index, f"{what} has the index {block['index']}")
     prev_hash = unhex(block["prevHash"], 32, f"{what}: prevHash")
-    need(prev_hash == parent, f"{what} stands on {block['prevHash']}, not on {parent.hex()}")
+    require(prev_hash == parent, f"{what} follows {block['prevHash']}, not {parent.hex()}")
     time = whole(block["time"], 64, f"{what}: time")
     bits = whole(block["bits"], 32, f"{what}: bits")
     nonce = block["nonce"]
-    need(isinstance(nonce, str) and nonce.isascii() and nonce.isdigit(), f"{what}: nonce is {nonce!r}")
+    require(isinstance(nonce, str) and nonce.isascii() and nonce.isdigit(), f"{what}: nonce is {nonce!r}")
     root = unhex(block["readingsRoot"], 32, f"{what}: readingsRoot")
     header = header_bytes(index, time, prev_hash, root, bits, whole(int(nonce), 64, f"{what}: nonce"))
     found = sha256(header)
-    need(found.hex() == block["hash"], f"{what}: hash {block['hash']} is not its own, {found.hex()}")
-    asked = difficulty.next_bits(time)
-    need(bits == asked, f"{what}: bits {bits:#010x} are not the {asked:#010x} that the rule asks for")
+    require(found.hex() == block["hash"], f"{what}: hash {block['hash']} does not match its header, {found.hex()}")
+    required = difficulty.next_bits(time)
+    require(bits == required, f"{what}: bits {bits:#010x} are not the required {required:#010x}")
     target = target_of(bits)
-    need(int.from_bytes(found, "big") <= target, f"{what}: not enough work")
+    require(int.from_bytes(found, "big") <= target, f"{what}: not enough work")
     past = median_time_past(difficulty.times)
-    need(time > past, f"{what}: time {time} is not after the median, {past}")
+    require(time > past, f"{what}: time {time} is not after the median, {past}")
     readings = block["readings"]
-    need(1 <= len(readings) <= MAX_BLOCK_READINGS, f"{what} has {len(readings)} readings")
+    require(1 <= len(readings) <= MAX_BLOCK_READINGS, f"{what} has {len(readings)} readings")
     leaves = []
     for position, reading in enumerate(readings):
         where = f"{what}, reading {position}"
         author, seq, data = check_reading(reading, genesis, where)
-        expected = counts.get(author, 0)
-        need(seq == expected, f"{where}: seq {seq} is not its author's next, {expected}")
-        counts[author] = expected + 1
+        expected = next_seqs.get(author, 0)
+        require(seq == expected, f"{where}: seq {seq} is not its author's next, {expected}")
+        next_seqs[author] = expected + 1
         leaves.append(data)
-    need(len(header) + 4 + sum(map(len, leaves)) <= MAX_BLOCK_BYTES, f"{what} is too long")
-    need(merkle_root(leaves) == root, f"{what}: readingsRoot is not that of its readings")
+    require(len(header) + 4 + sum(map(len, leaves)) <= MAX_BLOCK_BYTES, f"{what} is too long")
+    require(merkle_root(leaves) == root, f"{what}: readingsRoot does not match its readings")
     difficulty.push(time, target)
     return found, 2**256 // (target + 1)
 
 
 def verify(export):
-    need(export["format"] == FORMAT, f"the format is {export['format']!r}, not {FORMAT!r}")
+    require(export["format"] == FORMAT, f"the format is {export['format']!r}, not {FORMAT!r}")
     room = export["room"]
     genesis = genesis_of(room)
-    need(genesis.hex() == room["genesis"], f"genesis {room['genesis']} is not the room's, {genesis.hex()}")
+    require(genesis.hex() == room["genesis"], f"genesis {room['genesis']} is not the room's, {genesis.hex()}")
     difficulty = Difficulty(room["floorBits"], room["blockIntervalMs"])
-    counts, work, tip = {}, 0, genesis
+    next_seqs, work, tip = {}, 0, genesis
     for position, block in enumerate(export["blocks"]):
-        tip, more = check_block(block, position + 1, tip, genesis, difficulty, counts)
+        tip, more = check_block(block, position + 1, tip, genesis, difficulty, next_seqs)
         work += more
-    need(export["tip"] == {"index": len(export["blocks"]), "hash": tip.hex()}, f"the tip is not {tip.hex()}")
-    need(export["totalWork"] == str(work), f"totalWork {export['totalWork']} is not {work}")
-    places = set()
+    require(export["tip"] == {"index": len(export["blocks"]), "hash": tip.hex()}, f"the tip is not {tip.hex()}")
+    require(export["totalWork"] == str(work), f"totalWork {export['totalWork']} is not {work}")
+    sequence_numbers = set()
     for position, reading in enumerate(export["waiting"]):
         what = f"waiting reading {position}"
         author, seq, _ = check_reading(reading, genesis, what)
-        need(seq >= counts.get(author, 0), f"{what}: its place {seq} is taken")
-        need((author, seq) not in places, f"{what}: its place {seq} is in the file twice")
-        places.add((author, seq))
-    blocks, readings = len(export["blocks"]), sum(counts.values())
-    return f"{room['name']!r}: {blocks} blocks, {readings} readings, {len(places)} waiting: all as it should be"
+        require(seq >= next_seqs.get(author, 0), f"{what}: seq {seq} is already in the chain")
+        require((author, seq) not in sequence_numbers, f"{what}: seq {seq} is in the file twice")
+        sequence_numbers.add((author, seq))
+    blocks, readings = len(export["blocks"]), sum(next_seqs.values())
+    return f"{room['name']!r}: {blocks} blocks, {readings} readings, {len(sequence_numbers)} waiting: valid"
 
 
 def main():
@@ -301,10 +301,10 @@ def main():
         with open(sys.argv[1], encoding="utf-8") as file:
             print(verify(json.load(file)))
         return 0
-    except Wrong as wrong:
-        print(f"not valid: {wrong}")
+    except InvalidExport as error:
+        print(f"not valid: {error}")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        print(f"not valid: no such document ({type(error).__name__}: {error})")
+        print(f"not valid: unexpected structure ({type(error).__name__}: {error})")
     return 1
 
 

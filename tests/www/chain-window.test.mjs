@@ -1,12 +1,12 @@
-//! The page shows the chain as it is, fetching only what it shows and lacks.
+//! The block cache shows the current chain and fetches only missing blocks in view.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ChainWindow, MAX_FETCHED_BLOCKS, MAX_KEPT_BLOCKS } from "../../www/chain-window.js";
+import { ChainWindow, MAX_FETCHED_BLOCKS, MAX_CACHED_BLOCKS } from "../../www/chain-window.js";
 
 /** A node whose chain is a list of branch names: block i has the hash "<branch>i". */
 class FakeNode extends EventTarget {
-  asked = [];
+  calls = [];
   branches = [];
 
   constructor(height) {
@@ -28,81 +28,81 @@ class FakeNode extends EventTarget {
   }
 
   async blocks(from, to) {
-    this.asked.push([from, to]);
+    this.calls.push([from, to]);
     const found = this.branches.slice(from, to + 1).map((branch, i) => ({ index: from + i, hash: `${branch}${from + i}` }));
     await this.whileReading?.();
     return found;
   }
 }
 
-/** What is seen of blocks `first` to `last`, newest first; "?" for what is not known. */
+/** The cached hashes of blocks `first` to `last`, newest first; "?" if a block is missing. */
 const seen = (window, first, last) =>
   Array.from({ length: last - first + 1 }, (_, i) => window.block(last - i)?.hash ?? "?");
 
-test("blocks_in_sight_are_fetched_and_no_others", async () => {
+test("only_blocks_in_view_are_fetched", async () => {
   const node = new FakeNode(200);
   const window = new ChainWindow(node);
   await window.show(100, 103);
   assert.deepEqual(seen(window, 99, 104), ["?", "a103", "a102", "a101", "a100", "?"]);
-  assert.deepEqual(node.asked, [[100, 103]]);
+  assert.deepEqual(node.calls, [[100, 103]]);
 });
 
-test("a_new_block_is_fetched_alone", async () => {
+test("only_the_new_block_is_fetched", async () => {
   const node = new FakeNode(20);
   const window = new ChainWindow(node);
   await window.show(15, 20);
   node.extend("a", 1);
   node.tell(21);
   await window.show(16, 21);
-  assert.deepEqual(node.asked, [[15, 20], [21, 21]]);
+  assert.deepEqual(node.calls, [[15, 20], [21, 21]]);
   assert.equal(window.block(21).hash, "a21");
 });
 
-test("nothing_new_asks_nothing", async () => {
+test("known_blocks_are_not_fetched_again", async () => {
   const node = new FakeNode(5);
   const window = new ChainWindow(node);
   await window.show(0, 5);
   await window.refresh();
   await window.show(2, 4);
-  assert.equal(node.asked.length, 1);
+  assert.equal(node.calls.length, 1);
 });
 
-test("many_blocks_come_in_bounded_calls_from_the_top_down", async () => {
+test("many_blocks_are_fetched_in_bounded_calls", async () => {
   const node = new FakeNode(200);
   const window = new ChainWindow(node);
   await window.show(100, 100 + 2 * MAX_FETCHED_BLOCKS);
-  for (const [from, to] of node.asked) assert.ok(to - from < MAX_FETCHED_BLOCKS, `${from} to ${to}`);
-  assert.deepEqual(node.asked[0], [101 + MAX_FETCHED_BLOCKS, 100 + 2 * MAX_FETCHED_BLOCKS]);
+  for (const [from, to] of node.calls) assert.ok(to - from < MAX_FETCHED_BLOCKS, `${from} to ${to}`);
+  assert.deepEqual(node.calls[0], [101 + MAX_FETCHED_BLOCKS, 100 + 2 * MAX_FETCHED_BLOCKS]);
   assert.ok(!seen(window, 100, 100 + 2 * MAX_FETCHED_BLOCKS).includes("?"));
 });
 
-test("what_is_kept_is_bounded", async () => {
-  const node = new FakeNode(3 * MAX_KEPT_BLOCKS);
+test("cached_blocks_are_bounded", async () => {
+  const node = new FakeNode(3 * MAX_CACHED_BLOCKS);
   const window = new ChainWindow(node);
-  for (let first = 0; first < 3 * MAX_KEPT_BLOCKS; first += 20) await window.show(first, first + 19);
-  const kept = seen(window, 0, 3 * MAX_KEPT_BLOCKS).filter((hash) => hash !== "?");
-  assert.equal(kept.length, MAX_KEPT_BLOCKS);
-  // Going back a little asks for nothing.
-  const asked = node.asked.length;
-  await window.show(3 * MAX_KEPT_BLOCKS - 100, 3 * MAX_KEPT_BLOCKS - 81);
-  assert.equal(node.asked.length, asked);
+  for (let first = 0; first < 3 * MAX_CACHED_BLOCKS; first += 20) await window.show(first, first + 19);
+  const cached = seen(window, 0, 3 * MAX_CACHED_BLOCKS).filter((hash) => hash !== "?");
+  assert.equal(cached.length, MAX_CACHED_BLOCKS);
+  // Scrolling back a little fetches nothing.
+  const calls = node.calls.length;
+  await window.show(3 * MAX_CACHED_BLOCKS - 100, 3 * MAX_CACHED_BLOCKS - 81);
+  assert.equal(node.calls.length, calls);
 });
 
-test("a_reorganisation_replaces_what_it_changed", async () => {
+test("reorg_replaces_changed_blocks", async () => {
   const node = new FakeNode(10);
   const window = new ChainWindow(node);
   await window.show(0, 20);
   node.branches.length = 9;
   node.extend("b", 3);
   node.tell(9, true);
-  // Until they are read again, the former blocks stand there rather than nothing.
+  // Until they are fetched again, the stale blocks are still shown.
   assert.deepEqual(seen(window, 8, 11), ["?", "a10", "a9", "a8"]);
   await window.refresh();
   assert.deepEqual(seen(window, 8, 11), ["b11", "b10", "b9", "a8"]);
-  assert.deepEqual(node.asked.at(-1), [9, 11]);
+  assert.deepEqual(node.calls.at(-1), [9, 11]);
 });
 
-test("blocks_above_a_lower_tip_are_gone_at_once", async () => {
+test("blocks_above_a_lower_tip_disappear_at_once", async () => {
   const node = new FakeNode(10);
   const window = new ChainWindow(node);
   await window.show(0, 10);
@@ -111,7 +111,7 @@ test("blocks_above_a_lower_tip_are_gone_at_once", async () => {
   assert.equal(window.block(8).hash, "a8");
 });
 
-test("a_reorganisation_during_a_read_leaves_nothing_stale", async () => {
+test("reorg_during_a_read_leaves_nothing_stale", async () => {
   const node = new FakeNode(10);
   const window = new ChainWindow(node);
   node.whileReading = () => {
@@ -124,7 +124,7 @@ test("a_reorganisation_during_a_read_leaves_nothing_stale", async () => {
   assert.deepEqual(seen(window, 7, 11), ["b11", "b10", "b9", "b8", "a7"]);
 });
 
-test("a_failed_read_is_told_and_mended_by_the_next", async () => {
+test("failed_read_is_reported_until_the_next_succeeds", async () => {
   const node = new FakeNode(2);
   const window = new ChainWindow(node);
   node.whileReading = () => {

@@ -1,4 +1,4 @@
-//! The chart shows all that its pixels can: nothing that sticks out is left away, and the axes stand at whole steps.
+//! Dense lines keep their extremes, and the axes have whole steps.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { bars, bpmAxis, inSight, nearest, summary, timeTicks } from "../../www/c
 
 const points = (bpms, step = 1000) => bpms.map((bpm, i) => ({ time: i * step, bpm, seq: i, id: String(i) }));
 
-test("a_dense_line_becomes_a_bar_for_each_column_and_keeps_what_sticks_out", () => {
+test("dense_line_becomes_bars_and_keeps_extremes", () => {
   const line = Array.from({ length: 20_000 }, (_, i) => ({ x: 40 + i / 40, y: 70 + (i % 7) }));
   line[1234].y = 200;
   line[15_000].y = 30;
@@ -18,7 +18,7 @@ test("a_dense_line_becomes_a_bar_for_each_column_and_keeps_what_sticks_out", () 
   assert.equal(found[Math.floor(1234 / 40)].bottom, 200);
 });
 
-test("bars_hang_together_like_the_line_that_they_are", () => {
+test("adjacent_bars_are_connected", () => {
   const line = [{ x: -5, y: 0 }, { x: 2.5, y: 75 }, { x: 2.75, y: 10 }, { x: 6.5, y: 47.5 }, { x: 30, y: 47.5 }];
   const found = bars(line, 0, 10);
   assert.deepEqual(found.map(({ x }) => x), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
@@ -31,21 +31,21 @@ test("bars_hang_together_like_the_line_that_they_are", () => {
   });
 });
 
-test("a_line_beside_the_columns_leaves_none", () => {
+test("line_outside_the_columns_gives_no_bars", () => {
   assert.deepEqual(bars([], 0, 10), []);
   assert.deepEqual(bars([{ x: -9, y: 1 }, { x: -3, y: 2 }], 0, 10), []);
   assert.deepEqual(bars([{ x: 12, y: 1 }, { x: 15, y: 2 }], 0, 10), []);
   assert.deepEqual(bars([{ x: 4.2, y: 7 }], 0, 10), [{ x: 4, top: 7, bottom: 7 }]);
 });
 
-test("a_line_in_sight_takes_its_neighbours_along", () => {
+test("visible_line_includes_its_neighbours", () => {
   const line = points([1, 2, 3, 4, 5, 6]);
   assert.deepEqual(inSight(line, 2000, 3000).map(({ bpm }) => bpm), [2, 3, 4, 5]);
   assert.deepEqual(inSight(line, 0, 5000).length, 6);
   assert.deepEqual(inSight(line, 9000, 9500).map(({ bpm }) => bpm), [6]);
 });
 
-test("the_axis_of_heart_rates_holds_all_with_whole_steps", () => {
+test("bpm_axis_includes_all_values", () => {
   for (const [bpms, most] of [[[], 6], [[72], 6], [[60, 190], 4], [[20, 400], 3], [[20, 400], 20]]) {
     const { low, high, ticks } = bpmAxis(bpms, most);
     for (const bpm of bpms) assert.ok(low <= bpm && bpm <= high, `${bpm} in ${low} to ${high}`);
@@ -56,7 +56,7 @@ test("the_axis_of_heart_rates_holds_all_with_whole_steps", () => {
   }
 });
 
-test("marks_of_time_stand_at_whole_steps_of_the_wall_clock", () => {
+test("time_ticks_are_at_whole_local_steps", () => {
   const hour = 3_600_000;
   const offset = 5.5 * hour;
   const { step, times } = timeTicks(1_000_000_000_000, 1_000_000_000_000 + 24 * hour, 6, offset);
@@ -66,7 +66,7 @@ test("marks_of_time_stand_at_whole_steps_of_the_wall_clock", () => {
   assert.ok(timeTicks(0, 300_000, 4, 0).times.length <= 5);
 });
 
-test("a_pointer_means_the_nearest_reading_within_its_reach", () => {
+test("pointer_selects_nearest_reading_within_reach", () => {
   const scale = { x: (time) => time / 100, y: (bpm) => 200 - bpm };
   const lines = [["a", points([70, 80, 90])], ["b", points([120, 121, 122])]];
   assert.deepEqual(nearest(lines, scale, { x: 11, y: 119 }, 20), { author: "a", point: lines[0][1][1] });
@@ -74,6 +74,6 @@ test("a_pointer_means_the_nearest_reading_within_its_reach", () => {
   assert.equal(nearest(lines, scale, { x: 300, y: 80 }, 20), null);
 });
 
-test("a_line_is_summed_up", () => {
+test("line_is_summarized", () => {
   assert.deepEqual(summary(points([70, 60, 95])), { count: 3, latest: 95, lowest: 60, highest: 95, mean: 75 });
 });

@@ -1,4 +1,4 @@
-//! Many causes make one refresh; several refreshes share a frame only while it has time for them, and none starves.
+//! Tests of `coalesce.js`: many requests to draw make one run, several runs share the budget of a frame, and none starves.
 
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
@@ -22,7 +22,7 @@ beforeEach(() => {
   mock.method(performance, "now", () => clock);
 });
 
-/** What the browser does sixty times a second. */
+/** Runs an animation frame, as a browser does sixty times per second. */
 function frame() {
   clock += 16;
   const due = callbacks;
@@ -31,7 +31,7 @@ function frame() {
   for (const call of due.values()) call(time);
 }
 
-/** Work that takes so long, and says that it was done. */
+/** Work of this duration that logs its name. */
 function working(name, ms, done) {
   return () => {
     clock += ms;
@@ -39,7 +39,7 @@ function working(name, ms, done) {
   };
 }
 
-test("calls_before_a_frame_run_the_work_once", () => {
+test("calls_before_a_frame_run_once", () => {
   const done = [];
   const ask = coalesce(working("a", 1, done));
   ask();
@@ -51,7 +51,7 @@ test("calls_before_a_frame_run_the_work_once", () => {
   assert.deepEqual(done, ["a", "a"]);
 });
 
-test("work_beyond_the_time_of_a_frame_waits_for_the_next", () => {
+test("work_over_the_frame_budget_waits_for_the_next", () => {
   const done = [];
   for (const name of ["a", "b", "c"]) coalesce(working(name, 8, done))();
   frame();
@@ -60,7 +60,7 @@ test("work_beyond_the_time_of_a_frame_waits_for_the_next", () => {
   assert.deepEqual(done, ["a", "b", "c"]);
 });
 
-test("work_that_no_frame_has_time_for_runs_after_a_while", () => {
+test("work_without_a_frame_runs_after_a_timeout", () => {
   const done = [];
   coalesce(working("late", 1, done))();
   callbacks.clear();
@@ -70,7 +70,7 @@ test("work_that_no_frame_has_time_for_runs_after_a_while", () => {
   assert.deepEqual(done, ["late"]);
 });
 
-test("a_hidden_page_needs_no_frame", () => {
+test("hidden_page_needs_no_frame", () => {
   document.visibilityState = "hidden";
   const done = [];
   coalesce(working("hidden", 1, done))();
@@ -79,7 +79,7 @@ test("a_hidden_page_needs_no_frame", () => {
   assert.deepEqual(done, ["hidden"]);
 });
 
-test("after_long_work_the_page_belongs_to_others", () => {
+test("slow_work_is_followed_by_a_rest", () => {
   assert.equal(restAfter(3), 0);
   assert.equal(restAfter(10), 40);
   assert.equal(restAfter(10_000), 1_000);

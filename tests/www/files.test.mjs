@@ -1,18 +1,18 @@
-//! A file is read only if the node takes it in; why not is said in a sentence that says what to do.
+//! A file is read only if the node can import it; otherwise the error says what to do.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MAX_FILE_BYTES, readText } from "../../www/files.js";
-import { wordsOf } from "../../www/node-words.js";
+import { errorMessage } from "../../www/error-messages.js";
 import { setLanguage } from "../../www/strings.js";
 
 const file = (size) => ({ size, text: async () => "its text" });
 
-test("a_file_as_large_as_may_be_is_read", async () => {
+test("file_of_maximum_size_is_read", async () => {
   assert.equal(await readText(file(MAX_FILE_BYTES)), "its text");
 });
 
-test("a_larger_one_is_refused_unread_and_the_sentence_says_what_to_do_instead", async () => {
+test("larger_file_is_rejected_unread_with_advice", async () => {
   const unread = { size: MAX_FILE_BYTES + 1, text: () => assert.fail("it was read") };
   await assert.rejects(readText(unread), ({ message }) => {
     assert.match(message, /256 MB.*70,000 blocks.*over the network instead/u);
@@ -20,12 +20,12 @@ test("a_larger_one_is_refused_unread_and_the_sentence_says_what_to_do_instead", 
   });
 });
 
-test("the_sentence_follows_the_language", async () => {
+test("error_message_follows_the_language", async () => {
   const refusal = await readText(file(MAX_FILE_BYTES + 1)).catch((error) => error);
-  const english = wordsOf(refusal);
+  const english = errorMessage(refusal);
   setLanguage("ko");
-  assert.match(wordsOf(refusal), /256MB.*70,000/u);
-  assert.doesNotMatch(wordsOf(refusal), /instead/u);
+  assert.match(errorMessage(refusal), /256MB.*70,000/u);
+  assert.doesNotMatch(errorMessage(refusal), /instead/u);
   setLanguage("en");
-  assert.equal(wordsOf(refusal), english);
+  assert.equal(errorMessage(refusal), english);
 });

@@ -1,19 +1,19 @@
-//! The lessons' arithmetic and copies, and a LessonMode against a node that does as it is told.
+//! The lessons' calculations and tampered copies, and LessonMode against a fake node.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LessonMode } from "../../www/lessons/lesson-mode.js";
-import { whereabouts, whoseBlocks } from "../../www/lessons/meeting.js";
+import { countBlocks, countReadings } from "../../www/lessons/branch-outcome.js";
 import { expectedMs, expectedTries } from "../../www/lessons/pace.js";
-import { isSettled, stepAtHand } from "../../www/lessons/step.js";
-import { otherBpm, sumsOf, withFittingSums, withOtherAuthor, withOtherBpm, withOtherReading } from "../../www/lessons/tampering.js";
+import { currentStep, isSettled } from "../../www/lessons/current-step.js";
+import { checksOf, otherBpm, withChangedReading, withOtherAuthor, withOtherBpm, withRecomputedHashes } from "../../www/lessons/tampering.js";
 
 const reading = (seq, author = "aa") => ({ id: `id${seq}`, author, seq, time: 5, bpm: 72, signature: "ff" });
 const block = (index, readings = []) => ({
   index, time: 1, prevHash: `hash${index - 1}`, hash: `hash${index}`, readingsRoot: `root${index}`, bits: 1, nonce: "0", readings,
 });
 
-test("the_tries_follow_from_the_target", () => {
+test("expected_tries_follow_from_the_target", () => {
   assert.equal(expectedTries("f".repeat(64)), 1);
   assert.equal(expectedTries(`0000${"f".repeat(60)}`), 65_536);
   assert.equal(expectedTries(null), null);
@@ -22,17 +22,17 @@ test("the_tries_follow_from_the_target", () => {
   assert.equal(expectedMs(null, 5), null);
 });
 
-test("a_forged_heart_rate_differs_and_keeps_the_rules", () => {
+test("forged_heart_rate_differs_and_is_in_range", () => {
   for (let bpm = 20; bpm <= 400; bpm += 1) {
     const other = otherBpm(bpm);
     assert.ok(other !== bpm && other >= 20 && other <= 400, `${bpm} became ${other}`);
   }
 });
 
-test("copies_are_tampered_with_and_originals_are_not", async () => {
+test("tampering_changes_only_the_copy", async () => {
   const original = block(3, [reading(0), reading(1)]);
   const before = structuredClone(original);
-  const changed = withOtherReading(original);
+  const changed = withChangedReading(original);
   assert.deepEqual(changed, { ...original, readings: [{ ...reading(0), bpm: 112 }, reading(1)] });
   assert.deepEqual(withOtherBpm(reading(0), 7), { ...reading(0), seq: 7, bpm: 112 });
   assert.deepEqual(withOtherAuthor(reading(0), "bb", 4), { ...reading(0), author: "bb", seq: 4 });
@@ -42,34 +42,34 @@ test("copies_are_tampered_with_and_originals_are_not", async () => {
     root: { computed: copy.readings.map(({ id }) => id).join() },
     hash: { computed: `hash of ${copy.readingsRoot}` },
   });
-  const mended = await withFittingSums(changed, check);
-  assert.deepEqual(mended.readings.map(({ id }) => id), ["0:112", "1:72"]);
-  assert.equal(mended.hash, `hash of ${mended.readingsRoot}`);
-  assert.deepEqual([mended.prevHash, mended.nonce, mended.bits], [original.prevHash, original.nonce, original.bits]);
+  const recomputed = await withRecomputedHashes(changed, check);
+  assert.deepEqual(recomputed.readings.map(({ id }) => id), ["0:112", "1:72"]);
+  assert.equal(recomputed.hash, `hash of ${recomputed.readingsRoot}`);
+  assert.deepEqual([recomputed.prevHash, recomputed.nonce, recomputed.bits], [original.prevHash, original.nonce, original.bits]);
   assert.deepEqual(original, before);
 });
 
-test("an_id_that_does_not_fit_fails_the_root", () => {
+test("mismatched_id_fails_the_root", () => {
   const good = { ok: true };
   const found = { root: good, hash: good, work: good, link: good, difficulty: good, time: { ok: false },
     readings: [{ id: "a", computedId: "b", signature: true }] };
-  const failing = sumsOf(found).filter(({ ok }) => !ok).map(({ sum }) => sum);
+  const failing = checksOf(found).filter(({ ok }) => !ok).map(({ name }) => name);
   assert.deepEqual(failing, ["root", "time"]);
 });
 
-test("blocks_made_alone_stay_or_are_left", () => {
-  const alone = [1, 2, 3].map((index) => block(index));
-  assert.deepEqual(whoseBlocks(alone, new Map([[1, "hash1"], [2, "other"]])), { kept: 1, left: 2 });
-  assert.deepEqual(whoseBlocks([], new Map()), { kept: 0, left: 0 });
-  const own = [{ seq: 4, index: null }, { seq: 3, index: 9 }, { seq: 2, index: 1 }];
-  assert.deepEqual(whereabouts(own, 3), { all: 2, waiting: 1, inChain: 1 });
+test("own_blocks_are_kept_or_dropped", () => {
+  const own = [1, 2, 3].map((index) => block(index));
+  assert.deepEqual(countBlocks(own, new Map([[1, "hash1"], [2, "other"]])), { kept: 1, left: 2 });
+  assert.deepEqual(countBlocks([], new Map()), { kept: 0, left: 0 });
+  const readings = [{ seq: 4, index: null }, { seq: 3, index: 9 }, { seq: 2, index: 1 }];
+  assert.deepEqual(countReadings(readings, 3), { all: 2, waiting: 1, inChain: 1 });
 });
 
-/** A node with a chain in an array, which notes what it was told. */
+/** A node with its chain in an array. It logs its calls. */
 class FakeNode extends EventTarget {
   chain = [block(0)];
   own = [];
-  told = [];
+  calls = [];
   isolated = false;
   verdict = { verdict: "reject", reason: "so", kind: "signature", dropped: true };
 
@@ -88,18 +88,18 @@ class FakeNode extends EventTarget {
   }
   isolate(on) {
     this.isolated = on;
-    this.told.push(["isolate", on]);
+    this.calls.push(["isolate", on]);
   }
   limitMining(pace) {
-    this.told.push(["limitMining", pace]);
+    this.calls.push(["limitMining", pace]);
   }
   check(copy) {
     const good = { ok: true, computed: "x", target: "f".repeat(64) };
     const readings = copy.readings.map(({ id }) => ({ id, computedId: id, signature: false }));
     return { readings, root: good, hash: good, work: good, link: good, difficulty: good, time: good };
   }
-  async rehearse(what) {
-    this.told.push(["rehearse", what]);
+  async dryRun(what) {
+    this.calls.push(["dryRun", what]);
     return this.verdict;
   }
   take(...blocks) {
@@ -110,61 +110,61 @@ class FakeNode extends EventTarget {
 
 const settled = () => new Promise((resolve) => setTimeout(resolve));
 
-test("a_branch_made_alone_is_followed_until_its_readings_are_back", async () => {
+test("own_branch_is_tracked_until_its_readings_return", async () => {
   const node = new FakeNode();
   node.own = [{ seq: 0, index: 0 }];
   const mode = new LessonMode(node);
-  await mode.cutOff();
+  await mode.disconnect();
   assert.equal(mode.state.isolated, true);
   node.own.unshift({ seq: 1, index: 1 });
   node.take(block(1, [reading(1)]));
   await settled();
-  assert.deepEqual([mode.state.alone, mode.state.tip], [1, 1]);
+  assert.deepEqual([mode.state.ownBlockCount, mode.state.tip], [1, 1]);
   assert.deepEqual(mode.state.own, { all: 1, waiting: 0, inChain: 1 });
 
-  await mode.joinAgain();
+  await mode.reconnect();
   assert.equal(mode.state.isolated, false);
   node.chain = [block(0), { ...block(1), hash: "theirs" }, block(2)];
   node.own = [{ seq: 1, index: null }, { seq: 0, index: 0 }];
   node.dispatchEvent(new Event("chain"));
   await settled();
-  const { made, kept, left, all, waiting } = mode.state.met;
+  const { made, kept, left, all, waiting } = mode.state.outcome;
   assert.deepEqual({ made, kept, left, all, waiting }, { made: 1, kept: 0, left: 1, all: 1, waiting: 1 });
 
   node.own[0].index = 3;
   node.take(block(3, [reading(1)]));
   await settled();
-  assert.deepEqual([mode.state.met.waiting, mode.state.met.inChain], [0, 1]);
+  assert.deepEqual([mode.state.outcome.waiting, mode.state.outcome.inChain], [0, 1]);
 });
 
-test("what_is_rehearsed_is_a_copy_and_leaving_undoes_all", async () => {
+test("dry_runs_use_a_copy_that_leaving_discards", async () => {
   const node = new FakeNode();
   const mode = new LessonMode(node);
   await mode.tamper();
   assert.equal(mode.state.noReading, true);
   await mode.forge("bpm");
-  assert.deepEqual([mode.state.noReading, mode.state.lie, node.told], [true, null, []]);
+  assert.deepEqual([mode.state.noReading, mode.state.forgery, node.calls], [true, null, []]);
 
   node.take(block(1, [reading(0, "aa"), reading(0, "bb")]), block(2));
   await settled();
   assert.equal(mode.state.noReading, false, "there is one now");
   const before = structuredClone(node.chain);
   await mode.tamper();
-  assert.equal(mode.state.forged.block.index, 1);
-  assert.equal(mode.state.forged.block.readings[0].bpm, 112);
-  await mode.mend();
-  assert.equal(mode.state.forged.step, "mended");
+  assert.equal(mode.state.tampered.block.index, 1);
+  assert.equal(mode.state.tampered.block.readings[0].bpm, 112);
+  await mode.recompute();
+  assert.equal(mode.state.tampered.step, "recomputed");
   await mode.forge("author");
-  assert.deepEqual([mode.state.lie.reading.author, mode.state.lie.reading.seq], ["bb", 1]);
+  assert.deepEqual([mode.state.forgery.reading.author, mode.state.forgery.reading.seq], ["bb", 1]);
   await mode.forge("bpm");
-  assert.deepEqual([mode.state.lie.reading.author, mode.state.lie.reading.seq], ["aa", 1]);
+  assert.deepEqual([mode.state.forgery.reading.author, mode.state.forgery.reading.seq], ["aa", 1]);
   assert.deepEqual(node.chain, before);
 
   await mode.slowDown(200);
-  await mode.cutOff();
-  node.told = [];
+  await mode.disconnect();
+  node.calls = [];
   mode.leave();
-  assert.deepEqual(node.told, [["isolate", false], ["limitMining", null]]);
+  assert.deepEqual(node.calls, [["isolate", false], ["limitMining", null]]);
   let changes = 0;
   mode.addEventListener("change", () => (changes += 1));
   node.take(block(3));
@@ -172,7 +172,7 @@ test("what_is_rehearsed_is_a_copy_and_leaving_undoes_all", async () => {
   assert.equal(changes, 0, "it still watches");
 });
 
-test("a_wish_that_fails_is_told_in_words", async () => {
+test("failed_command_reports_its_error", async () => {
   const node = new FakeNode();
   node.limitMining = () => {
     throw new Error("no miner");
@@ -182,23 +182,23 @@ test("a_wish_that_fails_is_told_in_words", async () => {
   assert.deepEqual([mode.state.failure.message, mode.state.busy, mode.state.limit], ["no miner", false, null]);
 });
 
-test("the_step_at_hand_is_that_of_what_is_under_way", () => {
+test("current_step_follows_the_state", () => {
   const idle = {
-    isolated: false, cutAt: null, tip: 7, own: { all: 0, waiting: 0, inChain: 0 }, met: null, settled: true, limit: null, mempool: 2,
+    isolated: false, cutAt: null, tip: 7, own: { all: 0, waiting: 0, inChain: 0 }, outcome: null, settled: true, limit: null, mempool: 2,
   };
-  const keyOf = (state, told = false) => stepAtHand({ ...idle, ...state }, told)?.key;
-  assert.equal(stepAtHand(idle, false), null);
-  assert.deepEqual(stepAtHand({ ...idle, isolated: true }, false), { lesson: "branches", key: "step.cut", values: { at: 7 } });
+  const keyOf = (state, seen = false) => currentStep({ ...idle, ...state }, seen)?.key;
+  assert.equal(currentStep(idle, false), null);
+  assert.deepEqual(currentStep({ ...idle, isolated: true }, false), { lesson: "branches", key: "step.cut", values: { at: 7 } });
   assert.equal(keyOf({ isolated: true, limit: 200, own: { all: 1, waiting: 1, inChain: 0 } }), "step.own");
-  const met = { left: 1, kept: 0, all: 2, waiting: 1, inChain: 1 };
-  assert.equal(keyOf({ met, settled: false }), "branches.looking");
-  assert.equal(keyOf({ met, limit: 200 }), "branches.waiting");
-  assert.equal(keyOf({ met: { ...met, waiting: 0 } }), "branches.returned");
-  assert.equal(keyOf({ met: { ...met, all: 0, waiting: 0, inChain: 0 } }), "branches.left");
-  assert.equal(keyOf({ met: { left: 0, kept: 1, all: 0, waiting: 0, inChain: 0 } }), "branches.kept");
-  assert.equal(keyOf({ met: { left: 0, kept: 0, all: 0, waiting: 0, inChain: 0 } }), "branches.nothing");
-  assert.equal(keyOf({ met }, true), undefined);
-  assert.equal(keyOf({ met, limit: 200 }, true), "mining.waiting");
-  for (const state of [{ isolated: true }, { met: null }, { met, settled: false }]) assert.ok(!isSettled({ ...idle, ...state }));
-  assert.ok(isSettled({ ...idle, met }));
+  const outcome = { left: 1, kept: 0, all: 2, waiting: 1, inChain: 1 };
+  assert.equal(keyOf({ outcome, settled: false }), "branches.looking");
+  assert.equal(keyOf({ outcome, limit: 200 }), "branches.waiting");
+  assert.equal(keyOf({ outcome: { ...outcome, waiting: 0 } }), "branches.returned");
+  assert.equal(keyOf({ outcome: { ...outcome, all: 0, waiting: 0, inChain: 0 } }), "branches.left");
+  assert.equal(keyOf({ outcome: { left: 0, kept: 1, all: 0, waiting: 0, inChain: 0 } }), "branches.kept");
+  assert.equal(keyOf({ outcome: { left: 0, kept: 0, all: 0, waiting: 0, inChain: 0 } }), "branches.nothing");
+  assert.equal(keyOf({ outcome }, true), undefined);
+  assert.equal(keyOf({ outcome, limit: 200 }, true), "mining.waiting");
+  for (const state of [{ isolated: true }, { outcome: null }, { outcome, settled: false }]) assert.ok(!isSettled({ ...idle, ...state }));
+  assert.ok(isSettled({ ...idle, outcome }));
 });

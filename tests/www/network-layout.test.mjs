@@ -1,4 +1,4 @@
-//! Everybody has a place of their own in the picture of the network, and within it.
+//! Nodes in the network picture do not overlap and stay inside it.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -11,7 +11,7 @@ const peers = (direct, relayed) => [
 ];
 const relay = { peerId: "relay", address: "/ip4/127.0.0.1/tcp/1/ws", connected: true };
 
-test("nobody_stands_on_anybody_or_outside", () => {
+test("nodes_do_not_overlap_or_leave_the_picture", () => {
   for (let count = 0; count <= 30; count += 1) {
     const { self, peers: placed, relays } = layoutNetwork(peers(count, count % 4), [relay]);
     const all = [self, ...placed, ...relays];
@@ -22,37 +22,37 @@ test("nobody_stands_on_anybody_or_outside", () => {
   }
 });
 
-test("each_peer_has_one_link_of_its_kind_and_the_relay_one", () => {
+test("each_peer_and_relay_has_one_link", () => {
   const { links } = layoutNetwork(peers(2, 1), [relay]);
   assert.deepEqual(links.map(({ kind }) => kind).sort(), ["direct", "direct", "relay", "relayed"]);
   assert.equal(new Set(links.map(({ id }) => id)).size, 4);
 });
 
-test("many_peers_are_bounded_and_the_rest_is_counted", () => {
+test("drawn_peers_are_bounded_and_the_rest_counted", () => {
   const { peers: placed, hidden } = layoutNetwork(peers(40, 10), [relay]);
   assert.equal(placed.length, MAX_DRAWN_PEERS);
   assert.equal(hidden, 50 - MAX_DRAWN_PEERS);
 });
 
-test("a_relay_of_several_addresses_is_drawn_once_and_many_are_bounded", () => {
+test("relays_are_deduplicated_and_bounded", () => {
   const twice = [{ ...relay, connected: false }, { ...relay, address: "/other" }];
   assert.deepEqual(layoutNetwork([], twice).relays.map(({ id, connected }) => [id, connected]), [["relay", true]]);
   const many = Array.from({ length: 9 }, (_, i) => ({ peerId: null, address: `/a${i}`, connected: true }));
   assert.equal(layoutNetwork([], many).relays.length, MAX_DRAWN_RELAYS);
 });
 
-test("a_lost_relay_has_no_line", () => {
+test("lost_relay_has_no_link", () => {
   const { links, relays } = layoutNetwork(peers(1, 0), [{ ...relay, connected: false }]);
   assert.equal(relays.length, 1);
   assert.deepEqual(links.map(({ kind }) => kind), ["direct"]);
 });
 
-test("places_do_not_depend_on_the_order_in_which_peers_are_told", () => {
-  const told = peers(5, 2);
-  assert.deepEqual(layoutNetwork(told, [relay]), layoutNetwork(told.toReversed(), [relay]));
+test("layout_does_not_depend_on_peer_order", () => {
+  const some = peers(5, 2);
+  assert.deepEqual(layoutNetwork(some, [relay]), layoutNetwork(some.toReversed(), [relay]));
 });
 
-test("the_line_to_a_peer_that_is_alone_leaves_the_name_below_this_tab_free", () => {
+test("link_to_a_single_peer_avoids_the_tab_name", () => {
   for (const lone of [peers(1, 0), peers(0, 1)]) {
     const { self, peers: [peer] } = layoutNetwork(lone, [relay]);
     assert.ok(peer.y > self.y && Math.abs(peer.x - self.x) > peer.y - self.y, JSON.stringify(peer));

@@ -1,22 +1,22 @@
-//! How the page has itself kept, and what its worker answers for, with everything around them made up.
+//! Offline use: the registration and the service worker, against fake browser APIs.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import vm from "node:vm";
-import { KEEP_AFTER_MS, UPDATE_INTERVAL_MS, isReplaced, keepPage } from "../../www/offline.js";
+import { REGISTER_AFTER_MS, UPDATE_INTERVAL_MS, isReplaced, enableOffline } from "../../www/offline.js";
 
 const script = await readFile(new URL("../../www/service-worker.js", import.meta.url), "utf8");
 const SCOPE = "https://relay.example/deep/";
 const hash = (text) => createHash("sha256").update(text).digest("hex");
 
-/** The version of a page that has these files. */
+/** The version of a page with these files. */
 const versionOf = (texts) => hash(JSON.stringify(texts)).slice(0, 16);
-/** Where a file of it is. */
+/** The address of one of its files. */
 const addressIn = (texts, path) => SCOPE + (path === "index.html" ? "" : `v/${versionOf(texts)}/${path}`);
 
-/** A service worker of this version, over caches that outlive it. `locks`: names that open pages hold. */
+/** A service worker of this version, with caches that outlive it. `locks`: names of locks held by open pages. */
 function worker(texts, { caches = fakeCaches(), served = texts, locks = [] } = {}) {
   const files = Object.fromEntries(Object.entries(texts).map(([path, text]) => [path, hash(text)]));
   const version = versionOf(texts);
@@ -46,14 +46,14 @@ function worker(texts, { caches = fakeCaches(), served = texts, locks = [] } = {
     registration: self.registration,
     skipped: () => skipped,
     done: (type) => new Promise((resolve, reject) => listeners[type]({ waitUntil: (work) => work.then(resolve, reject) })),
-    /** Whether what it is told gives it work; awaits that. */
+    /** Sends a message; returns whether it started work, after that work is done. */
     async say(data) {
       let work = null;
       listeners.message({ data, waitUntil: (given) => (work = given) });
       await work;
       return work !== null;
     },
-    /** The answer's text; null: left to the network. */
+    /** The text of the response; null if the worker does not handle the request. */
     async ask(url, { method = "GET", mode = "cors" } = {}) {
       let answer = null;
       listeners.fetch({ request: { method, mode, url, integrity: "" }, respondWith: (work) => (answer = work) });
@@ -62,7 +62,7 @@ function worker(texts, { caches = fakeCaches(), served = texts, locks = [] } = {
   };
 }
 
-/** A response that came from there, which scripts take for their own address. */
+/** A response with this URL, which scripts use to resolve imports. */
 const from = (url, response) => Object.defineProperty(response, "url", { value: url });
 const copyOf = (response) => response && from(response.url, response.clone());
 
@@ -90,7 +90,7 @@ function fakeCaches() {
 const FIRST = { "index.html": "<page>", "index.js": "one", "pkg/wasm_node_bg.wasm": "wasm" };
 const SECOND = { ...FIRST, "index.js": "two" };
 
-test("all_files_are_kept_and_answered_for_without_the_relay", async () => {
+test("all_files_are_cached_and_served_without_relay", async () => {
   const served = { ...FIRST };
   const page = worker(FIRST, { served });
   await page.done("install");
@@ -103,7 +103,7 @@ test("all_files_are_kept_and_answered_for_without_the_relay", async () => {
   assert.equal(await page.ask(addressIn(FIRST, "pkg/wasm_node_bg.wasm")), "wasm");
 });
 
-test("nothing_else_is_answered_for", async () => {
+test("other_requests_are_not_handled", async () => {
   const page = worker(FIRST);
   await page.done("install");
   for (const [url, options] of [
@@ -123,14 +123,14 @@ test("nothing_else_is_answered_for", async () => {
   }
 });
 
-test("a_file_of_another_version_is_not_kept", async () => {
+test("file_of_another_version_is_not_cached", async () => {
   const page = worker(FIRST, { served: { ...FIRST, "index.js": "two" } });
   await assert.rejects(page.done("install"), /integrity/);
   const missing = worker(FIRST, { served: { "index.html": "<page>" } });
-  await assert.rejects(missing.done("install"), /could not be kept: the relay answered 404/);
+  await assert.rejects(missing.done("install"), /could not be cached: the relay answered 404/);
 });
 
-test("failed_install_keeps_nothing_of_its_version", async () => {
+test("failed_install_caches_nothing", async () => {
   const caches = fakeCaches();
   const first = worker(FIRST, { caches });
   await first.done("install");
@@ -140,10 +140,10 @@ test("failed_install_keeps_nothing_of_its_version", async () => {
   assert.equal(await first.ask(addressIn(FIRST, "index.js")), "one", "the older one stays");
 });
 
-test("failed_install_of_a_kept_version_deletes_nothing", async () => {
+test("failed_install_of_a_cached_version_deletes_nothing", async () => {
   const caches = fakeCaches();
   await worker(FIRST, { caches }).done("install");
-  // The browser has made room, and asks for the same version again.
+  // The browser evicted the cache and installs the same version again.
   const [name] = await caches.keys();
   const emptied = await caches.open(name);
   await emptied.delete(addressIn(FIRST, "index.js"));
@@ -153,7 +153,7 @@ test("failed_install_of_a_kept_version_deletes_nothing", async () => {
   assert.equal(await again.ask(SCOPE, { mode: "navigate" }), "<page>");
 });
 
-test("no_file_is_kept_after_a_failed_install", async () => {
+test("no_file_is_cached_after_a_failed_install", async () => {
   const caches = fakeCaches();
   const many = Object.fromEntries(Array.from({ length: 40 }, (_, n) => [`part-${n}.js`, `text ${n}`]));
   const { "part-39.js": _, ...served } = many;
@@ -161,12 +161,12 @@ test("no_file_is_kept_after_a_failed_install", async () => {
   await assert.rejects(page.done("install"), /404/);
   const fetched = page.fetched.length;
   await new Promise((resolve) => setTimeout(resolve, 20));
-  assert.equal(page.fetched.length, fetched, "nothing is fetched any more");
+  assert.equal(page.fetched.length, fetched, "nothing more is fetched");
   assert.ok(fetched < 40, `${fetched} files were fetched`);
   assert.deepEqual(await caches.keys(), []);
 });
 
-test("newer_version_takes_along_what_is_the_same", async () => {
+test("newer_version_reuses_identical_files", async () => {
   const caches = fakeCaches();
   await worker(FIRST, { caches }).done("install");
   const second = worker(SECOND, { caches });
@@ -174,8 +174,8 @@ test("newer_version_takes_along_what_is_the_same", async () => {
   assert.deepEqual(second.fetched, ["index.js"]);
   const wasm = addressIn(SECOND, "pkg/wasm_node_bg.wasm");
   assert.equal(await second.ask(wasm), "wasm");
-  const kept = await caches.match(wasm, { cacheName: `heartchain page ${second.version}` });
-  assert.equal(kept.url, "", "a script of it must not import from the older version");
+  const cached = await caches.match(wasm, { cacheName: `heartchain page ${second.version}` });
+  assert.equal(cached.url, "", "a script of it must not import from the older version");
 });
 
 test("newer_worker_gives_an_older_page_its_own_files", async () => {
@@ -183,7 +183,7 @@ test("newer_worker_gives_an_older_page_its_own_files", async () => {
   await worker(FIRST, { caches }).done("install");
   const second = worker(SECOND, { caches, locks: [`heartchain page ${versionOf(FIRST)}`, "another lock"] });
   await second.done("install");
-  assert.equal(second.skipped(), false, "it waits");
+  assert.equal(second.skipped(), false, "it must wait");
   await second.say("something else");
   assert.equal(second.skipped(), false);
   await second.say("take-over");
@@ -194,7 +194,7 @@ test("newer_worker_gives_an_older_page_its_own_files", async () => {
   assert.equal(await second.ask(SCOPE, { mode: "navigate" }), "<page>");
 });
 
-test("versions_without_tabs_are_forgotten", async () => {
+test("caches_of_unused_versions_are_deleted", async () => {
   const caches = fakeCaches();
   await (await caches.open("another page's")).put("x", new Response("x"));
   await worker(FIRST, { caches }).done("install");
@@ -211,7 +211,7 @@ test("versions_without_tabs_are_forgotten", async () => {
   assert.deepEqual(await caches.keys(), ["another page's", `heartchain page ${second.version}`]);
 });
 
-test("what_the_browser_has_thrown_away_is_fetched_again", async () => {
+test("evicted_file_is_fetched_again", async () => {
   const caches = fakeCaches();
   const page = worker(FIRST, { caches });
   await page.done("install");
@@ -219,25 +219,25 @@ test("what_the_browser_has_thrown_away_is_fetched_again", async () => {
   assert.equal(await page.ask(addressIn(FIRST, "index.js")), "one");
 });
 
-test("a_page_holds_its_version_from_its_beginning", async () => {
+test("page_locks_its_version_from_the_start", async () => {
   const held = [];
   const locks = { request: async (name, options, work) => (held.push([name, options, work]), new Promise(() => {})) };
   const address = "https://relay.example/v/0123456789abcdef/index.js";
-  keepPage(browser().container, () => {}, { wait: () => {}, locks, address });
+  enableOffline(browser().container, () => {}, { wait: () => {}, locks, address });
   const [[name, options, work]] = held;
   assert.equal(name, "heartchain page 0123456789abcdef");
   assert.deepEqual(options, { mode: "shared" });
   const over = await Promise.race([work(), new Promise((resolve) => setTimeout(resolve, 20, "still held"))]);
   assert.equal(over, "still held");
-  // Served without versions, by another server than the relay.
-  keepPage(browser().container, () => {}, { wait: () => {}, locks, address: "https://relay.example/index.js" });
+  // Served without versions, by a server other than the relay.
+  enableOffline(browser().container, () => {}, { wait: () => {}, locks, address: "https://relay.example/index.js" });
   assert.equal(held.length, 1);
 });
 
-test("a_page_is_replaced_when_its_version_is_not_served", async () => {
+test("page_is_replaced_if_its_version_is_not_served", async () => {
   const address = "https://relay.example/v/0123456789abcdef/index.js";
-  const answered = (status) => async (asked, { method }) => {
-    assert.deepEqual([asked, method], [address, "HEAD"]);
+  const answered = (status) => async (url, { method }) => {
+    assert.deepEqual([url, method], [address, "HEAD"]);
     return { status };
   };
   assert.equal(await isReplaced({ ask: answered(404), address }), true);
@@ -246,7 +246,7 @@ test("a_page_is_replaced_when_its_version_is_not_served", async () => {
   assert.equal(await isReplaced({ ask: answered(404), address: "https://relay.example/index.js" }), false);
 });
 
-/** The browser's side of a registration. */
+/** A fake browser registration. */
 function browser({ controller = null, waiting = null } = {}) {
   const target = () => {
     const listeners = {};
@@ -255,7 +255,7 @@ function browser({ controller = null, waiting = null } = {}) {
       addEventListener: (type, listener) => (listeners[type] = listener),
     };
   };
-  const active = { said: [], postMessage: (data) => active.said.push(data) };
+  const active = { messages: [], postMessage: (data) => active.messages.push(data) };
   const registration = { ...target(), active, waiting, installing: null, updates: 0 };
   registration.update = async () => {
     registration.updates += 1;
@@ -263,20 +263,20 @@ function browser({ controller = null, waiting = null } = {}) {
   };
   const container = { ...target(), controller, registered: [] };
   container.register = async (url) => (container.registered.push(url), registration);
-  const said = [];
+  const messages = [];
   const world = {
     offers: [],
     reloads: 0,
     waits: [],
     every: [],
   };
-  const newer = () => ({ state: "installing", postMessage: (data) => said.push(data), ...target() });
-  return { container, registration, said, world, newer };
+  const newer = () => ({ state: "installing", postMessage: (data) => messages.push(data), ...target() });
+  return { container, registration, messages, world, newer };
 }
 
 async function begun(made) {
   const { container, world } = made;
-  keepPage(container, (goOver) => world.offers.push(goOver), {
+  enableOffline(container, (activate) => world.offers.push(activate), {
     wait: (work, ms) => world.waits.push([work, ms]),
     every: (work, ms) => world.every.push([work, ms]),
     reload: () => (world.reloads += 1),
@@ -284,7 +284,7 @@ async function begun(made) {
   });
   assert.deepEqual(container.registered, [], "the page itself comes first");
   const [[work, ms]] = world.waits;
-  assert.equal(ms, KEEP_AFTER_MS);
+  assert.equal(ms, REGISTER_AFTER_MS);
   await work();
   assert.deepEqual(container.registered, ["service-worker.js"]);
   return made;
@@ -299,11 +299,11 @@ function install({ registration, newer }) {
   worker.listeners.statechange();
 }
 
-test("without_service_workers_nothing_is_kept_and_nothing_fails", () => {
-  keepPage(undefined, () => assert.fail("nothing is offered"));
+test("missing_service_workers_are_not_an_error", () => {
+  enableOffline(undefined, () => assert.fail("nothing is offered"));
 });
 
-test("the_first_version_is_no_news", async () => {
+test("first_version_is_not_offered", async () => {
   const made = await begun(browser());
   install(made);
   made.container.controller = {};
@@ -311,24 +311,24 @@ test("the_first_version_is_no_news", async () => {
   assert.deepEqual([made.world.offers.length, made.world.reloads], [0, 0]);
 });
 
-test("a_newer_version_is_offered_and_comes_when_it_is_wished_for", async () => {
+test("newer_version_activates_when_accepted", async () => {
   const made = await begun(browser({ controller: {} }));
   install(made);
   assert.equal(made.world.offers.length, 1);
-  assert.deepEqual([made.said, made.world.reloads], [[], 0], "nothing happens by itself");
+  assert.deepEqual([made.messages, made.world.reloads], [[], 0], "nothing happens until the user accepts");
   made.world.offers[0]();
-  assert.deepEqual(made.said, ["take-over"]);
+  assert.deepEqual(made.messages, ["take-over"]);
   made.container.listeners.controllerchange();
   assert.equal(made.world.reloads, 1);
 });
 
-test("a_version_that_waited_already_is_offered", async () => {
+test("version_already_waiting_is_offered", async () => {
   const waiting = { postMessage() {} };
   const made = await begun(browser({ controller: {}, waiting }));
   assert.equal(made.world.offers.length, 1);
 });
 
-test("a_version_that_another_tab_wished_for_is_offered_not_forced", async () => {
+test("version_accepted_elsewhere_is_only_offered", async () => {
   const made = await begun(browser({ controller: {} }));
   made.container.listeners.controllerchange();
   assert.deepEqual([made.world.offers.length, made.world.reloads], [1, 0]);
@@ -336,12 +336,12 @@ test("a_version_that_another_tab_wished_for_is_offered_not_forced", async () => 
   assert.equal(made.world.reloads, 1);
 });
 
-test("a_page_has_old_versions_tidied_up", async () => {
+test("page_asks_to_delete_old_versions", async () => {
   const made = await begun(browser());
-  assert.deepEqual(made.registration.active.said, ["tidy-up"]);
+  assert.deepEqual(made.registration.active.messages, ["tidy-up"]);
 });
 
-test("a_page_that_stays_open_asks_for_newer_versions", async () => {
+test("open_page_checks_for_newer_versions", async () => {
   const made = await begun(browser());
   const [[work, ms]] = made.world.every;
   assert.equal(ms, UPDATE_INTERVAL_MS);
@@ -349,12 +349,12 @@ test("a_page_that_stays_open_asks_for_newer_versions", async () => {
   assert.equal(made.registration.updates, 1);
 });
 
-test("a_browser_that_forbids_it_is_no_error", async () => {
+test("forbidden_registration_is_not_an_error", async () => {
   const made = browser();
   made.container.register = async () => {
     throw new DOMException("no", "SecurityError");
   };
   const waits = [];
-  keepPage(made.container, () => assert.fail("nothing is offered"), { wait: (work) => waits.push(work) });
+  enableOffline(made.container, () => assert.fail("nothing is offered"), { wait: (work) => waits.push(work) });
   await waits[0]();
 });

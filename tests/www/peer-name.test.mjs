@@ -1,18 +1,18 @@
-//! Names and colours follow from keys alone, so that every tab shows the same ones.
+//! Names and colours depend only on keys, so every tab shows the same ones.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { hueOf, peerIdOf, shadeOf, shortName } from "../../www/peer-name.js";
 
-// The public key of 32 zero bytes, and its PeerId as libp2p's tutorials print it for seed 0.
+// The public key of 32 zero bytes, and its peer ID as libp2p's tutorials print it for seed 0.
 const AUTHOR = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29";
 const PEER_ID = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
 
-test("an_author_has_the_peer_id_that_libp2p_gives_its_key", () => {
+test("author_has_the_libp2p_peer_id_of_its_key", () => {
   assert.equal(peerIdOf(AUTHOR), PEER_ID);
 });
 
-test("a_short_name_is_the_end_of_the_peer_id", () => {
+test("short_name_is_the_end_of_the_peer_id", () => {
   assert.equal(shortName(PEER_ID), "x6nXTN");
 });
 
@@ -27,13 +27,13 @@ test("hues_are_degrees_and_spread", () => {
   assert.ok(hues.size >= 8, `only ${hues.size} of 12 sectors`);
 });
 
-test("both_shades_occur_and_a_peer_keeps_its_own", () => {
+test("both_shades_occur_and_are_stable", () => {
   const shades = Array.from({ length: 40 }, (_, i) => shadeOf(`${PEER_ID}${i}`));
   assert.deepEqual([...new Set(shades)].sort(), [0, 1]);
   assert.equal(shadeOf(PEER_ID), shadeOf(PEER_ID));
 });
 
-test("more_names_than_are_remembered_are_still_right", () => {
+test("names_beyond_the_cache_are_still_correct", () => {
   const key = (i) => i.toString(16).padStart(64, "0");
   const first = peerIdOf(key(0));
   for (let i = 1; i < 3000; i += 1) peerIdOf(key(i));

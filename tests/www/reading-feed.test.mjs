@@ -1,12 +1,12 @@
-//! The chart is fed with what is new and with the past as far as it looks, never with the whole of a long chain.
+//! The feed loads new readings and the past back to the chart's range, but never all of a long chain.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MAX_PAST_BLOCKS, ReadingFeed, STEP_BLOCKS } from "../../www/reading-feed.js";
 
-/** A chain of one reading a block; block i is of second i. */
+/** A chain with one reading per block; block i has time i in seconds. */
 class FakeNode extends EventTarget {
-  asked = [];
+  calls = [];
   waiting = [];
   constructor(height) {
     super();
@@ -19,7 +19,7 @@ class FakeNode extends EventTarget {
     return this.waiting;
   }
   async blocks(from, to) {
-    this.asked.push([from, to]);
+    this.calls.push([from, to]);
     if (this.broken) throw new Error("the store is closed");
     return Array.from({ length: Math.min(to, this.height) - from + 1 }, (_, i) => block(from + i));
   }
@@ -32,7 +32,7 @@ const reading = (seq) => ({ author: "a", seq, time: seq * 1000, bpm: 70, id: Str
 const block = (index) => ({ index, time: index * 1000, readings: index === 0 ? [] : [reading(index)] });
 const seqs = (feed) => feed.history.authors.get("a")?.map(({ seq }) => seq) ?? [];
 
-/** The next change after which this holds. */
+/** Resolves at the first change after which `holds` is true. */
 function until(feed, holds) {
   return new Promise((resolve) => {
     const look = () => {
@@ -45,7 +45,7 @@ function until(feed, holds) {
   });
 }
 
-test("what_waits_and_what_is_new_is_drawn_at_once", async () => {
+test("waiting_and_new_readings_are_drawn_at_once", async () => {
   const node = new FakeNode(0);
   node.waiting = [reading(1)];
   const feed = new ReadingFeed(node);
@@ -58,51 +58,51 @@ test("what_waits_and_what_is_new_is_drawn_at_once", async () => {
   assert.deepEqual(seqs(feed), [1, 2, 3]);
 });
 
-test("the_past_is_read_as_far_as_the_chart_looks", async () => {
+test("past_is_read_back_to_the_range", async () => {
   const node = new FakeNode(10_000);
   const feed = new ReadingFeed(node);
-  await feed.reachBack(9_900_000);
+  await feed.loadSince(9_900_000);
   const oldest = seqs(feed)[0];
   assert.ok(oldest <= 9_900 && oldest > 9_900 - 2 * STEP_BLOCKS, `${oldest}`);
-  for (const [from, to] of node.asked) assert.ok(to - from < STEP_BLOCKS);
-  // Further back goes on from there, and asks for nothing twice.
-  const asked = node.asked.length;
-  await feed.reachBack(9_800_000);
+  for (const [from, to] of node.calls) assert.ok(to - from < STEP_BLOCKS);
+  // A longer range continues from there and fetches nothing twice.
+  const calls = node.calls.length;
+  await feed.loadSince(9_800_000);
   assert.ok(seqs(feed)[0] <= 9_800);
-  assert.ok(node.asked.slice(asked).every(([, to]) => to < oldest));
+  assert.ok(node.calls.slice(calls).every(([, to]) => to < oldest));
 });
 
-test("however_far_it_looks_a_long_chain_is_not_read_whole", async () => {
+test("long_chain_is_never_read_whole", async () => {
   const node = new FakeNode(3 * MAX_PAST_BLOCKS);
   const feed = new ReadingFeed(node);
-  await feed.reachBack(0);
-  const blocks = node.asked.reduce((sum, [from, to]) => sum + to - from + 1, 0);
+  await feed.loadSince(0);
+  const blocks = node.calls.reduce((sum, [from, to]) => sum + to - from + 1, 0);
   assert.ok(blocks <= MAX_PAST_BLOCKS + STEP_BLOCKS, `${blocks}`);
 });
 
-test("what_is_left_out_of_the_past_is_known", async () => {
+test("omitted_past_is_recorded", async () => {
   const whole = new ReadingFeed(new FakeNode(100));
-  await whole.reachBack(0);
-  assert.equal(whole.history.leftOutUntil, null, "all of a short chain is there");
+  await whole.loadSince(0);
+  assert.equal(whole.history.omittedUntil, null, "a short chain is loaded completely");
 
   const node = new FakeNode(MAX_PAST_BLOCKS + 1_000);
   const feed = new ReadingFeed(node);
-  await feed.reachBack((MAX_PAST_BLOCKS + 900) * 1_000);
-  assert.equal(feed.history.leftOutUntil, null, "nothing that was wished for");
-  let told = 0;
-  feed.addEventListener("change", () => (told += 1));
-  await feed.reachBack(0);
-  assert.equal(feed.history.leftOutUntil, seqs(feed)[0] * 1_000);
-  const before = told;
-  await feed.reachBack(0);
-  assert.equal(told, before, "it is told once");
+  await feed.loadSince((MAX_PAST_BLOCKS + 900) * 1_000);
+  assert.equal(feed.history.omittedUntil, null, "nothing in the requested range");
+  let changes = 0;
+  feed.addEventListener("change", () => (changes += 1));
+  await feed.loadSince(0);
+  assert.equal(feed.history.omittedUntil, seqs(feed)[0] * 1_000);
+  const before = changes;
+  await feed.loadSince(0);
+  assert.equal(changes, before, "it is reported once");
 });
 
-test("a_failed_read_is_tried_again_with_the_next_change", async () => {
+test("failed_read_is_retried_on_next_change", async () => {
   const node = new FakeNode(1);
   const feed = new ReadingFeed(node);
   node.broken = true;
-  await feed.reachBack(0);
+  await feed.loadSince(0);
   assert.deepEqual(seqs(feed), []);
   node.broken = false;
   node.height = 2;

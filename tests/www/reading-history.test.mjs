@@ -1,13 +1,13 @@
-//! The chart's readings are each there once, in order, and bounded.
+//! The history has no duplicates, is sorted and bounded.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MAX_AUTHORS, MAX_READINGS, ReadingHistory, placeAfter } from "../../www/reading-history.js";
+import { MAX_AUTHORS, MAX_READINGS, ReadingHistory, indexAfter } from "../../www/reading-history.js";
 
 const reading = (author, seq, time = seq) => ({ author, seq, time, bpm: 60 + (seq % 40), id: `${author}${seq}` });
 const times = (history, author) => history.authors.get(author)?.map(({ time }) => time) ?? [];
 
-test("readings_are_kept_in_the_order_of_time_each_once", () => {
+test("readings_are_sorted_without_duplicates", () => {
   const history = new ReadingHistory();
   assert.equal(history.add([reading("a", 3), reading("a", 1), reading("b", 2)]), true);
   assert.equal(history.add([reading("a", 2), reading("a", 3)]), true);
@@ -18,12 +18,12 @@ test("readings_are_kept_in_the_order_of_time_each_once", () => {
   assert.equal(history.oldest, 1);
 });
 
-test("an_empty_history_has_no_oldest_reading", () => {
+test("empty_history_has_no_oldest_reading", () => {
   assert.equal(new ReadingHistory().oldest, null);
-  assert.equal(new ReadingHistory().leftOutUntil, null);
+  assert.equal(new ReadingHistory().omittedUntil, null);
 });
 
-test("beyond_the_bound_the_oldest_go", () => {
+test("oldest_readings_are_dropped_at_the_bound", () => {
   const history = new ReadingHistory();
   const all = Array.from({ length: MAX_READINGS }, (_, i) => reading(i % 2 === 0 ? "a" : "b", i));
   history.add(all);
@@ -31,19 +31,19 @@ test("beyond_the_bound_the_oldest_go", () => {
   history.add([reading("a", MAX_READINGS)]);
   assert.ok(history.size < MAX_READINGS && history.size > 0.85 * MAX_READINGS, `${history.size}`);
   assert.equal(history.authors.get("a").at(-1).time, MAX_READINGS);
-  assert.ok(history.leftOutUntil < history.oldest && history.leftOutUntil > 0, "and that they went is known");
+  assert.ok(history.omittedUntil < history.oldest && history.omittedUntil > 0, "the dropped range is recorded");
   assert.ok(history.oldest > 0.05 * MAX_READINGS);
   const counted = [...history.authors.values()].reduce((sum, points) => sum + points.length, 0);
   assert.equal(history.size, counted);
 });
 
-test("readings_of_one_moment_are_bounded_too", () => {
+test("simultaneous_readings_are_bounded_too", () => {
   const history = new ReadingHistory();
   history.add(Array.from({ length: MAX_READINGS + 1 }, (_, i) => reading(`${i % 3}`, i, 7)));
   assert.ok(history.size <= MAX_READINGS, `${history.size}`);
 });
 
-test("beyond_the_bound_the_authors_silent_longest_go", () => {
+test("authors_silent_longest_are_dropped_at_the_bound", () => {
   const history = new ReadingHistory();
   for (let i = 0; i <= MAX_AUTHORS; i += 1) history.add([reading(`author ${i}`, 0, i)]);
   assert.ok(history.authors.size <= MAX_AUTHORS);
@@ -52,8 +52,8 @@ test("beyond_the_bound_the_authors_silent_longest_go", () => {
   assert.equal(history.size, history.authors.size);
 });
 
-test("the_place_after_a_time_is_behind_all_that_is_not_later", () => {
+test("index_after_skips_equal_times", () => {
   const points = [1, 3, 3, 5].map((time) => ({ time }));
-  assert.deepEqual([0, 1, 2, 3, 4, 5, 6].map((time) => placeAfter(points, time)), [0, 1, 1, 3, 3, 4, 4]);
-  assert.equal(placeAfter([], 1), 0);
+  assert.deepEqual([0, 1, 2, 3, 4, 5, 6].map((time) => indexAfter(points, time)), [0, 1, 1, 3, 3, 4, 4]);
+  assert.equal(indexAfter([], 1), 0);
 });

@@ -1,11 +1,11 @@
-//! What strangers chose to be called, as the page shows it.
+//! How untrusted names are displayed.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { wordsOf } from "../../www/node-words.js";
+import { errorMessage } from "../../www/error-messages.js";
 import { shownInSentence, shownText } from "../../www/shown-text.js";
 
-test("what_turns_text_around_or_is_not_seen_is_shown_by_its_number", () => {
+test("invisible_characters_are_spelled_out", () => {
   assert.equal(shownText("class\u202E7\u202C"), "class‹U+202E›7‹U+202C›");
   const unseen = [
     0x9, 0xa, 0x7f, 0x85, 0xa0, 0xad, 0x61c, 0x115f, 0x1160, 0x180e, 0x2003, 0x200b, 0x200c, 0x200d, 0x200e, 0x200f, 0x2028, 0x2029,
@@ -17,23 +17,23 @@ test("what_turns_text_around_or_is_not_seen_is_shown_by_its_number", () => {
   }
 });
 
-test("names_that_people_write_are_shown_as_they_write_them", () => {
+test("legitimate_names_are_unchanged", () => {
   for (const name of ["class 7", "심박 7반", "東京　二", "école", "שלום", "می\u200cخواهم", "क्\u200dष", "👩‍👩‍👧 ❤️ 👨🏽‍🔬", "<b>&amp;</b>", ""]) {
     assert.equal(shownText(name), name);
   }
 });
 
-test("within_a_sentence_only_what_runs_from_right_to_left_is_set_apart", () => {
+test("only_right_to_left_text_is_isolated", () => {
   assert.equal(shownInSentence("심박 7"), "심박 7");
   assert.equal(shownInSentence("שלום 7"), "\u2068שלום 7\u2069");
-  // What would end its own isolation is seen, and ends nothing.
+  // A character that would end the isolation is spelled out and ends nothing.
   assert.equal(shownInSentence("שלום\u2069 7"), "\u2068שלום‹U+2069› 7\u2069");
 });
 
-test("what_a_sentence_repeats_turns_nothing_around", () => {
+test("quoted_input_cannot_change_text_direction", () => {
   const room = 'this file is of the room "a\u202Eb", and this tab is in "lobby": open that room and import it there';
-  assert.match(wordsOf(new Error(room)), /“a‹U\+202E›b”/);
+  assert.match(errorMessage(new Error(room)), /“a‹U\+202E›b”/);
   const given = 'the relay address "x\u2067y" is not a multiaddr (so)';
-  assert.match(wordsOf(given), /^“x‹U\+2067›y”/);
-  assert.equal(wordsOf("who knows\n\u200Fwhat"), "who knows ‹U+200F›what");
+  assert.match(errorMessage(given), /^“x‹U\+2067›y”/);
+  assert.equal(errorMessage("who knows\n\u200Fwhat"), "who knows ‹U+200F›what");
 });

@@ -1,8 +1,8 @@
-//! A strap's session against a Bluetooth that does as it is told, on a clock that is moved by hand.
+//! A strap session against a fake Bluetooth API and a manual clock.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CONNECT_LIMIT_MS, RETRY_MS, SILENCE_MS, StrapSession } from "../../www/strap-session.js";
+import { CONNECT_TIMEOUT_MS, RETRY_MS, SILENCE_MS, StrapSession } from "../../www/strap-session.js";
 
 class Clock {
   #now = 0;
@@ -58,7 +58,7 @@ class Characteristic extends EventTarget {
   }
 }
 
-/** A strap with a heart-rate service; `fails` says how connecting goes: "no", "hang" or fine. */
+/** A strap with a heart-rate service; `fails` sets how connecting fails: "no", "hang" or not at all. */
 class Strap extends EventTarget {
   name = "Strap";
   fails = null;
@@ -102,7 +102,7 @@ function setUp() {
   return { strap, clock, bluetooth, session, samples };
 }
 
-/** Lets the strap measure once a second. */
+/** Sends one measurement per second. */
 async function measure({ strap, clock }, seconds, ...bytes) {
   for (let second = 0; second < seconds; second += 1) {
     strap.measurements.say(...bytes);
@@ -117,7 +117,7 @@ async function connected() {
   return all;
 }
 
-test("a_strap_is_connected_and_its_measurements_become_readings", async () => {
+test("connected_strap_produces_samples", async () => {
   const all = await connected();
   const { session, samples } = all;
   assert.equal(session.state.phase, "on");
@@ -128,14 +128,14 @@ test("a_strap_is_connected_and_its_measurements_become_readings", async () => {
   assert.deepEqual([session.state.bpm, session.state.contact], [72, true]);
 });
 
-test("without_contact_nothing_is_recorded_and_no_value_is_shown", async () => {
+test("no_contact_hides_the_value_and_records_nothing", async () => {
   const all = await connected();
   await measure(all, 20, 0b100, 72);
   assert.deepEqual(all.samples, []);
   assert.deepEqual([all.session.state.bpm, all.session.state.contact], [null, false]);
 });
 
-test("values_that_no_heart_has_are_told_and_left_out_and_broken_bytes_too", async () => {
+test("out_of_range_values_are_reported_and_skipped", async () => {
   const all = await connected();
   await measure(all, 10, 0, 12);
   assert.deepEqual([all.session.state.ignored, all.session.state.bpm], [12, null]);
@@ -146,7 +146,7 @@ test("values_that_no_heart_has_are_told_and_left_out_and_broken_bytes_too", asyn
   assert.deepEqual(all.samples.every((bpm) => bpm === 80) && all.samples.length >= 1, true);
 });
 
-test("a_strap_without_a_battery_service_works", async () => {
+test("strap_without_battery_service_works", async () => {
   const all = setUp();
   all.strap.battery = false;
   await all.session.start();
@@ -156,7 +156,7 @@ test("a_strap_without_a_battery_service_works", async () => {
   assert.deepEqual(all.samples, [72]);
 });
 
-test("a_lost_strap_is_tried_again_later_each_time_until_it_is_back", async () => {
+test("lost_strap_reconnects_with_increasing_delays", async () => {
   const all = await connected();
   const { strap, clock, session, samples } = all;
   strap.fails = "no";
@@ -173,22 +173,22 @@ test("a_lost_strap_is_tried_again_later_each_time_until_it_is_back", async () =>
   await clock.pass(RETRY_MS.at(-1));
   assert.equal(session.state.phase, "on");
   await measure(all, 6, 0, 90);
-  assert.deepEqual(samples, [90], "what was measured before the gap is no part of it");
+  assert.deepEqual(samples, [90], "measurements before the gap do not count");
 
   strap.fails = "no";
   strap.vanish();
   const before = strap.connects;
   await clock.pass(RETRY_MS[0]);
-  assert.equal(strap.connects, before + 1, "the waits begin anew");
+  assert.equal(strap.connects, before + 1, "the delays start over");
 });
 
-test("a_try_that_hangs_is_given_up_and_repeated", async () => {
+test("hanging_attempt_times_out_and_is_retried", async () => {
   const all = setUp();
   all.strap.fails = "hang";
   all.session.start();
   await settled();
   assert.equal(all.session.state.phase, "connecting");
-  await all.clock.pass(CONNECT_LIMIT_MS);
+  await all.clock.pass(CONNECT_TIMEOUT_MS);
   assert.equal(all.session.state.phase, "lost");
   assert.equal(all.strap.disconnects, 1);
   all.strap.fails = null;
@@ -196,7 +196,7 @@ test("a_try_that_hangs_is_given_up_and_repeated", async () => {
   assert.equal(all.session.state.phase, "on");
 });
 
-test("after_a_stop_nothing_is_measured_tried_or_timed", async () => {
+test("stop_leaves_no_measurements_attempts_or_timers", async () => {
   const all = await connected();
   const { strap, clock, session, samples } = all;
   await measure(all, 3, 0, 72);
@@ -218,7 +218,7 @@ test("after_a_stop_nothing_is_measured_tried_or_timed", async () => {
   assert.equal(session.state.phase, "on", "it can be started again");
 });
 
-test("a_stop_while_it_is_lost_or_connecting_ends_the_tries", async () => {
+test("stop_ends_reconnecting", async () => {
   const lost = await connected();
   lost.strap.fails = "no";
   lost.strap.vanish();
@@ -235,7 +235,7 @@ test("a_stop_while_it_is_lost_or_connecting_ends_the_tries", async () => {
   assert.deepEqual([connecting.strap.connects, connecting.session.state.phase], [1, "off"]);
 });
 
-test("a_silent_strap_shows_no_old_value", async () => {
+test("silent_strap_shows_no_old_value", async () => {
   const all = await connected();
   await measure(all, 1, 0, 72);
   assert.equal(all.session.state.bpm, 72);
@@ -243,7 +243,7 @@ test("a_silent_strap_shows_no_old_value", async () => {
   assert.deepEqual([all.session.state.bpm, all.session.state.phase], [null, "on"]);
 });
 
-test("why_no_strap_was_chosen_is_told_unless_the_person_closed_the_list", async () => {
+test("chooser_faults_are_reported_unless_closed_by_user", async () => {
   const cases = [["NotFoundError", true, null], ["SecurityError", true, "blocked"], ["NotFoundError", false, "adapter"],
     ["NetworkError", true, "other"]];
   for (const [name, available, kind] of cases) {

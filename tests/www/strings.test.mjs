@@ -1,35 +1,35 @@
-//! Both languages say everything, and the page asks for nothing that they lack.
+//! Both catalogues are complete, and the page uses no missing keys.
 
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import { afterEach, test } from "node:test";
-import { LANGUAGES, addWords, chooseLanguage, formatBytes, formatDuration, language, say, setLanguage } from "../../www/strings.js";
-import { KNOWN, wordsOf } from "../../www/node-words.js";
-import lessonsEn from "../../www/lessons/words-en.js";
-import lessonsKo from "../../www/lessons/words-ko.js";
+import { LANGUAGES, addTexts, chooseLanguage, formatBytes, formatDuration, language, say, setLanguage } from "../../www/strings.js";
+import { KNOWN, errorMessage } from "../../www/error-messages.js";
+import lessonsEn from "../../www/lessons/strings-en.js";
+import lessonsKo from "../../www/lessons/strings-ko.js";
 import pageEn from "../../www/strings/en.js";
 import pageKo from "../../www/strings/ko.js";
 
 const www = new URL("../../www/", import.meta.url);
 const en = { ...pageEn, ...lessonsEn };
 const ko = { ...pageKo, ...lessonsKo };
-addWords({ en: lessonsEn, ko: lessonsKo });
+addTexts({ en: lessonsEn, ko: lessonsKo });
 
 afterEach(() => setLanguage("en"));
 
-test("the_catalogues_have_the_same_keys_and_kinds", () => {
+test("catalogues_have_the_same_keys_and_types", () => {
   const shape = (catalogue) => Object.entries(catalogue).map(([key, value]) => `${key}: ${typeof value}`);
   assert.deepEqual(shape(ko).sort(), shape(en).sort());
 });
 
-test("every_sentence_speaks_without_undefined_in_it", () => {
+test("no_text_contains_undefined", () => {
   const values = {
     all: 3, direct: 2, relayed: 1, block: 1, known: 2, max: 9, min: 1, found: 8, bpm: 72, reason: "so",
     ms: 4, index: 5, count: 6, features: "this", by: "1 minute", battery: 87,
     people: 2, name: "abc", time: "now", fork: 3, ours: 2, theirs: 1,
     hashes: 9, bits: "1f00ffff", bad: 1, blocks: 2, newBlocks: 1, readings: 3, newReadings: 2, relays: 1, usage: "1 MB",
     quota: "2 MB", room: "lobby", limit: 8, position: 3, hash: "00ab", seq: 4, records: 5,
-    at: 3, tip: 4, left: 1, kept: 2, waiting: 1, inChain: 1, was: 72, now: 112, next: 5, other: "somebody", ok: false,
+    at: 3, tip: 4, left: 1, kept: 2, waiting: 1, inChain: 1, was: 72, now: 112, next: 5, other: "author", ok: false,
     saved: 2, pace: 200, given: "x", option: "--x", file: "f", status: 404, tries: 65_536, speed: 1_000_000,
   };
   for (const code of LANGUAGES) {
@@ -38,13 +38,13 @@ test("every_sentence_speaks_without_undefined_in_it", () => {
   }
 });
 
-test("korean_lines_end_between_the_ways_to_peers_and_not_within_one", () => {
+test("korean_lines_break_between_paths_only", () => {
   setLanguage("ko");
   const said = say("status.inSync", { block: 7, all: 11, direct: 9, relayed: 2 });
-  assert.deepEqual(said.split(" · ").at(-1).split(" "), ["피어", "11명(직접\u00a0연결\u00a09명,", "릴레이\u00a0경유\u00a02명)"]);
+  assert.deepEqual(said.split(" · ").at(-1).split(" "), ["피어", "11개(직접\u00a0연결\u00a09개,", "릴레이\u00a0경유\u00a02개)"]);
 });
 
-test("the_markup_says_in_english_what_the_catalogue_says", async () => {
+test("markup_matches_the_english_catalogue", async () => {
   const html = await readFile(new URL("index.html", www), "utf8");
   const said = [...html.matchAll(/data-say="([^"]+)"[^>]*>([^<]*)</g)];
   const labelled = [...html.matchAll(/data-say-label="([^"]+)" aria-label="([^"]*)"/g)];
@@ -52,7 +52,7 @@ test("the_markup_says_in_english_what_the_catalogue_says", async () => {
   for (const [, key, text] of [...said, ...labelled]) assert.equal(text, en[key], key);
 });
 
-test("every_key_that_a_module_names_exists", async () => {
+test("every_key_used_by_a_module_exists", async () => {
   const files = [...(await readdir(www)), ...(await readdir(new URL("components/", www))).map((file) => `components/${file}`)];
   let found = 0;
   for (const file of files.filter((file) => file.endsWith(".js"))) {
@@ -65,19 +65,19 @@ test("every_key_that_a_module_names_exists", async () => {
   assert.ok(found > 10);
 });
 
-test("the_first_wished_language_that_exists_is_chosen", () => {
+test("first_supported_language_is_chosen", () => {
   assert.equal(chooseLanguage(["ko-KR", "en"]), "ko");
   assert.equal(chooseLanguage([null, "fr", "ko"]), "ko");
   assert.equal(chooseLanguage([undefined, "fr-FR"]), "en");
   assert.equal(chooseLanguage([]), "en");
 });
 
-test("an_unknown_language_changes_nothing", () => {
+test("unknown_language_is_ignored", () => {
   setLanguage("xx");
   assert.equal(language(), "en");
 });
 
-test("a_span_of_time_has_its_fitting_unit", () => {
+test("duration_has_the_best_unit", () => {
   const spans = [[31_000, "31 seconds"], [89_000, "89 seconds"], [90_000, "2 minutes"], [600_000, "10 minutes"],
     [7_200_000, "2 hours"], [260_000_000, "3 days"]];
   for (const [ms, words] of spans) assert.equal(formatDuration(ms), words);
@@ -85,50 +85,50 @@ test("a_span_of_time_has_its_fitting_unit", () => {
   assert.equal(formatDuration(600_000), "10분");
 });
 
-test("an_amount_of_storage_has_its_fitting_unit", () => {
+test("storage_amount_has_the_best_unit", () => {
   for (const [bytes, words] of [[0, "0 byte"], [999, "999 byte"], [1_234_567, "1.23 MB"], [2.3e9, "2.3 GB"], [5e15, "5,000 TB"]]) {
     assert.equal(formatBytes(bytes), words);
   }
 });
 
-test("whatever_kind_of_fault_peers_find_has_words", async () => {
+test("every_dry_run_kind_has_a_text", async () => {
   const types = await readFile(new URL("../../wasm-node/src/types.d.ts", import.meta.url), "utf8");
-  const [, union] = /type RehearsalKind =([^;]+);/.exec(types);
+  const [, union] = /type DryRunKind =([^;]+);/.exec(types);
   const kinds = [...union.matchAll(/"([^"]+)"/g)].map(([, kind]) => `why.${kind}`);
-  const source = await readFile(new URL("../../wasm-node/src/rehearsal/kind.rs", import.meta.url), "utf8");
+  const source = await readFile(new URL("../../wasm-node/src/dry_run/kind.rs", import.meta.url), "utf8");
   const names = [...source.matchAll(/Self::\w+ => "([^"]+)"/g)].map(([, name]) => name);
   assert.deepEqual(kinds, names.map((name) => `why.${name}`));
   assert.deepEqual(Object.keys(en).filter((key) => key.startsWith("why.")).sort(), kinds.toSorted());
 });
 
-test("the_node_still_says_what_the_page_has_other_words_for", async () => {
+test("every_known_node_error_exists_in_its_source", async () => {
   const root = new URL("../../wasm-node/", import.meta.url);
   const files = (await readdir(root, { recursive: true })).filter((file) => file.endsWith(".rs"));
   const sources = await Promise.all(files.map((file) => readFile(new URL(file, root), "utf8")));
   for (const { start, has = "", key } of KNOWN) {
-    assert.ok(sources.some((source) => source.includes(start) && source.includes(has)), `nobody says "${start}${has}"`);
+    assert.ok(sources.some((source) => source.includes(start) && source.includes(has)), `no source has "${start}${has}"`);
     assert.ok(key in en, key);
   }
 });
 
-test("what_the_node_says_is_said_in_the_language_of_the_page", () => {
+test("node_errors_are_translated", () => {
   setLanguage("ko");
-  const words = wordsOf(new Error("too many readings at once: 64 already wait to be kept; wait a moment and enter it again"));
+  const words = errorMessage(new Error("too many readings at once: 64 already wait to be kept; wait a moment and enter it again"));
   assert.match(words, /64개/);
   assert.doesNotMatch(words, /[a-z]/);
   for (const [said, given] of [
     ['the relay address "<b>" is not a multiaddr (no protocol); one looks like /ip4/1', "“<b>”"],
-    ['the relay address "/ip4/1.2.3.4/tcp/1" is none that a browser can dial: it must', "“/ip4/1.2.3.4/tcp/1”"],
+    ['the relay address "/ip4/1.2.3.4/tcp/1" is not one that a browser can dial: it must', "“/ip4/1.2.3.4/tcp/1”"],
     ['the relay address "/ip4/1.2.3.4/tcp/1/ws" is not encrypted, and', "“/ip4/1.2.3.4/tcp/1/ws”"],
-    ['the peer address "x" does not say by which relay', "“x”"],
-    ['"http://x" is no STUN or TURN server: one looks', "“http://x”"],
+    ['the peer address "x" does not name a relay', "“x”"],
+    ['"http://x" is not a STUN or TURN server: one looks', "“http://x”"],
     ["a room name of 70 bytes is longer than 64", "64"],
     ["relays has more than the 16 entries allowed", "16"],
   ]) {
-    const words = wordsOf(new Error(said));
+    const words = errorMessage(new Error(said));
     assert.match(words, /[가-힣]/, said);
     assert.ok(words.includes(given), words);
   }
-  assert.equal(wordsOf(new Error("something new")), "something new");
-  assert.equal(wordsOf("text"), "text");
+  assert.equal(errorMessage(new Error("something new")), "something new");
+  assert.equal(errorMessage("text"), "text");
 });

@@ -1,17 +1,17 @@
-//! Stands in for the wasm package where a test looks at how the page draws: a node with a chain of any length that is
-//! computed when asked for, and with readings as often as wished. Checks and connects nothing. The page's address
-//! says how large: `?blocks=100000&authors=12&rate=20&fork=7` (readings a second; a block each second; blocks of a
-//! branch beside the newest ones).
+//! Replaces the wasm package in tests of the page's rendering: a node with a chain of any length, computed on demand,
+//! and with readings at any rate. Verifies nothing and connects to no one. The page's address sets the sizes:
+//! `?blocks=100000&authors=12&rate=20&fork=7` (`rate`: readings per second, with a block each second; `fork`: blocks of
+//! a side branch at the tip).
 
-const wishes = new URLSearchParams(location.search);
-const wish = (name, otherwise) => Number(wishes.get(name) ?? otherwise);
+const parameters = new URLSearchParams(location.search);
+const parameter = (name, fallback) => Number(parameters.get(name) ?? fallback);
 
-const AUTHORS = wish("authors", 4);
-const PEERS = wish("peers", 3);
-const RATE = wish("rate", 0);
-const READINGS_A_BLOCK = wish("readings", 10);
-const FORK = wish("fork", 0);
-/** Between two blocks of the past, ms. */
+const AUTHORS = parameter("authors", 4);
+const PEERS = parameter("peers", 3);
+const RATE = parameter("rate", 0);
+const READINGS_A_BLOCK = parameter("readings", 10);
+const FORK = parameter("fork", 0);
+/** Time between two blocks of the past, ms. */
 const BLOCK_MS = 1_000;
 
 const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
@@ -24,8 +24,8 @@ export function qrCode() {
 
 export class Node extends EventTarget {
   #began = Date.now();
-  #pastTip = wish("blocks", 10);
-  /** Readings of the blocks that came since the page was opened. */
+  #pastTip = parameter("blocks", 10);
+  /** The blocks made since the page was opened. */
   #fresh = [];
   #pending = [];
   #count = 0;
@@ -50,7 +50,7 @@ export class Node extends EventTarget {
       peers: PEERS,
       clockOffsetMs: null,
       hashesPerSecond: null,
-      storage: { kind: "memory", slot: null, reason: null, persisted: null, usage: null, quota: null, failing: false, saving: 0, lost: null, healed: 0, unchecked: 0 },
+      storage: { kind: "memory", slot: null, reason: null, persisted: null, usage: null, quota: null, failing: false, saving: 0, lost: null, repaired: 0, unchecked: 0 },
       isolated: false,
       miningLimit: null,
     };
@@ -103,17 +103,17 @@ export class Node extends EventTarget {
       const reading = this.#reading(this.#count % AUTHORS, Date.now(), 1e9 + this.#count);
       this.#count += 1;
       this.#pending.push(reading);
-      this.#tell("reading", reading);
+      this.#emit("reading", reading);
     }, 1000 / RATE);
     setInterval(() => {
       this.#fresh.push({ time: Date.now(), readings: this.#pending });
       this.#pending = [];
-      this.#tell("chain", { from: this.#tip, to: this.#tip, reorg: false });
-      this.#tell("status", this.status());
+      this.#emit("chain", { from: this.#tip, to: this.#tip, reorg: false });
+      this.#emit("status", this.status());
     }, 1000);
   }
 
-  #tell(type, detail) {
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
@@ -156,7 +156,7 @@ function hashOf(index) {
   return `0000${hex(index, 2).slice(4)}`;
 }
 
-/** 64 hex digits that look like chance and are not. */
+/** 64 deterministic hex digits that look random. */
 function hex(number, kind) {
   let state = (Math.imul(number, 2_654_435_761) + Math.imul(kind, 40_503)) >>> 0;
   let digits = "";
@@ -167,10 +167,10 @@ function hex(number, kind) {
   return digits;
 }
 
-/** As the page itself names this author, so that the tab's own readings are known as such. */
+/** The same peer ID that the page derives for this author, so that own readings are recognized. */
 function peerIdOf(number) {
   const bytes = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20, ...authorOf(number).match(/../g).map((byte) => Number.parseInt(byte, 16))];
-  let rest = bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+  let rest = bytes.reduce((number, byte) => (number << 8n) | BigInt(byte), 0n);
   let text = "";
   while (rest > 0n) {
     text = BASE58.charAt(Number(rest % 58n)) + text;

@@ -1,19 +1,19 @@
-//! Takes over, from time to time, what closed tabs of this browser have recorded and not shared, until the node stops.
-//! Finds nothing itself and decides nothing: `storage` finds, the machine judges.
+//! Shares the readings that closed tabs of this browser recorded but never shared: a background task reads them from the
+//! slots of these tabs, a batch at a time, and passes them to the sync machine, which keeps those that are new.
 
-use chain::{reading::Reading, room::Room};
 use futures::channel::oneshot;
-use sync::seam::AdoptError;
+use heartchain_chain::{reading::Reading, room::Room};
+use heartchain_sync::io::AdoptError;
 
 use crate::{
-    bulletin::Notice,
     clock,
     config::{ADOPTION_DELAY, ADOPTION_INTERVAL},
-    node::{Node, NodeError, Wish},
+    event_buffer::Notice,
+    node::{Command, Node, NodeError},
     storage::{Adoption, Unshared},
 };
 
-/// Why a closed tab's readings were not taken over. They are looked at again later.
+/// Why a closed tab's readings were not adopted. The task tries again later.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
@@ -22,20 +22,20 @@ enum Failure {
     Machine(#[from] AdoptError),
 }
 
-/// Looks, for as long as the node runs. `own` is the slot that this tab has itself.
-pub(crate) async fn adopt(node: Node, room: Room, own: Option<u32>) {
-    let mut adoption = Adoption::new(room, own);
+/// Adopts readings until the node stops. `own_slot` is the storage slot of this tab.
+pub(crate) async fn run_adoption(node: Node, room: Room, own_slot: Option<u32>) {
+    let mut adoption = Adoption::new(room, own_slot);
     clock::sleep(ADOPTION_DELAY).await;
     loop {
         while let Some(found) = adoption.look().await {
-            match take_over(&node, &adoption, &found).await {
+            match adopt(&node, &adoption, &found).await {
                 Ok(readings) => {
                     let slot = found.slot;
                     adoption.done(found);
                     if readings > 0 {
                         let notice = Notice::ReadingsAdopted { readings, slot };
-                        // If the driver is gone so is the page.
-                        let _ = node.wish(Wish::Notice(notice));
+                        // If the driver has stopped, no page is left to notify.
+                        let _ = node.command(Command::Notice(notice));
                     }
                 }
                 Err(Failure::Node(NodeError::Stopped)) => return,
@@ -44,7 +44,7 @@ pub(crate) async fn adopt(node: Node, room: Room, own: Option<u32>) {
         }
         clock::sleep(ADOPTION_INTERVAL).await;
         if node
-            .wish(Wish::Look)
+            .command(Command::Ping)
             .is_err_and(|error| matches!(error, NodeError::Stopped))
         {
             return;
@@ -52,17 +52,17 @@ pub(crate) async fn adopt(node: Node, room: Room, own: Option<u32>) {
     }
 }
 
-/// Gives them to the machine, a part at a time. Returns how many were new.
-async fn take_over(node: &Node, adoption: &Adoption, found: &Unshared) -> Result<usize, Failure> {
+/// Passes the readings to the machine in batches. Returns how many were new.
+async fn adopt(node: &Node, adoption: &Adoption, found: &Unshared) -> Result<usize, Failure> {
     let mut new = 0;
     for readings in adoption.sign(found) {
-        new += adopt_part(node, readings).await?;
+        new += adopt_batch(node, readings).await?;
     }
     Ok(new)
 }
 
-async fn adopt_part(node: &Node, readings: Vec<Reading>) -> Result<usize, Failure> {
+async fn adopt_batch(node: &Node, readings: Vec<Reading>) -> Result<usize, Failure> {
     let (reply, answer) = oneshot::channel();
-    node.wish(Wish::Adopt(readings, reply))?;
+    node.command(Command::Adopt(readings, reply))?;
     Ok(answer.await.map_err(|_| NodeError::Stopped)??)
 }

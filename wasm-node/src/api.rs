@@ -1,20 +1,21 @@
-//! What JavaScript sees: every exported item, and how values cross over. Converts, and decides nothing.
+//! The JavaScript API: every exported item, and the conversion of values between JavaScript and Rust. Contains no logic
+//! of its own.
 
 use std::cell::RefCell;
 
-use chain::{header::Header, mining::Job, reading::Reading};
+use heartchain_chain::{header::Header, mining::Job, reading::Reading};
 use serde::Serialize;
 use wasm_bindgen::{JsCast, JsError, JsValue, prelude::wasm_bindgen};
 
 use crate::{
-    archive::Form,
+    archive::ExportFormat,
     arguments::{self, Document, Options, heart_rate, height},
-    bulletin::News,
     config,
-    driver::Audience,
+    driver::EventSink,
+    event_buffer::NodeEvent,
     failure,
-    node::{self, Known, Wish},
-    page::{FileParts, WakeCalls},
+    node::{self, Command, NodeState},
+    page::{BlobWriter, ResumeListener},
     qr, start,
     view::{ChainView, NoticeView, RecordedView},
 };
@@ -29,7 +30,7 @@ extern "C" {
     #[derive(Clone, Debug)]
     pub type NodeOptions;
 
-    /// The browser's own `EventTarget`, with listeners passed on as they are.
+    /// The browser's `EventTarget`. Listeners are passed to it unchanged.
     #[wasm_bindgen(js_name = EventTarget)]
     #[derive(Clone, Debug)]
     pub(crate) type Listeners;
@@ -51,199 +52,200 @@ extern "C" {
     ) -> Result<(), JsValue>;
 }
 
-/// A peer of a room, for as long as the tab lives.
+/// A peer in a room, which lives as long as its tab.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Node {
     node: node::Node,
     listeners: Listeners,
-    _wake_calls: Option<WakeCalls>,
+    _resume_listener: Option<ResumeListener>,
 }
 
 #[wasm_bindgen]
 impl Node {
-    /// Joins a room: makes this tab a peer of its own, and looks for others through the relays.
+    /// Joins a room: makes this tab a peer, and finds other peers through the relays.
     ///
-    /// Rejects with an Error in words if the room's name or a relay's address cannot be used. Relays that are
-    /// out of reach are no reason: the node runs, and goes on looking for them.
+    /// Rejects with a descriptive Error if an option is not valid, such as the room's name or a relay's address. An
+    /// unreachable relay is no error: the node runs, and keeps trying to connect.
     ///
     /// # Errors
-    /// See above.
+    /// If an option is not valid, or the browser lacks a feature that the node needs.
     pub async fn start(options: NodeOptions) -> Result<Self, JsError> {
         failure::report_panics();
-        let wishes = Options::read(&options.into())?;
+        let options = Options::read(&options.into())?;
         let listeners =
             Listeners::new().map_err(|_| JsError::new("this browser has no EventTarget"))?;
         let node = start::start(
-            wishes,
-            Speaker {
+            options,
+            JsEventSink {
                 listeners: listeners.clone(),
             },
         )
         .await?;
-        failure::watch(&listeners);
-        let woken = node.clone();
-        // It fails if the driver is behind, and then it is awake.
-        let wake_calls = WakeCalls::new(move || drop(woken.wish(Wish::Woke)));
+        failure::notify_also(&listeners);
+        let handle = node.clone();
+        // This fails if the queue of commands is full; then the driver is awake anyway.
+        let resume_listener = ResumeListener::new(move || drop(handle.command(Command::Resumed)));
         Ok(Self {
             node,
             listeners,
-            _wake_calls: wake_calls,
+            _resume_listener: resume_listener,
         })
     }
 
-    /// What is known of this tab and its room.
+    /// The status of this tab and its room.
     ///
     /// # Errors
-    /// If the node broke.
+    /// If the node panicked.
     #[wasm_bindgen(unchecked_return_type = "NodeStatus")]
     pub fn status(&self) -> Result<JsValue, JsError> {
-        to_js(&self.node.look(Known::status)?)
+        to_js(&self.node.with_state(NodeState::status)?)
     }
 
     /// The connected peers and relays.
     ///
     /// # Errors
-    /// If the node broke.
+    /// If the node panicked.
     #[wasm_bindgen(unchecked_return_type = "PeerStatus[]")]
     pub fn peers(&self) -> Result<JsValue, JsError> {
-        to_js(&self.node.look(Known::peers)?)
+        to_js(&self.node.with_state(NodeState::peers)?)
     }
 
-    /// The readings that wait for a block: at most 100, or as many as are asked for, up to 16,384.
+    /// The readings that wait for a block: by default at most 100; with a `limit`, up to 16,384.
     ///
     /// # Errors
-    /// If `limit` is none, or the node broke.
+    /// If `limit` is out of range, or the node panicked.
     #[wasm_bindgen(skip_typescript)]
     pub fn pending(&self, limit: &JsValue) -> Result<JsValue, JsError> {
         let limit = arguments::limit(
             limit,
-            config::PENDING_A_CALL,
-            config::MAX_PENDING_A_CALL,
+            config::DEFAULT_PENDING,
+            config::MAX_PENDING_PER_CALL,
             "a whole number from 0 to 16384",
         )?;
-        to_js(&self.node.look(|known| known.pending(limit))?)
+        to_js(&self.node.with_state(|state| state.pending(limit))?)
     }
 
-    /// The readings recorded in this tab, the newest first: at most 100, or as many as are asked for, up to 10,000.
+    /// The readings recorded in this tab, the newest first: by default at most 100; with a `limit`, up to 10,000.
     ///
     /// # Errors
-    /// If `limit` is none, or the node broke.
+    /// If `limit` is out of range, or the node panicked.
     #[wasm_bindgen(js_name = ownReadings, skip_typescript)]
     pub fn own_readings(&self, limit: &JsValue) -> Result<JsValue, JsError> {
         let limit = arguments::limit(
             limit,
-            config::OWN_READINGS_A_CALL,
-            config::MAX_OWN_READINGS_A_CALL,
+            config::DEFAULT_OWN_READINGS,
+            config::MAX_OWN_READINGS_PER_CALL,
             "a whole number from 0 to 10000",
         )?;
-        to_js(&self.node.look(|known| known.own_readings(limit))?)
+        to_js(&self.node.with_state(|state| state.own_readings(limit))?)
     }
 
-    /// The heaviest branches beside the best one, at most 16: what a fork left, or what may yet win.
+    /// The side branches with the most work, at most 16: what a fork left behind, or what may still win.
     ///
     /// # Errors
-    /// If the node broke.
+    /// If the node panicked.
     #[wasm_bindgen(unchecked_return_type = "Branch[]")]
     pub fn branches(&self) -> Result<JsValue, JsError> {
-        to_js(&self.node.look(Known::branches)?)
+        to_js(&self.node.with_state(NodeState::branches)?)
     }
 
-    /// Does all of a block's sums again, from nothing but what is passed: its hash, work, link, Merkle root,
-    /// difficulty, time, and each reading's id and signature. Whatever is passed, nothing is changed.
+    /// Verifies a block from nothing but its own fields: hash, work, link to the block below, Merkle root, difficulty,
+    /// time, and each reading's id and signature. Never changes the node's state.
     ///
     /// # Errors
-    /// In words, if that is no block, or the node broke.
+    /// If the value is not a block, or the node panicked.
     #[wasm_bindgen(unchecked_return_type = "BlockCheck")]
     pub fn check(
         &self,
         #[wasm_bindgen(unchecked_param_type = "Block")] block: &JsValue,
     ) -> Result<JsValue, JsError> {
         let claim = arguments::block(block)?;
-        to_js(&self.node.look(|known| known.check(&claim))?)
+        to_js(&self.node.with_state(|state| state.check(&claim))?)
     }
 
-    /// All that this tab knows of its room, as JSON that can be verified and imported. See `EXPORT.md`.
+    /// Exports everything this tab knows of its room, as JSON that can be verified and imported. See `EXPORT.md`.
     ///
-    /// Rejects with an Error in words.
+    /// Rejects with a descriptive Error.
     ///
     /// # Errors
-    /// See above.
+    /// If storage fails, or the chain changes too much during the export.
     #[wasm_bindgen(js_name = exportJson)]
     pub async fn export_json(&self) -> Result<web_sys::Blob, JsError> {
-        export(self.node.clone(), Form::Json, "application/json").await
+        export(self.node.clone(), ExportFormat::Json, "application/json").await
     }
 
-    /// All readings that this tab knows of, as CSV for spreadsheets.
+    /// Exports all readings that this tab knows of, as CSV for spreadsheets.
     ///
-    /// Rejects with an Error in words.
+    /// Rejects with a descriptive Error.
     ///
     /// # Errors
-    /// See above.
+    /// If storage fails, or the chain changes too much during the export.
     #[wasm_bindgen(js_name = exportCsv)]
     pub async fn export_csv(&self) -> Result<web_sys::Blob, JsError> {
-        export(self.node.clone(), Form::Csv, "text/csv").await
+        export(self.node.clone(), ExportFormat::Csv, "text/csv").await
     }
 
-    /// Takes in what another tab of the room exported as JSON. All of it is verified as if a peer had sent it; the
-    /// branch with the most work wins, and readings of another wait for a block again.
+    /// Imports what another tab of the room exported as JSON. Everything is verified as if a peer had sent it. The
+    /// branch with the most work wins; readings of a branch that does not win wait for a block again.
     ///
-    /// Rejects with an Error in words that says where the file breaks a rule; what came before is kept.
+    /// Rejects with a descriptive Error that says where the file breaks a rule; what came before is kept.
     ///
     /// # Errors
-    /// See above.
+    /// If the text is not an export of this room, or a block or reading breaks a rule.
     #[wasm_bindgen(js_name = importJson, unchecked_return_type = "Imported")]
     pub async fn import_json(
         &self,
         #[wasm_bindgen(unchecked_param_type = "string")] text: JsValue,
     ) -> Result<JsValue, JsError> {
         let node = self.node.clone();
-        let room = node.look(|known| known.machine.room().clone())?;
+        let room = node.with_state(|state| state.machine.room().clone())?;
         let document = Document::read(&text, &room)?;
-        // Long texts are the browser's to forget.
+        // The browser can free the text, which may be long, while the import runs.
         drop(text);
         to_js(&node.import(&document).await?)
     }
 
-    /// What this tab would do with a block or a reading if a stranger sent it, asked of a copy of its own machine
-    /// that is thrown away: nothing is sent, stored or changed.
+    /// Tests what this tab would do with a block or a reading from an unknown peer. Runs on a copy of the tab's state
+    /// that is discarded: nothing is sent, stored or changed.
     ///
-    /// Rejects with an Error in words.
+    /// Rejects with a descriptive Error.
     ///
     /// # Errors
-    /// If that is neither, or the node broke.
+    /// If the value is neither a block nor a reading, or the node panicked.
     #[allow(
         clippy::unused_async,
-        reason = "JavaScript gets a promise: a copy of a long chain may be made elsewhere one day"
+        reason = "JavaScript gets a promise: a worker may copy a long chain one day"
     )]
-    #[wasm_bindgen(unchecked_return_type = "Rehearsal")]
-    pub async fn rehearse(
+    #[wasm_bindgen(js_name = dryRun, unchecked_return_type = "DryRun")]
+    pub async fn dry_run(
         &self,
         #[wasm_bindgen(unchecked_param_type = "{ block: Block } | { reading: Reading }")]
         sent: JsValue,
     ) -> Result<JsValue, JsError> {
-        let sent = arguments::sent(&sent)?;
-        to_js(&self.node.look(|known| known.rehearse(&sent))??)
+        let candidate = arguments::candidate(&sent)?;
+        to_js(&self.node.with_state(|state| state.dry_run(&candidate))??)
     }
 
-    /// Cuts this tab off: every connection is closed, the relays' too, and nobody is called or let in until it is
-    /// switched off again. Recording and mining go on. `status().isolated` says when it is so.
+    /// Isolates this tab from the network, or ends the isolation. An isolated tab closes every connection, those to
+    /// relays included, and neither dials nor accepts peers. Recording and mining continue. `status().isolated` shows
+    /// when the change has taken effect.
     ///
     /// # Errors
-    /// If that is neither true nor false, or the node has stopped.
+    /// If `on` is not a boolean, or the node has stopped.
     pub fn isolate(
         &self,
         #[wasm_bindgen(unchecked_param_type = "boolean")] on: &JsValue,
     ) -> Result<(), JsError> {
-        let on = arguments::switch("on", on)?;
-        Ok(self.node.wish(Wish::Isolate(on))?)
+        let on = arguments::boolean("on", on)?;
+        Ok(self.node.command(Command::Isolate(on))?)
     }
 
-    /// Lets this tab try only so many hashes a second; null: as many as it can. `status().miningLimit` says when it
-    /// is so.
+    /// Limits the miner to this many hashes per second; null removes the limit. `status().miningLimit` shows when the
+    /// change has taken effect.
     ///
     /// # Errors
-    /// If that is no such number, or the node has stopped.
+    /// If the limit is out of range, or the node has stopped.
     #[wasm_bindgen(js_name = limitMining)]
     pub fn limit_mining(
         &self,
@@ -251,16 +253,16 @@ impl Node {
         limit: &JsValue,
     ) -> Result<(), JsError> {
         let limit = arguments::mining_limit(limit)?;
-        Ok(self.node.wish(Wish::LimitMining(limit))?)
+        Ok(self.node.command(Command::LimitMining(limit))?)
     }
 
-    /// The best branch's blocks from one height to another, both included, at most 512; those above the tip
-    /// are left out.
+    /// The best branch's blocks from one height to another, both included, at most 512; heights above the tip are left
+    /// out.
     ///
-    /// Rejects with an Error in words.
+    /// Rejects with a descriptive Error.
     ///
     /// # Errors
-    /// See above.
+    /// If the range is not valid, a block is damaged on disk, the chain changes too often meanwhile, or storage fails.
     #[wasm_bindgen(unchecked_return_type = "Block[]")]
     pub async fn blocks(
         &self,
@@ -272,12 +274,12 @@ impl Node {
         to_js(&node.blocks(from, to).await?)
     }
 
-    /// Records a heart rate, signed by this tab; resolves once it is kept.
+    /// Records a heart rate, signed by this tab. Resolves once the reading is stored.
     ///
-    /// Rejects with an Error in words; then nothing was recorded.
+    /// Rejects with a descriptive Error; then nothing was recorded.
     ///
     /// # Errors
-    /// See above.
+    /// If the heart rate is out of range, the reading cannot be stored, or the node has stopped.
     #[wasm_bindgen(unchecked_return_type = "{ id: string; seq: number }")]
     pub async fn record(
         &self,
@@ -292,13 +294,13 @@ impl Node {
         })
     }
 
-    /// Asks the browser to keep what this tab stores even when its disk gets full; it may ask the person. Resolves
-    /// to whether it will. To be called when a person records for the first time.
+    /// Asks the browser to keep this tab's data even when the disk gets full. Resolves to whether it will. The browser
+    /// may show a prompt, so call this when a person records for the first time.
     ///
-    /// Rejects with an Error in words if the node broke.
+    /// Rejects with a descriptive Error if the node panicked.
     ///
     /// # Errors
-    /// See above.
+    /// If the node panicked.
     #[wasm_bindgen(js_name = requestPersistence, unchecked_return_type = "boolean")]
     pub async fn request_persistence(&self) -> Result<JsValue, JsError> {
         let node = self.node.clone();
@@ -308,7 +310,7 @@ impl Node {
     /// Calls a listener for each event of a type; see `NodeEventMap`.
     ///
     /// # Errors
-    /// As the browser's own does.
+    /// Whatever the browser's `addEventListener` throws.
     #[wasm_bindgen(js_name = addEventListener, skip_typescript)]
     pub fn add_event_listener(
         &self,
@@ -319,10 +321,10 @@ impl Node {
         self.listeners.add(name, listener, options)
     }
 
-    /// Calls a listener no more.
+    /// Removes a listener.
     ///
     /// # Errors
-    /// As the browser's own does.
+    /// Whatever the browser's `removeEventListener` throws.
     #[wasm_bindgen(js_name = removeEventListener, skip_typescript)]
     pub fn remove_event_listener(
         &self,
@@ -333,18 +335,18 @@ impl Node {
         self.listeners.remove(name, listener, options)
     }
 
-    /// Leaves the room: closes every connection and ends the mining worker. What was known can still be read.
+    /// Leaves the room: closes every connection and ends the mining worker. The getters keep returning the last state.
     pub fn stop(&self) {
-        // It fails if it has stopped before.
-        drop(self.node.wish(Wish::Stop));
+        // This fails if the node has stopped already.
+        drop(self.node.command(Command::Stop));
     }
 }
 
-/// Tries `tries` nonces from `start` on for a header of 93 bytes; gives the first whose hash meets the header's
+/// Tries `tries` nonces from `start` on for a header of 93 bytes. Returns the first nonce whose hash meets the header's
 /// target. For the mining worker.
 ///
 /// # Errors
-/// If these bytes are no header, or no hash can meet its target.
+/// If the bytes are not a header, or its bits are not a valid target.
 #[wasm_bindgen(js_name = mineBatch)]
 pub fn mine_batch(header: &[u8], start: u64, tries: u32) -> Result<Option<u64>, JsError> {
     let header = Header::decode(header)?;
@@ -352,32 +354,34 @@ pub fn mine_batch(header: &[u8], start: u64, tries: u32) -> Result<Option<u64>, 
     Ok(Job::new(&header, target).search(start, tries))
 }
 
-/// The QR code of a text, such as a room's link: its modules row by row, 1 for dark, without the quiet zone around
-/// them. Undefined if the text is too long for a code.
+/// The QR code of a text, such as a room's link: its modules row by row, 1 for dark, without the surrounding quiet
+/// zone. Undefined if the text is too long for a QR code.
 #[must_use]
 #[wasm_bindgen(js_name = qrCode)]
 pub fn qr_code(text: &str) -> Option<Vec<u8>> {
     qr::modules(text)
 }
 
-/// Tells JavaScript by events.
-struct Speaker {
+/// Delivers events to JavaScript as `CustomEvent`s.
+struct JsEventSink {
     listeners: Listeners,
 }
 
-impl Audience for Speaker {
-    fn tell(&self, news: News<Reading>, known: &RefCell<Known>) {
+impl EventSink for JsEventSink {
+    fn emit(&self, event: NodeEvent<Reading>, state: &RefCell<NodeState>) {
         let (name, detail) = {
-            let known = known.borrow();
-            match news {
-                News::Reading(reading) => ("reading", to_js(&known.reading(&reading))),
-                News::Chain { from, to, reorg } => ("chain", to_js(&ChainView { from, to, reorg })),
-                News::Status => ("status", to_js(&known.status())),
-                News::Peers => ("peers", to_js(&known.peers())),
-                News::Notice(notice) => ("notice", to_js(&NoticeView::from(notice))),
+            let state = state.borrow();
+            match event {
+                NodeEvent::Reading(reading) => ("reading", to_js(&state.reading(&reading))),
+                NodeEvent::Chain { from, to, reorg } => {
+                    ("chain", to_js(&ChainView { from, to, reorg }))
+                }
+                NodeEvent::Status => ("status", to_js(&state.status())),
+                NodeEvent::Peers => ("peers", to_js(&state.peers())),
+                NodeEvent::Notice(notice) => ("notice", to_js(&NoticeView::from(notice))),
             }
         };
-        // Listeners look at the node, so nothing of it may be held here.
+        // Listeners read the node's state, so the borrow has ended by now.
         if let Ok(detail) = detail {
             dispatch(&self.listeners, name, &detail);
         }
@@ -390,17 +394,21 @@ pub(crate) fn dispatch(listeners: &Listeners, name: &str, detail: &JsValue) {
     fields.set_detail(detail);
     if let Ok(event) = web_sys::CustomEvent::new_with_event_init_dict(name, &fields) {
         if name == "status" {
-            failure::remember(detail);
+            failure::remember_status(detail);
         }
         let target: &web_sys::EventTarget = listeners.unchecked_ref();
-        // What a listener throws is the page's to hear, and the browser tells it.
+        // The browser reports what a listener throws to the page.
         let _ = target.dispatch_event(&event);
     }
 }
 
-async fn export(node: node::Node, form: Form, media_type: &str) -> Result<web_sys::Blob, JsError> {
-    let mut file = FileParts::new();
-    node.export(form, |text| file.add(text)).await?;
+async fn export(
+    node: node::Node,
+    format: ExportFormat,
+    media_type: &str,
+) -> Result<web_sys::Blob, JsError> {
+    let mut file = BlobWriter::new();
+    node.export(format, |text| file.push(text)).await?;
     file.finish(media_type)
         .ok_or_else(|| JsError::new("this browser cannot make a file of it"))
 }

@@ -1,32 +1,33 @@
-//! A room as one document: JSON that anybody can verify and that another tab takes in, or CSV for spreadsheets. What both
-//! look like is in `EXPORT.md`. Works in pieces, so that a long chain is never in memory at once; judges nothing.
+//! Export and import of a room as one document: JSON that anyone can verify and another tab can import, or CSV for
+//! spreadsheets. `EXPORT.md` specifies both. Documents are processed in pieces, so that a long chain is never in memory
+//! at once. The machine validates what is imported, not this module.
 
-use chain::{hash::BlockHash, reading::Reading, room::Room};
 use futures::channel::oneshot;
+use heartchain_chain::{hash::BlockHash, reading::Reading, room::Room};
+use heartchain_sync::io::{ImportError, ImportPiece, Imported};
 use serde::Serialize;
-use sync::seam::{ImportError, ImportPiece, Imported};
 
 use crate::{
     arguments::Document,
     clock, config,
-    node::{Node, NodeError, Wish},
+    node::{Command, Node, NodeError},
     view::{BlockView, ImportedView, ReadingView, TipView},
 };
 
-/// What `format` says. A change that older code would misread raises the number.
+/// The value of the field `format`. A change that older code would misread increments the number.
 pub(crate) const FORMAT: &str = "heartchain/export/1";
 
-/// How an export is written.
+/// The file format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum ExportFormat {
     Json,
     Csv,
 }
 
-/// Where the answer to a piece of an import goes.
+/// Receives the result of importing one piece.
 pub(crate) type ImportReply = oneshot::Sender<Result<Imported, ImportError>>;
 
-/// A document's first lines.
+/// The first fields of a JSON document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Head<'a> {
@@ -46,9 +47,9 @@ struct RoomView<'a> {
     genesis: String,
 }
 
-/// The best branch and what waits, as they were at one moment.
+/// The best branch and the pending readings at one moment.
 #[derive(Debug)]
-struct Moment {
+struct Snapshot {
     room: Room,
     tip: TipView,
     total_work: String,
@@ -57,88 +58,89 @@ struct Moment {
 }
 
 impl Node {
-    /// Writes all that this tab knows of its room: hands over the document's text, piece after piece.
+    /// Exports everything this tab knows of its room. Passes the document's text to `write` chunk by chunk.
     ///
     /// # Errors
-    /// If storage fails, or the chain changes too much meanwhile.
+    /// If storage fails, or blocks of the export leave the best branch and are deleted meanwhile.
     pub(crate) async fn export(
         &self,
-        form: Form,
-        mut take: impl FnMut(&str),
+        format: ExportFormat,
+        mut write: impl FnMut(&str),
     ) -> Result<(), NodeError> {
-        let moment = self.moment()?;
-        take(&form.begin(&moment)?);
+        let snapshot = self.snapshot()?;
+        write(&format.head(&snapshot)?);
         let mut first = true;
-        for hashes in moment.hashes.chunks(config::EXPORT_BLOCKS_A_PIECE) {
+        for hashes in snapshot.hashes.chunks(config::EXPORT_BLOCKS_PER_CHUNK) {
             let mut text = String::new();
-            for block in self.blocks_of(&moment.room, hashes).await? {
-                form.separate(&mut text, &mut first);
-                form.block(&mut text, &block)?;
+            for block in self.read_blocks(&snapshot.room, hashes).await? {
+                format.push_separator(&mut text, &mut first);
+                format.push_block(&mut text, &block)?;
             }
-            take(&text);
+            write(&text);
         }
-        take(form.between());
+        write(format.middle());
         first = true;
-        for readings in moment.waiting.chunks(config::EXPORT_READINGS_A_PIECE) {
+        for readings in snapshot.waiting.chunks(config::EXPORT_READINGS_PER_CHUNK) {
             let mut text = String::new();
             for reading in readings {
-                form.separate(&mut text, &mut first);
-                form.waiting(&mut text, &ReadingView::new(moment.room.id(), reading))?;
+                format.push_separator(&mut text, &mut first);
+                format.push_reading(&mut text, &ReadingView::new(snapshot.room.id(), reading))?;
             }
-            take(&text);
+            write(&text);
         }
-        take(form.end());
+        write(format.tail());
         Ok(())
     }
 
-    /// Takes in a document, piece after piece.
+    /// Imports a document piece by piece.
     ///
     /// # Errors
-    /// Where it breaks a rule; what came before is kept.
+    /// At the first block or reading that breaks a rule. What came before it is kept.
     pub(crate) async fn import(&self, document: &Document) -> Result<ImportedView, NodeError> {
         let result = self.import_all(document).await;
-        // However it ended, no more comes.
-        let ended = ImportPiece {
-            ends: true,
+        // The machine is told that the import is over, whether it succeeded or not.
+        let last = ImportPiece {
+            is_last: true,
             ..ImportPiece::default()
         };
-        let ended = self.import_piece(ended).await;
+        let ended = self.import_piece(last).await;
         let imported = result?;
         ended?;
         Ok(imported)
     }
 
     async fn import_all(&self, document: &Document) -> Result<ImportedView, NodeError> {
-        let mut sum = ImportedView::default();
-        for from in (0..document.blocks()).step_by(sync::config::MAX_IMPORT_BLOCKS) {
+        let mut total = ImportedView::default();
+        for from in (0..document.blocks()).step_by(heartchain_sync::config::MAX_IMPORT_BLOCKS) {
             let piece = ImportPiece {
-                blocks: document.blocks_from(from, sync::config::MAX_IMPORT_BLOCKS)?,
+                blocks: document.blocks_from(from, heartchain_sync::config::MAX_IMPORT_BLOCKS)?,
                 ..ImportPiece::default()
             };
-            sum.add(self.import_piece(piece).await?);
+            total.add(self.import_piece(piece).await?);
         }
-        for from in (0..document.readings()).step_by(sync::config::MAX_IMPORT_READINGS) {
+        for from in (0..document.readings()).step_by(heartchain_sync::config::MAX_IMPORT_READINGS) {
             let piece = ImportPiece {
-                readings: document.readings_from(from, sync::config::MAX_IMPORT_READINGS)?,
+                readings: document
+                    .readings_from(from, heartchain_sync::config::MAX_IMPORT_READINGS)?,
                 ..ImportPiece::default()
             };
-            sum.add(self.import_piece(piece).await?);
+            total.add(self.import_piece(piece).await?);
         }
-        Ok(sum)
+        Ok(total)
     }
 
     async fn import_piece(&self, piece: ImportPiece) -> Result<Imported, NodeError> {
         let (reply, answer) = oneshot::channel();
-        self.wish(Wish::Import(Box::new(piece), reply))?;
+        self.command(Command::Import(Box::new(piece), reply))?;
         Ok(answer.await.map_err(|_| NodeError::Stopped)??)
     }
 
-    fn moment(&self) -> Result<Moment, NodeError> {
-        self.look(|known| {
-            let machine = &known.machine;
+    fn snapshot(&self) -> Result<Snapshot, NodeError> {
+        self.with_state(|state| {
+            let machine = &state.machine;
             let status = machine.status();
             let hashes = (1..=status.index).map_while(|index| machine.best_hash(index));
-            Moment {
+            Snapshot {
                 room: machine.room().clone(),
                 tip: TipView {
                     index: status.index,
@@ -151,13 +153,13 @@ impl Node {
         })
     }
 
-    async fn blocks_of(
+    async fn read_blocks(
         &self,
         room: &Room,
         hashes: &[BlockHash],
     ) -> Result<Vec<BlockView>, NodeError> {
-        let headers = self.look(|known| {
-            let headers = hashes.iter().map(|hash| known.machine.header(hash));
+        let headers = self.with_state(|state| {
+            let headers = hashes.iter().map(|hash| state.machine.header(hash));
             headers.collect::<Option<Vec<_>>>()
         })?;
         let bodies = self.bodies(hashes.to_vec()).await?;
@@ -166,8 +168,8 @@ impl Node {
         blocks
             .map(|((hash, header), body)| {
                 let Some(body) = body else {
-                    let place = (header.index, *hash);
-                    return Err(self.missing(place, NodeError::LeftBehind)?);
+                    let block = (header.index, *hash);
+                    return Err(self.missing_body_error(block, NodeError::LeftBehind)?);
                 };
                 Ok(BlockView::new(room.id(), *hash, header, &body))
             })
@@ -175,11 +177,11 @@ impl Node {
     }
 }
 
-impl Form {
-    fn begin(self, moment: &Moment) -> Result<String, NodeError> {
+impl ExportFormat {
+    fn head(self, snapshot: &Snapshot) -> Result<String, NodeError> {
         match self {
             Self::Json => {
-                let params = moment.room.params();
+                let params = snapshot.room.params();
                 let head = json(&Head {
                     format: FORMAT,
                     exported_at: clock::now().get(),
@@ -187,12 +189,12 @@ impl Form {
                         name: params.name().as_str(),
                         floor_bits: params.floor_bits(),
                         block_interval_ms: params.block_interval_ms(),
-                        genesis: moment.room.genesis_hash().to_string(),
+                        genesis: snapshot.room.genesis_hash().to_string(),
                     },
-                    tip: moment.tip.clone(),
-                    total_work: moment.total_work.clone(),
+                    tip: snapshot.tip.clone(),
+                    total_work: snapshot.total_work.clone(),
                 })?;
-                // The object goes on where it would have ended.
+                // The closing brace is removed, because more fields follow.
                 Ok(format!(
                     "{},\n\"blocks\":[\n",
                     head.strip_suffix('}').unwrap_or(&head)
@@ -202,41 +204,41 @@ impl Form {
         }
     }
 
-    fn separate(self, text: &mut String, first: &mut bool) {
+    fn push_separator(self, text: &mut String, first: &mut bool) {
         if self == Self::Json && !std::mem::take(first) {
             text.push_str(",\n");
         }
     }
 
-    fn block(self, text: &mut String, block: &BlockView) -> Result<(), NodeError> {
+    fn push_block(self, text: &mut String, block: &BlockView) -> Result<(), NodeError> {
         match self {
             Self::Json => text.push_str(&json(block)?),
             Self::Csv => {
                 let time = clock::iso(block.time);
                 for reading in &block.readings {
-                    text.push_str(&row(reading, &block.index.to_string(), &time));
+                    text.push_str(&csv_row(reading, &block.index.to_string(), &time));
                 }
             }
         }
         Ok(())
     }
 
-    const fn between(self) -> &'static str {
+    const fn middle(self) -> &'static str {
         match self {
             Self::Json => "\n],\n\"waiting\":[\n",
             Self::Csv => "",
         }
     }
 
-    fn waiting(self, text: &mut String, reading: &ReadingView) -> Result<(), NodeError> {
+    fn push_reading(self, text: &mut String, reading: &ReadingView) -> Result<(), NodeError> {
         match self {
             Self::Json => text.push_str(&json(reading)?),
-            Self::Csv => text.push_str(&row(reading, "", "")),
+            Self::Csv => text.push_str(&csv_row(reading, "", "")),
         }
         Ok(())
     }
 
-    const fn end(self) -> &'static str {
+    const fn tail(self) -> &'static str {
         match self {
             Self::Json => "\n]\n}\n",
             Self::Csv => "",
@@ -244,8 +246,8 @@ impl Form {
     }
 }
 
-/// One line of a spreadsheet. Nothing in it is anybody's free text, so nothing has to be quoted.
-fn row(reading: &ReadingView, block: &str, block_time: &str) -> String {
+/// One line of the CSV. No field is free text, so none has to be quoted.
+fn csv_row(reading: &ReadingView, block: &str, block_time: &str) -> String {
     let ReadingView {
         id,
         author,

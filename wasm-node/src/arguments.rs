@@ -1,10 +1,10 @@
-//! What JavaScript passed, checked: a value that is none of what it should be is refused in words. Never
-//! guesses what was meant.
+//! Parses and checks the arguments that JavaScript passes. A value of the wrong type or range is refused with a
+//! descriptive error; nothing is coerced.
 
 mod blocks;
 mod document;
 
-use chain::{
+use heartchain_chain::{
     block::Block,
     bpm::Bpm,
     room::{Room, RoomName, RoomParams},
@@ -18,39 +18,39 @@ pub(crate) use self::{
 };
 use crate::{
     config,
-    net::{IceServer, NamedPeer, RelayAddress},
+    dry_run::Candidate,
+    net::{CircuitAddress, IceServer, RelayAddress},
     page,
-    rehearsal::Sent,
 };
 
-/// What is wrong with what JavaScript passed.
+/// What is wrong with an argument.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ArgumentError {
-    /// Not of the type that the documentation names.
+    /// The argument is not of the documented type.
     #[error("{name} must be {expected}")]
     Type {
-        /// Which.
+        /// The argument's name.
         name: &'static str,
-        /// What it must be.
+        /// What the argument must be.
         expected: &'static str,
     },
-    /// More than there is room for.
+    /// The list is too long.
     #[error("{name} has more than the {max} entries allowed")]
     TooMany {
-        /// Which.
+        /// The argument's name.
         name: &'static str,
-        /// The most.
+        /// The most entries that are allowed.
         max: usize,
     },
-    /// No heart rate.
+    /// The value is not a valid heart rate.
     #[error("a heart rate is a whole number from {min} to {max}, not {found}")]
     Bpm {
-        /// As it was given.
+        /// The value that was given, as text.
         found: String,
-        /// The least.
+        /// The lowest valid heart rate.
         min: u16,
-        /// The greatest.
+        /// The highest valid heart rate.
         max: u16,
     },
 }
@@ -58,15 +58,15 @@ pub(crate) enum ArgumentError {
 /// The options of `Node.start`, checked.
 pub(crate) struct Options {
     pub(crate) room: Room,
-    /// Those that named peers are reached through included.
+    /// Includes the relays of the configured `peers`.
     pub(crate) relays: Vec<RelayAddress>,
-    pub(crate) peers: Vec<NamedPeer>,
+    pub(crate) peers: Vec<CircuitAddress>,
     pub(crate) direct: bool,
     pub(crate) ice_servers: Option<Vec<IceServer>>,
     pub(crate) relay_document: Option<String>,
     pub(crate) miner_url: Option<String>,
     pub(crate) wasm_module: JsValue,
-    /// Whether nothing is to be kept on disk.
+    /// Whether to store nothing on disk.
     pub(crate) in_memory: bool,
 }
 
@@ -74,7 +74,7 @@ impl Options {
     pub(crate) fn read(options: &JsValue) -> Result<Self, JsError> {
         let name = text(options, "room")?;
         let name = name.as_deref().unwrap_or(config::DEFAULT_ROOM);
-        let name = RoomName::judged_by(name, is_nfc)?;
+        let name = RoomName::with_nfc_check(name, is_nfc)?;
         let peers = peers(options)?;
         let mut relays = relays(options)?;
         for named in &peers {
@@ -97,12 +97,12 @@ impl Options {
     }
 }
 
-/// Whether a text is in Unicode's normal form C, as the browser knows it.
+/// Whether a text is in Unicode's normalization form C. The browser decides, so that the wasm needs no Unicode tables.
 fn is_nfc(text: &str) -> bool {
     js_sys::JsString::from(text).normalize("NFC") == *text
 }
 
-/// A height in the chain.
+/// Parses a height in the chain.
 pub(crate) fn height(name: &'static str, value: &JsValue) -> Result<u64, ArgumentError> {
     whole(value).ok_or(ArgumentError::Type {
         name,
@@ -110,32 +110,32 @@ pub(crate) fn height(name: &'static str, value: &JsValue) -> Result<u64, Argumen
     })
 }
 
-/// How many items a call may give.
+/// Parses the optional limit of items that a call returns.
 pub(crate) fn limit(
     value: &JsValue,
     default: u64,
-    most: u64,
+    max: u64,
     expected: &'static str,
 ) -> Result<usize, ArgumentError> {
-    let wanted = if value.is_undefined() || value.is_null() {
+    let limit = if value.is_undefined() || value.is_null() {
         Some(default)
     } else {
-        whole(value).filter(|wanted| *wanted <= most)
+        whole(value).filter(|limit| *limit <= max)
     };
-    wanted
-        .and_then(|wanted| usize::try_from(wanted).ok())
+    limit
+        .and_then(|limit| usize::try_from(limit).ok())
         .ok_or(ArgumentError::Type {
             name: "limit",
             expected,
         })
 }
 
-/// What is to be sent for a rehearsal: `{ block }` or `{ reading }`. Hash and ids stay behind, as they do on the way
-/// to a peer, which computes its own.
-pub(crate) fn sent(value: &JsValue) -> Result<Sent, JsError> {
+/// Parses the argument of `dryRun()`: `{ block }` or `{ reading }`. The hash and ids are dropped, because they are not
+/// sent over the network either: a peer computes its own.
+pub(crate) fn candidate(value: &JsValue) -> Result<Candidate, JsError> {
     if let Some(given) = field(value, "block") {
         let claim = block(&given)?;
-        return Ok(Sent::Block(Block {
+        return Ok(Candidate::Block(Block {
             header: claim.header,
             readings: claim
                 .readings
@@ -145,21 +145,21 @@ pub(crate) fn sent(value: &JsValue) -> Result<Sent, JsError> {
         }));
     }
     let given = field(value, "reading").ok_or(ArgumentError::Type {
-        name: "what is rehearsed",
+        name: "the argument of dryRun()",
         expected: "{ block } or { reading }",
     })?;
-    Ok(Sent::Reading(reading(&given)?.reading))
+    Ok(Candidate::Reading(reading(&given)?.reading))
 }
 
-/// Whether something is to be so.
-pub(crate) fn switch(name: &'static str, value: &JsValue) -> Result<bool, ArgumentError> {
+/// Parses a boolean argument; other values are not coerced.
+pub(crate) fn boolean(name: &'static str, value: &JsValue) -> Result<bool, ArgumentError> {
     value.as_bool().ok_or(ArgumentError::Type {
         name,
         expected: "true or false",
     })
 }
 
-/// How many hashes a second may be tried; `None`: as many as can be.
+/// Parses the most hashes per second; `None` is unlimited.
 pub(crate) fn mining_limit(value: &JsValue) -> Result<Option<u32>, ArgumentError> {
     if value.is_null() {
         return Ok(None);
@@ -174,7 +174,7 @@ pub(crate) fn mining_limit(value: &JsValue) -> Result<Option<u32>, ArgumentError
         })
 }
 
-/// A heart rate.
+/// Parses a heart rate.
 pub(crate) fn heart_rate(value: &JsValue) -> Result<Bpm, ArgumentError> {
     let bpm = whole(value)
         .and_then(|number| u16::try_from(number).ok())
@@ -205,7 +205,7 @@ fn whole(value: &JsValue) -> Option<u64> {
     (number >= 0.0).then_some(number as u64)
 }
 
-/// A field that was given.
+/// A field's value, unless it is missing, undefined or null.
 fn field(options: &JsValue, name: &str) -> Option<JsValue> {
     let value = js_sys::Reflect::get(options, &name.into()).ok()?;
     (!value.is_undefined() && !value.is_null()).then_some(value)
@@ -255,19 +255,19 @@ fn relays(options: &JsValue) -> Result<Vec<RelayAddress>, JsError> {
     Ok(relays?)
 }
 
-fn peers(options: &JsValue) -> Result<Vec<NamedPeer>, JsError> {
+fn peers(options: &JsValue) -> Result<Vec<CircuitAddress>, JsError> {
     let (name, max) = ("peers", config::MAX_NAMED_PEERS);
     let given = texts(options, name)?;
     if given.len() > max {
         return Err(ArgumentError::TooMany { name, max }.into());
     }
     let scheme = page::scheme();
-    let parse = |address: &String| NamedPeer::parse(address, scheme);
+    let parse = |address: &String| CircuitAddress::parse(address, scheme);
     let peers: Result<_, _> = given.iter().map(parse).collect();
     Ok(peers?)
 }
 
-/// A list of strings; none if nothing was given.
+/// Parses an optional list of strings; empty if it is missing.
 fn texts(options: &JsValue, name: &'static str) -> Result<Vec<String>, ArgumentError> {
     let wrong = || ArgumentError::Type {
         name,
@@ -285,7 +285,7 @@ fn texts(options: &JsValue, name: &'static str) -> Result<Vec<String>, ArgumentE
         .collect()
 }
 
-/// Servers as `RTCConfiguration.iceServers` has them; one of several URLs counts as several.
+/// Parses servers in the form of `RTCConfiguration.iceServers`. A server with several URLs counts once per URL.
 fn ice_servers(options: &JsValue) -> Result<Option<Vec<IceServer>>, JsError> {
     let wrong = ArgumentError::Type {
         name: "iceServers",
@@ -325,8 +325,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_browser_judges_names_as_every_other_peer_does() {
-        // Decomposed and precomposed letters and syllables, marks in either order, and signs that stand for another.
+    fn browser_normalizes_names_as_native_peers_do() {
+        // Decomposed and precomposed letters and syllables, marks in either order, and signs that normalize to others.
         for name in [
             "room 7",
             "caf\u{e9}",
@@ -347,7 +347,7 @@ mod tests {
             "\u{e9} ",
         ] {
             assert_eq!(
-                RoomName::judged_by(name, is_nfc),
+                RoomName::with_nfc_check(name, is_nfc),
                 RoomName::new(name),
                 "{name:?}"
             );

@@ -1,7 +1,7 @@
-//! Does a block's sums again, one by one, from nothing but what somebody claims of it: what a person can check
-//! without trusting anybody. Never asks a peer, and never changes what this tab holds.
+//! Verifies a block step by step from nothing but its claimed fields, so that a person can check it without trusting
+//! anyone. Never asks a peer, and never changes the node's state.
 
-use chain::{
+use heartchain_chain::{
     block::{MAX_BLOCK_READINGS, MIN_BLOCK_READINGS},
     difficulty::Window,
     hash::{BlockHash, ReadingId, ReadingsRoot},
@@ -13,56 +13,56 @@ use chain::{
     work::{CompactTarget, Target},
 };
 
-/// A block as somebody shows it: nothing in it is believed.
+/// A block of unknown origin. None of its fields is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Claim {
+pub(crate) struct BlockClaim {
     pub(crate) hash: BlockHash,
     pub(crate) header: Header,
     pub(crate) readings: Vec<ClaimedReading>,
 }
 
-/// A reading as somebody shows it.
+/// A reading of unknown origin, with the id that is claimed for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClaimedReading {
     pub(crate) id: ReadingId,
     pub(crate) reading: Reading,
 }
 
-/// What this tab knows of the place that the block claims.
+/// What this tab knows of the block's position in the chain.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
-    /// The block that it says it stands on, if that is known and one lower, with the rules on it.
+pub(crate) struct ParentContext {
+    /// The rules for a child of the claimed parent, if the parent is known and exactly one lower.
     pub(crate) parent: Option<Window>,
-    /// The hash that the block below has here.
+    /// The hash of this tab's best block at the height below.
     pub(crate) below: Option<BlockHash>,
 }
 
-/// What came of every sum.
+/// The result of each step of the verification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Check {
-    pub(crate) hash: Sum<BlockHash>,
-    /// The target that follows from the bits; `None`: these bits are no target.
-    pub(crate) work: Sum<Option<Target>>,
-    /// What the block below has for its hash here; `None`: nothing is known there.
-    pub(crate) link: Sum<Option<BlockHash>>,
-    pub(crate) root: Sum<ReadingsRoot>,
-    /// The bits that the rule asks for; `None`: the parent is not known.
-    pub(crate) difficulty: Sum<Option<CompactTarget>>,
-    /// The time that the block's must be later than; `None`: the parent is not known.
-    pub(crate) time: Sum<Option<UnixMillis>>,
+    pub(crate) hash: Comparison<BlockHash>,
+    /// The target that the bits encode; `None` if they are not a valid target.
+    pub(crate) work: Comparison<Option<Target>>,
+    /// The hash of this tab's best block at the height below; `None` if the tab has no such block.
+    pub(crate) link: Comparison<Option<BlockHash>>,
+    pub(crate) root: Comparison<ReadingsRoot>,
+    /// The bits that the difficulty rule requires; `None` if the parent is unknown.
+    pub(crate) difficulty: Comparison<Option<CompactTarget>>,
+    /// The time that the block's time must exceed; `None` if the parent is unknown.
+    pub(crate) time: Comparison<Option<UnixMillis>>,
     pub(crate) readings: Vec<CheckedReading>,
-    /// Whether there are as many readings as a block may have.
+    /// Whether the number of readings is within a block's limits.
     pub(crate) count_ok: bool,
 }
 
-/// Whether a claim is what a sum says, and what it says.
+/// Whether a claimed value is right, and the value it was compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sum<T> {
+pub(crate) struct Comparison<T> {
     pub(crate) ok: bool,
     pub(crate) computed: T,
 }
 
-/// What came of a reading's sums.
+/// The verification of one reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CheckedReading {
     pub(crate) claimed: ReadingId,
@@ -71,7 +71,7 @@ pub(crate) struct CheckedReading {
 }
 
 impl Check {
-    /// Whether everything is as it should be.
+    /// Whether every step passed.
     pub(crate) fn ok(&self) -> bool {
         self.hash.ok
             && self.work.ok
@@ -85,19 +85,19 @@ impl Check {
 }
 
 impl CheckedReading {
-    /// Whether its id is its own and its signature its author's.
+    /// Whether the claimed id is right and the reading is valid.
     pub(crate) fn ok(&self) -> bool {
         self.claimed == self.computed && self.verified.is_ok()
     }
 
-    /// Whether the author signed just this.
+    /// Whether the reading is valid, its signature included.
     pub(crate) fn is_signed(&self) -> bool {
         self.verified.is_ok()
     }
 }
 
-/// Does all sums.
-pub(crate) fn check(room: &Room, claim: &Claim, place: &Place) -> Check {
+/// Runs every check on a claimed block.
+pub(crate) fn check(room: &Room, claim: &BlockClaim, context: &ParentContext) -> Check {
     let header = &claim.header;
     let hash = header.hash();
     let root = readings_root(
@@ -116,53 +116,53 @@ pub(crate) fn check(room: &Room, claim: &Claim, place: &Place) -> Check {
             verified: claimed.reading.verify(room.id()),
         })
         .collect();
-    let hash_sum = Sum {
+    let hash_check = Comparison {
         ok: hash == claim.hash,
         computed: hash,
     };
-    let root_sum = Sum {
+    let root_check = Comparison {
         ok: root == header.readings_root,
         computed: root,
     };
     let target = header.bits.target().ok();
     if header.index == 0 {
-        // Genesis follows from the room's name alone; it stands on nothing and needs no work.
+        // Genesis follows from the room's parameters alone: it has no parent and needs no work.
         let ok = header == room.genesis();
         return Check {
-            hash: hash_sum,
-            work: Sum {
+            hash: hash_check,
+            work: Comparison {
                 ok,
                 computed: target,
             },
-            link: Sum { ok, computed: None },
-            root: root_sum,
-            difficulty: Sum {
+            link: Comparison { ok, computed: None },
+            root: root_check,
+            difficulty: Comparison {
                 ok,
                 computed: Some(room.genesis().bits),
             },
-            time: Sum { ok, computed: None },
+            time: Comparison { ok, computed: None },
             readings,
             count_ok: claim.readings.is_empty(),
         };
     }
-    let bits = place.parent.as_ref().map(|on| on.next_bits(header.time));
-    let after = place.parent.as_ref().map(Window::mtp);
+    let bits = context.parent.as_ref().map(|on| on.next_bits(header.time));
+    let after = context.parent.as_ref().map(Window::mtp);
     Check {
-        hash: hash_sum,
-        work: Sum {
+        hash: hash_check,
+        work: Comparison {
             ok: target.is_some_and(|target| target.is_met_by(&hash)),
             computed: target,
         },
-        link: Sum {
-            ok: place.parent.is_some(),
-            computed: place.below,
+        link: Comparison {
+            ok: context.parent.is_some(),
+            computed: context.below,
         },
-        root: root_sum,
-        difficulty: Sum {
+        root: root_check,
+        difficulty: Comparison {
             ok: bits == Some(header.bits),
             computed: bits,
         },
-        time: Sum {
+        time: Comparison {
             ok: after.is_some_and(|after| header.time > after),
             computed: after,
         },
@@ -173,7 +173,7 @@ pub(crate) fn check(room: &Room, claim: &Claim, place: &Place) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use chain::{
+    use heartchain_chain::{
         bpm::Bpm,
         key::SecretKey,
         mining,
@@ -183,12 +183,12 @@ mod tests {
     use super::*;
 
     fn room() -> Room {
-        let name = RoomName::new("sums").expect("a room name");
+        let name = RoomName::new("check").expect("a room name");
         Room::new(RoomParams::new(name, 8, 1_000).expect("within bounds"))
     }
 
-    /// The room's first block with two readings, and what is known of its place.
-    fn block() -> (Claim, Place) {
+    /// The room's first block, with two readings, and its context.
+    fn block() -> (BlockClaim, ParentContext) {
         let room = room();
         let window = Window::genesis(&room);
         let readings: Vec<ClaimedReading> = [1, 2]
@@ -206,20 +206,20 @@ mod tests {
         let bodies: Vec<Reading> = readings.iter().map(|claimed| claimed.reading).collect();
         let template = mining::template(&window, room.genesis_hash(), time, &bodies);
         let header = mining::mine(template, 1 << 20).expect("the room is easy");
-        let claim = Claim {
+        let claim = BlockClaim {
             hash: header.hash(),
             header,
             readings,
         };
-        let place = Place {
+        let context = ParentContext {
             parent: Some(window),
             below: Some(room.genesis_hash()),
         };
-        (claim, place)
+        (claim, context)
     }
 
-    fn failures(claim: &Claim, place: &Place) -> Vec<&'static str> {
-        let check = check(&room(), claim, place);
+    fn failures(claim: &BlockClaim, context: &ParentContext) -> Vec<&'static str> {
+        let check = check(&room(), claim, context);
         let failed = [
             ("hash", check.hash.ok),
             ("work", check.work.ok),
@@ -240,11 +240,11 @@ mod tests {
     }
 
     #[test]
-    fn an_honest_block_passes_every_sum() {
-        let (claim, place) = block();
-        assert!(failures(&claim, &place).is_empty());
+    fn valid_block_passes_every_check() {
+        let (claim, context) = block();
+        assert!(failures(&claim, &context).is_empty());
         let genesis = *room().genesis();
-        let claim = Claim {
+        let claim = BlockClaim {
             hash: genesis.hash(),
             header: genesis,
             readings: Vec::new(),
@@ -252,7 +252,7 @@ mod tests {
         assert!(
             failures(
                 &claim,
-                &Place {
+                &ParentContext {
                     parent: None,
                     below: None
                 }
@@ -262,12 +262,12 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_that_is_changed_fails_the_sums_that_it_is_in() {
-        let (honest, place) = block();
-        let changed = |change: fn(&mut Claim)| {
-            let mut claim = honest.clone();
+    fn each_change_fails_the_checks_that_cover_it() {
+        let (valid, context) = block();
+        let changed = |change: fn(&mut BlockClaim)| {
+            let mut claim = valid.clone();
             change(&mut claim);
-            failures(&claim, &place)
+            failures(&claim, &context)
         };
         assert_eq!(
             changed(|claim| claim.readings[0].reading.bpm = 73),
@@ -294,22 +294,22 @@ mod tests {
     }
 
     #[test]
-    fn a_block_on_nothing_known_fails_and_says_what_is_below() {
-        let (claim, mut place) = block();
-        place.parent = None;
-        assert_eq!(failures(&claim, &place), ["link", "difficulty", "time"]);
-        let check = check(&room(), &claim, &place);
+    fn block_with_unknown_parent_fails() {
+        let (claim, mut context) = block();
+        context.parent = None;
+        assert_eq!(failures(&claim, &context), ["link", "difficulty", "time"]);
+        let check = check(&room(), &claim, &context);
         assert_eq!(check.link.computed, Some(room().genesis_hash()));
     }
 
     #[test]
-    fn a_made_up_genesis_fails() {
-        let (claim, place) = block();
-        let mut claim = Claim {
+    fn forged_genesis_fails() {
+        let (claim, context) = block();
+        let mut claim = BlockClaim {
             readings: Vec::new(),
             ..claim
         };
         claim.header.index = 0;
-        assert!(failures(&claim, &place).contains(&"link"));
+        assert!(failures(&claim, &context).contains(&"link"));
     }
 }

@@ -1,4 +1,4 @@
-//! Time and chance, as the browser gives them: now, a wait, random bytes. Never decides when or what.
+//! The browser's clocks, timers and random numbers. Contains no policy: callers decide how long to wait.
 
 use std::{
     future::Future,
@@ -7,24 +7,24 @@ use std::{
     time::Duration,
 };
 
-use chain::time::{MonotonicMillis, UnixMillis};
 use futures::FutureExt;
 use futures_timer::Delay;
-use sync::seam::Now;
+use heartchain_chain::time::{MonotonicMillis, UnixMillis};
+use heartchain_sync::io::Now;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// The longest single wait: an alarm set further ahead waits again, so that a timer that stood still while the computer slept
-/// cannot make it hours late.
+/// The longest single wait. A timer stands still while the computer sleeps; an alarm that is set further ahead waits
+/// several times, so that sleep cannot make it hours late.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 #[wasm_bindgen]
 extern "C" {
-    /// The page's and a worker's own.
+    /// `performance.now()`, which exists in pages and in workers.
     #[wasm_bindgen(js_namespace = performance, js_name = now)]
     fn performance_now() -> f64;
 }
 
-/// What both clocks of this computer show.
+/// The current time of both clocks, wall and monotonic.
 pub(crate) fn both() -> Now {
     Now {
         wall: now(),
@@ -32,7 +32,7 @@ pub(crate) fn both() -> Now {
     }
 }
 
-/// The time since the page was loaded. It never goes back, and may stand still while the computer sleeps.
+/// The time since the page was loaded. Never goes backwards, and may stand still while the computer sleeps.
 pub(crate) fn monotonic() -> MonotonicMillis {
     #[expect(
         clippy::cast_possible_truncation,
@@ -42,8 +42,8 @@ pub(crate) fn monotonic() -> MonotonicMillis {
     MonotonicMillis::new(performance_now() as u64)
 }
 
-/// The time by this computer's wall clock, which a person or the network may set back or ahead at any moment. For times that
-/// are recorded or shown; how long something takes is measured by [`monotonic`].
+/// The time of the wall clock, which a person or the operating system may set back or ahead at any moment. Use it for
+/// times that are recorded or shown; measure durations by [`monotonic`].
 pub(crate) fn now() -> UnixMillis {
     let millis = js_sys::Date::now();
     // Rust's float conversion saturates, so a clock before 1970 reads 1970.
@@ -55,10 +55,12 @@ pub(crate) fn now() -> UnixMillis {
     UnixMillis::new(millis as u64)
 }
 
-/// A time in Unix ms by ISO 8601, in UTC; empty if no calendar has it.
+/// A time in Unix ms as ISO 8601 in UTC. Empty if it is beyond JavaScript's dates.
 pub(crate) fn iso(millis: u64) -> String {
-    // Above 2^53 it is no calendar's anyway.
-    #[expect(clippy::cast_precision_loss, reason = "beyond every date there is")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "above 2^53 there is no valid date anyway"
+    )]
     let date = js_sys::Date::new(&(millis as f64).into());
     if date.get_time().is_nan() {
         return String::new();
@@ -66,32 +68,33 @@ pub(crate) fn iso(millis: u64) -> String {
     date.to_iso_string().into()
 }
 
-/// Waits. In a hidden tab the browser may make it a second, or a minute, longer.
+/// Waits for this long. In a hidden tab the browser may add a second, or a minute.
 pub(crate) fn sleep(time: Duration) -> Delay {
     Delay::new(time)
 }
 
-/// The time in ms.
+/// A duration in whole ms, saturating.
 pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Random bytes from the browser's own generator.
+/// Random bytes from the browser's cryptographic generator.
 ///
 /// # Errors
-/// If the browser has none.
+/// If the browser has no generator.
 pub(crate) fn entropy() -> Result<[u8; 32], getrandom::Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
 }
 
-/// A random number for what need not be secret: who to call, how long to wait. Zero if the browser has none.
-pub(crate) fn chance() -> u64 {
+/// A random number for choices that need not be secret, such as which peer to dial or how long to wait. Zero if the
+/// browser has no generator.
+pub(crate) fn random_u64() -> u64 {
     getrandom::u64().unwrap_or_default()
 }
 
-/// Rings at a time by [`monotonic`], again and again as it is set. Never rings while it is not set.
+/// A future that completes at a time by [`monotonic`]. Can be set again and again; stays pending while it is not set.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
     at: Option<MonotonicMillis>,
@@ -99,7 +102,7 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// Sets it, in place of any earlier time.
+    /// Sets the time, replacing any earlier one.
     pub(crate) fn set(&mut self, at: MonotonicMillis) {
         if self.at != Some(at) {
             self.at = Some(at);
@@ -143,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    async fn an_alarm_rings_once_and_not_before_its_time() {
+    async fn alarm_fires_once_and_never_early() {
         let mut alarm = Alarm::default();
         let began = monotonic();
         alarm.set(began.saturating_add(40));
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    async fn setting_an_alarm_again_replaces_the_earlier_time() {
+    async fn setting_alarm_again_replaces_earlier_time() {
         let mut alarm = Alarm::default();
         alarm.set(monotonic().saturating_add(10_000));
         assert!((&mut alarm).now_or_never().is_none());
@@ -167,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn chance_is_never_the_same_twice() {
+    fn random_values_differ() {
         assert_ne!(entropy().expect("a browser"), entropy().expect("a browser"));
-        assert_ne!(chance(), chance());
+        assert_ne!(random_u64(), random_u64());
     }
 }

@@ -1,343 +1,347 @@
-//! The one loop: whatever happened goes into the machine, and what the machine puts out is done, in its
-//! order. Decides nothing.
+//! The event loop of a running node: passes commands, network events, storage answers and timers to the sync
+//! machine as inputs, and performs the machine's outputs in order. Makes no protocol decisions of its own.
 
-use std::{any::Any, cell::RefCell, collections::VecDeque, pin::pin, rc::Rc};
+use std::{any::Any, cell::RefCell, collections::VecDeque, ops::ControlFlow, pin::pin, rc::Rc};
 
-use chain::{hash::ReadingId, reading::Reading, time::MonotonicMillis};
 use futures::{FutureExt, StreamExt, channel::mpsc, select_biased};
-use litemap::LiteMap;
-use sync::{
+use heartchain_chain::{hash::ReadingId, reading::Reading, time::MonotonicMillis};
+use heartchain_sync::{
     Event, Input, Output,
-    seam::{RecordError, Ticket},
+    io::{RecordError, Ticket},
 };
+use litemap::LiteMap;
 
 use crate::{
     archive::ImportReply,
-    bulletin::{Bulletin, News, Notice},
     clock::{self, Alarm},
     config,
+    event_buffer::{EventBuffer, NodeEvent, Notice},
     miner::{self, Miner},
     net::{self, Network, PeerId},
-    node::{AdoptReply, Known, Node, RecordReply, Wish},
-    patience::Patience,
+    node::{AdoptReply, Command, Node, NodeState, RecordReply},
+    slow_writes::SlowWriteMonitor,
     storage::{Answer, Failing, Loss, Mirror, Queue, Storage},
 };
 
-/// Who is told what the page may want to know.
-pub(crate) trait Audience {
-    /// Tells one item. What is known may be looked at, and does not change meanwhile.
-    fn tell(&self, news: News<Reading>, known: &RefCell<Known>);
+/// Delivers events to the page.
+pub(crate) trait EventSink {
+    /// Delivers one event. Listeners may read the state, which does not change during the call.
+    fn emit(&self, event: NodeEvent<Reading>, state: &RefCell<NodeState>);
 }
 
-/// Where a tab keeps things.
-pub(crate) struct Kept {
+/// What [`crate::storage::open`] returned that lives as long as the driver.
+pub(crate) struct StorageHandles {
     pub(crate) store: Box<dyn Storage>,
-    /// A copy of what no peer could give back.
+    /// A second copy of this tab's unconfirmed readings, which no peer could restore.
     pub(crate) mirror: Option<Rc<Mirror>>,
-    /// Keeps others from the store.
+    /// The lock that keeps other tabs out of this tab's store.
     pub(crate) hold: Option<Box<dyn Any>>,
 }
 
-/// Everything that the loop moves.
+/// The event loop and everything it owns.
 pub(crate) struct Driver<A> {
-    known: Rc<RefCell<Known>>,
+    state: Rc<RefCell<NodeState>>,
     network: Network,
     store: Queue,
     answers: mpsc::Receiver<Answer>,
     mirror: Option<Rc<Mirror>>,
     hold: Option<Box<dyn Any>>,
-    /// What waits for the store.
-    patience: Patience,
-    /// When it, or the copy of the journal, has to be looked at.
-    look: Alarm,
-    /// When the copy of the journal is brought up to date, if the chain changed since.
+    slow_writes: SlowWriteMonitor,
+    /// Fires when a write becomes slow, or when the mirror is due.
+    housekeeping_alarm: Alarm,
+    /// When to update the mirror; `None` if the chain has not changed since the last update.
     mirror_due: Option<MonotonicMillis>,
-    /// Why the store fails, as the page was told.
-    told_failing: Option<Failing>,
+    /// The storage failure that was last reported to the page.
+    reported_failure: Option<Failing>,
     miner: Miner,
-    alarm: Alarm,
-    wishes: mpsc::Receiver<Wish>,
-    /// Who waits for `record()`. The machine bounds how many.
-    recording: LiteMap<Ticket, RecordReply>,
-    /// Who waits for a piece of a file to be taken in. The machine bounds how many.
-    importing: LiteMap<Ticket, ImportReply>,
-    /// Who waits for readings of a closed tab to be taken over. One caller, one part at a time.
-    adopting: LiteMap<Ticket, AdoptReply>,
+    /// Fires when the machine asked to be woken.
+    machine_alarm: Alarm,
+    commands: mpsc::Receiver<Command>,
+    /// Pending `record()` calls. The machine bounds how many.
+    record_replies: LiteMap<Ticket, RecordReply>,
+    /// Pending pieces of imports. The machine bounds how many.
+    import_replies: LiteMap<Ticket, ImportReply>,
+    /// Pending adoptions of a closed tab's readings: one caller, one batch at a time.
+    adopt_replies: LiteMap<Ticket, AdoptReply>,
     next_ticket: u64,
     inbox: VecDeque<Input<PeerId>>,
-    bulletin: Bulletin<Reading>,
-    audience: A,
+    event_buffer: EventBuffer<Reading>,
+    event_sink: A,
 }
 
-/// What one look around brings.
-enum Step {
-    Wish(Option<Wish>),
-    Store(Answer),
+/// What woke the event loop.
+enum Wakeup {
+    /// `None`: every sender was dropped.
+    Command(Option<Command>),
+    Storage(Answer),
     Miner(miner::Event),
-    Network(net::Event),
-    Alarm,
-    /// Something may have waited for too long.
-    Look,
+    Network(net::NetworkEvent),
+    MachineAlarm,
+    HousekeepingAlarm,
 }
 
-/// Whether the loop goes on.
-#[derive(PartialEq, Eq)]
-enum Next {
-    Go,
-    End,
-}
-
-impl<A: Audience> Driver<A> {
-    /// A driver, and the way to the node that it drives.
+impl<A: EventSink> Driver<A> {
+    /// Creates a driver and the handle of the node that it drives.
     pub(crate) fn new(
-        known: Known,
+        state: NodeState,
         network: Network,
-        kept: Kept,
+        storage: StorageHandles,
         miner: Miner,
-        audience: A,
+        event_sink: A,
     ) -> (Self, Node) {
-        let Kept {
+        let StorageHandles {
             store,
             mirror,
             hold,
-        } = kept;
-        let (wish, wishes) = mpsc::channel(config::MAX_WAITING_COMMANDS);
-        let (store, answers) = Queue::new(store, known.storage.clone());
-        let known = Rc::new(RefCell::new(known));
+        } = storage;
+        let (command, commands) = mpsc::channel(config::MAX_WAITING_COMMANDS);
+        let (store, answers) = Queue::new(store, state.storage.clone());
+        let state = Rc::new(RefCell::new(state));
         let node = Node {
-            known: known.clone(),
-            wishes: wish,
+            state: state.clone(),
+            commands: command,
             store: store.clone(),
         };
         let driver = Self {
-            known,
+            state,
             network,
             store,
             answers,
             mirror,
             hold,
-            patience: Patience::default(),
-            look: Alarm::default(),
+            slow_writes: SlowWriteMonitor::default(),
+            housekeeping_alarm: Alarm::default(),
             mirror_due: None,
-            told_failing: None,
+            reported_failure: None,
             miner,
-            alarm: Alarm::default(),
-            wishes,
-            recording: LiteMap::new(),
-            importing: LiteMap::new(),
-            adopting: LiteMap::new(),
+            machine_alarm: Alarm::default(),
+            commands,
+            record_replies: LiteMap::new(),
+            import_replies: LiteMap::new(),
+            adopt_replies: LiteMap::new(),
             next_ticket: 0,
             inbox: VecDeque::new(),
-            bulletin: Bulletin::default(),
-            audience,
+            event_buffer: EventBuffer::default(),
+            event_sink,
         };
         (driver, node)
     }
 
-    /// Runs until the page wishes it to stop.
+    /// Runs until the page stops the node.
     pub(crate) async fn run(mut self) {
-        self.run_on().await;
-        // Another node may take its place once all is written.
+        self.run_until_stopped().await;
+        // The lock is released after the last write, so that the next tab in this slot finds everything on disk.
         if let Some(hold) = self.hold.take() {
             self.store.release(hold);
         }
     }
 
-    async fn run_on(&mut self) {
+    async fn run_until_stopped(&mut self) {
         self.miner.prepare();
-        self.feed(Input::Tick);
-        self.tell_of_the_start();
+        self.step_machine(Input::Tick);
+        self.report_startup_damage();
         self.mirror_due = Some(clock::monotonic());
         loop {
-            let step = self.step().await;
-            if self.take(step) == Next::End {
+            let wakeup = self.next_wakeup().await;
+            if self.on_wakeup(wakeup).is_break() {
                 return;
             }
-            // What is ready by now belongs to the same turn, so that a burst becomes a few events.
-            for _ in 1..config::MAX_INPUTS_A_TURN {
-                let Some(step) = self.step().now_or_never() else {
+            // Everything that is ready by now joins this turn, so that a burst becomes a few events.
+            for _ in 1..config::MAX_INPUTS_PER_TURN {
+                let Some(wakeup) = self.next_wakeup().now_or_never() else {
                     break;
                 };
-                if self.take(step) == Next::End {
+                if self.on_wakeup(wakeup).is_break() {
                     return;
                 }
             }
-            self.look_around();
-            self.tell();
+            self.housekeeping();
+            self.flush_events();
         }
     }
 
-    /// Says what was found when the store was opened.
-    fn tell_of_the_start(&mut self) {
-        let (healed, loss) = {
-            let known = self.known.borrow();
-            (known.storage.healed(), known.storage.loss())
+    /// Reports damage that was found when the store was opened.
+    fn report_startup_damage(&mut self) {
+        let (repaired, loss) = {
+            let state = self.state.borrow();
+            (state.storage.repaired(), state.storage.loss())
         };
-        if healed > 0 {
-            let records = healed;
-            self.bulletin.add(News::Notice(Notice::Healed { records }));
+        if repaired > 0 {
+            let records = repaired;
+            self.event_buffer
+                .add(NodeEvent::Notice(Notice::Repaired { records }));
         }
         if let Some(Loss { saved, lost }) = loss {
             let readings = lost;
-            self.bulletin
-                .add(News::Notice(Notice::StorageLost { readings, saved }));
+            self.event_buffer
+                .add(NodeEvent::Notice(Notice::StorageLost { readings, saved }));
         }
     }
 
-    /// Notes what has waited for long, and brings the copy of the journal up to date.
-    fn look_around(&mut self) {
+    /// Reports slow writes and updates the mirror if it is due. Runs after each turn.
+    fn housekeeping(&mut self) {
         let now = clock::monotonic();
-        let (saving, stuck) = (self.patience.saving(now), self.patience.is_stuck(now));
-        if self.known.borrow().storage.note_waiting(saving, stuck) {
-            self.bulletin.add(News::Status);
-            self.note_store();
+        let (saving, stuck) = (
+            self.slow_writes.slow_readings(now),
+            self.slow_writes.is_stuck(now),
+        );
+        if self.state.borrow().storage.note_waiting(saving, stuck) {
+            self.event_buffer.add(NodeEvent::Status);
+            self.report_storage_failure();
         }
         if self.mirror_due.is_some_and(|due| due <= now) {
             self.mirror_due = None;
             self.update_mirror();
         }
-        let due = self.patience.due(now).into_iter().chain(self.mirror_due);
+        let due = self
+            .slow_writes
+            .next_change(now)
+            .into_iter()
+            .chain(self.mirror_due);
         if let Some(due) = due.min() {
-            self.look.set(due);
+            self.housekeeping_alarm.set(due);
         }
     }
 
-    /// Keeps in the copy of the journal what is not confirmed yet, and nothing else.
+    /// Keeps exactly the unconfirmed entries of the journal in the mirror.
     fn update_mirror(&self) {
         if let Some(mirror) = &self.mirror {
-            let known = self.known.borrow();
+            let state = self.state.borrow();
             let limit = config::MAX_MIRRORED_ENTRIES.saturating_add(1);
-            let unconfirmed = known.machine.unsettled_own(limit);
-            mirror.keep_unconfirmed(known.machine.journal_len(), &unconfirmed);
+            let unconfirmed = state.machine.unconfirmed_own_entries(limit);
+            mirror.keep_unconfirmed(state.machine.journal_len(), &unconfirmed);
         }
     }
 
-    async fn step(&mut self) -> Step {
-        let mut mined = pin!(self.miner.next().fuse());
-        let mut happened = pin!(self.network.next().fuse());
-        let mut alarm = pin!((&mut self.alarm).fuse());
-        let mut look = pin!((&mut self.look).fuse());
+    async fn next_wakeup(&mut self) -> Wakeup {
+        let mut miner = pin!(self.miner.next().fuse());
+        let mut network = pin!(self.network.next().fuse());
+        let mut machine_alarm = pin!((&mut self.machine_alarm).fuse());
+        let mut housekeeping_alarm = pin!((&mut self.housekeeping_alarm).fuse());
         select_biased! {
-            wish = self.wishes.next() => Step::Wish(wish),
-            answer = self.answers.select_next_some() => Step::Store(answer),
-            event = mined => Step::Miner(event),
-            event = happened => Step::Network(event),
-            () = alarm => Step::Alarm,
-            () = look => Step::Look,
+            command = self.commands.next() => Wakeup::Command(command),
+            answer = self.answers.select_next_some() => Wakeup::Storage(answer),
+            event = miner => Wakeup::Miner(event),
+            event = network => Wakeup::Network(event),
+            () = machine_alarm => Wakeup::MachineAlarm,
+            () = housekeeping_alarm => Wakeup::HousekeepingAlarm,
         }
     }
 
-    fn take(&mut self, step: Step) -> Next {
-        match step {
-            Step::Wish(Some(wish)) => return self.grant(wish),
-            Step::Wish(None) => return Next::End,
-            Step::Store(answer) => {
-                self.note_store();
-                self.take_answer(answer);
+    fn on_wakeup(&mut self, wakeup: Wakeup) -> ControlFlow<()> {
+        match wakeup {
+            Wakeup::Command(Some(command)) => return self.on_command(command),
+            Wakeup::Command(None) => return ControlFlow::Break(()),
+            Wakeup::Storage(answer) => {
+                self.report_storage_failure();
+                self.on_storage_answer(answer);
             }
-            Step::Miner(miner::Event::Found(job, nonce)) => self.feed(Input::Mined { job, nonce }),
-            Step::Miner(miner::Event::Speed(speed)) => {
-                self.known.borrow_mut().hashes_per_second = speed;
-                self.bulletin.add(News::Status);
+            Wakeup::Miner(miner::Event::Found(job, nonce)) => {
+                self.step_machine(Input::Mined { job, nonce });
             }
-            Step::Network(event) => self.hear(event),
-            Step::Alarm => self.feed(Input::Tick),
-            // After each turn.
-            Step::Look => {}
+            Wakeup::Miner(miner::Event::Speed(speed)) => {
+                self.state.borrow_mut().hashes_per_second = speed;
+                self.event_buffer.add(NodeEvent::Status);
+            }
+            Wakeup::Network(event) => self.on_network_event(event),
+            Wakeup::MachineAlarm => self.step_machine(Input::Tick),
+            // Housekeeping runs after each turn anyway.
+            Wakeup::HousekeepingAlarm => {}
         }
-        Next::Go
+        ControlFlow::Continue(())
     }
 
-    fn take_answer(&mut self, answer: Answer) {
+    fn on_storage_answer(&mut self, answer: Answer) {
         match &answer {
             Answer::Written(_)
             | Answer::WriteFailed { .. }
             | Answer::Read(..)
-            | Answer::ReadFailed(_) => self.patience.answered(clock::monotonic()),
+            | Answer::ReadFailed(_) => self.slow_writes.answered(clock::monotonic()),
             Answer::Checked(lost) => {
-                self.bulletin.add(News::Status);
+                self.event_buffer.add(NodeEvent::Status);
                 if !lost.is_empty() {
                     let records = lost.len();
-                    self.bulletin.add(News::Notice(Notice::Healed { records }));
+                    self.event_buffer
+                        .add(NodeEvent::Notice(Notice::Repaired { records }));
                 }
             }
-            Answer::Closed => self.bulletin.add(News::Status),
-            Answer::StaysClosed => {
-                let failing = self.known.borrow().storage.reason();
-                if failing != self.told_failing {
-                    self.note_failing(failing);
+            Answer::Closed => self.event_buffer.add(NodeEvent::Status),
+            Answer::ReopenFailed => {
+                let failing = self.state.borrow().storage.reason();
+                if failing != self.reported_failure {
+                    self.set_reported_failure(failing);
                 }
             }
-            Answer::Reopened => self.note_reopened(None),
+            Answer::Reopened => self.report_reopened(None),
             Answer::Reset(epoch) => {
                 self.store.enter(*epoch);
-                let readings = self.known.borrow().machine.journal_len();
-                self.note_reopened(Some(readings));
+                let readings = self.state.borrow().machine.journal_len();
+                self.report_reopened(Some(readings));
             }
         }
-        if let Some(input) = answered(answer) {
-            self.feed(input);
+        if let Some(input) = machine_input(answer) {
+            self.step_machine(input);
         }
     }
 
-    fn note_reopened(&mut self, readings: Option<u64>) {
-        self.bulletin.add(News::Status);
-        self.bulletin
-            .add(News::Notice(Notice::StorageReopened { readings }));
+    fn report_reopened(&mut self, readings: Option<u64>) {
+        self.event_buffer.add(NodeEvent::Status);
+        self.event_buffer
+            .add(NodeEvent::Notice(Notice::StorageReopened { readings }));
     }
 
-    fn grant(&mut self, wish: Wish) -> Next {
-        match wish {
-            Wish::Record(bpm, reply) => {
-                let ticket = self.ticket();
-                self.patience.recording(ticket, clock::monotonic());
-                self.recording.insert(ticket, reply);
-                self.feed(Input::Record { ticket, bpm });
+    fn on_command(&mut self, command: Command) -> ControlFlow<()> {
+        match command {
+            Command::Record(bpm, reply) => {
+                let ticket = self.new_ticket();
+                self.slow_writes.reading_started(ticket, clock::monotonic());
+                self.record_replies.insert(ticket, reply);
+                self.step_machine(Input::Record { ticket, bpm });
             }
-            Wish::Import(piece, reply) => {
-                let ticket = self.ticket();
-                self.importing.insert(ticket, reply);
+            Command::Import(piece, reply) => {
+                let ticket = self.new_ticket();
+                self.import_replies.insert(ticket, reply);
                 let piece = *piece;
-                self.feed(Input::Import { ticket, piece });
+                self.step_machine(Input::Import { ticket, piece });
             }
-            Wish::Isolate(on) => {
+            Command::Isolate(on) => {
                 self.network.isolate(on);
-                self.known.borrow_mut().switches.isolated = on;
-                self.bulletin.add(News::Status);
+                self.state.borrow_mut().settings.isolated = on;
+                self.event_buffer.add(NodeEvent::Status);
             }
-            Wish::LimitMining(limit) => {
+            Command::LimitMining(limit) => {
                 self.miner.limit(limit);
-                self.known.borrow_mut().switches.mining_limit = limit;
-                self.bulletin.add(News::Status);
+                self.state.borrow_mut().settings.mining_limit = limit;
+                self.event_buffer.add(NodeEvent::Status);
             }
-            Wish::Adopt(readings, reply) => {
-                let ticket = self.ticket();
-                self.adopting.insert(ticket, reply);
-                self.feed(Input::Adopt { ticket, readings });
+            Command::Adopt(readings, reply) => {
+                let ticket = self.new_ticket();
+                self.adopt_replies.insert(ticket, reply);
+                self.step_machine(Input::Adopt { ticket, readings });
             }
-            Wish::Notice(notice) => self.bulletin.add(News::Notice(notice)),
-            Wish::Look => {}
-            Wish::Woke => {
-                self.patience.excuse(clock::monotonic());
-                self.network.woke();
-                self.feed(Input::Woke);
+            Command::Notice(notice) => self.event_buffer.add(NodeEvent::Notice(notice)),
+            Command::Ping => {}
+            Command::Resumed => {
+                self.slow_writes.restart_deadline(clock::monotonic());
+                self.network.resumed();
+                self.step_machine(Input::Resumed);
             }
-            Wish::Stop => return Next::End,
+            Command::Stop => return ControlFlow::Break(()),
         }
-        Next::Go
+        ControlFlow::Continue(())
     }
 
-    fn ticket(&mut self) -> Ticket {
+    fn new_ticket(&mut self) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket = self.next_ticket.wrapping_add(1);
         ticket
     }
 
-    fn hear(&mut self, event: net::Event) {
+    fn on_network_event(&mut self, event: net::NetworkEvent) {
         let input = match event {
-            net::Event::PeerConnected(peer) => Input::PeerConnected { peer },
-            net::Event::PeerDisconnected(peer) => Input::PeerDisconnected { peer },
-            net::Event::Gossip {
+            net::NetworkEvent::PeerConnected(peer) => Input::PeerConnected { peer },
+            net::NetworkEvent::PeerDisconnected(peer) => Input::PeerDisconnected { peer },
+            net::NetworkEvent::Gossip {
                 from,
                 id,
                 topic,
@@ -348,28 +352,29 @@ impl<A: Audience> Driver<A> {
                 topic,
                 data,
             },
-            net::Event::Request { from, id, data } => Input::Request { from, id, data },
-            net::Event::Response { peer, id, data } => Input::Response { peer, id, data },
-            net::Event::RequestFailed { peer, id, failure } => {
+            net::NetworkEvent::Request { from, id, data } => Input::Request { from, id, data },
+            net::NetworkEvent::Response { peer, id, data } => Input::Response { peer, id, data },
+            net::NetworkEvent::RequestFailed { peer, id, failure } => {
                 Input::RequestFailed { peer, id, failure }
             }
-            net::Event::Changed => {
-                let mut known = self.known.borrow_mut();
-                known.relays = self.network.relay_views();
-                known.links = self.network.peer_links();
-                self.bulletin.add(News::Status);
-                self.bulletin.add(News::Peers);
+            net::NetworkEvent::Changed => {
+                let mut state = self.state.borrow_mut();
+                state.relays = self.network.relay_views();
+                state.links = self.network.peer_links();
+                self.event_buffer.add(NodeEvent::Status);
+                self.event_buffer.add(NodeEvent::Peers);
                 return;
             }
         };
-        self.feed(input);
+        self.step_machine(input);
     }
 
-    /// Gives the machine an input, does what it puts out, and so on with what came back at once.
-    fn feed(&mut self, input: Input<PeerId>) {
+    /// Passes an input to the machine and performs its outputs, then does the same for the inputs that these
+    /// outputs caused at once.
+    fn step_machine(&mut self, input: Input<PeerId>) {
         self.inbox.push_back(input);
         while let Some(input) = self.inbox.pop_front() {
-            let outputs = self.known.borrow_mut().machine.handle(input, clock::both());
+            let outputs = self.state.borrow_mut().machine.handle(input, clock::both());
             for output in outputs {
                 self.perform(output);
             }
@@ -380,11 +385,11 @@ impl<A: Audience> Driver<A> {
         match output {
             Output::Write { id, batch } => {
                 let failed = self.store.write(id, batch);
-                self.note_order(failed);
+                self.on_store_request(failed);
             }
             Output::Read { id, hashes } => {
                 let failed = self.store.read(id, hashes);
-                self.note_order(failed);
+                self.on_store_request(failed);
             }
             Output::Request {
                 peer,
@@ -395,119 +400,122 @@ impl<A: Audience> Driver<A> {
             Output::Respond { id, data } => self.network.respond(id, data),
             Output::Refuse { id } => self.network.refuse(id),
             Output::Publish { topic, data } => self.network.publish(topic, data),
-            Output::Judge { id, from, verdict } => self.network.judge(id, &from, verdict),
+            Output::Verdict { id, from, verdict } => {
+                self.network.report_verdict(id, &from, verdict)
+            }
             Output::Mine { job, header } => self.miner.mine(job, header),
             Output::StopMining => self.miner.stop(),
-            Output::WakeAt(at) => self.alarm.set(at),
-            Output::Tell(event) => self.note(&event),
-            Output::Drop { peer, until, .. } => self.network.drop_peer(peer, until),
+            Output::WakeAt(at) => self.machine_alarm.set(at),
+            Output::Emit(event) => self.on_machine_event(&event),
+            Output::Disconnect { peer, until, .. } => self.network.disconnect(peer, until),
         }
     }
 
-    /// An order was given; if too many wait, its answer is here already.
-    fn note_order(&mut self, failed: Option<Answer>) {
+    /// Tracks a request to the store. A full queue has refused it at once: `failed` is the answer.
+    fn on_store_request(&mut self, failed: Option<Answer>) {
         match failed {
-            Some(answer) => self.inbox.extend(answered(answer)),
-            None => self.patience.ordered(clock::monotonic()),
+            Some(answer) => self.inbox.extend(machine_input(answer)),
+            None => self.slow_writes.requested(clock::monotonic()),
         }
     }
 
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "events may be added; whatever they say, the page looks again"
+        reason = "the enum may grow; after any other event the page reads the status again"
     )]
-    fn note(&mut self, event: &Event) {
+    fn on_machine_event(&mut self, event: &Event) {
         match *event {
-            Event::Recorded { ticket, id, seq } => self.reply(ticket, Ok((id, seq))),
-            Event::RecordFailed { ticket, reason } => self.reply(ticket, Err(reason)),
+            Event::Recorded { ticket, id, seq } => self.reply_to_record(ticket, Ok((id, seq))),
+            Event::RecordFailed { ticket, reason } => self.reply_to_record(ticket, Err(reason)),
             Event::Imported { ticket, ref result } => {
-                if let Some(reply) = self.importing.remove(&ticket) {
+                if let Some(reply) = self.import_replies.remove(&ticket) {
                     // The page may have stopped waiting.
                     let _ = reply.send(result.clone());
                 }
             }
             Event::Adopted { ticket, result } => {
-                if let Some(reply) = self.adopting.remove(&ticket) {
+                if let Some(reply) = self.adopt_replies.remove(&ticket) {
                     // The node may have stopped.
                     let _ = reply.send(result);
                 }
             }
             Event::ClockSetBack { by } => {
-                self.bulletin.add(News::Notice(Notice::ClockSetBack { by }));
-                self.bulletin.add(News::Status);
+                self.event_buffer
+                    .add(NodeEvent::Notice(Notice::ClockSetBack { by }));
+                self.event_buffer.add(NodeEvent::Status);
             }
             Event::ClockSetAhead { by } => {
-                self.bulletin
-                    .add(News::Notice(Notice::ClockSetAhead { by }));
-                self.bulletin.add(News::Status);
+                self.event_buffer
+                    .add(NodeEvent::Notice(Notice::ClockSetAhead { by }));
+                self.event_buffer.add(NodeEvent::Status);
             }
-            Event::Reading(reading) => self.bulletin.add(News::Reading(reading)),
+            Event::Reading(reading) => self.event_buffer.add(NodeEvent::Reading(reading)),
             Event::Chain { from, to, reorg } => {
-                self.bulletin.add(News::Chain { from, to, reorg });
-                self.bulletin.add(News::Status);
+                self.event_buffer.add(NodeEvent::Chain { from, to, reorg });
+                self.event_buffer.add(NodeEvent::Status);
                 if self.mirror_due.is_none() {
                     let now = clock::monotonic();
                     self.mirror_due = Some(now.saturating_add(config::MIRROR_INTERVAL_MS));
                 }
             }
-            Event::Peers => self.bulletin.add(News::Peers),
+            Event::Peers => self.event_buffer.add(NodeEvent::Peers),
             Event::Equivocation { author, seq } => {
-                self.bulletin
-                    .add(News::Notice(Notice::Equivocation { author, seq }));
+                self.event_buffer
+                    .add(NodeEvent::Notice(Notice::Equivocation { author, seq }));
             }
             Event::KeyReplaced { author } => {
-                self.bulletin
-                    .add(News::Notice(Notice::KeyReplaced { author }));
-                self.bulletin.add(News::Status);
+                self.event_buffer
+                    .add(NodeEvent::Notice(Notice::KeyReplaced { author }));
+                self.event_buffer.add(NodeEvent::Status);
             }
-            _ => self.bulletin.add(News::Status),
+            _ => self.event_buffer.add(NodeEvent::Status),
         }
     }
 
-    /// Has the page told when the store begins to fail, and when it no longer does. A store that was closed is told of when
-    /// it does not open again.
-    fn note_store(&mut self) {
-        let failing = self.known.borrow().storage.reason();
-        if failing != self.told_failing && failing != Some(Failing::Closed) {
-            self.note_failing(failing);
+    /// Reports when the store starts to fail, and when it recovers. A store that the browser closed is reported only if
+    /// it cannot be reopened.
+    fn report_storage_failure(&mut self) {
+        let failing = self.state.borrow().storage.reason();
+        if failing != self.reported_failure && failing != Some(Failing::Closed) {
+            self.set_reported_failure(failing);
         }
     }
 
-    fn note_failing(&mut self, failing: Option<Failing>) {
-        self.told_failing = failing;
-        self.bulletin.add(News::Status);
+    fn set_reported_failure(&mut self, failing: Option<Failing>) {
+        self.reported_failure = failing;
+        self.event_buffer.add(NodeEvent::Status);
         if let Some(failing) = failing {
             let reason = failing.name();
-            self.bulletin
-                .add(News::Notice(Notice::StorageFailing { reason }));
+            self.event_buffer
+                .add(NodeEvent::Notice(Notice::StorageFailing { reason }));
         }
     }
 
-    fn reply(&mut self, ticket: Ticket, result: Result<(ReadingId, u64), RecordError>) {
-        self.patience.recorded(ticket);
-        if let Some(reply) = self.recording.remove(&ticket) {
+    fn reply_to_record(&mut self, ticket: Ticket, result: Result<(ReadingId, u64), RecordError>) {
+        self.slow_writes.reading_finished(ticket);
+        if let Some(reply) = self.record_replies.remove(&ticket) {
             // The page may have stopped waiting.
             let _ = reply.send(result);
         }
     }
 
-    fn tell(&mut self) {
-        for news in self.bulletin.take() {
-            self.audience.tell(news, &self.known);
+    fn flush_events(&mut self) {
+        for event in self.event_buffer.take() {
+            self.event_sink.emit(event, &self.state);
         }
     }
 }
 
-/// What the machine is told of it, if anything.
-fn answered(answer: Answer) -> Option<Input<PeerId>> {
+/// The machine's input for a storage answer, if the machine needs to know of it.
+fn machine_input(answer: Answer) -> Option<Input<PeerId>> {
     Some(match answer {
         Answer::Written(id) => Input::Written { id },
         Answer::WriteFailed { id, full } => Input::WriteFailed { id, full },
         Answer::Read(id, bodies) => Input::Read { id, bodies },
         Answer::ReadFailed(id) => Input::ReadFailed { id },
         Answer::Checked(hashes) if hashes.is_empty() => return None,
-        Answer::Checked(hashes) => Input::Lost { hashes },
+        Answer::Checked(hashes) => Input::BodiesMissing { hashes },
         Answer::Reset(_) => Input::StoreReset,
-        Answer::Closed | Answer::StaysClosed | Answer::Reopened => return None,
+        Answer::Closed | Answer::ReopenFailed | Answer::Reopened => return None,
     })
 }

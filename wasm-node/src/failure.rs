@@ -1,4 +1,5 @@
-//! The last words: if this code breaks, the console and the page hear of it once. Never tries to go on.
+//! Panic reporting: the first panic is printed on the console and sent to the page as a last "status" event. Never
+//! tries to recover.
 
 use std::cell::{Cell, RefCell};
 
@@ -16,35 +17,35 @@ thread_local! {
     static LAST_STATUS: RefCell<JsValue> = const { RefCell::new(JsValue::UNDEFINED) };
 }
 
-/// From now on a panic is reported: on the console, and by a last "status" event with `error` set.
+/// Installs a panic hook that reports on the console, and by a last "status" event with `error` set.
 pub(crate) fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        // One panic leads to others, which say nothing new.
+        // One panic causes others, which add nothing.
         if !REPORTED.replace(true) {
-            let words = format!("heartchain broke and must be reloaded: {panic}");
-            page::report(&words);
-            tell(&words);
+            let message = format!("heartchain broke and must be reloaded: {panic}");
+            page::log_error(&message);
+            emit_last_status(&message);
         }
     }));
 }
 
-/// These listeners hear of it too.
-pub(crate) fn watch(listeners: &Listeners) {
+/// Also sends the last "status" event to these listeners.
+pub(crate) fn notify_also(listeners: &Listeners) {
     LISTENERS.with_borrow_mut(|all| all.push(listeners.clone()));
 }
 
-/// The last status before.
-pub(crate) fn remember(status: &JsValue) {
+/// Remembers the newest status, on which the last "status" event is based.
+pub(crate) fn remember_status(status: &JsValue) {
     if !REPORTED.get() {
         LAST_STATUS.set(status.clone());
     }
 }
 
-fn tell(words: &str) {
-    // What the node knows may be half-changed, so this is the last status told, and why it is the last.
+fn emit_last_status(message: &str) {
+    // The node's state may be half-changed, so the last status that was sent is sent again, with the error.
     let status = Object::assign(&Object::new(), &Object::from(LAST_STATUS.take()));
     // A plain object takes any field.
-    let _ = Reflect::set(&status, &"error".into(), &words.into());
+    let _ = Reflect::set(&status, &"error".into(), &message.into());
     for listeners in LISTENERS.take() {
         dispatch(&listeners, "status", &status);
     }

@@ -1,29 +1,30 @@
-//! The Heartchain peer that lives in a browser tab: libp2p, the browser and the chain, put together.
+//! The Heartchain peer that runs in a browser tab: connects the sync machine to libp2p and to the browser's APIs.
 //!
 //! In reading order:
-//! - `api`: what JavaScript sees; behind it `arguments`, what it passed; `view`, what it gets; and `node`, the
-//!   way to the running node.
-//! - `start` puts a node together; `driver` is the one loop that runs it: input, machine, outputs in order; `patience` notes what
-//!   waits for the disk, and `adopting` takes over what closed tabs have not shared.
-//! - `net` is the tab among others; `storage`, `miner`, `page` and `clock` are the browser, a piece each.
-//! - `check` does a block's sums again for the page, and `rehearsal` asks a copy of the machine what it would do;
-//!   `archive` writes a room as a document and takes one in; `qr` makes the QR code of a link.
-//! - `bulletin` gathers what the page is told; `config` holds every tunable; `failure` has the last word.
+//! - `api` is the JavaScript API. `arguments` parses what JavaScript passes, `view` defines what it gets, and `node` is
+//!   the handle of the running node.
+//! - `start` assembles a node, and `driver` is its event loop: input, machine, outputs in order. `slow_writes` measures
+//!   how long writes wait for the disk, and `adopting` adopts readings that closed tabs have not shared.
+//! - `net` is the network; `storage`, `miner`, `page` and `clock` each wrap one part of the browser.
+//! - `check` verifies a block for the page, and `dry_run` tests on a copy of the machine what the tab would do with an
+//!   item. `archive` exports and imports a room as a document; `qr` computes the QR code of a link.
+//! - `event_buffer` collects events for the page; `config` holds every tunable; `failure` reports panics.
 //!
-//! It never decides what is valid, what to ask, store, mine or tell: the crate `sync` does, and this one does
-//! as it says. All of it is for wasm32; elsewhere only what needs no browser is built, for its tests.
+//! This crate never decides what is valid, or what to request, store, mine or send: `heartchain_sync` decides, and this
+//! crate performs it. Everything targets wasm32; on other targets only the modules that need no browser are built, for
+//! their tests.
 #![cfg_attr(
     not(target_arch = "wasm32"),
-    allow(dead_code, unused_imports, reason = "what uses it needs a browser")
+    allow(dead_code, unused_imports, reason = "its users need a browser")
 )]
 
-mod bulletin;
 mod check;
 mod config;
+mod dry_run;
+mod event_buffer;
 mod net;
-mod patience;
 mod qr;
-mod rehearsal;
+mod slow_writes;
 
 #[cfg(target_arch = "wasm32")]
 mod adopting;

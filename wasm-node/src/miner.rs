@@ -1,52 +1,53 @@
-//! The mining worker, seen from the page's thread: starts it when there is something to mine, hands it the
-//! newest template, starts it again when it fails. Never hashes here, and never chooses what to mine.
+//! Controls the mining worker from the page's thread: starts it, sends it the newest block template, and restarts it
+//! after a failure. Hashing happens in the worker, and the machine chooses what to mine.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
-use chain::{header::Header, time::MonotonicMillis};
 use futures::task::AtomicWaker;
+use heartchain_chain::{header::Header, time::MonotonicMillis};
+use heartchain_sync::io::JobId;
 use js_sys::{Object, Reflect, Uint8Array};
-use sync::seam::JobId;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
 
 use crate::{
-    clock::{self, Alarm, chance, millis},
+    clock::{self, Alarm, millis, random_u64},
     config,
     net::Backoff,
 };
 
-/// Messages of the worker that may wait to be read: it sends one a second, and one for each nonce.
-const MAX_WAITING: usize = 64;
+/// Unread messages of the worker that are kept: it sends one per second, and one for each nonce.
+const MAX_UNREAD: usize = 64;
 
-/// What the worker says.
+/// An event for the driver.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Event {
-    /// It found a nonce.
+    /// The worker found a nonce that solves the job.
     Found(JobId, u64),
-    /// How fast it is, in hashes a second; `None` because it failed.
+    /// The worker's speed in hashes per second; `None` after the worker failed.
     Speed(Option<f64>),
 }
 
-/// The worker, or the place where it will be.
+/// The mining worker and its restarts.
 #[derive(Debug)]
 pub(crate) struct Miner {
-    /// Where its script is; without one nothing is mined here.
+    /// The URL of the worker's script; without one this tab does not mine.
     url: Option<String>,
     /// The compiled wasm, so that the worker need not load it again.
     module: JsValue,
     running: Option<Running>,
     job: Option<(JobId, Header)>,
-    /// Hashes a second that may be tried; `None`: as many as can be.
+    /// The most hashes per second that the worker tries; `None` is unlimited.
     limit: Option<u32>,
     restart: Backoff,
-    /// Rings when a worker that failed may be started again.
+    /// Fires when a failed worker may be restarted.
     restart_alarm: Alarm,
-    resting: bool,
+    /// Whether the worker failed and the restart is not due yet.
+    backing_off: bool,
     inbox: Rc<Inbox>,
 }
 
-/// What the worker said and nobody has read yet.
+/// Messages of the worker that are not handled yet.
 #[derive(Debug, Default)]
 struct Inbox {
     messages: RefCell<VecDeque<Message>>,
@@ -79,7 +80,7 @@ impl Drop for Running {
 }
 
 impl Miner {
-    /// A miner whose worker's script is at `url`; nothing is started yet.
+    /// Creates a miner whose worker's script is at `url`. Does not start the worker yet.
     pub(crate) fn new(url: Option<String>, module: JsValue) -> Self {
         Self {
             url,
@@ -89,38 +90,38 @@ impl Miner {
             limit: None,
             restart: Backoff::new(config::MINER_RESTART),
             restart_alarm: Alarm::default(),
-            resting: false,
+            backing_off: false,
             inbox: Rc::default(),
         }
     }
 
-    /// Starts the worker before there is work: its script comes from the server of the page, which may be gone by then.
+    /// Starts the worker before there is a job: its script comes from the page's server, which may be gone later.
     pub(crate) fn prepare(&mut self) {
-        if self.running.is_none() && !self.resting {
+        if self.running.is_none() && !self.backing_off {
             self.start();
         }
     }
 
-    /// Searches a nonce for this header, in place of any other.
+    /// Searches for a nonce for this header, in place of any earlier one.
     pub(crate) fn mine(&mut self, job: JobId, header: Header) {
         self.job = Some((job, header));
         self.prepare();
-        self.order();
+        self.send_job();
     }
 
-    /// From now on tries so many hashes a second at most.
+    /// Limits the hashes per second from now on; `None` is unlimited.
     pub(crate) fn limit(&mut self, limit: Option<u32>) {
         self.limit = limit;
-        self.order_limit();
+        self.send_limit();
     }
 
-    /// Searches no longer. The worker stays: the next template will come.
+    /// Stops searching. The worker keeps running, ready for the next template.
     pub(crate) fn stop(&mut self) {
         self.job = None;
-        self.order();
+        self.send_job();
     }
 
-    /// What the worker says next. May be dropped and called again; nothing is lost.
+    /// Waits for the next event. Cancel-safe: no event is lost if the future is dropped.
     pub(crate) async fn next(&mut self) -> Event {
         loop {
             let message = self.inbox.messages.borrow_mut().pop_front();
@@ -142,9 +143,9 @@ impl Miner {
                     running.ready = true;
                 }
                 if self.limit.is_some() {
-                    self.order_limit();
+                    self.send_limit();
                 }
-                self.order();
+                self.send_job();
                 None
             }
             Message::Found { id, nonce } => {
@@ -157,13 +158,13 @@ impl Miner {
                 (current && ms > 0.0).then(|| Event::Speed(Some(hashes * 1_000.0 / ms)))
             }
             Message::Failed => {
-                self.rest(clock::monotonic());
+                self.schedule_restart(clock::monotonic());
                 Some(Event::Speed(None))
             }
         }
     }
 
-    /// Waits for a message, or for the end of a rest.
+    /// Waits for a message, or for the time to restart a failed worker.
     async fn wait(&mut self) {
         let Self {
             inbox,
@@ -181,7 +182,7 @@ impl Miner {
         if let futures::future::Either::Right(_) =
             futures::future::select(message, restart_alarm).await
         {
-            self.resting = false;
+            self.backing_off = false;
             if self.job.is_some() {
                 self.start();
             }
@@ -190,36 +191,36 @@ impl Miner {
 
     fn start(&mut self) {
         let Some(url) = &self.url else { return };
-        // What an earlier worker said is about an earlier worker.
+        // These messages came from the previous worker.
         self.inbox.messages.borrow_mut().clear();
         match Running::start(url, &self.module, &self.inbox) {
             Ok(running) => self.running = Some(running),
-            // The reason is the browser's to print; here it is one more failure.
-            Err(_) => self.rest(clock::monotonic()),
+            // The browser prints the reason on the console; here it counts as one more failure.
+            Err(_) => self.schedule_restart(clock::monotonic()),
         }
     }
 
-    fn rest(&mut self, now: MonotonicMillis) {
+    fn schedule_restart(&mut self, now: MonotonicMillis) {
         self.running = None;
-        self.resting = true;
-        let wait = self.restart.failed(chance());
+        self.backing_off = true;
+        let wait = self.restart.failed(random_u64());
         self.restart_alarm.set(now.saturating_add(millis(wait)));
     }
 
-    /// Tells a worker that listens how fast it may be.
-    fn order_limit(&self) {
+    /// Sends the limit to the worker if it is ready.
+    fn send_limit(&self) {
         if let Some(running) = self.running.as_ref().filter(|running| running.ready) {
             let limit = self.limit.map_or(JsValue::NULL, JsValue::from);
             running.post(&message([("limit", limit)]));
         }
     }
 
-    /// Tells a worker that listens what there is to do.
-    fn order(&self) {
+    /// Sends the job, or the order to stop, to the worker if it is ready.
+    fn send_job(&self) {
         let Some(running) = self.running.as_ref().filter(|running| running.ready) else {
             return;
         };
-        let order = match &self.job {
+        let message = match &self.job {
             Some((job, header)) => message([
                 ("id", number(*job).into()),
                 (
@@ -230,7 +231,7 @@ impl Miner {
             ]),
             None => message([("stop", true.into())]),
         };
-        running.post(&order);
+        running.post(&message);
     }
 }
 
@@ -246,7 +247,7 @@ impl Running {
         let on_error = Closure::<dyn FnMut(ErrorEvent)>::new({
             let inbox = inbox.clone();
             move |event: ErrorEvent| {
-                // It is dealt with, so it is no uncaught error of the page's.
+                // The error is handled, so the browser must not report it as uncaught.
                 event.prevent_default();
                 inbox.push(Some(Message::Failed));
             }
@@ -263,9 +264,9 @@ impl Running {
         Ok(running)
     }
 
-    fn post(&self, order: &JsValue) {
-        // Only what cannot be cloned makes this fail, and all of this can be.
-        let _ = self.worker.post_message(order);
+    fn post(&self, message: &JsValue) {
+        // This fails only for values that cannot be cloned, and the messages contain none.
+        let _ = self.worker.post_message(message);
     }
 }
 
@@ -273,7 +274,7 @@ impl Inbox {
     fn push(&self, message: Option<Message>) {
         let mut messages = self.messages.borrow_mut();
         if let Some(message) = message
-            && messages.len() < MAX_WAITING
+            && messages.len() < MAX_UNREAD
         {
             messages.push_back(message);
             self.waker.wake();
@@ -282,7 +283,7 @@ impl Inbox {
 }
 
 impl Message {
-    /// What the worker posted; `None` if it is nothing that we know.
+    /// Parses a message that the worker posted; `None` if it is unknown.
     fn read(data: &JsValue) -> Option<Self> {
         let field = |name: &str| {
             Reflect::get(data, &name.into())
@@ -313,13 +314,13 @@ impl Message {
 fn message<const N: usize>(fields: [(&str, JsValue); N]) -> JsValue {
     let message = Object::new();
     for (name, value) in fields {
-        // A plain object takes any field.
+        // A plain object accepts any field.
         let _ = Reflect::set(&message, &name.into(), &value);
     }
     message.into()
 }
 
-/// A job as the worker knows it. Jobs are counted up from zero, and never reach 2^53.
+/// A job's id as a JavaScript number. Ids count up from zero and never reach 2^53.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 fn number(job: JobId) -> f64 {
     job.0 as f64

@@ -1,176 +1,176 @@
-//! The way to a running node from the page's side: questions are answered from what is known, wishes go to
-//! the driver. Never waits for the driver to answer a question.
+//! The page's handle to a running node: getters read the shared [`NodeState`], and changes are sent to the driver as
+//! [`Command`]s. A getter never waits for the driver.
 
 use std::{cell::RefCell, rc::Rc};
 
-use chain::{
+use futures::channel::{mpsc, oneshot};
+use heartchain_chain::{
     bpm::Bpm,
     hash::{BlockHash, ReadingId},
     header::Header,
     reading::Reading,
 };
-use futures::channel::{mpsc, oneshot};
-use sync::{
+use heartchain_sync::{
     Machine,
-    seam::{AdoptError, ImportError, ImportPiece, RecordError},
+    io::{AdoptError, ImportError, ImportPiece, RecordError},
 };
 
 use crate::{
     archive::ImportReply,
     arguments::DocumentError,
-    bulletin::Notice,
-    check::{self, Claim, Place},
+    check::{self, BlockClaim, ParentContext},
     clock, config,
+    dry_run::{self, Candidate},
+    event_buffer::Notice,
     net::{self, PeerId, PeerLink, RelayView as NetRelay},
-    rehearsal::{self, Sent},
     storage::{Bodies, Health, Queue, StoreError},
     view::{
-        BlockView, BranchView, CheckView, OwnReadingView, PeerView, ReadingView, RehearsalView,
+        BlockView, BranchView, CheckView, DryRunView, OwnReadingView, PeerView, ReadingView,
         StatusView,
     },
 };
 
-/// What the driver keeps up to date and the page may look at. The driver holds it only while it works,
-/// and tells the page nothing meanwhile.
+/// The state that the driver updates and the page reads. The driver borrows it mutably only while the machine works,
+/// and delivers no events meanwhile, so the page's getters always find it free.
 #[derive(Debug)]
-pub(crate) struct Known {
-    pub(crate) us: PeerId,
+pub(crate) struct NodeState {
+    pub(crate) local_peer_id: PeerId,
     pub(crate) machine: Machine<PeerId>,
     pub(crate) relays: Vec<NetRelay>,
     pub(crate) links: Vec<PeerLink>,
     pub(crate) hashes_per_second: Option<f64>,
     pub(crate) storage: Rc<Health>,
-    pub(crate) switches: Switches,
+    pub(crate) settings: Settings,
 }
 
-/// What the page has switched in this tab, to see what happens.
+/// Settings that the page can change while the node runs.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Switches {
-    /// Cut off from everybody.
+pub(crate) struct Settings {
+    /// Whether the node is cut off from all peers and relays.
     pub(crate) isolated: bool,
-    /// So many hashes a second are tried at most.
+    /// The most hashes per second that the miner tries; `None` is unlimited.
     pub(crate) mining_limit: Option<u32>,
 }
 
-/// Where the answer to a `record()` goes: the reading's id, and its place in the author's count.
+/// Receives the result of `record()`: the reading's id and sequence number.
 pub(crate) type RecordReply = oneshot::Sender<Result<(ReadingId, u64), RecordError>>;
 
-/// Where the answer to readings of a closed tab goes: how many of them were new.
+/// Receives the result of adopting a closed tab's readings: how many of them were new.
 pub(crate) type AdoptReply = oneshot::Sender<Result<usize, AdoptError>>;
 
-/// What the page wishes of the driver.
+/// A request from the page to the driver.
 #[derive(Debug)]
-pub(crate) enum Wish {
+pub(crate) enum Command {
     /// Record a heart rate.
     Record(Bpm, RecordReply),
-    /// Take in a piece of a file.
+    /// Import a piece of a file.
     Import(Box<ImportPiece>, ImportReply),
-    /// Be cut off from everybody, or no longer.
+    /// Disconnect from all peers and relays, or reconnect.
     Isolate(bool),
-    /// Try so many hashes a second at most.
+    /// Try at most this many hashes per second; `None` is unlimited.
     LimitMining(Option<u32>),
-    /// Take over readings of a closed tab.
+    /// Adopt readings of a closed tab.
     Adopt(Vec<Reading>, AdoptReply),
-    /// Tell the page.
+    /// Deliver a notice to the page.
     Notice(Notice),
-    /// See whether the node still runs.
-    Look,
-    /// The page is back from sleep.
-    Woke,
-    /// End.
+    /// Does nothing: sending it shows whether the driver still runs.
+    Ping,
+    /// The page was resumed after it was hidden, frozen or offline.
+    Resumed,
+    /// Stop the node: the event loop ends.
     Stop,
 }
 
-/// Why the node did not do what the page wished.
+/// Why the node did not do what the page asked for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum NodeError {
-    /// It was stopped, or broke.
+    /// The node was stopped, or it panicked.
     #[error("this node has stopped; reload the page")]
     Stopped,
-    /// It is behind.
-    #[error("too much at once: {limit} wishes already wait; wait a moment and try again")]
+    /// The queue of commands is full.
+    #[error("too much at once: {limit} commands already wait; wait a moment and try again")]
     Busy {
-        /// How many may wait.
+        /// The queue's capacity.
         limit: usize,
     },
-    /// Nothing was recorded.
+    /// The reading was not recorded.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// Blocks are counted upwards.
+    /// The range of blocks is reversed.
     #[error("blocks {from} to {to} cannot be read: {from} is above {to}")]
     Backwards {
-        /// The first asked for.
+        /// The first height of the range.
         from: u64,
-        /// The last asked for.
+        /// The last height of the range.
         to: u64,
     },
-    /// More than one call may ask for.
+    /// The range of blocks is longer than one call may ask for.
     #[error("{asked} blocks are more than the {limit} that one call may ask for")]
     TooManyBlocks {
-        /// How many were asked for.
+        /// The length of the range.
         asked: u64,
-        /// How many may be.
+        /// The longest range that is allowed.
         limit: u64,
     },
-    /// The chain changed under every try.
+    /// The chain changed during every attempt to read the range.
     #[error("blocks {from} to {to} are changing just now; try again")]
     Changing {
-        /// The first asked for.
+        /// The first height of the range.
         from: u64,
-        /// The last asked for.
+        /// The last height of the range.
         to: u64,
     },
-    /// The disk garbled it; it is fetched again from a peer that has it.
+    /// The block's body on disk is corrupt. It is fetched again from a peer that has it.
     #[error(
         "block {index} was damaged on this computer's disk, and is fetched again from another tab; try again when one is connected"
     )]
     Damaged {
-        /// Its height.
+        /// The block's height.
         index: u64,
     },
-    /// Blocks that were to be written were left behind and deleted.
+    /// Blocks of the export left the best branch and were deleted before they were read.
     #[error("the chain changed too much while it was written; export it again")]
     LeftBehind,
-    /// What was to be written cannot be.
+    /// Part of the export cannot be serialized.
     #[error("the export could not be written: {0}")]
     NotWritten(String),
-    /// What is to be imported is no document of this room.
+    /// The imported file is not a document of this room.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// What is imported breaks a rule.
+    /// A block or reading of the import breaks a rule.
     #[error("the import has ended, and what came before is kept: {0}")]
     Import(#[from] ImportError),
-    /// Storage failed.
+    /// The store failed, or did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The way to a node.
+/// A cheap handle of a running node.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
-    pub(crate) known: Rc<RefCell<Known>>,
-    pub(crate) wishes: mpsc::Sender<Wish>,
+    pub(crate) state: Rc<RefCell<NodeState>>,
+    pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) store: Queue,
 }
 
-impl Known {
-    /// `status()`
+impl NodeState {
+    /// Implements `status()`.
     pub(crate) fn status(&self) -> StatusView {
         StatusView::new(self)
     }
 
-    /// `peers()`: the relays among them, with what the machine knows of the others.
+    /// Implements `peers()`: all connected peers and relays, with what the machine knows of the peers.
     pub(crate) fn peers(&self) -> Vec<PeerView> {
-        let known: Vec<_> = self.machine.peers().collect();
-        let of = |peer: PeerId| known.iter().find(|view| view.peer == peer);
+        let machine_peers: Vec<_> = self.machine.peers().collect();
+        let find = |peer: PeerId| machine_peers.iter().find(|view| view.peer == peer);
         self.links
             .iter()
-            .map(|link| PeerView::new(link, of(link.peer)))
+            .map(|link| PeerView::new(link, find(link.peer)))
             .collect()
     }
 
-    /// `pending()`
+    /// Implements `pending()`.
     pub(crate) fn pending(&self, limit: usize) -> Vec<ReadingView> {
         self.machine
             .pending()
@@ -179,51 +179,51 @@ impl Known {
             .collect()
     }
 
-    /// `ownReadings()`
+    /// Implements `ownReadings()`.
     pub(crate) fn own_readings(&self, limit: usize) -> Vec<OwnReadingView> {
         let own = self.machine.own_readings(limit);
         own.into_iter().map(OwnReadingView::from).collect()
     }
 
-    /// `branches()`
+    /// Implements `branches()`.
     pub(crate) fn branches(&self) -> Vec<BranchView> {
         let branches = self.machine.side_branches();
         branches.iter().map(BranchView::from).collect()
     }
 
-    /// `check()`
-    pub(crate) fn check(&self, claim: &Claim) -> CheckView {
+    /// Implements `check()`.
+    pub(crate) fn check(&self, claim: &BlockClaim) -> CheckView {
         let header = &claim.header;
-        let one_lower = self
+        let parent_is_one_lower = self
             .machine
             .header(&header.prev_hash)
             .is_some_and(|parent| parent.index.checked_add(1) == Some(header.index));
         let below = header.index.checked_sub(1);
-        let place = Place {
-            parent: one_lower
-                .then(|| self.machine.window_on(&header.prev_hash))
+        let context = ParentContext {
+            parent: parent_is_one_lower
+                .then(|| self.machine.header_window(&header.prev_hash))
                 .flatten(),
             below: below.and_then(|below| self.machine.best_hash(below)),
         };
-        CheckView::from(&check::check(self.machine.room(), claim, &place))
+        CheckView::from(&check::check(self.machine.room(), claim, &context))
     }
 
-    /// `rehearse()`
+    /// Implements `dryRun()`.
     ///
     /// # Errors
-    /// If the browser has no chance left to make a stranger of.
-    pub(crate) fn rehearse(&self, sent: &Sent) -> Result<RehearsalView, getrandom::Error> {
-        let stranger = net::stranger(clock::entropy()?);
+    /// If the browser gives no random bytes for the fictitious sender's peer ID.
+    pub(crate) fn dry_run(&self, candidate: &Candidate) -> Result<DryRunView, getrandom::Error> {
+        let stranger = net::peer_id_from_seed(clock::entropy()?);
         let copy = self.machine.clone();
-        Ok(rehearsal::rehearse(copy, stranger, sent, clock::both()).into())
+        Ok(dry_run::dry_run(copy, stranger, candidate, clock::both()).into())
     }
 
-    /// A reading, as JavaScript gets it.
+    /// Converts a reading for JavaScript.
     pub(crate) fn reading(&self, reading: &Reading) -> ReadingView {
         ReadingView::new(self.machine.room().id(), reading)
     }
 
-    /// The best branch's blocks of these heights, as far as there are any.
+    /// The headers of the best branch from one height to another; heights above the tip are left out.
     fn headers(&self, from: u64, to: u64) -> Vec<(BlockHash, Header)> {
         let hashes = (from..=to).map_while(|index| self.machine.best_hash(index));
         hashes
@@ -233,67 +233,68 @@ impl Known {
 }
 
 impl Node {
-    /// Looks at what is known.
+    /// Reads the state.
     ///
     /// # Errors
-    /// If the node broke while it was at work, and left half-done what is known.
-    pub(crate) fn look<T>(&self, at: impl FnOnce(&Known) -> T) -> Result<T, NodeError> {
-        self.known
+    /// If the driver panicked while it changed the state, which is then incomplete and stays borrowed.
+    pub(crate) fn with_state<T>(&self, read: impl FnOnce(&NodeState) -> T) -> Result<T, NodeError> {
+        self.state
             .try_borrow()
-            .map(|known| at(&known))
+            .map(|state| read(&state))
             .map_err(|_| NodeError::Stopped)
     }
 
-    /// Records a heart rate: the reading's id and its place in the author's count, once it is kept.
+    /// Records a heart rate. Returns the reading's id and sequence number once the reading is stored.
     ///
     /// # Errors
-    /// If it was not recorded.
+    /// If the reading was not recorded.
     pub(crate) async fn record(&self, bpm: Bpm) -> Result<(ReadingId, u64), NodeError> {
         let (reply, answer) = oneshot::channel();
-        self.wish(Wish::Record(bpm, reply))?;
+        self.command(Command::Record(bpm, reply))?;
         Ok(answer.await.map_err(|_| NodeError::Stopped)??)
     }
 
-    /// The best branch's blocks from one height to another, both included, as far as there are any.
+    /// The best branch's blocks from one height to another, both included; heights above the tip are left out.
     ///
     /// # Errors
-    /// If that is backwards or too many, or storage fails.
+    /// If the range is reversed or too long, a block is corrupt on disk, the chain changes too often meanwhile, or
+    /// storage fails.
     pub(crate) async fn blocks(&self, from: u64, to: u64) -> Result<Vec<BlockView>, NodeError> {
         let asked = to
             .checked_sub(from)
             .ok_or(NodeError::Backwards { from, to })?
             .saturating_add(1);
-        if asked > config::MAX_BLOCKS_A_CALL {
+        if asked > config::MAX_BLOCKS_PER_CALL {
             return Err(NodeError::TooManyBlocks {
                 asked,
-                limit: config::MAX_BLOCKS_A_CALL,
+                limit: config::MAX_BLOCKS_PER_CALL,
             });
         }
-        let mut changing = NodeError::Changing { from, to };
-        for _ in 0..config::BLOCKS_READ_TRIES {
+        let mut failure = NodeError::Changing { from, to };
+        for _ in 0..config::BLOCKS_READ_ATTEMPTS {
             match self.try_blocks(from, to).await? {
                 Ok(blocks) => return Ok(blocks),
-                Err(index) => changing = self.missing(index, changing)?,
+                Err(block) => failure = self.missing_body_error(block, failure)?,
             }
         }
-        Err(changing)
+        Err(failure)
     }
 
-    /// Asks the browser to keep what this tab stores even when its disk gets full. Returns whether it will.
+    /// Asks the browser to keep this tab's data even when the disk gets full. Returns whether it will.
     ///
     /// # Errors
-    /// If the node broke.
+    /// If the node panicked.
     pub(crate) async fn request_persistence(&self) -> Result<bool, NodeError> {
-        let health = self.look(|known| known.storage.clone())?;
+        let health = self.with_state(|state| state.storage.clone())?;
         Ok(health.request_persistence().await)
     }
 
-    /// Sends a wish to the driver.
+    /// Sends a command to the driver.
     ///
     /// # Errors
-    /// If the driver is gone, or behind.
-    pub(crate) fn wish(&self, wish: Wish) -> Result<(), NodeError> {
-        self.wishes.clone().try_send(wish).map_err(|error| {
+    /// If the driver has stopped, or its queue of commands is full.
+    pub(crate) fn command(&self, command: Command) -> Result<(), NodeError> {
+        self.commands.clone().try_send(command).map_err(|error| {
             if error.is_full() {
                 NodeError::Busy {
                     limit: config::MAX_WAITING_COMMANDS,
@@ -304,12 +305,12 @@ impl Node {
         })
     }
 
-    /// Blocks' readings, of those that are not on disk yet, too. `None`: it was deleted since it was on a branch, or the disk
-    /// garbled it.
+    /// The bodies of blocks, whether they are on disk or still on their way there. `None`: the body was deleted after
+    /// its block left the best branch, or it is corrupt on disk.
     pub(crate) async fn bodies(&self, hashes: Vec<BlockHash>) -> Result<Bodies, NodeError> {
-        // What is no more on its way when it is looked for is on disk when the store is asked.
-        let unwritten = self.look(|known| {
-            let body = |hash| known.machine.unwritten_body(hash).map(<[Reading]>::to_vec);
+        // Memory is read before the disk: a body that has left memory by then is already on disk.
+        let unwritten = self.with_state(|state| {
+            let body = |hash| state.machine.unwritten_body(hash).map(<[Reading]>::to_vec);
             hashes.iter().map(body).collect::<Vec<_>>()
         })?;
         let stored = self.store.clone().bodies(hashes).await?;
@@ -317,34 +318,35 @@ impl Node {
         Ok(each.map(|(stored, waiting)| stored.or(waiting)).collect())
     }
 
-    /// Why there is no body for a block that was on the best branch: the disk garbled it, or else what is `otherwise`.
-    pub(crate) fn missing(
+    /// Why a block has no body: the body is corrupt if the block is still on the best branch; else it is `otherwise`.
+    pub(crate) fn missing_body_error(
         &self,
         (index, hash): (u64, BlockHash),
         otherwise: NodeError,
     ) -> Result<NodeError, NodeError> {
-        let stands = self.look(|known| known.machine.best_hash(index) == Some(hash))?;
-        Ok(if stands {
+        let on_best_branch =
+            self.with_state(|state| state.machine.best_hash(index) == Some(hash))?;
+        Ok(if on_best_branch {
             NodeError::Damaged { index }
         } else {
             otherwise
         })
     }
 
-    /// The blocks; or the first one whose body is not there, which may have been deleted between looking and reading.
+    /// The blocks; or the first block without a body, which may have been deleted between the two reads.
     async fn try_blocks(
         &self,
         from: u64,
         to: u64,
     ) -> Result<Result<Vec<BlockView>, (u64, BlockHash)>, NodeError> {
-        let (room, genesis, headers) = self.look(|known| {
-            let room = known.machine.room();
-            (room.id(), room.genesis_hash(), known.headers(from, to))
+        let (room, genesis, headers) = self.with_state(|state| {
+            let room = state.machine.room();
+            (room.id(), room.genesis_hash(), state.headers(from, to))
         })?;
         let hashes = headers.iter().map(|(hash, _)| *hash).collect();
         let bodies = self.bodies(hashes).await?;
         let blocks = headers.iter().zip(bodies).map(|((hash, header), body)| {
-            // Genesis is known from the room's name, and nobody stores it.
+            // Genesis follows from the room's parameters and is never stored.
             let body = if *hash == genesis {
                 Some(Vec::new())
             } else {

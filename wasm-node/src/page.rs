@@ -1,4 +1,4 @@
-//! The page around the tab's peer: what it serves about the relay, and when it wakes. Never touches what the
+//! What the node needs from its page: the relay document, resume events, the console, and blobs. Never touches what the
 //! page shows.
 
 use std::{cell::Cell, rc::Rc};
@@ -21,10 +21,10 @@ use crate::{
     net::{IceServer, PageScheme, ReadDocument, RelayDocument},
 };
 
-/// Where the document about the page's relay is, if nobody says otherwise.
+/// The default URL of the relay document, relative to the page.
 const RELAY_DOCUMENT: &str = "relay.json";
 
-/// Whether the page may use connections that are not encrypted.
+/// Whether the page was loaded over HTTPS and must therefore not open unencrypted connections.
 pub(crate) fn scheme() -> PageScheme {
     let protocol = web_sys::window().and_then(|window| window.location().protocol().ok());
     if protocol.as_deref() == Some("https:") {
@@ -34,7 +34,7 @@ pub(crate) fn scheme() -> PageScheme {
     }
 }
 
-/// The address of the document about the page's relay, beside the page.
+/// The default URL of the relay document: beside the page. `None` outside of a page.
 pub(crate) fn default_document() -> Option<String> {
     let base = document()?.base_uri().ok()??;
     Url::new_with_base(RELAY_DOCUMENT, &base)
@@ -42,23 +42,23 @@ pub(crate) fn default_document() -> Option<String> {
         .map(|url| url.href())
 }
 
-/// Reads the relay document from this address, anew each time; without an address there is nothing to read. `at_once`, the
-/// first reading begins before anybody asks for it.
-pub(crate) fn document_reader(url: Option<String>, at_once: bool) -> ReadDocument {
-    let begun = Cell::new(at_once.then(|| {
-        let (tell, told) = oneshot::channel();
+/// Returns a function that fetches the relay document from `url`, again on each call; without a URL it returns `None`.
+/// With `prefetch`, the first fetch starts now, before the first call.
+pub(crate) fn document_reader(url: Option<String>, prefetch: bool) -> ReadDocument {
+    let prefetched = Cell::new(prefetch.then(|| {
+        let (sender, receiver) = oneshot::channel();
         let url = url.clone();
         spawn_local(async move {
-            // If it fails nobody asks any more.
-            let _ = tell.send(async { read(&url?).await }.await);
+            // Sending fails if the node has stopped and no caller is left.
+            let _ = sender.send(async { read(&url?).await }.await);
         });
-        told
+        receiver
     }));
     Rc::new(move || {
-        let (begun, url) = (begun.take(), url.clone());
+        let (prefetched, url) = (prefetched.take(), url.clone());
         async move {
-            match begun {
-                Some(begun) => begun.await.ok()?,
+            match prefetched {
+                Some(receiver) => receiver.await.ok()?,
                 None => read(&url?).await,
             }
         }
@@ -66,24 +66,24 @@ pub(crate) fn document_reader(url: Option<String>, at_once: bool) -> ReadDocumen
     })
 }
 
-/// The document, unless it does not come in time.
+/// Fetches the document; `None` if that fails or takes longer than [`config::DOCUMENT_TIMEOUT`].
 async fn read(url: &str) -> Option<RelayDocument> {
-    // Where there is no way to give up, there is no need to either.
-    let giving_up = AbortController::new().ok()?;
-    let reading = std::pin::pin!(fetch(url, &giving_up));
+    // Every browser that runs this code has `AbortController`.
+    let abort = AbortController::new().ok()?;
+    let reading = std::pin::pin!(fetch(url, &abort));
     match select(reading, clock::sleep(config::DOCUMENT_TIMEOUT)).await {
         Either::Left((document, _)) => document,
         Either::Right(((), _)) => {
-            giving_up.abort();
+            abort.abort();
             None
         }
     }
 }
 
-async fn fetch(url: &str, giving_up: &AbortController) -> Option<RelayDocument> {
+async fn fetch(url: &str, abort: &AbortController) -> Option<RelayDocument> {
     let options = RequestInit::new();
     options.set_cache(RequestCache::NoStore);
-    options.set_signal(Some(&giving_up.signal()));
+    options.set_signal(Some(&abort.signal()));
     let answer = JsFuture::from(web_sys::window()?.fetch_with_str_and_init(url, &options))
         .await
         .ok()?;
@@ -109,7 +109,7 @@ fn parse(text: &js_sys::JsString) -> Option<RelayDocument> {
     };
     Some(RelayDocument {
         addresses: texts("addresses")?,
-        // What is no STUN server would make browsers refuse every connection.
+        // A URL that is not a STUN server would make browsers refuse every connection, so it is skipped.
         stun: texts("stun")
             .unwrap_or_default()
             .into_iter()
@@ -119,31 +119,31 @@ fn parse(text: &js_sys::JsString) -> Option<RelayDocument> {
     })
 }
 
-/// Tells, for as long as it lives, when the page was hidden, frozen or offline and is back.
+/// Calls a function whenever the page resumes after it was hidden, frozen or offline, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct WakeCalls {
+pub(crate) struct ResumeListener {
     window: Window,
-    on_wake: Closure<dyn FnMut()>,
+    closure: Closure<dyn FnMut()>,
 }
 
-impl WakeCalls {
-    /// Calls `woke` each time; `None` where there is no page.
-    pub(crate) fn new(mut woke: impl FnMut() + 'static) -> Option<Self> {
+impl ResumeListener {
+    /// Starts listening; `None` outside of a page.
+    pub(crate) fn new(mut on_resume: impl FnMut() + 'static) -> Option<Self> {
         let window = web_sys::window()?;
-        let on_wake = Closure::new(move || {
+        let closure = Closure::new(move || {
             if document()
                 .is_none_or(|document| document.visibility_state() == VisibilityState::Visible)
             {
-                woke();
+                on_resume();
             }
         });
-        let calls = Self { window, on_wake };
-        for (target, event) in calls.sources() {
-            // The browser takes any name.
+        let listener = Self { window, closure };
+        for (target, event) in listener.sources() {
+            // The browser accepts any event name.
             let _ = target
-                .add_event_listener_with_callback(event, calls.on_wake.as_ref().unchecked_ref());
+                .add_event_listener_with_callback(event, listener.closure.as_ref().unchecked_ref());
         }
-        Some(calls)
+        Some(listener)
     }
 
     fn sources(&self) -> impl Iterator<Item = (EventTarget, &'static str)> {
@@ -155,18 +155,18 @@ impl WakeCalls {
     }
 }
 
-impl Drop for WakeCalls {
+impl Drop for ResumeListener {
     fn drop(&mut self) {
         for (target, event) in self.sources() {
             let _ = target
-                .remove_event_listener_with_callback(event, self.on_wake.as_ref().unchecked_ref());
+                .remove_event_listener_with_callback(event, self.closure.as_ref().unchecked_ref());
         }
     }
 }
 
-/// Reports on the console, as an error.
-pub(crate) fn report(words: &str) {
-    web_sys::console::error_1(&JsValue::from_str(words));
+/// Prints an error on the console.
+pub(crate) fn log_error(message: &str) {
+    web_sys::console::error_1(&JsValue::from_str(message));
 }
 
 fn document() -> Option<Document> {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_names_its_addresses_and_may_say_more() {
+    fn addresses_are_read_and_unknown_fields_ignored() {
         let text = r#"{ "peerId": "12D3", "addresses": ["/ip4/127.0.0.1/tcp/1/ws", 7, "/dns4/x/tcp/2/ws"], "new": 1 }"#;
         let expected = vec![
             "/ip4/127.0.0.1/tcp/1/ws".to_owned(),
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn only_stun_servers_that_a_browser_takes_are_read_from_a_document() {
+    fn invalid_stun_servers_are_skipped() {
         let text = r#"{ "addresses": [], "stun": ["stun:192.0.2.1:3478", "stun:[fd00::1]:1", "stun:relay.example",
             "turn:192.0.2.1", "stun:", "stun::1", "stun:a b:1", "stun:x:0", "stun:x:99999", "stun:x?transport=tcp", 7] }"#;
         let document = parse(&text.into()).expect("a document");
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_is_none() {
+    fn invalid_document_is_none() {
         for text in [
             "",
             "<html>",
@@ -232,21 +232,21 @@ mod tests {
     }
 
     #[test]
-    async fn a_document_that_cannot_be_read_is_none() {
-        for at_once in [false, true] {
-            assert_eq!(document_reader(None, at_once)().await, None);
+    async fn unreachable_document_is_none() {
+        for prefetch in [false, true] {
+            assert_eq!(document_reader(None, prefetch)().await, None);
             let empty = Some("data:application/json,{}".to_owned());
-            assert_eq!(document_reader(empty, at_once)().await, None);
+            assert_eq!(document_reader(empty, prefetch)().await, None);
         }
     }
 
     #[test]
-    async fn a_document_is_read_anew_each_time_whenever_the_first_time_began() {
-        for at_once in [false, true] {
+    async fn document_is_fetched_again_on_each_call() {
+        for prefetch in [false, true] {
             let text = js_sys::Array::of1(&r#"{"addresses":["a"]}"#.into());
             let blob = web_sys::Blob::new_with_str_sequence(&text).expect("a blob");
             let url = Url::create_object_url_with_blob(&blob).expect("a URL");
-            let read = document_reader(Some(url.clone()), at_once);
+            let read = document_reader(Some(url.clone()), prefetch);
             for _ in 0..2 {
                 let document = read().await.expect("a document");
                 assert_eq!(document.addresses, ["a"]);
@@ -257,15 +257,15 @@ mod tests {
     }
 }
 
-/// A file in the making: text goes in, a blob comes out. What was put in is the browser's to keep, on disk if it likes.
+/// Builds a blob from text. The text is handed to the browser chunk by chunk; the browser may keep it on disk.
 #[derive(Debug)]
-pub(crate) struct FileParts {
+pub(crate) struct BlobWriter {
     parts: js_sys::Array,
     text: String,
 }
 
-impl FileParts {
-    /// An empty one.
+impl BlobWriter {
+    /// Starts with an empty blob.
     pub(crate) fn new() -> Self {
         Self {
             parts: js_sys::Array::new(),
@@ -273,26 +273,26 @@ impl FileParts {
         }
     }
 
-    /// Adds text.
-    pub(crate) fn add(&mut self, text: &str) {
+    /// Appends text to the blob.
+    pub(crate) fn push(&mut self, text: &str) {
         self.text.push_str(text);
-        if self.text.len() >= config::EXPORT_PIECE_LEN {
-            self.hand_over();
+        if self.text.len() >= config::EXPORT_CHUNK_LEN {
+            self.flush();
         }
     }
 
-    /// The file. `None` if the browser makes none.
+    /// The finished blob; `None` if the browser cannot create it.
     pub(crate) fn finish(mut self, media_type: &str) -> Option<web_sys::Blob> {
-        self.hand_over();
+        self.flush();
         let options = web_sys::BlobPropertyBag::new();
         options.set_type(media_type);
         web_sys::Blob::new_with_blob_sequence_and_options(&self.parts, &options).ok()
     }
 
-    fn hand_over(&mut self) {
+    fn flush(&mut self) {
         let text = js_sys::Array::of1(&self.text.as_str().into());
         self.text.clear();
-        // Should the browser make no blob of it, the text itself is as good.
+        // If the browser cannot create a blob, the text itself can be a part, too.
         let part = web_sys::Blob::new_with_str_sequence(&text).map_or(text.get(0), JsValue::from);
         self.parts.push(&part);
     }

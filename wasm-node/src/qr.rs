@@ -1,10 +1,11 @@
-//! QR codes for the page, which has no third-party script to draw them. Never draws: it gives the modules.
+//! QR codes for the page, which loads no third-party script. Computes the modules; the page draws them.
 
 use qrcodegen::{QrCode, QrCodeEcc};
 
-/// The modules of a text's QR code (ISO/IEC 18004), row by row, 1 for dark; `None` if no code holds that much.
+/// The modules of a text's QR code (ISO/IEC 18004), row by row, 1 for dark. `None` if the text is too long.
 pub(crate) fn modules(text: &str) -> Option<Vec<u8>> {
-    // A screen is no crumpled paper: larger modules help more than redundancy, and the library adds what fits.
+    // A screen is neither torn nor dirty, so larger modules help more than error correction. The library raises the
+    // level if the code's size allows it.
     let code = QrCode::encode_text(text, QrCodeEcc::Low).ok()?;
     let side = 0..code.size();
     let rows = side.clone().flat_map(|y| side.clone().map(move |x| (x, y)));
@@ -18,7 +19,7 @@ mod tests {
 
     use super::*;
 
-    /// The corner that scanners find a code by: three of four corners have it.
+    /// The finder pattern, by which scanners locate a code: three of the four corners have one.
     const FINDER: [&str; 7] = [
         "1111111", "1000001", "1011101", "1011101", "1011101", "1000001", "1111111",
     ];
@@ -29,7 +30,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_becomes_a_square_with_three_finders() {
+    fn link_becomes_square_with_three_finders() {
         let modules = modules("http://127.0.0.1:8080/#room=lobby").expect("short enough");
         let side = side_of(&modules);
         assert_eq!(side % 4, 1, "a code has 4 * version + 17 modules a side");
@@ -46,8 +47,8 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_text_that_fits_is_a_code_and_one_byte_more_is_none() {
-        // Version 40, lowest redundancy, bytes.
+    fn longest_text_fits_and_one_byte_more_does_not() {
+        // Version 40 with the lowest error correction, in byte mode.
         assert_eq!(
             modules(&"x".repeat(2_953)).map(|code| side_of(&code)),
             Some(177)
@@ -56,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_is_taken() {
+    fn any_text_is_accepted() {
         for text in ["", "심박수", "\u{1f493}\0"] {
             assert!(modules(text).is_some(), "{text:?}");
         }

@@ -1,14 +1,14 @@
-//! How a node is put together from what the page gave. Never runs it: that is the driver's.
+//! Assembles a node from the page's options: storage, network, miner and driver. The driver then runs it.
 
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
-    adopting::adopt,
+    adopting::run_adoption,
     arguments::Options,
-    driver::{Audience, Driver, Kept},
+    driver::{Driver, EventSink, StorageHandles},
     miner::Miner,
-    net::{Network, NetworkError, Setup},
-    node::{Known, Node, Switches},
+    net::{Network, NetworkConfig, NetworkError},
+    node::{Node, NodeState, Settings},
     page,
     storage::{self, Opened, Reason},
 };
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum StartError {
-    /// The browser has no chance.
+    /// The browser has no random number generator.
     #[error("this browser gives no random numbers: {0}")]
     Entropy(#[from] getrandom::Error),
     /// The network could not be set up.
@@ -25,15 +25,15 @@ pub(crate) enum StartError {
     Network(#[from] NetworkError),
 }
 
-/// Puts a node together, from what this tab keeps of the room if it was here before, and lets it run.
+/// Assembles a node and starts its driver. If this tab was in the room before, the node resumes from what it stored.
 ///
 /// # Errors
-/// If the browser lacks what it needs.
+/// If the browser has no random number generator, or the network cannot be set up.
 pub(crate) async fn start(
     options: Options,
-    audience: impl Audience + 'static,
+    event_sink: impl EventSink + 'static,
 ) -> Result<Node, StartError> {
-    // It comes while the disk is read: the relay can then be called before the page shows anything.
+    // The document is fetched while the disk is read, so that the relay can be dialed before the page is drawn.
     let read_document = page::document_reader(options.relay_document, options.relays.is_empty());
     let Opened {
         machine,
@@ -43,8 +43,8 @@ pub(crate) async fn start(
         mirror,
         hold,
     } = storage::open(options.room, options.in_memory).await?;
-    // A tab's readings and its name on the network are the same author's.
-    let network = Network::new(Setup {
+    // One key is both the tab's peer ID and the author of its readings.
+    let network = Network::new(NetworkConfig {
         seed,
         room: machine.room(),
         relays: options.relays,
@@ -54,27 +54,27 @@ pub(crate) async fn start(
         scheme: page::scheme(),
         read_document,
     })?;
-    let known = Known {
-        us: network.us(),
+    let state = NodeState {
+        local_peer_id: network.local_peer_id(),
         machine,
         relays: network.relay_views(),
         links: Vec::new(),
         hashes_per_second: None,
-        switches: Switches::default(),
+        settings: Settings::default(),
         storage: health,
     };
     let miner = Miner::new(options.miner_url, options.wasm_module);
-    let (own, room) = (known.storage.place(), known.machine.room().clone());
-    let kept = Kept {
+    let (own_slot, room) = (state.storage.place(), state.machine.room().clone());
+    let handles = StorageHandles {
         store,
         mirror,
         hold,
     };
-    let (driver, node) = Driver::new(known, network, kept, miner, audience);
+    let (driver, node) = Driver::new(state, network, handles, miner, event_sink);
     spawn_local(driver.run());
-    // A page that is to forget all of it takes nothing over either.
-    if own != Err(Reason::Asked) {
-        spawn_local(adopt(node.clone(), room, own.ok()));
+    // A page that stores nothing adopts nothing either.
+    if own_slot != Err(Reason::Requested) {
+        spawn_local(run_adoption(node.clone(), room, own_slot.ok()));
     }
     Ok(node)
 }

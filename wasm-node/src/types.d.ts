@@ -1,97 +1,99 @@
 
-/** How `Node.start` is to be set up; everything may be left out. */
+/** The options of `Node.start`. All are optional. */
 export interface NodeOptions {
-  /** The room to join: 1 to 64 bytes of UTF-8, trimmed, in normal form C. Default: "lobby". */
+  /** The room to join: 1 to 64 bytes of UTF-8, trimmed, in normalization form C. Default: "lobby". */
   room?: string;
-  /** Multiaddrs of relays that a browser can dial. Without any, the one that `relayDocument` is about. */
+  /** Multiaddrs of relays that a browser can dial. Default: the relay that `relayDocument` describes. */
   relays?: string[];
   /**
-   * Peers to call in any case, each at `<relay>/p2p/<its name>/p2p-circuit/p2p/<peer>`, at most 8: for relays that cannot
-   * name peers to one another. Their relays are used, too.
+   * Peers to dial in any case, at most 8, each as `<relay>/p2p/<relay's peer ID>/p2p-circuit/p2p/<peer ID>`: for relays
+   * without rendezvous, through which peers cannot discover each other. These relays are used in addition to `relays`.
    */
   peers?: string[];
   /**
-   * Whether other tabs are reached directly, by WebRTC, where that is possible. They learn this computer's addresses
-   * by it; without it everything goes through the relay. Default: true.
+   * Whether to connect to other tabs directly by WebRTC where possible. Other tabs then learn this computer's IP
+   * addresses. If false, all traffic goes through relays. Default: true.
    */
   direct?: boolean;
   /**
-   * STUN and TURN servers that help to find direct ways, at most four URLs in all; an empty array: none. TURN servers
-   * forward what they cannot read, and count as direct. Default: the STUN servers that `relayDocument` names.
+   * STUN and TURN servers that help to establish direct connections, at most four URLs in all; an empty array means
+   * none. TURN servers forward encrypted traffic, which counts as direct. Default: the STUN servers in `relayDocument`.
    */
   iceServers?: { urls: string | string[]; username?: string; credential?: string }[];
   /**
-   * Where to read the relay's addresses, again before each call: JSON with `addresses`, a list of multiaddrs.
-   * Default: "relay.json" beside the page.
+   * The URL of a JSON document with the relay's addresses: `addresses`, a list of multiaddrs. It is fetched again
+   * before each dial. Default: "relay.json" beside the page.
    */
   relayDocument?: string;
-  /** The script of the mining worker (a module). Without one nothing is mined in this tab. */
+  /** The URL of the mining worker's script, a module. Without one this tab does not mine. */
   minerUrl?: string;
   /**
-   * Where the tab's key, its readings and its copy of the chain are kept: "auto" is on disk, if this browser has a place
-   * there, so that the tab is the same peer when it is loaded again; "memory" forgets them with the tab.
+   * Where the tab's key, its readings and its copy of the chain are stored: "auto" stores them on disk if this browser
+   * allows it, so that the tab is the same peer after a reload; "memory" forgets them when the tab is closed.
    * Default: "auto".
    */
   storage?: "auto" | "memory";
-  /** The compiled wasm for the mining worker. Default: the one that this code runs from. */
+  /** The compiled wasm for the mining worker. Default: the module that this code runs from. */
   wasmModule?: WebAssembly.Module;
 }
 
-/** Where this tab stands: looking for peers, catching up, as far as its peers, or without any. */
+/** The tab's sync state: looking for peers, catching up, level with its peers, or without peers. */
 export type NodeState = "starting" | "syncing" | "synced" | "alone";
 
-/** What is known of this tab and its room. */
+/** The status of this tab and its room. */
 export interface NodeStatus {
-  /** This tab's libp2p name; the key in it also signs its readings. */
+  /** This tab's libp2p peer ID. The same key signs its readings. */
   peerId: string;
   room: string;
-  /** The hash of the room's first block, in lower-case hex: two tabs are in one room if theirs are equal. */
+  /** The hash of the room's first block, in lower-case hex. Two tabs are in the same room if these are equal. */
   genesis: string;
   /** The newest block of the best branch. */
   tip: { index: number; hash: string };
-  /** The height of the branch that is being fetched; null if none is. */
+  /** The height of the branch that is being fetched; null if no branch is. */
   target: number | null;
-  /** The best branch's work, a decimal number. */
+  /** The total work of the best branch, as a decimal number. */
   totalWork: string;
   /** Readings that wait for a block. */
   mempool: number;
   state: NodeState;
   relays: RelayStatus[];
-  /** Connected peers, relays not counted. */
+  /** The number of connected peers, not counting relays. */
   peers: number;
   /** The median of the peers' clocks minus this computer's, in ms; null with fewer than three peers. */
   clockOffsetMs: number | null;
-  /** How fast the mining worker was when it last hashed; null if it has not yet, or failed. */
+  /** The mining worker's last measured speed; null if it has not mined yet, or failed. */
   hashesPerSecond: number | null;
-  /** How many hashes a second it may try, see `limitMining()`; null: as many as it can. */
+  /** The most hashes per second that the worker tries, see `limitMining()`; null if unlimited. */
   miningLimit: number | null;
-  /** Whether this tab has cut itself off, see `isolate()`. */
+  /** Whether this tab is isolated from the network, see `isolate()`. */
   isolated: boolean;
   /** The version of this code. */
   version: string;
   storage: StorageStatus;
   /**
-   * Blocks on this computer's disk that are ahead of its clock: they wait until their time comes, in Unix ms, and nothing is
-   * lost meanwhile. Null if there are none.
+   * Blocks on this computer's disk that are ahead of its clock. They are held back until the time `until`, in Unix ms,
+   * and nothing is lost meanwhile. Null if no block is held back.
    */
   heldBack: { blocks: number; until: number } | null;
-  /** Set once, if the node broke: it works no more, and the page should be reloaded. */
+  /** Set once if the node panicked. It no longer works, and the page should be reloaded. */
   error?: string;
 }
 
-/** Where this tab keeps its key, its readings and its copy of the chain. */
+/** The state of the storage for this tab's key, its readings and its copy of the chain. */
 export interface StorageStatus {
   kind: "disk" | "memory";
-  /** Which of this browser's tabs in this room it is, from 0: each has a key and a chain of its own. Null in memory. */
+  /** The tab's number among this browser's tabs in the room, from 0; null in memory. Each has its own key and chain. */
   slot: number | null;
   /**
-   * Why it is in memory, and forgotten when the tab is closed: the page asked for it; the browser has no Web Locks
-   * (plain http from another machine) or no IndexedDB; it refuses to open a database (a private window, blocked storage);
-   * too many tabs are open; a newer version of this page has been here.
+   * In memory, why data is lost when the tab is closed: the page asked for it ("asked"); the browser has no Web Locks,
+   * as with plain HTTP from another machine ("no-locks"), or no IndexedDB ("no-database"); it refuses to open a
+   * database, as in a private window ("blocked"); too many tabs are open ("no-free-slot"); the database is of a newer
+   * version of this page ("newer-version").
    *
-   * On disk, and `failing`: the browser has closed or deleted the database, and it is not open again yet; there is no room;
-   * the disk has not answered for 10 s; a newer version of this page has upgraded the database, so that this tab must be
-   * reloaded; the disk or the browser refuses. Null if all is well.
+   * On disk, why it is `failing`: the browser closed or deleted the database, and it is not open again yet ("closed");
+   * the disk is full ("full"); the disk has not answered for 10 s ("stuck"); a newer version of this page has upgraded
+   * the database, and this tab must be reloaded ("newer-version"); the disk or the browser refuses ("failed"). Null if
+   * storage works.
    */
   reason:
     | "asked"
@@ -105,49 +107,52 @@ export interface StorageStatus {
     | "stuck"
     | "failed"
     | null;
-  /** Whether the browser promised to keep it even when its disk gets full; null if it does not say. */
+  /** Whether the browser promised to keep the data even when the disk gets full; null if it does not say. */
   persisted: boolean | null;
-  /** Bytes that this origin's tabs use together; null if the browser does not say. */
+  /** Bytes that this origin uses; null if the browser does not say. */
   usage: number | null;
-  /** Bytes that they may use. */
+  /** Bytes that this origin may use; null if the browser does not say. */
   quota: number | null;
-  /** Whether something could not be written: blocks first, and then readings, too, which are refused until there is room again. */
+  /**
+   * Whether something could not be written. On a full disk blocks fail first, and then readings, which are refused
+   * until there is space again.
+   */
   failing: boolean;
-  /** Readings that have waited for the disk for more than 3 s. Their `record()` is answered once they are kept. */
+  /** Readings that have waited for the disk for more than 3 s. Their `record()` resolves once they are stored. */
   saving: number;
   /**
-   * Readings of this tab that its disk has lost, and that had not been confirmed when they were last seen here. Null if
-   * nothing was lost at this start; 0 if something was, and all of these were put back from a copy.
+   * Unconfirmed readings of this tab that were missing from the disk at this start, and could not be restored. Null if
+   * nothing was missing; 0 if all that was missing was restored from a copy.
    */
   lost: number | null;
-  /** Records that proved damaged since this tab was started: they were dropped, and are fetched from peers. */
-  healed: number;
+  /** Damaged records that were found since this tab started. They were dropped and are fetched again from peers. */
+  repaired: number;
   /**
-   * Blocks on disk whose readings are still to be checked for damage: a long chain's are while the tab is at work
-   * already. Their headers, links and work were checked before it started.
+   * Blocks on disk whose readings are not checked for damage yet: those of a long chain are checked while the tab is
+   * running. Headers, links and work were checked before it started.
    */
   unchecked: number;
 }
 
 /** One of this tab's relays. */
 export interface RelayStatus {
-  /** The multiaddr in use, or to be tried next. */
+  /** The multiaddr in use, or the next to try. */
   address: string;
-  /** Its libp2p name; null if its address does not say. */
+  /** The relay's libp2p peer ID; null if its address does not contain it. */
   peerId: string | null;
   connected: boolean;
-  /** Whether others can reach this tab through it. */
+  /** Whether this tab has a reservation, through which others can reach it. */
   reserved: boolean;
 }
 
-/** A connected peer, or relay. */
+/** A connected peer or relay. */
 export interface PeerStatus {
   peerId: string;
-  /** How it is reached: straight, or through a relay; "relay" is a relay itself. */
+  /** How the peer is connected: directly, or through a relay; "relay" is a relay itself. */
   path: "direct" | "relayed" | "relay";
-  /** The last ping's round trip in ms; null if none has come back yet. */
+  /** The last ping's round trip in ms; null before the first answer. */
   rttMs: number | null;
-  /** The height of its tip; null if it has not said, and for a relay. */
+  /** The height of the peer's tip; null if it has not told it yet, and for relays. */
   index: number | null;
 }
 
@@ -156,11 +161,11 @@ export interface Reading {
   id: string;
   /** The public key that signed it. */
   author: string;
-  /** Its place in its author's count, from 0. */
+  /** The sequence number among the author's readings, from 0. */
   seq: number;
-  /** When, by its author's clock, in Unix ms. */
+  /** The time by the author's clock, in Unix ms. */
   time: number;
-  /** Beats a minute. */
+  /** The heart rate in beats per minute. */
   bpm: number;
   signature: string;
 }
@@ -168,12 +173,12 @@ export interface Reading {
 /** A block of the best branch. Hex is lower-case. */
 export interface Block {
   index: number;
-  /** By its miner's clock, in Unix ms. */
+  /** The time by the miner's clock, in Unix ms. */
   time: number;
   prevHash: string;
   hash: string;
   readingsRoot: string;
-  /** The target of its work, in compact form. */
+  /** The target of the proof of work, in compact form. */
   bits: number;
   /** A decimal number below 2^64. */
   nonce: string;
@@ -183,56 +188,56 @@ export interface Block {
 /** A reading that was recorded in this tab. */
 export interface OwnReading {
   id: string;
-  /** Its place in this tab's count. */
+  /** The sequence number among this tab's readings, from 0. */
   seq: number;
   time: number;
   bpm: number;
-  /** The height of the best branch's block that has it; null while it waits for one. */
+  /** The height of the block that contains it on the best branch; null while it waits for one. */
   index: number | null;
 }
 
-/** A branch beside the best one. */
+/** A side branch of the chain. */
 export interface Branch {
-  /** The hash of its last block. */
+  /** The hash of the branch's last block. */
   tip: string;
-  /** That block's height. */
+  /** The height of the branch's last block. */
   index: number;
-  /** The height of the last block that it shares with the best branch. */
+  /** The height of the last block that the branch shares with the best one. */
   fork: number;
-  /** Its newest blocks, the newest first, at most 16. */
+  /** The branch's newest blocks, the newest first, at most 16. */
   blocks: { index: number; hash: string; prevHash: string; time: number }[];
 }
 
-/** What came of doing a block's sums again. `ok` says whether a claim is as it should be. */
+/** The result of verifying a block. Each `ok` says whether the claimed value is right. */
 export interface BlockCheck {
-  /** Whether everything is. */
+  /** Whether every check passed. */
   ok: boolean;
-  /** SHA-256 of the header. */
+  /** The SHA-256 hash of the header. */
   hash: { ok: boolean; computed: string };
-  /** Whether that hash, as a number, is at most the target; null if the bits are no target. */
+  /** Whether that hash, as a number, is at most the target; `target` is null if the bits are not a valid target. */
   work: { ok: boolean; target: string | null; hash: string };
-  /** Whether this tab knows the block below it; `expected`: the hash of this tab's own block there, null if none. */
+  /** Whether this tab knows the parent; `expected` is the hash of this tab's own block at that height, if any. */
   link: { ok: boolean; expected: string | null };
   /** The Merkle root of the readings. */
   root: { ok: boolean; computed: string };
-  /** The bits that the difficulty rule asks for; null if the block below is not known. */
+  /** The bits that the difficulty rule requires; null if the parent is unknown. */
   difficulty: { ok: boolean; expected: number | null };
-  /** The time, in Unix ms, that the block's must be later than; null if the block below is not known. */
+  /** The time, in Unix ms, that the block's time must exceed; null if the parent is unknown. */
   time: { ok: boolean; after: number | null };
   readings: {
-    /** As claimed. */
+    /** The claimed id. */
     id: string;
     ok: boolean;
     computedId: string;
-    /** Whether its author signed just this, for this room. */
+    /** Whether the author's signature is valid for exactly this reading in this room. */
     signature: boolean;
-    /** What is wrong with it, in words; null if nothing is. */
+    /** What is wrong with the reading, in words; null if it is valid. */
     reason: string | null;
   }[];
 }
 
-/** Why a tab would not pass something on. */
-export type RehearsalKind =
+/** Why a tab would not forward an item. */
+export type DryRunKind =
   | "known"
   | "unknown-parent"
   | "too-early"
@@ -257,81 +262,83 @@ export type RehearsalKind =
   | "sequence"
   | "sender";
 
-/** What a tab would do with something that a stranger sent. */
-export interface Rehearsal {
-  /** Pass it on; keep silent about it; or hold it against the sender, because it breaks a rule. */
+/** What a tab would do with an item from an unknown peer. */
+export interface DryRun {
+  /** Forward the item, ignore it, or reject it and blame the sender because it breaks a rule. */
   verdict: "accept" | "ignore" | "reject";
-  /** Why, in words; null if it would be passed on. */
+  /** The reason in words; null if the item would be forwarded. */
   reason: string | null;
-  /** Why, by a name that no wording changes. */
-  kind: RehearsalKind | null;
-  /** Whether the sender would be shut out. */
+  /** The reason as a stable code; null if the item would be forwarded. */
+  kind: DryRunKind | null;
+  /** Whether the sender would be disconnected and banned. */
   dropped: boolean;
 }
 
-/** What came of an import: how much the file had, and how much of it was new to this tab. */
+/** The result of an import: how much the file contained, and how much of it was new to this tab. */
 export interface Imported {
   blocks: number;
   newBlocks: number;
-  /** In blocks and waiting. */
+  /** Readings in blocks and waiting readings together. */
   readings: number;
   newReadings: number;
 }
 
-/** What a person should hear of. */
+/** Something that a person should be told of. */
 export type Notice =
-  /** An author signed two readings with one place of its count: one of them will never be in the chain. */
+  /** An author signed two readings with the same sequence number: at most one of them can enter the chain. */
   | { kind: "equivocation"; author: string; seq: number }
-  /** This tab's key signs elsewhere, too: from now on it signs with another, which is `author`. */
+  /** This tab's key is also in use elsewhere. From now on the tab signs with another, whose public key is `author`. */
   | { kind: "key-replaced"; author: string }
-  /** What this tab keeps was damaged; so many records were dropped, and are fetched from peers. */
-  | { kind: "healed"; records: number }
-  /** Not everything can be kept on disk at present, for this `reason` of the storage's status. */
+  /** This many stored records were damaged. They were dropped and are fetched again from peers. */
+  | { kind: "repaired"; records: number }
+  /** Something cannot be stored on disk at present; `reason` is that of the storage status. */
   | { kind: "storage-failing"; reason: "newer-version" | "closed" | "full" | "stuck" | "failed" }
   /**
-   * The browser had closed the database, and it is open again. `readings`: it had less than before, or nothing; the key and so
-   * many readings of this tab are written again, and blocks are fetched again from peers. Null: nothing was lost.
+   * The browser had closed the database, and it is open again. If data was missing, the key and this many `readings` of
+   * the tab are written again, and blocks are fetched again from peers. Null if nothing was lost.
    */
   | { kind: "storage-reopened"; readings: number | null }
-  /** When the tab was started its database had lost what a copy beside it tells of: `saved` readings were put back, and so
-   * many are lost for good. The key is the same. */
+  /**
+   * When the tab started, its database had lost readings that a copy beside it lists: `saved` of them were restored,
+   * and `readings` are lost for good. The key is unchanged.
+   */
   | { kind: "storage-lost"; readings: number; saved: number }
   /** This computer's clock was set back while the tab ran. */
   | { kind: "clock-set-back"; byMs: number }
-  /** It was set ahead, and the clocks of peers do not agree. */
+  /** This computer's clock was set ahead while the tab ran, and the clocks of peers disagree. */
   | { kind: "clock-set-ahead"; byMs: number }
-  /** Readings that a closed tab of this browser, which had this slot, had not shared were taken over. */
+  /** This tab took over the unshared readings of a closed tab of this browser, which had this slot. */
   | { kind: "readings-adopted"; readings: number; slot: number };
 
-/** A change of the best branch: blocks `from` to `to` are new, and what was above `to` is gone. */
+/** A change of the best branch: blocks `from` to `to` are new, and those above `to` are gone. */
 export interface ChainChange {
   from: number;
   to: number;
-  /** Whether blocks were left for others. */
+  /** Whether the tab switched to another branch, which removed blocks. */
   reorg: boolean;
 }
 
-/** What each event of a node carries as `detail`. */
+/** The `detail` of each event of a node. */
 export interface NodeEventMap {
-  /** Something that `status()` shows changed. */
+  /** Something that `status()` returns changed. */
   status: NodeStatus;
   /** The best branch changed. */
   chain: ChainChange;
-  /** Something that `peers()` shows changed. */
+  /** Something that `peers()` returns changed. */
   peers: PeerStatus[];
-  /** A reading is new among those that wait for a block, this tab's own or another's. */
+  /** A new reading waits for a block, this tab's own or another's. */
   reading: Reading;
-  /** A person should hear of something. */
+  /** A person should be told of something. */
   notice: Notice;
 }
 
 export interface Node {
   /**
-   * The readings that wait for a block: at most 100, or as many as are asked for, up to 16,384. `status().mempool` says
-   * how many there are.
+   * The readings that wait for a block: by default at most 100; with a `limit`, up to 16,384. `status().mempool` is
+   * their total number.
    */
   pending(limit?: number): Reading[];
-  /** The readings recorded in this tab, the newest first: at most 100, or as many as are asked for, up to 10,000. */
+  /** The readings recorded in this tab, the newest first: by default at most 100; with a `limit`, up to 10,000. */
   ownReadings(limit?: number): OwnReading[];
   /** Calls the listener for each event of this type, until it is removed. */
   addEventListener<K extends keyof NodeEventMap>(
@@ -339,7 +346,7 @@ export interface Node {
     listener: ((event: CustomEvent<NodeEventMap[K]>) => void) | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
-  /** Calls the listener no more. */
+  /** Removes the listener. */
   removeEventListener<K extends keyof NodeEventMap>(
     type: K,
     listener: ((event: CustomEvent<NodeEventMap[K]>) => void) | null,

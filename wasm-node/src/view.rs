@@ -1,29 +1,29 @@
-//! What JavaScript gets: plain structures, named as JSON is. Never computes anything but how it is written.
+//! The values that JavaScript gets: plain structures with JSON's field names. Contains conversions only.
 
 mod check;
 mod storage;
 
-use chain::{
+use heartchain_chain::{
     hash::{BlockHash, RoomId},
     header::Header,
     reading::Reading,
     tree::SideBranch,
 };
-use serde::Serialize;
-use sync::{
-    OwnReading, PeerView as MachinePeer, State,
-    seam::{Imported, Verdict},
+use heartchain_sync::{
+    OwnReading, PeerView as MachinePeer, SyncState,
+    io::{Imported, Verdict},
 };
+use serde::Serialize;
 
 pub(crate) use self::{check::CheckView, storage::StorageView};
 use crate::{
-    bulletin::Notice,
+    dry_run::{DryRun, FaultKind},
+    event_buffer::Notice,
     net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role},
-    node::Known,
-    rehearsal::{Kind, Rehearsal},
+    node::NodeState,
 };
 
-/// `status()`
+/// The result of `status()`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StatusView {
@@ -46,21 +46,21 @@ pub(crate) struct StatusView {
     pub(crate) held_back: Option<HeldBackView>,
 }
 
-/// `status().heldBack`
+/// The value of `status().heldBack`.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct HeldBackView {
     pub(crate) blocks: usize,
     pub(crate) until: u64,
 }
 
-/// `status().tip`
+/// The value of `status().tip`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct TipView {
     pub(crate) index: u64,
     pub(crate) hash: String,
 }
 
-/// One of `status().relays`
+/// An element of `status().relays`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RelayView {
@@ -70,7 +70,7 @@ pub(crate) struct RelayView {
     pub(crate) reserved: bool,
 }
 
-/// One of `peers()`
+/// An element of `peers()`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PeerView {
@@ -80,7 +80,7 @@ pub(crate) struct PeerView {
     pub(crate) index: Option<u64>,
 }
 
-/// One of `blocks()`
+/// An element of `blocks()`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BlockView {
@@ -94,7 +94,7 @@ pub(crate) struct BlockView {
     pub(crate) readings: Vec<ReadingView>,
 }
 
-/// A reading, in a block or waiting for one
+/// A reading, in a block or waiting for one.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ReadingView {
     pub(crate) id: String,
@@ -105,7 +105,7 @@ pub(crate) struct ReadingView {
     pub(crate) signature: String,
 }
 
-/// One of `ownReadings()`
+/// An element of `ownReadings()`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct OwnReadingView {
     pub(crate) id: String,
@@ -115,7 +115,7 @@ pub(crate) struct OwnReadingView {
     pub(crate) index: Option<u64>,
 }
 
-/// One of `branches()`
+/// An element of `branches()`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct BranchView {
     pub(crate) tip: String,
@@ -124,7 +124,7 @@ pub(crate) struct BranchView {
     pub(crate) blocks: Vec<BranchBlockView>,
 }
 
-/// One of `branches()[n].blocks`
+/// An element of a branch's `blocks`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BranchBlockView {
@@ -134,16 +134,16 @@ pub(crate) struct BranchBlockView {
     pub(crate) time: u64,
 }
 
-/// `rehearse()`
+/// The result of `dryRun()`.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct RehearsalView {
+pub(crate) struct DryRunView {
     pub(crate) verdict: &'static str,
     pub(crate) reason: Option<String>,
     pub(crate) kind: Option<&'static str>,
     pub(crate) dropped: bool,
 }
 
-/// What `importJson()` resolves to
+/// The result of `importJson()`.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ImportedView {
@@ -153,7 +153,7 @@ pub(crate) struct ImportedView {
     pub(crate) new_readings: usize,
 }
 
-/// The `detail` of a "notice" event
+/// The `detail` of a "notice" event.
 #[derive(Clone, Debug, Serialize)]
 #[serde(
     tag = "kind",
@@ -163,7 +163,7 @@ pub(crate) struct ImportedView {
 pub(crate) enum NoticeView {
     Equivocation { author: String, seq: u64 },
     KeyReplaced { author: String },
-    Healed { records: usize },
+    Repaired { records: usize },
     StorageFailing { reason: &'static str },
     StorageReopened { readings: Option<u64> },
     StorageLost { readings: usize, saved: usize },
@@ -172,14 +172,14 @@ pub(crate) enum NoticeView {
     ReadingsAdopted { readings: usize, slot: u32 },
 }
 
-/// What `record()` resolves to
+/// The result of `record()`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RecordedView {
     pub(crate) id: String,
     pub(crate) seq: u64,
 }
 
-/// The `detail` of a "chain" event
+/// The `detail` of a "chain" event.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct ChainView {
     pub(crate) from: u64,
@@ -188,10 +188,10 @@ pub(crate) struct ChainView {
 }
 
 impl StatusView {
-    pub(crate) fn new(known: &Known) -> Self {
-        let (room, status) = (known.machine.room(), known.machine.status());
+    pub(crate) fn new(state: &NodeState) -> Self {
+        let (room, status) = (state.machine.room(), state.machine.status());
         Self {
-            peer_id: known.us.to_string(),
+            peer_id: state.local_peer_id.to_string(),
             room: room.params().name().as_str().to_owned(),
             genesis: room.genesis_hash().to_string(),
             tip: TipView {
@@ -202,19 +202,19 @@ impl StatusView {
             total_work: status.total_work.to_string(),
             mempool: status.mempool,
             state: match status.state {
-                State::Starting => "starting",
-                State::Syncing => "syncing",
-                State::Synced => "synced",
-                State::Alone => "alone",
+                SyncState::Starting => "starting",
+                SyncState::Syncing => "syncing",
+                SyncState::Synced => "synced",
+                SyncState::Alone => "alone",
             },
-            relays: known.relays.iter().map(RelayView::from).collect(),
-            peers: known.machine.peers().count(),
+            relays: state.relays.iter().map(RelayView::from).collect(),
+            peers: state.machine.peers().count(),
             clock_offset_ms: status.clock_offset_ms,
-            hashes_per_second: known.hashes_per_second.map(f64::round),
-            mining_limit: known.switches.mining_limit,
-            isolated: known.switches.isolated,
+            hashes_per_second: state.hashes_per_second.map(f64::round),
+            mining_limit: state.settings.mining_limit,
+            isolated: state.settings.isolated,
             version: env!("CARGO_PKG_VERSION"),
-            storage: StorageView::from(&*known.storage),
+            storage: StorageView::from(&*state.storage),
             held_back: status.held_back.map(|held| HeldBackView {
                 blocks: held.blocks,
                 until: held.until.get(),
@@ -235,7 +235,7 @@ impl From<&NetRelay> for RelayView {
 }
 
 impl PeerView {
-    pub(crate) fn new(link: &PeerLink, known: Option<&MachinePeer<PeerId>>) -> Self {
+    pub(crate) fn new(link: &PeerLink, peer: Option<&MachinePeer<PeerId>>) -> Self {
         let path = match (link.role, link.path) {
             (Role::Relay, _) => "relay",
             (Role::Member | Role::Unknown, Path::Direct) => "direct",
@@ -244,11 +244,11 @@ impl PeerView {
         Self {
             peer_id: link.peer.to_string(),
             path,
-            // To a tenth: browsers' clocks are no finer.
+            // Rounded to 0.1 ms: browsers' clocks are no finer.
             rtt_ms: link
                 .rtt
                 .map(|rtt| (rtt.as_secs_f64() * 10_000.0).round() / 10.0),
-            index: known.and_then(|known| known.index),
+            index: peer.and_then(|peer| peer.index),
         }
     }
 }
@@ -320,14 +320,14 @@ impl From<&SideBranch> for BranchView {
     }
 }
 
-impl From<Rehearsal> for RehearsalView {
-    fn from(rehearsal: Rehearsal) -> Self {
-        let Rehearsal {
+impl From<DryRun> for DryRunView {
+    fn from(dry_run: DryRun) -> Self {
+        let DryRun {
             verdict,
             reason,
             kind,
             dropped,
-        } = rehearsal;
+        } = dry_run;
         Self {
             verdict: match verdict {
                 Verdict::Accept => "accept",
@@ -335,14 +335,14 @@ impl From<Rehearsal> for RehearsalView {
                 Verdict::Reject => "reject",
             },
             reason,
-            kind: kind.map(Kind::name),
+            kind: kind.map(FaultKind::name),
             dropped,
         }
     }
 }
 
 impl ImportedView {
-    /// Another piece of the file.
+    /// Adds the result of another piece of the file.
     pub(crate) fn add(&mut self, imported: Imported) {
         let Imported {
             blocks,
@@ -367,7 +367,7 @@ impl From<Notice> for NoticeView {
             Notice::KeyReplaced { author } => Self::KeyReplaced {
                 author: author.to_string(),
             },
-            Notice::Healed { records } => Self::Healed { records },
+            Notice::Repaired { records } => Self::Repaired { records },
             Notice::StorageFailing { reason } => Self::StorageFailing { reason },
             Notice::StorageReopened { readings } => Self::StorageReopened { readings },
             Notice::StorageLost { readings, saved } => Self::StorageLost { readings, saved },

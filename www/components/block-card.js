@@ -1,27 +1,27 @@
-//! A block as a card of one height: its number, its hash and the one that it builds on, and as many of its readings as
-//! fit. Never longer: the dialog has everything.
+//! A block as a card of fixed height: its number, its hash and the previous hash, and as many readings as fit. The
+//! dialog shows the rest.
 
 import { element } from "../dom.js";
 import { peerIdOf } from "../peer-name.js";
 import { formatTime, say } from "../strings.js";
 import { readingItem } from "./readings.js";
 
-/** Hex digits shown at either end of a hash: the zeros of its work, and enough to compare with a neighbour's. */
+/** Hex digits shown at each end of a hash: the zeros of its work, and enough to compare it with the next card's. */
 const HASH_START = 8;
 const HASH_END = 6;
 
-/** What a reading on a card takes at most, and the mark of this tab's own more, in rem. */
+/** The largest width of a reading on a card, and the extra width of the "you" mark, in rem. */
 const READING_REM = 10.4;
 const OWN_MARK_REM = 2.4;
 
-/** What the count of the others takes, in rem. */
+/** The width of the count of hidden readings, in rem. */
 const MORE_REM = 3.5;
 
 /**
  * @param {object} block
- * @param {string | undefined} rival the hash of another block of its height, which was left
- * @param {string} self this tab's PeerId
- * @param {{ width: number, lines: number }} space what there is for readings, in rem and lines
+ * @param {string | undefined} rival the hash of a dropped block at the same height
+ * @param {string} self this tab's peer ID
+ * @param {{ width: number, lines: number }} space the space for readings, in rem and lines
  * @returns {HTMLElement}
  */
 export function blockCard(block, rival, self, space) {
@@ -43,7 +43,7 @@ export function blockCard(block, rival, self, space) {
   return card;
 }
 
-/** What stands there until the block has been read. */
+/** A placeholder until the block has been fetched. */
 export function placeholderCard(index) {
   return element("article", { class: "block block-unread" }, headOf(index));
 }
@@ -76,7 +76,7 @@ function readingLine(readings, self, space) {
   return line;
 }
 
-/** How many of the readings fit: at least one. */
+/** How many readings fit, at least one. */
 function fitting(readings, self, { width, lines }) {
   let count = 0;
   for (let line = 0; line < lines; line += 1) {

@@ -1,8 +1,8 @@
-//! Everything about one block, and the button that has it checked. Never checks it itself: it dispatches
-//! "check-wanted" and is given the result.
+//! All details of one block, with a button to check it. Checks nothing itself: it dispatches "check-requested" and is
+//! given the result.
 
-import { closeByPressBeside, element, setText } from "../dom.js";
-import { wordsOf } from "../node-words.js";
+import { closeOnBackdropClick, element, setText } from "../dom.js";
+import { errorMessage } from "../error-messages.js";
 import { peerIdOf } from "../peer-name.js";
 import { formatNumber, formatTime, say } from "../strings.js";
 import { expectedHashes } from "../work.js";
@@ -10,19 +10,20 @@ import { findings } from "./findings.js";
 import { LocalizedElement } from "./localized-element.js";
 import { nameTag } from "./name-tag.js";
 
-/** Readings listed at first, and more with each press of the button. */
+/** Readings listed at first, and added with each press of the button. */
 const LISTED_READINGS = 50;
 
 /**
- * `open(block, tip, self)` shows a block. Dispatches "check-wanted" with `{ block }`, to be answered by `checked(block, check)`
- * or `failed(block, error)`, and "neighbour-wanted" with `{ index }`. `follow(tip, hash)` says that the chain has gone on.
+ * `open(block, tip, self)` shows a block. Dispatches "check-requested" with `{ block }`; reply with `checked(block,
+ * check)` or `failed(block, error)`. Dispatches "neighbour-requested" with `{ index }`. Call `follow(tip, hash)` when
+ * the chain changes.
  */
 export class BlockDialog extends LocalizedElement {
   #shown = null;
   #listed = LISTED_READINGS;
   #outcome = null;
 
-  /** The height of the block that is open; null if none is. */
+  /** The height of the open block; null if the dialog is closed. */
   get index() {
     return this.#dialog.open ? this.#shown.block.index : null;
   }
@@ -31,14 +32,14 @@ export class BlockDialog extends LocalizedElement {
     super.connectedCallback();
     const on = (selector, work) => (this.querySelector(selector).onclick = work);
     on(".dialog-close", () => this.#dialog.close());
-    on(".block-check", () => this.#wishCheck());
-    on(".block-before", () => this.#wishNeighbour(-1));
-    on(".block-after", () => this.#wishNeighbour(1));
+    on(".block-check", () => this.#requestCheck());
+    on(".block-before", () => this.#requestNeighbour(-1));
+    on(".block-after", () => this.#requestNeighbour(1));
     on(".block-more", () => {
       this.#listed += LISTED_READINGS;
       this.render();
     });
-    closeByPressBeside(this.#dialog);
+    closeOnBackdropClick(this.#dialog);
   }
 
   open(block, tip, self) {
@@ -46,33 +47,33 @@ export class BlockDialog extends LocalizedElement {
       this.#outcome = null;
       this.#listed = LISTED_READINGS;
     }
-    this.#shown = { block, tip, self, stands: true };
+    this.#shown = { block, tip, self, inChain: true };
     this.render();
     if (!this.#dialog.open) this.#dialog.showModal();
   }
 
-  /** The chain ends at `tip` now, and has a block of this hash at the height of the one that is open. */
+  /** Updates the dialog: the tip's height, and the hash that the chain now has at the open block's height. */
   follow(tip, hash) {
     if (this.index === null) return;
-    const stands = hash === this.#shown.block.hash;
-    if (tip === this.#shown.tip && stands === this.#shown.stands) return;
-    this.#shown = { ...this.#shown, tip, stands };
+    const inChain = hash === this.#shown.block.hash;
+    if (tip === this.#shown.tip && inChain === this.#shown.inChain) return;
+    this.#shown = { ...this.#shown, tip, inChain };
     this.render();
   }
 
   checked(block, check) {
-    this.#conclude(block, { check });
+    this.#finish(block, { check });
   }
 
   failed(block, error) {
-    this.#conclude(block, { error });
+    this.#finish(block, { error });
   }
 
   render() {
     if (this.#shown === null) return;
-    const { block, tip, self, stands } = this.#shown;
+    const { block, tip, self, inChain } = this.#shown;
     setText(this.querySelector("h2"), say("chain.block", { index: block.index }));
-    this.querySelector(".block-facts").replaceChildren(...facts(block, tip, stands));
+    this.querySelector(".block-facts").replaceChildren(...facts(block, tip, inChain));
     this.#showReadings(block, self);
     this.querySelector(".block-before").disabled = block.index === 0;
     this.querySelector(".block-after").disabled = block.index >= tip;
@@ -103,22 +104,22 @@ export class BlockDialog extends LocalizedElement {
       setText(verdict, say(check.ok ? "check.good" : "check.bad"));
       list.replaceChildren(...findings(block, check).map(findingItem));
     } else {
-      setText(verdict, error === undefined ? "" : say("check.failed", { reason: wordsOf(error) }));
+      setText(verdict, error === undefined ? "" : say("check.failed", { reason: errorMessage(error) }));
       list.replaceChildren();
     }
     verdict.classList.toggle("error", error !== undefined || check?.ok === false);
   }
 
-  #wishCheck() {
-    this.dispatchEvent(new CustomEvent("check-wanted", { detail: { block: this.#shown.block } }));
+  #requestCheck() {
+    this.dispatchEvent(new CustomEvent("check-requested", { detail: { block: this.#shown.block } }));
   }
 
-  #wishNeighbour(step) {
+  #requestNeighbour(step) {
     const index = this.#shown.block.index + step;
-    this.dispatchEvent(new CustomEvent("neighbour-wanted", { detail: { index } }));
+    this.dispatchEvent(new CustomEvent("neighbour-requested", { detail: { index } }));
   }
 
-  #conclude(block, outcome) {
+  #finish(block, outcome) {
     if (this.#shown?.block.hash !== block.hash) return;
     this.#outcome = outcome;
     this.render();
@@ -127,7 +128,7 @@ export class BlockDialog extends LocalizedElement {
 
 customElements.define("block-dialog", BlockDialog);
 
-function facts(block, tip, stands) {
+function facts(block, tip, inChain) {
   const isFirst = block.index === 0;
   const hashes = expectedHashes(block.bits);
   const rows = [
@@ -137,13 +138,13 @@ function facts(block, tip, stands) {
     ["block.time", isFirst ? say("block.noTime") : `${formatTime(block.time, Date.now())} (${new Date(block.time).toISOString()})`, ""],
     ["block.work", isFirst ? say("block.noWork") : say("block.workOf", { hashes, bits: block.bits.toString(16) }), ""],
     ["block.nonce", block.nonce, "mono"],
-    ["block.depth", depth(block, tip, stands), ""],
+    ["block.depth", depth(block, tip, inChain), ""],
   ];
   return rows.map(([key, value, style]) => element("div", {}, element("dt", {}, say(key)), element("dd", { class: style }, value)));
 }
 
-function depth({ index }, tip, stands) {
-  if (!stands) return say("block.left");
+function depth({ index }, tip, inChain) {
+  if (!inChain) return say("block.left");
   return index === 0 ? say("block.deepest") : say("block.depthOf", { count: tip - index });
 }
 
@@ -162,9 +163,9 @@ function readingRow({ id, author, seq, time, bpm, signature }, self) {
   );
 }
 
-function findingItem({ ok, words, detail }) {
+function findingItem({ ok, text, detail }) {
   const mark = element("span", { class: "mark", "aria-hidden": "true" }, ok ? "✓" : "✗");
-  const item = element("li", { class: ok ? "finding" : "finding finding-bad" }, mark, element("span", {}, words));
+  const item = element("li", { class: ok ? "finding" : "finding finding-bad" }, mark, element("span", {}, text));
   if (detail !== "") item.append(element("code", {}, detail));
   return item;
 }

@@ -1,39 +1,39 @@
-//! The chain as linked cards, newest first, in a box that scrolls over all of it and holds only the cards in sight.
-//! Never fetches: it dispatches "range-wanted", and is told when there is more to see.
+//! The chain as linked cards, newest first, in a virtual list: only the cards in view exist. Fetches nothing itself: it
+//! dispatches "range-requested" and is updated when blocks arrive.
 
 import { element, reconcile, setText } from "../dom.js";
-import { wordsOf } from "../node-words.js";
-import { contentHeight, placeOf, rowsInView, scrollTopOf } from "../scroll-map.js";
+import { errorMessage } from "../error-messages.js";
+import { contentHeight, offsetOf, rowsInView, scrollTopOf } from "../scroll-map.js";
 import { say } from "../strings.js";
 import { blockCard, placeholderCard } from "./block-card.js";
 import { LocalizedElement } from "./localized-element.js";
 
-/** The height of a row until the page tells it, px. */
-const ROW_GUESS_PX = 136;
+/** The assumed height of a row until it is measured, px. */
+const INITIAL_ROW_PX = 136;
 
-/** A card's own padding and border, both sides, rem. */
+/** The padding and border of a card, both sides, rem. */
 const CARD_PADDING_REM = 2.2;
 
-/** Cards that are narrower give their readings two lines, rem. */
+/** Narrower cards show two lines of readings, rem. */
 const NARROW_REM = 26;
 
 /**
- * Property: `chain` = `{ tip, block(index), failure, self, rivals }` (what was left, by height). Dispatches "range-wanted" with `{ first, last }`, heights of
- * blocks, and "block-opened" with `{ index }`.
+ * Property: `chain` = `{ tip, block(index), failure, self, rivals }`, where `rivals` are the dropped blocks by height.
+ * Dispatches "range-requested" with `{ first, last }`, heights of blocks, and "block-opened" with `{ index }`.
  */
 export class ChainList extends LocalizedElement {
   #chain = null;
-  /** Measured when they change, not when they are needed: asking the page for them in between costs a layout. */
-  #row = ROW_GUESS_PX;
+  /** Measured on change, not on demand: reading the layout in between would force a reflow. */
+  #row = INITIAL_ROW_PX;
   #viewport = 0;
-  /** What was asked for last. */
-  #wanted = "";
-  /** The block whose card takes part in the order of tabbing. */
+  /** The range last requested. */
+  #requested = "";
+  /** The block whose card is in the tab order (roving tabindex). */
   #current = null;
   #frame = 0;
-  /** The height of the chain when a block was asked for that it does not have: told until another is asked for. */
-  #jumpedOver = null;
-  /** What a card has for readings. */
+  /** The height of the chain when the user asked for a block above it; null if the last jump was valid. */
+  #invalidJumpMax = null;
+  /** The space for readings on a card. */
   #space = { width: 0, lines: 1 };
 
   set chain(chain) {
@@ -41,12 +41,12 @@ export class ChainList extends LocalizedElement {
     this.#chain = chain;
     if (chain.self !== before?.self) this.#list.replaceChildren();
     if (!this.isConnected) return;
-    // Who looks at old blocks goes on looking at them while new ones come.
+    // Keeps old blocks in view while new ones are added on top.
     const grown = before === null ? 0 : chain.tip - before.tip;
-    const place = placeOf(this.#boxOf(before ?? chain), this.#scroller.scrollTop);
+    const offset = offsetOf(this.#boxOf(before ?? chain), this.#scroller.scrollTop);
     this.render();
-    if (grown !== 0 && place > this.#row / 2) {
-      this.#scroller.scrollTop = scrollTopOf(this.#box, place + grown * this.#row);
+    if (grown !== 0 && offset > this.#row / 2) {
+      this.#scroller.scrollTop = scrollTopOf(this.#box, offset + grown * this.#row);
       this.#draw();
     }
   }
@@ -79,9 +79,9 @@ export class ChainList extends LocalizedElement {
   render() {
     if (this.#chain === null) return;
     const { tip, failure } = this.#chain;
-    setText(this.querySelector(".failure"), failure === null ? "" : say("chain.unreadable", { reason: wordsOf(failure) }));
+    setText(this.querySelector(".failure"), failure === null ? "" : say("chain.unreadable", { reason: errorMessage(failure) }));
     this.querySelector(".empty").hidden = tip > 0;
-    const max = this.#jumpedOver;
+    const max = this.#invalidJumpMax;
     setText(this.querySelector("#jump-error"), max === null ? "" : say("chain.jumpInvalid", { max }));
     this.#draw();
     this.querySelector(".jump").hidden = (tip + 1) * this.#row <= 2 * this.#viewport;
@@ -119,8 +119,8 @@ export class ChainList extends LocalizedElement {
     for (let row = first; row <= last; row += 1) rows.push(tip - row);
     const hasFocus = list.contains(document.activeElement);
     if (this.#current !== null && this.#current > tip) this.#current = tip;
-    if (!hasFocus) this.#current = tip - Math.min(tip, Math.ceil(placeOf(this.#box, scrollTop) / this.#row));
-    // What has the focus stays, however far it is scrolled away.
+    if (!hasFocus) this.#current = tip - Math.min(tip, Math.ceil(offsetOf(this.#box, scrollTop) / this.#row));
+    // The focused card stays in the list even when it is scrolled out of view.
     else if (!rows.includes(this.#current)) rows[this.#current > rows[0] ? "unshift" : "push"](this.#current);
     const items = rows.map((index) => ({ index, block: block(index), rival: rivals.get(index) }));
     reconcile(
@@ -137,30 +137,30 @@ export class ChainList extends LocalizedElement {
       row.querySelector(".block-open").tabIndex = index === this.#current ? 0 : -1;
     }
     if (hasFocus && !list.contains(document.activeElement)) this.#cardOf(this.#current)?.focus({ preventScroll: true });
-    this.querySelector(".newest").hidden = placeOf(this.#box, scrollTop) < 2 * this.#row;
-    this.#want(Math.max(0, tip - last), tip - first);
+    this.querySelector(".newest").hidden = offsetOf(this.#box, scrollTop) < 2 * this.#row;
+    this.#requestRange(Math.max(0, tip - last), tip - first);
   }
 
-  #want(first, last) {
-    const wanted = `${first} ${last}`;
-    if (wanted === this.#wanted) return;
-    this.#wanted = wanted;
-    this.dispatchEvent(new CustomEvent("range-wanted", { detail: { first, last } }));
+  #requestRange(first, last) {
+    const requested = `${first} ${last}`;
+    if (requested === this.#requested) return;
+    this.#requested = requested;
+    this.dispatchEvent(new CustomEvent("range-requested", { detail: { first, last } }));
   }
 
   #remeasure() {
     const style = getComputedStyle(document.documentElement);
     const rem = Number.parseFloat(style.fontSize);
     const width = this.#list.clientWidth / rem - CARD_PADDING_REM;
-    // Another width, another number of readings on a card.
+    // Another width fits another number of readings on a card.
     if (width !== this.#space.width) this.#list.replaceChildren();
     this.#space = { width, lines: width < NARROW_REM ? 2 : 1 };
     const row = Number.parseFloat(style.getPropertyValue("--row-height")) * rem;
     if (this.#chain !== null && row !== this.#row) {
-      const place = placeOf(this.#box, this.#scroller.scrollTop) / this.#row;
+      const rows = offsetOf(this.#box, this.#scroller.scrollTop) / this.#row;
       this.#row = row;
       this.#viewport = this.#scroller.clientHeight;
-      this.#scroller.scrollTop = scrollTopOf(this.#box, place * row);
+      this.#scroller.scrollTop = scrollTopOf(this.#box, rows * row);
     }
     this.#row = row;
     this.#viewport = this.#scroller.clientHeight;
@@ -187,10 +187,10 @@ export class ChainList extends LocalizedElement {
     this.#focusCard(Math.min(this.#chain.tip, Math.max(0, this.#current + step)));
   }
 
-  /** Scrolls a block's card into sight, if it is not, and puts the focus on it. */
+  /** Scrolls a block's card into view if needed and focuses it. */
   #focusCard(index) {
     const row = this.#chain.tip - index;
-    const top = placeOf(this.#box, this.#scroller.scrollTop);
+    const top = offsetOf(this.#box, this.#scroller.scrollTop);
     const bottom = top + this.#viewport;
     if (row * this.#row < top) this.#scroller.scrollTop = scrollTopOf(this.#box, row * this.#row);
     else if ((row + 1) * this.#row > bottom) {
@@ -207,7 +207,7 @@ export class ChainList extends LocalizedElement {
     const tip = this.#chain?.tip ?? 0;
     const fits = index >= 0 && index <= tip;
     field.setAttribute("aria-invalid", String(!fits));
-    this.#jumpedOver = fits ? null : tip;
+    this.#invalidJumpMax = fits ? null : tip;
     this.render();
     if (!fits) return;
     this.#scroller.scrollTop = scrollTopOf(this.#box, (tip - index) * this.#row);

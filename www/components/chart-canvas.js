@@ -1,18 +1,18 @@
-//! Draws the chart that it is told to draw, in the page's own colours. Never decides what is in sight.
+//! Draws the chart on a canvas, in the page's colours. Does not decide what is in view.
 
-/** Dashes that tell lines apart where colours do not; the first is none. */
+/** Dash patterns that distinguish lines of similar colour; the first is a solid line. */
 const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3]];
 
-/** Colours remembered: more than there are hues and shades. */
-const MAX_KNOWN = 1_024;
-const known = new Map();
-/** A single pixel. */
+/** Cached colours: more than there are hues and shades. */
+const MAX_CACHED = 1_024;
+const cache = new Map();
+/** A canvas of one pixel, for converting colours. */
 let sample = null;
 
 /**
- * The colours that a chart is drawn in.
+ * The colours of a chart.
  *
- * @param {(name: string) => string} token a value of the page's design
+ * @param {(name: string) => string} token returns a design token of the page
  */
 export function coloursOf(token) {
   return {
@@ -28,7 +28,7 @@ export function coloursOf(token) {
  * @param {HTMLCanvasElement} canvas
  * @param {{ width: number, height: number, em: number, colours: object, font: string, area: { left: number, right: number, top: number, bottom: number },
  *   y: (bpm: number) => number, bpmTicks: { bpm: number, label: string }[], timeTicks: { x: number, label: string }[],
- *   lines: { hue: number, shade: 0 | 1, place: number, own: boolean, faint: boolean, sparse: boolean, points: { x: number, y: number }[],
+ *   lines: { hue: number, shade: 0 | 1, index: number, own: boolean, faint: boolean, sparse: boolean, points: { x: number, y: number }[],
  *     bars: { x: number, top: number, bottom: number }[] }[] }} chart
  */
 export function drawChart(canvas, chart) {
@@ -47,7 +47,7 @@ export function drawChart(canvas, chart) {
   pen.beginPath();
   pen.rect(chart.area.left, 0, chart.area.right - chart.area.left + 6 * chart.em, height);
   pen.clip();
-  // This tab's own line comes last and lies on top.
+  // This tab's own line is drawn last, on top.
   const inOrder = chart.lines.toSorted((a, b) => Number(a.own) - Number(b.own));
   for (const line of inOrder) drawLine(pen, chart, line);
   pen.restore();
@@ -61,12 +61,12 @@ function drawAxes(pen, { area, em, y, bpmTicks, timeTicks, colours, font }) {
   pen.textBaseline = "middle";
   pen.textAlign = "end";
   for (const { bpm, label } of bpmTicks) {
-    const place = Math.round(y(bpm)) + 0.5;
+    const tickY = Math.round(y(bpm)) + 0.5;
     pen.beginPath();
-    pen.moveTo(area.left, place);
-    pen.lineTo(area.right, place);
+    pen.moveTo(area.left, tickY);
+    pen.lineTo(area.right, tickY);
     pen.stroke();
-    pen.fillText(label, area.left - 8 * em, place);
+    pen.fillText(label, area.left - 8 * em, tickY);
   }
   pen.textBaseline = "alphabetic";
   pen.textAlign = "center";
@@ -77,16 +77,16 @@ function drawAxes(pen, { area, em, y, bpmTicks, timeTicks, colours, font }) {
   }
 }
 
-function drawLine(pen, { em, colours }, { hue, shade, place, own, faint, sparse, points, bars }) {
+function drawLine(pen, { em, colours }, { hue, shade, index, own, faint, sparse, points, bars }) {
   const { forced } = colours;
-  const colour = forced || plain(`oklch(${colours.lightness[shade]} ${colours.chroma} ${hue})`);
+  const colour = forced || toRgb(`oklch(${colours.lightness[shade]} ${colours.chroma} ${hue})`);
   pen.globalAlpha = faint ? 0.18 : 1;
   pen.strokeStyle = colour;
   pen.fillStyle = colour;
   pen.lineWidth = (own ? 2.75 : 1.75) * em;
   pen.lineJoin = sparse ? "round" : "bevel";
-  // Where readings are dense, dashes would only be noise, but for whom they are all there is.
-  const dash = own || !(sparse || forced) ? [] : DASHES[place % DASHES.length];
+  // Dashes are noise where readings are dense, except in forced colours, where only dashes distinguish the lines.
+  const dash = own || !(sparse || forced) ? [] : DASHES[index % DASHES.length];
   pen.setLineDash(dash.map((length) => length * em));
   pen.beginPath();
   for (const { x, y } of points) pen.lineTo(x, y);
@@ -104,21 +104,20 @@ function drawLine(pen, { em, colours }, { hue, shade, place, own, faint, sparse,
 }
 
 /**
- * The same colour as red, green and blue of eight bits, which many small strokes and bars are drawn in more than ten
- * times as fast.
+ * Converts a colour to 8-bit RGB. Many small strokes and bars are drawn more than ten times as fast in RGB.
  *
- * @param {string} colour as CSS has it
+ * @param {string} colour a CSS colour
  */
-function plain(colour) {
-  let found = known.get(colour);
+function toRgb(colour) {
+  let found = cache.get(colour);
   if (found === undefined) {
-    if (known.size >= MAX_KNOWN) known.clear();
+    if (cache.size >= MAX_CACHED) cache.clear();
     sample ??= Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
     sample.fillStyle = colour;
     sample.fillRect(0, 0, 1, 1);
     const [red, green, blue] = sample.getImageData(0, 0, 1, 1).data;
     found = `rgb(${red} ${green} ${blue})`;
-    known.set(colour, found);
+    cache.set(colour, found);
   }
   return found;
 }

@@ -1,13 +1,13 @@
-//! The alert that says why there is no node, and what to do. Never hides again: only a reload helps.
+//! The alert that explains why there is no node and what to do. Stays visible, because only a reload helps.
 
 import { element } from "../dom.js";
-import { wordsOf } from "../node-words.js";
+import { errorMessage } from "../error-messages.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
 /**
- * Property: `failure` = `{ kind, error }`. The kind is "address" when the page's address asked for something
- * that may be wrong, "start" when it did not, and "broken" when the node ran and broke.
+ * Property: `failure` = `{ kind, error }`. The kind is "address" if a parameter in the page's address may be
+ * wrong, "start" if there was none, and "broken" if the node failed while running.
  */
 export class FailureNotice extends LocalizedElement {
   #failure = null;
@@ -22,7 +22,7 @@ export class FailureNotice extends LocalizedElement {
     const { kind, error } = this.#failure;
     const heading = element("strong", {}, say(kind === "broken" ? "failure.broken" : "failure.start"));
     this.hidden = false;
-    this.replaceChildren(element("p", {}, heading, ` · ${wordsOf(error)}`), element("p", {}, ...advice(kind)));
+    this.replaceChildren(element("p", {}, heading, ` · ${errorMessage(error)}`), element("p", {}, ...advice(kind)));
   }
 }
 

@@ -1,14 +1,14 @@
-//! What the check of a block found, each result as a sentence. Never checks anything.
+//! Describes the results of a block's check, one sentence each. Checks nothing itself.
 
 import { formatNumber, say } from "../strings.js";
 
 /**
  * @param {object} block
- * @param {object} check what the node's `check(block)` returned
- * @returns {{ ok: boolean, words: string, detail: string }[]}
+ * @param {object} check the result of the node's `check(block)`
+ * @returns {{ ok: boolean, text: string, detail: string }[]}
  */
 export function findings(block, check) {
-  const found = ({ ok }, key, detail = "") => ({ ok, words: say(`check.${key}${ok ? "Good" : "Bad"}`), detail });
+  const found = ({ ok }, key, detail = "") => ({ ok, text: say(`check.${key}${ok ? "Good" : "Bad"}`), detail });
   const list = [found(check.hash, "hash", check.hash.computed)];
   if (block.index > 0) {
     list.push(found(check.work, "work", check.work.target ?? ""), found(check.link, "link", check.link.expected ?? ""));
@@ -27,7 +27,7 @@ function signatures(readings) {
   const values = { count: readings.length, bad: bad.length };
   return {
     ok: bad.length === 0,
-    words: say(bad.length === 0 ? "check.signaturesGood" : "check.signaturesBad", values),
+    text: say(bad.length === 0 ? "check.signaturesGood" : "check.signaturesBad", values),
     detail: bad.slice(0, 3).map(({ id }) => id).join(" ") + (bad.length > 3 ? ` … ${formatNumber(bad.length - 3)}` : ""),
   };
 }

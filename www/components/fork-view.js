@@ -1,20 +1,22 @@
-//! A live fork: the branch that this tab follows, and the one beside it, from the block that both grew out of. Hidden
-//! while there is none.
+//! A recent fork: the branch this tab follows and the other branch, from their common block on. Hidden without a fork.
 
 import { element, reconcile } from "../dom.js";
-import { freshForks } from "../fork.js";
+import { recentForks } from "../fork.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
-/** Hex digits shown of a hash: five blocks of a branch are to fit side by side. */
+/** Hex digits shown of a hash, so that five blocks of a branch fit side by side. */
 const HASH_END = 6;
 
-/** Property: `chain` = `{ branches, tip, block(index) }`, the node's `branches()`, the height of its tip, and its blocks. */
+/**
+ * Property: `chain` = `{ branches, tip, block(index) }`, the result of the node's `branches()`, the height of its tip,
+ * and its blocks.
+ */
 export class ForkView extends LocalizedElement {
   #forks = [];
 
   set chain({ branches, tip, block }) {
-    this.#forks = freshForks(branches, tip).map((fork) => ({
+    this.#forks = recentForks(branches, tip).map((fork) => ({
       ...fork,
       ours: fork.ours.map((index) => ({ index, hash: block(index)?.hash })),
     }));

@@ -1,5 +1,5 @@
-//! Heart rate over time, a line an author: drawn on a canvas, read out by pointer, by keyboard and as a table. Never
-//! fetches: it dispatches "past-wanted", and draws the history that it was given.
+//! Heart rates over time, one line per author, on a canvas. Values can be read by pointer, by keyboard and as a table.
+//! Fetches nothing: it dispatches "past-requested" and draws the history it was given.
 
 import { bars, bpmAxis, inSight, nearest, summary, timeTicks } from "../chart-shape.js";
 import { element, reconcile, setText } from "../dom.js";
@@ -9,38 +9,41 @@ import { coloursOf, drawChart } from "./chart-canvas.js";
 import { LocalizedElement } from "./localized-element.js";
 import { colour, nameTag } from "./name-tag.js";
 
-/** Lines drawn: the authors heard last. More colours could not be told apart. */
+/** The most lines drawn, of the most recent authors: more colours could not be distinguished. */
 const MAX_LINES = 16;
 
-/** How often the window moves on when nothing else happens, in ms; and for those who want little motion. */
+/** How often the time window moves without new data, in ms; the second value is for users who prefer reduced motion. */
 const TICK_MS = 1_000;
-const CALM_TICK_MS = 10_000;
+const REDUCED_TICK_MS = 10_000;
 
-/** What changes the page's colours. */
-const LOOKS = ["(prefers-color-scheme: dark)", "(forced-colors: active)"];
+/** Media queries that change the page's colours. */
+const COLOUR_QUERIES = ["(prefers-color-scheme: dark)", "(forced-colors: active)"];
 
-/** How near the pointer must come to a reading, px. */
+/** The longest distance from the pointer to a reading that it selects, px. */
 const REACH_PX = 32;
 
-/** A line whose readings stand closer than this is drawn column by column, px. */
+/** A line with readings closer together than this is drawn column by column, px. */
 const DENSE_PX = 5;
 
-/** Where the lines begin and end within the canvas, px at a text size of 16 px. */
+/** The margins around the plot area, px at a text size of 16 px. */
 const MARGIN = { left: 40, right: 14, top: 12, bottom: 26 };
 
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** Properties: `history`, a `ReadingHistory`, and `self`. Dispatches "past-wanted" with `{ since }`; call `refresh()`. */
+/**
+ * Properties: `history`, a `ReadingHistory`, and `self`. Dispatches "past-requested" with `{ since }`; call
+ * `refresh()`.
+ */
 export class HeartChart extends LocalizedElement {
   #history = null;
   #self = null;
   #timer = null;
-  /** The reading that is read out. */
+  /** The selected reading. */
   #chosen = null;
-  /** What was drawn last. */
+  /** What was last drawn. */
   #shown = { lines: new Map(), scale: null, from: 0, to: 0 };
   #highlighted = null;
-  /** Its size in px, the size of its text to 16 px, its colours and font. */
+  /** The size in px, the text size relative to 16 px, the colours and the font; null while invisible. */
   #look = null;
 
   set history(history) {
@@ -77,7 +80,7 @@ export class HeartChart extends LocalizedElement {
       this.render();
     };
     new ResizeObserver(look).observe(frame);
-    for (const query of LOOKS) matchMedia(query).addEventListener("change", look);
+    for (const query of COLOUR_QUERIES) matchMedia(query).addEventListener("change", look);
     this.querySelector("details").ontoggle = () => this.render();
     this.#tick();
   }
@@ -93,7 +96,7 @@ export class HeartChart extends LocalizedElement {
     this.#cursor.removeAttribute("aria-valuetext");
   }
 
-  /** Draws what the history has now. */
+  /** Redraws the history. */
   refresh() {
     this.invalidate();
   }
@@ -102,7 +105,7 @@ export class HeartChart extends LocalizedElement {
     if (this.#history === null) return;
     const to = Date.now();
     const from = this.#from(to);
-    const lines = this.#linesInSight(from, to);
+    const lines = this.#linesInRange(from, to);
     this.#draw(lines, from, to);
     this.#describe(lines);
     this.#showLegend(lines);
@@ -133,7 +136,7 @@ export class HeartChart extends LocalizedElement {
     return Math.min(this.#history.oldest ?? to, to - 60_000);
   }
 
-  /** Asked when it changes, not when it is needed: in between, asking costs a layout. */
+  /** Measures on change, not on demand: reading the layout in between would force a reflow. */
   #measure() {
     const { clientWidth: width, clientHeight: height } = this.#frame;
     const style = getComputedStyle(this.querySelector("canvas"));
@@ -146,16 +149,16 @@ export class HeartChart extends LocalizedElement {
     this.#timer = setTimeout(() => {
       if (document.visibilityState === "visible") this.render();
       this.#tick();
-    }, calm.matches ? CALM_TICK_MS : TICK_MS);
+    }, reducedMotion.matches ? REDUCED_TICK_MS : TICK_MS);
   }
 
   #askForPast() {
     const since = this.#range > 0 ? Date.now() - this.#range : 0;
-    this.dispatchEvent(new CustomEvent("past-wanted", { detail: { since } }));
+    this.dispatchEvent(new CustomEvent("past-requested", { detail: { since } }));
   }
 
-  /** The lines of those heard last, by author. */
-  #linesInSight(from, to) {
+  /** The lines of the most recent authors in the current range. */
+  #linesInRange(from, to) {
     const lines = [];
     for (const [author, points] of this.#history.authors) {
       const seen = inSight(points, from, to);
@@ -163,7 +166,7 @@ export class HeartChart extends LocalizedElement {
     }
     lines.sort(([, a], [, b]) => b.at(-1).time - a.at(-1).time);
     const drawn = lines.slice(0, MAX_LINES);
-    // In an order of its own, so that the legend stands still.
+    // Sorted by author, so that the legend does not reorder with each reading.
     drawn.sort(([a], [b]) => (a < b ? -1 : 1));
     return new Map(drawn);
   }
@@ -194,12 +197,12 @@ export class HeartChart extends LocalizedElement {
       y,
       bpmTicks: axis.ticks.map((bpm) => ({ bpm, label: formatNumber(bpm) })),
       timeTicks: ticks.times.map((time) => ({ x: x(time), label: label.format(time) })),
-      lines: [...lines].map(([author, points], place) => {
+      lines: [...lines].map(([author, points], index) => {
         const peerId = peerIdOf(author);
         return {
           hue: hueOf(peerId),
           shade: shadeOf(peerId),
-          place,
+          index,
           own: peerId === this.#self,
           faint: this.#highlighted !== null && this.#highlighted !== author,
           sparse: points.length < (area.right - area.left) / (14 * em),
@@ -209,17 +212,17 @@ export class HeartChart extends LocalizedElement {
     });
   }
 
-  /** The picture in a sentence. */
+  /** Describes the chart in a sentence. */
   #describe(lines) {
     const count = [...lines.values()].reduce((sum, points) => sum + points.length, 0);
-    const words = count === 0 ? say("chart.none") : say("chart.summary", { count, people: lines.size });
-    setText(this.querySelector(".chart-summary"), words);
+    const text = count === 0 ? say("chart.none") : say("chart.summary", { count, people: lines.size });
+    setText(this.querySelector(".chart-summary"), text);
     this.#frame.classList.toggle("chart-empty", count === 0);
     if (this.#chosen !== null) return;
     const cursor = this.#cursor;
     cursor.setAttribute("aria-valuemax", String(Math.max(0, count - 1)));
     cursor.setAttribute("aria-valuenow", "0");
-    cursor.setAttribute("aria-valuetext", words);
+    cursor.setAttribute("aria-valuetext", text);
   }
 
   #showLegend(lines) {
@@ -239,12 +242,12 @@ export class HeartChart extends LocalizedElement {
     );
   }
 
-  /** Says what of the time in sight is not drawn. */
+  /** Explains what is missing in the visible range. */
   #showLimits(from, lines) {
-    const { leftOutUntil, size } = this.#history;
+    const { omittedUntil, size } = this.#history;
     const limits = [];
-    if (leftOutUntil !== null && from <= leftOutUntil) {
-      limits.push(say("chart.newest", { count: size, time: formatTime(leftOutUntil, Date.now()) }));
+    if (omittedUntil !== null && from <= omittedUntil) {
+      limits.push(say("chart.newest", { count: size, time: formatTime(omittedUntil, Date.now()) }));
     }
     if (lines.size === MAX_LINES && this.#history.authors.size > MAX_LINES) limits.push(say("chart.lastHeard", { count: MAX_LINES }));
     setText(this.querySelector(".chart-limits"), limits.join(" "));
@@ -277,13 +280,13 @@ export class HeartChart extends LocalizedElement {
     this.#choose(nearest(this.#visible(lines), scale, { x: clientX - left, y: clientY - top }, REACH_PX));
   }
 
-  /** The lines without the neighbours beyond the edges. */
+  /** The lines without the points just outside the range. */
   #visible(lines) {
     const { from, to } = this.#shown;
     return [...lines].map(([author, points]) => [author, points.filter(({ time }) => time >= from && time <= to)]);
   }
 
-  /** Left and right go through time, up and down to the person whose reading is nearest then. */
+  /** Left and right move through time; up and down move to the nearest reading of another author. */
   #onKey(event) {
     const all = this.#visible(this.#shown.lines)
       .flatMap(([author, points]) => points.map((point) => ({ author, point })))
@@ -303,9 +306,9 @@ export class HeartChart extends LocalizedElement {
     const target = targets[event.key];
     if (target === undefined) return;
     event.preventDefault();
-    const place = target();
-    this.#choose(all[place]);
-    this.#cursor.setAttribute("aria-valuenow", String(place));
+    const index = target();
+    this.#choose(all[index]);
+    this.#cursor.setAttribute("aria-valuenow", String(index));
     this.#cursor.setAttribute("aria-valuemax", String(all.length - 1));
   }
 
@@ -314,8 +317,8 @@ export class HeartChart extends LocalizedElement {
     this.#showReadout();
     if (chosen === null) return;
     const { author, point } = chosen;
-    const words = say("chart.point", { bpm: point.bpm, name: shortName(peerIdOf(author)), time: formatTime(point.time, Date.now()) });
-    this.#cursor.setAttribute("aria-valuetext", words);
+    const text = say("chart.point", { bpm: point.bpm, name: shortName(peerIdOf(author)), time: formatTime(point.time, Date.now()) });
+    this.#cursor.setAttribute("aria-valuetext", text);
   }
 
   #showReadout() {
@@ -345,7 +348,7 @@ export class HeartChart extends LocalizedElement {
 
 customElements.define("heart-chart", HeartChart);
 
-/** A line as points, or as bars where it goes up and down within a few pixels. */
+/** A line as points, or as one bar per pixel column if its points are too dense. */
 function shapeOf(points, { left, right }) {
   const width = right - left;
   if (points.length * DENSE_PX <= width) return { points, bars: [] };

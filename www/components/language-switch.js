@@ -1,4 +1,4 @@
-//! The button that changes the page's language. Never remembers the choice: it dispatches "language-chosen".
+//! The button that switches the page's language. Does not store the choice: it dispatches "language-chosen".
 
 import { LANGUAGES, language, say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";

@@ -1,40 +1,43 @@
-//! The lesson about forks: this tab is cut off, goes on alone, and meets the others again.
+//! The lesson about forks: disconnects this tab, lets it mine a branch of its own, and reconnects it.
 
 import { element } from "../dom.js";
 import { say } from "../strings.js";
-import { LessonCard, sentences, setSentences } from "./lesson-card.js";
+import { LessonCard, messageList, setMessages } from "./lesson-card.js";
 
 export class LessonBranches extends LessonCard {
-  #cut;
-  #join;
+  #disconnect;
+  #reconnect;
   #toForm;
-  #told;
+  #messages;
 
   constructor() {
     super("branches");
   }
 
   build() {
-    this.#cut = this.button("branches.cut", "cutOff");
-    this.#join = this.button("branches.join", "joinAgain");
+    this.#disconnect = this.button("branches.cut", "disconnect");
+    this.#reconnect = this.button("branches.join", "reconnect");
     this.#toForm = element("button", { type: "button", "data-say": "branches.toForm" });
-    this.#toForm.onclick = () => this.dispatchEvent(new Event("form-wanted", { bubbles: true }));
-    this.#told = sentences();
-    return [element("div", { class: "lesson-buttons" }, this.#cut, this.#toForm, this.#join), this.#told];
+    this.#toForm.onclick = () => this.dispatchEvent(new Event("form-requested", { bubbles: true }));
+    this.#messages = messageList();
+    return [element("div", { class: "lesson-buttons" }, this.#disconnect, this.#toForm, this.#reconnect), this.#messages];
   }
 
-  show({ isolated, cutAt, alone, tip, own, met, settled }) {
-    // The button that goes hands the focus to the one that comes.
-    const hadFocus = [this.#cut, this.#join].includes(document.activeElement);
-    this.#cut.hidden = isolated;
-    this.#join.hidden = !isolated;
+  show({ isolated, cutAt, ownBlockCount, tip, own, outcome, settled }) {
+    // The button that disappears passes the focus to the one that appears.
+    const hadFocus = [this.#disconnect, this.#reconnect].includes(document.activeElement);
+    this.#disconnect.hidden = isolated;
+    this.#reconnect.hidden = !isolated;
     this.#toForm.hidden = !isolated;
-    if (hadFocus) (isolated ? this.#join : this.#cut).focus();
-    setSentences(this.#told, isolated ? aloneLines(cutAt, alone, tip, own) : metLines(met, settled));
+    if (hadFocus) (isolated ? this.#reconnect : this.#disconnect).focus();
+    setMessages(
+      this.#messages,
+      isolated ? disconnectedMessages(cutAt, ownBlockCount, tip, own) : outcomeMessages(outcome, settled),
+    );
   }
 }
 
-function aloneLines(at, count, tip, own) {
+function disconnectedMessages(at, count, tip, own) {
   return [
     { text: say("branches.alone", { at }) },
     { text: say("branches.record") },
@@ -43,16 +46,16 @@ function aloneLines(at, count, tip, own) {
   ];
 }
 
-/** What came of it is told once this tab is as far as the others: until then nothing is decided. */
-function metLines(met, settled) {
-  if (met === null) return [];
+/** The outcome is shown only once this tab is in sync: until then it is not decided. */
+function outcomeMessages(outcome, settled) {
+  if (outcome === null) return [];
   if (!settled) return [{ text: say("branches.looking") }];
-  if (met.made === 0 && met.all === 0) return [{ text: say("branches.nothing") }];
+  if (outcome.made === 0 && outcome.all === 0) return [{ text: say("branches.nothing") }];
   return [
-    met.left > 0 && { text: say("branches.left", met) },
-    met.kept > 0 && { text: say("branches.kept", met) },
-    met.waiting > 0 && { text: say("branches.waiting", met) },
-    met.inChain > 0 && { text: say("branches.returned", met), tone: "good" },
+    outcome.left > 0 && { text: say("branches.left", outcome) },
+    outcome.kept > 0 && { text: say("branches.kept", outcome) },
+    outcome.waiting > 0 && { text: say("branches.waiting", outcome) },
+    outcome.inChain > 0 && { text: say("branches.returned", outcome), tone: "good" },
   ];
 }
 

@@ -1,16 +1,16 @@
-//! What the lessons share: built once so that the focus stays where it is, drawn again with each state and language.
-//! Never does anything itself: it dispatches wishes.
+//! The base class of the lesson cards. A card builds its elements once, so that the focus survives, and updates them
+//! with each state and language. It runs nothing itself: it dispatches commands.
 
 import { element, reconcile } from "../dom.js";
 import { say, translate } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
-/** Property `state`, of a LessonMode. Dispatches "lesson-wish" (it bubbles) with `{ name, values }`. */
+/** Property `state`, of a LessonMode. Dispatches "lesson-command" (it bubbles) with `{ name, values }`. */
 export class LessonCard extends LocalizedElement {
   #state = null;
   #topic;
 
-  /** @param {string} topic what the keys of its words begin with */
+  /** @param {string} topic the prefix of the card's keys in the catalogues */
   constructor(topic) {
     super();
     this.#topic = topic;
@@ -41,36 +41,36 @@ export class LessonCard extends LocalizedElement {
     if (this.#state !== null) this.show(this.#state);
   }
 
-  /** A button that dispatches a wish. */
+  /** A button that dispatches a command. */
   button(key, name, ...values) {
     const made = element("button", { type: "button", "data-say": key });
-    made.onclick = () => this.wish(name, ...values);
+    made.onclick = () => this.command(name, ...values);
     return made;
   }
 
-  wish(name, ...values) {
-    this.dispatchEvent(new CustomEvent("lesson-wish", { bubbles: true, detail: { name, values } }));
+  command(name, ...values) {
+    this.dispatchEvent(new CustomEvent("lesson-command", { bubbles: true, detail: { name, values } }));
   }
 }
 
-/** A list of sentences that is spoken when it changes. */
-export function sentences() {
+/** A list of messages. Screen readers announce its changes. */
+export function messageList() {
   return element("ul", { class: "lesson-sentences", role: "list", "aria-live": "polite" });
 }
 
 /**
- * @param {HTMLElement} list made by `sentences`
- * @param {(false | null | { text: string, tone?: "good" | "bad" | "peers" })[]} lines what is no sentence is left out
+ * @param {HTMLElement} list made by `messageList`
+ * @param {(false | null | { text: string, tone?: "good" | "bad" | "peers" })[]} messages falsy entries are skipped
  */
-export function setSentences(list, lines) {
-  const spoken = lines.filter(Boolean);
-  reconcile(list, spoken, ({ text }) => text, ({ text, tone }) =>
+export function setMessages(list, messages) {
+  const shown = messages.filter(Boolean);
+  reconcile(list, shown, ({ text }) => text, ({ text, tone }) =>
     element("li", tone === undefined ? {} : { "data-tone": tone }, text),
   );
 }
 
-/** What peers would do with a forgery, in words. */
-export function verdictLines(verdict) {
+/** What peers would do with a forgery, as messages. */
+export function verdictMessages(verdict) {
   const reason = verdict.kind === null ? "" : say(`why.${verdict.kind}`);
   return [
     { text: say(`lesson.${verdict.verdict}`, { reason }), tone: verdict.verdict === "accept" ? "bad" : "peers" },

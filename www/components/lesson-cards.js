@@ -1,4 +1,4 @@
-//! All lessons, to be loaded when somebody wants them. Nothing else.
+//! Re-exports all lesson components, so that one import loads them when the user turns the lessons on.
 
 export * from "./lesson-branches.js";
 export * from "./lesson-forgery.js";

@@ -1,36 +1,39 @@
-//! The lesson about signatures: somebody's reading is changed, or put under another's name, and nobody believes it.
+//! The lesson about signatures: changes the heart rate or the author of a reading, and shows that peers reject it.
 
 import { element } from "../dom.js";
 import { peerIdOf, shortName } from "../peer-name.js";
 import { say } from "../strings.js";
-import { LessonCard, sentences, setSentences, verdictLines } from "./lesson-card.js";
+import { LessonCard, messageList, setMessages, verdictMessages } from "./lesson-card.js";
 
 export class LessonForgery extends LessonCard {
-  #told;
+  #messages;
 
   constructor() {
     super("forgery");
   }
 
   build() {
-    this.#told = sentences();
+    this.#messages = messageList();
     const buttons = ["bpm", "author"].map((kind) => this.button(`forgery.${kind}`, "forge", kind));
-    return [element("div", { class: "lesson-buttons" }, ...buttons), this.#told];
+    return [element("div", { class: "lesson-buttons" }, ...buttons), this.#messages];
   }
 
-  show({ lie, noReading }) {
-    setSentences(this.#told, lie === null ? [noReading && { text: say("lesson.noReading") }] : lieLines(lie));
+  show({ forgery, noReading }) {
+    setMessages(
+      this.#messages,
+      forgery === null ? [noReading && { text: say("lesson.noReading") }] : forgeryMessages(forgery),
+    );
   }
 }
 
-function lieLines({ kind, original, reading, verdict }) {
+function forgeryMessages({ kind, original, reading, verdict }) {
   const values = {
     name: nameOf(original.author),
     other: nameOf(reading.author),
     was: original.bpm,
     now: reading.bpm,
   };
-  return [{ text: say(`forgery.${kind}Done`, values) }, ...verdictLines(verdict)];
+  return [{ text: say(`forgery.${kind}Done`, values) }, ...verdictMessages(verdict)];
 }
 
 function nameOf(author) {

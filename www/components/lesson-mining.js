@@ -1,13 +1,13 @@
-//! The lesson about work: this tab tries fewer numbers a second, and a person can watch a reading wait.
+//! The lesson about work: slows mining in this tab down until users can watch a reading wait.
 
 import { element } from "../dom.js";
 import { PACES, expectedMs } from "../lessons/pace.js";
 import { formatDuration, say } from "../strings.js";
-import { LessonCard, sentences, setSentences } from "./lesson-card.js";
+import { LessonCard, messageList, setMessages } from "./lesson-card.js";
 
 export class LessonMining extends LessonCard {
   #choices = [];
-  #told;
+  #messages;
 
   constructor() {
     super("mining");
@@ -16,22 +16,22 @@ export class LessonMining extends LessonCard {
   build() {
     this.#choices = PACES.map((pace) => {
       const input = element("input", { type: "radio", name: "lesson-pace" });
-      input.onchange = () => this.wish("slowDown", pace);
-      return { pace, input, words: element("span") };
+      input.onchange = () => this.command("slowDown", pace);
+      return { pace, input, label: element("span") };
     });
-    this.#told = sentences();
-    const labels = this.#choices.map(({ input, words }) => element("label", {}, input, words));
+    this.#messages = messageList();
+    const labels = this.#choices.map(({ input, label }) => element("label", {}, input, label));
     const legend = element("legend", { "data-say": "mining.pace" });
-    return [element("fieldset", { class: "lesson-paces" }, legend, ...labels), this.#told];
+    return [element("fieldset", { class: "lesson-paces" }, legend, ...labels), this.#messages];
   }
 
   show({ limit, tries, hashesPerSecond, mempool, peers }) {
-    for (const { pace, input, words } of this.#choices) {
+    for (const { pace, input, label } of this.#choices) {
       input.checked = pace === limit;
-      words.textContent = pace === null ? say("mining.full") : say("mining.rate", { pace });
+      label.textContent = pace === null ? say("mining.full") : say("mining.rate", { pace });
     }
     const ms = expectedMs(tries, limit ?? hashesPerSecond);
-    setSentences(this.#told, [
+    setMessages(this.#messages, [
       tries !== null && { text: say("mining.tries", { tries: Math.round(tries) }) },
       hashesPerSecond !== null && { text: say("mining.speed", { speed: Math.round(hashesPerSecond) }) },
       limit !== null && ms !== null && { text: say("mining.takes", { time: formatDuration(ms) }) },

@@ -1,17 +1,17 @@
-//! The switch of "See how it works", and the place for the lessons. Never loads or does anything itself: it dispatches
-//! "lessons-switched", and hands the state to the lessons once they are there.
+//! The "See how it works" switch and the container of the lessons. Loads nothing itself: it dispatches
+//! "lessons-switched" and passes the state to the lessons once they are loaded.
 
 import { element, setText } from "../dom.js";
-import { wordsOf } from "../node-words.js";
+import { errorMessage } from "../error-messages.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
-/** The lessons, in order. */
+/** The lessons in the order in which they are shown. */
 const LESSONS = ["lesson-branches", "lesson-tampering", "lesson-forgery", "lesson-mining"];
 
 /**
- * Properties: `state`, of a LessonMode, null while the lessons are off; `failed`, whether they could not be loaded.
- * Dispatches "lessons-switched" with `{ on }`; lessons below dispatch "lesson-wish" and "form-wanted".
+ * Properties: `state`, of a LessonMode, null while the lessons are off; `failed`, whether loading them failed.
+ * Dispatches "lessons-switched" with `{ on }`; lessons below dispatch "lesson-command" and "form-requested".
  */
 export class LessonPanel extends LocalizedElement {
   #state = null;
@@ -51,7 +51,7 @@ export class LessonPanel extends LocalizedElement {
     }
     const [intro, failure, cards, step] = body.children;
     setText(intro, say("lesson.intro"));
-    setText(failure, failureWords(this.#state.failure));
+    setText(failure, failureMessage(this.#state.failure));
     body.setAttribute("aria-busy", String(this.#state.busy));
     for (const card of cards.children) card.state = this.#state;
     step.state = this.#state;
@@ -64,6 +64,6 @@ export class LessonPanel extends LocalizedElement {
 
 customElements.define("lesson-panel", LessonPanel);
 
-function failureWords(error) {
-  return error === null ? "" : say("lesson.failed", { reason: wordsOf(error) });
+function failureMessage(error) {
+  return error === null ? "" : say("lesson.failed", { reason: errorMessage(error) });
 }

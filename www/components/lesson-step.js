@@ -1,23 +1,24 @@
-//! The step at hand in one line at the window's top, while its lesson is out of sight: so nobody has to scroll to and fro
-//! between the page's form and what becomes of it. Never does anything itself: it dispatches "lesson-wish".
+//! The current lesson step as one line at the top of the window, shown while its lesson is out of view, so that users
+//! need not scroll between the page's form and the lesson. Runs nothing itself: it dispatches "lesson-command".
 
 import { element, setText } from "../dom.js";
-import { isSettled, stepAtHand } from "../lessons/step.js";
+import { currentStep, isSettled } from "../lessons/current-step.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
-/** A lesson is in sight while at least so much of what it tells is. */
-const IN_SIGHT = 0.5;
+/** A lesson is in view if at least this share of its messages is. */
+const IN_VIEW = 0.5;
 
-/** Property `state`, of a LessonMode. It stands beside the lessons, in one parent. */
+/** Property `state`, of a LessonMode. Must be a sibling of the lesson cards' container. */
 export class LessonStep extends LocalizedElement {
   #state = null;
-  #told = false;
+  /** Whether the user has seen the outcome of the fork next to the lesson. */
+  #seen = false;
   #text = element("p");
-  #join = element("button", { type: "button" });
+  #reconnect = element("button", { type: "button" });
   #back = element("button", { type: "button", class: "quiet" });
-  #inSight = new Set();
-  #observer = new IntersectionObserver((entries) => this.#see(entries), { threshold: [0, IN_SIGHT] });
+  #inView = new Set();
+  #observer = new IntersectionObserver((entries) => this.#onIntersection(entries), { threshold: [0, IN_VIEW] });
   #step = null;
 
   set state(state) {
@@ -28,14 +29,14 @@ export class LessonStep extends LocalizedElement {
   connectedCallback() {
     if (this.childElementCount === 0) {
       this.setAttribute("role", "group");
-      this.append(this.#text, element("div", { class: "lesson-buttons" }, this.#join, this.#back));
-      this.#join.onclick = () => {
-        this.dispatchEvent(new CustomEvent("lesson-wish", { bubbles: true, detail: { name: "joinAgain", values: [] } }));
+      this.append(this.#text, element("div", { class: "lesson-buttons" }, this.#reconnect, this.#back));
+      this.#reconnect.onclick = () => {
+        this.dispatchEvent(new CustomEvent("lesson-command", { bubbles: true, detail: { name: "reconnect", values: [] } }));
       };
-      this.#back.onclick = () => this.#return();
+      this.#back.onclick = () => this.#backToLesson();
       this.addEventListener("focusout", () => queueMicrotask(() => this.invalidate()));
     }
-    for (const lesson of ["branches", "mining"]) this.#observer.observe(this.#listOf(lesson));
+    for (const lesson of ["branches", "mining"]) this.#observer.observe(this.#messagesOf(lesson));
     super.connectedCallback();
   }
 
@@ -47,16 +48,16 @@ export class LessonStep extends LocalizedElement {
   render() {
     if (this.#state === null) return;
     const { isolated } = this.#state;
-    if (isolated) this.#told = false;
-    else if (isSettled(this.#state) && this.#inSight.has(this.#listOf("branches"))) this.#told = true;
-    this.#step = stepAtHand(this.#state, this.#told);
-    const wanted = this.#step !== null && !this.#inSight.has(this.#listOf(this.#step.lesson));
-    // What has the keyboard's focus stays until it goes on.
-    this.hidden = !wanted && this.querySelector(":focus-visible") === null;
-    // The button that goes hands the focus to the one that stays.
-    if (!isolated && document.activeElement === this.#join) this.#back.focus();
-    this.#join.hidden = !isolated;
-    setText(this.#join, say("step.join"));
+    if (isolated) this.#seen = false;
+    else if (isSettled(this.#state) && this.#inView.has(this.#messagesOf("branches"))) this.#seen = true;
+    this.#step = currentStep(this.#state, this.#seen);
+    const needed = this.#step !== null && !this.#inView.has(this.#messagesOf(this.#step.lesson));
+    // An element with the keyboard's focus stays until the focus moves on.
+    this.hidden = !needed && this.querySelector(":focus-visible") === null;
+    // The button that disappears passes the focus to the one that stays.
+    if (!isolated && document.activeElement === this.#reconnect) this.#back.focus();
+    this.#reconnect.hidden = !isolated;
+    setText(this.#reconnect, say("step.join"));
     setText(this.#back, say("step.back"));
     if (this.#step === null) return;
     const { lesson, key, values } = this.#step;
@@ -64,23 +65,22 @@ export class LessonStep extends LocalizedElement {
     setText(this.#text, say(key, values));
   }
 
-  #see(entries) {
+  #onIntersection(entries) {
     for (const { target, intersectionRatio } of entries) {
-      if (intersectionRatio >= IN_SIGHT) this.#inSight.add(target);
-      else this.#inSight.delete(target);
+      if (intersectionRatio >= IN_VIEW) this.#inView.add(target);
+      else this.#inView.delete(target);
     }
     this.invalidate();
   }
 
-  /** Brings what the lesson tells into sight, and the focus to what can be done right above. */
-  #return() {
+  /** Scrolls the lesson's messages into view and focuses the control right above them. */
+  #backToLesson() {
     const lesson = this.#step?.lesson ?? "branches";
     this.#cardOf(lesson).querySelector("button:not([hidden]), input:checked").focus({ preventScroll: true });
-    this.#listOf(lesson).scrollIntoView({ block: "center" });
+    this.#messagesOf(lesson).scrollIntoView({ block: "center" });
   }
 
-  /** What a lesson tells. */
-  #listOf(lesson) {
+  #messagesOf(lesson) {
     return this.#cardOf(lesson).querySelector(".lesson-sentences");
   }
 

@@ -1,15 +1,15 @@
-//! The lesson about tampering: a copy of a block with another heart rate in it, its sums, and what peers say.
+//! The lesson about tampering: a copy of a block with another heart rate, the checks it fails, and the peers' verdict.
 
 import { element } from "../dom.js";
-import { sumsOf } from "../lessons/tampering.js";
+import { checksOf } from "../lessons/tampering.js";
 import { say } from "../strings.js";
-import { LessonCard, sentences, setSentences, verdictLines } from "./lesson-card.js";
+import { LessonCard, messageList, setMessages, verdictMessages } from "./lesson-card.js";
 
 export class LessonTampering extends LessonCard {
   #start;
-  #mend;
-  #restore;
-  #told;
+  #recompute;
+  #discard;
+  #messages;
 
   constructor() {
     super("tampering");
@@ -17,33 +17,36 @@ export class LessonTampering extends LessonCard {
 
   build() {
     this.#start = this.button("tampering.start", "tamper");
-    this.#mend = this.button("tampering.mend", "mend");
-    this.#restore = this.button("tampering.restore", "restore");
-    this.#told = sentences();
-    return [element("div", { class: "lesson-buttons" }, this.#start, this.#mend, this.#restore), this.#told];
+    this.#recompute = this.button("tampering.recompute", "recompute");
+    this.#discard = this.button("tampering.restore", "discard");
+    this.#messages = messageList();
+    return [element("div", { class: "lesson-buttons" }, this.#start, this.#recompute, this.#discard), this.#messages];
   }
 
-  show({ forged, noReading, tip }) {
-    const buttons = [this.#start, this.#mend, this.#restore];
+  show({ tampered, noReading, tip }) {
+    const buttons = [this.#start, this.#recompute, this.#discard];
     const focused = buttons.find((button) => button === document.activeElement);
-    this.#start.hidden = forged !== null;
-    this.#mend.hidden = forged?.step !== "changed";
-    this.#restore.hidden = forged === null;
+    this.#start.hidden = tampered !== null;
+    this.#recompute.hidden = tampered?.step !== "changed";
+    this.#discard.hidden = tampered === null;
     if (focused?.hidden) buttons.find((button) => !button.hidden).focus();
-    setSentences(this.#told, forged === null ? [noReading && { text: say("lesson.noReading") }] : forgedLines(forged, tip));
+    setMessages(
+      this.#messages,
+      tampered === null ? [noReading && { text: say("lesson.noReading") }] : tamperedMessages(tampered, tip),
+    );
   }
 }
 
-function forgedLines({ original, block, step, found, verdict }, tip) {
+function tamperedMessages({ original, block, step, found, verdict }, tip) {
   const { index } = block;
   const values = { index, was: original.readings[0].bpm, now: block.readings[0].bpm };
-  const sums = sumsOf(found);
+  const checks = checksOf(found);
   return [
     { text: say(`tampering.${step}`, values) },
-    ...sums.filter(({ ok }) => !ok).map(({ sum }) => ({ text: say(`tampering.${sum}`), tone: "bad" })),
+    ...checks.filter(({ ok }) => !ok).map(({ name }) => ({ text: say(`tampering.${name}`), tone: "bad" })),
     tip > index && block.hash !== original.hash && { text: say("tampering.after", { next: index + 1 }), tone: "bad" },
-    sums.some(({ ok }) => ok) && { text: say("tampering.rest"), tone: "good" },
-    ...verdictLines(verdict),
+    checks.some(({ ok }) => ok) && { text: say("tampering.rest"), tone: "good" },
+    ...verdictMessages(verdict),
     verdict.verdict === "ignore" && { text: say("tampering.known") },
   ];
 }

@@ -1,9 +1,9 @@
-//! What all components of this page share: they are drawn once connected, and again when the language changes.
-//! Never holds data or words.
+//! The base class of all components: renders when connected, and again when the language changes. Holds no data or
+//! texts.
 
 import { languageChanges } from "../strings.js";
 
-/** Subclasses put their data on the page in `render()`, which is only called while connected. */
+/** Subclasses update the page in `render()`, which is called only while connected. */
 export class LocalizedElement extends HTMLElement {
   #renderAgain = () => {
     this.languageChanged();
@@ -19,12 +19,12 @@ export class LocalizedElement extends HTMLElement {
     languageChanges.removeEventListener("change", this.#renderAgain);
   }
 
-  /** Draws if connected: what setters call. */
+  /** Renders if connected. Setters call it. */
   invalidate() {
     if (this.isConnected) this.render();
   }
 
-  /** Called before drawing in another language: the place to throw away elements that hold old words. */
+  /** Called before rendering in another language, to remove elements with texts in the old one. */
   languageChanged() {}
 
   render() {}

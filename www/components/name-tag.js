@@ -1,5 +1,4 @@
-//! How a peer or an author appears everywhere: a dot in its colour and its short name. Never shows a full id
-//! but as a tooltip.
+//! The tag for a peer or an author: a dot in its colour and its short name. The full peer ID is only in the tooltip.
 
 import { element } from "../dom.js";
 import { hueOf, shadeOf, shortName } from "../peer-name.js";
@@ -19,7 +18,7 @@ export function nameTag(peerId, own) {
 }
 
 /**
- * Gives an element the colour of a peer; the page's design makes of it what it needs.
+ * Sets a peer's hue and shade on an element; the stylesheets compute the colour.
  *
  * @param {HTMLElement | SVGElement} target
  * @param {string} peerId

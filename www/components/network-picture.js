@@ -1,5 +1,5 @@
-//! The network as this tab sees it, as a picture; the table beside it says the same in words. Never places anybody
-//! itself (see `network-layout.js`).
+//! The network as this tab sees it, as a picture. The table next to it has the same information as text. The layout is
+//! computed in `network-layout.js`.
 
 import { reconcile, setText, svgElement } from "../dom.js";
 import { PICTURE, layoutNetwork } from "../network-layout.js";
@@ -8,10 +8,10 @@ import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 import { colour } from "./name-tag.js";
 
-/** With more peers, names would lie on each other: the table has them. */
+/** With more peers, names would overlap: the table has them. */
 const MAX_NAMED_PEERS = 14;
 
-/** Names of who stands above are above them. */
+/** Above this line, names are drawn above their node. */
 const MIDDLE_Y = PICTURE.height / 2;
 
 const RADIUS = { self: 13, peer: 9, relay: 10 };
@@ -34,7 +34,7 @@ export class NetworkPicture extends LocalizedElement {
     if (this.#network === null) return;
     const { peers, relays, self } = this.#network;
     const layout = layoutNetwork(peers, relays);
-    // Round trips come in all the time; the picture does not show them.
+    // Round-trip times change all the time, but the picture does not show them.
     const drawn = JSON.stringify([layout, self]);
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
@@ -77,7 +77,7 @@ function makeNode(node) {
   return group;
 }
 
-/** Names stand on the side away from the middle, where no line runs; the one in the middle a little apart. */
+/** Names are drawn on the side away from the middle, where no link runs. */
 function updateNode(group, { kind, x, y, name, off }) {
   const radius = RADIUS[kind];
   const below = kind === "self" ? radius + 15 : radius + 13;

@@ -1,23 +1,23 @@
-//! What this tab recorded, newest first, and how far each reading has come. Hidden while there is none.
+//! The readings recorded in this tab, newest first, with the progress of each. Hidden while empty.
 
 import { element, reconcile, setText } from "../dom.js";
-import { ReadingLives } from "../reading-life.js";
+import { ReadingTracker } from "../reading-tracker.js";
 import { formatNumber, formatTime, say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
-/** Readings asked for and shown. */
-export const SHOWN_OWN = 4;
+/** The most readings requested and shown. */
+export const MAX_OWN_SHOWN = 4;
 
-/** From here on a reading is as good as settled, and its bar is full. */
-const SETTLED = 6;
+/** Confirmations at which a reading counts as settled and its bar is full. */
+const SETTLED_CONFIRMATIONS = 6;
 
-/** Property: `own` = `{ readings, tip }`, the node's `ownReadings()` and the height of its tip. */
+/** Property: `own` = `{ readings, tip }`, the result of the node's `ownReadings()` and the height of its tip. */
 export class OwnReadings extends LocalizedElement {
-  #lives = new ReadingLives();
+  #tracker = new ReadingTracker();
   #own = [];
 
   set own({ readings, tip }) {
-    this.#own = this.#lives.follow(readings, tip);
+    this.#own = this.#tracker.follow(readings, tip);
     this.invalidate();
   }
 
@@ -54,5 +54,5 @@ function makeItem(reading) {
 function updateItem(item, { stage, index, confirmations }) {
   item.dataset.stage = stage;
   setText(item.querySelector(".life-words"), say(`life.${stage}`, { index, count: confirmations }));
-  item.style.setProperty("--progress", String(Math.min(1, confirmations / SETTLED)));
+  item.style.setProperty("--progress", String(Math.min(1, confirmations / SETTLED_CONFIRMATIONS)));
 }

@@ -1,20 +1,20 @@
-//! What a person should know though everything runs: what the browser withholds here, a clock that is off, and what
-//! the node noticed. Never more than a few at a time.
+//! Notices about a running node: features missing in this browser, a wrong clock, and the node's own notices. Shows
+//! only a few at a time.
 
 import { element, reconcile, setText } from "../dom.js";
-import { noticeWords, spoken } from "../notice-words.js";
+import { messageValues, noticeMessage } from "../notice-messages.js";
 import { formatDuration, formatTime, say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
-/** A clock that differs by more makes blocks look too early to others (the chain's bound on a block's time), ms. */
+/** With a larger offset, others see this tab's blocks as too early (the chain's bound on a block's time), ms. */
 const CLOCK_TOLERANCE_MS = 30_000;
 
-/** What was noticed and not dismissed: the newest of these. */
+/** The most notices shown; older ones are dropped. */
 const MAX_NOTICES = 4;
 
 /**
- * Properties: `browser`, what `capabilities()` found; `clockOffsetMs` and `heldBack`, as in the node's `status()`.
- * `notice(detail)` shows what the node's event "notice" says; `offer(key, action, work)` one with a button.
+ * Properties: `browser`, the result of `capabilities()`; `clockOffsetMs` and `heldBack`, as in the node's `status()`.
+ * `notice(detail)` shows a "notice" event of the node; `offer(key, action, work)` shows a notice with a button.
  */
 export class PageNotices extends LocalizedElement {
   #browser = { secure: true, missing: [] };
@@ -22,7 +22,7 @@ export class PageNotices extends LocalizedElement {
   #heldBack = null;
   #count = 0;
   /** @type {{ id: string, key: string, values: object, action?: string, work?: () => void }[]} */
-  #noticed = [];
+  #notices = [];
 
   set browser(browser) {
     this.#browser = browser;
@@ -39,13 +39,13 @@ export class PageNotices extends LocalizedElement {
     this.invalidate();
   }
 
-  /** Shows what the node noticed; kinds that the page has no words for are none of a person's business. */
+  /** Shows a notice of the node. Kinds without a text are ignored. */
   notice(detail) {
-    const words = noticeWords(detail);
-    if (words !== null) this.#add(words);
+    const message = noticeMessage(detail);
+    if (message !== null) this.#add(message);
   }
 
-  /** Shows an offer: a sentence and a button that does the work. */
+  /** Shows a text with a button that runs `work`. */
   offer(key, action, work) {
     this.#add({ key, values: {}, action, work });
   }
@@ -55,21 +55,21 @@ export class PageNotices extends LocalizedElement {
   }
 
   render() {
-    this.#show(".withheld", this.#withheld());
+    this.#show(".withheld", this.#missingFeatures());
     this.#show(".clock", this.#clock());
-    reconcile(this.querySelector(".noticed"), this.#noticed, ({ id }) => id, (notice) => this.#item(notice));
+    reconcile(this.querySelector(".noticed"), this.#notices, ({ id }) => id, (notice) => this.#item(notice));
   }
 
   #add(notice) {
     this.#count += 1;
     const same = ({ key, values }) => key === notice.key && JSON.stringify(values) === JSON.stringify(notice.values);
-    this.#noticed = [...this.#noticed.filter((other) => !same(other)), { ...notice, id: String(this.#count) }].slice(-MAX_NOTICES);
+    this.#notices = [...this.#notices.filter((other) => !same(other)), { ...notice, id: String(this.#count) }].slice(-MAX_NOTICES);
     this.invalidate();
   }
 
   #item(notice) {
     const { key, action, work } = notice;
-    const values = spoken(notice.values);
+    const values = messageValues(notice.values);
     const item = element("li", { class: "notice" }, element("span", {}, say(key, values)));
     if (work !== undefined) {
       const button = element("button", { type: "button" }, say(action));
@@ -78,7 +78,7 @@ export class PageNotices extends LocalizedElement {
     }
     const dismiss = element("button", { type: "button", class: "quiet dismiss" }, say("notice.dismiss"));
     dismiss.onclick = () => {
-      this.#noticed = this.#noticed.filter(({ id }) => id !== notice.id);
+      this.#notices = this.#notices.filter(({ id }) => id !== notice.id);
       this.render();
     };
     item.append(dismiss);
@@ -91,7 +91,7 @@ export class PageNotices extends LocalizedElement {
     setText(notice, text);
   }
 
-  #withheld() {
+  #missingFeatures() {
     const { secure, missing } = this.#browser;
     if (missing.length === 0) return "";
     const features = missing.map((feature) => say(`feature.${feature}`)).join(", ");
@@ -99,16 +99,16 @@ export class PageNotices extends LocalizedElement {
   }
 
   #clock() {
-    const words = [];
+    const messages = [];
     const offset = this.#clockOffsetMs ?? 0;
     if (Math.abs(offset) > CLOCK_TOLERANCE_MS) {
-      words.push(say(offset > 0 ? "clock.slow" : "clock.fast", { by: formatDuration(Math.abs(offset)) }));
+      messages.push(say(offset > 0 ? "clock.slow" : "clock.fast", { by: formatDuration(Math.abs(offset)) }));
     }
     if (this.#heldBack !== null) {
       const { blocks, until } = this.#heldBack;
-      words.push(say("clock.heldBack", { blocks, time: formatTime(until, Date.now()) }));
+      messages.push(say("clock.heldBack", { blocks, time: formatTime(until, Date.now()) }));
     }
-    return words.join(" ");
+    return messages.join(" ");
   }
 }
 

@@ -1,11 +1,11 @@
-//! The peers that this tab is connected to, as a table. Relays are not in it: see `relay-list.js`.
+//! The peers this tab is connected to, as a table. Relays are in `relay-list.js`.
 
 import { element, reconcile, setText } from "../dom.js";
 import { formatNumber, say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 import { nameTag } from "./name-tag.js";
 
-/** Properties: `network` = `{ peers, isolated }`, as the node says, and `self`, this tab's PeerId. */
+/** Properties: `network` = `{ peers, isolated }`, as returned by the node, and `self`, this tab's peer ID. */
 export class PeerList extends LocalizedElement {
   #peers = [];
   #isolated = false;
@@ -20,14 +20,14 @@ export class PeerList extends LocalizedElement {
   set self(self) {
     if (self === this.#self) return;
     this.#self = self;
-    this.#introduce();
+    this.#showSelf();
   }
 
   languageChanged() {
-    this.#introduce();
+    this.#showSelf();
   }
 
-  #introduce() {
+  #showSelf() {
     if (this.#self === null) return;
     const line = this.querySelector(".self");
     line.hidden = false;

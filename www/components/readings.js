@@ -1,37 +1,37 @@
-//! A list of readings, each with its author and its heart rate. Never builds more elements than fit a page:
-//! what is over the bound waits behind a button.
+//! A list of readings, each with its author and heart rate. The number of elements is bounded: the rest is behind a
+//! button.
 
 import { element, reconcile } from "../dom.js";
 import { peerIdOf } from "../peer-name.js";
 import { formatTime, say } from "../strings.js";
 import { nameTag } from "./name-tag.js";
 
-/** Readings shown before the button: more at one time tell a person nothing, and cost the page its pace. */
+/** Readings shown before the button is pressed: more would not be readable, and would slow the page down. */
 const SHOWN_READINGS = 24;
 
-/** Readings shown after it. */
-const MOST_READINGS = 240;
+/** The most readings shown after the button is pressed. */
+const MAX_SHOWN_READINGS = 240;
 
 /**
- * How many readings a list shows as it is.
+ * How many readings a list shows in its current state.
  *
  * @param {HTMLElement} list a `<ul>`
  */
-export function placesOf(list) {
-  return list.dataset.opened ? MOST_READINGS : SHOWN_READINGS;
+export function visibleLimit(list) {
+  return list.dataset.opened ? MAX_SHOWN_READINGS : SHOWN_READINGS;
 }
 
 /**
- * Fills a list. Lists that change are filled again, and keep the items that stay.
+ * Fills a list. Filling it again reuses the elements of readings that stay.
  *
  * @param {HTMLElement} list a `<ul>`
- * @param {object[]} readings as the node gives them: as many as there are places
- * @param {number} count how many there are in all
- * @param {string | null} self the PeerId of this tab
- * @param {() => void} onMore called when a person wants to see more of them, and there are places for more
+ * @param {object[]} readings as returned by the node, at most `visibleLimit(list)`
+ * @param {number} count how many there are in total
+ * @param {string | null} self this tab's peer ID
+ * @param {() => void} onMore called when the user asks for more and the limit has grown
  */
 export function fillReadings(list, readings, count, self, onMore) {
-  const shown = readings.slice(0, placesOf(list));
+  const shown = readings.slice(0, visibleLimit(list));
   const hidden = count - shown.length;
   const items = hidden <= 0 ? shown : [...shown, { id: `more ${hidden}`, hidden }];
   reconcile(list, items, (item) => item.id, (item) => (item.hidden ? moreItem(list, item.hidden, onMore) : readingItem(item, self)));

@@ -1,23 +1,23 @@
-//! The form that takes a heart rate. Never records anything: it dispatches "reading-submitted" and is told
-//! afterwards what became of it. Never waits: the field is free again at once, so people may type on.
+//! The form for entering a heart rate. Records nothing itself: it dispatches "reading-submitted" and is told the
+//! result. Does not wait for the result: the field is free at once for the next value.
 
 import { MAX_BPM, MIN_BPM, parseBpm } from "../bpm.js";
 import { element, reconcile, setText } from "../dom.js";
-import { wordsOf } from "../node-words.js";
+import { errorMessage } from "../error-messages.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
-/** A reading that is not kept after so long is being saved, ms: a disk at work takes a tenth of that. */
+/** A reading not saved after this time is shown as being saved, ms. A busy disk takes a tenth of that. */
 const SAVING_AFTER_MS = 3_000;
 
-/** Dispatches "reading-submitted" with `{ bpm }`; answer with `confirm(bpm)` or `fail(bpm, reason)`. */
+/** Dispatches "reading-submitted" with `{ bpm }`; reply with `confirm(bpm)` or `fail(bpm, error)`. */
 export class RecordForm extends LocalizedElement {
   #invalid = false;
   #recorded = null;
   #failureCount = 0;
-  /** @type {{ bpm: number, late: boolean, timer: number }[]} what was submitted and not answered yet */
+  /** @type {{ bpm: number, late: boolean, timer: number }[]} submitted readings without a result */
   #submitted = [];
-  /** @type {{ id: string, bpm: number, reason: string }[]} what was typed and could not be recorded, kept for another try */
+  /** @type {{ id: string, bpm: number, error: unknown }[]} readings that could not be recorded, kept for a retry */
   #failures = [];
 
   connectedCallback() {
@@ -29,22 +29,22 @@ export class RecordForm extends LocalizedElement {
     this.#field.oninput = () => this.#setInvalid(false);
   }
 
-  /** Brings the field into sight, ready to type in. */
-  ask() {
+  /** Scrolls the field into view and focuses it. */
+  focusField() {
     this.#field.focus({ preventScroll: true });
     this.#field.scrollIntoView({ block: "center" });
   }
 
-  /** Says that this reading is kept. */
+  /** Reports that this reading was saved. */
   confirm(bpm) {
-    this.#answered(bpm);
+    this.#settle(bpm);
     this.#recorded = bpm;
     this.invalidate();
   }
 
-  /** Says why this reading is not kept, and offers it again. */
+  /** Reports why this reading was not saved, and offers a retry. */
   fail(bpm, error) {
-    this.#answered(bpm);
+    this.#settle(bpm);
     this.#failureCount += 1;
     this.#failures.push({ id: String(this.#failureCount), bpm, error });
     this.#recorded = null;
@@ -58,7 +58,7 @@ export class RecordForm extends LocalizedElement {
     );
     setText(
       this.querySelector(".recorded"),
-      this.#saving() || (this.#recorded === null ? "" : say("record.done", { bpm: this.#recorded })),
+      this.#savingMessage() || (this.#recorded === null ? "" : say("record.done", { bpm: this.#recorded })),
     );
     const list = this.querySelector(".failures");
     list.hidden = this.#failures.length === 0;
@@ -87,14 +87,14 @@ export class RecordForm extends LocalizedElement {
     this.#dispatch(bpm);
   }
 
-  /** Which readings the disk has not taken for long. */
-  #saving() {
+  /** A message about readings that have been waiting for the disk for long. */
+  #savingMessage() {
     const late = this.#submitted.filter((reading) => reading.late);
     if (late.length === 0) return "";
     return late.length === 1 ? say("record.saving", { bpm: late[0].bpm }) : say("storage.saving", { readings: late.length });
   }
 
-  #answered(bpm) {
+  #settle(bpm) {
     const at = this.#submitted.findIndex((reading) => reading.bpm === bpm);
     if (at < 0) return;
     const [reading] = this.#submitted.splice(at, 1);
@@ -131,7 +131,7 @@ export class RecordForm extends LocalizedElement {
       this.#field.focus();
       this.#dispatch(bpm);
     };
-    return element("li", { class: "error" }, say("record.failed", { bpm, reason: wordsOf(error) }), retry);
+    return element("li", { class: "error" }, say("record.failed", { bpm, reason: errorMessage(error) }), retry);
   }
 }
 

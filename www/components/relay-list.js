@@ -1,4 +1,4 @@
-//! The relays that introduce this tab to others, and how each stands.
+//! The relays that connect this tab with other peers, and the state of each.
 
 import { element, reconcile, setText } from "../dom.js";
 import { shownText } from "../shown-text.js";
@@ -43,7 +43,7 @@ function updateItem(item, { connected, reserved, isolated }) {
   setText(item.querySelector(".relay-state"), say(`relays.${state}`));
 }
 
-/** What tells addresses apart for a person: where and how. The peer id stays in the tooltip. */
+/** The part of an address that users need: host and transport. The peer ID stays in the tooltip. */
 function withoutPeerId(address) {
   return address.replace(/\/p2p\/[^/]+$/, "");
 }

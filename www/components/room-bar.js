@@ -1,19 +1,19 @@
-//! The room's name, and the dialog that shares it (link, QR code, the system's own way) or changes it. Never goes
-//! anywhere itself: it dispatches "room-chosen".
+//! The room's name, and the dialog to share it (link, QR code, the system's share sheet) or to change it. Does not
+//! navigate: it dispatches "room-chosen".
 
-import { closeByPressBeside, element, setText, svgElement } from "../dom.js";
+import { closeOnBackdropClick, element, setText, svgElement } from "../dom.js";
 import { qrPath } from "../qr-path.js";
-import { MAX_ROOM_BYTES, isOnlyHere, normalizeRoom, roomFault } from "../room-link.js";
+import { MAX_ROOM_BYTES, isLocalOnly, normalizeRoom, roomFault } from "../room-link.js";
 import { shownInSentence, shownText } from "../shown-text.js";
 import { say } from "../strings.js";
 import { LocalizedElement } from "./localized-element.js";
 
-/** What lets other computers in: typed as it stands, so no line ends within it. */
+/** The relay option that lets other computers connect. Users type it, so it must not break across lines. */
 const LISTEN_EVERYWHERE = "--listen-ip 0.0.0.0";
 
 /**
- * Properties: `room`, `link`, `canCopy`, `canShare`, `makeCode` (a link to the modules of its QR code). Dispatches
- * "room-chosen" with `{ room }`, normalised and of fair length.
+ * Properties: `room`, `link`, `canCopy`, `canShare`, `makeCode` (returns the modules of a link's QR code). Dispatches
+ * "room-chosen" with `{ room }`, normalized and of valid length.
  */
 export class RoomBar extends LocalizedElement {
   makeCode = null;
@@ -23,7 +23,7 @@ export class RoomBar extends LocalizedElement {
   #canCopy = false;
   #canShare = false;
   #fault = null;
-  #told = null;
+  #message = null;
 
   set room(room) {
     if (room === this.#room) return;
@@ -59,12 +59,12 @@ export class RoomBar extends LocalizedElement {
     this.querySelector(".copy").onclick = () => this.#copy();
     this.querySelector(".share").onclick = () => this.#share();
     this.querySelector(".room-open").onclick = () => {
-      this.#told = null;
+      this.#message = null;
       dialog.showModal();
       this.render();
     };
     this.querySelector(".dialog-close").onclick = () => dialog.close();
-    closeByPressBeside(dialog);
+    closeOnBackdropClick(dialog);
   }
 
   render() {
@@ -75,20 +75,20 @@ export class RoomBar extends LocalizedElement {
     }
     this.querySelector("#room-link").value = this.#link;
     for (const part of this.querySelectorAll(".room-share, .qr-frame, .room-sharing")) part.hidden = this.#link === "";
-    this.#sayOnlyHere();
+    this.#showLocalOnlyHint();
     this.querySelector(".copy").hidden = !this.#canCopy;
     this.querySelector(".share").hidden = !this.#canShare;
     setText(this.querySelector("#room-error"), this.#fault === null ? "" : say(...this.#fault));
-    setText(this.querySelector(".copied"), this.#told === null ? "" : say(this.#told));
+    setText(this.querySelector(".copied"), this.#message === null ? "" : say(this.#message));
     if (this.querySelector("dialog").open) this.#drawCode();
   }
 
-  #sayOnlyHere() {
+  #showLocalOnlyHint() {
     const line = this.querySelector(".room-only-here");
-    line.hidden = this.#link === "" || !isOnlyHere(this.#link);
-    const said = say("room.onlyHere", { option: LISTEN_EVERYWHERE });
-    if (line.textContent === said) return;
-    const [before, after] = said.split(LISTEN_EVERYWHERE);
+    line.hidden = this.#link === "" || !isLocalOnly(this.#link);
+    const hint = say("room.onlyHere", { option: LISTEN_EVERYWHERE });
+    if (line.textContent === hint) return;
+    const [before, after] = hint.split(LISTEN_EVERYWHERE);
     line.replaceChildren(before, element("code", {}, LISTEN_EVERYWHERE), after);
   }
 
@@ -97,7 +97,7 @@ export class RoomBar extends LocalizedElement {
     this.#drawnLink = this.#link;
     const picture = this.querySelector(".qr");
     const modules = this.makeCode(this.#link);
-    // A link that names many relays may be longer than a code can say; it can still be copied.
+    // A link with many relays may be too long for a QR code. It can still be copied.
     picture.parentElement.hidden = modules === null;
     if (modules === null) return;
     const { size, path } = qrPath(modules);
@@ -130,9 +130,9 @@ export class RoomBar extends LocalizedElement {
   async #copy() {
     try {
       await navigator.clipboard.writeText(this.#link);
-      this.#told = "room.copied";
+      this.#message = "room.copied";
     } catch {
-      this.#told = "room.copyRefused";
+      this.#message = "room.copyRefused";
       this.querySelector("#room-link").focus();
     }
     this.invalidate();
@@ -143,7 +143,7 @@ export class RoomBar extends LocalizedElement {
       await navigator.share({ title: say("room.shareTitle", { room: shownInSentence(this.#room ?? "") }), url: this.#link });
     } catch (error) {
       if (error.name === "AbortError") return;
-      this.#told = "room.shareRefused";
+      this.#message = "room.shareRefused";
       this.invalidate();
     }
   }

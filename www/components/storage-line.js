@@ -1,7 +1,7 @@
-//! Where this tab keeps its chain, in one sentence, and why there. Never stores anything.
+//! Where this tab stores its chain and why, in one sentence. Stores nothing itself.
 
 import { setText } from "../dom.js";
-import { storageWords, usageWords } from "../storage-words.js";
+import { storageMessage, usageMessage } from "../storage-messages.js";
 import { LocalizedElement } from "./localized-element.js";
 
 /** Property: `storage`, as in the node's `status()`. */
@@ -16,8 +16,8 @@ export class StorageLine extends LocalizedElement {
   render() {
     if (this.#storage === null) return;
     const { failing, kind, saving } = this.#storage;
-    setText(this.querySelector(".storage-words"), storageWords(this.#storage));
-    setText(this.querySelector(".storage-usage"), usageWords(this.#storage));
+    setText(this.querySelector(".storage-words"), storageMessage(this.#storage));
+    setText(this.querySelector(".storage-usage"), usageMessage(this.#storage));
     this.dataset.tone = failing ? "warning" : kind === "disk" && saving === 0 ? "good" : "busy";
   }
 }

@@ -1,16 +1,16 @@
-//! The button that connects a heart-rate strap, and what the strap says. Never talks to one: it dispatches wishes,
-//! and is told the state. Without Web Bluetooth it is not there.
+//! The button that connects a heart-rate strap, and the strap's state. Talks to no strap itself: it dispatches events
+//! and is given the state. Hidden without Web Bluetooth.
 
 import { setText } from "../dom.js";
-import { wordsOf } from "../node-words.js";
+import { errorMessage } from "../error-messages.js";
 import { shownInSentence } from "../shown-text.js";
 import { say } from "../strings.js";
 import { MAX_INTERVAL_S, MIN_INTERVAL_S, parseInterval } from "../strap-sampler.js";
 import { LocalizedElement } from "./localized-element.js";
 
 /**
- * Properties: `strap`, `{ state, intervalS }` as a StrapSession has them; `failure`, what the last sample was not
- * recorded for, or null. Dispatches "strap-wanted", "strap-stopped" and "interval-chosen" with `{ seconds }`.
+ * Properties: `strap`, `{ state, intervalS }` of a StrapSession; `failure`, the error that kept the last sample from
+ * being recorded, or null. Dispatches "strap-requested", "strap-stopped" and "interval-chosen" with `{ seconds }`.
  */
 export class StrapControl extends LocalizedElement {
   #strap = null;
@@ -30,10 +30,10 @@ export class StrapControl extends LocalizedElement {
   connectedCallback() {
     super.connectedCallback();
     this.querySelector(".strap-toggle").onclick = () => {
-      this.dispatchEvent(new CustomEvent(this.#isOff ? "strap-wanted" : "strap-stopped"));
+      this.dispatchEvent(new CustomEvent(this.#isOff ? "strap-requested" : "strap-stopped"));
     };
     const field = this.querySelector("#strap-interval");
-    field.oninput = () => this.#judge(field.value);
+    field.oninput = () => this.#validate(field.value);
     field.onchange = () => {
       const seconds = parseInterval(field.value);
       if (seconds !== null) this.dispatchEvent(new CustomEvent("interval-chosen", { detail: { seconds } }));
@@ -47,7 +47,7 @@ export class StrapControl extends LocalizedElement {
     this.dataset.phase = state.phase;
     setText(this.querySelector(".strap-toggle"), say(this.#isOff ? "strap.connect" : "strap.disconnect"));
     this.querySelector(".strap-panel").hidden = this.#isOff;
-    setText(this.querySelector(".strap-phase"), phaseWords(state));
+    setText(this.querySelector(".strap-phase"), phaseMessage(state));
     setText(this.querySelector(".strap-bpm"), state.bpm === null ? "" : say("reading.bpm", state));
     setText(this.querySelector(".strap-battery"), state.battery === null ? "" : say("strap.battery", state));
     setText(this.querySelector(".strap-problem"), this.#problem(state));
@@ -63,15 +63,15 @@ export class StrapControl extends LocalizedElement {
     return this.#strap.state.phase === "off";
   }
 
-  /** One sentence at a time, so that it is spoken once. */
+  /** One message at a time, so that screen readers announce it once. */
   #problem({ fault, contact, ignored }) {
     if (fault !== null) return say(`strap.fault.${fault.kind}`, fault);
     if (contact === false) return say("strap.noContact");
     if (ignored !== null) return say("strap.ignored");
-    return this.#failure === null ? "" : say("strap.failed", { reason: wordsOf(this.#failure) });
+    return this.#failure === null ? "" : say("strap.failed", { reason: errorMessage(this.#failure) });
   }
 
-  #judge(text) {
+  #validate(text) {
     this.#invalid = parseInterval(text) === null;
     const field = this.querySelector("#strap-interval");
     if (this.#invalid) field.setAttribute("aria-invalid", "true");
@@ -82,7 +82,7 @@ export class StrapControl extends LocalizedElement {
 
 customElements.define("strap-control", StrapControl);
 
-function phaseWords({ phase, name }) {
+function phaseMessage({ phase, name }) {
   if (phase === "off") return "";
   return say(`strap.${phase}`, { name: name === "" ? say("strap.unnamed") : shownInSentence(name) });
 }

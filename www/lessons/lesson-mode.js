@@ -1,34 +1,34 @@
-//! The lessons' one way to the node: does what a person tries out, keeps what came of it, and undoes it all on leaving.
-//! Everything is the real peer of this tab; copies that were tampered with go to `check` and `rehearse` alone, which
-//! send nothing and change nothing. Never draws.
+//! Runs the lessons' commands on the node, keeps their results as state, and undoes all of them on leaving. The node is
+//! this tab's real peer; tampered copies go only to `check` and `dryRun`, which send nothing and change nothing. Never
+//! draws.
 
-import { whereabouts, whoseBlocks } from "./meeting.js";
+import { countBlocks, countReadings } from "./branch-outcome.js";
 import { expectedTries } from "./pace.js";
-import { withFittingSums, withOtherAuthor, withOtherBpm, withOtherReading } from "./tampering.js";
+import { withChangedReading, withOtherAuthor, withOtherBpm, withRecomputedHashes } from "./tampering.js";
 
-/** Blocks back from the tip that are searched for one with readings. */
+/** How many blocks back from the tip to search for one with readings. */
 const SEARCHED_BLOCKS = 64;
-/** Own readings that are looked at after two branches met. */
+/** How many of the tab's own readings to look at after two branches met. */
 const OWN_READINGS = 1000;
-/** Waiting readings that a forgery must not collide with: as many as the node may have. */
+/** Waiting readings whose sequence numbers a forgery must not reuse: as many as the node may hold. */
 const PENDING_READINGS = 16_384;
-/** A key that is one (the curve's base point), for rooms in which nobody else has recorded. */
-const SOMEBODY = `58${"66".repeat(31)}`;
-/** Blocks made alone that are remembered; more are counted no further. */
-const MAX_ALONE = 512;
+/** A valid public key (the curve's base point), for rooms without a second author. */
+const PLACEHOLDER_AUTHOR = `58${"66".repeat(31)}`;
+/** The most blocks mined while disconnected that are remembered; further ones are not counted. */
+const MAX_OWN_BLOCKS = 512;
 
 /**
- * Dispatches "change" whenever `state` is another. Each wish is one method; none rejects: what went wrong is in
+ * Dispatches "change" whenever `state` changes. Each command is one method. No command rejects: errors are in
  * `state.failure`.
  */
 export class LessonMode extends EventTarget {
   #node;
   #state = fresh();
-  /** Where this tab stood when it was cut off, and the blocks since. */
-  #cut = null;
+  /** The height and next sequence number at the disconnect, and the blocks mined since; null while connected. */
+  #disconnected = null;
   #left = false;
-  #looking = null;
-  #lookAgain = false;
+  #refreshing = null;
+  #refreshAgain = false;
 
   /** @param {object} node a running node */
   constructor(node) {
@@ -45,7 +45,7 @@ export class LessonMode extends EventTarget {
     return this.#state;
   }
 
-  /** Undoes everything, and does nothing more. */
+  /** Undoes everything and stops following the node. */
   leave() {
     this.#left = true;
     for (const type of ["status", "chain", "reading"]) this.#node.removeEventListener(type, this.#watch);
@@ -53,130 +53,133 @@ export class LessonMode extends EventTarget {
       this.#node.isolate(false);
       this.#node.limitMining(null);
     } catch {
-      // A node that broke is cut off and mines no more.
+      // A broken node is disconnected and no longer mines.
     }
     this.#state = fresh();
   }
 
-  /** Cuts this tab off. */
-  async cutOff() {
-    await this.#try(async () => {
+  /** Disconnects this tab from its peers. */
+  async disconnect() {
+    await this.#run(async () => {
       const { tip } = this.#node.status();
       const [newest] = this.#node.ownReadings(1);
-      this.#cut = { from: tip.index, alone: [], nextSeq: newest === undefined ? 0 : newest.seq + 1 };
+      this.#disconnected = { from: tip.index, ownBlocks: [], nextSeq: newest === undefined ? 0 : newest.seq + 1 };
       await this.#node.isolate(true);
-      return { met: null, cutAt: tip.index };
+      return { outcome: null, cutAt: tip.index };
     });
   }
 
-  /** Joins the others again. */
-  async joinAgain() {
-    await this.#try(async () => {
-      await this.#noteAlone();
+  /** Reconnects this tab. */
+  async reconnect() {
+    await this.#run(async () => {
+      await this.#recordOwnBlocks();
       await this.#node.isolate(false);
-      const { alone, nextSeq } = this.#cut ?? { alone: [], nextSeq: 0 };
-      this.#cut = null;
-      return { met: { made: alone.length, alone, nextSeq, kept: alone.length, left: 0, ...NOBODY } };
+      const { ownBlocks, nextSeq } = this.#disconnected ?? { ownBlocks: [], nextSeq: 0 };
+      this.#disconnected = null;
+      return { outcome: { made: ownBlocks.length, ownBlocks, nextSeq, kept: ownBlocks.length, left: 0, ...NO_READINGS } };
     });
   }
 
-  /** Takes a copy of the newest block with readings, and tampers with it. */
+  /** Tampers with a copy of the newest block that has readings. */
   async tamper() {
-    await this.#try(async () => {
+    await this.#run(async () => {
       const original = await this.#newestWithReadings();
-      if (original === null) return { forged: null, noReading: true };
-      return { noReading: false, forged: await this.#judged(original, withOtherReading(original), "changed") };
+      if (original === null) return { tampered: null, noReading: true };
+      return { noReading: false, tampered: await this.#examined(original, withChangedReading(original), "changed") };
     });
   }
 
-  /** Makes the copy's sums fit, as far as that goes. */
-  async mend() {
-    const { forged } = this.#state;
-    if (forged === null) return;
-    await this.#try(async () => {
-      const block = await withFittingSums(forged.block, async (copy) => this.#node.check(copy));
-      return { forged: await this.#judged(forged.original, block, "mended") };
+  /** Recomputes the IDs and hashes of the tampered copy. */
+  async recompute() {
+    const { tampered } = this.#state;
+    if (tampered === null) return;
+    await this.#run(async () => {
+      const block = await withRecomputedHashes(tampered.block, async (copy) => this.#node.check(copy));
+      return { tampered: await this.#examined(tampered.original, block, "recomputed") };
     });
   }
 
-  /** Throws the copy away. */
-  restore() {
-    this.#update({ forged: null });
+  /** Discards the tampered copy. */
+  discard() {
+    this.#update({ tampered: null });
   }
 
-  /** Forges a reading: "bpm" puts an old signature under another heart rate, "author" another name over it. */
+  /** Forges a reading: "bpm" keeps the signature and changes the heart rate, "author" changes the author. */
   async forge(kind) {
-    await this.#try(async () => {
+    await this.#run(async () => {
       const known = await this.#recentReadings();
-      if (known.length === 0) return { lie: null, noReading: true };
+      if (known.length === 0) return { forgery: null, noReading: true };
       const mine = new Set(this.#node.ownReadings(OWN_READINGS).map(({ id }) => id));
-      // Somebody else's if there is one: forging oneself is no great lie.
+      // Prefer another author's reading: forging your own would prove little.
       const original = known.find(({ id }) => !mine.has(id)) ?? known[0];
-      const reading = forged(kind, original, [...known, ...this.#node.pending(PENDING_READINGS)]);
-      return { noReading: false, lie: { kind, original, reading, verdict: await this.#node.rehearse({ reading }) } };
+      const reading = forgeReading(kind, original, [...known, ...this.#node.pending(PENDING_READINGS)]);
+      return { noReading: false, forgery: { kind, original, reading, verdict: await this.#node.dryRun({ reading }) } };
     });
   }
 
-  /** @param {number | null} pace hashes a second; null: as fast as it can */
+  /** @param {number | null} pace hashes per second; null for no limit */
   async slowDown(pace) {
-    await this.#try(async () => {
+    await this.#run(async () => {
       await this.#node.limitMining(pace);
       return { limit: pace };
     });
   }
 
-  async #judged(original, block, step) {
+  async #examined(original, block, step) {
     const found = await this.#node.check(block);
-    return { original, block, step, found, verdict: await this.#node.rehearse({ block }) };
+    return { original, block, step, found, verdict: await this.#node.dryRun({ block }) };
   }
 
-  /** Looks at the running node, once more if it had news meanwhile. */
+  /** Refreshes the state from the node, once more if an event arrived in between. */
   #watch = () => {
-    this.#lookAgain = true;
-    this.#looking ??= this.#lookOn();
-    return this.#looking;
+    this.#refreshAgain = true;
+    this.#refreshing ??= this.#refreshLoop();
+    return this.#refreshing;
   };
 
-  async #lookOn() {
-    while (this.#lookAgain && !this.#left) {
-      this.#lookAgain = false;
-      await this.#look();
+  async #refreshLoop() {
+    while (this.#refreshAgain && !this.#left) {
+      this.#refreshAgain = false;
+      await this.#refresh();
     }
-    this.#looking = null;
+    this.#refreshing = null;
   }
 
-  async #look() {
+  async #refresh() {
     const { tip, state, isolated, hashesPerSecond, mempool, peers } = this.#node.status();
-    if (isolated) await this.#noteAlone();
+    if (isolated) await this.#recordOwnBlocks();
     const settled = state === "synced" && peers > 0;
     const change = { tip: tip.index, settled, isolated, hashesPerSecond, mempool, peers };
     if (this.#state.tries === null || this.#state.tip !== tip.index) change.tries = await this.#triesAt(tip.index);
-    const met = await this.#metAgain();
-    if (met !== null) change.met = met;
-    if (this.#cut !== null) change.own = whereabouts(this.#node.ownReadings(OWN_READINGS), this.#cut.nextSeq);
-    // There may be one now.
+    const outcome = await this.#updatedOutcome();
+    if (outcome !== null) change.outcome = outcome;
+    if (this.#disconnected !== null) {
+      change.own = countReadings(this.#node.ownReadings(OWN_READINGS), this.#disconnected.nextSeq);
+    }
+    // A new block may have readings.
     if (this.#state.tip !== tip.index) change.noReading = false;
-    this.#update({ ...change, alone: this.#cut?.alone.length ?? 0 });
+    this.#update({ ...change, ownBlockCount: this.#disconnected?.ownBlocks.length ?? 0 });
   }
 
-  async #noteAlone() {
-    const cut = this.#cut;
-    if (cut === null) return;
+  async #recordOwnBlocks() {
+    const disconnected = this.#disconnected;
+    if (disconnected === null) return;
     const { index } = this.#node.status().tip;
-    const blocks = index > cut.from ? await this.#blocks(cut.from + 1, Math.min(index, cut.from + MAX_ALONE)) : [];
-    cut.alone = blocks.map(({ index, hash }) => ({ index, hash }));
+    const last = Math.min(index, disconnected.from + MAX_OWN_BLOCKS);
+    const blocks = index > disconnected.from ? await this.#blocks(disconnected.from + 1, last) : [];
+    disconnected.ownBlocks = blocks.map(({ index, hash }) => ({ index, hash }));
   }
 
-  /** What became of the branch that was made alone, as of now. */
-  async #metAgain() {
-    const { met } = this.#state;
-    if (met === null) return null;
-    const { alone, nextSeq } = met;
+  /** The current outcome of the branch mined while disconnected. */
+  async #updatedOutcome() {
+    const { outcome } = this.#state;
+    if (outcome === null) return null;
+    const { ownBlocks, nextSeq } = outcome;
     const { tip } = this.#node.status();
-    const [first, last] = [alone.at(0)?.index ?? 1, Math.min(alone.at(-1)?.index ?? 0, tip.index)];
+    const [first, last] = [ownBlocks.at(0)?.index ?? 1, Math.min(ownBlocks.at(-1)?.index ?? 0, tip.index)];
     const blocks = last >= first ? await this.#blocks(first, last) : [];
     const chain = new Map(blocks.map(({ index, hash }) => [index, hash]));
-    return { ...met, ...whoseBlocks(alone, chain), ...whereabouts(this.#node.ownReadings(OWN_READINGS), nextSeq) };
+    return { ...outcome, ...countBlocks(ownBlocks, chain), ...countReadings(this.#node.ownReadings(OWN_READINGS), nextSeq) };
   }
 
   async #triesAt(index) {
@@ -192,23 +195,23 @@ export class LessonMode extends EventTarget {
     return blocks.findLast(({ readings }) => readings.length > 0) ?? null;
   }
 
-  /** The newest first. */
+  /** Readings of the last blocks, newest first. */
   async #recentReadings() {
     const { index } = this.#node.status().tip;
     const blocks = await this.#blocks(Math.max(0, index - SEARCHED_BLOCKS + 1), index);
     return blocks.reverse().flatMap(({ readings }) => readings);
   }
 
-  /** The best branch may change while it is read; what is gone then is simply not there. */
+  /** Returns nothing if the best branch changes during the read; the next event refreshes again. */
   async #blocks(from, to) {
     return this.#node.blocks(from, to).catch(() => []);
   }
 
-  /** Does one wish after the other's state is known, and keeps the words if it fails. */
-  async #try(wish) {
+  /** Runs one command, stores its change or its error, and refreshes the state. */
+  async #run(command) {
     this.#update({ busy: true, failure: null });
     try {
-      const change = await wish();
+      const change = await command();
       this.#update(change);
     } catch (error) {
       this.#update({ failure: error });
@@ -224,19 +227,19 @@ export class LessonMode extends EventTarget {
   }
 }
 
-/** A forgery of one reading, beside all that are known. */
-function forged(kind, original, known) {
+/** Forges a reading with a sequence number that no known reading uses. */
+function forgeReading(kind, original, known) {
   const next = (author) => Math.max(-1, ...known.filter((one) => one.author === author).map(({ seq }) => seq)) + 1;
   if (kind === "bpm") return withOtherBpm(original, next(original.author));
-  const other = known.find(({ author }) => author !== original.author)?.author ?? SOMEBODY;
+  const other = known.find(({ author }) => author !== original.author)?.author ?? PLACEHOLDER_AUTHOR;
   return withOtherAuthor(original, other, next(other));
 }
 
-const NOBODY = { all: 0, waiting: 0, inChain: 0 };
+const NO_READINGS = { all: 0, waiting: 0, inChain: 0 };
 
 function fresh() {
   return {
     busy: false, failure: null, tip: 0, settled: false, isolated: false, peers: 0, mempool: 0, hashesPerSecond: null, tries: null,
-    limit: null, cutAt: null, alone: 0, own: NOBODY, met: null, noReading: false, forged: null, lie: null,
+    limit: null, cutAt: null, ownBlockCount: 0, own: NO_READINGS, outcome: null, noReading: false, tampered: null, forgery: null,
   };
 }

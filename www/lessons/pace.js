@@ -1,15 +1,15 @@
-//! How long a block takes at a pace: the arithmetic under the lesson about mining. Never mines.
+//! Estimates how long a block takes at a given hash rate, for the lesson about mining. Never mines.
 
-/** Hashes there are: SHA-256 has 2^256 outcomes. */
+/** The number of SHA-256 outputs. */
 const OUTCOMES = 2 ** 256;
 
-/** Paces to choose from, in hashes a second; null: as fast as this computer can. */
+/** Limits to choose from, in hashes per second; null for no limit. */
 export const PACES = [null, 20_000, 2_000, 200];
 
 /**
- * Tries that a block takes on average: one in so many hashes is at most the target.
+ * The average number of tries for a block: one in this many hashes is at most the target.
  *
- * @param {string | null} target in hex, null for none
+ * @param {string | null} target in hex, null if there is no target
  * @returns {number | null}
  */
 export function expectedTries(target) {
@@ -18,8 +18,8 @@ export function expectedTries(target) {
 
 /**
  * @param {number | null} tries
- * @param {number | null} pace hashes a second, null if unknown
- * @returns {number | null} ms that so many tries take on average
+ * @param {number | null} pace hashes per second, null if unknown
+ * @returns {number | null} the average time for that many tries in ms
  */
 export function expectedMs(tries, pace) {
   return tries === null || pace === null || pace <= 0 ? null : (tries / pace) * 1000;

@@ -1,37 +1,37 @@
-//! Copies of blocks and readings with something changed in them, as somebody who wants to cheat would make them.
-//! Never touches the original, the node or the page.
+//! Makes tampered copies of blocks and readings, as an attacker would. Never touches the original, the node or the
+//! page.
 
 import { MAX_BPM } from "../bpm.js";
 
-/** By how much a heart rate is changed, in beats a minute. */
+/** By how much a heart rate is changed, in beats per minute. */
 const CHANGE_BPM = 40;
 
-/** Another heart rate, and one that the rules take: what is refused is refused for the lie alone. */
+/** Another heart rate within the rules, so that peers reject the copy only because it is forged. */
 export function otherBpm(bpm) {
   return bpm + CHANGE_BPM <= MAX_BPM ? bpm + CHANGE_BPM : bpm - CHANGE_BPM;
 }
 
 /**
- * A copy in which the first reading says another heart rate, and everything else is as it was.
+ * A copy whose first reading has another heart rate. Everything else is unchanged.
  *
- * @param {object} block as the node gives it, with at least one reading
+ * @param {object} block as returned by the node, with at least one reading
  */
-export function withOtherReading(block) {
+export function withChangedReading(block) {
   const copy = structuredClone(block);
   copy.readings[0].bpm = otherBpm(copy.readings[0].bpm);
   return copy;
 }
 
 /**
- * A copy whose root and hash are made to fit again, as far as sums go: the work cannot be made up for.
+ * A copy with its IDs, Merkle root and hash recomputed. The work cannot be recomputed this way.
  *
  * @param {object} block
  * @param {(block: object) => Promise<object>} check `node.check`
  */
-export async function withFittingSums(block, check) {
+export async function withRecomputedHashes(block, check) {
   const copy = structuredClone(block);
   const { readings, root } = await check(copy);
-  readings.forEach(({ computedId }, place) => (copy.readings[place].id = computedId));
+  readings.forEach(({ computedId }, i) => (copy.readings[i].id = computedId));
   copy.readingsRoot = root.computed;
   const { hash } = await check(copy);
   copy.hash = hash.computed;
@@ -39,17 +39,17 @@ export async function withFittingSums(block, check) {
 }
 
 /**
- * A new reading in somebody's name: another heart rate under an old signature, at the place that is next.
+ * A reading with the old signature, another heart rate and the author's next sequence number.
  *
  * @param {object} reading
- * @param {number} seq its author's next place; one that is taken would be left aside for that alone
+ * @param {number} seq the author's next sequence number: peers would ignore a used one for that reason alone
  */
 export function withOtherBpm(reading, seq) {
   return { ...reading, seq, bpm: otherBpm(reading.bpm) };
 }
 
 /**
- * A copy of a reading under another's name, at the place that is next there.
+ * A copy of a reading under another author, with that author's next sequence number.
  *
  * @param {object} reading
  * @param {string} author
@@ -60,20 +60,20 @@ export function withOtherAuthor(reading, author, seq) {
 }
 
 /**
- * What of a check fails, by name, in the order in which a person follows it.
+ * The results of `node.check` by name, in the order in which the lesson explains them.
  *
- * @param {object} found what `node.check` found
- * @returns {{ sum: "signature" | "root" | "hash" | "work" | "link" | "difficulty" | "time", ok: boolean }[]}
+ * @param {object} found what `node.check` returned
+ * @returns {{ name: "signature" | "root" | "hash" | "work" | "link" | "difficulty" | "time", ok: boolean }[]}
  */
-export function sumsOf(found) {
+export function checksOf(found) {
   const { readings, root, hash, work, link, difficulty, time } = found;
   return [
-    { sum: "signature", ok: readings.every((reading) => reading.signature) },
-    { sum: "root", ok: root.ok && readings.every((reading) => reading.id === reading.computedId) },
-    { sum: "hash", ok: hash.ok },
-    { sum: "work", ok: work.ok },
-    { sum: "link", ok: link.ok },
-    { sum: "difficulty", ok: difficulty.ok },
-    { sum: "time", ok: time.ok },
+    { name: "signature", ok: readings.every((reading) => reading.signature) },
+    { name: "root", ok: root.ok && readings.every((reading) => reading.id === reading.computedId) },
+    { name: "hash", ok: hash.ok },
+    { name: "work", ok: work.ok },
+    { name: "link", ok: link.ok },
+    { name: "difficulty", ok: difficulty.ok },
+    { name: "time", ok: time.ok },
   ];
 }

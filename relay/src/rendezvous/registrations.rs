@@ -1,8 +1,10 @@
-//! Who is registered where, in memory, oldest first. Pure: it is told the time, and whatever is over is gone at the next
-//! question. Never checks who somebody is.
+//! The table of registrations, in memory, ordered by age.
 //!
-//! The table is small enough ([`Limits::registrations`]) that looking through all of it costs microseconds: no index can
-//! disagree with it.
+//! It has no clock: the current time is an argument, and every call that takes it first removes expired entries. The
+//! caller verifies signatures.
+//!
+//! A full table ([`Limits::registrations`]) is scanned in microseconds. So there are no indexes, which could become
+//! inconsistent.
 
 use std::{
     collections::BTreeMap,
@@ -15,27 +17,27 @@ use prost::Message as _;
 use super::wire::{Page, Register};
 use crate::Limits;
 
-/// Length of a registration's number in a cookie, in bytes.
+/// Length of the sequence number in a cookie, in bytes.
 const NUMBER_LEN: usize = 8;
 
-/// Somebody who is to be named.
+/// A registration to add to the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NewRegistration {
     pub(super) peer: PeerId,
     pub(super) namespace: String,
-    /// As the peer signed it.
+    /// The peer record in its signed envelope.
     pub(super) record: Vec<u8>,
     pub(super) ttl: Duration,
 }
 
 #[derive(Debug)]
 pub(super) struct Registrations {
-    /// By number: each new one has the next, a renewed one too.
+    /// Keyed by sequence number. A new or renewed registration gets the next number.
     entries: BTreeMap<u64, Entry>,
-    /// The first number of this relay's life. It starts at random, so that no cookie of an earlier life is taken for one
-    /// of this.
-    first: u64,
-    next: u64,
+    /// The first sequence number since the start of the relay. It is random, so a cookie from before a restart is not
+    /// mistaken for a current one.
+    first_number: u64,
+    next_number: u64,
     max: usize,
     max_per_peer: usize,
     max_page_len: usize,
@@ -49,35 +51,35 @@ struct Entry {
     expires: Instant,
 }
 
-/// The table has no place for one more, or not for this peer.
+/// The table is full, or the peer has too many registrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no place for another registration")]
+#[error("too many registrations")]
 pub(super) struct Full;
 
-/// The cookie belongs to another namespace.
+/// The cookie was issued for another namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a cookie of another namespace")]
+#[error("the cookie was issued for another namespace")]
 pub(super) struct ForeignCookie;
 
 impl Registrations {
     pub(super) fn new(limits: &Limits) -> Self {
-        let first = u64::from(rand::random::<u32>()) << u32::BITS;
+        let first_number = u64::from(rand::random::<u32>()) << u32::BITS;
         Self {
             entries: BTreeMap::new(),
-            first,
-            next: first,
+            first_number,
+            next_number: first_number,
             max: limits.registrations,
             max_per_peer: limits.registrations_per_peer,
             max_page_len: limits.discovery_bytes,
         }
     }
 
-    /// Names a peer from now on, in place of what it had registered there.
+    /// Adds a registration, or replaces the one that the peer has in the namespace.
     ///
     /// # Errors
-    /// If there is no place. Whoever renews has one.
+    /// Fails if the table is full or the peer has too many registrations. Renewing never fails.
     pub(super) fn add(&mut self, new: NewRegistration, now: Instant) -> Result<(), Full> {
-        self.expire(now);
+        self.remove_expired(now);
         let NewRegistration {
             peer,
             namespace,
@@ -100,8 +102,8 @@ impl Registrations {
             record,
             expires,
         };
-        self.entries.insert(self.next, entry);
-        self.next = self.next.saturating_add(1);
+        self.entries.insert(self.next_number, entry);
+        self.next_number = self.next_number.saturating_add(1);
         Ok(())
     }
 
@@ -110,17 +112,18 @@ impl Registrations {
             .retain(|_, entry| entry.peer != *peer || entry.namespace != namespace);
     }
 
-    /// Removes all that `peer` registered.
-    pub(super) fn forget(&mut self, peer: &PeerId) {
+    /// Removes all registrations of `peer`.
+    pub(super) fn remove_peer(&mut self, peer: &PeerId) {
         self.entries.retain(|_, entry| entry.peer != *peer);
     }
 
-    /// Who is there since `cookie` was given, as many as `limit` and [`Limits::discovery_bytes`] allow.
-    /// The cookie of an answer leads to those that it left out.
+    /// Returns the registrations in `namespace` that were added since `cookie` was issued, as many as `limit` and
+    /// [`Limits::discovery_bytes`] allow. The cookie of the page leads to the next one.
+    ///
+    /// A cookie from another relay, or from before a restart of this one, is ignored.
     ///
     /// # Errors
-    /// If the cookie was given for another namespace. One of another relay, or of this one before it was started again,
-    /// is as good as none.
+    /// Fails if the cookie was issued for another namespace.
     pub(super) fn page(
         &mut self,
         namespace: &str,
@@ -128,35 +131,35 @@ impl Registrations {
         limit: Option<u64>,
         now: Instant,
     ) -> Result<Page, ForeignCookie> {
-        self.expire(now);
+        self.remove_expired(now);
         let mut next = match cookie {
-            Some(cookie) => self.number_in(cookie, namespace)?,
-            None => self.first,
+            Some(cookie) => self.parse_cookie(cookie, namespace)?,
+            None => self.first_number,
         };
-        // Some write "no limit" as 0.
+        // Some clients send 0 for "no limit".
         let limit = limit
             .filter(|limit| *limit > 0)
             .and_then(|limit| usize::try_from(limit).ok())
             .unwrap_or(usize::MAX);
         let mut registrations = Vec::new();
         let mut len: usize = 0;
-        let there = self
+        let in_namespace = self
             .entries
             .range(next..)
             .filter(|(_, entry)| entry.namespace == namespace);
-        let mut is_whole = true;
-        for (number, entry) in there {
-            let register = entry.listed(now);
+        let mut is_last_page = true;
+        for (number, entry) in in_namespace {
+            let register = entry.to_register(now);
             len = len.saturating_add(register.encoded_len());
             if registrations.len() >= limit || len > self.max_page_len {
-                is_whole = false;
+                is_last_page = false;
                 break;
             }
             registrations.push(register);
             next = number.saturating_add(1);
         }
-        if is_whole {
-            next = self.next;
+        if is_last_page {
+            next = self.next_number;
         }
         let cookie = [&next.to_be_bytes(), namespace.as_bytes()].concat();
         Ok(Page {
@@ -165,32 +168,32 @@ impl Registrations {
         })
     }
 
-    fn number_in(&self, cookie: &[u8], namespace: &str) -> Result<u64, ForeignCookie> {
-        let Some((number, of)) = cookie.split_first_chunk::<NUMBER_LEN>() else {
-            return Ok(self.first);
+    fn parse_cookie(&self, cookie: &[u8], namespace: &str) -> Result<u64, ForeignCookie> {
+        let Some((number, cookie_namespace)) = cookie.split_first_chunk::<NUMBER_LEN>() else {
+            return Ok(self.first_number);
         };
-        if of != namespace.as_bytes() {
+        if cookie_namespace != namespace.as_bytes() {
             return Err(ForeignCookie);
         }
         let number = u64::from_be_bytes(*number);
-        let is_ours = (self.first..=self.next).contains(&number);
-        Ok(if is_ours { number } else { self.first })
+        let is_ours = (self.first_number..=self.next_number).contains(&number);
+        Ok(if is_ours { number } else { self.first_number })
     }
 
-    fn expire(&mut self, now: Instant) {
+    fn remove_expired(&mut self, now: Instant) {
         self.entries.retain(|_, entry| entry.expires > now);
     }
 }
 
 impl Entry {
-    /// As others are told of it, with the time that it has left.
-    fn listed(&self, now: Instant) -> Register {
-        let left = self.expires.saturating_duration_since(now);
+    /// The registration as it is listed in responses, with its remaining time to live.
+    fn to_register(&self, now: Instant) -> Register {
+        let remaining = self.expires.saturating_duration_since(now);
         Register {
             namespace: Some(self.namespace.clone()),
             signed_peer_record: Some(self.record.clone()),
-            // Whole seconds, and never none: it is still there.
-            ttl: Some(left.as_secs().max(1)),
+            // In whole seconds, but at least 1, because the registration has not expired yet.
+            ttl: Some(remaining.as_secs().max(1)),
         }
     }
 }

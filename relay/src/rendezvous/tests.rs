@@ -1,20 +1,20 @@
 use libp2p::{Multiaddr, identity::Keypair};
 
 use super::{
-    wire::{MAX_QUESTION_LEN, Unregister},
+    wire::{MAX_REQUEST_LEN, Unregister},
     *,
 };
 
 const ROOM: &str = "room";
 const TTL: Duration = Duration::from_secs(60);
 
-struct Asker {
+struct Client {
     key: Keypair,
     server: Rendezvous,
     now: Instant,
 }
 
-impl Asker {
+impl Client {
     fn new() -> Self {
         Self {
             key: Keypair::generate_ed25519(),
@@ -27,7 +27,7 @@ impl Asker {
         self.key.public().to_peer_id()
     }
 
-    /// What a peer signs of itself with so many addresses.
+    /// A signed peer record with this number of addresses.
     fn record(&self, addresses: usize) -> Vec<u8> {
         let address: Multiaddr = "/ip4/192.0.2.1/tcp/1/ws".parse().expect("an address");
         PeerRecord::new(&self.key, vec![address; addresses])
@@ -36,112 +36,112 @@ impl Asker {
             .into_protobuf_encoding()
     }
 
-    fn ask(&mut self, kind: Kind, fill: impl FnOnce(&mut Message)) -> Option<Message> {
-        let mut question = Message {
+    fn send(&mut self, kind: Kind, fill: impl FnOnce(&mut Message)) -> Option<Message> {
+        let mut request = Message {
             r#type: Some(kind.into()),
             ..Message::default()
         };
-        fill(&mut question);
+        fill(&mut request);
         self.server
-            .answer(self.peer(), question, self.now)
-            .expect("seldom enough")
+            .handle_request(self.peer(), request, self.now)
+            .expect("within the rate limit")
     }
 
     fn register(&mut self, namespace: &str, record: Vec<u8>, ttl: Option<u64>) -> Status {
-        let answer = self.ask(Kind::Register, |question| {
-            question.register = Some(Register {
+        let response = self.send(Kind::Register, |request| {
+            request.register = Some(Register {
                 namespace: Some(namespace.to_owned()),
                 signed_peer_record: Some(record),
                 ttl,
             });
         });
-        let response = answer.and_then(|answer| answer.register_response);
-        response.expect("an answer").status()
+        let response = response.and_then(|response| response.register_response);
+        response.expect("a response").status()
     }
 
     fn discover(&mut self, namespace: Option<&str>, cookie: Option<Vec<u8>>) -> DiscoverResponse {
-        let answer = self.ask(Kind::Discover, |question| {
-            question.discover = Some(Discover {
+        let response = self.send(Kind::Discover, |request| {
+            request.discover = Some(Discover {
                 namespace: namespace.map(str::to_owned),
                 limit: None,
                 cookie,
             });
         });
-        let response = answer.and_then(|answer| answer.discover_response);
-        response.expect("an answer")
+        let response = response.and_then(|response| response.discover_response);
+        response.expect("a response")
     }
 }
 
 #[test]
-fn a_peer_is_named_as_it_signed_until_it_unregisters_or_leaves() {
-    let mut asker = Asker::new();
-    let record = asker.record(2);
+fn peer_is_listed_until_it_unregisters_or_leaves() {
+    let mut client = Client::new();
+    let record = client.record(2);
     let ttl = Some(TTL.as_secs());
-    assert_eq!(asker.register(ROOM, record.clone(), ttl), Status::Ok);
+    assert_eq!(client.register(ROOM, record.clone(), ttl), Status::Ok);
     let listed = Register {
         namespace: Some(ROOM.to_owned()),
         signed_peer_record: Some(record.clone()),
         ttl,
     };
-    assert_eq!(asker.discover(Some(ROOM), None).registrations, [listed]);
+    assert_eq!(client.discover(Some(ROOM), None).registrations, [listed]);
 
-    let unregister = asker.ask(Kind::Unregister, |question| {
+    let unregister = client.send(Kind::Unregister, |request| {
         let namespace = Some(ROOM.to_owned());
-        question.unregister = Some(Unregister { namespace });
+        request.unregister = Some(Unregister { namespace });
     });
     assert_eq!(unregister, None);
-    assert_eq!(asker.discover(Some(ROOM), None).registrations, []);
+    assert_eq!(client.discover(Some(ROOM), None).registrations, []);
 
-    assert_eq!(asker.register(ROOM, record, ttl), Status::Ok);
-    let peer = asker.peer();
-    asker.server.forget(&peer);
-    assert_eq!(asker.discover(Some(ROOM), None).registrations, []);
+    assert_eq!(client.register(ROOM, record, ttl), Status::Ok);
+    let peer = client.peer();
+    client.server.on_disconnected(&peer);
+    assert_eq!(client.discover(Some(ROOM), None).registrations, []);
 }
 
 #[test]
-fn records_are_of_whoever_sends_them_and_short() {
-    let mut asker = Asker::new();
+fn records_must_be_short_and_signed_by_the_sender() {
+    let mut client = Client::new();
     let ttl = Some(TTL.as_secs());
-    let mut forged = asker.record(1);
+    let mut forged = client.record(1);
     if let Some(last) = forged.last_mut() {
         *last ^= 1;
     }
-    let of_another = Asker::new().record(1);
-    let most = Limits::default().registration_bytes;
+    let of_another_peer = Client::new().record(1);
+    let max = Limits::default().registration_bytes;
     let addresses = (1..)
-        .find(|n| asker.record(*n).len() > most)
+        .find(|n| client.record(*n).len() > max)
         .expect("grows");
     for (record, status) in [
         (forged, Status::InvalidSignedPeerRecord),
         (Vec::new(), Status::InvalidSignedPeerRecord),
-        (of_another, Status::NotAuthorized),
-        (asker.record(addresses), Status::InvalidSignedPeerRecord),
-        (asker.record(addresses - 1), Status::Ok),
+        (of_another_peer, Status::NotAuthorized),
+        (client.record(addresses), Status::InvalidSignedPeerRecord),
+        (client.record(addresses - 1), Status::Ok),
     ] {
-        assert_eq!(asker.register(ROOM, record, ttl), status);
+        assert_eq!(client.register(ROOM, record, ttl), status);
     }
 }
 
 #[test]
-fn records_in_the_domain_that_the_spec_names_are_taken() {
-    let mut asker = Asker::new();
-    let record = PeerRecord::new_interop(&asker.key, Vec::new())
+fn records_with_the_domain_of_the_spec_are_accepted() {
+    let mut client = Client::new();
+    let record = PeerRecord::new_interop(&client.key, Vec::new())
         .expect("signs")
         .into_signed_envelope()
         .into_protobuf_encoding();
     let ttl = Some(TTL.as_secs());
-    assert_eq!(asker.register(ROOM, record, ttl), Status::Ok);
+    assert_eq!(client.register(ROOM, record, ttl), Status::Ok);
 }
 
 #[test]
-fn a_question_with_the_greatest_record_and_name_can_be_read() {
+fn largest_valid_request_fits_the_read_limit() {
     let limits = Limits::default();
-    assert!(MAX_QUESTION_LEN > limits.registration_bytes + MAX_NAMESPACE_LEN + 64);
+    assert!(MAX_REQUEST_LEN > limits.registration_bytes + MAX_NAMESPACE_LEN + 64);
 }
 
 #[test]
-fn times_to_live_are_within_the_limits() {
-    let mut asker = Asker::new();
+fn ttls_are_kept_within_the_limits() {
+    let mut client = Client::new();
     let limits = Limits::default();
     let (min, max) = (limits.registration_min_ttl, limits.registration_max_ttl);
     for (ttl, status) in [
@@ -152,17 +152,17 @@ fn times_to_live_are_within_the_limits() {
         (Some(u64::MAX), Status::Ok),
         (None, Status::Ok),
     ] {
-        let record = asker.record(1);
-        assert_eq!(asker.register(ROOM, record, ttl), status, "{ttl:?}");
-        let registered = asker.discover(Some(ROOM), None).registrations;
+        let record = client.record(1);
+        assert_eq!(client.register(ROOM, record, ttl), status, "{ttl:?}");
+        let registered = client.discover(Some(ROOM), None).registrations;
         let left = registered.first().and_then(|registered| registered.ttl);
         assert!(left <= Some(max.as_secs()), "{left:?} s of {ttl:?}");
     }
 }
 
 #[test]
-fn names_of_rooms_have_a_length_and_whoever_names_none_learns_none() {
-    let mut asker = Asker::new();
+fn missing_and_too_long_namespaces_are_rejected() {
+    let mut client = Client::new();
     let longest = "n".repeat(MAX_NAMESPACE_LEN);
     let too_long = "n".repeat(MAX_NAMESPACE_LEN + 1);
     for (name, status) in [
@@ -170,37 +170,37 @@ fn names_of_rooms_have_a_length_and_whoever_names_none_learns_none() {
         (&too_long, Status::InvalidNamespace),
         ("", Status::InvalidNamespace),
     ] {
-        let record = asker.record(1);
+        let record = client.record(1);
         let ttl = Some(TTL.as_secs());
-        assert_eq!(asker.register(name, record, ttl), status);
-        assert_eq!(asker.discover(Some(name), None).status(), status);
+        assert_eq!(client.register(name, record, ttl), status);
+        assert_eq!(client.discover(Some(name), None).status(), status);
     }
-    let all = asker.discover(None, None);
+    let all = client.discover(None, None);
     assert_eq!(all.status(), Status::InvalidNamespace);
     assert_eq!(all.registrations, []);
 }
 
 #[test]
-fn cookies_belong_to_a_room() {
-    let mut asker = Asker::new();
-    let cookie = asker.discover(Some(ROOM), None).cookie;
-    let again = asker.discover(Some(ROOM), cookie.clone());
+fn cookies_are_valid_in_their_room_only() {
+    let mut client = Client::new();
+    let cookie = client.discover(Some(ROOM), None).cookie;
+    let again = client.discover(Some(ROOM), cookie.clone());
     assert_eq!(again.status(), Status::Ok);
-    let elsewhere = asker.discover(Some("elsewhere"), cookie);
+    let elsewhere = client.discover(Some("elsewhere"), cookie);
     assert_eq!(elsewhere.status(), Status::InvalidCookie);
 }
 
 #[test]
-fn what_is_no_question_gets_no_answer_and_an_empty_one_a_refusal() {
-    let mut asker = Asker::new();
+fn only_requests_get_a_response() {
+    let mut client = Client::new();
     for kind in [Kind::RegisterResponse, Kind::DiscoverResponse] {
-        assert_eq!(asker.ask(kind, |_| ()), None);
+        assert_eq!(client.send(kind, |_| ()), None);
     }
-    let unknown = asker.ask(Kind::Register, |question| question.r#type = Some(5));
+    let unknown = client.send(Kind::Register, |request| request.r#type = Some(5));
     assert_eq!(unknown, None);
-    assert_eq!(asker.ask(Kind::Unregister, |_| ()), None);
-    let empty = asker.ask(Kind::Register, |question| question.r#type = None);
-    let response = empty.and_then(|answer| answer.register_response);
+    assert_eq!(client.send(Kind::Unregister, |_| ()), None);
+    let empty = client.send(Kind::Register, |request| request.r#type = None);
+    let response = empty.and_then(|response| response.register_response);
     assert_eq!(
         response.map(|response| response.status()),
         Some(Status::InvalidNamespace)

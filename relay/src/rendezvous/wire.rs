@@ -1,4 +1,6 @@
-//! Messages of rendezvous as they are on the wire (proto2, a varint length before each). Judges nothing but their size.
+//! The wire format of rendezvous: protobuf (proto2) messages with a varint length prefix.
+//!
+//! Decoding checks only the size. The other fields are validated where they are used.
 
 use std::{io, time::Duration};
 
@@ -6,12 +8,12 @@ use asynchronous_codec::{FramedRead, FramedWrite};
 use futures::{AsyncRead, AsyncWrite, SinkExt as _, TryStreamExt as _};
 use libp2p::{StreamProtocol, request_response};
 
-/// The longest question, in bytes: a registration with the greatest record and name, and some to spare.
-pub(super) const MAX_QUESTION_LEN: usize = 8 * 1024;
-/// The longest answer, in bytes: what the protocol allows. [`crate::Limits::discovery_bytes`] keeps them shorter.
-const MAX_ANSWER_LEN: usize = 1024 * 1024;
+/// Maximum length of a request, in bytes: fits a registration with the largest record and the longest namespace.
+pub(super) const MAX_REQUEST_LEN: usize = 8 * 1024;
+/// Maximum length of a response, in bytes, as in the protocol. [`crate::Limits::discovery_bytes`] keeps them shorter.
+const MAX_RESPONSE_LEN: usize = 1024 * 1024;
 
-/// A question, an answer, or anything else.
+/// A request or a response; the field of its kind is set.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Message {
     #[prost(int32, optional, tag = "1")]
@@ -28,7 +30,7 @@ pub(crate) struct Message {
     pub(super) discover_response: Option<DiscoverResponse>,
 }
 
-/// What a message is.
+/// The type of a message; the numbers are those of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
 pub(super) enum Kind {
@@ -39,7 +41,7 @@ pub(super) enum Kind {
     DiscoverResponse = 4,
 }
 
-/// How it went.
+/// The outcome of a request; the numbers are those of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
 pub(super) enum Status {
@@ -52,14 +54,14 @@ pub(super) enum Status {
     Unavailable = 400,
 }
 
-/// "Name me", and in answers: one who is there.
+/// A request to register. In a discover response: a registered peer.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(super) struct Register {
     #[prost(string, optional, tag = "1")]
     pub(super) namespace: Option<String>,
     #[prost(bytes = "vec", optional, tag = "2")]
     pub(super) signed_peer_record: Option<Vec<u8>>,
-    /// In seconds.
+    /// Requested (or, in a response, remaining) time to live, in seconds.
     #[prost(uint64, optional, tag = "3")]
     pub(super) ttl: Option<u64>,
 }
@@ -68,19 +70,19 @@ pub(super) struct Register {
 pub(super) struct RegisterResponse {
     #[prost(enumeration = "Status", optional, tag = "1")]
     pub(super) status: Option<i32>,
-    /// In seconds.
+    /// Granted time to live, in seconds.
     #[prost(uint64, optional, tag = "3")]
     pub(super) ttl: Option<u64>,
 }
 
-/// "Name me no more".
+/// A request to remove the sender's registration.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(super) struct Unregister {
     #[prost(string, optional, tag = "1")]
     pub(super) namespace: Option<String>,
 }
 
-/// "Who is there?"
+/// A request for the registrations in a namespace.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(super) struct Discover {
     #[prost(string, optional, tag = "1")]
@@ -101,18 +103,18 @@ pub(super) struct DiscoverResponse {
     pub(super) status: Option<i32>,
 }
 
-/// Who is there, as far as one answer says.
+/// The registrations in one response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) registrations: Vec<Register>,
-    /// Where the next page starts.
+    /// Opaque to clients: the position at which the next page starts.
     pub(super) cookie: Vec<u8>,
 }
 
 impl Message {
-    /// `None` if no version of the protocol that is known has it.
+    /// The type of the message, or `None` if it is unknown.
     pub(super) fn kind(&self) -> Option<Kind> {
-        // Absent, it is the enumeration's first.
+        // In proto2, a missing enum field has the first value of the enum.
         Kind::try_from(self.r#type.unwrap_or_default()).ok()
     }
 }
@@ -166,7 +168,7 @@ impl From<Result<Page, Status>> for DiscoverResponse {
     }
 }
 
-/// Reads questions and writes answers, one each a stream. The relay asks nobody.
+/// Reads a request and writes a response, one of each per stream. The relay itself never sends requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Codec;
 
@@ -179,38 +181,38 @@ impl request_response::Codec for Codec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io, MAX_QUESTION_LEN).await
+        read(io, MAX_REQUEST_LEN).await
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Message>
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io, MAX_ANSWER_LEN).await
+        read(io, MAX_RESPONSE_LEN).await
     }
 
     async fn write_request<T>(
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-        question: Message,
+        request: Message,
     ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(io, question).await
+        write(io, request).await
     }
 
     async fn write_response<T>(
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-        answer: Message,
+        response: Message,
     ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(io, answer).await
+        write(io, response).await
     }
 }
 
@@ -222,8 +224,8 @@ async fn read<T: AsyncRead + Unpin>(io: &mut T, max_len: usize) -> io::Result<Me
 }
 
 async fn write<T: AsyncWrite + Unpin>(io: &mut T, message: Message) -> io::Result<()> {
-    // The limit is one of reading alone.
-    let codec = prost_codec::Codec::<Message>::new(MAX_ANSWER_LEN);
+    // The limit applies only to reading.
+    let codec = prost_codec::Codec::<Message>::new(MAX_RESPONSE_LEN);
     FramedWrite::new(io, codec).send(message).await?;
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! A native libp2p client for tests of the relay: what a tab does with it, without a browser. Each test uses
-//! some of it.
+//! A native libp2p client that uses the relay as a tab does. Each test file uses only a part of it.
 #![allow(dead_code)]
 
 use std::{io, net::Ipv4Addr, time::Duration};
@@ -15,10 +14,10 @@ use libp2p::{
     swarm::{NetworkBehaviour, SwarmEvent},
     tcp, websocket, yamux,
 };
-use relay::{Relay, frame_cap::CappedMuxer};
+use relay::{Relay, workarounds::frame_cap::CappedMuxer};
 use tokio::time::timeout;
 
-/// How long anything in a test may take, on a busy machine.
+/// Timeout of every step of a test; generous, for busy machines.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(NetworkBehaviour)]
@@ -51,7 +50,7 @@ impl Client {
                 let certificate = libp2p_webrtc::tokio::Certificate::generate(&mut rand::rng())?;
                 Ok(
                     libp2p_webrtc::tokio::Transport::new(key.clone(), certificate)
-                        // The browser's side must keep its frames small, too.
+                        // Clients must limit the size of their frames, too.
                         .map(|(peer, connection), _| (peer, CappedMuxer::new(connection))),
                 )
             })
@@ -81,7 +80,7 @@ impl Client {
         *self.swarm.local_peer_id()
     }
 
-    /// Drives the client until `wanted` finds what it looks for.
+    /// Drives the client until `wanted` returns a value for an event.
     pub(crate) async fn until<T>(
         &mut self,
         what: &str,
@@ -93,7 +92,7 @@ impl Client {
                 if let Some(found) = wanted(&event) {
                     return found;
                 }
-                self.answer(event);
+                self.respond(event);
             }
         });
         match found.await {
@@ -102,15 +101,15 @@ impl Client {
         }
     }
 
-    /// Serves echoes for ever.
+    /// Responds to echo requests. Never returns.
     pub(crate) async fn serve(&mut self) {
         loop {
             let event = self.swarm.select_next_some().await;
-            self.answer(event);
+            self.respond(event);
         }
     }
 
-    fn answer(&mut self, event: SwarmEvent<ClientBehaviourEvent>) {
+    fn respond(&mut self, event: SwarmEvent<ClientBehaviourEvent>) {
         if let SwarmEvent::Behaviour(ClientBehaviourEvent::Echo(
             request_response::Event::Message {
                 message:
@@ -123,15 +122,15 @@ impl Client {
         {
             let echo = &mut self.swarm.behaviour_mut().echo;
             echo.send_response(channel, request)
-                .expect("the asker waits");
+                .expect("the requester waits");
         }
     }
 
     /// A new client that is connected to the relay at `address`.
     pub(crate) async fn connected_to(address: &Multiaddr) -> Self {
-        // Two of webrtc-rs may miss one another: when the first has opened the handshake's channel, its message
-        // can keep the second from opening it. Here the relay speaks first, and browsers bear that. It takes a
-        // new client, because the relay keeps the old one's UDP address for the old attempt.
+        // A connection between two webrtc-rs endpoints can fail: if one opens the data channel of the handshake first,
+        // its message can keep the other from opening it. Browsers do not have this problem. Each attempt needs a new
+        // client, because the relay associates the UDP address of the old one with the failed attempt.
         let attempts = 4;
         for _ in 1..attempts {
             let mut client = Self::new();
@@ -145,7 +144,7 @@ impl Client {
     }
 
     async fn connect(&mut self, address: &Multiaddr) -> Result<(), String> {
-        // A WebRTC dialler uses the socket of a listener.
+        // libp2p-webrtc dials from the socket of a listener.
         if address.iter().any(|part| part == Protocol::WebRTCDirect) {
             let own = Multiaddr::from(Ipv4Addr::LOCALHOST)
                 .with(Protocol::Udp(0))
@@ -166,7 +165,7 @@ impl Client {
         .await
     }
 
-    /// Reserves a slot; `Err` if the relay refuses.
+    /// Makes a reservation. Returns the reason if the relay refuses.
     pub(crate) async fn reserve(&mut self, relay: &Multiaddr) -> Result<(), String> {
         let address = relay.clone().with(Protocol::P2pCircuit);
         let listener = self.swarm.listen_on(address).expect("a good address");
@@ -184,14 +183,14 @@ impl Client {
         .await
     }
 
-    /// Calls `peer` through the relay; `Err` if that fails.
-    pub(crate) async fn call(&mut self, relay: &Multiaddr, peer: PeerId) -> Result<(), String> {
+    /// Dials `peer` through the relay. Returns the reason if that fails.
+    pub(crate) async fn dial(&mut self, relay: &Multiaddr, peer: PeerId) -> Result<(), String> {
         let address = relay
             .clone()
             .with(Protocol::P2pCircuit)
             .with(Protocol::P2p(peer));
         self.swarm.dial(address).expect("a good address");
-        self.until("call", |event| match event {
+        self.until("circuit", |event| match event {
             SwarmEvent::ConnectionEstablished { peer_id, .. } if *peer_id == peer => Some(Ok(())),
             SwarmEvent::OutgoingConnectionError { peer_id, error, .. }
                 if *peer_id == Some(peer) =>
@@ -203,14 +202,14 @@ impl Client {
         .await
     }
 
-    /// Sends `data` to `peer`, which echoes it, and returns the echo.
-    pub(crate) async fn ask_echo(
+    /// Sends `data` to `peer` and returns its echo.
+    pub(crate) async fn request_echo(
         &mut self,
         peer: PeerId,
         data: Vec<u8>,
     ) -> Result<Vec<u8>, String> {
         let echo = &mut self.swarm.behaviour_mut().echo;
-        let asked = echo.send_request(&peer, data);
+        let sent_id = echo.send_request(&peer, data);
         self.until("echo", |event| match event {
             SwarmEvent::Behaviour(ClientBehaviourEvent::Echo(
                 request_response::Event::Message {
@@ -221,19 +220,19 @@ impl Client {
                         },
                     ..
                 },
-            )) if *request_id == asked => Some(Ok(response.clone())),
+            )) if *request_id == sent_id => Some(Ok(response.clone())),
             SwarmEvent::Behaviour(ClientBehaviourEvent::Echo(
                 request_response::Event::OutboundFailure {
                     request_id, error, ..
                 },
-            )) if *request_id == asked => Some(Err(error.to_string())),
+            )) if *request_id == sent_id => Some(Err(error.to_string())),
             _ => None,
         })
         .await
     }
 }
 
-/// Clients that are connected to `relay` and hold a reservation.
+/// Clients that are connected to `relay` and have a reservation.
 pub(crate) async fn reserved_clients(count: usize, relay: &Multiaddr) -> Vec<Client> {
     let clients = (0..count).map(|_| async {
         let mut client = Client::connected_to(relay).await;
@@ -266,10 +265,10 @@ fn peer_of(address: &Multiaddr) -> PeerId {
         Protocol::P2p(peer) => Some(peer),
         _ => None,
     });
-    peer.expect("the relay's addresses name it")
+    peer.expect("the relay's addresses contain its peer ID")
 }
 
-/// Sends bytes and gets the same bytes back; the sender closes its side to end them.
+/// Codec of the echo protocol: plain bytes, which end when the sender closes its side of the stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Echo;
 

@@ -1,5 +1,5 @@
-//! A Chromium of one test's own: a fresh profile, a context for each tab so that tabs share no storage unless a
-//! test wants them to, and the consoles of everything that runs in it.
+//! A Chromium instance for one test: a fresh profile, one browser context per tab so that tabs share storage only if
+//! the test asks for it, and the console output of every page and worker.
 
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ use super::{
     process::Process,
 };
 
-/// Where Chromium is looked for, in this order, unless the variable `CHROMIUM` names it.
+/// Names of the Chromium binary, tried in this order, unless the variable `CHROMIUM` gives its path.
 const NAMES: [&str; 4] = [
     "chromium",
     "chromium-browser",
@@ -37,8 +37,8 @@ const NAMES: [&str; 4] = [
     "google-chrome-stable",
 ];
 
-/// Nothing but the tests' own traffic, every tab as awake as one in front, and no sandbox: as root there is
-/// none, and nothing is opened but our own page.
+/// Flags that stop background traffic, keep every tab as active as a foreground one, and disable the sandbox: it does
+/// not work as root, and the browser opens only our own page.
 const FLAGS: [&str; 18] = [
     "--headless=new",
     "--no-sandbox",
@@ -60,29 +60,29 @@ const FLAGS: [&str; 18] = [
     "about:blank",
 ];
 
-/// What the page asks for to have its node.
+/// URL pattern of the JavaScript module through which the page loads its node.
 const PACKAGE: &str = "*/pkg/wasm_node.js";
 
-/// Time between two tries to remove a profile.
-const REMOVING_INTERVAL: Duration = Duration::from_millis(20);
-/// Tries before it is left behind: 4 s.
-const REMOVING_TRIES: u32 = 200;
+/// Time between two attempts to remove a profile.
+const REMOVE_INTERVAL: Duration = Duration::from_millis(20);
+/// Attempts before the profile is left behind: 4 s in total.
+const MAX_REMOVE_ATTEMPTS: u32 = 200;
 
-/// A running browser. Dropped, it is killed and its profile removed.
+/// A running browser. Dropping it kills the process and removes the profile.
 #[derive(Debug)]
 pub(crate) struct Browser {
-    // Before the profile: fields are dropped in order, and Chromium writes until its end.
+    // Declared before the profile, because fields are dropped in order and Chromium writes until it ends.
     process: Process,
     profile: Profile,
     host: Host,
     devtools: DevTools,
     consoles: Consoles,
-    taps: Taps,
-    modules: Modules,
+    subscribers: Subscribers,
+    modules: ModuleOverrides,
     opened: Vec<(String, Arc<Console>)>,
 }
 
-/// The folder of a browser's profile, removed when dropped.
+/// The folder of a browser's profile. Dropping it removes the folder.
 #[derive(Debug)]
 struct Profile(PathBuf);
 
@@ -100,41 +100,41 @@ impl Drop for Profile {
         if self.0.as_os_str().is_empty() {
             return;
         }
-        // Chromium's helper processes end a moment after it, and write until then.
-        for _ in 0..REMOVING_TRIES {
+        // Chromium's helper processes end a moment after the main one, and write until then.
+        for _ in 0..MAX_REMOVE_ATTEMPTS {
             if fs::remove_dir_all(&self.0).is_ok() || !self.0.exists() {
                 return;
             }
-            thread::sleep(REMOVING_INTERVAL);
+            thread::sleep(REMOVE_INTERVAL);
         }
     }
 }
 
-/// Who listens to which session: a tab's workers are heard with it.
+/// The console of each session. A worker's output goes to its tab's console.
 type Consoles = Arc<Mutex<HashMap<Session, Arc<Console>>>>;
 
-/// Who else hears the events of which domains.
-type Taps = Arc<Mutex<Vec<(&'static str, mpsc::UnboundedSender<Event>)>>>;
+/// Channels that receive a copy of all events of one DevTools domain.
+type Subscribers = Arc<Mutex<Vec<(&'static str, mpsc::UnboundedSender<Event>)>>>;
 
-/// What a tab gets instead of its wasm package.
-type Modules = Arc<Mutex<HashMap<Session, String>>>;
+/// The module that a session loads instead of the wasm package.
+type ModuleOverrides = Arc<Mutex<HashMap<Session, String>>>;
 
 impl Browser {
     pub(crate) async fn launch() -> Result<Self> {
         Self::launch_on(&Host::default(), &[]).await
     }
 
-    /// Launches it with flags of a test's own.
+    /// Launches a browser with extra flags.
     pub(crate) async fn launch_with(flags: &[&str]) -> Result<Self> {
         Self::launch_on(&Host::default(), flags).await
     }
 
-    /// Launches one on another computer.
+    /// Launches a browser on another host.
     pub(crate) async fn launch_on(host: &Host, flags: &[&str]) -> Result<Self> {
-        Self::launch_over(host, Profile::new()?, flags).await
+        Self::launch_with_profile(host, Profile::new()?, flags).await
     }
 
-    async fn launch_over(host: &Host, profile: Profile, flags: &[&str]) -> Result<Self> {
+    async fn launch_with_profile(host: &Host, profile: Profile, flags: &[&str]) -> Result<Self> {
         let mut command = host.command(binary()?);
         command
             .args(flags)
@@ -147,77 +147,77 @@ impl Browser {
         let stderr = process.child().stderr.take().context("stderr is piped")?;
         let url = timeout(PATIENCE, devtools_url(stderr))
             .await
-            .context("Chromium does not say where its DevTools are")??;
+            .context("Chromium did not print its DevTools URL")??;
         let (devtools, events) = DevTools::connect(&url, host).await?;
         let consoles = Consoles::default();
-        let taps = Taps::default();
-        let modules = Modules::default();
-        let ears = (consoles.clone(), modules.clone(), taps.clone());
-        tokio::spawn(listen(events, devtools.clone(), ears));
+        let subscribers = Subscribers::default();
+        let modules = ModuleOverrides::default();
+        let routes = (consoles.clone(), modules.clone(), subscribers.clone());
+        tokio::spawn(route_events(events, devtools.clone(), routes));
         Ok(Self {
             process,
             profile,
             host: host.clone(),
             devtools,
             consoles,
-            taps,
+            subscribers,
             modules,
             opened: Vec::new(),
         })
     }
 
-    /// Opens a page in a context of its own, and waits for nothing.
+    /// Opens a page in a new context, without waiting for anything.
     pub(crate) async fn open(&mut self, url: &str) -> Result<Tab> {
         self.open_with(url, "").await
     }
 
-    /// Opens a page as behind a firewall that lets it reach relays and no tab: it never learns where another
-    /// tab could be reached.
+    /// Opens a page as if behind a firewall that lets it reach relays but no tabs: it drops all remote ICE candidates.
     pub(crate) async fn open_behind_firewall(&mut self, url: &str) -> Result<Tab> {
-        let deaf = "RTCPeerConnection.prototype.addIceCandidate = async () => {};";
-        self.open_with(url, deaf).await
+        let drop_candidates = "RTCPeerConnection.prototype.addIceCandidate = async () => {};";
+        self.open_with(url, drop_candidates).await
     }
 
-    /// Opens a page where `script` runs before all others, in a context of its own.
+    /// Opens a page in a new context and runs `script` before the page's own scripts.
     pub(crate) async fn open_with(&mut self, url: &str, script: &str) -> Result<Tab> {
-        let private = json!({ "disposeOnDetach": true });
-        let made = self
+        let dispose = json!({ "disposeOnDetach": true });
+        let created = self
             .devtools
-            .call(None, "Target.createBrowserContext", private)
+            .call(None, "Target.createBrowserContext", dispose)
             .await?;
-        self.open_in(made["browserContextId"].clone(), url, script)
+        self.open_in(created["browserContextId"].clone(), url, script)
             .await
     }
 
-    /// The same in the browser's own profile, as a person's tab: some devices are only for these, and its storage
-    /// outlives the browser. There can be one.
+    /// Like [`open_with`](Self::open_with), but in the browser's default context, as a person's tab. Some devices are
+    /// available only there, and its storage survives a restart of the browser. There can be one such tab.
     pub(crate) async fn open_as_person(&mut self, url: &str, script: &str) -> Result<Tab> {
         self.open_in(Value::Null, url, script).await
     }
 
-    /// Opens a page that gets `source` where it asks for its wasm package: how it draws can then be looked at with
-    /// chains that would take hours to mine.
+    /// Opens a page that loads `source` instead of the wasm package. A test can then check how the page draws chains
+    /// that would take hours to mine.
     pub(crate) async fn open_with_node(&mut self, url: &str, source: &str) -> Result<Tab> {
-        let private = json!({ "disposeOnDetach": true });
-        let made = self
+        let dispose = json!({ "disposeOnDetach": true });
+        let created = self
             .devtools
-            .call(None, "Target.createBrowserContext", private)
+            .call(None, "Target.createBrowserContext", dispose)
             .await?;
-        let tab = self.blank(made["browserContextId"].clone()).await?;
+        let tab = self.blank(created["browserContextId"].clone()).await?;
         lock(&self.modules).insert(tab.session().clone(), source.to_owned());
         tab.intercept(PACKAGE).await?;
         tab.open(url, "").await?;
         Ok(tab)
     }
 
-    /// Opens a page that shares its storage with the tabs of this context; `script` runs before all others.
+    /// Opens a page in an existing context, so that it shares the storage of that context's tabs. Runs `script` before
+    /// the page's own scripts.
     pub(crate) async fn open_in(&mut self, context: Value, url: &str, script: &str) -> Result<Tab> {
         let tab = self.blank(context).await?;
         tab.open(url, script).await?;
         Ok(tab)
     }
 
-    /// A tab that has not gone anywhere yet.
+    /// Opens a tab that has not navigated yet.
     async fn blank(&mut self, context: Value) -> Result<Tab> {
         let name = format!("tab {}", self.opened.len() + 1);
         let console = Arc::new(Console::default());
@@ -238,28 +238,33 @@ impl Browser {
         Ok(Tab::new(name, devtools, session, context))
     }
 
-    /// The browser's DevTools, and from now on all events of one domain (`BluetoothEmulation`).
-    pub(crate) fn tap(&self, domain: &'static str) -> (DevTools, mpsc::UnboundedReceiver<Event>) {
-        let (heard, events) = mpsc::unbounded_channel();
-        self.taps
+    /// Returns the DevTools connection and a channel with all further events of one domain, such as
+    /// `BluetoothEmulation`.
+    pub(crate) fn subscribe(
+        &self,
+        domain: &'static str,
+    ) -> (DevTools, mpsc::UnboundedReceiver<Event>) {
+        let (sender, events) = mpsc::unbounded_channel();
+        self.subscribers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push((domain, heard));
+            .push((domain, sender));
         (self.devtools.clone(), events)
     }
 
-    /// Each tab that was ever opened, with what it said.
+    /// The name and console of every tab that was ever opened.
     pub(crate) fn consoles(&self) -> &[(String, Arc<Console>)] {
         &self.opened
     }
 
-    /// Ends the browser as a crash would, and starts it again with what its profile has.
-    pub(crate) async fn crash_and_start_again(&mut self) -> Result<()> {
+    /// Kills the browser as a crash would, and starts it again with the same profile.
+    pub(crate) async fn crash_and_restart(&mut self) -> Result<()> {
         self.kill().await?;
-        self.start_again().await
+        self.restart().await
     }
 
-    /// The same; meanwhile the folder of its one database is damaged.
+    /// Like [`crash_and_restart`](Self::crash_and_restart), but damages the folder of the browser's one
+    /// database in between.
     pub(crate) async fn crash_and_damage(
         &mut self,
         damage: impl FnOnce(&Path) -> Result<()>,
@@ -269,24 +274,24 @@ impl Browser {
         let folders = databases.collect::<Result<Vec<_>, _>>()?;
         let folder = folders.into_iter().map(|folder| folder.path());
         let mut folder = folder.filter(|path| path.extension().is_some_and(|end| end == "leveldb"));
-        damage(&folder.next().context("there is a database")?)?;
-        self.start_again().await
+        damage(&folder.next().context("the profile has no database")?)?;
+        self.restart().await
     }
 
-    async fn start_again(&mut self) -> Result<()> {
-        // What Chromium left there says that it still runs.
+    async fn restart(&mut self) -> Result<()> {
+        // Chromium's leftover lock files would tell the new process that the old one still runs.
         for leftover in ["SingletonLock", "SingletonCookie", "SingletonSocket"] {
             let _ = fs::remove_file(self.profile.0.join(leftover));
         }
         let profile = std::mem::replace(&mut self.profile, Profile(PathBuf::new()));
         let mut opened = std::mem::take(&mut self.opened);
-        *self = Self::launch_over(&self.host.clone(), profile, &[]).await?;
+        *self = Self::launch_with_profile(&self.host.clone(), profile, &[]).await?;
         opened.append(&mut self.opened);
         self.opened = opened;
         Ok(())
     }
 
-    /// Ends the browser as a crash would: no page gets to say goodbye.
+    /// Kills the browser as a crash would: pages have no time to close their connections.
     pub(crate) async fn kill(&mut self) -> Result<()> {
         self.process.signal("KILL").await?;
         self.process.ended().await?;
@@ -294,25 +299,26 @@ impl Browser {
     }
 }
 
-/// Hands every event to the console it belongs to, and turns on the ears of each worker before it runs.
-async fn listen(
+/// Routes each event to its session's console, and enables the logs of each worker before the worker runs.
+async fn route_events(
     mut events: mpsc::UnboundedReceiver<Event>,
     devtools: DevTools,
-    (consoles, modules, taps): (Consoles, Modules, Taps),
+    (consoles, modules, subscribers): (Consoles, ModuleOverrides, Subscribers),
 ) {
     while let Some(event) = events.recv().await {
-        taps.lock()
+        subscribers
+            .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .retain(|(domain, heard)| {
-                let is_theirs = event.method.split('.').next() == Some(domain);
-                !is_theirs || heard.send(event.clone()).is_ok()
+            .retain(|(domain, sender)| {
+                let is_subscribed = event.method.split('.').next() == Some(domain);
+                !is_subscribed || sender.send(event.clone()).is_ok()
             });
         let Some(session) = &event.session else {
             continue;
         };
         let console = lock(&consoles).get(session).cloned();
         let Some(console) = console else { continue };
-        console.note(&event);
+        console.record(&event);
         if event.method == "Fetch.requestPaused" {
             let source = lock(&modules).get(session).cloned().unwrap_or_default();
             let answer = json!({
@@ -336,13 +342,13 @@ async fn listen(
             lock(&consoles).insert(worker.clone(), console);
             let devtools = devtools.clone();
             tokio::spawn(async move {
-                // Sent in this order, and not one after the other's answer: a service worker answers once it runs. A
-                // worker may end at any moment, and not every kind has a log.
-                let tell = |method| devtools.call(Some(&worker), method, json!({}));
+                // Sent in this order without waiting for the responses, because a service worker responds only once it
+                // runs. A worker may end at any moment, and some kinds have no log.
+                let call = |method| devtools.call(Some(&worker), method, json!({}));
                 let _ = tokio::join!(
-                    tell("Runtime.enable"),
-                    tell("Log.enable"),
-                    tell("Runtime.runIfWaitingForDebugger"),
+                    call("Runtime.enable"),
+                    call("Log.enable"),
+                    call("Runtime.runIfWaitingForDebugger"),
                 );
             });
         }
@@ -353,19 +359,20 @@ fn lock<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
     map.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads what Chromium says until it names its DevTools, and keeps listening so that it can go on.
+/// Reads Chromium's stderr until it prints the DevTools URL. Keeps draining stderr afterwards, so that Chromium never
+/// blocks on it.
 async fn devtools_url(stderr: ChildStderr) -> Result<String> {
     let mut lines = BufReader::new(stderr).lines();
-    let mut said = Vec::new();
+    let mut output = Vec::new();
     while let Some(line) = lines.next_line().await? {
         if let Some(url) = line.strip_prefix("DevTools listening on ") {
             let url = url.to_owned();
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return Ok(url);
         }
-        said.push(line);
+        output.push(line);
     }
-    anyhow::bail!("Chromium ended at its start: {said:#?}")
+    anyhow::bail!("Chromium exited at startup: {output:#?}")
 }
 
 fn binary() -> Result<PathBuf> {

@@ -1,5 +1,5 @@
-//! What a tab and its workers said on their consoles: calls of `console`, uncaught exceptions and rejections,
-//! the browser's own log, and its issues (such as reports of the Content-Security-Policy).
+//! Console output of a tab and its workers: calls of `console`, uncaught exceptions and rejections, the browser's log,
+//! and its issues (such as Content-Security-Policy reports).
 
 use std::{
     fmt,
@@ -10,23 +10,23 @@ use serde_json::Value;
 
 use super::devtools::Event;
 
-/// Everything one tab said, in order.
+/// Everything that one tab and its workers printed, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Console(Mutex<Vec<Entry>>);
 
-/// One thing said.
+/// One console message, exception, log entry or issue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Who said it, and how: `console.warning`, `exception`, `log.network`, `issue`.
+    /// Source and severity: `console.warning`, `exception`, `log.network`, `issue`.
     pub(crate) kind: String,
     pub(crate) text: String,
-    /// The resource it is about, often empty.
+    /// URL of the resource that it is about; often empty.
     pub(crate) url: String,
 }
 
 impl Console {
-    /// Notes an event, if it is of this kind.
-    pub(crate) fn note(&self, event: &Event) {
+    /// Records an event if it is console output.
+    pub(crate) fn record(&self, event: &Event) {
         if let Some(entry) = Entry::of(event) {
             self.0
                 .lock()
@@ -50,7 +50,7 @@ impl Entry {
         match method.as_str() {
             "Runtime.consoleAPICalled" => Some(Self {
                 kind: format!("console.{}", text(&params["type"])),
-                text: spoken(&params["args"]),
+                text: joined_arguments(&params["args"]),
                 url: text(&params["stackTrace"]["callFrames"][0]["url"]),
             }),
             "Runtime.exceptionThrown" => {
@@ -79,8 +79,8 @@ impl Entry {
         }
     }
 
-    /// Whether this is Chromium saying that it cannot reach one of `stopped` (each `host:port`), which no
-    /// page can keep it from saying.
+    /// Whether Chromium reports that it cannot reach one of `stopped` (each `host:port`). A page cannot suppress these
+    /// messages.
     pub(crate) fn is_network_error_at(&self, stopped: &[String]) -> bool {
         let Self { kind, text, url } = self;
         let about = |host: &String| text.contains(host.as_str()) || url.contains(host.as_str());
@@ -90,9 +90,9 @@ impl Entry {
 }
 
 impl Entry {
-    /// Whether this is what Chromium says, and no page can keep it from saying: that it has Web Bluetooth here by a
-    /// flag only, or that a page went while it was opening a WebSocket.
-    pub(crate) fn is_platforms_own(&self) -> bool {
+    /// Whether this is a message of Chromium that a page cannot suppress: that Web Bluetooth is behind a flag on this
+    /// platform, or that a page was closed while it was opening a WebSocket.
+    pub(crate) fn is_platform_message(&self) -> bool {
         let Self { kind, text, .. } = self;
         match kind.as_str() {
             "log.javascript" => text.starts_with("Web Bluetooth is experimental on this platform"),
@@ -103,9 +103,9 @@ impl Entry {
         }
     }
 
-    /// Whether this is Chromium saying that it could not keep the page for later, which it tries again by itself. A
-    /// service worker cannot be refused its files without that being said.
-    pub(crate) fn is_page_not_kept(&self) -> bool {
+    /// Whether Chromium reports that it could not cache the page; it retries automatically. A service worker cannot be
+    /// denied its files without this message.
+    pub(crate) fn is_failed_caching(&self) -> bool {
         let Self { kind, text, url } = self;
         match kind.as_str() {
             "log.network" => text == "An unknown error occurred when fetching the script.",
@@ -121,7 +121,7 @@ impl fmt::Display for Entry {
     }
 }
 
-fn spoken(arguments: &Value) -> String {
+fn joined_arguments(arguments: &Value) -> String {
     let arguments = arguments.as_array().map_or(&[][..], Vec::as_slice);
     let words = arguments.iter().map(|argument| {
         let plain = argument
@@ -138,9 +138,9 @@ mod tests {
 
     use super::*;
 
-    fn said(method: &str, params: Value) -> Vec<Entry> {
+    fn entries_of(method: &str, params: Value) -> Vec<Entry> {
         let console = Console::default();
-        console.note(&Event {
+        console.record(&Event {
             session: None,
             method: method.to_owned(),
             params,
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn only_chromiums_own_words_about_a_stopped_relay_are_let_through() {
+    fn network_errors_of_stopped_relays_are_allowed() {
         let stopped = ["127.0.0.1:4000".to_owned()];
         let entry = |kind: &str, text: &str, url: &str| Entry {
             kind: kind.to_owned(),
@@ -168,29 +168,32 @@ mod tests {
 
         let worker = "http://127.0.0.1:4000/service-worker.js";
         let failed = "Uncaught (in promise) TypeError: Failed to fetch";
-        assert!(entry("exception", failed, worker).is_page_not_kept());
-        assert!(!entry("exception", failed, there).is_page_not_kept());
-        assert!(!entry("exception", "TypeError: no function", worker).is_page_not_kept());
+        assert!(entry("exception", failed, worker).is_failed_caching());
+        assert!(!entry("exception", failed, there).is_failed_caching());
+        assert!(!entry("exception", "TypeError: no function", worker).is_failed_caching());
     }
 
     #[test]
-    fn everything_that_can_be_said_is_noted() {
+    fn every_kind_of_entry_is_recorded() {
         let args =
             json!({ "type": "warning", "args": [{ "value": "look" }, { "description": "out" }] });
-        let entries = said("Runtime.consoleAPICalled", args);
+        let entries = entries_of("Runtime.consoleAPICalled", args);
         assert_eq!(entries[0].kind, "console.warning");
         assert_eq!(entries[0].text, "\"look\" \"out\"");
 
         let thrown = json!({ "exceptionDetails": { "text": "Uncaught (in promise)", "exception": { "description": "Error: no" } } });
-        let entries = said("Runtime.exceptionThrown", thrown);
+        let entries = entries_of("Runtime.exceptionThrown", thrown);
         assert_eq!(entries[0].text, "Uncaught (in promise) Error: no");
 
-        let entries = said(
+        let entries = entries_of(
             "Log.entryAdded",
             json!({ "entry": { "source": "security", "text": "CSP" } }),
         );
         assert_eq!(entries[0].kind, "log.security");
-        assert_eq!(said("Audits.issueAdded", json!({ "issue": {} })).len(), 1);
-        assert_eq!(said("Page.loadEventFired", json!({})), []);
+        assert_eq!(
+            entries_of("Audits.issueAdded", json!({ "issue": {} })).len(),
+            1
+        );
+        assert_eq!(entries_of("Page.loadEventFired", json!({})), []);
     }
 }

@@ -1,8 +1,8 @@
-//! A client of the DevTools protocol: one connection to the browser, any number of sessions over it, raw
-//! commands and raw events. It knows no command and loses no event.
+//! A client of the Chrome DevTools Protocol: one connection to the browser, any number of sessions over it, raw
+//! commands and raw events. It interprets no command and drops no event.
 //!
-//! Why not chromiumoxide: it gives no access to the console of a worker, and drops each message that its
-//! generated types do not know, so that a clean console would prove nothing.
+//! Why not chromiumoxide: it gives no access to a worker's console, and it drops every message that its generated types
+//! do not know, so a clean console would prove nothing.
 
 use std::collections::HashMap;
 
@@ -21,17 +21,17 @@ use tokio_tungstenite::{
 
 use super::{PATIENCE, host::Host};
 
-/// The largest answer taken, in bytes: a chain of some thousand readings as JSON.
+/// The largest response accepted, in bytes: a chain of several thousand readings as JSON.
 const MAX_MESSAGE_LEN: usize = 64 * 1024 * 1024;
 
 /// A session with one page or worker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Session(pub(crate) String);
 
-/// Something the browser says unasked.
+/// An event of the browser.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
-    /// Where it happened; none is the browser itself.
+    /// The session in which it happened; `None` for the browser itself.
     pub(crate) session: Option<Session>,
     pub(crate) method: String,
     pub(crate) params: Value,
@@ -48,13 +48,13 @@ struct Command {
     session: Option<Session>,
     method: String,
     params: Value,
-    answer: oneshot::Sender<Value>,
+    respond_to: oneshot::Sender<Value>,
 }
 
 type Socket = WebSocketStream<TcpStream>;
 
 impl DevTools {
-    /// Connects to a browser, and gives a channel with its events.
+    /// Connects to a browser. Returns the connection and a channel with its events.
     pub(crate) async fn connect(
         url: &str,
         host: &Host,
@@ -62,45 +62,45 @@ impl DevTools {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE_LEN))
             .max_frame_size(Some(MAX_MESSAGE_LEN));
-        let place = url
+        let address = url
             .strip_prefix("ws://")
             .and_then(|rest| rest.split('/').next());
-        let place = place.and_then(|place| place.parse().ok());
+        let address = address.and_then(|address| address.parse().ok());
         let stream = host
-            .connect(place.with_context(|| format!("no address in {url}"))?)
+            .connect(address.with_context(|| format!("no address in {url}"))?)
             .await?;
         stream.set_nodelay(true)?;
         let connecting = tokio_tungstenite::client_async_with_config(url, stream, Some(config));
         let (socket, _) = timeout(PATIENCE, connecting)
             .await
-            .context("Chromium does not answer")??;
-        let (commands, orders) = mpsc::unbounded_channel();
-        let (news, events) = mpsc::unbounded_channel();
-        tokio::spawn(carry(socket, orders, news));
+            .context("Chromium does not respond")??;
+        let (commands, command_receiver) = mpsc::unbounded_channel();
+        let (event_sender, events) = mpsc::unbounded_channel();
+        tokio::spawn(run_connection(socket, command_receiver, event_sender));
         Ok((Self { commands }, events))
     }
 
-    /// Gives the browser a command, and returns its result.
+    /// Sends a command and returns its result.
     pub(crate) async fn call(
         &self,
         session: Option<&Session>,
         method: &str,
         params: Value,
     ) -> Result<Value> {
-        let (answer, answered) = oneshot::channel();
+        let (respond_to, response) = oneshot::channel();
         let command = Command {
             session: session.cloned(),
             method: method.to_owned(),
             params,
-            answer,
+            respond_to,
         };
         let sent = self.commands.send(command);
-        sent.ok().context("the browser is gone")?;
-        // What waits inside the page has a time-out of its own, which is sooner and says more.
-        let mut message = timeout(PATIENCE * 3, answered)
+        sent.ok().context("the browser has exited")?;
+        // Waiting inside the page has its own, shorter timeout, whose error says more.
+        let mut message = timeout(PATIENCE * 3, response)
             .await
-            .with_context(|| format!("Chromium does not answer {method}"))?
-            .with_context(|| format!("the browser went away during {method}"))?;
+            .with_context(|| format!("Chromium does not respond to {method}"))?
+            .with_context(|| format!("the browser exited during {method}"))?;
         if let Some(error) = message.get("error") {
             bail!("{method}: {error}");
         }
@@ -108,24 +108,24 @@ impl DevTools {
     }
 }
 
-/// Carries commands out, and answers and events in, until either end is gone.
-async fn carry(
+/// Sends commands and receives responses and events until either end is gone.
+async fn run_connection(
     mut socket: Socket,
-    mut orders: mpsc::UnboundedReceiver<Command>,
-    news: mpsc::UnboundedSender<Event>,
+    mut command_receiver: mpsc::UnboundedReceiver<Command>,
+    event_sender: mpsc::UnboundedSender<Event>,
 ) {
-    let mut open: HashMap<u64, oneshot::Sender<Value>> = HashMap::new();
+    let mut pending: HashMap<u64, oneshot::Sender<Value>> = HashMap::new();
     let mut next_id = 0_u64;
     loop {
         tokio::select! {
-            order = orders.recv() => {
-                let Some(Command { session, method, params, answer }) = order else { return };
+            command = command_receiver.recv() => {
+                let Some(Command { session, method, params, respond_to }) = command else { return };
                 next_id += 1;
                 let mut message = json!({ "id": next_id, "method": method, "params": params });
                 if let Some(Session(id)) = session {
                     message["sessionId"] = id.into();
                 }
-                open.insert(next_id, answer);
+                pending.insert(next_id, respond_to);
                 if socket.send(Message::text(message.to_string())).await.is_err() {
                     return;
                 }
@@ -135,9 +135,9 @@ async fn carry(
                 let Message::Text(text) = message else { continue };
                 let Ok(mut message) = serde_json::from_str::<Value>(&text) else { return };
                 if let Some(id) = message["id"].as_u64() {
-                    if let Some(answer) = open.remove(&id) {
-                        // Whoever asked may have given up.
-                        let _ = answer.send(message);
+                    if let Some(respond_to) = pending.remove(&id) {
+                        // The caller may have given up.
+                        let _ = respond_to.send(message);
                     }
                 } else {
                     let event = Event {
@@ -145,7 +145,7 @@ async fn carry(
                         method: message["method"].as_str().unwrap_or_default().to_owned(),
                         params: message["params"].take(),
                     };
-                    if news.send(event).is_err() {
+                    if event_sender.send(event).is_err() {
                         return;
                     }
                 }

@@ -1,19 +1,19 @@
-//! Where processes run and what they reach: this computer as it is, or a network namespace, which is a computer of its
-//! own as far as the network goes. Never makes a namespace.
+//! The network that processes run in: this computer's own, or a network namespace, which acts as a separate computer.
+//! Does not create namespaces.
 
 use std::{io, net::SocketAddr, thread};
 
 use anyhow::{Context as _, Result, anyhow};
 use tokio::{net::TcpStream, process::Command};
 
-/// See the module.
+/// A network environment for processes and connections.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Host {
     namespace: Option<String>,
 }
 
 impl Host {
-    /// The namespace of this name, as `ip netns` has it.
+    /// A host in the namespace of this name, as `ip netns` lists it.
     #[allow(dead_code, reason = "for the tests in namespaces")]
     pub(crate) fn namespace(name: &str) -> Self {
         Self {
@@ -21,7 +21,7 @@ impl Host {
         }
     }
 
-    /// A command that runs there. `ip netns exec` becomes the program, so that signals reach it.
+    /// A command that runs on this host. `ip netns exec` replaces itself with the program, so signals reach it.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let Some(name) = &self.namespace else {
             return Command::new(program);
@@ -31,20 +31,22 @@ impl Host {
         command
     }
 
-    /// Connects to an address there.
+    /// Connects to an address as seen from this host.
     pub(crate) async fn connect(&self, address: SocketAddr) -> Result<TcpStream> {
         let Some(name) = self.namespace.clone() else {
             return Ok(TcpStream::connect(address).await?);
         };
         let connecting = thread::spawn(move || connect_in(&name, address));
         let joined = tokio::task::spawn_blocking(move || connecting.join()).await?;
-        let stream = joined.map_err(|_| anyhow!("the connecting thread broke"))?;
-        let stream = stream.with_context(|| format!("cannot connect to {address} there"))?;
+        let stream = joined.map_err(|_| anyhow!("the connecting thread panicked"))?;
+        let stream =
+            stream.with_context(|| format!("cannot connect to {address} in the namespace"))?;
         Ok(TcpStream::from_std(stream)?)
     }
 }
 
-/// To be called on a thread of its own: a thread is in one namespace, and a socket stays in the one that it was made in.
+/// Must run on a separate thread, because it moves the thread into the namespace. A socket stays in the namespace in
+/// which it was created.
 #[cfg(target_os = "linux")]
 fn connect_in(name: &str, address: SocketAddr) -> io::Result<std::net::TcpStream> {
     use rustix::{

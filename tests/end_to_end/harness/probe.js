@@ -1,5 +1,5 @@
-//! Runs in each page before the page's own scripts. It waits for conditions by events, never by looking again and
-//! again, and reads what a script on the page could read. It never changes what the page does.
+//! Runs in each page before the page's own scripts. Waits for conditions by events instead of polling, and reads only
+//! what any script on the page could read. Does not change the page's behaviour.
 
 (() => {
   const NODE_EVENTS = ["status", "chain", "peers", "reading"];
@@ -40,7 +40,7 @@
     }
   };
 
-  /** Settles when `holds()` is something true, looking at once and whenever `watch` calls back. */
+  /** Resolves when `holds()` returns a truthy value. Checks at once, and whenever `watch` calls back. */
   function until(holds, watch, ms) {
     return new Promise((resolve, reject) => {
       let busy = false;
@@ -68,14 +68,14 @@
       const unwatch = watch(look);
       const timer = setTimeout(async () => {
         const missed = await Promise.race([holds(), new Promise((no) => setTimeout(no, 1000, false))]);
-        end(reject, new Error(missed ? "in vain: it came true, but nothing said so" : "in vain"));
+        end(reject, new Error(missed ? "timed out: the condition became true, but no event announced it" : "timed out"));
       }, ms);
       look();
     });
   }
 
   globalThis.heartchainTest = {
-    /** Waits until `holds(node)`, asked after each of the node's events. */
+    /** Waits until `holds(node)` is truthy; checks after each of the node's events. */
     untilNode(holds, ms) {
       const watch = (look) => {
         begun.then(look);
@@ -85,7 +85,7 @@
       return until(() => node && holds(node), watch, ms);
     },
 
-    /** Waits until `holds()`, asked after each change of the document. */
+    /** Waits until `holds()` is truthy; checks after each change of the document. */
     untilPage(holds, ms) {
       const watch = (look) => {
         const observer = new MutationObserver(look);
@@ -95,14 +95,14 @@
       return until(holds, watch, ms);
     },
 
-    /** Whether a person sees these words in an element that the selector finds. */
+    /** Whether this text is visible in an element that matches the selector. */
     shows(selector, words) {
       return [...document.querySelectorAll(selector)].some(
         (element) => element.checkVisibility() && element.innerText.includes(words),
       );
     },
 
-    /** The chain as the node gives it, from genesis to tip. */
+    /** The chain as the node returns it, from genesis to tip. */
     async blocks() {
       const { index } = node.status().tip;
       const blocks = [];
@@ -112,12 +112,12 @@
       return blocks;
     },
 
-    /** All readings of the chain in its order. */
+    /** All readings of the chain, in chain order. */
     async readings() {
       return (await this.blocks()).flatMap((block) => block.readings);
     },
 
-    /** Bytes that have crossed the data channels of this page. */
+    /** Bytes sent and received over this page's data channels. */
     async channelBytes() {
       const sum = { sent: 0, received: 0 };
       for (const connection of peerConnections) {
@@ -130,7 +130,7 @@
       return sum;
     },
 
-    /** Bytes that have crossed succeeded pairs of candidates. */
+    /** Bytes sent and received over succeeded ICE candidate pairs. */
     async pairBytes() {
       let sum = 0;
       for (const connection of peerConnections) {
@@ -143,33 +143,33 @@
       return sum;
     },
 
-    /** The candidates that this page has found of its own, as it may tell them. */
+    /** The local ICE candidates that this page has gathered. */
     candidates: () => candidates,
 
-    /** Where each connection that stands comes from and leads to. */
-    async ways() {
-      const ways = [];
+    /** The local and remote candidate of each established connection. */
+    async paths() {
+      const paths = [];
       for (const connection of peerConnections.filter((one) => one.connectionState === "connected")) {
         const reports = await connection.getStats();
         const all = [...reports.values()];
         const pair = all.find(({ type, nominated, state }) => type === "candidate-pair" && nominated && state === "succeeded");
         const side = (id) => (({ address, port, candidateType }) => ({ address, port, candidateType }))(reports.get(id) ?? {});
-        if (pair) ways.push({ local: side(pair.localCandidateId), remote: side(pair.remoteCandidateId) });
+        if (pair) paths.push({ local: side(pair.localCandidateId), remote: side(pair.remoteCandidateId) });
       }
-      return ways;
+      return paths;
     },
 
-    /** From now on, `fewestPeers` is the least that the node has had. */
-    noteFewestPeers() {
-      const note = () => (this.fewestPeers = Math.min(this.fewestPeers ?? Infinity, node.status().peers));
-      NODE_EVENTS.forEach((type) => node.addEventListener(type, note));
-      note();
+    /** From now on, `fewestPeers` holds the smallest number of peers that the node has had. */
+    trackFewestPeers() {
+      const update = () => (this.fewestPeers = Math.min(this.fewestPeers ?? Infinity, node.status().peers));
+      NODE_EVENTS.forEach((type) => node.addEventListener(type, update));
+      update();
     },
 
-    /** Bytes that have crossed WebSockets. */
+    /** Bytes sent and received over WebSockets. */
     socketBytes: () => socketBytes,
 
-    /** What a failed test wants to know. */
+    /** The state that a failed test prints. */
     describe() {
       return {
         status: node?.status() ?? "no node",

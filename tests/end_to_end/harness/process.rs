@@ -1,4 +1,4 @@
-//! A process that ends with the test that started it, also when that test panics.
+//! A child process that ends with the test that started it, even if that test panics.
 
 use std::{process::ExitStatus, time::Duration};
 
@@ -10,10 +10,10 @@ use tokio::{
 
 use super::PATIENCE;
 
-/// Time between two looks at a killed process.
-const REAPING_INTERVAL: Duration = Duration::from_millis(5);
-/// Looks before it is left to init: 2 s.
-const REAPING_TRIES: u32 = 400;
+/// Time between two checks whether a killed process has ended.
+const REAP_INTERVAL: Duration = Duration::from_millis(5);
+/// Checks before the process is left to init: 2 s in total.
+const MAX_REAP_CHECKS: u32 = 400;
 
 /// A child process, killed when dropped.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Process {
         &mut self.child
     }
 
-    /// Sends a signal by its name, such as `TERM` or `STOP`.
+    /// Sends the signal of this name, such as `TERM` or `STOP`.
     pub(crate) async fn signal(&self, signal: &str) -> Result<()> {
         let id = self
             .child
@@ -49,7 +49,7 @@ impl Process {
         Ok(())
     }
 
-    /// Waits for the end.
+    /// Waits until the process ends and returns its status.
     pub(crate) async fn ended(&mut self) -> Result<ExitStatus> {
         timeout(PATIENCE, self.child.wait())
             .await
@@ -60,13 +60,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // SIGKILL reaches stopped processes, too.
+        // SIGKILL also ends stopped processes.
         let _ = self.child.start_kill();
-        for _ in 0..REAPING_TRIES {
+        for _ in 0..MAX_REAP_CHECKS {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }
-            std::thread::sleep(REAPING_INTERVAL);
+            std::thread::sleep(REAP_INTERVAL);
         }
     }
 }

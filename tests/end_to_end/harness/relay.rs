@@ -1,5 +1,5 @@
-//! The real relay as a process: built once, started at free ports, stopped, paused and started again. It is
-//! known by what it prints, and by nothing else.
+//! The real relay as a child process: built once, started on free ports, stopped, paused and restarted. The harness
+//! learns about it only from what it prints.
 
 use std::{
     env,
@@ -21,10 +21,10 @@ use tokio::{
 
 use super::{PATIENCE, host::Host, process::Process};
 
-/// Each relay of a run has an identity of its own.
+/// Seed of the next relay's identity: each relay of a run has a different one.
 static NEXT_SEED: AtomicU64 = AtomicU64::new(1);
 
-/// A relay with a data folder of its own.
+/// A relay with its own data folder.
 #[derive(Debug)]
 pub(crate) struct Relay {
     host: Host,
@@ -37,9 +37,9 @@ pub(crate) struct Relay {
     stopped_at: Vec<String>,
 }
 
-/// What a relay says when it starts, one line after the other.
+/// The page URLs and multiaddrs that a relay prints when it starts.
 #[derive(Debug, Default)]
-struct Introduction {
+struct StartupOutput {
     pages: Vec<String>,
     addresses: Vec<String>,
 }
@@ -52,12 +52,12 @@ struct Ports {
 }
 
 impl Relay {
-    /// Starts one at free ports of `listen_ip`.
+    /// Starts a relay on free ports of `listen_ip`.
     pub(crate) async fn start(listen_ip: IpAddr) -> Result<Self> {
         Self::start_on(Host::default(), listen_ip).await
     }
 
-    /// Starts one on another computer.
+    /// Starts a relay on another host.
     pub(crate) async fn start_on(host: Host, listen_ip: IpAddr) -> Result<Self> {
         let mut relay = Self {
             host,
@@ -73,35 +73,35 @@ impl Relay {
         Ok(relay)
     }
 
-    /// The page's address on this computer.
+    /// The page's URL on this computer.
     pub(crate) fn page(&self) -> &str {
         self.pages.first().map_or("", String::as_str)
     }
 
-    /// The page's addresses, this computer's own first.
+    /// The page's URLs, this computer's own first.
     pub(crate) fn pages(&self) -> &[String] {
         &self.pages
     }
 
-    /// Its first WebSocket multiaddr.
+    /// The relay's first WebSocket multiaddr.
     pub(crate) fn websocket(&self) -> Result<&str> {
         self.address_with("/ws/")
     }
 
-    /// Its first WebRTC-direct multiaddr.
+    /// The relay's first WebRTC-direct multiaddr.
     pub(crate) fn webrtc_direct(&self) -> Result<&str> {
         self.address_with("/webrtc-direct/")
     }
 
-    /// The `host:port` of every socket at which this relay was stopped or paused: Chromium may say that it
+    /// The `host:port` of every socket on which this relay was ever stopped or paused. Chromium may report that it
     /// cannot reach these.
     pub(crate) fn stopped_at(&self) -> &[String] {
         &self.stopped_at
     }
 
-    /// Ends it as a person would, and expects a clean end.
+    /// Stops the relay as a person would, and expects a clean exit.
     pub(crate) async fn stop(&mut self) -> Result<()> {
-        self.note_stopped();
+        self.remember_addresses();
         let mut process = self.process.take().context("the relay is not running")?;
         process.signal("TERM").await?;
         let status = process.ended().await?;
@@ -109,24 +109,24 @@ impl Relay {
         Ok(())
     }
 
-    /// Ends it as a power cut would.
+    /// Kills the relay, as a power cut would.
     pub(crate) async fn kill(&mut self) -> Result<()> {
-        self.note_stopped();
+        self.remember_addresses();
         let mut process = self.process.take().context("the relay is not running")?;
         process.signal("KILL").await?;
         process.ended().await?;
         Ok(())
     }
 
-    /// Freezes it: its sockets stay open, and nobody answers.
+    /// Pauses the process: its sockets stay open, but nothing responds.
     pub(crate) async fn freeze(&mut self) -> Result<()> {
-        self.note_stopped();
+        self.remember_addresses();
         let process = self.process.as_ref().context("the relay is not running")?;
         process.signal("STOP").await
     }
 
-    /// Starts it again with the same ports and data folder.
-    pub(crate) async fn start_again(&mut self) -> Result<()> {
+    /// Restarts the relay with the same ports and data folder.
+    pub(crate) async fn restart(&mut self) -> Result<()> {
         let before = (self.pages.clone(), self.addresses.clone());
         self.run(self.ports()?).await?;
         ensure!(
@@ -136,8 +136,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Starts it again with its data folder and the page's address, and with other ports for libp2p.
-    pub(crate) async fn start_again_at_other_ports(&mut self) -> Result<()> {
+    /// Restarts the relay with the same data folder and page URL, but different libp2p ports.
+    pub(crate) async fn restart_at_other_ports(&mut self) -> Result<()> {
         let before = self.ports()?;
         self.run(Ports {
             http: before.http,
@@ -168,12 +168,12 @@ impl Relay {
         let mut process = Process::spawn("the relay", &mut command)?;
         let stdout = process.child().stdout.take().context("stdout is piped")?;
         let lines = BufReader::new(stdout).lines();
-        let introduction = timeout(PATIENCE, Introduction::read(lines))
+        let output = timeout(PATIENCE, StartupOutput::read(lines))
             .await
-            .context("the relay does not say where it is")??;
+            .context("the relay did not print its addresses")??;
         self.process = Some(process);
-        self.pages = introduction.pages;
-        self.addresses = introduction.addresses;
+        self.pages = output.pages;
+        self.addresses = output.addresses;
         Ok(())
     }
 
@@ -193,33 +193,33 @@ impl Relay {
         })
     }
 
-    fn note_stopped(&mut self) {
+    fn remember_addresses(&mut self) {
         let pages = self.pages.iter().filter_map(|page| host_of_page(page));
         let sockets = self.addresses.iter().filter_map(|a| host_of_multiaddr(a));
         self.stopped_at.extend(pages.chain(sockets));
     }
 }
 
-impl Introduction {
-    /// Reads up to the first line after the addresses, and leaves the rest to nobody.
+impl StartupOutput {
+    /// Reads up to the first empty line after the addresses, and discards the rest.
     async fn read(mut lines: Lines<BufReader<ChildStdout>>) -> Result<Self> {
-        let mut introduction = Self::default();
+        let mut output = Self::default();
         while let Some(line) = lines.next_line().await? {
             let mut words = line.split_whitespace();
             match (words.next(), words.next()) {
-                (Some("Open"), Some(url)) => introduction.pages.push(url.to_owned()),
+                (Some("Open"), Some(url)) => output.pages.push(url.to_owned()),
                 (Some(address), None) if address.starts_with('/') => {
-                    introduction.addresses.push(address.to_owned());
+                    output.addresses.push(address.to_owned());
                 }
-                (None, _) if !introduction.addresses.is_empty() => {
-                    // The pipe must stay open for what else it says.
+                (None, _) if !output.addresses.is_empty() => {
+                    // The pipe must stay open for later output.
                     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                    return Ok(introduction);
+                    return Ok(output);
                 }
                 _ => {}
             }
         }
-        bail!("the relay ended at its start; it said why above")
+        bail!("the relay exited at startup; see its error above")
     }
 }
 
@@ -247,21 +247,24 @@ fn port_of_multiaddr(address: &str, transport: &str) -> Result<u16> {
     port.with_context(|| format!("no {transport} port in {address}"))
 }
 
-/// The path of the relay's binary, with the page in it. The first caller builds it.
+/// The path of the relay's binary, which embeds the page. The first caller builds it.
 async fn binary() -> Result<&'static Path> {
     static BINARY: OnceCell<PathBuf> = OnceCell::const_new();
     BINARY.get_or_try_init(build).await.map(PathBuf::as_path)
 }
 
 async fn build() -> Result<PathBuf> {
-    // This very test is named as well, so that Cargo chooses the features that it chooses for
-    // `cargo test --workspace`, and builds libp2p but once.
+    // Naming this test too makes Cargo choose the same features as `cargo test --workspace`, so libp2p is built only
+    // once.
     let mut cargo = Command::new(env!("CARGO"));
-    // What Cargo says to this test about itself makes build scripts run again that look at it, ring's for one, and all
-    // that stands on them be compiled anew.
+    // Cargo's variables about this test would rerun build scripts that read them (such as ring's), and rebuild
+    // everything that depends on those crates.
     for (name, _) in env::vars_os() {
-        let about_us = |prefix: &&str| name.to_string_lossy().starts_with(prefix);
-        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(about_us) {
+        let is_about_this_test = |prefix: &&str| name.to_string_lossy().starts_with(prefix);
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(is_about_this_test)
+        {
             cargo.env_remove(name);
         }
     }
@@ -276,7 +279,7 @@ async fn build() -> Result<PathBuf> {
         ])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        // These tests need the page.
+        // The end-to-end tests need the page with its wasm package.
         .env_remove("HEARTCHAIN_SKIP_WASM")
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -290,5 +293,5 @@ async fn build() -> Result<PathBuf> {
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["target"]["kind"][0] == "bin")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("cargo names no binary of the relay")
+        .context("cargo reported no relay binary")
 }

@@ -1,5 +1,5 @@
-//! One tab: what a person does with it (open, type, press a key, close), what a script on the page reads from
-//! it, and waiting, always with a limit and with words about what was waited for.
+//! One tab: what a person does with it (open, type, press a key, close), what a script on the page can read, and
+//! waiting, always with a limit and a description of what was awaited.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use super::{
     devtools::{DevTools, Session},
 };
 
-/// How long a page that is being loaded anew is left alone before it is asked again.
+/// Pause after a failed evaluation while the page reloads.
 const NAVIGATION_PAUSE: Duration = Duration::from_millis(50);
 
-/// A tab in a browser context of its own. Dropped, it stays open until its browser ends.
+/// A tab of a browser. Dropping it leaves it open until its browser ends.
 #[derive(Debug)]
 pub(crate) struct Tab {
     name: String,
@@ -34,7 +34,7 @@ impl Tab {
         }
     }
 
-    /// Listens to everything the page will say, then goes to `url`, where `script` runs before all others.
+    /// Enables all console events, then navigates to `url`, where `script` runs before all other scripts.
     pub(super) async fn open(&self, url: &str, script: &str) -> Result<()> {
         for domain in ["Runtime", "Log", "Audits", "Page", "DOM", "Accessibility"] {
             self.call(&format!("{domain}.enable"), json!({})).await?;
@@ -47,7 +47,7 @@ impl Tab {
         let workers =
             json!({ "autoAttach": true, "waitForDebuggerOnStart": true, "flatten": true });
         self.call("Target.setAutoAttach", workers).await?;
-        // As if this window were the one in front.
+        // Makes the page behave as in a focused window.
         self.call(
             "Emulation.setFocusEmulationEnabled",
             json!({ "enabled": true }),
@@ -56,19 +56,19 @@ impl Tab {
         self.go(url).await
     }
 
-    /// Has requests for what matches the pattern wait for the harness's answer.
+    /// Pauses requests that match the pattern until the harness responds.
     pub(super) async fn intercept(&self, pattern: &str) -> Result<()> {
         let patterns = json!({ "patterns": [{ "urlPattern": pattern }] });
         self.call("Fetch.enable", patterns).await?;
         Ok(())
     }
 
-    /// The session that this tab is spoken to in.
+    /// The tab's DevTools session.
     pub(super) fn session(&self) -> &Session {
         &self.session
     }
 
-    /// The time that the page's thread has worked, in seconds of the processor: a busy machine does not change it.
+    /// CPU time of the page's main thread, in seconds: other load on the machine does not count.
     pub(crate) async fn busy_seconds(&self) -> Result<f64> {
         self.call("Performance.enable", json!({ "timeDomain": "threadTicks" }))
             .await?;
@@ -79,7 +79,7 @@ impl Tab {
             .context("Chromium measures tasks")
     }
 
-    /// Makes the window as large as this, in CSS px.
+    /// Resizes the viewport, in CSS px.
     pub(crate) async fn resize(&self, width: u32, height: u32) -> Result<()> {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
@@ -88,16 +88,16 @@ impl Tab {
         Ok(())
     }
 
-    /// Goes to an address, as if it had been typed.
+    /// Navigates to a URL, as if a person had typed it.
     pub(crate) async fn go(&self, url: &str) -> Result<()> {
-        let gone = self.call("Page.navigate", json!({ "url": url })).await?;
-        match gone["errorText"].as_str() {
+        let response = self.call("Page.navigate", json!({ "url": url })).await?;
+        match response["errorText"].as_str() {
             Some(error) => bail!("{} cannot open {url}: {error}", self.name),
             None => Ok(()),
         }
     }
 
-    /// Loads the page anew, and waits until the old one is gone.
+    /// Reloads the page, and waits until the old document is gone.
     pub(crate) async fn reload(&self) -> Result<()> {
         self.evaluate("globalThis.heartchainTest.old = true")
             .await?;
@@ -107,18 +107,18 @@ impl Tab {
         Ok(())
     }
 
-    /// What it shares its storage by.
+    /// The browser context, which determines the tab's storage.
     pub(crate) fn context(&self) -> Value {
         self.context.clone()
     }
 
-    /// Closes the tab as a person does: the page hears of it. What it stored stays.
-    pub(crate) async fn close_alone(self) -> Result<()> {
+    /// Closes the tab as a person does, so the page is notified. Its storage stays.
+    pub(crate) async fn close_keeping_storage(self) -> Result<()> {
         self.call("Page.close", json!({})).await?;
         Ok(())
     }
 
-    /// Closes the tab as a person does: the page hears of it.
+    /// Closes the tab as a person does, so the page is notified. Discards its storage.
     pub(crate) async fn close(self) -> Result<()> {
         let context = json!({ "browserContextId": self.context });
         self.call("Page.close", json!({})).await?;
@@ -132,7 +132,7 @@ impl Tab {
         &self.name
     }
 
-    /// The value of an expression; a promise is awaited.
+    /// Evaluates an expression and returns its value. Awaits a promise.
     pub(crate) async fn evaluate(&self, expression: &str) -> Result<Value> {
         let params = json!({
             "expression": expression,
@@ -150,54 +150,55 @@ impl Tab {
         Ok(answer["result"]["value"].take())
     }
 
-    /// Waits until a function of the node gives something true; it is asked after each of the node's events.
-    pub(crate) async fn until(&self, what: &str, holds: &str) -> Result<Value> {
-        self.until_within(PATIENCE, what, holds).await
+    /// Waits until a function of the node returns a truthy value, and returns that. It is called after each of the
+    /// node's events.
+    pub(crate) async fn until(&self, what: &str, condition: &str) -> Result<Value> {
+        self.until_within(PATIENCE, what, condition).await
     }
 
-    /// The same, with a limit that belongs to what is tested.
+    /// Like [`until`](Self::until), with a time limit that is part of the test.
     pub(crate) async fn until_within(
         &self,
         limit: Duration,
         what: &str,
-        holds: &str,
+        condition: &str,
     ) -> Result<Value> {
-        self.wait("untilNode", limit, what, holds).await
+        self.wait("untilNode", limit, what, condition).await
     }
 
-    /// Waits until a function gives something true; it is asked after each change of the document.
-    pub(crate) async fn until_page(&self, what: &str, holds: &str) -> Result<Value> {
-        self.wait("untilPage", PATIENCE, what, holds).await
+    /// Waits until a function returns a truthy value. It is called after each change of the document.
+    pub(crate) async fn until_page(&self, what: &str, condition: &str) -> Result<Value> {
+        self.wait("untilPage", PATIENCE, what, condition).await
     }
 
-    /// Waits until a person sees these words somewhere in an element that the selector finds.
+    /// Waits until this text is visible in an element that matches the selector.
     pub(crate) async fn until_shows(&self, selector: &str, words: &str) -> Result<Value> {
         let what = format!("{words:?} in {selector}");
-        let holds = format!(
+        let condition = format!(
             "() => heartchainTest.shows({}, {})",
             json!(selector),
             json!(words)
         );
-        self.until_page(&what, &holds).await
+        self.until_page(&what, &condition).await
     }
 
-    /// Waits until a person no longer sees these words there.
+    /// Waits until this text is no longer visible there.
     pub(crate) async fn until_hides(&self, selector: &str, words: &str) -> Result<Value> {
         let what = format!("{words:?} to be gone from {selector}");
-        let holds = format!(
+        let condition = format!(
             "() => !heartchainTest.shows({}, {})",
             json!(selector),
             json!(words)
         );
-        self.until_page(&what, &holds).await
+        self.until_page(&what, &condition).await
     }
 
-    /// Waits until the sentence with `role="status"` has these words in it.
+    /// Waits until the element with `role="status"` contains this text.
     pub(crate) async fn until_status_says(&self, words: &str) -> Result<Value> {
         self.until_shows("[role=status]", words).await
     }
 
-    /// Waits until this tab knows `count` other tabs, and a relay holds a place for it.
+    /// Waits until this tab is connected to `count` other tabs and has a reservation at a relay.
     pub(crate) async fn until_peers(&self, count: usize) -> Result<Value> {
         self.until(
             &format!("{count} peers and a reservation"),
@@ -208,10 +209,10 @@ impl Tab {
         .await
     }
 
-    /// Puts the focus into the one element of this role and name, and returns what assistive technology
-    /// hears of it: its name, description, and properties such as `invalid`.
+    /// Focuses the one element of this role and name. Returns its node in the accessibility tree: name, description,
+    /// and properties such as `invalid`.
     pub(crate) async fn focus(&self, role: &str, name: &str) -> Result<Value> {
-        // What is drawn anew between the search and the focus is another element.
+        // A redraw between the search and the focus replaces the element.
         const TRIES: usize = 5;
         let mut focused = Err(anyhow!("not tried"));
         for _ in 0..TRIES {
@@ -225,7 +226,7 @@ impl Tab {
         focused
     }
 
-    /// The one element of this role and accessible name, as assistive technology hears it.
+    /// The one element of this role and accessible name, as a node of the accessibility tree.
     pub(crate) async fn accessible(&self, role: &str, name: &str) -> Result<Value> {
         let document = self.call("DOM.getDocument", json!({ "depth": 0 })).await?;
         let query = json!({
@@ -236,11 +237,14 @@ impl Tab {
         let mut found = self.call("Accessibility.queryAXTree", query).await?;
         match found["nodes"].as_array_mut().map(Vec::as_mut_slice) {
             Some([node]) => Ok(node.take()),
-            _ => bail!("{}: not one {role} named {name:?}: {found}", self.name),
+            _ => bail!(
+                "{}: expected exactly one {role} named {name:?}: {found}",
+                self.name
+            ),
         }
     }
 
-    /// Types a text and presses Enter, key by key, wherever the focus is.
+    /// Types a text and presses Enter, key by key, in the focused element.
     pub(crate) async fn type_and_enter(&self, text: &str) -> Result<()> {
         for character in text.chars() {
             let key = character.to_string();
@@ -252,7 +256,7 @@ impl Tab {
         .await
     }
 
-    /// Presses one key by its name (`Tab`, `Shift+Tab`, `Enter`, `Space`, `Escape`, an arrow …), wherever the focus is.
+    /// Presses one key by its name (`Tab`, `Shift+Tab`, `Enter`, `Space`, `Escape`, an arrow …) in the focused element.
     pub(crate) async fn key(&self, name: &str) -> Result<()> {
         let (modifiers, name) = name
             .strip_prefix("Shift+")
@@ -270,7 +274,7 @@ impl Tab {
             "ArrowUp" => (38, ""),
             "ArrowRight" => (39, ""),
             "ArrowDown" => (40, ""),
-            _ => bail!("{name} is no key that the harness knows"),
+            _ => bail!("the harness does not know the key {name}"),
         };
         let key = if name == "Space" { " " } else { name };
         self.press(json!({
@@ -283,7 +287,7 @@ impl Tab {
         .await
     }
 
-    /// What assistive technology hears of the element that has the focus.
+    /// The focused element, as a node of the accessibility tree.
     pub(crate) async fn focused(&self) -> Result<Value> {
         let active = json!({ "expression": "document.activeElement" });
         let active = self.call("Runtime.evaluate", active).await?;
@@ -292,7 +296,7 @@ impl Tab {
         Ok(tree["nodes"][0].take())
     }
 
-    /// Selects all in the field that has the focus, and deletes it.
+    /// Clears the focused field.
     pub(crate) async fn empty_field(&self) -> Result<()> {
         let select =
             json!({ "key": "a", "code": "KeyA", "modifiers": 2, "commands": ["selectAll"] });
@@ -321,7 +325,7 @@ impl Tab {
         self.type_and_enter(&bpm.to_string()).await
     }
 
-    /// The node's status.
+    /// The result of the node's `status()`.
     pub(crate) async fn status(&self) -> Result<Value> {
         self.evaluate("heartchain.status()").await
     }
@@ -332,7 +336,7 @@ impl Tab {
         Ok(tip.as_str().context("the tip's hash is text")?.to_owned())
     }
 
-    /// The peer's own id.
+    /// The tab's own peer ID.
     pub(crate) async fn peer_id(&self) -> Result<String> {
         let id = self
             .until("the node", "node => node.status().peerId")
@@ -340,32 +344,38 @@ impl Tab {
         Ok(id.as_str().context("a PeerId is text")?.to_owned())
     }
 
-    /// The chain from genesis to tip, as the node's `blocks` gives it.
+    /// The chain from genesis to tip, as the node's `blocks()` returns it.
     pub(crate) async fn blocks(&self) -> Result<Vec<Value>> {
         array(self.evaluate("heartchainTest.blocks()").await?)
     }
 
-    /// The readings of the chain in its order.
+    /// The readings of the chain, in chain order.
     pub(crate) async fn readings(&self) -> Result<Vec<Value>> {
         array(self.evaluate("heartchainTest.readings()").await?)
     }
 
-    async fn wait(&self, way: &str, limit: Duration, what: &str, holds: &str) -> Result<Value> {
+    async fn wait(
+        &self,
+        method: &str,
+        limit: Duration,
+        what: &str,
+        condition: &str,
+    ) -> Result<Value> {
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let expression = format!("heartchainTest.{way}({holds}, {})", left.as_millis());
+            let expression = format!("heartchainTest.{method}({condition}, {})", left.as_millis());
             let error = match self.evaluate(&expression).await {
                 Ok(found) => return Ok(found),
                 Err(error) => error,
             };
-            // The page was loaded anew meanwhile: whoever waited in the old one waits in the new one.
+            // The page was reloaded: wait in the new document.
             if !is_navigation(&error) || left.is_zero() {
                 let state = self.evaluate("heartchainTest.describe()").await;
                 let state = state.unwrap_or_else(|error| json!(error.to_string()));
                 let seconds = limit.as_secs();
                 bail!(
-                    "{} is to have {what}, within {seconds} s\n{error:#}\n{state:#}",
+                    "{} did not get {what} within {seconds} s\n{error:#}\n{state:#}",
                     self.name
                 );
             }
@@ -373,7 +383,7 @@ impl Tab {
         }
     }
 
-    /// Gives this tab a DevTools command.
+    /// Sends a DevTools command to this tab.
     pub(crate) async fn call(&self, method: &str, params: Value) -> Result<Value> {
         let called = self
             .devtools
@@ -383,7 +393,7 @@ impl Tab {
     }
 }
 
-/// Whether a call failed because its page was left for another, as DevTools words it.
+/// Whether a call failed because the page navigated away, by DevTools' error texts.
 fn is_navigation(error: &anyhow::Error) -> bool {
     let words = format!("{error:#}");
     [
@@ -399,5 +409,5 @@ fn array(value: Value) -> Result<Vec<Value>> {
     if let Value::Array(items) = value {
         return Ok(items);
     }
-    bail!("no array: {value}")
+    bail!("not an array: {value}")
 }

@@ -1,5 +1,5 @@
-//! How long the threads of pages are busy at a stretch, and with what: by the clock on the wall, and by the processor's,
-//! which leaves out what else the machine does. Never judges.
+//! Measures the long tasks of pages' main threads, and what they spend their time on: by wall clock, and by CPU time,
+//! which leaves out other load on the machine. Only measures; the tests set the limits.
 
 use std::{collections::HashSet, fmt};
 
@@ -12,56 +12,56 @@ use super::{
     devtools::{DevTools, Event},
 };
 
-/// Tasks with their times; calls of JavaScript; frames, with all that is drawn in them.
+/// Trace categories for tasks with their times, JavaScript calls, and frames with everything that is drawn in them.
 const CATEGORIES: &str = "disabled-by-default-devtools.timeline,devtools.timeline,cc";
-/// The thread of a page.
+/// The name of a page's main thread.
 const PAGE_THREAD: &str = "CrRendererMain";
-/// What Chromium calls a task.
+/// Chromium's trace name for a task.
 const TASK: &str = "RunTask";
-/// What Chromium calls all that makes a frame: what was asked for before it, style, layout, paint, and handing it over.
+/// Chromium's trace name for producing a frame: animation callbacks, style, layout, paint, and the commit.
 const FRAME: &str = "ProxyMain::BeginMainFrame";
-/// The package of the wasm: what it calls by itself is the peer's work, and no drawing.
+/// Path of the wasm package. Functions that it runs on its own are the peer's work, not drawing.
 const PACKAGE: &str = "/pkg/";
-/// Parts of a task that are shorter are left out, ms.
+/// Shorter parts of a task are left out, in ms.
 const SHORTEST_PART: f64 = 5.0;
 
-/// What the pages of a browser do, from its beginning until its end.
+/// A running trace of all pages of a browser.
 #[derive(Debug)]
-pub(crate) struct TaskWatch {
+pub(crate) struct TaskTrace {
     devtools: DevTools,
     events: mpsc::UnboundedReceiver<Event>,
 }
 
-/// A stretch in which a page's thread did nothing else.
+/// One task: a stretch of time in which the page's main thread could do nothing else.
 #[derive(Debug)]
 pub(crate) struct Task {
-    /// By the clock on the wall.
+    /// Duration by wall clock.
     pub(crate) wall_ms: f64,
-    /// By the processor's.
+    /// CPU time that the task used.
     pub(crate) cpu_ms: f64,
-    /// Whether the page drew in it, or one of its modules worked.
+    /// Whether the task drew, or ran a module of the page.
     pub(crate) draws: bool,
-    /// What took longest in it, and the processor's time for each, ms.
+    /// The longest parts, each with its CPU time in ms.
     parts: Vec<(String, f64)>,
 }
 
-impl TaskWatch {
+impl TaskTrace {
     pub(crate) async fn begin(browser: &Browser) -> Result<Self> {
-        let (devtools, events) = browser.tap("Tracing");
-        let wish = json!({ "categories": CATEGORIES, "transferMode": "ReportEvents" });
-        devtools.call(None, "Tracing.start", wish).await?;
+        let (devtools, events) = browser.subscribe("Tracing");
+        let params = json!({ "categories": CATEGORIES, "transferMode": "ReportEvents" });
+        devtools.call(None, "Tracing.start", params).await?;
         Ok(Self { devtools, events })
     }
 
-    /// All tasks since, the longest by the processor first.
+    /// Stops the trace. Returns all tasks, the one with the most CPU time first.
     pub(crate) async fn end(mut self) -> Result<Vec<Task>> {
         self.devtools.call(None, "Tracing.end", json!({})).await?;
         let mut traced = Vec::new();
         loop {
             let event = timeout(PATIENCE, self.events.recv())
                 .await
-                .context("Chromium does not end its trace")?
-                .context("the browser went away")?;
+                .context("Chromium does not finish its trace")?
+                .context("the browser has exited")?;
             match (event.method.as_str(), event.params) {
                 ("Tracing.dataCollected", Value::Object(mut params)) => {
                     if let Some(Value::Array(more)) = params.remove("value") {
@@ -92,7 +92,7 @@ impl fmt::Display for Task {
     }
 }
 
-/// One event of a trace that has a length; times in microseconds.
+/// A trace event with a duration; times in microseconds.
 struct Span<'a> {
     thread: (u64, u64),
     name: &'a str,
@@ -123,7 +123,7 @@ fn tasks_in(traced: &[Value]) -> Vec<Task> {
             })
         })
         .collect();
-    // Each task before what is in it.
+    // Sorts each task before the spans that it contains.
     spans.sort_by(|a, b| {
         a.thread
             .cmp(&b.thread)

@@ -1,5 +1,5 @@
-//! The page in each of its states, inspected by axe-core: what it finds is what people meet who use a screen reader,
-//! need contrast, or zoom. Two languages, two colour schemes and two widths, so chosen that each pair of them occurs.
+//! Inspects the page in each of its states with axe-core, which finds problems for people who use a screen reader, need
+//! contrast, or zoom. Two languages, two colour schemes and two widths are combined so that each pair of values occurs.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::{process::Command, sync::OnceCell};
 
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
 /// Language, colour scheme and width in CSS pixels.
 const LOOKS: [(&str, &str, u32); 4] = [
@@ -17,7 +17,7 @@ const LOOKS: [(&str, &str, u32); 4] = [
     ("ko", "dark", 1280),
 ];
 
-/// Everything of WCAG 2.2 AA that a program can find, and what axe-core's makers recommend.
+/// Checks everything of WCAG 2.2 AA that a program can find, and axe-core's best practices.
 const INSPECT: &str = "(async () => {
   const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
   const options = { preload: false, resultTypes: ['violations'], runOnly: { type: 'tag', values: tags } };
@@ -30,14 +30,14 @@ const INSPECT: &str = "(async () => {
 })()";
 
 #[tokio::test]
-async fn axe_finds_nothing_while_nothing_and_something_is_recorded() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = stage.relay.page().to_owned();
-        let tab = inspected(stage, &page).await?;
+async fn empty_and_recorded_pages_are_accessible() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let tab = open_for_inspection(env, &page).await?;
         tab.until("the node", "() => true").await?;
         inspect(&tab, "empty").await?;
 
-        let other = stage.tab().await?;
+        let other = env.tab().await?;
         tab.until_peers(1).await?;
         tab.enter(72).await?;
         other.enter(95).await?;
@@ -47,23 +47,23 @@ async fn axe_finds_nothing_while_nothing_and_something_is_recorded() -> Outcome 
         tab.enter(7).await?;
         tab.until_shows("record-form", "Enter a whole number")
             .await?;
-        inspect(&tab, "with an error beside the field").await?;
+        inspect(&tab, "with an error next to the field").await?;
 
-        stage.relay.kill().await?;
-        tab.until_status_says("Relay unreachable").await?;
+        env.relay.kill().await?;
+        tab.until_status_says("Can't reach the relay").await?;
         inspect(&tab, "without the relay").await?;
         other.close().await?;
-        tab.until_status_says("on your own").await?;
+        tab.until_status_says("You can keep recording").await?;
         inspect(&tab, "alone").await
     })
     .await
 }
 
 #[tokio::test]
-async fn axe_finds_nothing_where_something_is_opened() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = stage.relay.page().to_owned();
-        let tab = inspected(stage, &page).await?;
+async fn dialogs_are_accessible() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let tab = open_for_inspection(env, &page).await?;
         tab.enter(72).await?;
         agreement(&[&tab], 1).await?;
         for (what, open) in [
@@ -99,11 +99,11 @@ async fn axe_finds_nothing_where_something_is_opened() -> Outcome {
 }
 
 #[tokio::test]
-async fn axe_finds_nothing_in_the_lessons_and_beside_a_fork() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = stage.relay.page().to_owned();
-        let tab = inspected(stage, &page).await?;
-        let other = stage.tab().await?;
+async fn lessons_and_forks_are_accessible() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let tab = open_for_inspection(env, &page).await?;
+        let other = env.tab().await?;
         tab.until_peers(1).await?;
         tab.enter(72).await?;
         agreement(&[&tab, &other], 1).await?;
@@ -132,19 +132,16 @@ async fn axe_finds_nothing_in_the_lessons_and_beside_a_fork() -> Outcome {
         tab.evaluate("document.querySelector('#bpm').scrollIntoView()")
             .await?;
         tab.until_page(
-            "the step at hand",
+            "the current step",
             "() => document.querySelector('lesson-step:not([hidden])')",
         )
         .await?;
-        inspect(&tab, "with the step at hand").await?;
+        inspect(&tab, "with the current step").await?;
 
-        // Both sides go on, and the others do more work: this tab leaves its block when they meet.
+        // Both branches grow, and the others' gets more work, so this tab reorganises when they meet.
         tab.enter(73).await?;
-        tab.until(
-            "a block of its own",
-            "node => node.status().tip.index === 2",
-        )
-        .await?;
+        tab.until("its own block", "node => node.status().tip.index === 2")
+            .await?;
         for bpm in [74, 75] {
             other.enter(bpm).await?;
             let holds = format!("node => node.status().tip.index >= {}", bpm - 72);
@@ -161,48 +158,48 @@ async fn axe_finds_nothing_in_the_lessons_and_beside_a_fork() -> Outcome {
 }
 
 #[tokio::test]
-async fn axe_finds_nothing_where_the_page_cannot_run() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = format!("{}?relay=nonsense", stage.relay.page());
-        let tab = inspected(stage, &page).await?;
+async fn failure_page_is_accessible() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = format!("{}?relay=nonsense", env.relay.page());
+        let tab = open_for_inspection(env, &page).await?;
         tab.until_shows("[role=alert]", "nonsense").await?;
         inspect(&tab, "with a failure").await
     })
     .await
 }
 
-/// A tab in which axe-core may work: it tries out inline styles, which the page's policy forbids.
-async fn inspected(stage: &mut Stage, url: &str) -> Result<Tab> {
-    let tab = stage.browser.open("about:blank").await?;
+/// Opens a tab that bypasses the page's CSP, because axe-core tries out inline styles.
+async fn open_for_inspection(env: &mut TestEnv, url: &str) -> Result<Tab> {
+    let tab = env.browser.open("about:blank").await?;
     tab.call("Page.setBypassCSP", json!({ "enabled": true }))
         .await?;
     tab.go(url).await?;
     Ok(tab)
 }
 
-/// Looks at the page in all looks, and leaves it in the first one.
+/// Inspects the page in all looks, and leaves it in the first one.
 async fn inspect(tab: &Tab, state: &str) -> Result<()> {
     tab.evaluate(axe().await?).await?;
     for (language, scheme, width) in LOOKS {
-        wear(tab, language, scheme, width).await?;
+        apply_look(tab, language, scheme, width).await?;
         let found = tab.evaluate(INSPECT).await?;
         let look = format!("{state}, {language}, {scheme}, {width} px: {found:#}");
         ensure!(found["violations"] == json!([]), "{look}");
         ensure!(found["wide"] == false, "wider than its window: {look}");
-        // An axe that looks at nothing finds nothing, too.
+        // An empty inspection would find nothing, too.
         ensure!(
             found["passes"].as_u64() > Some(5),
             "hardly anything was inspected: {look}"
         );
     }
     let (language, scheme, width) = LOOKS[0];
-    wear(tab, language, scheme, width).await
+    apply_look(tab, language, scheme, width).await
 }
 
-async fn wear(tab: &Tab, language: &str, scheme: &str, width: u32) -> Result<()> {
+async fn apply_look(tab: &Tab, language: &str, scheme: &str, width: u32) -> Result<()> {
     let size = json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false });
     tab.call("Emulation.setDeviceMetricsOverride", size).await?;
-    // Without transitions, so that no colour is caught half-way.
+    // Disables transitions, so that no colour is inspected half-way.
     let features = json!([
         { "name": "prefers-color-scheme", "value": scheme },
         { "name": "prefers-reduced-motion", "value": "reduce" },
@@ -217,18 +214,18 @@ async fn wear(tab: &Tab, language: &str, scheme: &str, width: u32) -> Result<()>
         json!(language)
     );
     tab.evaluate(&choose).await?;
-    let spoken = format!(
+    let is_chosen = format!(
         "() => document.documentElement.lang === {}",
         json!(language)
     );
-    tab.until_page(language, &spoken).await?;
-    // Two frames: what is drawn with the next one is there, too.
+    tab.until_page(language, &is_chosen).await?;
+    // Waits two frames, so that everything scheduled for the next one is drawn.
     tab.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true))))")
         .await?;
     Ok(())
 }
 
-/// axe-core's source, installed as its lock file says if it is not there.
+/// axe-core's source; installs the locked version if it is missing.
 async fn axe() -> Result<&'static str> {
     static AXE: OnceCell<String> = OnceCell::const_new();
     AXE.get_or_try_init(load_axe).await.map(String::as_str)
@@ -247,6 +244,6 @@ async fn load_axe() -> Result<String> {
         ensure!(installed.success(), "npm could not install axe-core");
     }
     let source = fs::read_to_string(&file).context("axe-core has no axe.min.js")?;
-    // The value of the expression is to be small.
+    // Ends with a small value, because the expression's value is transferred.
     Ok(format!("{source}\n;{}", Value::Null))
 }

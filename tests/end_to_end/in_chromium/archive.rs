@@ -1,5 +1,5 @@
-//! Export and import between real tabs, and the verifier that shares no code with them: what a tab exports is what the
-//! documentation says, and whatever is changed in it is found.
+//! Export and import between real tabs, checked by the independent Python verifier: an export matches the documented
+//! format, and the verifier finds every change in it.
 
 use std::{path::Path, process::Output};
 
@@ -7,17 +7,17 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
 #[tokio::test]
-async fn what_a_tab_exports_is_verified_by_others_and_imported_by_others() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
+async fn exports_can_be_verified_and_imported() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
         for (tab, bpm, count) in [(&a, 70, 1), (&b, 71, 2), (&a, 72, 3)] {
             tab.enter(bpm).await?;
             agreement(&[&a, &b], count).await?;
         }
-        // One waits: mined so slowly, it stays so.
+        // One reading keeps waiting, because the tab mines too slowly to find a block.
         a.evaluate("heartchain.isolate(true)").await?;
         a.evaluate("heartchain.limitMining(1)").await?;
         a.until(
@@ -36,10 +36,13 @@ async fn what_a_tab_exports_is_verified_by_others_and_imported_by_others() -> Ou
             .evaluate("heartchain.exportJson().then(blob => blob.text())")
             .await?;
         let text = text.as_str().context("the export is text")?;
-        let said = verify(text).await?;
-        ensure!(said.status.success(), "the verifier refuses it: {said:?}");
-        let said = String::from_utf8(said.stdout)?;
-        ensure!(said.contains("3 readings, 1 waiting"), "{said}");
+        let output = verify(text).await?;
+        ensure!(
+            output.status.success(),
+            "the verifier refuses it: {output:?}"
+        );
+        let output = String::from_utf8(output.stdout)?;
+        ensure!(output.contains("3 readings, 1 waiting"), "{output}");
         expect_tampering_is_found(text).await?;
 
         let csv = a
@@ -48,19 +51,19 @@ async fn what_a_tab_exports_is_verified_by_others_and_imported_by_others() -> Ou
         let rows = csv.as_str().context("the CSV is text")?.lines().count();
         ensure!(rows == 5, "a head and four readings: {csv}");
 
-        // A tab of this room that meets nobody.
-        let lonely = stage.tab().await?;
-        lonely.until("the node", "() => true").await?;
-        lonely.evaluate("heartchain.isolate(true)").await?;
-        let imported = import(&lonely, text).await?;
+        // A tab of this room without peers.
+        let isolated = env.tab().await?;
+        isolated.until("the node", "() => true").await?;
+        isolated.evaluate("heartchain.isolate(true)").await?;
+        let imported = import(&isolated, text).await?;
         ensure!(
             imported["blocks"] == 3 && imported["readings"] == 4,
             "what the file has: {imported}"
         );
-        ensure!(lonely.tip().await? == a.tip().await?, "the same tip");
+        ensure!(isolated.tip().await? == a.tip().await?, "the same tip");
 
-        let elsewhere = format!("{}#room=elsewhere", stage.relay.page());
-        let elsewhere = stage.browser.open(&elsewhere).await?;
+        let elsewhere = format!("{}#room=elsewhere", env.relay.page());
+        let elsewhere = env.browser.open(&elsewhere).await?;
         elsewhere.until("the node", "() => true").await?;
         let refused = import(&elsewhere, text)
             .await
@@ -83,35 +86,35 @@ async fn import(tab: &Tab, text: &str) -> Result<Value> {
 
 async fn expect_tampering_is_found(text: &str) -> Result<()> {
     let honest: Value = serde_json::from_str(text)?;
-    let ways: [(&str, Value); 5] = [
+    let changes: [(&str, Value); 5] = [
         ("/blocks/1/readings/0/bpm", json!(180)),
         ("/blocks/0/time", json!(1)),
         ("/blocks/2/nonce", json!("7")),
         ("/waiting/0/bpm", json!(180)),
         ("/totalWork", json!("1")),
     ];
-    for (place, value) in ways {
+    for (pointer, value) in changes {
         let mut tampered = honest.clone();
-        *tampered.pointer_mut(place).context(place)? = value;
-        let said = verify(&tampered.to_string()).await?;
+        *tampered.pointer_mut(pointer).context(pointer)? = value;
+        let output = verify(&tampered.to_string()).await?;
         ensure!(
-            said.status.code() == Some(1) && said.stdout.starts_with(b"not valid: "),
-            "{place} was changed, and the verifier says {said:?}"
+            output.status.code() == Some(1) && output.stdout.starts_with(b"not valid: "),
+            "{pointer} was changed, and the verifier says {output:?}"
         );
     }
     Ok(())
 }
 
-/// Runs the verifier on a document.
+/// Runs the Python verifier on a document.
 async fn verify(text: &str) -> Result<Output> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("export.json");
     std::fs::write(&file, text)?;
     let verifier = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verify_export/verify.py");
-    let said = Command::new("python3")
+    let output = Command::new("python3")
         .arg(verifier)
         .arg(file)
         .output()
         .await;
-    said.context("python3 is needed to verify an export independently")
+    output.context("python3 is needed to verify an export independently")
 }

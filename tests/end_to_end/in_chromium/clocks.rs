@@ -1,11 +1,11 @@
-//! A start with a wrong clock takes nothing away: what is too early by it waits on disk.
+//! A start with a clock that is a year behind loses nothing: blocks that lie in the future by that clock wait on disk.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
-/// This computer's clock is a year slow.
+/// Puts the page's clock a year behind.
 const YEAR_SLOW: &str = r"
     const Right = Date;
     const now = () => Right.now() - 365 * 24 * 3_600_000;
@@ -17,9 +17,9 @@ const YEAR_SLOW: &str = r"
 
 #[tokio::test]
 async fn one_start_with_a_slow_clock_loses_nothing() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = stage.relay.page().to_owned();
-        let [author, tab] = stage.tabs().await?;
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let [author, tab] = env.tabs().await?;
         for bpm in 60..100 {
             author.enter(bpm).await?;
             let chained = format!(
@@ -29,13 +29,13 @@ async fn one_start_with_a_slow_clock_loses_nothing() -> Outcome {
             author.until("a block for it", &chained).await?;
         }
         agreement(&[&author, &tab], 40).await?;
-        let before = known(&tab).await?;
+        let before = tip_and_readings(&tab).await?;
         author.close().await?;
 
-        // It stays open, so that the context does, too.
+        // The tab stays open to keep the context alive.
         let context = tab.context();
         tab.go(&format!("{page}relay.json")).await?;
-        let slow = stage
+        let slow = env
             .browser
             .open_in(context.clone(), &page, YEAR_SLOW)
             .await?;
@@ -46,26 +46,23 @@ async fn one_start_with_a_slow_clock_loses_nothing() -> Outcome {
             )
             .await?;
         ensure!(held["blocks"] == 40, "{held} of 40 wait");
-        slow.until_shows(
-            "page-notices",
-            "40 newer blocks wait until their time comes",
-        )
-        .await?;
-        slow.close_alone().await?;
+        slow.until_shows("page-notices", "40 newer blocks are waiting")
+            .await?;
+        slow.close_keeping_storage().await?;
 
-        let right = stage.browser.open_in(context, &page, "").await?;
+        let right = env.browser.open_in(context, &page, "").await?;
         right
             .until("the node", "node => node.status().tip.index > 0")
             .await?;
-        let after = known(&right).await?;
+        let after = tip_and_readings(&right).await?;
         ensure!(after == before, "it was {before}, and is {after}");
         Ok(())
     })
     .await
 }
 
-/// Its tip, and the ids of the chain's readings.
-async fn known(tab: &Tab) -> Result<Value> {
+/// The tip, and the IDs of the chain's readings.
+async fn tip_and_readings(tab: &Tab) -> Result<Value> {
     tab.evaluate("heartchainTest.readings().then(readings => [heartchain.status().tip, readings.map(({ id }) => id)])")
         .await
 }

@@ -1,40 +1,45 @@
-//! Names cost nothing: a crowd of native peers calls a tab, and cannot keep it apart from the others of its room.
+//! Peer IDs are free, so a crowd of native peers can dial a tab. It must not take all slots and cut the tab off from
+//! the others of its room.
 
 use anyhow::ensure;
 use tokio::task::JoinSet;
 
-use super::hostile::{ROOM, honest_answers, meet, room};
-use crate::harness::{Outcome, Stage, agreement, on_stage};
+use super::hostile::{ROOM, connect, honest_responder, room};
+use crate::harness::{Outcome, TestEnv, agreement, run_test};
 
-/// As many as a tab is ever connected to.
+/// The most connections that a tab ever has.
 const CROWD: usize = 24;
-/// As many of them as it lets in.
-const GUESTS: usize = 16;
-/// So many times refused, nobody is let in: once may be the machine's fault.
-const REFUSED: usize = 2;
+/// The most inbound peers that a tab accepts.
+const MAX_INBOUND: usize = 16;
+/// Stop after this many refusals; a single one may be due to a slow machine.
+const MAX_REFUSALS: usize = 2;
 
 #[tokio::test]
-async fn a_crowd_that_calls_a_tab_leaves_it_places_for_peers_that_it_chooses() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = format!("{}#room={ROOM}", stage.relay.page());
-        let [crowded] = stage.tabs_at(&page).await?;
+async fn inbound_crowd_leaves_slots_for_chosen_peers() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = format!("{}#room={ROOM}", env.relay.page());
+        let [crowded] = env.tabs_at(&page).await?;
         let mut crowd = JoinSet::new();
         let mut refused = 0;
-        while crowd.len() < CROWD && refused < REFUSED {
-            match meet(stage, &crowded, honest_answers(&room()?)).await {
-                Ok(mut stranger) => {
-                    crowd.spawn(async move { stranger.linger().await });
+        while crowd.len() < CROWD && refused < MAX_REFUSALS {
+            match connect(env, &crowded, honest_responder(&room()?)).await {
+                Ok(mut peer) => {
+                    crowd.spawn(async move { peer.run_until_dropped().await });
                 }
                 Err(_) => refused += 1,
             }
         }
 
-        let [late] = stage.tabs_at(&page).await?;
+        let [late] = env.tabs_at(&page).await?;
         crowded.enter(72).await?;
         agreement(&[&crowded, &late], 1).await?;
         late.enter(73).await?;
         agreement(&[&crowded, &late], 2).await?;
-        ensure!(crowd.len() == GUESTS, "{} were let in", crowd.len());
+        ensure!(
+            crowd.len() == MAX_INBOUND,
+            "{} inbound peers were accepted",
+            crowd.len()
+        );
         Ok(())
     })
     .await

@@ -1,23 +1,23 @@
-//! What is on disk is damaged, of another version, or finds no room: the tab comes up, says so, and heals.
+//! The database is damaged, of a newer version, or out of space: the tab starts, reports it, and repairs what it can.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{scripts::expect_valid_chain, syncing::expect_bpms};
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
-/// Opens the database of the tab's slot, and gives helpers for one's own mischief.
+/// Opens the database of the tab's slot, and defines helpers that damage it.
 const DATABASE: &str = r#"
-    const asked = (request) => new Promise((done, failed) => {
+    const resultOf = (request) => new Promise((done, failed) => {
         request.onsuccess = () => done(request.result);
         request.onerror = () => failed(request.error);
     });
     const [{ name, version }] = await indexedDB.databases();
-    const database = await asked(indexedDB.open(name));
+    const database = await resultOf(indexedDB.open(name));
     const change = async (store, how) => {
         const writing = database.transaction(store, "readwrite");
         const records = writing.objectStore(store);
-        const [keys, values] = [await asked(records.getAllKeys()), await asked(records.getAll())];
+        const [keys, values] = [await resultOf(records.getAllKeys()), await resultOf(records.getAll())];
         how(records, keys, values);
         await new Promise((done, failed) => { writing.oncomplete = done; writing.onabort = failed; });
     };
@@ -27,11 +27,11 @@ const DATABASE: &str = r#"
         return bytes.buffer;
     };
     const hex = (key) => [...new Uint8Array(key)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    // Where the best branch's block of this height is: there may be others beside it.
+    // The position of the best branch's block at this height; other branches may have blocks there, too.
     const at = (keys, height) => keys.findIndex((key) => hex(key).endsWith(best[height]));
 "#;
 
-/// What is done to the database, and in which words.
+/// Descriptions and scripts of the damage.
 const DAMAGES: [(&str, &str); 11] = [
     (
         "a block is deleted",
@@ -79,7 +79,7 @@ const DAMAGES: [(&str, &str); 11] = [
         const kept = {};
         for (const store of ["meta", "journal"]) await change(store, (_, keys, values) => (kept[store] = [keys, values]));
         database.close();
-        await asked(indexedDB.deleteDatabase(name));
+        await resultOf(indexedDB.deleteDatabase(name));
         const opening = indexedDB.open(name, version);
         opening.onupgradeneeded = () => {
             for (const [store, [keys, values]] of Object.entries(kept)) {
@@ -87,52 +87,57 @@ const DAMAGES: [(&str, &str); 11] = [
                 keys.forEach((key, at) => records.put(values[at], key));
             }
         };
-        (await asked(opening)).close();
+        (await resultOf(opening)).close();
         "#,
     ),
 ];
 
 #[tokio::test]
-async fn damage_is_told_and_healed() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
+async fn damage_is_reported_and_repaired() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
         let bpms = [70, 71, 72, 73, 74];
         for (count, bpm) in (1..).zip(bpms) {
             a.enter(bpm).await?;
             agreement(&[&a, &b], count).await?;
         }
         let name = a.peer_id().await?;
-        let page = stage.relay.page().to_owned();
-        for (words, damage) in DAMAGES {
+        let page = env.relay.page().to_owned();
+        for (description, damage) in DAMAGES {
             let hashes = a
                 .evaluate("heartchain.blocks(0, 5).then(blocks => blocks.map(({ hash }) => hash))");
             let best = format!("const best = {};", hashes.await?);
-            away(&a, &page).await?;
+            leave_page(&a, &page).await?;
             a.evaluate(&format!(
                 "(async () => {{ {best} {DATABASE} {damage} database.close(); }})()"
             ))
             .await
-            .context(words)?;
+            .context(description)?;
             a.go(&page).await?;
             a.until(
-                "a node that has healed",
-                "node => node.status().storage.healed > 0",
+                "a node that has repaired",
+                "node => node.status().storage.repaired > 0",
             )
             .await
-            .with_context(|| format!("when {words}"))?;
-            agreement(&[&a, &b], bpms.len()).await.context(words)?;
+            .with_context(|| format!("when {description}"))?;
+            agreement(&[&a, &b], bpms.len())
+                .await
+                .context(description)?;
             expect_whole(&a, &name, &bpms)
                 .await
-                .with_context(|| format!("when {words}"))?;
+                .with_context(|| format!("when {description}"))?;
 
-            // It is as good as new.
-            away(&a, &page).await?;
+            // The next start finds nothing to repair.
+            leave_page(&a, &page).await?;
             a.go(&page).await?;
             expect_whole(&a, &name, &bpms)
                 .await
-                .with_context(|| format!("after {words}"))?;
-            let healed = a.status().await?["storage"]["healed"].take();
-            ensure!(healed == 0, "{words}: there was more to heal: {healed}");
+                .with_context(|| format!("after {description}"))?;
+            let repaired = a.status().await?["storage"]["repaired"].take();
+            ensure!(
+                repaired == 0,
+                "{description}: there was more to repair: {repaired}"
+            );
         }
         a.enter(75).await?;
         agreement(&[&a, &b], 6).await?;
@@ -142,16 +147,16 @@ async fn damage_is_told_and_healed() -> Outcome {
 }
 
 #[tokio::test]
-async fn what_a_newer_version_left_is_not_touched() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let a = stage.tab().await?;
+async fn newer_database_is_left_untouched() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let a = env.tab().await?;
         a.enter(70).await?;
         agreement(&[&a], 1).await?;
-        let page = stage.relay.page().to_owned();
+        let page = env.relay.page().to_owned();
         let name = a.peer_id().await?;
-        away(&a, &page).await?;
+        leave_page(&a, &page).await?;
         a.evaluate(&format!(
-            "(async () => {{ {DATABASE} database.close(); (await asked(indexedDB.open(name, version + 1))).close(); }})()"
+            "(async () => {{ {DATABASE} database.close(); (await resultOf(indexedDB.open(name, version + 1))).close(); }})()"
         ))
         .await?;
         a.go(&page).await?;
@@ -159,10 +164,10 @@ async fn what_a_newer_version_left_is_not_touched() -> Outcome {
         let storage = a.status().await?["storage"].take();
         ensure!(
             storage["kind"] == "memory" && storage["reason"] == "newer-version",
-            "it is to say why: {storage}"
+            "it does not say why: {storage}"
         );
         ensure!(a.peer_id().await? != name, "it signs with a key that it cannot journal for");
-        // It works all the same.
+        // The tab works nevertheless.
         a.enter(71).await?;
         agreement(&[&a], 1).await?;
         Ok(())
@@ -171,32 +176,32 @@ async fn what_a_newer_version_left_is_not_touched() -> Outcome {
 }
 
 #[tokio::test]
-async fn what_finds_no_room_is_refused_in_words_and_nothing_is_half_written() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        // The page itself may find no room either, and is kept another time.
-        stage.expect_said("QuotaExceededError");
-        let a = stage.tab().await?;
+async fn full_disk_is_reported_and_nothing_is_torn() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        // Caching the page may also exceed the quota; it is cached another time.
+        env.expect_message("QuotaExceededError");
+        let a = env.tab().await?;
         a.enter(70).await?;
         agreement(&[&a], 1).await?;
-        let page = stage.relay.page().to_owned();
+        let page = env.relay.page().to_owned();
 
-        // Chromium looks at the room that is left every 30 s, not at every write.
-        allow(&a, &page, Some(1)).await?;
+        // Chromium checks the quota every 30 s, not at every write.
+        set_quota(&a, &page, Some(1)).await?;
         let kept = a
             .evaluate(&format!(
                 "(async () => {{ for (let kept = 1; ; kept++) {{ {RECORD} if (refused) return kept; await pause(); }} }})()"
             ))
             .await?;
         let status = a.status().await?;
-        ensure!(status["storage"]["failing"] == true, "it is to say so: {status}");
+        ensure!(status["storage"]["failing"] == true, "it does not report failing writes: {status}");
         a.enter(71).await?;
-        a.until_shows("record-form", "could not be kept on this computer").await?;
+        a.until_shows("record-form", "couldn't save the reading").await?;
         let own = "heartchain.ownReadings().length";
         ensure!(a.evaluate(own).await? == kept, "what was refused is kept");
-        // Whatever waits to be written is shown all the same.
+        // Readings that wait to be written are shown nevertheless.
         a.until("the chain", "async node => (await heartchainTest.readings()).length + node.status().mempool === node.ownReadings().length").await?;
 
-        allow(&a, &page, None).await?;
+        set_quota(&a, &page, None).await?;
         a.evaluate(&format!(
             "(async () => {{ for (;;) {{ {RECORD} if (!refused) return; await pause(); }} }})()"
         ))
@@ -206,7 +211,7 @@ async fn what_finds_no_room_is_refused_in_words_and_nothing_is_half_written() ->
         agreement(&[&a], all).await?;
         let before = ids(&a).await?;
         a.reload().await?;
-        // A block whose turn to be written had not come yet is mined again: its readings are in the journal.
+        // A block that was not written yet is mined again: its readings are in the journal.
         agreement(&[&a], all).await?;
         ensure!(ids(&a).await? == before, "what is on disk is something else");
         ensure!(a.evaluate(own).await? == all, "its own readings are others");
@@ -215,13 +220,13 @@ async fn what_finds_no_room_is_refused_in_words_and_nothing_is_half_written() ->
     .await
 }
 
-/// The ids of the readings in the tab's chain, sorted.
+/// The IDs of the readings in the tab's chain, sorted.
 async fn ids(tab: &Tab) -> Result<Value> {
     let sorted = "heartchainTest.readings().then(readings => readings.map(({ id }) => id).sort())";
     tab.evaluate(sorted).await
 }
 
-/// Records once; says whether that was refused.
+/// Records once; `refused` says whether that was refused.
 const RECORD: &str = r#"
     const pause = () => new Promise((go) => setTimeout(go, 500));
     const refused = await heartchain.record(72).then(() => false, ({ message }) => {
@@ -230,25 +235,25 @@ const RECORD: &str = r#"
     });
 "#;
 
-/// Goes where no node runs, though it is the same origin.
-async fn away(tab: &Tab, page: &str) -> Result<()> {
+/// Navigates to a document of the same origin that runs no node.
+async fn leave_page(tab: &Tab, page: &str) -> Result<()> {
     tab.go(&format!("{page}relay.json")).await?;
     tab.until_page("no node", "() => typeof heartchain === 'undefined'")
         .await?;
     Ok(())
 }
 
-/// Lets the page's origin have so many bytes, or as many as usual.
-async fn allow(tab: &Tab, page: &str, bytes: Option<u64>) -> Result<()> {
-    let mut wish = json!({ "origin": page });
+/// Sets the storage quota of the page's origin in bytes; `None` restores the default.
+async fn set_quota(tab: &Tab, page: &str, bytes: Option<u64>) -> Result<()> {
+    let mut params = json!({ "origin": page });
     if let Some(bytes) = bytes {
-        wish["quotaSize"] = bytes.into();
+        params["quotaSize"] = bytes.into();
     }
-    tab.call("Storage.overrideQuotaForOrigin", wish).await?;
+    tab.call("Storage.overrideQuotaForOrigin", params).await?;
     Ok(())
 }
 
-/// The same peer, with its whole chain and all its readings in their places.
+/// The tab is the same peer, with its whole chain and all its readings in order.
 async fn expect_whole(tab: &Tab, name: &str, bpms: &[u16]) -> Result<()> {
     ensure!(tab.peer_id().await? == name, "it is another peer");
     expect_valid_chain(tab).await?;

@@ -1,16 +1,16 @@
-//! Small things that a person minds: what a dialog does while the chain goes on and while text is selected in it, what is
-//! asked of whoever leaves, and names that are too long for their place.
+//! Details of the page: a dialog while the chain grows and while text is selected in it, leaving with unsaved readings,
+//! and long or confusing room names.
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use super::page::with_first_block_open;
-use crate::harness::{Outcome, Stage, Tab, on_stage};
+use crate::harness::{Outcome, Tab, TestEnv, run_test};
 
 #[tokio::test]
-async fn a_blocks_dialog_goes_on_with_the_chain_and_stays_while_text_is_selected() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b] = with_first_block_open(stage).await?;
+async fn block_dialog_follows_the_chain() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = with_first_block_open(env).await?;
         b.until_shows("block-dialog dialog", "the newest block")
             .await?;
         let after = "!document.querySelector('.block-after').disabled";
@@ -23,32 +23,34 @@ async fn a_blocks_dialog_goes_on_with_the_chain_and_stays_while_text_is_selected
             .await?;
         ensure!(b.evaluate(after).await? == true, "no block after it");
 
-        // A block that cannot be read just now has not been left.
+        // A block that cannot be read at the moment has not been dropped from the chain.
         b.evaluate("{ heartchain.blocks = async () => { throw new Error('changing'); }; }")
             .await?;
         a.enter(74).await?;
         b.until("a third block", "(node) => node.status().tip.index === 3")
             .await?;
-        let said = b
+        let facts = b
             .evaluate("document.querySelector('.block-facts').textContent")
             .await?;
         ensure!(
-            said.as_str().is_some_and(|said| !said.contains("left")),
-            "{said}"
+            facts
+                .as_str()
+                .is_some_and(|facts| !facts.contains("dropped")),
+            "{facts}"
         );
 
         let inside = centre(&b, ".block-facts dd").await?;
-        let beside = (5.0, 5.0);
+        let outside = (5.0, 5.0);
         let open = "document.querySelector('block-dialog dialog').open";
-        drag(&b, inside, beside).await?;
+        drag(&b, inside, outside).await?;
         ensure!(
             b.evaluate(open).await? == true,
             "selecting a hash closed the dialog"
         );
-        drag(&b, beside, beside).await?;
+        drag(&b, outside, outside).await?;
         ensure!(
             b.evaluate(open).await? == false,
-            "a press beside the dialog left it open"
+            "a press outside the dialog left it open"
         );
         Ok(())
     })
@@ -56,7 +58,7 @@ async fn a_blocks_dialog_goes_on_with_the_chain_and_stays_while_text_is_selected
 }
 
 #[tokio::test]
-async fn whoever_leaves_before_a_reading_is_kept_is_asked() -> Outcome {
+async fn leaving_with_unsaved_readings_asks_first() -> Outcome {
     const LEAVE: &str = "const leaving = new Event('beforeunload', { cancelable: true });
         dispatchEvent(leaving);
         leaving.defaultPrevented";
@@ -64,17 +66,17 @@ async fn whoever_leaves_before_a_reading_is_kept_is_asked() -> Outcome {
             document.querySelector('#bpm').value = bpm;
             document.querySelector('record-form form').requestSubmit();
         }";
-    on_stage(async |stage: &mut Stage| {
-        let [tab] = stage.tabs().await?;
+    run_test(async |env: &mut TestEnv| {
+        let [tab] = env.tabs().await?;
         ensure!(
             tab.evaluate(&format!("{{ {LEAVE} }}")).await? == false,
-            "asked with nothing to lose"
+            "asked although nothing is unsaved"
         );
         ensure!(
             tab.evaluate(&format!("{{ {TYPE_AND_LEAVE} {LEAVE} }}"))
                 .await?
                 == true,
-            "let go with three readings that nobody had kept"
+            "let go with three unsaved readings"
         );
         tab.until(
             "three readings",
@@ -95,11 +97,11 @@ async fn whoever_leaves_before_a_reading_is_kept_is_asked() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_rooms_long_name_is_cut_where_it_has_no_room_and_told_whole() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
+async fn long_room_name_is_truncated_with_a_title() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
         let name = "W".repeat(64);
-        let page = format!("{}#room={name}", stage.relay.page());
-        let tab = stage.browser.open(&page).await?;
+        let page = format!("{}#room={name}", env.relay.page());
+        let tab = env.browser.open(&page).await?;
         tab.until("the node", "() => true").await?;
         for width in [360, 1_440] {
             tab.resize(width, 800).await?;
@@ -115,12 +117,12 @@ async fn a_rooms_long_name_is_cut_where_it_has_no_room_and_told_whole() -> Outco
         }
         let title = tab.evaluate("document.querySelector('.room-name').title");
         ensure!(title.await? == json!(name), "its title is another");
-        // This computer's own address is no address for a phone.
+        // A loopback URL is of no use on a phone, so the dialog says so.
         tab.evaluate("document.querySelector('.room-open').click()")
             .await?;
-        tab.until_shows("room-bar dialog", "works on this computer only")
+        tab.until_shows("room-bar dialog", "works only on this computer")
             .await?;
-        // What is to be typed stands in one line, however wide that is.
+        // The command-line option never breaks across lines, whatever the width.
         let broken = tab.evaluate(
             "(() => {
                 const option = document.querySelector('.room-only-here code');
@@ -138,18 +140,19 @@ async fn a_rooms_long_name_is_cut_where_it_has_no_room_and_told_whole() -> Outco
     .await
 }
 
-/// A name may turn text around, or hide something: then it is shown with that, and is still the room's name.
+/// A room name may contain invisible or direction-changing characters. The page shows these as code points, and the
+/// room keeps its name.
 #[tokio::test]
-async fn marks_in_a_rooms_name_are_seen_and_turn_nothing_around() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = stage.relay.page().to_owned();
+async fn control_characters_in_room_names_are_visible() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
         for (name, shown) in [
             ("a\u{202e}b\u{200b}c", "a‹U+202E›b‹U+200B›c"),
             ("two  spaces", "two  spaces"),
             ("שלום 7", "שלום 7"),
         ] {
             let room: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
-            let tab = stage.browser.open(&format!("{page}#room={room}")).await?;
+            let tab = env.browser.open(&format!("{page}#room={room}")).await?;
             tab.until("the node", "() => true").await?;
             ensure!(tab.status().await?["room"] == name, "another room");
             tab.evaluate("document.querySelector('.room-open').click()")
@@ -162,7 +165,7 @@ async fn marks_in_a_rooms_name_are_seen_and_turn_nothing_around() -> Outcome {
                 .await?;
             let wanted = json!([shown, shown, "isolate"]);
             ensure!(seen == json!([wanted, wanted]), "{seen}");
-            // What others get leads to the same room.
+            // The shared link leads to the same room.
             let led = tab
                 .evaluate("new URLSearchParams(new URL(document.querySelector('#room-link').value).hash.slice(1)).get('room')")
                 .await?;
@@ -174,19 +177,19 @@ async fn marks_in_a_rooms_name_are_seen_and_turn_nothing_around() -> Outcome {
     .await
 }
 
-/// Where the middle of the first such element is.
+/// The centre of the first element that matches the selector, in px.
 async fn centre(tab: &Tab, selector: &str) -> anyhow::Result<(f64, f64)> {
-    let place = tab
+    let point = tab
         .evaluate(&format!(
             "(({{ x, y, width, height }}) => [x + width / 2, y + height / 2])(document.querySelector({}).getBoundingClientRect())",
             json!(selector)
         ))
         .await?;
-    let at = |i: usize| place.get(i).and_then(Value::as_f64).context("px");
+    let at = |i: usize| point.get(i).and_then(Value::as_f64).context("px");
     Ok((at(0)?, at(1)?))
 }
 
-/// Presses the mouse's button at one place, and lets it go at the other.
+/// Presses the mouse button at one point and releases it at another.
 async fn drag(tab: &Tab, from: (f64, f64), to: (f64, f64)) -> anyhow::Result<()> {
     let steps = [
         ("mousePressed", from),

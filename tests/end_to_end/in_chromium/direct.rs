@@ -3,27 +3,27 @@
 use anyhow::{Result, ensure};
 
 use super::recovery::{expect_relays_by_webrtc_direct, page_by_webrtc_direct};
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
-/// Bytes that each tab is to send and to receive.
+/// Bytes that each tab must send and receive.
 const MEBIBYTE: u64 = 1024 * 1024;
-/// Readings that a tab records at a time: not more than the others' mempools hold of one author (1,024).
+/// Readings that a tab records at once: fewer than a mempool accepts of one author (1,024).
 const AT_ONCE: usize = 900;
-/// Times that this is repeated at most; 900 readings and the blocks they get into are some 200 KiB.
-const MOST_ROUNDS: usize = 20;
+/// The most rounds; 900 readings and their blocks are some 200 KiB.
+const MAX_ROUNDS: usize = 20;
 
 #[tokio::test]
-async fn a_mebibyte_each_way_crosses_the_circuit_between_tabs_on_webrtc_direct_alone() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = page_by_webrtc_direct(&stage.relay)?;
-        // Or they would soon talk past the relay.
-        let [a, b] = stage.tabs_behind_firewalls(&page).await?;
-        // Whoever has a reading on the chain is no newcomer any more, and may fill a mempool.
+async fn webrtc_direct_circuit_carries_a_mebibyte() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = page_by_webrtc_direct(&env.relay)?;
+        // Without firewalls the tabs would soon bypass the relay.
+        let [a, b] = env.tabs_behind_firewalls(&page).await?;
+        // An author with a reading on the chain is no newcomer any more, so the mempools accept more of it.
         tokio::try_join!(record(&a, 1), record(&b, 1))?;
         let mut count = 2;
         agreement(&[&a, &b], count).await?;
 
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             if has_moved_a_mebibyte(&a).await? && has_moved_a_mebibyte(&b).await? {
                 break;
             }
@@ -65,7 +65,7 @@ async fn has_moved_a_mebibyte(tab: &Tab) -> Result<bool> {
     Ok(sent >= MEBIBYTE && received >= MEBIBYTE)
 }
 
-/// What this page has sent and received over data channels.
+/// Bytes that this page has sent and received over data channels.
 async fn bytes(tab: &Tab) -> Result<(u64, u64)> {
     let sum = tab.evaluate("heartchainTest.channelBytes()").await?;
     let of = |name: &str| sum[name].as_u64().unwrap_or_default();

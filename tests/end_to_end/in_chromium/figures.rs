@@ -1,14 +1,14 @@
-//! The figures of the README: sizes, and times as a person has them. Without `HEARTCHAIN_BENCH` each is measured
-//! once, so that measuring stays tested; `HEARTCHAIN_BENCH=20` measures twenty times.
+//! Measures the README's figures: sizes, and latencies as a person experiences them. Without `HEARTCHAIN_BENCH` each is
+//! measured once, so that the measuring code stays tested; `HEARTCHAIN_BENCH=20` measures twenty times.
 
 use std::env;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
-/// One thing measured, in one unit.
+/// The measured values of one figure.
 #[derive(Debug)]
 struct Figure {
     name: &'static str,
@@ -18,23 +18,23 @@ struct Figure {
 
 #[tokio::test]
 async fn figures_of_the_readme() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
+    run_test(async |env: &mut TestEnv| {
         let runs = runs()?;
         let mut figures = Vec::new();
-        let a = stage.tab().await?;
+        let a = env.tab().await?;
         a.until("the node", "() => true").await?;
         figures.extend(sizes(&a).await?);
 
         let mut first_peer = Figure::new("page start to first synced peer", "ms");
         for _ in 0..runs {
-            let b = stage.tab().await?;
+            let b = env.tab().await?;
             first_peer.values.push(time_to_first_peer(&b).await?);
             b.close().await?;
             a.until_peers(0).await?;
         }
         figures.push(first_peer);
 
-        let b = stage.tab().await?;
+        let b = env.tab().await?;
         tokio::try_join!(a.until_peers(1), b.until_peers(1))?;
         let mut shown = Figure::new("entering a BPM to its appearance in another tab", "ms");
         let mut mined = Figure::new("entering a BPM to its block in another tab", "ms");
@@ -61,9 +61,7 @@ async fn figures_of_the_readme() -> Outcome {
 fn runs() -> Result<usize> {
     match env::var("HEARTCHAIN_BENCH") {
         Ok(number) => {
-            let runs = number
-                .parse()
-                .context("HEARTCHAIN_BENCH is no number of runs")?;
+            let runs = number.parse().context("HEARTCHAIN_BENCH is not a number")?;
             ensure!(
                 (1..=380).contains(&runs),
                 "HEARTCHAIN_BENCH takes 1 to 380 runs, not {runs}"
@@ -74,7 +72,7 @@ fn runs() -> Result<usize> {
     }
 }
 
-/// What the browser has loaded of the wasm package, as sent and as unpacked.
+/// Sizes of the wasm package's files, as transferred and as decoded.
 async fn sizes(tab: &Tab) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (file, raw, sent) in [
@@ -95,13 +93,13 @@ async fn sizes(tab: &Tab) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// From the start of the page's loading until the node has a peer and knows that it is up to date.
+/// Time from the start of the page load until the node has a peer and is in sync.
 async fn time_to_first_peer(tab: &Tab) -> Result<f64> {
     let holds = "node => { const s = node.status(); return s.peers > 0 && s.state === 'synced' && performance.now(); }";
     number(&tab.until("a synced peer", holds).await?)
 }
 
-/// From Enter in `a` until a person sees the reading in `b`: at all, and in a block.
+/// Time from pressing Enter in `a` until the reading is visible in `b`: waiting, and in a block.
 async fn time_to_other_tab(a: &Tab, b: &Tab, run: usize) -> Result<(f64, f64)> {
     let bpm = u16::try_from(run + 20)?;
     let clock = "performance.timeOrigin + performance.now()";
@@ -123,7 +121,7 @@ async fn time_to_other_tab(a: &Tab, b: &Tab, run: usize) -> Result<(f64, f64)> {
     Ok((number(&waiting)? - start, number(&in_block)? - start))
 }
 
-/// A worker of the page's own kind, on a header that no nonce solves, for some seconds.
+/// Runs the page's mining worker for some seconds on a header that no nonce solves.
 async fn hashes_per_second(tab: &Tab) -> Result<f64> {
     let measure = r#"
         (async () => {
@@ -153,16 +151,16 @@ async fn hashes_per_second(tab: &Tab) -> Result<f64> {
 fn number(value: &Value) -> Result<f64> {
     value
         .as_f64()
-        .with_context(|| format!("{value} is no number"))
+        .with_context(|| format!("{value} is not a number"))
 }
 
-/// A table, in Markdown.
+/// Prints the figures as a Markdown table.
 fn print(figures: &[Figure]) {
     println!("\n| figure | median | least | most | unit | runs |\n|---|---|---|---|---|---|");
     for figure in figures {
         let mut sorted = figure.values.clone();
         sorted.sort_by(f64::total_cmp);
-        let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
+        let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
         let (median, most) = (at(sorted.len() / 2), at(sorted.len().saturating_sub(1)));
         println!(
             "| {} | {median:.0} | {:.0} | {most:.0} | {} | {} |",

@@ -1,10 +1,9 @@
-//! A native peer in the room that lies: the tab drops it where it lied, and neither this tab nor another one
-//! changes in anything.
+//! A native peer that sends invalid data: the tab disconnects it, and neither this tab nor another changes its state.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use chain::{
+use heartchain_chain::{
     block::Block,
     bpm::Bpm,
     difficulty::Window,
@@ -16,33 +15,35 @@ use chain::{
     time::UnixMillis,
     work::{CompactTarget, Work},
 };
+use heartchain_sync::message::{
+    MAX_REQUEST_LEN, MAX_RESPONSE_LEN, Request, Response, StatusMessage,
+};
 use serde_json::Value;
-use sync::message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, Request, Response, StatusMessage};
 
 use super::syncing::expect_bpms;
 use crate::{
-    harness::{Outcome, Stage, Tab, agreement, on_stage},
-    native::{Answers, Stranger, frame},
+    harness::{Outcome, Tab, TestEnv, agreement, run_test},
+    native::{Responder, ScriptedPeer, frame},
 };
 
 pub(super) const ROOM: &str = "lies";
 
-/// What a stranger does once it is in the room.
-type Lie = Box<dyn FnOnce(&mut Stranger) -> Result<()>>;
+/// What the peer does once it is in the room.
+type Offence = Box<dyn FnOnce(&mut ScriptedPeer) -> Result<()>>;
 
 #[tokio::test]
-async fn whoever_gossips_lies_is_dropped_and_believed_by_nobody() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
+async fn invalid_gossip_gets_the_sender_dropped() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
         let room = room()?;
         let honest = block(&room, vec![reading(&room, 0, 80)?])?;
-        let mut lies: Vec<(&str, Lie)> = Vec::new();
+        let mut offences: Vec<(&str, Offence)> = Vec::new();
         let mut readings = |name, data: Vec<u8>| {
-            lies.push((
+            offences.push((
                 name,
-                Box::new(move |it: &mut Stranger| it.publish("readings", data)),
+                Box::new(move |it: &mut ScriptedPeer| it.publish("readings", data)),
             ));
         };
-        readings("random bytes for a reading", noise(114));
+        readings("random bytes for a reading", random_bytes(114));
         readings(
             "a truncated reading",
             reading(&room, 0, 80)?.to_bytes()[..113].to_vec(),
@@ -85,12 +86,12 @@ async fn whoever_gossips_lies_is_dropped_and_believed_by_nobody() -> Outcome {
         );
 
         let mut blocks = |name, data: Vec<u8>| {
-            lies.push((
+            offences.push((
                 name,
-                Box::new(move |it: &mut Stranger| it.publish("blocks", data)),
+                Box::new(move |it: &mut ScriptedPeer| it.publish("blocks", data)),
             ));
         };
-        blocks("random bytes for a block", noise(400));
+        blocks("random bytes for a block", random_bytes(400));
         blocks("a truncated block", honest.encode()[..200].to_vec());
         blocks("a block without work", without_work(&honest)?.encode());
         let easy = Header {
@@ -101,11 +102,14 @@ async fn whoever_gossips_lies_is_dropped_and_believed_by_nobody() -> Outcome {
             "a block of an easier difficulty",
             mined(easy, honest.readings.clone())?.encode(),
         );
-        let rooted = Block {
+        let wrong_root = Block {
             readings: vec![reading(&room, 0, 90)?],
             ..honest.clone()
         };
-        blocks("a block with other readings than its root", rooted.encode());
+        blocks(
+            "a block with other readings than its root",
+            wrong_root.encode(),
+        );
         let forged = Reading {
             bpm: 81,
             ..reading(&room, 0, 80)?
@@ -120,13 +124,13 @@ async fn whoever_gossips_lies_is_dropped_and_believed_by_nobody() -> Outcome {
         };
         blocks("a block with bpm 0", block(&room, vec![no_bpm])?.encode());
 
-        let tabs = tabs(stage).await?;
-        for (name, lie) in lies {
-            let mut stranger = meet(stage, &tabs[0], honest_answers(&room))
+        let tabs = tabs(env).await?;
+        for (name, offence) in offences {
+            let mut peer = connect(env, &tabs[0], honest_responder(&room))
                 .await
                 .context(name)?;
-            lie(&mut stranger).context(name)?;
-            stranger.is_dropped().await.context(name)?;
+            offence(&mut peer).context(name)?;
+            peer.wait_until_dropped().await.context(name)?;
             expect_untouched(&tabs).await.context(name)?;
         }
         expect_alive(&tabs).await
@@ -135,15 +139,15 @@ async fn whoever_gossips_lies_is_dropped_and_believed_by_nobody() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_block_with_a_skipped_seq_is_refused_and_its_reading_waits() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
+async fn block_with_a_skipped_seq_is_refused() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
         let room = room()?;
-        let tabs = tabs(stage).await?;
+        let tabs = tabs(env).await?;
         let [a, b] = &tabs;
         let second = reading(&room, 1, 81)?;
-        let mut liar = meet(stage, a, honest_answers(&room)).await?;
-        liar.publish("blocks", block(&room, vec![second])?.encode())?;
-        liar.is_dropped().await?;
+        let mut attacker = connect(env, a, honest_responder(&room)).await?;
+        attacker.publish("blocks", block(&room, vec![second])?.encode())?;
+        attacker.wait_until_dropped().await?;
         for tab in &tabs {
             ensure!(
                 tab.status().await?["tip"]["index"] == 0,
@@ -152,71 +156,76 @@ async fn a_block_with_a_skipped_seq_is_refused_and_its_reading_waits() -> Outcom
             );
         }
 
-        // The reading itself is no lie: once somebody brings the one before it, both get into the chain.
-        let mut honest = meet(stage, b, honest_answers(&room)).await?;
+        // The reading itself is valid: once a peer sends the one before it, both get into the chain.
+        let mut honest = connect(env, b, honest_responder(&room)).await?;
         honest.publish("readings", reading(&room, 0, 80)?.to_bytes().to_vec())?;
         honest.publish("readings", second.to_bytes().to_vec())?;
-        agree_with(&mut honest, &tabs, 2).await?;
+        agreement_with_peer(&mut honest, &tabs, 2).await?;
         expect_bpms(a, &[80, 81]).await
     })
     .await
 }
 
 #[tokio::test]
-async fn whoever_asks_or_answers_badly_is_dropped() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
+async fn invalid_requests_and_responses_get_dropped() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
         let room = room()?;
-        let tabs = tabs(stage).await?;
+        let tabs = tabs(env).await?;
         let requests = [
-            ("random bytes for a request", frame(&noise(100))),
+            ("random bytes for a request", frame(&random_bytes(100))),
             ("an empty request", frame(&[])),
-            ("an oversize request", frame(&noise(MAX_REQUEST_LEN + 1))),
+            (
+                "an oversize request",
+                frame(&random_bytes(MAX_REQUEST_LEN + 1)),
+            ),
             ("a request whose length is no varint", vec![0xff; 64]),
         ];
         for (name, raw) in requests {
-            let mut stranger = meet(stage, &tabs[0], honest_answers(&room))
+            let mut peer = connect(env, &tabs[0], honest_responder(&room))
                 .await
                 .context(name)?;
-            stranger.ask(raw);
-            stranger.is_dropped().await.context(name)?;
+            peer.send_request(raw);
+            peer.wait_until_dropped().await.context(name)?;
             expect_untouched(&tabs).await.context(name)?;
         }
 
-        let answers: [(&str, Answers); 6] = [
+        let responders: [(&str, Responder); 6] = [
             (
-                "random bytes for an answer",
-                Box::new(|_| Some(frame(&noise(100)))),
+                "random bytes for a response",
+                Box::new(|_| Some(frame(&random_bytes(100)))),
             ),
             (
-                "an oversize answer",
-                Box::new(|_| Some(frame(&noise(MAX_RESPONSE_LEN + 1)))),
+                "an oversize response",
+                Box::new(|_| Some(frame(&random_bytes(MAX_RESPONSE_LEN + 1)))),
             ),
             (
-                "an answer to another question",
+                "a response to another request",
                 Box::new(|_| Some(frame(&Response::Readings(Vec::new()).encode()))),
             ),
             (
                 "headers without work",
-                claiming(&room, |room| Response::Headers(vec![loose_header(room)])),
+                claims_heavy_chain(&room, |room| {
+                    Response::Headers(vec![header_without_work(room)])
+                }),
             ),
             (
                 "headers that do not link",
-                claiming(&room, |room| {
+                claims_heavy_chain(&room, |room| {
                     let unlinked = Header {
                         index: 7,
-                        ..loose_header(room)
+                        ..header_without_work(room)
                     };
                     Response::Headers(vec![*room.genesis(), unlinked])
                 }),
             ),
             (
                 "a claim with nothing behind it",
-                claiming(&room, |_| Response::Headers(Vec::new())),
+                claims_heavy_chain(&room, |_| Response::Headers(Vec::new())),
             ),
         ];
-        for (name, answers) in answers {
-            let mut stranger = meet(stage, &tabs[0], answers).await.context(name)?;
-            stranger.is_dropped().await.context(name)?;
+        for (name, responder) in responders {
+            let mut peer = connect(env, &tabs[0], responder).await.context(name)?;
+            peer.wait_until_dropped().await.context(name)?;
             expect_untouched(&tabs).await.context(name)?;
         }
         expect_alive(&tabs).await
@@ -225,35 +234,35 @@ async fn whoever_asks_or_answers_badly_is_dropped() -> Outcome {
 }
 
 #[tokio::test]
-async fn what_may_be_honest_is_borne_and_answered() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
+async fn possibly_honest_messages_are_tolerated() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
         let room = room()?;
-        let tabs = tabs(stage).await?;
-        let mut stranger = meet(stage, &tabs[0], honest_answers(&room)).await?;
+        let tabs = tabs(env).await?;
+        let mut peer = connect(env, &tabs[0], honest_responder(&room)).await?;
 
-        // A stream that ends in the middle: anybody's network does that.
-        stranger.ask(frame(&noise(100))[..50].to_vec());
-        // A block whose parent nobody has may be of a branch that is yet to come. This one is another room's.
+        // A stream may end early on any network.
+        peer.send_request(frame(&random_bytes(100))[..50].to_vec());
+        // A block with an unknown parent may belong to a branch that arrives later. This one belongs to another room.
         let elsewhere = Room::new(RoomParams::with_defaults(RoomName::new("elsewhere")?));
         let block = block(&elsewhere, vec![reading(&elsewhere, 0, 99)?])?;
-        stranger.publish("blocks", block.encode())?;
-        // A reading ahead of its turn waits; it is nobody's lie.
-        stranger.publish("readings", reading(&room, 3, 80)?.to_bytes().to_vec())?;
-        stranger.ask(frame(&status(&room).encode()));
-        let answer = Response::decode(&stranger.answer().await?)?;
-        let Response::Status(status) = answer else {
-            bail!("no status: {answer:?}")
+        peer.publish("blocks", block.encode())?;
+        // A reading whose predecessors are missing waits; that is not an offence.
+        peer.publish("readings", reading(&room, 3, 80)?.to_bytes().to_vec())?;
+        peer.send_request(frame(&status(&room).encode()));
+        let response = Response::decode(&peer.next_response().await?)?;
+        let Response::Status(status) = response else {
+            bail!("no status: {response:?}")
         };
         ensure!(
             status.tip == room.genesis_hash() && status.index == 0,
             "found {status:?}"
         );
 
-        // And once its turn has come, both are in the chain.
+        // Once its predecessors arrive, all are in the chain.
         for seq in 0..3 {
-            stranger.publish("readings", reading(&room, seq, 80)?.to_bytes().to_vec())?;
+            peer.publish("readings", reading(&room, seq, 80)?.to_bytes().to_vec())?;
         }
-        agree_with(&mut stranger, &tabs, 4).await?;
+        agreement_with_peer(&mut peer, &tabs, 4).await?;
         for tab in &tabs {
             expect_bpms(tab, &[80; 4]).await?;
         }
@@ -262,33 +271,41 @@ async fn what_may_be_honest_is_borne_and_answered() -> Outcome {
     .await
 }
 
-/// The tabs agree while the stranger takes part, and bear it all the time.
-async fn agree_with(stranger: &mut Stranger, [a, b]: &[Tab; 2], count: usize) -> Result<()> {
+/// Waits until the tabs agree; fails if the tab disconnects the peer before.
+async fn agreement_with_peer(
+    peer: &mut ScriptedPeer,
+    [a, b]: &[Tab; 2],
+    count: usize,
+) -> Result<()> {
     let tabs = [a, b];
     tokio::select! {
         seen = agreement(&tabs, count) => seen.map(|_| ()),
-        end = stranger.linger() => end.and_then(|()| bail!("an honest peer was dropped")),
+        end = peer.run_until_dropped() => end.and_then(|()| bail!("disconnected an honest peer")),
     }
 }
 
-async fn tabs(stage: &mut Stage) -> Result<[Tab; 2]> {
-    let page = format!("{}#room={ROOM}", stage.relay.page());
-    stage.tabs_at(&page).await
+async fn tabs(env: &mut TestEnv) -> Result<[Tab; 2]> {
+    let page = format!("{}#room={ROOM}", env.relay.page());
+    env.tabs_at(&page).await
 }
 
-pub(super) async fn meet(stage: &Stage, tab: &Tab, answers: Answers) -> Result<Stranger> {
+pub(super) async fn connect(
+    env: &TestEnv,
+    tab: &Tab,
+    responder: Responder,
+) -> Result<ScriptedPeer> {
     let genesis = tab.status().await?["genesis"].clone();
     let genesis = genesis.as_str().context("genesis is hex")?;
-    Stranger::meet(
-        stage.relay.websocket()?,
+    ScriptedPeer::connect(
+        env.relay.websocket()?,
         genesis,
         &tab.peer_id().await?,
-        answers,
+        responder,
     )
     .await
 }
 
-/// Both tabs are as they were: nothing on the chain, nothing waiting, each other's only peer.
+/// Both tabs are unchanged: an empty chain, an empty mempool, and no peer but each other.
 async fn expect_untouched(tabs: &[Tab; 2]) -> Result<()> {
     for tab in tabs {
         tab.until_peers(1).await?;
@@ -304,7 +321,7 @@ async fn expect_untouched(tabs: &[Tab; 2]) -> Result<()> {
     Ok(())
 }
 
-/// Both tabs go on as if nothing had been.
+/// Both tabs still record and sync.
 async fn expect_alive(tabs: &[Tab; 2]) -> Result<()> {
     let [a, b] = tabs;
     a.enter(72).await?;
@@ -325,8 +342,8 @@ fn now() -> UnixMillis {
     UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Bytes that mean nothing; always the same ones.
-fn noise(length: usize) -> Vec<u8> {
+/// Pseudo-random bytes, the same in every run.
+fn random_bytes(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     let step = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -335,13 +352,13 @@ fn noise(length: usize) -> Vec<u8> {
     std::iter::repeat_with(step).take(length).collect()
 }
 
-/// A good reading of the stranger's author.
+/// A valid reading of the peer's author.
 fn reading(room: &Room, seq: u64, bpm: u16) -> Result<Reading> {
     let key = SecretKey::from_seed([7; 32]);
     Ok(key.sign(room.id(), seq, now(), Bpm::new(bpm)?))
 }
 
-/// The room's first block with these readings, right in all else.
+/// The room's first block with these readings, valid in all other respects.
 fn block(room: &Room, readings: Vec<Reading>) -> Result<Block> {
     let time = now();
     let window = Window::genesis(room);
@@ -354,7 +371,7 @@ fn mined(header: Header, readings: Vec<Reading>) -> Result<Block> {
     Ok(Block { header, readings })
 }
 
-/// The same block with a nonce that is none.
+/// The same block with a nonce that does not meet the target.
 fn without_work(block: &Block) -> Result<Block> {
     let target = block.header.bits.target()?;
     let with = |nonce| Header {
@@ -369,8 +386,8 @@ fn without_work(block: &Block) -> Result<Block> {
     })
 }
 
-/// A header after genesis with the right bits, and no work.
-fn loose_header(room: &Room) -> Header {
+/// A header after genesis with the right bits but without work.
+fn header_without_work(room: &Room) -> Header {
     let time = now();
     Header {
         index: 1,
@@ -395,13 +412,13 @@ fn honest_status(room: &Room) -> StatusMessage {
     }
 }
 
-/// Answers like a peer that has just come and has nothing.
-pub(super) fn honest_answers(room: &Room) -> Answers {
+/// Responds like a peer that has just joined and has nothing.
+pub(super) fn honest_responder(room: &Room) -> Responder {
     let room = room.clone();
-    Box::new(move |request| Some(frame(&honest_answer(&room, request)?.encode())))
+    Box::new(move |request| Some(frame(&honest_response(&room, request)?.encode())))
 }
 
-fn honest_answer(room: &Room, request: &[u8]) -> Option<Response> {
+fn honest_response(room: &Room, request: &[u8]) -> Option<Response> {
     Some(match Request::decode(request).ok()? {
         Request::Status(_) => Response::Status(honest_status(room)),
         Request::Headers { .. } => Response::Headers(Vec::new()),
@@ -411,22 +428,25 @@ fn honest_answer(room: &Room, request: &[u8]) -> Option<Response> {
     })
 }
 
-/// Answers like a peer that claims a heavy chain, and shows these headers for it.
-fn claiming(room: &Room, headers: impl Fn(&Room) -> Response + Send + 'static) -> Answers {
+/// Responds like a peer that claims a chain with much work and sends these headers for it.
+fn claims_heavy_chain(
+    room: &Room,
+    headers: impl Fn(&Room) -> Response + Send + 'static,
+) -> Responder {
     let room = room.clone();
     Box::new(move |request| {
-        let answer = match Request::decode(request).ok()? {
+        let response = match Request::decode(request).ok()? {
             Request::Status(_) => Response::Status(StatusMessage {
-                tip: loose_header(&room).hash(),
+                tip: header_without_work(&room).hash(),
                 index: 1_000,
                 total_work: Work::from_le_bytes([1; 32]),
                 now: now(),
             }),
             Request::Headers { .. } => headers(&room),
             Request::Bodies { .. } | Request::MempoolIds { .. } | Request::Readings { .. } => {
-                honest_answer(&room, request)?
+                honest_response(&room, request)?
             }
         };
-        Some(frame(&answer.encode()))
+        Some(frame(&response.encode()))
     })
 }

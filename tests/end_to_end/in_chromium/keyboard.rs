@@ -1,22 +1,22 @@
-//! A whole visit with nothing but a keyboard.
+//! Uses the whole page with the keyboard only.
 
 use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
-/// More presses than the page has places for the focus.
-const MOST_PRESSES: usize = 80;
+/// More key presses than the page has focusable elements.
+const MAX_PRESSES: usize = 80;
 
 #[tokio::test]
-async fn a_visit_needs_no_mouse() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
+async fn keyboard_alone_is_enough() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
         tab_to(&a, "spinbutton", "Heart rate (BPM)").await?;
         a.type_and_enter("72").await?;
         agreement(&[&a, &b], 1).await?;
 
-        // A block's dialog: opened, checked, closed, and the focus is where it was.
+        // A block's dialog: opened, checked and closed; the focus returns to where it was.
         let card = tab_to_within(&a, ".block").await?;
         a.key("Enter").await?;
         a.until_page(
@@ -45,11 +45,11 @@ async fn a_visit_needs_no_mouse() -> Outcome {
             "() => document.querySelector('lesson-branches button')",
         )
         .await?;
-        tab_to(&a, "button", "Cut this tab off").await?;
+        tab_to(&a, "button", "Disconnect this tab").await?;
         a.key("Enter").await?;
         a.until("to be cut off", "node => node.status().isolated")
             .await?;
-        expect_focus(&a, "button", "Join again").await?;
+        expect_focus(&a, "button", "Reconnect").await?;
         a.key("Enter").await?;
         a.until("to be back", "node => !node.status().isolated")
             .await?;
@@ -89,16 +89,16 @@ async fn a_visit_needs_no_mouse() -> Outcome {
 }
 
 #[tokio::test]
-async fn the_focus_goes_through_the_page_in_order_and_each_place_has_a_name() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let tab = stage.tab().await?;
+async fn focus_follows_the_page_order() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let tab = env.tab().await?;
         tab.enter(72).await?;
         agreement(&[&tab], 1).await?;
         tab.evaluate("document.querySelector('.lesson-switch').click()")
             .await?;
         tab.until_page("the lessons", "() => document.querySelector('lesson-mining input')")
             .await?;
-        tab.evaluate("document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex'); globalThis.places = []")
+        tab.evaluate("document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex'); globalThis.visited = []")
             .await?;
         let positive = "document.querySelectorAll('[tabindex]:not([tabindex=\"0\"], [tabindex=\"-1\"])').length";
         ensure!(
@@ -106,13 +106,13 @@ async fn the_focus_goes_through_the_page_in_order_and_each_place_has_a_name() ->
             "a tabindex changes the order"
         );
         let mut names = Vec::new();
-        for _ in 0..MOST_PRESSES {
+        for _ in 0..MAX_PRESSES {
             tab.key("Tab").await?;
             let step = "(() => {
               const at = document.activeElement;
-              if (at === document.body || places.includes(at)) return 'end';
-              const before = places.at(-1);
-              places.push(at);
+              if (at === document.body || visited.includes(at)) return 'end';
+              const before = visited.at(-1);
+              visited.push(at);
               if (!at.checkVisibility()) return 'hidden';
               const rect = at.getBoundingClientRect();
               const shown = rect.bottom > 0 && rect.top < innerHeight;
@@ -131,10 +131,10 @@ async fn the_focus_goes_through_the_page_in_order_and_each_place_has_a_name() ->
             names.push(name);
         }
         ensure!(
-            names.len() < MOST_PRESSES && names.len() > 8,
+            names.len() < MAX_PRESSES && names.len() > 8,
             "the focus does not come to an end: {names:?}"
         );
-        for wanted in ["한국어", "See how it works", "Cut this tab off", "Heart rate (BPM)", "Record"] {
+        for wanted in ["한국어", "See how it works", "Disconnect this tab", "Heart rate (BPM)", "Record"] {
             ensure!(names.iter().any(|name| name == wanted), "no {wanted:?} in {names:?}");
         }
         Ok(())
@@ -142,10 +142,10 @@ async fn the_focus_goes_through_the_page_in_order_and_each_place_has_a_name() ->
     .await
 }
 
-/// Presses Tab until the focus is at the one element of this role and name.
+/// Presses Tab until the element of this role and name has the focus.
 async fn tab_to(tab: &Tab, role: &str, name: &str) -> Result<()> {
     let mut seen = Vec::new();
-    for _ in 0..MOST_PRESSES {
+    for _ in 0..MAX_PRESSES {
         tab.key("Tab").await?;
         let focused = tab.focused().await?;
         let found = (
@@ -163,10 +163,11 @@ async fn tab_to(tab: &Tab, role: &str, name: &str) -> Result<()> {
     )
 }
 
-/// Presses Tab until the focus is somewhere in an element that the selector finds; returns what is heard there.
+/// Presses Tab until the focus is inside an element that matches the selector; returns the focused element's
+/// accessibility node.
 async fn tab_to_within(tab: &Tab, selector: &str) -> Result<Value> {
     let within = format!("document.activeElement.closest('{selector}') !== null");
-    for _ in 0..MOST_PRESSES {
+    for _ in 0..MAX_PRESSES {
         tab.key("Tab").await?;
         if tab.evaluate(&within).await? == true {
             return tab.focused().await;

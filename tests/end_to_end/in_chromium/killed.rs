@@ -1,5 +1,5 @@
-//! The browser is killed at any moment: whatever `record()` had answered is there afterwards, the database opens, and the
-//! chain is valid.
+//! The browser is killed at arbitrary moments: every reading that `record()` confirmed is there afterwards, the
+//! database opens, and the chain is valid.
 
 use std::{env, time::Duration};
 
@@ -8,39 +8,39 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::scripts::expect_valid_chain;
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
 /// How often the browser is killed, unless `HEARTCHAIN_SOAK` says otherwise.
 const KILLS: u64 = 3;
-/// The latest moment of a kill after recording, or catching up, has begun.
+/// The latest time of a kill after recording and catching up have begun, in ms.
 const LATEST_KILL_MS: u64 = 1_500;
 
-/// A room of its own for each phase would hide what one leaves to the next: it is one profile, one room, one database.
+/// All kills use one profile, one room and one database, so that damage of one kill would show after the next.
 #[tokio::test]
-async fn nothing_that_was_answered_is_lost_when_the_browser_is_killed() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = stage.relay.page().to_owned();
+async fn killed_browser_loses_no_confirmed_reading() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
         let kills = kills()?;
-        // Somebody else, whose browser lives on: what the killed tab catches up with comes from there.
-        let witness = stage.another_browser().await?.open(&page).await?;
+        // A tab in another browser that keeps running. The killed tab catches up from it.
+        let witness = env.another_browser().await?.open(&page).await?;
         witness.until("the node", "() => true").await?;
         let mut answered: Vec<String> = Vec::new();
         let mut name = None;
         for kill in 0..kills {
-            let tab = stage.browser.open_as_person(&page, "").await?;
+            let tab = env.browser.open_as_person(&page, "").await?;
             expect_all_kept(&tab, &answered).await.with_context(|| format!("after {kill} kills"))?;
             let now = tab.peer_id().await?;
             ensure!(*name.get_or_insert(now.clone()) == now, "another peer after {kill} kills");
-            // Both at once: it records, and catches up with what the other one recorded while it was away.
-            let moment = Duration::from_millis(moment(kill));
-            answered.extend(record_until(&tab, moment).await?);
-            stage.browser.crash_and_start_again().await?;
+            // The tab records, and at the same time catches up with what the witness recorded meanwhile.
+            let time_limit = Duration::from_millis(kill_time(kill));
+            answered.extend(record_until(&tab, time_limit).await?);
+            env.browser.crash_and_restart().await?;
             witness
                 .evaluate("(async () => { for (let i = 0; i < 10; i++) await heartchain.record(100 + i); })()")
                 .await?;
         }
         ensure!(!answered.is_empty(), "nothing was ever recorded");
-        let tab = stage.browser.open_as_person(&page, "").await?;
+        let tab = env.browser.open_as_person(&page, "").await?;
         expect_all_kept(&tab, &answered).await?;
         let all = answered.len() + usize::try_from(kills)? * 10;
         agreement(&[&tab, &witness], all).await?;
@@ -55,13 +55,13 @@ async fn nothing_that_was_answered_is_lost_when_the_browser_is_killed() -> Outco
     .await
 }
 
-/// Every id that was answered is among one's own readings; the database was opened, and nothing in it was damaged.
+/// Every confirmed ID is among the tab's own readings, and the database opened without damage.
 async fn expect_all_kept(tab: &Tab, answered: &[String]) -> Result<()> {
     tab.until("the node", "() => true").await?;
     let storage = tab.status().await?["storage"].take();
     ensure!(
-        storage["kind"] == "disk" && storage["slot"] == 0 && storage["healed"] == 0,
-        "the database is not as it was left: {storage}"
+        storage["kind"] == "disk" && storage["slot"] == 0 && storage["repaired"] == 0,
+        "the database was damaged: {storage}"
     );
     expect_valid_chain(tab).await?;
     let found = tab.evaluate("heartchain.ownReadings(10_000)").await?;
@@ -73,7 +73,7 @@ async fn expect_all_kept(tab: &Tab, answered: &[String]) -> Result<()> {
     for id in answered {
         ensure!(
             found.contains(id),
-            "{id} was answered, and is lost; there are {found:?}"
+            "{id} was confirmed and is lost; found {found:?}"
         );
     }
     Ok(())
@@ -84,32 +84,35 @@ fn ids(readings: &[Value]) -> Vec<String> {
     ids.map(str::to_owned).collect()
 }
 
-/// Records one after the other until the moment has come; returns the ids that were answered by then.
-async fn record_until(tab: &Tab, moment: Duration) -> Result<Vec<String>> {
-    let ends = Instant::now() + moment;
+/// Records readings one after the other until this time has passed; returns the IDs that were confirmed by then.
+async fn record_until(tab: &Tab, time_limit: Duration) -> Result<Vec<String>> {
+    let ends = Instant::now() + time_limit;
     tab.evaluate(
         "void (async () => { globalThis.answered = []; for (let i = 0; ; i++) { answered.push((await heartchain.record(60 + i % 100)).id); await new Promise((go) => setTimeout(go, 10)); } })()",
     )
     .await?;
-    let mut known = Vec::new();
+    let mut confirmed = Vec::new();
     while Instant::now() < ends {
-        let said = tab.evaluate("answered").await?;
-        let said = said.as_array().context("a list")?.iter();
-        known = said.filter_map(Value::as_str).map(str::to_owned).collect();
+        let answers = tab.evaluate("answered").await?;
+        let answers = answers.as_array().context("a list")?.iter();
+        confirmed = answers
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
         sleep(Duration::from_millis(5)).await;
     }
-    Ok(known)
+    Ok(confirmed)
 }
 
 fn kills() -> Result<u64> {
     match env::var("HEARTCHAIN_SOAK") {
-        Ok(number) => number.parse().context("HEARTCHAIN_SOAK is to be a number"),
+        Ok(number) => number.parse().context("HEARTCHAIN_SOAK is not a number"),
         Err(_) => Ok(KILLS),
     }
 }
 
-/// When the kill comes: any moment, but the same ones in each run.
-fn moment(kill: u64) -> u64 {
+/// The time of a kill in ms: pseudo-random, but the same in each run.
+fn kill_time(kill: u64) -> u64 {
     let mixed = kill.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ (mixed >> 29)) % LATEST_KILL_MS
 }

@@ -1,22 +1,23 @@
-//! "See how it works", step by step: made of the real peer, confined to one tab, undone by leaving.
+//! The lessons ("See how it works"), step by step: they use the real peer, affect one tab only, and are undone by
+//! leaving them.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::syncing::expect_bpms;
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
 #[tokio::test]
-async fn a_branch_made_alone_meets_the_others_and_its_readings_return() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
+async fn isolated_branch_merges_and_readings_return() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
         a.enter(70).await?;
         agreement(&[&a, &b], 1).await?;
         open_lessons(&a).await?;
-        press(&a, "Cut this tab off").await?;
-        a.until_shows("lesson-branches", "talks to nobody any more")
+        press(&a, "Disconnect this tab").await?;
+        a.until_shows("lesson-branches", "This tab is disconnected")
             .await?;
-        b.until("nobody else", "node => node.status().peers === 0")
+        b.until("no peer", "node => node.status().peers === 0")
             .await?;
 
         press(&a, "Go to the form").await?;
@@ -33,10 +34,10 @@ async fn a_branch_made_alone_meets_the_others_and_its_readings_return() -> Outco
             .await?;
         a.until_shows(
             "lesson-branches",
-            "Your readings since then: 1, of which 1 are in blocks of your own branch",
+            "Your readings since then: 1. In blocks of your branch: 1.",
         )
         .await?;
-        // The others do more work, so that their branch is the one that stays.
+        // The other tab does more work, so its branch wins.
         for bpm in [80, 81, 82] {
             b.enter(bpm).await?;
             let holds = format!("node => node.status().tip.index >= {}", bpm - 78);
@@ -47,11 +48,11 @@ async fn a_branch_made_alone_meets_the_others_and_its_readings_return() -> Outco
             "they were not apart"
         );
 
-        press(&a, "Join again").await?;
+        press(&a, "Reconnect").await?;
         agreement(&[&a, &b], 5).await?;
         a.until_shows("lesson-branches", "The others' branch had more work")
             .await?;
-        a.until_shows("lesson-branches", "is in the chain that all share")
+        a.until_shows("lesson-branches", "is in the shared chain")
             .await?;
         expect_bpms(&b, &[70, 80, 81, 82, 71]).await
     })
@@ -59,9 +60,9 @@ async fn a_branch_made_alone_meets_the_others_and_its_readings_return() -> Outco
 }
 
 #[tokio::test]
-async fn a_block_that_was_tampered_with_fails_its_sums_and_peers_refuse_it() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
+async fn tampered_block_fails_its_checks() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
         b.enter(72).await?;
         let tip = agreement(&[&a, &b], 1).await?;
         open_lessons(&a).await?;
@@ -69,76 +70,73 @@ async fn a_block_that_was_tampered_with_fails_its_sums_and_peers_refuse_it() -> 
         press(&a, "Tamper with the newest block").await?;
         a.until_shows("lesson-tampering", "72 BPM became 112 BPM")
             .await?;
-        a.until_shows("lesson-tampering", "The header is about other readings")
+        a.until_shows("lesson-tampering", "The header describes other readings")
             .await?;
-        a.until_shows("lesson-tampering", "An author never signed this")
+        a.until_shows("lesson-tampering", "The author never signed this")
             .await?;
-        a.until_shows(
-            "lesson-tampering",
-            "Peers leave it aside: it is known already",
-        )
-        .await?;
+        a.until_shows("lesson-tampering", "Peers ignore it: they already have it")
+            .await?;
 
-        press(&a, "Make the sums fit again").await?;
-        a.until_hides("lesson-tampering", "The header is about other readings")
+        press(&a, "Recompute the hashes").await?;
+        a.until_hides("lesson-tampering", "The header describes other readings")
             .await?;
-        a.until_shows("lesson-tampering", "All its other sums fit")
+        a.until_shows("lesson-tampering", "All other checks pass")
             .await?;
         a.until_shows("lesson-tampering", "No work was done for this hash")
             .await?;
         a.until_shows(
             "lesson-tampering",
-            "Peers refuse it: its hash is above the target",
+            "Peers reject it: its hash is above the target",
         )
         .await?;
-        a.until_shows("lesson-tampering", "hang up on whoever sent it")
+        a.until_shows("lesson-tampering", "disconnect the peer that sent it")
             .await?;
 
-        press(&a, "Throw the copy away").await?;
-        a.until_hides("lesson-tampering", "Peers refuse it").await?;
-        expect_nothing_happened(&a, &b, &tip, 72).await
+        press(&a, "Discard the copy").await?;
+        a.until_hides("lesson-tampering", "Peers reject it").await?;
+        expect_unchanged(&a, &b, &tip, 72).await
     })
     .await
 }
 
 #[tokio::test]
-async fn a_forged_reading_is_refused_and_reaches_nobody() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
+async fn forged_reading_is_refused() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
         b.enter(72).await?;
         let tip = agreement(&[&a, &b], 1).await?;
         open_lessons(&a).await?;
         for (button, words) in [
             ("Change its heart rate", "The forgery says 112 BPM"),
-            ("Put another name under it", "The forgery says that it was"),
+            ("Change its author", "The forgery says it was"),
         ] {
             press(&a, button).await?;
             a.until_shows("lesson-forgery", words).await?;
             a.until_shows(
                 "lesson-forgery",
-                "Peers refuse it: the signature is not its author's",
+                "Peers reject it: its author didn't sign it",
             )
             .await?;
-            a.until_shows("lesson-forgery", "hang up on whoever sent it")
+            a.until_shows("lesson-forgery", "disconnect the peer that sent it")
                 .await?;
         }
-        expect_nothing_happened(&a, &b, &tip, 72).await
+        expect_unchanged(&a, &b, &tip, 72).await
     })
     .await
 }
 
 #[tokio::test]
-async fn mining_is_slowed_down_until_the_lessons_are_left() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let a = stage.tab().await?;
+async fn mining_limit_ends_with_the_lessons() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let a = env.tab().await?;
         open_lessons(&a).await?;
-        a.focus("radio", "200 a second").await?;
+        a.focus("radio", "200 per second").await?;
         a.key("Space").await?;
         a.until("the limit", "node => node.status().miningLimit === 200")
             .await?;
-        a.until_shows("lesson-mining", "At this pace a block takes").await?;
+        a.until_shows("lesson-mining", "At this pace, a block takes").await?;
         a.enter(72).await?;
-        a.until_shows("lesson-mining", "1 reading waits for a block").await?;
+        a.until_shows("lesson-mining", "1 reading is waiting for a block").await?;
         a.until(
             "a slow search",
             "node => node.status().hashesPerSecond !== null && node.status().hashesPerSecond <= 400",
@@ -157,16 +155,16 @@ async fn mining_is_slowed_down_until_the_lessons_are_left() -> Outcome {
 }
 
 #[tokio::test]
-async fn leaving_the_lessons_or_loading_the_page_again_undoes_all() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
+async fn leaving_the_lessons_undoes_everything() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
         for leave in [
             "document.querySelector('.lesson-switch').click()",
             "location.reload()",
         ] {
             open_lessons(&a).await?;
-            press(&a, "Cut this tab off").await?;
-            a.focus("radio", "2,000 a second").await?;
+            press(&a, "Disconnect this tab").await?;
+            a.focus("radio", "2,000 per second").await?;
             a.key("Space").await?;
             a.until(
                 "both",
@@ -189,20 +187,21 @@ async fn leaving_the_lessons_or_loading_the_page_again_undoes_all() -> Outcome {
     .await
 }
 
-/// Both branches of a real fork, block by block, in the tab that changed over; and no fork before they met, nor long after.
+/// The tab that reorganised shows both branches of a real fork, block by block. No fork is shown before the tabs meet,
+/// nor long after.
 #[tokio::test]
-async fn the_two_branches_of_a_fork_stand_side_by_side_until_it_is_old() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
+async fn fork_view_shows_both_branches() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
         a.enter(70).await?;
         agreement(&[&a, &b], 1).await?;
         open_lessons(&a).await?;
-        press(&a, "Cut this tab off").await?;
-        b.until("nobody else", "node => node.status().peers === 0")
+        press(&a, "Disconnect this tab").await?;
+        b.until("no peer", "node => node.status().peers === 0")
             .await?;
-        go_on_to(&a, 71, 3).await?;
-        go_on_to(&b, 81, 4).await?;
-        // Each knows its own way only.
+        grow_to(&a, 71, 3).await?;
+        grow_to(&b, 81, 4).await?;
+        // Each tab knows only its own branch.
         let hidden = "document.querySelector('fork-view').hidden";
         for tab in [&a, &b] {
             ensure!(
@@ -215,8 +214,8 @@ async fn the_two_branches_of_a_fork_stand_side_by_side_until_it_is_old() -> Outc
         let rooms = boxes(&b, 2).await?;
         ensure!(own.len() == 2 && rooms.len() == 3, "{own:?} and {rooms:?}");
 
-        press(&a, "Join again").await?;
-        // Whatever returned to the queue is in one block or two on top of the room's.
+        press(&a, "Reconnect").await?;
+        // The readings that returned to the mempool are in one or two blocks on top of the other branch.
         a.until_page(
             "the fork, with the room's blocks followed",
             &format!(
@@ -226,20 +225,20 @@ async fn the_two_branches_of_a_fork_stand_side_by_side_until_it_is_old() -> Outc
         )
         .await?;
         let lanes = a.evaluate(LANES).await?;
-        ensure!(lanes["root"] == "1", "they part elsewhere: {lanes}");
+        ensure!(lanes["root"] == "1", "the fork is elsewhere: {lanes}");
         ensure!(
             lanes["theirs"] == json!(own),
             "left is not {own:?}: {lanes}"
         );
-        ensure!(lanes["labels"] == json!(["followed", "left"]), "{lanes}");
-        a.until_shows("fork-view", "after block 1 the chain goes on in two ways")
+        ensure!(lanes["labels"] == json!(["followed", "dropped"]), "{lanes}");
+        a.until_shows("fork-view", "The chain split after block 1")
             .await?;
-        a.until_shows("fork-view", "the other (2 long) is left")
+        a.until_shows("fork-view", "only in the other (2 blocks)")
             .await?;
 
-        // The room goes on until nobody minds any more.
+        // The chain grows until the fork is too old to be shown.
         agreement(&[&a, &b], 6).await?;
-        go_on_to(&b, 91, 9).await?;
+        grow_to(&b, 91, 9).await?;
         a.until_page(
             &format!("the fork to go: {hidden}"),
             &format!("() => {hidden}"),
@@ -250,7 +249,7 @@ async fn the_two_branches_of_a_fork_stand_side_by_side_until_it_is_old() -> Outc
     .await
 }
 
-/// What the two columns list: each block's number and the end of its hash, oldest first.
+/// Reads the two columns: each block's number and the end of its hash, oldest first.
 const LANES: &str = "(() => {
     const boxes = (name) => [...document.querySelectorAll(`.lane-${name} .lane-block`)].map((box) => box.textContent);
     return {
@@ -261,8 +260,8 @@ const LANES: &str = "(() => {
     };
 })()";
 
-/// Records one heart rate after the other, each in a block of its own, until the tip is that high.
-async fn go_on_to(tab: &Tab, first_bpm: u16, height: u64) -> Result<()> {
+/// Records heart rates one after the other, each in its own block, until the tip has this height.
+async fn grow_to(tab: &Tab, first_bpm: u16, height: u64) -> Result<()> {
     let mut tip = tab.status().await?["tip"]["index"]
         .as_u64()
         .context("tip")?;
@@ -280,7 +279,7 @@ async fn go_on_to(tab: &Tab, first_bpm: u16, height: u64) -> Result<()> {
     Ok(())
 }
 
-/// The tab's blocks from that one on, as a column lists them.
+/// The tab's blocks from this height on, as a column lists them.
 async fn boxes(tab: &Tab, from: usize) -> Result<Vec<String>> {
     let blocks = tab.blocks().await?;
     let named = blocks.iter().skip(from).map(|block| {
@@ -294,45 +293,49 @@ async fn boxes(tab: &Tab, from: usize) -> Result<Vec<String>> {
     named.collect::<Option<_>>().context("blocks with hashes")
 }
 
-/// The lessons ask for the page's own form. Where both do not fit into the window, the step at hand goes along.
+/// The lessons use the page's own form. Where lesson and form do not both fit into the window, the current step stays
+/// visible next to the form.
 #[tokio::test]
-async fn the_step_at_hand_stays_in_sight_where_the_lesson_does_not() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
+async fn current_step_stays_in_view() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
         a.enter(70).await?;
         agreement(&[&a, &b], 1).await?;
         for (width, height) in [(360, 640), (800, 600)] {
             a.resize(width, height).await?;
             open_lessons(&a).await?;
             expect_step(&a, None).await?;
-            press(&a, "Cut this tab off").await?;
+            press(&a, "Disconnect this tab").await?;
             press(&a, "Go to the form").await?;
-            expect_step(&a, Some("now record a reading")).await?;
+            expect_step(&a, Some("Now record a reading")).await?;
             a.type_and_enter("71").await?;
-            expect_step(&a, Some("Your reading is in a block of your own branch.")).await?;
+            expect_step(&a, Some("Your reading is in a block of your branch.")).await?;
 
-            // Its buttons come right before the form, and do what those of the lesson do.
+            // The step's buttons precede the form in the tab order and do the same as the lesson's.
             a.key("Shift+Tab").await?;
             ensure!(
                 focused_text(&a).await? == "Back to the lesson",
                 "not before the form"
             );
             a.key("Shift+Tab").await?;
-            ensure!(focused_text(&a).await? == "Rejoin", "not before that");
+            ensure!(
+                focused_text(&a).await? == "Reconnect now",
+                "not before that"
+            );
             a.key("Enter").await?;
-            expect_step(&a, Some("in the chain that all share")).await?;
+            expect_step(&a, Some("in the shared chain")).await?;
             ensure!(
                 focused_text(&a).await? == "Back to the lesson",
                 "the focus was lost"
             );
             a.key("Enter").await?;
             ensure!(
-                focused_text(&a).await? == "Cut this tab off",
+                focused_text(&a).await? == "Disconnect this tab",
                 "the focus is elsewhere"
             );
             expect_step(&a, None).await?;
 
-            // Who has seen what came of it is told no more.
+            // A person who has seen the outcome is not shown the step again.
             a.evaluate("document.querySelector('#bpm').scrollIntoView({ block: 'start' })")
                 .await?;
             a.until_page(
@@ -357,10 +360,11 @@ const SENTENCES_IN_SIGHT: &str = "(() => {
     return top < innerHeight && bottom > 0;
 })()";
 
-/// The step is there with these words, within the window, and hides neither the form's field nor what has the focus; or it is not there.
+/// The step is visible with this text, within the window, and covers neither the form's field nor the focused element.
+/// With `None`, the step is hidden.
 async fn expect_step(tab: &Tab, words: Option<&str>) -> Result<()> {
     let Some(words) = words else {
-        // Two frames: what has just come into sight has been looked at.
+        // Waits two frames, so that the page has handled the scrolling.
         tab.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true))))")
             .await?;
         tab.until_page(
@@ -408,8 +412,8 @@ pub(super) async fn press(tab: &Tab, name: &str) -> Result<()> {
     tab.key("Enter").await
 }
 
-/// The room is as it was: one reading, one tip, and the two still know each other.
-async fn expect_nothing_happened(a: &Tab, b: &Tab, tip: &str, bpm: u16) -> Result<()> {
+/// The room is unchanged: one reading, one tip, and the two tabs are still connected.
+async fn expect_unchanged(a: &Tab, b: &Tab, tip: &str, bpm: u16) -> Result<()> {
     for tab in [a, b] {
         tab.until_peers(1).await?;
         ensure!(tab.tip().await? == tip, "{} has another tip", tab.name());
@@ -425,18 +429,18 @@ async fn expect_nothing_happened(a: &Tab, b: &Tab, tip: &str, bpm: u16) -> Resul
 }
 
 #[tokio::test]
-async fn lessons_that_cannot_be_loaded_say_what_to_do_and_come_when_it_is_done() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let tab = stage.tab().await?;
+async fn failed_lessons_can_be_loaded_later() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let tab = env.tab().await?;
         tab.until("the node", "() => true").await?;
-        stage.relay.kill().await?;
+        env.relay.kill().await?;
         tab.focus("switch", "See how it works").await?;
         tab.key("Space").await?;
-        tab.until_shows(".lesson-failure", "Turn them on again when it does.")
+        tab.until_shows(".lesson-failure", "Turn them on again later.")
             .await?;
-        stage.relay.start_again().await?;
+        env.relay.restart().await?;
         open_lessons(&tab).await?;
-        tab.until_hides(".lesson-failure", "could not be loaded")
+        tab.until_hides(".lesson-failure", "Couldn't load the lessons")
             .await?;
         Ok(())
     })

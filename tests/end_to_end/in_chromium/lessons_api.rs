@@ -1,19 +1,19 @@
-//! What a lesson is made of, with real tabs: one cuts itself off and joins again, one mines slowly. What is tried is
-//! confined to its tab and can be undone.
+//! The API that the lessons use, with real tabs: isolation and the mining limit. Both affect one tab only and can be
+//! undone.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
-use crate::harness::{Outcome, Stage, agreement, on_stage};
+use crate::harness::{Outcome, TestEnv, agreement, run_test};
 
-/// A tab that joins again has a relay to call, a place to get and a peer to find.
-const JOINED_AGAIN: Duration = Duration::from_secs(60);
+/// A tab that reconnects must dial a relay, get a reservation and find a peer.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_tab_that_cut_itself_off_comes_back_with_its_readings() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
+async fn isolated_tab_returns_with_its_readings() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
         a.enter(70).await?;
         agreement(&[&a, &b], 1).await?;
 
@@ -24,17 +24,17 @@ async fn a_tab_that_cut_itself_off_comes_back_with_its_readings() -> Outcome {
         a.enter(71).await?;
         b.enter(72).await?;
         for tab in [&a, &b] {
-            tab.until("a block of its own", "node => node.status().tip.index === 2").await?;
+            tab.until("its own block", "node => node.status().tip.index === 2").await?;
         }
         ensure!(a.tip().await? != b.tip().await?, "two branches");
-        // Longer than any pause between two calls to a peer: it stays cut off, although the page says that it woke.
+        // Waits longer than any pause between two dials: the tab stays isolated although the page resumed.
         a.evaluate("dispatchEvent(new Event('online'))").await?;
         tokio::time::sleep(Duration::from_secs(4)).await;
         let still = a.evaluate(&format!("({alone})(heartchain)")).await?;
         ensure!(still == true, "it is still cut off");
 
         a.evaluate("heartchain.isolate(false)").await?;
-        a.until_within(JOINED_AGAIN, "a peer again", "node => node.status().peers === 1").await?;
+        a.until_within(RECONNECT_TIMEOUT, "a peer again", "node => node.status().peers === 1").await?;
         agreement(&[&a, &b], 3).await?;
         let left = a.evaluate("heartchain.branches()").await?;
         let other = b.evaluate("heartchain.branches()").await?;
@@ -51,13 +51,13 @@ async fn a_tab_that_cut_itself_off_comes_back_with_its_readings() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_tab_mines_as_slowly_as_it_is_told() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let tab = stage.tab().await?;
+async fn mining_limit_is_respected() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let tab = env.tab().await?;
         tab.until("the node", "() => true").await?;
         tab.evaluate("heartchain.limitMining(500)").await?;
         tab.enter(70).await?;
-        // A block takes 65,536 tries, so more than two minutes at this speed.
+        // A block takes 65,536 tries on average, so about two minutes at this speed.
         let speed = tab
             .until(
                 "the speed of its worker",

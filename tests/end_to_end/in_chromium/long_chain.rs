@@ -1,6 +1,6 @@
-//! A tab with a long chain: how long it takes to open, what it takes on disk and in memory, and how long another tab
-//! takes to catch up. Short in the normal run, so that measuring stays tested; `HEARTCHAIN_BENCH` measures 10,000 blocks,
-//! and `HEARTCHAIN_BENCH_LONG` 100,000 besides, which takes minutes to mine.
+//! Measures a tab with a long chain: how long it takes to open, how much disk and memory it uses, and how long another
+//! tab takes to catch up. The normal run is short, so that the measuring code stays tested. `HEARTCHAIN_BENCH` measures
+//! 10,000 blocks, and `HEARTCHAIN_BENCH_LONG` also 100,000, which take minutes to mine.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use chain::{
+use heartchain_chain::{
     block::Block,
     bpm::Bpm,
     difficulty::Window,
@@ -24,31 +24,31 @@ use chain::{
 };
 use serde_json::{Value, json};
 
-use super::smooth;
-use crate::harness::{Outcome, Stage, Tab, TaskWatch, on_stage};
+use super::smoothness;
+use crate::harness::{Outcome, Tab, TaskTrace, TestEnv, run_test};
 
-/// Readings of a block, each of another author.
+/// Readings per block, each of another author.
 const READINGS: u8 = 10;
-/// Bytes of a reading.
+/// Encoded length of a reading, in bytes.
 const READING_LEN: f64 = 114.0;
-/// Bytes of a block.
+/// Encoded length of a block, in bytes.
 const BLOCK_LEN: usize = Header::LEN + 4 + READINGS as usize * Reading::LEN;
-/// Blocks of a packed record, as the store packs them.
-const SHELF: usize = 256;
-/// Ms from block to block: the room's own interval, so that the work stays at the least.
+/// Blocks per segment, as the store packs them.
+const BLOCKS_PER_SEGMENT: usize = 256;
+/// Milliseconds from block to block: the room's block interval, so that the difficulty stays at the floor.
 const STEP: u64 = 1_000;
-/// Readings that each of two tabs records at ten a second, for the page to be watched meanwhile.
+/// Readings that each of two tabs records at ten per second while the page is traced.
 const LIVELY_READINGS: u32 = 60;
-/// The longest chain that another tab fetches; of a longer one it is given what is to be on its disk.
-const CAUGHT_UP: usize = 10_000;
-/// How long opening, or catching up, may take before the test fails: many times what is measured.
+/// The longest chain that the second tab fetches. A longer one is written to its disk instead.
+const MAX_FETCHED: usize = 10_000;
+/// Time limit of opening or catching up: many times what is measured.
 const LIMIT: Duration = Duration::from_secs(300);
 
 #[tokio::test]
-async fn a_long_chain_is_opened_and_handed_on() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
+async fn long_chain_opens_and_syncs() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
         for blocks in sizes() {
-            measure(stage, blocks)
+            measure(env, blocks)
                 .await
                 .with_context(|| format!("{blocks} blocks"))?;
         }
@@ -69,22 +69,22 @@ fn sizes() -> Vec<usize> {
     sizes
 }
 
-async fn measure(stage: &mut Stage, blocks: usize) -> Result<()> {
+async fn measure(env: &mut TestEnv, blocks: usize) -> Result<()> {
     let name = format!("long {blocks}");
     let room = Room::new(RoomParams::with_defaults(RoomName::new(&name)?));
-    let page = format!("{}#room={}", stage.relay.page(), name.replace(' ', "%20"));
+    let page = format!("{}#room={}", env.relay.page(), name.replace(' ', "%20"));
     let chain = tokio::task::spawn_blocking({
         let room = room.clone();
-        move || grown(&room, blocks)
+        move || cached_chain(&room, blocks)
     })
     .await??;
 
-    let empty = stage.browser.open(&page).await?;
+    let empty = env.browser.open(&page).await?;
     empty.until("the node", "() => true").await?;
     let memory_before = memory(&empty).await?;
     empty.close().await?;
 
-    let a = opened_on(stage, &room, &chain, &page).await?;
+    let a = open_with_chain(env, &room, &chain, &page).await?;
     let here = format!("node => node.status().tip.index === {blocks} && performance.now()");
     let migrated = number(&a.until_within(LIMIT, "its chain", &here).await?)?;
     expect_all_checked(&a).await?;
@@ -117,21 +117,21 @@ async fn measure(stage: &mut Stage, blocks: usize) -> Result<()> {
         usage / readings / READING_LEN
     );
     println!("| memory above an empty tab | {:.1} MB |", memory / 1e6);
-    if blocks <= CAUGHT_UP {
-        hand_on(stage, &a, &page, blocks).await?;
+    if blocks <= MAX_FETCHED {
+        sync_to_second_tab(env, &a, &page, blocks).await?;
     } else {
-        let b = opened_on(stage, &room, &chain, &page).await?;
+        let b = open_with_chain(env, &room, &chain, &page).await?;
         expect_all_checked(&b).await?;
-        stay_smooth(stage, &a, &b).await?;
+        stay_smooth(env, &a, &b).await?;
         b.close().await?;
     }
     a.close().await
 }
 
-/// Another tab fetches all of it; then bodies that the first one's disk garbles come back from there.
-async fn hand_on(stage: &mut Stage, a: &Tab, page: &str, blocks: usize) -> Result<()> {
+/// Another tab fetches the whole chain; then it supplies the bodies that the first tab's disk has damaged.
+async fn sync_to_second_tab(env: &mut TestEnv, a: &Tab, page: &str, blocks: usize) -> Result<()> {
     let here = format!("node => node.status().tip.index === {blocks} && performance.now()");
-    let b = stage.browser.open(page).await?;
+    let b = env.browser.open(page).await?;
     b.until("a peer", "node => node.status().peers > 0").await?;
     let began = number(&b.evaluate("performance.now()").await?)?;
     let caught_up = number(&b.until_within(LIMIT, "all of it", &here).await?)? - began;
@@ -143,21 +143,21 @@ async fn hand_on(stage: &mut Stage, a: &Tab, page: &str, blocks: usize) -> Resul
         .evaluate("heartchain.peers().find(({ path }) => path !== 'relay').path")
         .await?;
 
-    // Its next start reads what it has written itself, most of it packed as it came, and fetches again what it has not.
-    let (unpacked, shelves) = (count(&b, "blocks").await?, count(&b, "shelves").await?);
+    // The next start reads what the tab has written, most of it packed as it arrived, and fetches what is missing.
+    let (unpacked, segments) = (count(&b, "blocks").await?, count(&b, "shelves").await?);
     b.reload().await?;
     let again = number(&b.until_within(LIMIT, "its chain", &here).await?)?;
     expect_all_checked(&b).await?;
     ensure!(
-        shelves > 0 && 4 * unpacked <= blocks,
-        "{unpacked} of {blocks} blocks are not packed, the others on {shelves} shelves"
+        segments > 0 && 4 * unpacked <= blocks,
+        "{unpacked} of {blocks} blocks are not packed, the others in {segments} segments"
     );
     println!("| catching up, tab to tab ({path}) | {caught_up:.0} ms |");
     println!(
-        "| page start to all of it in the tab that has just fetched it, with {unpacked} blocks not packed and {shelves} shelves | {again:.0} ms |"
+        "| page start to all of it in the tab that has just fetched it, with {unpacked} blocks not packed and {segments} segments | {again:.0} ms |"
     );
 
-    heal(stage, a, page).await?;
+    damage_and_repair(env, a, page).await?;
     a.enter(99).await?;
     let next =
         format!("node => node.status().tip.index === {blocks} + 1 && node.status().mempool === 0");
@@ -167,14 +167,14 @@ async fn hand_on(stage: &mut Stage, a: &Tab, page: &str, blocks: usize) -> Resul
     )?;
     let newest = b.evaluate("(async () => (await heartchain.blocks(heartchain.status().tip.index, heartchain.status().tip.index))[0].readings.map(({ bpm }) => bpm))()").await?;
     ensure!(newest == json!([99]), "the newest block has {newest}");
-    stay_smooth(stage, a, &b).await?;
+    stay_smooth(env, a, &b).await?;
     b.close().await
 }
 
-/// Both record, ten times a second each, and a person looks around in one of them.
-async fn stay_smooth(stage: &Stage, a: &Tab, b: &Tab) -> Result<()> {
+/// Both tabs record ten times a second while a person looks around in one of them.
+async fn stay_smooth(env: &TestEnv, a: &Tab, b: &Tab) -> Result<()> {
     a.resize(1280, 900).await?;
-    let watch = TaskWatch::begin(&stage.browser).await?;
+    let watch = TaskTrace::begin(&env.browser).await?;
     for tab in [a, b] {
         tab.evaluate(&format!(
             "globalThis.recording = (async () => {{
@@ -185,46 +185,46 @@ async fn stay_smooth(stage: &Stage, a: &Tab, b: &Tab) -> Result<()> {
         ))
         .await?;
     }
-    smooth::choose_range(a, 0).await?;
-    for place in [0.2, 0.9, 0.5, 0.0] {
-        smooth::scroll_to(a, place).await?;
+    smoothness::choose_range(a, 0).await?;
+    for position in [0.2, 0.9, 0.5, 0.0] {
+        smoothness::scroll_to(a, position).await?;
     }
     for tab in [a, b] {
         tab.evaluate("recording").await?;
     }
-    smooth::expect_short_tasks("20 readings a second from two peers", &watch.end().await?)
+    smoothness::expect_short_tasks("20 readings a second from two peers", &watch.end().await?)
 }
 
-/// A bit of one shelf is flipped and another shelf is gone: the tab has its whole chain all the same, says what is damaged,
-/// and gets it from the other one.
-async fn heal(stage: &Stage, a: &Tab, page: &str) -> Result<()> {
+/// Flips a bit in one segment and deletes another: the tab keeps its whole chain, reports the damage, and fetches the
+/// bodies from the other tab.
+async fn damage_and_repair(env: &TestEnv, a: &Tab, page: &str) -> Result<()> {
     let tip = a.tip().await?;
-    a.go(&format!("{}relay.json", stage.relay.page())).await?;
+    a.go(&format!("{}relay.json", env.relay.page())).await?;
     a.until_page("no node", "() => typeof heartchain === 'undefined'")
         .await?;
     a.evaluate(
         r#"(async () => {
-            const asked = (request) => new Promise((done, failed) => {
+            const resultOf = (request) => new Promise((done, failed) => {
                 request.onsuccess = () => done(request.result);
                 request.onerror = () => failed(request.error);
             });
             const names = (await indexedDB.databases()).map(({ name }) => name);
-            const database = await asked(indexedDB.open(names.find((name) => name.startsWith("heartchain/"))));
+            const database = await resultOf(indexedDB.open(names.find((name) => name.startsWith("heartchain/"))));
             const writing = database.transaction("shelves", "readwrite");
-            const shelves = writing.objectStore("shelves");
-            const bytes = new Uint8Array(await asked(shelves.get(257)));
+            const segments = writing.objectStore("shelves");
+            const bytes = new Uint8Array(await resultOf(segments.get(257)));
             bytes[bytes.length - 1] ^= 1;
-            shelves.put(bytes.buffer, 257);
-            shelves.delete(1);
+            segments.put(bytes.buffer, 257);
+            segments.delete(1);
             await new Promise((done, failed) => { writing.oncomplete = done; writing.onabort = failed; });
             database.close();
         })()"#,
     )
     .await?;
     a.go(page).await?;
-    let lost = SHELF + 1;
-    let said = format!("node => node.status().storage.healed === {lost}");
-    a.until("what was damaged", &said).await?;
+    let lost = BLOCKS_PER_SEGMENT + 1;
+    let all_repaired = format!("node => node.status().storage.repaired === {lost}");
+    a.until("all damage repaired", &all_repaired).await?;
     a.until_shows("page-notices", &format!("{lost} damaged records"))
         .await?;
     ensure!(a.tip().await? == tip, "something was cut off");
@@ -238,20 +238,20 @@ async fn heal(stage: &Stage, a: &Tab, page: &str) -> Result<()> {
     Ok(())
 }
 
-/// How many records a store of the tab's database has.
+/// The number of records in a store of the tab's database.
 async fn count(tab: &Tab, store: &str) -> Result<usize> {
     let count = tab
         .evaluate(&format!(
             r#"(async () => {{
-                const asked = (request) => new Promise((done, failed) => {{
+                const resultOf = (request) => new Promise((done, failed) => {{
                     request.onsuccess = () => done(request.result);
                     request.onerror = () => failed(request.error);
                 }});
                 const slot = heartchain.status().storage.slot;
                 const databases = await indexedDB.databases();
                 const mine = databases.find(({{ name }}) => name.startsWith("heartchain/") && name.endsWith(`/${{slot}}`));
-                const database = await asked(indexedDB.open(mine.name));
-                const count = await asked(database.transaction("{store}").objectStore("{store}").count());
+                const database = await resultOf(indexedDB.open(mine.name));
+                const count = await resultOf(database.transaction("{store}").objectStore("{store}").count());
                 database.close();
                 return count;
             }})()"#
@@ -259,18 +259,18 @@ async fn count(tab: &Tab, store: &str) -> Result<usize> {
         .await?;
     let count = count
         .as_u64()
-        .with_context(|| format!("{count} is no number"))?;
+        .with_context(|| format!("{count} is not a number"))?;
     Ok(usize::try_from(count)?)
 }
 
-/// Waits until all that is on disk was checked; returns when that was. Nothing was damaged.
+/// Waits until everything on disk is verified, checks that nothing was damaged, and returns the time.
 async fn expect_all_checked(tab: &Tab) -> Result<f64> {
     let checked = "node => node.status().storage.unchecked === 0 && performance.now()";
     let checked = tab
         .until_within(LIMIT, "everything checked", checked)
         .await?;
     let storage = tab.status().await?["storage"].take();
-    ensure!(storage["healed"] == 0, "something was damaged: {storage}");
+    ensure!(storage["repaired"] == 0, "something was damaged: {storage}");
     number(&checked)
 }
 
@@ -284,7 +284,7 @@ fn openings() -> usize {
     }
 }
 
-/// The median, and from where to where.
+/// The median and the range.
 fn spread(times: &mut [f64]) -> String {
     times.sort_by(f64::total_cmp);
     let [first, .., last] = &*times else {
@@ -297,8 +297,8 @@ fn spread(times: &mut [f64]) -> String {
     )
 }
 
-/// The chain, as it was mined by an earlier run, or mined now.
-fn grown(room: &Room, blocks: usize) -> Result<Vec<Block>> {
+/// The chain, mined now or read from the cache of an earlier run.
+fn cached_chain(room: &Room, blocks: usize) -> Result<Vec<Block>> {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("long-{blocks}.chain"));
     if let Ok(bytes) = fs::read(&path) {
         let encoded = bytes.chunks(BLOCK_LEN).map(Block::decode);
@@ -306,14 +306,14 @@ fn grown(room: &Room, blocks: usize) -> Result<Vec<Block>> {
     }
     let chain = grow(room, blocks)?;
     let bytes: Vec<u8> = chain.iter().flat_map(Block::encode).collect();
-    // Whole or not at all.
+    // Renames a complete file, so that an aborted run leaves no partial cache.
     let making = path.with_extension("making");
     fs::write(&making, bytes)?;
     fs::rename(making, path)?;
     Ok(chain)
 }
 
-/// A chain up to now. Each author records once a block.
+/// Mines a chain that ends about now. Each author records once per block.
 fn grow(room: &Room, blocks: usize) -> Result<Vec<Block>> {
     let keys: Vec<SecretKey> = (1..=READINGS)
         .map(|number| SecretKey::from_seed([number; 32]))
@@ -339,29 +339,34 @@ fn grow(room: &Room, blocks: usize) -> Result<Vec<Block>> {
     Ok(chain)
 }
 
-/// A tab that opens the page with this chain on its disk.
-async fn opened_on(stage: &mut Stage, room: &Room, chain: &[Block], page: &str) -> Result<Tab> {
-    // No node runs there, though it is the same origin.
-    let empty = format!("{}relay.json", stage.relay.page());
-    let tab = stage.browser.open(&empty).await?;
+/// Opens the page in a tab that has this chain on its disk.
+async fn open_with_chain(
+    env: &mut TestEnv,
+    room: &Room,
+    chain: &[Block],
+    page: &str,
+) -> Result<Tab> {
+    // A document of the same origin that runs no node.
+    let empty = format!("{}relay.json", env.relay.page());
+    let tab = env.browser.open(&empty).await?;
     store(&tab, room, chain).await?;
     tab.go(page).await?;
     Ok(tab)
 }
 
-/// Puts the chain where a tab keeps it, as a tab does.
+/// Writes the chain to the tab's database, as the store does.
 async fn store(tab: &Tab, room: &Room, chain: &[Block]) -> Result<()> {
     let name = format!("heartchain/{}/0", room.id());
     tab.evaluate(&format!(
         r#"(async () => {{
-            const asked = (request) => new Promise((done, failed) => {{
+            const resultOf = (request) => new Promise((done, failed) => {{
                 request.onsuccess = () => done(request.result);
                 request.onerror = () => failed(request.error);
             }});
             const opening = indexedDB.open({}, 1);
             opening.onupgradeneeded = () => ["meta", "keys", "journal", "rescue", "blocks", "shelves"]
                 .forEach((store) => opening.result.createObjectStore(store));
-            const database = await asked(opening);
+            const database = await resultOf(opening);
             globalThis.keep = async (first, hex) => {{
                 const bytes = Uint8Array.from(hex.match(/../g), (digits) => parseInt(digits, 16));
                 const writing = database.transaction("shelves", "readwrite");
@@ -373,9 +378,12 @@ async fn store(tab: &Tab, room: &Room, chain: &[Block]) -> Result<()> {
         json!(name)
     ))
     .await?;
-    for (shelf, first) in chain.chunks(SHELF).zip((1..).step_by(SHELF)) {
+    for (segment, first) in chain
+        .chunks(BLOCKS_PER_SEGMENT)
+        .zip((1..).step_by(BLOCKS_PER_SEGMENT))
+    {
         let mut hex = String::new();
-        for byte in shelf.iter().flat_map(Block::encode) {
+        for byte in segment.iter().flat_map(Block::encode) {
             write!(hex, "{byte:02x}")?;
         }
         tab.evaluate(&format!("keep({first}, '{hex}')")).await?;
@@ -384,13 +392,13 @@ async fn store(tab: &Tab, room: &Room, chain: &[Block]) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of memory that the page holds: JavaScript's, the document's, and WebAssembly's, which DevTools leave out.
+/// Memory that the page holds, in bytes: JavaScript's, the document's, and WebAssembly's, which DevTools leave out.
 async fn memory(tab: &Tab) -> Result<f64> {
     tab.call("HeapProfiler.collectGarbage", json!({})).await?;
-    let said = tab.call("Runtime.getHeapUsage", json!({})).await?;
+    let usage = tab.call("Runtime.getHeapUsage", json!({})).await?;
     let parts = ["usedSize", "embedderHeapUsedSize", "backingStorageSize"];
-    let scripts: f64 = parts.iter().filter_map(|part| said[part].as_f64()).sum();
-    // Of a module that runs already the glue gives what it exports.
+    let scripts: f64 = parts.iter().filter_map(|part| usage[part].as_f64()).sum();
+    // The glue of a running module returns its existing exports.
     let wasm = tab
         .evaluate("import(new URL('pkg/wasm_node.js', document.querySelector('script[src$=\"index.js\"]').src)).then((glue) => glue.default()).then(({ memory }) => memory.buffer.byteLength)")
         .await?;
@@ -400,5 +408,5 @@ async fn memory(tab: &Tab) -> Result<f64> {
 fn number(value: &Value) -> Result<f64> {
     value
         .as_f64()
-        .with_context(|| format!("{value} is no number"))
+        .with_context(|| format!("{value} is not a number"))
 }

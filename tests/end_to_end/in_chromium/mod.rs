@@ -1,4 +1,4 @@
-//! What a person sees and a script on the page reads, in real browsers.
+//! Tests in real browsers: what a person sees, and what a script on the page can read.
 
 mod accessibility;
 mod archive;
@@ -7,25 +7,25 @@ mod crowd;
 mod damage;
 mod details;
 mod direct;
-mod durable;
 mod figures;
-mod guards;
 mod hostile;
+mod input_errors;
 mod keyboard;
 mod killed;
 mod lessons;
 mod lessons_api;
 mod long_chain;
-mod losses;
 mod network;
 mod offline;
 mod page;
+mod persistence;
 mod recovery;
 mod scripts;
+mod security;
 mod slots;
-mod smooth;
+mod smoothness;
+mod storage_loss;
 mod strap;
 mod syncing;
 mod tab_to_tab;
 mod twelve_tabs;
-mod words;

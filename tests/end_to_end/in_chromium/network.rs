@@ -1,4 +1,4 @@
-//! Who meets whom: tabs on another address of this machine, and tabs of other rooms.
+//! Which tabs find each other: tabs on another address of this machine, and tabs of other rooms.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -6,36 +6,36 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use super::syncing::expect_bpms;
-use crate::harness::{Outcome, Stage, agreement, on_stage, on_stage_at};
+use crate::harness::{Outcome, TestEnv, agreement, run_test, run_test_at};
 
 #[tokio::test]
-async fn recording_and_syncing_need_no_secure_context() -> Outcome {
-    on_stage_at(
+async fn insecure_context_can_record_and_sync() -> Outcome {
+    run_test_at(
         IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        async |stage: &mut Stage| {
-            let there = stage
+        async |env: &mut TestEnv| {
+            let there = env
                 .relay
                 .pages()
                 .get(1)
                 .context("this machine has only its loopback address")?
                 .clone();
-            let [a, b] = stage.tabs_at(&there).await?;
+            let [a, b] = env.tabs_at(&there).await?;
             for tab in [&a, &b] {
                 ensure!(
                     tab.evaluate("isSecureContext").await? == false,
                     "{there} is a secure context"
                 );
-                tab.until_shows("body", "the browser withholds").await?;
+                tab.until_shows("body", "the browser blocks").await?;
                 let storage = &tab.status().await?["storage"];
                 ensure!(
                     storage["kind"] == "memory"
                         && storage["reason"] == "no-locks"
                         && storage["slot"].is_null(),
-                    "nothing is kept there: {storage}"
+                    "unexpected storage: {storage}"
                 );
             }
-            // A tab of this computer is in the same room.
-            let here = stage.tab().await?;
+            // A tab on the loopback address is in the same room.
+            let here = env.tab().await?;
             ensure!(
                 here.evaluate("isSecureContext").await? == true,
                 "loopback is a secure context"
@@ -52,39 +52,39 @@ async fn recording_and_syncing_need_no_secure_context() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_relay_that_is_given_twice_is_one_and_is_found_again() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let named = stage.relay.websocket()?.to_owned();
+async fn duplicate_relay_is_used_once() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let named = env.relay.websocket()?.to_owned();
         let (nameless, _) = named.split_once("/p2p/").context("it is named")?;
-        let page = format!("{}?relay={named}&relay={nameless}", stage.relay.page());
-        let [a, b] = stage.tabs_at(&page).await?;
+        let page = format!("{}?relay={named}&relay={nameless}", env.relay.page());
+        let [a, b] = env.tabs_at(&page).await?;
         a.enter(72).await?;
         agreement(&[&a, &b], 1).await?;
         for tab in [&a, &b] {
             tab.until("its one relay", ONE_RELAY).await?;
         }
-        stage.relay.kill().await?;
+        env.relay.kill().await?;
         a.until(
-            "none",
+            "no relay",
             "node => !node.status().relays.some(r => r.connected)",
         )
         .await?;
-        stage.relay.start_again().await?;
+        env.relay.restart().await?;
         a.until("its one relay again", ONE_RELAY).await?;
         Ok(())
     })
     .await
 }
 
-/// Every relay that is shown is connected and holds a place for the tab, and there is one.
+/// There is exactly one relay; it is connected and holds a reservation for the tab.
 const ONE_RELAY: &str = "node => { const r = node.status().relays; return r.length === 1 && r[0].connected && r[0].reserved; }";
 
 #[tokio::test]
-async fn rooms_keep_to_themselves() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = stage.relay.page().to_owned();
-        let [a, b] = stage.tabs_at(&format!("{page}#room=first")).await?;
-        let [c, d] = stage.tabs_at(&format!("{page}#room=second")).await?;
+async fn rooms_are_isolated() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let [a, b] = env.tabs_at(&format!("{page}#room=first")).await?;
+        let [c, d] = env.tabs_at(&format!("{page}#room=second")).await?;
         a.enter(61).await?;
         c.enter(62).await?;
         agreement(&[&a, &b], 1).await?;

@@ -1,46 +1,47 @@
-//! The page without its relay: it opens from what the browser kept, records, and what was recorded then is everybody's
-//! once the relay is back. A newer version is offered, and comes when a person wishes it.
+//! The page without its relay: it opens from the browser's cache and records, and the readings reach the others once
+//! the relay is back. A newer version is offered, and replaces the page only when the person accepts it.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
 use super::lessons::open_lessons;
-use crate::harness::{Build, Front, Outcome, Stage, Tab, agreement, on_stage};
+use crate::harness::{Build, Outcome, Tab, TestEnv, UpgradeProxy, agreement, run_test};
 
-/// The page waits a few seconds before it has itself kept, and then each file is asked for once more.
-const KEPT: Duration = Duration::from_secs(60);
+/// Time limit for caching: the page waits a few seconds before it registers its service worker, which then fetches
+/// every file again.
+const CACHE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Lets a test wait until the page has asked for its worker.
+/// `registered` resolves when the page has registered its service worker.
 const REGISTERED: &str = "
   globalThis.registered = new Promise((resolve) => {
     const register = ServiceWorkerContainer.prototype.register;
     ServiceWorkerContainer.prototype.register = async function (...options) {
       const registration = await register.apply(this, options);
-      // After whoever waits for it.
+      // Resolves after the page's own handlers.
       setTimeout(resolve, 0, true);
       return registration;
     };
   });";
 
 #[tokio::test]
-async fn a_page_opens_and_records_without_its_relay() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = stage.relay.page().to_owned();
-        let tab = stage.tab().await?;
+async fn page_works_without_its_relay() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let tab = env.tab().await?;
         tab.enter(70).await?;
         agreement(&[&tab], 1).await?;
         let before = tab.status().await?;
-        until_kept(&tab).await?;
+        until_cached(&tab).await?;
 
-        stage.relay.stop().await?;
+        env.relay.stop().await?;
         tab.go(&page).await?;
         tab.until(
             "the node of a page without a relay",
             "node => node.status().peers === 0",
         )
         .await?;
-        tab.until_status_says("on your own").await?;
+        tab.until_status_says("You can keep recording").await?;
         let after = tab.status().await?;
         ensure!(
             after["tip"] == before["tip"] && after["peerId"] == before["peerId"],
@@ -48,13 +49,13 @@ async fn a_page_opens_and_records_without_its_relay() -> Outcome {
         );
         tab.enter(71).await?;
         tab.until(
-            "a block, from a miner that was kept as well",
+            "a block, from a cached miner",
             "node => node.status().tip.index === 2",
         )
         .await?;
 
-        stage.relay.start_again().await?;
-        let other = stage.tab().await?;
+        env.relay.restart().await?;
+        let other = env.tab().await?;
         agreement(&[&tab, &other], 2).await?;
         Ok(())
     })
@@ -62,22 +63,22 @@ async fn a_page_opens_and_records_without_its_relay() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_newer_version_is_offered_and_never_forced() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = stage.relay.page().to_owned();
-        let tab = stage.browser.open_with(&page, REGISTERED).await?;
-        until_kept(&tab).await?;
-        // From now on a worker controls the page, so that another one is news.
+async fn newer_version_is_offered_not_forced() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let tab = env.browser.open_with(&page, REGISTERED).await?;
+        until_cached(&tab).await?;
+        // A worker controls the page from here on, so another one counts as an update.
         tab.go(&page).await?;
         tab.until("the node", "() => navigator.serviceWorker.controller !== null").await?;
-        // A mark that is gone once the page is loaded anew.
+        // A marker that disappears when the page reloads.
         tab.evaluate("globalThis.loadedBefore = true").await?;
-        // The same worker under another address is another worker to the browser.
+        // To the browser, the same script under another URL is another worker.
         tab.evaluate("globalThis.registered").await?;
         tab.evaluate("navigator.serviceWorker.register('service-worker.js?newer').then(() => true)")
             .await?;
         tab.until_shows("page-notices", "A newer version of this page is ready.").await?;
-        ensure!(tab.evaluate("globalThis.loadedBefore").await? == true, "nothing is forced");
+        ensure!(tab.evaluate("globalThis.loadedBefore").await? == true, "the page reloaded without being asked");
 
         tab.evaluate("document.querySelector('page-notices .noticed button').click()").await?;
         tab.until_page(
@@ -91,26 +92,27 @@ async fn a_newer_version_is_offered_and_never_forced() -> Outcome {
     .await
 }
 
-/// A newer version took over in one tab; the other goes on with all of its own, and its cache goes with it.
+/// After an update in one tab, the other tab keeps using its own version from its own cache. The cache is removed when
+/// that tab closes.
 #[tokio::test]
 async fn open_page_keeps_its_own_version() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let front = Front::before(&stage.relay).await?;
-        let page = front.page();
-        let first = stage.browser.open_with(&page, REGISTERED).await?;
-        until_kept(&first).await?;
-        // From now on a worker controls the page, so that another one is news.
+    run_test(async |env: &mut TestEnv| {
+        let proxy = UpgradeProxy::start(&env.relay).await?;
+        let page = proxy.page();
+        let first = env.browser.open_with(&page, REGISTERED).await?;
+        until_cached(&first).await?;
+        // A worker controls the page from here on, so another one counts as an update.
         first.go(&page).await?;
         first.until("the node", CONTROLLED).await?;
         first.evaluate("globalThis.registered").await?;
-        let second = stage
+        let second = env
             .browser
             .open_in(first.context(), &page, REGISTERED)
             .await?;
         second.until("the node", CONTROLLED).await?;
         second.evaluate("globalThis.registered").await?;
 
-        front.serve(Build::Newer);
+        proxy.serve(Build::Newer);
         second.evaluate(UPDATE).await?;
         second
             .until_shows("page-notices", "A newer version of this page is ready.")
@@ -126,7 +128,7 @@ async fn open_page_keeps_its_own_version() -> Outcome {
             )
             .await?;
         second.until("the node", CONTROLLED).await?;
-        // Whatever the new worker tidies up, it has.
+        // By now the new worker has cleaned up.
         second.evaluate("globalThis.registered").await?;
         second.evaluate(PAUSE).await?;
 
@@ -145,7 +147,7 @@ async fn open_page_keeps_its_own_version() -> Outcome {
         );
         ensure!(second.evaluate(CACHES).await? == 2, "one cache for each");
 
-        first.close_alone().await?;
+        first.close_keeping_storage().await?;
         second.reload().await?;
         second.until("the node", CONTROLLED).await?;
         second
@@ -159,18 +161,18 @@ async fn open_page_keeps_its_own_version() -> Outcome {
     .await
 }
 
-/// Nothing of it was kept in the browser, and the relay has another version by now.
+/// The browser has nothing cached, and the relay serves another version by now.
 #[tokio::test]
 async fn page_without_its_version_offers_the_newer() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        stage.expect_said("the server responded with a status of 404");
-        let front = Front::before(&stage.relay).await?;
-        let unkept = "ServiceWorkerContainer.prototype.register = () => Promise.reject(new Error());";
-        let tab = stage.browser.open_with(&front.page(), unkept).await?;
+    run_test(async |env: &mut TestEnv| {
+        env.expect_message("the server responded with a status of 404");
+        let proxy = UpgradeProxy::start(&env.relay).await?;
+        let without_cache = "ServiceWorkerContainer.prototype.register = () => Promise.reject(new Error());";
+        let tab = env.browser.open_with(&proxy.page(), without_cache).await?;
         tab.until("the node", "() => true").await?;
         tab.evaluate(PAUSE).await?;
 
-        front.serve(Build::Newer);
+        proxy.serve(Build::Newer);
         tab.enter(70).await?;
         tab.until(
             "a block, from a miner that starts only now",
@@ -201,20 +203,20 @@ async fn page_without_its_version_offers_the_newer() -> Outcome {
     .await
 }
 
-/// The relay is renewed while the browser fetches the files of a version: some are of another one.
+/// The relay is updated while the browser fetches the files of a version, so some belong to another version.
 #[tokio::test]
 async fn failed_update_leaves_no_cache() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        stage.expect_said("integrity");
-        stage.expect_said("Failed to fetch");
-        stage.expect_said("An unknown error occurred when fetching the script.");
-        let front = Front::before(&stage.relay).await?;
-        let tab = stage.browser.open_with(&front.page(), REGISTERED).await?;
-        until_kept(&tab).await?;
+    run_test(async |env: &mut TestEnv| {
+        env.expect_message("integrity");
+        env.expect_message("Failed to fetch");
+        env.expect_message("An unknown error occurred when fetching the script.");
+        let proxy = UpgradeProxy::start(&env.relay).await?;
+        let tab = env.browser.open_with(&proxy.page(), REGISTERED).await?;
+        until_cached(&tab).await?;
         tab.evaluate("globalThis.registered").await?;
         let before = tab.evaluate("caches.keys()").await?;
 
-        front.serve(Build::HalfNewer);
+        proxy.serve(Build::HalfNewer);
         let refused = "navigator.serviceWorker.ready.then(async (registration) => {
             await registration.update().catch(() => {});
             const worker = registration.installing;
@@ -225,10 +227,10 @@ async fn failed_update_leaves_no_cache() -> Outcome {
         let state = tab.evaluate(refused).await?;
         ensure!(state == "redundant", "the worker is {state}");
         let after = tab.evaluate("caches.keys()").await?;
-        ensure!(before == after, "kept before: {before}, and after: {after}");
+        ensure!(before == after, "caches before: {before}, and after: {after}");
 
-        // Once all of it is there, it comes.
-        front.serve(Build::Newer);
+        // Once all files are there, the update succeeds.
+        proxy.serve(Build::Newer);
         tab.evaluate(UPDATE).await?;
         tab.until("a cache more", "() => caches.keys().then((names) => names.length === 2)")
             .await?;
@@ -244,12 +246,12 @@ const PAUSE: &str = "new Promise((resolve) => setTimeout(resolve, 1_000, true))"
 const CACHES: &str = "caches.keys().then((names) => names.length)";
 const RUNS_NEWER: &str = "globalThis.lessonsOfNewerVersion === true";
 
-/// Waits until the browser has kept the page.
-async fn until_kept(tab: &Tab) -> Result<()> {
+/// Waits until the browser has cached the page.
+async fn until_cached(tab: &Tab) -> Result<()> {
     tab.until("the node", "() => true").await?;
     tab.until_within(
-        KEPT,
-        "its page kept",
+        CACHE_TIMEOUT,
+        "its page cached",
         "async () => {
           const { active } = await navigator.serviceWorker.ready;
           if (active.state === 'activated') return true;

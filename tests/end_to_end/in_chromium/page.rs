@@ -1,18 +1,19 @@
-//! What a person sees of the chain: cards and their dialog, the picture of the network, own readings' way, the link.
+//! What a person sees: the chain's cards and their dialog, the network picture, the state of own readings, and the
+//! room's link.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
-/// A node that computes a chain of any length.
+/// A simulated node that computes a chain of any length.
 const SYNTHETIC: &str = include_str!("../../www/synthetic-node.js");
 
 #[tokio::test]
-async fn who_looks_at_old_blocks_goes_on_looking_at_them() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = format!("{}?blocks=5000&rate=5", stage.relay.page());
-        let tab = stage.browser.open_with_node(&page, SYNTHETIC).await?;
+async fn new_blocks_do_not_move_the_view() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = format!("{}?blocks=5000&rate=5", env.relay.page());
+        let tab = env.browser.open_with_node(&page, SYNTHETIC).await?;
         tab.resize(1280, 900).await?;
         tab.until_shows("chain-list", "Block 5,0").await?;
         tab.focus("spinbutton", "Go to block").await?;
@@ -22,20 +23,20 @@ async fn who_looks_at_old_blocks_goes_on_looking_at_them() -> Outcome {
             "() => document.activeElement.textContent === 'Block 2,500'",
         )
         .await?;
-        let place = "document.activeElement.getBoundingClientRect().top";
-        let before = tab.evaluate(place).await?.as_f64().context("px")?;
+        let position = "document.activeElement.getBoundingClientRect().top";
+        let before = tab.evaluate(position).await?.as_f64().context("px")?;
         tab.until_page(
             "three more blocks",
             "() => Number(document.querySelector('.row').ariaSetSize) >= 5004",
         )
         .await?;
-        let after = tab.evaluate(place).await?.as_f64().context("px")?;
+        let after = tab.evaluate(position).await?.as_f64().context("px")?;
         ensure!(
             (after - before).abs() < 2.0,
             "the card went from {before} to {after}"
         );
 
-        // And by keyboard from there.
+        // The keyboard moves on from there.
         for (key, block) in [
             ("ArrowDown", "Block 2,499"),
             ("End", "Block 0"),
@@ -54,18 +55,15 @@ async fn who_looks_at_old_blocks_goes_on_looking_at_them() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_block_is_checked_in_its_dialog() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [_, b] = with_first_block_open(stage).await?;
+async fn block_dialog_checks_the_block() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [_, b] = with_first_block_open(env).await?;
         let hash = b.tip().await?;
         b.until_shows("block-dialog dialog", &hash).await?;
         b.focus("button", "Check it yourself").await?;
         b.key("Enter").await?;
-        b.until_shows(
-            "block-dialog dialog",
-            "Everything in this block is as it should be.",
-        )
-        .await?;
+        b.until_shows("block-dialog dialog", "This block is valid.")
+            .await?;
         b.until_shows(
             "block-dialog dialog",
             "The reading is signed by its author.",
@@ -79,9 +77,9 @@ async fn a_block_is_checked_in_its_dialog() -> Outcome {
 }
 
 #[tokio::test]
-async fn an_own_reading_is_seen_from_its_block_to_its_confirmations() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
+async fn own_readings_show_their_confirmations() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
         a.enter(72).await?;
         agreement(&[&a, &b], 1).await?;
         a.until_shows("own-readings", "In block 1 · 1 confirmation")
@@ -90,29 +88,32 @@ async fn an_own_reading_is_seen_from_its_block_to_its_confirmations() -> Outcome
         agreement(&[&a, &b], 2).await?;
         a.until_shows("own-readings", "In block 1 · 2 confirmations")
             .await?;
-        // The other's own list has only its own.
+        // The other tab lists only its own reading.
         b.until_shows("own-readings", "In block 2 · 1 confirmation")
             .await?;
         ensure!(
             b.evaluate("document.querySelectorAll('own-readings li').length")
                 .await?
                 == 1,
-            "another's reading is among one's own"
+            "another author's reading is listed as own"
         );
-        // Both are in the chart, for eyes and for ears.
+        // Both readings are in the chart, visually and for assistive technology.
         for tab in [&a, &b] {
             tab.until_page(
                 "two lines in the chart",
                 "() => document.querySelectorAll('.chart-legend li').length === 2",
             )
             .await?;
-            tab.focus("slider", "Readings, by arrow keys").await?;
+            tab.focus("slider", "Browse readings with the arrow keys")
+                .await?;
             tab.key("End").await?;
-            let said = "document.querySelector('.chart-cursor').ariaValueText";
-            let said = tab.evaluate(said).await?;
+            let label = "document.querySelector('.chart-cursor').ariaValueText";
+            let label = tab.evaluate(label).await?;
             ensure!(
-                said.as_str().is_some_and(|said| said.starts_with("73 BPM")),
-                "{said}"
+                label
+                    .as_str()
+                    .is_some_and(|label| label.starts_with("73 BPM")),
+                "{label}"
             );
         }
         Ok(())
@@ -121,9 +122,9 @@ async fn an_own_reading_is_seen_from_its_block_to_its_confirmations() -> Outcome
 }
 
 #[tokio::test]
-async fn the_picture_and_the_table_show_everybody_and_how_they_are_reached() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b, c] = stage.tabs().await?;
+async fn network_view_shows_all_peers_and_paths() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b, c] = env.tabs().await?;
         for tab in [&a, &b, &c] {
             tab.until_shows("peer-list", "direct").await?;
             tab.until_page(
@@ -145,11 +146,11 @@ async fn the_picture_and_the_table_show_everybody_and_how_they_are_reached() -> 
 }
 
 #[tokio::test]
-async fn a_shared_link_and_its_code_lead_to_the_same_room() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let a = stage
+async fn shared_link_with_qr_code_opens_the_room() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let a = env
             .browser
-            .open(&format!("{}#room=심박 <b>7</b>", stage.relay.page()))
+            .open(&format!("{}#room=심박 <b>7</b>", env.relay.page()))
             .await?;
         a.until("the node", "() => true").await?;
         a.evaluate("document.querySelector('.room-open').click()")
@@ -164,7 +165,7 @@ async fn a_shared_link_and_its_code_lead_to_the_same_room() -> Outcome {
             .evaluate("document.querySelector('#room-link').value")
             .await?;
         let link = link.as_str().context("a link")?.to_owned();
-        let b = stage.browser.open(&link).await?;
+        let b = env.browser.open(&link).await?;
         b.until_peers(1).await?;
         ensure!(
             a.status().await?["genesis"] == b.status().await?["genesis"],
@@ -175,9 +176,9 @@ async fn a_shared_link_and_its_code_lead_to_the_same_room() -> Outcome {
     .await
 }
 
-/// The system's own way of sharing gets the room's name and link; giving up is no fault, and a refusal is told.
+/// The system's share dialog gets the room's name and link. Cancelling is not an error, and a refusal is shown.
 #[tokio::test]
-async fn the_systems_way_of_sharing_gets_the_rooms_link() -> Outcome {
+async fn system_share_gets_the_rooms_link() -> Outcome {
     const SYSTEM: &str = "globalThis.shared = [];
         globalThis.answers = [undefined, 'AbortError', 'NotAllowedError'];
         Object.defineProperty(navigator, 'share', { value: async (what) => {
@@ -185,13 +186,13 @@ async fn the_systems_way_of_sharing_gets_the_rooms_link() -> Outcome {
             shared.push(what);
             if (name) throw new DOMException('no', name);
         } });";
-    on_stage(async |stage: &mut Stage| {
-        let page = format!("{}#room=심박 <b>7</b>", stage.relay.page());
-        let tab = stage.browser.open_with(&page, SYSTEM).await?;
+    run_test(async |env: &mut TestEnv| {
+        let page = format!("{}#room=심박 <b>7</b>", env.relay.page());
+        let tab = env.browser.open_with(&page, SYSTEM).await?;
         tab.until("the node", "() => true").await?;
         tab.evaluate("document.querySelector('.room-open').click()")
             .await?;
-        let refused = "The browser could not share. Copy the link instead.";
+        let refused = "Couldn't share. Copy the link instead.";
         for count in 1..=3 {
             tab.until_hides("room-bar dialog", refused).await?;
             tab.focus("button", "Share …").await?;
@@ -215,25 +216,27 @@ async fn the_systems_way_of_sharing_gets_the_rooms_link() -> Outcome {
             "{link} is of another room"
         );
 
-        // Where the system has none, nobody is offered it.
-        let other = stage.browser.open(&page).await?;
+        // Without a system share dialog the button is hidden.
+        let other = env.browser.open(&page).await?;
         other.until("the node", "() => true").await?;
         let offered = other
             .evaluate("'share' in navigator || !document.querySelector('.share').hidden")
             .await?;
-        ensure!(offered == false, "sharing is offered where there is none");
+        ensure!(
+            offered == false,
+            "sharing is offered where the system has no share dialog"
+        );
         Ok(())
     })
     .await
 }
 
-/// Nothing is lost from sight on the narrowest phone and the widest projector: neither the page nor the longest fork that
-/// is shown scrolls sideways.
+/// From the narrowest phone to the widest projector, neither the page nor the longest fork view scrolls sideways.
 #[tokio::test]
-async fn the_page_fits_every_window() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = format!("{}?blocks=100000&authors=9&peers=8&readings=20&fork=30", stage.relay.page());
-        let tab = stage.browser.open_with_node(&page, SYNTHETIC).await?;
+async fn page_fits_every_window() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = format!("{}?blocks=100000&authors=9&peers=8&readings=20&fork=30", env.relay.page());
+        let tab = env.browser.open_with_node(&page, SYNTHETIC).await?;
         tab.until_shows("chain-list", "Block 100,000").await?;
         tab.until_shows("fork-view", "99,970").await?;
         for language in ["English", "한국어"] {
@@ -246,7 +249,7 @@ async fn the_page_fits_every_window() -> Outcome {
                 )
                 .await?;
             }
-            // Words end where the page does, and that of this tab keeps off its circle.
+            // The text ends at the page's edge, and this tab's label does not touch its circle.
             let edges = tab
                 .evaluate(
                     "(() => {
@@ -276,9 +279,9 @@ async fn the_page_fits_every_window() -> Outcome {
     .await
 }
 
-/// Two tabs: the first has recorded a reading, and the second has the dialog of its block open.
-pub(super) async fn with_first_block_open(stage: &mut Stage) -> Result<[Tab; 2]> {
-    let [a, b] = stage.tabs().await?;
+/// Opens two tabs: the first records a reading, and the second opens the dialog of its block.
+pub(super) async fn with_first_block_open(env: &mut TestEnv) -> Result<[Tab; 2]> {
+    let [a, b] = env.tabs().await?;
     a.enter(72).await?;
     agreement(&[&a, &b], 1).await?;
     b.until_shows("chain-list", "Block 1").await?;

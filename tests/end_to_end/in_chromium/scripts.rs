@@ -1,7 +1,7 @@
-//! What `globalThis.heartchain` gives to a script: enough to check the chain without trusting the node.
+//! What `globalThis.heartchain` gives to a script: enough to verify the chain without trusting the node.
 
 use anyhow::{Context as _, Result, ensure};
-use chain::{
+use heartchain_chain::{
     hash::BlockHash,
     header::{HEADER_VERSION, Header},
     merkle::readings_root,
@@ -12,12 +12,12 @@ use chain::{
 };
 use serde_json::Value;
 
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
 #[tokio::test]
-async fn what_scripts_read_is_what_was_hashed_and_signed() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
+async fn chain_read_by_scripts_is_valid() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
         a.enter(72).await?;
         agreement(&[&a, &b], 1).await?;
         b.enter(73).await?;
@@ -29,12 +29,12 @@ async fn what_scripts_read_is_what_was_hashed_and_signed() -> Outcome {
     .await
 }
 
-/// Does every sum again: hashes, links, roots, work, signatures, ids.
+/// Recomputes everything: hashes, links, roots, work, signatures and IDs.
 pub(super) async fn expect_valid_chain(tab: &Tab) -> Result<()> {
     let status = tab.status().await?;
     let room = status["room"].as_str().context("a room has a name")?;
     let room = Room::new(RoomParams::with_defaults(RoomName::new(room)?));
-    // The chain may change while it is read.
+    // Reads again if the chain has changed meanwhile.
     let blocks = loop {
         let tip = tab.tip().await?;
         let blocks = tab.blocks().await?;
@@ -45,7 +45,7 @@ pub(super) async fn expect_valid_chain(tab: &Tab) -> Result<()> {
         }
     };
     let mut parent = BlockHash::new([0; 32]);
-    for (place, block) in blocks.iter().enumerate() {
+    for (height, block) in blocks.iter().enumerate() {
         let header = header(block)?;
         let readings = block["readings"].as_array().context("readings")?;
         let readings = readings.iter().map(reading).collect::<Result<Vec<_>>>()?;
@@ -53,7 +53,7 @@ pub(super) async fn expect_valid_chain(tab: &Tab) -> Result<()> {
             header.hash().to_string() == block["hash"],
             "{block} has another hash"
         );
-        if place == 0 {
+        if height == 0 {
             ensure!(header == *room.genesis(), "another genesis: {block}");
         } else {
             ensure!(header.prev_hash == parent, "{block} does not link");
@@ -66,14 +66,14 @@ pub(super) async fn expect_valid_chain(tab: &Tab) -> Result<()> {
                 "{block} has no work"
             );
         }
-        for (checked, said) in readings
+        for (checked, fields) in readings
             .iter()
             .zip(block["readings"].as_array().into_iter().flatten())
         {
             checked.verify(room.id())?;
             ensure!(
-                checked.id(room.id()).to_string() == said["id"],
-                "{said} has another id"
+                checked.id(room.id()).to_string() == fields["id"],
+                "{fields} has another id"
             );
         }
         parent = header.hash();
@@ -81,7 +81,7 @@ pub(super) async fn expect_valid_chain(tab: &Tab) -> Result<()> {
     Ok(())
 }
 
-/// The header that a block's fields stand for.
+/// Builds the header from a block's fields.
 fn header(block: &Value) -> Result<Header> {
     Ok(Header {
         version: HEADER_VERSION,
@@ -94,13 +94,15 @@ fn header(block: &Value) -> Result<Header> {
     })
 }
 
-fn reading(said: &Value) -> Result<Reading> {
+fn reading(fields: &Value) -> Result<Reading> {
     let bytes = [
-        bytes(said, "author")?,
-        number(said, "seq")?.to_le_bytes().to_vec(),
-        number(said, "time")?.to_le_bytes().to_vec(),
-        u16::try_from(number(said, "bpm")?)?.to_le_bytes().to_vec(),
-        bytes(said, "signature")?,
+        bytes(fields, "author")?,
+        number(fields, "seq")?.to_le_bytes().to_vec(),
+        number(fields, "time")?.to_le_bytes().to_vec(),
+        u16::try_from(number(fields, "bpm")?)?
+            .to_le_bytes()
+            .to_vec(),
+        bytes(fields, "signature")?,
     ];
     Ok(Reading::decode(&bytes.concat())?)
 }
@@ -108,13 +110,13 @@ fn reading(said: &Value) -> Result<Reading> {
 fn number(of: &Value, name: &str) -> Result<u64> {
     of[name]
         .as_u64()
-        .with_context(|| format!("{name} is no number in {of}"))
+        .with_context(|| format!("{name} is not a number in {of}"))
 }
 
 fn text<'a>(of: &'a Value, name: &str) -> Result<&'a str> {
     of[name]
         .as_str()
-        .with_context(|| format!("{name} is no text in {of}"))
+        .with_context(|| format!("{name} is not a string in {of}"))
 }
 
 fn bytes(of: &Value, name: &str) -> Result<Vec<u8>> {

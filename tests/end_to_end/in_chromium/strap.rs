@@ -1,24 +1,25 @@
-//! Heart-rate straps by Web Bluetooth: paired, subscribed to, lost, found again and left.
+//! Heart-rate straps over Web Bluetooth: paired, subscribed to, lost, found again and disconnected.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use tokio::time::sleep;
 
-use crate::harness::{Operation, Outcome, PATIENCE, Stage, Strap, Tab, agreement, on_stage};
+use crate::harness::{Operation, Outcome, PATIENCE, Strap, Tab, TestEnv, agreement, run_test};
 
-/// About as often as a strap measures.
-const PACE: Duration = Duration::from_millis(500);
-/// 88 BPM with the skin touched; 90 BPM in 16 bits with energy and two RR intervals; 92 BPM without contact; 7 BPM.
-const TOUCHING: [u8; 2] = [0b0_0110, 88];
-const FULL: [u8; 9] = [0b1_1111, 90, 0, 1, 0, 0, 4, 0, 2];
-const LOOSE: [u8; 2] = [0b0_0100, 92];
-const NO_HEART: [u8; 2] = [0b0_0000, 7];
+/// Time between two notifications, about that of a real strap.
+const NOTIFICATION_INTERVAL: Duration = Duration::from_millis(500);
+/// Notifications: 88 BPM with skin contact; 90 BPM in 16 bits with energy and two RR intervals; 92 BPM without contact;
+/// 7 BPM.
+const SKIN_CONTACT: [u8; 2] = [0b0_0110, 88];
+const ALL_FIELDS: [u8; 9] = [0b1_1111, 90, 0, 1, 0, 0, 4, 0, 2];
+const NO_CONTACT: [u8; 2] = [0b0_0100, 92];
+const IMPOSSIBLE_RATE: [u8; 2] = [0b0_0000, 7];
 
 #[tokio::test]
-async fn without_web_bluetooth_there_is_no_strap_button() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let tab = stage.tab().await?;
+async fn strap_button_needs_web_bluetooth() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let tab = env.tab().await?;
         tab.until("the node", "() => true").await?;
         ensure!(
             tab.evaluate("navigator.bluetooth === undefined").await? == true,
@@ -36,15 +37,15 @@ async fn without_web_bluetooth_there_is_no_strap_button() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_strap_records_until_it_is_left_and_is_found_again_when_lost() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = stage.relay.page().to_owned();
-        let other = stage.tab().await?;
-        let browser = stage.another_browser_with(&[Strap::FLAG]).await?;
-        let (strap, tab) = Strap::beside_page(browser, &page, "Strap <7>").await?;
+async fn strap_records_and_reconnects() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let other = env.tab().await?;
+        let browser = env.another_browser_with(&[Strap::FLAG]).await?;
+        let (strap, tab) = Strap::open_with_page(browser, &page, "Strap <7>").await?;
         tab.until_peers(1).await?;
-        // Counts how often the browser is asked to keep what is recorded, and passes it on.
-        tab.evaluate("globalThis.asked = 0; void (navigator.storage.persist = () => { asked += 1; return StorageManager.prototype.persist.call(navigator.storage); })")
+        // Counts how often the page asks the browser to persist its storage.
+        tab.evaluate("globalThis.persistCalls = 0; void (navigator.storage.persist = () => { persistCalls += 1; return StorageManager.prototype.persist.call(navigator.storage); })")
             .await?;
 
         tab.focus("button", "Connect heart-rate strap").await?;
@@ -61,40 +62,40 @@ async fn a_strap_records_until_it_is_left_and_is_found_again_when_lost() -> Outc
         tab.empty_field().await?;
         tab.type_and_enter("1").await?;
 
-        measure_until_shared(&strap, &tab, &other, &TOUCHING, 88).await?;
+        measure_until_shared(&strap, &tab, &other, &SKIN_CONTACT, 88).await?;
         tab.until_shows("strap-control", "88 BPM").await?;
-        tab.until("the browser to be asked", "() => asked > 0").await?;
-        measure_until_shared(&strap, &tab, &other, &FULL, 90).await?;
+        tab.until("a request for persistent storage", "() => persistCalls > 0").await?;
+        measure_until_shared(&strap, &tab, &other, &ALL_FIELDS, 90).await?;
 
-        // Neither a loose strap nor a value that no heart has is recorded, and both are told.
+        // A loose strap and an impossible value are both reported and not recorded.
         let before = recorded(&tab).await?;
         for (bytes, words) in [
-            (LOOSE, "does not feel your skin"),
-            (NO_HEART, "what no heart does"),
+            (NO_CONTACT, "No skin contact reported"),
+            (IMPOSSIBLE_RATE, "value can't be right"),
         ] {
             for _ in 0..6 {
                 strap.measure(&tab, &bytes).await?;
-                sleep(PACE).await;
+                sleep(NOTIFICATION_INTERVAL).await;
             }
             tab.until_shows("strap-control", words).await?;
         }
-        ensure!(recorded(&tab).await? == before, "recorded all the same");
+        ensure!(recorded(&tab).await? == before, "recorded an invalid measurement");
 
-        strap.go_away().await?;
-        tab.until_shows("strap-control", "is out of reach").await?;
-        strap.come_back().await?;
+        strap.move_out_of_range().await?;
+        tab.until_shows("strap-control", "Can't reach Strap").await?;
+        strap.move_into_range().await?;
         tab.until_shows("strap-control", "Connected to Strap <7>")
             .await?;
-        measure_until_shared(&strap, &tab, &other, &TOUCHING, 88).await?;
+        measure_until_shared(&strap, &tab, &other, &SKIN_CONTACT, 88).await?;
 
-        ensure!(tab.evaluate("asked").await? == 1, "it asks again and again");
+        ensure!(tab.evaluate("persistCalls").await? == 1, "it asks more than once");
         tab.focus("button", "Disconnect strap").await?;
         tab.type_and_enter("").await?;
         tab.until_hides("strap-control", "Connected").await?;
         let before = recorded(&tab).await?;
         for _ in 0..6 {
-            strap.measure(&tab, &TOUCHING).await?;
-            sleep(PACE).await;
+            strap.measure(&tab, &SKIN_CONTACT).await?;
+            sleep(NOTIFICATION_INTERVAL).await;
         }
         ensure!(recorded(&tab).await? == before, "measured after the end");
         agreement(&[&tab, &other], before).await?;
@@ -103,8 +104,8 @@ async fn a_strap_records_until_it_is_left_and_is_found_again_when_lost() -> Outc
     .await
 }
 
-/// Lets the strap measure at its pace until a reading with this heart rate is known to the tab, and then in the
-/// other's chain. One reading may be a mean of what was measured before and now, so the first ones may have others.
+/// Sends notifications until the tab has recorded two readings, then waits until one with this heart rate is in the
+/// other tab's chain. The first reading may be a mean that includes earlier measurements.
 async fn measure_until_shared(
     strap: &Strap,
     tab: &Tab,
@@ -114,7 +115,7 @@ async fn measure_until_shared(
 ) -> Result<()> {
     let before = recorded(tab).await?;
     let limit = Instant::now() + PATIENCE;
-    // Two windows: the last of them has nothing else in it.
+    // Two averaging windows: the last one contains only the new value.
     while recorded(tab).await? < before + 2 {
         ensure!(
             Instant::now() < limit,
@@ -122,7 +123,7 @@ async fn measure_until_shared(
             tab.name()
         );
         strap.measure(tab, bytes).await?;
-        sleep(PACE).await;
+        sleep(NOTIFICATION_INTERVAL).await;
     }
     let holds =
         format!("async () => (await heartchainTest.readings()).some((one) => one.bpm === {bpm})");
@@ -132,7 +133,7 @@ async fn measure_until_shared(
     Ok(())
 }
 
-/// Readings that this tab knows, in the chain and waiting.
+/// The number of readings that this tab has, in the chain and waiting.
 async fn recorded(tab: &Tab) -> Result<usize> {
     let count = "heartchainTest.readings().then((all) => all.length + heartchain.status().mempool)";
     let count = tab.evaluate(count).await?;

@@ -1,4 +1,4 @@
-//! First light: what is entered in one tab is in all of them, once, under one tip.
+//! The basic promise: a reading entered in one tab is in the chain of all tabs exactly once, and all have the same tip.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,15 +6,15 @@ use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use serde_json::Value;
 
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
-/// Heart rate in the story of the tutorial.
+/// The heart rate of the tutorial's example.
 const RESTING: u16 = 72;
 
 #[tokio::test]
-async fn a_reading_entered_in_one_tab_is_in_all_three_under_one_tip() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b, c] = stage.tabs().await?;
+async fn reading_reaches_all_three_tabs() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b, c] = env.tabs().await?;
         a.enter(RESTING).await?;
         agreement(&[&a, &b, &c], 1).await?;
         for tab in [&a, &b, &c] {
@@ -28,18 +28,18 @@ async fn a_reading_entered_in_one_tab_is_in_all_three_under_one_tip() -> Outcome
 }
 
 #[tokio::test]
-async fn a_late_tab_catches_up() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b, c] = stage.tabs().await?;
+async fn late_tab_catches_up() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b, c] = env.tabs().await?;
         for (count, bpm) in [(1, 61), (2, 62), (3, 63)] {
             a.enter(bpm).await?;
             agreement(&[&a, &b, &c], count).await?;
         }
-        let late = stage.tab().await?;
+        let late = env.tab().await?;
         agreement(&[&a, &b, &c, &late], 3).await?;
         late.until_peers(3).await?;
         expect_bpms(&late, &[61, 62, 63]).await?;
-        // It is a peer like any other: what it records reaches those who were here before.
+        // The late tab is a full peer: its readings reach the others.
         late.enter(64).await?;
         agreement(&[&a, &b, &c, &late], 4).await?;
         Ok(())
@@ -48,9 +48,9 @@ async fn a_late_tab_catches_up() -> Outcome {
 }
 
 #[tokio::test]
-async fn readings_recorded_at_the_same_moment_are_both_in_the_chain() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b, c] = stage.tabs().await?;
+async fn simultaneous_readings_are_both_included() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b, c] = env.tabs().await?;
         tokio::try_join!(a.enter(81), b.enter(82))?;
         agreement(&[&a, &b, &c], 2).await?;
         for tab in [&a, &b, &c] {
@@ -65,9 +65,9 @@ async fn readings_recorded_at_the_same_moment_are_both_in_the_chain() -> Outcome
 }
 
 #[tokio::test]
-async fn seventy_five_readings_typed_in_three_tabs_are_each_in_the_chain_once() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let tabs: [Tab; 3] = stage.tabs().await?;
+async fn concurrent_typing_loses_no_reading() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let tabs: [Tab; 3] = env.tabs().await?;
         try_join_all(
             (100_u16..)
                 .step_by(100)
@@ -92,15 +92,15 @@ async fn seventy_five_readings_typed_in_three_tabs_are_each_in_the_chain_once() 
 }
 
 #[tokio::test]
-async fn a_closed_tab_disappears_from_the_others_peers() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b, c] = stage.tabs().await?;
-        let gone = c.peer_id().await?;
+async fn closed_tab_leaves_the_peer_lists() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b, c] = env.tabs().await?;
+        let closed_id = c.peer_id().await?;
         c.close().await?;
         for tab in [&a, &b] {
             let holds = format!(
                 "node => !node.peers().some(p => p.peerId === {})",
-                Value::from(gone.as_str())
+                Value::from(closed_id.as_str())
             );
             tab.until("the closed tab to leave its peers", &holds)
                 .await?;
@@ -113,25 +113,25 @@ async fn a_closed_tab_disappears_from_the_others_peers() -> Outcome {
 }
 
 #[tokio::test]
-async fn tabs_of_two_browsers_share_a_chain_and_outlive_a_browser_that_crashes() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = stage.relay.page().to_owned();
-        let a = stage.tab().await?;
-        let b = stage.another_browser().await?.open(&page).await?;
+async fn tab_survives_a_crash_of_the_other_browser() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let a = env.tab().await?;
+        let b = env.another_browser().await?.open(&page).await?;
         tokio::try_join!(a.until_peers(1), b.until_peers(1))?;
         b.enter(RESTING).await?;
         agreement(&[&a, &b], 1).await?;
 
-        stage.another_browser_crashes().await?;
+        env.kill_other_browser().await?;
         a.until_peers(0).await?;
         expect_bpms(&a, &[RESTING]).await?;
-        a.until_status_says("On your own").await?;
+        a.until_status_says("Only you are here").await?;
         Ok(())
     })
     .await
 }
 
-/// The chain holds exactly these heart rates, in this order.
+/// The chain has exactly these heart rates, in this order.
 pub(super) async fn expect_bpms(tab: &Tab, expected: &[u16]) -> Result<()> {
     let readings = tab.readings().await?;
     let found: Vec<_> = readings.iter().filter_map(|r| r["bpm"].as_u64()).collect();
@@ -144,7 +144,8 @@ pub(super) async fn expect_bpms(tab: &Tab, expected: &[u16]) -> Result<()> {
     Ok(())
 }
 
-/// 25 readings of each of three authors: in the order in which they were typed, none missing, none twice.
+/// The chain has 25 readings of each of three authors in the order in which they were typed, none missing and none
+/// twice.
 fn expect_each_once(readings: &[Value]) -> Result<()> {
     let mut by_author: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
     for reading in readings {

@@ -1,4 +1,4 @@
-//! Tabs talk to each other directly over WebRTC, and go on when every relay is dead.
+//! Tabs connect to each other directly over WebRTC, and keep syncing when every relay is dead.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -8,45 +8,45 @@ use std::{
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use crate::harness::{Outcome, Relay, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Relay, Tab, TestEnv, agreement, run_test};
 
-/// Longest time from a tab's last sign of life until its peers no longer list it.
-const KILLED_NOTICED: Duration = Duration::from_secs(7);
-/// The same for a tab that is closed as a person does.
-const CLOSED_NOTICED: Duration = Duration::from_secs(1);
-/// A reading as it is sent.
+/// The longest time from a killed tab's last message until its peers no longer list it.
+const KILLED_TAB_TIMEOUT: Duration = Duration::from_secs(7);
+/// The same for a tab that a person closes.
+const CLOSED_TAB_TIMEOUT: Duration = Duration::from_secs(1);
+/// Encoded length of a reading, in bytes.
 const READING_BYTES: u64 = 114;
-/// Readings that each of two sides records.
-const MANY: usize = 100;
+/// Readings that each of two tabs records.
+const READINGS_PER_TAB: usize = 100;
 
 #[tokio::test]
-async fn two_tabs_of_one_browser_talk_directly() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let [a, b] = stage.tabs().await?;
-        expect_direct_talk(&a, &b).await
+async fn tabs_of_one_browser_connect_directly() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
+        expect_direct_sync(&a, &b).await
     })
     .await
 }
 
 #[tokio::test]
-async fn tabs_of_two_browsers_talk_directly_and_outlive_the_relay() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = stage.relay.page().to_owned();
-        let a = stage.tab().await?;
-        let b = stage.another_browser().await?.open(&page).await?;
-        expect_direct_talk(&a, &b).await?;
+async fn direct_tabs_survive_the_relay() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let a = env.tab().await?;
+        let b = env.another_browser().await?.open(&page).await?;
+        expect_direct_sync(&a, &b).await?;
 
-        stage.relay.kill().await?;
-        a.until_status_says("Relay unreachable · 1 direct peer")
+        env.relay.kill().await?;
+        a.until_status_says("Can't reach the relay · 1 direct peer")
             .await?;
-        tokio::try_join!(record(&a, MANY), record(&b, MANY))?;
-        agreement(&[&a, &b], 4 * MANY).await?;
+        tokio::try_join!(record(&a, READINGS_PER_TAB), record(&b, READINGS_PER_TAB))?;
+        agreement(&[&a, &b], 4 * READINGS_PER_TAB).await?;
 
-        // A relay that is back is used again.
-        stage.relay.start_again().await?;
+        // The tabs use a restarted relay again.
+        env.relay.restart().await?;
         tokio::try_join!(a.until_peers(1), b.until_peers(1))?;
-        let late = stage.tab().await?;
-        agreement(&[&a, &b, &late], 4 * MANY).await?;
+        let late = env.tab().await?;
+        agreement(&[&a, &b, &late], 4 * READINGS_PER_TAB).await?;
         tokio::try_join!(
             until_direct(&a, 2),
             until_direct(&b, 2),
@@ -58,22 +58,22 @@ async fn tabs_of_two_browsers_talk_directly_and_outlive_the_relay() -> Outcome {
 }
 
 #[tokio::test]
-async fn tabs_without_a_common_relay_meet_through_a_third_and_outlive_it() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        // Each relay joins two tabs: 1 - 2 - 3 - 4 - 5.
+async fn tabs_without_a_common_relay_connect() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        // Each relay connects two tabs: 1 - 2 - 3 - 4 - 5.
         for _ in 0..4 {
             let relay = Relay::start(IpAddr::V4(Ipv4Addr::LOCALHOST)).await?;
-            stage.more_relays.push(relay);
+            env.more_relays.push(relay);
         }
         let mut tabs = Vec::new();
-        for place in 0..5_usize {
-            let near = [place.checked_sub(1), (place < 4).then_some(place)];
-            let mut page = format!("{}?", stage.relay.page());
+        for index in 0..5_usize {
+            let near = [index.checked_sub(1), (index < 4).then_some(index)];
+            let mut page = format!("{}?", env.relay.page());
             let relays = near.into_iter().flatten();
-            for relay in relays.filter_map(|n| stage.more_relays.get(n)) {
+            for relay in relays.filter_map(|n| env.more_relays.get(n)) {
                 page.push_str(&format!("&relay={}", relay.websocket()?));
             }
-            tabs.push(stage.browser.open(&page).await?);
+            tabs.push(env.browser.open(&page).await?);
         }
         for (tab, next) in tabs.iter().zip(tabs.iter().skip(1)) {
             let next = Value::from(next.peer_id().await?);
@@ -82,7 +82,7 @@ async fn tabs_without_a_common_relay_meet_through_a_third_and_outlive_it() -> Ou
             );
             tab.until("its neighbour, directly", &holds).await?;
         }
-        for relay in &mut stage.more_relays {
+        for relay in &mut env.more_relays {
             relay.kill().await?;
         }
         for tab in &tabs {
@@ -98,11 +98,11 @@ async fn tabs_without_a_common_relay_meet_through_a_third_and_outlive_it() -> Ou
         }
         agreement(&all, 5).await?;
 
-        // The one in the middle goes, and the others still hold together.
+        // The middle tab closes, and the others stay connected.
         tabs.remove(2).close().await?;
         let all: Vec<&Tab> = tabs.iter().collect();
         for tab in &all {
-            tab.until("everybody else", "node => node.status().peers === 3")
+            tab.until("all three other tabs", "node => node.status().peers === 3")
                 .await?;
             record(tab, 1).await?;
         }
@@ -113,35 +113,35 @@ async fn tabs_without_a_common_relay_meet_through_a_third_and_outlive_it() -> Ou
 }
 
 #[tokio::test]
-async fn a_tab_that_is_killed_or_closed_is_missed_soon() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = stage.relay.page().to_owned();
-        let a = stage.tab().await?;
-        let b = stage.tab().await?;
-        let c = stage.another_browser().await?.open(&page).await?;
+async fn lost_tab_is_noticed_soon() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let a = env.tab().await?;
+        let b = env.tab().await?;
+        let c = env.another_browser().await?.open(&page).await?;
         for tab in [&a, &b, &c] {
             until_direct(tab, 2).await?;
         }
         settle(&a).await?;
 
         b.close().await?;
-        until_gone(&a, 1, CLOSED_NOTICED).await?;
-        stage.another_browser_crashes().await?;
-        until_gone(&a, 0, KILLED_NOTICED).await
+        until_gone(&a, 1, CLOSED_TAB_TIMEOUT).await?;
+        env.kill_other_browser().await?;
+        until_gone(&a, 0, KILLED_TAB_TIMEOUT).await
     })
     .await
 }
 
 #[tokio::test]
-async fn where_a_tab_refuses_webrtc_the_circuit_carries_all_and_the_page_says_so() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
-        let page = stage.relay.page().to_owned();
-        let a = stage.tab().await?;
+async fn relay_carries_data_without_webrtc() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let a = env.tab().await?;
         let closed = format!("{page}?direct=no");
-        let b = stage.another_browser().await?.open(&closed).await?;
+        let b = env.another_browser().await?.open(&closed).await?;
         tokio::try_join!(a.until_peers(1), b.until_peers(1))?;
-        tokio::try_join!(record(&a, MANY), record(&b, MANY))?;
-        agreement(&[&a, &b], 2 * MANY).await?;
+        tokio::try_join!(record(&a, READINGS_PER_TAB), record(&b, READINGS_PER_TAB))?;
+        agreement(&[&a, &b], 2 * READINGS_PER_TAB).await?;
         for tab in [&a, &b] {
             tab.until_status_says("1 peer (through the relay)").await?;
             tab.until_shows("peer-list", "through the relay").await?;
@@ -152,17 +152,17 @@ async fn where_a_tab_refuses_webrtc_the_circuit_carries_all_and_the_page_says_so
     .await
 }
 
-/// Two tabs come to be connected directly, and what they record crosses that connection and not the relay.
-async fn expect_direct_talk(a: &Tab, b: &Tab) -> Result<()> {
+/// Two tabs connect directly, and their readings cross that connection instead of the relay.
+async fn expect_direct_sync(a: &Tab, b: &Tab) -> Result<()> {
     tokio::try_join!(until_direct(a, 1), until_direct(b, 1))?;
     tokio::try_join!(settle(a), settle(b))?;
     let before = (direct_bytes(a).await?, socket_bytes(a).await?);
-    tokio::try_join!(record(a, MANY), record(b, MANY))?;
-    agreement(&[a, b], 2 * MANY).await?;
+    tokio::try_join!(record(a, READINGS_PER_TAB), record(b, READINGS_PER_TAB))?;
+    agreement(&[a, b], 2 * READINGS_PER_TAB).await?;
     let direct = direct_bytes(a).await? - before.0;
     let relayed = socket_bytes(a).await? - before.1;
-    // Every reading crosses once, in gossip or in a block.
-    let least = 2 * MANY as u64 * READING_BYTES;
+    // Every reading crosses at least once, in gossip or in a block.
+    let least = 2 * READINGS_PER_TAB as u64 * READING_BYTES;
     ensure!(direct > least, "{direct} bytes directly");
     ensure!(
         relayed < direct / 4,
@@ -171,7 +171,7 @@ async fn expect_direct_talk(a: &Tab, b: &Tab) -> Result<()> {
     Ok(())
 }
 
-/// Waits until so many peers are reached directly, and no other way.
+/// Waits until the tab has exactly this many peers, all connected directly.
 async fn until_direct(tab: &Tab, count: usize) -> Result<Value> {
     let holds = format!(
         "node => {{ const tabs = node.peers().filter(p => p.path !== 'relay'); return tabs.length === {count} && tabs.every(p => p.path === 'direct'); }}"
@@ -179,7 +179,7 @@ async fn until_direct(tab: &Tab, count: usize) -> Result<Value> {
     tab.until(&format!("{count} direct peers"), &holds).await
 }
 
-/// Waits until the circuit that carried the signals is closed: a ping's answer later than that.
+/// Waits until the circuit that carried the signalling is closed, which takes one ping.
 async fn settle(tab: &Tab) -> Result<()> {
     tab.evaluate("new Promise((settled) => setTimeout(settled, 4000))")
         .await?;
@@ -204,13 +204,13 @@ async fn record(tab: &Tab, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Bytes on succeeded pairs of candidates of this page.
+/// Bytes on this page's succeeded ICE candidate pairs.
 async fn direct_bytes(tab: &Tab) -> Result<u64> {
     let sum = tab.evaluate("heartchainTest.pairBytes()").await?;
     Ok(sum.as_u64().unwrap_or_default())
 }
 
-/// Bytes that have crossed this page's WebSockets.
+/// Bytes on this page's WebSockets.
 async fn socket_bytes(tab: &Tab) -> Result<u64> {
     let sum = tab.evaluate("heartchainTest.socketBytes()").await?;
     Ok(sum.as_u64().unwrap_or_default())

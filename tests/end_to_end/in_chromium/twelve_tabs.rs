@@ -1,4 +1,4 @@
-//! A class in one room: twelve tabs agree, and the page of each tells the truth about whom it is connected to.
+//! A class in one room: twelve tabs agree, and each page shows correctly which peers it is connected to.
 
 use std::collections::BTreeSet;
 
@@ -6,29 +6,29 @@ use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{Outcome, Stage, Tab, agreement, on_stage};
+use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
-/// As many as sit in a small class.
+/// The size of a small class.
 const TABS: usize = 12;
 
-/// What the first of them records, BPM; each next one records one more.
+/// The heart rate that the first tab records, in BPM; each further tab records one more.
 const FIRST_BPM: u16 = 60;
 
-/// Peers that a tab looks for by itself. With fewer it goes on looking; more come when others look for it.
-const WANTED_PEERS: usize = 8;
+/// A tab dials peers until it has this many; more may dial it.
+const MIN_OUTBOUND_PEERS: usize = 8;
 
 #[tokio::test]
-async fn twelve_tabs_agree_and_each_shows_its_peers_and_how_they_are_reached() -> Outcome {
-    on_stage(async |stage: &mut Stage| {
+async fn twelve_tabs_agree_and_show_their_peers() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
         let mut tabs = Vec::with_capacity(TABS);
         for _ in 0..TABS {
-            tabs.push(stage.tab().await?);
+            tabs.push(env.tab().await?);
         }
         let ids = try_join_all(tabs.iter().map(Tab::peer_id)).await?;
         let entered = (FIRST_BPM..).zip(&tabs);
         try_join_all(entered.map(|(bpm, tab)| tab.enter(bpm))).await?;
-        let everybody: Vec<&Tab> = tabs.iter().collect();
-        agreement(&everybody, TABS).await?;
+        let all_tabs: Vec<&Tab> = tabs.iter().collect();
+        agreement(&all_tabs, TABS).await?;
         for tab in &tabs {
             expect_one_of_each(&tab.readings().await?)?;
         }
@@ -46,7 +46,7 @@ async fn twelve_tabs_agree_and_each_shows_its_peers_and_how_they_are_reached() -
     .await
 }
 
-/// Each heart rate once, each by another author.
+/// Every heart rate occurs once, each by a different author.
 fn expect_one_of_each(readings: &[Value]) -> Result<()> {
     let authors: BTreeSet<_> = readings.iter().map(|r| r["author"].as_str()).collect();
     ensure!(authors.len() == TABS, "{authors:?} are not {TABS}");
@@ -57,18 +57,19 @@ fn expect_one_of_each(readings: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// Once the tab is in sync with enough peers and has its place at the relay, status line, picture and table, all of one
-/// moment, tell the same.
+/// Once the tab is in sync with enough peers and has its reservation, the status line, the picture and the table show
+/// the same peers. All three are read at one moment.
 async fn expect_peers_shown(tab: &Tab, others: &BTreeSet<&str>) -> Result<()> {
     let holds = format!(
         "() => {{
             const shown = ({SHOWN})();
             const settled = shown.status.startsWith('In sync · block ') && String(shown.relays) === 'reserved';
-            return settled && shown.peers.length >= {WANTED_PEERS} && shown;
+            return settled && shown.peers.length >= {MIN_OUTBOUND_PEERS} && shown;
         }}"
     );
-    let what =
-        format!("itself in sync with {WANTED_PEERS} peers and a place at the relay, on its page");
+    let what = format!(
+        "itself in sync with {MIN_OUTBOUND_PEERS} peers and a reservation at the relay, on its page"
+    );
     let shown = tab.until_page(&what, &holds).await?;
     let rows = shown["rows"].as_array().context("rows")?;
     let drawn = shown["peers"].as_array().context("peers")?;
@@ -78,7 +79,7 @@ async fn expect_peers_shown(tab: &Tab, others: &BTreeSet<&str>) -> Result<()> {
     let pictured: BTreeSet<&str> = drawn.iter().filter_map(Value::as_str).collect();
     ensure!(
         named.len() == count && named.is_subset(others),
-        "the table names somebody twice, or who is not here: {shown:#}"
+        "the table lists a peer twice, or one that is not here: {shown:#}"
     );
     ensure!(
         drawn.len() == count && pictured == named,
@@ -87,7 +88,7 @@ async fn expect_peers_shown(tab: &Tab, others: &BTreeSet<&str>) -> Result<()> {
 
     let by = |words: &str| rows.iter().filter(|row| row["path"] == words).count();
     let (direct, relayed) = (by("direct"), by("through the relay"));
-    ensure!(direct + relayed == count, "a way is not told: {shown:#}");
+    ensure!(direct + relayed == count, "a path is not shown: {shown:#}");
     ensure!(
         shown["links"] == json!({ "direct": direct, "relayed": relayed, "relay": 1 }),
         "the lines are not those of {direct} direct and {relayed} relayed peers: {shown:#}"
@@ -95,12 +96,12 @@ async fn expect_peers_shown(tab: &Tab, others: &BTreeSet<&str>) -> Result<()> {
     let status = shown["status"].as_str().context("the status is text")?;
     ensure!(
         status.contains(&format!(" · {count} peers (")),
-        "the sentence does not tell of {count} peers: {shown:#}"
+        "the status does not show {count} peers: {shown:#}"
     );
     Ok(())
 }
 
-/// What a person sees of the network, read in one go: it changes as a whole.
+/// Everything that the page shows of the network, read in one evaluation because it changes as a whole.
 const SHOWN: &str = r"() => {
     const all = (selector, of) => [...document.querySelectorAll(selector)].map(of);
     const links = (kind) => document.querySelectorAll(`network-picture .link-${kind}`).length;

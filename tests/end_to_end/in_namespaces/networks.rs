@@ -1,4 +1,4 @@
-//! Two networks at home and a server, each a network namespace:
+//! Two home networks and a server, each in its own network namespaces:
 //!
 //! ```text
 //! left 192.168.1.2 - left-home 10.77.1.2 - router - 10.77.2.2 right-home - 192.168.2.2 right
@@ -6,7 +6,8 @@
 //!                                      10.77.3.2 server
 //! ```
 //!
-//! Multicast, and with it the names by which browsers hide addresses, crosses no router. Dropped, all of it is gone.
+//! Multicast crosses no router, so the mDNS names by which browsers hide addresses do not resolve across them. Dropping
+//! the value removes all namespaces.
 
 use std::{
     fs,
@@ -17,28 +18,28 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::harness::{Browser, Failure, Host, Outcome, Relay, Stage, play};
+use crate::harness::{Browser, Failure, Host, Outcome, Relay, TestEnv, run_in};
 
-/// What the names of all namespaces begin with; the process's id follows.
+/// Prefix of all namespace names; the process ID follows.
 const PREFIX: &str = "heartchain-";
 
-static NEXT: AtomicU32 = AtomicU32::new(0);
+static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// See the module.
+/// The namespaces of one test.
 #[derive(Debug)]
 pub(crate) struct Networks {
     name: String,
 }
 
-/// A place in one of them.
+/// A computer in one of the networks.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Place {
+pub(crate) enum Site {
     Left,
     Right,
     Server,
 }
 
-impl Place {
+impl Site {
     const ALL: [Self; 3] = [Self::Left, Self::Right, Self::Server];
 
     fn name(self) -> &'static str {
@@ -57,21 +58,21 @@ impl Place {
         }
     }
 
-    /// Its address. Namespaces share none with anybody, so these are always the same.
+    /// The computer's address. Namespaces have separate address spaces, so the addresses are constants.
     pub(crate) fn address(self) -> IpAddr {
         match self {
             Self::Left | Self::Right => Ipv4Addr::new(192, 168, self.number(), 2).into(),
-            Self::Server => self.on_the_way(2),
+            Self::Server => self.link_address(2),
         }
     }
 
-    /// An address between it and the router: 1 is the router's.
-    fn on_the_way(self, last: u8) -> IpAddr {
+    /// An address on the link between the site and the router; 1 is the router's.
+    fn link_address(self, last: u8) -> IpAddr {
         Ipv4Addr::new(10, 77, self.number(), last).into()
     }
 }
 
-/// All namespaces.
+/// Names of all namespaces.
 const NAMES: [&str; 6] = [
     "router",
     "left-home",
@@ -82,26 +83,26 @@ const NAMES: [&str; 6] = [
 ];
 
 impl Networks {
-    /// Makes them, under names that nothing else has.
+    /// Creates all namespaces under unique names.
     pub(crate) fn new() -> Result<Self> {
-        remove_what_others_left();
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        remove_stale_namespaces();
+        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
         let networks = Self {
             name: format!("{PREFIX}{}-{number}", process::id()),
         };
         networks.build().context(
-            "no network namespaces: that takes root (or its rights) and the programs ip and nft; leave these tests out with \
-             `--skip in_namespaces`",
+            "cannot create network namespaces: this needs root or its capabilities, and the programs ip and nft; skip these \
+             tests with `--skip in_namespaces`",
         )?;
         Ok(networks)
     }
 
-    /// The computer at a place.
-    pub(crate) fn host(&self, place: Place) -> Host {
-        Host::namespace(&self.namespace(place.name()))
+    /// The host at a site.
+    pub(crate) fn host(&self, site: Site) -> Host {
+        Host::namespace(&self.namespace(site.name()))
     }
 
-    /// Both homes show one address to the outside, as they mostly do, and let nothing in but what answers.
+    /// Enables NAT in both home routers: one public address each, and only replies come in.
     pub(crate) fn hide_addresses(&self) -> Result<()> {
         for home in ["left-home", "right-home"] {
             self.firewall(
@@ -118,7 +119,7 @@ impl Networks {
         Ok(())
     }
 
-    /// From now on no UDP crosses between the two networks.
+    /// Blocks all UDP between the two networks.
     pub(crate) fn block_udp(&self) -> Result<()> {
         self.firewall(
             "router",
@@ -127,16 +128,16 @@ impl Networks {
         )
     }
 
-    /// From now on nothing crosses that comes from this UDP port or goes to it.
+    /// Blocks all traffic from and to this UDP port.
     pub(crate) fn block_udp_port(&self, port: u64) -> Result<()> {
-        let orders = format!(
+        let commands = format!(
             "add rule inet heartchain forward udp sport {port} drop
              add rule inet heartchain forward udp dport {port} drop"
         );
-        self.firewall("router", &orders)
+        self.firewall("router", &commands)
     }
 
-    /// Everything crosses again.
+    /// Removes all blocks.
     pub(crate) fn unblock(&self) -> Result<()> {
         self.firewall("router", "flush chain inet heartchain forward")
     }
@@ -144,24 +145,24 @@ impl Networks {
     fn build(&self) -> Result<()> {
         for name in NAMES {
             ip(&["netns", "add", &self.namespace(name)])?;
-            self.leave_out_ipv6(name)?;
+            self.disable_ipv6(name)?;
             self.ip(name, &["link", "set", "lo", "up"])?;
         }
-        for place in Place::ALL {
-            let (name, to) = (place.name(), format!("to-{}", place.name()));
-            let (near, far) = (place.on_the_way(1), place.on_the_way(2));
-            let address = place.address();
+        for site in Site::ALL {
+            let (name, to) = (site.name(), format!("to-{}", site.name()));
+            let (near, far) = (site.link_address(1), site.link_address(2));
+            let address = site.address();
             if address == far {
-                self.join(("router", &to, near), (name, "eth0", address))?;
+                self.connect(("router", &to, near), (name, "eth0", address))?;
                 continue;
             }
             let (home, inside) = (
                 format!("{name}-home"),
-                Ipv4Addr::new(192, 168, place.number(), 1),
+                Ipv4Addr::new(192, 168, site.number(), 1),
             );
-            self.join(("router", &to, near), (&home, "outside", far))?;
-            self.join((&home, "inside", inside.into()), (name, "eth0", address))?;
-            let network = format!("192.168.{}.0/24", place.number());
+            self.connect(("router", &to, near), (&home, "outside", far))?;
+            self.connect((&home, "inside", inside.into()), (name, "eth0", address))?;
+            let network = format!("192.168.{}.0/24", site.number());
             self.ip(
                 "router",
                 &["route", "add", &network, "via", &far.to_string()],
@@ -174,33 +175,26 @@ impl Networks {
         )
     }
 
-    /// An IPv6 address counts as new for some seconds, and when it does no more Chromium takes that for another network
-    /// and drops what it is loading.
-    fn leave_out_ipv6(&self, name: &str) -> Result<()> {
-        let leave_out = "for all in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ ! -e $all ] || echo 1 > $all; done";
-        ip(&[
-            "netns",
-            "exec",
-            &self.namespace(name),
-            "sh",
-            "-c",
-            leave_out,
-        ])
+    /// Disables IPv6. A new IPv6 address stays tentative for some seconds; when it becomes valid, Chromium treats that
+    /// as a network change and aborts what it is loading.
+    fn disable_ipv6(&self, name: &str) -> Result<()> {
+        let disable = "for all in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ ! -e $all ] || echo 1 > $all; done";
+        ip(&["netns", "exec", &self.namespace(name), "sh", "-c", disable])
     }
 
-    /// Joins two namespaces by a cable with two plugs; the first is the second's way to everywhere else.
-    fn join(&self, near: (&str, &str, IpAddr), far: (&str, &str, IpAddr)) -> Result<()> {
+    /// Connects two namespaces by a veth pair. The first becomes the second's default route.
+    fn connect(&self, near: (&str, &str, IpAddr), far: (&str, &str, IpAddr)) -> Result<()> {
         let there = self.namespace(far.0);
-        let cable = [
+        let veth = [
             "link", "add", near.1, "type", "veth", "peer", "name", far.1, "netns", &there,
         ];
-        self.ip(near.0, &cable)?;
-        for (name, plug, address) in [near, far] {
+        self.ip(near.0, &veth)?;
+        for (name, interface, address) in [near, far] {
             self.ip(
                 name,
-                &["addr", "add", &format!("{address}/24"), "dev", plug],
+                &["addr", "add", &format!("{address}/24"), "dev", interface],
             )?;
-            self.ip(name, &["link", "set", plug, "up"])?;
+            self.ip(name, &["link", "set", interface, "up"])?;
         }
         self.ip(
             far.0,
@@ -217,9 +211,13 @@ impl Networks {
         ])
     }
 
-    /// Gives a router's firewall these orders, all or none of them.
-    fn firewall(&self, name: &str, orders: &str) -> Result<()> {
-        let lines = orders.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    /// Applies nftables commands in a namespace, all or none of them.
+    fn firewall(&self, name: &str, commands: &str) -> Result<()> {
+        let lines = commands
+            .lines()
+            .map(str::trim)
+            .collect::<Vec<_>>()
+            .join("\n");
         ip(&["netns", "exec", &self.namespace(name), "nft", &lines])
     }
 
@@ -236,14 +234,14 @@ impl Networks {
 impl Drop for Networks {
     fn drop(&mut self) {
         for name in NAMES {
-            // One that was never made cannot be removed.
+            // A namespace that was never created cannot be removed.
             let _ = ip(&["netns", "delete", &self.namespace(name)]);
         }
     }
 }
 
-/// Removes the namespaces of processes that were killed before they could.
-fn remove_what_others_left() {
+/// Removes namespaces of earlier test processes that were killed before they could.
+fn remove_stale_namespaces() {
     let Ok(names) = fs::read_dir("/run/netns") else {
         return;
     };
@@ -262,26 +260,23 @@ fn remove_what_others_left() {
 
 /// Runs a test with two browsers in two networks and a relay in a third.
 pub(crate) async fn on_two_networks(
-    test: impl AsyncFnOnce(&mut Stage, &Networks) -> Result<()>,
+    test: impl AsyncFnOnce(&mut TestEnv, &Networks) -> Result<()>,
 ) -> Outcome {
-    let played = async {
+    let result = async {
         let networks = Networks::new()?;
         let set_up = async || {
-            let server = networks.host(Place::Server);
-            Ok(Stage {
+            let server = networks.host(Site::Server);
+            Ok(TestEnv {
                 relay: Relay::start_on(server, IpAddr::V4(Ipv4Addr::UNSPECIFIED)).await?,
                 more_relays: Vec::new(),
-                browser: Browser::launch_on(&networks.host(Place::Left), &[]).await?,
-                others: vec![Browser::launch_on(&networks.host(Place::Right), &[]).await?],
-                expected: Vec::new(),
+                browser: Browser::launch_on(&networks.host(Site::Left), &[]).await?,
+                others: vec![Browser::launch_on(&networks.host(Site::Right), &[]).await?],
+                expected_messages: Vec::new(),
             })
         };
-        play(set_up, async |stage: &mut Stage| {
-            test(stage, &networks).await
-        })
-        .await
+        run_in(set_up, async |env: &mut TestEnv| test(env, &networks).await).await
     };
-    played.await.map_err(|error| Failure(format!("{error:#}")))
+    result.await.map_err(|error| Failure(format!("{error:#}")))
 }
 
 fn ip(arguments: &[&str]) -> Result<()> {

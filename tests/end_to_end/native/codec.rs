@@ -1,18 +1,18 @@
-//! Streams of the sync protocol as plain bytes: what the test gives is what is sent, framed or not.
+//! A raw codec of the sync protocol: it sends exactly the bytes that the test provides, framed or not.
 
 use std::io;
 
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use libp2p::{StreamProtocol, request_response};
 
-/// Bytes of an answer or request that are read at most; the rest is left.
-const MOST: u64 = 2 * 1024 * 1024;
+/// The most bytes read of a request or response; the rest is ignored.
+const MAX_READ_LEN: u64 = 2 * 1024 * 1024;
 
-/// Reads honest frames, and writes anything.
+/// Reads well-formed frames and writes arbitrary bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RawCodec;
 
-/// A message as an honest peer frames it: its length as a varint, then itself.
+/// Frames a message as an honest peer does: its length as a varint, then the message.
 pub(crate) fn frame(message: &[u8]) -> Vec<u8> {
     let mut framed = Vec::with_capacity(message.len() + 5);
     let mut length = message.len();
@@ -80,6 +80,8 @@ async fn read<T: AsyncRead + Unpin>(io: &mut T) -> io::Result<Vec<u8>> {
         }
     }
     let mut message = Vec::new();
-    io.take(length.min(MOST)).read_to_end(&mut message).await?;
+    io.take(length.min(MAX_READ_LEN))
+        .read_to_end(&mut message)
+        .await?;
     Ok(message)
 }

@@ -1,8 +1,8 @@
-//! A native libp2p peer that enters a room as a tab does, and then speaks its protocols as badly as it is told:
-//! the bytes of every request, answer and gossip item are the test's.
+//! A native libp2p peer that joins a room as a tab does. The test determines every byte of its requests, responses and
+//! gossip items, so it can break the protocols.
 
 mod codec;
-mod stranger;
+mod scripted_peer;
 
 pub(crate) use codec::frame;
-pub(crate) use stranger::{Answers, Stranger};
+pub(crate) use scripted_peer::{Responder, ScriptedPeer};

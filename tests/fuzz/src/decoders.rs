@@ -1,8 +1,8 @@
-//! The decoders: what they take they give back byte for byte, within their bounds, and what they refuse they refuse
-//! without a panic. Knows no bytes of its own.
+//! Fuzz targets of the decoders: an accepted input encodes to the same bytes and stays within its bounds, and an
+//! invalid one is rejected without a panic. Contains no test data.
 
 use borsh::BorshDeserialize as _;
-use chain::{
+use heartchain_chain::{
     block::{Block, MAX_BLOCK_LEN, MAX_BLOCK_READINGS, check_body},
     difficulty::Window,
     header::Header,
@@ -11,20 +11,21 @@ use chain::{
     time::UnixMillis,
     tree::Tree,
 };
+use heartchain_sync::message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, Request, Response};
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
-use sync::message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, Request, Response};
 
 use crate::{
     data_frame::{Decoder, Frame, FrameLimit},
     pool::{NOW, room as pool_room},
     rendezvous_message::{
-        Answer, MAX_ANSWER_LEN, MAX_RECORD_LEN, MAX_REGISTRATIONS, MAX_TTL, Question,
+        Answer, MAX_MESSAGE_LEN as MAX_RENDEZVOUS_LEN, MAX_RECORD_LEN, MAX_REGISTRATIONS, MAX_TTL,
+        Question,
     },
     signal::{MAX_MESSAGE_LEN, Message, read_message},
 };
 
-/// A reading: its bytes come back, and the verdict on it is one, alone or in a batch.
+/// A reading: it encodes to the same bytes, and verification gives the same result alone and in a batch.
 pub fn reading(data: &[u8]) {
     let Ok(reading) = Reading::decode(data) else {
         assert_ne!(data.len(), Reading::LEN, "any 114 bytes are a reading");
@@ -38,7 +39,8 @@ pub fn reading(data: &[u8]) {
     assert_eq!(batch.map_err(|error| error.source), alone);
 }
 
-/// A header: its bytes come back, and judging it on genesis, on a window it was pushed on, and in a tree does no harm.
+/// A header: it encodes to the same bytes, and validation never panics: on top of genesis, in a window that
+/// contains the header, or in a tree.
 pub fn header(data: &[u8]) {
     let Ok(header) = Header::decode(data) else {
         assert_ne!(data.len(), Header::LEN, "any 93 bytes are a header");
@@ -50,22 +52,28 @@ pub fn header(data: &[u8]) {
     let _ = tree.insert_header(&header, NOW);
     let mut window = Window::genesis(pool_room());
     let bits = window.next_bits(header.time);
-    assert!(bits.target().is_ok(), "the rule writes targets");
+    assert!(
+        bits.target().is_ok(),
+        "the difficulty rule yields valid targets"
+    );
     if let Ok(target) = header.bits.target() {
         assert!(
             target.to_compact().target() == Ok(target),
-            "a compact target has no digits to lose"
+            "a compact target converts without loss"
         );
         let _ = target.work();
     }
     if header.index == 1 && header.bits == bits {
         window.push(&header);
         let next = window.next_bits(header.time.saturating_add(1));
-        assert!(next.target().is_ok(), "the rule writes targets");
+        assert!(
+            next.target().is_ok(),
+            "the difficulty rule yields valid targets"
+        );
     }
 }
 
-/// A block: both ways of decoding agree, its bytes come back, and its body is judged within bounds.
+/// A block: both decoders agree, it encodes to the same bytes, and its body is checked within bounds.
 pub fn block(data: &[u8]) {
     let whole = Block::decode(data);
     let streamed = Block::try_from_slice(data);
@@ -79,12 +87,12 @@ pub fn block(data: &[u8]) {
     } else if let Ok(block) = streamed {
         assert!(
             block.encoded_len() > MAX_BLOCK_LEN,
-            "too long is all that the stream does not see"
+            "the stream decoder only misses excessive length"
         );
     }
 }
 
-/// A request of the sync protocol: strict, so that its bytes come back.
+/// A request of the sync protocol: decoding is strict, so it encodes to the same bytes.
 pub fn request(data: &[u8]) {
     if let Ok(request) = Request::decode(data) {
         assert!(data.len() <= MAX_REQUEST_LEN);
@@ -92,7 +100,7 @@ pub fn request(data: &[u8]) {
     }
 }
 
-/// An answer of the sync protocol: strict, so that its bytes come back.
+/// A response of the sync protocol: decoding is strict, so it encodes to the same bytes.
 pub fn response(data: &[u8]) {
     if let Ok(response) = Response::decode(data) {
         assert!(data.len() <= MAX_RESPONSE_LEN);
@@ -100,7 +108,7 @@ pub fn response(data: &[u8]) {
     }
 }
 
-/// A room's name and numbers: what is taken stays as it is, and its genesis is sound.
+/// Room parameters: an accepted name is not changed, and the room's genesis is consistent.
 pub fn room(data: &[u8]) {
     let Some((numbers, name)) = data.split_first_chunk::<9>() else {
         return;
@@ -108,13 +116,13 @@ pub fn room(data: &[u8]) {
     let Ok(name) = str::from_utf8(name) else {
         return;
     };
-    let Ok(taken) = RoomName::new(name) else {
+    let Ok(accepted) = RoomName::new(name) else {
         return;
     };
-    assert_eq!(taken.as_str(), name);
+    assert_eq!(accepted.as_str(), name);
     assert!((1..=64).contains(&name.len()) && name.trim() == name);
     let [floor, interval @ ..] = *numbers;
-    let Ok(params) = RoomParams::new(taken, floor, u64::from_le_bytes(interval)) else {
+    let Ok(params) = RoomParams::new(accepted, floor, u64::from_le_bytes(interval)) else {
         return;
     };
     let room = Room::new(params);
@@ -124,7 +132,7 @@ pub fn room(data: &[u8]) {
     assert_eq!(next, room.genesis().bits, "a room begins at its floor");
 }
 
-/// Frames of a data channel: in whatever pieces they come, the same frames, and none over its bound.
+/// Frames of a data channel: however the bytes are split, the frames are the same, and none exceeds its bound.
 pub fn frame(data: &[u8]) {
     let Some((&piece, data)) = data.split_first() else {
         return;
@@ -158,14 +166,15 @@ fn frames<'a>(
     (frames, None)
 }
 
-/// Messages of the signalling protocol, as a stream and alone: what is read can be said again and read the same.
+/// Messages of the signalling protocol, streamed and alone: a decoded message can be encoded and decoded again to the
+/// same message.
 pub fn signalling(data: &[u8]) {
     if let Ok(message) = Message::decode(data.to_vec().into()) {
-        let said = message.encode();
-        let mut stream = &said[..];
-        let heard = futures::executor::block_on(read_message(&mut stream));
+        let encoded = message.encode();
+        let mut stream = &encoded[..];
+        let decoded = futures::executor::block_on(read_message(&mut stream));
         if data.len() <= MAX_MESSAGE_LEN - 16 {
-            assert_eq!(heard.ok().flatten(), Some(message));
+            assert_eq!(decoded.ok().flatten(), Some(message));
         }
     }
     let mut stream = data;
@@ -175,12 +184,12 @@ pub fn signalling(data: &[u8]) {
     }
 }
 
-/// What a relay answers when it is asked who is there: within its bounds, and its cookie can be said again.
+/// A relay's rendezvous message: within its bounds, and its cookie can be sent back.
 pub fn rendezvous(data: &[u8]) {
     let Ok(answer) = Answer::decode(data) else {
         return;
     };
-    assert!(data.len() <= MAX_ANSWER_LEN);
+    assert!(data.len() <= MAX_RENDEZVOUS_LEN);
     match answer {
         Answer::Registered(ttl) => assert!(ttl <= MAX_TTL),
         Answer::Discovered { found, cookie } => {

@@ -1,54 +1,55 @@
-//! A file that a person imports, piece by piece, as any bytes say: every piece is answered once, no bound is exceeded, and
-//! nothing that was recorded meanwhile is lost. The browser itself reads the file's JSON, and `words` its names.
+//! Fuzz target of imports: any sequence of file pieces. Every piece is answered exactly once, no bound is exceeded, and
+//! no reading that is recorded meanwhile is lost. The browser parses the file's JSON; the target `hex` covers its
+//! hexadecimal fields.
 
 use arbitrary::Arbitrary;
-use chain::{block::Block, bpm::Bpm, reading::Reading};
-use sync::seam::ImportPiece;
+use heartchain_chain::{block::Block, bpm::Bpm, reading::Reading};
+use heartchain_sync::io::ImportPiece;
 
 use crate::{
-    machine::bytes_of,
-    stage::Stage,
-    steps::{Material, all_of},
+    harness::Harness,
+    machine::payload_bytes,
+    steps::{Payload, all_of},
 };
 
-/// So many pieces at the most.
+/// The most pieces of one input.
 const MAX_PIECES: usize = 40;
 
 /// A piece of a file, and what happens after it.
 #[derive(Arbitrary, Debug)]
 struct Piece {
-    blocks: Vec<Material>,
-    readings: Vec<Material>,
+    blocks: Vec<Payload>,
+    readings: Vec<Payload>,
     ends: bool,
-    /// How many jobs the disk does then.
+    /// Number of disk jobs that complete afterwards, modulo 8.
     disk: u8,
-    /// A heart rate that the person enters meanwhile.
+    /// A heart rate that the person records meanwhile.
     recorded: Option<u8>,
 }
 
-/// Imports what the bytes say, and lets everything come to rest.
+/// Imports the pieces that the bytes describe, and waits until everything is settled.
 pub fn import(data: &[u8]) {
-    let mut stage = Stage::new();
+    let mut harness = Harness::new();
     for piece in all_of::<Piece>(data, MAX_PIECES) {
         let blocks = piece.blocks.iter();
-        let blocks = blocks.filter_map(|block| Block::decode(&bytes_of(&stage, block)).ok());
+        let blocks = blocks.filter_map(|block| Block::decode(&payload_bytes(&harness, block)).ok());
         let readings = piece.readings.iter();
         let readings =
-            readings.filter_map(|reading| Reading::decode(&bytes_of(&stage, reading)).ok());
+            readings.filter_map(|reading| Reading::decode(&payload_bytes(&harness, reading)).ok());
         let piece_of_file = ImportPiece {
             blocks: blocks.collect(),
             readings: readings.collect(),
-            ends: piece.ends,
+            is_last: piece.ends,
         };
-        stage.import(piece_of_file);
+        harness.import(piece_of_file);
         if let Some(bpm) = piece.recorded {
-            stage.record(Bpm::new(20 + u16::from(bpm)).expect("20 to 275"));
+            harness.record(Bpm::new(20 + u16::from(bpm)).expect("20 to 275"));
         }
         for _ in 0..piece.disk % 8 {
-            stage.disk(false);
+            harness.disk(false);
         }
     }
-    stage.settle();
-    assert_eq!(stage.importing(), 0, "every piece is answered");
-    stage.check_kept();
+    harness.settle();
+    assert_eq!(harness.importing(), 0, "every piece is answered");
+    harness.check_nothing_lost();
 }

@@ -1,32 +1,32 @@
-//! What must hold of any bytes whatever: one function a target. Each panics where it does not, and does nothing else.
+//! Fuzz targets: one function for each, which panics if a property does not hold for the given bytes.
 
 mod decoders;
+mod harness;
 mod import;
 mod machine;
 mod pool;
-mod shrinking;
-mod stage;
+mod restart;
 mod steps;
-mod words;
+mod text;
 
-// The pure half of `libp2p-webrtc-browser` as it stands there, so that who fuzzes it need not build libp2p.
-#[allow(dead_code, reason = "the targets read, and hardly write")]
+// The I/O-free half of `libp2p-webrtc-browser`, included from its sources so that fuzzing need not build libp2p.
+#[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
 #[path = "../../../wasm-node/webrtc/src/frame.rs"]
 mod data_frame;
 #[path = "../../../wasm-node/webrtc/src/protobuf.rs"]
 mod protobuf;
-#[allow(dead_code, reason = "the targets read, and hardly write")]
+#[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
 #[path = "../../../wasm-node/webrtc/src/peer/signalling.rs"]
 mod signal;
-// And what of `wasm-node` reads what relays and links say.
-#[allow(dead_code, reason = "the targets read, and hardly write")]
+// The modules of `wasm-node` that parse input of relays and links.
+#[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
 #[path = "../../../wasm-node/src/net/address.rs"]
 mod address_text;
 #[path = "../../../wasm-node/src/net/ice.rs"]
 mod ice;
 #[path = "../../../wasm-node/src/net/multiaddr.rs"]
 mod multiaddr;
-#[allow(dead_code, reason = "the targets read, and hardly write")]
+#[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
 #[path = "../../../wasm-node/src/net/rendezvous/message.rs"]
 mod rendezvous_message;
 
@@ -35,12 +35,12 @@ pub use decoders::{
 };
 pub use import::import;
 pub use machine::machine;
-pub use words::{address, hex};
+pub use text::{address, hex};
 
-/// A target's name, and the target.
+/// The name of a target, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// Every target by its name, which is also its folder's in `corpus/`.
+/// Every target; its name is also the name of its folder in `corpus/`.
 pub const TARGETS: [Target; 13] = [
     ("reading", reading),
     ("header", header),

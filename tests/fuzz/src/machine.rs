@@ -1,141 +1,149 @@
-//! The machine as a whole under arbitrary inputs from arbitrary peers: it never panics, never exceeds a bound, answers
-//! and judges once what it is asked, and never loses what was recorded.
+//! Fuzz target of the whole sync machine under arbitrary inputs from arbitrary peers: it never panics, never exceeds a
+//! bound, gives every request one response and every gossip item one verdict, and never loses a recorded reading.
 
-use chain::{
+use heartchain_chain::{
     block::Block, bpm::Bpm, difficulty::Window, hash::BlockHash, header::Header, mining,
     reading::Reading, time::UnixMillis, work::Work,
 };
-use sync::{
+use heartchain_sync::{
     Input,
+    io::{ImportPiece, JobId, RequestFailure, RequestId, Topic, WriteId},
     message::{Request, Response, StatusMessage},
-    seam::{ImportPiece, JobId, RequestFailure, RequestId, Topic, WriteId},
 };
 
 use crate::{
+    harness::Harness,
     pool::{Branch, key, pool, room},
-    shrinking::start_never_shrinks,
-    stage::Stage,
-    steps::{Answer, Claim, Material, PEERS, Question, Step, all_of},
+    restart::restart_loses_nothing,
+    steps::{ClaimedStatus, PEERS, Payload, PeerRequest, PeerResponse, Step, all_of},
 };
 
-/// So many steps at the most: what takes more is found by the simulation.
+/// The most steps of one input; the simulation covers longer runs.
 const MAX_STEPS: usize = 300;
 
-/// Lets happen what the bytes say, starts on what that leaves, lets everything come to rest, and looks at what was lost.
+/// Runs the steps that the bytes describe, restarts on the resulting disk, lets everything settle, and checks that
+/// nothing was lost.
 pub fn machine(data: &[u8]) {
-    let mut stage = Stage::new();
+    let mut harness = Harness::new();
     for step in all_of(data, MAX_STEPS) {
-        take(&mut stage, step);
+        run_step(&mut harness, step);
     }
-    start_never_shrinks(&stage.disk, stage.right_clock(), data);
-    stage.settle();
-    stage.check_kept();
-    let (now, again) = (stage.machine.status(), stage.disk.restore(0, stage.now()));
+    restart_loses_nothing(&harness.disk, harness.latest_valid_clock(), data);
+    harness.settle();
+    harness.check_nothing_lost();
+    let (now, again) = (
+        harness.machine.status(),
+        harness.disk.restore(0, harness.now()),
+    );
     let again = again.status();
-    // What could not be read before the start may be read after it.
+    // Bodies that were unreadable before the restart may be readable after it.
     assert!(
-        again.tip == now.tip || stage.rotten && again.total_work >= now.total_work,
-        "what is on disk is the branch: {again:?}, not {now:?}"
+        again.tip == now.tip || harness.has_unreadable_bodies && again.total_work >= now.total_work,
+        "the disk has another branch: {again:?}, not {now:?}"
     );
 }
 
-fn take(stage: &mut Stage, step: Step) {
+fn run_step(harness: &mut Harness, step: Step) {
     match step {
-        Step::Connect(peer) => stage.connect(peer % PEERS),
-        Step::Disconnect(peer) => stage.disconnect(peer % PEERS),
+        Step::Connect(peer) => harness.connect(peer % PEERS),
+        Step::Disconnect(peer) => harness.disconnect(peer % PEERS),
         Step::Gossip {
             from,
             blocks,
-            material,
+            payload,
         } => {
             let topic = if blocks {
                 Topic::Blocks
             } else {
                 Topic::Readings
             };
-            let data = bytes_of(stage, &material);
-            stage.gossip(from % PEERS, topic, data);
+            let data = payload_bytes(harness, &payload);
+            harness.gossip(from % PEERS, topic, data);
         }
-        Step::Ask { from, question } => {
-            let data = question_of(stage, question);
-            stage.ask(from % PEERS, data);
+        Step::Request { from, request } => {
+            let data = request_bytes(harness, request);
+            harness.receive_request(from % PEERS, data);
         }
-        Step::Answer { which, answer } => {
-            if let Some((id, (peer, request))) = open(stage, which) {
-                stage.asked.remove(&id);
-                let data = answer_of(stage, &request, &answer);
-                stage.give(Input::Response { peer, id, data });
+        Step::Response { which, response } => {
+            if let Some((id, (peer, request))) = open_request(harness, which) {
+                harness.open_requests.remove(&id);
+                let data = response_bytes(harness, &request, &response);
+                harness.feed(Input::Response { peer, id, data });
             }
         }
         Step::Fail { which, how } => {
-            if let Some((id, (peer, _))) = open(stage, which) {
-                stage.asked.remove(&id);
+            if let Some((id, (peer, _))) = open_request(harness, which) {
+                harness.open_requests.remove(&id);
                 let failure = [
                     RequestFailure::Timeout,
                     RequestFailure::Unsupported,
                     RequestFailure::Closed,
                     RequestFailure::Oversize,
                 ][usize::from(how % 4)];
-                stage.give(Input::RequestFailed { peer, id, failure });
+                harness.feed(Input::RequestFailed { peer, id, failure });
             }
         }
-        Step::Unasked { from, id, answer } => {
+        Step::Unsolicited { from, id, response } => {
             let request = Request::MempoolIds { after: None };
-            let data = answer_of(stage, &request, &answer);
+            let data = response_bytes(harness, &request, &response);
             let (peer, id) = (from % PEERS, RequestId(id.into()));
-            // One that is open is answered by whoever it was not put to.
-            if stage.asked.get(&id).is_none_or(|(asked, _)| *asked != peer) {
-                stage.give(Input::Response { peer, id, data });
+            // An open request is answered by a peer that it was not sent to.
+            if harness
+                .open_requests
+                .get(&id)
+                .is_none_or(|(to, _)| *to != peer)
+            {
+                harness.feed(Input::Response { peer, id, data });
             }
         }
         Step::Disk { fails } => {
-            stage.disk(fails);
+            harness.disk(fails);
         }
-        Step::Rot(blocks) => {
+        Step::CorruptRead(blocks) => {
             let body = |number: &u8| {
                 number
                     .is_multiple_of(2)
                     .then(|| block(*number).readings.clone())
             };
-            stage.rot(blocks.iter().map(body).collect());
+            harness.corrupt_read(blocks.iter().map(body).collect());
         }
-        // A number that the machine has not come to.
-        Step::Phantom(number) => stage.give(Input::Written {
+        // An ID that the machine has not assigned yet.
+        Step::PhantomWrite(number) => harness.feed(Input::Written {
             id: WriteId(u64::MAX - u64::from(number)),
         }),
-        Step::Mine => stage.mine(),
-        Step::Nonce(job, nonce) => stage.give(Input::Mined {
+        Step::Mine => harness.mine(),
+        Step::Nonce(job, nonce) => harness.feed(Input::Mined {
             job: JobId(job.into()),
             nonce,
         }),
         Step::Record(bpm) => {
             let bpm = Bpm::new(20 + u16::from(bpm)).expect("20 to 275");
-            stage.record(bpm);
+            harness.record(bpm);
         }
-        Step::Import(blocks, readings, ends) => stage.import(ImportPiece {
+        Step::Import(blocks, readings, ends) => harness.import(ImportPiece {
             blocks: blocks.iter().map(|number| block(*number).clone()).collect(),
             readings: readings.iter().map(|number| reading(*number)).collect(),
-            ends,
+            is_last: ends,
         }),
-        Step::Pass(ms) => stage.pass(ms.into()),
-        Step::SetClock(seconds) => stage.set_clock(seconds),
-        Step::Woke => stage.give(Input::Woke),
-        Step::Crash => stage.crash(0),
-        Step::Reopen(seconds) => stage.crash(seconds),
+        Step::Pass(ms) => harness.advance(ms.into()),
+        Step::SetClock(seconds) => harness.set_clock(seconds),
+        Step::Resumed => harness.feed(Input::Resumed),
+        Step::Crash => harness.crash(0),
+        Step::Reopen(seconds) => harness.crash(seconds),
         Step::Full => {
-            stage.disk_full();
+            harness.disk_full();
         }
-        Step::Reset => stage.reset(),
+        Step::Reset => harness.reset(),
         Step::Adopt(readings) => {
-            stage.adopt(readings.iter().map(|number| reading(*number)).collect());
+            harness.adopt(readings.iter().map(|number| reading(*number)).collect());
         }
     }
 }
 
-fn open(stage: &Stage, which: u8) -> Option<(RequestId, (u8, Request))> {
-    let at = usize::from(which).checked_rem(stage.asked.len())?;
-    let (id, asked) = stage.asked.iter().nth(at)?;
-    Some((*id, asked.clone()))
+fn open_request(harness: &Harness, which: u8) -> Option<(RequestId, (u8, Request))> {
+    let at = usize::from(which).checked_rem(harness.open_requests.len())?;
+    let (id, request) = harness.open_requests.iter().nth(at)?;
+    Some((*id, request.clone()))
 }
 
 fn block(number: u8) -> &'static Block {
@@ -158,40 +166,42 @@ fn branch(number: u8) -> &'static Branch {
     &branches[usize::from(number) % branches.len()]
 }
 
-/// What a peer or a file shows.
-pub fn bytes_of(stage: &Stage, material: &Material) -> Vec<u8> {
-    match material {
-        Material::Raw(bytes) => bytes.clone(),
-        Material::Block(number) => block(*number).encode(),
-        Material::Reading(number) => reading(*number).to_bytes().to_vec(),
-        Material::Bent(number, at, by) if number % 2 == 0 => {
-            bent(block(number / 2).encode(), *at, *by)
+/// The bytes of a payload.
+pub fn payload_bytes(harness: &Harness, payload: &Payload) -> Vec<u8> {
+    match payload {
+        Payload::Raw(bytes) => bytes.clone(),
+        Payload::Block(number) => block(*number).encode(),
+        Payload::Reading(number) => reading(*number).to_bytes().to_vec(),
+        Payload::Mutated(number, at, by) if number % 2 == 0 => {
+            mutate(block(number / 2).encode(), *at, *by)
         }
-        Material::Bent(number, at, by) => bent(reading(number / 2).to_bytes().to_vec(), *at, *by),
-        Material::Fresh(readings, seconds) => {
+        Payload::Mutated(number, at, by) => {
+            mutate(reading(number / 2).to_bytes().to_vec(), *at, *by)
+        }
+        Payload::NewBlock(readings, seconds) => {
             let readings = readings
                 .iter()
                 .take(8)
                 .map(|number| reading(*number))
                 .collect();
-            fresh(stage, readings, *seconds).encode()
+            new_block(harness, readings, *seconds).encode()
         }
     }
 }
 
-/// A block on the machine's own tip: valid, unless its readings are not.
-fn fresh(stage: &Stage, readings: Vec<Reading>, seconds: u8) -> Block {
-    let machine = &stage.machine;
+/// A new block on the machine's tip: valid if its readings are.
+fn new_block(harness: &Harness, readings: Vec<Reading>, seconds: u8) -> Block {
+    let machine = &harness.machine;
     let tip = machine.status();
     let first = tip
         .index
-        .saturating_sub(chain::difficulty::WINDOW_HEADERS as u64);
+        .saturating_sub(heartchain_chain::difficulty::WINDOW_HEADERS as u64);
     let headers: Vec<Header> = (first..=tip.index)
         .filter_map(|index| machine.header(&machine.best_hash(index)?))
         .collect();
     let parent = headers.last().map_or(0, |header| header.time.get());
     let window = Window::from_headers(room(), headers);
-    let time = stage
+    let time = harness
         .wall
         .max(parent)
         .saturating_add(u64::from(seconds) * 1_000);
@@ -201,26 +211,26 @@ fn fresh(stage: &Stage, readings: Vec<Reading>, seconds: u8) -> Block {
     Block { header, readings }
 }
 
-fn bent(mut bytes: Vec<u8>, at: u16, by: u8) -> Vec<u8> {
+fn mutate(mut bytes: Vec<u8>, at: u16, by: u8) -> Vec<u8> {
     if let Some(at) = usize::from(at).checked_rem(bytes.len()) {
         bytes[at] ^= by;
     }
     bytes
 }
 
-fn question_of(stage: &Stage, question: Question) -> Vec<u8> {
-    let request = match question {
-        Question::Status(claim) => Request::Status(claimed(stage, &claim)),
-        Question::Headers(blocks) => Request::Headers {
+fn request_bytes(harness: &Harness, request: PeerRequest) -> Vec<u8> {
+    let request = match request {
+        PeerRequest::Status(claim) => Request::Status(claimed_status(harness, &claim)),
+        PeerRequest::Headers(blocks) => Request::Headers {
             locator: blocks.iter().map(hash).collect(),
         },
-        Question::Bodies(blocks) => Request::Bodies {
+        PeerRequest::Bodies(blocks) => Request::Bodies {
             hashes: blocks.iter().map(hash).collect(),
         },
-        Question::MempoolIds(after) => Request::MempoolIds {
+        PeerRequest::MempoolIds(after) => Request::MempoolIds {
             after: after.map(|(author, seq)| (key(author).author(), seq.into())),
         },
-        Question::Readings(readings) => Request::Readings {
+        PeerRequest::Readings(readings) => Request::Readings {
             ids: readings
                 .iter()
                 .map(|number| {
@@ -229,23 +239,23 @@ fn question_of(stage: &Stage, question: Question) -> Vec<u8> {
                 })
                 .collect(),
         },
-        Question::Raw(bytes) => return bytes,
+        PeerRequest::Raw(bytes) => return bytes,
     };
     request.encode()
 }
 
-fn claimed(stage: &Stage, claim: &Claim) -> StatusMessage {
+fn claimed_status(harness: &Harness, claim: &ClaimedStatus) -> StatusMessage {
     match claim {
-        Claim::Branch(number, seconds) => {
-            let now = stage
+        ClaimedStatus::Branch(number, seconds) => {
+            let now = harness
                 .wall
                 .saturating_add_signed(i64::from(*seconds) * 1_000);
             branch(*number).status(now)
         }
-        Claim::Any(tip, index, work, seconds) => {
+        ClaimedStatus::Any(tip, index, work, seconds) => {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&work.to_le_bytes());
-            let now = stage
+            let now = harness
                 .wall
                 .saturating_add_signed(i64::from(*seconds) * 1_000);
             StatusMessage {
@@ -258,26 +268,33 @@ fn claimed(stage: &Stage, claim: &Claim) -> StatusMessage {
     }
 }
 
-fn answer_of(stage: &Stage, request: &Request, answer: &Answer) -> Vec<u8> {
-    match answer {
-        Answer::Honest(number) => honest(stage, request, branch(*number), usize::MAX).encode(),
-        Answer::Short(number, items) => {
-            honest(stage, request, branch(*number), (*items).into()).encode()
+fn response_bytes(harness: &Harness, request: &Request, response: &PeerResponse) -> Vec<u8> {
+    match response {
+        PeerResponse::Honest(number) => {
+            honest_response(harness, request, branch(*number), usize::MAX).encode()
         }
-        Answer::Bent(number, at, by) => bent(
-            honest(stage, request, branch(*number), usize::MAX).encode(),
+        PeerResponse::Short(number, items) => {
+            honest_response(harness, request, branch(*number), (*items).into()).encode()
+        }
+        PeerResponse::Mutated(number, at, by) => mutate(
+            honest_response(harness, request, branch(*number), usize::MAX).encode(),
             *at,
             *by,
         ),
-        Answer::Claim(claim) => Response::Status(claimed(stage, claim)).encode(),
-        Answer::Other(material) => bytes_of(stage, material),
+        PeerResponse::Status(claim) => Response::Status(claimed_status(harness, claim)).encode(),
+        PeerResponse::Other(payload) => payload_bytes(harness, payload),
     }
 }
 
-fn honest(stage: &Stage, request: &Request, branch: &Branch, items: usize) -> Response {
+fn honest_response(
+    harness: &Harness,
+    request: &Request,
+    branch: &Branch,
+    items: usize,
+) -> Response {
     let pool = pool();
     match request {
-        Request::Status(_) => Response::Status(branch.status(stage.wall)),
+        Request::Status(_) => Response::Status(branch.status(harness.wall)),
         Request::Headers { locator } => {
             let height = |hash: &BlockHash| branch.block(hash).map(|block| block.header.index);
             let next = locator.iter().find_map(height).unwrap_or(0);

@@ -1,9 +1,9 @@
-//! Honest and dishonest blocks and readings that the fuzzer can name by number, so that it gets beyond the first check:
-//! nobody finds work or a signature by flipping bits. Made once, from numbers alone.
+//! A pool of valid and invalid blocks and readings that the fuzzer selects by number, so that it gets past the first
+//! check: bit flips find neither work nor signatures. Derived once, from fixed numbers.
 
 use std::{collections::HashMap, sync::OnceLock};
 
-use chain::{
+use heartchain_chain::{
     block::Block,
     bpm::Bpm,
     difficulty::Window,
@@ -16,16 +16,16 @@ use chain::{
     time::UnixMillis,
     work::Work,
 };
-use sync::message::{IdRow, StatusMessage};
+use heartchain_sync::message::{MempoolRow, StatusMessage};
 
-/// When the pool's blocks begin, and machines with them.
+/// Timestamp of the pool's first blocks, and the initial wall clock of machines, in Unix milliseconds.
 pub const START: u64 = 1_700_000_000_000;
-/// Later than all of the pool's honest blocks.
+/// A time after all valid blocks of the pool.
 pub const NOW: UnixMillis = UnixMillis::new(START + 100_000);
-/// Whose machine it is.
+/// Number of the key of the machine's own author.
 pub const OWN: u8 = 100;
 
-/// The room that all targets play in.
+/// The room that all targets use.
 #[must_use]
 pub fn room() -> &'static Room {
     static ROOM: OnceLock<Room> = OnceLock::new();
@@ -37,7 +37,7 @@ fn named(name: &str) -> Room {
     Room::new(RoomParams::new(name, 8, 1_000).expect("within bounds"))
 }
 
-/// Somebody's key.
+/// The key of the author with this number.
 #[must_use]
 pub fn key(author: u8) -> &'static SecretKey {
     static KEYS: OnceLock<Vec<SecretKey>> = OnceLock::new();
@@ -45,18 +45,18 @@ pub fn key(author: u8) -> &'static SecretKey {
     &KEYS.get_or_init(|| keys().collect())[usize::from(author)]
 }
 
-/// A branch from genesis' child on, and what it says of itself.
+/// A branch from the first block after genesis, and the status that a peer on it reports.
 #[derive(Clone, Debug, Default)]
 pub struct Branch {
-    /// Its blocks.
+    /// The branch's blocks, by height.
     pub blocks: Vec<Block>,
-    /// Where each of them is.
-    places: HashMap<BlockHash, usize>,
+    /// Position of each block in `blocks`.
+    positions: HashMap<BlockHash, usize>,
     work: Work,
 }
 
 impl Branch {
-    /// What a peer that stands on it says.
+    /// The status message of a peer on this branch.
     #[must_use]
     pub fn status(&self, now: u64) -> StatusMessage {
         let tip = self.blocks.last();
@@ -68,16 +68,17 @@ impl Branch {
         }
     }
 
-    /// The block of this hash.
+    /// The block with this hash.
     #[must_use]
     pub fn block(&self, hash: &BlockHash) -> Option<&Block> {
-        self.blocks.get(*self.places.get(hash)?)
+        self.blocks.get(*self.positions.get(hash)?)
     }
 
     fn push(&mut self, block: Block) {
         let target = block.header.bits.target().expect("a target");
         self.work = self.work.saturating_add(target.work());
-        self.places.insert(block.header.hash(), self.blocks.len());
+        self.positions
+            .insert(block.header.hash(), self.blocks.len());
         self.blocks.push(block);
     }
 
@@ -97,25 +98,25 @@ impl Branch {
     }
 }
 
-/// All of it.
+/// All data that the fuzzer can select.
 #[derive(Debug)]
 pub struct Pool {
-    /// Whole branches that peers stand on: two honest rivals, one with a reading under the machine's own key, one whose
-    /// count breaks in the middle, and none.
+    /// Whole branches that peers are on: two valid competing ones, one with readings by the machine's own key, one with
+    /// a gap in an author's sequence, and an empty one.
     pub branches: Vec<Branch>,
-    /// Blocks that somebody may show: all of the above, and bad ones.
+    /// Blocks that a peer may send: all of the above, and invalid ones.
     pub blocks: Vec<Block>,
-    /// The names of these blocks.
+    /// The hashes of these blocks, in the same order.
     pub hashes: Vec<BlockHash>,
-    /// Readings that somebody may show, good and bad.
+    /// Readings that a peer may send, valid and invalid.
     pub readings: Vec<Reading>,
-    /// The names of these readings.
+    /// The IDs of these readings, in the same order.
     pub ids: Vec<ReadingId>,
-    /// What somebody lists who has all of these readings waiting.
-    pub rows: Vec<IdRow>,
+    /// The mempool listing of a peer that has all of these readings waiting.
+    pub rows: Vec<MempoolRow>,
 }
 
-/// The pool.
+/// The pool; the first call makes it.
 pub fn pool() -> &'static Pool {
     static POOL: OnceLock<Pool> = OnceLock::new();
     POOL.get_or_init(make)
@@ -149,12 +150,12 @@ fn make() -> Pool {
         .iter()
         .map(|reading| reading.id(room().id()))
         .collect();
-    let row = |(reading, id): (&Reading, &ReadingId)| IdRow {
+    let row = |(reading, id): (&Reading, &ReadingId)| MempoolRow {
         author: reading.author,
         seq: reading.seq,
         id: *id,
     };
-    let mut rows: Vec<IdRow> = readings.iter().zip(&ids).map(row).collect();
+    let mut rows: Vec<MempoolRow> = readings.iter().zip(&ids).map(row).collect();
     rows.sort_by_key(|row| (row.author, row.seq));
     rows.dedup_by_key(|row| (row.author, row.seq));
     Pool {
@@ -167,7 +168,8 @@ fn make() -> Pool {
     }
 }
 
-/// A junk body, a body too many, a block ahead of the clock, one without work, one of another room.
+/// A block with a junk body, valid blocks soon and far ahead of the clock, a block without work, a block with a forged
+/// reading, and a block with a reading of another room.
 fn bad_blocks(branch: &Branch) -> Vec<Block> {
     let headers: Vec<Header> = branch.blocks.iter().map(|block| block.header).collect();
     let (first, last) = (&branch.blocks[0], &branch.blocks[19]);
@@ -198,7 +200,7 @@ fn readings() -> Vec<Reading> {
         for seq in [0, 1, 2, 3, 5, 1_023, 1_024, u64::MAX] {
             readings.push(key(author).sign(id, seq, NOW, Bpm::MIN));
         }
-        // A second reading with the first one's place.
+        // A second reading with the sequence number of the first.
         readings.push(key(author).sign(id, 0, NOW, Bpm::MAX));
     }
     let mut forged = readings[0];
@@ -215,6 +217,6 @@ fn mine(headers: &[Header], readings: Vec<Reading>, time: UnixMillis) -> Block {
     let window = Window::from_headers(room, genesis.chain(headers.iter().copied()));
     let prev_hash = headers.last().map_or(room.genesis_hash(), Header::hash);
     let template = mining::template(&window, prev_hash, time, &readings);
-    let header = mining::mine(template, u32::MAX).expect("the room is easy");
+    let header = mining::mine(template, u32::MAX).expect("the room's difficulty is low");
     Block { header, readings }
 }

@@ -1,153 +1,154 @@
-//! What the fuzzer may let happen to a machine, as it reads it off its bytes. Lets nothing happen.
+//! The steps that a fuzz input describes. Only their definition; `machine.rs` runs them.
 
 use core::iter;
 
 use arbitrary::{Arbitrary, Unstructured};
 
-/// Peers are few, so that what happens to them meets.
+/// Number of peers: few, so that steps often concern the same peer.
 pub const PEERS: u8 = 6;
 
-/// What the bytes say, one after another, so many at the most.
+/// Parses the bytes into a sequence of at most `most` items.
 pub fn all_of<'a, T: Arbitrary<'a>>(data: &'a [u8], most: usize) -> impl Iterator<Item = T> {
     let mut bytes = Unstructured::new(data);
     let next = move || (!bytes.is_empty()).then(|| T::arbitrary(&mut bytes).ok())?;
     iter::from_fn(next).take(most)
 }
 
-/// One thing that happens.
+/// One step of a fuzz run.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Step {
-    /// A peer comes.
+    /// A peer connects, by number.
     Connect(u8),
-    /// A peer goes.
+    /// A peer disconnects, by number.
     Disconnect(u8),
-    /// A gossip item comes from a peer that may not even be connected.
+    /// A gossip item arrives from a peer that may not even be connected.
     Gossip {
-        /// From whom.
+        /// Number of the sending peer.
         from: u8,
-        /// On the topic of blocks?
+        /// Whether the topic is blocks; otherwise it is readings.
         blocks: bool,
-        /// What.
-        material: Material,
+        /// The content of the item.
+        payload: Payload,
     },
-    /// A peer asks.
-    Ask {
-        /// Who.
+    /// A peer sends a request.
+    Request {
+        /// Number of the peer.
         from: u8,
-        /// What.
-        question: Question,
+        /// The request that it sends.
+        request: PeerRequest,
     },
-    /// Something comes as the answer to one of the machine's open requests.
-    Answer {
-        /// Which of them.
+    /// A response to one of the machine's open requests arrives.
+    Response {
+        /// Selects the open request, modulo their number.
         which: u8,
-        /// What.
-        answer: Answer,
+        /// The response that arrives.
+        response: PeerResponse,
     },
-    /// One of the machine's open requests fails, in one of four ways.
+    /// One of the machine's open requests fails.
     Fail {
-        /// Which of them.
+        /// Selects the open request, modulo their number.
         which: u8,
-        /// How.
+        /// Selects one of the four kinds of failure.
         how: u8,
     },
-    /// An answer to nothing that was asked.
-    Unasked {
-        /// From whom.
+    /// A response arrives that the machine did not ask this peer for.
+    Unsolicited {
+        /// Number of the sending peer.
         from: u8,
-        /// To which request.
+        /// ID of the request that it claims to respond to.
         id: u8,
-        /// What.
-        answer: Answer,
+        /// The response that arrives.
+        response: PeerResponse,
     },
-    /// The disk does the oldest of what it is asked, or fails it.
+    /// The disk completes or fails its oldest job.
     Disk {
-        /// Whether it fails.
+        /// Whether the job fails.
         fails: bool,
     },
-    /// The disk gives other bodies than were asked for: these blocks', if any.
-    Rot(Vec<u8>),
-    /// The disk says that something is done which may never have been asked.
-    Phantom(u8),
-    /// The miner finds what it looks for.
+    /// The disk returns the bodies of these pool blocks instead of the requested ones.
+    CorruptRead(Vec<u8>),
+    /// The disk confirms a write that was never requested.
+    PhantomWrite(u8),
+    /// The miner finds a nonce for the current job.
     Mine,
-    /// The miner names a nonce for some template.
+    /// The miner reports an arbitrary nonce for an arbitrary job.
     Nonce(u8, u64),
-    /// A person enters a heart rate.
+    /// A person records a heart rate.
     Record(u8),
-    /// A piece of a file comes, of these blocks and readings of the pool.
+    /// A piece of a file arrives with these blocks and readings of the pool; the flag marks the last piece.
     Import(Vec<u8>, Vec<u8>, bool),
-    /// Milliseconds pass, on both clocks.
+    /// Both clocks advance by this many milliseconds.
     Pass(u16),
-    /// The wall clock is set, seconds ahead or back.
+    /// The wall clock is set this many seconds ahead or back.
     SetClock(i32),
-    /// The page woke.
-    Woke,
-    /// The tab is killed, and opened again on what is on disk.
+    /// The page resumes after a suspension.
+    Resumed,
+    /// The tab is killed and opened again with the same disk.
     Crash,
-    // Kept inputs name the steps above by their share of all; those below came later.
-    /// The same, when the wall clock was set so many seconds ahead or back meanwhile.
+    // `Arbitrary` selects a variant by a fraction of their number, so every new variant shifts what corpus inputs
+    // select. The variants below were added last.
+    /// Like `Crash`, with the wall clock set this many seconds ahead or back in between.
     Reopen(i32),
-    /// The disk is full for the oldest write.
+    /// The oldest write fails because the disk is full.
     Full,
-    /// All that is on disk is deleted while the tab is open.
+    /// Everything on disk is deleted while the tab is open.
     Reset,
-    /// These readings of the pool come from a closed tab.
+    /// These readings of the pool are adopted from a closed tab.
     Adopt(Vec<u8>),
 }
 
-/// Bytes that a peer may show.
+/// Bytes that a peer may send.
 #[derive(Arbitrary, Clone, Debug)]
-pub enum Material {
-    /// Any.
+pub enum Payload {
+    /// Arbitrary bytes, as they are.
     Raw(Vec<u8>),
-    /// A block of the pool.
+    /// An encoded block of the pool.
     Block(u8),
-    /// A reading of the pool.
+    /// An encoded reading of the pool.
     Reading(u8),
-    /// One of these with one byte changed.
-    Bent(u8, u16, u8),
-    /// A new valid block on the machine's tip, with these readings of the pool, so many seconds later.
-    Fresh(Vec<u8>, u8),
+    /// A block or reading of the pool with one byte changed: number, position, XOR mask.
+    Mutated(u8, u16, u8),
+    /// A new block on the machine's tip with these readings of the pool, this many seconds later.
+    NewBlock(Vec<u8>, u8),
 }
 
-/// What a peer may ask.
+/// A request that a peer may send.
 #[derive(Arbitrary, Clone, Debug)]
-pub enum Question {
-    /// With its Status.
-    Status(Claim),
-    /// Headers after these blocks of the pool.
+pub enum PeerRequest {
+    /// A status request with the peer's own status.
+    Status(ClaimedStatus),
+    /// Headers after a locator of these pool blocks.
     Headers(Vec<u8>),
-    /// These blocks' bodies.
+    /// Bodies of these pool blocks.
     Bodies(Vec<u8>),
-    /// The mempool's listing, after some author's place.
+    /// The mempool listing, after this author and sequence number.
     MempoolIds(Option<(u8, u8)>),
-    /// These readings.
+    /// These readings of the pool.
     Readings(Vec<u8>),
-    /// Any bytes.
+    /// Arbitrary bytes instead of a message.
     Raw(Vec<u8>),
 }
 
-/// What a peer may answer.
+/// A response that a peer may send.
 #[derive(Arbitrary, Clone, Debug)]
-pub enum Answer {
-    /// As an honest peer on this branch would.
+pub enum PeerResponse {
+    /// The response of an honest peer on this branch.
     Honest(u8),
-    /// So, but with one byte changed.
-    Bent(u8, u16, u8),
-    /// So, but cut short after so many items.
+    /// The honest response with one byte changed: branch, position, XOR mask.
+    Mutated(u8, u16, u8),
+    /// The honest response, truncated to this many items.
     Short(u8, u8),
-    /// A Status, whatever was asked.
-    Claim(Claim),
-    /// A block or a reading where a message belongs.
-    Other(Material),
+    /// A status, whatever the request was.
+    Status(ClaimedStatus),
+    /// A block or reading instead of a message.
+    Other(Payload),
 }
 
-/// What a peer may claim of itself.
+/// The status that a peer claims.
 #[derive(Arbitrary, Clone, Debug)]
-pub enum Claim {
-    /// That it stands on this branch, its clock so many seconds off.
+pub enum ClaimedStatus {
+    /// A branch of the pool, with the peer's clock this many seconds off.
     Branch(u8, i8),
-    /// That its branch has this height and work, and this block of the pool as its tip.
+    /// Arbitrary values: a pool block as the tip, height, work, and clock offset in seconds.
     Any(u8, u64, u64, i32),
 }

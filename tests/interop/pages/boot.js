@@ -1,7 +1,7 @@
-//! Starts a page's peer: when the test asks for it, or by itself when the page's address says so, so that nothing but the
-//! page is in the time from its start to its first direct connection.
+//! Starts the peer of a page: on request of the test, or automatically if the page's address contains an address to dial.
+//! The automatic start allows measuring the time from page start to the first direct connection without test overhead.
 
-/** @param {(options: object) => Promise<object>} start makes the peer that `globalThis.peer` becomes */
+/** @param {(options: object) => Promise<object>} start creates the peer, which becomes `globalThis.peer` */
 export function boot(start) {
   globalThis.startPeer = async (options) => {
     globalThis.peer = await start(options);
@@ -11,7 +11,7 @@ export function boot(start) {
   if (dial !== undefined) globalThis.connected = startAndDial(options, dial);
 }
 
-/** @returns {Promise<number>} the milliseconds from the page's start until the direct connection stood */
+/** @returns {Promise<number>} the milliseconds from page start until the direct connection was established */
 async function startAndDial(options, address) {
   await globalThis.startPeer(options);
   await globalThis.peer.dial(address);

@@ -1,4 +1,5 @@
-//! js-libp2p in a page, behind the same methods as `rust-peer.js`: `globalThis.peer`. It never speaks Heartchain.
+//! Runs js-libp2p in a page as `globalThis.peer`, with the same methods as `rust-peer.js`. It does not support Heartchain's
+//! protocols.
 
 import { noise } from "@chainsafe/libp2p-noise";
 import { yamux } from "@chainsafe/libp2p-yamux";
@@ -17,11 +18,11 @@ const ECHO = "/interop/echo/1";
 const BULK = "/interop/bulk/1";
 const PING = "interop/ping";
 const PONG = "interop/pong";
-/** Bytes handed over at once, as on the other side. */
-const PIECE = 256 * 1024;
+/** Bytes per write; the same as in the Rust peer. */
+const CHUNK_LEN = 256 * 1024;
 const LOST_AFTER_MS = 5_000;
-const DIAL_MS = 20_000;
-const IDENTIFY_MS = 10_000;
+const DIAL_TIMEOUT_MS = 20_000;
+const IDENTIFY_TIMEOUT_MS = 10_000;
 
 class JsPeer {
   #node;
@@ -33,9 +34,9 @@ class JsPeer {
     const peer = new JsPeer();
     const node = await createLibp2p({
       addresses: { listen: ["/webrtc"] },
-      // It pings by itself, and a second ping at the same time, such as ours, is refused by its own limit.
+      // The monitor pings automatically, and js-libp2p would then refuse our ping as a second concurrent one.
       connectionMonitor: { enabled: false },
-      // A server that answers nobody: these peers are on one machine, and nobody else's server is asked.
+      // No STUN servers: all peers are on one machine, and the tests must not contact third-party servers.
       transports: [webSockets(), webRTC({ rtcConfiguration: { iceServers: [] } }), circuitRelayTransport()],
       connectionEncrypters: [noise()],
       streamMuxers: [yamux()],
@@ -53,7 +54,7 @@ class JsPeer {
     node.addEventListener("peer:identify", ({ detail }) => peer.#identified.set(detail.connection.id, detail));
     await node.handle(ECHO, sendBack);
     await node.handle(BULK, count);
-    // Whoever does not name a room's protocol is let go by Heartchain. Its messages are not for us.
+    // Heartchain disconnects peers that do not list the protocol of a room. So list it, but abort its streams.
     const refuse = (stream) => stream.abort(new Error("no Heartchain here"));
     for (const protocol of refused) await node.handle(protocol, refuse, { runOnLimitedConnection: true });
     if (withGossip) {
@@ -69,17 +70,17 @@ class JsPeer {
     return this.#node.peerId.toString();
   }
 
-  /** Connects to a relay and reserves a place there. */
+  /** Connects to a relay and makes a reservation there. */
   async listen(relay) {
     const address = `${relay}/p2p-circuit`;
     await this.#node.components.transportManager.listen([multiaddr(address)]);
     const reserved = () => this.#node.getMultiaddrs().some((address) => address.toString().includes("/p2p-circuit"));
-    await until("a reservation", reserved, DIAL_MS);
+    await until("a reservation", reserved, DIAL_TIMEOUT_MS);
   }
 
-  /** Dials, and leaves nothing but the connection that came of it. */
+  /** Dials a peer directly, and then closes all relayed connections to it. */
   async dial(address) {
-    const signal = AbortSignal.timeout(DIAL_MS);
+    const signal = AbortSignal.timeout(DIAL_TIMEOUT_MS);
     const connection = await this.#node.dial(multiaddr(address), { signal, force: true });
     for (const other of this.#connectionsWith(connection.remotePeer.toString())) {
       if (other.limits !== undefined) await other.close();
@@ -98,10 +99,10 @@ class JsPeer {
     }));
   }
 
-  /** What the peer said of itself over the direct connection, for which js-libp2p asks by itself. */
+  /** Returns what the peer sent by identify on the direct connection. js-libp2p runs identify automatically. */
   async identify(peer) {
     const { id } = this.#direct(peer);
-    const { agentVersion, protocols } = await until("identified", () => this.#identified.get(id), IDENTIFY_MS);
+    const { agentVersion, protocols } = await until("identified", () => this.#identified.get(id), IDENTIFY_TIMEOUT_MS);
     return { agent: agentVersion, protocols };
   }
 
@@ -117,16 +118,16 @@ class JsPeer {
     });
   }
 
-  /** Sends so many bytes on one stream; the milliseconds until the other side has counted them. */
+  /** Sends this many bytes on one stream. Returns the milliseconds until the peer has counted them. */
   async bulk(peer, length) {
     const stream = await this.#direct(peer).newStream(BULK);
     const start = now();
     const counted = readAll(stream);
-    const piece = new Uint8Array(PIECE).fill(0x5a);
-    for (let left = length; left > 0; left -= PIECE) await write(stream, piece.subarray(0, Math.min(PIECE, left)));
+    const chunk = new Uint8Array(CHUNK_LEN).fill(0x5a);
+    for (let left = length; left > 0; left -= CHUNK_LEN) await write(stream, chunk.subarray(0, Math.min(CHUNK_LEN, left)));
     await stream.close();
     const answer = new DataView((await counted).buffer).getBigUint64(0);
-    if (answer !== BigInt(length)) throw new Error(`the peer counts ${answer} bytes of ${length}`);
+    if (answer !== BigInt(length)) throw new Error(`the peer counted ${answer} of ${length} bytes`);
     return now() - start;
   }
 
@@ -134,7 +135,7 @@ class JsPeer {
     return this.#node.services.pubsub.getSubscribers(PING).length;
   }
 
-  /** Publishes messages one after another, which the other side publishes back: the milliseconds of each, NaN if lost. */
+  /** Publishes messages one after another, which the peer publishes back. Returns the milliseconds of each; NaN if lost. */
   async roundTrips(messages, size) {
     const times = [];
     for (let number = 0; number < messages; number += 1) {
@@ -153,7 +154,7 @@ class JsPeer {
 
   #onGossip({ topic, data }) {
     if (topic === PING) {
-      // A message is known by its data here, whatever its topic, so the answer must be another.
+      // js-libp2p identifies a message by its data alone, regardless of the topic, so the answer must differ.
       const answer = data.slice();
       answer[answer.length - 1] = 1;
       void this.#node.services.pubsub.publish(PONG, answer);

@@ -1,20 +1,20 @@
-//! What pages measure with, whoever their peer is.
+//! Measuring helpers for the pages of all kinds of peers.
 
 /** Milliseconds since the page was opened. */
 export const now = () => performance.now();
 
-/** Waits until `condition` returns something. */
+/** Waits until `condition` returns a truthy value; fails after `limit` milliseconds. */
 export async function until(what, condition, limit) {
   const end = now() + limit;
   for (;;) {
     const found = condition();
     if (found) return found;
-    if (now() > end) throw new Error(`not within ${limit} ms: ${what}`);
+    if (now() > end) throw new Error(`timed out after ${limit} ms: ${what}`);
     await new Promise((done) => setTimeout(done, 10));
   }
 }
 
-/** Sends bytes of no short period by `send`, and compares what comes back; the milliseconds that it took. */
+/** Sends pseudo-random bytes with `send`, verifies the echo, and returns the milliseconds that it took. */
 export async function echoes(length, send) {
   const data = new Uint8Array(length);
   for (let at = 0, seed = length; at < length; at += 1) {
@@ -26,6 +26,6 @@ export async function echoes(length, send) {
   const took = now() - start;
   if (back.length !== length) throw new Error(`${back.length} of ${length} bytes came back`);
   const wrong = back.findIndex((byte, at) => byte !== data[at]);
-  if (wrong !== -1) throw new Error(`byte ${wrong} of ${length} came back as another`);
+  if (wrong !== -1) throw new Error(`byte ${wrong} of ${length} came back changed`);
   return took;
 }

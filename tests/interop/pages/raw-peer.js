@@ -1,9 +1,9 @@
-//! Bare data channels, for comparison: whoever drives the pages carries the signals. `globalThis.raw`.
+//! Bare data channels as `globalThis.raw`: the baseline of `bench.mjs`, which carries the signalling between the pages.
 
 import { now } from "./measure.js";
 
 const MESSAGE = 16 * 1024;
-/** The water marks that our streams use, too. */
+/** The same water marks as our streams use. */
 const HIGH_WATER = 1024 * 1024;
 const LOW_WATER = 256 * 1024;
 
@@ -31,7 +31,7 @@ globalThis.raw = {
   async answer(offer) {
     connection.addEventListener("datachannel", ({ channel }) => {
       use(channel);
-      // Sends small messages back, and counts large ones until an empty one asks for the sum.
+      // Echoes small messages, and counts the bytes of large ones until an empty message requests the total.
       arrived = (data) => {
         if (data.byteLength === MESSAGE) received += data.byteLength;
         else if (data.byteLength > 0) channel.send(data);
@@ -77,8 +77,8 @@ globalThis.raw = {
     }
     const counted = new Promise((settle) => (arrived = settle));
     channel.send(new Uint8Array(0));
-    const sum = new BigUint64Array(await counted)[0];
-    if (sum !== BigInt(length)) throw new Error(`the other side counts ${sum} bytes of ${length}`);
+    const total = new BigUint64Array(await counted)[0];
+    if (total !== BigInt(length)) throw new Error(`the other side counted ${total} of ${length} bytes`);
     return now() - start;
   },
 };

@@ -1,10 +1,10 @@
-//! The peer of `../peer` (rust-libp2p on libp2p-webrtc-browser) in a page, behind the same methods as `js-peer.js`.
+//! Runs the peer of `../peer` (rust-libp2p on libp2p-webrtc-browser) in a page, with the same methods as `js-peer.js`.
 
 import init, { Peer } from "/pkg/interop_peer.js";
 import { boot } from "./boot.js";
 import { echoes, until } from "./measure.js";
 
-const IDENTIFY_MS = 10_000;
+const TIMEOUT_MS = 10_000;
 
 class RustPeer {
   #peer;
@@ -40,21 +40,21 @@ class RustPeer {
     return until("identified", () => {
       const { agent, protocols } = this.#direct(peer);
       return agent && { agent, protocols };
-    }, IDENTIFY_MS);
+    }, TIMEOUT_MS);
   }
 
   ping(peer) {
-    return until("a ping", () => this.#direct(peer).pingMs, IDENTIFY_MS);
+    return until("a ping", () => this.#direct(peer).pingMs, TIMEOUT_MS);
   }
 
   async echo(peer, length) {
-    // Streams take any connection, so the relayed one has to be gone.
-    await until("the relayed connection gone", () => this.connections(peer).every(({ direct }) => direct), IDENTIFY_MS);
+    // A stream may use any connection, so the relayed one has to be closed first.
+    await until("the relayed connection gone", () => this.connections(peer).every(({ direct }) => direct), TIMEOUT_MS);
     return echoes(length, (data) => this.#peer.echo(peer, data));
   }
 
   async bulk(peer, length) {
-    await until("the relayed connection gone", () => this.connections(peer).every(({ direct }) => direct), IDENTIFY_MS);
+    await until("the relayed connection gone", () => this.connections(peer).every(({ direct }) => direct), TIMEOUT_MS);
     return this.#peer.bulk(peer, length);
   }
 

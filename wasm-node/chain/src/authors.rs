@@ -1,7 +1,7 @@
-//! Who has recorded what on the best branch, four bytes a reading.
+//! The authors of all readings in the tree, with an index of their readings on the best branch.
 //!
-//! Authors are interned: blocks refer to them by a small number, and an author that no kept block names is
-//! forgotten. Holds no reading.
+//! Authors are interned: blocks refer to them by a small number, and the row of an author is freed when no block in the
+//! tree refers to it. The index takes four bytes a reading; the readings themselves are not stored.
 
 use alloc::vec::Vec;
 
@@ -12,17 +12,17 @@ use crate::{key::Author, tree::IdPrefix};
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     key: Author,
-    /// How many readings of kept blocks name this author.
+    /// Number of readings by this author in blocks of the tree.
     references: usize,
-    /// Its readings on the best branch, in the order of its count: number `seq` stands at `seq`.
-    linked: Vec<IdPrefix>,
-    /// How many of these are confirmed.
-    pub(crate) settled: u64,
-    /// How many are buried.
+    /// Id prefixes of the author's readings on the best branch, indexed by `seq`.
+    prefixes: Vec<IdPrefix>,
+    /// How many of these are confirmed, see [`Tree::settle`](crate::tree::Tree::settle).
+    pub(crate) confirmed: u64,
+    /// How many of these are buried [`BURIED_BLOCKS`](crate::tree::BURIED_BLOCKS) deep.
     pub(crate) buried: u64,
 }
 
-/// The table.
+/// All authors of readings in the tree, by number and by key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AuthorTable {
     rows: Vec<Row>,
@@ -31,7 +31,7 @@ pub(crate) struct AuthorTable {
 }
 
 impl AuthorTable {
-    /// The author's number, one reference more.
+    /// Adds a reference to the author and returns its number.
     pub(crate) fn intern(&mut self, key: &Author) -> u32 {
         if let Some(&number) = self.by_key.get(key) {
             self.row_mut(number).references += 1;
@@ -40,8 +40,8 @@ impl AuthorTable {
         let row = Row {
             key: *key,
             references: 1,
-            linked: Vec::new(),
-            settled: 0,
+            prefixes: Vec::new(),
+            confirmed: 0,
             buried: 0,
         };
         let number = if let Some(number) = self.free.pop() {
@@ -55,13 +55,13 @@ impl AuthorTable {
         number
     }
 
-    /// One reference less; the last one frees the row.
+    /// Drops a reference to the author. Dropping the last one frees the row.
     pub(crate) fn release(&mut self, number: u32) {
         let row = self.row_mut(number);
         row.references -= 1;
         if row.references == 0 {
             let key = row.key;
-            row.linked = Vec::new();
+            row.prefixes = Vec::new();
             self.by_key.remove(&key);
             self.free.push(number);
         }
@@ -75,40 +75,40 @@ impl AuthorTable {
         Some(self.row(*self.by_key.get(key)?))
     }
 
-    /// The author's number, if a kept block names it.
+    /// The author's number, if a block in the tree refers to it.
     pub(crate) fn number(&self, key: &Author) -> Option<u32> {
         self.by_key.get(key).copied()
     }
 
-    /// How many readings of this author the best branch has: its next place.
-    pub(crate) fn linked(&self, number: u32) -> u64 {
-        self.row(number).linked.len() as u64
+    /// The number of readings of this author on the best branch, which is also its next `seq`.
+    pub(crate) fn next_seq_of(&self, number: u32) -> u64 {
+        self.row(number).prefixes.len() as u64
     }
 
     pub(crate) fn next_seq(&self, key: &Author) -> u64 {
         self.by_key
             .get(key)
-            .map_or(0, |&number| self.linked(number))
+            .map_or(0, |&number| self.next_seq_of(number))
     }
 
-    pub(crate) fn linked_prefix(&self, key: &Author, seq: u64) -> Option<IdPrefix> {
+    pub(crate) fn best_prefix(&self, key: &Author, seq: u64) -> Option<IdPrefix> {
         let number = *self.by_key.get(key)?;
         self.row(number)
-            .linked
+            .prefixes
             .get(usize::try_from(seq).ok()?)
             .copied()
     }
 
-    /// The author's next reading joined the best branch.
-    pub(crate) fn link_next(&mut self, number: u32, prefix: IdPrefix) {
-        self.row_mut(number).linked.push(prefix);
+    /// Adds the author's next reading to the best branch.
+    pub(crate) fn push(&mut self, number: u32, prefix: IdPrefix) {
+        self.row_mut(number).prefixes.push(prefix);
     }
 
-    /// The author's last reading left the best branch; returns its place.
-    pub(crate) fn unlink_last(&mut self, number: u32) -> u64 {
-        let linked = &mut self.row_mut(number).linked;
-        linked.pop();
-        linked.len() as u64
+    /// Removes the author's last reading from the best branch and returns its `seq`.
+    pub(crate) fn pop(&mut self, number: u32) -> u64 {
+        let prefixes = &mut self.row_mut(number).prefixes;
+        prefixes.pop();
+        prefixes.len() as u64
     }
 
     #[expect(

@@ -1,5 +1,16 @@
-//! A block as it travels, and the rules for its body that need no branch. It never judges headers, and never whether
-//! an author's first `seq` here is the next on the branch.
+//! Blocks, their encoding, and the body rules that need no knowledge of the branch.
+//!
+//! This module does not check headers ([`crate::validate`] does), nor whether an author's first `seq` in a block is the
+//! next one on the branch ([`crate::tree`] does).
+//!
+//! The rules for a block have numbers. Rules 1 to 5 are about the header (see [`crate::validate`]). The body must satisfy
+//! these:
+//!
+//! - Size: the block has [`MIN_BLOCK_READINGS`] to [`MAX_BLOCK_READINGS`] readings and at most [`MAX_BLOCK_LEN`]
+//!   bytes.
+//! - Rule 6: the Merkle root of the readings is the header's `readings_root`.
+//! - Rule 7: every reading is valid, and its `seq` is the author's next on the branch. This module checks that the
+//!   `seq`s of each author are consecutive within the block.
 
 use alloc::vec::Vec;
 
@@ -18,96 +29,78 @@ use crate::{
     key::Author,
     merkle::readings_root,
     reading::{Reading, ReadingError, verify_signatures},
-    validate::Condemns,
+    validate::Invalidates,
 };
 
-/// Fewest readings of a block that is not genesis: an idle room mines nothing.
+/// Minimum number of readings in a block other than genesis: an idle room mines nothing.
 pub const MIN_BLOCK_READINGS: usize = 1;
-/// Most readings of a block, so that checking one body takes well under a second.
+/// Maximum number of readings in a block. It keeps checking one body well under a second.
 pub const MAX_BLOCK_READINGS: usize = 1024;
-/// Most bytes of an encoded block, so that one fits a gossip message.
+/// Maximum length of an encoded block in bytes, chosen so that a block fits into one gossip message.
 pub const MAX_BLOCK_LEN: usize = 128 * 1024;
 
-/// Bytes of an encoded block before its readings: the header and how many readings there are.
+/// Length in bytes of what precedes the readings in an encoded block: the header and the number of readings.
 const PREFIX_LEN: usize = Header::LEN + 4;
 
-/// A block as it travels: nothing in it is checked yet.
+/// A block as received: a header and readings, none of them checked yet.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]
 pub struct Block {
-    /// The part that is hashed.
+    /// The part that the block hash covers.
     pub header: Header,
-    /// The body, an author's readings in seq order.
+    /// The body. The readings of one author are in the order of their `seq`.
     pub readings: Vec<Reading>,
 }
 
 /// Why a block's body is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum BodyError {
     /// Rule 1: only genesis has no readings.
-    #[error("{found} readings are fewer than a block's {min}")]
-    TooFewReadings {
-        /// Readings found.
-        found: usize,
-        /// [`MIN_BLOCK_READINGS`].
-        min: usize,
-    },
-    /// Rule 1.
-    #[error("{found} readings are more than a block's {max}")]
-    TooManyReadings {
-        /// Readings found.
-        found: usize,
-        /// [`MAX_BLOCK_READINGS`].
-        max: usize,
-    },
-    /// Rule 1.
-    #[error("{found} bytes are more than a block's {max}")]
-    TooLong {
-        /// Bytes found.
-        found: usize,
-        /// [`MAX_BLOCK_LEN`].
-        max: usize,
-    },
-    /// Rule 6: the readings are not those that the header was mined for.
+    #[error("{found} readings are fewer than the minimum of {min} in a block")]
+    TooFewReadings { found: usize, min: usize },
+    /// Rule 1: the block has more than [`MAX_BLOCK_READINGS`] readings.
+    #[error("{found} readings are more than the maximum of {max} in a block")]
+    TooManyReadings { found: usize, max: usize },
+    /// Rule 1: the encoded block has more than [`MAX_BLOCK_LEN`] bytes.
+    #[error("{found} bytes are more than the maximum of {max} in a block")]
+    TooLong { found: usize, max: usize },
+    /// Rule 6: the readings are not the ones that the header was mined for.
     #[error("readings root {found} is not the header's {expected}")]
     ReadingsRoot {
-        /// What the header says.
+        /// The root in the header.
         expected: ReadingsRoot,
-        /// What follows from the readings.
+        /// The root computed from the readings.
         found: ReadingsRoot,
     },
-    /// Rule 7: a reading is not valid, whatever the branch.
+    /// Rule 7: a reading is invalid on every branch.
     #[error("reading {position}: {source}")]
     Reading {
-        /// Its place in the block, from 0.
+        /// Index of the reading in the block, from 0.
         position: usize,
-        /// What is wrong with it.
         source: ReadingError,
     },
     /// Rule 7: a reading is not its author's next.
     #[error("reading {position}: seq {found} is not author {author}'s next, {expected}")]
     Seq {
-        /// Its place in the block, from 0.
+        /// Index of the reading in the block, from 0.
         position: usize,
-        /// Whose reading it is.
         author: Author,
-        /// The author's next seq.
         expected: u64,
-        /// The reading's seq.
         found: u64,
     },
 }
 
 impl BodyError {
-    /// What this failure condemns.
+    /// What this failure invalidates.
     #[must_use]
-    pub const fn condemns(&self) -> Condemns {
+    pub const fn invalidates(&self) -> Invalidates {
         match self {
             Self::TooFewReadings { .. }
             | Self::TooManyReadings { .. }
             | Self::TooLong { .. }
-            | Self::ReadingsRoot { .. } => Condemns::Copy,
-            Self::Reading { .. } | Self::Seq { .. } => Condemns::Descendants,
+            | Self::ReadingsRoot { .. } => Invalidates::Copy,
+            Self::Reading { .. } | Self::Seq { .. } => Invalidates::Descendants,
         }
     }
 }
@@ -119,12 +112,12 @@ impl Block {
         encoded_len(self.readings.len())
     }
 
-    /// The borsh encoding: what is sent and stored.
+    /// The borsh encoding, which is sent to peers and stored.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.encoded_len());
         bytes.extend_from_slice(&self.header.to_bytes());
-        // A list too long for its length field is longer than any block, and is refused by whoever decodes it.
+        // A list too long for its length field is longer than any block, so every decoder rejects it.
         let count = u32::try_from(self.readings.len()).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&count.to_le_bytes());
         for reading in &self.readings {
@@ -133,11 +126,11 @@ impl Block {
         bytes
     }
 
-    /// Reads a block from exactly its bytes. Its bounds are checked before anything is allocated; genesis decodes too,
-    /// so an empty body is left to [`check_body`].
+    /// Decodes a block and rejects trailing bytes. Bounds are checked before anything is allocated. Genesis decodes,
+    /// too, so rejecting an empty body is left to [`check_body`].
     ///
     /// # Errors
-    /// If there are more bytes or readings than a block may have, or fewer bytes or more than its readings take.
+    /// If there are more bytes or readings than a block may have, or if the length does not fit the number of readings.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let found = bytes.len();
         if found > MAX_BLOCK_LEN {
@@ -178,8 +171,8 @@ impl Block {
     }
 }
 
-/// For blocks inside other messages. The same bound on readings holds as in [`Block::decode`]; what follows the block
-/// is left to the message.
+/// Decodes a block inside another message. The bound on readings is the same as in [`Block::decode`]; the bytes after
+/// the block belong to the message.
 impl BorshDeserialize for Block {
     fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
         let header = Header::deserialize_reader(reader)?;
@@ -190,7 +183,7 @@ impl BorshDeserialize for Block {
                 "more readings than a block may have",
             ));
         }
-        // Grows with the bytes that are really there: `count` is only what somebody claims.
+        // Grows with the bytes actually present, because `count` is only a claim of the sender.
         let mut readings = Vec::new();
         for _ in 0..count {
             readings.push(Reading::deserialize_reader(reader)?);
@@ -199,19 +192,20 @@ impl BorshDeserialize for Block {
     }
 }
 
-/// Bytes of an encoded block with so many readings.
+/// Length in bytes of an encoded block with this many readings.
 const fn encoded_len(readings: usize) -> usize {
     PREFIX_LEN.saturating_add(readings.saturating_mul(Reading::LEN))
 }
 
-/// Checks a body against its header by rules 1, 6 and 7, cheapest first, and no further than they go without a branch:
-/// that an author's first seq here is the next on the branch is left to whoever knows the branch.
+/// Checks a body against its header by rules 1, 6 and 7, cheapest first, as far as possible without the branch. Whether
+/// an author's first `seq` in the block is the next one on the branch is left to the caller.
 ///
-/// `known_good` says of a reading whether the very same bytes, signature included, were verified for `room` before; its
-/// signature is then not verified again. `rng` must be unpredictable to the authors, see [`crate::reading::verify_batch`].
+/// `known_good` returns whether exactly these bytes, signature included, were verified for `room` before. The signature
+/// of such a reading is not verified again. `rng` must be unpredictable to the authors, see
+/// [`crate::reading::verify_batch`].
 ///
 /// # Errors
-/// The first rule broken.
+/// Returns the first rule that the body breaks.
 pub fn check_body(
     room: RoomId,
     header: &Header,
@@ -242,10 +236,10 @@ pub fn check_body(
     })
 }
 
-/// Rule 6 alone, for a body that is known: only the same one satisfies it.
+/// Checks rule 6 alone. This is enough for a body that was valid before, because only the same body has this root.
 ///
 /// # Errors
-/// [`BodyError::ReadingsRoot`].
+/// [`BodyError::ReadingsRoot`] if the readings are not the ones that the header was mined for.
 pub fn check_root(header: &Header, readings: &[Reading]) -> Result<(), BodyError> {
     let found = readings_root(readings);
     if found == header.readings_root {
@@ -258,7 +252,7 @@ pub fn check_root(header: &Header, readings: &[Reading]) -> Result<(), BodyError
     }
 }
 
-/// Rule 1.
+/// Checks rule 1: the number of readings and the encoded length.
 fn check_size(readings: &[Reading]) -> Result<(), BodyError> {
     let found = readings.len();
     if found < MIN_BLOCK_READINGS {
@@ -283,7 +277,7 @@ fn check_size(readings: &[Reading]) -> Result<(), BodyError> {
     Ok(())
 }
 
-/// That each author's seqs within the block follow one another.
+/// Checks that the `seq`s of each author within the block are contiguous.
 fn check_seqs(readings: &[Reading]) -> Result<(), BodyError> {
     let mut last: LiteMap<Author, u64> = LiteMap::new();
     for (position, &Reading { author, seq, .. }) in readings.iter().enumerate() {

@@ -1,38 +1,33 @@
-//! A heart rate that a living person can have. It never holds any other number.
+//! Heart rates in beats per minute. A [`Bpm`] is always within 20 to 400, the range of a living heart.
 
 use core::fmt;
 
 use thiserror::Error;
 
-/// Heart beats per minute, 20 to 400.
+/// A heart rate of 20 to 400 beats per minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bpm(u16);
 
-/// Why a number is no heart rate.
+/// Why a number is not a valid heart rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum BpmError {
-    /// Slower than anybody's heart beats.
+    /// Slower than any heart beats.
     #[error("{found} beats per minute is below {}", Bpm::MIN)]
-    TooLow {
-        /// The number given.
-        found: u16,
-    },
-    /// Faster than anybody's heart beats.
+    TooLow { found: u16 },
+    /// Faster than any heart beats.
     #[error("{found} beats per minute is above {}", Bpm::MAX)]
-    TooHigh {
-        /// The number given.
-        found: u16,
-    },
+    TooHigh { found: u16 },
 }
 
 impl Bpm {
-    /// The slowest heart rate that can be recorded, beats per minute.
+    /// The slowest heart rate that can be recorded, in beats per minute.
     pub const MIN: Self = Self(20);
-    /// The fastest heart rate that can be recorded, beats per minute.
+    /// The fastest heart rate that can be recorded, in beats per minute.
     pub const MAX: Self = Self(400);
 
-    /// A heart rate of `bpm` beats per minute.
+    /// Creates a heart rate of `bpm` beats per minute.
     ///
     /// # Errors
     /// If `bpm` is not within [`Bpm::MIN`] to [`Bpm::MAX`].
@@ -46,7 +41,7 @@ impl Bpm {
         }
     }
 
-    /// Beats per minute.
+    /// The rate as a number of beats per minute.
     #[must_use]
     pub const fn get(self) -> u16 {
         self.0
@@ -66,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn twenty_to_four_hundred_are_heart_rates_and_nothing_else_is() {
+    fn heart_rate_is_20_to_400() {
         assert_eq!(Bpm::new(19), Err(BpmError::TooLow { found: 19 }));
         assert_eq!(Bpm::new(20), Ok(Bpm::MIN));
         assert_eq!(Bpm::new(72).map(Bpm::get), Ok(72));

@@ -1,42 +1,32 @@
-//! How values become bytes: borsh, little-endian, one encoding per value. Nothing here ever allocates what a length
-//! field merely claims.
+//! Encoding of values as bytes: borsh, little-endian, exactly one encoding per value.
+//!
+//! Decoding never allocates memory because of an unchecked length field.
 
 use borsh::BorshSerialize;
 use thiserror::Error;
 
-/// Why bytes are not what they were taken for.
+/// Why bytes cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum DecodeError {
-    /// Too few bytes, or bytes left over.
-    #[error("a {what} of {expected} bytes was expected, {found} bytes found")]
+    /// There are too few bytes, or trailing bytes.
+    #[error("expected a {what} of {expected} bytes, found {found} bytes")]
     Length {
-        /// What was to be read.
+        /// The type that was decoded, for the message.
         what: &'static str,
-        /// Bytes it takes.
         expected: usize,
-        /// Bytes found.
         found: usize,
     },
-    /// More bytes than any block may have.
-    #[error("{found} bytes are more than a block's {max}")]
-    BlockTooLong {
-        /// Bytes found.
-        found: usize,
-        /// Bytes allowed.
-        max: usize,
-    },
-    /// More readings claimed than any block may have.
-    #[error("{found} readings are more than a block's {max}")]
-    TooManyReadings {
-        /// Readings claimed.
-        found: u32,
-        /// Readings allowed.
-        max: usize,
-    },
+    /// There are more bytes than a block may have.
+    #[error("{found} bytes are more than the maximum of {max} in a block")]
+    BlockTooLong { found: usize, max: usize },
+    /// The length field claims more readings than a block may have.
+    #[error("{found} readings are more than the maximum of {max} in a block")]
+    TooManyReadings { found: u32, max: usize },
 }
 
-/// The borsh encoding of a value that always takes exactly `N` bytes.
+/// The borsh encoding of a value whose type always takes exactly `N` bytes.
 pub(crate) fn to_array<const N: usize>(value: &impl BorshSerialize) -> [u8; N] {
     let mut bytes = [0; N];
     let mut rest = &mut bytes[..];

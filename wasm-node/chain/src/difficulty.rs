@@ -1,8 +1,20 @@
-//! What work a block needs: a linearly weighted moving average over median times, kept up in constant time and space a
-//! header. It never reads a clock and never judges a header; the headers it is given are valid already.
+//! The difficulty rule: a linearly weighted moving average (LWMA) over median times. A [`Window`] is updated in
+//! constant time and space for each header. It never reads a clock and does not check headers: those pushed are already
+//! valid.
 //!
-//! Median times, and not the blocks' own, because with those a clock skew of two seconds makes blocks come nearly three
-//! times too fast, and one fast clock collapses the difficulty.
+//! With T as the room's block interval, the rule for the next target is:
+//!
+//! - A block whose time is more than [`QUIET_INTERVALS`] intervals, and more than [`MIN_QUIET_MS`], after the latest of
+//!   the last [`MEDIAN_BLOCKS`] block times is *quiet*: it needs only the room's floor, and the average starts over
+//!   with it.
+//! - Otherwise the target is the sum of the last [`LWMA_WINDOW`] targets times the weighted sum of their solve times,
+//!   divided by 60 * (1 + 2 + ... + 60) * T. The newest block has weight 60, the oldest weight 1.
+//! - A solve time is the difference of two median times, clamped to [`SOLVE_CLAMP`] * T.
+//! - Where a branch is too short, and before its latest quiet block, blocks count as on time at the floor.
+//! - The result stays within a factor of [`STEP_CLAMP`] of the parent's target and never exceeds the floor.
+//!
+//! The rule uses median times, not the blocks' own times. With the latter, a clock skew of two seconds makes blocks
+//! come nearly three times too fast, and one fast clock collapses the difficulty.
 
 use ruint::{Uint, aliases::U256};
 
@@ -10,32 +22,32 @@ use crate::{
     header::Header,
     room::Room,
     time::UnixMillis,
-    work::{CompactTarget, Target, compact_of_leading_bits},
+    work::{CompactTarget, Target, compact_from_leading_bits},
 };
 
-/// Blocks that the average is taken over.
+/// Number of blocks in the moving average.
 pub const LWMA_WINDOW: usize = 60;
-/// Blocks whose times a median is taken of.
+/// Number of block times in a median.
 pub const MEDIAN_BLOCKS: usize = 11;
-/// The longest time that one block counts for, in block intervals. Looser clamps oscillate.
+/// Maximum solve time of a block, in block intervals. With a looser clamp the difficulty oscillates.
 pub const SOLVE_CLAMP: u64 = 6;
-/// The factor by which a target may differ from its parent's.
+/// Maximum factor between a target and its parent's.
 pub const STEP_CLAMP: u64 = 4;
-/// The shortest gap after which a room counts as quiet, in milliseconds.
+/// A gap must exceed this many milliseconds to make the next block quiet.
 pub const MIN_QUIET_MS: u64 = 60_000;
-/// The shortest gap after which a room counts as quiet, in block intervals.
+/// A gap must also exceed this many block intervals to make the next block quiet.
 pub const QUIET_INTERVALS: u64 = 60;
-/// Headers that a [`Window`] follows from: the average's, and the median's of the oldest one's parent, which is also as
-/// far as one looks back to know whether the oldest one is quiet.
+/// Number of headers that determine a [`Window`]: those in the average, and those in the median time of the parent of
+/// the oldest of these. The latter also decide whether the oldest block is quiet.
 pub const WINDOW_HEADERS: usize = LWMA_WINDOW + MEDIAN_BLOCKS + 1;
 
-/// Sum of the average's weights, 1 + 2 + ... + 60.
+/// Sum of the weights in the average: 1 + 2 + ... + 60.
 const WEIGHTS: u64 = (LWMA_WINDOW as u64) * (LWMA_WINDOW as u64 + 1) / 2;
 
-/// A sum of 60 targets times a sum of weighted solve times takes at most 254 + 33 bits.
+/// The product of the sum of 60 targets and the sum of weighted solve times takes at most 254 + 33 bits.
 type Wide = Uint<320, 5>;
 
-/// What the difficulty rule needs to know of a branch's last blocks.
+/// The state of the difficulty rule at the tip of a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     floor: Target,
@@ -44,29 +56,29 @@ pub struct Window {
     tip_index: u64,
     tip_target: Target,
     tip_bits: CompactTarget,
-    /// `mtp(tip)`
+    /// Median time past of the tip, see [`Window::mtp`].
     tip_mtp: UnixMillis,
-    /// The last blocks' times, each at its index modulo the length; genesis left out.
+    /// Ring buffer with the times of the last blocks, without genesis.
     times: [UnixMillis; MEDIAN_BLOCKS],
-    /// The same, the earliest first.
+    /// The same times, sorted.
     sorted_times: [UnixMillis; MEDIAN_BLOCKS],
-    /// How many of `times` are known.
-    times_known: usize,
-    /// What the last blocks count with, each at its index modulo the length.
+    /// Number of `times` in use.
+    time_count: usize,
+    /// Ring buffer with what the last blocks contribute to the average.
     entries: [Entry; LWMA_WINDOW],
     /// Sum of the entries' targets.
     targets: U256,
     /// Sum of the entries' solve times.
     solves_ms: u64,
-    /// Sum of the entries' solve times, the oldest taken once, the newest 60 times.
+    /// Sum of the entries' solve times, with weight 1 for the oldest and 60 for the newest.
     weighted_solves_ms: u64,
 }
 
-/// What one block counts with.
+/// What one block contributes to the average.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     target: CompactTarget,
-    /// Half as wide as other times, so that a window takes half the room.
+    /// 32 bits instead of 64, to halve the size of a window.
     solve_ms: u32,
 }
 
@@ -79,7 +91,7 @@ impl Entry {
 }
 
 impl Window {
-    /// Before a room's first block.
+    /// The state at genesis, before the room's first block.
     #[must_use]
     pub fn genesis(room: &Room) -> Self {
         let mut window = Self {
@@ -92,19 +104,19 @@ impl Window {
             tip_mtp: UnixMillis::default(),
             times: [UnixMillis::default(); MEDIAN_BLOCKS],
             sorted_times: [UnixMillis::default(); MEDIAN_BLOCKS],
-            times_known: 0,
+            time_count: 0,
             entries: [Entry::new(room.floor().to_compact(), 0); LWMA_WINDOW],
             targets: U256::ZERO,
             solves_ms: 0,
             weighted_solves_ms: 0,
         };
-        window.start_calm();
+        window.reset_to_floor();
         window
     }
 
-    /// From the newest [`WINDOW_HEADERS`] of a branch's headers, or all of them, genesis included, if there are fewer;
-    /// oldest first. It equals the window that extending from genesis gives; of fewer headers without genesis it
-    /// could not know that.
+    /// Computes the state from headers of a branch, oldest first: its newest [`WINDOW_HEADERS`], or all of them
+    /// including genesis if the branch is shorter. The result equals the window obtained by pushing every header since
+    /// genesis. Fewer headers without genesis do not determine the window.
     #[must_use]
     pub fn from_headers(room: &Room, headers: impl IntoIterator<Item = Header>) -> Self {
         let mut window = Self::genesis(room);
@@ -114,14 +126,14 @@ impl Window {
         window
     }
 
-    /// Extends the branch by a header that has been judged valid, in constant time.
+    /// Extends the branch by a valid header, in constant time.
     pub fn push(&mut self, header: &Header) {
-        // A valid header's bits are a target.
-        self.push_judged(header, header.bits.target().unwrap_or(self.floor));
+        // The bits of a valid header always decode to a target.
+        self.push_with_target(header, header.bits.target().unwrap_or(self.floor));
     }
 
-    /// The same, the header's target known already.
-    pub(crate) fn push_judged(&mut self, header: &Header, target: Target) {
+    /// Like [`Self::push`], with the target already decoded from the header.
+    pub(crate) fn push_with_target(&mut self, header: &Header, target: Target) {
         let Header {
             index, time, bits, ..
         } = *header;
@@ -135,7 +147,7 @@ impl Window {
         self.tip_bits = bits;
         self.push_time(time);
         if quiet {
-            self.start_calm();
+            self.reset_to_floor();
         }
         if index >= 2 {
             let longest = SOLVE_CLAMP.saturating_mul(self.interval_ms);
@@ -144,33 +156,33 @@ impl Window {
         }
     }
 
-    /// Index of the block that comes next.
+    /// Index of the next block.
     #[must_use]
     pub const fn next_index(&self) -> u64 {
         self.tip_index.saturating_add(1)
     }
 
-    /// Median time past: the times of the newest block and up to ten ancestors, genesis left out, sorted, the one in
-    /// the middle. Of genesis the epoch. It never decreases along a branch.
+    /// Median time past: the median of the times of the newest block and up to ten ancestors, without genesis. At
+    /// genesis it is the Unix epoch. It never decreases along a branch.
     #[must_use]
     pub const fn mtp(&self) -> UnixMillis {
         self.tip_mtp
     }
 
-    /// Whether a next block of this time comes after so long a silence that it needs only the floor's work.
+    /// Whether a next block with this time comes after a gap long enough that it needs only the floor's work.
     #[must_use]
     pub fn is_quiet(&self, time: UnixMillis) -> bool {
         self.next_index() >= 2 && self.gap_is_quiet(time)
     }
 
-    /// The bits that the next block must have if it has this time.
+    /// The bits that the next block must have if its time is `time`.
     #[must_use]
     pub fn next_bits(&self, time: UnixMillis) -> CompactTarget {
         if self.is_quiet(time) {
             return self.floor_bits;
         }
         let product = self.product();
-        self.quick_average(&product)
+        self.fast_average(&product)
             .unwrap_or_else(|| self.average(&product).to_compact())
     }
 
@@ -179,29 +191,29 @@ impl Window {
             .widening_mul(Uint::<64, 1>::from(self.weighted_solves_ms))
     }
 
-    /// What the average is a share of; below 2^36, with the longest block interval.
+    /// The divisor of the average. It is below 2^36 even with the longest block interval.
     fn divisor(&self) -> u64 {
         (LWMA_WINDOW as u64)
             .saturating_mul(WEIGHTS)
             .saturating_mul(self.interval_ms)
     }
 
-    /// The same as [`Self::average`] as compact bits, but by one division of 64 bits, where these tell: compact bits
-    /// are a number's leading digits, and those of a quotient follow from those of the dividend, because rounding
-    /// down twice is rounding down once. `None` where the clamps may matter or the product is short.
-    fn quick_average(&self, product: &Wide) -> Option<CompactTarget> {
+    /// The compact form of [`Self::average`] by one 64-bit division. Compact bits are the leading digits of a number,
+    /// and those of a quotient follow from those of the dividend, because rounding down twice equals rounding down
+    /// once. Returns `None` if a clamp may apply or the product is short.
+    fn fast_average(&self, product: &Wide) -> Option<CompactTarget> {
         let (leading, exponent) = product.most_significant_bits();
         if exponent == 0 {
             return None;
         }
         let average = leading.checked_div(self.divisor())?;
-        let average = compact_of_leading_bits(average, exponent)?;
+        let average = compact_from_leading_bits(average, exponent)?;
         average
-            .is_within_a_quarter_and_four_times(self.tip_bits)
+            .is_within_step_clamp(self.tip_bits)
             .then(|| average.min_canonical(self.floor_bits))
     }
 
-    /// The target that follows from the last blocks, clamped.
+    /// The average over the last blocks, clamped to [`STEP_CLAMP`] and the floor.
     fn average(&self, product: &Wide) -> Target {
         let average: U256 = (*product / Wide::from(self.divisor())).saturating_to();
 
@@ -215,36 +227,36 @@ impl Window {
         let limit = QUIET_INTERVALS
             .saturating_mul(self.interval_ms)
             .max(MIN_QUIET_MS);
-        self.times_known
+        self.time_count
             .checked_sub(1)
             .and_then(|last| self.sorted_times.get(last))
             .is_some_and(|latest| time.since(*latest) > limit)
     }
 
-    /// Takes the newest block's time, and the median with it.
+    /// Adds the newest block's time and updates the median.
     fn push_time(&mut self, time: UnixMillis) {
-        // The first block, of index 1, is first in the ring.
-        let Some(place) = self
+        // The block with index 1 is the first in the ring.
+        let Some(slot) = self
             .times
-            .get_mut(ring_place(self.tip_index - 1, MEDIAN_BLOCKS))
+            .get_mut(ring_index(self.tip_index - 1, MEDIAN_BLOCKS))
         else {
             return;
         };
-        let oldest = core::mem::replace(place, time);
+        let oldest = core::mem::replace(slot, time);
         let sorted = &mut self.sorted_times;
-        // Where there is room: behind the last one; else in place of the oldest one.
-        let mut at = self.times_known;
+        // Append while there is space, else replace the oldest one.
+        let mut at = self.time_count;
         if at == MEDIAN_BLOCKS {
             at = sorted
                 .iter()
-                .position(|known| *known == oldest)
+                .position(|other| *other == oldest)
                 .unwrap_or(0);
         }
-        self.times_known = MEDIAN_BLOCKS.min(self.times_known + 1);
-        if let Some(place) = sorted.get_mut(at) {
-            *place = time;
+        self.time_count = MEDIAN_BLOCKS.min(self.time_count + 1);
+        if let Some(slot) = sorted.get_mut(at) {
+            *slot = time;
         }
-        while at + 1 < self.times_known && sorted.get(at) > sorted.get(at + 1) {
+        while at + 1 < self.time_count && sorted.get(at) > sorted.get(at + 1) {
             sorted.swap(at, at + 1);
             at += 1;
         }
@@ -252,14 +264,11 @@ impl Window {
             sorted.swap(at - 1, at);
             at -= 1;
         }
-        self.tip_mtp = sorted
-            .get(self.times_known / 2)
-            .copied()
-            .unwrap_or_default();
+        self.tip_mtp = sorted.get(self.time_count / 2).copied().unwrap_or_default();
     }
 
-    /// Makes all entries count as if blocks had come in time at the floor.
-    fn start_calm(&mut self) {
+    /// Resets all entries, as if the last blocks had come exactly on time at the floor.
+    fn reset_to_floor(&mut self) {
         let interval_ms = self.interval_ms;
         self.entries = [Entry::new(self.floor_bits, interval_ms); LWMA_WINDOW];
         self.targets = self.floor.to_uint().saturating_mul(U256::from(LWMA_WINDOW));
@@ -267,28 +276,28 @@ impl Window {
         self.weighted_solves_ms = interval_ms.saturating_mul(WEIGHTS);
     }
 
-    /// Puts the newest block's entry, of this target, in the place of the oldest one.
+    /// Replaces the oldest entry with the newest block's, whose target is `target`.
     fn push_entry(&mut self, entry: Entry, target: Target) {
-        let Some(place) = self
+        let Some(slot) = self
             .entries
-            .get_mut(ring_place(self.tip_index, LWMA_WINDOW))
+            .get_mut(ring_index(self.tip_index, LWMA_WINDOW))
         else {
             return;
         };
-        let oldest = core::mem::replace(place, entry);
+        let oldest = core::mem::replace(slot, entry);
         if oldest.target != entry.target {
             let oldest = oldest.target.target().unwrap_or(self.floor);
             self.targets = self.targets - oldest.to_uint() + target.to_uint();
         }
         let newest = u64::from(entry.solve_ms);
-        // Every entry's weight falls by one, which takes the oldest out.
+        // The weight of every entry falls by one, which removes the oldest.
         self.weighted_solves_ms =
             self.weighted_solves_ms - self.solves_ms + newest * LWMA_WINDOW as u64;
         self.solves_ms = self.solves_ms - u64::from(oldest.solve_ms) + newest;
     }
 }
 
-/// Where a ring of so many places keeps what belongs to this index.
-fn ring_place(index: u64, places: usize) -> usize {
-    usize::try_from(index % places as u64).unwrap_or_default()
+/// The slot for this block index in a ring buffer of length `len`.
+fn ring_index(index: u64, len: usize) -> usize {
+    usize::try_from(index % len as u64).unwrap_or_default()
 }

@@ -1,31 +1,27 @@
-//! Names made of bytes: hashes, and by the same macro keys and signatures. Nothing here ever computes a hash; the
-//! modules that own the hashed bytes do.
+//! Newtypes for hashes, and the macro that also defines keys and signatures. The modules that own the hashed bytes
+//! compute the hashes.
 
 use thiserror::Error;
 
-/// Why a text is no hexadecimal name.
+/// Why a text is not the hexadecimal form of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum ParseHexError {
-    /// Too long or too short.
+    /// The text is too long or too short.
     #[error("expected {expected} hexadecimal digits, found {found} bytes of text")]
     Length {
-        /// Digits the type takes.
+        /// Number of digits that the type takes.
         expected: usize,
-        /// Bytes found.
+        /// Length of the text in bytes.
         found: usize,
     },
-    /// A character that is no hexadecimal digit.
-    #[error("{digit:?} at {index} is no hexadecimal digit")]
-    Digit {
-        /// The character.
-        digit: char,
-        /// Its place in the text.
-        index: usize,
-    },
+    /// A character is not a hexadecimal digit.
+    #[error("{digit:?} at {index} is not a hexadecimal digit")]
+    Digit { digit: char, index: usize },
 }
 
-/// Reads exactly `N` bytes written as hexadecimal digits of either case.
+/// Parses exactly `N` bytes from hexadecimal digits of either case.
 pub(crate) fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseHexError> {
     let length = ParseHexError::Length {
         expected: 2 * N,
@@ -46,7 +42,8 @@ pub(crate) fn write_hex(bytes: &[u8], f: &mut core::fmt::Formatter<'_>) -> core:
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
-/// A newtype over a fixed number of bytes that travels as they are and is shown as lower-case hexadecimal digits.
+/// Defines a newtype over a fixed number of bytes. It is encoded as these bytes and displayed as lower-case hexadecimal
+/// digits.
 macro_rules! bytes_newtype {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
@@ -55,16 +52,16 @@ macro_rules! bytes_newtype {
         pub struct $name([u8; $len]);
 
         impl $name {
-            /// Length in bytes.
+            /// Length of the value and of its encoding in bytes.
             pub const LEN: usize = $len;
 
-            /// Takes the bytes as they are.
+            /// Wraps the bytes without any check.
             #[must_use]
             pub const fn new(bytes: [u8; $len]) -> Self {
                 Self(bytes)
             }
 
-            /// The bytes.
+            /// The wrapped bytes, in the order in which they are sent.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; $len] {
                 &self.0
@@ -95,27 +92,29 @@ macro_rules! bytes_newtype {
 pub(crate) use bytes_newtype;
 
 bytes_newtype! {
-    /// SHA-256 of a header's 93 bytes: the block's name, and what its proof of work is judged by.
+    /// SHA-256 of a header's 93 bytes. It identifies the block, and its proof of work is measured on it.
     BlockHash, 32
 }
 bytes_newtype! {
-    /// SHA-256 of what a reading's author signed. The signature is left out, because one reading can carry several.
+    /// SHA-256 of the bytes that the author of a reading signs. The signature is left out, because one reading can have
+    /// several valid ones.
     #[derive(Hash)]
     ReadingId, 32
 }
 bytes_newtype! {
-    /// RFC 6962 Merkle tree hash over a block's readings.
+    /// RFC 6962 Merkle tree hash over the readings of a block.
     #[derive(Hash)]
     ReadingsRoot, 32
 }
 bytes_newtype! {
-    /// Hash of a room's genesis header. It stands inside every signature, so nothing from one room is valid in another.
+    /// Hash of a room's genesis header. Every signature covers it, so nothing from one room is valid in another.
     #[derive(Hash)]
     RoomId, 32
 }
 
-/// For tables: the last eight bytes name a block as well as all of them do, and are hashed in a fraction of the time.
-/// Blocks that share these would take 2^64 tries each to find; the first bytes are the zeros of their work.
+/// For hash tables: the last eight bytes identify a block well enough, and hashing them takes a fraction of the time.
+/// To find a block with given last bytes takes 2^64 tries. The first bytes would not do, because proof of work makes
+/// them zeros.
 impl core::hash::Hash for BlockHash {
     fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
         let last = self.0.last_chunk().copied().unwrap_or_default();
@@ -130,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_lower_case_hexadecimal_and_reads_back() {
+    fn hex_round_trips_in_lower_case() {
         let hash = BlockHash::new([0xAB; 32]);
         assert_eq!(hash.to_string(), "ab".repeat(32));
         assert_eq!(format!("{hash:?}"), "ab".repeat(32));
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_another_length_or_alphabet_is_refused() {
+    fn malformed_hex_is_rejected() {
         assert_eq!(
             "ab".repeat(31).parse::<BlockHash>(),
             Err(ParseHexError::Length {

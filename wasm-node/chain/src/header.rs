@@ -1,5 +1,5 @@
-//! What is hashed of a block: 93 bytes that name its parent, its readings and its work. Nothing here ever judges a
-//! header; [`crate::validate`] does.
+//! Block headers: the 93 bytes that are hashed, and that commit to the parent, the readings and the target. Headers are
+//! checked in [`crate::validate`].
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use sha2::{Digest, Sha256};
@@ -11,25 +11,25 @@ use crate::{
     work::CompactTarget,
 };
 
-/// The only version there is.
+/// The only header version so far.
 pub const HEADER_VERSION: u8 = 1;
 
-/// A block's header as it travels: nothing in it is checked yet.
+/// A block header as received: not checked yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Header {
-    /// [`HEADER_VERSION`].
+    /// Format version; always [`HEADER_VERSION`] in a valid header.
     pub version: u8,
-    /// The parent's index + 1; genesis has 0.
+    /// Height of the block: the parent's index + 1; genesis has 0.
     pub index: u64,
-    /// When it was mined, by the miner's clock.
+    /// When the block was mined, by the miner's clock.
     pub time: UnixMillis,
-    /// Hash of the parent.
+    /// Hash of the parent's header.
     pub prev_hash: BlockHash,
-    /// What [`crate::merkle::readings_root`] says of the block's readings.
+    /// Merkle root of the block's readings, see [`crate::merkle::readings_root`].
     pub readings_root: ReadingsRoot,
-    /// The target in force.
+    /// The target that the block hash must meet.
     pub bits: CompactTarget,
-    /// What the miner varied. It stands last, so that a try costs one compression of SHA-256.
+    /// The number that the miner varies. It is the last field, so a try costs one SHA-256 compression.
     pub nonce: u64,
 }
 
@@ -37,10 +37,10 @@ impl Header {
     /// Length of an encoded header in bytes.
     pub const LEN: usize = 1 + 8 + 8 + BlockHash::LEN + ReadingsRoot::LEN + 4 + 8;
 
-    /// The borsh encoding: what is hashed, sent and stored.
+    /// The borsh encoding, which is hashed, sent and stored.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
-        // What borsh writes, without a writer's checks: a header is encoded for every header that is judged.
+        // The same bytes as borsh, without the checks of a writer: every header check encodes the header.
         let mut bytes = [0; Self::LEN];
         bytes[0] = self.version;
         bytes[1..9].copy_from_slice(&self.index.to_le_bytes());
@@ -52,10 +52,10 @@ impl Header {
         bytes
     }
 
-    /// Reads a header from exactly its bytes. Any [`Header::LEN`] bytes are one, valid or not.
+    /// Decodes a header. Any [`Header::LEN`] bytes decode, whether or not the header is valid.
     ///
     /// # Errors
-    /// If there are fewer bytes or more.
+    /// If there are not exactly [`Header::LEN`] bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         borsh::from_slice(bytes).map_err(|_| DecodeError::Length {
             what: "header",
@@ -64,7 +64,7 @@ impl Header {
         })
     }
 
-    /// SHA-256 of the encoded header: the block's name.
+    /// The block hash: SHA-256 of the encoded header.
     #[must_use]
     pub fn hash(&self) -> BlockHash {
         BlockHash::new(Sha256::digest(self.to_bytes()).into())
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_stand_in_the_order_of_the_specification() {
+    fn fields_are_encoded_in_order() {
         let header = Header {
             version: 1,
             index: 0x0203,
@@ -99,7 +99,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_93_bytes_are_one_header_and_no_other_length_is(bytes: [u8; 93], cut in 0_usize..120) {
+        fn only_93_bytes_decode_as_a_header(bytes: [u8; 93], cut in 0_usize..120) {
             prop_assert_eq!(Header::decode(&bytes).map(|header| header.to_bytes()), Ok(bytes));
             let mut other = bytes.to_vec();
             other.resize(cut, 0);

@@ -1,4 +1,4 @@
-//! Who records: Ed25519 keys and signatures as they travel. Nothing here ever judges a signature; [`crate::reading`] does.
+//! Ed25519 keys and signatures of the authors of readings. Signatures are verified in [`crate::reading`].
 
 use core::fmt;
 
@@ -7,27 +7,27 @@ use ed25519_zebra::{SigningKey, VerificationKeyBytes};
 use crate::{
     bpm::Bpm,
     hash::{RoomId, bytes_newtype},
-    reading::{Claim, Reading},
+    reading::{Reading, UnsignedReading},
     time::UnixMillis,
 };
 
 bytes_newtype! {
-    /// An author's Ed25519 public key as it travels: any 32 bytes, until [`Reading::check_fields`] and
-    /// [`Reading::verify`] have looked at them.
+    /// An author's Ed25519 public key as received: any 32 bytes. [`Reading::check_fields`] and [`Reading::verify`]
+    /// check them.
     #[derive(Hash)]
     Author, 32
 }
 bytes_newtype! {
-    /// An Ed25519 signature as it travels: any 64 bytes, until [`Reading::verify`] has looked at them.
+    /// An Ed25519 signature as received: any 64 bytes. [`Reading::verify`] checks them.
     #[derive(Hash)]
     Signature, 64
 }
 
 impl Author {
-    /// Whether these bytes could be the one canonical encoding of a point: its y coordinate is reduced, and an x
-    /// coordinate of zero is not called negative.
+    /// Whether these bytes have the form of the canonical encoding of a point: the y coordinate is reduced, and an x
+    /// coordinate of zero does not have the sign bit.
     ///
-    /// Whether there is such a point at all costs a square root, and is left to the signature check.
+    /// Whether the curve has such a point costs a square root and is left to the signature check.
     pub(crate) fn is_canonical(&self) -> bool {
         let (y, x_is_negative) = self.y_and_sign();
         let [first, middle @ .., last] = &y;
@@ -36,13 +36,13 @@ impl Author {
         reduced && !(x_is_zero && x_is_negative)
     }
 
-    /// Whether eight times this (canonically encoded) point is the identity. Such a key has no secret, and one
-    /// signature of it can fit every message.
+    /// Whether eight times this canonically encoded point is the identity. Such a key has no secret half, and one
+    /// signature can be valid for every message.
     pub(crate) fn is_small_order(&self) -> bool {
         SMALL_ORDER_Y.contains(&self.y_and_sign().0)
     }
 
-    /// The y coordinate, and whether the x coordinate is said to be negative.
+    /// Splits the encoding into the y coordinate and the sign bit of the x coordinate.
     fn y_and_sign(&self) -> ([u8; 32], bool) {
         let mut y = self.0;
         let [.., last] = &mut y;
@@ -52,17 +52,17 @@ impl Author {
     }
 }
 
-/// y = 1: the identity.
-const Y_ONE: [u8; 32] = low_byte(0x01, 0x00, 0x00);
-/// y = -1, which is 2^255 - 20: the point of order two.
-const Y_MINUS_ONE: [u8; 32] = low_byte(0xec, 0xff, 0x7f);
+/// The identity: y = 1.
+const Y_ONE: [u8; 32] = filled_bytes(0x01, 0x00, 0x00);
+/// The point of order two: y = -1, which is 2^255 - 20.
+const Y_MINUS_ONE: [u8; 32] = filled_bytes(0xec, 0xff, 0x7f);
 
-/// The y coordinates of the eight points whose order divides eight, little-endian.
+/// The y coordinates of the eight points whose order divides eight, in little-endian bytes.
 const SMALL_ORDER_Y: [[u8; 32]; 5] = [
     Y_ONE,
     Y_MINUS_ONE,
     // y = 0: the two points of order four.
-    low_byte(0x00, 0x00, 0x00),
+    filled_bytes(0x00, 0x00, 0x00),
     // The four points of order eight.
     [
         0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
@@ -76,48 +76,48 @@ const SMALL_ORDER_Y: [[u8; 32]; 5] = [
     ],
 ];
 
-/// 32 bytes, all alike but the first and the last.
-const fn low_byte(first: u8, middle: u8, last: u8) -> [u8; 32] {
+/// 32 bytes: the first, 30 times the middle one, the last.
+const fn filled_bytes(first: u8, middle: u8, last: u8) -> [u8; 32] {
     let mut bytes = [middle; 32];
     bytes[0] = first;
     bytes[31] = last;
     bytes
 }
 
-/// The secret half of an author's key. It never shows itself in text.
+/// The secret half of an author's key. `Debug` does not print it.
 #[derive(Clone)]
 pub struct SecretKey(SigningKey);
 
 impl SecretKey {
-    /// The key that follows from a 32-byte seed (RFC 8032's private key).
+    /// Derives the key from a 32-byte seed, which is the private key of RFC 8032.
     #[must_use]
     pub fn from_seed(seed: [u8; 32]) -> Self {
         Self(SigningKey::from(seed))
     }
 
-    /// The seed: all that has to be kept, and to be kept secret.
+    /// The seed, which is all that must be stored, and must be kept secret.
     #[must_use]
     pub fn seed(&self) -> [u8; 32] {
         self.0.into()
     }
 
-    /// The public half.
+    /// The public half, which identifies the author.
     #[must_use]
     pub fn author(&self) -> Author {
         Author(VerificationKeyBytes::from(&self.0).into())
     }
 
-    /// Signs a reading for one room. The caller answers for `seq` and `time` being ones that the room will take.
+    /// Signs a reading for one room. The caller ensures that the room accepts `seq` and `time`.
     #[must_use]
     pub fn sign(&self, room: RoomId, seq: u64, time: UnixMillis, bpm: Bpm) -> Reading {
         let author = self.author();
-        let claim = Claim {
+        let unsigned = UnsignedReading {
             author,
             seq,
             time,
             bpm: bpm.get(),
         };
-        let signature = Signature(self.0.sign(&claim.signed_bytes(room)).to_bytes());
+        let signature = Signature(self.0.sign(&unsigned.signed_bytes(room)).to_bytes());
         Reading {
             author,
             seq,
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exactly_the_eight_torsion_points_are_of_small_order() {
+    fn torsion_points_are_of_small_order() {
         for point in EIGHT_TORSION {
             let author = Author(point.compress().to_bytes());
             assert!(author.is_canonical() && author.is_small_order(), "{author}");
@@ -154,11 +154,11 @@ mod tests {
     }
 
     #[test]
-    fn canonical_is_what_unpacking_and_packing_leaves_alone() {
+    fn canonical_keys_survive_a_round_trip() {
         let mut points = 0;
         let edges = (0..=255).flat_map(|first| {
             [(0x00, 0x00), (0x00, 0x80), (0xff, 0x7f), (0xff, 0xff)]
-                .map(|(middle, last)| low_byte(first, middle, last))
+                .map(|(middle, last)| filled_bytes(first, middle, last))
         });
         for bytes in edges {
             if let Some(point) = CompressedEdwardsY(bytes).decompress() {

@@ -1,12 +1,18 @@
-//! The rules of Heartchain: what every peer agrees on, and nothing else.
+//! The consensus rules of Heartchain: readings, blocks, proof of work, difficulty, fork choice and the mempool.
 //!
-//! Two peers that follow these rules and have seen the same messages hold the same chain, byte for byte. Everything is
-//! pure: no clock, no chance, no IO, no allocation that a stranger's length field could drive. Time and randomness
-//! come in as arguments.
+//! Two peers that follow these rules and have seen the same messages hold the same chain, byte for byte. The crate is
+//! pure: it has no clock, no randomness and no IO, and a length field that a peer sends never drives an allocation.
+//! Time and random numbers are arguments.
 //!
-//! In reading order: points in time, names and heart rates; how values become bytes; who records and what is recorded;
-//! how a block binds readings to work; which chain a room is; what work a block needs; which headers are valid; how a
-//! nonce is found.
+//! The modules in reading order:
+//!
+//! 1. [`time`], [`hash`] and [`bpm`] are newtypes; [`codec`] turns values into bytes.
+//! 2. [`key`] and [`reading`]: authors and the readings that they sign.
+//! 3. [`merkle`], [`work`], [`header`] and [`block`]: how a block commits to readings and proves work.
+//! 4. [`room`]: the parameters of a chain and the genesis block that follows from them.
+//! 5. [`difficulty`] and [`validate`]: the work that a block needs, and the rules for headers.
+//! 6. [`mining`]: the search for a nonce.
+//! 7. [`tree`] and [`mempool`]: the state of a peer, which is all known blocks and the readings that wait for one.
 #![no_std]
 
 extern crate alloc;

@@ -1,4 +1,5 @@
-//! What is mined, and the search for a nonce. It never reads a clock: whoever calls decides how many tries a turn takes.
+//! Header templates and the search for a nonce. This module never reads a clock: the caller chooses the number of
+//! tries.
 
 use core::{fmt, slice};
 
@@ -14,15 +15,15 @@ use crate::{
     work::Target,
 };
 
-/// Bytes that one compression of SHA-256 takes in.
+/// Input length of one SHA-256 compression in bytes.
 const SHA256_BLOCK: usize = 64;
-/// Bytes of a header in the second SHA-256 block, the nonce last.
+/// Length in bytes of the part of a header in the second SHA-256 block. It ends with the nonce.
 const TAIL_LEN: usize = Header::LEN - SHA256_BLOCK;
-/// Where the nonce stands in the second SHA-256 block.
+/// Offset of the nonce in the second SHA-256 block.
 const NONCE_START: usize = TAIL_LEN - 8;
-/// Where SHA-256's padding keeps the message's length in bits.
+/// Offset of the message length in bits, which ends SHA-256's padding.
 const LENGTH_START: usize = SHA256_BLOCK - 8;
-/// What SHA-256 begins with (FIPS 180-4, section 5.3.3).
+/// Initial state of SHA-256 (FIPS 180-4, section 5.3.3).
 const SHA256_START: [u32; 8] = [
     0x6a09_e667,
     0xbb67_ae85,
@@ -34,8 +35,8 @@ const SHA256_START: [u32; 8] = [
     0x5be0_cd19,
 ];
 
-/// The header of a block with these readings on the branch that ends with `prev_hash`, whose window is `window`; all
-/// but its nonce, which is 0. The time is taken as it is.
+/// Builds the header of a block with these readings on `prev_hash`, whose difficulty window is `window`. The nonce is
+/// zero, and the time is used unchecked.
 #[must_use]
 pub fn template(
     window: &Window,
@@ -54,8 +55,8 @@ pub fn template(
     }
 }
 
-/// The header with the first nonce below `tries` that meets its bits, if one does: for whoever has no worker to search
-/// in.
+/// Tries the nonces below `tries` and returns the header with the first one that meets its bits, if there is one. For
+/// callers without a worker that runs a [`Job`].
 #[must_use]
 pub fn mine(header: Header, tries: u32) -> Option<Header> {
     let job = Job::new(&header, header.bits.target().ok()?);
@@ -63,14 +64,14 @@ pub fn mine(header: Header, tries: u32) -> Option<Header> {
     Some(Header { nonce, ..header })
 }
 
-/// One header to find a nonce for. What is the same for all nonces is hashed once, so that a try costs one compression.
+/// The search for a nonce for one header. The part before the nonce is hashed once, so a try costs one compression.
 #[derive(Clone)]
 pub struct Job {
     /// SHA-256's state after the header's first 64 bytes.
     midstate: [u32; 8],
-    /// The header's other bytes and SHA-256's padding, the nonce still to be put in.
+    /// The header's remaining bytes and SHA-256's padding. The search fills in the nonce.
     tail: [u8; SHA256_BLOCK],
-    /// The target as SHA-256 holds numbers.
+    /// The target as big-endian words, like a SHA-256 state.
     target: [u32; 8],
 }
 
@@ -95,8 +96,7 @@ impl Job {
         }
     }
 
-    /// Tries `tries` nonces from `start` on, beginning again at 0 after the last one, and returns the first that meets
-    /// the target.
+    /// Tries `tries` nonces from `start` on, wrapping around to 0, and returns the first one that meets the target.
     #[must_use]
     pub fn search(&self, start: u64, tries: u32) -> Option<u64> {
         let mut tail = self.tail;
@@ -106,9 +106,9 @@ impl Job {
             .find(|nonce| {
                 tail[NONCE_START..TAIL_LEN].copy_from_slice(&nonce.to_le_bytes());
                 let mut state = self.midstate;
-                // Not an array made of it: a copy each try would take a tenth of the time.
+                // A reference instead of an array of blocks: copying the block would take a tenth of the time of a try.
                 compress256(&mut state, slice::from_ref(&tail));
-                // Nearly always the first of the eight decides.
+                // The first of the eight words nearly always decides.
                 state[0] <= highest && state <= self.target
             })
     }
@@ -122,10 +122,10 @@ impl fmt::Debug for Job {
     }
 }
 
-/// Eight numbers, the greatest place first: arrays of them compare as the numbers do.
+/// Splits the number into eight words, most significant first. Arrays of these compare like the numbers.
 fn big_endian_words(bytes: &[u8; 32]) -> [u32; 8] {
     let (words, _) = bytes.as_chunks();
-    core::array::from_fn(|place| words.get(place).map_or(0, |word| u32::from_be_bytes(*word)))
+    core::array::from_fn(|at| words.get(at).map_or(0, |word| u32::from_be_bytes(*word)))
 }
 
 #[cfg(test)]
@@ -138,12 +138,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn search_finds_the_first_nonce_whose_hash_meets_the_target(
+        fn search_finds_the_first_valid_nonce(
             bytes: [u8; 93],
             start in prop_oneof![any::<u64>(), u64::MAX - 300..],
         ) {
             let header = Header::decode(&bytes).expect("93 bytes");
-            let target = Target::one_in_two_to_the(6);
+            let target = Target::from_floor_bits(6);
             let meets = |offset: u32| {
                 let nonce = start.wrapping_add(offset.into());
                 target.is_met_by(&Header { nonce, ..header }.hash()).then_some(nonce)
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn hash_that_equals_the_target_meets_it() {
+    fn hash_equal_to_the_target_meets_it() {
         let header = Header::decode(&[7; 93]).expect("93 bytes");
         let hash = U256::from_be_bytes(*header.hash().as_bytes());
         let search = |target| Job::new(&header, Target::from_uint(target)).search(header.nonce, 1);
@@ -163,9 +163,9 @@ mod tests {
     }
 
     #[test]
-    fn header_is_mined_from_the_first_nonce_on_or_not_at_all() {
+    fn mine_finds_the_first_nonce_or_none() {
         let header = Header {
-            bits: Target::one_in_two_to_the(4).to_compact(),
+            bits: Target::from_floor_bits(4).to_compact(),
             ..Header::decode(&[7; 93]).expect("93 bytes")
         };
         let mined = mine(header, 1_000).expect("one in sixteen");
@@ -184,10 +184,10 @@ mod tests {
     #[test]
     fn search_gives_up_after_its_tries() {
         let header = Header::decode(&[0; 93]).expect("93 bytes");
-        let job = Job::new(&header, Target::one_in_two_to_the(255));
+        let job = Job::new(&header, Target::from_floor_bits(255));
         assert_eq!(job.search(0, 1000), None);
         assert_eq!(
-            Job::new(&header, Target::one_in_two_to_the(1)).search(0, 0),
+            Job::new(&header, Target::from_floor_bits(1)).search(0, 0),
             None
         );
     }

@@ -1,5 +1,6 @@
-//! One heart-rate reading as it travels, and what makes it valid on its own: its fields and its signature. It never
-//! knows a branch, so whether `seq` is the author's next is judged elsewhere.
+//! Heart-rate readings, and the checks of one reading on its own: its fields and its signature.
+//!
+//! Whether `seq` is the author's next depends on the branch, so [`crate::tree`] checks it.
 
 use alloc::vec::Vec;
 
@@ -17,93 +18,78 @@ use crate::{
     time::{MAX_READING_TIME, UnixMillis},
 };
 
-/// Opens every signed message, so that no signature for anything else can be taken for a reading.
+/// Prefix of every signed message. It keeps a signature for anything else from being valid for a reading.
 const SIGNING_TAG: [u8; 20] = *b"heartchain/reading/1";
-/// Length of what is signed: tag, room, author, seq, time, bpm.
-const SIGNED_LEN: usize = 20 + 32 + Claim::LEN;
+/// Length of a signed message in bytes: tag, room, author, seq, time, bpm.
+const SIGNED_LEN: usize = 20 + 32 + UnsignedReading::LEN;
 
-/// What a person records, as it travels: nothing in it is checked yet.
+/// A heart-rate reading as received: not checked yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Reading {
-    /// Who records.
+    /// The public key of the person who recorded the reading.
     pub author: Author,
-    /// The author's own count on the branch: 0, 1, 2 ... without a gap.
+    /// Sequence number of the reading among its author's readings on a branch: 0, 1, 2 ... without a gap.
     pub seq: u64,
-    /// When, by the author's clock: a claim and no more.
+    /// When it was recorded, by the author's clock. No rule verifies this claim.
     pub time: UnixMillis,
-    /// Heart beats per minute.
+    /// The heart rate in beats per minute.
     pub bpm: u16,
-    /// The author's signature over all of it and the room.
+    /// The author's signature over the other fields and the room.
     pub signature: Signature,
 }
 
 /// Why a reading is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum ReadingError {
-    /// The heart rate is none.
+    /// The heart rate is out of range.
     #[error(transparent)]
     Bpm(#[from] BpmError),
-    /// The time is too late to be shown.
+    /// The time is later than [`MAX_READING_TIME`], so it cannot be displayed.
     #[error("time {found} is later than {max}")]
-    Time {
-        /// The reading's time.
-        found: UnixMillis,
-        /// [`MAX_READING_TIME`].
-        max: UnixMillis,
-    },
+    Time { found: UnixMillis, max: UnixMillis },
     /// The author's key is not the canonical encoding of a point.
     #[error("author {author} is not canonically encoded")]
-    AuthorNotCanonical {
-        /// The key found.
-        author: Author,
-    },
+    AuthorNotCanonical { author: Author },
     /// The author's key is a point whose order divides eight.
     #[error("author {author} is a point of small order")]
-    AuthorSmallOrder {
-        /// The key found.
-        author: Author,
-    },
-    /// The author's key is no point of the curve.
-    #[error("author {author} is no point of the curve")]
-    AuthorNotAPoint {
-        /// The key found.
-        author: Author,
-    },
+    AuthorSmallOrder { author: Author },
+    /// The author's key is not a point of the curve.
+    #[error("author {author} is not a point of the curve")]
+    AuthorNotAPoint { author: Author },
     /// The signature is not the author's, or not for this room.
     #[error("signature {signature} is not author {author}'s in this room")]
     Signature {
-        /// The author's key.
         author: Author,
-        /// The signature found.
         signature: Signature,
     },
 }
 
-/// The first reading of several that is not valid.
+/// The first invalid reading of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("reading {position}: {source}")]
 pub struct BatchError {
-    /// Its place among the readings given, from 0.
+    /// Index of the reading in the batch, from 0.
     pub position: usize,
-    /// What is wrong with it; just what [`Reading::verify`] says of it alone.
+    /// Why the reading is invalid: the same error that [`Reading::verify`] returns for it.
     pub source: ReadingError,
 }
 
 impl Reading {
     /// Length of an encoded reading in bytes.
-    pub const LEN: usize = Claim::LEN + Signature::LEN;
+    pub const LEN: usize = UnsignedReading::LEN + Signature::LEN;
 
-    /// The borsh encoding: what is hashed, sent and stored.
+    /// The borsh encoding, which is hashed, sent and stored.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
         to_array(self)
     }
 
-    /// Reads a reading from exactly its bytes. Any [`Reading::LEN`] bytes are one, valid or not.
+    /// Decodes a reading. Any [`Reading::LEN`] bytes decode, whether or not the reading is valid.
     ///
     /// # Errors
-    /// If there are fewer bytes or more.
+    /// If there are not exactly [`Reading::LEN`] bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         borsh::from_slice(bytes).map_err(|_| DecodeError::Length {
             what: "reading",
@@ -112,22 +98,22 @@ impl Reading {
         })
     }
 
-    /// What the author signs for `room`.
+    /// The message that the author signs for `room`.
     #[must_use]
     pub fn signed_bytes(&self, room: RoomId) -> [u8; SIGNED_LEN] {
-        self.claim().signed_bytes(room)
+        self.unsigned().signed_bytes(room)
     }
 
-    /// The reading's name in `room`: SHA-256 of the signed bytes.
+    /// The id of the reading in `room`: SHA-256 of the signed bytes.
     #[must_use]
     pub fn id(&self, room: RoomId) -> ReadingId {
         ReadingId::new(Sha256::digest(self.signed_bytes(room)).into())
     }
 
-    /// Checks all that can be checked without costly arithmetic, in this order: bpm, time, author.
+    /// Checks everything that needs no expensive arithmetic, in this order: bpm, time, author.
     ///
     /// # Errors
-    /// The first rule broken.
+    /// Returns the first rule that the reading breaks.
     pub fn check_fields(&self) -> Result<(), ReadingError> {
         Bpm::new(self.bpm)?;
         if self.time > MAX_READING_TIME {
@@ -152,7 +138,7 @@ impl Reading {
     /// Checks the fields, then the signature for `room` by [ZIP-215](https://zips.z.cash/zip-0215).
     ///
     /// # Errors
-    /// The first rule broken.
+    /// Returns the first rule that the reading breaks.
     pub fn verify(&self, room: RoomId) -> Result<(), ReadingError> {
         self.check_fields()?;
         self.verify_signature(room)
@@ -178,7 +164,7 @@ impl Reading {
         (key, signature, &self.signed_bytes(room)).into()
     }
 
-    fn claim(&self) -> Claim {
+    fn unsigned(&self) -> UnsignedReading {
         let Self {
             author,
             seq,
@@ -186,7 +172,7 @@ impl Reading {
             bpm,
             signature: _,
         } = *self;
-        Claim {
+        UnsignedReading {
             author,
             seq,
             time,
@@ -195,14 +181,14 @@ impl Reading {
     }
 }
 
-/// Verifies many readings at once, cheaper than one by one: each author's key is unpacked once, and one multiplication
-/// of many points takes the place of many. The verdict is the one that [`Reading::verify`] would give of each, because
-/// ZIP-215 makes single and batched verification agree.
+/// Verifies many readings at once. This is cheaper than one by one: each author's key is decompressed once, and one
+/// multiscalar multiplication replaces many multiplications. The result is the same as that of [`Reading::verify`] for
+/// each reading, because ZIP-215 makes single and batched verification agree.
 ///
-/// `rng` must be unpredictable to the authors: who can foretell it can forge a batch.
+/// `rng` must be unpredictable to the authors: an attacker who can predict it can forge a batch.
 ///
 /// # Errors
-/// The first reading that is not valid, and why.
+/// Returns the first invalid reading, and why it is invalid.
 pub fn verify_batch<'a>(
     room: RoomId,
     readings: impl IntoIterator<Item = &'a Reading>,
@@ -212,7 +198,7 @@ pub fn verify_batch<'a>(
     let mut fields = Ok(());
     for (position, reading) in readings.into_iter().enumerate() {
         if let Err(source) = reading.check_fields() {
-            // Those after it cannot be the first that is not valid.
+            // A later reading cannot be the first invalid one.
             fields = Err(BatchError { position, source });
             break;
         }
@@ -222,8 +208,8 @@ pub fn verify_batch<'a>(
     fields
 }
 
-/// Verifies signatures only: of readings whose fields are known to be valid. Not generic, so that what all time goes to
-/// is compiled here, and not as whoever calls it.
+/// Verifies only the signatures of readings whose fields are already checked. The function is not generic, so this hot
+/// path is compiled in this crate, with its optimization level, and not in the caller's.
 pub(crate) fn verify_signatures(
     room: RoomId,
     readings: &[&Reading],
@@ -248,16 +234,16 @@ pub(crate) fn verify_signatures(
         })
 }
 
-/// A reading without its signature: what the author signs.
+/// A reading without its signature, which is the part that the author signs.
 #[derive(BorshSerialize)]
-pub(crate) struct Claim {
+pub(crate) struct UnsignedReading {
     pub(crate) author: Author,
     pub(crate) seq: u64,
     pub(crate) time: UnixMillis,
     pub(crate) bpm: u16,
 }
 
-impl Claim {
+impl UnsignedReading {
     const LEN: usize = Author::LEN + 8 + 8 + 2;
 
     pub(crate) fn signed_bytes(&self, room: RoomId) -> [u8; SIGNED_LEN] {

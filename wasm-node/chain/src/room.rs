@@ -1,5 +1,5 @@
-//! A room: one chain, whose genesis follows from its parameters alone, so that all who open one link start from one
-//! genesis. It never alters a name; the page normalises what people type.
+//! Rooms: each is one chain, and its genesis follows from its parameters alone, so all peers that open the same link
+//! start from the same genesis. This module never changes a name; the page normalizes what users type.
 
 use alloc::{string::String, vec::Vec};
 use core::fmt;
@@ -17,72 +17,65 @@ use crate::{
     work::Target,
 };
 
-/// Opens what genesis' `prev_hash` is the hash of. A change of any rule raises the number.
+/// Prefix of the bytes whose hash is genesis' `prev_hash`. A change of any consensus rule raises the number.
 const GENESIS_TAG: &[u8] = b"heartchain/genesis/1";
 
-/// Most bytes of a room's name: short enough for a link and a line on a phone.
+/// Maximum length of a room's name in bytes: short enough for a link and for one line on a phone.
 pub const MAX_ROOM_NAME_LEN: usize = 64;
-/// The easiest floor: 256 tries a block.
+/// Minimum of the floor in bits: 256 tries a block.
 pub const MIN_FLOOR_BITS: u8 = 8;
-/// The hardest floor: 2^64 tries a block.
+/// Maximum of the floor in bits: 2^64 tries a block.
 pub const MAX_FLOOR_BITS: u8 = 64;
-/// The floor of a room that asks for none: 65,536 tries, a fraction of a second on a phone.
+/// Default floor in bits: 65,536 tries a block, a fraction of a second on a phone.
 pub const DEFAULT_FLOOR_BITS: u8 = 16;
-/// The shortest time between blocks to aim at, in milliseconds.
+/// Minimum of the target block interval, in milliseconds.
 pub const MIN_BLOCK_INTERVAL_MS: u64 = 100;
-/// The longest time between blocks to aim at, in milliseconds.
+/// Maximum of the target block interval, in milliseconds.
 pub const MAX_BLOCK_INTERVAL_MS: u64 = 600_000;
-/// The time between blocks of a room that asks for none, in milliseconds.
+/// Default of the target block interval, in milliseconds.
 pub const DEFAULT_BLOCK_INTERVAL_MS: u64 = 1000;
 
 /// A room's name: 1 to [`MAX_ROOM_NAME_LEN`] bytes of UTF-8, trimmed, in Unicode normal form C.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize)]
 pub struct RoomName(String);
 
-/// Why a text is no room name.
+/// Why a text is not a valid room name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum RoomNameError {
-    /// Nothing was given.
+    /// The name has no characters.
     #[error("a room name has at least one character")]
     Empty,
-    /// Too many bytes.
+    /// The name is longer than [`MAX_ROOM_NAME_LEN`].
     #[error("a room name of {found} bytes is longer than {max}")]
-    TooLong {
-        /// Bytes found.
-        found: usize,
-        /// [`MAX_ROOM_NAME_LEN`].
-        max: usize,
-    },
-    /// White space stands at an end.
+    TooLong { found: usize, max: usize },
+    /// The name begins or ends with white space.
     #[error("room name {name:?} begins or ends with white space")]
-    NotTrimmed {
-        /// The name given.
-        name: String,
-    },
-    /// The same letters have another spelling, which is the one to use.
+    NotTrimmed { name: String },
+    /// The name is not in Unicode normal form C, so there is another encoding of the same characters.
     #[error("room name {name:?} is not in Unicode normal form C")]
-    NotNormalized {
-        /// The name given.
-        name: String,
-    },
+    NotNormalized { name: String },
 }
 
 impl RoomName {
-    /// Takes a name as it is, or not at all.
+    /// Accepts a valid name unchanged.
     ///
     /// # Errors
     /// If it is empty, too long, not trimmed or not in normal form C.
     pub fn new(name: &str) -> Result<Self, RoomNameError> {
-        Self::judged_by(name, is_nfc)
+        Self::with_nfc_check(name, is_nfc)
     }
 
-    /// As [`Self::new`], but `is_nfc` says whether a text is in normal form C: Unicode's tables are large, and a browser
-    /// has its own. It is asked of what is not ASCII only, which always is.
+    /// Like [`Self::new`], with the caller's check for normal form C: Unicode's tables are large, and a browser has its
+    /// own. `is_nfc` is called only for names that are not ASCII, because ASCII is always in normal form C.
     ///
     /// # Errors
     /// If it is empty, too long, not trimmed or not in normal form C.
-    pub fn judged_by(name: &str, is_nfc: impl FnOnce(&str) -> bool) -> Result<Self, RoomNameError> {
+    pub fn with_nfc_check(
+        name: &str,
+        is_nfc: impl FnOnce(&str) -> bool,
+    ) -> Result<Self, RoomNameError> {
         if name.is_empty() {
             return Err(RoomNameError::Empty);
         }
@@ -101,7 +94,7 @@ impl RoomName {
         Ok(Self(name.into()))
     }
 
-    /// The name.
+    /// The name as a string slice.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -114,7 +107,7 @@ impl fmt::Display for RoomName {
     }
 }
 
-/// All that a room's genesis follows from.
+/// The parameters of a room, which determine its genesis.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, BorshSerialize)]
 pub struct RoomParams {
     name: RoomName,
@@ -122,31 +115,26 @@ pub struct RoomParams {
     block_interval_ms: u64,
 }
 
-/// Why numbers are no room's.
+/// Why numbers are not valid parameters of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum RoomParamsError {
     /// Blocks would be too easy or too hard.
     #[error("floor of {found} bits is not within {MIN_FLOOR_BITS} to {MAX_FLOOR_BITS}")]
-    FloorBits {
-        /// The number given.
-        found: u8,
-    },
+    FloorBits { found: u8 },
     /// Blocks would come too fast or too slowly.
     #[error(
         "block interval of {found} ms is not within {MIN_BLOCK_INTERVAL_MS} to {MAX_BLOCK_INTERVAL_MS} ms"
     )]
-    BlockInterval {
-        /// The number given, in milliseconds.
-        found: u64,
-    },
+    BlockInterval { found: u64 },
 }
 
 impl RoomParams {
-    /// Parameters of a room.
+    /// Checks and combines the parameters.
     ///
     /// # Errors
-    /// If a number is out of its bounds.
+    /// If a number is out of bounds.
     pub fn new(
         name: RoomName,
         floor_bits: u8,
@@ -167,7 +155,7 @@ impl RoomParams {
         })
     }
 
-    /// Parameters of a room that asks for nothing in particular.
+    /// The parameters of a room that only has a name.
     #[must_use]
     pub const fn with_defaults(name: RoomName) -> Self {
         Self {
@@ -177,25 +165,25 @@ impl RoomParams {
         }
     }
 
-    /// The room's name.
+    /// The name, which people see and share.
     #[must_use]
     pub const fn name(&self) -> &RoomName {
         &self.name
     }
 
-    /// The easiest target is 2^(256 - this).
+    /// The floor in bits: the easiest target is 2^(256 - `floor_bits`).
     #[must_use]
     pub const fn floor_bits(&self) -> u8 {
         self.floor_bits
     }
 
-    /// Time between blocks that the difficulty aims at, in milliseconds.
+    /// The time between blocks that the difficulty rule aims at, in milliseconds.
     #[must_use]
     pub const fn block_interval_ms(&self) -> u64 {
         self.block_interval_ms
     }
 
-    /// The borsh encoding: what genesis' `prev_hash` is made from.
+    /// The borsh encoding. Genesis' `prev_hash` is computed from it.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let Self {
@@ -216,7 +204,7 @@ impl RoomParams {
     }
 }
 
-/// A room with its genesis.
+/// A room: its parameters and the genesis derived from them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
     params: RoomParams,
@@ -226,10 +214,10 @@ pub struct Room {
 }
 
 impl Room {
-    /// Derives the genesis.
+    /// Derives the genesis from the parameters.
     #[must_use]
     pub fn new(params: RoomParams) -> Self {
-        let floor = Target::one_in_two_to_the(params.floor_bits);
+        let floor = Target::from_floor_bits(params.floor_bits);
         let seed = Sha256::new()
             .chain_update(GENESIS_TAG)
             .chain_update(params.to_bytes())
@@ -251,37 +239,37 @@ impl Room {
         }
     }
 
-    /// The room's name among machines: its genesis hash.
+    /// The identifier of the room: its genesis hash.
     #[must_use]
     pub const fn id(&self) -> RoomId {
         RoomId::new(*self.genesis_hash.as_bytes())
     }
 
-    /// The header that all start from. It needs no work and counts none.
+    /// The first header of the chain. It needs no work and adds none.
     #[must_use]
     pub const fn genesis(&self) -> &Header {
         &self.genesis
     }
 
-    /// The genesis header's hash.
+    /// The hash of the genesis header.
     #[must_use]
     pub const fn genesis_hash(&self) -> BlockHash {
         self.genesis_hash
     }
 
-    /// What the room was made from.
+    /// The parameters that the room was derived from.
     #[must_use]
     pub const fn params(&self) -> &RoomParams {
         &self.params
     }
 
-    /// The easiest target.
+    /// The floor: the easiest target that a block may have.
     #[must_use]
     pub const fn floor(&self) -> Target {
         self.floor
     }
 
-    /// Time between blocks that the difficulty aims at, in milliseconds.
+    /// The time between blocks that the difficulty rule aims at, in milliseconds.
     #[must_use]
     pub const fn block_interval_ms(&self) -> u64 {
         self.params.block_interval_ms

@@ -1,10 +1,12 @@
-//! Points in time, as milliseconds since the Unix epoch. Nothing here ever reads a clock: time is always an argument.
+//! Points in time with millisecond precision, on the wall clock ([`UnixMillis`]) and on a monotonic clock
+//! ([`MonotonicMillis`]). This crate never reads a clock: time is always an argument.
 
 use core::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// The latest time a reading may claim: the greatest a JavaScript `Date` can hold, so that every peer can show it.
+/// The latest time that a reading may claim. It is the greatest one that a JavaScript `Date` can hold, so every peer
+/// can display it.
 pub const MAX_READING_TIME: UnixMillis = UnixMillis::new(8_640_000_000_000_000);
 
 macro_rules! millis_type {
@@ -26,7 +28,7 @@ macro_rules! millis_type {
         pub struct $name(u64);
 
         impl $name {
-            /// The point `millis` milliseconds after the clock's zero.
+            /// The point in time `millis` milliseconds after the clock's zero.
             #[must_use]
             pub const fn new(millis: u64) -> Self {
                 Self(millis)
@@ -38,13 +40,13 @@ macro_rules! millis_type {
                 self.0
             }
 
-            /// The point `ms` milliseconds later, or the last one there is.
+            /// The point in time `ms` milliseconds later, or the greatest value on overflow.
             #[must_use]
             pub const fn saturating_add(self, ms: u64) -> Self {
                 Self(self.0.saturating_add(ms))
             }
 
-            /// The point `ms` milliseconds earlier, or the clock's zero.
+            /// The point in time `ms` milliseconds earlier, or the clock's zero on underflow.
             #[must_use]
             pub const fn saturating_sub(self, ms: u64) -> Self {
                 Self(self.0.saturating_sub(ms))
@@ -66,14 +68,14 @@ macro_rules! millis_type {
 }
 
 millis_type! {
-    /// A wall-clock time: milliseconds since 1970-01-01T00:00:00Z. A person, or the system, may set the clock back or
-    /// ahead at any time.
+    /// A wall-clock time: milliseconds since 1970-01-01T00:00:00Z. A user or the system can set the clock back or ahead
+    /// at any moment.
     UnixMillis
 }
 
 millis_type! {
-    /// A point on a monotonic clock: milliseconds since an arbitrary start. It never goes back, and may stand still while
-    /// the computer sleeps. For deadlines, bans and rates.
+    /// A point on a monotonic clock: milliseconds since an arbitrary start. The clock never goes back, and it may stop
+    /// while the computer sleeps. Use it for deadlines, bans and rates.
     MonotonicMillis
 }
 

@@ -1,24 +1,32 @@
-//! The tree of all blocks known, and the branch of it that is best.
+//! The block tree and fork choice.
 //!
-//! Holds headers, work and, for each checked body, who is in it; never a body itself, and no clock.
-//! Memory a block is small and constant, four to sixteen bytes a reading more.
+//! The tree holds headers, their total work and, for each checked body, the author, `seq` and id prefix of every
+//! reading. It never holds bodies and has no clock. A block takes a small, constant amount of memory, plus four to
+//! sixteen bytes for each reading.
 //!
-//! Fork choice (CHAIN.md, "Fork choice"): the branch with the greatest total work whose bodies are all valid;
-//! on a tie the lower tip hash. A body's signatures are checked before it comes here
-//! ([`check_body`](crate::block::check_body)); its readings' place in their authors' counts is checked here,
-//! when a branch is about to become the best one, because only then is the count known.
+//! Fork choice: the best branch is the one with the greatest total work whose bodies are all here and valid. On a tie
+//! the branch with the lower tip hash wins.
+//!
+//! The signatures of a body are checked before it is added ([`check_body`](crate::block::check_body)). Whether each
+//! reading has its author's next `seq` is checked here when a branch is about to become the best one, because the next
+//! `seq` depends on the branch.
+//!
+//! # How peers can attack it
+//!
+//! Headers cost work, but little of it at the floor. Therefore side blocks, their readings and remembered invalid
+//! hashes are bounded, and a branch is checked completely before the best branch changes.
 
-mod best;
-mod growing;
-mod holding_back;
-mod losing;
+mod body_loss;
+mod confirmations;
+mod early_blocks;
+mod insert;
 mod node;
-mod outcome;
 mod paths;
 mod pruning;
-mod settling;
-mod views;
-mod windows;
+mod queries;
+mod reorg;
+mod results;
+mod window_cache;
 
 use alloc::{
     boxed::Box,
@@ -41,61 +49,62 @@ use crate::{
 
 use self::node::{Body, GENESIS, NONE, Node, Rank, Slot};
 pub use self::{
-    outcome::{
-        Advance, BlockInfo, Entry, IdPrefix, InsertError, Inserted, Invalidated, Moved, Removed,
-        SequenceError, Switch,
+    confirmations::BURIED_BLOCKS,
+    queries::SideBranch,
+    results::{
+        Advance, BlockInfo, Entry, IdPrefix, InsertError, Inserted, Invalidated, MovedBlock,
+        Removed, SequenceError, Switch,
     },
-    settling::BURIED_BLOCKS,
-    views::SideBranch,
 };
 
-/// A side block is kept while its own height is within so many blocks of the best tip.
+/// A side block is kept while its height is within this many blocks of the best tip.
 pub const MAX_SIDE_DEPTH: u64 = 1_000;
-/// So many side blocks are kept in all, the least total work first to go: 1 MB of headers.
+/// Maximum number of side blocks. Those with the least total work are removed first. This bounds headers to 1 MB.
 pub const MAX_SIDE_BLOCKS: usize = 4_096;
-/// So many readings of side blocks are kept indexed in all (16 bytes each: 4 MB).
+/// Maximum number of indexed readings in side blocks: 16 bytes each, 4 MB in total.
 pub const MAX_SIDE_READINGS: usize = 262_144;
-/// So many condemned hashes are remembered, the oldest first to go: each cost its maker real work.
-pub const MAX_CONDEMNED: usize = 4_096;
-/// Hashes in a locator: doubling steps reach genesis from any height below 2^50 in fewer.
+/// Maximum number of remembered invalid hashes. The oldest are forgotten first. Each of them cost its miner real work.
+pub const MAX_INVALID: usize = 4_096;
+/// Maximum number of hashes in a locator. With doubling steps, fewer reach genesis from any height below 2^50.
 pub const MAX_LOCATOR: usize = 64;
 
-/// The tree.
+/// All known blocks of a room, and the best branch among them.
 #[derive(Clone, Debug)]
 pub struct Tree {
     room: Room,
     nodes: Vec<Node>,
     free: Vec<Slot>,
     by_hash: HashMap<BlockHash, Slot>,
-    /// The best branch by height; genesis is number 0.
+    /// The best branch by height, from genesis at 0.
     best: Vec<Slot>,
-    /// Nodes off the best branch that have no children, but for `grown`.
+    /// Nodes off the best branch that have no children, except `newest_leaf`.
     leaves: BTreeMap<Rank, Slot>,
-    /// The newest node, while it is one of these and has no body: a branch that is learnt header by header would else
-    /// go in and out of `leaves` with each.
-    grown: Option<Slot>,
-    /// Nodes off the best branch that could be switched to.
+    /// The newest node, while it is a leaf without a body. Otherwise a branch received header by header would insert
+    /// and remove an entry of `leaves` with each header.
+    newest_leaf: Option<Slot>,
+    /// Nodes off the best branch that could become its tip.
     ready: BTreeMap<Rank, Slot>,
     side_blocks: usize,
     side_readings: usize,
     bodiless: usize,
-    /// Blocks ahead of the clock, by when they are due.
+    /// Blocks ahead of the clock, by when they become valid.
     early: BTreeSet<(UnixMillis, Slot)>,
-    /// Side blocks that are held back and have a body, and their readings: no bound makes these go.
+    /// Number of side blocks that are held back and have a body, and of their readings. They are exempt from all
+    /// bounds.
     pinned_blocks: usize,
     pinned_readings: usize,
     authors: AuthorTable,
     /// The height up to which the best branch is confirmed.
-    settled_index: u64,
-    /// The height up to which it is buried so deep that it is final.
+    confirmed_index: u64,
+    /// The height up to which the best branch is [`BURIED_BLOCKS`] deep, so it is considered final.
     buried_index: u64,
     windows: Vec<(Slot, Window)>,
-    condemned: HashSet<BlockHash>,
-    condemned_order: VecDeque<BlockHash>,
+    invalid: HashSet<BlockHash>,
+    invalid_order: VecDeque<BlockHash>,
 }
 
 impl Tree {
-    /// A tree that holds the room's genesis alone.
+    /// Creates a tree that holds only the room's genesis.
     #[must_use]
     pub fn new(room: Room) -> Self {
         let genesis = *room.genesis();
@@ -114,7 +123,7 @@ impl Tree {
             ready: true,
             on_best: true,
             held_back: false,
-            body: Body::Linked(Box::new([])),
+            body: Body::Connected(Box::new([])),
         };
         let window = Window::genesis(&room);
         Self {
@@ -124,7 +133,7 @@ impl Tree {
             by_hash: HashMap::from_iter([(hash, GENESIS)]),
             best: alloc::vec![GENESIS],
             leaves: BTreeMap::new(),
-            grown: None,
+            newest_leaf: None,
             ready: BTreeMap::new(),
             side_blocks: 0,
             side_readings: 0,
@@ -133,15 +142,15 @@ impl Tree {
             pinned_blocks: 0,
             pinned_readings: 0,
             authors: AuthorTable::default(),
-            settled_index: 0,
+            confirmed_index: 0,
             buried_index: 0,
             windows: alloc::vec![(GENESIS, window)],
-            condemned: HashSet::new(),
-            condemned_order: VecDeque::new(),
+            invalid: HashSet::new(),
+            invalid_order: VecDeque::new(),
         }
     }
 
-    /// The room whose blocks these are.
+    /// The room that the blocks belong to.
     #[must_use]
     pub const fn room(&self) -> &Room {
         &self.room
@@ -153,19 +162,19 @@ impl Tree {
         self.info(self.tip_slot())
     }
 
-    /// What is known of a block.
+    /// A summary of a block, if it is in the tree.
     #[must_use]
     pub fn block(&self, hash: &BlockHash) -> Option<BlockInfo> {
         self.by_hash.get(hash).map(|&slot| self.info(slot))
     }
 
-    /// Whether this hash was condemned with its descendants, as far as remembered.
+    /// Whether this block is remembered as invalid. At most [`MAX_INVALID`] hashes are.
     #[must_use]
-    pub fn is_condemned(&self, hash: &BlockHash) -> bool {
-        self.condemned.contains(hash)
+    pub fn is_invalid(&self, hash: &BlockHash) -> bool {
+        self.invalid.contains(hash)
     }
 
-    /// A block's header.
+    /// The header of a block, if it is in the tree.
     #[must_use]
     pub fn header(&self, hash: &BlockHash) -> Option<Header> {
         self.by_hash.get(hash).map(|&slot| self.header_at(slot))
@@ -178,49 +187,49 @@ impl Tree {
         self.best.get(index).map(|&slot| self.node(slot).hash)
     }
 
-    /// How many blocks are off the best branch, those that are held back left out.
+    /// Number of blocks off the best branch, without those that are held back.
     #[must_use]
     pub const fn side_blocks(&self) -> usize {
         self.side_blocks - self.pinned_blocks
     }
 
-    /// How many readings these have.
+    /// Number of readings in [`Self::side_blocks`].
     #[must_use]
     pub const fn side_readings(&self) -> usize {
         self.side_readings - self.pinned_readings
     }
 
-    /// How many blocks are here without their body.
+    /// Number of blocks whose body is missing.
     #[must_use]
     pub const fn bodiless_blocks(&self) -> usize {
         self.bodiless
     }
 
-    /// The author's next place on the best branch.
+    /// The author's next `seq` on the best branch.
     #[must_use]
     pub fn next_seq(&self, author: &Author) -> u64 {
         self.authors.next_seq(author)
     }
 
-    /// The id's first bytes of the reading that the best branch has at this place of the author's count.
+    /// The id prefix of the author's reading with this `seq` on the best branch.
     #[must_use]
-    pub fn linked_prefix(&self, author: &Author, seq: u64) -> Option<IdPrefix> {
-        self.authors.linked_prefix(author, seq)
+    pub fn best_prefix(&self, author: &Author, seq: u64) -> Option<IdPrefix> {
+        self.authors.best_prefix(author, seq)
     }
 
-    /// How many different authors the newest `blocks` blocks of the best branch hold.
+    /// Number of distinct authors in the newest `blocks` blocks of the best branch.
     #[must_use]
     pub fn distinct_authors(&self, blocks: usize) -> usize {
         let mut seen = HashSet::new();
         for &slot in self.best.iter().rev().take(blocks) {
-            if let Body::Linked(entries) = &self.node(slot).body {
+            if let Body::Connected(entries) = &self.node(slot).body {
                 seen.extend(entries.iter().map(|entry| entry.author));
             }
         }
         seen.len()
     }
 
-    // From here on: by slot. Slots come from this tree alone and stay valid while their node is in it.
+    // The methods below take slots. A slot comes from this tree and stays valid while its node is in it.
 
     #[expect(
         clippy::indexing_slicing,

@@ -1,5 +1,10 @@
-//! The rules for headers, cheapest first, and what a failure condemns. It never looks for a parent: whoever knows the
-//! branch brings it along.
+//! The header rules, cheapest first, and what a failure invalidates. The caller looks up the parent and its window.
+//!
+//! - Rule 1: the version is [`HEADER_VERSION`].
+//! - Rule 2: the header names its parent's hash, and its index is the parent's plus one.
+//! - Rule 3: the bits are the ones that [`Window::next_bits`] returns for the header's time.
+//! - Rule 4: the hash is at most the target.
+//! - Rule 5: the time is later than the parent's median time past and at most [`MAX_FUTURE_MS`] ahead of the clock.
 
 use thiserror::Error;
 
@@ -11,104 +16,90 @@ use crate::{
     work::{CompactTarget, CompactTargetError, Target},
 };
 
-/// How far a block's time may be ahead of the clock, in milliseconds: more than honest clocks differ, and too little to
-/// gain by.
+/// How far a block's time may be ahead of the clock, in milliseconds. Honest clocks differ by less, and a dishonest
+/// miner gains nothing from so little.
 pub const MAX_FUTURE_MS: u64 = 30_000;
 
-/// What a failure says about more than the bytes at hand.
+/// How much a failed check of a block invalidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Condemns {
-    /// Nothing: it may become valid, or was asked about the wrong parent.
+pub enum Invalidates {
+    /// Nothing: the block may become valid later, or was checked against the wrong parent.
     Nothing,
     /// This copy: another peer may have an honest one with the same hash.
     Copy,
-    /// The header, and so whatever builds on it.
+    /// The header, and every header that builds on it.
     Header,
-    /// The hash, header and all, and whatever builds on it.
+    /// The block hash, and every block that builds on it.
     Descendants,
 }
 
-/// Why a header is not valid on a parent.
+/// Why a header is not valid on its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum HeaderError {
-    /// Rule 1.
+    /// Rule 1: the version is not [`HEADER_VERSION`].
     #[error("block version {found} is not {expected}")]
-    Version {
-        /// [`HEADER_VERSION`].
-        expected: u8,
-        /// The header's version.
-        found: u8,
-    },
-    /// Rule 2: it builds on another block.
+    Version { expected: u8, found: u8 },
+    /// Rule 2: the header builds on another block.
     #[error("block builds on {found}, not on {expected}")]
     PrevHash {
-        /// The parent's hash.
         expected: BlockHash,
-        /// What the header says.
         found: BlockHash,
     },
-    /// Rule 2.
+    /// Rule 2: the index is not the parent's plus one.
     #[error("block index {found} does not follow its parent's {parent}")]
     Index {
-        /// The parent's index.
+        /// The parent's index; the header's must be one more.
         parent: u64,
-        /// The header's index; the parent's + 1 was expected.
+        /// The header's index.
         found: u64,
     },
-    /// Rule 3: another target is in force on this parent at this time.
+    /// Rule 3: the difficulty rule gives another target for this parent and this time.
     #[error("block bits {found} are not the {expected} that the difficulty asks for")]
     Bits {
-        /// What the difficulty rule says.
         expected: CompactTarget,
-        /// What the header says.
         found: CompactTarget,
     },
-    /// Rule 3: the bits are no target at all.
+    /// Rule 3: the bits do not represent a target.
     #[error(transparent)]
     NoTarget(#[from] CompactTargetError),
-    /// Rule 4.
+    /// Rule 4: the hash does not meet the target.
     #[error("block hash {found} exceeds the target {expected}")]
-    Work {
-        /// The greatest hash allowed.
-        expected: Target,
-        /// The header's hash.
-        found: BlockHash,
-    },
-    /// Rule 5: it is not later than the median of its parent and that one's ancestors.
+    Work { expected: Target, found: BlockHash },
+    /// Rule 5: the time is not later than the parent's median time past.
     #[error("block time {found} is not after the median time past, {mtp}")]
     NotAfterMedian {
         /// The parent's median time past.
         mtp: UnixMillis,
-        /// The header's time.
         found: UnixMillis,
     },
-    /// Rule 5: it is ahead of the clock. It is to be held and tried again when it is due.
+    /// Rule 5: the time is too far ahead of the clock. Check the header again at [`HeaderError::due`].
     #[error("block time {time} is later than {limit}")]
     TooEarly {
-        /// The header's time.
+        /// The time in the header.
         time: UnixMillis,
-        /// The latest time allowed now.
+        /// The latest time that is valid now.
         limit: UnixMillis,
     },
 }
 
 impl HeaderError {
-    /// What this failure condemns.
+    /// What this failure invalidates.
     #[must_use]
-    pub const fn condemns(&self) -> Condemns {
+    pub const fn invalidates(&self) -> Invalidates {
         match self {
-            Self::PrevHash { .. } | Self::TooEarly { .. } => Condemns::Nothing,
-            Self::Version { .. } => Condemns::Copy,
+            Self::PrevHash { .. } | Self::TooEarly { .. } => Invalidates::Nothing,
+            Self::Version { .. } => Invalidates::Copy,
             Self::Index { .. }
             | Self::Bits { .. }
             | Self::NoTarget(_)
             | Self::Work { .. }
-            | Self::NotAfterMedian { .. } => Condemns::Header,
+            | Self::NotAfterMedian { .. } => Invalidates::Header,
         }
     }
 
-    /// From when on a header that came too early may be tried again.
+    /// When a header that came too early becomes valid; `None` for all other errors.
     #[must_use]
     pub const fn due(&self) -> Option<UnixMillis> {
         match self {
@@ -124,11 +115,11 @@ impl HeaderError {
     }
 }
 
-/// Checks `header`, whose hash is `hash`, on the parent that `window` ends with, by rules 1 to 5, and returns the
-/// target in force. `now` is the clock, adjusted to the peers'.
+/// Checks a header, whose hash is `hash`, by rules 1 to 5 and returns its target. `window` is the difficulty window
+/// that ends with the parent. `now` is the wall clock, adjusted to the peers' clocks.
 ///
 /// # Errors
-/// The first rule broken.
+/// Returns the first rule that the header breaks.
 pub fn check_header(
     window: &Window,
     parent_hash: BlockHash,
@@ -195,8 +186,8 @@ mod tests {
 
     const NOW: UnixMillis = UnixMillis::new(1_700_000_000_000);
 
-    /// A room's first header, mined, and what the rules say of it at [`NOW`].
-    fn judge_first(time: UnixMillis) -> Result<Target, HeaderError> {
+    /// Mines the first header of a room and checks it at [`NOW`].
+    fn check_first(time: UnixMillis) -> Result<Target, HeaderError> {
         let name = RoomName::new("clocks").expect("a room name");
         let room = Room::new(RoomParams::new(name, 8, 1000).expect("in bounds"));
         let window = Window::genesis(&room);
@@ -215,21 +206,21 @@ mod tests {
     #[test]
     fn header_ahead_of_the_clock_waits_until_it_is_due() {
         let limit = NOW.saturating_add(30_000);
-        assert!(judge_first(limit).is_ok());
+        assert!(check_first(limit).is_ok());
         let time = limit.saturating_add(1);
-        let error = judge_first(time).expect_err("it is too early");
+        let error = check_first(time).expect_err("it is too early");
         assert_eq!(error, HeaderError::TooEarly { time, limit });
-        assert_eq!(error.condemns(), Condemns::Nothing);
+        assert_eq!(error.invalidates(), Invalidates::Nothing);
         assert_eq!(error.due(), Some(NOW.saturating_add(1)));
     }
 
     #[test]
     fn first_block_is_later_than_the_epoch() {
-        assert!(judge_first(UnixMillis::new(1)).is_ok());
+        assert!(check_first(UnixMillis::new(1)).is_ok());
         let found = UnixMillis::new(0);
-        let error = judge_first(found).expect_err("genesis' median is 0");
+        let error = check_first(found).expect_err("genesis' median is 0");
         assert_eq!(error, HeaderError::NotAfterMedian { mtp: found, found });
-        assert_eq!(error.condemns(), Condemns::Header);
+        assert_eq!(error.invalidates(), Invalidates::Header);
         assert_eq!(error.due(), None);
     }
 }

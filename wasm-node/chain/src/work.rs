@@ -1,5 +1,6 @@
-//! Proof of work as numbers: targets, their compact form, and the work that meeting them proves. Nothing here ever
-//! searches for a nonce or chooses a target.
+//! Proof-of-work arithmetic: targets, their compact form (nBits), and the work that meeting a target proves.
+//!
+//! The search for a nonce is in [`crate::mining`], the choice of the target in [`crate::difficulty`].
 
 use core::fmt;
 
@@ -12,58 +13,50 @@ use thiserror::Error;
 
 use crate::hash::{BlockHash, write_hex};
 
-/// The number that a block's hash, read as a big-endian number, may not exceed. Never zero.
+/// The greatest number that a block hash, read as a big-endian number, may be. Never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target(U256);
 
-/// A target as a header carries it, in the manner of Bitcoin's nBits: the highest byte counts bytes, the lower three
-/// are the number's leading ones, and bit 23 is a sign that must not be set.
+/// A target in the compact form of a header, like Bitcoin's nBits: the highest byte is the size of the number in bytes,
+/// the lower three are its leading bytes, and bit 23 is a sign that must not be set.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct CompactTarget(u32);
 
-/// Why compact bits stand for no target.
+/// Why compact bits do not represent a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the field names say it")]
 pub enum CompactTargetError {
     /// The sign bit is set.
     #[error("compact target {bits:#010x} is negative")]
-    Negative {
-        /// The bits found.
-        bits: u32,
-    },
-    /// No hash could meet it.
+    Negative { bits: u32 },
+    /// The number is zero, which no hash can meet.
     #[error("compact target {bits:#010x} is zero")]
-    Zero {
-        /// The bits found.
-        bits: u32,
-    },
-    /// It takes more than 256 bits.
+    Zero { bits: u32 },
+    /// The number takes more than 256 bits.
     #[error("compact target {bits:#010x} exceeds 256 bits")]
-    Overflow {
-        /// The bits found.
-        bits: u32,
-    },
+    Overflow { bits: u32 },
 }
 
-/// Tries that meeting targets is expected to take, added up over blocks.
+/// Expected number of hashes needed to meet a target, or the sum of these over blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Work(U256);
 
-/// Digits of the number that compact bits hold, in bytes.
+/// Length in bytes of the mantissa in compact bits.
 const MANTISSA_BYTES: u32 = 3;
-/// Bit 23: the sign.
+/// Bit 23, the sign bit of the mantissa.
 const SIGN: u32 = 0x0080_0000;
-/// Bits 0 to 22: the number's leading digits.
+/// Bits 0 to 22, the magnitude of the mantissa.
 const MANTISSA: u32 = 0x007f_ffff;
 
 impl Target {
-    /// The target 2^(256 - `floor_bits`), which one in 2^`floor_bits` hashes meets. `floor_bits` is 1 to 255.
-    pub(crate) fn one_in_two_to_the(floor_bits: u8) -> Self {
-        debug_assert_ne!(floor_bits, 0, "2^256 is no 256-bit number");
+    /// The target 2^(256 - `floor_bits`), which one in 2^`floor_bits` hashes meets. `floor_bits` must be 1 to 255.
+    pub(crate) fn from_floor_bits(floor_bits: u8) -> Self {
+        debug_assert_ne!(floor_bits, 0, "2^256 does not fit into 256 bits");
         Self(U256::ONE << (256 - usize::from(floor_bits)))
     }
 
-    /// The target nearest to `value`: 1 stands in for 0, which no hash could meet.
+    /// The target nearest to `value`: 1 replaces 0, which no hash can meet.
     pub(crate) fn from_uint(value: U256) -> Self {
         Self(value.max(U256::ONE))
     }
@@ -72,7 +65,7 @@ impl Target {
         self.0
     }
 
-    /// The number, big-endian, as hashes are compared with it.
+    /// The target as big-endian bytes, in the order in which hashes are compared with it.
     #[must_use]
     pub fn to_be_bytes(&self) -> [u8; 32] {
         self.0.to_be_bytes()
@@ -84,7 +77,7 @@ impl Target {
         *hash.as_bytes() <= self.to_be_bytes()
     }
 
-    /// The greatest target that compact bits can express and that is not above this one.
+    /// The greatest target not above this one that compact bits can express.
     #[must_use]
     pub fn to_compact(&self) -> CompactTarget {
         let size = self.0.byte_len();
@@ -93,10 +86,10 @@ impl Target {
         compact(mantissa, size)
     }
 
-    /// Tries that meeting this target is expected to take: 2^256 / (target + 1), rounded down.
+    /// Expected number of hashes needed to meet this target: 2^256 / (target + 1), rounded down.
     #[must_use]
     pub fn work(&self) -> Work {
-        // 2^256 itself has no place in 256 bits, but 2^256 - (target + 1) has; that is one share of target + 1 less.
+        // 2^256 does not fit into 256 bits, but 2^256 - (target + 1) does, and its quotient is less by exactly one.
         match self.0.checked_add(U256::ONE) {
             Some(divisor) => Work((!self.0 / divisor).saturating_add(U256::ONE)),
             None => Work(U256::ONE),
@@ -111,21 +104,22 @@ impl fmt::Display for Target {
 }
 
 impl CompactTarget {
-    /// Takes the bits as they stand in a header.
+    /// Wraps the bits of a header without any check.
     #[must_use]
     pub const fn from_bits(bits: u32) -> Self {
         Self(bits)
     }
 
-    /// The bits as they stand in a header.
+    /// The bits as encoded in a header.
     #[must_use]
     pub const fn to_bits(self) -> u32 {
         self.0
     }
 
-    /// The target that these bits stand for: mantissa * 256^(size - 3), digits after the point dropped.
+    /// The target that these bits represent: mantissa * 256^(size - 3), rounded down.
     ///
-    /// Several bits can stand for one target; the difficulty rule writes only what [`Target::to_compact`] does.
+    /// Several compact forms can represent one target. The difficulty rule uses only the one that
+    /// [`Target::to_compact`] returns.
     ///
     /// # Errors
     /// If the sign bit is set, or if the number is zero or takes more than 256 bits.
@@ -151,12 +145,13 @@ impl CompactTarget {
 }
 
 impl CompactTarget {
-    /// [`Target::work`] of the target that these bits stand for, by one division of 64 bits. `None` where that is too
-    /// narrow: of targets that take more than some 2^40 tries, and of bits that are no target.
+    /// [`Target::work`] of the target that these bits represent, by one 64-bit division. `None` if 64 bits are too
+    /// narrow, which is the case for targets that take more than about 2^40 tries, or if the bits are not a target.
     ///
-    /// The target is m * 2^s. With q and r, quotient and remainder of 2^(256 - s) by m, q * (target + 1) is
-    /// 2^256 - r * 2^s + q, no more than 2^256 exactly if r * 2^s >= q; and q, below 2^64, is below 2^s.
-    pub(crate) fn quick_work(self) -> Option<Work> {
+    /// The target is m * 2^s. Let q and r be the quotient and remainder of 2^(256 - s) by m. Then q * (target + 1) is
+    /// 2^256 - r * 2^s + q, which is at most 2^256 exactly if r * 2^s >= q. As q is below 2^64, it is below 2^s, so the
+    /// quotient is one too large only if r is 0.
+    pub(crate) fn fast_work(self) -> Option<Work> {
         let bytes = (self.0 >> 24).checked_sub(MANTISSA_BYTES)?;
         let dividend = 1_u64.checked_shl(256_u32.checked_sub(8 * bytes)?)?;
         let divisor = u64::from(self.0 & MANTISSA);
@@ -168,51 +163,52 @@ impl CompactTarget {
         Some(Work(U256::from(work)))
     }
 
-    /// Whether this is certainly neither below a quarter of `other` nor above four times it, whatever digits compact
-    /// bits have dropped from this one. Knows it only of two numbers of one size.
-    pub(crate) const fn is_within_a_quarter_and_four_times(self, other: Self) -> bool {
+    /// Returns `true` only if this target is certainly between a quarter of `other` and four times it, whatever digits
+    /// the compact form dropped. Returns `false` for two numbers of different sizes.
+    pub(crate) const fn is_within_step_clamp(self, other: Self) -> bool {
         let (mantissa, others) = (self.0 & MANTISSA, other.0 & MANTISSA);
         self.0 >> 24 == other.0 >> 24 && 4 * mantissa >= others && mantissa < 4 * others
     }
 
-    /// The lesser target, of two that were written by [`Target::to_compact`]: then the bits' order is the targets'.
+    /// The lesser of two targets that [`Target::to_compact`] returned: such bits are in the same order as their
+    /// targets.
     pub(crate) fn min_canonical(self, other: Self) -> Self {
         Self(self.0.min(other.0))
     }
 }
 
-/// What [`Target::to_compact`] makes of a number that is at least `leading` * 2^`exponent`, and less than one more of
-/// these. `None` if `leading` is too short to tell.
-pub(crate) fn compact_of_leading_bits(leading: u64, exponent: usize) -> Option<CompactTarget> {
+/// The result of [`Target::to_compact`] for every number from `leading` * 2^`exponent` to just below (`leading` + 1) *
+/// 2^`exponent`. `None` if `leading` has too few digits to decide it.
+pub(crate) fn compact_from_leading_bits(leading: u64, exponent: usize) -> Option<CompactTarget> {
     let length = exponent + (64 - leading.leading_zeros() as usize);
     let size = length.div_ceil(8);
     let shift = (8 * size.checked_sub(MANTISSA_BYTES as usize)?).checked_sub(exponent)?;
     Some(compact(u32::try_from(leading >> shift).ok()?, size))
 }
 
-/// The bits of a number of `size` bytes that begins with these three.
+/// The compact form of a number of `size` bytes whose three leading bytes are `mantissa`.
 fn compact(mut mantissa: u32, mut size: usize) -> CompactTarget {
     if mantissa & SIGN != 0 {
         mantissa >>= 8;
         size += 1;
     }
-    // A 256-bit number has at most 32 bytes, 33 with the room made for the sign.
+    // A 256-bit number has at most 32 bytes, or 33 with the byte added for the sign bit.
     let size = u32::try_from(size).unwrap_or(u32::MAX) & 0xff;
     CompactTarget(size << 24 | mantissa)
 }
 
-/// `mantissa` * 2^`shift`, if that has 256 bits at the most.
+/// `mantissa` * 2^`shift`, if it fits into 256 bits.
 fn shifted(mantissa: u32, shift: u32) -> Option<U256> {
     if mantissa == 0 {
         return Some(U256::ZERO);
     }
-    let (place, shift) = ((shift / 64) as usize, shift % 64);
-    let both = u128::from(mantissa) << shift;
+    let (limb, shift) = ((shift / 64) as usize, shift % 64);
+    let shifted = u128::from(mantissa) << shift;
     let mut limbs = [0; 4];
-    *limbs.get_mut(place)? = low_u64(both);
-    let high = low_u64(both >> 64);
+    *limbs.get_mut(limb)? = low_u64(shifted);
+    let high = low_u64(shifted >> 64);
     if high != 0 {
-        *limbs.get_mut(place + 1)? = high;
+        *limbs.get_mut(limb + 1)? = high;
     }
     Some(U256::from_limbs(limbs))
 }
@@ -232,28 +228,28 @@ impl fmt::Display for CompactTarget {
 impl Work {
     /// Length of the encoding in bytes.
     pub const LEN: usize = 32;
-    /// No work at all: genesis has none.
+    /// No work, which is what genesis has.
     pub const ZERO: Self = Self(U256::ZERO);
 
-    /// The sum, or the greatest amount there is.
+    /// The sum, or the greatest value on overflow.
     #[must_use]
     pub fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// The difference, or none.
+    /// The difference, or zero on underflow.
     #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
 
-    /// As 32 bytes, little-endian: how it travels.
+    /// The encoding: 32 bytes, little-endian.
     #[must_use]
     pub fn to_le_bytes(&self) -> [u8; Self::LEN] {
         self.0.to_le_bytes()
     }
 
-    /// From 32 bytes, little-endian.
+    /// Decodes 32 bytes, little-endian.
     #[must_use]
     pub fn from_le_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(U256::from_le_bytes(bytes))
@@ -279,7 +275,7 @@ impl BorshDeserialize for Work {
 }
 
 /// The lowest 64 bits.
-#[expect(clippy::cast_possible_truncation, reason = "that is what is asked for")]
+#[expect(clippy::cast_possible_truncation, reason = "truncation is the purpose")]
 const fn low_u64(value: u128) -> u64 {
     value as u64
 }

@@ -1,7 +1,7 @@
-//! Blocks and readings that JavaScript passed, in the form in which it gets them. Whether they are valid is not asked
-//! here, only whether each field is what its name says.
+//! Parses blocks and readings that JavaScript passes, in the form in which it gets them. Checks the type of each field,
+//! not whether the block or reading is valid.
 
-use chain::{
+use heartchain_chain::{
     block::MAX_BLOCK_READINGS,
     hash::ParseHexError,
     header::{HEADER_VERSION, Header},
@@ -12,48 +12,48 @@ use chain::{
 use wasm_bindgen::JsValue;
 
 use super::{field, whole};
-use crate::check::{Claim, ClaimedReading};
+use crate::check::{BlockClaim, ClaimedReading};
 
-/// What is wrong with a block or a reading that JavaScript passed.
+/// Why a value is not a block or a reading.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum BlockArgumentError {
-    /// A field is missing or of another type.
+    /// A field is missing or of the wrong type.
     #[error("its {field} must be {expected}")]
     Type {
-        /// Which.
+        /// The name of the field.
         field: &'static str,
-        /// What it must be.
+        /// What the field must be.
         expected: &'static str,
     },
-    /// A field is not the hexadecimal that it should be.
-    #[error("its {field} is not right: {source}")]
+    /// A field is not valid hexadecimal.
+    #[error("its {field} is not valid: {source}")]
     Hex {
-        /// Which.
+        /// The name of the field.
         field: &'static str,
-        /// Why not.
+        /// What is wrong with its digits.
         source: ParseHexError,
     },
-    /// More readings than any block has.
+    /// There are more readings than a block can have.
     #[error("it has {found} readings; a block has at most {limit}")]
     TooManyReadings {
-        /// How many it has.
+        /// The number of readings.
         found: u32,
-        /// How many it may have.
+        /// The most readings that a block can have.
         limit: usize,
     },
-    /// One of its readings.
+    /// One of the readings is malformed.
     #[error("reading {position}: {source}")]
     Reading {
-        /// Its place in the block, from 0.
+        /// The reading's position in the block, from 0.
         position: usize,
-        /// What is wrong with it.
+        /// What is wrong with the reading.
         source: Box<Self>,
     },
 }
 
-/// A block as `blocks()` gives it.
-pub(crate) fn block(value: &JsValue) -> Result<Claim, BlockArgumentError> {
+/// Parses a block in the form that `blocks()` returns.
+pub(crate) fn block(value: &JsValue) -> Result<BlockClaim, BlockArgumentError> {
     let header = Header {
         version: HEADER_VERSION,
         index: number(value, "index")?,
@@ -78,14 +78,14 @@ pub(crate) fn block(value: &JsValue) -> Result<Claim, BlockArgumentError> {
             source: Box::new(error),
         })?);
     }
-    Ok(Claim {
+    Ok(BlockClaim {
         hash: hex(value, "hash")?,
         header,
         readings,
     })
 }
 
-/// A reading as `pending()` gives it.
+/// Parses a reading in the form that `pending()` returns.
 pub(crate) fn reading(value: &JsValue) -> Result<ClaimedReading, BlockArgumentError> {
     Ok(ClaimedReading {
         id: hex(value, "id")?,

@@ -1,7 +1,7 @@
-//! A document that a person chose to import: its text, and what it has where. Whether its blocks are valid is the
-//! machine's to say.
+//! Parses the text of a document to import, and returns its blocks and readings piece by piece. Checks ids and hashes;
+//! the machine validates everything else.
 
-use chain::{block::Block, reading::Reading, room::Room};
+use heartchain_chain::{block::Block, reading::Reading, room::Room};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 
 use super::{
@@ -10,13 +10,13 @@ use super::{
 };
 use crate::{
     archive::FORMAT,
-    check::{Claim, ClaimedReading},
+    check::{BlockClaim, ClaimedReading},
     config::MAX_IMPORT_LEN,
 };
 
 #[wasm_bindgen]
 extern "C" {
-    /// The browser's own, on the browser's own string: the text never enters this memory, which cannot shrink again.
+    /// The browser's `JSON.parse`, on the browser's string: the text never enters wasm memory, which cannot shrink.
     #[wasm_bindgen(js_namespace = JSON, js_name = parse, catch)]
     fn parse(text: &JsValue) -> Result<JsValue, JsValue>;
 }
@@ -25,81 +25,83 @@ extern "C" {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum DocumentError {
-    /// Not a string.
+    /// The argument is not a string.
     #[error("what is imported must be a string: the text of an exported file")]
     NoText,
-    /// Too long.
+    /// The text is too long.
     #[error(
         "this file has {found} characters; at most {max} can be imported, some 70,000 blocks: a tab that has the chain can give it over the network instead"
     )]
     TooLong {
-        /// How long it is.
+        /// The text's length in UTF-16 units.
         found: u32,
-        /// How long it may be.
+        /// The longest text that is allowed.
         max: u32,
     },
-    /// Not JSON, or not a document of ours.
+    /// The text is not JSON, or not a Heartchain export.
     #[error("this is no file that Heartchain exported: choose one whose name ends in .json")]
     NoDocument,
-    /// A format of another version.
+    /// The document has another version of the format.
     #[error(
         "this file has the format {found:?}, and this page reads {FORMAT:?}: reload the page to get the newest version"
     )]
     Format {
-        /// What the file says.
+        /// The format that the document names.
         found: String,
     },
-    /// Of another room.
+    /// The document is of another room.
     #[error(
         "this file is of the room {found:?}, and this tab is in {ours:?}: open that room and import it there"
     )]
     OtherRoom {
-        /// The file's room.
+        /// The name of the document's room.
         found: String,
-        /// This tab's.
+        /// The name of this tab's room.
         ours: String,
     },
-    /// Of a room of the same name with other rules.
+    /// The document is of a room with the same name but other rules.
     #[error(
-        "this file is of another room with the name {name:?}: its rules differ from this one's"
+        "this file is of another room with the name {name:?}: its rules differ from those of this tab's room"
     )]
     OtherRules {
-        /// Both rooms' name.
+        /// The name of both rooms.
         name: String,
     },
-    /// A block that is none.
+    /// An entry of `blocks` is not a block.
     #[error("block number {position} of this file cannot be read: {source}")]
     Block {
-        /// Its place in the file, from 1.
+        /// The entry's position in its list, from 1.
         position: u32,
-        /// What is wrong.
+        /// What is wrong with the entry.
         source: BlockArgumentError,
     },
-    /// A block whose hash or one of whose ids is not its own.
-    #[error("block number {position} of this file was altered: {what} is not its own")]
+    /// A block's hash, or the id of one of its readings, does not match the content.
+    #[error("block number {position} of this file was altered: {what} does not match its content")]
     Altered {
-        /// Its place in the file, from 1.
+        /// The entry's position in its list, from 1.
         position: u32,
-        /// Which name is wrong.
+        /// What does not match: the hash, or a reading's id.
         what: &'static str,
     },
-    /// A reading that is none.
+    /// An entry of `waiting` is not a reading.
     #[error("waiting reading number {position} of this file cannot be read: {source}")]
     Reading {
-        /// Its place in the file, from 1.
+        /// The entry's position in its list, from 1.
         position: u32,
-        /// What is wrong.
+        /// What is wrong with the entry.
         source: BlockArgumentError,
     },
-    /// A reading whose id is not its own.
-    #[error("waiting reading number {position} of this file was altered: its id is not its own")]
+    /// A waiting reading's id does not match its content.
+    #[error(
+        "waiting reading number {position} of this file was altered: its id does not match its content"
+    )]
     AlteredReading {
-        /// Its place in the file, from 1.
+        /// The entry's position in its list, from 1.
         position: u32,
     },
 }
 
-/// A document of this tab's room.
+/// A parsed document of this tab's room.
 #[derive(Debug)]
 pub(crate) struct Document {
     room: Room,
@@ -108,10 +110,10 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Reads a document's text.
+    /// Parses a document's text.
     ///
     /// # Errors
-    /// If it is none, or of another room.
+    /// If the text is not a Heartchain export, or is of another room.
     pub(crate) fn read(text: &JsValue, room: &Room) -> Result<Self, DocumentError> {
         let found = text
             .dyn_ref::<js_sys::JsString>()
@@ -129,10 +131,10 @@ impl Document {
         if format != FORMAT {
             return Err(DocumentError::Format { found: format });
         }
-        let of = field(&document, "room").ok_or(DocumentError::NoDocument)?;
-        let genesis = text_of(&of, "genesis").ok_or(DocumentError::NoDocument)?;
+        let document_room = field(&document, "room").ok_or(DocumentError::NoDocument)?;
+        let genesis = text_of(&document_room, "genesis").ok_or(DocumentError::NoDocument)?;
         if genesis != room.genesis_hash().to_string() {
-            let found = text_of(&of, "name").ok_or(DocumentError::NoDocument)?;
+            let found = text_of(&document_room, "name").ok_or(DocumentError::NoDocument)?;
             let ours = room.params().name().as_str().to_owned();
             return Err(if found == ours {
                 DocumentError::OtherRules { name: ours }
@@ -148,30 +150,30 @@ impl Document {
         })
     }
 
-    /// How many blocks it has.
+    /// The number of blocks.
     pub(crate) fn blocks(&self) -> u32 {
         self.blocks.length()
     }
 
-    /// How many readings wait in it.
+    /// The number of waiting readings.
     pub(crate) fn readings(&self) -> u32 {
         self.waiting.length()
     }
 
-    /// So many of its blocks; genesis, which nobody needs, is passed over.
+    /// Up to `limit` blocks, starting at position `from`. Genesis is skipped, because it follows from the room.
     ///
     /// # Errors
-    /// If one is none, or has another's name.
-    pub(crate) fn blocks_from(&self, from: u32, many: usize) -> Result<Vec<Block>, DocumentError> {
+    /// If an entry is not a block, or a hash or id does not match.
+    pub(crate) fn blocks_from(&self, from: u32, limit: usize) -> Result<Vec<Block>, DocumentError> {
         let mut blocks = Vec::new();
         for (at, value) in (from..self.blocks())
-            .take(many)
+            .take(limit)
             .map(|at| (at, self.blocks.get(at)))
         {
             let position = at.saturating_add(1);
             let claim =
                 block(&value).map_err(|source| DocumentError::Block { position, source })?;
-            let Claim {
+            let BlockClaim {
                 hash,
                 header,
                 readings,
@@ -180,7 +182,7 @@ impl Document {
             if header.hash() != hash {
                 return Err(altered("its hash"));
             }
-            if !readings.iter().all(|claimed| self.is_named_right(claimed)) {
+            if !readings.iter().all(|claimed| self.has_right_id(claimed)) {
                 return Err(altered("the id of a reading"));
             }
             if hash != self.room.genesis_hash() {
@@ -191,22 +193,22 @@ impl Document {
         Ok(blocks)
     }
 
-    /// So many of the readings that wait.
+    /// Up to `limit` waiting readings, starting at position `from`.
     ///
     /// # Errors
-    /// If one is none, or has another's name.
+    /// If an entry is not a reading, or an id does not match.
     pub(crate) fn readings_from(
         &self,
         from: u32,
-        many: usize,
+        limit: usize,
     ) -> Result<Vec<Reading>, DocumentError> {
-        let places = (from..self.readings()).take(many);
-        places
+        let positions = (from..self.readings()).take(limit);
+        positions
             .map(|at| {
                 let position = at.saturating_add(1);
                 let claimed = reading(&self.waiting.get(at))
                     .map_err(|source| DocumentError::Reading { position, source })?;
-                if !self.is_named_right(&claimed) {
+                if !self.has_right_id(&claimed) {
                     return Err(DocumentError::AlteredReading { position });
                 }
                 Ok(claimed.reading)
@@ -214,7 +216,7 @@ impl Document {
             .collect()
     }
 
-    fn is_named_right(&self, claimed: &ClaimedReading) -> bool {
+    fn has_right_id(&self, claimed: &ClaimedReading) -> bool {
         claimed.reading.id(self.room.id()) == claimed.id
     }
 }

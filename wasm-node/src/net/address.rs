@@ -1,22 +1,22 @@
-//! A relay's address: which of the many forms of a multiaddr a browser tab can dial, and in which order.
-//! Never dials.
+//! Addresses of relays and of peers behind relays: which multiaddrs a browser tab can dial, and in which order of
+//! preference. This module parses; it never dials.
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
-use super::multiaddr::{self, ReadError};
+use super::multiaddr::{self, ParseError};
 
-/// Which addresses the page's own scheme allows.
+/// The scheme of the page, which decides what addresses the browser allows it to dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageScheme {
-    /// `http:`, or no page at all.
+    /// `http:`, or there is no page at all.
     Plain,
-    /// `https:`, from which browsers refuse `ws:` as mixed content.
+    /// `https:`, where browsers block `ws:` as mixed content.
     Secure,
 }
 
-/// How an address is dialled. The order is the order of preference: a WebSocket is up sooner.
+/// The transport an address is dialed with, in order of preference: a WebSocket connects sooner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Way {
+pub(crate) enum TransportKind {
     /// `/ws`, `/tls/ws` or `/wss`.
     WebSocket,
     /// `/webrtc-direct/certhash/...`.
@@ -27,79 +27,79 @@ pub(crate) enum Way {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RelayAddress {
     pub(crate) address: Multiaddr,
-    pub(crate) way: Way,
+    pub(crate) transport: TransportKind,
     pub(crate) peer: Option<PeerId>,
 }
 
-/// A peer that was named, and the relay that it is reached through.
+/// A peer that the user asked to connect to, and the relay whose circuit leads to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NamedPeer {
+pub(crate) struct CircuitAddress {
     pub(crate) relay: RelayAddress,
     pub(crate) peer: PeerId,
 }
 
-/// Why an address cannot be a relay's, or lead to a peer.
+/// Why a text is not the address of a relay, or of a peer behind a relay.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum AddressError {
-    /// It does not parse.
+    /// The text is not a multiaddr.
     #[error(
         "the relay address {given:?} is not a multiaddr ({reason}); one looks like /ip4/127.0.0.1/tcp/8081/ws/p2p/12D3Koo..."
     )]
     Unreadable {
-        /// As it was given, cut to a readable length.
+        /// The text, cut to a readable length.
         given: String,
-        /// What the parser says, cut likewise.
+        /// The parser's error, cut to the same length.
         reason: String,
     },
-    /// Browsers cannot dial it.
+    /// No browser transport dials such an address.
     #[error(
-        "the relay address {given:?} is none that a browser can dial: it must contain /ws, /tls/ws or /webrtc-direct/certhash/..."
+        "the relay address {given:?} is not one that a browser can dial: it must contain /ws, /tls/ws or /webrtc-direct/certhash/..."
     )]
     Undialable {
-        /// As it was given, cut to a readable length.
+        /// The text, cut to a readable length.
         given: String,
     },
-    /// Browsers do not dial it from this page.
+    /// The address is not encrypted, and browsers block it on an `https:` page.
     #[error(
-        "the relay address {given:?} is not encrypted, and a page that was loaded by https may not dial it: use /tls/ws or /webrtc-direct"
+        "the relay address {given:?} is not encrypted, and a page loaded over https may not dial it: use /tls/ws or /webrtc-direct"
     )]
     Unencrypted {
-        /// As it was given, cut to a readable length.
+        /// The text, cut to a readable length.
         given: String,
     },
-    /// It does not say by which relay whom to call.
+    /// The address does not name both a relay and a peer.
     #[error(
-        "the peer address {given:?} does not say by which relay whom to call; one looks like /ip4/127.0.0.1/tcp/8081/ws/p2p/12D3Koo.../p2p-circuit/p2p/12D3Koo..."
+        "the peer address {given:?} does not name a relay and the peer to reach through it; one looks like /ip4/127.0.0.1/tcp/8081/ws/p2p/12D3Koo.../p2p-circuit/p2p/12D3Koo..."
     )]
     NoCircuit {
-        /// As it was given, cut to a readable length.
+        /// The text, cut to a readable length.
         given: String,
     },
 }
 
-/// Characters of a foreign text that are repeated in an error.
-const SHOWN: usize = 120;
+/// Characters of an invalid text that an error repeats at most.
+const MAX_SHOWN_CHARS: usize = 120;
 
 impl RelayAddress {
-    /// Reads an address.
+    /// Parses the address of a relay.
     ///
     /// # Errors
-    /// Says in words why no tab could dial it.
+    /// If a tab on a page of this scheme cannot dial the address.
     pub(crate) fn parse(text: &str, scheme: PageScheme) -> Result<Self, AddressError> {
-        let given = || text.chars().take(SHOWN).collect::<String>();
-        let address = multiaddr::read(text.trim()).map_err(|error| match error {
-            ReadError::Unknown(_) => AddressError::Undialable { given: given() },
-            ReadError::NoSlash | ReadError::NoValue(_) | ReadError::BadValue { .. } => {
+        let given = || text.chars().take(MAX_SHOWN_CHARS).collect::<String>();
+        let address = multiaddr::parse(text.trim()).map_err(|error| match error {
+            ParseError::Unknown(_) => AddressError::Undialable { given: given() },
+            ParseError::NoSlash | ParseError::NoValue(_) | ParseError::BadValue { .. } => {
                 AddressError::Unreadable {
                     given: given(),
-                    // It may repeat what was given, too.
-                    reason: error.to_string().chars().take(SHOWN).collect(),
+                    // The reason may repeat the whole text, too.
+                    reason: error.to_string().chars().take(MAX_SHOWN_CHARS).collect(),
                 }
             }
         })?;
-        let (way, encrypted) =
-            way_of(&address).ok_or_else(|| AddressError::Undialable { given: given() })?;
+        let (transport, encrypted) =
+            transport_of(&address).ok_or_else(|| AddressError::Undialable { given: given() })?;
         if scheme == PageScheme::Secure && !encrypted {
             return Err(AddressError::Unencrypted { given: given() });
         }
@@ -110,20 +110,24 @@ impl RelayAddress {
                 None
             }
         });
-        Ok(Self { address, way, peer })
+        Ok(Self {
+            address,
+            transport,
+            peer,
+        })
     }
 }
 
-impl NamedPeer {
-    /// Reads `<relay>/p2p-circuit/p2p/X`, or the same with `/webrtc` as js-libp2p tells it.
+impl CircuitAddress {
+    /// Parses `<relay>/p2p-circuit/p2p/X`, or `<relay>/p2p-circuit/webrtc/p2p/X` as js-libp2p writes it.
     ///
     /// # Errors
-    /// Says in words why nobody could be called by it.
+    /// If the address names no relay that a tab can dial, or no peer.
     pub(crate) fn parse(text: &str, scheme: PageScheme) -> Result<Self, AddressError> {
         let no_circuit = || AddressError::NoCircuit {
-            given: text.chars().take(SHOWN).collect(),
+            given: text.chars().take(MAX_SHOWN_CHARS).collect(),
         };
-        // The address is cut as text, so that what is wrong with the relay's part is told by who knows.
+        // Split as text, so that `RelayAddress` reports what is wrong with the relay's part.
         let (relay, peer) = text
             .trim()
             .split_once("/p2p-circuit/")
@@ -142,8 +146,8 @@ impl NamedPeer {
     }
 }
 
-/// How the address is dialled, and whether a secure page may.
-fn way_of(address: &Multiaddr) -> Option<(Way, bool)> {
+/// The transport of the address, and whether it is encrypted.
+fn transport_of(address: &Multiaddr) -> Option<(TransportKind, bool)> {
     let mut parts = address.iter();
     let host = parts.next()?;
     if !matches!(
@@ -157,19 +161,19 @@ fn way_of(address: &Multiaddr) -> Option<(Way, bool)> {
         return None;
     }
     let found = match (parts.next()?, parts.next()?) {
-        (Protocol::Tcp(_), Protocol::Ws(_)) => (Way::WebSocket, false),
-        (Protocol::Tcp(_), Protocol::Wss(_)) => (Way::WebSocket, true),
+        (Protocol::Tcp(_), Protocol::Ws(_)) => (TransportKind::WebSocket, false),
+        (Protocol::Tcp(_), Protocol::Wss(_)) => (TransportKind::WebSocket, true),
         (Protocol::Tcp(_), Protocol::Tls) if matches!(parts.next()?, Protocol::Ws(_)) => {
-            (Way::WebSocket, true)
+            (TransportKind::WebSocket, true)
         }
         (Protocol::Udp(_), Protocol::WebRTCDirect)
             if matches!(parts.next()?, Protocol::Certhash(_)) =>
         {
-            (Way::WebRtcDirect, true)
+            (TransportKind::WebRtcDirect, true)
         }
         _ => return None,
     };
-    // A relay is dialled straight: nothing but its name may follow.
+    // A relay is dialed directly: nothing but its peer ID may follow.
     let rest: Vec<_> = parts.collect();
     match rest.as_slice() {
         [] | [Protocol::P2p(_)] => Some(found),
@@ -177,7 +181,7 @@ fn way_of(address: &Multiaddr) -> Option<(Way, bool)> {
     }
 }
 
-// The fuzzed targets include this file natively, where there is no `wasm_bindgen_test`.
+// The fuzz targets include this file in a native build, which has no `wasm_bindgen_test`.
 #[cfg(all(test, target_arch = "wasm32"))]
 mod tests {
     use super::*;
@@ -191,30 +195,30 @@ mod tests {
     }
 
     #[test]
-    fn what_a_browser_can_dial_is_taken() {
-        for (text, way) in [
+    fn dialable_addresses_parse() {
+        for (text, transport) in [
             (
                 format!("/ip4/127.0.0.1/tcp/8081/ws/p2p/{PEER}"),
-                Way::WebSocket,
+                TransportKind::WebSocket,
             ),
             (
                 format!(" /dns4/relay.example/tcp/443/tls/ws/p2p/{PEER} "),
-                Way::WebSocket,
+                TransportKind::WebSocket,
             ),
-            ("/ip6/::1/tcp/8081/ws".to_owned(), Way::WebSocket),
+            ("/ip6/::1/tcp/8081/ws".to_owned(), TransportKind::WebSocket),
             (
                 format!("/ip4/127.0.0.1/udp/8082/webrtc-direct/certhash/{CERTHASH}/p2p/{PEER}"),
-                Way::WebRtcDirect,
+                TransportKind::WebRtcDirect,
             ),
         ] {
             let address = parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
-            assert_eq!(address.way, way, "{text}");
+            assert_eq!(address.transport, transport, "{text}");
             assert_eq!(address.peer.is_some(), text.contains(PEER), "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_multiaddr_is_told_in_words() {
+    fn malformed_address_gives_a_short_error() {
         for text in [
             "",
             "hello",
@@ -223,7 +227,7 @@ mod tests {
             "/ip4/127.0.0.1/tcp/65536/ws",
             "/ip4/127.0.0.1/tcp",
             "/ip4/127.0.0.1/udp/1/webrtc-direct/certhash/zabc",
-            "/p2p/nobody",
+            "/p2p/unknown",
         ] {
             let error = parse(text).expect_err(text);
             assert!(
@@ -244,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_browser_dials_is_refused() {
+    fn undialable_address_is_refused() {
         for text in [
             "/ip4/127.0.0.1/tcp/8081".to_owned(),
             "/ip4/127.0.0.1/udp/8081/quic-v1".to_owned(),
@@ -261,21 +265,21 @@ mod tests {
     }
 
     #[test]
-    fn a_named_peer_comes_with_its_relay() {
+    fn circuit_address_names_peer_and_relay() {
         const RELAY: &str = "12D3KooWNpDk9w6WrEEcdsEH1y47W71S36yFjw4sd3j7omzgCSMS";
         let relay = format!("/ip4/127.0.0.1/tcp/8081/ws/p2p/{RELAY}");
         for text in [
             format!("{relay}/p2p-circuit/p2p/{PEER}"),
             format!(" {relay}/p2p-circuit/webrtc/p2p/{PEER} "),
         ] {
-            let named = NamedPeer::parse(&text, PageScheme::Plain).expect("a circuit");
+            let named = CircuitAddress::parse(&text, PageScheme::Plain).expect("a circuit");
             assert_eq!(named.peer.to_string(), PEER, "{text}");
             assert_eq!(named.relay, parse(&relay).expect("a relay"), "{text}");
         }
     }
 
     #[test]
-    fn a_peer_without_a_way_to_it_is_refused_in_words() {
+    fn address_without_relay_or_peer_is_refused() {
         let relay = "/ip4/127.0.0.1/tcp/8081/ws";
         for text in [
             String::new(),
@@ -283,19 +287,19 @@ mod tests {
             format!("{relay}/p2p/{PEER}"),
             format!("{relay}/p2p-circuit/p2p/{PEER}"),
             format!("{relay}/p2p/{PEER}/p2p-circuit"),
-            format!("{relay}/p2p/{PEER}/p2p-circuit/p2p/nobody"),
+            format!("{relay}/p2p/{PEER}/p2p-circuit/p2p/unknown"),
             format!("{relay}/p2p/{PEER}/p2p-circuit/p2p/{PEER}/p2p-circuit/p2p/{PEER}"),
         ] {
-            let error = NamedPeer::parse(&text, PageScheme::Plain).expect_err(&text);
+            let error = CircuitAddress::parse(&text, PageScheme::Plain).expect_err(&text);
             assert!(matches!(error, AddressError::NoCircuit { .. }), "{error}");
         }
         let mixed = format!("{relay}/p2p/{PEER}/p2p-circuit/p2p/{PEER}");
-        let error = NamedPeer::parse(&mixed, PageScheme::Secure).expect_err("mixed content");
+        let error = CircuitAddress::parse(&mixed, PageScheme::Secure).expect_err("mixed content");
         assert!(matches!(error, AddressError::Unencrypted { .. }), "{error}");
     }
 
     #[test]
-    fn a_secure_page_dials_only_what_is_encrypted() {
+    fn secure_page_dials_only_encrypted_addresses() {
         let secure = |text: &str| RelayAddress::parse(text, PageScheme::Secure);
         assert!(matches!(
             secure("/ip4/127.0.0.1/tcp/8081/ws"),

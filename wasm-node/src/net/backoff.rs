@@ -1,9 +1,9 @@
-//! How long to wait before the next try: longer each time, and never all peers at the same moment. Never
-//! looks at a clock, never rolls dice by itself.
+//! Backoff between retries: each wait is longer than the last, with jitter so that peers do not retry in step. It never
+//! reads a clock or a random number generator: the caller passes both.
 
 use std::time::Duration;
 
-/// A row of waits; the last one repeats.
+/// A sequence of waits, of which the last repeats.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     steps: &'static [Duration],
@@ -11,14 +11,14 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// A fresh one: nothing has failed yet.
+    /// A backoff before its first failure.
     pub(crate) const fn new(steps: &'static [Duration]) -> Self {
         Self { steps, failures: 0 }
     }
 
-    /// Something failed: how long to wait before the next try. `chance` is any random number; it moves the
-    /// wait by up to a quarter either way.
-    pub(crate) fn failed(&mut self, chance: u64) -> Duration {
+    /// Records a failure and returns the wait before the next try. `random` is any random number; it moves the wait by
+    /// up to a quarter either way.
+    pub(crate) fn failed(&mut self, random: u64) -> Duration {
         let last = self.steps.len().saturating_sub(1);
         let step = self
             .steps
@@ -26,18 +26,18 @@ impl Backoff {
             .copied()
             .unwrap_or_default();
         self.failures = self.failures.saturating_add(1);
-        jitter(step, chance)
+        jitter(step, random)
     }
 
-    /// It worked, or the world changed: the next wait is the shortest again.
+    /// Makes the next wait the shortest again, after a success or a change of circumstances.
     pub(crate) const fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
-/// The time, moved by up to a quarter either way; `chance` is any random number.
-pub(crate) fn jitter(time: Duration, chance: u64) -> Duration {
-    let thousandths = 750 + chance % 501;
+/// `time`, moved by up to a quarter either way; `random` is any random number.
+pub(crate) fn jitter(time: Duration, random: u64) -> Duration {
+    let thousandths = 750 + random % 501;
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2_000);
     Duration::from_millis(millis.saturating_mul(thousandths) / 1_000)
 }
@@ -51,32 +51,34 @@ mod tests {
         Duration::from_secs(1),
         Duration::from_secs(4),
     ];
-    /// The chance that moves nothing.
-    const EVEN: u64 = 250;
+    /// The random number that leaves a wait unchanged.
+    const NO_JITTER: u64 = 250;
 
     #[test]
-    fn waits_grow_to_the_last_and_stay_there() {
+    fn waits_grow_to_the_last_and_stay() {
         let mut backoff = Backoff::new(STEPS);
-        let waits: Vec<u128> = (0..5).map(|_| backoff.failed(EVEN).as_millis()).collect();
+        let waits: Vec<u128> = (0..5)
+            .map(|_| backoff.failed(NO_JITTER).as_millis())
+            .collect();
         assert_eq!(waits, [500, 1_000, 4_000, 4_000, 4_000]);
     }
 
     #[test]
-    fn success_makes_the_next_wait_short_again() {
+    fn reset_returns_to_the_shortest_wait() {
         let mut backoff = Backoff::new(STEPS);
-        backoff.failed(EVEN);
-        backoff.failed(EVEN);
+        backoff.failed(NO_JITTER);
+        backoff.failed(NO_JITTER);
         backoff.reset();
-        assert_eq!(backoff.failed(EVEN), Duration::from_millis(500));
+        assert_eq!(backoff.failed(NO_JITTER), Duration::from_millis(500));
     }
 
     #[test]
-    fn chance_moves_a_wait_by_at_most_a_quarter() {
-        for chance in (0..2_000).chain([u64::MAX - 1, u64::MAX]) {
-            let wait = jitter(Duration::from_secs(4), chance).as_millis();
+    fn jitter_is_at_most_a_quarter() {
+        for random in (0..2_000).chain([u64::MAX - 1, u64::MAX]) {
+            let wait = jitter(Duration::from_secs(4), random).as_millis();
             assert!(
                 (3_000..=5_000).contains(&wait),
-                "chance {chance} gives {wait} ms"
+                "random {random} gives {wait} ms"
             );
         }
         assert_eq!(jitter(Duration::from_secs(4), 0).as_millis(), 3_000);
@@ -85,6 +87,6 @@ mod tests {
 
     #[test]
     fn no_steps_mean_no_wait() {
-        assert_eq!(Backoff::new(&[]).failed(EVEN), Duration::ZERO);
+        assert_eq!(Backoff::new(&[]).failed(NO_JITTER), Duration::ZERO);
     }
 }

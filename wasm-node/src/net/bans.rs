@@ -1,9 +1,9 @@
-//! Who is shut out, and until when. Never decides to shut anybody out: the machine does.
+//! Banned peers, and when each ban ends. It never decides to ban a peer: the sync state machine does.
 
-use chain::time::MonotonicMillis;
+use heartchain_chain::time::MonotonicMillis;
 use litemap::LiteMap;
 
-/// The peers that are shut out.
+/// Peers with a ban that has not ended.
 #[derive(Debug)]
 pub(crate) struct Bans<P> {
     limit: usize,
@@ -11,7 +11,7 @@ pub(crate) struct Bans<P> {
 }
 
 impl<P: Copy + Ord> Bans<P> {
-    /// Nobody yet, and never more than `limit`.
+    /// An empty set that holds at most `limit` bans.
     pub(crate) const fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -19,7 +19,7 @@ impl<P: Copy + Ord> Bans<P> {
         }
     }
 
-    /// Shuts a peer out. If that is one too many, the one that comes back because of it: the soonest due.
+    /// Bans a peer. If that exceeds the limit, lifts the ban that ends first and returns its peer.
     pub(crate) fn add(&mut self, peer: P, until: MonotonicMillis) -> Option<P> {
         self.until.insert(peer, until);
         if self.until.len() <= self.limit {
@@ -35,12 +35,12 @@ impl<P: Copy + Ord> Bans<P> {
         })
     }
 
-    /// Whether the peer is shut out.
+    /// Whether the peer is banned.
     pub(crate) fn contains(&self, peer: &P) -> bool {
         self.until.contains_key(peer)
     }
 
-    /// Those whose time is up; they are shut out no more.
+    /// Removes the bans that have ended and returns their peers.
     pub(crate) fn release(&mut self, now: MonotonicMillis) -> Vec<P> {
         let due: Vec<P> = self
             .until
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_ends_when_its_time_is_up() {
+    fn ban_ends_on_time() {
         let mut bans = Bans::new(10);
         assert_eq!(bans.add('a', at(10)), None);
         assert_eq!(bans.add('b', at(20)), None);
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_ban_of_the_same_peer_counts() {
+    fn later_ban_of_the_same_peer_counts() {
         let mut bans = Bans::new(10);
         bans.add('a', at(10));
         bans.add('a', at(30));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_limit_the_one_due_first_is_let_in() {
+    fn ban_over_the_limit_lifts_the_first_to_end() {
         let mut bans = Bans::new(2);
         bans.add('a', at(30));
         bans.add('b', at(10));

@@ -1,8 +1,9 @@
-//! What the tab speaks: each of libp2p's protocols, and how each is set up. Never what is done with an event.
+//! The libp2p protocols that a tab speaks, and the configuration of each. Their events are handled in `swarm`.
 
 use std::time::Duration;
 
-use chain::hash::RoomId;
+use heartchain_chain::hash::RoomId;
+use heartchain_sync::message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 use libp2p::{
     PeerId, StreamProtocol, allow_block_list, gossipsub, identify,
     identity::Keypair,
@@ -10,28 +11,30 @@ use libp2p::{
     request_response::{self, ProtocolSupport},
     swarm::NetworkBehaviour,
 };
-use libp2p_webrtc_browser::peer::{self, Unobserved};
+use libp2p_webrtc_browser::{
+    peer::{self},
+    workarounds::HideObservedAddr,
+};
 use sha2::{Digest, Sha256};
-use sync::message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 
 use super::{
     NetworkError,
     codec::FrameCodec,
-    gate::Gate,
-    rendezvous::{PROTOCOL as RENDEZVOUS, message::MAX_ANSWER_LEN},
+    connection_limiter::ConnectionLimiter,
+    rendezvous::{PROTOCOL as RENDEZVOUS, message::MAX_MESSAGE_LEN},
 };
 use crate::config;
 
-/// All protocols together. What one of them reports is a [`ProtocolsEvent`] of its name.
+/// The combined network behaviour. Each field's events arrive as the [`ProtocolsEvent`] variant of the same name.
 #[derive(NetworkBehaviour)]
 pub(crate) struct Protocols {
-    // First, so that a peer that is shut out reaches none of the others.
+    // First, so that a banned peer reaches none of the other protocols.
     pub(crate) banned: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
-    pub(crate) gate: Gate,
+    pub(crate) connection_limiter: ConnectionLimiter,
     pub(crate) relay: relay::client::Behaviour,
     pub(crate) webrtc: peer::Behaviour,
     pub(crate) rendezvous: request_response::Behaviour<FrameCodec>,
-    pub(crate) identify: Unobserved<identify::Behaviour>,
+    pub(crate) identify: HideObservedAddr<identify::Behaviour>,
     pub(crate) ping: ping::Behaviour,
     pub(crate) gossip: gossipsub::Behaviour,
     pub(crate) sync: request_response::Behaviour<FrameCodec>,
@@ -39,9 +42,9 @@ pub(crate) struct Protocols {
     pub(crate) hop: relay::Behaviour,
 }
 
-/// The names that contain the room.
+/// Topics, protocol names and the rendezvous namespace of a room. Each contains the room ID.
 #[derive(Clone, Debug)]
-pub(crate) struct Names {
+pub(crate) struct RoomNames {
     pub(crate) readings: gossipsub::IdentTopic,
     pub(crate) blocks: gossipsub::IdentTopic,
     pub(crate) sync: StreamProtocol,
@@ -49,11 +52,11 @@ pub(crate) struct Names {
     pub(crate) namespace: String,
 }
 
-impl Names {
-    /// The names of this room.
+impl RoomNames {
+    /// Builds the names for a room.
     ///
     /// # Errors
-    /// If libp2p refuses one; it takes any room's.
+    /// If libp2p refuses a protocol name, which does not happen for a valid room ID.
     pub(crate) fn of(room: RoomId) -> Result<Self, NetworkError> {
         let refused = |name: &str| NetworkError::Name(name.to_owned());
         let sync = format!("/heartchain/1/{room}/sync");
@@ -70,7 +73,7 @@ impl Names {
 }
 
 impl Protocols {
-    /// All protocols, set up for a room.
+    /// Configures all protocols for a room.
     ///
     /// # Errors
     /// If a protocol refuses its configuration.
@@ -78,29 +81,29 @@ impl Protocols {
         key: &Keypair,
         relay: relay::client::Behaviour,
         webrtc: peer::Behaviour,
-        names: &Names,
+        names: &RoomNames,
     ) -> Result<Self, NetworkError> {
         Ok(Self {
             banned: allow_block_list::Behaviour::default(),
-            gate: Gate::new(),
+            connection_limiter: ConnectionLimiter::new(),
             relay,
             webrtc,
-            rendezvous: asking(
+            rendezvous: framed_requests(
                 RENDEZVOUS,
                 ProtocolSupport::Outbound,
                 FrameCodec {
-                    request_limit: MAX_ANSWER_LEN,
-                    response_limit: MAX_ANSWER_LEN,
+                    request_limit: MAX_MESSAGE_LEN,
+                    response_limit: MAX_MESSAGE_LEN,
                 },
             ),
-            identify: Unobserved::new(identify::Behaviour::new(
+            identify: HideObservedAddr::new(identify::Behaviour::new(
                 identify::Config::new("heartchain/1".to_owned(), key.public())
                     .with_agent_version(
                         concat!("heartchain/", env!("CARGO_PKG_VERSION")).to_owned(),
                     )
-                    // Addresses are the relay's business: what a stranger says of itself is not kept.
+                    // Addresses come from relays: those that a peer claims for itself are not kept.
                     .with_cache_size(0)
-                    // Every place at a neighbour would make this list longer than peers take.
+                    // With one listen address per reservation at a neighbour, the list would exceed what peers accept.
                     .with_hide_listen_addrs(true),
             )),
             ping: ping::Behaviour::new(
@@ -108,8 +111,8 @@ impl Protocols {
                     .with_interval(config::PING_INTERVAL)
                     .with_timeout(config::PING_TIMEOUT),
             ),
-            gossip: gossip(names)?,
-            sync: asking(
+            gossip: gossip_behaviour(names)?,
+            sync: framed_requests(
                 names.sync.clone(),
                 ProtocolSupport::Full,
                 FrameCodec {
@@ -117,21 +120,21 @@ impl Protocols {
                     response_limit: MAX_RESPONSE_LEN,
                 },
             ),
-            neighbours: asking(
+            neighbours: framed_requests(
                 names.neighbours.clone(),
                 ProtocolSupport::Full,
                 FrameCodec {
-                    // The question is in the protocol's name.
+                    // The request is empty: the protocol name says it all.
                     request_limit: 0,
-                    response_limit: config::MAX_INTRODUCTION_LEN,
+                    response_limit: config::MAX_PEER_LIST_LEN,
                 },
             ),
-            hop: relay::Behaviour::new(name_of(key), hop()),
+            hop: relay::Behaviour::new(peer_id_of(key), hop_config()),
         })
     }
 }
 
-fn asking(
+fn framed_requests(
     protocol: StreamProtocol,
     support: ProtocolSupport,
     codec: FrameCodec,
@@ -145,22 +148,22 @@ fn asking(
     )
 }
 
-/// A tab is a relay for its neighbours, but only for as much as they need to meet.
-fn hop() -> relay::Config {
+/// A tab is a circuit relay for its neighbours, limited to what they need to set up a direct connection.
+fn hop_config() -> relay::Config {
     relay::Config {
         max_reservations: config::MAX_HOP_RESERVATIONS,
         max_reservations_per_peer: 1,
-        reservation_duration: config::HOP_RESERVATION,
+        reservation_duration: config::HOP_RESERVATION_DURATION,
         reservation_rate_limiters: Vec::new(),
         max_circuits: config::MAX_HOP_CIRCUITS,
-        max_circuits_per_peer: config::MAX_HOP_CIRCUITS_A_PEER,
+        max_circuits_per_peer: config::MAX_HOP_CIRCUITS_PER_PEER,
         max_circuit_duration: config::HOP_CIRCUIT_DURATION,
         max_circuit_bytes: config::HOP_CIRCUIT_BYTES,
         circuit_src_rate_limiters: Vec::new(),
     }
 }
 
-fn gossip(names: &Names) -> Result<gossipsub::Behaviour, NetworkError> {
+fn gossip_behaviour(names: &RoomNames) -> Result<gossipsub::Behaviour, NetworkError> {
     let settings = gossipsub::ConfigBuilder::default()
         .validation_mode(gossipsub::ValidationMode::Anonymous)
         .validate_messages()
@@ -188,7 +191,7 @@ fn gossip(names: &Names) -> Result<gossipsub::Behaviour, NetworkError> {
     Ok(gossip)
 }
 
-/// SHA-256 of topic and data, cut: whoever publishes the same twice publishes it once.
+/// Truncated SHA-256 of topic and data: publishing the same data twice publishes it once.
 fn message_id(message: &gossipsub::Message) -> gossipsub::MessageId {
     let digest = Sha256::new()
         .chain_update(message.topic.as_str())
@@ -199,9 +202,9 @@ fn message_id(message: &gossipsub::Message) -> gossipsub::MessageId {
 
 fn score() -> gossipsub::PeerScoreParams {
     gossipsub::PeerScoreParams {
-        // A class shares one address, and behind a relay everybody seems to.
+        // A school class shares one IP address, and behind a relay all peers seem to.
         ip_colocation_factor_weight: 0.0,
-        // The machine bans whoever lies; nothing else is held against a peer for an hour.
+        // The state machine bans dishonest peers; a score need not outlive ten minutes.
         retain_score: Duration::from_secs(600),
         ..gossipsub::PeerScoreParams::default()
     }
@@ -209,23 +212,24 @@ fn score() -> gossipsub::PeerScoreParams {
 
 fn topic_score() -> gossipsub::TopicScoreParams {
     gossipsub::TopicScoreParams {
-        // A room may be quiet for hours: nobody is bad for having nothing to say.
+        // A room may be quiet for hours, so a peer is not penalized for delivering no messages.
         mesh_message_deliveries_weight: 0.0,
         mesh_failure_penalty_weight: 0.0,
-        // Having been here for long is worth little, or it would outweigh lying.
+        // Time in the mesh counts little, or it would outweigh invalid messages.
         time_in_mesh_quantum: Duration::from_secs(1),
         time_in_mesh_weight: 0.01,
         time_in_mesh_cap: 1_000.0,
         first_message_deliveries_cap: 100.0,
         first_message_deliveries_weight: 0.1,
-        // One bad item costs 10, three cost 90: below -80, nothing a peer sends is heard.
+        // The penalty is quadratic: one invalid message costs 10 points, three cost 90. Below -80, gossipsub ignores
+        // everything that a peer sends.
         invalid_message_deliveries_weight: -20.0,
         ..gossipsub::TopicScoreParams::default()
     }
 }
 
-/// The name that goes with a key.
-pub(crate) fn name_of(key: &Keypair) -> PeerId {
+/// The peer ID of a key.
+pub(crate) fn peer_id_of(key: &Keypair) -> PeerId {
     key.public().to_peer_id()
 }
 
@@ -245,17 +249,17 @@ mod tests {
     }
 
     #[test]
-    fn every_protocol_takes_its_configuration() {
+    fn every_protocol_accepts_its_configuration() {
         let key = Keypair::generate_ed25519();
-        let (_, relay) = relay::client::new(name_of(&key));
-        let (_, webrtc) = peer::new(peer::Config::new(name_of(&key)));
-        let names = Names::of(RoomId::new([7; 32])).expect("names");
+        let (_, relay) = relay::client::new(peer_id_of(&key));
+        let (_, webrtc) = peer::new(peer::Config::new(peer_id_of(&key)));
+        let names = RoomNames::of(RoomId::new([7; 32])).expect("names");
         assert!(Protocols::new(&key, relay, webrtc, &names).is_ok());
     }
 
     #[test]
-    fn a_gossip_item_is_named_by_topic_and_data_alone() {
-        let names = Names::of(RoomId::new([7; 32])).expect("names");
+    fn message_id_covers_topic_and_data_only() {
+        let names = RoomNames::of(RoomId::new([7; 32])).expect("names");
         let id = message_id(&message(&names.readings, b"72"));
         assert_eq!(id.0.len(), config::GOSSIP_ID_LEN);
         assert_eq!(id, message_id(&message(&names.readings, b"72")));

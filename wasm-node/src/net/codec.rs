@@ -1,33 +1,33 @@
-//! The frames of the protocols that ask and answer: a varint length, then so many bytes, one each way a stream. Never
-//! looks inside them, and never keeps more memory for a frame than has arrived of it. One codec for all of these
-//! protocols, because libp2p's machinery around it is compiled once for each.
+//! Framing of the request-response protocols: a varint length, then that many bytes, one frame per direction and
+//! stream. It never interprets the payload, and never allocates more than has arrived. All request-response protocols
+//! share one codec, because libp2p's generic code is compiled once per codec.
 //!
-//! Judging is the machine's business, so what no honest encoder makes is handed on as what it refuses: of a
-//! request that is too long, one byte more than allowed; of a length that is no varint, an empty message.
+//! Judging peers is up to the sync state machine, so malformed frames reach it as messages that it refuses: an oversize
+//! request is cut to one byte more than allowed, and a length that is not a varint becomes an empty message.
 
 use std::io;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
 
-/// A frame that is no frame.
+/// A frame that cannot be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum FrameError {
-    /// It announces more bytes than any message may have.
+    /// The announced length exceeds the limit.
     #[error("a message of {announced} bytes where at most {limit} are allowed")]
     Oversize {
-        /// Bytes that it announces.
+        /// Length in bytes that the frame announces.
         announced: usize,
-        /// Bytes that a message may have.
+        /// Longest message allowed, in bytes.
         limit: usize,
     },
-    /// The stream ended inside it.
+    /// The stream ended inside the frame.
     #[error("a message of {announced} bytes ended after {arrived}")]
     Truncated {
-        /// Bytes that it announces.
+        /// Length in bytes that the frame announces.
         announced: usize,
-        /// Bytes that came.
+        /// Bytes received before the end.
         arrived: usize,
     },
 }
@@ -38,10 +38,10 @@ impl From<FrameError> for io::Error {
     }
 }
 
-/// How a stream of such a protocol ends, and what is told of it.
+/// An event of a request-response protocol that uses [`FrameCodec`].
 pub(crate) type FrameEvent = request_response::Event<Vec<u8>, Vec<u8>>;
 
-/// Reads and writes the frames of one protocol.
+/// Reads and writes the frames of one protocol, within its limits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameCodec {
     /// The longest request, in bytes.
@@ -62,8 +62,8 @@ impl request_response::Codec for FrameCodec {
         let Some(announced) = read_length(io).await? else {
             return Ok(Vec::new());
         };
-        let most = self.request_limit.saturating_add(1);
-        read_message(io, announced.min(most)).await
+        let max = self.request_limit.saturating_add(1);
+        read_message(io, announced.min(max)).await
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
@@ -107,8 +107,8 @@ impl request_response::Codec for FrameCodec {
 
 async fn read_message<T: AsyncRead + Unpin>(io: &mut T, announced: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let most = u64::try_from(announced).unwrap_or(u64::MAX);
-    io.take(most).read_to_end(&mut bytes).await?;
+    let max = u64::try_from(announced).unwrap_or(u64::MAX);
+    io.take(max).read_to_end(&mut bytes).await?;
     if bytes.len() < announced {
         return Err(FrameError::Truncated {
             announced,
@@ -119,8 +119,8 @@ async fn read_message<T: AsyncRead + Unpin>(io: &mut T, announced: usize) -> io:
     Ok(bytes)
 }
 
-/// Reads a varint byte by byte, because what follows it is the message. `None` if it is not one, or not the
-/// shortest form of one.
+/// Reads a varint byte by byte, because the bytes after it belong to the message. `None` if it is not a varint, or not
+/// in its shortest form.
 async fn read_length<T: AsyncRead + Unpin>(io: &mut T) -> io::Result<Option<usize>> {
     let mut buffer = unsigned_varint::encode::usize_buffer();
     for end in 0..buffer.len() {
@@ -195,14 +195,14 @@ mod tests {
     }
 
     #[test]
-    async fn what_is_written_is_read_back_up_to_the_bound() {
+    async fn frames_up_to_the_limit_round_trip() {
         for length in [0, 1, 127, 128, 300, MAX_REQUEST_LEN] {
             let message = vec![7; length];
             let mut wire = Cursor::new(Vec::new());
             { CODEC }
                 .write_request(&PROTOCOL, &mut wire, message.clone())
                 .await
-                .expect("within the bound");
+                .expect("within the limit");
             let mut wire = Cursor::new(wire.into_inner());
             let back = { CODEC }
                 .read_request(&PROTOCOL, &mut wire)
@@ -214,7 +214,7 @@ mod tests {
         { CODEC }
             .write_response(&PROTOCOL, &mut wire, vec![7; MAX_RESPONSE_LEN])
             .await
-            .expect("within the bound");
+            .expect("within the limit");
         let mut wire = Cursor::new(wire.into_inner());
         assert_eq!(
             { CODEC }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    async fn what_is_too_long_is_never_sent() {
+    async fn oversize_message_is_not_sent() {
         let mut wire = Cursor::new(Vec::new());
         assert!(
             { CODEC }
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    async fn an_answer_one_byte_over_the_bound_is_refused_unread() {
+    async fn oversize_response_is_refused_unread() {
         let error = response(&framed(MAX_RESPONSE_LEN + 1, &[0; 100]))
             .await
             .expect_err("too long");
@@ -261,13 +261,13 @@ mod tests {
     }
 
     #[test]
-    async fn a_request_over_the_bound_is_handed_on_as_one_the_machine_refuses() {
+    async fn oversize_request_is_cut_to_limit_plus_one() {
         let read = request(&framed(usize::MAX, &vec![0; MAX_REQUEST_LEN + 100])).await;
         assert_eq!(read.map(|bytes| bytes.len()), Ok(MAX_REQUEST_LEN + 1));
     }
 
     #[test]
-    async fn a_frame_that_ends_early_is_refused() {
+    async fn truncated_frame_is_refused() {
         assert_eq!(
             request(&framed(10, &[1; 9])).await,
             Err("a message of 10 bytes ended after 9".to_owned())
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    async fn a_length_that_is_no_varint_is_handed_on_as_an_empty_message() {
+    async fn invalid_length_becomes_an_empty_message() {
         assert_eq!(request(&[0xff; 32]).await, Ok(Vec::new()));
         assert_eq!(
             request(&[0x81, 0x00, 1]).await,
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    async fn what_follows_the_frame_is_left_alone() {
+    async fn bytes_after_the_frame_are_ignored() {
         let mut bytes = framed(3, &[1, 2, 3]);
         bytes.extend_from_slice(&[4, 5]);
         assert_eq!(request(&bytes).await, Ok(vec![1, 2, 3]));

@@ -1,41 +1,41 @@
-//! Which connections there are, to whom, by what path, and how well they answer. Never opens or closes one:
-//! it says which should be.
+//! The open connections: the peer, path and direction of each, and when it last answered a ping. It never opens or
+//! closes a connection: it reports which ones should be closed.
 
 use std::time::Duration;
 
-use chain::time::MonotonicMillis;
+use heartchain_chain::time::MonotonicMillis;
 use litemap::LiteMap;
 
 /// How a connection reaches its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Path {
-    /// Straight.
+    /// Over WebRTC or a WebSocket, without a relay in between.
     Direct,
-    /// Through a relay's circuit.
+    /// Through the circuit of a relay or of another tab.
     Relayed,
 }
 
-/// Who called.
+/// Which side opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Caller {
-    /// This tab.
-    Us,
-    /// The other side.
-    Them,
+pub(crate) enum Direction {
+    /// This tab dialed the peer.
+    Outbound,
+    /// The peer dialed this tab.
+    Inbound,
 }
 
-/// What this tab makes of a peer.
+/// What a peer is to this tab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It has not said yet what it speaks.
+    /// Its protocols are not known yet.
     Unknown,
-    /// It takes part in this room, and the machine was told.
+    /// It takes part in this room, and has been reported to the state machine.
     Member,
-    /// It is a relay of ours.
+    /// It is one of this tab's relays.
     Relay,
 }
 
-/// All connections, by peer `P` and connection `C`.
+/// All connections, keyed by peer `P` and connection `C`.
 #[derive(Debug)]
 pub(crate) struct Connections<P, C> {
     peers: LiteMap<P, Peer<C>>,
@@ -51,35 +51,35 @@ struct Peer<C> {
 struct Connection<C> {
     id: C,
     path: Path,
-    caller: Caller,
+    direction: Direction,
     opened: MonotonicMillis,
-    answered: MonotonicMillis,
+    last_pong: MonotonicMillis,
     rtt: Option<Duration>,
 }
 
 impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
-    /// None yet.
+    /// An empty set of connections.
     pub(crate) const fn new() -> Self {
         Self {
             peers: LiteMap::new(),
         }
     }
 
-    /// A connection is there.
+    /// A connection was established.
     pub(crate) fn opened(
         &mut self,
         peer: P,
         id: C,
         path: Path,
-        caller: Caller,
+        direction: Direction,
         now: MonotonicMillis,
     ) {
         let connection = Connection {
             id,
             path,
-            caller,
+            direction,
             opened: now,
-            answered: now,
+            last_pong: now,
             rtt: None,
         };
         self.peers
@@ -92,7 +92,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
             .push(connection);
     }
 
-    /// A connection is gone. If it was the peer's last, the peer is forgotten, and what it was comes back.
+    /// A connection was closed. If it was the peer's last, forgets the peer and returns its role.
     pub(crate) fn closed(&mut self, peer: P, id: C) -> Option<Role> {
         let entry = self.peers.get_mut(&peer)?;
         entry.connections.retain(|connection| connection.id != id);
@@ -103,12 +103,12 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         }
     }
 
-    /// What the peer is; `None` if there is no connection to it.
+    /// The role of a peer; `None` if it is not connected.
     pub(crate) fn role(&self, peer: &P) -> Option<Role> {
         self.peers.get(peer).map(|entry| entry.role)
     }
 
-    /// Notes what the peer is. Says whether that is new.
+    /// Sets the role of a peer, and returns whether it changed.
     pub(crate) fn set_role(&mut self, peer: &P, role: Role) -> bool {
         match self.peers.get_mut(peer) {
             Some(entry) if entry.role != role => {
@@ -119,8 +119,8 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         }
     }
 
-    /// A ping came back.
-    pub(crate) fn answered(&mut self, peer: &P, id: C, rtt: Duration, now: MonotonicMillis) {
+    /// A ping on a connection was answered after `rtt`.
+    pub(crate) fn on_pong(&mut self, peer: &P, id: C, rtt: Duration, now: MonotonicMillis) {
         let connections = self
             .peers
             .get_mut(peer)
@@ -131,30 +131,30 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
             .find(|connection| connection.id == id)
         {
             connection.rtt = Some(rtt);
-            connection.answered = now;
+            connection.last_pong = now;
         }
     }
 
-    /// Whether a ping that failed ends its connection. A peer of the room that checks a long chain answers late: it goes only
-    /// when it has been silent for too long.
+    /// Whether a failed ping closes its connection. A member that verifies a long chain answers late, so it is only
+    /// closed after a longer silence (see [`Self::silent`]).
     pub(crate) fn needs_pings(&self, peer: &P) -> bool {
         self.role(peer) != Some(Role::Member)
     }
 
-    /// The page slept: what nobody could answer meanwhile is not held against anyone.
-    pub(crate) fn excuse_silence(&mut self, now: MonotonicMillis) {
+    /// Restarts the silence timers of all connections, because no ping could be answered while the page slept.
+    pub(crate) fn restart_silence_timers(&mut self, now: MonotonicMillis) {
         for connection in self
             .peers
             .iter_mut()
             .map(|(_, value)| value)
             .flat_map(|entry| entry.connections.iter_mut())
         {
-            connection.answered = now;
+            connection.last_pong = now;
         }
     }
 
-    /// Connections that should be closed, because no ping came back for `relay` or `peer` long, or because
-    /// their far end has not said what it speaks for `unknown` long.
+    /// Connections to close: those without an answered ping for `relay` (relays) or `peer` (members), and those whose
+    /// peer has not named its protocols within `unknown`.
     pub(crate) fn silent(
         &self,
         now: MonotonicMillis,
@@ -162,7 +162,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         peer: Duration,
         unknown: Duration,
     ) -> Vec<C> {
-        let over = |since: MonotonicMillis, limit: Duration| {
+        let has_passed = |since: MonotonicMillis, limit: Duration| {
             u128::from(now.since(since)) >= limit.as_millis()
         };
         self.peers
@@ -174,28 +174,32 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
                     .map(move |connection| (entry.role, connection))
             })
             .filter(|(role, connection)| match role {
-                Role::Relay => over(connection.answered, relay),
-                Role::Member => over(connection.answered, peer),
-                Role::Unknown => over(connection.opened, unknown),
+                Role::Relay => has_passed(connection.last_pong, relay),
+                Role::Member => has_passed(connection.last_pong, peer),
+                Role::Unknown => has_passed(connection.opened, unknown),
             })
             .map(|(_, connection)| connection.id)
             .collect()
     }
 
-    /// Circuits that should be closed. To a peer that has been reached directly for `upgraded` long, those that
-    /// this side called before: the other side closes its own. One called later is to bring a better direct connection,
-    /// and has `replaced` to do so. Else, of two made because both called at once, one after
-    /// `after`. Both sides come to the same answer: the call of the smaller name stays. Two calls of one side are
-    /// left alone.
+    /// Redundant circuits to close.
+    ///
+    /// - To a peer with a direct connection older than `upgraded_after`: the circuits that this side dialed before that
+    ///   connection. Each side closes its own. A circuit dialed later is meant to bring a better direct connection, and
+    ///   has `replaced_within` to do so.
+    /// - Otherwise, of two circuits that exist because both sides dialed at once: one of them, after `surplus_after`.
+    ///   Both sides make the same choice: they keep the one dialed by the smaller peer ID.
+    ///
+    /// Two circuits that one side dialed are left alone.
     pub(crate) fn surplus(
         &self,
         us: &P,
         now: MonotonicMillis,
-        after: Duration,
-        upgraded: Duration,
-        replaced: Duration,
+        surplus_after: Duration,
+        upgraded_after: Duration,
+        replaced_within: Duration,
     ) -> Vec<C> {
-        let old = |connection: &Connection<C>, limit: Duration| {
+        let is_older = |connection: &Connection<C>, limit: Duration| {
             u128::from(now.since(connection.opened)) >= limit.as_millis()
         };
         let mut surplus = Vec::new();
@@ -204,24 +208,30 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
             let newest = connections()
                 .filter(|connection| connection.path == Path::Direct)
                 .max_by_key(|connection| connection.opened);
-            if let Some(direct) = newest.filter(|direct| old(direct, upgraded)) {
-                let ours = connections().filter(|connection| {
+            if let Some(direct) = newest.filter(|direct| is_older(direct, upgraded_after)) {
+                let dialed = connections().filter(|connection| {
                     connection.path == Path::Relayed
-                        && connection.caller == Caller::Us
-                        && (connection.opened <= direct.opened || old(connection, replaced))
+                        && connection.direction == Direction::Outbound
+                        && (connection.opened <= direct.opened
+                            || is_older(connection, replaced_within))
                 });
-                surplus.extend(ours.map(|circuit| circuit.id));
+                surplus.extend(dialed.map(|circuit| circuit.id));
                 continue;
             }
-            let stays = if us < peer { Caller::Us } else { Caller::Them };
-            let circuits = || {
-                connections()
-                    .filter(|connection| connection.path == Path::Relayed && old(connection, after))
+            let kept = if us < peer {
+                Direction::Outbound
+            } else {
+                Direction::Inbound
             };
-            if circuits().any(|circuit| circuit.caller == stays) {
+            let circuits = || {
+                connections().filter(|connection| {
+                    connection.path == Path::Relayed && is_older(connection, surplus_after)
+                })
+            };
+            if circuits().any(|circuit| circuit.direction == kept) {
                 surplus.extend(
                     circuits()
-                        .filter(|circuit| circuit.caller != stays)
+                        .filter(|circuit| circuit.direction != kept)
                         .map(|circuit| circuit.id),
                 );
             }
@@ -229,7 +239,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         surplus
     }
 
-    /// All peers in order: what each is, its best path, and the round trip on that path if known.
+    /// All peers in order of their IDs: the role of each, its best path, and the round trip on that path if known.
     pub(crate) fn views(&self) -> impl Iterator<Item = (P, Role, Path, Option<Duration>)> {
         self.peers.iter().filter_map(|(peer, entry)| {
             let best = entry
@@ -240,14 +250,14 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         })
     }
 
-    /// The peers of this room that are reached directly.
+    /// Members of this room with a direct connection.
     pub(crate) fn neighbours(&self) -> impl Iterator<Item = P> {
         self.views()
             .filter(|(_, role, path, _)| *role == Role::Member && *path == Path::Direct)
             .map(|(peer, _, _, _)| peer)
     }
 
-    /// How many peers take part in this room.
+    /// How many members of this room are connected.
     pub(crate) fn members(&self) -> usize {
         self.peers
             .values()
@@ -277,10 +287,10 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_gone_with_its_last_connection() {
+    fn peer_is_forgotten_with_its_last_connection() {
         let mut connections = Connections::new();
-        connections.opened(7, 1, Path::Relayed, Caller::Us, at(0));
-        connections.opened(7, 2, Path::Direct, Caller::Them, at(0));
+        connections.opened(7, 1, Path::Relayed, Direction::Outbound, at(0));
+        connections.opened(7, 2, Path::Direct, Direction::Inbound, at(0));
         assert!(connections.set_role(&7, Role::Member));
         assert!(!connections.set_role(&7, Role::Member));
         assert_eq!(connections.members(), 1);
@@ -292,10 +302,10 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_peer_has_its_own_patience() {
+    fn each_role_has_its_own_silence_limit() {
         let mut connections = Connections::new();
         for peer in [1, 2, 3] {
-            connections.opened(peer, peer * 10, Path::Relayed, Caller::Us, at(0));
+            connections.opened(peer, peer * 10, Path::Relayed, Direction::Outbound, at(0));
         }
         connections.set_role(&1, Role::Relay);
         connections.set_role(&2, Role::Member);
@@ -303,107 +313,108 @@ mod tests {
         assert_eq!(silent(&connections, 12), [10]);
         assert_eq!(silent(&connections, 20), [10, 30]);
         assert_eq!(silent(&connections, 30), [10, 20, 30]);
-        connections.answered(&1, 10, Duration::from_millis(4), at(25));
+        connections.on_pong(&1, 10, Duration::from_millis(4), at(25));
         assert_eq!(silent(&connections, 30), [20, 30]);
     }
 
     #[test]
-    fn a_busy_peer_whose_pings_fail_is_kept_until_it_was_silent_for_too_long() {
+    fn failed_pings_close_a_member_only_after_silence() {
         let mut connections = Connections::new();
         for (peer, role) in [(1, Role::Member), (2, Role::Relay), (3, Role::Unknown)] {
-            connections.opened(peer, peer * 10, Path::Direct, Caller::Us, at(0));
+            connections.opened(peer, peer * 10, Path::Direct, Direction::Outbound, at(0));
             connections.set_role(&peer, role);
             assert_eq!(connections.needs_pings(&peer), role != Role::Member);
         }
-        assert!(connections.needs_pings(&4), "nobody");
+        assert!(connections.needs_pings(&4), "a peer without a connection");
         assert!(
-            config::PING_INTERVAL + config::PING_TIMEOUT < config::PEER_SILENCE,
-            "pings have failed by then"
+            config::PING_INTERVAL + config::PING_TIMEOUT < config::PEER_LIVENESS_TIMEOUT,
+            "pings fail before the silence limit"
         );
         let member = |now: MonotonicMillis| {
             let silent = connections.silent(
                 now,
-                config::RELAY_SILENCE,
-                config::PEER_SILENCE,
+                config::RELAY_LIVENESS_TIMEOUT,
+                config::PEER_LIVENESS_TIMEOUT,
                 config::IDENTIFY_TIMEOUT,
             );
             silent.contains(&10)
         };
-        let limit = u64::try_from(config::PEER_SILENCE.as_millis()).expect("small");
+        let limit = u64::try_from(config::PEER_LIVENESS_TIMEOUT.as_millis()).expect("small");
         assert!(!member(MonotonicMillis::new(limit - 1)));
         assert!(member(MonotonicMillis::new(limit)));
     }
 
     #[test]
-    fn sleeping_excuses_silence() {
+    fn sleep_restarts_the_silence_timers() {
         let mut connections = Connections::new();
-        connections.opened(1, 10, Path::Direct, Caller::Us, at(0));
+        connections.opened(1, 10, Path::Direct, Direction::Outbound, at(0));
         connections.set_role(&1, Role::Relay);
-        connections.excuse_silence(at(100));
+        connections.restart_silence_timers(at(100));
         assert!(silent(&connections, 111).is_empty());
         assert_eq!(silent(&connections, 112), [10]);
     }
 
     #[test]
-    fn both_sides_close_the_same_one_of_two_circuits() {
-        let (small, great) = (1_u32, 2_u32);
-        // Connection 10 is the small one's call, 20 the great one's.
+    fn both_sides_close_the_same_of_two_circuits() {
+        let (small, large) = (1_u32, 2_u32);
+        // The smaller peer ID dialed connection 10, the larger one connection 20.
         let mut at_small = Connections::new();
-        at_small.opened(great, 10, Path::Relayed, Caller::Us, at(0));
-        at_small.opened(great, 20, Path::Relayed, Caller::Them, at(1));
-        let mut at_great = Connections::new();
-        at_great.opened(small, 20, Path::Relayed, Caller::Us, at(0));
-        at_great.opened(small, 10, Path::Relayed, Caller::Them, at(1));
+        at_small.opened(large, 10, Path::Relayed, Direction::Outbound, at(0));
+        at_small.opened(large, 20, Path::Relayed, Direction::Inbound, at(1));
+        let mut at_large = Connections::new();
+        at_large.opened(small, 20, Path::Relayed, Direction::Outbound, at(0));
+        at_large.opened(small, 10, Path::Relayed, Direction::Inbound, at(1));
 
         assert!(
             at_small
                 .surplus(&small, at(2), AFTER, UPGRADED, REPLACED)
                 .is_empty(),
-            "the younger one is not yet sure"
+            "the newer circuit is too young"
         );
         assert_eq!(
             at_small.surplus(&small, at(3), AFTER, UPGRADED, REPLACED),
             [20]
         );
         assert_eq!(
-            at_great.surplus(&great, at(3), AFTER, UPGRADED, REPLACED),
+            at_large.surplus(&large, at(3), AFTER, UPGRADED, REPLACED),
             [20]
         );
     }
 
     #[test]
-    fn the_caller_closes_its_circuit_to_a_peer_that_is_reached_directly() {
+    fn dialer_closes_its_circuit_after_the_upgrade() {
         let mut connections = Connections::new();
-        connections.opened(2, 20, Path::Relayed, Caller::Us, at(0));
-        connections.opened(3, 30, Path::Relayed, Caller::Them, at(0));
-        connections.opened(2, 21, Path::Direct, Caller::Us, at(5));
-        connections.opened(3, 31, Path::Direct, Caller::Them, at(5));
+        connections.opened(2, 20, Path::Relayed, Direction::Outbound, at(0));
+        connections.opened(3, 30, Path::Relayed, Direction::Inbound, at(0));
+        connections.opened(2, 21, Path::Direct, Direction::Outbound, at(5));
+        connections.opened(3, 31, Path::Direct, Direction::Inbound, at(5));
         let surplus = |connections: &Connections<u32, u32>, seconds| {
             connections.surplus(&1, at(seconds), AFTER, UPGRADED, REPLACED)
         };
         assert!(
             surplus(&connections, 5).is_empty(),
-            "what it carried is still under way"
+            "its last messages may still be in flight"
         );
         assert_eq!(surplus(&connections, 6), [20]);
         connections.closed(2, 20);
-        connections.opened(2, 22, Path::Relayed, Caller::Us, at(60));
+        connections.opened(2, 22, Path::Relayed, Direction::Outbound, at(60));
         assert!(
             surplus(&connections, 69).is_empty(),
-            "it may bring a better direct one"
+            "it may bring a better direct connection"
         );
         assert_eq!(surplus(&connections, 70), [22]);
-        connections.opened(2, 23, Path::Direct, Caller::Us, at(68));
+        connections.opened(2, 23, Path::Direct, Direction::Outbound, at(68));
         assert_eq!(surplus(&connections, 69), [22], "it has brought one");
     }
 
     #[test]
-    fn circuits_of_the_other_side_and_two_calls_of_one_side_are_left_alone() {
+    fn inbound_circuits_are_left_alone() {
         let mut connections = Connections::new();
-        connections.opened(2, 20, Path::Relayed, Caller::Them, at(0));
-        connections.opened(2, 21, Path::Direct, Caller::Us, at(0));
-        connections.opened(3, 30, Path::Relayed, Caller::Them, at(0));
-        connections.opened(3, 31, Path::Relayed, Caller::Them, at(0));
+        // Peer 2 has an inbound circuit beside a direct connection, peer 3 has two circuits that it dialed.
+        connections.opened(2, 20, Path::Relayed, Direction::Inbound, at(0));
+        connections.opened(2, 21, Path::Direct, Direction::Outbound, at(0));
+        connections.opened(3, 30, Path::Relayed, Direction::Inbound, at(0));
+        connections.opened(3, 31, Path::Relayed, Direction::Inbound, at(0));
         assert!(
             connections
                 .surplus(&1, at(100), AFTER, UPGRADED, REPLACED)
@@ -412,10 +423,10 @@ mod tests {
     }
 
     #[test]
-    fn a_view_shows_the_best_path_and_its_round_trip() {
+    fn view_shows_the_best_path_and_its_round_trip() {
         let mut connections = Connections::new();
-        connections.opened(2, 20, Path::Relayed, Caller::Us, at(0));
-        connections.answered(&2, 20, Duration::from_millis(9), at(1));
+        connections.opened(2, 20, Path::Relayed, Direction::Outbound, at(0));
+        connections.on_pong(&2, 20, Duration::from_millis(9), at(1));
         let views: Vec<_> = connections.views().collect();
         assert_eq!(
             views,
@@ -426,7 +437,7 @@ mod tests {
                 Some(Duration::from_millis(9))
             )]
         );
-        connections.opened(2, 21, Path::Direct, Caller::Us, at(2));
+        connections.opened(2, 21, Path::Direct, Direction::Outbound, at(2));
         let views: Vec<_> = connections.views().collect();
         assert_eq!(views, [(2, Role::Unknown, Path::Direct, None)]);
     }

@@ -1,62 +1,63 @@
-//! Servers that help two tabs to find a direct way: STUN, which tells a tab its public address, and TURN, which
-//! forwards. Only what browsers take: one bad URL would make them refuse every connection. Never asks a server.
+//! STUN and TURN servers: STUN tells a tab its public address, and TURN relays traffic. URLs are validated here,
+//! because one that the browser rejects would make it refuse every connection. This module never contacts a server.
 
-/// A server, as browsers take it.
+/// A STUN or TURN server that browsers accept.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct IceServer {
     url: String,
-    /// User name and password, which TURN asks for.
+    /// User name and password; only for TURN.
     credentials: Option<(String, String)>,
 }
 
-/// Why something is no such server.
+/// Why a URL is not accepted as a STUN or TURN server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum IceServerError {
-    /// No URL that a browser takes.
+    /// Browsers reject the URL.
     #[error(
-        "{0:?} is no STUN or TURN server: one looks like stun:stun.example:3478 or turn:turn.example:3478?transport=tcp"
+        "{0:?} is not a STUN or TURN server: one looks like stun:stun.example:3478 or turn:turn.example:3478?transport=tcp"
     )]
     Url(String),
-    /// TURN forwards for those whom it knows.
+    /// A TURN server without credentials, which it requires.
     #[error("the TURN server {0:?} needs a username and a credential")]
     Credentials(String),
 }
 
-/// Characters of a foreign text that are repeated in an error.
-const SHOWN: usize = 120;
+/// Characters of an invalid text that an error repeats at most.
+const MAX_SHOWN_CHARS: usize = 120;
 
 impl IceServer {
-    /// Reads a server: `stun:`, `stuns:`, `turn:` or `turns:`, a host, perhaps a port, and for TURN perhaps the transport.
+    /// Validates a server URL: `stun:`, `stuns:`, `turn:` or `turns:`, a host, optionally a port, and for TURN
+    /// optionally the transport.
     ///
     /// # Errors
-    /// Says in words why browsers do not take it.
+    /// If browsers would reject the server.
     pub(crate) fn new(
         url: &str,
         credentials: Option<(String, String)>,
     ) -> Result<Self, IceServerError> {
-        let shown = || url.chars().take(SHOWN).collect::<String>();
-        let refused = || IceServerError::Url(shown());
-        let (scheme, rest) = url.split_once(':').ok_or_else(refused)?;
-        let forwards = matches!(scheme, "turn" | "turns");
-        let place = match rest.split_once('?') {
-            Some((place, "transport=udp" | "transport=tcp")) if forwards => place,
-            Some(_) => return Err(refused()),
+        let shown = || url.chars().take(MAX_SHOWN_CHARS).collect::<String>();
+        let bad_url = || IceServerError::Url(shown());
+        let (scheme, rest) = url.split_once(':').ok_or_else(bad_url)?;
+        let is_turn = matches!(scheme, "turn" | "turns");
+        let host_port = match rest.split_once('?') {
+            Some((host_port, "transport=udp" | "transport=tcp")) if is_turn => host_port,
+            Some(_) => return Err(bad_url()),
             None => rest,
         };
-        if !(forwards || matches!(scheme, "stun" | "stuns")) || !is_place(place) {
-            return Err(refused());
+        if !(is_turn || matches!(scheme, "stun" | "stuns")) || !is_host_port(host_port) {
+            return Err(bad_url());
         }
-        if forwards && credentials.is_none() {
+        if is_turn && credentials.is_none() {
             return Err(IceServerError::Credentials(shown()));
         }
         Ok(Self {
             url: url.to_owned(),
-            credentials: credentials.filter(|_| forwards),
+            credentials: credentials.filter(|_| is_turn),
         })
     }
 
-    /// As it was given.
+    /// The URL, unchanged.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
@@ -69,16 +70,16 @@ impl IceServer {
 
 impl std::fmt::Debug for IceServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The password is nobody's business.
+        // Credentials must not reach a log.
         f.debug_tuple("IceServer").field(&self.url).finish()
     }
 }
 
 /// Whether this is `host` or `host:port`.
-fn is_place(place: &str) -> bool {
-    let (host, port) = match place.rsplit_once(':') {
+fn is_host_port(host_port: &str) -> bool {
+    let (host, port) = match host_port.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port),
-        Some(_) | None => (place, "3478"),
+        Some(_) | None => (host_port, "3478"),
     };
     let is_name = |name: &str| {
         name.bytes()
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_take_is_taken() {
+    fn valid_servers_are_accepted() {
         for url in [
             "stun:192.0.2.1:3478",
             "stun:[fd00::1]:1",
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_refuse_is_refused_in_words() {
+    fn invalid_url_is_refused_with_a_short_error() {
         for url in [
             "",
             "stun",
@@ -153,8 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_server_without_credentials_is_refused() {
-        let error = IceServer::new("turn:x", None).expect_err("forwards for nobody");
+    fn turn_without_credentials_is_refused() {
+        let error = IceServer::new("turn:x", None).expect_err("no credentials");
         assert_eq!(error, IceServerError::Credentials("turn:x".to_owned()));
     }
 }

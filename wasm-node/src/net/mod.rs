@@ -1,5 +1,6 @@
-//! The tab among others: relays, connections, gossip and requests, told in the machine's own words. Never
-//! decides what is sent or believed, and lets no type of libp2p but a peer's name out.
+//! The libp2p side of the browser peer: relays, connections, gossip and requests, reported as events that the sync
+//! state machine understands. It never decides what is sent or believed, and the only libp2p type that leaves it is
+//! `PeerId`.
 
 #[cfg(target_arch = "wasm32")]
 mod address;
@@ -10,20 +11,17 @@ mod behaviour;
 mod candidates;
 #[cfg(target_arch = "wasm32")]
 mod codec;
+#[cfg(target_arch = "wasm32")]
+mod connection_limiter;
 mod connections;
-#[cfg(target_arch = "wasm32")]
-mod gate;
-#[cfg(target_arch = "wasm32")]
-mod goodbye;
 mod ice;
-mod introductions;
 #[cfg(target_arch = "wasm32")]
 mod multiaddr;
+mod peer_exchange;
 #[cfg(target_arch = "wasm32")]
-mod names;
-mod places;
-#[cfg(target_arch = "wasm32")]
-mod prompt;
+mod peer_list;
+mod peer_slots;
+mod pending_validation;
 #[cfg(target_arch = "wasm32")]
 mod relays;
 mod rendezvous;
@@ -33,7 +31,8 @@ mod requests;
 mod swarm;
 #[cfg(target_arch = "wasm32")]
 mod transport;
-mod unjudged;
+#[cfg(target_arch = "wasm32")]
+mod workarounds;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use connections::{Path, Role};
@@ -41,12 +40,12 @@ pub(crate) use ice::IceServer;
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use {
-    address::{NamedPeer, PageScheme, RelayAddress},
-    browser::stranger,
+    address::{CircuitAddress, PageScheme, RelayAddress},
+    browser::peer_id_from_seed,
     browser::{NetworkError, PeerLink},
     libp2p::PeerId,
     relays::{RelayDocument, RelayView},
-    swarm::{Event, Network, ReadDocument, Setup},
+    swarm::{Network, NetworkConfig, NetworkEvent, ReadDocument},
 };
 
 #[cfg(target_arch = "wasm32")]
@@ -57,8 +56,8 @@ mod browser {
 
     use super::{Path, PeerId, Role};
 
-    /// The name of somebody whom nobody knows.
-    pub(crate) fn stranger(mut seed: [u8; 32]) -> PeerId {
+    /// The peer ID that belongs to a secret seed. With a random seed it is unknown to every other peer.
+    pub(crate) fn peer_id_from_seed(mut seed: [u8; 32]) -> PeerId {
         let key = Keypair::ed25519_from_bytes(&mut seed);
         let key = key.map_or_else(|_| Keypair::generate_ed25519().public(), |key| key.public());
         PublicKey::to_peer_id(&key)
@@ -68,30 +67,28 @@ mod browser {
     #[derive(Debug, thiserror::Error)]
     #[non_exhaustive]
     pub(crate) enum NetworkError {
-        /// The key is none of libp2p's.
+        /// libp2p does not accept the key.
         #[error("the key of this tab cannot be used: {0}")]
         Key(String),
-        /// The encryption could not be set up.
+        /// The Noise handshake could not be set up.
         #[error("the encryption could not be set up: {0}")]
         Noise(String),
-        /// Gossip could not be set up.
+        /// Gossipsub refused its configuration.
         #[error("gossip could not be set up: {0}")]
         Gossip(String),
-        /// A name is too long or contains what it must not.
-        #[error("{0:?} cannot name a protocol")]
+        /// A protocol name is too long or contains invalid characters.
+        #[error("{0:?} is not a valid protocol name")]
         Name(String),
     }
 
-    /// What is shown of a peer's connections.
+    /// A connected peer, as the page shows it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct PeerLink {
-        /// Who.
         pub(crate) peer: PeerId,
-        /// What it is to us.
         pub(crate) role: Role,
-        /// How it is reached.
+        /// The best path to the peer.
         pub(crate) path: Path,
-        /// The last round trip, if any ping has come back.
+        /// The last round trip on that path; `None` until a ping is answered.
         pub(crate) rtt: Option<Duration>,
     }
 }

@@ -1,5 +1,6 @@
-//! Multiaddrs as text, as far as browsers dial them: from the parts that such an address can have. The library's own reader
-//! knows dozens more, with all their alphabets, which every visitor would download (16 kB). Never says what can be dialled.
+//! A small parser for multiaddrs: it knows only the protocols of addresses that a browser can dial. The parser of the
+//! `multiaddr` crate knows dozens more, with all their encodings, and adds 16 kB to every visitor's download. Whether
+//! the parsed address can be dialed is decided in `address`.
 //!
 //! See <https://github.com/multiformats/multiaddr>.
 
@@ -8,39 +9,39 @@ use std::str::FromStr;
 use data_encoding::BASE64URL_NOPAD;
 use libp2p::{Multiaddr, multiaddr::Protocol, multihash::Multihash};
 
-/// Why a text is no multiaddr that a browser could dial.
+/// Why a text cannot be parsed as a multiaddr that a browser could dial.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ReadError {
-    /// It does not begin like one.
+pub(super) enum ParseError {
+    /// It does not begin with a slash.
     #[error("it does not begin with /")]
     NoSlash,
-    /// No address that a browser dials has such a part.
+    /// A protocol that does not occur in addresses that browsers dial.
     #[error("/{0} is not known")]
     Unknown(String),
-    /// A part ends too early.
+    /// A protocol without its value.
     #[error("/{0} needs a value")]
     NoValue(String),
-    /// A part has a value that it cannot have.
-    #[error("/{name} has no such value as {value}")]
+    /// A protocol with an invalid value.
+    #[error("{value} is not a valid value for /{name}")]
     BadValue {
-        /// The part.
+        /// Name of the protocol, such as `tcp`.
         name: String,
-        /// What was given.
+        /// The value as given.
         value: String,
     },
 }
 
-/// Reads an address.
+/// Parses an address.
 ///
 /// # Errors
-/// Says which part cannot be read.
-pub(super) fn read(text: &str) -> Result<Multiaddr, ReadError> {
-    let mut words = text.split('/');
-    if words.next() != Some("") {
-        return Err(ReadError::NoSlash);
+/// If a part of the text is unknown or invalid.
+pub(super) fn parse(text: &str) -> Result<Multiaddr, ParseError> {
+    let mut segments = text.split('/');
+    if segments.next() != Some("") {
+        return Err(ParseError::NoSlash);
     }
     let mut address = Multiaddr::empty();
-    while let Some(name) = words.next() {
+    while let Some(name) = segments.next() {
         let part = match name {
             "tls" => Protocol::Tls,
             "ws" => Protocol::Ws("/".into()),
@@ -49,8 +50,8 @@ pub(super) fn read(text: &str) -> Result<Multiaddr, ReadError> {
             "webrtc" => Protocol::WebRTC,
             "p2p-circuit" => Protocol::P2pCircuit,
             _ => {
-                let no_value = || ReadError::NoValue(name.to_owned());
-                with_value(name, words.next().ok_or_else(no_value))?
+                let no_value = || ParseError::NoValue(name.to_owned());
+                with_value(name, segments.next().ok_or_else(no_value))?
             }
         };
         address.push(part);
@@ -58,40 +59,40 @@ pub(super) fn read(text: &str) -> Result<Multiaddr, ReadError> {
     Ok(address)
 }
 
-/// A part that has a value, which may be missing.
+/// Parses a protocol that takes a value, which may be missing.
 fn with_value<'a>(
     name: &str,
-    value: Result<&'a str, ReadError>,
-) -> Result<Protocol<'a>, ReadError> {
+    value: Result<&'a str, ParseError>,
+) -> Result<Protocol<'a>, ParseError> {
     Ok(match name {
-        "ip4" => Protocol::Ip4(parsed(name, value?)?),
-        "ip6" => Protocol::Ip6(parsed(name, value?)?),
+        "ip4" => Protocol::Ip4(parse_value(name, value?)?),
+        "ip6" => Protocol::Ip6(parse_value(name, value?)?),
         "dns" => Protocol::Dns(value?.into()),
         "dns4" => Protocol::Dns4(value?.into()),
         "dns6" => Protocol::Dns6(value?.into()),
-        "tcp" => Protocol::Tcp(parsed(name, value?)?),
-        "udp" => Protocol::Udp(parsed(name, value?)?),
-        "p2p" => Protocol::P2p(parsed(name, value?)?),
+        "tcp" => Protocol::Tcp(parse_value(name, value?)?),
+        "udp" => Protocol::Udp(parse_value(name, value?)?),
+        "p2p" => Protocol::P2p(parse_value(name, value?)?),
         "certhash" => {
             let value = value?;
-            Protocol::Certhash(certhash(value).ok_or_else(|| bad(name, value))?)
+            Protocol::Certhash(certhash(value).ok_or_else(|| bad_value(name, value))?)
         }
-        _ => return Err(ReadError::Unknown(name.to_owned())),
+        _ => return Err(ParseError::Unknown(name.to_owned())),
     })
 }
 
-fn parsed<T: FromStr>(name: &str, value: &str) -> Result<T, ReadError> {
-    value.parse().map_err(|_| bad(name, value))
+fn parse_value<T: FromStr>(name: &str, value: &str) -> Result<T, ParseError> {
+    value.parse().map_err(|_| bad_value(name, value))
 }
 
-fn bad(name: &str, value: &str) -> ReadError {
-    ReadError::BadValue {
+fn bad_value(name: &str, value: &str) -> ParseError {
+    ParseError::BadValue {
         name: name.to_owned(),
         value: value.to_owned(),
     }
 }
 
-/// A multihash in base64url, the multibase (`u`) that the specification of WebRTC-direct asks for.
+/// Parses a multihash in base64url with the multibase prefix `u`, as the WebRTC-direct specification requires.
 fn certhash(value: &str) -> Option<Multihash<64>> {
     let bytes = BASE64URL_NOPAD.decode(value.strip_prefix('u')?.as_bytes());
     Multihash::from_bytes(&bytes.ok()?).ok()

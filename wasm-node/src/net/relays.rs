@@ -1,11 +1,11 @@
-//! This tab's relays: where each is looked for, and how far along it is: called, reserved, registered, asked.
-//! Never touches the swarm: it says what to do next, and is told how that went.
+//! This tab's relays: the addresses of each, and its progress through dialing, reservation, registration and discovery.
+//! It never touches the swarm: it returns the actions that are due, and is told their results.
 
 mod link;
 
 use std::time::Duration;
 
-use chain::time::MonotonicMillis;
+use heartchain_chain::time::MonotonicMillis;
 use libp2p::{
     Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, swarm::ConnectionId,
 };
@@ -18,24 +18,24 @@ use super::{
     rendezvous::message::Cookie,
 };
 use crate::{
-    clock::{chance, millis},
+    clock::{millis, random_u64},
     config,
 };
 
-/// Names a relay of this tab, for as long as the tab lives.
+/// Identifies a relay of this tab, for as long as the tab lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LinkId(usize);
 
-/// What the document about a relay says.
+/// The document that describes a relay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RelayDocument {
-    /// Its addresses, each as a multiaddr that names it.
+    /// Its multiaddrs, each with its peer ID.
     pub(crate) addresses: Vec<String>,
-    /// Its STUN servers, as browsers take them.
+    /// STUN servers that the relay offers.
     pub(crate) stun: Vec<IceServer>,
 }
 
-/// What is shown of a relay.
+/// A relay, as the page shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RelayView {
     pub(crate) address: String,
@@ -44,31 +44,31 @@ pub(crate) struct RelayView {
     pub(crate) reserved: bool,
 }
 
-/// What a new connection is to this tab's relays.
+/// What a new connection means for this tab's relays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// A relay is connected now.
+    /// It connects a relay.
     Relay,
-    /// A call to a relay that came through after another had: one too many.
+    /// It leads to a relay that is connected already, and is redundant.
     Surplus,
-    /// Nothing.
+    /// It does not belong to a relay.
     Other,
 }
 
-/// What is to be done for a relay.
+/// An action that is due for a relay.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    /// Read its document; answer with [`Relays::document`].
+    /// Read its document, and report back with [`Relays::document`].
     ReadDocument(LinkId),
-    /// Call it; answer with [`Relays::dialing`] or [`Relays::dial_failed`].
+    /// Dial it, and report back with [`Relays::dialing`] or [`Relays::dial_not_started`].
     Dial(LinkId, RelayAddress),
-    /// Ask it for a reservation by listening here; answer with [`Relays::listening`].
+    /// Request a reservation by listening on this address, and report back with [`Relays::listening`].
     Reserve(LinkId, Multiaddr),
-    /// Stop listening.
+    /// Close the listener of a reservation that was not granted in time.
     StopListening(ListenerId),
-    /// Tell it that this tab is in the room.
+    /// Register this tab in the room's rendezvous namespace.
     Register(PeerId),
-    /// Ask it who else is.
+    /// Discover the peers registered there, with the cookie of the last response.
     Discover(PeerId, Option<Cookie>),
 }
 
@@ -81,8 +81,8 @@ pub(crate) struct Relays {
 }
 
 impl Relays {
-    /// Relays at these addresses; those that name the same peer are one. With none given, the one relay that
-    /// the document is about.
+    /// Relays at the given addresses; addresses with the same peer ID are one relay. Without addresses, the only relay
+    /// is the one that the document describes.
     pub(crate) fn new(given: Vec<RelayAddress>, scheme: PageScheme, now: MonotonicMillis) -> Self {
         let mut links: Vec<Link> = Vec::new();
         if given.is_empty() {
@@ -105,23 +105,23 @@ impl Relays {
             }
         }
         for link in &mut links {
-            link.addresses.sort_by_key(|address| address.way);
+            link.addresses.sort_by_key(|address| address.transport);
             link.addresses.truncate(config::MAX_RELAY_ADDRESSES);
         }
         Self {
             links,
             scheme,
-            eager_until: now.saturating_add(millis(config::EAGER_FOR)),
+            eager_until: now.saturating_add(millis(config::EAGER_DISCOVERY_DURATION)),
         }
     }
 
-    /// What is to be done now, given how many peers of the room are connected.
+    /// The actions that are due, given how many members of the room are connected.
     pub(crate) fn tick(&mut self, now: MonotonicMillis, members: usize) -> Vec<Action> {
-        let every = self.discovery_interval(now, members);
+        let interval = self.discovery_interval(now, members);
         self.links
             .iter_mut()
             .enumerate()
-            .flat_map(|(index, link)| link.tick(LinkId(index), now, every))
+            .flat_map(|(index, link)| link.tick(LinkId(index), now, interval))
             .collect()
     }
 
@@ -130,7 +130,7 @@ impl Relays {
         self.links.iter().filter_map(Link::due).min()
     }
 
-    /// The document was read, or could not be. If not, the addresses known from before are tried.
+    /// The document was read, or could not be (`None`). Without it, the addresses from before are tried.
     pub(crate) fn document(
         &mut self,
         id: LinkId,
@@ -149,7 +149,7 @@ impl Relays {
                 .take(config::MAX_RELAY_ADDRESSES)
                 .filter_map(|text| RelayAddress::parse(text, scheme).ok())
                 .collect();
-            addresses.sort_by_key(|address| address.way);
+            addresses.sort_by_key(|address| address.transport);
             if addresses != link.addresses {
                 link.addresses = addresses;
                 link.next = 0;
@@ -162,29 +162,29 @@ impl Relays {
         }
     }
 
-    /// The call is under way, by this connection.
+    /// The relay is being dialed, with this connection.
     pub(crate) fn dialing(&mut self, id: LinkId, connection: ConnectionId, now: MonotonicMillis) {
         if let Some(link) = self.link(id) {
-            let until = now.saturating_add(millis(config::DIAL_PATIENCE));
+            let until = now.saturating_add(millis(config::DIAL_FALLBACK_DELAY));
             link.phase = Phase::Dialing { connection, until };
         }
     }
 
-    /// The call could not even begin.
-    pub(crate) fn not_dialed(&mut self, id: LinkId, now: MonotonicMillis) {
+    /// The dial could not be started.
+    pub(crate) fn dial_not_started(&mut self, id: LinkId, now: MonotonicMillis) {
         if let Some(link) = self.link(id) {
             link.failed(now);
         }
     }
 
-    /// A call failed. Says whether it was to a relay.
+    /// A dial failed. Returns whether it was to a relay.
     pub(crate) fn dial_failed(&mut self, failed: ConnectionId, now: MonotonicMillis) -> bool {
         self.links
             .iter_mut()
             .any(|link| link.dial_failed(failed, now))
     }
 
-    /// A connection to this peer is there, at this address. Says whether it is to a relay.
+    /// A connection to a peer at this address was established. Returns what it means for the relays.
     pub(crate) fn connected(
         &mut self,
         opened: ConnectionId,
@@ -203,15 +203,15 @@ impl Relays {
                 Arrival::Surplus
             }
             (Some((_, Arrival::Relay)), None) => {
-                self.be_eager(now);
+                self.retry_soon(now);
                 Arrival::Relay
             }
             (arrived, _) => arrived.map_or(Arrival::Other, |(_, arrival)| arrival),
         }
     }
 
-    /// Two links lead to one relay, of which at least one address did not say so: the one that is connected gets all
-    /// addresses, and the other rests.
+    /// Merges two links that turned out to lead to one relay, because at least one address had no peer ID. The
+    /// connected link gets all addresses, and the other one stays idle.
     fn merge(&mut self, from: usize, into: usize) {
         let Some(link) = self.links.get_mut(from) else {
             return;
@@ -224,7 +224,7 @@ impl Relays {
         }
     }
 
-    /// A connection is gone. If it was a relay's, which relay's.
+    /// A connection was closed. Returns the relay if it was a relay's main connection.
     pub(crate) fn closed(&mut self, gone: ConnectionId, now: MonotonicMillis) -> Option<PeerId> {
         let link = self.links.iter_mut().find(
             |link| matches!(&link.phase, Phase::Connected(connected) if connected.connection == gone),
@@ -235,7 +235,7 @@ impl Relays {
         Some(peer)
     }
 
-    /// A reservation is asked for by this listener; `None` if that could not even begin.
+    /// A reservation was requested with this listener; `None` if the request could not be started.
     pub(crate) fn listening(
         &mut self,
         id: LinkId,
@@ -246,7 +246,7 @@ impl Relays {
         let wait = if listener.is_some() {
             config::RESERVATION_TIMEOUT
         } else {
-            link.reservation.failed(chance())
+            link.reservation.failed(random_u64())
         };
         if let Some(relay) = link.relay_mut() {
             relay.listener = listener;
@@ -254,9 +254,9 @@ impl Relays {
         }
     }
 
-    /// The relay granted a reservation, or renewed it.
+    /// The relay granted or renewed the reservation.
     pub(crate) fn reserved(&mut self, peer: &PeerId, now: MonotonicMillis) {
-        let Some(link) = self.of_peer(peer) else {
+        let Some(link) = self.link_to(peer) else {
             return;
         };
         link.reservation.reset();
@@ -271,8 +271,8 @@ impl Relays {
         }
     }
 
-    /// The addresses of this tab changed: every relay that names it is to know.
-    pub(crate) fn readdressed(&mut self, now: MonotonicMillis) {
+    /// The addresses of this tab changed: registers it again at every relay.
+    pub(crate) fn addresses_changed(&mut self, now: MonotonicMillis) {
         for relay in self.links.iter_mut().filter_map(Link::relay_mut) {
             if relay.reserved {
                 relay.register_at = Some(now);
@@ -280,7 +280,8 @@ impl Relays {
         }
     }
 
-    /// A listener is gone. If it was a reservation, ask for another: at once, if that stood for some time.
+    /// A listener was closed. If it belonged to a reservation, requests another: at once if the reservation had been
+    /// steady, and after a backoff otherwise.
     pub(crate) fn listener_closed(&mut self, gone: ListenerId, now: MonotonicMillis) {
         for link in &mut self.links {
             if link
@@ -293,7 +294,7 @@ impl Relays {
             let wait = if link.relay().is_some_and(steady) {
                 Duration::ZERO
             } else {
-                link.reservation.failed(chance())
+                link.reservation.failed(random_u64())
             };
             if let Some(relay) = link.relay_mut() {
                 relay.listener = None;
@@ -304,35 +305,36 @@ impl Relays {
         }
     }
 
-    /// The relay has this tab in its list for `ttl`; or it refused (`None`).
+    /// The relay registered this tab for `ttl`, or refused (`None`).
     pub(crate) fn registered(
         &mut self,
         peer: &PeerId,
         ttl: Option<Duration>,
         now: MonotonicMillis,
     ) {
-        let Some(relay) = self.of_peer(peer).and_then(Link::relay_mut) else {
+        let Some(relay) = self.link_to(peer).and_then(Link::relay_mut) else {
             return;
         };
         let again = ttl.map_or(config::LONELY_DISCOVERY_INTERVAL, |ttl| {
             (ttl / 2).min(config::RENDEZVOUS_RENEW)
         });
         if relay.reserved {
-            // A relay that grants seconds must not be asked without end.
-            let again = jitter(again.max(config::LONELY_DISCOVERY_INTERVAL), chance());
+            // A relay that grants a TTL of seconds must not cause a flood of requests.
+            let again = jitter(again.max(config::LONELY_DISCOVERY_INTERVAL), random_u64());
             relay.register_at = Some(now.saturating_add(millis(again)));
         }
     }
 
-    /// The relay answered who is there; the cookie makes its next answer shorter. `None` if it refused.
+    /// The relay answered a discovery. With the cookie, its next response contains only what is new. `None` if it
+    /// refused or gave no cookie.
     pub(crate) fn discovered(&mut self, peer: &PeerId, cookie: Option<Cookie>) {
-        if let Some(relay) = self.of_peer(peer).and_then(Link::relay_mut) {
+        if let Some(relay) = self.link_to(peer).and_then(Link::relay_mut) {
             relay.cookie = cookie;
         }
     }
 
-    /// Every relay is to name all whom it knows again, not only the new ones. Says which are connected.
-    pub(crate) fn ask_anew(&mut self) -> Vec<PeerId> {
+    /// Makes the next discovery at every relay return all peers again, not only new ones. Returns the connected relays.
+    pub(crate) fn forget_cookies(&mut self) -> Vec<PeerId> {
         let relays = self.links.iter_mut().filter_map(Link::relay_mut);
         relays
             .map(|relay| {
@@ -342,9 +344,9 @@ impl Relays {
             .collect()
     }
 
-    /// The page woke, or is online again: nothing waits any longer.
-    pub(crate) fn woke(&mut self, now: MonotonicMillis) {
-        self.be_eager(now);
+    /// The page resumed or is online again: ends all waits.
+    pub(crate) fn resumed(&mut self, now: MonotonicMillis) {
+        self.retry_soon(now);
         for link in &mut self.links {
             link.redial.reset();
             link.reservation.reset();
@@ -361,16 +363,16 @@ impl Relays {
         }
     }
 
-    /// Few peers are left, or a relay is back: look around more often for a while.
-    pub(crate) fn be_eager(&mut self, now: MonotonicMillis) {
-        self.eager_until = now.saturating_add(millis(config::EAGER_FOR));
+    /// Discovers peers more often for a while, because few are left or a relay is back.
+    pub(crate) fn retry_soon(&mut self, now: MonotonicMillis) {
+        self.eager_until = now.saturating_add(millis(config::EAGER_DISCOVERY_DURATION));
         let soon = now.saturating_add(millis(config::EAGER_DISCOVERY_INTERVAL));
         for relay in self.links.iter_mut().filter_map(Link::relay_mut) {
             relay.discover_at = relay.discover_at.min(soon);
         }
     }
 
-    /// The way to a peer through this relay, if it is connected.
+    /// The circuit address of a peer behind this relay, if the relay is connected.
     pub(crate) fn circuit(&self, relay: &PeerId, peer: PeerId) -> Option<Multiaddr> {
         let relay = self
             .links
@@ -386,13 +388,13 @@ impl Relays {
         )
     }
 
-    /// The relays that are connected.
+    /// The peer IDs of connected relays.
     pub(crate) fn connected_peers(&self) -> impl Iterator<Item = PeerId> {
         let relays = self.links.iter().filter_map(Link::relay);
         relays.map(|connected| connected.peer)
     }
 
-    /// What is shown of the relays.
+    /// The relays, as the page shows them.
     pub(crate) fn views(&self) -> Vec<RelayView> {
         self.links.iter().filter_map(Link::view).collect()
     }
@@ -401,7 +403,7 @@ impl Relays {
         self.links.get_mut(index)
     }
 
-    fn of_peer(&mut self, peer: &PeerId) -> Option<&mut Link> {
+    fn link_to(&mut self, peer: &PeerId) -> Option<&mut Link> {
         self.links
             .iter_mut()
             .find(|link| link.relay().is_some_and(|relay| relay.peer == *peer))

@@ -1,13 +1,13 @@
-//! A rendezvous client: registers this tab at its relays, and asks them who else is in the room. Never believes more
-//! than a name with its owner's signature, and never calls whom it hears of.
+//! A rendezvous client: registers this tab at its relays, and discovers who else is in the room. Of each registration
+//! it believes only the peer ID, and only with that peer's signature. It never dials the peers that it discovers.
 //!
-//! libp2p's own client ends its process when a server answers with a question, and keeps the addresses of all it hears
-//! of; a tab needs neither.
+//! It replaces the client of libp2p-rendezvous (0.18), which panics when a server answers with a request, and which
+//! keeps the addresses of all discovered peers; a tab does not need those.
 
 pub(crate) mod message;
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use client::{Errands, News, PROTOCOL};
+pub(crate) use client::{PROTOCOL, RendezvousClient, RendezvousEvent};
 
 #[cfg(target_arch = "wasm32")]
 mod client {
@@ -27,52 +27,53 @@ mod client {
         net::codec::{FrameCodec, FrameEvent},
     };
 
-    /// The protocol's name.
+    /// The name of the protocol.
     pub(crate) const PROTOCOL: StreamProtocol = StreamProtocol::new("/rendezvous/1.0.0");
 
-    /// What a relay made of a question.
+    /// The outcome of a request to a relay.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub(crate) enum News {
-        /// It names this tab for so long; `None`: it does not.
+    pub(crate) enum RendezvousEvent {
+        /// The relay registered this tab for this long; `None` if it refused or did not answer.
         Registered(Option<Duration>),
-        /// It knows these; `None`: it does not say.
-        Discovered(Option<Found>),
+        /// The peers registered at the relay; `None` if it refused or did not answer.
+        Discovered(Option<DiscoveredPeers>),
     }
 
-    /// Who is in the room, as a relay says.
+    /// Peers registered in the room's namespace.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub(crate) struct Found {
-        /// Each, and for how long yet.
+    pub(crate) struct DiscoveredPeers {
+        /// Each peer and the remaining lifetime of its registration.
         pub(crate) peers: Vec<(PeerId, Duration)>,
-        /// For the next question.
+        /// For the next discovery at this relay.
         pub(crate) cookie: Option<Cookie>,
     }
 
-    /// What a relay was asked.
+    /// The kind of an open request.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    enum Errand {
+    enum RequestKind {
         Register,
         Discover,
     }
 
-    impl Errand {
-        const fn unanswered(self) -> News {
+    impl RequestKind {
+        const fn failed(self) -> RendezvousEvent {
             match self {
-                Self::Register => News::Registered(None),
-                Self::Discover => News::Discovered(None),
+                Self::Register => RendezvousEvent::Registered(None),
+                Self::Discover => RendezvousEvent::Discovered(None),
             }
         }
     }
 
-    /// Questions that wait for an answer: each ends in one, or in a failure after [`config::REQUEST_TIMEOUT`].
+    /// The client for one room, with its open requests: each ends with a response, or fails after
+    /// [`config::REQUEST_TIMEOUT`].
     #[derive(Debug)]
-    pub(crate) struct Errands {
+    pub(crate) struct RendezvousClient {
         namespace: String,
-        open: LiteMap<OutboundRequestId, Errand>,
+        open: LiteMap<OutboundRequestId, RequestKind>,
     }
 
-    impl Errands {
-        /// For the room whose peers meet at `namespace`.
+    impl RendezvousClient {
+        /// A client for the room with this `namespace`.
         pub(crate) fn new(namespace: String) -> Self {
             Self {
                 namespace,
@@ -80,10 +81,10 @@ mod client {
             }
         }
 
-        /// Asks `relay` to name this tab.
+        /// Registers this tab at `relay`.
         ///
         /// # Errors
-        /// If the key does not sign.
+        /// If the record cannot be signed.
         pub(crate) fn register(
             &mut self,
             behaviour: &mut request_response::Behaviour<FrameCodec>,
@@ -92,34 +93,34 @@ mod client {
             addresses: Vec<Multiaddr>,
         ) -> Result<(), SigningError> {
             let record = PeerRecord::new(key, addresses)?;
-            let question = Question::Register {
+            let request = Question::Register {
                 namespace: self.namespace.clone(),
                 record: record.into_signed_envelope().into_protobuf_encoding(),
                 ttl: config::RENDEZVOUS_TTL,
             };
-            let sent = behaviour.send_request(relay, question.encode());
-            self.open.insert(sent, Errand::Register);
+            let sent = behaviour.send_request(relay, request.encode());
+            self.open.insert(sent, RequestKind::Register);
             Ok(())
         }
 
-        /// Asks `relay` who is in the room.
+        /// Discovers the peers in the room that are registered at `relay`.
         pub(crate) fn discover(
             &mut self,
             behaviour: &mut request_response::Behaviour<FrameCodec>,
             relay: &PeerId,
             cookie: Option<Cookie>,
         ) {
-            let question = Question::Discover {
+            let request = Question::Discover {
                 namespace: self.namespace.clone(),
                 limit: config::MAX_DISCOVERED,
                 cookie,
             };
-            let sent = behaviour.send_request(relay, question.encode());
-            self.open.insert(sent, Errand::Discover);
+            let sent = behaviour.send_request(relay, request.encode());
+            self.open.insert(sent, RequestKind::Discover);
         }
 
-        /// What an event means, and which relay it comes from.
-        pub(crate) fn hear(&mut self, event: FrameEvent) -> Option<(PeerId, News)> {
+        /// Handles an event of the protocol. Returns the outcome of a request that ended, and its relay.
+        pub(crate) fn on_event(&mut self, event: FrameEvent) -> Option<(PeerId, RendezvousEvent)> {
             match event {
                 request_response::Event::Message {
                     peer,
@@ -130,17 +131,17 @@ mod client {
                         },
                     ..
                 } => {
-                    let errand = self.open.remove(&request_id)?;
-                    let news = match Answer::decode(&response) {
-                        Ok(answer) => self.understand(errand, answer),
-                        Err(_) => errand.unanswered(),
+                    let kind = self.open.remove(&request_id)?;
+                    let event = match Answer::decode(&response) {
+                        Ok(answer) => self.interpret(kind, answer),
+                        Err(_) => kind.failed(),
                     };
-                    Some((peer, news))
+                    Some((peer, event))
                 }
                 request_response::Event::OutboundFailure {
                     peer, request_id, ..
-                } => Some((peer, self.open.remove(&request_id)?.unanswered())),
-                // A tab asks, and is not asked.
+                } => Some((peer, self.open.remove(&request_id)?.failed())),
+                // This tab is only a client.
                 request_response::Event::Message {
                     message: Message::Request { .. },
                     ..
@@ -150,29 +151,31 @@ mod client {
             }
         }
 
-        /// An answer to another question is none.
-        fn understand(&self, errand: Errand, answer: Answer) -> News {
-            match (errand, answer) {
-                (Errand::Register, Answer::Registered(ttl)) => News::Registered(Some(ttl)),
-                (Errand::Discover, Answer::Discovered { found, cookie }) => {
-                    let here = found
+        /// The outcome of a request with this response. A response of another kind counts as a refusal.
+        fn interpret(&self, kind: RequestKind, answer: Answer) -> RendezvousEvent {
+            match (kind, answer) {
+                (RequestKind::Register, Answer::Registered(ttl)) => {
+                    RendezvousEvent::Registered(Some(ttl))
+                }
+                (RequestKind::Discover, Answer::Discovered { found, cookie }) => {
+                    let in_room = found
                         .into_iter()
                         .filter(|registration| registration.namespace == self.namespace);
-                    let named = here.filter_map(|registration| {
-                        let name = signer(&registration.record)?;
-                        Some((name, registration.ttl))
+                    let signed = in_room.filter_map(|registration| {
+                        let peer = signer(&registration.record)?;
+                        Some((peer, registration.ttl))
                     });
-                    News::Discovered(Some(Found {
-                        peers: named.collect(),
+                    RendezvousEvent::Discovered(Some(DiscoveredPeers {
+                        peers: signed.collect(),
                         cookie,
                     }))
                 }
-                (errand, _) => errand.unanswered(),
+                (kind, _) => kind.failed(),
             }
         }
     }
 
-    /// Who signed this record about himself; `None` if nobody did.
+    /// The peer that signed this record about itself; `None` if the signature is invalid.
     fn signer(record: &[u8]) -> Option<PeerId> {
         let envelope = SignedEnvelope::from_protobuf_encoding(record).ok()?;
         let record = PeerRecord::from_signed_envelope(envelope).ok()?;
@@ -204,8 +207,8 @@ mod client {
         }
 
         #[test]
-        fn only_names_of_the_room_with_their_owners_signature_are_heard() {
-            let errands = Errands::new("room".to_owned());
+        fn only_signed_registrations_of_the_room_count() {
+            let client = RendezvousClient::new("room".to_owned());
             let key = Keypair::generate_ed25519();
             let mut forged = record_of(&key);
             if let Some(last) = forged.last_mut() {
@@ -220,33 +223,33 @@ mod client {
                 ],
                 cookie: None,
             };
-            let here = Found {
+            let expected = DiscoveredPeers {
                 peers: vec![(key.public().to_peer_id(), MINUTE)],
                 cookie: None,
             };
             assert_eq!(
-                errands.understand(Errand::Discover, answer),
-                News::Discovered(Some(here))
+                client.interpret(RequestKind::Discover, answer),
+                RendezvousEvent::Discovered(Some(expected))
             );
         }
 
         #[test]
-        fn an_answer_to_another_question_is_a_refusal() {
-            let errands = Errands::new("room".to_owned());
+        fn response_of_another_kind_is_a_refusal() {
+            let client = RendezvousClient::new("room".to_owned());
             let found = Answer::Discovered {
                 found: Vec::new(),
                 cookie: None,
             };
             for answer in [found, Answer::NotRegistered(Status(200))] {
-                let news = errands.understand(Errand::Register, answer);
-                assert_eq!(news, News::Registered(None));
+                let event = client.interpret(RequestKind::Register, answer);
+                assert_eq!(event, RendezvousEvent::Registered(None));
             }
             for answer in [
                 Answer::Registered(MAX_TTL),
                 Answer::NotDiscovered(Status(1)),
             ] {
-                let news = errands.understand(Errand::Discover, answer);
-                assert_eq!(news, News::Discovered(None));
+                let event = client.interpret(RequestKind::Discover, answer);
+                assert_eq!(event, RendezvousEvent::Discovered(None));
             }
         }
     }

@@ -1,30 +1,31 @@
-//! Which of libp2p's requests is which of the machine's, and until when an answer counts. Never sends.
+//! Open requests in both directions: maps libp2p's request IDs to those of the sync state machine, and keeps the
+//! deadline of each outbound request. It never sends.
 
-use chain::time::MonotonicMillis;
+use heartchain_chain::time::MonotonicMillis;
+use heartchain_sync::io::{InboundId, RequestId};
 use libp2p::{
     PeerId,
     request_response::{InboundRequestId, OutboundRequestId, ResponseChannel},
 };
 use litemap::LiteMap;
-use sync::seam::{InboundId, RequestId};
 
 use crate::config;
 
-/// Requests of ours that wait for an answer. The machine has at most 4 open with each peer.
+/// Requests of this tab that wait for a response. The state machine has at most 4 open with each peer.
 #[derive(Debug, Default)]
-pub(crate) struct Asked {
-    open: LiteMap<OutboundRequestId, Open>,
+pub(crate) struct OutboundRequests {
+    open: LiteMap<OutboundRequestId, OutboundRequest>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Open {
+struct OutboundRequest {
     peer: PeerId,
     id: RequestId,
     deadline: MonotonicMillis,
 }
 
-impl Asked {
-    /// A request is under way.
+impl OutboundRequests {
+    /// A request was sent.
     pub(crate) fn insert(
         &mut self,
         sent: OutboundRequestId,
@@ -32,69 +33,70 @@ impl Asked {
         id: RequestId,
         deadline: MonotonicMillis,
     ) {
-        self.open.insert(sent, Open { peer, id, deadline });
+        self.open
+            .insert(sent, OutboundRequest { peer, id, deadline });
     }
 
-    /// It is over: whom it was to, and which of the machine's it was. `None` if it was over before.
+    /// Removes a request that has ended. Returns its peer and its ID in the state machine; `None` if it ended before.
     pub(crate) fn take(&mut self, sent: OutboundRequestId) -> Option<(PeerId, RequestId)> {
         let open = self.open.remove(&sent)?;
         Some((open.peer, open.id))
     }
 
-    /// The peer is gone, and that says all.
+    /// Removes all requests to a peer that is gone. No failures are reported for them: the disconnect says enough.
     pub(crate) fn forget(&mut self, peer: &PeerId) {
         self.open.retain(|_, open| open.peer != *peer);
     }
 
-    /// Those whose time is up; they are over.
-    pub(crate) fn late(&mut self, now: MonotonicMillis) -> Vec<(PeerId, RequestId)> {
-        let mut late = Vec::new();
+    /// Removes and returns the requests whose deadline has passed.
+    pub(crate) fn take_expired(&mut self, now: MonotonicMillis) -> Vec<(PeerId, RequestId)> {
+        let mut expired = Vec::new();
         self.open.retain(|_, open| {
-            let is_late = open.deadline <= now;
-            if is_late {
-                late.push((open.peer, open.id));
+            let is_expired = open.deadline <= now;
+            if is_expired {
+                expired.push((open.peer, open.id));
             }
-            !is_late
+            !is_expired
         });
-        late
+        expired
     }
 
-    /// The next deadline.
+    /// The deadline of the request that expires next.
     pub(crate) fn due(&self) -> Option<MonotonicMillis> {
         self.open.values().map(|open| open.deadline).min()
     }
 }
 
-/// Requests of others that wait for our answer.
+/// Requests of peers that wait for a response from this tab.
 #[derive(Debug, Default)]
-pub(crate) struct Unanswered {
+pub(crate) struct InboundRequests {
     next: u64,
     open: LiteMap<InboundId, (InboundRequestId, ResponseChannel<Vec<u8>>)>,
 }
 
-impl Unanswered {
-    /// A request came: its name for the machine. `None` if too many wait; the stream closes then.
+impl InboundRequests {
+    /// Adds a request and returns its ID for the state machine. `None` if too many are open: the stream is closed then.
     pub(crate) fn insert(
         &mut self,
-        came: InboundRequestId,
+        received: InboundRequestId,
         channel: ResponseChannel<Vec<u8>>,
     ) -> Option<InboundId> {
-        if self.open.len() >= config::MAX_UNANSWERED {
+        if self.open.len() >= config::MAX_UNANSWERED_REQUESTS {
             return None;
         }
         let id = InboundId(self.next);
         self.next = self.next.wrapping_add(1);
-        self.open.insert(id, (came, channel));
+        self.open.insert(id, (received, channel));
         Some(id)
     }
 
-    /// Where the answer goes; dropping it closes the stream.
+    /// Removes a request and returns the channel for its response. Dropping the channel closes the stream.
     pub(crate) fn take(&mut self, id: InboundId) -> Option<ResponseChannel<Vec<u8>>> {
         self.open.remove(&id).map(|(_, channel)| channel)
     }
 
-    /// The peer waits no longer.
-    pub(crate) fn forget(&mut self, came: InboundRequestId) {
-        self.open.retain(|_, (open, _)| *open != came);
+    /// Removes a request whose peer no longer waits for the response.
+    pub(crate) fn forget(&mut self, received: InboundRequestId) {
+        self.open.retain(|_, (open, _)| *open != received);
     }
 }

@@ -1,21 +1,23 @@
-//! The swarm: this tab's place in the network, and what happens there in the machine's words. Never judges what
-//! a peer sent; that a peer speaks another protocol is all it looks at.
+//! [`Network`]: the libp2p swarm of a tab, with events in terms of the sync state machine. It never judges the data
+//! that a peer sends; all it checks is whether the peer speaks this room's protocols.
 //!
-//! `orders` does what the machine wants, `events` hears what libp2p reports, `upkeep` does what is due.
+//! `commands` carries out what the state machine requests, `events` handles what libp2p reports, and `housekeeping`
+//! does what is due by time.
 
+mod commands;
 mod events;
-mod orders;
-mod upkeep;
+mod housekeeping;
 
 use std::{collections::VecDeque, rc::Rc};
 
-use chain::{
-    room::Room,
-    time::{MonotonicMillis, UnixMillis},
-};
 use futures::{
     FutureExt, StreamExt, future::LocalBoxFuture, select_biased, stream::FuturesUnordered,
 };
+use heartchain_chain::{
+    room::Room,
+    time::{MonotonicMillis, UnixMillis},
+};
+use heartchain_sync::io::{GossipId, InboundId, RequestFailure, RequestId, Topic};
 use libp2p::{
     PeerId, Swarm,
     core::transport::ListenerId,
@@ -25,42 +27,42 @@ use libp2p::{
 };
 use libp2p_webrtc_browser::peer::{self, address::direct};
 use litemap::LiteMap;
-use sync::seam::{GossipId, InboundId, RequestFailure, RequestId, Topic};
 
 use super::{
     NetworkError, PeerLink, RelayDocument, RelayView, Role,
-    address::{NamedPeer, PageScheme, RelayAddress},
+    address::{CircuitAddress, PageScheme, RelayAddress},
     bans::Bans,
-    behaviour::{Names, Protocols, name_of},
+    behaviour::{Protocols, RoomNames, peer_id_of},
     candidates::Candidates,
     connections::Connections,
     ice::IceServer,
-    introductions::Introductions,
+    peer_exchange::PeerExchange,
+    pending_validation::PendingValidation,
     relays::{LinkId, Relays},
-    rendezvous::Errands,
-    requests::{Asked, Unanswered},
-    transport::all_ways,
-    unjudged::Unjudged,
+    rendezvous::RendezvousClient,
+    requests::{InboundRequests, OutboundRequests},
+    transport::all_transports,
 };
 use crate::{
     clock::{self, Alarm},
     config,
 };
 
-/// Reads the document about this page's relay; `None` if it could not be read.
+/// Reads the document that describes the page's relay; `None` if it could not be read.
 pub(crate) type ReadDocument = Rc<dyn Fn() -> LocalBoxFuture<'static, Option<RelayDocument>>>;
 
-/// What a network needs to begin.
-pub(crate) struct Setup<'a> {
+/// The configuration of a [`Network`].
+pub(crate) struct NetworkConfig<'a> {
+    /// Secret seed of the key that the peer ID is derived from.
     pub(crate) seed: [u8; 32],
     pub(crate) room: &'a Room,
-    /// Those that named peers are reached through included.
+    /// All relays, including those that lead to the `named` peers.
     pub(crate) relays: Vec<RelayAddress>,
-    /// Peers to call whether a relay names them or not.
-    pub(crate) named: Vec<NamedPeer>,
-    /// Whether peers may be reached directly, which tells them this computer's addresses.
+    /// Peers to dial even if no relay reports them.
+    pub(crate) named: Vec<CircuitAddress>,
+    /// Whether direct connections to peers are allowed, which reveal this computer's addresses to them.
     pub(crate) direct: bool,
-    /// Servers that help to find direct ways; without any given, those that relays name.
+    /// STUN and TURN servers for direct connections; `None` uses those that the relay documents name.
     pub(crate) ice_servers: Option<Vec<IceServer>>,
     pub(crate) scheme: PageScheme,
     pub(crate) read_document: ReadDocument,
@@ -68,85 +70,86 @@ pub(crate) struct Setup<'a> {
 
 /// What happened on the network.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum NetworkEvent {
     /// A peer of this room can be reached.
     PeerConnected(PeerId),
-    /// Its last connection is gone.
+    /// The last connection to a peer of this room was closed.
     PeerDisconnected(PeerId),
-    /// A gossip item came, and waits for its verdict. One that is not forwarded for want of room comes, too.
+    /// A gossip message that waits for a verdict. A message that is not forwarded because too many wait is reported,
+    /// too.
     Gossip {
         from: PeerId,
         id: GossipId,
         topic: Topic,
         data: Vec<u8>,
     },
-    /// A peer asks.
+    /// A peer sent a request.
     Request {
         from: PeerId,
         id: InboundId,
         data: Vec<u8>,
     },
-    /// A peer answered.
+    /// A peer responded to a request of this tab.
     Response {
         peer: PeerId,
         id: RequestId,
         data: Vec<u8>,
     },
-    /// A request of ours got no answer.
+    /// A request of this tab failed.
     RequestFailed {
         peer: PeerId,
         id: RequestId,
         failure: RequestFailure,
     },
-    /// What is shown of peers or relays changed.
+    /// The result of [`Network::relay_views`] or [`Network::peer_links`] changed.
     Changed,
 }
 
-/// This tab's place in the network.
+/// The network side of a tab: the swarm, and what is known of relays and peers.
 pub(crate) struct Network {
     swarm: Swarm<Protocols>,
     key: Keypair,
-    names: Names,
+    names: RoomNames,
     relays: Relays,
     connections: Connections<PeerId, ConnectionId>,
     candidates: Candidates<PeerId, PeerId>,
-    named: Vec<NamedPeer>,
-    introductions: Introductions<PeerId, ListenerId>,
-    /// Calls to candidates under way.
-    calling: LiteMap<ConnectionId, PeerId>,
+    named: Vec<CircuitAddress>,
+    peer_exchange: PeerExchange<PeerId, ListenerId>,
+    /// Dials to peers in progress.
+    dialing: LiteMap<ConnectionId, PeerId>,
     bans: Bans<PeerId>,
-    /// Cut off: nobody is called, and whoever comes through is turned away.
+    /// No peer is dialed while set, and every connection is closed as soon as it is established.
     isolated: bool,
-    errands: Errands,
-    asked: Asked,
-    unanswered: Unanswered,
-    unjudged: Unjudged<gossipsub::MessageId, PeerId>,
+    rendezvous: RendezvousClient,
+    outbound_requests: OutboundRequests,
+    inbound_requests: InboundRequests,
+    pending_validation: PendingValidation<gossipsub::MessageId, PeerId>,
     ice_servers_given: bool,
     read_document: ReadDocument,
     reading: FuturesUnordered<LocalBoxFuture<'static, (LinkId, Option<RelayDocument>)>>,
     housekeeping_at: MonotonicMillis,
-    /// The wall clock then.
+    /// Wall clock time of the last housekeeping.
     housekept_at: UnixMillis,
     alarm: Alarm,
-    events: VecDeque<Event>,
+    events: VecDeque<NetworkEvent>,
 }
 
 impl Network {
-    /// Sets the network up; nothing is called yet.
+    /// Sets up the network. It dials nothing until [`Self::next`] is polled.
     ///
     /// # Errors
     /// If a protocol refuses its configuration.
-    pub(crate) fn new(mut setup: Setup<'_>) -> Result<Self, NetworkError> {
+    pub(crate) fn new(mut setup: NetworkConfig<'_>) -> Result<Self, NetworkError> {
         let key = Keypair::ed25519_from_bytes(&mut setup.seed)
             .map_err(|error| NetworkError::Key(error.to_string()))?;
-        let names = Names::of(setup.room.id())?;
-        let ways = all_ways(&key, setup.direct)?;
-        let protocols = Protocols::new(&key, ways.relay, ways.webrtc, &names)?;
+        let names = RoomNames::of(setup.room.id())?;
+        let transports = all_transports(&key, setup.direct)?;
+        let protocols = Protocols::new(&key, transports.relay, transports.webrtc, &names)?;
         let settings = swarm::Config::with_wasm_executor()
-            .with_idle_connection_timeout(config::IDLE_CONNECTION);
-        let mut swarm = Swarm::new(ways.transport, protocols, name_of(&key), settings);
-        // What this tab tells its neighbours of the way to it; a circuit through it begins with this.
-        swarm.add_external_address(direct(name_of(&key)));
+            .with_idle_connection_timeout(config::IDLE_CONNECTION_TIMEOUT);
+        let mut swarm = Swarm::new(transports.transport, protocols, peer_id_of(&key), settings);
+        // Neighbours reach this tab at this address, and circuits through it start with it.
+        swarm.add_external_address(direct(peer_id_of(&key)));
         let ice_servers_given = setup.ice_servers.is_some();
         let servers = setup.ice_servers.iter().flatten().map(for_webrtc);
         swarm
@@ -159,19 +162,19 @@ impl Network {
         Ok(Self {
             swarm,
             key,
-            errands: Errands::new(names.namespace.clone()),
+            rendezvous: RendezvousClient::new(names.namespace.clone()),
             names,
             relays: Relays::new(setup.relays, setup.scheme, now),
             connections: Connections::new(),
             candidates: Candidates::new(config::MAX_CANDIDATES, config::PEER_REDIAL),
             named: setup.named,
-            introductions: Introductions::new(),
-            calling: LiteMap::new(),
+            peer_exchange: PeerExchange::new(),
+            dialing: LiteMap::new(),
             bans: Bans::new(config::MAX_BANNED),
             isolated: false,
-            asked: Asked::default(),
-            unanswered: Unanswered::default(),
-            unjudged: Unjudged::new(),
+            outbound_requests: OutboundRequests::default(),
+            inbound_requests: InboundRequests::default(),
+            pending_validation: PendingValidation::new(),
             ice_servers_given,
             read_document: setup.read_document,
             reading: FuturesUnordered::new(),
@@ -182,23 +185,23 @@ impl Network {
         })
     }
 
-    /// This tab's name.
-    pub(crate) fn us(&self) -> PeerId {
+    /// The peer ID of this tab.
+    pub(crate) fn local_peer_id(&self) -> PeerId {
         *self.swarm.local_peer_id()
     }
 
-    /// What happens next. May be dropped and called again; nothing is lost.
-    pub(crate) async fn next(&mut self) -> Event {
+    /// Waits for the next event. The future is cancel safe: dropping it loses no event.
+    pub(crate) async fn next(&mut self) -> NetworkEvent {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return event;
             }
             select_biased! {
-                event = self.swarm.select_next_some() => self.on_swarm(event),
+                event = self.swarm.select_next_some() => self.on_swarm_event(event),
                 (link, document) = self.reading.select_next_some() => {
                     self.use_stun(document.as_ref());
                     self.relays.document(link, document, clock::monotonic());
-                    self.events.push_back(Event::Changed);
+                    self.events.push_back(NetworkEvent::Changed);
                 }
                 () = (&mut self.alarm).fuse() => {}
             }
@@ -206,22 +209,22 @@ impl Network {
         }
     }
 
-    /// Learns this tab's public address from what a relay's document names, unless the page named others. One that names
-    /// nothing changes nothing.
+    /// Uses the STUN servers that a relay's document names, unless the page configured others. A document without
+    /// servers changes nothing.
     fn use_stun(&mut self, document: Option<&RelayDocument>) {
-        let named = document.map(|document| document.stun.as_slice());
-        if let Some(servers @ [_, ..]) = named.filter(|_| !self.ice_servers_given) {
+        let servers = document.map(|document| document.stun.as_slice());
+        if let Some(servers @ [_, ..]) = servers.filter(|_| !self.ice_servers_given) {
             let servers = servers.iter().map(for_webrtc).collect();
             self.swarm.behaviour_mut().webrtc.set_ice_servers(servers);
         }
     }
 
-    /// The relays, as they are shown.
+    /// The relays, as the page shows them.
     pub(crate) fn relay_views(&self) -> Vec<RelayView> {
         self.relays.views()
     }
 
-    /// The peers that have said what they are, as they are shown.
+    /// The peers with a known role, as the page shows them.
     pub(crate) fn peer_links(&self) -> Vec<PeerLink> {
         self.connections
             .views()

@@ -1,5 +1,5 @@
-//! How bytes reach a peer: straight from tab to tab, through a relay's circuit, or to a relay by WebSocket or
-//! WebRTC-direct. Never chooses whom to reach.
+//! The transports of a tab: WebRTC between tabs, circuits through relays, and WebSocket or WebRTC-direct to a relay. It
+//! never decides what to dial.
 
 use std::io;
 
@@ -13,40 +13,46 @@ use libp2p::{
 };
 use libp2p_webrtc_browser::{direct, peer};
 
-use super::{NetworkError, behaviour::name_of, goodbye::BriefGoodbye, prompt::Prompt};
+use super::{
+    NetworkError,
+    behaviour::peer_id_of,
+    workarounds::{CloseTimeout, NoDelayFlush},
+};
 use crate::config;
 
-/// All ways together, and what belongs to them among the protocols.
-pub(crate) struct Ways {
+/// The combined transport, and the behaviours that belong to its parts.
+pub(crate) struct Transports {
     pub(crate) transport: Boxed<(PeerId, StreamMuxerBox)>,
     pub(crate) relay: relay::client::Behaviour,
     pub(crate) webrtc: peer::Behaviour,
 }
 
-/// Sets all ways up; with `direct`, tabs are reached straight, and otherwise through circuits only.
+/// Sets up all transports. Without `direct`, other tabs are reached through circuits only.
 ///
 /// # Errors
 /// If the key cannot be used for the Noise handshake.
-pub(crate) fn all_ways(key: &Keypair, direct: bool) -> Result<Ways, NetworkError> {
-    let (circuits, relay) = relay::client::new(name_of(key));
-    let straight = peer::Config::new(name_of(key))
+pub(crate) fn all_transports(key: &Keypair, direct: bool) -> Result<Transports, NetworkError> {
+    let (circuits, relay) = relay::client::new(peer_id_of(key));
+    let webrtc_config = peer::Config::new(peer_id_of(key))
         .with_grace(config::DISCONNECTED_GRACE)
-        .with_silence_limit(config::SILENCE_LIMIT)
+        .with_silence_limit(config::DIRECT_LIVENESS_TIMEOUT)
         .with_automatic_upgrades(direct)
         .with_policy(move |_| direct);
-    let (tabs, webrtc) = peer::new(straight);
+    let (tabs, webrtc) = peer::new(webrtc_config);
     let noise = noise::Config::new(key).map_err(|error| NetworkError::Noise(error.to_string()))?;
 
-    // One stream for both, as the handshake and the muxer would be compiled for each.
+    // Combined before the upgrade, because handshake and muxer are compiled once per stream type.
     let streams = circuits
-        .or_transport(websocket_websys::Transport::default().map(|socket, _| Prompt::new(socket)))
+        .or_transport(
+            websocket_websys::Transport::default().map(|socket, _| NoDelayFlush::new(socket)),
+        )
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise)
         .multiplex(muxer());
     let servers = direct::Transport::new(direct::Config::new(key))
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
 
-    // Tab to tab comes first: circuits would take its addresses for theirs.
+    // WebRTC between tabs comes first: the circuit transport would accept its addresses, too.
     let all = tabs
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
         .or_transport(streams.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
@@ -54,13 +60,13 @@ pub(crate) fn all_ways(key: &Keypair, direct: bool) -> Result<Ways, NetworkError
         .or_transport(servers)
         .map(|either, _| either.into_inner())
         .map(|(peer, muxer), _| {
-            let muxer = BriefGoodbye::new(muxer, config::GOODBYE_TIMEOUT);
+            let muxer = CloseTimeout::new(muxer, config::CLOSE_TIMEOUT);
             (peer, StreamMuxerBox::new(muxer))
         });
     let transport = TransportTimeout::new(all, config::DIAL_TIMEOUT)
         .map_err(io::Error::other)
         .boxed();
-    Ok(Ways {
+    Ok(Transports {
         transport,
         relay,
         webrtc,
@@ -69,6 +75,6 @@ pub(crate) fn all_ways(key: &Keypair, direct: bool) -> Result<Ways, NetworkError
 
 fn muxer() -> yamux::Config {
     let mut config = yamux::Config::default();
-    config.set_max_num_streams(config::MAX_STREAMS_A_CONNECTION);
+    config.set_max_num_streams(config::MAX_STREAMS_PER_CONNECTION);
     config
 }

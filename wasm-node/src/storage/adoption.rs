@@ -1,52 +1,52 @@
-//! What other, closed tabs of this browser have recorded and not shared: found in their slots, and signed with their keys.
-//! A slot is held for a moment only, and nothing in it is changed: its tab is still the same peer when it is opened again.
-//! Which of it is new is for the machine to say.
+//! Finds readings that closed tabs of this browser recorded but did not share, and signs them with the keys of those
+//! tabs. A slot is locked only briefly and nothing in it changes, so its tab is still the same peer when it is opened
+//! again. The machine decides which of the readings are new.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     pin::pin,
 };
 
-use chain::{key::SecretKey, reading::Reading, room::Room};
 use futures::future::{Either, select};
-use sync::seam::JournalEntry;
+use heartchain_chain::{key::SecretKey, reading::Reading, room::Room};
+use heartchain_sync::io::JournalEntry;
 
 use super::{
-    mirror::{self, Copied},
-    peek::{self, Peeked},
+    mirror::{self, MirrorContents},
+    read_only::{self, SlotContents},
     slot,
 };
 use crate::{clock, config};
 
-/// Looks for what closed tabs have not shared.
+/// Searches the slots of closed tabs for unshared readings.
 #[derive(Debug)]
 pub(crate) struct Adoption {
     room: Room,
-    /// This tab's own slot.
+    /// This tab's own slot, which is skipped.
     own: Option<u32>,
-    /// Slots that were looked at, and what their copies were then. As many as there are slots at the most.
-    seen: HashMap<u32, Option<String>>,
+    /// The version of the mirror of each slot that was checked. At most one entry per slot.
+    checked: HashMap<u32, Option<String>>,
 }
 
-/// What a closed tab has recorded.
+/// Possibly unshared readings of a closed tab, and the keys to sign them.
 #[derive(Debug)]
 pub(crate) struct Unshared {
     pub(crate) slot: u32,
     first: SecretKey,
     keys: Vec<(u64, SecretKey)>,
     journal: Vec<(u64, JournalEntry)>,
-    /// What its copy was when it was looked at.
+    /// The version of the mirror when the slot was read.
     version: Option<String>,
 }
 
 impl Adoption {
     pub(crate) fn new(room: Room, own: Option<u32>) -> Self {
-        let seen = HashMap::new();
-        Self { room, own, seen }
+        let checked = HashMap::new();
+        Self { room, own, checked }
     }
 
-    /// What closed tabs have recorded that may not be shared, a tab at a time; nothing that was returned before and is the
-    /// same still, once it was noted as [`done`](Self::done).
+    /// The next closed tab with readings that may not be shared. A slot that was marked as [`done`](Self::done) is
+    /// skipped until its mirror changes.
     pub(crate) async fn look(&mut self) -> Option<Unshared> {
         for number in 0..config::MAX_SLOTS {
             if self.own == Some(number) {
@@ -54,73 +54,83 @@ impl Adoption {
             }
             let name = slot::name(self.room.id(), number);
             let version = mirror::version(&name);
-            if !mirror::has_key(&name) || self.seen.get(&number) == Some(&version) {
+            if !mirror::has_key(&name) || self.checked.get(&number) == Some(&version) {
                 continue;
             }
-            // A tab that is open shares its readings itself, and is looked at again when it is closed.
-            let Ok(Some(held)) = slot::take_free(self.room.id(), number).await else {
+            // An open tab shares its own readings; its slot is checked again once the tab is closed.
+            let Ok(Some(held)) = slot::try_take(self.room.id(), number).await else {
                 continue;
             };
-            let found = unshared(number, &name).await;
+            let found = read_unshared(number, &name).await;
             drop(held);
             match found {
                 Some(found) => return Some(found),
-                None => drop(self.seen.insert(number, version)),
+                None => drop(self.checked.insert(number, version)),
             }
         }
         None
     }
 
-    /// Signs it, a part at a time: signing all at once would stop the page.
+    /// Signs the readings in batches, because signing all of them at once would block the page.
     pub(crate) fn sign<'a>(
         &'a self,
         found: &'a Unshared,
     ) -> impl Iterator<Item = Vec<Reading>> + 'a {
-        let parts = found.journal.chunks(sync::config::MAX_ADOPT);
-        parts.map(|part| sync::sign_journal(&self.room, &found.first, &found.keys, part))
+        let parts = found
+            .journal
+            .chunks(heartchain_sync::config::MAX_READINGS_PER_ADOPT);
+        parts.map(|part| heartchain_sync::sign_journal(&self.room, &found.first, &found.keys, part))
     }
 
-    /// Notes that this was taken over.
+    /// Marks a slot whose readings were adopted.
     pub(crate) fn done(&mut self, found: Unshared) {
-        self.seen.insert(found.slot, found.version);
+        self.checked.insert(found.slot, found.version);
     }
 }
 
-/// What a slot has, while it is held.
-async fn unshared(number: u32, name: &str) -> Option<Unshared> {
+/// Reads a slot whose lock is held.
+async fn read_unshared(number: u32, name: &str) -> Option<Unshared> {
     let version = mirror::version(name);
-    let copied = mirror::read(name);
-    // What the copy lacks of what is not confirmed is read from the database; whole, it needs only what came after it.
-    let lacking = copied.dropped.saturating_add(copied.damaged);
+    let mirrored = mirror::read(name);
+    // Unconfirmed entries that the mirror lacks are read from the database. If it lacks none, only newer entries are.
+    let lacking = mirrored.dropped.saturating_add(mirrored.corrupt);
     let unconfirmed = match lacking {
         0 => 0,
-        lacking => lacking.saturating_add(copied.entries.len() as u64),
+        lacking => lacking.saturating_add(mirrored.entries.len() as u64),
     };
-    let from = copied.journal_len;
+    let from = mirrored.journal_len;
     let from = from.map(|len| len.saturating_sub(unconfirmed));
-    let limit = match copied.journal_len {
-        Some(_) => config::ADOPTION_HOLD,
-        // A version without a copy was here: all of its journal has to be read.
+    let limit = match mirrored.journal_len {
+        Some(_) => config::ADOPTION_LOCK_TIMEOUT,
+        // An older version without a mirror used this slot: its whole journal must be read.
         None => config::OPEN_TIMEOUT,
     };
-    let peeking = pin!(peek::peek(name, from));
-    let peeked = match select(peeking, clock::sleep(limit)).await {
-        Either::Left((peeked, _)) => peeked,
-        // The copy alone has to do.
+    let reading_slot = pin!(read_only::read_slot(name, from));
+    let stored = match select(reading_slot, clock::sleep(limit)).await {
+        Either::Left((stored, _)) => stored,
+        // After a timeout, use the mirror alone.
         Either::Right(_) => None,
     };
-    join(number, copied, peeked.unwrap_or_default(), version)
+    merge(number, mirrored, stored.unwrap_or_default(), version)
 }
 
-fn join(slot: u32, copied: Copied, peeked: Peeked, version: Option<String>) -> Option<Unshared> {
-    let first = peeked.first_key.or(copied.first_key)?;
-    let mut keys = copied.keys;
-    keys.extend(peeked.keys);
-    let mut journal: BTreeMap<u64, JournalEntry> = copied.entries;
-    journal.extend(peeked.journal);
-    let resigned: HashSet<u64> = journal.values().filter_map(|entry| entry.resigns).collect();
-    journal.retain(|position, _| !resigned.contains(position));
-    // The oldest first: later ones cannot be in a block before them.
+fn merge(
+    slot: u32,
+    mirrored: MirrorContents,
+    stored: SlotContents,
+    version: Option<String>,
+) -> Option<Unshared> {
+    let first = stored.first_key.or(mirrored.first_key)?;
+    let mut keys = mirrored.keys;
+    keys.extend(stored.keys);
+    let mut journal: BTreeMap<u64, JournalEntry> = mirrored.entries;
+    journal.extend(stored.journal);
+    let replaced: HashSet<u64> = journal
+        .values()
+        .filter_map(|entry| entry.replaces)
+        .collect();
+    journal.retain(|position, _| !replaced.contains(position));
+    // Keep the oldest: later entries cannot be confirmed before them.
     while journal.len() > config::MAX_MIRRORED_ENTRIES {
         journal.pop_last();
     }
@@ -141,8 +151,8 @@ fn join(slot: u32, copied: Copied, peeked: Peeked, version: Option<String>) -> O
 
 #[cfg(test)]
 mod tests {
-    use chain::room::{RoomName, RoomParams};
-    use sync::StoreOperation;
+    use heartchain_chain::room::{RoomName, RoomParams};
+    use heartchain_sync::StoreOperation;
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
@@ -153,10 +163,10 @@ mod tests {
         Room::new(RoomParams::with_defaults(name))
     }
 
-    /// A tab that has recorded so many readings and was closed.
+    /// Fills a slot like a closed tab that has recorded this many readings.
     async fn closed_tab(room: &Room, number: u32, seed: u8, entries: u64) {
         let name = slot::name(room.id(), number);
-        let mut store = IndexedDb::anew(&name, room.id()).await;
+        let mut store = IndexedDb::open_empty(&name, room.id()).await;
         store
             .put_first_key(&[seed; 32])
             .await
@@ -165,7 +175,7 @@ mod tests {
         suite::write(&mut store, (0..entries).map(put).collect()).await;
     }
 
-    async fn bpms(adoption: &mut Adoption) -> Option<(u32, usize)> {
+    async fn adopt_next(adoption: &mut Adoption) -> Option<(u32, usize)> {
         let found = adoption.look().await?;
         let readings: Vec<Reading> = adoption.sign(&found).flatten().collect();
         let author = SecretKey::from_seed([9; 32]).author();
@@ -178,20 +188,20 @@ mod tests {
     }
 
     #[test]
-    async fn readings_of_a_closed_tab_are_found_once() {
+    async fn closed_tab_readings_are_found_once() {
         let room = room("adoption once");
         closed_tab(&room, 1, 9, 3).await;
         let mut adoption = Adoption::new(room.clone(), Some(0));
-        assert_eq!(bpms(&mut adoption).await, Some((1, 3)));
-        assert_eq!(bpms(&mut adoption).await, None);
-        // Another tab has been in that slot meanwhile.
+        assert_eq!(adopt_next(&mut adoption).await, Some((1, 3)));
+        assert_eq!(adopt_next(&mut adoption).await, None);
+        // Another tab has used that slot meanwhile.
         closed_tab(&room, 1, 9, 4).await;
-        assert_eq!(bpms(&mut adoption).await, Some((1, 4)));
-        assert_eq!(bpms(&mut adoption).await, None);
+        assert_eq!(adopt_next(&mut adoption).await, Some((1, 4)));
+        assert_eq!(adopt_next(&mut adoption).await, None);
     }
 
     #[test]
-    async fn more_than_the_copy_holds_begins_with_the_first() {
+    async fn oldest_entries_come_first() {
         let room = room("adoption many");
         let many = config::MAX_MIRRORED_ENTRIES as u64 + 5;
         closed_tab(&room, 1, 9, many).await;
@@ -201,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    async fn what_the_copy_has_lost_is_read_from_the_database() {
+    async fn damaged_mirror_is_completed_from_database() {
         let room = room("adoption damaged");
         closed_tab(&room, 1, 9, 3).await;
         let storage = web_sys::window().and_then(|window| window.local_storage().ok()?);
@@ -210,51 +220,51 @@ mod tests {
         storage
             .expect("a browser")
             .remove_item(&page)
-            .expect("it forgets");
+            .expect("the item is removed");
         let mut adoption = Adoption::new(room, Some(0));
-        assert_eq!(bpms(&mut adoption).await, Some((1, 3)));
+        assert_eq!(adopt_next(&mut adoption).await, Some((1, 3)));
     }
 
     #[test]
-    async fn an_open_tab_and_ones_own_slot_are_left_alone() {
+    async fn open_and_own_slots_are_left_alone() {
         let room = room("adoption open");
         for number in [0, 1] {
             closed_tab(&room, number, 9, 3).await;
         }
-        let held = slot::take_free(room.id(), 1).await.expect("locks");
+        let held = slot::try_take(room.id(), 1).await.expect("locks");
         assert!(held.is_some());
         let mut adoption = Adoption::new(room, Some(0));
-        assert_eq!(bpms(&mut adoption).await, None);
+        assert_eq!(adopt_next(&mut adoption).await, None);
         drop(held);
-        // The browser gives a lock back a moment later.
-        clock::sleep(config::ADOPTION_HOLD).await;
-        assert_eq!(bpms(&mut adoption).await, Some((1, 3)));
+        // The browser releases a lock a moment later.
+        clock::sleep(config::ADOPTION_LOCK_TIMEOUT).await;
+        assert_eq!(adopt_next(&mut adoption).await, Some((1, 3)));
     }
 
     #[test]
-    async fn a_slot_without_a_copy_is_read_from_its_database() {
+    async fn slot_without_mirror_is_read_from_database() {
         let room = room("adoption old");
         closed_tab(&room, 2, 9, 3).await;
         let name = slot::name(room.id(), 2);
         let mirror = mirror::Mirror::open(&name);
-        mirror::forget(&name);
-        // Versions before this one kept the key alone there.
+        mirror::delete(&name);
+        // Older versions mirrored only the key.
         mirror::Mirror::open(&name).keep_first_key(&[9; 32]);
         drop(mirror);
         let mut adoption = Adoption::new(room, None);
-        assert_eq!(bpms(&mut adoption).await, Some((2, 3)));
+        assert_eq!(adopt_next(&mut adoption).await, Some((2, 3)));
     }
 
     #[test]
-    async fn a_slot_without_a_database_is_read_from_its_copy() {
+    async fn slot_without_database_is_read_from_mirror() {
         let room = room("adoption copy");
         let name = slot::name(room.id(), 0);
         let mirror = mirror::Mirror::open(&name);
         mirror.keep_first_key(&[9; 32]);
         mirror.keep_entries(&[(0, suite::journal_entry(0))]);
         let mut adoption = Adoption::new(room, None);
-        assert_eq!(bpms(&mut adoption).await, Some((0, 1)));
-        let databases = super::super::rebuilding::databases().await;
+        assert_eq!(adopt_next(&mut adoption).await, Some((0, 1)));
+        let databases = super::super::rebuilding::database_names().await;
         assert!(databases.is_some_and(|names| !names.contains(&name)));
     }
 }

@@ -1,9 +1,9 @@
-//! What the page may know of where this tab keeps things. Never decides where.
+//! The state of a tab's storage, as reported to the page. Never decides where data is stored.
 
 use std::{cell::Cell, pin::pin, rc::Rc};
 
-use chain::time::MonotonicMillis;
 use futures::future::{Either, select};
+use heartchain_chain::time::MonotonicMillis;
 use js_sys::Promise;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -12,12 +12,12 @@ use web_sys::{StorageEstimate, StorageManager};
 use super::{ClosedBy, StoreError, loading::Loss};
 use crate::{clock, config};
 
-/// Why nothing is kept on disk.
+/// Why the store is in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// The page asked for it.
-    Asked,
-    /// The browser has no Web Locks here: the page came over plain http from another machine.
+    /// The page requested it.
+    Requested,
+    /// The browser has no Web Locks here, because the page was loaded from another machine over plain HTTP.
     NoLocks,
     /// The browser has no IndexedDB here.
     NoDatabase,
@@ -25,27 +25,27 @@ pub(crate) enum Reason {
     Blocked,
     /// More tabs are open than there are slots.
     NoFreeSlot,
-    /// A newer version of this page has been here, whose database this one cannot read.
+    /// A newer version of this page has upgraded the database, so this version cannot read it.
     NewerVersion,
 }
 
-/// Why something is not written.
+/// Why the store does not write data at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failing {
     /// A newer version of the page has upgraded the database: this tab has to be reloaded.
     NewerVersion,
-    /// The browser has closed the database, and it is not open again yet.
+    /// The browser has closed the database, and it is not reopened yet.
     Closed,
-    /// The disk does not answer.
+    /// The disk does not respond.
     Stuck,
-    /// There is no room.
+    /// The disk or the storage quota is full.
     Full,
-    /// The disk refuses, or the browser does.
+    /// The disk or the browser reports an error.
     Failed,
 }
 
 impl Failing {
-    /// What JavaScript calls it.
+    /// The name in the JavaScript API.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::NewerVersion => "newer-version",
@@ -57,37 +57,37 @@ impl Failing {
     }
 }
 
-/// Where this tab keeps things, and how that goes.
+/// Where a tab stores its data, and how well that works.
 #[derive(Debug)]
 pub(crate) struct Health {
-    /// The slot; or why there is none, and all is in memory.
+    /// The slot, or the reason why the store is in memory.
     place: Result<u32, Reason>,
-    /// Records that proved damaged, and were dropped, since the tab was started.
-    healed: Cell<usize>,
-    /// Blocks on disk that are still to be checked.
+    /// The number of corrupt records that were dropped or restored since the tab was started.
+    repaired: Cell<usize>,
+    /// The number of blocks on disk that are not checked yet.
     unchecked: Cell<usize>,
     /// Why the last write failed, if it did.
     failing: Cell<Option<Failing>>,
     /// Why the store is closed, if it is.
     closed: Cell<Option<Failing>>,
-    /// Whether the store has not answered for long.
+    /// Whether the store does not respond.
     stuck: Cell<bool>,
-    /// Readings that wait to be written for long.
+    /// The number of readings that have waited to be written for long.
     saving: Cell<usize>,
-    /// What the store had lost of one's own readings when it was opened.
+    /// The own readings that the store had lost when it was opened.
     loss: Cell<Option<Loss>>,
-    /// Whether blocks are not written, because what room is left is kept for one's own readings.
+    /// Whether blocks are not written, because the remaining space is reserved for own readings.
     refusing: Cell<bool>,
-    /// Whether the browser promised to keep the data when its disk gets full.
+    /// Whether the browser promised to keep the data when the disk gets full.
     persisted: Cell<Option<bool>>,
-    /// Bytes that this origin uses, and may use.
-    room: Cell<Option<Room>>,
-    /// When the browser was last asked for that.
+    /// The storage usage and quota of this origin, in bytes.
+    space: Cell<Option<Space>>,
+    /// When the browser was last asked for usage and quota.
     asked: Cell<Option<MonotonicMillis>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Room {
+struct Space {
     usage: f64,
     quota: f64,
 }
@@ -96,7 +96,7 @@ impl Health {
     pub(crate) fn new(place: Result<u32, Reason>) -> Rc<Self> {
         Rc::new(Self {
             place,
-            healed: Cell::default(),
+            repaired: Cell::default(),
             unchecked: Cell::default(),
             failing: Cell::default(),
             closed: Cell::default(),
@@ -105,7 +105,7 @@ impl Health {
             loss: Cell::default(),
             refusing: Cell::default(),
             persisted: Cell::default(),
-            room: Cell::default(),
+            space: Cell::default(),
             asked: Cell::default(),
         })
     }
@@ -114,12 +114,13 @@ impl Health {
         self.place
     }
 
-    pub(crate) fn healed(&self) -> usize {
-        self.healed.get()
+    pub(crate) fn repaired(&self) -> usize {
+        self.repaired.get()
     }
 
-    pub(super) fn note_healed(&self, records: usize) {
-        self.healed.set(self.healed.get().saturating_add(records));
+    pub(super) fn note_repaired(&self, records: usize) {
+        self.repaired
+            .set(self.repaired.get().saturating_add(records));
     }
 
     pub(crate) fn unchecked(&self) -> usize {
@@ -130,12 +131,12 @@ impl Health {
         self.unchecked.set(blocks);
     }
 
-    /// Whether something was not written.
+    /// Whether writes fail.
     pub(crate) fn failing(&self) -> bool {
         self.reason().is_some()
     }
 
-    /// Why something is not written.
+    /// Why writes fail: the most urgent reason.
     pub(crate) fn reason(&self) -> Option<Failing> {
         let stuck = self.stuck.get().then_some(Failing::Stuck);
         let full = self.refusing.get().then_some(Failing::Full);
@@ -143,10 +144,10 @@ impl Health {
         reasons.into_iter().flatten().next()
     }
 
-    /// Notes how a write ended.
+    /// Records the outcome of a write.
     pub(super) fn note_write(&self, failed: Option<&StoreError>) {
         self.failing.set(match failed {
-            // What was refused to keep room for one's own readings is noted apart, and a closed store, too.
+            // Refused blocks and a closed store are recorded separately.
             None | Some(StoreError::Reserved { .. }) => None,
             Some(StoreError::Closed | StoreError::NewerVersion) => self.failing.get(),
             Some(StoreError::Full) => Some(Failing::Full),
@@ -154,7 +155,7 @@ impl Health {
         });
     }
 
-    /// Notes that the store is closed, or open again.
+    /// Records that the store is closed, or open again.
     pub(super) fn note_closed(&self, by: Option<ClosedBy>) {
         self.closed.set(by.map(|by| match by {
             ClosedBy::Browser => Failing::Closed,
@@ -162,19 +163,19 @@ impl Health {
         }));
     }
 
-    /// Readings that wait to be written for long.
+    /// The number of readings that have waited to be written for long.
     pub(crate) fn saving(&self) -> usize {
         self.saving.get()
     }
 
-    /// Notes how many readings wait for long, and whether the store has not answered for longer. Returns whether that is
-    /// new.
+    /// Records how many readings have waited for long, and whether the store does not respond. Returns whether either
+    /// has changed.
     pub(crate) fn note_waiting(&self, saving: usize, stuck: bool) -> bool {
         let before = (self.saving.replace(saving), self.stuck.replace(stuck));
         before != (saving, stuck)
     }
 
-    /// What the store had lost of one's own readings when it was opened.
+    /// The own readings that the store had lost when it was opened.
     pub(crate) fn loss(&self) -> Option<Loss> {
         self.loss.get()
     }
@@ -183,7 +184,7 @@ impl Health {
         self.loss.set(loss);
     }
 
-    /// Notes whether blocks were refused: one's own readings, which have room, say nothing of that.
+    /// Records whether blocks are refused. Own readings have reserved space, so their writes do not change this.
     pub(super) fn note_refused(&self, refused: bool) {
         self.refusing.set(refused);
     }
@@ -192,92 +193,101 @@ impl Health {
         self.persisted.get()
     }
 
-    /// Bytes that this origin uses, and may use.
+    /// The storage usage and quota of this origin, in bytes.
     pub(crate) fn usage_and_quota(&self) -> Option<(f64, f64)> {
-        self.room.get().map(|room| (room.usage, room.quota))
+        self.space.get().map(|space| (space.usage, space.quota))
     }
 
-    /// Bytes left, if with so many more written less than this reserve would be left. Of a small quota an eighth is as good.
-    pub(super) fn tight(&self, more: usize, reserve: f64) -> Option<u64> {
-        let room = self.room.get()?;
-        let left = (room.quota - room.usage).max(0.0);
+    /// The remaining bytes, if writing this many more would leave less than the reserve. The reserve for own readings
+    /// is at most an eighth of the quota; other reserves scale accordingly.
+    pub(super) fn space_left_if_short(&self, more: usize, reserve: f64) -> Option<u64> {
+        let space = self.space.get()?;
+        let left = (space.quota - space.usage).max(0.0);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "not negative, and saturates"
         )]
-        (left - bytes(more) < reserve.min(room.quota * reserve / config::RESERVED_FOR_OWN / 8.0))
-            .then_some(left as u64)
+        (left - bytes(more)
+            < reserve.min(space.quota * reserve / config::RESERVED_FOR_OWN_READINGS / 8.0))
+        .then_some(left as u64)
     }
 
-    /// Notes that so many bytes were written since the browser was asked: a tab that catches up writes a hundred megabytes
-    /// before it is asked again.
+    /// Adds written bytes to the last estimate, because a tab that catches up can write a hundred megabytes before the
+    /// browser is asked again.
     pub(super) fn note_written(&self, more: usize) {
-        let room = self.room.get();
-        self.room.set(room.map(|room| Room {
-            usage: room.usage + bytes(more),
-            ..room
+        let space = self.space.get();
+        self.space.set(space.map(|space| Space {
+            usage: space.usage + bytes(more),
+            ..space
         }));
     }
 
-    /// Asks the browser about its room again if what it said is old, or `now`.
-    pub(super) async fn look(&self, now: bool) {
+    /// Asks the browser for usage and quota if the last estimate is old, or if `now`.
+    pub(super) async fn refresh_estimate(&self, now: bool) {
         let time = clock::monotonic();
         let recent = |asked: MonotonicMillis| time.since(asked) < config::ESTIMATE_AGE_MS;
         if self.place.is_err() || (!now && self.asked.get().is_some_and(recent)) {
             return;
         }
         self.asked.set(Some(time));
-        let said = answer(StorageManager::estimate).await;
-        let estimate = said
+        let response = query_with_timeout(StorageManager::estimate).await;
+        let estimate = response
             .as_ref()
-            .and_then(|said| said.dyn_ref::<js_sys::Object>());
+            .and_then(|response| response.dyn_ref::<js_sys::Object>());
         let estimate = estimate.map(JsCast::unchecked_ref::<StorageEstimate>);
-        let numbers = estimate.and_then(|said| Some((said.get_usage()?, said.get_quota()?)));
+        let numbers =
+            estimate.and_then(|response| Some((response.get_usage()?, response.get_quota()?)));
         if let Some((usage, quota)) = numbers {
-            self.room.set(Some(Room { usage, quota }));
+            self.space.set(Some(Space { usage, quota }));
         }
         if self.persisted.get().is_none() {
-            let said = answer(StorageManager::persisted).await;
-            self.persisted.set(said.and_then(|said| said.as_bool()));
+            let response = query_with_timeout(StorageManager::persisted).await;
+            self.persisted
+                .set(response.and_then(|response| response.as_bool()));
         }
     }
 
-    /// Asks the browser, and it perhaps the person, to keep the data when its disk gets full. Returns whether it will.
+    /// Asks the browser to keep the data when the disk gets full; the browser may ask the user. Returns whether it
+    /// agreed.
     pub(crate) async fn request_persistence(&self) -> bool {
         if self.place.is_err() {
             return false;
         }
-        let said = ask(StorageManager::persist).await;
-        let granted = said.and_then(|said| said.as_bool()).unwrap_or(false);
+        let response = query(StorageManager::persist).await;
+        let granted = response
+            .and_then(|response| response.as_bool())
+            .unwrap_or(false);
         self.persisted.set(Some(granted));
         granted
     }
 }
 
-/// Bytes as the browser counts them.
+/// A number of bytes as a JavaScript number.
 #[expect(clippy::cast_precision_loss, reason = "no batch comes near 2^53 bytes")]
 const fn bytes(len: usize) -> f64 {
     len as f64
 }
 
-/// What the browser's storage manager answers in time: nothing that is ordered of the store waits for longer.
-async fn answer(question: impl Fn(&StorageManager) -> Result<Promise, JsValue>) -> Option<JsValue> {
-    let answer = pin!(ask(question));
+/// Queries the browser's storage manager with a timeout, so that it cannot delay requests to the store for long.
+async fn query_with_timeout(
+    method: impl Fn(&StorageManager) -> Result<Promise, JsValue>,
+) -> Option<JsValue> {
+    let answer = pin!(query(method));
     match select(answer, clock::sleep(config::ESTIMATE_TIMEOUT)).await {
-        Either::Left((said, _)) => said,
+        Either::Left((response, _)) => response,
         Either::Right(_) => None,
     }
 }
 
-/// What the browser's storage manager answers; `None` where there is none, or it refuses.
-async fn ask(question: impl Fn(&StorageManager) -> Result<Promise, JsValue>) -> Option<JsValue> {
+/// Queries the browser's storage manager; `None` if the browser has none or reports an error.
+async fn query(method: impl Fn(&StorageManager) -> Result<Promise, JsValue>) -> Option<JsValue> {
     let manager = web_sys::window()?.navigator().storage();
-    // Pages that came over plain http from another machine have none.
+    // Pages loaded from another machine over plain HTTP have none.
     if manager.is_undefined() {
         return None;
     }
-    JsFuture::from(question(&manager).ok()?).await.ok()
+    JsFuture::from(method(&manager).ok()?).await.ok()
 }
 
 #[cfg(test)]
@@ -287,34 +297,34 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::storage::misfortune::Misfortune;
+    use crate::storage::fault_injector::FaultInjector;
 
     #[test]
-    async fn a_browser_that_says_nothing_of_its_room_is_waited_for_once() {
+    async fn unresponsive_quota_query_is_awaited_once() {
         let health = Health::new(Ok(0));
-        let silence = Misfortune::silence("StorageManager", "estimate");
+        let fault = FaultInjector::unresponsive("StorageManager", "estimate");
         for _ in 0..3 {
-            health.look(false).await;
+            health.refresh_estimate(false).await;
         }
-        assert_eq!(silence.calls(), Some(1.0));
+        assert_eq!(fault.calls(), Some(1.0));
         assert_eq!(health.usage_and_quota(), None);
-        health.look(true).await;
+        health.refresh_estimate(true).await;
         assert!(health.usage_and_quota().is_some());
     }
 
     #[test]
-    async fn a_set_clock_does_not_age_what_was_said() {
+    async fn clock_change_does_not_age_the_estimate() {
         let health = Health::new(Ok(0));
-        health.look(false).await;
-        let earlier = Misfortune::clock_put_back(Duration::from_secs(3_600));
-        let silence = Misfortune::silence("StorageManager", "estimate");
-        health.look(false).await;
-        assert_eq!(silence.calls(), Some(0.0));
+        health.refresh_estimate(false).await;
+        let earlier = FaultInjector::clock_set_back(Duration::from_secs(3_600));
+        let fault = FaultInjector::unresponsive("StorageManager", "estimate");
+        health.refresh_estimate(false).await;
+        assert_eq!(fault.calls(), Some(0.0));
         drop(earlier);
     }
 
     #[test]
-    fn the_most_pressing_reason_for_failing_is_told() {
+    fn most_urgent_failure_is_reported() {
         let health = Health::new(Ok(0));
         assert_eq!(health.reason(), None);
         health.note_write(Some(&StoreError::Failed("so".to_owned())));
@@ -333,7 +343,7 @@ mod tests {
         assert_eq!(health.reason(), Some(Failing::NewerVersion));
         health.note_closed(None);
         health.note_waiting(0, false);
-        // A store that was closed says nothing of the disk.
+        // A closed store tells nothing about the disk.
         health.note_write(Some(&StoreError::Closed));
         assert_eq!(health.reason(), Some(Failing::Full));
         health.note_write(None);

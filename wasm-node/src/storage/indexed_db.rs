@@ -1,16 +1,18 @@
-//! A store on disk, by the browser's IndexedDB. Blocks are records of their own while they are young; the settled ones, and
-//! those that come in a stretch, are packed (see `shelves`), and checked only after the tab was opened (see `checking`). A batch is one transaction; what must
-//! not be lost is on the disk before it is answered.
+//! The store on disk, in the browser's IndexedDB. Young blocks have a record each. Settled blocks, and long ranges that
+//! arrive at once, are in segments (see `segments`), which are checked only after the start (see `checking`). A batch
+//! is one transaction; a strict one is on the disk before it is reported as written.
 //!
-//! Whenever the browser dies, or its computer does: a batch is on disk as a whole or not at all, and no later one without
-//! the earlier ones. So is a packing, which puts a shelf with its summary and deletes the records of its blocks: a block is in
-//! one place or in the other, and a summary always speaks of the shelf beside it. A stretch that is packed as it comes goes into
-//! its batch's transaction. Each change of a shelf writes both. A
-//! check that was cut short is done again from the start: what it found is on disk, or is found again. A body that is
-//! fetched again is a record of its own, and in the same transaction its shelf and summary forget it. What the disk itself
-//! loses of that is found by checksums, digests and hashes at the next start.
+//! Guarantees after a crash of the browser or the computer:
+//! - A batch is on disk as a whole or not at all, and never without the earlier batches.
+//! - Compaction writes a segment and its summary and deletes the blocks' records in one transaction. So a block is in
+//!   its record or in the segment, and a summary always describes its segment. A range that is written as a segment
+//!   directly is part of its batch's transaction.
+//! - An interrupted check starts again. Its results are on disk, or are found again.
+//! - A body that is fetched again gets a record of its own, and the same transaction removes it from its segment and
+//!   summary.
+//! - Checksums, digests and hashes reveal whatever the disk itself has lost or corrupted.
 //!
-//! It never holds a body in memory; per block it remembers where it is.
+//! The store holds no bodies in memory, only the location of each block.
 
 use std::{
     cell::Cell,
@@ -20,79 +22,82 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chain::{
+use futures::future::{try_join, try_join_all};
+use heartchain_chain::{
     block::{Block, MAX_BLOCK_LEN},
     hash::{BlockHash, RoomId},
     reading::Reading,
 };
-use futures::future::{try_join, try_join_all};
+use heartchain_sync::{Batch, StoreOperation, config::MAX_MISSING_BODIES};
 use idb::{ObjectStore, Transaction, request::futures::GetStoreRequestFuture};
 use litemap::LiteMap;
-use sync::{Batch, StoreOperation, config::MAX_LOST};
 use wasm_bindgen::JsValue;
 use web_sys::IdbDatabase;
 
 use super::{
-    Check, ClosedBy, Closing, Health, Mirror, Reason, Reopened, Storage, StoreError, mirror,
-    records,
-    reopening::Noted,
+    CheckProgress, CloseSignal, ClosedBy, Health, Mirror, Reason, Reopened, Storage, StoreError,
+    mirror, records,
+    reopening::Inventory,
     schema::{
-        self, ADOPTED, BLOCKS, Connection, JOURNAL, KEYS, META, RESCUE, SHELVES, STORES, SUMMARIES,
+        self, ADOPTED, BLOCKS, Connection, JOURNAL, KEYS, META, RECOVERY, SEGMENTS, STORES,
+        SUMMARIES,
     },
-    shelves::{Shelf, Shelves, is_whole},
+    segments::{Segment, Segments, body_matches_header},
     summary::Summary,
 };
-use crate::config::{CHECKED_SHELVES, MAX_SHELF_BLOCKS, RESERVED_FOR_OWN, RESERVED_FOR_PROTECTED};
+use crate::config::{
+    CHECKED_SEGMENTS, MAX_SEGMENT_BLOCKS, RESERVED_FOR_OWN_READINGS, RESERVED_FOR_PROTECTED_BLOCKS,
+};
 
-/// Under these the first key is kept: one copy is as good as the other.
+/// The names of the two copies of the first key in `meta`.
 pub(super) const FIRST_KEY: [&str; 2] = ["key", "key again"];
 
-/// Under this the best tip is kept.
+/// The name of the best tip in `meta`.
 pub(super) const TIP: &str = "tip";
 
-/// Under this the newest block of the confirmed part of the best branch is kept.
+/// The name, in `meta`, of the newest confirmed block of the best branch.
 pub(super) const CONFIRMED: &str = "confirmed";
 
-/// Blocks, keys and the journal, on disk.
+/// A store in an IndexedDB database.
 #[derive(Debug)]
 pub struct IndexedDb {
     pub(super) connection: Connection,
     name: String,
     health: Rc<Health>,
     pub(super) room: RoomId,
-    /// Blocks with a record of their own, and their heights.
+    /// The heights of the blocks that have a record of their own.
     pub(super) rows: HashMap<BlockHash, u64>,
-    pub(super) shelves: Shelves,
-    /// Blocks that were told to be lost, and are not here again.
-    pub(super) lost: HashSet<BlockHash>,
-    /// While there are more than so many, nothing more is looked at: more than the machine would fetch again.
-    pub(super) max_lost: usize,
-    /// A copy of what no peer could give back.
+    pub(super) segments: Segments,
+    /// Blocks whose bodies were reported as missing and are not stored again yet.
+    pub(super) missing: HashSet<BlockHash>,
+    /// Checking pauses while more bodies than this are missing, because the machine would not fetch more again.
+    pub(super) max_missing: usize,
+    /// A second copy of the data that peers cannot restore.
     pub(super) mirror: Rc<Mirror>,
     /// The first key, once it is known.
     pub(super) first_key: Cell<Option<[u8; 32]>>,
-    /// What the database had when it was last written.
-    pub(super) noted: Cell<Noted>,
-    /// Below this position the journal's entries are counted in `noted`.
+    /// What the database contained when it was last read or written.
+    pub(super) last_inventory: Cell<Inventory>,
+    /// `last_inventory` counts the journal entries below this position.
     pub(super) journal_end: Cell<u64>,
 }
 
-/// What a batch changes of where blocks are, once it is written.
+/// The changes to the in-memory index that take effect once a batch is written.
 #[derive(Debug, Default)]
-struct Moves {
+struct IndexChanges {
     rows: HashMap<BlockHash, Option<u64>>,
-    /// Blocks that go to a shelf at once: by which height it is found.
-    shelved: HashMap<BlockHash, u32>,
-    /// Shelves that have nothing left.
+    /// Blocks that are written to a new segment directly, with the segment's key.
+    in_new_segment: HashMap<BlockHash, u32>,
+    /// Segments that are empty now.
     emptied: Vec<u32>,
 }
 
 impl IndexedDb {
-    /// Opens a database, or makes it. What it holds is not known before `load`.
+    /// Opens or creates a database. Its contents are not known before `load`.
     pub(super) async fn open(name: &str, room: RoomId, health: Rc<Health>) -> Result<Self, Reason> {
-        let connection = schema::open(name, schema::STEPS).await?;
+        let connection = schema::open(name, schema::MIGRATIONS).await?;
         if connection.rebuilt {
-            health.note_healed(1);
+            health.note_repaired(1);
         }
         Ok(Self {
             connection,
@@ -100,26 +105,26 @@ impl IndexedDb {
             health,
             room,
             rows: HashMap::new(),
-            shelves: Shelves::default(),
-            lost: HashSet::new(),
-            max_lost: MAX_LOST - CHECKED_SHELVES * MAX_SHELF_BLOCKS,
+            segments: Segments::default(),
+            missing: HashSet::new(),
+            max_missing: MAX_MISSING_BODIES - CHECKED_SEGMENTS * MAX_SEGMENT_BLOCKS,
             mirror: Mirror::open(name),
             first_key: Cell::default(),
-            noted: Cell::default(),
+            last_inventory: Cell::default(),
             journal_end: Cell::default(),
         })
     }
 
-    /// An empty store, for tests: whatever has this name is deleted.
+    /// Opens an empty store for tests. Deletes an existing database of this name.
     ///
     /// # Panics
-    /// If the browser has no database to give.
+    /// If the browser cannot open the database.
     #[doc(hidden)]
-    pub async fn anew(name: &str, room: RoomId) -> Self {
+    pub async fn open_empty(name: &str, room: RoomId) -> Self {
         let factory = idb::Factory::new().expect("a browser has databases");
         let deleting = factory.delete(name).expect("it may be deleted");
         deleting.await.expect("it can be deleted");
-        mirror::forget(name);
+        mirror::delete(name);
         let opened = Self::open(name, room, Health::new(Ok(0))).await;
         opened.expect("it can be opened")
     }
@@ -132,121 +137,137 @@ impl IndexedDb {
         &self.health
     }
 
-    /// A transaction that reads.
-    pub(super) fn reading(&self, stores: &[&str]) -> Result<Transaction, StoreError> {
-        self.noting(schema::reading(self.open_database()?, stores))
+    /// A read-only transaction.
+    pub(super) fn read_transaction(&self, stores: &[&str]) -> Result<Transaction, StoreError> {
+        self.detect_closed(schema::read_transaction(self.open_database()?, stores))
     }
 
-    /// A transaction that writes: strictly, if the disk must have it before it is done.
-    pub(super) fn writing(&self, stores: &[&str], strict: bool) -> Result<Transaction, StoreError> {
-        self.noting(schema::writing(self.open_database()?, stores, strict))
+    /// A read-write transaction. If `strict`, it completes only when the data is on the disk.
+    pub(super) fn write_transaction(
+        &self,
+        stores: &[&str],
+        strict: bool,
+    ) -> Result<Transaction, StoreError> {
+        self.detect_closed(schema::write_transaction(
+            self.open_database()?,
+            stores,
+            strict,
+        ))
     }
 
     fn open_database(&self) -> Result<&IdbDatabase, StoreError> {
-        match self.connection.closing.closed() {
+        match self.connection.close_signal.closed() {
             None => Ok(&self.connection.database),
             Some(ClosedBy::Browser) => Err(StoreError::Closed),
             Some(ClosedBy::NewerVersion) => Err(StoreError::NewerVersion),
         }
     }
 
-    /// Notes that the database is closed, where no event has told of it.
-    fn noting(&self, opened: Result<Transaction, StoreError>) -> Result<Transaction, StoreError> {
+    /// Detects a closed database if no event has reported it.
+    fn detect_closed(
+        &self,
+        opened: Result<Transaction, StoreError>,
+    ) -> Result<Transaction, StoreError> {
         if matches!(opened, Err(StoreError::Closed)) {
-            self.connection.closing.note(ClosedBy::Browser);
+            self.connection.close_signal.set(ClosedBy::Browser);
         }
         opened
     }
 
-    /// Keeps the first key, strictly.
+    /// Writes both copies of the first key strictly, and mirrors it.
     pub(super) async fn put_first_key(&self, seed: &[u8; 32]) -> Result<(), StoreError> {
-        let write = self.writing(&[META], true)?;
+        let write = self.write_transaction(&[META], true)?;
         let store = write.object_store(META)?;
-        for place in FIRST_KEY {
-            store.put(&records::seed(place, seed), Some(&place.into()))?;
+        for name in FIRST_KEY {
+            store.put(&records::seed(name, seed), Some(&name.into()))?;
         }
-        schema::committed(write).await?;
+        schema::commit(write).await?;
         self.first_key.set(Some(*seed));
         self.mirror.keep_first_key(seed);
         Ok(())
     }
 
-    /// Notes what was written of what must not be lost, and keeps the copy of it.
-    fn note_own(&self, operations: &[StoreOperation]) {
+    /// Updates the inventory and the mirror after irreplaceable data was written.
+    fn track_irreplaceable(&self, operations: &[StoreOperation]) {
         let mut entries = Vec::new();
-        let mut noted = self.noted.get();
+        let mut last_inventory = self.last_inventory.get();
         for operation in operations {
             match operation {
                 StoreOperation::PutJournal(position, entry) => {
                     entries.push((*position, *entry));
-                    // One that stands below the end fills a gap, or is written again.
+                    // An entry below the end fills a gap, or is written again.
                     if *position >= self.journal_end.get() {
-                        noted.journal = noted.journal.saturating_add(1);
+                        last_inventory.journal = last_inventory.journal.saturating_add(1);
                         self.journal_end.set(position.saturating_add(1));
                     }
                 }
                 StoreOperation::PutKey(seed, from) => self.mirror.keep_key(*from, seed),
-                StoreOperation::PutTip(_) => noted.tip = true,
+                StoreOperation::PutTip(_) => last_inventory.tip = true,
                 StoreOperation::PutBlock(..)
                 | StoreOperation::DeleteBlock(_)
                 | StoreOperation::PutConfirmed(_)
-                | StoreOperation::PutRescue(_)
-                | StoreOperation::DeleteRescue(_)
+                | StoreOperation::PutRecovery(_)
+                | StoreOperation::DeleteRecovery(_)
                 | StoreOperation::PutAdopted(..)
                 | StoreOperation::DeleteAdopted(_) => {}
             }
         }
-        self.noted.set(noted);
+        self.last_inventory.set(last_inventory);
         self.mirror.keep_entries(&entries);
     }
 
-    /// Takes blocks off their shelves that are deleted, or put again because they were damaged. One shelf is in memory at a
-    /// time: what was lost all over the disk may come again in one batch. Returns shelves that have none left.
-    async fn unshelve(&self, write: &Transaction, batch: &Batch) -> Result<Vec<u32>, idb::Error> {
+    /// Removes blocks from their segments that are deleted, or stored again because they were corrupt. Only one segment
+    /// is in memory at a time, because one batch may contain blocks of many segments. Returns the segments that are
+    /// empty now.
+    async fn remove_from_segment(
+        &self,
+        write: &Transaction,
+        batch: &Batch,
+    ) -> Result<Vec<u32>, idb::Error> {
         let mut moved: LiteMap<u32, Vec<&BlockHash>> = LiteMap::new();
         for operation in &batch.operations {
             let (StoreOperation::PutBlock(hash, _) | StoreOperation::DeleteBlock(hash)) = operation
             else {
                 continue;
             };
-            if let Some(first) = self.shelves.shelf_of(hash) {
+            if let Some(first) = self.segments.segment_of(hash) {
                 moved.entry(first).or_default().push(hash);
             }
         }
         let mut emptied = Vec::new();
         for (first, hashes) in moved {
-            let shelf = get(&write.object_store(SHELVES)?, first)?;
+            let segment = get(&write.object_store(SEGMENTS)?, first)?;
             let summary = get(&write.object_store(SUMMARIES)?, first)?;
-            let (shelf, summary) = try_join(shelf, summary).await?;
-            let mut shelf = Shelf::read(self.room, first, shelf.as_ref(), summary.as_ref());
+            let (segment, summary) = try_join(segment, summary).await?;
+            let mut segment = Segment::read(self.room, first, segment.as_ref(), summary.as_ref());
             for hash in hashes {
-                shelf.remove(hash);
+                segment.remove(hash);
             }
-            shelf.put(write, first)?;
-            if shelf.known().is_empty() {
+            segment.put(write, first)?;
+            if segment.indexed().is_empty() {
                 emptied.push(first);
             }
         }
         Ok(emptied)
     }
 
-    fn perform(
+    fn apply(
         &self,
         write: &Transaction,
         operation: &StoreOperation,
-        moves: &mut Moves,
+        changes: &mut IndexChanges,
     ) -> Result<(), idb::Error> {
         match operation {
-            StoreOperation::PutBlock(hash, _) if moves.shelved.contains_key(hash) => {}
+            StoreOperation::PutBlock(hash, _) if changes.in_new_segment.contains_key(hash) => {}
             StoreOperation::PutBlock(hash, block) => {
                 let index = block.header.index;
                 let key = records::block_key(index, hash);
                 let store = write.object_store(BLOCKS)?;
                 store.put(&records::to_js(&block.encode()), Some(&key))?;
-                moves.rows.insert(*hash, Some(index));
+                changes.rows.insert(*hash, Some(index));
             }
             StoreOperation::DeleteBlock(hash) => {
-                let index = moves
+                let index = changes
                     .rows
                     .get(hash)
                     .copied()
@@ -255,7 +276,7 @@ impl IndexedDb {
                     let store = write.object_store(BLOCKS)?;
                     store.delete(records::block_key(index, hash))?;
                 }
-                moves.rows.insert(*hash, None);
+                changes.rows.insert(*hash, None);
             }
             StoreOperation::PutTip(hash) => {
                 let store = write.object_store(META)?;
@@ -268,7 +289,7 @@ impl IndexedDb {
             }
             StoreOperation::PutKey(seed, from) => {
                 let store = write.object_store(KEYS)?;
-                let record = records::seed(&key_place(*from), seed);
+                let record = records::seed(&key_location(*from), seed);
                 store.put(&record, Some(&records::number_key(*from)))?;
             }
             StoreOperation::PutConfirmed(hash) => {
@@ -283,61 +304,63 @@ impl IndexedDb {
                 let store = write.object_store(ADOPTED)?;
                 store.delete(records::reading_key(id))?;
             }
-            StoreOperation::PutRescue(hash) => {
-                let store = write.object_store(RESCUE)?;
+            StoreOperation::PutRecovery(hash) => {
+                let store = write.object_store(RECOVERY)?;
                 store.put(&JsValue::TRUE, Some(&records::hash_key(hash)))?;
             }
-            StoreOperation::DeleteRescue(hash) => {
-                let store = write.object_store(RESCUE)?;
+            StoreOperation::DeleteRecovery(hash) => {
+                let store = write.object_store(RECOVERY)?;
                 store.delete(records::hash_key(hash))?;
             }
         }
         Ok(())
     }
 
-    /// Puts all of it into the transaction.
-    async fn perform_all(
+    /// Adds all operations of a batch to the transaction.
+    async fn apply_batch(
         &self,
         write: &Transaction,
         batch: &Batch,
-        new_shelves: &LiteMap<u32, Shelf>,
-    ) -> Result<Moves, idb::Error> {
-        let mut moves = Moves {
-            emptied: self.unshelve(write, batch).await?,
-            ..Moves::default()
+        new_segments: &LiteMap<u32, Segment>,
+    ) -> Result<IndexChanges, idb::Error> {
+        let mut changes = IndexChanges {
+            emptied: self.remove_from_segment(write, batch).await?,
+            ..IndexChanges::default()
         };
-        for (first, shelf) in new_shelves {
-            let hashes = shelf.known().iter().map(|block| block.hash);
-            moves.shelved.extend(hashes.map(|hash| (hash, *first)));
+        for (first, segment) in new_segments {
+            let hashes = segment.indexed().iter().map(|block| block.hash);
+            changes
+                .in_new_segment
+                .extend(hashes.map(|hash| (hash, *first)));
         }
         for operation in &batch.operations {
-            self.perform(write, operation, &mut moves)?;
+            self.apply(write, operation, &mut changes)?;
         }
-        for (first, shelf) in new_shelves {
-            shelf.put(write, *first)?;
+        for (first, segment) in new_segments {
+            segment.put(write, *first)?;
         }
-        Ok(moves)
+        Ok(changes)
     }
 
-    /// Why these bytes of blocks are not written: they would take the room that is kept for what is worth more. One's own
-    /// readings come first, then blocks that are protected, then the others.
-    fn refusal(&self, batch: &Batch, len: usize) -> Option<StoreError> {
+    /// The error for blocks that would take reserved space, if they would. Own readings have priority over protected
+    /// blocks, and these over all other blocks.
+    fn reserved_space_error(&self, batch: &Batch, len: usize) -> Option<StoreError> {
         if len == 0 || batch.strict {
             return None;
         }
         let protects =
-            |operation: &StoreOperation| matches!(operation, StoreOperation::PutRescue(_));
+            |operation: &StoreOperation| matches!(operation, StoreOperation::PutRecovery(_));
         let reserve = match batch.operations.iter().any(protects) {
-            true => RESERVED_FOR_OWN,
-            false => RESERVED_FOR_OWN + RESERVED_FOR_PROTECTED,
+            true => RESERVED_FOR_OWN_READINGS,
+            false => RESERVED_FOR_OWN_READINGS + RESERVED_FOR_PROTECTED_BLOCKS,
         };
-        let left = self.health.tight(len, reserve)?;
+        let left = self.health.space_left_if_short(len, reserve)?;
         Some(StoreError::Reserved { left })
     }
 }
 
-/// What a later key's checksum says of its place.
-pub(super) fn key_place(from: u64) -> String {
+/// The location of a later key, for its checksum.
+pub(super) fn key_location(from: u64) -> String {
     format!("key from {from}")
 }
 
@@ -345,43 +368,44 @@ pub(super) fn key_place(from: u64) -> String {
 impl Storage for IndexedDb {
     async fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
         if self.health.failing() {
-            self.health.look(true).await;
+            self.health.refresh_estimate(true).await;
         }
         let len = blocks_len(&batch);
-        if let Some(full) = self.refusal(&batch, len) {
+        if let Some(full) = self.reserved_space_error(&batch, len) {
             self.health.note_refused(true);
             return Err(full);
         }
         if batch.operations.is_empty() {
             return Ok(());
         }
-        let new_shelves = self.stretches(&batch);
-        let write = self.writing(&STORES, batch.strict)?;
-        let moves = self.perform_all(&write, &batch, &new_shelves).await;
-        let moves = schema::all_or_nothing(write, moves).await?;
-        self.note_own(&batch.operations);
+        let new_segments = self.direct_segments(&batch);
+        let write = self.write_transaction(&STORES, batch.strict)?;
+        let changes = self.apply_batch(&write, &batch, &new_segments).await;
+        let changes = schema::commit_or_abort(write, changes).await?;
+        self.track_irreplaceable(&batch.operations);
         if len > 0 {
             self.health.note_written(len);
             self.health.note_refused(false);
         }
-        for first in moves.emptied {
-            self.shelves.note_gone(first);
+        for first in changes.emptied {
+            self.segments.remove_segment(first);
         }
-        self.health.note_unchecked(self.shelves.unchecked_blocks());
-        for (hash, index) in moves.rows {
-            self.shelves.forget(&hash);
-            self.lost.remove(&hash);
+        self.health.note_unchecked(self.segments.unchecked_blocks());
+        for (hash, index) in changes.rows {
+            self.segments.remove_block(&hash);
+            self.missing.remove(&hash);
             match index {
                 Some(index) => {
-                    self.shelves.note_height(index);
+                    self.segments.add_height(index);
                     self.rows.insert(hash, index)
                 }
                 None => self.rows.remove(&hash),
             };
         }
-        for (first, shelf) in &new_shelves {
-            for block in shelf.known() {
-                self.shelves.note(&block.hash, *first, block.header.index);
+        for (first, segment) in &new_segments {
+            for block in segment.indexed() {
+                self.segments
+                    .add_block(&block.hash, *first, block.header.index);
             }
         }
         Ok(())
@@ -392,44 +416,44 @@ impl Storage for IndexedDb {
         if hashes.is_empty() {
             return Ok(bodies);
         }
-        let read = self.reading(&[BLOCKS, SHELVES, SUMMARIES])?;
-        let (blocks, shelves) = (read.object_store(BLOCKS)?, read.object_store(SHELVES)?);
+        let read = self.read_transaction(&[BLOCKS, SEGMENTS, SUMMARIES])?;
+        let (blocks, segments) = (read.object_store(BLOCKS)?, read.object_store(SEGMENTS)?);
         let mut rows = Vec::new();
-        let mut by_shelf: LiteMap<u32, Vec<(BlockHash, usize)>> = LiteMap::new();
+        let mut by_segment: LiteMap<u32, Vec<(BlockHash, usize)>> = LiteMap::new();
         for (at, hash) in hashes.iter().enumerate() {
             if let Some(index) = self.rows.get(hash) {
                 rows.push((at, blocks.get(records::block_key(*index, hash))?));
-            } else if let Some(first) = self.shelves.shelf_of(hash) {
-                by_shelf.entry(first).or_default().push((*hash, at));
+            } else if let Some(first) = self.segments.segment_of(hash) {
+                by_segment.entry(first).or_default().push((*hash, at));
             }
         }
-        let (places, rows): (Vec<usize>, Vec<_>) = rows.into_iter().unzip();
+        let (positions, rows): (Vec<usize>, Vec<_>) = rows.into_iter().unzip();
         let rows = try_join_all(rows.into_iter().map(IntoFuture::into_future)).await?;
-        for (at, value) in places.into_iter().zip(rows) {
+        for (at, value) in positions.into_iter().zip(rows) {
             if let Some(body) = bodies.get_mut(at) {
                 *body = value
                     .and_then(|value| read_block(&value))
                     .map(|block| block.readings);
             }
         }
-        // One after the other: whoever asks for a block of each must not have all of them in memory.
-        for (first, wanted) in by_shelf {
-            let Some(value) = get(&shelves, first)?.await? else {
+        // One segment at a time, so that a request for blocks of many segments does not load all of them into memory.
+        for (first, wanted) in by_segment {
+            let Some(value) = get(&segments, first)?.await? else {
                 continue;
             };
-            let checked = self.shelves.is_checked(first);
+            let checked = self.segments.is_checked(first);
             let summary = match checked {
                 true => None,
                 false => get(&read.object_store(SUMMARIES)?, first)?.await?,
             };
             let summary = summary.and_then(|value| Summary::read(first, &value));
-            for (hash, block) in Shelf::blocks_beside(summary.as_ref(), &value) {
-                let mut places = wanted.iter().filter(|(other, _)| *other == hash).peekable();
-                // What was not checked yet is looked at when it is asked for.
-                if places.peek().is_none() || !(checked || is_whole(&block)) {
+            for (hash, block) in Segment::read_blocks(summary.as_ref(), &value) {
+                let mut positions = wanted.iter().filter(|(other, _)| *other == hash).peekable();
+                // A body that was not checked yet is checked when it is requested.
+                if positions.peek().is_none() || !(checked || body_matches_header(&block)) {
                     continue;
                 }
-                for (_, at) in places {
+                for (_, at) in positions {
                     if let Some(body) = bodies.get_mut(*at) {
                         *body = Some(block.readings.clone());
                     }
@@ -439,26 +463,26 @@ impl Storage for IndexedDb {
         Ok(bodies)
     }
 
-    async fn check(&mut self) -> Check {
-        self.check_some().await
+    async fn check(&mut self) -> CheckProgress {
+        self.check_next_segments().await
     }
 
-    async fn tidy(&mut self) -> bool {
-        self.health.look(false).await;
-        // What cannot be packed now is packed later, or stays as it is.
-        self.pack().await.unwrap_or(false)
+    async fn compact(&mut self) -> bool {
+        self.health.refresh_estimate(false).await;
+        // Blocks that cannot be compacted now are compacted later, or stay in their records.
+        self.compact_next_range().await.unwrap_or(false)
     }
 
-    fn closing(&self) -> Option<Rc<Closing>> {
-        Some(self.connection.closing.clone())
+    fn close_signal(&self) -> Option<Rc<CloseSignal>> {
+        Some(self.connection.close_signal.clone())
     }
 
     async fn reopen(&mut self) -> Result<Reopened, StoreError> {
-        self.open_again().await
+        self.reopen_database().await
     }
 }
 
-/// Bytes of a batch's blocks.
+/// The encoded length of the blocks in a batch.
 fn blocks_len(batch: &Batch) -> usize {
     let blocks = batch
         .operations
@@ -470,8 +494,8 @@ fn blocks_len(batch: &Batch) -> usize {
             | StoreOperation::PutConfirmed(_)
             | StoreOperation::PutJournal(..)
             | StoreOperation::PutKey(..)
-            | StoreOperation::PutRescue(_)
-            | StoreOperation::DeleteRescue(_)
+            | StoreOperation::PutRecovery(_)
+            | StoreOperation::DeleteRecovery(_)
             | StoreOperation::PutAdopted(..)
             | StoreOperation::DeleteAdopted(_) => None,
         });
@@ -482,7 +506,7 @@ fn get(store: &ObjectStore, number: u32) -> Result<GetStoreRequestFuture, idb::E
     Ok(store.get(records::number_key(number.into()))?.into_future())
 }
 
-/// A block, as far as its bytes are one.
+/// Decodes a block; `None` if the record is corrupt.
 pub(super) fn read_block(value: &JsValue) -> Option<Block> {
     Block::decode(&records::from_js(value, MAX_BLOCK_LEN)?).ok()
 }

@@ -1,71 +1,71 @@
-//! What is on disk, read back when a tab starts, a part at a time. What is no record of ours is deleted and counted;
-//! whether a block is a good one is for the machine to judge.
+//! Loads the database in parts when a tab starts. Corrupt records are deleted and counted; the machine validates
+//! blocks.
 
 mod blocks;
 
 use std::{collections::HashSet, future::IntoFuture};
 
-use chain::{hash::BlockHash, reading::Reading};
 use futures::future::{try_join, try_join_all};
+use heartchain_chain::{hash::BlockHash, reading::Reading};
+use heartchain_sync::io::JournalEntry;
 use idb::{KeyRange, Query};
-use sync::seam::JournalEntry;
 use wasm_bindgen::JsValue;
 
 use super::{
     StoreError,
-    indexed_db::{CONFIRMED, FIRST_KEY, IndexedDb, TIP, key_place},
+    indexed_db::{CONFIRMED, FIRST_KEY, IndexedDb, TIP, key_location},
     records,
-    schema::{self, ADOPTED, JOURNAL, KEYS, META, RESCUE},
+    schema::{self, ADOPTED, JOURNAL, KEYS, META, RECOVERY},
 };
 use crate::config::LOADED_ENTRIES;
 
-/// All but the blocks.
+/// Everything in a database except the blocks.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     /// The first key's seed.
     pub(super) first_key: Option<[u8; 32]>,
-    /// Keys that took over, each with the first journal entry that it signs.
+    /// Later keys, with the position of the first journal entry that each signs.
     pub(super) keys: Vec<(u64, [u8; 32])>,
     pub(super) journal: Vec<(u64, JournalEntry)>,
-    /// How many entries the journal had, by the copy of it.
+    /// The length of the journal according to the mirror.
     pub(super) journal_len: Option<u64>,
-    pub(super) rescue: Vec<BlockHash>,
-    /// Readings of other tabs.
+    pub(super) recovery: Vec<BlockHash>,
+    /// Adopted readings of other tabs.
     pub(super) adopted: Vec<Reading>,
-    /// The best tip.
+    /// The hash of the best tip.
     pub(super) tip: Option<BlockHash>,
-    /// The newest block of its confirmed part.
+    /// The newest confirmed block of the best branch.
     pub(super) confirmed: Option<BlockHash>,
-    /// What the database had lost. `None`: nothing that the copy beside it tells of.
+    /// What the database had lost; `None` if it has everything that the mirror records.
     pub(super) loss: Option<Loss>,
 }
 
-/// What a database had lost of one's own readings.
+/// How many own readings a database had lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Loss {
-    /// Readings that were put back from the copy.
+    /// Readings that were restored from the mirror.
     pub(crate) saved: usize,
-    /// Readings that are nowhere on this computer, and were not confirmed when they were last seen here.
+    /// Readings that are in neither copy, and were not confirmed when this computer last had them.
     pub(crate) lost: usize,
 }
 
-/// The first key, and whether the database had lost it.
+/// The first key, and whether it had to be restored from the mirror.
 #[derive(Clone, Copy, Debug)]
 struct FirstKey {
     seed: Option<[u8; 32]>,
-    of_copy: bool,
+    from_mirror: bool,
 }
 
 impl IndexedDb {
-    /// Reads all but the blocks.
+    /// Loads everything but the blocks.
     ///
     /// # Errors
-    /// If the database does not give it.
+    /// If the database cannot be read.
     pub(super) async fn load(&self) -> Result<Loaded, StoreError> {
         let keys = self
             .load_all(KEYS, |key, value| {
                 let from = records::number(key)?;
-                Some((from, records::read_seed(&key_place(from), value)?))
+                Some((from, records::read_seed(&key_location(from), value)?))
             })
             .await?;
         let stored = self
@@ -75,31 +75,32 @@ impl IndexedDb {
             })
             .await?;
         let journal = records::journal(stored);
-        let rescue = self
-            .load_all(RESCUE, |key, _| records::hash_of_key(key))
+        let recovery = self
+            .load_all(RECOVERY, |key, _| records::parse_hash_key(key))
             .await?;
         let adopted = self
             .load_all(ADOPTED, |_, value| records::read_adopted(value))
             .await?;
         let found = self.load_first_key(!journal.is_empty()).await?;
-        self.noted.set(self.present().await?);
+        self.last_inventory.set(self.read_inventory().await?);
         let mut loaded = Loaded {
             first_key: found.seed,
             keys,
             journal,
-            rescue,
+            recovery,
             adopted,
             tip: self.load_tip().await?,
             confirmed: self.load_hash(CONFIRMED).await?,
             ..Loaded::default()
         };
-        self.fill_from_copy(&mut loaded, found.of_copy).await;
+        self.restore_from_mirror(&mut loaded, found.from_mirror)
+            .await;
         let entries = loaded.journal.len() as u64;
         let end = loaded.journal.last().map_or(0, |(last, _)| last + 1);
         self.journal_end.set(end);
         let gaps = usize::try_from(end.saturating_sub(entries)).unwrap_or(usize::MAX);
         let saved = loaded.loss.map_or(0, |loss| loss.saved);
-        self.health().note_healed(gaps.saturating_add(saved));
+        self.health().note_repaired(gaps.saturating_add(saved));
         Ok(loaded)
     }
 
@@ -107,107 +108,107 @@ impl IndexedDb {
         self.load_hash(TIP).await
     }
 
-    async fn load_hash(&self, place: &str) -> Result<Option<BlockHash>, StoreError> {
-        let store = self.reading(&[META])?.object_store(META)?;
-        let value = store.get(JsValue::from(place))?.await?;
-        Ok(value.and_then(|value| records::hash_of_key(&value)))
+    async fn load_hash(&self, name: &str) -> Result<Option<BlockHash>, StoreError> {
+        let store = self.read_transaction(&[META])?.object_store(META)?;
+        let value = store.get(JsValue::from(name))?.await?;
+        Ok(value.and_then(|value| records::parse_hash_key(&value)))
     }
 
     async fn load_first_key(&self, is_used: bool) -> Result<FirstKey, StoreError> {
         let (mut seeds, mut unread) = (Vec::new(), None);
-        for place in FIRST_KEY {
-            match self.record(META, place.into()).await {
+        for name in FIRST_KEY {
+            match self.read_record(META, name.into()).await {
                 Ok(value) => {
-                    seeds.extend(value.and_then(|value| records::read_seed(place, &value)));
+                    seeds.extend(value.and_then(|value| records::read_seed(name, &value)));
                 }
                 Err(error) => unread = Some(error),
             }
         }
-        // It may be readable another time: no other key may take its place.
+        // An unreadable key may be readable later, so no other key may replace it.
         if let (true, Some(error)) = (seeds.is_empty(), unread) {
             return Err(error);
         }
-        // The two in the database may lie side by side on the disk, or the browser has deleted it.
-        let of_copy = seeds.is_empty();
-        if of_copy {
-            seeds.extend(self.mirror.copied().first_key);
+        // Both copies in the database are lost, for instance because they lie side by side on the disk.
+        let from_mirror = seeds.is_empty();
+        if from_mirror {
+            seeds.extend(self.mirror.contents().first_key);
         }
         match seeds.first() {
             Some(seed) if seeds.len() < FIRST_KEY.len() => {
-                self.health().note_healed(1);
+                self.health().note_repaired(1);
                 self.first_key.set(Some(*seed));
-                // If there is no room the copy that is left does until the next start.
+                // If the disk is full, the remaining copy suffices until the next start.
                 let _ = self.put_first_key(seed).await;
             }
             Some(seed) => {
                 self.first_key.set(Some(*seed));
                 self.mirror.keep_first_key(seed);
             }
-            None if is_used => self.health().note_healed(1),
+            None if is_used => self.health().note_repaired(1),
             None => {}
         }
         Ok(FirstKey {
             seed: seeds.first().copied(),
-            of_copy: of_copy && !seeds.is_empty(),
+            from_mirror: from_mirror && !seeds.is_empty(),
         })
     }
 
-    /// Puts back what the database lacks and its copy has.
-    async fn fill_from_copy(&self, loaded: &mut Loaded, key_was_lost: bool) {
+    /// Restores what the database lacks from the mirror.
+    async fn restore_from_mirror(&self, loaded: &mut Loaded, key_was_lost: bool) {
         for (from, seed) in &loaded.keys {
             self.mirror.keep_key(*from, seed);
         }
-        let copied = self.mirror.copied();
-        if copied.first_key.is_some() && copied.first_key != self.first_key.get() {
-            // It is of another key, and says nothing of this one's journal.
+        let contents = self.mirror.contents();
+        if contents.first_key.is_some() && contents.first_key != self.first_key.get() {
+            // This is the mirror of another key, so it does not describe this journal.
             return;
         }
-        loaded.journal_len = copied.journal_len;
+        loaded.journal_len = contents.journal_len;
         let known: HashSet<u64> = loaded.journal.iter().map(|(at, _)| *at).collect();
-        let entries = copied.entries.into_iter();
+        let entries = contents.entries.into_iter();
         let entries: Vec<_> = entries.filter(|(at, _)| !known.contains(at)).collect();
         let known: HashSet<u64> = loaded.keys.iter().map(|(from, _)| *from).collect();
-        let keys = copied.keys.into_iter();
+        let keys = contents.keys.into_iter();
         let keys: Vec<_> = keys.filter(|(from, _)| !known.contains(from)).collect();
         let saved = entries.len();
         if saved > 0 || !keys.is_empty() {
-            // What finds no room is still in the copy.
-            let _ = self.put_back(&entries, &keys).await;
+            // If the disk is full, the data is still in the mirror.
+            let _ = self.write_restored(&entries, &keys).await;
         }
         loaded.keys.extend(&keys);
         loaded.journal.extend(&entries);
         loaded
             .journal
             .sort_unstable_by_key(|(position, _)| *position);
-        let len = copied.journal_len.unwrap_or_default();
+        let len = contents.journal_len.unwrap_or_default();
         let missing = len.saturating_sub(loaded.journal.len() as u64);
-        // The others were confirmed: the room has them.
-        let lost = missing.min(copied.dropped.saturating_add(copied.damaged));
+        // All other missing entries were confirmed, so peers have them.
+        let lost = missing.min(contents.dropped.saturating_add(contents.corrupt));
         if key_was_lost || saved > 0 || !keys.is_empty() || lost > 0 {
             let lost = usize::try_from(lost).unwrap_or(usize::MAX);
             loaded.loss = Some(Loss { saved, lost });
         }
     }
 
-    async fn put_back(
+    async fn write_restored(
         &self,
         entries: &[(u64, JournalEntry)],
         keys: &[(u64, [u8; 32])],
     ) -> Result<(), StoreError> {
-        let write = self.writing(&[JOURNAL, KEYS], true)?;
+        let write = self.write_transaction(&[JOURNAL, KEYS], true)?;
         let (journal, later) = (write.object_store(JOURNAL)?, write.object_store(KEYS)?);
         for (position, entry) in entries {
             let key = records::number_key(*position);
             journal.put(&records::entry(*position, entry), Some(&key))?;
         }
         for (from, seed) in keys {
-            let record = records::seed(&key_place(*from), seed);
+            let record = records::seed(&key_location(*from), seed);
             later.put(&record, Some(&records::number_key(*from)))?;
         }
-        schema::committed(write).await
+        schema::commit(write).await
     }
 
-    /// Reads every record of a store; those that are none of ours are deleted.
+    /// Loads every record of a store, and deletes those that cannot be decoded.
     async fn load_all<T>(
         &self,
         store: &str,
@@ -217,11 +218,13 @@ impl IndexedDb {
         let mut bad = Vec::new();
         let mut after: Option<JsValue> = None;
         loop {
-            let records = self.entries(store, after.as_ref(), LOADED_ENTRIES).await?;
+            let records = self
+                .next_records(store, after.as_ref(), LOADED_ENTRIES)
+                .await?;
             for (key, value) in &records {
                 match read(key, value) {
                     Some(item) => all.push(item),
-                    // A gap in the journal is counted as such.
+                    // Gaps in the journal are counted by the caller.
                     None => bad.push(key.clone()),
                 }
             }
@@ -231,28 +234,30 @@ impl IndexedDb {
             }
         }
         if store != JOURNAL {
-            self.health().note_healed(bad.len());
+            self.health().note_repaired(bad.len());
         }
         self.discard(store, &bad).await;
         Ok(all)
     }
 
-    /// The next records behind a key.
-    async fn entries(
+    /// The next records after a key.
+    async fn next_records(
         &self,
         store: &str,
         after: Option<&JsValue>,
         limit: u32,
     ) -> Result<Vec<(JsValue, JsValue)>, StoreError> {
-        let store = self.reading(&[store])?.object_store(store)?;
-        let behind = || behind(after);
-        let keys = store.get_all_keys(behind()?, Some(limit))?.into_future();
-        let values = store.get_all(behind()?, Some(limit))?.into_future();
+        let store = self.read_transaction(&[store])?.object_store(store)?;
+        let range_after = || range_after(after);
+        let keys = store
+            .get_all_keys(range_after()?, Some(limit))?
+            .into_future();
+        let values = store.get_all(range_after()?, Some(limit))?.into_future();
         let (keys, values) = try_join(keys, values).await?;
         Ok(keys.into_iter().zip(values).collect())
     }
 
-    /// Deletes what is no record of ours. It is nobody's, and what cannot be deleted now is found again at the next start.
+    /// Deletes corrupt records. A failure is harmless: the next start finds them again.
     async fn discard(&self, store: &str, keys: &[JsValue]) {
         if !keys.is_empty() {
             let _ = self.delete(store, keys).await;
@@ -260,19 +265,19 @@ impl IndexedDb {
     }
 
     async fn delete(&self, store: &str, keys: &[JsValue]) -> Result<(), StoreError> {
-        let write = self.writing(&[store], false)?;
+        let write = self.write_transaction(&[store], false)?;
         let records = write.object_store(store)?;
         for key in keys {
             records.delete(key.clone())?;
         }
-        schema::committed(write).await
+        schema::commit(write).await
     }
 
     async fn keys(&self, store: &str) -> Result<Vec<JsValue>, StoreError> {
         let mut all: Vec<JsValue> = Vec::new();
         loop {
-            let records = self.reading(&[store])?.object_store(store)?;
-            let keys = records.get_all_keys(behind(all.last())?, Some(LOADED_ENTRIES))?;
+            let records = self.read_transaction(&[store])?.object_store(store)?;
+            let keys = records.get_all_keys(range_after(all.last())?, Some(LOADED_ENTRIES))?;
             let keys = keys.await?;
             if keys.is_empty() {
                 return Ok(all);
@@ -281,14 +286,14 @@ impl IndexedDb {
         }
     }
 
-    /// These records, `None` where one cannot be read. Together if they can; one that cannot takes its transaction with it,
-    /// and whatever else was to be read there.
-    async fn all_legible(
+    /// Reads these records; `None` for each that is missing or unreadable. They are read in one transaction if
+    /// possible; an unreadable record aborts it, and then each record is read in a transaction of its own.
+    async fn readable_records(
         &self,
         store: &str,
         keys: &[JsValue],
     ) -> Result<Vec<Option<JsValue>>, StoreError> {
-        let records = self.reading(&[store])?.object_store(store)?;
+        let records = self.read_transaction(&[store])?.object_store(store)?;
         let requests = keys
             .iter()
             .map(|key| Ok(records.get(key.clone())?.into_future()))
@@ -300,40 +305,40 @@ impl IndexedDb {
         }
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
-            values.push(self.legible(store, key.clone()).await?);
+            values.push(self.readable_record(store, key.clone()).await?);
         }
         Ok(values)
     }
 
-    /// A record, `None` if it cannot be read while others can.
+    /// Reads a record; `None` if it is missing, or unreadable while other records can be read.
     ///
     /// # Errors
-    /// If the database gives nothing at all.
-    pub(super) async fn legible(
+    /// If the database cannot be read at all.
+    pub(super) async fn readable_record(
         &self,
         store: &str,
         key: JsValue,
     ) -> Result<Option<JsValue>, StoreError> {
-        let value = self.record(store, key).await;
+        let value = self.read_record(store, key).await;
         if value.is_err() {
             self.load_tip().await?;
         }
         Ok(value.ok().flatten())
     }
 
-    /// A record, read in a transaction of its own.
-    pub(super) async fn record(
+    /// Reads a record in a transaction of its own.
+    pub(super) async fn read_record(
         &self,
         store: &str,
         key: JsValue,
     ) -> Result<Option<JsValue>, StoreError> {
-        let records = self.reading(&[store])?.object_store(store)?;
+        let records = self.read_transaction(&[store])?.object_store(store)?;
         Ok(records.get(key)?.await?)
     }
 }
 
-/// Everything behind a key, or everything.
-fn behind(key: Option<&JsValue>) -> Result<Option<Query>, idb::Error> {
+/// The range after a key, or the whole store.
+fn range_after(key: Option<&JsValue>) -> Result<Option<Query>, idb::Error> {
     key.map(|key| KeyRange::lower_bound(key, Some(true)).map(Query::from))
         .transpose()
 }

@@ -1,15 +1,15 @@
-//! A store that lasts as long as its tab. It keeps bodies only: what else is written is for a later start,
-//! and there is none.
+//! A store in memory, which is lost when the tab closes. Keeps only bodies: all other records serve a restart, which a
+//! store in memory does not survive.
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chain::{hash::BlockHash, reading::Reading};
-use sync::{Batch, StoreOperation};
+use heartchain_chain::{hash::BlockHash, reading::Reading};
+use heartchain_sync::{Batch, StoreOperation};
 
 use super::{Storage, StoreError};
 
-/// Blocks in memory.
+/// Block bodies in memory, by block hash.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     bodies: HashMap<BlockHash, Vec<Reading>>,
@@ -29,8 +29,8 @@ impl Storage for MemoryStore {
                 StoreOperation::PutTip(_)
                 | StoreOperation::PutConfirmed(_)
                 | StoreOperation::PutJournal(..)
-                | StoreOperation::PutRescue(_)
-                | StoreOperation::DeleteRescue(_)
+                | StoreOperation::PutRecovery(_)
+                | StoreOperation::DeleteRecovery(_)
                 | StoreOperation::PutAdopted(..)
                 | StoreOperation::DeleteAdopted(_)
                 | StoreOperation::PutKey(..) => {}

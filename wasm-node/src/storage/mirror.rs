@@ -1,14 +1,15 @@
-//! A copy, outside of the database, of what no peer could give back: a tab's keys, how long its journal is, and the
-//! entries that are not confirmed yet. It lies in `localStorage`, which browsers keep apart from their databases. At a
-//! start it fills what the database lacks; other tabs read from it which closed tabs have unshared readings.
+//! The mirror: a second copy, in `localStorage`, of the data that peers cannot restore. It holds a tab's keys, the
+//! length of its journal, and the unconfirmed entries. Browsers store `localStorage` separately from IndexedDB. At a
+//! start, the mirror restores what the database lacks; other tabs use it to find closed tabs with unshared readings.
 //!
-//! Each item has a checksum over its place and its content. Entries stand in pages of [`MIRROR_PAGE`](crate::config::MIRROR_PAGE) positions, so that one
-//! more entry writes one page and the head. The head comes last: it names the pages. It says how long the journal was, so
-//! that no place of a key's count is used twice even if the entry itself is lost.
+//! Each item carries a checksum over its location and content. Entries are grouped into pages of
+//! [`MIRROR_PAGE`](crate::config::MIRROR_PAGE) positions, so that a new entry rewrites one page and the manifest. The
+//! manifest lists the pages and is written last. It records the length of the journal, so that no sequence number of a
+//! key is used twice, even if the entry itself is lost.
 //!
-//! A browser may write `localStorage` to its disk some seconds late, and has little room for it. So this is a second copy
-//! and never the first: that it cannot be written is no reason to refuse a reading. Of more than
-//! [`MAX_MIRRORED_ENTRIES`] unconfirmed entries the newest are kept; the head counts the others.
+//! A browser may write `localStorage` to the disk some seconds late, and limits its size. So the mirror is only a
+//! second copy, and a failed write to it is no reason to refuse a reading. Of more than [`MAX_MIRRORED_ENTRIES`]
+//! unconfirmed entries it keeps the newest; the manifest counts the others.
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,200 +17,201 @@ use std::{
     rc::Rc,
 };
 
-use sync::seam::JournalEntry;
+use heartchain_sync::io::JournalEntry;
 
 use super::{mirror_page as page, records};
 use crate::config::MAX_MIRRORED_ENTRIES;
 
-/// What a copy holds.
+/// The decoded contents of a mirror.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Copied {
+pub(super) struct MirrorContents {
     /// The first key's seed.
     pub(super) first_key: Option<[u8; 32]>,
-    /// Keys that took over, each with the first journal entry that it signs.
+    /// Later keys, by the position of the first journal entry that each signs.
     pub(super) keys: BTreeMap<u64, [u8; 32]>,
-    /// How many entries the journal had. `None`: there is no copy of it.
+    /// The length of the journal; `None` if there is no mirrored journal.
     pub(super) journal_len: Option<u64>,
-    /// Entries that were not confirmed, by position.
+    /// Unconfirmed entries, by position.
     pub(super) entries: BTreeMap<u64, JournalEntry>,
-    /// Unconfirmed entries that found no place in the copy.
+    /// The number of unconfirmed entries that did not fit into the mirror.
     pub(super) dropped: u64,
-    /// Entries of the copy that are damaged.
-    pub(super) damaged: u64,
+    /// The number of entries that are corrupt or missing.
+    pub(super) corrupt: u64,
 }
 
-/// The copy of one database's most important records.
+/// The mirror of one database.
 #[derive(Debug)]
 pub(crate) struct Mirror {
     database: String,
-    copied: RefCell<Copied>,
-    /// Whether something found no room: all of it is written at the next change.
-    is_behind: Cell<bool>,
+    contents: RefCell<MirrorContents>,
+    /// Whether a write failed, so that the next change must write all pages.
+    is_stale: Cell<bool>,
 }
 
 impl Mirror {
-    /// The copy beside a database, as it is.
+    /// Opens the mirror of a database and reads its contents.
     pub(super) fn open(database: &str) -> Rc<Self> {
         Rc::new(Self {
             database: database.to_owned(),
-            copied: RefCell::new(read(database)),
-            is_behind: Cell::new(false),
+            contents: RefCell::new(read(database)),
+            is_stale: Cell::new(false),
         })
     }
 
-    pub(super) fn copied(&self) -> Copied {
-        self.copied.borrow().clone()
+    pub(super) fn contents(&self) -> MirrorContents {
+        self.contents.borrow().clone()
     }
 
-    /// Keeps the first key. Another key that was kept before stays: it may be the last copy of it.
+    /// Stores the first key. Never replaces another key, which may be the last copy of it.
     pub(super) fn keep_first_key(&self, seed: &[u8; 32]) {
-        let mut copied = self.copied.borrow_mut();
-        if copied.first_key.is_none() {
-            copied.first_key = Some(*seed);
+        let mut contents = self.contents.borrow_mut();
+        if contents.first_key.is_none() {
+            contents.first_key = Some(*seed);
             self.put("key", seed);
         }
     }
 
-    /// Keeps a key that took over.
+    /// Stores a later key.
     pub(super) fn keep_key(&self, from: u64, seed: &[u8; 32]) {
-        let mut copied = self.copied.borrow_mut();
-        if copied.keys.insert(from, *seed) != Some(*seed) {
-            self.put("keys", &keys_body(&copied.keys));
+        let mut contents = self.contents.borrow_mut();
+        if contents.keys.insert(from, *seed) != Some(*seed) {
+            self.put("keys", &keys_body(&contents.keys));
         }
     }
 
-    /// Keeps entries of the journal that are on disk now.
+    /// Adds journal entries that are on disk now.
     pub(super) fn keep_entries(&self, entries: &[(u64, JournalEntry)]) {
         let Some(last) = entries.iter().map(|(position, _)| *position).max() else {
             return;
         };
-        let mut copied = self.copied.borrow_mut();
-        let before = page::pages(&copied.entries);
-        let len = copied.journal_len.unwrap_or_default();
-        copied.journal_len = Some(len.max(last.saturating_add(1)));
-        copied.entries.extend(entries.iter().copied());
-        while copied.entries.len() > MAX_MIRRORED_ENTRIES {
-            copied.entries.pop_first();
-            copied.dropped = copied.dropped.saturating_add(1);
+        let mut contents = self.contents.borrow_mut();
+        let before = page::pages(&contents.entries);
+        let len = contents.journal_len.unwrap_or_default();
+        contents.journal_len = Some(len.max(last.saturating_add(1)));
+        contents.entries.extend(entries.iter().copied());
+        while contents.entries.len() > MAX_MIRRORED_ENTRIES {
+            contents.entries.pop_first();
+            contents.dropped = contents.dropped.saturating_add(1);
         }
-        self.put_changed(&before, &copied);
+        self.put_changed(&before, &contents);
     }
 
-    /// Keeps these unconfirmed entries and no others: all that there are, or as many of the oldest as were asked for.
+    /// Drops all entries but these unconfirmed ones. The list is complete unless it has more than
+    /// [`MAX_MIRRORED_ENTRIES`]; then only entries older than its first are dropped.
     pub(crate) fn keep_unconfirmed(&self, journal_len: u64, unconfirmed: &[(u64, JournalEntry)]) {
-        let mut copied = self.copied.borrow_mut();
+        let mut contents = self.contents.borrow_mut();
         let (before, len, dropped) = (
-            page::pages(&copied.entries),
-            copied.journal_len,
-            copied.dropped,
+            page::pages(&contents.entries),
+            contents.journal_len,
+            contents.dropped,
         );
         if unconfirmed.len() <= MAX_MIRRORED_ENTRIES {
-            copied.entries = unconfirmed.iter().copied().collect();
-            copied.dropped = 0;
+            contents.entries = unconfirmed.iter().copied().collect();
+            contents.dropped = 0;
         } else if let Some((oldest, _)) = unconfirmed.first() {
-            copied.entries = copied.entries.split_off(oldest);
+            contents.entries = contents.entries.split_off(oldest);
         }
-        copied.journal_len = Some(len.unwrap_or_default().max(journal_len));
-        let same = len == copied.journal_len && dropped == copied.dropped;
-        if !same || self.is_behind.get() || before != page::pages(&copied.entries) {
-            self.put_changed(&before, &copied);
+        contents.journal_len = Some(len.unwrap_or_default().max(journal_len));
+        let same = len == contents.journal_len && dropped == contents.dropped;
+        if !same || self.is_stale.get() || before != page::pages(&contents.entries) {
+            self.put_changed(&before, &contents);
         }
     }
 
-    /// Writes all of it again, from memory: the browser may have deleted it together with the database.
+    /// Writes everything again from memory, because the browser may have deleted the mirror together with the database.
     pub(super) fn write_again(&self) {
-        let copied = self.copied.borrow();
-        if let Some(seed) = &copied.first_key {
+        let contents = self.contents.borrow();
+        if let Some(seed) = &contents.first_key {
             self.put("key", seed);
         }
-        if !copied.keys.is_empty() {
-            self.put("keys", &keys_body(&copied.keys));
+        if !contents.keys.is_empty() {
+            self.put("keys", &keys_body(&contents.keys));
         }
-        self.put_changed(&BTreeMap::new(), &copied);
+        self.put_changed(&BTreeMap::new(), &contents);
     }
 
-    fn put_changed(&self, before: &page::Pages, copied: &Copied) {
-        let now = page::pages(&copied.entries);
-        let all = self.is_behind.replace(false);
+    fn put_changed(&self, before: &page::Pages, contents: &MirrorContents) {
+        let now = page::pages(&contents.entries);
+        let write_all = self.is_stale.replace(false);
         for (number, body) in &now {
-            if all || before.get(number) != Some(body) {
-                self.put(&page_place(*number), body);
+            if write_all || before.get(number) != Some(body) {
+                self.put(&page_name(*number), body);
             }
         }
-        let head = page::Head {
-            journal_len: copied.journal_len.unwrap_or_default(),
-            dropped: copied.dropped,
+        let manifest = page::Manifest {
+            journal_len: contents.journal_len.unwrap_or_default(),
+            dropped: contents.dropped,
             pages: now
                 .iter()
                 .map(|(number, body)| (*number, page::count(body)))
                 .collect(),
         };
-        self.put("journal", &head.body());
+        self.put("journal", &manifest.body());
         if let Some(storage) = storage() {
             for number in before.keys().filter(|number| !now.contains_key(number)) {
-                // What cannot be removed is not named by the head.
-                let _ = storage.remove_item(&place(&self.database, &page_place(*number)));
+                // A page that cannot be removed is harmless: the manifest does not list it.
+                let _ = storage.remove_item(&location(&self.database, &page_name(*number)));
             }
         }
     }
 
     fn put(&self, name: &str, body: &[u8]) {
-        let place = place(&self.database, name);
+        let location = location(&self.database, name);
         if let Some(storage) = storage() {
-            // A second copy: see the head of this file.
-            let record = hex::encode(records::sealed(&place, body));
-            let _ = storage.set_item(&place, &record);
-            if storage.get_item(&place).ok().flatten() != Some(record) {
-                self.is_behind.set(true);
+            // A failed write is repeated later. It is only a second copy: see the module docs.
+            let record = hex::encode(records::with_checksum(&location, body));
+            let _ = storage.set_item(&location, &record);
+            if storage.get_item(&location).ok().flatten() != Some(record) {
+                self.is_stale.set(true);
             }
         }
     }
 }
 
-/// How many unconfirmed readings a tab that kept its things in this database has, by its copy. `None`: there is no copy.
+/// The number of unconfirmed readings according to the mirror of this database; `None` if there is no mirror.
 pub(super) fn unconfirmed(database: &str) -> Option<u64> {
-    let head = page::Head::read(&find(database, "journal")?)?;
-    let counted = head.pages.values().map(|count| u64::from(*count));
-    Some(counted.sum::<u64>().saturating_add(head.dropped))
+    let manifest = page::Manifest::read(&read_item(database, "journal")?)?;
+    let counted = manifest.pages.values().map(|count| u64::from(*count));
+    Some(counted.sum::<u64>().saturating_add(manifest.dropped))
 }
 
-/// The head of a copy as it is written: it changes whenever an entry does.
+/// The encoded manifest, which changes whenever an entry does.
 pub(super) fn version(database: &str) -> Option<String> {
-    storage()?.get_item(&place(database, "journal")).ok()?
+    storage()?.get_item(&location(database, "journal")).ok()?
 }
 
-/// Whether a tab has kept a key beside this database.
+/// Whether the mirror of this database has a key.
 pub(super) fn has_key(database: &str) -> bool {
-    find(database, "key").is_some()
+    read_item(database, "key").is_some()
 }
 
-/// What is there of a copy.
-pub(super) fn read(database: &str) -> Copied {
-    let head = find(database, "journal").and_then(|body| page::Head::read(&body));
-    let mut copied = Copied {
-        first_key: find(database, "key").and_then(|body| body.try_into().ok()),
-        keys: find(database, "keys").map_or_else(BTreeMap::new, |body| read_keys(&body)),
-        journal_len: head.as_ref().map(|head| head.journal_len),
-        ..Copied::default()
+/// Reads a mirror, as far as it is valid.
+pub(super) fn read(database: &str) -> MirrorContents {
+    let manifest = read_item(database, "journal").and_then(|body| page::Manifest::read(&body));
+    let mut contents = MirrorContents {
+        first_key: read_item(database, "key").and_then(|body| body.try_into().ok()),
+        keys: read_item(database, "keys").map_or_else(BTreeMap::new, |body| read_keys(&body)),
+        journal_len: manifest.as_ref().map(|manifest| manifest.journal_len),
+        ..MirrorContents::default()
     };
-    let Some(head) = head else {
-        return copied;
+    let Some(manifest) = manifest else {
+        return contents;
     };
-    copied.dropped = head.dropped;
-    for (number, count) in head.pages {
-        let body = find(database, &page_place(number));
+    contents.dropped = manifest.dropped;
+    for (number, count) in manifest.pages {
+        let body = read_item(database, &page_name(number));
         let entries = body.and_then(|body| page::read(number, &body));
         let entries = entries.unwrap_or_default();
         let missing = u64::from(count).saturating_sub(entries.len() as u64);
-        copied.damaged = copied.damaged.saturating_add(missing);
-        copied.entries.extend(entries);
+        contents.corrupt = contents.corrupt.saturating_add(missing);
+        contents.entries.extend(entries);
     }
-    copied
+    contents
 }
 
-/// Forgets a copy, for tests.
+/// Deletes a mirror, for tests.
 #[doc(hidden)]
-pub(super) fn forget(database: &str) {
+pub(super) fn delete(database: &str) {
     let Some(storage) = storage() else { return };
     let count = storage.length().unwrap_or_default();
     let names: Vec<String> = (0..count)
@@ -221,18 +223,18 @@ pub(super) fn forget(database: &str) {
     }
 }
 
-/// The content of an item, if it is what was kept.
-fn find(database: &str, name: &str) -> Option<Vec<u8>> {
-    let place = place(database, name);
-    let text = storage()?.get_item(&place).ok()??;
-    records::unsealed(&place, &hex::decode(text).ok()?)
+/// The content of an item; `None` if it is missing or corrupt.
+fn read_item(database: &str, name: &str) -> Option<Vec<u8>> {
+    let location = location(database, name);
+    let text = storage()?.get_item(&location).ok()??;
+    records::verify_checksum(&location, &hex::decode(text).ok()?)
 }
 
-fn place(database: &str, name: &str) -> String {
+fn location(database: &str, name: &str) -> String {
     format!("{database}/{name}")
 }
 
-fn page_place(number: u32) -> String {
+fn page_name(number: u32) -> String {
     format!("journal/{number}")
 }
 
@@ -272,25 +274,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_read_again() {
+    fn mirror_round_trips() {
         let name = "mirror kept";
-        assert_eq!(read(name), Copied::default());
+        assert_eq!(read(name), MirrorContents::default());
         assert_eq!((unconfirmed(name), has_key(name)), (None, false));
         let mirror = Mirror::open(name);
         mirror.keep_first_key(&[7; 32]);
         mirror.keep_key(100, &[8; 32]);
         mirror.keep_entries(&entries(0..130));
-        let copied = read(name);
-        assert_eq!(copied, mirror.copied());
-        assert_eq!(copied.first_key, Some([7; 32]));
-        assert_eq!(copied.keys, [(100, [8; 32])].into());
-        assert_eq!(copied.journal_len, Some(130));
-        assert_eq!(copied.entries, entries(0..130).into_iter().collect());
+        let contents = read(name);
+        assert_eq!(contents, mirror.contents());
+        assert_eq!(contents.first_key, Some([7; 32]));
+        assert_eq!(contents.keys, [(100, [8; 32])].into());
+        assert_eq!(contents.journal_len, Some(130));
+        assert_eq!(contents.entries, entries(0..130).into_iter().collect());
         assert_eq!((unconfirmed(name), has_key(name)), (Some(130), true));
     }
 
     #[test]
-    fn another_key_never_replaces_one_that_was_kept() {
+    fn mirrored_key_is_never_replaced() {
         let name = "mirror key";
         Mirror::open(name).keep_first_key(&[7; 32]);
         let other = Mirror::open(name);
@@ -300,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_confirmed_leaves_the_copy() {
+    fn confirmed_entries_leave_the_mirror() {
         let name = "mirror confirmed";
         let mirror = Mirror::open(name);
         mirror.keep_entries(&entries(0..200));
@@ -319,18 +321,18 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_entries_the_newest_are_kept() {
+    fn full_mirror_keeps_newest_entries() {
         let name = "mirror full";
         let mirror = Mirror::open(name);
         let most = MAX_MIRRORED_ENTRIES as u64;
         mirror.keep_entries(&entries(0..most));
         assert_eq!((read(name).dropped, unconfirmed(name)), (0, Some(most)));
         mirror.keep_entries(&entries(most..most + 5));
-        let copied = read(name);
-        assert_eq!(copied.dropped, 5);
-        assert_eq!(copied.entries, entries(5..most + 5).into_iter().collect());
+        let contents = read(name);
+        assert_eq!(contents.dropped, 5);
+        assert_eq!(contents.entries, entries(5..most + 5).into_iter().collect());
         assert_eq!(unconfirmed(name), Some(most + 5));
-        // The oldest of them are confirmed.
+        // Now the oldest entries are confirmed.
         mirror.keep_unconfirmed(most + 5, &entries(3..most + 5));
         assert_eq!(
             read(name).entries,
@@ -345,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_item_is_noticed() {
+    fn corrupt_item_is_detected() {
         let name = "mirror damaged";
         let mirror = Mirror::open(name);
         mirror.keep_first_key(&[7; 32]);
@@ -356,9 +358,9 @@ mod tests {
             storage
                 .set_item("mirror damaged/journal/1", other)
                 .expect("room");
-            let copied = read(name);
-            assert_eq!(copied.damaged, u64::from(MIRROR_PAGE), "{other:?}");
-            assert_eq!(copied.entries.len(), MIRROR_PAGE as usize, "{other:?}");
+            let contents = read(name);
+            assert_eq!(contents.corrupt, u64::from(MIRROR_PAGE), "{other:?}");
+            assert_eq!(contents.entries.len(), MIRROR_PAGE as usize, "{other:?}");
         }
         let kept = item("mirror damaged/key");
         storage
@@ -372,28 +374,29 @@ mod tests {
     }
 
     #[test]
-    fn what_found_no_room_is_written_once_there_is_some() {
+    fn failed_mirror_write_is_repeated() {
         let name = "mirror room";
         let mirror = Mirror::open(name);
         mirror.keep_entries(&entries(0..3));
-        let full = crate::storage::misfortune::Misfortune::silence("Storage", "setItem");
+        let full =
+            crate::storage::fault_injector::FaultInjector::unresponsive("Storage", "setItem");
         mirror.keep_entries(&entries(3..64));
         drop(full);
         mirror.keep_unconfirmed(64, &entries(0..64));
         mirror.keep_entries(&entries(64..70));
-        let copied = read(name);
-        assert_eq!((copied.entries.len(), copied.damaged), (70, 0));
+        let contents = read(name);
+        assert_eq!((contents.entries.len(), contents.corrupt), (70, 0));
     }
 
     #[test]
-    fn what_the_browser_deleted_is_written_again() {
+    fn deleted_mirror_is_rewritten() {
         let name = "mirror deleted";
         let mirror = Mirror::open(name);
         mirror.keep_first_key(&[7; 32]);
         mirror.keep_entries(&entries(0..70));
-        forget(name);
-        assert_eq!(read(name), Copied::default());
+        delete(name);
+        assert_eq!(read(name), MirrorContents::default());
         mirror.write_again();
-        assert_eq!(read(name), mirror.copied());
+        assert_eq!(read(name), mirror.contents());
     }
 }

@@ -1,38 +1,39 @@
-//! How the copy of a journal is written: pages of entries, and a head that names them. Never touches any storage.
+//! The encoding of the journal's mirror: pages of entries, and a manifest that lists the pages. Never touches storage.
 
 use std::collections::BTreeMap;
 
-use chain::{bpm::Bpm, time::UnixMillis};
-use sync::seam::JournalEntry;
+use heartchain_chain::{bpm::Bpm, time::UnixMillis};
+use heartchain_sync::io::JournalEntry;
 
 use crate::config::MIRROR_PAGE;
 
-/// Bytes of an entry: its place on the page, its time, its heart rate, and which entry it signs again.
-const ROW: usize = 1 + 8 + 2 + 4;
-/// An entry that signs no other again.
-const SIGNS_FIRST: u32 = u32::MAX;
-/// Bytes of a head before its pages: the version, the journal's length, and how many entries have no place.
-const HEAD: usize = 1 + 8 + 8;
-/// Bytes of a page in the head: its number, and how many entries it has.
-const HEAD_ROW: usize = 4 + 1;
+/// Length of an entry in bytes: its index on the page, time, heart rate, and the position of the entry that it
+/// replaces.
+const ROW_LEN: usize = 1 + 8 + 2 + 4;
+/// Marks an entry that replaces no other.
+const REPLACES_NONE: u32 = u32::MAX;
+/// Length of the manifest before its rows: the version, the journal's length, and the number of dropped entries.
+const MANIFEST_LEN: usize = 1 + 8 + 8;
+/// Length of a manifest row in bytes: a page's number, and its number of entries.
+const MANIFEST_ROW_LEN: usize = 4 + 1;
 /// The version of this format.
 const VERSION: u8 = 1;
 
-/// Pages by their numbers.
+/// Encoded pages, by page number.
 pub(super) type Pages = BTreeMap<u32, Vec<u8>>;
 
-/// What a copy says of itself.
+/// The manifest of a mirrored journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    /// How many entries the journal has.
+pub(super) struct Manifest {
+    /// The number of entries in the journal.
     pub(super) journal_len: u64,
-    /// Unconfirmed entries that have no place in the copy.
+    /// The number of unconfirmed entries that did not fit into the mirror.
     pub(super) dropped: u64,
-    /// How many entries each page has.
+    /// The number of entries on each page.
     pub(super) pages: BTreeMap<u32, u8>,
 }
 
-impl Head {
+impl Manifest {
     pub(super) fn body(&self) -> Vec<u8> {
         let mut body = vec![VERSION];
         body.extend(self.journal_len.to_le_bytes());
@@ -45,14 +46,15 @@ impl Head {
     }
 
     pub(super) fn read(body: &[u8]) -> Option<Self> {
-        let (head, rows) = body.split_first_chunk::<HEAD>()?;
-        let ([version], numbers) = head.split_first_chunk::<1>()?;
+        let (prefix, rows) = body.split_first_chunk::<MANIFEST_LEN>()?;
+        let ([version], numbers) = prefix.split_first_chunk::<1>()?;
         let (journal_len, dropped) = numbers.split_first_chunk::<8>()?;
-        let (rows, []) = rows.as_chunks::<HEAD_ROW>() else {
+        let (rows, []) = rows.as_chunks::<MANIFEST_ROW_LEN>() else {
             return None;
         };
-        let row =
-            |[a, b, c, d, count]: &[u8; HEAD_ROW]| (u32::from_le_bytes([*a, *b, *c, *d]), *count);
+        let row = |[a, b, c, d, count]: &[u8; MANIFEST_ROW_LEN]| {
+            (u32::from_le_bytes([*a, *b, *c, *d]), *count)
+        };
         (*version == VERSION).then_some(Self {
             journal_len: u64::from_le_bytes(*journal_len),
             dropped: u64::from_le_bytes(dropped.try_into().ok()?),
@@ -61,49 +63,49 @@ impl Head {
     }
 }
 
-/// The pages of these entries. Positions that no journal of ours reaches have none.
+/// Encodes entries as pages. Skips positions beyond the `u32` range of pages, which no journal reaches.
 pub(super) fn pages(entries: &BTreeMap<u64, JournalEntry>) -> Pages {
     let mut pages = Pages::new();
     for (position, entry) in entries {
         let page = u32::try_from(position / u64::from(MIRROR_PAGE));
-        let (Ok(page), Ok(place)) = (page, u8::try_from(position % u64::from(MIRROR_PAGE))) else {
+        let (Ok(page), Ok(index)) = (page, u8::try_from(position % u64::from(MIRROR_PAGE))) else {
             continue;
         };
-        let resigns = entry
-            .resigns
-            .map_or(Some(SIGNS_FIRST), |at| u32::try_from(at).ok());
+        let replaces = entry
+            .replaces
+            .map_or(Some(REPLACES_NONE), |at| u32::try_from(at).ok());
         let row = pages.entry(page).or_default();
-        row.push(place);
+        row.push(index);
         row.extend(entry.time.get().to_le_bytes());
         row.extend(entry.bpm.get().to_le_bytes());
-        row.extend(resigns.unwrap_or(SIGNS_FIRST).to_le_bytes());
+        row.extend(replaces.unwrap_or(REPLACES_NONE).to_le_bytes());
     }
     pages
 }
 
-/// How many entries a page has.
+/// The number of entries on a page.
 pub(super) fn count(body: &[u8]) -> u8 {
-    u8::try_from(body.len() / ROW).unwrap_or(u8::MAX)
+    u8::try_from(body.len() / ROW_LEN).unwrap_or(u8::MAX)
 }
 
-/// The entries of a page. `None`: it is no page.
+/// Decodes the entries of a page; `None` if it is malformed.
 pub(super) fn read(number: u32, body: &[u8]) -> Option<Vec<(u64, JournalEntry)>> {
-    let (rows, []) = body.as_chunks::<ROW>() else {
+    let (rows, []) = body.as_chunks::<ROW_LEN>() else {
         return None;
     };
     let first = u64::from(number) * u64::from(MIRROR_PAGE);
     rows.iter().map(|row| read_row(first, row)).collect()
 }
 
-fn read_row(first: u64, row: &[u8; ROW]) -> Option<(u64, JournalEntry)> {
-    let ([place], rest) = row.split_first_chunk::<1>()?;
+fn read_row(first: u64, row: &[u8; ROW_LEN]) -> Option<(u64, JournalEntry)> {
+    let ([index], rest) = row.split_first_chunk::<1>()?;
     let (time, rest) = rest.split_first_chunk::<8>()?;
-    let (bpm, resigns) = rest.split_first_chunk::<2>()?;
-    let resigns = u32::from_le_bytes(resigns.try_into().ok()?);
+    let (bpm, replaces) = rest.split_first_chunk::<2>()?;
+    let replaces = u32::from_le_bytes(replaces.try_into().ok()?);
     let entry = JournalEntry {
         time: UnixMillis::new(u64::from_le_bytes(*time)),
         bpm: Bpm::new(u16::from_le_bytes(*bpm)).ok()?,
-        resigns: (resigns != SIGNS_FIRST).then(|| u64::from(resigns)),
+        replaces: (replaces != REPLACES_NONE).then(|| u64::from(replaces)),
     };
-    Some((first + u64::from(*place), entry))
+    Some((first + u64::from(*index), entry))
 }

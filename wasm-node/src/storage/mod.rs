@@ -1,32 +1,37 @@
-//! Where a peer keeps what it knows: its key, its journal, blocks. A store does what it is told and judges nothing;
-//! what comes out of one is as untrusted as what comes from a peer.
+//! Storage of a peer: its keys, its journal and its blocks. A store executes requests and validates nothing; data read
+//! from a store is as untrusted as data from a peer.
 //!
-//! In reading order: `opening` finds a tab the place where it keeps things, with `slot`, one of this browser's, and
-//! starts the machine from what is there; `indexed_db` is a store on disk, with `schema`, `records`, `shelves`, `summary`,
-//! `packing`, `loading` and `checking`; `closing`, `reopening` and `rebuilding` are for one that the browser closes, loses or
-//! leaves half-made, and `mirror` is a copy of what no peer could give back; `memory` is a store without a disk; `queue` stands
-//! before either; `health` is what the page may know of it; `adoption` finds, with `peek`, what closed tabs have not shared.
+//! In reading order:
+//! - `opening` takes one of the browser's slots (`slot`), opens its database, and restores the machine from it.
+//! - `indexed_db` is the store on disk, with `schema`, `records`, `segments`, `summary`, `compaction`, `loading` and
+//!   `checking`.
+//! - `close_signal`, `reopening` and `rebuilding` handle databases that the browser closed, deleted or left incomplete.
+//! - `mirror` is a second copy, in `localStorage`, of the data that peers cannot restore.
+//! - `memory` is a store without a disk.
+//! - `queue` serializes the requests to either store.
+//! - `health` is the state of the storage that the page can see.
+//! - `adoption` finds readings that closed tabs have not shared; `read_only` reads their databases.
 
 mod adoption;
 mod checking;
-mod closing;
+mod close_signal;
+mod compaction;
+#[cfg(test)]
+mod fault_injector;
 mod health;
 mod indexed_db;
 mod loading;
 mod memory;
 mod mirror;
 mod mirror_page;
-#[cfg(test)]
-mod misfortune;
 mod opening;
-mod packing;
-mod peek;
 mod queue;
+mod read_only;
 mod rebuilding;
 mod records;
 mod reopening;
 mod schema;
-mod shelves;
+mod segments;
 mod slot;
 #[doc(hidden)]
 pub mod suite;
@@ -35,13 +40,13 @@ mod summary;
 use std::rc::Rc;
 
 use async_trait::async_trait;
-use chain::{hash::BlockHash, reading::Reading};
-use sync::Batch;
+use heartchain_chain::{hash::BlockHash, reading::Reading};
+use heartchain_sync::Batch;
 use wasm_bindgen::JsCast;
 use web_sys::DomException;
 
 pub(crate) use adoption::{Adoption, Unshared};
-pub use closing::{ClosedBy, Closing};
+pub use close_signal::{CloseSignal, ClosedBy};
 pub(crate) use health::{Failing, Health, Reason};
 pub use indexed_db::IndexedDb;
 pub(crate) use loading::Loss;
@@ -50,49 +55,49 @@ pub(crate) use mirror::Mirror;
 pub(crate) use opening::{Opened, open};
 pub(crate) use queue::{Answer, Bodies, Queue};
 
-/// Why a store did not do what it was told.
+/// Why a request to a store failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// It refused, or broke.
+    /// The browser reported an error.
     #[error("storage failed: {0}")]
     Failed(String),
-    /// The browser closed it: what it held may be gone.
+    /// The browser closed the database. Its data may be gone.
     #[error("storage was closed by the browser")]
     Closed,
-    /// A newer version of the page closed it, and has upgraded it.
+    /// A newer version of the page closed the database and upgraded it.
     #[error("storage was upgraded by a newer version of this page")]
     NewerVersion,
-    /// The disk is full, or what the browser allows of it (`QuotaExceededError`).
+    /// The disk or the browser's storage quota is full (`QuotaExceededError`).
     #[error("storage is full")]
     Full,
-    /// Too much is waiting for it already.
-    #[error("storage is too slow: {limit} orders wait for it")]
+    /// Too many requests are waiting already.
+    #[error("storage is too slow: {limit} requests are waiting")]
     Busy {
-        /// How many may wait.
+        /// The greatest number of requests that may wait.
         limit: usize,
     },
-    /// What is left is kept for one's own readings.
+    /// The remaining space is reserved for own readings.
     #[error("storage is full: {left} bytes are left for own readings")]
     Reserved {
-        /// Bytes left.
+        /// The remaining space in bytes.
         left: u64,
     },
 }
 
 impl StoreError {
-    /// Whether the disk, or what the browser allows of it, is full.
+    /// Whether the disk or the storage quota is full.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Full | Self::Reserved { .. })
     }
 
-    /// What a browser's exception of this name means.
-    fn of_exception(name: &str, words: impl FnOnce() -> String) -> Self {
+    /// Maps a `DOMException` by its name.
+    fn from_exception(name: &str, message: impl FnOnce() -> String) -> Self {
         match name {
             "QuotaExceededError" => Self::Full,
             "InvalidStateError" => Self::Closed,
-            _ => Self::Failed(words()),
+            _ => Self::Failed(message()),
         }
     }
 }
@@ -100,7 +105,7 @@ impl StoreError {
 impl From<idb::Error> for StoreError {
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "another library's list, which may grow"
+        reason = "the idb crate may add variants"
     )]
     fn from(error: idb::Error) -> Self {
         let name = match &error {
@@ -111,66 +116,67 @@ impl From<idb::Error> for StoreError {
                 .unwrap_or_default(),
             _ => String::new(),
         };
-        Self::of_exception(&name, || error.to_string())
+        Self::from_exception(&name, || error.to_string())
     }
 }
 
-/// What a store had when it was open again.
+/// The state of a store after it was reopened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reopened {
-    /// All that was written.
-    Whole,
-    /// Less, or nothing.
+    /// All data that was written is still there.
+    Intact,
+    /// Some or all data is missing.
     Reset,
 }
 
-/// What a look at what was taken on trust has brought.
+/// The result of one step of checking the bodies that were not read when the store was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Check {
-    /// Some more of it was looked at: the bodies of these blocks are lost.
-    Lost(Vec<BlockHash>),
-    /// Nothing more for now: the store does not answer, or enough is lost to be fetched again first.
+pub enum CheckProgress {
+    /// Some more bodies were checked. The bodies of these blocks are missing or corrupt.
+    Missing(Vec<BlockHash>),
+    /// Checking pauses: the store does not respond, or enough missing bodies must be fetched again first.
     Later,
-    /// All of it was looked at.
+    /// All bodies are checked.
     Done,
 }
 
-/// A place for blocks.
+/// A store of blocks, and of the records that a restart needs.
 #[async_trait(?Send)]
 pub trait Storage {
-    /// Writes all of the batch, in its order, or nothing of it.
+    /// Writes the whole batch, in its order, or nothing.
     ///
     /// # Errors
-    /// If it could not; then nothing was written.
+    /// If the write failed. Then nothing was written.
     async fn write(&mut self, batch: Batch) -> Result<(), StoreError>;
 
-    /// The bodies of these blocks, in this order; `None` where a block is not there. Sees every earlier write.
+    /// The bodies of these blocks, in this order; `None` for a block that the store does not have. Sees every earlier
+    /// write.
     ///
     /// # Errors
-    /// If it could not read.
+    /// If the read failed.
     async fn bodies(&self, hashes: &[BlockHash]) -> Result<Vec<Option<Vec<Reading>>>, StoreError>;
 
-    /// Checks some more of what was taken on trust when the store was opened.
-    async fn check(&mut self) -> Check {
-        Check::Done
+    /// Checks some more of the bodies that were not read when the store was opened.
+    async fn check(&mut self) -> CheckProgress {
+        CheckProgress::Done
     }
 
-    /// Does some of what could wait until nobody does. Changes nothing of what can be read. Returns whether there is more.
-    async fn tidy(&mut self) -> bool {
+    /// Does one step of background compaction. Reads return the same as before. Returns whether there is more to do.
+    async fn compact(&mut self) -> bool {
         false
     }
 
-    /// Tells when the store is closed under its owner. `None`: it never is.
-    fn closing(&self) -> Option<Rc<Closing>> {
+    /// A signal that is set when the browser closes the store. `None` if that cannot happen.
+    fn close_signal(&self) -> Option<Rc<CloseSignal>> {
         None
     }
 
     /// Opens the store again after it was closed.
     ///
     /// # Errors
-    /// If it cannot be opened for now.
+    /// If it cannot be opened at the moment.
     async fn reopen(&mut self) -> Result<Reopened, StoreError> {
-        Ok(Reopened::Whole)
+        Ok(Reopened::Intact)
     }
 }
 
@@ -184,16 +190,16 @@ impl<S: Storage + ?Sized> Storage for Box<S> {
         (**self).bodies(hashes).await
     }
 
-    async fn check(&mut self) -> Check {
+    async fn check(&mut self) -> CheckProgress {
         (**self).check().await
     }
 
-    async fn tidy(&mut self) -> bool {
-        (**self).tidy().await
+    async fn compact(&mut self) -> bool {
+        (**self).compact().await
     }
 
-    fn closing(&self) -> Option<Rc<Closing>> {
-        (**self).closing()
+    fn close_signal(&self) -> Option<Rc<CloseSignal>> {
+        (**self).close_signal()
     }
 
     async fn reopen(&mut self) -> Result<Reopened, StoreError> {

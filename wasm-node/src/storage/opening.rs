@@ -1,10 +1,10 @@
-//! The place where a tab keeps things, found and opened, and the machine as it was when the tab last closed. Where there
-//! is no such place, everything is in memory, and the status says why.
+//! Opens the storage of a tab and restores the machine as it was when the tab closed. If no database is available, the
+//! store is in memory, and the status reports the reason.
 
 use std::{any::Any, fmt::Debug, rc::Rc};
 
-use chain::{key::SecretKey, room::Room};
-use sync::{Config, Machine, Restore};
+use heartchain_chain::{key::SecretKey, room::Room};
+use heartchain_sync::{Config, Machine, Restore};
 
 use super::{
     Health, IndexedDb, MemoryStore, Mirror, Reason, Storage, StoreError,
@@ -12,29 +12,29 @@ use super::{
 };
 use crate::{clock, config};
 
-/// A peer, as it was or new.
+/// A restored or new peer, and its store.
 pub(crate) struct Opened<P> {
     pub(crate) machine: Machine<P>,
     pub(crate) store: Box<dyn Storage>,
-    /// The seed of the key that signs: the peer's name on the network is made of it, too.
+    /// The seed of the current signing key. The peer ID is derived from it, too.
     pub(crate) seed: [u8; 32],
     pub(crate) health: Rc<Health>,
-    /// A copy of what no peer could give back.
+    /// A second copy of the data that peers cannot restore.
     pub(crate) mirror: Option<Rc<Mirror>>,
-    /// Keeps others from the store; to be dropped when nothing more is written.
+    /// The lock that keeps other tabs out of the store. Drop it after the last write.
     pub(crate) hold: Option<Box<dyn Any>>,
 }
 
-/// Opens what this tab keeps of a room; on disk, unless the page asks `in_memory`, or the browser has no place.
+/// Opens the storage of this tab for a room: on disk, unless the page requests `in_memory` or no database is available.
 ///
 /// # Errors
-/// If the browser has no chance.
+/// If the browser has no random number generator.
 pub(crate) async fn open<P: Copy + Ord + Debug>(
     room: Room,
     in_memory: bool,
 ) -> Result<Opened<P>, getrandom::Error> {
     let slot = if in_memory {
-        Err(Reason::Asked)
+        Err(Reason::Requested)
     } else {
         slot::take(room.id(), config::OPEN_TIMEOUT).await
     };
@@ -42,7 +42,7 @@ pub(crate) async fn open<P: Copy + Ord + Debug>(
         Ok(slot) => match on_disk(&room, slot).await {
             Ok(opened) => return Ok(opened),
             Err(Failure::Entropy(error)) => return Err(error),
-            Err(Failure::Place(reason)) => reason,
+            Err(Failure::Unavailable(reason)) => reason,
             Err(Failure::Store(_)) => Reason::Blocked,
         },
         Err(reason) => reason,
@@ -65,13 +65,13 @@ pub(crate) async fn open<P: Copy + Ord + Debug>(
     })
 }
 
-/// Why nothing can be kept in a slot.
+/// Why the storage of a slot could not be opened.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
     Entropy(#[from] getrandom::Error),
-    #[error("there is no database to be had: {0:?}")]
-    Place(Reason),
+    #[error("no database is available: {0:?}")]
+    Unavailable(Reason),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -79,25 +79,25 @@ enum Failure {
 async fn on_disk<P: Copy + Ord + Debug>(room: &Room, slot: Slot) -> Result<Opened<P>, Failure> {
     let health = Health::new(Ok(slot.number));
     let opening = IndexedDb::open(&slot.name, room.id(), health.clone()).await;
-    let mut store = opening.map_err(Failure::Place)?;
+    let mut store = opening.map_err(Failure::Unavailable)?;
     let loaded = store.load().await?;
     health.note_loss(loaded.loss);
-    let first = match loaded.first_key {
+    let first_key = match loaded.first_key {
         Some(seed) => seed,
         None => {
-            // On disk before anything is signed with it.
+            // The key must be on disk before it signs anything.
             let seed = clock::entropy()?;
             store.put_first_key(&seed).await?;
             seed
         }
     };
     let newest = loaded.keys.iter().max_by_key(|(from, _)| *from);
-    let seed = newest.map_or(first, |(_, seed)| *seed);
+    let seed = newest.map_or(first_key, |(_, seed)| *seed);
     let keys = loaded.keys.iter();
     let mut restore = Restore::new(
         Config::default(),
         room.clone(),
-        SecretKey::from_seed(first),
+        SecretKey::from_seed(first_key),
         keys.map(|(from, seed)| (*from, SecretKey::from_seed(*seed))),
         clock::entropy()?,
         clock::both(),
@@ -108,15 +108,15 @@ async fn on_disk<P: Copy + Ord + Debug>(room: &Room, slot: Slot) -> Result<Opene
     restore.journal(loaded.journal);
     restore.tip(loaded.tip);
     restore.confirmed(loaded.confirmed);
-    let whole = restore.needs_bodies();
+    let with_bodies = restore.needs_bodies();
     store
-        .load_blocks(whole, |blocks| restore.stored(blocks))
+        .load_blocks(with_bodies, |blocks| restore.stored(blocks))
         .await?;
-    restore.rescue(loaded.rescue);
+    restore.recovery(loaded.recovery);
     restore.adopted(loaded.adopted);
     let mirror = store.mirror.clone();
-    health.note_healed(restore.damaged());
-    health.look(true).await;
+    health.note_repaired(restore.damaged());
+    health.refresh_estimate(true).await;
     Ok(Opened {
         machine: restore.finish(),
         store: Box::new(store),

@@ -1,9 +1,8 @@
-//! The queue before a store: orders are carried out one after the other, so reads see earlier writes, and
-//! nobody who gives an order waits for the disk. Never drops an order without saying so.
+//! The request queue of a store. Requests are executed in order, so reads see earlier writes, and senders do not wait
+//! for the disk. Every request gets a response, even if it fails.
 
 use std::{any::Any, cell::Cell, future::pending, pin::pin, rc::Rc, time::Duration};
 
-use chain::{hash::BlockHash, reading::Reading};
 use futures::{
     FutureExt, SinkExt, StreamExt,
     channel::{mpsc, oneshot},
@@ -11,158 +10,160 @@ use futures::{
     select_biased,
 };
 use futures_timer::Delay;
-use sync::{
+use heartchain_chain::{hash::BlockHash, reading::Reading};
+use heartchain_sync::{
     Batch,
-    seam::{ReadId, WriteId},
+    io::{ReadId, WriteId},
 };
 use wasm_bindgen_futures::spawn_local;
 
-use super::{Check, ClosedBy, Closing, Health, Reopened, Storage, StoreError};
+use super::{CheckProgress, CloseSignal, ClosedBy, Health, Reopened, Storage, StoreError};
 use crate::{
     clock,
     config::{
-        CHECK_RETRY, CLOSING_GRACE, MAX_GROUPED_WRITES, MAX_WAITING_STORE_ORDERS, REOPEN_RETRY,
+        CHECK_RETRY, CLOSING_GRACE, MAX_GROUPED_WRITES, MAX_QUEUED_STORE_REQUESTS, REOPEN_RETRY,
     },
 };
 
-/// Bodies, in the order asked for; `None` where one is not there.
+/// Bodies in the requested order; `None` for each that the store does not have.
 pub(crate) type Bodies = Vec<Option<Vec<Reading>>>;
 
-/// What became of an order of the machine's, or of the store.
+/// A response to a request of the machine, or a change in the state of the store.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Written(WriteId),
     WriteFailed {
         id: WriteId,
-        /// Whether there is no room.
+        /// Whether the disk or the storage quota is full.
         full: bool,
     },
     Read(ReadId, Bodies),
     ReadFailed(ReadId),
-    /// Some more of what was on disk at the start was checked; the bodies of these blocks are lost.
+    /// Some more of the stored bodies were checked. The bodies of these blocks are missing.
     Checked(Vec<BlockHash>),
-    /// The store was closed under the tab.
+    /// The browser closed the store.
     Closed,
-    /// It could not be opened again so far.
-    StaysClosed,
-    /// It is open again, with all that was written.
+    /// The store could not be reopened so far.
+    ReopenFailed,
+    /// The store is open again, with all its data.
     Reopened,
-    /// It is open again, with less or nothing. Writes of an earlier epoch fail.
+    /// The store is open again, but data is missing. Writes of an earlier epoch fail.
     Reset(Epoch),
 }
 
-/// Counts how often the store was lost: what was ordered before must not be written into what is there now.
+/// Counts how often the store has lost data. Writes requested before a loss must not reach the store after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Epoch(u32);
 
-enum Order {
+enum Request {
     Write(WriteId, Batch, Epoch),
     Read(ReadId, Vec<BlockHash>),
     ReadForPage(Vec<BlockHash>, oneshot::Sender<Result<Bodies, StoreError>>),
     Release(Box<dyn Any>),
 }
 
-/// The way to the store. Its copies share one queue.
+/// A handle to a store. Its clones share one queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
-    orders: mpsc::Sender<Order>,
+    requests: mpsc::Sender<Request>,
     released: Rc<Cell<bool>>,
     epoch: Epoch,
 }
 
 impl Queue {
-    /// Starts to serve a store, until the last copy of the queue is gone; answers come by the receiver.
+    /// Starts a task that serves the store until the last clone of the queue is dropped. The receiver gets the
+    /// responses.
     pub(crate) fn new(
         store: impl Storage + 'static,
         health: Rc<Health>,
     ) -> (Self, mpsc::Receiver<Answer>) {
-        let (orders, waiting) = mpsc::channel(MAX_WAITING_STORE_ORDERS);
-        let (answers, answered) = mpsc::channel(MAX_WAITING_STORE_ORDERS);
+        let (requests, waiting) = mpsc::channel(MAX_QUEUED_STORE_REQUESTS);
+        let (answers, answered) = mpsc::channel(MAX_QUEUED_STORE_REQUESTS);
         let released = Rc::new(Cell::new(false));
-        let serving = Serving {
+        let task = StoreTask {
             store,
             health,
             released: released.clone(),
             answers,
-            times: Times::default(),
+            delays: Delays::default(),
             epoch: Epoch::default(),
         };
-        spawn_local(serving.serve(waiting));
+        spawn_local(task.run(waiting));
         let epoch = Epoch::default();
         let queue = Self {
-            orders,
+            requests,
             released,
             epoch,
         };
         (queue, answered)
     }
 
-    /// Orders a write. If too many wait already, the answer is here at once.
+    /// Requests a write. If the queue is full, returns the failure at once.
     pub(crate) fn write(&mut self, id: WriteId, batch: Batch) -> Option<Answer> {
-        let order = Order::Write(id, batch, self.epoch);
-        let failed = self.orders.try_send(order).err();
+        let request = Request::Write(id, batch, self.epoch);
+        let failed = self.requests.try_send(request).err();
         failed.map(|_| Answer::WriteFailed { id, full: false })
     }
 
-    /// What is written from now on is for the store that is there since this answer.
+    /// Sets the epoch of later writes, after a [`Answer::Reset`].
     pub(crate) fn enter(&mut self, epoch: Epoch) {
         self.epoch = epoch;
     }
 
-    /// Orders a read. If too many wait already, the answer is here at once.
+    /// Requests a read. If the queue is full, returns the failure at once.
     pub(crate) fn read(&mut self, id: ReadId, hashes: Vec<BlockHash>) -> Option<Answer> {
-        self.orders
-            .try_send(Order::Read(id, hashes))
+        self.requests
+            .try_send(Request::Read(id, hashes))
             .err()
             .map(|_| Answer::ReadFailed(id))
     }
 
-    /// Drops what keeps others from the store, once all that was ordered before is done. Reading goes on, and nothing is
-    /// changed any more that nobody ordered.
-    pub(crate) fn release(&mut self, hold: Box<dyn Any>) {
+    /// Drops the lock on the store once all earlier requests are done. Reads still work afterwards; checks and
+    /// compaction stop at once.
+    pub(crate) fn release(&mut self, lock: Box<dyn Any>) {
         self.released.set(true);
-        // However many orders wait, each sender has a place of its own, and a new one's is free: what keeps others from the
-        // store must not be gone before they are done.
-        let _ = self.orders.clone().try_send(Order::Release(hold));
+        // Each sender has a slot of its own in the channel, so a new clone can send even if the queue is full. The lock
+        // must not be dropped before the earlier requests are done.
+        let _ = self.requests.clone().try_send(Request::Release(lock));
     }
 
-    /// Reads bodies for the page; sees all that was ordered before.
+    /// Reads bodies for the page. Sees all earlier writes.
     ///
     /// # Errors
-    /// If the store failed, or too many orders wait.
+    /// If the store failed, or the queue is full.
     pub(crate) async fn bodies(&mut self, hashes: Vec<BlockHash>) -> Result<Bodies, StoreError> {
         let (reply, answer) = oneshot::channel();
         let busy = StoreError::Busy {
-            limit: MAX_WAITING_STORE_ORDERS,
+            limit: MAX_QUEUED_STORE_REQUESTS,
         };
-        self.orders
-            .try_send(Order::ReadForPage(hashes, reply))
+        self.requests
+            .try_send(Request::ReadForPage(hashes, reply))
             .map_err(|_| busy)?;
         answer
             .await
-            .unwrap_or_else(|_| Err(StoreError::Failed("it was closed".to_owned())))
+            .unwrap_or_else(|_| Err(StoreError::Failed("the store was closed".to_owned())))
     }
 }
 
-/// What the store is done for.
-struct Serving<S> {
+/// The task that executes the requests.
+struct StoreTask<S> {
     store: S,
     health: Rc<Health>,
     released: Rc<Cell<bool>>,
     answers: mpsc::Sender<Answer>,
-    times: Times,
+    delays: Delays,
     epoch: Epoch,
 }
 
-/// How long it waits.
+/// The delays of the task.
 #[derive(Clone, Copy, Debug)]
-struct Times {
+struct Delays {
     check_retry: Duration,
     reopen_retry: &'static [Duration],
     closing_grace: Duration,
 }
 
-impl Default for Times {
+impl Default for Delays {
     fn default() -> Self {
         Self {
             check_retry: CHECK_RETRY,
@@ -172,108 +173,114 @@ impl Default for Times {
     }
 }
 
-/// A store that is closed.
-struct Shut {
-    /// How often it could not be opened again.
-    tries: usize,
-    /// When it is tried again. `None`: never.
-    wait: Option<Duration>,
+/// The state of a store that is closed.
+struct ClosedState {
+    /// The number of failed attempts to reopen it.
+    attempts: usize,
+    /// The time until the next attempt; `None` for never.
+    retry_in: Option<Duration>,
 }
 
-impl<S: Storage> Serving<S> {
-    async fn serve(mut self, mut orders: mpsc::Receiver<Order>) {
-        let (mut checking, mut untidy) = (true, true);
-        // A wait, not a time of day: the clock may be put back.
-        let mut again = Fuse::terminated();
-        let mut held = None;
-        let (mut shut, mut reopening) = (None, Fuse::terminated());
+impl<S: Storage> StoreTask<S> {
+    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let (mut checking, mut may_compact) = (true, true);
+        // A timer, not a time of day, because the clock may be set back.
+        let mut check_timer = Fuse::terminated();
+        let mut deferred = None;
+        let (mut closed_state, mut reopen_timer) = (None, Fuse::terminated());
         loop {
-            if shut.is_none() && self.closed().is_some() && !self.released.get() {
-                shut = self.reopen(0).await;
-                reopening = shut.as_ref().map_or_else(Fuse::terminated, Shut::waiting);
+            if closed_state.is_none() && self.closed().is_some() && !self.released.get() {
+                closed_state = self.reopen(0).await;
+                reopen_timer = closed_state
+                    .as_ref()
+                    .map_or_else(Fuse::terminated, ClosedState::retry_timer);
                 continue;
             }
-            let idle = shut.is_none() && !self.released.get();
-            let order = match held
+            let idle = closed_state.is_none() && !self.released.get();
+            let request = match deferred
                 .take()
                 .map(Some)
-                .or_else(|| orders.next().now_or_never())
+                .or_else(|| requests.next().now_or_never())
             {
-                Some(order) => order,
-                // Nothing waits: what was taken on trust at the start is looked at.
+                Some(request) => request,
+                // The queue is empty: check bodies that were not read at the start.
                 None if checking && idle => {
                     match self.check().await {
-                        Check::Lost(lost) => self.answer(Answer::Checked(lost)).await,
-                        Check::Later => {
+                        CheckProgress::Missing(lost) => self.answer(Answer::Checked(lost)).await,
+                        CheckProgress::Later => {
                             checking = false;
-                            again = clock::sleep(self.times.check_retry).fuse();
+                            check_timer = clock::sleep(self.delays.check_retry).fuse();
                         }
-                        Check::Done => checking = false,
+                        CheckProgress::Done => checking = false,
                     }
                     continue;
                 }
-                None if untidy && idle => {
-                    untidy = self.tidy().await;
+                None if may_compact && idle => {
+                    may_compact = self.compact().await;
                     continue;
                 }
                 None => {
-                    let mut closing = pin!(wait_for(self.store.closing(), idle).fuse());
+                    let mut close_signal =
+                        pin!(wait_until_closed(self.store.close_signal(), idle).fuse());
                     select_biased! {
-                        order = orders.next() => order,
-                        () = closing => continue,
-                        () = reopening => {
-                            shut = self.reopen(shut.map_or(0, |shut| shut.tries)).await;
-                            reopening = shut.as_ref().map_or_else(Fuse::terminated, Shut::waiting);
+                        request = requests.next() => request,
+                        () = close_signal => continue,
+                        () = reopen_timer => {
+                            let attempts = closed_state.map_or(0, |state| state.attempts);
+                            closed_state = self.reopen(attempts).await;
+                            reopen_timer = closed_state
+                                .as_ref()
+                                .map_or_else(Fuse::terminated, ClosedState::retry_timer);
                             continue;
                         }
-                        () = again => {
+                        () = check_timer => {
                             checking = true;
                             continue;
                         }
                     }
                 }
             };
-            let Some(order) = order else { return };
-            match order {
-                Order::Write(id, batch, epoch) => {
+            let Some(request) = request else { return };
+            match request {
+                Request::Write(id, batch, epoch) => {
                     let mut group = vec![(id, batch, epoch)];
-                    held = gather(&mut group, &mut orders);
+                    deferred = group_writes(&mut group, &mut requests);
                     self.write(group).await;
                 }
-                Order::Read(id, hashes) => {
+                Request::Read(id, hashes) => {
                     let answer = match self.bodies(&hashes).await {
                         Ok(bodies) => Answer::Read(id, bodies),
                         Err(_) => Answer::ReadFailed(id),
                     };
                     self.answer(answer).await;
                 }
-                Order::ReadForPage(hashes, reply) => {
-                    // It fails if the page stopped waiting.
+                Request::ReadForPage(hashes, reply) => {
+                    // This fails if the page stopped waiting.
                     let _ = reply.send(self.bodies(&hashes).await);
                     continue;
                 }
-                Order::Release(hold) => {
-                    // From now on it may be another tab's.
-                    drop(hold);
+                Request::Release(lock) => {
+                    // From now on, another tab may use the store.
+                    drop(lock);
                     continue;
                 }
             }
-            untidy = !self.released.get() && self.tidy().await;
+            may_compact = !self.released.get() && self.compact().await;
         }
     }
 
-    /// Once the node has stopped no answer is taken any more; the page may still read.
+    /// Sends a response. This fails once the node has stopped; the page may still read.
     async fn answer(&mut self, answer: Answer) {
         let _ = self.answers.send(answer).await;
     }
 
     fn closed(&self) -> Option<ClosedBy> {
-        self.store.closing()?.closed()
+        self.store.close_signal()?.closed()
     }
 
-    /// Opens the store again; `tries` were in vain so far. Returns how it stays closed, if it does.
-    async fn reopen(&mut self, tries: usize) -> Option<Shut> {
-        if tries == 0 {
+    /// Tries to reopen the store, after `tries` failed attempts. Returns the new state if the store stays closed.
+    async fn reopen(&mut self, attempts: usize) -> Option<ClosedState> {
+        if attempts == 0 {
             self.health.note_closed(self.closed());
             self.answer(Answer::Closed).await;
         }
@@ -281,7 +288,7 @@ impl<S: Storage> Serving<S> {
             Ok(reopened) => {
                 self.health.note_closed(None);
                 let answer = match reopened {
-                    Reopened::Whole => Answer::Reopened,
+                    Reopened::Intact => Answer::Reopened,
                     Reopened::Reset => {
                         self.epoch = Epoch(self.epoch.0.wrapping_add(1));
                         Answer::Reset(self.epoch)
@@ -292,24 +299,27 @@ impl<S: Storage> Serving<S> {
             }
             Err(StoreError::NewerVersion) => {
                 self.health.note_closed(Some(ClosedBy::NewerVersion));
-                self.answer(Answer::StaysClosed).await;
-                // It is that version's from now on.
-                Some(Shut { tries, wait: None })
+                self.answer(Answer::ReopenFailed).await;
+                // From now on, the newer version uses the store.
+                Some(ClosedState {
+                    attempts,
+                    retry_in: None,
+                })
             }
             Err(_) => {
-                if tries == 0 {
-                    self.answer(Answer::StaysClosed).await;
+                if attempts == 0 {
+                    self.answer(Answer::ReopenFailed).await;
                 }
-                let waits = self.times.reopen_retry;
-                Some(Shut {
-                    tries: tries.saturating_add(1),
-                    wait: waits.get(tries).or(waits.last()).copied(),
+                let waits = self.delays.reopen_retry;
+                Some(ClosedState {
+                    attempts: attempts.saturating_add(1),
+                    retry_in: waits.get(attempts).or(waits.last()).copied(),
                 })
             }
         }
     }
 
-    /// Writes these as one batch, or each apart if that cannot be done.
+    /// Writes these batches as one, or one by one if that fails.
     async fn write(&mut self, group: Vec<(WriteId, Batch, Epoch)>) {
         let (group, late): (Vec<_>, Vec<_>) = group
             .into_iter()
@@ -346,51 +356,56 @@ impl<S: Storage> Serving<S> {
     }
 
     async fn write_one(&mut self, batch: Batch) -> Result<(), StoreError> {
-        let closing = self.store.closing();
-        in_time(closing, self.times, self.store.write(batch)).await?
+        let close_signal = self.store.close_signal();
+        unless_closed(close_signal, self.delays, self.store.write(batch)).await?
     }
 
     async fn bodies(&self, hashes: &[BlockHash]) -> Result<Bodies, StoreError> {
-        in_time(self.store.closing(), self.times, self.store.bodies(hashes)).await?
+        unless_closed(
+            self.store.close_signal(),
+            self.delays,
+            self.store.bodies(hashes),
+        )
+        .await?
     }
 
-    async fn check(&mut self) -> Check {
-        let closing = self.store.closing();
-        let checked = in_time(closing, self.times, self.store.check()).await;
-        checked.unwrap_or(Check::Later)
+    async fn check(&mut self) -> CheckProgress {
+        let close_signal = self.store.close_signal();
+        let checked = unless_closed(close_signal, self.delays, self.store.check()).await;
+        checked.unwrap_or(CheckProgress::Later)
     }
 
-    async fn tidy(&mut self) -> bool {
-        let closing = self.store.closing();
-        let tidied = in_time(closing, self.times, self.store.tidy()).await;
-        tidied.unwrap_or(false)
+    async fn compact(&mut self) -> bool {
+        let close_signal = self.store.close_signal();
+        let compacted = unless_closed(close_signal, self.delays, self.store.compact()).await;
+        compacted.unwrap_or(false)
     }
 }
 
-impl Shut {
-    fn waiting(&self) -> Fuse<Delay> {
-        self.wait
+impl ClosedState {
+    fn retry_timer(&self) -> Fuse<Delay> {
+        self.retry_in
             .map_or_else(Fuse::terminated, |wait| clock::sleep(wait).fuse())
     }
 }
 
-/// Waits until the store is closed, if that is to be waited for.
-async fn wait_for(closing: Option<Rc<Closing>>, wanted: bool) {
-    match closing.filter(|_| wanted) {
-        Some(closing) => drop(closing.wait().await),
+/// Waits until the store is closed; waits forever unless `wanted`.
+async fn wait_until_closed(close_signal: Option<Rc<CloseSignal>>, wanted: bool) {
+    match close_signal.filter(|_| wanted) {
+        Some(close_signal) => drop(close_signal.wait().await),
         None => pending().await,
     }
 }
 
-/// What the store does, unless the browser closes it meanwhile and then says no more.
-async fn in_time<T>(
-    closing: Option<Rc<Closing>>,
-    times: Times,
+/// Runs an operation of the store. Fails if the browser closes the store and the operation then does not complete.
+async fn unless_closed<T>(
+    close_signal: Option<Rc<CloseSignal>>,
+    delays: Delays,
     work: impl Future<Output = T>,
 ) -> Result<T, StoreError> {
     let closed = async {
-        wait_for(closing, true).await;
-        clock::sleep(times.closing_grace).await;
+        wait_until_closed(close_signal, true).await;
+        clock::sleep(delays.closing_grace).await;
     };
     match select(pin!(work), pin!(closed)).await {
         Either::Left((done, _)) => Ok(done),
@@ -398,19 +413,19 @@ async fn in_time<T>(
     }
 }
 
-/// Takes in what else waits to be written. Returns the order behind it.
-fn gather(
+/// Collects further waiting writes into the group. Returns the next request that does not belong to it.
+fn group_writes(
     group: &mut Vec<(WriteId, Batch, Epoch)>,
-    orders: &mut mpsc::Receiver<Order>,
-) -> Option<Order> {
-    // Somebody waits for what is strict.
+    requests: &mut mpsc::Receiver<Request>,
+) -> Option<Request> {
+    // A strict write is not grouped, because its sender waits for it.
     while group.len() < MAX_GROUPED_WRITES && group.iter().all(|(_, batch, _)| !batch.strict) {
-        match orders.next().now_or_never().flatten()? {
-            Order::Write(id, batch, epoch) if !batch.strict => group.push((id, batch, epoch)),
-            other @ (Order::Write(..)
-            | Order::Read(..)
-            | Order::ReadForPage(..)
-            | Order::Release(_)) => return Some(other),
+        match requests.next().now_or_never().flatten()? {
+            Request::Write(id, batch, epoch) if !batch.strict => group.push((id, batch, epoch)),
+            other @ (Request::Write(..)
+            | Request::Read(..)
+            | Request::ReadForPage(..)
+            | Request::Release(_)) => return Some(other),
         }
     }
     None

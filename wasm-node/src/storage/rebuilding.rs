@@ -1,11 +1,11 @@
-//! A database that no version leaves so, made again around what no peer could give back. That is saved in a second
-//! database first, which goes only when the first one has all of it: a crash at any step leaves it where the next start
-//! finds it. Nothing that is there is ever overwritten.
+//! Rebuilds a database in which object stores are missing. The data that peers cannot restore is saved in a backup
+//! database first, which is deleted only when the rebuilt database has all of it. After a crash at any stage, the next
+//! start finds the data in one of the two. Existing records are never overwritten.
 
 use std::{collections::HashSet, future::IntoFuture};
 
-use chain::hash::ReadingId;
 use futures::future::try_join;
+use heartchain_chain::hash::ReadingId;
 use idb::{Database, Factory, ObjectStoreParams, Transaction};
 use js_sys::{Array, Function, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
@@ -16,118 +16,129 @@ use super::{
     StoreError,
     indexed_db::FIRST_KEY,
     records,
-    schema::{self, Connection, META, PRECIOUS, Step},
+    schema::{self, Connection, IRREPLACEABLE, META, Migration},
 };
 use crate::config;
 
-/// What is done at a time; a crash falls between two of them.
+/// The stages of a rebuild. Each is safe against a crash after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// All that is precious is in the second database.
+    /// All irreplaceable data is in the backup database.
     Saved,
-    /// The database that was not as it should be is deleted.
+    /// The incomplete database is deleted.
     Deleted,
-    /// It is there again, empty.
+    /// The database is created again, empty.
     Created,
-    /// It has what is precious.
+    /// The database has all irreplaceable data.
     Restored,
 }
 
-/// How one database is rebuilt.
+/// The rebuild of one database.
 #[derive(Debug)]
 pub(super) struct Rebuilding<'a> {
     factory: &'a Factory,
     name: &'a str,
-    steps: &'static [Step],
-    /// Asked after each stage whether to go on. Tests end here, as a crash would.
-    goes_on: GoesOn,
+    migrations: &'static [Migration],
+    /// Called after each stage; an error stops the rebuild. Tests use it to simulate a crash.
+    after_stage: StageHook,
 }
 
-type GoesOn = fn(Stage) -> Result<(), StoreError>;
+type StageHook = fn(Stage) -> Result<(), StoreError>;
 
 impl<'a> Rebuilding<'a> {
-    pub(super) fn new(factory: &'a Factory, name: &'a str, steps: &'static [Step]) -> Self {
+    pub(super) fn new(
+        factory: &'a Factory,
+        name: &'a str,
+        migrations: &'static [Migration],
+    ) -> Self {
         Self {
             factory,
             name,
-            steps,
-            goes_on: |_| Ok(()),
+            migrations,
+            after_stage: |_| Ok(()),
         }
     }
 
-    /// Deletes a database that lacks stores, and makes it again with what is precious.
+    /// Deletes a database that lacks stores, and creates it again with its irreplaceable data.
     ///
     /// # Errors
-    /// If the browser does not do it. What was there is then in the first database or in the second one.
+    /// If the browser reports an error. The data is then in the database or in its backup.
     pub(super) async fn start(&self, database: Database) -> Result<Connection, StoreError> {
         let database = IdbDatabase::from(database);
-        let saved = self.open_saved().await?;
-        copy(&database, &saved).await?;
-        saved.close();
+        let backup = self.open_backup().await?;
+        copy_irreplaceable(&database, &backup).await?;
+        backup.close();
         database.close();
-        (self.goes_on)(Stage::Saved)?;
+        (self.after_stage)(Stage::Saved)?;
         self.factory.delete(self.name)?.await?;
-        (self.goes_on)(Stage::Deleted)?;
-        let opening = schema::open_once(self.factory, self.name, self.steps, config::OPEN_TIMEOUT);
+        (self.after_stage)(Stage::Deleted)?;
+        let opening = schema::open_with_timeout(
+            self.factory,
+            self.name,
+            self.migrations,
+            config::OPEN_TIMEOUT,
+        );
         let database = opening.await;
-        let failed = |_| StoreError::Failed("it could not be made again".to_owned());
+        let failed = |_| StoreError::Failed("the database could not be created again".to_owned());
         let database = database.map_err(failed)?;
-        (self.goes_on)(Stage::Created)?;
+        (self.after_stage)(Stage::Created)?;
         self.restore(database.into()).await
     }
 
-    /// Goes on where a crash has stopped it, if one has.
+    /// Continues a rebuild that a crash has interrupted, if there is one.
     ///
     /// # Errors
-    /// If the browser does not do it.
+    /// If the browser reports an error.
     pub(super) async fn resume(&self, database: Database) -> Result<Connection, StoreError> {
         let database = IdbDatabase::from(database);
-        if has_first_key(&database).await? || !self.was_saved().await {
-            return Ok(Connection::over(database.into(), false));
+        if has_first_key(&database).await? || !self.backup_exists().await {
+            return Ok(Connection::new(database.into(), false));
         }
         self.restore(database).await
     }
 
     async fn restore(&self, database: IdbDatabase) -> Result<Connection, StoreError> {
-        let saved = self.open_saved().await?;
-        copy(&saved, &database).await?;
-        saved.close();
-        (self.goes_on)(Stage::Restored)?;
-        self.factory.delete(&self.saved_name())?.await?;
-        Ok(Connection::over(database.into(), true))
+        let backup = self.open_backup().await?;
+        copy_irreplaceable(&backup, &database).await?;
+        backup.close();
+        (self.after_stage)(Stage::Restored)?;
+        self.factory.delete(&self.backup_name())?.await?;
+        Ok(Connection::new(database.into(), true))
     }
 
-    async fn open_saved(&self) -> Result<IdbDatabase, StoreError> {
-        let name = self.saved_name();
-        let opening = schema::open_once(self.factory, &name, SAVED, config::OPEN_TIMEOUT).await;
-        let failed = |_| StoreError::Failed("there is no second database".to_owned());
+    async fn open_backup(&self) -> Result<IdbDatabase, StoreError> {
+        let name = self.backup_name();
+        let opening =
+            schema::open_with_timeout(self.factory, &name, BACKUP_MIGRATIONS, config::OPEN_TIMEOUT)
+                .await;
+        let failed = |_| StoreError::Failed("the backup database cannot be opened".to_owned());
         opening.map(IdbDatabase::from).map_err(failed)
     }
 
-    fn saved_name(&self) -> String {
+    fn backup_name(&self) -> String {
         format!("{}/saved", self.name)
     }
 
-    /// Whether there is a second database. A browser that does not list its databases is taken to have one.
-    async fn was_saved(&self) -> bool {
-        let name = self.saved_name();
-        let listed = databases().await;
+    /// Whether there is a backup database. True if the browser cannot list its databases.
+    async fn backup_exists(&self) -> bool {
+        let name = self.backup_name();
+        let listed = database_names().await;
         listed.is_none_or(|names| names.contains(&name))
     }
 }
 
-/// The step to the one version of the second database.
-const SAVED: &[Step] = &[create_precious];
+/// The migration to the only version of the backup database.
+const BACKUP_MIGRATIONS: &[Migration] = &[create_irreplaceable];
 
-fn create_precious(database: &Database, _: &Transaction) -> Result<(), idb::Error> {
-    for store in PRECIOUS {
+fn create_irreplaceable(database: &Database, _: &Transaction) -> Result<(), idb::Error> {
+    for store in IRREPLACEABLE {
         database.create_object_store(store, ObjectStoreParams::new())?;
     }
     Ok(())
 }
 
 /// The names of this origin's databases.
-pub(super) async fn databases() -> Option<Vec<String>> {
+pub(super) async fn database_names() -> Option<Vec<String>> {
     let factory = Reflect::get(&web_sys::window()?.into(), &"indexedDB".into()).ok()?;
     let list: Function = Reflect::get(&factory, &"databases".into())
         .ok()?
@@ -140,7 +151,7 @@ pub(super) async fn databases() -> Option<Vec<String>> {
 }
 
 async fn has_first_key(database: &IdbDatabase) -> Result<bool, StoreError> {
-    let read = schema::reading(database, &[META])?;
+    let read = schema::read_transaction(database, &[META])?;
     let store = read.object_store(META)?;
     let keys = store.get_all_keys(None, None)?.await?;
     let is_first =
@@ -148,46 +159,49 @@ async fn has_first_key(database: &IdbDatabase) -> Result<bool, StoreError> {
     Ok(keys.iter().any(is_first))
 }
 
-/// Copies what is precious, as far as the target lacks it; the disk has all of it when this is done.
-async fn copy(from: &IdbDatabase, to: &IdbDatabase) -> Result<(), StoreError> {
+/// Copies irreplaceable records that the target lacks. Returns when they are on the disk.
+async fn copy_irreplaceable(from: &IdbDatabase, to: &IdbDatabase) -> Result<(), StoreError> {
     let present = from.object_store_names();
     let mut records = Vec::new();
-    for store in PRECIOUS {
+    for store in IRREPLACEABLE {
         if present.contains(store) {
             let all = all_records(from, store).await?;
             let known = all_records(to, store).await?;
-            let known: HashSet<Key> = known.iter().filter_map(|(key, _)| Key::read(key)).collect();
+            let known: HashSet<RecordKey> = known
+                .iter()
+                .filter_map(|(key, _)| RecordKey::read(key))
+                .collect();
             records.push((store, all, known));
         }
     }
-    let write = schema::writing(to, &PRECIOUS, true)?;
+    let write = schema::write_transaction(to, &IRREPLACEABLE, true)?;
     for (store, all, known) in records {
         let store = write.object_store(store)?;
         for (key, value) in all {
-            if !Key::read(&key).is_some_and(|key| known.contains(&key)) {
+            if !RecordKey::read(&key).is_some_and(|key| known.contains(&key)) {
                 store.put(&value, Some(&key))?;
             }
         }
     }
-    schema::committed(write).await
+    schema::commit(write).await
 }
 
-/// A record's key, as one that can be compared.
+/// A record's key in a form that can be compared.
 #[derive(Debug, PartialEq, Eq, Hash)]
-enum Key {
-    /// A journal's position, or where a key begins to sign.
+enum RecordKey {
+    /// A position in the journal.
     Number(u64),
-    /// What is in `meta`.
-    Name(String),
-    /// A hash.
+    /// The name of a record in `meta`.
+    Text(String),
+    /// The ID of an adopted reading.
     Bytes(Vec<u8>),
 }
 
-impl Key {
+impl RecordKey {
     fn read(key: &JsValue) -> Option<Self> {
         records::number(key)
             .map(Self::Number)
-            .or_else(|| key.as_string().map(Self::Name))
+            .or_else(|| key.as_string().map(Self::Text))
             .or_else(|| records::from_js(key, ReadingId::LEN).map(Self::Bytes))
     }
 }
@@ -196,7 +210,7 @@ async fn all_records(
     database: &IdbDatabase,
     store: &str,
 ) -> Result<Vec<(JsValue, JsValue)>, StoreError> {
-    let read = schema::reading(database, &[store])?;
+    let read = schema::read_transaction(database, &[store])?;
     let store = read.object_store(store)?;
     let (keys, values) = (store.get_all_keys(None, None)?, store.get_all(None, None)?);
     let (keys, values) = try_join(keys.into_future(), values.into_future()).await?;
@@ -208,9 +222,9 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::storage::schema::{JOURNAL, STEPS};
+    use crate::storage::schema::{JOURNAL, MIGRATIONS};
 
-    /// The one in which a migration has stopped half-way: two stores, with what no peer could give back.
+    /// Creates a database with only two of its stores, which hold irreplaceable data.
     async fn half_made(name: &str) {
         let factory = Factory::new().expect("a browser");
         for name in [name.to_owned(), format!("{name}/saved")] {
@@ -220,18 +234,18 @@ mod tests {
                 .await
                 .expect("gone");
         }
-        let half: &'static [Step] = &[|database, _| {
+        let half: &'static [Migration] = &[|database, _| {
             for store in [META, JOURNAL] {
                 let records = database.create_object_store(store, ObjectStoreParams::new())?;
                 records.put(&"kept".into(), Some(&FIRST_KEY[0].into()))?;
             }
             Ok(())
         }];
-        let opened = schema::open_once(&factory, name, half, config::OPEN_TIMEOUT).await;
+        let opened = schema::open_with_timeout(&factory, name, half, config::OPEN_TIMEOUT).await;
         opened.expect("it opens").close();
     }
 
-    /// What is under one key of a store.
+    /// The record under the first key's name in a store.
     async fn kept(connection: &Connection, store: &str) -> Option<JsValue> {
         let names = Array::of1(&store.into());
         let read = connection
@@ -244,28 +258,29 @@ mod tests {
     }
 
     #[test]
-    async fn a_crash_at_any_stage_loses_nothing() {
+    async fn crash_at_any_stage_loses_nothing() {
         let factory = Factory::new().expect("a browser");
-        let stages: [(&str, GoesOn); 4] = [
+        let stages: [(&str, StageHook); 4] = [
             ("saved", |at| stop(at == Stage::Saved)),
             ("deleted", |at| stop(at == Stage::Deleted)),
             ("created", |at| stop(at == Stage::Created)),
             ("restored", |at| stop(at == Stage::Restored)),
         ];
-        for (stage, goes_on) in stages {
+        for (stage, after_stage) in stages {
             let name = format!("rebuilding {stage}");
             half_made(&name).await;
-            let steps = STEPS;
-            // A database in its second version is what the last step left.
+            let migrations = MIGRATIONS;
+            // Open it at its present version, without any migration.
             let database =
-                schema::open_once(&factory, &name, &STEPS[..1], config::OPEN_TIMEOUT).await;
+                schema::open_with_timeout(&factory, &name, &MIGRATIONS[..1], config::OPEN_TIMEOUT)
+                    .await;
             let crashing = Rebuilding {
-                goes_on,
-                ..Rebuilding::new(&factory, &name, steps)
+                after_stage,
+                ..Rebuilding::new(&factory, &name, migrations)
             };
             let crashed = crashing.start(database.expect("it opens")).await;
             assert!(crashed.is_err(), "{stage}");
-            let again = schema::open(&name, steps).await.expect("it opens");
+            let again = schema::open(&name, migrations).await.expect("it opens");
             for store in [META, JOURNAL] {
                 let kept = kept(&again, store).await;
                 assert_eq!(kept, Some("kept".into()), "{stage}: {store}");
@@ -281,16 +296,16 @@ mod tests {
     }
 
     #[test]
-    async fn what_is_there_is_never_overwritten() {
+    async fn rebuild_overwrites_nothing() {
         let name = "rebuilding over";
         half_made(name).await;
-        let first = schema::open(name, STEPS).await.expect("it opens");
+        let first = schema::open(name, MIGRATIONS).await.expect("it opens");
         assert!(first.rebuilt);
         drop(first);
-        let again = schema::open(name, STEPS).await.expect("it opens");
+        let again = schema::open(name, MIGRATIONS).await.expect("it opens");
         assert!(!again.rebuilt);
         assert_eq!(kept(&again, META).await, Some("kept".into()));
-        let names = databases().await.expect("a list");
+        let names = database_names().await.expect("a list");
         assert!(!names.contains(&format!("{name}/saved")));
     }
 }

@@ -1,5 +1,5 @@
-//! The database's versions: what stores there are, how an older database becomes one of today, and what is done with
-//! one that is neither. Reads and writes no record but to save what cannot be fetched again.
+//! The database schema: its object stores, the migrations from older versions, and transactions. Reads and writes no
+//! records. A database in which stores are missing is rebuilt by `rebuilding`.
 
 use std::{rc::Rc, time::Duration};
 
@@ -16,37 +16,37 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{IdbDatabase, IdbTransaction, IdbVersionChangeEvent};
 
-use super::{ClosedBy, Closing, Reason, StoreError, rebuilding::Rebuilding};
+use super::{CloseSignal, ClosedBy, Reason, StoreError, rebuilding::Rebuilding};
 use crate::{clock, config};
 
-/// The first key, twice: nobody else has it. And the best tip.
+/// Two copies of the first key, the best tip and the newest confirmed block.
 pub(super) const META: &str = "meta";
-/// Keys that took over, by the first journal entry that each signs.
+/// Later keys, by the position of the first journal entry that each signs.
 pub(super) const KEYS: &str = "keys";
-/// One's own readings, by their positions.
+/// Own readings, by journal position.
 pub(super) const JOURNAL: &str = "journal";
-/// Hashes of blocks whose readings have yet to return to the mempool.
-pub(super) const RESCUE: &str = "rescue";
-/// Blocks, by height and hash.
+/// Hashes of confirmed blocks that left the best branch and whose readings are not all confirmed again.
+pub(super) const RECOVERY: &str = "rescue";
+/// Blocks that are not in a segment, by height and hash.
 pub(super) const BLOCKS: &str = "blocks";
-/// Settled blocks, many in one record, by the height of the first.
-pub(super) const SHELVES: &str = "shelves";
-/// What is known of the blocks on each shelf, by the same heights.
+/// Segments: many settled blocks in one record, by the height of the first block.
+pub(super) const SEGMENTS: &str = "shelves";
+/// The summary of each segment, by the same height.
 pub(super) const SUMMARIES: &str = "summaries";
-/// Readings that other, closed tabs of this computer signed and that are not confirmed yet, by their ids.
+/// Unconfirmed readings of closed tabs of this browser, by reading ID.
 pub(super) const ADOPTED: &str = "adopted";
-/// All of them.
+/// All object stores of the current version.
 pub(super) const STORES: [&str; 8] = [
-    META, KEYS, JOURNAL, RESCUE, BLOCKS, SHELVES, SUMMARIES, ADOPTED,
+    META, KEYS, JOURNAL, RECOVERY, BLOCKS, SEGMENTS, SUMMARIES, ADOPTED,
 ];
-/// Those of version 1.
-const FIRST_STORES: [&str; 6] = [META, KEYS, JOURNAL, RESCUE, BLOCKS, SHELVES];
-/// What no peer could give back.
-pub(super) const PRECIOUS: [&str; 4] = [META, KEYS, JOURNAL, ADOPTED];
+/// The object stores of version 1.
+const V1_STORES: [&str; 6] = [META, KEYS, JOURNAL, RECOVERY, BLOCKS, SEGMENTS];
+/// The object stores whose data peers cannot restore.
+pub(super) const IRREPLACEABLE: [&str; 4] = [META, KEYS, JOURNAL, ADOPTED];
 
 #[wasm_bindgen]
 extern "C" {
-    /// A database whose transactions may be told how durable they must be; web-sys has that behind its unstable flag.
+    /// A database with the `durability` option of transactions, which web-sys has only behind its unstable flag.
     type DurableDatabase;
     #[wasm_bindgen(method, catch, js_name = transaction)]
     fn open_transaction(
@@ -57,19 +57,19 @@ extern "C" {
     ) -> Result<IdbTransaction, JsValue>;
 }
 
-/// Makes a database one version newer. The browser undoes all of it if it fails, or if the tab dies meanwhile.
-pub(super) type Step = fn(&Database, &Transaction) -> Result<(), idb::Error>;
+/// Upgrades a database by one version. The browser undoes the upgrade if it fails or the tab dies.
+pub(super) type Migration = fn(&Database, &Transaction) -> Result<(), idb::Error>;
 
-/// The step to each version: the first is to version 1. A step that has been released is never changed.
-pub(super) const STEPS: &[Step] = &[create, add_summaries, add_adopted];
+/// The migration to each version, starting with version 1. A released migration never changes.
+pub(super) const MIGRATIONS: &[Migration] = &[create, add_summaries, add_adopted];
 
-/// A database, open until `closing` says otherwise.
+/// An open database, until `close_signal` is set.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) database: IdbDatabase,
-    /// Whether it was not as any version leaves it, and was made again around what is precious.
+    /// Whether stores were missing, so that the database was rebuilt with its irreplaceable data.
     pub(super) rebuilt: bool,
-    pub(super) closing: Rc<Closing>,
+    pub(super) close_signal: Rc<CloseSignal>,
     _on_version_change: Closure<dyn FnMut(IdbVersionChangeEvent)>,
     _on_close: Closure<dyn FnMut()>,
 }
@@ -83,34 +83,37 @@ impl Drop for Connection {
 }
 
 fn create(database: &Database, _: &Transaction) -> Result<(), idb::Error> {
-    for store in FIRST_STORES {
+    for store in V1_STORES {
         database.create_object_store(store, ObjectStoreParams::new())?;
     }
     Ok(())
 }
 
-/// What is missing in it is made from the shelves when they are checked.
+/// Missing summaries are written when their segments are checked.
 fn add_summaries(database: &Database, _: &Transaction) -> Result<(), idb::Error> {
     database
         .create_object_store(SUMMARIES, ObjectStoreParams::new())
         .map(drop)
 }
 
-/// Journal records are not rewritten: those of versions 1 and 2 are shorter, and read as what they are (see `records`).
+/// Journal records are not rewritten: those of versions 1 and 2 are shorter, and `records` reads both formats.
 fn add_adopted(database: &Database, _: &Transaction) -> Result<(), idb::Error> {
     database
         .create_object_store(ADOPTED, ObjectStoreParams::new())
         .map(drop)
 }
 
-/// Opens a database, made or brought up to date as need be.
+/// Opens a database; creates, migrates or rebuilds it if necessary.
 ///
 /// # Errors
-/// If the browser refuses, or a newer version of this page was here.
-pub(super) async fn open(name: &str, steps: &'static [Step]) -> Result<Connection, Reason> {
+/// If the browser refuses, or a newer version of this page has upgraded the database.
+pub(super) async fn open(
+    name: &str,
+    migrations: &'static [Migration],
+) -> Result<Connection, Reason> {
     let factory = Factory::new().map_err(|_| Reason::NoDatabase)?;
-    let database = open_once(&factory, name, steps, config::OPEN_TIMEOUT).await?;
-    let rebuilding = Rebuilding::new(&factory, name, steps);
+    let database = open_with_timeout(&factory, name, migrations, config::OPEN_TIMEOUT).await?;
+    let rebuilding = Rebuilding::new(&factory, name, migrations);
     let rebuilt = if has_all_stores(&database) {
         rebuilding.resume(database).await
     } else {
@@ -125,23 +128,23 @@ fn has_all_stores(database: &Database) -> bool {
     STORES.iter().all(has)
 }
 
-/// Waits until all that a transaction was told is done; if the telling failed, takes back what it was told so far.
-pub(super) async fn all_or_nothing<T>(
+/// Commits a transaction if its requests could be made; otherwise aborts it.
+pub(super) async fn commit_or_abort<T>(
     transaction: Transaction,
-    told: Result<T, idb::Error>,
+    requested: Result<T, idb::Error>,
 ) -> Result<T, StoreError> {
-    match told {
-        Ok(told) => committed(transaction).await.map(|()| told),
+    match requested {
+        Ok(value) => commit(transaction).await.map(|()| value),
         Err(error) => {
-            // If that fails it was taken back already.
+            // Aborting fails only if the transaction is aborted already.
             let _ = transaction.abort();
             Err(error.into())
         }
     }
 }
 
-/// Waits until all that a transaction was told is done.
-pub(super) async fn committed(transaction: Transaction) -> Result<(), StoreError> {
+/// Commits a transaction and waits until it is complete.
+pub(super) async fn commit(transaction: Transaction) -> Result<(), StoreError> {
     let raw: IdbTransaction = transaction.into();
     let outcome = match Transaction::from(raw.clone()).commit() {
         Ok(committing) => committing.await,
@@ -150,19 +153,22 @@ pub(super) async fn committed(transaction: Transaction) -> Result<(), StoreError
     if outcome.is_ok_and(|outcome| outcome.is_committed()) {
         return Ok(());
     }
-    let taken_back = || StoreError::Failed("the browser took it back".to_owned());
-    Err(raw.error().map_or_else(taken_back, |error| {
-        StoreError::of_exception(&error.name(), || error.message())
+    let aborted = || StoreError::Failed("the browser aborted the transaction".to_owned());
+    Err(raw.error().map_or_else(aborted, |error| {
+        StoreError::from_exception(&error.name(), || error.message())
     }))
 }
 
-/// A transaction that reads.
-pub(super) fn reading(database: &IdbDatabase, stores: &[&str]) -> Result<Transaction, StoreError> {
+/// A read-only transaction.
+pub(super) fn read_transaction(
+    database: &IdbDatabase,
+    stores: &[&str],
+) -> Result<Transaction, StoreError> {
     transaction(database, stores, "readonly", false)
 }
 
-/// A transaction that writes: strictly, if the disk must have it before it is done.
-pub(super) fn writing(
+/// A read-write transaction. If `strict`, it completes only when the data is on the disk.
+pub(super) fn write_transaction(
     database: &IdbDatabase,
     stores: &[&str],
     strict: bool,
@@ -170,7 +176,7 @@ pub(super) fn writing(
     transaction(database, stores, "readwrite", strict)
 }
 
-/// A transaction, told how durable it must be.
+/// Opens a transaction with the given durability.
 fn transaction(
     database: &IdbDatabase,
     stores: &[&str],
@@ -180,7 +186,7 @@ fn transaction(
     let names: Array = stores.iter().map(|name| JsValue::from_str(name)).collect();
     let options = js_sys::Object::new();
     let durability = if strict { "strict" } else { "relaxed" };
-    // Setting a field of one's own new object cannot fail.
+    // Setting a field of a new object cannot fail.
     let _ = js_sys::Reflect::set(&options, &"durability".into(), &durability.into());
     let database: &DurableDatabase = database.unchecked_ref();
     database
@@ -189,28 +195,28 @@ fn transaction(
         .map_err(|error| StoreError::from(idb::Error::TransactionOpenFailed(error)))
 }
 
-pub(super) async fn open_once(
+pub(super) async fn open_with_timeout(
     factory: &Factory,
     name: &str,
-    steps: &'static [Step],
+    migrations: &'static [Migration],
     limit: Duration,
 ) -> Result<Database, Reason> {
-    let version = u32::try_from(steps.len()).map_err(|_| Reason::Blocked)?;
+    let version = u32::try_from(migrations.len()).map_err(|_| Reason::Blocked)?;
     let mut request = factory
         .open(name, Some(version))
         .map_err(|_| Reason::Blocked)?;
     request.on_upgrade_needed(move |event| {
-        // A step that failed has aborted the upgrade, and the request fails with it.
-        let _ = upgrade(&event, steps);
+        // A failed migration has aborted the upgrade, and the request fails with it.
+        let _ = upgrade(&event, migrations);
     });
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     spawn_local(async move {
-        // Where nobody waits any longer it must not stand in the way of others.
-        if let Err(Ok(late)) = tell.send(request.await) {
+        // After the timeout, an open connection would only block other tabs.
+        if let Err(Ok(late)) = sender.send(request.await) {
             late.close();
         }
     });
-    match select(told, clock::sleep(limit)).await {
+    match select(receiver, clock::sleep(limit)).await {
         Either::Left((Ok(Ok(database)), _)) => Ok(database),
         Either::Left((Ok(Err(idb::Error::DomException(error))), _))
             if error.name() == "VersionError" =>
@@ -221,16 +227,16 @@ pub(super) async fn open_once(
     }
 }
 
-/// Takes the steps from the version that is there to the last.
-fn upgrade(event: &VersionChangeEvent, steps: &[Step]) -> Result<(), idb::Error> {
+/// Runs the migrations from the database's version to the newest.
+fn upgrade(event: &VersionChangeEvent, migrations: &[Migration]) -> Result<(), idb::Error> {
     let database = event.database()?;
     let transaction = event
         .target()?
         .transaction()
         .ok_or(idb::Error::EventTargetNotFound)?;
     let done = usize::try_from(event.old_version()?).unwrap_or(usize::MAX);
-    for step in steps.iter().skip(done) {
-        if let Err(error) = step(&database, &transaction) {
+    for migration in migrations.iter().skip(done) {
+        if let Err(error) = migration(&database, &transaction) {
             transaction.abort()?;
             return Err(error);
         }
@@ -239,26 +245,26 @@ fn upgrade(event: &VersionChangeEvent, steps: &[Step]) -> Result<(), idb::Error>
 }
 
 impl Connection {
-    pub(super) fn over(database: Database, rebuilt: bool) -> Self {
+    pub(super) fn new(database: Database, rebuilt: bool) -> Self {
         let database: IdbDatabase = database.into();
-        let closing = Closing::new();
-        let (makes_way, told) = (database.clone(), closing.clone());
-        // A newer version of the page, or who deletes the database, waits until it is closed.
+        let close_signal = CloseSignal::new();
+        let (connection, signal) = (database.clone(), close_signal.clone());
+        // An upgrade by a newer page, or a deletion of the database, waits until this connection is closed.
         let on_version_change = Closure::new(move |event: IdbVersionChangeEvent| {
-            makes_way.close();
-            told.note(match event.new_version() {
+            connection.close();
+            signal.set(match event.new_version() {
                 Some(_) => ClosedBy::NewerVersion,
                 None => ClosedBy::Browser,
             });
         });
         database.set_onversionchange(Some(on_version_change.as_ref().unchecked_ref()));
-        let told = closing.clone();
-        let on_close = Closure::new(move || told.note(ClosedBy::Browser));
+        let signal = close_signal.clone();
+        let on_close = Closure::new(move || signal.set(ClosedBy::Browser));
         database.set_onclose(Some(on_close.as_ref().unchecked_ref()));
         Self {
             database,
             rebuilt,
-            closing,
+            close_signal,
             _on_version_change: on_version_change,
             _on_close: on_close,
         }
@@ -271,13 +277,13 @@ mod tests {
 
     use super::*;
 
-    const NEXT: &[Step] = &[create, add_summaries, add_adopted, |database, _| {
+    const NEXT: &[Migration] = &[create, add_summaries, add_adopted, |database, _| {
         database
             .create_object_store("next", ObjectStoreParams::new())
             .map(drop)
     }];
-    const AFTER_NEXT: &[Step] = &[create, add_summaries, add_adopted, NEXT[3], |_, _| Ok(())];
-    const BROKEN: &[Step] = &[create, add_summaries, add_adopted, |database, _| {
+    const AFTER_NEXT: &[Migration] = &[create, add_summaries, add_adopted, NEXT[3], |_, _| Ok(())];
+    const BROKEN: &[Migration] = &[create, add_summaries, add_adopted, |database, _| {
         database.create_object_store("next", ObjectStoreParams::new())?;
         database
             .create_object_store("next", ObjectStoreParams::new())
@@ -289,27 +295,30 @@ mod tests {
         usize::try_from(names.length()).unwrap_or(0)
     }
 
-    async fn version_of(name: &str, steps: &'static [Step]) -> Result<(f64, usize), Reason> {
-        let connection = open(name, steps).await?;
+    async fn version_of(
+        name: &str,
+        migrations: &'static [Migration],
+    ) -> Result<(f64, usize), Reason> {
+        let connection = open(name, migrations).await?;
         Ok((connection.database.version(), stores(&connection)))
     }
 
     #[test]
-    async fn a_new_database_has_every_store() {
+    async fn new_database_has_every_store() {
         assert_eq!(
-            version_of("schema new", STEPS).await,
+            version_of("schema new", MIGRATIONS).await,
             Ok((3.0, STORES.len()))
         );
         assert_eq!(
-            version_of("schema new", STEPS).await,
+            version_of("schema new", MIGRATIONS).await,
             Ok((3.0, STORES.len()))
         );
     }
 
     #[test]
-    async fn an_older_database_is_brought_up_to_date() {
+    async fn older_database_is_migrated() {
         assert_eq!(
-            version_of("schema older", STEPS).await,
+            version_of("schema older", MIGRATIONS).await,
             Ok((3.0, STORES.len()))
         );
         assert_eq!(
@@ -319,24 +328,29 @@ mod tests {
     }
 
     #[test]
-    async fn a_database_of_the_first_version_gets_a_store_for_summaries() {
+    async fn v1_database_gets_summaries_store() {
         let factory = Factory::new().expect("a browser");
-        let first = open_once(&factory, "schema first", &STEPS[..1], config::OPEN_TIMEOUT);
+        let first = open_with_timeout(
+            &factory,
+            "schema first",
+            &MIGRATIONS[..1],
+            config::OPEN_TIMEOUT,
+        );
         let first = first.await.expect("it opens");
-        assert_eq!(first.store_names().len(), FIRST_STORES.len());
+        assert_eq!(first.store_names().len(), V1_STORES.len());
         first.close();
-        let now = open("schema first", STEPS).await.expect("it opens");
+        let now = open("schema first", MIGRATIONS).await.expect("it opens");
         assert_eq!((now.rebuilt, stores(&now)), (false, STORES.len()));
     }
 
     #[test]
-    async fn a_newer_database_is_left_alone() {
+    async fn newer_database_is_left_alone() {
         assert_eq!(
             version_of("schema newer", NEXT).await,
             Ok((4.0, STORES.len() + 1))
         );
         assert_eq!(
-            version_of("schema newer", STEPS).await,
+            version_of("schema newer", MIGRATIONS).await,
             Err(Reason::NewerVersion)
         );
         assert_eq!(
@@ -346,9 +360,9 @@ mod tests {
     }
 
     #[test]
-    async fn a_migration_that_fails_half_way_changes_nothing() {
+    async fn failed_migration_changes_nothing() {
         assert_eq!(
-            version_of("schema broken", STEPS).await,
+            version_of("schema broken", MIGRATIONS).await,
             Ok((3.0, STORES.len()))
         );
         assert_eq!(
@@ -356,20 +370,20 @@ mod tests {
             Err(Reason::Blocked)
         );
         assert_eq!(
-            version_of("schema broken", STEPS).await,
+            version_of("schema broken", MIGRATIONS).await,
             Ok((3.0, STORES.len()))
         );
     }
 
     #[test]
-    async fn an_open_tab_makes_way_for_a_newer_version() {
-        let older = open("schema open", STEPS).await.expect("it opens");
-        assert_eq!(older.closing.closed(), None);
+    async fn open_tab_yields_to_newer_version() {
+        let older = open("schema open", MIGRATIONS).await.expect("it opens");
+        assert_eq!(older.close_signal.closed(), None);
         assert_eq!(
             version_of("schema open", NEXT).await,
             Ok((4.0, STORES.len() + 1))
         );
-        assert_eq!(older.closing.closed(), Some(ClosedBy::NewerVersion));
+        assert_eq!(older.close_signal.closed(), Some(ClosedBy::NewerVersion));
         let stores = Array::of1(&META.into());
         assert!(
             older
@@ -380,31 +394,31 @@ mod tests {
     }
 
     #[test]
-    async fn a_deleted_database_is_noticed_at_once() {
-        let open = open("schema deleted", STEPS).await.expect("it opens");
+    async fn deleted_database_is_noticed_at_once() {
+        let open = open("schema deleted", MIGRATIONS).await.expect("it opens");
         let factory = Factory::new().expect("a browser");
         let deleting = factory.delete("schema deleted").expect("a request");
         deleting.await.expect("it is free");
-        assert_eq!(open.closing.closed(), Some(ClosedBy::Browser));
+        assert_eq!(open.close_signal.closed(), Some(ClosedBy::Browser));
     }
 
     #[test]
-    async fn a_database_that_opens_too_late_stands_in_nobodys_way() {
+    async fn database_that_opens_too_late_is_closed() {
         let name = "schema late";
         let factory = Factory::new().expect("a browser");
-        // Whoever has it open does not make way for a newer version.
-        let older = open_once(&factory, name, STEPS, config::OPEN_TIMEOUT).await;
+        // This connection ignores `versionchange`, so the upgrade to a newer version waits.
+        let older = open_with_timeout(&factory, name, MIGRATIONS, config::OPEN_TIMEOUT).await;
         let older = older.expect("it opens");
         let soon = Duration::from_millis(50);
-        let late = open_once(&factory, name, NEXT, soon).await;
+        let late = open_with_timeout(&factory, name, NEXT, soon).await;
         assert_eq!(late.map(drop), Err(Reason::Blocked));
         older.close();
-        let now = open_once(&factory, name, AFTER_NEXT, config::OPEN_TIMEOUT).await;
+        let now = open_with_timeout(&factory, name, AFTER_NEXT, config::OPEN_TIMEOUT).await;
         assert!(now.is_ok_and(|database| database.store_names().len() == STORES.len() + 1));
     }
 
     #[test]
-    async fn what_no_version_leaves_so_is_made_anew_around_what_is_precious() {
+    async fn incomplete_database_is_rebuilt() {
         let factory = Factory::new().expect("a browser");
         let mut request = factory.open("schema half", Some(1)).expect("a request");
         request.on_upgrade_needed(|event| {
@@ -419,7 +433,7 @@ mod tests {
             }
         });
         request.await.expect("a database").close();
-        let rebuilt = open("schema half", STEPS).await.expect("it opens");
+        let rebuilt = open("schema half", MIGRATIONS).await.expect("it opens");
         assert!(rebuilt.rebuilt);
         assert_eq!(stores(&rebuilt), STORES.len());
         for store in [META, JOURNAL] {
@@ -439,6 +453,11 @@ mod tests {
             assert_eq!(kept, Some(JsValue::from(7)), "{store}");
         }
         drop(rebuilt);
-        assert!(!open("schema half", STEPS).await.expect("it opens").rebuilt);
+        assert!(
+            !open("schema half", MIGRATIONS)
+                .await
+                .expect("it opens")
+                .rebuilt
+        );
     }
 }

@@ -1,6 +1,6 @@
-//! One test suite for every store: what the rest of the peer relies on. Never relies on a store's insides.
+//! A test suite for all stores: the behaviour that the rest of the peer relies on. Uses only the `Storage` trait.
 
-use chain::{
+use heartchain_chain::{
     block::Block,
     bpm::Bpm,
     hash::BlockHash,
@@ -12,25 +12,25 @@ use chain::{
     time::UnixMillis,
 };
 #[cfg(test)]
-use sync::seam::JournalEntry;
-use sync::{Batch, StoreOperation};
+use heartchain_sync::io::JournalEntry;
+use heartchain_sync::{Batch, StoreOperation};
 
 use super::Storage;
 
-/// Blocks in a long chain.
+/// The number of blocks in a long chain.
 const MANY: u64 = 2_000;
 
-/// Runs all of it; `fresh` makes an empty store.
+/// Runs the suite; `fresh` opens an empty store.
 ///
 /// # Panics
-/// If the store breaks a promise.
+/// If a test fails.
 pub async fn check<S: Storage>(mut fresh: impl AsyncFnMut() -> S) {
     missing_bodies_are_none(fresh().await).await;
     bodies_come_in_the_order_asked(fresh().await).await;
-    a_batch_is_written_in_its_order(fresh().await).await;
+    batch_is_written_in_order(fresh().await).await;
     deleted_blocks_are_gone(fresh().await).await;
     many_blocks_are_found_again(fresh().await).await;
-    an_empty_batch_and_an_empty_read_are_fine(fresh().await).await;
+    empty_batch_and_read_succeed(fresh().await).await;
 }
 
 async fn missing_bodies_are_none<S: Storage>(store: S) {
@@ -50,7 +50,7 @@ async fn bodies_come_in_the_order_asked<S: Storage>(mut store: S) {
     assert_eq!(store.bodies(&asked).await, Ok(expected));
 }
 
-async fn a_batch_is_written_in_its_order<S: Storage>(mut store: S) {
+async fn batch_is_written_in_order<S: Storage>(mut store: S) {
     let (hash, stored) = block(1);
     write(
         &mut store,
@@ -89,12 +89,12 @@ async fn deleted_blocks_are_gone<S: Storage>(mut store: S) {
     );
 }
 
-/// So many that a store which keeps old ones in another way does so; each changes its way among the others.
+/// Stores enough blocks that a store with segments compacts the old ones, then changes some of these.
 async fn many_blocks_are_found_again<S: Storage>(mut store: S) {
     let blocks: Vec<_> = (1..=MANY).map(small_block).collect();
     for part in blocks.chunks(100) {
         write(&mut store, part.iter().cloned().map(put).collect()).await;
-        store.tidy().await;
+        store.compact().await;
     }
     let (deleted, again) = (&blocks[50], &blocks[60]);
     write(
@@ -117,7 +117,7 @@ async fn many_blocks_are_found_again<S: Storage>(mut store: S) {
     }
 }
 
-async fn an_empty_batch_and_an_empty_read_are_fine<S: Storage>(mut store: S) {
+async fn empty_batch_and_read_succeed<S: Storage>(mut store: S) {
     write(&mut store, Vec::new()).await;
     assert_eq!(store.bodies(&[]).await, Ok(Vec::new()));
 }
@@ -138,7 +138,7 @@ pub(super) fn put((hash, block): (BlockHash, Block)) -> StoreOperation {
     StoreOperation::PutBlock(hash, block)
 }
 
-/// A block of this height with as many readings. It breaks rules for which a store does not care.
+/// A block of this height with as many readings. It breaks validation rules, which a store does not check.
 fn block(index: u64) -> (BlockHash, Block) {
     block_of(index, index)
 }
@@ -148,7 +148,7 @@ pub(super) fn small_block(index: u64) -> (BlockHash, Block) {
     block_of(index, 1)
 }
 
-/// A branch: so many blocks of so many readings, from this height on, each the parent of the next one.
+/// A branch of linked blocks from height `first` on, each with `readings` readings.
 #[cfg(test)]
 pub(super) fn branch(first: u64, blocks: u64, readings: u64) -> Vec<(BlockHash, Block)> {
     let (_, model) = block_of(first, readings);
@@ -164,20 +164,20 @@ pub(super) fn branch(first: u64, blocks: u64, readings: u64) -> Vec<(BlockHash, 
         .collect()
 }
 
-/// An entry of one's own journal, with a time of its own.
+/// A journal entry whose time depends on its position.
 #[cfg(test)]
 pub(super) fn journal_entry(position: u64) -> JournalEntry {
     JournalEntry {
         time: UnixMillis::new(1_800_000_000_123 + position),
         bpm: Bpm::new(72).expect("a heart rate"),
-        resigns: None,
+        replaces: None,
     }
 }
 
 /// The room of the suite's blocks.
 ///
 /// # Panics
-/// Never: its name is one.
+/// Never: the name is valid.
 #[must_use]
 pub fn room() -> Room {
     let name = RoomName::new("suite").expect("a name");
@@ -206,7 +206,7 @@ mod tests {
     use crate::storage::MemoryStore;
 
     #[test]
-    async fn memory_keeps_what_every_store_promises() {
+    async fn memory_store_passes_the_suite() {
         super::check(async || MemoryStore::default()).await;
     }
 }

@@ -1,46 +1,47 @@
-//! What is known of the blocks of one shelf: their headers, who recorded what in them, and a digest of their bodies. It is a
-//! tenth of the shelf, so that a tab with a long chain is at work before the bodies were read. Never judges a block.
+//! The summary of a segment: the headers of its blocks, the author and sequence number of each reading, and a digest of
+//! the segment. It is about a ninth of the segment's size, so a tab with a long chain can start before it has read the
+//! bodies. Never validates a block.
 //!
-//! It is written with its shelf, in one transaction, from bodies that were checked. Its own checksum covers all of it,
-//! its digest the shelf's bytes: so a shelf that has this digest holds what was checked, to the last byte.
+//! A summary is written from verified bodies, in one transaction with its segment. Its checksum covers the summary, its
+//! digest the bytes of the segment. A segment that matches the digest therefore holds exactly the verified bodies.
 
 use std::collections::HashMap;
 
-use chain::{
+use heartchain_chain::{
     block::MAX_BLOCK_READINGS,
     hash::BlockHash,
     header::Header,
     key::Author,
     tree::{Entry, IdPrefix},
 };
-use sync::KnownBlock;
+use heartchain_sync::IndexedBlock;
 use unsigned_varint::{decode, encode};
 use wasm_bindgen::JsValue;
 
 use super::records;
 use crate::config::MAX_SUMMARY_LEN;
 
-/// SHA-256 of a shelf's bytes.
+/// SHA-256 of a segment's bytes.
 pub(super) type Digest = [u8; 32];
 
-/// One shelf's.
+/// The summary of one segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Summary {
-    /// Of the shelf; `None` while bodies are missing on it.
+    /// The digest of the segment; `None` while the segment lacks bodies.
     pub(super) digest: Option<Digest>,
-    /// In the order of the shelf: by height.
-    pub(super) blocks: Vec<KnownBlock>,
+    /// In the order of the segment, which is by height.
+    pub(super) blocks: Vec<IndexedBlock>,
 }
 
 impl Summary {
-    /// The record of the shelf that is found by this height.
+    /// Encodes the summary of the segment with this key.
     pub(super) fn record(&self, first: u32) -> JsValue {
-        records::sealed_record(&place(first), &self.encode())
+        records::checksummed_record(&location(first), &self.encode())
     }
 
-    /// A summary, if it is what was written.
+    /// Decodes a summary; `None` if the record is corrupt.
     pub(super) fn read(first: u32, value: &JsValue) -> Option<Self> {
-        let bytes = records::read_sealed(&place(first), value, MAX_SUMMARY_LEN)?;
+        let bytes = records::read_checksummed(&location(first), value, MAX_SUMMARY_LEN)?;
         Self::decode(&bytes)
     }
 
@@ -51,21 +52,21 @@ impl Summary {
         for block in &self.blocks {
             blocks.extend_from_slice(block.hash.as_bytes());
             blocks.extend_from_slice(&block.header.to_bytes());
-            put(&mut blocks, block.entries.len() as u64);
+            put_varint(&mut blocks, block.entries.len() as u64);
             for entry in &block.entries {
                 let next = numbers.len();
                 let number = *numbers.entry(entry.author).or_insert_with(|| {
                     authors.extend_from_slice(entry.author.as_bytes());
                     next
                 });
-                put(&mut blocks, number as u64);
-                put(&mut blocks, entry.seq);
+                put_varint(&mut blocks, number as u64);
+                put_varint(&mut blocks, entry.seq);
                 blocks.extend_from_slice(&entry.prefix.to_bits().to_le_bytes());
             }
         }
         let mut bytes = vec![u8::from(self.digest.is_some())];
         bytes.extend_from_slice(&self.digest.unwrap_or_default());
-        put(&mut bytes, numbers.len() as u64);
+        put_varint(&mut bytes, numbers.len() as u64);
         bytes.extend_from_slice(&authors);
         bytes.extend_from_slice(&blocks);
         bytes
@@ -75,10 +76,10 @@ impl Summary {
         let (has_digest, rest) = bytes.split_first()?;
         let (digest, rest) = rest.split_first_chunk::<32>()?;
         let (count, rest) = decode::usize(rest).ok()?;
-        let (names, mut rest) = rest.split_at_checked(count.checked_mul(Author::LEN)?)?;
-        let names = names.chunks_exact(Author::LEN);
-        let authors: Vec<Author> = names
-            .map(|name| Some(Author::new(name.try_into().ok()?)))
+        let (author_bytes, mut rest) = rest.split_at_checked(count.checked_mul(Author::LEN)?)?;
+        let author_bytes = author_bytes.chunks_exact(Author::LEN);
+        let authors: Vec<Author> = author_bytes
+            .map(|bytes| Some(Author::new(bytes.try_into().ok()?)))
             .collect::<Option<_>>()?;
         let mut blocks = Vec::new();
         while !rest.is_empty() {
@@ -93,7 +94,7 @@ impl Summary {
     }
 }
 
-fn decode_block<'a>(bytes: &'a [u8], authors: &[Author]) -> Option<(KnownBlock, &'a [u8])> {
+fn decode_block<'a>(bytes: &'a [u8], authors: &[Author]) -> Option<(IndexedBlock, &'a [u8])> {
     let (hash, rest) = bytes.split_first_chunk::<{ BlockHash::LEN }>()?;
     let (header, rest) = rest.split_first_chunk::<{ Header::LEN }>()?;
     let (count, mut rest) = decode::usize(rest).ok()?;
@@ -102,17 +103,17 @@ fn decode_block<'a>(bytes: &'a [u8], authors: &[Author]) -> Option<(KnownBlock, 
     }
     let mut entries = Vec::with_capacity(count);
     for _ in 0..count {
-        let (author, behind) = decode::usize(rest).ok()?;
-        let (seq, behind) = decode::u64(behind).ok()?;
-        let (prefix, behind) = behind.split_first_chunk::<4>()?;
+        let (author, remaining) = decode::usize(rest).ok()?;
+        let (seq, remaining) = decode::u64(remaining).ok()?;
+        let (prefix, remaining) = remaining.split_first_chunk::<4>()?;
         entries.push(Entry {
             author: *authors.get(author)?,
             seq,
             prefix: IdPrefix::from_bits(u32::from_le_bytes(*prefix)),
         });
-        rest = behind;
+        rest = remaining;
     }
-    let block = KnownBlock {
+    let block = IndexedBlock {
         hash: BlockHash::new(*hash),
         header: Header::decode(header).ok()?,
         entries,
@@ -120,11 +121,11 @@ fn decode_block<'a>(bytes: &'a [u8], authors: &[Author]) -> Option<(KnownBlock, 
     Some((block, rest))
 }
 
-fn put(bytes: &mut Vec<u8>, number: u64) {
+fn put_varint(bytes: &mut Vec<u8>, number: u64) {
     bytes.extend_from_slice(encode::u64(number, &mut encode::u64_buffer()));
 }
 
-fn place(first: u32) -> String {
+fn location(first: u32) -> String {
     format!("summary {first}")
 }
 
@@ -135,15 +136,15 @@ mod tests {
     use super::*;
 
     fn summary() -> Summary {
-        let block = |index: u8| KnownBlock {
+        let block = |index: u8| IndexedBlock {
             hash: BlockHash::new([index; 32]),
             header: Header {
                 version: 1,
                 index: index.into(),
-                time: chain::time::UnixMillis::new(index.into()),
+                time: heartchain_chain::time::UnixMillis::new(index.into()),
                 prev_hash: BlockHash::new([7; 32]),
-                readings_root: chain::hash::ReadingsRoot::new([8; 32]),
-                bits: chain::work::CompactTarget::from_bits(9),
+                readings_root: heartchain_chain::hash::ReadingsRoot::new([8; 32]),
+                bits: heartchain_chain::work::CompactTarget::from_bits(9),
                 nonce: u64::MAX,
             },
             entries: (0..index % 4)
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_again() {
+    fn summary_round_trips() {
         for summary in [
             summary(),
             Summary::default(),
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_another_place_and_a_missing_end_are_damage() {
+    fn corrupt_or_truncated_summary_is_rejected() {
         let record = summary().record(3);
         let bytes = records::from_js(&record, MAX_SUMMARY_LEN).expect("bytes");
         for at in 0..bytes.len() {
@@ -197,13 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_sealed_and_no_summary_are_none() {
+    fn malformed_summary_is_rejected() {
         let whole = summary().encode();
-        // Cut between two blocks is a summary of fewer.
-        let whole_ones = (0..whole.len()).filter(|len| Summary::decode(&whole[..*len]).is_some());
-        assert_eq!(whole_ones.count(), summary().blocks.len());
-        let mut unnamed = whole;
-        unnamed[33] = 0;
-        assert_eq!(Summary::decode(&unnamed), None);
+        // Truncated between two blocks, it is a valid summary of fewer blocks.
+        let complete = (0..whole.len()).filter(|len| Summary::decode(&whole[..*len]).is_some());
+        assert_eq!(complete.count(), summary().blocks.len());
+        let mut malformed = whole;
+        malformed[33] = 0;
+        assert_eq!(Summary::decode(&malformed), None);
     }
 }

@@ -1,10 +1,10 @@
-//! What `check()` gives. Never does a sum.
+//! The result of `check()` for JavaScript. Contains conversions only; `crate::check` verifies.
 
 use serde::Serialize;
 
-use crate::check::{Check, CheckedReading, Sum};
+use crate::check::{Check, CheckedReading, Comparison};
 
-/// `check()`
+/// The result of `check()`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct CheckView {
     pub(crate) ok: bool,
@@ -17,14 +17,14 @@ pub(crate) struct CheckView {
     pub(crate) readings: Vec<CheckedReadingView>,
 }
 
-/// Whether something is as claimed, and what it should be.
+/// Whether a claimed value is right, and the computed one.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Computed<T> {
     pub(crate) ok: bool,
     pub(crate) computed: T,
 }
 
-/// `check().work`
+/// The value of `check().work`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct WorkView {
     pub(crate) ok: bool,
@@ -32,28 +32,28 @@ pub(crate) struct WorkView {
     pub(crate) hash: String,
 }
 
-/// `check().link`
+/// The value of `check().link`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct LinkView {
     pub(crate) ok: bool,
     pub(crate) expected: Option<String>,
 }
 
-/// `check().difficulty`
+/// The value of `check().difficulty`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct DifficultyView {
     pub(crate) ok: bool,
     pub(crate) expected: Option<u32>,
 }
 
-/// `check().time`
+/// The value of `check().time`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct TimeView {
     pub(crate) ok: bool,
     pub(crate) after: Option<u64>,
 }
 
-/// One of `check().readings`
+/// An element of `check().readings`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CheckedReadingView {
@@ -91,22 +91,24 @@ impl From<&Check> for CheckView {
             root: root.into(),
             difficulty: DifficultyView {
                 ok: difficulty.ok,
-                expected: difficulty.computed.map(chain::work::CompactTarget::to_bits),
+                expected: difficulty
+                    .computed
+                    .map(heartchain_chain::work::CompactTarget::to_bits),
             },
             time: TimeView {
                 ok: time.ok,
-                after: time.computed.map(chain::time::UnixMillis::get),
+                after: time.computed.map(heartchain_chain::time::UnixMillis::get),
             },
             readings: readings.iter().map(CheckedReadingView::from).collect(),
         }
     }
 }
 
-impl<T: ToString> From<&Sum<T>> for Computed<String> {
-    fn from(sum: &Sum<T>) -> Self {
+impl<T: ToString> From<&Comparison<T>> for Computed<String> {
+    fn from(comparison: &Comparison<T>) -> Self {
         Self {
-            ok: sum.ok,
-            computed: sum.computed.to_string(),
+            ok: comparison.ok,
+            computed: comparison.computed.to_string(),
         }
     }
 }

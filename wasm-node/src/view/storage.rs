@@ -1,10 +1,10 @@
-//! What JavaScript gets to know of where this tab keeps things.
+//! The storage status for JavaScript.
 
 use serde::Serialize;
 
 use crate::storage::{Failing, Health, Reason};
 
-/// `status().storage`
+/// The value of `status().storage`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct StorageView {
     pub(crate) kind: &'static str,
@@ -16,37 +16,37 @@ pub(crate) struct StorageView {
     pub(crate) failing: bool,
     pub(crate) saving: usize,
     pub(crate) lost: Option<usize>,
-    pub(crate) healed: usize,
+    pub(crate) repaired: usize,
     pub(crate) unchecked: usize,
 }
 
 impl From<&Health> for StorageView {
     fn from(health: &Health) -> Self {
-        let place = health.place();
-        let room = health.usage_and_quota();
+        let slot = health.place();
+        let space = health.usage_and_quota();
         Self {
-            kind: if place.is_ok() { "disk" } else { "memory" },
-            slot: place.ok(),
-            reason: place
+            kind: if slot.is_ok() { "disk" } else { "memory" },
+            slot: slot.ok(),
+            reason: slot
                 .err()
-                .map(kept_in_memory)
+                .map(in_memory_reason)
                 .or(health.reason().map(Failing::name)),
             persisted: health.persisted(),
-            usage: room.map(|(usage, _)| usage),
-            quota: room.map(|(_, quota)| quota),
+            usage: space.map(|(usage, _)| usage),
+            quota: space.map(|(_, quota)| quota),
             failing: health.failing(),
             saving: health.saving(),
             lost: health.loss().map(|loss| loss.lost),
-            healed: health.healed(),
+            repaired: health.repaired(),
             unchecked: health.unchecked(),
         }
     }
 }
 
-/// Why all is in memory.
-const fn kept_in_memory(reason: Reason) -> &'static str {
+/// The JavaScript name of the reason why this tab stores nothing on disk.
+const fn in_memory_reason(reason: Reason) -> &'static str {
     match reason {
-        Reason::Asked => "asked",
+        Reason::Requested => "asked",
         Reason::NoLocks => "no-locks",
         Reason::NoDatabase => "no-database",
         Reason::Blocked => "blocked",

@@ -1,61 +1,63 @@
-//! A Heartchain peer as a state machine without IO: what to ask, answer, store, mine and tell.
+//! A Heartchain peer as a sans-IO state machine: which requests to send, how to answer peers, what to store, and when to
+//! mine.
 //!
-//! [`Machine`] takes [`Input`]s and gives [`Output`]s; it has no clock, no chance of its own (a seed goes
-//! in), no network and no disk. The very code that runs in a tab runs a thousand times over in one native
+//! [`Machine`] takes [`Input`]s and returns [`Output`]s. It has no clock, no source of randomness (the caller passes a
+//! seed), no network and no disk. The code that runs in a browser tab therefore also runs a thousand times in one native
 //! process under a simulated network.
 //!
-//! It never holds a long chain's bodies: headers and indexes are in memory, bodies in storage.
+//! It never keeps the block bodies of a long chain in memory: headers and indexes are in memory, bodies are in storage.
 //!
-//! # What strangers can make it hold
+//! # How much memory can a peer make it use?
 //!
-//! Every queue and table has a bound; here are all that a peer can fill. `peer::limits`, `peer::bounds` and
-//! `peer::long_branches` of the tests stand at them, and every run of the simulation and of the fuzzer checks them.
+//! Every queue and table has a bound. This table lists all that a peer can fill. The tests `peer::limits`,
+//! `peer::bounds` and `peer::long_branches` push each to its limit; every run of the simulation and of the fuzzer
+//! checks them.
 //!
-//! | what | bound | beyond it |
+//! | what | bound | at the bound |
 //! |---|---|---|
-//! | peers accounted for | [`MAX_PEERS`](config::MAX_PEERS) | is answered from one bucket for all strangers |
-//! | bans | [`MAX_BANS`](config::MAX_BANS) | the one that ends first is forgotten |
-//! | requests of ours open at a peer | [`MAX_OPEN_REQUESTS`](config::MAX_OPEN_REQUESTS) | waits |
-//! | bytes of answers that a peer draws | [`ANSWER_RATE`](config::ANSWER_RATE) a second, [`ANSWER_BURST`](config::ANSWER_BURST) at once | is refused, and may ask again |
-//! | bytes of answers that all peers draw together | [`ALL_ANSWERS_RATE`](config::ALL_ANSWERS_RATE) a second, [`ALL_ANSWERS_BURST`](config::ALL_ANSWERS_BURST) at once | is refused, and may ask again |
-//! | reads for peers under way | [`MAX_OPEN_READS`](config::MAX_OPEN_READS) | is refused, and may ask again |
-//! | a message | [`MAX_REQUEST_LEN`](message::MAX_REQUEST_LEN), [`MAX_RESPONSE_LEN`](message::MAX_RESPONSE_LEN) | bans its sender |
-//! | header syncs | one a peer; [`MAX_HEADER_TURNS`](config::MAX_HEADER_TURNS) have their turn at a time, for [`HEADER_TURN`](config::HEADER_TURN) while others wait | waits for its turn |
-//! | headers held ahead of their bodies | [`MAX_HEADERS_AHEAD`](config::MAX_HEADERS_AHEAD) | the rest is weighed first, and held only if it is the heavier branch |
-//! | headers without bodies in all | [`MAX_HEADERS_HELD`](config::MAX_HEADERS_HELD) | the more peers give lighter branches, the sooner each is weighed |
-//! | marks of a branch that is weighed | [`MAX_MARKS`](config::MAX_MARKS), one for [`MAX_HEADERS`](message::MAX_HEADERS) headers | lets its giver go |
-//! | side blocks | [`MAX_SIDE_BLOCKS`](chain::tree::MAX_SIDE_BLOCKS), within [`MAX_SIDE_DEPTH`](chain::tree::MAX_SIDE_DEPTH) of the tip | the least work goes |
-//! | readings in them | [`MAX_SIDE_READINGS`](chain::tree::MAX_SIDE_READINGS), but for bodies that go on from the fork towards a heavier branch: its maker did more work than we did | the least work goes; no more bodies are asked for |
-//! | side blocks by gossip | within [`SIDE_BLOCKS_REACH`](config::SIDE_BLOCKS_REACH) blocks' work of ours, each reading its author's next | is not kept |
-//! | blocks that are ahead of the clock, but were accepted before | those of one's own disk | none comes from peers |
-//! | condemned hashes | [`MAX_CONDEMNED`](chain::tree::MAX_CONDEMNED) | the oldest is forgotten |
-//! | branches whose bodies nobody has | [`MAX_UNAVAILABLE`](config::MAX_UNAVAILABLE), for [`UNAVAILABLE_PATIENCE`](config::UNAVAILABLE_PATIENCE) | is not remembered |
-//! | blocks that wait for a parent or their time | [`MAX_HELD_BLOCKS`](config::MAX_HELD_BLOCKS), [`MAX_HELD_BLOCKS_PER_PEER`](config::MAX_HELD_BLOCKS_PER_PEER) a peer | is ignored |
-//! | readings that wait for a block | [`MAX_READINGS`](chain::mempool::MAX_READINGS), [`MAX_PER_AUTHOR`](chain::mempool::MAX_PER_AUTHOR) an author | the fullest author's newest goes; one's own never |
-//! | of these, of authors without a reading in the chain | [`MAX_NEWCOMER_READINGS`](chain::mempool::MAX_NEWCOMER_READINGS), [`MAX_PER_NEWCOMER`](chain::mempool::MAX_PER_NEWCOMER) an author | the last of the author with the most of these goes |
-//! | of these, behind a gap in their author's count | [`MAX_NEWCOMER_GAPS`](chain::mempool::MAX_NEWCOMER_GAPS) | the one that has waited longest goes |
-//! | readings passed on | [`AUTHOR_FORWARD_RATE`](config::AUTHOR_FORWARD_RATE) an author, [`FORWARD_RATE`](config::FORWARD_RATE) in all, a second | is kept and not passed on |
-//! | authors of these | [`MAX_FORWARD_AUTHORS`](config::MAX_FORWARD_AUTHORS) | is kept and not passed on |
-//! | of these, of authors without a reading in the chain | [`NEWCOMER_FORWARD_RATE`](config::NEWCOMER_FORWARD_RATE) a second | is kept and not passed on |
-//! | rows of a peer's mempool in one listing | [`MAX_LISTED`](config::MAX_LISTED) | is not asked for |
-//! | equivocations told | [`MAX_EQUIVOCATIONS`](config::MAX_EQUIVOCATIONS) | the oldest is forgotten, and may be told again |
-//! | time that mining waits for catching up | [`CATCH_UP_BUDGET`](config::CATCH_UP_BUDGET) ms at once, [`CATCH_UP_BUDGET_RATE`](config::CATCH_UP_BUDGET_RATE) of each second | mining goes on |
-//! | readings whose place went to another | [`MAX_ASIDE`](chain::mempool::MAX_ASIDE) | is not remembered |
-//! | changes on their way to the disk | [`MAX_UNWRITTEN`](config::MAX_UNWRITTEN) | no more bodies are asked for |
-//! | blocks that left the best branch, looked after | [`MAX_RECOVERY_QUEUE`](config::MAX_RECOVERY_QUEUE) | if it was confirmed, waits on disk |
-//! | readings of other tabs | [`MAX_ADOPTED`](config::MAX_ADOPTED) | is not taken over |
+//! | tracked peers | [`MAX_PEERS`](config::MAX_PEERS) | further peers share one answer budget |
+//! | bans | [`MAX_BANS`](config::MAX_BANS) | the ban that ends first is forgotten |
+//! | our open requests to a peer | [`MAX_OPEN_REQUESTS`](config::MAX_OPEN_REQUESTS) | further requests wait |
+//! | bytes of answers to a peer | [`ANSWER_RATE`](config::ANSWER_RATE) per second, [`ANSWER_BURST`](config::ANSWER_BURST) at once | its request is refused; it may ask again |
+//! | bytes of answers to all peers together | [`ALL_ANSWERS_RATE`](config::ALL_ANSWERS_RATE) per second, [`ALL_ANSWERS_BURST`](config::ALL_ANSWERS_BURST) at once | the request is refused; the peer may ask again |
+//! | storage reads in progress for peers | [`MAX_OPEN_READS`](config::MAX_OPEN_READS) | the request is refused; the peer may ask again |
+//! | length of a message | [`MAX_REQUEST_LEN`](message::MAX_REQUEST_LEN), [`MAX_RESPONSE_LEN`](message::MAX_RESPONSE_LEN) | its sender is banned |
+//! | header syncs | one per peer; [`MAX_HEADER_TURNS`](config::MAX_HEADER_TURNS) run at a time, each for [`HEADER_TURN`](config::HEADER_TURN) while others wait | further syncs wait for their turn |
+//! | headers stored ahead of their bodies | [`MAX_HEADERS_AHEAD`](config::MAX_HEADERS_AHEAD) | further headers go through presync, and are stored only if their branch has more work |
+//! | headers without bodies in total | [`MAX_BODILESS_HEADERS`](config::MAX_BODILESS_HEADERS) | the more peers send lighter branches, the earlier each branch goes through presync |
+//! | presync checkpoints of a branch | [`MAX_CHECKPOINTS`](config::MAX_CHECKPOINTS), one per [`MAX_HEADERS`](message::MAX_HEADERS) headers | the peer that sends the branch is disconnected |
+//! | side blocks | [`MAX_SIDE_BLOCKS`](heartchain_chain::tree::MAX_SIDE_BLOCKS), within [`MAX_SIDE_DEPTH`](heartchain_chain::tree::MAX_SIDE_DEPTH) of the tip | the branch with the least work is pruned |
+//! | readings in side blocks | [`MAX_SIDE_READINGS`](heartchain_chain::tree::MAX_SIDE_READINGS), not counting bodies that connect to the fork of a heavier branch: that branch cost more work than ours | the branch with the least work is pruned; no more bodies are requested |
+//! | side blocks from gossip | within the work of [`SIDE_BLOCKS_REACH`](config::SIDE_BLOCKS_REACH) blocks of our tip, and each reading has its author's next sequence number | the block is not stored |
+//! | accepted blocks that are ahead of the clock | as many as this computer's disk holds | peers cannot add any |
+//! | invalid block hashes | [`MAX_INVALID`](heartchain_chain::tree::MAX_INVALID) | the oldest is forgotten |
+//! | branches whose bodies no peer has | [`MAX_UNAVAILABLE`](config::MAX_UNAVAILABLE), for [`UNAVAILABLE_PATIENCE`](config::UNAVAILABLE_PATIENCE) | the branch is not remembered |
+//! | blocks that wait for a parent or for the clock | [`MAX_ORPHANS`](config::MAX_ORPHANS), [`MAX_ORPHANS_PER_PEER`](config::MAX_ORPHANS_PER_PEER) per peer | the block is ignored |
+//! | readings in the mempool | [`MAX_READINGS`](heartchain_chain::mempool::MAX_READINGS), [`MAX_PER_AUTHOR`](heartchain_chain::mempool::MAX_PER_AUTHOR) per author | the newest reading of the author with the most is evicted, never one of our own |
+//! | … of authors without a reading in the chain | [`MAX_NEWCOMER_READINGS`](heartchain_chain::mempool::MAX_NEWCOMER_READINGS), [`MAX_PER_NEWCOMER`](heartchain_chain::mempool::MAX_PER_NEWCOMER) per author | the last reading of the newcomer with the most is evicted |
+//! | … of these, behind a gap in the author's sequence | [`MAX_NEWCOMER_GAPS`](heartchain_chain::mempool::MAX_NEWCOMER_GAPS) | the reading that has waited longest is evicted |
+//! | forwarded readings | [`AUTHOR_FORWARD_RATE`](config::AUTHOR_FORWARD_RATE) per author, [`FORWARD_RATE`](config::FORWARD_RATE) in total, per second | the reading is kept but not forwarded |
+//! | … of authors without a reading in the chain | [`NEWCOMER_FORWARD_RATE`](config::NEWCOMER_FORWARD_RATE) per second | the reading is kept but not forwarded |
+//! | authors with a forwarding rate | [`MAX_FORWARD_AUTHORS`](config::MAX_FORWARD_AUTHORS) | readings of further authors are kept but not forwarded |
+//! | rows of one peer's mempool listing | [`MAX_LISTED_ROWS`](config::MAX_LISTED_ROWS) | no further rows are requested |
+//! | reported equivocations | [`MAX_EQUIVOCATIONS`](config::MAX_EQUIVOCATIONS) | the oldest is forgotten, and may be reported again |
+//! | time that mining waits for a catch-up | [`CATCH_UP_BUDGET`](config::CATCH_UP_BUDGET) ms at once, [`CATCH_UP_BUDGET_RATE`](config::CATCH_UP_BUDGET_RATE) ms per second | mining continues |
+//! | readings whose sequence number the chain gave to another reading | [`MAX_DISPLACED`](heartchain_chain::mempool::MAX_DISPLACED) | the reading is not remembered |
+//! | changes not yet on disk | [`MAX_UNWRITTEN`](config::MAX_UNWRITTEN) | no more bodies are requested |
+//! | blocks that left the best branch and are being recovered | [`MAX_RECOVERY_QUEUE`](config::MAX_RECOVERY_QUEUE) | a block that was confirmed waits on disk |
+//! | readings adopted from other tabs | [`MAX_ADOPTED`](config::MAX_ADOPTED) | further readings are not adopted |
 #![no_std]
 
 extern crate alloc;
 
 pub mod config;
+pub mod io;
 mod machine;
 pub mod message;
-pub mod seam;
 
 pub use config::Config;
+pub use io::{Batch, Event, Input, Now, Output, StoreOperation};
 pub use machine::{
-    HeldBack, KnownBlock, Load, Machine, OwnReading, PeerView, Restore, State, Status, Stored,
-    sign_journal,
+    HeldBack, IndexedBlock, Load, Machine, OwnReading, PeerView, Restore, Status, StoredBlock,
+    SyncState, sign_journal,
 };
-pub use seam::{Batch, Event, Input, Now, Output, StoreOperation};

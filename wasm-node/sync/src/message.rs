@@ -1,12 +1,12 @@
-//! What peers say to one another in the sync protocol, as bytes.
+//! Requests and answers of the sync protocol, and their encoding.
 //!
-//! borsh inside, one message a stream and direction (PROTOCOLS.md, "Sync"). Decoding is strict and bounded:
-//! nothing is allocated that the bytes at hand could not hold.
+//! Messages are encoded with borsh, one per stream and direction. Decoding is strict and bounded: it allocates
+//! no more than the bytes of the message can hold.
 
 use alloc::vec::Vec;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use chain::{
+use heartchain_chain::{
     block::MAX_BLOCK_READINGS,
     hash::{BlockHash, ReadingId},
     header::Header,
@@ -19,106 +19,106 @@ use chain::{
 
 /// Headers in one answer: 186,000 bytes.
 pub const MAX_HEADERS: usize = 2_000;
-/// Blocks asked for in one request.
+/// Block bodies in one request.
 pub const MAX_BODIES: usize = 512;
-/// Bytes of bodies in one answer: as many as fit are sent, at least one.
+/// Bytes of bodies in one answer. A peer sends as many bodies as fit, and at least one.
 pub const MAX_BODIES_LEN: usize = 1024 * 1024;
 /// Rows of a mempool listing in one answer: 590 KB.
 pub const MAX_IDS: usize = 8_192;
-/// Readings asked for in one request: an answer of 233 KB.
+/// Readings in one request. The answer has at most 233 KB.
 pub const MAX_READINGS: usize = 2_048;
 /// The longest request: a full [`Request::Readings`].
 pub const MAX_REQUEST_LEN: usize = 1 + 4 + MAX_READINGS * 32;
 /// The longest answer: a full [`Response::Bodies`].
 pub const MAX_RESPONSE_LEN: usize = 1 + 4 + MAX_BODIES_LEN + MAX_BODIES;
 
-/// What a peer says of itself: of its fully validated best branch only.
+/// A peer's best branch. Only fully validated blocks count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct StatusMessage {
-    /// Its best tip.
+    /// The hash of its best tip.
     pub tip: BlockHash,
-    /// The tip's height.
+    /// The height of the best tip.
     pub index: u64,
-    /// The tip's total work.
+    /// The total work up to the tip.
     pub total_work: Work,
-    /// Its clock.
+    /// The time on its wall clock.
     pub now: UnixMillis,
 }
 
 /// A row of a mempool listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct IdRow {
-    /// Who.
+pub struct MempoolRow {
+    /// The public key that signed the reading.
     pub author: Author,
-    /// The reading's place in the author's count.
+    /// The reading's sequence number for its author.
     pub seq: u64,
-    /// Its id.
+    /// The ID of the reading.
     pub id: ReadingId,
 }
 
-/// A request.
+/// A request to a peer.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Request {
-    /// Here is my status, give me yours.
+    /// Announces our status and asks for the peer's.
     Status(StatusMessage),
-    /// Headers of your best branch above the first of these that is on it.
+    /// Asks for headers of the peer's best branch above the first hash of the locator that is on that branch.
     Headers {
         /// At most [`MAX_LOCATOR`] hashes, newest first.
         locator: Vec<BlockHash>,
     },
-    /// The bodies of these blocks.
+    /// Asks for the bodies of these blocks.
     Bodies {
-        /// At most [`MAX_BODIES`].
+        /// At most [`MAX_BODIES`] block hashes.
         hashes: Vec<BlockHash>,
     },
-    /// What waits in your mempool, in order, from behind this place on.
+    /// Asks for the contents of the peer's mempool, ordered by author and sequence number.
     MempoolIds {
-        /// `None`: from the beginning.
+        /// The listing starts behind this author and sequence number; `None` starts at the beginning.
         after: Option<(Author, u64)>,
     },
-    /// These readings.
+    /// Asks for readings in the peer's mempool.
     Readings {
-        /// At most [`MAX_READINGS`].
+        /// At most [`MAX_READINGS`] reading IDs.
         ids: Vec<ReadingId>,
     },
 }
 
-/// An answer; its kind is that of the request.
+/// An answer. Its kind is that of the request.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Response {
-    /// To [`Request::Status`].
+    /// Answers [`Request::Status`].
     Status(StatusMessage),
-    /// To [`Request::Headers`]: at most [`MAX_HEADERS`].
+    /// Answers [`Request::Headers`] with at most [`MAX_HEADERS`] headers.
     Headers(Vec<Header>),
-    /// To [`Request::Bodies`]: a prefix of what was asked; `None` where this peer has none.
+    /// Answers [`Request::Bodies`] with a prefix of the requested bodies; `None` where the peer does not have one.
     Bodies(Vec<Option<Vec<Reading>>>),
-    /// To [`Request::MempoolIds`]: at most [`MAX_IDS`], in order.
-    MempoolIds(Vec<IdRow>),
-    /// To [`Request::Readings`]: those this peer has.
+    /// Answers [`Request::MempoolIds`] with at most [`MAX_IDS`] rows, in order.
+    MempoolIds(Vec<MempoolRow>),
+    /// Answers [`Request::Readings`] with those the peer has.
     Readings(Vec<Reading>),
 }
 
-/// Why bytes are no message.
+/// Why bytes are not a valid message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// Longer than any message of its kind.
+    /// The message is longer than any of its kind may be.
     #[error("{found} bytes, at most {limit} allowed")]
     TooLong {
-        /// Its length.
+        /// The length of the message in bytes.
         found: usize,
-        /// The bound.
+        /// The maximum length in bytes.
         limit: usize,
     },
-    /// Not what an encoder makes.
+    /// No encoder produces these bytes.
     #[error("bytes that do not decode")]
     Malformed,
-    /// More items than allowed.
+    /// The message has more items than allowed.
     #[error("{found} items, at most {limit} allowed")]
     TooMany {
-        /// How many.
+        /// The number of items.
         found: usize,
-        /// The bound.
+        /// The maximum number of items.
         limit: usize,
     },
 }
@@ -142,21 +142,21 @@ fn decode<T: BorshDeserialize>(bytes: &[u8], limit: usize) -> Result<T, MessageE
 }
 
 fn encode<T: BorshSerialize>(value: &T) -> Vec<u8> {
-    // Writing into a vector cannot fail; an empty message, which no peer accepts, stands for the impossible.
+    // Writing into a vector cannot fail. If it did, the result would be an empty message, which no peer accepts.
     borsh::to_vec(value).unwrap_or_default()
 }
 
 impl Request {
-    /// Its bytes.
+    /// Encodes the request.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
     }
 
-    /// A request from its bytes.
+    /// Decodes a request.
     ///
     /// # Errors
-    /// When they are no request within the bounds.
+    /// Fails if the bytes are not a request within the limits.
     pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
         let request: Self = decode(bytes, MAX_REQUEST_LEN)?;
         match &request {
@@ -170,16 +170,16 @@ impl Request {
 }
 
 impl Response {
-    /// Its bytes.
+    /// Encodes the answer.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
     }
 
-    /// An answer from its bytes.
+    /// Decodes an answer.
     ///
     /// # Errors
-    /// When they are no answer within the bounds.
+    /// Fails if the bytes are not an answer within the limits.
     pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
         let response: Self = decode(bytes, MAX_RESPONSE_LEN)?;
         match &response {

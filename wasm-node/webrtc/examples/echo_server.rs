@@ -1,8 +1,8 @@
-//! A stock rust-libp2p server on `/webrtc-direct` that sends back whatever comes on a stream, for trying this crate
-//! against it: prints its address on standard output and serves until it is stopped, or until a stream begins with
-//! "die", when it vanishes without a word.
+//! An echo server on `/webrtc-direct`, built on the stock `libp2p-webrtc`, for testing this crate against it. It prints
+//! its address to standard output and echoes every stream until it is stopped. Data that begins with "die" makes it
+//! abort without closing its connections.
 //!
-//! Its only care is to write at most 4 KiB at a time and flush: the stock server would join longer writes into messages
+//! It writes at most 4 KiB at a time and flushes, because the stock implementation joins longer writes into messages
 //! that are too large to be sent.
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -28,7 +28,7 @@ mod server {
     use libp2p_identity::Keypair;
     use libp2p_webrtc::tokio::{Certificate, Connection, Transport};
 
-    const WRITE: usize = 4_096;
+    const CHUNK_LEN: usize = 4_096;
 
     pub(super) async fn run() -> Result<(), Box<dyn Error>> {
         let keypair = Keypair::generate_ed25519();
@@ -81,7 +81,7 @@ mod server {
     }
 
     async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-        let mut buffer = [0; WRITE];
+        let mut buffer = [0; CHUNK_LEN];
         loop {
             let read = stream.read(&mut buffer).await?;
             let (data, _) = buffer.split_at(read);

@@ -1,4 +1,5 @@
-//! `/webrtc-direct` addresses: where a server listens, and the certificate that proves it is the one. Pure.
+//! Parses `/webrtc-direct` addresses: host and port of a server, and the hash of the certificate that authenticates it.
+//! Pure.
 
 use std::net::IpAddr;
 
@@ -10,48 +11,48 @@ use libp2p_webrtc_utils::Fingerprint;
 /// A server that can be dialled without signalling, as in `/ip4/…/udp/…/webrtc-direct/certhash/…/p2p/…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectAddress {
-    /// The server's host.
+    /// The IP address or host name of the server.
     pub host: Host,
-    /// Its UDP port, never 0.
+    /// The server's UDP port; never 0.
     pub port: u16,
-    /// The SHA-256 of its certificate.
+    /// The SHA-256 hash of the server's certificate.
     pub fingerprint: Fingerprint,
-    /// Who it claims to be, if the address says so.
+    /// The server's peer ID, if the address names one.
     pub peer: Option<PeerId>,
 }
 
-/// A host as the browser is told of it.
+/// The host part of an address, as it is passed to the browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// An address; never the unspecified one.
+    /// An IP address; never the unspecified one.
     Ip(IpAddr),
-    /// A name that the browser resolves.
+    /// A host name, which the browser resolves.
     Name(String),
 }
 
-/// Why an address cannot be dialled as `/webrtc-direct`. Other transports may well know what to do with it.
+/// Why an address cannot be dialled as `/webrtc-direct`. Another transport may still support it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
-    /// It has another shape.
+    /// The address does not have the form `/ip4|ip6|dns/…/udp/…/webrtc-direct/certhash/…`.
     #[error("not an address of the form /ip4|ip6|dns/…/udp/…/webrtc-direct/certhash/…: {0}")]
-    Shape(Multiaddr),
-    /// Its certificate hash is not SHA-256.
+    UnsupportedFormat(Multiaddr),
+    /// The certificate hash is not a SHA-256 hash.
     #[error("certificate hash of {0} is not SHA-256")]
-    Hash(Multiaddr),
-    /// Nothing can listen there.
-    #[error("{0} names no host and port")]
-    Nowhere(Multiaddr),
-    /// The name would not survive in a session description.
+    UnsupportedHash(Multiaddr),
+    /// No server can listen there: the port is 0 or the IP address is unspecified.
+    #[error("{0} has no usable host and port")]
+    InvalidEndpoint(Multiaddr),
+    /// The host name contains characters that do not belong in a session description.
     #[error("{0:?} is not a host name")]
-    Name(String),
+    InvalidHostName(String),
 }
 
 impl TryFrom<&Multiaddr> for DirectAddress {
     type Error = AddressError;
 
     fn try_from(address: &Multiaddr) -> Result<Self, Self::Error> {
-        let shape = || AddressError::Shape(address.clone());
+        let unsupported = || AddressError::UnsupportedFormat(address.clone());
         let mut parts = address.iter();
         let host = match parts.next() {
             Some(Protocol::Ip4(ip)) => Host::Ip(ip.into()),
@@ -59,7 +60,7 @@ impl TryFrom<&Multiaddr> for DirectAddress {
             Some(Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name)) => {
                 host_name(&name)?
             }
-            _ => return Err(shape()),
+            _ => return Err(unsupported()),
         };
         let (
             Some(Protocol::Udp(port)),
@@ -67,21 +68,21 @@ impl TryFrom<&Multiaddr> for DirectAddress {
             Some(Protocol::Certhash(hash)),
         ) = (parts.next(), parts.next(), parts.next())
         else {
-            return Err(shape());
+            return Err(unsupported());
         };
         let peer = match parts.next() {
             None => None,
             Some(Protocol::P2p(peer)) => Some(peer),
-            Some(_) => return Err(shape()),
+            Some(_) => return Err(unsupported()),
         };
         if parts.next().is_some() {
-            return Err(shape());
+            return Err(unsupported());
         }
         if port == 0 || matches!(&host, Host::Ip(ip) if ip.is_unspecified()) {
-            return Err(AddressError::Nowhere(address.clone()));
+            return Err(AddressError::InvalidEndpoint(address.clone()));
         }
         let fingerprint = Fingerprint::try_from_multihash(hash)
-            .ok_or_else(|| AddressError::Hash(address.clone()))?;
+            .ok_or_else(|| AddressError::UnsupportedHash(address.clone()))?;
         Ok(Self {
             host,
             port,
@@ -91,7 +92,7 @@ impl TryFrom<&Multiaddr> for DirectAddress {
     }
 }
 
-/// A name is pasted into a session description, so nothing but a name may pass.
+/// Validates a host name strictly, because it is inserted into a session description.
 fn host_name(name: &str) -> Result<Host, AddressError> {
     let is_name = (1..=253).contains(&name.len())
         && name
@@ -100,7 +101,7 @@ fn host_name(name: &str) -> Result<Host, AddressError> {
     if is_name {
         Ok(Host::Name(name.to_owned()))
     } else {
-        Err(AddressError::Name(name.to_owned()))
+        Err(AddressError::InvalidHostName(name.to_owned()))
     }
 }
 
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn ip_and_dns_addresses_are_read() {
+    fn ip_and_dns_addresses_are_parsed() {
         let full = parse(&format!(
             "/ip4/192.0.2.7/udp/4001/webrtc-direct/certhash/{CERTHASH}/p2p/{PEER}"
         ));
@@ -156,22 +157,22 @@ mod tests {
             format!("/dnsaddr/x.example/udp/1/webrtc-direct/certhash/{CERTHASH}"),
         ] {
             assert!(
-                matches!(parse(&address), Err(AddressError::Shape(_))),
+                matches!(parse(&address), Err(AddressError::UnsupportedFormat(_))),
                 "{address}"
             );
         }
     }
 
     #[test]
-    fn address_without_a_place_is_refused() {
-        for place in [
+    fn unusable_host_or_port_is_refused() {
+        for endpoint in [
             "/ip4/127.0.0.1/udp/0",
             "/ip4/0.0.0.0/udp/1",
             "/ip6/::/udp/1",
         ] {
-            let address = format!("{place}/webrtc-direct/certhash/{CERTHASH}");
+            let address = format!("{endpoint}/webrtc-direct/certhash/{CERTHASH}");
             assert!(
-                matches!(parse(&address), Err(AddressError::Nowhere(_))),
+                matches!(parse(&address), Err(AddressError::InvalidEndpoint(_))),
                 "{address}"
             );
         }
@@ -181,18 +182,21 @@ mod tests {
     fn other_hash_functions_are_refused() {
         let sha3 = "uFiCH_tkkzpAwkoIDbE4I7QtQksFMYs5nQ4MyYrkgCJYi4A";
         let address = format!("/ip4/127.0.0.1/udp/1/webrtc-direct/certhash/{sha3}");
-        assert!(matches!(parse(&address), Err(AddressError::Hash(_))));
+        assert!(matches!(
+            parse(&address),
+            Err(AddressError::UnsupportedHash(_))
+        ));
     }
 
     #[test]
-    fn name_cannot_smuggle_lines_into_a_description() {
+    fn host_name_cannot_inject_sdp_lines() {
         let address = Multiaddr::empty()
             .with(Protocol::Dns("a.example\r\na=x".into()))
             .with(Protocol::Udp(1))
             .with(Protocol::WebRTCDirect);
         assert!(matches!(
             DirectAddress::try_from(&address),
-            Err(AddressError::Name(_))
+            Err(AddressError::InvalidHostName(_))
         ));
     }
 }

@@ -1,7 +1,8 @@
-//! One data channel that carries one stream: everything that the browser's events and the stream's owner share.
+//! One data channel that carries one stream: the state shared by the browser's event listeners and the stream handle.
 //!
-//! Frames in and out, water marks, and the orderly end in the background. It never decides what a flag means
-//! (`state.rs` does), and nothing here waits for its owner: what is not read in time resets the stream.
+//! It encodes and decodes frames, applies backpressure to writes, and shuts the channel down in the background after
+//! the handle is dropped. It never interprets a flag (`state.rs` does) and never waits for the reader: a stream with
+//! too much unread data is reset.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -24,63 +25,63 @@ use crate::js::{Listener, describe, monotonic_now};
 use crate::receive::{ReceiveBudget, ReceiveBuffer};
 use crate::state::{Dialect, Lifecycle, StreamError};
 
-/// Writes wait once the browser holds this many unsent bytes of a stream. With 256 KiB as the low mark this moves
-/// twice as much as 16 KiB and 0 do.
+/// Writes wait once the browser buffers this many unsent bytes of a stream. Together with a low-water mark of 256 KiB
+/// this doubles the throughput of marks at 16 KiB and 0.
 const HIGH_WATER: u32 = 1024 * 1024;
-/// Waiting writes go on once no more than this many bytes are unsent.
+/// Waiting writes resume once at most this many bytes are unsent.
 const LOW_WATER: u32 = 256 * 1024;
 
-/// How long a finished stream waits for the peer's FIN or FIN_ACK; js-libp2p waits as long.
+/// How long a finished stream waits for the peer's FIN or FIN_ACK. js-libp2p uses the same timeout.
 const FIN_ACK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the last bytes may take to leave the browser after that.
+/// How long the browser may then take to send the remaining bytes.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// [`Dialect::Stock`] acknowledges nothing, and that server throws away what it has not read when the channel closes:
-/// so it gets this long to read it.
+/// How long the channel to a [`Dialect::Stock`] server stays open after the stream has ended. That server acknowledges
+/// nothing, and it discards unread data when the channel closes.
 const STOCK_LINGER: Duration = Duration::from_secs(2);
 
-/// What becomes of the data channel after its stream.
+/// What happens to the data channel when its stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Afterwards {
-    /// Closed, so that its id can be used again.
+pub(crate) enum OnStreamEnd {
+    /// The channel is closed, so that its ID can be reused.
     Close,
-    /// Left open for the connection's lifetime: the handshake's id 0 must not be used again.
+    /// The channel stays open for the connection's lifetime: ID 0 of the handshake must not be reused.
     Keep,
 }
 
-/// See the module.
+/// A data channel and the stream on it.
 pub(crate) struct Channel {
     data_channel: RtcDataChannel,
     config: StreamConfig,
-    afterwards: Afterwards,
+    on_stream_end: OnStreamEnd,
     stream: RefCell<Stream>,
-    /// The channel's `close` event has come, or its connection is over.
-    gone: Cell<bool>,
+    /// The channel's `close` event has fired, or its connection has ended.
+    closed: Cell<bool>,
     reader: AtomicWaker,
     writer: AtomicWaker,
     closer: AtomicWaker,
-    /// When the last message came on any channel of the connection.
-    heard: Rc<Cell<Duration>>,
-    /// Until this side closes the channel.
+    /// When the last message arrived on any channel of the connection.
+    last_message: Rc<Cell<Duration>>,
+    /// The `message` listener, until this side closes the channel.
     messages: RefCell<Option<Listener>>,
     listeners: RefCell<Vec<Listener>>,
 }
 
 struct Stream {
-    life: Lifecycle,
+    lifecycle: Lifecycle,
     received: ReceiveBuffer,
-    /// Kept between writes for its allocation.
+    /// Encoding buffer, reused between writes.
     frame: Vec<u8>,
 }
 
 impl Channel {
-    /// Takes a channel over. Must be called in the very task that made it known, or messages are lost.
+    /// Takes over a data channel. Must be called in the same browser task that announced it: later, messages are lost.
     pub(crate) fn new(
         data_channel: RtcDataChannel,
         config: StreamConfig,
-        afterwards: Afterwards,
-        heard: Rc<Cell<Duration>>,
+        on_stream_end: OnStreamEnd,
+        last_message: Rc<Cell<Duration>>,
         budget: Rc<ReceiveBudget>,
     ) -> Rc<Self> {
         data_channel.set_binary_type(RtcDataChannelType::Arraybuffer);
@@ -88,17 +89,17 @@ impl Channel {
         let channel = Rc::new(Self {
             data_channel,
             config,
-            afterwards,
+            on_stream_end,
             stream: RefCell::new(Stream {
-                life: Lifecycle::new(config.dialect),
+                lifecycle: Lifecycle::new(config.dialect),
                 received: ReceiveBuffer::new(budget),
                 frame: Vec::new(),
             }),
-            gone: Cell::new(false),
+            closed: Cell::new(false),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
             closer: AtomicWaker::new(),
-            heard,
+            last_message,
             messages: RefCell::default(),
             listeners: RefCell::default(),
         });
@@ -112,7 +113,7 @@ impl Channel {
                 channel.writer.wake();
                 channel.closer.wake();
             }),
-            channel.on("close", |channel, _| channel.set_gone()),
+            channel.on("close", |channel, _| channel.set_closed()),
         ]);
         channel
     }
@@ -136,13 +137,13 @@ impl Channel {
         if !stream.received.is_empty() {
             return Poll::Ready(Ok(stream.received.read(buffer)));
         }
-        match stream.life.check_readable()? {
+        match stream.lifecycle.check_readable()? {
             true => Poll::Pending,
             false => Poll::Ready(Ok(0)),
         }
     }
 
-    /// Hands the browser one frame with as much of `data` as fits.
+    /// Passes one frame to the browser, with as much of `data` as fits.
     pub(crate) fn poll_write(
         &self,
         context: &Context<'_>,
@@ -161,22 +162,23 @@ impl Channel {
         let mut stream = self.stream.borrow_mut();
         encode_payload(payload, &mut stream.frame);
         let sent = self.data_channel.send_with_u8_array(&stream.frame);
-        Poll::Ready(sent.map(|()| payload.len()).map_err(refused))
+        Poll::Ready(sent.map(|()| payload.len()).map_err(send_refused))
     }
 
-    /// Sends FIN once; what follows it (acknowledgement, closing the channel) happens after the stream is dropped.
+    /// Sends FIN once. The acknowledgement and the closing of the channel follow after the stream is dropped.
     pub(crate) fn poll_finish(&self, context: &Context<'_>) -> Poll<Result<(), StreamError>> {
-        if self.data_channel.ready_state() == RtcDataChannelState::Connecting && !self.gone.get() {
+        if self.data_channel.ready_state() == RtcDataChannelState::Connecting && !self.closed.get()
+        {
             self.writer.register(context.waker());
             return Poll::Pending;
         }
-        let flag = self.stream.borrow_mut().life.finish()?;
+        let flag = self.stream.borrow_mut().lifecycle.finish()?;
         Poll::Ready(flag.map_or(Ok(()), |flag| self.send_flag(flag)))
     }
 
     fn poll_writable(&self, context: &Context<'_>) -> Poll<Result<(), StreamError>> {
         self.writer.register(context.waker());
-        self.stream.borrow().life.check_writable()?;
+        self.stream.borrow().lifecycle.check_writable()?;
         let state = self.data_channel.ready_state();
         if state == RtcDataChannelState::Connecting {
             Poll::Pending
@@ -188,18 +190,22 @@ impl Channel {
     }
 
     fn receive(&self, event: &MessageEvent) {
-        self.heard.set(monotonic_now());
+        self.last_message.set(monotonic_now());
         let data = event.data();
         let mut stream = self.stream.borrow_mut();
-        let Stream { life, received, .. } = &mut *stream;
+        let Stream {
+            lifecycle,
+            received,
+            ..
+        } = &mut *stream;
         let answer = match data.dyn_ref::<ArrayBuffer>() {
-            Some(buffer) => received.take_in(life, &Uint8Array::new(buffer).to_vec()),
+            Some(buffer) => received.receive(lifecycle, &Uint8Array::new(buffer).to_vec()),
             None => Err(StreamError::TextMessage),
         };
         let answers = answer.unwrap_or_else(|error| {
             tracing::debug!(%error, "resetting a stream");
             received.fail();
-            life.give_up(&error).into_iter().collect()
+            lifecycle.fail(&error).into_iter().collect()
         });
         drop(stream);
         for flag in answers {
@@ -215,30 +221,30 @@ impl Channel {
     fn send_flag(&self, flag: Flag) -> Result<(), StreamError> {
         self.data_channel
             .send_with_u8_array(&encode_flag(flag))
-            .map_err(refused)
+            .map_err(send_refused)
     }
 
-    /// The connection is over, so that no event will come from the channel any more.
-    pub(crate) fn set_gone(&self) {
-        self.gone.set(true);
-        self.stream.borrow_mut().life.channel_closed();
+    /// Marks the channel as closed: its `close` event has fired, or the connection has ended and no event will follow.
+    pub(crate) fn set_closed(&self) {
+        self.closed.set(true);
+        self.stream.borrow_mut().lifecycle.channel_closed();
         self.reader.wake();
         self.writer.wake();
         self.closer.wake();
     }
 
-    /// The stream's owner has dropped it: lets go of all that it held, tells the peer, brings the channel to its end in
-    /// the background, and calls `ended` when its id is free again.
+    /// Called when the stream handle is dropped. Frees its buffers, notifies the peer, shuts the channel down in the
+    /// background, and calls `ended` once the channel's ID is free again.
     pub(crate) fn release(self: Rc<Self>, ended: impl FnOnce() + 'static) {
         {
             let mut stream = self.stream.borrow_mut();
             stream.received.discard();
             stream.frame = Vec::new();
         }
-        if self.afterwards == Afterwards::Keep {
+        if self.on_stream_end == OnStreamEnd::Keep {
             return;
         }
-        let flag = self.stream.borrow_mut().life.abandon();
+        let flag = self.stream.borrow_mut().lifecycle.abandon();
         if let Some(flag) = flag
             && self.data_channel.ready_state() == RtcDataChannelState::Open
             && let Err(error) = self.send_flag(flag)
@@ -246,44 +252,44 @@ impl Channel {
             tracing::debug!(?flag, %error, "flag not sent");
         }
         spawn_local(async move {
-            self.wind_down().await;
+            self.shut_down().await;
             ended();
         });
     }
 
-    async fn wind_down(&self) {
-        if !self.stream.borrow().life.is_over() {
-            within(
+    async fn shut_down(&self) {
+        if !self.stream.borrow().lifecycle.is_over() {
+            timeout(
                 FIN_ACK_TIMEOUT,
-                self.until(|channel| channel.stream.borrow().life.is_over()),
+                self.wait_until(|channel| channel.stream.borrow().lifecycle.is_over()),
             )
             .await;
         }
         self.data_channel.set_buffered_amount_low_threshold(0);
         if self.data_channel.buffered_amount() > 0 {
-            within(
+            timeout(
                 DRAIN_TIMEOUT,
-                self.until(|channel| channel.data_channel.buffered_amount() == 0),
+                self.wait_until(|channel| channel.data_channel.buffered_amount() == 0),
             )
             .await;
         }
         if self.config.dialect == Dialect::Stock {
-            within(STOCK_LINGER, self.until(|_| false)).await;
+            timeout(STOCK_LINGER, self.wait_until(|_| false)).await;
         }
-        // A peer that does not confirm the end can still send.
+        // A peer that does not acknowledge the end can still send.
         self.messages.take();
         self.stream.borrow_mut().received.fail();
         self.data_channel.close();
-        // Only the `close` event frees the id; without a peer to confirm it, the connection's end stands in for it.
-        self.until(|_| false).await;
+        // Only the `close` event frees the ID. If the peer never confirms, the end of the connection does.
+        self.wait_until(|_| false).await;
         self.listeners.take();
     }
 
-    /// Waits until `condition` holds or the channel is gone.
-    fn until(&self, condition: impl Fn(&Self) -> bool) -> impl Future<Output = ()> {
+    /// Waits until `condition` holds or the channel is closed.
+    fn wait_until(&self, condition: impl Fn(&Self) -> bool) -> impl Future<Output = ()> {
         poll_fn(move |context| {
             self.closer.register(context.waker());
-            if self.gone.get() || condition(self) {
+            if self.closed.get() || condition(self) {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -296,13 +302,13 @@ impl Channel {
     clippy::needless_pass_by_value,
     reason = "used as a function for map_err"
 )]
-fn refused(error: JsValue) -> StreamError {
+fn send_refused(error: JsValue) -> StreamError {
     StreamError::SendRefused(describe(&error))
 }
 
-/// Waits for `future`, but no longer than `limit`.
-async fn within(limit: Duration, future: impl Future<Output = ()>) {
+/// Waits for `future`, but for no longer than `limit`.
+async fn timeout(limit: Duration, future: impl Future<Output = ()>) {
     if let Either::Right(((), _)) = select(pin!(future), Delay::new(limit)).await {
-        tracing::trace!(?limit, "a closing stream's wait ran out");
+        tracing::trace!(?limit, "timed out while closing a stream");
     }
 }

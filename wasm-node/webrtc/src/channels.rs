@@ -1,7 +1,7 @@
-//! The data channels of one connection: which there are, which wait to be taken, and how many there may be.
+//! The set of data channels of one connection, the queue of inbound ones, and the limits on both.
 //!
-//! A channel stays here from its creation until its id is free again, long after its stream was dropped, so that its
-//! end can be awaited. Never opens a channel by itself.
+//! A channel stays in the set until the browser has freed its ID. That may be long after its stream was dropped,
+//! because the shutdown runs in the background. This module never opens a channel on its own.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,33 +12,33 @@ use std::time::Duration;
 use futures::task::AtomicWaker;
 use web_sys::RtcDataChannel;
 
-use crate::channel::{Afterwards, Channel};
+use crate::channel::{Channel, OnStreamEnd};
 use crate::config::StreamConfig;
 use crate::js::{INIT_LABEL, monotonic_now};
 use crate::receive::ReceiveBudget;
 use crate::stream::Stream;
 
-/// The most channels of a connection, open or closing. Chromium bore 2,000; no protocol of libp2p comes near it, so a
-/// peer that does is broken or hostile.
+/// The maximum number of channels of a connection, open or closing. Chromium handled 2,000 in our measurements. No
+/// libp2p protocol needs nearly as many, so a peer that opens more is broken or hostile.
 pub const MAX_CHANNELS: usize = 1_024;
 
-/// The most channels opened by the peer that wait for this side to take them. libp2p's swarm takes them as soon as it
-/// runs and stops at 128 that are being negotiated.
-pub const MAX_UNTAKEN: usize = 256;
+/// The maximum number of inbound channels that wait to be accepted. libp2p's swarm accepts them as soon as it runs, and
+/// pauses while 128 are being negotiated.
+pub const MAX_PENDING_INBOUND: usize = 256;
 
-/// See the module.
+/// All data channels of a connection.
 pub(crate) struct Channels {
     config: StreamConfig,
     all: RefCell<Vec<Rc<Channel>>>,
-    untaken: RefCell<VecDeque<Rc<Channel>>>,
-    /// The channel that the offerer made its offer with. It is for the offerer to close; held here, because the browser
-    /// closes a channel that nobody holds.
+    inbound: RefCell<VecDeque<Rc<Channel>>>,
+    /// The channel that the offerer created its offer with. Only the offerer closes it. The reference is kept because
+    /// the browser closes a channel once it is garbage-collected.
     init: RefCell<Option<RtcDataChannel>>,
-    taker: AtomicWaker,
-    opener: AtomicWaker,
-    /// When the last message came, on any of them.
-    heard: Rc<Cell<Duration>>,
-    /// What all of them hold for their readers.
+    inbound_waker: AtomicWaker,
+    capacity_waker: AtomicWaker,
+    /// When the last message arrived on any of the channels.
+    last_message: Rc<Cell<Duration>>,
+    /// Bytes that all channels together hold for their readers.
     budget: Rc<ReceiveBudget>,
 }
 
@@ -47,26 +47,26 @@ impl Channels {
         Rc::new(Self {
             config,
             all: RefCell::default(),
-            untaken: RefCell::default(),
+            inbound: RefCell::default(),
             init: RefCell::default(),
-            taker: AtomicWaker::new(),
-            opener: AtomicWaker::new(),
-            heard: Rc::new(Cell::new(monotonic_now())),
+            inbound_waker: AtomicWaker::new(),
+            capacity_waker: AtomicWaker::new(),
+            last_message: Rc::new(Cell::new(monotonic_now())),
             budget: Rc::default(),
         })
     }
 
-    /// When the peer's last message came, or this began.
-    pub(crate) fn heard(&self) -> Duration {
-        self.heard.get()
+    /// When the peer's last message arrived; before the first one, when the connection was created.
+    pub(crate) fn last_message(&self) -> Duration {
+        self.last_message.get()
     }
 
-    /// The bytes that wait for their readers, and when they are too many.
+    /// The unread bytes of all streams, and their limit.
     pub(crate) fn budget(&self) -> &ReceiveBudget {
         &self.budget
     }
 
-    /// How many there are, open or closing.
+    /// The number of channels, open or closing.
     pub(crate) fn len(&self) -> usize {
         self.all.borrow().len()
     }
@@ -75,26 +75,27 @@ impl Channels {
     pub(crate) fn add(
         self: &Rc<Self>,
         data_channel: RtcDataChannel,
-        afterwards: Afterwards,
+        on_stream_end: OnStreamEnd,
     ) -> Stream {
         let channel = Channel::new(
             data_channel,
             self.config,
-            afterwards,
-            Rc::clone(&self.heard),
+            on_stream_end,
+            Rc::clone(&self.last_message),
             Rc::clone(&self.budget),
         );
         self.all.borrow_mut().push(Rc::clone(&channel));
         Stream::new(channel, Rc::clone(self))
     }
 
-    /// Adds a channel that the peer opened, in the task of its event, or refuses it by closing it.
+    /// Adds a channel that the peer opened, or closes it if there are too many. Must be called while its `datachannel`
+    /// event is being handled.
     pub(crate) fn add_inbound(&self, data_channel: RtcDataChannel) {
         if data_channel.label() == INIT_LABEL && self.init.borrow().is_none() {
             self.init.replace(Some(data_channel));
             return;
         }
-        if self.len() >= MAX_CHANNELS || self.untaken.borrow().len() >= MAX_UNTAKEN {
+        if self.len() >= MAX_CHANNELS || self.inbound.borrow().len() >= MAX_PENDING_INBOUND {
             tracing::debug!("refusing a data channel: the peer has opened too many");
             data_channel.close();
             return;
@@ -102,27 +103,27 @@ impl Channels {
         let channel = Channel::new(
             data_channel,
             self.config,
-            Afterwards::Close,
-            Rc::clone(&self.heard),
+            OnStreamEnd::Close,
+            Rc::clone(&self.last_message),
             Rc::clone(&self.budget),
         );
         self.all.borrow_mut().push(Rc::clone(&channel));
-        self.untaken.borrow_mut().push_back(channel);
-        self.taker.wake();
+        self.inbound.borrow_mut().push_back(channel);
+        self.inbound_waker.wake();
     }
 
-    /// The next stream that the peer opened.
-    pub(crate) fn poll_take(self: &Rc<Self>, context: &Context<'_>) -> Poll<Stream> {
-        self.taker.register(context.waker());
-        match self.untaken.borrow_mut().pop_front() {
+    /// Returns the next stream that the peer opened.
+    pub(crate) fn poll_inbound(self: &Rc<Self>, context: &Context<'_>) -> Poll<Stream> {
+        self.inbound_waker.register(context.waker());
+        match self.inbound.borrow_mut().pop_front() {
             Some(channel) => Poll::Ready(Stream::new(channel, Rc::clone(self))),
             None => Poll::Pending,
         }
     }
 
-    /// Ready while one more may be opened.
-    pub(crate) fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
-        self.opener.register(context.waker());
+    /// Ready while another channel may be opened.
+    pub(crate) fn poll_capacity(&self, context: &Context<'_>) -> Poll<()> {
+        self.capacity_waker.register(context.waker());
         if self.len() < MAX_CHANNELS {
             Poll::Ready(())
         } else {
@@ -130,22 +131,22 @@ impl Channels {
         }
     }
 
-    /// The channel's id is free again.
+    /// Removes a channel whose ID is free again.
     pub(crate) fn remove(&self, channel: &Rc<Channel>) {
         self.all
             .borrow_mut()
             .retain(|kept| !Rc::ptr_eq(kept, channel));
-        self.opener.wake();
+        self.capacity_waker.wake();
     }
 
-    /// The connection is over: every stream fails, and nothing waits for its peer any more.
-    pub(crate) fn end(&self) {
-        self.untaken.take();
+    /// Called when the connection has ended: every stream fails, and no shutdown waits for the peer any longer.
+    pub(crate) fn close_all(&self) {
+        self.inbound.take();
         self.init.take();
         for channel in self.all.take() {
-            channel.set_gone();
+            channel.set_closed();
         }
-        self.taker.wake();
-        self.opener.wake();
+        self.inbound_waker.wake();
+        self.capacity_waker.wake();
     }
 }

@@ -1,5 +1,6 @@
-//! A libp2p connection over an `RTCPeerConnection`: streams in and out, and an early, certain notice of a peer that is
-//! gone. Never signals and never authenticates: whoever hands it a peer connection has done that, or does.
+//! A libp2p connection over an `RTCPeerConnection`: its streams, and the early and reliable detection of a lost peer.
+//!
+//! This module never signals and never authenticates. The caller that passes in the peer connection does both.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,41 +18,42 @@ use web_sys::{
     EventTarget, RtcDataChannelEvent, RtcDataChannelInit, RtcPeerConnection, RtcPeerConnectionState,
 };
 
-use crate::channel::Afterwards;
+use crate::channel::OnStreamEnd;
 use crate::channels::Channels;
 use crate::config::{DISCONNECTED_GRACE, SILENCE_LIMIT, StreamConfig};
 use crate::js::{
-    Listener, SctpTransport, create_data_channel, monotonic_now, sctp_transport, signs_of_life,
+    Listener, SctpTransport, create_data_channel, monotonic_now, received_packet_count,
+    sctp_transport,
 };
+use crate::liveness::{Liveness, LivenessMonitor};
 use crate::receive::MAX_UNREAD_PER_CONNECTION;
 use crate::stream::Stream;
-use crate::vigil::{Finding, Vigil};
 
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
-    /// Nothing came from the peer for too long.
-    #[error("no sign of life from the peer")]
+    /// The peer sent nothing for too long.
+    #[error("the peer stopped responding")]
     Disconnected,
-    /// The browser gave it up.
-    #[error("the browser gave the connection up")]
+    /// The browser reported the connection as failed.
+    #[error("the browser reported the connection as failed")]
     Failed,
-    /// The peer closed it.
+    /// The peer closed the connection.
     #[error("the peer closed the connection")]
     ClosedByPeer,
-    /// It was closed on this side, or its page goes away.
+    /// The connection was closed on this side, or the page is being unloaded.
     #[error("the connection was closed on this side")]
     Closed,
-    /// The peer sent more than may wait for its readers, on all streams together.
+    /// The peer sent more data than the streams of a connection may hold unread in total.
     #[error("more than {MAX_UNREAD_PER_CONNECTION} bytes unread: the connection was closed")]
     UnreadOverflow,
-    /// The browser would not open another data channel.
-    #[error("the browser opens no more data channels: {0}")]
+    /// The browser refused to open another data channel.
+    #[error("the browser refused to open a data channel: {0}")]
     OpenRefused(String),
 }
 
-/// A connection whose streams are data channels. Dropping it closes it.
+/// A connection whose streams are data channels. Dropping it closes the connection.
 pub struct Connection {
     inner: SendWrapper<Inner>,
 }
@@ -64,10 +66,11 @@ struct Inner {
     sctp: Option<(SctpTransport, Listener)>,
     grace: Duration,
     disconnected: Option<Delay>,
-    vigil: Vigil,
-    /// Until it is time to look, and the look.
-    waiting: Option<(Duration, Delay)>,
-    look: Option<LocalBoxFuture<'static, Option<u64>>>,
+    liveness: LivenessMonitor,
+    /// The timer until the next liveness check, and when it is due.
+    check_timer: Option<(Duration, Delay)>,
+    /// The liveness check in progress: resolves to the received packet count.
+    check: Option<LocalBoxFuture<'static, Option<u64>>>,
     doubtful: bool,
     on_doubt: Option<Box<dyn Fn(bool)>>,
     ended: Option<ConnectionError>,
@@ -75,10 +78,10 @@ struct Inner {
 }
 
 impl Connection {
-    /// Takes a peer connection over: from now on every data channel that the peer opens is a stream.
+    /// Takes over a peer connection: from now on every data channel that the peer opens is a stream.
     ///
-    /// Call it before any description is set on `peer_connection`, or channels and their first messages may be missed.
-    /// The caller answers for who the peer is.
+    /// Call this before any description is set on `peer_connection`. Otherwise channels and their first messages may be
+    /// missed. The caller is responsible for authenticating the peer.
     #[must_use]
     pub fn from_peer_connection(peer_connection: RtcPeerConnection, config: StreamConfig) -> Self {
         let channels = Channels::new(config);
@@ -97,7 +100,7 @@ impl Connection {
                 let watcher = Rc::clone(&watcher);
                 move |_| watcher.wake()
             }),
-            // A tab that closes says goodbye this way: its peers know within 25 ms instead of 6 s.
+            // Closing the connection on `pagehide` lets peers notice within 25 ms instead of 6 s that the tab is gone.
             Listener::new(
                 js_sys::global().unchecked_ref::<EventTarget>(),
                 "pagehide",
@@ -118,9 +121,9 @@ impl Connection {
                 sctp: None,
                 grace: DISCONNECTED_GRACE,
                 disconnected: None,
-                vigil: Vigil::new(SILENCE_LIMIT, monotonic_now()),
-                waiting: None,
-                look: None,
+                liveness: LivenessMonitor::new(SILENCE_LIMIT, monotonic_now()),
+                check_timer: None,
+                check: None,
                 doubtful: false,
                 on_doubt: None,
                 ended: None,
@@ -129,49 +132,50 @@ impl Connection {
         }
     }
 
-    /// Counts as lost after `grace` of being `disconnected`, instead of [`DISCONNECTED_GRACE`].
+    /// Sets how long the connection may be `disconnected` before it counts as lost; default: [`DISCONNECTED_GRACE`].
     #[must_use]
     pub fn with_grace(mut self, grace: Duration) -> Self {
         self.inner.grace = grace;
         self
     }
 
-    /// Counts as lost when its far end has been altogether silent for `limit`, instead of [`SILENCE_LIMIT`].
+    /// Sets how long the peer may send no packet at all before the connection counts as lost; default:
+    /// [`SILENCE_LIMIT`].
     #[must_use]
     pub fn with_silence_limit(mut self, limit: Duration) -> Self {
-        self.inner.vigil.set_limit(limit);
+        self.inner.liveness.set_limit(limit);
         self
     }
 
-    /// Calls `on_doubt` with true when the far end falls silent, so that another connection can be offered before this
-    /// one counts as lost, and with false when it is heard again.
-    pub(crate) fn with_doubt(mut self, on_doubt: impl Fn(bool) + 'static) -> Self {
+    /// Calls `on_doubt` with true when the peer falls silent, so that another connection can be offered before this one
+    /// counts as lost, and with false when the peer responds again.
+    pub(crate) fn with_doubt_listener(mut self, on_doubt: impl Fn(bool) + 'static) -> Self {
         self.inner.on_doubt = Some(Box::new(on_doubt));
         self
     }
 
-    /// How many data channels the connection has, open or closing.
+    /// The number of data channels of the connection, open or closing.
     #[must_use]
     pub fn channel_count(&self) -> usize {
         self.inner.channels.len()
     }
 
-    /// How many bytes wait for the readers of its streams, unfinished frames included.
+    /// The number of unread bytes on all streams, incomplete frames included.
     #[must_use]
     pub fn unread(&self) -> usize {
         self.inner.channels.budget().used()
     }
 
-    /// A stream on a channel that both sides open with the same `id`, without announcing it. Its channel stays open
-    /// for the connection's lifetime, so that the id is not used again.
+    /// Opens a stream on a pre-negotiated channel, which both sides open with the same `id` and without announcing it.
+    /// The channel stays open for the connection's lifetime, so that the ID is never reused.
     ///
     /// # Errors
-    /// When the browser refuses.
+    /// If the browser refuses to open the channel.
     pub(crate) fn open_negotiated(&self, id: u16) -> Result<Stream, ConnectionError> {
         let init = RtcDataChannelInit::new();
         init.set_negotiated(true);
         init.set_id(id);
-        self.inner.open(&init, Afterwards::Keep)
+        self.inner.open(&init, OnStreamEnd::Keep)
     }
 }
 
@@ -188,21 +192,21 @@ impl Inner {
     fn open(
         &self,
         init: &RtcDataChannelInit,
-        afterwards: Afterwards,
+        on_stream_end: OnStreamEnd,
     ) -> Result<Stream, ConnectionError> {
         create_data_channel(&self.peer_connection, init)
-            .map(|data_channel| self.channels.add(data_channel, afterwards))
+            .map(|data_channel| self.channels.add(data_channel, on_stream_end))
             .map_err(ConnectionError::OpenRefused)
     }
 
-    /// Ready with the reason once the connection is over.
+    /// Ready with the reason once the connection has ended.
     fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<ConnectionError> {
         self.watcher.register(context.waker());
         if let Some(error) = &self.ended {
             return Poll::Ready(error.clone());
         }
         let error = ready!(self.poll_state(context));
-        tracing::debug!(%error, "connection over");
+        tracing::debug!(%error, "connection ended");
         self.end(error.clone());
         Poll::Ready(error)
     }
@@ -233,58 +237,60 @@ impl Inner {
             }
             self.set_doubtful(true);
         } else if state == RtcPeerConnectionState::Connected {
-            // What is not yet connected owes nobody a sign of life.
+            // Liveness counts only from here on: a connection that is still being established sends nothing yet.
             if self.disconnected.take().is_some() {
                 self.set_doubtful(false);
             }
-            ready!(self.poll_vigil(context));
+            ready!(self.poll_liveness(context));
             return Poll::Ready(ConnectionError::Disconnected);
         }
         Poll::Pending
     }
 
-    /// Ready when the far end has been silent for too long.
-    fn poll_vigil(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the peer has been silent for too long.
+    fn poll_liveness(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            self.vigil.heard(self.channels.heard());
-            if let Some(look) = &mut self.look {
-                let signs = ready!(look.poll_unpin(context));
-                self.look = None;
-                self.vigil.heard(self.channels.heard());
-                match self.vigil.look(monotonic_now(), signs) {
-                    Finding::Alive => self.set_doubtful(false),
-                    Finding::Doubtful => self.set_doubtful(true),
-                    Finding::Lost => return Poll::Ready(()),
+            self.liveness.record_message(self.channels.last_message());
+            if let Some(check) = &mut self.check {
+                let packets = ready!(check.poll_unpin(context));
+                self.check = None;
+                self.liveness.record_message(self.channels.last_message());
+                match self.liveness.check(monotonic_now(), packets) {
+                    Liveness::Alive => self.set_doubtful(false),
+                    Liveness::Doubtful => self.set_doubtful(true),
+                    Liveness::Lost => return Poll::Ready(()),
                 }
             }
-            let due = self.vigil.due();
+            let due = self.liveness.next_check();
             let left = due.saturating_sub(monotonic_now());
             if left.is_zero() {
-                self.waiting = None;
-                self.look = Some(signs_of_life(self.peer_connection.clone()).boxed_local());
+                self.check_timer = None;
+                self.check =
+                    Some(received_packet_count(self.peer_connection.clone()).boxed_local());
                 continue;
             }
-            // A delay that is under way is left to end: messages only put the look off.
-            let (_, delay) = match &mut self.waiting {
-                Some(waiting) if waiting.0 <= due => waiting,
-                late => late.insert((due, Delay::new(left))),
+            // A running timer is left to expire: messages only postpone the check.
+            let (_, delay) = match &mut self.check_timer {
+                Some(timer) if timer.0 <= due => timer,
+                absent_or_late => absent_or_late.insert((due, Delay::new(left))),
             };
             ready!(delay.poll_unpin(context));
-            self.waiting = None;
+            self.check_timer = None;
         }
     }
 
     fn set_doubtful(&mut self, doubtful: bool) {
         if self.doubtful != doubtful {
             self.doubtful = doubtful;
-            tracing::debug!(doubtful, "the far end is silent, or heard again");
+            tracing::debug!(doubtful, "liveness of the peer changed");
             if let Some(on_doubt) = &self.on_doubt {
                 on_doubt(doubtful);
             }
         }
     }
 
-    /// The SCTP transport knows within milliseconds that the peer has closed; the connection's own state takes 6 s.
+    /// Watches the SCTP transport, which reports within milliseconds that the peer has closed. The state of the peer
+    /// connection takes 6 s to do so.
     fn watch_sctp(&mut self) {
         if self.sctp.is_none()
             && let Some(sctp) = sctp_transport(&self.peer_connection)
@@ -298,7 +304,7 @@ impl Inner {
     fn end(&mut self, error: ConnectionError) {
         self.ended.get_or_insert(error);
         self.peer_connection.close();
-        self.channels.end();
+        self.channels.close_all();
         self.watcher.wake();
     }
 }
@@ -319,7 +325,7 @@ impl StreamMuxer for Connection {
     ) -> Poll<Result<Self::Substream, Self::Error>> {
         match &self.inner.ended {
             Some(error) => Poll::Ready(Err(error.clone())),
-            None => self.inner.channels.poll_take(context).map(Ok),
+            None => self.inner.channels.poll_inbound(context).map(Ok),
         }
     }
 
@@ -330,10 +336,10 @@ impl StreamMuxer for Connection {
         if let Some(error) = &self.inner.ended {
             return Poll::Ready(Err(error.clone()));
         }
-        ready!(self.inner.channels.poll_room(context));
+        ready!(self.inner.channels.poll_capacity(context));
         Poll::Ready(
             self.inner
-                .open(&RtcDataChannelInit::new(), Afterwards::Close),
+                .open(&RtcDataChannelInit::new(), OnStreamEnd::Close),
         )
     }
 

@@ -1,8 +1,9 @@
-//! Dials servers on `/webrtc-direct`: no signalling, a self-signed certificate named by the address, and a Noise
-//! handshake over channel 0 that ties both certificates to both peers.
+//! The transport that dials servers on `/webrtc-direct`, without signalling.
 //!
-//! Only dials; a browser cannot listen. See the
-//! [spec](https://github.com/libp2p/specs/blob/master/webrtc/webrtc-direct.md).
+//! The address contains the hash of the server's self-signed certificate. A Noise handshake over channel 0 then binds
+//! the certificates of both sides to their peer IDs, as in the
+//! [spec](https://github.com/libp2p/specs/blob/master/webrtc/webrtc-direct.md). The transport never listens, because a
+//! browser cannot.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -22,16 +23,16 @@ use web_sys::{RtcPeerConnection, RtcSdpType, RtcSessionDescriptionInit};
 use crate::address::DirectAddress;
 use crate::config::StreamConfig;
 use crate::connection::{Connection, ConnectionError};
-use crate::js::{describe, description, settled};
+use crate::js::{await_promise, describe, description};
 use crate::sdp;
 
-/// How long a dial may take unless the [`Config`] says otherwise: a server that does not answer says nothing at all.
+/// The default time limit of a dial. An unreachable server causes no error, so only a timeout ends the dial.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The channel of the Noise handshake, by the spec.
+/// ID of the channel that carries the Noise handshake; fixed by the spec.
 const HANDSHAKE_CHANNEL: u16 = 0;
 
-/// How to dial.
+/// Settings of the [`Transport`].
 #[derive(Clone)]
 pub struct Config {
     keypair: Keypair,
@@ -40,7 +41,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Dials as the owner of `keypair`, with [`DIAL_TIMEOUT`] and streams that a stock rust-libp2p server understands.
+    /// Authenticates with `keypair`, and uses [`DIAL_TIMEOUT`] and streams that a stock rust-libp2p server supports.
     #[must_use]
     pub fn new(keypair: &Keypair) -> Self {
         Self {
@@ -50,14 +51,14 @@ impl Config {
         }
     }
 
-    /// Gives up a dial after `timeout`.
+    /// Sets the time limit of a dial.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Uses `streams` with the servers, for instance [`StreamConfig::SPEC`] with those that speak FIN_ACK.
+    /// Sets the stream settings, for instance [`StreamConfig::SPEC`] for servers that support FIN_ACK.
     #[must_use]
     pub fn with_streams(mut self, streams: StreamConfig) -> Self {
         self.streams = streams;
@@ -74,43 +75,43 @@ impl std::fmt::Debug for Config {
     }
 }
 
-/// Why a dial failed.
+/// Why a dial of a server failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// The server did not answer, or not to the end.
+    /// The server did not respond, or the handshake did not complete in time.
     #[error("no connection within {} ms", .0.as_millis())]
     TimedOut(Duration),
-    /// The browser refused a step.
+    /// The browser rejected a step of the connection setup.
     #[error("the browser refused to connect: {0}")]
     Browser(String),
     /// The browser's own description has no SHA-256 fingerprint.
-    #[error("the browser's session description names no SHA-256 certificate")]
+    #[error("the browser's session description has no SHA-256 fingerprint")]
     NoFingerprint,
-    /// The connection broke before the handshake was over.
+    /// The connection ended before the handshake was complete.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    /// The server could not prove who it is.
+    /// The Noise handshake failed.
     #[error("authentication failed: {0}")]
     Authentication(#[from] noise::Error),
-    /// Somebody else answered.
+    /// The server authenticated with another peer ID than the address names.
     #[error("{found} answered instead of {expected}")]
     WrongPeer {
-        /// Whom the address names.
+        /// The peer ID in the address.
         expected: PeerId,
-        /// Who proved to be there.
+        /// The peer ID that the server proved to own.
         found: PeerId,
     },
 }
 
-/// See the module.
+/// A transport that dials `/webrtc-direct` servers.
 #[derive(Clone, Debug)]
 pub struct Transport {
     config: Config,
 }
 
 impl Transport {
-    /// A transport that dials by `config`.
+    /// Creates a transport with these settings.
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self { config }
@@ -171,23 +172,23 @@ async fn connect(
     let peer_connection =
         RtcPeerConnection::new().map_err(|error| DialError::Browser(describe(&error)))?;
     let connection = Connection::from_peer_connection(peer_connection.clone(), config.streams);
-    // It must exist before the offer, which has nothing to negotiate otherwise.
+    // The channel must exist before the offer: without one, the offer contains no data channel section.
     let handshake = connection.open_negotiated(HANDSHAKE_CHANNEL)?;
 
     let ufrag = random_ufrag();
-    let offer = browser(peer_connection.create_offer()).await?;
+    let offer = browser_step(peer_connection.create_offer()).await?;
     let offer = offer
         .unchecked_into::<RtcSessionDescriptionInit>()
         .get_sdp()
         .unwrap_or_default();
     let offer = description(RtcSdpType::Offer, &sdp::with_credentials(&offer, &ufrag));
-    browser(peer_connection.set_local_description(&offer)).await?;
+    browser_step(peer_connection.set_local_description(&offer)).await?;
     let local = peer_connection
         .local_description()
         .and_then(|description| sdp::fingerprint(&description.sdp()))
         .ok_or(DialError::NoFingerprint)?;
     let answer = description(RtcSdpType::Answer, &sdp::answer(server, &ufrag));
-    browser(peer_connection.set_remote_description(&answer)).await?;
+    browser_step(peer_connection.set_remote_description(&answer)).await?;
 
     let found =
         noise::outbound(config.keypair.clone(), handshake, server.fingerprint, local).await?;
@@ -197,6 +198,6 @@ async fn connect(
     }
 }
 
-async fn browser(promise: js_sys::Promise) -> Result<JsValue, DialError> {
-    settled(promise).await.map_err(DialError::Browser)
+async fn browser_step(promise: js_sys::Promise) -> Result<JsValue, DialError> {
+    await_promise(promise).await.map_err(DialError::Browser)
 }

@@ -2,8 +2,8 @@
 //! message `{ optional Flag flag = 1; optional bytes message = 2 }`, as in
 //! [libp2p's WebRTC spec](https://github.com/libp2p/specs/tree/master/webrtc#multiplexing).
 //!
-//! Never touches a data channel, and never holds more than one unfinished frame: what a peer sends is bounded before
-//! it is kept.
+//! This module never touches a data channel, and it never holds more than one incomplete frame. Lengths that the peer
+//! announces are checked before any data is kept.
 
 use bytes::{Buf, Bytes, BytesMut};
 use unsigned_varint::decode::{self, Error as VarintError};
@@ -11,7 +11,7 @@ use unsigned_varint::encode;
 
 use crate::protobuf::{Field, ProtobufError, Value, WIRE_BYTES, WIRE_VARINT, next_field};
 
-/// The most bytes one field header or length may take; a `u64` varint is no longer.
+/// The longest varint of a `u64`, in bytes; bounds lengths and field keys.
 const MAX_VARINT_LEN: usize = 10;
 
 /// Protobuf key of `flag`: field 1, wire type varint.
@@ -19,28 +19,28 @@ const FLAG_KEY: u64 = (1 << 3) | WIRE_VARINT;
 /// Protobuf key of `message`: field 2, wire type length-delimited.
 const MESSAGE_KEY: u64 = (2 << 3) | WIRE_BYTES;
 
-/// The longest frame that is sent: whole, with its length prefix, in bytes.
+/// The maximum length of a sent frame in bytes, its length prefix included.
 ///
-/// The spec allows 16,384. Peers exist that break at less (see [`FrameLimit::STOCK_SERVER`]).
+/// The spec allows 16,384 bytes. Some peers support less (see [`FrameLimit::STOCK_SERVER`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FrameLimit(usize);
 
 impl FrameLimit {
-    /// What the spec allows: 16 KiB, so that one stream does not hold up the others for long.
+    /// The maximum in the spec, 16 KiB: one stream cannot block the others for long.
     pub const SPEC: Self = Self(16_384);
 
-    /// What rust-libp2p's native server (`libp2p-webrtc` 0.10) can take: it reads into a buffer of 8 KiB and breaks the
-    /// whole connection on a message that is longer.
+    /// The maximum that rust-libp2p's native server (`libp2p-webrtc` 0.10) supports. It reads into a buffer of 8 KiB,
+    /// and a longer message breaks its whole connection.
     pub const STOCK_SERVER: Self = Self(8_192);
 
-    /// Below this, prefixes would have other lengths and frames would be mostly overhead.
+    /// Below this limit, length prefixes would be shorter and frames would be mostly overhead.
     const MIN: usize = 256;
 
-    /// Length prefix (2) + key of `message` (1) + its length (2): exact for every payload that fills a frame of
-    /// [`Self::MIN`] to [`Self::SPEC`] bytes, and an upper bound for shorter ones.
+    /// Bytes of the length prefix (2), the key of `message` (1) and the length of `message` (2). The sum is exact for a
+    /// payload that fills a frame of [`Self::MIN`] to [`Self::SPEC`] bytes, and an upper bound for shorter payloads.
     const OVERHEAD: usize = 5;
 
-    /// A limit of `bytes`, or `None` unless it is within 256 and 16,384.
+    /// Returns a limit of `bytes`, or `None` if it is not within 256 and 16,384.
     #[must_use]
     pub fn new(bytes: usize) -> Option<Self> {
         (Self::MIN..=Self::SPEC.0)
@@ -54,21 +54,21 @@ impl FrameLimit {
         self.0
     }
 
-    /// The most payload bytes that fit in one frame.
+    /// The maximum number of payload bytes in one frame.
     #[must_use]
     pub fn max_payload(self) -> usize {
         self.0 - Self::OVERHEAD
     }
 }
 
-/// What a frame says about the life of its stream.
+/// A change of the stream's state, sent in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flag {
-    /// The sender sends no more data.
+    /// The sender will send no more data.
     Fin,
-    /// The sender reads no more data.
+    /// The sender will read no more data.
     StopSending,
-    /// The sender gave the stream up; data may be missing.
+    /// The sender aborted the stream; data may be missing.
     Reset,
     /// The sender has received [`Flag::Fin`].
     FinAck,
@@ -84,7 +84,7 @@ impl Flag {
         }
     }
 
-    /// `None` for a number that this version does not know, which proto2 treats as an absent field.
+    /// Returns `None` for an unknown number: proto2 treats an unknown enum value as an absent field.
     fn from_number(number: u64) -> Option<Self> {
         match number {
             0 => Some(Self::Fin),
@@ -96,18 +96,18 @@ impl Flag {
     }
 }
 
-/// A frame that was received. The payload comes before the flag: a frame with data and [`Flag::Fin`] ends *after* its data.
+/// A received frame. The payload precedes the flag: with [`Flag::Fin`], the stream ends *after* the payload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
-    /// Data of the stream, often empty.
+    /// Data of the stream; may be empty.
     pub payload: Bytes,
-    /// What happened to the stream, if anything.
+    /// The change of the stream's state, if the frame contains one.
     pub flag: Option<Flag>,
 }
 
-/// Writes one frame with `payload` and no flag over whatever `frame` held.
+/// Replaces the contents of `frame` by one frame with `payload` and no flag.
 ///
-/// The caller keeps `payload` within [`FrameLimit::max_payload`].
+/// The caller ensures that `payload` is at most [`FrameLimit::max_payload`] bytes long.
 pub fn encode_payload(payload: &[u8], frame: &mut Vec<u8>) {
     let mut length_buffer = encode::usize_buffer();
     let length = encode::usize(payload.len(), &mut length_buffer);
@@ -122,56 +122,56 @@ pub fn encode_payload(payload: &[u8], frame: &mut Vec<u8>) {
     frame.extend_from_slice(payload);
 }
 
-/// One frame with `flag` and no payload.
+/// Returns a frame with `flag` and no payload.
 #[must_use]
 pub fn encode_flag(flag: Flag) -> [u8; 3] {
     [2, FLAG_KEY.to_le_bytes()[0], flag.number()]
 }
 
-/// Why received bytes are not frames. The stream they came on is beyond repair.
+/// Why received bytes are not valid frames. The stream cannot recover from this.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// The length prefix is not a varint.
+    /// The length prefix is not a valid varint.
     #[error("malformed length of a frame: {0}")]
     Number(VarintError),
-    /// The prefix announces more than a frame may hold.
+    /// The announced length exceeds [`FrameLimit::SPEC`].
     #[error("frame of {0} bytes is longer than the {max} allowed", max = FrameLimit::SPEC.0)]
     TooLong(u64),
-    /// It is no protobuf message.
+    /// The frame's body is not a valid protobuf message.
     #[error("malformed frame: {0}")]
     Protobuf(#[from] ProtobufError),
 }
 
-/// Turns the messages of one data channel into frames.
+/// Decodes the messages of one data channel into frames.
 ///
-/// A message may hold several frames (rust-libp2p's server joins them), or a part of one.
+/// A message may contain several frames (rust-libp2p's server joins them), or part of one.
 #[derive(Debug, Default)]
 pub struct Decoder {
     pending: BytesMut,
 }
 
 impl Decoder {
-    /// Takes in one message. Call [`Self::next_frame`] until it returns `None` before the next, so that at most one
-    /// unfinished frame is ever held.
+    /// Adds one received message. Before the next call, call [`Self::next_frame`] until it returns `None`, so that the
+    /// decoder never holds more than one incomplete frame.
     pub fn push(&mut self, message: &[u8]) {
         self.pending.extend_from_slice(message);
     }
 
-    /// The next whole frame, or `None` when more bytes are needed.
+    /// Returns the next complete frame, or `None` if more bytes are needed.
     ///
     /// # Errors
-    /// When the bytes are no frame; the decoder is of no use afterwards, and keeps what it was given.
+    /// If the bytes are not a valid frame. The decoder cannot be used afterwards, and it keeps its buffered bytes.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let frame = self.split_frame()?;
         if frame.is_none() {
-            // The rest alone: a view would keep the whole message's allocation, of up to 256 KiB.
+            // Copy the remainder: a view would keep the allocation of the whole message, up to 256 KiB, alive.
             self.pending = BytesMut::from(self.pending.as_ref());
         }
         Ok(frame)
     }
 
-    /// Bytes that are held and belong to no whole frame yet.
+    /// The number of buffered bytes that do not form a complete frame yet.
     #[must_use]
     pub fn unfinished(&self) -> usize {
         self.pending.len()
@@ -197,7 +197,7 @@ impl Decoder {
     }
 }
 
-/// Reads one protobuf message, passing over fields that it does not know.
+/// Decodes one protobuf message and skips unknown fields.
 fn decode_body(mut body: Bytes) -> Result<Frame, FrameError> {
     let mut frame = Frame::default();
     while let Some(Field { key, value }) = next_field(&mut body)? {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_on_the_wire_are_the_specs() {
+    fn encoding_matches_the_spec() {
         assert_eq!(payload_frame(b"hi"), [4, 0x12, 2, b'h', b'i']);
         assert_eq!(encode_flag(Flag::Fin), [2, 0x08, 0]);
         assert_eq!(encode_flag(Flag::StopSending), [2, 0x08, 1]);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn fullest_payload_fills_its_frame_exactly() {
+    fn maximum_payload_fills_its_frame_exactly() {
         for limit in [
             FrameLimit(FrameLimit::MIN),
             FrameLimit::STOCK_SERVER,
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn limit_is_bounded_on_both_sides() {
+    fn frame_limit_has_a_minimum_and_a_maximum() {
         assert_eq!(FrameLimit::new(255), None);
         assert_eq!(FrameLimit::new(256), Some(FrameLimit(256)));
         assert_eq!(FrameLimit::new(16_384), Some(FrameLimit::SPEC));
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_survives_the_wire() {
+    fn flags_round_trip() {
         for known in [Flag::Fin, Flag::StopSending, Flag::Reset, Flag::FinAck] {
             assert_eq!(
                 frames(&mut Decoder::default(), &encode_flag(known)),
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn one_message_may_hold_several_frames() {
+    fn message_may_contain_several_frames() {
         let mut message = payload_frame(b"one");
         message.extend(payload_frame(b"two"));
         message.extend(encode_flag(Flag::Fin));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn one_frame_may_come_in_single_bytes() {
+    fn frame_may_arrive_byte_by_byte() {
         let whole = payload_frame(&[9; 300]);
         let mut decoder = Decoder::default();
         let mut received = Vec::new();
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_and_flags_are_passed_over() {
+    fn unknown_fields_and_flags_are_skipped() {
         // Field 3 varint, 4 fixed64, 5 bytes, 6 fixed32, then the message.
         let body = [
             0x18, 0x96, 0x01, 0x21, 1, 2, 3, 4, 5, 6, 7, 8, 0x2A, 2, 9, 9, 0x35, 1, 2, 3, 4, 0x12,
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn frame_at_the_limit_passes_and_one_byte_more_does_not() {
+    fn frame_length_is_limited() {
         let mut decoder = Decoder::default();
         decoder.push(&[0xFE, 0x7F]); // 16,382 + its 2 bytes of prefix
         assert_eq!(decoder.next_frame(), Ok(None));

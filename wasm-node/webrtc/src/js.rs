@@ -1,5 +1,5 @@
-//! The JavaScript edge: event listeners that can be dropped at any moment, and the few calls that web-sys lacks or
-//! declares as if they could not throw. Knows nothing of streams.
+//! Bindings to the browser: event listeners that can be dropped at any time, and the few calls that web-sys lacks or
+//! declares as infallible. Contains no stream logic.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use web_sys::{
     RtcSessionDescriptionInit,
 };
 
-/// The label of the data channel that an offer is made with, and that never carries a stream.
+/// The label of the data channel that an offer is created with. It never carries a stream.
 pub(crate) const INIT_LABEL: &str = "init";
 
 #[wasm_bindgen]
 extern "C" {
-    /// An [`RtcPeerConnection`], seen through the methods below.
+    /// An [`RtcPeerConnection`] with the methods declared below.
     #[wasm_bindgen(extends = EventTarget)]
     type PeerConnection;
 
-    /// Throws when the connection is closed and when no channel id is left; web-sys has it unable to fail.
+    /// Throws if the connection is closed or no channel ID is left; web-sys declares it as infallible.
     #[wasm_bindgen(method, catch, js_name = createDataChannel)]
     fn create_data_channel(
         this: &PeerConnection,
@@ -31,11 +31,11 @@ extern "C" {
         init: &RtcDataChannelInit,
     ) -> Result<RtcDataChannel, JsValue>;
 
-    /// `null` until the descriptions have agreed on one.
+    /// `null` until both descriptions are set.
     #[wasm_bindgen(method, getter)]
     fn sctp(this: &PeerConnection) -> Option<SctpTransport>;
 
-    /// `RTCSctpTransport`.
+    /// The browser's `RTCSctpTransport`.
     #[wasm_bindgen(extends = EventTarget)]
     #[derive(Debug)]
     pub(crate) type SctpTransport;
@@ -49,7 +49,7 @@ extern "C" {
     fn performance_now() -> f64;
 }
 
-/// Opens a data channel with an empty label, as libp2p has them for streams.
+/// Opens a data channel with an empty label, as libp2p uses for streams.
 pub(crate) fn create_data_channel(
     connection: &RtcPeerConnection,
     init: &RtcDataChannelInit,
@@ -57,7 +57,7 @@ pub(crate) fn create_data_channel(
     create_labelled_channel(connection, "", init)
 }
 
-/// Opens a data channel that is no stream.
+/// Opens a data channel with a label, which does not carry a stream.
 pub(crate) fn create_labelled_channel(
     connection: &RtcPeerConnection,
     label: &str,
@@ -69,31 +69,31 @@ pub(crate) fn create_labelled_channel(
         .map_err(|error| describe(&error))
 }
 
-/// A session description, as the browser takes it.
+/// Builds a session description for the browser.
 pub(crate) fn description(kind: RtcSdpType, sdp: &str) -> RtcSessionDescriptionInit {
     let description = RtcSessionDescriptionInit::new(kind);
     description.set_sdp(sdp);
     description
 }
 
-/// What a promise comes to, or what its rejection says.
-pub(crate) async fn settled(promise: Promise) -> Result<JsValue, String> {
+/// Awaits a promise; a rejection becomes its description.
+pub(crate) async fn await_promise(promise: Promise) -> Result<JsValue, String> {
     JsFuture::from(promise)
         .await
         .map_err(|error| describe(&error))
 }
 
-/// A count that grows with every packet of the far end, checks of the way included, also while its page is busy. `None`
-/// in a browser that does not count them.
-pub(crate) async fn signs_of_life(connection: RtcPeerConnection) -> Option<u64> {
-    /// What browsers count of a way's packets; each counts some of these.
-    const COUNTS: [&str; 4] = [
+/// A counter that grows with every packet received from the peer, STUN checks included, even while the peer's page is
+/// busy. `None` if the browser reports no such counters.
+pub(crate) async fn received_packet_count(connection: RtcPeerConnection) -> Option<u64> {
+    /// Counters of a candidate pair. Every browser reports some of them.
+    const COUNTERS: [&str; 4] = [
         "packetsReceived",
         "bytesReceived",
         "requestsReceived",
         "responsesReceived",
     ];
-    let report = settled(connection.get_stats()).await.ok()?;
+    let report = await_promise(connection.get_stats()).await.ok()?;
     let values = Reflect::get(&report, &"values".into()).ok()?;
     let values = values
         .dyn_into::<js_sys::Function>()
@@ -102,9 +102,9 @@ pub(crate) async fn signs_of_life(connection: RtcPeerConnection) -> Option<u64> 
         .ok()?;
     let mut sum = None;
     for entry in js_sys::try_iter(&values).ok()??.flatten() {
-        let is_way =
+        let is_candidate_pair =
             Reflect::get(&entry, &"type".into()).is_ok_and(|kind| kind == "candidate-pair");
-        for name in COUNTS.into_iter().filter(|_| is_way) {
+        for name in COUNTERS.into_iter().filter(|_| is_candidate_pair) {
             let count = Reflect::get(&entry, &name.into())
                 .ok()
                 .and_then(|count| count.as_f64());
@@ -116,12 +116,12 @@ pub(crate) async fn signs_of_life(connection: RtcPeerConnection) -> Option<u64> 
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "counts of packets and bytes; a sum that is rounded or cut off still grows"
+        reason = "counts of packets and bytes; a rounded or truncated sum still grows"
     )]
     sum.map(|sum: f64| sum as u64)
 }
 
-/// Time since the page was opened, which nobody can put back.
+/// Time since the page was opened. Unlike the system clock, it never goes back.
 pub(crate) fn monotonic_now() -> Duration {
     Duration::try_from_secs_f64(performance_now() / 1_000.0).unwrap_or_default()
 }
@@ -131,7 +131,7 @@ pub(crate) fn sctp_transport(connection: &RtcPeerConnection) -> Option<SctpTrans
     connection.unchecked_ref::<PeerConnection>().sctp()
 }
 
-/// What a thrown value says.
+/// Describes a thrown value.
 pub(crate) fn describe(error: &JsValue) -> String {
     match error.dyn_ref::<js_sys::Error>() {
         Some(error) => String::from(error.to_string()),
@@ -143,7 +143,7 @@ thread_local! {
     static LIVE_LISTENERS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How many event listeners there are whose closures are not yet freed: for tests of growth.
+/// The number of event listeners whose closures are not freed yet, for leak tests.
 #[doc(hidden)]
 #[must_use]
 pub fn live_listeners() -> usize {
@@ -152,8 +152,8 @@ pub fn live_listeners() -> usize {
 
 /// An event listener that lives as long as this value.
 ///
-/// Dropping it detaches it first and frees its closure in a later task: one that is dropped while the browser still
-/// has an event for it throws "closure invoked recursively or after being dropped".
+/// Dropping it detaches the listener at once and frees its closure in a later task. A closure that is freed while the
+/// browser still has an event queued for it throws "closure invoked recursively or after being dropped".
 #[derive(Debug)]
 pub(crate) struct Listener {
     target: EventTarget,
@@ -172,7 +172,11 @@ impl Listener {
         if let Err(error) =
             target.add_event_listener_with_callback(event, closure.as_ref().unchecked_ref())
         {
-            tracing::error!(event, error = describe(&error), "event listener refused");
+            tracing::error!(
+                event,
+                error = describe(&error),
+                "could not add an event listener"
+            );
         }
         Self {
             target: target.clone(),
@@ -195,7 +199,7 @@ impl Drop for Listener {
             tracing::error!(
                 event = self.event,
                 error = describe(&error),
-                "event listener not removed"
+                "could not remove an event listener"
             );
         }
         spawn_local(async move {

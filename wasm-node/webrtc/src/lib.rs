@@ -1,31 +1,39 @@
 #![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
 //!
 //! # Modules
-//! Pure, and tested natively: [`frame`] and [`state`] are the stream's wire format and life, `receive` holds what its
-//! reader has not taken, within bounds, [`vigil`] tells the
-//! dead from the busy, [`address`] and `sdp` are what a dial starts from. In the browser only: `js` (the edge), `channel` and `channels` (data channels and what
-//! happens on them), `stream` and `connection` (the handles that libp2p holds), `direct` (the transport that
-//! dials servers), and most of [`peer`] (browser to browser).
+//! Pure modules, tested natively:
+//! - [`frame`] is the wire format of a stream, and [`state`] its state machine (open, half-closed, reset).
+//! - `receive` buffers unread data within fixed limits.
+//! - [`liveness`] tells a dead peer from a busy one.
+//! - [`address`] and `sdp` parse dial addresses and build session descriptions.
 //!
-//! Nothing in this crate knows what the streams are for.
+//! Browser-only modules:
+//! - `js` wraps the browser APIs.
+//! - `channel` and `channels` manage the data channels of a connection.
+//! - `stream` and `connection` are the handles that libp2p holds.
+//! - `direct` is the transport that dials servers.
+//! - most of [`peer`] connects browsers to each other.
+//! - `workarounds` wraps behaviours of other libp2p crates until their faults are fixed upstream.
+//!
+//! This crate does not know which protocols run on its streams.
 
 pub mod address;
 mod config;
 pub mod frame;
+pub mod liveness;
 pub mod peer;
 mod protobuf;
 #[cfg_attr(
     not(target_arch = "wasm32"),
-    allow(dead_code, reason = "called by the browser's side only")
+    allow(dead_code, reason = "only used in the browser")
 )]
 mod receive;
 #[cfg_attr(
     not(target_arch = "wasm32"),
-    allow(dead_code, reason = "called by the browser's side only")
+    allow(dead_code, reason = "only used in the browser")
 )]
 mod sdp;
 pub mod state;
-pub mod vigil;
 
 #[cfg(target_arch = "wasm32")]
 mod channel;
@@ -39,13 +47,15 @@ pub mod direct;
 mod js;
 #[cfg(target_arch = "wasm32")]
 mod stream;
+#[cfg(target_arch = "wasm32")]
+pub mod workarounds;
 
 pub use config::{DISCONNECTED_GRACE, SILENCE_LIMIT, StreamConfig};
 pub use protobuf::ProtobufError;
 pub use receive::{MAX_UNREAD, MAX_UNREAD_PER_CONNECTION};
 
 #[cfg(target_arch = "wasm32")]
-pub use channels::{MAX_CHANNELS, MAX_UNTAKEN};
+pub use channels::{MAX_CHANNELS, MAX_PENDING_INBOUND};
 #[cfg(target_arch = "wasm32")]
 pub use connection::{Connection, ConnectionError};
 #[cfg(target_arch = "wasm32")]

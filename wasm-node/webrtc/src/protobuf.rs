@@ -1,52 +1,52 @@
-//! As much of protobuf as this crate's two messages need: their fields, one after the other, unknown ones included.
-//! Never copies a field, and never reads beyond the message. Pure.
+//! A minimal protobuf reader for the two message types of this crate: yields all fields in order, unknown ones
+//! included. Never copies a field and never reads beyond the message. Pure.
 
 use bytes::{Buf, Bytes};
 use unsigned_varint::decode::{self, Error as VarintError};
 
-/// Wire type of numbers.
+/// Wire type of integers, which are encoded as varints.
 pub(crate) const WIRE_VARINT: u64 = 0;
-/// Wire type of bytes and text.
+/// Wire type of length-delimited fields: bytes and strings.
 pub(crate) const WIRE_BYTES: u64 = 2;
 const WIRE_FIXED64: u64 = 1;
 const WIRE_FIXED32: u64 = 5;
 
-/// One field: its key (number and wire type), and its value.
+/// A field of a message. The key contains the field number and the wire type.
 #[derive(Debug)]
 pub(crate) struct Field {
     pub(crate) key: u64,
     pub(crate) value: Value,
 }
 
-/// A field's value.
+/// The value of a [`Field`].
 #[derive(Debug)]
 pub(crate) enum Value {
     Number(u64),
-    /// Bytes, text, or a number of fixed size.
+    /// Bytes, a string, or a fixed-size integer.
     Bytes(Bytes),
 }
 
-/// Why bytes are no protobuf message.
+/// Why bytes are not a valid protobuf message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtobufError {
-    /// A number is not a varint.
+    /// An integer is not a valid varint.
     #[error("malformed number: {0}")]
     Number(VarintError),
-    /// A field reaches beyond the end of its message.
+    /// A field extends beyond the end of the message.
     #[error("field of {length} bytes with {left} bytes left in its message")]
     Truncated {
-        /// What the field claims to need.
+        /// The announced length of the field in bytes.
         length: u64,
-        /// What the message has left.
+        /// The number of bytes left in the message.
         left: usize,
     },
-    /// A wire type that protobuf without groups does not have.
+    /// A wire type that is unknown or belongs to groups, which are not supported.
     #[error("unknown protobuf wire type {0}")]
     WireType(u64),
 }
 
-/// Takes the next field off `message`; `None` at its end.
+/// Reads the next field and advances `message`; returns `None` at its end.
 pub(crate) fn next_field(message: &mut Bytes) -> Result<Option<Field>, ProtobufError> {
     if !message.has_remaining() {
         return Ok(None);

@@ -1,8 +1,8 @@
-//! What arrived on one data channel and its reader has not taken yet: the frame decoder and the unread bytes, bounded
-//! for each stream and for all streams of a connection.
+//! The receive buffer of a stream: decodes frames and holds unread bytes, within one limit per stream and one per
+//! connection.
 //!
-//! It never touches a data channel and never decides what a flag means (`state.rs` does). A data channel has no flow
-//! control towards its sender, so each bound here is the only one that its peer meets.
+//! This module never touches a data channel and never interprets a flag (`state.rs` does). A data channel gives the
+//! receiver no flow control, so these limits are the only thing that stops a flood.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -14,32 +14,32 @@ use futures::task::AtomicWaker;
 use crate::frame::{Decoder, Flag};
 use crate::state::{Lifecycle, StreamError};
 
-/// The most bytes that wait for their reader on one stream. Beyond this the stream is reset rather than the tab's
-/// memory filled. 1 MiB is what a busy tab may leave unread of a stream at full speed for 50 ms and more.
+/// The maximum number of unread bytes on one stream. A stream that exceeds it is reset, to protect the tab's memory.
+/// At full speed, 1 MiB arrives in 50 ms or more, which is how long a busy tab may leave a stream unread.
 pub const MAX_UNREAD: usize = 1024 * 1024;
 
-/// The most bytes that wait for their readers on all streams of a connection, unfinished frames included. Beyond this
-/// the connection is closed: libp2p reads as soon as it runs, so a peer that fills four streams to the brim floods.
-/// Without this bound 1,024 channels could hold 1 GiB. 24 peers can hold 96 MiB at the most.
+/// The maximum number of unread bytes on all streams of a connection, incomplete frames included. A connection that
+/// exceeds it is closed: libp2p reads as soon as it runs, so a peer that fills four streams completely is flooding.
+/// Without this limit, 1,024 channels could hold 1 GiB. With it, 24 peers occupy at most 96 MiB.
 pub const MAX_UNREAD_PER_CONNECTION: usize = 4 * MAX_UNREAD;
 
-/// The bytes that all streams of one connection hold for their readers.
+/// Counts the bytes that all streams of one connection hold for their readers.
 #[derive(Debug, Default)]
 pub(crate) struct ReceiveBudget {
     used: Cell<usize>,
     exceeded: Cell<bool>,
-    watcher: AtomicWaker,
+    waker: AtomicWaker,
 }
 
 impl ReceiveBudget {
-    /// Bytes held now.
+    /// The number of bytes held now.
     pub(crate) fn used(&self) -> usize {
         self.used.get()
     }
 
-    /// Ready once the peer has sent more than the connection may hold.
+    /// Ready once the peer has exceeded the limit of the connection.
     pub(crate) fn poll_exceeded(&self, context: &Context<'_>) -> Poll<()> {
-        self.watcher.register(context.waker());
+        self.waker.register(context.waker());
         if self.exceeded.get() {
             Poll::Ready(())
         } else {
@@ -47,12 +47,13 @@ impl ReceiveBudget {
         }
     }
 
-    /// Replaces a stream's share of `before` bytes by one of `after`; false: that is too much, and nothing changed.
-    fn exchange(&self, before: usize, after: usize) -> bool {
+    /// Changes a stream's share from `before` to `after` bytes. Returns false, and changes nothing, if that would
+    /// exceed the limit.
+    fn set_share(&self, before: usize, after: usize) -> bool {
         let used = self.used.get().saturating_sub(before).saturating_add(after);
         if used > MAX_UNREAD_PER_CONNECTION && after > before {
             self.exceeded.set(true);
-            self.watcher.wake();
+            self.waker.wake();
             return false;
         }
         self.used.set(used);
@@ -60,17 +61,17 @@ impl ReceiveBudget {
     }
 }
 
-/// The receiving side of one stream. Dropping it gives its share of the budget back.
+/// The receiving side of one stream. Dropping it returns its share of the budget.
 #[derive(Debug)]
 pub(crate) struct ReceiveBuffer {
     decoder: Decoder,
     unread: BytesMut,
-    /// No frame is decoded any more: the stream broke here.
+    /// The stream has failed: further messages are ignored.
     failed: bool,
-    /// No reader is left: payload is dropped as it comes, flags still count.
-    unwanted: bool,
+    /// There is no reader any longer: payload is dropped on arrival, but flags still take effect.
+    discarding: bool,
     budget: Rc<ReceiveBudget>,
-    /// This stream's part of the budget.
+    /// The number of bytes that this stream takes from the budget.
     share: usize,
 }
 
@@ -80,74 +81,78 @@ impl ReceiveBuffer {
             decoder: Decoder::default(),
             unread: BytesMut::new(),
             failed: false,
-            unwanted: false,
+            discarding: false,
             budget,
             share: 0,
         }
     }
 
-    /// Whether there is anything to read.
+    /// Whether there are no bytes to read.
     pub(crate) fn is_empty(&self) -> bool {
         self.unread.is_empty()
     }
 
-    /// Moves as much as fits into `buffer`; returns how many bytes.
+    /// Moves as many bytes as fit into `buffer`, and returns their number.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> usize {
         let read = buffer.len().min(self.unread.len());
         let (filled, _) = buffer.split_at_mut(read);
         self.unread.copy_to_slice(filled);
         if self.unread.is_empty() {
-            // An emptied buffer keeps its allocation, which may be of the whole bound.
+            // Free the allocation of an emptied buffer: it may be as large as the limit.
             self.unread = BytesMut::new();
         }
-        self.settle();
+        self.shrink_share();
         read
     }
 
-    /// Takes in one message from the peer; returns the flags to answer with.
+    /// Processes one message from the peer, and returns the flags to answer with.
     ///
     /// # Errors
-    /// When the stream cannot go on. Then nothing is held any more, and all later messages are ignored.
-    pub(crate) fn take_in(
+    /// If the stream fails. Its buffers are freed then, and all later messages are ignored.
+    pub(crate) fn receive(
         &mut self,
-        life: &mut Lifecycle,
+        lifecycle: &mut Lifecycle,
         message: &[u8],
     ) -> Result<Vec<Flag>, StreamError> {
         if self.failed {
             return Ok(Vec::new());
         }
-        let answers = self.decode(life, message);
+        let answers = self.decode(lifecycle, message);
         if answers.is_err() {
             self.fail();
         }
         answers
     }
 
-    /// The stream broke: lets go of everything, and ignores what else comes.
+    /// Marks the stream as failed: frees all buffers and ignores further messages.
     pub(crate) fn fail(&mut self) {
         self.failed = true;
         self.decoder = Decoder::default();
         self.discard();
     }
 
-    /// There is no reader any more: lets go of what is unread, and of all payload that is still to come.
+    /// Marks the stream as having no reader: drops unread bytes and all further payload.
     pub(crate) fn discard(&mut self) {
-        self.unwanted = true;
+        self.discarding = true;
         self.unread = BytesMut::new();
-        self.settle();
+        self.shrink_share();
     }
 
-    fn decode(&mut self, life: &mut Lifecycle, message: &[u8]) -> Result<Vec<Flag>, StreamError> {
+    fn decode(
+        &mut self,
+        lifecycle: &mut Lifecycle,
+        message: &[u8],
+    ) -> Result<Vec<Flag>, StreamError> {
         let mut answers = Vec::new();
         self.decoder.push(message);
         while let Some(frame) = self.decoder.next_frame()? {
-            if life.takes_data() && !self.unwanted {
-                self.keep(&frame.payload)?;
+            if lifecycle.accepts_data() && !self.discarding {
+                self.append(&frame.payload)?;
             }
             if let Some(flag) = frame.flag {
-                answers.extend(life.receive(flag));
+                answers.extend(lifecycle.receive(flag));
             }
-            if life.check_readable().is_err() {
+            if lifecycle.check_readable().is_err() {
                 self.discard();
             }
         }
@@ -155,7 +160,7 @@ impl ReceiveBuffer {
         Ok(answers)
     }
 
-    fn keep(&mut self, payload: &[u8]) -> Result<(), StreamError> {
+    fn append(&mut self, payload: &[u8]) -> Result<(), StreamError> {
         let unread = self.unread.len().saturating_add(payload.len());
         if unread > MAX_UNREAD {
             return Err(StreamError::UnreadOverflow { cap: MAX_UNREAD });
@@ -165,10 +170,10 @@ impl ReceiveBuffer {
         Ok(())
     }
 
-    /// Puts `unread` bytes and the unfinished frame on the connection's account.
+    /// Sets this stream's share of the budget to `unread` bytes plus the incomplete frame.
     fn charge(&mut self, unread: usize) -> Result<(), StreamError> {
         let share = unread.saturating_add(self.decoder.unfinished());
-        if !self.budget.exchange(self.share, share) {
+        if !self.budget.set_share(self.share, share) {
             return Err(StreamError::ConnectionOverflow {
                 cap: MAX_UNREAD_PER_CONNECTION,
             });
@@ -177,21 +182,21 @@ impl ReceiveBuffer {
         Ok(())
     }
 
-    /// Puts what is held, which became less, on the connection's account.
-    fn settle(&mut self) {
+    /// Lowers this stream's share of the budget after bytes were read or dropped.
+    fn shrink_share(&mut self) {
         let share = self
             .unread
             .len()
             .saturating_add(self.decoder.unfinished())
             .min(self.share);
-        self.budget.exchange(self.share, share);
+        self.budget.set_share(self.share, share);
         self.share = share;
     }
 }
 
 impl Drop for ReceiveBuffer {
     fn drop(&mut self) {
-        self.budget.exchange(self.share, 0);
+        self.budget.set_share(self.share, 0);
     }
 }
 
@@ -204,28 +209,28 @@ mod tests {
     use crate::state::Dialect;
 
     struct Subject {
-        life: Lifecycle,
+        lifecycle: Lifecycle,
         received: ReceiveBuffer,
     }
 
     impl Subject {
         fn new(budget: &Rc<ReceiveBudget>) -> Self {
             Self {
-                life: Lifecycle::new(Dialect::FinAck),
+                lifecycle: Lifecycle::new(Dialect::FinAck),
                 received: ReceiveBuffer::new(Rc::clone(budget)),
             }
         }
 
-        fn take_in(&mut self, message: &[u8]) -> Result<Vec<Flag>, StreamError> {
-            self.received.take_in(&mut self.life, message)
+        fn receive(&mut self, message: &[u8]) -> Result<Vec<Flag>, StreamError> {
+            self.received.receive(&mut self.lifecycle, message)
         }
 
-        /// Takes in so many bytes of payload, in frames as they come.
+        /// Receives this many bytes of payload, in frames of maximum length.
         fn fill(&mut self, bytes: usize) -> Result<(), StreamError> {
             let mut left = bytes;
             while left > 0 {
                 let part = left.min(FrameLimit::SPEC.max_payload());
-                self.take_in(&payload(part))?;
+                self.receive(&payload(part))?;
                 left -= part;
             }
             Ok(())
@@ -244,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn stream_holds_up_to_its_bound() {
+    fn stream_is_reset_beyond_its_limit() {
         let budget = Rc::default();
         let mut stream = Subject::new(&budget);
         stream.fill(MAX_UNREAD).expect("fits");
@@ -256,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_holds_up_to_its_bound() {
+    fn connection_is_closed_beyond_its_limit() {
         let budget = Rc::default();
         let mut full = [(); 4].map(|()| Subject::new(&budget));
         for stream in &mut full {
@@ -267,12 +272,12 @@ mod tests {
         let cap = MAX_UNREAD_PER_CONNECTION;
         let error = Subject::new(&budget).fill(1);
         assert_eq!(error, Err(StreamError::ConnectionOverflow { cap }));
-        assert!(is_exceeded(&budget), "the connection is to be closed");
+        assert!(is_exceeded(&budget), "the connection has to be closed");
         assert_eq!(budget.used(), MAX_UNREAD_PER_CONNECTION);
     }
 
     #[test]
-    fn reading_gives_the_budget_back() {
+    fn reading_returns_the_budget() {
         let budget = Rc::default();
         let mut stream = Subject::new(&budget);
         for _ in 0..10 {
@@ -291,64 +296,64 @@ mod tests {
         let budget = Rc::default();
         let mut stream = Subject::new(&budget);
         stream.fill(MAX_UNREAD).expect("fits");
-        stream.life.finish().expect("open stream");
-        stream.take_in(&encode_flag(Flag::Fin)).expect("a flag");
-        assert_eq!(budget.used(), MAX_UNREAD, "its reader may still come");
-        stream.life.abandon();
+        stream.lifecycle.finish().expect("open stream");
+        stream.receive(&encode_flag(Flag::Fin)).expect("a flag");
+        assert_eq!(budget.used(), MAX_UNREAD, "a reader may still read it");
+        stream.lifecycle.abandon();
         stream.received.discard();
         assert_eq!(budget.used(), 0);
         assert_eq!(stream.received.unread.capacity(), 0);
         drop(stream);
-        assert_eq!(budget.used(), 0, "given back once");
+        assert_eq!(budget.used(), 0, "returned only once");
     }
 
     #[test]
-    fn data_without_a_reader_is_dropped_as_it_comes() {
+    fn payload_without_a_reader_is_dropped() {
         let budget = Rc::default();
-        // A handshake's channel stays open without telling the peer anything.
+        // The channel of a handshake stays open, and the peer is not notified that it has no reader.
         let mut stream = Subject::new(&budget);
         stream.received.discard();
         stream.fill(MAX_UNREAD * 2).expect("nothing overflows");
         assert_eq!(budget.used(), 0);
-        let answer = stream.take_in(&encode_flag(Flag::Fin));
-        assert_eq!(answer, Ok(vec![Flag::FinAck]), "flags still count");
+        let answer = stream.receive(&encode_flag(Flag::Fin));
+        assert_eq!(answer, Ok(vec![Flag::FinAck]), "flags still take effect");
     }
 
     #[test]
-    fn reset_lets_go_of_what_is_unread() {
+    fn reset_drops_unread_bytes() {
         let budget = Rc::default();
         let mut stream = Subject::new(&budget);
         stream.fill(MAX_UNREAD).expect("fits");
-        stream.take_in(&encode_flag(Flag::Reset)).expect("a flag");
+        stream.receive(&encode_flag(Flag::Reset)).expect("a flag");
         assert_eq!(budget.used(), 0);
         assert_eq!(stream.received.unread.capacity(), 0);
     }
 
     #[test]
-    fn malformed_stream_keeps_nothing_of_what_follows() {
+    fn failed_stream_ignores_further_messages() {
         let budget = Rc::default();
         let mut stream = Subject::new(&budget);
-        assert!(stream.take_in(&[0xFF; 11]).is_err());
+        assert!(stream.receive(&[0xFF; 11]).is_err());
         for _ in 0..100 {
-            assert_eq!(stream.take_in(&[0xFF; 65_536]), Ok(Vec::new()));
+            assert_eq!(stream.receive(&[0xFF; 65_536]), Ok(Vec::new()));
         }
         assert_eq!(stream.received.decoder.unfinished(), 0);
         assert_eq!(budget.used(), 0);
     }
 
     #[test]
-    fn unfinished_frames_count() {
+    fn incomplete_frames_count_against_the_budget() {
         let budget = Rc::default();
         let frame = payload(FrameLimit::SPEC.max_payload());
         let (_, part) = frame.split_last().expect("not empty");
         let mut streams = Vec::new();
         while (streams.len() + 1) * part.len() <= MAX_UNREAD_PER_CONNECTION {
             let mut stream = Subject::new(&budget);
-            stream.take_in(part).expect("fits");
+            stream.receive(part).expect("fits");
             streams.push(stream);
         }
         assert_eq!(budget.used(), streams.len() * part.len());
-        let error = Subject::new(&budget).take_in(part);
+        let error = Subject::new(&budget).receive(part);
         let cap = MAX_UNREAD_PER_CONNECTION;
         assert_eq!(error, Err(StreamError::ConnectionOverflow { cap }));
         drop(streams);

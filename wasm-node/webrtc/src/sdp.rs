@@ -1,6 +1,6 @@
-//! Session descriptions for a server that never sees one: the offer is rewritten to credentials that the server can
-//! read off the first packet, and the answer is made up from its address. See the
-//! [spec of WebRTC-direct](https://github.com/libp2p/specs/blob/master/webrtc/webrtc-direct.md). Pure text.
+//! Builds the session descriptions for `/webrtc-direct`, where client and server never exchange any: the offer gets ICE
+//! credentials that the server can read from the first packet, and the answer is built from the server's address. See
+//! the [spec of WebRTC-direct](https://github.com/libp2p/specs/blob/master/webrtc/webrtc-direct.md). Pure text.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use libp2p_webrtc_utils::Fingerprint;
 
 use crate::address::{DirectAddress, Host};
 
-/// The offer with `ufrag` as ICE user name and password.
+/// Returns the offer with `ufrag` as ICE user name and password.
 pub(crate) fn with_credentials(offer: &str, ufrag: &str) -> String {
     offer
         .lines()
@@ -24,7 +24,7 @@ pub(crate) fn with_credentials(offer: &str, ufrag: &str) -> String {
         .collect()
 }
 
-/// The answer that the server would give: an ICE-lite agent with one host candidate, which waits for DTLS.
+/// Builds the answer that the server would give: an ICE-lite agent with one host candidate, which waits for DTLS.
 pub(crate) fn answer(server: &DirectAddress, ufrag: &str) -> String {
     let (version, connection, candidate) = match &server.host {
         Host::Ip(IpAddr::V4(ip)) => ("IP4", ip.to_string(), ip.to_string()),
@@ -57,7 +57,7 @@ pub(crate) fn answer(server: &DirectAddress, ufrag: &str) -> String {
     .join("\r\n")
 }
 
-/// The SHA-256 certificate fingerprint in a description, or `None` when it has none.
+/// Returns the SHA-256 certificate fingerprint of a description, if it has one.
 pub(crate) fn fingerprint(description: &str) -> Option<Fingerprint> {
     let hex = description
         .lines()
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_credentials_of_an_offer_change() {
+    fn only_credentials_of_the_offer_change() {
         assert_eq!(
             with_credentials(OFFER, "libp2p+webrtc+v1/x"),
             "v=0\r\na=ice-ufrag:libp2p+webrtc+v1/x\r\na=ice-pwd:libp2p+webrtc+v1/x\r\na=ice-options:trickle\r\n"
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn answer_names_the_server_and_its_certificate() {
+    fn answer_contains_address_and_fingerprint() {
         let answer = answer(
             &server(Host::Ip([192, 0, 2, 7].into())),
             "libp2p+webrtc+v1/x",
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn named_and_ip6_hosts_are_candidates_too() {
+    fn host_names_and_ipv6_become_candidates() {
         let named = answer(&server(Host::Name("relay.example".to_owned())), "x");
         assert!(named.contains("relay.example 4001 typ host"));
         let ip6 = answer(&server(Host::Ip("::1".parse().expect("valid IP"))), "x");
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn fingerprint_must_be_whole() {
+    fn incomplete_fingerprint_is_refused() {
         let good = format!(
             "a=fingerprint:sha-256 {}\r\n",
             Fingerprint::raw([7; 32]).to_sdp_format()

@@ -1,21 +1,21 @@
-//! The life of one stream as a state machine: FIN, FIN_ACK, STOP_SENDING and RESET, each half by itself.
+//! The state machine of one stream: handles FIN, FIN_ACK, STOP_SENDING and RESET separately for each direction.
 //!
-//! It decides which flags are sent, what reads and writes return, and when the data channel may be closed. It never
-//! sends, waits or buffers; `stream.rs` does.
+//! It decides which flags to send, what reads and writes return, and when the data channel may be closed. It never
+//! sends, waits or buffers; `channel.rs` and `receive.rs` do.
 
 use std::io;
 
 use crate::frame::{Flag, FrameError};
 
-/// What the other side understands.
+/// How the implementation at the other end closes streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// The current spec: FIN is answered with FIN_ACK, and the data channel stays open until it has come. Spoken by
-    /// js-libp2p and by this crate.
+    /// The current spec, as implemented by js-libp2p and this crate: FIN is answered with FIN_ACK, and the data channel
+    /// stays open until FIN_ACK has arrived.
     FinAck,
-    /// `libp2p-webrtc-utils` 0.5, thus rust-libp2p's native server: FIN_ACK is an error that breaks its stream, and any
-    /// frame without data ends its reading half. So FIN_ACK is neither sent nor awaited, and STOP_SENDING goes out
-    /// only after FIN, when that reading half has ended anyway.
+    /// `libp2p-webrtc-utils` 0.5, which rust-libp2p's native server uses. There, FIN_ACK is an error that breaks the
+    /// stream, and any frame without data ends its reading half. So FIN_ACK is neither sent nor awaited, and
+    /// STOP_SENDING is sent only after FIN, when the server's reading half has ended anyway.
     Stock,
 }
 
@@ -26,37 +26,37 @@ pub enum StreamError {
     /// The peer sent RESET.
     #[error("the peer reset the stream")]
     ResetByPeer,
-    /// The peer sent STOP_SENDING: it reads no more.
+    /// The peer sent STOP_SENDING: it has stopped reading.
     #[error("the peer stopped reading the stream")]
     StoppedByPeer,
-    /// Written to after it was closed.
+    /// The stream was written to after it was closed for writing.
     #[error("the stream was already closed for writing")]
     AlreadyClosed,
-    /// The data channel, or the whole connection, went away in the middle of the stream.
+    /// The data channel or the whole connection ended before the stream did.
     #[error("the stream's data channel closed before the stream ended")]
     ChannelClosed,
-    /// The peer sent faster than the stream was read. A data channel cannot hold its sender back.
+    /// The peer sent faster than the stream was read. A data channel cannot slow down its sender.
     #[error("more than {cap} bytes unread: the stream was reset")]
     UnreadOverflow {
-        /// The cap in bytes.
+        /// The limit of unread bytes on one stream.
         cap: usize,
     },
-    /// The peer sent more on all streams of the connection than may wait there.
+    /// The peer exceeded the limit of unread bytes on all streams of the connection.
     #[error("more than {cap} bytes unread on all streams of the connection")]
     ConnectionOverflow {
-        /// The cap in bytes.
+        /// The limit of unread bytes on all streams of a connection.
         cap: usize,
     },
-    /// The peer sent text, which no libp2p stream does.
+    /// The peer sent a text message; libp2p streams are binary.
     #[error("the peer sent a text message")]
     TextMessage,
-    /// The peer sent something that is not a frame.
+    /// The peer sent bytes that are not a valid frame.
     #[error("malformed frame: {0}")]
     Malformed(#[from] FrameError),
-    /// This side gave the stream up.
-    #[error("the stream was given up by this side")]
-    GivenUp,
-    /// The browser refused to send.
+    /// This side dropped the stream before its end.
+    #[error("the stream was abandoned by this side")]
+    Abandoned,
+    /// The browser refused to send a message.
     #[error("the browser refused to send: {0}")]
     SendRefused(String),
 }
@@ -67,7 +67,7 @@ impl From<StreamError> for io::Error {
             StreamError::ResetByPeer
             | StreamError::UnreadOverflow { .. }
             | StreamError::ConnectionOverflow { .. }
-            | StreamError::GivenUp => io::ErrorKind::ConnectionReset,
+            | StreamError::Abandoned => io::ErrorKind::ConnectionReset,
             StreamError::StoppedByPeer | StreamError::AlreadyClosed => io::ErrorKind::BrokenPipe,
             StreamError::ChannelClosed | StreamError::SendRefused(_) => {
                 io::ErrorKind::ConnectionAborted
@@ -78,29 +78,29 @@ impl From<StreamError> for io::Error {
     }
 }
 
-/// The half that this side writes.
+/// The sending half of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Writing {
     Open,
-    /// STOP_SENDING came. FIN is still owed: it tells the peer that nothing more is under way.
+    /// STOP_SENDING was received. FIN must still be sent: it tells the peer that no more data is in flight.
     Stopped,
-    /// FIN is sent, FIN_ACK awaited.
+    /// FIN was sent, and FIN_ACK is awaited.
     Finishing,
     Finished,
     Broken(StreamError),
 }
 
-/// The half that this side reads.
+/// The receiving half of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Reading {
     Open,
     Ended,
-    /// STOP_SENDING is sent; nobody reads any more.
+    /// STOP_SENDING was sent; there is no reader any longer.
     Stopped,
     Broken(StreamError),
 }
 
-/// Both halves of one stream.
+/// The state of one stream: its sending and its receiving half.
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
     dialect: Dialect,
@@ -109,7 +109,7 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// A stream open on both halves.
+    /// Creates a stream whose halves are both open.
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
         Self {
@@ -122,7 +122,7 @@ impl Lifecycle {
     /// Whether data may be written.
     ///
     /// # Errors
-    /// Says why it may not.
+    /// If the sending half is closed or broken.
     pub fn check_writable(&self) -> Result<(), StreamError> {
         match &self.writing {
             Writing::Open => Ok(()),
@@ -132,10 +132,10 @@ impl Lifecycle {
         }
     }
 
-    /// Whether more data may come; `false` is the orderly end of the stream.
+    /// Whether more data may arrive; `false` after an orderly end of the stream.
     ///
     /// # Errors
-    /// When it ended otherwise.
+    /// If the receiving half is broken.
     pub fn check_readable(&self) -> Result<bool, StreamError> {
         match &self.reading {
             Reading::Open => Ok(true),
@@ -144,24 +144,25 @@ impl Lifecycle {
         }
     }
 
-    /// Whether data that arrives is worth keeping.
+    /// Whether arriving data should be kept for the reader.
     #[must_use]
-    pub fn takes_data(&self) -> bool {
+    pub fn accepts_data(&self) -> bool {
         self.reading == Reading::Open
     }
 
-    /// Whether both halves are over and, as far as the dialect has it, acknowledged: the data channel may be closed.
+    /// Whether both halves have ended and, if the dialect requires it, been acknowledged. The data channel may then be
+    /// closed.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.writing, Writing::Finished | Writing::Broken(_))
             && self.reading != Reading::Open
     }
 
-    /// A flag came from the peer; returns the flag to answer with.
+    /// Handles a flag from the peer, and returns the flag to answer with.
     pub fn receive(&mut self, flag: Flag) -> Option<Flag> {
         match flag {
             Flag::Fin => {
-                // Once: a peer that repeats it and takes no answers would fill the browser's queue with them.
+                // Answer only once: a peer that repeats FIN and reads no answers would fill the browser's send queue.
                 let is_first = matches!(self.reading, Reading::Open | Reading::Stopped);
                 if is_first {
                     self.reading = Reading::Ended;
@@ -184,16 +185,16 @@ impl Lifecycle {
                 None
             }
             Flag::Reset => {
-                self.break_off(&StreamError::ResetByPeer);
+                self.break_open_halves(&StreamError::ResetByPeer);
                 None
             }
         }
     }
 
-    /// This side has written all it will; returns the flag to send.
+    /// Closes the sending half, and returns the flag to send.
     ///
     /// # Errors
-    /// When the stream broke before, so that the peer may lack data.
+    /// If the stream broke before, so that the peer may be missing data.
     pub fn finish(&mut self) -> Result<Option<Flag>, StreamError> {
         match &self.writing {
             Writing::Open | Writing::Stopped => {
@@ -208,12 +209,13 @@ impl Lifecycle {
         }
     }
 
-    /// This side lets go of the stream; returns the flag to send: none after an orderly end, STOP_SENDING when only
-    /// reading was left (a RESET would let the peer discard what was written), RESET otherwise.
+    /// Called when this side drops the stream. Returns the flag to send: none after an orderly end, STOP_SENDING if
+    /// only the receiving half is open (after a RESET the peer could discard data that was written), and RESET
+    /// otherwise.
     pub fn abandon(&mut self) -> Option<Flag> {
         match (&self.writing, &self.reading) {
             (Writing::Open | Writing::Stopped, _) => {
-                self.break_off(&StreamError::GivenUp);
+                self.break_open_halves(&StreamError::Abandoned);
                 Some(Flag::Reset)
             }
             (Writing::Finishing | Writing::Finished, Reading::Open) => {
@@ -228,21 +230,21 @@ impl Lifecycle {
         }
     }
 
-    /// The stream cannot go on because of something on this side; returns the flag to send.
-    pub fn give_up(&mut self, error: &StreamError) -> Option<Flag> {
+    /// Breaks the stream because of an error on this side, and returns the flag to send.
+    pub fn fail(&mut self, error: &StreamError) -> Option<Flag> {
         let was_over = self.is_over();
-        self.break_off(error);
+        self.break_open_halves(error);
         (!was_over).then_some(Flag::Reset)
     }
 
-    /// The data channel is gone. A half that had come to its end stays ended: the peer closes once it has seen
-    /// everything, and its FIN_ACK may have been the last thing to get lost.
+    /// Called when the data channel has closed. A half that has already ended stays ended: the peer closes the channel
+    /// only after it has received everything, even if its last FIN_ACK got lost.
     pub fn channel_closed(&mut self) {
-        self.break_off(&StreamError::ChannelClosed);
+        self.break_open_halves(&StreamError::ChannelClosed);
     }
 
-    /// Breaks what was not over.
-    fn break_off(&mut self, error: &StreamError) {
+    /// Breaks the halves that have not ended yet.
+    fn break_open_halves(&mut self, error: &StreamError) {
         match self.writing {
             Writing::Open | Writing::Stopped => self.writing = Writing::Broken(error.clone()),
             Writing::Finishing => self.writing = Writing::Finished,
@@ -262,7 +264,7 @@ mod tests {
     const BOTH: [Dialect; 2] = [Dialect::FinAck, Dialect::Stock];
 
     #[test]
-    fn fin_both_ways_and_acknowledged_is_over() {
+    fn stream_is_over_after_fin_and_ack_both_ways() {
         let mut stream = Lifecycle::new(Dialect::FinAck);
         assert_eq!(stream.finish(), Ok(Some(Flag::Fin)));
         assert_eq!(stream.receive(Flag::Fin), Some(Flag::FinAck));
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn stock_peer_never_gets_nor_owes_a_fin_ack() {
+    fn stock_dialect_has_no_fin_ack() {
         let mut stream = Lifecycle::new(Dialect::Stock);
         assert_eq!(stream.receive(Flag::Fin), None);
         assert_eq!(stream.finish(), Ok(Some(Flag::Fin)));
@@ -309,20 +311,20 @@ mod tests {
     }
 
     #[test]
-    fn dropping_after_the_peers_fin_still_resets_the_unfinished_half() {
+    fn dropping_after_peers_fin_resets_the_open_half() {
         let mut stream = Lifecycle::new(Dialect::FinAck);
         stream.receive(Flag::Fin);
         assert_eq!(stream.abandon(), Some(Flag::Reset));
     }
 
     #[test]
-    fn dropping_a_finished_stream_only_stops_the_peer_and_keeps_what_was_written() {
+    fn dropping_a_finished_stream_stops_the_peer() {
         for dialect in BOTH {
             let mut stream = Lifecycle::new(dialect);
             stream.finish().expect("open stream");
             assert_eq!(stream.abandon(), Some(Flag::StopSending));
             assert_eq!(stream.is_over(), dialect == Dialect::Stock);
-            assert!(!stream.takes_data());
+            assert!(!stream.accepts_data());
             stream.receive(Flag::FinAck);
             assert!(stream.is_over());
         }
@@ -344,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn stopped_writer_fails_but_may_still_finish() {
+    fn stopped_writer_can_still_finish() {
         let mut stream = Lifecycle::new(Dialect::FinAck);
         assert_eq!(stream.receive(Flag::StopSending), None);
         assert_eq!(stream.check_writable(), Err(StreamError::StoppedByPeer));
@@ -370,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_channel_breaks_only_what_had_not_ended() {
+    fn closed_channel_breaks_only_open_halves() {
         let mut open = Lifecycle::new(Dialect::FinAck);
         open.channel_closed();
         assert_eq!(open.check_readable(), Err(StreamError::ChannelClosed));
@@ -386,17 +388,17 @@ mod tests {
     }
 
     #[test]
-    fn giving_up_sends_reset_unless_the_stream_is_over() {
+    fn failing_sends_reset_unless_over() {
         let overflow = StreamError::UnreadOverflow { cap: 1 };
         let mut stream = Lifecycle::new(Dialect::FinAck);
-        assert_eq!(stream.give_up(&overflow), Some(Flag::Reset));
+        assert_eq!(stream.fail(&overflow), Some(Flag::Reset));
         assert_eq!(stream.check_readable(), Err(overflow.clone()));
-        assert_eq!(stream.give_up(&overflow), None);
+        assert_eq!(stream.fail(&overflow), None);
     }
 
     #[test]
-    fn any_sequence_of_flags_and_actions_keeps_the_promises() {
-        // Every sequence of up to 5 steps over 8 kinds of steps, in both dialects.
+    fn invariants_hold_for_all_short_sequences() {
+        // All sequences of 5 steps out of 8 kinds, in both dialects.
         let steps: [fn(&mut Lifecycle) -> Option<Flag>; 8] = [
             |s| s.receive(Flag::Fin),
             |s| s.receive(Flag::FinAck),
@@ -404,7 +406,7 @@ mod tests {
             |s| s.receive(Flag::Reset),
             |s| s.finish().ok().flatten(),
             Lifecycle::abandon,
-            |s| s.give_up(&StreamError::TextMessage),
+            |s| s.fail(&StreamError::TextMessage),
             |s| {
                 s.channel_closed();
                 None
@@ -431,7 +433,7 @@ mod tests {
                     assert!(fins <= 1 && resets <= 1, "sequence {code}");
                     assert!(
                         stream.is_over() || !over,
-                        "what is over stays over, sequence {code}"
+                        "a stream that is over stays over, sequence {code}"
                     );
                     over = stream.is_over();
                 }

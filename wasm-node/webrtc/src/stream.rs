@@ -1,5 +1,5 @@
-//! The stream that libp2p sees: `AsyncRead` and `AsyncWrite` over one data channel. All of its work is in
-//! `channel.rs`; this is the handle, and it holds nothing else.
+//! The stream handle that libp2p uses: `AsyncRead` and `AsyncWrite` over one data channel. The handle holds no state of
+//! its own; `channel.rs` does the work.
 
 use std::io;
 use std::pin::Pin;
@@ -14,13 +14,13 @@ use crate::channels::Channels;
 
 /// A libp2p stream over a WebRTC data channel.
 ///
-/// - Each write becomes one frame, handed to the browser at once: there is nothing to flush, and it is up to the
-///   writer to make no tiny writes. Writes wait while more than 1 MiB is unsent.
-/// - Closing sends FIN and returns; reading goes on until the peer's FIN. The browser still sends what was written
-///   when the stream is dropped after closing.
-/// - Dropping it unclosed resets it: the peer gets an error.
-/// - With more than [`MAX_UNREAD`](crate::MAX_UNREAD) bytes unread it is reset; with more than
-///   [`MAX_UNREAD_PER_CONNECTION`](crate::MAX_UNREAD_PER_CONNECTION) on all streams the connection is closed.
+/// - Each write becomes one frame and is passed to the browser immediately. There is nothing to flush, and the writer
+///   should avoid tiny writes. Writes wait while more than 1 MiB is unsent.
+/// - Closing sends FIN and returns; reading continues until the peer's FIN. If the stream is dropped after closing, the
+///   browser still sends all written data.
+/// - Dropping a stream without closing it resets it: the peer gets an error.
+/// - A stream with more than [`MAX_UNREAD`](crate::MAX_UNREAD) unread bytes is reset. A connection with more than
+///   [`MAX_UNREAD_PER_CONNECTION`](crate::MAX_UNREAD_PER_CONNECTION) unread bytes on all streams is closed.
 pub struct Stream {
     channel: SendWrapper<Rc<Channel>>,
     channels: SendWrapper<Rc<Channels>>,

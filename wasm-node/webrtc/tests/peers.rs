@@ -1,4 +1,4 @@
-//! Two swarms that are connected in memory, as two tabs are through a relay, come to be connected directly.
+//! Upgrades to direct connections between two swarms of one page. An in-memory connection stands in for a relayed one.
 #![cfg(target_arch = "wasm32")]
 #![expect(clippy::cast_possible_truncation, reason = "patterns of bytes")]
 
@@ -7,34 +7,34 @@ mod swarms;
 
 use futures::future::join;
 use libp2p_webrtc_browser::peer::{IceServer, address};
-use pair::{assert_nothing_uncaught, now_ms, pattern, soon, until};
-use swarms::{Node, until_direct};
+use pair::{assert_no_uncaught_errors, now_ms, pattern, timeout, wait_until};
+use swarms::{Node, wait_until_direct};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_browser);
 
 const MIB: usize = 1024 * 1024;
 
-async fn two() -> (Node, Node) {
+async fn two_nodes() -> (Node, Node) {
     join(Node::new(|config| config), Node::new(|config| config)).await
 }
 
-/// Leaves nothing but the direct connection.
+/// Closes all connections except the direct one.
 async fn close_relayed(left: &Node, right: &Node) {
     for link in left.relayed() {
         left.close(&link);
     }
-    until("relayed connections gone", || {
+    wait_until("relayed connections gone", || {
         left.relayed().is_empty() && right.relayed().is_empty()
     })
     .await;
 }
 
 #[wasm_bindgen_test]
-async fn a_relayed_connection_becomes_direct_and_carries_a_mebibyte_each_way() {
-    let (left, right) = two().await;
-    drop(left.call(&right));
-    until_direct(&left, &right).await;
+async fn relayed_connection_is_upgraded_and_carries_data() {
+    let (left, right) = two_nodes().await;
+    drop(left.connect(&right));
+    wait_until_direct(&left, &right).await;
     assert!(
         left.direct()[0].dialer,
         "the dialler of the relayed connection offers"
@@ -58,149 +58,152 @@ async fn a_relayed_connection_becomes_direct_and_carries_a_mebibyte_each_way() {
         "echo of the left side is not what was sent"
     );
     assert_eq!((left.failures(), right.failures()), (vec![], vec![]));
-    assert_nothing_uncaught();
+    assert_no_uncaught_errors();
 }
 
 #[wasm_bindgen_test]
-async fn whoever_is_connected_first_may_close_the_relayed_connection_at_once() {
-    let (left, right) = two().await;
+async fn relayed_connection_may_close_right_after_upgrade() {
+    let (left, right) = two_nodes().await;
     for _ in 0..20 {
-        drop(left.call(&right));
-        until("the caller is connected", || !left.direct().is_empty()).await;
+        drop(left.connect(&right));
+        wait_until("the dialler is connected directly", || {
+            !left.direct().is_empty()
+        })
+        .await;
         close_relayed(&left, &right).await;
-        until_direct(&left, &right).await;
+        wait_until_direct(&left, &right).await;
         let data = pattern(1_000, 3);
         assert_eq!(right.echo(&left, data.clone()).await, data);
         left.close(&left.direct()[0]);
-        until("no connection", || {
+        wait_until("no connection", || {
             left.direct().is_empty() && right.direct().is_empty()
         })
         .await;
     }
-    assert_nothing_uncaught();
+    assert_no_uncaught_errors();
 }
 
 #[wasm_bindgen_test]
-async fn closing_is_noticed_at_once_at_the_other_end() {
-    let (left, right) = two().await;
-    drop(left.call(&right));
-    until_direct(&left, &right).await;
+async fn closing_is_noticed_immediately() {
+    let (left, right) = two_nodes().await;
+    drop(left.connect(&right));
+    wait_until_direct(&left, &right).await;
     close_relayed(&left, &right).await;
     let started = now_ms();
     right.close(&right.direct()[0]);
-    until("no direct connection", || left.direct().is_empty()).await;
+    wait_until("no direct connection", || left.direct().is_empty()).await;
     assert!(
         now_ms() - started < 1_000.0,
         "it took {} ms",
         now_ms() - started
     );
-    assert_nothing_uncaught();
+    assert_no_uncaught_errors();
 }
 
 #[wasm_bindgen_test]
-async fn two_that_call_each_other_at_once_keep_one_direct_connection() {
+async fn simultaneous_dials_keep_one_direct_connection() {
     for _ in 0..5 {
-        let (left, right) = two().await;
-        let (one, other) = join(left.call(&right), right.call(&left)).await;
+        let (left, right) = two_nodes().await;
+        let (one, other) = join(left.connect(&right), right.connect(&left)).await;
         one.expect("swarm runs").expect("connects");
         other.expect("swarm runs").expect("connects");
-        until_direct(&left, &right).await;
+        wait_until_direct(&left, &right).await;
         close_relayed(&left, &right).await;
         let data = pattern(1_000, 3);
         assert_eq!(left.echo(&right, data.clone()).await, data);
         assert_eq!(right.echo(&left, data.clone()).await, data);
-        until_direct(&left, &right).await;
+        wait_until_direct(&left, &right).await;
     }
-    assert_nothing_uncaught();
+    assert_no_uncaught_errors();
 }
 
 #[wasm_bindgen_test]
-async fn a_lost_direct_connection_is_made_again_over_the_relayed_one() {
-    let (left, right) = two().await;
-    drop(left.call(&right));
-    until_direct(&left, &right).await;
+async fn lost_direct_connection_is_restored() {
+    let (left, right) = two_nodes().await;
+    drop(left.connect(&right));
+    wait_until_direct(&left, &right).await;
     let first = left.direct()[0].id;
     right.close(&right.direct()[0]);
-    until("another direct connection", || {
+    wait_until("another direct connection", || {
         left.direct().first().is_some_and(|link| link.id != first)
     })
     .await;
-    until_direct(&left, &right).await;
-    assert_nothing_uncaught();
+    wait_until_direct(&left, &right).await;
+    assert_no_uncaught_errors();
 }
 
 #[wasm_bindgen_test]
-async fn what_the_policy_forbids_stays_relayed() {
+async fn forbidden_peer_stays_relayed() {
     let (left, right) = join(
         Node::new(|config| config),
         Node::new(|config| config.with_policy(|_| false)),
     )
     .await;
-    drop(left.call(&right));
-    until("a failure", || !left.failures().is_empty()).await;
+    drop(left.connect(&right));
+    wait_until("a failure", || !left.failures().is_empty()).await;
     assert!(left.direct().is_empty() && right.direct().is_empty());
     let data = pattern(1_000, 4);
     assert_eq!(left.echo(&right, data.clone()).await, data);
-    let refused = soon("dial", right.dial(left.peer, address::direct(left.peer))).await;
+    let refused = timeout("dial", right.dial(left.peer, address::direct(left.peer))).await;
     let error = refused.expect("swarm runs").expect_err("forbidden");
     assert!(error.contains("Forbidden"), "{error}");
-    assert_nothing_uncaught();
+    assert_no_uncaught_errors();
 }
 
 #[wasm_bindgen_test]
-async fn without_automatic_upgrades_a_dial_makes_one() {
+async fn without_automatic_upgrades_a_dial_upgrades() {
     let (left, right) = join(
         Node::new(|config| config.with_automatic_upgrades(false)),
         Node::new(|config| config.with_automatic_upgrades(false)),
     )
     .await;
-    let none = soon("dial", left.dial(right.peer, address::direct(right.peer))).await;
+    let none = timeout("dial", left.dial(right.peer, address::direct(right.peer))).await;
     let error = none
         .expect("swarm runs")
         .expect_err("nothing to signal over");
     assert!(error.contains("NoCarrier"), "{error}");
 
-    drop(right.call(&left));
-    until("a relayed connection", || left.relayed().len() == 1).await;
-    let dialed = soon("dial", left.dial(right.peer, address::direct(right.peer))).await;
+    drop(right.connect(&left));
+    wait_until("a relayed connection", || left.relayed().len() == 1).await;
+    let dialed = timeout("dial", left.dial(right.peer, address::direct(right.peer))).await;
     dialed.expect("swarm runs").expect("connects directly");
-    until_direct(&left, &right).await;
+    wait_until_direct(&left, &right).await;
     assert!(left.direct()[0].dialer);
-    assert_nothing_uncaught();
+    assert_no_uncaught_errors();
 }
 
 #[wasm_bindgen_test]
-async fn a_stun_server_that_does_not_answer_delays_nothing() {
-    // RFC 5737 keeps this address free of hosts.
-    let deaf = || vec![IceServer::stun("stun:192.0.2.1:3478")];
+async fn unreachable_stun_server_causes_no_delay() {
+    // RFC 5737 reserves this address for documentation, so no host answers.
+    let unreachable = || vec![IceServer::stun("stun:192.0.2.1:3478")];
     let (left, right) = join(
-        Node::new(|config| config.with_ice_servers(deaf())),
-        Node::new(|config| config.with_ice_servers(deaf())),
+        Node::new(|config| config.with_ice_servers(unreachable())),
+        Node::new(|config| config.with_ice_servers(unreachable())),
     )
     .await;
     let started = now_ms();
-    drop(left.call(&right));
-    until_direct(&left, &right).await;
+    drop(left.connect(&right));
+    wait_until_direct(&left, &right).await;
     assert!(
         now_ms() - started < 3_000.0,
         "it took {} ms",
         now_ms() - started
     );
-    assert_nothing_uncaught();
+    assert_no_uncaught_errors();
 }
 
 #[wasm_bindgen_test]
-async fn a_swarm_that_goes_away_is_missed_at_once() {
-    let (left, right) = two().await;
-    drop(left.call(&right));
-    until_direct(&left, &right).await;
+async fn dropped_swarm_is_noticed_immediately() {
+    let (left, right) = two_nodes().await;
+    drop(left.connect(&right));
+    wait_until_direct(&left, &right).await;
     let started = now_ms();
     drop(right);
-    until("no connection", || left.direct().is_empty()).await;
+    wait_until("no connection", || left.direct().is_empty()).await;
     assert!(
         now_ms() - started < 1_000.0,
         "it took {} ms",
         now_ms() - started
     );
-    assert_nothing_uncaught();
+    assert_no_uncaught_errors();
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs tests/server.rs: the browser against two stock rust-libp2p servers that it starts and stops.
-# Needs what the other browser tests need: the wasm32 target, chromedriver and wasm-bindgen-test-runner.
+# Runs tests/server.rs against two stock rust-libp2p servers, which this script starts and stops.
+# Requires the wasm32 target, chromedriver and wasm-bindgen-test-runner, like the other browser tests.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -9,7 +9,7 @@ target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_director
 addresses=$(mktemp -d)
 trap 'kill $echo_server $mortal_server 2>/dev/null || true; rm -r "$addresses"' EXIT
 
-# One on IPv6, because that is what the browser makes of "localhost".
+# The first one listens on IPv6, because the browser resolves "localhost" to IPv6.
 "$target/debug/examples/echo_server" /ip6/::1/udp/0/webrtc-direct >"$addresses/echo" & echo_server=$!
 "$target/debug/examples/echo_server" /ip4/127.0.0.1/udp/0/webrtc-direct >"$addresses/mortal" & mortal_server=$!
 while [ ! -s "$addresses/echo" ] || [ ! -s "$addresses/mortal" ]; do

@@ -18,8 +18,8 @@ fn table(change: impl FnOnce(&mut Limits)) -> Registrations {
     Registrations::new(&limits)
 }
 
-/// Who is on a page, and its cookie.
-fn named(page: Page) -> (Vec<PeerId>, Vec<u8>) {
+/// The peers on a page, and its cookie.
+fn peers_and_cookie(page: Page) -> (Vec<PeerId>, Vec<u8>) {
     let peers = page.registrations.into_iter().map(|register| {
         let record = register.signed_peer_record.expect("a record");
         PeerId::from_bytes(&record).expect("a peer")
@@ -27,13 +27,13 @@ fn named(page: Page) -> (Vec<PeerId>, Vec<u8>) {
     (peers.collect(), page.cookie)
 }
 
-/// Everybody in the room that the table names.
-fn everybody(table: &mut Registrations, now: Instant) -> Vec<PeerId> {
-    named(table.page(ROOM, None, None, now).expect("no cookie")).0
+/// All peers registered in the room.
+fn all_peers(table: &mut Registrations, now: Instant) -> Vec<PeerId> {
+    peers_and_cookie(table.page(ROOM, None, None, now).expect("no cookie")).0
 }
 
 #[test]
-fn a_room_is_told_of_its_own_only_and_with_the_time_they_have_left() {
+fn pages_list_one_room_with_the_remaining_ttl() {
     let mut table = table(|_| ());
     let (here, elsewhere) = (PeerId::random(), PeerId::random());
     let start = Instant::now();
@@ -57,32 +57,33 @@ fn a_room_is_told_of_its_own_only_and_with_the_time_they_have_left() {
         page.registrations.first().map(|last| last.ttl),
         Some(Some(1))
     );
-    assert_eq!(everybody(&mut table, start + MINUTE), []);
+    assert_eq!(all_peers(&mut table, start + MINUTE), []);
     assert!(table.entries.is_empty());
 }
 
 #[test]
-fn a_cookie_leads_to_what_is_new_and_what_was_renewed() {
+fn cookie_leads_to_new_and_renewed_registrations() {
     let mut table = table(|_| ());
     let (first, second, third) = (PeerId::random(), PeerId::random(), PeerId::random());
     let now = Instant::now();
     for peer in [first, second] {
         assert_eq!(table.add(new_in(ROOM, peer), now), Ok(()));
     }
-    let (peers, cookie) = named(table.page(ROOM, None, None, now).expect("no cookie"));
+    let (peers, cookie) = peers_and_cookie(table.page(ROOM, None, None, now).expect("no cookie"));
     assert_eq!(peers, [first, second]);
-    let (peers, cookie) = named(table.page(ROOM, Some(&cookie), None, now).expect("ours"));
+    let (peers, cookie) =
+        peers_and_cookie(table.page(ROOM, Some(&cookie), None, now).expect("ours"));
     assert_eq!(peers, []);
     for peer in [third, first] {
         assert_eq!(table.add(new_in(ROOM, peer), now), Ok(()));
     }
-    let (peers, _) = named(table.page(ROOM, Some(&cookie), None, now).expect("ours"));
+    let (peers, _) = peers_and_cookie(table.page(ROOM, Some(&cookie), None, now).expect("ours"));
     assert_eq!(peers, [third, first]);
-    assert_eq!(everybody(&mut table, now), [second, third, first]);
+    assert_eq!(all_peers(&mut table, now), [second, third, first]);
 }
 
 #[test]
-fn pages_of_a_crowd_go_on_where_the_last_one_ended() {
+fn next_page_starts_where_the_last_one_ended() {
     let mut table = table(|_| ());
     let now = Instant::now();
     let crowd: Vec<_> = (0..10).map(|_| PeerId::random()).collect();
@@ -91,28 +92,28 @@ fn pages_of_a_crowd_go_on_where_the_last_one_ended() {
         let stranger = new_in("elsewhere", PeerId::random());
         assert_eq!(table.add(stranger, now), Ok(()));
     }
-    let (mut heard, mut cookie) = (Vec::new(), None);
-    for pages in [4, 4, 2, 0] {
+    let (mut listed, mut cookie) = (Vec::new(), None);
+    for page_len in [4, 4, 2, 0] {
         let page = table.page(ROOM, cookie.as_deref(), Some(4), now);
-        let (peers, next) = named(page.expect("ours"));
-        assert_eq!(peers.len(), pages);
-        heard.extend(peers);
+        let (peers, next) = peers_and_cookie(page.expect("ours"));
+        assert_eq!(peers.len(), page_len);
+        listed.extend(peers);
         cookie = Some(next);
     }
-    assert_eq!(heard, crowd);
+    assert_eq!(listed, crowd);
 }
 
 #[test]
-fn a_limit_of_none_is_no_limit() {
+fn limit_of_zero_means_no_limit() {
     let mut table = table(|_| ());
     let (peer, now) = (PeerId::random(), Instant::now());
     assert_eq!(table.add(new_in(ROOM, peer), now), Ok(()));
     let page = table.page(ROOM, None, Some(0), now).expect("no cookie");
-    assert_eq!(named(page).0, [peer]);
+    assert_eq!(peers_and_cookie(page).0, [peer]);
 }
 
 #[test]
-fn answers_are_short_however_long_the_records_are() {
+fn page_size_is_limited_in_bytes() {
     let limits = Limits::default();
     let mut table = table(|_| ());
     let now = Instant::now();
@@ -136,7 +137,7 @@ fn answers_are_short_however_long_the_records_are() {
 }
 
 #[test]
-fn a_full_table_takes_nobody_in_but_lets_renew() {
+fn full_table_allows_only_renewals() {
     let mut table = table(|limits| limits.registrations = 2);
     let (first, second, third) = (PeerId::random(), PeerId::random(), PeerId::random());
     let now = Instant::now();
@@ -148,13 +149,13 @@ fn a_full_table_takes_nobody_in_but_lets_renew() {
     ] {
         assert_eq!(table.add(new_in(ROOM, peer), now), outcome);
     }
-    assert_eq!(everybody(&mut table, now), [second, first]);
-    // Whose time is over has no place.
+    assert_eq!(all_peers(&mut table, now), [second, first]);
+    // Expired registrations free their slots.
     assert_eq!(table.add(new_in(ROOM, third), now + MINUTE), Ok(()));
 }
 
 #[test]
-fn a_peer_is_in_so_many_rooms_at_most() {
+fn registrations_are_limited_per_peer() {
     let mut table = table(|limits| limits.registrations_per_peer = 2);
     let peer = PeerId::random();
     let now = Instant::now();
@@ -171,7 +172,7 @@ fn a_peer_is_in_so_many_rooms_at_most() {
 }
 
 #[test]
-fn who_leaves_is_named_nowhere() {
+fn removed_peers_are_not_listed() {
     let mut table = table(|_| ());
     let (leaving, staying) = (PeerId::random(), PeerId::random());
     let now = Instant::now();
@@ -181,27 +182,27 @@ fn who_leaves_is_named_nowhere() {
         }
     }
     table.remove(&leaving, ROOM);
-    assert_eq!(everybody(&mut table, now), [staying]);
-    table.forget(&leaving);
+    assert_eq!(all_peers(&mut table, now), [staying]);
+    table.remove_peer(&leaving);
     assert_eq!(table.entries.len(), 2);
 }
 
 #[test]
-fn cookies_of_others_are_as_good_as_none_and_of_another_room_refused() {
+fn foreign_cookies_are_ignored_or_rejected() {
     let mut table = table(|_| ());
     let peer = PeerId::random();
     let now = Instant::now();
     assert_eq!(table.add(new_in(ROOM, peer), now), Ok(()));
-    let before = table.first.wrapping_sub(1).to_be_bytes();
-    let after = table.next.wrapping_add(1).to_be_bytes();
+    let before = table.first_number.wrapping_sub(1).to_be_bytes();
+    let after = table.next_number.wrapping_add(1).to_be_bytes();
     for number in [before, after] {
         let cookie = [&number, ROOM.as_bytes()].concat();
         let page = table.page(ROOM, Some(&cookie), None, now).expect("lenient");
-        assert_eq!(named(page).0, [peer]);
+        assert_eq!(peers_and_cookie(page).0, [peer]);
     }
     let page = table.page(ROOM, Some(&[1, 2, 3]), None, now);
-    assert_eq!(named(page.expect("lenient")).0, [peer]);
-    let foreign = [&table.first.to_be_bytes(), "elsewhere".as_bytes()].concat();
+    assert_eq!(peers_and_cookie(page.expect("lenient")).0, [peer]);
+    let foreign = [&table.first_number.to_be_bytes(), "elsewhere".as_bytes()].concat();
     assert_eq!(
         table.page(ROOM, Some(&foreign), None, now),
         Err(ForeignCookie)

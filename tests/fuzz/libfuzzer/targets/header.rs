@@ -1,4 +1,4 @@
-//! libFuzzer's way to [`fuzz::header`].
+//! libFuzzer entry point of [`fuzz::header`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::header(data));

@@ -1,4 +1,4 @@
-//! libFuzzer's way to [`fuzz::import`].
+//! libFuzzer entry point of [`fuzz::import`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::import(data));

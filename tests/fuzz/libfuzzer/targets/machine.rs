@@ -1,4 +1,4 @@
-//! libFuzzer's way to [`fuzz::machine`].
+//! libFuzzer entry point of [`fuzz::machine`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::machine(data));

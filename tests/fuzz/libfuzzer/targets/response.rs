@@ -1,4 +1,4 @@
-//! libFuzzer's way to [`fuzz::response`].
+//! libFuzzer entry point of [`fuzz::response`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::response(data));

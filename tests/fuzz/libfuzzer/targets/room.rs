@@ -1,4 +1,4 @@
-//! libFuzzer's way to [`fuzz::room`].
+//! libFuzzer entry point of [`fuzz::room`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::room(data));

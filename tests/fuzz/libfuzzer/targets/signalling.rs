@@ -1,4 +1,4 @@
-//! libFuzzer's way to [`fuzz::signalling`].
+//! libFuzzer entry point of [`fuzz::signalling`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::signalling(data));

@@ -1,4 +1,4 @@
-//! What JavaScript sees: asks the loop, waits, and puts what comes back into plain values. Decides nothing.
+//! The JavaScript interface: sends commands to the event loop, awaits the results, and converts them to plain values.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use crate::streams;
 use crate::swarm::{self, Command};
 use crate::table::{Table, now_ms};
 
-/// How long a gossip message may take there and back before it counts as lost.
+/// The round-trip time after which a gossip message counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(5);
 
 /// A libp2p peer that runs until its page goes away.
@@ -37,10 +37,10 @@ impl std::fmt::Debug for Peer {
 
 #[wasm_bindgen]
 impl Peer {
-    /// Starts one with a name of its own.
+    /// Starts a peer with a new peer ID.
     ///
     /// # Errors
-    /// If the browser or a protocol refuses.
+    /// If a protocol cannot be configured.
     pub fn start() -> Result<Self, JsError> {
         let table = Rc::<RefCell<Table>>::default();
         let (us, commands, streams) = swarm::start(Rc::clone(&table))?;
@@ -52,44 +52,44 @@ impl Peer {
         })
     }
 
-    /// Its name.
+    /// The ID of this peer, as text.
     #[wasm_bindgen(js_name = peerId)]
     #[must_use]
     pub fn peer_id(&self) -> String {
         self.us.to_string()
     }
 
-    /// Connects to a relay and reserves a place there.
+    /// Connects to a relay and makes a reservation there.
     ///
     /// # Errors
-    /// If the relay is not to be reached, or has no place.
+    /// If the relay cannot be reached or refuses the reservation.
     pub async fn listen(&self, relay: String) -> Result<(), JsError> {
         let relay: Multiaddr = relay.parse()?;
-        self.ask(|reply| Command::Listen(relay, reply)).await
+        self.request(|reply| Command::Listen(relay, reply)).await
     }
 
     /// Dials an address, and resolves once connected.
     ///
     /// # Errors
-    /// If that fails.
+    /// If the address is invalid or the dial fails.
     pub async fn dial(&self, address: String) -> Result<(), JsError> {
         let address: Multiaddr = address.parse()?;
-        self.ask(|reply| Command::Dial(address, reply)).await
+        self.request(|reply| Command::Dial(address, reply)).await
     }
 
-    /// Ends all connections with a peer.
+    /// Closes all connections to a peer.
     ///
     /// # Errors
-    /// If it is no name of a peer.
+    /// If `peer` is not a valid peer ID.
     pub fn close(&self, peer: &str) -> Result<(), JsError> {
         let peer: PeerId = peer.parse()?;
         self.send(Command::Close(peer))
     }
 
-    /// What is known of each connection with a peer.
+    /// Returns the state of each connection to a peer.
     ///
     /// # Errors
-    /// If it is no name of a peer.
+    /// If `peer` is not a valid peer ID.
     pub fn connections(&self, peer: &str) -> Result<JsValue, JsError> {
         let peer: PeerId = peer.parse()?;
         Ok(serde_wasm_bindgen::to_value(
@@ -97,19 +97,19 @@ impl Peer {
         )?)
     }
 
-    /// Sends bytes and resolves with what comes back.
+    /// Sends bytes, and resolves with the echo.
     ///
     /// # Errors
-    /// If the stream breaks.
+    /// If the stream fails.
     pub async fn echo(&self, peer: String, data: Vec<u8>) -> Result<Vec<u8>, JsError> {
         let stream = streams::open(&self.streams, peer.parse()?, streams::ECHO).await?;
         Ok(streams::echo(stream, &data).await?)
     }
 
-    /// Sends so many bytes on one stream, and resolves with the milliseconds until the other side has counted them.
+    /// Sends this many bytes on one stream, and resolves with the milliseconds until the peer has counted them.
     ///
     /// # Errors
-    /// If the stream breaks, or the other side counts otherwise.
+    /// If the stream fails, or the peer counts a different number.
     pub async fn bulk(&self, peer: String, length: u32) -> Result<f64, JsError> {
         let stream = streams::open(&self.streams, peer.parse()?, streams::BULK).await?;
         let start = now_ms();
@@ -117,18 +117,18 @@ impl Peer {
         Ok(now_ms() - start)
     }
 
-    /// How many peers would get a gossip message.
+    /// The number of peers that are subscribed to the gossip topic.
     #[wasm_bindgen(js_name = gossipPeers)]
     #[must_use]
     pub fn gossip_peers(&self) -> usize {
         self.table.borrow().gossip_peers
     }
 
-    /// Publishes messages of `size` bytes one after another, which the other side publishes back; the milliseconds that
-    /// each took, NaN for one that was lost.
+    /// Publishes messages of `size` bytes one after another, which the peer publishes back. Resolves with the
+    /// round-trip time of each in milliseconds; NaN if it was lost.
     ///
     /// # Errors
-    /// If the loop has ended.
+    /// If the event loop has ended.
     #[wasm_bindgen(js_name = roundTrips)]
     pub async fn round_trips(&self, count: u32, size: usize) -> Result<Vec<f64>, JsError> {
         let mut times = Vec::new();
@@ -153,7 +153,7 @@ impl Peer {
         Ok(self.commands.clone().try_send(command)?)
     }
 
-    async fn ask(&self, command: impl FnOnce(swarm::Reply) -> Command) -> Result<(), JsError> {
+    async fn request(&self, command: impl FnOnce(swarm::Reply) -> Command) -> Result<(), JsError> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply))?;
         answer.await?.map_err(|error| JsError::new(&error))

@@ -1,4 +1,4 @@
-//! The two stream protocols: one sends back what comes, the other counts it.
+//! The two stream protocols: one echoes the received bytes, the other counts them.
 
 use std::io;
 
@@ -9,13 +9,13 @@ pub(crate) use libp2p_stream::Control;
 use libp2p_stream::{AlreadyRegistered, OpenStreamError};
 use wasm_bindgen_futures::spawn_local;
 
-/// Sends back all bytes until the end of the stream.
+/// Protocol that echoes all bytes up to the end of the stream.
 pub(crate) const ECHO: StreamProtocol = StreamProtocol::new("/interop/echo/1");
-/// Answers the end of the stream with the number of bytes before it, as a big-endian `u64`.
+/// Protocol that answers the end of the stream with the number of received bytes, as a big-endian `u64`.
 pub(crate) const BULK: StreamProtocol = StreamProtocol::new("/interop/bulk/1");
 
-/// Bytes handed over at once: many frames, so that the last and shorter one does not count.
-const PIECE: usize = 256 * 1024;
+/// Bytes per write. They take many frames, so that the shorter last frame does not affect the measurement.
+const CHUNK_LEN: usize = 256 * 1024;
 
 /// Serves both protocols for as long as the swarm runs.
 pub(crate) fn serve(mut control: Control) -> Result<(), AlreadyRegistered> {
@@ -23,7 +23,7 @@ pub(crate) fn serve(mut control: Control) -> Result<(), AlreadyRegistered> {
     let mut bulks = control.accept(BULK)?;
     spawn_local(async move {
         while let Some((_, stream)) = echoes.next().await {
-            // A stream that breaks is seen by whoever opened it.
+            // The peer that opened the stream notices if it fails.
             spawn_local(async move { drop(send_back(stream).await) });
         }
     });
@@ -35,7 +35,7 @@ pub(crate) fn serve(mut control: Control) -> Result<(), AlreadyRegistered> {
     Ok(())
 }
 
-/// A stream with the peer, on whatever connection there is.
+/// Opens a stream to the peer on any of its connections.
 pub(crate) async fn open(
     control: &Control,
     peer: PeerId,
@@ -44,7 +44,7 @@ pub(crate) async fn open(
     control.clone().open_stream(peer, protocol).await
 }
 
-/// Sends `data` and returns what comes back until the end.
+/// Sends `data` and returns the echo.
 pub(crate) async fn echo(stream: Stream, data: &[u8]) -> io::Result<Vec<u8>> {
     let (mut reader, mut writer) = stream.split();
     let mut back = Vec::new();
@@ -61,11 +61,11 @@ pub(crate) async fn echo(stream: Stream, data: &[u8]) -> io::Result<Vec<u8>> {
 
 /// Sends `length` bytes and waits until the peer has counted them.
 pub(crate) async fn send_bulk(mut stream: Stream, length: u64) -> io::Result<()> {
-    let piece = vec![0x5A; PIECE];
+    let chunk = vec![0x5A; CHUNK_LEN];
     let mut left = length;
     while left > 0 {
-        let now = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
-        stream.write_all(piece.split_at(now).0).await?;
+        let now = usize::try_from(left).map_or(CHUNK_LEN, |left| left.min(CHUNK_LEN));
+        stream.write_all(chunk.split_at(now).0).await?;
         left -= now as u64;
     }
     stream.close().await?;
@@ -74,7 +74,7 @@ pub(crate) async fn send_bulk(mut stream: Stream, length: u64) -> io::Result<()>
     match u64::from_be_bytes(count) {
         count if count == length => Ok(()),
         count => Err(io::Error::other(format!(
-            "the peer counts {count} bytes of {length}"
+            "the peer counted {count} of {length} bytes"
         ))),
     }
 }
@@ -86,10 +86,10 @@ async fn send_back(stream: Stream) -> io::Result<()> {
 }
 
 async fn count(mut stream: Stream) -> io::Result<()> {
-    let mut piece = vec![0; PIECE];
+    let mut chunk = vec![0; CHUNK_LEN];
     let mut count = 0_u64;
     loop {
-        match stream.read(&mut piece).await? {
+        match stream.read(&mut chunk).await? {
             0 => break,
             read => count += read as u64,
         }

@@ -1,4 +1,4 @@
-//! The loop: does what `api` asks for, and notes what libp2p reports.
+//! The event loop: carries out the commands of `api`, and records libp2p's events in the table.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,22 +17,25 @@ use libp2p::{
     Multiaddr, PeerId, Swarm, Transport, gossipsub, identify, identity, noise, ping, relay,
     websocket_websys, yamux,
 };
-use libp2p_webrtc_browser::peer::{self, Unobserved, address};
+use libp2p_webrtc_browser::{
+    peer::{self, address},
+    workarounds::HideObservedAddr,
+};
 use sha2::{Digest, Sha256};
 use wasm_bindgen::JsError;
 use wasm_bindgen_futures::spawn_local;
 
-use crate::prompt::Prompt;
+use crate::no_delay_flush::NoDelayFlush;
 use crate::streams;
 use crate::table::Table;
 
-/// Orders that wait for the loop.
-const MAX_WAITING: usize = 64;
-/// How long a relayed connection stays after a direct one took over.
-const UPGRADED_AFTER: Duration = Duration::from_secs(1);
+/// The maximum number of queued commands.
+const MAX_QUEUED_COMMANDS: usize = 64;
+/// How often to check whether a relayed connection can be closed because a direct one exists.
+const UPGRADE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Publishing a message here asks the others to publish it at [`PONG`].
+/// Topic whose messages the other peers publish again on [`PONG`].
 const PING: &str = "interop/ping";
 const PONG: &str = "interop/pong";
 
@@ -50,13 +53,13 @@ pub(crate) enum Command {
 struct Behaviour {
     relay: relay::client::Behaviour,
     webrtc: peer::Behaviour,
-    identify: Unobserved<identify::Behaviour>,
+    identify: HideObservedAddr<identify::Behaviour>,
     ping: ping::Behaviour,
     gossip: gossipsub::Behaviour,
     streams: libp2p_stream::Behaviour,
 }
 
-/// Starts a swarm, and its loop.
+/// Starts a swarm and its event loop.
 pub(crate) fn start(
     table: Rc<RefCell<Table>>,
 ) -> Result<(PeerId, mpsc::Sender<Command>, streams::Control), JsError> {
@@ -70,7 +73,7 @@ pub(crate) fn start(
         .authenticate(noise.clone())
         .multiplex(yamux::Config::default());
     let sockets = websocket_websys::Transport::default()
-        .map(|socket, _| Prompt::new(socket))
+        .map(|socket, _| NoDelayFlush::new(socket))
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise)
         .multiplex(yamux::Config::default());
@@ -102,7 +105,7 @@ pub(crate) fn start(
     let behaviour = Behaviour {
         relay,
         webrtc: upgrades,
-        identify: Unobserved::new(identify::Behaviour::new(
+        identify: HideObservedAddr::new(identify::Behaviour::new(
             identify::Config::new("interop/1".to_owned(), key.public())
                 .with_agent_version("interop-peer".to_owned()),
         )),
@@ -112,19 +115,19 @@ pub(crate) fn start(
     };
     let settings = swarm::Config::with_wasm_executor().with_idle_connection_timeout(IDLE);
     let swarm = Swarm::new(transport, behaviour, us, settings);
-    let (commands, orders) = mpsc::channel(MAX_WAITING);
-    let running = Loop {
+    let (commands, receiver) = mpsc::channel(MAX_QUEUED_COMMANDS);
+    let event_loop = EventLoop {
         swarm,
         table,
         commands: commands.clone(),
         dials: Vec::new(),
         reservations: Vec::new(),
     };
-    spawn_local(running.run(orders));
+    spawn_local(event_loop.run(receiver));
     Ok((us, commands, control))
 }
 
-struct Loop {
+struct EventLoop {
     swarm: Swarm<Behaviour>,
     table: Rc<RefCell<Table>>,
     commands: mpsc::Sender<Command>,
@@ -132,36 +135,36 @@ struct Loop {
     reservations: Vec<(ListenerId, Reply)>,
 }
 
-impl Loop {
+impl EventLoop {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
             select! {
                 command = commands.next() => match command {
-                    Some(command) => self.obey(command),
+                    Some(command) => self.on_command(command),
                     None => return,
                 },
-                event = self.swarm.select_next_some() => self.note(event),
+                event = self.swarm.select_next_some() => self.on_swarm_event(event),
             }
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn on_command(&mut self, command: Command) {
         match command {
             Command::Listen(relay, reply) => {
                 match self.swarm.listen_on(relay.with(Protocol::P2pCircuit)) {
                     Ok(listener) => self.reservations.push((listener, reply)),
-                    Err(error) => tell(reply, Err(error.to_string())),
+                    Err(error) => answer(reply, Err(error.to_string())),
                 }
             }
             Command::Dial(address, reply) => {
-                let call = DialOpts::from(address);
-                let connection = call.connection_id();
-                match self.swarm.dial(call) {
+                let opts = DialOpts::from(address);
+                let connection = opts.connection_id();
+                match self.swarm.dial(opts) {
                     Ok(()) => self.dials.push((connection, reply)),
-                    Err(error) => tell(reply, Err(format!("{error:?}"))),
+                    Err(error) => answer(reply, Err(format!("{error:?}"))),
                 }
             }
-            // It fails if there is no connection, and that is what was asked for.
+            // Fails if there is no connection, which is the requested result anyway.
             Command::Close(peer) => drop(self.swarm.disconnect_peer_id(peer)),
             Command::CloseRelayed(connection) => {
                 self.swarm.close_connection(connection);
@@ -172,12 +175,15 @@ impl Loop {
 
     fn publish(&mut self, topic: &str, data: Vec<u8>) {
         let gossip = &mut self.swarm.behaviour_mut().gossip;
-        // Who waits for it finds that it is lost.
+        // If publishing fails, the waiting request counts the message as lost.
         drop(gossip.publish(gossipsub::IdentTopic::new(topic), data));
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "no test looks at the rest")]
-    fn note(&mut self, event: SwarmEvent<BehaviourEvent>) {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the tests need no other events"
+    )]
+    fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::ConnectionEstablished {
                 peer_id: peer,
@@ -193,7 +199,7 @@ impl Loop {
                     self.close_once_upgraded(id, peer);
                 }
                 if let Some(reply) = take(&mut self.dials, &id) {
-                    tell(reply, Ok(()));
+                    answer(reply, Ok(()));
                 }
             }
             SwarmEvent::OutgoingConnectionError {
@@ -202,7 +208,7 @@ impl Loop {
                 ..
             } => {
                 if let Some(reply) = take(&mut self.dials, &connection_id) {
-                    tell(reply, Err(format!("{error:?}")));
+                    answer(reply, Err(format!("{error:?}")));
                 }
             }
             SwarmEvent::ConnectionClosed { connection_id, .. } => {
@@ -210,7 +216,7 @@ impl Loop {
             }
             SwarmEvent::NewListenAddr { listener_id, .. } => {
                 if let Some(reply) = take(&mut self.reservations, &listener_id) {
-                    tell(reply, Ok(()));
+                    answer(reply, Ok(()));
                 }
             }
             SwarmEvent::ListenerClosed {
@@ -219,16 +225,19 @@ impl Loop {
                 ..
             } => {
                 if let Some(reply) = take(&mut self.reservations, &listener_id) {
-                    tell(reply, Err(format!("{reason:?}")));
+                    answer(reply, Err(format!("{reason:?}")));
                 }
             }
-            SwarmEvent::Behaviour(event) => self.note_protocol(event),
+            SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
             _ => {}
         }
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "no test looks at the rest")]
-    fn note_protocol(&mut self, event: BehaviourEvent) {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the tests need no other events"
+    )]
+    fn on_behaviour_event(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Ping(ping::Event {
                 connection,
@@ -253,7 +262,7 @@ impl Loop {
                 if message.topic.as_str() == PING {
                     self.publish(PONG, message.data);
                 } else {
-                    self.table.borrow_mut().returned(&message.data);
+                    self.table.borrow_mut().gossip_returned(&message.data);
                 }
             }
             BehaviourEvent::Gossip(
@@ -270,18 +279,18 @@ impl Loop {
         }
     }
 
-    /// Closes a relayed connection of ours, once a direct one stands and has stood for a moment.
+    /// Closes a relayed connection that this peer dialled, shortly after a direct one was established.
     fn close_once_upgraded(&self, relayed: ConnectionId, peer: PeerId) {
         let (mut commands, table) = (self.commands.clone(), Rc::clone(&self.table));
         spawn_local(async move {
             loop {
-                Delay::new(UPGRADED_AFTER).await;
+                Delay::new(UPGRADE_CHECK_INTERVAL).await;
                 let links = table.borrow().links_with(&peer);
                 if links.iter().all(|link| link.id != relayed) {
                     return;
                 }
                 if links.iter().any(|link| link.direct) {
-                    // A loop that is full or gone has nothing to close.
+                    // Fails only if the event loop is overloaded or has ended.
                     drop(commands.try_send(Command::CloseRelayed(relayed)));
                     return;
                 }
@@ -290,8 +299,8 @@ impl Loop {
     }
 }
 
-/// Answers whoever asked; it fails if nobody waits any more.
-fn tell(reply: Reply, outcome: Result<(), String>) {
+/// Answers a request. Has no effect if the caller no longer waits.
+fn answer(reply: Reply, outcome: Result<(), String>) {
     drop(reply.send(outcome));
 }
 

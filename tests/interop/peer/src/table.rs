@@ -1,4 +1,4 @@
-//! What the loop has seen: connections, and what their far ends said.
+//! The state that the event loop records: connections, and what is known about their peers.
 
 use futures::channel::oneshot;
 use libp2p::PeerId;
@@ -20,16 +20,16 @@ mod performance {
     }
 }
 
-/// See the module.
+/// All open connections, and the state of the gossip measurement.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     links: Vec<Link>,
     pub(crate) gossip_peers: usize,
-    /// The gossip message that is under way, and who waits to hear when it is back.
+    /// The gossip message in flight, and the channel that gets the time of its return.
     pub(crate) awaited: Option<(Vec<u8>, oneshot::Sender<f64>)>,
 }
 
-/// One connection, in JavaScript's words.
+/// A connection, in the format that JavaScript gets.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Link {
@@ -39,11 +39,11 @@ pub(crate) struct Link {
     pub(crate) peer: PeerId,
     pub(crate) direct: bool,
     pub(crate) dialer: bool,
-    /// When, in milliseconds since the page was opened.
+    /// When the connection was established, in milliseconds since the page was opened.
     pub(crate) opened: f64,
-    /// The last ping's round trip.
+    /// The round-trip time of the last ping, in milliseconds.
     pub(crate) ping_ms: Option<f64>,
-    /// What identify brought.
+    /// The agent version from identify.
     pub(crate) agent: Option<String>,
     pub(crate) protocols: Vec<String>,
 }
@@ -76,15 +76,15 @@ impl Table {
         links
     }
 
-    /// A gossip message came back.
-    pub(crate) fn returned(&mut self, data: &[u8]) {
+    /// Completes the measurement if `data` is the message in flight.
+    pub(crate) fn gossip_returned(&mut self, data: &[u8]) {
         if self
             .awaited
             .as_ref()
             .is_some_and(|(awaited, _)| awaited == data)
             && let Some((_, waiter)) = self.awaited.take()
         {
-            // It fails if nobody waits any more.
+            // Fails if the caller no longer waits.
             let _ = waiter.send(now_ms());
         }
     }

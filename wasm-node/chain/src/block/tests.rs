@@ -1,4 +1,4 @@
-//! Blocks read back from their bytes, and bodies are judged by rules 1, 6 and 7.
+//! Blocks survive a round trip through bytes, and bodies are checked by rules 1, 6 and 7.
 
 use core::cell::RefCell;
 
@@ -50,7 +50,7 @@ fn body_has_1_to_1024_readings() {
 }
 
 #[test]
-fn body_belongs_to_its_header() {
+fn body_must_match_its_header() {
     let readings = [reading(1, 0), reading(2, 0)];
     let mut rng = ChaCha12Rng::seed_from_u64(1);
     let honest = header(&readings);
@@ -64,13 +64,13 @@ fn body_belongs_to_its_header() {
         })
     );
     assert_eq!(
-        verdict.map_err(|error| error.condemns()),
-        Err(Condemns::Copy)
+        verdict.map_err(|error| error.invalidates()),
+        Err(Invalidates::Copy)
     );
 }
 
 #[test]
-fn an_authors_readings_follow_one_another() {
+fn author_sequence_is_contiguous() {
     assert_eq!(
         check(&[reading(1, 5), reading(2, 0), reading(1, 6), reading(2, 1)]),
         Ok(())
@@ -87,13 +87,13 @@ fn an_authors_readings_follow_one_another() {
             check(&[reading(1, 5), reading(2, 0), reading(1, wrong)]),
             Err(error)
         );
-        assert_eq!(error.condemns(), Condemns::Descendants);
+        assert_eq!(error.invalidates(), Invalidates::Descendants);
     }
     assert!(check(&[reading(1, u64::MAX), reading(1, u64::MAX)]).is_err());
 }
 
 #[test]
-fn bad_reading_is_named_by_its_place_in_the_block() {
+fn invalid_reading_reports_its_position() {
     let mut readings: Vec<Reading> = (0..6).map(|seq| reading(1, seq)).collect();
     readings[4].signature = Signature::new([1; 64]);
     let source = readings[4].verify(ROOM).expect_err("it was altered");
@@ -102,29 +102,29 @@ fn bad_reading_is_named_by_its_place_in_the_block() {
         source,
     };
     assert_eq!(check(&readings), Err(error));
-    assert_eq!(error.condemns(), Condemns::Descendants);
+    assert_eq!(error.invalidates(), Invalidates::Descendants);
 
-    // The same with some readings known: places are still the block's.
+    // The same with some readings already verified: positions still count all readings of the block.
     let mut rng = ChaCha12Rng::seed_from_u64(1);
-    let known = |reading: &Reading| reading.seq % 2 == 1;
-    let verdict = check_body(ROOM, &header(&readings), &readings, known, &mut rng);
+    let known_good = |reading: &Reading| reading.seq % 2 == 1;
+    let verdict = check_body(ROOM, &header(&readings), &readings, known_good, &mut rng);
     assert_eq!(verdict, Err(error));
 }
 
 #[test]
-fn known_readings_are_spared_the_signature_check_only() {
+fn known_readings_skip_only_the_signature_check() {
     let forged = Reading {
         signature: Signature::new([0; 64]),
         ..reading(1, 0)
     };
     let asked = RefCell::new(Vec::new());
-    let known = |reading: &Reading| {
+    let known_good = |reading: &Reading| {
         asked.borrow_mut().push(*reading);
         true
     };
     let mut rng = ChaCha12Rng::seed_from_u64(1);
     assert_eq!(
-        check_body(ROOM, &header(&[forged]), &[forged], known, &mut rng),
+        check_body(ROOM, &header(&[forged]), &[forged], known_good, &mut rng),
         Ok(())
     );
     assert_eq!(
@@ -171,7 +171,7 @@ fn claimed_length_allocates_nothing() {
 
 proptest! {
     #[test]
-    fn blocks_read_back_from_exactly_their_bytes(header: [u8; 93], numbers: Vec<u8>, junk: u8, cut: usize) {
+    fn blocks_round_trip_through_bytes(header: [u8; 93], numbers: Vec<u8>, junk: u8, cut: usize) {
         let header = Header::decode(&header).expect("93 bytes");
         let readings = numbers.iter().map(|n| Reading::decode(&[*n; 114]).expect("114 bytes")).collect();
         let block = Block { header, readings };

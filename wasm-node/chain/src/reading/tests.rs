@@ -1,4 +1,4 @@
-//! Readings are valid in one room, and batches of them get the verdicts that each gets alone.
+//! A reading is valid in one room only, and a batch gets the same result as its readings one by one.
 
 use proptest::prelude::*;
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
@@ -29,7 +29,7 @@ fn signed_reading_is_valid_in_its_room_only() {
 }
 
 #[test]
-fn id_names_what_was_signed_and_not_the_signature() {
+fn id_excludes_the_signature() {
     let first = reading(1, 0);
     let resigned = Reading {
         signature: Signature::new([0; 64]),
@@ -40,7 +40,7 @@ fn id_names_what_was_signed_and_not_the_signature() {
 }
 
 #[test]
-fn fields_are_judged_in_order_before_the_signature() {
+fn fields_are_checked_before_the_signature() {
     let good = reading(1, 0);
     let late = UnixMillis::new(8_640_000_000_000_001);
     let mut bad = Reading {
@@ -82,7 +82,7 @@ fn fields_are_judged_in_order_before_the_signature() {
 }
 
 #[test]
-fn batch_names_the_first_bad_reading() {
+fn batch_reports_the_first_invalid_reading() {
     let mut rng = ChaCha12Rng::seed_from_u64(1);
     let mut readings: Vec<Reading> = (0..8)
         .map(|seq| reading(1 + (seq % 3) as u8, seq))
@@ -111,7 +111,7 @@ fn batch_names_the_first_bad_reading() {
 
 proptest! {
     #[test]
-    fn any_114_bytes_are_one_reading_and_no_other_length_is(bytes: [u8; 57], more: [u8; 57], cut in 0_usize..130) {
+    fn only_114_bytes_decode_as_a_reading(bytes: [u8; 57], more: [u8; 57], cut in 0_usize..130) {
         let mut all = [bytes, more].concat();
         let reading = Reading::decode(&all).expect("114 bytes");
         prop_assert_eq!(&reading.to_bytes()[..], &all[..]);
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn flipping_any_bit_makes_a_reading_invalid(bit in 0_usize..Reading::LEN * 8) {
+    fn flipping_any_bit_invalidates_a_reading(bit in 0_usize..Reading::LEN * 8) {
         let mut bytes = reading(1, 3).to_bytes();
         bytes[bit / 8] ^= 1 << (bit % 8);
         let altered = Reading::decode(&bytes).expect("114 bytes");

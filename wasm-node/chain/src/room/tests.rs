@@ -1,4 +1,4 @@
-//! Rooms take what they are given or refuse it, and differ if any parameter does.
+//! Room parameters are accepted verbatim or rejected, and each of them changes the room id.
 
 use alloc::string::ToString;
 
@@ -9,7 +9,7 @@ fn name(text: &str) -> RoomName {
 }
 
 #[test]
-fn names_are_taken_as_they_are_or_not_at_all() {
+fn names_are_accepted_verbatim_or_rejected() {
     for good in [
         "a",
         "room 7",
@@ -31,7 +31,7 @@ fn names_are_taken_as_they_are_or_not_at_all() {
             Err(RoomNameError::NotTrimmed { name })
         );
     }
-    // e with a combining acute accent; the Kelvin sign, which is a K.
+    // An e with a combining acute accent; the Kelvin sign, whose normal form is the letter K.
     for other in ["cafe\u{301}", "\u{212a}"] {
         let name = other.to_string();
         assert_eq!(
@@ -42,20 +42,23 @@ fn names_are_taken_as_they_are_or_not_at_all() {
 }
 
 #[test]
-fn somebody_else_may_judge_the_normal_form_of_what_is_not_ascii() {
-    assert_eq!(RoomName::judged_by("room 7", |_| false), Ok(name("room 7")));
+fn caller_can_supply_the_nfc_check() {
+    assert_eq!(
+        RoomName::with_nfc_check("room 7", |_| false),
+        Ok(name("room 7"))
+    );
     for text in ["caf\u{e9}", "cafe\u{301}"] {
-        let taken = RoomName::judged_by(text, |asked| asked == text);
+        let taken = RoomName::with_nfc_check(text, |asked| asked == text);
         assert_eq!(taken.as_ref().map(RoomName::as_str), Ok(text));
         let refused = RoomNameError::NotNormalized {
             name: text.to_string(),
         };
-        assert_eq!(RoomName::judged_by(text, |_| false), Err(refused));
+        assert_eq!(RoomName::with_nfc_check(text, |_| false), Err(refused));
     }
 }
 
 #[test]
-fn numbers_are_taken_within_their_bounds_only() {
+fn parameters_are_bounded() {
     for floor_bits in [8, 64] {
         for interval in [100, 600_000] {
             assert!(RoomParams::new(name("a"), floor_bits, interval).is_ok());
@@ -81,7 +84,7 @@ fn bytes_are_the_borsh_encoding() {
 }
 
 #[test]
-fn every_parameter_makes_another_room() {
+fn every_parameter_changes_the_room_id() {
     let room = |text, floor_bits, interval| {
         Room::new(RoomParams::new(name(text), floor_bits, interval).expect("in bounds")).id()
     };
@@ -91,8 +94,8 @@ fn every_parameter_makes_another_room() {
         room("a", 17, 1000),
         room("a", 16, 1001),
     ];
-    for (place, id) in ids.iter().enumerate() {
-        assert!(!ids[..place].contains(id));
+    for (at, id) in ids.iter().enumerate() {
+        assert!(!ids[..at].contains(id));
     }
     assert_eq!(ids[0], Room::new(RoomParams::with_defaults(name("a"))).id());
 }

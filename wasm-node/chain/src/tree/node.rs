@@ -1,4 +1,4 @@
-//! What the tree keeps of a block, and how its nodes name one another. Knows no rule.
+//! The node that the tree stores for a block. Nodes are in an arena and refer to each other by slot.
 
 use alloc::boxed::Box;
 use core::cmp::Reverse;
@@ -10,36 +10,36 @@ use crate::{
     work::{CompactTarget, Work},
 };
 
-/// Where a node is in the arena.
+/// Index of a node in the arena.
 pub(super) type Slot = u32;
 pub(super) const NONE: Slot = Slot::MAX;
 pub(super) const GENESIS: Slot = 0;
 
-/// Greater is better: more work, then the lower hash.
+/// Fork choice order, greatest is best: more work first, then the lower hash.
 pub(super) type Rank = (Work, Reverse<BlockHash>);
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LooseEntry {
+pub(super) struct SideEntry {
     pub(super) author: u32,
     pub(super) prefix: IdPrefix,
     pub(super) seq: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LinkedEntry {
+pub(super) struct ConnectedEntry {
     pub(super) author: u32,
     pub(super) prefix: IdPrefix,
 }
 
-/// What is known of a block's body.
+/// The state of a block's body.
 #[derive(Clone, Debug)]
 pub(super) enum Body {
-    /// Nothing yet.
+    /// The body is not here.
     Missing,
-    /// Checked by itself; its place in the authors' counts is not.
-    Loose(Box<[LooseEntry]>),
-    /// On the best branch: the counts follow from the branch.
-    Linked(Box<[LinkedEntry]>),
+    /// Off the best branch: checked, except for whether each reading is its author's next.
+    Side(Box<[SideEntry]>),
+    /// On the best branch: the `seq` of each reading follows from the branch, so it is not stored.
+    Connected(Box<[ConnectedEntry]>),
 }
 
 #[derive(Clone, Debug)]
@@ -54,10 +54,11 @@ pub(super) struct Node {
     pub(super) parent: Slot,
     pub(super) first_child: Slot,
     pub(super) next_sibling: Slot,
-    /// This body and all below it down to the best branch are here, and none of these blocks is ahead of the clock.
+    /// The bodies of this block and of its ancestors off the best branch are here, and none of these blocks is ahead of
+    /// the clock.
     pub(super) ready: bool,
     pub(super) on_best: bool,
-    /// This block, or one below it, is ahead of the clock.
+    /// This block or one of its ancestors is ahead of the clock.
     pub(super) held_back: bool,
     pub(super) body: Body,
 }

@@ -1,4 +1,5 @@
-//! Ways through the tree: to the branch worth fetching, to what it lacks, and to what a peer shares with it.
+//! Paths through the tree that synchronization needs: the branch to fetch, its missing bodies, and locators, by which
+//! two peers find their last common block.
 
 use alloc::vec::Vec;
 
@@ -9,29 +10,29 @@ use super::{
 use crate::{hash::BlockHash, header::Header};
 
 impl Tree {
-    /// The best leaf that outweighs (or ties and beats) the best tip by headers alone, is not held back and that `skip` lets
-    /// pass.
+    /// The best leaf by headers alone, if it ranks above the best tip. Leaves that are held back and those for which
+    /// `skip` returns `true` are ignored.
     pub fn heaviest_leaf(&self, skip: impl Fn(&BlockHash) -> bool) -> Option<BlockInfo> {
         let tip = self.node(self.tip_slot()).rank();
         let passes = |slot: &Slot| {
             let node = self.node(*slot);
             !node.held_back && !skip(&node.hash)
         };
-        let settled = self
+        let in_leaves = self
             .leaves
             .iter()
             .rev()
             .take_while(|(rank, _)| **rank > tip)
             .map(|(rank, &slot)| (*rank, slot))
             .find(|(_, slot)| passes(slot));
-        let grown = self
-            .grown
+        let newest = self
+            .newest_leaf
             .map(|slot| (self.node(slot).rank(), slot))
             .filter(|(rank, slot)| *rank > tip && passes(slot));
-        settled.max(grown).map(|(_, slot)| self.info(slot))
+        in_leaves.max(newest).map(|(_, slot)| self.info(slot))
     }
 
-    /// Blocks without a body on the way from the best branch to `leaf`, lowest first, at most `limit`.
+    /// Blocks on the path from the best branch to `leaf` whose body is missing, lowest first, at most `limit`.
     #[must_use]
     pub fn missing_bodies(&self, leaf: &BlockHash, limit: usize) -> Vec<BlockHash> {
         let Some(&slot) = self.by_hash.get(leaf) else {
@@ -46,7 +47,7 @@ impl Tree {
             .collect()
     }
 
-    /// Readings of blocks off the best branch on the way to `leaf`, as far as every body from the fork on is here.
+    /// Number of readings in the blocks from the fork to `leaf`, up to the first missing body.
     #[must_use]
     pub fn ready_readings(&self, leaf: &BlockHash) -> usize {
         let Some(&slot) = self.by_hash.get(leaf) else {
@@ -55,13 +56,13 @@ impl Tree {
         let path = self.path_to_best(slot);
         path.iter()
             .map_while(|&slot| match &self.node(slot).body {
-                Body::Loose(entries) => Some(entries.len()),
-                Body::Missing | Body::Linked(_) => None,
+                Body::Side(entries) => Some(entries.len()),
+                Body::Missing | Body::Connected(_) => None,
             })
             .sum()
     }
 
-    /// Whether `leaf` is `ancestor` or stands on it; `false` where either is not in the tree.
+    /// Whether `leaf` is `ancestor` or descends from it. Returns `false` if either is not in the tree.
     #[must_use]
     pub fn is_descendant(&self, leaf: &BlockHash, ancestor: &BlockHash) -> bool {
         let (Some(&leaf), Some(&ancestor)) = (self.by_hash.get(leaf), self.by_hash.get(ancestor))
@@ -79,8 +80,8 @@ impl Tree {
         slot == ancestor
     }
 
-    /// Hashes by which a peer finds what it shares with the branch that ends in `from`:
-    /// newest first, in doubling steps, genesis last.
+    /// The block locator of the branch that ends in `from`, by which a peer finds the last block that it shares with
+    /// the branch: hashes, newest first, in doubling steps, genesis last.
     #[must_use]
     pub fn locator(&self, from: &BlockHash) -> Vec<BlockHash> {
         let mut slot = self
@@ -101,7 +102,7 @@ impl Tree {
         hashes
     }
 
-    /// Headers of the best branch above the first hash of `locator` that is on it, at most `limit`.
+    /// Headers of the best branch after the first hash of `locator` that is on it, at most `limit`.
     #[must_use]
     pub fn headers_after(&self, locator: &[BlockHash], limit: usize) -> Vec<Header> {
         let shared = locator
@@ -120,7 +121,7 @@ impl Tree {
             .collect()
     }
 
-    /// The ancestor `steps` below, genesis at the lowest.
+    /// The ancestor `steps` below, but at least genesis.
     pub(super) fn ancestor(&self, mut slot: Slot, steps: u64) -> Slot {
         let height = self.node(slot).index.saturating_sub(steps);
         while self.node(slot).index > height {

@@ -1,5 +1,6 @@
-//! Letting go of side blocks: the deep ones, the lightest when there are too many, and headers whose bodies nobody has.
-//! Whoever keeps the bodies is told which went.
+//! Removing side blocks: those too deep below the tip, those with the least work when there are too many, and headers
+//! whose bodies no peer has. The methods return the removed blocks that had a body, so the caller can delete the
+//! bodies.
 
 use alloc::vec::Vec;
 
@@ -10,10 +11,10 @@ use super::{
 use crate::hash::BlockHash;
 
 impl Tree {
-    /// Lets go of side blocks that are too deep, and of the lightest when there are too many; of branches that end in
-    /// one of `growing` only once they have ended. Returns the removed ones whose body was kept.
+    /// Removes side blocks that are too deep, and those with the least work when there are too many. Branches that end
+    /// in one of `growing` are still being received, so they stay. Returns the removed blocks that had a body.
     pub fn prune(&mut self, growing: &[BlockHash]) -> Vec<BlockHash> {
-        self.settle_grown();
+        self.flush_newest_leaf();
         let growing: Vec<Slot> = growing
             .iter()
             .filter_map(|hash| self.by_hash.get(hash).copied())
@@ -48,13 +49,13 @@ impl Tree {
         removed
     }
 
-    /// Lets go of the lightest side block that may go, if there are as many as may be. Returns it, if its body was kept.
-    pub fn make_place(&mut self, growing: &[BlockHash]) -> Vec<BlockHash> {
+    /// Removes the side block with the least work if there are [`MAX_SIDE_BLOCKS`]. Returns it if it had a body.
+    pub fn evict_lightest(&mut self, growing: &[BlockHash]) -> Vec<BlockHash> {
         let mut removed = Vec::new();
         if self.side_blocks() < MAX_SIDE_BLOCKS {
             return removed;
         }
-        self.settle_grown();
+        self.flush_newest_leaf();
         let growing: Vec<Slot> = growing
             .iter()
             .filter_map(|hash| self.by_hash.get(hash).copied())
@@ -69,10 +70,10 @@ impl Tree {
         removed
     }
 
-    /// Lets go of every side block that may go, but for branches that end in one of `growing`. Returns those whose body was
-    /// kept.
+    /// Removes every side block that can be removed, except branches that end in one of `growing`. Returns the removed
+    /// blocks that had a body.
     pub fn prune_all(&mut self, growing: &[BlockHash]) -> Vec<BlockHash> {
-        self.settle_grown();
+        self.flush_newest_leaf();
         let growing: Vec<Slot> = growing
             .iter()
             .filter_map(|hash| self.by_hash.get(hash).copied())
@@ -88,19 +89,19 @@ impl Tree {
         removed
     }
 
-    /// Lets go of the headers that end in `leaf` and whose body is not here, down to the first block that has one or
-    /// that another branch stands on. Returns their hashes, the highest first.
-    pub fn forget_bodiless(&mut self, leaf: &BlockHash) -> Vec<BlockHash> {
-        self.settle_grown();
+    /// Removes the headers without a body from `leaf` downwards, up to the first block that has a body or on which
+    /// another branch builds. Returns their hashes, highest first.
+    pub fn remove_bodiless(&mut self, leaf: &BlockHash) -> Vec<BlockHash> {
+        self.flush_newest_leaf();
         let mut forgotten = Vec::new();
         let Some(&(mut slot)) = self.by_hash.get(leaf) else {
             return forgotten;
         };
         loop {
             let node = self.node(slot);
-            let goes =
+            let is_removable =
                 !node.on_best && node.first_child == NONE && matches!(node.body, Body::Missing);
-            if !goes {
+            if !is_removable {
                 return forgotten;
             }
             forgotten.push(node.hash);
@@ -108,7 +109,7 @@ impl Tree {
         }
     }
 
-    /// A leaf may go when it is off the best branch and does not outweigh it.
+    /// Whether the node is a leaf off the best branch, is not pinned and does not have more work than the best branch.
     pub(super) fn is_removable_leaf(&self, slot: Slot) -> bool {
         let node = self.node(slot);
         !node.on_best
@@ -117,14 +118,14 @@ impl Tree {
             && node.rank() < self.node(self.tip_slot()).rank()
     }
 
-    /// Removes a node that has no children and is off the best branch; returns its parent.
+    /// Removes a node that has no children and is off the best branch, and returns its parent.
     pub(super) fn remove_leaf(&mut self, slot: Slot, with_body: &mut Vec<BlockHash>) -> Slot {
         self.unpin(slot);
         self.forget_early(slot);
         let node = self.node(slot);
         let (hash, rank, parent, sibling) =
             (node.hash, node.rank(), node.parent, node.next_sibling);
-        if let Body::Loose(entries) =
+        if let Body::Side(entries) =
             core::mem::replace(&mut self.node_mut(slot).body, Body::Missing)
         {
             with_body.push(hash);

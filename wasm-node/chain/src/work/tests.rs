@@ -1,4 +1,4 @@
-//! Compact targets are read and written as Bitcoin does, and work is their exact reciprocal.
+//! Compact targets are decoded and encoded as in Bitcoin, and work is their exact reciprocal.
 
 use alloc::string::ToString;
 
@@ -11,7 +11,7 @@ fn target(value: u64) -> Target {
 }
 
 #[test]
-fn compact_bits_are_read_as_bitcoin_does() {
+fn compact_bits_match_bitcoin() {
     let cases: [(u32, u64); 8] = [
         (0x0101_0000, 0x01),
         (0x017f_ffff, 0x7f),
@@ -28,7 +28,7 @@ fn compact_bits_are_read_as_bitcoin_does() {
 }
 
 #[test]
-fn bits_that_are_no_target_are_refused() {
+fn invalid_bits_are_rejected() {
     for bits in [0x0180_0001, 0x0492_3456, 0x2080_0000, 0xff80_0000] {
         assert_eq!(
             CompactTarget(bits).target(),
@@ -61,7 +61,7 @@ fn bits_that_are_no_target_are_refused() {
 #[test]
 fn floors_are_exact_in_compact_form() {
     for floor_bits in 8..=64 {
-        let floor = Target::one_in_two_to_the(floor_bits);
+        let floor = Target::from_floor_bits(floor_bits);
         assert_eq!(floor.to_compact().target(), Ok(floor));
         assert_eq!(
             floor.work(),
@@ -70,27 +70,27 @@ fn floors_are_exact_in_compact_form() {
         );
     }
     assert_eq!(
-        Target::one_in_two_to_the(16).to_compact().to_bits(),
+        Target::from_floor_bits(16).to_compact().to_bits(),
         0x1f01_0000
     );
 }
 
 #[test]
-fn short_division_does_for_all_that_tabs_can_mine() {
+fn fast_work_covers_minable_targets() {
     for floor_bits in 8..=40 {
-        let floor = Target::one_in_two_to_the(floor_bits);
-        assert_eq!(floor.to_compact().quick_work(), Some(floor.work()));
+        let floor = Target::from_floor_bits(floor_bits);
+        assert_eq!(floor.to_compact().fast_work(), Some(floor.work()));
     }
-    let hardest = Target::one_in_two_to_the(64).to_compact();
-    assert_eq!(hardest.quick_work(), None, "left to the long division");
-    assert_eq!(CompactTarget(0x1f80_ffff).quick_work(), None, "negative");
-    assert_eq!(CompactTarget(0x1f00_0000).quick_work(), None, "zero");
-    assert!(CompactTarget(0x2200_00ff).quick_work().is_some());
-    assert_eq!(CompactTarget(0x2200_0100).quick_work(), None, "2^256");
+    let hardest = Target::from_floor_bits(64).to_compact();
+    assert_eq!(hardest.fast_work(), None, "needs the long division");
+    assert_eq!(CompactTarget(0x1f80_ffff).fast_work(), None, "negative");
+    assert_eq!(CompactTarget(0x1f00_0000).fast_work(), None, "zero");
+    assert!(CompactTarget(0x2200_00ff).fast_work().is_some());
+    assert_eq!(CompactTarget(0x2200_0100).fast_work(), None, "2^256");
 }
 
 #[test]
-fn hash_meets_a_target_that_it_equals_and_none_below() {
+fn hash_equal_to_the_target_meets_it() {
     let bytes = target(1000).to_be_bytes();
     assert!(target(1000).is_met_by(&BlockHash::new(bytes)));
     assert!(!target(999).is_met_by(&BlockHash::new(bytes)));
@@ -114,16 +114,16 @@ proptest! {
     fn compact_form_rounds_down_to_the_nearest(bytes: [u8; 32], shift in 0_usize..256) {
         let target = Target::from_uint(U256::from_be_bytes(bytes) >> shift);
         let compact = target.to_compact();
-        let rounded = compact.target().expect("a compact target is a target");
+        let rounded = compact.target().expect("a compact form of a target is valid");
         prop_assert!(rounded <= target);
         prop_assert_eq!(rounded.to_compact(), compact);
-        // Unless nothing was lost, the next number that compact bits can express is above.
+        // Unless rounding lost nothing, the next number that compact bits can express is above the target.
         let next = CompactTarget(compact.0 + 1).target();
         prop_assert!(rounded == target || next.map_or(true, |next| next > target));
     }
 
     #[test]
-    fn work_is_the_quotient_in_twice_as_many_bits(bytes: [u8; 32], shift in 0_usize..256) {
+    fn work_equals_the_512_bit_quotient(bytes: [u8; 32], shift in 0_usize..256) {
         let target = Target::from_uint(U256::from_be_bytes(bytes) >> shift);
         let wide: ruint::aliases::U512 = (ruint::aliases::U512::ONE << 256_usize)
             / (target.0.to::<ruint::aliases::U512>() + ruint::aliases::U512::ONE);
@@ -131,18 +131,18 @@ proptest! {
     }
 
     #[test]
-    fn work_by_short_division_is_the_same(size in 0_u32..36, mantissa in 0_u32..0x0100_0000, shift in 0_u32..24) {
-        // Powers of two, which leave no remainder, among them.
+    fn fast_work_equals_work(size in 0_u32..36, mantissa in 0_u32..0x0100_0000, shift in 0_u32..24) {
+        // Powers of two are among them, because they leave no remainder.
         for mantissa in [mantissa >> shift, 1 << shift] {
             let bits = CompactTarget(size << 24 | mantissa);
-            if let Some(work) = bits.quick_work() {
+            if let Some(work) = bits.fast_work() {
                 prop_assert_eq!(Ok(work), bits.target().map(|target| target.work()), "{}", bits);
             }
         }
     }
 
     #[test]
-    fn work_travels_in_32_bytes_little_endian(bytes: [u8; 32]) {
+    fn work_is_32_bytes_little_endian(bytes: [u8; 32]) {
         let work = Work::from_le_bytes(bytes);
         prop_assert_eq!(work.to_le_bytes(), bytes);
         prop_assert_eq!(borsh::to_vec(&work).ok(), Some(bytes.to_vec()));

@@ -1,6 +1,6 @@
-//! The window, kept up in constant time, agrees with the plain transcription of the rule on any branch.
+//! The incrementally updated window agrees with the reference implementation of the rule on any branch.
 
-use chain::{
+use heartchain_chain::{
     difficulty::{WINDOW_HEADERS, Window},
     hash::{BlockHash, ReadingsRoot},
     header::{HEADER_VERSION, Header},
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use crate::reference;
 
-/// A room and the plain transcription's idea of it.
+/// A room, for the crate and for the reference implementation.
 pub(crate) fn room(floor_bits: u8, interval: u64) -> (Room, reference::Room) {
     let name = RoomName::new("difficulty").expect("a room name");
     let params = RoomParams::new(name, floor_bits, interval).expect("in bounds");
@@ -25,7 +25,7 @@ pub(crate) fn room(floor_bits: u8, interval: u64) -> (Room, reference::Room) {
     )
 }
 
-/// A header of which the difficulty rule reads all that it reads.
+/// A header with the fields that the difficulty rule reads.
 pub(crate) fn header(index: usize, time: u64, bits: u32) -> Header {
     Header {
         version: HEADER_VERSION,
@@ -38,10 +38,10 @@ pub(crate) fn header(index: usize, time: u64, bits: u32) -> Header {
     }
 }
 
-/// A branch, kept by the crate and by the transcription side by side.
+/// A branch, maintained by the crate and for the reference implementation side by side.
 struct Branch {
     room: Room,
-    plain_room: reference::Room,
+    reference_room: reference::Room,
     window: Window,
     headers: Vec<Header>,
     blocks: Vec<reference::Block>,
@@ -49,18 +49,18 @@ struct Branch {
 
 impl Branch {
     fn new(floor_bits: u8, interval: u64) -> Self {
-        let (room, plain_room) = room(floor_bits, interval);
+        let (room, reference_room) = room(floor_bits, interval);
         Self {
             window: Window::genesis(&room),
             headers: vec![*room.genesis()],
-            blocks: vec![plain_room.genesis()],
+            blocks: vec![reference_room.genesis()],
             room,
-            plain_room,
+            reference_room,
         }
     }
 
     fn assert_agreement(&self, time: u64) -> u32 {
-        let bits = reference::next_bits(self.plain_room, &self.blocks, time);
+        let bits = reference::next_bits(self.reference_room, &self.blocks, time);
         assert_eq!(
             self.window.next_bits(UnixMillis::new(time)).to_bits(),
             bits,
@@ -68,7 +68,7 @@ impl Branch {
         );
         let mut with_next = self.blocks.clone();
         with_next.push(reference::Block { time, bits });
-        let quiet = reference::is_quiet(self.plain_room, &with_next, self.blocks.len());
+        let quiet = reference::is_quiet(self.reference_room, &with_next, self.blocks.len());
         assert_eq!(
             self.window.is_quiet(UnixMillis::new(time)),
             quiet,
@@ -97,7 +97,7 @@ impl Branch {
         self.window = self.rebuilt();
     }
 
-    /// From no more headers than the window needs.
+    /// The window computed from no more headers than necessary.
     fn rebuilt(&self) -> Window {
         let newest = self.headers.len().saturating_sub(WINDOW_HEADERS);
         Window::from_headers(&self.room, self.headers[newest..].iter().copied())
@@ -106,13 +106,13 @@ impl Branch {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Milliseconds since the parent, if they are not too few to be valid.
+    /// A block this many milliseconds after its parent, or later if needed to be valid.
     After(i64),
-    /// Exactly the longest gap that is not quiet, and this much more.
+    /// A block after the longest gap that is not quiet, plus this many milliseconds.
     Gap(i64),
-    /// Many blocks at once.
+    /// This many blocks as fast as valid.
     Burst(u8),
-    /// A reorganisation: leave so many blocks.
+    /// A reorganization that removes this many blocks.
     Rewind(usize),
 }
 
@@ -128,7 +128,7 @@ fn steps(interval: u64) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..160)
 }
 
-fn numbers_and_steps() -> impl Strategy<Value = (u8, u64, Vec<Step>)> {
+fn params_and_steps() -> impl Strategy<Value = (u8, u64, Vec<Step>)> {
     let interval = prop_oneof![Just(100), Just(1000), 100..=600_000_u64];
     (8..=64_u8, interval)
         .prop_flat_map(|(floor_bits, interval)| (Just(floor_bits), Just(interval), steps(interval)))
@@ -138,8 +138,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn window_agrees_with_the_plain_rule_on_any_branch(
-        (floor_bits, interval, steps) in numbers_and_steps(),
+    fn window_matches_the_reference_rule(
+        (floor_bits, interval, steps) in params_and_steps(),
         start in 1_u64..8_000_000_000_000,
     ) {
         let mut branch = Branch::new(floor_bits, interval);
@@ -168,11 +168,11 @@ proptest! {
 }
 
 #[test]
-fn window_rebuilt_at_every_height_equals_the_extended_one() {
+fn rebuilt_window_equals_the_extended_one() {
     let mut branch = Branch::new(16, 1000);
     let mut time = 1_700_000_000_000;
     for index in 1..300_u64 {
-        // A quiet gap every 37 blocks, else times that jump to and fro.
+        // A quiet gap every 37 blocks, otherwise times that go back and forth.
         time += if index % 37 == 0 { 70_000 } else { 900 };
         branch.extend(time - (index * 7919) % 800);
         assert_eq!(branch.rebuilt(), branch.window, "after block {index}");
@@ -180,7 +180,7 @@ fn window_rebuilt_at_every_height_equals_the_extended_one() {
 }
 
 #[test]
-fn difficulty_rises_when_blocks_come_fast_and_a_silence_lowers_it_to_the_floor() {
+fn quiet_gap_resets_difficulty_to_the_floor() {
     let mut branch = Branch::new(16, 1000);
     for index in 1..200 {
         branch.extend(1_700_000_000_000 + 100 * index);
@@ -189,7 +189,7 @@ fn difficulty_rises_when_blocks_come_fast_and_a_silence_lowers_it_to_the_floor()
     let latest = 1_700_000_000_000 + 100 * 199;
     let target = |time| {
         let bits = branch.window.next_bits(UnixMillis::new(time));
-        bits.target().expect("the rule writes targets")
+        bits.target().expect("the rule returns valid bits")
     };
     assert!(target(latest + 100).work() > floor.work().saturating_add(floor.work()));
     assert!(target(latest + 60_000) < floor, "not quiet yet");
@@ -197,7 +197,7 @@ fn difficulty_rises_when_blocks_come_fast_and_a_silence_lowers_it_to_the_floor()
 }
 
 #[test]
-fn hardest_possible_branch_never_leaves_the_targets() {
+fn hardest_branch_keeps_valid_targets() {
     let mut branch = Branch::new(64, 600_000);
     for index in 1..400 {
         branch.extend(index);

@@ -1,5 +1,5 @@
-//! The rules as another implementation would see them: against a plain transcription of the difficulty rule, against
-//! the odd keys and signatures of ZIP-215, and against the vectors in `vectors/`. Only the public API is used.
+//! Tests of the consensus rules through the public API: against a simple reference implementation of the difficulty
+//! rule, with the edge cases of ZIP-215 signatures, and against the vectors in `vectors/`.
 
 mod difficulty;
 mod reference;

@@ -1,16 +1,16 @@
-//! The difficulty rule, transcribed sentence by sentence over the whole list of blocks. Slow, and meant to be obviously
-//! right; it shares no arithmetic with the crate.
+//! A reference implementation of the difficulty rule over the whole list of blocks. It is slow and meant to be
+//! obviously correct. It shares no arithmetic with the crate.
 
 use ruint::aliases::U512;
 
-/// What the rule reads of a header.
+/// The fields of a header that the rule reads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
     pub(crate) time: u64,
     pub(crate) bits: u32,
 }
 
-/// A room's numbers.
+/// The parameters of a room that the rule reads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     pub(crate) floor_bits: u8,
@@ -30,7 +30,7 @@ impl Room {
     }
 }
 
-/// `blocks[0]` is genesis; median time past of `blocks[index]`.
+/// Median time past of `blocks[index]`; `blocks[0]` is genesis.
 pub(crate) fn mtp(blocks: &[Block], index: usize) -> u64 {
     if index == 0 {
         return 0;
@@ -59,7 +59,7 @@ pub(crate) fn is_quiet(room: Room, blocks: &[Block], index: usize) -> bool {
         > i128::from((60 * room.interval).max(60_000))
 }
 
-/// The bits of the block that follows `blocks` if it has this time.
+/// The bits of the next block after `blocks` if it has this time.
 pub(crate) fn next_bits(room: Room, blocks: &[Block], time: u64) -> u32 {
     let h = blocks.len();
     let mut with_next = blocks.to_vec();
@@ -92,7 +92,7 @@ pub(crate) fn next_bits(room: Room, blocks: &[Block], time: u64) -> u32 {
     to_compact(next.max(U512::ONE).min(room.floor()))
 }
 
-/// mantissa * 256^(size - 3)
+/// Decodes compact bits: mantissa * 256^(size - 3).
 fn from_compact(bits: u32) -> U512 {
     let size = bits >> 24;
     let mantissa = U512::from(bits & 0x007f_ffff);
@@ -104,8 +104,8 @@ fn from_compact(bits: u32) -> U512 {
     }
 }
 
-/// The number's bytes, without leading zeros but with one if the first byte would look like a sign: their count, and
-/// the first three of them.
+/// Encodes a number as compact bits: the number of bytes and the first three. The bytes have no leading zeros, except
+/// one if the first byte would have the sign bit set.
 fn to_compact(value: U512) -> u32 {
     let all: [u8; 64] = value.to_be_bytes();
     let start = all.iter().position(|byte| *byte != 0).unwrap_or(all.len());

@@ -1,17 +1,17 @@
-//! Odd keys and signatures, built from the curve's own points, and the proof that every way of batching them gives the
-//! verdict that each gets alone. If it did not, one batch could split a room.
+//! ZIP-215 edge cases: unusual keys and signatures, built from points of the curve. Every way of batching them must
+//! give the same verdict as verifying each alone, because otherwise one batch could split a room.
 
-use chain::{
+use curve25519_dalek::{
+    constants::{ED25519_BASEPOINT_POINT as B, EIGHT_TORSION},
+    edwards::{CompressedEdwardsY, EdwardsPoint},
+    scalar::Scalar,
+};
+use heartchain_chain::{
     bpm::Bpm,
     hash::RoomId,
     key::{Author, SecretKey, Signature},
     reading::{BatchError, Reading, ReadingError, verify_batch},
     time::UnixMillis,
-};
-use curve25519_dalek::{
-    constants::{ED25519_BASEPOINT_POINT as B, EIGHT_TORSION},
-    edwards::{CompressedEdwardsY, EdwardsPoint},
-    scalar::Scalar,
 };
 use proptest::prelude::*;
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
@@ -19,7 +19,7 @@ use sha2::{Digest, Sha512};
 
 pub(crate) const ROOM: RoomId = RoomId::new([0x15; 32]);
 
-/// The verdict a case must get.
+/// The expected verdict of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Valid,
@@ -29,7 +29,7 @@ pub(crate) enum Verdict {
     Signature,
 }
 
-/// A reading that is odd in one way.
+/// A reading that is unusual in one way.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) name: String,
@@ -37,7 +37,7 @@ pub(crate) struct Case {
     pub(crate) verdict: Verdict,
 }
 
-/// Encodings of points of small order that packing a point never gives: y not reduced, or a zero called negative.
+/// Encodings of points of small order that compressing a point never returns: y is not reduced, or zero has a sign bit.
 const ODD_SMALL_ORDER: [([u8; 2], u8); 6] = [
     ([0x01, 0x00], 0x80), // y = 1, x = -0
     ([0xec, 0xff], 0xff), // y = -1, x = -0
@@ -54,7 +54,7 @@ fn odd_bytes(([first, middle], last): ([u8; 2], u8)) -> [u8; 32] {
     bytes
 }
 
-/// A secret number that follows from a word.
+/// Derives a secret scalar from a word.
 fn scalar(word: &str) -> Scalar {
     Scalar::from_bytes_mod_order_wide(&Sha512::digest(word).into())
 }
@@ -79,7 +79,7 @@ fn with_signature(reading: Reading, r: [u8; 32], s: [u8; 32]) -> Reading {
     }
 }
 
-/// The signature of `secret` with `R` as given, which fits if `R` is `[nonce]B` up to a point of small order.
+/// Signs with `secret` and the given `R`. The signature is valid if `R` is `[nonce]B` plus a point of small order.
 fn sign(reading: Reading, secret: Scalar, nonce: Scalar, r: [u8; 32]) -> Reading {
     let message = reading.signed_bytes(ROOM);
     let hash = Sha512::new()
@@ -94,20 +94,20 @@ fn pack(point: EdwardsPoint) -> [u8; 32] {
     point.compress().to_bytes()
 }
 
-/// `s + l`, which is the same number modulo the group's order `l`, and still fits 32 bytes.
+/// `s + l`, which equals `s` modulo the group order `l` and still fits into 32 bytes.
 fn plus_group_order(s: &[u8; 32]) -> [u8; 32] {
-    // l = 2^252 + 27742317777372353535851937790883648493, little-endian: -1 modulo l, and one more.
+    // l = 2^252 + 27742317777372353535851937790883648493, little-endian: -1 modulo l, plus one.
     let mut order = (-Scalar::ONE).to_bytes();
     order[0] += 1;
     let mut carry = 0;
-    core::array::from_fn(|place| {
-        let sum = u16::from(s[place]) + u16::from(order[place]) + carry;
+    core::array::from_fn(|at| {
+        let sum = u16::from(s[at]) + u16::from(order[at]) + carry;
         carry = sum >> 8;
         (sum & 0xff) as u8
     })
 }
 
-/// All cases: the same ones, in the same order, byte for byte, at every call.
+/// All cases. Every call returns the same bytes in the same order.
 pub(crate) fn cases() -> Vec<Case> {
     let (secret, nonce) = (scalar("secret"), scalar("nonce"));
     let (key, r) = (secret * B, nonce * B);
@@ -148,7 +148,7 @@ pub(crate) fn cases() -> Vec<Case> {
     for (order, torsion) in EIGHT_TORSION.iter().enumerate() {
         let small_r = sign(unsigned(pack(key)), secret, Scalar::ZERO, pack(*torsion));
         add(format!("small-order R = T{order}"), small_r, Verdict::Valid);
-        // With such a key anything "signs": s = 0 and R = the identity.
+        // With such a key, s = 0 and R = the identity sign any message.
         let small_key = with_signature(unsigned(pack(*torsion)), pack(EIGHT_TORSION[0]), [0; 32]);
         add(
             format!("small-order key T{order}"),
@@ -166,7 +166,8 @@ pub(crate) fn cases() -> Vec<Case> {
             Verdict::AuthorNotCanonical,
         );
     }
-    // Points of large order whose y is not reduced: nobody knows their secrets, but they have to be refused by name.
+    // Points of large order whose y is not reduced. No one knows their secrets, but they must be rejected with this
+    // error.
     for first in 0xef..=0xff {
         for last in [0x7f, 0xff] {
             let odd = odd_bytes(([first, 0xff], last));
@@ -241,7 +242,7 @@ pub(crate) fn verdict(result: Result<(), ReadingError>) -> Verdict {
     }
 }
 
-/// What the readings' single verdicts make of the batch.
+/// The expected result of a batch: the first error of verifying the readings one by one.
 fn first_bad(readings: &[Reading]) -> Result<(), BatchError> {
     readings
         .iter()
@@ -258,7 +259,7 @@ fn batch(readings: &[Reading], seed: u64) -> Result<(), BatchError> {
 }
 
 #[test]
-fn each_case_gets_its_verdict_alone() {
+fn each_case_gets_its_verdict() {
     for Case {
         name,
         reading,
@@ -270,7 +271,7 @@ fn each_case_gets_its_verdict_alone() {
 }
 
 #[test]
-fn every_pair_gets_the_verdict_of_its_first_bad_one() {
+fn pair_verdict_is_its_first_error() {
     let readings: Vec<Reading> = cases().iter().map(|case| case.reading).collect();
     for (i, first) in readings.iter().enumerate() {
         for (j, second) in readings.iter().enumerate() {
@@ -285,7 +286,7 @@ fn every_pair_gets_the_verdict_of_its_first_bad_one() {
 }
 
 #[test]
-fn all_valid_cases_together_are_valid_whatever_the_dice() {
+fn valid_cases_pass_in_one_batch() {
     let valid = |case: &Case| case.verdict == Verdict::Valid;
     let readings: Vec<Reading> = cases()
         .iter()
@@ -302,7 +303,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_batch_gets_the_verdict_of_its_first_bad_one(
+    fn batch_verdict_is_its_first_error(
         picks in prop::collection::vec(any::<prop::sample::Index>(), 0..24),
         mostly_valid: bool,
         seed: u64,

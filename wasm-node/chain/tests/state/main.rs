@@ -1,7 +1,7 @@
-//! The tree and the mempool, by behaviour and against a model that is plainly right.
+//! Tests of the tree and the mempool: by behaviour, and against a simple model.
 
-mod branch;
-mod held_back;
+mod early_blocks;
+mod fixtures;
 mod mempool;
 mod model;
 mod tree;

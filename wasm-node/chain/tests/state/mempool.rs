@@ -1,11 +1,11 @@
-//! The mempool's bounds, each at the bound, and the order of what it gives.
+//! The bounds of the mempool, each tested at the bound, and the order of its templates and listings.
 
-use chain::{
+use heartchain_chain::{
     bpm::Bpm,
     key::{Author, SecretKey},
     mempool::{
-        ASIDE_BLOCKS, MAX_AHEAD, MAX_ASIDE, MAX_NEWCOMER_GAPS, MAX_NEWCOMER_READINGS,
-        MAX_PER_AUTHOR, MAX_PER_NEWCOMER, MAX_READINGS, Mempool, MempoolError, OWN_FIRST,
+        DISPLACED_BLOCKS, MAX_AHEAD, MAX_DISPLACED, MAX_NEWCOMER_GAPS, MAX_NEWCOMER_READINGS,
+        MAX_OWN_FIRST, MAX_PER_AUTHOR, MAX_PER_NEWCOMER, MAX_READINGS, Mempool, MempoolError,
         STALE_GAP_MS,
     },
     reading::Reading,
@@ -13,9 +13,9 @@ use chain::{
     tree::IdPrefix,
 };
 
-use crate::branch::{ARRIVAL, NOW, room};
+use crate::fixtures::{ARRIVAL, NOW, room};
 
-/// Any reading will do here: who puts one in has verified it.
+/// A reading with an invalid signature, because the mempool leaves verification to the caller.
 fn unsigned(author: u32, seq: u64) -> Reading {
     let mut bytes = [3; 32];
     bytes[..4].copy_from_slice(&author.to_be_bytes());
@@ -32,18 +32,18 @@ fn empty() -> Mempool {
     Mempool::new(unsigned(OWN, 0).author, 7)
 }
 
-/// `next` is the author's next place; 0 makes it a newcomer.
+/// `next` is the author's next `seq`; 0 makes it a newcomer.
 fn put(mempool: &mut Mempool, author: u32, seq: u64, next: u64) -> Result<(), MempoolError> {
     let reading = unsigned(author, seq);
     mempool.insert(&reading, reading.id(room().id()), next, ARRIVAL)
 }
 
-fn waits(mempool: &Mempool, author: u32, seq: u64) -> bool {
+fn is_waiting(mempool: &Mempool, author: u32, seq: u64) -> bool {
     mempool.contains(&unsigned(author, seq).id(room().id()))
 }
 
 #[test]
-fn newcomer_has_32_places_and_all_share_4096() {
+fn newcomer_quotas_are_32_and_4096() {
     let mut mempool = empty();
     for seq in 0..MAX_PER_NEWCOMER as u64 {
         assert_eq!(put(&mut mempool, 1, seq, 0), Ok(()));
@@ -61,32 +61,36 @@ fn newcomer_has_32_places_and_all_share_4096() {
     assert_eq!(
         put(&mut mempool, author, 0, 0),
         Ok(()),
-        "in place of the last reading of the author with the most"
+        "evicts the last reading of the author with the most"
     );
-    assert!(!waits(&mempool, 1, 31));
-    // All but the first of its readings make room for one author each.
+    assert!(!is_waiting(&mempool, 1, 31));
+    // All but the first of its readings are evicted for one author each.
     for (other, _) in (author + 1..).zip(2..MAX_PER_NEWCOMER) {
         assert_eq!(put(&mut mempool, other, 0, 0), Ok(()));
     }
-    assert!(waits(&mempool, 1, 0) && !waits(&mempool, 1, 1));
+    assert!(is_waiting(&mempool, 1, 0) && !is_waiting(&mempool, 1, 1));
     assert_eq!(
         put(&mut mempool, OWN - 1, 0, 0),
         Ok(()),
-        "in place of any other, when each has one"
+        "evicts any other, when each has one"
     );
-    assert!(waits(&mempool, OWN - 1, 0));
+    assert!(is_waiting(&mempool, OWN - 1, 0));
     assert_eq!(mempool.len(), MAX_NEWCOMER_READINGS);
     assert_eq!(
         put(&mut mempool, author, 1, 1),
         Ok(()),
-        "who is on the chain has a place"
+        "an author on the chain is admitted"
     );
-    assert_eq!(put(&mut mempool, OWN, 0, 0), Ok(()), "and so has one's own");
+    assert_eq!(
+        put(&mut mempool, OWN, 0, 0),
+        Ok(()),
+        "and so is the own one"
+    );
     assert_eq!(mempool.len(), MAX_NEWCOMER_READINGS + 2);
 }
 
 #[test]
-fn gaps_of_newcomers_leave_room_for_others() {
+fn newcomer_gaps_leave_room_for_others() {
     let mut mempool = empty();
     for author in 0..128 {
         for seq in 1..=MAX_PER_NEWCOMER as u64 {
@@ -95,18 +99,18 @@ fn gaps_of_newcomers_leave_room_for_others() {
     }
     assert!(mempool.len() <= MAX_NEWCOMER_GAPS);
     assert_eq!(put(&mut mempool, 1_000, 0, 0), Ok(()));
-    // Two that came in the wrong order.
+    // Two that arrived in the wrong order.
     assert_eq!(put(&mut mempool, 1_001, 1, 0), Ok(()));
     assert_eq!(put(&mut mempool, 1_001, 0, 0), Ok(()));
-    assert!(waits(&mempool, 1_000, 0) && waits(&mempool, 1_001, 1));
+    assert!(is_waiting(&mempool, 1_000, 0) && is_waiting(&mempool, 1_001, 1));
     assert!(mempool.len() <= MAX_NEWCOMER_GAPS + 3);
 }
 
 #[test]
-fn stale_gap_is_the_first_to_go() {
+fn stale_gap_is_evicted_first() {
     let gap_at = |author| {
         let mut mempool = empty();
-        // One with a few readings behind a gap, beside fuller ones that could all be mined.
+        // One author with a few readings behind a gap, next to fuller queues that can be mined.
         for seq in 3..6 {
             assert_eq!(put(&mut mempool, author, seq, 1), Ok(()));
         }
@@ -121,16 +125,16 @@ fn stale_gap_is_the_first_to_go() {
     let newcomer = unsigned(5_000, 0);
     let id = newcomer.id(room().id());
     let stale = ARRIVAL.saturating_add(STALE_GAP_MS);
-    for (now, goes) in [(stale.saturating_sub(1), false), (stale, true)] {
+    for (now, is_evicted) in [(stale.saturating_sub(1), false), (stale, true)] {
         let mut mempool = gap_at(500);
         assert_eq!(mempool.insert(&newcomer, id, 0, now), Ok(()));
-        assert_eq!(waits(&mempool, 500, 5), !goes, "{now}");
-        assert!(waits(&mempool, 500, 4));
+        assert_eq!(is_waiting(&mempool, 500, 5), !is_evicted, "{now}");
+        assert!(is_waiting(&mempool, 500, 4));
     }
 }
 
 #[test]
-fn check_says_what_insert_does() {
+fn check_agrees_with_insert() {
     let mempool = full();
     for (author, seq, next) in [
         (1, 0, 0),
@@ -141,13 +145,13 @@ fn check_says_what_insert_does() {
     ] {
         let reading = unsigned(author, seq);
         let id = reading.id(room().id());
-        let said = mempool.check(&reading, id, next, ARRIVAL);
-        assert_eq!(said, mempool.clone().insert(&reading, id, next, ARRIVAL));
+        let checked = mempool.check(&reading, id, next, ARRIVAL);
+        assert_eq!(checked, mempool.clone().insert(&reading, id, next, ARRIVAL));
     }
 }
 
 #[test]
-fn author_has_1024_places_less_than_1024_ahead() {
+fn author_quota_is_1024_and_1024_ahead() {
     let mut mempool = empty();
     assert_eq!(
         put(&mut mempool, 1, 4, 5),
@@ -165,7 +169,7 @@ fn author_has_1024_places_less_than_1024_ahead() {
 }
 
 #[test]
-fn earlier_reading_takes_the_place_of_the_authors_last() {
+fn earlier_reading_evicts_the_authors_last() {
     let mut mempool = empty();
     for seq in 10..10 + MAX_PER_NEWCOMER as u64 {
         assert_eq!(put(&mut mempool, 1, seq, 0), Ok(()));
@@ -179,11 +183,11 @@ fn earlier_reading_takes_the_place_of_the_authors_last() {
         assert_eq!(mempool.len(), MAX_PER_NEWCOMER);
     }
     assert_eq!(mempool.template(100).len(), MAX_PER_NEWCOMER);
-    assert!(waits(&mempool, 1, 31) && !waits(&mempool, 1, 32));
+    assert!(is_waiting(&mempool, 1, 31) && !is_waiting(&mempool, 1, 32));
 }
 
 #[test]
-fn second_reading_of_a_place_is_an_equivocation() {
+fn second_reading_with_a_seq_is_an_equivocation() {
     let mut mempool = empty();
     assert_eq!(put(&mut mempool, 1, 0, 0), Ok(()));
     let mut other = unsigned(1, 0);
@@ -198,7 +202,7 @@ fn second_reading_of_a_place_is_an_equivocation() {
     );
 }
 
-/// 16 authors on the chain fill it, 1,024 each.
+/// A mempool that 16 authors on the chain fill with 1,024 readings each.
 fn full() -> Mempool {
     let mut mempool = empty();
     for seq in 1..=MAX_PER_AUTHOR as u64 {
@@ -211,16 +215,16 @@ fn full() -> Mempool {
 }
 
 #[test]
-fn full_mempool_gives_up_the_newest_of_the_fullest_author() {
+fn full_mempool_evicts_from_the_fullest_author() {
     let mut mempool = full();
     assert_eq!(put(&mut mempool, 100, 1, 1), Ok(()));
     assert_eq!(mempool.len(), MAX_READINGS);
-    assert!(waits(&mempool, 100, 1));
-    assert!(!waits(&mempool, 16, 1_024), "16 arrived last");
-    assert!(waits(&mempool, 15, 1_024));
+    assert!(is_waiting(&mempool, 100, 1));
+    assert!(!is_waiting(&mempool, 16, 1_024), "16 arrived last");
+    assert!(is_waiting(&mempool, 15, 1_024));
     assert_eq!(put(&mut mempool, 101, 1, 1), Ok(()));
-    assert!(!waits(&mempool, 15, 1_024));
-    // Once all have as few, nobody with as many as the fullest gets more.
+    assert!(!is_waiting(&mempool, 15, 1_024));
+    // Once all have the same number, an author with as many as the fullest gets no more.
     for author in 102..=115 {
         assert_eq!(put(&mut mempool, author, 1, 1), Ok(()));
     }
@@ -228,7 +232,7 @@ fn full_mempool_gives_up_the_newest_of_the_fullest_author() {
 }
 
 #[test]
-fn own_readings_never_go_and_always_come() {
+fn own_readings_are_never_evicted() {
     let mut mempool = full();
     for seq in 0..MAX_PER_AUTHOR as u64 {
         assert_eq!(put(&mut mempool, OWN, seq, 0), Ok(()));
@@ -237,13 +241,13 @@ fn own_readings_never_go_and_always_come() {
         let _ = put(&mut mempool, author, 1, 1);
     }
     for seq in 0..MAX_PER_AUTHOR as u64 {
-        assert!(waits(&mempool, OWN, seq));
+        assert!(is_waiting(&mempool, OWN, seq));
     }
     assert_eq!(mempool.len(), MAX_READINGS);
 }
 
 #[test]
-fn template_takes_own_first_then_one_an_author_in_turn() {
+fn template_takes_own_first_then_round_robin() {
     let mut mempool = empty();
     for (at, author) in [(3, 1), (1, 2), (2, 3)] {
         for seq in 0..3 {
@@ -251,17 +255,17 @@ fn template_takes_own_first_then_one_an_author_in_turn() {
             let since = MonotonicMillis::new(at * 10 + seq);
             mempool
                 .insert(&reading, reading.id(room().id()), 0, since)
-                .expect("a place");
+                .expect("admitted");
         }
     }
-    for seq in 0..OWN_FIRST as u64 + 2 {
-        put(&mut mempool, OWN, seq, 0).expect("a place");
+    for seq in 0..MAX_OWN_FIRST as u64 + 2 {
+        put(&mut mempool, OWN, seq, 0).expect("admitted");
     }
     let template: Vec<Reading> = mempool.template(1_024);
-    let own: Vec<Reading> = (0..OWN_FIRST as u64)
+    let own: Vec<Reading> = (0..MAX_OWN_FIRST as u64)
         .map(|seq| unsigned(OWN, seq))
         .collect();
-    assert_eq!(template[..OWN_FIRST], own);
+    assert_eq!(template[..MAX_OWN_FIRST], own);
     let rest = [
         (2, 0),
         (3, 0),
@@ -276,115 +280,123 @@ fn template_takes_own_first_then_one_an_author_in_turn() {
         (1, 2),
     ];
     assert_eq!(
-        template[OWN_FIRST..],
+        template[MAX_OWN_FIRST..],
         rest.map(|(author, seq)| unsigned(author, seq))
     );
     assert_eq!(
-        mempool.template(OWN_FIRST + 2)[OWN_FIRST..],
+        mempool.template(MAX_OWN_FIRST + 2)[MAX_OWN_FIRST..],
         [unsigned(2, 0), unsigned(3, 0)]
     );
 }
 
 #[test]
-fn reading_behind_a_gap_is_kept_but_not_given() {
+fn reading_behind_a_gap_is_kept_but_not_mined() {
     let mut mempool = empty();
-    put(&mut mempool, 1, 1, 0).expect("a place");
+    put(&mut mempool, 1, 1, 0).expect("admitted");
     assert!(mempool.template(10).is_empty());
     assert_eq!(
         mempool.oldest_gap_since(MonotonicMillis::new(0)),
         Some(ARRIVAL)
     );
-    assert_eq!(
-        mempool.oldest_gap_since(ARRIVAL),
-        None,
-        "asked about already"
-    );
-    put(&mut mempool, 1, 0, 0).expect("a place");
+    assert_eq!(mempool.oldest_gap_since(ARRIVAL), None, "requested already");
+    put(&mut mempool, 1, 0, 0).expect("admitted");
     assert_eq!(mempool.template(10).len(), 2);
     assert_eq!(mempool.oldest_gap_since(MonotonicMillis::new(0)), None);
 }
 
 #[test]
-fn place_given_to_another_sets_a_reading_aside_until_it_is_free_or_forgotten() {
+fn displaced_reading_returns_or_expires() {
     let author = unsigned(1, 0).author;
     let mut other = unsigned(1, 0);
     other.bpm = 99;
     let prefix = IdPrefix::from(&other.id(room().id()));
     let mut mempool = empty();
-    put(&mut mempool, 1, 0, 0).expect("a place");
-    assert_eq!(mempool.link(&author, 0, prefix, 7), Some(unsigned(1, 0)));
+    put(&mut mempool, 1, 0, 0).expect("admitted");
+    assert_eq!(
+        mempool.on_connected(&author, 0, prefix, 7),
+        Some(unsigned(1, 0))
+    );
     assert!(mempool.is_empty());
-    assert!(mempool.take_revivable(7, |_| 1).is_empty());
-    mempool.unlink(&author, 0);
-    assert_eq!(mempool.take_revivable(8, |_| 0), [unsigned(1, 0)]);
-    assert!(mempool.take_revivable(8, |_| 0).is_empty(), "once");
-    assert!(mempool.set_aside(&unsigned(1, 0), unsigned(1, 0).id(room().id()), 7));
-    assert!(mempool.take_revivable(7 + ASIDE_BLOCKS, |_| 1).is_empty());
+    assert!(mempool.take_minable_displaced(7, |_| 1).is_empty());
+    mempool.on_disconnected(&author, 0);
+    assert_eq!(mempool.take_minable_displaced(8, |_| 0), [unsigned(1, 0)]);
+    assert!(mempool.take_minable_displaced(8, |_| 0).is_empty(), "once");
+    assert!(mempool.keep_displaced(&unsigned(1, 0), unsigned(1, 0).id(room().id()), 7));
+    assert!(
+        mempool
+            .take_minable_displaced(7 + DISPLACED_BLOCKS, |_| 1)
+            .is_empty()
+    );
     assert!(mempool.get(&unsigned(1, 0).id(room().id())).is_some());
     assert!(
-        mempool.take_revivable(8 + ASIDE_BLOCKS, |_| 0).is_empty(),
+        mempool
+            .take_minable_displaced(8 + DISPLACED_BLOCKS, |_| 0)
+            .is_empty(),
         "forgotten"
     );
 }
 
 #[test]
-fn readings_set_aside_are_bounded_and_none_goes_untold() {
+fn displaced_readings_are_bounded() {
     let mut mempool = empty();
-    let many = u32::try_from(MAX_ASIDE).expect("small");
+    let many = u32::try_from(MAX_DISPLACED).expect("small");
     for author in 0..many {
         let reading = unsigned(author, 0);
-        assert!(mempool.set_aside(&reading, reading.id(room().id()), u64::from(author)));
+        assert!(mempool.keep_displaced(&reading, reading.id(room().id()), u64::from(author)));
     }
     let one_more = unsigned(many, 0);
     assert!(
-        !mempool.set_aside(&one_more, one_more.id(room().id()), 0),
-        "whoever holds it on disk keeps it there"
+        !mempool.keep_displaced(&one_more, one_more.id(room().id()), 0),
+        "the caller keeps it on disk"
     );
     let known = unsigned(5, 0);
-    assert!(mempool.set_aside(&known, known.id(room().id()), 9), "once");
-    assert_eq!(mempool.aside(), MAX_ASIDE);
-    // What was never on a branch waits nowhere else: the one aside for longest makes room.
-    put(&mut mempool, many, 0, 0).expect("a place");
+    assert!(
+        mempool.keep_displaced(&known, known.id(room().id()), 9),
+        "once"
+    );
+    assert_eq!(mempool.displaced_len(), MAX_DISPLACED);
+    // A displaced reading from the mempool is stored nowhere else, so the one displaced longest ago is dropped for it.
+    put(&mut mempool, many, 0, 0).expect("admitted");
     let mut other = one_more;
     other.bpm = 99;
     let prefix = IdPrefix::from(&other.id(room().id()));
     assert_eq!(
-        mempool.link(&one_more.author, 0, prefix, u64::from(many)),
+        mempool.on_connected(&one_more.author, 0, prefix, u64::from(many)),
         Some(one_more)
     );
-    assert_eq!(mempool.aside(), MAX_ASIDE);
-    let is_aside = |author| mempool.get(&unsigned(author, 0).id(room().id())).is_some();
-    assert!(!is_aside(0) && is_aside(1) && is_aside(many));
+    assert_eq!(mempool.displaced_len(), MAX_DISPLACED);
+    let is_displaced = |author| mempool.get(&unsigned(author, 0).id(room().id())).is_some();
+    assert!(!is_displaced(0) && is_displaced(1) && is_displaced(many));
 }
 
 #[test]
-fn listing_goes_on_behind_the_last_row() {
+fn listing_resumes_after_the_last_row() {
     let mut mempool = empty();
     for author in [3, 1, 2] {
         for seq in [1, 0, 2] {
-            put(&mut mempool, author, seq, 0).expect("a place");
+            put(&mut mempool, author, seq, 0).expect("admitted");
         }
     }
     let mut rows = Vec::new();
     loop {
         let after = rows
             .last()
-            .map(|row: &chain::mempool::Listed| (row.author, row.seq));
+            .map(|row: &heartchain_chain::mempool::ListEntry| (row.author, row.seq));
         let more = mempool.list_after(after, 2);
         if more.is_empty() {
             break;
         }
         rows.extend(more);
     }
-    let places: Vec<_> = rows.iter().map(|row| (row.author, row.seq)).collect();
-    assert_eq!(places.len(), 9);
-    assert!(places.is_sorted());
+    let keys: Vec<_> = rows.iter().map(|row| (row.author, row.seq)).collect();
+    assert_eq!(keys.len(), 9);
+    assert!(keys.is_sorted());
 }
 
 #[test]
-fn fresh_key_makes_the_old_ones_readings_ordinary() {
+fn new_own_key_replaces_the_old_one() {
     let mut mempool = full();
-    put(&mut mempool, OWN, 0, 0).expect("a place");
+    put(&mut mempool, OWN, 0, 0).expect("admitted");
     mempool.set_own(unsigned(5, 0).author);
     put(&mut mempool, 5, 1, 1).expect_err("known");
     assert!(!mempool.own_is_minable() || mempool.template(1)[0].author == unsigned(5, 0).author);
@@ -392,6 +404,9 @@ fn fresh_key_makes_the_old_ones_readings_ordinary() {
         assert_eq!(put(&mut mempool, author, 1, 1), Ok(()));
     }
     for seq in 1..=MAX_PER_AUTHOR as u64 {
-        assert!(waits(&mempool, 5, seq), "own readings never go");
+        assert!(
+            is_waiting(&mempool, 5, seq),
+            "own readings are never evicted"
+        );
     }
 }

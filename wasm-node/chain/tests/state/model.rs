@@ -1,12 +1,12 @@
-//! Fork choice, state and mempool as plainly as they can be said, against the real ones, under random trees of blocks
-//! that come in random orders.
+//! A simple model of fork choice and the mempool, compared with the real ones on random trees of blocks that arrive in
+//! random order.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
 };
 
-use chain::{
+use heartchain_chain::{
     block::Block,
     hash::BlockHash,
     header::Header,
@@ -18,9 +18,9 @@ use chain::{
 };
 use proptest::prelude::*;
 
-use crate::branch::{ARRIVAL, NOW, key, mine, reading, room};
+use crate::fixtures::{ARRIVAL, NOW, key, mine, reading, room};
 
-/// All blocks whose header and body have come, and nothing clever.
+/// All headers and bodies that have arrived, without any index.
 #[derive(Default)]
 struct Model {
     headers: BTreeMap<BlockHash, Header>,
@@ -28,7 +28,7 @@ struct Model {
 }
 
 impl Model {
-    /// The branch from genesis' child to this block, if it is whole and every author's count on it is.
+    /// The branch from genesis' child to this block, if all bodies are here and every reading is its author's next.
     fn branch(&self, mut hash: BlockHash) -> Option<Vec<BlockHash>> {
         let mut branch = Vec::new();
         while hash != room().genesis_hash() {
@@ -55,7 +55,7 @@ impl Model {
             .fold(Work::ZERO, Work::saturating_add)
     }
 
-    /// The heaviest valid branch, the lower tip on a tie.
+    /// The valid branch with the most work, or the lower tip hash on a tie.
     fn best(&self) -> Vec<BlockHash> {
         self.headers
             .keys()
@@ -73,7 +73,7 @@ impl Model {
     }
 }
 
-/// How a random tree grows: each block on an earlier one (or genesis), with readings that mostly fit.
+/// A block of a random tree: it builds on an earlier block or genesis, and its readings mostly have the right `seq`.
 #[derive(Clone, Debug)]
 struct Growth {
     parent: prop::sample::Index,
@@ -82,7 +82,7 @@ struct Growth {
 }
 
 fn growth() -> impl Strategy<Value = Growth> {
-    // Author, how far off its right place (mostly not at all), and which of two readings for that place.
+    // Author, the offset from the right `seq` (mostly 0), and which of two readings with that `seq`.
     let entry = (
         1_u8..5,
         prop_oneof![9 => Just(0_u64), 1 => 1_u64..3],
@@ -101,7 +101,7 @@ fn growth() -> impl Strategy<Value = Growth> {
         })
 }
 
-/// Makes the blocks; their bodies are valid by themselves, their authors' counts need not be.
+/// Mines the blocks. Each body is valid on its own, but a reading need not be its author's next on the branch.
 fn grow(steps: &[Growth]) -> Vec<Block> {
     let mut branches: Vec<Vec<Block>> = vec![Vec::new()];
     let mut blocks = Vec::new();
@@ -109,13 +109,13 @@ fn grow(steps: &[Growth]) -> Vec<Block> {
         let mut branch = branches[step.parent.index(branches.len())].clone();
         let mut counts: BTreeMap<u8, u64> = BTreeMap::new();
         let mut readings: Vec<Reading> = Vec::new();
-        for (author, off, variant) in &step.authors {
+        for (author, offset, variant) in &step.authors {
             let before = branch
                 .iter()
                 .flat_map(|block: &Block| &block.readings)
                 .filter(|reading| reading.author == key(*author).author())
                 .count() as u64;
-            let more = counts.entry(*author).or_insert_with(|| before + off);
+            let more = counts.entry(*author).or_insert_with(|| before + offset);
             readings.push(reading(*author, *more, *variant));
             *more += 1;
         }
@@ -128,7 +128,7 @@ fn grow(steps: &[Growth]) -> Vec<Block> {
     blocks
 }
 
-/// Now and then a block whose body is here, to lose it.
+/// Sometimes picks a block whose body is here, to lose the body.
 fn losable<'a>(
     losses: &mut u32,
     model: &Model,
@@ -146,7 +146,7 @@ fn losable<'a>(
     here.get(pick.index(here.len().max(1))).copied()
 }
 
-/// Gives the mempool what a change of the best branch means for it, as the machine does.
+/// Applies a change of the best branch to the mempool, as the sync machine does.
 fn follow(
     mempool: &mut Mempool,
     tree: &Tree,
@@ -155,22 +155,22 @@ fn follow(
     offered: &mut Vec<Reading>,
 ) {
     let tip = tree.tip();
-    for moved in &switch.left {
+    for moved in &switch.disconnected {
         for entry in moved.entries.iter().rev() {
-            mempool.unlink(&entry.author, entry.seq);
+            mempool.on_disconnected(&entry.author, entry.seq);
         }
     }
-    for entry in switch.joined.iter().flat_map(|moved| &moved.entries) {
-        mempool.link(&entry.author, entry.seq, entry.prefix, tip.index);
+    for entry in switch.connected.iter().flat_map(|moved| &moved.entries) {
+        mempool.on_connected(&entry.author, entry.seq, entry.prefix, tip.index);
     }
-    for moved in switch.left.iter().rev() {
+    for moved in switch.disconnected.iter().rev() {
         for reading in kept.get(&moved.hash).into_iter().flatten() {
             let next = tree.next_seq(&reading.author);
             let _ = mempool.insert(reading, reading.id(room().id()), next, ARRIVAL);
             offered.push(*reading);
         }
     }
-    for reading in mempool.take_revivable(tip.index, |author| tree.next_seq(author)) {
+    for reading in mempool.take_minable_displaced(tip.index, |author| tree.next_seq(author)) {
         let next = tree.next_seq(&reading.author);
         let _ = mempool.insert(&reading, reading.id(room().id()), next, ARRIVAL);
     }
@@ -180,7 +180,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
-    fn tree_and_mempool_are_what_the_model_says(
+    fn tree_and_mempool_match_the_model(
         steps in prop::collection::vec(growth(), 1..25),
         order in prop::collection::vec(any::<prop::sample::Index>(), 60),
         waiting in prop::collection::vec((1_u8..5, 0_u64..6, 0_u64..2), 0..12),
@@ -197,7 +197,7 @@ proptest! {
                 offered.push(reading);
             }
         }
-        // Headers come parents first, at random; bodies come at random among those whose header is here.
+        // Headers arrive in random order, parents first. Bodies arrive in random order after their header.
         let mut headers: Vec<&Block> = blocks.iter().collect();
         let mut bodies: Vec<&Block> = Vec::new();
         let mut kept: BTreeMap<BlockHash, Vec<Reading>> = BTreeMap::new();
@@ -206,31 +206,31 @@ proptest! {
             if headers.is_empty() && bodies.is_empty() {
                 break;
             }
-            let known = |block: &&Block| {
+            let has_parent = |block: &&Block| {
                 block.header.prev_hash == room().genesis_hash() || model.headers.contains_key(&block.header.prev_hash)
             };
-            let next_header = headers.iter().position(known);
+            let next_header = headers.iter().position(has_parent);
             let take_header = next_header.filter(|_| bodies.is_empty() || pick.index(2) == 0);
             if let Some(block) = losable(&mut losses, &model, &blocks, pick) {
-                // It may come again, like any other.
+                // The body may arrive again, like any other.
                 let hash = block.header.hash();
                 if tree.block(&hash).is_some() {
                     bodies.push(block);
                 }
                 model.bodies.remove(&hash);
                 kept.remove(&hash);
-                // A rival for its place gave way to it when it was linked.
-                let place = |reading: &Reading| (reading.author, reading.seq);
-                let places: BTreeSet<_> = block.readings.iter().map(place).collect();
-                offered.retain(|reading| !places.contains(&place(reading)));
-                if let Some(switch) = tree.lose_body(&hash) {
+                // A waiting reading with the same author and `seq` was displaced when this block was connected.
+                let author_seq = |reading: &Reading| (reading.author, reading.seq);
+                let keys: BTreeSet<_> = block.readings.iter().map(author_seq).collect();
+                offered.retain(|reading| !keys.contains(&author_seq(reading)));
+                if let Some(switch) = tree.mark_body_missing(&hash) {
                     follow(&mut mempool, &tree, &switch, &kept, &mut offered);
                 }
                 prop_assert!(tree.block(&hash).is_none_or(|info| !info.has_body && !info.on_best));
             } else if let Some(at) = take_header {
                 let block = headers.remove(at);
                 let hash = block.header.hash();
-                // On a condemned branch the tree takes nothing; the model needs no such memory.
+                // The tree rejects headers on an invalid branch. The model does not remember invalid branches.
                 let _ = tree.insert_header(&block.header, NOW);
                 model.headers.insert(hash, block.header);
                 bodies.push(block);
@@ -252,12 +252,12 @@ proptest! {
             for (height, hash) in (1..).zip(&best) {
                 prop_assert_eq!(tree.best_hash(height), Some(*hash));
             }
-            // But for what was condemned, which the tree alone forgets.
-            let beside = model.bodies.iter().filter(|(hash, _)| {
+            // Without invalid blocks, which only the tree removes.
+            let side = model.bodies.iter().filter(|(hash, _)| {
                 tree.block(hash).is_some_and(|info| info.has_body && !info.on_best)
             });
-            let beside: usize = beside.map(|(_, body)| body.len()).sum();
-            prop_assert_eq!(tree.side_readings(), beside);
+            let side: usize = side.map(|(_, body)| body.len()).sum();
+            prop_assert_eq!(tree.side_readings(), side);
             let counts = model.counts(&best);
             for author in 1..5 {
                 let author = key(author).author();
@@ -266,21 +266,22 @@ proptest! {
             }
             for reading in best.iter().flat_map(|hash| &model.bodies[hash]) {
                 let prefix = IdPrefix::from(&reading.id(room().id()));
-                prop_assert_eq!(tree.linked_prefix(&reading.author, reading.seq), Some(prefix));
+                prop_assert_eq!(tree.best_prefix(&reading.author, reading.seq), Some(prefix));
             }
-            // What waits is beyond its author's count, one for a place; what was offered and fits is not lost.
+            // No waiting reading is on the branch or has a rival with the same `seq`, and no valid offered reading is
+            // lost.
             let chained: BTreeSet<_> =
                 best.iter().flat_map(|hash| &model.bodies[hash]).map(|reading| (reading.author, reading.seq)).collect();
-            let mut places = BTreeSet::new();
+            let mut keys = BTreeSet::new();
             for reading in mempool.iter() {
                 prop_assert!(!chained.contains(&(reading.author, reading.seq)), "{reading:?} is on the branch");
-                prop_assert!(places.insert((reading.author, reading.seq)), "{reading:?} has a rival");
+                prop_assert!(keys.insert((reading.author, reading.seq)), "{reading:?} has a rival");
             }
             for reading in &offered {
-                let place = (reading.author, reading.seq);
-                prop_assert!(chained.contains(&place) || places.contains(&place), "{reading:?} is lost");
+                let author_seq = (reading.author, reading.seq);
+                prop_assert!(chained.contains(&author_seq) || keys.contains(&author_seq), "{reading:?} is lost");
             }
-            // A block of it is valid as it is.
+            // A block with the template is valid.
             let mut next = counts.clone();
             for reading in mempool.template(1_024) {
                 let next = next.entry(reading.author).or_default();

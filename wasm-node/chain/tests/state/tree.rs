@@ -1,18 +1,18 @@
-//! The tree's bounds, and what it condemns and forgets.
+//! The bounds of the tree, and which blocks it invalidates and removes.
 
-use chain::{
+use heartchain_chain::{
     block::{Block, MAX_BLOCK_READINGS},
     hash::BlockHash,
     reading::Reading,
     tree::{
-        InsertError, Invalidated, MAX_CONDEMNED, MAX_LOCATOR, MAX_SIDE_BLOCKS, MAX_SIDE_DEPTH,
+        InsertError, Invalidated, MAX_INVALID, MAX_LOCATOR, MAX_SIDE_BLOCKS, MAX_SIDE_DEPTH,
         MAX_SIDE_READINGS, Tree,
     },
 };
 
-use crate::branch::{NOW, chain, grown, insert, key, mine, reading, room};
+use crate::fixtures::{NOW, chain, insert, key, mine, reading, room, tree_of};
 
-/// What outweighs the best branch by headers alone, the heaviest first.
+/// The leaves above the best tip by headers alone, the one with the most work first.
 fn leaves(tree: &Tree) -> Vec<BlockHash> {
     let mut leaves: Vec<BlockHash> = Vec::new();
     while let Some(leaf) = tree.heaviest_leaf(|hash| leaves.contains(hash)) {
@@ -22,9 +22,9 @@ fn leaves(tree: &Tree) -> Vec<BlockHash> {
 }
 
 #[test]
-fn branch_with_a_broken_count_is_condemned_with_all_that_stands_on_it() {
+fn sequence_error_invalidates_descendants() {
     let good = chain(1, 2);
-    let mut tree = grown(&good);
+    let mut tree = tree_of(&good);
     let mut headers = vec![good[0].header];
     let mut bad = Vec::new();
     for (author, seq) in [(2, 0), (2, 5), (3, 0)] {
@@ -36,7 +36,7 @@ fn branch_with_a_broken_count_is_condemned_with_all_that_stands_on_it() {
         insert(&mut tree, block);
     }
     let advance = tree.advance();
-    let [Invalidated { error, removed }] = &advance.condemned[..] else {
+    let [Invalidated { error, removed }] = &advance.invalid[..] else {
         panic!("{advance:?}");
     };
     assert_eq!(
@@ -48,30 +48,30 @@ fn branch_with_a_broken_count_is_condemned_with_all_that_stands_on_it() {
     let tips = [bad[0].header.hash(), good[1].header.hash()];
     assert!(
         tips.contains(&tree.tip().hash),
-        "its valid part may be as heavy"
+        "the valid part may have as much work"
     );
-    assert!(tree.is_condemned(&bad[1].header.hash()));
+    assert!(tree.is_invalid(&bad[1].header.hash()));
     for block in &bad[1..] {
         let hash = block.header.hash();
         assert_eq!(
             tree.insert_header(&block.header, NOW),
-            Err(InsertError::Condemned { hash })
+            Err(InsertError::Invalid { hash })
         );
     }
 }
 
 #[test]
-fn condemning_leaves_the_best_branch_alone() {
+fn best_branch_is_never_invalidated() {
     let good = chain(1, 3);
-    let mut tree = grown(&good);
-    assert!(tree.condemn(&good[1].header.hash()).hashes.is_empty());
+    let mut tree = tree_of(&good);
+    assert!(tree.invalidate(&good[1].header.hash()).hashes.is_empty());
     assert_eq!(tree.tip().index, 3);
 }
 
 #[test]
-fn side_blocks_are_bounded_and_the_lightest_go_first() {
+fn lightest_side_blocks_are_pruned_first() {
     let good = chain(1, 3);
-    let mut tree = grown(&good);
+    let mut tree = tree_of(&good);
     let readings = |number: u64| -> Vec<Reading> { vec![reading(2, 0, number)] };
     let heavier: Vec<Block> = (0..10)
         .map(|number| mine(&[good[0].header, good[1].header], readings(number), 500))
@@ -93,7 +93,7 @@ fn side_blocks_are_bounded_and_the_lightest_go_first() {
 }
 
 #[test]
-fn side_block_is_kept_within_1000_of_the_tip_unless_its_branch_grows() {
+fn deep_side_blocks_are_pruned() {
     let good = chain(1, MAX_SIDE_DEPTH + 1);
     let (side, growing) = (
         mine(&[], vec![reading(2, 0, 0)], 500),
@@ -127,10 +127,10 @@ fn side_block_is_kept_within_1000_of_the_tip_unless_its_branch_grows() {
 }
 
 #[test]
-fn heaviest_leaf_may_be_the_newest_header_or_an_older_one() {
+fn heaviest_leaf_follows_new_headers() {
     let (a, b) = (chain(1, 5), chain(2, 4));
     let mut tree = Tree::new(room());
-    let mut learn = |blocks: &[Block]| {
+    let mut leaves_after = |blocks: &[Block]| {
         for block in blocks {
             tree.insert_header(&block.header, NOW)
                 .expect("a valid header");
@@ -139,22 +139,22 @@ fn heaviest_leaf_may_be_the_newest_header_or_an_older_one() {
     };
     let hash = |block: &Block| block.header.hash();
     let (a3, a5, b4) = (hash(&a[2]), hash(&a[4]), hash(&b[3]));
-    assert_eq!(learn(&a[..3]), [a3]);
-    assert_eq!(learn(&b), [b4, a3]);
-    assert_eq!(learn(&a[3..]), [a5, b4]);
-    assert_eq!(tree.condemn(&hash(&a[3])).hashes, [a5, hash(&a[3])]);
+    assert_eq!(leaves_after(&a[..3]), [a3]);
+    assert_eq!(leaves_after(&b), [b4, a3]);
+    assert_eq!(leaves_after(&a[3..]), [a5, b4]);
+    assert_eq!(tree.invalidate(&hash(&a[3])).hashes, [a5, hash(&a[3])]);
     assert_eq!(leaves(&tree), [b4, a3]);
 }
 
 #[test]
-fn locator_is_bounded_begins_at_the_tip_and_ends_at_genesis() {
+fn locator_runs_from_tip_to_genesis() {
     let good = chain(1, 300);
-    let tree = grown(&good);
+    let tree = tree_of(&good);
     let locator = tree.locator(&tree.tip().hash);
     assert!(locator.len() <= MAX_LOCATOR && locator.len() < 30);
     assert_eq!(locator.first(), Some(&tree.tip().hash));
     assert_eq!(locator.last(), Some(&room().genesis_hash()));
-    // Newest first, without a repetition.
+    // Newest first, without duplicates.
     let heights: Vec<u64> = locator
         .iter()
         .map(|hash| tree.block(hash).expect("known").index)
@@ -169,7 +169,7 @@ fn locator_is_bounded_begins_at_the_tip_and_ends_at_genesis() {
 }
 
 #[test]
-fn unknown_parent_is_told_and_nothing_kept() {
+fn header_with_unknown_parent_is_rejected() {
     let good = chain(1, 3);
     let mut tree = Tree::new(room());
     let parent = good[1].header.hash();
@@ -182,8 +182,8 @@ fn unknown_parent_is_told_and_nothing_kept() {
 }
 
 #[test]
-fn readings_of_side_blocks_are_bounded_and_the_lightest_blocks_go_first() {
-    let mut tree = grown(&chain(1, 3));
+fn side_readings_are_bounded() {
+    let mut tree = tree_of(&chain(1, 3));
     let readings: Vec<Reading> = (0..MAX_BLOCK_READINGS as u64)
         .map(|seq| reading(2, seq, 0))
         .collect();
@@ -199,31 +199,31 @@ fn readings_of_side_blocks_are_bounded_and_the_lightest_blocks_go_first() {
     assert_eq!(tree.side_readings(), MAX_SIDE_READINGS, "just full");
     insert(&mut tree, &sides[0]);
     tree.advance();
-    // All weigh the same: the highest hash is the least of them.
+    // All have the same work, so the highest hash ranks last.
     let last = sides.iter().map(|block| block.header.hash()).max();
     assert_eq!(tree.prune(&[]), Vec::from_iter(last));
     assert_eq!(tree.side_readings(), MAX_SIDE_READINGS);
 }
 
 #[test]
-fn condemned_hashes_are_bounded_and_the_oldest_is_forgotten_first() {
-    let mut tree = grown(&chain(1, 3));
-    let bad: Vec<Block> = (0..=MAX_CONDEMNED as u64)
+fn invalid_hashes_are_bounded() {
+    let mut tree = tree_of(&chain(1, 3));
+    let bad: Vec<Block> = (0..=MAX_INVALID as u64)
         .map(|number| mine(&[], vec![reading(2, 0, 0)], 500 + number))
         .collect();
     for (number, block) in (1..).zip(&bad) {
         insert(&mut tree, block);
         let hash = block.header.hash();
-        assert_eq!(tree.condemn(&hash).hashes, [hash]);
-        assert!(tree.is_condemned(&hash));
-        let first = tree.is_condemned(&bad[0].header.hash());
-        assert_eq!(first, number <= MAX_CONDEMNED);
+        assert_eq!(tree.invalidate(&hash).hashes, [hash]);
+        assert!(tree.is_invalid(&hash));
+        let first = tree.is_invalid(&bad[0].header.hash());
+        assert_eq!(first, number <= MAX_INVALID);
     }
     assert_eq!(tree.side_blocks(), 0);
 }
 
 #[test]
-fn headers_without_bodies_are_counted_and_forgotten_down_to_what_has_one() {
+fn bodiless_headers_are_removed_up_to_a_fork() {
     let good = chain(1, 6);
     let mut tree = Tree::new(room());
     for block in &good {
@@ -252,13 +252,13 @@ fn headers_without_bodies_are_counted_and_forgotten_down_to_what_has_one() {
         .map(|block| block.header.hash())
         .collect();
     assert_eq!(
-        tree.forget_bodiless(&hashes[0]),
+        tree.remove_bodiless(&hashes[0]),
         hashes,
-        "another branch stands on the fourth"
+        "another branch builds on the fourth"
     );
     assert_eq!(tree.bodiless_blocks(), 3);
-    assert_eq!(tree.forget_bodiless(&fork.header.hash()).len(), 3);
-    assert!(tree.forget_bodiless(&tree.tip().hash).is_empty());
+    assert_eq!(tree.remove_bodiless(&fork.header.hash()).len(), 3);
+    assert!(tree.remove_bodiless(&tree.tip().hash).is_empty());
     assert_eq!((tree.bodiless_blocks(), tree.side_blocks()), (0, 0));
     assert_eq!(tree.heaviest_leaf(|_| false), None);
 }

@@ -1,15 +1,15 @@
-//! One relay: how far along it is, and what is next. Never touches the swarm.
+//! The connection to one relay as a state machine: its phase, and the next action. It never touches the swarm.
 
 use std::time::Duration;
 
-use chain::time::MonotonicMillis;
+use heartchain_chain::time::MonotonicMillis;
 use libp2p::{
     Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, swarm::ConnectionId,
 };
 
 use super::{Action, Arrival, LinkId, RelayView};
 use crate::{
-    clock::{chance, millis},
+    clock::{millis, random_u64},
     config,
     net::{
         address::RelayAddress,
@@ -20,27 +20,29 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) enum Source {
-    /// Addresses that a person gave.
+    /// The user or the page configured the addresses.
     Given,
-    /// A document that is read before every call.
+    /// A document that is read before every dial.
     Document,
 }
 
 #[derive(Debug)]
 pub(super) enum Phase {
+    /// Backing off before the next try.
     Waiting {
         until: MonotonicMillis,
     },
+    /// The document is being read.
     Reading,
-    /// An address is known; call it.
+    /// An address is known and can be dialed.
     Ready,
-    /// Called; `until` then without an answer, another address has its turn.
+    /// Dialing; without an answer at `until`, another address gets its turn.
     Dialing {
         connection: ConnectionId,
         until: MonotonicMillis,
     },
     Connected(Box<Connected>),
-    /// Another link leads to the same relay, and has this one's addresses.
+    /// Another link to the same relay has taken over the addresses.
     Merged,
 }
 
@@ -48,13 +50,13 @@ pub(super) enum Phase {
 pub(super) struct Connected {
     pub(super) connection: ConnectionId,
     pub(super) peer: PeerId,
-    /// Where it was reached, ending in its name.
+    /// The dialed address, ending in the peer ID.
     pub(super) address: Multiaddr,
     pub(super) listener: Option<ListenerId>,
     pub(super) reserved: bool,
-    /// When the reservation has stood for so long that another is asked for at once if it is lost.
+    /// From when on the reservation counts as steady: if it is lost later, another is requested at once.
     pub(super) steady_at: MonotonicMillis,
-    /// When to ask for a reservation, or, with one asked for, when to give up on the answer.
+    /// When to request a reservation, or when to give up on a requested one.
     pub(super) reserve_at: MonotonicMillis,
     pub(super) register_at: Option<MonotonicMillis>,
     pub(super) discover_at: MonotonicMillis,
@@ -65,10 +67,10 @@ pub(super) struct Connected {
 pub(super) struct Link {
     pub(super) source: Source,
     pub(super) addresses: Vec<RelayAddress>,
-    /// Which address is tried next: after a failure the following one, so that both ways get their turn.
+    /// Index of the address to dial next. It advances after a failure, so that both transports get their turn.
     pub(super) next: usize,
     pub(super) phase: Phase,
-    /// Calls that were not waited for, and may still come through.
+    /// Abandoned dials, which may still succeed.
     late: Vec<ConnectionId>,
     pub(super) redial: Backoff,
     pub(super) reservation: Backoff,
@@ -91,9 +93,9 @@ impl Link {
         &mut self,
         id: LinkId,
         now: MonotonicMillis,
-        discover_every: Duration,
+        discovery_interval: Duration,
     ) -> Vec<Action> {
-        self.lose_patience(now);
+        self.abandon_slow_dial(now);
         if matches!(self.phase, Phase::Waiting { until } if until <= now) {
             match self.source {
                 Source::Document => {
@@ -104,7 +106,7 @@ impl Link {
             }
         }
         match &mut self.phase {
-            Phase::Connected(relay) => relay.tick(id, now, discover_every),
+            Phase::Connected(relay) => relay.tick(id, now, discovery_interval),
             Phase::Ready => {
                 let address = self.current().cloned();
                 address
@@ -122,22 +124,22 @@ impl Link {
         match &self.phase {
             Phase::Waiting { until } => Some(*until),
             Phase::Ready => Some(MonotonicMillis::new(0)),
-            Phase::Dialing { until, .. } => self.may_lose_patience().then_some(*until),
+            Phase::Dialing { until, .. } => self.may_abandon_dial().then_some(*until),
             Phase::Connected(relay) => Some(relay.due()),
             Phase::Reading | Phase::Merged => None,
         }
     }
 
-    /// A call failed. Says whether it was this relay's.
+    /// A dial failed. Returns whether it was to this relay.
     pub(super) fn dial_failed(&mut self, failed: ConnectionId, now: MonotonicMillis) -> bool {
         if matches!(self.phase, Phase::Dialing { connection, .. } if connection == failed) {
             self.failed(now);
             return true;
         }
-        self.take_late(failed)
+        self.remove_late(failed)
     }
 
-    /// A call came through. `None` if it was not this relay's.
+    /// A connection was established. `None` if it does not belong to this relay.
     pub(super) fn connected(
         &mut self,
         opened: ConnectionId,
@@ -145,10 +147,10 @@ impl Link {
         address: &Multiaddr,
         now: MonotonicMillis,
     ) -> Option<Arrival> {
-        let late = self.take_late(opened);
+        let late = self.remove_late(opened);
         match self.phase {
             Phase::Dialing { connection, .. } if connection == opened => {}
-            // Two calls are under way, and the earlier one wins after all.
+            // An abandoned dial succeeded before the current one.
             Phase::Dialing { connection, .. } if late => self.late.push(connection),
             Phase::Connected(_) | Phase::Merged => return late.then_some(Arrival::Surplus),
             Phase::Waiting { .. } | Phase::Reading | Phase::Ready | Phase::Dialing { .. } => {
@@ -176,11 +178,11 @@ impl Link {
         Some(Arrival::Relay)
     }
 
-    /// An answer takes too long: let another address have its turn, and take whichever comes through.
-    fn lose_patience(&mut self, now: MonotonicMillis) {
+    /// Moves on to the next address when a dial takes too long. The first of the dials to succeed is used.
+    fn abandon_slow_dial(&mut self, now: MonotonicMillis) {
         if let Phase::Dialing { connection, until } = self.phase
             && until <= now
-            && self.may_lose_patience()
+            && self.may_abandon_dial()
         {
             self.late.push(connection);
             self.next = self.next.wrapping_add(1);
@@ -188,13 +190,13 @@ impl Link {
         }
     }
 
-    const fn may_lose_patience(&self) -> bool {
-        self.addresses.len() > 1 && self.late.len() < config::MAX_LATE_CALLS
+    const fn may_abandon_dial(&self) -> bool {
+        self.addresses.len() > 1 && self.late.len() < config::MAX_LATE_DIALS
     }
 
-    fn take_late(&mut self, call: ConnectionId) -> bool {
+    fn remove_late(&mut self, id: ConnectionId) -> bool {
         let before = self.late.len();
-        self.late.retain(|late| *late != call);
+        self.late.retain(|late| *late != id);
         self.late.len() < before
     }
 
@@ -203,14 +205,14 @@ impl Link {
             .get(self.next.checked_rem(self.addresses.len())?)
     }
 
-    /// This address failed: the next one, after a wait.
+    /// The current address failed: backs off, then tries the next one.
     pub(super) fn failed(&mut self, now: MonotonicMillis) {
         self.next = self.next.wrapping_add(1);
         self.wait(now);
     }
 
     pub(super) fn wait(&mut self, now: MonotonicMillis) {
-        let wait = self.redial.failed(chance());
+        let wait = self.redial.failed(random_u64());
         self.phase = Phase::Waiting {
             until: now.saturating_add(millis(wait)),
         };
@@ -256,7 +258,7 @@ impl Connected {
         &mut self,
         id: LinkId,
         now: MonotonicMillis,
-        discover_every: Duration,
+        discovery_interval: Duration,
     ) -> Vec<Action> {
         let mut actions = Vec::new();
         if !self.reserved && self.reserve_at <= now {
@@ -270,12 +272,12 @@ impl Connected {
             ));
         }
         if self.register_at.is_some_and(|at| at <= now) {
-            // Again after this long, should no answer come.
+            // Registers again after this time if there is no response.
             self.register_at = Some(now.saturating_add(millis(config::RENDEZVOUS_RENEW)));
             actions.push(Action::Register(self.peer));
         }
         if self.discover_at <= now {
-            self.discover_at = now.saturating_add(millis(jitter(discover_every, chance())));
+            self.discover_at = now.saturating_add(millis(jitter(discovery_interval, random_u64())));
             actions.push(Action::Discover(self.peer, self.cookie.clone()));
         }
         actions

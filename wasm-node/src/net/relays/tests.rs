@@ -1,4 +1,4 @@
-//! A relay's course, step by step, as the swarm would report it.
+//! Drives relays step by step, with the events that the swarm would report.
 
 use libp2p::core::transport::ListenerId;
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -9,7 +9,7 @@ const RELAY: &str = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
 const SOCKET: &str = "/ip4/127.0.0.1/tcp/8081/ws";
 const OTHER_SOCKET: &str = "/ip4/127.0.0.1/tcp/9091/ws";
 const WEBRTC: &str = "/ip4/127.0.0.1/udp/8082/webrtc-direct/certhash/uEiAsGPzpiPGQzSlVHRXrUCT5EkTV7YFrV4VZ3hpEKTd_zg";
-/// Longer than any wait between two calls.
+/// Longer than any wait between two dials, in ms.
 const LONG: u64 = 20_000;
 
 fn at(ms: u64) -> MonotonicMillis {
@@ -17,10 +17,10 @@ fn at(ms: u64) -> MonotonicMillis {
 }
 
 fn peer() -> PeerId {
-    RELAY.parse().expect("a peer's name")
+    RELAY.parse().expect("a peer ID")
 }
 
-fn call(number: usize) -> ConnectionId {
+fn connection(number: usize) -> ConnectionId {
     ConnectionId::new_unchecked(number)
 }
 
@@ -42,13 +42,13 @@ fn given(addresses: &[&str]) -> Relays {
     Relays::new(parsed.collect(), PageScheme::Plain, at(0))
 }
 
-/// Ticks, expects that one address is to be called, and says that it is.
+/// Ticks, expects exactly one dial, and reports it as started. Returns the dialed address.
 fn dials(relays: &mut Relays, now: MonotonicMillis, number: usize) -> String {
     let actions = relays.tick(now, 0);
     let [Action::Dial(link, address)] = actions.as_slice() else {
-        panic!("one call is due at {now}, not {actions:?}");
+        panic!("one dial is due at {now}, not {actions:?}");
     };
-    relays.dialing(*link, call(number), now);
+    relays.dialing(*link, connection(number), now);
     address
         .address
         .to_string()
@@ -63,9 +63,9 @@ fn reads_document(relays: &mut Relays, now: MonotonicMillis, answer: Option<Rela
     relays.document(*link, answer, now);
 }
 
-fn arrives(relays: &mut Relays, number: usize, address: &str, now: MonotonicMillis) -> Arrival {
+fn connects(relays: &mut Relays, number: usize, address: &str, now: MonotonicMillis) -> Arrival {
     relays.connected(
-        call(number),
+        connection(number),
         peer(),
         &address.parse().expect("an address"),
         now,
@@ -73,54 +73,57 @@ fn arrives(relays: &mut Relays, number: usize, address: &str, now: MonotonicMill
 }
 
 #[test]
-fn a_relay_with_two_addresses_is_one_and_its_socket_comes_first() {
+fn websocket_address_is_dialed_first() {
     let mut relays = given(&[WEBRTC, SOCKET]);
     assert_eq!(relays.views().len(), 1);
     assert_eq!(dials(&mut relays, at(0), 1), SOCKET);
-    assert!(relays.tick(at(1), 0).is_empty(), "one call at a time");
+    assert!(relays.tick(at(1), 0).is_empty(), "one dial at a time");
 }
 
 #[test]
-fn a_failed_address_makes_way_for_the_next_after_a_wait() {
+fn failed_dial_backs_off_to_the_next_address() {
     let mut relays = given(&[SOCKET, WEBRTC]);
     dials(&mut relays, at(0), 1);
-    assert!(relays.dial_failed(call(1), at(10)));
-    assert!(!relays.dial_failed(call(1), at(10)), "a call fails once");
+    assert!(relays.dial_failed(connection(1), at(10)));
+    assert!(
+        !relays.dial_failed(connection(1), at(10)),
+        "a dial fails once"
+    );
     assert!(relays.tick(at(11), 0).is_empty(), "not at once");
     assert_eq!(dials(&mut relays, at(10 + LONG), 2), WEBRTC);
-    assert!(relays.dial_failed(call(2), at(LONG + 20)));
+    assert!(relays.dial_failed(connection(2), at(LONG + 20)));
     assert_eq!(dials(&mut relays, at(2 * LONG + 20), 3), SOCKET);
 }
 
 #[test]
-fn a_silent_address_makes_way_and_may_still_come_through() {
+fn abandoned_dial_may_still_connect() {
     let mut relays = given(&[SOCKET, WEBRTC]);
     dials(&mut relays, at(0), 1);
-    let patience = millis(config::DIAL_PATIENCE);
-    assert_eq!(relays.due(), Some(at(patience)));
-    assert_eq!(dials(&mut relays, at(patience), 2), WEBRTC);
+    let delay = millis(config::DIAL_FALLBACK_DELAY);
+    assert_eq!(relays.due(), Some(at(delay)));
+    assert_eq!(dials(&mut relays, at(delay), 2), WEBRTC);
     assert_eq!(
-        arrives(&mut relays, 1, SOCKET, at(patience + 1)),
+        connects(&mut relays, 1, SOCKET, at(delay + 1)),
         Arrival::Relay
     );
     assert_eq!(
-        arrives(&mut relays, 2, WEBRTC, at(patience + 2)),
+        connects(&mut relays, 2, WEBRTC, at(delay + 2)),
         Arrival::Surplus
     );
     assert_eq!(
-        arrives(&mut relays, 3, SOCKET, at(patience + 3)),
+        connects(&mut relays, 3, SOCKET, at(delay + 3)),
         Arrival::Other
     );
     assert_eq!(
-        relays.closed(call(2), at(patience + 4)),
+        relays.closed(connection(2), at(delay + 4)),
         None,
-        "the surplus one is no loss"
+        "the relay keeps its main connection"
     );
-    assert_eq!(relays.closed(call(1), at(patience + 5)), Some(peer()));
+    assert_eq!(relays.closed(connection(1), at(delay + 5)), Some(peer()));
 }
 
 #[test]
-fn a_relay_that_is_given_with_and_without_its_name_is_one_once_it_has_said_who_it_is() {
+fn links_to_one_relay_merge_once_it_is_known() {
     for named in [0, 1] {
         let mut addresses = [SOCKET.to_owned(), OTHER_SOCKET.to_owned()];
         addresses[named] += &format!("/p2p/{RELAY}");
@@ -131,16 +134,23 @@ fn a_relay_that_is_given_with_and_without_its_name_is_one_once_it_has_said_who_i
         let actions = relays.tick(at(0), 0);
         for (number, action) in actions.iter().enumerate() {
             let Action::Dial(link, _) = action else {
-                panic!("both are called: {actions:?}");
+                panic!("both are dialed: {actions:?}");
             };
-            relays.dialing(*link, call(number), at(0));
+            relays.dialing(*link, connection(number), at(0));
         }
-        assert_eq!(relays.views().len(), 2, "nobody knows yet");
-        assert_eq!(arrives(&mut relays, 1, OTHER_SOCKET, at(5)), Arrival::Relay);
-        assert_eq!(arrives(&mut relays, 0, SOCKET, at(6)), Arrival::Surplus);
+        assert_eq!(relays.views().len(), 2, "not known to be one relay");
+        assert_eq!(
+            connects(&mut relays, 1, OTHER_SOCKET, at(5)),
+            Arrival::Relay
+        );
+        assert_eq!(connects(&mut relays, 0, SOCKET, at(6)), Arrival::Surplus);
         assert_eq!(relays.views().len(), 1);
         assert_eq!(relays.connected_peers().count(), 1);
-        assert_eq!(relays.closed(call(0), at(7)), None, "it is no loss");
+        assert_eq!(
+            relays.closed(connection(0), at(7)),
+            None,
+            "the relay keeps its main connection"
+        );
         let actions = relays.tick(at(8), 0);
         assert!(
             matches!(
@@ -150,14 +160,14 @@ fn a_relay_that_is_given_with_and_without_its_name_is_one_once_it_has_said_who_i
             "{actions:?}"
         );
 
-        // Either address leads back to it, one at a time.
-        assert_eq!(relays.closed(call(1), at(9)), Some(peer()));
-        relays.woke(at(9));
+        // Both addresses lead back to the relay, one at a time.
+        assert_eq!(relays.closed(connection(1), at(9)), Some(peer()));
+        relays.resumed(at(9));
         assert_eq!(dials(&mut relays, at(9), 2), OTHER_SOCKET);
-        assert!(relays.dial_failed(call(2), at(10)));
+        assert!(relays.dial_failed(connection(2), at(10)));
         assert_eq!(dials(&mut relays, at(10 + LONG), 3), SOCKET);
         assert_eq!(
-            arrives(&mut relays, 3, SOCKET, at(10 + LONG)),
+            connects(&mut relays, 3, SOCKET, at(10 + LONG)),
             Arrival::Relay
         );
         assert_eq!(relays.views().len(), 1);
@@ -165,7 +175,7 @@ fn a_relay_that_is_given_with_and_without_its_name_is_one_once_it_has_said_who_i
 }
 
 #[test]
-fn a_single_address_is_waited_for() {
+fn single_address_is_not_abandoned() {
     let mut relays = given(&[WEBRTC]);
     dials(&mut relays, at(0), 1);
     assert_eq!(relays.due(), None);
@@ -173,40 +183,40 @@ fn a_single_address_is_waited_for() {
 }
 
 #[test]
-fn calls_that_are_not_waited_for_are_bounded() {
+fn abandoned_dials_are_limited() {
     let mut relays = given(&[SOCKET, WEBRTC]);
     let mut now = 0;
-    for number in 0..=config::MAX_LATE_CALLS {
+    for number in 0..=config::MAX_LATE_DIALS {
         dials(&mut relays, at(now), number);
-        now += millis(config::DIAL_PATIENCE);
+        now += millis(config::DIAL_FALLBACK_DELAY);
     }
     assert!(relays.tick(at(now), 0).is_empty());
     assert_eq!(relays.due(), None);
 }
 
 #[test]
-fn the_document_is_read_before_every_call() {
+fn document_is_read_before_every_dial() {
     let mut relays = Relays::new(Vec::new(), PageScheme::Plain, at(0));
     reads_document(&mut relays, at(0), Some(document(&[SOCKET])));
     assert_eq!(dials(&mut relays, at(0), 1), SOCKET);
-    relays.dial_failed(call(1), at(10));
+    relays.dial_failed(connection(1), at(10));
     reads_document(&mut relays, at(LONG), Some(document(&[OTHER_SOCKET])));
     assert_eq!(
         dials(&mut relays, at(LONG), 2),
         OTHER_SOCKET,
-        "it came back with other ports"
+        "the relay restarted on another port"
     );
-    relays.dial_failed(call(2), at(LONG + 10));
+    relays.dial_failed(connection(2), at(LONG + 10));
     reads_document(&mut relays, at(2 * LONG), None);
     assert_eq!(
         dials(&mut relays, at(2 * LONG), 3),
         OTHER_SOCKET,
-        "what is known is tried"
+        "the last known address is tried"
     );
 }
 
 #[test]
-fn a_document_without_a_usable_address_is_read_again_later() {
+fn document_without_an_address_is_read_again() {
     let mut relays = Relays::new(Vec::new(), PageScheme::Secure, at(0));
     reads_document(
         &mut relays,
@@ -220,13 +230,13 @@ fn a_document_without_a_usable_address_is_read_again_later() {
 }
 
 #[test]
-fn a_relay_is_asked_for_what_is_new_unless_it_is_to_name_all_again() {
+fn discovery_sends_the_cookie_until_forgotten() {
     let mut relays = given(&[SOCKET]);
-    assert!(relays.ask_anew().is_empty(), "none is connected");
+    assert!(relays.forget_cookies().is_empty(), "none is connected");
     dials(&mut relays, at(0), 1);
-    assert_eq!(arrives(&mut relays, 1, SOCKET, at(5)), Arrival::Relay);
+    assert_eq!(connects(&mut relays, 1, SOCKET, at(5)), Arrival::Relay);
     relays.tick(at(5), 0);
-    let asked = |relays: &mut Relays, ms| {
+    let next_cookie = |relays: &mut Relays, ms| {
         let actions = relays.tick(at(ms), 0).into_iter();
         let mut cookies = actions.filter_map(|action| {
             let Action::Discover(_, cookie) = action else {
@@ -234,33 +244,33 @@ fn a_relay_is_asked_for_what_is_new_unless_it_is_to_name_all_again() {
             };
             Some(cookie)
         });
-        cookies.next().expect("it is asked")
+        cookies.next().expect("a discovery is due")
     };
     let cookie = Cookie(vec![7]);
     relays.discovered(&peer(), Some(cookie.clone()));
-    assert_eq!(asked(&mut relays, LONG), Some(cookie));
-    assert_eq!(relays.ask_anew(), [peer()]);
-    assert_eq!(asked(&mut relays, 2 * LONG), None);
+    assert_eq!(next_cookie(&mut relays, LONG), Some(cookie));
+    assert_eq!(relays.forget_cookies(), [peer()]);
+    assert_eq!(next_cookie(&mut relays, 2 * LONG), None);
 }
 
 #[test]
-fn a_connected_relay_is_asked_who_is_there_and_for_a_slot_and_then_told_that_we_are() {
+fn connected_relay_reserves_discovers_registers() {
     let mut relays = given(&[SOCKET]);
     dials(&mut relays, at(0), 1);
-    assert_eq!(arrives(&mut relays, 1, SOCKET, at(5)), Arrival::Relay);
+    assert_eq!(connects(&mut relays, 1, SOCKET, at(5)), Arrival::Relay);
     let actions = relays.tick(at(5), 0);
     let [
         Action::Reserve(link, address),
-        Action::Discover(asked, None),
+        Action::Discover(relay, None),
     ] = actions.as_slice()
     else {
-        panic!("a slot is asked for, and who is there: {actions:?}");
+        panic!("a reservation and a discovery are due: {actions:?}");
     };
     assert_eq!(
         address.to_string(),
         format!("{SOCKET}/p2p/{RELAY}/p2p-circuit")
     );
-    assert_eq!(*asked, peer());
+    assert_eq!(*relay, peer());
     let listener = ListenerId::next();
     relays.listening(*link, Some(listener), at(5));
     relays.reserved(&peer(), at(50));
@@ -298,10 +308,10 @@ fn a_connected_relay_is_asked_who_is_there_and_for_a_slot_and_then_told_that_we_
 }
 
 #[test]
-fn a_slot_that_is_refused_lost_or_never_granted_is_asked_for_again() {
+fn failed_reservation_is_requested_again() {
     let mut relays = given(&[SOCKET]);
     dials(&mut relays, at(0), 1);
-    arrives(&mut relays, 1, SOCKET, at(0));
+    connects(&mut relays, 1, SOCKET, at(0));
     let reserve = |actions: Vec<Action>| {
         actions.into_iter().find_map(|action| {
             if let Action::Reserve(link, _) = action {
@@ -311,7 +321,7 @@ fn a_slot_that_is_refused_lost_or_never_granted_is_asked_for_again() {
             }
         })
     };
-    let link = reserve(relays.tick(at(0), 0)).expect("a slot is asked for");
+    let link = reserve(relays.tick(at(0), 0)).expect("a reservation is due");
     let first = ListenerId::next();
     relays.listening(link, Some(first), at(0));
     relays.listener_closed(first, at(100));
@@ -345,41 +355,41 @@ fn a_slot_that_is_refused_lost_or_never_granted_is_asked_for_again() {
 }
 
 #[test]
-fn a_slot_that_stood_is_asked_for_again_at_once() {
-    for (stood, at_once) in [
+fn steady_reservation_is_replaced_at_once() {
+    for (age, at_once) in [
         (millis(config::STEADY_RESERVATION), true),
         (millis(config::STEADY_RESERVATION) - 1, false),
     ] {
         let mut relays = given(&[SOCKET]);
         dials(&mut relays, at(0), 1);
-        arrives(&mut relays, 1, SOCKET, at(0));
+        connects(&mut relays, 1, SOCKET, at(0));
         let actions = relays.tick(at(0), 0);
         let Some(Action::Reserve(link, _)) = actions.first() else {
-            panic!("a slot is asked for: {actions:?}");
+            panic!("a reservation is due: {actions:?}");
         };
         let listener = ListenerId::next();
         relays.listening(*link, Some(listener), at(0));
         relays.reserved(&peer(), at(5));
-        // Renewing it does not make it younger.
+        // A renewal does not reset its age.
         relays.reserved(&peer(), at(6));
-        relays.listener_closed(listener, at(5 + stood));
-        let actions = relays.tick(at(5 + stood), 0);
-        let asked = actions
+        relays.listener_closed(listener, at(5 + age));
+        let actions = relays.tick(at(5 + age), 0);
+        let is_requested = actions
             .iter()
             .any(|action| matches!(action, Action::Reserve(..)));
-        assert_eq!(asked, at_once, "after {stood} ms: {actions:?}");
+        assert_eq!(is_requested, at_once, "after {age} ms: {actions:?}");
     }
 }
 
 #[test]
-fn waking_ends_every_wait() {
+fn resuming_ends_every_wait() {
     let mut relays = given(&[SOCKET]);
     for number in 0..6 {
         let now = at(100_000 * u64::try_from(number).expect("small"));
         dials(&mut relays, now, number);
-        relays.dial_failed(call(number), now);
+        relays.dial_failed(connection(number), now);
     }
     assert!(relays.tick(at(500_001), 0).is_empty());
-    relays.woke(at(500_002));
+    relays.resumed(at(500_002));
     dials(&mut relays, at(500_002), 9);
 }

@@ -1,103 +1,98 @@
-//! The messages of [rendezvous](https://github.com/libp2p/specs/blob/master/rendezvous/README.md), as far as a client
-//! says and hears them: it leaves by going away. Pure: bytes in, plain values out. Never checks a signature, and believes nothing that is said.
+//! Messages of the [rendezvous protocol](https://github.com/libp2p/specs/blob/master/rendezvous/README.md) that a
+//! client sends and receives. It never sends UNREGISTER: a tab leaves by disconnecting. The code is pure, from bytes to
+//! plain values and back. It never checks a signature, so nothing in a response can be trusted yet.
 
 use std::time::Duration;
 
 use prost::Message as _;
 
-/// The longest answer, in bytes. 256 registrations of a tab that is known to several relays are some 250 KiB.
-pub(crate) const MAX_ANSWER_LEN: usize = 512 * 1024;
+/// Longest response, in bytes. 256 registrations of tabs that are registered at several relays are about 250 KiB.
+pub(crate) const MAX_MESSAGE_LEN: usize = 512 * 1024;
 
-/// The most registrations taken from an answer, whatever was asked for: a tab needs 8 peers, and remembers 512.
+/// Registrations accepted from one response, whatever limit was requested: a tab needs 8 peers, and remembers 512.
 pub(crate) const MAX_REGISTRATIONS: usize = 512;
 
-/// The longest signed record that is looked at, in bytes. A tab's is below 1 KiB.
+/// Longest signed record that is accepted, in bytes. A tab's is below 1 KiB.
 pub(crate) const MAX_RECORD_LEN: usize = 4 * 1024;
 
-/// The longest cookie that is kept for the next question, in bytes. rust-libp2p's are 8 and the namespace.
+/// Longest cookie that is kept for the next discovery, in bytes. rust-libp2p's are 8 bytes and the namespace.
 pub(crate) const MAX_COOKIE_LEN: usize = 512;
 
-/// The longest time that a registration is believed to last; no spec allows more than 72 h.
+/// Longest lifetime of a registration; the specification allows no more than 72 h.
 pub(crate) const MAX_TTL: Duration = Duration::from_secs(72 * 60 * 60);
 
-/// What makes a relay's next answer shorter. It alone knows what it means.
+/// An opaque value from a discovery. Sent with the next one, it makes the relay return only new registrations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cookie(pub(crate) Vec<u8>);
 
-/// What a client asks.
+/// A request of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
-    /// To be named to whoever asks for the namespace.
+    /// Registers the client in a namespace.
     Register {
-        /// Where.
         namespace: String,
-        /// Who and at which addresses, in a signed envelope.
+        /// Peer ID and addresses of the client, in a signed envelope.
         record: Vec<u8>,
-        /// For how long.
+        /// Requested lifetime of the registration.
         ttl: Duration,
     },
-    /// Who is there.
+    /// Discovers the peers registered in a namespace.
     Discover {
-        /// Where.
         namespace: String,
-        /// How many at most.
+        /// Registrations to return at most.
         limit: u64,
-        /// Where the last answer ended.
+        /// The cookie of the last discovery; `None` returns all registrations.
         cookie: Option<Cookie>,
     },
 }
 
-/// What a server answers.
+/// A response of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It names this client for so long.
+    /// The client is registered for this long.
     Registered(Duration),
-    /// It knows these.
+    /// The registrations found.
     Discovered {
-        /// In its order; those that are not to be used are left out.
+        /// In the order of the response, without those that are incomplete or too large.
         found: Vec<Registration>,
-        /// For the next question.
+        /// For the next discovery.
         cookie: Option<Cookie>,
     },
-    /// It does not do what it was asked to register.
+    /// The server refused the registration.
     NotRegistered(Status),
-    /// It does not say who is there.
+    /// The server refused the discovery.
     NotDiscovered(Status),
 }
 
-/// A number in place of an answer, as the spec lists them.
+/// The error code of a refusal, as listed in the specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Status(pub(crate) i32);
 
-/// One who is there, as the server says.
+/// A registration as returned by the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Registration {
-    /// Where.
     pub(crate) namespace: String,
-    /// Who and at which addresses, in a signed envelope that nobody has checked.
+    /// Peer ID and addresses of the registered peer, in a signed envelope that is not verified yet.
     pub(crate) record: Vec<u8>,
-    /// For how long yet.
+    /// Remaining lifetime, at most [`MAX_TTL`].
     pub(crate) ttl: Duration,
 }
 
-/// Why bytes are no answer.
+/// Why bytes are not a valid response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum AnswerError {
-    /// More than is read.
-    #[error("an answer of {found} bytes where at most {MAX_ANSWER_LEN} are read")]
-    TooLong {
-        /// Its length.
-        found: usize,
-    },
-    /// No protobuf message.
-    #[error("malformed answer: {0}")]
+pub(crate) enum ResponseError {
+    /// The response is longer than [`MAX_MESSAGE_LEN`].
+    #[error("a response of {found} bytes where at most {MAX_MESSAGE_LEN} are allowed")]
+    TooLong { found: usize },
+    /// The bytes are not a valid protobuf message.
+    #[error("malformed response: {0}")]
     Malformed(#[from] prost::DecodeError),
-    /// A message of another kind.
-    #[error("message {0} is no answer")]
-    NoAnswer(i32),
-    /// A kind of answer without what belongs to it.
-    #[error("an answer of kind {0} with nothing in it")]
+    /// The message is not a response.
+    #[error("message type {0} is not a response")]
+    NotAResponse(i32),
+    /// The response lacks the body of its type.
+    #[error("a response of type {0} without a body")]
     Empty(i32),
 }
 
@@ -108,7 +103,7 @@ const DISCOVERED: i32 = 4;
 const OK: i32 = 0;
 
 impl Question {
-    /// As it is sent, without its length.
+    /// Encodes the request, without the length prefix.
     #[must_use]
     pub(crate) fn encode(self) -> Vec<u8> {
         let message = match self {
@@ -144,27 +139,27 @@ impl Question {
 }
 
 impl Answer {
-    /// Reads an answer without its length.
+    /// Decodes a response without its length prefix. Incomplete or oversize registrations are skipped.
     ///
     /// # Errors
-    /// If it is none. Single registrations that are of no use are passed over instead.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, AnswerError> {
-        if bytes.len() > MAX_ANSWER_LEN {
-            return Err(AnswerError::TooLong { found: bytes.len() });
+    /// If the bytes are not a valid response.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, ResponseError> {
+        if bytes.len() > MAX_MESSAGE_LEN {
+            return Err(ResponseError::TooLong { found: bytes.len() });
         }
         let message = wire::Message::decode(bytes)?;
-        // Absent, it is the enumeration's first.
+        // The default of a proto2 enumeration is its first value.
         let kind = message.kind.unwrap_or(REGISTER);
         match kind {
             REGISTERED => {
-                let answer = message.registered.ok_or(AnswerError::Empty(kind))?;
+                let answer = message.registered.ok_or(ResponseError::Empty(kind))?;
                 Ok(match answer.status.unwrap_or(OK) {
                     OK => Self::Registered(seconds(answer.ttl)),
                     refused => Self::NotRegistered(Status(refused)),
                 })
             }
             DISCOVERED => {
-                let answer = message.discovered.ok_or(AnswerError::Empty(kind))?;
+                let answer = message.discovered.ok_or(ResponseError::Empty(kind))?;
                 Ok(match answer.status.unwrap_or(OK) {
                     OK => Self::Discovered {
                         found: answer
@@ -181,7 +176,7 @@ impl Answer {
                     refused => Self::NotDiscovered(Status(refused)),
                 })
             }
-            other => Err(AnswerError::NoAnswer(other)),
+            other => Err(ResponseError::NotAResponse(other)),
         }
     }
 }
@@ -190,7 +185,7 @@ fn seconds(ttl: Option<u64>) -> Duration {
     Duration::from_secs(ttl.unwrap_or_default()).min(MAX_TTL)
 }
 
-/// As it is on the wire (proto2).
+/// The messages as they are on the wire (proto2).
 mod wire {
     use super::{MAX_RECORD_LEN, Registration, seconds};
 
@@ -247,7 +242,7 @@ mod wire {
     }
 
     impl Register {
-        /// `None` if it lacks something, or is too large to be looked at.
+        /// Converts to a registration; `None` if a field is missing, or the record is too long.
         pub(super) fn into_registration(self) -> Option<Registration> {
             Some(Registration {
                 namespace: self.namespace?,
@@ -260,7 +255,7 @@ mod wire {
     }
 }
 
-// Named, because the fuzzed targets include this file from elsewhere.
+// With an explicit path, because the fuzz targets include this file from elsewhere.
 #[cfg(test)]
 #[path = "message/tests.rs"]
 mod tests;

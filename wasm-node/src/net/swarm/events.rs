@@ -1,6 +1,8 @@
-//! What libp2p reports, put into the machine's words or into this tab's own books. Never answers anybody.
+//! Handles swarm events: updates the tab's view of peers and relays, and emits [`NetworkEvent`]s for the sync state machine.
+//! Only peer lists are answered here; all other requests go to the state machine.
 
-use chain::time::MonotonicMillis;
+use heartchain_chain::time::MonotonicMillis;
+use heartchain_sync::io::{RequestFailure, Topic};
 use libp2p::{
     Multiaddr, PeerId,
     core::ConnectedPoint,
@@ -10,33 +12,32 @@ use libp2p::{
     swarm::{ConnectionId, SwarmEvent},
 };
 use libp2p_webrtc_browser::peer;
-use sync::seam::{RequestFailure, Topic};
 
-use super::{Event, Network};
+use super::{Network, NetworkEvent};
 use crate::{
-    clock::{self, chance, millis},
+    clock::{self, millis, random_u64},
     config,
     net::{
         Path, Role,
-        behaviour::ProtocolsEvent as Happening,
+        behaviour::ProtocolsEvent,
         codec::{FrameError, FrameEvent},
-        connections::Caller,
-        gate::path_of,
-        names::PeerNames,
+        connection_limiter::path_of,
+        connections::Direction,
+        peer_list::PeerList,
         relays::Arrival,
-        rendezvous::News,
+        rendezvous::RendezvousEvent,
     },
 };
 
 impl Network {
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "the rest is told again by what it leads to"
+        reason = "other events are followed by one that is handled"
     )]
-    pub(super) fn on_swarm(&mut self, event: SwarmEvent<Happening>) {
+    pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<ProtocolsEvent>) {
         let now = clock::monotonic();
         match event {
-            SwarmEvent::Behaviour(happening) => self.on_happening(happening, now),
+            SwarmEvent::Behaviour(event) => self.on_protocol_event(event, now),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
                 connection_id,
@@ -53,22 +54,22 @@ impl Network {
                 self.on_closed(peer_id, connection_id, now);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, .. } => {
-                if let Some(peer) = self.calling.remove(&connection_id) {
-                    self.candidates.failed(peer, now, chance());
+                if let Some(peer) = self.dialing.remove(&connection_id) {
+                    self.candidates.failed(peer, now, random_u64());
                 } else if self.relays.dial_failed(connection_id, now) {
-                    self.events.push_back(Event::Changed);
+                    self.events.push_back(NetworkEvent::Changed);
                 }
             }
-            SwarmEvent::ExternalAddrConfirmed { address } if leads_through_a_tab(&address) => {
-                // Neighbours know the way already, and others are to be told of relays only.
+            SwarmEvent::ExternalAddrConfirmed { address } if is_tab_circuit(&address) => {
+                // Neighbours know this address already, and registrations must name relays only.
                 self.swarm.remove_external_address(&address);
             }
-            SwarmEvent::ExternalAddrConfirmed { .. } => self.relays.readdressed(now),
+            SwarmEvent::ExternalAddrConfirmed { .. } => self.relays.addresses_changed(now),
             SwarmEvent::ListenerClosed { listener_id, .. } => {
                 self.relays.listener_closed(listener_id, now);
-                self.introductions
-                    .listener_closed(listener_id, now, chance());
-                self.events.push_back(Event::Changed);
+                self.peer_exchange
+                    .listener_closed(listener_id, now, random_u64());
+                self.events.push_back(NetworkEvent::Changed);
             }
             _ => {}
         }
@@ -82,15 +83,15 @@ impl Network {
         now: MonotonicMillis,
     ) {
         let path = path_of(endpoint);
-        let caller = if endpoint.is_dialer() {
-            Caller::Us
+        let direction = if endpoint.is_dialer() {
+            Direction::Outbound
         } else {
-            Caller::Them
+            Direction::Inbound
         };
-        self.connections.opened(peer, id, path, caller, now);
-        self.calling.remove(&id);
+        self.connections.opened(peer, id, path, direction, now);
+        self.dialing.remove(&id);
         if path == Path::Direct {
-            self.keep_house_by(now.saturating_add(millis(config::UPGRADED_AFTER)));
+            self.housekeeping_due(now.saturating_add(millis(config::UPGRADED_CIRCUIT_DELAY)));
         }
         match self
             .relays
@@ -98,7 +99,7 @@ impl Network {
         {
             Arrival::Relay => {
                 self.connections.set_role(&peer, Role::Relay);
-                self.call_named_by(peer);
+                self.add_named_candidates(peer);
             }
             Arrival::Surplus => {
                 self.swarm.close_connection(id);
@@ -106,18 +107,18 @@ impl Network {
             Arrival::Other => {}
         }
         if self.isolated {
-            // A call that was under way came through.
+            // A dial that was in progress succeeded.
             self.swarm.close_connection(id);
         }
-        self.events.push_back(Event::Changed);
+        self.events.push_back(NetworkEvent::Changed);
     }
 
-    /// A relay is there: whoever was named as reached through it is worth a call for as long as it stays.
-    fn call_named_by(&mut self, relay: PeerId) {
+    /// Adds the peers that the user named with this relay as candidates, for as long as the relay is connected.
+    fn add_named_candidates(&mut self, relay: PeerId) {
         for named in &self.named {
             if named.relay.peer == Some(relay) {
-                let always = MonotonicMillis::new(u64::MAX);
-                self.candidates.seen(named.peer, relay, always);
+                let never = MonotonicMillis::new(u64::MAX);
+                self.candidates.add(named.peer, relay, never);
             }
         }
     }
@@ -125,49 +126,55 @@ impl Network {
     fn on_closed(&mut self, peer: PeerId, id: ConnectionId, now: MonotonicMillis) {
         if let Some(relay) = self.relays.closed(id, now) {
             self.candidates.forget_relay(relay);
-            // It may have been the last to name peers that the others name as well.
-            for other in self.relays.ask_anew() {
-                self.call_named_by(other);
+            // Peers that other relays report as well may have been forgotten with this relay.
+            for other in self.relays.forget_cookies() {
+                self.add_named_candidates(other);
             }
-            self.relays.be_eager(now);
-            self.introductions.hurry(now);
+            self.relays.retry_soon(now);
+            self.peer_exchange.retry_soon(now);
         }
         let is_neighbour = self.connections.neighbours().any(|other| other == peer);
         match self.connections.closed(peer, id) {
             Some(Role::Member) => {
-                self.asked.forget(&peer);
-                self.relays.be_eager(now);
-                self.introductions.hurry(now);
-                self.events.push_back(Event::PeerDisconnected(peer));
+                self.outbound_requests.forget(&peer);
+                self.relays.retry_soon(now);
+                self.peer_exchange.retry_soon(now);
+                self.events.push_back(NetworkEvent::PeerDisconnected(peer));
             }
-            // It has no place for us, or is a stranger: not at once again.
-            Some(Role::Unknown) => self.candidates.failed(peer, now, chance()),
+            // The peer has no free slot, or never identified itself: back off.
+            Some(Role::Unknown) => self.candidates.failed(peer, now, random_u64()),
             Some(Role::Relay) | None => {}
         }
         if is_neighbour
             && !self.connections.neighbours().any(|other| other == peer)
-            && self.introductions.lost(&peer)
+            && self.peer_exchange.remove(&peer)
         {
             self.candidates.forget_relay(peer);
         }
-        self.events.push_back(Event::Changed);
+        self.events.push_back(NetworkEvent::Changed);
     }
 
-    fn on_happening(&mut self, happening: Happening, now: MonotonicMillis) {
-        match happening {
-            Happening::Relay(event) => self.on_relay(&event, now),
-            Happening::Webrtc(peer::Event::Doubtful { peer }) => self.call_anew(peer),
-            // That a connection stands is told by the swarm, and one that does not is tried again.
-            Happening::Webrtc(peer::Event::Connected { .. } | peer::Event::Failed { .. } | _) => {}
-            Happening::Rendezvous(event) => self.on_rendezvous(event, now),
-            Happening::Identify(event) => self.on_identify(event, now),
-            Happening::Ping(event) => self.on_ping(&event, now),
-            Happening::Gossip(event) => self.on_gossip(event, now),
-            Happening::Sync(event) => self.on_sync(event),
-            Happening::Neighbours(event) => self.on_neighbours(event, now),
-            // A neighbour keeps a place here, or a circuit led through: whom it connects is their business.
-            Happening::Hop(_) => {}
-            Happening::Banned(never) | Happening::Gate(never) => match never {},
+    fn on_protocol_event(&mut self, event: ProtocolsEvent, now: MonotonicMillis) {
+        match event {
+            ProtocolsEvent::Relay(event) => self.on_relay(&event, now),
+            ProtocolsEvent::Webrtc(peer::Event::Doubtful { peer }) => {
+                self.redial_over_circuit(peer);
+            }
+            // The swarm reports established connections, and failed ones are retried.
+            ProtocolsEvent::Webrtc(
+                peer::Event::Connected { .. } | peer::Event::Failed { .. } | _,
+            ) => {}
+            ProtocolsEvent::Rendezvous(event) => self.on_rendezvous(event, now),
+            ProtocolsEvent::Identify(event) => self.on_identify(event, now),
+            ProtocolsEvent::Ping(event) => self.on_ping(&event, now),
+            ProtocolsEvent::Gossip(event) => self.on_gossip(event, now),
+            ProtocolsEvent::Sync(event) => self.on_sync(event),
+            ProtocolsEvent::Neighbours(event) => self.on_neighbours(event, now),
+            // Reservations and circuits of neighbours at this tab need no handling.
+            ProtocolsEvent::Hop(_) => {}
+            ProtocolsEvent::Banned(never) | ProtocolsEvent::ConnectionLimiter(never) => {
+                match never {}
+            }
         }
     }
 
@@ -175,8 +182,8 @@ impl Network {
         match event {
             relay::client::Event::ReservationReqAccepted { relay_peer_id, .. } => {
                 self.relays.reserved(relay_peer_id, now);
-                self.introductions.reserved(relay_peer_id);
-                self.events.push_back(Event::Changed);
+                self.peer_exchange.reserved(relay_peer_id);
+                self.events.push_back(NetworkEvent::Changed);
             }
             relay::client::Event::OutboundCircuitEstablished { .. }
             | relay::client::Event::InboundCircuitEstablished { .. } => {}
@@ -184,15 +191,19 @@ impl Network {
     }
 
     fn on_rendezvous(&mut self, event: FrameEvent, now: MonotonicMillis) {
-        match self.errands.hear(event) {
-            Some((relay, News::Registered(ttl))) => self.relays.registered(&relay, ttl, now),
-            Some((relay, News::Discovered(None))) => self.relays.discovered(&relay, None),
-            Some((relay, News::Discovered(Some(found)))) => {
+        match self.rendezvous.on_event(event) {
+            Some((relay, RendezvousEvent::Registered(ttl))) => {
+                self.relays.registered(&relay, ttl, now);
+            }
+            Some((relay, RendezvousEvent::Discovered(None))) => {
+                self.relays.discovered(&relay, None);
+            }
+            Some((relay, RendezvousEvent::Discovered(Some(found)))) => {
                 self.relays.discovered(&relay, found.cookie);
                 for (peer, ttl) in found.peers {
-                    // Only the name is believed; the way leads through the relay that named it.
+                    // Only the peer ID is believed; the peer is dialed through the relay that reported it.
                     let ttl = millis(ttl.min(config::RENDEZVOUS_TTL));
-                    self.candidates.seen(peer, relay, now.saturating_add(ttl));
+                    self.candidates.add(peer, relay, now.saturating_add(ttl));
                 }
             }
             None => {}
@@ -212,23 +223,23 @@ impl Network {
             return;
         }
         if info.protocols.contains(&self.names.sync) {
-            self.welcome(peer);
+            self.confirm_member(peer);
         } else {
             self.candidates
-                .rest(peer, now.saturating_add(millis(config::STRANGER_REST)));
-            // It fails if there is no connection left.
+                .hold_off(peer, now.saturating_add(millis(config::NON_MEMBER_BACKOFF)));
+            // This fails only if there is no connection left.
             let _ = self.swarm.disconnect_peer_id(peer);
         }
     }
 
-    /// The peer takes part in this room: it said so, or acts so.
-    fn welcome(&mut self, peer: PeerId) {
+    /// Makes a peer a member: it announced this room's sync protocol, or uses a protocol of the room.
+    fn confirm_member(&mut self, peer: PeerId) {
         if self.connections.role(&peer) == Some(Role::Unknown)
             && self.connections.set_role(&peer, Role::Member)
         {
             self.candidates.reached(peer);
-            self.events.push_back(Event::PeerConnected(peer));
-            self.events.push_back(Event::Changed);
+            self.events.push_back(NetworkEvent::PeerConnected(peer));
+            self.events.push_back(NetworkEvent::Changed);
         }
     }
 
@@ -236,8 +247,8 @@ impl Network {
         match &event.result {
             Ok(rtt) => {
                 self.connections
-                    .answered(&event.peer, event.connection, *rtt, now);
-                self.events.push_back(Event::Changed);
+                    .on_pong(&event.peer, event.connection, *rtt, now);
+                self.events.push_back(NetworkEvent::Changed);
             }
             Err(ping::Failure::Unsupported) => {}
             Err(ping::Failure::Timeout | ping::Failure::Other { .. }) => {
@@ -264,18 +275,18 @@ impl Network {
         } else {
             return;
         };
-        self.welcome(from);
+        self.confirm_member(from);
         if self.connections.role(&from) != Some(Role::Member) {
             self.ignore_gossip(&message_id, &from);
             return;
         }
         self.expire_gossip(now);
-        let (id, kept) = self.unjudged.insert(message_id, from, now);
-        // A full table must not make this tab deaf: what is not forwarded can still be of use here.
+        let (id, kept) = self.pending_validation.insert(message_id, from, now);
+        // A full table must not make this tab deaf: a message that is not forwarded can still be of use here.
         if let Err(message_id) = kept {
             self.ignore_gossip(&message_id, &from);
         }
-        self.events.push_back(Event::Gossip {
+        self.events.push_back(NetworkEvent::Gossip {
             from,
             id,
             topic,
@@ -284,9 +295,9 @@ impl Network {
     }
 
     fn on_neighbours(&mut self, event: FrameEvent, now: MonotonicMillis) {
-        use request_response::{Event as Asked, Message};
+        use request_response::{Event as Exchange, Message};
         match event {
-            Asked::Message {
+            Exchange::Message {
                 peer,
                 message:
                     Message::Request {
@@ -294,40 +305,40 @@ impl Network {
                     },
                 ..
             } => {
-                // Names are told to members only, and only who says nothing asks for them.
+                // Only members get the list, and only for an empty request, as the protocol requires.
                 let is_member = self.connections.role(&peer) == Some(Role::Member);
                 let others = self.connections.neighbours().filter(|other| *other != peer);
-                let names = PeerNames::new(others).encode();
-                if let Ok(names) = names
+                let list = PeerList::new(others).encode();
+                if let Ok(list) = list
                     && is_member
                     && request.is_empty()
                 {
-                    // It fails if the peer is gone, and then nobody misses the answer.
+                    // This fails only if the peer is gone, and then the response is not missed.
                     let _ = self
                         .swarm
                         .behaviour_mut()
                         .neighbours
-                        .send_response(channel, names);
+                        .send_response(channel, list);
                 }
             }
-            Asked::Message {
+            Exchange::Message {
                 peer,
                 message: Message::Response { response, .. },
                 ..
             } => {
-                if self.introductions.is_neighbour(&peer)
-                    && let Ok(names) = PeerNames::decode(&response)
+                if self.peer_exchange.is_neighbour(&peer)
+                    && let Ok(list) = PeerList::decode(&response)
                 {
-                    let expires = now.saturating_add(millis(config::INTRODUCTION_TTL));
-                    for named in names.peers() {
-                        self.candidates.introduced(*named, peer, expires);
+                    let expires = now.saturating_add(millis(config::EXCHANGED_PEER_TTL));
+                    for learned in list.peers() {
+                        self.candidates.add_from_neighbour(*learned, peer, expires);
                     }
                 }
             }
-            // A neighbour that does not answer is asked again when it is time.
-            Asked::OutboundFailure { .. }
-            | Asked::InboundFailure { .. }
-            | Asked::ResponseSent { .. } => {}
+            // A neighbour that does not respond is asked again at the next interval.
+            Exchange::OutboundFailure { .. }
+            | Exchange::InboundFailure { .. }
+            | Exchange::ResponseSent { .. } => {}
         }
     }
 
@@ -344,12 +355,12 @@ impl Network {
                     },
                 ..
             } => {
-                self.welcome(peer);
+                self.confirm_member(peer);
                 if self.connections.role(&peer) != Some(Role::Member) {
                     return;
                 }
-                if let Some(id) = self.unanswered.insert(request_id, channel) {
-                    self.events.push_back(Event::Request {
+                if let Some(id) = self.inbound_requests.insert(request_id, channel) {
+                    self.events.push_back(NetworkEvent::Request {
                         from: peer,
                         id,
                         data: request,
@@ -364,8 +375,8 @@ impl Network {
                     },
                 ..
             } => {
-                if let Some((peer, id)) = self.asked.take(request_id) {
-                    self.events.push_back(Event::Response {
+                if let Some((peer, id)) = self.outbound_requests.take(request_id) {
+                    self.events.push_back(NetworkEvent::Response {
                         peer,
                         id,
                         data: response,
@@ -375,22 +386,22 @@ impl Network {
             Sync::OutboundFailure {
                 request_id, error, ..
             } => {
-                if let Some((peer, id)) = self.asked.take(request_id) {
-                    self.events.push_back(Event::RequestFailed {
+                if let Some((peer, id)) = self.outbound_requests.take(request_id) {
+                    self.events.push_back(NetworkEvent::RequestFailed {
                         peer,
                         id,
                         failure: failure(&error),
                     });
                 }
             }
-            Sync::InboundFailure { request_id, .. } => self.unanswered.forget(request_id),
+            Sync::InboundFailure { request_id, .. } => self.inbound_requests.forget(request_id),
             Sync::ResponseSent { .. } => {}
         }
     }
 }
 
-/// Whether an address is one of a place at a neighbour.
-fn leads_through_a_tab(address: &Multiaddr) -> bool {
+/// Whether an address is a reservation at a neighbour: a circuit through another tab.
+fn is_tab_circuit(address: &Multiaddr) -> bool {
     let mut parts = address.iter();
     matches!(parts.next(), Some(Protocol::WebRTC))
         && parts.any(|part| matches!(part, Protocol::P2pCircuit))

@@ -1,24 +1,25 @@
-//! What the store on disk promises, seen from outside: by its orders, and by what it asks of the browser.
+//! Tests of the store on disk, by its results and by the calls that it makes to the browser.
 
 use futures::StreamExt;
+use heartchain_sync::io::WriteId;
 use js_sys::Function;
-use sync::seam::WriteId;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::storage::{Answer, Queue, misfortune::Misfortune, suite};
+use crate::storage::{Answer, Queue, fault_injector::FaultInjector, suite};
 
 #[test]
-async fn the_disk_keeps_what_every_store_promises() {
+async fn indexed_db_passes_the_suite() {
     let mut stores = 0;
     suite::check(async || {
         stores += 1;
-        IndexedDb::anew(&format!("suite {stores}"), suite::room().id()).await
+        IndexedDb::open_empty(&format!("suite {stores}"), suite::room().id()).await
     })
     .await;
 }
 
-/// Notes when shelves of a database are asked for, when they come, and when they are written; gives the notes.
+/// Logs when segments of a database are requested, read and written. Returns a function that ends this and returns the
+/// log.
 const WATCH: &str = r#"
     const [store, notes] = [IDBObjectStore.prototype, []];
     const { get, put } = store;
@@ -52,10 +53,10 @@ fn notes(watch: &Function) -> Option<String> {
 }
 
 #[test]
-async fn of_all_shelves_that_a_batch_changes_or_a_peer_asks_for_one_is_in_memory_at_a_time() {
+async fn one_segment_is_in_memory_at_a_time() {
     let name = "one at a time";
-    let mut store = IndexedDb::anew(name, suite::room().id()).await;
-    let blocks = suite::branch(1, 3 * MAX_SHELF_BLOCKS as u64, 1);
+    let mut store = IndexedDb::open_empty(name, suite::room().id()).await;
+    let blocks = suite::branch(1, 3 * MAX_SEGMENT_BLOCKS as u64, 1);
     suite::write(&mut store, blocks.iter().cloned().map(suite::put).collect()).await;
     assert!(store.rows.is_empty());
     let lost = [7, 300, 600, 8].map(|at| blocks[at].clone());
@@ -81,12 +82,12 @@ async fn of_all_shelves_that_a_batch_changes_or_a_peer_asks_for_one_is_in_memory
 }
 
 #[test]
-async fn blocks_leave_room_for_own_readings_however_fast_they_come() {
-    // An eighth for one's own readings, another one for blocks that are protected.
+async fn blocks_leave_space_for_own_readings() {
+    // One eighth is reserved for own readings, another one for protected blocks.
     let (quota, reserved) = (800_000, 200_000);
-    let small = Misfortune::small_disk(0, quota);
-    let mut store = IndexedDb::anew("room", suite::room().id()).await;
-    store.health.look(true).await;
+    let small = FaultInjector::small_disk(0, quota);
+    let mut store = IndexedDb::open_empty("room", suite::room().id()).await;
+    store.health.refresh_estimate(true).await;
     let mut written = 0;
     let mut full = None;
     for (hash, block) in suite::branch(1, 200, 100) {
@@ -110,25 +111,25 @@ async fn blocks_leave_room_for_own_readings_however_fast_they_come() {
         (reserved..reserved + block).contains(&left),
         "{left} bytes are left"
     );
-    // A block that is protected has room still.
+    // There is still space for a protected block.
     let (hash, protected) = suite::branch(201, 1, 100).remove(0);
     let protected = Batch {
         operations: vec![
             suite::put((hash, protected)),
-            StoreOperation::PutRescue(hash),
+            StoreOperation::PutRecovery(hash),
         ],
         strict: false,
     };
     assert_eq!(store.write(protected).await, Ok(()));
     store.health.note_refused(true);
-    // What takes none of it is written: one's own readings, and what makes room.
+    // Own readings and deletions are written all the same.
     suite::write(&mut store, vec![entry()]).await;
     let gone = Batch {
         operations: vec![StoreOperation::DeleteBlock(suite::branch(1, 1, 100)[0].0)],
         strict: false,
     };
     assert_eq!(store.write(gone).await, Ok(()));
-    // That is told until blocks find room again.
+    // The failure is reported until blocks can be written again.
     assert!(store.health.failing());
     drop(small);
     let block = suite::branch(301, 1, 100).remove(0);
@@ -140,17 +141,17 @@ async fn blocks_leave_room_for_own_readings_however_fast_they_come() {
     assert!(!store.health.failing());
 }
 
-/// An entry of one's own journal.
+/// An operation that writes a journal entry.
 fn entry() -> StoreOperation {
     StoreOperation::PutJournal(0, suite::journal_entry(0))
 }
 
 #[test]
-async fn a_reading_that_finds_room_does_not_hide_that_blocks_find_none() {
-    let _small = Misfortune::small_disk(800_000, 800_000);
-    let store = IndexedDb::anew("no room", suite::room().id()).await;
+async fn written_reading_does_not_hide_full_disk() {
+    let _small = FaultInjector::small_disk(800_000, 800_000);
+    let store = IndexedDb::open_empty("no room", suite::room().id()).await;
     let health = store.health.clone();
-    health.look(true).await;
+    health.refresh_estimate(true).await;
     let (mut queue, mut answers) = Queue::new(store, health.clone());
     let block = Batch {
         operations: vec![suite::put(suite::small_block(1))],
@@ -183,17 +184,17 @@ async fn a_reading_that_finds_room_does_not_hide_that_blocks_find_none() {
 }
 
 #[test]
-async fn a_batch_that_finds_a_shelf_it_cannot_read_changes_nothing() {
+async fn unreadable_segment_fails_the_whole_batch() {
     let name = "one illegible";
-    let mut store = IndexedDb::anew(name, suite::room().id()).await;
-    let blocks = suite::branch(1, 2 * MAX_SHELF_BLOCKS as u64, 1);
+    let mut store = IndexedDb::open_empty(name, suite::room().id()).await;
+    let blocks = suite::branch(1, 2 * MAX_SEGMENT_BLOCKS as u64, 1);
     suite::write(&mut store, blocks.iter().cloned().map(suite::put).collect()).await;
     let gone = [7, 300].map(|at| blocks[at].0);
     let batch = Batch {
         operations: gone.map(StoreOperation::DeleteBlock).to_vec(),
         strict: false,
     };
-    let refusal = Misfortune::unreadable(name, SHELVES, &records::number_key(257));
+    let refusal = FaultInjector::unreadable(name, SEGMENTS, &records::number_key(257));
     assert!(store.write(batch.clone()).await.is_err());
     drop(refusal);
     let here = store.bodies(&gone).await.expect("they can be read");

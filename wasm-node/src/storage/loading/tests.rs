@@ -1,105 +1,108 @@
-use chain::block::Block;
-use sync::Stored;
+use heartchain_chain::block::Block;
+use heartchain_sync::StoredBlock;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::storage::{Health, misfortune::Misfortune, schema::BLOCKS, suite};
+use crate::storage::{Health, fault_injector::FaultInjector, schema::BLOCKS, suite};
 
 /// A store with these young blocks, each in a record of its own.
 async fn with(name: &str, blocks: &[(BlockHash, Block)]) -> IndexedDb {
-    let mut store = IndexedDb::anew(name, suite::room().id()).await;
+    let mut store = IndexedDb::open_empty(name, suite::room().id()).await;
     let puts = blocks.iter().cloned().map(suite::put).collect();
     suite::write(&mut store, puts).await;
     store
 }
 
-/// Opens it anew; returns the heights of the blocks that it gives, and how many it found damaged.
+/// Opens the database again. Returns the heights of the loaded blocks, and the number of damaged records.
 async fn start(name: &str) -> (Vec<u64>, usize) {
     let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
     let mut store = opened.expect("it opens");
     let mut all = Vec::new();
     let loaded = store.load_blocks(false, |blocks| all.extend(blocks)).await;
     loaded.expect("it can be loaded");
-    let heights = all.iter().map(Stored::index).collect();
-    (heights, store.health().healed())
+    let heights = all.iter().map(StoredBlock::index).collect();
+    (heights, store.health().repaired())
 }
 
 #[test]
-async fn a_block_that_cannot_be_read_for_now_is_left_where_it_is() {
+async fn temporarily_unreadable_block_is_kept() {
     let name = "loading refused";
     let blocks = suite::branch(1, 5, 1);
     drop(with(name, &blocks).await);
     let (third, _) = &blocks[2];
-    let refusal = Misfortune::unreadable(name, BLOCKS, &records::block_key(3, third));
+    let refusal = FaultInjector::unreadable(name, BLOCKS, &records::block_key(3, third));
     assert_eq!(start(name).await, (vec![1, 2, 4, 5], 1));
     drop(refusal);
     assert_eq!(start(name).await, (vec![1, 2, 3, 4, 5], 0));
 }
 
-/// Puts something that is no record of ours under this key.
-async fn garble(store: &IndexedDb, name: &str, key: &JsValue) {
-    let write = store.writing(&[name], false).expect("it writes");
+/// Replaces the record under this key with invalid data.
+async fn corrupt_record(store: &IndexedDb, name: &str, key: &JsValue) {
+    let write = store.write_transaction(&[name], false).expect("it writes");
     let records = write.object_store(name).expect("it is there");
     let put = records.put(&"no record".into(), Some(key));
     put.expect("it takes it");
-    schema::committed(write).await.expect("it keeps it");
+    schema::commit(write).await.expect("it keeps it");
 }
 
 #[test]
-async fn a_block_that_is_none_is_deleted_as_soon_as_it_can_be() {
-    let name = "loading garbled";
+async fn undecodable_block_is_deleted() {
+    let name = "loading corrupt";
     let blocks = suite::branch(1, 5, 1);
     let store = with(name, &blocks).await;
     let key = records::block_key(3, &blocks[2].0);
-    garble(&store, BLOCKS, &key).await;
+    corrupt_record(&store, BLOCKS, &key).await;
     drop(store);
-    let misfortune = Misfortune::undeletable(name, BLOCKS, &key);
+    let fault_injector = FaultInjector::undeletable(name, BLOCKS, &key);
     for _ in 0..2 {
         assert_eq!(start(name).await, (vec![1, 2, 4, 5], 1));
     }
-    drop(misfortune);
+    drop(fault_injector);
     assert_eq!(start(name).await, (vec![1, 2, 4, 5], 1));
     assert_eq!(start(name).await, (vec![1, 2, 4, 5], 0));
 }
 
-/// A store with this first key, but for these copies of it.
-async fn first_key(name: &str, seed: [u8; 32], garbled: &[&str]) -> IndexedDb {
-    let store = IndexedDb::anew(name, suite::room().id()).await;
+/// A store with this first key, of which these copies are corrupt.
+async fn first_key(name: &str, seed: [u8; 32], corrupt: &[&str]) -> IndexedDb {
+    let store = IndexedDb::open_empty(name, suite::room().id()).await;
     store.put_first_key(&seed).await.expect("there is room");
-    for place in garbled {
-        garble(&store, META, &(*place).into()).await;
+    for name in corrupt {
+        corrupt_record(&store, META, &(*name).into()).await;
     }
     store
 }
 
 #[test]
-async fn a_copy_of_the_key_that_finds_no_room_does_not_keep_a_tab_from_its_key() {
+async fn full_disk_does_not_hide_the_key() {
     let name = "loading full";
     let store = first_key(name, [7; 32], &FIRST_KEY[1..]).await;
     let again = FIRST_KEY[1].into();
-    let full = Misfortune::unwritable(name, META, &again);
+    let full = FaultInjector::unwritable(name, META, &again);
     let loaded = store.load().await.expect("it can be loaded");
     assert_eq!(
-        (loaded.first_key, store.health().healed()),
+        (loaded.first_key, store.health().repaired()),
         (Some([7; 32]), 1)
     );
     drop(full);
     store.load().await.expect("it can be loaded");
-    let mended = store.record(META, again).await.expect("it can be read");
+    let mended = store
+        .read_record(META, again)
+        .await
+        .expect("it can be read");
     let mended = mended.and_then(|value| records::read_seed(FIRST_KEY[1], &value));
     assert_eq!(mended, Some([7; 32]));
 }
 
 #[test]
-async fn of_a_key_that_cannot_be_read_for_now_either_copy_will_do_and_no_other_key() {
+async fn unreadable_key_is_not_replaced() {
     let name = "loading keys";
     let store = first_key(name, [7; 32], &[]).await;
     let key = FIRST_KEY[0].into();
-    let first = Misfortune::unreadable(name, META, &key);
+    let first = FaultInjector::unreadable(name, META, &key);
     let loaded = store.load().await.expect("it can be loaded");
     assert_eq!(loaded.first_key, Some([7; 32]));
     let again = FIRST_KEY[1].into();
-    let second = Misfortune::unreadable(name, META, &again);
+    let second = FaultInjector::unreadable(name, META, &again);
     assert!(store.load().await.is_err());
     drop(second);
     drop(first);
@@ -107,15 +110,15 @@ async fn of_a_key_that_cannot_be_read_for_now_either_copy_will_do_and_no_other_k
     assert_eq!(loaded.first_key, Some([7; 32]));
 }
 
-/// A store with a first key and so many entries, and its copy.
+/// A store with a first key and this many journal entries, and its mirror.
 async fn recorded(name: &str, entries: u64) -> IndexedDb {
     let mut store = first_key(name, [7; 32], &[]).await;
-    let put = |at| sync::StoreOperation::PutJournal(at, suite::journal_entry(at));
+    let put = |at| heartchain_sync::StoreOperation::PutJournal(at, suite::journal_entry(at));
     suite::write(&mut store, (0..entries).map(put).collect()).await;
     store
 }
 
-/// What is found when the database is opened again after this was done to it.
+/// Damages a database, opens it again, and returns what it loads.
 async fn after(name: &str, damage: impl AsyncFnOnce(&IndexedDb)) -> Loaded {
     let store = recorded(name, 20).await;
     damage(&store).await;
@@ -123,7 +126,7 @@ async fn after(name: &str, damage: impl AsyncFnOnce(&IndexedDb)) -> Loaded {
     let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
     let store = opened.expect("it opens");
     let loaded = store.load().await.expect("it can be loaded");
-    // From now on the database has it again.
+    // The first load has restored the data.
     let again = store.load().await.expect("it can be loaded");
     assert_eq!(
         (again.journal.len(), again.loss),
@@ -133,18 +136,18 @@ async fn after(name: &str, damage: impl AsyncFnOnce(&IndexedDb)) -> Loaded {
 }
 
 async fn clear(store: &IndexedDb, name: &str) {
-    let write = store.writing(&[name], true).expect("it writes");
+    let write = store.write_transaction(&[name], true).expect("it writes");
     let records = write.object_store(name).expect("it is there");
     records
         .clear()
         .expect("a request")
         .await
         .expect("it clears");
-    schema::committed(write).await.expect("it keeps it");
+    schema::commit(write).await.expect("it keeps it");
 }
 
 #[test]
-async fn a_lost_journal_is_filled_from_its_copy() {
+async fn lost_journal_is_restored_from_mirror() {
     let loaded = after("loading journal", async |store| {
         clear(store, JOURNAL).await;
     })
@@ -155,7 +158,7 @@ async fn a_lost_journal_is_filled_from_its_copy() {
 }
 
 #[test]
-async fn an_empty_database_beside_a_key_is_a_loss() {
+async fn empty_database_with_mirror_is_a_loss() {
     let loaded = after("loading empty", async |store| {
         clear(store, JOURNAL).await;
         clear(store, META).await;
@@ -166,7 +169,7 @@ async fn an_empty_database_beside_a_key_is_a_loss() {
 }
 
 #[test]
-async fn confirmed_entries_are_not_called_lost() {
+async fn confirmed_entries_are_not_lost() {
     let loaded = after("loading confirmed", async |store| {
         clear(store, JOURNAL).await;
         let entries: Vec<_> = (15..20).map(|at| (at, suite::journal_entry(at))).collect();
@@ -180,7 +183,7 @@ async fn confirmed_entries_are_not_called_lost() {
 }
 
 #[test]
-async fn what_is_lost_in_both_places_is_counted() {
+async fn entries_lost_in_both_copies_are_counted() {
     let name = "loading both";
     let store = recorded(name, 20).await;
     clear(&store, JOURNAL).await;
@@ -196,7 +199,7 @@ async fn what_is_lost_in_both_places_is_counted() {
 }
 
 #[test]
-async fn another_key_in_the_copy_is_never_overwritten() {
+async fn other_key_in_mirror_is_never_overwritten() {
     let name = "loading other key";
     drop(first_key(name, [7; 32], &[]).await);
     let factory = idb::Factory::new().expect("a browser");
@@ -211,7 +214,7 @@ async fn another_key_in_the_copy_is_never_overwritten() {
     assert_eq!(crate::storage::mirror::read(name).first_key, Some([7; 32]));
 }
 
-/// Writes records as versions before the third did, into the stores that these had.
+/// Creates a database in the format of version 1 or 2.
 async fn filled_by_version(name: &str, version: usize) {
     let factory = idb::Factory::new().expect("a browser");
     factory
@@ -219,25 +222,27 @@ async fn filled_by_version(name: &str, version: usize) {
         .expect("a request")
         .await
         .expect("gone");
-    crate::storage::mirror::forget(name);
-    let steps = &schema::STEPS[..version];
-    let opened = schema::open_once(&factory, name, steps, crate::config::OPEN_TIMEOUT).await;
+    crate::storage::mirror::delete(name);
+    let migrations = &schema::MIGRATIONS[..version];
+    let opened =
+        schema::open_with_timeout(&factory, name, migrations, crate::config::OPEN_TIMEOUT).await;
     let database = web_sys::IdbDatabase::from(opened.expect("it opens"));
-    let write = schema::writing(&database, &[META, KEYS, JOURNAL, BLOCKS], true).expect("open");
+    let write =
+        schema::write_transaction(&database, &[META, KEYS, JOURNAL, BLOCKS], true).expect("open");
     let store = |name| write.object_store(name).expect("it is there");
-    for place in FIRST_KEY {
-        let seed = records::seed(place, &[7; 32]);
+    for name in FIRST_KEY {
+        let seed = records::seed(name, &[7; 32]);
         store(META)
-            .put(&seed, Some(&place.into()))
+            .put(&seed, Some(&name.into()))
             .expect("a request");
     }
-    let seed = records::seed(&key_place(2), &[8; 32]);
+    let seed = records::seed(&key_location(2), &[8; 32]);
     let from = records::number_key(2);
     store(KEYS).put(&seed, Some(&from)).expect("a request");
-    // The last one signs the second one again.
+    // The last entry replaces the second one.
     for (position, time) in (0..).zip([5_u64, 6, 7, 6]) {
         let body = [&time.to_le_bytes()[..], &72_u16.to_le_bytes()].concat();
-        let record = records::sealed_record(&format!("journal {position}"), &body);
+        let record = records::checksummed_record(&format!("journal {position}"), &body);
         let key = records::number_key(position);
         store(JOURNAL).put(&record, Some(&key)).expect("a request");
     }
@@ -246,12 +251,12 @@ async fn filled_by_version(name: &str, version: usize) {
         let value = records::to_js(&block.encode());
         store(BLOCKS).put(&value, Some(&key)).expect("a request");
     }
-    schema::committed(write).await.expect("it keeps it");
+    schema::commit(write).await.expect("it keeps it");
     database.close();
 }
 
 #[test]
-async fn databases_of_older_versions_keep_all_they_have() {
+async fn older_databases_keep_all_their_data() {
     for version in [1, 2] {
         let name = format!("loading version {version}");
         filled_by_version(&name, version).await;
@@ -264,29 +269,34 @@ async fn databases_of_older_versions_keep_all_they_have() {
             let journal: Vec<_> = loaded
                 .journal
                 .iter()
-                .map(|(position, entry)| (*position, entry.time.get(), entry.resigns))
+                .map(|(position, entry)| (*position, entry.time.get(), entry.replaces))
                 .collect();
             let expected = [(0, 5, None), (1, 6, None), (2, 7, None), (3, 6, Some(1))];
             assert_eq!(journal, expected);
             let mut blocks = 0;
-            let counting = |part: Vec<Stored>| blocks += part.len();
+            let counting = |part: Vec<StoredBlock>| blocks += part.len();
             store.load_blocks(true, counting).await.expect("it loads");
-            assert_eq!((blocks, store.health().healed()), (3, 0));
+            assert_eq!((blocks, store.health().repaired()), (3, 0));
         }
     }
 }
 
 #[test]
-async fn an_upgrade_that_is_cut_short_changes_nothing() {
-    const BROKEN: &[schema::Step] = &[schema::STEPS[0], schema::STEPS[1], |_, upgrade| {
-        // As a tab that dies in the middle of it.
-        upgrade.object_store(JOURNAL)?.clear()?;
-        Err(idb::Error::EventTargetNotFound)
-    }];
+async fn interrupted_migration_changes_nothing() {
+    const BROKEN: &[schema::Migration] = &[
+        schema::MIGRATIONS[0],
+        schema::MIGRATIONS[1],
+        |_, upgrade| {
+            // Fails in the middle of the migration, as if the tab died.
+            upgrade.object_store(JOURNAL)?.clear()?;
+            Err(idb::Error::EventTargetNotFound)
+        },
+    ];
     let name = "loading cut short";
     filled_by_version(name, 2).await;
     let factory = idb::Factory::new().expect("a browser");
-    let opened = schema::open_once(&factory, name, BROKEN, crate::config::OPEN_TIMEOUT).await;
+    let opened =
+        schema::open_with_timeout(&factory, name, BROKEN, crate::config::OPEN_TIMEOUT).await;
     assert!(opened.is_err());
     let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
     let loaded = opened.expect("it opens").load().await.expect("it loads");

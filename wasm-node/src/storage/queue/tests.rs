@@ -1,21 +1,21 @@
 use std::cell::RefCell;
 
 use async_trait::async_trait;
-use sync::StoreOperation;
+use heartchain_sync::StoreOperation;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::storage::{Reason, misfortune::Misfortune};
+use crate::storage::{Reason, fault_injector::FaultInjector};
 
 fn health() -> Rc<Health> {
-    Health::new(Err(Reason::Asked))
+    Health::new(Err(Reason::Requested))
 }
 
 /// A store whose disk is always full.
-struct Full;
+struct FullStore;
 
 #[async_trait(?Send)]
-impl Storage for Full {
+impl Storage for FullStore {
     async fn write(&mut self, _: Batch) -> Result<(), StoreError> {
         Err(StoreError::Failed("full".to_owned()))
     }
@@ -25,11 +25,11 @@ impl Storage for Full {
     }
 }
 
-/// A store with so much to tidy.
-struct Untidy(Rc<Cell<usize>>);
+/// A store with this many steps of compaction to do.
+struct CompactingStore(Rc<Cell<usize>>);
 
 #[async_trait(?Send)]
-impl Storage for Untidy {
+impl Storage for CompactingStore {
     async fn write(&mut self, _: Batch) -> Result<(), StoreError> {
         self.0.set(3);
         Ok(())
@@ -39,17 +39,17 @@ impl Storage for Untidy {
         Ok(Vec::new())
     }
 
-    async fn tidy(&mut self) -> bool {
+    async fn compact(&mut self) -> bool {
         self.0.set(self.0.get().saturating_sub(1));
         self.0.get() > 0
     }
 }
 
 #[test]
-async fn a_store_is_tidied_to_the_end_but_not_when_it_may_be_anothers() {
+async fn compaction_stops_at_release() {
     let left = Rc::new(Cell::new(3));
-    let (mut queue, mut answers) = Queue::new(Untidy(left.clone()), health());
-    // An order is done before all of it is.
+    let (mut queue, mut answers) = Queue::new(CompactingStore(left.clone()), health());
+    // A request is executed before compaction is complete.
     assert!(queue.write(WriteId(1), Batch::default()).is_none());
     assert!(matches!(answers.next().await, Some(Answer::Written(_))));
     while left.get() > 0 {
@@ -60,16 +60,16 @@ async fn a_store_is_tidied_to_the_end_but_not_when_it_may_be_anothers() {
     assert!(queue.read(ReadId(3), Vec::new()).is_none());
     assert!(matches!(answers.next().await, Some(Answer::Written(_))));
     assert!(matches!(answers.next().await, Some(Answer::Read(..))));
-    // Not even between the write and the release.
+    // There was no compaction even between the write and the release.
     assert_eq!(left.get(), 3);
 }
 
 #[test]
-async fn a_store_is_kept_from_others_until_all_is_done_however_much_that_is() {
-    /// What tells when it is gone.
-    struct Hold(Rc<Cell<bool>>);
+async fn lock_is_dropped_after_all_requests() {
+    /// A lock that reports when it is dropped.
+    struct DropFlag(Rc<Cell<bool>>);
 
-    impl Drop for Hold {
+    impl Drop for DropFlag {
         fn drop(&mut self) {
             self.0.set(true);
         }
@@ -77,14 +77,14 @@ async fn a_store_is_kept_from_others_until_all_is_done_however_much_that_is() {
 
     let store = crate::storage::MemoryStore::default();
     let (mut queue, mut answers) = Queue::new(store, health());
-    let mut ordered = 0;
-    while queue.write(WriteId(ordered), Batch::default()).is_none() {
-        ordered += 1;
+    let mut sent = 0;
+    while queue.write(WriteId(sent), Batch::default()).is_none() {
+        sent += 1;
     }
     let gone = Rc::new(Cell::new(false));
-    queue.release(Box::new(Hold(gone.clone())));
-    for id in 0..ordered {
-        assert!(!gone.get(), "gone before {id} of {ordered} was done");
+    queue.release(Box::new(DropFlag(gone.clone())));
+    for id in 0..sent {
+        assert!(!gone.get(), "gone before {id} of {sent} was done");
         let answer = answers.next().await;
         assert!(matches!(answer, Some(Answer::Written(WriteId(other))) if other == id));
     }
@@ -93,11 +93,11 @@ async fn a_store_is_kept_from_others_until_all_is_done_however_much_that_is() {
     }
 }
 
-/// A store that cannot be checked the first time.
-struct Doubtful(Rc<Cell<usize>>);
+/// A store whose first check must be repeated later.
+struct CheckLaterStore(Rc<Cell<usize>>);
 
 #[async_trait(?Send)]
-impl Storage for Doubtful {
+impl Storage for CheckLaterStore {
     async fn write(&mut self, _: Batch) -> Result<(), StoreError> {
         Ok(())
     }
@@ -106,31 +106,31 @@ impl Storage for Doubtful {
         Ok(Vec::new())
     }
 
-    async fn check(&mut self) -> Check {
+    async fn check(&mut self) -> CheckProgress {
         self.0.set(self.0.get() + 1);
         if self.0.get() == 1 {
-            Check::Later
+            CheckProgress::Later
         } else {
-            Check::Done
+            CheckProgress::Done
         }
     }
 }
 
-/// Serves a store that waits for shorter times.
-fn serve(store: impl Storage + 'static, times: Times) -> (Queue, mpsc::Receiver<Answer>) {
-    let (orders, waiting) = mpsc::channel(8);
+/// Serves a store with shorter delays.
+fn serve(store: impl Storage + 'static, delays: Delays) -> (Queue, mpsc::Receiver<Answer>) {
+    let (requests, waiting) = mpsc::channel(8);
     let (answers, answered) = mpsc::channel(8);
-    let serving = Serving {
+    let task = StoreTask {
         store,
         health: health(),
         released: Rc::default(),
         answers,
-        times,
+        delays,
         epoch: Epoch::default(),
     };
-    spawn_local(serving.serve(waiting));
+    spawn_local(task.run(waiting));
     let queue = Queue {
-        orders,
+        requests,
         released: Rc::default(),
         epoch: Epoch::default(),
     };
@@ -138,19 +138,19 @@ fn serve(store: impl Storage + 'static, times: Times) -> (Queue, mpsc::Receiver<
 }
 
 #[test]
-async fn a_check_is_taken_up_again_though_the_clock_is_put_back() {
+async fn check_resumes_despite_clock_change() {
     let checks = Rc::new(Cell::new(0));
     let _serving = serve(
-        Doubtful(checks.clone()),
-        Times {
+        CheckLaterStore(checks.clone()),
+        Delays {
             check_retry: Duration::from_millis(20),
-            ..Times::default()
+            ..Delays::default()
         },
     );
     clock::sleep(Duration::from_millis(1)).await;
     assert_eq!(checks.get(), 1);
-    let _earlier = Misfortune::clock_put_back(Duration::from_secs(3_600));
-    // Half a minute, on a busy machine.
+    let _earlier = FaultInjector::clock_set_back(Duration::from_secs(3_600));
+    // At most half a minute, for a busy machine.
     for _ in 0..3_000 {
         if checks.get() == 2 {
             return;
@@ -160,22 +160,22 @@ async fn a_check_is_taken_up_again_though_the_clock_is_put_back() {
     panic!("it was not checked again");
 }
 
-/// A store that the browser closes, and does not open again for so many tries.
-struct Shutting {
-    closing: Rc<RefCell<Rc<Closing>>>,
-    tries: usize,
+/// A store that the browser closes, and that can be reopened only after this many attempts.
+struct ClosingStore {
+    close_signal: Rc<RefCell<Rc<CloseSignal>>>,
+    attempts: usize,
     then: Result<Reopened, StoreError>,
     /// Whether a write never ends.
     hangs: bool,
 }
 
 #[async_trait(?Send)]
-impl Storage for Shutting {
+impl Storage for ClosingStore {
     async fn write(&mut self, _: Batch) -> Result<(), StoreError> {
         if self.hangs {
             pending::<()>().await;
         }
-        match self.closing.borrow().closed() {
+        match self.close_signal.borrow().closed() {
             None => Ok(()),
             Some(_) => Err(StoreError::Closed),
         }
@@ -185,17 +185,17 @@ impl Storage for Shutting {
         Ok(Vec::new())
     }
 
-    fn closing(&self) -> Option<Rc<Closing>> {
-        Some(self.closing.borrow().clone())
+    fn close_signal(&self) -> Option<Rc<CloseSignal>> {
+        Some(self.close_signal.borrow().clone())
     }
 
     async fn reopen(&mut self) -> Result<Reopened, StoreError> {
-        if self.tries > 0 {
-            self.tries -= 1;
+        if self.attempts > 0 {
+            self.attempts -= 1;
             return Err(StoreError::Failed("not yet".to_owned()));
         }
         if self.then.is_ok() {
-            self.closing.replace(Closing::new());
+            self.close_signal.replace(CloseSignal::new());
             self.hangs = false;
         }
         self.then.clone()
@@ -204,44 +204,44 @@ impl Storage for Shutting {
 
 const SOON: &[Duration] = &[Duration::from_millis(1)];
 
-fn shutting(
-    tries: usize,
+fn closing_store(
+    attempts: usize,
     then: Result<Reopened, StoreError>,
     hangs: bool,
-) -> (Queue, mpsc::Receiver<Answer>, Rc<Closing>) {
-    let closing = Closing::new();
-    let store = Shutting {
-        closing: Rc::new(RefCell::new(closing.clone())),
-        tries,
+) -> (Queue, mpsc::Receiver<Answer>, Rc<CloseSignal>) {
+    let close_signal = CloseSignal::new();
+    let store = ClosingStore {
+        close_signal: Rc::new(RefCell::new(close_signal.clone())),
+        attempts,
         then,
         hangs,
     };
     let soon = Duration::from_millis(1);
-    let times = Times {
+    let delays = Delays {
         reopen_retry: SOON,
         closing_grace: soon,
-        ..Times::default()
+        ..Delays::default()
     };
-    let (queue, answers) = serve(store, times);
-    (queue, answers, closing)
+    let (queue, answers) = serve(store, delays);
+    (queue, answers, close_signal)
 }
 
 #[test]
-async fn a_closed_store_is_opened_again_without_an_order() {
-    let (mut queue, mut answers, closing) = shutting(2, Ok(Reopened::Whole), false);
+async fn closed_store_is_reopened_without_a_request() {
+    let (mut queue, mut answers, close_signal) = closing_store(2, Ok(Reopened::Intact), false);
     clock::sleep(Duration::from_millis(1)).await;
-    closing.note(ClosedBy::Browser);
+    close_signal.set(ClosedBy::Browser);
     assert!(matches!(answers.next().await, Some(Answer::Closed)));
-    assert!(matches!(answers.next().await, Some(Answer::StaysClosed)));
+    assert!(matches!(answers.next().await, Some(Answer::ReopenFailed)));
     assert!(matches!(answers.next().await, Some(Answer::Reopened)));
     assert!(queue.write(WriteId(1), Batch::default()).is_none());
     assert!(matches!(answers.next().await, Some(Answer::Written(_))));
 }
 
 #[test]
-async fn orders_before_a_loss_are_not_written_after_it() {
-    let (mut queue, mut answers, closing) = shutting(0, Ok(Reopened::Reset), false);
-    closing.note(ClosedBy::Browser);
+async fn writes_before_a_reset_are_refused() {
+    let (mut queue, mut answers, close_signal) = closing_store(0, Ok(Reopened::Reset), false);
+    close_signal.set(ClosedBy::Browser);
     assert!(queue.write(WriteId(1), Batch::default()).is_none());
     assert!(matches!(answers.next().await, Some(Answer::Closed)));
     let Some(Answer::Reset(epoch)) = answers.next().await else {
@@ -262,11 +262,11 @@ async fn orders_before_a_loss_are_not_written_after_it() {
 }
 
 #[test]
-async fn a_write_that_a_closed_store_never_answers_fails() {
-    let (mut queue, mut answers, closing) = shutting(0, Ok(Reopened::Whole), true);
+async fn hanging_write_fails_once_store_is_closed() {
+    let (mut queue, mut answers, close_signal) = closing_store(0, Ok(Reopened::Intact), true);
     assert!(queue.write(WriteId(1), Batch::default()).is_none());
     clock::sleep(Duration::from_millis(1)).await;
-    closing.note(ClosedBy::Browser);
+    close_signal.set(ClosedBy::Browser);
     let failed = answers.next().await;
     assert!(matches!(
         failed,
@@ -277,22 +277,23 @@ async fn a_write_that_a_closed_store_never_answers_fails() {
 }
 
 #[test]
-async fn a_newer_versions_store_is_not_tried_again() {
-    let (mut queue, mut answers, closing) = shutting(0, Err(StoreError::NewerVersion), false);
+async fn newer_version_store_is_not_retried() {
+    let (mut queue, mut answers, close_signal) =
+        closing_store(0, Err(StoreError::NewerVersion), false);
     clock::sleep(Duration::from_millis(1)).await;
-    closing.note(ClosedBy::NewerVersion);
+    close_signal.set(ClosedBy::NewerVersion);
     assert!(matches!(answers.next().await, Some(Answer::Closed)));
-    assert!(matches!(answers.next().await, Some(Answer::StaysClosed)));
+    assert!(matches!(answers.next().await, Some(Answer::ReopenFailed)));
     assert!(queue.write(WriteId(1), Batch::default()).is_none());
     let failed = answers.next().await;
     assert!(matches!(failed, Some(Answer::WriteFailed { .. })));
 }
 
-/// A store that notes how many changes each batch has, and takes no more than so many.
-struct Narrow(Rc<RefCell<Vec<usize>>>, usize);
+/// A store that logs the number of operations of each batch, and refuses batches above a limit.
+struct LimitedStore(Rc<RefCell<Vec<usize>>>, usize);
 
 #[async_trait(?Send)]
-impl Storage for Narrow {
+impl Storage for LimitedStore {
     async fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
         let len = batch.operations.len();
         self.0.borrow_mut().push(len);
@@ -316,9 +317,9 @@ fn changes(count: usize, strict: bool) -> Batch {
 }
 
 #[test]
-async fn what_waits_to_be_written_is_written_as_one_up_to_a_bound() {
+async fn waiting_writes_are_grouped_up_to_a_limit() {
     let written = Rc::new(RefCell::new(Vec::new()));
-    let (mut queue, mut answers) = Queue::new(Narrow(written.clone(), usize::MAX), health());
+    let (mut queue, mut answers) = Queue::new(LimitedStore(written.clone(), usize::MAX), health());
     let count = MAX_GROUPED_WRITES as u64 + 3;
     for id in 0..count {
         assert!(queue.write(WriteId(id), changes(1, false)).is_none());
@@ -342,9 +343,9 @@ async fn what_waits_to_be_written_is_written_as_one_up_to_a_bound() {
 }
 
 #[test]
-async fn of_several_that_wait_only_what_cannot_be_written_fails() {
+async fn failed_group_is_written_one_by_one() {
     let written = Rc::new(RefCell::new(Vec::new()));
-    let (mut queue, mut answers) = Queue::new(Narrow(written.clone(), 2), health());
+    let (mut queue, mut answers) = Queue::new(LimitedStore(written.clone(), 2), health());
     for (id, count) in [(1, 1), (2, 3), (3, 2)] {
         assert!(queue.write(WriteId(id), changes(count, false)).is_none());
     }
@@ -364,7 +365,7 @@ async fn of_several_that_wait_only_what_cannot_be_written_fails() {
 }
 
 #[test]
-async fn every_order_is_answered_in_turn() {
+async fn requests_are_answered_in_order() {
     let (mut queue, mut answers) = Queue::new(crate::storage::MemoryStore::default(), health());
     assert!(queue.write(WriteId(1), Batch::default()).is_none());
     assert!(queue.read(ReadId(2), Vec::new()).is_none());
@@ -383,9 +384,9 @@ async fn every_order_is_answered_in_turn() {
 }
 
 #[test]
-async fn failures_are_told() {
+async fn failures_are_reported() {
     let health = health();
-    let (mut queue, mut answers) = Queue::new(Full, health.clone());
+    let (mut queue, mut answers) = Queue::new(FullStore, health.clone());
     assert!(queue.write(WriteId(1), Batch::default()).is_none());
     assert!(matches!(
         answers.next().await,
@@ -399,10 +400,10 @@ async fn failures_are_told() {
 }
 
 #[test]
-async fn an_order_too_many_fails_at_once() {
+async fn full_queue_refuses_at_once() {
     let (mut queue, _answers) = Queue::new(crate::storage::MemoryStore::default(), health());
     // The channel holds its bound and one more for the sender; nothing is served before we await.
-    let failed = (0..MAX_WAITING_STORE_ORDERS + 2)
+    let failed = (0..MAX_QUEUED_STORE_REQUESTS + 2)
         .filter_map(|id| {
             queue.write(
                 WriteId(u64::try_from(id).unwrap_or_default()),

@@ -1,59 +1,59 @@
-//! Going over to a better branch. Every reading that it lacks comes back by `recovery`.
+//! Activating a better branch. Readings that it lacks return through `reorg_recovery`.
 //!
-//! Nothing that was confirmed is lost: a block that was, and leaves the best branch, is protected in the same transaction as
-//! the change of branch. The others stay on disk while the tree keeps them.
+//! No confirmed reading is lost: a confirmed block that leaves the best branch is protected in the same
+//! transaction as the switch. Other blocks stay on disk while the tree keeps them.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use chain::{
+use heartchain_chain::{
     hash::BlockHash,
     tree::{Advance, Invalidated, SequenceError, Switch},
 };
 
 use super::{Machine, headers::HeaderSync};
-use crate::seam::{DropReason, Event, Output, StoreOperation};
+use crate::io::{DisconnectReason, Event, Output, StoreOperation};
 
 impl<P: Copy + Ord + Debug> Machine<P> {
-    /// Goes over to the best branch whose bodies are here; a change is announced by Status.
+    /// Switches to the best branch with all bodies in memory or storage. A new tip is announced by Status.
     pub(super) fn advance(&mut self) {
         let advance = self.tree.advance();
         if advance.switch.is_some() {
-            self.rounds.announce();
+            self.mempool_sync.announce();
         }
-        self.apply(advance);
+        self.apply_advance(advance);
     }
 
-    /// The same for a block that came by gossip, which announces itself if it becomes the tip.
-    /// Returns why the block was condemned, if it was.
-    pub(super) fn advance_by_gossip(&mut self, hash: &BlockHash) -> Option<SequenceError> {
+    /// The same after a block arrived by gossip. If that block becomes the tip, gossip announces it already.
+    /// Returns why the block is invalid, if it is.
+    pub(super) fn advance_after_gossip(&mut self, hash: &BlockHash) -> Option<SequenceError> {
         let advance = self.tree.advance();
         if advance.switch.is_some() && self.tree.tip().hash != *hash {
-            self.rounds.announce();
+            self.mempool_sync.announce();
         }
         let error = advance
-            .condemned
+            .invalid
             .iter()
             .find(|invalid| invalid.removed.hashes.contains(hash))
             .map(|invalid| invalid.error);
-        self.apply(advance);
+        self.apply_advance(advance);
         error
     }
 
-    /// Condemns a block with its descendants (rule 7).
-    pub(super) fn condemn(&mut self, hash: &BlockHash) {
-        let removed = self.tree.condemn(hash);
+    /// Marks a block and its descendants as invalid.
+    pub(super) fn invalidate(&mut self, hash: &BlockHash) {
+        let removed = self.tree.invalidate(hash);
         self.delete_blocks(removed.with_body);
         self.download.tree_changed();
     }
 
-    pub(super) fn apply(&mut self, advance: Advance) {
-        for Invalidated { error, removed } in advance.condemned {
+    pub(super) fn apply_advance(&mut self, advance: Advance) {
+        for Invalidated { error, removed } in advance.invalid {
             let liars: Vec<P> = self
                 .peers
                 .iter()
-                .filter(|(_, known)| {
-                    known
+                .filter(|(_, state)| {
+                    state
                         .status
                         .is_some_and(|status| removed.hashes.contains(&status.tip))
                 })
@@ -61,83 +61,83 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 .collect();
             self.delete_blocks(removed.with_body);
             self.download.tree_changed();
-            // A peer's Status speaks of its fully validated branch only.
+            // A peer's Status covers only its fully validated branch, so these peers lied.
             for peer in liars {
-                self.ban(peer, DropReason::BadSequence(error));
+                self.ban(peer, DisconnectReason::BadSequence(error));
             }
         }
         if let Some(switch) = advance.switch {
-            self.switched(&switch);
+            self.apply_switch(&switch);
         }
     }
 
-    pub(super) fn switched(&mut self, switch: &Switch) {
+    pub(super) fn apply_switch(&mut self, switch: &Switch) {
         let tip = self.tree.tip();
-        for moved in &switch.left {
+        for moved in &switch.disconnected {
             for entry in moved.entries.iter().rev() {
-                self.mempool.unlink(&entry.author, entry.seq);
+                self.mempool.on_disconnected(&entry.author, entry.seq);
                 self.journal.heights.unlinked(&entry.author);
-                self.journal.note_unlinked(&entry.author, entry.seq);
+                self.journal.on_unlinked(&entry.author, entry.seq);
             }
         }
         let seen = self.seen_now();
-        for (index, moved) in (switch.fork_index + 1..).zip(&switch.joined) {
+        for (index, moved) in (switch.fork_index + 1..).zip(&switch.connected) {
             for entry in &moved.entries {
                 self.journal.heights.linked(&entry.author, index);
                 let (author, seq) = (entry.author, entry.seq);
                 if self
                     .mempool
-                    .link(&author, seq, entry.prefix, tip.index)
+                    .on_connected(&author, seq, entry.prefix, tip.index)
                     .is_some()
                 {
-                    self.tell_equivocation(author, seq);
+                    self.emit_equivocation(author, seq);
                 }
-                self.journal.note_linked(&author, seq, entry.prefix, seen);
+                self.journal.on_linked(&author, seq, entry.prefix, seen);
             }
         }
-        self.lost.note_written_tip(None);
+        self.missing_bodies.set_written_tip(None);
         let mut operations = alloc::vec![StoreOperation::PutTip(tip.hash)];
-        // Lowest first, so that an author's readings come back in the order of its count.
-        let left = switch.left.iter().rev().map(|moved| moved.hash);
+        // Lowest first, so that an author's readings return in the order of their sequence numbers.
+        let left = switch.disconnected.iter().rev().map(|moved| moved.hash);
         let confirmed = self.confirmation.index().saturating_sub(switch.fork_index);
         let many = usize::try_from(confirmed).unwrap_or(usize::MAX);
-        operations.extend(left.clone().take(many).map(StoreOperation::PutRescue));
-        operations.extend(self.first_mark());
+        operations.extend(left.clone().take(many).map(StoreOperation::PutRecovery));
+        operations.extend(self.first_put_confirmed());
         self.write(operations, false);
-        self.recover(left.clone().take(many), true);
-        self.recover(left.skip(many), false);
-        if !switch.left.is_empty() {
-            self.confirmation.left(switch.fork_index);
+        self.queue_for_recovery(left.clone().take(many), true);
+        self.queue_for_recovery(left.skip(many), false);
+        if !switch.disconnected.is_empty() {
+            self.confirmation.rewind_to(switch.fork_index);
         }
         self.prune();
         let tree = &self.tree;
         for reading in self
             .mempool
-            .take_revivable(tip.index, |author| tree.next_seq(author))
+            .take_minable_displaced(tip.index, |author| tree.next_seq(author))
         {
             if !self.return_to_mempool(&reading) {
-                // It had a place aside until just now.
+                // There was room for it until a moment ago.
                 let id = reading.id(self.tree.room().id());
-                let _ = self.mempool.set_aside(&reading, id, tip.index);
+                let _ = self.mempool.keep_displaced(&reading, id, tip.index);
             }
         }
-        let statuses = self.peers.values().filter_map(|known| known.status);
+        let statuses = self.peers.values().filter_map(|state| state.status);
         let tips: Vec<BlockHash> = statuses.map(|status| status.tip).collect();
         for tip in tips {
-            self.note_shared(&tip);
+            self.mark_shared(&tip);
         }
-        self.journal.refill();
+        self.journal.request_refill();
         self.mining.tip_changed();
         self.download.tree_changed();
-        self.outputs.push(Output::Tell(Event::Chain {
-            // Where nothing was joined, the new tip is what there is to see.
+        self.outputs.push(Output::Emit(Event::Chain {
+            // If no block joined, the page shows the new tip.
             from: (switch.fork_index + 1).min(tip.index),
             to: tip.index,
-            reorg: !switch.left.is_empty(),
+            reorg: !switch.disconnected.is_empty(),
         }));
     }
 
-    /// Deletes blocks that are not in the tree any more, but for those that are protected.
+    /// Deletes blocks that are no longer in the tree, unless they are protected.
     pub(super) fn delete_blocks(&mut self, hashes: Vec<BlockHash>) {
         let operations: Vec<StoreOperation> = hashes
             .into_iter()
@@ -149,8 +149,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
-    /// The ends of branches that header syncs and imports stand on.
-    pub(super) fn growing(&self) -> Vec<BlockHash> {
+    /// The leaves of branches that header syncs and imports are extending.
+    pub(super) fn leaves_in_use(&self) -> Vec<BlockHash> {
         self.header_syncs
             .values()
             .filter_map(HeaderSync::last)
@@ -158,10 +158,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             .collect()
     }
 
-    /// Lets go of side blocks that are too many or too deep, but of none that a header sync or an import stands on.
+    /// Prunes side blocks that are too many or too deep, except for branches that a header sync or an import extends.
     pub(super) fn prune(&mut self) {
-        let growing = self.growing();
-        let removed = self.tree.prune(&growing);
+        let leaves_in_use = self.leaves_in_use();
+        let removed = self.tree.prune(&leaves_in_use);
         self.delete_blocks(removed);
         self.download.tree_changed();
     }

@@ -1,21 +1,21 @@
-//! What peers ask, and what they are told. Bounded by a token bucket for each peer, and one for all.
+//! Answering peers' requests. Token buckets, one per peer and one for all peers, bound the bytes of answers.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use chain::{block::check_root, hash::BlockHash, header::Header, reading::Reading};
+use heartchain_chain::{block::check_root, hash::BlockHash, header::Header, reading::Reading};
 
-use super::{Machine, requests::undecodable};
+use super::{Machine, requests::decode_failure};
 use crate::{
     config::{ANSWER_OVERHEAD, MAX_OPEN_READS, MAX_OPEN_REQUESTS},
-    message::{IdRow, MAX_BODIES_LEN, MAX_HEADERS, MAX_IDS, Request, Response},
-    seam::{InboundId, Output},
+    io::{InboundId, Output},
+    message::{MAX_BODIES_LEN, MAX_HEADERS, MAX_IDS, MempoolRow, Request, Response},
 };
 
-/// Bytes of an [`IdRow`].
+/// Encoded length of an [`MempoolRow`] in bytes.
 const ID_ROW_LEN: usize = 32 + 8 + 32;
 
-/// A peer's request that waits for storage.
+/// A peer's request for bodies that waits for storage.
 #[derive(Clone, Debug)]
 pub(super) struct PendingAnswer<P> {
     pub(super) peer: P,
@@ -24,21 +24,21 @@ pub(super) struct PendingAnswer<P> {
 }
 
 impl<P: Copy + Ord + Debug> Machine<P> {
-    pub(super) fn answer_request(&mut self, from: P, id: InboundId, data: &[u8]) {
+    pub(super) fn on_request(&mut self, from: P, id: InboundId, data: &[u8]) {
         let request = match Request::decode(data) {
             Ok(request) => request,
             Err(error) => {
                 self.outputs.push(Output::Refuse { id });
-                return self.ban(from, undecodable(&error));
+                return self.ban(from, decode_failure(&error));
             }
         };
-        if !self.draws(from, self.estimate(&request), false) {
+        if !self.within_answer_budget(from, self.estimate(&request), false) {
             self.outputs.push(Output::Refuse { id });
             return;
         }
         match request {
             Request::Status(status) => {
-                self.note_status(from, status);
+                self.on_status(from, status);
                 let own = self.own_status();
                 self.respond(from, id, &Response::Status(own));
             }
@@ -46,12 +46,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 let headers = self.tree.headers_after(&locator, MAX_HEADERS);
                 self.respond(from, id, &Response::Headers(headers));
             }
-            Request::Bodies { hashes } => self.start_bodies(from, id, &hashes),
+            Request::Bodies { hashes } => self.start_bodies_answer(from, id, &hashes),
             Request::MempoolIds { after } => {
                 let rows = self.mempool.list_after(after, MAX_IDS);
                 let rows = rows
                     .iter()
-                    .map(|row| IdRow {
+                    .map(|row| MempoolRow {
                         author: row.author,
                         seq: row.seq,
                         id: row.id,
@@ -70,11 +70,11 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
-    /// Bytes that the answer to a request may have, before anything is done for it: what is refused must cost nothing.
+    /// Estimates how many bytes the answer has, before doing any work for it: a refused request must cost nothing.
     fn estimate(&self, request: &Request) -> u64 {
         let rows = |many: usize, len: usize| (many * len) as u64;
         let body = match request {
-            // A Status says something, too; and bodies are read first.
+            // A peer's Status is useful to us as well, and the size of bodies is known only once they are read.
             Request::Status(_) | Request::Bodies { .. } => 0,
             Request::Headers { .. } => rows(MAX_HEADERS, Header::LEN),
             Request::MempoolIds { .. } => rows(self.mempool.len().min(MAX_IDS), ID_ROW_LEN),
@@ -83,65 +83,68 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         body.saturating_add(ANSWER_OVERHEAD)
     }
 
-    /// Whether a peer may draw so many bytes; `takes`: it does.
-    fn draws(&mut self, peer: P, bytes: u64, takes: bool) -> bool {
+    /// Whether the answer budgets allow a peer this many bytes. With `spend`, the bytes are also deducted.
+    fn within_answer_budget(&mut self, peer: P, bytes: u64, spend: bool) -> bool {
         let now = self.now;
-        let Some(known) = self.peers.get_mut(&peer) else {
-            let all = self.all_answers.left(now) >= bytes;
+        let Some(state) = self.peers.get_mut(&peer) else {
+            let all = self.total_answer_budget.available(now) >= bytes;
             return all
-                && self.strangers.left(now) >= bytes
-                && (!takes
-                    || (self.strangers.take(bytes, now) && self.all_answers.take(bytes, now)));
+                && self.untracked_answer_budget.available(now) >= bytes
+                && (!spend
+                    || (self.untracked_answer_budget.take(bytes, now)
+                        && self.total_answer_budget.take(bytes, now)));
         };
-        let of_share = known.share.left(now) >= bytes;
-        if known.answers.left(now) < bytes || (!of_share && self.all_answers.left(now) < bytes) {
+        let from_reserved = state.reserved_budget.available(now) >= bytes;
+        if state.answer_budget.available(now) < bytes
+            || (!from_reserved && self.total_answer_budget.available(now) < bytes)
+        {
             return false;
         }
-        if takes {
-            known.answers.take(bytes, now);
-            if of_share {
-                known.share.take(bytes, now);
+        if spend {
+            state.answer_budget.take(bytes, now);
+            if from_reserved {
+                state.reserved_budget.take(bytes, now);
             } else {
-                self.all_answers.take(bytes, now);
+                self.total_answer_budget.take(bytes, now);
             }
         }
         true
     }
 
-    fn start_bodies(&mut self, peer: P, inbound: InboundId, hashes: &[BlockHash]) {
+    fn start_bodies_answer(&mut self, peer: P, inbound: InboundId, hashes: &[BlockHash]) {
         let of_peer = self
-            .answers
+            .pending_answers
             .values()
             .filter(|pending| pending.peer == peer)
             .count();
-        if self.answers.len() >= MAX_OPEN_READS || of_peer >= MAX_OPEN_REQUESTS {
+        if self.pending_answers.len() >= MAX_OPEN_READS || of_peer >= MAX_OPEN_REQUESTS {
             self.outputs.push(Output::Refuse { id: inbound });
             return;
         }
-        // A prefix is a whole answer: from the first unknown one on there is nothing to read.
+        // The answer may be a prefix of what was asked, so it ends before the first unknown block.
         let mut len = 0;
-        let known = hashes
+        let known_hashes = hashes
             .iter()
             .take_while(|hash| {
-                // No more is read than the answer has room for, and the first in any case.
+                // Read no more than fits into the answer, but always the first body.
                 let first = len == 0;
                 let readings = self.tree.body_len(hash);
                 len += readings.map_or(0, |readings| readings * Reading::LEN);
                 readings.is_some() && (first || len <= MAX_BODIES_LEN)
             })
             .copied();
-        let known: Vec<BlockHash> = known.collect();
-        if known.is_empty() {
+        let known_hashes: Vec<BlockHash> = known_hashes.collect();
+        if known_hashes.is_empty() {
             let unknown = hashes.iter().take(1).map(|_| None).collect();
             return self.respond(peer, inbound, &Response::Bodies(unknown));
         }
-        let read = self.read_bodies(known.clone());
+        let read = self.read_bodies(known_hashes.clone());
         let pending = PendingAnswer {
             peer,
             inbound,
-            hashes: known,
+            hashes: known_hashes,
         };
-        self.answers.insert(read, pending);
+        self.pending_answers.insert(read, pending);
     }
 
     pub(super) fn answer_bodies(
@@ -149,7 +152,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         pending: &PendingAnswer<P>,
         mut bodies: Vec<Option<Vec<Reading>>>,
     ) {
-        // What the disk garbled is as good as lost; a peer would take it for a lie.
+        // A body that the disk corrupted counts as missing; a peer would take it for a lie.
         for (hash, body) in pending.hashes.iter().zip(&mut bodies) {
             let header = self.tree.header(hash);
             *body = body.take().filter(|readings| {
@@ -173,7 +176,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     fn respond(&mut self, peer: P, id: InboundId, response: &Response) {
         let data = response.encode();
         let cost = ANSWER_OVERHEAD.saturating_add(data.len() as u64);
-        let paid = self.draws(peer, cost, true);
+        let paid = self.within_answer_budget(peer, cost, true);
         self.outputs.push(if paid {
             Output::Respond { id, data }
         } else {

@@ -1,6 +1,6 @@
-//! Who may not come back yet.
+//! Banned peers. Each ban of a peer is twice as long as the one before.
 
-use chain::time::MonotonicMillis;
+use heartchain_chain::time::MonotonicMillis;
 use litemap::LiteMap;
 
 use crate::config::{FIRST_BAN, MAX_BAN_DOUBLINGS, MAX_BANS};
@@ -11,7 +11,7 @@ struct Ban {
     strikes: u32,
 }
 
-/// Bans by peer, each twice as long as the same peer's last one.
+/// The bans of all peers, with the number of earlier bans of each.
 #[derive(Clone, Debug)]
 pub(super) struct Bans<P> {
     by_peer: LiteMap<P, Ban>,
@@ -24,7 +24,7 @@ impl<P: Copy + Ord> Bans<P> {
         }
     }
 
-    /// Bans and returns until when.
+    /// Bans a peer. Returns the end of its ban.
     pub(super) fn ban(&mut self, peer: P, now: MonotonicMillis) -> MonotonicMillis {
         let strikes = self
             .by_peer
@@ -46,7 +46,7 @@ impl<P: Copy + Ord> Bans<P> {
         until
     }
 
-    /// Until when this peer is banned, if it is.
+    /// The end of this peer's ban, if it is banned now.
     pub(super) fn until(&self, peer: &P, now: MonotonicMillis) -> Option<MonotonicMillis> {
         self.by_peer
             .get(peer)
@@ -54,7 +54,7 @@ impl<P: Copy + Ord> Bans<P> {
             .filter(|until| *until > now)
     }
 
-    /// How many are remembered, for the bound's test.
+    /// How many bans are remembered.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.by_peer.len()
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_bounded_and_forgets_what_ends_first() {
+    fn full_ban_table_evicts_the_earliest_end() {
         let mut bans = Bans::new();
         for peer in 0..=MAX_BANS as u64 {
             bans.ban(peer, MonotonicMillis::new(peer));

@@ -1,74 +1,78 @@
-//! Bodies of a better branch, in ranges, from several peers at once.
+//! Downloading the bodies of a better branch, in ranges, from several peers at once.
 //!
-//! What is missing is `download`'s to say. A peer that is slow or has not what it is asked for loses its range to
-//! another; one that sends junk is dropped.
+//! `download` decides which bodies are missing. A peer that is slow or lacks a body loses its range to another
+//! peer. A peer that sends invalid bodies is banned.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use chain::{
+use heartchain_chain::{
     block::{Block, BodyError, check_body, check_root},
     hash::BlockHash,
     reading::Reading,
     tree::MAX_SIDE_READINGS,
-    validate::Condemns,
+    validate::Invalidates,
 };
 
 use super::{
     Machine,
     headers::HeaderSync,
-    peer::Peer,
-    requests::{Asked, OpenRequest},
+    peer::PeerState,
+    requests::{OpenRequest, RequestKind},
 };
 use crate::{
     config::{
-        BODY_LOOK_INTERVAL, BODY_PATIENCE, BODY_RANGE, COMPETING_BLOCKS, LOST_INTERVAL,
-        MAX_OPEN_BODY_REQUESTS, MAX_STALLS, MAX_UNAVAILABLE, REQUEST_TIMEOUT,
+        BODY_PATIENCE, BODY_RANGE, COMPETING_BLOCKS, LATE_BODIES_CHECK_INTERVAL,
+        MAX_OPEN_BODY_REQUESTS, MAX_STALLS, MAX_UNAVAILABLE, MISSING_BODIES_INTERVAL,
+        REQUEST_TIMEOUT,
     },
+    io::{DisconnectReason, Event, Output, RequestId, StoreOperation},
     message::{MAX_BODIES_LEN, Request},
-    seam::{DropReason, Event, Output, RequestId, StoreOperation},
 };
 
-/// Whom to ask first for bodies: peers without late answers, with few stalls, that gave headers of such a
-/// branch, that claim to have it, by turn.
-type BodyOrder = (bool, u32, bool, bool, u64);
+/// The priority by which peers are asked for bodies, lowest first: has late answers, number of stalls, sent no
+/// headers of a better branch, claims less work than the branch has, turn.
+type BodyPriority = (bool, u32, bool, bool, u64);
 
-/// Readings in one answer at the most.
+/// Upper bound of the readings in one answer.
 const MAX_ANSWER_READINGS: usize = MAX_BODIES_LEN / Reading::LEN;
 
 impl<P: Copy + Ord + Debug> Machine<P> {
-    /// Plans, and hands ranges to peers that have a place free.
-    pub(super) fn settle_download(&mut self) {
-        // Each round either asks somebody, leaves a branch aside, or ends it.
+    /// Updates the plan, and assigns ranges to peers with free request slots.
+    pub(super) fn update_download(&mut self) {
+        // Each round sends a request, marks a branch unavailable, or ends the loop.
         for _ in 0..=MAX_UNAVAILABLE {
-            let promised = self.header_syncs.values().find_map(HeaderSync::promised);
-            self.download.plan(&self.tree, promised, self.now);
+            let redownload_leaf = self
+                .header_syncs
+                .values()
+                .find_map(HeaderSync::redownload_leaf);
+            self.download.plan(&self.tree, redownload_leaf, self.now);
             let Some(target) = self.download.target else {
                 return;
             };
-            self.ask_another_for_the_first();
-            self.hand_out_ranges();
+            self.retry_late_first_range();
+            self.assign_ranges();
             let stuck = !self.download.queue.is_empty()
-                && self.download.asked.is_empty()
-                && self.everybody_lacks_the_first();
-            if !stuck && !self.all_that_stayed_lack_the_first() {
+                && self.download.in_flight.is_empty()
+                && self.no_peer_has_first();
+            if !stuck && !self.no_lasting_peer_has_first() {
                 return;
             }
-            self.download.leave_aside(target.hash, self.now);
+            self.download.mark_unavailable(target.hash, self.now);
             self.forget_headers_of(&target.hash);
-            for known in self.peers.iter_mut().map(|(_, value)| value) {
-                known.stalls = 0;
-                known.lacking.clear();
+            for state in self.peers.iter_mut().map(|(_, state)| state) {
+                state.stalls = 0;
+                state.lacking.clear();
             }
         }
     }
 
-    /// The lowest missing bodies are late: they are planned again, for another peer.
-    fn ask_another_for_the_first(&mut self) {
-        if self.download.late_look_at > self.now {
+    /// Plans the lowest missing bodies again for another peer, if their answer is late.
+    fn retry_late_first_range(&mut self) {
+        if self.download.next_late_check > self.now {
             return;
         }
-        self.download.late_look_at = self.now.saturating_add(BODY_LOOK_INTERVAL);
+        self.download.next_late_check = self.now.saturating_add(LATE_BODIES_CHECK_INTERVAL);
         let Some(target) = self.download.target else {
             return;
         };
@@ -85,15 +89,15 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             .requests
             .iter()
             .filter(|(_, request)| is_late(request))
-            .filter_map(|(id, request)| match &request.asked {
-                Asked::Bodies(hashes) if first.iter().any(|first| hashes.contains(first)) => {
+            .filter_map(|(id, request)| match &request.kind {
+                RequestKind::Bodies(hashes) if first.iter().any(|first| hashes.contains(first)) => {
                     Some((*id, request.peer, hashes.clone()))
                 }
-                Asked::Bodies(_)
-                | Asked::Status
-                | Asked::Headers
-                | Asked::Listing { .. }
-                | Asked::Readings(_) => None,
+                RequestKind::Bodies(_)
+                | RequestKind::Status
+                | RequestKind::Headers
+                | RequestKind::MempoolIds { .. }
+                | RequestKind::Readings(_) => None,
             })
             .collect();
         for (id, peer, hashes) in late {
@@ -101,19 +105,22 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 request.overdue = true;
             }
             let turn = self.next_header_turn();
-            if let Some(known) = self.peers.get_mut(&peer) {
-                known.overdue += 1;
-                known.body_turn = turn;
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.overdue += 1;
+                state.body_turn = turn;
             }
-            self.download.give_back(&hashes);
+            self.download.requeue(&hashes);
         }
-        let promised = self.header_syncs.values().find_map(HeaderSync::promised);
-        self.download.plan(&self.tree, promised, self.now);
-        self.ask_two_for_the_first();
+        let redownload_leaf = self
+            .header_syncs
+            .values()
+            .find_map(HeaderSync::redownload_leaf);
+        self.download.plan(&self.tree, redownload_leaf, self.now);
+        self.race_first_range();
     }
 
-    /// Two peers are asked for the same, so that half as many silent ones in a row cost half the time.
-    fn ask_two_for_the_first(&mut self) {
+    /// Asks two peers for the same first range, which halves the time lost to silent peers.
+    fn race_first_range(&mut self) {
         let first: Vec<BlockHash> = self
             .download
             .queue
@@ -124,13 +131,13 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         if first.is_empty() || self.unwritten.is_full() {
             return;
         }
-        let free = self.body_order().into_iter().filter(|peer| {
-            self.peers.get(peer).is_some_and(|known| {
-                known.may_be_asked()
-                    && known.open_body_requests < MAX_OPEN_BODY_REQUESTS
-                    && known.stalls < MAX_STALLS
-                    && known.overdue == 0
-                    && !known.lacking.contains(&first[0])
+        let free = self.peers_by_body_priority().into_iter().filter(|peer| {
+            self.peers.get(peer).is_some_and(|state| {
+                state.has_request_slot()
+                    && state.open_body_requests < MAX_OPEN_BODY_REQUESTS
+                    && state.stalls < MAX_STALLS
+                    && state.overdue == 0
+                    && !state.lacking.contains(&first[0])
             })
         });
         let two: Vec<P> = free.take(2).collect();
@@ -138,17 +145,17 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             return;
         }
         self.download.queue.drain(..first.len());
-        self.download.asked.extend(&first);
+        self.download.in_flight.extend(&first);
         for peer in two {
             let hashes = first.clone();
             let request = Request::Bodies {
                 hashes: hashes.clone(),
             };
-            self.ask(peer, &request, Asked::Bodies(hashes));
+            self.send_request(peer, &request, RequestKind::Bodies(hashes));
         }
     }
 
-    fn everybody_lacks_the_first(&self) -> bool {
+    fn no_peer_has_first(&self) -> bool {
         !self.peers.is_empty()
             && self.download.queue.front().is_some_and(|first| {
                 self.peers
@@ -157,180 +164,186 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             })
     }
 
-    /// The same after a long time, whatever those that came meanwhile might say: IDs are free, so a few peers that come and go
-    /// could keep a branch that nobody has from being left aside.
-    fn all_that_stayed_lack_the_first(&mut self) -> bool {
-        let Some((first, since)) = self.download.overdue(self.now) else {
+    /// Whether no peer that was connected all the time has the first body, once it has been missing for too long.
+    /// Newer peers do not count. Peer IDs are free, so peers that keep reconnecting could otherwise keep a branch
+    /// without bodies as the target forever.
+    fn no_lasting_peer_has_first(&mut self) -> bool {
+        let Some((first, since)) = self.download.long_missing(self.now) else {
             return false;
         };
         if self.tree.block(&first).is_none_or(|block| block.has_body) {
             return false;
         }
-        let stayed = |peer: &&Peer| peer.came_at <= since;
-        let mut stayed = self.peers.values().filter(stayed).peekable();
-        if stayed.peek().is_none() {
-            self.download.restart(self.now);
+        let is_lasting = |peer: &&PeerState| peer.connected_at <= since;
+        let mut lasting = self.peers.values().filter(is_lasting).peekable();
+        if lasting.peek().is_none() {
+            self.download.restart_patience(self.now);
             return false;
         }
-        stayed.all(|peer| peer.stalls >= MAX_STALLS || peer.lacking.contains(&first))
+        lasting.all(|peer| peer.stalls >= MAX_STALLS || peer.lacking.contains(&first))
     }
 
-    /// Peers, the one to be asked first for bodies first.
-    fn body_order(&self) -> Vec<P> {
+    /// Peers in the order in which they are asked for bodies.
+    fn peers_by_body_priority(&self) -> Vec<P> {
         let Some(target) = self.download.target else {
             return Vec::new();
         };
-        let mut peers: Vec<(BodyOrder, P)> = self
+        let mut peers: Vec<(BodyPriority, P)> = self
             .peers
             .iter()
-            .map(|(peer, known)| {
-                // A peer that claims less than the branch weighs hardly has it.
-                let claims_less = known
+            .map(|(peer, state)| {
+                // A peer that claims less work than the branch has is unlikely to have the branch.
+                let claims_less = state
                     .status
                     .is_none_or(|status| status.total_work < target.total_work);
-                let late = known.overdue > 0;
-                let (stalls, silent) = (known.stalls, !known.gave_headers);
-                ((late, stalls, silent, claims_less, known.body_turn), *peer)
+                let late = state.overdue > 0;
+                let (stalls, silent) = (state.stalls, !state.gave_better_headers);
+                ((late, stalls, silent, claims_less, state.body_turn), *peer)
             })
             .collect();
         peers.sort_unstable();
         peers.into_iter().map(|(_, peer)| peer).collect()
     }
 
-    fn hand_out_ranges(&mut self) {
+    fn assign_ranges(&mut self) {
         if self.unwritten.is_full() {
             return;
         }
-        let peers = self.body_order();
-        // One request each in turn, so that ranges spread over all who can serve.
+        let peers = self.peers_by_body_priority();
+        // One request per peer and round, so that ranges spread over all peers.
         for _ in 0..MAX_OPEN_BODY_REQUESTS {
             for &peer in &peers {
                 if self.download.queue.is_empty() {
                     return;
                 }
-                self.ask_range(peer);
+                self.request_range(peer);
             }
         }
     }
 
-    fn ask_range(&mut self, peer: P) {
-        let Some(known) = self.peers.get(&peer) else {
+    fn request_range(&mut self, peer: P) {
+        let Some(state) = self.peers.get(&peer) else {
             return;
         };
-        let busy = !known.may_be_asked() || known.open_body_requests >= MAX_OPEN_BODY_REQUESTS;
-        if busy || known.stalls >= MAX_STALLS || !self.has_room_for_bodies() {
+        let busy = !state.has_request_slot() || state.open_body_requests >= MAX_OPEN_BODY_REQUESTS;
+        if busy || state.stalls >= MAX_STALLS || !self.has_room_for_bodies() {
             return;
         }
-        // Its answer is on its way: the same once more would only make its line slower.
+        // The peer is already sending this range. Asking again would only slow down its link.
         let is_sending = |first: &BlockHash| {
             let mut open = self.requests.values().filter(|open| open.peer == peer);
-            open.any(|open| matches!(&open.asked, Asked::Bodies(hashes) if hashes.contains(first)))
+            open.any(
+                |open| matches!(&open.kind, RequestKind::Bodies(hashes) if hashes.contains(first)),
+            )
         };
         if self.download.queue.front().is_some_and(is_sending) {
             return;
         }
         let queue = &mut self.download.queue;
-        // Who has not a block has none of those above it.
-        let served = queue
+        // A peer that lacks a block also lacks those above it.
+        let offered = queue
             .iter()
-            .take_while(|hash| !known.lacking.contains(*hash));
-        let many = served.take(BODY_RANGE).count();
+            .take_while(|hash| !state.lacking.contains(*hash));
+        let many = offered.take(BODY_RANGE).count();
         let hashes: Vec<BlockHash> = queue.drain(..many).collect();
         if hashes.is_empty() {
             return;
         }
-        self.download.asked.extend(&hashes);
-        self.ask(
+        self.download.in_flight.extend(&hashes);
+        self.send_request(
             peer,
             &Request::Bodies {
                 hashes: hashes.clone(),
             },
-            Asked::Bodies(hashes),
+            RequestKind::Bodies(hashes),
         );
     }
 
-    /// Whether the readings of one more answer can be held, should they not join the best branch at once. Bodies that go on
-    /// from the fork without a gap do not count: theirs is the heavier branch. The first that are missing always have room.
+    /// Whether the readings of one more answer fit into the limit if they do not join the best branch at once.
+    /// Bodies that connect to the fork without a gap do not count, because their branch has more work. The
+    /// first missing bodies may always be requested.
     fn has_room_for_bodies(&self) -> bool {
-        if self.download.asked.is_empty() {
+        if self.download.in_flight.is_empty() {
             return true;
         }
         let open: usize = self
             .peers
             .values()
-            .map(|known| known.open_body_requests)
+            .map(|state| state.open_body_requests)
             .sum();
-        let held = self.side_readings();
-        held + (open + 2) * MAX_ANSWER_READINGS <= MAX_SIDE_READINGS
+        let side = self.side_readings();
+        side + (open + 2) * MAX_ANSWER_READINGS <= MAX_SIDE_READINGS
     }
 
-    /// Readings of side blocks in memory, but for those of the branch that is being fetched, as far as it goes on from the
-    /// fork without a gap.
+    /// Readings of side blocks in memory, except for those of the branch being fetched that connect to the fork
+    /// without a gap.
     pub(super) fn side_readings(&self) -> usize {
         let all = self.tree.side_readings();
         all.saturating_sub(self.download.ready_readings)
     }
 
-    pub(super) fn bodies_came(
+    pub(super) fn on_bodies(
         &mut self,
         peer: P,
         hashes: &[BlockHash],
         bodies: Vec<Option<Vec<Reading>>>,
     ) {
-        let were_lost = self.lost.is_asked(hashes);
-        self.lost.answered(hashes);
+        let were_missing = self.missing_bodies.is_in_flight(hashes);
+        self.missing_bodies.clear_in_flight(hashes);
         if bodies.len() > hashes.len() {
-            self.download.give_back(hashes);
-            return self.ban(peer, DropReason::WrongAnswer);
+            self.download.requeue(hashes);
+            return self.ban(peer, DisconnectReason::WrongAnswer);
         }
         if bodies.len() == hashes.len() && bodies.iter().all(Option::is_some) {
-            self.download.answered(hashes);
+            self.download.remove_in_flight(hashes);
         } else {
-            self.download.give_back(hashes);
+            self.download.requeue(hashes);
         }
-        let here = bodies.iter().take_while(|body| body.is_some()).count();
-        if let Some(known) = self.peers.get_mut(&peer) {
-            if here > 0 {
-                known.stalls = 0;
-            } else if were_lost {
-                known.lost_from = self.now.saturating_add(LOST_INTERVAL);
+        let served = bodies.iter().take_while(|body| body.is_some()).count();
+        if let Some(state) = self.peers.get_mut(&peer) {
+            if served > 0 {
+                state.stalls = 0;
+            } else if were_missing {
+                state.missing_bodies_retry_at = self.now.saturating_add(MISSING_BODIES_INTERVAL);
             }
-            if here == 0 || here < bodies.len() {
-                // Of a branch, who has not a block has none of those above it; of scattered blocks it may have others.
-                let many = if were_lost { 1 } else { usize::MAX };
-                let lacking = hashes.iter().skip(here).take(many);
-                lacking.for_each(|hash| known.note_lacking(*hash));
+            if served == 0 || served < bodies.len() {
+                // On a branch, a peer that lacks a block also lacks those above it. Missing bodies are
+                // scattered, so it may have others.
+                let many = if were_missing { 1 } else { usize::MAX };
+                let lacking = hashes.iter().skip(served).take(many);
+                lacking.for_each(|hash| state.add_lacking(*hash));
             }
         }
         let mut operations = Vec::new();
-        let mut lie = None;
+        let mut invalid = None;
         for (hash, body) in hashes.iter().zip(bodies) {
             let Some(readings) = body else {
                 continue;
             };
-            match self.take_body(hash, readings) {
+            match self.insert_body(hash, readings) {
                 Ok(operation) => operations.extend(operation),
                 Err(error) => {
-                    self.download.give_back(hashes);
-                    lie = Some(DropReason::BadBody(error));
+                    self.download.requeue(hashes);
+                    invalid = Some(DisconnectReason::BadBody(error));
                     break;
                 }
             }
         }
         if !operations.is_empty() {
-            self.download.progress_at = self.now;
-            self.download.bodies_at = Some(self.now);
-            operations.extend(self.first_mark());
+            self.download.last_progress_at = self.now;
+            self.download.last_bodies_at = Some(self.now);
+            operations.extend(self.first_put_confirmed());
             self.write(operations, false);
         }
         self.advance();
-        if let Some(reason) = lie {
+        if let Some(reason) = invalid {
             self.ban(peer, reason);
         }
     }
 
-    /// Checks a body against its header (rules 1, 6, 7) and notes it; returns how to keep it, if it is news, or lost.
-    pub(super) fn take_body(
+    /// Verifies a body against its header (Merkle root, fields, signatures, number of readings) and inserts it
+    /// into the tree. Returns how to store it, if it is new or was missing.
+    pub(super) fn insert_body(
         &mut self,
         hash: &BlockHash,
         readings: Vec<Reading>,
@@ -338,9 +351,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let Some(header) = self.tree.header(hash) else {
             return Ok(None);
         };
-        let lost = self.lost.contains(hash);
-        if !lost && self.tree.block(hash).is_some_and(|info| info.has_body) {
-            // Junk is junk, also where gossip was quicker with the true one.
+        let was_missing = self.missing_bodies.contains(hash);
+        if !was_missing && self.tree.block(hash).is_some_and(|info| info.has_body) {
+            // An invalid body must be noticed even if gossip delivered the valid one first.
             return check_root(&header, &readings).map(|()| None);
         }
         let room = self.tree.room().id();
@@ -349,16 +362,16 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             room,
             &header,
             &readings,
-            |reading| mempool.holds(reading),
+            |reading| mempool.contains_exact(reading),
             &mut self.rng,
         ) {
-            if error.condemns() == Condemns::Descendants {
-                self.condemn(hash);
+            if error.invalidates() == Invalidates::Descendants {
+                self.invalidate(hash);
             }
             return Err(error);
         }
-        if lost && self.lost.forget(hash) {
-            self.outputs.push(Output::Tell(Event::Status));
+        if was_missing && self.missing_bodies.forget(hash) {
+            self.outputs.push(Output::Emit(Event::Status));
         } else {
             self.tree.insert_checked_body(hash, &readings);
             self.download.tree_changed();
@@ -369,20 +382,21 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         )))
     }
 
-    /// Whether the bodies of a better branch are coming. Headers say nothing: a peer can make some without bodies.
+    /// Whether bodies of a better branch are arriving. Headers do not count: a peer can produce some without bodies.
     pub(super) fn is_fetching(&self) -> bool {
-        let came = self.download.bodies_at;
+        let last = self.download.last_bodies_at;
         !self.peers.is_empty()
             && self.download.target.is_some()
-            && came.is_some_and(|came| self.now < came.saturating_add(REQUEST_TIMEOUT))
+            && last.is_some_and(|last| self.now < last.saturating_add(REQUEST_TIMEOUT))
     }
 
-    /// Whether it is worth waiting for a much longer branch, because mining on ours would be for nothing. A few blocks are
-    /// no reason: they compete, and a peer could offer some again and again.
+    /// Whether mining should wait for a much longer branch, because blocks mined on ours would be lost. A
+    /// branch that is longer by a few blocks is no reason to wait: such blocks compete, and a peer could offer
+    /// some repeatedly.
     pub(super) fn is_catching_up(&self) -> bool {
         let tip = self.tree.tip();
         !self.peers.is_empty()
-            && self.now < self.download.patience_ends()
+            && self.now < self.download.catch_up_deadline()
             && self
                 .download
                 .target

@@ -1,13 +1,14 @@
-//! What time it is, by one's own clock and by what peers say of theirs. Reads no clock.
+//! Correcting the local wall clock by those of peers. Pure functions that read no clock.
 
 use alloc::vec::Vec;
 
-use chain::time::UnixMillis;
+use heartchain_chain::time::UnixMillis;
 
 use crate::config::{MAX_CLOCK_OFFSET, MIN_CLOCK_OFFSET, MIN_CLOCKS};
 
-/// The median of the peers' offsets (their clock minus ours, ms) and of one's own, which is 0, if enough are known.
-/// Of two in the middle it is the one nearer to one's own, so that it takes more liars than others to move a clock.
+/// The median of the peers' clock offsets (their clock minus ours, in ms) and our own offset 0, if enough peers
+/// are known. Of the two middle values of an even number, it takes the one nearer to 0, so that liars must be
+/// the majority to move the clock.
 pub(super) fn median_offset(offsets: impl Iterator<Item = i64>) -> Option<i64> {
     let mut offsets: Vec<i64> = offsets.collect();
     if offsets.len() < MIN_CLOCKS {
@@ -22,8 +23,9 @@ pub(super) fn median_offset(offsets: impl Iterator<Item = i64>) -> Option<i64> {
     }))
 }
 
-/// The time to judge by: the local clock, corrected by a median offset that is worth correcting and not so large that
-/// a person must set the clock. That one is not clamped: whoever lies most would gain most.
+/// The time to judge by: the local clock, corrected by the median offset if that is neither negligible nor so
+/// large that a person must set the clock. Larger offsets are ignored instead of clamped. Otherwise the boldest
+/// liars would gain most.
 pub(super) fn adjusted(now: UnixMillis, offset: Option<i64>) -> UnixMillis {
     match offset.map(|offset| (offset < 0, offset.unsigned_abs())) {
         Some((slower, by)) if (MIN_CLOCK_OFFSET + 1..=MAX_CLOCK_OFFSET).contains(&by) => {
@@ -37,7 +39,7 @@ pub(super) fn adjusted(now: UnixMillis, offset: Option<i64>) -> UnixMillis {
     }
 }
 
-/// A peer's clock minus ours, when it said `theirs` between `sent` and `received`.
+/// A peer's clock minus ours in ms, if its clock showed `theirs` between `sent` and `received` on ours.
 pub(super) fn offset(theirs: UnixMillis, sent: UnixMillis, received: UnixMillis) -> i64 {
     let middle = sent.get() / 2 + received.get() / 2;
     i64::try_from(i128::from(theirs.get()) - i128::from(middle)).unwrap_or(
@@ -54,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn liars_that_are_not_more_than_the_others_do_not_move_the_clock() {
+    fn minority_of_liars_does_not_move_clock() {
         assert_eq!(median_offset([0, 10, 3_600_000].into_iter()), Some(0));
         assert_eq!(
             median_offset([10, 3_600_000, 3_600_000].into_iter()),
@@ -67,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn own_clock_that_most_say_is_wrong_is_corrected() {
+    fn majority_corrects_own_clock() {
         assert_eq!(
             median_offset([600_000, 600_003, 0, 600_001].into_iter()),
             Some(600_000)
@@ -84,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_too_small_or_too_large_are_not_corrected() {
+    fn small_and_large_offsets_are_not_corrected() {
         let now = UnixMillis::new(10_000_000_000);
         let most = i64::try_from(MAX_CLOCK_OFFSET).expect("an hour");
         for (offset, corrected) in [
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn offset_is_measured_at_the_middle_of_the_round_trip() {
+    fn offset_uses_round_trip_midpoint() {
         assert_eq!(
             offset(
                 UnixMillis::new(1_150),

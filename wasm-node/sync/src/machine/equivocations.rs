@@ -1,38 +1,38 @@
-//! Authors that signed two readings with one seq, as far as that was told: each is told, and verified, once.
+//! Authors that signed two readings with the same sequence number. Each case is verified and reported once.
 
 use alloc::collections::{BTreeSet, VecDeque};
 use core::fmt::Debug;
 
-use chain::key::Author;
+use heartchain_chain::key::Author;
 
 use super::Machine;
 use crate::{
     config::MAX_EQUIVOCATIONS,
-    seam::{Event, Output},
+    io::{Event, Output},
 };
 
-/// What was told, the oldest first to be forgotten.
+/// Reported equivocations. The oldest is forgotten first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Equivocations {
-    told: BTreeSet<(Author, u64)>,
+    reported: BTreeSet<(Author, u64)>,
     order: VecDeque<(Author, u64)>,
 }
 
 impl Equivocations {
-    /// Whether this was told before.
-    pub(super) fn is_told(&self, author: &Author, seq: u64) -> bool {
-        self.told.contains(&(*author, seq))
+    /// Whether this equivocation was reported before.
+    pub(super) fn is_reported(&self, author: &Author, seq: u64) -> bool {
+        self.reported.contains(&(*author, seq))
     }
 
-    /// Returns whether this is news.
-    fn note(&mut self, author: Author, seq: u64) -> bool {
-        if !self.told.insert((author, seq)) {
+    /// Adds an equivocation. Returns whether it is new.
+    fn insert(&mut self, author: Author, seq: u64) -> bool {
+        if !self.reported.insert((author, seq)) {
             return false;
         }
         self.order.push_back((author, seq));
         while self.order.len() > MAX_EQUIVOCATIONS {
             if let Some(oldest) = self.order.pop_front() {
-                self.told.remove(&oldest);
+                self.reported.remove(&oldest);
             }
         }
         true
@@ -40,11 +40,11 @@ impl Equivocations {
 }
 
 impl<P: Copy + Ord + Debug> Machine<P> {
-    /// Tells of an author that signed two readings with one seq, once.
-    pub(super) fn tell_equivocation(&mut self, author: Author, seq: u64) {
-        if self.equivocations.note(author, seq) {
+    /// Reports an author that signed two readings with the same sequence number, once.
+    pub(super) fn emit_equivocation(&mut self, author: Author, seq: u64) {
+        if self.equivocations.insert(author, seq) {
             self.outputs
-                .push(Output::Tell(Event::Equivocation { author, seq }));
+                .push(Output::Emit(Event::Equivocation { author, seq }));
         }
     }
 }
@@ -54,17 +54,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn told_equivocations_are_bounded() {
-        let mut told = Equivocations::default();
+    fn reported_equivocations_are_bounded() {
+        let mut reported = Equivocations::default();
         let author = Author::new([1; 32]);
         for seq in 0..=MAX_EQUIVOCATIONS as u64 {
-            assert!(told.note(author, seq));
-            assert!(!told.note(author, seq));
+            assert!(reported.insert(author, seq));
+            assert!(!reported.insert(author, seq));
         }
         assert_eq!(
-            (told.told.len(), told.order.len()),
+            (reported.reported.len(), reported.order.len()),
             (MAX_EQUIVOCATIONS, MAX_EQUIVOCATIONS)
         );
-        assert!(!told.is_told(&author, 0) && told.is_told(&author, 1));
+        assert!(!reported.is_reported(&author, 0) && reported.is_reported(&author, 1));
     }
 }

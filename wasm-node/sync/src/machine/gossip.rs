@@ -1,78 +1,89 @@
-//! What neighbours pass on, and the verdict that decides whether it goes further.
+//! Gossiped readings and blocks, and the verdict on whether they are forwarded.
 //!
-//! *Reject* only what proves the forwarder careless or worse; *ignore* what may be honest.
+//! *Reject* is only for items that prove a fault of the forwarder. Items that an honest peer may send are
+//! *ignored* at worst.
 
 use core::fmt::Debug;
 
-use chain::{
+use heartchain_chain::{
     block::Block,
     hash::BlockHash,
     header::Header,
     mempool::MempoolError,
     reading::Reading,
     tree::{InsertError, MAX_SIDE_BLOCKS, SequenceError},
-    validate::{Condemns, HeaderError},
+    validate::{HeaderError, Invalidates},
     work::Work,
 };
 
-use super::{Machine, held::WaitsFor};
+use super::{Machine, orphan_pool::WaitsFor};
 use crate::{
     config::SIDE_BLOCKS_REACH,
-    seam::{DropReason, Event, GossipId, Output, StoreOperation, Topic, Verdict},
+    io::{DisconnectReason, Event, GossipId, Output, StoreOperation, Topic, Verdict},
 };
 
 impl<P: Copy + Ord + Debug> Machine<P> {
-    pub(super) fn gossip(&mut self, from: P, id: GossipId, topic: Topic, data: &[u8]) {
+    pub(super) fn on_gossip(&mut self, from: P, id: GossipId, topic: Topic, data: &[u8]) {
         match topic {
             Topic::Readings => match Reading::decode(data) {
-                Ok(reading) => self.judge_reading(from, id, &reading),
-                Err(_) => self.reject(from, Some(id), DropReason::Garbage("a gossiped reading")),
+                Ok(reading) => self.process_reading(from, id, &reading),
+                Err(_) => self.reject(
+                    from,
+                    Some(id),
+                    DisconnectReason::Undecodable("a gossiped reading"),
+                ),
             },
             Topic::Blocks => match Block::decode(data) {
-                Ok(block) => self.judge_block(from, Some(id), block),
-                Err(_) => self.reject(from, Some(id), DropReason::Garbage("a gossiped block")),
+                Ok(block) => self.process_block(from, Some(id), block),
+                Err(_) => self.reject(
+                    from,
+                    Some(id),
+                    DisconnectReason::Undecodable("a gossiped block"),
+                ),
             },
         }
     }
 
-    fn judge_reading(&mut self, from: P, id: GossipId, reading: &Reading) {
+    fn process_reading(&mut self, from: P, id: GossipId, reading: &Reading) {
         if let Err(error) = reading.check_fields() {
-            return self.reject(from, Some(id), DropReason::BadReading(error));
+            return self.reject(from, Some(id), DisconnectReason::BadReading(error));
         }
         let room = self.tree.room().id();
         let reading_id = reading.id(room);
         let next = self.tree.next_seq(&reading.author);
-        // What finds no place is not worth the cost of verifying it. An author that signed two readings with one seq is.
+        // Signatures of readings that the mempool has no room for are not verified. Evidence of an equivocation
+        // is worth it.
         let checked = self.mempool.check(reading, reading_id, next, self.now);
         if !self.is_worth_verifying(reading, checked) {
             return self.verdict(from, Some(id), Verdict::Ignore);
         }
         if let Err(error) = reading.verify(room) {
-            return self.reject(from, Some(id), DropReason::BadReading(error));
+            return self.reject(from, Some(id), DisconnectReason::BadReading(error));
         }
         match self.mempool.insert(reading, reading_id, next, self.now) {
             Ok(()) => {
-                let passes_on = self.forwards.take(&reading.author, next == 0, self.now);
+                let forward = self.forwards.take(&reading.author, next == 0, self.now);
                 self.verdict(
                     from,
                     Some(id),
-                    if passes_on {
+                    if forward {
                         Verdict::Accept
                     } else {
                         Verdict::Ignore
                     },
                 );
-                self.outputs.push(Output::Tell(Event::Reading(*reading)));
+                self.outputs.push(Output::Emit(Event::Reading(*reading)));
             }
             Err(MempoolError::Equivocation { seq, .. }) => {
-                self.tell_equivocation(reading.author, seq);
+                self.emit_equivocation(reading.author, seq);
                 self.verdict(from, Some(id), Verdict::Ignore);
             }
             Err(_) => self.verdict(from, Some(id), Verdict::Ignore),
         }
     }
 
-    /// Whether the mempool would take a reading, or it would show that its author signed two, and that was not told yet.
+    /// Whether the mempool would accept a reading, or the reading would prove an equivocation that was not
+    /// reported yet.
     pub(super) fn is_worth_verifying(
         &self,
         reading: &Reading,
@@ -81,25 +92,25 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         match checked {
             Ok(()) => true,
             Err(MempoolError::Equivocation { seq, .. }) => {
-                !self.equivocations.is_told(&reading.author, seq)
+                !self.equivocations.is_reported(&reading.author, seq)
             }
             Err(_) => false,
         }
     }
 
-    /// Judges a gossiped block; `id` is `None` when its verdict was given before it could be judged.
-    pub(super) fn judge_block(&mut self, from: P, id: Option<GossipId>, block: Block) {
-        // What cannot be kept is not taken; it is asked for once there is room.
+    /// Processes a gossiped block. `id` is `None` if its verdict was given before it could be checked.
+    pub(super) fn process_block(&mut self, from: P, id: Option<GossipId>, block: Block) {
+        // A block without room is ignored. It is requested later, once there is room.
         let is_next = block.header.prev_hash == self.tree.tip().hash;
         if !is_next && self.tree.side_blocks() >= MAX_SIDE_BLOCKS {
-            let growing = self.growing();
-            let removed = self.tree.make_place(&growing);
+            let leaves_in_use = self.leaves_in_use();
+            let removed = self.tree.evict_lightest(&leaves_in_use);
             self.delete_blocks(removed);
         }
         let is_crowded = !is_next && self.tree.side_blocks() >= MAX_SIDE_BLOCKS;
-        if let (true, Some(known)) = (is_crowded, self.peers.get_mut(&from)) {
-            // Its branch is asked for instead, and weighed first.
-            known.wants_headers = true;
+        if let (true, Some(state)) = (is_crowded, self.peers.get_mut(&from)) {
+            // Its branch is requested instead, and goes through presync if it is long.
+            state.wants_headers = true;
         }
         if is_crowded || self.is_far_behind(&block.header) || self.unwritten.is_full() {
             return self.verdict(from, id, Verdict::Ignore);
@@ -108,21 +119,21 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let hash = match self.tree.insert_header(&block.header, now) {
             Ok(inserted) => inserted.hash,
             Err(InsertError::UnknownParent { parent }) => {
-                return match self.check_detached(&block) {
-                    Ok(()) => self.hold_orphan(from, id, block, parent),
-                    Err(error) => self.reject(from, id, DropReason::BadHeader(error)),
+                return match self.check_unconnected(&block) {
+                    Ok(()) => self.hold_for_parent(from, id, block, parent),
+                    Err(error) => self.reject(from, id, DisconnectReason::BadHeader(error)),
                 };
             }
             Err(InsertError::Header(error)) => {
                 return match error.due() {
                     Some(due) => {
-                        let due = self.by_local_clock(due);
-                        self.hold(from, id, block, WaitsFor::Time(due));
+                        let due = self.local_due(due);
+                        self.add_orphan(from, id, block, WaitsFor::Time(due));
                     }
-                    None if error.condemns() == Condemns::Nothing => {
+                    None if error.invalidates() == Invalidates::Nothing => {
                         self.verdict(from, id, Verdict::Ignore)
                     }
-                    None => self.reject(from, id, DropReason::BadHeader(error)),
+                    None => self.reject(from, id, DisconnectReason::BadHeader(error)),
                 };
             }
             Err(_) => return self.verdict(from, id, Verdict::Ignore),
@@ -131,22 +142,22 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             return self.verdict(from, id, Verdict::Ignore);
         }
         let readings = block.readings.clone();
-        let operation = match self.take_body(&hash, block.readings) {
+        let operation = match self.insert_body(&hash, block.readings) {
             Ok(Some(operation)) => operation,
             Ok(None) => return self.verdict(from, id, Verdict::Ignore),
-            Err(error) => return self.reject(from, id, DropReason::BadBody(error)),
+            Err(error) => return self.reject(from, id, DisconnectReason::BadBody(error)),
         };
-        if let Some(error) = self.advance_keeping(&hash, operation) {
-            return self.reject(from, id, DropReason::BadSequence(error));
+        if let Some(error) = self.advance_and_store(&hash, operation) {
+            return self.reject(from, id, DisconnectReason::BadSequence(error));
         }
         if self.tree.tip().hash == hash {
             return self.verdict(from, id, Verdict::Accept);
         }
         if self.tree.block(&hash).is_none_or(|info| !info.has_body) {
-            self.prune_many();
+            self.prune_if_over_limit();
             return self.verdict(from, id, Verdict::Ignore);
         }
-        // A rival that did not win: what it holds may still be news.
+        // The block lost to a rival. Its readings may still be new.
         for reading in &readings {
             self.return_to_mempool(reading);
         }
@@ -156,8 +167,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.verdict(from, id, Verdict::Ignore);
     }
 
-    /// Whether a block's branch weighs so much less than ours that its body is not worth keeping: its readings come back
-    /// through their authors' mempools.
+    /// Whether a block's branch has so much less work than ours that its body is not worth storing. Its
+    /// readings return through their authors' mempools.
     fn is_far_behind(&self, header: &Header) -> bool {
         let Some(parent) = self.tree.block(&header.prev_hash) else {
             return false;
@@ -175,34 +186,34 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         reach < tip.total_work
     }
 
-    /// Goes over to the best branch, and keeps a block's new body if it is on it, or on a side branch in which every reading
-    /// is its author's next. Returns what is wrong with the block, if anything is.
-    fn advance_keeping(
+    /// Switches to the best branch. Stores the block's new body if it is on that branch, or on a side branch in
+    /// which every reading has its author's next sequence number. Returns the error in the block, if there is one.
+    fn advance_and_store(
         &mut self,
         hash: &BlockHash,
         operation: StoreOperation,
     ) -> Option<SequenceError> {
-        match self.tree.judge(hash) {
+        match self.tree.check_sequence(hash) {
             Some(Err(error)) => {
-                self.condemn(hash);
+                self.invalidate(hash);
                 Some(error)
             }
             Some(Ok(())) => {
                 self.write(alloc::vec![operation], false);
-                self.advance_by_gossip(hash)
+                self.advance_after_gossip(hash)
             }
             None => {
-                // A body below it is not here, so its readings cannot be judged. If the branch proves the better one, all
-                // its bodies are asked for.
-                self.tree.lose_body(hash);
+                // A body below it is missing, so its readings cannot be checked in sequence. If its branch
+                // turns out to be better, all its bodies are requested.
+                self.tree.mark_body_missing(hash);
                 self.download.tree_changed();
                 None
             }
         }
     }
 
-    /// What can be said of a block whose parent is unknown: it must at least have done the room's least work.
-    fn check_detached(&self, block: &Block) -> Result<(), HeaderError> {
+    /// Checks a block with an unknown parent: it must at least meet the room's easiest target.
+    fn check_unconnected(&self, block: &Block) -> Result<(), HeaderError> {
         let target = block.header.bits.target()?;
         let hash = block.header.hash();
         let floor = self.tree.room().floor();
@@ -215,30 +226,30 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         Ok(())
     }
 
-    fn hold_orphan(&mut self, from: P, id: Option<GossipId>, block: Block, parent: BlockHash) {
-        if self.tree.is_condemned(&parent) {
+    fn hold_for_parent(&mut self, from: P, id: Option<GossipId>, block: Block, parent: BlockHash) {
+        if self.tree.is_invalid(&parent) {
             return self.verdict(from, id, Verdict::Ignore);
         }
-        if let Some(known) = self.peers.get_mut(&from) {
-            known.wants_headers = true;
+        if let Some(state) = self.peers.get_mut(&from) {
+            state.wants_headers = true;
         }
-        self.hold(from, id, block, WaitsFor::Parent(parent));
+        self.add_orphan(from, id, block, WaitsFor::Parent(parent));
     }
 
-    fn hold(&mut self, from: P, id: Option<GossipId>, block: Block, waits_for: WaitsFor) {
-        if !self.held.hold(block, from, id, waits_for, self.now) {
+    fn add_orphan(&mut self, from: P, id: Option<GossipId>, block: Block, waits_for: WaitsFor) {
+        if !self.orphans.insert(block, from, id, waits_for, self.now) {
             self.verdict(from, id, Verdict::Ignore);
         }
     }
 
     fn verdict(&mut self, from: P, id: Option<GossipId>, verdict: Verdict) {
         if let Some(id) = id {
-            self.outputs.push(Output::Judge { id, from, verdict });
+            self.outputs.push(Output::Verdict { id, from, verdict });
         }
     }
 
-    /// Provably bad: whoever forwarded it did not check it.
-    fn reject(&mut self, from: P, id: Option<GossipId>, reason: DropReason) {
+    /// Handles provably invalid items. The forwarder did not verify them, so it is banned.
+    fn reject(&mut self, from: P, id: Option<GossipId>, reason: DisconnectReason) {
         self.verdict(from, id, Verdict::Reject);
         self.ban(from, reason);
     }

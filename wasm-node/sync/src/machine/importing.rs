@@ -1,13 +1,15 @@
-//! Taking in a file, piece by piece, by the same rules as what a peer sends: headers on known parents, their work, bodies,
-//! signatures, the authors' counts; and the same fork choice. What breaks a rule ends the import; what came before it
-//! broke none, and stays.
+//! Importing a file, piece by piece.
 //!
-//! A piece is answered once it is on disk, so the giver of pieces is never faster than the disk.
+//! The same rules apply as for blocks from peers (headers with known parents, proof of work, bodies,
+//! signatures, authors' sequence numbers), and the same fork choice. The first error ends the import.
+//! Everything before it is valid and stays.
+//!
+//! A piece is answered once it is on disk, so that the importer never outruns the disk.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use chain::{
+use heartchain_chain::{
     block::{Block, BodyError},
     hash::BlockHash,
     reading::{Reading, verify_batch},
@@ -18,14 +20,14 @@ use litemap::LiteMap;
 use super::Machine;
 use crate::{
     config::{MAX_IMPORT_BLOCKS, MAX_IMPORT_READINGS, MAX_PENDING_IMPORTS},
-    seam::{Event, ImportError, ImportPiece, Imported, Output, StoreOperation, Ticket, WriteId},
+    io::{Event, ImportError, ImportPiece, Imported, Output, StoreOperation, Ticket, WriteId},
 };
 
-/// Pieces of files on their way to the disk, and the branch that is being imported.
+/// Pieces on their way to the disk, and the branch being imported.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Importing {
     writing: LiteMap<WriteId, (Ticket, Result<Imported, ImportError>)>,
-    /// The last block that came: its branch is growing, and is not to be pruned for being light.
+    /// The last block imported. Its branch is still growing and must not be pruned for having little work.
     last: Option<BlockHash>,
 }
 
@@ -37,10 +39,10 @@ impl Importing {
 
 impl<P: Copy + Ord + Debug> Machine<P> {
     pub(super) fn import(&mut self, ticket: Ticket, piece: ImportPiece) {
-        if let Err(error) = self.may_import(&piece) {
-            return self.tell_imported(ticket, Err(error));
+        if let Err(error) = self.check_import_limits(&piece) {
+            return self.emit_imported(ticket, Err(error));
         }
-        let ends = piece.ends;
+        let ends = piece.is_last;
         let (result, write) = self.import_blocks(piece);
         if ends || result.is_err() {
             self.end_import();
@@ -49,11 +51,11 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             Some(id) => {
                 self.importing.writing.insert(id, (ticket, result));
             }
-            None => self.tell_imported(ticket, result),
+            None => self.emit_imported(ticket, result),
         }
     }
 
-    /// A write ended. If it was of an imported piece, whoever waits for it hears of it.
+    /// A write ended. If it belongs to an imported piece, the piece is answered.
     pub(super) fn import_written(&mut self, id: WriteId, stored: bool) {
         let Some((ticket, result)) = self.importing.writing.remove(&id) else {
             return;
@@ -63,10 +65,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         } else {
             result.and(Err(ImportError::NotStored))
         };
-        self.tell_imported(ticket, result);
+        self.emit_imported(ticket, result);
     }
 
-    fn may_import(&self, piece: &ImportPiece) -> Result<(), ImportError> {
+    fn check_import_limits(&self, piece: &ImportPiece) -> Result<(), ImportError> {
         let limit = MAX_PENDING_IMPORTS;
         if self.importing.writing.len() >= limit {
             return Err(ImportError::Busy { limit });
@@ -84,14 +86,14 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     ) -> (Result<Imported, ImportError>, Option<WriteId>) {
         let mut imported = Imported::default();
         let mut operations = Vec::new();
-        let mut came = Vec::new();
+        let mut imported_hashes = Vec::new();
         let mut result = Ok(());
         for block in piece.blocks {
             let (index, readings) = (block.header.index, block.readings.len());
             let new = block
                 .readings
                 .iter()
-                .filter(|reading| !self.knows_reading(reading))
+                .filter(|reading| !self.contains_reading(reading))
                 .count();
             match self.import_block(block) {
                 Ok((hash, operation)) => {
@@ -102,7 +104,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                         imported.new_readings += new;
                         operations.push(operation);
                     }
-                    came.push(hash);
+                    imported_hashes.push(hash);
                 }
                 Err(error) => {
                     result = Err(error.at(index));
@@ -110,10 +112,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 }
             }
         }
-        self.importing.last = came.last().copied().or(self.importing.last);
+        self.importing.last = imported_hashes.last().copied().or(self.importing.last);
         let write = (!operations.is_empty()).then(|| self.write(operations, false));
         let result = result
-            .and(self.go_over(&came))
+            .and(self.activate_imported(&imported_hashes))
             .and_then(|()| self.import_readings(&piece.readings, &mut imported));
         (result.map(|()| imported), write)
     }
@@ -121,31 +123,31 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     fn import_block(
         &mut self,
         block: Block,
-    ) -> Result<(BlockHash, Option<StoreOperation>), Refusal> {
+    ) -> Result<(BlockHash, Option<StoreOperation>), BlockError> {
         let now = self.latest_now();
         let inserted = self.tree.insert_header(&block.header, now)?;
-        let operation = self.take_body(&inserted.hash, block.readings)?;
+        let operation = self.insert_body(&inserted.hash, block.readings)?;
         Ok((inserted.hash, operation))
     }
 
-    /// Goes over to the imported branch, if it is better by now.
-    fn go_over(&mut self, came: &[BlockHash]) -> Result<(), ImportError> {
+    /// Switches to the imported branch if it is better by now.
+    fn activate_imported(&mut self, imported_hashes: &[BlockHash]) -> Result<(), ImportError> {
         let advance = self.tree.advance();
         if advance.switch.is_some() {
-            self.rounds.announce();
+            self.mempool_sync.announce();
         }
         let broken = advance
-            .condemned
+            .invalid
             .iter()
             .find(|invalid| {
                 invalid
                     .removed
                     .hashes
                     .iter()
-                    .any(|hash| came.contains(hash))
+                    .any(|hash| imported_hashes.contains(hash))
             })
             .map(|invalid| ImportError::Sequence(invalid.error));
-        self.apply(advance);
+        self.apply_advance(advance);
         broken.map_or(Ok(()), Err)
     }
 
@@ -160,39 +162,39 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             imported.readings += 1;
             let next = self.tree.next_seq(&reading.author);
             let id = reading.id(room);
-            // What finds no place is somebody else's to keep, as with what peers send.
+            // The mempool has no room for it. It is left to other peers, as with readings that peers send.
             if self.mempool.insert(reading, id, next, self.now).is_ok() {
                 imported.new_readings += 1;
-                self.outputs.push(Output::Tell(Event::Reading(*reading)));
+                self.outputs.push(Output::Emit(Event::Reading(*reading)));
             }
         }
         Ok(())
     }
 
-    /// What stands beside the best branch in the end gives its readings to those that wait, as a branch that was left.
+    /// Ends the import. Readings of imported blocks off the best branch return to the mempool, as after a reorg.
     fn end_import(&mut self) {
         let Some(last) = self.importing.last.take() else {
             return;
         };
-        // A person gave it, so it is as good as confirmed.
-        let beside = self.tree.beside_best(&last);
+        // A person chose the file, so its blocks are protected as if they were confirmed.
+        let beside = self.tree.path_from_best(&last);
         self.protect(beside);
         self.prune();
     }
 
-    fn tell_imported(&mut self, ticket: Ticket, result: Result<Imported, ImportError>) {
+    fn emit_imported(&mut self, ticket: Ticket, result: Result<Imported, ImportError>) {
         self.outputs
-            .push(Output::Tell(Event::Imported { ticket, result }));
+            .push(Output::Emit(Event::Imported { ticket, result }));
     }
 }
 
-/// Why a block was not taken.
-enum Refusal {
+/// Why a block was not imported.
+enum BlockError {
     Header(InsertError),
     Body(BodyError),
 }
 
-impl Refusal {
+impl BlockError {
     fn at(self, index: u64) -> ImportError {
         match self {
             Self::Header(source) => ImportError::Header { index, source },
@@ -201,13 +203,13 @@ impl Refusal {
     }
 }
 
-impl From<InsertError> for Refusal {
+impl From<InsertError> for BlockError {
     fn from(error: InsertError) -> Self {
         Self::Header(error)
     }
 }
 
-impl From<BodyError> for Refusal {
+impl From<BodyError> for BlockError {
     fn from(error: BodyError) -> Self {
         Self::Body(error)
     }

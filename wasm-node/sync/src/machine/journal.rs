@@ -1,12 +1,13 @@
-//! One's own readings: written to the journal first, then signed, offered until the chain has them.
+//! The journal of readings recorded here: written to disk first, then signed, then offered to peers until the
+//! chain has them.
 //!
-//! A call of `record()` is answered when its journal entry is on disk. The journal is kept forever. Its positions fall
-//! into eras, one for each key that signed here; within an era the entry at position `p` has seq `p - from`. Memory
-//! keeps 16 bytes an entry and no signature: Ed25519 signs the same bytes the same way every time, so a reading is
-//! signed whenever the mempool lacks it.
+//! A call of `record()` is answered once its journal entry is on disk. The journal is kept forever. Its
+//! positions are divided into eras, one per key that signed here. Within an era, the entry at position `p` has
+//! sequence number `p - from`. Memory holds 16 bytes per entry and no signature: Ed25519 is deterministic, so a
+//! reading is signed again whenever the mempool lacks it.
 //!
-//! An entry can be lost with the disk that held it. Its seq is used up all the same: a second reading with that seq
-//! would contradict one that other peers may have.
+//! The disk can lose an entry. Its sequence number stays used: a second reading with the same number would
+//! contradict one that other peers may have.
 
 mod eras;
 
@@ -17,7 +18,7 @@ use alloc::{
 };
 use core::fmt::Debug;
 
-use chain::{
+use heartchain_chain::{
     bpm::Bpm,
     hash::{ReadingId, RoomId},
     key::{Author, SecretKey, Signature},
@@ -26,15 +27,15 @@ use chain::{
     tree::IdPrefix,
 };
 
-pub(super) use self::eras::{Entry, Era, Journal};
+pub(super) use self::eras::{Entry, Journal, KeyEra};
 use super::Machine;
 use crate::{
     config::{MAX_JOURNAL, MAX_PENDING_RECORDS},
-    seam::{Event, JournalEntry, Output, RecordError, StoreOperation, Ticket, Topic, WriteId},
+    io::{Event, JournalEntry, Output, RecordError, StoreOperation, Ticket, Topic, WriteId},
 };
 
-/// The id of the reading that an author's entry becomes with this seq, without the cost of signing it.
-pub(super) fn id_of(room: RoomId, author: Author, seq: u64, entry: Entry) -> ReadingId {
+/// The ID of the reading for an author's entry with this sequence number, without the cost of signing it.
+pub(super) fn entry_reading_id(room: RoomId, author: Author, seq: u64, entry: Entry) -> ReadingId {
     let unsigned = Reading {
         author,
         seq,
@@ -45,33 +46,33 @@ pub(super) fn id_of(room: RoomId, author: Author, seq: u64, entry: Entry) -> Rea
     unsigned.id(room)
 }
 
-/// What is on its way to the disk: one thing at a time, so that the journal never has a gap.
+/// What is being written to the journal. One write at a time, so that the journal never has a gap.
 #[derive(Clone, Debug)]
-pub(super) enum Writing {
-    /// New entries.
+pub(super) enum JournalWrite {
+    /// New entries, with the tickets of their calls.
     Entries(Vec<(Ticket, JournalEntry)>),
     /// A fresh key, with the entries that it signs again.
     Key(Box<SecretKey>, Vec<JournalEntry>),
-    /// Entries of retired keys that the present one signs again.
-    Again(Vec<JournalEntry>),
+    /// Entries of retired keys that the current key signs again.
+    ReSigned(Vec<JournalEntry>),
 }
 
-impl Writing {
+impl JournalWrite {
     fn entries(&self) -> usize {
         match self {
             Self::Entries(entries) => entries.len(),
-            Self::Key(_, entries) | Self::Again(entries) => entries.len(),
+            Self::Key(_, entries) | Self::ReSigned(entries) => entries.len(),
         }
     }
 }
 
-/// Calls of `record()` on their way to the journal.
+/// Calls of `record()` that wait for the journal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recording {
     pending: VecDeque<(Ticket, Bpm)>,
-    /// Whether the write under way is a second try, because the disk was full.
+    /// Whether the write in progress is the second attempt, after room was made on a full disk.
     retried: bool,
-    pub(super) writing: Option<(WriteId, Writing)>,
+    pub(super) writing: Option<(WriteId, JournalWrite)>,
 }
 
 impl Recording {
@@ -96,21 +97,21 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         match refused {
             Some(reason) => self
                 .outputs
-                .push(Output::Tell(Event::RecordFailed { ticket, reason })),
+                .push(Output::Emit(Event::RecordFailed { ticket, reason })),
             None => self.recording.pending.push_back((ticket, bpm)),
         }
     }
 
-    pub(super) fn settle_own(&mut self) {
+    pub(super) fn update_journal(&mut self) {
         self.start_journal_write();
-        self.check_foreign();
+        self.check_foreign_reading();
         self.check_lost_seq();
         self.check_retired();
         self.check_stuck_era();
         self.refill_mempool();
     }
 
-    /// Writes all that waits as one batch; one batch at a time, so that the journal never has a gap.
+    /// Writes all pending entries as one batch. One batch at a time, so that the journal never has a gap.
     fn start_journal_write(&mut self) {
         if self.recording.writing.is_some() || self.recording.pending.is_empty() {
             return;
@@ -119,8 +120,15 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let entries: Vec<(Ticket, JournalEntry)> = core::mem::take(&mut self.recording.pending)
             .into_iter()
             .map(|(ticket, bpm)| {
-                let resigns = None;
-                (ticket, JournalEntry { time, bpm, resigns })
+                let replaces = None;
+                (
+                    ticket,
+                    JournalEntry {
+                        time,
+                        bpm,
+                        replaces,
+                    },
+                )
             })
             .collect();
         self.recording.retried = false;
@@ -133,10 +141,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             .map(|(position, (_, entry))| StoreOperation::PutJournal(position, *entry))
             .collect();
         let id = self.write(operations, true);
-        self.recording.writing = Some((id, Writing::Entries(entries)));
+        self.recording.writing = Some((id, JournalWrite::Entries(entries)));
     }
 
-    /// Returns whether this was a write of the journal.
+    /// Handles the end of a write. Returns whether it was one of the journal.
     pub(super) fn journal_written(&mut self, id: WriteId) -> bool {
         let Some((_, written)) = self
             .recording
@@ -146,23 +154,23 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             return false;
         };
         match written {
-            Writing::Entries(entries) => {
+            JournalWrite::Entries(entries) => {
                 for (ticket, entry) in entries {
                     let (id, seq) = self.publish_next(entry);
                     self.outputs
-                        .push(Output::Tell(Event::Recorded { ticket, id, seq }));
+                        .push(Output::Emit(Event::Recorded { ticket, id, seq }));
                 }
             }
-            Writing::Key(key, entries) => {
-                self.take_key(*key);
+            JournalWrite::Key(key, entries) => {
+                self.switch_key(*key);
                 for entry in entries {
                     self.publish_next(entry);
                 }
                 let author = self.journal.author();
                 self.outputs
-                    .push(Output::Tell(Event::KeyReplaced { author }));
+                    .push(Output::Emit(Event::KeyReplaced { author }));
             }
-            Writing::Again(entries) => {
+            JournalWrite::ReSigned(entries) => {
                 for entry in entries {
                     self.publish_next(entry);
                 }
@@ -171,8 +179,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         true
     }
 
-    /// Returns whether this was a write of the journal. A fresh key is tried again automatically; new entries once, if room was
-    /// made for them.
+    /// Handles a failed write. Returns whether it was one of the journal. A fresh key is retried automatically;
+    /// new entries are retried once, if room was made for them.
     pub(super) fn journal_write_failed(&mut self, id: WriteId, made_room: bool) -> bool {
         let Some((_, failed)) = self
             .recording
@@ -183,24 +191,24 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         };
         let first_try = !core::mem::replace(&mut self.recording.retried, false);
         match failed {
-            Writing::Entries(entries) if made_room && first_try => {
+            JournalWrite::Entries(entries) if made_room && first_try => {
                 self.recording.retried = true;
                 self.write_entries(entries);
             }
-            Writing::Entries(entries) => {
+            JournalWrite::Entries(entries) => {
                 for (ticket, _) in entries {
-                    self.outputs.push(Output::Tell(Event::RecordFailed {
+                    self.outputs.push(Output::Emit(Event::RecordFailed {
                         ticket,
                         reason: RecordError::NotStored,
                     }));
                 }
             }
-            Writing::Again(_) | Writing::Key(..) => self.retry_conflict(),
+            JournalWrite::ReSigned(_) | JournalWrite::Key(..) => self.retry_conflict(),
         }
         true
     }
 
-    /// The entry stands at the journal's next position: signs and publishes it.
+    /// Appends a stored entry to the journal in memory, then signs and publishes its reading.
     fn publish_next(&mut self, entry: JournalEntry) -> (ReadingId, u64) {
         let room = self.tree.room().id();
         let seq = self.journal.next_seq();
@@ -214,7 +222,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         (reading.id(room), seq)
     }
 
-    /// Puts those of our readings into the mempool that neither it nor the best branch has.
+    /// Adds our readings to the mempool that are neither there nor on the best branch.
     fn refill_mempool(&mut self) {
         if !self.journal.take_refill() {
             return;
@@ -231,31 +239,31 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 }
                 continue;
             };
-            if self.mempool.has_place(&author, seq) {
+            if self.mempool.contains_seq(&author, seq) {
                 continue;
             }
             let reading = self.journal.key().sign(room, seq, entry.time, entry.bpm);
             let id = reading.id(room);
             if self.mempool.insert(&reading, id, next, self.now).is_ok() {
-                self.outputs.push(Output::Tell(Event::Reading(reading)));
+                self.outputs.push(Output::Emit(Event::Reading(reading)));
             }
         }
     }
 
-    /// How many entries the journal of this peer has, lost ones included.
+    /// How many entries this peer's journal has, including lost ones.
     #[must_use]
     pub fn journal_len(&self) -> u64 {
         self.journal.len()
     }
 
-    /// Own entries that the confirmed part of the best branch lacks, by position, at most `limit`.
+    /// At most `limit` of our entries that the confirmed part of the best branch lacks, with their positions.
     #[must_use]
-    pub fn unsettled_own(&self, limit: usize) -> Vec<(u64, JournalEntry)> {
+    pub fn unconfirmed_own_entries(&self, limit: usize) -> Vec<(u64, JournalEntry)> {
         let tree = &self.tree;
         let mut found = Vec::new();
         for era in self.journal.eras() {
             let author = era.author;
-            let settled = tree.settled_seq(&author);
+            let settled = tree.confirmed_seq(&author);
             let first = era.from.saturating_add(settled);
             let contested = self.journal.contested_below(era, first);
             for position in contested.into_iter().chain(first..era.until) {
@@ -273,12 +281,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     }
 }
 
-/// What the keys of a journal sign, in the journal's order. Entries that a later one resigns are left out.
+/// Signs the entries of a journal, in order, except for those that a later entry replaces.
 ///
-/// `first` signs from position 0 on, and each of `keys` from the position that it comes with.
+/// `first` signs from position 0 on, and each of `keys` from the position given with it.
 #[must_use]
 pub fn sign_journal(
-    room: &chain::room::Room,
+    room: &heartchain_chain::room::Room,
     first: &SecretKey,
     keys: &[(u64, SecretKey)],
     journal: &[(u64, JournalEntry)],
@@ -288,12 +296,12 @@ pub fn sign_journal(
         .chain(keys.iter().map(|(from, key)| (*from, key)))
         .collect();
     eras.sort_by_key(|(from, _)| *from);
-    // Where each entry stands last, by where it first stood.
+    // The last position of each entry, by its first position.
     let mut moved: BTreeMap<u64, u64> = BTreeMap::new();
     let mut origins: BTreeMap<u64, u64> = BTreeMap::new();
     for (position, entry) in journal {
-        if let Some(resigned) = entry.resigns {
-            let origin = origins.get(&resigned).copied().unwrap_or(resigned);
+        if let Some(replaced) = entry.replaces {
+            let origin = origins.get(&replaced).copied().unwrap_or(replaced);
             origins.insert(*position, origin);
             moved.insert(origin, *position);
         }
@@ -312,8 +320,9 @@ pub fn sign_journal(
         .collect()
 }
 
-/// Whether a linked reading with this prefix is the entry's.
-pub(super) fn is_same(entry: Option<IdPrefix>, linked: IdPrefix) -> bool {
-    // What a lost entry was is not known; a reading by our key with its seq is taken for it.
+/// Whether a linked reading with this prefix belongs to the entry.
+pub(super) fn entry_matches(entry: Option<IdPrefix>, linked: IdPrefix) -> bool {
+    // The content of a lost entry is unknown, so a reading by our key with its sequence number is assumed to be
+    // its reading.
     entry.is_none_or(|prefix| prefix == linked)
 }

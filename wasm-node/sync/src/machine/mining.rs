@@ -1,12 +1,12 @@
-//! When to mine, and what.
+//! Decides when to mine, and what.
 //!
-//! A peer mines its own readings after a short random wait and others' only when nobody else does, so that a room
-//! of hundreds does not mine hundreds of rival blocks (CHAIN.md, "Who mines").
+//! A peer mines its own readings after a short random wait, and those of others only if no other peer does, so
+//! that a room of hundreds does not mine hundreds of rival blocks.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use chain::{
+use heartchain_chain::{
     block::{Block, MAX_BLOCK_READINGS},
     hash::BlockHash,
     header::Header,
@@ -23,10 +23,10 @@ use crate::{
         ACTIVE_BLOCKS, MAX_OWN_WAIT, MIN_CATCH_UP_WAIT, Millis, OTHERS_WAIT, OTHERS_WAIT_SPREAD,
         OWN_WAIT_PER_AUTHOR, TEMPLATE_INTERVAL,
     },
-    seam::{JobId, Output, Topic},
+    io::{JobId, Output, Topic},
 };
 
-/// A template that is being mined.
+/// The template being mined.
 #[derive(Clone, Debug)]
 struct Template {
     job: JobId,
@@ -36,17 +36,17 @@ struct Template {
     made_at: MonotonicMillis,
 }
 
-/// The mining decisions.
+/// When to mine, and the template being mined.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Mining {
     template: Option<Template>,
-    /// When one's own waiting readings are mined; `None` while none wait.
+    /// When to mine our own pending readings; `None` while there are no such readings.
     own_at: Option<MonotonicMillis>,
-    /// When others' waiting readings are mined; `None` while none wait.
+    /// When to mine other authors' pending readings; `None` while there are no such readings.
     others_at: Option<MonotonicMillis>,
-    /// The random part of the wait for others, drawn again for each tip.
+    /// The random part of the wait for other authors, chosen again for each tip.
     others_spread: Option<Millis>,
-    /// Since when mining waits for a catch-up, and until when it may.
+    /// While mining waits for a catch-up: the time up to which the wait is paid for, and when it must end.
     waiting: Option<(MonotonicMillis, MonotonicMillis)>,
 }
 
@@ -55,7 +55,7 @@ impl Mining {
         self.others_spread = None;
     }
 
-    /// The clock was set back: what is being mined may be ahead of it.
+    /// The clock was set back, so the template may be ahead of it and is replaced.
     pub(super) fn clock_set_back(&mut self) {
         if let Some(template) = &mut self.template {
             template.made_at = MonotonicMillis::new(0);
@@ -74,7 +74,7 @@ impl Mining {
 }
 
 impl<P: Copy + Ord + Debug> Machine<P> {
-    pub(super) fn settle_mining(&mut self) {
+    pub(super) fn update_mining(&mut self) {
         if !self.config.mining {
             return;
         }
@@ -108,35 +108,35 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             template.tip == tip && self.now < template.made_at.saturating_add(TEMPLATE_INTERVAL)
         });
         if !fresh {
-            self.mine_anew(tip);
+            self.start_mining(tip);
         }
     }
 
-    /// Whether mining waits because a much longer branch is coming. All such waiting together has a budget, in which peers
-    /// do not matter: their ids are free, so a budget for each would bound nothing.
+    /// Whether mining waits because a much longer branch is being fetched. One budget covers all such waiting.
+    /// A budget per peer would bound nothing, because peer IDs are free.
     fn waits_for_catch_up(&mut self) -> bool {
         let since = self.mining.waiting.take().map(|(since, _)| since);
         if !self.is_catching_up() {
             if let Some(since) = since {
-                self.waiting_budget.drain(self.now.since(since), self.now);
+                self.catch_up_budget.drain(self.now.since(since), self.now);
             }
             return false;
         }
         let waited = since.map_or(0, |since| self.now.since(since));
-        self.waiting_budget.drain(waited, self.now);
-        let left = self.waiting_budget.left(self.now);
+        self.catch_up_budget.drain(waited, self.now);
+        let left = self.catch_up_budget.available(self.now);
         if left < MIN_CATCH_UP_WAIT {
             return false;
         }
         let until = self
             .now
             .saturating_add(left)
-            .min(self.download.patience_ends());
+            .min(self.download.catch_up_deadline());
         self.mining.waiting = Some((self.now, until));
         true
     }
 
-    pub(super) fn mined(&mut self, job: JobId, nonce: u64) {
+    pub(super) fn on_mined(&mut self, job: JobId, nonce: u64) {
         let Some(template) = self.mining.template.take_if(|template| template.job == job) else {
             return;
         };
@@ -147,7 +147,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let hash = header.hash();
         let now = self.latest_now();
         if self.tree.insert_header(&header, now).is_err() {
-            // Not what was asked for, or overtaken by the clock: the next template is as good.
+            // The nonce does not meet the target, or the clock moved meanwhile. The next template is as good.
             return;
         }
         let block = Block {
@@ -155,17 +155,17 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             readings: template.readings,
         };
         let data = block.encode();
-        if let Ok(Some(operation)) = self.take_body(&hash, block.readings) {
+        if let Ok(Some(operation)) = self.insert_body(&hash, block.readings) {
             self.write(alloc::vec![operation], false);
             self.outputs.push(Output::Publish {
                 topic: Topic::Blocks,
                 data,
             });
-            self.advance_by_gossip(&hash);
+            self.advance_after_gossip(&hash);
         }
     }
 
-    /// How long to wait before mining one's own: not at all in a calm room.
+    /// How long to wait before mining our own readings. In a calm room there is no wait.
     fn own_wait(&mut self) -> Millis {
         let authors = self.tree.distinct_authors(ACTIVE_BLOCKS) as u64;
         if authors <= 1 {
@@ -174,7 +174,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.random_below((authors * OWN_WAIT_PER_AUTHOR).min(MAX_OWN_WAIT))
     }
 
-    fn mine_anew(&mut self, tip: BlockHash) {
+    fn start_mining(&mut self, tip: BlockHash) {
         let readings = self.mempool.template(MAX_BLOCK_READINGS);
         if readings.is_empty() {
             return self.stop_mining();
@@ -182,7 +182,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let window = self.tree.tip_window();
         let time = self.earliest_now().max(window.mtp().saturating_add(1));
         if time > self.latest_now().saturating_add(MAX_FUTURE_MS) {
-            // No peer would take the block, nor would this one.
+            // No peer would accept the block, nor would this one.
             return self.stop_mining();
         }
         let header = Header {

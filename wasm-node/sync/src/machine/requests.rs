@@ -1,45 +1,45 @@
-//! What is asked of peers, and what comes back.
+//! Requests to peers, and their answers.
 
 use alloc::{collections::BTreeSet, vec::Vec};
 use core::{cmp::Reverse, fmt::Debug};
 
-use chain::{
+use heartchain_chain::{
     hash::{BlockHash, ReadingId},
     key::Author,
     time::{MonotonicMillis, UnixMillis},
 };
 
-use super::{Machine, clock, peer::Peer};
+use super::{Machine, clock, peer::PeerState};
 use crate::{
-    config::{LOST_INTERVAL, REQUEST_TIMEOUT},
+    config::{MISSING_BODIES_INTERVAL, REQUEST_TIMEOUT},
+    io::{DisconnectReason, Event, Output, RequestFailure, RequestId},
     message::{MAX_READINGS, MessageError, Request, Response, StatusMessage},
-    seam::{DropReason, Event, Output, RequestFailure, RequestId},
 };
 
 /// A request that waits for its answer.
 #[derive(Clone, Debug)]
 pub(super) struct OpenRequest<P> {
     pub(super) peer: P,
-    pub(super) asked: Asked,
-    /// By the wall clock.
+    pub(super) kind: RequestKind,
+    /// The wall-clock time, to measure the peer's clock offset.
     pub(super) sent_at: UnixMillis,
     pub(super) deadline: MonotonicMillis,
-    /// Whether another peer is asked for the same because the answer was late.
+    /// Whether another peer was asked for the same bodies because this answer is late.
     pub(super) overdue: bool,
 }
 
-/// What was asked, as far as it is needed to judge the answer.
+/// The kind of a request, with what is needed to check the answer.
 #[derive(Clone, Debug)]
-pub(super) enum Asked {
+pub(super) enum RequestKind {
     Status,
     Headers,
     Bodies(Vec<BlockHash>),
-    Listing { after: Option<(Author, u64)> },
+    MempoolIds { after: Option<(Author, u64)> },
     Readings(Vec<ReadingId>),
 }
 
 impl<P: Copy + Ord + Debug> Machine<P> {
-    /// Whether a peer that says this of itself has a better branch than ours.
+    /// Whether a peer with this status has a better branch than ours.
     pub(super) fn is_better(&self, status: &StatusMessage) -> bool {
         let tip = self.tree.tip();
         (status.total_work, Reverse(status.tip)) > (tip.total_work, Reverse(tip.hash))
@@ -55,20 +55,25 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
-    /// Asks a connected peer; the caller has seen that it may be asked.
-    pub(super) fn ask(&mut self, peer: P, request: &Request, asked: Asked) -> Option<RequestId> {
+    /// Sends a request to a connected peer. The caller checks that the peer has a free request slot.
+    pub(super) fn send_request(
+        &mut self,
+        peer: P,
+        request: &Request,
+        kind: RequestKind,
+    ) -> Option<RequestId> {
         let id = RequestId(self.next_handle());
-        let known = self.peers.get_mut(&peer)?;
-        known.open_requests += 1;
-        if matches!(asked, Asked::Bodies(_)) {
-            known.open_body_requests += 1;
+        let state = self.peers.get_mut(&peer)?;
+        state.open_requests += 1;
+        if matches!(kind, RequestKind::Bodies(_)) {
+            state.open_body_requests += 1;
         }
         let deadline = self.now.saturating_add(REQUEST_TIMEOUT);
         self.requests.insert(
             id,
             OpenRequest {
                 peer,
-                asked,
+                kind,
                 sent_at: self.wall,
                 deadline,
                 overdue: false,
@@ -83,74 +88,74 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         Some(id)
     }
 
-    /// Sends the small questions that wait: Status, mempool listings, readings.
-    pub(super) fn ask_peers(&mut self) {
+    /// Sends pending small requests: Status, mempool listings and readings.
+    pub(super) fn send_small_requests(&mut self) {
         let peers: Vec<P> = self.peers.keys().copied().collect();
         for peer in peers {
             loop {
                 let mempool = &self.mempool;
-                let known = self.peers.get_mut(&peer);
-                let question =
-                    known.and_then(|known| next_question(known, |id| !mempool.contains(id)));
-                let Some((request, asked)) = question else {
+                let state = self.peers.get_mut(&peer);
+                let next =
+                    state.and_then(|state| next_small_request(state, |id| !mempool.contains(id)));
+                let Some((request, kind)) = next else {
                     break;
                 };
                 let request = request.unwrap_or_else(|| Request::Status(self.own_status()));
-                self.ask(peer, &request, asked);
+                self.send_request(peer, &request, kind);
             }
         }
     }
 
-    pub(super) fn response(&mut self, peer: P, id: RequestId, data: &[u8]) {
+    pub(super) fn on_response(&mut self, peer: P, id: RequestId, data: &[u8]) {
         let Some(request) = self.close_request(peer, id) else {
             return;
         };
         let response = match Response::decode(data) {
             Ok(response) => response,
             Err(error) => {
-                self.give_back(request.asked);
-                return self.ban(peer, undecodable(&error));
+                self.requeue(request.kind);
+                return self.ban(peer, decode_failure(&error));
             }
         };
-        match (request.asked, response) {
-            (Asked::Status, Response::Status(status)) => {
+        match (request.kind, response) {
+            (RequestKind::Status, Response::Status(status)) => {
                 let offset = clock::offset(status.now, request.sent_at, self.wall);
-                if let Some(known) = self.peers.get_mut(&peer) {
-                    known.clock_offset = Some(offset);
+                if let Some(state) = self.peers.get_mut(&peer) {
+                    state.clock_offset = Some(offset);
                 }
-                self.note_status(peer, status);
+                self.on_status(peer, status);
             }
-            (Asked::Headers, Response::Headers(headers)) => self.headers_came(peer, &headers),
-            (Asked::Bodies(hashes), Response::Bodies(bodies)) => {
-                self.bodies_came(peer, &hashes, bodies)
+            (RequestKind::Headers, Response::Headers(headers)) => self.on_headers(peer, &headers),
+            (RequestKind::Bodies(hashes), Response::Bodies(bodies)) => {
+                self.on_bodies(peer, &hashes, bodies)
             }
-            (Asked::Listing { after }, Response::MempoolIds(rows)) => {
-                self.listing_came(peer, after, &rows)
+            (RequestKind::MempoolIds { after }, Response::MempoolIds(rows)) => {
+                self.on_mempool_ids(peer, after, &rows)
             }
-            (Asked::Readings(ids), Response::Readings(readings)) => {
-                self.readings_came(peer, &ids, &readings)
+            (RequestKind::Readings(ids), Response::Readings(readings)) => {
+                self.on_readings(peer, &ids, &readings)
             }
-            (asked, _) => {
-                self.give_back(asked);
-                self.ban(peer, DropReason::WrongAnswer);
+            (kind, _) => {
+                self.requeue(kind);
+                self.ban(peer, DisconnectReason::WrongAnswer);
             }
         }
     }
 
-    pub(super) fn request_failed(&mut self, peer: P, id: RequestId, failure: RequestFailure) {
+    pub(super) fn on_request_failed(&mut self, peer: P, id: RequestId, failure: RequestFailure) {
         let Some(request) = self.close_request(peer, id) else {
             return;
         };
-        self.note_stall(peer, &request.asked);
-        self.give_back(request.asked);
+        self.penalize_stall(peer, &request.kind);
+        self.requeue(request.kind);
         match failure {
             RequestFailure::Timeout | RequestFailure::Closed => {}
-            RequestFailure::Unsupported => self.let_go(peer, DropReason::OtherRoom),
-            RequestFailure::Oversize => self.ban(peer, DropReason::Oversize),
+            RequestFailure::Unsupported => self.drop_peer(peer, DisconnectReason::OtherRoom),
+            RequestFailure::Oversize => self.ban(peer, DisconnectReason::Oversize),
         }
     }
 
-    /// Requests past their deadline have failed, whether or not the driver says so.
+    /// Fails requests that are past their deadline, even if the driver does not report a timeout.
     pub(super) fn expire_requests(&mut self) {
         let late: Vec<(RequestId, P)> = self
             .requests
@@ -159,67 +164,71 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             .map(|(id, request)| (*id, request.peer))
             .collect();
         for (id, peer) in late {
-            self.request_failed(peer, id, RequestFailure::Timeout);
+            self.on_request_failed(peer, id, RequestFailure::Timeout);
         }
     }
 
-    /// What a peer said of its branch, in a question or an answer.
-    pub(super) fn note_status(&mut self, peer: P, status: StatusMessage) {
-        let Some(known) = self.peers.get_mut(&peer) else {
+    /// Processes a peer's Status, which comes in a request or in an answer.
+    pub(super) fn on_status(&mut self, peer: P, status: StatusMessage) {
+        let Some(state) = self.peers.get_mut(&peer) else {
             return;
         };
-        known.status_at = self.now;
-        if known.status.is_none_or(|before| before.tip != status.tip) {
-            if self.download.asks_again(self.now) {
-                known.lacking.clear();
+        state.status_at = self.now;
+        if state.status.is_none_or(|before| before.tip != status.tip) {
+            if self.download.may_ask_again(self.now) {
+                state.lacking.clear();
             }
             self.download.peers_changed();
-            self.lost.peers_changed();
-            self.outputs.push(Output::Tell(Event::Peers));
+            self.missing_bodies.peers_changed();
+            self.outputs.push(Output::Emit(Event::Peers));
         }
-        if let Some(known) = self.peers.get_mut(&peer) {
-            known.status = Some(status);
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.status = Some(status);
         }
-        self.note_shared(&status.tip);
+        self.mark_shared(&status.tip);
     }
 
-    /// A peer's best branch ends in this block.
-    pub(super) fn note_shared(&mut self, tip: &BlockHash) {
+    /// Notes that a peer's best branch ends in this block, so that our branch up to it is known to others.
+    pub(super) fn mark_shared(&mut self, tip: &BlockHash) {
         if let Some(info) = self.tree.block(tip).filter(|info| info.on_best) {
-            self.confirmation.note_shared(info.index);
+            self.confirmation.mark_shared(info.index);
         }
     }
 
-    /// Work that an unanswered request leaves undone goes back to where it came from.
-    pub(super) fn give_back(&mut self, asked: Asked) {
-        match asked {
-            Asked::Bodies(hashes) => {
-                self.lost.answered(&hashes);
-                self.download.give_back(&hashes);
+    /// Requeues the work of a request that was not answered.
+    pub(super) fn requeue(&mut self, kind: RequestKind) {
+        match kind {
+            RequestKind::Bodies(hashes) => {
+                self.missing_bodies.clear_in_flight(&hashes);
+                self.download.requeue(&hashes);
             }
-            // Asked again by their own clocks.
-            Asked::Status | Asked::Headers | Asked::Listing { .. } | Asked::Readings(_) => {}
+            // These have timers of their own.
+            RequestKind::Status
+            | RequestKind::Headers
+            | RequestKind::MempoolIds { .. }
+            | RequestKind::Readings(_) => {}
         }
     }
 
-    /// Who does not answer is asked after others, about that kind of thing.
-    fn note_stall(&mut self, peer: P, asked: &Asked) {
-        let Some(known) = self.peers.get_mut(&peer) else {
+    /// Gives a peer that did not answer a lower priority for requests of that kind.
+    fn penalize_stall(&mut self, peer: P, kind: &RequestKind) {
+        let Some(state) = self.peers.get_mut(&peer) else {
             return;
         };
-        match asked {
-            Asked::Headers => {
+        match kind {
+            RequestKind::Headers => {
                 self.header_syncs.remove(&peer);
                 self.forget_claim(peer);
-                self.prune_many();
+                self.prune_if_over_limit();
             }
-            Asked::Bodies(hashes) => {
-                known.stalls = known.stalls.saturating_add(1);
-                if self.lost.is_asked(hashes) {
-                    known.lost_from = self.now.saturating_add(LOST_INTERVAL);
+            RequestKind::Bodies(hashes) => {
+                state.stalls = state.stalls.saturating_add(1);
+                if self.missing_bodies.is_in_flight(hashes) {
+                    state.missing_bodies_retry_at =
+                        self.now.saturating_add(MISSING_BODIES_INTERVAL);
                 }
             }
-            Asked::Status | Asked::Listing { .. } | Asked::Readings(_) => {}
+            RequestKind::Status | RequestKind::MempoolIds { .. } | RequestKind::Readings(_) => {}
         }
     }
 
@@ -228,59 +237,60 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             return None;
         }
         let request = self.requests.remove(&id)?;
-        if let Some(known) = self.peers.get_mut(&peer) {
-            known.overdue = known.overdue.saturating_sub(usize::from(request.overdue));
-            known.open_requests = known.open_requests.saturating_sub(1);
-            if matches!(request.asked, Asked::Bodies(_)) {
-                known.open_body_requests = known.open_body_requests.saturating_sub(1);
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.overdue = state.overdue.saturating_sub(usize::from(request.overdue));
+            state.open_requests = state.open_requests.saturating_sub(1);
+            if matches!(request.kind, RequestKind::Bodies(_)) {
+                state.open_body_requests = state.open_body_requests.saturating_sub(1);
             }
         }
         Some(request)
     }
 }
 
-/// The next small question to this peer, if it may be asked one; `None` for the request stands for our Status.
+/// The next small request to a peer with a free request slot. The request is `None` for our Status, which the
+/// caller fills in.
 ///
-/// Readings that are not `wanted` any more, because another peer gave them, are left out.
-fn next_question(
-    peer: &mut Peer,
+/// Readings that are no longer `wanted`, because another peer sent them, are left out.
+fn next_small_request(
+    peer: &mut PeerState,
     wanted: impl Fn(&ReadingId) -> bool,
-) -> Option<(Option<Request>, Asked)> {
-    if !peer.may_be_asked() {
+) -> Option<(Option<Request>, RequestKind)> {
+    if !peer.has_request_slot() {
         return None;
     }
     if peer.wants_status {
         peer.wants_status = false;
-        return Some((None, Asked::Status));
+        return Some((None, RequestKind::Status));
     }
     while !peer.wanted_readings.is_empty() {
         let many = peer.wanted_readings.len().min(MAX_READINGS);
-        // Two listings may have named the same one.
-        let mut named = BTreeSet::new();
+        // Two listings may have contained the same ID.
+        let mut seen = BTreeSet::new();
         let ids: Vec<ReadingId> = peer
             .wanted_readings
             .drain(..many)
-            .filter(|id| wanted(id) && named.insert(*id))
+            .filter(|id| wanted(id) && seen.insert(*id))
             .collect();
         if ids.is_empty() {
             continue;
         }
         return Some((
             Some(Request::Readings { ids: ids.clone() }),
-            Asked::Readings(ids),
+            RequestKind::Readings(ids),
         ));
     }
     let after = peer.wants_listing.take()?;
     Some((
         Some(Request::MempoolIds { after }),
-        Asked::Listing { after },
+        RequestKind::MempoolIds { after },
     ))
 }
 
-/// Why a peer that sent undecodable bytes is dropped.
-pub(super) fn undecodable(error: &MessageError) -> DropReason {
+/// Why a peer that sent undecodable bytes is disconnected.
+pub(super) fn decode_failure(error: &MessageError) -> DisconnectReason {
     match error {
-        MessageError::TooLong { .. } | MessageError::TooMany { .. } => DropReason::Oversize,
-        MessageError::Malformed => DropReason::Garbage("a message of the sync protocol"),
+        MessageError::TooLong { .. } | MessageError::TooMany { .. } => DisconnectReason::Oversize,
+        MessageError::Malformed => DisconnectReason::Undecodable("a message of the sync protocol"),
     }
 }

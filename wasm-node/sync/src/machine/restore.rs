@@ -1,25 +1,27 @@
-//! Starting again from what is on disk, a part at a time, so that the bodies of a long chain are never in memory at once.
+//! Restoring a machine from disk, in parts, so that the bodies of a long chain are never in memory at once.
 //!
-//! Bytes from disk are judged like bytes from a peer, but for the clock: a block that is ahead of it was accepted before, so
-//! it is held back until it is due. What is damaged or lacks its parent stays on disk while its readings are not confirmed
-//! elsewhere. The best branch follows from the blocks. The tip that was written only tells damage from a catch-up that was cut short: bodies come, and
-//! are written, in any order, so that a block may be on disk before its parent.
+//! Bytes from disk are trusted no more than bytes from a peer, except for the clock: a block that is ahead of
+//! it was accepted before, so it is held back until it is due. A block that is damaged or lacks its parent
+//! stays on disk until its readings are confirmed elsewhere. The best branch follows from the blocks. The
+//! stored tip only serves to tell damage from an interrupted catch-up: bodies arrive and are written in any
+//! order, so a block may be on disk before its parent.
 //!
-//! Readings alone, their fields and signatures, are not judged again: that takes points of the curve for each. A body
-//! is written only once they were ([`PutBlock`](crate::StoreOperation::PutBlock)), and the header's Merkle root covers
-//! whole readings, their signatures included. So a body whose root is right, under a header whose hash, links and work are right, is
-//! the body that was verified, to the last byte.
+//! Readings are not verified again one by one, since that takes elliptic-curve operations for each. A body is
+//! written only after it was verified ([`PutBlock`](crate::StoreOperation::PutBlock)), and the header's Merkle
+//! root covers whole readings including their signatures. A body with a matching root, under a header with
+//! valid hash, links and work, is therefore byte for byte the body that was verified.
 //!
-//! Of a long chain's settled blocks a store may give what is known of their bodies instead of these
-//! ([`Stored::Known`]), under a checksum of its own. Their headers are judged here all the same, links and work; the bodies are
-//! for the store to check while the machine is at work already, and one that proves damaged is told by
-//! [`Input::Lost`](crate::Input::Lost). Until then the machine relies on who recorded what, and hands nothing out
-//! unchecked: an answer to a peer is held against the header's Merkle root.
+//! For settled blocks of a long chain, a store may provide an index of their bodies instead of the bodies
+//! ([`StoredBlock::Indexed`]), protected by a checksum of its own. Links and work of their headers are still verified
+//! here. The store checks the bodies while the machine is already running, and reports damaged ones with
+//! [`Input::BodiesMissing`](crate::Input::BodiesMissing). Until then the machine relies on the index for
+//! authors and sequence numbers, but sends out nothing unverified: answers to peers are checked against the
+//! header's Merkle root.
 
 use alloc::vec::Vec;
 use core::{cmp::Reverse, fmt::Debug};
 
-use chain::{
+use heartchain_chain::{
     block::{Block, MAX_BLOCK_READINGS, MIN_BLOCK_READINGS, check_root},
     bpm::Bpm,
     hash::BlockHash,
@@ -34,95 +36,96 @@ use litemap::LiteMap;
 use super::Machine;
 use crate::{
     config::{CONFIRMED_DEPTH, Config, MAX_JOURNAL},
-    seam::{JournalEntry, Now, StoreOperation},
+    io::{JournalEntry, Now, StoreOperation},
 };
 
-/// A block whose body was checked when it was kept, and is not looked at for now.
+/// A block whose body was verified when it was stored, and is not read now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownBlock {
+pub struct IndexedBlock {
     /// The hash it was stored under.
     pub hash: BlockHash,
-    /// Its header.
+    /// The block's header.
     pub header: Header,
-    /// Who recorded what in it, in its order.
+    /// Author, sequence number and ID prefix of each of its readings, in order.
     pub entries: Vec<Entry>,
 }
 
-/// A block as a store gives it.
+/// A block as loaded from the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stored {
-    /// With its body, and the hash it was stored under.
-    Whole(BlockHash, Block),
-    /// Without.
-    Known(KnownBlock),
+pub enum StoredBlock {
+    /// A block with its body, and the hash it was stored under.
+    Full(BlockHash, Block),
+    /// A block without its body.
+    Indexed(IndexedBlock),
 }
 
-impl Stored {
+impl StoredBlock {
     /// The hash it was stored under.
     #[must_use]
     pub const fn hash(&self) -> &BlockHash {
         match self {
-            Self::Whole(hash, _) => hash,
-            Self::Known(block) => &block.hash,
+            Self::Full(hash, _) => hash,
+            Self::Indexed(block) => &block.hash,
         }
     }
 
-    /// Its height.
+    /// The height in its header.
     #[must_use]
     pub const fn index(&self) -> u64 {
         match self {
-            Self::Whole(_, block) => block.header.index,
-            Self::Known(block) => block.header.index,
+            Self::Full(_, block) => block.header.index,
+            Self::Indexed(block) => block.header.index,
         }
     }
 }
 
-/// Where a stored block belongs.
+/// What became of a stored block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Placed {
+enum Placement {
     InTree,
-    /// It is damaged, or its parent is missing: what is valid in it is looked after.
-    Nowhere,
-    /// It is not what was written.
+    /// It is damaged or its parent is missing. Its valid readings are recovered.
+    Unplaced,
+    /// It differs from what was written.
     Damaged,
-    /// It stands on a branch that breaks an author's count.
+    /// It is on a branch in which a reading does not have its author's next sequence number.
     Invalid,
 }
 
-/// A machine that is being put together.
+/// Builds a [`Machine`] from what is on disk.
 #[derive(Debug)]
 pub struct Restore<P> {
     machine: Machine<P>,
-    /// Keys that took over, the next one last, each with the first journal entry that it signs.
+    /// Keys that took over, each with the first journal position that it signs. The next one to apply is last.
     keys: Vec<(u64, SecretKey)>,
-    /// Everybody that signs for this peer, each with the first journal entry that it signs; by that.
+    /// All authors of this peer, ordered by the first journal position that each signs.
     authors: Vec<(u64, Author)>,
-    /// By their positions. They come in order.
+    /// Journal entries by position.
     journal: LiteMap<u64, JournalEntry>,
-    /// What the chain has of one's own readings, with their places in the journal.
-    chained: Vec<(u64, JournalEntry)>,
-    /// Blocks without a place in the tree that may hold what no other place has: they stay, and their readings return.
+    /// Our readings found in the chain, with their journal positions.
+    own_on_chain: Vec<(u64, JournalEntry)>,
+    /// Blocks without a place in the tree that may contain readings found nowhere else. They stay on disk, and
+    /// their readings are recovered.
     unplaced: Vec<BlockHash>,
-    /// Blocks that are not what was written: what is valid in them stays.
+    /// Blocks that differ from what was written. Their valid readings are recovered.
     damaged_blocks: Vec<BlockHash>,
-    /// Blocks of side branches that break an author's count.
+    /// Blocks of side branches that violate an author's sequence.
     invalid: Vec<BlockHash>,
-    /// How many entries the journal had, by a copy outside of the store.
+    /// The journal's length according to a copy outside of the store.
     journal_len: u64,
-    /// The last block that was confirmed.
+    /// The last block known to be confirmed.
     confirmed: Option<BlockHash>,
-    /// Blocks that are not what was written.
+    /// How many blocks differ from what was written.
     damaged: usize,
-    /// Blocks whose parent is not there.
+    /// How many blocks lack their parent.
     orphans: usize,
-    /// The best tip, as it was last written.
+    /// The best tip as last written.
     tip: Option<BlockHash>,
 }
 
 impl<P: Copy + Ord + Debug> Restore<P> {
-    /// Begins. `first` is the first key; `keys` are those that took over from it
-    /// ([`PutKey`](crate::StoreOperation::PutKey)), each with the position of the first journal entry that it signs.
-    /// The rest is as in [`Machine::new`].
+    /// Starts a restore. `first` is the first key. `keys` are the keys that took over
+    /// ([`PutKey`](crate::StoreOperation::PutKey)), each with the position of the first journal entry that it
+    /// signs. The other arguments are those of [`Machine::new`].
     #[must_use]
     pub fn new(
         config: Config,
@@ -141,7 +144,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
             machine: Machine::new(config, room, first, seed, now),
             keys,
             journal: LiteMap::new(),
-            chained: Vec::new(),
+            own_on_chain: Vec::new(),
             unplaced: Vec::new(),
             damaged_blocks: Vec::new(),
             invalid: Vec::new(),
@@ -153,62 +156,63 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         }
     }
 
-    /// The journal's entries, each with its position. One that is missing between others is taken from the chain, if
-    /// that has it.
+    /// Adds journal entries with their positions. Entries missing in between are taken from the chain if it has them.
     pub fn journal(&mut self, entries: impl IntoIterator<Item = (u64, JournalEntry)>) {
         self.journal.extend(entries);
     }
 
-    /// How many entries the journal had, by a copy outside of the store. Entries that are missing below are lost, and their
-    /// seqs are not used again.
+    /// Sets the journal's length according to a copy outside of the store. Entries missing below it are lost,
+    /// and their sequence numbers are not used again.
     pub fn journal_len(&mut self, len: u64) {
         self.journal_len = len;
     }
 
-    /// The best branch was confirmed up to and with this block ([`PutConfirmed`](crate::StoreOperation::PutConfirmed)).
+    /// Sets the last confirmed block of the best branch
+    /// ([`PutConfirmed`](crate::StoreOperation::PutConfirmed)).
     pub fn confirmed(&mut self, hash: Option<BlockHash>) {
         self.confirmed = hash;
     }
 
-    /// Readings of other tabs that were taken over ([`PutAdopted`](crate::StoreOperation::PutAdopted)). One that is not valid
-    /// is left out.
+    /// Adds readings adopted from other tabs ([`PutAdopted`](crate::StoreOperation::PutAdopted)). Invalid ones
+    /// are skipped.
     pub fn adopted(&mut self, readings: impl IntoIterator<Item = Reading>) {
         let room = self.machine.tree.room().id();
         for reading in readings {
             if reading.check_fields().is_ok() && reading.verify(room).is_ok() {
-                self.machine.adopted.restore(room, reading);
+                self.machine.adopted.insert(room, reading);
             }
         }
     }
 
-    fn take_keys_up_to(&mut self, position: u64) {
+    fn switch_keys_up_to(&mut self, position: u64) {
         while let Some((_, key)) = self.keys.pop_if(|(from, _)| *from <= position) {
-            self.machine.take_key(key);
+            self.machine.switch_key(key);
         }
     }
 
-    /// Whether bodies have to be given, too ([`Stored::Whole`]), because something of the journal has to be salvaged
-    /// from them. To be asked when the journal was given.
+    /// Whether blocks must be given with their bodies ([`StoredBlock::Full`]), to recover missing journal entries
+    /// from them. Call this after the journal was added.
     #[must_use]
     pub fn needs_bodies(&self) -> bool {
         (self.journal.len() as u64) < self.journal_end()
     }
 
-    /// The next stored blocks with the hashes they were stored under; parents before their children, by height that is.
+    /// Adds stored blocks with the hashes they were stored under. Parents must come before their children, so
+    /// blocks are ordered by height.
     pub fn blocks(&mut self, blocks: impl IntoIterator<Item = (BlockHash, Block)>) {
         let blocks = blocks.into_iter();
-        self.stored(blocks.map(|(hash, block)| Stored::Whole(hash, block)));
+        self.stored(blocks.map(|(hash, block)| StoredBlock::Full(hash, block)));
     }
 
-    /// The same for blocks some of whose bodies are checked later.
-    pub fn stored(&mut self, blocks: impl IntoIterator<Item = Stored>) {
+    /// Adds stored blocks, with or without their bodies, in the same order as for [`blocks`](Self::blocks).
+    pub fn stored(&mut self, blocks: impl IntoIterator<Item = StoredBlock>) {
         for block in blocks {
             let hash = *block.hash();
             match self.place(block) {
-                Placed::InTree => {}
-                Placed::Nowhere => self.unplaced.push(hash),
-                Placed::Damaged => self.damaged_blocks.push(hash),
-                Placed::Invalid => self.invalid.push(hash),
+                Placement::InTree => {}
+                Placement::Unplaced => self.unplaced.push(hash),
+                Placement::Damaged => self.damaged_blocks.push(hash),
+                Placement::Invalid => self.invalid.push(hash),
             }
         }
         self.advance();
@@ -216,23 +220,23 @@ impl<P: Copy + Ord + Debug> Restore<P> {
 
     fn advance(&mut self) {
         let advance = self.machine.tree.advance();
-        for invalid in advance.condemned {
+        for invalid in advance.invalid {
             self.invalid.extend(invalid.removed.with_body);
         }
     }
 
-    /// Protected blocks ([`PutRescue`](crate::StoreOperation::PutRescue)).
-    pub fn rescue(&mut self, hashes: impl IntoIterator<Item = BlockHash>) {
-        self.machine.recover(hashes, true);
+    /// Adds protected blocks ([`PutRecovery`](crate::StoreOperation::PutRecovery)).
+    pub fn recovery(&mut self, hashes: impl IntoIterator<Item = BlockHash>) {
+        self.machine.queue_for_recovery(hashes, true);
     }
 
-    /// The best tip, as it was last written ([`PutTip`](crate::StoreOperation::PutTip)).
+    /// Sets the best tip as last written ([`PutTip`](crate::StoreOperation::PutTip)).
     pub fn tip(&mut self, tip: Option<BlockHash>) {
         self.tip = tip;
     }
 
-    /// How many of the blocks given so far were not what was once written: other bytes, or, below the tip that was
-    /// written, without their parent. Peers are asked for them.
+    /// How many of the blocks given so far are damaged: their bytes differ from what was written, or the stored
+    /// tip is incomplete and their parent is missing. They are fetched from peers.
     #[must_use]
     pub fn damaged(&self) -> usize {
         let block = self.tip.and_then(|tip| self.machine.tree.block(&tip));
@@ -243,29 +247,29 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         }
     }
 
-    /// The machine. What it wants done first comes with its first input; give it a
+    /// Returns the machine. Its first outputs come with its first input, so send it a
     /// [`Tick`](crate::Input::Tick) at once.
     #[must_use]
     pub fn finish(mut self) -> Machine<P> {
-        self.salvage();
+        self.fill_journal_gaps();
         self.restore_journal();
         self.confirm();
         let machine = &mut self.machine;
-        machine.lost.note_written_tip(self.tip);
+        machine.missing_bodies.set_written_tip(self.tip);
         let pruned = machine.tree.prune(&[]);
         machine.delete_blocks(pruned);
         machine.delete_blocks(self.invalid);
-        // Where the confirmed part and the best tip are whole, what has no place was never on the best branch: bodies above one
-        // that never came. Else it may have been.
+        // If the confirmed part and the best tip are complete, blocks without a place were never on the best
+        // branch: their parents' bodies never arrived. Otherwise they may have been.
         let is_whole = |hash: Option<BlockHash>| {
             let block = hash.and_then(|hash| machine.tree.block(&hash));
             block.is_some_and(|block| block.has_body)
         };
-        let never_any = self.confirmed.is_none() && self.tip.is_none();
+        let had_no_best_branch = self.confirmed.is_none() && self.tip.is_none();
         if is_whole(self.confirmed) && (self.tip.is_none() || is_whole(self.tip)) {
             machine.delete_blocks(self.unplaced);
-        } else if never_any {
-            machine.recover(self.unplaced, false);
+        } else if had_no_best_branch {
+            machine.queue_for_recovery(self.unplaced, false);
         } else {
             let unplaced = self.unplaced.into_iter();
             let unknown = unplaced.filter(|hash| !machine.recovery.is_protected(hash));
@@ -277,21 +281,21 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         let damaged_blocks = damaged_blocks.collect();
         machine.protect(damaged_blocks);
 
-        // What other branches have comes back, too, as far as it finds a place.
+        // Readings of side branches return to the mempool as well, as far as there is room.
         let beside = machine.tree.side_bodies();
-        machine.recover(beside, false);
+        machine.queue_for_recovery(beside, false);
         let authors: Vec<Author> = machine.journal.eras().map(|era| era.author).collect();
         for author in authors {
             let heights = machine.tree.heights_of(&author);
             machine.journal.heights.follow(author, heights);
         }
-        machine.look_for_foreign();
-        machine.journal.refill();
+        machine.scan_for_foreign_readings();
+        machine.journal.request_refill();
         self.machine
     }
 
-    /// How many entries the journal has, missing ones included. A position, or a count from outside, that is beyond all
-    /// reason is damage.
+    /// How many entries the journal has, including missing ones. A position or a length that is implausibly
+    /// large is treated as damage.
     fn journal_end(&self) -> u64 {
         let last = self.journal.last();
         let end = last.map_or(0, |(last, _)| last.saturating_add(1));
@@ -304,24 +308,24 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         let journal = core::mem::take(&mut self.journal);
         let mut journal = journal.into_iter().peekable();
         for position in 0..end {
-            self.take_keys_up_to(position);
+            self.switch_keys_up_to(position);
             match journal.next_if(|(at, _)| *at == position) {
                 Some((_, entry)) => self.machine.journal.push(room, entry),
                 None => self.machine.journal.push_lost(),
             }
         }
-        self.take_keys_up_to(u64::MAX);
+        self.switch_keys_up_to(u64::MAX);
     }
 
-    /// Takes up what was confirmed. Confirmed blocks that are not on the best branch now are protected, unless their time has
-    /// yet to come: those return with it.
+    /// Restores what was confirmed. Confirmed blocks that are not on the best branch are protected, except for
+    /// those that are held back: they return when they are due.
     fn confirm(&mut self) {
         let machine = &mut self.machine;
         let tip = machine.tree.tip().index;
-        let known = self.confirmed.and_then(|hash| machine.tree.block(&hash));
-        let index = match (self.confirmed, known) {
+        let block = self.confirmed.and_then(|hash| machine.tree.block(&hash));
+        let index = match (self.confirmed, block) {
             (Some(hash), Some(info)) if !info.on_best => {
-                let beside = machine.tree.beside_best(&hash);
+                let beside = machine.tree.path_from_best(&hash);
                 let fork = info.index.saturating_sub(beside.len() as u64);
                 let tree = &machine.tree;
                 let left = beside.into_iter().filter(|hash| {
@@ -337,22 +341,22 @@ impl<P: Copy + Ord + Debug> Restore<P> {
             (Some(_), Some(info)) => info.index,
             // No branch was ever the best one.
             (None, None) if self.tip.is_none() => 0,
-            // Damaged, or of a store that was written before there was such a mark.
+            // The confirmed block is damaged, or the store is older than `PutConfirmed`.
             (_, None) => (tip + 1).saturating_sub(CONFIRMED_DEPTH),
             (None, Some(_)) => 0,
         };
-        machine.tree.settle(index);
+        machine.tree.confirm(index);
         machine
             .confirmation
-            .restore(machine.tree.settled_index(), self.confirmed.is_some());
+            .restore(machine.tree.confirmed_index(), self.confirmed.is_some());
     }
 
-    /// Fills gaps in the journal with what the chain has, on disk, too. Beyond the journal's last entry there is no
-    /// gap: what the chain has there was recorded elsewhere with this key.
-    fn salvage(&mut self) {
+    /// Fills gaps in the journal from the chain, on disk as well. What the chain has beyond the last journal
+    /// entry was recorded elsewhere with this key, so that is not a gap.
+    fn fill_journal_gaps(&mut self) {
         let end = self.journal_end();
-        let chained = core::mem::take(&mut self.chained).into_iter();
-        let missing: LiteMap<u64, JournalEntry> = chained
+        let own_on_chain = core::mem::take(&mut self.own_on_chain).into_iter();
+        let missing: LiteMap<u64, JournalEntry> = own_on_chain
             .filter(|(position, _)| *position < end && !self.journal.contains_key(position))
             .collect();
         let operations: Vec<StoreOperation> = missing
@@ -365,9 +369,9 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         }
     }
 
-    /// Notes where a reading stands in the journal, if it is one's own.
-    fn note_own(&mut self, reading: &Reading) {
-        let Some(which) = self
+    /// Remembers a reading by one of our keys, with its journal position.
+    fn collect_own_reading(&mut self, reading: &Reading) {
+        let Some(at) = self
             .authors
             .iter()
             .position(|(_, author)| *author == reading.author)
@@ -375,71 +379,77 @@ impl<P: Copy + Ord + Debug> Restore<P> {
             return;
         };
         let from = |at: usize| self.authors.get(at).map(|(from, _)| *from);
-        let position = from(which).unwrap_or(0).saturating_add(reading.seq);
-        let ends = from(which + 1).unwrap_or(u64::MAX);
+        let position = from(at).unwrap_or(0).saturating_add(reading.seq);
+        let ends = from(at + 1).unwrap_or(u64::MAX);
         if let (true, Ok(bpm)) = (position < ends, Bpm::new(reading.bpm)) {
             let time = reading.time;
-            let resigns = None;
-            self.chained
-                .push((position, JournalEntry { time, bpm, resigns }));
+            let replaces = None;
+            self.own_on_chain.push((
+                position,
+                JournalEntry {
+                    time,
+                    bpm,
+                    replaces,
+                },
+            ));
         }
     }
 
-    fn place_header(&mut self, hash: BlockHash, header: &Header) -> Placed {
+    fn place_header(&mut self, hash: BlockHash, header: &Header) -> Placement {
         let machine = &mut self.machine;
         match machine.tree.insert_accepted_header(header, machine.wall) {
-            Ok(inserted) if inserted.hash == hash => Placed::InTree,
-            Err(InsertError::Condemned { .. }) => Placed::Invalid,
+            Ok(inserted) if inserted.hash == hash => Placement::InTree,
+            Err(InsertError::Invalid { .. }) => Placement::Invalid,
             Err(InsertError::UnknownParent { .. }) if header.hash() == hash => {
                 self.orphans += 1;
-                Placed::Nowhere
+                Placement::Unplaced
             }
             Ok(_) | Err(_) => {
                 self.damaged += 1;
-                Placed::Damaged
+                Placement::Damaged
             }
         }
     }
 
-    fn place(&mut self, block: Stored) -> Placed {
+    fn place(&mut self, block: StoredBlock) -> Placement {
         match block {
-            Stored::Whole(hash, block) => self.place_whole(hash, &block),
-            Stored::Known(block) => self.place_known(block),
+            StoredBlock::Full(hash, block) => self.place_whole(hash, &block),
+            StoredBlock::Indexed(block) => self.place_known(block),
         }
     }
 
-    fn place_known(&mut self, block: KnownBlock) -> Placed {
-        let KnownBlock {
+    fn place_known(&mut self, block: IndexedBlock) -> Placement {
+        let IndexedBlock {
             hash,
             header,
             entries,
         } = block;
         if !(MIN_BLOCK_READINGS..=MAX_BLOCK_READINGS).contains(&entries.len()) {
             self.damaged += 1;
-            return Placed::Damaged;
+            return Placement::Damaged;
         }
-        let placed = self.place_header(hash, &header);
-        if placed == Placed::InTree {
+        let placement = self.place_header(hash, &header);
+        if placement == Placement::InTree {
             self.machine.tree.insert_known_body(&hash, entries);
         }
-        placed
+        placement
     }
 
-    fn place_whole(&mut self, hash: BlockHash, block: &Block) -> Placed {
-        let placed = self.place_header(hash, &block.header);
-        if placed != Placed::InTree {
-            return placed;
+    fn place_whole(&mut self, hash: BlockHash, block: &Block) -> Placement {
+        let placement = self.place_header(hash, &block.header);
+        if placement != Placement::InTree {
+            return placement;
         }
-        // If it is not whole the header stands all the same; an honest body can still come from a peer.
+        // The header stays in the tree without a body, which a peer may still provide.
         if block.readings.is_empty() || check_root(&block.header, &block.readings).is_err() {
             self.damaged += 1;
-            return Placed::Damaged;
+            return Placement::Damaged;
         }
         let machine = &mut self.machine;
         machine.tree.insert_checked_body(&hash, &block.readings);
         for reading in &block.readings {
-            self.note_own(reading);
+            self.collect_own_reading(reading);
         }
-        placed
+        placement
     }
 }

@@ -1,21 +1,22 @@
-//! A store that was lost while the peer ran, and is open again, empty: what memory has is written again, the rest is fetched.
+//! Rebuilding a store that was lost while the peer ran: what is in memory is written again, the rest is fetched
+//! from peers.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use chain::reading::Reading;
+use heartchain_chain::reading::Reading;
 
 use super::Machine;
 use crate::{
     config::{MAX_ADOPTED, RESET_BATCH},
-    seam::StoreOperation,
+    io::StoreOperation,
 };
 
 impl<P: Copy + Ord + Debug> Machine<P> {
-    /// Writes keys, journal, adopted readings and the tip again. Bodies are in storage alone: those of the best branch
-    /// are fetched from peers. Readings of others that wait are memory's only; they are kept like adopted ones, because
-    /// the block that protected them is gone.
-    pub(super) fn store_reset(&mut self) {
+    /// Writes keys, journal, adopted readings and the tip to the new store. Bodies were only in storage, so
+    /// those of the best branch are fetched from peers. Pending readings of other authors are only in memory,
+    /// since the block on disk that protected them is gone. They are therefore stored like adopted ones.
+    pub(super) fn on_store_reset(&mut self) {
         let room = self.tree.room().id();
         let own = self.journal.author();
         let free = MAX_ADOPTED.saturating_sub(self.adopted.len());
@@ -27,7 +28,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             .copied()
             .collect();
         for reading in waiting {
-            self.adopted.restore(room, reading);
+            self.adopted.insert(room, reading);
         }
         let keys = self.journal.eras().skip(1);
         let keys = keys.map(|era| StoreOperation::PutKey(era.key.seed(), era.from));
@@ -45,6 +46,6 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
         self.write_confirmed();
         let beside = self.tree.side_bodies();
-        self.lost.sweep(self.tree.tip().index, beside);
+        self.missing_bodies.sweep(self.tree.tip().index, beside);
     }
 }

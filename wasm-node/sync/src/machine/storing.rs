@@ -1,17 +1,18 @@
-//! What is on its way to the disk. A write that fails is tried again, so that a full or busy disk loses nothing.
+//! Writes in progress. A failed write is retried, so a full or busy disk loses nothing.
 //!
-//! Only the journal answers to somebody who waits; it has its own way (`own`).
+//! Writes of the journal and of adopted readings have callers that wait for the result, so `journal` and
+//! `adopted` handle those.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use chain::{block::Block, hash::BlockHash, reading::Reading, time::MonotonicMillis};
+use heartchain_chain::{block::Block, hash::BlockHash, reading::Reading, time::MonotonicMillis};
 use litemap::LiteMap;
 
 use super::Machine;
 use crate::{
     config::{MAX_UNWRITTEN, WRITE_RETRY, WRITE_RETRY_PARTS},
-    seam::{Batch, Output, StoreOperation, WriteId},
+    io::{Batch, Output, StoreOperation, WriteId},
 };
 
 /// Changes that are not on disk yet.
@@ -32,7 +33,7 @@ impl Unwritten {
         self.operations
     }
 
-    /// Blocks that the disk may not have yet.
+    /// Blocks that may not be on disk yet.
     fn blocks(&self) -> impl Iterator<Item = (&BlockHash, &Block)> {
         let all = self.under_way.values().flatten().chain(&self.failed);
         all.filter_map(|operation| {
@@ -43,31 +44,32 @@ impl Unwritten {
         })
     }
 
-    /// The body of a block that the disk may not have yet.
+    /// The body of a block that may not be on disk yet.
     pub(super) fn body(&self, wanted: &BlockHash) -> Option<&[Reading]> {
         let mut blocks = self.blocks();
         let found = blocks.find(|(hash, _)| *hash == wanted);
         found.map(|(_, block)| block.readings.as_slice())
     }
 
-    /// The lowest height of which a body is not on disk yet.
+    /// The lowest height with a body that is not on disk yet.
     pub(super) fn lowest_body(&self) -> Option<u64> {
         self.blocks().map(|(_, block)| block.header.index).min()
     }
 
-    /// Whether a body is not on disk yet.
+    /// Whether any body is not on disk yet.
     pub(super) fn has_bodies(&self) -> bool {
         self.blocks().next().is_some()
     }
 
-    /// Whether so much waits for the disk that nothing should be asked for that has to be written.
+    /// Whether so many changes wait for the disk that nothing should be requested that needs to be written.
     pub(super) const fn is_full(&self) -> bool {
         self.operations >= MAX_UNWRITTEN
     }
 }
 
 impl<P: Copy + Ord + Debug> Machine<P> {
-    /// Writes a batch of what must not be lost; the journal's are strict, and kept account of by the journal.
+    /// Writes a batch. Those of the journal and of adopted readings are `strict` and tracked there; all others
+    /// are retried if they fail.
     pub(super) fn write(&mut self, operations: Vec<StoreOperation>, strict: bool) -> WriteId {
         let id = WriteId(self.next_handle());
         if !strict {
@@ -81,7 +83,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         id
     }
 
-    pub(super) fn written(&mut self, id: WriteId) {
+    pub(super) fn on_written(&mut self, id: WriteId) {
         if let Some(operations) = self.unwritten.under_way.remove(&id) {
             self.unwritten.operations -= operations.len();
             self.import_written(id, true);
@@ -90,18 +92,18 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
-    /// `full`: there is no room on the disk. Side blocks that are not protected make room for one's own readings and for
-    /// what is confirmed.
-    pub(super) fn write_failed(&mut self, id: WriteId, full: bool) {
+    /// Handles a failed write. If the disk is `full`, unprotected side blocks are deleted to make room for our
+    /// own readings and for confirmed blocks.
+    pub(super) fn on_write_failed(&mut self, id: WriteId, full: bool) {
         let made_room = full && self.make_room();
         if let Some(operations) = self.unwritten.under_way.remove(&id) {
             self.unwritten.operations -= operations.len();
-            let is_mark =
+            let is_confirmed =
                 |operation: &StoreOperation| matches!(operation, StoreOperation::PutConfirmed(_));
-            if operations.iter().any(is_mark) {
+            if operations.iter().any(is_confirmed) {
                 self.confirmation.write_failed();
             }
-            // A later tip may have been written meanwhile.
+            // These are not retried: a later tip may have been written meanwhile.
             let lasting = operations.into_iter().filter(|operation| {
                 !matches!(
                     operation,
@@ -120,30 +122,30 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
-    /// Returns whether anything went.
+    /// Deletes side blocks. Returns whether there were any.
     fn make_room(&mut self) -> bool {
-        let growing = self.growing();
-        let removed = self.tree.prune_all(&growing);
+        let leaves_in_use = self.leaves_in_use();
+        let removed = self.tree.prune_all(&leaves_in_use);
         let any = !removed.is_empty();
         self.delete_blocks(removed);
         self.download.tree_changed();
         any
     }
 
-    /// Tries again what failed, the tip as it is now behind it.
-    pub(super) fn settle_unwritten(&mut self) {
+    /// Retries failed changes, followed by the current tip.
+    pub(super) fn retry_failed_writes(&mut self) {
         if self.unwritten.retry_at.is_none_or(|at| at > self.now) {
             return;
         }
         self.unwritten.retry_at = None;
         let mut operations = core::mem::take(&mut self.unwritten.failed);
         self.unwritten.operations -= operations.len();
-        // What was written since must not be undone.
+        // A retry must not undo what was written since.
         operations.retain(|operation| match operation {
             StoreOperation::DeleteBlock(hash) => {
                 self.tree.block(hash).is_none() && !self.recovery.is_protected(hash)
             }
-            StoreOperation::DeleteRescue(hash) => !self.recovery.is_protected(hash),
+            StoreOperation::DeleteRecovery(hash) => !self.recovery.is_protected(hash),
             StoreOperation::PutBlock(hash, _) => {
                 self.tree.block(hash).is_some() || self.recovery.is_protected(hash)
             }
@@ -153,10 +155,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             | StoreOperation::PutTip(_)
             | StoreOperation::PutJournal(..)
             | StoreOperation::PutKey(..)
-            | StoreOperation::PutRescue(_) => true,
+            | StoreOperation::PutRecovery(_) => true,
         });
         operations.push(StoreOperation::PutTip(self.tree.tip().hash));
-        // One that can never be done keeps the others of its part waiting, and a smaller part each time.
+        // A change that can never be written blocks the others in its part, and the parts get smaller with each retry.
         let part = operations.len().div_ceil(WRITE_RETRY_PARTS);
         for part in operations.chunks(part) {
             self.write(part.to_vec(), false);

@@ -1,10 +1,9 @@
-//! What a page may look at: the status, peers, one's own readings, side branches, the rules on any block. Changes
-//! nothing.
+//! Read-only views for a page: status, peers, our readings, side branches, and header rules for any block.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use chain::{
+use heartchain_chain::{
     bpm::Bpm,
     difficulty::Window,
     hash::{BlockHash, ReadingId},
@@ -17,113 +16,113 @@ use chain::{
     work::Work,
 };
 
-use super::{Machine, journal::id_of};
+use super::{Machine, journal::entry_reading_id};
 use crate::config::{MAX_BRANCH_BLOCKS_SHOWN, MAX_BRANCHES_SHOWN, STARTING};
 
-/// Where a peer stands, in one word.
+/// The overall state of a peer, for display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Just started; peers are being looked for.
+pub enum SyncState {
+    /// Just started, and looking for peers.
     Starting,
-    /// Peers have more than we do, or have not said yet.
+    /// Peers have a better branch, or have not sent their Status yet.
     Syncing,
-    /// As far as every connected peer.
+    /// No connected peer has a better branch.
     Synced,
-    /// No peer is connected: readings are kept and will be shared.
+    /// No peer is connected. Readings are kept, and will be shared.
     Alone,
 }
 
-/// What a page shows of a machine.
+/// The status of a machine, for display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// The best tip.
+    /// The hash of the best tip.
     pub tip: BlockHash,
-    /// Its height.
+    /// The height of the best tip.
     pub index: u64,
-    /// The height of the branch that is being fetched, if one is.
+    /// The height of the branch being fetched, if there is one.
     pub target_index: Option<u64>,
-    /// The best branch's work.
+    /// The total work of the best branch.
     pub total_work: Work,
-    /// Readings that wait for a block.
+    /// Readings that are not in a block yet.
     pub mempool: usize,
-    /// Where this peer stands.
-    pub state: State,
-    /// The median of the peers' clocks minus ours, ms, if at least three are known.
+    /// The overall state of this peer.
+    pub state: SyncState,
+    /// The median of the peers' clocks minus ours in ms, if at least three are known.
     pub clock_offset_ms: Option<i64>,
-    /// Blocks on disk that are ahead of the clock, if there are any: they join the branch when their time comes.
+    /// StoredBlock blocks that are ahead of the clock, if there are any. They join the best branch when they are due.
     pub held_back: Option<HeldBack>,
 }
 
-/// Blocks that wait for the clock.
+/// Blocks that are ahead of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldBack {
-    /// How many.
+    /// How many blocks are held back.
     pub blocks: usize,
-    /// When the first of them is due, by this computer's clock.
+    /// When the first of them is due by this computer's clock.
     pub until: UnixMillis,
 }
 
-/// What a page shows of a peer.
+/// A connected peer, for display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerView<P> {
-    /// Who.
+    /// The ID of the peer.
     pub peer: P,
-    /// Its height, if it has said.
+    /// The height of its best tip, once it has sent its Status.
     pub index: Option<u64>,
 }
 
-/// How much a machine holds of what is bounded: for tests of the bounds, and for the curious.
+/// How much a machine holds of everything that is bounded, for tests of the bounds and for diagnostics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Peers it keeps account of.
+    /// Connected peers that are tracked.
     pub peers: usize,
-    /// Requests that wait for an answer.
+    /// Our requests without an answer so far.
     pub open_requests: usize,
     /// Peers' requests that wait for storage.
     pub open_reads: usize,
-    /// Gossiped blocks held until they can be judged.
-    pub held_blocks: usize,
-    /// Header syncs under way.
+    /// Gossiped blocks that wait for a parent or for the clock.
+    pub orphans: usize,
+    /// Header syncs in progress.
     pub header_syncs: usize,
-    /// Headers whose bodies are not here.
+    /// Headers whose bodies are missing.
     pub bodiless_blocks: usize,
     /// Blocks off the best branch.
     pub side_blocks: usize,
-    /// Readings in them.
+    /// Readings in side blocks.
     pub side_readings: usize,
-    /// Readings that wait for a block.
+    /// Readings that are not in a block yet.
     pub mempool: usize,
-    /// Readings whose place the best branch gave to another.
-    pub aside: usize,
+    /// Readings whose sequence number the best branch gave to another reading.
+    pub displaced: usize,
     /// Changes that are not on disk yet.
     pub unwritten: usize,
-    /// Blocks that left the best branch and whose readings are looked after.
+    /// Blocks that left the best branch and whose readings are being recovered.
     pub recovery: usize,
-    /// Bodies that the disk lost and that are to be fetched again.
-    pub lost: usize,
-    /// Entries of one's own journal.
+    /// Bodies that the disk lost and that are fetched again.
+    pub missing_bodies: usize,
+    /// Entries of the local journal.
     pub journal: usize,
-    /// Readings taken over from other tabs of this computer.
+    /// Readings adopted from other tabs of this computer.
     pub adopted: usize,
 }
 
-/// What became of a reading that was recorded here.
+/// A reading that was recorded here, and where it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnReading {
-    /// Its id.
+    /// The ID of the reading.
     pub id: ReadingId,
-    /// Its place in the count of the key that signed it.
+    /// Its sequence number for the key that signed it.
     pub seq: u64,
-    /// This computer's wall clock when it was recorded.
+    /// The time on this computer's wall clock when it was recorded.
     pub time: UnixMillis,
-    /// The heart rate.
+    /// The heart rate in beats per minute.
     pub bpm: Bpm,
-    /// The height of the best branch's block that has it; `None`: it waits for one.
+    /// The height of its block on the best branch; `None` while it waits for one.
     pub index: Option<u64>,
 }
 
 impl<P: Copy + Ord + Debug> Machine<P> {
-    /// What a page shows of this machine.
+    /// The machine's status, for display.
     #[must_use]
     pub fn status(&self) -> Status {
         let tip = self.tree.tip();
@@ -145,11 +144,11 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         Some(HeldBack { blocks, until })
     }
 
-    /// What a page shows of the connected peers.
+    /// The connected peers, for display.
     pub fn peers(&self) -> impl Iterator<Item = PeerView<P>> {
-        self.peers.iter().map(|(&peer, known)| PeerView {
+        self.peers.iter().map(|(&peer, state)| PeerView {
             peer,
-            index: known.status.map(|status| status.index),
+            index: state.status.map(|status| status.index),
         })
     }
 
@@ -159,58 +158,58 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.tree.best_hash(index)
     }
 
-    /// The header of a block that is kept.
+    /// The header of a block in the tree.
     #[must_use]
     pub fn header(&self, hash: &BlockHash) -> Option<Header> {
         self.tree.header(hash)
     }
 
-    /// The body of a block that storage may not give yet, because it is on its way there or its write failed.
+    /// The body of a block that storage may not have yet, because its write is in progress or failed.
     #[must_use]
     pub fn unwritten_body(&self, hash: &BlockHash) -> Option<&[Reading]> {
         self.unwritten.body(hash)
     }
 
-    /// Readings that wait for a block.
+    /// Readings that are not in a block yet.
     pub fn pending(&self) -> impl Iterator<Item = &Reading> {
         self.mempool.iter()
     }
 
-    /// The key that signs what is recorded here.
+    /// The public key that signs what is recorded here.
     #[must_use]
     pub const fn author(&self) -> Author {
         self.journal.author()
     }
 
-    /// The room.
+    /// The room that this peer takes part in.
     #[must_use]
     pub const fn room(&self) -> &Room {
         self.tree.room()
     }
 
-    /// How much it holds of what is bounded.
+    /// How much the machine holds of everything that is bounded.
     #[must_use]
     pub fn load(&self) -> Load {
         Load {
             peers: self.peers.len(),
             open_requests: self.requests.len(),
-            open_reads: self.answers.len(),
-            held_blocks: self.held.len(),
+            open_reads: self.pending_answers.len(),
+            orphans: self.orphans.len(),
             header_syncs: self.header_syncs.len(),
             bodiless_blocks: self.tree.bodiless_blocks(),
             side_blocks: self.tree.side_blocks(),
             side_readings: self.side_readings(),
             mempool: self.mempool.len(),
-            aside: self.mempool.aside(),
+            displaced: self.mempool.displaced_len(),
             unwritten: self.unwritten.len(),
             recovery: self.recovery.len(),
-            lost: self.lost.len(),
+            missing_bodies: self.missing_bodies.len(),
             journal: self.journal.entries() + self.recording.len(),
             adopted: self.adopted.len(),
         }
     }
 
-    /// The readings recorded here, the newest first, at most `limit`; those whose entries are lost are left out.
+    /// At most `limit` readings recorded here, newest first. Lost entries are left out.
     #[must_use]
     pub fn own_readings(&self, limit: usize) -> Vec<OwnReading> {
         let room = self.tree.room().id();
@@ -221,9 +220,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 let era = journal.era_of(position)?;
                 let entry = journal.entry(position)?;
                 let (author, seq) = (era.author, position - era.from);
-                let id = id_of(room, author, seq, entry);
-                // The branch may have given the seq to another reading by the same key.
-                let linked = self.tree.linked_prefix(&author, seq) == Some(IdPrefix::from(&id));
+                let id = entry_reading_id(room, author, seq, entry);
+                // The branch may have another reading by the same key with this sequence number.
+                let linked = self.tree.best_prefix(&author, seq) == Some(IdPrefix::from(&id));
                 Some(OwnReading {
                     id,
                     seq,
@@ -238,39 +237,39 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             .collect()
     }
 
-    /// The heaviest branches beside the best one.
+    /// The heaviest side branches.
     #[must_use]
     pub fn side_branches(&self) -> Vec<SideBranch> {
         self.tree
             .side_branches(MAX_BRANCHES_SHOWN, MAX_BRANCH_BLOCKS_SHOWN)
     }
 
-    /// The author's next place on the best branch.
+    /// The author's next sequence number on the best branch.
     #[must_use]
     pub fn next_seq(&self, author: &Author) -> u64 {
         self.tree.next_seq(author)
     }
 
-    /// Whether this reading waits here, or is on the best branch.
+    /// Whether this reading is pending or on the best branch.
     #[must_use]
-    pub fn knows_reading(&self, reading: &Reading) -> bool {
+    pub fn contains_reading(&self, reading: &Reading) -> bool {
         let id = reading.id(self.tree.room().id());
-        let linked = self.tree.linked_prefix(&reading.author, reading.seq);
+        let linked = self.tree.best_prefix(&reading.author, reading.seq);
         self.mempool.contains(&id) || linked == Some(IdPrefix::from(&id))
     }
 
-    /// What the rules for headers need to judge a block on this one, if it is known.
+    /// The data that the header rules need to check a child of this block, if the block is known.
     #[must_use]
-    pub fn window_on(&self, parent: &BlockHash) -> Option<Window> {
-        self.tree.window_on(parent)
+    pub fn header_window(&self, parent: &BlockHash) -> Option<Window> {
+        self.tree.header_window(parent)
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> SyncState {
         if self.peers.is_empty() {
             return if self.now.since(self.started_at) < STARTING {
-                State::Starting
+                SyncState::Starting
             } else {
-                State::Alone
+                SyncState::Alone
             };
         }
         let heard = self.peers.values().any(|peer| peer.status.is_some());
@@ -281,9 +280,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 .values()
                 .any(|peer| peer.status.is_some_and(|status| self.is_better(&status)));
         if heard && !behind {
-            State::Synced
+            SyncState::Synced
         } else {
-            State::Syncing
+            SyncState::Syncing
         }
     }
 }

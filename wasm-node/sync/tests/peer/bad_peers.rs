@@ -1,11 +1,12 @@
-//! Peers that lie in the sync protocol: each lie has its own reason, nothing changes, and the liar is dropped at once.
+//! Peers that misbehave in the sync protocol: each kind of misbehaviour has its own reason, changes nothing, and leads
+//! to an immediate disconnect.
 
-use chain::{hash::BlockHash, key::Author, work::Work};
-use sync::{
+use heartchain_chain::{hash::BlockHash, key::Author, work::Work};
+use heartchain_sync::{
     Input,
     config::FIRST_BAN,
-    message::{IdRow, MAX_HEADERS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, Response},
-    seam::{DropReason, RequestFailure},
+    io::{DisconnectReason, RequestFailure},
+    message::{MAX_HEADERS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, MempoolRow, Response},
 };
 
 use crate::{
@@ -13,8 +14,8 @@ use crate::{
     subject::{Subject, is_bodies, is_headers, is_listing, is_readings, is_status},
 };
 
-/// A subject that stands at this branch; peer 1 claims a longer one.
-fn tempted(branch: &Branch, longer: &Branch) -> Subject {
+/// A subject that has `branch` while peer 1 claims the longer one.
+fn syncing(branch: &Branch, longer: &Branch) -> Subject {
     let mut subject = Subject::new();
     subject.connect(9);
     subject.serve(9, branch);
@@ -26,38 +27,41 @@ fn tempted(branch: &Branch, longer: &Branch) -> Subject {
 
 fn assert_banned(subject: &Subject, before: BlockHash, words: &str) {
     let reason = subject
-        .was_banned(1)
+        .ban_reason(1)
         .unwrap_or_else(|| panic!("{words}: not banned"))
         .to_string();
-    assert!(reason.contains(words), "{reason:?} does not say {words:?}");
+    assert!(
+        reason.contains(words),
+        "{reason:?} does not contain {words:?}"
+    );
     assert_eq!(subject.tip(), before);
     assert_eq!(subject.machine.load().peers, 0);
     assert_eq!(subject.machine.load().open_requests, 0);
 }
 
 #[test]
-fn noise_in_place_of_an_answer() {
+fn undecodable_response_is_banned() {
     let (branch, longer) = (Branch::of(1, 3), Branch::of(2, 5));
     for data in [vec![], vec![0xff; 40], vec![1, 9, 0, 0, 0]] {
-        let mut subject = tempted(&branch, &longer);
-        let (id, _) = subject.open(1, is_headers).expect("asked");
+        let mut subject = syncing(&branch, &longer);
+        let (id, _) = subject.open_request(1, is_headers).expect("asked");
         subject.respond(1, id, data);
         assert_banned(&subject, branch.tip(), "do not decode");
     }
 }
 
 #[test]
-fn answer_that_is_too_long() {
+fn oversize_response_is_banned() {
     let (branch, longer) = (Branch::of(1, 3), Branch::of(2, 5));
-    let mut subject = tempted(&branch, &longer);
-    let (id, _) = subject.open(1, is_headers).expect("asked");
+    let mut subject = syncing(&branch, &longer);
+    let (id, _) = subject.open_request(1, is_headers).expect("asked");
     subject.respond(1, id, vec![0; MAX_RESPONSE_LEN + 1]);
     assert_banned(&subject, branch.tip(), "over the limit");
 
-    let mut subject = tempted(&branch, &longer);
-    let (id, _) = subject.open(1, is_headers).expect("asked");
+    let mut subject = syncing(&branch, &longer);
+    let (id, _) = subject.open_request(1, is_headers).expect("asked");
     let failure = RequestFailure::Oversize;
-    subject.give(Input::RequestFailed {
+    subject.feed(Input::RequestFailed {
         peer: 1,
         id,
         failure,
@@ -66,20 +70,20 @@ fn answer_that_is_too_long() {
 }
 
 #[test]
-fn request_that_is_noise_or_too_long() {
+fn undecodable_or_oversize_request_is_banned() {
     for (data, words) in [
         (vec![0xff; 9], "do not decode"),
         (vec![0; MAX_REQUEST_LEN + 1], "over the limit"),
     ] {
-        let mut subject = tempted(&Branch::of(1, 3), &Branch::of(1, 3));
+        let mut subject = syncing(&Branch::of(1, 3), &Branch::of(1, 3));
         let before = subject.tip();
-        assert_eq!(subject.ask_bytes(1, data), None, "refused");
+        assert_eq!(subject.handle_request_bytes(1, data), None, "refused");
         assert_banned(&subject, before, words);
     }
 }
 
 #[test]
-fn answer_to_another_question() {
+fn response_of_another_kind_is_banned() {
     let (branch, longer) = (Branch::of(1, 3), Branch::of(2, 5));
     for other in [
         Response::Status(longer.status()),
@@ -87,14 +91,14 @@ fn answer_to_another_question() {
         Response::MempoolIds(vec![]),
         Response::Readings(vec![]),
     ] {
-        let mut subject = tempted(&branch, &longer);
+        let mut subject = syncing(&branch, &longer);
         subject.answer(1, is_headers, &other);
-        assert_banned(&subject, branch.tip(), "not asked for");
+        assert_banned(&subject, branch.tip(), "does not match the request");
     }
 }
 
 #[test]
-fn headers_that_break_a_rule_or_do_not_follow_one_another() {
+fn invalid_or_unconnected_headers_are_banned() {
     let (branch, longer) = (Branch::of(1, 3), Branch::of(2, 5));
     let headers: Vec<_> = longer.blocks.iter().map(|block| block.header).collect();
     let mut no_work = headers.clone();
@@ -112,24 +116,24 @@ fn headers_that_break_a_rule_or_do_not_follow_one_another() {
     swapped.swap(1, 2);
     for (headers, words) in [
         (no_work, "exceeds the target"),
-        (gap, "not asked for"),
-        (swapped, "not asked for"),
+        (gap, "does not match the request"),
+        (swapped, "does not match the request"),
     ] {
-        let mut subject = tempted(&branch, &longer);
+        let mut subject = syncing(&branch, &longer);
         subject.answer(1, is_headers, &Response::Headers(headers));
         assert_banned(&subject, branch.tip(), words);
     }
 }
 
 #[test]
-fn claim_that_the_headers_do_not_reach_is_no_reason_for_a_ban_but_for_a_parting() {
+fn unmet_work_claim_disconnects_without_a_ban() {
     let (branch, longer) = (Branch::of(1, 3), Branch::of(2, 5));
     let mut claim = longer.status();
     claim.total_work = Work::from_le_bytes([0x7f; 32]);
     claim.tip = BlockHash::new([1; 32]);
     for count in [0, 5] {
-        let mut subject = tempted(&branch, &branch);
-        subject.hear_status(1, claim);
+        let mut subject = syncing(&branch, &branch);
+        subject.receive_status(1, claim);
         let headers = longer
             .blocks
             .iter()
@@ -138,8 +142,8 @@ fn claim_that_the_headers_do_not_reach_is_no_reason_for_a_ban_but_for_a_parting(
             .collect();
         subject.answer(1, is_headers, &Response::Headers(headers));
         assert_eq!(
-            subject.dropped,
-            [(1, DropReason::FalseClaim, false)],
+            subject.disconnections,
+            [(1, DisconnectReason::FalseClaim, false)],
             "{count} headers"
         );
         assert_eq!(subject.tip(), branch.tip());
@@ -147,7 +151,7 @@ fn claim_that_the_headers_do_not_reach_is_no_reason_for_a_ban_but_for_a_parting(
 }
 
 #[test]
-fn same_headers_again_end_the_sync() {
+fn repeated_headers_end_the_sync() {
     let longer = Branch::of(2, MAX_HEADERS as u64 + 10);
     let headers: Vec<_> = longer
         .blocks
@@ -155,15 +159,18 @@ fn same_headers_again_end_the_sync() {
         .take(MAX_HEADERS)
         .map(|block| block.header)
         .collect();
-    let mut subject = tempted(&Branch::new(), &longer);
+    let mut subject = syncing(&Branch::new(), &longer);
     subject.answer(1, is_headers, &Response::Headers(headers.clone()));
     subject.answer(1, is_headers, &Response::Headers(headers));
-    assert_eq!(subject.dropped, [(1, DropReason::FalseClaim, false)]);
-    assert_eq!(subject.open(1, is_headers), None);
+    assert_eq!(
+        subject.disconnections,
+        [(1, DisconnectReason::FalseClaim, false)]
+    );
+    assert_eq!(subject.open_request(1, is_headers), None);
 }
 
 #[test]
-fn body_that_is_not_its_headers() {
+fn body_not_matching_its_header_is_banned() {
     let (branch, longer) = (Branch::of(1, 3), Branch::of(2, 5));
     let headers: Vec<_> = longer.blocks.iter().map(|block| block.header).collect();
     let mut bodies: Vec<_> = longer
@@ -172,21 +179,21 @@ fn body_that_is_not_its_headers() {
         .map(|block| Some(block.readings.clone()))
         .collect();
     bodies[2] = Some(vec![reading(3, 0)]);
-    let mut subject = tempted(&branch, &longer);
+    let mut subject = syncing(&branch, &longer);
     subject.answer(1, is_headers, &Response::Headers(headers));
     subject.answer(1, is_bodies, &Response::Bodies(bodies));
     assert_banned(&subject, branch.tip(), "readings root");
-    // The header stands, and an honest peer's body is taken.
+    // The header remains valid, and an honest peer's body is accepted.
     subject.connect(2);
     subject.serve(2, &longer);
     assert_eq!(subject.tip(), longer.tip());
 }
 
 #[test]
-fn body_that_is_not_its_headers_when_gossip_brought_the_true_one_before() {
+fn wrong_body_is_banned_though_gossip_had_the_right() {
     let (branch, longer) = (Branch::of(1, 3), Branch::of(1, 4));
     let next = longer.blocks.last().expect("four blocks");
-    let mut subject = tempted(&branch, &longer);
+    let mut subject = syncing(&branch, &longer);
     subject.answer(1, is_headers, &Response::Headers(vec![next.header]));
     subject.connect(2);
     subject.gossip_block(2, next);
@@ -198,7 +205,7 @@ fn body_that_is_not_its_headers_when_gossip_brought_the_true_one_before() {
 }
 
 #[test]
-fn branch_with_a_forged_reading_or_a_skipped_place_is_condemned() {
+fn branch_with_an_invalid_reading_is_marked_invalid() {
     let branch = Branch::of(1, 3);
     let mut forged = reading(2, 1);
     forged.bpm = 99;
@@ -209,7 +216,7 @@ fn branch_with_a_forged_reading_or_a_skipped_place_is_condemned() {
         let mut longer = Branch::of(2, 1);
         longer.push(vec![bad]);
         longer.grow(3, 3);
-        let mut subject = tempted(&branch, &longer);
+        let mut subject = syncing(&branch, &longer);
         let headers: Vec<_> = longer.blocks.iter().map(|block| block.header).collect();
         let bodies = longer
             .blocks
@@ -219,7 +226,7 @@ fn branch_with_a_forged_reading_or_a_skipped_place_is_condemned() {
         subject.answer(1, is_headers, &Response::Headers(headers));
         subject.answer(1, is_bodies, &Response::Bodies(bodies));
         assert_banned(&subject, branch.tip(), words);
-        // Nobody else can sell the same branch.
+        // No other peer can offer the same branch again.
         subject.connect(2);
         subject.serve(2, &longer);
         assert_eq!(subject.tip(), branch.tip());
@@ -227,18 +234,18 @@ fn branch_with_a_forged_reading_or_a_skipped_place_is_condemned() {
 }
 
 #[test]
-fn more_bodies_than_were_asked_for() {
+fn surplus_bodies_are_banned() {
     let (branch, longer) = (Branch::of(1, 3), Branch::of(2, 5));
-    let mut subject = tempted(&branch, &longer);
+    let mut subject = syncing(&branch, &longer);
     let headers: Vec<_> = longer.blocks.iter().map(|block| block.header).collect();
     subject.answer(1, is_headers, &Response::Headers(headers));
     subject.answer(1, is_bodies, &Response::Bodies(vec![None; 6]));
-    assert_banned(&subject, branch.tip(), "not asked for");
+    assert_banned(&subject, branch.tip(), "does not match the request");
 }
 
 #[test]
-fn listing_out_of_order_or_twice_the_same() {
-    let row = |author: u8, seq| IdRow {
+fn unsorted_or_repeated_listing_is_banned() {
+    let row = |author: u8, seq| MempoolRow {
         author: Author::new([author; 32]),
         seq,
         id: reading(1, 0).id(crate::branch::room().id()),
@@ -249,28 +256,28 @@ fn listing_out_of_order_or_twice_the_same() {
         vec![row(1, 0), row(1, 0)],
     ] {
         let branch = Branch::of(1, 3);
-        let mut subject = tempted(&branch, &branch);
+        let mut subject = syncing(&branch, &branch);
         subject.answer(1, is_listing, &Response::MempoolIds(rows));
-        assert_banned(&subject, branch.tip(), "not asked for");
+        assert_banned(&subject, branch.tip(), "does not match the request");
     }
 }
 
 #[test]
-fn readings_that_were_not_asked_for_or_are_forged() {
+fn unrequested_or_forged_readings_are_banned() {
     let room = crate::branch::room().id();
     let mut forged = reading(2, 0);
-    forged.signature = chain::key::Signature::new([1; 64]);
+    forged.signature = heartchain_chain::key::Signature::new([1; 64]);
     let wanted = [reading(2, 0), reading(3, 0)];
     for (readings, words) in [
-        (vec![reading(4, 0)], "not asked for"),
-        (vec![wanted[0], wanted[0]], "not asked for"),
+        (vec![reading(4, 0)], "does not match the request"),
+        (vec![wanted[0], wanted[0]], "does not match the request"),
         (vec![forged, wanted[1]], "is not author"),
     ] {
         let branch = Branch::of(1, 3);
-        let mut subject = tempted(&branch, &branch);
+        let mut subject = syncing(&branch, &branch);
         let mut rows: Vec<_> = wanted
             .iter()
-            .map(|reading| IdRow {
+            .map(|reading| MempoolRow {
                 author: reading.author,
                 seq: 0,
                 id: reading.id(room),
@@ -285,65 +292,71 @@ fn readings_that_were_not_asked_for_or_are_forged() {
 }
 
 #[test]
-fn what_may_be_honest_is_never_punished() {
+fn possibly_honest_failures_are_never_banned() {
     let branch = Branch::of(1, 3);
-    let mut subject = tempted(&branch, &Branch::of(2, 5));
+    let mut subject = syncing(&branch, &Branch::of(2, 5));
     for failure in [RequestFailure::Timeout, RequestFailure::Closed] {
-        while let Some((id, _)) = subject.open(1, |_| true) {
-            subject.asked.remove(&id);
-            subject.give(Input::RequestFailed {
+        while let Some((id, _)) = subject.open_request(1, |_| true) {
+            subject.open_requests.remove(&id);
+            subject.feed(Input::RequestFailed {
                 peer: 1,
                 id,
                 failure,
             });
         }
-        subject.wait(40_000);
+        subject.advance(40_000);
     }
-    assert!(subject.dropped.is_empty());
-    subject.asked.clear();
-    subject.wait(40_000);
-    let (id, _) = subject.asked.pop_last().expect("asked again");
+    assert!(subject.disconnections.is_empty());
+    subject.open_requests.clear();
+    subject.advance(40_000);
+    let (id, _) = subject.open_requests.pop_last().expect("asked again");
     let failure = RequestFailure::Unsupported;
-    subject.give(Input::RequestFailed {
+    subject.feed(Input::RequestFailed {
         peer: 1,
         id,
         failure,
     });
     assert_eq!(
-        subject.dropped,
-        [(1, DropReason::OtherRoom, false)],
-        "let go, not banned"
+        subject.disconnections,
+        [(1, DisconnectReason::OtherRoom, false)],
+        "disconnected, not banned"
     );
 }
 
 #[test]
-fn banned_peer_is_dropped_at_the_door_until_its_time_is_over() {
-    let mut subject = tempted(&Branch::of(1, 3), &Branch::of(1, 3));
-    subject.ask_bytes(1, vec![0xff]);
-    subject.dropped.clear();
-    subject.wait(FIRST_BAN - 1);
+fn banned_peer_is_refused_until_its_ban_ends() {
+    let mut subject = syncing(&Branch::of(1, 3), &Branch::of(1, 3));
+    subject.handle_request_bytes(1, vec![0xff]);
+    subject.disconnections.clear();
+    subject.advance(FIRST_BAN - 1);
     subject.connect(1);
-    assert_eq!(subject.dropped, [(1, DropReason::Banned, true)]);
+    assert_eq!(
+        subject.disconnections,
+        [(1, DisconnectReason::Banned, true)]
+    );
     assert_eq!(subject.machine.load().peers, 0);
-    subject.wait(1);
+    subject.advance(1);
     subject.connect(1);
     assert_eq!(subject.machine.load().peers, 1);
-    // The second ban is twice as long.
-    subject.ask_bytes(1, vec![0xff]);
-    subject.wait(2 * FIRST_BAN - 1);
+    // The second ban lasts twice as long.
+    subject.handle_request_bytes(1, vec![0xff]);
+    subject.advance(2 * FIRST_BAN - 1);
     subject.connect(1);
     assert_eq!(subject.machine.load().peers, 0);
 }
 
 #[test]
-fn late_answers_and_answers_of_others_mean_nothing() {
+fn late_or_unrelated_responses_are_ignored() {
     let (branch, longer) = (Branch::of(1, 3), Branch::of(2, 5));
-    let mut subject = tempted(&branch, &longer);
-    let (id, _) = subject.open(1, is_headers).expect("asked");
+    let mut subject = syncing(&branch, &longer);
+    let (id, _) = subject.open_request(1, is_headers).expect("asked");
     subject.connect(2);
     subject.respond(2, id, vec![0xff]);
-    assert!(subject.dropped.is_empty(), "2 was not asked");
-    subject.wait(10_000);
+    assert!(subject.disconnections.is_empty(), "peer 2 was not asked");
+    subject.advance(10_000);
     subject.respond(1, id, vec![0xff]);
-    assert!(subject.dropped.is_empty(), "it is too late to matter");
+    assert!(
+        subject.disconnections.is_empty(),
+        "a late response is ignored"
+    );
 }

@@ -1,14 +1,14 @@
-//! Every bound of the machine, at the bound.
+//! The limits of the machine, each tested at the limit.
 
-use chain::hash::{BlockHash, ReadingId};
-use sync::{
+use heartchain_chain::hash::{BlockHash, ReadingId};
+use heartchain_sync::{
     Input,
     config::{
-        ANSWER_BURST, EXCHANGE_INTERVAL, GAP_PATIENCE, HEADER_TURN, MAX_HEADER_TURNS,
-        MAX_OPEN_REQUESTS, MAX_PEERS, NEWCOMER_FORWARD_BURST, NEWCOMER_FORWARD_RATE, STATUS_IDLE,
+        ANSWER_BURST, GAP_PATIENCE, HEADER_TURN, MAX_HEADER_TURNS, MAX_OPEN_REQUESTS, MAX_PEERS,
+        MEMPOOL_SYNC_INTERVAL, NEWCOMER_FORWARD_BURST, NEWCOMER_FORWARD_RATE, STATUS_IDLE,
     },
-    message::{IdRow, MAX_HEADERS, Request, Response},
-    seam::Verdict,
+    io::Verdict,
+    message::{MAX_HEADERS, MempoolRow, Request, Response},
 };
 
 use crate::{
@@ -33,13 +33,13 @@ fn requests_open_at_one_peer_are_bounded() {
     subject.answer(1, is_status, &Response::Status(branch.status()));
     let headers = branch.blocks.iter().map(|block| block.header).collect();
     subject.answer(1, is_headers, &Response::Headers(headers));
-    subject.give(Input::Woke);
-    assert_eq!(subject.asked.len(), MAX_OPEN_REQUESTS);
+    subject.feed(Input::Resumed);
+    assert_eq!(subject.open_requests.len(), MAX_OPEN_REQUESTS);
     assert_eq!(subject.machine.load().open_requests, MAX_OPEN_REQUESTS);
 }
 
 #[test]
-fn header_syncs_are_bounded_and_the_patient_ones_get_their_turn() {
+fn header_syncs_are_bounded_and_take_turns() {
     let branch = Branch::of(1, 3);
     let mut subject = Subject::new();
     for peer in 1..=4 {
@@ -47,16 +47,19 @@ fn header_syncs_are_bounded_and_the_patient_ones_get_their_turn() {
         subject.answer(peer, is_status, &Response::Status(branch.status()));
     }
     assert_eq!(subject.machine.load().header_syncs, MAX_HEADER_TURNS);
-    assert!(subject.open(3, is_headers).is_none());
-    // The first two never answer.
-    subject.wait(HEADER_TURN - 1);
-    assert!(subject.open(3, is_headers).is_none());
-    subject.wait(1);
-    assert!(subject.open(3, is_headers).is_some() && subject.open(4, is_headers).is_some());
+    assert!(subject.open_request(3, is_headers).is_none());
+    // The first two peers never answer.
+    subject.advance(HEADER_TURN - 1);
+    assert!(subject.open_request(3, is_headers).is_none());
+    subject.advance(1);
+    assert!(
+        subject.open_request(3, is_headers).is_some()
+            && subject.open_request(4, is_headers).is_some()
+    );
 }
 
 #[test]
-fn answers_draw_on_a_bucket() {
+fn responses_draw_on_a_token_bucket() {
     let branch = Branch::of(1, MAX_HEADERS as u64);
     let mut subject = Subject::new();
     subject.connect(1);
@@ -64,7 +67,7 @@ fn answers_draw_on_a_bucket() {
     let locator = vec![room().genesis_hash()];
     let mut drawn = 0;
     let mut answered = 0_u64;
-    while let Some(answer) = subject.ask(
+    while let Some(answer) = subject.handle_request(
         1,
         &Request::Headers {
             locator: locator.clone(),
@@ -72,16 +75,16 @@ fn answers_draw_on_a_bucket() {
     ) {
         drawn += answer.encode().len() as u64;
         answered += 1;
-        assert!(answered < 1_000, "without end");
+        assert!(answered < 1_000, "answers are not limited");
     }
     assert!(
         drawn <= ANSWER_BURST && drawn > ANSWER_BURST * 9 / 10,
         "{drawn} bytes drawn"
     );
-    subject.wait(1_000);
+    subject.advance(1_000);
     assert!(
         subject
-            .ask(
+            .handle_request(
                 1,
                 &Request::Headers {
                     locator: locator.clone()
@@ -89,20 +92,24 @@ fn answers_draw_on_a_bucket() {
             )
             .is_some()
     );
-    // Strangers share one.
+    // Peers that are not connected share one bucket.
     for stranger in 100..100 + 2 * answered {
-        subject.ask(
+        subject.handle_request(
             stranger,
             &Request::Headers {
                 locator: locator.clone(),
             },
         );
     }
-    assert!(subject.ask(99, &Request::Headers { locator }).is_none());
+    assert!(
+        subject
+            .handle_request(99, &Request::Headers { locator })
+            .is_none()
+    );
 }
 
 #[test]
-fn newcomers_are_passed_on_at_a_bounded_rate() {
+fn readings_of_new_authors_are_rate_limited() {
     let mut subject = Subject::new();
     subject.connect(1);
     let mut accepted = 0;
@@ -114,9 +121,9 @@ fn newcomers_are_passed_on_at_a_bounded_rate() {
     assert_eq!(
         subject.machine.load().mempool as u64,
         NEWCOMER_FORWARD_BURST + 10,
-        "kept all the same"
+        "they are kept although they are not forwarded"
     );
-    subject.wait(1_000);
+    subject.advance(1_000);
     let mut accepted = 0;
     for author in 5_000..5_000 + NEWCOMER_FORWARD_RATE + 10 {
         let id = subject.gossip_reading(1, &reading(author, 0));
@@ -126,54 +133,54 @@ fn newcomers_are_passed_on_at_a_bounded_rate() {
 }
 
 #[test]
-fn gap_makes_mempools_be_compared_once_then_only_in_rounds() {
+fn seq_gap_triggers_one_mempool_comparison() {
     let mut subject = Subject::new();
     subject.connect(1);
     subject.serve(1, &Branch::new());
     subject.gossip_reading(1, &reading(2, 1));
-    subject.wait(GAP_PATIENCE - 1);
-    assert!(subject.open(1, is_listing).is_none());
-    subject.wait(1);
-    assert!(subject.open(1, is_listing).is_some());
+    subject.advance(GAP_PATIENCE - 1);
+    assert!(subject.open_request(1, is_listing).is_none());
+    subject.advance(1);
+    assert!(subject.open_request(1, is_listing).is_some());
     let mut asked = 0;
     for _ in 0..300 {
-        asked += u64::from(subject.open(1, is_listing).is_some());
+        asked += u64::from(subject.open_request(1, is_listing).is_some());
         subject.serve(1, &Branch::new());
-        subject.wait(1_000);
+        subject.advance(1_000);
     }
     assert!(
-        asked <= 2 + 300_000 / EXCHANGE_INTERVAL,
+        asked <= 2 + 300_000 / MEMPOOL_SYNC_INTERVAL,
         "asked {asked} times in five minutes"
     );
 }
 
 #[test]
-fn reading_named_in_two_listings_is_asked_for_once() {
+fn reading_in_two_listings_is_requested_once() {
     let mut subject = Subject::new();
     subject.connect(1);
     let id = reading(2, 0).id(room().id());
-    let rows = vec![IdRow {
+    let rows = vec![MempoolRow {
         author: key(2).author(),
         seq: 0,
         id,
     }];
     subject.answer(1, is_listing, &Response::MempoolIds(rows.clone()));
-    subject.give(Input::Woke);
+    subject.feed(Input::Resumed);
     subject.answer(1, is_listing, &Response::MempoolIds(rows));
-    let (_, request) = subject.open(1, is_readings).expect("asked");
+    let (_, request) = subject.open_request(1, is_readings).expect("asked");
     assert_eq!(request, Request::Readings { ids: vec![id] });
     subject.answer(1, is_readings, &Response::Readings(vec![reading(2, 0)]));
     assert_eq!(subject.machine.load().mempool, 1);
-    assert!(subject.dropped.is_empty());
+    assert!(subject.disconnections.is_empty());
 }
 
 #[test]
-fn what_is_not_known_is_answered_as_such() {
+fn unknown_items_are_answered_as_unknown() {
     let mut subject = Subject::new();
     subject.connect(1);
     let unknown = BlockHash::new([1; 32]);
     assert_eq!(
-        subject.ask(
+        subject.handle_request(
             1,
             &Request::Headers {
                 locator: vec![unknown]
@@ -182,27 +189,27 @@ fn what_is_not_known_is_answered_as_such() {
         Some(Response::Headers(vec![]))
     );
     assert_eq!(
-        subject.ask(1, &Request::Headers { locator: vec![] }),
+        subject.handle_request(1, &Request::Headers { locator: vec![] }),
         Some(Response::Headers(vec![]))
     );
     let bodies = |hashes| Request::Bodies { hashes };
     assert_eq!(
-        subject.ask(1, &bodies(vec![unknown])),
+        subject.handle_request(1, &bodies(vec![unknown])),
         Some(Response::Bodies(vec![None]))
     );
     assert_eq!(
-        subject.ask(1, &bodies(vec![])),
+        subject.handle_request(1, &bodies(vec![])),
         Some(Response::Bodies(vec![]))
     );
     let ids = vec![ReadingId::new([1; 32])];
     assert_eq!(
-        subject.ask(1, &Request::Readings { ids }),
+        subject.handle_request(1, &Request::Readings { ids }),
         Some(Response::Readings(vec![]))
     );
 }
 
 #[test]
-fn answers_are_what_honest_peers_expect() {
+fn responses_are_what_honest_peers_expect() {
     let branch = Branch::of(1, 20);
     let mut subject = Subject::new();
     subject.connect(1);
@@ -212,7 +219,7 @@ fn answers_are_what_honest_peers_expect() {
         .iter()
         .map(|block| block.header.hash())
         .collect();
-    let answer = subject.ask(
+    let answer = subject.handle_request(
         2,
         &Request::Headers {
             locator: vec![hashes[4]],
@@ -225,7 +232,7 @@ fn answers_are_what_honest_peers_expect() {
         .map(|block| block.header)
         .collect();
     assert_eq!(answer, Some(Response::Headers(headers)));
-    let answer = subject.ask(
+    let answer = subject.handle_request(
         2,
         &Request::Bodies {
             hashes: vec![hashes[0], BlockHash::new([1; 32]), hashes[1]],
@@ -238,9 +245,9 @@ fn answers_are_what_honest_peers_expect() {
         )])),
         "a prefix"
     );
-    // What the disk garbled is as good as lost.
+    // A corrupt body counts as missing.
     subject.blocks.get_mut(&hashes[2]).expect("kept").readings[0].bpm ^= 1;
-    let answer = subject.ask(
+    let answer = subject.handle_request(
         2,
         &Request::Bodies {
             hashes: vec![hashes[2]],
@@ -254,22 +261,22 @@ fn silent_peer_is_asked_for_its_status() {
     let mut subject = Subject::new();
     subject.connect(1);
     subject.serve(1, &Branch::new());
-    subject.wait(STATUS_IDLE - 1);
-    assert!(subject.open(1, is_status).is_none());
-    subject.wait(1);
-    assert!(subject.open(1, is_status).is_some());
+    subject.advance(STATUS_IDLE - 1);
+    assert!(subject.open_request(1, is_status).is_none());
+    subject.advance(1);
+    assert!(subject.open_request(1, is_status).is_some());
 }
 
 #[test]
-fn waking_asks_everybody() {
+fn resuming_asks_all_peers() {
     let mut subject = Subject::new();
     for peer in 1..=3 {
         subject.connect(peer);
         subject.serve(peer, &Branch::new());
     }
-    subject.give(Input::Woke);
+    subject.feed(Input::Resumed);
     for peer in 1..=3 {
-        assert!(subject.open(peer, is_status).is_some());
-        assert!(subject.open(peer, is_listing).is_some());
+        assert!(subject.open_request(peer, is_status).is_some());
+        assert!(subject.open_request(peer, is_listing).is_some());
     }
 }

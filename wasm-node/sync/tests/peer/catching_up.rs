@@ -1,11 +1,11 @@
-//! Learning a better branch, from honest peers, slow ones and such as keep bodies to themselves.
+//! Sync to a better branch, from honest peers, slow peers and peers that withhold bodies.
 
 use std::collections::BTreeSet;
 
-use chain::hash::BlockHash;
-use sync::{
+use heartchain_chain::hash::BlockHash;
+use heartchain_sync::{
     Event,
-    config::{BODY_LOOK_INTERVAL, BODY_PATIENCE, BODY_RANGE, CATCH_UP_PATIENCE},
+    config::{BODY_PATIENCE, BODY_RANGE, CATCH_UP_PATIENCE, LATE_BODIES_CHECK_INTERVAL},
     message::{MAX_HEADERS, Request, Response},
 };
 
@@ -23,32 +23,37 @@ fn late_peer_catches_up() {
     assert_eq!(subject.tip(), branch.tip());
     assert_eq!(subject.machine.status().total_work, branch.total_work);
     assert_eq!(subject.blocks.len(), 300);
-    assert_eq!(subject.machine.status().state, sync::State::Synced);
-    assert!(subject.dropped.is_empty());
+    assert_eq!(
+        subject.machine.status().state,
+        heartchain_sync::SyncState::Synced
+    );
+    assert!(subject.disconnections.is_empty());
 }
 
 #[test]
-fn ranges_spread_over_peers_and_every_body_is_asked_for_once() {
+fn body_requests_are_spread_over_peers() {
     let branch = Branch::of(1, 5 * BODY_RANGE as u64);
     let mut subject = Subject::new();
     for peer in 1..=3 {
         subject.connect(peer);
         subject.answer(peer, is_status, &Response::Status(branch.status()));
     }
-    let (id, request) = subject.open(1, is_headers).expect("asked for headers");
+    let (id, request) = subject
+        .open_request(1, is_headers)
+        .expect("asked for headers");
     assert!(matches!(request, Request::Headers { .. }));
     let headers = branch.blocks.iter().map(|block| block.header).collect();
     subject.respond(1, id, Response::Headers(headers).encode());
     let mut asked = BTreeSet::new();
     for peer in 1..=3 {
-        let of_peer: Vec<BlockHash> = bodies_asked(&subject, peer);
+        let of_peer: Vec<BlockHash> = requested_bodies(&subject, peer);
         assert!(
             of_peer.len() >= BODY_RANGE,
-            "peer {peer} was asked for {}",
+            "peer {peer} got requests for {} bodies",
             of_peer.len()
         );
         for hash in of_peer {
-            assert!(asked.insert(hash), "{hash} was asked for twice");
+            assert!(asked.insert(hash), "{hash} was requested twice");
         }
     }
     for peer in 1..=3 {
@@ -58,7 +63,7 @@ fn ranges_spread_over_peers_and_every_body_is_asked_for_once() {
 }
 
 #[test]
-fn resumed_catch_up_does_not_ask_again() {
+fn resumed_sync_requests_no_body_twice() {
     let branch = Branch::of(1, 400);
     let mut subject = Subject::new();
     subject.connect(1);
@@ -68,14 +73,14 @@ fn resumed_catch_up_does_not_ask_again() {
         .take(200)
         .map(|block| block.header.hash())
         .collect();
-    subject.serve_some(1, &branch, |hash| have.contains(hash));
+    subject.serve_with_bodies(1, &branch, |hash| have.contains(hash));
     assert_eq!(subject.machine.status().index, 200);
     subject.disconnect(1);
-    subject.wait(120_000);
+    subject.advance(120_000);
     subject.connect(2);
     subject.answer(2, is_status, &Response::Status(branch.status()));
-    for hash in bodies_asked(&subject, 2) {
-        assert!(!have.contains(&hash), "{hash} is here already");
+    for hash in requested_bodies(&subject, 2) {
+        assert!(!have.contains(&hash), "{hash} is already stored");
     }
     subject.serve(2, &branch);
     assert_eq!(subject.tip(), branch.tip());
@@ -89,45 +94,56 @@ fn stalled_peer_loses_its_range() {
     subject.answer(1, is_status, &Response::Status(branch.status()));
     let headers = branch.blocks.iter().map(|block| block.header).collect();
     subject.answer(1, is_headers, &Response::Headers(headers));
-    assert_eq!(bodies_asked(&subject, 1).len(), 10);
+    assert_eq!(requested_bodies(&subject, 1).len(), 10);
     subject.connect(2);
     subject.answer(2, is_status, &Response::Status(branch.status()));
     assert!(
-        bodies_asked(&subject, 2).is_empty(),
-        "they are on their way already"
+        requested_bodies(&subject, 2).is_empty(),
+        "they are already requested"
     );
-    subject.wait(BODY_PATIENCE - 1);
-    assert!(bodies_asked(&subject, 2).is_empty());
-    subject.wait(BODY_LOOK_INTERVAL);
-    assert_eq!(bodies_asked(&subject, 2).len(), 10, "both are asked");
-    assert_eq!(bodies_asked(&subject, 1).len(), 10);
+    subject.advance(BODY_PATIENCE - 1);
+    assert!(requested_bodies(&subject, 2).is_empty());
+    subject.advance(LATE_BODIES_CHECK_INTERVAL);
+    assert_eq!(
+        requested_bodies(&subject, 2).len(),
+        10,
+        "both peers are asked"
+    );
+    assert_eq!(requested_bodies(&subject, 1).len(), 10);
     subject.serve(2, &branch);
     assert_eq!(subject.tip(), branch.tip());
     subject.serve(1, &branch);
-    assert!(subject.dropped.is_empty(), "slow is no crime");
+    assert!(
+        subject.disconnections.is_empty(),
+        "a slow peer is not disconnected"
+    );
 }
 
 #[test]
-fn withheld_bodies_leave_the_branch_aside() {
+fn branch_with_withheld_bodies_is_set_aside() {
     let (heavy, light) = (Branch::of(1, 12), Branch::of(2, 10));
     let mut subject = Subject::new();
     subject.connect(1);
-    subject.serve_some(1, &heavy, |_| false);
+    subject.serve_with_bodies(1, &heavy, |_| false);
     assert_eq!(subject.machine.status().index, 0);
     subject.connect(2);
-    subject.serve_some(1, &heavy, |_| false);
+    subject.serve_with_bodies(1, &heavy, |_| false);
     subject.serve(2, &light);
-    subject.serve_some(1, &heavy, |_| false);
+    subject.serve_with_bodies(1, &heavy, |_| false);
     subject.serve(2, &light);
-    assert_eq!(subject.tip(), light.tip(), "the next heaviest is taken");
-    // Whoever has the bodies later is believed all the same.
-    subject.wait(70_000);
+    assert_eq!(
+        subject.tip(),
+        light.tip(),
+        "the branch with the next most work is adopted"
+    );
+    // A peer that has the bodies later is still believed.
+    subject.advance(70_000);
     subject.serve_all(&[(1, &heavy), (2, &light)]);
     assert_eq!(subject.tip(), heavy.tip());
 }
 
 #[test]
-fn silence_about_bodies_does_not_stop_mining() {
+fn unanswered_body_requests_do_not_stop_mining() {
     let mut heavy = Branch::of(1, 12);
     let mut subject = Subject::miner(7);
     subject.connect(1);
@@ -135,37 +151,37 @@ fn silence_about_bodies_does_not_stop_mining() {
     let headers = heavy.blocks.iter().map(|block| block.header).collect();
     subject.answer(1, is_headers, &Response::Headers(headers));
     subject.record(72);
-    assert_eq!(subject.job, None, "a better branch is on its way");
-    subject.wait(CATCH_UP_PATIENCE + 1);
-    assert!(subject.job.is_some(), "its bodies do not come");
-    // Claims alone do not stop it again.
+    assert_eq!(subject.job, None, "a better branch is being fetched");
+    subject.advance(CATCH_UP_PATIENCE + 1);
+    assert!(subject.job.is_some(), "its bodies do not arrive");
+    // Claims alone do not stop mining again.
     heavy.grow(1, 1);
-    subject.hear_status(1, heavy.status());
-    subject.wait(100);
+    subject.receive_status(1, heavy.status());
+    subject.advance(100);
     assert!(subject.job.is_some());
-    // And no more do headers, whether they come before the bodies are given up or after.
+    // Neither do headers, whether they arrive before or after the bodies are given up.
     for _ in 0..60 {
         let headers = heavy.blocks.last().map(|block| block.header);
-        if subject.open(1, is_headers).is_some() {
+        if subject.open_request(1, is_headers).is_some() {
             let headers = headers.into_iter().collect();
             subject.answer(1, is_headers, &Response::Headers(headers));
             heavy.grow(1, 1);
         }
-        subject.hear_status(1, heavy.status());
-        subject.wait(1_000);
+        subject.receive_status(1, heavy.status());
+        subject.advance(1_000);
         assert!(subject.job.is_some());
     }
-    assert!(heavy.blocks.len() > 30, "headers came all the time");
+    assert!(heavy.blocks.len() > 30, "headers kept arriving");
 }
 
 #[test]
-fn branch_without_bodies_is_asked_for_again_and_again_but_not_without_pause() {
+fn unavailable_branch_is_retried_with_pauses() {
     let branch = Branch::of(1, 5);
     let mut subject = Subject::new();
     subject.connect(1);
     let mut asked = 0;
     for _ in 0..600 {
-        while let Some((id, request)) = subject.open(1, |request| !is_bodies(request)) {
+        while let Some((id, request)) = subject.open_request(1, |request| !is_bodies(request)) {
             let response = match request {
                 Request::Status(_) => Response::Status(branch.status()),
                 Request::Headers { .. } => {
@@ -177,12 +193,14 @@ fn branch_without_bodies_is_asked_for_again_and_again_but_not_without_pause() {
             subject.respond(1, id, response.encode());
         }
         asked += subject
-            .asked
+            .open_requests
             .values()
             .filter(|(_, request)| is_bodies(request))
             .count();
-        subject.asked.retain(|_, (_, request)| !is_bodies(request));
-        subject.wait(1_000);
+        subject
+            .open_requests
+            .retain(|_, (_, request)| !is_bodies(request));
+        subject.advance(1_000);
     }
     assert!(
         (6..=30).contains(&asked),
@@ -213,7 +231,7 @@ fn left_branch_returns_its_readings() {
 }
 
 #[test]
-fn reading_that_both_branches_have_does_not_return() {
+fn reading_on_both_branches_does_not_return() {
     let mut left = Branch::new();
     left.push(vec![reading(1, 0), reading(2, 0)]);
     let mut joined = Branch::new();
@@ -229,7 +247,7 @@ fn reading_that_both_branches_have_does_not_return() {
 }
 
 #[test]
-fn branch_of_any_depth_is_left_and_returned_to() {
+fn reorgs_work_at_any_depth() {
     for depth in [1, 2, 10, 100, 1_500] {
         let mut first = Branch::of(1, depth);
         let second = Branch::of(2, depth + 1);
@@ -246,14 +264,14 @@ fn branch_of_any_depth_is_left_and_returned_to() {
             "depth {depth}"
         );
         first.grow(1, 2);
-        subject.hear_status(1, first.status());
+        subject.receive_status(1, first.status());
         subject.serve_all(&[(1, &first), (2, &second)]);
         assert_eq!(subject.tip(), first.tip(), "depth {depth}");
     }
 }
 
 #[test]
-fn tie_goes_to_the_lower_hash_everywhere() {
+fn ties_go_to_the_lower_hash() {
     let (a, b) = (Branch::of(1, 1), Branch::of(2, 1));
     assert_eq!(a.total_work, b.total_work);
     let lower = a.tip().min(b.tip());
@@ -268,14 +286,14 @@ fn tie_goes_to_the_lower_hash_everywhere() {
 }
 
 #[test]
-fn both_readings_survive_a_simultaneous_record() {
+fn simultaneous_readings_both_survive() {
     let mut peers = [Subject::miner(1), Subject::miner(2)];
     for (at, bpm) in [(0, 72), (1, 144)] {
         peers[at].record(bpm);
-        assert!(peers[at].find_nonce(), "a calm room mines at once");
+        assert!(peers[at].find_nonce(), "an idle room mines at once");
         assert_eq!(peers[at].machine.status().index, 1);
     }
-    // They meet, and what each published reaches the other.
+    // The peers connect, and what each has published reaches the other.
     peers[0].connect(1);
     peers[1].connect(0);
     for round in 0..40 {
@@ -284,13 +302,15 @@ fn both_readings_survive_a_simultaneous_record() {
                 let from = at as u64;
                 peers[1 - at].gossip(from, topic, data);
             }
-            let asked = core::mem::take(&mut peers[at].asked);
+            let asked = core::mem::take(&mut peers[at].open_requests);
             for (id, (to, request)) in asked {
-                let answer = peers[1 - at].ask(at as u64, &request).expect("an answer");
+                let answer = peers[1 - at]
+                    .handle_request(at as u64, &request)
+                    .expect("an answer");
                 peers[at].respond(to, id, answer.encode());
             }
             peers[at].find_nonce();
-            peers[at].wait(100 + round);
+            peers[at].advance(100 + round);
         }
     }
     assert_eq!(peers[0].tip(), peers[1].tip());
@@ -311,9 +331,9 @@ fn both_readings_survive_a_simultaneous_record() {
     assert_eq!(bpms, [72, 144]);
 }
 
-fn bodies_asked(subject: &Subject, peer: u64) -> Vec<BlockHash> {
+fn requested_bodies(subject: &Subject, peer: u64) -> Vec<BlockHash> {
     subject
-        .asked
+        .open_requests
         .values()
         .filter(|(asked, _)| *asked == peer)
         .filter_map(|(_, request)| match request {
@@ -328,7 +348,7 @@ fn bodies_asked(subject: &Subject, peer: u64) -> Vec<BlockHash> {
 }
 
 #[test]
-fn branch_of_many_batches_is_learnt_while_the_present_one_grows() {
+fn long_branch_syncs_while_the_current_one_grows() {
     let (mut present, better) = (Branch::of(1, 4_200), Branch::of(2, 4_500));
     let mut subject = Subject::new();
     subject.connect(1);
@@ -344,7 +364,7 @@ fn branch_of_many_batches_is_learnt_while_the_present_one_grows() {
             .take(MAX_HEADERS);
         let headers = headers.map(|block| block.header).collect();
         subject.answer(2, is_headers, &Response::Headers(headers));
-        // A new tip: side branches far below it are let go, but not the one that is being learnt.
+        // A new tip prunes side branches far below it, but not the one that is being fetched.
         present.grow(1, 1);
         let block = present.blocks.last().expect("grown").clone();
         subject.gossip_block(1, &block);
@@ -352,5 +372,5 @@ fn branch_of_many_batches_is_learnt_while_the_present_one_grows() {
     }
     subject.serve_all(&[(1, &present), (2, &better)]);
     assert_eq!(subject.tip(), better.tip());
-    assert!(subject.dropped.is_empty());
+    assert!(subject.disconnections.is_empty());
 }

@@ -1,14 +1,15 @@
-//! Verdicts on gossip: what is passed on, what is held against the forwarder, what is neither.
+//! Verdicts on gossip: what is accepted and forwarded, what is rejected and counts against the forwarder, and what is
+//! ignored.
 
-use chain::{bpm::Bpm, hash::BlockHash, time::UnixMillis, work::CompactTarget};
-use sync::{
+use heartchain_chain::{bpm::Bpm, hash::BlockHash, time::UnixMillis, work::CompactTarget};
+use heartchain_sync::{
     Event,
-    config::{MAX_HELD_BLOCKS, MAX_HELD_BLOCKS_PER_PEER, SIDE_BLOCKS_REACH, VERDICT_PATIENCE},
-    seam::{DropReason, Topic, Verdict},
+    config::{MAX_ORPHANS, MAX_ORPHANS_PER_PEER, SIDE_BLOCKS_REACH, VERDICT_PATIENCE},
+    io::{DisconnectReason, Topic, Verdict},
 };
 
 use crate::{
-    branch::{Branch, START, key, reading, room, work},
+    branch::{Branch, START, key, reading, room, solve},
     subject::Subject,
 };
 
@@ -32,7 +33,7 @@ fn new_reading_is_accepted_once() {
 }
 
 #[test]
-fn reading_that_the_chain_has_or_that_is_too_far_ahead_is_ignored() {
+fn known_or_far_ahead_reading_is_ignored() {
     let mut subject = subject_at(&Branch::of(1, 2));
     for seq in [0, 1, 1_026] {
         let id = subject.gossip_reading(1, &reading(1, seq));
@@ -42,13 +43,13 @@ fn reading_that_the_chain_has_or_that_is_too_far_ahead_is_ignored() {
     assert_eq!(
         subject.verdict(id),
         Some(Verdict::Accept),
-        "1,023 places ahead"
+        "1,023 ahead of the next sequence number"
     );
-    assert!(subject.dropped.is_empty());
+    assert!(subject.disconnections.is_empty());
 }
 
 #[test]
-fn second_reading_of_one_place_is_ignored_and_told() {
+fn conflicting_reading_is_ignored_and_reported() {
     let mut subject = subject_at(&Branch::new());
     subject.gossip_reading(1, &reading(2, 0));
     let other = key(2).sign(room().id(), 0, UnixMillis::new(5), Bpm::MAX);
@@ -60,16 +61,16 @@ fn second_reading_of_one_place_is_ignored_and_told() {
             .events
             .contains(&Event::Equivocation { author, seq: 0 })
     );
-    assert!(subject.dropped.is_empty());
+    assert!(subject.disconnections.is_empty());
 }
 
 #[test]
-fn next_block_is_accepted_and_a_rival_that_does_not_win_is_kept() {
+fn next_block_is_accepted_and_losing_rival_kept() {
     let mut branch = Branch::of(1, 3);
     let mut subject = subject_at(&branch);
     let (a, b) = (
-        branch.next(vec![reading(2, 0)], START),
-        branch.next(vec![reading(3, 0)], START),
+        branch.mine_next(vec![reading(2, 0)], START),
+        branch.mine_next(vec![reading(3, 0)], START),
     );
     let (better, worse) = if a.header.hash() < b.header.hash() {
         (a, b)
@@ -84,19 +85,19 @@ fn next_block_is_accepted_and_a_rival_that_does_not_win_is_kept() {
     assert!(subject.machine.header(&worse.header.hash()).is_some());
     assert!(
         subject.machine.pending().eq(&worse.readings),
-        "what it holds is news"
+        "the readings of the losing block are pending"
     );
-    branch.take(worse);
-    let on_worse = branch.next(vec![reading(1, 3)], START + 1);
+    branch.append(worse);
+    let on_worse = branch.mine_next(vec![reading(1, 3)], START + 1);
     let id = subject.gossip_block(1, &on_worse);
     assert_eq!(subject.verdict(id), Some(Verdict::Accept));
     assert_eq!(subject.tip(), on_worse.header.hash());
 }
 
 #[test]
-fn every_provable_fault_of_a_block_has_its_error_and_changes_nothing() {
+fn invalid_blocks_get_specific_errors() {
     let branch = Branch::of(1, 3);
-    let good = branch.next(vec![reading(2, 0)], START);
+    let good = branch.mine_next(vec![reading(2, 0)], START);
     let mut forged = reading(2, 0);
     forged.bpm = 73;
     let mut slow = reading(2, 0);
@@ -104,7 +105,7 @@ fn every_provable_fault_of_a_block_has_its_error_and_changes_nothing() {
     let mut fast = reading(2, 0);
     fast.bpm = u16::MAX;
     let other_room = key(2).sign(
-        chain::hash::RoomId::new([1; 32]),
+        heartchain_chain::hash::RoomId::new([1; 32]),
         0,
         UnixMillis::new(START),
         Bpm::MIN,
@@ -126,7 +127,7 @@ fn every_provable_fault_of_a_block_has_its_error_and_changes_nothing() {
         ),
         ("0 readings are fewer", vec![]),
     ] {
-        cases.push((what, branch.next(readings, START)));
+        cases.push((what, branch.mine_next(readings, START)));
     }
     let mut block = good.clone();
     while block
@@ -141,22 +142,22 @@ fn every_provable_fault_of_a_block_has_its_error_and_changes_nothing() {
     cases.push(("exceeds the target", block));
     let mut block = good.clone();
     block.header.bits = CompactTarget::from_bits(block.header.bits.to_bits() - 1);
-    work(&mut block.header);
+    solve(&mut block.header);
     cases.push(("difficulty asks for", block));
     let mut block = good.clone();
     block.readings = vec![reading(3, 0)];
     cases.push(("readings root", block));
     let mut block = good.clone();
     block.header.index += 1;
-    work(&mut block.header);
+    solve(&mut block.header);
     cases.push(("does not follow", block));
     let mut block = good.clone();
     block.header.version = 2;
-    work(&mut block.header);
+    solve(&mut block.header);
     cases.push(("version", block));
     cases.push((
         "median",
-        branch.next(vec![reading(2, 0)], START - 11_000_000),
+        branch.mine_next(vec![reading(2, 0)], START - 11_000_000),
     ));
     for (what, block) in cases {
         let mut subject = subject_at(&branch);
@@ -164,7 +165,7 @@ fn every_provable_fault_of_a_block_has_its_error_and_changes_nothing() {
         let id = subject.gossip_block(1, &block);
         assert_eq!(subject.verdict(id), Some(Verdict::Reject), "{what}");
         let reason = subject
-            .was_banned(1)
+            .ban_reason(1)
             .unwrap_or_else(|| panic!("{what}: banned"))
             .to_string();
         assert!(reason.contains(what), "{what}: {reason}");
@@ -175,19 +176,19 @@ fn every_provable_fault_of_a_block_has_its_error_and_changes_nothing() {
             "{what}"
         );
         assert_eq!(after.mempool, 0, "{what}");
-        // The same header with its honest body is still taken, unless the header itself is bad.
+        // The same header with its honest body is still accepted, unless the header itself is invalid.
         subject.connect(2);
         let id = subject.gossip_block(2, &good);
         assert_eq!(subject.verdict(id), Some(Verdict::Accept), "{what}");
     }
 }
 
-type Spoil = fn(&mut chain::reading::Reading);
+type Tamper = fn(&mut heartchain_chain::reading::Reading);
 
 #[test]
-fn every_provable_fault_of_a_reading_has_its_error_and_changes_nothing() {
+fn invalid_readings_get_specific_errors() {
     let good = reading(2, 0);
-    let cases: [(&str, Spoil); 5] = [
+    let cases: [(&str, Tamper); 5] = [
         ("is not author", |reading| reading.bpm = 99),
         ("below 20", |reading| reading.bpm = 0),
         ("above 400", |reading| reading.bpm = u16::MAX),
@@ -195,7 +196,7 @@ fn every_provable_fault_of_a_reading_has_its_error_and_changes_nothing() {
             reading.time = UnixMillis::new(u64::MAX)
         }),
         ("small order", |reading| {
-            reading.author = chain::key::Author::new([0; 32])
+            reading.author = heartchain_chain::key::Author::new([0; 32])
         }),
     ];
     for (what, spoil) in cases {
@@ -204,16 +205,16 @@ fn every_provable_fault_of_a_reading_has_its_error_and_changes_nothing() {
         spoil(&mut bad);
         let id = subject.gossip_reading(1, &bad);
         assert_eq!(subject.verdict(id), Some(Verdict::Reject), "{what}");
-        let reason = subject.was_banned(1).expect("banned").to_string();
+        let reason = subject.ban_reason(1).expect("banned").to_string();
         assert!(reason.contains(what), "{what}: {reason}");
         assert_eq!(subject.machine.load().mempool, 0, "{what}");
     }
 }
 
-/// Signatures that were verified once are not verified again, and a reading's id leaves the signature out: so only the
-/// very bytes that were verified may pass for verified.
+/// Verified signatures are cached, and a reading's ID does not cover its signature. The cache must therefore apply only
+/// to exactly the bytes that were verified.
 #[test]
-fn waiting_reading_vouches_for_no_other_signature() {
+fn pending_reading_vouches_only_for_its_signature() {
     let branch = Branch::of(1, 3);
     let mut subject = subject_at(&branch);
     let waiting = reading(2, 0);
@@ -222,13 +223,13 @@ fn waiting_reading_vouches_for_no_other_signature() {
     let before = subject.tip();
     let mut forged = waiting;
     forged.signature = reading(2, 1).signature;
-    let block = branch.next(vec![forged], START);
+    let block = branch.mine_next(vec![forged], START);
     subject.connect(2);
     let id = subject.gossip_block(2, &block);
     assert_eq!(subject.verdict(id), Some(Verdict::Reject));
     assert!(matches!(
-        subject.was_banned(2),
-        Some(DropReason::BadBody(_))
+        subject.ban_reason(2),
+        Some(DisconnectReason::BadBody(_))
     ));
     assert_eq!(subject.tip(), before);
     assert_eq!(
@@ -239,7 +240,7 @@ fn waiting_reading_vouches_for_no_other_signature() {
 }
 
 #[test]
-fn bytes_that_are_nothing_are_rejected() {
+fn undecodable_bytes_are_rejected() {
     let cases = [
         (Topic::Readings, vec![]),
         (Topic::Readings, vec![0; 113]),
@@ -253,51 +254,51 @@ fn bytes_that_are_nothing_are_rejected() {
         let id = subject.gossip(1, topic, data);
         assert_eq!(subject.verdict(id), Some(Verdict::Reject));
         assert!(matches!(
-            subject.was_banned(1),
-            Some(DropReason::Garbage(_))
+            subject.ban_reason(1),
+            Some(DisconnectReason::Undecodable(_))
         ));
     }
 }
 
 #[test]
-fn orphan_is_held_and_judged_when_its_parent_comes() {
+fn orphan_is_judged_once_its_parent_arrives() {
     let mut branch = Branch::of(1, 3);
     let mut subject = subject_at(&branch);
     let parent = branch.push(vec![reading(2, 0)]);
     let orphan = branch.push(vec![reading(2, 1)]);
     let id = subject.gossip_block(1, &orphan);
     assert_eq!(subject.verdict(id), None);
-    assert_eq!(subject.machine.load().held_blocks, 1);
+    assert_eq!(subject.machine.load().orphans, 1);
     let of_parent = subject.gossip_block(1, &parent);
     assert_eq!(subject.verdict(of_parent), Some(Verdict::Accept));
     assert_eq!(subject.verdict(id), Some(Verdict::Accept));
     assert_eq!(subject.tip(), orphan.header.hash());
-    assert_eq!(subject.machine.load().held_blocks, 0);
+    assert_eq!(subject.machine.load().orphans, 0);
 }
 
 #[test]
-fn orphan_without_a_parent_is_ignored_after_its_patience() {
+fn orphan_without_a_parent_is_ignored_after_a_while() {
     let mut branch = Branch::of(1, 3);
     let mut subject = subject_at(&branch);
     branch.push(vec![reading(2, 0)]);
     let orphan = branch.push(vec![reading(2, 1)]);
     let id = subject.gossip_block(1, &orphan);
-    subject.wait(VERDICT_PATIENCE - 1);
+    subject.advance(VERDICT_PATIENCE - 1);
     assert_eq!(subject.verdict(id), None);
-    subject.wait(1);
+    subject.advance(1);
     assert_eq!(subject.verdict(id), Some(Verdict::Ignore));
-    assert_eq!(subject.machine.load().held_blocks, 0);
-    // Its sender was asked for headers meanwhile.
+    assert_eq!(subject.machine.load().orphans, 0);
+    // In the meantime its sender was asked for headers.
     subject.serve(1, &branch);
     assert_eq!(subject.tip(), branch.tip());
 }
 
 #[test]
-fn orphan_without_the_rooms_least_work_is_rejected() {
+fn orphan_below_minimum_work_is_rejected() {
     let mut branch = Branch::of(1, 2);
     let mut subject = subject_at(&branch);
     branch.push(vec![reading(2, 0)]);
-    let mut orphan = branch.next(vec![reading(2, 1)], START);
+    let mut orphan = branch.mine_next(vec![reading(2, 1)], START);
     while orphan
         .header
         .bits
@@ -309,7 +310,7 @@ fn orphan_without_the_rooms_least_work_is_rejected() {
     }
     let id = subject.gossip_block(1, &orphan);
     assert_eq!(subject.verdict(id), Some(Verdict::Reject));
-    // Work alone does not help if the bits are easier than the room's floor.
+    // Valid work does not help if the target is easier than the room's minimum difficulty.
     let mut subject = subject_at(&Branch::of(1, 2));
     orphan.header.bits = CompactTarget::from_bits(0x2100_ffff);
     let id = subject.gossip_block(1, &orphan);
@@ -317,23 +318,23 @@ fn orphan_without_the_rooms_least_work_is_rejected() {
 }
 
 #[test]
-fn early_block_is_held_and_taken_when_due() {
+fn early_block_is_held_until_due() {
     let branch = Branch::of(1, 3);
     let mut subject = subject_at(&branch);
-    let early = branch.next(vec![reading(2, 0)], START + 30_000 + 5_000);
+    let early = branch.mine_next(vec![reading(2, 0)], START + 30_000 + 5_000);
     let id = subject.gossip_block(1, &early);
     assert_eq!(subject.verdict(id), None);
-    subject.wait(VERDICT_PATIENCE);
+    subject.advance(VERDICT_PATIENCE);
     assert_eq!(
         subject.verdict(id),
         Some(Verdict::Ignore),
-        "gossip cannot wait so long"
+        "a gossip verdict cannot wait that long"
     );
-    subject.wait(5_000 - VERDICT_PATIENCE - 1);
+    subject.advance(5_000 - VERDICT_PATIENCE - 1);
     assert_eq!(subject.tip(), branch.tip());
-    subject.wait(1);
+    subject.advance(1);
     assert_eq!(subject.tip(), early.header.hash());
-    assert!(subject.dropped.is_empty());
+    assert!(subject.disconnections.is_empty());
 }
 
 #[test]
@@ -341,22 +342,22 @@ fn block_far_ahead_of_the_clock_is_not_held() {
     let branch = Branch::of(1, 3);
     let mut subject = subject_at(&branch);
     for (ahead, held) in [(90_000, 1), (90_001, 1)] {
-        let early = branch.next(vec![reading(2, 0)], START + ahead);
+        let early = branch.mine_next(vec![reading(2, 0)], START + ahead);
         subject.gossip_block(1, &early);
-        assert_eq!(subject.machine.load().held_blocks, held, "{ahead} ms ahead");
+        assert_eq!(subject.machine.load().orphans, held, "{ahead} ms ahead");
     }
-    assert!(subject.dropped.is_empty());
+    assert!(subject.disconnections.is_empty());
 }
 
 #[test]
-fn places_for_held_blocks_are_few_for_one_peer_and_bounded_for_all() {
+fn orphan_pool_is_bounded_per_peer_and_in_total() {
     let branch = Branch::of(1, 2);
     let mut subject = subject_at(&branch);
     let orphan = |number: u64| {
-        let mut block = branch.next(vec![reading(2, 0)], START);
+        let mut block = branch.mine_next(vec![reading(2, 0)], START);
         block.header.prev_hash = BlockHash::new([7; 32]);
         block.header.time = UnixMillis::new(START + number);
-        work(&mut block.header);
+        solve(&mut block.header);
         block
     };
     let mut number = 0;
@@ -365,27 +366,29 @@ fn places_for_held_blocks_are_few_for_one_peer_and_bounded_for_all() {
         for of_peer in 0..6 {
             number += 1;
             let id = subject.gossip_block(peer, &orphan(number));
-            let full = of_peer >= MAX_HELD_BLOCKS_PER_PEER
-                || subject.machine.load().held_blocks == MAX_HELD_BLOCKS;
+            let full =
+                of_peer >= MAX_ORPHANS_PER_PEER || subject.machine.load().orphans == MAX_ORPHANS;
             let held = subject.verdict(id).is_none();
             assert!(full || held, "peer {peer}, block {of_peer}");
-            assert!(!held || of_peer < MAX_HELD_BLOCKS_PER_PEER);
+            assert!(!held || of_peer < MAX_ORPHANS_PER_PEER);
         }
     }
-    assert_eq!(subject.machine.load().held_blocks, MAX_HELD_BLOCKS);
-    subject.wait(VERDICT_PATIENCE);
-    assert_eq!(subject.machine.load().held_blocks, 0);
+    assert_eq!(subject.machine.load().orphans, MAX_ORPHANS);
+    subject.advance(VERDICT_PATIENCE);
+    assert_eq!(subject.machine.load().orphans, 0);
     assert_eq!(subject.verdicts.len(), 240, "each is judged exactly once");
 }
 
 #[test]
 fn block_far_behind_the_tip_is_ignored() {
-    let branch = Branch::calm(START - 10_000_000, 1, 200);
+    let branch = Branch::min_difficulty(START - 10_000_000, 1, 200);
     let mut subject = subject_at(&branch);
     let nearest = 200 - SIDE_BLOCKS_REACH;
     for (height, kept) in [(nearest - 1, false), (nearest, true)] {
         let time = START - 10_000_000 + 2_000 * height as u64 - 1_000;
-        let rival = branch.up_to(height - 1).next(vec![reading(2, 0)], time);
+        let rival = branch
+            .prefix(height - 1)
+            .mine_next(vec![reading(2, 0)], time);
         assert_eq!(rival.header.index, height as u64);
         let id = subject.gossip_block(1, &rival);
         assert_eq!(subject.verdict(id), Some(Verdict::Ignore));

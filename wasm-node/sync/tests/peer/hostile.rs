@@ -1,16 +1,21 @@
-//! What hostile peers answer.
+//! Test helpers: how a hostile peer answers requests.
 
-use chain::{block::Block, hash::BlockHash, time::UnixMillis};
-use sync::message::{Request, Response, StatusMessage};
+use heartchain_chain::{block::Block, hash::BlockHash, time::UnixMillis};
+use heartchain_sync::message::{Request, Response, StatusMessage};
 
 use crate::{
     branch::Branch,
-    subject::{Subject, honest_answer, is_bodies},
+    subject::{Subject, honest_response, is_bodies},
 };
 
-/// Answers a peer's Status and headers with these, and says nothing about bodies.
-pub(crate) fn lie(subject: &mut Subject, peer: u64, claim: StatusMessage, headers: &[Block]) {
-    while let Some((id, request)) = subject.open(peer, |request| !is_bodies(request)) {
+/// Answers status and header requests to a peer with this claim and these headers, and leaves body requests open.
+pub(crate) fn serve_claim(
+    subject: &mut Subject,
+    peer: u64,
+    claim: StatusMessage,
+    headers: &[Block],
+) {
+    while let Some((id, request)) = subject.open_request(peer, |request| !is_bodies(request)) {
         let response = match request {
             Request::Status(_) => Response::Status(claim),
             Request::Headers { .. } => {
@@ -23,9 +28,9 @@ pub(crate) fn lie(subject: &mut Subject, peer: u64, claim: StatusMessage, header
     }
 }
 
-/// Answers requests for bodies among which is one of these: the peer has none.
-pub(crate) fn withhold(subject: &mut Subject, peer: u64, withheld: &[BlockHash]) {
-    while let Some((id, request)) = subject.open(peer, |request| {
+/// Answers body requests that include one of `withheld`, saying that the peer has none of the bodies.
+pub(crate) fn refuse_bodies(subject: &mut Subject, peer: u64, withheld: &[BlockHash]) {
+    while let Some((id, request)) = subject.open_request(peer, |request| {
         matches!(request, Request::Bodies { hashes } if hashes.iter().any(|hash| withheld.contains(hash)))
     }) {
         let Request::Bodies { hashes } = request else {
@@ -35,20 +40,26 @@ pub(crate) fn withhold(subject: &mut Subject, peer: u64, withheld: &[BlockHash])
     }
 }
 
-/// Answers a peer's Status and headers with these, and every request for bodies with none.
-pub(crate) fn tempt(subject: &mut Subject, peer: u64, claim: StatusMessage, headers: &[Block]) {
-    while subject.open(peer, |_| true).is_some() {
-        lie(subject, peer, claim, headers);
-        if let Some((_, Request::Bodies { hashes })) = subject.open(peer, is_bodies) {
-            withhold(subject, peer, &hashes);
+/// Answers status and header requests to a peer with this claim and these headers, and every body request with no
+/// bodies.
+pub(crate) fn serve_claim_without_bodies(
+    subject: &mut Subject,
+    peer: u64,
+    claim: StatusMessage,
+    headers: &[Block],
+) {
+    while subject.open_request(peer, |_| true).is_some() {
+        serve_claim(subject, peer, claim, headers);
+        if let Some((_, Request::Bodies { hashes })) = subject.open_request(peer, is_bodies) {
+            refuse_bodies(subject, peer, &hashes);
         }
     }
 }
 
-/// Answers all that is asked of a peer whose clock is so far ahead.
+/// Answers all open requests as an honest peer whose clock is `ahead` ms ahead.
 pub(crate) fn serve_with_clock(subject: &mut Subject, peer: u64, branch: &Branch, ahead: i64) {
-    while let Some((id, request)) = subject.open(peer, |_| true) {
-        let mut response = honest_answer(branch, &request, |_| true);
+    while let Some((id, request)) = subject.open_request(peer, |_| true) {
+        let mut response = honest_response(branch, &request, |_| true);
         if let Response::Status(status) = &mut response {
             status.now = UnixMillis::new(subject.now.saturating_add_signed(ahead));
         }

@@ -1,23 +1,24 @@
-//! Files: taken in by the rules and by fork choice, or refused where they break one.
+//! Import of export files: blocks are imported under the validation and fork-choice rules, and an import stops at the
+//! first invalid block.
 
-use chain::{
+use heartchain_chain::{
     block::{Block, BodyError},
     reading::{Reading, ReadingError},
     tree::{InsertError, MAX_SIDE_DEPTH},
     validate::HeaderError,
 };
-use sync::{
+use heartchain_sync::{
     Event, Input,
     config::{MAX_IMPORT_BLOCKS, MAX_IMPORT_READINGS, MAX_PENDING_IMPORTS},
-    seam::{ImportError, ImportPiece, Imported, Ticket},
+    io::{ImportError, ImportPiece, Imported, Ticket},
 };
 
 use crate::{
-    branch::{Branch, reading, work},
+    branch::{Branch, reading, solve},
     subject::{Subject, is_status},
 };
 
-/// Gives a file in pieces of so many blocks, then its waiting readings; what came of it all.
+/// Imports a file in pieces of `piece` blocks, then its pending readings. Returns the sum of all results.
 fn import_by(
     subject: &mut Subject,
     piece: usize,
@@ -31,11 +32,11 @@ fn import_by(
     });
     let last = ImportPiece {
         readings: readings.to_vec(),
-        ends: true,
+        is_last: true,
         ..ImportPiece::default()
     };
     for piece in pieces.chain([last]) {
-        let imported = give(subject, piece).expect("an answer at once")?;
+        let imported = feed_piece(subject, piece).expect("an answer at once")?;
         sum.blocks += imported.blocks;
         sum.new_blocks += imported.new_blocks;
         sum.readings += imported.readings;
@@ -52,11 +53,11 @@ fn import(
     import_by(subject, MAX_IMPORT_BLOCKS, blocks, readings)
 }
 
-/// Gives a piece; the answer, if it came already.
-fn give(subject: &mut Subject, piece: ImportPiece) -> Option<Result<Imported, ImportError>> {
+/// Feeds one piece. Returns the result if there is one already.
+fn feed_piece(subject: &mut Subject, piece: ImportPiece) -> Option<Result<Imported, ImportError>> {
     let ticket = Ticket(77);
     subject.events.clear();
-    subject.give(Input::Import { ticket, piece });
+    subject.feed(Input::Import { ticket, piece });
     answers(subject).pop()
 }
 
@@ -93,7 +94,7 @@ fn subject_with(branch: &Branch) -> Subject {
 }
 
 #[test]
-fn a_better_branch_is_gone_over_to_and_nothing_is_lost() {
+fn imported_better_branch_wins_and_loses_no_readings() {
     let ours = Branch::of(1, 3);
     let theirs = Branch::of(2, 10);
     let mut subject = subject_with(&ours);
@@ -112,12 +113,12 @@ fn a_better_branch_is_gone_over_to_and_nothing_is_lost() {
             .iter()
             .all(|block| subject.blocks.contains_key(&block.header.hash()))
     );
-    subject.wait(1_000);
+    subject.advance(1_000);
     assert!(
-        subject.open(7, is_status).is_some(),
-        "peers are told of the new tip"
+        subject.open_request(7, is_status).is_some(),
+        "the new tip is announced to peers"
     );
-    assert!(subject.dropped.is_empty());
+    assert!(subject.disconnections.is_empty());
 
     assert_eq!(
         import(&mut subject, &theirs.blocks, &[]),
@@ -130,9 +131,9 @@ fn a_better_branch_is_gone_over_to_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_lighter_branch_stays_beside_and_its_readings_wait_again() {
+fn imported_lighter_branch_returns_its_readings() {
     let ours = Branch::of(1, 5);
-    let mut theirs = ours.up_to(2);
+    let mut theirs = ours.prefix(2);
     theirs.grow(2, 2);
     let mut subject = subject_with(&ours);
     assert_eq!(
@@ -145,7 +146,7 @@ fn a_lighter_branch_stays_beside_and_its_readings_wait_again() {
 }
 
 #[test]
-fn a_long_branch_is_not_pruned_before_it_can_outweigh() {
+fn long_import_is_not_pruned_before_it_wins() {
     let depth = MAX_SIDE_DEPTH + 100;
     let mut ours = Branch::of(1, depth);
     let theirs = Branch::of(2, depth + 50);
@@ -155,18 +156,18 @@ fn a_long_branch_is_not_pruned_before_it_can_outweigh() {
             blocks: blocks.to_vec(),
             ..ImportPiece::default()
         };
-        assert!(give(&mut subject, piece).expect("an answer").is_ok());
+        assert!(feed_piece(&mut subject, piece).expect("an answer").is_ok());
         if at == 0 {
-            // A new best tip is when what is too deep goes.
+            // Deep side blocks are pruned when the best tip changes.
             ours.grow(1, 1);
             subject.gossip_block(7, ours.blocks.last().expect("one"));
             assert_eq!(subject.tip(), ours.tip());
         }
     }
-    let ended = give(
+    let ended = feed_piece(
         &mut subject,
         ImportPiece {
-            ends: true,
+            is_last: true,
             ..ImportPiece::default()
         },
     );
@@ -175,7 +176,7 @@ fn a_long_branch_is_not_pruned_before_it_can_outweigh() {
 }
 
 #[test]
-fn what_is_too_deep_to_stay_gives_its_readings_back_all_the_same() {
+fn pruned_deep_import_returns_its_readings() {
     let ours = Branch::of(1, MAX_SIDE_DEPTH + 10);
     let theirs = Branch::of(2, 5);
     let mut subject = subject_with(&ours);
@@ -188,19 +189,19 @@ fn what_is_too_deep_to_stay_gives_its_readings_back_all_the_same() {
 }
 
 #[test]
-fn a_file_ends_where_it_breaks_a_rule_and_what_came_before_stays() {
+fn import_stops_at_the_first_invalid_block() {
     let honest = Branch::of(1, 6);
     let tampered = |change: &dyn Fn(&mut Block)| {
         let mut blocks = honest.blocks.clone();
         change(&mut blocks[4]);
         let mut subject = Subject::new();
-        let error = import(&mut subject, &blocks, &[]).expect_err("the fifth block is bad");
+        let error = import(&mut subject, &blocks, &[]).expect_err("the fifth block is invalid");
         assert_eq!(subject.tip(), honest.blocks[3].header.hash(), "{error}");
         let again = import(&mut subject, &honest.blocks, &[]);
         assert_eq!(
             again.map(|imported| imported.blocks),
             Ok(6),
-            "the honest file is taken after all"
+            "the honest file is still imported"
         );
         error
     };
@@ -226,7 +227,7 @@ fn a_file_ends_where_it_breaks_a_rule_and_what_came_before_stays() {
         }
     ));
     assert!(matches!(
-        tampered(&|block| block.header.prev_hash = chain::hash::BlockHash::new([9; 32])),
+        tampered(&|block| block.header.prev_hash = heartchain_chain::hash::BlockHash::new([9; 32])),
         ImportError::Header {
             index: 5,
             source: InsertError::UnknownParent { .. }
@@ -235,7 +236,7 @@ fn a_file_ends_where_it_breaks_a_rule_and_what_came_before_stays() {
 }
 
 #[test]
-fn a_forged_reading_with_honest_work_over_it_is_refused() {
+fn forged_reading_under_valid_work_is_refused() {
     let mut branch = Branch::of(1, 2);
     let forged = Reading {
         bpm: 180,
@@ -257,7 +258,7 @@ fn a_forged_reading_with_honest_work_over_it_is_refused() {
 }
 
 #[test]
-fn a_broken_count_is_refused() {
+fn broken_author_sequence_is_refused() {
     let mut branch = Branch::of(1, 2);
     branch.push(vec![reading(1, 5)]);
     let mut subject = Subject::new();
@@ -269,11 +270,11 @@ fn a_broken_count_is_refused() {
 }
 
 #[test]
-fn work_without_its_difficulty_is_refused() {
+fn block_with_wrong_difficulty_is_refused() {
     let branch = Branch::of(1, 1);
-    let mut cheap = branch.next(vec![reading(1, 1)], crate::branch::START - 9_990_000);
-    cheap.header.bits = chain::work::CompactTarget::from_bits(0x207f_ffff);
-    work(&mut cheap.header);
+    let mut cheap = branch.mine_next(vec![reading(1, 1)], crate::branch::START - 9_990_000);
+    cheap.header.bits = heartchain_chain::work::CompactTarget::from_bits(0x207f_ffff);
+    solve(&mut cheap.header);
     let mut subject = Subject::new();
     assert!(matches!(
         import(&mut subject, &[branch.blocks[0].clone(), cheap], &[]),
@@ -285,7 +286,7 @@ fn work_without_its_difficulty_is_refused() {
 }
 
 #[test]
-fn waiting_readings_are_verified_and_known_ones_are_not_new() {
+fn imported_pending_readings_are_verified() {
     let mut subject = subject_with(&Branch::of(1, 1));
     let file = [reading(1, 0), reading(1, 1), reading(2, 0)];
     assert_eq!(import(&mut subject, &[], &file), Ok(counts(0, 0, 3, 2)));
@@ -300,11 +301,15 @@ fn waiting_readings_are_verified_and_known_ones_are_not_new() {
     ];
     let error = import(&mut subject, &[], &forged).expect_err("forged");
     assert!(matches!(error, ImportError::Reading(error) if error.position == 1));
-    assert_eq!(waiting(&subject).len(), 2, "none of that piece");
+    assert_eq!(
+        waiting(&subject).len(),
+        2,
+        "no reading of the rejected piece is kept"
+    );
 }
 
 #[test]
-fn a_piece_is_answered_once_it_is_on_disk() {
+fn import_piece_is_answered_once_on_disk() {
     let branch = Branch::of(1, 2);
     let piece = |at: usize| ImportPiece {
         blocks: vec![branch.blocks[at].clone()],
@@ -312,22 +317,22 @@ fn a_piece_is_answered_once_it_is_on_disk() {
     };
     let mut subject = Subject::new();
     subject.held_writes = Some(Vec::new());
-    assert_eq!(give(&mut subject, piece(0)), None);
+    assert_eq!(feed_piece(&mut subject, piece(0)), None);
     let writes = subject.held_writes.replace(Vec::new()).expect("held");
     for (id, _) in writes {
-        subject.give(Input::Written { id });
+        subject.feed(Input::Written { id });
     }
     assert_eq!(answers(&subject), [Ok(counts(1, 1, 1, 1))]);
-    assert_eq!(give(&mut subject, piece(1)), None);
+    assert_eq!(feed_piece(&mut subject, piece(1)), None);
     let writes = subject.held_writes.replace(Vec::new()).expect("held");
     for (id, _) in writes {
-        subject.give(Input::WriteFailed { id, full: false });
+        subject.feed(Input::WriteFailed { id, full: false });
     }
     assert_eq!(answers(&subject), [Err(ImportError::NotStored)]);
 }
 
 #[test]
-fn pieces_are_bounded_in_size_and_number() {
+fn import_pieces_are_bounded() {
     let branch = Branch::of(1, MAX_IMPORT_BLOCKS as u64 + 1);
     let mut subject = Subject::new();
     let whole = ImportPiece {
@@ -336,7 +341,7 @@ fn pieces_are_bounded_in_size_and_number() {
     };
     let too_large = |blocks, readings| Some(Err(ImportError::TooLarge { blocks, readings }));
     assert_eq!(
-        give(&mut subject, whole),
+        feed_piece(&mut subject, whole),
         too_large(MAX_IMPORT_BLOCKS + 1, 0)
     );
     let readings = vec![reading(2, 0); MAX_IMPORT_READINGS + 1];
@@ -345,7 +350,7 @@ fn pieces_are_bounded_in_size_and_number() {
         ..ImportPiece::default()
     };
     assert_eq!(
-        give(&mut subject, many),
+        feed_piece(&mut subject, many),
         too_large(0, MAX_IMPORT_READINGS + 1)
     );
     assert_eq!(subject.machine.status().index, 0);
@@ -354,7 +359,7 @@ fn pieces_are_bounded_in_size_and_number() {
         blocks: branch.blocks[..MAX_IMPORT_BLOCKS].to_vec(),
         ..ImportPiece::default()
     };
-    assert!(matches!(give(&mut subject, most), Some(Ok(_))));
+    assert!(matches!(feed_piece(&mut subject, most), Some(Ok(_))));
 
     let mut subject = Subject::new();
     subject.held_writes = Some(Vec::new());
@@ -363,11 +368,11 @@ fn pieces_are_bounded_in_size_and_number() {
             blocks: vec![block.clone()],
             ..ImportPiece::default()
         };
-        assert_eq!(give(&mut subject, piece), None);
+        assert_eq!(feed_piece(&mut subject, piece), None);
     }
     let limit = MAX_PENDING_IMPORTS;
     assert_eq!(
-        give(&mut subject, ImportPiece::default()),
+        feed_piece(&mut subject, ImportPiece::default()),
         Some(Err(ImportError::Busy { limit }))
     );
 }

@@ -1,18 +1,18 @@
-//! Recording: nothing is confirmed before it is on disk, nothing confirmed is lost.
+//! Recording of readings: a reading is reported as recorded only once it is on disk, and is never lost after that.
 
-use chain::{bpm::Bpm, hash::ReadingId, reading::Reading, time::UnixMillis};
-use sync::{
+use heartchain_chain::{bpm::Bpm, hash::ReadingId, reading::Reading, time::UnixMillis};
+use heartchain_sync::{
     Config, Event, Input, Restore, StoreOperation,
     config::{
         FOREIGN_DEPTH, FOREIGN_PATIENCE, LOST_SEQ_PATIENCE, MAX_JOURNAL, MAX_PENDING_RECORDS,
         WRITE_RETRY, WRITE_RETRY_PARTS,
     },
-    seam::{JournalEntry, RecordError, Ticket, Topic},
+    io::{JournalEntry, RecordError, Ticket, Topic},
 };
 
 use crate::{
     branch::{Branch, START, key, reading, room},
-    subject::{Subject, at},
+    subject::{Subject, now_at},
 };
 
 fn recorded(subject: &Subject) -> Vec<(Ticket, u64)> {
@@ -35,7 +35,7 @@ fn published_readings(subject: &Subject) -> Vec<Reading> {
 }
 
 #[test]
-fn record_answers_only_once_it_is_on_disk() {
+fn recording_is_confirmed_only_once_on_disk() {
     let mut subject = Subject::new();
     subject.held_writes = Some(Vec::new());
     let first = subject.record(72);
@@ -46,7 +46,7 @@ fn record_answers_only_once_it_is_on_disk() {
     assert_eq!(writes.len(), 1, "one batch at a time");
     let (id, operations) = writes.into_iter().next().expect("one");
     assert!(matches!(operations[..], [StoreOperation::PutJournal(0, _)]));
-    subject.give(Input::Written { id });
+    subject.feed(Input::Written { id });
     assert_eq!(recorded(&subject), [(first, 0)]);
     assert_eq!(published_readings(&subject).len(), 1);
     let (id, operations) = subject
@@ -55,12 +55,12 @@ fn record_answers_only_once_it_is_on_disk() {
         .expect("held")
         .remove(0);
     assert!(matches!(operations[..], [StoreOperation::PutJournal(1, _)]));
-    subject.give(Input::Written { id });
+    subject.feed(Input::Written { id });
     assert_eq!(recorded(&subject), [(first, 0), (second, 1)]);
 }
 
 #[test]
-fn failed_write_records_nothing_and_the_next_one_goes_on() {
+fn failed_write_records_nothing_and_uses_no_seq() {
     let mut subject = Subject::new();
     subject.held_writes = Some(Vec::new());
     let ticket = subject.record(72);
@@ -69,7 +69,7 @@ fn failed_write_records_nothing_and_the_next_one_goes_on() {
         .replace(Vec::new())
         .expect("held")
         .remove(0);
-    subject.give(Input::WriteFailed { id, full: false });
+    subject.feed(Input::WriteFailed { id, full: false });
     let reason = RecordError::NotStored;
     assert!(
         subject
@@ -79,11 +79,15 @@ fn failed_write_records_nothing_and_the_next_one_goes_on() {
     assert!(subject.published.is_empty() && subject.machine.load().mempool == 0);
     subject.held_writes = None;
     let ticket = subject.record(73);
-    assert_eq!(recorded(&subject), [(ticket, 0)], "no place was used up");
+    assert_eq!(
+        recorded(&subject),
+        [(ticket, 0)],
+        "no sequence number was used up"
+    );
 }
 
 #[test]
-fn calls_that_wait_for_the_disk_are_bounded() {
+fn calls_waiting_for_the_disk_are_bounded() {
     let mut subject = Subject::new();
     subject.held_writes = Some(Vec::new());
     subject.record(72);
@@ -108,7 +112,7 @@ fn calls_that_wait_for_the_disk_are_bounded() {
 }
 
 #[test]
-fn full_journal_takes_no_more_and_says_so() {
+fn full_journal_rejects_recordings() {
     let entries: Vec<(u64, JournalEntry)> = (0..MAX_JOURNAL as u64 - 1)
         .map(|number| {
             let time = UnixMillis::new(START - MAX_JOURNAL as u64 + number);
@@ -117,14 +121,14 @@ fn full_journal_takes_no_more_and_says_so() {
                 JournalEntry {
                     time,
                     bpm: Bpm::MIN,
-                    resigns: None,
+                    replaces: None,
                 },
             )
         })
         .collect();
     let mut subject = Subject::new();
     subject.machine = restore(&Branch::new(), &entries, &[]).finish();
-    subject.give(Input::Tick);
+    subject.feed(Input::Tick);
     let last = subject.record(72);
     assert_eq!(recorded(&subject), [(last, MAX_JOURNAL as u64 - 1)]);
     let ticket = subject.record(73);
@@ -138,7 +142,7 @@ fn full_journal_takes_no_more_and_says_so() {
 }
 
 #[test]
-fn block_that_could_not_be_written_is_written_later() {
+fn block_is_written_after_a_failed_write() {
     let branch = Branch::of(1, 3);
     let mut subject = Subject::new();
     subject.held_writes = Some(Vec::new());
@@ -147,19 +151,19 @@ fn block_that_could_not_be_written_is_written_later() {
     assert_eq!(subject.tip(), branch.tip());
     expect_waiting(&subject, &branch, true);
     for (id, _) in subject.held_writes.take().expect("held") {
-        subject.give(Input::WriteFailed { id, full: false });
+        subject.feed(Input::WriteFailed { id, full: false });
     }
     assert!(subject.blocks.is_empty());
     assert!(subject.machine.load().unwritten >= 3);
     expect_waiting(&subject, &branch, true);
-    subject.wait(60_000);
+    subject.advance(60_000);
     assert_eq!(subject.blocks.len(), 3);
     assert_eq!(subject.machine.load().unwritten, 0);
     expect_waiting(&subject, &branch, false);
 }
 
 #[test]
-fn what_can_never_be_written_does_not_keep_the_rest_from_the_disk() {
+fn unwritable_block_does_not_block_other_writes() {
     let branch = Branch::of(1, 1_000);
     let never = branch.blocks[321].header.hash();
     let is_never = |operation: &StoreOperation| matches!(operation, StoreOperation::PutBlock(hash, _) if *hash == never);
@@ -168,22 +172,22 @@ fn what_can_never_be_written_does_not_keep_the_rest_from_the_disk() {
     subject.connect(1);
     subject.serve(1, &branch);
     assert_eq!(subject.tip(), branch.tip());
-    // Nothing can be written at first, and then all but one block.
+    // At first every write fails, then all writes except that of one block succeed.
     for (id, _) in subject.held_writes.replace(Vec::new()).expect("held") {
-        subject.give(Input::WriteFailed { id, full: false });
+        subject.feed(Input::WriteFailed { id, full: false });
     }
     for round in 0..4 {
-        subject.wait(WRITE_RETRY);
+        subject.advance(WRITE_RETRY);
         let writes = subject.held_writes.replace(Vec::new()).expect("held");
         assert!((1..=WRITE_RETRY_PARTS).contains(&writes.len()), "{round}");
         for (id, operations) in writes {
             if operations.iter().any(is_never) {
-                subject.give(Input::WriteFailed { id, full: false });
+                subject.feed(Input::WriteFailed { id, full: false });
             } else {
                 for operation in operations {
                     subject.apply(operation);
                 }
-                subject.give(Input::Written { id });
+                subject.feed(Input::Written { id });
             }
         }
     }
@@ -192,7 +196,7 @@ fn what_can_never_be_written_does_not_keep_the_rest_from_the_disk() {
     assert!(subject.machine.unwritten_body(&never).is_some());
 }
 
-/// Whether what is not on disk yet can be looked at.
+/// Asserts whether the unwritten blocks of the branch are still in memory.
 fn expect_waiting(subject: &Subject, branch: &Branch, waiting: bool) {
     for block in &branch.blocks {
         let body = subject.machine.unwritten_body(&block.header.hash());
@@ -201,7 +205,7 @@ fn expect_waiting(subject: &Subject, branch: &Branch, waiting: bool) {
 }
 
 #[test]
-fn restart_from_disk_signs_the_same_readings_and_holds_the_same_chain() {
+fn restart_restores_readings_and_chain() {
     let branch = Branch::of(1, 100);
     let entries: Vec<(u64, JournalEntry)> = (0..5)
         .map(|number| {
@@ -210,16 +214,16 @@ fn restart_from_disk_signs_the_same_readings_and_holds_the_same_chain() {
                 JournalEntry {
                     time: UnixMillis::new(START + number),
                     bpm: Bpm::MIN,
-                    resigns: None,
+                    replaces: None,
                 },
             )
         })
         .collect();
     let mut restore = restore(&branch, &entries, &[]);
-    restore.rescue([]);
+    restore.recovery([]);
     let mut subject = Subject::new();
     subject.machine = restore.finish();
-    subject.give(Input::Tick);
+    subject.feed(Input::Tick);
     assert_eq!(subject.tip(), branch.tip());
     let expected: Vec<Reading> = entries
         .iter()
@@ -231,9 +235,9 @@ fn restart_from_disk_signs_the_same_readings_and_holds_the_same_chain() {
 }
 
 #[test]
-fn key_that_lives_elsewhere_is_replaced_once_that_is_certain() {
+fn key_used_elsewhere_is_replaced_once_certain() {
     for deep in [true, false] {
-        // Somebody else signs with key 7 too.
+        // Another peer signs with key 7, too.
         let mut branch = Branch::of(7, 1);
         let mut subject = Subject::miner(7);
         subject.connect(1);
@@ -253,9 +257,9 @@ fn key_that_lives_elsewhere_is_replaced_once_that_is_certain() {
                 subject.gossip_block(1, &block);
             }
         } else {
-            subject.wait(FOREIGN_PATIENCE - 1);
+            subject.advance(FOREIGN_PATIENCE - 1);
             assert_eq!(subject.machine.author(), key(7).author());
-            subject.wait(1);
+            subject.advance(1);
         }
         let fresh = subject.machine.author();
         assert_ne!(fresh, key(7).author());
@@ -264,23 +268,23 @@ fn key_that_lives_elsewhere_is_replaced_once_that_is_certain() {
                 .events
                 .contains(&Event::KeyReplaced { author: fresh })
         );
-        let last = *published_readings(&subject).last().expect("signed anew");
+        let last = *published_readings(&subject).last().expect("signed again");
         assert_eq!((last.author, last.seq, last.bpm), (fresh, 0, 100));
         assert!(subject.machine.pending().any(|reading| *reading == last));
     }
 }
 
-/// Lets a peer show this branch.
-fn show(subject: &mut Subject, peer: u64, branch: &Branch) {
+/// Connects a peer and lets it serve this branch.
+fn connect_with_branch(subject: &mut Subject, peer: u64, branch: &Branch) {
     subject.connect(peer);
     subject.serve(peer, branch);
     assert_eq!(subject.tip(), branch.tip());
 }
 
-/// A fresh key takes over in time, and with it all that was recorded and the chain lacks reaches the mempool.
-fn expect_fresh_key(subject: &mut Subject, lacks: &[u16]) {
+/// A fresh key takes over, and signs again every recorded reading that the chain lacks.
+fn expect_fresh_key(subject: &mut Subject, missing: &[u16]) {
     assert_eq!(subject.machine.author(), key(7).author());
-    subject.wait(FOREIGN_PATIENCE);
+    subject.advance(FOREIGN_PATIENCE);
     let fresh = subject.machine.author();
     assert_ne!(fresh, key(7).author());
     subject.record(150);
@@ -289,22 +293,22 @@ fn expect_fresh_key(subject: &mut Subject, lacks: &[u16]) {
         .filter(|reading| reading.author == fresh)
         .map(|reading| (reading.seq, reading.bpm))
         .collect();
-    let expected: Vec<(u64, u16)> = (0..).zip(lacks.iter().copied().chain([150])).collect();
+    let expected: Vec<(u64, u16)> = (0..).zip(missing.iter().copied().chain([150])).collect();
     assert_eq!(waiting, expected);
 }
 
 #[test]
 fn foreign_reading_behind_one_that_left_is_noticed() {
-    // Somebody else signs with key 7 too.
+    // Another peer signs with key 7 too.
     let mut subject = Subject::miner(7);
     subject.record(100);
     let own = published_readings(&subject);
-    show(&mut subject, 1, &Branch::of(7, 1));
-    // Our own reading takes the foreign one's place, and with it comes a later one of theirs.
+    connect_with_branch(&mut subject, 1, &Branch::of(7, 1));
+    // Our own reading replaces the foreign one, and a later foreign one comes with it.
     let mut rival = Branch::new();
     rival.push(own);
     rival.push(vec![reading(7, 1)]);
-    show(&mut subject, 2, &rival);
+    connect_with_branch(&mut subject, 2, &rival);
     expect_fresh_key(&mut subject, &[]);
 }
 
@@ -316,27 +320,27 @@ fn foreign_reading_before_one_that_left_is_noticed() {
     let mut branch = Branch::new();
     branch.push(published_readings(&subject)[..1].to_vec());
     branch.push(vec![reading(7, 1)]);
-    show(&mut subject, 1, &branch);
-    // Theirs takes the place of our first one, and nothing is behind it.
+    connect_with_branch(&mut subject, 1, &branch);
+    // A foreign reading replaces our first one, with nothing above it.
     let mut rival = Branch::of(7, 1);
     rival.grow(1, 2);
-    show(&mut subject, 2, &rival);
+    connect_with_branch(&mut subject, 2, &rival);
     expect_fresh_key(&mut subject, &[100, 101]);
 }
 
 #[test]
 fn foreign_reading_behind_a_shared_one_is_noticed() {
     let mut subject = Subject::miner(7);
-    show(&mut subject, 1, &Branch::of(7, 2));
-    // The same heart rate in the same millisecond: this is their first reading.
+    connect_with_branch(&mut subject, 1, &Branch::of(7, 2));
+    // The same heart rate in the same millisecond: identical to the first foreign reading.
     subject.record(72);
     assert_eq!(published_readings(&subject), [reading(7, 0)]);
     expect_fresh_key(&mut subject, &[]);
 }
 
 #[test]
-fn restart_with_a_fresh_key_remembers_what_the_old_one_signed() {
-    // The old key signed entry 0, the chain took it; then a fresh key signed entries 1 and 2.
+fn restart_with_fresh_key_keeps_old_signatures() {
+    // The old key signed entry 0, which is in the chain. Then a fresh key signed entries 1 and 2.
     let entries: Vec<(u64, JournalEntry)> = (0..3)
         .map(|number| {
             (
@@ -344,7 +348,7 @@ fn restart_with_a_fresh_key_remembers_what_the_old_one_signed() {
                 JournalEntry {
                     time: UnixMillis::new(START + number),
                     bpm: Bpm::MIN,
-                    resigns: None,
+                    replaces: None,
                 },
             )
         })
@@ -359,17 +363,17 @@ fn restart_with_a_fresh_key_remembers_what_the_old_one_signed() {
     let rival = Branch::of(7, 2);
     let mut subject = Subject::new();
     subject.machine = restore(&branch, &entries, &[(1, 8)]).finish();
-    subject.give(Input::Tick);
+    subject.feed(Input::Tick);
     assert_eq!(subject.machine.author(), key(8).author());
     assert_eq!(
         ids(&subject),
         expected_ids(&[(8, 0, 1), (8, 1, 2)], &entries)
     );
-    // A reorganisation gives its place to another reading of the old key.
+    // After a reorg, another reading of the old key has its sequence number.
     subject.connect(1);
     subject.serve(1, &rival);
     assert_eq!(subject.tip(), rival.tip());
-    subject.wait(FOREIGN_PATIENCE);
+    subject.advance(FOREIGN_PATIENCE);
     assert_eq!(
         ids(&subject),
         expected_ids(&[(8, 0, 1), (8, 1, 2), (8, 2, 0)], &entries)
@@ -377,23 +381,30 @@ fn restart_with_a_fresh_key_remembers_what_the_old_one_signed() {
 }
 
 #[test]
-fn retired_key_is_not_held_up_by_a_lost_entry() {
-    // The old key signed entries 0 to 2, of which the disk lost 1; a fresh key signed entry 3.
+fn lost_entry_does_not_hold_up_a_retired_key() {
+    // The old key signed entries 0 to 2, and the disk lost entry 1. A fresh key signed entry 3.
     let entries: Vec<(u64, JournalEntry)> = [0, 2, 3]
         .map(|number| {
             let time = UnixMillis::new(START - 1_000 + number);
-            let (bpm, resigns) = (Bpm::MIN, None);
-            (number, JournalEntry { time, bpm, resigns })
+            let (bpm, replaces) = (Bpm::MIN, None);
+            (
+                number,
+                JournalEntry {
+                    time,
+                    bpm,
+                    replaces,
+                },
+            )
         })
         .to_vec();
     let lost = reading(7, 1);
     for given in [false, true] {
         let mut subject = Subject::miner(7);
         subject.machine = restore(&Branch::new(), &entries, &[(3, 8)]).finish();
-        subject.give(Input::Tick);
+        subject.feed(Input::Tick);
         let waits = [(7, 0, 0), (7, 2, 1), (8, 0, 2)];
-        // Alone it waits: peers may have the lost one.
-        subject.wait(2 * LOST_SEQ_PATIENCE);
+        // Without peers it waits, because a peer may have the lost reading.
+        subject.advance(2 * LOST_SEQ_PATIENCE);
         let mut pending = ids(&subject);
         pending.sort_unstable();
         let mut expected = expected_ids(&waits, &entries);
@@ -408,7 +419,7 @@ fn retired_key_is_not_held_up_by_a_lost_entry() {
             subject.gossip_reading(1, &lost);
         }
         for _ in 0..(LOST_SEQ_PATIENCE + 10_000) / 1_000 {
-            subject.wait(1_000);
+            subject.advance(1_000);
             subject.serve(1, &branch);
         }
         let again = subject.machine.pending().filter(|waiting| {
@@ -426,7 +437,7 @@ fn ids(subject: &Subject) -> Vec<ReadingId> {
         .collect()
 }
 
-/// Ids of readings by (key, seq, journal entry).
+/// IDs of the readings with these keys, sequence numbers and journal entries.
 fn expected_ids(signed: &[(u64, u64, usize)], entries: &[(u64, JournalEntry)]) -> Vec<ReadingId> {
     let id = |(author, seq, entry): &(u64, u64, usize)| {
         let entry = entries[*entry].1;
@@ -438,7 +449,7 @@ fn expected_ids(signed: &[(u64, u64, usize)], entries: &[(u64, JournalEntry)]) -
 }
 
 fn restore(branch: &Branch, entries: &[(u64, JournalEntry)], keys: &[(u64, u64)]) -> Restore<u64> {
-    let now = at(START, 0);
+    let now = now_at(START, 0);
     let keys = keys.iter().map(|(from, number)| (*from, key(*number)));
     let config = Config { mining: false };
     let mut restore = Restore::new(config, room(), key(7), keys, [1; 32], now);

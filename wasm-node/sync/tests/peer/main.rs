@@ -1,6 +1,6 @@
-//! One machine at a time against peers that a test speaks for, and small networks of machines.
+//! Tests of one sync machine against peers that the test plays, and of small networks of machines.
 //!
-//! Nothing here waits: time is an argument.
+//! No test sleeps: time is an argument of the machine.
 #![cfg(not(target_arch = "wasm32"))]
 
 mod attacks;
@@ -8,19 +8,19 @@ mod bad_peers;
 mod bounds;
 mod branch;
 mod catching_up;
+mod fixtures;
 mod gossip;
 mod hostile;
 mod importing;
 mod journal;
 mod limits;
 mod long_branches;
-mod lost;
 mod messages;
 mod mining;
+mod missing_bodies;
 mod model;
+mod regressions;
+mod restarts;
 mod restoring;
-mod setups;
-mod shrinking;
 mod subject;
-mod trust;
 mod views;

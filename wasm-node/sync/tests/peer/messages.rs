@@ -1,16 +1,16 @@
-//! Bytes that come in: what is decoded, and what is not.
+//! Decoding of incoming messages: which bytes are accepted and which are rejected.
 
-use chain::{
+use heartchain_chain::{
     hash::{BlockHash, ReadingId},
     key::Author,
     time::UnixMillis,
     work::Work,
 };
-use proptest::prelude::*;
-use sync::message::{
-    IdRow, MAX_BODIES, MAX_HEADERS, MAX_IDS, MAX_READINGS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN,
+use heartchain_sync::message::{
+    MAX_BODIES, MAX_HEADERS, MAX_IDS, MAX_READINGS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, MempoolRow,
     MessageError, Request, Response, StatusMessage,
 };
+use proptest::prelude::*;
 
 use crate::branch::{Branch, reading};
 
@@ -27,7 +27,7 @@ fn requests() -> Vec<Request> {
     vec![
         Request::Status(status()),
         Request::Headers {
-            locator: vec![BlockHash::new([5; 32]); chain::tree::MAX_LOCATOR],
+            locator: vec![BlockHash::new([5; 32]); heartchain_chain::tree::MAX_LOCATOR],
         },
         Request::Bodies {
             hashes: vec![BlockHash::new([6; 32]); MAX_BODIES],
@@ -44,7 +44,7 @@ fn requests() -> Vec<Request> {
 
 fn responses() -> Vec<Response> {
     let header = Branch::of(1, 1).blocks[0].header;
-    let row = IdRow {
+    let row = MempoolRow {
         author: Author::new([1; 32]),
         seq: 2,
         id: ReadingId::new([3; 32]),
@@ -60,7 +60,7 @@ fn responses() -> Vec<Response> {
 }
 
 #[test]
-fn every_message_at_its_bound_reads_back() {
+fn largest_messages_round_trip() {
     for request in requests() {
         let bytes = request.encode();
         assert!(bytes.len() <= MAX_REQUEST_LEN);
@@ -74,7 +74,7 @@ fn every_message_at_its_bound_reads_back() {
 }
 
 #[test]
-fn one_item_more_is_too_many() {
+fn messages_over_the_limit_are_rejected() {
     let over = |found, limit| Err(MessageError::TooMany { found, limit });
     let request = Request::Headers {
         locator: vec![BlockHash::new([0; 32]); 65],
@@ -101,7 +101,7 @@ fn one_item_more_is_too_many() {
     assert_eq!(Response::decode(&response.encode()), over(513, 512));
     let response = Response::Bodies(vec![Some(vec![reading(1, 0); 1_025])]);
     assert_eq!(Response::decode(&response.encode()), over(1_025, 1_024));
-    let row = IdRow {
+    let row = MempoolRow {
         author: Author::new([1; 32]),
         seq: 2,
         id: ReadingId::new([3; 32]),
@@ -121,7 +121,7 @@ fn one_item_more_is_too_many() {
 }
 
 #[test]
-fn nothing_shorter_or_longer_is_that_message() {
+fn truncated_or_extended_messages_are_rejected() {
     for bytes in requests().iter().map(Request::encode) {
         for cut in [0, 1, 4, bytes.len() - 1] {
             assert_eq!(
@@ -157,7 +157,7 @@ fn claimed_length_allocates_nothing() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_one_message_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+    fn decoding_is_canonical(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         if let Ok(request) = Request::decode(&bytes) {
             prop_assert_eq!(request.encode(), bytes.clone());
         }

@@ -1,7 +1,7 @@
-//! When a machine mines, and what.
+//! When a machine mines, and which readings.
 
-use chain::{hash::BlockHash, time::UnixMillis};
-use sync::config::{
+use heartchain_chain::{hash::BlockHash, time::UnixMillis};
+use heartchain_sync::config::{
     ACTIVE_BLOCKS, MAX_OWN_WAIT, OTHERS_WAIT, OTHERS_WAIT_SPREAD, OWN_WAIT_PER_AUTHOR,
     TEMPLATE_INTERVAL,
 };
@@ -12,17 +12,17 @@ use crate::{
 };
 
 #[test]
-fn calm_room_mines_ones_own_reading_at_once() {
+fn idle_room_mines_own_reading_at_once() {
     let mut subject = Subject::miner(7);
     subject.record(72);
     assert!(subject.job.is_some());
 }
 
 #[test]
-fn busy_room_makes_one_wait_by_chance_and_not_for_long() {
+fn busy_room_delays_mining_randomly_and_briefly() {
     for (authors, longest) in [(30, 30 * OWN_WAIT_PER_AUTHOR), (300, MAX_OWN_WAIT)] {
         let mut branch = Branch::new();
-        // What is older than the blocks looked at does not count.
+        // Blocks older than `ACTIVE_BLOCKS` do not count.
         branch.push((1_000..1_500).map(|author| reading(author, 0)).collect());
         for block in 0..ACTIVE_BLOCKS as u64 {
             let share = authors / ACTIVE_BLOCKS as u64;
@@ -43,7 +43,7 @@ fn busy_room_makes_one_wait_by_chance_and_not_for_long() {
             subject.record(72);
             let mut wait = 0;
             while subject.job.is_none() {
-                subject.wait(10);
+                subject.advance(10);
                 wait += 10;
                 assert!(wait <= longest + 10, "{authors} authors: {wait} ms");
             }
@@ -58,18 +58,18 @@ fn busy_room_makes_one_wait_by_chance_and_not_for_long() {
 }
 
 #[test]
-fn readings_of_others_are_mined_once_they_have_waited() {
+fn readings_of_others_are_mined_after_a_delay() {
     let mut waits = Vec::new();
     for author in 10..22 {
         let mut subject = Subject::miner(author);
         subject.connect(1);
         subject.serve(1, &Branch::new());
         subject.gossip_reading(1, &reading(2, 0));
-        subject.wait(OTHERS_WAIT - 1);
-        assert!(subject.job.is_none(), "its author is to mine it");
+        subject.advance(OTHERS_WAIT - 1);
+        assert!(subject.job.is_none(), "its author should mine it first");
         let mut wait = OTHERS_WAIT - 1;
         while subject.job.is_none() {
-            subject.wait(10);
+            subject.advance(10);
             wait += 10;
             assert!(wait <= OTHERS_WAIT + OTHERS_WAIT_SPREAD + 10, "{wait} ms");
         }
@@ -78,29 +78,29 @@ fn readings_of_others_are_mined_once_they_have_waited() {
     waits.sort_unstable();
     assert!(
         waits[11] > waits[0] + OTHERS_WAIT_SPREAD / 4,
-        "by chance: {waits:?}"
+        "the delay is random: {waits:?}"
     );
 }
 
 #[test]
-fn template_is_made_anew_at_most_so_often_but_for_a_new_tip_at_once() {
+fn template_refresh_is_limited_but_new_tip_is_instant() {
     let mut subject = Subject::miner(7);
     subject.record(72);
     let first = subject.job.expect("it mines");
     subject.record(73);
-    subject.wait(TEMPLATE_INTERVAL - 1);
+    subject.advance(TEMPLATE_INTERVAL - 1);
     assert_eq!(
         subject.job,
         Some(first),
-        "the next one takes the reading in"
+        "the next template includes the reading"
     );
-    subject.wait(1);
+    subject.advance(1);
     let second = subject.job.expect("it mines");
     assert_ne!(second.1.readings_root, first.1.readings_root);
     assert_eq!(
         second.1.time,
         UnixMillis::new(first.1.time.get() + TEMPLATE_INTERVAL),
-        "and the time"
+        "the template's timestamp is updated, too"
     );
     subject.connect(1);
     subject.serve(1, &Branch::new());

@@ -1,19 +1,19 @@
-//! A machine against fork choice and state as plainly as they can be said, under random trees of blocks told by peers
-//! that each know one branch of it, in random orders.
+//! Compares a machine with a simple model of fork choice and chain state. The blocks form random trees; each peer knows
+//! one branch, and the peers announce their branches in random order.
 
 use core::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use chain::{block::Block, hash::BlockHash, key::Author, reading::Reading};
+use heartchain_chain::{block::Block, hash::BlockHash, key::Author, reading::Reading};
+use heartchain_sync::config::UNAVAILABLE_PATIENCE;
 use proptest::prelude::*;
-use sync::config::UNAVAILABLE_PATIENCE;
 
 use crate::{
     branch::{Branch, reading},
     subject::Subject,
 };
 
-/// How a tree grows: each block on an earlier branch (or genesis), with readings that mostly fit.
+/// How a tree grows by one block: on an earlier branch or genesis, with readings that are mostly in sequence.
 #[derive(Clone, Debug)]
 struct Growth {
     parent: prop::sample::Index,
@@ -21,7 +21,7 @@ struct Growth {
 }
 
 fn growth() -> impl Strategy<Value = Growth> {
-    // Author, and how far off its right place: mostly not at all.
+    // The author, and how far its reading is out of sequence: mostly not at all.
     let entry = (1_u64..5, prop_oneof![12 => Just(0_u64), 1 => 1_u64..3]);
     (
         any::<prop::sample::Index>(),
@@ -30,7 +30,7 @@ fn growth() -> impl Strategy<Value = Growth> {
         .prop_map(|(parent, readings)| Growth { parent, readings })
 }
 
-/// Every branch of the tree, one for each of its blocks.
+/// All branches of the tree, one for each of its blocks.
 fn grow(steps: &[Growth]) -> Vec<Branch> {
     let mut branches = vec![Branch::new()];
     for (number, step) in (0..).zip(steps) {
@@ -44,18 +44,18 @@ fn grow(steps: &[Growth]) -> Vec<Branch> {
             readings.push(reading(*author, *next));
             *next += 1;
         }
-        // No two blocks are alike, and none is early.
+        // All blocks differ, and no timestamp is in the future.
         let time = crate::branch::START - 10_000_000 + 1_000 * branch.blocks.len() as u64 + number;
-        let block = branch.next(readings, time);
-        branch.take(block);
+        let block = branch.mine_next(readings, time);
+        branch.append(block);
         branches.push(branch);
     }
     branches.remove(0);
     branches
 }
 
-/// The blocks of a branch up to the first one in which some author's count is broken.
-fn valid_part(branch: &Branch) -> &[Block] {
+/// The blocks of a branch before the first one that breaks an author's sequence.
+fn valid_prefix(branch: &Branch) -> &[Block] {
     let mut next: BTreeMap<Author, u64> = BTreeMap::new();
     let mut breaks = |reading: &Reading| {
         let next = next.entry(reading.author).or_default();
@@ -69,11 +69,12 @@ fn valid_part(branch: &Branch) -> &[Block] {
     &branch.blocks[..broken.unwrap_or(branch.blocks.len())]
 }
 
-/// The heaviest of the valid branches, the lower tip on a tie. A branch's valid part is another block's branch.
+/// The valid branch with the most work, or with the lower tip hash on a tie. The valid prefix of an invalid branch need
+/// not be considered: it is itself one of the branches.
 fn best(branches: &[Branch]) -> Vec<BlockHash> {
     let whole = branches
         .iter()
-        .filter(|branch| valid_part(branch).len() == branch.blocks.len());
+        .filter(|branch| valid_prefix(branch).len() == branch.blocks.len());
     whole
         .max_by_key(|branch| (branch.total_work, Reverse(branch.tip())))
         .map(|branch| {
@@ -86,21 +87,21 @@ fn best(branches: &[Branch]) -> Vec<BlockHash> {
         .unwrap_or_default()
 }
 
-/// The machine's best branch, genesis left out.
-fn held(subject: &Subject) -> Vec<BlockHash> {
+/// The machine's best branch without genesis.
+fn best_chain(subject: &Subject) -> Vec<BlockHash> {
     (1..=subject.machine.status().index)
         .filter_map(|index| subject.machine.best_hash(index))
         .collect()
 }
 
-/// Answers whatever is asked, each peer from its own branch.
-fn serve_all_told(subject: &mut Subject, told: &[usize], branches: &[Branch]) {
-    let peers: Vec<(u64, &Branch)> = told
+/// Answers all requests to the announced peers, each from its own branch.
+fn serve_announced(subject: &mut Subject, announced: &[usize], branches: &[Branch]) {
+    let peers: Vec<(u64, &Branch)> = announced
         .iter()
         .map(|number| (*number as u64, &branches[*number]))
         .collect();
     subject.serve_all(&peers);
-    subject.wait(1_000);
+    subject.advance(1_000);
     subject.serve_all(&peers);
 }
 
@@ -108,7 +109,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn machine_holds_what_the_model_says(
+    fn machine_matches_the_model(
         steps in prop::collection::vec(growth(), 1..16),
         order in prop::collection::vec(any::<prop::sample::Index>(), 16),
         by_gossip in prop::collection::vec(any::<bool>(), 16),
@@ -116,33 +117,33 @@ proptest! {
         let branches = grow(&steps);
         let mut subject = Subject::new();
         let mut left: Vec<usize> = (0..branches.len()).collect();
-        let mut told: Vec<usize> = Vec::new();
-        // Places that were ever on the best branch: what stood there may not be lost.
+        let mut announced: Vec<usize> = Vec::new();
+        // Authors and sequence numbers that were ever on the best branch: they must not be lost.
         let mut joined: BTreeSet<(Author, u64)> = BTreeSet::new();
         for (pick, by_gossip) in order.iter().zip(by_gossip) {
             if left.is_empty() {
                 break;
             }
             let number = left.remove(pick.index(left.len()));
-            told.push(number);
+            announced.push(number);
             let (peer, branch) = (number as u64, &branches[number]);
             subject.connect(peer);
             if by_gossip {
                 subject.gossip_block(peer, &branch.blocks[branch.blocks.len() - 1]);
             }
-            serve_all_told(&mut subject, &told, &branches);
-            for hash in held(&subject) {
+            serve_announced(&mut subject, &announced, &branches);
+            for hash in best_chain(&subject) {
                 joined.extend(subject.blocks[&hash].readings.iter().map(|reading| (reading.author, reading.seq)));
             }
         }
-        // What was left aside is asked for again after a while.
+        // Branches that were set aside are requested again after a while.
         for _ in 0..3 {
-            subject.wait(UNAVAILABLE_PATIENCE / 2);
-            serve_all_told(&mut subject, &told, &branches);
+            subject.advance(UNAVAILABLE_PATIENCE / 2);
+            serve_announced(&mut subject, &announced, &branches);
         }
-        prop_assert_eq!(held(&subject), best(&branches), "dropped: {:?}", subject.dropped);
+        prop_assert_eq!(best_chain(&subject), best(&branches), "disconnections: {:?}", subject.disconnections);
         let mut counts: BTreeMap<Author, u64> = BTreeMap::new();
-        for hash in held(&subject) {
+        for hash in best_chain(&subject) {
             for reading in &subject.blocks[&hash].readings {
                 *counts.entry(reading.author).or_default() += 1;
             }
@@ -151,7 +152,7 @@ proptest! {
         for reading in subject.machine.pending() {
             let count = counts.get(&reading.author).copied().unwrap_or_default();
             prop_assert!(reading.seq >= count, "{reading:?} is on the branch");
-            prop_assert!(waiting.insert((reading.author, reading.seq)), "{reading:?} has a rival");
+                        prop_assert!(waiting.insert((reading.author, reading.seq)), "{reading:?} conflicts");
         }
         for (author, seq) in joined {
             let count = counts.get(&author).copied().unwrap_or_default();

@@ -1,22 +1,23 @@
-//! A start from a disk that is not as it was left: what is damaged is found, cut off, and fetched again.
+//! Starts from a damaged disk: corrupt and missing blocks are detected, cut off and fetched again.
 
-use chain::tree::Entry;
-use chain::{block::Block, bpm::Bpm, hash::BlockHash, time::UnixMillis};
-use sync::{
-    Config, Input, KnownBlock, Machine, Now, Restore, StoreOperation, Stored, seam::JournalEntry,
+use heartchain_chain::tree::Entry;
+use heartchain_chain::{block::Block, bpm::Bpm, hash::BlockHash, time::UnixMillis};
+use heartchain_sync::{
+    Config, IndexedBlock, Input, Machine, Now, Restore, StoreOperation, StoredBlock,
+    io::JournalEntry,
 };
 
 use crate::{
     branch::{Branch, START, key, reading, room},
-    subject::{Subject, at},
+    subject::{Subject, now_at},
 };
 
 #[test]
-fn a_damaged_body_is_not_taken_and_its_block_is_fetched_again() {
+fn corrupt_body_is_rejected_and_fetched_again() {
     let branch = Branch::of(1, 8);
     let damages: [fn(&mut Block); 3] = [
         |block| block.readings[0].bpm += 1,
-        // The Merkle root covers signatures, too: that is why they are not verified again.
+        // The Merkle root covers the signatures, which are therefore not verified again.
         |block| block.readings[0].signature = reading(2, 0).signature,
         |block| block.readings.push(reading(2, 0)),
     ];
@@ -31,7 +32,7 @@ fn a_damaged_body_is_not_taken_and_its_block_is_fetched_again() {
         );
         assert_eq!(restore.damaged(), 1);
         let mut subject = running(restore.finish(), &branch);
-        assert_eq!(subject.tip(), branch.up_to(4).tip());
+        assert_eq!(subject.tip(), branch.prefix(4).tip());
         subject.connect(1);
         subject.serve(1, &branch);
         assert_eq!(subject.tip(), branch.tip());
@@ -39,15 +40,15 @@ fn a_damaged_body_is_not_taken_and_its_block_is_fetched_again() {
 }
 
 #[test]
-fn what_stands_on_a_lost_block_is_cut_off_and_fetched_again() {
+fn blocks_above_a_missing_one_are_fetched_again() {
     let branch = Branch::of(1, 8);
     let lost = with_hashes(&branch.blocks).filter(|(_, block)| block.header.index != 5);
     let mut restore = restore(&[]);
     restore.blocks(lost);
     assert_eq!(restore.damaged(), 3);
     let mut subject = running(restore.finish(), &branch);
-    assert_eq!(subject.tip(), branch.up_to(4).tip());
-    // Nothing of it is lost meanwhile.
+    assert_eq!(subject.tip(), branch.prefix(4).tip());
+    // Its readings are not lost in the meantime.
     assert_eq!(subject.machine.pending().count(), 3);
     subject.connect(1);
     subject.serve(1, &branch);
@@ -55,15 +56,15 @@ fn what_stands_on_a_lost_block_is_cut_off_and_fetched_again() {
 }
 
 #[test]
-fn a_catch_up_that_was_cut_short_is_no_damage() {
+fn interrupted_sync_is_not_damage() {
     let branch = Branch::of(1, 8);
-    // The eighth came before the seventh; the tip was the sixth.
+    // The eighth block arrived before the seventh; the tip was the sixth.
     let stored = || with_hashes(&branch.blocks).filter(|(_, block)| block.header.index != 7);
     for (tip, damaged) in [(6, 0), (8, 1)] {
         let mut restore = restore(&[]);
-        restore.tip(Some(branch.up_to(tip).tip()));
+        restore.tip(Some(branch.prefix(tip).tip()));
         restore.blocks(stored());
-        assert_eq!(restore.damaged(), damaged, "the tip was number {tip}");
+        assert_eq!(restore.damaged(), damaged, "the tip was block {tip}");
         let mut subject = running(restore.finish(), &branch);
         subject.connect(1);
         subject.serve(1, &branch);
@@ -72,20 +73,20 @@ fn a_catch_up_that_was_cut_short_is_no_damage() {
 }
 
 #[test]
-fn what_was_garbled_beside_the_best_branch_is_counted_too() {
+fn corrupt_side_blocks_count_as_damage() {
     let (branch, other) = (Branch::of(1, 4), Branch::of(2, 1));
-    let mut garbled = other.blocks[0].clone();
-    let hash = garbled.header.hash();
-    garbled.header.prev_hash = BlockHash::new([3; 32]);
+    let mut corrupt = other.blocks[0].clone();
+    let hash = corrupt.header.hash();
+    corrupt.header.prev_hash = BlockHash::new([3; 32]);
     let mut restore = restore(&[]);
     restore.tip(Some(branch.tip()));
-    restore.blocks(with_hashes(&branch.blocks).chain([(hash, garbled)]));
+    restore.blocks(with_hashes(&branch.blocks).chain([(hash, corrupt)]));
     assert_eq!(restore.damaged(), 1);
     assert_eq!(running(restore.finish(), &branch).tip(), branch.tip());
 }
 
 #[test]
-fn a_block_under_another_ones_hash_is_not_taken() {
+fn block_stored_under_a_wrong_hash_is_rejected() {
     let branch = Branch::of(1, 2);
     let mut restore = restore(&[]);
     let second = branch.blocks[1].clone();
@@ -93,12 +94,12 @@ fn a_block_under_another_ones_hash_is_not_taken() {
     assert_eq!(restore.damaged(), 1);
     assert_eq!(
         running(restore.finish(), &branch).tip(),
-        branch.up_to(1).tip()
+        branch.prefix(1).tip()
     );
 }
 
 #[test]
-fn a_gap_in_the_journal_is_filled_from_the_chain_and_on_disk() {
+fn journal_gap_is_filled_from_the_chain() {
     let branch = Branch::of(7, 5);
     for lost in 1..5 {
         let mut entries = entries();
@@ -108,20 +109,20 @@ fn a_gap_in_the_journal_is_filled_from_the_chain_and_on_disk() {
         let mut machine = restore.finish();
         let outputs: Vec<_> = machine.handle(Input::Tick, now()).collect();
         let written = outputs.iter().any(|output| {
-            let sync::Output::Write { batch, .. } = output else {
+            let heartchain_sync::Output::Write { batch, .. } = output else {
                 return false;
             };
             batch.operations == [StoreOperation::PutJournal(position, entry)]
         });
         assert!(written, "entry {lost}: {outputs:?}");
-        // The last one is no gap but an entry that is not in the chain: it keeps its place.
+        // The last entry is not a gap but an entry that is not in the chain: it keeps its sequence number.
         let waiting: Vec<u64> = machine.pending().map(|reading| reading.seq).collect();
         assert_eq!(waiting, [5], "entry {lost}");
     }
 }
 
 #[test]
-fn what_the_chain_has_beyond_the_journal_was_recorded_elsewhere() {
+fn chain_readings_beyond_the_journal_are_foreign() {
     let branch = Branch::of(7, 5);
     let mut restore = restore(&entries()[..3]);
     restore.blocks(with_hashes(&branch.blocks));
@@ -129,7 +130,7 @@ fn what_the_chain_has_beyond_the_journal_was_recorded_elsewhere() {
     let writes = machine
         .handle(Input::Tick, now())
         .filter(|output| {
-            let sync::Output::Write { batch, .. } = output else {
+            let heartchain_sync::Output::Write { batch, .. } = output else {
                 return false;
             };
             let is_entry =
@@ -141,33 +142,33 @@ fn what_the_chain_has_beyond_the_journal_was_recorded_elsewhere() {
 }
 
 #[test]
-fn a_long_chain_is_known_before_its_bodies_were_looked_at() {
+fn chain_is_restored_before_its_bodies_are_read() {
     let branch = Branch::of(7, 5);
     let entries = entries();
     let mut restore = restore(&entries);
     assert!(!restore.needs_bodies());
-    restore.stored(known(&branch.blocks));
+    restore.stored(stored_without_bodies(&branch.blocks));
     assert_eq!(restore.damaged(), 0);
     let mut machine = restore.finish();
     machine.handle(Input::Tick, now());
     assert_eq!(machine.status().index, 5);
-    // What is recorded next gets the next place; nothing that is in the chain is offered again.
+    // The next reading gets the next sequence number, and nothing that is in the chain is offered again.
     let waiting: Vec<u64> = machine.pending().map(|reading| reading.seq).collect();
     assert_eq!(waiting, [5]);
 }
 
 #[test]
-fn what_is_known_of_a_block_is_judged_by_its_header() {
+fn stored_index_is_checked_against_its_header() {
     let branch = Branch::of(1, 8);
-    let damages: [fn(&mut KnownBlock); 4] = [
+    let damages: [fn(&mut IndexedBlock); 4] = [
         |block| block.header.nonce += 1,
         |block| block.header.prev_hash = BlockHash::new([3; 32]),
         |block| block.hash = BlockHash::new([3; 32]),
         |block| block.entries.clear(),
     ];
     for damage in damages {
-        let mut stored = known(&branch.blocks);
-        if let Stored::Known(block) = &mut stored[7] {
+        let mut stored = stored_without_bodies(&branch.blocks);
+        if let StoredBlock::Indexed(block) = &mut stored[7] {
             damage(block);
         }
         let mut restore = restore(&[]);
@@ -179,25 +180,25 @@ fn what_is_known_of_a_block_is_judged_by_its_header() {
 }
 
 #[test]
-fn who_lacks_an_entry_of_the_journal_needs_bodies() {
+fn missing_journal_entry_requires_bodies() {
     let mut entries = entries();
     assert!(!restore(&entries).needs_bodies());
     assert!(!restore(&[]).needs_bodies());
     entries.remove(2);
     assert!(restore(&entries).needs_bodies());
-    // A body beside what is known of it is looked at.
+    // A body that is given along with its index entry is read.
     let branch = Branch::of(7, 5);
     let mut restore = restore(&entries);
-    restore.stored(known(&branch.blocks));
+    restore.stored(stored_without_bodies(&branch.blocks));
     restore.blocks(with_hashes(&branch.blocks));
     assert_eq!(restore.damaged(), 0);
     assert_eq!(restore.finish().load().journal, 6);
 }
 
-fn known(blocks: &[Block]) -> Vec<Stored> {
-    let known = |block: &Block| {
+fn stored_without_bodies(blocks: &[Block]) -> Vec<StoredBlock> {
+    let stored_without_bodies = |block: &Block| {
         let entries = block.readings.iter();
-        Stored::Known(KnownBlock {
+        StoredBlock::Indexed(IndexedBlock {
             hash: block.header.hash(),
             header: block.header,
             entries: entries
@@ -205,21 +206,28 @@ fn known(blocks: &[Block]) -> Vec<Stored> {
                 .collect(),
         })
     };
-    blocks.iter().map(known).collect()
+    blocks.iter().map(stored_without_bodies).collect()
 }
 
 fn now() -> Now {
-    at(START, 0)
+    now_at(START, 0)
 }
 
-/// Five entries that `Branch::of(7, 5)` has, and one that it has not.
+/// Five journal entries whose readings `Branch::of(7, 5)` has, and one that it does not have.
 fn entries() -> Vec<(u64, JournalEntry)> {
     let bpm = Bpm::new(72).expect("a heart rate");
     (0..6)
         .map(|seq| {
             let time = UnixMillis::new(START + seq);
-            let resigns = None;
-            (seq, JournalEntry { time, bpm, resigns })
+            let replaces = None;
+            (
+                seq,
+                JournalEntry {
+                    time,
+                    bpm,
+                    replaces,
+                },
+            )
         })
         .collect()
 }
@@ -237,29 +245,33 @@ fn with_hashes(blocks: &[Block]) -> impl Iterator<Item = (BlockHash, Block)> {
         .map(|block| (block.header.hash(), block.clone()))
 }
 
-/// A subject that started with this branch on disk, and has not looked at its bodies.
-pub(crate) fn not_looked_at(branch: &Branch) -> Subject {
+/// A subject that started with this branch on disk and has not read its bodies.
+pub(crate) fn unverified(branch: &Branch) -> Subject {
     let mut restore = restore(&[]);
-    restore.stored(known(&branch.blocks));
+    restore.stored(stored_without_bodies(&branch.blocks));
     running(restore.finish(), branch)
 }
 
-/// The same with another branch beside it, and this tip as the last that was written.
-pub(crate) fn not_looked_at_beside(branch: &Branch, other: &Branch, tip: BlockHash) -> Subject {
+/// The same with a second branch on disk, and `tip` as the last tip that was written.
+pub(crate) fn unverified_with_side_branch(
+    branch: &Branch,
+    other: &Branch,
+    tip: BlockHash,
+) -> Subject {
     let mut restore = restore(&[]);
     restore.tip(Some(tip));
-    restore.stored(known(&branch.blocks));
-    restore.stored(known(&other.blocks));
+    restore.stored(stored_without_bodies(&branch.blocks));
+    restore.stored(stored_without_bodies(&other.blocks));
     let mut subject = running(restore.finish(), branch);
     subject.blocks.extend(with_hashes(&other.blocks));
     subject
 }
 
-/// A subject that goes on with this machine, over a disk that has the branch's blocks.
+/// A subject that continues with this machine, on a disk with the branch's blocks.
 fn running(machine: Machine<u64>, branch: &Branch) -> Subject {
     let mut subject = Subject::new();
     subject.blocks.extend(with_hashes(&branch.blocks));
     subject.machine = machine;
-    subject.give(Input::Tick);
+    subject.feed(Input::Tick);
     subject
 }

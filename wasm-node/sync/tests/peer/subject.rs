@@ -1,8 +1,8 @@
-//! A machine with a disk that does at once what it is told, and peers that the test speaks for.
+//! The machine under test, with a disk that completes jobs at once and peers that the test plays.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chain::{
+use heartchain_chain::{
     block::Block,
     bpm::Bpm,
     hash::{BlockHash, ReadingId},
@@ -10,49 +10,49 @@ use chain::{
     reading::Reading,
     time::{MonotonicMillis, UnixMillis},
 };
-use sync::{
+use heartchain_sync::{
     Config, Event, Input, Machine, Now, Output, Restore, StoreOperation,
-    message::{IdRow, Request, Response, StatusMessage},
-    seam::{
-        DropReason, GossipId, InboundId, JobId, JournalEntry, ReadId, RequestId, Ticket, Topic,
-        Verdict, WriteId,
+    io::{
+        DisconnectReason, GossipId, InboundId, JobId, JournalEntry, ReadId, RequestId, Ticket,
+        Topic, Verdict, WriteId,
     },
+    message::{MempoolRow, Request, Response, StatusMessage},
 };
 
 use crate::branch::{Branch, START, key, room};
 
 pub(crate) type Peer = u64;
 
-/// Both clocks at this true time, the wall clock so far ahead of it.
-pub(crate) fn at(now: u64, clock: i64) -> Now {
+/// Both clocks at true time `now`, with the wall clock `clock` ms ahead.
+pub(crate) fn now_at(now: u64, clock: i64) -> Now {
     Now {
         wall: UnixMillis::new(now.saturating_add_signed(clock)),
         monotonic: MonotonicMillis::new(now),
     }
 }
 
-/// The machine under test.
+/// The machine under test and everything that its driver would hold.
 pub(crate) struct Subject {
     pub(crate) machine: Machine<Peer>,
-    /// True time, which its monotonic clock shows.
+    /// The true time, which its monotonic clock shows.
     pub(crate) now: u64,
-    /// How far its wall clock is ahead of that.
-    pub(crate) clock: i64,
+    /// How far its wall clock is ahead of the true time, ms.
+    pub(crate) clock_offset: i64,
     pub(crate) blocks: HashMap<BlockHash, Block>,
-    /// What it asked and has not been answered.
-    pub(crate) asked: BTreeMap<RequestId, (Peer, Request)>,
+    /// Requests that it sent and that have not been answered.
+    pub(crate) open_requests: BTreeMap<RequestId, (Peer, Request)>,
     pub(crate) events: Vec<Event>,
     pub(crate) verdicts: BTreeMap<GossipId, Verdict>,
-    pub(crate) dropped: Vec<(Peer, DropReason, bool)>,
+    pub(crate) disconnections: Vec<(Peer, DisconnectReason, bool)>,
     pub(crate) published: Vec<(Topic, Vec<u8>)>,
-    pub(crate) answers: BTreeMap<InboundId, Option<Response>>,
-    pub(crate) job: Option<(JobId, chain::header::Header)>,
+    pub(crate) responses: BTreeMap<InboundId, Option<Response>>,
+    pub(crate) job: Option<(JobId, heartchain_chain::header::Header)>,
     pub(crate) wake_at: Option<u64>,
-    /// Writes that were neither done nor failed yet, if they are held.
+    /// If set, writes are held here instead of being completed.
     pub(crate) held_writes: Option<Vec<(WriteId, Vec<StoreOperation>)>>,
-    /// Reads that were neither done nor failed yet, if they are held.
+    /// If set, reads are held here instead of being completed.
     pub(crate) held_reads: Option<Vec<(ReadId, Vec<BlockHash>)>>,
-    /// What else is on its disk.
+    /// Left blocks that its disk keeps until their readings are recovered.
     pub(crate) protected: BTreeSet<BlockHash>,
     pub(crate) adopted: BTreeMap<ReadingId, Reading>,
     pub(crate) journal: BTreeMap<u64, JournalEntry>,
@@ -63,7 +63,7 @@ pub(crate) struct Subject {
     pub(crate) bodies_read: usize,
     first_key: u64,
     mines: bool,
-    names: u64,
+    last_id: u64,
 }
 
 impl Subject {
@@ -80,16 +80,16 @@ impl Subject {
         let mut seed = [5; 32];
         seed[..8].copy_from_slice(&author.to_le_bytes());
         Self {
-            machine: Machine::new(config, room(), key(author), seed, at(START, 0)),
+            machine: Machine::new(config, room(), key(author), seed, now_at(START, 0)),
             now: START,
-            clock: 0,
+            clock_offset: 0,
             blocks: HashMap::new(),
-            asked: BTreeMap::new(),
+            open_requests: BTreeMap::new(),
             events: Vec::new(),
             verdicts: BTreeMap::new(),
-            dropped: Vec::new(),
+            disconnections: Vec::new(),
             published: Vec::new(),
-            answers: BTreeMap::new(),
+            responses: BTreeMap::new(),
             job: None,
             wake_at: None,
             held_writes: None,
@@ -103,18 +103,18 @@ impl Subject {
             bodies_read: 0,
             first_key: author,
             mines: config.mining,
-            names: 0,
+            last_id: 0,
         }
     }
 
-    /// Gives an input and does what comes of it.
-    pub(crate) fn give(&mut self, input: Input<Peer>) {
+    /// Feeds an input and performs all resulting outputs.
+    pub(crate) fn feed(&mut self, input: Input<Peer>) {
         let mut inputs = vec![input];
         while !inputs.is_empty() {
             for input in core::mem::take(&mut inputs) {
                 let outputs: Vec<_> = self
                     .machine
-                    .handle(input, at(self.now, self.clock))
+                    .handle(input, now_at(self.now, self.clock_offset))
                     .collect();
                 inputs.extend(
                     outputs
@@ -152,30 +152,30 @@ impl Subject {
             }
             Output::Request { peer, id, data, .. } => {
                 let request = Request::decode(&data).expect("an honest request");
-                self.asked.insert(id, (peer, request));
+                self.open_requests.insert(id, (peer, request));
             }
             Output::Respond { id, data } => {
-                self.answers
+                self.responses
                     .insert(id, Some(Response::decode(&data).expect("an honest answer")));
             }
             Output::Refuse { id } => {
-                self.answers.insert(id, None);
+                self.responses.insert(id, None);
             }
             Output::Publish { topic, data } => self.published.push((topic, data)),
-            Output::Judge { id, verdict, .. } => {
+            Output::Verdict { id, verdict, .. } => {
                 assert_eq!(self.verdicts.insert(id, verdict), None, "judged twice");
             }
             Output::Mine { job, header } => self.job = Some((job, header)),
             Output::StopMining => self.job = None,
             Output::WakeAt(at) => self.wake_at = Some(at.get()),
-            Output::Tell(event) => self.events.push(event),
-            Output::Drop {
+            Output::Emit(event) => self.events.push(event),
+            Output::Disconnect {
                 peer,
                 reason,
                 until,
             } => {
-                self.asked.retain(|_, (asked, _)| *asked != peer);
-                self.dropped.push((peer, reason, until.is_some()));
+                self.open_requests.retain(|_, (asked, _)| *asked != peer);
+                self.disconnections.push((peer, reason, until.is_some()));
             }
         }
         None
@@ -189,10 +189,10 @@ impl Subject {
             StoreOperation::DeleteBlock(hash) => {
                 self.blocks.remove(&hash);
             }
-            StoreOperation::PutRescue(hash) => {
+            StoreOperation::PutRecovery(hash) => {
                 self.protected.insert(hash);
             }
-            StoreOperation::DeleteRescue(hash) => {
+            StoreOperation::DeleteRecovery(hash) => {
                 self.protected.remove(&hash);
             }
             StoreOperation::PutAdopted(id, reading) => {
@@ -212,7 +212,7 @@ impl Subject {
         }
     }
 
-    /// The tab is closed, and opened again when its wall clock is so far ahead of the true time.
+    /// Closes the tab and opens it again with a wall clock `clock` ms ahead of the true time.
     pub(crate) fn reopen(&self, clock: i64) -> Self {
         let config = Config { mining: self.mines };
         let keys = self.keys.iter();
@@ -223,7 +223,7 @@ impl Subject {
             key(self.first_key),
             keys,
             [9; 32],
-            at(self.now, clock),
+            now_at(self.now, clock),
         );
         restore.journal(self.journal.iter().map(|(at, entry)| (*at, *entry)));
         let mut blocks: Vec<_> = self.blocks.iter().collect();
@@ -233,14 +233,14 @@ impl Subject {
                 .into_iter()
                 .map(|(hash, block)| (*hash, block.clone())),
         );
-        restore.rescue(self.protected.iter().copied());
+        restore.recovery(self.protected.iter().copied());
         restore.adopted(self.adopted.values().copied());
         restore.tip(self.stored_tip);
         restore.confirmed(self.confirmed);
         let mut subject = Self {
             machine: restore.finish(),
             now: self.now,
-            clock,
+            clock_offset: clock,
             blocks: self.blocks.clone(),
             protected: self.protected.clone(),
             adopted: self.adopted.clone(),
@@ -250,11 +250,11 @@ impl Subject {
             confirmed: self.confirmed,
             ..Self::with(config, self.first_key)
         };
-        subject.give(Input::Tick);
+        subject.feed(Input::Tick);
         subject
     }
 
-    /// Every reading on disk, in memory or on the chain.
+    /// All readings in stored blocks, in the mempool, or adopted from other tabs.
     pub(crate) fn readings(&self) -> BTreeSet<ReadingId> {
         let id = |reading: &Reading| reading.id(room().id());
         let blocks = self.blocks.values().flat_map(|block| &block.readings);
@@ -265,52 +265,52 @@ impl Subject {
             .collect()
     }
 
-    /// Writes what was held back; what comes from now on is written at once.
+    /// Completes all held writes. Later writes complete at once.
     pub(crate) fn finish_held_writes(&mut self) {
         for (id, operations) in self.held_writes.take().unwrap_or_default() {
             for operation in operations {
                 self.apply(operation);
             }
-            self.give(Input::Written { id });
+            self.feed(Input::Written { id });
         }
     }
 
-    pub(crate) fn name(&mut self) -> u64 {
-        self.names += 1;
-        self.names
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
     }
 
-    /// Lets time pass; the machine is woken whenever it wishes.
-    pub(crate) fn wait(&mut self, ms: u64) {
+    /// Advances the time; the machine is woken whenever it asked for it.
+    pub(crate) fn advance(&mut self, ms: u64) {
         let end = self.now + ms;
         while let Some(at) = self.wake_at.filter(|at| *at <= end) {
             self.now = self.now.max(at);
             self.wake_at = None;
-            self.give(Input::Tick);
+            self.feed(Input::Tick);
         }
         self.now = end;
-        self.give(Input::Tick);
+        self.feed(Input::Tick);
     }
 
     pub(crate) fn connect(&mut self, peer: Peer) {
-        self.give(Input::PeerConnected { peer });
+        self.feed(Input::PeerConnected { peer });
     }
 
     pub(crate) fn disconnect(&mut self, peer: Peer) {
-        self.asked.retain(|_, (asked, _)| *asked != peer);
-        self.give(Input::PeerDisconnected { peer });
+        self.open_requests.retain(|_, (asked, _)| *asked != peer);
+        self.feed(Input::PeerDisconnected { peer });
     }
 
     pub(crate) fn record(&mut self, bpm: u16) -> Ticket {
-        let ticket = Ticket(self.name());
+        let ticket = Ticket(self.next_id());
         let bpm = Bpm::new(bpm).expect("a heart rate");
-        self.give(Input::Record { ticket, bpm });
+        self.feed(Input::Record { ticket, bpm });
         ticket
     }
 
     pub(crate) fn gossip(&mut self, from: Peer, topic: Topic, data: Vec<u8>) -> GossipId {
-        let id = GossipId(self.name());
-        self.give(Input::Gossip {
+        let id = GossipId(self.next_id());
+        self.feed(Input::Gossip {
             from,
             id,
             topic,
@@ -331,83 +331,86 @@ impl Subject {
         self.verdicts.get(&id).copied()
     }
 
-    /// A peer asks; what it is told, `None` if it is refused.
-    pub(crate) fn ask(&mut self, from: Peer, request: &Request) -> Option<Response> {
-        self.ask_bytes(from, request.encode())
+    /// A peer sends a request. Returns the machine's response, or `None` if it refuses.
+    pub(crate) fn handle_request(&mut self, from: Peer, request: &Request) -> Option<Response> {
+        self.handle_request_bytes(from, request.encode())
     }
 
-    pub(crate) fn ask_bytes(&mut self, from: Peer, data: Vec<u8>) -> Option<Response> {
-        let id = InboundId(self.name());
-        self.give(Input::Request { from, id, data });
-        self.answers
+    pub(crate) fn handle_request_bytes(&mut self, from: Peer, data: Vec<u8>) -> Option<Response> {
+        let id = InboundId(self.next_id());
+        self.feed(Input::Request { from, id, data });
+        self.responses
             .remove(&id)
             .expect("an answer or a refusal at once")
     }
 
-    /// A peer tells its Status of its own accord.
-    pub(crate) fn hear_status(&mut self, from: Peer, status: StatusMessage) {
-        self.ask(from, &Request::Status(status));
+    /// A peer sends its status unasked.
+    pub(crate) fn receive_status(&mut self, from: Peer, status: StatusMessage) {
+        self.handle_request(from, &Request::Status(status));
     }
 
-    /// The oldest open request of this kind to a peer.
-    pub(crate) fn open(
+    /// The oldest open request to a peer that matches `kind`.
+    pub(crate) fn open_request(
         &self,
         peer: Peer,
         kind: impl Fn(&Request) -> bool,
     ) -> Option<(RequestId, Request)> {
-        self.asked
+        self.open_requests
             .iter()
             .find(|(_, (asked, request))| *asked == peer && kind(request))
             .map(|(id, (_, request))| (*id, request.clone()))
     }
 
     pub(crate) fn respond(&mut self, peer: Peer, id: RequestId, data: Vec<u8>) {
-        self.asked.remove(&id);
-        self.give(Input::Response { peer, id, data });
+        self.open_requests.remove(&id);
+        self.feed(Input::Response { peer, id, data });
     }
 
-    /// Answers the oldest open request of this kind to a peer with these bytes.
+    /// Answers the oldest open request to a peer that matches `kind`.
     pub(crate) fn answer(
         &mut self,
         peer: Peer,
         kind: impl Fn(&Request) -> bool,
         response: &Response,
     ) {
-        let (id, _) = self.open(peer, kind).expect("such a request is open");
+        let (id, _) = self
+            .open_request(peer, kind)
+            .expect("such a request is open");
         self.respond(peer, id, response.encode());
     }
 
-    /// Answers everything asked of a peer as an honest one that holds this branch does; `gives` says which bodies.
-    pub(crate) fn serve_some(
+    /// Answers all open requests to a peer as an honest peer with this branch would, but with only those bodies that
+    /// match `has_body`.
+    pub(crate) fn serve_with_bodies(
         &mut self,
         peer: Peer,
         branch: &Branch,
-        gives: impl Fn(&BlockHash) -> bool,
+        has_body: impl Fn(&BlockHash) -> bool,
     ) {
-        while let Some((id, request)) = self.open(peer, |_| true) {
-            let response = honest_answer(branch, &request, &gives);
+        while let Some((id, request)) = self.open_request(peer, |_| true) {
+            let response = honest_response(branch, &request, &has_body);
             self.respond(peer, id, response.encode());
         }
     }
 
-    /// Answers what is asked of a peer of this kind, and nothing else.
-    pub(crate) fn serve_some_of(
+    /// Answers only those open requests to a peer that match `kind`.
+    pub(crate) fn serve_requests_of(
         &mut self,
         peer: Peer,
         branch: &Branch,
         kind: impl Fn(&Request) -> bool,
     ) {
-        while let Some((id, request)) = self.open(peer, &kind) {
-            let response = honest_answer(branch, &request, |_| true);
+        while let Some((id, request)) = self.open_request(peer, &kind) {
+            let response = honest_response(branch, &request, |_| true);
             self.respond(peer, id, response.encode());
         }
     }
 
-    /// Answers everything asked of several peers.
+    /// Answers all open requests to several peers.
     pub(crate) fn serve_all(&mut self, peers: &[(Peer, &Branch)]) {
         while peers
             .iter()
-            .any(|(peer, _)| self.open(*peer, |_| true).is_some())
+            .any(|(peer, _)| self.open_request(*peer, |_| true).is_some())
         {
             for (peer, branch) in peers {
                 self.serve(*peer, branch);
@@ -416,16 +419,16 @@ impl Subject {
     }
 
     pub(crate) fn serve(&mut self, peer: Peer, branch: &Branch) {
-        self.serve_some(peer, branch, |_| true);
+        self.serve_with_bodies(peer, branch, |_| true);
     }
 
-    /// Finds the nonce that it looks for.
+    /// Mines the current job, if there is one. Returns whether there was one.
     pub(crate) fn find_nonce(&mut self) -> bool {
         let Some((job, mut header)) = self.job.take() else {
             return false;
         };
-        crate::branch::work(&mut header);
-        self.give(Input::Mined {
+        crate::branch::solve(&mut header);
+        self.feed(Input::Mined {
             job,
             nonce: header.nonce,
         });
@@ -436,8 +439,8 @@ impl Subject {
         self.machine.status().tip
     }
 
-    pub(crate) fn was_banned(&self, peer: Peer) -> Option<&DropReason> {
-        self.dropped
+    pub(crate) fn ban_reason(&self, peer: Peer) -> Option<&DisconnectReason> {
+        self.disconnections
             .iter()
             .find(|(dropped, _, banned)| *dropped == peer && *banned)
             .map(|(_, reason, _)| reason)
@@ -464,27 +467,31 @@ pub(crate) fn is_readings(request: &Request) -> bool {
     matches!(request, Request::Readings { .. })
 }
 
-pub(crate) fn honest_answer(
+pub(crate) fn honest_response(
     branch: &Branch,
     request: &Request,
-    gives: impl Fn(&BlockHash) -> bool,
+    has_body: impl Fn(&BlockHash) -> bool,
 ) -> Response {
     match request {
         Request::Status(_) => Response::Status(branch.status()),
         Request::Headers { locator } => {
-            let known = locator.iter().find_map(|hash| branch.place(hash));
-            let next = known.map_or(0, |at| at + 1);
+            let common = locator.iter().find_map(|hash| branch.position(hash));
+            let next = common.map_or(0, |position| position + 1);
             let headers = branch.blocks.iter().skip(next).map(|block| block.header);
-            Response::Headers(headers.take(sync::message::MAX_HEADERS).collect())
+            Response::Headers(
+                headers
+                    .take(heartchain_sync::message::MAX_HEADERS)
+                    .collect(),
+            )
         }
         Request::Bodies { hashes } => {
             let body = |hash: &BlockHash| {
-                let place = branch.place(hash).filter(|_| gives(hash))?;
-                Some(branch.blocks[place].readings.clone())
+                let position = branch.position(hash).filter(|_| has_body(hash))?;
+                Some(branch.blocks[position].readings.clone())
             };
             Response::Bodies(hashes.iter().map(body).collect())
         }
-        Request::MempoolIds { .. } => Response::MempoolIds(Vec::<IdRow>::new()),
+        Request::MempoolIds { .. } => Response::MempoolIds(Vec::<MempoolRow>::new()),
         Request::Readings { .. } => Response::Readings(Vec::new()),
     }
 }

@@ -1,20 +1,20 @@
-//! What a page may look at: one's own readings and where they stand, side branches.
+//! The data that a page can display: the user's own readings with their heights, and side branches.
 
-use chain::reading::Reading;
-use sync::{
+use heartchain_chain::reading::Reading;
+use heartchain_sync::{
     Config, Restore,
     config::{MAX_BRANCH_BLOCKS_SHOWN, MAX_BRANCHES_SHOWN},
-    seam::JournalEntry,
+    io::JournalEntry,
 };
 
 use crate::{
     branch::{Branch, START, key, reading, room},
-    subject::{Subject, at},
+    subject::{Subject, now_at},
 };
 
 const US: u64 = 1_000;
 
-/// Place in the count, heart rate, height.
+/// Own readings as sequence number, heart rate and height.
 fn own(subject: &Subject, limit: usize) -> Vec<(u64, u16, Option<u64>)> {
     let own = subject.machine.own_readings(limit);
     own.iter()
@@ -23,13 +23,13 @@ fn own(subject: &Subject, limit: usize) -> Vec<(u64, u16, Option<u64>)> {
 }
 
 #[test]
-fn own_readings_wait_stand_in_a_block_and_wait_again_after_a_fork() {
+fn own_readings_follow_reorgs() {
     let mut subject = Subject::miner(US);
     for bpm in [71, 72] {
         subject.record(bpm);
     }
     assert_eq!(own(&subject, 10), [(1, 72, None), (0, 71, None)]);
-    subject.wait(5_000);
+    subject.advance(5_000);
     assert!(subject.find_nonce());
     subject.record(73);
     assert_eq!(
@@ -41,7 +41,7 @@ fn own_readings_wait_stand_in_a_block_and_wait_again_after_a_fork() {
 
     let rival = Branch::of(2, 5);
     subject.connect(7);
-    subject.hear_status(7, rival.status());
+    subject.receive_status(7, rival.status());
     subject.serve(7, &rival);
     assert_eq!(subject.machine.status().index, 5);
     assert_eq!(
@@ -49,7 +49,7 @@ fn own_readings_wait_stand_in_a_block_and_wait_again_after_a_fork() {
         [(2, 73, None), (1, 72, None), (0, 71, None)]
     );
     let [branch] = &subject.machine.side_branches()[..] else {
-        panic!("the branch that was left is shown");
+        panic!("the left branch is not shown");
     };
     assert_eq!((branch.index, branch.fork_index), (1, 0));
     assert_eq!(
@@ -61,7 +61,7 @@ fn own_readings_wait_stand_in_a_block_and_wait_again_after_a_fork() {
         [branch.tip]
     );
 
-    subject.wait(10_000);
+    subject.advance(10_000);
     assert!(subject.find_nonce());
     assert_eq!(
         own(&subject, 10),
@@ -70,7 +70,7 @@ fn own_readings_wait_stand_in_a_block_and_wait_again_after_a_fork() {
 }
 
 #[test]
-fn another_reading_in_ones_place_is_not_ones_own() {
+fn conflicting_reading_is_not_shown_as_own() {
     let mut subject = Subject::miner(US);
     subject.record(71);
     let ours = subject.machine.own_readings(1)[0];
@@ -84,19 +84,26 @@ fn another_reading_in_ones_place_is_not_ones_own() {
 }
 
 #[test]
-fn after_a_start_from_disk_own_readings_stand_where_they_stood() {
+fn own_readings_keep_their_heights_after_restart() {
     let mut branch = Branch::of(2, 3);
     branch.push(vec![reading(US, 0)]);
     branch.grow(2, 2);
     branch.push(vec![reading(US, 1)]);
-    let now = at(START, 0);
+    let now = now_at(START, 0);
     let config = Config { mining: false };
     let mut restore = Restore::<u64>::new(config, room(), key(US), [], [1; 32], now);
     restore.journal((0..3).map(|seq| {
         let Reading { time, bpm, .. } = reading(US, seq);
-        let bpm = chain::bpm::Bpm::new(bpm).expect("a heart rate");
-        let resigns = None;
-        (seq, JournalEntry { time, bpm, resigns })
+        let bpm = heartchain_chain::bpm::Bpm::new(bpm).expect("a heart rate");
+        let replaces = None;
+        (
+            seq,
+            JournalEntry {
+                time,
+                bpm,
+                replaces,
+            },
+        )
     }));
     restore.blocks(
         branch
@@ -114,7 +121,7 @@ fn after_a_start_from_disk_own_readings_stand_where_they_stood() {
 }
 
 #[test]
-fn branches_shown_are_the_heaviest_and_cut() {
+fn shown_branches_are_heaviest_and_truncated() {
     let mut subject = Subject::new();
     let mut best = Branch::of(1, 2);
     let fork = best.clone();
@@ -128,7 +135,7 @@ fn branches_shown_are_the_heaviest_and_cut() {
     }
     let near = best.blocks.len() - 4;
     for author in 3..23 {
-        let mut rival = best.up_to(near);
+        let mut rival = best.prefix(near);
         rival.grow(author, 1);
         subject.gossip_block(8, &rival.blocks[near]);
     }

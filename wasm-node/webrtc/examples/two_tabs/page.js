@@ -1,4 +1,4 @@
-//! The page of the example: starts the peer, calls whom the address names, shows what is said.
+//! The page of the example: starts the peer, dials the tab named in the page's address, and shows the messages.
 
 import init, { Tab } from "./two_tabs.js";
 

@@ -1,5 +1,5 @@
-//! The relay of the example: libp2p's circuit relay over WebSocket, and the page over HTTP, on this computer alone. It
-//! knows nothing of what the tabs say.
+//! The relay of the example: runs libp2p's circuit relay over WebSocket and serves the page over HTTP, on loopback
+//! only. It never sees the messages of the tabs in plain text.
 
 #[cfg(not(target_arch = "wasm32"))]
 #[tokio::main]
@@ -33,7 +33,7 @@ mod native {
 
     pub(super) async fn run() -> Result<(), Box<dyn Error>> {
         let package = std::env::args().nth(1).map(PathBuf::from);
-        let package = package.ok_or("name the folder that wasm-bindgen has written")?;
+        let package = package.ok_or("missing argument: the output folder of wasm-bindgen")?;
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_tcp(
@@ -58,7 +58,7 @@ mod native {
                 break address;
             }
         };
-        // Whoever reserves a place is told this address, to tell it to others.
+        // The relay sends this address to peers with a reservation, which advertise it to others.
         swarm.add_external_address(address.clone());
         let address = format!("{address}/p2p/{}", swarm.local_peer_id());
 

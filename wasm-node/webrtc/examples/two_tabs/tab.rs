@@ -1,12 +1,12 @@
-//! The peer in the tab: reserves a place at the relay, calls another tab through it, and says and hears lines of text,
-//! all of which goes directly as soon as there is a direct way.
+//! The peer in the tab: makes a reservation at the relay, dials another tab through it, and exchanges lines of text
+//! over the direct connection as soon as there is one.
 #![cfg(target_arch = "wasm32")]
 #![allow(
     missing_docs,
     clippy::missing_errors_doc,
     missing_debug_implementations,
     unreachable_pub,
-    reason = "an example, whose interface is a page's"
+    reason = "an example whose only user is a page"
 )]
 
 use std::io;
@@ -29,10 +29,10 @@ use wasm_bindgen::{JsError, JsValue};
 use wasm_bindgen_futures::spawn_local;
 
 const LINES: StreamProtocol = StreamProtocol::new("/two-tabs/1");
-/// Bytes of a line.
+/// The maximum length of a received line, in bytes.
 const MAX_LINE: u64 = 4_096;
-/// Wishes of the page that may wait.
-const MAX_WISHES: usize = 16;
+/// The maximum number of queued commands of the page.
+const MAX_COMMANDS: usize = 16;
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
@@ -42,38 +42,38 @@ struct Behaviour {
     lines: request_response::Behaviour<Lines>,
 }
 
-enum Wish {
-    Call(Multiaddr),
+enum Command {
+    Dial(Multiaddr),
     Say(String),
 }
 
-/// What the page holds.
+/// The peer, as the page uses it.
 #[wasm_bindgen]
 pub struct Tab {
-    wishes: mpsc::Sender<Wish>,
+    commands: mpsc::Sender<Command>,
 }
 
 #[wasm_bindgen]
 impl Tab {
-    /// Starts a peer that reserves a place at `relay` and calls `news` with a kind and a text.
+    /// Starts a peer with a reservation at `relay`. It calls `on_event` with the kind of each event and a text.
     #[wasm_bindgen(constructor)]
-    pub fn new(relay: &str, news: Function) -> Result<Self, JsError> {
-        let (wishes, orders) = mpsc::channel(MAX_WISHES);
+    pub fn new(relay: &str, on_event: Function) -> Result<Self, JsError> {
+        let (commands, receiver) = mpsc::channel(MAX_COMMANDS);
         let mut swarm = swarm()?;
-        let place = relay.parse::<Multiaddr>()?.with(Protocol::P2pCircuit);
-        swarm.listen_on(place)?;
-        spawn_local(run(swarm, orders, news));
-        Ok(Self { wishes })
+        let circuit = relay.parse::<Multiaddr>()?.with(Protocol::P2pCircuit);
+        swarm.listen_on(circuit)?;
+        spawn_local(run(swarm, receiver, on_event));
+        Ok(Self { commands })
     }
 
-    /// Calls the tab at an address that it has shown.
+    /// Dials another tab at the address that its page shows.
     pub fn call(&mut self, address: &str) -> Result<(), JsError> {
-        Ok(self.wishes.try_send(Wish::Call(address.parse()?))?)
+        Ok(self.commands.try_send(Command::Dial(address.parse()?))?)
     }
 
-    /// Says a line to all tabs that are connected.
+    /// Sends a line to all connected tabs.
     pub fn say(&mut self, line: String) -> Result<(), JsError> {
-        Ok(self.wishes.try_send(Wish::Say(line))?)
+        Ok(self.commands.try_send(Command::Say(line))?)
     }
 }
 
@@ -93,7 +93,7 @@ fn swarm() -> Result<Swarm<Behaviour>, JsError> {
         .authenticate(noise)
         .multiplex(yamux::Config::default())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    // WebRTC before the relay's circuits, which would take its addresses for theirs.
+    // WebRTC before the relay's circuits: otherwise the relay client dials the addresses of WebRTC.
     let transport = webrtc
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
         .or_transport(relayed)
@@ -119,55 +119,62 @@ fn swarm() -> Result<Swarm<Behaviour>, JsError> {
     Ok(Swarm::new(transport, behaviour, us, settings))
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is shown")]
-async fn run(mut swarm: Swarm<Behaviour>, mut wishes: mpsc::Receiver<Wish>, news: Function) {
-    let tell = |kind: &str, text: &str| {
-        // What the page throws is the page's to hear.
-        let _ = news.call2(&JsValue::NULL, &kind.into(), &text.into());
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the page shows no other events"
+)]
+async fn run(
+    mut swarm: Swarm<Behaviour>,
+    mut commands: mpsc::Receiver<Command>,
+    on_event: Function,
+) {
+    let emit = |kind: &str, text: &str| {
+        // Ignore exceptions of the page's callback.
+        let _ = on_event.call2(&JsValue::NULL, &kind.into(), &text.into());
     };
-    // Closed as soon as there is a direct way: a line that takes a circuit is lost with its relay.
+    // Circuits are closed as soon as a direct connection exists: a line sent over a circuit is lost with its relay.
     let mut circuits: Vec<(PeerId, ConnectionId)> = Vec::new();
     loop {
         select! {
-            wish = wishes.next() => match wish {
+            command = commands.next() => match command {
                 None => return,
-                Some(Wish::Call(address)) => {
+                Some(Command::Dial(address)) => {
                     if let Err(error) = swarm.dial(address) {
-                        tell("failed", &error.to_string());
+                        emit("failed", &error.to_string());
                     }
                 }
-                Some(Wish::Say(line)) => {
+                Some(Command::Say(line)) => {
                     let peers: Vec<PeerId> = swarm.connected_peers().copied().collect();
                     for peer in peers {
-                        // The relay, which knows no lines, does not take them.
+                        // The relay does not support the protocol, so a request to it just fails.
                         swarm.behaviour_mut().lines.send_request(&peer, line.clone());
                     }
                 }
             },
             event = swarm.select_next_some() => match event {
-                // The circuit's own address comes first, and the one for browsers with it.
-                SwarmEvent::ExternalAddrConfirmed { address } if is_for_browsers(&address) => {
-                    tell("reachable", &address.to_string());
+                // The circuit address is confirmed first, and then the form of it that browsers dial.
+                SwarmEvent::ExternalAddrConfirmed { address } if is_webrtc(&address) => {
+                    emit("reachable", &address.to_string());
                 }
                 SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } if address::is_direct(&endpoint) => {
                     for (_, circuit) in circuits.iter().filter(|(peer, _)| *peer == peer_id) {
                         swarm.close_connection(*circuit);
                     }
-                    tell("connected", "Connected directly.");
+                    emit("connected", "Connected directly.");
                 }
                 SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } if address::is_relayed(&endpoint) => {
                     circuits.push((peer_id, connection_id));
                 }
                 SwarmEvent::ConnectionClosed { endpoint, .. } if address::is_direct(&endpoint) => {
-                    tell("closed", "The other tab is gone.");
+                    emit("closed", "The other tab is gone.");
                 }
-                SwarmEvent::OutgoingConnectionError { error, .. } => tell("failed", &error.to_string()),
+                SwarmEvent::OutgoingConnectionError { error, .. } => emit("failed", &error.to_string()),
                 SwarmEvent::Behaviour(BehaviourEvent::Lines(request_response::Event::Message {
                     message: Message::Request { request, channel, .. },
                     ..
                 })) => {
-                    tell("said", &request);
-                    // Whoever said it may be gone.
+                    emit("said", &request);
+                    // Fails if the sender has disconnected.
                     let _ = swarm.behaviour_mut().lines.send_response(channel, ());
                 }
                 SwarmEvent::ConnectionClosed { connection_id, .. } => {
@@ -179,11 +186,11 @@ async fn run(mut swarm: Swarm<Behaviour>, mut wishes: mpsc::Receiver<Wish>, news
     }
 }
 
-fn is_for_browsers(address: &Multiaddr) -> bool {
+fn is_webrtc(address: &Multiaddr) -> bool {
     address.iter().any(|part| part == Protocol::WebRTC)
 }
 
-/// A line and nothing else, up to the end of the stream; the answer is empty.
+/// The request is one line of text up to the end of the stream; the response is empty.
 #[derive(Clone, Default)]
 struct Lines;
 

@@ -1,21 +1,22 @@
-//! Addresses of peers that are reached by WebRTC after signalling over a relayed connection. Pure.
+//! Parses and builds the addresses of browser-to-browser connections, which are signalled over a relayed connection.
+//! Pure.
 
 use libp2p_core::multiaddr::Protocol;
 use libp2p_core::{ConnectedPoint, Multiaddr};
 use libp2p_identity::PeerId;
 
-/// A peer, and where it can be signalled to.
+/// A peer, and the circuit over which it can be signalled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerAddress {
-    /// Who.
+    /// The peer to connect to.
     pub peer: PeerId,
-    /// The circuit to it: `<relay>/p2p-circuit/p2p/X` of `<relay>/p2p-circuit/webrtc/p2p/X`. Without one, a relayed
-    /// connection has to be there.
+    /// The circuit to the peer: `<relay>/p2p-circuit/p2p/X` for the address `<relay>/p2p-circuit/webrtc/p2p/X`. Without
+    /// one, dialling requires an existing relayed connection.
     pub circuit: Option<Multiaddr>,
 }
 
 impl PeerAddress {
-    /// Reads `/webrtc/p2p/X` and `<relay>/p2p-circuit/webrtc/p2p/X`; other addresses are other transports' business.
+    /// Parses `/webrtc/p2p/X` and `<relay>/p2p-circuit/webrtc/p2p/X`. Returns `None` for any other address.
     #[must_use]
     pub fn parse(address: &Multiaddr) -> Option<Self> {
         let mut circuit = address.clone();
@@ -39,7 +40,7 @@ impl PeerAddress {
     }
 }
 
-/// How a connection made by this crate is named: `/webrtc/p2p/X`.
+/// The address of a direct connection to `peer`: `/webrtc/p2p/X`.
 #[must_use]
 pub fn direct(peer: PeerId) -> Multiaddr {
     Multiaddr::empty()
@@ -47,8 +48,8 @@ pub fn direct(peer: PeerId) -> Multiaddr {
         .with(Protocol::P2p(peer))
 }
 
-/// What to tell others of a circuit that ends here: `<relay>/p2p-circuit/webrtc/p2p/us` of
-/// `<relay>/p2p-circuit/p2p/us`.
+/// The address to advertise for a circuit that ends at this peer: `<relay>/p2p-circuit/webrtc/p2p/us` for
+/// `<relay>/p2p-circuit/p2p/us`. Returns `None` for any other address.
 #[must_use]
 pub fn advertised(circuit: &Multiaddr) -> Option<Multiaddr> {
     let mut relay = circuit.clone();
@@ -59,8 +60,8 @@ pub fn advertised(circuit: &Multiaddr) -> Option<Multiaddr> {
     relayed.then(|| relay.with(Protocol::WebRTC).with(us))
 }
 
-/// Whether a connection is made by this crate. One that was dialled at `…/p2p-circuit/webrtc/…` has an address that
-/// looks relayed, and is direct.
+/// Whether a connection was made by this crate. A connection that was dialled at `…/p2p-circuit/webrtc/…` is direct
+/// although its address looks relayed.
 #[must_use]
 pub fn is_direct(endpoint: &ConnectedPoint) -> bool {
     PeerAddress::parse(endpoint.get_remote_address()).is_some()
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_name_the_peer_and_the_public_one_its_circuit() {
+    fn short_and_public_addresses_are_parsed() {
         let peer: PeerId = PEER.parse().expect("valid peer id");
         let short = PeerAddress::parse(&direct(peer));
         let circuit = None;
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_are_left_to_others() {
+    fn other_addresses_are_ignored() {
         for other in [
             "/webrtc".to_owned(),
             format!("/p2p/{PEER}"),
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circuit_is_advertised_for_webrtc_and_nothing_else_is() {
+    fn only_circuits_are_advertised() {
         let circuit = address(&format!("{RELAY}/p2p-circuit/p2p/{PEER}"));
         let public = address(&format!("{RELAY}/p2p-circuit/webrtc/p2p/{PEER}"));
         assert_eq!(advertised(&circuit), Some(public.clone()));
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_dialled_at_the_public_form_is_not_relayed() {
+    fn direct_and_relayed_are_told_apart() {
         let public = dialed(&format!("{RELAY}/p2p-circuit/webrtc/p2p/{PEER}"));
         assert!(is_direct(&public) && !is_relayed(&public));
         let circuit = dialed(&format!("{RELAY}/p2p-circuit/p2p/{PEER}"));

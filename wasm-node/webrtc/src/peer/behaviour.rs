@@ -1,5 +1,5 @@
-//! The behaviour half: it sees which relayed connections there are, has their handlers negotiate as `upgrades` decides,
-//! and passes finished connections to the transport. Decides nothing by itself, and reads no signal.
+//! The network behaviour: tracks which carriers exist, makes their handlers negotiate as `upgrades` decides, and passes
+//! finished connections to the transport. Decides nothing on its own, and never reads a signalling message.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -22,97 +22,98 @@ use litemap::LiteMap;
 
 use super::address::{PeerAddress, advertised, direct, is_direct};
 use super::config::{Config, IceServer};
-use super::handler::{Failure, Handler, Order, Orphan, Report};
-use super::transport::{DialError, Handover, Request};
-use super::upgrades::{Caller, MAX_NEGOTIATIONS, Upgrades, Verdict};
+use super::handler::{Command, Handler, Orphan, Report, UpgradeError};
+use super::transport::{DialError, DialRequest, Handover};
+use super::upgrades::{Initiator, MAX_NEGOTIATIONS, OfferDecision, Upgrades};
 use crate::connection::Connection;
 use crate::js::monotonic_now;
 
-/// What came of an upgrade.
+/// The outcome of an upgrade, or a change of a direct connection.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A direct connection stands.
+    /// A direct connection was established.
     Connected {
-        /// To whom.
+        /// The peer that is connected directly.
         peer: PeerId,
-        /// Which it is.
+        /// The ID of the new connection.
         connection: ConnectionId,
     },
-    /// The direct connection to a peer has fallen silent. If there is a relayed connection to it, another direct one is
-    /// offered over that; if not, this is the time to dial one. What is lost is closed by itself.
+    /// The direct connection to a peer has fallen silent. If a relayed connection to the peer exists, another direct
+    /// one is offered over it. Otherwise the application should dial a relayed one now. A lost connection closes
+    /// automatically.
     Doubtful {
-        /// To whom.
+        /// The peer that has fallen silent.
         peer: PeerId,
     },
-    /// No direct connection came about. What connected the peers before still does.
+    /// An upgrade failed. Existing connections are not affected.
     Failed {
-        /// With whom.
+        /// The peer that could not be reached directly.
         peer: PeerId,
-        /// Why.
-        error: Failure,
-        /// Whether it will be tried again by itself.
+        /// The cause of the failure.
+        error: UpgradeError,
+        /// Whether the upgrade will be retried automatically.
         again: bool,
     },
 }
 
-/// Doubts that may wait for the swarm to run: it runs at once.
-const MAX_WAITING_DOUBTS: usize = 64;
+/// The maximum number of liveness changes that wait for the swarm, which normally runs at once.
+const MAX_QUEUED_DOUBTS: usize = 64;
 
-/// See the module.
+/// The network behaviour of browser-to-browser WebRTC.
 #[derive(Debug)]
 pub struct Behaviour {
     config: Config,
     handover: Handover,
     upgrades: Upgrades<PeerId, ConnectionId>,
-    /// Dials that wait for a connection to their peer.
-    waiting: LiteMap<PeerId, Vec<Request>>,
-    /// Circuits that are being dialled for them.
-    circuits: LiteMap<ConnectionId, PeerId>,
-    /// Dials of connections that stand and wait to be taken.
-    landing: LiteMap<ConnectionId, (PeerId, ConnectionId)>,
-    actions: VecDeque<ToSwarm<Event, Order>>,
-    alarm: Option<(Duration, Delay)>,
-    /// Which connections have fallen silent, or are heard again.
-    doubters: mpsc::Sender<(PeerId, bool)>,
-    doubts: mpsc::Receiver<(PeerId, bool)>,
-    /// Negotiations whose carrier is gone, on their way here and here.
-    orphaned: mpsc::Sender<Orphan>,
-    orphans: mpsc::Receiver<Orphan>,
-    surviving: Vec<Orphan>,
+    /// Dials that wait for a direct connection to their peer.
+    pending_dials: LiteMap<PeerId, Vec<DialRequest>>,
+    /// Circuits that are being dialled for these dials.
+    circuit_dials: LiteMap<ConnectionId, PeerId>,
+    /// Swarm dials that pick up an established connection, with its peer and carrier.
+    handover_dials: LiteMap<ConnectionId, (PeerId, ConnectionId)>,
+    actions: VecDeque<ToSwarm<Event, Command>>,
+    retry_timer: Option<(Duration, Delay)>,
+    /// Reports of connections that have fallen silent (true) or respond again (false).
+    doubt_sender: mpsc::Sender<(PeerId, bool)>,
+    doubt_receiver: mpsc::Receiver<(PeerId, bool)>,
+    /// Negotiations whose carrier has closed: the channel from the handlers, and those that still run.
+    orphan_sender: mpsc::Sender<Orphan>,
+    orphan_receiver: mpsc::Receiver<Orphan>,
+    orphans: Vec<Orphan>,
 }
 
 impl Behaviour {
     pub(crate) fn new(config: Config, handover: Handover) -> Self {
-        let (doubters, doubts) = mpsc::channel(MAX_WAITING_DOUBTS);
-        let (orphaned, orphans) = mpsc::channel(MAX_NEGOTIATIONS);
+        let (doubt_sender, doubt_receiver) = mpsc::channel(MAX_QUEUED_DOUBTS);
+        let (orphan_sender, orphan_receiver) = mpsc::channel(MAX_NEGOTIATIONS);
         Self {
             upgrades: Upgrades::new(config.us, config.automatic),
             config,
             handover,
-            waiting: LiteMap::new(),
-            circuits: LiteMap::new(),
-            landing: LiteMap::new(),
+            pending_dials: LiteMap::new(),
+            circuit_dials: LiteMap::new(),
+            handover_dials: LiteMap::new(),
             actions: VecDeque::new(),
-            alarm: None,
-            doubters,
-            doubts,
-            orphaned,
-            orphans,
-            surviving: Vec::new(),
+            retry_timer: None,
+            doubt_sender,
+            doubt_receiver,
+            orphan_sender,
+            orphan_receiver,
+            orphans: Vec::new(),
         }
     }
 
-    /// Uses these servers from now on.
+    /// Replaces the ICE servers for future upgrades.
     pub fn set_ice_servers(&mut self, servers: Vec<IceServer>) {
         self.config.ice_servers = servers;
     }
 
-    fn order(&mut self, peer: PeerId, connection: ConnectionId, order: Order) {
+    fn send_command(&mut self, peer: PeerId, connection: ConnectionId, command: Command) {
         self.actions.push_back(ToSwarm::NotifyHandler {
             peer_id: peer,
             handler: NotifyHandler::One(connection),
-            event: order,
+            event: command,
         });
     }
 
@@ -122,16 +123,16 @@ impl Behaviour {
         connection: ConnectionId,
         endpoint: &ConnectedPoint,
     ) {
-        let caller = if endpoint.is_dialer() {
-            Caller::Us
+        let initiator = if endpoint.is_dialer() {
+            Initiator::Us
         } else {
-            Caller::Them
+            Initiator::Them
         };
         if is_direct(endpoint) {
-            self.landing.remove(&connection);
+            self.handover_dials.remove(&connection);
             for superfluous in
                 self.upgrades
-                    .direct_opened(peer, connection, caller, monotonic_now())
+                    .direct_opened(peer, connection, initiator, monotonic_now())
             {
                 self.actions.push_back(ToSwarm::CloseConnection {
                     peer_id: peer,
@@ -144,106 +145,114 @@ impl Behaviour {
                     connection,
                 }));
         } else if (self.config.carries_offers)(endpoint) {
-            self.circuits.remove(&connection);
-            self.upgrades.carrier_opened(peer, connection, caller);
-            if self.waiting.contains_key(&peer) {
-                self.upgrades.want(peer);
+            self.circuit_dials.remove(&connection);
+            self.upgrades.carrier_opened(peer, connection, initiator);
+            if self.pending_dials.contains_key(&peer) {
+                self.upgrades.request(peer);
             }
         }
     }
 
     fn on_dial_failure(&mut self, connection: ConnectionId) {
-        if let Some(peer) = self.circuits.remove(&connection) {
-            self.fail_waiting(peer, DialError::NoCircuit);
+        if let Some(peer) = self.circuit_dials.remove(&connection) {
+            self.fail_pending_dials(peer, DialError::NoCircuit);
         }
-        // The swarm denied the dial for a connection that stood. It may have room later.
-        if let Some((peer, carrier)) = self.landing.remove(&connection) {
+        // The swarm denied the dial that picks up an established connection. It may accept one later.
+        if let Some((peer, carrier)) = self.handover_dials.remove(&connection) {
             self.handover.discard(&peer);
             self.upgrades
                 .offer_failed(peer, carrier, false, monotonic_now());
         }
     }
 
-    fn on_request(&mut self, request: Request) {
+    fn on_request(&mut self, request: DialRequest) {
         let peer = request.address.peer;
         if !(self.config.policy)(&peer) {
             reply(request, Err(DialError::Forbidden(peer)));
-        } else if self.upgrades.want(peer) {
-            self.waiting.entry(peer).or_default().push(request);
+        } else if self.upgrades.request(peer) {
+            self.pending_dials.entry(peer).or_default().push(request);
         } else if let Some(circuit) = request.address.circuit.clone() {
             let opts = DialOpts::peer_id(peer)
                 .condition(PeerCondition::Always)
                 .addresses(vec![circuit])
                 .build();
-            self.circuits.insert(opts.connection_id(), peer);
-            self.waiting.entry(peer).or_default().push(request);
+            self.circuit_dials.insert(opts.connection_id(), peer);
+            self.pending_dials.entry(peer).or_default().push(request);
             self.actions.push_back(ToSwarm::Dial { opts });
         } else {
             reply(request, Err(DialError::NoCarrier(peer)));
         }
     }
 
-    fn on_asked(&mut self, peer: PeerId, carrier: ConnectionId) {
-        let verdict = if (self.config.policy)(&peer) {
-            self.upgrades.judge_offer(peer, carrier, monotonic_now())
+    fn on_offer_received(&mut self, peer: PeerId, carrier: ConnectionId) {
+        let decision = if (self.config.policy)(&peer) {
+            self.upgrades.offer_received(peer, carrier, monotonic_now())
         } else {
-            Verdict::Refuse
+            OfferDecision::Refuse
         };
-        tracing::debug!(%peer, ?verdict, "offer");
-        match verdict {
-            Verdict::Answer => {}
-            Verdict::AnswerInstead(ours) => self.order(peer, ours, Order::GiveUp),
-            Verdict::Refuse => return self.order(peer, carrier, Order::Refuse),
+        tracing::debug!(%peer, ?decision, "offer");
+        match decision {
+            OfferDecision::Answer => {}
+            OfferDecision::AnswerInstead(ours) => {
+                self.send_command(peer, ours, Command::CancelOffer)
+            }
+            OfferDecision::Refuse => return self.send_command(peer, carrier, Command::Refuse),
         }
         let servers = self.config.ice_servers.clone();
-        self.order(peer, carrier, Order::Answer(servers));
+        self.send_command(peer, carrier, Command::Answer(servers));
     }
 
-    fn on_offered(&mut self, peer: PeerId, carrier: ConnectionId, connection: Connection) {
-        let Some(connection) = self.serve_waiting(peer, connection) else {
+    fn on_offer_succeeded(&mut self, peer: PeerId, carrier: ConnectionId, connection: Connection) {
+        let Some(connection) = self.complete_pending_dial(peer, connection) else {
             return;
         };
         let opts = DialOpts::peer_id(peer)
             .condition(PeerCondition::Always)
             .addresses(vec![direct(peer)])
             .build();
-        self.landing.insert(opts.connection_id(), (peer, carrier));
-        self.handover.keep(peer, connection);
+        self.handover_dials
+            .insert(opts.connection_id(), (peer, carrier));
+        self.handover.hold_for_dial(peer, connection);
         self.actions.push_back(ToSwarm::Dial { opts });
     }
 
-    fn on_answered(&mut self, peer: PeerId, connection: Connection) {
-        if let Some(connection) = self.serve_waiting(peer, connection) {
-            self.handover.let_in(peer, connection);
+    fn on_answer_succeeded(&mut self, peer: PeerId, connection: Connection) {
+        if let Some(connection) = self.complete_pending_dial(peer, connection) {
+            self.handover.push_incoming(peer, connection);
         }
     }
 
-    fn on_offer_failed(&mut self, peer: PeerId, carrier: ConnectionId, error: Failure) {
-        let for_good = matches!(error, Failure::Unsupported);
+    fn on_offer_failed(&mut self, peer: PeerId, carrier: ConnectionId, error: UpgradeError) {
+        let is_permanent = matches!(error, UpgradeError::Unsupported);
         let again = self
             .upgrades
-            .offer_failed(peer, carrier, for_good, monotonic_now());
+            .offer_failed(peer, carrier, is_permanent, monotonic_now());
         if !again {
-            self.fail_waiting(peer, DialError::Failed);
+            self.fail_pending_dials(peer, DialError::Failed);
         }
         tracing::debug!(%peer, %error, again, "no direct connection");
         self.actions
             .push_back(ToSwarm::GenerateEvent(Event::Failed { peer, error, again }));
     }
 
-    /// Gives a connection to the first dial that waits for it; the others fail.
-    fn serve_waiting(&mut self, peer: PeerId, connection: Connection) -> Option<Connection> {
-        let doubter = RefCell::new(self.doubters.clone());
+    /// Passes a connection to the first dial that waits for it; other waiting dials fail. Returns the connection if no
+    /// dial takes it.
+    fn complete_pending_dial(
+        &mut self,
+        peer: PeerId,
+        connection: Connection,
+    ) -> Option<Connection> {
+        let doubt_sender = RefCell::new(self.doubt_sender.clone());
         let mut connection = Some(
             connection
                 .with_grace(self.config.grace)
                 .with_silence_limit(self.config.silence_limit)
-                .with_doubt(move |doubtful| {
-                    // It fails when the swarm is gone, or has so much to doubt that one more does not matter.
-                    let _ = doubter.borrow_mut().try_send((peer, doubtful));
+                .with_doubt_listener(move |doubtful| {
+                    // Fails if the swarm was dropped, or if so many reports are queued that one more does not matter.
+                    let _ = doubt_sender.borrow_mut().try_send((peer, doubtful));
                 }),
         );
-        for request in self.waiting.remove(&peer).into_iter().flatten() {
+        for request in self.pending_dials.remove(&peer).into_iter().flatten() {
             match connection.take() {
                 Some(ready) => connection = reply(request, Ok(ready)),
                 None => {
@@ -254,24 +263,24 @@ impl Behaviour {
         connection
     }
 
-    fn fail_waiting(&mut self, peer: PeerId, error: fn(PeerId) -> DialError) {
-        for request in self.waiting.remove(&peer).into_iter().flatten() {
+    fn fail_pending_dials(&mut self, peer: PeerId, error: fn(PeerId) -> DialError) {
+        for request in self.pending_dials.remove(&peer).into_iter().flatten() {
             reply(request, Err(error(peer)));
         }
     }
 
-    /// Lets negotiations go on whose carrier is gone: the peers have told each other what they need.
-    fn poll_surviving(&mut self, context: &mut Context<'_>) {
-        while let Poll::Ready(Some(orphan)) = self.orphans.poll_next_unpin(context) {
-            let alike = |other: &&Orphan| other.offered == orphan.offered;
-            if self.surviving.iter().filter(alike).count() < MAX_NEGOTIATIONS {
-                self.surviving.push(orphan);
+    /// Drives negotiations whose carrier has closed. They can complete if the peers have exchanged all they need.
+    fn poll_orphans(&mut self, context: &mut Context<'_>) {
+        while let Poll::Ready(Some(orphan)) = self.orphan_receiver.poll_next_unpin(context) {
+            let same_side = |other: &&Orphan| other.offered == orphan.offered;
+            if self.orphans.iter().filter(same_side).count() < MAX_NEGOTIATIONS {
+                self.orphans.push(orphan);
             }
         }
-        let mut at = 0;
-        while let Some(orphan) = self.surviving.get_mut(at) {
+        let mut index = 0;
+        while let Some(orphan) = self.orphans.get_mut(index) {
             let Poll::Ready(outcome) = orphan.negotiation.poll_unpin(context) else {
-                at += 1;
+                index += 1;
                 continue;
             };
             let Orphan {
@@ -279,43 +288,43 @@ impl Behaviour {
                 carrier,
                 offered,
                 ..
-            } = self.surviving.swap_remove(at);
+            } = self.orphans.swap_remove(index);
             match outcome {
-                Ok(connection) if offered => self.on_offered(peer, carrier, connection),
-                Ok(connection) => self.on_answered(peer, connection),
-                // That the carrier is gone has been told.
+                Ok(connection) if offered => self.on_offer_succeeded(peer, carrier, connection),
+                Ok(connection) => self.on_answer_succeeded(peer, connection),
+                // The closing of the carrier was already reported.
                 Err(error) => tracing::debug!(%peer, %error, "no direct connection"),
             }
         }
     }
 
-    fn begin_offers(&mut self, now: Duration) {
+    fn start_offers(&mut self, now: Duration) {
         let policy = std::sync::Arc::clone(&self.config.policy);
-        while let Some((peer, carrier)) = self.upgrades.begin_offer(now, |peer| policy(peer)) {
+        while let Some((peer, carrier)) = self.upgrades.start_offer(now, |peer| policy(peer)) {
             let servers = self.config.ice_servers.clone();
-            self.order(peer, carrier, Order::Offer(servers));
+            self.send_command(peer, carrier, Command::Offer(servers));
         }
     }
 
-    fn set_alarm(&mut self, context: &mut Context<'_>, now: Duration) {
-        let Some(due) = self.upgrades.due().filter(|due| *due > now) else {
-            self.alarm = None;
+    fn poll_retry_timer(&mut self, context: &mut Context<'_>, now: Duration) {
+        let Some(due) = self.upgrades.next_due().filter(|due| *due > now) else {
+            self.retry_timer = None;
             return;
         };
-        if self.alarm.as_ref().is_none_or(|(at, _)| *at != due) {
-            self.alarm = Some((due, Delay::new(due.saturating_sub(now))));
+        if self.retry_timer.as_ref().is_none_or(|(at, _)| *at != due) {
+            self.retry_timer = Some((due, Delay::new(due.saturating_sub(now))));
         }
-        if let Some((_, delay)) = &mut self.alarm
+        if let Some((_, delay)) = &mut self.retry_timer
             && delay.poll_unpin(context).is_ready()
         {
-            self.alarm = None;
+            self.retry_timer = None;
             context.waker().wake_by_ref();
         }
     }
 }
 
-/// Answers a dial; gives the connection back if nobody waits for it any more.
-fn reply(request: Request, outcome: Result<Connection, DialError>) -> Option<Connection> {
+/// Completes a dial. Returns the connection if the dial was cancelled.
+fn reply(request: DialRequest, outcome: Result<Connection, DialError>) -> Option<Connection> {
     match request.reply.send(outcome) {
         Ok(()) | Err(Err(_)) => None,
         Err(Ok(connection)) => Some(connection),
@@ -333,7 +342,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(peer, connection, self.orphaned.clone()))
+        Ok(Handler::new(peer, connection, self.orphan_sender.clone()))
     }
 
     fn handle_established_outbound_connection(
@@ -344,12 +353,12 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(peer, connection, self.orphaned.clone()))
+        Ok(Handler::new(peer, connection, self.orphan_sender.clone()))
     }
 
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "nothing else that a swarm tells changes who can be reached how"
+        reason = "no other swarm event affects which connections exist"
     )]
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
@@ -363,7 +372,7 @@ impl NetworkBehaviour for Behaviour {
                 self.upgrades
                     .closed(closed.peer_id, closed.connection_id, monotonic_now());
                 if closed.remaining_established == 0 {
-                    self.fail_waiting(closed.peer_id, DialError::NoCarrier);
+                    self.fail_pending_dials(closed.peer_id, DialError::NoCarrier);
                 }
             }
             FromSwarm::DialFailure(failure) => self.on_dial_failure(failure.connection_id),
@@ -390,13 +399,15 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_connection_handler_event(&mut self, peer: PeerId, carrier: ConnectionId, report: Report) {
         match report {
-            Report::Asked => self.on_asked(peer, carrier),
-            Report::Offered(connection) => self.on_offered(peer, carrier, connection),
-            Report::Answered(connection) => self.on_answered(peer, connection),
+            Report::OfferReceived => self.on_offer_received(peer, carrier),
+            Report::OfferSucceeded(connection) => {
+                self.on_offer_succeeded(peer, carrier, connection)
+            }
+            Report::AnswerSucceeded(connection) => self.on_answer_succeeded(peer, connection),
             Report::OfferFailed(error) => self.on_offer_failed(peer, carrier, error),
             Report::AnswerFailed(error) => {
                 self.upgrades.answer_failed(peer, monotonic_now());
-                // They offered, so they will try again.
+                // The peer made the offer, so retrying is up to the peer.
                 self.actions
                     .push_back(ToSwarm::GenerateEvent(Event::Failed {
                         peer,
@@ -418,18 +429,20 @@ impl NetworkBehaviour for Behaviour {
             while let Poll::Ready(Some(request)) = self.handover.requests.poll_next_unpin(context) {
                 self.on_request(request);
             }
-            self.poll_surviving(context);
+            self.poll_orphans(context);
             let now = monotonic_now();
-            while let Poll::Ready(Some((peer, doubtful))) = self.doubts.poll_next_unpin(context) {
-                self.upgrades.doubt(peer, doubtful, now);
+            while let Poll::Ready(Some((peer, doubtful))) =
+                self.doubt_receiver.poll_next_unpin(context)
+            {
+                self.upgrades.set_doubtful(peer, doubtful, now);
                 if doubtful {
                     self.actions
                         .push_back(ToSwarm::GenerateEvent(Event::Doubtful { peer }));
                 }
             }
-            self.begin_offers(now);
+            self.start_offers(now);
             if self.actions.is_empty() {
-                self.set_alarm(context, now);
+                self.poll_retry_timer(context, now);
                 return Poll::Pending;
             }
         }

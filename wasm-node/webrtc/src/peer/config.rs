@@ -1,4 +1,5 @@
-//! How peers are met directly: by whose help, which of them, and on what connections signals travel. Choices only.
+//! Settings for direct connections: ICE servers, timeouts, allowed peers, and the connections to signal over. Data
+//! only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +10,17 @@ use libp2p_identity::PeerId;
 use super::address::is_relayed;
 use crate::config::{DISCONNECTED_GRACE, SILENCE_LIMIT};
 
-/// A server that helps to find a way: STUN, which tells a peer its public address, or TURN, which forwards.
+/// An ICE server: STUN, which tells a peer its public address, or TURN, which forwards traffic.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IceServer {
-    /// As browsers take it, such as `stun:192.0.2.1:3478`.
+    /// The URL in the format of browsers, such as `stun:192.0.2.1:3478`.
     pub url: String,
-    /// User name and password, which TURN servers ask for.
+    /// User name and password, which TURN servers require.
     pub credentials: Option<(String, String)>,
 }
 
 impl IceServer {
-    /// A STUN server at a `stun:` URL.
+    /// Creates a STUN server with a `stun:` URL.
     #[must_use]
     pub fn stun(url: impl Into<String>) -> Self {
         Self {
@@ -31,14 +32,14 @@ impl IceServer {
 
 impl std::fmt::Debug for IceServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The password is nobody's business.
+        // Leaves out the password, which must not end up in logs.
         f.debug_struct("IceServer")
             .field("url", &self.url)
             .finish_non_exhaustive()
     }
 }
 
-/// How to meet peers directly.
+/// Settings of the transport and the behaviour that `peer::new` creates.
 #[derive(Clone)]
 pub struct Config {
     pub(crate) us: PeerId,
@@ -51,7 +52,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// For the peer `us`: without servers, meeting everybody, and upgrading every relayed connection that it dials.
+    /// The defaults for the local peer `us`: no ICE servers, every peer is allowed, and every relayed connection that
+    /// this peer dials is upgraded.
     #[must_use]
     pub fn new(us: PeerId) -> Self {
         Self {
@@ -65,14 +67,14 @@ impl Config {
         }
     }
 
-    /// Uses these servers. One that cannot be reached delays nothing: candidates are sent as they are found.
+    /// Sets the ICE servers. An unreachable server causes no delay, because candidates are sent as they are found.
     #[must_use]
     pub fn with_ice_servers(mut self, servers: Vec<IceServer>) -> Self {
         self.ice_servers = servers;
         self
     }
 
-    /// Takes a direct connection for lost when the browser has called it `disconnected` for `grace`, instead of
+    /// Sets how long the browser may report a direct connection as `disconnected` before it counts as lost; default:
     /// [`DISCONNECTED_GRACE`].
     #[must_use]
     pub fn with_grace(mut self, grace: Duration) -> Self {
@@ -80,32 +82,33 @@ impl Config {
         self
     }
 
-    /// Takes a direct connection for lost when nothing at all has come from its far end for `limit`, instead of
-    /// [`SILENCE_LIMIT`]. A page that is merely busy is not silent: its browser goes on answering. At least 4.25 s; with
-    /// peers in Firefox, which checks its ways more rarely than Chromium, no less than 8 s.
+    /// Sets how long a peer may send no packet at all before a direct connection counts as lost; default:
+    /// [`SILENCE_LIMIT`]. A busy page is not silent, because its browser keeps answering. The effective minimum is
+    /// 4.25 s. With peers in Firefox, which sends STUN checks less often than Chromium, use at least 8 s.
     #[must_use]
     pub fn with_silence_limit(mut self, limit: Duration) -> Self {
         self.silence_limit = limit;
         self
     }
 
-    /// Offers by itself on the relayed connections that this peer has dialled; otherwise only when an address of this
-    /// transport is dialled.
+    /// Whether to upgrade relayed connections that this peer has dialled automatically (the default). Otherwise an
+    /// upgrade starts only when an address of this transport is dialled.
     #[must_use]
     pub fn with_automatic_upgrades(mut self, automatic: bool) -> Self {
         self.automatic = automatic;
         self
     }
 
-    /// Meets only peers for which `policy` is true: an offer or an answer tells a peer this computer's addresses.
+    /// Restricts direct connections to peers for which `policy` returns true. An offer or an answer reveals the IP
+    /// addresses of this computer to the peer.
     #[must_use]
     pub fn with_policy(mut self, policy: impl Fn(&PeerId) -> bool + Send + Sync + 'static) -> Self {
         self.policy = Arc::new(policy);
         self
     }
 
-    /// Makes offers on the connections for which `carries` is true, instead of relayed ones. They must be authenticated
-    /// end to end: the fingerprints that secure the direct connection travel over them.
+    /// Signals over the connections for which `carries` returns true, instead of relayed ones. They must be
+    /// authenticated end to end, because the certificate fingerprints of the direct connection are sent over them.
     #[must_use]
     pub fn with_offers_on(mut self, carries: fn(&ConnectedPoint) -> bool) -> Self {
         self.carries_offers = carries;

@@ -1,6 +1,9 @@
-//! One connection's signalling streams: at most one offer of ours and one of theirs. Decides nothing: it asks the
-//! behaviour before it answers, and offers when told. What is not finished when the connection ends goes to the behaviour:
-//! a peer that is connected directly before we are may close the relayed connection at once.
+//! The connection handler of one carrier, the relayed connection that carries the signalling: it owns the signalling
+//! streams, at most one offer in each direction.
+//!
+//! It decides nothing. It sends an offer on command, and asks the behaviour before it answers one. When the carrier
+//! closes, unfinished negotiations move to the behaviour and continue there, because a peer that sees the direct
+//! connection first may close the carrier at once.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
@@ -28,45 +31,45 @@ use crate::connection::Connection;
 /// How long the peer may take to accept a signalling stream.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the behaviour orders.
+/// A command from the behaviour.
 #[derive(Debug)]
-pub enum Order {
-    /// Make an offer, with these servers.
+pub enum Command {
+    /// Send an offer, using these ICE servers.
     Offer(Vec<IceServer>),
-    /// Give the offer up.
-    GiveUp,
-    /// Answer the stream that waits, with these servers.
+    /// Cancel the offer that is in progress.
+    CancelOffer,
+    /// Answer the pending inbound stream, using these ICE servers.
     Answer(Vec<IceServer>),
-    /// Reset the stream that waits.
+    /// Reset the pending inbound stream.
     Refuse,
 }
 
-/// What the behaviour is told.
+/// A report to the behaviour.
 #[derive(Debug)]
 pub enum Report {
-    /// The peer has opened a stream, which waits to be answered or refused.
-    Asked,
-    /// Our offer led to a connection.
-    Offered(Connection),
-    /// Their offer led to a connection.
-    Answered(Connection),
-    /// Our offer came to nothing.
-    OfferFailed(Failure),
-    /// Their offer came to nothing.
-    AnswerFailed(Failure),
+    /// The peer has opened a signalling stream, which is pending until it is answered or refused.
+    OfferReceived,
+    /// Our offer resulted in a connection.
+    OfferSucceeded(Connection),
+    /// The peer's offer resulted in a connection.
+    AnswerSucceeded(Connection),
+    /// Our offer failed; this includes the opening of its stream.
+    OfferFailed(UpgradeError),
+    /// The peer's offer failed.
+    AnswerFailed(UpgradeError),
 }
 
-/// Why an offer or an answer came to nothing.
+/// Why an upgrade to a direct connection failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Failure {
-    /// The peer does not know the signalling protocol.
-    #[error("the peer does not know {PROTOCOL}")]
+pub enum UpgradeError {
+    /// The peer does not support the signalling protocol.
+    #[error("the peer does not support {PROTOCOL}")]
     Unsupported,
-    /// No stream could be opened.
+    /// The signalling stream could not be opened.
     #[error("no signalling stream: {0}")]
     Stream(String),
-    /// The peers did not come to be connected.
+    /// The negotiation failed.
     #[error(transparent)]
     Negotiation(#[from] NegotiationError),
 }
@@ -74,7 +77,7 @@ pub enum Failure {
 pub(crate) type Negotiation =
     SendWrapper<LocalBoxFuture<'static, Result<Connection, NegotiationError>>>;
 
-/// A negotiation whose carrier is gone.
+/// A negotiation whose carrier has closed.
 pub(crate) struct Orphan {
     pub(crate) peer: PeerId,
     pub(crate) carrier: ConnectionId,
@@ -93,14 +96,14 @@ impl std::fmt::Debug for Orphan {
 
 type HandlerEvent = ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (), Report>;
 
-/// See the module.
+/// The handler of one connection.
 pub struct Handler {
     peer: PeerId,
     carrier: ConnectionId,
     orphans: mpsc::Sender<Orphan>,
-    /// Servers for the offer whose stream is being opened.
+    /// ICE servers of the offer whose stream is being opened.
     opening: Option<Vec<IceServer>>,
-    asking: Option<Stream>,
+    inbound: Option<Stream>,
     offering: Option<Negotiation>,
     answering: Option<Negotiation>,
     events: VecDeque<HandlerEvent>,
@@ -127,7 +130,7 @@ impl Drop for Handler {
             let Some(negotiation) = negotiation else {
                 continue;
             };
-            // If the behaviour is gone, or has too many, the negotiation ends here.
+            // Fails if the behaviour was dropped or has too many; the negotiation then ends here.
             let _ = self.orphans.try_send(Orphan {
                 peer: self.peer,
                 carrier: self.carrier,
@@ -145,7 +148,7 @@ impl Handler {
             carrier,
             orphans,
             opening: None,
-            asking: None,
+            inbound: None,
             offering: None,
             answering: None,
             events: VecDeque::new(),
@@ -157,22 +160,22 @@ impl Handler {
             .push_back(ConnectionHandlerEvent::NotifyBehaviour(report));
     }
 
-    fn asked(&mut self, stream: Stream) {
-        // A second stream is reset by being dropped; the behaviour allows one answer at a time anyway.
-        if self.asking.is_none() {
-            self.asking = Some(stream);
-            self.report(Report::Asked);
+    fn on_inbound_stream(&mut self, stream: Stream) {
+        // Dropping a second stream resets it; the behaviour allows only one answer at a time anyway.
+        if self.inbound.is_none() {
+            self.inbound = Some(stream);
+            self.report(Report::OfferReceived);
         }
     }
 
-    fn failed(&mut self, error: StreamUpgradeError<std::convert::Infallible>) {
+    fn on_open_failed(&mut self, error: StreamUpgradeError<std::convert::Infallible>) {
         if self.opening.take().is_none() {
             return;
         }
         let failure = match error {
-            StreamUpgradeError::NegotiationFailed => Failure::Unsupported,
-            StreamUpgradeError::Timeout => Failure::Stream("timed out".to_owned()),
-            StreamUpgradeError::Io(error) => Failure::Stream(error.to_string()),
+            StreamUpgradeError::NegotiationFailed => UpgradeError::Unsupported,
+            StreamUpgradeError::Timeout => UpgradeError::Stream("timed out".to_owned()),
+            StreamUpgradeError::Io(error) => UpgradeError::Stream(error.to_string()),
             StreamUpgradeError::Apply(never) => match never {},
         };
         self.report(Report::OfferFailed(failure));
@@ -180,7 +183,7 @@ impl Handler {
 }
 
 impl ConnectionHandler for Handler {
-    type FromBehaviour = Order;
+    type FromBehaviour = Command;
     type ToBehaviour = Report;
     type InboundProtocol = ReadyUpgrade<StreamProtocol>;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
@@ -193,14 +196,14 @@ impl ConnectionHandler for Handler {
 
     fn connection_keep_alive(&self) -> bool {
         self.opening.is_some()
-            || self.asking.is_some()
+            || self.inbound.is_some()
             || self.offering.is_some()
             || self.answering.is_some()
     }
 
-    fn on_behaviour_event(&mut self, order: Order) {
-        match order {
-            Order::Offer(servers) => {
+    fn on_behaviour_event(&mut self, command: Command) {
+        match command {
+            Command::Offer(servers) => {
                 self.offering = None;
                 self.opening = Some(servers);
                 self.events
@@ -208,22 +211,22 @@ impl ConnectionHandler for Handler {
                         protocol: protocol(),
                     });
             }
-            Order::GiveUp => {
+            Command::CancelOffer => {
                 self.opening = None;
                 self.offering = None;
             }
-            Order::Answer(servers) => {
-                self.answering = self.asking.take().map(|stream| {
+            Command::Answer(servers) => {
+                self.answering = self.inbound.take().map(|stream| {
                     SendWrapper::new(async move { answer(stream, &servers).await }.boxed_local())
                 });
             }
-            Order::Refuse => self.asking = None,
+            Command::Refuse => self.inbound = None,
         }
     }
 
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "the peer's own failures to open a stream are its business, and addresses are the swarm's"
+        reason = "inbound failures need no action, and address changes are handled by the swarm"
     )]
     fn on_connection_event(
         &mut self,
@@ -233,19 +236,21 @@ impl ConnectionHandler for Handler {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
                 protocol: stream,
                 ..
-            }) => self.asked(stream),
+            }) => self.on_inbound_stream(stream),
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: stream,
                 ..
             }) => {
-                // One that was given up comes too late, and leaves the offer that runs alone.
+                // The stream of a cancelled offer arrives too late and must not disturb a running offer.
                 if let Some(servers) = self.opening.take() {
                     self.offering = Some(SendWrapper::new(
                         async move { offer(stream, &servers).await }.boxed_local(),
                     ));
                 }
             }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { error, .. }) => self.failed(error),
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { error, .. }) => {
+                self.on_open_failed(error)
+            }
             _ => {}
         }
     }
@@ -259,7 +264,7 @@ impl ConnectionHandler for Handler {
         {
             self.offering = None;
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(match outcome {
-                Ok(connection) => Report::Offered(connection),
+                Ok(connection) => Report::OfferSucceeded(connection),
                 Err(error) => Report::OfferFailed(error.into()),
             }));
         }
@@ -268,7 +273,7 @@ impl ConnectionHandler for Handler {
         {
             self.answering = None;
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(match outcome {
-                Ok(connection) => Report::Answered(connection),
+                Ok(connection) => Report::AnswerSucceeded(connection),
                 Err(error) => Report::AnswerFailed(error.into()),
             }));
         }

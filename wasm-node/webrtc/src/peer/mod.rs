@@ -1,17 +1,22 @@
-//! Browser-to-browser WebRTC: peers that are connected through a relay come to be connected directly, as in
+//! Browser-to-browser WebRTC: upgrades relayed connections to direct ones, as in
 //! [libp2p's spec](https://github.com/libp2p/specs/blob/master/webrtc/webrtc.md).
 //!
-//! In reading order: `address` and `signalling` are what is on the wire, `upgrades` decides who offers when, all pure;
-//! `negotiation` makes a peer connection out of a signalling stream, `handler` owns that stream, `behaviour` carries out
-//! what `upgrades` decides, and `transport` hands the finished connection to the swarm. `unobserved` keeps identify from
-//! naming addresses that are none.
+//! The connection that carries the signalling is called the *carrier*. It is normally a relayed one.
 //!
-//! Never authenticates by itself: the relayed connection has done that, end to end, and what is signalled over it binds
-//! the direct connection to the same peer.
+//! In reading order:
+//! - `address` and `signalling` define addresses and messages. Pure.
+//! - `upgrades` decides which side offers and when. Pure.
+//! - `negotiation` turns a signalling stream into a peer connection.
+//! - `handler` owns the signalling streams of one carrier.
+//! - `behaviour` carries out the decisions of `upgrades`.
+//! - `transport` passes the finished connection to the swarm.
+//!
+//! Nothing here authenticates a peer. The carrier is authenticated end to end, and the certificate fingerprints that
+//! are signalled over it bind the direct connection to the same peer.
 
 #![cfg_attr(
     not(target_arch = "wasm32"),
-    allow(dead_code, reason = "called by the browser's side only")
+    allow(dead_code, reason = "only used in the browser")
 )]
 
 pub mod address;
@@ -27,8 +32,6 @@ mod handler;
 mod negotiation;
 #[cfg(target_arch = "wasm32")]
 mod transport;
-#[cfg(target_arch = "wasm32")]
-mod unobserved;
 
 pub use config::{Config, IceServer};
 pub use upgrades::{MAX_NEGOTIATIONS, REFUSED_AFTER_FAILURE, RETRY_AFTER};
@@ -36,14 +39,14 @@ pub use upgrades::{MAX_NEGOTIATIONS, REFUSED_AFTER_FAILURE, RETRY_AFTER};
 #[cfg(target_arch = "wasm32")]
 pub use {
     behaviour::{Behaviour, Event},
-    handler::{Failure, Handler},
+    handler::{Handler, UpgradeError},
     negotiation::{NEGOTIATION_TIMEOUT, NegotiationError},
     transport::{DialError, Transport},
-    unobserved::Unobserved,
 };
 
-/// The two halves of browser-to-browser WebRTC. Compose the transport *before* that of the relay client, which would
-/// take `/p2p-circuit/webrtc/…` for itself and hand back a relayed connection.
+/// Creates the transport and the behaviour of browser-to-browser WebRTC; a swarm needs both. Compose the transport
+/// *before* the one of the relay client. Otherwise the relay client accepts `/p2p-circuit/webrtc/…` addresses and
+/// returns relayed connections.
 #[cfg(target_arch = "wasm32")]
 #[must_use]
 pub fn new(config: Config) -> (Transport, Behaviour) {

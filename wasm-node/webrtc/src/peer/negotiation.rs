@@ -1,5 +1,7 @@
-//! From a signalling stream to a direct connection: description, answer, candidates, connected. Never chooses whom to
-//! negotiate with. Dropping a negotiation at any point closes its peer connection and resets its stream.
+//! Negotiates a direct connection over a signalling stream: exchanges the offer, the answer and the ICE candidates, and
+//! waits until the peers are connected.
+//!
+//! The caller chooses the peer. Dropping a negotiation at any point closes its peer connection and resets its stream.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -28,60 +30,62 @@ use super::config::IceServer;
 use super::signalling::{MAX_CANDIDATES, Message, MessageError, read_message, write_message};
 use crate::config::StreamConfig;
 use crate::connection::Connection;
-use crate::js::{INIT_LABEL, Listener, create_labelled_channel, describe, description, settled};
+use crate::js::{
+    INIT_LABEL, Listener, await_promise, create_labelled_channel, describe, description,
+};
 
-/// How long a negotiation may take, from its first signal until the peers are connected. With the time to open its
-/// stream that makes 15 s.
+/// The time limit of a negotiation, from its first message until the peers are connected. Together with the 5 s for
+/// opening the signalling stream this makes 15 s.
 pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the end of a signalling stream may take to reach the peer.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long closing the signalling stream may take after the peers are connected.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why two peers did not come to be connected.
+/// Why a negotiation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NegotiationError {
-    /// It took too long.
+    /// The negotiation exceeded its time limit.
     #[error("not connected within {} ms", .0.as_millis())]
     TimedOut(Duration),
-    /// The browser refused a step.
+    /// The browser rejected a step of the connection setup.
     #[error("the browser refused to connect: {0}")]
     Browser(String),
-    /// What came was not to be understood.
+    /// A signalling message could not be read.
     #[error(transparent)]
     Message(#[from] MessageError),
     /// The peer ended the stream before it had answered.
     #[error("the peer ended the negotiation")]
     Ended,
-    /// Something else came than was due.
-    #[error("{0} came when something else was due")]
+    /// The peer sent a message that is not allowed at this point.
+    #[error("the peer sent {0} at the wrong time")]
     Unexpected(&'static str),
-    /// More candidates than a computer can have.
+    /// The peer sent more candidates than any computer has.
     #[error("the peer sent more than {MAX_CANDIDATES} candidates")]
     TooManyCandidates,
-    /// No way led to the peer.
-    #[error("no direct way to the peer was found")]
-    NoWay,
+    /// The browser found no network path to the peer.
+    #[error("no direct path to the peer was found")]
+    NoPath,
 }
 
-/// Makes an offer over `stream`, and connects.
+/// Sends an offer over `stream`, and connects.
 pub(crate) async fn offer(
     stream: Stream,
     servers: &[IceServer],
 ) -> Result<Connection, NegotiationError> {
-    in_time(async {
+    with_time_limit(async {
         let mut negotiation = Negotiation::new(stream, servers)?;
-        // Without a channel an offer offers nothing.
+        // An offer needs at least one data channel; otherwise it has nothing to negotiate.
         let init = create_labelled_channel(
             &negotiation.peer_connection,
             INIT_LABEL,
             &RtcDataChannelInit::new(),
         )
         .map_err(NegotiationError::Browser)?;
-        let opened = Opening::of(&init);
-        let offer = browser(negotiation.peer_connection.create_offer()).await?;
+        let opening = Opening::of(&init);
+        let offer = browser_step(negotiation.peer_connection.create_offer()).await?;
         negotiation
-            .describe_ourselves(offer.unchecked_into(), Message::Offer)
+            .set_local_description(offer.unchecked_into(), Message::Offer)
             .await?;
         let connection = negotiation
             .connect(|message| match message {
@@ -90,21 +94,21 @@ pub(crate) async fn offer(
                 Message::Candidate(_) => Err(NegotiationError::Unexpected("a candidate")),
             })
             .await?;
-        // The peer may have closed it already: js-libp2p takes it for a stream. Open or closed, SCTP is up.
-        opened.settled().await;
+        // js-libp2p treats the channel as a stream, and may have closed it already. Either way, SCTP is connected.
+        opening.opened_or_closed().await;
         init.close();
         Ok(connection)
     })
     .await
 }
 
-/// Awaits an offer on `stream`, answers it, and connects. The `init` channel is left to the offerer to close:
-/// js-libp2p never comes to an end if it is closed early.
+/// Waits for an offer on `stream`, answers it, and connects. Only the offerer closes the `init` channel: js-libp2p
+/// never completes its negotiation if the channel is closed early.
 pub(crate) async fn answer(
     stream: Stream,
     servers: &[IceServer],
 ) -> Result<Connection, NegotiationError> {
-    in_time(async {
+    with_time_limit(async {
         let mut negotiation = Negotiation::new(stream, servers)?;
         let offer = match read_message(&mut negotiation.reader).await? {
             Some(Message::Offer(sdp)) => sdp,
@@ -112,10 +116,12 @@ pub(crate) async fn answer(
             Some(Message::Candidate(_)) => return Err(NegotiationError::Unexpected("a candidate")),
             None => return Err(NegotiationError::Ended),
         };
-        negotiation.describe_peer(RtcSdpType::Offer, &offer).await?;
-        let answer = browser(negotiation.peer_connection.create_answer()).await?;
         negotiation
-            .describe_ourselves(answer.unchecked_into(), Message::Answer)
+            .set_remote_description(RtcSdpType::Offer, &offer)
+            .await?;
+        let answer = browser_step(negotiation.peer_connection.create_answer()).await?;
+        negotiation
+            .set_local_description(answer.unchecked_into(), Message::Answer)
             .await?;
         negotiation
             .connect(|_| Err(NegotiationError::Unexpected("a second description")))
@@ -124,33 +130,34 @@ pub(crate) async fn answer(
     .await
 }
 
-/// One peer connection on its way.
+/// A peer connection that is being established.
 struct Negotiation {
-    /// Closed when dropped.
+    /// Closes the peer connection when dropped.
     connection: Connection,
     peer_connection: RtcPeerConnection,
     reader: ReadHalf<Stream>,
     writer: WriteHalf<Stream>,
     candidates: mpsc::UnboundedReceiver<String>,
     state: Rc<AtomicWaker>,
-    described: bool,
+    remote_is_set: bool,
     _listeners: [Listener; 2],
 }
 
 impl Negotiation {
     fn new(stream: Stream, servers: &[IceServer]) -> Result<Self, NegotiationError> {
-        let peer_connection = RtcPeerConnection::new_with_configuration(&configuration(servers))
-            .map_err(|error| NegotiationError::Browser(describe(&error)))?;
-        // All listeners stand before the first description.
+        let peer_connection =
+            RtcPeerConnection::new_with_configuration(&rtc_configuration(servers))
+                .map_err(|error| NegotiationError::Browser(describe(&error)))?;
+        // All listeners have to be in place before the first description is set.
         let connection =
             Connection::from_peer_connection(peer_connection.clone(), StreamConfig::SPEC);
-        // The browser finds a handful of candidates, and it is not the peer who decides how many.
+        // Unbounded, because the local browser produces a handful of candidates and the peer cannot influence how many.
         let (found, candidates) = mpsc::unbounded();
         let state = Rc::new(AtomicWaker::new());
         let listeners = [
             Listener::new(&peer_connection, "icecandidate", move |event| {
                 if let Some(candidate) = candidate(event.unchecked_ref()) {
-                    // It fails when nobody needs candidates any more.
+                    // Fails once the negotiation no longer needs candidates.
                     let _ = found.unbounded_send(candidate);
                 }
             }),
@@ -167,12 +174,12 @@ impl Negotiation {
             writer,
             candidates,
             state,
-            described: false,
+            remote_is_set: false,
             _listeners: listeners,
         })
     }
 
-    async fn describe_ourselves(
+    async fn set_local_description(
         &mut self,
         description: RtcSessionDescriptionInit,
         message: fn(String) -> Message,
@@ -181,16 +188,21 @@ impl Negotiation {
         write_message(&mut self.writer, &message)
             .await
             .map_err(MessageError::Io)?;
-        browser(self.peer_connection.set_local_description(&description)).await?;
+        browser_step(self.peer_connection.set_local_description(&description)).await?;
         Ok(())
     }
 
-    async fn describe_peer(&mut self, kind: RtcSdpType, sdp: &str) -> Result<(), NegotiationError> {
-        self.described = true;
-        set_description(&self.peer_connection, kind, sdp).await
+    async fn set_remote_description(
+        &mut self,
+        kind: RtcSdpType,
+        sdp: &str,
+    ) -> Result<(), NegotiationError> {
+        self.remote_is_set = true;
+        set_remote_description(&self.peer_connection, kind, sdp).await
     }
 
-    /// Exchanges candidates until connected. `description` reads the peer's description, if it is still to come.
+    /// Exchanges candidates until the peers are connected. `description` extracts the peer's description from its first
+    /// message, if it has not been received yet.
     async fn connect(
         mut self,
         description: impl Fn(Message) -> Result<(RtcSdpType, String), NegotiationError>,
@@ -208,39 +220,39 @@ impl Negotiation {
             std::future::pending::<()>().await;
         };
         let receiving = async {
-            let mut described = self.described;
+            let mut remote_is_set = self.remote_is_set;
             let mut candidates = 0;
             loop {
                 let message = match read_message(&mut self.reader).await {
                     Ok(Some(message)) => message,
                     Ok(None) => break,
-                    // Who is connected first may close what carried the signals, too.
-                    Err(MessageError::Io(error)) if described => {
-                        tracing::debug!(%error, "signals broke off");
+                    // A peer that is connected first may close the carrier at once.
+                    Err(MessageError::Io(error)) if remote_is_set => {
+                        tracing::debug!(%error, "signalling stream failed");
                         break;
                     }
                     Err(error) => return Err(error.into()),
                 };
                 match message {
-                    Message::Candidate(json) if described => {
+                    Message::Candidate(json) if remote_is_set => {
                         candidates += 1;
                         if candidates > MAX_CANDIDATES {
                             return Err(NegotiationError::TooManyCandidates);
                         }
                         add_candidate(peer_connection, &json).await;
                     }
-                    message if !described => {
+                    message if !remote_is_set => {
                         let (kind, sdp) = description(message)?;
-                        set_description(peer_connection, kind, &sdp).await?;
-                        described = true;
+                        set_remote_description(peer_connection, kind, &sdp).await?;
+                        remote_is_set = true;
                     }
                     Message::Offer(_) | Message::Answer(_) | Message::Candidate(_) => {
                         return Err(NegotiationError::Unexpected("a second description"));
                     }
                 }
             }
-            if described {
-                // A peer that is connected first says no more.
+            if remote_is_set {
+                // A peer that is connected first sends no more messages.
                 Ok(())
             } else {
                 Err(NegotiationError::Ended)
@@ -254,12 +266,12 @@ impl Negotiation {
             } else if state == RtcPeerConnectionState::Failed
                 || state == RtcPeerConnectionState::Closed
             {
-                Poll::Ready(Err(NegotiationError::NoWay))
+                Poll::Ready(Err(NegotiationError::NoPath))
             } else {
                 Poll::Pending
             }
         });
-        // Signals that break off matter only as long as the peers are not connected.
+        // A failed signalling stream matters only while the peers are not connected.
         let signalling = async {
             match select(pin!(receiving), pin!(sending)).await {
                 Either::Left((Err(error), _)) => error,
@@ -278,7 +290,7 @@ impl Negotiation {
         let reader = self.reader;
         spawn_local(async move {
             if let Either::Left((Err(error), _)) =
-                select(writer.close(), Delay::new(FAREWELL)).await
+                select(writer.close(), Delay::new(CLOSE_TIMEOUT)).await
             {
                 tracing::trace!(%error, "signalling stream not closed");
             }
@@ -288,7 +300,7 @@ impl Negotiation {
     }
 }
 
-/// Tells when a channel has left its first state.
+/// Watches a data channel until it has opened or closed.
 struct Opening {
     channel: RtcDataChannel,
     changed: Rc<AtomicWaker>,
@@ -321,11 +333,11 @@ impl Opening {
         }
     }
 
-    fn settled(&self) -> impl Future<Output = ()> {
+    fn opened_or_closed(&self) -> impl Future<Output = ()> {
         poll_fn(|context| {
             self.changed.register(context.waker());
-            let waits = self.channel.ready_state() == RtcDataChannelState::Connecting;
-            if waits && !self.closed.get() {
+            let is_connecting = self.channel.ready_state() == RtcDataChannelState::Connecting;
+            if is_connecting && !self.closed.get() {
                 Poll::Pending
             } else {
                 Poll::Ready(())
@@ -334,7 +346,7 @@ impl Opening {
     }
 }
 
-async fn in_time<T>(
+async fn with_time_limit<T>(
     negotiation: impl Future<Output = Result<T, NegotiationError>>,
 ) -> Result<T, NegotiationError> {
     match select(pin!(negotiation), Delay::new(NEGOTIATION_TIMEOUT)).await {
@@ -343,7 +355,7 @@ async fn in_time<T>(
     }
 }
 
-fn configuration(servers: &[IceServer]) -> RtcConfiguration {
+fn rtc_configuration(servers: &[IceServer]) -> RtcConfiguration {
     let list: Array = servers
         .iter()
         .map(|server| {
@@ -361,7 +373,7 @@ fn configuration(servers: &[IceServer]) -> RtcConfiguration {
     configuration
 }
 
-/// The JSON of a candidate that was found; `None` for the end of candidates, which js-libp2p cannot read.
+/// The JSON of a local candidate. `None` at the end of candidates, which must not be sent: js-libp2p cannot parse it.
 fn candidate(event: &RtcPeerConnectionIceEvent) -> Option<String> {
     let candidate = event
         .candidate()
@@ -369,34 +381,36 @@ fn candidate(event: &RtcPeerConnectionIceEvent) -> Option<String> {
     JSON::stringify(&candidate.to_json()).ok().map(String::from)
 }
 
-/// Adds a candidate of the peer. One that the browser cannot use is passed over: others may do.
+/// Adds a candidate of the peer. A candidate that the browser rejects is skipped, because others may work.
 async fn add_candidate(peer_connection: &RtcPeerConnection, json: &str) {
     let Ok(candidate) = JSON::parse(json) else {
         tracing::debug!("the peer sent a candidate that is not JSON");
         return;
     };
-    // "" and null mean the end of candidates, which js-libp2p once sent.
+    // "" and null signal the end of candidates, which older versions of js-libp2p send.
     if !candidate.is_object() {
         return;
     }
     let candidate: RtcIceCandidateInit = candidate.unchecked_into();
     let promise =
         peer_connection.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&candidate));
-    if let Err(error) = browser(promise).await {
-        tracing::debug!(%error, "the peer sent a candidate that is of no use");
+    if let Err(error) = browser_step(promise).await {
+        tracing::debug!(%error, "the peer sent an unusable candidate");
     }
 }
 
-async fn set_description(
+async fn set_remote_description(
     peer_connection: &RtcPeerConnection,
     kind: RtcSdpType,
     sdp: &str,
 ) -> Result<(), NegotiationError> {
     let description = description(kind, sdp);
-    browser(peer_connection.set_remote_description(&description)).await?;
+    browser_step(peer_connection.set_remote_description(&description)).await?;
     Ok(())
 }
 
-async fn browser(promise: js_sys::Promise) -> Result<JsValue, NegotiationError> {
-    settled(promise).await.map_err(NegotiationError::Browser)
+async fn browser_step(promise: js_sys::Promise) -> Result<JsValue, NegotiationError> {
+    await_promise(promise)
+        .await
+        .map_err(NegotiationError::Browser)
 }

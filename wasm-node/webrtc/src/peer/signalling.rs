@@ -1,8 +1,8 @@
-//! The messages of `/webrtc-signaling/0.0.1`, and how they are read from and written to a stream: a varint length, then
-//! proto3 `{ optional Type type = 1; optional string data = 2 }`, as in
+//! Encodes and decodes the messages of `/webrtc-signaling/0.0.1`: a varint length, then proto3
+//! `{ optional Type type = 1; optional string data = 2 }`, as in
 //! [libp2p's WebRTC spec](https://github.com/libp2p/specs/blob/master/webrtc/webrtc.md#signaling-protocol). Pure.
 //!
-//! Never looks into a description or a candidate, and never keeps more of a message than its limit.
+//! Never interprets a description or a candidate, and never buffers more than [`MAX_MESSAGE_LEN`] bytes of a message.
 
 use std::io;
 
@@ -12,14 +12,14 @@ use unsigned_varint::{decode, encode};
 
 use crate::protobuf::{Field, ProtobufError, Value, WIRE_BYTES, WIRE_VARINT, next_field};
 
-/// The protocol's name.
+/// The name of the signalling protocol.
 pub const PROTOCOL: &str = "/webrtc-signaling/0.0.1";
 
-/// The longest message, in bytes and without its length. Descriptions are some 500 bytes long, candidates 200; the rest
-/// is room for browsers that say more.
+/// The maximum length of a message in bytes, without its length prefix. Descriptions take about 500 bytes and
+/// candidates about 200; the rest is a margin for browsers with longer ones.
 pub const MAX_MESSAGE_LEN: usize = 64 * 1024;
 
-/// The most candidates taken from a peer. A computer has one or two for each of its networks.
+/// The maximum number of candidates accepted from a peer. A computer has one or two per network.
 pub const MAX_CANDIDATES: usize = 100;
 
 /// Protobuf key of `type`: field 1.
@@ -31,43 +31,43 @@ const OFFER: u64 = 0;
 const ANSWER: u64 = 1;
 const CANDIDATE: u64 = 2;
 
-/// What two peers tell each other until they are connected.
+/// A message that two peers exchange until they are connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// The offerer's session description.
     Offer(String),
     /// The answerer's session description.
     Answer(String),
-    /// The JSON of one `RTCIceCandidate`.
+    /// One `RTCIceCandidate` as JSON.
     Candidate(String),
 }
 
-/// Why no message could be read. The stream is of no use afterwards.
+/// Why reading a message failed. The stream cannot be used afterwards.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// The stream broke.
+    /// The stream failed or ended within a message.
     #[error("the signalling stream broke: {0}")]
     Io(#[from] io::Error),
-    /// The length is not a varint.
+    /// The length prefix is not a valid varint.
     #[error("malformed length of a signalling message: {0}")]
     Length(decode::Error),
-    /// It is longer than allowed.
+    /// The message is longer than [`MAX_MESSAGE_LEN`].
     #[error("signalling message of {0} bytes is longer than the {MAX_MESSAGE_LEN} allowed")]
     TooLong(usize),
-    /// It is no protobuf message.
+    /// The message is not valid protobuf.
     #[error("malformed signalling message: {0}")]
     Protobuf(#[from] ProtobufError),
-    /// Nobody knows this type.
+    /// The message has an unknown type.
     #[error("unknown type {0} of a signalling message")]
     Type(u64),
-    /// Its data are not text.
-    #[error("the data of a signalling message are not UTF-8")]
+    /// The data is not valid UTF-8.
+    #[error("the data of a signalling message is not UTF-8")]
     Text,
 }
 
 impl Message {
-    /// The message as it is sent, with its length. The type is written even where it is 0, as js-libp2p does.
+    /// Encodes the message with its length prefix. The type is written even if it is 0, as js-libp2p does.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let (kind, data) = match self {
@@ -88,10 +88,11 @@ impl Message {
         message
     }
 
-    /// Reads a message without its length. Absent fields have their defaults: an offer, and no data.
+    /// Decodes a message without its length prefix. Missing fields have their defaults: type 0 (an offer) and empty
+    /// data.
     ///
     /// # Errors
-    /// When it is none.
+    /// If `body` is not a valid message.
     pub fn decode(mut body: Bytes) -> Result<Self, MessageError> {
         let (mut kind, mut text) = (OFFER, Bytes::new());
         while let Some(Field { key, value }) = next_field(&mut body)? {
@@ -114,7 +115,7 @@ impl Message {
 /// Writes one message and flushes it.
 ///
 /// # Errors
-/// When the stream breaks.
+/// If the stream fails.
 pub async fn write_message(
     stream: &mut (impl AsyncWrite + Unpin),
     message: &Message,
@@ -123,10 +124,10 @@ pub async fn write_message(
     stream.flush().await
 }
 
-/// Reads one message; `None` when the stream has ended instead.
+/// Reads one message; returns `None` at the end of the stream.
 ///
 /// # Errors
-/// When it ends within a message, breaks, or what comes is no message.
+/// If the stream fails or ends within a message, or if the message is not valid.
 pub async fn read_message(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<Option<Message>, MessageError> {
@@ -145,7 +146,7 @@ pub async fn read_message(
     Message::decode(body.into()).map(Some)
 }
 
-/// Reads a varint byte by byte, because what follows it is the message.
+/// Reads a varint byte by byte, so that no byte of the following message is consumed.
 async fn read_length(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<usize>, MessageError> {
     let mut bytes = Vec::new();
     loop {
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_on_the_wire_are_the_specs() {
+    fn encoding_matches_the_spec() {
         assert_eq!(
             Message::Offer("v=0".to_owned()).encode(),
             [7, 0x08, 0, 0x12, 3, b'v', b'=', b'0']
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_survive_the_wire_one_after_the_other() {
+    fn messages_round_trip_on_one_stream() {
         let sent = [
             Message::Offer("v=0\r\n".repeat(1_000)),
             Message::Answer("ü".to_owned()),
@@ -206,17 +207,20 @@ mod tests {
             let read = block_on(read_message(&mut stream)).expect("well-formed");
             assert_eq!(read, Some(message));
         }
-        assert_eq!(block_on(read_message(&mut stream)).expect("its end"), None);
+        assert_eq!(
+            block_on(read_message(&mut stream)).expect("the end of the stream"),
+            None
+        );
     }
 
     #[test]
-    fn absent_fields_have_their_defaults_and_unknown_ones_are_passed_over() {
+    fn missing_fields_default_and_unknown_are_skipped() {
         let read = read(&[5, 0x18, 7, 0x22, 1, b'x']).expect("well-formed");
         assert_eq!(read, Some(Message::Offer(String::new())));
     }
 
     #[test]
-    fn a_message_at_the_limit_is_read_and_one_beyond_is_not() {
+    fn message_length_is_limited() {
         let overhead = 2 + 1 + 3;
         let most = Message::Offer("x".repeat(MAX_MESSAGE_LEN - overhead));
         assert_eq!(read(&most.encode()).expect("within the limit"), Some(most));
@@ -228,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_an_error() {
+    fn malformed_messages_are_refused() {
         assert!(matches!(read(&[2, 0x08, 3]), Err(MessageError::Type(3))));
         assert!(matches!(read(&[3, 0x12, 1, 0xFF]), Err(MessageError::Text)));
         assert!(matches!(
@@ -241,8 +245,8 @@ mod tests {
     }
 
     #[test]
-    fn no_bytes_make_the_reader_panic() {
-        // A small generator of its own (xorshift): the same bytes on every run.
+    fn arbitrary_bytes_never_panic() {
+        // Xorshift with a fixed seed: the same bytes on every run.
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
         for _ in 0..20_000 {
             let mut bytes = Vec::new();

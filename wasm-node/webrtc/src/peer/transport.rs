@@ -1,5 +1,7 @@
-//! The transport half: dials hand over connections that the behaviour has negotiated, or ask it to; connections that
-//! peers began come in as if somebody had called. Never negotiates, and listens nowhere.
+//! The transport: passes connections that the behaviour has negotiated to the swarm. A dial picks up a finished
+//! connection, or asks the behaviour to negotiate one; a connection that the peer offered is reported as incoming.
+//!
+//! It never negotiates and never listens.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -19,94 +21,94 @@ use super::address::{PeerAddress, direct};
 use super::upgrades::MAX_NEGOTIATIONS;
 use crate::connection::Connection;
 
-/// The most dials that wait for the behaviour to hear of them: it hears as soon as the swarm runs.
-const MAX_WAITING_DIALS: usize = 32;
+/// The maximum number of dials that wait for the behaviour, which receives them as soon as the swarm runs.
+const MAX_QUEUED_DIALS: usize = 32;
 
-/// Why a dial failed.
+/// Why a dial of a browser peer failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// Nobody negotiates: the behaviour is not part of the swarm any more.
+    /// The behaviour is not part of the swarm, so no connection can be negotiated.
     #[error("the swarm has no behaviour for WebRTC")]
     NoBehaviour,
-    /// Too many dials at one time.
-    #[error("more than {MAX_WAITING_DIALS} dials at one time")]
+    /// Too many dials are waiting.
+    #[error("more than {MAX_QUEUED_DIALS} dials at one time")]
     TooMany,
-    /// There is no connection to signal over, and the address names no circuit.
+    /// There is no connection to signal over, and the address contains no circuit.
     #[error("no relayed connection to {0} to signal over")]
     NoCarrier(PeerId),
-    /// The policy forbids it.
-    #[error("the policy forbids meeting {0} directly")]
+    /// The policy forbids a direct connection to the peer.
+    #[error("the policy forbids a direct connection to {0}")]
     Forbidden(PeerId),
     /// The circuit could not be dialled.
     #[error("no circuit to {0}")]
     NoCircuit(PeerId),
-    /// All tries came to nothing.
-    #[error("no direct connection to {0} came about")]
+    /// All attempts failed.
+    #[error("no direct connection to {0} could be established")]
     Failed(PeerId),
 }
 
 /// A dial that waits for its connection.
 #[derive(Debug)]
-pub(crate) struct Request {
+pub(crate) struct DialRequest {
     pub(crate) address: PeerAddress,
     pub(crate) reply: oneshot::Sender<Result<Connection, DialError>>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    /// Offered by us, waiting for the dial that the behaviour orders.
+    /// Connections from our offers, each waiting for the dial that picks it up.
     ready: LiteMap<PeerId, Connection>,
-    /// Answered by us.
+    /// Connections from offers of the peers, not yet reported to the swarm.
     incoming: VecDeque<(PeerId, Connection)>,
-    taker: Option<Waker>,
+    waker: Option<Waker>,
 }
 
-/// What the behaviour holds of the transport.
+/// The behaviour's handle to the transport.
 #[derive(Debug)]
 pub(crate) struct Handover {
     table: Arc<Mutex<Table>>,
-    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) requests: mpsc::Receiver<DialRequest>,
 }
 
 impl Handover {
-    /// Keeps a connection for the next dial of its peer.
-    pub(crate) fn keep(&self, peer: PeerId, connection: Connection) {
+    /// Holds a connection for the next dial of its peer.
+    pub(crate) fn hold_for_dial(&self, peer: PeerId, connection: Connection) {
         lock(&self.table).ready.insert(peer, connection);
     }
 
-    /// Closes a connection that nobody dialled for.
+    /// Closes a held connection whose dial was denied.
     pub(crate) fn discard(&self, peer: &PeerId) {
-        // Closing calls listeners; the table is free again by then.
+        // Closing a connection calls listeners, so release the lock first.
         let discarded = lock(&self.table).ready.remove(peer);
         drop(discarded);
     }
 
-    /// Lets a connection in.
-    pub(crate) fn let_in(&self, peer: PeerId, connection: Connection) {
+    /// Queues a connection that is reported to the swarm as incoming.
+    pub(crate) fn push_incoming(&self, peer: PeerId, connection: Connection) {
         let mut table = lock(&self.table);
         if table.incoming.len() >= MAX_NEGOTIATIONS {
-            tracing::debug!(%peer, "too many connections wait for the swarm");
+            tracing::debug!(%peer, "dropping a connection: too many are waiting for the swarm");
             return;
         }
         table.incoming.push_back((peer, connection));
-        if let Some(taker) = table.taker.take() {
-            taker.wake();
+        if let Some(waker) = table.waker.take() {
+            waker.wake();
         }
     }
 }
 
-/// See the module.
+/// The transport of browser-to-browser WebRTC.
 #[derive(Debug)]
 pub struct Transport {
     table: Arc<Mutex<Table>>,
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<DialRequest>,
     listener: ListenerId,
 }
 
 pub(crate) fn new() -> (Transport, Handover) {
     let table = Arc::new(Mutex::new(Table::default()));
-    let (sender, requests) = mpsc::channel(MAX_WAITING_DIALS);
+    let (sender, requests) = mpsc::channel(MAX_QUEUED_DIALS);
     let transport = Transport {
         table: Arc::clone(&table),
         requests: sender,
@@ -148,7 +150,7 @@ impl libp2p_core::Transport for Transport {
             return Ok(future::ready(Ok((peer, connection))).boxed());
         }
         let (reply, answer) = oneshot::channel();
-        let request = Request {
+        let request = DialRequest {
             address: target,
             reply,
         };
@@ -173,7 +175,7 @@ impl libp2p_core::Transport for Transport {
     ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
         let mut table = lock(&self.table);
         let Some((peer, connection)) = table.incoming.pop_front() else {
-            table.taker = Some(context.waker().clone());
+            table.waker = Some(context.waker().clone());
             return Poll::Pending;
         };
         Poll::Ready(TransportEvent::Incoming {
@@ -185,7 +187,7 @@ impl libp2p_core::Transport for Transport {
     }
 }
 
-/// Nobody panics while holding it; and if somebody did, the table would still be whole.
+/// Locks the table. No code panics while it holds the lock, and even then the table would be consistent.
 fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,50 +1,53 @@
-//! Which relayed connections are to be upgraded to direct ones, when, and by whom; and whose offers are answered. Pure:
-//! it says what to do, is told how that went, and never sees a connection, a stream or a clock.
+//! Decides which carriers are upgraded to direct connections, when, and by which side, and which offers of peers are
+//! answered. Pure: it returns what to do, is informed of the outcome, and never touches a connection, a stream or a
+//! clock.
+//!
+//! A carrier is a connection that signalling can run over, normally a relayed one.
 
 use std::time::Duration;
 
 use litemap::LiteMap;
 
-/// The most negotiations at one time each way, as many offers as answers: each holds a peer connection with its sockets. Peers
-/// whose offers lead nowhere leave this side its own.
+/// The maximum number of concurrent offers, and also of concurrent answers. Each holds a peer connection with its
+/// sockets. The limits are separate, so that peers whose offers hang cannot block the offers of this side.
 pub const MAX_NEGOTIATIONS: usize = 8;
 
-/// How long to wait after a failed offer until the next one; after the last of them, a peer is left alone until there
-/// is another relayed connection to it, or somebody asks for it.
+/// The delays between a failed offer and the next one. After the last retry, a peer gets no offers until another
+/// carrier to it opens, or until it is dialled.
 pub const RETRY_AFTER: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(4),
     Duration::from_secs(15),
 ];
 
-/// How long a peer's offers are refused after one that came to nothing: a peer connection is too dear to be made and
-/// thrown away at the speed of the network, and who means well waits for longer.
+/// How long a peer's offers are refused after one has failed. Peer connections are too expensive to be created and
+/// discarded at network speed, and an honest peer waits longer before it retries.
 pub const REFUSED_AFTER_FAILURE: Duration = Duration::from_millis(500);
 
-/// Two direct connections cross when both are made at once, as each side sees it within this time. One that comes later
-/// replaces the other: whoever makes it has reason to take the older one for dead. Nobody has so soon.
-const CROSSING: Duration = Duration::from_secs(3);
+/// Two direct connections count as simultaneous if the second opens within this time. A later connection replaces the
+/// older one, because its initiator has reason to consider the older one dead. So soon, no peer can have such a reason.
+const SIMULTANEOUS: Duration = Duration::from_secs(3);
 
-/// A direct connection that stood for so long was a good one, however it ended.
-const STEADY_AFTER: Duration = Duration::from_secs(3);
+/// A direct connection that lasted this long counts as a success, however it ended.
+const STABLE_AFTER: Duration = Duration::from_secs(3);
 
-/// Who began a connection.
+/// The side that initiated a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Caller {
+pub(crate) enum Initiator {
     Us,
     Them,
 }
 
-/// What to do with an offer.
+/// What to do with an offer of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict<C> {
+pub(crate) enum OfferDecision<C> {
     Answer,
-    /// Answer it, and give up our own, which was made on this connection.
+    /// Answer it, and cancel our own offer, which runs on this carrier.
     AnswerInstead(C),
     Refuse,
 }
 
-/// All peers `P` with their connections `C`.
+/// The upgrade state of all peers `P` and their connections `C`.
 #[derive(Debug)]
 pub(crate) struct Upgrades<P, C> {
     us: P,
@@ -54,21 +57,21 @@ pub(crate) struct Upgrades<P, C> {
 
 #[derive(Debug)]
 struct Peer<C> {
-    /// Connections that can carry signals, and who dialled them.
-    carriers: Vec<(C, Caller)>,
-    /// With when they were made.
-    direct: Vec<(C, Caller, Duration)>,
-    /// The direct ones are silent: another one may be offered while they stand.
+    /// Connections that signalling can run over, and which side dialled them.
+    carriers: Vec<(C, Initiator)>,
+    /// Direct connections, which side initiated them, and when they opened.
+    direct: Vec<(C, Initiator, Duration)>,
+    /// The direct connections are silent: another one may be offered while they still exist.
     doubtful: bool,
-    /// The carrier of our offer, until the direct connection stands.
+    /// The carrier of our offer, until the direct connection is established.
     offering: Option<C>,
-    /// The carrier of their offer, until the direct connection stands.
+    /// The carrier of the peer's offer, until the direct connection is established.
     answering: Option<C>,
     failures: usize,
-    not_before: Duration,
+    next_attempt: Duration,
     refused_until: Duration,
-    /// Somebody asked for this peer.
-    wanted: bool,
+    /// A direct connection to this peer was requested explicitly.
+    requested: bool,
 }
 
 impl<C> Default for Peer<C> {
@@ -80,15 +83,16 @@ impl<C> Default for Peer<C> {
             offering: None,
             answering: None,
             failures: 0,
-            not_before: Duration::ZERO,
+            next_attempt: Duration::ZERO,
             refused_until: Duration::ZERO,
-            wanted: false,
+            requested: false,
         }
     }
 }
 
 impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
-    /// No peers yet. With `automatic`, every carrier that this side dialled is upgraded; without, only wanted peers'.
+    /// Creates an empty state. With `automatic`, every carrier that this side dialled is upgraded; otherwise only those
+    /// of requested peers.
     pub(crate) fn new(us: P, automatic: bool) -> Self {
         Self {
             us,
@@ -97,47 +101,48 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
         }
     }
 
-    /// A connection that can carry signals is there: a fresh start.
-    pub(crate) fn carrier_opened(&mut self, peer: P, connection: C, caller: Caller) {
+    /// Records that a carrier has opened. This resets the retries of the peer.
+    pub(crate) fn carrier_opened(&mut self, peer: P, connection: C, initiator: Initiator) {
         let entry = self.peers.entry(peer).or_default();
-        entry.carriers.push((connection, caller));
+        entry.carriers.push((connection, initiator));
         entry.failures = 0;
-        entry.not_before = Duration::ZERO;
+        entry.next_attempt = Duration::ZERO;
     }
 
-    /// A direct connection stands. Returns those that it makes superfluous: of two the older, which is a dead one; but
-    /// of two that crossed, at both ends the one begun by the greater name.
+    /// Records that a direct connection has opened, and returns the connections to close. Normally these are the older
+    /// ones, which are considered dead. Of two simultaneous connections, both ends close the one that the peer with the
+    /// greater peer ID initiated.
     pub(crate) fn direct_opened(
         &mut self,
         peer: P,
         connection: C,
-        caller: Caller,
+        initiator: Initiator,
         now: Duration,
     ) -> Vec<C> {
         let lower = if self.us < peer {
-            Caller::Us
+            Initiator::Us
         } else {
-            Caller::Them
+            Initiator::Them
         };
         let entry = self.peers.entry(peer).or_default();
         entry.offering = None;
         entry.answering = None;
-        entry.wanted = false;
+        entry.requested = false;
         let doubtful = std::mem::take(&mut entry.doubtful);
-        let crossed = !doubtful
+        let simultaneous = !doubtful
             && entry.direct.iter().any(|(_, other, opened)| {
-                *other == lower && now.saturating_sub(*opened) < CROSSING
+                *other == lower && now.saturating_sub(*opened) < SIMULTANEOUS
             });
-        let superfluous = if caller != lower && crossed {
+        let superfluous = if initiator != lower && simultaneous {
             vec![connection]
         } else {
             entry.direct.iter().map(|(older, _, _)| *older).collect()
         };
-        entry.direct.push((connection, caller, now));
+        entry.direct.push((connection, initiator, now));
         superfluous
     }
 
-    /// A connection is gone, of whatever kind.
+    /// Records that a carrier or a direct connection has closed.
     pub(crate) fn closed(&mut self, peer: P, connection: C, now: Duration) {
         let Some(entry) = self.peers.get_mut(&peer) else {
             return;
@@ -167,67 +172,69 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
         }
     }
 
-    /// The direct connection has fallen silent, or is heard again. While it is silent, another one may be offered.
-    pub(crate) fn doubt(&mut self, peer: P, doubtful: bool, now: Duration) {
+    /// Records that the direct connection has fallen silent or responds again. While it is silent, another one may be
+    /// offered.
+    pub(crate) fn set_doubtful(&mut self, peer: P, doubtful: bool, now: Duration) {
         if let Some(entry) = self.peers.get_mut(&peer)
             && !entry.direct.is_empty()
             && entry.doubtful != doubtful
         {
             entry.doubtful = doubtful;
             entry.failures = 0;
-            entry.not_before = now;
+            entry.next_attempt = now;
         }
     }
 
-    /// Somebody asks for this peer. Says whether there is a carrier to offer on.
-    pub(crate) fn want(&mut self, peer: P) -> bool {
+    /// Requests a direct connection to `peer`. Returns whether there is a carrier to signal over.
+    pub(crate) fn request(&mut self, peer: P) -> bool {
         match self.peers.get_mut(&peer) {
             Some(entry) if !entry.carriers.is_empty() => {
-                entry.wanted = true;
+                entry.requested = true;
                 entry.failures = 0;
-                entry.not_before = Duration::ZERO;
+                entry.next_attempt = Duration::ZERO;
                 true
             }
             Some(_) | None => false,
         }
     }
 
-    /// An offer to make now, if there is one; it counts as begun.
-    pub(crate) fn begin_offer(
+    /// Returns a peer and a carrier to send an offer on now, if an offer is due, and records it as started.
+    pub(crate) fn start_offer(
         &mut self,
         now: Duration,
-        may: impl Fn(&P) -> bool,
+        is_allowed: impl Fn(&P) -> bool,
     ) -> Option<(P, C)> {
-        if self.offers() >= MAX_NEGOTIATIONS {
+        if self.offer_count() >= MAX_NEGOTIATIONS {
             return None;
         }
         let automatic = self.automatic;
         let (peer, entry, carrier) = self.peers.iter_mut().find_map(|(peer, entry)| {
             let carrier = entry.carrier(automatic)?;
-            (entry.not_before <= now && may(peer)).then_some((*peer, entry, carrier))
+            (entry.next_attempt <= now && is_allowed(peer)).then_some((*peer, entry, carrier))
         })?;
         entry.offering = Some(carrier);
         Some((peer, carrier))
     }
 
-    /// When an offer that waits is due.
-    pub(crate) fn due(&self) -> Option<Duration> {
-        if self.offers() >= MAX_NEGOTIATIONS {
+    /// When the next scheduled offer is due.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        if self.offer_count() >= MAX_NEGOTIATIONS {
             return None;
         }
         self.peers
             .values()
             .filter(|entry| entry.carrier(self.automatic).is_some())
-            .map(|entry| entry.not_before)
+            .map(|entry| entry.next_attempt)
             .min()
     }
 
-    /// Our offer came to nothing. With `for_good`, the peer cannot do this at all. Says whether it will be tried again.
+    /// Records that our offer failed. `is_permanent` means that the peer does not support upgrades at all. Returns
+    /// whether there will be a retry.
     pub(crate) fn offer_failed(
         &mut self,
         peer: P,
         connection: C,
-        for_good: bool,
+        is_permanent: bool,
         now: Duration,
     ) -> bool {
         let Some(entry) = self.peers.get_mut(&peer) else {
@@ -237,15 +244,20 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
             return true;
         }
         entry.offering = None;
-        if for_good {
-            entry.give_up();
+        if is_permanent {
+            entry.stop_retrying();
             return false;
         }
-        entry.failed(now)
+        entry.record_failure(now)
     }
 
-    /// The peer makes an offer on this connection. If it is to be answered, that counts as begun.
-    pub(crate) fn judge_offer(&mut self, peer: P, connection: C, now: Duration) -> Verdict<C> {
+    /// Decides on an offer that the peer made on this carrier. An answer is recorded as started.
+    pub(crate) fn offer_received(
+        &mut self,
+        peer: P,
+        connection: C,
+        now: Duration,
+    ) -> OfferDecision<C> {
         let answers = self
             .peers
             .values()
@@ -254,23 +266,23 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
         let ours_wins = self.us < peer;
         let entry = self.peers.entry(peer).or_default();
         match (entry.answering, entry.offering) {
-            (Some(_), _) => Verdict::Refuse,
-            (None, _) if now < entry.refused_until => Verdict::Refuse,
-            (None, _) if full => Verdict::Refuse,
-            (None, Some(_)) if ours_wins => Verdict::Refuse,
+            (Some(_), _) => OfferDecision::Refuse,
+            (None, _) if now < entry.refused_until => OfferDecision::Refuse,
+            (None, _) if full => OfferDecision::Refuse,
+            (None, Some(_)) if ours_wins => OfferDecision::Refuse,
             (None, Some(ours)) => {
                 entry.offering = None;
                 entry.answering = Some(connection);
-                Verdict::AnswerInstead(ours)
+                OfferDecision::AnswerInstead(ours)
             }
             (None, None) => {
                 entry.answering = Some(connection);
-                Verdict::Answer
+                OfferDecision::Answer
             }
         }
     }
 
-    /// Their offer came to nothing.
+    /// Records that the peer's offer failed.
     pub(crate) fn answer_failed(&mut self, peer: P, now: Duration) {
         if let Some(entry) = self.peers.get_mut(&peer) {
             entry.answering = None;
@@ -278,43 +290,44 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
         }
     }
 
-    fn offers(&self) -> usize {
+    fn offer_count(&self) -> usize {
         let offering = self.peers.values().filter(|entry| entry.offering.is_some());
         offering.count()
     }
 }
 
 impl<C: Copy> Peer<C> {
-    /// A direct connection is gone. One that did not stand was as good as none: whoever takes connections only to drop
-    /// them is not offered one after the other without end.
+    /// Records the loss of a direct connection. A short-lived connection counts as a failed attempt, so that a peer
+    /// that drops connections immediately does not get new offers forever.
     fn direct_lost(&mut self, opened: Duration, now: Duration) {
-        if now.saturating_sub(opened) >= STEADY_AFTER {
+        if now.saturating_sub(opened) >= STABLE_AFTER {
             self.failures = 0;
-            self.not_before = now.saturating_add(RETRY_AFTER[0]);
+            self.next_attempt = now.saturating_add(RETRY_AFTER[0]);
         } else if self.direct.is_empty() {
-            self.failed(now);
+            self.record_failure(now);
         }
     }
 
-    /// One more attempt came to nothing. Says whether there is to be another.
-    fn failed(&mut self, now: Duration) -> bool {
+    /// Records a failed attempt and schedules the next one. Returns whether there is a next one.
+    fn record_failure(&mut self, now: Duration) -> bool {
         let wait = RETRY_AFTER.get(self.failures);
         match wait {
             Some(wait) => {
                 self.failures += 1;
-                self.not_before = now.saturating_add(*wait);
+                self.next_attempt = now.saturating_add(*wait);
             }
-            None => self.give_up(),
+            None => self.stop_retrying(),
         }
         wait.is_some()
     }
 
-    fn give_up(&mut self) {
+    fn stop_retrying(&mut self) {
         self.failures = usize::MAX;
-        self.wanted = false;
+        self.requested = false;
     }
 
-    /// The connection to make an offer on, if one should be made: one that this side dialled, or any if asked for.
+    /// Returns the carrier to send an offer on, if an offer is needed: one that this side dialled, or any if the peer
+    /// was requested.
     fn carrier(&self, automatic: bool) -> Option<C> {
         let idle = self.offering.is_none()
             && self.answering.is_none()
@@ -324,7 +337,7 @@ impl<C: Copy> Peer<C> {
         }
         self.carriers
             .iter()
-            .find(|(_, caller)| self.wanted || (automatic && *caller == Caller::Us))
+            .find(|(_, initiator)| self.requested || (automatic && *initiator == Initiator::Us))
             .map(|(connection, _)| *connection)
     }
 }
@@ -345,276 +358,313 @@ mod tests {
         Upgrades::new(US, true)
     }
 
-    fn begin(upgrades: &mut Upgrades<u32, u32>, seconds: u64) -> Option<(u32, u32)> {
-        upgrades.begin_offer(at(seconds), |_| true)
+    fn start(upgrades: &mut Upgrades<u32, u32>, seconds: u64) -> Option<(u32, u32)> {
+        upgrades.start_offer(at(seconds), |_| true)
     }
 
     #[test]
-    fn the_dialler_of_a_relayed_connection_offers_and_the_other_side_waits() {
+    fn only_the_dialler_of_a_carrier_offers() {
         let mut upgrades = upgrades();
-        upgrades.carrier_opened(GREATER, 1, Caller::Them);
-        assert_eq!(begin(&mut upgrades, 0), None);
-        upgrades.carrier_opened(LOWER, 2, Caller::Us);
-        assert_eq!(begin(&mut upgrades, 0), Some((LOWER, 2)));
-        assert_eq!(begin(&mut upgrades, 0), None, "one at a time");
-        assert_eq!(upgrades.judge_offer(GREATER, 1, at(0)), Verdict::Answer);
+        upgrades.carrier_opened(GREATER, 1, Initiator::Them);
+        assert_eq!(start(&mut upgrades, 0), None);
+        upgrades.carrier_opened(LOWER, 2, Initiator::Us);
+        assert_eq!(start(&mut upgrades, 0), Some((LOWER, 2)));
+        assert_eq!(start(&mut upgrades, 0), None, "one at a time");
+        assert_eq!(
+            upgrades.offer_received(GREATER, 1, at(0)),
+            OfferDecision::Answer
+        );
     }
 
     #[test]
-    fn what_the_policy_forbids_is_not_offered() {
+    fn forbidden_peer_gets_no_offer() {
         let mut upgrades = upgrades();
-        upgrades.carrier_opened(LOWER, 1, Caller::Us);
-        assert_eq!(upgrades.begin_offer(at(0), |peer| *peer != LOWER), None);
-        assert_eq!(begin(&mut upgrades, 0), Some((LOWER, 1)));
+        upgrades.carrier_opened(LOWER, 1, Initiator::Us);
+        assert_eq!(upgrades.start_offer(at(0), |peer| *peer != LOWER), None);
+        assert_eq!(start(&mut upgrades, 0), Some((LOWER, 1)));
     }
 
     #[test]
-    fn nothing_is_offered_by_itself_unless_automatic_but_what_is_wanted_is() {
+    fn without_automatic_only_requested_peers_get_offers() {
         let mut upgrades = Upgrades::new(US, false);
-        upgrades.carrier_opened(GREATER, 1, Caller::Them);
-        upgrades.carrier_opened(LOWER, 2, Caller::Us);
-        assert_eq!(begin(&mut upgrades, 0), None);
-        assert!(upgrades.want(GREATER));
-        assert!(!upgrades.want(7), "there is no way to signal to a stranger");
-        assert_eq!(begin(&mut upgrades, 0), Some((GREATER, 1)));
+        upgrades.carrier_opened(GREATER, 1, Initiator::Them);
+        upgrades.carrier_opened(LOWER, 2, Initiator::Us);
+        assert_eq!(start(&mut upgrades, 0), None);
+        assert!(upgrades.request(GREATER));
+        assert!(
+            !upgrades.request(7),
+            "there is no carrier to an unknown peer"
+        );
+        assert_eq!(start(&mut upgrades, 0), Some((GREATER, 1)));
     }
 
     #[test]
-    fn a_failed_offer_is_repeated_after_1_and_4_and_15_seconds_and_then_no_more() {
+    fn failed_offer_is_retried_three_times() {
         let mut upgrades = upgrades();
-        upgrades.carrier_opened(LOWER, 1, Caller::Us);
+        upgrades.carrier_opened(LOWER, 1, Initiator::Us);
         let mut now = 100;
         for wait in [1, 4, 15] {
-            assert_eq!(begin(&mut upgrades, now), Some((LOWER, 1)));
+            assert_eq!(start(&mut upgrades, now), Some((LOWER, 1)));
             assert!(upgrades.offer_failed(LOWER, 1, false, at(now)));
-            assert_eq!(begin(&mut upgrades, now + wait - 1), None);
+            assert_eq!(start(&mut upgrades, now + wait - 1), None);
             now += wait;
-            assert_eq!(upgrades.due(), Some(at(now)));
+            assert_eq!(upgrades.next_due(), Some(at(now)));
         }
-        assert_eq!(begin(&mut upgrades, now), Some((LOWER, 1)));
+        assert_eq!(start(&mut upgrades, now), Some((LOWER, 1)));
         assert!(!upgrades.offer_failed(LOWER, 1, false, at(now)));
         assert_eq!(
-            (begin(&mut upgrades, now + 1_000), upgrades.due()),
+            (start(&mut upgrades, now + 1_000), upgrades.next_due()),
             (None, None)
         );
-        upgrades.carrier_opened(LOWER, 2, Caller::Us);
-        assert!(begin(&mut upgrades, now).is_some(), "a fresh start");
+        upgrades.carrier_opened(LOWER, 2, Initiator::Us);
+        assert!(start(&mut upgrades, now).is_some(), "a fresh start");
     }
 
     #[test]
-    fn a_peer_that_does_not_know_the_protocol_is_not_asked_again() {
+    fn unsupported_peer_gets_no_further_offer() {
         let mut upgrades = upgrades();
-        upgrades.carrier_opened(LOWER, 1, Caller::Us);
-        assert!(begin(&mut upgrades, 0).is_some());
+        upgrades.carrier_opened(LOWER, 1, Initiator::Us);
+        assert!(start(&mut upgrades, 0).is_some());
         assert!(!upgrades.offer_failed(LOWER, 1, true, at(0)));
-        assert_eq!(begin(&mut upgrades, 1_000), None);
+        assert_eq!(start(&mut upgrades, 1_000), None);
     }
 
     #[test]
-    fn of_two_crossing_offers_the_lower_names_wins_at_both_ends() {
+    fn lower_peer_id_wins_simultaneous_offers() {
         let mut upgrades = upgrades();
         for (peer, connection) in [(LOWER, 1), (GREATER, 2)] {
-            upgrades.carrier_opened(peer, connection, Caller::Us);
-            assert!(begin(&mut upgrades, 0).is_some());
+            upgrades.carrier_opened(peer, connection, Initiator::Us);
+            assert!(start(&mut upgrades, 0).is_some());
         }
         assert_eq!(
-            upgrades.judge_offer(LOWER, 3, at(0)),
-            Verdict::AnswerInstead(1)
+            upgrades.offer_received(LOWER, 3, at(0)),
+            OfferDecision::AnswerInstead(1)
         );
-        assert_eq!(upgrades.judge_offer(GREATER, 4, at(0)), Verdict::Refuse);
-        // That our offer breaks now is no failure.
+        assert_eq!(
+            upgrades.offer_received(GREATER, 4, at(0)),
+            OfferDecision::Refuse
+        );
+        // Our offer was cancelled, so its end does not count as a failure.
         assert!(upgrades.offer_failed(LOWER, 1, false, at(0)));
         assert_eq!(
-            upgrades.judge_offer(LOWER, 5, at(0)),
-            Verdict::Refuse,
-            "one answer a peer"
+            upgrades.offer_received(LOWER, 5, at(0)),
+            OfferDecision::Refuse,
+            "one answer per peer"
         );
     }
 
     #[test]
-    fn no_more_negotiations_than_allowed() {
+    fn concurrent_offers_are_limited() {
         let mut upgrades = upgrades();
         for peer in 1..=10 {
-            upgrades.carrier_opened(peer, peer, Caller::Us);
+            upgrades.carrier_opened(peer, peer, Initiator::Us);
         }
         for peer in 1..=8 {
-            assert_eq!(begin(&mut upgrades, 0), Some((peer, peer)));
+            assert_eq!(start(&mut upgrades, 0), Some((peer, peer)));
         }
-        assert_eq!((begin(&mut upgrades, 0), upgrades.due()), (None, None));
-        upgrades.direct_opened(1, 101, Caller::Us, at(0));
-        assert_eq!(begin(&mut upgrades, 0), Some((9, 9)));
+        assert_eq!((start(&mut upgrades, 0), upgrades.next_due()), (None, None));
+        upgrades.direct_opened(1, 101, Initiator::Us, at(0));
+        assert_eq!(start(&mut upgrades, 0), Some((9, 9)));
     }
 
     #[test]
-    fn offers_that_hang_leave_this_side_its_own_and_the_other_way_round() {
+    fn offers_and_answers_are_limited_separately() {
         let mut upgrades = upgrades();
         let most = u32::try_from(MAX_NEGOTIATIONS).expect("small");
         for peer in GREATER..GREATER + most {
-            upgrades.carrier_opened(peer, peer, Caller::Them);
-            assert_eq!(upgrades.judge_offer(peer, peer, at(0)), Verdict::Answer);
+            upgrades.carrier_opened(peer, peer, Initiator::Them);
+            assert_eq!(
+                upgrades.offer_received(peer, peer, at(0)),
+                OfferDecision::Answer
+            );
         }
-        assert_eq!(upgrades.judge_offer(200, 200, at(0)), Verdict::Refuse);
-        upgrades.carrier_opened(LOWER, 1, Caller::Us);
-        assert_eq!(begin(&mut upgrades, 0), Some((LOWER, 1)));
         assert_eq!(
-            upgrades.judge_offer(LOWER, 1, at(0)),
-            Verdict::Refuse,
-            "nor is one answered instead of our own"
+            upgrades.offer_received(200, 200, at(0)),
+            OfferDecision::Refuse
+        );
+        upgrades.carrier_opened(LOWER, 1, Initiator::Us);
+        assert_eq!(start(&mut upgrades, 0), Some((LOWER, 1)));
+        assert_eq!(
+            upgrades.offer_received(LOWER, 1, at(0)),
+            OfferDecision::Refuse,
+            "our own offer is not replaced either"
         );
         for peer in 1..most {
-            upgrades.carrier_opened(peer, peer + 100, Caller::Us);
-            assert!(begin(&mut upgrades, 0).is_some());
+            upgrades.carrier_opened(peer, peer + 100, Initiator::Us);
+            assert!(start(&mut upgrades, 0).is_some());
         }
         upgrades.answer_failed(GREATER, at(10));
-        assert_eq!(upgrades.judge_offer(201, 201, at(10)), Verdict::Answer);
+        assert_eq!(
+            upgrades.offer_received(201, 201, at(10)),
+            OfferDecision::Answer
+        );
     }
 
     #[test]
-    fn a_peer_that_is_reached_directly_is_left_alone_until_that_is_lost() {
+    fn no_offers_while_a_direct_connection_exists() {
         let mut upgrades = upgrades();
-        upgrades.carrier_opened(LOWER, 1, Caller::Us);
-        assert!(begin(&mut upgrades, 0).is_some());
+        upgrades.carrier_opened(LOWER, 1, Initiator::Us);
+        assert!(start(&mut upgrades, 0).is_some());
         assert!(
             upgrades
-                .direct_opened(LOWER, 2, Caller::Us, at(0))
+                .direct_opened(LOWER, 2, Initiator::Us, at(0))
                 .is_empty()
         );
-        assert_eq!((begin(&mut upgrades, 0), upgrades.due()), (None, None));
+        assert_eq!((start(&mut upgrades, 0), upgrades.next_due()), (None, None));
         upgrades.closed(LOWER, 2, at(10));
-        assert_eq!(begin(&mut upgrades, 10), None);
-        assert_eq!(begin(&mut upgrades, 11), Some((LOWER, 1)));
+        assert_eq!(start(&mut upgrades, 10), None);
+        assert_eq!(start(&mut upgrades, 11), Some((LOWER, 1)));
     }
 
     #[test]
-    fn of_two_direct_connections_both_ends_keep_the_same() {
+    fn both_ends_keep_the_same_direct_connection() {
         let mut at_us = upgrades();
         assert!(
             at_us
-                .direct_opened(GREATER, 1, Caller::Them, at(0))
+                .direct_opened(GREATER, 1, Initiator::Them, at(0))
                 .is_empty()
         );
-        assert_eq!(at_us.direct_opened(GREATER, 2, Caller::Us, at(0)), [1]);
+        assert_eq!(at_us.direct_opened(GREATER, 2, Initiator::Us, at(0)), [1]);
         let mut at_greater: Upgrades<u32, u32> = Upgrades::new(GREATER, true);
         assert!(
             at_greater
-                .direct_opened(US, 2, Caller::Them, at(0))
+                .direct_opened(US, 2, Initiator::Them, at(0))
                 .is_empty()
         );
-        assert_eq!(at_greater.direct_opened(US, 1, Caller::Us, at(0)), [1]);
+        assert_eq!(at_greater.direct_opened(US, 1, Initiator::Us, at(0)), [1]);
     }
 
     #[test]
-    fn a_second_connection_begun_by_the_same_side_replaces_the_first() {
-        for (peer, caller) in [(LOWER, Caller::Us), (LOWER, Caller::Them)] {
+    fn second_connection_of_one_side_replaces_the_first() {
+        for (peer, initiator) in [(LOWER, Initiator::Us), (LOWER, Initiator::Them)] {
             let mut upgrades = upgrades();
-            assert!(upgrades.direct_opened(peer, 1, caller, at(0)).is_empty());
-            assert_eq!(upgrades.judge_offer(peer, 3, at(0)), Verdict::Answer);
-            if caller == Caller::Them {
-                assert_eq!(upgrades.direct_opened(peer, 2, caller, at(0)), [1]);
+            assert!(upgrades.direct_opened(peer, 1, initiator, at(0)).is_empty());
+            assert_eq!(
+                upgrades.offer_received(peer, 3, at(0)),
+                OfferDecision::Answer
+            );
+            if initiator == Initiator::Them {
+                assert_eq!(upgrades.direct_opened(peer, 2, initiator, at(0)), [1]);
             }
         }
     }
 
     #[test]
-    fn connections_that_are_dropped_at_once_are_not_offered_without_end() {
+    fn short_lived_connections_exhaust_the_retries() {
         let mut upgrades = upgrades();
-        upgrades.carrier_opened(GREATER, 1, Caller::Us);
+        upgrades.carrier_opened(GREATER, 1, Initiator::Us);
         let mut now = 0;
         for wait in [1, 4, 15] {
-            assert_eq!(begin(&mut upgrades, now), Some((GREATER, 1)));
-            upgrades.direct_opened(GREATER, 2, Caller::Us, at(now));
+            assert_eq!(start(&mut upgrades, now), Some((GREATER, 1)));
+            upgrades.direct_opened(GREATER, 2, Initiator::Us, at(now));
             upgrades.closed(GREATER, 2, at(now));
-            assert_eq!(begin(&mut upgrades, now + wait - 1), None);
+            assert_eq!(start(&mut upgrades, now + wait - 1), None);
             now += wait;
         }
-        assert_eq!(begin(&mut upgrades, now), Some((GREATER, 1)));
-        upgrades.direct_opened(GREATER, 2, Caller::Us, at(now));
-        // One that stood is offered again after a second.
-        upgrades.closed(GREATER, 2, at(now) + STEADY_AFTER);
-        now += STEADY_AFTER.as_secs() + 1;
-        assert_eq!(begin(&mut upgrades, now), Some((GREATER, 1)));
+        assert_eq!(start(&mut upgrades, now), Some((GREATER, 1)));
+        upgrades.direct_opened(GREATER, 2, Initiator::Us, at(now));
+        // A connection that lasted is offered again after a second.
+        upgrades.closed(GREATER, 2, at(now) + STABLE_AFTER);
+        now += STABLE_AFTER.as_secs() + 1;
+        assert_eq!(start(&mut upgrades, now), Some((GREATER, 1)));
         for _ in 0..=RETRY_AFTER.len() {
-            upgrades.direct_opened(GREATER, 2, Caller::Us, at(now));
+            upgrades.direct_opened(GREATER, 2, Initiator::Us, at(now));
             upgrades.closed(GREATER, 2, at(now));
         }
         assert_eq!(
-            (begin(&mut upgrades, now + 1_000), upgrades.due()),
+            (start(&mut upgrades, now + 1_000), upgrades.next_due()),
             (None, None)
         );
     }
 
     #[test]
-    fn a_silent_direct_connection_is_replaced_whoever_began_it() {
-        for caller in [Caller::Us, Caller::Them] {
+    fn silent_connection_is_replaced_by_either_side() {
+        for initiator in [Initiator::Us, Initiator::Them] {
             let mut upgrades = upgrades();
-            upgrades.carrier_opened(GREATER, 1, Caller::Us);
+            upgrades.carrier_opened(GREATER, 1, Initiator::Us);
             assert!(
                 upgrades
-                    .direct_opened(GREATER, 2, Caller::Us, at(0))
+                    .direct_opened(GREATER, 2, Initiator::Us, at(0))
                     .is_empty()
             );
-            assert_eq!(begin(&mut upgrades, 60), None);
-            upgrades.doubt(GREATER, true, at(60));
-            assert_eq!(begin(&mut upgrades, 60), Some((GREATER, 1)));
+            assert_eq!(start(&mut upgrades, 60), None);
+            upgrades.set_doubtful(GREATER, true, at(60));
+            assert_eq!(start(&mut upgrades, 60), Some((GREATER, 1)));
             assert_eq!(
-                upgrades.direct_opened(GREATER, 3, caller, at(61)),
+                upgrades.direct_opened(GREATER, 3, initiator, at(61)),
                 [2],
-                "{caller:?}"
+                "{initiator:?}"
             );
             upgrades.closed(GREATER, 2, at(61));
-            assert_eq!(begin(&mut upgrades, 100), None, "the new one stands");
+            assert_eq!(start(&mut upgrades, 100), None, "the new connection exists");
         }
     }
 
     #[test]
-    fn a_direct_connection_that_is_heard_again_is_not_replaced() {
+    fn recovered_connection_is_not_replaced() {
         let mut upgrades = upgrades();
-        upgrades.carrier_opened(GREATER, 1, Caller::Us);
-        upgrades.doubt(GREATER, true, at(0));
-        assert!(begin(&mut upgrades, 0).is_some(), "there is none to doubt");
-        upgrades.direct_opened(GREATER, 2, Caller::Us, at(0));
-        upgrades.doubt(GREATER, true, at(10));
-        upgrades.doubt(GREATER, false, at(11));
-        assert_eq!((begin(&mut upgrades, 60), upgrades.due()), (None, None));
+        upgrades.carrier_opened(GREATER, 1, Initiator::Us);
+        upgrades.set_doubtful(GREATER, true, at(0));
+        assert!(
+            start(&mut upgrades, 0).is_some(),
+            "without a direct connection, doubt has no effect"
+        );
+        upgrades.direct_opened(GREATER, 2, Initiator::Us, at(0));
+        upgrades.set_doubtful(GREATER, true, at(10));
+        upgrades.set_doubtful(GREATER, false, at(11));
+        assert_eq!(
+            (start(&mut upgrades, 60), upgrades.next_due()),
+            (None, None)
+        );
     }
 
     #[test]
-    fn what_the_far_end_replaces_is_replaced_unless_both_were_made_at_once() {
-        // The far end doubts the connection, and this end does not. It is the one of the lower name.
-        for (later, superfluous) in [(at(1), 2), (CROSSING, 1)] {
+    fn later_connection_replaces_unless_simultaneous() {
+        // The peer doubts the first connection, which this side initiated, and this side does not. This side has the
+        // lower peer ID.
+        for (later, superfluous) in [(at(1), 2), (SIMULTANEOUS, 1)] {
             let mut at_us = upgrades();
-            at_us.direct_opened(GREATER, 1, Caller::Us, at(0));
+            at_us.direct_opened(GREATER, 1, Initiator::Us, at(0));
             assert_eq!(
-                at_us.direct_opened(GREATER, 2, Caller::Them, later),
+                at_us.direct_opened(GREATER, 2, Initiator::Them, later),
                 [superfluous]
             );
         }
     }
 
     #[test]
-    fn a_peer_whose_offer_came_to_nothing_is_refused_for_a_moment() {
+    fn offers_are_refused_briefly_after_a_failure() {
         let mut upgrades = upgrades();
-        upgrades.carrier_opened(LOWER, 1, Caller::Them);
-        assert_eq!(upgrades.judge_offer(LOWER, 1, at(7)), Verdict::Answer);
+        upgrades.carrier_opened(LOWER, 1, Initiator::Them);
+        assert_eq!(
+            upgrades.offer_received(LOWER, 1, at(7)),
+            OfferDecision::Answer
+        );
         upgrades.answer_failed(LOWER, at(7));
-        let moment = at(7) + REFUSED_AFTER_FAILURE;
-        let just_before = moment - Duration::from_millis(1);
-        assert_eq!(upgrades.judge_offer(LOWER, 1, just_before), Verdict::Refuse);
-        assert_eq!(upgrades.judge_offer(LOWER, 1, moment), Verdict::Answer);
+        let end_of_refusal = at(7) + REFUSED_AFTER_FAILURE;
+        let just_before = end_of_refusal - Duration::from_millis(1);
+        assert_eq!(
+            upgrades.offer_received(LOWER, 1, just_before),
+            OfferDecision::Refuse
+        );
+        assert_eq!(
+            upgrades.offer_received(LOWER, 1, end_of_refusal),
+            OfferDecision::Answer
+        );
         assert!(
             REFUSED_AFTER_FAILURE < RETRY_AFTER[0],
-            "an honest peer's next offer"
+            "an honest peer's retry is answered"
         );
     }
 
     #[test]
-    fn a_carrier_that_breaks_takes_its_negotiation_along() {
+    fn closed_carrier_ends_its_negotiation() {
         let mut upgrades = upgrades();
-        upgrades.carrier_opened(LOWER, 1, Caller::Us);
-        upgrades.carrier_opened(LOWER, 2, Caller::Us);
-        assert_eq!(begin(&mut upgrades, 0), Some((LOWER, 1)));
+        upgrades.carrier_opened(LOWER, 1, Initiator::Us);
+        upgrades.carrier_opened(LOWER, 2, Initiator::Us);
+        assert_eq!(start(&mut upgrades, 0), Some((LOWER, 1)));
         upgrades.closed(LOWER, 1, at(0));
-        assert_eq!(begin(&mut upgrades, 0), Some((LOWER, 2)));
+        assert_eq!(start(&mut upgrades, 0), Some((LOWER, 2)));
         upgrades.closed(LOWER, 2, at(0));
         assert!(upgrades.peers.is_empty());
     }

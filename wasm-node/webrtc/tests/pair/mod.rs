@@ -1,6 +1,6 @@
-//! Two peer connections in one page, joined by hand, each driven as libp2p would drive it.
-#![allow(dead_code, reason = "each test file uses its own part of it")]
-#![allow(unreachable_pub, reason = "a module of tests")]
+//! Test support: two peer connections in one page, signalled directly, each polled like libp2p polls a connection.
+#![allow(dead_code, reason = "each test file uses a part of this")]
+#![allow(unreachable_pub, reason = "a test support module")]
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -22,16 +22,16 @@ use web_sys::{
 };
 
 thread_local! {
-    /// What the page reported as uncaught since it was opened.
+    /// Uncaught errors of the page, once they are being recorded.
     static UNCAUGHT: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-/// One end of a pair.
+/// One end of a connection, polled in the background.
 #[derive(Clone)]
 pub struct End {
     peer_connection: Option<RtcPeerConnection>,
     connection: Rc<RefCell<Connection>>,
-    over: Rc<RefCell<Option<ConnectionError>>>,
+    ended: Rc<RefCell<Option<ConnectionError>>>,
 }
 
 impl End {
@@ -44,22 +44,22 @@ impl End {
         }
     }
 
-    /// Drives a connection that was made elsewhere.
+    /// Wraps an existing connection.
     pub fn of(connection: Connection) -> Self {
         let end = Self {
             peer_connection: None,
             connection: Rc::new(RefCell::new(connection)),
-            over: Rc::default(),
+            ended: Rc::default(),
         };
-        let (connection, over) = (Rc::clone(&end.connection), Rc::clone(&end.over));
+        let (connection, ended) = (Rc::clone(&end.connection), Rc::clone(&end.ended));
         spawn_local(async move {
-            let ended = poll_fn(|context| connection.borrow_mut().poll_unpin(context)).await;
-            over.replace(Some(ended.expect_err("there are no address changes")));
+            let outcome = poll_fn(|context| connection.borrow_mut().poll_unpin(context)).await;
+            ended.replace(Some(outcome.expect_err("there are no address changes")));
         });
         end
     }
 
-    /// The peer connection underneath.
+    /// The underlying peer connection; only for ends made by [`pair`].
     pub fn peer_connection(&self) -> &RtcPeerConnection {
         self.peer_connection.as_ref().expect("made by pair")
     }
@@ -84,22 +84,22 @@ impl End {
             .expect("closes");
     }
 
-    /// How many data channels it has, open or closing.
+    /// The number of its data channels, open or closing.
     pub fn channels(&self) -> usize {
         self.connection.borrow().channel_count()
     }
 
-    /// How many bytes wait for the readers of its streams.
+    /// The number of unread bytes on its streams.
     pub fn unread(&self) -> usize {
         self.connection.borrow().unread()
     }
 
-    /// Why the connection is over, if it is.
-    pub fn over(&self) -> Option<ConnectionError> {
-        self.over.borrow().clone()
+    /// Why the connection ended, if it has.
+    pub fn end_reason(&self) -> Option<ConnectionError> {
+        self.ended.borrow().clone()
     }
 
-    /// Sends back whatever comes on every stream that the peer opens.
+    /// Echoes all data on every stream that the peer opens.
     pub fn echo(&self) {
         let end = self.clone();
         spawn_local(async move {
@@ -124,11 +124,11 @@ impl End {
     }
 }
 
-/// Two ends that are connected.
+/// Creates two ends that are connected to each other.
 pub async fn pair(config: StreamConfig) -> (End, End) {
-    watch_for_uncaught_errors();
+    record_uncaught_errors();
     let (offerer, answerer) = (End::new(config), End::new(config));
-    // Without a channel an offer offers nothing. A negotiated one is not announced, so it is no stream.
+    // An offer needs at least one channel. A negotiated one is not announced to the peer, so it is not a stream.
     let init = RtcDataChannelInit::new();
     init.set_negotiated(true);
     init.set_id(1_000);
@@ -141,7 +141,7 @@ pub async fn pair(config: StreamConfig) -> (End, End) {
     let answer = describe(answerer.peer_connection(), RtcSdpType::Answer).await;
     set_remote(offerer.peer_connection(), &answer).await;
     for end in [&offerer, &answerer] {
-        until("connected", || {
+        wait_until("connected", || {
             end.peer_connection().connection_state() == RtcPeerConnectionState::Connected
         })
         .await;
@@ -149,7 +149,7 @@ pub async fn pair(config: StreamConfig) -> (End, End) {
     (offerer, answerer)
 }
 
-/// Sets the local description, and returns it with all candidates in it.
+/// Sets the local description, and returns it with all candidates.
 async fn describe(
     peer_connection: &RtcPeerConnection,
     kind: RtcSdpType,
@@ -163,8 +163,8 @@ async fn describe(
     let promise = peer_connection.set_local_description(description.unchecked_ref());
     JsFuture::from(promise)
         .await
-        .expect("local description is its own");
-    until("candidates", || {
+        .expect("local description is valid");
+    wait_until("candidates", || {
         peer_connection.ice_gathering_state() == RtcIceGatheringState::Complete
     })
     .await;
@@ -179,20 +179,23 @@ async fn set_remote(peer_connection: &RtcPeerConnection, description: &RtcSessio
         .expect("remote description");
 }
 
-/// Waits until `condition` holds, which must be within 10 s.
-pub async fn until(what: &str, condition: impl Fn() -> bool) {
+/// Waits until `condition` holds; panics after 10 s.
+pub async fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let started = now_ms();
     while !condition() {
-        assert!(now_ms() - started < 10_000.0, "waited 10 s for: {what}");
+        assert!(
+            now_ms() - started < 10_000.0,
+            "timed out after 10 s: {what}"
+        );
         Delay::new(Duration::from_millis(5)).await;
     }
 }
 
-/// `future`'s output, which must come within 10 s.
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+/// Awaits `future`; panics after 10 s.
+pub async fn timeout<T>(what: &str, future: impl Future<Output = T>) -> T {
     match select(pin!(future), Delay::new(Duration::from_secs(10))).await {
         Either::Left((output, _)) => output,
-        Either::Right(_) => panic!("waited 10 s for: {what}"),
+        Either::Right(_) => panic!("timed out after 10 s: {what}"),
     }
 }
 
@@ -200,27 +203,27 @@ pub fn now_ms() -> f64 {
     js_sys::Date::now()
 }
 
-/// Writes all of `data` and closes.
+/// Writes all of `data` and closes the stream.
 pub async fn send(stream: &mut (impl AsyncWriteExt + Unpin), data: &[u8]) -> std::io::Result<()> {
     stream.write_all(data).await?;
     stream.close().await
 }
 
-/// Everything up to the end of the stream.
+/// Reads up to the end of the stream.
 pub async fn receive(stream: &mut (impl AsyncReadExt + Unpin)) -> std::io::Result<Vec<u8>> {
     let mut data = Vec::new();
     stream.read_to_end(&mut data).await.map(|_| data)
 }
 
-/// Sends `data` to a peer that echoes, and takes it back.
+/// Sends `data` to a peer that echoes, and returns the echo.
 pub async fn round_trip(end: &End, data: &[u8]) -> Vec<u8> {
     let (mut reader, mut writer) = end.open().await.split();
     let (sent, received) = join(send(&mut writer, data), receive(&mut reader)).await;
-    sent.expect("echo reads it");
-    received.expect("echo writes it")
+    sent.expect("the peer reads it");
+    received.expect("the peer writes it")
 }
 
-/// Bytes in which a lost, doubled or swapped frame shows.
+/// Bytes that reveal lost, duplicated or swapped frames.
 pub fn pattern(length: usize, seed: u32) -> Vec<u8> {
     (0..length)
         .map(|index| {
@@ -232,18 +235,18 @@ pub fn pattern(length: usize, seed: u32) -> Vec<u8> {
         .collect()
 }
 
-/// Fails when the page has reported an uncaught error since the first pair.
-pub fn assert_nothing_uncaught() {
+/// Panics if the page has reported an uncaught error since the first pair was created.
+pub fn assert_no_uncaught_errors() {
     UNCAUGHT
         .with_borrow(|errors| assert_eq!(errors.as_deref().unwrap_or_default(), [] as [String; 0]));
 }
 
-pub fn watch_for_uncaught_errors() {
+pub fn record_uncaught_errors() {
     if UNCAUGHT.with_borrow(Option::is_some) {
         return;
     }
     UNCAUGHT.set(Some(Vec::new()));
-    let note = Closure::<dyn FnMut(JsValue)>::new(|event: JsValue| {
+    let record = Closure::<dyn FnMut(JsValue)>::new(|event: JsValue| {
         let text = event
             .dyn_ref::<ErrorEvent>()
             .map_or_else(|| format!("{event:?}"), ErrorEvent::message);
@@ -251,8 +254,8 @@ pub fn watch_for_uncaught_errors() {
     });
     let page = js_sys::global().unchecked_into::<EventTarget>();
     for event in ["error", "unhandledrejection"] {
-        page.add_event_listener_with_callback(event, note.as_ref().unchecked_ref())
+        page.add_event_listener_with_callback(event, record.as_ref().unchecked_ref())
             .expect("listens");
     }
-    note.forget();
+    record.forget();
 }

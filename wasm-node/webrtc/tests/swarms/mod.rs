@@ -1,6 +1,6 @@
-//! Two swarms in one page, connected in memory as if through a relay, with a protocol that echoes.
-#![allow(dead_code, reason = "each test uses its own part of it")]
-#![allow(unreachable_pub, reason = "a module of tests")]
+//! Test support: swarms with an echo protocol in one page. Their in-memory connections stand in for relayed ones.
+#![allow(dead_code, reason = "each test file uses a part of this")]
+#![allow(unreachable_pub, reason = "a test support module")]
 
 use std::cell::RefCell;
 use std::io;
@@ -18,7 +18,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, Transport, identity, nois
 use libp2p_webrtc_browser::peer::{self, Config, address};
 use wasm_bindgen_futures::spawn_local;
 
-use crate::pair::{soon, until, watch_for_uncaught_errors};
+use crate::pair::{record_uncaught_errors, timeout, wait_until};
 
 const ECHO: StreamProtocol = StreamProtocol::new("/echo/1");
 
@@ -28,7 +28,7 @@ struct Behaviour {
     echo: request_response::Behaviour<Echo>,
 }
 
-/// All bytes until the end of the stream, each way.
+/// Request and response are all bytes up to the end of the stream.
 #[derive(Clone, Default)]
 struct Echo;
 
@@ -84,7 +84,7 @@ enum Command {
     Echo(PeerId, Vec<u8>, oneshot::Sender<Vec<u8>>),
 }
 
-/// One connection as the swarm reported it.
+/// A connection, as reported by the swarm.
 #[derive(Clone, Debug)]
 pub struct Link {
     pub id: ConnectionId,
@@ -93,7 +93,7 @@ pub struct Link {
     pub dialer: bool,
 }
 
-/// A swarm that runs by itself until this is dropped.
+/// A swarm that runs in the background until this is dropped.
 pub struct Node {
     pub peer: PeerId,
     pub address: Multiaddr,
@@ -103,9 +103,9 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts one that takes its connections in memory for relayed ones.
+    /// Starts a swarm that treats in-memory connections as relayed ones.
     pub async fn new(configure: impl FnOnce(Config) -> Config) -> Self {
-        watch_for_uncaught_errors();
+        record_uncaught_errors();
         let key = identity::Keypair::generate_ed25519();
         let us = key.public().to_peer_id();
         let config = Config::new(us).with_offers_on(|endpoint| !address::is_direct(endpoint));
@@ -139,7 +139,7 @@ impl Node {
                 break address;
             }
         };
-        let (commands, orders) = mpsc::unbounded();
+        let (commands, receiver) = mpsc::unbounded();
         let node = Self {
             peer: us,
             address,
@@ -149,19 +149,19 @@ impl Node {
         };
         spawn_local(run(
             swarm,
-            orders,
+            receiver,
             Rc::clone(&node.links),
             Rc::clone(&node.failures),
         ));
         node
     }
 
-    /// Connects in memory.
-    pub fn call(&self, other: &Self) -> oneshot::Receiver<Result<(), String>> {
+    /// Connects to the other node in memory.
+    pub fn connect(&self, other: &Self) -> oneshot::Receiver<Result<(), String>> {
         self.dial(other.peer, other.address.clone())
     }
 
-    /// Dials any address.
+    /// Dials `peer` at `address`, even if it is already connected.
     pub fn dial(&self, peer: PeerId, address: Multiaddr) -> oneshot::Receiver<Result<(), String>> {
         let opts = DialOpts::peer_id(peer)
             .condition(PeerCondition::Always)
@@ -176,11 +176,11 @@ impl Node {
         self.send(Command::Close(link.id));
     }
 
-    /// What the other side sends back.
+    /// Sends data to the other node, and returns its echo.
     pub async fn echo(&self, other: &Self, data: Vec<u8>) -> Vec<u8> {
         let (sender, receiver) = oneshot::channel();
         self.send(Command::Echo(other.peer, data, sender));
-        soon("echo", receiver).await.expect("answered")
+        timeout("echo", receiver).await.expect("answered")
     }
 
     pub fn direct(&self) -> Vec<Link> {
@@ -191,7 +191,7 @@ impl Node {
         self.links_that(false)
     }
 
-    /// What the behaviour reported as failed.
+    /// The upgrades that the behaviour reported as failed.
     pub fn failures(&self) -> Vec<String> {
         self.failures.borrow().clone()
     }
@@ -210,15 +210,18 @@ impl Node {
     }
 }
 
-/// Waits until both have exactly one direct connection.
-pub async fn until_direct(left: &Node, right: &Node) {
-    until("one direct connection at both ends", || {
+/// Waits until both nodes have exactly one direct connection.
+pub async fn wait_until_direct(left: &Node, right: &Node) {
+    wait_until("one direct connection at both ends", || {
         left.direct().len() == 1 && right.direct().len() == 1
     })
     .await;
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "no test looks at the rest")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the tests need no other events"
+)]
 async fn run(
     mut swarm: Swarm<Behaviour>,
     mut commands: mpsc::UnboundedReceiver<Command>,

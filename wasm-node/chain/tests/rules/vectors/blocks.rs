@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chain::{
+use heartchain_chain::{
     block::{Block, check_body},
     bpm::Bpm,
     difficulty::Window,
@@ -21,12 +21,12 @@ use serde_json::{Value, json};
 
 use super::rooms::room;
 
-/// When the small chain begins.
+/// Time from which the small chain starts, in Unix milliseconds.
 const START: u64 = 1_700_000_000_000;
-/// Readings of each block.
+/// Number of readings in each block.
 const COUNTS: [u8; 12] = [1, 1, 2, 3, 1, 4, 1, 1, 5, 1, 2, 1];
 
-/// A branch's end, and all that a block on it is judged by.
+/// The tip of a branch, with everything needed to check a block on it.
 #[derive(Clone)]
 pub(super) struct Tip {
     pub(super) room: Room,
@@ -55,7 +55,7 @@ impl Tip {
         self.next_seqs.get(&author).copied().unwrap_or(0)
     }
 
-    /// A header on this tip that lacks only its nonce.
+    /// A header on this tip, complete except for its nonce.
     pub(super) fn template(&self, time: u64, readings: &[Reading]) -> Header {
         mining::template(&self.window, self.hash, UnixMillis::new(time), readings)
     }
@@ -98,13 +98,13 @@ pub(super) fn mine(header: Header) -> Header {
     mining::mine(header, 1 << 20).expect("the small chain's room is easy")
 }
 
-/// Author number `author`'s reading.
+/// A reading by author number `author`.
 pub(super) fn sign(tip: &Tip, author: u8, seq: u64, time: u64) -> Reading {
     let bpm = Bpm::new(60 + u16::from(author)).expect("a heart rate");
     SecretKey::from_seed([author; 32]).sign(tip.room.id(), seq, UnixMillis::new(time), bpm)
 }
 
-/// The chain, and where it ends.
+/// The chain and its tip.
 pub(super) fn small_chain() -> (Vec<Block>, Tip) {
     let mut tip = Tip::genesis(room("small chain", 8, 1000));
     let mut blocks = Vec::new();

@@ -1,6 +1,6 @@
-//! Every number that peers must agree on.
+//! Every constant that peers must agree on.
 
-use chain::{
+use heartchain_chain::{
     block::{MAX_BLOCK_LEN, MAX_BLOCK_READINGS, MIN_BLOCK_READINGS},
     bpm::Bpm,
     difficulty::{

@@ -1,6 +1,7 @@
-//! 260 steps of difficulty: blocks that come too fast, a quiet block, blocks that jump to and fro, then slow ones.
+//! 260 steps of the difficulty rule: blocks that come too fast, a quiet block, times that go back and forth, slow
+//! blocks.
 
-use chain::{difficulty::Window, time::UnixMillis};
+use heartchain_chain::{difficulty::Window, time::UnixMillis};
 use serde_json::{Value, json};
 
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
     reference,
 };
 
-/// Whole milliseconds between a block's time and its parent's, made from the block's index alone.
+/// Milliseconds between the times of a block and its parent, computed from the block's index alone.
 fn delta(index: u64) -> i64 {
     let noise = i64::try_from(index * 7919 % 1000).expect("below 1000");
     match index {
@@ -23,9 +24,9 @@ fn delta(index: u64) -> i64 {
 }
 
 pub(super) fn vectors() -> Value {
-    let (room, plain_room) = room(16, 1000);
+    let (room, reference_room) = room(16, 1000);
     let mut window = Window::genesis(&room);
-    let mut blocks = vec![plain_room.genesis()];
+    let mut blocks = vec![reference_room.genesis()];
     let mut time = 1_700_000_000_000_u64;
     let mut steps = Vec::new();
     for index in 1..=260 {
@@ -36,7 +37,7 @@ pub(super) fn vectors() -> Value {
         let bits = window.next_bits(UnixMillis::new(time)).to_bits();
         assert_eq!(
             bits,
-            reference::next_bits(plain_room, &blocks, time),
+            reference::next_bits(reference_room, &blocks, time),
             "block {index}"
         );
         assert_eq!(quiet, index == 120, "block {index}");

@@ -1,6 +1,6 @@
-//! Blocks on the small chain's tip that break one rule each, with the error that each has to itself.
+//! Blocks on the tip of the small chain that break one rule each, with the expected error.
 
-use chain::{
+use heartchain_chain::{
     block::{Block, BodyError, MAX_BLOCK_LEN, check_body},
     hash::{BlockHash, ReadingsRoot, RoomId},
     header::Header,
@@ -18,8 +18,8 @@ use super::{
     error_name,
 };
 
-/// What the rules say of bytes that claim to be a block on this tip: the error's name and what it condemns.
-fn judge(tip: &Tip, bytes: &[u8], now: u64) -> Result<(), (String, String)> {
+/// Checks bytes as a block on this tip. Returns the name of the error and what it invalidates.
+fn check_block(tip: &Tip, bytes: &[u8], now: u64) -> Result<(), (String, String)> {
     let block = Block::decode(bytes)
         .map_err(|error| (format!("Decode/{}", error_name(&error)), "Copy".into()))?;
     let Block { header, readings } = block;
@@ -34,18 +34,18 @@ fn judge(tip: &Tip, bytes: &[u8], now: u64) -> Result<(), (String, String)> {
     .map_err(|error| {
         (
             format!("Header/{}", error_name(&error)),
-            format!("{:?}", error.condemns()),
+            format!("{:?}", error.invalidates()),
         )
     })?;
     let body = |error: BodyError| {
         (
             format!("Body/{}", error_name(&error)),
-            format!("{:?}", error.condemns()),
+            format!("{:?}", error.invalidates()),
         )
     };
     let mut rng = ChaCha12Rng::seed_from_u64(now);
     check_body(tip.room.id(), &header, &readings, |_| false, &mut rng).map_err(body)?;
-    // What is left of rule 7: each author's first seq here.
+    // The rest of rule 7: the first `seq` of each author in the block.
     let mut seqs = tip.next_seqs.clone();
     for (position, reading) in readings.iter().enumerate() {
         let next = seqs.entry(reading.author).or_insert(0);
@@ -65,7 +65,7 @@ fn judge(tip: &Tip, bytes: &[u8], now: u64) -> Result<(), (String, String)> {
     Ok(())
 }
 
-/// Collects cases around one honest block.
+/// Collects cases that are derived from one honest block.
 struct Hostile {
     tip: Tip,
     time: u64,
@@ -74,10 +74,10 @@ struct Hostile {
 }
 
 impl Hostile {
-    fn bytes(&mut self, name: &str, bytes: &[u8], error: &str, condemns: &str) {
-        let verdict = judge(&self.tip, bytes, self.time);
-        assert_eq!(verdict, Err((error.into(), condemns.into())), "{name}");
-        self.cases.push(json!({ "name": name, "block": hex::encode(bytes), "error": error, "condemns": condemns }));
+    fn bytes(&mut self, name: &str, bytes: &[u8], error: &str, invalidates: &str) {
+        let verdict = check_block(&self.tip, bytes, self.time);
+        assert_eq!(verdict, Err((error.into(), invalidates.into())), "{name}");
+        self.cases.push(json!({ "name": name, "block": hex::encode(bytes), "error": error, "condemns": invalidates }));
     }
 
     fn block(
@@ -86,29 +86,29 @@ impl Hostile {
         header: Header,
         readings: &[Reading],
         error: &str,
-        condemns: &str,
+        invalidates: &str,
     ) {
         let block = Block {
             header,
             readings: readings.to_vec(),
         };
-        self.bytes(name, &block.encode(), error, condemns);
+        self.bytes(name, &block.encode(), error, invalidates);
     }
 
-    /// The honest body under an altered header that is mined again.
-    fn header(&mut self, name: &str, alter: impl Fn(&mut Header), error: &str, condemns: &str) {
+    /// The honest body with an altered header, mined again.
+    fn header(&mut self, name: &str, alter: impl Fn(&mut Header), error: &str, invalidates: &str) {
         let Block {
             mut header,
             readings,
         } = self.honest.clone();
         alter(&mut header);
-        self.block(name, mine(header), &readings, error, condemns);
+        self.block(name, mine(header), &readings, error, invalidates);
     }
 
-    /// Another body under an honest header for it.
-    fn body(&mut self, name: &str, readings: &[Reading], error: &str, condemns: &str) {
+    /// Another body with an honest header for it.
+    fn body(&mut self, name: &str, readings: &[Reading], error: &str, invalidates: &str) {
         let header = mine(self.tip.template(self.time, readings));
-        self.block(name, header, readings, error, condemns);
+        self.block(name, header, readings, error, invalidates);
     }
 
     fn headers(&mut self) {
@@ -134,17 +134,17 @@ impl Hostile {
             "Header",
         );
         let Block { header, readings } = self.honest.clone();
-        // After a silence the floor is asked for, and has a second spelling.
+        // After a quiet gap the floor is expected, which has a second compact form.
         let quiet = self.tip.template(time + 100_000, &readings);
-        let respelt = CompactTarget::from_bits(0x2100_0100);
-        assert_eq!(respelt.target(), quiet.bits.target());
-        let respelt = mine(Header {
-            bits: respelt,
+        let second_form = CompactTarget::from_bits(0x2100_0100);
+        assert_eq!(second_form.target(), quiet.bits.target());
+        let second_form = mine(Header {
+            bits: second_form,
             ..quiet
         });
         self.block(
             "bits spelt otherwise",
-            respelt,
+            second_form,
             &readings,
             "Header/Bits",
             "Header",
@@ -258,7 +258,7 @@ impl Hostile {
             RoomId::new([9; 32]),
             good.seq,
             good.time,
-            chain::bpm::Bpm::MIN,
+            heartchain_chain::bpm::Bpm::MIN,
         );
         self.body(
             "signed for another room",
@@ -334,9 +334,9 @@ impl Hostile {
             "Decode/Length",
             "Copy",
         );
-        // Too large to be checked in.
+        // Too large to be checked in as a vector.
         let oversize = vec![0; MAX_BLOCK_LEN + 1];
-        let verdict = judge(&self.tip, &oversize, self.time);
+        let verdict = check_block(&self.tip, &oversize, self.time);
         assert_eq!(verdict, Err(("Decode/BlockTooLong".into(), "Copy".into())));
     }
 }
@@ -350,7 +350,7 @@ pub(super) fn vectors() -> Value {
         header: mine(tip.template(time, &readings)),
         readings,
     };
-    assert_eq!(judge(&tip, &honest.encode(), time), Ok(()));
+    assert_eq!(check_block(&tip, &honest.encode(), time), Ok(()));
 
     let mut hostile = Hostile {
         tip,

@@ -1,6 +1,7 @@
-//! Merkle roots over readings that follow from their number. Their signatures are junk: a root does not care.
+//! Merkle roots over readings that are derived from their number. The signatures are invalid, which does not matter for
+//! a root.
 
-use chain::{
+use heartchain_chain::{
     key::{Author, Signature},
     merkle::readings_root,
     reading::Reading,
@@ -8,7 +9,7 @@ use chain::{
 };
 use serde_json::{Value, json};
 
-/// The rule of vectors/README.md.
+/// Reading number `number` as described in vectors/README.md.
 fn reading(number: u16) -> Reading {
     let [low, _] = number.to_le_bytes();
     Reading {

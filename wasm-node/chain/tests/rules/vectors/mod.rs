@@ -1,5 +1,5 @@
-//! The vectors in `wasm-node/chain/vectors/`: each module here makes one file's content by the crate, and the tests
-//! compare it with what is checked in. They never overwrite a file unless `CHAIN_VECTORS=write` asks for it.
+//! The vectors in `wasm-node/chain/vectors/`. Each module generates the content of one file with the crate, and the
+//! tests compare it with the file. They overwrite a file only if `CHAIN_VECTORS=write` is set.
 
 mod blocks;
 mod constants;
@@ -15,9 +15,9 @@ use std::{env, fs, path::PathBuf};
 
 use serde_json::Value;
 
-/// Set to `write` after a deliberate change of the rules.
+/// Environment variable to set to `write` after a deliberate change of the rules.
 const SWITCH: &str = "CHAIN_VECTORS";
-/// Longer lists and objects are broken into lines.
+/// Lists and objects longer than this many characters are broken into lines.
 const LINE: usize = 110;
 
 fn path(name: &str) -> PathBuf {
@@ -26,21 +26,21 @@ fn path(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Compares, or writes if asked to.
+/// Compares the generated content with the file, after writing it if [`SWITCH`] says so.
 fn check(name: &str, made: &Value) {
     let path = path(name);
     if env::var(SWITCH).is_ok_and(|value| value == "write") {
-        fs::write(&path, lines(made, 0) + "\n").expect("the vectors' folder is writable");
+        fs::write(&path, lines(made, 0) + "\n").expect("the folder of the vectors is writable");
     }
     let text = fs::read_to_string(&path).expect("the vectors are checked in");
     let kept: Value = serde_json::from_str(&text).expect("the vectors are JSON");
     assert!(
         kept == *made,
-        "{name} is not what the rules make; see vectors/README.md\nmade: {made}\nkept: {kept}"
+        "{name} differs from the generated vectors; see vectors/README.md\ngenerated: {made}\nfile: {kept}"
     );
 }
 
-/// JSON with short values on one line each.
+/// Formats JSON with each short value on one line.
 fn lines(value: &Value, depth: usize) -> String {
     let short = value.to_string();
     let inner = "  ".repeat(depth + 1);
@@ -74,7 +74,7 @@ fn lines(value: &Value, depth: usize) -> String {
     )
 }
 
-/// An error's name: its variants from the outside in, as in `Reading/Signature`.
+/// The name of an error: its variants from the outside in, as in `Reading/Signature`.
 fn error_name(error: &impl core::fmt::Debug) -> String {
     let text = format!("{error:?}");
     let mut name: String = text.chars().take_while(|c| c.is_alphanumeric()).collect();
@@ -93,46 +93,46 @@ fn error_name(error: &impl core::fmt::Debug) -> String {
 }
 
 #[test]
-fn constants_are_what_the_vectors_say() {
+fn constants_match_the_vectors() {
     check("constants.json", &constants::vectors());
 }
 
 #[test]
-fn rooms_are_what_the_vectors_say() {
+fn rooms_match_the_vectors() {
     check("rooms.json", &rooms::vectors());
 }
 
 #[test]
-fn readings_are_what_the_vectors_say() {
+fn readings_match_the_vectors() {
     check("readings.json", &readings::vectors());
 }
 
 #[test]
-fn merkle_roots_are_what_the_vectors_say() {
+fn merkle_roots_match_the_vectors() {
     check("merkle.json", &merkle::vectors());
 }
 
 #[test]
-fn work_is_what_the_vectors_say() {
+fn work_matches_the_vectors() {
     check("work.json", &work::vectors());
 }
 
 #[test]
-fn difficulty_is_what_the_vectors_say() {
+fn difficulty_matches_the_vectors() {
     check("difficulty.json", &difficulty::vectors());
 }
 
 #[test]
-fn odd_signatures_are_judged_as_the_vectors_say() {
+fn odd_signatures_match_the_vectors() {
     check("zip215.json", &zip215::vectors());
 }
 
 #[test]
-fn small_chain_is_what_the_vectors_say() {
+fn small_chain_matches_the_vectors() {
     check("blocks.json", &blocks::vectors());
 }
 
 #[test]
-fn hostile_blocks_are_refused_as_the_vectors_say() {
+fn hostile_blocks_match_the_vectors() {
     check("hostile.json", &hostile::vectors());
 }

@@ -1,6 +1,6 @@
-//! Readings with every step to their signature.
+//! Readings, with every intermediate value up to their signature.
 
-use chain::{bpm::Bpm, key::SecretKey, reading::Reading, room::Room, time::UnixMillis};
+use heartchain_chain::{bpm::Bpm, key::SecretKey, reading::Reading, room::Room, time::UnixMillis};
 use serde_json::{Value, json};
 
 use super::rooms::room;
@@ -26,7 +26,7 @@ fn vector(room: &Room, seed: [u8; 32], seq: u64, time: u64, bpm: u16) -> Value {
 
 pub(super) fn vectors() -> Value {
     let (one, other) = (room("heartchain", 16, 1000), room("a", 9, 1001));
-    let counting = core::array::from_fn(|place| u8::try_from(place).expect("below 32"));
+    let counting = core::array::from_fn(|at| u8::try_from(at).expect("below 32"));
     json!([
         vector(&one, [1; 32], 0, 1_700_000_000_000, 72),
         vector(&one, [1; 32], 1, 1_700_000_001_000, 20),

@@ -1,6 +1,6 @@
-//! Rooms with their genesis, and names and numbers that are no room's.
+//! Rooms with their genesis, and invalid names and parameters.
 
-use chain::room::{Room, RoomName, RoomParams};
+use heartchain_chain::room::{Room, RoomName, RoomParams};
 use serde_json::{Value, json};
 
 use super::error_name;
@@ -36,7 +36,7 @@ pub(super) fn vectors() -> Value {
     ]
     .iter()
     .map(|name| {
-        let error = RoomName::new(name).expect_err("no room name");
+        let error = RoomName::new(name).expect_err("an invalid name");
         json!({ "name": name, "error": error_name(&error) })
     })
     .collect();

@@ -1,11 +1,11 @@
-//! Compact targets, what they stand for, and the work that meeting them proves.
+//! Compact targets, the targets that they represent, and the work that meeting these proves.
 
-use chain::work::{CompactTarget, Work};
+use heartchain_chain::work::{CompactTarget, Work};
 use serde_json::{Value, json};
 
 use super::error_name;
 
-/// Edges of every byte's meaning.
+/// Boundary values of every byte.
 const BITS: [u32; 28] = [
     0x0000_0000,
     0x0000_ffff,
@@ -55,12 +55,12 @@ pub(super) fn vectors() -> Value {
         .expect("a target")
         .work();
     let most = Work::from_le_bytes([0xff; 32]);
-    let sums: Vec<Value> = [(Work::ZERO, work), (work, work), (most, work)]
+    let total_work: Vec<Value> = [(Work::ZERO, work), (work, work), (most, work)]
         .into_iter()
         .map(|(a, b)| {
             let sum = a.saturating_add(b);
             json!({ "a": a.to_string(), "b": b.to_string(), "sum": sum.to_string(), "bytes": hex::encode(sum.to_le_bytes()) })
         })
         .collect();
-    json!({ "compact": BITS.map(vector), "sums": sums })
+    json!({ "compact": BITS.map(vector), "sums": total_work })
 }

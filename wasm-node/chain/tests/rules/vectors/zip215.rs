@@ -1,4 +1,4 @@
-//! The odd keys and signatures, with their verdicts.
+//! The ZIP-215 edge cases with their verdicts.
 
 use serde_json::{Value, json};
 

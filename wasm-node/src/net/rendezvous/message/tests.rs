@@ -1,4 +1,4 @@
-//! What a client says, byte for byte, and what it makes of answers that nobody honest gives.
+//! Requests byte for byte, and how invalid or oversize responses are handled.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn found(bytes: &[u8]) -> (Vec<Registration>, Option<Cookie>) {
 }
 
 #[test]
-fn questions_are_the_specs_bytes() {
+fn requests_encode_as_specified() {
     let register = Question::Register {
         namespace: "r".to_owned(),
         record: vec![9],
@@ -53,7 +53,7 @@ fn questions_are_the_specs_bytes() {
 }
 
 #[test]
-fn answers_are_read_as_the_spec_has_them() {
+fn responses_decode_as_specified() {
     assert_eq!(
         Answer::decode(&[8, 1, 0x1A, 4, 8, 0, 0x18, 120]),
         Ok(Answer::Registered(Duration::from_secs(120)))
@@ -79,16 +79,28 @@ fn answers_are_read_as_the_spec_has_them() {
 }
 
 #[test]
-fn what_is_no_answer_is_refused_without_a_panic() {
-    // A question in place of an answer ends the stock client's process.
+fn invalid_response_is_refused_without_a_panic() {
+    // A request in place of a response makes the client of libp2p-rendezvous panic.
     for kind in [REGISTER, 2, DISCOVER] {
         let byte = u8::try_from(kind).expect("a small number");
-        assert_eq!(Answer::decode(&[8, byte]), Err(AnswerError::NoAnswer(kind)));
+        assert_eq!(
+            Answer::decode(&[8, byte]),
+            Err(ResponseError::NotAResponse(kind))
+        );
     }
-    assert_eq!(Answer::decode(&[]), Err(AnswerError::NoAnswer(REGISTER)));
-    assert_eq!(Answer::decode(&[8, 9]), Err(AnswerError::NoAnswer(9)));
-    assert_eq!(Answer::decode(&[8, 1]), Err(AnswerError::Empty(REGISTERED)));
-    assert_eq!(Answer::decode(&[8, 4]), Err(AnswerError::Empty(DISCOVERED)));
+    assert_eq!(
+        Answer::decode(&[]),
+        Err(ResponseError::NotAResponse(REGISTER))
+    );
+    assert_eq!(Answer::decode(&[8, 9]), Err(ResponseError::NotAResponse(9)));
+    assert_eq!(
+        Answer::decode(&[8, 1]),
+        Err(ResponseError::Empty(REGISTERED))
+    );
+    assert_eq!(
+        Answer::decode(&[8, 4]),
+        Err(ResponseError::Empty(DISCOVERED))
+    );
     for garbage in [
         &[0xFF; 12][..],
         &[8],
@@ -96,54 +108,62 @@ fn what_is_no_answer_is_refused_without_a_panic() {
         &[8, 4, 0x32, 2, 0x0A, 5],
     ] {
         assert!(
-            matches!(Answer::decode(garbage), Err(AnswerError::Malformed(_))),
+            matches!(Answer::decode(garbage), Err(ResponseError::Malformed(_))),
             "{garbage:?}"
         );
     }
 }
 
 #[test]
-fn an_answer_at_the_limit_is_read_and_one_beyond_is_not() {
-    // Field 15, which nobody knows, fills it up.
+fn response_over_the_limit_is_refused() {
+    // The unknown field 15 pads the response to the limit.
     let mut bytes = vec![8, 1, 0x1A, 2, 8, 0, 0x7A];
-    let rest = MAX_ANSWER_LEN - bytes.len() - 3;
+    let rest = MAX_MESSAGE_LEN - bytes.len() - 3;
     prost::encoding::encode_varint(rest as u64, &mut bytes);
-    bytes.resize(MAX_ANSWER_LEN, 0);
+    bytes.resize(MAX_MESSAGE_LEN, 0);
     assert_eq!(
         Answer::decode(&bytes),
         Ok(Answer::Registered(Duration::ZERO))
     );
     bytes.push(0);
-    let found = MAX_ANSWER_LEN + 1;
-    assert_eq!(Answer::decode(&bytes), Err(AnswerError::TooLong { found }));
+    let found = MAX_MESSAGE_LEN + 1;
+    assert_eq!(
+        Answer::decode(&bytes),
+        Err(ResponseError::TooLong { found })
+    );
 }
 
 #[test]
-fn no_more_registrations_are_taken_than_allowed() {
-    for (given, taken) in [
+fn registrations_are_cut_to_the_limit() {
+    for (given, accepted) in [
         (MAX_REGISTRATIONS, MAX_REGISTRATIONS),
         (MAX_REGISTRATIONS + 1, MAX_REGISTRATIONS),
     ] {
         let (registrations, _) = found(&discovered(vec![registration(1); given], Vec::new()));
-        assert_eq!(registrations.len(), taken);
+        assert_eq!(registrations.len(), accepted);
     }
 }
 
 #[test]
-fn records_cookies_and_times_beyond_their_limits_are_not_kept() {
-    let eternal = wire::Register {
+fn oversize_records_and_cookies_are_dropped() {
+    let longest = wire::Register {
         ttl: Some(u64::MAX),
         ..registration(MAX_RECORD_LEN)
     };
-    let nameless = wire::Register {
+    let no_namespace = wire::Register {
         namespace: None,
         ..registration(1)
     };
-    let empty = wire::Register {
+    let no_record = wire::Register {
         record: None,
         ..registration(1)
     };
-    let all = vec![eternal, registration(MAX_RECORD_LEN + 1), nameless, empty];
+    let all = vec![
+        longest,
+        registration(MAX_RECORD_LEN + 1),
+        no_namespace,
+        no_record,
+    ];
     let (registrations, cookie) = found(&discovered(all, vec![0; MAX_COOKIE_LEN]));
     assert_eq!(registrations.len(), 1);
     assert_eq!(registrations[0].ttl, MAX_TTL);
@@ -153,15 +173,15 @@ fn records_cookies_and_times_beyond_their_limits_are_not_kept() {
 }
 
 #[test]
-fn no_bytes_make_the_reader_panic() {
+fn corrupt_response_never_panics() {
     let whole = discovered(vec![registration(40); 3], vec![1; 20]);
-    // Each byte of a good answer in turn is each other byte, and the answer ends at each place.
-    for place in 0..whole.len() {
+    // Replaces each byte of a valid response with every value, and cuts the response at each position.
+    for index in 0..whole.len() {
         for byte in 0..=u8::MAX {
             let mut changed = whole.clone();
-            changed[place] = byte;
+            changed[index] = byte;
             let _ = Answer::decode(&changed);
         }
-        let _ = Answer::decode(&whole[..place]);
+        let _ = Answer::decode(&whole[..index]);
     }
 }

@@ -1,12 +1,13 @@
-//! The journal in memory: entries by position, the keys that signed them, and which of them the best branch lacks. Every
-//! change costs the same however long the journal is and however many keys there were.
+//! The journal in memory: entries by position, the keys that signed them, and which of them the best branch lacks.
+//!
+//! The cost of a change depends neither on the length of the journal nor on the number of keys.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
 
-use chain::{
+use heartchain_chain::{
     bpm::Bpm,
     hash::RoomId,
     key::{Author, SecretKey},
@@ -17,59 +18,59 @@ use litemap::LiteMap;
 
 use super::{
     super::{key_conflict::ForeignReading, own_heights::OwnReadingHeights},
-    id_of, is_same,
+    entry_matches, entry_reading_id,
 };
-use crate::seam::JournalEntry;
+use crate::io::JournalEntry;
 
-/// What was recorded.
+/// A recorded heart rate, with its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Entry {
     pub(in super::super) time: UnixMillis,
     pub(in super::super) bpm: Bpm,
 }
 
-/// An entry in memory, 16 bytes.
+/// An entry in memory: 16 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     time: UnixMillis,
-    /// `None`: the entry is lost.
+    /// `None` if the entry is lost.
     bpm: Option<Bpm>,
     prefix: IdPrefix,
 }
 
-/// The positions that one key signs.
+/// The range of positions that one key signs.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Era {
+pub(in super::super) struct KeyEra {
     pub(in super::super) key: SecretKey,
     pub(in super::super) author: Author,
     pub(in super::super) from: u64,
-    /// The first position behind it; for the present key, the journal's end.
+    /// The first position after the era. For the current key this is the end of the journal.
     pub(in super::super) until: u64,
 }
 
-/// The journal.
+/// The journal in memory.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Journal {
     rows: Vec<Row>,
     lost: u64,
-    /// Keys that signed before, the oldest first.
-    retired: Vec<Era>,
-    present: Era,
-    /// Where in the order of keys each author is.
+    /// Eras of the keys that signed before, oldest first.
+    retired: Vec<KeyEra>,
+    current: KeyEra,
+    /// The index of each author's era; the current one comes after the retired ones.
     by_author: LiteMap<Author, usize>,
-    /// Where an entry that was signed again stands now, by where it first stood.
+    /// The current position of each entry that was signed again, by its first position.
     moved: BTreeMap<u64, u64>,
-    /// The reverse.
+    /// The first position of each entry that was signed again, by its later positions.
     origins: BTreeMap<u64, u64>,
-    /// Entries of retired keys that the best branch lacks.
+    /// Positions of retired keys' entries that the best branch lacks.
     unlinked: BTreeSet<u64>,
-    /// Entries of retired keys in whose place another reading stands.
+    /// Positions of retired keys' entries whose sequence number another reading has on the best branch.
     contested: BTreeMap<u64, ForeignReading>,
-    /// The first reading by the present key on the best branch that was not recorded here.
+    /// The first reading by the current key on the best branch that was not recorded here.
     pub(in super::super) foreign: Option<ForeignReading>,
     pub(in super::super) heights: OwnReadingHeights,
-    /// Whether the mempool may lack some of the readings.
-    refill: bool,
+    /// Whether the mempool may lack some of our readings.
+    refill_requested: bool,
 }
 
 impl Journal {
@@ -81,7 +82,7 @@ impl Journal {
             rows: Vec::new(),
             lost: 0,
             retired: Vec::new(),
-            present: Era {
+            current: KeyEra {
                 key,
                 author,
                 from: 0,
@@ -94,58 +95,58 @@ impl Journal {
             contested: BTreeMap::new(),
             foreign: None,
             heights,
-            refill: false,
+            refill_requested: false,
         }
     }
 
-    /// Positions used so far, lost entries included.
+    /// Positions used so far, including lost entries.
     pub(in super::super) fn len(&self) -> u64 {
         self.rows.len() as u64
     }
 
-    /// Entries in memory, for the bound.
+    /// Entries in memory, for [`Load`](super::super::Load).
     pub(in super::super) fn entries(&self) -> usize {
         self.rows.len()
     }
 
-    /// Entries that are lost.
+    /// How many entries are lost.
     pub(in super::super) const fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// The present key.
+    /// The key that signs now.
     pub(in super::super) const fn key(&self) -> &SecretKey {
-        &self.present.key
+        &self.current.key
     }
 
     pub(in super::super) const fn author(&self) -> Author {
-        self.present.author
+        self.current.author
     }
 
-    /// The positions of each key, the oldest first, the present one last.
-    pub(in super::super) fn eras(&self) -> impl Iterator<Item = &Era> {
-        self.retired.iter().chain([&self.present])
+    /// All eras, oldest first. The current one is last.
+    pub(in super::super) fn eras(&self) -> impl Iterator<Item = &KeyEra> {
+        self.retired.iter().chain([&self.current])
     }
 
-    pub(in super::super) const fn present(&self) -> &Era {
-        &self.present
+    pub(in super::super) const fn current(&self) -> &KeyEra {
+        &self.current
     }
 
-    /// How many keys signed before the present one.
+    /// How many keys have been retired.
     pub(in super::super) fn retired(&self) -> usize {
         self.retired.len()
     }
 
-    /// The seq of the next entry.
+    /// The sequence number of the next entry.
     pub(in super::super) fn next_seq(&self) -> u64 {
-        self.len() - self.present.from
+        self.len() - self.current.from
     }
 
     fn row(&self, position: u64) -> Option<&Row> {
         self.rows.get(usize::try_from(position).ok()?)
     }
 
-    /// What stands at this position, unless it is lost.
+    /// The entry at this position, unless it is lost.
     pub(in super::super) fn entry(&self, position: u64) -> Option<Entry> {
         let row = self.row(position)?;
         Some(Entry {
@@ -154,31 +155,35 @@ impl Journal {
         })
     }
 
-    /// The same with its origin, as it is stored.
+    /// The entry at this position as it is stored, with the position it replaces.
     pub(in super::super) fn stored_entry(&self, position: u64) -> Option<JournalEntry> {
         let Entry { time, bpm } = self.entry(position)?;
-        let resigns = self.origins.get(&position).copied();
-        Some(JournalEntry { time, bpm, resigns })
+        let replaces = self.origins.get(&position).copied();
+        Some(JournalEntry {
+            time,
+            bpm,
+            replaces,
+        })
     }
 
-    /// What the present key signs with this seq.
+    /// The entry that the current key signs with this sequence number.
     pub(in super::super) fn current_entry(&self, seq: u64) -> Option<Entry> {
-        self.entry(self.present.from.saturating_add(seq))
+        self.entry(self.current.from.saturating_add(seq))
     }
 
-    /// The prefix of the entry's reading: `None` where there is no such position, `Some(None)` where the entry is lost.
+    /// The ID prefix of the entry's reading: `None` beyond the end, `Some(None)` for a lost entry.
     fn prefix(&self, position: u64) -> Option<Option<IdPrefix>> {
         let row = self.row(position)?;
         Some(row.bpm.map(|_| row.prefix))
     }
 
-    /// Whether no later entry stands in place of this one.
+    /// Whether no later entry replaces this one.
     pub(in super::super) fn is_current(&self, position: u64) -> bool {
         let origin = self.origins.get(&position).unwrap_or(&position);
         self.moved.get(origin).unwrap_or(origin) == &position
     }
 
-    /// Positions of entries as they were recorded, newest first, each with where it stands now.
+    /// First positions of all entries, newest first, each with its current position.
     pub(in super::super) fn newest_first(&self) -> impl Iterator<Item = (u64, u64)> {
         (0..self.len())
             .rev()
@@ -189,36 +194,36 @@ impl Journal {
             })
     }
 
-    /// The era of a position.
-    pub(in super::super) fn era_of(&self, position: u64) -> Option<&Era> {
-        if position >= self.present.from {
-            return Some(&self.present);
+    /// The era that a position belongs to.
+    pub(in super::super) fn era_of(&self, position: u64) -> Option<&KeyEra> {
+        if position >= self.current.from {
+            return Some(&self.current);
         }
         let at = self.retired.partition_point(|era| era.from <= position);
         self.retired.get(at.checked_sub(1)?)
     }
 
-    fn era_by(&self, author: &Author) -> Option<&Era> {
+    fn era_by(&self, author: &Author) -> Option<&KeyEra> {
         let at = *self.by_author.get(author)?;
         self.retired
             .get(at)
-            .or_else(|| (at == self.retired.len()).then_some(&self.present))
+            .or_else(|| (at == self.retired.len()).then_some(&self.current))
     }
 
-    /// The next entry, signed by the present key.
+    /// Appends an entry, signed by the current key.
     pub(in super::super) fn push(&mut self, room: RoomId, entry: JournalEntry) {
         let position = self.len();
-        if let Some(resigned) = entry.resigns {
-            let origin = self.origins.get(&resigned).copied().unwrap_or(resigned);
+        if let Some(replaced) = entry.replaces {
+            let origin = self.origins.get(&replaced).copied().unwrap_or(replaced);
             let before = self.moved.insert(origin, position).unwrap_or(origin);
             self.origins.insert(position, origin);
-            for earlier in [before, resigned] {
+            for earlier in [before, replaced] {
                 self.unlinked.remove(&earlier);
                 self.contested.remove(&earlier);
             }
         }
         let JournalEntry { time, bpm, .. } = entry;
-        let id = id_of(room, self.author(), self.next_seq(), Entry { time, bpm });
+        let id = entry_reading_id(room, self.author(), self.next_seq(), Entry { time, bpm });
         self.push_row(Row {
             time,
             bpm: Some(bpm),
@@ -226,7 +231,7 @@ impl Journal {
         });
     }
 
-    /// The next entry is lost; its seq is used up.
+    /// Appends a lost entry. Its sequence number is used up.
     pub(in super::super) fn push_lost(&mut self) {
         self.lost += 1;
         self.push_row(Row {
@@ -238,35 +243,37 @@ impl Journal {
 
     fn push_row(&mut self, row: Row) {
         self.rows.push(row);
-        self.present.until = self.len();
-        self.refill = true;
+        self.current.until = self.len();
+        self.refill_requested = true;
     }
 
-    /// A fresh key signs from the next position on. `heights` is where the best branch has readings of it already.
+    /// Starts a new era: `key` signs from the next position on. `heights` are the heights at which the best
+    /// branch already has readings of it.
     pub(in super::super) fn begin_era(&mut self, key: SecretKey, heights: Vec<u64>) {
         let author = key.author();
         let from = self.len();
         self.by_author.insert(author, self.retired.len() + 1);
         self.heights.follow(author, heights);
-        let present = Era {
+        let current = KeyEra {
             key,
             author,
             from,
             until: from,
         };
         self.retired
-            .push(core::mem::replace(&mut self.present, present));
+            .push(core::mem::replace(&mut self.current, current));
         self.foreign = None;
     }
 
-    /// Compares all entries of a retired key with the best branch, of which `linked` tells.
-    pub(in super::super) fn compare(
+    /// Compares all entries of a retired key with the best branch. `linked` returns what the branch has at a
+    /// sequence number.
+    pub(in super::super) fn compare_era(
         &mut self,
         era: usize,
         linked: impl Fn(&Author, u64) -> Option<IdPrefix>,
         seen: ForeignReading,
     ) {
-        let Some(&Era {
+        let Some(&KeyEra {
             author,
             from,
             until,
@@ -277,34 +284,33 @@ impl Journal {
         };
         for position in from..until {
             match linked(&author, position - from) {
-                Some(prefix) => self.note_linked(&author, position - from, prefix, seen),
-                None => self.note_unlinked(&author, position - from),
+                Some(prefix) => self.on_linked(&author, position - from, prefix, seen),
+                None => self.on_unlinked(&author, position - from),
             }
         }
     }
 
     /// A reading by one of our keys joined the best branch.
-    pub(in super::super) fn note_linked(
+    pub(in super::super) fn on_linked(
         &mut self,
         author: &Author,
         seq: u64,
         prefix: IdPrefix,
         seen: ForeignReading,
     ) {
-        let Some(&Era { from, until, .. }) = self.era_by(author) else {
+        let Some(&KeyEra { from, until, .. }) = self.era_by(author) else {
             return;
         };
         let position = from.saturating_add(seq);
-        let is_present = *author == self.author();
+        let is_current_key = *author == self.author();
         let own = (position < until).then(|| self.prefix(position)).flatten();
-        let same = own.is_some_and(|entry| is_same(entry, prefix));
+        let same = own.is_some_and(|entry| entry_matches(entry, prefix));
         self.unlinked.remove(&position);
         self.contested.remove(&position);
         if same {
             return;
         }
-        if is_present {
-            // They join in order of their seqs.
+        if is_current_key {
             self.foreign.get_or_insert(ForeignReading { seq, ..seen });
         } else if position < until && self.is_current(position) {
             self.contested
@@ -313,13 +319,13 @@ impl Journal {
     }
 
     /// A reading by one of our keys left the best branch.
-    pub(in super::super) fn note_unlinked(&mut self, author: &Author, seq: u64) {
-        let Some(&Era { from, until, .. }) = self.era_by(author) else {
+    pub(in super::super) fn on_unlinked(&mut self, author: &Author, seq: u64) {
+        let Some(&KeyEra { from, until, .. }) = self.era_by(author) else {
             return;
         };
         let position = from.saturating_add(seq);
         if *author == self.author() {
-            // What stood behind it leaves with it: another one may be the first foreign one then.
+            // The readings above it leave too, so another one may become the first foreign reading.
             self.foreign.take_if(|foreign| foreign.seq >= seq);
             return;
         }
@@ -332,19 +338,20 @@ impl Journal {
         }
     }
 
-    /// Whether the best branch has our own reading with this seq of the present key, given what it has there.
+    /// Whether the best branch has the current key's own reading with this sequence number, given what is
+    /// `linked` there.
     pub(in super::super) fn is_own(&self, seq: u64, linked: Option<IdPrefix>) -> bool {
-        let position = self.present.from.saturating_add(seq);
+        let position = self.current.from.saturating_add(seq);
         match (self.prefix(position), linked) {
-            (Some(entry), Some(linked)) => is_same(entry, linked),
+            (Some(entry), Some(linked)) => entry_matches(entry, linked),
             (_, None) => false,
             (None, Some(_)) => false,
         }
     }
 
-    /// Whether the present key's entry with this seq was recorded and is lost.
+    /// Whether the current key's entry with this sequence number was recorded and then lost.
     pub(in super::super) fn is_lost(&self, seq: u64) -> bool {
-        let position = self.present.from.saturating_add(seq);
+        let position = self.current.from.saturating_add(seq);
         matches!(self.prefix(position), Some(None))
     }
 
@@ -353,13 +360,13 @@ impl Journal {
         self.unlinked.range(position..).copied()
     }
 
-    /// Whether this is one of them.
+    /// Whether this is the entry of a retired key that the best branch lacks.
     pub(in super::super) fn is_unlinked(&self, position: u64) -> bool {
         self.unlinked.contains(&position)
     }
 
-    /// Retired keys that have some, the oldest first.
-    pub(in super::super) fn unlinked_eras(&self) -> impl Iterator<Item = &Era> {
+    /// Eras of retired keys with entries that the best branch lacks, oldest first.
+    pub(in super::super) fn unlinked_eras(&self) -> impl Iterator<Item = &KeyEra> {
         let from = |position: u64| {
             let first = self.unlinked_from(position).next()?;
             self.era_of(first)
@@ -367,22 +374,22 @@ impl Journal {
         core::iter::successors(from(0), move |era| from(era.until))
     }
 
-    /// Entries of retired keys whose place another reading has, with when that was first seen.
+    /// Entries of retired keys whose sequence number another reading has, with when that was first seen.
     pub(in super::super) fn contested(
         &self,
     ) -> impl DoubleEndedIterator<Item = (u64, ForeignReading)> {
         self.contested.iter().map(|(at, seen)| (*at, *seen))
     }
 
-    /// Those of one era below a position.
-    pub(in super::super) fn contested_below(&self, era: &Era, below: u64) -> Vec<u64> {
+    /// Contested entries of one era below a position.
+    pub(in super::super) fn contested_below(&self, era: &KeyEra, below: u64) -> Vec<u64> {
         let below = below.max(era.from);
         let range = self.contested.range(era.from..below);
         range.map(|(position, _)| *position).collect()
     }
 
-    /// Begins the wait for certainty again, for what is contested now.
-    pub(in super::super) fn see_again(&mut self, seen: ForeignReading) {
+    /// Restarts the wait until foreign readings are considered certain.
+    pub(in super::super) fn restart_foreign_wait(&mut self, seen: ForeignReading) {
         if let Some(foreign) = &mut self.foreign {
             *foreign = ForeignReading {
                 seq: foreign.seq,
@@ -397,12 +404,12 @@ impl Journal {
         }
     }
 
-    /// The mempool may lack some of one's readings.
-    pub(in super::super) fn refill(&mut self) {
-        self.refill = true;
+    /// Requests a refill: the mempool may lack some of our readings.
+    pub(in super::super) fn request_refill(&mut self) {
+        self.refill_requested = true;
     }
 
     pub(in super::super) fn take_refill(&mut self) -> bool {
-        core::mem::take(&mut self.refill)
+        core::mem::take(&mut self.refill_requested)
     }
 }

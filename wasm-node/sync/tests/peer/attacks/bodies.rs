@@ -1,26 +1,26 @@
-//! Peers that give headers and withhold bodies.
+//! Peers that send headers and withhold bodies.
 
 use std::collections::BTreeMap;
 
-use chain::hash::BlockHash;
-use sync::{
-    config::{BODY_LOOK_INTERVAL, BODY_PATIENCE, LACKING_PATIENCE},
-    seam::RequestId,
+use heartchain_chain::hash::BlockHash;
+use heartchain_sync::{
+    config::{BODY_PATIENCE, LACKING_PATIENCE, LATE_BODIES_CHECK_INTERVAL},
+    io::RequestId,
 };
 
 use crate::{
     branch::{Branch, START},
-    subject::{Subject, honest_answer, is_bodies},
+    subject::{Subject, honest_response, is_bodies},
 };
 
-/// A branch that takes more than one plan to fetch.
+/// A branch that is too long for one download plan.
 fn long() -> Branch {
-    Branch::calm(START - 20_000_000, 1, 6_000)
+    Branch::min_difficulty(START - 20_000_000, 1, 6_000)
 }
 
-/// How long a newcomer takes, ms, when so many of its peers give Status and headers and never a body. At most ten
-/// minutes.
-fn time_among_silent(branch: &Branch, many: u64, returns: bool) -> u64 {
+/// How long a new peer takes to sync, ms, when `many` of its peers send status and headers but never a body. Stops
+/// after ten minutes.
+fn sync_time_among_silent(branch: &Branch, many: u64, returns: bool) -> u64 {
     let honest = u64::MAX;
     let mut subject = Subject::new();
     let mut hostile: Vec<u64> = (2_000_000..2_000_000 + many).collect();
@@ -34,52 +34,52 @@ fn time_among_silent(branch: &Branch, many: u64, returns: bool) -> u64 {
     while subject.tip() != branch.tip() && subject.now < began + 600_000 {
         for at in &mut hostile {
             let peer = *at;
-            subject.serve_some_of(peer, branch, |request| !is_bodies(request));
-            let Some((id, _)) = subject.open(peer, is_bodies) else {
+            subject.serve_requests_of(peer, branch, |request| !is_bodies(request));
+            let Some((id, _)) = subject.open_request(peer, is_bodies) else {
                 continue;
             };
             let now = subject.now;
             let since = *seen.entry(id).or_insert(now);
-            // It comes back under another id, as cheap as the first.
+            // It reconnects under a new peer ID, because peer IDs are free.
             if returns && now - since >= 1_900 {
                 subject.disconnect(peer);
                 *at = next;
                 subject.connect(next);
                 next -= 1;
-                subject.serve_some_of(*at, branch, |request| !is_bodies(request));
+                subject.serve_requests_of(*at, branch, |request| !is_bodies(request));
             }
         }
         subject.serve(honest, branch);
-        subject.wait(100);
+        subject.advance(100);
     }
     subject.now - began
 }
 
-// The lowest bodies that are missing are asked of another peer, too, when they do not come soon.
+// If the lowest missing bodies do not arrive soon, they are requested from a second peer, too.
 #[test]
 fn silent_peers_delay_a_newcomer_briefly() {
-    let took = time_among_silent(&long(), 23, false);
+    let took = sync_time_among_silent(&long(), 23, false);
     assert!(took <= 60_000, "{took} ms");
 }
 
-// The same though each silent peer comes back under another id, without what was noted of it.
+// The same holds if each silent peer reconnects under a new peer ID, so that its record is lost.
 #[test]
 fn returning_silent_peers_delay_a_newcomer_briefly() {
     let branch = long();
-    let took = [4, 23].map(|many| (many, time_among_silent(&branch, many, true)));
+    let took = [4, 23].map(|many| (many, sync_time_among_silent(&branch, many, true)));
     assert!(took.iter().all(|(_, took)| *took <= 60_000), "{took:?} ms");
 }
 
-// A peer that says again and again that it has another tip is not asked for the same bodies for ever: nobody has them, and
-// the branch that others have is fetched.
+// A peer that keeps claiming new tips is not asked for the same bodies forever. No peer has them, so the branch that
+// other peers have is fetched.
 #[test]
 fn new_claims_do_not_hold_up_another_branch() {
     let (liar, honest) = (1, 2);
-    let withheld = Branch::calm(START - 10_000_000, 1, 300);
+    let withheld = Branch::min_difficulty(START - 10_000_000, 1, 300);
     let branch = Branch::of(2, 20);
     let mut subject = Subject::new();
     subject.connect(liar);
-    subject.serve_some_of(liar, &withheld, |request| !is_bodies(request));
+    subject.serve_requests_of(liar, &withheld, |request| !is_bodies(request));
     subject.connect(honest);
     let began = subject.now;
     for turn in 0..1_200_u64 {
@@ -87,43 +87,43 @@ fn new_claims_do_not_hold_up_another_branch() {
         if subject.tip() == branch.tip() {
             break;
         }
-        // One answer at a time, so that another one is always on its way.
-        if let Some((id, request)) = subject.open(liar, is_bodies) {
-            let answer = honest_answer(&withheld, &request, |_| false);
-            subject.respond(liar, id, answer.encode());
+        // It answers one request per turn, so that another request is always open.
+        if let Some((id, request)) = subject.open_request(liar, is_bodies) {
+            let response = honest_response(&withheld, &request, |_| false);
+            subject.respond(liar, id, response.encode());
         }
         let mut claim = withheld.status();
         claim.tip = BlockHash::new([turn.to_le_bytes()[0]; 32]);
-        subject.hear_status(liar, claim);
-        subject.wait(500);
+        subject.receive_status(liar, claim);
+        subject.advance(500);
     }
     assert_eq!(subject.tip(), branch.tip());
     let took = subject.now - began;
     assert!(took <= 40_000, "{took} ms");
 }
 
-// The same of two peers that come back again and again under other ids, one of them always here.
+// The same holds for peers that keep reconnecting under new peer IDs, so that one of them is always connected.
 #[test]
-fn peers_that_come_and_go_do_not_hold_up_another_branch() {
-    let withheld = Branch::calm(START - 10_000_000, 1, 300);
+fn reconnecting_peers_do_not_hold_up_another_branch() {
+    let withheld = Branch::min_difficulty(START - 10_000_000, 1, 300);
     let branch = Branch::of(2, 20);
     for stay in [1_000_u64, 10_000] {
         let honest = u64::MAX;
         let mut subject = Subject::new();
         subject.connect(honest);
         let began = subject.now;
-        let mut here = 0;
+        let mut liar = 0;
         while subject.tip() != branch.tip() && subject.now < began + 600_000 {
-            subject.connect(here);
-            subject.serve_some_of(here, &withheld, |request| !is_bodies(request));
+            subject.connect(liar);
+            subject.serve_requests_of(liar, &withheld, |request| !is_bodies(request));
             for _ in 0..stay / 200 {
                 subject.serve(honest, &branch);
-                subject.wait(100);
+                subject.advance(100);
             }
-            if here > 0 {
-                subject.disconnect(here - 1);
+            if liar > 0 {
+                subject.disconnect(liar - 1);
             }
-            here += 1;
+            liar += 1;
         }
         assert_eq!(subject.tip(), branch.tip());
         let took = subject.now - began;
@@ -131,23 +131,24 @@ fn peers_that_come_and_go_do_not_hold_up_another_branch() {
     }
 }
 
-// Who comes when nobody else is here has the whole time to give bodies, however long they have been missing.
+// A peer that connects when no other peer is left has the full time to send bodies, however long they have been
+// missing.
 #[test]
-fn peer_that_comes_late_is_asked() {
+fn late_peer_is_asked_for_bodies() {
     let (giver, late) = (1, 2);
     let branch = Branch::of(1, 20);
     let mut subject = Subject::new();
     subject.connect(giver);
-    subject.serve_some_of(giver, &branch, |request| !is_bodies(request));
+    subject.serve_requests_of(giver, &branch, |request| !is_bodies(request));
     subject.disconnect(giver);
-    subject.wait(2 * LACKING_PATIENCE);
+    subject.advance(2 * LACKING_PATIENCE);
     subject.connect(late);
-    subject.wait(1_000);
+    subject.advance(1_000);
     subject.serve(late, &branch);
     assert_eq!(subject.tip(), branch.tip());
 }
 
-// A peer that got the bodies only after it was asked for them gives them once it says that it has another tip.
+// A peer may receive the bodies only after it was asked for them. It is asked again once its tip changes.
 #[test]
 fn peer_that_lacked_bodies_is_asked_again() {
     let (giver, late) = (1, 2);
@@ -156,33 +157,36 @@ fn peer_that_lacked_bodies_is_asked_again() {
     for peer in [giver, late] {
         subject.connect(peer);
     }
-    subject.serve_some_of(giver, &branch, |request| !is_bodies(request));
-    // Bodies that do not come are asked of the other, too, which has none by then.
-    subject.wait(BODY_PATIENCE + BODY_LOOK_INTERVAL);
-    assert!(subject.open(late, is_bodies).is_some());
+    subject.serve_requests_of(giver, &branch, |request| !is_bodies(request));
+    // Bodies that do not arrive are requested from the other peer, too, which still lacks them.
+    subject.advance(BODY_PATIENCE + LATE_BODIES_CHECK_INTERVAL);
+    assert!(subject.open_request(late, is_bodies).is_some());
     subject.serve(late, &Branch::of(2, 1));
-    assert!(subject.open(late, is_bodies).is_none());
-    subject.wait(1_000);
-    subject.hear_status(late, branch.status());
-    subject.wait(1_000);
+    assert!(subject.open_request(late, is_bodies).is_none());
+    subject.advance(1_000);
+    subject.receive_status(late, branch.status());
+    subject.advance(1_000);
     subject.serve(late, &branch);
     assert_eq!(subject.tip(), branch.tip());
 }
 
-// A Status may come at any rate, so it does not make the machine plan its requests again: they stay as they are.
+// Status messages are not rate-limited, so they must not make the machine replan its body requests.
 #[test]
-fn status_leaves_requests_for_bodies_alone() {
-    let branch = Branch::calm(START - 100_000_000, 1, 3_000);
+fn status_does_not_replan_body_requests() {
+    let branch = Branch::min_difficulty(START - 100_000_000, 1, 3_000);
     let mut subject = Subject::new();
     for peer in [1, 2] {
         subject.connect(peer);
     }
-    while subject.open(1, |request| !is_bodies(request)).is_some() {
-        subject.serve_some_of(1, &branch, |request| !is_bodies(request));
+    while subject
+        .open_request(1, |request| !is_bodies(request))
+        .is_some()
+    {
+        subject.serve_requests_of(1, &branch, |request| !is_bodies(request));
     }
     assert_eq!(subject.machine.load().bodiless_blocks, 3_000);
     let bodies = |subject: &Subject| {
-        let asked = subject.asked.iter();
+        let asked = subject.open_requests.iter();
         let asked = asked.filter(|(_, (_, request))| is_bodies(request));
         asked.map(|(id, _)| *id).collect::<Vec<RequestId>>()
     };
@@ -191,7 +195,7 @@ fn status_leaves_requests_for_bodies_alone() {
     for number in 0..200 {
         let mut claim = Branch::new().status();
         claim.tip = BlockHash::new([number; 32]);
-        subject.hear_status(2, claim);
+        subject.receive_status(2, claim);
     }
     assert_eq!(bodies(&subject), before);
 }

@@ -6,13 +6,13 @@ use crate::{
     subject::Subject,
 };
 
-/// Almost an hour: as far off as a peer's clock counts.
+/// Almost an hour, ms: the largest clock offset of a peer that is taken into account.
 const FAR: i64 = 3_500_000;
 
-// A block is taken if the wall clock allows it, whatever peers say about the time.
+// A block is accepted if the local wall clock allows it, whatever peers say about the time.
 #[test]
-fn slow_liars_do_not_keep_a_newcomer_out() {
-    let branch = Branch::calm(START - 100_000, 1, 50);
+fn slow_false_clocks_do_not_block_new_peers() {
+    let branch = Branch::min_difficulty(START - 100_000, 1, 50);
     let mut subject = Subject::new();
     for peer in 1..24 {
         subject.connect(peer);
@@ -24,15 +24,15 @@ fn slow_liars_do_not_keep_a_newcomer_out() {
             serve_with_clock(&mut subject, peer, &Branch::new(), -FAR);
         }
         serve_with_clock(&mut subject, 24, &branch, 0);
-        subject.wait(500);
+        subject.advance(500);
     }
     assert_eq!(subject.machine.status().index, 50, "after a minute");
 }
 
-/// Blocks of a miner with one honest peer and 23 liars about the time that an honest peer's clock lets it take, and
-/// nonces found, in a minute.
-fn mined_among_liars(ahead: i64) -> (u64, u64) {
-    let branch = Branch::calm(START - 100_000, 1, 50);
+/// A miner has one honest peer and 23 peers that lie about the time. Returns how many of its blocks of one minute a
+/// peer with a correct clock accepts, and how many nonces it found.
+fn mined_among_false_clocks(ahead: i64) -> (u64, u64) {
+    let branch = Branch::min_difficulty(START - 100_000, 1, 50);
     let mut subject = Subject::miner(50);
     subject.connect(24);
     subject.serve(24, &branch);
@@ -47,7 +47,7 @@ fn mined_among_liars(ahead: i64) -> (u64, u64) {
             serve_with_clock(&mut subject, peer, &branch, ahead);
         }
         serve_with_clock(&mut subject, 24, &branch, 0);
-        subject.wait(1_000);
+        subject.advance(1_000);
         let before = subject.machine.status().index;
         if subject.find_nonce() {
             found += 1;
@@ -61,16 +61,16 @@ fn mined_among_liars(ahead: i64) -> (u64, u64) {
     (good, found)
 }
 
-// Blocks are stamped no earlier than their parents, and taken by the wall clock.
+// Blocks get timestamps no earlier than their parents', and are validated by the wall clock.
 #[test]
-fn slow_liars_do_not_stop_mining() {
-    let (good, found) = mined_among_liars(-FAR);
+fn slow_false_clocks_do_not_stop_mining() {
+    let (good, found) = mined_among_false_clocks(-FAR);
     assert!(good * 2 >= found, "{good} good blocks of {found} nonces");
 }
 
-// Blocks are stamped by the earlier of the two clocks, so honest peers take them.
+// Timestamps come from the earlier of the two clocks, so honest peers accept the blocks.
 #[test]
-fn fast_liars_do_not_stop_mining() {
-    let (good, found) = mined_among_liars(FAR);
+fn fast_false_clocks_do_not_stop_mining() {
+    let (good, found) = mined_among_false_clocks(FAR);
     assert!(good * 2 >= found, "{good} good blocks of {found} nonces");
 }

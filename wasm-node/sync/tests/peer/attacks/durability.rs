@@ -1,45 +1,45 @@
-//! What is confirmed stays, whatever the disk refuses, damages or loses.
+//! Confirmed readings are kept, whatever the disk refuses, corrupts or loses.
 
-use sync::{Input, config::CONFIRMED_ANYWAY_AFTER, seam::StoreOperation};
+use heartchain_sync::{Input, config::CONFIRMED_AT_ANY_DEPTH_AFTER, io::StoreOperation};
 
 use super::is_gone;
 use crate::{
     branch::{Branch, reading},
-    setups::settled_at,
+    fixtures::with_confirmed,
     subject::Subject,
 };
 
-/// A start finds one damaged reading in a block of the confirmed part, whose other readings are whole.
+/// A start finds one corrupt reading in a confirmed block, whose other readings are intact.
 #[test]
 fn damaged_reading_leaves_the_others_of_its_block() {
     let mut branch = Branch::of(1, 4);
     branch.push(vec![reading(1, 4), reading(77, 0), reading(78, 0)]);
     branch.grow(1, 12);
-    let mut subject = settled_at(&branch);
+    let mut subject = with_confirmed(&branch);
     assert!(subject.confirmed.is_some());
     let hash = branch.blocks[4].header.hash();
     let block = subject.blocks.get_mut(&hash).expect("it is on disk");
     block.readings[0].bpm += 1;
     let mut again = subject.reopen(0);
-    again.wait(1_000);
+    again.advance(1_000);
     let kept = again.blocks.contains_key(&hash);
     let mut last = again.reopen(0);
-    last.wait(1_000);
+    last.advance(1_000);
     assert!(
         !is_gone(&last, &reading(77, 0)),
         "the block was on disk after the first start: {kept}"
     );
 }
 
-/// The disk takes no blocks any more: what is confirmed in memory must not make what is on disk go.
+/// The disk accepts no more blocks: what is confirmed only in memory must not cause stored blocks to be deleted.
 #[test]
 fn full_disk_keeps_protected_blocks() {
     let mut branch = Branch::of(1, 8);
     branch.push(vec![reading(77, 0)]);
     branch.grow(1, 12);
-    let mut better = branch.up_to(8);
+    let mut better = branch.prefix(8);
     better.grow(78, 40);
-    let mut subject = settled_at(&branch);
+    let mut subject = with_confirmed(&branch);
     subject.connect(2);
     subject.serve(2, &better);
     assert_eq!(subject.tip(), better.tip());
@@ -57,12 +57,12 @@ fn full_disk_keeps_protected_blocks() {
                     .iter()
                     .any(|operation| matches!(operation, StoreOperation::PutBlock(..)));
                 if puts {
-                    subject.give(Input::WriteFailed { id, full: true });
+                    subject.feed(Input::WriteFailed { id, full: true });
                 } else {
                     operations
                         .into_iter()
                         .for_each(|operation| subject.apply(operation));
-                    subject.give(Input::Written { id });
+                    subject.feed(Input::Written { id });
                 }
             }
         }
@@ -80,7 +80,7 @@ fn full_disk_keeps_protected_blocks() {
     }
     assert_eq!(subject.tip(), better.tip());
     for _ in 0..100 {
-        step(&mut subject, &mut |subject| subject.wait(3_000));
+        step(&mut subject, &mut |subject| subject.advance(3_000));
         step(&mut subject, &mut |subject| subject.serve(2, &better));
     }
     let (protected, left) = (
@@ -88,37 +88,38 @@ fn full_disk_keeps_protected_blocks() {
         subject.blocks.contains_key(&branch.blocks[8].header.hash()),
     );
     let mut again = subject.reopen(0);
-    again.wait(1_000);
+    again.advance(1_000);
     assert!(
         !is_gone(&again, &reading(77, 0)),
         "protected {protected}, the old block on disk: {left}"
     );
 }
 
-/// A tab without peers confirms its own chain, and takes its own readings for known to the room.
+/// A tab without peers confirms its own chain, but must not assume that the room has its own readings.
 #[test]
 fn reading_that_no_peer_has_seen_is_not_shared() {
     let mut subject = Subject::miner(50);
     for bpm in 60..68 {
         subject.record(bpm);
         for _ in 0..10 {
-            subject.wait(1_000);
+            subject.advance(1_000);
             subject.find_nonce();
         }
     }
     assert!(subject.machine.status().index >= 7);
-    subject.wait(CONFIRMED_ANYWAY_AFTER + 1_000);
-    let unsettled = subject.machine.unsettled_own(100).len();
+    subject.advance(CONFIRMED_AT_ANY_DEPTH_AFTER + 1_000);
+    let unsettled = subject.machine.unconfirmed_own_entries(100).len();
     assert_eq!(
         unsettled, 8,
-        "no peer was ever there; so many are in the copy, and for other tabs to take over"
+        "no peer was ever connected; readings in the copy, and readings for other tabs to adopt"
     );
 }
 
-/// A room of two goes back to the room that went on: what was young in the small one, and whose author is gone.
+/// Two peers that were split off return to the room, which has moved on. Returns whether a recent reading of the small
+/// branch, whose author has left, is lost.
 fn is_lost_in_a_return(blocks: u64) -> bool {
     let common = Branch::of(1, 12);
-    let mut subject = settled_at(&common);
+    let mut subject = with_confirmed(&common);
     let mut small = common.clone();
     subject.connect(2);
     for seq in 0..3 {
@@ -132,21 +133,22 @@ fn is_lost_in_a_return(blocks: u64) -> bool {
     subject.connect(3);
     subject.serve(3, &big);
     assert_eq!(subject.tip(), big.tip());
-    subject.wait(5_000);
+    subject.advance(5_000);
     is_gone(&subject, &reading(77, 0))
 }
 
 #[test]
-fn young_readings_left_far_behind_come_back() {
+fn recent_readings_return_after_a_deep_reorg() {
     assert!(!is_lost_in_a_return(900));
     assert!(!is_lost_in_a_return(1_100), "1,100 blocks longer");
 }
 
-/// As when a full disk refuses the better branch: what was ordered to be read before blocks were deleted is read as it was.
+/// A full disk refuses the better branch. Reads that were requested before blocks were deleted still return those
+/// blocks.
 #[test]
-fn young_readings_come_back_on_a_full_disk() {
+fn recent_readings_return_on_a_full_disk() {
     let common = Branch::of(1, 12);
-    let mut subject = settled_at(&common);
+    let mut subject = with_confirmed(&common);
     let mut small = common.clone();
     subject.connect(2);
     for seq in 0..60 {
@@ -163,7 +165,7 @@ fn young_readings_come_back_on_a_full_disk() {
     subject.serve(3, &big);
     for _ in 0..20 {
         let reads = subject.held_reads.replace(Vec::new()).unwrap_or_default();
-        let body = |hash: &chain::hash::BlockHash| {
+        let body = |hash: &heartchain_chain::hash::BlockHash| {
             let block = subject.blocks.get(hash);
             block.map(|block| block.readings.clone())
         };
@@ -176,37 +178,41 @@ fn young_readings_come_back_on_a_full_disk() {
             let puts =
                 |operation: &StoreOperation| matches!(operation, StoreOperation::PutBlock(..));
             if operations.iter().any(puts) {
-                subject.give(Input::WriteFailed { id, full: true });
+                subject.feed(Input::WriteFailed { id, full: true });
             } else {
                 operations
                     .into_iter()
                     .for_each(|operation| subject.apply(operation));
-                subject.give(Input::Written { id });
+                subject.feed(Input::Written { id });
             }
         }
         for (id, bodies) in reads {
-            subject.give(Input::Read { id, bodies });
+            subject.feed(Input::Read { id, bodies });
         }
     }
     assert_eq!(subject.tip(), big.tip());
     let lost = (0..60).filter(|seq| is_gone(&subject, &reading(2_000 + seq, 0)));
-    assert_eq!(lost.count(), 0, "of 60 readings that nobody else may have");
+    assert_eq!(
+        lost.count(),
+        0,
+        "of 60 readings that no other peer may have"
+    );
 }
 
-/// A reset that left the blocks where they are (one journal entry or one bit of the key was lost; or it was told in error), among peers
-/// that are behind.
+/// A store reset that left the blocks in place (because only one journal entry or one bit of the key was lost, or
+/// because it was reported in error), among peers that are behind.
 #[test]
 fn bodies_that_a_reset_left_are_not_given_up() {
     let branch = Branch::of(1, 20);
-    let behind = branch.up_to(10);
-    let mut subject = settled_at(&branch);
+    let behind = branch.prefix(10);
+    let mut subject = with_confirmed(&branch);
     subject.connect(2);
     subject.serve(2, &behind);
     let on_disk = subject.blocks.len();
-    subject.give(Input::StoreReset);
+    subject.feed(Input::StoreReset);
     for _ in 0..60 {
         subject.serve(2, &behind);
-        subject.wait(5_000);
+        subject.advance(5_000);
     }
     assert_eq!(subject.blocks.len(), on_disk);
     assert_eq!(

@@ -1,17 +1,17 @@
-//! One's own readings, and the keys that sign them.
+//! A peer's own readings and the keys that sign them.
 
-use chain::{bpm::Bpm, key::SecretKey, time::UnixMillis};
-use sync::{Input, config::FOREIGN_PATIENCE, message::Response, sign_journal};
+use heartchain_chain::{bpm::Bpm, key::SecretKey, time::UnixMillis};
+use heartchain_sync::{Input, config::FOREIGN_PATIENCE, message::Response, sign_journal};
 
 use super::pass_rounds;
 use crate::{
     branch::{Branch, START, key, reading, room},
-    setups::with_lost_entries,
-    subject::{Subject, honest_answer},
+    fixtures::with_lost_journal_entries,
+    subject::{Subject, honest_response},
 };
 
-// Another tab that takes over the journal signs only the last form of an entry, and only that one waits, though two
-// keys were copied and the store was written again.
+// Another tab that adopts the journal signs only the latest version of an entry, and only that version is pending, even
+// though two keys were copied and the store was rewritten.
 #[test]
 fn entry_signed_again_twice_is_one_reading() {
     let mut subject = Subject::miner(50);
@@ -21,7 +21,7 @@ fn entry_signed_again_twice_is_one_reading() {
     branch.grow(1, 25);
     subject.connect(1);
     subject.serve(1, &branch);
-    subject.wait(FOREIGN_PATIENCE + 1_000);
+    subject.advance(FOREIGN_PATIENCE + 1_000);
     assert_eq!(subject.keys.len(), 1, "a second key");
     // The second key is copied, too.
     let seed = *subject.keys.values().next().expect("it");
@@ -34,9 +34,9 @@ fn entry_signed_again_twice_is_one_reading() {
         bpm,
     )]);
     branch.grow(1, 25);
-    subject.hear_status(1, branch.status());
+    subject.receive_status(1, branch.status());
     subject.serve(1, &branch);
-    subject.wait(FOREIGN_PATIENCE + 1_000);
+    subject.advance(FOREIGN_PATIENCE + 1_000);
     assert_eq!(subject.keys.len(), 2, "a third key");
     assert_eq!(subject.journal.len(), 3);
     let signed = |subject: &Subject| {
@@ -58,14 +58,14 @@ fn entry_signed_again_twice_is_one_reading() {
     subject.keys.clear();
     subject.stored_tip = None;
     subject.confirmed = None;
-    subject.give(Input::StoreReset);
+    subject.feed(Input::StoreReset);
     for _ in 0..10 {
         subject.serve(1, &branch);
-        subject.wait(1_000);
+        subject.advance(1_000);
     }
     let other_tab = signed(&subject);
     let mut again = subject.reopen(0);
-    again.wait(2 * FOREIGN_PATIENCE);
+    again.advance(2 * FOREIGN_PATIENCE);
     let waiting = again
         .machine
         .pending()
@@ -74,13 +74,13 @@ fn entry_signed_again_twice_is_one_reading() {
     assert_eq!(
         (other_tab, waiting, again.journal.len()),
         (1, 1, 3),
-        "what another tab would take over, what waits, and the journal"
+        "adoptable by another tab, pending, and the journal"
     );
 }
 
-/// Six entries of the journal are lost; whether a fresh key signs what comes later, after 25 minutes.
+/// Six journal entries are lost. Returns whether later entries are signed with a fresh key after 25 minutes.
 fn takes_a_fresh_key(hostile: bool) -> bool {
-    let (before, mut after) = with_lost_entries();
+    let (before, mut after) = with_lost_journal_entries();
     let mut branch = Branch::of(1, 3);
     let pending = before.machine.pending().filter(|own| own.seq < 4);
     branch.push(pending.copied().collect());
@@ -91,17 +91,17 @@ fn takes_a_fresh_key(hostile: bool) -> bool {
     after.machine.author() != key(50).author()
 }
 
-// The wait for lost entries goes on while something is being fetched, so that what is recorded later can be mined.
+// The wait for lost entries continues during a download, so that later readings can be mined.
 #[test]
 fn withheld_bodies_do_not_delay_a_fresh_key() {
     assert!(takes_a_fresh_key(false));
     assert!(takes_a_fresh_key(true), "with withheld bodies");
 }
 
-// While bodies of a better branch come, the wait for a lost entry is longer, and the machine sleeps meanwhile.
+// While a better branch is downloaded, the wait for a lost entry is longer. The machine must sleep meanwhile.
 #[test]
-fn longer_wait_for_a_lost_entry_is_slept_through() {
-    let (before, mut after) = with_lost_entries();
+fn machine_sleeps_while_a_lost_entry_is_awaited() {
+    let (before, mut after) = with_lost_journal_entries();
     let mut branch = Branch::of(1, 3);
     let pending = before.machine.pending().filter(|own| own.seq < 4);
     branch.push(pending.copied().collect());
@@ -110,12 +110,12 @@ fn longer_wait_for_a_lost_entry_is_slept_through() {
     after.connect(1);
     after.serve(1, &branch);
     after.connect(2);
-    after.hear_status(2, better.status());
-    let mut short = 0;
+    after.receive_status(2, better.status());
+    let mut immediate = 0;
     // One body every 5 s.
     for _ in 0..30 {
-        while let Some((id, request)) = after.open(2, |_| true) {
-            let mut response = honest_answer(&better, &request, |_| true);
+        while let Some((id, request)) = after.open_request(2, |_| true) {
+            let mut response = honest_response(&better, &request, |_| true);
             let bodies = matches!(response, Response::Bodies(_));
             if let Response::Bodies(bodies) = &mut response {
                 bodies.truncate(1);
@@ -126,10 +126,10 @@ fn longer_wait_for_a_lost_entry_is_slept_through() {
             }
         }
         after.serve(1, &branch);
-        after.wait(5_000);
+        after.advance(5_000);
         let soon = after.now + 1;
-        short += usize::from(after.wake_at.is_some_and(|at| at <= soon));
+        immediate += usize::from(after.wake_at.is_some_and(|at| at <= soon));
     }
-    assert_eq!(after.machine.author(), key(50).author(), "it still waits");
-    assert!(short < 10, "{short} times it wakes at once");
+    assert_eq!(after.machine.author(), key(50).author(), "still waiting");
+    assert!(immediate < 10, "{immediate} wake-ups within a millisecond");
 }

@@ -1,38 +1,38 @@
-//! Attacks that were found by reading the machine, each as what holds in spite of it.
+//! Attacks that were found by reviewing the machine. Each test states what holds in spite of the attack.
 
-mod answers;
+mod bandwidth;
 mod bodies;
 mod bounds;
 mod clocks;
 mod confirmation;
 mod durability;
 mod journal;
-mod lines;
 mod random;
+mod responses;
 mod store;
 
-use chain::reading::Reading;
+use heartchain_chain::reading::Reading;
 
 use crate::{
     branch::{Branch, START, reading, room},
-    hostile::tempt,
+    hostile::serve_claim_without_bodies,
     subject::Subject,
 };
 
-/// Whether the reading is nowhere: not on disk, not waiting, not taken over.
+/// Whether the reading is lost: not on disk, not pending and not adopted.
 fn is_gone(subject: &Subject, reading: &Reading) -> bool {
     !subject.readings().contains(&reading.id(room().id()))
 }
 
-/// So many rounds of 50 s beside an honest peer. If `hostile`, another peer begins each round with a header that
-/// outweighs the tip, and does not give its body.
+/// Runs `rounds` rounds of 50 s with an honest peer. If `hostile`, another peer starts each round with a header that
+/// has more work than the tip, and withholds its body.
 fn pass_rounds(subject: &mut Subject, branch: &Branch, rounds: u64, hostile: bool) {
     for round in 0..rounds {
         if hostile {
             offer_header(subject, branch, round);
         }
         for _ in 0..10 {
-            subject.wait(5_000);
+            subject.advance(5_000);
             subject.serve(1, branch);
         }
     }
@@ -43,11 +43,11 @@ fn offer_header(subject: &mut Subject, branch: &Branch, round: u64) {
     subject.connect(peer);
     let mut rival = branch.clone();
     let time = START - 10_000_000 + 1_000 * branch.blocks.len() as u64 + 500 + round;
-    let block = rival.next(vec![reading(99, 0)], time);
-    rival.take(block.clone());
-    subject.hear_status(peer, rival.status());
+    let block = rival.mine_next(vec![reading(99, 0)], time);
+    rival.append(block.clone());
+    subject.receive_status(peer, rival.status());
     for _ in 0..5 {
-        tempt(subject, peer, rival.status(), core::slice::from_ref(&block));
+        serve_claim_without_bodies(subject, peer, rival.status(), core::slice::from_ref(&block));
         subject.serve(1, branch);
     }
     subject.disconnect(peer);

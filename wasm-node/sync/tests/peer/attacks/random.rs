@@ -1,25 +1,25 @@
-//! Random events on one machine. Each case is its seed, so that every run has the same ones; `HEARTCHAIN_CASES` says
-//! how many.
+//! Random events on one machine. Each case is defined by its seed, so every run has the same cases; `HEARTCHAIN_CASES`
+//! sets their number.
 
 use std::collections::BTreeMap;
 
-use chain::{
+use heartchain_chain::{
     hash::{BlockHash, ReadingId},
     reading::Reading,
 };
-use sync::Input;
+use heartchain_sync::Input;
 
 use crate::{
     branch::{Branch, START, reading, room},
-    setups::cases,
+    fixtures::cases,
     subject::Subject,
 };
 
 /// Random numbers from a seed (SplitMix64).
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
-    fn roll(&mut self) -> u64 {
+impl Rng {
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,25 +28,25 @@ impl Dice {
     }
 
     fn below(&mut self, end: u64) -> u64 {
-        self.roll() % end
+        self.next() % end
     }
 
     fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).unwrap_or(0)
     }
 
-    fn is_one_in(&mut self, many: u64) -> bool {
+    fn one_in(&mut self, many: u64) -> bool {
         self.below(many) == 0
     }
 
-    /// How far a clock is ahead, at most so far either way, ms.
+    /// A clock offset of at most `most` ms in either direction.
     fn clock(&mut self, most: i64) -> i64 {
         let ahead = self.below(2 * most.unsigned_abs());
         i64::try_from(ahead).unwrap_or(0) - most
     }
 }
 
-/// Runs a case for each seed; a failure says which.
+/// Runs one case for each seed; a failure names its seed.
 fn each_seed<T>(default: u32, run: impl Fn(u64) -> T + std::panic::RefUnwindSafe) -> Vec<T> {
     let seeds = 0..u64::from(cases(default));
     seeds
@@ -56,19 +56,20 @@ fn each_seed<T>(default: u32, run: impl Fn(u64) -> T + std::panic::RefUnwindSafe
         .collect()
 }
 
-/// Blocks of a small tree with times about now, clocks, restarts, failed writes, lost bodies, a lost store.
-fn run_any(seed: u64) {
-    let mut dice = Dice(seed);
-    let mut branches = vec![Branch::calm(START - 20_000, 1, 8)];
+/// Feeds blocks of a small tree with timestamps around now, clock changes, restarts, failed writes, missing bodies and
+/// store resets.
+fn run_random_events(seed: u64) {
+    let mut rng = Rng(seed);
+    let mut branches = vec![Branch::min_difficulty(START - 20_000, 1, 8)];
     for number in 0..24 {
-        let at = dice.index(branches.len());
+        let at = rng.index(branches.len());
         let base = branches[at].clone();
-        let cut = base.blocks.len() - dice.index(4).min(base.blocks.len() - 1);
-        let mut branch = base.up_to(cut);
-        for _ in 0..1 + dice.below(3) {
-            let author = 1 + dice.below(4);
-            let many = 1 + dice.below(3);
-            let next = branch.next_seq(author) + u64::from(dice.is_one_in(12));
+        let cut = base.blocks.len() - rng.index(4).min(base.blocks.len() - 1);
+        let mut branch = base.prefix(cut);
+        for _ in 0..1 + rng.below(3) {
+            let author = 1 + rng.below(4);
+            let many = 1 + rng.below(3);
+            let next = branch.next_seq(author) + u64::from(rng.one_in(12));
             let readings = (next..next + many)
                 .map(|seq| reading(author, seq))
                 .collect();
@@ -76,19 +77,19 @@ fn run_any(seed: u64) {
                 .blocks
                 .last()
                 .map_or(START, |block| block.header.time.get());
-            let time = last + 1 + dice.below(20_000);
-            let block = branch.next(readings, time + number);
-            branch.take(block);
+            let time = last + 1 + rng.below(20_000);
+            let block = branch.mine_next(readings, time + number);
+            branch.append(block);
         }
         branches.push(branch);
     }
     let mut subject = Subject::miner(2);
     for _ in 0..120 {
-        let branch = branches[dice.index(branches.len())].clone();
-        let peer = 1 + dice.below(5);
-        match dice.below(16) {
+        let branch = branches[rng.index(branches.len())].clone();
+        let peer = 1 + rng.below(5);
+        match rng.below(16) {
             0..=2 => {
-                let at = dice.index(branch.blocks.len());
+                let at = rng.index(branch.blocks.len());
                 subject.connect(peer);
                 subject.gossip_block(peer, &branch.blocks[at]);
             }
@@ -100,26 +101,26 @@ fn run_any(seed: u64) {
             }
             4 | 5 => {
                 subject.connect(peer);
-                subject.hear_status(peer, branch.status());
-                let odd = dice.roll();
-                subject.serve_some(peer, &branch, |hash| {
+                subject.receive_status(peer, branch.status());
+                let odd = rng.next();
+                subject.serve_with_bodies(peer, &branch, |hash| {
                     !(u64::from(hash.as_bytes()[3]) ^ odd).is_multiple_of(5)
                 });
             }
             6 => {
                 subject.connect(peer);
-                subject.hear_status(peer, branch.status());
+                subject.receive_status(peer, branch.status());
                 subject.serve(peer, &branch);
             }
-            7 => subject.clock = dice.clock(120_000),
-            8 => subject.clock = 0,
+            7 => subject.clock_offset = rng.clock(120_000),
+            8 => subject.clock_offset = 0,
             9 => {
-                let clock = dice.clock(120_000);
+                let clock = rng.clock(120_000);
                 subject = subject.reopen(clock);
             }
             10 => {
                 subject.record(60);
-                subject.wait(1_000);
+                subject.advance(1_000);
                 subject.find_nonce();
             }
             11 => {
@@ -132,29 +133,29 @@ fn run_any(seed: u64) {
                 for hash in &hashes {
                     subject.blocks.remove(hash);
                 }
-                subject.give(Input::Lost { hashes });
+                subject.feed(Input::BodiesMissing { hashes });
             }
-            12 if dice.is_one_in(6) => {
+            12 if rng.one_in(6) => {
                 subject.blocks.clear();
                 subject.protected.clear();
                 subject.journal.clear();
                 subject.adopted.clear();
                 subject.stored_tip = None;
                 subject.confirmed = None;
-                subject.give(Input::StoreReset);
+                subject.feed(Input::StoreReset);
             }
             13 => {
                 subject.held_writes = Some(Vec::new());
-                subject.wait(1_000);
+                subject.advance(1_000);
                 for block in &branch.blocks {
                     subject.gossip_block(peer, block);
                 }
                 for (id, _) in subject.held_writes.take().unwrap_or_default() {
-                    let full = dice.is_one_in(2);
-                    subject.give(Input::WriteFailed { id, full });
+                    let full = rng.one_in(2);
+                    subject.feed(Input::WriteFailed { id, full });
                 }
             }
-            14 => subject.wait(dice.below(90_000)),
+            14 => subject.advance(rng.below(90_000)),
             _ => subject.disconnect(peer),
         }
         let load = subject.machine.load();
@@ -165,14 +166,14 @@ fn run_any(seed: u64) {
     }
 }
 
-// Nothing panics, with checks of overflows, and side blocks stay few.
+// Nothing panics, with overflow checks enabled, and the number of side blocks stays small.
 #[test]
 fn random_events_do_not_panic() {
-    each_seed(15, run_any);
+    each_seed(15, run_random_events);
 }
 
-/// Readings of the branch that ends in what is marked as confirmed on disk.
-fn marked(subject: &Subject) -> Vec<Reading> {
+/// Readings of the branch up to the confirmation mark on disk.
+fn confirmed_readings(subject: &Subject) -> Vec<Reading> {
     let mut at = subject.confirmed;
     let mut readings = Vec::new();
     while let Some(block) = at.and_then(|hash| subject.blocks.get(&hash)) {
@@ -182,41 +183,41 @@ fn marked(subject: &Subject) -> Vec<Reading> {
     readings
 }
 
-/// Clocks, restarts, crashes between writes, failed writes and full disks. Checks after each event that every reading
-/// that was ever marked as confirmed on disk is here; returns how many those are.
-fn run_marked(seed: u64) -> usize {
-    let mut dice = Dice(seed);
-    let mut branches = vec![Branch::calm(START - 30_000, 1, 9)];
+/// Clock changes, restarts, crashes between writes, failed writes and full disks. Checks after each event that the
+/// machine still has every reading that was ever marked as confirmed on disk; returns how many there are.
+fn run_confirmed(seed: u64) -> usize {
+    let mut rng = Rng(seed);
+    let mut branches = vec![Branch::min_difficulty(START - 30_000, 1, 9)];
     for number in 0..16 {
-        let at = dice.index(branches.len());
+        let at = rng.index(branches.len());
         let base = branches[at].clone();
-        let cut = base.blocks.len() - dice.index(8).min(base.blocks.len() - 1);
-        let mut branch = base.up_to(cut);
-        for _ in 0..1 + dice.below(10) {
-            let author = 1 + dice.below(6);
+        let cut = base.blocks.len() - rng.index(8).min(base.blocks.len() - 1);
+        let mut branch = base.prefix(cut);
+        for _ in 0..1 + rng.below(10) {
+            let author = 1 + rng.below(6);
             let next = branch.next_seq(author);
             let last = branch
                 .blocks
                 .last()
                 .map_or(START, |block| block.header.time.get());
-            let time = last + 1 + dice.below(4_000);
-            let block = branch.next(vec![reading(author, next)], time + number);
-            branch.take(block);
+            let time = last + 1 + rng.below(4_000);
+            let block = branch.mine_next(vec![reading(author, next)], time + number);
+            branch.append(block);
         }
         branches.push(branch);
     }
     let mut subject = Subject::miner(90);
-    let mut must: BTreeMap<ReadingId, Reading> = BTreeMap::new();
+    let mut protected: BTreeMap<ReadingId, Reading> = BTreeMap::new();
     let mut log = Vec::new();
     for _ in 0..60 {
-        let branch = branches[dice.index(branches.len())].clone();
-        let peer = 1 + dice.below(5);
-        let what = dice.below(10);
+        let branch = branches[rng.index(branches.len())].clone();
+        let peer = 1 + rng.below(5);
+        let what = rng.below(10);
         log.push(what);
         match what {
             0 | 1 => {
                 subject.connect(peer);
-                subject.hear_status(peer, branch.status());
+                subject.receive_status(peer, branch.status());
                 subject.serve(peer, &branch);
             }
             2 => {
@@ -226,75 +227,75 @@ fn run_marked(seed: u64) -> usize {
                 }
             }
             3 | 4 => {
-                for _ in 0..dice.below(10) {
-                    subject.wait(15_000);
+                for _ in 0..rng.below(10) {
+                    subject.advance(15_000);
                 }
             }
-            5 => subject.clock = dice.clock(100_000),
-            6 => subject.clock = 0,
+            5 => subject.clock_offset = rng.clock(100_000),
+            6 => subject.clock_offset = 0,
             7 => {
-                // A crash: only some of the writes were done.
+                // A crash: only some of the writes completed.
                 subject.held_writes = Some(Vec::new());
                 subject.connect(peer);
-                subject.hear_status(peer, branch.status());
+                subject.receive_status(peer, branch.status());
                 subject.serve(peer, &branch);
-                for _ in 0..dice.below(5) {
-                    subject.wait(20_000);
+                for _ in 0..rng.below(5) {
+                    subject.advance(20_000);
                 }
                 let held = subject.held_writes.take().unwrap_or_default();
-                let done = dice.index(held.len() + 1);
+                let done = rng.index(held.len() + 1);
                 for (_, operations) in held.into_iter().take(done) {
                     operations
                         .into_iter()
                         .for_each(|operation| subject.apply(operation));
                 }
-                let clock = if dice.is_one_in(2) { 0 } else { -60_000 };
+                let clock = if rng.one_in(2) { 0 } else { -60_000 };
                 subject = subject.reopen(clock);
             }
             8 => {
-                subject = subject.reopen(dice.clock(100_000));
-                subject.wait(500);
+                subject = subject.reopen(rng.clock(100_000));
+                subject.advance(500);
             }
             _ => {
                 subject.held_writes = Some(Vec::new());
                 subject.connect(peer);
-                subject.hear_status(peer, branch.status());
+                subject.receive_status(peer, branch.status());
                 subject.serve(peer, &branch);
-                subject.wait(1_000);
+                subject.advance(1_000);
                 for (id, operations) in subject.held_writes.take().unwrap_or_default() {
-                    if dice.is_one_in(3) {
+                    if rng.one_in(3) {
                         operations
                             .into_iter()
                             .for_each(|operation| subject.apply(operation));
-                        subject.give(Input::Written { id });
+                        subject.feed(Input::Written { id });
                     } else {
-                        let full = dice.is_one_in(2);
-                        subject.give(Input::WriteFailed { id, full });
+                        let full = rng.one_in(2);
+                        subject.feed(Input::WriteFailed { id, full });
                     }
                 }
             }
         }
-        must.extend(
-            marked(&subject)
+        protected.extend(
+            confirmed_readings(&subject)
                 .iter()
                 .map(|reading| (reading.id(room().id()), *reading)),
         );
         let here = subject.readings();
-        for (id, reading) in &must {
+        for (id, reading) in &protected {
             assert!(
                 here.contains(id),
-                "seq {} of {} is gone after {log:?}",
+                "seq {} of {} is lost after {log:?}",
                 reading.seq,
                 reading.author
             );
         }
     }
-    must.len()
+    protected.len()
 }
 
-// What was once marked as confirmed on disk is never lost.
+// Readings that were once marked as confirmed on disk are never lost.
 #[test]
 fn random_events_lose_nothing_confirmed() {
-    let marked: usize = each_seed(30, run_marked).into_iter().sum();
-    assert!(marked > 0);
+    let confirmed_readings: usize = each_seed(30, run_confirmed).into_iter().sum();
+    assert!(confirmed_readings > 0);
 }

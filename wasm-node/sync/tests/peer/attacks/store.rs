@@ -1,29 +1,29 @@
-//! A disk that fails, or that is emptied.
+//! Failing disks and deleted stores.
 
 use std::collections::BTreeSet;
 
-use chain::hash::BlockHash;
-use sync::{
+use heartchain_chain::hash::BlockHash;
+use heartchain_sync::{
     Input,
-    seam::{StoreOperation, Ticket},
+    io::{StoreOperation, Ticket},
 };
 
 use crate::{
     branch::{Branch, reading},
-    setups::settled_at,
+    fixtures::with_confirmed,
     subject::Subject,
 };
 
-// The mark of what is confirmed is written again after its write failed, though the room is quiet.
+// The confirmation mark is written again after a failed write, even if the room is idle.
 #[test]
-fn failed_mark_is_written_again() {
+fn failed_confirmation_mark_is_rewritten() {
     let branch = Branch::of(1, 12);
     let mut subject = Subject::new();
     subject.connect(1);
     subject.serve(1, &branch);
     subject.held_writes = Some(Vec::new());
     for _ in 0..20 {
-        subject.wait(4_000);
+        subject.advance(4_000);
         subject.serve(1, &branch);
     }
     let held = subject.held_writes.take().unwrap_or_default();
@@ -33,10 +33,10 @@ fn failed_mark_is_written_again() {
             .any(|(_, operations)| operations.iter().any(is_mark))
     );
     for (id, _) in held {
-        subject.give(Input::WriteFailed { id, full: false });
+        subject.feed(Input::WriteFailed { id, full: false });
     }
     for _ in 0..100 {
-        subject.wait(5_000);
+        subject.advance(5_000);
         subject.serve(1, &branch);
     }
     assert!(
@@ -45,8 +45,8 @@ fn failed_mark_is_written_again() {
     );
 }
 
-// A store that was emptied has no bodies of side blocks either, so they are fetched again when their branch wins: a
-// start has it whole.
+// A deleted store has no bodies of side blocks either. They are fetched again when their branch wins, so that a restart
+// has the complete branch.
 #[test]
 fn side_branch_that_wins_after_a_reset_is_on_disk() {
     let common = Branch::of(1, 10);
@@ -56,7 +56,7 @@ fn side_branch_that_wins_after_a_reset_is_on_disk() {
     for seq in 0..2 {
         first.push(side.push(vec![reading(88, seq)]));
     }
-    let mut subject = settled_at(&best);
+    let mut subject = with_confirmed(&best);
     subject.connect(1);
     for block in &first {
         subject.gossip_block(1, block);
@@ -64,10 +64,10 @@ fn side_branch_that_wins_after_a_reset_is_on_disk() {
     assert_eq!(subject.blocks.len(), 15);
     subject.blocks.clear();
     subject.stored_tip = None;
-    subject.give(Input::StoreReset);
+    subject.feed(Input::StoreReset);
     for _ in 0..10 {
         subject.serve(1, &best);
-        subject.wait(1_000);
+        subject.advance(1_000);
     }
     for seq in 2..6 {
         let block = side.push(vec![reading(88, seq)]);
@@ -75,7 +75,7 @@ fn side_branch_that_wins_after_a_reset_is_on_disk() {
     }
     for _ in 0..120 {
         subject.serve(1, &side);
-        subject.wait(5_000);
+        subject.advance(5_000);
     }
     assert_eq!(subject.tip(), side.tip());
     let on_disk: BTreeSet<BlockHash> = subject.blocks.keys().copied().collect();
@@ -87,18 +87,18 @@ fn side_branch_that_wins_after_a_reset_is_on_disk() {
     assert_eq!(subject.reopen(0).tip(), side.tip());
 }
 
-// A delete is tried again only while what it deletes is still not wanted: the other tab was told that its reading is
-// kept.
+// A failed delete is retried only while its reading is still unwanted: the other tab may have been told that its
+// reading is kept.
 #[test]
 fn failed_delete_leaves_what_is_adopted_again() {
     let common = Branch::of(1, 12);
     let mut branch = common.clone();
     branch.push(vec![reading(500, 0)]);
     branch.grow(1, 10);
-    let mut subject = settled_at(&common);
+    let mut subject = with_confirmed(&common);
     let adopt = |subject: &mut Subject| {
-        let ticket = Ticket(subject.name());
-        subject.give(Input::Adopt {
+        let ticket = Ticket(subject.next_id());
+        subject.feed(Input::Adopt {
             ticket,
             readings: vec![reading(500, 0)],
         });
@@ -106,26 +106,26 @@ fn failed_delete_leaves_what_is_adopted_again() {
     adopt(&mut subject);
     assert_eq!(subject.adopted.len(), 1);
     subject.connect(1);
-    subject.hear_status(1, branch.status());
+    subject.receive_status(1, branch.status());
     subject.serve(1, &branch);
     // The delete fails.
     let mut failed = false;
     for _ in 0..100 {
         subject.held_writes = Some(Vec::new());
-        subject.wait(1_000);
+        subject.advance(1_000);
         subject.serve(1, &branch);
         for (id, operations) in subject.held_writes.take().unwrap_or_default() {
             if operations
                 .iter()
                 .any(|operation| matches!(operation, StoreOperation::DeleteAdopted(_)))
             {
-                subject.give(Input::WriteFailed { id, full: false });
+                subject.feed(Input::WriteFailed { id, full: false });
                 failed = true;
             } else {
                 for operation in operations {
                     subject.apply(operation);
                 }
-                subject.give(Input::Written { id });
+                subject.feed(Input::Written { id });
             }
         }
         if failed {
@@ -133,15 +133,19 @@ fn failed_delete_leaves_what_is_adopted_again() {
         }
     }
     assert!(failed);
-    // The branch is left, and the other tab gives it again.
+    // The branch is left, and the other tab hands over the reading again.
     let mut better = common;
     better.grow(78, 40);
     subject.connect(2);
-    subject.hear_status(2, better.status());
+    subject.receive_status(2, better.status());
     subject.serve(2, &better);
     assert_eq!(subject.tip(), better.tip());
     adopt(&mut subject);
     assert_eq!(subject.adopted.len(), 1);
-    subject.wait(20_000);
-    assert_eq!(subject.adopted.len(), 1, "taken over, told so, and deleted");
+    subject.advance(20_000);
+    assert_eq!(
+        subject.adopted.len(),
+        1,
+        "adopted and confirmed to the other tab, but deleted"
+    );
 }

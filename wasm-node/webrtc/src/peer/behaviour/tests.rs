@@ -1,5 +1,5 @@
-//! What the behaviour keeps, gives up and tries again, as the swarm would report it; and two swarms in one page, connected
-//! in memory as if through a relay.
+//! Tests of the behaviour, either alone with simulated swarm events, or in two swarms of one page. An in-memory
+//! connection between the swarms is the carrier, in place of a relayed connection.
 
 use futures::future::{Either, pending, select};
 use libp2p::core::muxing::StreamMuxerBox;
@@ -18,15 +18,15 @@ use crate::peer::RETRY_AFTER;
 
 wasm_bindgen_test_configure!(run_in_browser);
 
-/// How long two swarms in one page may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit of a test with two swarms.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 #[wasm_bindgen_test]
 fn negotiations_without_a_carrier_are_bounded() {
     let peer = PeerId::random();
     let (_transport, mut behaviour) = crate::peer::new(Config::new(peer));
     let mut context = Context::from_waker(std::task::Waker::noop());
-    // Answers that hang leave room for what this side offered.
+    // Offers and answers are limited separately, so hanging answers leave room for this side's offers.
     for (offered, others) in [(false, 0), (true, MAX_NEGOTIATIONS)] {
         for number in 0..2 * MAX_NEGOTIATIONS {
             let orphan = Orphan {
@@ -35,38 +35,43 @@ fn negotiations_without_a_carrier_are_bounded() {
                 offered,
                 negotiation: SendWrapper::new(pending().boxed_local()),
             };
-            behaviour.orphaned.try_send(orphan).expect("it has a place");
-            behaviour.poll_surviving(&mut context);
-            let surviving = behaviour.surviving.len();
-            assert_eq!(surviving, others + (number + 1).min(MAX_NEGOTIATIONS));
+            behaviour
+                .orphan_sender
+                .try_send(orphan)
+                .expect("the channel has room");
+            behaviour.poll_orphans(&mut context);
+            let orphans = behaviour.orphans.len();
+            assert_eq!(orphans, others + (number + 1).min(MAX_NEGOTIATIONS));
         }
     }
 }
 
 #[wasm_bindgen_test]
-fn a_connection_that_the_swarm_has_no_room_for_is_closed_and_offered_again() {
+fn denied_connection_is_closed_and_retried() {
     let (us, peer) = (PeerId::random(), PeerId::random());
     let (_transport, mut behaviour) = crate::peer::new(Config::new(us));
     let carrier = ConnectionId::new_unchecked(1);
-    behaviour.upgrades.carrier_opened(peer, carrier, Caller::Us);
-    let began = monotonic_now();
-    behaviour.begin_offers(began);
+    behaviour
+        .upgrades
+        .carrier_opened(peer, carrier, Initiator::Us);
+    let start = monotonic_now();
+    behaviour.start_offers(start);
     assert!(
         matches!(
             behaviour.actions.pop_front(),
             Some(ToSwarm::NotifyHandler {
-                event: Order::Offer(_),
+                event: Command::Offer(_),
                 ..
             })
         ),
-        "it is offered"
+        "an offer is sent"
     );
 
     let peer_connection = RtcPeerConnection::new().expect("a peer connection");
     let connection = Connection::from_peer_connection(peer_connection.clone(), StreamConfig::SPEC);
-    behaviour.on_offered(peer, carrier, connection);
+    behaviour.on_offer_succeeded(peer, carrier, connection);
     let Some(ToSwarm::Dial { opts }) = behaviour.actions.pop_front() else {
-        panic!("the swarm is asked to take it");
+        panic!("no dial to pick up the connection");
     };
     let error = SwarmDialError::Aborted;
     behaviour.on_swarm_event(FromSwarm::DialFailure(DialFailure {
@@ -76,20 +81,20 @@ fn a_connection_that_the_swarm_has_no_room_for_is_closed_and_offered_again() {
     }));
     let state = peer_connection.connection_state();
     assert_eq!(state, RtcPeerConnectionState::Closed);
-    behaviour.begin_offers(began);
+    behaviour.start_offers(start);
     assert!(behaviour.actions.is_empty(), "not at once");
-    let due = behaviour.upgrades.due().expect("another is due");
-    assert!(due >= began.saturating_add(RETRY_AFTER[0]));
-    behaviour.begin_offers(due);
-    assert_eq!(behaviour.actions.len(), 1, "offered again");
+    let due = behaviour.upgrades.next_due().expect("a retry is scheduled");
+    assert!(due >= start.saturating_add(RETRY_AFTER[0]));
+    behaviour.start_offers(due);
+    assert_eq!(behaviour.actions.len(), 1, "the offer is repeated");
 }
 
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "a swarm tells more than this test asks"
+    reason = "other events do not matter here"
 )]
 #[wasm_bindgen_test]
-async fn a_stream_that_comes_too_late_leaves_the_offer_that_runs_alone() {
+async fn late_stream_does_not_disturb_a_running_offer() {
     let (mut ours, mut theirs) = (node(), node());
     theirs
         .listen_on("/memory/0".parse().expect("valid multiaddr"))
@@ -101,7 +106,7 @@ async fn a_stream_that_comes_too_late_leaves_the_offer_that_runs_alone() {
     };
     ours.dial(address).expect("a dial");
 
-    let patience = Delay::new(PATIENCE);
+    let time_limit = Delay::new(TIME_LIMIT);
     let met = Box::pin(async {
         loop {
             let next = select(ours.select_next_some(), theirs.select_next_some()).await;
@@ -115,14 +120,14 @@ async fn a_stream_that_comes_too_late_leaves_the_offer_that_runs_alone() {
                     endpoint,
                     ..
                 } if !is_direct(&endpoint) => {
-                    // The stream of the first offer serves the second one, whose own stream is the late one.
+                    // The first stream to open serves the second offer, and the other stream arrives late.
                     let behaviour = ours.behaviour_mut();
-                    for order in [
-                        Order::Offer(Vec::new()),
-                        Order::GiveUp,
-                        Order::Offer(Vec::new()),
+                    for command in [
+                        Command::Offer(Vec::new()),
+                        Command::CancelOffer,
+                        Command::Offer(Vec::new()),
                     ] {
-                        behaviour.order(peer_id, connection_id, order);
+                        behaviour.send_command(peer_id, connection_id, command);
                     }
                 }
                 SwarmEvent::Behaviour(Event::Failed { error, .. }) => return Err(error),
@@ -131,13 +136,13 @@ async fn a_stream_that_comes_too_late_leaves_the_offer_that_runs_alone() {
             }
         }
     });
-    match select(met, patience).await {
-        Either::Left((met, _)) => met.expect("the offer runs on"),
+    match select(met, time_limit).await {
+        Either::Left((met, _)) => met.expect("the running offer succeeds"),
         Either::Right(_) => panic!("no direct connection"),
     }
 }
 
-/// A swarm that takes its connections in memory for relayed ones, and offers only what it is told.
+/// A swarm that treats in-memory connections as relayed ones, and sends offers only on command.
 fn node() -> Swarm<Behaviour> {
     let key = identity::Keypair::generate_ed25519();
     let us = key.public().to_peer_id();
@@ -155,6 +160,6 @@ fn node() -> Swarm<Behaviour> {
         .or_transport(memory)
         .map(|either, _| either.into_inner())
         .boxed();
-    let settings = swarm::Config::with_wasm_executor().with_idle_connection_timeout(PATIENCE);
+    let settings = swarm::Config::with_wasm_executor().with_idle_connection_timeout(TIME_LIMIT);
     Swarm::new(transport, behaviour, us, settings)
 }

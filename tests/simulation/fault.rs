@@ -1,0 +1,145 @@
+//! Fault injection: power loss, sleep, clock jumps, network partitions, disk failures. It never decides when a fault
+//! happens (`scenario` does).
+
+use heartchain_sync::Input;
+
+use crate::{
+    node::RunState,
+    world::{Id, START, World},
+};
+
+/// A fault that a scenario injects, or the end of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// The network splits into this many partitions.
+    Partition(u64),
+    /// All peers can reach one another again.
+    HealPartition,
+    /// A peer's computer loses power.
+    Crash(Id),
+    /// A peer that is off starts again.
+    Restart(Id),
+    /// A peer's computer goes to sleep.
+    Sleep(Id),
+    /// A sleeping computer wakes up.
+    Wake(Id),
+    /// A random link breaks.
+    CutLink,
+    /// A peer's wall clock is set this many ms ahead of the true time.
+    SetClock(Id, i64),
+    /// A peer starts with its wall clock this many ms ahead of the true time.
+    StartWithClock(Id, i64),
+    /// A peer's hash rate changes to this many hashes per second.
+    SetHashRate(Id, u64),
+    /// A peer leaves the network permanently.
+    Leave(Id),
+    /// A tab opens on this computer, in the slot that the driver picks.
+    OpenTab(usize),
+    /// The tab in this slot is closed.
+    CloseTab(Id),
+    /// A peer's disk is full for this long, ms: every write fails.
+    FillDisk(Id, u64),
+    /// A peer's database is deleted while it runs.
+    DeleteDatabase(Id),
+}
+
+/// How long a machine may take to rewrite everything after its database was deleted, ms.
+pub(crate) const REWRITE_PATIENCE: u64 = 30_000;
+
+impl World {
+    /// The driver notices that the database was closed, opens it again, finds it empty and notifies the machine.
+    fn on_database_deleted(&mut self, id: Id) {
+        self.feed(id, Input::StoreReset);
+    }
+
+    pub(crate) fn inject(&mut self, fault: Fault) {
+        if self.trace {
+            eprintln!("{} fault {fault:?}", self.now - START);
+        }
+        match fault {
+            Fault::Partition(partitions) => {
+                for at in 0..self.partitions.len() {
+                    self.partitions[at] = self.rng.below(partitions);
+                }
+                self.cut_partition_links();
+            }
+            Fault::HealPartition => self.partitions.fill(0),
+            Fault::Crash(id) => {
+                // A crash before the peer has rewritten a deleted database loses data. That is not the machine's fault,
+                // so the crash is skipped.
+                let emptied = self.node(id).disk.emptied_at;
+                let rewritten = emptied.is_none_or(|at| at + REWRITE_PATIENCE < self.now);
+                if self.node(id).run_state == RunState::Awake && rewritten {
+                    self.node_mut(id).crash();
+                    self.cut_all(id, 8_000);
+                }
+            }
+            Fault::Restart(id) => self.restart(id),
+            Fault::Sleep(id) => {
+                if self.node(id).run_state == RunState::Awake {
+                    let now = self.now;
+                    let node = self.node_mut(id);
+                    node.run_state = RunState::Asleep;
+                    node.clock.sleep(now);
+                    self.cut_all(id, 8_000);
+                }
+            }
+            Fault::Wake(id) => {
+                if self.node(id).run_state == RunState::Asleep {
+                    let now = self.now;
+                    let node = self.node_mut(id);
+                    node.run_state = RunState::Awake;
+                    node.clock.wake(now);
+                    node.restart_verdict_clocks(now);
+                    node.metrics.note_start(now);
+                    // The time left on its timer did not run while it slept.
+                    if let Some(at) = node.wake_at {
+                        self.set_timer(id, at);
+                    }
+                    // Its connections were closed while it slept.
+                    for peer in self.node(id).connections() {
+                        self.node_mut(id).note_connection(peer, false);
+                        self.feed(id, Input::PeerDisconnected { peer });
+                    }
+                    for input in self.node_mut(id).take_missed_inputs() {
+                        self.feed(id, input);
+                    }
+                    self.feed(id, Input::Resumed);
+                }
+            }
+            Fault::CutLink => {
+                let links: Vec<(Id, Id)> = self.links.keys().copied().collect();
+                if let Some((a, b)) = self.rng.pick(&links) {
+                    self.cut(a, b, 8_000);
+                }
+            }
+            Fault::SetClock(id, offset) => self.node_mut(id).clock.offset = offset,
+            Fault::StartWithClock(id, offset) => {
+                if self.node(id).run_state == RunState::Off {
+                    self.node_mut(id).clock.offset = offset;
+                    self.restart(id);
+                }
+            }
+            Fault::Leave(id) => {
+                self.node_mut(id).gone = true;
+                self.node_mut(id).crash();
+                self.cut_all(id, 8_000);
+            }
+            Fault::OpenTab(computer) => {
+                self.open_tab(computer);
+            }
+            Fault::CloseTab(id) => self.close_tab(id),
+            Fault::FillDisk(id, time) => {
+                self.node_mut(id).disk.full_until = self.now + time;
+            }
+            Fault::DeleteDatabase(id) => {
+                if self.node(id).run_state == RunState::Awake {
+                    let now = self.now;
+                    self.node_mut(id).disk.empty(now);
+                    self.on_database_deleted(id);
+                }
+            }
+            Fault::SetHashRate(id, rate) => self.node_mut(id).hash_rate = rate,
+        }
+    }
+}

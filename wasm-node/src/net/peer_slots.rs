@@ -1,0 +1,406 @@
+//! Slots for peers: how many may be connected, and how many of them may be inbound. Peer IDs are free, so inbound peers
+//! get only part of the slots; the rest is for peers that this tab picks itself, so that an attacker who dials a tab
+//! cannot become all of its peers. This module never opens or closes a connection: it decides whether one more may be
+//! established.
+//!
+//! Slots are counted per peer, not per connection, and a peer keeps its slot for as long as any connection to it is
+//! open. A direct connection that replaces a circuit takes no second slot. When two tabs dial each other, each has an
+//! outbound slot for the other, whichever connection is kept. A peer that dialed this tab keeps its inbound slot, also
+//! when this side dials to replace the connection.
+
+use litemap::LiteMap;
+
+use super::connections::Path;
+use crate::config;
+
+/// The kind of slot that a peer occupies. A peer with connections of several kinds has the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SlotKind {
+    /// The peer dialed this tab, or this tab dialed it for another reason than picking it from its candidates.
+    Inbound,
+    /// This tab picked the peer from its candidates and dialed it.
+    Outbound,
+    /// The peer is a relay of this tab, and occupies no slot.
+    Relay,
+}
+
+/// Why a connection or a dial is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum SlotError {
+    /// The peer has [`config::MAX_CONNECTIONS_PER_PEER`] connections.
+    #[error("{0} connections to this peer")]
+    ConnectionsToPeer(u32),
+    /// The peer has [`config::MAX_CIRCUITS_PER_PEER`] circuits.
+    #[error("{0} circuits to this peer")]
+    CircuitsToPeer(u32),
+    /// All slots are taken.
+    #[error("connected to {0} peers")]
+    Peers(usize),
+    /// All inbound slots are taken.
+    #[error("connected to {0} inbound peers")]
+    Inbound(usize),
+    /// Too many connections in this direction are being set up.
+    #[error("{0} pending connections")]
+    Pending(usize),
+}
+
+/// The slots in use, keyed by peer `P`, and pending connections, keyed by connection `C`.
+#[derive(Debug)]
+pub(crate) struct PeerSlots<P, C> {
+    peers: LiteMap<P, PeerConnections>,
+    /// Dials that are announced or in progress, and the slots that they are for.
+    pending_dials: LiteMap<C, SlotKind>,
+    /// Inbound connections that are being set up.
+    pending_inbound: Vec<C>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PeerConnections {
+    slot: SlotKind,
+    connections: u32,
+    circuits: u32,
+}
+
+impl<P: Copy + Ord, C: Copy + Ord> PeerSlots<P, C> {
+    /// A set of slots, all of them free.
+    pub(crate) const fn new() -> Self {
+        Self {
+            peers: LiteMap::new(),
+            pending_dials: LiteMap::new(),
+            pending_inbound: Vec::new(),
+        }
+    }
+
+    /// Announces a dial and the kind of slot it is for.
+    pub(crate) fn expect_dial(&mut self, id: C, kind: SlotKind) {
+        self.pending_dials.insert(id, kind);
+    }
+
+    /// A dial begins. Dials to relays are not limited.
+    ///
+    /// # Errors
+    /// If too many dials are in progress.
+    pub(crate) fn begin_dial(&mut self, id: C) -> Result<(), SlotError> {
+        let kind = *self.pending_dials.entry(id).or_insert(SlotKind::Inbound);
+        let counted = self
+            .pending_dials
+            .values()
+            .filter(|kind| **kind != SlotKind::Relay);
+        let pending = counted.count();
+        if kind != SlotKind::Relay && pending > config::MAX_PENDING_CONNECTIONS {
+            return Err(SlotError::Pending(pending - 1));
+        }
+        Ok(())
+    }
+
+    /// An inbound connection begins.
+    ///
+    /// # Errors
+    /// If too many are being set up.
+    pub(crate) fn begin_inbound(&mut self, id: C) -> Result<(), SlotError> {
+        if self.pending_inbound.len() >= config::MAX_PENDING_CONNECTIONS {
+            return Err(SlotError::Pending(self.pending_inbound.len()));
+        }
+        self.pending_inbound.push(id);
+        Ok(())
+    }
+
+    /// Decides whether a connection to or from this peer may be established.
+    ///
+    /// # Errors
+    /// If there is no slot for it.
+    pub(crate) fn admit(&self, peer: &P, id: C, path: Path) -> Result<(), SlotError> {
+        let kind = self.kind_of(id);
+        if kind == SlotKind::Relay {
+            return Ok(());
+        }
+        if let Some(entry) = self.peers.get(peer) {
+            return if entry.connections >= config::MAX_CONNECTIONS_PER_PEER {
+                Err(SlotError::ConnectionsToPeer(entry.connections))
+            } else if path == Path::Relayed && entry.circuits >= config::MAX_CIRCUITS_PER_PEER {
+                Err(SlotError::CircuitsToPeer(entry.circuits))
+            } else {
+                Ok(())
+            };
+        }
+        let inbound = self.count_of(SlotKind::Inbound);
+        let peers = inbound + self.outbound();
+        if peers >= config::MAX_PEERS {
+            Err(SlotError::Peers(peers))
+        } else if kind == SlotKind::Inbound && inbound >= config::MAX_INBOUND_PEERS {
+            Err(SlotError::Inbound(inbound))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A connection was established.
+    pub(crate) fn opened(&mut self, peer: P, id: C, path: Path) {
+        let kind = self.kind_of(id);
+        self.end_pending(id);
+        let entry = self.peers.entry(peer).or_insert(PeerConnections {
+            slot: kind,
+            connections: 0,
+            circuits: 0,
+        });
+        entry.slot = entry.slot.max(kind);
+        entry.connections = entry.connections.saturating_add(1);
+        entry.circuits = entry.circuits.saturating_add(circuits(path));
+    }
+
+    /// A connection was closed.
+    pub(crate) fn closed(&mut self, peer: &P, path: Path) {
+        let Some(entry) = self.peers.get_mut(peer) else {
+            return;
+        };
+        entry.connections = entry.connections.saturating_sub(1);
+        entry.circuits = entry.circuits.saturating_sub(circuits(path));
+        if entry.connections == 0 {
+            self.peers.remove(peer);
+        }
+    }
+
+    /// A pending connection failed or was established.
+    pub(crate) fn end_pending(&mut self, id: C) {
+        self.pending_dials.remove(&id);
+        self.pending_inbound.retain(|other| *other != id);
+    }
+
+    /// Whether a connected peer has an outbound slot.
+    pub(crate) fn is_outbound(&self, peer: &P) -> bool {
+        let entry = self.peers.get(peer);
+        entry.is_some_and(|entry| entry.slot == SlotKind::Outbound)
+    }
+
+    /// How many peers have an outbound slot.
+    pub(crate) fn outbound(&self) -> usize {
+        self.count_of(SlotKind::Outbound)
+    }
+
+    fn count_of(&self, kind: SlotKind) -> usize {
+        let entries = self.peers.values();
+        entries.filter(|entry| entry.slot == kind).count()
+    }
+
+    fn kind_of(&self, id: C) -> SlotKind {
+        self.pending_dials
+            .get(&id)
+            .copied()
+            .unwrap_or(SlotKind::Inbound)
+    }
+}
+
+fn circuits(path: Path) -> u32 {
+    u32::from(path == Path::Relayed)
+}
+
+/// How many more peers a tab should dial, given its connected members and its outbound peers: enough for
+/// [`config::WANTED_PEERS`] in all, and for a minimum of outbound peers however many have dialed it.
+pub(crate) fn wanted(members: usize, outbound: usize) -> usize {
+    let in_all = config::WANTED_PEERS.saturating_sub(members.max(outbound));
+    in_all.max(config::MIN_OUTBOUND_PEERS.saturating_sub(outbound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first ID of inbound peers. Those of outbound peers and relays are smaller.
+    const INBOUND: u32 = 1_000;
+
+    fn inbound(count: usize) -> PeerSlots<u32, u32> {
+        let mut slots = PeerSlots::new();
+        for number in (0..).take(count) {
+            let (peer, id) = (INBOUND + number, INBOUND + number);
+            slots.begin_inbound(id).expect("few pending connections");
+            slots.admit(&peer, id, Path::Direct).expect("a free slot");
+            slots.opened(peer, id, Path::Direct);
+        }
+        slots
+    }
+
+    fn dial(slots: &mut PeerSlots<u32, u32>, peer: u32, id: u32, kind: SlotKind) {
+        slots.expect_dial(id, kind);
+        slots.begin_dial(id).expect("few dials");
+        slots.admit(&peer, id, Path::Direct).expect("a free slot");
+        slots.opened(peer, id, Path::Direct);
+    }
+
+    #[test]
+    fn inbound_peers_leave_outbound_slots_free() {
+        let mut slots = inbound(config::MAX_INBOUND_PEERS);
+        slots.begin_inbound(1).expect("few pending connections");
+        assert_eq!(
+            slots.admit(&1, 1, Path::Direct),
+            Err(SlotError::Inbound(config::MAX_INBOUND_PEERS))
+        );
+        slots.end_pending(1);
+        let kept = u32::try_from(config::MAX_PEERS - config::MAX_INBOUND_PEERS).expect("small");
+        for peer in 1..=kept {
+            dial(&mut slots, peer, peer, SlotKind::Outbound);
+        }
+        assert_eq!(
+            slots.outbound(),
+            config::MAX_PEERS - config::MAX_INBOUND_PEERS
+        );
+        slots.expect_dial(99, SlotKind::Outbound);
+        assert_eq!(
+            slots.admit(&99, 99, Path::Direct),
+            Err(SlotError::Peers(config::MAX_PEERS))
+        );
+        slots.closed(&1, Path::Direct);
+        assert_eq!(slots.admit(&99, 99, Path::Direct), Ok(()));
+        assert_eq!(
+            slots.admit(&98, 98, Path::Direct),
+            Err(SlotError::Inbound(config::MAX_INBOUND_PEERS)),
+            "the slot is for an outbound peer"
+        );
+    }
+
+    #[test]
+    fn tab_wants_outbound_peers_despite_inbound_ones() {
+        assert_eq!(wanted(0, 0), config::WANTED_PEERS);
+        assert_eq!(
+            wanted(config::MAX_INBOUND_PEERS, 0),
+            config::MIN_OUTBOUND_PEERS
+        );
+        assert_eq!(
+            wanted(config::MAX_INBOUND_PEERS + 3, 3),
+            config::MIN_OUTBOUND_PEERS - 3
+        );
+        assert_eq!(wanted(config::MAX_PEERS, config::MIN_OUTBOUND_PEERS), 0);
+        assert_eq!(
+            wanted(3, 5),
+            config::WANTED_PEERS - 5,
+            "two of the outbound peers are not known as members yet"
+        );
+    }
+
+    #[test]
+    fn peer_has_one_slot_for_all_its_connections() {
+        let mut slots = inbound(config::MAX_INBOUND_PEERS);
+        for another in 1..config::MAX_CONNECTIONS_PER_PEER {
+            assert_eq!(
+                slots.admit(&INBOUND, another, Path::Direct),
+                Ok(()),
+                "{another}"
+            );
+            slots.opened(INBOUND, another, Path::Direct);
+        }
+        let max = config::MAX_CONNECTIONS_PER_PEER;
+        assert_eq!(
+            slots.admit(&INBOUND, 9, Path::Direct),
+            Err(SlotError::ConnectionsToPeer(max))
+        );
+        slots.closed(&INBOUND, Path::Direct);
+        assert_eq!(
+            slots.admit(&INBOUND, 9, Path::Direct),
+            Ok(()),
+            "one connection fewer"
+        );
+        assert!(
+            slots.admit(&1, 1, Path::Direct).is_err(),
+            "the peer keeps its slot"
+        );
+        for _ in 1..max {
+            slots.closed(&INBOUND, Path::Direct);
+        }
+        assert_eq!(
+            slots.admit(&1, 1, Path::Direct),
+            Ok(()),
+            "and frees it with its last connection"
+        );
+    }
+
+    #[test]
+    fn circuits_to_one_peer_are_limited() {
+        let mut slots = inbound(1);
+        let max = config::MAX_CIRCUITS_PER_PEER;
+        for circuit in 0..max {
+            assert_eq!(slots.admit(&INBOUND, circuit, Path::Relayed), Ok(()));
+            slots.opened(INBOUND, circuit, Path::Relayed);
+        }
+        let one_more = slots.admit(&INBOUND, 9, Path::Relayed);
+        assert_eq!(one_more, Err(SlotError::CircuitsToPeer(max)));
+        assert_eq!(slots.admit(&INBOUND, 9, Path::Direct), Ok(()));
+        slots.closed(&INBOUND, Path::Direct);
+        assert!(slots.admit(&INBOUND, 9, Path::Relayed).is_err());
+        slots.closed(&INBOUND, Path::Relayed);
+        assert_eq!(slots.admit(&INBOUND, 9, Path::Relayed), Ok(()));
+    }
+
+    #[test]
+    fn outbound_peer_stays_outbound() {
+        let mut slots = inbound(config::MAX_INBOUND_PEERS);
+        dial(&mut slots, INBOUND, 1, SlotKind::Outbound);
+        assert_eq!(slots.outbound(), 1);
+        assert!(slots.is_outbound(&INBOUND) && !slots.is_outbound(&(INBOUND + 1)));
+        // Both sides dialed, and the circuit that this side dialed is closed.
+        slots.closed(&INBOUND, Path::Direct);
+        assert_eq!(slots.outbound(), 1);
+        assert_eq!(
+            slots.admit(&2, 2, Path::Direct),
+            Ok(()),
+            "an inbound slot is free"
+        );
+    }
+
+    #[test]
+    fn redialed_inbound_peer_stays_inbound() {
+        let mut slots = inbound(1);
+        slots.begin_dial(1).expect("few dials");
+        slots.opened(INBOUND, 1, Path::Direct);
+        // The connection that the peer dialed closes first, then the one that this side dialed to replace it.
+        slots.closed(&INBOUND, Path::Direct);
+        assert_eq!(slots.outbound(), 0);
+        slots.closed(&INBOUND, Path::Direct);
+        let mut full = inbound(config::MAX_INBOUND_PEERS);
+        full.begin_dial(1).expect("few dials");
+        assert!(
+            full.admit(&1, 1, Path::Direct).is_err(),
+            "an unannounced dial takes an inbound slot"
+        );
+    }
+
+    #[test]
+    fn dialed_relays_are_admitted_and_take_no_slot() {
+        let mut slots = inbound(config::MAX_INBOUND_PEERS);
+        for relay in 1..=100 {
+            dial(&mut slots, relay, relay, SlotKind::Relay);
+            dial(&mut slots, 1, relay + 100, SlotKind::Relay);
+        }
+        assert_eq!(slots.outbound(), 0);
+        dial(&mut slots, 500, 500, SlotKind::Outbound);
+        assert!(
+            slots.admit(&1, 9_999, Path::Direct).is_err(),
+            "unless they dial this tab"
+        );
+    }
+
+    #[test]
+    fn pending_connections_are_limited_per_direction() {
+        let mut slots: PeerSlots<u32, u32> = PeerSlots::new();
+        let max = config::MAX_PENDING_CONNECTIONS;
+        let one_too_many = u32::try_from(max).expect("small");
+        for id in 0..one_too_many {
+            assert_eq!(slots.begin_inbound(id + 100), Ok(()));
+            assert_eq!(slots.begin_dial(id), Ok(()));
+        }
+        assert_eq!(slots.begin_inbound(200), Err(SlotError::Pending(max)));
+        assert_eq!(slots.begin_dial(one_too_many), Err(SlotError::Pending(max)));
+        slots.expect_dial(300, SlotKind::Relay);
+        assert_eq!(slots.begin_dial(300), Ok(()));
+        slots.end_pending(one_too_many);
+        slots.end_pending(0);
+        slots.end_pending(100);
+        assert_eq!(slots.begin_dial(400), Ok(()));
+        assert_eq!(slots.begin_inbound(200), Ok(()));
+        slots.opened(7, 400, Path::Direct);
+        assert_eq!(
+            slots.begin_dial(401),
+            Ok(()),
+            "the dial is no longer pending"
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! Reads the database of a closed tab's slot: the signing keys and the newest journal entries, so that this tab can share
+//! what that one had not. The caller holds the slot's lock. Never creates, upgrades or changes a database.
+
+use heartchain_sync::io::JournalEntry;
+use idb::{
+    Event as _, Factory, KeyRange, ObjectStore, Query, Request as _, event::VersionChangeEvent,
+};
+use wasm_bindgen::JsValue;
+use web_sys::IdbDatabase;
+
+use super::{
+    StoreError,
+    indexed_db::{FIRST_KEY, key_location},
+    records,
+    schema::{self, JOURNAL, KEYS, META},
+};
+use crate::config::{LOADED_ENTRIES, MAX_MIRRORED_ENTRIES};
+
+/// The irreplaceable data of another slot.
+#[derive(Debug, Default)]
+pub(super) struct SlotContents {
+    pub(super) first_key: Option<[u8; 32]>,
+    pub(super) keys: Vec<(u64, [u8; 32])>,
+    /// Entries from the requested position on, or the newest ones.
+    pub(super) journal: Vec<(u64, JournalEntry)>,
+}
+
+/// Reads the keys of a database, and journal entries from position `from` on, or the newest entries. `None` if there is
+/// no database that this version of the page can read.
+pub(super) async fn read_slot(name: &str, from: Option<u64>) -> Option<SlotContents> {
+    let factory = Factory::new().ok()?;
+    let mut opening = factory.open(name, None).ok()?;
+    opening.on_upgrade_needed(|event| {
+        // There is no database, and opening must not create one: abort, so that the request fails.
+        let _ = abort_creation(&event);
+    });
+    let database = IdbDatabase::from(opening.await.ok()?);
+    let newest = u32::try_from(schema::MIGRATIONS.len()).unwrap_or(u32::MAX);
+    let read = match database.version() <= f64::from(newest) {
+        true => read_contents(&database, from).await.ok(),
+        false => None,
+    };
+    database.close();
+    read
+}
+
+fn abort_creation(event: &VersionChangeEvent) -> Result<(), idb::Error> {
+    let upgrade = event.target()?.transaction();
+    upgrade.map_or(Ok(()), |upgrade| upgrade.abort().map(drop))
+}
+
+async fn read_contents(
+    database: &IdbDatabase,
+    from: Option<u64>,
+) -> Result<SlotContents, StoreError> {
+    let read = schema::read_transaction(database, &[META, KEYS, JOURNAL])?;
+    let mut contents = SlotContents::default();
+    let meta = read.object_store(META)?;
+    for name in FIRST_KEY {
+        let value = meta.get(JsValue::from(name))?.await?;
+        let seed = value.and_then(|value| records::read_seed(name, &value));
+        contents.first_key = contents.first_key.or(seed);
+    }
+    for (key, value) in read_records(&read.object_store(KEYS)?, None).await? {
+        let seed = records::number(&key)
+            .and_then(|from| Some((from, records::read_seed(&key_location(from), &value)?)));
+        contents.keys.extend(seed);
+    }
+    let journal = read.object_store(JOURNAL)?;
+    let (mut stored, mut next) = (Vec::new(), from.unwrap_or_default());
+    loop {
+        let range = KeyRange::lower_bound(&records::number_key(next), None)?;
+        let part = read_records(&journal, Some(range.into())).await?;
+        let Some((last, _)) = part.last() else { break };
+        next = records::number(last).map_or(u64::MAX, |last| last.saturating_add(1));
+        let each = part.iter();
+        stored.extend(each.filter_map(|(key, value)| {
+            let position = records::number(key)?;
+            Some((position, records::read_entry(position, value)?))
+        }));
+    }
+    let entries = records::journal(stored);
+    let skipped = match from {
+        Some(_) => 0,
+        None => entries.len().saturating_sub(MAX_MIRRORED_ENTRIES),
+    };
+    let entries = entries.into_iter().skip(skipped);
+    contents.journal = entries.take(MAX_MIRRORED_ENTRIES).collect();
+    Ok(contents)
+}
+
+/// The next records of a store.
+async fn read_records(
+    store: &ObjectStore,
+    range: Option<Query>,
+) -> Result<Vec<(JsValue, JsValue)>, StoreError> {
+    let keys_range = match &range {
+        Some(Query::KeyRange(range)) => Some(Query::KeyRange(range.clone())),
+        Some(Query::Key(key)) => Some(Query::Key(key.clone())),
+        None => None,
+    };
+    let keys = store
+        .get_all_keys(keys_range, Some(LOADED_ENTRIES))?
+        .await?;
+    let values = store.get_all(range, Some(LOADED_ENTRIES))?.await?;
+    Ok(keys.into_iter().zip(values).collect())
+}
