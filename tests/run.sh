@@ -10,7 +10,7 @@ usage() {
 tests/run.sh [part | quick | all]...
 
 Without an argument it runs the parts that every change must pass:
-  format        rustfmt
+  format        rustfmt, and tests/words.sh for the wording of code and documents
   lint          clippy, natively and for wasm32, warnings denied
   purity        builds chain and sync for a target without an operating system
   unit          all native tests that need no browser, a short simulation, and the fuzz corpus
@@ -128,6 +128,7 @@ install_all() {
 format() {
   part format cargo fmt --all --check
   part "format (fuzz)" cargo fmt --manifest-path tests/fuzz/libfuzzer/Cargo.toml --check
+  part "format (words)" tests/words.sh
 }
 
 lint_native() {
