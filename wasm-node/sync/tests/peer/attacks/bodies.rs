@@ -131,6 +131,38 @@ fn reconnecting_peers_do_not_hold_up_another_branch() {
     }
 }
 
+// If no peer stayed connected, the wait starts again with those that are here: an honest peer that joined late counts then.
+#[test]
+fn late_honest_peer_ends_a_hold_up() {
+    let withheld = Branch::min_difficulty(START - 10_000_000, 1, 300);
+    let branch = Branch::of(2, 20);
+    let honest = u64::MAX;
+    let mut subject = Subject::new();
+    let began = subject.now;
+    for attacker in 0..600 {
+        subject.connect(attacker);
+        subject.serve_requests_of(attacker, &withheld, |request| !is_bodies(request));
+        if attacker == 2 {
+            subject.connect(honest);
+        }
+        for _ in 0..5 {
+            subject.advance(100);
+            if attacker >= 2 {
+                subject.serve(honest, &branch);
+            }
+        }
+        if attacker > 0 {
+            subject.disconnect(attacker - 1);
+        }
+        if subject.tip() == branch.tip() {
+            break;
+        }
+    }
+    assert_eq!(subject.tip(), branch.tip());
+    let took = subject.now - began;
+    assert!(took <= 2 * LACKING_PATIENCE + 15_000, "{took} ms");
+}
+
 // A peer that connects when no other peer is left has the full time to send bodies, however long they have been
 // missing.
 #[test]
