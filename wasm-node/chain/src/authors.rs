@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 
-use crate::{key::Author, tree::IdPrefix};
+use crate::{hash::IdPrefix, key::Author};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Row {

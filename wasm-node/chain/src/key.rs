@@ -1,24 +1,20 @@
-//! Ed25519 keys and signatures of the authors of readings. Signatures are verified in [`crate::reading`].
+//! Ed25519 keys and signatures of the authors of readings. [`crate::reading`] signs and verifies with them.
 
 use core::fmt;
 
 use ed25519_zebra::{SigningKey, VerificationKeyBytes};
 
-use crate::{
-    bpm::Bpm,
-    hash::{RoomId, bytes_newtype},
-    reading::{Reading, UnsignedReading},
-    time::UnixMillis,
-};
+use crate::hash::bytes_newtype;
 
 bytes_newtype! {
-    /// An author's Ed25519 public key as received: any 32 bytes. [`Reading::check_fields`] and [`Reading::verify`]
-    /// check them.
+    /// An author's Ed25519 public key as received: any 32 bytes. The checks of a reading check them, see
+    /// [`check_fields`](crate::reading::Reading::check_fields) and [`verify`](crate::reading::Reading::verify).
     #[derive(Hash)]
     Author, 32
 }
 bytes_newtype! {
-    /// An Ed25519 signature as received: any 64 bytes. [`Reading::verify`] checks them.
+    /// An Ed25519 signature as received: any 64 bytes. [`Reading::verify`](crate::reading::Reading::verify)
+    /// checks them.
     #[derive(Hash)]
     Signature, 64
 }
@@ -107,24 +103,9 @@ impl SecretKey {
         Author(VerificationKeyBytes::from(&self.0).into())
     }
 
-    /// Signs a reading for one room. The caller ensures that the room accepts `seq` and `time`.
-    #[must_use]
-    pub fn sign(&self, room: RoomId, seq: u64, time: UnixMillis, bpm: Bpm) -> Reading {
-        let author = self.author();
-        let unsigned = UnsignedReading {
-            author,
-            seq,
-            time,
-            bpm: bpm.get(),
-        };
-        let signature = Signature(self.0.sign(&unsigned.signed_bytes(room)).to_bytes());
-        Reading {
-            author,
-            seq,
-            time,
-            bpm: bpm.get(),
-            signature,
-        }
+    /// Signs any bytes. The caller ensures that a signature over them cannot be taken for one of another purpose.
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> Signature {
+        Signature(self.0.sign(bytes).to_bytes())
     }
 }
 

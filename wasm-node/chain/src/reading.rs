@@ -14,7 +14,7 @@ use crate::{
     bpm::{Bpm, BpmError},
     codec::{DecodeError, to_array},
     hash::{ReadingId, RoomId},
-    key::{Author, Signature},
+    key::{Author, SecretKey, Signature},
     time::{MAX_READING_TIME, UnixMillis},
 };
 
@@ -236,18 +236,40 @@ pub(crate) fn verify_signatures(
 
 /// A reading without its signature, which is the part that the author signs.
 #[derive(BorshSerialize)]
-pub(crate) struct UnsignedReading {
-    pub(crate) author: Author,
-    pub(crate) seq: u64,
-    pub(crate) time: UnixMillis,
-    pub(crate) bpm: u16,
+struct UnsignedReading {
+    author: Author,
+    seq: u64,
+    time: UnixMillis,
+    bpm: u16,
 }
 
 impl UnsignedReading {
     const LEN: usize = Author::LEN + 8 + 8 + 2;
 
-    pub(crate) fn signed_bytes(&self, room: RoomId) -> [u8; SIGNED_LEN] {
+    fn signed_bytes(&self, room: RoomId) -> [u8; SIGNED_LEN] {
         to_array(&(SIGNING_TAG, room, self))
+    }
+}
+
+impl SecretKey {
+    /// Signs a reading for one room. The caller ensures that the room accepts `seq` and `time`.
+    #[must_use]
+    pub fn sign(&self, room: RoomId, seq: u64, time: UnixMillis, bpm: Bpm) -> Reading {
+        let author = self.author();
+        let unsigned = UnsignedReading {
+            author,
+            seq,
+            time,
+            bpm: bpm.get(),
+        };
+        let signature = self.sign_bytes(&unsigned.signed_bytes(room));
+        Reading {
+            author,
+            seq,
+            time,
+            bpm: bpm.get(),
+            signature,
+        }
     }
 }
 

@@ -1,13 +1,58 @@
-//! Admission and eviction. Every change of a queue goes through [`Mempool::update_queue`], which keeps the indexes
-//! consistent.
+//! Admission and eviction: the limits, which reading is accepted, and which one makes way for it.
 
-use litemap::LiteMap;
-
-use super::{
-    MAX_AHEAD, MAX_NEWCOMER_GAPS, MAX_NEWCOMER_READINGS, MAX_PER_AUTHOR, MAX_PER_NEWCOMER,
-    MAX_READINGS, Mempool, MempoolError, Queue, STALE_GAP_MS,
-};
+use super::{pool::Mempool, queue::Queue};
 use crate::{hash::ReadingId, key::Author, reading::Reading, time::MonotonicMillis};
+
+/// Maximum number of waiting readings: 1.9 MB.
+pub const MAX_READINGS: usize = 16_384;
+/// Maximum number of waiting readings of one author.
+pub const MAX_PER_AUTHOR: usize = 1_024;
+/// Maximum number of waiting readings of all newcomers together, because author keys are free. A newcomer is an author
+/// without a reading on the best branch.
+pub const MAX_NEWCOMER_READINGS: usize = 4_096;
+/// Maximum number of waiting readings of one newcomer.
+pub const MAX_PER_NEWCOMER: usize = 32;
+/// Maximum number of newcomers' readings behind a gap in their author's sequence. Such a reading cannot be mined, so
+/// without this bound a flood of them would fill the newcomers' quota and never leave. Some must be allowed, because
+/// gossip can reorder two readings.
+pub const MAX_NEWCOMER_GAPS: usize = 256;
+/// After this many milliseconds behind a gap in its author's sequence, a reading is the first to be evicted when the
+/// mempool is full.
+pub const STALE_GAP_MS: u64 = 10 * 60 * 1_000;
+/// A reading is accepted only if its `seq` is less than this far ahead of its author's next.
+pub const MAX_AHEAD: u64 = 1_024;
+
+/// Why a reading was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the field names say it")]
+pub enum MempoolError {
+    /// The reading is waiting already.
+    #[error("the reading is already in the mempool")]
+    Known,
+    /// The best branch already has a reading with this `seq`.
+    #[error("seq {found} is behind the author's next, {next}")]
+    Past { found: u64, next: u64 },
+    /// The `seq` is too far ahead of the author's next.
+    #[error("seq {found} is {MAX_AHEAD} or more ahead of the author's next, {next}")]
+    TooFarAhead { found: u64, next: u64 },
+    /// The author signed another reading with the same `seq`, which is waiting.
+    #[error("its author signed another reading with seq {seq}: {other}")]
+    Equivocation {
+        seq: u64,
+        /// The reading that is waiting.
+        other: ReadingId,
+    },
+    /// The author has reached its quota.
+    #[error("its author has the maximum of {limit} readings waiting")]
+    AuthorFull { limit: usize },
+    /// The newcomers have reached their common quota.
+    #[error("new authors have the maximum of {MAX_NEWCOMER_READINGS} readings waiting")]
+    NewcomersFull,
+    /// The mempool is full, and no author has more readings waiting than this one.
+    #[error("the mempool is full with {MAX_READINGS} readings")]
+    Full,
+}
 
 /// How a reading can be admitted.
 #[derive(Clone, Copy, Debug)]
@@ -185,77 +230,5 @@ impl Mempool {
         if let Some(evicted) = evicted {
             self.ids.remove(&evicted.id);
         }
-    }
-
-    /// Applies a change to a queue: removes it from every index, applies the change, and inserts it again. Nothing else
-    /// changes a queue.
-    pub(super) fn update_queue(
-        &mut self,
-        author: Author,
-        next: u64,
-        apply: impl FnOnce(&mut Queue),
-    ) {
-        let mut queue = self.queues.remove(&author).unwrap_or(Queue {
-            by_seq: LiteMap::new(),
-            next,
-        });
-        self.unindex(author, &queue);
-        apply(&mut queue);
-        if !queue.by_seq.is_empty() {
-            self.index(author, &queue);
-            self.queues.insert(author, queue);
-        }
-    }
-
-    pub(super) fn unindex(&mut self, author: Author, queue: &Queue) {
-        let Some((first, waiting)) = queue.by_seq.first() else {
-            return;
-        };
-        let size_rank = queue.size_rank(author);
-        self.fullest.remove(&size_rank);
-        self.fullest_newcomers.remove(&size_rank);
-        let rows = if *first == queue.next {
-            &mut self.heads
-        } else {
-            &mut self.missing_next
-        };
-        rows.remove(&(waiting.since, author));
-        if author == self.own {
-            return;
-        }
-        let behind = queue.behind_gap();
-        if let Some((_, first)) = behind.first() {
-            self.gapped.remove(&(first.since, author));
-            self.gapped_newcomers.remove(&(first.since, author));
-        }
-        if queue.is_newcomer() {
-            self.newcomer_readings -= queue.by_seq.len();
-            self.newcomer_gaps -= behind.len();
-        }
-    }
-
-    pub(super) fn index(&mut self, author: Author, queue: &Queue) {
-        let Some((first, waiting)) = queue.by_seq.first() else {
-            return;
-        };
-        if author != self.own {
-            let size_rank = queue.size_rank(author);
-            self.fullest.insert(size_rank);
-            let behind = queue.behind_gap();
-            let gap = behind.first().map(|(_, first)| (first.since, author));
-            self.gapped.extend(gap);
-            if queue.is_newcomer() {
-                self.newcomer_readings += queue.by_seq.len();
-                self.newcomer_gaps += behind.len();
-                self.fullest_newcomers.insert(size_rank);
-                self.gapped_newcomers.extend(gap);
-            }
-        }
-        let rows = if *first == queue.next {
-            &mut self.heads
-        } else {
-            &mut self.missing_next
-        };
-        rows.insert((waiting.since, author));
     }
 }

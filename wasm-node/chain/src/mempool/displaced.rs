@@ -3,8 +3,14 @@
 
 use alloc::vec::Vec;
 
-use super::{DISPLACED_BLOCKS, MAX_DISPLACED, Mempool};
+use super::pool::Mempool;
 use crate::{hash::ReadingId, key::Author, reading::Reading};
+
+/// Maximum number of displaced readings: 200 KB. The best branch contains another reading with the same author and
+/// `seq`, which a reorganization can undo.
+pub const MAX_DISPLACED: usize = 1_024;
+/// Number of blocks after which a displaced reading is dropped.
+pub const DISPLACED_BLOCKS: u64 = 1_000;
 
 impl Mempool {
     /// Keeps a displaced reading. Returns `false` if there are [`MAX_DISPLACED`] already.

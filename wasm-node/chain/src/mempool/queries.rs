@@ -2,8 +2,11 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use super::{MAX_OWN_FIRST, Mempool, PoolEntry};
+use super::{pool::Mempool, queue::PoolEntry};
 use crate::{hash::ReadingId, key::Author, reading::Reading, time::MonotonicMillis};
+
+/// Maximum number of this peer's own readings that a block template takes before all others.
+pub const MAX_OWN_FIRST: usize = 128;
 
 /// An entry of the listing by which two peers compare their mempools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,9 @@
 use alloc::vec::Vec;
 
 use super::{
-    Switch, Tree,
     node::{Body, GENESIS, Slot},
+    results::Switch,
+    state::Tree,
 };
 use crate::hash::BlockHash;
 

@@ -3,8 +3,8 @@
 //! When a block is confirmed depends on the clock, so the caller decides it.
 
 use super::{
-    Tree,
     node::{Body, Slot},
+    state::Tree,
 };
 use crate::key::Author;
 

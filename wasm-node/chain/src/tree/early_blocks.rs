@@ -5,8 +5,9 @@
 //! early now and becomes valid later. Blocks that peers send too early are not added to the tree at all.
 
 use super::{
-    Switch, Tree,
-    node::{Body, Slot},
+    node::{Body, NONE, Slot},
+    results::Switch,
+    state::Tree,
 };
 use crate::{hash::BlockHash, time::UnixMillis, validate::MAX_FUTURE_MS};
 
@@ -99,7 +100,7 @@ impl Tree {
     /// Releases a block that is due and its descendants, except those that another block holds back.
     fn release_from(&mut self, slot: Slot) {
         let parent = self.node(slot).parent;
-        if parent != super::NONE && self.node(parent).held_back {
+        if parent != NONE && self.node(parent).held_back {
             return;
         }
         let mut open = alloc::vec![slot];

@@ -9,9 +9,10 @@ use crate::{
 };
 
 use super::{
-    Entry, InsertError, Inserted, Tree,
     early_blocks::is_early,
     node::{Body, NONE, Node, SideEntry, Slot},
+    results::{Entry, InsertError, Inserted},
+    state::Tree,
 };
 
 impl Tree {

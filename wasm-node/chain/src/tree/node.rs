@@ -3,9 +3,8 @@
 use alloc::boxed::Box;
 use core::cmp::Reverse;
 
-use super::IdPrefix;
 use crate::{
-    hash::{BlockHash, ReadingsRoot},
+    hash::{BlockHash, IdPrefix, ReadingsRoot},
     time::UnixMillis,
     work::{CompactTarget, Work},
 };

@@ -4,10 +4,14 @@
 use alloc::vec::Vec;
 
 use super::{
-    BlockInfo, MAX_LOCATOR, Tree,
     node::{Body, GENESIS, Slot},
+    results::BlockInfo,
+    state::Tree,
 };
 use crate::{hash::BlockHash, header::Header};
+
+/// Maximum number of hashes in a locator. With doubling steps, fewer reach genesis from any height below 2^50.
+pub const MAX_LOCATOR: usize = 64;
 
 impl Tree {
     /// The best leaf by headers alone, if it ranks above the best tip. Leaves that are held back and those for which

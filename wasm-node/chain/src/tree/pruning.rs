@@ -5,10 +5,17 @@
 use alloc::vec::Vec;
 
 use super::{
-    MAX_SIDE_BLOCKS, MAX_SIDE_DEPTH, MAX_SIDE_READINGS, Tree,
     node::{Body, NONE, Slot},
+    state::Tree,
 };
 use crate::hash::BlockHash;
+
+/// A side block is kept while its height is within this many blocks of the best tip.
+pub const MAX_SIDE_DEPTH: u64 = 1_000;
+/// Maximum number of side blocks. Those with the least total work are removed first. This bounds headers to 1 MB.
+pub const MAX_SIDE_BLOCKS: usize = 4_096;
+/// Maximum number of indexed readings in side blocks: 16 bytes each, 4 MB in total.
+pub const MAX_SIDE_READINGS: usize = 262_144;
 
 impl Tree {
     /// Removes side blocks that are too deep, and those with the least work when there are too many. Branches that end

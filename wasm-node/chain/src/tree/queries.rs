@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    Tree,
     node::{Body, Slot},
+    state::Tree,
 };
 use crate::{difficulty::Window, hash::BlockHash, header::Header, key::Author};
 

@@ -7,10 +7,14 @@ use alloc::{boxed::Box, vec::Vec};
 use hashbrown::HashMap;
 
 use super::{
-    Advance, Entry, Invalidated, MAX_INVALID, MovedBlock, Removed, SequenceError, Switch, Tree,
     node::{Body, ConnectedEntry, NONE, SideEntry, Slot},
+    results::{Advance, Entry, Invalidated, MovedBlock, Removed, SequenceError, Switch},
+    state::Tree,
 };
 use crate::hash::BlockHash;
+
+/// Maximum number of remembered invalid hashes. The oldest are forgotten first. Each of them cost its miner real work.
+pub const MAX_INVALID: usize = 4_096;
 
 impl Tree {
     /// Switches to the branch with the most work whose bodies are all here, if it is better than the current one.

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::{
-    hash::{BlockHash, ReadingId, RoomId},
+    hash::{BlockHash, IdPrefix, RoomId},
     key::Author,
     reading::Reading,
     time::UnixMillis,
@@ -31,31 +31,6 @@ impl Entry {
             seq: reading.seq,
             prefix: IdPrefix::from(&reading.id(room)),
         }
-    }
-}
-
-/// The first four bytes of a [`ReadingId`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdPrefix(u32);
-
-impl IdPrefix {
-    /// The prefix as a number, to store it.
-    #[must_use]
-    pub const fn to_bits(self) -> u32 {
-        self.0
-    }
-
-    /// Restores a prefix from [`IdPrefix::to_bits`].
-    #[must_use]
-    pub const fn from_bits(bits: u32) -> Self {
-        Self(bits)
-    }
-}
-
-impl From<&ReadingId> for IdPrefix {
-    fn from(id: &ReadingId) -> Self {
-        let [a, b, c, d, ..] = *id.as_bytes();
-        Self(u32::from_le_bytes([a, b, c, d]))
     }
 }
 

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    Tree,
     node::{NONE, Slot},
+    state::Tree,
 };
 use crate::{
     difficulty::{WINDOW_HEADERS, Window},

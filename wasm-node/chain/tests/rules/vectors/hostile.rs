@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     blocks::{Tip, mine, sign, small_chain},
-    error_name,
+    errors::error_name,
 };
 
 /// Checks bytes as a block on this tip. Returns the name of the error and what it invalidates.

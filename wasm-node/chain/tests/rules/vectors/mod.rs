@@ -4,6 +4,7 @@
 mod blocks;
 mod constants;
 mod difficulty;
+mod errors;
 mod hostile;
 mod merkle;
 mod readings;
@@ -72,24 +73,6 @@ fn lines(value: &Value, depth: usize) -> String {
         parts.join(",\n"),
         "  ".repeat(depth)
     )
-}
-
-/// The name of an error: its variants from the outside in, as in `Reading/Signature`.
-fn error_name(error: &impl core::fmt::Debug) -> String {
-    let text = format!("{error:?}");
-    let mut name: String = text.chars().take_while(|c| c.is_alphanumeric()).collect();
-    let source = text.split_once("source: ").map(|(_, source)| source);
-    let wrapped = text
-        .strip_prefix(&name)
-        .and_then(|rest| rest.strip_prefix('('));
-    if let Some(inner) = source.or(wrapped) {
-        let inner: String = inner
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '(')
-            .collect();
-        name = format!("{name}/{}", inner.replace('(', "/").trim_end_matches('/'));
-    }
-    name
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use heartchain_chain::room::{Room, RoomName, RoomParams};
 use serde_json::{Value, json};
 
-use super::error_name;
+use super::errors::error_name;
 
 pub(super) fn room(name: &str, floor_bits: u8, block_interval_ms: u64) -> Room {
     let name = RoomName::new(name).expect("a room name");

@@ -3,7 +3,7 @@
 use heartchain_chain::work::{CompactTarget, Work};
 use serde_json::{Value, json};
 
-use super::error_name;
+use super::errors::error_name;
 
 /// Boundary values of every byte.
 const BITS: [u32; 28] = [

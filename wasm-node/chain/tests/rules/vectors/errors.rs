@@ -1,0 +1,19 @@
+//! How the vectors write errors.
+
+/// The name of an error: its variants from the outside in, as in `Reading/Signature`.
+pub(super) fn error_name(error: &impl core::fmt::Debug) -> String {
+    let text = format!("{error:?}");
+    let mut name: String = text.chars().take_while(|c| c.is_alphanumeric()).collect();
+    let source = text.split_once("source: ").map(|(_, source)| source);
+    let wrapped = text
+        .strip_prefix(&name)
+        .and_then(|rest| rest.strip_prefix('('));
+    if let Some(inner) = source.or(wrapped) {
+        let inner: String = inner
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '(')
+            .collect();
+        name = format!("{name}/{}", inner.replace('(', "/").trim_end_matches('/'));
+    }
+    name
+}
