@@ -16,7 +16,6 @@ use crate::channel::{Channel, OnStreamEnd};
 use crate::config::StreamConfig;
 use crate::js::{INIT_LABEL, monotonic_now};
 use crate::receive::ReceiveBudget;
-use crate::stream::Stream;
 
 /// The maximum number of channels of a connection, open or closing. Chromium handled 2,000 in our measurements. No
 /// libp2p protocol needs nearly as many, so a peer that opens more is broken or hostile.
@@ -73,10 +72,10 @@ impl Channels {
 
     /// Adds a channel that this side opened.
     pub(crate) fn add(
-        self: &Rc<Self>,
+        &self,
         data_channel: RtcDataChannel,
         on_stream_end: OnStreamEnd,
-    ) -> Stream {
+    ) -> Rc<Channel> {
         let channel = Channel::new(
             data_channel,
             self.config,
@@ -85,7 +84,7 @@ impl Channels {
             Rc::clone(&self.budget),
         );
         self.all.borrow_mut().push(Rc::clone(&channel));
-        Stream::new(channel, Rc::clone(self))
+        channel
     }
 
     /// Adds a channel that the peer opened, or closes it if there are too many. Must be called while its `datachannel`
@@ -112,11 +111,11 @@ impl Channels {
         self.inbound_waker.wake();
     }
 
-    /// Returns the next stream that the peer opened.
-    pub(crate) fn poll_inbound(self: &Rc<Self>, context: &Context<'_>) -> Poll<Stream> {
+    /// Returns the next channel that the peer opened.
+    pub(crate) fn poll_inbound(&self, context: &Context<'_>) -> Poll<Rc<Channel>> {
         self.inbound_waker.register(context.waker());
         match self.inbound.borrow_mut().pop_front() {
-            Some(channel) => Poll::Ready(Stream::new(channel, Rc::clone(self))),
+            Some(channel) => Poll::Ready(channel),
             None => Poll::Pending,
         }
     }

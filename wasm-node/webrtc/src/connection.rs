@@ -18,7 +18,7 @@ use web_sys::{
     EventTarget, RtcDataChannelEvent, RtcDataChannelInit, RtcPeerConnection, RtcPeerConnectionState,
 };
 
-use crate::channel::OnStreamEnd;
+use crate::channel::{Channel, OnStreamEnd};
 use crate::channels::Channels;
 use crate::config::{DISCONNECTED_GRACE, SILENCE_LIMIT, StreamConfig};
 use crate::js::{
@@ -195,8 +195,12 @@ impl Inner {
         on_stream_end: OnStreamEnd,
     ) -> Result<Stream, ConnectionError> {
         create_data_channel(&self.peer_connection, init)
-            .map(|data_channel| self.channels.add(data_channel, on_stream_end))
+            .map(|data_channel| self.stream(self.channels.add(data_channel, on_stream_end)))
             .map_err(ConnectionError::OpenRefused)
+    }
+
+    fn stream(&self, channel: Rc<Channel>) -> Stream {
+        Stream::new(channel, Rc::clone(&self.channels))
     }
 
     /// Ready with the reason once the connection has ended.
@@ -325,7 +329,10 @@ impl StreamMuxer for Connection {
     ) -> Poll<Result<Self::Substream, Self::Error>> {
         match &self.inner.ended {
             Some(error) => Poll::Ready(Err(error.clone())),
-            None => self.inner.channels.poll_inbound(context).map(Ok),
+            None => {
+                let inbound = self.inner.channels.poll_inbound(context);
+                inbound.map(|channel| Ok(self.inner.stream(channel)))
+            }
         }
     }
 
