@@ -54,10 +54,12 @@ pub mod config;
 pub mod io;
 mod machine;
 pub mod message;
+mod queries;
+mod restore;
+mod views;
 
 pub use config::Config;
 pub use io::{Batch, Event, Input, Now, Output, StoreOperation};
-pub use machine::{
-    HeldBack, IndexedBlock, Load, Machine, OwnReading, PeerView, Restore, Status, StoredBlock,
-    SyncState, sign_journal,
-};
+pub use machine::{Machine, sign_journal};
+pub use restore::{IndexedBlock, Restore, StoredBlock};
+pub use views::{HeldBack, Load, OwnReading, PeerView, Status, SyncState};

@@ -1,99 +1,101 @@
-//! The state machine: its state, its single entry point [`Machine::handle`], and the parts it consists of.
+//! The state machine: its parts, and the router that passes inputs and follow-ups to them.
 //!
-//! Each concern has its own file:
+//! A part owns its fields. It has `on_…` for what happened, `poll` for what became due, and `next_deadline` for when that is.
+//! All parts share the [`Context`]; no part knows another. What one part wants of another is a [`FollowUp`], or a value that
+//! the router passes in.
 //!
-//! - `peer`, `bans`, `requests`, `answers`, `token_bucket`: tracking peers, requests to them, and answers to
-//!   theirs
-//! - `headers`, `header_presync`, `download`, `bodies`: catching up with a better branch
-//! - `missing_bodies`, `store_reset`: fetching bodies again that the disk lost
-//! - `gossip`, `orphan_pool`, `forward_limiter`, `mempool_sync`, `equivocations`: readings and blocks from other
-//!   peers
-//! - `activation`, `reorg_recovery`, `confirmation`: switching to a better branch without losing a reading
-//! - `clock`, `clock_jumps`: the time that blocks are judged by, and wall clocks that are set
-//! - `journal`, `own_heights`, `key_conflict`, `adopted_readings`: readings recorded on this computer
-//! - `mining`, `importing`, `storing`, `restore`, `views`: mining, file imports, storage, startup, and what
-//!   a page shows
+//! - `context`: what is shared. `clock`, `peers` with `bans` and `requests`, `writes`, `lost_bodies`: values in it. `branch`: how
+//!   the tree and the mempool change together
+//! - `answers`: answers to peers' requests. `status`, `mempool_sync`: small requests to peers
+//! - `headers`, with `header_sync` and `header_presync`; `bodies`, with `download`: catching up with a better branch.
+//!   `suppliers`: which peers to ask
+//! - `missing_bodies`, with `last_round` and `sweep`; `store_reset`: fetching bodies again that the disk lost
+//! - `gossip`, with `orphan_pool` and `forward_limiter`; `equivocations`: readings and blocks from other peers
+//! - `reorg_recovery`, `confirmation`: switching to a better branch without losing a reading
+//! - `clock_jumps`: wall clocks that are set, and blocks ahead of the clock
+//! - `recorder`, with `journal`, `journal_entry`, `own_heights` and `key_conflict`; `journal_signing`; `adopted_readings`:
+//!   readings recorded on this computer
+//! - `mining`, `importing`: mining, and file imports
 
-mod activation;
 mod adopted_readings;
 mod answers;
 mod bans;
 mod bodies;
+mod branch;
 mod clock;
 mod clock_jumps;
 mod confirmation;
+mod context;
 mod download;
 mod equivocations;
+mod follow_up;
 mod forward_limiter;
 mod gossip;
 mod header_presync;
+mod header_sync;
 mod headers;
 mod importing;
 mod journal;
+mod journal_entry;
+mod journal_signing;
 mod key_conflict;
+mod last_round;
+mod lost_bodies;
 mod mempool_sync;
 mod mining;
 mod missing_bodies;
 mod orphan_pool;
 mod own_heights;
-mod peer;
+mod peers;
+mod recorder;
 mod reorg_recovery;
 mod requests;
-mod restore;
+mod status;
 mod store_reset;
-mod storing;
+mod suppliers;
+mod sweep;
 mod token_bucket;
-mod views;
+mod write_retry;
+mod writes;
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use heartchain_chain::{
-    hash::BlockHash,
-    key::SecretKey,
-    mempool::Mempool,
-    reading::Reading,
-    room::Room,
-    time::{MonotonicMillis, UnixMillis},
-    tree::Tree,
+    hash::BlockHash, key::SecretKey, reading::Reading, room::Room, time::MonotonicMillis,
+    tree::Switch,
 };
-use litemap::LiteMap;
-use rand_chacha::ChaCha12Rng;
-use rand_core::{Rng, SeedableRng};
 
+pub(crate) use self::journal_entry::entry_reading_id;
+pub use self::journal_signing::sign_journal;
 use self::{
     adopted_readings::Adopted,
-    answers::PendingAnswer,
-    bans::Bans,
+    answers::Answers,
+    bodies::{Bodies, BodiesAnswer},
     clock_jumps::ClockWatch,
     confirmation::Confirmation,
-    download::Download,
-    equivocations::Equivocations,
-    forward_limiter::ForwardLimiter,
-    headers::HeaderSync,
+    context::Context,
+    follow_up::FollowUp,
+    gossip::Gossip,
+    headers::Headers,
     importing::Importing,
-    journal::{Journal, Recording},
     mempool_sync::MempoolSync,
     mining::Mining,
     missing_bodies::MissingBodies,
-    orphan_pool::OrphanPool,
-    peer::PeerState,
+    orphan_pool::GossipedBlock,
+    recorder::Recorder,
     reorg_recovery::ReorgRecovery,
-    requests::OpenRequest,
-    storing::Unwritten,
-    token_bucket::TokenBucket,
-};
-pub use self::{
-    journal::sign_journal,
-    restore::{IndexedBlock, Restore, StoredBlock},
-    views::{HeldBack, Load, OwnReading, PeerView, Status, SyncState},
+    requests::{OpenRequest, RequestKind, decode_failure},
+    status::StatusSync,
 };
 use crate::{
-    config::{
-        ALL_ANSWERS_BURST, ALL_ANSWERS_RATE, ANSWER_BURST, ANSWER_RATE, CATCH_UP_BUDGET,
-        CATCH_UP_BUDGET_RATE, Config, FETCHING_BUDGET, FETCHING_BUDGET_RATE, Millis, STARTING,
+    config::{Config, MAX_UNAVAILABLE, STARTING},
+    io::{
+        DisconnectReason, Event, GossipId, Input, Now, Output, ReadId, RequestFailure, RequestId,
+        Topic, WriteId,
     },
-    io::{Event, Input, Now, Output, ReadId, RequestId},
+    message::{Response, StatusMessage},
+    views::Status,
 };
 
 /// A Heartchain peer without IO (see the crate documentation).
@@ -102,57 +104,29 @@ use crate::{
 /// requests the same IDs.
 #[derive(Clone, Debug)]
 pub struct Machine<P> {
-    config: Config,
-    started_at: MonotonicMillis,
-    /// The monotonic time of the current input.
-    now: MonotonicMillis,
-    /// The wall-clock time of the current input.
-    wall: UnixMillis,
-    rng: ChaCha12Rng,
-    last_handle: u64,
-
-    tree: Tree,
-    mempool: Mempool,
-    journal: Journal,
-    recording: Recording,
-    /// Since when the chain has been waiting for the reading of a lost journal entry of ours.
-    lost_seq_since: Option<MonotonicMillis>,
-    /// The same for a retired key, with the first journal position of its era.
-    stuck_era_since: Option<(u64, MonotonicMillis)>,
-    adopted: Adopted,
-    confirmation: Confirmation,
-    /// When the machine last saw that a better branch was being fetched, if it still is.
-    fetching_since: Option<MonotonicMillis>,
-    /// How long peers may still delay confirmation, in ms.
-    fetching_budget: TokenBucket,
-    recovery: ReorgRecovery,
-    clock_watch: ClockWatch,
-    unwritten: Unwritten,
+    pub(crate) ctx: Context<P>,
+    pub(crate) adopted: Adopted,
+    pub(crate) answers: Answers<P>,
+    pub(crate) bodies: Bodies<P>,
+    clock: ClockWatch<P>,
+    pub(crate) confirmation: Confirmation,
+    pub(crate) gossip: Gossip<P>,
+    pub(crate) headers: Headers<P>,
     importing: Importing,
-    missing_bodies: MissingBodies<P>,
+    mempool_sync: MempoolSync<P>,
     mining: Mining,
-    /// How long peers may still keep mining waiting, in ms.
-    catch_up_budget: TokenBucket,
+    pub(crate) missing: MissingBodies<P>,
+    pub(crate) recorder: Recorder,
+    pub(crate) recovery: ReorgRecovery,
+    status: StatusSync<P>,
+    /// What the caller was told last.
+    told: Told,
+}
 
-    peers: LiteMap<P, PeerState>,
-    bans: Bans<P>,
-    requests: LiteMap<RequestId, OpenRequest<P>>,
-    pending_answers: LiteMap<ReadId, PendingAnswer<P>>,
-    header_syncs: LiteMap<P, HeaderSync>,
-    last_header_turn: u64,
-    download: Download,
-    orphans: OrphanPool<P>,
-    mempool_sync: MempoolSync,
-    forwards: ForwardLimiter,
-    equivocations: Equivocations,
-    /// Bytes of answers left for all untracked peers together.
-    untracked_answer_budget: TokenBucket,
-    /// Bytes of answers left for all peers together.
-    total_answer_budget: TokenBucket,
-
-    outputs: Vec<Output<P>>,
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
     wake_at: Option<MonotonicMillis>,
-    emitted_status: Option<Status>,
+    status: Option<Status>,
 }
 
 impl<P: Copy + Ord + Debug> Machine<P> {
@@ -160,199 +134,487 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     /// `seed`, which must be unpredictable to others.
     #[must_use]
     pub fn new(config: Config, room: Room, key: SecretKey, seed: [u8; 32], now: Now) -> Self {
-        let journal = Journal::new(key);
-        let mut rng = ChaCha12Rng::from_seed(seed);
-        let Now {
-            wall,
-            monotonic: now,
-        } = now;
+        let start = now.monotonic;
         Self {
-            config,
-            started_at: now,
-            now,
-            wall,
-            last_handle: 0,
-            tree: Tree::new(room),
-            mempool: Mempool::new(journal.author(), rng.next_u64()),
-            rng,
-            journal,
-            recording: Recording::default(),
-            lost_seq_since: None,
-            stuck_era_since: None,
+            ctx: Context::new(config, room, key.author(), seed, now),
             adopted: Adopted::default(),
-            confirmation: Confirmation::default(),
-            fetching_since: None,
-            fetching_budget: TokenBucket::full(FETCHING_BUDGET_RATE, FETCHING_BUDGET, now),
-            recovery: ReorgRecovery::default(),
-            clock_watch: ClockWatch::new(wall, now),
-            unwritten: Unwritten::default(),
+            answers: Answers::new(start),
+            bodies: Bodies::new(),
+            clock: ClockWatch::new(now),
+            confirmation: Confirmation::new(start),
+            gossip: Gossip::new(start),
+            headers: Headers::new(),
             importing: Importing::default(),
-            missing_bodies: MissingBodies::new(),
-            mining: Mining::default(),
-            catch_up_budget: TokenBucket::full(CATCH_UP_BUDGET_RATE, CATCH_UP_BUDGET, now),
-            peers: LiteMap::new(),
-            bans: Bans::new(),
-            requests: LiteMap::new(),
-            pending_answers: LiteMap::new(),
-            header_syncs: LiteMap::new(),
-            last_header_turn: 0,
-            download: Download::new(),
-            orphans: OrphanPool::new(),
-            mempool_sync: MempoolSync::new(now),
-            forwards: ForwardLimiter::new(now),
-            equivocations: Equivocations::default(),
-            untracked_answer_budget: TokenBucket::full(ANSWER_RATE, ANSWER_BURST, now),
-            total_answer_budget: TokenBucket::full(ALL_ANSWERS_RATE, ALL_ANSWERS_BURST, now),
-            outputs: Vec::new(),
-            wake_at: None,
-            emitted_status: None,
+            mempool_sync: MempoolSync::new(start),
+            mining: Mining::new(start),
+            missing: MissingBodies::new(),
+            recorder: Recorder::new(key),
+            recovery: ReorgRecovery::default(),
+            status: StatusSync::new(start),
+            told: Told::default(),
         }
     }
 
     /// Processes an input and returns the actions to perform, in order.
     pub fn handle(&mut self, input: Input<P>, now: Now) -> alloc::vec::IntoIter<Output<P>> {
-        // A monotonic clock that goes back is broken. Treating it as standing still is the best that can be done.
-        self.now = self.now.max(now.monotonic);
-        self.wall = now.wall;
+        self.ctx.clock.advance(now);
         self.confirm();
-        self.watch_clocks();
+        self.clock.poll(&mut self.ctx);
+        self.follow_up();
+        let ctx = &mut self.ctx;
         match input {
-            Input::Record { ticket, bpm } => self.record(ticket, bpm),
-            Input::Import { ticket, piece } => self.import(ticket, piece),
+            Input::Record { ticket, bpm } => self.recorder.record(ctx, ticket, bpm),
+            Input::Import { ticket, piece } => self.importing.on_piece(ctx, ticket, piece),
+            Input::Adopt { ticket, readings } => {
+                let own = self.recorder.author();
+                self.adopted.adopt(ctx, &own, ticket, readings)
+            }
             Input::PeerConnected { peer } => self.on_peer_connected(peer),
-            Input::PeerDisconnected { peer } => self.forget_peer(peer),
+            Input::PeerDisconnected { peer } => ctx.forget_peer(peer),
             Input::Gossip {
                 from,
                 id,
                 topic,
                 data,
             } => self.on_gossip(from, id, topic, &data),
-            Input::Request { from, id, data } => self.on_request(from, id, &data),
+            Input::Request { from, id, data } => self.answers.on_request(ctx, from, id, &data),
             Input::Response { peer, id, data } => self.on_response(peer, id, &data),
             Input::RequestFailed { peer, id, failure } => self.on_request_failed(peer, id, failure),
             Input::Written { id } => self.on_written(id),
             Input::WriteFailed { id, full } => self.on_write_failed(id, full),
             Input::StoreReset => self.on_store_reset(),
-            Input::Adopt { ticket, readings } => self.adopt(ticket, readings),
             Input::Read { id, bodies } => self.on_read(id, bodies),
             Input::ReadFailed { id } => self.on_read_failed(id),
-            Input::BodiesMissing { hashes } => self.on_bodies_missing(&hashes),
-            Input::Mined { job, nonce } => self.on_mined(job, nonce),
-            Input::Resumed => self.on_resumed(),
+            Input::BodiesMissing { hashes } => self.missing.on_missing(ctx, &hashes),
+            Input::Mined { job, nonce } => self.mining.on_mined(ctx, job, nonce),
+            Input::Resumed => {
+                self.status.ask_all();
+                self.mempool_sync.compare_with_all();
+            }
             Input::Tick => {}
         }
-        self.run_due_work();
-        core::mem::take(&mut self.outputs).into_iter()
+        self.follow_up();
+        self.poll();
+        self.tell();
+        self.ctx.take_outputs().into_iter()
     }
 
-    /// Runs everything that is due, then schedules the next wake-up.
-    fn run_due_work(&mut self) {
-        self.expire_requests();
-        self.retry_orphans();
-        self.update_journal();
-        self.continue_recovery();
-        self.retry_failed_writes();
-        self.update_header_syncs();
-        self.update_download();
-        self.update_missing_bodies();
-        self.update_mempool_sync();
-        self.send_small_requests();
-        self.update_mining();
-        self.sample_tip();
-        self.emit_status();
-        self.schedule_wakeup();
+    /// Confirms what is due, before the input changes anything.
+    fn confirm(&mut self) {
+        let ctx = &mut self.ctx;
+        let has_more = self.confirmation.poll(ctx);
+        if has_more && self.may_finish() {
+            let ctx = &mut self.ctx;
+            let operations = self.adopted.take_final(ctx);
+            self.confirmation.write_with(ctx, operations);
+        }
+        self.confirmation.write_if_due(&mut self.ctx);
     }
 
-    fn emit_status(&mut self) {
-        let status = self.status();
-        if self.emitted_status != Some(status) {
-            self.emitted_status = Some(status);
-            self.outputs.push(Output::Emit(Event::Status));
+    /// Whether readings in the confirmed part of the best branch are safe on disk.
+    fn may_finish(&self) -> bool {
+        self.confirmation.may_advance() && !self.ctx.writes.has_bodies()
+    }
+
+    /// Runs what is due, in this order: first what frees request slots and changes the chain, then what sends requests (bodies before
+    /// small requests, as newcomers wait for them), at last mining, which follows from everything else.
+    fn poll(&mut self) {
+        for (id, peer) in self.ctx.peers.expired_requests(self.ctx.now()) {
+            self.on_request_failed(peer, id, RequestFailure::Timeout);
+            self.follow_up();
+        }
+        for block in self.gossip.take_ready(&self.ctx) {
+            self.on_block(block);
+            self.follow_up();
+        }
+        self.gossip.poll(&mut self.ctx);
+        self.poll_recorder();
+        self.recovery.poll(&mut self.ctx);
+        self.retry_writes();
+        self.headers.poll(&mut self.ctx);
+        self.poll_bodies();
+        self.missing.poll(&mut self.ctx, self.bodies.suppliers());
+        self.follow_up();
+        self.status.poll(&mut self.ctx);
+        self.mempool_sync.poll(&mut self.ctx);
+        let catching_up = self.bodies.catching_up_until(&self.ctx);
+        self.mining.poll(&mut self.ctx, catching_up);
+        let is_fetching = self.bodies.is_fetching_longer(&self.ctx);
+        self.confirmation.sample_tip(&self.ctx, is_fetching);
+    }
+
+    /// When the next part has something to do although nothing happens.
+    fn next_deadline(&self) -> Option<MonotonicMillis> {
+        let ctx = &self.ctx;
+        let now = ctx.now();
+        let starting = ctx.clock.after_start(STARTING);
+        let deadlines = [
+            ctx.peers.next_deadline(),
+            ctx.writes.next_deadline(),
+            self.bodies.next_deadline(now),
+            self.clock.next_deadline(ctx),
+            self.confirmation.next_deadline(ctx.tree.tip().index),
+            self.gossip.next_deadline(),
+            self.headers.next_deadline(now),
+            self.mempool_sync.next_deadline(ctx),
+            self.mining.next_deadline(),
+            self.missing.next_deadline(ctx),
+            self.recorder.next_deadline(self.bodies.is_fetching(ctx)),
+            self.recovery.next_deadline(now),
+            self.status.next_deadline(ctx),
+            // The state changes from starting to alone.
+            (ctx.peers.is_empty() && starting > now).then_some(starting),
+        ];
+        let next = deadlines.into_iter().flatten().min();
+        next.map(|at| at.max(now.saturating_add(1)))
+    }
+
+    /// Tells the caller about a new status and the next wake-up.
+    fn tell(&mut self) {
+        let status = Some(self.status());
+        if core::mem::replace(&mut self.told.status, status) != status {
+            self.ctx.emit(Event::Status);
+        }
+        let wake_at = self.next_deadline();
+        let before = core::mem::replace(&mut self.told.wake_at, wake_at);
+        if let Some(at) = wake_at.filter(|at| before != Some(*at)) {
+            self.ctx.output(Output::WakeAt(at));
         }
     }
 
-    fn schedule_wakeup(&mut self) {
-        let starting = self.started_at.saturating_add(STARTING);
-        let next = [
-            self.requests.values().map(|request| request.deadline).min(),
-            self.orphans.next_due(),
-            self.conflict_due(),
-            self.recovery.next_due(self.now),
-            self.clock_due(),
-            self.confirmation.sample_due(self.tree.tip().index),
-            self.header_turn_due(),
-            self.unwritten.next_due(),
-            self.download.next_due(self.now),
-            self.missing_bodies
-                .next_due(self.now)
-                .filter(|_| !self.peers.is_empty()),
-            self.mempool_sync.next_due(&self.peers),
-            self.mining.next_due(),
-            (self.peers.is_empty() && starting > self.now).then_some(starting),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        .map(|at| at.max(self.now.saturating_add(1)));
-        if let Some(at) = next.filter(|at| self.wake_at != Some(*at)) {
-            self.outputs.push(Output::WakeAt(at));
+    /// Passes on what parts left in the context, in the order in which it happened. What follows from a follow-up comes right after
+    /// it, before the next one, as if the part had called the others directly.
+    fn follow_up(&mut self) {
+        for follow_up in self.ctx.take_follow_ups() {
+            self.run(follow_up);
+            self.follow_up();
         }
-        self.wake_at = next;
     }
 
-    fn clock_offset(&self) -> Option<i64> {
-        clock::median_offset(self.peers.values().filter_map(|peer| peer.clock_offset))
-    }
-
-    /// The wall clock, corrected by the peers' clocks.
-    fn adjusted_now(&self) -> UnixMillis {
-        clock::adjusted(self.wall, self.clock_offset())
-    }
-
-    /// The monotonic time at which a block with this timestamp is due, as far as can be known now.
-    fn local_due(&self, at: UnixMillis) -> MonotonicMillis {
-        self.now.saturating_add(at.since(self.latest_now()))
-    }
-
-    /// Returns a number that this machine has not used as an ID before.
-    fn next_handle(&mut self) -> u64 {
-        self.last_handle += 1;
-        self.last_handle
-    }
-
-    fn read_bodies(&mut self, hashes: Vec<BlockHash>) -> ReadId {
-        let id = ReadId(self.next_handle());
-        self.outputs.push(Output::Read { id, hashes });
-        id
-    }
-
-    /// Returns a random number below `bound`, or 0 if `bound` is 0.
-    fn random_below(&mut self, bound: Millis) -> Millis {
-        match bound {
-            0 => 0,
-            bound => self.rng.next_u64() % bound,
+    fn run(&mut self, follow_up: FollowUp<P>) {
+        let ctx = &mut self.ctx;
+        match follow_up {
+            FollowUp::PeerGone { peer, requests } => self.on_peer_gone(peer, &requests),
+            FollowUp::Status { peer, status } => self.on_status(peer, status),
+            FollowUp::WantHeaders(peer) => self.headers.want(&peer),
+            FollowUp::NewHeaders => self.bodies.on_headers(ctx.now()),
+            FollowUp::BetterHeaders(peer) => self.bodies.suppliers().on_better_headers(&peer),
+            FollowUp::StoreBodies(operations) => self.confirmation.write_bodies(ctx, operations),
+            FollowUp::Advance => ctx.advance(),
+            FollowUp::Switched { switch, announce } => self.on_switch(&switch, announce),
+            FollowUp::Delete(hashes) => self.recovery.delete_unprotected(ctx, hashes),
+            FollowUp::Prune => self.prune(),
+            FollowUp::ConfirmedHeldBack(hash) => self.confirmation.hold_back(hash),
+            FollowUp::Released => self.confirmation.on_released(&mut ctx.tree),
+            FollowUp::ClockJumped { back } => {
+                self.status.ask_all();
+                if back {
+                    self.mining.on_clock_set_back();
+                }
+            }
+            FollowUp::Equivocation { author, seq } => self.gossip.on_equivocation(ctx, author, seq),
+            FollowUp::RefillMempool => self.recorder.request_refill(),
+            FollowUp::ImportEnded => {
+                // Pruning would delete the imported blocks if they were not protected before.
+                let beside = self.importing.end(ctx);
+                self.recovery.protect(ctx, beside);
+                self.prune();
+            }
         }
+    }
+
+    /// The best branch changed, and the mempool with it. In this order:
+    ///
+    /// 1. The journal takes over the heights of its readings, which the others may ask for.
+    /// 2. One transaction records the tip and protects confirmed blocks that left.
+    /// 3. These blocks are queued for recovery. Only now may side blocks be pruned, since recovery knows which must stay on disk.
+    /// 4. Readings return to the mempool, those of the journal when it is polled.
+    /// 5. Our branch up to the tips of peers is known to others, and can be confirmed.
+    fn on_switch(&mut self, switch: &Switch, announce: bool) {
+        let ctx = &mut self.ctx;
+        self.recorder.on_switch(ctx, switch);
+        self.missing.set_written_tip(None);
+        let left = self.confirmation.on_switch(ctx, switch);
+        self.recovery.queue(ctx, left.confirmed, true);
+        self.recovery.queue(ctx, left.others, false);
+        self.prune();
+        let ctx = &mut self.ctx;
+        ctx.return_displaced();
+        for (_, status) in ctx.peers.statuses() {
+            self.confirmation.mark_shared(&ctx.tree, &status.tip);
+        }
+        self.mining.on_switch();
+        ctx.tree_changed();
+        if announce {
+            self.status.announce();
+        }
+        let to = ctx.tree.tip().index;
+        ctx.emit(Event::Chain {
+            // If no block joined, the page shows the new tip.
+            from: (switch.fork_index + 1).min(to),
+            to,
+            reorg: !switch.disconnected.is_empty(),
+        });
+    }
+
+    fn on_peer_connected(&mut self, peer: P) {
+        let ctx = &mut self.ctx;
+        let now = ctx.now();
+        if let Some(until) = ctx.peers.banned_until(&peer, now) {
+            return ctx.output(Output::Disconnect {
+                peer,
+                reason: DisconnectReason::Banned,
+                until: Some(until),
+            });
+        }
+        if !ctx.peers.connect(peer, now) {
+            return;
+        }
+        self.answers.on_peer_connected(peer, now);
+        self.bodies.on_peer_connected(peer);
+        self.headers.on_peer_connected(peer, now);
+        self.mempool_sync.on_peer_connected(peer);
+        self.missing.peers_changed();
+        self.status.on_peer_connected(peer, now);
+        ctx.emit(Event::Peers);
+    }
+
+    /// Every part forgets a peer that is gone, and what it was asked for is asked of others.
+    fn on_peer_gone(&mut self, peer: P, requests: &[RequestKind]) {
+        for kind in requests {
+            self.give_back(kind);
+        }
+        let ctx = &mut self.ctx;
+        self.answers.on_peer_gone(&peer);
+        self.bodies.on_peer_gone(&peer);
+        self.clock.on_peer_gone(ctx, &peer);
+        self.gossip.on_peer_gone(ctx, peer);
+        self.headers.on_peer_gone(ctx, &peer);
+        self.mempool_sync.on_peer_gone(&peer);
+        self.missing.on_peer_gone(&peer);
+        self.status.on_peer_gone(&peer);
+        ctx.emit(Event::Peers);
+    }
+
+    /// Processes a peer's Status, which comes in a request or in an answer.
+    fn on_status(&mut self, peer: P, status: StatusMessage) {
+        let ctx = &mut self.ctx;
+        if !ctx.peers.contains(&peer) {
+            return;
+        }
+        self.status.on_status(&peer, ctx.now());
+        if ctx.peers.set_status(&peer, status) {
+            self.bodies.on_new_tip(&peer, ctx.now());
+            self.missing.peers_changed();
+            ctx.emit(Event::Peers);
+        }
+        self.confirmation.mark_shared(&ctx.tree, &status.tip);
+    }
+
+    fn on_gossip(&mut self, from: P, id: GossipId, topic: Topic, data: &[u8]) {
+        let ctx = &mut self.ctx;
+        match topic {
+            Topic::Readings => self.gossip.on_reading(ctx, from, id, data),
+            Topic::Blocks => {
+                if let Some(block) = Gossip::decode_block(ctx, from, id, data) {
+                    self.on_block(block);
+                }
+            }
+        }
+    }
+
+    fn on_block(&mut self, block: GossipedBlock<P>) {
+        let leaves_in_use = self.leaves_in_use();
+        self.gossip.on_block(&mut self.ctx, &leaves_in_use, block);
+    }
+
+    fn on_response(&mut self, peer: P, id: RequestId, data: &[u8]) {
+        let ctx = &mut self.ctx;
+        let Some(OpenRequest { kind, sent_at, .. }) = ctx.peers.close_request(&peer, id) else {
+            return;
+        };
+        let response = match Response::decode(data) {
+            Ok(response) => response,
+            Err(error) => {
+                self.give_back(&kind);
+                return self.ctx.ban(peer, decode_failure(&error));
+            }
+        };
+        match (kind, response) {
+            (RequestKind::Status, Response::Status(status)) => {
+                self.clock.on_peer_clock(ctx, peer, status.now, sent_at);
+                self.on_status(peer, status);
+            }
+            (RequestKind::Headers, Response::Headers(headers)) => {
+                self.headers.on_headers(ctx, peer, &headers)
+            }
+            (RequestKind::Bodies(hashes), Response::Bodies(bodies)) => {
+                let served = bodies.first().is_some_and(Option::is_some);
+                let were_lost = self.missing.on_answer(peer, &hashes, served, ctx.now());
+                let answer = BodiesAnswer {
+                    peer,
+                    hashes,
+                    bodies,
+                    were_lost,
+                };
+                self.bodies.on_answer(ctx, answer);
+            }
+            (RequestKind::MempoolIds { after }, Response::MempoolIds(rows)) => {
+                self.mempool_sync.on_mempool_ids(ctx, peer, after, &rows)
+            }
+            (RequestKind::Readings(ids), Response::Readings(readings)) => {
+                let equivocations = self.gossip.equivocations();
+                MempoolSync::on_readings(ctx, equivocations, peer, &ids, &readings)
+            }
+            (kind, _) => {
+                self.give_back(&kind);
+                self.ctx.ban(peer, DisconnectReason::WrongAnswer);
+            }
+        }
+    }
+
+    fn on_request_failed(&mut self, peer: P, id: RequestId, failure: RequestFailure) {
+        let ctx = &mut self.ctx;
+        let Some(request) = ctx.peers.close_request(&peer, id) else {
+            return;
+        };
+        match request.kind {
+            RequestKind::Headers => self.headers.on_failed(ctx, &peer),
+            RequestKind::Bodies(hashes) => {
+                self.missing.on_answer(peer, &hashes, false, ctx.now());
+                self.bodies.on_failed(&peer, &hashes);
+            }
+            // These are sent again when their timers fire.
+            RequestKind::Status | RequestKind::MempoolIds { .. } | RequestKind::Readings(_) => {}
+        }
+        match failure {
+            RequestFailure::Timeout | RequestFailure::Closed => {}
+            RequestFailure::Unsupported => ctx.drop_peer(peer, DisconnectReason::OtherRoom),
+            RequestFailure::Oversize => ctx.ban(peer, DisconnectReason::Oversize),
+        }
+    }
+
+    /// A request was not answered, through no fault of its own. What it asked for is asked of others.
+    fn give_back(&mut self, kind: &RequestKind) {
+        match kind {
+            RequestKind::Bodies(hashes) => {
+                self.missing.give_back(hashes);
+                self.bodies.give_back(hashes);
+            }
+            // These are sent again when their timers fire.
+            RequestKind::Status
+            | RequestKind::Headers
+            | RequestKind::MempoolIds { .. }
+            | RequestKind::Readings(_) => {}
+        }
+    }
+
+    fn on_written(&mut self, id: WriteId) {
+        let ctx = &mut self.ctx;
+        if ctx.writes.on_written(id) {
+            self.importing.on_written(ctx, id, true);
+        } else if !self.recorder.on_written(ctx, id) {
+            self.adopted.on_written(ctx, id, true);
+        }
+    }
+
+    /// If the disk is `full`, unprotected side blocks are deleted to make room for our own readings and for confirmed blocks.
+    fn on_write_failed(&mut self, id: WriteId, full: bool) {
+        let made_room = full && self.make_room();
+        let ctx = &mut self.ctx;
+        if let Some(failed) = ctx.writes.on_failed(id, ctx.clock.now()) {
+            if failed.had_confirmed {
+                self.confirmation.on_write_failed();
+            }
+            self.importing.on_written(ctx, id, false);
+        } else if !self.recorder.on_write_failed(ctx, id, made_room) {
+            self.adopted.on_written(ctx, id, false);
+        }
+    }
+
+    fn on_store_reset(&mut self) {
+        let ctx = &mut self.ctx;
+        store_reset::rewrite_store(ctx, self.recorder.journal(), &mut self.adopted);
+        self.confirmation.write(ctx);
+        self.missing.start_sweep(ctx);
     }
 
     fn on_read(&mut self, id: ReadId, bodies: Vec<Option<Vec<Reading>>>) {
-        if let Some(pending) = self.pending_answers.remove(&id) {
-            self.answer_bodies(&pending, bodies);
+        let ctx = &mut self.ctx;
+        if self.answers.is_reading(id) {
+            self.answers.on_read(ctx, id, bodies);
         } else if self.recovery.is_reading(id) {
-            self.on_recovery_read(bodies);
-        } else if self.missing_bodies.is_sweeping(id) {
-            self.on_sweep_read(&bodies);
+            let lost = self.recovery.lost(ctx, &bodies);
+            self.missing.on_missing(ctx, &lost);
+            self.follow_up();
+            let may_finish = self.may_finish();
+            let ctx = &mut self.ctx;
+            let operations = self.recovery.on_read(ctx, bodies, may_finish);
+            self.confirmation.write_with(ctx, operations);
+        } else if self.missing.is_reading(id) {
+            self.missing.on_read(ctx, &bodies);
         }
     }
 
     fn on_read_failed(&mut self, id: ReadId) {
-        if let Some(pending) = self.pending_answers.remove(&id) {
-            self.outputs.push(Output::Refuse {
-                id: pending.inbound,
-            });
+        let ctx = &mut self.ctx;
+        if self.answers.is_reading(id) {
+            self.answers.on_read_failed(ctx, id);
         } else if self.recovery.is_reading(id) {
-            self.on_recovery_read_failed();
-        } else if self.missing_bodies.is_sweeping(id) {
-            self.on_sweep_failed();
+            self.recovery.on_read_failed(ctx.now());
+        } else if self.missing.is_reading(id) {
+            self.missing.on_read_failed();
         }
+    }
+
+    /// Readings of retired keys come first: the chain may wait for them before it takes later ones.
+    fn poll_recorder(&mut self) {
+        let is_fetching = self.bodies.is_fetching(&self.ctx);
+        let ctx = &mut self.ctx;
+        self.recorder.poll(ctx, is_fetching);
+        if self.recorder.take_refill() {
+            self.recorder.refill_retired(ctx);
+            self.adopted.refill(ctx);
+            self.recorder.refill_current(ctx);
+        }
+    }
+
+    /// If no peer has the bodies of a branch, the next best one is fetched.
+    fn poll_bodies(&mut self) {
+        for _ in 0..=MAX_UNAVAILABLE {
+            let redownload = self.headers.redownload_leaf();
+            let Some(leaf) = self.bodies.poll(&mut self.ctx, redownload) else {
+                return;
+            };
+            self.headers.forget_branch(&mut self.ctx, &leaf);
+        }
+    }
+
+    fn retry_writes(&mut self) {
+        let Some(operations) = self.ctx.writes.take_retry(self.ctx.now()) else {
+            return;
+        };
+        write_retry::retry(&mut self.ctx, operations, &self.recovery, &self.adopted);
+    }
+
+    /// The leaves of branches that header syncs and imports are extending. They must not be pruned for having little work.
+    fn leaves_in_use(&self) -> Vec<BlockHash> {
+        self.headers.leaves().chain(self.importing.last()).collect()
+    }
+
+    /// Prunes side blocks that are too many or too deep.
+    fn prune(&mut self) {
+        let removed = self.ctx.tree.prune(&self.leaves_in_use());
+        self.recovery.delete_unprotected(&mut self.ctx, removed);
+        self.ctx.tree_changed();
+    }
+
+    /// Deletes side blocks. Returns whether there were any.
+    fn make_room(&mut self) -> bool {
+        let removed = self.ctx.tree.prune_all(&self.leaves_in_use());
+        let any = !removed.is_empty();
+        self.recovery.delete_unprotected(&mut self.ctx, removed);
+        self.ctx.tree_changed();
+        any
     }
 }

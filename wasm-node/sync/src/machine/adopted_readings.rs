@@ -12,32 +12,31 @@ use heartchain_chain::{
     key::Author,
     mempool::MAX_AHEAD,
     reading::{Reading, verify_batch},
-    tree::IdPrefix,
 };
 use litemap::LiteMap;
 
-use super::Machine;
+use super::{context::Context, follow_up::FollowUp};
 use crate::{
     config::{MAX_ADOPTED, MAX_READINGS_PER_ADOPT},
-    io::{AdoptError, Event, Output, StoreOperation, Ticket, WriteId},
+    io::{AdoptError, Event, StoreOperation, Ticket, WriteId},
 };
 
 /// Adopted readings, and calls of `adopt()` that wait for the disk.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Adopted {
+pub(crate) struct Adopted {
     readings: BTreeMap<(Author, u64), Reading>,
     ids: BTreeSet<ReadingId>,
     writing: LiteMap<WriteId, (Ticket, Vec<Reading>)>,
 }
 
 impl Adopted {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let writing = self.writing.values().map(|(_, readings)| readings.len());
         self.readings.len() + writing.sum::<usize>()
     }
 
     /// Adds a reading that is on disk or about to be. Those beyond the limit stay on disk until the next start.
-    pub(super) fn insert(&mut self, room: RoomId, reading: Reading) {
+    pub(crate) fn insert(&mut self, room: RoomId, reading: Reading) {
         if self.readings.len() < MAX_ADOPTED {
             self.ids.insert(reading.id(room));
             self.readings.insert((reading.author, reading.seq), reading);
@@ -67,124 +66,114 @@ impl Adopted {
         }
         authors
     }
-}
 
-impl<P: Copy + Ord + Debug> Machine<P> {
-    pub(super) fn adopt(&mut self, ticket: Ticket, readings: Vec<Reading>) {
+    /// Writes readings that another tab signed, unless their fate is final. `own` is the author of this tab.
+    pub(super) fn adopt<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &mut Context<P>,
+        own: &Author,
+        ticket: Ticket,
+        readings: Vec<Reading>,
+    ) {
         let limit = MAX_ADOPTED;
-        if readings.len() > MAX_READINGS_PER_ADOPT || self.adopted.len() + readings.len() > limit {
-            return self.emit_adopted(ticket, Err(AdoptError::TooMany { limit }));
+        if readings.len() > MAX_READINGS_PER_ADOPT || self.len() + readings.len() > limit {
+            return emit(ctx, ticket, Err(AdoptError::TooMany { limit }));
         }
-        let room = self.tree.room().id();
-        if let Err(error) = verify_batch(room, &readings, &mut self.rng) {
-            return self.emit_adopted(ticket, Err(AdoptError::Reading(error.source)));
+        let room = ctx.room();
+        if let Err(error) = verify_batch(room, &readings, &mut ctx.rng) {
+            return emit(ctx, ticket, Err(AdoptError::Reading(error.source)));
         }
         let new: Vec<Reading> = readings
             .into_iter()
             .filter(|reading| {
                 let at = (reading.author, reading.seq);
-                !self.adopted.readings.contains_key(&at)
-                    && reading.author != self.journal.author()
-                    && !self.is_final(reading, &reading.id(room))
+                !self.readings.contains_key(&at)
+                    && reading.author != *own
+                    && !ctx.is_final(reading, &reading.id(room))
             })
             .collect();
         if new.is_empty() {
-            return self.emit_adopted(ticket, Ok(0));
+            return emit(ctx, ticket, Ok(0));
         }
         let operations = new
             .iter()
-            .map(|reading| StoreOperation::PutAdopted(reading.id(room), *reading))
-            .collect();
-        let id = self.write(operations, true);
-        self.adopted.writing.insert(id, (ticket, new));
+            .map(|reading| StoreOperation::PutAdopted(reading.id(room), *reading));
+        let id = ctx.write_strictly(operations.collect());
+        self.writing.insert(id, (ticket, new));
     }
 
-    /// Handles the end of a write. Returns whether it was one of adopted readings.
-    pub(super) fn adopted_written(&mut self, id: WriteId, stored: bool) -> bool {
-        let Some((ticket, readings)) = self.adopted.writing.remove(&id) else {
-            return false;
+    /// Handles the end of a write, if it is one of adopted readings.
+    pub(super) fn on_written<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &mut Context<P>,
+        id: WriteId,
+        stored: bool,
+    ) {
+        let Some((ticket, readings)) = self.writing.remove(&id) else {
+            return;
         };
         let result = if stored {
-            let room = self.tree.room().id();
+            let room = ctx.room();
             for reading in &readings {
-                self.adopted.insert(room, *reading);
+                self.insert(room, *reading);
             }
-            self.journal.request_refill();
+            ctx.follow_up(FollowUp::RefillMempool);
             Ok(readings.len())
         } else {
             Err(AdoptError::NotStored)
         };
-        self.emit_adopted(ticket, result);
-        true
-    }
-
-    fn emit_adopted(&mut self, ticket: Ticket, result: Result<usize, AdoptError>) {
-        self.outputs
-            .push(Output::Emit(Event::Adopted { ticket, result }));
+        emit(ctx, ticket, result);
     }
 
     /// Puts readings that the best branch lacks into the mempool, up to its limit per author.
-    pub(super) fn refill_adopted(&mut self) {
-        for author in self.adopted.authors() {
-            let next = self.tree.next_seq(&author);
+    pub(super) fn refill<P: Copy + Ord + Debug>(&self, ctx: &mut Context<P>) {
+        for author in self.authors() {
+            let next = ctx.tree.next_seq(&author);
             let until = next.saturating_add(MAX_AHEAD);
             let lacking: Vec<Reading> = self
-                .adopted
                 .readings
                 .range((author, next)..(author, until))
-                .filter(|((author, seq), _)| !self.mempool.contains_seq(author, *seq))
+                .filter(|((author, seq), _)| !ctx.mempool.contains_seq(author, *seq))
                 .map(|(_, reading)| *reading)
                 .collect();
             for reading in lacking {
-                if !self.return_to_mempool(&reading) {
+                if !ctx.return_to_mempool(&reading) {
                     break;
                 }
             }
         }
     }
 
-    /// Removes readings that are confirmed or can never be.
-    pub(super) fn forget_confirmed_adopted(&mut self) {
-        if !self.confirmation.may_advance() || self.unwritten.has_bodies() {
-            return;
-        }
-        let room = self.tree.room().id();
-        let mut gone: Vec<ReadingId> = Vec::new();
-        for author in self.adopted.authors() {
-            let settled = self.tree.confirmed_seq(&author);
+    /// Removes readings that are confirmed or can never be. Returns how to delete them.
+    pub(super) fn take_final<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &Context<P>,
+    ) -> Vec<StoreOperation> {
+        let room = ctx.room();
+        let mut gone = Vec::new();
+        for author in self.authors() {
+            let settled = ctx.tree.confirmed_seq(&author);
             let over: Vec<Reading> = self
-                .adopted
                 .readings
                 .range((author, 0)..(author, settled))
                 .map(|(_, reading)| *reading)
-                .filter(|reading| self.is_final(reading, &reading.id(room)))
+                .filter(|reading| ctx.is_final(reading, &reading.id(room)))
                 .collect();
             for reading in over {
                 let id = reading.id(room);
-                self.adopted.readings.remove(&(author, reading.seq));
-                self.adopted.ids.remove(&id);
-                gone.push(id);
+                self.readings.remove(&(author, reading.seq));
+                self.ids.remove(&id);
+                gone.push(StoreOperation::DeleteAdopted(id));
             }
         }
-        if !gone.is_empty() {
-            // They are deleted because they are confirmed, so that fact has to be on disk in the same transaction.
-            let confirmed = self.put_confirmed();
-            let operations = gone.into_iter().map(StoreOperation::DeleteAdopted);
-            let operations = confirmed.into_iter().chain(operations).collect();
-            self.write(operations, false);
-        }
+        gone
     }
+}
 
-    /// Whether a reading's fate is final: it is confirmed, or another reading has its sequence number at a
-    /// depth at which that will not change.
-    pub(super) fn is_final(&self, reading: &Reading, id: &ReadingId) -> bool {
-        let author = &reading.author;
-        let linked = self.tree.best_prefix(author, reading.seq);
-        let deep_enough = if linked == Some(IdPrefix::from(id)) {
-            self.tree.confirmed_seq(author)
-        } else {
-            self.tree.buried_seq(author)
-        };
-        reading.seq < deep_enough
-    }
+fn emit<P: Copy + Ord + Debug>(
+    ctx: &mut Context<P>,
+    ticket: Ticket,
+    result: Result<usize, AdoptError>,
+) {
+    ctx.emit(Event::Adopted { ticket, result });
 }

@@ -3,123 +3,156 @@
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use heartchain_chain::{block::check_root, hash::BlockHash, header::Header, reading::Reading};
+use heartchain_chain::{
+    block::check_root, hash::BlockHash, header::Header, reading::Reading, time::MonotonicMillis,
+};
+use litemap::LiteMap;
 
-use super::{Machine, requests::decode_failure};
+use super::{
+    context::Context, follow_up::FollowUp, requests::decode_failure, token_bucket::TokenBucket,
+};
 use crate::{
-    config::{ANSWER_OVERHEAD, MAX_OPEN_READS, MAX_OPEN_REQUESTS},
-    io::{InboundId, Output},
+    config::{
+        ALL_ANSWERS_BURST, ALL_ANSWERS_RATE, ANSWER_BURST, ANSWER_OVERHEAD, ANSWER_RATE,
+        ANSWER_SHARE_BURST, ANSWER_SHARE_RATE, MAX_OPEN_READS, MAX_OPEN_REQUESTS,
+    },
+    io::{InboundId, Output, ReadId},
     message::{MAX_BODIES_LEN, MAX_HEADERS, MAX_IDS, MempoolRow, Request, Response},
 };
 
 /// Encoded length of an [`MempoolRow`] in bytes.
 const ID_ROW_LEN: usize = 32 + 8 + 32;
 
+/// Answers in progress, and how much each peer may still request.
+#[derive(Clone, Debug)]
+pub(crate) struct Answers<P> {
+    pending: LiteMap<ReadId, PendingAnswer<P>>,
+    budgets: LiteMap<P, Budget>,
+    /// Bytes of answers left for all untracked peers together.
+    untracked: TokenBucket,
+    /// Bytes of answers left for all peers together.
+    total: TokenBucket,
+}
+
+/// Bytes of answers that a peer may still request.
+#[derive(Clone, Debug)]
+struct Budget {
+    own: TokenBucket,
+    /// The part that is reserved for it, independent of what other peers use.
+    reserved: TokenBucket,
+}
+
 /// A peer's request for bodies that waits for storage.
 #[derive(Clone, Debug)]
-pub(super) struct PendingAnswer<P> {
-    pub(super) peer: P,
-    pub(super) inbound: InboundId,
+struct PendingAnswer<P> {
+    peer: P,
+    inbound: InboundId,
     hashes: Vec<BlockHash>,
 }
 
-impl<P: Copy + Ord + Debug> Machine<P> {
-    pub(super) fn on_request(&mut self, from: P, id: InboundId, data: &[u8]) {
+impl<P: Copy + Ord + Debug> Answers<P> {
+    pub(super) fn new(now: MonotonicMillis) -> Self {
+        Self {
+            pending: LiteMap::new(),
+            budgets: LiteMap::new(),
+            untracked: TokenBucket::full(ANSWER_RATE, ANSWER_BURST, now),
+            total: TokenBucket::full(ALL_ANSWERS_RATE, ALL_ANSWERS_BURST, now),
+        }
+    }
+
+    pub(super) fn on_peer_connected(&mut self, peer: P, now: MonotonicMillis) {
+        let budget = Budget {
+            own: TokenBucket::full(ANSWER_RATE, ANSWER_BURST, now),
+            reserved: TokenBucket::full(ANSWER_SHARE_RATE, ANSWER_SHARE_BURST, now),
+        };
+        self.budgets.insert(peer, budget);
+    }
+
+    pub(super) fn on_peer_gone(&mut self, peer: &P) {
+        self.budgets.remove(peer);
+    }
+
+    /// How many answers wait for storage.
+    pub(crate) fn open_reads(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(super) fn on_request(&mut self, ctx: &mut Context<P>, from: P, id: InboundId, data: &[u8]) {
         let request = match Request::decode(data) {
             Ok(request) => request,
             Err(error) => {
-                self.outputs.push(Output::Refuse { id });
-                return self.ban(from, decode_failure(&error));
+                ctx.output(Output::Refuse { id });
+                return ctx.ban(from, decode_failure(&error));
             }
         };
-        if !self.within_answer_budget(from, self.estimate(&request), false) {
-            self.outputs.push(Output::Refuse { id });
-            return;
+        if !self.within_budget(ctx.now(), from, estimate(ctx, &request), false) {
+            return ctx.output(Output::Refuse { id });
         }
-        match request {
+        let response = match request {
             Request::Status(status) => {
-                self.on_status(from, status);
-                let own = self.own_status();
-                self.respond(from, id, &Response::Status(own));
+                ctx.follow_up(FollowUp::Status { peer: from, status });
+                Response::Status(ctx.own_status())
             }
             Request::Headers { locator } => {
-                let headers = self.tree.headers_after(&locator, MAX_HEADERS);
-                self.respond(from, id, &Response::Headers(headers));
+                Response::Headers(ctx.tree.headers_after(&locator, MAX_HEADERS))
             }
-            Request::Bodies { hashes } => self.start_bodies_answer(from, id, &hashes),
+            Request::Bodies { hashes } => return self.start_bodies(ctx, from, id, &hashes),
             Request::MempoolIds { after } => {
-                let rows = self.mempool.list_after(after, MAX_IDS);
-                let rows = rows
-                    .iter()
-                    .map(|row| MempoolRow {
-                        author: row.author,
-                        seq: row.seq,
-                        id: row.id,
-                    })
-                    .collect();
-                self.respond(from, id, &Response::MempoolIds(rows));
+                let rows = ctx.mempool.list_after(after, MAX_IDS);
+                let rows = rows.iter().map(|row| MempoolRow {
+                    author: row.author,
+                    seq: row.seq,
+                    id: row.id,
+                });
+                Response::MempoolIds(rows.collect())
             }
             Request::Readings { ids } => {
-                let readings = ids
-                    .iter()
-                    .filter_map(|id| self.mempool.get(id))
-                    .copied()
-                    .collect();
-                self.respond(from, id, &Response::Readings(readings));
+                let readings = ids.iter().filter_map(|id| ctx.mempool.get(id));
+                Response::Readings(readings.copied().collect())
             }
-        }
-    }
-
-    /// Estimates how many bytes the answer has, before doing any work for it: a refused request must cost nothing.
-    fn estimate(&self, request: &Request) -> u64 {
-        let rows = |many: usize, len: usize| (many * len) as u64;
-        let body = match request {
-            // A peer's Status is useful to us as well, and the size of bodies is known only once they are read.
-            Request::Status(_) | Request::Bodies { .. } => 0,
-            Request::Headers { .. } => rows(MAX_HEADERS, Header::LEN),
-            Request::MempoolIds { .. } => rows(self.mempool.len().min(MAX_IDS), ID_ROW_LEN),
-            Request::Readings { ids } => rows(ids.len(), Reading::LEN),
         };
-        body.saturating_add(ANSWER_OVERHEAD)
+        self.respond(ctx, from, id, &response);
     }
 
-    /// Whether the answer budgets allow a peer this many bytes. With `spend`, the bytes are also deducted.
-    fn within_answer_budget(&mut self, peer: P, bytes: u64, spend: bool) -> bool {
-        let now = self.now;
-        let Some(state) = self.peers.get_mut(&peer) else {
-            let all = self.total_answer_budget.available(now) >= bytes;
+    /// Whether the budgets allow a peer this many bytes. With `spend`, the bytes are also deducted.
+    fn within_budget(&mut self, now: MonotonicMillis, peer: P, bytes: u64, spend: bool) -> bool {
+        let Some(budget) = self.budgets.get_mut(&peer) else {
+            let all = self.total.available(now) >= bytes;
             return all
-                && self.untracked_answer_budget.available(now) >= bytes
-                && (!spend
-                    || (self.untracked_answer_budget.take(bytes, now)
-                        && self.total_answer_budget.take(bytes, now)));
+                && self.untracked.available(now) >= bytes
+                && (!spend || (self.untracked.take(bytes, now) && self.total.take(bytes, now)));
         };
-        let from_reserved = state.reserved_budget.available(now) >= bytes;
-        if state.answer_budget.available(now) < bytes
-            || (!from_reserved && self.total_answer_budget.available(now) < bytes)
+        let from_reserved = budget.reserved.available(now) >= bytes;
+        if budget.own.available(now) < bytes
+            || (!from_reserved && self.total.available(now) < bytes)
         {
             return false;
         }
         if spend {
-            state.answer_budget.take(bytes, now);
+            budget.own.take(bytes, now);
             if from_reserved {
-                state.reserved_budget.take(bytes, now);
+                budget.reserved.take(bytes, now);
             } else {
-                self.total_answer_budget.take(bytes, now);
+                self.total.take(bytes, now);
             }
         }
         true
     }
 
-    fn start_bodies_answer(&mut self, peer: P, inbound: InboundId, hashes: &[BlockHash]) {
+    fn start_bodies(
+        &mut self,
+        ctx: &mut Context<P>,
+        peer: P,
+        inbound: InboundId,
+        hashes: &[BlockHash],
+    ) {
         let of_peer = self
-            .pending_answers
+            .pending
             .values()
             .filter(|pending| pending.peer == peer)
             .count();
-        if self.pending_answers.len() >= MAX_OPEN_READS || of_peer >= MAX_OPEN_REQUESTS {
-            self.outputs.push(Output::Refuse { id: inbound });
-            return;
+        if self.pending.len() >= MAX_OPEN_READS || of_peer >= MAX_OPEN_REQUESTS {
+            return ctx.output(Output::Refuse { id: inbound });
         }
         // The answer may be a prefix of what was asked, so it ends before the first unknown block.
         let mut len = 0;
@@ -128,7 +161,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             .take_while(|hash| {
                 // Read no more than fits into the answer, but always the first body.
                 let first = len == 0;
-                let readings = self.tree.body_len(hash);
+                let readings = ctx.tree.body_len(hash);
                 len += readings.map_or(0, |readings| readings * Reading::LEN);
                 readings.is_some() && (first || len <= MAX_BODIES_LEN)
             })
@@ -136,25 +169,34 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let known_hashes: Vec<BlockHash> = known_hashes.collect();
         if known_hashes.is_empty() {
             let unknown = hashes.iter().take(1).map(|_| None).collect();
-            return self.respond(peer, inbound, &Response::Bodies(unknown));
+            return self.respond(ctx, peer, inbound, &Response::Bodies(unknown));
         }
-        let read = self.read_bodies(known_hashes.clone());
+        let read = ctx.read_bodies(known_hashes.clone());
         let pending = PendingAnswer {
             peer,
             inbound,
             hashes: known_hashes,
         };
-        self.pending_answers.insert(read, pending);
+        self.pending.insert(read, pending);
     }
 
-    pub(super) fn answer_bodies(
+    /// Whether an answer waits for this read.
+    pub(super) fn is_reading(&self, id: ReadId) -> bool {
+        self.pending.contains_key(&id)
+    }
+
+    pub(super) fn on_read(
         &mut self,
-        pending: &PendingAnswer<P>,
+        ctx: &mut Context<P>,
+        id: ReadId,
         mut bodies: Vec<Option<Vec<Reading>>>,
     ) {
+        let Some(pending) = self.pending.remove(&id) else {
+            return;
+        };
         // A body that the disk corrupted counts as missing; a peer would take it for a lie.
         for (hash, body) in pending.hashes.iter().zip(&mut bodies) {
-            let header = self.tree.header(hash);
+            let header = ctx.tree.header(hash);
             *body = body.take().filter(|readings| {
                 header.is_some_and(|header| check_root(&header, readings).is_ok())
             });
@@ -170,17 +212,38 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             })
             .count();
         bodies.truncate(fitting);
-        self.respond(pending.peer, pending.inbound, &Response::Bodies(bodies));
+        let response = Response::Bodies(bodies);
+        self.respond(ctx, pending.peer, pending.inbound, &response);
     }
 
-    fn respond(&mut self, peer: P, id: InboundId, response: &Response) {
+    pub(super) fn on_read_failed(&mut self, ctx: &mut Context<P>, id: ReadId) {
+        if let Some(pending) = self.pending.remove(&id) {
+            let id = pending.inbound;
+            ctx.output(Output::Refuse { id });
+        }
+    }
+
+    fn respond(&mut self, ctx: &mut Context<P>, peer: P, id: InboundId, response: &Response) {
         let data = response.encode();
         let cost = ANSWER_OVERHEAD.saturating_add(data.len() as u64);
-        let paid = self.within_answer_budget(peer, cost, true);
-        self.outputs.push(if paid {
+        let paid = self.within_budget(ctx.now(), peer, cost, true);
+        ctx.output(if paid {
             Output::Respond { id, data }
         } else {
             Output::Refuse { id }
         });
     }
+}
+
+/// Estimates how many bytes the answer has, before doing any work for it: a refused request must cost nothing.
+fn estimate<P>(ctx: &Context<P>, request: &Request) -> u64 {
+    let rows = |many: usize, len: usize| (many * len) as u64;
+    let body = match request {
+        // A peer's Status is useful to us as well, and the size of bodies is known only once they are read.
+        Request::Status(_) | Request::Bodies { .. } => 0,
+        Request::Headers { .. } => rows(MAX_HEADERS, Header::LEN),
+        Request::MempoolIds { .. } => rows(ctx.mempool.len().min(MAX_IDS), ID_ROW_LEN),
+        Request::Readings { ids } => rows(ids.len(), Reading::LEN),
+    };
+    body.saturating_add(ANSWER_OVERHEAD)
 }

@@ -7,26 +7,19 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use heartchain_chain::{
-    block::{Block, BodyError, check_body, check_root},
     hash::BlockHash,
     reading::Reading,
-    tree::MAX_SIDE_READINGS,
-    validate::Invalidates,
+    time::MonotonicMillis,
+    tree::{BlockInfo, MAX_SIDE_READINGS},
 };
 
 use super::{
-    Machine,
-    headers::HeaderSync,
-    peer::PeerState,
-    requests::{OpenRequest, RequestKind},
+    context::Context, download::Download, follow_up::FollowUp, peers::Peer, requests::RequestKind,
+    suppliers::Suppliers,
 };
 use crate::{
-    config::{
-        BODY_PATIENCE, BODY_RANGE, COMPETING_BLOCKS, LATE_BODIES_CHECK_INTERVAL,
-        MAX_OPEN_BODY_REQUESTS, MAX_STALLS, MAX_UNAVAILABLE, MISSING_BODIES_INTERVAL,
-        REQUEST_TIMEOUT,
-    },
-    io::{DisconnectReason, Event, Output, RequestId, StoreOperation},
+    config::{BODY_PATIENCE, COMPETING_BLOCKS, MAX_OPEN_BODY_REQUESTS},
+    io::DisconnectReason,
     message::{MAX_BODIES_LEN, Request},
 };
 
@@ -37,282 +30,282 @@ type BodyPriority = (bool, u32, bool, bool, u64);
 /// Upper bound of the readings in one answer.
 const MAX_ANSWER_READINGS: usize = MAX_BODIES_LEN / Reading::LEN;
 
-impl<P: Copy + Ord + Debug> Machine<P> {
-    /// Updates the plan, and assigns ranges to peers with free request slots.
-    pub(super) fn update_download(&mut self) {
-        // Each round sends a request, marks a branch unavailable, or ends the loop.
-        for _ in 0..=MAX_UNAVAILABLE {
-            let redownload_leaf = self
-                .header_syncs
-                .values()
-                .find_map(HeaderSync::redownload_leaf);
-            self.download.plan(&self.tree, redownload_leaf, self.now);
-            let Some(target) = self.download.target else {
-                return;
-            };
-            self.retry_late_first_range();
-            self.assign_ranges();
-            let stuck = !self.download.queue.is_empty()
-                && self.download.in_flight.is_empty()
-                && self.no_peer_has_first();
-            if !stuck && !self.no_lasting_peer_has_first() {
-                return;
-            }
-            self.download.mark_unavailable(target.hash, self.now);
-            self.forget_headers_of(&target.hash);
-            for state in self.peers.iter_mut().map(|(_, state)| state) {
-                state.stalls = 0;
-                state.lacking.clear();
-            }
+/// The bodies of the branch being fetched.
+#[derive(Clone, Debug)]
+pub(crate) struct Bodies<P> {
+    download: Download,
+    suppliers: Suppliers<P>,
+}
+
+/// A peer's answer to a request for bodies.
+pub(super) struct BodiesAnswer<P> {
+    pub(super) peer: P,
+    /// What was requested.
+    pub(super) hashes: Vec<BlockHash>,
+    pub(super) bodies: Vec<Option<Vec<Reading>>>,
+    /// Whether the bodies were requested because the disk lost them. Such bodies are scattered: a peer that lacks one may have
+    /// others. On a branch, a peer that lacks a block also lacks those above it.
+    pub(super) were_lost: bool,
+}
+
+impl<P: Copy + Ord + Debug> Bodies<P> {
+    pub(super) fn new() -> Self {
+        Self {
+            download: Download::new(),
+            suppliers: Suppliers::new(),
         }
+    }
+
+    /// What peers have shown about the bodies they can send.
+    pub(super) fn suppliers(&mut self) -> &mut Suppliers<P> {
+        &mut self.suppliers
+    }
+
+    /// The height of the branch being fetched.
+    pub(crate) fn target_index(&self) -> Option<u64> {
+        self.download.target().map(|target| target.index)
+    }
+
+    /// When something is due although nothing arrives.
+    pub(super) fn next_deadline(&self, now: MonotonicMillis) -> Option<MonotonicMillis> {
+        self.download.next_deadline(now)
+    }
+
+    pub(super) fn on_peer_connected(&mut self, peer: P) {
+        self.suppliers.on_peer_connected(peer);
+        self.download.peers_changed();
+    }
+
+    pub(super) fn on_peer_gone(&mut self, peer: &P) {
+        self.suppliers.on_peer_gone(peer);
+        self.download.peers_changed();
+    }
+
+    /// A peer has another tip than before, so it may have blocks that it lacked. It is not asked again for the first body
+    /// forever: claims are free.
+    pub(super) fn on_new_tip(&mut self, peer: &P, now: MonotonicMillis) {
+        if self.download.may_ask_again(now) {
+            self.suppliers.forget_lacking(peer);
+        }
+        self.download.peers_changed();
+    }
+
+    /// A peer did not answer a request for these bodies.
+    pub(super) fn on_failed(&mut self, peer: &P, hashes: &[BlockHash]) {
+        self.suppliers.on_stall(peer);
+        self.give_back(hashes);
+    }
+
+    /// New headers are in the tree.
+    pub(super) fn on_headers(&mut self, now: MonotonicMillis) {
+        self.download.on_headers(now);
+    }
+
+    /// The request for these bodies was not answered. They are planned again.
+    pub(super) fn give_back(&mut self, hashes: &[BlockHash]) {
+        self.download.requeue(hashes);
+    }
+
+    /// Updates the plan, and assigns ranges to peers with free request slots. `redownload` is the last header of a branch that
+    /// passed presync. Returns the tip of a branch that was given up because no peer has its bodies. Then there may be another one to
+    /// fetch, so the caller calls this again.
+    pub(super) fn poll(
+        &mut self,
+        ctx: &mut Context<P>,
+        redownload: Option<BlockHash>,
+    ) -> Option<BlockHash> {
+        self.plan(ctx, redownload);
+        let target = self.download.target()?;
+        self.retry_late_first_range(ctx, &target, redownload);
+        self.assign_ranges(ctx);
+        let stuck = self.download.is_idle() && self.no_peer_has_first(ctx);
+        if !stuck && !self.no_lasting_peer_has_first(ctx) {
+            return None;
+        }
+        self.download.mark_unavailable(target.hash, ctx.now());
+        self.suppliers.start_over();
+        Some(target.hash)
+    }
+
+    fn plan(&mut self, ctx: &Context<P>, redownload: Option<BlockHash>) {
+        let revision = ctx.tree_revision();
+        self.download
+            .plan(&ctx.tree, revision, redownload, ctx.now());
     }
 
     /// Plans the lowest missing bodies again for another peer, if their answer is late.
-    fn retry_late_first_range(&mut self) {
-        if self.download.next_late_check > self.now {
+    fn retry_late_first_range(
+        &mut self,
+        ctx: &mut Context<P>,
+        target: &BlockInfo,
+        redownload: Option<BlockHash>,
+    ) {
+        let now = ctx.now();
+        if !self.download.take_late_check(now) || !ctx.peers.any_late(BODY_PATIENCE, now) {
             return;
         }
-        self.download.next_late_check = self.now.saturating_add(LATE_BODIES_CHECK_INTERVAL);
-        let Some(target) = self.download.target else {
-            return;
-        };
-        let now = self.now;
-        let is_late = |request: &OpenRequest<P>| {
-            let sent = request.deadline.saturating_sub(REQUEST_TIMEOUT);
-            !request.overdue && sent.saturating_add(BODY_PATIENCE) <= now
-        };
-        if !self.requests.values().any(is_late) {
-            return;
-        }
-        let first = self.tree.missing_bodies(&target.hash, 1);
-        let late: Vec<(RequestId, P, Vec<BlockHash>)> = self
-            .requests
-            .iter()
-            .filter(|(_, request)| is_late(request))
-            .filter_map(|(id, request)| match &request.kind {
-                RequestKind::Bodies(hashes) if first.iter().any(|first| hashes.contains(first)) => {
-                    Some((*id, request.peer, hashes.clone()))
-                }
-                RequestKind::Bodies(_)
-                | RequestKind::Status
-                | RequestKind::Headers
-                | RequestKind::MempoolIds { .. }
-                | RequestKind::Readings(_) => None,
-            })
-            .collect();
-        for (id, peer, hashes) in late {
-            if let Some(request) = self.requests.get_mut(&id) {
-                request.overdue = true;
-            }
-            let turn = self.next_header_turn();
-            if let Some(state) = self.peers.get_mut(&peer) {
-                state.overdue += 1;
-                state.body_turn = turn;
-            }
+        let first = ctx.tree.missing_bodies(&target.hash, 1);
+        for (peer, hashes) in ctx.peers.mark_overdue(&first, BODY_PATIENCE, now) {
+            self.suppliers.on_late(&peer);
             self.download.requeue(&hashes);
         }
-        let redownload_leaf = self
-            .header_syncs
-            .values()
-            .find_map(HeaderSync::redownload_leaf);
-        self.download.plan(&self.tree, redownload_leaf, self.now);
-        self.race_first_range();
+        self.plan(ctx, redownload);
+        self.race_first_range(ctx);
     }
 
     /// Asks two peers for the same first range, which halves the time lost to silent peers.
-    fn race_first_range(&mut self) {
-        let first: Vec<BlockHash> = self
-            .download
-            .queue
-            .iter()
-            .take(BODY_RANGE)
-            .copied()
-            .collect();
-        if first.is_empty() || self.unwritten.is_full() {
+    fn race_first_range(&mut self, ctx: &mut Context<P>) {
+        let Some(first) = self.download.first().filter(|_| !ctx.writes.is_full()) else {
             return;
-        }
-        let free = self.peers_by_body_priority().into_iter().filter(|peer| {
-            self.peers.get(peer).is_some_and(|state| {
-                state.has_request_slot()
-                    && state.open_body_requests < MAX_OPEN_BODY_REQUESTS
-                    && state.stalls < MAX_STALLS
-                    && state.overdue == 0
-                    && !state.lacking.contains(&first[0])
-            })
+        };
+        let free = self.by_priority(ctx).into_iter().filter(|peer| {
+            let is_free = |state: &Peer| state.has_body_slot() && !state.is_overdue();
+            ctx.peers.get(peer).is_some_and(is_free)
+                && self
+                    .suppliers
+                    .get(peer)
+                    .is_some_and(|supplier| !supplier.cannot_give(first))
         });
         let two: Vec<P> = free.take(2).collect();
         if two.is_empty() {
             return;
         }
-        self.download.queue.drain(..first.len());
-        self.download.in_flight.extend(&first);
+        let hashes = self.download.take_range(|_| true);
         for peer in two {
-            let hashes = first.clone();
-            let request = Request::Bodies {
-                hashes: hashes.clone(),
-            };
-            self.send_request(peer, &request, RequestKind::Bodies(hashes));
+            request(ctx, peer, hashes.clone());
         }
     }
 
-    fn no_peer_has_first(&self) -> bool {
-        !self.peers.is_empty()
-            && self.download.queue.front().is_some_and(|first| {
-                self.peers
-                    .values()
-                    .all(|peer| peer.stalls >= MAX_STALLS || peer.lacking.contains(first))
+    fn no_peer_has_first(&self, ctx: &Context<P>) -> bool {
+        !ctx.peers.is_empty()
+            && self.download.first().is_some_and(|first| {
+                ctx.peers
+                    .iter()
+                    .all(|(peer, _)| cannot_give(&self.suppliers, &peer, first))
             })
     }
 
     /// Whether no peer that was connected all the time has the first body, once it has been missing for too long.
     /// Newer peers do not count. Peer IDs are free, so peers that keep reconnecting could otherwise keep a branch
     /// without bodies as the target forever.
-    fn no_lasting_peer_has_first(&mut self) -> bool {
-        let Some((first, since)) = self.download.long_missing(self.now) else {
+    fn no_lasting_peer_has_first(&mut self, ctx: &Context<P>) -> bool {
+        let Some((first, since)) = self.download.long_missing(ctx.now()) else {
             return false;
         };
-        if self.tree.block(&first).is_none_or(|block| block.has_body) {
+        if ctx.tree.block(&first).is_none_or(|block| block.has_body) {
             return false;
         }
-        let is_lasting = |peer: &&PeerState| peer.connected_at <= since;
-        let mut lasting = self.peers.values().filter(is_lasting).peekable();
+        let lasting = ctx.peers.iter();
+        let mut lasting = lasting
+            .filter(|(_, state)| state.connected_at() <= since)
+            .peekable();
         if lasting.peek().is_none() {
-            self.download.restart_patience(self.now);
+            self.download.restart_patience(ctx.now());
             return false;
         }
-        lasting.all(|peer| peer.stalls >= MAX_STALLS || peer.lacking.contains(&first))
+        lasting.all(|(peer, _)| cannot_give(&self.suppliers, &peer, &first))
     }
 
     /// Peers in the order in which they are asked for bodies.
-    fn peers_by_body_priority(&self) -> Vec<P> {
-        let Some(target) = self.download.target else {
+    fn by_priority(&self, ctx: &Context<P>) -> Vec<P> {
+        let Some(target) = self.download.target() else {
             return Vec::new();
         };
-        let mut peers: Vec<(BodyPriority, P)> = self
-            .peers
-            .iter()
-            .map(|(peer, state)| {
-                // A peer that claims less work than the branch has is unlikely to have the branch.
-                let claims_less = state
-                    .status
-                    .is_none_or(|status| status.total_work < target.total_work);
-                let late = state.overdue > 0;
-                let (stalls, silent) = (state.stalls, !state.gave_better_headers);
-                ((late, stalls, silent, claims_less, state.body_turn), *peer)
-            })
-            .collect();
+        let peers = ctx.peers.iter().filter_map(|(peer, state)| {
+            let supplier = self.suppliers.get(&peer)?;
+            // A peer that claims less work than the branch has is unlikely to have the branch.
+            let claims_less = state
+                .status()
+                .is_none_or(|status| status.total_work < target.total_work);
+            let late = state.is_overdue();
+            let (stalls, silent) = (supplier.stalls(), !supplier.gave_better_headers());
+            Some(((late, stalls, silent, claims_less, supplier.turn()), peer))
+        });
+        let mut peers: Vec<(BodyPriority, P)> = peers.collect();
         peers.sort_unstable();
         peers.into_iter().map(|(_, peer)| peer).collect()
     }
 
-    fn assign_ranges(&mut self) {
-        if self.unwritten.is_full() {
+    fn assign_ranges(&mut self, ctx: &mut Context<P>) {
+        if ctx.writes.is_full() {
             return;
         }
-        let peers = self.peers_by_body_priority();
+        let peers = self.by_priority(ctx);
         // One request per peer and round, so that ranges spread over all peers.
         for _ in 0..MAX_OPEN_BODY_REQUESTS {
             for &peer in &peers {
-                if self.download.queue.is_empty() {
+                if self.download.first().is_none() {
                     return;
                 }
-                self.request_range(peer);
+                self.request_range(ctx, peer);
             }
         }
     }
 
-    fn request_range(&mut self, peer: P) {
-        let Some(state) = self.peers.get(&peer) else {
+    fn request_range(&mut self, ctx: &mut Context<P>, peer: P) {
+        let (Some(state), Some(supplier)) = (ctx.peers.get(&peer), self.suppliers.get(&peer))
+        else {
             return;
         };
-        let busy = !state.has_request_slot() || state.open_body_requests >= MAX_OPEN_BODY_REQUESTS;
-        if busy || state.stalls >= MAX_STALLS || !self.has_room_for_bodies() {
+        if !state.has_body_slot() || supplier.is_stalled() || !self.has_room(ctx) {
             return;
         }
         // The peer is already sending this range. Asking again would only slow down its link.
-        let is_sending = |first: &BlockHash| {
-            let mut open = self.requests.values().filter(|open| open.peer == peer);
-            open.any(
-                |open| matches!(&open.kind, RequestKind::Bodies(hashes) if hashes.contains(first)),
-            )
-        };
-        if self.download.queue.front().is_some_and(is_sending) {
+        if self
+            .download
+            .first()
+            .is_some_and(|first| state.is_sending(first))
+        {
             return;
         }
-        let queue = &mut self.download.queue;
         // A peer that lacks a block also lacks those above it.
-        let offered = queue
-            .iter()
-            .take_while(|hash| !state.lacking.contains(*hash));
-        let many = offered.take(BODY_RANGE).count();
-        let hashes: Vec<BlockHash> = queue.drain(..many).collect();
-        if hashes.is_empty() {
-            return;
+        let hashes = self.download.take_range(|hash| !supplier.lacks(hash));
+        if !hashes.is_empty() {
+            request(ctx, peer, hashes);
         }
-        self.download.in_flight.extend(&hashes);
-        self.send_request(
-            peer,
-            &Request::Bodies {
-                hashes: hashes.clone(),
-            },
-            RequestKind::Bodies(hashes),
-        );
     }
 
     /// Whether the readings of one more answer fit into the limit if they do not join the best branch at once.
     /// Bodies that connect to the fork without a gap do not count, because their branch has more work. The
     /// first missing bodies may always be requested.
-    fn has_room_for_bodies(&self) -> bool {
-        if self.download.in_flight.is_empty() {
-            return true;
-        }
-        let open: usize = self
-            .peers
-            .values()
-            .map(|state| state.open_body_requests)
-            .sum();
-        let side = self.side_readings();
-        side + (open + 2) * MAX_ANSWER_READINGS <= MAX_SIDE_READINGS
+    fn has_room(&self, ctx: &Context<P>) -> bool {
+        let answers = ctx.peers.open_body_requests() + 2;
+        self.download.is_idle()
+            || self.side_readings(ctx) + answers * MAX_ANSWER_READINGS <= MAX_SIDE_READINGS
     }
 
     /// Readings of side blocks in memory, except for those of the branch being fetched that connect to the fork
     /// without a gap.
-    pub(super) fn side_readings(&self) -> usize {
-        let all = self.tree.side_readings();
-        all.saturating_sub(self.download.ready_readings)
+    pub(crate) fn side_readings(&self, ctx: &Context<P>) -> usize {
+        let all = ctx.tree.side_readings();
+        all.saturating_sub(self.download.ready_readings())
     }
 
-    pub(super) fn on_bodies(
-        &mut self,
-        peer: P,
-        hashes: &[BlockHash],
-        bodies: Vec<Option<Vec<Reading>>>,
-    ) {
-        let were_missing = self.missing_bodies.is_in_flight(hashes);
-        self.missing_bodies.clear_in_flight(hashes);
+    /// Inserts the bodies that a peer sent.
+    pub(super) fn on_answer(&mut self, ctx: &mut Context<P>, answer: BodiesAnswer<P>) {
+        let BodiesAnswer {
+            peer,
+            hashes,
+            bodies,
+            were_lost,
+        } = answer;
         if bodies.len() > hashes.len() {
-            self.download.requeue(hashes);
-            return self.ban(peer, DisconnectReason::WrongAnswer);
+            self.download.requeue(&hashes);
+            return ctx.ban(peer, DisconnectReason::WrongAnswer);
         }
         if bodies.len() == hashes.len() && bodies.iter().all(Option::is_some) {
-            self.download.remove_in_flight(hashes);
+            self.download.remove_in_flight(&hashes);
         } else {
-            self.download.requeue(hashes);
+            self.download.requeue(&hashes);
         }
         let served = bodies.iter().take_while(|body| body.is_some()).count();
-        if let Some(state) = self.peers.get_mut(&peer) {
-            if served > 0 {
-                state.stalls = 0;
-            } else if were_missing {
-                state.missing_bodies_retry_at = self.now.saturating_add(MISSING_BODIES_INTERVAL);
-            }
-            if served == 0 || served < bodies.len() {
-                // On a branch, a peer that lacks a block also lacks those above it. Missing bodies are
-                // scattered, so it may have others.
-                let many = if were_missing { 1 } else { usize::MAX };
-                let lacking = hashes.iter().skip(served).take(many);
-                lacking.for_each(|hash| state.add_lacking(*hash));
-            }
+        if served > 0 {
+            self.suppliers.on_served(&peer);
+        }
+        if served == 0 || served < bodies.len() {
+            let many = if were_lost { 1 } else { usize::MAX };
+            self.suppliers
+                .on_lacking(&peer, hashes.iter().skip(served).take(many));
         }
         let mut operations = Vec::new();
         let mut invalid = None;
@@ -320,86 +313,65 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             let Some(readings) = body else {
                 continue;
             };
-            match self.insert_body(hash, readings) {
+            match ctx.insert_body(hash, readings) {
                 Ok(operation) => operations.extend(operation),
                 Err(error) => {
-                    self.download.requeue(hashes);
+                    self.download.requeue(&hashes);
                     invalid = Some(DisconnectReason::BadBody(error));
                     break;
                 }
             }
         }
         if !operations.is_empty() {
-            self.download.last_progress_at = self.now;
-            self.download.last_bodies_at = Some(self.now);
-            operations.extend(self.first_put_confirmed());
-            self.write(operations, false);
+            self.download.on_bodies(ctx.now());
+            ctx.follow_up(FollowUp::StoreBodies(operations));
         }
-        self.advance();
+        ctx.follow_up(FollowUp::Advance);
         if let Some(reason) = invalid {
-            self.ban(peer, reason);
+            ctx.ban(peer, reason);
         }
-    }
-
-    /// Verifies a body against its header (Merkle root, fields, signatures, number of readings) and inserts it
-    /// into the tree. Returns how to store it, if it is new or was missing.
-    pub(super) fn insert_body(
-        &mut self,
-        hash: &BlockHash,
-        readings: Vec<Reading>,
-    ) -> Result<Option<StoreOperation>, BodyError> {
-        let Some(header) = self.tree.header(hash) else {
-            return Ok(None);
-        };
-        let was_missing = self.missing_bodies.contains(hash);
-        if !was_missing && self.tree.block(hash).is_some_and(|info| info.has_body) {
-            // An invalid body must be noticed even if gossip delivered the valid one first.
-            return check_root(&header, &readings).map(|()| None);
-        }
-        let room = self.tree.room().id();
-        let mempool = &self.mempool;
-        if let Err(error) = check_body(
-            room,
-            &header,
-            &readings,
-            |reading| mempool.contains_exact(reading),
-            &mut self.rng,
-        ) {
-            if error.invalidates() == Invalidates::Descendants {
-                self.invalidate(hash);
-            }
-            return Err(error);
-        }
-        if was_missing && self.missing_bodies.forget(hash) {
-            self.outputs.push(Output::Emit(Event::Status));
-        } else {
-            self.tree.insert_checked_body(hash, &readings);
-            self.download.tree_changed();
-        }
-        Ok(Some(StoreOperation::PutBlock(
-            *hash,
-            Block { header, readings },
-        )))
     }
 
     /// Whether bodies of a better branch are arriving. Headers do not count: a peer can produce some without bodies.
-    pub(super) fn is_fetching(&self) -> bool {
-        let last = self.download.last_bodies_at;
-        !self.peers.is_empty()
-            && self.download.target.is_some()
-            && last.is_some_and(|last| self.now < last.saturating_add(REQUEST_TIMEOUT))
+    pub(super) fn is_fetching(&self, ctx: &Context<P>) -> bool {
+        !ctx.peers.is_empty() && self.download.is_arriving(ctx.now())
     }
 
-    /// Whether mining should wait for a much longer branch, because blocks mined on ours would be lost. A
+    /// Whether bodies of a much longer branch are arriving, so that ours may turn out not to be the best one.
+    pub(super) fn is_fetching_longer(&self, ctx: &Context<P>) -> bool {
+        self.is_longer(ctx) && self.is_fetching(ctx)
+    }
+
+    /// Until when mining should wait for a much longer branch, because blocks mined on ours would be lost. A
     /// branch that is longer by a few blocks is no reason to wait: such blocks compete, and a peer could offer
     /// some repeatedly.
-    pub(super) fn is_catching_up(&self) -> bool {
-        let tip = self.tree.tip();
-        !self.peers.is_empty()
-            && self.now < self.download.catch_up_deadline()
-            && self
-                .download
-                .target
-                .is_some_and(|target| target.index > tip.index + COMPETING_BLOCKS)
+    pub(super) fn catching_up_until(&self, ctx: &Context<P>) -> Option<MonotonicMillis> {
+        let until = self.download.catch_up_deadline();
+        let waits = !ctx.peers.is_empty() && ctx.now() < until && self.is_longer(ctx);
+        waits.then_some(until)
     }
+
+    /// Whether the branch being fetched is longer than ours by more than a few blocks.
+    fn is_longer(&self, ctx: &Context<P>) -> bool {
+        let limit = ctx.tree.tip().index + COMPETING_BLOCKS;
+        self.download
+            .target()
+            .is_some_and(|target| target.index > limit)
+    }
+}
+
+fn cannot_give<P: Copy + Ord + Debug>(
+    suppliers: &Suppliers<P>,
+    peer: &P,
+    hash: &BlockHash,
+) -> bool {
+    let supplier = suppliers.get(peer);
+    supplier.is_some_and(|supplier| supplier.cannot_give(hash))
+}
+
+fn request<P: Copy + Ord + Debug>(ctx: &mut Context<P>, peer: P, hashes: Vec<BlockHash>) {
+    let request = Request::Bodies {
+        hashes: hashes.clone(),
+    };
+    ctx.request(peer, &request, RequestKind::Bodies(hashes));
 }

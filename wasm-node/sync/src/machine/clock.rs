@@ -1,10 +1,80 @@
-//! Correcting the local wall clock by those of peers. Pure functions that read no clock.
+//! The times that blocks and readings are judged by: the local clocks, and the wall clock as corrected by those of peers. Reads no
+//! clock.
 
 use alloc::vec::Vec;
 
-use heartchain_chain::time::UnixMillis;
+use heartchain_chain::time::{MonotonicMillis, UnixMillis};
 
-use crate::config::{MAX_CLOCK_OFFSET, MIN_CLOCK_OFFSET, MIN_CLOCKS};
+use crate::{
+    config::{MAX_CLOCK_OFFSET, MIN_CLOCK_OFFSET, MIN_CLOCKS, Millis},
+    io::Now,
+};
+
+/// Both clocks at the current input, and by how much peers correct the wall clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    started_at: MonotonicMillis,
+    monotonic: MonotonicMillis,
+    wall: UnixMillis,
+    offset: Option<i64>,
+}
+
+impl Clock {
+    pub(super) const fn new(now: Now) -> Self {
+        Self {
+            started_at: now.monotonic,
+            monotonic: now.monotonic,
+            wall: now.wall,
+            offset: None,
+        }
+    }
+
+    /// A monotonic clock that goes back is broken. Treating it as standing still is the best that can be done.
+    pub(super) fn advance(&mut self, now: Now) {
+        self.monotonic = self.monotonic.max(now.monotonic);
+        self.wall = now.wall;
+    }
+
+    /// Sets the median of the peers' clock offsets.
+    pub(super) fn correct(&mut self, offset: Option<i64>) {
+        self.offset = offset;
+    }
+
+    /// The median of the peers' clocks minus ours in ms, if enough are known.
+    pub(crate) const fn offset(&self) -> Option<i64> {
+        self.offset
+    }
+
+    pub(super) const fn now(&self) -> MonotonicMillis {
+        self.monotonic
+    }
+
+    pub(crate) const fn wall(&self) -> UnixMillis {
+        self.wall
+    }
+
+    /// When the machine has been running for this long in ms.
+    pub(crate) const fn after_start(&self, ms: Millis) -> MonotonicMillis {
+        self.started_at.saturating_add(ms)
+    }
+
+    /// The later of the wall clock and the corrected clock, to check blocks with. Peers with slow clocks, or
+    /// that claim to have them, cannot make this peer refuse blocks that its own clock accepts.
+    pub(super) fn latest(&self) -> UnixMillis {
+        self.wall.max(adjusted(self.wall, self.offset))
+    }
+
+    /// The earlier of the two, to timestamp blocks with. Peers with fast clocks, or that claim to have them,
+    /// cannot make this peer mine blocks that others refuse.
+    pub(super) fn earliest(&self) -> UnixMillis {
+        self.wall.min(adjusted(self.wall, self.offset))
+    }
+
+    /// The monotonic time at which a block with this timestamp is due, as far as can be known now.
+    pub(super) fn due(&self, at: UnixMillis) -> MonotonicMillis {
+        self.monotonic.saturating_add(at.since(self.latest()))
+    }
+}
 
 /// The median of the peers' clock offsets (their clock minus ours, in ms) and our own offset 0, if enough peers
 /// are known. Of the two middle values of an even number, it takes the one nearer to 0, so that liars must be
@@ -26,7 +96,7 @@ pub(super) fn median_offset(offsets: impl Iterator<Item = i64>) -> Option<i64> {
 /// The time to judge by: the local clock, corrected by the median offset if that is neither negligible nor so
 /// large that a person must set the clock. Larger offsets are ignored instead of clamped. Otherwise the boldest
 /// liars would gain most.
-pub(super) fn adjusted(now: UnixMillis, offset: Option<i64>) -> UnixMillis {
+fn adjusted(now: UnixMillis, offset: Option<i64>) -> UnixMillis {
     match offset.map(|offset| (offset < 0, offset.unsigned_abs())) {
         Some((slower, by)) if (MIN_CLOCK_OFFSET + 1..=MAX_CLOCK_OFFSET).contains(&by) => {
             if slower {

@@ -5,16 +5,20 @@
 //! fetched. Depth alone is not enough: mining a few blocks is cheap, and a newcomer whose first peer lies would
 //! keep invented blocks forever.
 
-use alloc::collections::VecDeque;
+use alloc::{collections::VecDeque, vec::Vec};
 use core::fmt::Debug;
 
-use heartchain_chain::{hash::BlockHash, time::MonotonicMillis};
+use heartchain_chain::{
+    hash::BlockHash,
+    time::MonotonicMillis,
+    tree::{Switch, Tree},
+};
 
-use super::Machine;
+use super::{context::Context, token_bucket::TokenBucket};
 use crate::{
     config::{
-        COMPETING_BLOCKS, CONFIRMED_AFTER, CONFIRMED_AT_ANY_DEPTH_AFTER, CONFIRMED_DEPTH,
-        CONFIRMED_WRITE_INTERVAL, TIP_SAMPLE_INTERVAL,
+        CONFIRMED_AFTER, CONFIRMED_AT_ANY_DEPTH_AFTER, CONFIRMED_DEPTH, CONFIRMED_WRITE_INTERVAL,
+        FETCHING_BUDGET, FETCHING_BUDGET_RATE, TIP_SAMPLE_INTERVAL,
     },
     io::StoreOperation,
 };
@@ -29,8 +33,8 @@ struct TipSample {
 }
 
 /// What is confirmed, and the samples that confirm more with time.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Confirmation {
+#[derive(Clone, Debug)]
+pub(crate) struct Confirmation {
     /// Oldest first. Heights never decrease from one sample to the next.
     samples: VecDeque<TipSample>,
     /// The confirmed height before the current input.
@@ -45,25 +49,48 @@ pub(super) struct Confirmation {
     is_stored: bool,
     /// The block that was confirmed before the clock was set back, if it is held back now.
     held_back: Option<BlockHash>,
+    /// When the machine last saw that a better branch was being fetched, if it still is.
+    fetching_since: Option<MonotonicMillis>,
+    /// How long peers may still delay confirmation, in ms.
+    fetching_budget: TokenBucket,
+}
+
+/// Blocks that left the best branch, lowest first, so that an author's readings return in the order of their sequence numbers.
+#[derive(Debug)]
+pub(super) struct Left {
+    /// Those that were confirmed. They are protected on disk.
+    pub(super) confirmed: Vec<BlockHash>,
+    pub(super) others: Vec<BlockHash>,
 }
 
 impl Confirmation {
-    /// The height up to which the best branch was confirmed before the current input changed it.
-    pub(super) const fn index(&self) -> u64 {
-        self.index
+    pub(super) fn new(now: MonotonicMillis) -> Self {
+        Self {
+            samples: VecDeque::new(),
+            index: 0,
+            written: 0,
+            written_at: MonotonicMillis::default(),
+            shared: 0,
+            is_stored: false,
+            held_back: None,
+            fetching_since: None,
+            fetching_budget: TokenBucket::full(FETCHING_BUDGET_RATE, FETCHING_BUDGET, now),
+        }
     }
 
     /// At startup, the best branch is confirmed up to this height.
-    pub(super) fn restore(&mut self, index: u64, is_stored: bool) {
+    pub(crate) fn restore(&mut self, index: u64, is_stored: bool) {
         self.index = index;
         self.written = index;
         self.shared = index;
         self.is_stored = is_stored;
     }
 
-    /// Another peer's best branch contains our block at this height.
-    pub(super) fn mark_shared(&mut self, index: u64) {
-        self.shared = self.shared.max(index);
+    /// A peer's best branch ends in this block, so our branch up to it is known to others.
+    pub(super) fn mark_shared(&mut self, tree: &Tree, tip: &BlockHash) {
+        if let Some(info) = tree.block(tip).filter(|info| info.on_best) {
+            self.shared = self.shared.max(info.index);
+        }
     }
 
     /// Whether the confirmed block on disk may change.
@@ -72,18 +99,18 @@ impl Confirmation {
     }
 
     /// The confirmed block could not be written.
-    pub(super) fn write_failed(&mut self) {
+    pub(super) fn on_write_failed(&mut self) {
         self.written = 0;
         self.is_stored = false;
     }
 
     /// A confirmed block is held back.
-    pub(super) fn hold_back(&mut self, hash: BlockHash) {
+    pub(crate) fn hold_back(&mut self, hash: BlockHash) {
         self.held_back.get_or_insert(hash);
     }
 
     /// The best branch changed above this height.
-    pub(super) fn rewind_to(&mut self, fork_index: u64) {
+    fn rewind_to(&mut self, fork_index: u64) {
         for sample in &mut self.samples {
             sample.deep = sample.deep.min(fork_index);
             sample.tip = sample.tip.min(fork_index);
@@ -115,7 +142,7 @@ impl Confirmation {
     }
 
     /// When to sample a tip that came too soon after the last sample.
-    pub(super) fn sample_due(&self, tip: u64) -> Option<MonotonicMillis> {
+    pub(super) fn next_deadline(&self, tip: u64) -> Option<MonotonicMillis> {
         let last = self.samples.back().filter(|sample| sample.tip != tip)?;
         Some(last.at.saturating_add(TIP_SAMPLE_INTERVAL))
     }
@@ -146,97 +173,131 @@ impl Confirmation {
         anyway.max(deep)
     }
 
-    #[cfg(test)]
-    fn samples(&self) -> usize {
-        self.samples.len()
-    }
-}
-
-impl<P: Copy + Ord + Debug> Machine<P> {
     /// Handles the release of a held-back confirmed block. If its branch is the best one again, it is still confirmed.
-    pub(super) fn confirm_released(&mut self) {
-        let Some(hash) = self.confirmation.held_back else {
+    pub(super) fn on_released(&mut self, tree: &mut Tree) {
+        let Some(hash) = self.held_back.take_if(|hash| !tree.is_held_back(hash)) else {
             return;
         };
-        if self.tree.is_held_back(&hash) {
+        if let Some(info) = tree.block(&hash).filter(|info| info.on_best) {
+            tree.confirm(info.index);
+            self.index = tree.confirmed_index();
+        }
+    }
+
+    /// Confirms what is due, before the current input changes anything. Returns whether more is confirmed than before.
+    pub(super) fn poll<P: Copy + Ord + Debug>(&mut self, ctx: &mut Context<P>) -> bool {
+        let confirmed = self.confirmed(ctx.now()).min(self.shared);
+        let before = ctx.tree.confirmed_index();
+        ctx.tree.confirm(confirmed);
+        self.index = ctx.tree.confirmed_index();
+        self.index != before
+    }
+
+    /// Writes the confirmed block now and then.
+    pub(super) fn write_if_due<P: Copy + Ord + Debug>(&mut self, ctx: &mut Context<P>) {
+        let is_due = ctx.now().since(self.written_at) >= CONFIRMED_WRITE_INTERVAL;
+        // The branch that is held back may have been confirmed further up.
+        if is_due && self.index > self.written {
+            self.write(ctx);
+        }
+    }
+
+    pub(super) fn write<P: Copy + Ord + Debug>(&mut self, ctx: &mut Context<P>) {
+        if let Some(operation) = self.put_confirmed(ctx) {
+            ctx.write(alloc::vec![operation]);
+        }
+    }
+
+    /// Writes changes that are right because of what is confirmed, in one transaction with that fact.
+    pub(super) fn write_with<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &mut Context<P>,
+        operations: Vec<StoreOperation>,
+    ) {
+        if operations.is_empty() {
             return;
         }
-        self.confirmation.held_back = None;
-        if let Some(info) = self.tree.block(&hash).filter(|info| info.on_best) {
-            self.tree.confirm(info.index);
-            self.confirmation.index = self.tree.confirmed_index();
-        }
+        let confirmed = self.put_confirmed(ctx).into_iter();
+        ctx.write(confirmed.chain(operations).collect());
     }
 
-    /// Confirms what is due, before the current input changes anything.
-    pub(super) fn confirm(&mut self) {
-        let confirmed = self.confirmation.confirmed(self.now);
-        let confirmed = confirmed.min(self.confirmation.shared);
-        let before = self.tree.confirmed_index();
-        self.tree.confirm(confirmed);
-        let index = self.tree.confirmed_index();
-        self.confirmation.index = index;
-        if index != before {
-            self.forget_confirmed_adopted();
-        }
-        let is_due = self
-            .now
-            .since(self.confirmation.written_at)
-            .ge(&CONFIRMED_WRITE_INTERVAL);
-        // The branch that is held back may have been confirmed further up.
-        if is_due && index > self.confirmation.written {
-            self.write_confirmed();
-        }
-    }
-
-    pub(super) fn write_confirmed(&mut self) {
-        if let Some(operation) = self.put_confirmed() {
-            self.write(alloc::vec![operation], false);
-        }
+    /// Writes new bodies. The first ones come with the confirmed block: without it, a start would assume that what it
+    /// finds is confirmed.
+    pub(super) fn write_bodies<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &mut Context<P>,
+        mut operations: Vec<StoreOperation>,
+    ) {
+        operations.extend(self.first_put_confirmed(ctx));
+        ctx.write(operations);
     }
 
     /// Returns the operation that records the confirmed block. `None` if the one on disk may not change because
     /// it is held back.
-    pub(super) fn put_confirmed(&mut self) -> Option<StoreOperation> {
-        if self.confirmation.held_back.is_some() {
+    fn put_confirmed<P: Copy + Ord + Debug>(&mut self, ctx: &Context<P>) -> Option<StoreOperation> {
+        if self.held_back.is_some() {
             return None;
         }
         // Blocks that are confirmed at startup must be on disk with their bodies.
-        let lowest = self.unwritten.lowest_body().unwrap_or(u64::MAX);
-        let index = self.confirmation.index.min(lowest.saturating_sub(1));
-        let hash = self.tree.best_hash(index)?;
-        self.confirmation.written = index;
-        self.confirmation.is_stored = true;
-        self.confirmation.written_at = self.now;
+        let lowest = ctx.writes.lowest_body().unwrap_or(u64::MAX);
+        let index = self.index.min(lowest.saturating_sub(1));
+        let hash = ctx.tree.best_hash(index)?;
+        self.written = index;
+        self.is_stored = true;
+        self.written_at = ctx.now();
         Some(StoreOperation::PutConfirmed(hash))
     }
 
-    /// The first such operation, written with the first tip. Without it, a start would assume that what it
-    /// finds is confirmed.
-    pub(super) fn first_put_confirmed(&mut self) -> Option<StoreOperation> {
-        (!self.confirmation.is_stored)
-            .then(|| self.put_confirmed())
-            .flatten()
+    fn first_put_confirmed<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &Context<P>,
+    ) -> Option<StoreOperation> {
+        (!self.is_stored).then(|| self.put_confirmed(ctx)).flatten()
     }
 
-    /// Samples the best branch after the current input.
-    pub(super) fn sample_tip(&mut self) {
+    /// The best branch changed. Writes the new tip and protects the confirmed blocks that left, in one transaction, so that no
+    /// confirmed reading is lost.
+    pub(super) fn on_switch<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &mut Context<P>,
+        switch: &Switch,
+    ) -> Left {
+        let left = switch.disconnected.iter().rev().map(|moved| moved.hash);
+        let mut confirmed: Vec<BlockHash> = left.collect();
+        let many = self.index.saturating_sub(switch.fork_index);
+        let many = usize::try_from(many).unwrap_or(usize::MAX);
+        let others = confirmed.split_off(many.min(confirmed.len()));
+        let mut operations = alloc::vec![StoreOperation::PutTip(ctx.tree.tip().hash)];
+        operations.extend(confirmed.iter().copied().map(StoreOperation::PutRecovery));
+        operations.extend(self.first_put_confirmed(ctx));
+        ctx.write(operations);
+        if !switch.disconnected.is_empty() {
+            self.rewind_to(switch.fork_index);
+        }
+        Left { confirmed, others }
+    }
+
+    /// Samples the best branch after the current input. `is_fetching` says whether bodies of a longer branch are arriving.
+    pub(super) fn sample_tip<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &Context<P>,
+        is_fetching: bool,
+    ) {
+        let now = ctx.now();
         let since = self.fetching_since.take();
-        let longer = self
-            .download
-            .target
-            .is_some_and(|target| target.index > self.tree.tip().index + COMPETING_BLOCKS);
-        if longer && self.is_fetching() {
-            let passed = since.map_or(0, |since| self.now.since(since));
-            self.fetching_since = Some(self.now);
-            if self.fetching_budget.drain(passed, self.now)
-                && self.fetching_budget.available(self.now) > 0
-            {
-                return self.confirmation.restart_wait(self.now);
+        if is_fetching {
+            let passed = since.map_or(0, |since| now.since(since));
+            self.fetching_since = Some(now);
+            if self.fetching_budget.drain(passed, now) && self.fetching_budget.available(now) > 0 {
+                return self.restart_wait(now);
             }
         }
-        let tip = self.tree.tip().index;
-        self.confirmation.sample(tip, self.now);
+        self.sample(ctx.tree.tip().index, now);
+    }
+
+    #[cfg(test)]
+    fn samples(&self) -> usize {
+        self.samples.len()
     }
 }
 
@@ -250,7 +311,7 @@ mod tests {
 
     #[test]
     fn depth_and_age_confirm_until_a_reorg() {
-        let mut confirmation = Confirmation::default();
+        let mut confirmation = Confirmation::new(at(0));
         confirmation.sample(10, at(0));
         assert_eq!(confirmation.confirmed(at(CONFIRMED_AFTER - 1)), 0);
         assert_eq!(confirmation.confirmed(at(CONFIRMED_AFTER)), 5);
@@ -264,7 +325,7 @@ mod tests {
 
     #[test]
     fn fetching_restarts_the_wait() {
-        let mut confirmation = Confirmation::default();
+        let mut confirmation = Confirmation::new(at(0));
         confirmation.sample(10, at(0));
         confirmation.restart_wait(at(CONFIRMED_AFTER - 1));
         assert_eq!(confirmation.confirmed(at(CONFIRMED_AFTER)), 0);
@@ -275,7 +336,7 @@ mod tests {
 
     #[test]
     fn samples_are_bounded() {
-        let mut confirmation = Confirmation::default();
+        let mut confirmation = Confirmation::new(at(0));
         for tip in 0..100_000 {
             let now = at(tip * 100);
             confirmation.sample(tip, now);

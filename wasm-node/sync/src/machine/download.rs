@@ -2,7 +2,7 @@
 //!
 //! The plan follows from the tree: the missing bodies on the path to the heaviest leaf.
 
-use alloc::collections::VecDeque;
+use alloc::{collections::VecDeque, vec::Vec};
 
 use hashbrown::HashSet;
 use heartchain_chain::{
@@ -13,31 +13,34 @@ use heartchain_chain::{
 use litemap::LiteMap;
 
 use crate::config::{
-    CATCH_UP_PATIENCE, DOWNLOAD_WINDOW, LACKING_PATIENCE, MAX_UNAVAILABLE, UNAVAILABLE_PATIENCE,
+    BODY_RANGE, CATCH_UP_PATIENCE, DOWNLOAD_WINDOW, LACKING_PATIENCE, LATE_BODIES_CHECK_INTERVAL,
+    MAX_UNAVAILABLE, REQUEST_TIMEOUT, UNAVAILABLE_PATIENCE,
 };
 
 /// The plan for the branch being fetched.
 #[derive(Clone, Debug)]
 pub(super) struct Download {
-    pub(super) target: Option<BlockInfo>,
+    target: Option<BlockInfo>,
     /// Bodies to request, lowest first.
-    pub(super) queue: VecDeque<BlockHash>,
+    queue: VecDeque<BlockHash>,
     /// The lowest missing body, and since when the lowest body has been missing.
     first_missing: Option<(BlockHash, MonotonicMillis)>,
     /// Bodies in open requests.
-    pub(super) in_flight: HashSet<BlockHash>,
+    in_flight: HashSet<BlockHash>,
     /// Branches whose bodies no peer has, and until when they are left alone.
     unavailable: LiteMap<BlockHash, MonotonicMillis>,
     /// When to look for late answers next.
-    pub(super) next_late_check: MonotonicMillis,
+    next_late_check: MonotonicMillis,
     /// Whether the plan may be out of date.
     stale: bool,
+    /// The revision of the tree that the plan follows from.
+    revision: u64,
     /// Readings of the target branch in memory that connect to the fork without a gap.
-    pub(super) ready_readings: usize,
+    ready_readings: usize,
     /// When the first headers or the last bodies of a better branch arrived.
-    pub(super) last_progress_at: MonotonicMillis,
+    last_progress_at: MonotonicMillis,
     /// When bodies last arrived.
-    pub(super) last_bodies_at: Option<MonotonicMillis>,
+    last_bodies_at: Option<MonotonicMillis>,
 }
 
 impl Download {
@@ -50,21 +53,65 @@ impl Download {
             unavailable: LiteMap::new(),
             next_late_check: MonotonicMillis::new(0),
             stale: false,
+            revision: 0,
             ready_readings: 0,
             last_progress_at: MonotonicMillis::new(0),
             last_bodies_at: None,
         }
     }
 
-    /// The height of the branch being fetched.
-    pub(super) fn target_index(&self) -> Option<u64> {
-        self.target.map(|target| target.index)
+    /// The tip of the branch being fetched.
+    pub(super) const fn target(&self) -> Option<BlockInfo> {
+        self.target
     }
 
-    /// Headers arrived, so the heaviest leaf may have changed. Only the first headers of a branch count as
-    /// progress. Otherwise a peer could stop the room's mining by sending headers one by one and never a body.
+    /// The lowest body to request.
+    pub(super) fn first(&self) -> Option<&BlockHash> {
+        self.queue.front()
+    }
+
+    /// Whether no body is in an open request.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// Takes the lowest bodies to request, as far as they are `offered`. Until the request ends they are in flight.
+    pub(super) fn take_range(&mut self, offered: impl Fn(&BlockHash) -> bool) -> Vec<BlockHash> {
+        let range = self.queue.iter().take_while(|hash| offered(hash));
+        let many = range.take(BODY_RANGE).count();
+        let hashes: Vec<BlockHash> = self.queue.drain(..many).collect();
+        self.in_flight.extend(&hashes);
+        hashes
+    }
+
+    /// Whether to look for late answers. If so, the next look is due after an interval.
+    pub(super) fn take_late_check(&mut self, now: MonotonicMillis) -> bool {
+        if self.next_late_check > now {
+            return false;
+        }
+        self.next_late_check = now.saturating_add(LATE_BODIES_CHECK_INTERVAL);
+        true
+    }
+
+    /// Readings of the target branch in memory that connect to the fork without a gap, if there are many side readings.
+    pub(super) const fn ready_readings(&self) -> usize {
+        self.ready_readings
+    }
+
+    /// New bodies arrived.
+    pub(super) fn on_bodies(&mut self, now: MonotonicMillis) {
+        self.last_progress_at = now;
+        self.last_bodies_at = Some(now);
+    }
+
+    /// Whether bodies of a better branch are arriving. Headers do not count: a peer can produce some without bodies.
+    pub(super) fn is_arriving(&self, now: MonotonicMillis) -> bool {
+        let last = self.last_bodies_at;
+        self.target.is_some() && last.is_some_and(|last| now < last.saturating_add(REQUEST_TIMEOUT))
+    }
+
+    /// Headers arrived. Only the first headers of a branch count as progress. Otherwise a peer could stop the room's mining by sending headers one by one and never a body.
     pub(super) fn on_headers(&mut self, now: MonotonicMillis) {
-        self.stale = true;
         if self.target.is_none() {
             self.last_progress_at = now;
         }
@@ -76,11 +123,6 @@ impl Download {
         // Ranges of the current branch go to new peers as they are planned. The cost of a Status must not grow
         // with the length of that branch.
         self.stale |= self.target.is_none();
-    }
-
-    /// The tree changed in another way: bodies arrived, or a branch turned out to be invalid.
-    pub(super) fn tree_changed(&mut self) {
-        self.stale = true;
     }
 
     /// The request for these bodies ended. Those that did not arrive are planned again.
@@ -102,7 +144,8 @@ impl Download {
         self.last_progress_at.saturating_add(CATCH_UP_PATIENCE)
     }
 
-    pub(super) fn next_due(&self, now: MonotonicMillis) -> Option<MonotonicMillis> {
+    /// When to look for late answers, or to fetch another branch, next.
+    pub(super) fn next_deadline(&self, now: MonotonicMillis) -> Option<MonotonicMillis> {
         let patience = self.target.map(|_| self.catch_up_deadline());
         let late = (!self.in_flight.is_empty()).then_some(self.next_late_check);
         [self.unavailable.values().min().copied(), patience, late]
@@ -112,14 +155,16 @@ impl Download {
             .min()
     }
 
-    /// Chooses the target if anything changed: the heaviest branch, or else the part so far of a branch that
+    /// Chooses the target if anything changed (the `revision` of the tree, or what peers have): the heaviest branch, or else the part so far of a branch that
     /// passed presync (`redownload`), which has more work than ours once all its headers are stored.
     pub(super) fn plan(
         &mut self,
         tree: &Tree,
+        revision: u64,
         redownload: Option<BlockHash>,
         now: MonotonicMillis,
     ) {
+        self.stale |= core::mem::replace(&mut self.revision, revision) != revision;
         let remembered = self.unavailable.len();
         self.unavailable.retain(|_, until| *until > now);
         if !self.stale && remembered == self.unavailable.len() {
@@ -244,18 +289,16 @@ mod tests {
         let mut download = Download::new();
         assert!(download.may_ask_again(at(0)), "nothing is being fetched");
         insert_branch(&mut tree, 1, 3);
-        download.tree_changed();
-        download.plan(&tree, None, at(0));
+        download.plan(&tree, 1, None, at(0));
         assert!(download.may_ask_again(at(LACKING_PATIENCE - 1)));
         // Another branch has more work.
         let lowest = insert_branch(&mut tree, 2, 4);
-        download.tree_changed();
-        download.plan(&tree, None, at(LACKING_PATIENCE - 1));
+        download.plan(&tree, 2, None, at(LACKING_PATIENCE - 1));
         assert_eq!(download.queue.front(), Some(&lowest));
         assert!(!download.may_ask_again(at(LACKING_PATIENCE)));
         tree.insert_checked_body(&lowest, &[]);
         download.requeue(&[lowest]);
-        download.plan(&tree, None, at(LACKING_PATIENCE));
+        download.plan(&tree, 2, None, at(LACKING_PATIENCE));
         assert!(download.may_ask_again(at(2 * LACKING_PATIENCE - 1)));
         assert!(!download.may_ask_again(at(2 * LACKING_PATIENCE)));
     }
@@ -271,6 +314,6 @@ mod tests {
         }
         assert_eq!(download.unavailable.len(), MAX_UNAVAILABLE);
         let end = now.saturating_add(UNAVAILABLE_PATIENCE);
-        assert_eq!(download.next_due(now), Some(end));
+        assert_eq!(download.next_deadline(now), Some(end));
     }
 }

@@ -1,15 +1,10 @@
 //! Authors that signed two readings with the same sequence number. Each case is verified and reported once.
 
 use alloc::collections::{BTreeSet, VecDeque};
-use core::fmt::Debug;
 
-use heartchain_chain::key::Author;
+use heartchain_chain::{key::Author, mempool::MempoolError, reading::Reading};
 
-use super::Machine;
-use crate::{
-    config::MAX_EQUIVOCATIONS,
-    io::{Event, Output},
-};
+use crate::config::MAX_EQUIVOCATIONS;
 
 /// Reported equivocations. The oldest is forgotten first.
 #[derive(Clone, Debug, Default)]
@@ -19,13 +14,26 @@ pub(super) struct Equivocations {
 }
 
 impl Equivocations {
-    /// Whether this equivocation was reported before.
-    pub(super) fn is_reported(&self, author: &Author, seq: u64) -> bool {
+    /// Whether the mempool would accept a reading, or the reading would prove an equivocation that was not
+    /// reported yet.
+    pub(super) fn is_worth_verifying(
+        &self,
+        reading: &Reading,
+        checked: Result<(), MempoolError>,
+    ) -> bool {
+        match checked {
+            Ok(()) => true,
+            Err(MempoolError::Equivocation { seq, .. }) => !self.is_reported(&reading.author, seq),
+            Err(_) => false,
+        }
+    }
+
+    fn is_reported(&self, author: &Author, seq: u64) -> bool {
         self.reported.contains(&(*author, seq))
     }
 
     /// Adds an equivocation. Returns whether it is new.
-    fn insert(&mut self, author: Author, seq: u64) -> bool {
+    pub(super) fn insert(&mut self, author: Author, seq: u64) -> bool {
         if !self.reported.insert((author, seq)) {
             return false;
         }
@@ -36,16 +44,6 @@ impl Equivocations {
             }
         }
         true
-    }
-}
-
-impl<P: Copy + Ord + Debug> Machine<P> {
-    /// Reports an author that signed two readings with the same sequence number, once.
-    pub(super) fn emit_equivocation(&mut self, author: Author, seq: u64) {
-        if self.equivocations.insert(author, seq) {
-            self.outputs
-                .push(Output::Emit(Event::Equivocation { author, seq }));
-        }
     }
 }
 

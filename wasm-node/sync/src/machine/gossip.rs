@@ -3,254 +3,334 @@
 //! *Reject* is only for items that prove a fault of the forwarder. Items that an honest peer may send are
 //! *ignored* at worst.
 
+use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use heartchain_chain::{
     block::Block,
     hash::BlockHash,
     header::Header,
+    key::Author,
     mempool::MempoolError,
     reading::Reading,
+    time::MonotonicMillis,
     tree::{InsertError, MAX_SIDE_BLOCKS, SequenceError},
     validate::{HeaderError, Invalidates},
     work::Work,
 };
 
-use super::{Machine, orphan_pool::WaitsFor};
+use super::{
+    context::Context,
+    equivocations::Equivocations,
+    follow_up::FollowUp,
+    forward_limiter::ForwardLimiter,
+    orphan_pool::{GossipedBlock, OrphanPool, WaitsFor},
+};
 use crate::{
     config::SIDE_BLOCKS_REACH,
-    io::{DisconnectReason, Event, GossipId, Output, StoreOperation, Topic, Verdict},
+    io::{DisconnectReason, Event, GossipId, Output, StoreOperation, Verdict},
 };
 
-impl<P: Copy + Ord + Debug> Machine<P> {
-    pub(super) fn on_gossip(&mut self, from: P, id: GossipId, topic: Topic, data: &[u8]) {
-        match topic {
-            Topic::Readings => match Reading::decode(data) {
-                Ok(reading) => self.process_reading(from, id, &reading),
-                Err(_) => self.reject(
-                    from,
-                    Some(id),
-                    DisconnectReason::Undecodable("a gossiped reading"),
-                ),
-            },
-            Topic::Blocks => match Block::decode(data) {
-                Ok(block) => self.process_block(from, Some(id), block),
-                Err(_) => self.reject(
-                    from,
-                    Some(id),
-                    DisconnectReason::Undecodable("a gossiped block"),
-                ),
-            },
+/// Gossip that waits for its verdict, and how much may be forwarded.
+#[derive(Clone, Debug)]
+pub(crate) struct Gossip<P> {
+    orphans: OrphanPool<P>,
+    forwards: ForwardLimiter,
+    equivocations: Equivocations,
+}
+
+impl<P: Copy + Ord + Debug> Gossip<P> {
+    pub(super) fn new(now: MonotonicMillis) -> Self {
+        Self {
+            orphans: OrphanPool::new(),
+            forwards: ForwardLimiter::new(now),
+            equivocations: Equivocations::default(),
         }
     }
 
-    fn process_reading(&mut self, from: P, id: GossipId, reading: &Reading) {
-        if let Err(error) = reading.check_fields() {
-            return self.reject(from, Some(id), DisconnectReason::BadReading(error));
+    /// How many blocks wait for a parent or for the clock.
+    pub(crate) fn orphans(&self) -> usize {
+        self.orphans.len()
+    }
+
+    /// When the next block is due, or the next verdict.
+    pub(super) fn next_deadline(&self) -> Option<MonotonicMillis> {
+        self.orphans.next_deadline()
+    }
+
+    /// Every item gets exactly one verdict, also those of a peer that is gone.
+    pub(super) fn on_peer_gone(&mut self, ctx: &mut Context<P>, peer: P) {
+        for id in self.orphans.take_verdicts_of(&peer) {
+            verdict(ctx, peer, Some(id), Verdict::Ignore);
         }
-        let room = self.tree.room().id();
+    }
+
+    /// Takes the blocks that no longer have to wait.
+    pub(super) fn take_ready(&mut self, ctx: &Context<P>) -> Vec<GossipedBlock<P>> {
+        let is_known = |hash: &BlockHash| ctx.tree.block(hash).is_some();
+        self.orphans.take_ready(is_known, ctx.now())
+    }
+
+    /// Gives verdicts that are due.
+    pub(super) fn poll(&mut self, ctx: &mut Context<P>) {
+        for (from, id) in self.orphans.take_due_verdicts(ctx.now()) {
+            verdict(ctx, from, Some(id), Verdict::Ignore);
+        }
+    }
+
+    /// Which equivocations were reported.
+    pub(super) const fn equivocations(&self) -> &Equivocations {
+        &self.equivocations
+    }
+
+    /// Reports an author that signed two readings with the same sequence number, once.
+    pub(super) fn on_equivocation(&mut self, ctx: &mut Context<P>, author: Author, seq: u64) {
+        if self.equivocations.insert(author, seq) {
+            ctx.emit(Event::Equivocation { author, seq });
+        }
+    }
+
+    /// Processes a gossiped reading.
+    pub(super) fn on_reading(&mut self, ctx: &mut Context<P>, from: P, id: GossipId, data: &[u8]) {
+        let id = Some(id);
+        let Ok(reading) = Reading::decode(data) else {
+            let reason = DisconnectReason::Undecodable("a gossiped reading");
+            return reject(ctx, from, id, reason);
+        };
+        if let Err(error) = reading.check_fields() {
+            return reject(ctx, from, id, DisconnectReason::BadReading(error));
+        }
+        let (room, now) = (ctx.room(), ctx.now());
         let reading_id = reading.id(room);
-        let next = self.tree.next_seq(&reading.author);
+        let next = ctx.tree.next_seq(&reading.author);
         // Signatures of readings that the mempool has no room for are not verified. Evidence of an equivocation
         // is worth it.
-        let checked = self.mempool.check(reading, reading_id, next, self.now);
-        if !self.is_worth_verifying(reading, checked) {
-            return self.verdict(from, Some(id), Verdict::Ignore);
+        let checked = ctx.mempool.check(&reading, reading_id, next, now);
+        if !self.equivocations.is_worth_verifying(&reading, checked) {
+            return verdict(ctx, from, id, Verdict::Ignore);
         }
         if let Err(error) = reading.verify(room) {
-            return self.reject(from, Some(id), DisconnectReason::BadReading(error));
+            return reject(ctx, from, id, DisconnectReason::BadReading(error));
         }
-        match self.mempool.insert(reading, reading_id, next, self.now) {
+        match ctx.mempool.insert(&reading, reading_id, next, now) {
             Ok(()) => {
-                let forward = self.forwards.take(&reading.author, next == 0, self.now);
-                self.verdict(
-                    from,
-                    Some(id),
-                    if forward {
-                        Verdict::Accept
-                    } else {
-                        Verdict::Ignore
-                    },
-                );
-                self.outputs.push(Output::Emit(Event::Reading(*reading)));
+                let forward = self.forwards.take(&reading.author, next == 0, now);
+                let given = if forward {
+                    Verdict::Accept
+                } else {
+                    Verdict::Ignore
+                };
+                verdict(ctx, from, id, given);
+                ctx.emit(Event::Reading(reading));
             }
             Err(MempoolError::Equivocation { seq, .. }) => {
-                self.emit_equivocation(reading.author, seq);
-                self.verdict(from, Some(id), Verdict::Ignore);
+                let author = reading.author;
+                ctx.follow_up(FollowUp::Equivocation { author, seq });
+                verdict(ctx, from, id, Verdict::Ignore);
             }
-            Err(_) => self.verdict(from, Some(id), Verdict::Ignore),
+            Err(_) => verdict(ctx, from, id, Verdict::Ignore),
         }
     }
 
-    /// Whether the mempool would accept a reading, or the reading would prove an equivocation that was not
-    /// reported yet.
-    pub(super) fn is_worth_verifying(
-        &self,
-        reading: &Reading,
-        checked: Result<(), MempoolError>,
-    ) -> bool {
-        match checked {
-            Ok(()) => true,
-            Err(MempoolError::Equivocation { seq, .. }) => {
-                !self.equivocations.is_reported(&reading.author, seq)
-            }
-            Err(_) => false,
-        }
+    /// Decodes a gossiped block. `None` if its bytes prove a fault of the forwarder.
+    pub(super) fn decode_block(
+        ctx: &mut Context<P>,
+        from: P,
+        id: GossipId,
+        data: &[u8],
+    ) -> Option<GossipedBlock<P>> {
+        let id = Some(id);
+        let Ok(block) = Block::decode(data) else {
+            let reason = DisconnectReason::Undecodable("a gossiped block");
+            reject(ctx, from, id, reason);
+            return None;
+        };
+        Some(GossipedBlock { from, id, block })
     }
 
-    /// Processes a gossiped block. `id` is `None` if its verdict was given before it could be checked.
-    pub(super) fn process_block(&mut self, from: P, id: Option<GossipId>, block: Block) {
+    /// Processes a gossiped block. `leaves_in_use` are leaves of branches that are still growing.
+    pub(super) fn on_block(
+        &mut self,
+        ctx: &mut Context<P>,
+        leaves_in_use: &[BlockHash],
+        gossiped: GossipedBlock<P>,
+    ) {
+        let (from, id) = (gossiped.from, gossiped.id);
+        let header = &gossiped.block.header;
         // A block without room is ignored. It is requested later, once there is room.
-        let is_next = block.header.prev_hash == self.tree.tip().hash;
-        if !is_next && self.tree.side_blocks() >= MAX_SIDE_BLOCKS {
-            let leaves_in_use = self.leaves_in_use();
-            let removed = self.tree.evict_lightest(&leaves_in_use);
-            self.delete_blocks(removed);
+        let is_next = header.prev_hash == ctx.tree.tip().hash;
+        if !is_next && ctx.tree.side_blocks() >= MAX_SIDE_BLOCKS {
+            let removed = ctx.tree.evict_lightest(leaves_in_use);
+            ctx.follow_up(FollowUp::Delete(removed));
         }
-        let is_crowded = !is_next && self.tree.side_blocks() >= MAX_SIDE_BLOCKS;
-        if let (true, Some(state)) = (is_crowded, self.peers.get_mut(&from)) {
+        let is_crowded = !is_next && ctx.tree.side_blocks() >= MAX_SIDE_BLOCKS;
+        if is_crowded {
             // Its branch is requested instead, and goes through presync if it is long.
-            state.wants_headers = true;
+            ctx.follow_up(FollowUp::WantHeaders(from));
         }
-        if is_crowded || self.is_far_behind(&block.header) || self.unwritten.is_full() {
-            return self.verdict(from, id, Verdict::Ignore);
+        if is_crowded || is_far_behind(ctx, header) || ctx.writes.is_full() {
+            return verdict(ctx, from, id, Verdict::Ignore);
         }
-        let now = self.latest_now();
-        let hash = match self.tree.insert_header(&block.header, now) {
+        let latest = ctx.clock.latest();
+        let hash = match ctx.tree.insert_header(header, latest) {
             Ok(inserted) => inserted.hash,
             Err(InsertError::UnknownParent { parent }) => {
-                return match self.check_unconnected(&block) {
-                    Ok(()) => self.hold_for_parent(from, id, block, parent),
-                    Err(error) => self.reject(from, id, DisconnectReason::BadHeader(error)),
+                return match check_unconnected(ctx, &gossiped.block) {
+                    Ok(()) => self.hold_for_parent(ctx, gossiped, parent),
+                    Err(error) => reject(ctx, from, id, DisconnectReason::BadHeader(error)),
                 };
             }
             Err(InsertError::Header(error)) => {
                 return match error.due() {
                     Some(due) => {
-                        let due = self.local_due(due);
-                        self.add_orphan(from, id, block, WaitsFor::Time(due));
+                        let due = ctx.clock.due(due);
+                        self.add_orphan(ctx, gossiped, WaitsFor::Time(due));
                     }
                     None if error.invalidates() == Invalidates::Nothing => {
-                        self.verdict(from, id, Verdict::Ignore)
+                        verdict(ctx, from, id, Verdict::Ignore)
                     }
-                    None => self.reject(from, id, DisconnectReason::BadHeader(error)),
+                    None => reject(ctx, from, id, DisconnectReason::BadHeader(error)),
                 };
             }
-            Err(_) => return self.verdict(from, id, Verdict::Ignore),
+            Err(_) => return verdict(ctx, from, id, Verdict::Ignore),
         };
-        if self.tree.block(&hash).is_some_and(|info| info.has_body) {
-            return self.verdict(from, id, Verdict::Ignore);
+        match insert(ctx, &hash, &gossiped.block.readings) {
+            Ok(given) => verdict(ctx, from, id, given),
+            Err(reason) => reject(ctx, from, id, reason),
         }
-        let readings = block.readings.clone();
-        let operation = match self.insert_body(&hash, block.readings) {
-            Ok(Some(operation)) => operation,
-            Ok(None) => return self.verdict(from, id, Verdict::Ignore),
-            Err(error) => return self.reject(from, id, DisconnectReason::BadBody(error)),
-        };
-        if let Some(error) = self.advance_and_store(&hash, operation) {
-            return self.reject(from, id, DisconnectReason::BadSequence(error));
-        }
-        if self.tree.tip().hash == hash {
-            return self.verdict(from, id, Verdict::Accept);
-        }
-        if self.tree.block(&hash).is_none_or(|info| !info.has_body) {
-            self.prune_if_over_limit();
-            return self.verdict(from, id, Verdict::Ignore);
-        }
-        // The block lost to a rival. Its readings may still be new.
-        for reading in &readings {
-            self.return_to_mempool(reading);
-        }
-        if self.tree.side_blocks() > MAX_SIDE_BLOCKS {
-            self.prune();
-        }
-        self.verdict(from, id, Verdict::Ignore);
     }
 
-    /// Whether a block's branch has so much less work than ours that its body is not worth storing. Its
-    /// readings return through their authors' mempools.
-    fn is_far_behind(&self, header: &Header) -> bool {
-        let Some(parent) = self.tree.block(&header.prev_hash) else {
-            return false;
-        };
-        let tip = self.tree.tip();
-        let work = |header: Option<Header>| {
-            let target = header.and_then(|header| header.bits.target().ok());
-            target.map_or(Work::ZERO, |target| target.work())
-        };
-        let own = work(self.tree.header(&tip.hash));
-        let reach = (0..SIDE_BLOCKS_REACH).fold(
-            parent.total_work.saturating_add(work(Some(*header))),
-            |reach, _| reach.saturating_add(own),
-        );
-        reach < tip.total_work
-    }
-
-    /// Switches to the best branch. Stores the block's new body if it is on that branch, or on a side branch in
-    /// which every reading has its author's next sequence number. Returns the error in the block, if there is one.
-    fn advance_and_store(
+    fn hold_for_parent(
         &mut self,
-        hash: &BlockHash,
-        operation: StoreOperation,
-    ) -> Option<SequenceError> {
-        match self.tree.check_sequence(hash) {
-            Some(Err(error)) => {
-                self.invalidate(hash);
-                Some(error)
-            }
-            Some(Ok(())) => {
-                self.write(alloc::vec![operation], false);
-                self.advance_after_gossip(hash)
-            }
-            None => {
-                // A body below it is missing, so its readings cannot be checked in sequence. If its branch
-                // turns out to be better, all its bodies are requested.
-                self.tree.mark_body_missing(hash);
-                self.download.tree_changed();
-                None
-            }
+        ctx: &mut Context<P>,
+        gossiped: GossipedBlock<P>,
+        parent: BlockHash,
+    ) {
+        if ctx.tree.is_invalid(&parent) {
+            return verdict(ctx, gossiped.from, gossiped.id, Verdict::Ignore);
         }
+        ctx.follow_up(FollowUp::WantHeaders(gossiped.from));
+        self.add_orphan(ctx, gossiped, WaitsFor::Parent(parent));
     }
 
-    /// Checks a block with an unknown parent: it must at least meet the room's easiest target.
-    fn check_unconnected(&self, block: &Block) -> Result<(), HeaderError> {
-        let target = block.header.bits.target()?;
-        let hash = block.header.hash();
-        let floor = self.tree.room().floor();
-        if target > floor || !target.is_met_by(&hash) {
-            return Err(HeaderError::Work {
-                expected: target.min(floor),
-                found: hash,
-            });
+    fn add_orphan(
+        &mut self,
+        ctx: &mut Context<P>,
+        gossiped: GossipedBlock<P>,
+        waits_for: WaitsFor,
+    ) {
+        let (from, id) = (gossiped.from, gossiped.id);
+        if !self.orphans.insert(gossiped, waits_for, ctx.now()) {
+            verdict(ctx, from, id, Verdict::Ignore);
         }
-        Ok(())
     }
+}
 
-    fn hold_for_parent(&mut self, from: P, id: Option<GossipId>, block: Block, parent: BlockHash) {
-        if self.tree.is_invalid(&parent) {
-            return self.verdict(from, id, Verdict::Ignore);
-        }
-        if let Some(state) = self.peers.get_mut(&from) {
-            state.wants_headers = true;
-        }
-        self.add_orphan(from, id, block, WaitsFor::Parent(parent));
+/// Inserts the readings of a block whose header is in the tree. Returns the verdict, or what proves a fault of the forwarder.
+fn insert<P: Copy + Ord + Debug>(
+    ctx: &mut Context<P>,
+    hash: &BlockHash,
+    readings: &[Reading],
+) -> Result<Verdict, DisconnectReason> {
+    if ctx.tree.block(hash).is_some_and(|info| info.has_body) {
+        return Ok(Verdict::Ignore);
     }
+    let inserted = ctx.insert_body(hash, readings.to_vec());
+    let Some(operation) = inserted.map_err(DisconnectReason::BadBody)? else {
+        return Ok(Verdict::Ignore);
+    };
+    if let Some(error) = advance_and_store(ctx, hash, operation) {
+        return Err(DisconnectReason::BadSequence(error));
+    }
+    if ctx.tree.tip().hash == *hash {
+        return Ok(Verdict::Accept);
+    }
+    if ctx.tree.block(hash).is_some_and(|info| info.has_body) {
+        // The block lost to a rival. Its readings may still be new.
+        for reading in readings {
+            ctx.return_to_mempool(reading);
+        }
+    }
+    ctx.prune_if_over_limit();
+    Ok(Verdict::Ignore)
+}
 
-    fn add_orphan(&mut self, from: P, id: Option<GossipId>, block: Block, waits_for: WaitsFor) {
-        if !self.orphans.insert(block, from, id, waits_for, self.now) {
-            self.verdict(from, id, Verdict::Ignore);
+/// Whether a block's branch has so much less work than ours that its body is not worth storing. Its
+/// readings return through their authors' mempools.
+fn is_far_behind<P>(ctx: &Context<P>, header: &Header) -> bool {
+    let Some(parent) = ctx.tree.block(&header.prev_hash) else {
+        return false;
+    };
+    let tip = ctx.tree.tip();
+    let work = |header: Option<Header>| {
+        let target = header.and_then(|header| header.bits.target().ok());
+        target.map_or(Work::ZERO, |target| target.work())
+    };
+    let own = work(ctx.tree.header(&tip.hash));
+    let reach = (0..SIDE_BLOCKS_REACH).fold(
+        parent.total_work.saturating_add(work(Some(*header))),
+        |reach, _| reach.saturating_add(own),
+    );
+    reach < tip.total_work
+}
+
+/// Switches to the best branch. Stores the block's new body if it is on that branch, or on a side branch in
+/// which every reading has its author's next sequence number. Returns the error in the block, if there is one.
+fn advance_and_store<P: Copy + Ord + Debug>(
+    ctx: &mut Context<P>,
+    hash: &BlockHash,
+    operation: StoreOperation,
+) -> Option<SequenceError> {
+    match ctx.tree.check_sequence(hash) {
+        Some(Err(error)) => {
+            ctx.invalidate(hash);
+            Some(error)
+        }
+        Some(Ok(())) => {
+            ctx.write(alloc::vec![operation]);
+            ctx.advance_with(&[*hash], true)
+        }
+        None => {
+            // A body below it is missing, so its readings cannot be checked in sequence. If its branch
+            // turns out to be better, all its bodies are requested.
+            ctx.leave_body(hash);
+            None
         }
     }
+}
 
-    fn verdict(&mut self, from: P, id: Option<GossipId>, verdict: Verdict) {
-        if let Some(id) = id {
-            self.outputs.push(Output::Verdict { id, from, verdict });
-        }
+/// Checks a block with an unknown parent: it must at least meet the room's easiest target.
+fn check_unconnected<P>(ctx: &Context<P>, block: &Block) -> Result<(), HeaderError> {
+    let target = block.header.bits.target()?;
+    let hash = block.header.hash();
+    let floor = ctx.tree.room().floor();
+    if target > floor || !target.is_met_by(&hash) {
+        return Err(HeaderError::Work {
+            expected: target.min(floor),
+            found: hash,
+        });
     }
+    Ok(())
+}
 
-    /// Handles provably invalid items. The forwarder did not verify them, so it is banned.
-    fn reject(&mut self, from: P, id: Option<GossipId>, reason: DisconnectReason) {
-        self.verdict(from, id, Verdict::Reject);
-        self.ban(from, reason);
+fn verdict<P: Copy + Ord + Debug>(
+    ctx: &mut Context<P>,
+    from: P,
+    id: Option<GossipId>,
+    verdict: Verdict,
+) {
+    if let Some(id) = id {
+        ctx.output(Output::Verdict { id, from, verdict });
     }
+}
+
+/// Handles provably invalid items. The forwarder did not verify them, so it is banned.
+fn reject<P: Copy + Ord + Debug>(
+    ctx: &mut Context<P>,
+    from: P,
+    id: Option<GossipId>,
+    reason: DisconnectReason,
+) {
+    verdict(ctx, from, id, Verdict::Reject);
+    ctx.ban(from, reason);
 }

@@ -17,47 +17,56 @@ use heartchain_chain::{
 };
 use litemap::LiteMap;
 
-use super::Machine;
+use super::{context::Context, follow_up::FollowUp};
 use crate::{
     config::{MAX_IMPORT_BLOCKS, MAX_IMPORT_READINGS, MAX_PENDING_IMPORTS},
-    io::{Event, ImportError, ImportPiece, Imported, Output, StoreOperation, Ticket, WriteId},
+    io::{Event, ImportError, ImportPiece, Imported, StoreOperation, Ticket, WriteId},
 };
 
 /// Pieces on their way to the disk, and the branch being imported.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Importing {
+pub(crate) struct Importing {
     writing: LiteMap<WriteId, (Ticket, Result<Imported, ImportError>)>,
     /// The last block imported. Its branch is still growing and must not be pruned for having little work.
     last: Option<BlockHash>,
 }
 
 impl Importing {
+    /// The last block of the branch being imported.
     pub(super) const fn last(&self) -> Option<BlockHash> {
         self.last
     }
-}
 
-impl<P: Copy + Ord + Debug> Machine<P> {
-    pub(super) fn import(&mut self, ticket: Ticket, piece: ImportPiece) {
-        if let Err(error) = self.check_import_limits(&piece) {
-            return self.emit_imported(ticket, Err(error));
+    pub(super) fn on_piece<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &mut Context<P>,
+        ticket: Ticket,
+        piece: ImportPiece,
+    ) {
+        if let Err(error) = self.check_limits(&piece) {
+            return emit(ctx, ticket, Err(error));
         }
         let ends = piece.is_last;
-        let (result, write) = self.import_blocks(piece);
+        let (result, write) = self.import(ctx, piece);
         if ends || result.is_err() {
-            self.end_import();
+            ctx.follow_up(FollowUp::ImportEnded);
         }
         match write {
             Some(id) => {
-                self.importing.writing.insert(id, (ticket, result));
+                self.writing.insert(id, (ticket, result));
             }
-            None => self.emit_imported(ticket, result),
+            None => emit(ctx, ticket, result),
         }
     }
 
     /// A write ended. If it belongs to an imported piece, the piece is answered.
-    pub(super) fn import_written(&mut self, id: WriteId, stored: bool) {
-        let Some((ticket, result)) = self.importing.writing.remove(&id) else {
+    pub(super) fn on_written<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &mut Context<P>,
+        id: WriteId,
+        stored: bool,
+    ) {
+        let Some((ticket, result)) = self.writing.remove(&id) else {
             return;
         };
         let result = if stored {
@@ -65,12 +74,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         } else {
             result.and(Err(ImportError::NotStored))
         };
-        self.emit_imported(ticket, result);
+        emit(ctx, ticket, result);
     }
 
-    fn check_import_limits(&self, piece: &ImportPiece) -> Result<(), ImportError> {
+    fn check_limits(&self, piece: &ImportPiece) -> Result<(), ImportError> {
         let limit = MAX_PENDING_IMPORTS;
-        if self.importing.writing.len() >= limit {
+        if self.writing.len() >= limit {
             return Err(ImportError::Busy { limit });
         }
         let (blocks, readings) = (piece.blocks.len(), piece.readings.len());
@@ -80,8 +89,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         Ok(())
     }
 
-    fn import_blocks(
+    fn import<P: Copy + Ord + Debug>(
         &mut self,
+        ctx: &mut Context<P>,
         piece: ImportPiece,
     ) -> (Result<Imported, ImportError>, Option<WriteId>) {
         let mut imported = Imported::default();
@@ -93,9 +103,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             let new = block
                 .readings
                 .iter()
-                .filter(|reading| !self.contains_reading(reading))
+                .filter(|reading| !ctx.contains_reading(reading))
                 .count();
-            match self.import_block(block) {
+            match import_block(ctx, block) {
                 Ok((hash, operation)) => {
                     imported.blocks += 1;
                     imported.readings += readings;
@@ -112,80 +122,64 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 }
             }
         }
-        self.importing.last = imported_hashes.last().copied().or(self.importing.last);
-        let write = (!operations.is_empty()).then(|| self.write(operations, false));
+        self.last = imported_hashes.last().copied().or(self.last);
+        let write = (!operations.is_empty()).then(|| ctx.write(operations));
+        // Switches to the imported branch if it is better by now.
+        let invalid = ctx.advance_with(&imported_hashes, false);
         let result = result
-            .and(self.activate_imported(&imported_hashes))
-            .and_then(|()| self.import_readings(&piece.readings, &mut imported));
+            .and(invalid.map_or(Ok(()), |error| Err(ImportError::Sequence(error))))
+            .and_then(|()| import_readings(ctx, &piece.readings, &mut imported));
         (result.map(|()| imported), write)
     }
 
-    fn import_block(
-        &mut self,
-        block: Block,
-    ) -> Result<(BlockHash, Option<StoreOperation>), BlockError> {
-        let now = self.latest_now();
-        let inserted = self.tree.insert_header(&block.header, now)?;
-        let operation = self.insert_body(&inserted.hash, block.readings)?;
-        Ok((inserted.hash, operation))
+    /// Ends the import. Returns the imported blocks off the best branch. A person chose the file, so they are protected as if they
+    /// were confirmed, and their readings return to the mempool, as after a reorg.
+    pub(super) fn end<P>(&mut self, ctx: &Context<P>) -> Vec<BlockHash> {
+        let last = self.last.take();
+        last.map_or(Vec::new(), |last| ctx.tree.path_from_best(&last))
     }
+}
 
-    /// Switches to the imported branch if it is better by now.
-    fn activate_imported(&mut self, imported_hashes: &[BlockHash]) -> Result<(), ImportError> {
-        let advance = self.tree.advance();
-        if advance.switch.is_some() {
-            self.mempool_sync.announce();
+fn import_block<P: Copy + Ord + Debug>(
+    ctx: &mut Context<P>,
+    block: Block,
+) -> Result<(BlockHash, Option<StoreOperation>), BlockError> {
+    let latest = ctx.clock.latest();
+    let inserted = ctx.tree.insert_header(&block.header, latest)?;
+    let operation = ctx.insert_body(&inserted.hash, block.readings)?;
+    Ok((inserted.hash, operation))
+}
+
+fn import_readings<P: Copy + Ord + Debug>(
+    ctx: &mut Context<P>,
+    readings: &[Reading],
+    imported: &mut Imported,
+) -> Result<(), ImportError> {
+    let room = ctx.room();
+    verify_batch(room, readings, &mut ctx.rng)?;
+    for reading in readings {
+        imported.readings += 1;
+        let next = ctx.tree.next_seq(&reading.author);
+        let id = reading.id(room);
+        // The mempool has no room for it. It is left to other peers, as with readings that peers send.
+        if ctx
+            .mempool
+            .insert(reading, id, next, ctx.clock.now())
+            .is_ok()
+        {
+            imported.new_readings += 1;
+            ctx.emit(Event::Reading(*reading));
         }
-        let broken = advance
-            .invalid
-            .iter()
-            .find(|invalid| {
-                invalid
-                    .removed
-                    .hashes
-                    .iter()
-                    .any(|hash| imported_hashes.contains(hash))
-            })
-            .map(|invalid| ImportError::Sequence(invalid.error));
-        self.apply_advance(advance);
-        broken.map_or(Ok(()), Err)
     }
+    Ok(())
+}
 
-    fn import_readings(
-        &mut self,
-        readings: &[Reading],
-        imported: &mut Imported,
-    ) -> Result<(), ImportError> {
-        let room = self.tree.room().id();
-        verify_batch(room, readings, &mut self.rng)?;
-        for reading in readings {
-            imported.readings += 1;
-            let next = self.tree.next_seq(&reading.author);
-            let id = reading.id(room);
-            // The mempool has no room for it. It is left to other peers, as with readings that peers send.
-            if self.mempool.insert(reading, id, next, self.now).is_ok() {
-                imported.new_readings += 1;
-                self.outputs.push(Output::Emit(Event::Reading(*reading)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the import. Readings of imported blocks off the best branch return to the mempool, as after a reorg.
-    fn end_import(&mut self) {
-        let Some(last) = self.importing.last.take() else {
-            return;
-        };
-        // A person chose the file, so its blocks are protected as if they were confirmed.
-        let beside = self.tree.path_from_best(&last);
-        self.protect(beside);
-        self.prune();
-    }
-
-    fn emit_imported(&mut self, ticket: Ticket, result: Result<Imported, ImportError>) {
-        self.outputs
-            .push(Output::Emit(Event::Imported { ticket, result }));
-    }
+fn emit<P: Copy + Ord + Debug>(
+    ctx: &mut Context<P>,
+    ticket: Ticket,
+    result: Result<Imported, ImportError>,
+) {
+    ctx.emit(Event::Imported { ticket, result });
 }
 
 /// Why a block was not imported.

@@ -1,328 +1,433 @@
-//! The journal of readings recorded here: written to disk first, then signed, then offered to peers until the
-//! chain has them.
+//! The journal in memory: entries by position, the keys that signed them, and which of them the best branch lacks.
 //!
-//! A call of `record()` is answered once its journal entry is on disk. The journal is kept forever. Its
-//! positions are divided into eras, one per key that signed here. Within an era, the entry at position `p` has
-//! sequence number `p - from`. Memory holds 16 bytes per entry and no signature: Ed25519 is deterministic, so a
-//! reading is signed again whenever the mempool lacks it.
-//!
-//! The disk can lose an entry. Its sequence number stays used: a second reading with the same number would
-//! contradict one that other peers may have.
-
-mod eras;
+//! The cost of a change depends neither on the length of the journal nor on the number of keys.
 
 use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
-use core::fmt::Debug;
 
 use heartchain_chain::{
     bpm::Bpm,
-    hash::{ReadingId, RoomId},
-    key::{Author, SecretKey, Signature},
-    mempool::MAX_AHEAD,
-    reading::Reading,
-    tree::IdPrefix,
+    hash::RoomId,
+    key::{Author, SecretKey},
+    time::UnixMillis,
+    tree::{IdPrefix, Switch},
 };
+use litemap::LiteMap;
 
-pub(super) use self::eras::{Entry, Journal, KeyEra};
-use super::Machine;
-use crate::{
-    config::{MAX_JOURNAL, MAX_PENDING_RECORDS},
-    io::{Event, JournalEntry, Output, RecordError, StoreOperation, Ticket, Topic, WriteId},
+use super::{
+    journal_entry::{Entry, ForeignReading, KeyEra, entry_matches, entry_reading_id},
+    own_heights::OwnReadingHeights,
 };
+use crate::io::JournalEntry;
 
-/// The ID of the reading for an author's entry with this sequence number, without the cost of signing it.
-pub(super) fn entry_reading_id(room: RoomId, author: Author, seq: u64, entry: Entry) -> ReadingId {
-    let unsigned = Reading {
-        author,
-        seq,
-        time: entry.time,
-        bpm: entry.bpm.get(),
-        signature: Signature::new([0; Signature::LEN]),
-    };
-    unsigned.id(room)
+/// An entry in memory: 16 bytes.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    time: UnixMillis,
+    /// `None` if the entry is lost.
+    bpm: Option<Bpm>,
+    prefix: IdPrefix,
 }
 
-/// What is being written to the journal. One write at a time, so that the journal never has a gap.
+/// The journal in memory.
 #[derive(Clone, Debug)]
-pub(super) enum JournalWrite {
-    /// New entries, with the tickets of their calls.
-    Entries(Vec<(Ticket, JournalEntry)>),
-    /// A fresh key, with the entries that it signs again.
-    Key(Box<SecretKey>, Vec<JournalEntry>),
-    /// Entries of retired keys that the current key signs again.
-    ReSigned(Vec<JournalEntry>),
+pub(crate) struct Journal {
+    rows: Vec<Row>,
+    lost: u64,
+    /// Eras of the keys that signed before, oldest first.
+    retired: Vec<KeyEra>,
+    current: KeyEra,
+    /// The index of each author's era; the current one comes after the retired ones.
+    by_author: LiteMap<Author, usize>,
+    /// The current position of each entry that was signed again, by its first position.
+    moved: BTreeMap<u64, u64>,
+    /// The first position of each entry that was signed again, by its later positions.
+    origins: BTreeMap<u64, u64>,
+    /// Positions of retired keys' entries that the best branch lacks.
+    unlinked: BTreeSet<u64>,
+    /// Positions of retired keys' entries whose sequence number another reading has on the best branch.
+    contested: BTreeMap<u64, ForeignReading>,
+    /// The first reading by the current key on the best branch that was not recorded here.
+    foreign: Option<ForeignReading>,
+    heights: OwnReadingHeights,
+    /// Whether the mempool may lack some of our readings.
+    refill_requested: bool,
 }
 
-impl JournalWrite {
-    fn entries(&self) -> usize {
-        match self {
-            Self::Entries(entries) => entries.len(),
-            Self::Key(_, entries) | Self::ReSigned(entries) => entries.len(),
-        }
-    }
-}
-
-/// Calls of `record()` that wait for the journal.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Recording {
-    pending: VecDeque<(Ticket, Bpm)>,
-    /// Whether the write in progress is the second attempt, after room was made on a full disk.
-    retried: bool,
-    pub(super) writing: Option<(WriteId, JournalWrite)>,
-}
-
-impl Recording {
-    /// Entries that are not in the journal yet.
-    pub(super) fn len(&self) -> usize {
-        let writing = self.writing.as_ref().map_or(0, |(_, what)| what.entries());
-        writing + self.pending.len()
-    }
-}
-
-impl<P: Copy + Ord + Debug> Machine<P> {
-    pub(super) fn record(&mut self, ticket: Ticket, bpm: Bpm) {
-        let refused = if self.recording.pending.len() >= MAX_PENDING_RECORDS {
-            let limit = MAX_PENDING_RECORDS;
-            Some(RecordError::TooMany { limit })
-        } else if self.journal.entries() + self.recording.len() >= MAX_JOURNAL {
-            let limit = MAX_JOURNAL;
-            Some(RecordError::JournalFull { limit })
-        } else {
-            None
-        };
-        match refused {
-            Some(reason) => self
-                .outputs
-                .push(Output::Emit(Event::RecordFailed { ticket, reason })),
-            None => self.recording.pending.push_back((ticket, bpm)),
+impl Journal {
+    pub(super) fn new(key: SecretKey) -> Self {
+        let author = key.author();
+        let mut heights = OwnReadingHeights::default();
+        heights.follow(author, Vec::new());
+        Self {
+            rows: Vec::new(),
+            lost: 0,
+            retired: Vec::new(),
+            current: KeyEra {
+                key,
+                author,
+                from: 0,
+                until: 0,
+            },
+            by_author: LiteMap::from_iter([(author, 0)]),
+            moved: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            unlinked: BTreeSet::new(),
+            contested: BTreeMap::new(),
+            foreign: None,
+            heights,
+            refill_requested: false,
         }
     }
 
-    pub(super) fn update_journal(&mut self) {
-        self.start_journal_write();
-        self.check_foreign_reading();
-        self.check_lost_seq();
-        self.check_retired();
-        self.check_stuck_era();
-        self.refill_mempool();
+    /// Positions used so far, including lost entries.
+    pub(crate) fn len(&self) -> u64 {
+        self.rows.len() as u64
     }
 
-    /// Writes all pending entries as one batch. One batch at a time, so that the journal never has a gap.
-    fn start_journal_write(&mut self) {
-        if self.recording.writing.is_some() || self.recording.pending.is_empty() {
-            return;
-        }
-        let time = self.wall;
-        let entries: Vec<(Ticket, JournalEntry)> = core::mem::take(&mut self.recording.pending)
-            .into_iter()
-            .map(|(ticket, bpm)| {
-                let replaces = None;
-                (
-                    ticket,
-                    JournalEntry {
-                        time,
-                        bpm,
-                        replaces,
-                    },
-                )
+    /// Entries in memory, for [`Load`](crate::Load).
+    pub(crate) fn entries(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// How many entries are lost.
+    pub(super) const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// The key that signs now.
+    pub(super) const fn key(&self) -> &SecretKey {
+        &self.current.key
+    }
+
+    pub(crate) const fn author(&self) -> Author {
+        self.current.author
+    }
+
+    /// All eras, oldest first. The current one is last.
+    pub(crate) fn eras(&self) -> impl Iterator<Item = &KeyEra> {
+        self.retired.iter().chain([&self.current])
+    }
+
+    pub(super) const fn current(&self) -> &KeyEra {
+        &self.current
+    }
+
+    /// How many keys have been retired.
+    pub(super) fn retired(&self) -> usize {
+        self.retired.len()
+    }
+
+    /// The sequence number of the next entry.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.len() - self.current.from
+    }
+
+    fn row(&self, position: u64) -> Option<&Row> {
+        self.rows.get(usize::try_from(position).ok()?)
+    }
+
+    /// The entry at this position, unless it is lost.
+    pub(crate) fn entry(&self, position: u64) -> Option<Entry> {
+        let row = self.row(position)?;
+        Some(Entry {
+            time: row.time,
+            bpm: row.bpm?,
+        })
+    }
+
+    /// The entry at this position as it is stored, with the position it replaces.
+    pub(crate) fn stored_entry(&self, position: u64) -> Option<JournalEntry> {
+        let Entry { time, bpm } = self.entry(position)?;
+        let replaces = self.origins.get(&position).copied();
+        Some(JournalEntry {
+            time,
+            bpm,
+            replaces,
+        })
+    }
+
+    /// The entry that the current key signs with this sequence number.
+    pub(super) fn current_entry(&self, seq: u64) -> Option<Entry> {
+        self.entry(self.current.from.saturating_add(seq))
+    }
+
+    /// The ID prefix of the entry's reading: `None` beyond the end, `Some(None)` for a lost entry.
+    fn prefix(&self, position: u64) -> Option<Option<IdPrefix>> {
+        let row = self.row(position)?;
+        Some(row.bpm.map(|_| row.prefix))
+    }
+
+    /// Whether no later entry replaces this one.
+    pub(crate) fn is_current(&self, position: u64) -> bool {
+        let origin = self.origins.get(&position).unwrap_or(&position);
+        self.moved.get(origin).unwrap_or(origin) == &position
+    }
+
+    /// First positions of all entries, newest first, each with its current position.
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = (u64, u64)> {
+        (0..self.len())
+            .rev()
+            .filter(|position| !self.origins.contains_key(position))
+            .map(|origin| {
+                let now = self.moved.get(&origin).copied();
+                (origin, now.unwrap_or(origin))
             })
-            .collect();
-        self.recording.retried = false;
-        self.write_entries(entries);
     }
 
-    fn write_entries(&mut self, entries: Vec<(Ticket, JournalEntry)>) {
-        let operations = (self.journal.len()..)
-            .zip(&entries)
-            .map(|(position, (_, entry))| StoreOperation::PutJournal(position, *entry))
-            .collect();
-        let id = self.write(operations, true);
-        self.recording.writing = Some((id, JournalWrite::Entries(entries)));
+    /// The era that a position belongs to.
+    pub(crate) fn era_of(&self, position: u64) -> Option<&KeyEra> {
+        if position >= self.current.from {
+            return Some(&self.current);
+        }
+        let at = self.retired.partition_point(|era| era.from <= position);
+        self.retired.get(at.checked_sub(1)?)
     }
 
-    /// Handles the end of a write. Returns whether it was one of the journal.
-    pub(super) fn journal_written(&mut self, id: WriteId) -> bool {
-        let Some((_, written)) = self
-            .recording
-            .writing
-            .take_if(|(writing, _)| *writing == id)
-        else {
-            return false;
-        };
-        match written {
-            JournalWrite::Entries(entries) => {
-                for (ticket, entry) in entries {
-                    let (id, seq) = self.publish_next(entry);
-                    self.outputs
-                        .push(Output::Emit(Event::Recorded { ticket, id, seq }));
-                }
-            }
-            JournalWrite::Key(key, entries) => {
-                self.switch_key(*key);
-                for entry in entries {
-                    self.publish_next(entry);
-                }
-                let author = self.journal.author();
-                self.outputs
-                    .push(Output::Emit(Event::KeyReplaced { author }));
-            }
-            JournalWrite::ReSigned(entries) => {
-                for entry in entries {
-                    self.publish_next(entry);
-                }
+    fn era_by(&self, author: &Author) -> Option<&KeyEra> {
+        let at = *self.by_author.get(author)?;
+        self.retired
+            .get(at)
+            .or_else(|| (at == self.retired.len()).then_some(&self.current))
+    }
+
+    /// Appends an entry, signed by the current key.
+    pub(crate) fn push(&mut self, room: RoomId, entry: JournalEntry) {
+        let position = self.len();
+        if let Some(replaced) = entry.replaces {
+            let origin = self.origins.get(&replaced).copied().unwrap_or(replaced);
+            let before = self.moved.insert(origin, position).unwrap_or(origin);
+            self.origins.insert(position, origin);
+            for earlier in [before, replaced] {
+                self.unlinked.remove(&earlier);
+                self.contested.remove(&earlier);
             }
         }
-        true
-    }
-
-    /// Handles a failed write. Returns whether it was one of the journal. A fresh key is retried automatically;
-    /// new entries are retried once, if room was made for them.
-    pub(super) fn journal_write_failed(&mut self, id: WriteId, made_room: bool) -> bool {
-        let Some((_, failed)) = self
-            .recording
-            .writing
-            .take_if(|(writing, _)| *writing == id)
-        else {
-            return false;
-        };
-        let first_try = !core::mem::replace(&mut self.recording.retried, false);
-        match failed {
-            JournalWrite::Entries(entries) if made_room && first_try => {
-                self.recording.retried = true;
-                self.write_entries(entries);
-            }
-            JournalWrite::Entries(entries) => {
-                for (ticket, _) in entries {
-                    self.outputs.push(Output::Emit(Event::RecordFailed {
-                        ticket,
-                        reason: RecordError::NotStored,
-                    }));
-                }
-            }
-            JournalWrite::ReSigned(_) | JournalWrite::Key(..) => self.retry_conflict(),
-        }
-        true
-    }
-
-    /// Appends a stored entry to the journal in memory, then signs and publishes its reading.
-    fn publish_next(&mut self, entry: JournalEntry) -> (ReadingId, u64) {
-        let room = self.tree.room().id();
-        let seq = self.journal.next_seq();
-        self.journal.push(room, entry);
-        let key = self.journal.key();
-        let reading = key.sign(room, seq, entry.time, entry.bpm);
-        self.outputs.push(Output::Publish {
-            topic: Topic::Readings,
-            data: reading.to_bytes().to_vec(),
+        let JournalEntry { time, bpm, .. } = entry;
+        let id = entry_reading_id(room, self.author(), self.next_seq(), Entry { time, bpm });
+        self.push_row(Row {
+            time,
+            bpm: Some(bpm),
+            prefix: IdPrefix::from(&id),
         });
-        (reading.id(room), seq)
     }
 
-    /// Adds our readings to the mempool that are neither there nor on the best branch.
-    fn refill_mempool(&mut self) {
-        if !self.journal.take_refill() {
+    /// Appends a lost entry. Its sequence number is used up.
+    pub(crate) fn push_lost(&mut self) {
+        self.lost += 1;
+        self.push_row(Row {
+            time: UnixMillis::new(0),
+            bpm: None,
+            prefix: IdPrefix::from_bits(0),
+        });
+    }
+
+    fn push_row(&mut self, row: Row) {
+        self.rows.push(row);
+        self.current.until = self.len();
+        self.refill_requested = true;
+    }
+
+    /// Starts a new era: `key` signs from the next position on. `heights` are the heights at which the best
+    /// branch already has readings of it.
+    pub(super) fn begin_era(&mut self, key: SecretKey, heights: Vec<u64>) {
+        let author = key.author();
+        let from = self.len();
+        self.by_author.insert(author, self.retired.len() + 1);
+        self.heights.follow(author, heights);
+        let current = KeyEra {
+            key,
+            author,
+            from,
+            until: from,
+        };
+        self.retired
+            .push(core::mem::replace(&mut self.current, current));
+        self.foreign = None;
+    }
+
+    /// Compares all entries of a retired key with the best branch. `linked` returns what the branch has at a
+    /// sequence number.
+    pub(super) fn compare_era(
+        &mut self,
+        era: usize,
+        linked: impl Fn(&Author, u64) -> Option<IdPrefix>,
+        seen: ForeignReading,
+    ) {
+        let Some(&KeyEra {
+            author,
+            from,
+            until,
+            ..
+        }) = self.retired.get(era)
+        else {
+            return;
+        };
+        for position in from..until {
+            match linked(&author, position - from) {
+                Some(prefix) => self.on_linked(&author, position - from, prefix, seen),
+                None => self.on_unlinked(&author, position - from),
+            }
+        }
+    }
+
+    /// A reading by one of our keys joined the best branch.
+    pub(super) fn on_linked(
+        &mut self,
+        author: &Author,
+        seq: u64,
+        prefix: IdPrefix,
+        seen: ForeignReading,
+    ) {
+        let Some(&KeyEra { from, until, .. }) = self.era_by(author) else {
+            return;
+        };
+        let position = from.saturating_add(seq);
+        let is_current_key = *author == self.author();
+        let own = (position < until).then(|| self.prefix(position)).flatten();
+        let same = own.is_some_and(|entry| entry_matches(entry, prefix));
+        self.unlinked.remove(&position);
+        self.contested.remove(&position);
+        if same {
             return;
         }
-        self.refill_retired();
-        self.refill_adopted();
-        let author = self.journal.author();
-        let next = self.tree.next_seq(&author);
-        let room = self.tree.room().id();
-        for seq in next..next.saturating_add(MAX_AHEAD) {
-            let Some(entry) = self.journal.current_entry(seq) else {
-                if seq >= self.journal.next_seq() {
-                    break;
-                }
-                continue;
+        if is_current_key {
+            self.foreign.get_or_insert(ForeignReading { seq, ..seen });
+        } else if position < until && self.is_current(position) {
+            self.contested
+                .insert(position, ForeignReading { seq, ..seen });
+        }
+    }
+
+    /// A reading by one of our keys left the best branch.
+    pub(super) fn on_unlinked(&mut self, author: &Author, seq: u64) {
+        let Some(&KeyEra { from, until, .. }) = self.era_by(author) else {
+            return;
+        };
+        let position = from.saturating_add(seq);
+        if *author == self.author() {
+            // The readings above it leave too, so another one may become the first foreign reading.
+            self.foreign.take_if(|foreign| foreign.seq >= seq);
+            return;
+        }
+        if position >= until {
+            return;
+        }
+        self.contested.remove(&position);
+        if self.entry(position).is_some() && self.is_current(position) {
+            self.unlinked.insert(position);
+        }
+    }
+
+    /// The first reading by the current key on the best branch that was not recorded here.
+    pub(super) const fn foreign(&self) -> Option<ForeignReading> {
+        self.foreign
+    }
+
+    /// Corrects which reading that is.
+    pub(super) fn set_foreign(&mut self, foreign: Option<ForeignReading>) {
+        self.foreign = foreign;
+    }
+
+    /// The height on the best branch of an author's reading with this sequence number.
+    pub(crate) fn height(&self, author: &Author, seq: u64) -> Option<u64> {
+        self.heights.height(author, seq)
+    }
+
+    /// Takes over the heights at which the best branch has an author's readings.
+    pub(crate) fn set_heights(&mut self, author: Author, heights: Vec<u64>) {
+        self.heights.follow(author, heights);
+    }
+
+    /// The best branch changed. `seen` is what a foreign reading on it is remembered as.
+    pub(super) fn on_switch(&mut self, switch: &Switch, seen: ForeignReading) {
+        for moved in &switch.disconnected {
+            for entry in moved.entries.iter().rev() {
+                self.heights.unlinked(&entry.author);
+                self.on_unlinked(&entry.author, entry.seq);
+            }
+        }
+        for (index, moved) in (switch.fork_index + 1..).zip(&switch.connected) {
+            for entry in &moved.entries {
+                self.heights.linked(&entry.author, index);
+                self.on_linked(&entry.author, entry.seq, entry.prefix, seen);
+            }
+        }
+        self.request_refill();
+    }
+
+    /// Whether the best branch has the current key's own reading with this sequence number, given what is
+    /// `linked` there.
+    pub(super) fn is_own(&self, seq: u64, linked: Option<IdPrefix>) -> bool {
+        let position = self.current.from.saturating_add(seq);
+        match (self.prefix(position), linked) {
+            (Some(entry), Some(linked)) => entry_matches(entry, linked),
+            (_, None) => false,
+            (None, Some(_)) => false,
+        }
+    }
+
+    /// Whether the current key's entry with this sequence number was recorded and then lost.
+    pub(super) fn is_lost(&self, seq: u64) -> bool {
+        let position = self.current.from.saturating_add(seq);
+        matches!(self.prefix(position), Some(None))
+    }
+
+    /// Entries of retired keys that the best branch lacks, from this position on.
+    pub(super) fn unlinked_from(&self, position: u64) -> impl Iterator<Item = u64> {
+        self.unlinked.range(position..).copied()
+    }
+
+    /// Whether this is the entry of a retired key that the best branch lacks.
+    pub(super) fn is_unlinked(&self, position: u64) -> bool {
+        self.unlinked.contains(&position)
+    }
+
+    /// Eras of retired keys with entries that the best branch lacks, oldest first.
+    pub(super) fn unlinked_eras(&self) -> impl Iterator<Item = &KeyEra> {
+        let from = |position: u64| {
+            let first = self.unlinked_from(position).next()?;
+            self.era_of(first)
+        };
+        core::iter::successors(from(0), move |era| from(era.until))
+    }
+
+    /// Entries of retired keys whose sequence number another reading has, with when that was first seen.
+    pub(super) fn contested(&self) -> impl DoubleEndedIterator<Item = (u64, ForeignReading)> {
+        self.contested.iter().map(|(at, seen)| (*at, *seen))
+    }
+
+    /// Contested entries of one era below a position.
+    pub(crate) fn contested_below(&self, era: &KeyEra, below: u64) -> Vec<u64> {
+        let below = below.max(era.from);
+        let range = self.contested.range(era.from..below);
+        range.map(|(position, _)| *position).collect()
+    }
+
+    /// Restarts the wait until foreign readings are considered certain.
+    pub(super) fn restart_foreign_wait(&mut self, seen: ForeignReading) {
+        if let Some(foreign) = &mut self.foreign {
+            *foreign = ForeignReading {
+                seq: foreign.seq,
+                ..seen
             };
-            if self.mempool.contains_seq(&author, seq) {
-                continue;
-            }
-            let reading = self.journal.key().sign(room, seq, entry.time, entry.bpm);
-            let id = reading.id(room);
-            if self.mempool.insert(&reading, id, next, self.now).is_ok() {
-                self.outputs.push(Output::Emit(Event::Reading(reading)));
-            }
+        }
+        for foreign in self.contested.values_mut() {
+            *foreign = ForeignReading {
+                seq: foreign.seq,
+                ..seen
+            };
         }
     }
 
-    /// How many entries this peer's journal has, including lost ones.
-    #[must_use]
-    pub fn journal_len(&self) -> u64 {
-        self.journal.len()
+    /// Requests a refill: the mempool may lack some of our readings.
+    pub(super) fn request_refill(&mut self) {
+        self.refill_requested = true;
     }
 
-    /// At most `limit` of our entries that the confirmed part of the best branch lacks, with their positions.
-    #[must_use]
-    pub fn unconfirmed_own_entries(&self, limit: usize) -> Vec<(u64, JournalEntry)> {
-        let tree = &self.tree;
-        let mut found = Vec::new();
-        for era in self.journal.eras() {
-            let author = era.author;
-            let settled = tree.confirmed_seq(&author);
-            let first = era.from.saturating_add(settled);
-            let contested = self.journal.contested_below(era, first);
-            for position in contested.into_iter().chain(first..era.until) {
-                if found.len() >= limit {
-                    return found;
-                }
-                if let Some(entry) = self.journal.stored_entry(position)
-                    && self.journal.is_current(position)
-                {
-                    found.push((position, entry));
-                }
-            }
-        }
-        found
+    pub(super) fn take_refill(&mut self) -> bool {
+        core::mem::take(&mut self.refill_requested)
     }
-}
-
-/// Signs the entries of a journal, in order, except for those that a later entry replaces.
-///
-/// `first` signs from position 0 on, and each of `keys` from the position given with it.
-#[must_use]
-pub fn sign_journal(
-    room: &heartchain_chain::room::Room,
-    first: &SecretKey,
-    keys: &[(u64, SecretKey)],
-    journal: &[(u64, JournalEntry)],
-) -> Vec<Reading> {
-    let mut eras: Vec<(u64, &SecretKey)> = [(0, first)]
-        .into_iter()
-        .chain(keys.iter().map(|(from, key)| (*from, key)))
-        .collect();
-    eras.sort_by_key(|(from, _)| *from);
-    // The last position of each entry, by its first position.
-    let mut moved: BTreeMap<u64, u64> = BTreeMap::new();
-    let mut origins: BTreeMap<u64, u64> = BTreeMap::new();
-    for (position, entry) in journal {
-        if let Some(replaced) = entry.replaces {
-            let origin = origins.get(&replaced).copied().unwrap_or(replaced);
-            origins.insert(*position, origin);
-            moved.insert(origin, *position);
-        }
-    }
-    journal
-        .iter()
-        .filter(|(position, _)| {
-            let origin = origins.get(position).unwrap_or(position);
-            moved.get(origin).unwrap_or(origin) == position
-        })
-        .filter_map(|(position, entry)| {
-            let at = eras.partition_point(|(from, _)| from <= position);
-            let (from, key) = eras.get(at.checked_sub(1)?)?;
-            Some(key.sign(room.id(), position - from, entry.time, entry.bpm))
-        })
-        .collect()
-}
-
-/// Whether a linked reading with this prefix belongs to the entry.
-pub(super) fn entry_matches(entry: Option<IdPrefix>, linked: IdPrefix) -> bool {
-    // The content of a lost entry is unknown, so a reading by our key with its sequence number is assumed to be
-    // its reading.
-    entry.is_none_or(|prefix| prefix == linked)
 }

@@ -17,11 +17,11 @@ use heartchain_chain::{
 };
 use rand_core::Rng;
 
-use super::Machine;
+use super::{context::Context, token_bucket::TokenBucket};
 use crate::{
     config::{
-        ACTIVE_BLOCKS, MAX_OWN_WAIT, MIN_CATCH_UP_WAIT, Millis, OTHERS_WAIT, OTHERS_WAIT_SPREAD,
-        OWN_WAIT_PER_AUTHOR, TEMPLATE_INTERVAL,
+        ACTIVE_BLOCKS, CATCH_UP_BUDGET, CATCH_UP_BUDGET_RATE, MAX_OWN_WAIT, MIN_CATCH_UP_WAIT,
+        Millis, OTHERS_WAIT, OTHERS_WAIT_SPREAD, OWN_WAIT_PER_AUTHOR, TEMPLATE_INTERVAL,
     },
     io::{JobId, Output, Topic},
 };
@@ -37,8 +37,8 @@ struct Template {
 }
 
 /// When to mine, and the template being mined.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Mining {
+#[derive(Clone, Debug)]
+pub(crate) struct Mining {
     template: Option<Template>,
     /// When to mine our own pending readings; `None` while there are no such readings.
     own_at: Option<MonotonicMillis>,
@@ -48,21 +48,35 @@ pub(super) struct Mining {
     others_spread: Option<Millis>,
     /// While mining waits for a catch-up: the time up to which the wait is paid for, and when it must end.
     waiting: Option<(MonotonicMillis, MonotonicMillis)>,
+    /// How long peers may still keep mining waiting, in ms.
+    catch_up_budget: TokenBucket,
 }
 
 impl Mining {
-    pub(super) fn tip_changed(&mut self) {
+    pub(super) fn new(now: MonotonicMillis) -> Self {
+        Self {
+            template: None,
+            own_at: None,
+            others_at: None,
+            others_spread: None,
+            waiting: None,
+            catch_up_budget: TokenBucket::full(CATCH_UP_BUDGET_RATE, CATCH_UP_BUDGET, now),
+        }
+    }
+
+    pub(super) fn on_switch(&mut self) {
         self.others_spread = None;
     }
 
     /// The clock was set back, so the template may be ahead of it and is replaced.
-    pub(super) fn clock_set_back(&mut self) {
+    pub(super) fn on_clock_set_back(&mut self) {
         if let Some(template) = &mut self.template {
             template.made_at = MonotonicMillis::new(0);
         }
     }
 
-    pub(super) fn next_due(&self) -> Option<MonotonicMillis> {
+    /// When to start, or to replace the template.
+    pub(super) fn next_deadline(&self) -> Option<MonotonicMillis> {
         if let Some((_, until)) = self.waiting {
             return Some(until);
         }
@@ -71,73 +85,75 @@ impl Mining {
             None => [self.own_at, self.others_at].into_iter().flatten().min(),
         }
     }
-}
 
-impl<P: Copy + Ord + Debug> Machine<P> {
-    pub(super) fn update_mining(&mut self) {
-        if !self.config.mining {
+    /// Starts, replaces or stops the template. `catching_up` is until when a much longer branch is being fetched.
+    pub(super) fn poll<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &mut Context<P>,
+        catching_up: Option<MonotonicMillis>,
+    ) {
+        if !ctx.config.mining {
             return;
         }
-        if self.waits_for_catch_up() {
-            self.mining.own_at = None;
-            self.mining.others_at = None;
-            return self.stop_mining();
+        let now = ctx.now();
+        if self.waits_for(catching_up, now) {
+            self.own_at = None;
+            self.others_at = None;
+            return self.stop(ctx);
         }
-        self.mining.own_at = match (self.mempool.own_is_minable(), self.mining.own_at) {
+        self.own_at = match (ctx.mempool.own_is_minable(), self.own_at) {
             (false, _) => None,
             (true, Some(at)) => Some(at),
-            (true, None) => Some(self.now.saturating_add(self.own_wait())),
+            (true, None) => Some(now.saturating_add(own_wait(ctx))),
         };
-        self.mining.others_at = self.mempool.oldest_minable_of_others().map(|since| {
+        self.others_at = ctx.mempool.oldest_minable_of_others().map(|since| {
             let spread = self
-                .mining
                 .others_spread
-                .unwrap_or_else(|| self.rng.next_u64() % OTHERS_WAIT_SPREAD);
-            self.mining.others_spread = Some(spread);
-            since.saturating_add(OTHERS_WAIT + spread)
+                .get_or_insert_with(|| ctx.rng.next_u64() % OTHERS_WAIT_SPREAD);
+            since.saturating_add(OTHERS_WAIT + *spread)
         });
-        let due = [self.mining.own_at, self.mining.others_at]
+        let due = [self.own_at, self.others_at]
             .into_iter()
             .flatten()
-            .any(|at| at <= self.now);
+            .any(|at| at <= now);
         if !due {
-            return self.stop_mining();
+            return self.stop(ctx);
         }
-        let tip = self.tree.tip().hash;
-        let fresh = self.mining.template.as_ref().is_some_and(|template| {
-            template.tip == tip && self.now < template.made_at.saturating_add(TEMPLATE_INTERVAL)
+        let tip = ctx.tree.tip().hash;
+        let fresh = self.template.as_ref().is_some_and(|template| {
+            template.tip == tip && now < template.made_at.saturating_add(TEMPLATE_INTERVAL)
         });
         if !fresh {
-            self.start_mining(tip);
+            self.start(ctx, tip);
         }
     }
 
     /// Whether mining waits because a much longer branch is being fetched. One budget covers all such waiting.
     /// A budget per peer would bound nothing, because peer IDs are free.
-    fn waits_for_catch_up(&mut self) -> bool {
-        let since = self.mining.waiting.take().map(|(since, _)| since);
-        if !self.is_catching_up() {
-            if let Some(since) = since {
-                self.catch_up_budget.drain(self.now.since(since), self.now);
-            }
+    fn waits_for(&mut self, catching_up: Option<MonotonicMillis>, now: MonotonicMillis) -> bool {
+        let since = self.waiting.take().map(|(since, _)| since);
+        let waited = since.map_or(0, |since| now.since(since));
+        self.catch_up_budget.drain(waited, now);
+        let Some(deadline) = catching_up else {
             return false;
-        }
-        let waited = since.map_or(0, |since| self.now.since(since));
-        self.catch_up_budget.drain(waited, self.now);
-        let left = self.catch_up_budget.available(self.now);
+        };
+        let left = self.catch_up_budget.available(now);
         if left < MIN_CATCH_UP_WAIT {
             return false;
         }
-        let until = self
-            .now
-            .saturating_add(left)
-            .min(self.download.catch_up_deadline());
-        self.mining.waiting = Some((self.now, until));
+        let until = now.saturating_add(left).min(deadline);
+        self.waiting = Some((now, until));
         true
     }
 
-    pub(super) fn on_mined(&mut self, job: JobId, nonce: u64) {
-        let Some(template) = self.mining.template.take_if(|template| template.job == job) else {
+    /// The miner found a nonce: the block is stored, published, and becomes the tip.
+    pub(super) fn on_mined<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &mut Context<P>,
+        job: JobId,
+        nonce: u64,
+    ) {
+        let Some(template) = self.template.take_if(|template| template.job == job) else {
             return;
         };
         let header = Header {
@@ -145,8 +161,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             ..template.header
         };
         let hash = header.hash();
-        let now = self.latest_now();
-        if self.tree.insert_header(&header, now).is_err() {
+        if ctx.tree.insert_header(&header, ctx.clock.latest()).is_err() {
             // The nonce does not meet the target, or the clock moved meanwhile. The next template is as good.
             return;
         }
@@ -155,54 +170,54 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             readings: template.readings,
         };
         let data = block.encode();
-        if let Ok(Some(operation)) = self.insert_body(&hash, block.readings) {
-            self.write(alloc::vec![operation], false);
-            self.outputs.push(Output::Publish {
+        if let Ok(Some(operation)) = ctx.insert_body(&hash, block.readings) {
+            ctx.write(alloc::vec![operation]);
+            ctx.output(Output::Publish {
                 topic: Topic::Blocks,
                 data,
             });
-            self.advance_after_gossip(&hash);
+            ctx.advance_with(&[hash], true);
         }
     }
 
-    /// How long to wait before mining our own readings. In a calm room there is no wait.
-    fn own_wait(&mut self) -> Millis {
-        let authors = self.tree.distinct_authors(ACTIVE_BLOCKS) as u64;
-        if authors <= 1 {
-            return 0;
-        }
-        self.random_below((authors * OWN_WAIT_PER_AUTHOR).min(MAX_OWN_WAIT))
-    }
-
-    fn start_mining(&mut self, tip: BlockHash) {
-        let readings = self.mempool.template(MAX_BLOCK_READINGS);
+    fn start<P: Copy + Ord + Debug>(&mut self, ctx: &mut Context<P>, tip: BlockHash) {
+        let readings = ctx.mempool.template(MAX_BLOCK_READINGS);
         if readings.is_empty() {
-            return self.stop_mining();
+            return self.stop(ctx);
         }
-        let window = self.tree.tip_window();
-        let time = self.earliest_now().max(window.mtp().saturating_add(1));
-        if time > self.latest_now().saturating_add(MAX_FUTURE_MS) {
+        let window = ctx.tree.tip_window();
+        let time = ctx.clock.earliest().max(window.mtp().saturating_add(1));
+        if time > ctx.clock.latest().saturating_add(MAX_FUTURE_MS) {
             // No peer would accept the block, nor would this one.
-            return self.stop_mining();
+            return self.stop(ctx);
         }
         let header = Header {
-            nonce: self.rng.next_u64(),
+            nonce: ctx.rng.next_u64(),
             ..mining::template(&window, tip, time, &readings)
         };
-        let job = JobId(self.next_handle());
-        self.outputs.push(Output::Mine { job, header });
-        self.mining.template = Some(Template {
+        let job = JobId(ctx.next_id());
+        ctx.output(Output::Mine { job, header });
+        self.template = Some(Template {
             job,
             header,
             readings,
             tip,
-            made_at: self.now,
+            made_at: ctx.now(),
         });
     }
 
-    fn stop_mining(&mut self) {
-        if self.mining.template.take().is_some() {
-            self.outputs.push(Output::StopMining);
+    fn stop<P: Copy + Ord + Debug>(&mut self, ctx: &mut Context<P>) {
+        if self.template.take().is_some() {
+            ctx.output(Output::StopMining);
         }
     }
+}
+
+/// How long to wait before mining our own readings. In a calm room there is no wait.
+fn own_wait<P: Copy + Ord + Debug>(ctx: &mut Context<P>) -> Millis {
+    let authors = ctx.tree.distinct_authors(ACTIVE_BLOCKS) as u64;
+    if authors <= 1 {
+        return 0;
+    }
+    ctx.random_below((authors * OWN_WAIT_PER_AUTHOR).min(MAX_OWN_WAIT))
 }

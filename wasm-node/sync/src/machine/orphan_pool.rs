@@ -1,14 +1,11 @@
 //! Gossiped blocks that cannot be checked yet: their parent is unknown, or they are ahead of the clock.
 
 use alloc::vec::Vec;
-use core::fmt::Debug;
-
 use heartchain_chain::{block::Block, hash::BlockHash, time::MonotonicMillis};
 
-use super::Machine;
 use crate::{
     config::{MAX_ORPHAN_WAIT, MAX_ORPHANS, MAX_ORPHANS_PER_PEER, VERDICT_PATIENCE},
-    io::{GossipId, Output, Verdict},
+    io::GossipId,
 };
 
 /// What a block in the pool waits for.
@@ -20,12 +17,19 @@ pub(super) enum WaitsFor {
     Time(MonotonicMillis),
 }
 
+/// A block as it came by gossip, before anything about it is known.
+#[derive(Clone, Debug)]
+pub(super) struct GossipedBlock<P> {
+    /// The neighbour that forwarded it.
+    pub(super) from: P,
+    /// The gossip item. `None` if its verdict was given before the block could be checked.
+    pub(super) id: Option<GossipId>,
+    pub(super) block: Block,
+}
+
 #[derive(Clone, Debug)]
 struct Orphan<P> {
-    block: Block,
-    from: P,
-    /// The gossip item that still waits for its verdict.
-    verdict: Option<GossipId>,
+    gossiped: GossipedBlock<P>,
     waits_for: WaitsFor,
     /// When the verdict is given, even if the block could not be checked by then.
     verdict_due: MonotonicMillis,
@@ -49,16 +53,14 @@ impl<P: Copy + Ord> OrphanPool<P> {
     /// Adds a block. Returns `false` if there is no room for it.
     pub(super) fn insert(
         &mut self,
-        block: Block,
-        from: P,
-        verdict: Option<GossipId>,
+        gossiped: GossipedBlock<P>,
         waits_for: WaitsFor,
         now: MonotonicMillis,
     ) -> bool {
         let from_peer = self
             .blocks
             .iter()
-            .filter(|orphan| orphan.from == from)
+            .filter(|orphan| orphan.gossiped.from == gossiped.from)
             .count();
         let too_far = matches!(waits_for, WaitsFor::Time(at) if at.since(now) > MAX_ORPHAN_WAIT);
         if too_far || self.blocks.len() >= MAX_ORPHANS || from_peer >= MAX_ORPHANS_PER_PEER {
@@ -66,9 +68,7 @@ impl<P: Copy + Ord> OrphanPool<P> {
         }
         let verdict_due = now.saturating_add(VERDICT_PATIENCE);
         self.blocks.push(Orphan {
-            block,
-            from,
-            verdict,
+            gossiped,
             waits_for,
             verdict_due,
         });
@@ -80,55 +80,51 @@ impl<P: Copy + Ord> OrphanPool<P> {
     pub(super) fn take_verdicts_of(&mut self, peer: &P) -> Vec<GossipId> {
         let mut ended = Vec::new();
         self.blocks.retain_mut(|orphan| {
-            if orphan.from != *peer {
+            if orphan.gossiped.from != *peer {
                 return true;
             }
-            ended.extend(orphan.verdict.take());
+            ended.extend(orphan.gossiped.id.take());
             matches!(orphan.waits_for, WaitsFor::Time(_))
         });
         ended
     }
 
-    pub(super) fn next_due(&self) -> Option<MonotonicMillis> {
+    /// Takes the blocks that no longer have to wait, because their parent is known or their time has come.
+    pub(super) fn take_ready(
+        &mut self,
+        is_known: impl Fn(&BlockHash) -> bool,
+        now: MonotonicMillis,
+    ) -> Vec<GossipedBlock<P>> {
+        let ready = |orphan: &mut Orphan<P>| match orphan.waits_for {
+            WaitsFor::Parent(parent) => is_known(&parent),
+            WaitsFor::Time(at) => at <= now,
+        };
+        let ready = self.blocks.extract_if(.., ready);
+        ready.map(|orphan| orphan.gossiped).collect()
+    }
+
+    /// Takes the verdicts that are due. Blocks that wait for their parent wait no longer.
+    pub(super) fn take_due_verdicts(&mut self, now: MonotonicMillis) -> Vec<(P, GossipId)> {
+        let mut verdicts = Vec::new();
+        self.blocks.retain_mut(|orphan| {
+            if orphan.verdict_due > now {
+                return true;
+            }
+            let from = orphan.gossiped.from;
+            verdicts.extend(orphan.gossiped.id.take().map(|id| (from, id)));
+            matches!(orphan.waits_for, WaitsFor::Time(_))
+        });
+        verdicts
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<MonotonicMillis> {
         self.blocks
             .iter()
-            .map(|orphan| match (orphan.verdict, orphan.waits_for) {
+            .map(|orphan| match (orphan.gossiped.id, orphan.waits_for) {
                 (None, WaitsFor::Time(at)) => at,
                 (Some(_), WaitsFor::Time(at)) => at.min(orphan.verdict_due),
                 (_, WaitsFor::Parent(_)) => orphan.verdict_due,
             })
             .min()
-    }
-}
-
-impl<P: Copy + Ord + Debug> Machine<P> {
-    /// Processes blocks that no longer have to wait, and gives verdicts that are due.
-    pub(super) fn retry_orphans(&mut self) {
-        let now = self.now;
-        let (ready, waiting): (Vec<_>, Vec<_>) = core::mem::take(&mut self.orphans.blocks)
-            .into_iter()
-            .partition(|orphan| match orphan.waits_for {
-                WaitsFor::Parent(parent) => self.tree.block(&parent).is_some(),
-                WaitsFor::Time(at) => at <= now,
-            });
-        self.orphans.blocks = waiting;
-        for orphan in ready {
-            self.process_block(orphan.from, orphan.verdict, orphan.block);
-        }
-        let mut verdicts = Vec::new();
-        self.orphans.blocks.retain_mut(|orphan| {
-            if orphan.verdict_due > now {
-                return true;
-            }
-            verdicts.extend(orphan.verdict.take().map(|id| (orphan.from, id)));
-            matches!(orphan.waits_for, WaitsFor::Time(_))
-        });
-        for (from, id) in verdicts {
-            self.outputs.push(Output::Verdict {
-                id,
-                from,
-                verdict: Verdict::Ignore,
-            });
-        }
     }
 }

@@ -13,24 +13,22 @@ use hashbrown::HashMap;
 use heartchain_chain::{
     block::check_root,
     hash::BlockHash,
-    mempool::MempoolError,
     reading::{Reading, verify_batch},
     time::MonotonicMillis,
-    tree::IdPrefix,
 };
 
-use super::Machine;
+use super::context::Context;
 use crate::{
     config::{
         MAX_RECOVERY_QUEUE, Millis, RECOVERY_CHUNK, RECOVERY_INTERVAL, RECOVERY_MAX_INTERVAL,
         WRITE_RETRY,
     },
-    io::{Event, Output, ReadId, StoreOperation},
+    io::{Event, ReadId, StoreOperation},
 };
 
 /// Blocks to read: protected ones, as far as memory tracks them, and those that left the best branch recently.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ReorgRecovery {
+pub(crate) struct ReorgRecovery {
     /// Blocks that have not been read yet.
     fresh: VecDeque<BlockHash>,
     /// Protected blocks that were read before, least recently read first.
@@ -96,16 +94,17 @@ impl ReorgRecovery {
     }
 
     /// How many blocks are tracked.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.tracked.len()
     }
 
     /// Whether this block must stay on disk. Once some protected blocks are not tracked, this is true for every block.
-    pub(super) fn is_protected(&self, hash: &BlockHash) -> bool {
+    pub(crate) fn is_protected(&self, hash: &BlockHash) -> bool {
         self.on_disk > 0 || self.tracked.get(hash).copied().unwrap_or(false)
     }
 
-    pub(super) fn next_due(&self, now: MonotonicMillis) -> Option<MonotonicMillis> {
+    /// When the next blocks are read.
+    pub(super) fn next_deadline(&self, now: MonotonicMillis) -> Option<MonotonicMillis> {
         let next = match (self.fresh.is_empty(), self.read.is_empty()) {
             _ if self.reading.is_some() => None,
             (false, _) => Some(now),
@@ -114,146 +113,158 @@ impl ReorgRecovery {
         };
         next.map(|at| at.max(self.paused_until))
     }
-}
 
-impl<P: Copy + Ord + Debug> Machine<P> {
     /// Protects these blocks, in memory and on disk.
-    pub(super) fn protect(&mut self, hashes: Vec<BlockHash>) {
+    pub(crate) fn protect<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &mut Context<P>,
+        hashes: Vec<BlockHash>,
+    ) {
         if hashes.is_empty() {
             return;
         }
         let operations = hashes.iter().copied().map(StoreOperation::PutRecovery);
-        let operations = operations.collect();
-        self.write(operations, false);
-        self.queue_for_recovery(hashes, true);
+        ctx.write(operations.collect());
+        self.queue(ctx, hashes, true);
     }
 
     /// Queues blocks for reading, to offer their readings again. `protected` says that the disk already protects them.
-    pub(super) fn queue_for_recovery(
+    pub(crate) fn queue<P: Copy + Ord + Debug>(
         &mut self,
+        ctx: &mut Context<P>,
         hashes: impl IntoIterator<Item = BlockHash>,
         protected: bool,
     ) {
-        let before = self.recovery.on_disk;
+        let before = self.on_disk;
         for hash in hashes {
-            self.recovery.push(hash, protected);
+            self.push(hash, protected);
         }
-        let blocks = self.recovery.on_disk;
+        let blocks = self.on_disk;
         if blocks > before {
-            self.outputs
-                .push(Output::Emit(Event::RecoveryQueueFull { blocks }));
+            ctx.emit(Event::RecoveryQueueFull { blocks });
+        }
+    }
+
+    /// Deletes blocks that left the tree, unless they are protected or are back.
+    pub(crate) fn delete_unprotected<P: Copy + Ord + Debug>(
+        &self,
+        ctx: &mut Context<P>,
+        hashes: Vec<BlockHash>,
+    ) {
+        let is_back = |hash: &BlockHash| ctx.tree.block(hash).is_some_and(|info| info.has_body);
+        let gone = hashes
+            .into_iter()
+            .filter(|hash| !self.is_protected(hash) && !is_back(hash));
+        let operations: Vec<StoreOperation> = gone.map(StoreOperation::DeleteBlock).collect();
+        if !operations.is_empty() {
+            ctx.write(operations);
         }
     }
 
     /// Starts the next read, unless one is in progress.
-    pub(super) fn continue_recovery(&mut self) {
-        if self.recovery.reading.is_some() {
+    pub(super) fn poll<P: Copy + Ord + Debug>(&mut self, ctx: &mut Context<P>) {
+        if self.reading.is_some() {
             return;
         }
-        let hashes = self.recovery.next_chunk(self.now);
+        let hashes = self.next_chunk(ctx.now());
         if !hashes.is_empty() {
-            let id = self.read_bodies(hashes.clone());
-            self.recovery.reading = Some((id, hashes));
+            let id = ctx.read_bodies(hashes.clone());
+            self.reading = Some((id, hashes));
         }
     }
 
-    pub(super) fn on_recovery_read(&mut self, bodies: Vec<Option<Vec<Reading>>>) {
-        let Some((_, hashes)) = self.recovery.reading.take() else {
-            return;
-        };
+    /// The blocks of the read in progress whose bodies storage did not return, and that are not on their way to it either.
+    pub(super) fn lost<P>(
+        &self,
+        ctx: &Context<P>,
+        bodies: &[Option<Vec<Reading>>],
+    ) -> Vec<BlockHash> {
+        let reading = self.reading.iter().flat_map(|(_, hashes)| hashes);
+        let lost = reading.zip(bodies).filter(|(_, body)| body.is_none());
+        let lost = lost.map(|(hash, _)| *hash);
+        lost.filter(|hash| ctx.writes.body(hash).is_none())
+            .collect()
+    }
+
+    /// Offers the readings of these bodies again. `may_finish` says whether everything that is confirmed is on disk. Returns the
+    /// changes that end the protection of blocks, because their readings are confirmed.
+    pub(super) fn on_read<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &mut Context<P>,
+        bodies: Vec<Option<Vec<Reading>>>,
+        may_finish: bool,
+    ) -> Vec<StoreOperation> {
         let mut operations = Vec::new();
-        let mut waiting = self.mempool.len();
+        let Some((_, hashes)) = self.reading.take() else {
+            return operations;
+        };
+        let before = ctx.mempool.len();
         for (hash, body) in hashes.iter().zip(bodies) {
-            let protected = self.recovery.tracked.get(hash).copied().unwrap_or(false);
-            let body = body.or_else(|| self.unwritten.body(hash).map(<[Reading]>::to_vec));
+            let protected = self.tracked.get(hash).copied().unwrap_or(false);
+            let body = body.or_else(|| ctx.writes.body(hash).map(<[Reading]>::to_vec));
+            let has_body = ctx.tree.block(hash).is_some_and(|info| info.has_body);
             let is_done = match body {
-                Some(readings) => self.reoffer(hash, readings),
+                Some(readings) => reoffer(ctx, hash, readings) && may_finish,
                 // Damaged bodies are fetched again, so this block is not done.
-                None => !self.report_missing_body(hash),
+                None => !has_body,
             };
-            let is_kept = protected || self.tree.block(hash).is_some_and(|info| info.has_body);
-            if is_kept && !is_done {
-                self.recovery.read.push_back(*hash);
+            if (protected || has_body) && !is_done {
+                self.read.push_back(*hash);
                 continue;
             }
-            self.recovery.forget(hash);
+            self.forget(hash);
             if protected {
                 operations.push(StoreOperation::DeleteRecovery(*hash));
-                if self.tree.block(hash).is_none() {
+                if ctx.tree.block(hash).is_none() {
                     operations.push(StoreOperation::DeleteBlock(*hash));
                 }
             }
         }
-        waiting = self.mempool.len().saturating_sub(waiting);
-        if waiting > 0 || !operations.is_empty() {
-            self.recovery.reset_backoff(self.now);
+        if ctx.mempool.len() > before || !operations.is_empty() {
+            self.reset_backoff(ctx.now());
         }
-        if operations.is_empty() {
-            return;
-        }
-        // These blocks lose their protection because their readings are confirmed, so that fact has to be on
-        // disk in the same transaction.
-        let confirmed = self.put_confirmed();
-        operations.splice(0..0, confirmed);
-        self.write(operations, false);
+        operations
     }
 
-    /// Offers the readings of a block again. Returns whether all of them are final: confirmed, or never to be.
-    fn reoffer(&mut self, hash: &BlockHash, readings: Vec<Reading>) -> bool {
-        let room = self.tree.room().id();
-        let mut is_done = self.confirmation.may_advance() && !self.unwritten.has_bodies();
-        for reading in self.valid_readings(hash, readings) {
-            if !self.is_final(&reading, &reading.id(room)) {
-                is_done = false;
-                self.return_to_mempool(&reading);
-            }
+    pub(super) fn on_read_failed(&mut self, now: MonotonicMillis) {
+        if let Some((_, hashes)) = self.reading.take() {
+            self.fresh.extend(hashes);
+            self.paused_until = now.saturating_add(WRITE_RETRY);
         }
-        is_done
     }
+}
 
-    /// Handles a body that storage did not return. Returns whether storage should have had it.
-    fn report_missing_body(&mut self, hash: &BlockHash) -> bool {
-        self.on_bodies_missing(&[*hash]);
-        self.tree.block(hash).is_some_and(|info| info.has_body)
+/// Offers the readings of a block again. Returns whether all of them are final: confirmed, or never to be.
+fn reoffer<P: Copy + Ord + Debug>(
+    ctx: &mut Context<P>,
+    hash: &BlockHash,
+    readings: Vec<Reading>,
+) -> bool {
+    let room = ctx.room();
+    let mut are_final = true;
+    for reading in valid_readings(ctx, hash, readings) {
+        if !ctx.is_final(&reading, &reading.id(room)) {
+            are_final = false;
+            ctx.return_to_mempool(&reading);
+        }
     }
+    are_final
+}
 
-    /// The valid readings of a body. Bytes from disk are trusted no more than bytes from a peer. If the header
-    /// is known, its Merkle root covers the readings including their signatures.
-    fn valid_readings(&mut self, hash: &BlockHash, mut readings: Vec<Reading>) -> Vec<Reading> {
-        let header = self.tree.header(hash);
-        if header.is_some_and(|header| check_root(&header, &readings).is_ok()) {
-            return readings;
-        }
-        let room = self.tree.room().id();
-        if verify_batch(room, &readings, &mut self.rng).is_err() {
-            readings.retain(|reading| reading.verify(room).is_ok());
-        }
-        readings
+/// The valid readings of a body. Bytes from disk are trusted no more than bytes from a peer. If the header
+/// is known, its Merkle root covers the readings including their signatures.
+fn valid_readings<P: Copy + Ord + Debug>(
+    ctx: &mut Context<P>,
+    hash: &BlockHash,
+    mut readings: Vec<Reading>,
+) -> Vec<Reading> {
+    let header = ctx.tree.header(hash);
+    if header.is_some_and(|header| check_root(&header, &readings).is_ok()) {
+        return readings;
     }
-
-    pub(super) fn on_recovery_read_failed(&mut self) {
-        if let Some((_, hashes)) = self.recovery.reading.take() {
-            self.recovery.fresh.extend(hashes);
-            self.recovery.paused_until = self.now.saturating_add(WRITE_RETRY);
-        }
+    let room = ctx.room();
+    if verify_batch(room, &readings, &mut ctx.rng).is_err() {
+        readings.retain(|reading| reading.verify(room).is_ok());
     }
-
-    /// Puts a reading of a verified body back into the mempool. Returns `false` if there is no room for it now.
-    pub(super) fn return_to_mempool(&mut self, reading: &Reading) -> bool {
-        let id = reading.id(self.tree.room().id());
-        let next = self.tree.next_seq(&reading.author);
-        match self.mempool.insert(reading, id, next, self.now) {
-            Ok(()) => {
-                self.outputs.push(Output::Emit(Event::Reading(*reading)));
-                true
-            }
-            Err(MempoolError::Known | MempoolError::Equivocation { .. }) => true,
-            Err(MempoolError::Past { .. }) => {
-                let linked = self.tree.best_prefix(&reading.author, reading.seq);
-                let tip = self.tree.tip().index;
-                linked == Some(IdPrefix::from(&id)) || self.mempool.keep_displaced(reading, id, tip)
-            }
-            Err(_) => false,
-        }
-    }
+    readings
 }

@@ -33,10 +33,10 @@ use heartchain_chain::{
 };
 use litemap::LiteMap;
 
-use super::Machine;
 use crate::{
     config::{CONFIRMED_DEPTH, Config, MAX_JOURNAL},
     io::{JournalEntry, Now, StoreOperation},
+    machine::Machine,
 };
 
 /// A block whose body was verified when it was stored, and is not read now.
@@ -176,7 +176,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     /// Adds readings adopted from other tabs ([`PutAdopted`](crate::StoreOperation::PutAdopted)). Invalid ones
     /// are skipped.
     pub fn adopted(&mut self, readings: impl IntoIterator<Item = Reading>) {
-        let room = self.machine.tree.room().id();
+        let room = self.machine.ctx.tree.room().id();
         for reading in readings {
             if reading.check_fields().is_ok() && reading.verify(room).is_ok() {
                 self.machine.adopted.insert(room, reading);
@@ -186,7 +186,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
 
     fn switch_keys_up_to(&mut self, position: u64) {
         while let Some((_, key)) = self.keys.pop_if(|(from, _)| *from <= position) {
-            self.machine.switch_key(key);
+            self.machine.recorder.switch_key(&mut self.machine.ctx, key);
         }
     }
 
@@ -219,7 +219,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     }
 
     fn advance(&mut self) {
-        let advance = self.machine.tree.advance();
+        let advance = self.machine.ctx.tree.advance();
         for invalid in advance.invalid {
             self.invalid.extend(invalid.removed.with_body);
         }
@@ -227,7 +227,8 @@ impl<P: Copy + Ord + Debug> Restore<P> {
 
     /// Adds protected blocks ([`PutRecovery`](crate::StoreOperation::PutRecovery)).
     pub fn recovery(&mut self, hashes: impl IntoIterator<Item = BlockHash>) {
-        self.machine.queue_for_recovery(hashes, true);
+        let Machine { ctx, recovery, .. } = &mut self.machine;
+        recovery.queue(ctx, hashes, true);
     }
 
     /// Sets the best tip as last written ([`PutTip`](crate::StoreOperation::PutTip)).
@@ -239,7 +240,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     /// tip is incomplete and their parent is missing. They are fetched from peers.
     #[must_use]
     pub fn damaged(&self) -> usize {
-        let block = self.tip.and_then(|tip| self.machine.tree.block(&tip));
+        let block = self.tip.and_then(|tip| self.machine.ctx.tree.block(&tip));
         if block.is_some_and(|block| block.has_body) {
             self.damaged
         } else {
@@ -255,42 +256,44 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         self.restore_journal();
         self.confirm();
         let machine = &mut self.machine;
-        machine.missing_bodies.set_written_tip(self.tip);
-        let pruned = machine.tree.prune(&[]);
-        machine.delete_blocks(pruned);
-        machine.delete_blocks(self.invalid);
+        machine.missing.set_written_tip(self.tip);
+        let pruned = machine.ctx.tree.prune(&[]);
+        machine
+            .recovery
+            .delete_unprotected(&mut machine.ctx, pruned);
+        machine
+            .recovery
+            .delete_unprotected(&mut machine.ctx, self.invalid);
         // If the confirmed part and the best tip are complete, blocks without a place were never on the best
         // branch: their parents' bodies never arrived. Otherwise they may have been.
         let is_whole = |hash: Option<BlockHash>| {
-            let block = hash.and_then(|hash| machine.tree.block(&hash));
+            let block = hash.and_then(|hash| machine.ctx.tree.block(&hash));
             block.is_some_and(|block| block.has_body)
         };
         let had_no_best_branch = self.confirmed.is_none() && self.tip.is_none();
         if is_whole(self.confirmed) && (self.tip.is_none() || is_whole(self.tip)) {
-            machine.delete_blocks(self.unplaced);
+            machine
+                .recovery
+                .delete_unprotected(&mut machine.ctx, self.unplaced);
         } else if had_no_best_branch {
-            machine.queue_for_recovery(self.unplaced, false);
+            machine
+                .recovery
+                .queue(&mut machine.ctx, self.unplaced, false);
         } else {
             let unplaced = self.unplaced.into_iter();
             let unknown = unplaced.filter(|hash| !machine.recovery.is_protected(hash));
             let unknown = unknown.collect();
-            machine.protect(unknown);
+            machine.recovery.protect(&mut machine.ctx, unknown);
         }
         let damaged_blocks = self.damaged_blocks.into_iter();
         let damaged_blocks = damaged_blocks.filter(|hash| !machine.recovery.is_protected(hash));
         let damaged_blocks = damaged_blocks.collect();
-        machine.protect(damaged_blocks);
+        machine.recovery.protect(&mut machine.ctx, damaged_blocks);
 
         // Readings of side branches return to the mempool as well, as far as there is room.
-        let beside = machine.tree.side_bodies();
-        machine.queue_for_recovery(beside, false);
-        let authors: Vec<Author> = machine.journal.eras().map(|era| era.author).collect();
-        for author in authors {
-            let heights = machine.tree.heights_of(&author);
-            machine.journal.heights.follow(author, heights);
-        }
-        machine.scan_for_foreign_readings();
-        machine.journal.request_refill();
+        let beside = machine.ctx.tree.side_bodies();
+        machine.recovery.queue(&mut machine.ctx, beside, false);
+        machine.recorder.scan_best_branch(&machine.ctx);
         self.machine
     }
 
@@ -303,15 +306,15 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     }
 
     fn restore_journal(&mut self) {
-        let room = self.machine.tree.room().id();
+        let room = self.machine.ctx.tree.room().id();
         let end = self.journal_end();
         let journal = core::mem::take(&mut self.journal);
         let mut journal = journal.into_iter().peekable();
         for position in 0..end {
             self.switch_keys_up_to(position);
             match journal.next_if(|(at, _)| *at == position) {
-                Some((_, entry)) => self.machine.journal.push(room, entry),
-                None => self.machine.journal.push_lost(),
+                Some((_, entry)) => self.machine.recorder.journal_mut().push(room, entry),
+                None => self.machine.recorder.journal_mut().push_lost(),
             }
         }
         self.switch_keys_up_to(u64::MAX);
@@ -321,21 +324,23 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     /// those that are held back: they return when they are due.
     fn confirm(&mut self) {
         let machine = &mut self.machine;
-        let tip = machine.tree.tip().index;
-        let block = self.confirmed.and_then(|hash| machine.tree.block(&hash));
+        let tip = machine.ctx.tree.tip().index;
+        let block = self
+            .confirmed
+            .and_then(|hash| machine.ctx.tree.block(&hash));
         let index = match (self.confirmed, block) {
             (Some(hash), Some(info)) if !info.on_best => {
-                let beside = machine.tree.path_from_best(&hash);
+                let beside = machine.ctx.tree.path_from_best(&hash);
                 let fork = info.index.saturating_sub(beside.len() as u64);
-                let tree = &machine.tree;
+                let tree = &machine.ctx.tree;
                 let left = beside.into_iter().filter(|hash| {
                     tree.block(hash).is_some_and(|info| info.has_body) && !tree.is_held_back(hash)
                 });
                 let left = left.collect();
-                if machine.tree.is_held_back(&hash) {
+                if machine.ctx.tree.is_held_back(&hash) {
                     machine.confirmation.hold_back(hash);
                 }
-                machine.protect(left);
+                machine.recovery.protect(&mut machine.ctx, left);
                 fork
             }
             (Some(_), Some(info)) => info.index,
@@ -345,10 +350,10 @@ impl<P: Copy + Ord + Debug> Restore<P> {
             (_, None) => (tip + 1).saturating_sub(CONFIRMED_DEPTH),
             (None, Some(_)) => 0,
         };
-        machine.tree.confirm(index);
+        machine.ctx.tree.confirm(index);
         machine
             .confirmation
-            .restore(machine.tree.confirmed_index(), self.confirmed.is_some());
+            .restore(machine.ctx.tree.confirmed_index(), self.confirmed.is_some());
     }
 
     /// Fills gaps in the journal from the chain, on disk as well. What the chain has beyond the last journal
@@ -365,7 +370,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
             .collect();
         self.journal.extend(missing);
         if !operations.is_empty() {
-            self.machine.write(operations, false);
+            self.machine.ctx.write(operations);
         }
     }
 
@@ -397,7 +402,11 @@ impl<P: Copy + Ord + Debug> Restore<P> {
 
     fn place_header(&mut self, hash: BlockHash, header: &Header) -> Placement {
         let machine = &mut self.machine;
-        match machine.tree.insert_accepted_header(header, machine.wall) {
+        match machine
+            .ctx
+            .tree
+            .insert_accepted_header(header, machine.ctx.clock.wall())
+        {
             Ok(inserted) if inserted.hash == hash => Placement::InTree,
             Err(InsertError::Invalid { .. }) => Placement::Invalid,
             Err(InsertError::UnknownParent { .. }) if header.hash() == hash => {
@@ -430,7 +439,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         }
         let placement = self.place_header(hash, &header);
         if placement == Placement::InTree {
-            self.machine.tree.insert_known_body(&hash, entries);
+            self.machine.ctx.tree.insert_known_body(&hash, entries);
         }
         placement
     }
@@ -446,7 +455,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
             return Placement::Damaged;
         }
         let machine = &mut self.machine;
-        machine.tree.insert_checked_body(&hash, &block.readings);
+        machine.ctx.tree.insert_checked_body(&hash, &block.readings);
         for reading in &block.readings {
             self.collect_own_reading(reading);
         }

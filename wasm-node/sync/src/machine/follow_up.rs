@@ -1,0 +1,47 @@
+//! What one part of the machine asks of the others. A part leaves a value in the context; the router passes it on when the part
+//! returns.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use heartchain_chain::{hash::BlockHash, key::Author, tree::Switch};
+
+use super::requests::RequestKind;
+use crate::{io::StoreOperation, message::StatusMessage};
+
+/// Something that happened in one part and concerns others.
+#[derive(Clone, Debug)]
+pub(crate) enum FollowUp<P> {
+    /// A tracked peer is gone. Its open requests will not be answered.
+    PeerGone { peer: P, requests: Vec<RequestKind> },
+    /// A peer sent its Status.
+    Status { peer: P, status: StatusMessage },
+    /// A peer sent a block off all known branches, so its headers are wanted whatever it claims.
+    WantHeaders(P),
+    /// New headers are in the tree.
+    NewHeaders,
+    /// A peer sent headers of a branch with more work than ours.
+    BetterHeaders(P),
+    /// Verified bodies are in the tree and go to the disk.
+    StoreBodies(Vec<StoreOperation>),
+    /// Another branch may be the best one now.
+    Advance,
+    /// The best branch changed. The tree and the mempool have followed it. `announce` says that gossip does not tell peers about
+    /// the new tip.
+    Switched { switch: Box<Switch>, announce: bool },
+    /// These blocks left the tree.
+    Delete(Vec<BlockHash>),
+    /// Side blocks may be too many or too deep.
+    Prune,
+    /// A confirmed block is ahead of the clock and leaves the best branch for now.
+    ConfirmedHeldBack(BlockHash),
+    /// Blocks that were held back are due, and are on their branches again.
+    Released,
+    /// The wall clock jumped relative to the monotonic one.
+    ClockJumped { back: bool },
+    /// An author signed two readings with the same sequence number.
+    Equivocation { author: Author, seq: u64 },
+    /// The mempool may lack readings recorded on this computer.
+    RefillMempool,
+    /// The last piece of a file was imported, or an error ended the import.
+    ImportEnded,
+}

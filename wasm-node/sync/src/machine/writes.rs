@@ -1,0 +1,116 @@
+//! Writes in progress. A failed write is retried, so a full or busy disk loses nothing.
+//!
+//! Writes of the journal and of adopted readings have callers that wait for the result, so those parts handle them.
+
+use alloc::vec::Vec;
+
+use heartchain_chain::{block::Block, hash::BlockHash, reading::Reading, time::MonotonicMillis};
+use litemap::LiteMap;
+
+use crate::{
+    config::{MAX_UNWRITTEN, WRITE_RETRY},
+    io::{StoreOperation, WriteId},
+};
+
+/// Changes that are not on disk yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Writes {
+    under_way: LiteMap<WriteId, Vec<StoreOperation>>,
+    failed: Vec<StoreOperation>,
+    retry_at: Option<MonotonicMillis>,
+    operations: usize,
+}
+
+/// A write of [`Writes`] failed, and its changes will be retried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FailedWrite {
+    /// Whether it recorded a confirmed block. That is not retried.
+    pub(super) had_confirmed: bool,
+}
+
+impl Writes {
+    pub(super) fn begin(&mut self, id: WriteId, operations: Vec<StoreOperation>) {
+        self.operations += operations.len();
+        self.under_way.insert(id, operations);
+    }
+
+    /// A write ended. Returns whether it is tracked here.
+    pub(super) fn on_written(&mut self, id: WriteId) -> bool {
+        let Some(operations) = self.under_way.remove(&id) else {
+            return false;
+        };
+        self.operations -= operations.len();
+        true
+    }
+
+    /// A write failed. Returns `None` if it is not tracked here.
+    pub(super) fn on_failed(&mut self, id: WriteId, now: MonotonicMillis) -> Option<FailedWrite> {
+        let operations = self.under_way.remove(&id)?;
+        self.operations -= operations.len();
+        let had_confirmed = operations
+            .iter()
+            .any(|operation| matches!(operation, StoreOperation::PutConfirmed(_)));
+        // These are not retried: a later tip may have been written meanwhile.
+        let lasting = operations.into_iter().filter(|operation| {
+            !matches!(
+                operation,
+                StoreOperation::PutTip(_) | StoreOperation::PutConfirmed(_)
+            )
+        });
+        let before = self.failed.len();
+        self.failed.extend(lasting);
+        self.operations += self.failed.len() - before;
+        self.retry_at.get_or_insert(now.saturating_add(WRITE_RETRY));
+        Some(FailedWrite { had_confirmed })
+    }
+
+    /// Takes the changes to retry, if it is time.
+    pub(super) fn take_retry(&mut self, now: MonotonicMillis) -> Option<Vec<StoreOperation>> {
+        self.retry_at.take_if(|at| *at <= now)?;
+        let operations = core::mem::take(&mut self.failed);
+        self.operations -= operations.len();
+        Some(operations)
+    }
+
+    /// When failed changes are retried.
+    pub(super) const fn next_deadline(&self) -> Option<MonotonicMillis> {
+        self.retry_at
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.operations
+    }
+
+    /// Blocks that may not be on disk yet.
+    fn blocks(&self) -> impl Iterator<Item = (&BlockHash, &Block)> {
+        let all = self.under_way.values().flatten().chain(&self.failed);
+        all.filter_map(|operation| {
+            if let StoreOperation::PutBlock(hash, block) = operation {
+                return Some((hash, block));
+            }
+            None
+        })
+    }
+
+    /// The body of a block that may not be on disk yet.
+    pub(crate) fn body(&self, wanted: &BlockHash) -> Option<&[Reading]> {
+        let mut blocks = self.blocks();
+        let found = blocks.find(|(hash, _)| *hash == wanted);
+        found.map(|(_, block)| block.readings.as_slice())
+    }
+
+    /// The lowest height with a body that is not on disk yet.
+    pub(super) fn lowest_body(&self) -> Option<u64> {
+        self.blocks().map(|(_, block)| block.header.index).min()
+    }
+
+    /// Whether any body is not on disk yet.
+    pub(super) fn has_bodies(&self) -> bool {
+        self.blocks().next().is_some()
+    }
+
+    /// Whether so many changes wait for the disk that nothing should be requested that needs to be written.
+    pub(super) const fn is_full(&self) -> bool {
+        self.operations >= MAX_UNWRITTEN
+    }
+}
