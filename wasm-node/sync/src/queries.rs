@@ -24,28 +24,33 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     /// The machine's status, for display.
     #[must_use]
     pub fn status(&self) -> Status {
-        let tip = self.ctx.tree.tip();
+        let tip = self.parts.ctx.tree.tip();
         Status {
             tip: tip.hash,
             index: tip.index,
-            target_index: self.bodies.target_index(),
+            target_index: self.parts.bodies.target_index(),
             total_work: tip.total_work,
-            mempool: self.ctx.mempool.len(),
+            mempool: self.parts.ctx.mempool.len(),
             state: self.state(),
-            clock_offset_ms: self.ctx.clock.offset(),
+            clock_offset_ms: self.parts.ctx.clock.offset(),
             held_back: self.held_back(),
         }
     }
 
     fn held_back(&self) -> Option<HeldBack> {
-        let blocks = self.ctx.tree.held_back_blocks();
-        let until = self.ctx.tree.held_back_until().filter(|_| blocks > 0)?;
+        let blocks = self.parts.ctx.tree.held_back_blocks();
+        let until = self
+            .parts
+            .ctx
+            .tree
+            .held_back_until()
+            .filter(|_| blocks > 0)?;
         Some(HeldBack { blocks, until })
     }
 
     /// The connected peers, for display.
     pub fn peers(&self) -> impl Iterator<Item = PeerView<P>> {
-        self.ctx.peers.iter().map(|(peer, state)| PeerView {
+        self.parts.ctx.peers.iter().map(|(peer, state)| PeerView {
             peer,
             index: state.status().map(|status| status.index),
         })
@@ -54,65 +59,65 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     /// The hash of the best branch's block at this height.
     #[must_use]
     pub fn best_hash(&self, index: u64) -> Option<BlockHash> {
-        self.ctx.tree.best_hash(index)
+        self.parts.ctx.tree.best_hash(index)
     }
 
     /// The header of a block in the tree.
     #[must_use]
     pub fn header(&self, hash: &BlockHash) -> Option<Header> {
-        self.ctx.tree.header(hash)
+        self.parts.ctx.tree.header(hash)
     }
 
     /// The body of a block that storage may not have yet, because its write is in progress or failed.
     #[must_use]
     pub fn unwritten_body(&self, hash: &BlockHash) -> Option<&[Reading]> {
-        self.ctx.writes.body(hash)
+        self.parts.ctx.writes.body(hash)
     }
 
     /// Readings that are not in a block yet.
     pub fn pending(&self) -> impl Iterator<Item = &Reading> {
-        self.ctx.mempool.iter()
+        self.parts.ctx.mempool.iter()
     }
 
     /// The public key that signs what is recorded here.
     #[must_use]
     pub const fn author(&self) -> Author {
-        self.recorder.author()
+        self.parts.recorder.author()
     }
 
     /// The room that this peer takes part in.
     #[must_use]
     pub const fn room(&self) -> &Room {
-        self.ctx.tree.room()
+        self.parts.ctx.tree.room()
     }
 
     /// How much the machine holds of everything that is bounded.
     #[must_use]
     pub fn load(&self) -> Load {
         Load {
-            peers: self.ctx.peers.len(),
-            open_requests: self.ctx.peers.open_requests(),
-            open_reads: self.answers.open_reads(),
-            orphans: self.gossip.orphans(),
-            header_syncs: self.headers.len(),
-            bodiless_blocks: self.ctx.tree.bodiless_blocks(),
-            side_blocks: self.ctx.tree.side_blocks(),
-            side_readings: self.bodies.side_readings(&self.ctx),
-            mempool: self.ctx.mempool.len(),
-            displaced: self.ctx.mempool.displaced_len(),
-            unwritten: self.ctx.writes.len(),
-            recovery: self.recovery.len(),
-            missing_bodies: self.ctx.lost_bodies.len(),
-            journal: self.recorder.len(),
-            adopted: self.adopted.len(),
+            peers: self.parts.ctx.peers.len(),
+            open_requests: self.parts.ctx.peers.open_requests(),
+            open_reads: self.parts.answers.open_reads(),
+            orphans: self.parts.gossip.orphans(),
+            header_syncs: self.parts.headers.len(),
+            bodiless_blocks: self.parts.ctx.tree.bodiless_blocks(),
+            side_blocks: self.parts.ctx.tree.side_blocks(),
+            side_readings: self.parts.bodies.side_readings(&self.parts.ctx),
+            mempool: self.parts.ctx.mempool.len(),
+            displaced: self.parts.ctx.mempool.displaced_len(),
+            unwritten: self.parts.ctx.writes.len(),
+            recovery: self.parts.recovery.len(),
+            missing_bodies: self.parts.ctx.lost_bodies.len(),
+            journal: self.parts.recorder.len(),
+            adopted: self.parts.adopted.len(),
         }
     }
 
     /// At most `limit` readings recorded here, newest first. Lost entries are left out.
     #[must_use]
     pub fn own_readings(&self, limit: usize) -> Vec<OwnReading> {
-        let room = self.ctx.tree.room().id();
-        let journal = self.recorder.journal();
+        let room = self.parts.ctx.tree.room().id();
+        let journal = self.parts.recorder.journal();
         journal
             .newest_first()
             .filter_map(|(_, position)| {
@@ -121,7 +126,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 let (author, seq) = (era.author, position - era.from);
                 let id = entry_reading_id(room, author, seq, entry);
                 // The branch may have another reading by the same key with this sequence number.
-                let linked = self.ctx.tree.best_prefix(&author, seq) == Some(IdPrefix::from(&id));
+                let linked =
+                    self.parts.ctx.tree.best_prefix(&author, seq) == Some(IdPrefix::from(&id));
                 Some(OwnReading {
                     id,
                     seq,
@@ -137,7 +143,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     /// The heaviest side branches.
     #[must_use]
     pub fn side_branches(&self) -> Vec<SideBranch> {
-        self.ctx
+        self.parts
+            .ctx
             .tree
             .side_branches(MAX_BRANCHES_SHOWN, MAX_BRANCH_BLOCKS_SHOWN)
     }
@@ -145,25 +152,25 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     /// The author's next sequence number on the best branch.
     #[must_use]
     pub fn next_seq(&self, author: &Author) -> u64 {
-        self.ctx.tree.next_seq(author)
+        self.parts.ctx.tree.next_seq(author)
     }
 
     /// Whether this reading is pending or on the best branch.
     #[must_use]
     pub fn contains_reading(&self, reading: &Reading) -> bool {
-        self.ctx.contains_reading(reading)
+        self.parts.ctx.contains_reading(reading)
     }
 
     /// The data that the header rules need to check a child of this block, if the block is known.
     #[must_use]
     pub fn header_window(&self, parent: &BlockHash) -> Option<Window> {
-        self.ctx.tree.header_window(parent)
+        self.parts.ctx.tree.header_window(parent)
     }
 
     fn state(&self) -> SyncState {
-        let peers = &self.ctx.peers;
+        let peers = &self.parts.ctx.peers;
         if peers.is_empty() {
-            return if self.ctx.now() < self.ctx.clock.after_start(STARTING) {
+            return if self.parts.ctx.now() < self.parts.ctx.clock.after_start(STARTING) {
                 SyncState::Starting
             } else {
                 SyncState::Alone
@@ -171,9 +178,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
         let has_heard = peers.statuses().next().is_some();
         let mut statuses = peers.statuses();
-        let is_behind = self.bodies.target_index().is_some()
-            || self.headers.len() > 0
-            || statuses.any(|(_, status)| self.ctx.is_better(&status));
+        let is_behind = self.parts.bodies.target_index().is_some()
+            || self.parts.headers.len() > 0
+            || statuses.any(|(_, status)| self.parts.ctx.is_better(&status));
         if has_heard && !is_behind {
             SyncState::Synced
         } else {
@@ -184,16 +191,16 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     /// How many entries this peer's journal has, including lost ones.
     #[must_use]
     pub fn journal_len(&self) -> u64 {
-        self.recorder.journal().len()
+        self.parts.recorder.journal().len()
     }
 
     /// At most `limit` of our entries that the confirmed part of the best branch lacks, with their positions.
     #[must_use]
     pub fn unconfirmed_own_entries(&self, limit: usize) -> Vec<(u64, JournalEntry)> {
-        let journal = self.recorder.journal();
+        let journal = self.parts.recorder.journal();
         let mut found = Vec::new();
         for era in journal.eras() {
-            let settled = self.ctx.tree.confirmed_seq(&era.author);
+            let settled = self.parts.ctx.tree.confirmed_seq(&era.author);
             let first = era.from.saturating_add(settled);
             let contested = journal.contested_below(era, first);
             for position in contested.into_iter().chain(first..era.until) {

@@ -36,7 +36,7 @@ use litemap::LiteMap;
 use crate::{
     config::{CONFIRMED_DEPTH, Config, MAX_JOURNAL},
     io::{JournalEntry, Now, StoreOperation},
-    machine::Machine,
+    machine::{Machine, Parts},
 };
 
 /// A block whose body was verified when it was stored, and is not read now.
@@ -176,17 +176,18 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     /// Adds readings adopted from other tabs ([`PutAdopted`](crate::StoreOperation::PutAdopted)). Invalid ones
     /// are skipped.
     pub fn adopted(&mut self, readings: impl IntoIterator<Item = Reading>) {
-        let room = self.machine.ctx.tree.room().id();
+        let room = self.machine.parts.ctx.tree.room().id();
         for reading in readings {
             if reading.check_fields().is_ok() && reading.verify(room).is_ok() {
-                self.machine.adopted.insert(room, reading);
+                self.machine.parts.adopted.insert(room, reading);
             }
         }
     }
 
     fn switch_keys_up_to(&mut self, position: u64) {
         while let Some((_, key)) = self.keys.pop_if(|(from, _)| *from <= position) {
-            self.machine.recorder.switch_key(&mut self.machine.ctx, key);
+            let Parts { ctx, recorder, .. } = &mut self.machine.parts;
+            recorder.switch_key(ctx, key);
         }
     }
 
@@ -219,7 +220,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     }
 
     fn advance(&mut self) {
-        let advance = self.machine.ctx.tree.advance();
+        let advance = self.machine.parts.ctx.tree.advance();
         for invalid in advance.invalid {
             self.invalid.extend(invalid.removed.with_body);
         }
@@ -227,7 +228,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
 
     /// Adds protected blocks ([`PutRecovery`](crate::StoreOperation::PutRecovery)).
     pub fn recovery(&mut self, hashes: impl IntoIterator<Item = BlockHash>) {
-        let Machine { ctx, recovery, .. } = &mut self.machine;
+        let Parts { ctx, recovery, .. } = &mut self.machine.parts;
         recovery.queue(ctx, hashes, true);
     }
 
@@ -240,7 +241,9 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     /// tip is incomplete and their parent is missing. They are fetched from peers.
     #[must_use]
     pub fn damaged(&self) -> usize {
-        let block = self.tip.and_then(|tip| self.machine.ctx.tree.block(&tip));
+        let block = self
+            .tip
+            .and_then(|tip| self.machine.parts.ctx.tree.block(&tip));
         if block.is_some_and(|block| block.has_body) {
             self.damaged
         } else {
@@ -255,45 +258,41 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         self.fill_journal_gaps();
         self.restore_journal();
         self.confirm();
-        let machine = &mut self.machine;
-        machine.missing.set_written_tip(self.tip);
-        let pruned = machine.ctx.tree.prune(&[]);
-        machine
+        let parts = &mut self.machine.parts;
+        parts.missing.set_written_tip(self.tip);
+        let pruned = parts.ctx.tree.prune(&[]);
+        parts.recovery.delete_unprotected(&mut parts.ctx, pruned);
+        parts
             .recovery
-            .delete_unprotected(&mut machine.ctx, pruned);
-        machine
-            .recovery
-            .delete_unprotected(&mut machine.ctx, self.invalid);
+            .delete_unprotected(&mut parts.ctx, self.invalid);
         // If the confirmed part and the best tip are complete, blocks without a place were never on the best
         // branch: their parents' bodies never arrived. Otherwise they may have been.
         let is_whole = |hash: Option<BlockHash>| {
-            let block = hash.and_then(|hash| machine.ctx.tree.block(&hash));
+            let block = hash.and_then(|hash| parts.ctx.tree.block(&hash));
             block.is_some_and(|block| block.has_body)
         };
         let had_no_best_branch = self.confirmed.is_none() && self.tip.is_none();
         if is_whole(self.confirmed) && (self.tip.is_none() || is_whole(self.tip)) {
-            machine
+            parts
                 .recovery
-                .delete_unprotected(&mut machine.ctx, self.unplaced);
+                .delete_unprotected(&mut parts.ctx, self.unplaced);
         } else if had_no_best_branch {
-            machine
-                .recovery
-                .queue(&mut machine.ctx, self.unplaced, false);
+            parts.recovery.queue(&mut parts.ctx, self.unplaced, false);
         } else {
             let unplaced = self.unplaced.into_iter();
-            let unknown = unplaced.filter(|hash| !machine.recovery.is_protected(hash));
+            let unknown = unplaced.filter(|hash| !parts.recovery.is_protected(hash));
             let unknown = unknown.collect();
-            machine.recovery.protect(&mut machine.ctx, unknown);
+            parts.recovery.protect(&mut parts.ctx, unknown);
         }
         let damaged_blocks = self.damaged_blocks.into_iter();
-        let damaged_blocks = damaged_blocks.filter(|hash| !machine.recovery.is_protected(hash));
+        let damaged_blocks = damaged_blocks.filter(|hash| !parts.recovery.is_protected(hash));
         let damaged_blocks = damaged_blocks.collect();
-        machine.recovery.protect(&mut machine.ctx, damaged_blocks);
+        parts.recovery.protect(&mut parts.ctx, damaged_blocks);
 
         // Readings of side branches return to the mempool as well, as far as there is room.
-        let beside = machine.ctx.tree.side_bodies();
-        machine.recovery.queue(&mut machine.ctx, beside, false);
-        machine.recorder.scan_best_branch(&machine.ctx);
+        let beside = parts.ctx.tree.side_bodies();
+        parts.recovery.queue(&mut parts.ctx, beside, false);
+        parts.recorder.scan_best_branch(&parts.ctx);
         self.machine
     }
 
@@ -306,15 +305,15 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     }
 
     fn restore_journal(&mut self) {
-        let room = self.machine.ctx.tree.room().id();
+        let room = self.machine.parts.ctx.tree.room().id();
         let end = self.journal_end();
         let journal = core::mem::take(&mut self.journal);
         let mut journal = journal.into_iter().peekable();
         for position in 0..end {
             self.switch_keys_up_to(position);
             match journal.next_if(|(at, _)| *at == position) {
-                Some((_, entry)) => self.machine.recorder.journal_mut().push(room, entry),
-                None => self.machine.recorder.journal_mut().push_lost(),
+                Some((_, entry)) => self.machine.parts.recorder.journal_mut().push(room, entry),
+                None => self.machine.parts.recorder.journal_mut().push_lost(),
             }
         }
         self.switch_keys_up_to(u64::MAX);
@@ -323,24 +322,22 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     /// Restores what was confirmed. Confirmed blocks that are not on the best branch are protected, except for
     /// those that are held back: they return when they are due.
     fn confirm(&mut self) {
-        let machine = &mut self.machine;
-        let tip = machine.ctx.tree.tip().index;
-        let block = self
-            .confirmed
-            .and_then(|hash| machine.ctx.tree.block(&hash));
+        let parts = &mut self.machine.parts;
+        let tip = parts.ctx.tree.tip().index;
+        let block = self.confirmed.and_then(|hash| parts.ctx.tree.block(&hash));
         let index = match (self.confirmed, block) {
             (Some(hash), Some(info)) if !info.on_best => {
-                let beside = machine.ctx.tree.path_from_best(&hash);
+                let beside = parts.ctx.tree.path_from_best(&hash);
                 let fork = info.index.saturating_sub(beside.len() as u64);
-                let tree = &machine.ctx.tree;
+                let tree = &parts.ctx.tree;
                 let left = beside.into_iter().filter(|hash| {
                     tree.block(hash).is_some_and(|info| info.has_body) && !tree.is_held_back(hash)
                 });
                 let left = left.collect();
-                if machine.ctx.tree.is_held_back(&hash) {
-                    machine.confirmation.hold_back(hash);
+                if parts.ctx.tree.is_held_back(&hash) {
+                    parts.confirmation.hold_back(hash);
                 }
-                machine.recovery.protect(&mut machine.ctx, left);
+                parts.recovery.protect(&mut parts.ctx, left);
                 fork
             }
             (Some(_), Some(info)) => info.index,
@@ -350,10 +347,10 @@ impl<P: Copy + Ord + Debug> Restore<P> {
             (_, None) => (tip + 1).saturating_sub(CONFIRMED_DEPTH),
             (None, Some(_)) => 0,
         };
-        machine.ctx.tree.confirm(index);
-        machine
+        parts.ctx.tree.confirm(index);
+        parts
             .confirmation
-            .restore(machine.ctx.tree.confirmed_index(), self.confirmed.is_some());
+            .restore(parts.ctx.tree.confirmed_index(), self.confirmed.is_some());
     }
 
     /// Fills gaps in the journal from the chain, on disk as well. What the chain has beyond the last journal
@@ -370,7 +367,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
             .collect();
         self.journal.extend(missing);
         if !operations.is_empty() {
-            self.machine.ctx.write(operations);
+            self.machine.parts.ctx.write(operations);
         }
     }
 
@@ -401,11 +398,11 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     }
 
     fn place_header(&mut self, hash: BlockHash, header: &Header) -> Placement {
-        let machine = &mut self.machine;
-        match machine
+        let parts = &mut self.machine.parts;
+        match parts
             .ctx
             .tree
-            .insert_accepted_header(header, machine.ctx.clock.wall())
+            .insert_accepted_header(header, parts.ctx.clock.wall())
         {
             Ok(inserted) if inserted.hash == hash => Placement::InTree,
             Err(InsertError::Invalid { .. }) => Placement::Invalid,
@@ -439,7 +436,11 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         }
         let placement = self.place_header(hash, &header);
         if placement == Placement::InTree {
-            self.machine.ctx.tree.insert_known_body(&hash, entries);
+            self.machine
+                .parts
+                .ctx
+                .tree
+                .insert_known_body(&hash, entries);
         }
         placement
     }
@@ -454,8 +455,8 @@ impl<P: Copy + Ord + Debug> Restore<P> {
             self.damaged += 1;
             return Placement::Damaged;
         }
-        let machine = &mut self.machine;
-        machine.ctx.tree.insert_checked_body(&hash, &block.readings);
+        let parts = &mut self.machine.parts;
+        parts.ctx.tree.insert_checked_body(&hash, &block.readings);
         for reading in &block.readings {
             self.collect_own_reading(reading);
         }

@@ -84,7 +84,7 @@ impl<P: Copy + Ord + Debug> Context<P> {
         core::mem::take(&mut self.outputs)
     }
 
-    /// Asks the router for something that concerns other parts.
+    /// Leaves something that concerns other parts. It is passed on when the part returns.
     pub(super) fn follow_up(&mut self, follow_up: FollowUp<P>) {
         self.follow_ups.push(follow_up);
     }
@@ -177,7 +177,7 @@ impl<P: Copy + Ord + Debug> Context<P> {
         });
     }
 
-    /// Removes a peer. The router gives its work to others.
+    /// Removes a peer. Its work is given to others when the part returns.
     pub(super) fn forget_peer(&mut self, peer: P) {
         if let Some(requests) = self.peers.remove(&peer) {
             self.follow_up(FollowUp::PeerGone { peer, requests });

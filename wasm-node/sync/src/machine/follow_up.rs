@@ -1,4 +1,4 @@
-//! What one part of the machine asks of the others. A part leaves a value in the context; the router passes it on when the part
+//! What one part of the machine asks of the others. A part leaves a value in the context; `parts` passes it on when the part
 //! returns.
 
 use alloc::{boxed::Box, vec::Vec};
@@ -8,7 +8,10 @@ use heartchain_chain::{hash::BlockHash, key::Author, tree::Switch};
 use super::requests::RequestKind;
 use crate::{io::StoreOperation, message::StatusMessage};
 
-/// Something that happened in one part and concerns others.
+/// Something that happened in one part and concerns others. `Parts::follow_up` runs them in the order in which they were left.
+///
+/// A part may leave one change of the best branch at a time: blocks that leave the branch are protected when it is run, so no further
+/// blocks may leave before that.
 #[derive(Clone, Debug)]
 pub(crate) enum FollowUp<P> {
     /// A tracked peer is gone. Its open requests will not be answered.

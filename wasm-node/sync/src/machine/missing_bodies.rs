@@ -17,6 +17,7 @@ use litemap::LiteMap;
 
 use super::{
     context::Context,
+    follow_up::FollowUp,
     last_round::{Action, LastRound, patience},
     requests::RequestKind,
     suppliers::Suppliers,
@@ -118,22 +119,29 @@ impl<P: Copy + Ord + Debug> MissingBodies<P> {
         }
     }
 
-    /// These bodies are no longer on disk.
-    pub(super) fn on_missing(&mut self, ctx: &mut Context<P>, hashes: &[BlockHash]) {
+    /// The best tip that the store had at startup, if the tip has not changed since.
+    pub(super) fn written_tip(&self, ctx: &Context<P>) -> Option<BlockHash> {
         let is_known = |tip: &BlockHash| ctx.tree.block(tip).is_some();
-        let written = self.written_tip.filter(is_known);
-        for hash in hashes {
-            let block = ctx.tree.block(hash).filter(|info| info.has_body);
-            let block = block.filter(|_| ctx.writes.body(hash).is_none());
-            let Some(info) = block else {
-                continue;
-            };
-            // Before the start another branch was best because this body was missing. That has not changed.
-            if info.on_best && written.is_some_and(|tip| !ctx.tree.is_descendant(&tip, hash)) {
-                give_up(ctx, hash);
-            } else {
-                self.want(ctx, info.index, *hash);
-            }
+        self.written_tip.filter(is_known)
+    }
+
+    /// This body is no longer on disk. `written_tip` is the one from before the bodies were reported.
+    pub(super) fn on_missing(
+        &mut self,
+        ctx: &mut Context<P>,
+        written_tip: Option<BlockHash>,
+        hash: &BlockHash,
+    ) {
+        let block = ctx.tree.block(hash).filter(|info| info.has_body);
+        let block = block.filter(|_| ctx.writes.body(hash).is_none());
+        let Some(info) = block else {
+            return;
+        };
+        // Before the start another branch was best because this body was missing. That has not changed.
+        if info.on_best && written_tip.is_some_and(|tip| !ctx.tree.is_descendant(&tip, hash)) {
+            give_up(ctx, hash);
+        } else {
+            self.want(ctx, info.index, *hash);
         }
     }
 
@@ -279,5 +287,5 @@ impl<P: Copy + Ord + Debug> MissingBodies<P> {
 fn give_up<P: Copy + Ord + Debug>(ctx: &mut Context<P>, hash: &BlockHash) {
     ctx.lost_bodies.remove(hash);
     ctx.leave_body(hash);
-    ctx.advance();
+    ctx.follow_up(FollowUp::Advance);
 }
