@@ -4,6 +4,7 @@
 //! This module only defines the types; it performs no IO and makes no decisions.
 
 mod event;
+mod handles;
 mod store;
 
 use alloc::vec::Vec;
@@ -19,33 +20,9 @@ use heartchain_chain::{
 
 pub use self::{
     event::{AdoptError, Event, ImportError, Imported, RecordError},
+    handles::{GossipId, InboundId, JobId, ReadId, RequestId, Ticket, WriteId},
     store::{Batch, JournalEntry, StoreOperation},
 };
-
-macro_rules! handle_type {
-    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(pub u64);
-    )+};
-}
-
-handle_type! {
-    /// Identifies one call of `record()`. Chosen by the driver and returned in the answer.
-    Ticket,
-    /// Identifies a gossip item that waits for its verdict. Chosen by the driver.
-    GossipId,
-    /// Identifies a peer's request that waits for our answer. Chosen by the driver.
-    InboundId,
-    /// Identifies one of our requests. Chosen by the machine.
-    RequestId,
-    /// Identifies a batch to be written. Chosen by the machine.
-    WriteId,
-    /// Identifies a read of bodies. Chosen by the machine.
-    ReadId,
-    /// Identifies a template given to the miner. Chosen by the machine; a newer one replaces the older.
-    JobId,
-}
 
 /// The time on both clocks of this computer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

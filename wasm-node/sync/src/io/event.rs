@@ -2,7 +2,7 @@
 
 use heartchain_chain::{hash::ReadingId, key::Author, reading::Reading};
 
-use super::Ticket;
+use super::handles::Ticket;
 use crate::config::Millis;
 
 /// Something the page may want to show.
