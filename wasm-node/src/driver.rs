@@ -17,7 +17,7 @@ use crate::{
     config,
     event_buffer::{EventBuffer, NodeEvent, Notice},
     miner::{self, Miner},
-    net::{self, Network, PeerId},
+    net::{Network, NetworkEvent, PeerId},
     node::{AdoptReply, Command, Node, NodeState, RecordReply},
     slow_writes::SlowWriteMonitor,
     storage::{Answer, Failing, Loss, Mirror, Queue, Storage},
@@ -75,7 +75,7 @@ enum Wakeup {
     Command(Option<Command>),
     Storage(Answer),
     Miner(miner::Event),
-    Network(net::NetworkEvent),
+    Network(NetworkEvent),
     MachineAlarm,
     HousekeepingAlarm,
 }
@@ -337,36 +337,17 @@ impl<A: EventSink> Driver<A> {
         ticket
     }
 
-    fn on_network_event(&mut self, event: net::NetworkEvent) {
-        let input = match event {
-            net::NetworkEvent::PeerConnected(peer) => Input::PeerConnected { peer },
-            net::NetworkEvent::PeerDisconnected(peer) => Input::PeerDisconnected { peer },
-            net::NetworkEvent::Gossip {
-                from,
-                id,
-                topic,
-                data,
-            } => Input::Gossip {
-                from,
-                id,
-                topic,
-                data,
-            },
-            net::NetworkEvent::Request { from, id, data } => Input::Request { from, id, data },
-            net::NetworkEvent::Response { peer, id, data } => Input::Response { peer, id, data },
-            net::NetworkEvent::RequestFailed { peer, id, failure } => {
-                Input::RequestFailed { peer, id, failure }
-            }
-            net::NetworkEvent::Changed => {
+    fn on_network_event(&mut self, event: NetworkEvent) {
+        match event {
+            NetworkEvent::Input(input) => self.step_machine(input),
+            NetworkEvent::Changed => {
                 let mut state = self.state.borrow_mut();
                 state.relays = self.network.relay_views();
                 state.links = self.network.peer_links();
                 self.event_buffer.add(NodeEvent::Status);
                 self.event_buffer.add(NodeEvent::Peers);
-                return;
             }
-        };
-        self.step_machine(input);
+        }
     }
 
     /// Passes an input to the machine and performs its outputs, then does the same for the inputs that these

@@ -1,5 +1,5 @@
-//! The libp2p side of the browser peer: relays, connections, gossip and requests, reported as events that the sync
-//! state machine understands. It never decides what is sent or believed, and the only libp2p type that leaves it is
+//! The libp2p side of the browser peer: relays, connections, gossip and requests, reported as inputs of the sync
+//! state machine. It never decides what is sent or believed, and the only libp2p type that leaves it is
 //! `PeerId`.
 
 #[cfg(target_arch = "wasm32")]

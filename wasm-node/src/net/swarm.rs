@@ -17,7 +17,7 @@ use heartchain_chain::{
     room::Room,
     time::{MonotonicMillis, UnixMillis},
 };
-use heartchain_sync::io::{GossipId, InboundId, RequestFailure, RequestId, Topic};
+use heartchain_sync::Input;
 use libp2p::{
     PeerId, Swarm,
     core::transport::ListenerId,
@@ -71,36 +71,8 @@ pub(crate) struct NetworkConfig<'a> {
 /// What happened on the network.
 #[derive(Debug)]
 pub(crate) enum NetworkEvent {
-    /// A peer of this room can be reached.
-    PeerConnected(PeerId),
-    /// The last connection to a peer of this room was closed.
-    PeerDisconnected(PeerId),
-    /// A gossip message that waits for a verdict. A message that is not forwarded because too many wait is reported,
-    /// too.
-    Gossip {
-        from: PeerId,
-        id: GossipId,
-        topic: Topic,
-        data: Vec<u8>,
-    },
-    /// A peer sent a request.
-    Request {
-        from: PeerId,
-        id: InboundId,
-        data: Vec<u8>,
-    },
-    /// A peer responded to a request of this tab.
-    Response {
-        peer: PeerId,
-        id: RequestId,
-        data: Vec<u8>,
-    },
-    /// A request of this tab failed.
-    RequestFailed {
-        peer: PeerId,
-        id: RequestId,
-        failure: RequestFailure,
-    },
+    /// An input for the state machine.
+    Input(Input<PeerId>),
     /// The result of [`Network::relay_views`] or [`Network::peer_links`] changed.
     Changed,
 }
@@ -183,6 +155,10 @@ impl Network {
             alarm,
             events: VecDeque::new(),
         })
+    }
+
+    fn emit_input(&mut self, input: Input<PeerId>) {
+        self.events.push_back(NetworkEvent::Input(input));
     }
 
     /// The peer ID of this tab.

@@ -2,7 +2,10 @@
 //! initiative.
 
 use heartchain_chain::time::MonotonicMillis;
-use heartchain_sync::io::{GossipId, InboundId, RequestFailure, RequestId, Topic, Verdict};
+use heartchain_sync::{
+    Input,
+    io::{GossipId, InboundId, RequestFailure, RequestId, Topic, Verdict},
+};
 use libp2p::{PeerId, gossipsub};
 
 use super::{Network, NetworkEvent};
@@ -26,7 +29,7 @@ impl Network {
             self.outbound_requests.insert(sent, peer, id, deadline);
             self.set_alarm();
         } else {
-            self.events.push_back(NetworkEvent::RequestFailed {
+            self.emit_input(Input::RequestFailed {
                 peer,
                 id,
                 failure: RequestFailure::Closed,

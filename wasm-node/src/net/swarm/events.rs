@@ -1,8 +1,11 @@
-//! Handles swarm events: updates the tab's view of peers and relays, and emits [`NetworkEvent`]s for the sync state machine.
+//! Handles swarm events: updates the tab's view of peers and relays, and emits inputs for the sync state machine.
 //! Only peer lists are answered here; all other requests go to the state machine.
 
 use heartchain_chain::time::MonotonicMillis;
-use heartchain_sync::io::{RequestFailure, Topic};
+use heartchain_sync::{
+    Input,
+    io::{RequestFailure, Topic},
+};
 use libp2p::{
     Multiaddr, PeerId,
     core::ConnectedPoint,
@@ -139,7 +142,7 @@ impl Network {
                 self.outbound_requests.forget(&peer);
                 self.relays.retry_soon(now);
                 self.peer_exchange.retry_soon(now);
-                self.events.push_back(NetworkEvent::PeerDisconnected(peer));
+                self.emit_input(Input::PeerDisconnected { peer });
             }
             // The peer has no free slot, or never identified itself: back off.
             Some(Role::Unknown) => self.candidates.failed(peer, now, random_u64()),
@@ -238,7 +241,7 @@ impl Network {
             && self.connections.set_role(&peer, Role::Member)
         {
             self.candidates.reached(peer);
-            self.events.push_back(NetworkEvent::PeerConnected(peer));
+            self.emit_input(Input::PeerConnected { peer });
             self.events.push_back(NetworkEvent::Changed);
         }
     }
@@ -286,7 +289,7 @@ impl Network {
         if let Err(message_id) = kept {
             self.ignore_gossip(&message_id, &from);
         }
-        self.events.push_back(NetworkEvent::Gossip {
+        self.emit_input(Input::Gossip {
             from,
             id,
             topic,
@@ -360,7 +363,7 @@ impl Network {
                     return;
                 }
                 if let Some(id) = self.inbound_requests.insert(request_id, channel) {
-                    self.events.push_back(NetworkEvent::Request {
+                    self.emit_input(Input::Request {
                         from: peer,
                         id,
                         data: request,
@@ -376,7 +379,7 @@ impl Network {
                 ..
             } => {
                 if let Some((peer, id)) = self.outbound_requests.take(request_id) {
-                    self.events.push_back(NetworkEvent::Response {
+                    self.emit_input(Input::Response {
                         peer,
                         id,
                         data: response,
@@ -387,7 +390,7 @@ impl Network {
                 request_id, error, ..
             } => {
                 if let Some((peer, id)) = self.outbound_requests.take(request_id) {
-                    self.events.push_back(NetworkEvent::RequestFailed {
+                    self.emit_input(Input::RequestFailed {
                         peer,
                         id,
                         failure: failure(&error),

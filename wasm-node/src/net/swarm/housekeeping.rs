@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use heartchain_chain::time::MonotonicMillis;
-use heartchain_sync::io::RequestFailure;
+use heartchain_sync::{Input, io::RequestFailure};
 use libp2p::{
     Multiaddr, PeerId,
     multiaddr::Protocol,
@@ -13,7 +13,7 @@ use libp2p::{
 };
 use libp2p_webrtc_browser::peer::address::direct;
 
-use super::{Network, NetworkEvent};
+use super::Network;
 use crate::{
     clock::{self, millis, random_u64},
     config,
@@ -38,7 +38,7 @@ impl Network {
     pub(super) fn tick(&mut self) {
         let now = clock::monotonic();
         for (peer, id) in self.outbound_requests.take_expired(now) {
-            self.events.push_back(NetworkEvent::RequestFailed {
+            self.emit_input(Input::RequestFailed {
                 peer,
                 id,
                 failure: RequestFailure::Timeout,
