@@ -10,13 +10,15 @@ use wasm_bindgen::{JsCast, JsError, JsValue, prelude::wasm_bindgen};
 use crate::{
     archive::ExportFormat,
     arguments::{self, Document, Options, heart_rate, height},
+    blob_writer::BlobWriter,
     config,
     driver::EventSink,
     event_buffer::NodeEvent,
     failure,
     node::{self, Command, NodeState},
-    page::{BlobWriter, ResumeListener},
-    qr, start,
+    qr,
+    resume_listener::ResumeListener,
+    start,
     view::{ChainView, NoticeView, RecordedView},
 };
 

@@ -17,10 +17,9 @@ pub(crate) use self::{
     document::{Document, DocumentError},
 };
 use crate::{
-    config,
+    config, document_reader,
     dry_run::Candidate,
-    net::{CircuitAddress, IceServer, RelayAddress},
-    page,
+    net::{CircuitAddress, IceServer, PageScheme, RelayAddress},
 };
 
 /// What is wrong with an argument.
@@ -58,6 +57,8 @@ pub(crate) enum ArgumentError {
 /// The options of `Node.start`, checked.
 pub(crate) struct Options {
     pub(crate) room: Room,
+    /// Decides which relays this tab may dial.
+    pub(crate) scheme: PageScheme,
     /// Includes the relays of the configured `peers`.
     pub(crate) relays: Vec<RelayAddress>,
     pub(crate) peers: Vec<CircuitAddress>,
@@ -75,8 +76,9 @@ impl Options {
         let name = text(options, "room")?;
         let name = name.as_deref().unwrap_or(config::DEFAULT_ROOM);
         let name = RoomName::with_nfc_check(name, is_nfc)?;
-        let peers = peers(options)?;
-        let mut relays = relays(options)?;
+        let scheme = page_scheme();
+        let peers = peers(options, scheme)?;
+        let mut relays = relays(options, scheme)?;
         for named in &peers {
             if !relays.contains(&named.relay) {
                 relays.push(named.relay.clone());
@@ -85,15 +87,27 @@ impl Options {
         let module = field(options, "wasmModule").unwrap_or_else(wasm_bindgen::module);
         Ok(Self {
             room: Room::new(RoomParams::with_defaults(name)),
+            scheme,
             relays,
             peers,
             direct: flag(options, "direct")?.unwrap_or(true),
             ice_servers: ice_servers(options)?,
-            relay_document: text(options, "relayDocument")?.or_else(page::default_document),
+            relay_document: text(options, "relayDocument")?
+                .or_else(document_reader::default_document),
             miner_url: text(options, "minerUrl")?,
             wasm_module: module,
             in_memory: in_memory(options)?,
         })
+    }
+}
+
+/// Whether the page was loaded over HTTPS and must therefore not open unencrypted connections.
+fn page_scheme() -> PageScheme {
+    let protocol = web_sys::window().and_then(|window| window.location().protocol().ok());
+    if protocol.as_deref() == Some("https:") {
+        PageScheme::Secure
+    } else {
+        PageScheme::Plain
     }
 }
 
@@ -248,20 +262,18 @@ fn in_memory(options: &JsValue) -> Result<bool, ArgumentError> {
     }
 }
 
-fn relays(options: &JsValue) -> Result<Vec<RelayAddress>, JsError> {
-    let scheme = page::scheme();
+fn relays(options: &JsValue, scheme: PageScheme) -> Result<Vec<RelayAddress>, JsError> {
     let parse = |address: &String| RelayAddress::parse(address, scheme);
     let relays: Result<_, _> = texts(options, "relays")?.iter().map(parse).collect();
     Ok(relays?)
 }
 
-fn peers(options: &JsValue) -> Result<Vec<CircuitAddress>, JsError> {
+fn peers(options: &JsValue, scheme: PageScheme) -> Result<Vec<CircuitAddress>, JsError> {
     let (name, max) = ("peers", config::MAX_NAMED_PEERS);
     let given = texts(options, name)?;
     if given.len() > max {
         return Err(ArgumentError::TooMany { name, max }.into());
     }
-    let scheme = page::scheme();
     let parse = |address: &String| CircuitAddress::parse(address, scheme);
     let peers: Result<_, _> = given.iter().map(parse).collect();
     Ok(peers?)

@@ -6,10 +6,7 @@ use std::cell::{Cell, RefCell};
 use js_sys::{Object, Reflect};
 use wasm_bindgen::JsValue;
 
-use crate::{
-    api::{Listeners, dispatch},
-    page,
-};
+use crate::api::{Listeners, dispatch};
 
 thread_local! {
     static REPORTED: Cell<bool> = const { Cell::new(false) };
@@ -23,7 +20,7 @@ pub(crate) fn report_panics() {
         // One panic causes others, which add nothing.
         if !REPORTED.replace(true) {
             let message = format!("heartchain broke and must be reloaded: {panic}");
-            page::log_error(&message);
+            web_sys::console::error_1(&JsValue::from_str(&message));
             emit_last_status(&message);
         }
     }));

@@ -5,7 +5,8 @@
 //!   the handle of the running node.
 //! - `start` assembles a node, and `driver` is its event loop: input, machine, outputs in order. `slow_writes` measures
 //!   how long writes wait for the disk, and `adopting` adopts readings that closed tabs have not shared.
-//! - `net` is the network; `storage`, `miner`, `page` and `clock` each wrap one part of the browser.
+//! - `net` is the network; `storage`, `miner` and `clock` each wrap one part of the browser. `document_reader` fetches
+//!   the relay's document, `resume_listener` notices that the page is back, and `blob_writer` builds a file.
 //! - `check` verifies a block for the page, and `dry_run` tests on a copy of the machine what the tab would do with an
 //!   item. `archive` exports and imports a room as a document; `qr` computes the QR code of a link.
 //! - `event_buffer` collects events for the page; `config` holds every tunable; `failure` reports panics.
@@ -35,7 +36,11 @@ mod archive;
 #[cfg(target_arch = "wasm32")]
 mod arguments;
 #[cfg(target_arch = "wasm32")]
+mod blob_writer;
+#[cfg(target_arch = "wasm32")]
 mod clock;
+#[cfg(target_arch = "wasm32")]
+mod document_reader;
 #[cfg(target_arch = "wasm32")]
 mod driver;
 #[cfg(target_arch = "wasm32")]
@@ -45,7 +50,7 @@ mod miner;
 #[cfg(target_arch = "wasm32")]
 mod node;
 #[cfg(target_arch = "wasm32")]
-mod page;
+mod resume_listener;
 #[cfg(target_arch = "wasm32")]
 mod start;
 #[cfg(target_arch = "wasm32")]

@@ -5,11 +5,11 @@ use wasm_bindgen_futures::spawn_local;
 use crate::{
     adopting::run_adoption,
     arguments::Options,
+    document_reader,
     driver::{Driver, EventSink, StorageHandles},
     miner::Miner,
     net::{Network, NetworkConfig, NetworkError},
     node::{Node, NodeState, Settings},
-    page,
     storage::{self, Opened, Reason},
 };
 
@@ -34,7 +34,8 @@ pub(crate) async fn start(
     event_sink: impl EventSink + 'static,
 ) -> Result<Node, StartError> {
     // The document is fetched while the disk is read, so that the relay can be dialed before the page is drawn.
-    let read_document = page::document_reader(options.relay_document, options.relays.is_empty());
+    let read_document =
+        document_reader::document_reader(options.relay_document, options.relays.is_empty());
     let Opened {
         machine,
         store,
@@ -51,7 +52,7 @@ pub(crate) async fn start(
         named: options.peers,
         direct: options.direct,
         ice_servers: options.ice_servers,
-        scheme: page::scheme(),
+        scheme: options.scheme,
         read_document,
     })?;
     let state = NodeState {

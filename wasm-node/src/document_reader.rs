@@ -1,5 +1,4 @@
-//! What the node needs from its page: the relay document, resume events, the console, and blobs. Never touches what the
-//! page shows.
+//! Fetches the document in which a relay describes itself: its addresses and its STUN servers. Never dials a relay.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -9,34 +8,21 @@ use futures::{
     future::{Either, select},
 };
 use js_sys::{JSON, Reflect};
-use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{
-    AbortController, Document, EventTarget, RequestCache, RequestInit, Response, Url,
-    VisibilityState, Window,
-};
+use web_sys::{AbortController, RequestCache, RequestInit, Response, Url};
 
 use crate::{
     clock, config,
-    net::{IceServer, PageScheme, ReadDocument, RelayDocument},
+    net::{IceServer, ReadDocument, RelayDocument},
 };
 
 /// The default URL of the relay document, relative to the page.
 const RELAY_DOCUMENT: &str = "relay.json";
 
-/// Whether the page was loaded over HTTPS and must therefore not open unencrypted connections.
-pub(crate) fn scheme() -> PageScheme {
-    let protocol = web_sys::window().and_then(|window| window.location().protocol().ok());
-    if protocol.as_deref() == Some("https:") {
-        PageScheme::Secure
-    } else {
-        PageScheme::Plain
-    }
-}
-
 /// The default URL of the relay document: beside the page. `None` outside of a page.
 pub(crate) fn default_document() -> Option<String> {
-    let base = document()?.base_uri().ok()??;
+    let base = web_sys::window()?.document()?.base_uri().ok()??;
     Url::new_with_base(RELAY_DOCUMENT, &base)
         .ok()
         .map(|url| url.href())
@@ -117,60 +103,6 @@ fn parse(text: &js_sys::JsString) -> Option<RelayDocument> {
             .take(config::MAX_ICE_SERVERS)
             .collect(),
     })
-}
-
-/// Calls a function whenever the page resumes after it was hidden, frozen or offline, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct ResumeListener {
-    window: Window,
-    closure: Closure<dyn FnMut()>,
-}
-
-impl ResumeListener {
-    /// Starts listening; `None` outside of a page.
-    pub(crate) fn new(mut on_resume: impl FnMut() + 'static) -> Option<Self> {
-        let window = web_sys::window()?;
-        let closure = Closure::new(move || {
-            if document()
-                .is_none_or(|document| document.visibility_state() == VisibilityState::Visible)
-            {
-                on_resume();
-            }
-        });
-        let listener = Self { window, closure };
-        for (target, event) in listener.sources() {
-            // The browser accepts any event name.
-            let _ = target
-                .add_event_listener_with_callback(event, listener.closure.as_ref().unchecked_ref());
-        }
-        Some(listener)
-    }
-
-    fn sources(&self) -> impl Iterator<Item = (EventTarget, &'static str)> {
-        let window: EventTarget = self.window.clone().into();
-        let document = document().map(|document| (EventTarget::from(document), "visibilitychange"));
-        [(window.clone(), "online"), (window, "pageshow")]
-            .into_iter()
-            .chain(document)
-    }
-}
-
-impl Drop for ResumeListener {
-    fn drop(&mut self) {
-        for (target, event) in self.sources() {
-            let _ = target
-                .remove_event_listener_with_callback(event, self.closure.as_ref().unchecked_ref());
-        }
-    }
-}
-
-/// Prints an error on the console.
-pub(crate) fn log_error(message: &str) {
-    web_sys::console::error_1(&JsValue::from_str(message));
-}
-
-fn document() -> Option<Document> {
-    web_sys::window()?.document()
 }
 
 #[cfg(test)]
@@ -254,46 +186,5 @@ mod tests {
             Url::revoke_object_url(&url).expect("a URL of ours");
             assert_eq!(read().await, None);
         }
-    }
-}
-
-/// Builds a blob from text. The text is handed to the browser chunk by chunk; the browser may keep it on disk.
-#[derive(Debug)]
-pub(crate) struct BlobWriter {
-    parts: js_sys::Array,
-    text: String,
-}
-
-impl BlobWriter {
-    /// Starts with an empty blob.
-    pub(crate) fn new() -> Self {
-        Self {
-            parts: js_sys::Array::new(),
-            text: String::new(),
-        }
-    }
-
-    /// Appends text to the blob.
-    pub(crate) fn push(&mut self, text: &str) {
-        self.text.push_str(text);
-        if self.text.len() >= config::EXPORT_CHUNK_LEN {
-            self.flush();
-        }
-    }
-
-    /// The finished blob; `None` if the browser cannot create it.
-    pub(crate) fn finish(mut self, media_type: &str) -> Option<web_sys::Blob> {
-        self.flush();
-        let options = web_sys::BlobPropertyBag::new();
-        options.set_type(media_type);
-        web_sys::Blob::new_with_blob_sequence_and_options(&self.parts, &options).ok()
-    }
-
-    fn flush(&mut self) {
-        let text = js_sys::Array::of1(&self.text.as_str().into());
-        self.text.clear();
-        // If the browser cannot create a blob, the text itself can be a part, too.
-        let part = web_sys::Blob::new_with_str_sequence(&text).map_or(text.get(0), JsValue::from);
-        self.parts.push(&part);
     }
 }

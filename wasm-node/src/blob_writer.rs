@@ -1,0 +1,46 @@
+//! Builds the file of an export in the browser's memory or on its disk. Never saves it: the page does.
+
+use wasm_bindgen::JsValue;
+
+use crate::config;
+
+/// Builds a blob from text. The text is handed to the browser chunk by chunk; the browser may keep it on disk.
+#[derive(Debug)]
+pub(crate) struct BlobWriter {
+    parts: js_sys::Array,
+    text: String,
+}
+
+impl BlobWriter {
+    /// Starts with an empty blob.
+    pub(crate) fn new() -> Self {
+        Self {
+            parts: js_sys::Array::new(),
+            text: String::new(),
+        }
+    }
+
+    /// Appends text to the blob.
+    pub(crate) fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        if self.text.len() >= config::EXPORT_CHUNK_LEN {
+            self.flush();
+        }
+    }
+
+    /// The finished blob; `None` if the browser cannot create it.
+    pub(crate) fn finish(mut self, media_type: &str) -> Option<web_sys::Blob> {
+        self.flush();
+        let options = web_sys::BlobPropertyBag::new();
+        options.set_type(media_type);
+        web_sys::Blob::new_with_blob_sequence_and_options(&self.parts, &options).ok()
+    }
+
+    fn flush(&mut self) {
+        let text = js_sys::Array::of1(&self.text.as_str().into());
+        self.text.clear();
+        // If the browser cannot create a blob, the text itself can be a part, too.
+        let part = web_sys::Blob::new_with_str_sequence(&text).map_or(text.get(0), JsValue::from);
+        self.parts.push(&part);
+    }
+}
