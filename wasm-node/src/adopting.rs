@@ -1,17 +1,24 @@
 //! Shares the readings that closed tabs of this browser recorded but never shared: a background task reads them from the
 //! slots of these tabs, a batch at a time, and passes them to the sync machine, which keeps those that are new.
 
+use std::time::Duration;
+
 use futures::channel::oneshot;
 use heartchain_chain::{reading::Reading, room::Room};
 use heartchain_sync::io::AdoptError;
 
 use crate::{
     clock,
-    config::{ADOPTION_DELAY, ADOPTION_INTERVAL},
     event_buffer::Notice,
     node::{Command, Node, NodeError},
     storage::{Adoption, Unshared},
 };
+
+/// How long after its start a tab first looks for readings that closed tabs of this browser have not shared.
+const ADOPTION_DELAY: Duration = Duration::from_secs(2);
+/// Time between two such searches. A search finds tabs that were closed meanwhile; a tab that is reloaded has its slot
+/// back before the next one.
+const ADOPTION_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Why a closed tab's readings were not adopted. The task tries again later.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,6 @@ use crate::{
     archive::ExportFormat,
     arguments::{self, Document, Options, heart_rate, height},
     blob_writer::BlobWriter,
-    config,
     driver::EventSink,
     event_buffer::NodeEvent,
     failure,
@@ -21,6 +20,15 @@ use crate::{
     start,
     view::{ChainView, NoticeView, RecordedView},
 };
+
+/// The highest limit of `ownReadings()`.
+const MAX_OWN_READINGS_PER_CALL: u64 = 10_000;
+/// The default limit of `ownReadings()`: a few screens.
+const DEFAULT_OWN_READINGS: u64 = 100;
+/// The highest limit of `pending()`: the capacity of the mempool.
+const MAX_PENDING_PER_CALL: u64 = heartchain_chain::mempool::MAX_READINGS as u64;
+/// The default limit of `pending()`: converting all of a full mempool takes a quarter of a second.
+const DEFAULT_PENDING: u64 = 100;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = include_str!("types.d.ts");
@@ -121,8 +129,8 @@ impl Node {
     pub fn pending(&self, limit: &JsValue) -> Result<JsValue, JsError> {
         let limit = arguments::limit(
             limit,
-            config::DEFAULT_PENDING,
-            config::MAX_PENDING_PER_CALL,
+            DEFAULT_PENDING,
+            MAX_PENDING_PER_CALL,
             "a whole number from 0 to 16384",
         )?;
         to_js(&self.node.with_state(|state| state.pending(limit))?)
@@ -136,8 +144,8 @@ impl Node {
     pub fn own_readings(&self, limit: &JsValue) -> Result<JsValue, JsError> {
         let limit = arguments::limit(
             limit,
-            config::DEFAULT_OWN_READINGS,
-            config::MAX_OWN_READINGS_PER_CALL,
+            DEFAULT_OWN_READINGS,
+            MAX_OWN_READINGS_PER_CALL,
             "a whole number from 0 to 10000",
         )?;
         to_js(&self.node.with_state(|state| state.own_readings(limit))?)

@@ -9,10 +9,15 @@ use serde::Serialize;
 
 use crate::{
     arguments::Document,
-    clock, config,
+    clock,
     node::{Command, Node, NodeError},
     view::{BlockView, ImportedView, ReadingView, TipView},
 };
+
+/// Blocks of an export that are read and written at a time: half a megabyte of text at ten readings per block.
+const EXPORT_BLOCKS_PER_CHUNK: usize = 128;
+/// Waiting readings of an export that are written at a time.
+const EXPORT_READINGS_PER_CHUNK: usize = 1_024;
 
 /// The value of the field `format`. A change that older code would misread increments the number.
 pub(crate) const FORMAT: &str = "heartchain/export/1";
@@ -70,7 +75,7 @@ impl Node {
         let snapshot = self.snapshot()?;
         write(&format.head(&snapshot)?);
         let mut first = true;
-        for hashes in snapshot.hashes.chunks(config::EXPORT_BLOCKS_PER_CHUNK) {
+        for hashes in snapshot.hashes.chunks(EXPORT_BLOCKS_PER_CHUNK) {
             let mut text = String::new();
             for block in self.read_blocks(&snapshot.room, hashes).await? {
                 format.push_separator(&mut text, &mut first);
@@ -80,7 +85,7 @@ impl Node {
         }
         write(format.middle());
         first = true;
-        for readings in snapshot.waiting.chunks(config::EXPORT_READINGS_PER_CHUNK) {
+        for readings in snapshot.waiting.chunks(EXPORT_READINGS_PER_CHUNK) {
             let mut text = String::new();
             for reading in readings {
                 format.push_separator(&mut text, &mut first);

@@ -17,10 +17,17 @@ pub(crate) use self::{
     document::{Document, DocumentError},
 };
 use crate::{
-    config, document_reader,
+    document_reader,
     dry_run::Candidate,
-    net::{CircuitAddress, IceServer, PageScheme, RelayAddress},
+    net::{CircuitAddress, IceServer, MAX_ICE_SERVERS, PageScheme, RelayAddress, WANTED_PEERS},
 };
+
+/// The room that a tab joins by default.
+const DEFAULT_ROOM: &str = "lobby";
+/// The highest mining limit that makes sense, in hashes per second: no worker reaches it.
+const MAX_MINING_LIMIT: u32 = 1_000_000_000;
+/// Peers in the option `peers`: as many as a tab looks for on its own.
+const MAX_NAMED_PEERS: usize = WANTED_PEERS;
 
 /// What is wrong with an argument.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,7 +81,7 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn read(options: &JsValue) -> Result<Self, JsError> {
         let name = text(options, "room")?;
-        let name = name.as_deref().unwrap_or(config::DEFAULT_ROOM);
+        let name = name.as_deref().unwrap_or(DEFAULT_ROOM);
         let name = RoomName::with_nfc_check(name, is_nfc)?;
         let scheme = page_scheme();
         let peers = peers(options, scheme)?;
@@ -180,7 +187,7 @@ pub(crate) fn mining_limit(value: &JsValue) -> Result<Option<u32>, ArgumentError
     }
     let limit = whole(value).and_then(|number| u32::try_from(number).ok());
     limit
-        .filter(|limit| (1..=config::MAX_MINING_LIMIT).contains(limit))
+        .filter(|limit| (1..=MAX_MINING_LIMIT).contains(limit))
         .map(Some)
         .ok_or(ArgumentError::Type {
             name: "hashesPerSecond",
@@ -269,7 +276,7 @@ fn relays(options: &JsValue, scheme: PageScheme) -> Result<Vec<RelayAddress>, Js
 }
 
 fn peers(options: &JsValue, scheme: PageScheme) -> Result<Vec<CircuitAddress>, JsError> {
-    let (name, max) = ("peers", config::MAX_NAMED_PEERS);
+    let (name, max) = ("peers", MAX_NAMED_PEERS);
     let given = texts(options, name)?;
     if given.len() > max {
         return Err(ArgumentError::TooMany { name, max }.into());
@@ -323,7 +330,7 @@ fn ice_servers(options: &JsValue) -> Result<Option<Vec<IceServer>>, JsError> {
             servers.push(IceServer::new(&url, credentials.clone())?);
         }
     }
-    let (name, max) = ("iceServers", config::MAX_ICE_SERVERS);
+    let (name, max) = ("iceServers", MAX_ICE_SERVERS);
     if servers.len() > max {
         return Err(ArgumentError::TooMany { name, max }.into());
     }

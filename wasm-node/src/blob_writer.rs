@@ -2,7 +2,9 @@
 
 use wasm_bindgen::JsValue;
 
-use crate::config;
+/// Bytes of an export that are buffered before they are handed to the browser. The browser may put them on disk, so
+/// wasm memory stays small.
+const EXPORT_CHUNK_LEN: usize = 1024 * 1024;
 
 /// Builds a blob from text. The text is handed to the browser chunk by chunk; the browser may keep it on disk.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ impl BlobWriter {
     /// Appends text to the blob.
     pub(crate) fn push(&mut self, text: &str) {
         self.text.push_str(text);
-        if self.text.len() >= config::EXPORT_CHUNK_LEN {
+        if self.text.len() >= EXPORT_CHUNK_LEN {
             self.flush();
         }
     }

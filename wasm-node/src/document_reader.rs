@@ -1,6 +1,6 @@
 //! Fetches the document in which a relay describes itself: its addresses and its STUN servers. Never dials a relay.
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use futures::{
     FutureExt,
@@ -13,9 +13,14 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{AbortController, RequestCache, RequestInit, Response, Url};
 
 use crate::{
-    clock, config,
-    net::{IceServer, ReadDocument, RelayDocument},
+    clock,
+    net::{IceServer, MAX_ICE_SERVERS, ReadDocument, RelayDocument},
 };
+
+/// The longest relay document, in UTF-16 units.
+const MAX_DOCUMENT_LEN: u32 = 64 * 1024;
+/// How long fetching the relay document may take.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The default URL of the relay document, relative to the page.
 const RELAY_DOCUMENT: &str = "relay.json";
@@ -52,12 +57,12 @@ pub(crate) fn document_reader(url: Option<String>, prefetch: bool) -> ReadDocume
     })
 }
 
-/// Fetches the document; `None` if that fails or takes longer than [`config::DOCUMENT_TIMEOUT`].
+/// Fetches the document; `None` if that fails or takes longer than [`DOCUMENT_TIMEOUT`].
 async fn read(url: &str) -> Option<RelayDocument> {
     // Every browser that runs this code has `AbortController`.
     let abort = AbortController::new().ok()?;
     let reading = std::pin::pin!(fetch(url, &abort));
-    match select(reading, clock::sleep(config::DOCUMENT_TIMEOUT)).await {
+    match select(reading, clock::sleep(DOCUMENT_TIMEOUT)).await {
         Either::Left((document, _)) => document,
         Either::Right(((), _)) => {
             abort.abort();
@@ -82,7 +87,7 @@ async fn fetch(url: &str, abort: &AbortController) -> Option<RelayDocument> {
 }
 
 fn parse(text: &js_sys::JsString) -> Option<RelayDocument> {
-    if text.length() > config::MAX_DOCUMENT_LEN {
+    if text.length() > MAX_DOCUMENT_LEN {
         return None;
     }
     let document = JSON::parse(&String::from(text)).ok()?;
@@ -100,7 +105,7 @@ fn parse(text: &js_sys::JsString) -> Option<RelayDocument> {
             .unwrap_or_default()
             .into_iter()
             .filter_map(|url| IceServer::new(&url, None).ok())
-            .take(config::MAX_ICE_SERVERS)
+            .take(MAX_ICE_SERVERS)
             .collect(),
     })
 }

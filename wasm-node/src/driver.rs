@@ -14,14 +14,19 @@ use litemap::LiteMap;
 use crate::{
     archive::ImportReply,
     clock::{self, Alarm},
-    config,
     event_buffer::{EventBuffer, NodeEvent, Notice},
     miner::{self, Miner},
     net::{Network, NetworkEvent, PeerId},
-    node::{AdoptReply, Command, Node, NodeState, RecordReply},
+    node::{AdoptReply, Command, MAX_WAITING_COMMANDS, Node, NodeState, RecordReply},
     slow_writes::SlowWriteMonitor,
-    storage::{Answer, Failing, Loss, Mirror, Queue, Storage},
+    storage::{Answer, Failing, Loss, MAX_MIRRORED_ENTRIES, Mirror, Queue, Storage},
 };
+
+/// Inputs that are handled before the page gets their events: a burst becomes a few events, and no event waits for more
+/// than a few milliseconds of work.
+const MAX_INPUTS_PER_TURN: usize = 64;
+/// In ms. Time between two updates of the mirror, in which confirmed entries leave it.
+const MIRROR_INTERVAL_MS: u64 = 5_000;
 
 /// Delivers events to the page.
 pub(crate) trait EventSink {
@@ -94,7 +99,7 @@ impl<A: EventSink> Driver<A> {
             mirror,
             hold,
         } = storage;
-        let (command, commands) = mpsc::channel(config::MAX_WAITING_COMMANDS);
+        let (command, commands) = mpsc::channel(MAX_WAITING_COMMANDS);
         let (store, answers) = Queue::new(store, state.storage.clone());
         let state = Rc::new(RefCell::new(state));
         let node = Node {
@@ -147,7 +152,7 @@ impl<A: EventSink> Driver<A> {
                 return;
             }
             // Everything that is ready by now joins this turn, so that a burst becomes a few events.
-            for _ in 1..config::MAX_INPUTS_PER_TURN {
+            for _ in 1..MAX_INPUTS_PER_TURN {
                 let Some(wakeup) = self.next_wakeup().now_or_never() else {
                     break;
                 };
@@ -207,7 +212,7 @@ impl<A: EventSink> Driver<A> {
     fn update_mirror(&self) {
         if let Some(mirror) = &self.mirror {
             let state = self.state.borrow();
-            let limit = config::MAX_MIRRORED_ENTRIES.saturating_add(1);
+            let limit = MAX_MIRRORED_ENTRIES.saturating_add(1);
             let unconfirmed = state.machine.unconfirmed_own_entries(limit);
             mirror.keep_unconfirmed(state.machine.journal_len(), &unconfirmed);
         }
@@ -436,7 +441,7 @@ impl<A: EventSink> Driver<A> {
                 self.event_buffer.add(NodeEvent::Status);
                 if self.mirror_due.is_none() {
                     let now = clock::monotonic();
-                    self.mirror_due = Some(now.saturating_add(config::MIRROR_INTERVAL_MS));
+                    self.mirror_due = Some(now.saturating_add(MIRROR_INTERVAL_MS));
                 }
             }
             Event::Peers => self.event_buffer.add(NodeEvent::Peers),

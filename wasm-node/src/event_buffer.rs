@@ -3,7 +3,8 @@
 
 use heartchain_chain::key::Author;
 
-use crate::config::MAX_NOTICES_PER_TURN;
+/// Notices that are delivered to the page after one turn: more than a person reads.
+const MAX_NOTICES_PER_TURN: usize = 32;
 
 /// The payload of a "notice" event: something that a person should be delivered in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Controls the mining worker from the page's thread: starts it, sends it the newest block template, and restarts it
 //! after a failure. Hashing happens in the worker, and the machine chooses what to mine.
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
 use futures::task::AtomicWaker;
 use heartchain_chain::{header::Header, time::MonotonicMillis};
@@ -12,9 +12,17 @@ use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
 
 use crate::{
     clock::{self, Alarm, millis, random_u64},
-    config,
     net::Backoff,
 };
+
+/// Waits before a failed mining worker is restarted.
+const MINER_RESTART: &[Duration] = &[
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+];
 
 /// Unread messages of the worker that are kept: it sends one per second, and one for each nonce.
 const MAX_UNREAD: usize = 64;
@@ -88,7 +96,7 @@ impl Miner {
             running: None,
             job: None,
             limit: None,
-            restart: Backoff::new(config::MINER_RESTART),
+            restart: Backoff::new(MINER_RESTART),
             restart_alarm: Alarm::default(),
             backing_off: false,
             inbox: Rc::default(),

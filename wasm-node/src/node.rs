@@ -19,7 +19,7 @@ use crate::{
     archive::ImportReply,
     arguments::DocumentError,
     check::{self, BlockClaim, ParentContext},
-    clock, config,
+    clock,
     dry_run::{self, Candidate},
     event_buffer::Notice,
     net::{self, PeerId, PeerLink, RelayView as NetRelay},
@@ -29,6 +29,13 @@ use crate::{
         StatusView,
     },
 };
+
+/// Blocks that one call of `blocks()` may ask for: a few screens, and one message of bodies.
+const MAX_BLOCKS_PER_CALL: u64 = 512;
+/// Commands of the page that may wait for the driver. A person enters one at a time, a heart-rate strap one per second.
+pub(crate) const MAX_WAITING_COMMANDS: usize = 1_024;
+/// Attempts of `blocks()` before it gives up because the chain changed during each of them.
+const BLOCKS_READ_ATTEMPTS: usize = 3;
 
 /// The state that the driver updates and the page reads. The driver borrows it mutably only while the machine works,
 /// and delivers no events meanwhile, so the page's getters always find it free.
@@ -264,14 +271,14 @@ impl Node {
             .checked_sub(from)
             .ok_or(NodeError::Backwards { from, to })?
             .saturating_add(1);
-        if asked > config::MAX_BLOCKS_PER_CALL {
+        if asked > MAX_BLOCKS_PER_CALL {
             return Err(NodeError::TooManyBlocks {
                 asked,
-                limit: config::MAX_BLOCKS_PER_CALL,
+                limit: MAX_BLOCKS_PER_CALL,
             });
         }
         let mut failure = NodeError::Changing { from, to };
-        for _ in 0..config::BLOCKS_READ_ATTEMPTS {
+        for _ in 0..BLOCKS_READ_ATTEMPTS {
             match self.try_blocks(from, to).await? {
                 Ok(blocks) => return Ok(blocks),
                 Err(block) => failure = self.missing_body_error(block, failure)?,
@@ -297,7 +304,7 @@ impl Node {
         self.commands.clone().try_send(command).map_err(|error| {
             if error.is_full() {
                 NodeError::Busy {
-                    limit: config::MAX_WAITING_COMMANDS,
+                    limit: MAX_WAITING_COMMANDS,
                 }
             } else {
                 NodeError::Stopped

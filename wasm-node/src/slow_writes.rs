@@ -7,7 +7,11 @@ use heartchain_chain::time::MonotonicMillis;
 use heartchain_sync::io::Ticket;
 use litemap::LiteMap;
 
-use crate::config::{SAVING_AFTER_MS, STUCK_AFTER_MS};
+/// In ms. A reading that is not on disk after this time counts in `status().storage.saving`. A busy disk takes at most
+/// a tenth of it.
+const SAVING_AFTER_MS: u64 = 3_000;
+/// In ms. A store that has pending requests and has not answered for this time is stuck.
+const STUCK_AFTER_MS: u64 = 10_000;
 
 /// Start times of everything that waits for the disk.
 #[derive(Debug, Default)]

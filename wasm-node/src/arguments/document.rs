@@ -11,8 +11,11 @@ use super::{
 use crate::{
     archive::FORMAT,
     check::{BlockClaim, ClaimedReading},
-    config::MAX_IMPORT_LEN,
 };
+
+/// The longest file to import, in UTF-16 units: some 70,000 blocks of ten readings. A document is parsed as a whole,
+/// which takes several times its length in memory, and the longest string of a browser is about twice as long.
+const MAX_IMPORT_LEN: u32 = 256_000_000;
 
 #[wasm_bindgen]
 extern "C" {

@@ -3,6 +3,15 @@
 
 use std::time::Duration;
 
+/// Waits before an unreachable peer is dialed again: its reservation may not be granted yet, or its tab was closed and
+/// its registration has not expired yet.
+pub(crate) const PEER_REDIAL: &[Duration] = &[
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_secs(120),
+];
+
 /// A sequence of waits, of which the last repeats.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {

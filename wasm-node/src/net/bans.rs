@@ -3,6 +3,9 @@
 use heartchain_chain::time::MonotonicMillis;
 use litemap::LiteMap;
 
+/// Banned peers at one time. When the list is full, the ban that expires first is lifted.
+pub(crate) const MAX_BANNED: usize = 1_024;
+
 /// Peers with a ban that has not ended.
 #[derive(Debug)]
 pub(crate) struct Bans<P> {

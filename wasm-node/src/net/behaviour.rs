@@ -21,9 +21,35 @@ use super::{
     NetworkError,
     codec::FrameCodec,
     connection_limiter::ConnectionLimiter,
+    connections::{PING_INTERVAL, PING_TIMEOUT},
+    peer_list::MAX_PEER_LIST_LEN,
+    pending_validation::GOSSIP_HISTORY,
     rendezvous::{PROTOCOL as RENDEZVOUS, message::MAX_MESSAGE_LEN},
 };
-use crate::config;
+
+/// Bytes of the largest gossip item: a block of 128 KiB, with some room to spare.
+const MAX_GOSSIP_LEN: usize = 160 * 1024;
+/// Bytes of a gossip item's id: collisions of 160 bits cannot be found.
+const GOSSIP_ID_LEN: usize = 20;
+/// Gossip items queued for one peer before the peer counts as slow.
+const MAX_GOSSIP_QUEUE: usize = 1_000;
+/// The longest time for any request; the machine's own deadlines are no longer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests of one connection at one time: 4 in each direction, twice over.
+const MAX_REQUEST_STREAMS: usize = 16;
+/// Relay reservations that a tab grants to its neighbours: one for each peer.
+const MAX_HOP_RESERVATIONS: usize = 24;
+/// How long such a reservation lasts. It is renewed before it expires, and ends with its connection. It is long because
+/// neighbours compare its expiry with their own clocks, which may be wrong by an hour.
+const HOP_RESERVATION_DURATION: Duration = Duration::from_secs(6 * 60 * 60);
+/// Circuits through a tab at one time.
+const MAX_HOP_CIRCUITS: usize = 8;
+/// Circuits of one neighbour through a tab at one time.
+const MAX_HOP_CIRCUITS_PER_PEER: usize = 2;
+/// How long a circuit through a tab may last: a direct connection takes a second, and at most 15 s.
+const HOP_CIRCUIT_DURATION: Duration = Duration::from_secs(20);
+/// Bytes that a circuit through a tab may carry: signalling takes 10 KiB, and the first requests of sync some more.
+const HOP_CIRCUIT_BYTES: u64 = 256 * 1024;
 
 /// The combined network behaviour. Each field's events arrive as the [`ProtocolsEvent`] variant of the same name.
 #[derive(NetworkBehaviour)]
@@ -108,8 +134,8 @@ impl Protocols {
             )),
             ping: ping::Behaviour::new(
                 ping::Config::new()
-                    .with_interval(config::PING_INTERVAL)
-                    .with_timeout(config::PING_TIMEOUT),
+                    .with_interval(PING_INTERVAL)
+                    .with_timeout(PING_TIMEOUT),
             ),
             gossip: gossip_behaviour(names)?,
             sync: framed_requests(
@@ -126,7 +152,7 @@ impl Protocols {
                 FrameCodec {
                     // The request is empty: the protocol name says it all.
                     request_limit: 0,
-                    response_limit: config::MAX_PEER_LIST_LEN,
+                    response_limit: MAX_PEER_LIST_LEN,
                 },
             ),
             hop: relay::Behaviour::new(peer_id_of(key), hop_config()),
@@ -143,22 +169,22 @@ fn framed_requests(
         codec,
         [(protocol, support)],
         request_response::Config::default()
-            .with_request_timeout(config::REQUEST_TIMEOUT)
-            .with_max_concurrent_streams(config::MAX_REQUEST_STREAMS),
+            .with_request_timeout(REQUEST_TIMEOUT)
+            .with_max_concurrent_streams(MAX_REQUEST_STREAMS),
     )
 }
 
 /// A tab is a circuit relay for its neighbours, limited to what they need to set up a direct connection.
 fn hop_config() -> relay::Config {
     relay::Config {
-        max_reservations: config::MAX_HOP_RESERVATIONS,
+        max_reservations: MAX_HOP_RESERVATIONS,
         max_reservations_per_peer: 1,
-        reservation_duration: config::HOP_RESERVATION_DURATION,
+        reservation_duration: HOP_RESERVATION_DURATION,
         reservation_rate_limiters: Vec::new(),
-        max_circuits: config::MAX_HOP_CIRCUITS,
-        max_circuits_per_peer: config::MAX_HOP_CIRCUITS_PER_PEER,
-        max_circuit_duration: config::HOP_CIRCUIT_DURATION,
-        max_circuit_bytes: config::HOP_CIRCUIT_BYTES,
+        max_circuits: MAX_HOP_CIRCUITS,
+        max_circuits_per_peer: MAX_HOP_CIRCUITS_PER_PEER,
+        max_circuit_duration: HOP_CIRCUIT_DURATION,
+        max_circuit_bytes: HOP_CIRCUIT_BYTES,
         circuit_src_rate_limiters: Vec::new(),
     }
 }
@@ -168,9 +194,9 @@ fn gossip_behaviour(names: &RoomNames) -> Result<gossipsub::Behaviour, NetworkEr
         .validation_mode(gossipsub::ValidationMode::Anonymous)
         .validate_messages()
         .message_id_fn(message_id)
-        .max_transmit_size(config::MAX_GOSSIP_LEN)
-        .history_length(config::GOSSIP_HISTORY)
-        .connection_handler_queue_len(config::MAX_GOSSIP_QUEUE)
+        .max_transmit_size(MAX_GOSSIP_LEN)
+        .history_length(GOSSIP_HISTORY)
+        .connection_handler_queue_len(MAX_GOSSIP_QUEUE)
         .flood_publish(true)
         .build()
         .map_err(|error| NetworkError::Gossip(error.to_string()))?;
@@ -197,7 +223,7 @@ fn message_id(message: &gossipsub::Message) -> gossipsub::MessageId {
         .chain_update(message.topic.as_str())
         .chain_update(&message.data)
         .finalize();
-    gossipsub::MessageId::new(digest.get(..config::GOSSIP_ID_LEN).unwrap_or_default())
+    gossipsub::MessageId::new(digest.get(..GOSSIP_ID_LEN).unwrap_or_default())
 }
 
 fn score() -> gossipsub::PeerScoreParams {
@@ -261,7 +287,7 @@ mod tests {
     fn message_id_covers_topic_and_data_only() {
         let names = RoomNames::of(RoomId::new([7; 32])).expect("names");
         let id = message_id(&message(&names.readings, b"72"));
-        assert_eq!(id.0.len(), config::GOSSIP_ID_LEN);
+        assert_eq!(id.0.len(), GOSSIP_ID_LEN);
         assert_eq!(id, message_id(&message(&names.readings, b"72")));
         assert_ne!(id, message_id(&message(&names.readings, b"73")));
         assert_ne!(id, message_id(&message(&names.blocks, b"72")));

@@ -6,8 +6,14 @@ use std::time::Duration;
 use heartchain_chain::time::MonotonicMillis;
 use litemap::LiteMap;
 
-use super::backoff::Backoff;
-use crate::config;
+use super::{backoff::Backoff, peer_exchange::MAX_EXCHANGED_PEERS};
+
+/// How long a peer that does not take part in this room is not dialed.
+pub(crate) const NON_MEMBER_BACKOFF: Duration = Duration::from_secs(600);
+/// Peers that are remembered as candidates for a dial. Any 8 of them will do.
+pub(crate) const MAX_CANDIDATES: usize = 512;
+/// How long a peer ID from the peer exchange is assumed to be reachable.
+pub(crate) const EXCHANGED_PEER_TTL: Duration = Duration::from_secs(60);
 
 /// Peers `P` that can be dialed, each through a circuit of `R`: the relay or neighbour that reported it.
 #[derive(Debug)]
@@ -76,7 +82,7 @@ impl<P: Copy + Ord, R: Copy + Eq> Candidates<P, R> {
             None => {
                 let candidates = self.candidates.values();
                 let theirs = candidates.filter(|candidate| candidate.relay == neighbour);
-                theirs.count() < config::MAX_EXCHANGED_PEERS
+                theirs.count() < MAX_EXCHANGED_PEERS
             }
         };
         if is_accepted {
@@ -283,11 +289,11 @@ mod tests {
     #[test]
     fn fake_peers_of_a_neighbour_fill_its_share_only() {
         let mut candidates = candidates([1]);
-        let max = u32::try_from(config::MAX_EXCHANGED_PEERS).expect("small");
+        let max = u32::try_from(MAX_EXCHANGED_PEERS).expect("small");
         for peer in 1_000..2_000 {
             candidates.add_from_neighbour(peer, 'n', at(300));
         }
-        assert_eq!(candidates.candidates.len(), 1 + config::MAX_EXCHANGED_PEERS);
+        assert_eq!(candidates.candidates.len(), 1 + MAX_EXCHANGED_PEERS);
         candidates.add_from_neighbour(2, 'm', at(300));
         assert!(
             all(&mut candidates, at(0)).contains(&2),

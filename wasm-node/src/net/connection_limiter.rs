@@ -171,7 +171,9 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::config;
+    use crate::net::peer_slots::{
+        MAX_CIRCUITS_PER_PEER, MAX_INBOUND_PEERS, MAX_PENDING_CONNECTIONS,
+    };
 
     fn connection(number: usize) -> ConnectionId {
         ConnectionId::new_unchecked(number)
@@ -230,9 +232,7 @@ mod tests {
     #[test]
     fn swarm_events_take_and_free_slots() {
         let (mut limiter, here) = (ConnectionLimiter::new(), Multiaddr::empty());
-        let inbound: Vec<PeerId> = (0..config::MAX_INBOUND_PEERS)
-            .map(|_| PeerId::random())
-            .collect();
+        let inbound: Vec<PeerId> = (0..MAX_INBOUND_PEERS).map(|_| PeerId::random()).collect();
         for (number, peer) in inbound.iter().enumerate() {
             connects(&mut limiter, *peer, number, &here).expect("an inbound slot");
         }
@@ -267,7 +267,7 @@ mod tests {
         let (mut limiter, peer) = (ConnectionLimiter::new(), PeerId::random());
         let relay = format!("/ip4/192.0.2.1/tcp/8081/ws/p2p/{peer}/p2p-circuit");
         let relay: Multiaddr = relay.parse().expect("an address");
-        let max = usize::try_from(config::MAX_CIRCUITS_PER_PEER).expect("small");
+        let max = usize::try_from(MAX_CIRCUITS_PER_PEER).expect("small");
         for number in 0..max {
             connects(&mut limiter, peer, number, &relay).expect("few circuits");
         }
@@ -283,7 +283,7 @@ mod tests {
     fn failed_connections_free_their_slots() {
         let mut limiter = ConnectionLimiter::new();
         let nowhere = Multiaddr::empty();
-        for number in 0..3 * config::MAX_PENDING_CONNECTIONS {
+        for number in 0..3 * MAX_PENDING_CONNECTIONS {
             limiter
                 .handle_pending_inbound_connection(connection(number), &nowhere, &nowhere)
                 .expect("no other inbound connection");

@@ -6,6 +6,29 @@ use std::time::Duration;
 use heartchain_chain::time::MonotonicMillis;
 use litemap::LiteMap;
 
+/// Time between two pings on a connection. Pings keep a quiet direct connection alive, and measure the round trip that
+/// the page shows. libp2p does not report a first failed ping, so a dead relay is found by [`RELAY_LIVENESS_TIMEOUT`],
+/// and a dead tab by the state of its WebRTC connection.
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// An unanswered ping fails after this time, and its connection with it, unless the remote is a peer of the room: that
+/// has [`PEER_LIVENESS_TIMEOUT`].
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(4);
+/// A relay that has answered no ping for this long is dead. It may be busy while a class arrives. Together with the
+/// housekeeping and closing the connection, a dead relay is noticed within 13 s.
+pub(crate) const RELAY_LIVENESS_TIMEOUT: Duration = Duration::from_millis(10_500);
+/// A peer that has answered no ping for this long is dead. Longer than for relays, because a tab may be busy checking a
+/// chain, or be throttled.
+pub(crate) const PEER_LIVENESS_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection whose remote has not identified its protocols after this time is closed.
+pub(crate) const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Of two circuits to one peer, the surplus one is closed after this time, when what it carried has arrived.
+pub(crate) const SURPLUS_CIRCUIT_DELAY: Duration = Duration::from_secs(2);
+/// The dialer closes a circuit to a peer with a direct connection after this time, when what it carried has arrived.
+pub(crate) const UPGRADED_CIRCUIT_DELAY: Duration = Duration::from_secs(1);
+/// How long a circuit may stand beside a direct connection that fell silent, while a new one is negotiated: a
+/// negotiation takes at most 10 s.
+pub(crate) const REPLACEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How a connection reaches its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Path {
@@ -269,7 +292,6 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
 
     const RELAY: Duration = Duration::from_secs(12);
     const PEER: Duration = Duration::from_secs(30);
@@ -327,19 +349,19 @@ mod tests {
         }
         assert!(connections.needs_pings(&4), "a peer without a connection");
         assert!(
-            config::PING_INTERVAL + config::PING_TIMEOUT < config::PEER_LIVENESS_TIMEOUT,
+            PING_INTERVAL + PING_TIMEOUT < PEER_LIVENESS_TIMEOUT,
             "pings fail before the silence limit"
         );
         let member = |now: MonotonicMillis| {
             let silent = connections.silent(
                 now,
-                config::RELAY_LIVENESS_TIMEOUT,
-                config::PEER_LIVENESS_TIMEOUT,
-                config::IDENTIFY_TIMEOUT,
+                RELAY_LIVENESS_TIMEOUT,
+                PEER_LIVENESS_TIMEOUT,
+                IDENTIFY_TIMEOUT,
             );
             silent.contains(&10)
         };
-        let limit = u64::try_from(config::PEER_LIVENESS_TIMEOUT.as_millis()).expect("small");
+        let limit = u64::try_from(PEER_LIVENESS_TIMEOUT.as_millis()).expect("small");
         assert!(!member(MonotonicMillis::new(limit - 1)));
         assert!(member(MonotonicMillis::new(limit)));
     }

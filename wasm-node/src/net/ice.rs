@@ -1,6 +1,9 @@
 //! STUN and TURN servers: STUN tells a tab its public address, and TURN relays traffic. URLs are validated here,
 //! because one that the browser rejects would make it refuse every connection. This module never contacts a server.
 
+/// STUN and TURN servers in use: Chromium warns at five.
+pub(crate) const MAX_ICE_SERVERS: usize = 4;
+
 /// A STUN or TURN server that browsers accept.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct IceServer {

@@ -14,6 +14,7 @@ mod codec;
 #[cfg(target_arch = "wasm32")]
 mod connection_limiter;
 mod connections;
+mod discovery;
 mod ice;
 #[cfg(target_arch = "wasm32")]
 mod multiaddr;
@@ -36,7 +37,8 @@ mod workarounds;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use connections::{Path, Role};
-pub(crate) use ice::IceServer;
+pub(crate) use ice::{IceServer, MAX_ICE_SERVERS};
+pub(crate) use peer_slots::WANTED_PEERS;
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use {

@@ -4,14 +4,22 @@
 //!
 //! A peer learned this way is dialed through a circuit of the neighbour that reported it, and the circuit is then
 //! upgraded to a direct connection, as one through a relay is. Each tab is a circuit relay for its neighbours, with
-//! tight limits (see `config`): its circuits are meant to carry signaling. Only peer IDs are taken from a neighbour
+//! tight limits (see `behaviour`): its circuits are meant to carry signaling. Only peer IDs are taken from a neighbour
 //! (see `peer_list`), never addresses.
 
 use heartchain_chain::time::MonotonicMillis;
 use litemap::LiteMap;
 
-use super::backoff::Backoff;
-use crate::config;
+use super::{
+    backoff::{Backoff, PEER_REDIAL},
+    peer_slots::{MIN_OUTBOUND_PEERS, WANTED_PEERS},
+};
+
+/// Neighbours with which a tab reserves a slot and exchanges peers. If possible, `MIN_OUTBOUND_PEERS` of them are
+/// peers that the tab chose itself.
+const MAX_EXCHANGE_PEERS: usize = WANTED_PEERS;
+/// Peer IDs in one answer of the peer exchange: as many as a neighbour can be connected to.
+pub(crate) const MAX_EXCHANGED_PEERS: usize = 24;
 
 /// A step that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +55,13 @@ impl<P: Copy + Ord, L: Copy + Eq> PeerExchange<P, L> {
     /// Adds a member that is connected directly; a known one stays as it is. Inbound peers must not become the only
     /// sources of peers: room is kept for as many outbound peers as a tab picks itself.
     pub(crate) fn add_neighbour(&mut self, peer: P, is_outbound: bool, now: MonotonicMillis) {
-        let kept_free = if is_outbound {
-            0
-        } else {
-            config::MIN_OUTBOUND_PEERS
-        };
-        if self.neighbours.len() + kept_free < config::MAX_EXCHANGE_PEERS {
+        let kept_free = if is_outbound { 0 } else { MIN_OUTBOUND_PEERS };
+        if self.neighbours.len() + kept_free < MAX_EXCHANGE_PEERS {
             self.neighbours.entry(peer).or_insert_with(|| Neighbour {
                 listener: None,
                 reserve_at: now,
                 request_at: now,
-                backoff: Backoff::new(config::PEER_REDIAL),
+                backoff: Backoff::new(PEER_REDIAL),
             });
         }
     }
@@ -221,7 +225,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_limited_until_one_leaves() {
-        let max = u32::try_from(config::MAX_EXCHANGE_PEERS).expect("small");
+        let max = u32::try_from(MAX_EXCHANGE_PEERS).expect("small");
         let mut exchange = exchange(0..max + 1);
         assert!(exchange.is_neighbour(&0) && !exchange.is_neighbour(&max));
         assert!(exchange.remove(&0) && !exchange.remove(&0));
@@ -235,14 +239,14 @@ mod tests {
         for peer in 0..100 {
             exchange.add_neighbour(peer, false, at(0));
         }
-        let outbound = 100..100 + u32::try_from(config::MIN_OUTBOUND_PEERS).expect("small");
+        let outbound = 100..100 + u32::try_from(MIN_OUTBOUND_PEERS).expect("small");
         for peer in outbound.clone() {
             exchange.add_neighbour(peer, true, at(0));
         }
         let neighbours = (0..200).filter(|peer| exchange.is_neighbour(peer));
         assert!(
             neighbours
-                .skip(config::MAX_EXCHANGE_PEERS - config::MIN_OUTBOUND_PEERS)
+                .skip(MAX_EXCHANGE_PEERS - MIN_OUTBOUND_PEERS)
                 .eq(outbound)
         );
     }

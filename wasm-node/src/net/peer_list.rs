@@ -1,27 +1,24 @@
 //! The peer exchange protocol `/heartchain/1/{room}/neighbours`: an empty request, and a response of at most
-//! [`config::MAX_EXCHANGED_PEERS`] peer IDs, encoded by borsh as a list of byte strings; `codec` frames both.
+//! [`MAX_EXCHANGED_PEERS`] peer IDs, encoded by borsh as a list of byte strings; `codec` frames both.
 //! It carries no addresses: a peer is reached through the neighbour that reported it.
 
 use std::io;
 
+use super::peer_exchange::MAX_EXCHANGED_PEERS;
 use borsh::BorshDeserialize;
 use libp2p::PeerId;
 
-use crate::config;
+/// Bytes of such an answer: a peer ID takes about 40.
+pub(crate) const MAX_PEER_LIST_LEN: usize = 2 * 1024;
 
-/// Peer IDs, at most [`config::MAX_EXCHANGED_PEERS`].
+/// Peer IDs, at most [`MAX_EXCHANGED_PEERS`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PeerList(Vec<PeerId>);
 
 impl PeerList {
     /// A list of the first peers that fit.
     pub(crate) fn new(peers: impl IntoIterator<Item = PeerId>) -> Self {
-        Self(
-            peers
-                .into_iter()
-                .take(config::MAX_EXCHANGED_PEERS)
-                .collect(),
-        )
+        Self(peers.into_iter().take(MAX_EXCHANGED_PEERS).collect())
     }
 
     /// The peers in the list.
@@ -71,7 +68,7 @@ mod tests {
             let peers: Vec<PeerId> = (0..given).map(|_| PeerId::random()).collect();
             let list = PeerList::new(peers.clone());
             let response = list.encode().expect("memory");
-            assert!(response.len() <= config::MAX_PEER_LIST_LEN);
+            assert!(response.len() <= MAX_PEER_LIST_LEN);
             let back = PeerList::decode(&response).expect("as written");
             assert_eq!(back, list);
             assert_eq!(back.peers(), &peers[..kept]);

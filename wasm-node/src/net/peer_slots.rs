@@ -11,7 +11,25 @@
 use litemap::LiteMap;
 
 use super::connections::Path;
-use crate::config;
+
+/// Peers that a tab is connected to, not counting relays. Each costs pings, a gossip queue and a share of the relay.
+const MAX_PEERS: usize = 24;
+/// Slots for peers that the tab did not choose itself: they dialed it, or it dialed them for another reason. Peer IDs
+/// are free, so inbound peers must not fill all slots; the rest is kept for the [`WANTED_PEERS`] that the tab looks
+/// for.
+pub(crate) const MAX_INBOUND_PEERS: usize = MAX_PEERS - WANTED_PEERS;
+/// Connections to one peer: a relayed and a direct one, each twice while two tabs dial each other at the same time.
+const MAX_CONNECTIONS_PER_PEER: u32 = 4;
+/// Circuits among the connections to one peer: a relay limits the circuits of a tab, and a few peers must not use them
+/// all.
+pub(crate) const MAX_CIRCUITS_PER_PEER: u32 = 2;
+/// Pending connections at one time, in each direction.
+pub(crate) const MAX_PENDING_CONNECTIONS: usize = 16;
+/// Peers that a tab looks for on its own: gossip needs about six neighbours.
+pub(crate) const WANTED_PEERS: usize = 8;
+/// Of [`WANTED_PEERS`], those that a tab chooses at random among all peers it knows of, however many have dialed it.
+/// With more, a class that arrives at the same time would open twice as many connections as it needs.
+pub(crate) const MIN_OUTBOUND_PEERS: usize = WANTED_PEERS / 2;
 
 /// The kind of slot that a peer occupies. A peer with connections of several kinds has the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,10 +46,10 @@ pub(crate) enum SlotKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum SlotError {
-    /// The peer has [`config::MAX_CONNECTIONS_PER_PEER`] connections.
+    /// The peer has [`MAX_CONNECTIONS_PER_PEER`] connections.
     #[error("{0} connections to this peer")]
     ConnectionsToPeer(u32),
-    /// The peer has [`config::MAX_CIRCUITS_PER_PEER`] circuits.
+    /// The peer has [`MAX_CIRCUITS_PER_PEER`] circuits.
     #[error("{0} circuits to this peer")]
     CircuitsToPeer(u32),
     /// All slots are taken.
@@ -88,7 +106,7 @@ impl<P: Copy + Ord, C: Copy + Ord> PeerSlots<P, C> {
             .values()
             .filter(|kind| **kind != SlotKind::Relay);
         let pending = counted.count();
-        if kind != SlotKind::Relay && pending > config::MAX_PENDING_CONNECTIONS {
+        if kind != SlotKind::Relay && pending > MAX_PENDING_CONNECTIONS {
             return Err(SlotError::Pending(pending - 1));
         }
         Ok(())
@@ -99,7 +117,7 @@ impl<P: Copy + Ord, C: Copy + Ord> PeerSlots<P, C> {
     /// # Errors
     /// If too many are being set up.
     pub(crate) fn begin_inbound(&mut self, id: C) -> Result<(), SlotError> {
-        if self.pending_inbound.len() >= config::MAX_PENDING_CONNECTIONS {
+        if self.pending_inbound.len() >= MAX_PENDING_CONNECTIONS {
             return Err(SlotError::Pending(self.pending_inbound.len()));
         }
         self.pending_inbound.push(id);
@@ -116,9 +134,9 @@ impl<P: Copy + Ord, C: Copy + Ord> PeerSlots<P, C> {
             return Ok(());
         }
         if let Some(entry) = self.peers.get(peer) {
-            return if entry.connections >= config::MAX_CONNECTIONS_PER_PEER {
+            return if entry.connections >= MAX_CONNECTIONS_PER_PEER {
                 Err(SlotError::ConnectionsToPeer(entry.connections))
-            } else if path == Path::Relayed && entry.circuits >= config::MAX_CIRCUITS_PER_PEER {
+            } else if path == Path::Relayed && entry.circuits >= MAX_CIRCUITS_PER_PEER {
                 Err(SlotError::CircuitsToPeer(entry.circuits))
             } else {
                 Ok(())
@@ -126,9 +144,9 @@ impl<P: Copy + Ord, C: Copy + Ord> PeerSlots<P, C> {
         }
         let inbound = self.count_of(SlotKind::Inbound);
         let peers = inbound + self.outbound();
-        if peers >= config::MAX_PEERS {
+        if peers >= MAX_PEERS {
             Err(SlotError::Peers(peers))
-        } else if kind == SlotKind::Inbound && inbound >= config::MAX_INBOUND_PEERS {
+        } else if kind == SlotKind::Inbound && inbound >= MAX_INBOUND_PEERS {
             Err(SlotError::Inbound(inbound))
         } else {
             Ok(())
@@ -196,10 +214,10 @@ fn circuits(path: Path) -> u32 {
 }
 
 /// How many more peers a tab should dial, given its connected members and its outbound peers: enough for
-/// [`config::WANTED_PEERS`] in all, and for a minimum of outbound peers however many have dialed it.
+/// [`WANTED_PEERS`] in all, and for a minimum of outbound peers however many have dialed it.
 pub(crate) fn wanted(members: usize, outbound: usize) -> usize {
-    let in_all = config::WANTED_PEERS.saturating_sub(members.max(outbound));
-    in_all.max(config::MIN_OUTBOUND_PEERS.saturating_sub(outbound))
+    let in_all = WANTED_PEERS.saturating_sub(members.max(outbound));
+    in_all.max(MIN_OUTBOUND_PEERS.saturating_sub(outbound))
 }
 
 #[cfg(test)]
@@ -229,58 +247,49 @@ mod tests {
 
     #[test]
     fn inbound_peers_leave_outbound_slots_free() {
-        let mut slots = inbound(config::MAX_INBOUND_PEERS);
+        let mut slots = inbound(MAX_INBOUND_PEERS);
         slots.begin_inbound(1).expect("few pending connections");
         assert_eq!(
             slots.admit(&1, 1, Path::Direct),
-            Err(SlotError::Inbound(config::MAX_INBOUND_PEERS))
+            Err(SlotError::Inbound(MAX_INBOUND_PEERS))
         );
         slots.end_pending(1);
-        let kept = u32::try_from(config::MAX_PEERS - config::MAX_INBOUND_PEERS).expect("small");
+        let kept = u32::try_from(MAX_PEERS - MAX_INBOUND_PEERS).expect("small");
         for peer in 1..=kept {
             dial(&mut slots, peer, peer, SlotKind::Outbound);
         }
-        assert_eq!(
-            slots.outbound(),
-            config::MAX_PEERS - config::MAX_INBOUND_PEERS
-        );
+        assert_eq!(slots.outbound(), MAX_PEERS - MAX_INBOUND_PEERS);
         slots.expect_dial(99, SlotKind::Outbound);
         assert_eq!(
             slots.admit(&99, 99, Path::Direct),
-            Err(SlotError::Peers(config::MAX_PEERS))
+            Err(SlotError::Peers(MAX_PEERS))
         );
         slots.closed(&1, Path::Direct);
         assert_eq!(slots.admit(&99, 99, Path::Direct), Ok(()));
         assert_eq!(
             slots.admit(&98, 98, Path::Direct),
-            Err(SlotError::Inbound(config::MAX_INBOUND_PEERS)),
+            Err(SlotError::Inbound(MAX_INBOUND_PEERS)),
             "the slot is for an outbound peer"
         );
     }
 
     #[test]
     fn tab_wants_outbound_peers_despite_inbound_ones() {
-        assert_eq!(wanted(0, 0), config::WANTED_PEERS);
-        assert_eq!(
-            wanted(config::MAX_INBOUND_PEERS, 0),
-            config::MIN_OUTBOUND_PEERS
-        );
-        assert_eq!(
-            wanted(config::MAX_INBOUND_PEERS + 3, 3),
-            config::MIN_OUTBOUND_PEERS - 3
-        );
-        assert_eq!(wanted(config::MAX_PEERS, config::MIN_OUTBOUND_PEERS), 0);
+        assert_eq!(wanted(0, 0), WANTED_PEERS);
+        assert_eq!(wanted(MAX_INBOUND_PEERS, 0), MIN_OUTBOUND_PEERS);
+        assert_eq!(wanted(MAX_INBOUND_PEERS + 3, 3), MIN_OUTBOUND_PEERS - 3);
+        assert_eq!(wanted(MAX_PEERS, MIN_OUTBOUND_PEERS), 0);
         assert_eq!(
             wanted(3, 5),
-            config::WANTED_PEERS - 5,
+            WANTED_PEERS - 5,
             "two of the outbound peers are not known as members yet"
         );
     }
 
     #[test]
     fn peer_has_one_slot_for_all_its_connections() {
-        let mut slots = inbound(config::MAX_INBOUND_PEERS);
-        for another in 1..config::MAX_CONNECTIONS_PER_PEER {
+        let mut slots = inbound(MAX_INBOUND_PEERS);
+        for another in 1..MAX_CONNECTIONS_PER_PEER {
             assert_eq!(
                 slots.admit(&INBOUND, another, Path::Direct),
                 Ok(()),
@@ -288,7 +297,7 @@ mod tests {
             );
             slots.opened(INBOUND, another, Path::Direct);
         }
-        let max = config::MAX_CONNECTIONS_PER_PEER;
+        let max = MAX_CONNECTIONS_PER_PEER;
         assert_eq!(
             slots.admit(&INBOUND, 9, Path::Direct),
             Err(SlotError::ConnectionsToPeer(max))
@@ -316,7 +325,7 @@ mod tests {
     #[test]
     fn circuits_to_one_peer_are_limited() {
         let mut slots = inbound(1);
-        let max = config::MAX_CIRCUITS_PER_PEER;
+        let max = MAX_CIRCUITS_PER_PEER;
         for circuit in 0..max {
             assert_eq!(slots.admit(&INBOUND, circuit, Path::Relayed), Ok(()));
             slots.opened(INBOUND, circuit, Path::Relayed);
@@ -332,7 +341,7 @@ mod tests {
 
     #[test]
     fn outbound_peer_stays_outbound() {
-        let mut slots = inbound(config::MAX_INBOUND_PEERS);
+        let mut slots = inbound(MAX_INBOUND_PEERS);
         dial(&mut slots, INBOUND, 1, SlotKind::Outbound);
         assert_eq!(slots.outbound(), 1);
         assert!(slots.is_outbound(&INBOUND) && !slots.is_outbound(&(INBOUND + 1)));
@@ -355,7 +364,7 @@ mod tests {
         slots.closed(&INBOUND, Path::Direct);
         assert_eq!(slots.outbound(), 0);
         slots.closed(&INBOUND, Path::Direct);
-        let mut full = inbound(config::MAX_INBOUND_PEERS);
+        let mut full = inbound(MAX_INBOUND_PEERS);
         full.begin_dial(1).expect("few dials");
         assert!(
             full.admit(&1, 1, Path::Direct).is_err(),
@@ -365,7 +374,7 @@ mod tests {
 
     #[test]
     fn dialed_relays_are_admitted_and_take_no_slot() {
-        let mut slots = inbound(config::MAX_INBOUND_PEERS);
+        let mut slots = inbound(MAX_INBOUND_PEERS);
         for relay in 1..=100 {
             dial(&mut slots, relay, relay, SlotKind::Relay);
             dial(&mut slots, 1, relay + 100, SlotKind::Relay);
@@ -381,7 +390,7 @@ mod tests {
     #[test]
     fn pending_connections_are_limited_per_direction() {
         let mut slots: PeerSlots<u32, u32> = PeerSlots::new();
-        let max = config::MAX_PENDING_CONNECTIONS;
+        let max = MAX_PENDING_CONNECTIONS;
         let one_too_many = u32::try_from(max).expect("small");
         for id in 0..one_too_many {
             assert_eq!(slots.begin_inbound(id + 100), Ok(()));

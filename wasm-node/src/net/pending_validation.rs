@@ -8,7 +8,21 @@ use heartchain_chain::time::MonotonicMillis;
 use heartchain_sync::io::GossipId;
 use litemap::LiteMap;
 
-use crate::config;
+/// Gossip items that may wait for their verdict. The machine holds back 64 blocks and decides on all else at once.
+/// Items beyond this limit are not forwarded.
+const MAX_PENDING_VALIDATIONS: usize = 1_024;
+/// Pending items from one peer: eight peers would have to flood before items of other peers are not forwarded. The
+/// machine holds back 4 blocks of each.
+const MAX_PENDING_VALIDATIONS_PER_PEER: usize = 128;
+/// A gossip item without a verdict is dropped after this time. The machine takes at most
+/// [`heartchain_sync::config::VERDICT_PATIENCE`], and gossipsub forgets the item after [`GOSSIP_HISTORY`].
+const VALIDATION_TIMEOUT: Duration = Duration::from_secs(6);
+/// Heartbeats (of 1 s) for which a gossip item can still be validated and forwarded.
+pub(crate) const GOSSIP_HISTORY: usize = 12;
+const _: () = assert!(
+    VALIDATION_TIMEOUT.as_millis() > heartchain_sync::config::VERDICT_PATIENCE as u128
+        && VALIDATION_TIMEOUT.as_secs() < GOSSIP_HISTORY as u64
+);
 
 /// Messages by the ID that the state machine knows them by. `M` is gossipsub's message ID, `P` a peer ID.
 #[derive(Debug)]
@@ -31,9 +45,9 @@ struct Limits {
 impl Limits {
     /// The limits that tabs use.
     const DEFAULT: Self = Self {
-        items: config::MAX_PENDING_VALIDATIONS,
-        items_per_peer: config::MAX_PENDING_VALIDATIONS_PER_PEER,
-        timeout: config::VALIDATION_TIMEOUT,
+        items: MAX_PENDING_VALIDATIONS,
+        items_per_peer: MAX_PENDING_VALIDATIONS_PER_PEER,
+        timeout: VALIDATION_TIMEOUT,
     };
 
     fn timeout_ms(self) -> u64 {
@@ -49,7 +63,7 @@ struct Item<M, P> {
 }
 
 impl<M, P: Copy + Eq> PendingValidation<M, P> {
-    /// An empty table with the limits of `config`.
+    /// An empty table with the default limits.
     pub(crate) const fn new() -> Self {
         Self::with_limits(Limits::DEFAULT)
     }
@@ -140,17 +154,14 @@ mod tests {
     #[test]
     fn default_limit_is_enforced() {
         let mut table = PendingValidation::new();
-        for message in 0..=config::MAX_PENDING_VALIDATIONS {
-            let peer = message / config::MAX_PENDING_VALIDATIONS_PER_PEER;
+        for message in 0..=MAX_PENDING_VALIDATIONS {
+            let peer = message / MAX_PENDING_VALIDATIONS_PER_PEER;
             let is_kept = table.insert(message, peer, at(0)).1.is_ok();
-            assert_eq!(is_kept, message < config::MAX_PENDING_VALIDATIONS);
+            assert_eq!(is_kept, message < MAX_PENDING_VALIDATIONS);
         }
         let timeout = Limits::DEFAULT.timeout_ms();
         assert_eq!(table.expired(at(timeout - 1)).len(), 0);
-        assert_eq!(
-            table.expired(at(timeout)).len(),
-            config::MAX_PENDING_VALIDATIONS
-        );
+        assert_eq!(table.expired(at(timeout)).len(), MAX_PENDING_VALIDATIONS);
     }
 
     #[test]

@@ -10,17 +10,30 @@ use libp2p::{
     Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, swarm::ConnectionId,
 };
 
-use self::link::{Connected, Link, Phase, Source};
+use self::link::{Connected, Link, Phase, RENDEZVOUS_RENEW, RESERVATION_TIMEOUT, Source};
 use super::{
     address::{PageScheme, RelayAddress},
     backoff::jitter,
+    discovery::{
+        DISCOVERY_INTERVAL, EAGER_DISCOVERY_DURATION, EAGER_DISCOVERY_INTERVAL, FEW_PEERS,
+        LONELY_DISCOVERY_INTERVAL,
+    },
     ice::IceServer,
     rendezvous::message::Cookie,
 };
-use crate::{
-    clock::{millis, random_u64},
-    config,
-};
+use crate::clock::{millis, random_u64};
+
+/// How long a dial to a relay's address may stay unanswered before the next address is tried beside it. The first may
+/// still succeed: a dead WebRTC address gives no sign until `DIAL_TIMEOUT`.
+const DIAL_FALLBACK_DELAY: Duration = Duration::from_millis(2_500);
+/// A reservation that is lost after it stood for this long is requested again at once: in libp2p-relay 0.22, dialing a
+/// peer that does not answer for a minute ends the dialer's own reservation. One that is always lost sooner has to
+/// wait.
+const STEADY_RESERVATION: Duration = Duration::from_secs(10);
+/// Relays in the option `relays`.
+const MAX_RELAYS: usize = 8;
+/// Addresses of one relay: a dozen network interfaces with two transports.
+const MAX_RELAY_ADDRESSES: usize = 32;
 
 /// Identifies a relay of this tab, for as long as the tab lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +111,7 @@ impl Relays {
             });
             if let Some(link) = known {
                 link.addresses.push(address);
-            } else if links.len() < config::MAX_RELAYS {
+            } else if links.len() < MAX_RELAYS {
                 let mut link = Link::new(Source::Given, now);
                 link.addresses.push(address);
                 links.push(link);
@@ -106,12 +119,12 @@ impl Relays {
         }
         for link in &mut links {
             link.addresses.sort_by_key(|address| address.transport);
-            link.addresses.truncate(config::MAX_RELAY_ADDRESSES);
+            link.addresses.truncate(MAX_RELAY_ADDRESSES);
         }
         Self {
             links,
             scheme,
-            eager_until: now.saturating_add(millis(config::EAGER_DISCOVERY_DURATION)),
+            eager_until: now.saturating_add(millis(EAGER_DISCOVERY_DURATION)),
         }
     }
 
@@ -146,7 +159,7 @@ impl Relays {
             let mut addresses: Vec<RelayAddress> = document
                 .addresses
                 .iter()
-                .take(config::MAX_RELAY_ADDRESSES)
+                .take(MAX_RELAY_ADDRESSES)
                 .filter_map(|text| RelayAddress::parse(text, scheme).ok())
                 .collect();
             addresses.sort_by_key(|address| address.transport);
@@ -165,7 +178,7 @@ impl Relays {
     /// The relay is being dialed, with this connection.
     pub(crate) fn dialing(&mut self, id: LinkId, connection: ConnectionId, now: MonotonicMillis) {
         if let Some(link) = self.link(id) {
-            let until = now.saturating_add(millis(config::DIAL_FALLBACK_DELAY));
+            let until = now.saturating_add(millis(DIAL_FALLBACK_DELAY));
             link.phase = Phase::Dialing { connection, until };
         }
     }
@@ -220,7 +233,7 @@ impl Relays {
         let addresses = std::mem::take(&mut link.addresses);
         if let Some(link) = self.links.get_mut(into) {
             link.addresses.extend(addresses);
-            link.addresses.truncate(config::MAX_RELAY_ADDRESSES);
+            link.addresses.truncate(MAX_RELAY_ADDRESSES);
         }
     }
 
@@ -244,7 +257,7 @@ impl Relays {
     ) {
         let Some(link) = self.link(id) else { return };
         let wait = if listener.is_some() {
-            config::RESERVATION_TIMEOUT
+            RESERVATION_TIMEOUT
         } else {
             link.reservation.failed(random_u64())
         };
@@ -265,7 +278,7 @@ impl Relays {
             && !relay.reserved
         {
             relay.reserved = true;
-            relay.steady_at = now.saturating_add(millis(config::STEADY_RESERVATION));
+            relay.steady_at = now.saturating_add(millis(STEADY_RESERVATION));
             relay.register_at = Some(now);
             relay.discover_at = now;
         }
@@ -315,12 +328,12 @@ impl Relays {
         let Some(relay) = self.link_to(peer).and_then(Link::relay_mut) else {
             return;
         };
-        let again = ttl.map_or(config::LONELY_DISCOVERY_INTERVAL, |ttl| {
-            (ttl / 2).min(config::RENDEZVOUS_RENEW)
+        let again = ttl.map_or(LONELY_DISCOVERY_INTERVAL, |ttl| {
+            (ttl / 2).min(RENDEZVOUS_RENEW)
         });
         if relay.reserved {
             // A relay that grants a TTL of seconds must not cause a flood of requests.
-            let again = jitter(again.max(config::LONELY_DISCOVERY_INTERVAL), random_u64());
+            let again = jitter(again.max(LONELY_DISCOVERY_INTERVAL), random_u64());
             relay.register_at = Some(now.saturating_add(millis(again)));
         }
     }
@@ -365,8 +378,8 @@ impl Relays {
 
     /// Discovers peers more often for a while, because few are left or a relay is back.
     pub(crate) fn retry_soon(&mut self, now: MonotonicMillis) {
-        self.eager_until = now.saturating_add(millis(config::EAGER_DISCOVERY_DURATION));
-        let soon = now.saturating_add(millis(config::EAGER_DISCOVERY_INTERVAL));
+        self.eager_until = now.saturating_add(millis(EAGER_DISCOVERY_DURATION));
+        let soon = now.saturating_add(millis(EAGER_DISCOVERY_INTERVAL));
         for relay in self.links.iter_mut().filter_map(Link::relay_mut) {
             relay.discover_at = relay.discover_at.min(soon);
         }
@@ -410,12 +423,12 @@ impl Relays {
     }
 
     fn discovery_interval(&self, now: MonotonicMillis, members: usize) -> Duration {
-        if members >= config::FEW_PEERS {
-            config::DISCOVERY_INTERVAL
+        if members >= FEW_PEERS {
+            DISCOVERY_INTERVAL
         } else if now < self.eager_until {
-            config::EAGER_DISCOVERY_INTERVAL
+            EAGER_DISCOVERY_INTERVAL
         } else {
-            config::LONELY_DISCOVERY_INTERVAL
+            LONELY_DISCOVERY_INTERVAL
         }
     }
 }

@@ -9,7 +9,8 @@ use libp2p::{
 };
 use litemap::LiteMap;
 
-use crate::config;
+/// Requests of other peers that may wait for a response: 4 from each of 24 peers, and some that were abandoned.
+const MAX_UNANSWERED_REQUESTS: usize = 128;
 
 /// Requests of this tab that wait for a response. The state machine has at most 4 open with each peer.
 #[derive(Debug, Default)]
@@ -81,7 +82,7 @@ impl InboundRequests {
         received: InboundRequestId,
         channel: ResponseChannel<Vec<u8>>,
     ) -> Option<InboundId> {
-        if self.open.len() >= config::MAX_UNANSWERED_REQUESTS {
+        if self.open.len() >= MAX_UNANSWERED_REQUESTS {
             return None;
         }
         let id = InboundId(self.next);

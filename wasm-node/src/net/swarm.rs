@@ -8,7 +8,7 @@ mod commands;
 mod events;
 mod housekeeping;
 
-use std::{collections::VecDeque, rc::Rc};
+use std::{collections::VecDeque, rc::Rc, time::Duration};
 
 use futures::{
     FutureExt, StreamExt, future::LocalBoxFuture, select_biased, stream::FuturesUnordered,
@@ -31,9 +31,10 @@ use litemap::LiteMap;
 use super::{
     NetworkError, PeerLink, RelayDocument, RelayView, Role,
     address::{CircuitAddress, PageScheme, RelayAddress},
-    bans::Bans,
+    backoff::PEER_REDIAL,
+    bans::{Bans, MAX_BANNED},
     behaviour::{Protocols, RoomNames, peer_id_of},
-    candidates::Candidates,
+    candidates::{Candidates, MAX_CANDIDATES},
     connections::Connections,
     ice::IceServer,
     peer_exchange::PeerExchange,
@@ -43,10 +44,10 @@ use super::{
     requests::{InboundRequests, OutboundRequests},
     transport::all_transports,
 };
-use crate::{
-    clock::{self, Alarm},
-    config,
-};
+use crate::clock::{self, Alarm};
+
+/// An unused connection is closed after this time. Gossip and relaying use theirs all the time.
+const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Reads the document that describes the page's relay; `None` if it could not be read.
 pub(crate) type ReadDocument = Rc<dyn Fn() -> LocalBoxFuture<'static, Option<RelayDocument>>>;
@@ -118,7 +119,7 @@ impl Network {
         let transports = all_transports(&key, setup.direct)?;
         let protocols = Protocols::new(&key, transports.relay, transports.webrtc, &names)?;
         let settings = swarm::Config::with_wasm_executor()
-            .with_idle_connection_timeout(config::IDLE_CONNECTION_TIMEOUT);
+            .with_idle_connection_timeout(IDLE_CONNECTION_TIMEOUT);
         let mut swarm = Swarm::new(transports.transport, protocols, peer_id_of(&key), settings);
         // Neighbours reach this tab at this address, and circuits through it start with it.
         swarm.add_external_address(direct(peer_id_of(&key)));
@@ -138,11 +139,11 @@ impl Network {
             names,
             relays: Relays::new(setup.relays, setup.scheme, now),
             connections: Connections::new(),
-            candidates: Candidates::new(config::MAX_CANDIDATES, config::PEER_REDIAL),
+            candidates: Candidates::new(MAX_CANDIDATES, PEER_REDIAL),
             named: setup.named,
             peer_exchange: PeerExchange::new(),
             dialing: LiteMap::new(),
-            bans: Bans::new(config::MAX_BANNED),
+            bans: Bans::new(MAX_BANNED),
             isolated: false,
             outbound_requests: OutboundRequests::default(),
             inbound_requests: InboundRequests::default(),

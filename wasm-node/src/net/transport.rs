@@ -1,7 +1,7 @@
 //! The transports of a tab: WebRTC between tabs, circuits through relays, and WebSocket or WebRTC-direct to a relay. It
 //! never decides what to dial.
 
-use std::io;
+use std::{io, time::Duration};
 
 use libp2p::{
     PeerId, Transport,
@@ -18,7 +18,19 @@ use super::{
     behaviour::peer_id_of,
     workarounds::{CloseTimeout, NoDelayFlush},
 };
-use crate::config;
+
+/// A dial fails after this time, which covers the socket and all handshakes.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long closing a connection may wait for the remote to agree. A dead one never does.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a direct connection is kept after the browser reports it as disconnected, which is 6 s after the last
+/// packet.
+const DISCONNECTED_GRACE: Duration = Duration::from_millis(400);
+/// How long a direct connection is kept without any incoming data. This finds a killed tab a little sooner than the
+/// browser reports it. With pings every 2 s in both directions, even a busy tab rarely reaches it.
+const DIRECT_LIVENESS_TIMEOUT: Duration = Duration::from_millis(5_250);
+/// Streams of one WebSocket or circuit at one time: 24 circuits, gossip, pings, and 4 requests in each direction.
+const MAX_STREAMS_PER_CONNECTION: usize = 256;
 
 /// The combined transport, and the behaviours that belong to its parts.
 pub(crate) struct Transports {
@@ -34,8 +46,8 @@ pub(crate) struct Transports {
 pub(crate) fn all_transports(key: &Keypair, direct: bool) -> Result<Transports, NetworkError> {
     let (circuits, relay) = relay::client::new(peer_id_of(key));
     let webrtc_config = peer::Config::new(peer_id_of(key))
-        .with_grace(config::DISCONNECTED_GRACE)
-        .with_silence_limit(config::DIRECT_LIVENESS_TIMEOUT)
+        .with_grace(DISCONNECTED_GRACE)
+        .with_silence_limit(DIRECT_LIVENESS_TIMEOUT)
         .with_automatic_upgrades(direct)
         .with_policy(move |_| direct);
     let (tabs, webrtc) = peer::new(webrtc_config);
@@ -60,10 +72,10 @@ pub(crate) fn all_transports(key: &Keypair, direct: bool) -> Result<Transports, 
         .or_transport(servers)
         .map(|either, _| either.into_inner())
         .map(|(peer, muxer), _| {
-            let muxer = CloseTimeout::new(muxer, config::CLOSE_TIMEOUT);
+            let muxer = CloseTimeout::new(muxer, CLOSE_TIMEOUT);
             (peer, StreamMuxerBox::new(muxer))
         });
-    let transport = TransportTimeout::new(all, config::DIAL_TIMEOUT)
+    let transport = TransportTimeout::new(all, DIAL_TIMEOUT)
         .map_err(io::Error::other)
         .boxed();
     Ok(Transports {
@@ -75,6 +87,6 @@ pub(crate) fn all_transports(key: &Keypair, direct: bool) -> Result<Transports, 
 
 fn muxer() -> yamux::Config {
     let mut config = yamux::Config::default();
-    config.set_max_num_streams(config::MAX_STREAMS_PER_CONNECTION);
+    config.set_max_num_streams(MAX_STREAMS_PER_CONNECTION);
     config
 }

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     pin::pin,
+    time::Duration,
 };
 
 use futures::future::{Either, select};
@@ -12,11 +13,16 @@ use heartchain_chain::{key::SecretKey, reading::Reading, room::Room};
 use heartchain_sync::io::JournalEntry;
 
 use super::{
-    mirror::{self, MirrorContents},
+    mirror::{self, MAX_MIRRORED_ENTRIES, MirrorContents},
     read_only::{self, SlotContents},
-    slot,
+    schema::OPEN_TIMEOUT,
+    slot::{self, MAX_SLOTS},
 };
-use crate::{clock, config};
+use crate::clock;
+
+/// How long a search may lock another tab's slot. Shorter than `SLOT_WAIT`, so that a reloaded tab still gets its
+/// slot.
+const ADOPTION_LOCK_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// Searches the slots of closed tabs for unshared readings.
 #[derive(Debug)]
@@ -48,7 +54,7 @@ impl Adoption {
     /// The next closed tab with readings that may not be shared. A slot that was marked as [`done`](Self::done) is
     /// skipped until its mirror changes.
     pub(crate) async fn look(&mut self) -> Option<Unshared> {
-        for number in 0..config::MAX_SLOTS {
+        for number in 0..MAX_SLOTS {
             if self.own == Some(number) {
                 continue;
             }
@@ -101,9 +107,9 @@ async fn read_unshared(number: u32, name: &str) -> Option<Unshared> {
     let from = mirrored.journal_len;
     let from = from.map(|len| len.saturating_sub(unconfirmed));
     let limit = match mirrored.journal_len {
-        Some(_) => config::ADOPTION_LOCK_TIMEOUT,
+        Some(_) => ADOPTION_LOCK_TIMEOUT,
         // An older version without a mirror used this slot: its whole journal must be read.
-        None => config::OPEN_TIMEOUT,
+        None => OPEN_TIMEOUT,
     };
     let reading_slot = pin!(read_only::read_slot(name, from));
     let stored = match select(reading_slot, clock::sleep(limit)).await {
@@ -131,7 +137,7 @@ fn merge(
         .collect();
     journal.retain(|position, _| !replaced.contains(position));
     // Keep the oldest: later entries cannot be confirmed before them.
-    while journal.len() > config::MAX_MIRRORED_ENTRIES {
+    while journal.len() > MAX_MIRRORED_ENTRIES {
         journal.pop_last();
     }
     if journal.is_empty() {
@@ -203,7 +209,7 @@ mod tests {
     #[test]
     async fn oldest_entries_come_first() {
         let room = room("adoption many");
-        let many = config::MAX_MIRRORED_ENTRIES as u64 + 5;
+        let many = MAX_MIRRORED_ENTRIES as u64 + 5;
         closed_tab(&room, 1, 9, many).await;
         let mut adoption = Adoption::new(room, Some(0));
         let found = adoption.look().await.expect("a closed tab");
@@ -237,7 +243,7 @@ mod tests {
         assert_eq!(adopt_next(&mut adoption).await, None);
         drop(held);
         // The browser releases a lock a moment later.
-        clock::sleep(config::ADOPTION_LOCK_TIMEOUT).await;
+        clock::sleep(ADOPTION_LOCK_TIMEOUT).await;
         assert_eq!(adopt_next(&mut adoption).await, Some((1, 3)));
     }
 

@@ -20,13 +20,16 @@ use wasm_bindgen_futures::JsFuture;
 
 use super::{
     CheckProgress, StoreError,
-    indexed_db::IndexedDb,
+    indexed_db::{CHECKED_SEGMENTS, IndexedDb},
     records,
     schema::{self, SEGMENTS, SUMMARIES},
-    segments::Segment,
+    segments::{MAX_SEGMENT_LEN, Segment},
     summary::{Digest, Summary},
 };
-use crate::config::{CHECKED_SEGMENTS, MAX_CHECK_ATTEMPTS, MAX_SEGMENT_LEN};
+
+/// A record counts as corrupt if this many attempts to read it fail, `CHECK_RETRY` apart, while other records can be
+/// read.
+const MAX_CHECK_ATTEMPTS: u32 = 3;
 
 impl IndexedDb {
     /// Checks the next segments.
@@ -193,9 +196,11 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::{
-        config::{MAX_SEGMENT_BLOCKS, SETTLED_DEPTH},
-        storage::{Health, Storage, fault_injector::FaultInjector, suite},
+    use crate::storage::{
+        Health, Storage,
+        fault_injector::FaultInjector,
+        segments::{MAX_SEGMENT_BLOCKS, SETTLED_DEPTH},
+        suite,
     };
 
     /// The number of compacted blocks: two full segments.

@@ -9,12 +9,15 @@ use litemap::LiteMap;
 
 use super::{
     StoreError,
-    indexed_db::{IndexedDb, read_block},
+    indexed_db::{IndexedDb, LOADED_BLOCKS, read_block},
     records,
     schema::{self, BLOCKS, SEGMENTS, SUMMARIES},
-    segments::{Segment, body_matches_header},
+    segments::{MAX_SEGMENT_BLOCKS, MAX_SEGMENT_LEN, Segment, body_matches_header},
 };
-use crate::config::{LOADED_BLOCKS, MAX_SEGMENT_BLOCKS, MAX_SEGMENT_LEN, MIN_SEGMENT_BLOCKS};
+
+/// The least consecutive blocks of one branch that are worth a segment at once, for instance while a tab catches up.
+/// Ranges that peers are asked for are twice as long.
+const MIN_SEGMENT_BLOCKS: usize = 64;
 
 impl IndexedDb {
     /// Compacts settled blocks into one segment. Returns whether there may be more.
@@ -194,9 +197,9 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::{
-        config::SETTLED_DEPTH,
-        storage::{CheckProgress, Health, Storage, fault_injector::FaultInjector, suite},
+    use crate::storage::{
+        CheckProgress, Health, Storage, fault_injector::FaultInjector, segments::SETTLED_DEPTH,
+        suite,
     };
 
     type Blocks = Vec<(BlockHash, Block)>;

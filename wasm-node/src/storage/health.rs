@@ -1,6 +1,6 @@
 //! The state of a tab's storage, as reported to the page. Never decides where data is stored.
 
-use std::{cell::Cell, pin::pin, rc::Rc};
+use std::{cell::Cell, pin::pin, rc::Rc, time::Duration};
 
 use futures::future::{Either, select};
 use heartchain_chain::time::MonotonicMillis;
@@ -10,7 +10,17 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{StorageEstimate, StorageManager};
 
 use super::{ClosedBy, StoreError, loading::Loss};
-use crate::{clock, config};
+use crate::clock;
+
+/// In ms. How long the browser's estimate of the available space stays valid.
+const ESTIMATE_AGE_MS: u64 = 10_000;
+/// How long the browser may take for the estimate. It takes a few ms; after a timeout it is asked again.
+const ESTIMATE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes that blocks leave free for the tab's own readings, which take a hundred bytes each; at most an eighth of the
+/// quota.
+pub(crate) const RESERVED_FOR_OWN_READINGS: f64 = 4.0 * 1024.0 * 1024.0;
+/// Bytes that other blocks additionally leave free for protected blocks: those with a reading that exists nowhere else.
+pub(crate) const RESERVED_FOR_PROTECTED_BLOCKS: f64 = 4.0 * 1024.0 * 1024.0;
 
 /// Why the store is in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,9 +218,8 @@ impl Health {
             clippy::cast_sign_loss,
             reason = "not negative, and saturates"
         )]
-        (left - bytes(more)
-            < reserve.min(space.quota * reserve / config::RESERVED_FOR_OWN_READINGS / 8.0))
-        .then_some(left as u64)
+        (left - bytes(more) < reserve.min(space.quota * reserve / RESERVED_FOR_OWN_READINGS / 8.0))
+            .then_some(left as u64)
     }
 
     /// Adds written bytes to the last estimate, because a tab that catches up can write a hundred megabytes before the
@@ -226,7 +235,7 @@ impl Health {
     /// Asks the browser for usage and quota if the last estimate is old, or if `now`.
     pub(super) async fn refresh_estimate(&self, now: bool) {
         let time = clock::monotonic();
-        let recent = |asked: MonotonicMillis| time.since(asked) < config::ESTIMATE_AGE_MS;
+        let recent = |asked: MonotonicMillis| time.since(asked) < ESTIMATE_AGE_MS;
         if self.place.is_err() || (!now && self.asked.get().is_some_and(recent)) {
             return;
         }
@@ -274,7 +283,7 @@ async fn query_with_timeout(
     method: impl Fn(&StorageManager) -> Result<Promise, JsValue>,
 ) -> Option<JsValue> {
     let answer = pin!(query(method));
-    match select(answer, clock::sleep(config::ESTIMATE_TIMEOUT)).await {
+    match select(answer, clock::sleep(ESTIMATE_TIMEOUT)).await {
         Either::Left((response, _)) => response,
         Either::Right(_) => None,
     }

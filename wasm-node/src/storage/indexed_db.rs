@@ -36,18 +36,21 @@ use web_sys::IdbDatabase;
 
 use super::{
     CheckProgress, CloseSignal, ClosedBy, Health, Mirror, Reason, Reopened, Storage, StoreError,
+    health::{RESERVED_FOR_OWN_READINGS, RESERVED_FOR_PROTECTED_BLOCKS},
     mirror, records,
     reopening::Inventory,
     schema::{
         self, ADOPTED, BLOCKS, Connection, JOURNAL, KEYS, META, RECOVERY, SEGMENTS, STORES,
         SUMMARIES,
     },
-    segments::{Segment, Segments, body_matches_header},
+    segments::{MAX_SEGMENT_BLOCKS, Segment, Segments, body_matches_header},
     summary::Summary,
 };
-use crate::config::{
-    CHECKED_SEGMENTS, MAX_SEGMENT_BLOCKS, RESERVED_FOR_OWN_READINGS, RESERVED_FOR_PROTECTED_BLOCKS,
-};
+
+/// Single block records that are read at a time when a tab starts: at most 8 MiB.
+pub(crate) const LOADED_BLOCKS: u32 = 64;
+/// Segments that are checked at a time while the tab is running: at most 3 MiB.
+pub(crate) const CHECKED_SEGMENTS: usize = 4;
 
 /// The names of the two copies of the first key in `meta`.
 pub(super) const FIRST_KEY: [&str; 2] = ["key", "key again"];

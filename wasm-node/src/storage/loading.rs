@@ -15,9 +15,8 @@ use super::{
     StoreError,
     indexed_db::{CONFIRMED, FIRST_KEY, IndexedDb, TIP, key_location},
     records,
-    schema::{self, ADOPTED, JOURNAL, KEYS, META, RECOVERY},
+    schema::{self, ADOPTED, JOURNAL, KEYS, LOADED_ENTRIES, META, RECOVERY},
 };
-use crate::config::LOADED_ENTRIES;
 
 /// Everything in a database except the blocks.
 #[derive(Debug, Default)]

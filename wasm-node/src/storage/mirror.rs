@@ -3,7 +3,7 @@
 //! start, the mirror restores what the database lacks; other tabs use it to find closed tabs with unshared readings.
 //!
 //! Each item carries a checksum over its location and content. Entries are grouped into pages of
-//! [`MIRROR_PAGE`](crate::config::MIRROR_PAGE) positions, so that a new entry rewrites one page and the manifest. The
+//! [`MIRROR_PAGE`](super::mirror_page::MIRROR_PAGE) positions, so that a new entry rewrites one page and the manifest. The
 //! manifest lists the pages and is written last. It records the length of the journal, so that no sequence number of a
 //! key is used twice, even if the entry itself is lost.
 //!
@@ -20,7 +20,10 @@ use std::{
 use heartchain_sync::io::JournalEntry;
 
 use super::{mirror_page as page, records};
-use crate::config::MAX_MIRRORED_ENTRIES;
+
+/// Unconfirmed entries of the journal that are mirrored outside of the database: more than an hour at one per second.
+/// An entry takes 30 characters there, and browsers allow five million per origin.
+pub(crate) const MAX_MIRRORED_ENTRIES: usize = 4_096;
 
 /// The decoded contents of a mirror.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -262,7 +265,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::{config::MIRROR_PAGE, storage::suite::journal_entry};
+    use crate::storage::{mirror_page::MIRROR_PAGE, suite::journal_entry};
 
     fn entries(positions: std::ops::Range<u64>) -> Vec<(u64, JournalEntry)> {
         positions.map(|at| (at, journal_entry(at))).collect()

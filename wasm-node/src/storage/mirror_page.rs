@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use heartchain_chain::{bpm::Bpm, time::UnixMillis};
 use heartchain_sync::io::JournalEntry;
 
-use crate::config::MIRROR_PAGE;
+/// Journal positions per page of the mirror: adding an entry writes at most 2,000 characters.
+pub(crate) const MIRROR_PAGE: u8 = 64;
 
 /// Length of an entry in bytes: its index on the page, time, heart rate, and the position of the entry that it
 /// replaces.

@@ -51,7 +51,7 @@ pub(crate) use health::{Failing, Health, Reason};
 pub use indexed_db::IndexedDb;
 pub(crate) use loading::Loss;
 pub use memory::MemoryStore;
-pub(crate) use mirror::Mirror;
+pub(crate) use mirror::{MAX_MIRRORED_ENTRIES, Mirror};
 pub(crate) use opening::{Opened, open};
 pub(crate) use queue::{Answer, Bodies, Queue};
 

@@ -8,9 +8,10 @@ use heartchain_sync::{Config, Machine, Restore};
 
 use super::{
     Health, IndexedDb, MemoryStore, Mirror, Reason, Storage, StoreError,
+    schema::OPEN_TIMEOUT,
     slot::{self, Slot},
 };
-use crate::{clock, config};
+use crate::clock;
 
 /// A restored or new peer, and its store.
 pub(crate) struct Opened<P> {
@@ -36,7 +37,7 @@ pub(crate) async fn open<P: Copy + Ord + Debug>(
     let slot = if in_memory {
         Err(Reason::Requested)
     } else {
-        slot::take(room.id(), config::OPEN_TIMEOUT).await
+        slot::take(room.id(), OPEN_TIMEOUT).await
     };
     let reason = match slot {
         Ok(slot) => match on_disk(&room, slot).await {

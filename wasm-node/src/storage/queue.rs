@@ -18,12 +18,28 @@ use heartchain_sync::{
 use wasm_bindgen_futures::spawn_local;
 
 use super::{CheckProgress, CloseSignal, ClosedBy, Health, Reopened, Storage, StoreError};
-use crate::{
-    clock,
-    config::{
-        CHECK_RETRY, CLOSING_GRACE, MAX_GROUPED_WRITES, MAX_QUEUED_STORE_REQUESTS, REOPEN_RETRY,
-    },
-};
+use crate::clock;
+
+/// Requests that may wait for the store. The machine has a few dozen open at most; more means that storage is stuck.
+const MAX_QUEUED_STORE_REQUESTS: usize = 1_024;
+/// Queued writes that are grouped into one transaction: eight ranges of bodies and the records that follow from each,
+/// or 1.3 MB at 10 readings per block.
+const MAX_GROUPED_WRITES: usize = 16;
+/// How long to wait for pending transactions after the browser closed the database. A version change lets transactions
+/// finish, which takes milliseconds; a forced close leaves some without an answer.
+const CLOSING_GRACE: Duration = Duration::from_secs(1);
+/// Waits between attempts to reopen a database that the browser has closed. A deletion in progress takes a moment; a
+/// failing disk needs a person.
+const REOPEN_RETRY: &[Duration] = &[
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+];
+/// How long to wait before an interrupted check of the segments continues.
+const CHECK_RETRY: Duration = Duration::from_secs(10);
 
 /// Bodies in the requested order; `None` for each that the store does not have.
 pub(crate) type Bodies = Vec<Option<Vec<Reading>>>;

@@ -11,10 +11,10 @@ use web_sys::IdbDatabase;
 use super::{
     StoreError,
     indexed_db::{FIRST_KEY, key_location},
+    mirror::MAX_MIRRORED_ENTRIES,
     records,
-    schema::{self, JOURNAL, KEYS, META},
+    schema::{self, JOURNAL, KEYS, LOADED_ENTRIES, META},
 };
-use crate::config::{LOADED_ENTRIES, MAX_MIRRORED_ENTRIES};
 
 /// The irreplaceable data of another slot.
 #[derive(Debug, Default)]

@@ -16,9 +16,8 @@ use super::{
     StoreError,
     indexed_db::FIRST_KEY,
     records,
-    schema::{self, Connection, IRREPLACEABLE, META, Migration},
+    schema::{self, Connection, IRREPLACEABLE, META, Migration, OPEN_TIMEOUT},
 };
-use crate::config;
 
 /// The stages of a rebuild. Each is safe against a crash after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +71,8 @@ impl<'a> Rebuilding<'a> {
         (self.after_stage)(Stage::Saved)?;
         self.factory.delete(self.name)?.await?;
         (self.after_stage)(Stage::Deleted)?;
-        let opening = schema::open_with_timeout(
-            self.factory,
-            self.name,
-            self.migrations,
-            config::OPEN_TIMEOUT,
-        );
+        let opening =
+            schema::open_with_timeout(self.factory, self.name, self.migrations, OPEN_TIMEOUT);
         let database = opening.await;
         let failed = |_| StoreError::Failed("the database could not be created again".to_owned());
         let database = database.map_err(failed)?;
@@ -109,8 +104,7 @@ impl<'a> Rebuilding<'a> {
     async fn open_backup(&self) -> Result<IdbDatabase, StoreError> {
         let name = self.backup_name();
         let opening =
-            schema::open_with_timeout(self.factory, &name, BACKUP_MIGRATIONS, config::OPEN_TIMEOUT)
-                .await;
+            schema::open_with_timeout(self.factory, &name, BACKUP_MIGRATIONS, OPEN_TIMEOUT).await;
         let failed = |_| StoreError::Failed("the backup database cannot be opened".to_owned());
         opening.map(IdbDatabase::from).map_err(failed)
     }
@@ -241,7 +235,7 @@ mod tests {
             }
             Ok(())
         }];
-        let opened = schema::open_with_timeout(&factory, name, half, config::OPEN_TIMEOUT).await;
+        let opened = schema::open_with_timeout(&factory, name, half, OPEN_TIMEOUT).await;
         opened.expect("it opens").close();
     }
 
@@ -272,8 +266,7 @@ mod tests {
             let migrations = MIGRATIONS;
             // Open it at its present version, without any migration.
             let database =
-                schema::open_with_timeout(&factory, &name, &MIGRATIONS[..1], config::OPEN_TIMEOUT)
-                    .await;
+                schema::open_with_timeout(&factory, &name, &MIGRATIONS[..1], OPEN_TIMEOUT).await;
             let crashing = Rebuilding {
                 after_stage,
                 ..Rebuilding::new(&factory, &name, migrations)

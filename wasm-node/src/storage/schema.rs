@@ -17,7 +17,12 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{IdbDatabase, IdbTransaction, IdbVersionChangeEvent};
 
 use super::{CloseSignal, ClosedBy, Reason, StoreError, rebuilding::Rebuilding};
-use crate::{clock, config};
+use crate::clock;
+
+/// How long opening a database may take. It takes a moment unless the browser is stuck.
+pub(crate) const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+/// Entries of any other kind that are read at a time.
+pub(crate) const LOADED_ENTRIES: u32 = 4_096;
 
 /// Two copies of the first key, the best tip and the newest confirmed block.
 pub(super) const META: &str = "meta";
@@ -112,7 +117,7 @@ pub(super) async fn open(
     migrations: &'static [Migration],
 ) -> Result<Connection, Reason> {
     let factory = Factory::new().map_err(|_| Reason::NoDatabase)?;
-    let database = open_with_timeout(&factory, name, migrations, config::OPEN_TIMEOUT).await?;
+    let database = open_with_timeout(&factory, name, migrations, OPEN_TIMEOUT).await?;
     let rebuilding = Rebuilding::new(&factory, name, migrations);
     let rebuilt = if has_all_stores(&database) {
         rebuilding.resume(database).await
@@ -330,12 +335,7 @@ mod tests {
     #[test]
     async fn v1_database_gets_summaries_store() {
         let factory = Factory::new().expect("a browser");
-        let first = open_with_timeout(
-            &factory,
-            "schema first",
-            &MIGRATIONS[..1],
-            config::OPEN_TIMEOUT,
-        );
+        let first = open_with_timeout(&factory, "schema first", &MIGRATIONS[..1], OPEN_TIMEOUT);
         let first = first.await.expect("it opens");
         assert_eq!(first.store_names().len(), V1_STORES.len());
         first.close();
@@ -407,13 +407,13 @@ mod tests {
         let name = "schema late";
         let factory = Factory::new().expect("a browser");
         // This connection ignores `versionchange`, so the upgrade to a newer version waits.
-        let older = open_with_timeout(&factory, name, MIGRATIONS, config::OPEN_TIMEOUT).await;
+        let older = open_with_timeout(&factory, name, MIGRATIONS, OPEN_TIMEOUT).await;
         let older = older.expect("it opens");
         let soon = Duration::from_millis(50);
         let late = open_with_timeout(&factory, name, NEXT, soon).await;
         assert_eq!(late.map(drop), Err(Reason::Blocked));
         older.close();
-        let now = open_with_timeout(&factory, name, AFTER_NEXT, config::OPEN_TIMEOUT).await;
+        let now = open_with_timeout(&factory, name, AFTER_NEXT, OPEN_TIMEOUT).await;
         assert!(now.is_ok_and(|database| database.store_names().len() == STORES.len() + 1));
     }
 

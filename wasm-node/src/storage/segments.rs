@@ -22,7 +22,13 @@ use super::{
     schema::{SEGMENTS, SUMMARIES},
     summary::Summary,
 };
-use crate::config::{MAX_SEGMENT_LEN, SETTLED_DEPTH};
+
+/// Blocks this far below the highest are settled: side blocks more than 1,000 below the tip are pruned.
+pub(crate) const SETTLED_DEPTH: u64 = 1_024;
+/// The most settled blocks in one segment. The database reads segments four times faster than single blocks.
+pub(crate) const MAX_SEGMENT_BLOCKS: usize = 256;
+/// Bytes of a segment without its last block. A whole segment is read to get any one of its blocks.
+pub(crate) const MAX_SEGMENT_LEN: usize = 512 * 1024;
 
 /// The last eight bytes of a block hash; the first ones are zeros because of the proof of work. A lookup compares the
 /// whole hash with the block it finds.

@@ -15,8 +15,15 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::AbortController;
 
-use super::{Reason, mirror};
-use crate::{clock, config};
+use super::{Reason, mirror, schema::OPEN_TIMEOUT};
+use crate::clock;
+
+/// Tabs of one browser that can store data in one room: enough for a person, and for testing a class. Each tab has a
+/// database of its own; further tabs keep their data in memory.
+pub(crate) const MAX_SLOTS: u32 = 64;
+/// How long a reloaded page waits for its own slot, which the previous page may not have released yet. A duplicated tab
+/// waits in vain.
+const SLOT_WAIT: Duration = Duration::from_millis(1_000);
 
 #[wasm_bindgen]
 extern "C" {
@@ -65,7 +72,7 @@ pub(super) async fn take(room: RoomId, limit: Duration) -> Result<Slot, Reason> 
     if let Some(number) = remembered(&storage_key) {
         let name = name(room, number);
         let patience =
-            HELD_BY_PAGE.with_borrow(|held| (!held.contains(&name)).then_some(config::SLOT_WAIT));
+            HELD_BY_PAGE.with_borrow(|held| (!held.contains(&name)).then_some(SLOT_WAIT));
         if let Some(patience) = patience
             && let Some(slot) =
                 request(&locks, number, name, LockRequest::WaitUpTo(patience)).await?
@@ -77,8 +84,8 @@ pub(super) async fn take(room: RoomId, limit: Duration) -> Result<Slot, Reason> 
         mirror::unconfirmed(&name(room, *number)).is_some_and(|readings| readings > 0)
     };
     // Slots with unshared readings first: their readings are shared under their own key once a tab takes the slot.
-    let first = (0..config::MAX_SLOTS).filter(unshared);
-    for number in first.chain(0..config::MAX_SLOTS) {
+    let first = (0..MAX_SLOTS).filter(unshared);
+    for number in first.chain(0..MAX_SLOTS) {
         let wanted = LockRequest::IfAvailable { limit };
         if let Some(slot) = request(&locks, number, name(room, number), wanted).await? {
             remember(&storage_key, number);
@@ -95,7 +102,7 @@ pub(super) async fn take(room: RoomId, limit: Duration) -> Result<Slot, Reason> 
 pub(super) async fn try_take(room: RoomId, number: u32) -> Result<Option<Slot>, Reason> {
     let locks = locks().ok_or(Reason::NoLocks)?;
     let wanted = LockRequest::IfAvailable {
-        limit: config::OPEN_TIMEOUT,
+        limit: OPEN_TIMEOUT,
     };
     request(&locks, number, name(room, number), wanted).await
 }
@@ -190,7 +197,7 @@ fn locks() -> Option<Locks> {
 fn remembered(storage_key: &str) -> Option<u32> {
     let storage = web_sys::window()?.session_storage().ok()??;
     let number: u32 = storage.get_item(storage_key).ok()??.parse().ok()?;
-    (number < config::MAX_SLOTS).then_some(number)
+    (number < MAX_SLOTS).then_some(number)
 }
 
 fn remember(storage_key: &str, number: u32) {
@@ -210,7 +217,7 @@ mod tests {
     use crate::storage::fault_injector::FaultInjector;
 
     async fn take(room: RoomId) -> Result<Slot, Reason> {
-        super::take(room, config::OPEN_TIMEOUT).await
+        super::take(room, OPEN_TIMEOUT).await
     }
 
     fn room(name: &str) -> RoomId {
@@ -264,7 +271,7 @@ mod tests {
     async fn no_slot_when_all_are_taken() {
         let room = room("slots all at once");
         let mut slots = Vec::new();
-        for number in 0..config::MAX_SLOTS {
+        for number in 0..MAX_SLOTS {
             let slot = take(room).await.expect("a slot");
             assert_eq!(slot.number, number);
             slots.push(slot);
@@ -275,7 +282,7 @@ mod tests {
         );
         slots.pop();
         let last = take(room).await.expect("a slot");
-        assert_eq!(last.number, config::MAX_SLOTS - 1);
+        assert_eq!(last.number, MAX_SLOTS - 1);
     }
 
     #[test]

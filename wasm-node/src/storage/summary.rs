@@ -19,7 +19,9 @@ use unsigned_varint::{decode, encode};
 use wasm_bindgen::JsValue;
 
 use super::records;
-use crate::config::MAX_SUMMARY_LEN;
+
+/// Bytes of a segment's summary: each reading may have a different author.
+const MAX_SUMMARY_LEN: usize = 512 * 1024;
 
 /// SHA-256 of a segment's bytes.
 pub(super) type Digest = [u8; 32];

@@ -10,13 +10,29 @@ use libp2p::{
 use super::{Action, Arrival, LinkId, RelayView};
 use crate::{
     clock::{millis, random_u64},
-    config,
     net::{
         address::RelayAddress,
         backoff::{Backoff, jitter},
         rendezvous::message::Cookie,
     },
 };
+
+/// Dials to one relay that are past `DIAL_FALLBACK_DELAY` and still pending, at one time.
+pub(crate) const MAX_LATE_DIALS: usize = 4;
+/// A reservation that a relay has not granted after this time is requested again.
+pub(crate) const RESERVATION_TIMEOUT: Duration = Duration::from_secs(15);
+/// Waits before a lost relay is dialed again, and before a refused reservation is requested again. The first is short
+/// because most relays are back at once; the last keeps thirty tabs from overloading a dead relay.
+const RELAY_REDIAL: &[Duration] = &[
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(15),
+];
+/// A registration is renewed after this time: twice in its lifetime, with time for one late renewal.
+pub(crate) const RENDEZVOUS_RENEW: Duration = Duration::from_secs(40);
 
 #[derive(Debug)]
 pub(super) enum Source {
@@ -84,8 +100,8 @@ impl Link {
             next: 0,
             phase: Phase::Waiting { until: now },
             late: Vec::new(),
-            redial: Backoff::new(config::RELAY_REDIAL),
-            reservation: Backoff::new(config::RELAY_REDIAL),
+            redial: Backoff::new(RELAY_REDIAL),
+            reservation: Backoff::new(RELAY_REDIAL),
         }
     }
 
@@ -191,7 +207,7 @@ impl Link {
     }
 
     const fn may_abandon_dial(&self) -> bool {
-        self.addresses.len() > 1 && self.late.len() < config::MAX_LATE_DIALS
+        self.addresses.len() > 1 && self.late.len() < MAX_LATE_DIALS
     }
 
     fn remove_late(&mut self, id: ConnectionId) -> bool {
@@ -265,7 +281,7 @@ impl Connected {
             if let Some(late) = self.listener.take() {
                 actions.push(Action::StopListening(late));
             }
-            self.reserve_at = now.saturating_add(millis(config::RESERVATION_TIMEOUT));
+            self.reserve_at = now.saturating_add(millis(RESERVATION_TIMEOUT));
             actions.push(Action::Reserve(
                 id,
                 self.address.clone().with(Protocol::P2pCircuit),
@@ -273,7 +289,7 @@ impl Connected {
         }
         if self.register_at.is_some_and(|at| at <= now) {
             // Registers again after this time if there is no response.
-            self.register_at = Some(now.saturating_add(millis(config::RENDEZVOUS_RENEW)));
+            self.register_at = Some(now.saturating_add(millis(RENDEZVOUS_RENEW)));
             actions.push(Action::Register(self.peer));
         }
         if self.discover_at <= now {

@@ -3,7 +3,7 @@
 use libp2p::core::transport::ListenerId;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use super::*;
+use super::{link::MAX_LATE_DIALS, *};
 
 const RELAY: &str = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
 const SOCKET: &str = "/ip4/127.0.0.1/tcp/8081/ws";
@@ -99,7 +99,7 @@ fn failed_dial_backs_off_to_the_next_address() {
 fn abandoned_dial_may_still_connect() {
     let mut relays = given(&[SOCKET, WEBRTC]);
     dials(&mut relays, at(0), 1);
-    let delay = millis(config::DIAL_FALLBACK_DELAY);
+    let delay = millis(DIAL_FALLBACK_DELAY);
     assert_eq!(relays.due(), Some(at(delay)));
     assert_eq!(dials(&mut relays, at(delay), 2), WEBRTC);
     assert_eq!(
@@ -186,9 +186,9 @@ fn single_address_is_not_abandoned() {
 fn abandoned_dials_are_limited() {
     let mut relays = given(&[SOCKET, WEBRTC]);
     let mut now = 0;
-    for number in 0..=config::MAX_LATE_DIALS {
+    for number in 0..=MAX_LATE_DIALS {
         dials(&mut relays, at(now), number);
-        now += millis(config::DIAL_FALLBACK_DELAY);
+        now += millis(DIAL_FALLBACK_DELAY);
     }
     assert!(relays.tick(at(now), 0).is_empty());
     assert_eq!(relays.due(), None);
@@ -330,7 +330,7 @@ fn failed_reservation_is_requested_again() {
 
     let second = ListenerId::next();
     relays.listening(link, Some(second), at(100 + LONG));
-    let late = at(100 + LONG + millis(config::RESERVATION_TIMEOUT));
+    let late = at(100 + LONG + millis(RESERVATION_TIMEOUT));
     let actions = relays.tick(late, 0);
     assert!(
         matches!(actions.first(), Some(Action::StopListening(listener)) if *listener == second),
@@ -357,8 +357,8 @@ fn failed_reservation_is_requested_again() {
 #[test]
 fn steady_reservation_is_replaced_at_once() {
     for (age, at_once) in [
-        (millis(config::STEADY_RESERVATION), true),
-        (millis(config::STEADY_RESERVATION) - 1, false),
+        (millis(STEADY_RESERVATION), true),
+        (millis(STEADY_RESERVATION) - 1, false),
     ] {
         let mut relays = given(&[SOCKET]);
         dials(&mut relays, at(0), 1);

@@ -11,7 +11,7 @@ use libp2p::{PeerId, gossipsub};
 use super::{Network, NetworkEvent};
 use crate::{
     clock::{self, millis},
-    config,
+    net::candidates::NON_MEMBER_BACKOFF,
 };
 
 impl Network {
@@ -123,7 +123,7 @@ impl Network {
                 self.swarm.behaviour_mut().banned.unblock_peer(unbanned);
             }
         }
-        let rest = now.saturating_add(millis(config::NON_MEMBER_BACKOFF));
+        let rest = now.saturating_add(millis(NON_MEMBER_BACKOFF));
         self.candidates
             .hold_off(peer, until.map_or(rest, |until| until.max(rest)));
         // This fails only if there is no connection left.

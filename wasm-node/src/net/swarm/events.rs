@@ -19,16 +19,16 @@ use libp2p_webrtc_browser::peer;
 use super::{Network, NetworkEvent};
 use crate::{
     clock::{self, millis, random_u64},
-    config,
     net::{
         Path, Role,
         behaviour::ProtocolsEvent,
+        candidates::{EXCHANGED_PEER_TTL, NON_MEMBER_BACKOFF},
         codec::{FrameError, FrameEvent},
         connection_limiter::path_of,
-        connections::Direction,
+        connections::{Direction, UPGRADED_CIRCUIT_DELAY},
         peer_list::PeerList,
         relays::Arrival,
-        rendezvous::RendezvousEvent,
+        rendezvous::{RENDEZVOUS_TTL, RendezvousEvent},
     },
 };
 
@@ -94,7 +94,7 @@ impl Network {
         self.connections.opened(peer, id, path, direction, now);
         self.dialing.remove(&id);
         if path == Path::Direct {
-            self.housekeeping_due(now.saturating_add(millis(config::UPGRADED_CIRCUIT_DELAY)));
+            self.housekeeping_due(now.saturating_add(millis(UPGRADED_CIRCUIT_DELAY)));
         }
         match self
             .relays
@@ -205,7 +205,7 @@ impl Network {
                 self.relays.discovered(&relay, found.cookie);
                 for (peer, ttl) in found.peers {
                     // Only the peer ID is believed; the peer is dialed through the relay that reported it.
-                    let ttl = millis(ttl.min(config::RENDEZVOUS_TTL));
+                    let ttl = millis(ttl.min(RENDEZVOUS_TTL));
                     self.candidates.add(peer, relay, now.saturating_add(ttl));
                 }
             }
@@ -229,7 +229,7 @@ impl Network {
             self.confirm_member(peer);
         } else {
             self.candidates
-                .hold_off(peer, now.saturating_add(millis(config::NON_MEMBER_BACKOFF)));
+                .hold_off(peer, now.saturating_add(millis(NON_MEMBER_BACKOFF)));
             // This fails only if there is no connection left.
             let _ = self.swarm.disconnect_peer_id(peer);
         }
@@ -332,7 +332,7 @@ impl Network {
                 if self.peer_exchange.is_neighbour(&peer)
                     && let Ok(list) = PeerList::decode(&response)
                 {
-                    let expires = now.saturating_add(millis(config::EXCHANGED_PEER_TTL));
+                    let expires = now.saturating_add(millis(EXCHANGED_PEER_TTL));
                     for learned in list.peers() {
                         self.candidates.add_from_neighbour(*learned, peer, expires);
                     }

@@ -16,13 +16,22 @@ use libp2p_webrtc_browser::peer::address::direct;
 use super::Network;
 use crate::{
     clock::{self, millis, random_u64},
-    config,
     net::{
+        connections::{
+            IDENTIFY_TIMEOUT, PEER_LIVENESS_TIMEOUT, RELAY_LIVENESS_TIMEOUT, REPLACEMENT_TIMEOUT,
+            SURPLUS_CIRCUIT_DELAY, UPGRADED_CIRCUIT_DELAY,
+        },
+        discovery::{DISCOVERY_INTERVAL, FEW_PEERS, LONELY_DISCOVERY_INTERVAL},
         peer_exchange::Step,
         peer_slots::{self, SlotKind},
         relays::Action,
     },
 };
+
+/// Time between two passes over all connections.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);
+/// If housekeeping is this late, the page was suspended: timeouts that expired meanwhile are not held against a peer.
+const SUSPEND_THRESHOLD: Duration = Duration::from_secs(6);
 
 impl Network {
     /// The page is back after it was hidden, frozen or offline.
@@ -92,27 +101,27 @@ impl Network {
         let late = wall
             .since(self.housekept_at)
             .max(now.since(self.housekeeping_at));
-        if late > millis(config::SUSPEND_THRESHOLD + config::HOUSEKEEPING_INTERVAL) {
+        if late > millis(SUSPEND_THRESHOLD + HOUSEKEEPING_INTERVAL) {
             self.connections.restart_silence_timers(now);
         }
         self.housekept_at = wall;
-        self.housekeeping_at = now.saturating_add(millis(config::HOUSEKEEPING_INTERVAL));
+        self.housekeeping_at = now.saturating_add(millis(HOUSEKEEPING_INTERVAL));
         for peer in self.bans.release(now) {
             self.swarm.behaviour_mut().banned.unblock_peer(peer);
         }
         let us = self.local_peer_id();
         let silent = self.connections.silent(
             now,
-            config::RELAY_LIVENESS_TIMEOUT,
-            config::PEER_LIVENESS_TIMEOUT,
-            config::IDENTIFY_TIMEOUT,
+            RELAY_LIVENESS_TIMEOUT,
+            PEER_LIVENESS_TIMEOUT,
+            IDENTIFY_TIMEOUT,
         );
         let surplus = self.connections.surplus(
             &us,
             now,
-            config::SURPLUS_CIRCUIT_DELAY,
-            config::UPGRADED_CIRCUIT_DELAY,
-            config::REPLACEMENT_TIMEOUT,
+            SURPLUS_CIRCUIT_DELAY,
+            UPGRADED_CIRCUIT_DELAY,
+            REPLACEMENT_TIMEOUT,
         );
         for connection in silent.into_iter().chain(surplus) {
             self.swarm.close_connection(connection);
@@ -223,10 +232,10 @@ impl Network {
     fn exchange_interval(&self) -> Option<Duration> {
         if self.wanted() == 0 {
             None
-        } else if self.connections.members() >= config::FEW_PEERS {
-            Some(config::DISCOVERY_INTERVAL)
+        } else if self.connections.members() >= FEW_PEERS {
+            Some(DISCOVERY_INTERVAL)
         } else {
-            Some(config::LONELY_DISCOVERY_INTERVAL)
+            Some(LONELY_DISCOVERY_INTERVAL)
         }
     }
 

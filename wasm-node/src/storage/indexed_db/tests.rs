@@ -6,7 +6,9 @@ use js_sys::Function;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::storage::{Answer, Queue, fault_injector::FaultInjector, suite};
+use crate::storage::{
+    Answer, Queue, fault_injector::FaultInjector, segments::MAX_SEGMENT_BLOCKS, suite,
+};
 
 #[test]
 async fn indexed_db_passes_the_suite() {

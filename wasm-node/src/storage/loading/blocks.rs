@@ -6,17 +6,17 @@ use heartchain_sync::StoredBlock;
 use idb::KeyRange;
 use wasm_bindgen::JsValue;
 
-use crate::{
-    config::{LOADED_BLOCKS, LOADED_SUMMARIES},
-    storage::{
-        StoreError,
-        indexed_db::{IndexedDb, read_block},
-        records,
-        schema::{BLOCKS, SEGMENTS, SUMMARIES},
-        segments::Segment,
-        summary::Summary,
-    },
+use crate::storage::{
+    StoreError,
+    indexed_db::{IndexedDb, LOADED_BLOCKS, read_block},
+    records,
+    schema::{BLOCKS, SEGMENTS, SUMMARIES},
+    segments::Segment,
+    summary::Summary,
 };
+
+/// Summaries that are read at a time when a tab starts: at most 8 MiB.
+const LOADED_SUMMARIES: usize = 16;
 
 impl IndexedDb {
     /// Loads all blocks in parts, parents before their children, each with the hash it was stored under. Blocks in a

@@ -3,7 +3,12 @@ use heartchain_sync::StoredBlock;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::storage::{Health, fault_injector::FaultInjector, schema::BLOCKS, suite};
+use crate::storage::{
+    Health,
+    fault_injector::FaultInjector,
+    schema::{BLOCKS, OPEN_TIMEOUT},
+    suite,
+};
 
 /// A store with these young blocks, each in a record of its own.
 async fn with(name: &str, blocks: &[(BlockHash, Block)]) -> IndexedDb {
@@ -224,8 +229,7 @@ async fn filled_by_version(name: &str, version: usize) {
         .expect("gone");
     crate::storage::mirror::delete(name);
     let migrations = &schema::MIGRATIONS[..version];
-    let opened =
-        schema::open_with_timeout(&factory, name, migrations, crate::config::OPEN_TIMEOUT).await;
+    let opened = schema::open_with_timeout(&factory, name, migrations, OPEN_TIMEOUT).await;
     let database = web_sys::IdbDatabase::from(opened.expect("it opens"));
     let write =
         schema::write_transaction(&database, &[META, KEYS, JOURNAL, BLOCKS], true).expect("open");
@@ -295,8 +299,7 @@ async fn interrupted_migration_changes_nothing() {
     let name = "loading cut short";
     filled_by_version(name, 2).await;
     let factory = idb::Factory::new().expect("a browser");
-    let opened =
-        schema::open_with_timeout(&factory, name, BROKEN, crate::config::OPEN_TIMEOUT).await;
+    let opened = schema::open_with_timeout(&factory, name, BROKEN, OPEN_TIMEOUT).await;
     assert!(opened.is_err());
     let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
     let loaded = opened.expect("it opens").load().await.expect("it loads");
