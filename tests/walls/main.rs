@@ -61,6 +61,7 @@ const BROWSER: Boundary = Boundary {
         "clock.rs",
         "document_reader.rs",
         "failure.rs",
+        "listeners.rs",
         "miner.rs",
         "resume_listener.rs",
         "storage/",

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use heartchain_chain::{header::Header, mining::Job, reading::Reading};
 use serde::Serialize;
-use wasm_bindgen::{JsCast, JsError, JsValue, prelude::wasm_bindgen};
+use wasm_bindgen::{JsError, JsValue, prelude::wasm_bindgen};
 
 use crate::{
     archive::ExportFormat,
@@ -14,7 +14,9 @@ use crate::{
     driver::EventSink,
     event_buffer::NodeEvent,
     failure,
-    node::{self, Command, NodeState},
+    listeners::{Listeners, dispatch},
+    node::{self, Command},
+    node_state::NodeState,
     qr,
     resume_listener::ResumeListener,
     start,
@@ -39,27 +41,6 @@ extern "C" {
     #[wasm_bindgen(typescript_type = "NodeOptions | undefined")]
     #[derive(Clone, Debug)]
     pub type NodeOptions;
-
-    /// The browser's `EventTarget`. Listeners are passed to it unchanged.
-    #[wasm_bindgen(js_name = EventTarget)]
-    #[derive(Clone, Debug)]
-    pub(crate) type Listeners;
-    #[wasm_bindgen(constructor, js_class = "EventTarget", catch)]
-    fn new() -> Result<Listeners, JsValue>;
-    #[wasm_bindgen(method, js_class = "EventTarget", js_name = addEventListener, catch)]
-    fn add(
-        this: &Listeners,
-        name: &JsValue,
-        listener: &JsValue,
-        options: &JsValue,
-    ) -> Result<(), JsValue>;
-    #[wasm_bindgen(method, js_class = "EventTarget", js_name = removeEventListener, catch)]
-    fn remove(
-        this: &Listeners,
-        name: &JsValue,
-        listener: &JsValue,
-        options: &JsValue,
-    ) -> Result<(), JsValue>;
 }
 
 /// A peer in a room, which lives as long as its tab.
@@ -393,22 +374,11 @@ impl EventSink for JsEventSink {
         };
         // Listeners read the node's state, so the borrow has ended by now.
         if let Ok(detail) = detail {
+            if name == "status" {
+                failure::remember_status(&detail);
+            }
             dispatch(&self.listeners, name, &detail);
         }
-    }
-}
-
-/// Sends an event to the page's listeners.
-pub(crate) fn dispatch(listeners: &Listeners, name: &str, detail: &JsValue) {
-    let fields = web_sys::CustomEventInit::new();
-    fields.set_detail(detail);
-    if let Ok(event) = web_sys::CustomEvent::new_with_event_init_dict(name, &fields) {
-        if name == "status" {
-            failure::remember_status(detail);
-        }
-        let target: &web_sys::EventTarget = listeners.unchecked_ref();
-        // The browser reports what a listener throws to the page.
-        let _ = target.dispatch_event(&event);
     }
 }
 

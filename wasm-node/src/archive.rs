@@ -4,11 +4,11 @@
 
 use futures::channel::oneshot;
 use heartchain_chain::{hash::BlockHash, reading::Reading, room::Room};
-use heartchain_sync::io::{ImportError, ImportPiece, Imported};
+use heartchain_sync::io::{ImportPiece, Imported};
 use serde::Serialize;
 
 use crate::{
-    arguments::Document,
+    arguments::{Document, FORMAT},
     clock,
     node::{Command, Node, NodeError},
     view::{BlockView, ImportedView, ReadingView, TipView},
@@ -19,18 +19,12 @@ const EXPORT_BLOCKS_PER_CHUNK: usize = 128;
 /// Waiting readings of an export that are written at a time.
 const EXPORT_READINGS_PER_CHUNK: usize = 1_024;
 
-/// The value of the field `format`. A change that older code would misread increments the number.
-pub(crate) const FORMAT: &str = "heartchain/export/1";
-
 /// The file format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExportFormat {
     Json,
     Csv,
 }
-
-/// Receives the result of importing one piece.
-pub(crate) type ImportReply = oneshot::Sender<Result<Imported, ImportError>>;
 
 /// The first fields of a JSON document.
 #[derive(Debug, Serialize)]

@@ -3,6 +3,7 @@
 
 mod blocks;
 mod document;
+mod fields;
 
 use heartchain_chain::{
     block::Block,
@@ -11,10 +12,13 @@ use heartchain_chain::{
 };
 use wasm_bindgen::{JsCast as _, JsError, JsValue};
 
-use self::blocks::reading;
 pub(crate) use self::{
     blocks::block,
-    document::{Document, DocumentError},
+    document::{Document, DocumentError, FORMAT},
+};
+use self::{
+    blocks::reading,
+    fields::{field, whole},
 };
 use crate::{
     document_reader,
@@ -211,25 +215,6 @@ pub(crate) fn heart_rate(value: &JsValue) -> Result<Bpm, ArgumentError> {
             max: Bpm::MAX.get(),
         }
     })
-}
-
-/// A number without a fraction that JavaScript represents exactly.
-fn whole(value: &JsValue) -> Option<u64> {
-    let number = value
-        .as_f64()
-        .filter(|_| js_sys::Number::is_safe_integer(value))?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "whole, not negative, below 2^53"
-    )]
-    (number >= 0.0).then_some(number as u64)
-}
-
-/// A field's value, unless it is missing, undefined or null.
-fn field(options: &JsValue, name: &str) -> Option<JsValue> {
-    let value = js_sys::Reflect::get(options, &name.into()).ok()?;
-    (!value.is_undefined() && !value.is_null()).then_some(value)
 }
 
 fn flag(options: &JsValue, name: &'static str) -> Result<Option<bool>, ArgumentError> {

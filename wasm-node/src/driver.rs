@@ -12,12 +12,12 @@ use heartchain_sync::{
 use litemap::LiteMap;
 
 use crate::{
-    archive::ImportReply,
     clock::{self, Alarm},
     event_buffer::{EventBuffer, NodeEvent, Notice},
     miner::{self, Miner},
     net::{Network, NetworkEvent, PeerId},
-    node::{AdoptReply, Command, MAX_WAITING_COMMANDS, Node, NodeState, RecordReply},
+    node::{AdoptReply, Command, ImportReply, MAX_WAITING_COMMANDS, Node, RecordReply},
+    node_state::NodeState,
     slow_writes::SlowWriteMonitor,
     storage::{Answer, Failing, Loss, MAX_MIRRORED_ENTRIES, Mirror, Queue, Storage},
 };

@@ -1,12 +1,14 @@
 //! Tests what this tab would do with a reading or a block from an unknown peer. Runs on a copy of the sync machine that
 //! is discarded: nothing is sent, stored or changed.
 
+mod ignore_reason;
 mod kind;
 
 use std::fmt::Debug;
 
+use self::ignore_reason::IgnoreReason;
 pub(crate) use self::kind::FaultKind;
-use heartchain_chain::{block::Block, hash::BlockHash, reading::Reading};
+use heartchain_chain::{block::Block, reading::Reading};
 use heartchain_sync::{
     Event, Input, Machine, Output,
     config::VERDICT_PATIENCE,
@@ -30,29 +32,6 @@ pub(crate) struct DryRun {
     pub(crate) kind: Option<FaultKind>,
     /// Whether the sender would be disconnected and banned.
     pub(crate) dropped: bool,
-}
-
-/// Why an item that breaks no rule would not be forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum IgnoreReason {
-    #[error("it is known already")]
-    AlreadyKnown,
-    #[error("its parent block, {parent}, is not known here")]
-    UnknownParent { parent: BlockHash },
-    #[error("it is ahead of the clock and would be tried again later")]
-    TooEarly,
-    #[error(
-        "it breaks no rule, but its branch has no more work than the best one; it would be kept as a side branch"
-    )]
-    Lighter,
-    #[error("it is on a branch that proved invalid, or too far below the tip to be kept")]
-    OffTheTree,
-    #[error("the chain has gone past its sequence number {seq}: the author's next is {next}")]
-    Past { seq: u64, next: u64 },
-    #[error("its author signed another reading with the same sequence number, {seq}")]
-    Equivocation { seq: u64 },
-    #[error("there is no room for it among the readings that wait")]
-    NoRoom,
 }
 
 /// The gossip id of the item. The real ids count up from zero and never reach it.

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use js_sys::{Object, Reflect};
 use wasm_bindgen::JsValue;
 
-use crate::api::{Listeners, dispatch};
+use crate::listeners::{Listeners, dispatch};
 
 thread_local! {
     static REPORTED: Cell<bool> = const { Cell::new(false) };

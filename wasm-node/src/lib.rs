@@ -2,7 +2,7 @@
 //!
 //! In reading order:
 //! - `api` is the JavaScript API. `arguments` parses what JavaScript passes, `view` defines what it gets, and `node` is
-//!   the handle of the running node.
+//!   the handle of the running node. `node_state` is what its driver and the page share, `listeners` who hears of it.
 //! - `start` assembles a node, and `driver` is its event loop: input, machine, outputs in order. `slow_writes` measures
 //!   how long writes wait for the disk, and `adopting` adopts readings that closed tabs have not shared.
 //! - `net` is the network; `storage`, `miner` and `clock` each wrap one part of the browser. `document_reader` fetches
@@ -45,9 +45,13 @@ mod driver;
 #[cfg(target_arch = "wasm32")]
 mod failure;
 #[cfg(target_arch = "wasm32")]
+mod listeners;
+#[cfg(target_arch = "wasm32")]
 mod miner;
 #[cfg(target_arch = "wasm32")]
 mod node;
+#[cfg(target_arch = "wasm32")]
+mod node_state;
 #[cfg(target_arch = "wasm32")]
 mod resume_listener;
 #[cfg(target_arch = "wasm32")]

@@ -10,20 +10,17 @@ use heartchain_chain::{
     header::Header,
     reading::Reading,
 };
-use heartchain_sync::{
-    Machine,
-    io::{AdoptError, ImportError, ImportPiece, RecordError},
-};
+use heartchain_sync::io::{AdoptError, ImportError, ImportPiece, Imported, RecordError};
 
 use crate::{
-    archive::ImportReply,
     arguments::DocumentError,
     check::{self, BlockClaim, ParentContext},
     clock,
     dry_run::{self, Candidate},
     event_buffer::Notice,
-    net::{self, PeerId, PeerLink, RelayView as NetRelay},
-    storage::{Bodies, Health, Queue, StoreError},
+    net::{self, PeerId},
+    node_state::NodeState,
+    storage::{Bodies, Queue, StoreError},
     view::{
         BlockView, BranchView, CheckView, DryRunView, OwnReadingView, PeerView, ReadingView,
         StatusView,
@@ -37,33 +34,14 @@ pub(crate) const MAX_WAITING_COMMANDS: usize = 1_024;
 /// Attempts of `blocks()` before it gives up because the chain changed during each of them.
 const BLOCKS_READ_ATTEMPTS: usize = 3;
 
-/// The state that the driver updates and the page reads. The driver borrows it mutably only while the machine works,
-/// and delivers no events meanwhile, so the page's getters always find it free.
-#[derive(Debug)]
-pub(crate) struct NodeState {
-    pub(crate) local_peer_id: PeerId,
-    pub(crate) machine: Machine<PeerId>,
-    pub(crate) relays: Vec<NetRelay>,
-    pub(crate) links: Vec<PeerLink>,
-    pub(crate) hashes_per_second: Option<f64>,
-    pub(crate) storage: Rc<Health>,
-    pub(crate) settings: Settings,
-}
-
-/// Settings that the page can change while the node runs.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Settings {
-    /// Whether the node is cut off from all peers and relays.
-    pub(crate) isolated: bool,
-    /// The most hashes per second that the miner tries; `None` is unlimited.
-    pub(crate) mining_limit: Option<u32>,
-}
-
 /// Receives the result of `record()`: the reading's id and sequence number.
 pub(crate) type RecordReply = oneshot::Sender<Result<(ReadingId, u64), RecordError>>;
 
 /// Receives the result of adopting a closed tab's readings: how many of them were new.
 pub(crate) type AdoptReply = oneshot::Sender<Result<usize, AdoptError>>;
+
+/// Receives the result of importing one piece.
+pub(crate) type ImportReply = oneshot::Sender<Result<Imported, ImportError>>;
 
 /// A request from the page to the driver.
 #[derive(Debug)]

@@ -9,7 +9,8 @@ use crate::{
     driver::{Driver, EventSink, StorageHandles},
     miner::Miner,
     net::{Network, NetworkConfig, NetworkError},
-    node::{Node, NodeState, Settings},
+    node::Node,
+    node_state::{NodeState, Settings},
     storage::{self, Opened, Reason},
 };
 

@@ -20,7 +20,7 @@ use crate::{
     dry_run::{DryRun, FaultKind},
     event_buffer::Notice,
     net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role},
-    node::NodeState,
+    node_state::NodeState,
 };
 
 /// The result of `status()`.

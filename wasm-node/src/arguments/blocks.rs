@@ -11,7 +11,7 @@ use heartchain_chain::{
 };
 use wasm_bindgen::JsValue;
 
-use super::{field, whole};
+use super::fields::{field, whole};
 use crate::check::{BlockClaim, ClaimedReading};
 
 /// Why a value is not a block or a reading.

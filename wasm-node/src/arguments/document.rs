@@ -6,13 +6,12 @@ use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 
 use super::{
     blocks::{BlockArgumentError, array, block, reading},
-    field,
+    fields::field,
 };
-use crate::{
-    archive::FORMAT,
-    check::{BlockClaim, ClaimedReading},
-};
+use crate::check::{BlockClaim, ClaimedReading};
 
+/// The value of the field `format`. A change that older code would misread increments the number.
+pub(crate) const FORMAT: &str = "heartchain/export/1";
 /// The longest file to import, in UTF-16 units: some 70,000 blocks of ten readings. A document is parsed as a whole,
 /// which takes several times its length in memory, and the longest string of a browser is about twice as long.
 const MAX_IMPORT_LEN: u32 = 256_000_000;

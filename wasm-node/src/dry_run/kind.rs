@@ -4,7 +4,7 @@
 use heartchain_chain::{block::BodyError, reading::ReadingError, validate::HeaderError};
 use heartchain_sync::io::DisconnectReason;
 
-use super::IgnoreReason;
+use super::ignore_reason::IgnoreReason;
 
 /// Why an item would not be forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use heartchain_chain::hash::RoomId;
 use heartchain_sync::message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 use libp2p::{
-    PeerId, StreamProtocol, allow_block_list, gossipsub, identify,
+    StreamProtocol, allow_block_list, gossipsub, identify,
     identity::Keypair,
     ping, relay,
     request_response::{self, ProtocolSupport},
@@ -18,10 +18,11 @@ use libp2p_webrtc_browser::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    NetworkError,
     codec::FrameCodec,
     connection_limiter::ConnectionLimiter,
     connections::{PING_INTERVAL, PING_TIMEOUT},
+    error::NetworkError,
+    identity::peer_id_of,
     peer_list::MAX_PEER_LIST_LEN,
     pending_validation::GOSSIP_HISTORY,
     rendezvous::{PROTOCOL as RENDEZVOUS, message::MAX_MESSAGE_LEN},
@@ -252,11 +253,6 @@ fn topic_score() -> gossipsub::TopicScoreParams {
         invalid_message_deliveries_weight: -20.0,
         ..gossipsub::TopicScoreParams::default()
     }
-}
-
-/// The peer ID of a key.
-pub(crate) fn peer_id_of(key: &Keypair) -> PeerId {
-    key.public().to_peer_id()
 }
 
 #[cfg(test)]

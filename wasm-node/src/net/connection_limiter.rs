@@ -18,7 +18,7 @@ use libp2p::{
 use libp2p_webrtc_browser::peer::address::is_relayed;
 
 use super::{
-    Path,
+    connections::Path,
     peer_slots::{PeerSlots, SlotKind},
 };
 

@@ -15,14 +15,22 @@ mod codec;
 mod connection_limiter;
 mod connections;
 mod discovery;
+#[cfg(target_arch = "wasm32")]
+mod error;
 mod ice;
+#[cfg(target_arch = "wasm32")]
+mod identity;
 #[cfg(target_arch = "wasm32")]
 mod multiaddr;
 mod peer_exchange;
 #[cfg(target_arch = "wasm32")]
+mod peer_link;
+#[cfg(target_arch = "wasm32")]
 mod peer_list;
 mod peer_slots;
 mod pending_validation;
+#[cfg(target_arch = "wasm32")]
+mod relay_document;
 #[cfg(target_arch = "wasm32")]
 mod relays;
 mod rendezvous;
@@ -43,54 +51,11 @@ pub(crate) use peer_slots::WANTED_PEERS;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use {
     address::{CircuitAddress, PageScheme, RelayAddress},
-    browser::peer_id_from_seed,
-    browser::{NetworkError, PeerLink},
+    error::NetworkError,
+    identity::peer_id_from_seed,
     libp2p::PeerId,
-    relays::{RelayDocument, RelayView},
-    swarm::{Network, NetworkConfig, NetworkEvent, ReadDocument},
+    peer_link::PeerLink,
+    relay_document::{ReadDocument, RelayDocument},
+    relays::RelayView,
+    swarm::{Network, NetworkConfig, NetworkEvent},
 };
-
-#[cfg(target_arch = "wasm32")]
-mod browser {
-    use std::time::Duration;
-
-    use libp2p::identity::{Keypair, PublicKey};
-
-    use super::{Path, PeerId, Role};
-
-    /// The peer ID that belongs to a secret seed. With a random seed it is unknown to every other peer.
-    pub(crate) fn peer_id_from_seed(mut seed: [u8; 32]) -> PeerId {
-        let key = Keypair::ed25519_from_bytes(&mut seed);
-        let key = key.map_or_else(|_| Keypair::generate_ed25519().public(), |key| key.public());
-        PublicKey::to_peer_id(&key)
-    }
-
-    /// Why the network could not be set up.
-    #[derive(Debug, thiserror::Error)]
-    #[non_exhaustive]
-    pub(crate) enum NetworkError {
-        /// libp2p does not accept the key.
-        #[error("the key of this tab cannot be used: {0}")]
-        Key(String),
-        /// The Noise handshake could not be set up.
-        #[error("the encryption could not be set up: {0}")]
-        Noise(String),
-        /// Gossipsub refused its configuration.
-        #[error("gossip could not be set up: {0}")]
-        Gossip(String),
-        /// A protocol name is too long or contains invalid characters.
-        #[error("{0:?} is not a valid protocol name")]
-        Name(String),
-    }
-
-    /// A connected peer, as the page shows it.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) struct PeerLink {
-        pub(crate) peer: PeerId,
-        pub(crate) role: Role,
-        /// The best path to the peer.
-        pub(crate) path: Path,
-        /// The last round trip on that path; `None` until a ping is answered.
-        pub(crate) rtt: Option<Duration>,
-    }
-}

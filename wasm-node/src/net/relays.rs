@@ -1,6 +1,7 @@
 //! This tab's relays: the addresses of each, and its progress through dialing, reservation, registration and discovery.
 //! It never touches the swarm: it returns the actions that are due, and is told their results.
 
+mod action;
 mod link;
 
 use std::time::Duration;
@@ -10,7 +11,12 @@ use libp2p::{
     Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, swarm::ConnectionId,
 };
 
+use self::action::Action;
 use self::link::{Connected, Link, Phase, RENDEZVOUS_RENEW, RESERVATION_TIMEOUT, Source};
+pub(crate) use self::{
+    action::LinkId,
+    link::{Arrival, RelayView},
+};
 use super::{
     address::{PageScheme, RelayAddress},
     backoff::jitter,
@@ -18,7 +24,7 @@ use super::{
         DISCOVERY_INTERVAL, EAGER_DISCOVERY_DURATION, EAGER_DISCOVERY_INTERVAL, FEW_PEERS,
         LONELY_DISCOVERY_INTERVAL,
     },
-    ice::IceServer,
+    relay_document::RelayDocument,
     rendezvous::message::Cookie,
 };
 use crate::clock::{millis, random_u64};
@@ -34,56 +40,6 @@ const STEADY_RESERVATION: Duration = Duration::from_secs(10);
 const MAX_RELAYS: usize = 8;
 /// Addresses of one relay: a dozen network interfaces with two transports.
 const MAX_RELAY_ADDRESSES: usize = 32;
-
-/// Identifies a relay of this tab, for as long as the tab lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LinkId(usize);
-
-/// The document that describes a relay.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RelayDocument {
-    /// Its multiaddrs, each with its peer ID.
-    pub(crate) addresses: Vec<String>,
-    /// STUN servers that the relay offers.
-    pub(crate) stun: Vec<IceServer>,
-}
-
-/// A relay, as the page shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RelayView {
-    pub(crate) address: String,
-    pub(crate) peer: Option<PeerId>,
-    pub(crate) connected: bool,
-    pub(crate) reserved: bool,
-}
-
-/// What a new connection means for this tab's relays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arrival {
-    /// It connects a relay.
-    Relay,
-    /// It leads to a relay that is connected already, and is redundant.
-    Surplus,
-    /// It does not belong to a relay.
-    Other,
-}
-
-/// An action that is due for a relay.
-#[derive(Clone, Debug)]
-pub(crate) enum Action {
-    /// Read its document, and report back with [`Relays::document`].
-    ReadDocument(LinkId),
-    /// Dial it, and report back with [`Relays::dialing`] or [`Relays::dial_not_started`].
-    Dial(LinkId, RelayAddress),
-    /// Request a reservation by listening on this address, and report back with [`Relays::listening`].
-    Reserve(LinkId, Multiaddr),
-    /// Close the listener of a reservation that was not granted in time.
-    StopListening(ListenerId),
-    /// Register this tab in the room's rendezvous namespace.
-    Register(PeerId),
-    /// Discover the peers registered there, with the cookie of the last response.
-    Discover(PeerId, Option<Cookie>),
-}
 
 /// All relays of this tab.
 #[derive(Debug)]

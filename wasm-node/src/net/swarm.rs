@@ -8,7 +8,7 @@ mod commands;
 mod events;
 mod housekeeping;
 
-use std::{collections::VecDeque, rc::Rc, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use futures::{
     FutureExt, StreamExt, future::LocalBoxFuture, select_biased, stream::FuturesUnordered,
@@ -29,17 +29,20 @@ use libp2p_webrtc_browser::peer::{self, address::direct};
 use litemap::LiteMap;
 
 use super::{
-    NetworkError, PeerLink, RelayDocument, RelayView, Role,
     address::{CircuitAddress, PageScheme, RelayAddress},
     backoff::PEER_REDIAL,
     bans::{Bans, MAX_BANNED},
-    behaviour::{Protocols, RoomNames, peer_id_of},
+    behaviour::{Protocols, RoomNames},
     candidates::{Candidates, MAX_CANDIDATES},
-    connections::Connections,
+    connections::{Connections, Role},
+    error::NetworkError,
     ice::IceServer,
+    identity::peer_id_of,
     peer_exchange::PeerExchange,
+    peer_link::PeerLink,
     pending_validation::PendingValidation,
-    relays::{LinkId, Relays},
+    relay_document::{ReadDocument, RelayDocument},
+    relays::{LinkId, RelayView, Relays},
     rendezvous::RendezvousClient,
     requests::{InboundRequests, OutboundRequests},
     transport::all_transports,
@@ -48,9 +51,6 @@ use crate::clock::{self, Alarm};
 
 /// An unused connection is closed after this time. Gossip and relaying use theirs all the time.
 const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// Reads the document that describes the page's relay; `None` if it could not be read.
-pub(crate) type ReadDocument = Rc<dyn Fn() -> LocalBoxFuture<'static, Option<RelayDocument>>>;
 
 /// The configuration of a [`Network`].
 pub(crate) struct NetworkConfig<'a> {

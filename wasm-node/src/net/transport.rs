@@ -14,8 +14,8 @@ use libp2p::{
 use libp2p_webrtc_browser::{direct, peer};
 
 use super::{
-    NetworkError,
-    behaviour::peer_id_of,
+    error::NetworkError,
+    identity::peer_id_of,
     workarounds::{CloseTimeout, NoDelayFlush},
 };
 

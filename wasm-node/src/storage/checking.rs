@@ -19,11 +19,11 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
 use super::{
-    CheckProgress, StoreError,
     indexed_db::{CHECKED_SEGMENTS, IndexedDb},
     records,
     schema::{self, SEGMENTS, SUMMARIES},
     segments::{MAX_SEGMENT_LEN, Segment},
+    store::{CheckProgress, StoreError},
     summary::{Digest, Summary},
 };
 

@@ -8,11 +8,11 @@ use heartchain_sync::{Batch, StoreOperation};
 use litemap::LiteMap;
 
 use super::{
-    StoreError,
     indexed_db::{IndexedDb, LOADED_BLOCKS, read_block},
     records,
     schema::{self, BLOCKS, SEGMENTS, SUMMARIES},
     segments::{MAX_SEGMENT_BLOCKS, MAX_SEGMENT_LEN, Segment, body_matches_header},
+    store::StoreError,
 };
 
 /// The least consecutive blocks of one branch that are worth a segment at once, for instance while a tab catches up.

@@ -9,7 +9,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{StorageEstimate, StorageManager};
 
-use super::{ClosedBy, StoreError, loading::Loss};
+use super::{close_signal::ClosedBy, store::StoreError};
 use crate::clock;
 
 /// In ms. How long the browser's estimate of the available space stays valid.
@@ -65,6 +65,15 @@ impl Failing {
             Self::Failed => "failed",
         }
     }
+}
+
+/// How many own readings a database had lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Loss {
+    /// Readings that were restored from the mirror.
+    pub(crate) saved: usize,
+    /// Readings that are in neither copy, and were not confirmed when this computer last had them.
+    pub(crate) lost: usize,
 }
 
 /// Where a tab stores its data, and how well that works.

@@ -12,10 +12,13 @@ use idb::{KeyRange, Query};
 use wasm_bindgen::JsValue;
 
 use super::{
-    StoreError,
-    indexed_db::{CONFIRMED, FIRST_KEY, IndexedDb, TIP, key_location},
-    records,
-    schema::{self, ADOPTED, JOURNAL, KEYS, LOADED_ENTRIES, META, RECOVERY},
+    health::Loss,
+    indexed_db::IndexedDb,
+    records::{self, key_location},
+    schema::{
+        self, ADOPTED, CONFIRMED, FIRST_KEY, JOURNAL, KEYS, LOADED_ENTRIES, META, RECOVERY, TIP,
+    },
+    store::StoreError,
 };
 
 /// Everything in a database except the blocks.
@@ -37,15 +40,6 @@ pub(super) struct Loaded {
     pub(super) confirmed: Option<BlockHash>,
     /// What the database had lost; `None` if it has everything that the mirror records.
     pub(super) loss: Option<Loss>,
-}
-
-/// How many own readings a database had lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Loss {
-    /// Readings that were restored from the mirror.
-    pub(crate) saved: usize,
-    /// Readings that are in neither copy, and were not confirmed when this computer last had them.
-    pub(crate) lost: usize,
 }
 
 /// The first key, and whether it had to be restored from the mirror.

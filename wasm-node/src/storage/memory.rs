@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use heartchain_chain::{hash::BlockHash, reading::Reading};
 use heartchain_sync::{Batch, StoreOperation};
 
-use super::{Storage, StoreError};
+use super::store::{Storage, StoreError};
 
 /// Block bodies in memory, by block hash.
 #[derive(Debug, Default)]

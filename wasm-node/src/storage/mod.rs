@@ -3,9 +3,11 @@
 //!
 //! In reading order:
 //! - `opening` takes one of the browser's slots (`slot`), opens its database, and restores the machine from it.
-//! - `indexed_db` is the store on disk, with `schema`, `records`, `segments`, `summary`, `compaction`, `loading` and
-//!   `checking`.
-//! - `close_signal`, `reopening` and `rebuilding` handle databases that the browser closed, deleted or left incomplete.
+//! - `store` says what a store is.
+//! - `indexed_db` is the open database of the store on disk, with `schema`, `records`, `segments` and `summary`.
+//!   `loading` reads all of it at the start, `compaction` and `checking` tend it, and `disk_store` executes requests.
+//! - `close_signal`, `reopening`, `database` and `rebuilding` handle databases that the browser closed, deleted or left
+//!   incomplete.
 //! - `mirror` is a second copy, in `localStorage`, of the data that peers cannot restore.
 //! - `memory` is a store without a disk.
 //! - `queue` serializes the requests to either store.
@@ -16,6 +18,8 @@ mod adoption;
 mod checking;
 mod close_signal;
 mod compaction;
+mod database;
+mod disk_store;
 #[cfg(test)]
 mod fault_injector;
 mod health;
@@ -33,176 +37,17 @@ mod reopening;
 mod schema;
 mod segments;
 mod slot;
+mod store;
 #[doc(hidden)]
 pub mod suite;
 mod summary;
 
-use std::rc::Rc;
-
-use async_trait::async_trait;
-use heartchain_chain::{hash::BlockHash, reading::Reading};
-use heartchain_sync::Batch;
-use wasm_bindgen::JsCast;
-use web_sys::DomException;
-
 pub(crate) use adoption::{Adoption, Unshared};
 pub use close_signal::{CloseSignal, ClosedBy};
-pub(crate) use health::{Failing, Health, Reason};
+pub(crate) use health::{Failing, Health, Loss, Reason};
 pub use indexed_db::IndexedDb;
-pub(crate) use loading::Loss;
 pub use memory::MemoryStore;
 pub(crate) use mirror::{MAX_MIRRORED_ENTRIES, Mirror};
 pub(crate) use opening::{Opened, open};
 pub(crate) use queue::{Answer, Bodies, Queue};
-
-/// Why a request to a store failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The browser reported an error.
-    #[error("storage failed: {0}")]
-    Failed(String),
-    /// The browser closed the database. Its data may be gone.
-    #[error("storage was closed by the browser")]
-    Closed,
-    /// A newer version of the page closed the database and upgraded it.
-    #[error("storage was upgraded by a newer version of this page")]
-    NewerVersion,
-    /// The disk or the browser's storage quota is full (`QuotaExceededError`).
-    #[error("storage is full")]
-    Full,
-    /// Too many requests are waiting already.
-    #[error("storage is too slow: {limit} requests are waiting")]
-    Busy {
-        /// The greatest number of requests that may wait.
-        limit: usize,
-    },
-    /// The remaining space is reserved for own readings.
-    #[error("storage is full: {left} bytes are left for own readings")]
-    Reserved {
-        /// The remaining space in bytes.
-        left: u64,
-    },
-}
-
-impl StoreError {
-    /// Whether the disk or the storage quota is full.
-    #[must_use]
-    pub const fn is_full(&self) -> bool {
-        matches!(self, Self::Full | Self::Reserved { .. })
-    }
-
-    /// Maps a `DOMException` by its name.
-    fn from_exception(name: &str, message: impl FnOnce() -> String) -> Self {
-        match name {
-            "QuotaExceededError" => Self::Full,
-            "InvalidStateError" => Self::Closed,
-            _ => Self::Failed(message()),
-        }
-    }
-}
-
-impl From<idb::Error> for StoreError {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the idb crate may add variants"
-    )]
-    fn from(error: idb::Error) -> Self {
-        let name = match &error {
-            idb::Error::DomException(exception) => exception.name(),
-            idb::Error::TransactionOpenFailed(thrown) => thrown
-                .dyn_ref::<DomException>()
-                .map(DomException::name)
-                .unwrap_or_default(),
-            _ => String::new(),
-        };
-        Self::from_exception(&name, || error.to_string())
-    }
-}
-
-/// The state of a store after it was reopened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reopened {
-    /// All data that was written is still there.
-    Intact,
-    /// Some or all data is missing.
-    Reset,
-}
-
-/// The result of one step of checking the bodies that were not read when the store was opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CheckProgress {
-    /// Some more bodies were checked. The bodies of these blocks are missing or corrupt.
-    Missing(Vec<BlockHash>),
-    /// Checking pauses: the store does not respond, or enough missing bodies must be fetched again first.
-    Later,
-    /// All bodies are checked.
-    Done,
-}
-
-/// A store of blocks, and of the records that a restart needs.
-#[async_trait(?Send)]
-pub trait Storage {
-    /// Writes the whole batch, in its order, or nothing.
-    ///
-    /// # Errors
-    /// If the write failed. Then nothing was written.
-    async fn write(&mut self, batch: Batch) -> Result<(), StoreError>;
-
-    /// The bodies of these blocks, in this order; `None` for a block that the store does not have. Sees every earlier
-    /// write.
-    ///
-    /// # Errors
-    /// If the read failed.
-    async fn bodies(&self, hashes: &[BlockHash]) -> Result<Vec<Option<Vec<Reading>>>, StoreError>;
-
-    /// Checks some more of the bodies that were not read when the store was opened.
-    async fn check(&mut self) -> CheckProgress {
-        CheckProgress::Done
-    }
-
-    /// Does one step of background compaction. Reads return the same as before. Returns whether there is more to do.
-    async fn compact(&mut self) -> bool {
-        false
-    }
-
-    /// A signal that is set when the browser closes the store. `None` if that cannot happen.
-    fn close_signal(&self) -> Option<Rc<CloseSignal>> {
-        None
-    }
-
-    /// Opens the store again after it was closed.
-    ///
-    /// # Errors
-    /// If it cannot be opened at the moment.
-    async fn reopen(&mut self) -> Result<Reopened, StoreError> {
-        Ok(Reopened::Intact)
-    }
-}
-
-#[async_trait(?Send)]
-impl<S: Storage + ?Sized> Storage for Box<S> {
-    async fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
-        (**self).write(batch).await
-    }
-
-    async fn bodies(&self, hashes: &[BlockHash]) -> Result<Vec<Option<Vec<Reading>>>, StoreError> {
-        (**self).bodies(hashes).await
-    }
-
-    async fn check(&mut self) -> CheckProgress {
-        (**self).check().await
-    }
-
-    async fn compact(&mut self) -> bool {
-        (**self).compact().await
-    }
-
-    fn close_signal(&self) -> Option<Rc<CloseSignal>> {
-        (**self).close_signal()
-    }
-
-    async fn reopen(&mut self) -> Result<Reopened, StoreError> {
-        (**self).reopen().await
-    }
-}
+pub use store::{CheckProgress, Reopened, Storage, StoreError};

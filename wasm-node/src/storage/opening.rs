@@ -7,9 +7,13 @@ use heartchain_chain::{key::SecretKey, room::Room};
 use heartchain_sync::{Config, Machine, Restore};
 
 use super::{
-    Health, IndexedDb, MemoryStore, Mirror, Reason, Storage, StoreError,
+    health::{Health, Reason},
+    indexed_db::IndexedDb,
+    memory::MemoryStore,
+    mirror::Mirror,
     schema::OPEN_TIMEOUT,
     slot::{self, Slot},
+    store::{Storage, StoreError},
 };
 use crate::clock;
 

@@ -17,7 +17,11 @@ use heartchain_sync::{
 };
 use wasm_bindgen_futures::spawn_local;
 
-use super::{CheckProgress, CloseSignal, ClosedBy, Health, Reopened, Storage, StoreError};
+use super::{
+    close_signal::{CloseSignal, ClosedBy},
+    health::Health,
+    store::{CheckProgress, Reopened, Storage, StoreError},
+};
 use crate::clock;
 
 /// Requests that may wait for the store. The machine has a few dozen open at most; more means that storage is stuck.

@@ -9,11 +9,10 @@ use wasm_bindgen::JsValue;
 use web_sys::IdbDatabase;
 
 use super::{
-    StoreError,
-    indexed_db::{FIRST_KEY, key_location},
     mirror::MAX_MIRRORED_ENTRIES,
-    records,
-    schema::{self, JOURNAL, KEYS, LOADED_ENTRIES, META},
+    records::{self, key_location},
+    schema::{self, FIRST_KEY, JOURNAL, KEYS, LOADED_ENTRIES, META},
+    store::StoreError,
 };
 
 /// The irreplaceable data of another slot.

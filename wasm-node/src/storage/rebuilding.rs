@@ -13,10 +13,9 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::IdbDatabase;
 
 use super::{
-    StoreError,
-    indexed_db::FIRST_KEY,
     records,
-    schema::{self, Connection, IRREPLACEABLE, META, Migration, OPEN_TIMEOUT},
+    schema::{self, Connection, FIRST_KEY, IRREPLACEABLE, META, Migration, OPEN_TIMEOUT},
+    store::StoreError,
 };
 
 /// The stages of a rebuild. Each is safe against a crash after it.
@@ -216,7 +215,10 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::storage::schema::{JOURNAL, MIGRATIONS};
+    use crate::storage::{
+        database,
+        schema::{JOURNAL, MIGRATIONS},
+    };
 
     /// Creates a database with only two of its stores, which hold irreplaceable data.
     async fn half_made(name: &str) {
@@ -273,7 +275,7 @@ mod tests {
             };
             let crashed = crashing.start(database.expect("it opens")).await;
             assert!(crashed.is_err(), "{stage}");
-            let again = schema::open(&name, migrations).await.expect("it opens");
+            let again = database::open(&name, migrations).await.expect("it opens");
             for store in [META, JOURNAL] {
                 let kept = kept(&again, store).await;
                 assert_eq!(kept, Some("kept".into()), "{stage}: {store}");
@@ -292,10 +294,10 @@ mod tests {
     async fn rebuild_overwrites_nothing() {
         let name = "rebuilding over";
         half_made(name).await;
-        let first = schema::open(name, MIGRATIONS).await.expect("it opens");
+        let first = database::open(name, MIGRATIONS).await.expect("it opens");
         assert!(first.rebuilt);
         drop(first);
-        let again = schema::open(name, MIGRATIONS).await.expect("it opens");
+        let again = database::open(name, MIGRATIONS).await.expect("it opens");
         assert!(!again.rebuilt);
         assert_eq!(kept(&again, META).await, Some("kept".into()));
         let names = database_names().await.expect("a list");

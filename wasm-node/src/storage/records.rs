@@ -87,6 +87,11 @@ pub(super) fn reading_key(id: &ReadingId) -> JsValue {
     to_js(id.as_bytes())
 }
 
+/// The location of a later key, for its checksum.
+pub(super) fn key_location(from: u64) -> String {
+    format!("key from {from}")
+}
+
 /// Encodes the seed of a signing key.
 pub(super) fn seed(location: &str, seed: &[u8; 32]) -> JsValue {
     to_js(&with_checksum(location, seed))

@@ -5,10 +5,12 @@ use idb::{Query, Transaction};
 use wasm_bindgen::JsValue;
 
 use super::{
-    Reason, Reopened, StoreError,
-    indexed_db::{FIRST_KEY, IndexedDb, TIP},
+    database,
+    health::Reason,
+    indexed_db::{IndexedDb, Inventory},
     records,
-    schema::{self, JOURNAL, META},
+    schema::{self, FIRST_KEY, JOURNAL, META, TIP},
+    store::{Reopened, StoreError},
 };
 
 impl IndexedDb {
@@ -17,7 +19,7 @@ impl IndexedDb {
     /// # Errors
     /// If the browser does not open it at the moment, or a newer version of the page has upgraded it.
     pub(super) async fn reopen_database(&mut self) -> Result<Reopened, StoreError> {
-        let opened = schema::open(self.name(), schema::MIGRATIONS).await;
+        let opened = database::open(self.name(), schema::MIGRATIONS).await;
         self.connection = opened.map_err(|reason| match reason {
             Reason::NewerVersion => StoreError::NewerVersion,
             Reason::Requested
@@ -87,15 +89,6 @@ impl IndexedDb {
         let tip = count(&read, META, Some(TIP)).await? > 0;
         Ok(Inventory { journal, tip })
     }
-}
-
-/// What a database contained when it was last read or written, to detect a loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Inventory {
-    /// The number of journal entries.
-    pub(super) journal: u32,
-    /// Whether there was a best tip.
-    pub(super) tip: bool,
 }
 
 async fn count(read: &Transaction, store: &str, key: Option<&str>) -> Result<u32, StoreError> {

@@ -1,5 +1,5 @@
 //! The database schema: its object stores, the migrations from older versions, and transactions. Reads and writes no
-//! records. A database in which stores are missing is rebuilt by `rebuilding`.
+//! records. `database` opens a database whatever state it is in.
 
 use std::{rc::Rc, time::Duration};
 
@@ -16,7 +16,11 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{IdbDatabase, IdbTransaction, IdbVersionChangeEvent};
 
-use super::{CloseSignal, ClosedBy, Reason, StoreError, rebuilding::Rebuilding};
+use super::{
+    close_signal::{CloseSignal, ClosedBy},
+    health::Reason,
+    store::StoreError,
+};
 use crate::clock;
 
 /// How long opening a database may take. It takes a moment unless the browser is stuck.
@@ -48,6 +52,15 @@ pub(super) const STORES: [&str; 8] = [
 const V1_STORES: [&str; 6] = [META, KEYS, JOURNAL, RECOVERY, BLOCKS, SEGMENTS];
 /// The object stores whose data peers cannot restore.
 pub(super) const IRREPLACEABLE: [&str; 4] = [META, KEYS, JOURNAL, ADOPTED];
+
+/// The names of the two copies of the first key in `meta`.
+pub(super) const FIRST_KEY: [&str; 2] = ["key", "key again"];
+
+/// The name of the best tip in `meta`.
+pub(super) const TIP: &str = "tip";
+
+/// The name, in `meta`, of the newest confirmed block of the best branch.
+pub(super) const CONFIRMED: &str = "confirmed";
 
 #[wasm_bindgen]
 extern "C" {
@@ -106,31 +119,6 @@ fn add_adopted(database: &Database, _: &Transaction) -> Result<(), idb::Error> {
     database
         .create_object_store(ADOPTED, ObjectStoreParams::new())
         .map(drop)
-}
-
-/// Opens a database; creates, migrates or rebuilds it if necessary.
-///
-/// # Errors
-/// If the browser refuses, or a newer version of this page has upgraded the database.
-pub(super) async fn open(
-    name: &str,
-    migrations: &'static [Migration],
-) -> Result<Connection, Reason> {
-    let factory = Factory::new().map_err(|_| Reason::NoDatabase)?;
-    let database = open_with_timeout(&factory, name, migrations, OPEN_TIMEOUT).await?;
-    let rebuilding = Rebuilding::new(&factory, name, migrations);
-    let rebuilt = if has_all_stores(&database) {
-        rebuilding.resume(database).await
-    } else {
-        rebuilding.start(database).await
-    };
-    rebuilt.map_err(|_| Reason::Blocked)
-}
-
-fn has_all_stores(database: &Database) -> bool {
-    let stores = database.store_names();
-    let has = |store: &&str| stores.iter().any(|has| has == store);
-    STORES.iter().all(has)
 }
 
 /// Commits a transaction if its requests could be made; otherwise aborts it.
@@ -281,6 +269,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+    use crate::storage::database::open;
 
     const NEXT: &[Migration] = &[create, add_summaries, add_adopted, |database, _| {
         database

@@ -15,7 +15,7 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::AbortController;
 
-use super::{Reason, mirror, schema::OPEN_TIMEOUT};
+use super::{health::Reason, mirror, schema::OPEN_TIMEOUT};
 use crate::clock;
 
 /// Tabs of one browser that can store data in one room: enough for a person, and for testing a class. Each tab has a

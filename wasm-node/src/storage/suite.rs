@@ -15,7 +15,7 @@ use heartchain_chain::{
 use heartchain_sync::io::JournalEntry;
 use heartchain_sync::{Batch, StoreOperation};
 
-use super::Storage;
+use super::store::Storage;
 
 /// The number of blocks in a long chain.
 const MANY: u64 = 2_000;

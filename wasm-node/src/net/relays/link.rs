@@ -7,7 +7,7 @@ use libp2p::{
     Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, swarm::ConnectionId,
 };
 
-use super::{Action, Arrival, LinkId, RelayView};
+use super::action::{Action, LinkId};
 use crate::{
     clock::{millis, random_u64},
     net::{
@@ -33,6 +33,26 @@ const RELAY_REDIAL: &[Duration] = &[
 ];
 /// A registration is renewed after this time: twice in its lifetime, with time for one late renewal.
 pub(crate) const RENDEZVOUS_RENEW: Duration = Duration::from_secs(40);
+
+/// A relay, as the page shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RelayView {
+    pub(crate) address: String,
+    pub(crate) peer: Option<PeerId>,
+    pub(crate) connected: bool,
+    pub(crate) reserved: bool,
+}
+
+/// What a new connection means for this tab's relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// It connects a relay.
+    Relay,
+    /// It leads to a relay that is connected already, and is redundant.
+    Surplus,
+    /// It does not belong to a relay.
+    Other,
+}
 
 #[derive(Debug)]
 pub(super) enum Source {

@@ -56,8 +56,7 @@ impl RequestKind {
     }
 }
 
-/// The client for one room, with its open requests: each ends with a response, or fails after
-/// the protocol's timeout.
+/// The client for one room, with its open requests: each ends with a response, or fails after a while.
 #[derive(Debug)]
 pub(crate) struct RendezvousClient {
     namespace: String,

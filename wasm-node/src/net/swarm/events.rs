@@ -20,12 +20,11 @@ use super::{Network, NetworkEvent};
 use crate::{
     clock::{self, millis, random_u64},
     net::{
-        Path, Role,
         behaviour::ProtocolsEvent,
         candidates::{EXCHANGED_PEER_TTL, NON_MEMBER_BACKOFF},
         codec::{FrameError, FrameEvent},
         connection_limiter::path_of,
-        connections::{Direction, UPGRADED_CIRCUIT_DELAY},
+        connections::{Direction, Path, Role, UPGRADED_CIRCUIT_DELAY},
         peer_list::PeerList,
         relays::Arrival,
         rendezvous::{RENDEZVOUS_TTL, RendezvousEvent},

@@ -7,11 +7,11 @@ use idb::KeyRange;
 use wasm_bindgen::JsValue;
 
 use crate::storage::{
-    StoreError,
     indexed_db::{IndexedDb, LOADED_BLOCKS, read_block},
     records,
     schema::{BLOCKS, SEGMENTS, SUMMARIES},
     segments::Segment,
+    store::StoreError,
     summary::Summary,
 };
 

@@ -1,0 +1,19 @@
+//! The document in which a relay describes itself, and how to read it.
+
+use std::rc::Rc;
+
+use futures::future::LocalBoxFuture;
+
+use super::ice::IceServer;
+
+/// The document that describes a relay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RelayDocument {
+    /// Its multiaddrs, each with its peer ID.
+    pub(crate) addresses: Vec<String>,
+    /// STUN servers that the relay offers.
+    pub(crate) stun: Vec<IceServer>,
+}
+
+/// Reads the document that describes the page's relay; `None` if it could not be read.
+pub(crate) type ReadDocument = Rc<dyn Fn() -> LocalBoxFuture<'static, Option<RelayDocument>>>;
