@@ -178,7 +178,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
 
     /// Connections to close: those without an answered ping for `relay` (relays) or `peer` (members), and those whose
     /// peer has not named its protocols within `unknown`.
-    pub(crate) fn silent(
+    fn silent(
         &self,
         now: MonotonicMillis,
         relay: Duration,
@@ -214,7 +214,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     ///   Both sides make the same choice: they keep the one dialed by the smaller peer ID.
     ///
     /// Two circuits that one side dialed are left alone.
-    pub(crate) fn surplus(
+    fn surplus(
         &self,
         us: &P,
         now: MonotonicMillis,
@@ -262,6 +262,24 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         surplus
     }
 
+    /// The connections to close: silent ones and redundant circuits. `us` is this tab's own peer ID.
+    pub(crate) fn to_close(&self, us: &P, now: MonotonicMillis) -> Vec<C> {
+        let mut ids = self.silent(
+            now,
+            RELAY_LIVENESS_TIMEOUT,
+            PEER_LIVENESS_TIMEOUT,
+            IDENTIFY_TIMEOUT,
+        );
+        ids.extend(self.surplus(
+            us,
+            now,
+            SURPLUS_CIRCUIT_DELAY,
+            UPGRADED_CIRCUIT_DELAY,
+            REPLACEMENT_TIMEOUT,
+        ));
+        ids
+    }
+
     /// All peers in order of their IDs: the role of each, its best path, and the round trip on that path if known.
     pub(crate) fn views(&self) -> impl Iterator<Item = (P, Role, Path, Option<Duration>)> {
         self.peers.iter().filter_map(|(peer, entry)| {
@@ -278,6 +296,11 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         self.views()
             .filter(|(_, role, path, _)| *role == Role::Member && *path == Path::Direct)
             .map(|(peer, _, _, _)| peer)
+    }
+
+    /// Whether this peer is a member with a direct connection.
+    pub(crate) fn is_neighbour(&self, peer: &P) -> bool {
+        self.neighbours().any(|other| other == *peer)
     }
 
     /// How many members of this room are connected.

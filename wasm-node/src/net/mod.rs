@@ -14,9 +14,20 @@ mod codec;
 #[cfg(target_arch = "wasm32")]
 mod connection_limiter;
 mod connections;
+#[cfg(target_arch = "wasm32")]
+mod connectivity;
+#[cfg(target_arch = "wasm32")]
+mod dialer;
 mod discovery;
 #[cfg(target_arch = "wasm32")]
 mod error;
+#[cfg(target_arch = "wasm32")]
+mod events;
+#[cfg(target_arch = "wasm32")]
+mod exchange_protocol;
+#[cfg(target_arch = "wasm32")]
+mod gossip;
+mod housekeeping;
 mod ice;
 #[cfg(target_arch = "wasm32")]
 mod identity;
@@ -29,6 +40,8 @@ mod peer_link;
 mod peer_list;
 mod peer_slots;
 mod pending_validation;
+#[cfg(target_arch = "wasm32")]
+mod relay_actions;
 #[cfg(target_arch = "wasm32")]
 mod relay_document;
 #[cfg(target_arch = "wasm32")]
@@ -52,10 +65,11 @@ pub(crate) use peer_slots::WANTED_PEERS;
 pub(crate) use {
     address::{CircuitAddress, PageScheme, RelayAddress},
     error::NetworkError,
+    events::NetworkEvent,
     identity::peer_id_from_seed,
     libp2p::PeerId,
     peer_link::PeerLink,
     relay_document::{ReadDocument, RelayDocument},
     relays::RelayView,
-    swarm::{Network, NetworkConfig, NetworkEvent},
+    swarm::{Network, NetworkConfig},
 };

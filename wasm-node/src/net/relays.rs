@@ -11,21 +11,19 @@ use libp2p::{
     Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, swarm::ConnectionId,
 };
 
-use self::action::Action;
 use self::link::{Connected, Link, Phase, RENDEZVOUS_RENEW, RESERVATION_TIMEOUT, Source};
 pub(crate) use self::{
-    action::LinkId,
+    action::{Action, LinkId},
     link::{Arrival, RelayView},
 };
 use super::{
     address::{PageScheme, RelayAddress},
     backoff::jitter,
     discovery::{
-        DISCOVERY_INTERVAL, EAGER_DISCOVERY_DURATION, EAGER_DISCOVERY_INTERVAL, FEW_PEERS,
-        LONELY_DISCOVERY_INTERVAL,
+        self, EAGER_DISCOVERY_DURATION, EAGER_DISCOVERY_INTERVAL, LONELY_DISCOVERY_INTERVAL,
     },
     relay_document::RelayDocument,
-    rendezvous::message::Cookie,
+    rendezvous::{RendezvousEvent, message::Cookie},
 };
 use crate::clock::{millis, random_u64};
 
@@ -86,7 +84,7 @@ impl Relays {
 
     /// The actions that are due, given how many members of the room are connected.
     pub(crate) fn tick(&mut self, now: MonotonicMillis, members: usize) -> Vec<Action> {
-        let interval = self.discovery_interval(now, members);
+        let interval = discovery::interval(members, now < self.eager_until);
         self.links
             .iter_mut()
             .enumerate()
@@ -274,6 +272,25 @@ impl Relays {
         }
     }
 
+    /// A request to a relay's rendezvous ended. Returns the peers that it reported, each with the lifetime of its
+    /// registration.
+    pub(crate) fn on_rendezvous(
+        &mut self,
+        relay: &PeerId,
+        outcome: RendezvousEvent,
+        now: MonotonicMillis,
+    ) -> Vec<(PeerId, Duration)> {
+        match outcome {
+            RendezvousEvent::Registered(ttl) => self.registered(relay, ttl, now),
+            RendezvousEvent::Discovered(None) => self.discovered(relay, None),
+            RendezvousEvent::Discovered(Some(found)) => {
+                self.discovered(relay, found.cookie);
+                return found.peers;
+            }
+        }
+        Vec::new()
+    }
+
     /// The relay registered this tab for `ttl`, or refused (`None`).
     pub(crate) fn registered(
         &mut self,
@@ -376,16 +393,6 @@ impl Relays {
         self.links
             .iter_mut()
             .find(|link| link.relay().is_some_and(|relay| relay.peer == *peer))
-    }
-
-    fn discovery_interval(&self, now: MonotonicMillis, members: usize) -> Duration {
-        if members >= FEW_PEERS {
-            DISCOVERY_INTERVAL
-        } else if now < self.eager_until {
-            EAGER_DISCOVERY_INTERVAL
-        } else {
-            LONELY_DISCOVERY_INTERVAL
-        }
     }
 }
 

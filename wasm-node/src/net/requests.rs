@@ -1,21 +1,33 @@
-//! Open requests in both directions: maps libp2p's request IDs to those of the sync state machine, and keeps the
-//! deadline of each outbound request. It never sends.
+//! Open requests of sync in both directions: maps libp2p's request IDs to those of the sync state machine, and keeps the
+//! deadline of each outbound request. It never reads what is requested.
 
 use heartchain_chain::time::MonotonicMillis;
-use heartchain_sync::io::{InboundId, RequestId};
+use heartchain_sync::{
+    Input,
+    io::{InboundId, RequestFailure, RequestId},
+};
 use libp2p::{
     PeerId,
-    request_response::{InboundRequestId, OutboundRequestId, ResponseChannel},
+    request_response::{
+        Behaviour, Event, InboundRequestId, Message, OutboundFailure, OutboundRequestId,
+        ResponseChannel,
+    },
 };
 use litemap::LiteMap;
+
+use super::codec::{FrameCodec, FrameError, FrameEvent};
 
 /// Requests of other peers that may wait for a response: 4 from each of 24 peers, and some that were abandoned.
 const MAX_UNANSWERED_REQUESTS: usize = 128;
 
-/// Requests of this tab that wait for a response. The state machine has at most 4 open with each peer.
+/// The open requests of this tab and of its peers.
 #[derive(Debug, Default)]
-pub(crate) struct OutboundRequests {
-    open: LiteMap<OutboundRequestId, OutboundRequest>,
+pub(crate) struct Requests {
+    /// Requests of this tab that wait for a response. The state machine has at most 4 open with each peer.
+    outbound: LiteMap<OutboundRequestId, OutboundRequest>,
+    /// Requests of peers that wait for a response from this tab, and the stream of each.
+    inbound: LiteMap<InboundId, (InboundRequestId, ResponseChannel<Vec<u8>>)>,
+    next_inbound: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,79 +37,149 @@ struct OutboundRequest {
     deadline: MonotonicMillis,
 }
 
-impl OutboundRequests {
-    /// A request was sent.
-    pub(crate) fn insert(
+/// The peer whose request has arrived with this event, if one has.
+pub(crate) fn requester(event: &FrameEvent) -> Option<PeerId> {
+    if let Event::Message {
+        peer,
+        message: Message::Request { .. },
+        ..
+    } = event
+    {
+        Some(*peer)
+    } else {
+        None
+    }
+}
+
+impl Requests {
+    /// Sends a request to a connected peer.
+    pub(crate) fn send(
         &mut self,
-        sent: OutboundRequestId,
+        protocol: &mut Behaviour<FrameCodec>,
         peer: PeerId,
         id: RequestId,
+        data: Vec<u8>,
         deadline: MonotonicMillis,
     ) {
-        self.open
-            .insert(sent, OutboundRequest { peer, id, deadline });
+        let sent = protocol.send_request(&peer, data);
+        let open = OutboundRequest { peer, id, deadline };
+        self.outbound.insert(sent, open);
     }
 
-    /// Removes a request that has ended. Returns its peer and its ID in the state machine; `None` if it ended before.
-    pub(crate) fn take(&mut self, sent: OutboundRequestId) -> Option<(PeerId, RequestId)> {
-        let open = self.open.remove(&sent)?;
-        Some((open.peer, open.id))
+    /// Responds to a peer's request.
+    pub(crate) fn respond(
+        &mut self,
+        protocol: &mut Behaviour<FrameCodec>,
+        id: InboundId,
+        data: Vec<u8>,
+    ) {
+        if let Some((_, channel)) = self.inbound.remove(&id) {
+            // This fails only if the peer is gone or has given up, and then the response is not missed.
+            let _ = protocol.send_response(channel, data);
+        }
     }
 
-    /// Removes all requests to a peer that is gone. No failures are reported for them: the disconnect says enough.
+    /// Closes the stream of a peer's request without a response.
+    pub(crate) fn refuse(&mut self, id: InboundId) {
+        self.inbound.remove(&id);
+    }
+
+    /// Handles an event of the protocol. If too many requests are open, closes the stream of another one.
+    pub(crate) fn on_event(&mut self, event: FrameEvent) -> Option<Input<PeerId>> {
+        match event {
+            Event::Message {
+                peer: from,
+                message:
+                    Message::Request {
+                        request_id,
+                        request: data,
+                        channel,
+                    },
+                ..
+            } => {
+                let id = self.insert_inbound(request_id, channel)?;
+                Some(Input::Request { from, id, data })
+            }
+            Event::Message {
+                message:
+                    Message::Response {
+                        request_id,
+                        response: data,
+                    },
+                ..
+            } => {
+                let OutboundRequest { peer, id, .. } = self.outbound.remove(&request_id)?;
+                Some(Input::Response { peer, id, data })
+            }
+            Event::OutboundFailure {
+                request_id, error, ..
+            } => {
+                let OutboundRequest { peer, id, .. } = self.outbound.remove(&request_id)?;
+                let failure = failure(&error);
+                Some(Input::RequestFailed { peer, id, failure })
+            }
+            Event::InboundFailure { request_id, .. } => {
+                // The peer no longer waits for the response.
+                self.inbound.retain(|_, (open, _)| *open != request_id);
+                None
+            }
+            Event::ResponseSent { .. } => None,
+        }
+    }
+
+    fn insert_inbound(
+        &mut self,
+        received: InboundRequestId,
+        channel: ResponseChannel<Vec<u8>>,
+    ) -> Option<InboundId> {
+        if self.inbound.len() >= MAX_UNANSWERED_REQUESTS {
+            return None;
+        }
+        let id = InboundId(self.next_inbound);
+        self.next_inbound = self.next_inbound.wrapping_add(1);
+        self.inbound.insert(id, (received, channel));
+        Some(id)
+    }
+
+    /// Forgets the requests to a peer that is gone. No failures are reported for them: the disconnect says enough.
     pub(crate) fn forget(&mut self, peer: &PeerId) {
-        self.open.retain(|_, open| open.peer != *peer);
+        self.outbound.retain(|_, open| open.peer != *peer);
     }
 
-    /// Removes and returns the requests whose deadline has passed.
-    pub(crate) fn take_expired(&mut self, now: MonotonicMillis) -> Vec<(PeerId, RequestId)> {
+    /// Ends the requests whose deadline has passed.
+    pub(crate) fn poll(&mut self, now: MonotonicMillis) -> Vec<Input<PeerId>> {
         let mut expired = Vec::new();
-        self.open.retain(|_, open| {
+        self.outbound.retain(|_, open| {
             let is_expired = open.deadline <= now;
             if is_expired {
-                expired.push((open.peer, open.id));
+                expired.push(Input::RequestFailed {
+                    peer: open.peer,
+                    id: open.id,
+                    failure: RequestFailure::Timeout,
+                });
             }
             !is_expired
         });
         expired
     }
 
-    /// The deadline of the request that expires next.
-    pub(crate) fn due(&self) -> Option<MonotonicMillis> {
-        self.open.values().map(|open| open.deadline).min()
+    /// When [`Self::poll`] is next due.
+    pub(crate) fn next_deadline(&self) -> Option<MonotonicMillis> {
+        self.outbound.values().map(|open| open.deadline).min()
     }
 }
 
-/// Requests of peers that wait for a response from this tab.
-#[derive(Debug, Default)]
-pub(crate) struct InboundRequests {
-    next: u64,
-    open: LiteMap<InboundId, (InboundRequestId, ResponseChannel<Vec<u8>>)>,
-}
-
-impl InboundRequests {
-    /// Adds a request and returns its ID for the state machine. `None` if too many are open: the stream is closed then.
-    pub(crate) fn insert(
-        &mut self,
-        received: InboundRequestId,
-        channel: ResponseChannel<Vec<u8>>,
-    ) -> Option<InboundId> {
-        if self.open.len() >= MAX_UNANSWERED_REQUESTS {
-            return None;
-        }
-        let id = InboundId(self.next);
-        self.next = self.next.wrapping_add(1);
-        self.open.insert(id, (received, channel));
-        Some(id)
-    }
-
-    /// Removes a request and returns the channel for its response. Dropping the channel closes the stream.
-    pub(crate) fn take(&mut self, id: InboundId) -> Option<ResponseChannel<Vec<u8>>> {
-        self.open.remove(&id).map(|(_, channel)| channel)
-    }
-
-    /// Removes a request whose peer no longer waits for the response.
-    pub(crate) fn forget(&mut self, received: InboundRequestId) {
-        self.open.retain(|_, (open, _)| *open != received);
+fn failure(error: &OutboundFailure) -> RequestFailure {
+    match error {
+        OutboundFailure::Timeout => RequestFailure::Timeout,
+        OutboundFailure::UnsupportedProtocols => RequestFailure::Unsupported,
+        OutboundFailure::DialFailure | OutboundFailure::ConnectionClosed => RequestFailure::Closed,
+        OutboundFailure::Io(error) => match error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<FrameError>())
+        {
+            Some(FrameError::Oversize { .. }) => RequestFailure::Oversize,
+            Some(FrameError::Truncated { .. }) | None => RequestFailure::Closed,
+        },
     }
 }

@@ -1,51 +1,41 @@
-//! [`Network`]: the libp2p swarm of a tab, with events in terms of the sync state machine. It never judges the data
-//! that a peer sends; all it checks is whether the peer speaks this room's protocols.
+//! [`Network`]: the libp2p swarm of a tab, reporting inputs of the sync state machine. It never judges the data that a
+//! peer sends; all it checks is whether the peer speaks this room's protocols.
 //!
-//! `commands` carries out what the state machine requests, `events` handles what libp2p reports, and `housekeeping`
-//! does what is due by time.
+//! Three parts share the swarm: [`Connectivity`], [`Requests`] and [`Gossip`]. This file hands each event of libp2p and
+//! each command of the state machine to one of them, and what follows from it to the others.
 
-mod commands;
-mod events;
-mod housekeeping;
+use std::time::Duration;
 
-use std::{collections::VecDeque, time::Duration};
-
-use futures::{
-    FutureExt, StreamExt, future::LocalBoxFuture, select_biased, stream::FuturesUnordered,
+use futures::{FutureExt, StreamExt, select_biased};
+use heartchain_chain::{room::Room, time::MonotonicMillis};
+use heartchain_sync::{
+    Input,
+    io::{GossipId, InboundId, RequestFailure, RequestId, Topic, Verdict},
 };
-use heartchain_chain::{
-    room::Room,
-    time::{MonotonicMillis, UnixMillis},
-};
-use heartchain_sync::Input;
 use libp2p::{
-    PeerId, Swarm,
-    core::transport::ListenerId,
-    gossipsub,
+    PeerId, StreamProtocol, Swarm, gossipsub, identify,
     identity::Keypair,
-    swarm::{self, ConnectionId},
+    swarm::{self, SwarmEvent},
 };
 use libp2p_webrtc_browser::peer::{self, address::direct};
-use litemap::LiteMap;
 
 use super::{
     address::{CircuitAddress, PageScheme, RelayAddress},
-    backoff::PEER_REDIAL,
-    bans::{Bans, MAX_BANNED},
-    behaviour::{Protocols, RoomNames},
-    candidates::{Candidates, MAX_CANDIDATES},
-    connections::{Connections, Role},
+    behaviour::{Protocols, ProtocolsEvent, RoomNames},
+    codec::FrameEvent,
+    connectivity::Connectivity,
+    dialer::Dialer,
     error::NetworkError,
+    events::{Events, NetworkEvent},
+    gossip::Gossip,
     ice::IceServer,
     identity::peer_id_of,
-    peer_exchange::PeerExchange,
     peer_link::PeerLink,
-    pending_validation::PendingValidation,
-    relay_document::{ReadDocument, RelayDocument},
-    relays::{LinkId, RelayView, Relays},
-    rendezvous::RendezvousClient,
-    requests::{InboundRequests, OutboundRequests},
-    transport::all_transports,
+    relay_actions::RelayActions,
+    relay_document::ReadDocument,
+    relays::{RelayView, Relays},
+    requests::{self, Requests},
+    transport::{all_transports, use_ice_servers},
 };
 use crate::clock::{self, Alarm};
 
@@ -69,42 +59,17 @@ pub(crate) struct NetworkConfig<'a> {
     pub(crate) read_document: ReadDocument,
 }
 
-/// What happened on the network.
-#[derive(Debug)]
-pub(crate) enum NetworkEvent {
-    /// An input for the state machine.
-    Input(Input<PeerId>),
-    /// The result of [`Network::relay_views`] or [`Network::peer_links`] changed.
-    Changed,
-}
-
-/// The network side of a tab: the swarm, and what is known of relays and peers.
+/// The network side of a tab.
 pub(crate) struct Network {
     swarm: Swarm<Protocols>,
-    key: Keypair,
-    names: RoomNames,
-    relays: Relays,
-    connections: Connections<PeerId, ConnectionId>,
-    candidates: Candidates<PeerId, PeerId>,
-    named: Vec<CircuitAddress>,
-    peer_exchange: PeerExchange<PeerId, ListenerId>,
-    /// Dials to peers in progress.
-    dialing: LiteMap<ConnectionId, PeerId>,
-    bans: Bans<PeerId>,
-    /// No peer is dialed while set, and every connection is closed as soon as it is established.
-    isolated: bool,
-    rendezvous: RendezvousClient,
-    outbound_requests: OutboundRequests,
-    inbound_requests: InboundRequests,
-    pending_validation: PendingValidation<gossipsub::MessageId, PeerId>,
-    ice_servers_given: bool,
-    read_document: ReadDocument,
-    reading: FuturesUnordered<LocalBoxFuture<'static, (LinkId, Option<RelayDocument>)>>,
-    housekeeping_at: MonotonicMillis,
-    /// Wall clock time of the last housekeeping.
-    housekept_at: UnixMillis,
+    /// The protocol that members of this room announce.
+    sync_protocol: StreamProtocol,
+    connectivity: Connectivity,
+    requests: Requests,
+    gossip: Gossip,
+    /// Fires when a part has something to do.
     alarm: Alarm,
-    events: VecDeque<NetworkEvent>,
+    events: Events,
 }
 
 impl Network {
@@ -123,43 +88,28 @@ impl Network {
         let mut swarm = Swarm::new(transports.transport, protocols, peer_id_of(&key), settings);
         // Neighbours reach this tab at this address, and circuits through it start with it.
         swarm.add_external_address(direct(peer_id_of(&key)));
-        let ice_servers_given = setup.ice_servers.is_some();
-        let servers = setup.ice_servers.iter().flatten().map(for_webrtc);
-        swarm
-            .behaviour_mut()
-            .webrtc
-            .set_ice_servers(servers.collect());
-        let now = clock::monotonic();
+        let wants_stun = setup.ice_servers.is_none();
+        let servers = setup.ice_servers.unwrap_or_default();
+        use_ice_servers(&mut swarm.behaviour_mut().webrtc, &servers);
+        let (now, gossip) = (clock::monotonic(), Gossip::new(&names));
         let mut alarm = Alarm::default();
         alarm.set(now);
+        let connectivity = Connectivity::new(
+            Relays::new(setup.relays, setup.scheme, now),
+            RelayActions::new(key, names.namespace, setup.read_document, wants_stun),
+            Dialer::new(setup.named),
+            now,
+            clock::now(),
+        );
         Ok(Self {
             swarm,
-            key,
-            rendezvous: RendezvousClient::new(names.namespace.clone()),
-            names,
-            relays: Relays::new(setup.relays, setup.scheme, now),
-            connections: Connections::new(),
-            candidates: Candidates::new(MAX_CANDIDATES, PEER_REDIAL),
-            named: setup.named,
-            peer_exchange: PeerExchange::new(),
-            dialing: LiteMap::new(),
-            bans: Bans::new(MAX_BANNED),
-            isolated: false,
-            outbound_requests: OutboundRequests::default(),
-            inbound_requests: InboundRequests::default(),
-            pending_validation: PendingValidation::new(),
-            ice_servers_given,
-            read_document: setup.read_document,
-            reading: FuturesUnordered::new(),
-            housekeeping_at: now,
-            housekept_at: clock::now(),
+            sync_protocol: names.sync,
+            connectivity,
+            requests: Requests::default(),
+            gossip,
             alarm,
-            events: VecDeque::new(),
+            events: Events::default(),
         })
-    }
-
-    fn emit_input(&mut self, input: Input<PeerId>) {
-        self.events.push_back(NetworkEvent::Input(input));
     }
 
     /// The peer ID of this tab.
@@ -167,58 +117,238 @@ impl Network {
         *self.swarm.local_peer_id()
     }
 
-    /// Waits for the next event. The future is cancel safe: dropping it loses no event.
-    pub(crate) async fn next(&mut self) -> NetworkEvent {
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                return event;
-            }
-            select_biased! {
-                event = self.swarm.select_next_some() => self.on_swarm_event(event),
-                (link, document) = self.reading.select_next_some() => {
-                    self.use_stun(document.as_ref());
-                    self.relays.document(link, document, clock::monotonic());
-                    self.events.push_back(NetworkEvent::Changed);
-                }
-                () = (&mut self.alarm).fuse() => {}
-            }
-            self.tick();
-        }
-    }
-
-    /// Uses the STUN servers that a relay's document names, unless the page configured others. A document without
-    /// servers changes nothing.
-    fn use_stun(&mut self, document: Option<&RelayDocument>) {
-        let servers = document.map(|document| document.stun.as_slice());
-        if let Some(servers @ [_, ..]) = servers.filter(|_| !self.ice_servers_given) {
-            let servers = servers.iter().map(for_webrtc).collect();
-            self.swarm.behaviour_mut().webrtc.set_ice_servers(servers);
-        }
-    }
-
     /// The relays, as the page shows them.
     pub(crate) fn relay_views(&self) -> Vec<RelayView> {
-        self.relays.views()
+        self.connectivity.relay_views()
     }
 
     /// The peers with a known role, as the page shows them.
     pub(crate) fn peer_links(&self) -> Vec<PeerLink> {
-        self.connections
-            .views()
-            .filter(|(_, role, _, _)| *role != Role::Unknown)
-            .map(|(peer, role, path, rtt)| PeerLink {
-                peer,
-                role,
-                path,
-                rtt,
-            })
-            .collect()
+        self.connectivity.peer_links()
+    }
+
+    /// Waits for the next event. The future is cancel safe: dropping it loses no event.
+    pub(crate) async fn next(&mut self) -> NetworkEvent {
+        loop {
+            if let Some(event) = self.events.next() {
+                return event;
+            }
+            select_biased! {
+                event = self.swarm.select_next_some() => self.on_swarm_event(event),
+                (link, document) = self.connectivity.next_document() => {
+                    let protocols = self.swarm.behaviour_mut();
+                    let (events, now) = (&mut self.events, clock::monotonic());
+                    self.connectivity
+                        .on_document(link, document, protocols, events, now);
+                }
+                () = (&mut self.alarm).fuse() => {}
+            }
+            self.poll_parts();
+        }
     }
 }
 
-fn for_webrtc(server: &IceServer) -> peer::IceServer {
-    peer::IceServer {
-        url: server.url().to_owned(),
-        credentials: server.credentials().cloned(),
+// What the state machine and the page want. Each command is carried out once.
+impl Network {
+    /// Sends a request to a peer. It fails at once if the peer is not connected.
+    pub(crate) fn request(
+        &mut self,
+        peer: PeerId,
+        id: RequestId,
+        data: Vec<u8>,
+        deadline: MonotonicMillis,
+    ) {
+        // libp2p would dial a peer that is not connected.
+        if self.swarm.is_connected(&peer) {
+            let protocol = &mut self.swarm.behaviour_mut().sync;
+            self.requests.send(protocol, peer, id, data, deadline);
+            self.set_alarm();
+        } else {
+            let failure = RequestFailure::Closed;
+            self.events
+                .input(Input::RequestFailed { peer, id, failure });
+        }
+    }
+
+    /// Responds to a peer's request.
+    pub(crate) fn respond(&mut self, id: InboundId, data: Vec<u8>) {
+        let protocol = &mut self.swarm.behaviour_mut().sync;
+        self.requests.respond(protocol, id, data);
+    }
+
+    /// Closes the stream of a peer's request without a response.
+    pub(crate) fn refuse(&mut self, id: InboundId) {
+        self.requests.refuse(id);
+    }
+
+    /// Publishes data to a gossip topic of the room.
+    pub(crate) fn publish(&mut self, topic: Topic, data: Vec<u8>) {
+        let gossipsub = &mut self.swarm.behaviour_mut().gossip;
+        self.gossip.publish(gossipsub, topic, data);
+    }
+
+    /// Applies the verdict on a gossip message.
+    pub(crate) fn report_verdict(&mut self, id: GossipId, from: &PeerId, verdict: Verdict) {
+        let gossipsub = &mut self.swarm.behaviour_mut().gossip;
+        self.gossip.apply(gossipsub, id, from, verdict);
+    }
+
+    /// Closes all connections to a peer. With `until`, bans the peer until then.
+    pub(crate) fn disconnect(&mut self, peer: PeerId, until: Option<MonotonicMillis>) {
+        let now = clock::monotonic();
+        self.connectivity
+            .disconnect(peer, until, &mut self.swarm, now);
+    }
+
+    /// Closes all connections and opens no more (`on`), or rejoins the network at once.
+    pub(crate) fn isolate(&mut self, on: bool) {
+        if self.connectivity.isolate(on, &mut self.swarm) {
+            if !on {
+                self.resumed();
+            }
+            self.events.changed();
+        }
+    }
+
+    /// The page is back after it was hidden, frozen or offline.
+    pub(crate) fn resumed(&mut self) {
+        self.connectivity.resumed(clock::monotonic());
+        self.poll_parts();
+    }
+}
+
+// What libp2p reports.
+impl Network {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "other events are followed by one that is handled"
+    )]
+    fn on_swarm_event(&mut self, event: SwarmEvent<ProtocolsEvent>) {
+        let now = clock::monotonic();
+        let (swarm, events) = (&mut self.swarm, &mut self.events);
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_protocol_event(event, now),
+            SwarmEvent::ConnectionEstablished {
+                peer_id: peer,
+                connection_id: id,
+                endpoint,
+                ..
+            } => {
+                self.connectivity
+                    .on_connected((peer, id), &endpoint, swarm, events, now);
+            }
+            SwarmEvent::ConnectionClosed {
+                peer_id: peer,
+                connection_id: id,
+                ..
+            } => {
+                if let Some(gone) = self.connectivity.on_closed(peer, id, events, now) {
+                    self.requests.forget(&gone);
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, .. } => {
+                self.connectivity.on_dial_failed(connection_id, events, now);
+            }
+            SwarmEvent::ExternalAddrConfirmed { address } => {
+                self.connectivity.on_external_address(&address, swarm, now);
+            }
+            SwarmEvent::ListenerClosed { listener_id, .. } => {
+                self.connectivity
+                    .on_listener_closed(listener_id, events, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_protocol_event(&mut self, event: ProtocolsEvent, now: MonotonicMillis) {
+        let (swarm, events) = (&mut self.swarm, &mut self.events);
+        match event {
+            ProtocolsEvent::Relay(event) => self.connectivity.on_relay(&event, events, now),
+            ProtocolsEvent::Rendezvous(event) => self.connectivity.on_rendezvous(event, now),
+            ProtocolsEvent::Webrtc(peer::Event::Doubtful { peer }) => {
+                self.connectivity.on_doubtful(peer, swarm);
+            }
+            // The swarm reports established connections, and failed ones are retried.
+            ProtocolsEvent::Webrtc(
+                peer::Event::Connected { .. } | peer::Event::Failed { .. } | _,
+            ) => {}
+            ProtocolsEvent::Identify(identify::Event::Received {
+                peer_id: peer,
+                info,
+                ..
+            }) => {
+                let speaks_sync = info.protocols.contains(&self.sync_protocol);
+                self.connectivity
+                    .on_identified(peer, speaks_sync, swarm, events, now);
+            }
+            ProtocolsEvent::Identify(
+                identify::Event::Sent { .. }
+                | identify::Event::Pushed { .. }
+                | identify::Event::Error { .. },
+            ) => {}
+            ProtocolsEvent::Ping(event) => self.connectivity.on_ping(&event, swarm, events, now),
+            ProtocolsEvent::Neighbours(event) => {
+                let protocols = swarm.behaviour_mut();
+                self.connectivity.on_exchange(event, protocols, now);
+            }
+            ProtocolsEvent::Gossip(event) => self.on_gossip(event, now),
+            ProtocolsEvent::Sync(event) => self.on_sync(event),
+            // Reservations and circuits of neighbours at this tab need no handling.
+            ProtocolsEvent::Hop(_) => {}
+            ProtocolsEvent::Banned(never) | ProtocolsEvent::ConnectionLimiter(never) => {
+                match never {}
+            }
+        }
+    }
+
+    fn on_gossip(&mut self, event: gossipsub::Event, now: MonotonicMillis) {
+        let Some(message) = self.gossip.arrived(event) else {
+            return;
+        };
+        let gossipsub = &mut self.swarm.behaviour_mut().gossip;
+        if self
+            .connectivity
+            .confirm_member(message.from, &mut self.events)
+        {
+            let input = self.gossip.accept(gossipsub, message, now);
+            self.events.input(input);
+        } else {
+            Gossip::refuse(gossipsub, &message);
+        }
+    }
+
+    fn on_sync(&mut self, event: FrameEvent) {
+        let from = requests::requester(&event);
+        if from.is_some_and(|peer| !self.connectivity.confirm_member(peer, &mut self.events)) {
+            return;
+        }
+        if let Some(input) = self.requests.on_event(event) {
+            self.events.input(input);
+        }
+    }
+}
+
+// What is due by time.
+impl Network {
+    fn poll_parts(&mut self) {
+        let now = clock::monotonic();
+        for input in self.requests.poll(now) {
+            self.events.input(input);
+        }
+        let gossipsub = &mut self.swarm.behaviour_mut().gossip;
+        self.gossip.poll(gossipsub, now);
+        self.connectivity.poll(&mut self.swarm, now, clock::now());
+        self.set_alarm();
+    }
+
+    fn set_alarm(&mut self) {
+        let traffic = [self.requests.next_deadline(), self.gossip.next_deadline()];
+        let connectivity = self.connectivity.next_deadline(self.swarm.behaviour());
+        self.alarm.set(
+            traffic
+                .into_iter()
+                .flatten()
+                .fold(connectivity, MonotonicMillis::min),
+        );
     }
 }

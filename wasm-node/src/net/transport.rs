@@ -15,6 +15,7 @@ use libp2p_webrtc_browser::{direct, peer};
 
 use super::{
     error::NetworkError,
+    ice::IceServer,
     identity::peer_id_of,
     workarounds::{CloseTimeout, NoDelayFlush},
 };
@@ -83,6 +84,15 @@ pub(crate) fn all_transports(key: &Keypair, direct: bool) -> Result<Transports, 
         relay,
         webrtc,
     })
+}
+
+/// Sets the STUN and TURN servers for connections between tabs.
+pub(crate) fn use_ice_servers(webrtc: &mut peer::Behaviour, servers: &[IceServer]) {
+    let servers = servers.iter().map(|server| peer::IceServer {
+        url: server.url().to_owned(),
+        credentials: server.credentials().cloned(),
+    });
+    webrtc.set_ice_servers(servers.collect());
 }
 
 fn muxer() -> yamux::Config {
