@@ -16,6 +16,8 @@ import { LoadError, wasmModule } from "./wasm.js";
  */
 export async function startNode({ room, relays, peers, direct, stun }) {
   await init({ module_or_path: await wasmModule.catch(toPageError) });
+  const filter = new URLSearchParams(location.search).get("log");
+  if (filter !== null) trace(filter);
   return Node.start({
     ...(room === undefined ? {} : { room }),
     ...(relays.length === 0 ? {} : { relays }),
@@ -36,6 +38,12 @@ export async function startNode({ room, relays, peers, direct, stun }) {
  */
 export function qrModules(text) {
   return qrCode(text) ?? null;
+}
+
+// Prints on the console what the node does, as far as `?log=` lets it through.
+function trace(filter) {
+  if (Node.trace) Node.trace(filter);
+  else console.warn("?log= prints nothing: this build has no traces. Build it with HEARTCHAIN_WASM_PROFILE=wasm-fast.");
 }
 
 function toPageError(error) {

@@ -21,6 +21,9 @@ pub(crate) const PROFILE: &str = "HEARTCHAIN_WASM_PROFILE";
 /// The profile that is used if [`PROFILE`] is not set.
 const RELEASE_PROFILE: &str = "wasm";
 
+/// The profile for development. With it, the page prints traces where it is asked to.
+const FAST_PROFILE: &str = "wasm-fast";
+
 /// The output of wasm-bindgen that is served: the wasm, its glue, and the TypeScript types for users of the API.
 const PACKAGE_FILES: [&str; 3] = ["wasm_node_bg.wasm", "wasm_node.js", "wasm_node.d.ts"];
 
@@ -98,6 +101,9 @@ fn build_wasm(workspace: &Path) -> Result<PathBuf> {
         .args(["--target", TARGET, "--profile", &profile, "--target-dir"])
         .arg(&target)
         .current_dir(workspace);
+    if profile == FAST_PROFILE {
+        cargo.args(["--no-default-features", "--features", "trace"]);
+    }
     for (name, _) in env::vars_os() {
         if !is_inherited(&name) {
             cargo.env_remove(name);

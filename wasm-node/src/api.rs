@@ -333,6 +333,20 @@ impl Node {
     }
 }
 
+#[cfg(feature = "trace")]
+#[wasm_bindgen]
+impl Node {
+    /// Prints traces on the console that pass this filter, such as `debug` or `heartchain=debug,libp2p=info`. Only
+    /// builds for development have this function.
+    ///
+    /// # Errors
+    /// If the text is not a filter.
+    #[wasm_bindgen(js_name = trace, skip_typescript)]
+    pub fn trace(filter: &str) -> Result<(), JsError> {
+        Ok(crate::trace::print_on_console(filter)?)
+    }
+}
+
 /// Tries `tries` nonces from `start` on for a header of 93 bytes. Returns the first nonce whose hash meets the header's
 /// target. For the mining worker.
 ///

@@ -20,6 +20,7 @@ use crate::{
     node_state::NodeState,
     slow_writes::SlowWriteMonitor,
     storage::{Answer, Failing, Loss, MAX_MIRRORED_ENTRIES, Mirror, Queue, Storage},
+    trace,
 };
 
 /// Inputs that are handled before the page gets their events: a burst becomes a few events, and no event waits for more
@@ -360,8 +361,10 @@ impl<A: EventSink> Driver<A> {
     fn step_machine(&mut self, input: Input<PeerId>) {
         self.inbox.push_back(input);
         while let Some(input) = self.inbox.pop_front() {
+            trace::input(&input);
             let outputs = self.state.borrow_mut().machine.handle(input, clock::both());
             for output in outputs {
+                trace::output(&output);
                 self.perform(output);
             }
         }

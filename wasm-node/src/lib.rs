@@ -9,7 +9,7 @@
 //!   the relay's document, `resume_listener` notices that the page is back, and `blob_writer` builds a file.
 //! - `check` verifies a block for the page, and `dry_run` tests on a copy of the machine what the tab would do with an
 //!   item. `archive` exports and imports a room as a document; `qr` computes the QR code of a link.
-//! - `event_buffer` collects events for the page; `failure` reports panics.
+//! - `event_buffer` collects events for the page; `failure` reports panics; `trace` shows developers what happens.
 //!
 //! This crate never decides what is valid, or what to request, store, mine or send: `heartchain_sync` decides, and this
 //! crate performs it. Everything targets wasm32; on other targets only the modules that need no browser are built, for
@@ -58,6 +58,8 @@ mod resume_listener;
 mod start;
 #[cfg(target_arch = "wasm32")]
 pub mod storage;
+#[cfg(target_arch = "wasm32")]
+mod trace;
 #[cfg(target_arch = "wasm32")]
 mod view;
 

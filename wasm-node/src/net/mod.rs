@@ -52,6 +52,8 @@ mod requests;
 #[cfg(target_arch = "wasm32")]
 mod swarm;
 #[cfg(target_arch = "wasm32")]
+mod trace;
+#[cfg(target_arch = "wasm32")]
 mod transport;
 #[cfg(target_arch = "wasm32")]
 mod workarounds;

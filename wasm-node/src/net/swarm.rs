@@ -35,6 +35,7 @@ use super::{
     relay_document::ReadDocument,
     relays::{RelayView, Relays},
     requests::{self, Requests},
+    trace,
     transport::{all_transports, use_ice_servers},
 };
 use crate::clock::{self, Alarm};
@@ -224,6 +225,7 @@ impl Network {
         reason = "other events are followed by one that is handled"
     )]
     fn on_swarm_event(&mut self, event: SwarmEvent<ProtocolsEvent>) {
+        trace::swarm_event(&event);
         let now = clock::monotonic();
         let (swarm, events) = (&mut self.swarm, &mut self.events);
         match event {
