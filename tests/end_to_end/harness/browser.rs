@@ -22,11 +22,12 @@ use tokio::{
 };
 
 use super::{
-    PATIENCE, Tab,
     console::Console,
     devtools::{DevTools, Event, Session},
     host::Host,
+    patience::PATIENCE,
     process::Process,
+    tab::Tab,
 };
 
 /// Names of the Chromium binary, tried in this order, unless the variable `CHROMIUM` gives its path.

@@ -19,7 +19,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::WebSocketConfig},
 };
 
-use super::{PATIENCE, host::Host};
+use super::{host::Host, patience::PATIENCE};
 
 /// The largest response accepted, in bytes: a chain of several thousand readings as JSON.
 const MAX_MESSAGE_LEN: usize = 64 * 1024 * 1024;

@@ -5,6 +5,7 @@ mod browser;
 mod console;
 mod devtools;
 mod host;
+mod patience;
 mod process;
 mod relay;
 mod strap;
@@ -14,6 +15,7 @@ mod test_env;
 mod upgrade_proxy;
 
 pub(crate) use browser::Browser;
+pub(crate) use patience::PATIENCE;
 pub(crate) use relay::Relay;
 pub(crate) use strap::{Operation, Strap};
 pub(crate) use tab::Tab;
@@ -25,9 +27,3 @@ pub(crate) use {
     host::Host,
     test_env::{Failure, run_in},
 };
-
-use std::time::Duration;
-
-/// Default timeout: many times what an idle machine needs, because two tests, their browsers and a compiler may share
-/// two cores.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::PATIENCE;
+use super::patience::PATIENCE;
 
 /// Time between two checks whether a killed process has ended.
 const REAP_INTERVAL: Duration = Duration::from_millis(5);

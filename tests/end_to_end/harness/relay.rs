@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{PATIENCE, host::Host, process::Process};
+use super::{host::Host, patience::PATIENCE, process::Process};
 
 /// Seed of the next relay's identity: each relay of a run has a different one.
 static NEXT_SEED: AtomicU64 = AtomicU64::new(1);

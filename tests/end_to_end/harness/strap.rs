@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{
-    Browser, Tab,
+    browser::Browser,
     devtools::{DevTools, Event},
+    tab::Tab,
 };
 
 const ADDRESS: &str = "09:09:09:09:09:09";

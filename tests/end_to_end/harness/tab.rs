@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
-    PATIENCE,
     devtools::{DevTools, Session},
+    patience::PATIENCE,
 };
 
 /// Pause after a failed evaluation while the page reloads.

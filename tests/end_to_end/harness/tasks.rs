@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
-    Browser, PATIENCE,
+    browser::Browser,
     devtools::{DevTools, Event},
+    patience::PATIENCE,
 };
 
 /// Trace categories for tasks with their times, JavaScript calls, and frames with everything that is drawn in them.

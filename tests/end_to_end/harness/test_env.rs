@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::{Browser, PATIENCE, Relay, Tab};
+use super::{browser::Browser, patience::PATIENCE, relay::Relay, tab::Tab};
 
 /// Number of tests that may have browsers open at once, whatever the number of test threads. Each has half a dozen
 /// processes, and time limits of seconds need an idle machine.

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{PATIENCE, Relay};
+use super::{patience::PATIENCE, relay::Relay};
 
 /// The module that the newer build changes. The page loads it when a person turns the lessons on.
 const CHANGED: &str = "lessons/lesson-mode.js";
