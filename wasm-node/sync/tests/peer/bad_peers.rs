@@ -3,16 +3,13 @@
 
 use heartchain_chain::{hash::BlockHash, key::Author, work::Work};
 use heartchain_sync::{
-    Input,
     config::FIRST_BAN,
     io::{DisconnectReason, RequestFailure},
     message::{MAX_HEADERS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, MempoolRow, Response},
 };
+use heartchain_test_support::{Branch, Driver as _, reading, room};
 
-use crate::{
-    branch::{Branch, reading},
-    subject::{Subject, is_bodies, is_headers, is_listing, is_readings, is_status},
-};
+use crate::subject::{Subject, is_bodies, is_headers, is_listing, is_readings, is_status};
 
 /// A subject that has `branch` while peer 1 claims the longer one.
 fn syncing(branch: &Branch, longer: &Branch) -> Subject {
@@ -60,12 +57,7 @@ fn oversize_response_is_banned() {
 
     let mut subject = syncing(&branch, &longer);
     let (id, _) = subject.open_request(1, is_headers).expect("asked");
-    let failure = RequestFailure::Oversize;
-    subject.feed(Input::RequestFailed {
-        peer: 1,
-        id,
-        failure,
-    });
+    subject.fail(1, id, RequestFailure::Oversize);
     assert_banned(&subject, branch.tip(), "over the limit");
 }
 
@@ -248,7 +240,7 @@ fn unsorted_or_repeated_listing_is_banned() {
     let row = |author: u8, seq| MempoolRow {
         author: Author::new([author; 32]),
         seq,
-        id: reading(1, 0).id(crate::branch::room().id()),
+        id: reading(1, 0).id(room().id()),
     };
     for rows in [
         vec![row(2, 0), row(1, 0)],
@@ -264,7 +256,7 @@ fn unsorted_or_repeated_listing_is_banned() {
 
 #[test]
 fn unrequested_or_forged_readings_are_banned() {
-    let room = crate::branch::room().id();
+    let room = room().id();
     let mut forged = reading(2, 0);
     forged.signature = heartchain_chain::key::Signature::new([1; 64]);
     let wanted = [reading(2, 0), reading(3, 0)];
@@ -297,25 +289,15 @@ fn possibly_honest_failures_are_never_banned() {
     let mut subject = syncing(&branch, &Branch::of(2, 5));
     for failure in [RequestFailure::Timeout, RequestFailure::Closed] {
         while let Some((id, _)) = subject.open_request(1, |_| true) {
-            subject.open_requests.remove(&id);
-            subject.feed(Input::RequestFailed {
-                peer: 1,
-                id,
-                failure,
-            });
+            subject.fail(1, id, failure);
         }
         subject.advance(40_000);
     }
     assert!(subject.disconnections.is_empty());
-    subject.open_requests.clear();
+    subject.state.open_requests.clear();
     subject.advance(40_000);
-    let (id, _) = subject.open_requests.pop_last().expect("asked again");
-    let failure = RequestFailure::Unsupported;
-    subject.feed(Input::RequestFailed {
-        peer: 1,
-        id,
-        failure,
-    });
+    let (id, _) = subject.state.open_requests.pop_last().expect("asked again");
+    subject.fail(1, id, RequestFailure::Unsupported);
     assert_eq!(
         subject.disconnections,
         [(1, DisconnectReason::OtherRoom, false)],

@@ -10,11 +10,9 @@ use heartchain_sync::{
     io::Verdict,
     message::{MAX_HEADERS, MempoolRow, Request, Response},
 };
+use heartchain_test_support::{Branch, Driver as _, key, reading, room};
 
-use crate::{
-    branch::{Branch, key, reading, room},
-    subject::{Subject, is_headers, is_listing, is_readings, is_status},
-};
+use crate::subject::{Subject, is_headers, is_listing, is_readings, is_status};
 
 #[test]
 fn peers_are_bounded() {
@@ -34,7 +32,7 @@ fn requests_open_at_one_peer_are_bounded() {
     let headers = branch.blocks.iter().map(|block| block.header).collect();
     subject.answer(1, is_headers, &Response::Headers(headers));
     subject.feed(Input::Resumed);
-    assert_eq!(subject.open_requests.len(), MAX_OPEN_REQUESTS);
+    assert_eq!(subject.state.open_requests.len(), MAX_OPEN_REQUESTS);
     assert_eq!(subject.machine.load().open_requests, MAX_OPEN_REQUESTS);
 }
 
@@ -246,7 +244,14 @@ fn responses_are_what_honest_peers_expect() {
         "a prefix"
     );
     // A corrupt body counts as missing.
-    subject.blocks.get_mut(&hashes[2]).expect("kept").readings[0].bpm ^= 1;
+    subject
+        .state
+        .disk
+        .blocks
+        .get_mut(&hashes[2])
+        .expect("kept")
+        .readings[0]
+        .bpm ^= 1;
     let answer = subject.handle_request(
         2,
         &Request::Bodies {

@@ -8,11 +8,9 @@ use heartchain_sync::{
     config::{BODY_PATIENCE, BODY_RANGE, CATCH_UP_PATIENCE, LATE_BODIES_CHECK_INTERVAL},
     message::{MAX_HEADERS, Request, Response},
 };
+use heartchain_test_support::{Branch, Driver as _, reading};
 
-use crate::{
-    branch::{Branch, reading},
-    subject::{Subject, is_bodies, is_headers, is_status},
-};
+use crate::subject::{Subject, is_bodies, is_headers, is_status};
 
 #[test]
 fn late_peer_catches_up() {
@@ -22,7 +20,7 @@ fn late_peer_catches_up() {
     subject.serve(1, &branch);
     assert_eq!(subject.tip(), branch.tip());
     assert_eq!(subject.machine.status().total_work, branch.total_work);
-    assert_eq!(subject.blocks.len(), 300);
+    assert_eq!(subject.state.disk.blocks.len(), 300);
     assert_eq!(
         subject.machine.status().state,
         heartchain_sync::SyncState::Synced
@@ -151,14 +149,14 @@ fn unanswered_body_requests_do_not_stop_mining() {
     let headers = heavy.blocks.iter().map(|block| block.header).collect();
     subject.answer(1, is_headers, &Response::Headers(headers));
     subject.record(72);
-    assert_eq!(subject.job, None, "a better branch is being fetched");
+    assert_eq!(subject.state.job, None, "a better branch is being fetched");
     subject.advance(CATCH_UP_PATIENCE + 1);
-    assert!(subject.job.is_some(), "its bodies do not arrive");
+    assert!(subject.state.job.is_some(), "its bodies do not arrive");
     // Claims alone do not stop mining again.
     heavy.grow(1, 1);
     subject.receive_status(1, heavy.status());
     subject.advance(100);
-    assert!(subject.job.is_some());
+    assert!(subject.state.job.is_some());
     // Neither do headers, whether they arrive before or after the bodies are given up.
     for _ in 0..60 {
         let headers = heavy.blocks.last().map(|block| block.header);
@@ -169,7 +167,7 @@ fn unanswered_body_requests_do_not_stop_mining() {
         }
         subject.receive_status(1, heavy.status());
         subject.advance(1_000);
-        assert!(subject.job.is_some());
+        assert!(subject.state.job.is_some());
     }
     assert!(heavy.blocks.len() > 30, "headers kept arriving");
 }
@@ -193,11 +191,13 @@ fn unavailable_branch_is_retried_with_pauses() {
             subject.respond(1, id, response.encode());
         }
         asked += subject
+            .state
             .open_requests
             .values()
             .filter(|(_, request)| is_bodies(request))
             .count();
         subject
+            .state
             .open_requests
             .retain(|_, (_, request)| !is_bodies(request));
         subject.advance(1_000);
@@ -302,7 +302,7 @@ fn simultaneous_readings_both_survive() {
                 let from = at as u64;
                 peers[1 - at].gossip(from, topic, data);
             }
-            let asked = core::mem::take(&mut peers[at].open_requests);
+            let asked = core::mem::take(&mut peers[at].state.open_requests);
             for (id, (to, request)) in asked {
                 let answer = peers[1 - at]
                     .handle_request(at as u64, &request)
@@ -321,7 +321,7 @@ fn simultaneous_readings_both_survive() {
             .best_hash(index)
             .expect("on the best branch");
         bpms.extend(
-            peers[0].blocks[&hash]
+            peers[0].state.disk.blocks[&hash]
                 .readings
                 .iter()
                 .map(|reading| reading.bpm),
@@ -333,6 +333,7 @@ fn simultaneous_readings_both_survive() {
 
 fn requested_bodies(subject: &Subject, peer: u64) -> Vec<BlockHash> {
     subject
+        .state
         .open_requests
         .values()
         .filter(|(asked, _)| *asked == peer)

@@ -1,11 +1,9 @@
 //! Initial states and constants that several tests share.
 
 use heartchain_sync::{Config, Input, Restore, config::CONFIRMED_AFTER};
+use heartchain_test_support::{Branch, Driver as _, key, now_at, room};
 
-use crate::{
-    branch::{Branch, key, room},
-    subject::{Subject, now_at},
-};
+use crate::subject::Subject;
 
 /// One year in milliseconds.
 pub(crate) const YEAR: i64 = 365 * 24 * 3_600_000;
@@ -40,7 +38,7 @@ pub(crate) fn with_lost_journal_entries() -> (Subject, Subject) {
     }
     let now = now_at(before.now, 0);
     let mut restore = Restore::new(Config { mining: true }, room(), key(50), [], [1; 32], now);
-    let entries = before.journal.iter().take(4);
+    let entries = before.state.disk.journal.iter().take(4);
     restore.journal(entries.map(|(at, entry)| (*at, *entry)));
     restore.journal_len(10);
     let mut after = Subject::miner(50);

@@ -7,11 +7,9 @@ use heartchain_sync::{
     config::{MAX_ORPHANS, MAX_ORPHANS_PER_PEER, SIDE_BLOCKS_REACH, VERDICT_PATIENCE},
     io::{DisconnectReason, Topic, Verdict},
 };
+use heartchain_test_support::{Branch, Driver as _, START, key, reading, room, solve};
 
-use crate::{
-    branch::{Branch, START, key, reading, room, solve},
-    subject::Subject,
-};
+use crate::subject::Subject;
 
 fn subject_at(branch: &Branch) -> Subject {
     let mut subject = Subject::new();

@@ -2,11 +2,9 @@
 
 use heartchain_chain::{block::Block, hash::BlockHash, time::UnixMillis};
 use heartchain_sync::message::{Request, Response, StatusMessage};
+use heartchain_test_support::{Branch, Driver as _};
 
-use crate::{
-    branch::Branch,
-    subject::{Subject, honest_response, is_bodies},
-};
+use crate::subject::{Subject, honest_response, is_bodies};
 
 /// Answers status and header requests to a peer with this claim and these headers, and leaves body requests open.
 pub(crate) fn serve_claim(

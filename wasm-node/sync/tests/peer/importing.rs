@@ -12,11 +12,9 @@ use heartchain_sync::{
     config::{MAX_IMPORT_BLOCKS, MAX_IMPORT_READINGS, MAX_PENDING_IMPORTS},
     io::{ImportError, ImportPiece, Imported, Ticket},
 };
+use heartchain_test_support::{Branch, Driver as _, START, reading, solve};
 
-use crate::{
-    branch::{Branch, reading, solve},
-    subject::{Subject, is_status},
-};
+use crate::subject::{Subject, is_status};
 
 /// Imports a file in pieces of `piece` blocks, then its pending readings. Returns the sum of all results.
 fn import_by(
@@ -108,10 +106,11 @@ fn imported_better_branch_wins_and_loses_no_readings() {
         [reading(1, 0), reading(1, 1), reading(1, 2)]
     );
     assert!(
-        theirs
+        theirs.blocks.iter().all(|block| subject
+            .state
+            .disk
             .blocks
-            .iter()
-            .all(|block| subject.blocks.contains_key(&block.header.hash()))
+            .contains_key(&block.header.hash()))
     );
     subject.advance(1_000);
     assert!(
@@ -272,7 +271,7 @@ fn broken_author_sequence_is_refused() {
 #[test]
 fn block_with_wrong_difficulty_is_refused() {
     let branch = Branch::of(1, 1);
-    let mut cheap = branch.mine_next(vec![reading(1, 1)], crate::branch::START - 9_990_000);
+    let mut cheap = branch.mine_next(vec![reading(1, 1)], START - 9_990_000);
     cheap.header.bits = heartchain_chain::work::CompactTarget::from_bits(0x207f_ffff);
     solve(&mut cheap.header);
     let mut subject = Subject::new();
@@ -316,15 +315,25 @@ fn import_piece_is_answered_once_on_disk() {
         ..ImportPiece::default()
     };
     let mut subject = Subject::new();
-    subject.held_writes = Some(Vec::new());
+    subject.state.disk.held_writes = Some(Vec::new());
     assert_eq!(feed_piece(&mut subject, piece(0)), None);
-    let writes = subject.held_writes.replace(Vec::new()).expect("held");
+    let writes = subject
+        .state
+        .disk
+        .held_writes
+        .replace(Vec::new())
+        .expect("held");
     for (id, _) in writes {
         subject.feed(Input::Written { id });
     }
     assert_eq!(answers(&subject), [Ok(counts(1, 1, 1, 1))]);
     assert_eq!(feed_piece(&mut subject, piece(1)), None);
-    let writes = subject.held_writes.replace(Vec::new()).expect("held");
+    let writes = subject
+        .state
+        .disk
+        .held_writes
+        .replace(Vec::new())
+        .expect("held");
     for (id, _) in writes {
         subject.feed(Input::WriteFailed { id, full: false });
     }
@@ -362,7 +371,7 @@ fn import_pieces_are_bounded() {
     assert!(matches!(feed_piece(&mut subject, most), Some(Ok(_))));
 
     let mut subject = Subject::new();
-    subject.held_writes = Some(Vec::new());
+    subject.state.disk.held_writes = Some(Vec::new());
     for block in &branch.blocks[..MAX_PENDING_IMPORTS] {
         let piece = ImportPiece {
             blocks: vec![block.clone()],

@@ -9,11 +9,9 @@ use heartchain_sync::{
     },
     io::{JournalEntry, RecordError, Ticket, Topic},
 };
+use heartchain_test_support::{Branch, Driver as _, START, key, now_at, reading, room};
 
-use crate::{
-    branch::{Branch, START, key, reading, room},
-    subject::{Subject, now_at},
-};
+use crate::subject::Subject;
 
 fn recorded(subject: &Subject) -> Vec<(Ticket, u64)> {
     let of = |event: &Event| {
@@ -37,24 +35,37 @@ fn published_readings(subject: &Subject) -> Vec<Reading> {
 #[test]
 fn recording_is_confirmed_only_once_on_disk() {
     let mut subject = Subject::new();
-    subject.held_writes = Some(Vec::new());
+    subject.state.disk.held_writes = Some(Vec::new());
     let first = subject.record(72);
     let second = subject.record(73);
     assert!(recorded(&subject).is_empty());
     assert!(subject.published.is_empty() && subject.machine.load().mempool == 0);
-    let writes = subject.held_writes.replace(Vec::new()).expect("held");
+    let writes = subject
+        .state
+        .disk
+        .held_writes
+        .replace(Vec::new())
+        .expect("held");
     assert_eq!(writes.len(), 1, "one batch at a time");
-    let (id, operations) = writes.into_iter().next().expect("one");
-    assert!(matches!(operations[..], [StoreOperation::PutJournal(0, _)]));
+    let (id, batch) = writes.into_iter().next().expect("one");
+    assert!(matches!(
+        batch.operations[..],
+        [StoreOperation::PutJournal(0, _)]
+    ));
     subject.feed(Input::Written { id });
     assert_eq!(recorded(&subject), [(first, 0)]);
     assert_eq!(published_readings(&subject).len(), 1);
-    let (id, operations) = subject
+    let (id, batch) = subject
+        .state
+        .disk
         .held_writes
         .replace(Vec::new())
         .expect("held")
         .remove(0);
-    assert!(matches!(operations[..], [StoreOperation::PutJournal(1, _)]));
+    assert!(matches!(
+        batch.operations[..],
+        [StoreOperation::PutJournal(1, _)]
+    ));
     subject.feed(Input::Written { id });
     assert_eq!(recorded(&subject), [(first, 0), (second, 1)]);
 }
@@ -62,9 +73,11 @@ fn recording_is_confirmed_only_once_on_disk() {
 #[test]
 fn failed_write_records_nothing_and_uses_no_seq() {
     let mut subject = Subject::new();
-    subject.held_writes = Some(Vec::new());
+    subject.state.disk.held_writes = Some(Vec::new());
     let ticket = subject.record(72);
     let (id, _) = subject
+        .state
+        .disk
         .held_writes
         .replace(Vec::new())
         .expect("held")
@@ -77,7 +90,7 @@ fn failed_write_records_nothing_and_uses_no_seq() {
             .contains(&Event::RecordFailed { ticket, reason })
     );
     assert!(subject.published.is_empty() && subject.machine.load().mempool == 0);
-    subject.held_writes = None;
+    subject.state.disk.held_writes = None;
     let ticket = subject.record(73);
     assert_eq!(
         recorded(&subject),
@@ -89,7 +102,7 @@ fn failed_write_records_nothing_and_uses_no_seq() {
 #[test]
 fn calls_waiting_for_the_disk_are_bounded() {
     let mut subject = Subject::new();
-    subject.held_writes = Some(Vec::new());
+    subject.state.disk.held_writes = Some(Vec::new());
     subject.record(72);
     for _ in 0..MAX_PENDING_RECORDS {
         subject.record(72);
@@ -145,19 +158,19 @@ fn full_journal_rejects_recordings() {
 fn block_is_written_after_a_failed_write() {
     let branch = Branch::of(1, 3);
     let mut subject = Subject::new();
-    subject.held_writes = Some(Vec::new());
+    subject.state.disk.held_writes = Some(Vec::new());
     subject.connect(1);
     subject.serve(1, &branch);
     assert_eq!(subject.tip(), branch.tip());
     expect_waiting(&subject, &branch, true);
-    for (id, _) in subject.held_writes.take().expect("held") {
+    for (id, _) in subject.state.disk.held_writes.take().expect("held") {
         subject.feed(Input::WriteFailed { id, full: false });
     }
-    assert!(subject.blocks.is_empty());
+    assert!(subject.state.disk.blocks.is_empty());
     assert!(subject.machine.load().unwritten >= 3);
     expect_waiting(&subject, &branch, true);
     subject.advance(60_000);
-    assert_eq!(subject.blocks.len(), 3);
+    assert_eq!(subject.state.disk.blocks.len(), 3);
     assert_eq!(subject.machine.load().unwritten, 0);
     expect_waiting(&subject, &branch, false);
 }
@@ -168,30 +181,38 @@ fn unwritable_block_does_not_block_other_writes() {
     let never = branch.blocks[321].header.hash();
     let is_never = |operation: &StoreOperation| matches!(operation, StoreOperation::PutBlock(hash, _) if *hash == never);
     let mut subject = Subject::new();
-    subject.held_writes = Some(Vec::new());
+    subject.state.disk.held_writes = Some(Vec::new());
     subject.connect(1);
     subject.serve(1, &branch);
     assert_eq!(subject.tip(), branch.tip());
     // At first every write fails, then all writes except that of one block succeed.
-    for (id, _) in subject.held_writes.replace(Vec::new()).expect("held") {
+    for (id, _) in subject
+        .state
+        .disk
+        .held_writes
+        .replace(Vec::new())
+        .expect("held")
+    {
         subject.feed(Input::WriteFailed { id, full: false });
     }
     for round in 0..4 {
         subject.advance(WRITE_RETRY);
-        let writes = subject.held_writes.replace(Vec::new()).expect("held");
+        let writes = subject
+            .state
+            .disk
+            .held_writes
+            .replace(Vec::new())
+            .expect("held");
         assert!((1..=WRITE_RETRY_PARTS).contains(&writes.len()), "{round}");
-        for (id, operations) in writes {
-            if operations.iter().any(is_never) {
+        for (id, batch) in writes {
+            if batch.operations.iter().any(is_never) {
                 subject.feed(Input::WriteFailed { id, full: false });
             } else {
-                for operation in operations {
-                    subject.apply(operation);
-                }
-                subject.feed(Input::Written { id });
+                subject.finish_write(id, batch);
             }
         }
     }
-    assert_eq!(subject.blocks.len(), 999);
+    assert_eq!(subject.state.disk.blocks.len(), 999);
     assert_eq!(subject.machine.load().unwritten, 1);
     assert!(subject.machine.unwritten_body(&never).is_some());
 }

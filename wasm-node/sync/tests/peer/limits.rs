@@ -8,14 +8,11 @@ use heartchain_sync::{
         MAX_OPEN_REQUESTS, MAX_RECOVERY_QUEUE, MAX_STALLS, MAX_UNWRITTEN, MEMPOOL_SYNC_INTERVAL,
         MEMPOOL_SYNC_PEERS, RECOVERY_CHUNK, REQUEST_TIMEOUT, STARTING, STATUS_BEHIND, WRITE_RETRY,
     },
-    io::InboundId,
     message::{MAX_HEADERS, Request, Response},
 };
+use heartchain_test_support::{Branch, Driver as _, START, key, now_at, reading, room};
 
-use crate::{
-    branch::{Branch, START, key, reading, room},
-    subject::{Subject, is_bodies, is_headers, is_listing, is_status, now_at},
-};
+use crate::subject::{Subject, is_bodies, is_headers, is_listing, is_status};
 
 /// More blocks than can be planned, written or served at a time.
 const LONG: u64 = DOWNLOAD_WINDOW as u64 + 600;
@@ -23,6 +20,7 @@ const LONG: u64 = DOWNLOAD_WINDOW as u64 + 600;
 /// The number of bodies in each open body request to a peer.
 fn requested_bodies(subject: &Subject, peer: u64) -> Vec<usize> {
     subject
+        .state
         .open_requests
         .values()
         .filter(|(asked, _)| *asked == peer)
@@ -90,7 +88,10 @@ fn stalling_peer_gets_no_more_body_requests() {
     let answer = crate::subject::honest_response(&branch, &request, |_| true);
     subject.respond(2, id, answer.encode());
     subject.advance(REQUEST_TIMEOUT / 2);
-    subject.open_requests.retain(|_, (peer, _)| *peer != 1);
+    subject
+        .state
+        .open_requests
+        .retain(|_, (peer, _)| *peer != 1);
     let (id, request) = subject.open_request(2, is_bodies).expect("asked");
     let answer = crate::subject::honest_response(&branch, &request, |_| true);
     subject.respond(2, id, answer.encode());
@@ -107,7 +108,7 @@ fn stalling_peer_gets_no_more_body_requests() {
 fn full_write_queue_stops_requests() {
     let branch = Branch::of(1, LONG);
     let mut subject = Subject::new();
-    subject.held_writes = Some(Vec::new());
+    subject.state.disk.held_writes = Some(Vec::new());
     subject.connect(1);
     subject.serve(1, &branch);
     let unwritten = subject.machine.load().unwritten;
@@ -127,7 +128,7 @@ fn full_write_queue_stops_requests() {
 fn full_write_queue_stops_gossiped_blocks() {
     let branch = Branch::of(1, LONG);
     let mut subject = Subject::new();
-    subject.held_writes = Some(Vec::new());
+    subject.state.disk.held_writes = Some(Vec::new());
     subject.connect(1);
     for block in &branch.blocks {
         subject.gossip_block(1, block);
@@ -150,22 +151,16 @@ fn reads_for_peers_are_bounded() {
     let mut subject = Subject::new();
     subject.connect(1);
     subject.serve(1, &branch);
-    subject.held_reads = Some(Vec::new());
+    subject.state.disk.held_reads = Some(Vec::new());
     let peers = MAX_OPEN_READS / MAX_OPEN_REQUESTS + 1;
     let hashes = vec![branch.tip()];
     let mut refused = Vec::new();
     for peer in 0..peers as u64 {
         for _ in 0..=MAX_OPEN_REQUESTS {
-            let id = InboundId(subject.next_id());
-            let data = Request::Bodies {
+            let request = Request::Bodies {
                 hashes: hashes.clone(),
-            }
-            .encode();
-            subject.feed(Input::Request {
-                from: peer,
-                id,
-                data,
-            });
+            };
+            let id = subject.ask(peer, request.encode());
             refused.extend(subject.responses.remove(&id).map(|answer| (peer, answer)));
         }
     }
@@ -278,7 +273,7 @@ fn left_blocks_in_memory_are_bounded() {
     let mut subject = Subject::new();
     subject.machine = restore.finish();
     assert_eq!(subject.machine.load().recovery, MAX_RECOVERY_QUEUE);
-    subject.held_reads = Some(Vec::new());
+    subject.state.disk.held_reads = Some(Vec::new());
     subject.feed(Input::Tick);
     assert!(
         subject
@@ -286,15 +281,21 @@ fn left_blocks_in_memory_are_bounded() {
             .contains(&Event::RecoveryQueueFull { blocks: 7 }),
         "every left block is counted exactly once"
     );
-    let reads = subject.held_reads.take().expect("held");
+    let reads = subject.state.disk.held_reads.take().expect("held");
     assert_eq!(reads.len(), 1, "one read at a time");
     assert_eq!(reads[0].1.len(), RECOVERY_CHUNK);
     // A failed read is retried after a while.
-    subject.held_reads = Some(Vec::new());
+    subject.state.disk.held_reads = Some(Vec::new());
     subject.feed(Input::ReadFailed { id: reads[0].0 });
     subject.advance(WRITE_RETRY - 1);
-    assert_eq!(subject.held_reads.as_ref().map(Vec::len), Some(0));
+    assert_eq!(
+        subject.state.disk.held_reads.as_ref().map(Vec::len),
+        Some(0)
+    );
     subject.advance(1);
-    assert_eq!(subject.held_reads.as_ref().map(Vec::len), Some(1));
+    assert_eq!(
+        subject.state.disk.held_reads.as_ref().map(Vec::len),
+        Some(1)
+    );
     assert_eq!(subject.machine.load().recovery, MAX_RECOVERY_QUEUE);
 }

@@ -10,11 +10,9 @@ use heartchain_sync::{
 };
 
 use heartchain_chain::tree::MAX_SIDE_BLOCKS;
+use heartchain_test_support::{Branch, Driver as _, START, reading};
 
-use crate::{
-    branch::{Branch, START, reading},
-    subject::{Subject, is_bodies, is_headers, is_status},
-};
+use crate::subject::{Subject, is_bodies, is_headers, is_status};
 
 /// This many minimum-work headers have just a little more work than the heavy branch.
 const LONG: usize = MAX_HEADERS_AHEAD + 3 * MAX_HEADERS + 500;
@@ -85,7 +83,7 @@ fn long_heavier_branch_is_presynced_then_adopted() {
     while step(&mut subject, long()) {
         let load = subject.machine.load();
         most = most.max(load.bodiless_blocks);
-        let stored = subject.blocks.len() - heavy().blocks.len();
+        let stored = subject.state.disk.blocks.len() - heavy().blocks.len();
         assert!(
             load.side_blocks <= stored + MAX_HEADERS_AHEAD + MAX_HEADERS,
             "{load:?}"

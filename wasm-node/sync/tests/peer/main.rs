@@ -6,7 +6,6 @@
 mod attacks;
 mod bad_peers;
 mod bounds;
-mod branch;
 mod catching_up;
 mod fixtures;
 mod gossip;

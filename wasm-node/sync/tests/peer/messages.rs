@@ -10,9 +10,8 @@ use heartchain_sync::message::{
     MAX_BODIES, MAX_HEADERS, MAX_IDS, MAX_READINGS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, MempoolRow,
     MessageError, Request, Response, StatusMessage,
 };
+use heartchain_test_support::{Branch, reading};
 use proptest::prelude::*;
-
-use crate::branch::{Branch, reading};
 
 fn status() -> StatusMessage {
     StatusMessage {

@@ -5,17 +5,15 @@ use heartchain_sync::config::{
     ACTIVE_BLOCKS, MAX_OWN_WAIT, OTHERS_WAIT, OTHERS_WAIT_SPREAD, OWN_WAIT_PER_AUTHOR,
     TEMPLATE_INTERVAL,
 };
+use heartchain_test_support::{Branch, Driver as _, reading};
 
-use crate::{
-    branch::{Branch, reading},
-    subject::Subject,
-};
+use crate::subject::Subject;
 
 #[test]
 fn idle_room_mines_own_reading_at_once() {
     let mut subject = Subject::miner(7);
     subject.record(72);
-    assert!(subject.job.is_some());
+    assert!(subject.state.job.is_some());
 }
 
 #[test]
@@ -42,7 +40,7 @@ fn busy_room_delays_mining_randomly_and_briefly() {
             subject.disconnect(1);
             subject.record(72);
             let mut wait = 0;
-            while subject.job.is_none() {
+            while subject.state.job.is_none() {
                 subject.advance(10);
                 wait += 10;
                 assert!(wait <= longest + 10, "{authors} authors: {wait} ms");
@@ -66,9 +64,12 @@ fn readings_of_others_are_mined_after_a_delay() {
         subject.serve(1, &Branch::new());
         subject.gossip_reading(1, &reading(2, 0));
         subject.advance(OTHERS_WAIT - 1);
-        assert!(subject.job.is_none(), "its author should mine it first");
+        assert!(
+            subject.state.job.is_none(),
+            "its author should mine it first"
+        );
         let mut wait = OTHERS_WAIT - 1;
-        while subject.job.is_none() {
+        while subject.state.job.is_none() {
             subject.advance(10);
             wait += 10;
             assert!(wait <= OTHERS_WAIT + OTHERS_WAIT_SPREAD + 10, "{wait} ms");
@@ -86,16 +87,16 @@ fn readings_of_others_are_mined_after_a_delay() {
 fn template_refresh_is_limited_but_new_tip_is_instant() {
     let mut subject = Subject::miner(7);
     subject.record(72);
-    let first = subject.job.expect("it mines");
+    let first = subject.state.job.expect("it mines");
     subject.record(73);
     subject.advance(TEMPLATE_INTERVAL - 1);
     assert_eq!(
-        subject.job,
+        subject.state.job,
         Some(first),
         "the next template includes the reading"
     );
     subject.advance(1);
-    let second = subject.job.expect("it mines");
+    let second = subject.state.job.expect("it mines");
     assert_ne!(second.1.readings_root, first.1.readings_root);
     assert_eq!(
         second.1.time,
@@ -106,6 +107,6 @@ fn template_refresh_is_limited_but_new_tip_is_instant() {
     subject.serve(1, &Branch::new());
     let branch = Branch::of(1, 1);
     subject.gossip_block(1, &branch.blocks[0]);
-    let tip: Option<BlockHash> = subject.job.map(|(_, header)| header.prev_hash);
+    let tip: Option<BlockHash> = subject.state.job.map(|(_, header)| header.prev_hash);
     assert_eq!(tip, Some(branch.tip()));
 }

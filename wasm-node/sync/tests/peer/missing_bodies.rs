@@ -12,9 +12,9 @@ use heartchain_sync::{
     io::RequestFailure,
     message::Request,
 };
+use heartchain_test_support::{Branch, Driver as _};
 
 use crate::{
-    branch::Branch,
     restoring::{unverified, unverified_with_side_branch},
     subject::{Peer, Subject, honest_response, is_bodies, is_status},
 };
@@ -27,7 +27,7 @@ fn corrupt_body_found_later_is_fetched_again() {
     let branch = Branch::of(1, 8);
     let mut subject = unverified(&branch);
     let lost = branch.blocks[3].header.hash();
-    let body = subject.blocks.remove(&lost).expect("a block");
+    let body = subject.state.disk.blocks.remove(&lost).expect("a block");
     subject.feed(Input::BodiesMissing { hashes: vec![lost] });
     assert_eq!(
         (subject.tip(), subject.machine.load().missing_bodies),
@@ -41,7 +41,7 @@ fn corrupt_body_found_later_is_fetched_again() {
     subject.connect(2);
     subject.serve(2, &branch);
     assert_eq!(subject.machine.load().missing_bodies, 0);
-    assert_eq!(subject.blocks.get(&lost), Some(&body));
+    assert_eq!(subject.state.disk.blocks.get(&lost), Some(&body));
     assert_eq!(subject.tip(), branch.tip());
 }
 
@@ -50,7 +50,7 @@ fn left_block_readings_return_once_it_is_refetched() {
     let (branch, better) = (Branch::of(1, 4), Branch::of(2, 6));
     let mut subject = unverified(&branch);
     let lost = &branch.blocks[1];
-    subject.blocks.remove(&lost.header.hash());
+    subject.state.disk.blocks.remove(&lost.header.hash());
     subject.connect(2);
     subject.serve(2, &better);
     assert_eq!(subject.tip(), better.tip());
@@ -74,7 +74,7 @@ fn peer_sending_a_wrong_body_is_banned() {
     let branch = Branch::of(1, 4);
     let mut subject = unverified(&branch);
     let lost = branch.blocks[1].header.hash();
-    subject.blocks.remove(&lost);
+    subject.state.disk.blocks.remove(&lost);
     subject.feed(Input::BodiesMissing {
         hashes: vec![lost, BlockHash::new([3; 32])],
     });
@@ -89,7 +89,7 @@ fn peer_sending_a_wrong_body_is_banned() {
         subject.disconnections
     );
     assert_eq!(subject.machine.load().missing_bodies, 1);
-    assert!(!subject.blocks.contains_key(&lost));
+    assert!(!subject.state.disk.blocks.contains_key(&lost));
 }
 
 #[test]
@@ -115,7 +115,11 @@ fn best_branch_is_cut_below_an_unavailable_body() {
     });
     assert_eq!(change, Some((3, 3, true)));
     assert_eq!(subject.machine.load().missing_bodies, 0);
-    assert_eq!(subject.blocks.len(), 7, "all that was on disk still is");
+    assert_eq!(
+        subject.state.disk.blocks.len(),
+        7,
+        "all that was on disk still is"
+    );
     // The readings above the missing block are pending again. Its author has to offer its own reading again.
     let waiting = subject.machine.pending().map(|reading| reading.seq);
     assert_eq!(waiting.collect::<Vec<_>>(), [4, 5, 6, 7]);
@@ -126,7 +130,7 @@ fn best_branch_is_cut_below_an_unavailable_body() {
     advance_and_serve(&mut subject, UNAVAILABLE_PATIENCE + 1_000, &peers);
     assert_eq!(subject.tip(), branch.tip());
     assert_eq!(subject.machine.pending().count(), 0);
-    assert!(subject.blocks.contains_key(&lost));
+    assert!(subject.state.disk.blocks.contains_key(&lost));
 }
 
 #[test]
@@ -159,12 +163,16 @@ fn abandoned_body_stays_abandoned_after_restart() {
         let mut subject = unverified_with_side_branch(&branch, &other, tip);
         assert_eq!(subject.tip(), branch.tip());
         let lost = branch.blocks[3].header.hash();
-        subject.blocks.remove(&lost);
+        subject.state.disk.blocks.remove(&lost);
         subject.feed(Input::BodiesMissing { hashes: vec![lost] });
         // The stored tip shows that the body was already abandoned before the restart, so no peer has to be asked
         // first.
         assert_eq!(subject.tip(), expected);
-        assert_eq!(subject.blocks.len(), 12, "all that was on disk still is");
+        assert_eq!(
+            subject.state.disk.blocks.len(),
+            12,
+            "all that was on disk still is"
+        );
     }
 }
 
@@ -282,13 +290,7 @@ fn refusing_peer_is_asked_again_later_for_less() {
     subject.receive_status(1, branch.status());
     for _ in 0..10 {
         if let Some((id, _)) = subject.open_request(1, is_bodies) {
-            subject.open_requests.remove(&id);
-            let failure = RequestFailure::Closed;
-            subject.feed(Input::RequestFailed {
-                peer: 1,
-                id,
-                failure,
-            });
+            subject.fail(1, id, RequestFailure::Closed);
         }
     }
     subject.advance(MISSING_BODIES_INTERVAL);
@@ -307,14 +309,14 @@ fn refusing_peer_is_asked_again_later_for_less() {
 fn pending_write_is_not_missing() {
     let branch = Branch::of(1, 8);
     let (mut subject, lost) = without_body(&branch, 4);
-    subject.held_writes = Some(Vec::new());
+    subject.state.disk.held_writes = Some(Vec::new());
     subject.connect(1);
     subject.serve(1, &branch);
     // The disk has only checked the blocks that were stored before.
     subject.feed(Input::BodiesMissing { hashes: vec![lost] });
     assert_eq!(subject.machine.load().missing_bodies, 0);
     subject.finish_held_writes();
-    assert!(subject.blocks.contains_key(&lost));
+    assert!(subject.state.disk.blocks.contains_key(&lost));
 }
 
 #[test]
@@ -369,7 +371,13 @@ fn slow_peer_is_asked_one_last_time() {
 /// A subject with this branch, all of whose bodies are corrupt on disk.
 fn without_any_body(branch: &Branch) -> Subject {
     let mut subject = unverified(branch);
-    let hashes: Vec<BlockHash> = subject.blocks.drain().map(|(hash, _)| hash).collect();
+    let hashes: Vec<BlockHash> = subject
+        .state
+        .disk
+        .blocks
+        .drain()
+        .map(|(hash, _)| hash)
+        .collect();
     subject.feed(Input::BodiesMissing { hashes });
     assert_eq!(subject.machine.load().missing_bodies, branch.blocks.len());
     subject
@@ -379,7 +387,7 @@ fn without_any_body(branch: &Branch) -> Subject {
 fn without_body(branch: &Branch, height: usize) -> (Subject, BlockHash) {
     let mut subject = unverified(branch);
     let lost = branch.blocks[height - 1].header.hash();
-    subject.blocks.remove(&lost);
+    subject.state.disk.blocks.remove(&lost);
     subject.feed(Input::BodiesMissing { hashes: vec![lost] });
     assert_eq!(subject.machine.load().missing_bodies, 1);
     (subject, lost)

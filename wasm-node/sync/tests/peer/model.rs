@@ -6,12 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heartchain_chain::{block::Block, hash::BlockHash, key::Author, reading::Reading};
 use heartchain_sync::config::UNAVAILABLE_PATIENCE;
+use heartchain_test_support::{Branch, Driver as _, START, reading};
 use proptest::prelude::*;
 
-use crate::{
-    branch::{Branch, reading},
-    subject::Subject,
-};
+use crate::subject::Subject;
 
 /// How a tree grows by one block: on an earlier branch or genesis, with readings that are mostly in sequence.
 #[derive(Clone, Debug)]
@@ -45,7 +43,7 @@ fn grow(steps: &[Growth]) -> Vec<Branch> {
             *next += 1;
         }
         // All blocks differ, and no timestamp is in the future.
-        let time = crate::branch::START - 10_000_000 + 1_000 * branch.blocks.len() as u64 + number;
+        let time = START - 10_000_000 + 1_000 * branch.blocks.len() as u64 + number;
         let block = branch.mine_next(readings, time);
         branch.append(block);
         branches.push(branch);
@@ -133,7 +131,7 @@ proptest! {
             }
             serve_announced(&mut subject, &announced, &branches);
             for hash in best_chain(&subject) {
-                joined.extend(subject.blocks[&hash].readings.iter().map(|reading| (reading.author, reading.seq)));
+                joined.extend(subject.state.disk.blocks[&hash].readings.iter().map(|reading| (reading.author, reading.seq)));
             }
         }
         // Branches that were set aside are requested again after a while.
@@ -144,7 +142,7 @@ proptest! {
         prop_assert_eq!(best_chain(&subject), best(&branches), "disconnections: {:?}", subject.disconnections);
         let mut counts: BTreeMap<Author, u64> = BTreeMap::new();
         for hash in best_chain(&subject) {
-            for reading in &subject.blocks[&hash].readings {
+            for reading in &subject.state.disk.blocks[&hash].readings {
                 *counts.entry(reading.author).or_default() += 1;
             }
         }

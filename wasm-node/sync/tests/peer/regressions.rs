@@ -10,9 +10,9 @@ use heartchain_sync::{
     io::Verdict,
     message::{MAX_IDS, MempoolRow, Request, Response},
 };
+use heartchain_test_support::{Branch, Driver as _, START, key, reading};
 
 use crate::{
-    branch::{Branch, START, key, reading},
     fixtures::{YEAR, with_confirmed, with_lost_journal_entries},
     hostile::{refuse_bodies, serve_claim},
     subject::{Subject, is_listing},
@@ -145,7 +145,7 @@ fn withheld_bodies_do_not_stop_mining() {
                 subject.serve(1, &branch);
                 subject.advance(100);
                 all += 100;
-                mining += u64::from(subject.job.is_some()) * 100;
+                mining += u64::from(subject.state.job.is_some()) * 100;
             }
             refuse_bodies(&mut subject, 2, &hashes);
         }
@@ -195,20 +195,20 @@ fn side_block_out_of_sequence_is_not_kept() {
     let mut subject = with_confirmed(&branch);
     subject.connect(2);
     let base = branch.prefix(7);
-    let before = subject.blocks.len();
+    let before = subject.state.disk.blocks.len();
     let time = START - 10_000_000 + 8_000;
     // A reading at least 1,024 ahead of its author's next sequence number, in a side block.
     let block = base.mine_next(vec![reading(20_000, MAX_AHEAD + 5)], time);
     let id = subject.gossip_block(2, &block);
     assert_eq!(subject.verdict(id), Some(Verdict::Reject));
     assert!(subject.ban_reason(2).is_some());
-    assert_eq!(subject.blocks.len(), before);
+    assert_eq!(subject.state.disk.blocks.len(), before);
     assert_eq!(subject.machine.load().recovery, 0);
     // A side block in sequence is kept.
     let block = base.mine_next(vec![reading(20_000, 0)], time);
     subject.connect(3);
     subject.gossip_block(3, &block);
-    assert_eq!(subject.blocks.len(), before + 1);
+    assert_eq!(subject.state.disk.blocks.len(), before + 1);
 }
 
 #[test]
@@ -234,9 +234,9 @@ fn left_reading_returns_promptly_among_many() {
     assert!(pending.any(|waiting| *waiting == reading(77, 0)));
     drop(pending);
     subject.disconnect(2);
-    let read = subject.bodies_read;
+    let read = subject.state.disk.bodies_read;
     subject.advance(DAY);
-    let read = subject.bodies_read - read;
+    let read = subject.state.disk.bodies_read - read;
     assert!(read < 60_000, "{read} bodies read in a day");
 }
 
@@ -277,10 +277,10 @@ fn confirmed_reading_of_a_left_branch_is_never_lost() {
     again.receive_status(3, better.status());
     again.serve(3, &better);
     let old = left.blocks[10].header.hash();
-    assert!(again.protected.contains(&old));
+    assert!(again.state.disk.recovery.contains(&old));
     again.advance(3 * CONFIRMED_AFTER);
-    assert!(!again.protected.contains(&old));
-    assert!(!again.blocks.contains_key(&old));
+    assert!(!again.state.disk.recovery.contains(&old));
+    assert!(!again.state.disk.blocks.contains_key(&old));
 }
 
 #[test]
@@ -397,16 +397,12 @@ fn adopted_readings_are_offered_until_confirmed() {
     let branch = Branch::of(1, 12);
     let mut subject = with_confirmed(&branch);
     let readings: Vec<_> = (0..3).map(|seq| reading(500, seq)).collect();
-    let ticket = heartchain_sync::io::Ticket(77);
-    subject.feed(Input::Adopt {
-        ticket,
-        readings: readings.clone(),
-    });
+    let ticket = subject.adopt(readings.clone());
     assert!(subject.events.contains(&Event::Adopted {
         ticket,
         result: Ok(3)
     }));
-    assert_eq!(subject.adopted.len(), 3);
+    assert_eq!(subject.state.disk.adopted.len(), 3);
     let mut again = subject.reopen(0);
     assert_eq!(again.machine.load().adopted, 3);
     for _ in 0..20 {
@@ -414,14 +410,14 @@ fn adopted_readings_are_offered_until_confirmed() {
         again.find_nonce();
     }
     assert_eq!(again.machine.next_seq(&key(500).author()), 3);
-    assert_eq!(again.adopted.len(), 3, "not confirmed yet");
+    assert_eq!(again.state.disk.adopted.len(), 3, "not confirmed yet");
     for _ in 0..8 {
         again.record(70);
         again.advance(1_000);
         again.find_nonce();
     }
     again.advance(2 * CONFIRMED_AFTER);
-    assert_eq!(again.adopted.len(), 3, "no peer has seen it");
+    assert_eq!(again.state.disk.adopted.len(), 3, "no peer has seen it");
     again.connect(9);
     let status = again.machine.status();
     let claim = heartchain_sync::message::StatusMessage {
@@ -432,10 +428,10 @@ fn adopted_readings_are_offered_until_confirmed() {
     };
     again.receive_status(9, claim);
     again.advance(1_000);
-    assert_eq!(again.adopted.len(), 0);
+    assert_eq!(again.state.disk.adopted.len(), 0);
     // Confirmed readings are not adopted again.
-    again.feed(Input::Adopt { ticket, readings });
-    assert_eq!(again.adopted.len(), 0);
+    again.adopt(readings);
+    assert_eq!(again.state.disk.adopted.len(), 0);
 }
 
 #[test]
@@ -445,20 +441,20 @@ fn lost_store_is_rewritten() {
     for bpm in 60..65 {
         subject.record(bpm);
     }
-    let journal = subject.journal.clone();
-    subject.blocks.clear();
-    subject.journal.clear();
-    subject.protected.clear();
-    subject.stored_tip = None;
+    let journal = subject.state.disk.journal.clone();
+    subject.state.disk.blocks.clear();
+    subject.state.disk.journal.clear();
+    subject.state.disk.recovery.clear();
+    subject.state.disk.tip = None;
     subject.feed(Input::StoreReset);
-    assert_eq!(subject.journal, journal);
-    assert_eq!(subject.stored_tip, Some(branch.tip()));
+    assert_eq!(subject.state.disk.journal, journal);
+    assert_eq!(subject.state.disk.tip, Some(branch.tip()));
     subject.connect(2);
     for _ in 0..5 {
         subject.serve(2, &branch);
         subject.advance(1_000);
     }
-    assert_eq!(subject.blocks.len(), 30);
+    assert_eq!(subject.state.disk.blocks.len(), 30);
     assert_eq!(subject.machine.load().missing_bodies, 0);
     let again = subject.reopen(0);
     assert_eq!(again.tip(), branch.tip());

@@ -4,20 +4,15 @@
 use core::cmp::Reverse;
 use std::{collections::HashSet, sync::LazyLock};
 
-use heartchain_chain::{key::SecretKey, reading::Reading};
-use heartchain_sync::{
-    Input,
-    config::MAX_CLOCK_OFFSET,
-    io::{JournalEntry, Ticket},
-    sign_journal,
-};
+use heartchain_chain::reading::Reading;
+use heartchain_sync::{Input, config::MAX_CLOCK_OFFSET};
+use heartchain_test_support::{Branch, Driver as _, START, key, reading, room};
 use proptest::{
     prelude::*,
     test_runner::{Config as Cases, TestRunner},
 };
 
 use crate::{
-    branch::{Branch, START, key, reading, room},
     fixtures::{YEAR, cases},
     subject::Subject,
 };
@@ -137,9 +132,7 @@ impl Run {
                 subject.gossip_reading(9, &reading(*author, *seq));
             }
             Action::Adopt(author, seq) => {
-                let ticket = Ticket(subject.next_id());
-                let readings = vec![reading(*author, *seq)];
-                subject.feed(Input::Adopt { ticket, readings });
+                subject.adopt(vec![reading(*author, *seq)]);
             }
             Action::Record(bpm) => {
                 subject.record(*bpm);
@@ -154,30 +147,22 @@ impl Run {
                 subject.feed(Input::Tick);
             }
             Action::HoldWrites => {
-                subject.held_writes.get_or_insert_default();
+                subject.state.disk.held_writes.get_or_insert_default();
             }
             Action::FinishWrites => {
-                let held = subject.held_writes.take().unwrap_or_default();
                 let mut done = Vec::new();
-                for (id, operations) in held {
-                    for operation in operations {
-                        subject.apply(operation);
-                    }
+                for (id, batch) in subject.take_held_writes() {
+                    subject.state.disk.apply(batch);
                     done.push(id);
                 }
                 for id in done {
                     subject.feed(Input::Written { id });
                 }
             }
-            Action::FailWrites(full) => fail_writes(subject, *full),
+            Action::FailWrites(full) => subject.fail_held_writes(*full),
             Action::Reset => {
-                subject.blocks.clear();
-                subject.protected.clear();
-                subject.adopted.clear();
-                subject.journal.clear();
-                subject.keys.clear();
-                (subject.stored_tip, subject.confirmed) = (None, None);
-                fail_writes(subject, false);
+                subject.state.disk.clear();
+                subject.fail_held_writes(false);
                 subject.feed(Input::StoreReset);
             }
             Action::Reopen(clock) => {
@@ -188,49 +173,25 @@ impl Run {
     }
 }
 
-fn fail_writes(subject: &mut Subject, full: bool) {
-    for (id, _) in subject.held_writes.take().unwrap_or_default() {
-        subject.feed(Input::WriteFailed { id, full });
-    }
-}
-
 /// Readings that a start with a correct clock must not lose: on the best branch, in protected blocks, or adopted from
 /// other tabs.
 fn kept(subject: &Subject) -> Vec<Reading> {
-    let best =
-        (1..=subject.machine.status().index).filter_map(|index| subject.machine.best_hash(index));
-    let blocks = best
-        .chain(subject.protected.iter().copied())
-        .filter_map(|hash| subject.blocks.get(&hash));
-    let readings = blocks.flat_map(|block| &block.readings);
-    readings.chain(subject.adopted.values()).copied().collect()
-}
-
-/// All readings that the journal's keys signed, including entries that were signed again later.
-fn signed(subject: &Subject) -> Vec<Reading> {
-    let keys = subject.keys.iter();
-    let keys: Vec<_> = keys
-        .map(|(from, seed)| (*from, SecretKey::from_seed(*seed)))
-        .collect();
-    let entry = |(at, entry): (&u64, &JournalEntry)| {
-        let replaces = None;
-        (*at, JournalEntry { replaces, ..*entry })
-    };
-    let journal: Vec<_> = subject.journal.iter().map(entry).collect();
-    sign_journal(&room(), &key(OWN), &keys, &journal)
+    let disk = &subject.state.disk;
+    let chain = disk.chain_readings(&subject.machine);
+    chain.chain(disk.kept_readings()).copied().collect()
 }
 
 /// A reading of `before` that `after` has lost: it is neither stored permanently nor pending. If a different reading
 /// has its sequence number, it may also be in any stored block.
 fn lost_reading(before: &Subject, after: &Subject) -> Option<Reading> {
     let mut found = kept(after);
-    found.extend(signed(after));
+    found.extend(after.state.disk.ever_signed(&room(), &key(OWN)));
     found.extend(after.machine.pending());
     let seqs: HashSet<_> = found
         .iter()
         .map(|found| (found.author, found.seq))
         .collect();
-    let blocks = after.blocks.values();
+    let blocks = after.state.disk.blocks.values();
     let stored: Vec<&Reading> = blocks.flat_map(|block| &block.readings).collect();
     kept(before).into_iter().find(|reading| {
         let rivals = seqs.contains(&(reading.author, reading.seq));
@@ -254,14 +215,14 @@ fn check_run(
     let mut other = first.subject.reopen(clock);
     for (ms, mines, full) in uptime {
         if *full {
-            other.held_writes.get_or_insert_default();
+            other.state.disk.held_writes.get_or_insert_default();
         }
         other.advance(*ms);
         if *mines {
             other.find_nonce();
         }
         if *full {
-            fail_writes(&mut other, true);
+            other.fail_held_writes(true);
         }
     }
     let mut after = other.reopen(correct);
@@ -271,8 +232,8 @@ fn check_run(
         (is.total_work, Reverse(is.tip)) >= (was.total_work, Reverse(was.tip)),
         "the branch got worse: {is:?} instead of {was:?}"
     );
-    for (position, entry) in &first.subject.journal {
-        prop_assert_eq!(after.journal.get(position), Some(entry));
+    for (position, entry) in &first.subject.state.disk.journal {
+        prop_assert_eq!(after.state.disk.journal.get(position), Some(entry));
     }
     // Readings of new authors return gradually, as mempool slots become free.
     let mut lost = lost_reading(&before, &after);

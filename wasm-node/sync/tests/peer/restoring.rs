@@ -6,11 +6,9 @@ use heartchain_sync::{
     Config, IndexedBlock, Input, Machine, Now, Restore, StoreOperation, StoredBlock,
     io::JournalEntry,
 };
+use heartchain_test_support::{Branch, Driver as _, START, key, now_at, reading, room};
 
-use crate::{
-    branch::{Branch, START, key, reading, room},
-    subject::{Subject, now_at},
-};
+use crate::subject::Subject;
 
 #[test]
 fn corrupt_body_is_rejected_and_fetched_again() {
@@ -263,14 +261,18 @@ pub(crate) fn unverified_with_side_branch(
     restore.stored(stored_without_bodies(&branch.blocks));
     restore.stored(stored_without_bodies(&other.blocks));
     let mut subject = running(restore.finish(), branch);
-    subject.blocks.extend(with_hashes(&other.blocks));
+    subject.state.disk.blocks.extend(with_hashes(&other.blocks));
     subject
 }
 
 /// A subject that continues with this machine, on a disk with the branch's blocks.
 fn running(machine: Machine<u64>, branch: &Branch) -> Subject {
     let mut subject = Subject::new();
-    subject.blocks.extend(with_hashes(&branch.blocks));
+    subject
+        .state
+        .disk
+        .blocks
+        .extend(with_hashes(&branch.blocks));
     subject.machine = machine;
     subject.feed(Input::Tick);
     subject

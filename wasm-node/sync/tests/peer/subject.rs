@@ -1,69 +1,79 @@
 //! The machine under test, with a disk that completes jobs at once and peers that the test plays.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use heartchain_chain::{
-    block::Block,
     bpm::Bpm,
     hash::{BlockHash, ReadingId},
-    key::SecretKey,
     reading::Reading,
-    time::{MonotonicMillis, UnixMillis},
+    time::MonotonicMillis,
 };
 use heartchain_sync::{
-    Config, Event, Input, Machine, Now, Output, Restore, StoreOperation,
-    io::{
-        DisconnectReason, GossipId, InboundId, JobId, JournalEntry, ReadId, RequestId, Ticket,
-        Topic, Verdict, WriteId,
-    },
-    message::{MempoolRow, Request, Response, StatusMessage},
+    Batch, Config, Event, Input, Machine, Now,
+    io::{DisconnectReason, GossipId, InboundId, RequestId, Ticket, Topic, Verdict, WriteId},
+    message::{Request, Response, StatusMessage},
+};
+use heartchain_test_support::{
+    Branch, Driver, DriverState, GossipItem, START, Start, key, now_at, room,
 };
 
-use crate::branch::{Branch, START, key, room};
-
 pub(crate) type Peer = u64;
-
-/// Both clocks at true time `now`, with the wall clock `clock` ms ahead.
-pub(crate) fn now_at(now: u64, clock: i64) -> Now {
-    Now {
-        wall: UnixMillis::new(now.saturating_add_signed(clock)),
-        monotonic: MonotonicMillis::new(now),
-    }
-}
 
 /// The machine under test and everything that its driver would hold.
 pub(crate) struct Subject {
     pub(crate) machine: Machine<Peer>,
+    pub(crate) state: DriverState<Peer>,
     /// The true time, which its monotonic clock shows.
     pub(crate) now: u64,
     /// How far its wall clock is ahead of the true time, ms.
     pub(crate) clock_offset: i64,
-    pub(crate) blocks: HashMap<BlockHash, Block>,
-    /// Requests that it sent and that have not been answered.
-    pub(crate) open_requests: BTreeMap<RequestId, (Peer, Request)>,
     pub(crate) events: Vec<Event>,
     pub(crate) verdicts: BTreeMap<GossipId, Verdict>,
     pub(crate) disconnections: Vec<(Peer, DisconnectReason, bool)>,
     pub(crate) published: Vec<(Topic, Vec<u8>)>,
     pub(crate) responses: BTreeMap<InboundId, Option<Response>>,
-    pub(crate) job: Option<(JobId, heartchain_chain::header::Header)>,
-    pub(crate) wake_at: Option<u64>,
-    /// If set, writes are held here instead of being completed.
-    pub(crate) held_writes: Option<Vec<(WriteId, Vec<StoreOperation>)>>,
-    /// If set, reads are held here instead of being completed.
-    pub(crate) held_reads: Option<Vec<(ReadId, Vec<BlockHash>)>>,
-    /// Left blocks that its disk keeps until their readings are recovered.
-    pub(crate) protected: BTreeSet<BlockHash>,
-    pub(crate) adopted: BTreeMap<ReadingId, Reading>,
-    pub(crate) journal: BTreeMap<u64, JournalEntry>,
-    pub(crate) keys: BTreeMap<u64, [u8; 32]>,
-    pub(crate) stored_tip: Option<BlockHash>,
-    pub(crate) confirmed: Option<BlockHash>,
-    /// Bodies read from disk so far.
-    pub(crate) bodies_read: usize,
     first_key: u64,
     mines: bool,
-    last_id: u64,
+}
+
+impl Driver<Peer> for Subject {
+    fn state(&mut self) -> &mut DriverState<Peer> {
+        &mut self.state
+    }
+
+    fn machine(&mut self) -> &mut Machine<Peer> {
+        &mut self.machine
+    }
+
+    fn now(&self) -> Now {
+        now_at(self.now, self.clock_offset)
+    }
+
+    fn send_response(&mut self, _: Peer, _: RequestId, id: InboundId, data: Option<Vec<u8>>) {
+        let decode = |data: Vec<u8>| Response::decode(&data).expect("an honest answer");
+        self.responses.insert(id, data.map(decode));
+    }
+
+    fn publish(&mut self, topic: Topic, data: Vec<u8>) {
+        self.published.push((topic, data));
+    }
+
+    fn judge(&mut self, id: GossipId, _: GossipItem<Peer>, verdict: Verdict) {
+        self.verdicts.insert(id, verdict);
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    fn disconnect_peer(
+        &mut self,
+        peer: Peer,
+        reason: DisconnectReason,
+        until: Option<MonotonicMillis>,
+    ) {
+        self.disconnections.push((peer, reason, until.is_some()));
+    }
 }
 
 impl Subject {
@@ -79,176 +89,50 @@ impl Subject {
     fn with(config: Config, author: u64) -> Self {
         let mut seed = [5; 32];
         seed[..8].copy_from_slice(&author.to_le_bytes());
+        let machine = Machine::new(config, room(), key(author), seed, now_at(START, 0));
         Self {
-            machine: Machine::new(config, room(), key(author), seed, now_at(START, 0)),
+            first_key: author,
+            mines: config.mining,
+            ..Self::running(machine)
+        }
+    }
+
+    /// A peer without anything on its disk that runs this machine.
+    pub(crate) fn running(machine: Machine<Peer>) -> Self {
+        Self {
+            machine,
+            state: DriverState::default(),
             now: START,
             clock_offset: 0,
-            blocks: HashMap::new(),
-            open_requests: BTreeMap::new(),
             events: Vec::new(),
             verdicts: BTreeMap::new(),
             disconnections: Vec::new(),
             published: Vec::new(),
             responses: BTreeMap::new(),
-            job: None,
-            wake_at: None,
-            held_writes: None,
-            held_reads: None,
-            protected: BTreeSet::new(),
-            adopted: BTreeMap::new(),
-            journal: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            stored_tip: None,
-            confirmed: None,
-            bodies_read: 0,
-            first_key: author,
-            mines: config.mining,
-            last_id: 0,
-        }
-    }
-
-    /// Feeds an input and performs all resulting outputs.
-    pub(crate) fn feed(&mut self, input: Input<Peer>) {
-        let mut inputs = vec![input];
-        while !inputs.is_empty() {
-            for input in core::mem::take(&mut inputs) {
-                let outputs: Vec<_> = self
-                    .machine
-                    .handle(input, now_at(self.now, self.clock_offset))
-                    .collect();
-                inputs.extend(
-                    outputs
-                        .into_iter()
-                        .filter_map(|output| self.perform(output)),
-                );
-            }
-        }
-    }
-
-    fn perform(&mut self, output: Output<Peer>) -> Option<Input<Peer>> {
-        match output {
-            Output::Write { id, batch } => {
-                if let Some(held) = &mut self.held_writes {
-                    held.push((id, batch.operations));
-                    return None;
-                }
-                batch
-                    .operations
-                    .into_iter()
-                    .for_each(|operation| self.apply(operation));
-                return Some(Input::Written { id });
-            }
-            Output::Read { id, hashes } => {
-                self.bodies_read += hashes.len();
-                if let Some(held) = &mut self.held_reads {
-                    held.push((id, hashes));
-                    return None;
-                }
-                let body = |hash| self.blocks.get(hash).map(|block| block.readings.clone());
-                return Some(Input::Read {
-                    id,
-                    bodies: hashes.iter().map(body).collect(),
-                });
-            }
-            Output::Request { peer, id, data, .. } => {
-                let request = Request::decode(&data).expect("an honest request");
-                self.open_requests.insert(id, (peer, request));
-            }
-            Output::Respond { id, data } => {
-                self.responses
-                    .insert(id, Some(Response::decode(&data).expect("an honest answer")));
-            }
-            Output::Refuse { id } => {
-                self.responses.insert(id, None);
-            }
-            Output::Publish { topic, data } => self.published.push((topic, data)),
-            Output::Verdict { id, verdict, .. } => {
-                assert_eq!(self.verdicts.insert(id, verdict), None, "judged twice");
-            }
-            Output::Mine { job, header } => self.job = Some((job, header)),
-            Output::StopMining => self.job = None,
-            Output::WakeAt(at) => self.wake_at = Some(at.get()),
-            Output::Emit(event) => self.events.push(event),
-            Output::Disconnect {
-                peer,
-                reason,
-                until,
-            } => {
-                self.open_requests.retain(|_, (asked, _)| *asked != peer);
-                self.disconnections.push((peer, reason, until.is_some()));
-            }
-        }
-        None
-    }
-
-    pub(crate) fn apply(&mut self, operation: StoreOperation) {
-        match operation {
-            StoreOperation::PutBlock(hash, block) => {
-                self.blocks.insert(hash, block);
-            }
-            StoreOperation::DeleteBlock(hash) => {
-                self.blocks.remove(&hash);
-            }
-            StoreOperation::PutRecovery(hash) => {
-                self.protected.insert(hash);
-            }
-            StoreOperation::DeleteRecovery(hash) => {
-                self.protected.remove(&hash);
-            }
-            StoreOperation::PutAdopted(id, reading) => {
-                self.adopted.insert(id, reading);
-            }
-            StoreOperation::DeleteAdopted(id) => {
-                self.adopted.remove(&id);
-            }
-            StoreOperation::PutTip(hash) => self.stored_tip = Some(hash),
-            StoreOperation::PutConfirmed(hash) => self.confirmed = Some(hash),
-            StoreOperation::PutJournal(position, entry) => {
-                self.journal.insert(position, entry);
-            }
-            StoreOperation::PutKey(seed, from) => {
-                self.keys.insert(from, seed);
-            }
+            first_key: 1_000,
+            mines: false,
         }
     }
 
     /// Closes the tab and opens it again with a wall clock `clock` ms ahead of the true time.
     pub(crate) fn reopen(&self, clock: i64) -> Self {
-        let config = Config { mining: self.mines };
-        let keys = self.keys.iter();
-        let keys = keys.map(|(from, seed)| (*from, SecretKey::from_seed(*seed)));
-        let mut restore: Restore<Peer> = Restore::new(
-            config,
-            room(),
-            key(self.first_key),
-            keys,
-            [9; 32],
-            now_at(self.now, clock),
-        );
-        restore.journal(self.journal.iter().map(|(at, entry)| (*at, *entry)));
-        let mut blocks: Vec<_> = self.blocks.iter().collect();
-        blocks.sort_by_key(|(hash, block)| (block.header.index, **hash));
-        restore.blocks(
-            blocks
-                .into_iter()
-                .map(|(hash, block)| (*hash, block.clone())),
-        );
-        restore.recovery(self.protected.iter().copied());
-        restore.adopted(self.adopted.values().copied());
-        restore.tip(self.stored_tip);
-        restore.confirmed(self.confirmed);
+        let mut state = DriverState::with_disk(self.state.disk.clone());
+        state.disk.crash();
+        let machine = state.disk.restore(Start {
+            mining: self.mines,
+            room: room(),
+            first_key: key(self.first_key),
+            seed: [9; 32],
+            now: now_at(self.now, clock),
+            skips_bodies: false,
+        });
         let mut subject = Self {
-            machine: restore.finish(),
+            state,
             now: self.now,
             clock_offset: clock,
-            blocks: self.blocks.clone(),
-            protected: self.protected.clone(),
-            adopted: self.adopted.clone(),
-            journal: self.journal.clone(),
-            keys: self.keys.clone(),
-            stored_tip: self.stored_tip,
-            confirmed: self.confirmed,
-            ..Self::with(config, self.first_key)
+            first_key: self.first_key,
+            mines: self.mines,
+            ..Self::running(machine)
         };
         subject.feed(Input::Tick);
         subject
@@ -257,74 +141,54 @@ impl Subject {
     /// All readings in stored blocks, in the mempool, or adopted from other tabs.
     pub(crate) fn readings(&self) -> BTreeSet<ReadingId> {
         let id = |reading: &Reading| reading.id(room().id());
-        let blocks = self.blocks.values().flat_map(|block| &block.readings);
+        let disk = &self.state.disk;
+        let blocks = disk.blocks.values().flat_map(|block| &block.readings);
         blocks
             .chain(self.machine.pending())
-            .chain(self.adopted.values())
+            .chain(disk.adopted.values())
             .map(id)
             .collect()
     }
 
+    /// Takes the writes that are held, and holds no more.
+    pub(crate) fn take_held_writes(&mut self) -> Vec<(WriteId, Batch)> {
+        self.state.disk.held_writes.take().unwrap_or_default()
+    }
+
     /// Completes all held writes. Later writes complete at once.
     pub(crate) fn finish_held_writes(&mut self) {
-        for (id, operations) in self.held_writes.take().unwrap_or_default() {
-            for operation in operations {
-                self.apply(operation);
-            }
-            self.feed(Input::Written { id });
+        for (id, batch) in self.take_held_writes() {
+            self.finish_write(id, batch);
         }
     }
 
-    pub(crate) fn next_id(&mut self) -> u64 {
-        self.last_id += 1;
-        self.last_id
+    /// Completes a write that was held.
+    pub(crate) fn finish_write(&mut self, id: WriteId, batch: Batch) {
+        self.state.disk.apply(batch);
+        self.feed(Input::Written { id });
+    }
+
+    /// Fails all held writes. Later writes complete at once.
+    pub(crate) fn fail_held_writes(&mut self, full: bool) {
+        for (id, _) in self.take_held_writes() {
+            self.feed(Input::WriteFailed { id, full });
+        }
     }
 
     /// Advances the time; the machine is woken whenever it asked for it.
     pub(crate) fn advance(&mut self, ms: u64) {
         let end = self.now + ms;
-        while let Some(at) = self.wake_at.filter(|at| *at <= end) {
-            self.now = self.now.max(at);
-            self.wake_at = None;
+        while let Some(at) = self.state.wake_at.filter(|at| at.get() <= end) {
+            self.now = self.now.max(at.get());
+            self.state.wake_at = None;
             self.feed(Input::Tick);
         }
         self.now = end;
         self.feed(Input::Tick);
     }
 
-    pub(crate) fn connect(&mut self, peer: Peer) {
-        self.feed(Input::PeerConnected { peer });
-    }
-
-    pub(crate) fn disconnect(&mut self, peer: Peer) {
-        self.open_requests.retain(|_, (asked, _)| *asked != peer);
-        self.feed(Input::PeerDisconnected { peer });
-    }
-
     pub(crate) fn record(&mut self, bpm: u16) -> Ticket {
-        let ticket = Ticket(self.next_id());
-        let bpm = Bpm::new(bpm).expect("a heart rate");
-        self.feed(Input::Record { ticket, bpm });
-        ticket
-    }
-
-    pub(crate) fn gossip(&mut self, from: Peer, topic: Topic, data: Vec<u8>) -> GossipId {
-        let id = GossipId(self.next_id());
-        self.feed(Input::Gossip {
-            from,
-            id,
-            topic,
-            data,
-        });
-        id
-    }
-
-    pub(crate) fn gossip_block(&mut self, from: Peer, block: &Block) -> GossipId {
-        self.gossip(from, Topic::Blocks, block.encode())
-    }
-
-    pub(crate) fn gossip_reading(&mut self, from: Peer, reading: &Reading) -> GossipId {
-        self.gossip(from, Topic::Readings, reading.to_bytes().to_vec())
+        Driver::record(self, Bpm::new(bpm).expect("a heart rate"))
     }
 
     pub(crate) fn verdict(&self, id: GossipId) -> Option<Verdict> {
@@ -337,8 +201,7 @@ impl Subject {
     }
 
     pub(crate) fn handle_request_bytes(&mut self, from: Peer, data: Vec<u8>) -> Option<Response> {
-        let id = InboundId(self.next_id());
-        self.feed(Input::Request { from, id, data });
+        let id = self.ask(from, data);
         self.responses
             .remove(&id)
             .expect("an answer or a refusal at once")
@@ -355,15 +218,7 @@ impl Subject {
         peer: Peer,
         kind: impl Fn(&Request) -> bool,
     ) -> Option<(RequestId, Request)> {
-        self.open_requests
-            .iter()
-            .find(|(_, (asked, request))| *asked == peer && kind(request))
-            .map(|(id, (_, request))| (*id, request.clone()))
-    }
-
-    pub(crate) fn respond(&mut self, peer: Peer, id: RequestId, data: Vec<u8>) {
-        self.open_requests.remove(&id);
-        self.feed(Input::Response { peer, id, data });
+        self.state.open_request(peer, kind)
     }
 
     /// Answers the oldest open request to a peer that matches `kind`.
@@ -376,7 +231,7 @@ impl Subject {
         let (id, _) = self
             .open_request(peer, kind)
             .expect("such a request is open");
-        self.respond(peer, id, response.encode());
+        self.respond_with(peer, id, response);
     }
 
     /// Answers all open requests to a peer as an honest peer with this branch would, but with only those bodies that
@@ -389,7 +244,7 @@ impl Subject {
     ) {
         while let Some((id, request)) = self.open_request(peer, |_| true) {
             let response = honest_response(branch, &request, &has_body);
-            self.respond(peer, id, response.encode());
+            self.respond_with(peer, id, &response);
         }
     }
 
@@ -402,7 +257,7 @@ impl Subject {
     ) {
         while let Some((id, request)) = self.open_request(peer, &kind) {
             let response = honest_response(branch, &request, |_| true);
-            self.respond(peer, id, response.encode());
+            self.respond_with(peer, id, &response);
         }
     }
 
@@ -424,15 +279,7 @@ impl Subject {
 
     /// Mines the current job, if there is one. Returns whether there was one.
     pub(crate) fn find_nonce(&mut self) -> bool {
-        let Some((job, mut header)) = self.job.take() else {
-            return false;
-        };
-        crate::branch::solve(&mut header);
-        self.feed(Input::Mined {
-            job,
-            nonce: header.nonce,
-        });
-        true
+        Driver::find_nonce(self, u32::MAX)
     }
 
     pub(crate) fn tip(&self) -> BlockHash {
@@ -467,31 +314,18 @@ pub(crate) fn is_readings(request: &Request) -> bool {
     matches!(request, Request::Readings { .. })
 }
 
+/// The answer of an honest peer with this branch, but with only those bodies that match `has_body`.
 pub(crate) fn honest_response(
     branch: &Branch,
     request: &Request,
     has_body: impl Fn(&BlockHash) -> bool,
 ) -> Response {
-    match request {
-        Request::Status(_) => Response::Status(branch.status()),
-        Request::Headers { locator } => {
-            let common = locator.iter().find_map(|hash| branch.position(hash));
-            let next = common.map_or(0, |position| position + 1);
-            let headers = branch.blocks.iter().skip(next).map(|block| block.header);
-            Response::Headers(
-                headers
-                    .take(heartchain_sync::message::MAX_HEADERS)
-                    .collect(),
-            )
-        }
-        Request::Bodies { hashes } => {
-            let body = |hash: &BlockHash| {
-                let position = branch.position(hash).filter(|_| has_body(hash))?;
-                Some(branch.blocks[position].readings.clone())
-            };
-            Response::Bodies(hashes.iter().map(body).collect())
-        }
-        Request::MempoolIds { .. } => Response::MempoolIds(Vec::<MempoolRow>::new()),
-        Request::Readings { .. } => Response::Readings(Vec::new()),
+    let mut response = branch.answer(request, START);
+    if let (Request::Bodies { hashes }, Response::Bodies(bodies)) = (request, &mut response) {
+        let withheld = hashes.iter().zip(bodies);
+        withheld
+            .filter(|(hash, _)| !has_body(hash))
+            .for_each(|(_, body)| *body = None);
     }
+    response
 }

@@ -6,11 +6,9 @@ use heartchain_sync::{
     config::{MAX_BRANCH_BLOCKS_SHOWN, MAX_BRANCHES_SHOWN},
     io::JournalEntry,
 };
+use heartchain_test_support::{Branch, Driver as _, START, key, now_at, reading, room};
 
-use crate::{
-    branch::{Branch, START, key, reading, room},
-    subject::{Subject, now_at},
-};
+use crate::subject::Subject;
 
 const US: u64 = 1_000;
 

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use heartchain_chain::tree::MAX_SIDE_BLOCKS;
 use heartchain_sync::{config::REQUEST_TIMEOUT, io::RequestId, message::Request};
+use heartchain_test_support::{Branch, Driver as _, START, reading, room};
 
-use crate::{
-    branch::{Branch, START, reading, room},
-    subject::{Subject, honest_response, is_bodies},
-};
+use crate::subject::{Subject, honest_response, is_bodies};
 
 /// How often a peer with a slow connection is asked for the same bodies while it is still answering.
 #[test]
@@ -23,6 +21,7 @@ fn slow_peer_is_asked_once_for_the_same_bodies() {
     }
     let first = branch.blocks[0].header.hash();
     let asked = subject
+        .state
         .open_requests
         .values()
         .filter(
@@ -100,6 +99,7 @@ fn time_on_slow_lines(peers: u64) -> Option<u64> {
         for peer in 1..=peers {
             subject.serve_requests_of(peer, &branch, |request| !is_bodies(request));
             let open: Vec<RequestId> = subject
+                .state
                 .open_requests
                 .iter()
                 .filter(|(_, (asked, request))| *asked == peer && is_bodies(request))
@@ -110,7 +110,7 @@ fn time_on_slow_lines(peers: u64) -> Option<u64> {
                 let done = sent.entry(*id).or_default();
                 *done += share;
                 if *done >= WORK {
-                    let (_, request) = subject.open_requests[id].clone();
+                    let (_, request) = subject.state.open_requests[id].clone();
                     let answer = honest_response(&branch, &request, |_| true);
                     subject.respond(peer, *id, answer.encode());
                 }
@@ -122,10 +122,11 @@ fn time_on_slow_lines(peers: u64) -> Option<u64> {
         subject.advance(STEP);
         // As in the driver, a request that times out is abandoned and uses no more bandwidth.
         let now = subject.now;
-        for id in subject.open_requests.keys() {
+        for id in subject.state.open_requests.keys() {
             begun_at.entry(*id).or_insert(now - STEP);
         }
         subject
+            .state
             .open_requests
             .retain(|id, _| begun_at.get(id).is_none_or(|at| now - at < REQUEST_TIMEOUT));
     }

@@ -7,11 +7,9 @@ use heartchain_sync::{
     config::{BODY_PATIENCE, LACKING_PATIENCE, LATE_BODIES_CHECK_INTERVAL},
     io::RequestId,
 };
+use heartchain_test_support::{Branch, Driver as _, START};
 
-use crate::{
-    branch::{Branch, START},
-    subject::{Subject, honest_response, is_bodies},
-};
+use crate::subject::{Subject, honest_response, is_bodies};
 
 /// A branch that is too long for one download plan.
 fn long() -> Branch {
@@ -218,7 +216,7 @@ fn status_does_not_replan_body_requests() {
     }
     assert_eq!(subject.machine.load().bodiless_blocks, 3_000);
     let bodies = |subject: &Subject| {
-        let asked = subject.open_requests.iter();
+        let asked = subject.state.open_requests.iter();
         let asked = asked.filter(|(_, (_, request))| is_bodies(request));
         asked.map(|(id, _)| *id).collect::<Vec<RequestId>>()
     };

@@ -11,9 +11,9 @@ use heartchain_sync::{
     config::MAX_SHARED_HEADERS,
     message::{MAX_HEADERS, Response, StatusMessage},
 };
+use heartchain_test_support::{Branch, Driver as _, START, reading};
 
 use crate::{
-    branch::{Branch, START, reading},
     fixtures::with_confirmed,
     hostile::serve_claim_without_bodies,
     subject::{Subject, honest_response},
@@ -49,9 +49,9 @@ fn blocks_on_held_back_ones_are_bounded() {
     let held = slow.machine.status().held_back.expect("still").blocks;
     assert!(slow.disconnections.is_empty(), "{:?}", slow.disconnections);
     assert!(
-        held <= MAX_SIDE_BLOCKS && slow.blocks.len() <= MAX_SIDE_BLOCKS + 100,
+        held <= MAX_SIDE_BLOCKS && slow.state.disk.blocks.len() <= MAX_SIDE_BLOCKS + 100,
         "{held} blocks are held back, {} on disk",
-        slow.blocks.len(),
+        slow.state.disk.blocks.len(),
     );
 }
 
@@ -87,7 +87,7 @@ fn without_body_of(branch: &Branch, parent: &Branch, readings: Vec<Reading>) -> 
 fn heavier_gossip_above_a_gap_is_bounded() {
     let branch = Branch::of(1, 10);
     let (mut subject, rival) = without_body_of(&branch, &branch, vec![reading(98, 0)]);
-    let before = subject.blocks.len();
+    let before = subject.state.disk.blocks.len();
     subject.connect(3);
     for number in 0..MAX_SIDE_BLOCKS as u64 + 500 {
         // Out of sequence, so that these readings are never mined.
@@ -98,7 +98,7 @@ fn heavier_gossip_above_a_gap_is_bounded() {
         subject.gossip_block(3, &block);
     }
     let load = subject.machine.load();
-    let written = subject.blocks.len() - before;
+    let written = subject.state.disk.blocks.len() - before;
     assert!(
         load.side_blocks <= MAX_SIDE_BLOCKS && load.side_readings <= MAX_SIDE_READINGS,
         "{} side blocks; {written} on disk",

@@ -1,10 +1,7 @@
 //! Peers that lie about the time.
+use heartchain_test_support::{Branch, Driver as _, START};
 
-use crate::{
-    branch::{Branch, START},
-    hostile::serve_with_clock,
-    subject::Subject,
-};
+use crate::{hostile::serve_with_clock, subject::Subject};
 
 /// Almost an hour, ms: the largest clock offset of a peer that is taken into account.
 const FAR: i64 = 3_500_000;

@@ -3,8 +3,9 @@
 use heartchain_sync::config::CONFIRMED_AFTER;
 
 use super::{is_gone, pass_rounds};
+use heartchain_test_support::{Branch, Driver as _, START, reading};
+
 use crate::{
-    branch::{Branch, START, reading},
     fixtures::{YEAR, with_confirmed},
     subject::Subject,
 };
@@ -16,7 +17,7 @@ fn is_confirmed_after_an_hour(hostile: bool) -> bool {
     subject.connect(1);
     subject.serve(1, &branch);
     pass_rounds(&mut subject, &branch, 72, hostile);
-    subject.confirmed.is_some()
+    subject.state.disk.confirmed.is_some()
 }
 
 // A header does not concern the blocks below its fork point: they get confirmed even if its body never arrives.
@@ -76,7 +77,7 @@ fn first_branch_met_is_not_confirmed_by_a_restart() {
     again.serve(2, &honest);
     assert_eq!(again.tip(), honest.tip());
     again.advance(10 * CONFIRMED_AFTER);
-    let kept = again.protected.len();
+    let kept = again.state.disk.recovery.len();
     assert_eq!(kept, 0, "blocks of a left branch are protected");
 }
 
@@ -101,7 +102,7 @@ fn bodies_above_a_gap_are_not_protected() {
         subject.connect(10 + restart);
         subject.serve_with_bodies(10 + restart, &junk, |hash| *hash != first);
         subject = subject.reopen(0);
-        kept.push(subject.protected.len());
+        kept.push(subject.state.disk.recovery.len());
     }
     subject.connect(2);
     for _ in 0..20 {
@@ -110,7 +111,7 @@ fn bodies_above_a_gap_are_not_protected() {
     }
     assert_eq!(subject.tip(), honest.tip());
     subject.advance(10 * CONFIRMED_AFTER);
-    kept.push(subject.protected.len());
+    kept.push(subject.state.disk.recovery.len());
     assert_eq!(
         kept.last(),
         Some(&0),
@@ -154,7 +155,7 @@ fn leave_branch_soon_after_a_start(mut subject: Subject, mut branch: Branch) -> 
 fn is_lost_beside_a_held_back_block(held_back: bool) -> bool {
     let branch = Branch::of(1, 12);
     let mut subject = with_confirmed(&branch);
-    assert!(subject.confirmed.is_some());
+    assert!(subject.state.disk.confirmed.is_some());
     if held_back {
         // The clock was wrong for a moment, and a block mined in that moment is held back for a year.
         subject.clock_offset = YEAR;

@@ -1,13 +1,12 @@
 //! Confirmed readings are kept, whatever the disk refuses, corrupts or loses.
 
-use heartchain_sync::{Input, config::CONFIRMED_AT_ANY_DEPTH_AFTER, io::StoreOperation};
+use heartchain_chain::hash::BlockHash;
+use heartchain_sync::{Batch, Input, config::CONFIRMED_AT_ANY_DEPTH_AFTER, io::StoreOperation};
 
 use super::is_gone;
-use crate::{
-    branch::{Branch, reading},
-    fixtures::with_confirmed,
-    subject::Subject,
-};
+use heartchain_test_support::{Branch, Driver as _, reading};
+
+use crate::{fixtures::with_confirmed, subject::Subject};
 
 /// A start finds one corrupt reading in a confirmed block, whose other readings are intact.
 #[test]
@@ -16,19 +15,29 @@ fn damaged_reading_leaves_the_others_of_its_block() {
     branch.push(vec![reading(1, 4), reading(77, 0), reading(78, 0)]);
     branch.grow(1, 12);
     let mut subject = with_confirmed(&branch);
-    assert!(subject.confirmed.is_some());
+    assert!(subject.state.disk.confirmed.is_some());
     let hash = branch.blocks[4].header.hash();
-    let block = subject.blocks.get_mut(&hash).expect("it is on disk");
+    let block = subject
+        .state
+        .disk
+        .blocks
+        .get_mut(&hash)
+        .expect("it is on disk");
     block.readings[0].bpm += 1;
     let mut again = subject.reopen(0);
     again.advance(1_000);
-    let kept = again.blocks.contains_key(&hash);
+    let kept = again.state.disk.blocks.contains_key(&hash);
     let mut last = again.reopen(0);
     last.advance(1_000);
     assert!(
         !is_gone(&last, &reading(77, 0)),
         "the block was on disk after the first start: {kept}"
     );
+}
+
+fn puts_block(batch: &Batch) -> bool {
+    let puts = |operation: &StoreOperation| matches!(operation, StoreOperation::PutBlock(..));
+    batch.operations.iter().any(puts)
 }
 
 /// The disk accepts no more blocks: what is confirmed only in memory must not cause stored blocks to be deleted.
@@ -43,30 +52,35 @@ fn full_disk_keeps_protected_blocks() {
     subject.connect(2);
     subject.serve(2, &better);
     assert_eq!(subject.tip(), better.tip());
-    assert!(subject.protected.contains(&branch.blocks[8].header.hash()));
+    assert!(
+        subject
+            .state
+            .disk
+            .recovery
+            .contains(&branch.blocks[8].header.hash())
+    );
     let step = |subject: &mut Subject, act: &mut dyn FnMut(&mut Subject)| {
-        subject.held_writes = Some(Vec::new());
+        subject.state.disk.held_writes = Some(Vec::new());
         act(subject);
         loop {
-            let held = subject.held_writes.replace(Vec::new()).unwrap_or_default();
+            let held = subject
+                .state
+                .disk
+                .held_writes
+                .replace(Vec::new())
+                .unwrap_or_default();
             if held.is_empty() {
                 break;
             }
-            for (id, operations) in held {
-                let puts = operations
-                    .iter()
-                    .any(|operation| matches!(operation, StoreOperation::PutBlock(..)));
-                if puts {
+            for (id, batch) in held {
+                if puts_block(&batch) {
                     subject.feed(Input::WriteFailed { id, full: true });
                 } else {
-                    operations
-                        .into_iter()
-                        .for_each(|operation| subject.apply(operation));
-                    subject.feed(Input::Written { id });
+                    subject.finish_write(id, batch);
                 }
             }
         }
-        subject.held_writes = None;
+        subject.state.disk.held_writes = None;
     };
     let mut blocks = vec![better.push(vec![reading(77, 0)])];
     for _ in 0..12 {
@@ -84,8 +98,12 @@ fn full_disk_keeps_protected_blocks() {
         step(&mut subject, &mut |subject| subject.serve(2, &better));
     }
     let (protected, left) = (
-        subject.protected.len(),
-        subject.blocks.contains_key(&branch.blocks[8].header.hash()),
+        subject.state.disk.recovery.len(),
+        subject
+            .state
+            .disk
+            .blocks
+            .contains_key(&branch.blocks[8].header.hash()),
     );
     let mut again = subject.reopen(0);
     again.advance(1_000);
@@ -160,30 +178,32 @@ fn recent_readings_return_on_a_full_disk() {
     let mut big = common;
     big.grow(78, 70);
     subject.connect(3);
-    subject.held_writes = Some(Vec::new());
-    subject.held_reads = Some(Vec::new());
+    subject.state.disk.held_writes = Some(Vec::new());
+    subject.state.disk.held_reads = Some(Vec::new());
     subject.serve(3, &big);
     for _ in 0..20 {
-        let reads = subject.held_reads.replace(Vec::new()).unwrap_or_default();
-        let body = |hash: &heartchain_chain::hash::BlockHash| {
-            let block = subject.blocks.get(hash);
-            block.map(|block| block.readings.clone())
-        };
+        let reads = subject
+            .state
+            .disk
+            .held_reads
+            .replace(Vec::new())
+            .unwrap_or_default();
+        let body = |hash: &BlockHash| subject.state.disk.body(hash);
         let reads: Vec<_> = reads
             .into_iter()
             .map(|(id, hashes)| (id, hashes.iter().map(body).collect::<Vec<_>>()))
             .collect();
-        let writes = subject.held_writes.replace(Vec::new()).unwrap_or_default();
-        for (id, operations) in writes {
-            let puts =
-                |operation: &StoreOperation| matches!(operation, StoreOperation::PutBlock(..));
-            if operations.iter().any(puts) {
+        let writes = subject
+            .state
+            .disk
+            .held_writes
+            .replace(Vec::new())
+            .unwrap_or_default();
+        for (id, batch) in writes {
+            if puts_block(&batch) {
                 subject.feed(Input::WriteFailed { id, full: true });
             } else {
-                operations
-                    .into_iter()
-                    .for_each(|operation| subject.apply(operation));
-                subject.feed(Input::Written { id });
+                subject.finish_write(id, batch);
             }
         }
         for (id, bodies) in reads {
@@ -208,13 +228,13 @@ fn bodies_that_a_reset_left_are_not_given_up() {
     let mut subject = with_confirmed(&branch);
     subject.connect(2);
     subject.serve(2, &behind);
-    let on_disk = subject.blocks.len();
+    let on_disk = subject.state.disk.blocks.len();
     subject.feed(Input::StoreReset);
     for _ in 0..60 {
         subject.serve(2, &behind);
         subject.advance(5_000);
     }
-    assert_eq!(subject.blocks.len(), on_disk);
+    assert_eq!(subject.state.disk.blocks.len(), on_disk);
     assert_eq!(
         subject.machine.status().index,
         20,

@@ -4,8 +4,9 @@ use heartchain_chain::{bpm::Bpm, key::SecretKey, time::UnixMillis};
 use heartchain_sync::{Input, config::FOREIGN_PATIENCE, message::Response, sign_journal};
 
 use super::pass_rounds;
+use heartchain_test_support::{Branch, Driver as _, START, key, reading, room};
+
 use crate::{
-    branch::{Branch, START, key, reading, room},
     fixtures::with_lost_journal_entries,
     subject::{Subject, honest_response},
 };
@@ -22,9 +23,9 @@ fn entry_signed_again_twice_is_one_reading() {
     subject.connect(1);
     subject.serve(1, &branch);
     subject.advance(FOREIGN_PATIENCE + 1_000);
-    assert_eq!(subject.keys.len(), 1, "a second key");
+    assert_eq!(subject.state.disk.keys.len(), 1, "a second key");
     // The second key is copied, too.
-    let seed = *subject.keys.values().next().expect("it");
+    let seed = *subject.state.disk.keys.values().next().expect("it");
     let second = SecretKey::from_seed(seed);
     let bpm = Bpm::new(99).expect("a heart rate");
     branch.push(vec![second.sign(
@@ -37,15 +38,19 @@ fn entry_signed_again_twice_is_one_reading() {
     subject.receive_status(1, branch.status());
     subject.serve(1, &branch);
     subject.advance(FOREIGN_PATIENCE + 1_000);
-    assert_eq!(subject.keys.len(), 2, "a third key");
-    assert_eq!(subject.journal.len(), 3);
+    assert_eq!(subject.state.disk.keys.len(), 2, "a third key");
+    assert_eq!(subject.state.disk.journal.len(), 3);
     let signed = |subject: &Subject| {
         let keys: Vec<(u64, SecretKey)> = subject
+            .state
+            .disk
             .keys
             .iter()
             .map(|(from, seed)| (*from, SecretKey::from_seed(*seed)))
             .collect();
         let journal: Vec<_> = subject
+            .state
+            .disk
             .journal
             .iter()
             .map(|(at, entry)| (*at, *entry))
@@ -53,11 +58,11 @@ fn entry_signed_again_twice_is_one_reading() {
         sign_journal(&room(), &key(50), &keys, &journal).len()
     };
     assert_eq!(signed(&subject), 1);
-    subject.blocks.clear();
-    subject.journal.clear();
-    subject.keys.clear();
-    subject.stored_tip = None;
-    subject.confirmed = None;
+    subject.state.disk.blocks.clear();
+    subject.state.disk.journal.clear();
+    subject.state.disk.keys.clear();
+    subject.state.disk.tip = None;
+    subject.state.disk.confirmed = None;
     subject.feed(Input::StoreReset);
     for _ in 0..10 {
         subject.serve(1, &branch);
@@ -72,7 +77,7 @@ fn entry_signed_again_twice_is_one_reading() {
         .filter(|waiting| waiting.bpm == 60)
         .count();
     assert_eq!(
-        (other_tab, waiting, again.journal.len()),
+        (other_tab, waiting, again.state.disk.journal.len()),
         (1, 1, 3),
         "adoptable by another tab, pending, and the journal"
     );
@@ -128,7 +133,7 @@ fn machine_sleeps_while_a_lost_entry_is_awaited() {
         after.serve(1, &branch);
         after.advance(5_000);
         let soon = after.now + 1;
-        immediate += usize::from(after.wake_at.is_some_and(|at| at <= soon));
+        immediate += usize::from(after.state.wake_at.is_some_and(|at| at.get() <= soon));
     }
     assert_eq!(after.machine.author(), key(50).author(), "still waiting");
     assert!(immediate < 10, "{immediate} wake-ups within a millisecond");

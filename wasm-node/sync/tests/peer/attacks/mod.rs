@@ -12,12 +12,9 @@ mod responses;
 mod store;
 
 use heartchain_chain::reading::Reading;
+use heartchain_test_support::{Branch, Driver as _, START, reading, room};
 
-use crate::{
-    branch::{Branch, START, reading, room},
-    hostile::serve_claim_without_bodies,
-    subject::Subject,
-};
+use crate::{hostile::serve_claim_without_bodies, subject::Subject};
 
 /// Whether the reading is lost: not on disk, not pending and not adopted.
 fn is_gone(subject: &Subject, reading: &Reading) -> bool {

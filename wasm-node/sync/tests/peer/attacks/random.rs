@@ -8,42 +8,18 @@ use heartchain_chain::{
     reading::Reading,
 };
 use heartchain_sync::Input;
+use heartchain_test_support::{Branch, Driver as _, Rng, START, reading, room};
 
-use crate::{
-    branch::{Branch, START, reading, room},
-    fixtures::cases,
-    subject::Subject,
-};
+use crate::{fixtures::cases, subject::Subject};
 
-/// Random numbers from a seed (SplitMix64).
-struct Rng(u64);
+fn index(rng: &mut Rng, len: usize) -> usize {
+    usize::try_from(rng.below(len as u64)).unwrap_or(0)
+}
 
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn index(&mut self, len: usize) -> usize {
-        usize::try_from(self.below(len as u64)).unwrap_or(0)
-    }
-
-    fn one_in(&mut self, many: u64) -> bool {
-        self.below(many) == 0
-    }
-
-    /// A clock offset of at most `most` ms in either direction.
-    fn clock(&mut self, most: i64) -> i64 {
-        let ahead = self.below(2 * most.unsigned_abs());
-        i64::try_from(ahead).unwrap_or(0) - most
-    }
+/// A clock offset of at most `most` ms in either direction.
+fn clock(rng: &mut Rng, most: i64) -> i64 {
+    let ahead = rng.below(2 * most.unsigned_abs());
+    i64::try_from(ahead).unwrap_or(0) - most
 }
 
 /// Runs one case for each seed; a failure names its seed.
@@ -59,12 +35,12 @@ fn each_seed<T>(default: u32, run: impl Fn(u64) -> T + std::panic::RefUnwindSafe
 /// Feeds blocks of a small tree with timestamps around now, clock changes, restarts, failed writes, missing bodies and
 /// store resets.
 fn run_random_events(seed: u64) {
-    let mut rng = Rng(seed);
+    let mut rng = Rng::new(seed);
     let mut branches = vec![Branch::min_difficulty(START - 20_000, 1, 8)];
     for number in 0..24 {
-        let at = rng.index(branches.len());
+        let at = index(&mut rng, branches.len());
         let base = branches[at].clone();
-        let cut = base.blocks.len() - rng.index(4).min(base.blocks.len() - 1);
+        let cut = base.blocks.len() - index(&mut rng, 4).min(base.blocks.len() - 1);
         let mut branch = base.prefix(cut);
         for _ in 0..1 + rng.below(3) {
             let author = 1 + rng.below(4);
@@ -85,11 +61,11 @@ fn run_random_events(seed: u64) {
     }
     let mut subject = Subject::miner(2);
     for _ in 0..120 {
-        let branch = branches[rng.index(branches.len())].clone();
+        let branch = branches[index(&mut rng, branches.len())].clone();
         let peer = 1 + rng.below(5);
         match rng.below(16) {
             0..=2 => {
-                let at = rng.index(branch.blocks.len());
+                let at = index(&mut rng, branch.blocks.len());
                 subject.connect(peer);
                 subject.gossip_block(peer, &branch.blocks[at]);
             }
@@ -102,7 +78,7 @@ fn run_random_events(seed: u64) {
             4 | 5 => {
                 subject.connect(peer);
                 subject.receive_status(peer, branch.status());
-                let odd = rng.next();
+                let odd = rng.next_u64();
                 subject.serve_with_bodies(peer, &branch, |hash| {
                     !(u64::from(hash.as_bytes()[3]) ^ odd).is_multiple_of(5)
                 });
@@ -112,10 +88,10 @@ fn run_random_events(seed: u64) {
                 subject.receive_status(peer, branch.status());
                 subject.serve(peer, &branch);
             }
-            7 => subject.clock_offset = rng.clock(120_000),
+            7 => subject.clock_offset = clock(&mut rng, 120_000),
             8 => subject.clock_offset = 0,
             9 => {
-                let clock = rng.clock(120_000);
+                let clock = clock(&mut rng, 120_000);
                 subject = subject.reopen(clock);
             }
             10 => {
@@ -125,32 +101,31 @@ fn run_random_events(seed: u64) {
             }
             11 => {
                 let hashes: Vec<BlockHash> = subject
+                    .state
+                    .disk
                     .blocks
                     .keys()
                     .copied()
                     .filter(|hash| hash.as_bytes()[5].is_multiple_of(4))
                     .collect();
                 for hash in &hashes {
-                    subject.blocks.remove(hash);
+                    subject.state.disk.blocks.remove(hash);
                 }
                 subject.feed(Input::BodiesMissing { hashes });
             }
             12 if rng.one_in(6) => {
-                subject.blocks.clear();
-                subject.protected.clear();
-                subject.journal.clear();
-                subject.adopted.clear();
-                subject.stored_tip = None;
-                subject.confirmed = None;
+                let keys = subject.state.disk.keys.clone();
+                subject.state.disk.clear();
+                subject.state.disk.keys = keys;
                 subject.feed(Input::StoreReset);
             }
             13 => {
-                subject.held_writes = Some(Vec::new());
+                subject.state.disk.held_writes = Some(Vec::new());
                 subject.advance(1_000);
                 for block in &branch.blocks {
                     subject.gossip_block(peer, block);
                 }
-                for (id, _) in subject.held_writes.take().unwrap_or_default() {
+                for (id, _) in subject.take_held_writes() {
                     let full = rng.one_in(2);
                     subject.feed(Input::WriteFailed { id, full });
                 }
@@ -174,9 +149,9 @@ fn random_events_do_not_panic() {
 
 /// Readings of the branch up to the confirmation mark on disk.
 fn confirmed_readings(subject: &Subject) -> Vec<Reading> {
-    let mut at = subject.confirmed;
+    let mut at = subject.state.disk.confirmed;
     let mut readings = Vec::new();
-    while let Some(block) = at.and_then(|hash| subject.blocks.get(&hash)) {
+    while let Some(block) = at.and_then(|hash| subject.state.disk.blocks.get(&hash)) {
         readings.extend(&block.readings);
         at = Some(block.header.prev_hash);
     }
@@ -186,12 +161,12 @@ fn confirmed_readings(subject: &Subject) -> Vec<Reading> {
 /// Clock changes, restarts, crashes between writes, failed writes and full disks. Checks after each event that the
 /// machine still has every reading that was ever marked as confirmed on disk; returns how many there are.
 fn run_confirmed(seed: u64) -> usize {
-    let mut rng = Rng(seed);
+    let mut rng = Rng::new(seed);
     let mut branches = vec![Branch::min_difficulty(START - 30_000, 1, 9)];
     for number in 0..16 {
-        let at = rng.index(branches.len());
+        let at = index(&mut rng, branches.len());
         let base = branches[at].clone();
-        let cut = base.blocks.len() - rng.index(8).min(base.blocks.len() - 1);
+        let cut = base.blocks.len() - index(&mut rng, 8).min(base.blocks.len() - 1);
         let mut branch = base.prefix(cut);
         for _ in 0..1 + rng.below(10) {
             let author = 1 + rng.below(6);
@@ -210,7 +185,7 @@ fn run_confirmed(seed: u64) -> usize {
     let mut protected: BTreeMap<ReadingId, Reading> = BTreeMap::new();
     let mut log = Vec::new();
     for _ in 0..60 {
-        let branch = branches[rng.index(branches.len())].clone();
+        let branch = branches[index(&mut rng, branches.len())].clone();
         let peer = 1 + rng.below(5);
         let what = rng.below(10);
         log.push(what);
@@ -231,43 +206,38 @@ fn run_confirmed(seed: u64) -> usize {
                     subject.advance(15_000);
                 }
             }
-            5 => subject.clock_offset = rng.clock(100_000),
+            5 => subject.clock_offset = clock(&mut rng, 100_000),
             6 => subject.clock_offset = 0,
             7 => {
                 // A crash: only some of the writes completed.
-                subject.held_writes = Some(Vec::new());
+                subject.state.disk.held_writes = Some(Vec::new());
                 subject.connect(peer);
                 subject.receive_status(peer, branch.status());
                 subject.serve(peer, &branch);
                 for _ in 0..rng.below(5) {
                     subject.advance(20_000);
                 }
-                let held = subject.held_writes.take().unwrap_or_default();
-                let done = rng.index(held.len() + 1);
-                for (_, operations) in held.into_iter().take(done) {
-                    operations
-                        .into_iter()
-                        .for_each(|operation| subject.apply(operation));
+                let held = subject.take_held_writes();
+                let done = index(&mut rng, held.len() + 1);
+                for (_, batch) in held.into_iter().take(done) {
+                    subject.state.disk.apply(batch);
                 }
                 let clock = if rng.one_in(2) { 0 } else { -60_000 };
                 subject = subject.reopen(clock);
             }
             8 => {
-                subject = subject.reopen(rng.clock(100_000));
+                subject = subject.reopen(clock(&mut rng, 100_000));
                 subject.advance(500);
             }
             _ => {
-                subject.held_writes = Some(Vec::new());
+                subject.state.disk.held_writes = Some(Vec::new());
                 subject.connect(peer);
                 subject.receive_status(peer, branch.status());
                 subject.serve(peer, &branch);
                 subject.advance(1_000);
-                for (id, operations) in subject.held_writes.take().unwrap_or_default() {
+                for (id, batch) in subject.take_held_writes() {
                     if rng.one_in(3) {
-                        operations
-                            .into_iter()
-                            .for_each(|operation| subject.apply(operation));
-                        subject.feed(Input::Written { id });
+                        subject.finish_write(id, batch);
                     } else {
                         let full = rng.one_in(2);
                         subject.feed(Input::WriteFailed { id, full });

@@ -1,17 +1,10 @@
 //! The cost of answering peers' requests.
 
 use heartchain_chain::reading::Reading;
-use heartchain_sync::{
-    Input,
-    io::InboundId,
-    message::{MAX_BODIES, MAX_BODIES_LEN, Request},
-};
+use heartchain_sync::message::{MAX_BODIES, MAX_BODIES_LEN, Request};
+use heartchain_test_support::{Branch, Driver as _, reading};
 
-use crate::{
-    branch::{Branch, reading},
-    fixtures::with_confirmed,
-    subject::Subject,
-};
+use crate::{fixtures::with_confirmed, subject::Subject};
 
 // A request that names one hash repeatedly causes no more reads than one response has room for.
 #[test]
@@ -20,22 +13,17 @@ fn repeated_hash_is_read_for_one_response_only() {
     let big: Vec<Reading> = (0..1_000).map(|seq| reading(60, seq)).collect();
     branch.push(big);
     let mut subject = with_confirmed(&branch);
-    subject.held_reads = Some(Vec::new());
+    subject.state.disk.held_reads = Some(Vec::new());
     for peer in 2..12 {
         subject.connect(peer);
         for _ in 0..4 {
-            let id = InboundId(subject.next_id());
             let request = Request::Bodies {
                 hashes: vec![branch.tip(); MAX_BODIES],
             };
-            subject.feed(Input::Request {
-                from: peer,
-                id,
-                data: request.encode(),
-            });
+            subject.ask(peer, request.encode());
         }
     }
-    let reads = subject.held_reads.take().unwrap_or_default();
+    let reads = subject.state.disk.held_reads.take().unwrap_or_default();
     let bodies: usize = reads.iter().map(|(_, hashes)| hashes.len()).sum();
     let bytes = bodies * 1_000 * Reading::LEN;
     assert!(

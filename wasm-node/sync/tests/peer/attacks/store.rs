@@ -3,16 +3,10 @@
 use std::collections::BTreeSet;
 
 use heartchain_chain::hash::BlockHash;
-use heartchain_sync::{
-    Input,
-    io::{StoreOperation, Ticket},
-};
+use heartchain_sync::{Input, io::StoreOperation};
+use heartchain_test_support::{Branch, Driver as _, reading};
 
-use crate::{
-    branch::{Branch, reading},
-    fixtures::with_confirmed,
-    subject::Subject,
-};
+use crate::{fixtures::with_confirmed, subject::Subject};
 
 // The confirmation mark is written again after a failed write, even if the room is idle.
 #[test]
@@ -21,16 +15,16 @@ fn failed_confirmation_mark_is_rewritten() {
     let mut subject = Subject::new();
     subject.connect(1);
     subject.serve(1, &branch);
-    subject.held_writes = Some(Vec::new());
+    subject.state.disk.held_writes = Some(Vec::new());
     for _ in 0..20 {
         subject.advance(4_000);
         subject.serve(1, &branch);
     }
-    let held = subject.held_writes.take().unwrap_or_default();
+    let held = subject.take_held_writes();
     let is_mark = |operation: &StoreOperation| matches!(operation, StoreOperation::PutConfirmed(_));
     assert!(
         held.iter()
-            .any(|(_, operations)| operations.iter().any(is_mark))
+            .any(|(_, batch)| batch.operations.iter().any(is_mark))
     );
     for (id, _) in held {
         subject.feed(Input::WriteFailed { id, full: false });
@@ -40,7 +34,7 @@ fn failed_confirmation_mark_is_rewritten() {
         subject.serve(1, &branch);
     }
     assert!(
-        subject.confirmed.is_some(),
+        subject.state.disk.confirmed.is_some(),
         "8 minutes after one failed write"
     );
 }
@@ -61,9 +55,9 @@ fn side_branch_that_wins_after_a_reset_is_on_disk() {
     for block in &first {
         subject.gossip_block(1, block);
     }
-    assert_eq!(subject.blocks.len(), 15);
-    subject.blocks.clear();
-    subject.stored_tip = None;
+    assert_eq!(subject.state.disk.blocks.len(), 15);
+    subject.state.disk.blocks.clear();
+    subject.state.disk.tip = None;
     subject.feed(Input::StoreReset);
     for _ in 0..10 {
         subject.serve(1, &best);
@@ -78,7 +72,7 @@ fn side_branch_that_wins_after_a_reset_is_on_disk() {
         subject.advance(5_000);
     }
     assert_eq!(subject.tip(), side.tip());
-    let on_disk: BTreeSet<BlockHash> = subject.blocks.keys().copied().collect();
+    let on_disk: BTreeSet<BlockHash> = subject.state.disk.blocks.keys().copied().collect();
     let missing = side
         .blocks
         .iter()
@@ -96,36 +90,25 @@ fn failed_delete_leaves_what_is_adopted_again() {
     branch.push(vec![reading(500, 0)]);
     branch.grow(1, 10);
     let mut subject = with_confirmed(&common);
-    let adopt = |subject: &mut Subject| {
-        let ticket = Ticket(subject.next_id());
-        subject.feed(Input::Adopt {
-            ticket,
-            readings: vec![reading(500, 0)],
-        });
-    };
-    adopt(&mut subject);
-    assert_eq!(subject.adopted.len(), 1);
+    subject.adopt(vec![reading(500, 0)]);
+    assert_eq!(subject.state.disk.adopted.len(), 1);
     subject.connect(1);
     subject.receive_status(1, branch.status());
     subject.serve(1, &branch);
     // The delete fails.
     let mut failed = false;
     for _ in 0..100 {
-        subject.held_writes = Some(Vec::new());
+        subject.state.disk.held_writes = Some(Vec::new());
         subject.advance(1_000);
         subject.serve(1, &branch);
-        for (id, operations) in subject.held_writes.take().unwrap_or_default() {
-            if operations
-                .iter()
-                .any(|operation| matches!(operation, StoreOperation::DeleteAdopted(_)))
-            {
+        for (id, batch) in subject.take_held_writes() {
+            let deletes =
+                |operation: &StoreOperation| matches!(operation, StoreOperation::DeleteAdopted(_));
+            if batch.operations.iter().any(deletes) {
                 subject.feed(Input::WriteFailed { id, full: false });
                 failed = true;
             } else {
-                for operation in operations {
-                    subject.apply(operation);
-                }
-                subject.feed(Input::Written { id });
+                subject.finish_write(id, batch);
             }
         }
         if failed {
@@ -140,11 +123,11 @@ fn failed_delete_leaves_what_is_adopted_again() {
     subject.receive_status(2, better.status());
     subject.serve(2, &better);
     assert_eq!(subject.tip(), better.tip());
-    adopt(&mut subject);
-    assert_eq!(subject.adopted.len(), 1);
+    subject.adopt(vec![reading(500, 0)]);
+    assert_eq!(subject.state.disk.adopted.len(), 1);
     subject.advance(20_000);
     assert_eq!(
-        subject.adopted.len(),
+        subject.state.disk.adopted.len(),
         1,
         "adopted and confirmed to the other tab, but deleted"
     );

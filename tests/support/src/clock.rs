@@ -1,22 +1,33 @@
-//! A peer's two clocks: the wall clock, which the user can set, and the monotonic clock, which never jumps.
+//! Wall clocks, which users can set, and monotonic clocks, which never jump.
 
 use heartchain_chain::time::{MonotonicMillis, UnixMillis};
 use heartchain_sync::Now;
 
-use crate::world::START;
+use crate::START;
+
+/// Both clocks at true time `now`, Unix ms, with the wall clock `offset` ms ahead.
+#[must_use]
+pub const fn now_at(now: u64, offset: i64) -> Now {
+    Now {
+        wall: UnixMillis::new(now.saturating_add_signed(offset)),
+        monotonic: MonotonicMillis::new(now),
+    }
+}
 
 /// Converts the simulation's true time to what one peer's clocks show.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Clock {
+pub struct Clock {
     /// How far the wall clock is ahead of the true time, ms. It can jump.
-    pub(crate) offset: i64,
+    pub offset: i64,
     /// Total time asleep, ms. The monotonic clock stands still while its computer sleeps.
     slept: u64,
     asleep_since: Option<u64>,
 }
 
 impl Clock {
-    pub(crate) fn wall(&self, now: u64) -> UnixMillis {
+    /// The wall clock at this true time.
+    #[must_use]
+    pub fn wall(&self, now: u64) -> UnixMillis {
         UnixMillis::new(now.saturating_add_signed(self.offset))
     }
 
@@ -26,7 +37,9 @@ impl Clock {
         until.saturating_sub(START).saturating_sub(self.slept)
     }
 
-    pub(crate) fn both(&self, now: u64) -> Now {
+    /// Both clocks at this true time.
+    #[must_use]
+    pub fn both(&self, now: u64) -> Now {
         Now {
             wall: self.wall(now),
             monotonic: MonotonicMillis::new(self.monotonic(now)),
@@ -34,15 +47,18 @@ impl Clock {
     }
 
     /// The true time at which the monotonic clock will show `at`, provided the peer stays awake.
-    pub(crate) fn true_time(&self, at: MonotonicMillis) -> u64 {
+    #[must_use]
+    pub fn true_time(&self, at: MonotonicMillis) -> u64 {
         START.saturating_add(at.get()).saturating_add(self.slept)
     }
 
-    pub(crate) fn sleep(&mut self, now: u64) {
+    /// The computer falls asleep, unless it sleeps already.
+    pub fn sleep(&mut self, now: u64) {
         self.asleep_since.get_or_insert(now);
     }
 
-    pub(crate) fn wake(&mut self, now: u64) {
+    /// The computer wakes up, if it sleeps.
+    pub fn wake(&mut self, now: u64) {
         if let Some(since) = self.asleep_since.take() {
             self.slept += now.saturating_sub(since);
         }

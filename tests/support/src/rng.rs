@@ -3,21 +3,23 @@
 
 /// A pseudorandom number generator (SplitMix64). Good enough for a simulation, not cryptographically secure.
 #[derive(Clone, Debug)]
-pub(crate) struct Rng(u64);
+pub struct Rng(u64);
 
 impl Rng {
-    pub(crate) const fn new(seed: u64) -> Self {
+    /// A generator whose sequence follows from the seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A second generator whose sequence is independent of this one.
-    pub(crate) fn fork(&self) -> Self {
+    pub fn fork(&self) -> Self {
         let mut other = Self(self.0 ^ 0x5bd1_e995_97f4_a7c5);
-        Self(other.next())
+        Self(other.next_u64())
     }
 
     /// Returns the next 64 random bits.
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,46 +28,46 @@ impl Rng {
     }
 
     /// A number below `bound`; 0 if `bound` is 0.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         match bound {
             0 => 0,
-            bound => self.next() % bound,
+            bound => self.next_u64() % bound,
         }
     }
 
     /// A number from `low` to `high`, both included.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
     /// True with probability 1 / `many`; never if `many` is 0.
-    pub(crate) fn one_in(&mut self, many: u64) -> bool {
+    pub fn one_in(&mut self, many: u64) -> bool {
         many > 0 && self.below(many) == 0
     }
 
     /// True with a probability of `share` percent.
-    pub(crate) fn percent(&mut self, share: u64) -> bool {
+    pub fn percent(&mut self, share: u64) -> bool {
         self.below(100) < share
     }
 
     /// One of `items`, all equally likely; `None` if it is empty.
-    pub(crate) fn pick<T: Copy>(&mut self, items: &[T]) -> Option<T> {
+    pub fn pick<T: Copy>(&mut self, items: &[T]) -> Option<T> {
         let at = usize::try_from(self.below(items.len() as u64)).unwrap_or(0);
         items.get(at).copied()
     }
 
     /// A waiting time drawn from the exponential distribution with this mean.
-    pub(crate) fn exponential(&mut self, mean: f64) -> f64 {
+    pub fn exponential(&mut self, mean: f64) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "53 bits are plenty here")]
-        let uniform = ((self.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+        let uniform = ((self.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
         -uniform.ln() * mean
     }
 
     /// Returns 32 random bytes, for keys, hashes and seeds.
-    pub(crate) fn bytes(&mut self) -> [u8; 32] {
+    pub fn bytes(&mut self) -> [u8; 32] {
         let mut bytes = [0; 32];
         for chunk in bytes.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next().to_le_bytes());
+            chunk.copy_from_slice(&self.next_u64().to_le_bytes());
         }
         bytes
     }
