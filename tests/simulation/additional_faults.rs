@@ -1,10 +1,11 @@
 //! What a random run may add to the faults of `fault`: wrong clocks, and attackers that never stop.
 
+use heartchain_test_support::Rng;
+
 use crate::{
     attackers::Attack,
     fault::Fault,
     node::Node,
-    rng::Rng,
     world::{Id, SimEvent, World},
 };
 
@@ -60,7 +61,7 @@ pub(crate) fn departing_author(world: &mut World, rng: &mut Rng, length: u64) ->
     };
     world.node_mut(leaver).will_leave = true;
     for node in &mut world.nodes {
-        node.disk.never_corrupts = true;
+        node.faults.never_corrupts = true;
     }
     for _ in 0..rng.between(1, 6) {
         world.schedule_in(rng.below(40_000), SimEvent::RecordReading { at: leaver });

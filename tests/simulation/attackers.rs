@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heartchain_chain::{
     block::Block, bpm::Bpm, difficulty::Window, hash::BlockHash, header::Header, key::SecretKey,
-    mining, reading::Reading, time::UnixMillis,
+    reading::Reading, time::UnixMillis,
 };
 use heartchain_sync::{
     io::{RequestId, Topic},
     message::Request,
 };
+use heartchain_test_support::mine_header;
 
 use crate::{
     links::Packet,
@@ -103,7 +104,7 @@ impl World {
     pub(crate) fn add_attacker(&mut self, attack: Attack) -> Id {
         let mut node = Node::new(self.rng.bytes(), 0);
         node.mines = false;
-        node.disk.never_corrupts = true;
+        node.faults.never_corrupts = true;
         node.attack = Some(Attacker {
             attack,
             withheld_branch: Vec::new(),
@@ -297,6 +298,5 @@ impl World {
 /// Mines a header on a branch, with this timestamp or the earliest later one that the rules allow.
 fn mine_at(window: &Window, parent: BlockHash, readings: &[Reading], time: u64) -> Header {
     let time = UnixMillis::new(time).max(window.mtp().saturating_add(1));
-    let header = mining::template(window, parent, time, readings);
-    mining::mine(header, u32::MAX).unwrap_or(header)
+    mine_header(window, parent, readings, time)
 }

@@ -1,23 +1,8 @@
-//! Checks at the end of a run: the honest peers have converged, no reading is lost, no machine exceeded its limits, and
-//! provable misbehaviour led to a ban.
+//! Checks at the end of a run: the honest peers have converged, no reading is lost, and provable misbehaviour led to a ban.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use heartchain_chain::{
-    hash::BlockHash,
-    key::Author,
-    mempool::{MAX_DISPLACED, MAX_READINGS},
-    reading::Reading,
-    tree::{MAX_SIDE_BLOCKS, MAX_SIDE_READINGS},
-};
-use heartchain_sync::{
-    Load,
-    config::{
-        BODY_RANGE, MAX_ADOPTED, MAX_BODILESS_HEADERS, MAX_JOURNAL, MAX_OPEN_BODY_REQUESTS,
-        MAX_OPEN_READS, MAX_OPEN_REQUESTS, MAX_ORPHANS, MAX_PEERS, MAX_RECOVERY_QUEUE,
-        MAX_UNWRITTEN,
-    },
-};
+use heartchain_chain::{hash::BlockHash, key::Author, reading::Reading};
 
 use crate::{
     node::{Node, RunState},
@@ -59,40 +44,6 @@ fn readings_wait(world: &World) -> bool {
 fn present(world: &World) -> impl Iterator<Item = &Node> {
     let nodes = world.nodes.iter().filter(|node| node.is_honest());
     nodes.filter(|node| !node.gone && !world.is_closed_slot(node.id))
-}
-
-/// The first limit that this load exceeds, as text.
-pub(crate) fn exceeded_bound(load: &Load) -> Option<String> {
-    let headers = MAX_BODILESS_HEADERS;
-    // Bodies may be in flight when the limit is reached; they are still written.
-    let bodies = MAX_PEERS * MAX_OPEN_BODY_REQUESTS * BODY_RANGE;
-    [
-        ("peers", load.peers, MAX_PEERS),
-        (
-            "open requests",
-            load.open_requests,
-            load.peers * MAX_OPEN_REQUESTS,
-        ),
-        ("open reads", load.open_reads, MAX_OPEN_READS),
-        ("held blocks", load.orphans, MAX_ORPHANS),
-        ("header syncs", load.header_syncs, load.peers),
-        ("headers without bodies", load.bodiless_blocks, headers),
-        ("side blocks", load.side_blocks, MAX_SIDE_BLOCKS + headers),
-        (
-            "readings in side blocks",
-            load.side_readings,
-            MAX_SIDE_READINGS,
-        ),
-        ("waiting readings", load.mempool, MAX_READINGS),
-        ("readings set aside", load.displaced, MAX_DISPLACED),
-        ("unwritten changes", load.unwritten, MAX_UNWRITTEN + bodies),
-        ("left blocks", load.recovery, MAX_RECOVERY_QUEUE),
-        ("adopted readings", load.adopted, MAX_ADOPTED),
-        ("journal entries", load.journal, MAX_JOURNAL),
-    ]
-    .into_iter()
-    .find(|(_, found, limit)| found > limit)
-    .map(|(what, found, limit)| format!("{found} {what}, at most {limit} allowed"))
 }
 
 /// All violations of a run, as text.
@@ -150,10 +101,9 @@ fn chain_of(world: &World, id: Id) -> Result<Vec<Reading>, String> {
             .best_hash(index)
             .ok_or(format!("{id} has no block {index}"))?;
         let block = node
+            .state
             .disk
-            .blocks
-            .get(&hash)
-            .filter(|_| !node.disk.corrupt.contains(&hash))
+            .block(&hash)
             .ok_or(format!("{id} does not have block {index} on disk"))?;
         if block.header.hash() != hash
             || block.header.prev_hash != parent
@@ -191,14 +141,14 @@ fn check_chain(world: &World, id: Id) -> Vec<String> {
         ));
     }
     // Every reading in the peer's own journal is in the chain exactly once.
-    for entry in node.disk.journal.values() {
+    for entry in node.state.disk.journal.values() {
         let times = readings
             .iter()
             .filter(|reading| node.authors.contains(&reading.author))
             .filter(|reading| (reading.time, reading.bpm) == (entry.time, entry.bpm.get()))
             .count();
         // Two journal entries may have the same time and heart rate.
-        let entries = node.disk.journal.values();
+        let entries = node.state.disk.journal.values();
         let equal = entries.filter(|other| *other == entry).count();
         if times == 0 || (times > equal && !node.key_is_shared) {
             violations.push(format!(

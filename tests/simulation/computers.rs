@@ -3,12 +3,7 @@
 //! Each slot is a peer. Closed slots keep their disks.
 
 use heartchain_chain::key::SecretKey;
-use heartchain_sync::{
-    Input,
-    config::MAX_READINGS_PER_ADOPT,
-    io::{JournalEntry, Ticket},
-    sign_journal,
-};
+use heartchain_sync::{Input, config::MAX_READINGS_PER_ADOPT, io::Ticket};
 
 use crate::{
     node::{Node, RunState},
@@ -79,22 +74,10 @@ impl World {
             .collect();
         for closed in closed {
             let node = self.node(closed);
-            let keys: Vec<(u64, SecretKey)> = node
-                .disk
-                .keys
-                .iter()
-                .map(|(from, seed)| (*from, SecretKey::from_seed(*seed)))
-                .collect();
-            let journal: Vec<(u64, JournalEntry)> = node
-                .disk
-                .journal
-                .iter()
-                .map(|(position, entry)| (*position, *entry))
-                .collect();
             let first = SecretKey::from_seed(node.key_seed);
-            let readings = sign_journal(&self.room, &first, &keys, &journal);
+            let readings = node.state.disk.signed(&self.room, &first);
             for chunk in readings.chunks(MAX_READINGS_PER_ADOPT) {
-                let ticket = Ticket(self.next_id());
+                let ticket = Ticket(self.node_mut(opened).state.next_id());
                 let readings = chunk.to_vec();
                 self.feed(opened, Input::Adopt { ticket, readings });
             }

@@ -1,158 +1,183 @@
-//! Performs a machine's outputs in the simulation, in place of the driver of a browser tab.
+//! The driver of a simulated peer: its messages travel over the simulated network, and its disk and miner take time.
 
 use std::rc::Rc;
 
-use heartchain_chain::time::MonotonicMillis;
+use heartchain_chain::{header::Header, time::MonotonicMillis};
 use heartchain_sync::{
-    Event, Output, StoreOperation,
-    io::{RequestFailure, RequestId, Verdict},
-    message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN},
+    Event, Input, Machine, Now, Output, StoreOperation,
+    io::{DisconnectReason, GossipId, InboundId, JobId, RequestFailure, RequestId, Topic, Verdict},
 };
+use heartchain_test_support::{Driver, DriverState, GossipItem, Job, START};
 
 use crate::{
-    disk::Job,
     links::Packet,
     world::{Disconnection, Id, SimEvent, World},
 };
 
-impl World {
-    /// Performs one output of a machine.
-    pub(crate) fn perform(&mut self, id: Id, output: Output<Id>) {
-        let incarnation = self.node(id).incarnation;
-        match output {
-            Output::Write { id: write, batch } => {
-                if self.has_departing_authors() {
-                    let room = self.room.id();
+/// The driver of one peer, which is awake.
+pub(crate) struct NodeDriver<'a> {
+    pub(crate) world: &'a mut World,
+    pub(crate) id: Id,
+}
+
+impl Driver<Id> for NodeDriver<'_> {
+    fn state(&mut self) -> &mut DriverState<Id> {
+        &mut self.world.node_mut(self.id).state
+    }
+
+    fn machine(&mut self) -> &mut Machine<Id> {
+        let machine = &mut self.world.node_mut(self.id).machine;
+        machine.as_mut().expect("the peer runs")
+    }
+
+    fn now(&self) -> Now {
+        self.world.node(self.id).clock.both(self.world.now)
+    }
+
+    fn handle(&mut self, input: Input<Id>) -> Vec<Output<Id>> {
+        let now = self.now();
+        let outputs = self.world.node_mut(self.id).handle(input, now);
+        if self.world.trace {
+            for output in &outputs {
+                self.world.print_trace(self.id, "->", output);
+            }
+        }
+        outputs
+    }
+
+    fn violation(&mut self, text: String) {
+        let at = self.world.now - START;
+        let text = format!("{} at {at}: {text}", self.id);
+        self.world.violations.push(text);
+    }
+
+    fn accept_job(&mut self, job: Job) {
+        let (world, id) = (&mut *self.world, self.id);
+        let longest = match &job {
+            Job::Write { batch, .. } => {
+                if world.has_departing_authors() {
+                    let room = world.room.id();
                     for operation in &batch.operations {
                         if let StoreOperation::PutBlock(hash, block) = operation {
-                            self.tracker.note_block(room, *hash, block);
+                            world.tracker.note_block(room, *hash, block);
                         }
                     }
                 }
-                let duration = self.rng.between(1, if batch.strict { 30 } else { 8 });
-                let now = self.now;
-                let done =
-                    self.node_mut(id)
-                        .disk
-                        .accept(Job::Write { id: write, batch }, now, duration);
-                self.schedule_in(
-                    done - now,
-                    SimEvent::DiskDone {
-                        to: id,
-                        incarnation,
-                    },
-                );
+                if batch.strict { 30 } else { 8 }
             }
-            Output::Read { id: read, hashes } => {
-                let (now, duration) = (self.now, self.rng.between(1, 8));
-                let done =
-                    self.node_mut(id)
-                        .disk
-                        .accept(Job::Read { id: read, hashes }, now, duration);
-                self.schedule_in(
-                    done - now,
-                    SimEvent::DiskDone {
-                        to: id,
-                        incarnation,
-                    },
-                );
-            }
-            Output::Request {
-                peer,
-                id: request,
-                data,
-                ..
-            } => self.send_request(id, peer, request, data),
-            Output::Respond { id: inbound, data } => {
-                if data.len() > MAX_RESPONSE_LEN {
-                    self.violations
-                        .push(format!("{id} sends a response of {} bytes", data.len()));
-                }
-                if let Some((peer, request)) = self.node_mut(id).inbound.remove(&inbound) {
-                    self.answer(id, peer, request, data);
-                }
-            }
-            Output::Refuse { id: inbound } => {
-                if let Some((peer, request)) = self.node_mut(id).inbound.remove(&inbound) {
-                    let failure = RequestFailure::Closed;
-                    self.send(
-                        id,
-                        peer,
-                        Packet::Failure {
-                            id: request,
-                            failure,
-                        },
-                    );
-                }
-            }
-            Output::Publish { topic, data } => {
-                let data: Rc<[u8]> = data.into();
-                self.node_mut(id).note_published(topic, &data);
-                self.flood(id, None, topic, &data);
-            }
-            Output::Verdict {
-                id: gossip,
-                from,
-                verdict,
-            } => {
-                let Some(item) = self.node_mut(id).pending_verdicts.remove(&gossip) else {
-                    self.violations
-                        .push(format!("{id} gave two verdicts on {gossip:?} from {from}"));
-                    return;
-                };
-                if verdict == Verdict::Accept {
-                    self.flood(id, Some(item.from), item.topic, &item.data);
-                }
-            }
-            Output::Mine { job, header } => {
-                let rate = self.node(id).hash_rate;
-                self.node_mut(id).job = Some((job, header));
-                if let (Ok(target), true) = (header.bits.target(), rate > 0) {
-                    let mean = expected_hashes(target) / hash_rate_f64(rate) * 1_000.0;
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        clippy::cast_sign_loss,
-                        reason = "some seconds"
-                    )]
-                    let delay = self.rng.exponential(mean) as u64;
-                    self.schedule_in(
-                        delay,
-                        SimEvent::NonceFound {
-                            to: id,
-                            incarnation,
-                            job: job.0,
-                        },
-                    );
-                }
-            }
-            Output::StopMining => self.node_mut(id).job = None,
-            Output::WakeAt(at) => self.set_timer(id, at),
-            Output::Emit(event) => self.on_event(id, &event),
-            Output::Disconnect {
-                peer,
-                reason,
-                until,
-            } => {
-                let (now, banned) = (self.now, until.is_some());
-                let clock = self.node(id).clock;
-                let refused = until.map_or(now + 3_000, |until| clock.true_time(until));
-                self.node_mut(id).refused.insert(peer, refused);
-                self.disconnections.push(Disconnection {
-                    by: id,
-                    peer,
-                    reason: reason.to_string(),
-                    banned,
-                });
-                self.cut(id, peer, 0);
-            }
+            Job::Read { .. } => 8,
+        };
+        let (now, duration) = (world.now, world.rng.between(1, longest));
+        let node = world.node_mut(id);
+        node.state.disk.accept(job);
+        let done = node.faults.schedule_job(now, duration);
+        let incarnation = node.incarnation;
+        world.schedule_in(
+            done - now,
+            SimEvent::DiskDone {
+                to: id,
+                incarnation,
+            },
+        );
+    }
+
+    /// The disk reports its results with [`SimEvent::DiskDone`].
+    fn finish_job(&mut self) -> Option<Input<Id>> {
+        None
+    }
+
+    fn send_request(&mut self, peer: Id, id: RequestId, data: Vec<u8>) {
+        self.world.send(self.id, peer, Packet::Request { id, data });
+    }
+
+    fn send_response(&mut self, peer: Id, id: RequestId, _: InboundId, data: Option<Vec<u8>>) {
+        if let Some(data) = data {
+            self.world.answer(self.id, peer, id, data);
+        } else {
+            let failure = RequestFailure::Closed;
+            self.world
+                .send(self.id, peer, Packet::Failure { id, failure });
         }
     }
 
+    fn publish(&mut self, topic: Topic, data: Vec<u8>) {
+        let data: Rc<[u8]> = data.into();
+        self.world.node_mut(self.id).note_published(topic, &data);
+        self.world.flood(self.id, None, topic, &data);
+    }
+
+    fn judge(&mut self, _: GossipId, item: GossipItem<Id>, verdict: Verdict) {
+        if verdict == Verdict::Accept {
+            self.world
+                .flood(self.id, Some(item.from), item.topic, &item.data);
+        }
+    }
+
+    fn mine(&mut self, job: JobId, header: Header) {
+        let (world, to) = (&mut *self.world, self.id);
+        let node = world.node(to);
+        let (rate, incarnation) = (node.hash_rate, node.incarnation);
+        if let (Ok(target), true) = (header.bits.target(), rate > 0) {
+            let mean = expected_hashes(target) / hash_rate_f64(rate) * 1_000.0;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "some seconds"
+            )]
+            let delay = world.rng.exponential(mean) as u64;
+            world.schedule_in(
+                delay,
+                SimEvent::NonceFound {
+                    to,
+                    incarnation,
+                    job: job.0,
+                },
+            );
+        }
+    }
+
+    fn set_timer(&mut self, at: MonotonicMillis) {
+        self.world.set_timer(self.id, at);
+    }
+
+    fn emit(&mut self, event: Event) {
+        let node = self.world.node_mut(self.id);
+        if let Event::Recorded { id, seq, .. } = event {
+            node.accepted.push((id, seq));
+        } else if let Event::KeyReplaced { .. } = event {
+            node.key_replaced += 1;
+            let author = node.machine().author();
+            node.authors.push(author);
+        }
+    }
+
+    fn disconnect_peer(
+        &mut self,
+        peer: Id,
+        reason: DisconnectReason,
+        until: Option<MonotonicMillis>,
+    ) {
+        let (world, by) = (&mut *self.world, self.id);
+        let now = world.now;
+        let node = world.node_mut(by);
+        let refused = until.map_or(now + 3_000, |until| node.clock.true_time(until));
+        node.refused.insert(peer, refused);
+        world.disconnections.push(Disconnection {
+            by,
+            peer,
+            reason: reason.to_string(),
+            banned: until.is_some(),
+        });
+        world.cut(by, peer, 0);
+    }
+}
+
+impl World {
     /// Schedules a tick for when the machine's monotonic clock shows `at`.
     pub(crate) fn set_timer(&mut self, id: Id, at: MonotonicMillis) {
         let (timer, now) = (self.next_id(), self.now);
         let node = self.node_mut(id);
-        (node.timer, node.wake_at) = (timer, Some(at));
+        node.timer = timer;
         let (incarnation, due) = (node.incarnation, node.clock.true_time(at));
         self.schedule_in(
             due.saturating_sub(now),
@@ -162,39 +187,6 @@ impl World {
                 timer,
             },
         );
-    }
-
-    fn send_request(&mut self, id: Id, peer: Id, request: RequestId, data: Vec<u8>) {
-        if data.len() > MAX_REQUEST_LEN {
-            self.violations
-                .push(format!("{id} sends a request of {} bytes", data.len()));
-        }
-        let now = self.now;
-        let node = self.node_mut(id);
-        node.open.insert(request, peer);
-        // A request that was lost stays open until it times out in the machine, so the machine's own count is used.
-        let open = node.machine().load().open_requests;
-        let peers = node.machine().load().peers;
-        if open > 4 * peers {
-            self.violations.push(format!(
-                "{id} has {open} requests open at {peers} peers at {now}"
-            ));
-        }
-        self.send(id, peer, Packet::Request { id: request, data });
-    }
-
-    fn on_event(&mut self, id: Id, event: &Event) {
-        let author = self.node(id).machine().author();
-        let node = self.node_mut(id);
-        if let Event::Recorded {
-            id: reading, seq, ..
-        } = event
-        {
-            node.accepted.push((*reading, *seq));
-        } else if let Event::KeyReplaced { .. } = event {
-            node.key_replaced += 1;
-            node.authors.push(author);
-        }
     }
 }
 

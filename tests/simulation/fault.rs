@@ -2,10 +2,11 @@
 //! happens (`scenario` does).
 
 use heartchain_sync::Input;
+use heartchain_test_support::START;
 
 use crate::{
     node::RunState,
-    world::{Id, START, World},
+    world::{Id, World},
 };
 
 /// A fault that a scenario injects, or the end of one.
@@ -67,7 +68,7 @@ impl World {
             Fault::Crash(id) => {
                 // A crash before the peer has rewritten a deleted database loses data. That is not the machine's fault,
                 // so the crash is skipped.
-                let emptied = self.node(id).disk.emptied_at;
+                let emptied = self.node(id).faults.emptied_at;
                 let rewritten = emptied.is_none_or(|at| at + REWRITE_PATIENCE < self.now);
                 if self.node(id).run_state == RunState::Awake && rewritten {
                     self.node_mut(id).crash();
@@ -93,7 +94,7 @@ impl World {
                     node.restart_verdict_clocks(now);
                     node.metrics.note_start(now);
                     // The time left on its timer did not run while it slept.
-                    if let Some(at) = node.wake_at {
+                    if let Some(at) = node.state.wake_at {
                         self.set_timer(id, at);
                     }
                     // Its connections were closed while it slept.
@@ -130,12 +131,14 @@ impl World {
             }
             Fault::CloseTab(id) => self.close_tab(id),
             Fault::FillDisk(id, time) => {
-                self.node_mut(id).disk.full_until = self.now + time;
+                self.node_mut(id).faults.full_until = self.now + time;
             }
             Fault::DeleteDatabase(id) => {
                 if self.node(id).run_state == RunState::Awake {
                     let now = self.now;
-                    self.node_mut(id).disk.empty(now);
+                    let node = self.node_mut(id);
+                    node.state.disk.clear();
+                    node.faults.emptied_at = Some(now);
                     self.on_database_deleted(id);
                 }
             }

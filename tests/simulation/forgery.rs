@@ -2,14 +2,14 @@
 //! This module sends nothing.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
 use heartchain_chain::{
     block::{Block, MAX_BLOCK_READINGS},
     bpm::Bpm,
-    difficulty::{WINDOW_HEADERS, Window},
+    difficulty::Window,
     hash::BlockHash,
     header::Header,
     key::{Author, SecretKey, Signature},
@@ -20,8 +20,9 @@ use heartchain_chain::{
     work::CompactTarget,
 };
 use heartchain_sync::message::MAX_HEADERS;
+use heartchain_test_support::{Branch, START, mine_header};
 
-use crate::world::{Id, START, World};
+use crate::world::{Id, World};
 
 impl World {
     /// A reading signed by this peer's key, with a sequence number `more` above its next one.
@@ -42,9 +43,7 @@ impl World {
 
     pub(crate) fn chain_readings(&self, id: Id) -> impl Iterator<Item = &Reading> {
         let node = self.node(id);
-        (1..=node.machine().status().index)
-            .filter_map(|index| node.disk.blocks.get(&node.machine().best_hash(index)?))
-            .flat_map(|block| &block.readings)
+        node.state.disk.chain_readings(node.machine())
     }
 
     pub(crate) fn forged_reading(&mut self) -> Reading {
@@ -56,12 +55,8 @@ impl World {
 
     /// A mined header on this peer's tip whose timestamp is that tip's median time past, which is 1 ms too early.
     pub(crate) fn header_at_the_median(&self, id: Id, readings: &[Reading]) -> Header {
-        let headers = self.last_headers(id);
-        let prev_hash = headers
-            .last()
-            .map_or(self.room.genesis_hash(), Header::hash);
-        let window = Window::from_headers(&self.room, headers);
-        mine_on(&window, prev_hash, readings, window.mtp(), None)
+        let (tip, window) = self.tip_window(id);
+        mine_header(&window, tip, readings, window.mtp())
     }
 
     /// A mined header on this peer's tip with a timestamp `ahead` ms in the future.
@@ -69,14 +64,12 @@ impl World {
         self.mine_header_with_bits(id, readings, ahead, None)
     }
 
-    /// The newest headers of this peer's best branch, as many as the difficulty and time rules need.
-    fn last_headers(&self, id: Id) -> Vec<Header> {
+    /// The tip of this peer's best branch, and the state of the difficulty rule there.
+    fn tip_window(&self, id: Id) -> (BlockHash, Window) {
         let machine = self.node(id).machine();
-        let tip = machine.status().index;
-        let first = tip.saturating_sub(WINDOW_HEADERS as u64);
-        (first..=tip)
-            .filter_map(|index| machine.header(&machine.best_hash(index)?))
-            .collect()
+        let tip = machine.status().tip;
+        let window = machine.header_window(&tip).expect("the tip is known");
+        (tip, window)
     }
 
     pub(crate) fn mine_header_with_bits(
@@ -86,10 +79,10 @@ impl World {
         ahead: u64,
         bits: Option<CompactTarget>,
     ) -> Header {
-        let headers = self.last_headers(id);
+        let (tip, window) = self.tip_window(id);
         mine(
-            &self.room,
-            headers,
+            &window,
+            tip,
             readings,
             UnixMillis::new(self.now + ahead),
             bits,
@@ -120,65 +113,43 @@ impl World {
     }
 }
 
-/// Mines a header on a branch given by its last headers. `bits` overrides the correct difficulty.
-pub(crate) fn mine(
-    room: &Room,
-    headers: Vec<Header>,
+/// Mines a header on `parent`, at `now` or the earliest later time that the rules allow. `bits` overrides the correct
+/// difficulty.
+fn mine(
+    window: &Window,
+    parent: BlockHash,
     readings: &[Reading],
     now: UnixMillis,
     bits: Option<CompactTarget>,
 ) -> Header {
-    let prev_hash = headers.last().map_or(room.genesis_hash(), Header::hash);
-    let window = Window::from_headers(room, headers);
     let time = now.max(window.mtp().saturating_add(1));
-    mine_on(&window, prev_hash, readings, time, bits)
-}
-
-fn mine_on(
-    window: &Window,
-    prev_hash: BlockHash,
-    readings: &[Reading],
-    time: UnixMillis,
-    bits: Option<CompactTarget>,
-) -> Header {
-    let mut header = mining::template(window, prev_hash, time, readings);
-    header.bits = bits.unwrap_or(header.bits);
+    let Some(bits) = bits else {
+        return mine_header(window, parent, readings, time);
+    };
+    let mut header = mining::template(window, parent, time, readings);
+    header.bits = bits;
     mining::mine(header, u32::MAX).unwrap_or(header)
 }
 
-/// A branch from genesis of minimum-work headers, which grows as needed.
-struct Endless {
-    window: Window,
-    headers: Vec<Header>,
-    positions: HashMap<BlockHash, usize>,
-}
-
-/// Endless branches by genesis hash. They are cached because mining them is slow and all runs of a room share them.
-static ENDLESS: Mutex<BTreeMap<BlockHash, Endless>> = Mutex::new(BTreeMap::new());
+/// Endless branches of minimum-work headers by genesis hash. They are cached because mining them is slow and all runs
+/// of a room share them.
+static ENDLESS: Mutex<BTreeMap<BlockHash, Branch>> = Mutex::new(BTreeMap::new());
 
 /// The next headers of the endless branch, above the first hash of the locator that is on it.
 pub(crate) fn endless_headers(room: &Room, locator: &[BlockHash]) -> Vec<Header> {
     let mut rooms = ENDLESS.lock().unwrap_or_else(PoisonError::into_inner);
-    let endless = rooms.entry(room.genesis_hash()).or_insert_with(|| Endless {
-        window: Window::genesis(room),
-        headers: Vec::new(),
-        positions: HashMap::new(),
-    });
-    let shared = locator.iter().find_map(|hash| endless.positions.get(hash));
+    let endless = rooms
+        .entry(room.genesis_hash())
+        .or_insert_with(|| Branch::in_room(room));
+    let shared = locator.iter().find_map(|hash| endless.position(hash));
     let first = shared.map_or(0, |position| position + 1);
-    while endless.headers.len() < first + MAX_HEADERS {
+    while endless.blocks.len() < first + MAX_HEADERS {
         // Two seconds apart in a room with a target interval of one second: the difficulty stays at its minimum.
-        let time = START - 1_000_000_000 + 2_000 * endless.window.next_index();
-        let prev_hash = endless
-            .headers
-            .last()
-            .map_or(room.genesis_hash(), Header::hash);
-        let header = mine_on(&endless.window, prev_hash, &[], UnixMillis::new(time), None);
-        endless.window.push(&header);
-        endless
-            .positions
-            .insert(header.hash(), endless.headers.len());
-        endless.headers.push(header);
+        endless.push_at(
+            Vec::new(),
+            START - 1_000_000_000 + 2_000 * endless.next_index(),
+        );
     }
-    endless.headers[first..first + MAX_HEADERS].to_vec()
+    let headers = endless.blocks[first..first + MAX_HEADERS].iter();
+    headers.map(|block| block.header).collect()
 }

@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use heartchain_chain::hash::BlockHash;
+use heartchain_test_support::START;
 
 use crate::{
     fault::REWRITE_PATIENCE,
     node::RunState,
-    world::{Id, START, SimEvent, World},
+    world::{Id, SimEvent, World},
 };
 
 /// Time between two checks, ms.
@@ -89,11 +90,12 @@ impl World {
     }
 
     fn check_verdicts(&mut self, id: Id) {
-        let now = self.now;
-        if let Some((since, from, topic)) = self.node(id).oldest_pending_verdict()
-            && since + VERDICT_DEADLINE < now
+        let node = self.node(id);
+        let now = node.clock.both(self.now).monotonic;
+        if let Some((since, from, topic)) = node.oldest_pending_verdict()
+            && now.since(since) > VERDICT_DEADLINE
         {
-            let age = now - since;
+            let age = now.since(since);
             let text = format!("a {topic:?} item of {from} has no verdict after {age} ms");
             self.report_violation(id, "verdict", &text);
         }
@@ -174,9 +176,13 @@ impl World {
     fn check_journals(&mut self) {
         for id in 0..self.nodes.len() as Id {
             let node = self.node(id);
-            let disk = &node.disk;
+            let disk = &node.state.disk;
             let (accepted, kept) = (node.accepted.len(), disk.journal.len());
-            let due = disk.emptied_at.unwrap_or(0).max(disk.full_until);
+            let due = node
+                .faults
+                .emptied_at
+                .unwrap_or(0)
+                .max(node.faults.full_until);
             let due = due.max(node.metrics.started_at) + REWRITE_PATIENCE;
             let due_for_check =
                 node.is_honest() && !node.gone && node.run_state != RunState::Asleep;
@@ -190,9 +196,9 @@ impl World {
                 .machine
                 .as_ref()
                 .and_then(|machine| machine.best_hash(1));
-            let emptied = node.disk.emptied_at.is_some() && self.is_whole();
+            let emptied = node.faults.emptied_at.is_some() && self.is_whole();
             let lacks = first.is_some_and(|first| {
-                !node.disk.blocks.contains_key(&first) && self.is_supplied(id, first)
+                !node.state.disk.blocks.contains_key(&first) && self.is_supplied(id, first)
             });
             let now = self.now;
             let metrics = &mut self.node_mut(id).metrics;
@@ -215,10 +221,8 @@ impl World {
             let connected = self.node(id).is_connected(other) && self.node(other).is_connected(id);
             connected && self.is_active_honest(other) && {
                 let node = self.node(other);
-                let disk = &node.disk;
-                node.machine().best_hash(1) == Some(first)
-                    && disk.blocks.contains_key(&first)
-                    && !disk.corrupt.contains(&first)
+                let disk = &node.state.disk;
+                node.machine().best_hash(1) == Some(first) && disk.block(&first).is_some()
             }
         })
     }
@@ -250,7 +254,7 @@ impl World {
             SYNC_DEADLINE
         };
         for &id in &active {
-            let full = self.node(id).disk.full_until + SYNC_DEADLINE > now;
+            let full = self.node(id).faults.full_until + SYNC_DEADLINE > now;
             let behind = all_good && !full && self.is_behind(id);
             let index = self.node(id).machine().status().index;
             let metrics = &mut self.node_mut(id).metrics;

@@ -5,8 +5,7 @@
 use std::rc::Rc;
 
 use heartchain_sync::{
-    Input,
-    io::{InboundId, RequestFailure, RequestId, Topic},
+    io::{RequestFailure, RequestId, Topic},
     message::Request,
 };
 
@@ -153,22 +152,14 @@ impl World {
                 self.bytes += data.len() as u64;
                 let twice = self.rng.percent(self.conditions.duplication);
                 let now = self.now;
-                if let Some(id) = self
+                if let Some(input) = self
                     .node_mut(to)
                     .accept_gossip(from, topic, &data, twice, now)
                 {
                     if self.node(from).misbehaviour.is_some() && self.can_prove(to, topic, &data) {
                         self.proven.insert((from, to));
                     }
-                    self.feed(
-                        to,
-                        Input::Gossip {
-                            from,
-                            id,
-                            topic,
-                            data: data.to_vec(),
-                        },
-                    );
+                    self.feed(to, input);
                 }
             }
             Packet::Request { id, data } => {
@@ -181,39 +172,17 @@ impl World {
                 if self.answer_as_attacker(to, from, id, &data) {
                     return;
                 }
-                let inbound = InboundId(self.next_id());
-                self.node_mut(to).inbound.insert(inbound, (from, id));
-                self.feed(
-                    to,
-                    Input::Request {
-                        from,
-                        id: inbound,
-                        data,
-                    },
-                );
+                let (_, input) = self.node_mut(to).state.receive_request(from, id, data);
+                self.feed(to, input);
             }
             Packet::Response { id, data } => {
                 self.bytes += data.len() as u64;
-                self.node_mut(to).close_request(from, id);
-                self.feed(
-                    to,
-                    Input::Response {
-                        peer: from,
-                        id,
-                        data,
-                    },
-                );
+                let input = self.node_mut(to).state.receive_response(from, id, data);
+                self.feed(to, input);
             }
             Packet::Failure { id, failure } => {
-                self.node_mut(to).close_request(from, id);
-                self.feed(
-                    to,
-                    Input::RequestFailed {
-                        peer: from,
-                        id,
-                        failure,
-                    },
-                );
+                let input = self.node_mut(to).state.fail_request(from, id, failure);
+                self.feed(to, input);
             }
         }
     }

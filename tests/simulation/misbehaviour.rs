@@ -192,7 +192,7 @@ impl World {
                 status.now = if self.rng.one_in(2) {
                     UnixMillis::new(self.now + MAX_CLOCK_OFFSET - 60_000)
                 } else {
-                    UnixMillis::new(self.rng.next())
+                    UnixMillis::new(self.rng.next_u64())
                 };
                 response.encode()
             }

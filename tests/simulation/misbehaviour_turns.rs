@@ -5,14 +5,11 @@ use std::rc::Rc;
 use heartchain_chain::{
     block::Block, bpm::Bpm, key::SecretKey, time::UnixMillis, work::CompactTarget,
 };
-use heartchain_sync::{
-    Input,
-    io::{RequestId, Topic},
-};
+use heartchain_sync::io::{RequestId, Topic};
+use heartchain_test_support::Branch;
 
 use crate::{
     driver::{expected_hashes, hash_rate_f64},
-    forgery::mine,
     links::{MessageId, Packet},
     misbehaviour::Misbehaviour,
     node::RunState,
@@ -113,11 +110,7 @@ impl World {
                 let now = UnixMillis::new(self.now);
                 let reading = key.sign(other.id(), 0, now, Bpm::MIN);
                 self.gossip_forged(id, Topic::Readings, reading.to_bytes().to_vec(), true);
-                let header = mine(&other, Vec::new(), &[reading], now, None);
-                let block = Block {
-                    header,
-                    readings: vec![reading],
-                };
+                let block = Branch::in_room(&other).mine_next(vec![reading], self.now);
                 self.gossip_forged(id, Topic::Blocks, block.encode(), false);
             }
             Misbehaviour::NoWork => {
@@ -128,7 +121,7 @@ impl World {
                     .target()
                     .is_ok_and(|target| target.is_met_by(&header.hash()))
                 {
-                    header.nonce = self.rng.next();
+                    header.nonce = self.rng.next_u64();
                 }
                 self.gossip_forged(id, Topic::Blocks, Block { header, readings }.encode(), true);
             }
@@ -214,16 +207,8 @@ impl World {
         let data: Rc<[u8]> = block.encode().into();
         self.flood(id, None, Topic::Blocks, &data);
         // Its own machine receives the block as if from a neighbour.
-        if let Some(gossip) =
-            self.node_mut(id)
-                .accept_gossip(neighbour, Topic::Blocks, &data, true, now)
-        {
-            let input = Input::Gossip {
-                from: neighbour,
-                id: gossip,
-                topic: Topic::Blocks,
-                data: data.to_vec(),
-            };
+        let node = self.node_mut(id);
+        if let Some(input) = node.accept_gossip(neighbour, Topic::Blocks, &data, true, now) {
             self.feed(id, input);
         }
     }

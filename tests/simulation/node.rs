@@ -9,24 +9,21 @@ use std::{
 };
 
 use heartchain_chain::{
-    block::Block,
-    hash::{BlockHash, ReadingId, RoomId},
+    hash::{BlockHash, ReadingId},
     header::Header,
     key::{Author, SecretKey},
-    mining,
     room::Room,
     time::{MonotonicMillis, UnixMillis},
-    tree::Entry,
 };
 use heartchain_sync::{
-    Config, IndexedBlock, Input, Machine, Now, Output, Restore, StoredBlock,
-    io::{GossipId, InboundId, JobId, RequestId, Topic},
+    Input, Machine, Now, Output,
+    io::{RequestId, Topic},
     message::StatusMessage,
 };
+use heartchain_test_support::{Clock, DriverState, Job, Start};
 
 use crate::{
-    attackers::Attacker, clock::Clock, disk::Disk, metrics::Metrics, misbehaviour::Misbehaviour,
-    world::Id,
+    attackers::Attacker, disk::DiskFaults, metrics::Metrics, misbehaviour::Misbehaviour, world::Id,
 };
 
 /// Whether a peer is running.
@@ -37,21 +34,6 @@ pub(crate) enum RunState {
     Asleep,
 }
 
-/// The result of feeding an input to a peer.
-pub(crate) enum Handled {
-    Outputs(Vec<Output<Id>>),
-    NotRunning,
-}
-
-/// A gossip item whose verdict is pending.
-#[derive(Debug)]
-pub(crate) struct PendingVerdict {
-    since: u64,
-    pub(crate) from: Id,
-    pub(crate) topic: Topic,
-    pub(crate) data: Rc<[u8]>,
-}
-
 /// A simulated peer and all that its driver would hold.
 pub(crate) struct Node {
     pub(crate) id: Id,
@@ -59,7 +41,8 @@ pub(crate) struct Node {
     pub(crate) run_state: RunState,
     /// Counts starts and crashes. Events of an earlier incarnation are ignored.
     pub(crate) incarnation: u32,
-    pub(crate) disk: Disk,
+    pub(crate) state: DriverState<Id>,
+    pub(crate) faults: DiskFaults,
     pub(crate) clock: Clock,
     /// Its hash rate, in hashes per second.
     pub(crate) hash_rate: u64,
@@ -82,9 +65,6 @@ pub(crate) struct Node {
     /// Locators of the header requests that a peer with `Misbehaviour::LowWorkHeaders` received.
     pub(crate) locators: HashMap<(Id, RequestId), Vec<BlockHash>>,
     pub(crate) timer: u64,
-    /// When its machine must be woken, by its own monotonic clock.
-    pub(crate) wake_at: Option<MonotonicMillis>,
-    pub(crate) inbound: HashMap<InboundId, (Id, RequestId)>,
     /// Every key that has signed readings on this peer.
     pub(crate) authors: Vec<Author>,
     /// IDs and sequence numbers of the readings that the machine reported as recorded.
@@ -93,13 +73,9 @@ pub(crate) struct Node {
     /// Whether another peer signs with the same key.
     pub(crate) key_is_shared: bool,
     pub(crate) key_replaced: u32,
-    pub(crate) job: Option<(JobId, Header)>,
     seen: HashSet<u64>,
-    pub(crate) pending_verdicts: HashMap<GossipId, PendingVerdict>,
-    next_gossip: u64,
     connected: BTreeSet<Id>,
     pub(crate) refused: BTreeMap<Id, u64>,
-    pub(crate) open: HashMap<RequestId, Id>,
     /// Disk results that arrived while it slept.
     missed_inputs: Vec<Input<Id>>,
 }
@@ -111,7 +87,8 @@ impl Node {
             machine: None,
             run_state: RunState::Off,
             incarnation: 0,
-            disk: Disk::default(),
+            state: DriverState::default(),
+            faults: DiskFaults::default(),
             clock: Clock::default(),
             hash_rate,
             mines: true,
@@ -125,20 +102,14 @@ impl Node {
             flood: 12,
             locators: HashMap::new(),
             timer: 0,
-            wake_at: None,
-            inbound: HashMap::new(),
             authors: Vec::new(),
             accepted: Vec::new(),
             key_seed,
             key_is_shared: false,
             key_replaced: 0,
-            job: None,
             seen: HashSet::new(),
-            pending_verdicts: HashMap::new(),
-            next_gossip: 0,
             connected: BTreeSet::new(),
             refused: BTreeMap::new(),
-            open: HashMap::new(),
             missed_inputs: Vec::new(),
         }
     }
@@ -149,7 +120,7 @@ impl Node {
 
     /// Whether it has a mining job now.
     pub(crate) fn has_job(&self) -> bool {
-        self.job.is_some()
+        self.state.job.is_some()
     }
 
     /// Whether its mempool has a reading that could be mined now. The result is cached until the tip or the size of the
@@ -170,9 +141,9 @@ impl Node {
         minable
     }
 
-    /// The oldest gossip item without a verdict: when it arrived, who sent it, and its topic.
-    pub(crate) fn oldest_pending_verdict(&self) -> Option<(u64, Id, Topic)> {
-        let waiting = self.pending_verdicts.values();
+    /// The oldest gossip item without a verdict: when it arrived by the monotonic clock, who sent it, and its topic.
+    pub(crate) fn oldest_pending_verdict(&self) -> Option<(MonotonicMillis, Id, Topic)> {
+        let waiting = self.state.gossip.values();
         waiting
             .map(|item| (item.since, item.from, item.topic))
             .min()
@@ -181,9 +152,16 @@ impl Node {
     /// Restarts the deadlines of pending verdicts: a sleeping peer cannot give verdicts, so its time asleep does not
     /// count.
     pub(crate) fn restart_verdict_clocks(&mut self, now: u64) {
-        for item in self.pending_verdicts.values_mut() {
+        let now = self.clock.both(now).monotonic;
+        for item in self.state.gossip.values_mut() {
             item.since = now;
         }
+    }
+
+    /// Whether the oldest disk job is a write that fails because the disk is full.
+    pub(crate) fn has_no_room(&self, now: u64) -> bool {
+        let oldest = self.state.disk.oldest_job();
+        now < self.faults.full_until && matches!(oldest, Some(Job::Write { .. }))
     }
 
     pub(crate) fn machine(&self) -> &Machine<Id> {
@@ -218,7 +196,6 @@ impl Node {
             self.connected.insert(peer);
         } else {
             self.connected.remove(&peer);
-            self.open.retain(|_, other| *other != peer);
         }
     }
 
@@ -238,83 +215,53 @@ impl Node {
         let [corrupts, pattern, skips_bodies, ..] = seed;
         self.clock.wake(now);
         self.metrics.note_start(now);
-        if corrupts.is_multiple_of(4) && !self.disk.never_corrupts {
-            self.disk.corrupt_bodies(pattern);
+        if corrupts.is_multiple_of(4) && !self.faults.never_corrupts {
+            self.corrupt_bodies(pattern);
         }
-        let room_id = room.id();
         self.incarnation += 1;
         self.run_state = RunState::Awake;
         self.connected.clear();
-        let both = self.clock.both(now);
-        let config = Config { mining: self.mines };
-        let keys = self.disk.keys.iter();
-        let keys = keys.map(|(from, seed)| (*from, SecretKey::from_seed(*seed)));
-        let mut restore = Restore::new(
-            config,
+        let machine = self.state.disk.restore(Start {
+            mining: self.mines,
             room,
-            SecretKey::from_seed(self.key_seed),
-            keys,
+            first_key: SecretKey::from_seed(self.key_seed),
             seed,
-            both,
-        );
-        restore.journal(
-            self.disk
-                .journal
-                .iter()
-                .map(|(position, entry)| (*position, *entry)),
-        );
-        let skips_bodies = skips_bodies.is_multiple_of(2) && !restore.needs_bodies();
-        let mut blocks: Vec<_> = self.disk.blocks.iter().collect();
-        blocks.sort_by_key(|(hash, block)| (block.header.index, **hash));
-        for chunk in blocks.chunks(64) {
-            let corrupt = &self.disk.corrupt;
-            restore.stored(chunk.iter().map(|(hash, block)| {
-                if skips_bodies || corrupt.contains(*hash) {
-                    stored_without_body(room_id, **hash, block)
-                } else {
-                    StoredBlock::Full(**hash, (*block).clone())
-                }
-            }));
-        }
-        restore.tip(self.disk.tip);
-        restore.confirmed(self.disk.confirmed);
-        restore.adopted(self.disk.adopted.values().copied());
-        restore.recovery(self.disk.recovery.iter().copied());
-        let machine = restore.finish();
+            now: self.clock.both(now),
+            skips_bodies: skips_bodies.is_multiple_of(2),
+        });
         if !self.authors.contains(&machine.author()) {
             self.authors.push(machine.author());
         }
         self.machine = Some(machine);
-        self.disk.corrupt.iter().copied().collect()
+        self.state.disk.corrupt.iter().copied().collect()
+    }
+
+    /// Corrupts about one in eight of the stored bodies; `pattern` selects which.
+    fn corrupt_bodies(&mut self, pattern: u8) {
+        let hit = |hash: &&BlockHash| {
+            let last = hash.as_bytes().last().copied().unwrap_or_default();
+            (last ^ pattern).is_multiple_of(8)
+        };
+        let disk = &mut self.state.disk;
+        disk.corrupt.extend(disk.blocks.keys().filter(hit));
     }
 
     pub(crate) fn crash(&mut self) {
         self.run_state = RunState::Off;
         self.incarnation += 1;
         self.machine = None;
-        self.disk.crash();
-        self.job = None;
-        self.wake_at = None;
+        self.state.crash();
+        self.faults.crash();
         self.seen.clear();
-        self.pending_verdicts.clear();
-        self.inbound.clear();
-        self.open.clear();
         self.connected.clear();
         self.missed_inputs.clear();
     }
 
-    pub(crate) fn feed(&mut self, input: Input<Id>, now: Now) -> Handled {
-        match (self.run_state, &mut self.machine) {
-            (RunState::Awake, Some(machine)) => {
-                let asked = matches!(input, Input::Request { .. });
-                self.metrics.note_input(&input);
-                let began = Instant::now();
-                let outputs: Vec<_> = machine.handle(input, now).collect();
-                self.metrics.note_outputs(&outputs, asked, began.elapsed());
-                Handled::Outputs(outputs)
-            }
+    /// Returns the input if the peer is awake. A frozen page receives the results of its own disk once it resumes.
+    pub(crate) fn admit(&mut self, input: Input<Id>) -> Option<Input<Id>> {
+        match (self.run_state, &self.machine) {
+            (RunState::Awake, Some(_)) => return Some(input),
             (RunState::Asleep, Some(_)) => {
-                // A frozen page receives the results of its own disk once it resumes.
                 if matches!(
                     input,
                     Input::Written { .. }
@@ -324,10 +271,21 @@ impl Node {
                 ) {
                     self.missed_inputs.push(input);
                 }
-                Handled::NotRunning
             }
-            _ => Handled::NotRunning,
+            _ => {}
         }
+        None
+    }
+
+    /// Passes an input to the machine, which runs, and measures it.
+    pub(crate) fn handle(&mut self, input: Input<Id>, now: Now) -> Vec<Output<Id>> {
+        let asked = matches!(input, Input::Request { .. });
+        self.metrics.note_input(&input);
+        let began = Instant::now();
+        let machine = self.machine.as_mut().expect("the peer runs");
+        let outputs: Vec<_> = machine.handle(input, now).collect();
+        self.metrics.note_outputs(&outputs, asked, began.elapsed());
+        outputs
     }
 
     /// Accepts a gossip item unless the router has seen it. `twice` means that the router has forgotten that it saw it.
@@ -338,22 +296,13 @@ impl Node {
         data: &Rc<[u8]>,
         twice: bool,
         now: u64,
-    ) -> Option<GossipId> {
+    ) -> Option<Input<Id>> {
         if !self.seen.insert(digest(topic, data)) && !twice {
             return None;
         }
-        let id = GossipId(self.next_gossip);
-        self.next_gossip += 1;
-        self.pending_verdicts.insert(
-            id,
-            PendingVerdict {
-                since: now,
-                from,
-                topic,
-                data: Rc::clone(data),
-            },
-        );
-        Some(id)
+        let now = self.clock.both(now);
+        let (_, input) = self.state.receive_gossip(from, topic, Rc::clone(data), now);
+        Some(input)
     }
 
     /// Remembers an item that this peer published: the gossip router does not deliver a peer's own items to it.
@@ -361,29 +310,11 @@ impl Node {
         self.seen.insert(digest(topic, data));
     }
 
-    pub(crate) fn close_request(&mut self, peer: Id, id: RequestId) {
-        if self.open.get(&id) == Some(&peer) {
-            self.open.remove(&id);
-        }
-    }
-
     /// The result of a mining job, unless the job has been cancelled or replaced.
     pub(crate) fn find_nonce(&mut self, job: u64) -> Option<Input<Id>> {
-        let (id, header) = self.job.take_if(|(id, _)| id.0 == job)?;
-        let target = header.bits.target().ok()?;
-        let nonce = mining::Job::new(&header, target).search(header.nonce, u32::MAX)?;
-        Some(Input::Mined { job: id, nonce })
+        self.state.job.filter(|(id, _)| id.0 == job)?;
+        self.state.find_nonce(u32::MAX)
     }
-}
-
-/// What a store keeps about a block apart from its body.
-fn stored_without_body(room: RoomId, hash: BlockHash, block: &Block) -> StoredBlock {
-    let entries = block.readings.iter();
-    StoredBlock::Indexed(IndexedBlock {
-        hash,
-        header: block.header,
-        entries: entries.map(|reading| Entry::new(room, reading)).collect(),
-    })
 }
 
 fn digest(topic: Topic, data: &[u8]) -> u64 {

@@ -67,7 +67,7 @@ pub(crate) fn finish_within(mut world: World, patience: u64) -> Outcome {
     world.conditions.loss = 0;
     world.conditions.disk_failure = 0;
     for id in 0..world.nodes.len() as Id {
-        world.node_mut(id).disk.full_until = 0;
+        world.node_mut(id).faults.full_until = 0;
         if world.is_closed_slot(id) {
             continue;
         }

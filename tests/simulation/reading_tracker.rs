@@ -50,7 +50,7 @@ impl ReadingTracker {
 
 /// Whether this peer must keep confirmed readings: it stays in the network, and its database was never deleted.
 fn must_keep(node: &Node) -> bool {
-    node.is_honest() && !node.will_leave && !node.gone && node.disk.emptied_at.is_none()
+    node.is_honest() && !node.will_leave && !node.gone && node.faults.emptied_at.is_none()
 }
 
 impl World {
@@ -72,7 +72,7 @@ impl World {
                 if !must_keep(self.node(at)) {
                     continue;
                 }
-                let full = self.node(at).disk.full_until + REWRITE_PATIENCE > now;
+                let full = self.node(at).faults.full_until + REWRITE_PATIENCE > now;
                 if full || !self.is_deep(at, &reading) {
                     self.tracker.deep_since.remove(&(reading, at));
                     continue;
@@ -100,7 +100,7 @@ impl World {
             && blocks.iter().any(|(index, hash)| {
                 index + CONFIRM_DEPTH <= status.index + 1
                     && machine.best_hash(*index) == Some(*hash)
-                    && node.disk.blocks.contains_key(hash)
+                    && node.state.disk.blocks.contains_key(hash)
             })
     }
 
@@ -125,9 +125,8 @@ impl World {
             .iter()
             .filter(|node| node.is_honest() && !node.gone);
         honest.into_iter().any(|node| {
-            let disk = &node.disk;
-            let on_disk =
-                |hash: &BlockHash| disk.blocks.contains_key(hash) && !disk.corrupt.contains(hash);
+            let disk = &node.state.disk;
+            let on_disk = |hash: &BlockHash| disk.block(hash).is_some();
             let machine = node.machine.as_ref();
             blocks.iter().any(|(_, hash)| on_disk(hash))
                 || disk.adopted.contains_key(id)

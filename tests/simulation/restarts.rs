@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use heartchain_chain::{hash::ReadingId, reading::Reading, work::Work};
+use heartchain_test_support::{Rng, START};
 
 use crate::{
     fault::Fault,
     node::Node,
     outcome::{Outcome, finish_within},
-    rng::Rng,
     scenario::room,
-    world::{Conditions, Id, START, SimEvent, World},
+    world::{Conditions, Id, SimEvent, World},
 };
 
 const MINUTE: u64 = 60_000;
@@ -62,7 +62,7 @@ pub(crate) fn restart_never_loses_stored_data(seed: u64) -> Outcome {
     let peers = rng.between(1, 3);
     for _ in 0..peers {
         let mut node = Node::new(rng.bytes(), rng.between(100, 600));
-        node.disk.never_corrupts = true;
+        node.faults.never_corrupts = true;
         world.add(node);
     }
     let length = rng.between(5_000, 40_000);

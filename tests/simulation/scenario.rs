@@ -1,6 +1,7 @@
 //! Scenarios: which peers take part in a run, what they record and which faults occur. All of it follows from the seed.
 
 use heartchain_chain::room::{Room, RoomName, RoomParams};
+use heartchain_test_support::{Rng, START};
 
 use crate::{
     additional_faults,
@@ -8,8 +9,7 @@ use crate::{
     misbehaviour::Misbehaviour,
     node::Node,
     outcome::{Outcome, finish},
-    rng::Rng,
-    world::{Conditions, Id, START, SimEvent, World},
+    world::{Conditions, Id, SimEvent, World},
 };
 
 pub(crate) fn room(floor_bits: u8, interval: u64) -> Room {

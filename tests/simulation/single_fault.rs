@@ -1,13 +1,14 @@
 //! Scenarios with one kind of fault each, so that a failure points to its cause. Attackers stay active until the end.
 
+use heartchain_test_support::{Rng, START};
+
 use crate::{
     attackers::Attack,
     fault::Fault,
     node::Node,
     outcome::{Outcome, finish_within},
-    rng::Rng,
     scenario::room,
-    world::{Conditions, Id, START, SimEvent, World},
+    world::{Conditions, Id, SimEvent, World},
 };
 
 const MINUTE: u64 = 60_000;
@@ -34,7 +35,7 @@ fn network(seed: u64, attacks: &[Attack], peers: u64, rate: u64) -> (World, Rng,
 
 fn new_peer(rng: &mut Rng, rate: u64) -> Node {
     let mut node = Node::new(rng.bytes(), rate);
-    node.disk.never_corrupts = true;
+    node.faults.never_corrupts = true;
     node
 }
 

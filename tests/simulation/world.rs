@@ -11,15 +11,15 @@ use std::{
 
 use heartchain_chain::{bpm::Bpm, room::Room};
 use heartchain_sync::{Input, io::Ticket};
+use heartchain_test_support::{Driver as _, Ending, Rng, START};
 
 use crate::{
-    checks,
     computers::Computer,
+    driver::NodeDriver,
     fault::Fault,
     links::{Link, MessageId, Packet},
-    node::{Handled, Node, RunState},
+    node::{Node, RunState},
     reading_tracker::ReadingTracker,
-    rng::Rng,
 };
 
 /// A peer ID: the peer's index in `World::nodes`.
@@ -132,9 +132,6 @@ pub(crate) struct World {
     /// State that the invariants keep between checks.
     pub(crate) tracker: ReadingTracker,
 }
-
-/// The true time at which a run begins, Unix ms.
-pub(crate) const START: u64 = 1_700_000_000_000;
 
 impl World {
     /// The world uses a fork of the scenario's generator: with a shared sequence, an attacker could draw an honest
@@ -249,7 +246,7 @@ impl World {
                 let is_current = node.incarnation == incarnation && node.timer == timer;
                 // A sleeping peer's timer fires after it wakes.
                 if is_current && node.run_state == RunState::Awake {
-                    node.wake_at = None;
+                    node.state.wake_at = None;
                     self.feed(to, Input::Tick);
                 }
             }
@@ -257,9 +254,15 @@ impl World {
                 let fails = self.rng.percent(self.conditions.disk_failure);
                 let now = self.now;
                 let node = self.node_mut(to);
-                let full = node.disk.has_no_room(now);
+                let ending = if node.has_no_room(now) {
+                    Ending::Full
+                } else if fails {
+                    Ending::Failed
+                } else {
+                    Ending::Done
+                };
                 if node.incarnation == incarnation
-                    && let Some(input) = node.disk.finish(fails || full, full)
+                    && let Some(input) = node.state.disk.finish(ending)
                 {
                     self.feed(to, input);
                 }
@@ -304,40 +307,22 @@ impl World {
 
     /// Feeds an input to a peer's machine and performs its outputs. A sleeping peer gets no input.
     pub(crate) fn feed(&mut self, id: Id, input: Input<Id>) {
-        let now = self.now;
         if self.trace {
-            let text = format!("{input:?}");
-            eprintln!(
-                "{} {id} <- {}",
-                now - START,
-                text.chars().take(1200).collect::<String>()
-            );
+            self.print_trace(id, "<-", &input);
         }
-        let node = self.node_mut(id);
-        let clocks = node.clock.both(now);
-        let Handled::Outputs(outputs) = node.feed(input, clocks) else {
-            return;
-        };
-        let exceeded_bound = checks::exceeded_bound(&node.machine().load());
-        if let Some(text) = exceeded_bound {
-            self.violations
-                .push(format!("{id} at {}: {text}", now - START));
-        }
-        for output in outputs {
-            if self.trace {
-                let text = format!("{output:?}");
-                eprintln!(
-                    "{} {id} -> {}",
-                    now - START,
-                    text.chars().take(1200).collect::<String>()
-                );
-            }
-            self.perform(id, output);
+        if let Some(input) = self.node_mut(id).admit(input) {
+            NodeDriver { world: self, id }.feed(input);
         }
     }
 
+    /// Prints an input or output of a peer's machine.
+    pub(crate) fn print_trace(&self, id: Id, arrow: &str, what: &dyn core::fmt::Debug) {
+        let text: String = format!("{what:?}").chars().take(1_200).collect();
+        eprintln!("{} {id} {arrow} {text}", self.now - START);
+    }
+
     fn record_reading(&mut self, at: Id) {
-        let ticket = Ticket(self.next_id());
+        let ticket = Ticket(self.node_mut(at).state.next_id());
         let number = u16::try_from(self.rng.between(20, 400)).expect("a heart rate");
         let bpm = Bpm::new(number).expect("a heart rate");
         self.feed(at, Input::Record { ticket, bpm });
