@@ -5,6 +5,7 @@
 use arbitrary::Arbitrary;
 use heartchain_chain::{block::Block, bpm::Bpm, reading::Reading};
 use heartchain_sync::io::ImportPiece;
+use heartchain_test_support::Driver as _;
 
 use crate::{
     harness::Harness,

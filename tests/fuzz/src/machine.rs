@@ -2,18 +2,18 @@
 //! bound, gives every request one response and every gossip item one verdict, and never loses a recorded reading.
 
 use heartchain_chain::{
-    block::Block, bpm::Bpm, difficulty::Window, hash::BlockHash, header::Header, mining,
-    reading::Reading, time::UnixMillis, work::Work,
+    block::Block, bpm::Bpm, hash::BlockHash, mining, reading::Reading, time::UnixMillis, work::Work,
 };
 use heartchain_sync::{
     Input,
     io::{ImportPiece, JobId, RequestFailure, RequestId, Topic, WriteId},
     message::{Request, Response, StatusMessage},
 };
+use heartchain_test_support::{Branch, Driver as _};
 
 use crate::{
-    harness::Harness,
-    pool::{Branch, key, pool, room},
+    harness::{Harness, restore},
+    pool::{key, pool},
     restart::restart_loses_nothing,
     steps::{ClaimedStatus, PEERS, Payload, PeerRequest, PeerResponse, Step, all_of},
 };
@@ -28,12 +28,12 @@ pub fn machine(data: &[u8]) {
     for step in all_of(data, MAX_STEPS) {
         run_step(&mut harness, step);
     }
-    restart_loses_nothing(&harness.disk, harness.latest_valid_clock(), data);
+    restart_loses_nothing(&harness.state.disk, harness.latest_valid_clock(), data);
     harness.settle();
     harness.check_nothing_lost();
     let (now, again) = (
         harness.machine.status(),
-        harness.disk.restore(0, harness.now()),
+        restore(&harness.state.disk, 0, harness.now()),
     );
     let again = again.status();
     // Bodies that were unreadable before the restart may be readable after it.
@@ -62,25 +62,23 @@ fn run_step(harness: &mut Harness, step: Step) {
         }
         Step::Request { from, request } => {
             let data = request_bytes(harness, request);
-            harness.receive_request(from % PEERS, data);
+            harness.ask(from % PEERS, data);
         }
         Step::Response { which, response } => {
             if let Some((id, (peer, request))) = open_request(harness, which) {
-                harness.open_requests.remove(&id);
                 let data = response_bytes(harness, &request, &response);
-                harness.feed(Input::Response { peer, id, data });
+                harness.respond(peer, id, data);
             }
         }
         Step::Fail { which, how } => {
             if let Some((id, (peer, _))) = open_request(harness, which) {
-                harness.open_requests.remove(&id);
                 let failure = [
                     RequestFailure::Timeout,
                     RequestFailure::Unsupported,
                     RequestFailure::Closed,
                     RequestFailure::Oversize,
                 ][usize::from(how % 4)];
-                harness.feed(Input::RequestFailed { peer, id, failure });
+                harness.fail(peer, id, failure);
             }
         }
         Step::Unsolicited { from, id, response } => {
@@ -89,11 +87,12 @@ fn run_step(harness: &mut Harness, step: Step) {
             let (peer, id) = (from % PEERS, RequestId(id.into()));
             // An open request is answered by a peer that it was not sent to.
             if harness
+                .state
                 .open_requests
                 .get(&id)
                 .is_none_or(|(to, _)| *to != peer)
             {
-                harness.feed(Input::Response { peer, id, data });
+                harness.respond(peer, id, data);
             }
         }
         Step::Disk { fails } => {
@@ -120,11 +119,13 @@ fn run_step(harness: &mut Harness, step: Step) {
             let bpm = Bpm::new(20 + u16::from(bpm)).expect("20 to 275");
             harness.record(bpm);
         }
-        Step::Import(blocks, readings, ends) => harness.import(ImportPiece {
-            blocks: blocks.iter().map(|number| block(*number).clone()).collect(),
-            readings: readings.iter().map(|number| reading(*number)).collect(),
-            is_last: ends,
-        }),
+        Step::Import(blocks, readings, ends) => {
+            harness.import(ImportPiece {
+                blocks: blocks.iter().map(|number| block(*number).clone()).collect(),
+                readings: readings.iter().map(|number| reading(*number)).collect(),
+                is_last: ends,
+            });
+        }
         Step::Pass(ms) => harness.advance(ms.into()),
         Step::SetClock(seconds) => harness.set_clock(seconds),
         Step::Resumed => harness.feed(Input::Resumed),
@@ -141,8 +142,8 @@ fn run_step(harness: &mut Harness, step: Step) {
 }
 
 fn open_request(harness: &Harness, which: u8) -> Option<(RequestId, (u8, Request))> {
-    let at = usize::from(which).checked_rem(harness.open_requests.len())?;
-    let (id, request) = harness.open_requests.iter().nth(at)?;
+    let at = usize::from(which).checked_rem(harness.state.open_requests.len())?;
+    let (id, request) = harness.state.open_requests.iter().nth(at)?;
     Some((*id, request.clone()))
 }
 
@@ -192,21 +193,15 @@ pub fn payload_bytes(harness: &Harness, payload: &Payload) -> Vec<u8> {
 /// A new block on the machine's tip: valid if its readings are.
 fn new_block(harness: &Harness, readings: Vec<Reading>, seconds: u8) -> Block {
     let machine = &harness.machine;
-    let tip = machine.status();
-    let first = tip
-        .index
-        .saturating_sub(heartchain_chain::difficulty::WINDOW_HEADERS as u64);
-    let headers: Vec<Header> = (first..=tip.index)
-        .filter_map(|index| machine.header(&machine.best_hash(index)?))
-        .collect();
-    let parent = headers.last().map_or(0, |header| header.time.get());
-    let window = Window::from_headers(room(), headers);
+    let tip = machine.status().tip;
+    let window = machine.header_window(&tip).expect("the tip is known");
+    let parent = machine.header(&tip).map_or(0, |header| header.time.get());
     let time = harness
         .wall
         .max(parent)
         .saturating_add(u64::from(seconds) * 1_000);
     let time = UnixMillis::new(time.max(window.mtp().get().saturating_add(1)));
-    let template = mining::template(&window, tip.tip, time, &readings);
+    let template = mining::template(&window, tip, time, &readings);
     let header = mining::mine(template, 1 << 14).unwrap_or(template);
     Block { header, readings }
 }
@@ -250,7 +245,7 @@ fn claimed_status(harness: &Harness, claim: &ClaimedStatus) -> StatusMessage {
             let now = harness
                 .wall
                 .saturating_add_signed(i64::from(*seconds) * 1_000);
-            branch(*number).status(now)
+            branch(*number).status_at(now)
         }
         ClaimedStatus::Any(tip, index, work, seconds) => {
             let mut bytes = [0; 32];
@@ -293,29 +288,21 @@ fn honest_response(
     items: usize,
 ) -> Response {
     let pool = pool();
-    match request {
-        Request::Status(_) => Response::Status(branch.status(harness.wall)),
-        Request::Headers { locator } => {
-            let height = |hash: &BlockHash| branch.block(hash).map(|block| block.header.index);
-            let next = locator.iter().find_map(height).unwrap_or(0);
-            let next = usize::try_from(next).unwrap_or(usize::MAX);
-            let headers = branch.blocks.iter().skip(next).take(items);
-            Response::Headers(headers.map(|block| block.header).collect())
+    let mut response = branch.answer(request, harness.wall);
+    match (&mut response, request) {
+        (Response::Headers(headers), _) => headers.truncate(items),
+        (Response::Bodies(bodies), _) => bodies.truncate(items),
+        (Response::MempoolIds(rows), Request::MempoolIds { after }) => {
+            let left = pool.rows.iter();
+            let left = left.filter(|row| Some((row.author, row.seq)) > *after);
+            rows.extend(left.take(items));
         }
-        Request::Bodies { hashes } => {
-            let body = |hash| branch.block(hash).map(|block| block.readings.clone());
-            Response::Bodies(hashes.iter().take(items).map(body).collect())
-        }
-        Request::MempoolIds { after } => {
-            let mut rows = pool.rows.clone();
-            rows.retain(|row| Some((row.author, row.seq)) > *after);
-            rows.truncate(items);
-            Response::MempoolIds(rows)
-        }
-        Request::Readings { ids } => {
+        (Response::Readings(readings), Request::Readings { ids }) => {
             let known = pool.readings.iter().zip(&pool.ids);
             let known = known.filter(|(_, id)| ids.contains(id));
-            Response::Readings(known.take(items).map(|(reading, _)| *reading).collect())
+            readings.extend(known.take(items).map(|(reading, _)| reading));
         }
+        _ => {}
     }
+    response
 }

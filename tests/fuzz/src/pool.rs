@@ -1,25 +1,21 @@
 //! A pool of valid and invalid blocks and readings that the fuzzer selects by number, so that it gets past the first
 //! check: bit flips find neither work nor signatures. Derived once, from fixed numbers.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::sync::OnceLock;
 
 use heartchain_chain::{
     block::Block,
     bpm::Bpm,
-    difficulty::Window,
     hash::{BlockHash, ReadingId},
     header::Header,
     key::SecretKey,
-    mining,
     reading::Reading,
-    room::{Room, RoomName, RoomParams},
+    room::Room,
     time::UnixMillis,
-    work::Work,
 };
-use heartchain_sync::message::{MempoolRow, StatusMessage};
+use heartchain_sync::message::MempoolRow;
+use heartchain_test_support::{Branch, START, mine_on, named_room};
 
-/// Timestamp of the pool's first blocks, and the initial wall clock of machines, in Unix milliseconds.
-pub const START: u64 = 1_700_000_000_000;
 /// A time after all valid blocks of the pool.
 pub const NOW: UnixMillis = UnixMillis::new(START + 100_000);
 /// Number of the key of the machine's own author.
@@ -29,12 +25,7 @@ pub const OWN: u8 = 100;
 #[must_use]
 pub fn room() -> &'static Room {
     static ROOM: OnceLock<Room> = OnceLock::new();
-    ROOM.get_or_init(|| named("fuzz"))
-}
-
-fn named(name: &str) -> Room {
-    let name = RoomName::new(name).expect("a room name");
-    Room::new(RoomParams::new(name, 8, 1_000).expect("within bounds"))
+    ROOM.get_or_init(|| named_room("fuzz"))
 }
 
 /// The key of the author with this number.
@@ -45,57 +36,11 @@ pub fn key(author: u8) -> &'static SecretKey {
     &KEYS.get_or_init(|| keys().collect())[usize::from(author)]
 }
 
-/// A branch from the first block after genesis, and the status that a peer on it reports.
-#[derive(Clone, Debug, Default)]
-pub struct Branch {
-    /// The branch's blocks, by height.
-    pub blocks: Vec<Block>,
-    /// Position of each block in `blocks`.
-    positions: HashMap<BlockHash, usize>,
-    work: Work,
-}
-
-impl Branch {
-    /// The status message of a peer on this branch.
-    #[must_use]
-    pub fn status(&self, now: u64) -> StatusMessage {
-        let tip = self.blocks.last();
-        StatusMessage {
-            tip: tip.map_or(room().genesis_hash(), |block| block.header.hash()),
-            index: self.blocks.len() as u64,
-            total_work: self.work,
-            now: UnixMillis::new(now),
-        }
-    }
-
-    /// The block with this hash.
-    #[must_use]
-    pub fn block(&self, hash: &BlockHash) -> Option<&Block> {
-        self.blocks.get(*self.positions.get(hash)?)
-    }
-
-    fn push(&mut self, block: Block) {
-        let target = block.header.bits.target().expect("a target");
-        self.work = self.work.saturating_add(target.work());
-        self.positions
-            .insert(block.header.hash(), self.blocks.len());
-        self.blocks.push(block);
-    }
-
-    fn grow(&mut self, author: u8, seq: u64, gap: u64) {
-        let time = UnixMillis::new(START + self.blocks.len() as u64 * 1_000 + gap);
-        let reading = key(author).sign(room().id(), seq, time, Bpm::MIN);
-        let headers: Vec<Header> = self.blocks.iter().map(|block| block.header).collect();
-        self.push(mine(&headers, vec![reading], time));
-    }
-
-    fn up_to(&self, blocks: usize) -> Self {
-        let mut branch = Self::default();
-        for block in self.blocks.iter().take(blocks) {
-            branch.push(block.clone());
-        }
-        branch
-    }
+/// Appends a block with one reading, `gap` ms later than a block at this height usually is.
+fn grow(branch: &mut Branch, author: u8, seq: u64, gap: u64) {
+    let time = START + branch.blocks.len() as u64 * 1_000 + gap;
+    let reading = key(author).sign(room().id(), seq, UnixMillis::new(time), Bpm::MIN);
+    branch.push_at(vec![reading], time);
 }
 
 /// All data that the fuzzer can select.
@@ -123,23 +68,23 @@ pub fn pool() -> &'static Pool {
 }
 
 fn make() -> Pool {
-    let mut long = Branch::default();
+    let mut long = Branch::in_room(room());
     for seq in 0..20 {
-        long.grow(1, seq, 0);
+        grow(&mut long, 1, seq, 0);
     }
-    let mut rival = long.up_to(8);
+    let mut rival = long.prefix(8);
     for seq in 0..16 {
-        rival.grow(2, seq, 300);
+        grow(&mut rival, 2, seq, 300);
     }
-    let mut elsewhere = long.up_to(4);
+    let mut elsewhere = long.prefix(4);
     for seq in 0..24 {
-        elsewhere.grow(OWN, seq, 500);
+        grow(&mut elsewhere, OWN, seq, 500);
     }
-    let mut broken = long.up_to(5);
+    let mut broken = long.prefix(5);
     for seq in [0, 1, 7, 8, 9] {
-        broken.grow(3, seq, 700);
+        grow(&mut broken, 3, seq, 700);
     }
-    let branches = vec![long, rival, elsewhere, broken, Branch::default()];
+    let branches = vec![long, rival, elsewhere, broken, Branch::in_room(room())];
     let mut blocks: Vec<Block> = branches
         .iter()
         .flat_map(|branch| branch.blocks.clone())
@@ -188,7 +133,7 @@ fn bad_blocks(branch: &Branch) -> Vec<Block> {
     let mut forged = last.readings.clone();
     forged[0].bpm = Bpm::MAX.get();
     let forged = mine(&headers[..19], forged, last.header.time);
-    let foreign = key(4).sign(named("elsewhere").id(), 0, NOW, Bpm::MIN);
+    let foreign = key(4).sign(named_room("elsewhere").id(), 0, NOW, Bpm::MIN);
     let foreign = mine(&headers, vec![foreign], UnixMillis::new(START + 30_000));
     vec![junk, soon, late, workless, forged, foreign]
 }
@@ -206,17 +151,11 @@ fn readings() -> Vec<Reading> {
     let mut forged = readings[0];
     forged.bpm = Bpm::MAX.get();
     readings.push(forged);
-    readings.push(key(7).sign(named("elsewhere").id(), 0, NOW, Bpm::MIN));
+    readings.push(key(7).sign(named_room("elsewhere").id(), 0, NOW, Bpm::MIN));
     readings.push(key(7).sign(id, 0, UnixMillis::new(u64::MAX), Bpm::MIN));
     readings
 }
 
 fn mine(headers: &[Header], readings: Vec<Reading>, time: UnixMillis) -> Block {
-    let room = room();
-    let genesis = core::iter::once(*room.genesis());
-    let window = Window::from_headers(room, genesis.chain(headers.iter().copied()));
-    let prev_hash = headers.last().map_or(room.genesis_hash(), Header::hash);
-    let template = mining::template(&window, prev_hash, time, &readings);
-    let header = mining::mine(template, u32::MAX).expect("the room's difficulty is low");
-    Block { header, readings }
+    mine_on(room(), headers, readings, |_| time)
 }

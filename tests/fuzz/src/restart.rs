@@ -4,7 +4,12 @@ use core::cmp::Reverse;
 
 use heartchain_chain::{bpm::Bpm, reading::Reading};
 
-use crate::harness::{Disk, Harness};
+use heartchain_test_support::{Disk, Driver as _};
+
+use crate::{
+    harness::Harness,
+    pool::{OWN, key, room},
+};
 
 /// The most events between the two restarts.
 const MAX_EVENTS: usize = 48;
@@ -21,18 +26,18 @@ pub fn restart_loses_nothing(disk: &Disk, valid_clock: u64, data: &[u8]) {
     for byte in data.iter().rev().take(MAX_EVENTS) {
         run_event(&mut other, *byte);
     }
-    let mut after = Harness::on_disk(other.disk, valid_clock);
+    let mut after = Harness::on_disk(other.state.disk, valid_clock);
     // Of branches with equal work, the one with the lower tip hash wins.
     let (was, is) = (before.machine.status(), after.machine.status());
     assert!(
         (is.total_work, Reverse(is.tip)) >= (was.total_work, Reverse(was.tip)),
         "the branch lost work: {is:?}, not {was:?}"
     );
-    for (position, entry) in &before.disk.journal {
-        assert_eq!(after.disk.journal.get(position), Some(entry));
+    for (position, entry) in &before.state.disk.journal {
+        assert_eq!(after.state.disk.journal.get(position), Some(entry));
     }
     let mut here = before.chain();
-    here.extend(before.disk.must_stay());
+    here.extend(before.state.disk.kept_readings());
     // A newcomer's readings return a few at a time, as its mempool quota allows.
     for _ in 0..MAX_RETURN_ROUNDS {
         here.retain(|reading| !is_kept(&after, reading));
@@ -49,9 +54,9 @@ pub fn restart_loses_nothing(disk: &Disk, valid_clock: u64, data: &[u8]) {
 /// Whether a reading is stored permanently or still pending. A reading whose sequence number another reading has taken
 /// may be in any block on disk.
 fn is_kept(harness: &Harness, reading: &Reading) -> bool {
-    let disk = &harness.disk;
-    let (chain, signed) = (harness.chain(), disk.signed());
-    let kept = chain.iter().chain(&signed).chain(disk.must_stay());
+    let disk = &harness.state.disk;
+    let (chain, signed) = (harness.chain(), disk.ever_signed(room(), key(OWN)));
+    let kept = chain.iter().chain(&signed).chain(disk.kept_readings());
     let kept: Vec<&Reading> = kept.chain(harness.machine.pending()).collect();
     let has_same_seq =
         |other: &&Reading| (other.author, other.seq) == (reading.author, reading.seq);
@@ -87,7 +92,9 @@ fn run_event(harness: &mut Harness, byte: u8) {
         5 => {
             harness.disk(more % 4 == 0);
         }
-        6 => harness.record(Bpm::new(60 + u16::from(byte)).expect("60 to 315")),
+        6 => {
+            harness.record(Bpm::new(60 + u16::from(byte)).expect("60 to 315"));
+        }
         _ => {
             let seconds = i32::from(byte / 8) - 16;
             harness.set_clock(seconds * 40);
