@@ -18,6 +18,7 @@ use heartchain_chain::{
 use heartchain_sync::message::{
     MAX_REQUEST_LEN, MAX_RESPONSE_LEN, Request, Response, StatusMessage,
 };
+use heartchain_test_support::Branch;
 use serde_json::Value;
 
 use super::syncing::expect_bpms;
@@ -35,7 +36,7 @@ type Offence = Box<dyn FnOnce(&mut ScriptedPeer) -> Result<()>>;
 async fn invalid_gossip_gets_the_sender_dropped() -> Outcome {
     run_test(async |env: &mut TestEnv| {
         let room = room()?;
-        let honest = block(&room, vec![reading(&room, 0, 80)?])?;
+        let honest = block(&room, vec![reading(&room, 0, 80)?]);
         let mut offences: Vec<(&str, Offence)> = Vec::new();
         let mut readings = |name, data: Vec<u8>| {
             offences.push((
@@ -116,13 +117,13 @@ async fn invalid_gossip_gets_the_sender_dropped() -> Outcome {
         };
         blocks(
             "a block with a forged signature",
-            block(&room, vec![forged])?.encode(),
+            block(&room, vec![forged]).encode(),
         );
         let no_bpm = Reading {
             bpm: 0,
             ..reading(&room, 0, 80)?
         };
-        blocks("a block with bpm 0", block(&room, vec![no_bpm])?.encode());
+        blocks("a block with bpm 0", block(&room, vec![no_bpm]).encode());
 
         let tabs = tabs(env).await?;
         for (name, offence) in offences {
@@ -146,7 +147,7 @@ async fn block_with_a_skipped_seq_is_refused() -> Outcome {
         let [a, b] = &tabs;
         let second = reading(&room, 1, 81)?;
         let mut attacker = connect(env, a, honest_responder(&room)).await?;
-        attacker.publish("blocks", block(&room, vec![second])?.encode())?;
+        attacker.publish("blocks", block(&room, vec![second]).encode())?;
         attacker.wait_until_dropped().await?;
         for tab in &tabs {
             ensure!(
@@ -244,7 +245,7 @@ async fn possibly_honest_messages_are_tolerated() -> Outcome {
         peer.send_request(frame(&random_bytes(100))[..50].to_vec());
         // A block with an unknown parent may belong to a branch that arrives later. This one belongs to another room.
         let elsewhere = Room::new(RoomParams::with_defaults(RoomName::new("elsewhere")?));
-        let block = block(&elsewhere, vec![reading(&elsewhere, 0, 99)?])?;
+        let block = block(&elsewhere, vec![reading(&elsewhere, 0, 99)?]);
         peer.publish("blocks", block.encode())?;
         // A reading whose predecessors are missing waits; that is not an offence.
         peer.publish("readings", reading(&room, 3, 80)?.to_bytes().to_vec())?;
@@ -359,11 +360,8 @@ fn reading(room: &Room, seq: u64, bpm: u16) -> Result<Reading> {
 }
 
 /// The room's first block with these readings, valid in all other respects.
-fn block(room: &Room, readings: Vec<Reading>) -> Result<Block> {
-    let time = now();
-    let window = Window::genesis(room);
-    let header = mining::template(&window, room.genesis_hash(), time, &readings);
-    mined(header, readings)
+fn block(room: &Room, readings: Vec<Reading>) -> Block {
+    Branch::in_room(room).mine_next(readings, now().get())
 }
 
 fn mined(header: Header, readings: Vec<Reading>) -> Result<Block> {
@@ -403,13 +401,9 @@ fn status(room: &Room) -> Request {
     Request::Status(honest_status(room))
 }
 
+/// The status of a peer that has nothing.
 fn honest_status(room: &Room) -> StatusMessage {
-    StatusMessage {
-        tip: room.genesis_hash(),
-        index: 0,
-        total_work: Work::ZERO,
-        now: now(),
-    }
+    Branch::in_room(room).status_at(now().get())
 }
 
 /// Responds like a peer that has just joined and has nothing.
@@ -419,13 +413,8 @@ pub(super) fn honest_responder(room: &Room) -> Responder {
 }
 
 fn honest_response(room: &Room, request: &[u8]) -> Option<Response> {
-    Some(match Request::decode(request).ok()? {
-        Request::Status(_) => Response::Status(honest_status(room)),
-        Request::Headers { .. } => Response::Headers(Vec::new()),
-        Request::Bodies { hashes } => Response::Bodies(vec![None; hashes.len()]),
-        Request::MempoolIds { .. } => Response::MempoolIds(Vec::new()),
-        Request::Readings { .. } => Response::Readings(Vec::new()),
-    })
+    let request = Request::decode(request).ok()?;
+    Some(Branch::in_room(room).answer(&request, now().get()))
 }
 
 /// Responds like a peer that claims a chain with much work and sends these headers for it.

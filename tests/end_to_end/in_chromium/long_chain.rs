@@ -14,14 +14,13 @@ use anyhow::{Context as _, Result, ensure};
 use heartchain_chain::{
     block::Block,
     bpm::Bpm,
-    difficulty::Window,
     header::Header,
     key::SecretKey,
-    mining,
     reading::Reading,
     room::{Room, RoomName, RoomParams},
     time::UnixMillis,
 };
+use heartchain_test_support::Branch;
 use serde_json::{Value, json};
 
 use super::smoothness;
@@ -320,23 +319,14 @@ fn grow(room: &Room, blocks: usize) -> Result<Vec<Block>> {
         .collect();
     let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
     let start = now - STEP * (blocks as u64 + 60);
-    let mut window = Window::genesis(room);
-    let mut tip = room.genesis_hash();
-    let mut chain = Vec::with_capacity(blocks);
+    let mut branch = Branch::in_room(room);
     for seq in 0..blocks as u64 {
-        let time = UnixMillis::new(start + STEP * seq);
+        let time = start + STEP * seq;
         let bpm = Bpm::new(60 + u16::try_from(seq % 100)?)?;
-        let readings: Vec<_> = keys
-            .iter()
-            .map(|key| key.sign(room.id(), seq, time, bpm))
-            .collect();
-        let template = mining::template(&window, tip, time, &readings);
-        let header = mining::mine(template, u32::MAX).context("no nonce")?;
-        window.push(&header);
-        tip = header.hash();
-        chain.push(Block { header, readings });
+        let sign = |key: &SecretKey| key.sign(room.id(), seq, UnixMillis::new(time), bpm);
+        branch.push_at(keys.iter().map(sign).collect(), time);
     }
-    Ok(chain)
+    Ok(branch.blocks)
 }
 
 /// Opens the page in a tab that has this chain on its disk.
