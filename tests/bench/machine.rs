@@ -8,6 +8,7 @@
 )]
 
 mod catch_up;
+mod network;
 mod report;
 mod rules;
 mod wire;

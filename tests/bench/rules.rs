@@ -12,13 +12,14 @@ use heartchain_chain::{
     tree::Tree,
     work::CompactTarget,
 };
+use heartchain_test_support::START;
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
 
 use crate::{
     report::{Report, median},
-    workload::{ChainBuilder, START, STEP, keys, room},
+    workload::{STEP, grow, room},
 };
 
 /// Nonces that one mining measurement tries.
@@ -29,8 +30,7 @@ const PASSES: usize = 20;
 /// Measures everything `runs` times on a chain of `blocks` blocks of ten readings.
 pub fn measure(report: &mut Report, clock: &dyn Fn() -> f64, blocks: usize, runs: usize) {
     let room = room();
-    let mut builder = ChainBuilder::new(room.clone(), keys(10));
-    let chain: Vec<Block> = (0..blocks).map(|_| builder.next_block()).collect();
+    let chain = grow(&room, 0..10, blocks).blocks;
     validation(report, clock, &room, &chain, runs);
     // Cheap, so repeated more often to average out other load.
     headers(report, clock, &room, &chain, 5 * runs);
