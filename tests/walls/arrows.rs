@@ -26,14 +26,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("relay", &[]),
     // Tests.
-    ("fuzz", &["heartchain-chain", "heartchain-sync"]),
+    (
+        "heartchain-test-support",
+        &["heartchain-chain", "heartchain-sync"],
+    ),
+    (
+        "fuzz",
+        &[
+            "heartchain-chain",
+            "heartchain-sync",
+            "heartchain-test-support",
+        ],
+    ),
     ("interop-peer", &["libp2p-webrtc-browser"]),
     ("heartchain", &[]),
 ];
 
 /// Crates that only tests use. The tests of a crate may depend on them, on the crate's own dependencies, and on nothing
 /// else of the workspace.
-const FOR_TESTS: &[&str] = &[];
+const FOR_TESTS: &[&str] = &["heartchain-test-support"];
 
 /// Crates whose tests may depend on every other crate.
 const ALL_TESTS: &[&str] = &["heartchain"];
