@@ -1,7 +1,7 @@
 //! Builds the page that the relay serves, so `cargo run -p relay` is the only command needed.
 //!
-//! It compiles `wasm-node` to wasm, generates the JavaScript glue, bundles these with the files of `www`, compresses
-//! everything, and writes a table that `src/assets.rs` includes.
+//! It compiles `wasm-node` to wasm, generates the JavaScript glue, compresses these and the files of `www`, and writes a
+//! table that `src/assets.rs` includes. The modules of `www` are served as they are.
 //!
 //! Environment variables:
 //! - `HEARTCHAIN_SKIP_WASM=1` skips all of that, because Clippy, `cargo check` and tests that need no page also run
@@ -12,18 +12,8 @@
 
 #[path = "build/assets.rs"]
 mod assets;
-#[path = "build/bundle.rs"]
-mod bundle;
-#[path = "build/css_imports.rs"]
-mod css_imports;
-#[path = "build/module_preloads.rs"]
-mod module_preloads;
 #[path = "build/progress.rs"]
 mod progress;
-#[path = "build/strip_comments.rs"]
-mod strip_comments;
-#[path = "build/versioned_urls.rs"]
-mod versioned_urls;
 #[path = "build/wasm.rs"]
 mod wasm;
 
@@ -82,14 +72,11 @@ fn run() -> Result<()> {
         files.add_folder("pkg", &package)?;
         // `www/pkg` is not ours: it may contain the output of a manual wasm-pack run.
         files.add_folder_except("", &workspace.join("www"), "pkg")?;
-        files.strip_comments(&out.join("uncommented"))?;
-        files.bundle(&out.join("joined"))?;
-        files.write_preloads(&out)?;
         version = files.version()?;
         files.write_versioned_urls(&out, &version)?;
         files.write_precache(&out, &version)?;
     }
-    files.embed(&out, &version)
+    files.embed(&out, &version, wasm::max_compressed())
 }
 
 fn rerun_if_changed(path: &Path) {

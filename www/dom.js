@@ -1,5 +1,10 @@
-//! Helpers that build elements and keep them in sync with data. Text is always inserted as text, so nothing here can
-//! turn a peer's text into markup.
+//! Helpers that build elements and keep them in sync with data, and the base class of all components. Text is always
+//! inserted as text, so nothing here can turn a peer's text into markup.
+
+import { languageChanges } from "./strings.js";
+
+// Helpers that build elements and keep them in sync with data. Text is always inserted as text, so nothing here can
+// turn a peer's text into markup.
 
 /**
  * Creates an element.
@@ -83,4 +88,34 @@ export function svgElement(tag, attributes, ...children) {
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
   made.append(...children);
   return made;
+}
+
+// The base class of all components: renders when connected, and again when the language changes. Holds no data or
+// texts.
+
+/** Subclasses update the page in `render()`, which is called only while connected. */
+export class LocalizedElement extends HTMLElement {
+  #renderAgain = () => {
+    this.languageChanged();
+    this.render();
+  };
+
+  connectedCallback() {
+    languageChanges.addEventListener("change", this.#renderAgain);
+    this.render();
+  }
+
+  disconnectedCallback() {
+    languageChanges.removeEventListener("change", this.#renderAgain);
+  }
+
+  /** Renders if connected. Setters call it. */
+  invalidate() {
+    if (this.isConnected) this.render();
+  }
+
+  /** Called before rendering in another language, to remove elements with texts in the old one. */
+  languageChanged() {}
+
+  render() {}
 }

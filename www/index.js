@@ -1,87 +1,158 @@
-//! The entry point: starts the node and connects it with the components. Draws nothing itself and does not import the
-//! wasm package.
+//! The entry point: the page's language, and the form for a heart rate. The form works first: all that it needs is in the
+//! few modules below, which arrive in the first round trips. `page.js` starts the node and connects everything else.
 
-import "./components/block-dialog.js";
-import "./components/chain-list.js";
-import "./components/data-panel.js";
-import "./components/failure-notice.js";
-import "./components/fork-view.js";
-import "./components/heart-chart.js";
-import "./components/language-switch.js";
-import "./components/network-picture.js";
-import "./components/own-readings.js";
-import "./components/page-notices.js";
-import "./components/peer-list.js";
-import "./components/pending-list.js";
-import "./components/record-form.js";
-import "./components/relay-list.js";
-import "./components/room-bar.js";
-import "./components/status-line.js";
-import "./components/storage-line.js";
-import { capabilities } from "./capabilities.js";
-import { qrModules, startNode } from "./node.js";
-import { offerLessons } from "./offer-lessons.js";
-import { offerStrap } from "./offer-strap.js";
-import { enableOffline, isReplaced } from "./offline.js";
-import { present } from "./present.js";
-import {
-  directFromSearch, hashForRoom, peersFromSearch, relaysFromSearch, roomFromHash, stunFromSearch,
-} from "./room-link.js";
-import { chooseLanguage, language, languageChanges, setLanguage, translate, warmUpFormatters } from "./strings.js";
+import { LocalizedElement, element, reconcile, setText } from "./dom.js";
+import { MAX_BPM, MIN_BPM, parseBpm } from "./input.js";
+import { chooseLanguage, language, languageChanges, loadLanguage, say, setLanguage, translate } from "./strings.js";
 
 const LANGUAGE_KEY = "heartchain.language";
 
-const part = (selector) => document.querySelector(selector);
-const bpmForm = part("record-form");
-const roomBar = part("room-bar");
-const notices = part("page-notices");
+/** A reading not saved after this time is shown as being saved, ms. A busy disk takes a tenth of that. */
+const SAVING_AFTER_MS = 3_000;
 
-const browser = capabilities(globalThis);
-const requestedRoom = roomFromHash(location.hash);
-const requestedRelays = relaysFromSearch(location.search);
-const requestedPeers = peersFromSearch(location.search);
-const requestedStun = stunFromSearch(location.search);
-let runningRoom = null;
+/** Dispatches "reading-submitted" with `{ bpm }`; reply with `confirm(bpm)` or `fail(bpm, error)`. */
+class RecordForm extends LocalizedElement {
+  #invalid = false;
+  #recorded = null;
+  #failureCount = 0;
+  /** @type {{ bpm: number, late: boolean, timer: number }[]} submitted readings without a result */
+  #submitted = [];
+  /** @type {{ id: string, bpm: number, reason: () => string }[]} readings that could not be recorded, kept for a retry */
+  #failures = [];
 
+  connectedCallback() {
+    super.connectedCallback();
+    this.querySelector("form").onsubmit = (event) => {
+      event.preventDefault();
+      this.#submit();
+    };
+    this.#field.oninput = () => this.#setInvalid(false);
+  }
+
+  /** Scrolls the field into view and focuses it. */
+  focusField() {
+    this.#field.focus({ preventScroll: true });
+    this.#field.scrollIntoView({ block: "center" });
+  }
+
+  /** Reports that this reading was saved. */
+  confirm(bpm) {
+    this.#settle(bpm);
+    this.#recorded = bpm;
+    this.invalidate();
+  }
+
+  /** Reports why this reading was not saved, as a function that says it in the current language, and offers a retry. */
+  fail(bpm, reason) {
+    this.#settle(bpm);
+    this.#failureCount += 1;
+    this.#failures.push({ id: String(this.#failureCount), bpm, reason });
+    this.#recorded = null;
+    this.invalidate();
+  }
+
+  render() {
+    setText(
+      this.querySelector("#bpm-error"),
+      this.#invalid ? say("record.invalid", { min: MIN_BPM, max: MAX_BPM }) : "",
+    );
+    setText(
+      this.querySelector(".recorded"),
+      this.#savingMessage() || (this.#recorded === null ? "" : say("record.done", { bpm: this.#recorded })),
+    );
+    const list = this.querySelector(".failures");
+    list.hidden = this.#failures.length === 0;
+    reconcile(list, this.#failures, (failure) => failure.id, (failure) => this.#failureItem(failure));
+  }
+
+  languageChanged() {
+    this.querySelector(".failures").replaceChildren();
+  }
+
+  get #field() {
+    return this.querySelector("input");
+  }
+
+  #submit() {
+    const field = this.#field;
+    const bpm = parseBpm(field.value);
+    this.#recorded = null;
+    this.#setInvalid(bpm === null);
+    field.focus();
+    if (bpm === null) {
+      field.select();
+      return;
+    }
+    field.value = "";
+    this.#dispatch(bpm);
+  }
+
+  /** A message about readings that have been waiting for the disk for long. */
+  #savingMessage() {
+    const late = this.#submitted.filter((reading) => reading.late);
+    if (late.length === 0) return "";
+    return late.length === 1 ? say("record.saving", { bpm: late[0].bpm }) : say("storage.saving", { readings: late.length });
+  }
+
+  #settle(bpm) {
+    const at = this.#submitted.findIndex((reading) => reading.bpm === bpm);
+    if (at < 0) return;
+    const [reading] = this.#submitted.splice(at, 1);
+    clearTimeout(reading.timer);
+  }
+
+  #dispatch(bpm) {
+    const reading = { bpm, late: false };
+    reading.timer = setTimeout(() => {
+      reading.late = true;
+      this.invalidate();
+    }, SAVING_AFTER_MS);
+    this.#submitted.push(reading);
+    this.dispatchEvent(new CustomEvent("reading-submitted", { detail: { bpm } }));
+  }
+
+  #setInvalid(invalid) {
+    this.#invalid = invalid;
+    if (invalid) this.#field.setAttribute("aria-invalid", "true");
+    else this.#field.removeAttribute("aria-invalid");
+    this.render();
+  }
+
+  #failureItem(failure) {
+    const { bpm, reason } = failure;
+    const retry = element(
+      "button",
+      { type: "button", "aria-label": say("record.retryOf", { bpm }) },
+      say("record.retry"),
+    );
+    retry.onclick = () => {
+      this.#failures = this.#failures.filter((other) => other !== failure);
+      this.render();
+      this.#field.focus();
+      this.#dispatch(bpm);
+    };
+    return element("li", { class: "error" }, say("record.failed", { bpm, reason: reason() }), retry);
+  }
+}
+
+customElements.define("record-form", RecordForm);
+
+const page = import("./page.js");
+page.then(({ openPage }) => openPage());
+
+let wantedLanguage = null;
 languageChanges.addEventListener("change", applyLanguage);
-setLanguage(chooseLanguage([savedLanguage(), ...navigator.languages]));
 applyLanguage();
-part("language-switch").addEventListener("language-chosen", ({ detail }) => {
+showLanguage(chooseLanguage([savedLanguage(), ...navigator.languages]));
+document.querySelector("language-switch").addEventListener("language-chosen", ({ detail }) => {
   saveLanguage(detail.language);
-  setLanguage(detail.language);
+  showLanguage(detail.language);
 });
-
-notices.browser = browser;
-roomBar.canCopy = !browser.missing.includes("clipboard");
-roomBar.canShare = browser.share;
-roomBar.room = requestedRoom ?? null;
-roomBar.addEventListener("room-chosen", ({ detail }) => {
-  location.hash = hashForRoom(detail.room);
-});
-addEventListener("hashchange", () => {
-  const room = roomFromHash(location.hash);
-  if (room !== requestedRoom && room !== runningRoom) location.reload();
-});
-
-const starting = startNode({
-  room: requestedRoom,
-  relays: requestedRelays,
-  peers: requestedPeers,
-  direct: directFromSearch(location.search),
-  stun: requestedStun,
-});
-starting.then(onStarted, (error) => {
-  const byDefault = [requestedRelays, requestedPeers, requestedStun].every(({ length }) => length === 0)
-    && requestedRoom === undefined;
-  showFailure(byDefault ? "start" : "address", error);
-});
-// The main thread is idle while the wasm loads.
-setTimeout(warmUpFormatters);
 
 // Readings are recorded one after the other, so that their sequence numbers follow the order of input.
+const bpmForm = document.querySelector("record-form");
 let recording = Promise.resolve();
 let unrecorded = 0;
-let persistenceRequested = false;
 bpmForm.addEventListener("reading-submitted", ({ detail }) => {
   unrecorded += 1;
   recording = recording.then(() => recordFromForm(detail.bpm)).finally(() => (unrecorded -= 1));
@@ -93,59 +164,25 @@ addEventListener("beforeunload", (event) => {
 
 async function recordFromForm(bpm) {
   try {
+    const { recordReading } = await page;
     await recordReading(bpm);
     bpmForm.confirm(bpm);
   } catch (error) {
-    bpmForm.fail(bpm, error);
+    const { errorMessage } = await page.catch(() => ({ errorMessage: String }));
+    bpmForm.fail(bpm, () => errorMessage(error));
   }
 }
 
-offerLessons(part("lesson-panel"), starting, offerIfReplaced);
-part("lesson-panel").addEventListener("form-requested", () => bpmForm.focusField());
-offerStrap(part("strap-control"), navigator.bluetooth, recordReading);
-
-enableOffline(navigator.serviceWorker, (activate) => notices.offer("notice.update", "notice.reload", activate));
-
-/** Called after a failed load: offers a reload if the server has a newer version of the page. */
-async function offerIfReplaced() {
-  if (await isReplaced()) notices.offer("notice.replaced", "notice.reload", () => location.reload());
-}
-
-/** Records a reading from the form or a strap. */
-async function recordReading(bpm) {
-  const node = await starting;
-  await node.record(bpm);
-  // Not awaited: its failure must not make a recorded reading look unrecorded.
-  requestPersistence(node).catch(() => {});
-}
-
-/** Asks the browser, once, not to clear this page's data when the disk is full. */
-async function requestPersistence(node) {
-  const { kind, persisted } = node.status().storage;
-  if (persistenceRequested || kind !== "disk" || persisted) return;
-  persistenceRequested = true;
-  // The result is in status().storage. A broken node has already reported its failure.
-  await node.requestPersistence();
-}
-
-/** Connects the running node with the page until the page is closed. */
-function onStarted(node) {
-  globalThis.heartchain = node;
-  runningRoom = node.status().room;
-  roomBar.makeCode = qrModules;
-  present(node, part, (reason) => showFailure("broken", reason));
-  // Peers learn at once that this tab is gone, unless the page goes into the back/forward cache.
-  addEventListener("pagehide", (event) => {
-    if (!event.persisted) node.stop();
-  });
-}
-
-/** Shows why there is no node. Hides everything that needs one, except what a node that broke has already shown. */
-function showFailure(kind, error) {
-  part("failure-notice").failure = { kind, error };
-  part("status-line").failed = true;
-  for (const column of document.querySelectorAll("main > *")) column.hidden = kind !== "broken";
-  offerIfReplaced();
+/** Switches to this language once its texts are loaded. If they cannot be, the page keeps its language. */
+async function showLanguage(code) {
+  wantedLanguage = code;
+  try {
+    await loadLanguage(code);
+    if (wantedLanguage === code) setLanguage(code);
+  } catch {
+    const { offerIfReplaced } = await page;
+    await offerIfReplaced();
+  }
 }
 
 /** Sets the texts of everything that is not a component. */

@@ -1,8 +1,8 @@
 //! Starts the node. The only module on the main thread that imports the wasm package (in the worker, `miner.js` does).
 //! Makes no decisions: it maps options to the node's configuration, and failures to errors with a message.
 
+import { PageError } from "./messages.js";
 import init, { Node, qrCode } from "./pkg/wasm_node.js";
-import { PageError } from "./error-messages.js";
 import { say } from "./strings.js";
 import { LoadError, wasmModule } from "./wasm.js";
 

@@ -1,7 +1,7 @@
 //! Loads the lessons when the user turns "See how it works" on, connects them to the node, and undoes everything when
 //! the user turns them off. Most visits never load them. Draws nothing itself.
 
-import "./components/lesson-panel.js";
+import "./components/frame.js";
 import { addTexts } from "./strings.js";
 
 /**

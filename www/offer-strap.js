@@ -1,4 +1,4 @@
-//! Offers to connect a heart-rate strap, if the browser has Web Bluetooth: joins a `<strap-control>` with a `StrapSession`,
+//! Offers to connect a heart-rate strap: joins a `<strap-control>` with a `StrapSession`,
 //! which talks to the strap.
 
 import "./components/strap-control.js";
@@ -6,11 +6,10 @@ import { StrapSession } from "./strap-session.js";
 
 /**
  * @param {HTMLElement} control a `<strap-control>`
- * @param {Bluetooth | undefined} bluetooth `navigator.bluetooth`
+ * @param {Bluetooth} bluetooth `navigator.bluetooth`
  * @param {(bpm: number) => Promise<unknown>} record rejects if the reading could not be saved
  */
 export function offerStrap(control, bluetooth, record) {
-  if (!bluetooth) return;
   const session = new StrapSession(bluetooth);
   const show = () => {
     control.strap = { state: session.state, intervalS: session.intervalS };

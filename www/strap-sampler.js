@@ -1,7 +1,7 @@
 //! Turns a strap's measurements, about one per second, into one reading every few seconds: the mean since the previous
 //! reading, rounded to a whole beat. Knows no strap, clock or timer.
 
-import { MAX_BPM, MIN_BPM } from "./bpm.js";
+import { MAX_BPM, MIN_BPM } from "./input.js";
 
 /** Bounds and default of the interval between two readings, in seconds. */
 export const MIN_INTERVAL_S = 1;

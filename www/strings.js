@@ -2,9 +2,10 @@
 //! `strings/`. Changes the page only in `translate`.
 
 import en from "./strings/en.js";
-import ko from "./strings/ko.js";
 
-const CATALOGUES = { en, ko };
+/** The texts by language. Those of other languages than English are loaded when they are wanted. */
+const CATALOGUES = { en, ko: {} };
+const LOADERS = { ko: () => import("./strings/ko.js") };
 
 /** Units of time and their length in ms, longest first. */
 const UNITS = [
@@ -19,6 +20,17 @@ const BYTE_UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
 
 /** The languages of the page. */
 export const LANGUAGES = Object.keys(CATALOGUES);
+
+/**
+ * Loads the texts of a language, so that `setLanguage` can switch to it.
+ *
+ * @param {string} code one of LANGUAGES
+ * @returns {Promise<void>} rejects if the server does not give them
+ */
+export async function loadLanguage(code) {
+  const loaded = await LOADERS[code]?.();
+  if (loaded !== undefined) addTexts({ [code]: loaded.default });
+}
 
 /**
  * Adds texts of a part of the page that is loaded later.
@@ -45,7 +57,7 @@ export function language() {
   return current;
 }
 
-/** @param {string} code one of LANGUAGES; others are ignored */
+/** @param {string} code one of LANGUAGES, and loaded; others are ignored */
 export function setLanguage(code) {
   if (code === current || !LANGUAGES.includes(code)) return;
   current = code;

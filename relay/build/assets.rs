@@ -9,19 +9,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use brotli::enc::BrotliEncoderParams;
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    bundle::bundle,
-    css_imports,
-    module_preloads::with_preloads,
-    progress::report_progress,
-    strip_comments::{has_comments, without_comments},
-    versioned_urls,
-};
+use crate::progress::report_progress;
 
 /// Brotli's highest quality, in every Cargo profile: measurements then apply to what is served.
 const BROTLI_QUALITY: i32 = 11;
@@ -30,12 +23,10 @@ const BROTLI_WINDOW: i32 = 22;
 /// Minimum size, in bytes, from which compression takes long enough to be reported.
 const REPORTED_LEN: usize = 256 * 1024;
 
-/// The page, and its entry module.
-const PAGE: (&str, &str) = ("index.html", "index.js");
-/// The page's main style sheet, which imports the others.
-const STYLE: &str = "index.css";
-/// Folder of the output of wasm-bindgen. It is not bundled, because a worker imports it, too.
-const PACKAGE: &str = "pkg/";
+/// The page, and the prefix with which it names its files. It stands for the version, which the build fills in, so that
+/// a page never loads a file of another version: `v/dev/index.js` becomes `v/<version>/index.js`. The modules import each
+/// other by relative paths, so they need no change.
+const PAGE: (&str, &str) = ("index.html", "v/dev/");
 /// The service worker, which caches the page. The build prepends the list of files to it.
 const SERVICE_WORKER: &str = "service-worker.js";
 /// Hex digits of a version: 64 bits of a digest, enough to distinguish builds.
@@ -88,56 +79,6 @@ impl Files {
         Ok(())
     }
 
-    /// Replaces scripts and style sheets with copies without comments, which are written below `out`.
-    pub(crate) fn strip_comments(&mut self, out: &Path) -> Result<()> {
-        for (path, file) in &mut self.0 {
-            if !has_comments(path) {
-                continue;
-            }
-            let source = fs::read_to_string(&*file)
-                .with_context(|| format!("cannot read {}", file.display()))?;
-            let copy = out.join(path.as_str());
-            fs::create_dir_all(copy.parent().context("the path has no parent folder")?)?;
-            fs::write(&copy, without_comments(&source))?;
-            *file = copy;
-        }
-        Ok(())
-    }
-
-    /// Replaces the modules that the page imports statically with one bundle, and its style sheets with one sheet. Both
-    /// are written below `out`.
-    ///
-    /// Scripts with a `<script>` element of their own and the wasm's glue are not bundled.
-    pub(crate) fn bundle(&mut self, out: &Path) -> Result<()> {
-        let (page, entry) = PAGE;
-        let html = self.read(page)?;
-        let is_external = |module: &str| {
-            let script = format!("src=\"{module}\"");
-            module.starts_with(PACKAGE) || (module != entry && html.contains(&script))
-        };
-        let bundle = bundle(entry, is_external, |path| self.read(path))?;
-        let (style, sheets) = css_imports::inline_imports(STYLE, |path| self.read(path))?;
-        for sheet in sheets {
-            self.0.remove(&sheet);
-        }
-        self.put(out, STYLE, &style)?;
-        self.put(out, entry, &bundle.script)?;
-        for (module, stub) in &bundle.modules {
-            match stub {
-                Some(source) => self.put(out, module, source)?,
-                None => drop(self.0.remove(module)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Replaces the page with a copy, written to `out`, that preloads the modules it imports.
-    pub(crate) fn write_preloads(&mut self, out: &Path) -> Result<()> {
-        let (page, entry) = PAGE;
-        let html = with_preloads(&self.read(page)?, entry, |path| self.read(path))?;
-        self.put(out, page, &html)
-    }
-
     fn read(&self, path: &str) -> Result<String> {
         let file = self
             .0
@@ -170,11 +111,17 @@ impl Files {
 
     /// Replaces the page with a copy, written to `out`, that loads its files from the URLs of `version`.
     pub(crate) fn write_versioned_urls(&mut self, out: &Path, version: &str) -> Result<()> {
-        let (page, _) = PAGE;
-        let html = versioned_urls::with_versioned_urls(&self.read(page)?, version, |path| {
-            path != page && self.0.contains_key(path)
-        });
-        self.put(out, page, &html)
+        let (page, unversioned) = PAGE;
+        let html = self.read(page)?;
+        ensure!(
+            html.contains(unversioned),
+            "{page} has no address with {unversioned}"
+        );
+        self.put(
+            out,
+            page,
+            &html.replace(unversioned, &format!("v/{version}/")),
+        )
     }
 
     /// Prepends to the service worker the list of files that it caches: the version, and the path and SHA-256 of every
@@ -201,7 +148,9 @@ impl Files {
 
     /// Copies and compresses the files into `out`, and generates the table of assets. Compressed files of an earlier
     /// build are reused; they are stored by the hash of their content.
-    pub(crate) fn embed(&self, out: &Path, version: &str) -> Result<()> {
+    ///
+    /// Files longer than `max_compressed`, in bytes, are served as they are.
+    pub(crate) fn embed(&self, out: &Path, version: &str, max_compressed: usize) -> Result<()> {
         let store = out.join("assets");
         fs::create_dir_all(&store)?;
         let mut used = BTreeSet::new();
@@ -211,10 +160,10 @@ impl Files {
             let plain =
                 fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
             let hash = sha256(&plain);
-            let forms = Forms::make(&store.join(&hash), path, &plain)?;
+            let forms = Forms::make(&store.join(&hash), path, &plain, max_compressed)?;
             used.extend([&forms.plain, &forms.brotli, &forms.gzip].map(Clone::clone));
             let smaller = |form: &Path| -> Result<String> {
-                if fs::metadata(form)?.len() < fs::metadata(&forms.plain)?.len() {
+                if form.exists() && fs::metadata(form)?.len() < fs::metadata(&forms.plain)?.len() {
                     return Ok(format!("Some(include_bytes!({form:?}))"));
                 }
                 Ok("None".to_owned())
@@ -248,17 +197,21 @@ struct Forms {
 }
 
 impl Forms {
-    fn make(stem: &Path, path: &str, plain: &[u8]) -> Result<Self> {
+    /// Writes the forms that are missing. The compressed ones are left out if the file is too long.
+    fn make(stem: &Path, path: &str, plain: &[u8], max_compressed: usize) -> Result<Self> {
         let forms = Self {
             plain: stem.to_owned(),
             brotli: stem.with_extension("br"),
             gzip: stem.with_extension("gz"),
         };
-        let new = !(forms.plain.exists() && forms.brotli.exists() && forms.gzip.exists());
+        store(&forms.plain, || Ok(plain.to_vec()))?;
+        if plain.len() > max_compressed {
+            return Ok(forms);
+        }
+        let new = !(forms.brotli.exists() && forms.gzip.exists());
         if new && plain.len() >= REPORTED_LEN {
             report_progress(&format!("compressing {path}"));
         }
-        store(&forms.plain, || Ok(plain.to_vec()))?;
         store(&forms.brotli, || brotli(plain))?;
         store(&forms.gzip, || gzip(plain))?;
         Ok(forms)

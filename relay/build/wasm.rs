@@ -24,6 +24,9 @@ const RELEASE_PROFILE: &str = "wasm";
 /// The profile for development. With it, the page prints traces where it is asked to.
 const FAST_PROFILE: &str = "wasm-fast";
 
+/// Longest file that is compressed in another profile, in bytes: compressing the wasm takes longer than building it.
+const MAX_COMPRESSED_FAST: usize = 256 * 1024;
+
 /// The output of wasm-bindgen that is served: the wasm, its glue, and the TypeScript types for users of the API.
 const PACKAGE_FILES: [&str; 3] = ["wasm_node_bg.wasm", "wasm_node.js", "wasm_node.d.ts"];
 
@@ -47,6 +50,20 @@ const INHERITED: [&str; 7] = [
     "CARGO_SOURCE_",
     "CARGO_TERM_COLOR",
 ];
+
+/// The profile of this build.
+fn profile() -> String {
+    env::var(PROFILE).unwrap_or_else(|_| RELEASE_PROFILE.to_owned())
+}
+
+/// Longest file that is worth compressing in this build, in bytes.
+pub(crate) fn max_compressed() -> usize {
+    if profile() == RELEASE_PROFILE {
+        usize::MAX
+    } else {
+        MAX_COMPRESSED_FAST
+    }
+}
 
 /// Builds the wasm and its glue into the folder `package`, and returns that folder.
 pub(crate) fn build(workspace: &Path, package: &Path) -> Result<PathBuf> {
@@ -92,7 +109,7 @@ fn has_target() -> Result<bool> {
 fn build_wasm(workspace: &Path) -> Result<PathBuf> {
     // The same folder for every outer profile. Not the outer target folder, whose lock the outer Cargo holds.
     let target = workspace.join("target").join("wasm");
-    let profile = env::var(PROFILE).unwrap_or_else(|_| RELEASE_PROFILE.to_owned());
+    let profile = profile();
     let wasm = target.join(TARGET).join(&profile).join("wasm_node.wasm");
     let mut cargo =
         Command::new(env::var_os("CARGO").context("this build script must be run by Cargo")?);

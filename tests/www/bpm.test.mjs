@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MAX_BPM, MIN_BPM, parseBpm } from "../../www/bpm.js";
+import { MAX_BPM, MIN_BPM, parseBpm } from "../../www/input.js";
 
 test("whole_numbers_in_range_are_accepted", () => {
   for (const [text, bpm] of [["20", MIN_BPM], ["72", 72], ["400", MAX_BPM], [" 72 ", 72], ["072", 72]]) {

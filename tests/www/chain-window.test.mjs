@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ChainWindow, MAX_FETCHED_BLOCKS, MAX_CACHED_BLOCKS } from "../../www/chain-window.js";
+import { ChainWindow, MAX_FETCHED_BLOCKS, MAX_CACHED_BLOCKS } from "../../www/model.js";
 
 /** A node whose chain is a list of branch names: block i has the hash "<branch>i". */
 class FakeNode extends EventTarget {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bars, bpmAxis, inSight, nearest, summary, timeTicks } from "../../www/chart-shape.js";
+import { bars, bpmAxis, inSight, nearest, summary, timeTicks } from "../../www/geometry.js";
 
 const points = (bpms, step = 1000) => bpms.map((bpm, i) => ({ time: i * step, bpm, seq: i, id: String(i) }));
 

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
-import { coalesce, restAfter } from "../../www/coalesce.js";
+import { coalesce, restAfter } from "../../www/model.js";
 
 let clock = 0;
 let callbacks = new Map();

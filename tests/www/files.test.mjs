@@ -2,9 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MAX_FILE_BYTES, readText } from "../../www/files.js";
-import { errorMessage } from "../../www/error-messages.js";
-import { setLanguage } from "../../www/strings.js";
+import { MAX_FILE_BYTES, readText } from "../../www/model.js";
+import { errorMessage } from "../../www/messages.js";
+import { setLanguage, loadLanguage } from "../../www/strings.js";
+
+await loadLanguage("ko");
 
 const file = (size) => ({ size, text: async () => "its text" });
 

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { findings } from "../../www/components/findings.js";
+import { findings } from "../../www/messages.js";
 
 const good = (count) => ({
   ok: true,

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MAX_DRAWN_PEERS, MAX_DRAWN_RELAYS, PICTURE, layoutNetwork } from "../../www/network-layout.js";
+import { MAX_DRAWN_PEERS, MAX_DRAWN_RELAYS, PICTURE, layoutNetwork } from "../../www/geometry.js";
 
 const peers = (direct, relayed) => [
   ...Array.from({ length: direct }, (_, i) => ({ peerId: `d${String(i).padStart(3, "0")}`, path: "direct" })),

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hueOf, peerIdOf, shadeOf, shortName } from "../../www/peer-name.js";
+import { hueOf, peerIdOf, shadeOf, shortName } from "../../www/messages.js";
 
 // The public key of 32 zero bytes, and its peer ID as libp2p's tutorials print it for seed 0.
 const AUTHOR = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29";

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MAX_PAST_BLOCKS, ReadingFeed, STEP_BLOCKS } from "../../www/reading-feed.js";
+import { MAX_PAST_BLOCKS, ReadingFeed, STEP_BLOCKS } from "../../www/model.js";
 
 /** A chain with one reading per block; block i has time i in seconds. */
 class FakeNode extends EventTarget {

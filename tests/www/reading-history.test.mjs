@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MAX_AUTHORS, MAX_READINGS, ReadingHistory, indexAfter } from "../../www/reading-history.js";
+import { MAX_AUTHORS, MAX_READINGS, ReadingHistory, indexAfter } from "../../www/model.js";
 
 const reading = (author, seq, time = seq) => ({ author, seq, time, bpm: 60 + (seq % 40), id: `${author}${seq}` });
 const times = (history, author) => history.authors.get(author)?.map(({ time }) => time) ?? [];

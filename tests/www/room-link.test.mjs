@@ -5,7 +5,7 @@ import { test } from "node:test";
 import {
   MAX_ROOM_BYTES, directFromSearch, hashForRoom, isLocalOnly, linkToRoom, normalizeRoom, peersFromSearch, relaysFromSearch, roomFault,
   roomFromHash, stunFromSearch,
-} from "../../www/room-link.js";
+} from "../../www/input.js";
 
 test("room_is_parsed_trimmed_and_in_nfc", () => {
   assert.equal(roomFromHash("#room=class%207"), "class 7");

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MAX_SCROLL_PX, OVERSCAN_ROWS, contentHeight, offsetOf, rowsInView, scrollTopOf } from "../../www/scroll-map.js";
+import { MAX_SCROLL_PX, OVERSCAN_ROWS, contentHeight, offsetOf, rowsInView, scrollTopOf } from "../../www/geometry.js";
 
 const short = { count: 30, row: 100, viewport: 600 };
 const long = { count: 1_000_000, row: 150, viewport: 800 };

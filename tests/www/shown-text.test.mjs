@@ -2,8 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { errorMessage } from "../../www/error-messages.js";
-import { shownInSentence, shownText } from "../../www/shown-text.js";
+import { errorMessage, shownInSentence, shownText } from "../../www/messages.js";
 
 test("invisible_characters_are_spelled_out", () => {
   assert.equal(shownText("class\u202E7\u202C"), "class‹U+202E›7‹U+202C›");

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { statusSentence } from "../../www/status-sentence.js";
+import { statusSentence } from "../../www/messages.js";
 import { say } from "../../www/strings.js";
 
 const relay = { path: "relay", index: null };

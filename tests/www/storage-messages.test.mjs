@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
-import { noticeMessage, messageValues } from "../../www/notice-messages.js";
-import { storageMessage } from "../../www/storage-messages.js";
-import { LANGUAGES, say, setLanguage } from "../../www/strings.js";
+import { noticeMessage, messageValues, storageMessage } from "../../www/messages.js";
+import { LANGUAGES, say, setLanguage, loadLanguage } from "../../www/strings.js";
 
+await loadLanguage("ko");
 afterEach(() => setLanguage("en"));
 
 const storage = (changed) => ({

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import { afterEach, test } from "node:test";
-import { LANGUAGES, addTexts, chooseLanguage, formatBytes, formatDuration, language, say, setLanguage } from "../../www/strings.js";
-import { KNOWN, errorMessage } from "../../www/error-messages.js";
+import { LANGUAGES, addTexts, chooseLanguage, formatBytes, formatDuration, language, say, setLanguage, loadLanguage } from "../../www/strings.js";
+import { KNOWN, errorMessage } from "../../www/messages.js";
 import lessonsEn from "../../www/lessons/strings-en.js";
 import lessonsKo from "../../www/lessons/strings-ko.js";
 import pageEn from "../../www/strings/en.js";
@@ -15,6 +15,7 @@ const en = { ...pageEn, ...lessonsEn };
 const ko = { ...pageKo, ...lessonsKo };
 addTexts({ en: lessonsEn, ko: lessonsKo });
 
+await loadLanguage("ko");
 afterEach(() => setLanguage("en"));
 
 test("catalogues_have_the_same_keys_and_types", () => {

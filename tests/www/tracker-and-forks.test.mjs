@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MAX_TRACKED, ReadingTracker } from "../../www/reading-tracker.js";
-import { MIN_FORK_BLOCKS, RECENT_FORK_BLOCKS, MAX_SHOWN_BLOCKS, MAX_SHOWN_FORKS, recentForks, rivals } from "../../www/fork.js";
-import { QUIET_MODULES, qrPath } from "../../www/qr-path.js";
-import { expectedHashes } from "../../www/work.js";
-import { restAfter } from "../../www/coalesce.js";
+import {
+  MAX_TRACKED, ReadingTracker, MIN_FORK_BLOCKS, RECENT_FORK_BLOCKS, MAX_SHOWN_BLOCKS, MAX_SHOWN_FORKS, recentForks,
+  rivals, expectedHashes, restAfter,
+} from "../../www/model.js";
+import { QUIET_MODULES, qrPath } from "../../www/geometry.js";
 
 const progress = (tracker, index, tip) => {
   const [{ stage, confirmations }] = tracker.follow([{ id: "x", index }], tip);

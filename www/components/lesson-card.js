@@ -1,9 +1,8 @@
 //! The base class of the lesson cards. A card builds its elements once, so that the focus survives, and updates them
 //! with each state and language. It runs nothing itself: it dispatches commands.
 
-import { element, reconcile } from "../dom.js";
+import { LocalizedElement, element, reconcile } from "../dom.js";
 import { say, translate } from "../strings.js";
-import { LocalizedElement } from "./localized-element.js";
 
 /** Property `state`, of a LessonMode. Dispatches "lesson-command" (it bubbles) with `{ name, values }`. */
 export class LessonCard extends LocalizedElement {

@@ -1,10 +1,9 @@
 //! The current lesson step as one line at the top of the window, shown while its lesson is out of view, so that users
 //! need not scroll between the page's form and the lesson. Runs nothing itself: it dispatches "lesson-command".
 
-import { element, setText } from "../dom.js";
+import { LocalizedElement, element, setText } from "../dom.js";
 import { currentStep, isSettled } from "../lessons/current-step.js";
 import { say } from "../strings.js";
-import { LocalizedElement } from "./localized-element.js";
 
 /** A lesson is in view if at least this share of its messages is. */
 const IN_VIEW = 0.5;

@@ -1,12 +1,10 @@
 //! The button that connects a heart-rate strap, and the strap's state. Talks to no strap itself: it dispatches events
 //! and is given the state. Hidden without Web Bluetooth.
 
-import { setText } from "../dom.js";
-import { errorMessage } from "../error-messages.js";
-import { shownInSentence } from "../shown-text.js";
-import { say } from "../strings.js";
+import { LocalizedElement, setText } from "../dom.js";
+import { errorMessage, shownInSentence } from "../messages.js";
 import { MAX_INTERVAL_S, MIN_INTERVAL_S, parseInterval } from "../strap-sampler.js";
-import { LocalizedElement } from "./localized-element.js";
+import { say } from "../strings.js";
 
 /**
  * Properties: `strap`, `{ state, intervalS }` of a StrapSession; `failure`, the error that kept the last sample from

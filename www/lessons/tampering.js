@@ -1,7 +1,7 @@
 //! Makes tampered copies of blocks and readings, as an attacker would. Never touches the original, the node or the
 //! page.
 
-import { MAX_BPM } from "../bpm.js";
+import { MAX_BPM } from "../input.js";
 
 /** By how much a heart rate is changed, in beats per minute. */
 const CHANGE_BPM = 40;

@@ -8,6 +8,26 @@ use serde_json::Value;
 
 use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
+/// Notes when the form takes a reading (the module that defines it has run to its end) and when the page has its node, in ms
+/// since the start of the page.
+const MARKS: &str = r#"
+    globalThis.marks = {};
+    const define = CustomElementRegistry.prototype.define;
+    CustomElementRegistry.prototype.define = function (name, ...rest) {
+        define.call(this, name, ...rest);
+        if (name === 'record-form') queueMicrotask(() => (marks.form = performance.now()));
+    };
+    let node;
+    Object.defineProperty(globalThis, 'heartchain', {
+        configurable: true,
+        get: () => node,
+        set: (started) => {
+            node = started;
+            marks.node = performance.now();
+        },
+    });
+"#;
+
 /// The measured values of one figure.
 #[derive(Debug)]
 struct Figure {
@@ -25,14 +45,19 @@ async fn figures_of_the_readme() -> Outcome {
         a.until("the node", "() => true").await?;
         figures.extend(sizes(&a).await?);
 
+        let mut form = Figure::new("page start to a form that takes a reading", "ms");
+        let mut node = Figure::new("page start to a running node", "ms");
         let mut first_peer = Figure::new("page start to first synced peer", "ms");
         for _ in 0..runs {
-            let b = env.tab().await?;
+            let b = env.browser.open_with(env.relay.page(), MARKS).await?;
+            b.until("the node", "() => true").await?;
+            form.values.push(number(&b.evaluate("marks.form").await?)?);
+            node.values.push(number(&b.evaluate("marks.node").await?)?);
             first_peer.values.push(time_to_first_peer(&b).await?);
             b.close().await?;
             a.until_peers(0).await?;
         }
-        figures.push(first_peer);
+        figures.extend([form, node, first_peer]);
 
         let b = env.tab().await?;
         tokio::try_join!(a.until_peers(1), b.until_peers(1))?;

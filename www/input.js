@@ -1,5 +1,32 @@
-//! Reads and writes the parameters in the page's address: `#room=<name>`, `?direct=no`, and the repeatable
-//! `?relay=<multiaddr>`, `?peer=<multiaddr>` and `?stun=<url>`. Does not validate multiaddrs: the node does.
+//! What people and their browsers give the page: heart rates, the parameters in the page's address, and features.
+//!
+//! The address has `#room=<name>`, `?direct=no`, and the repeatable `?relay=<multiaddr>`, `?peer=<multiaddr>` and
+//! `?stun=<url>`. Multiaddrs are not validated here: the node does that.
+
+// Parses and validates the text of the heart-rate field. Never rounds or corrects it.
+
+/** The slowest and the fastest heart rate that the chain's rules accept, in beats per minute. */
+export const MIN_BPM = 20;
+export const MAX_BPM = 400;
+
+const DIGITS_ONLY = /^[0-9]+$/;
+
+/**
+ * Parses a heart rate. Accepts digits only, so "1e2", "72.5" and "-1" are rejected although JavaScript parses them as
+ * numbers.
+ *
+ * @param {string} text
+ * @returns {number | null} beats per minute, or null if the text is not a whole number in range
+ */
+export function parseBpm(text) {
+  const trimmed = text.trim();
+  if (!DIGITS_ONLY.test(trimmed)) return null;
+  const bpm = Number(trimmed);
+  return bpm >= MIN_BPM && bpm <= MAX_BPM ? bpm : null;
+}
+
+// Reads and writes the parameters in the page's address: `#room=<name>`, `?direct=no`, and the repeatable
+// `?relay=<multiaddr>`, `?peer=<multiaddr>` and `?stun=<url>`. Does not validate multiaddrs: the node does.
 
 /** The longest room name that the chain's rules allow, in bytes of UTF-8. */
 export const MAX_ROOM_BYTES = 64;
@@ -100,4 +127,20 @@ export function isLocalOnly(link) {
 function addressesFromSearch(search, name) {
   const given = new URLSearchParams(search).getAll(name).map((address) => address.trim());
   return [...new Set(given)].filter((address) => address !== "");
+}
+
+// Detects optional browser features. A page opened over plain http from another computer is not a "secure context", and
+// browsers disable some features there, such as storage locks and Bluetooth. Recording and syncing need none of them.
+
+/**
+ * Which optional features are missing here.
+ *
+ * @param {typeof globalThis} scope the page's global object
+ * @returns {{ secure: boolean, missing: "clipboard"[], share: boolean }} `share` is never listed as missing, because the
+ *   page works as well without it
+ */
+export function capabilities(scope) {
+  const missing = [];
+  if (!scope.navigator?.clipboard?.writeText) missing.push("clipboard");
+  return { secure: scope.isSecureContext === true, missing, share: typeof scope.navigator?.share === "function" };
 }

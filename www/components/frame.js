@@ -1,0 +1,477 @@
+//! The components around the readings: the node's status, the language, the room, notices, the lessons' switch, and
+//! export and import.
+
+import { LocalizedElement, closeOnBackdropClick, element, reconcile, setText, svgElement } from "../dom.js";
+import { qrPath } from "../geometry.js";
+import { MAX_ROOM_BYTES, isLocalOnly, normalizeRoom, roomFault } from "../input.js";
+import { errorMessage, messageValues, noticeMessage, shownInSentence, shownText, statusSentence } from "../messages.js";
+import { LANGUAGES, formatDuration, formatTime, language, say } from "../strings.js";
+
+// The state of this tab's node in one sentence. Screen readers hear each state only once.
+
+/** The separator between the parts of the sentence. */
+const SEPARATOR = " · ";
+
+/** Properties: `node` = `{ status, peers }` as returned by the node, or null while it starts; `failed`. */
+export class StatusLine extends LocalizedElement {
+  #node = null;
+  #failed = false;
+
+  set node(node) {
+    this.#node = node;
+    this.invalidate();
+  }
+
+  set failed(failed) {
+    this.#failed = failed;
+    this.invalidate();
+  }
+
+  render() {
+    const { sentence, tone } = this.#failed
+      ? { sentence: say("status.failed"), tone: "warning" }
+      : statusSentence(this.#node?.status ?? null, this.#node?.peers ?? [], say);
+    this.#setSentence(sentence);
+    this.dataset.tone = tone;
+  }
+
+  /** Wraps each part in a span, so that lines break between parts if possible. */
+  #setSentence(sentence) {
+    const text = this.querySelector(".status-text");
+    if (text.textContent === sentence) return;
+    const parts = sentence.split(SEPARATOR).map((part, i, { length }) => (i < length - 1 ? `${part} ·` : part));
+    text.replaceChildren(...parts.flatMap((part, i) => (i === 0 ? [partOf(part)] : [" ", partOf(part)])));
+  }
+}
+
+customElements.define("status-line", StatusLine);
+
+function partOf(text) {
+  return element("span", { class: "status-part" }, text);
+}
+
+// The button that switches the page's language. Does not store the choice: it dispatches "language-chosen".
+
+/** Dispatches "language-chosen" with `{ language }`. */
+export class LanguageSwitch extends LocalizedElement {
+  connectedCallback() {
+    super.connectedCallback();
+    this.#button.onclick = () => {
+      this.dispatchEvent(new CustomEvent("language-chosen", { detail: { language: this.#other } }));
+    };
+  }
+
+  get #button() {
+    return this.querySelector("button");
+  }
+
+  get #other() {
+    return LANGUAGES[(LANGUAGES.indexOf(language()) + 1) % LANGUAGES.length];
+  }
+
+  render() {
+    this.#button.textContent = say("language.other");
+    this.#button.lang = this.#other;
+  }
+}
+
+customElements.define("language-switch", LanguageSwitch);
+
+// The room's name, and the dialog to share it (link, QR code, the system's share sheet) or to change it. Does not
+// navigate: it dispatches "room-chosen".
+
+/** The relay option that lets other computers connect. Users type it, so it must not break across lines. */
+const LISTEN_EVERYWHERE = "--listen-ip 0.0.0.0";
+
+/**
+ * Properties: `room`, `link`, `canCopy`, `canShare`, `makeCode` (returns the modules of a link's QR code). Dispatches
+ * "room-chosen" with `{ room }`, normalized and of valid length.
+ */
+export class RoomBar extends LocalizedElement {
+  makeCode = null;
+  #room = null;
+  #link = "";
+  #drawnLink = null;
+  #canCopy = false;
+  #canShare = false;
+  #fault = null;
+  #message = null;
+
+  set room(room) {
+    if (room === this.#room) return;
+    this.#room = room;
+    this.invalidate();
+  }
+
+  set link(link) {
+    if (link === this.#link) return;
+    this.#link = link;
+    this.invalidate();
+  }
+
+  set canCopy(canCopy) {
+    this.#canCopy = canCopy;
+    this.invalidate();
+  }
+
+  set canShare(canShare) {
+    this.#canShare = canShare;
+    this.invalidate();
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    const dialog = this.querySelector("dialog");
+    this.querySelector("form").onsubmit = (event) => {
+      event.preventDefault();
+      this.#choose();
+    };
+    this.querySelector("#room-name").oninput = () => this.#setFault(null);
+    this.querySelector("#room-link").onfocus = (event) => event.target.select();
+    this.querySelector(".copy").onclick = () => this.#copy();
+    this.querySelector(".share").onclick = () => this.#share();
+    this.querySelector(".room-open").onclick = () => {
+      this.#message = null;
+      dialog.showModal();
+      this.render();
+    };
+    this.querySelector(".dialog-close").onclick = () => dialog.close();
+    closeOnBackdropClick(dialog);
+  }
+
+  render() {
+    const shown = shownText(this.#room ?? "");
+    for (const name of this.querySelectorAll(".room-name")) {
+      setText(name, shown || "…");
+      name.title = shown;
+    }
+    this.querySelector("#room-link").value = this.#link;
+    for (const part of this.querySelectorAll(".room-share, .qr-frame, .room-sharing")) part.hidden = this.#link === "";
+    this.#showLocalOnlyHint();
+    this.querySelector(".copy").hidden = !this.#canCopy;
+    this.querySelector(".share").hidden = !this.#canShare;
+    setText(this.querySelector("#room-error"), this.#fault === null ? "" : say(...this.#fault));
+    setText(this.querySelector(".copied"), this.#message === null ? "" : say(this.#message));
+    if (this.querySelector("dialog").open) this.#drawCode();
+  }
+
+  #showLocalOnlyHint() {
+    const line = this.querySelector(".room-only-here");
+    line.hidden = this.#link === "" || !isLocalOnly(this.#link);
+    const hint = say("room.onlyHere", { option: LISTEN_EVERYWHERE });
+    if (line.textContent === hint) return;
+    const [before, after] = hint.split(LISTEN_EVERYWHERE);
+    line.replaceChildren(before, element("code", {}, LISTEN_EVERYWHERE), after);
+  }
+
+  #drawCode() {
+    if (this.#link === "" || this.makeCode === null || this.#drawnLink === this.#link) return;
+    this.#drawnLink = this.#link;
+    const picture = this.querySelector(".qr");
+    const modules = this.makeCode(this.#link);
+    // A link with many relays may be too long for a QR code. It can still be copied.
+    picture.parentElement.hidden = modules === null;
+    if (modules === null) return;
+    const { size, path } = qrPath(modules);
+    picture.setAttribute("viewBox", `0 0 ${size} ${size}`);
+    picture.replaceChildren(svgElement("rect", { width: size, height: size, fill: "#fff" }), svgElement("path", { d: path, fill: "#000" }));
+  }
+
+  #choose() {
+    const field = this.querySelector("#room-name");
+    const room = normalizeRoom(field.value);
+    const fault = roomFault(room);
+    if (fault !== null) {
+      const found = new TextEncoder().encode(room).length;
+      this.#setFault([`room.${fault}`, { max: MAX_ROOM_BYTES, found }]);
+      field.focus();
+      return;
+    }
+    this.querySelector("dialog").close();
+    this.dispatchEvent(new CustomEvent("room-chosen", { detail: { room } }));
+  }
+
+  #setFault(fault) {
+    this.#fault = fault;
+    const field = this.querySelector("#room-name");
+    if (fault === null) field.removeAttribute("aria-invalid");
+    else field.setAttribute("aria-invalid", "true");
+    this.render();
+  }
+
+  async #copy() {
+    try {
+      await navigator.clipboard.writeText(this.#link);
+      this.#message = "room.copied";
+    } catch {
+      this.#message = "room.copyRefused";
+      this.querySelector("#room-link").focus();
+    }
+    this.invalidate();
+  }
+
+  async #share() {
+    try {
+      await navigator.share({ title: say("room.shareTitle", { room: shownInSentence(this.#room ?? "") }), url: this.#link });
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      this.#message = "room.shareRefused";
+      this.invalidate();
+    }
+  }
+}
+
+customElements.define("room-bar", RoomBar);
+
+// The alert that explains why there is no node and what to do. Stays visible, because only a reload helps.
+
+/**
+ * Property: `failure` = `{ kind, error }`. The kind is "address" if a parameter in the page's address may be
+ * wrong, "start" if there was none, and "broken" if the node failed while running.
+ */
+export class FailureNotice extends LocalizedElement {
+  #failure = null;
+
+  set failure(failure) {
+    this.#failure = failure;
+    this.invalidate();
+  }
+
+  render() {
+    if (this.#failure === null) return;
+    const { kind, error } = this.#failure;
+    const heading = element("strong", {}, say(kind === "broken" ? "failure.broken" : "failure.start"));
+    this.hidden = false;
+    this.replaceChildren(element("p", {}, heading, ` · ${errorMessage(error)}`), element("p", {}, ...advice(kind)));
+  }
+}
+
+customElements.define("failure-notice", FailureNotice);
+
+function advice(kind) {
+  if (kind !== "address") return [say(`failure.${kind}Advice`)];
+  const plain = element("a", { href: location.pathname }, say("failure.plain"));
+  return [say("failure.addressAdvice"), " ", plain, "."];
+}
+
+// Notices about a running node: features missing in this browser, a wrong clock, and the node's own notices. Shows
+// only a few at a time.
+
+/** With a larger offset, others see this tab's blocks as too early (the chain's bound on a block's time), ms. */
+const CLOCK_TOLERANCE_MS = 30_000;
+
+/** The most notices shown; older ones are dropped. */
+const MAX_NOTICES = 4;
+
+/**
+ * Properties: `browser`, the result of `capabilities()`; `clockOffsetMs` and `heldBack`, as in the node's `status()`.
+ * `notice(detail)` shows a "notice" event of the node; `offer(key, action, work)` shows a notice with a button.
+ */
+export class PageNotices extends LocalizedElement {
+  #browser = { secure: true, missing: [] };
+  #clockOffsetMs = null;
+  #heldBack = null;
+  #count = 0;
+  /** @type {{ id: string, key: string, values: object, action?: string, work?: () => void }[]} */
+  #notices = [];
+
+  set browser(browser) {
+    this.#browser = browser;
+    this.invalidate();
+  }
+
+  set clockOffsetMs(offset) {
+    this.#clockOffsetMs = offset ?? null;
+    this.invalidate();
+  }
+
+  set heldBack(heldBack) {
+    this.#heldBack = heldBack ?? null;
+    this.invalidate();
+  }
+
+  /** Shows a notice of the node. Kinds without a text are ignored. */
+  notice(detail) {
+    const message = noticeMessage(detail);
+    if (message !== null) this.#add(message);
+  }
+
+  /** Shows a text with a button that runs `work`. */
+  offer(key, action, work) {
+    this.#add({ key, values: {}, action, work });
+  }
+
+  languageChanged() {
+    this.querySelector(".noticed").replaceChildren();
+  }
+
+  render() {
+    this.#show(".withheld", this.#missingFeatures());
+    this.#show(".clock", this.#clock());
+    reconcile(this.querySelector(".noticed"), this.#notices, ({ id }) => id, (notice) => this.#item(notice));
+  }
+
+  #add(notice) {
+    this.#count += 1;
+    const same = ({ key, values }) => key === notice.key && JSON.stringify(values) === JSON.stringify(notice.values);
+    this.#notices = [...this.#notices.filter((other) => !same(other)), { ...notice, id: String(this.#count) }].slice(-MAX_NOTICES);
+    this.invalidate();
+  }
+
+  #item(notice) {
+    const { key, action, work } = notice;
+    const values = messageValues(notice.values);
+    const item = element("li", { class: "notice" }, element("span", {}, say(key, values)));
+    if (work !== undefined) {
+      const button = element("button", { type: "button" }, say(action));
+      button.onclick = work;
+      item.append(button);
+    }
+    const dismiss = element("button", { type: "button", class: "quiet dismiss" }, say("notice.dismiss"));
+    dismiss.onclick = () => {
+      this.#notices = this.#notices.filter(({ id }) => id !== notice.id);
+      this.render();
+    };
+    item.append(dismiss);
+    return item;
+  }
+
+  #show(selector, text) {
+    const notice = this.querySelector(selector);
+    notice.hidden = text === "";
+    setText(notice, text);
+  }
+
+  #missingFeatures() {
+    const { secure, missing } = this.#browser;
+    if (missing.length === 0) return "";
+    const features = missing.map((feature) => say(`feature.${feature}`)).join(", ");
+    return say(secure ? "withheld.secure" : "withheld.insecure", { features });
+  }
+
+  #clock() {
+    const messages = [];
+    const offset = this.#clockOffsetMs ?? 0;
+    if (Math.abs(offset) > CLOCK_TOLERANCE_MS) {
+      messages.push(say(offset > 0 ? "clock.slow" : "clock.fast", { by: formatDuration(Math.abs(offset)) }));
+    }
+    if (this.#heldBack !== null) {
+      const { blocks, until } = this.#heldBack;
+      messages.push(say("clock.heldBack", { blocks, time: formatTime(until, Date.now()) }));
+    }
+    return messages.join(" ");
+  }
+}
+
+customElements.define("page-notices", PageNotices);
+
+// The "See how it works" switch and the container of the lessons. Loads nothing itself: it dispatches
+// "lessons-switched" and passes the state to the lessons once they are loaded.
+
+/** The lessons in the order in which they are shown. */
+const LESSONS = ["lesson-branches", "lesson-tampering", "lesson-forgery", "lesson-mining"];
+
+/**
+ * Properties: `state`, of a LessonMode, null while the lessons are off; `failed`, whether loading them failed.
+ * Dispatches "lessons-switched" with `{ on }`; lessons below dispatch "lesson-command" and "form-requested".
+ */
+export class LessonPanel extends LocalizedElement {
+  #state = null;
+  #failed = false;
+
+  set state(state) {
+    this.#state = state;
+    this.#failed = false;
+    this.invalidate();
+  }
+
+  set failed(failed) {
+    this.#failed = failed;
+    this.invalidate();
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    this.#switch.onclick = () => {
+      this.dispatchEvent(new CustomEvent("lessons-switched", { detail: { on: this.#state === null } }));
+    };
+  }
+
+  render() {
+    const on = this.#state !== null;
+    this.#switch.setAttribute("aria-checked", String(on));
+    const body = this.querySelector(".lesson-body");
+    body.hidden = !on;
+    setText(this.querySelector(".lesson-failure"), this.#failed ? say("lesson.unloaded") : "");
+    if (!on) {
+      body.replaceChildren();
+      return;
+    }
+    if (body.childElementCount === 0) {
+      body.append(element("p", { class: "lesson-intro" }), element("p", { class: "error", role: "alert" }));
+      body.append(element("div", { class: "lesson-cards" }, ...LESSONS.map((name) => element(name))), element("lesson-step", { hidden: true }));
+    }
+    const [intro, failure, cards, step] = body.children;
+    setText(intro, say("lesson.intro"));
+    setText(failure, failureMessage(this.#state.failure));
+    body.setAttribute("aria-busy", String(this.#state.busy));
+    for (const card of cards.children) card.state = this.#state;
+    step.state = this.#state;
+  }
+
+  get #switch() {
+    return this.querySelector(".lesson-switch");
+  }
+}
+
+customElements.define("lesson-panel", LessonPanel);
+
+function failureMessage(error) {
+  return error === null ? "" : say("lesson.failed", { reason: errorMessage(error) });
+}
+
+// Export and import of the chain: the buttons, the file field and the result. Reads and writes no file itself: it
+// dispatches "export-requested" and "import-requested".
+
+/**
+ * Dispatches "export-requested" with `{ format }` ("json" or "csv") and "import-requested" with `{ file }`; reply to
+ * both with `showResult(key, values, error)`.
+ */
+export class DataPanel extends LocalizedElement {
+  #result = null;
+
+  connectedCallback() {
+    super.connectedCallback();
+    for (const button of this.querySelectorAll("[data-format]")) {
+      button.onclick = () => this.#request("export-requested", { format: button.dataset.format });
+    }
+    const field = this.querySelector("input[type=file]");
+    field.onchange = () => {
+      const [file] = field.files;
+      if (file) this.#request("import-requested", { file });
+      // Allows choosing the same file again.
+      field.value = "";
+    };
+  }
+
+  /** Shows the result of a request. With an error, its message is the text's `reason`. */
+  showResult(key, values = {}, error = null) {
+    this.#result = { key, values, error };
+    this.invalidate();
+  }
+
+  render() {
+    const line = this.querySelector(".data-result");
+    const { key, values, error = null } = this.#result ?? {};
+    const reason = error === null ? {} : { reason: errorMessage(error) };
+    setText(line, key === undefined ? "" : say(key, { ...values, ...reason }));
+    line.classList.toggle("error", error !== null);
+  }
+
+  #request(name, detail) {
+    this.showResult(name === "import-requested" ? "data.importing" : "data.exporting");
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+customElements.define("data-panel", DataPanel);

@@ -1,0 +1,200 @@
+//! The network as a picture, and the lists of peers and relays.
+
+import { LocalizedElement, element, reconcile, setText, svgElement } from "../dom.js";
+import { PICTURE, layoutNetwork } from "../geometry.js";
+import { shortName, shownText } from "../messages.js";
+import { formatNumber, say } from "../strings.js";
+import { colour, nameTag } from "./chain.js";
+
+// The network as this tab sees it, as a picture. The table next to it has the same information as text. The layout is
+// computed in `geometry.js`.
+
+/** With more peers, names would overlap: the table has them. */
+const MAX_NAMED_PEERS = 14;
+
+/** Above this line, names are drawn above their node. */
+const MIDDLE_Y = PICTURE.height / 2;
+
+const RADIUS = { self: 13, peer: 9, relay: 10 };
+
+/** Property: `network` = `{ peers, relays, self }`. */
+export class NetworkPicture extends LocalizedElement {
+  #network = null;
+  #drawn = "";
+
+  set network(network) {
+    this.#network = network;
+    this.invalidate();
+  }
+
+  languageChanged() {
+    this.#drawn = "";
+  }
+
+  render() {
+    if (this.#network === null) return;
+    const { peers, relays, self } = this.#network;
+    const layout = layoutNetwork(peers, relays);
+    // Round-trip times change all the time, but the picture does not show them.
+    const drawn = JSON.stringify([layout, self]);
+    if (drawn === this.#drawn) return;
+    this.#drawn = drawn;
+    const picture = this.querySelector("svg");
+    picture.setAttribute("viewBox", `0 0 ${PICTURE.width} ${PICTURE.height}`);
+    const direct = layout.links.filter(({ kind }) => kind === "direct").length;
+    const relayed = layout.links.filter(({ kind }) => kind === "relayed").length;
+    picture.setAttribute("aria-label", say("network.summary", { direct, relayed, relays: layout.relays.length }));
+    reconcile(picture.querySelector(".links"), layout.links, ({ id }) => id, makeLink, (line, { path }) => line.setAttribute("d", path));
+    const named = layout.peers.length <= MAX_NAMED_PEERS;
+    const nodes = [
+      ...layout.relays.map((relay) => ({ ...relay, kind: "relay", name: say("network.relay"), off: !relay.connected })),
+      ...layout.peers.map((peer) => ({ ...peer, kind: "peer", name: named ? shortName(peer.id) : "", off: false })),
+      { id: self, ...layout.self, kind: "self", name: say("reading.own"), off: false },
+    ];
+    reconcile(picture.querySelector(".nodes"), nodes, ({ id, kind }) => `${kind} ${id}`, makeNode, updateNode);
+    setText(this.querySelector(".network-more"), layout.hidden === 0 ? "" : say("network.hidden", { count: layout.hidden }));
+  }
+}
+
+customElements.define("network-picture", NetworkPicture);
+
+function makeLink({ kind, path }) {
+  return svgElement("path", { class: `link link-${kind}`, d: path });
+}
+
+function makeNode(node) {
+  const { id, kind } = node;
+  const radius = RADIUS[kind];
+  const shape =
+    kind === "relay"
+      ? svgElement("rect", { x: -radius, y: -radius, width: 2 * radius, height: 2 * radius, rx: 4 })
+      : svgElement("circle", { r: radius });
+  const title = svgElement("title", {});
+  title.textContent = id;
+  const label = svgElement("text", {});
+  const group = svgElement("g", { class: `node node-${kind}` }, title, shape, label);
+  if (kind !== "relay") colour(group, id);
+  updateNode(group, node);
+  return group;
+}
+
+/** Names are drawn on the side away from the middle, where no link runs. */
+function updateNode(group, { kind, x, y, name, off }) {
+  const radius = RADIUS[kind];
+  const below = kind === "self" ? radius + 15 : radius + 13;
+  group.lastElementChild.setAttribute("y", String(kind !== "self" && y < MIDDLE_Y ? -radius - 5 : below));
+  group.style.setProperty("transform", `translate(${x}px, ${y}px)`);
+  group.classList.toggle("node-off", off);
+  setText(group.lastElementChild, name);
+}
+
+// The peers this tab is connected to, as a table.
+
+/** Properties: `network` = `{ peers, isolated }`, as returned by the node, and `self`, this tab's peer ID. */
+export class PeerList extends LocalizedElement {
+  #peers = [];
+  #isolated = false;
+  #self = null;
+
+  set network({ peers, isolated }) {
+    this.#peers = peers.filter((peer) => peer.path !== "relay");
+    this.#isolated = isolated;
+    this.invalidate();
+  }
+
+  set self(self) {
+    if (self === this.#self) return;
+    this.#self = self;
+    this.#showSelf();
+  }
+
+  languageChanged() {
+    this.#showSelf();
+  }
+
+  #showSelf() {
+    if (this.#self === null) return;
+    const line = this.querySelector(".self");
+    line.hidden = false;
+    line.replaceChildren(`${say("peers.self")} `, nameTag(this.#self, true));
+  }
+
+  render() {
+    const table = this.querySelector("table");
+    const none = this.#peers.length === 0;
+    table.hidden = none;
+    this.querySelector(".peers-hint").hidden = none;
+    const empty = this.querySelector(".empty");
+    empty.hidden = !none;
+    setText(empty, say(this.#isolated ? "peers.cut" : "peers.none"));
+    const peers = this.#peers.toSorted((a, b) => (a.peerId < b.peerId ? -1 : 1));
+    reconcile(table.tBodies[0], peers, (peer) => peer.peerId, createRow, updateRow);
+  }
+}
+
+customElements.define("peer-list", PeerList);
+
+function createRow(peer) {
+  const row = element(
+    "tr",
+    {},
+    element("th", { scope: "row" }, nameTag(peer.peerId, false)),
+    element("td"),
+    element("td", { class: "number" }),
+    element("td", { class: "number" }),
+  );
+  updateRow(row, peer);
+  return row;
+}
+
+function updateRow(row, { path, rttMs, index }) {
+  const [, pathCell, rttCell, heightCell] = row.cells;
+  setText(pathCell, say(path === "direct" ? "peers.direct" : "peers.relayed"));
+  setText(rttCell, rttMs === null ? say("peers.unknown") : say("peers.ms", { ms: Math.max(1, Math.round(rttMs)) }));
+  setText(heightCell, index === null ? say("peers.unknown") : formatNumber(index));
+}
+
+// The relays that connect this tab with other peers, and the state of each.
+
+/** Property: `network` = `{ relays, isolated }`, as in the node's `status()`. */
+export class RelayList extends LocalizedElement {
+  #relays = [];
+  #isolated = false;
+
+  set network({ relays, isolated }) {
+    this.#relays = relays;
+    this.#isolated = isolated;
+    this.invalidate();
+  }
+
+  render() {
+    const list = this.querySelector("ul");
+    const none = this.#relays.length === 0;
+    list.hidden = none;
+    this.querySelector(".empty").hidden = !none;
+    const relays = this.#relays.map((relay) => ({ ...relay, isolated: this.#isolated }));
+    reconcile(list, relays, (relay) => relay.address, createItem, updateItem);
+  }
+}
+
+customElements.define("relay-list", RelayList);
+
+function createItem(relay) {
+  const shown = shownText(relay.address);
+  const address = element("bdi", { class: "address", title: shown }, withoutPeerId(shown));
+  const item = element("li", {}, address, element("span", { class: "relay-state" }));
+  updateItem(item, relay);
+  return item;
+}
+
+function updateItem(item, { connected, reserved, isolated }) {
+  const lost = isolated ? "cut" : "lost";
+  const state = connected ? (reserved ? "reserved" : "connected") : lost;
+  item.dataset.state = state;
+  setText(item.querySelector(".relay-state"), say(`relays.${state}`));
+}
+
+/** The part of an address that users need: host and transport. The peer ID stays in the tooltip. */
+function withoutPeerId(address) {
+  return address.replace(/\/p2p\/[^/]+$/, "");
+}

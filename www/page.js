@@ -1,0 +1,250 @@
+//! Starts the node and connects the components with it: passes its events to them and their requests to it. Draws nothing
+//! itself and does not import the wasm package.
+
+import { MAX_OWN_SHOWN } from "./components/chain.js";
+import "./components/chart.js";
+import "./components/frame.js";
+import "./components/network.js";
+import {
+  capabilities, directFromSearch, hashForRoom, linkToRoom, peersFromSearch, relaysFromSearch, roomFromHash,
+  stunFromSearch,
+} from "./input.js";
+import { ChainWindow, ReadingFeed, coalesce, readText, rivals, saveAs } from "./model.js";
+import { qrModules, startNode } from "./node.js";
+import { enableOffline, isReplaced } from "./offline.js";
+import { warmUpFormatters } from "./strings.js";
+
+export { errorMessage } from "./messages.js";
+
+/** The shortest pause between two redraws of the chart, ms: eight per second look smooth. */
+const CHART_REST_MS = 125;
+
+const part = (selector) => document.querySelector(selector);
+const roomBar = part("room-bar");
+const notices = part("page-notices");
+let runningRoom = null;
+
+const requested = {
+  room: roomFromHash(location.hash),
+  relays: relaysFromSearch(location.search),
+  peers: peersFromSearch(location.search),
+  direct: directFromSearch(location.search),
+  stun: stunFromSearch(location.search),
+};
+const starting = startNode(requested);
+let persistenceRequested = false;
+
+/** Connects all components except the form, now and once the node runs. */
+export function openPage() {
+  // The main thread is idle while the wasm loads.
+  setTimeout(warmUpFormatters);
+  const browser = capabilities(globalThis);
+  notices.browser = browser;
+  openRoom(requested.room, browser);
+  starting.then(onStarted, (error) => showFailure(isDefault(requested) ? "start" : "address", error));
+  part("lesson-panel").addEventListener("form-requested", () => part("record-form").focusField());
+  enableOffline(navigator.serviceWorker, (activate) => notices.offer("notice.update", "notice.reload", activate));
+  offerMore();
+}
+
+/**
+ * Records a reading from the form or a strap.
+ *
+ * @param {number} bpm
+ * @returns {Promise<void>} rejects if it could not be saved
+ */
+export async function recordReading(bpm) {
+  const node = await starting;
+  await node.record(bpm);
+  // Not awaited: its failure must not make a recorded reading look unrecorded.
+  requestPersistence(node).catch(() => {});
+}
+
+/** Asks the browser, once, not to clear this page's data when the disk is full. */
+async function requestPersistence(node) {
+  const { kind, persisted } = node.status().storage;
+  if (persistenceRequested || kind !== "disk" || persisted) return;
+  persistenceRequested = true;
+  // The result is in status().storage. A broken node has already reported its failure.
+  await node.requestPersistence();
+}
+
+function openRoom(requestedRoom, browser) {
+  roomBar.canCopy = !browser.missing.includes("clipboard");
+  roomBar.canShare = browser.share;
+  roomBar.room = requestedRoom ?? null;
+  roomBar.addEventListener("room-chosen", ({ detail }) => {
+    location.hash = hashForRoom(detail.room);
+  });
+  addEventListener("hashchange", () => {
+    const room = roomFromHash(location.hash);
+    if (room !== requestedRoom && room !== runningRoom) location.reload();
+  });
+}
+
+/** Whether the page's address asks for nothing in particular. */
+function isDefault({ room, relays, peers, stun }) {
+  return room === undefined && [relays, peers, stun].every(({ length }) => length === 0);
+}
+
+/** Loads what is not needed at the start: the offers of the lessons and of a strap. */
+async function offerMore() {
+  const { offerLessons } = await import("./offer-lessons.js");
+  offerLessons(part("lesson-panel"), starting, offerIfReplaced);
+  if (!navigator.bluetooth) return;
+  const { offerStrap } = await import("./offer-strap.js");
+  offerStrap(part("strap-control"), navigator.bluetooth, recordReading);
+}
+
+/** Called after a failed load: offers a reload if the server has a newer version of the page. */
+export async function offerIfReplaced() {
+  if (await isReplaced()) notices.offer("notice.replaced", "notice.reload", () => location.reload());
+}
+
+/** Connects the running node with the page until the page is closed. */
+function onStarted(node) {
+  globalThis.heartchain = node;
+  runningRoom = node.status().room;
+  roomBar.makeCode = qrModules;
+  present(node);
+  // Peers learn at once that this tab is gone, unless the page goes into the back/forward cache.
+  addEventListener("pagehide", (event) => {
+    if (!event.persisted) node.stop();
+  });
+}
+
+/** Shows why there is no node. Hides everything that needs one, except what a node that broke has already shown. */
+function showFailure(kind, error) {
+  part("failure-notice").failure = { kind, error };
+  part("status-line").failed = true;
+  for (const column of document.querySelectorAll("main > *")) column.hidden = kind !== "broken";
+  offerIfReplaced();
+}
+
+/** Shows what the node does, until it breaks; after that, the node must not be used. */
+function present(node) {
+  let broken = false;
+  node.addEventListener("status", ({ detail }) => {
+    if (detail.error === undefined || broken) return;
+    broken = true;
+    showFailure("broken", detail.error);
+  });
+  const soon = (work, minRest) => coalesce(() => broken || work(), minRest);
+  const self = node.status().peerId;
+  presentState(node, soon);
+  presentReadings(node, soon);
+  presentChain(node, soon, self);
+  presentChart(node, soon, self);
+  presentBlock(node, self);
+  presentData(node);
+  node.addEventListener("notice", ({ detail }) => part("page-notices").notice(detail));
+}
+
+/** The status, the peers and the relays. */
+function presentState(node, soon) {
+  const refresh = soon(() => {
+    const status = node.status();
+    const peers = node.peers();
+    part("status-line").node = { status, peers };
+    part("peer-list").self = status.peerId;
+    part("peer-list").network = { peers, isolated: status.isolated };
+    part("relay-list").network = { relays: status.relays, isolated: status.isolated };
+    part("network-picture").network = { peers, relays: status.relays, self: status.peerId };
+    part("storage-line").storage = status.storage;
+    part("page-notices").clockOffsetMs = status.clockOffsetMs;
+    part("page-notices").heldBack = status.heldBack;
+    part("room-bar").room = status.room;
+    part("room-bar").link = linkToRoom(location.href, status.room);
+  });
+  for (const type of ["status", "chain", "peers"]) node.addEventListener(type, refresh);
+  refresh();
+}
+
+/** The waiting readings, and the progress of this tab's own ones. */
+function presentReadings(node, soon) {
+  const waiting = part("pending-list");
+  const refresh = soon(() => {
+    const { peerId, tip, mempool } = node.status();
+    waiting.pending = { readings: node.pending(waiting.limit), count: mempool, self: peerId };
+    part("own-readings").own = { readings: node.ownReadings(MAX_OWN_SHOWN), tip: tip.index };
+  });
+  for (const type of ["status", "chain", "reading"]) node.addEventListener(type, refresh);
+  waiting.addEventListener("more-requested", refresh);
+  refresh();
+}
+
+/** The blocks in view, and the side branches. */
+function presentChain(node, soon, self) {
+  const chain = new ChainWindow(node);
+  const list = part("chain-list");
+  const show = soon(() => {
+    const { tip, failure } = chain;
+    const block = (index) => chain.block(index);
+    const branches = node.branches();
+    list.chain = { tip, failure, self, block, rivals: rivals(branches) };
+    part("fork-view").chain = { branches, tip, block };
+  });
+  chain.addEventListener("change", show);
+  list.addEventListener("range-requested", ({ detail }) => chain.show(detail.first, detail.last));
+  node.addEventListener("chain", () => {
+    show();
+    chain.refresh();
+  });
+  show();
+}
+
+function presentChart(node, soon, self) {
+  const chart = part("heart-chart");
+  const feed = new ReadingFeed(node);
+  chart.addEventListener("past-requested", ({ detail }) => feed.loadSince(detail.since));
+  feed.addEventListener("change", soon(() => chart.refresh(), CHART_REST_MS));
+  chart.self = self;
+  chart.history = feed.history;
+}
+
+/** The block dialog. */
+function presentBlock(node, self) {
+  const dialog = part("block-dialog");
+  const open = async (index) => {
+    // If the block cannot be read, the dialog stays closed: the list shows the error.
+    const [block] = await node.blocks(index, index).catch(() => []);
+    if (block !== undefined) dialog.open(block, node.status().tip.index, self);
+  };
+  node.addEventListener("chain", async ({ detail: { to } }) => {
+    const { index } = dialog;
+    if (index === null) return;
+    // A failed read says nothing about the block, but an empty result means that the chain now ends below it.
+    const blocks = await node.blocks(index, index).catch(() => null);
+    if (blocks !== null && dialog.index === index) dialog.follow(to, blocks[0]?.hash);
+  });
+  part("chain-list").addEventListener("block-opened", ({ detail }) => open(detail.index));
+  dialog.addEventListener("neighbour-requested", ({ detail }) => open(detail.index));
+  dialog.addEventListener("check-requested", async ({ detail: { block } }) => {
+    try {
+      dialog.checked(block, await node.check(block));
+    } catch (error) {
+      dialog.failed(block, error);
+    }
+  });
+}
+
+/** Export and import. */
+function presentData(node) {
+  const panel = part("data-panel");
+  panel.addEventListener("export-requested", async ({ detail: { format } }) => {
+    try {
+      const blob = await (format === "csv" ? node.exportCsv() : node.exportJson());
+      saveAs(blob, `heartchain-${node.status().room}.${format}`);
+      panel.showResult("data.exported");
+    } catch (error) {
+      panel.showResult("data.exportFailed", {}, error);
+    }
+  });
+  panel.addEventListener("import-requested", async ({ detail: { file } }) => {
+    try {
+      panel.showResult("data.imported", await node.importJson(await readText(file)));
+    } catch (error) {
+      panel.showResult("data.importFailed", {}, error);
+    }
+  });
+}
