@@ -1,4 +1,4 @@
-//! The page's files, embedded into the binary by `build.rs`. Nothing is read from disk at run time.
+//! The page's files, embedded into the binary by `build.rs`.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ impl fmt::Debug for Asset {
 // `static VERSION: &str`, and `static ASSETS: &[Asset]`, sorted by path.
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
-/// Prefix of every versioned path; `build/versioned_urls.rs` writes it into the page.
+/// Prefix of every versioned path; `build/assets.rs` writes it into the page.
 const VERSION_PREFIX: &str = "v/";
 /// The service worker has no versioned path: browsers look for a newer one at the URL of the old one.
 const SERVICE_WORKER: &str = "service-worker.js";
@@ -64,7 +64,7 @@ fn is_code(path: &str) -> bool {
 }
 
 /// The file with this plain path.
-fn find(path: &str) -> Option<&'static Asset> {
+pub(crate) fn find(path: &str) -> Option<&'static Asset> {
     let at = ASSETS.binary_search_by(|asset| asset.path.cmp(path)).ok()?;
     ASSETS.get(at)
 }

@@ -4,7 +4,7 @@
 
 use libp2p::{identify, identity::Keypair, ping, relay, swarm::NetworkBehaviour};
 
-use crate::{Limits, connection_limits, rendezvous};
+use crate::{connection_limits, limits::Limits, rendezvous};
 
 /// The protocol version announced by identify.
 const PROTOCOL_VERSION: &str = "heartchain/1";

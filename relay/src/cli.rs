@@ -8,7 +8,7 @@ use std::{
 use clap::Parser;
 use directories::ProjectDirs;
 
-use crate::{Config, IdentitySource};
+use crate::{config::Config, identity::IdentitySource};
 
 /// Connects Heartchain tabs with each other and serves the page. It never sees a reading.
 ///
@@ -38,6 +38,13 @@ pub struct Cli {
     /// UDP port for STUN, which tells tabs their public address (0 picks a free port).
     #[arg(long, value_name = "PORT", default_value_t = Config::STUN_PORT)]
     pub stun_port: u16,
+
+    /// Serve the page from this folder, for work on it.
+    ///
+    /// A change of its scripts and style sheets needs only a reload. The wasm still is the one that was built into the
+    /// relay.
+    #[arg(long, value_name = "FOLDER")]
+    pub page: Option<PathBuf>,
 
     /// Folder for the relay's key and certificate.
     ///
@@ -81,6 +88,7 @@ impl TryFrom<Cli> for Config {
             ws_port: cli.ws_port,
             webrtc_port: cli.webrtc_port,
             stun_port: cli.stun_port,
+            page: cli.page,
             ..Self::new(identity)
         })
     }
@@ -105,7 +113,7 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_the_config() {
-        let flags = "--listen-ip 0.0.0.0 --http-port 1 --ws-port 2 --webrtc-port 3 --stun-port 4 --data-dir /d";
+        let flags = "--listen-ip 0.0.0.0 --http-port 1 --ws-port 2 --webrtc-port 3 --stun-port 4 --page /p --data-dir /d";
         let flags: Vec<&str> = flags.split(' ').collect();
         let given = config(&flags);
         assert_eq!(given.listen_ip, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -118,6 +126,7 @@ mod tests {
             ),
             (1, 2, 3, 4)
         );
+        assert_eq!(given.page, Some("/p".into()));
         assert_eq!(given.identity, IdentitySource::Folder("/d".into()));
 
         let seeded = config(&["--seed", "7", "--data-dir", "/d"]);

@@ -1,8 +1,11 @@
 //! The configuration of a relay. The command-line flags are parsed in [`crate::cli`], not here.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
 
-use crate::{IdentitySource, Limits};
+use crate::{identity::IdentitySource, limits::Limits};
 
 /// Configuration of a [`Relay`](crate::Relay).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct Config {
     pub webrtc_port: u16,
     /// UDP port for STUN; 0 picks a free one.
     pub stun_port: u16,
+    /// Folder from which the page is served, for work on it; `None` serves the page that is part of the relay.
+    pub page: Option<PathBuf>,
     /// Where the key and the certificate come from.
     pub identity: IdentitySource,
     /// Limits on the resources that peers can use.
@@ -42,6 +47,7 @@ impl Config {
             ws_port: Self::WS_PORT,
             webrtc_port: Self::WEBRTC_PORT,
             stun_port: Self::STUN_PORT,
+            page: None,
             identity,
             limits: Limits::default(),
         }

@@ -25,7 +25,7 @@ use libp2p::{
     },
 };
 
-use crate::{Limits, token_bucket::TokenBucket};
+use crate::{limits::Limits, token_bucket::TokenBucket};
 
 /// Age at which a handshake without an outcome counts as failed. libp2p itself gives up after 10 s.
 const HANDSHAKE_LIFETIME: Duration = Duration::from_secs(15);

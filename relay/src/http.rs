@@ -1,7 +1,7 @@
 //! The HTTP server: serves the page and `/relay.json`.
 //!
-//! It reads no request bodies and no files. The only part of a request that a response may repeat is a well-formed
-//! host.
+//! It reads no request bodies, and no files except those of the folder given with `--page`. The only part of a request
+//! that a response may repeat is a well-formed host.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -33,10 +33,11 @@ use tokio::{
 };
 
 use crate::{
-    Limits,
     addresses::{Endpoints, Host},
     assets::{self, Asset, PathKind},
     connection_limits::network_of_ip,
+    limits::Limits,
+    page_folder::{Found, PageFolder},
     per_ip_permits::PerIpPermits,
 };
 
@@ -71,6 +72,10 @@ struct LocalIp(IpAddr);
 #[derive(Debug, Clone, Copy)]
 struct Subresource;
 
+/// Where the page comes from: a folder on disk, or the binary if that is `None`.
+#[derive(Debug, Clone)]
+struct PageSource(Option<Arc<PageFolder>>);
+
 /// The content of `/relay.json`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -82,7 +87,7 @@ struct RelayDocument {
 }
 
 /// The routes of the server.
-pub(crate) fn router(endpoints: Arc<Endpoints>) -> Router {
+pub(crate) fn router(endpoints: Arc<Endpoints>, page: Option<PageFolder>) -> Router {
     Router::new()
         .route(
             "/relay.json",
@@ -90,6 +95,7 @@ pub(crate) fn router(endpoints: Arc<Endpoints>) -> Router {
         )
         .fallback(get(page_file).fallback(method_not_allowed))
         .layer(map_response(with_security_headers))
+        .layer(Extension(PageSource(page.map(Arc::new))))
         .with_state(endpoints)
 }
 
@@ -171,14 +177,51 @@ async fn relay_document(
     }
 }
 
-async fn page_file(uri: Uri, headers: HeaderMap) -> Response {
-    let path = match uri.path().strip_prefix('/') {
-        Some("") | None => "index.html",
-        Some(path) => path,
+async fn page_file(
+    Extension(PageSource(folder)): Extension<PageSource>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let path = uri.path().strip_prefix('/').unwrap_or_default();
+    match folder {
+        Some(folder) => file_from_folder(folder, path.to_owned(), &headers).await,
+        None => embedded_file(path, &headers),
+    }
+}
+
+/// The response for a file of the page on disk.
+async fn file_from_folder(folder: Arc<PageFolder>, path: String, headers: &HeaderMap) -> Response {
+    let found = tokio::task::spawn_blocking(move || folder.read(&path)).await;
+    let (path, mut response) = match found {
+        Ok(Some(Found::File(path, bytes))) => {
+            let no_store = HeaderValue::from_static("no-store");
+            let headers = [
+                (CONTENT_TYPE, content_type(&path)),
+                (CACHE_CONTROL, no_store),
+            ];
+            (path, (headers, bytes).into_response())
+        }
+        Ok(Some(Found::Built(path))) => match assets::find(&path) {
+            Some(asset) => (path, asset_response(asset, PathKind::Current, headers)),
+            None => return not_found(),
+        },
+        Ok(None) | Err(_) => return not_found(),
+    };
+    if is_subresource_path(&path) {
+        response.extensions_mut().insert(Subresource);
+    }
+    response
+}
+
+/// The response for a file of the page that is part of the binary.
+fn embedded_file(path: &str, headers: &HeaderMap) -> Response {
+    let path = match path {
+        "" => "index.html",
+        path => path,
     };
     match assets::lookup(path) {
         Some((asset, path_kind)) => {
-            let mut response = asset_response(asset, path_kind, &headers);
+            let mut response = asset_response(asset, path_kind, headers);
             if is_subresource_path(asset.path) {
                 response.extensions_mut().insert(Subresource);
             }
@@ -186,8 +229,12 @@ async fn page_file(uri: Uri, headers: HeaderMap) -> Response {
         }
         // Browsers request it automatically, and log a 404 as an error of the page.
         None if path == "favicon.ico" => StatusCode::NO_CONTENT.into_response(),
-        None => text_response(StatusCode::NOT_FOUND, "Not found. The page is at /\n"),
+        None => not_found(),
     }
+}
+
+fn not_found() -> Response {
+    text_response(StatusCode::NOT_FOUND, "Not found. The page is at /\n")
 }
 
 async fn method_not_allowed() -> Response {
@@ -340,7 +387,7 @@ mod tests {
             ("LICENSE", false),
             ("worker.mjs", false),
             ("index.js", true),
-            ("styles/base.css", true),
+            ("index.css", true),
             ("pkg/wasm_node_bg.wasm", true),
         ] {
             assert_eq!(is_subresource_path(path), expected, "{path}");

@@ -18,7 +18,8 @@
 //! - `rendezvous`: which peers are registered in which room.
 //! - `connection_limits`, `per_ip_permits`, `token_bucket`: limits on connections and rates.
 //! - `stun`: tells tabs their public addresses.
-//! - `addresses`, `assets`, `http`: the page's files, and the document that tells the page the relay's addresses.
+//! - `addresses`, `assets`, `page_folder`, `http`: the page's files, embedded or from disk, and the document that tells the
+//!   page the relay's addresses.
 //! - [`workarounds`]: code around bugs in libp2p crates. Each module names the bug, the version, and when it can be
 //!   removed.
 //!
@@ -48,6 +49,7 @@ pub mod workarounds;
 mod addresses;
 mod assets;
 mod http;
+mod page_folder;
 
 mod server;
 

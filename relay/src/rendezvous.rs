@@ -36,7 +36,7 @@ pub(crate) use self::{
     request_rate_limiter::RateLimitExceeded,
     wire::{Codec, Message},
 };
-use crate::Limits;
+use crate::limits::Limits;
 
 /// The protocol name of rendezvous on the wire.
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/rendezvous/1.0.0");

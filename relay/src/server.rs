@@ -6,6 +6,7 @@ use std::{
     error::Error,
     io,
     net::{IpAddr, SocketAddr},
+    path::Path,
     sync::Arc,
 };
 
@@ -17,10 +18,11 @@ use tokio::{
 };
 
 use crate::{
-    Config,
     addresses::Endpoints,
+    config::Config,
     http,
     identity::{Identity, IdentityError},
+    page_folder::PageFolder,
     stun,
     swarm::{ListenError, ListeningSwarm},
 };
@@ -67,6 +69,14 @@ pub enum StartError {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// The page cannot be served from the requested folder.
+    #[error("cannot serve the page from {folder} (--page): {source}")]
+    Page {
+        /// The folder that was requested.
+        folder: String,
+        /// The error of the operating system.
+        source: io::Error,
+    },
     /// The identity could not be loaded.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -82,9 +92,10 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// Fails if a port cannot be bound or the identity cannot be loaded.
+    /// Fails if a port cannot be bound, the identity cannot be loaded, or the page's folder cannot be read.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let identity = Identity::load(&config.identity)?;
+        let page = config.page.as_deref().map(open_page).transpose()?;
         let listen_ip = config.listen_ip;
 
         let bind_error = |transport, port, flag| {
@@ -131,7 +142,7 @@ impl Relay {
         servers.spawn(stun::serve(stun_socket, config.limits.stun_token_bucket()));
         servers.spawn(http::serve(
             listener,
-            http::router(Arc::clone(&endpoints)),
+            http::router(Arc::clone(&endpoints), page),
             config.limits,
         ));
         Ok(Self {
@@ -187,6 +198,13 @@ impl Relay {
         servers.shutdown().await;
         let _ = swarm.await;
     }
+}
+
+fn open_page(folder: &Path) -> Result<PageFolder, StartError> {
+    PageFolder::open(folder).map_err(|source| StartError::Page {
+        folder: folder.display().to_string(),
+        source,
+    })
 }
 
 fn listen_error(

@@ -25,9 +25,9 @@ use tokio::{
 };
 
 use crate::{
-    Limits,
     behaviour::{Behaviour, BehaviourEvent},
     identity::Identity,
+    limits::Limits,
     rendezvous::Rendezvous,
     workarounds::{CatchPanic, IdleTimeout, frame_cap::CappedMuxer},
 };

@@ -3,7 +3,10 @@
 //! The tests also pass for a relay that was built without the page, which serves a placeholder page.
 
 use std::{
+    env, fs,
     net::SocketAddr,
+    path::PathBuf,
+    process,
     time::{Duration, Instant},
 };
 
@@ -426,4 +429,77 @@ async fn service_worker_lists_every_file_and_its_hash() {
         let tag = served.header("etag").expect("a tag");
         assert!(tag.starts_with(&format!("\"{hash}")), "{path}: {tag}");
     }
+}
+
+/// A folder with a page, removed when dropped.
+struct PageOnDisk(PathBuf);
+
+impl PageOnDisk {
+    fn new() -> Self {
+        let path = env::temp_dir().join(format!("relay-page-{}", process::id()));
+        fs::create_dir_all(path.join("www")).expect("a folder for temporary files");
+        let page = Self(path);
+        page.write("www/index.html", "<script src=\"v/dev/index.js\"></script>");
+        page.write("www/service-worker.js", "cache()");
+        page.write("secret.js", "secret");
+        page
+    }
+
+    fn write(&self, file: &str, content: &str) {
+        fs::write(self.0.join(file), content).expect("a writable folder");
+    }
+}
+
+impl Drop for PageOnDisk {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn page_on_disk_is_read_again_at_every_request() {
+    let folder = PageOnDisk::new();
+    let mut config = Config::for_tests(1);
+    config.page = Some(folder.0.join("www"));
+    let relay = Relay::start(config).await.expect("free ports");
+
+    for content in ["let a = 1;", "let a = 2;"] {
+        folder.write("www/index.js", content);
+        let script = request(&relay, "GET /v/dev/index.js", &[]).await;
+        assert_eq!((script.status, script.text()), (200, content));
+        assert_eq!(script.header("cache-control"), Some("no-store"));
+        let kind = script.header("content-type");
+        assert_eq!(kind, Some("text/javascript; charset=utf-8"));
+    }
+    let page = request(&relay, "GET /", &[]).await;
+    assert!(page.text().contains("v/dev/index.js"));
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    let policy = page.header("content-security-policy");
+    assert!(policy.is_some_and(|policy| policy.starts_with("default-src 'none'")));
+
+    // A worker that an earlier build registered is replaced by one that leaves.
+    let worker = request(&relay, "GET /service-worker.js", &[]).await;
+    assert!(worker.text().contains("unregister()"), "{}", worker.text());
+
+    for path in [
+        "/../secret.js",
+        "/v/dev/../../secret.js",
+        "/v/dev/..%2fsecret.js",
+        "/v/dev/%2e%2e/secret.js",
+        "/v/dev//secret.js",
+        "/v/dev/none.js",
+    ] {
+        let response = request(&relay, &format!("GET {path}"), &[]).await;
+        assert!([400, 404].contains(&response.status), "{path}");
+        assert!(!response.text().contains("secret"), "{path}");
+    }
+    relay.shutdown().await;
+}
+
+#[tokio::test]
+async fn missing_page_folder_is_an_error() {
+    let mut config = Config::for_tests(1);
+    config.page = Some("/no/such/folder".into());
+    let error = Relay::start(config).await.expect_err("there is no page");
+    assert!(error.to_string().contains("--page"), "{error}");
 }

@@ -234,6 +234,13 @@ test("page_locks_its_version_from_the_start", async () => {
   assert.equal(held.length, 1);
 });
 
+test("page_from_disk_is_not_cached", () => {
+  const never = () => assert.fail("it locks no version and registers no worker");
+  enableOffline({ register: never }, never, {
+    wait: (work) => work(), locks: { request: never }, address: "https://relay.example/v/dev/offline.js",
+  });
+});
+
 test("page_is_replaced_if_its_version_is_not_served", async () => {
   const address = "https://relay.example/v/0123456789abcdef/index.js";
   const answered = (status) => async (url, { method }) => {

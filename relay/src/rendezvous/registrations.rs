@@ -15,7 +15,7 @@ use libp2p::PeerId;
 use prost::Message as _;
 
 use super::wire::{Page, Register};
-use crate::Limits;
+use crate::limits::Limits;
 
 /// Length of the sequence number in a cookie, in bytes.
 const NUMBER_LEN: usize = 8;

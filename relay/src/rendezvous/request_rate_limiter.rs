@@ -9,7 +9,7 @@ use std::{
 
 use libp2p::PeerId;
 
-use crate::Limits;
+use crate::limits::Limits;
 
 /// Counts the requests of each peer. It has entries only for connected peers: call [`RequestRateLimiter::remove`] for
 /// the others.
