@@ -24,7 +24,8 @@ Without an argument it runs the parts that every change must pass:
   namespaces    end-to-end tests across two networks; skipped where network namespaces are not available
   accessibility axe-core inspects the page in all its states, if npm is installed
 
-quick           format, native lint, and the unit tests of chain, sync and the page
+quick           format, the page's tests, and clippy and tests of the crates with changes since the main branch, without
+                browsers
 all             the parts above and the long ones:
   fuzz          libFuzzer on each decoder, imports and the machine, a minute each
   simulation    10,000 seeds, and a room of 1,000 peers
@@ -350,6 +351,57 @@ bench() {
   fi
 }
 
+# Folders of the crates with changes that are not in the main branch, including uncommitted ones. Without git, all.
+changed_crates() {
+  local base file folder
+  base=$(git merge-base HEAD origin/main 2>/dev/null || git merge-base HEAD main 2>/dev/null || git rev-parse HEAD 2>/dev/null) || {
+    find . -name Cargo.toml -not -path '*/target/*' -not -path '*/node_modules/*' -printf '%h\n'
+    return
+  }
+  { git diff --name-only "$base"; git ls-files --others --exclude-standard; } | while read -r file; do
+    folder=$(dirname "$file")
+    while [ ! -f "$folder/Cargo.toml" ] && [ "$folder" != . ]; do folder=$(dirname "$folder"); done
+    # The root's package has only tests and benches; other files there, such as documents, belong to no crate.
+    case $folder:$file in
+      .:*.rs | .:Cargo.*) echo . ;;
+      .:*) ;;
+      *) echo "$folder" ;;
+    esac
+  done | sort -u
+}
+
+# name_of FOLDER: the name of the crate in a folder.
+name_of() {
+  sed -n '/^\[package\]$/,/^\[/s/^name = "\(.*\)"$/\1/p' "$1/Cargo.toml"
+}
+
+# What changed, in the profile and with the features that `cargo test -p` uses.
+quick_crates() {
+  local folder name native=() tested=() browser=()
+  for folder in $(changed_crates); do
+    name=$(name_of "$folder")
+    case $folder in
+      # A workspace of its own, and tests that need browsers.
+      tests/fuzz/libfuzzer) continue ;;
+      . | tests/interop/peer) ;;
+      *) tested+=(-p "$name") ;;
+    esac
+    case $folder in wasm-node | wasm-node/webrtc | tests/interop/peer) browser+=(-p "$name") ;; esac
+    native+=(-p "$name")
+  done
+  if [ ${#native[@]} = 0 ]; then
+    echo "== crates: none has changed"
+    return
+  fi
+  part "lint (changed)" "${without_wasm[@]}" cargo clippy "${native[@]}" --all-targets -- -D warnings
+  if [ ${#browser[@]} -gt 0 ]; then
+    part "lint (changed, wasm32)" cargo clippy --target wasm32-unknown-unknown "${browser[@]}" --all-targets -- -D warnings
+  fi
+  if [ ${#tested[@]} -gt 0 ]; then
+    part "unit (changed)" "${without_wasm[@]}" cargo test "${tested[@]}"
+  fi
+}
+
 every_change() {
   format
   lint
@@ -383,9 +435,8 @@ run() {
       ;;
     quick)
       format
-      lint_native
-      part "unit (pure crates)" cargo test -p heartchain-chain -p heartchain-sync
       www
+      quick_crates
       ;;
     all)
       interop_rounds=50

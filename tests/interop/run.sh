@@ -10,7 +10,8 @@ cd "$(dirname "$0")"
 what=${1:-meet}
 count=${2:-}
 scenario=${3:-}
-target=../../target
+# Cargo's own answer: CARGO_TARGET_DIR or a configuration file may name another folder.
+target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
 case $what in
   meet) script=run.mjs profile=dev folder=debug ;;
@@ -39,4 +40,6 @@ fi
 # Playwright uses the installed Chromium, and never downloads its own.
 CHROMIUM=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
 export CHROMIUM
+# Where the scripts find the relays.
+export CARGO_TARGET_DIR=$target
 exec node "$script" "$target/interop-peer/$folder" ${count:+"$count"} ${scenario:+"$scenario"}

@@ -13,6 +13,8 @@ import { chromium } from "playwright-core";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const repository = join(here, "../..");
+/** The folder of Cargo's builds. */
+const target = process.env.CARGO_TARGET_DIR ?? join(repository, "target");
 const START_TIMEOUT_MS = 60_000;
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm" };
 
@@ -84,7 +86,7 @@ export class Stage {
   /** Starts our relay. @returns {Promise<{ address: string, page: string, kill: () => void }>} */
   async heartchainRelay() {
     const ports = ["http", "ws", "webrtc", "stun"].flatMap((name) => [`--${name}-port`, "0"]);
-    const binary = process.env.HEARTCHAIN_RELAY ?? join(repository, "target/debug/relay");
+    const binary = process.env.HEARTCHAIN_RELAY ?? join(target, "debug/relay");
     const relay = this.#spawn(binary, [...ports, "--seed", "77"]);
     const page = await output(relay, /^Open (http\S+)/m);
     const { addresses } = await (await fetch(new URL("relay.json", page))).json();
@@ -101,7 +103,6 @@ export class Stage {
 
   /** Starts the relay of the example in `wasm-node/webrtc`, which also serves the example's page. */
   async exampleRelay() {
-    const target = join(repository, "target");
     const relay = this.#spawn(join(target, "debug/examples/two_tabs_relay"), [join(target, "two_tabs")]);
     const page = await output(relay, /^Open (http\S+)/m);
     return { page, freeze: () => relay.kill("SIGSTOP"), kill: () => relay.kill("SIGKILL") };
