@@ -22,6 +22,7 @@ mod signal;
 #[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
 #[path = "../../../wasm-node/src/net/address.rs"]
 mod address_text;
+#[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
 #[path = "../../../wasm-node/src/net/ice.rs"]
 mod ice;
 #[path = "../../../wasm-node/src/net/multiaddr.rs"]

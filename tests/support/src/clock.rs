@@ -3,7 +3,7 @@
 use heartchain_chain::time::{MonotonicMillis, UnixMillis};
 use heartchain_sync::Now;
 
-use crate::START;
+use crate::branch::START;
 
 /// Both clocks at true time `now`, Unix ms, with the wall clock `offset` ms ahead.
 #[must_use]

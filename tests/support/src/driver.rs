@@ -21,7 +21,10 @@ use heartchain_sync::{
     message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, Request, Response},
 };
 
-use crate::{Disk, Ending, Job, bounds::exceeded_bound};
+use crate::{
+    bounds::exceeded_bound,
+    disk::{Disk, Ending, Job},
+};
 
 /// A gossip item that waits for its verdict.
 #[derive(Clone, Debug)]
