@@ -14,7 +14,6 @@ mod tasks;
 mod test_env;
 mod upgrade_proxy;
 
-pub(crate) use browser::Browser;
 pub(crate) use patience::PATIENCE;
 pub(crate) use relay::Relay;
 pub(crate) use strap::{Operation, Strap};
@@ -24,6 +23,7 @@ pub(crate) use test_env::{Outcome, TestEnv, agreement, run_test, run_test_at};
 pub(crate) use upgrade_proxy::{Build, UpgradeProxy};
 #[allow(unused_imports, reason = "for the tests in namespaces")]
 pub(crate) use {
+    browser::Browser,
     host::Host,
     test_env::{Failure, run_in},
 };
