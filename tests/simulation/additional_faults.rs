@@ -2,12 +2,7 @@
 
 use heartchain_test_support::Rng;
 
-use crate::{
-    attackers::Attack,
-    fault::Fault,
-    node::Node,
-    world::{Id, SimEvent, World},
-};
+use crate::{attack::Attack, event::SimEvent, fault::Fault, id::Id, node::Node, world::World};
 
 const YEAR: i64 = 365 * 24 * 60 * 60_000;
 

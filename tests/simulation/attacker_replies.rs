@@ -12,10 +12,7 @@ use heartchain_sync::{
 };
 
 use crate::{
-    attackers::Attack,
-    forgery::endless_headers,
-    links::Packet,
-    world::{Id, SimEvent, World},
+    attack::Attack, event::SimEvent, forgery::endless_headers, id::Id, packet::Packet, world::World,
 };
 
 /// How long an attacker delays a response, ms. Requests time out after 10 s, so such a response is still in time.

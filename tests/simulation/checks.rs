@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use heartchain_chain::{hash::BlockHash, key::Author, reading::Reading};
 
 use crate::{
+    id::Id,
     node::{Node, RunState},
-    world::{Id, World},
+    world::World,
 };
 
 /// Whether all honest peers have the same tip, and no reading of theirs waits for a block.

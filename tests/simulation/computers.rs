@@ -6,15 +6,10 @@ use heartchain_chain::key::SecretKey;
 use heartchain_sync::{Input, config::MAX_READINGS_PER_ADOPT, io::Ticket};
 
 use crate::{
+    id::Id,
     node::{Node, RunState},
-    world::{Id, World},
+    world::{Computer, World},
 };
-
-/// The slots of one computer, lowest first.
-#[derive(Clone, Debug)]
-pub(crate) struct Computer {
-    pub(crate) slots: Vec<Id>,
-}
 
 impl World {
     /// Adds a computer whose slots are all closed. Returns its index.

@@ -10,14 +10,16 @@ use heartchain_sync::{
 use heartchain_test_support::{Driver, DriverState, GossipItem, Job, START};
 
 use crate::{
-    links::Packet,
-    world::{Disconnection, Id, SimEvent, World},
+    event::SimEvent,
+    id::Id,
+    packet::Packet,
+    world::{Disconnection, World},
 };
 
 /// The driver of one peer, which is awake.
-pub(crate) struct NodeDriver<'a> {
-    pub(crate) world: &'a mut World,
-    pub(crate) id: Id,
+struct NodeDriver<'a> {
+    world: &'a mut World,
+    id: Id,
 }
 
 impl Driver<Id> for NodeDriver<'_> {
@@ -173,6 +175,16 @@ impl Driver<Id> for NodeDriver<'_> {
 }
 
 impl World {
+    /// Feeds an input to a peer's machine and performs its outputs. A sleeping peer gets no input.
+    pub(crate) fn feed(&mut self, id: Id, input: Input<Id>) {
+        if self.trace {
+            self.print_trace(id, "<-", &input);
+        }
+        if let Some(input) = self.node_mut(id).admit(input) {
+            NodeDriver { world: self, id }.feed(input);
+        }
+    }
+
     /// Schedules a tick for when the machine's monotonic clock shows `at`.
     pub(crate) fn set_timer(&mut self, id: Id, at: MonotonicMillis) {
         let (timer, now) = (self.next_id(), self.now);

@@ -22,7 +22,7 @@ use heartchain_chain::{
 use heartchain_sync::message::MAX_HEADERS;
 use heartchain_test_support::{Branch, START, mine_header};
 
-use crate::world::{Id, World};
+use crate::{id::Id, world::World};
 
 impl World {
     /// A reading signed by this peer's key, with a sequence number `more` above its next one.

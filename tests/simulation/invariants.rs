@@ -6,9 +6,8 @@ use heartchain_chain::hash::BlockHash;
 use heartchain_test_support::START;
 
 use crate::{
-    fault::REWRITE_PATIENCE,
-    node::RunState,
-    world::{Id, SimEvent, World},
+    event::SimEvent, fault::REWRITE_PATIENCE, id::Id, metrics::ReadStats, node::RunState,
+    world::World,
 };
 
 /// Time between two checks, ms.
@@ -154,7 +153,7 @@ impl World {
             (metrics.steps, metrics.answered) = (0, 0);
         }
         if metrics.read_stats.from + READ_WINDOW <= now {
-            metrics.read_stats = crate::metrics::ReadStats::default();
+            metrics.read_stats = ReadStats::default();
             metrics.read_stats.from = now;
         }
         if cpu > MAX_CPU || steps > MAX_STEPS {

@@ -1,64 +1,19 @@
-//! The simulated network: links between peers, packets and their latency, and partitions.
+//! The simulated network: sets up and cuts links, delivers packets, and splits the network into partitions.
 //!
 //! It never decides when a link breaks (`fault` and `scenario` do).
 
 use std::rc::Rc;
 
-use heartchain_sync::{
-    io::{RequestFailure, RequestId, Topic},
-    message::Request,
-};
+use heartchain_sync::{io::Topic, message::Request};
 
 use crate::{
+    event::SimEvent,
+    id::Id,
     misbehaviour::Misbehaviour,
     node::RunState,
-    world::{Id, SimEvent, World},
+    packet::{Link, Packet},
+    world::World,
 };
-
-/// What travels over a link.
-#[derive(Clone, Debug)]
-pub(crate) enum Packet {
-    Gossip {
-        topic: Topic,
-        data: Rc<[u8]>,
-    },
-    Request {
-        id: RequestId,
-        data: Vec<u8>,
-    },
-    Response {
-        id: RequestId,
-        data: Vec<u8>,
-    },
-    Failure {
-        id: RequestId,
-        failure: RequestFailure,
-    },
-}
-
-/// Identifies a request or a response between two peers. Each peer numbers its own requests, so the same `RequestId`
-/// can mean a request in one direction and a response in the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum MessageId {
-    Request(RequestId),
-    Response(RequestId),
-}
-
-impl Packet {
-    const fn message_id(&self) -> Option<MessageId> {
-        match self {
-            Self::Gossip { .. } => None,
-            Self::Request { id, .. } => Some(MessageId::Request(*id)),
-            Self::Response { id, .. } | Self::Failure { id, .. } => Some(MessageId::Response(*id)),
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Link {
-    id: u64,
-    latency: u64,
-}
 
 /// The most links that a peer has. A browser peer keeps at most 24 connections.
 const MAX_LINKS: usize = 24;

@@ -6,28 +6,37 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 mod additional_faults;
+mod attack;
 mod attacker_replies;
 mod attackers;
 mod checks;
 mod computers;
+mod confirmed_readings;
 mod disk;
 mod driver;
+mod event;
+mod event_loop;
 mod fault;
 mod forgery;
+mod id;
+mod injection;
 mod invariants;
 mod links;
 mod metrics;
 mod misbehaviour;
+mod misbehaviour_replies;
 mod misbehaviour_turns;
 mod node;
 mod outcome;
+mod packet;
 mod reading_tracker;
 mod restarts;
+mod room;
 mod scenario;
 mod single_fault;
 mod world;
 
-use attackers::Attack;
+use attack::Attack;
 use outcome::Outcome;
 use std::time::{Duration, Instant};
 

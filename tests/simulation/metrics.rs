@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use heartchain_chain::hash::BlockHash;
 use heartchain_sync::{Input, Output, io::ReadId};
 
-use crate::world::Id;
+use crate::id::Id;
 
 /// What a peer's machine read from disk for itself since `from`.
 #[derive(Debug, Default)]

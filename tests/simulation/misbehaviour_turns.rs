@@ -10,11 +10,13 @@ use heartchain_test_support::Branch;
 
 use crate::{
     driver::{expected_hashes, hash_rate_f64},
-    links::{MessageId, Packet},
+    event::SimEvent,
+    id::Id,
     misbehaviour::Misbehaviour,
     node::RunState,
-    scenario,
-    world::{Id, SimEvent, World},
+    packet::{MessageId, Packet},
+    room::room,
+    world::World,
 };
 
 /// Shortest and longest time between two turns, ms.
@@ -105,7 +107,7 @@ impl World {
                 self.gossip_forged(id, Topic::Readings, reading.to_bytes().to_vec(), true);
             }
             Misbehaviour::OtherRoom => {
-                let other = scenario::room(9, 2_000);
+                let other = room(9, 2_000);
                 let key = SecretKey::from_seed(self.rng.bytes());
                 let now = UnixMillis::new(self.now);
                 let reading = key.sign(other.id(), 0, now, Bpm::MIN);

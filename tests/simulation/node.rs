@@ -23,7 +23,7 @@ use heartchain_sync::{
 use heartchain_test_support::{Clock, DriverState, Job, Start};
 
 use crate::{
-    attackers::Attacker, disk::DiskFaults, metrics::Metrics, misbehaviour::Misbehaviour, world::Id,
+    attack::Attacker, disk::DiskFaults, id::Id, metrics::Metrics, misbehaviour::Misbehaviour,
 };
 
 /// Whether a peer is running.

@@ -4,12 +4,8 @@
 use heartchain_sync::config::MAX_CLOCK_OFFSET;
 
 use crate::{
-    attackers::Attack,
-    checks,
-    fault::Fault,
-    misbehaviour::Misbehaviour,
-    node::RunState,
-    world::{Id, World},
+    attack::Attack, checks, fault::Fault, id::Id, misbehaviour::Misbehaviour, node::RunState,
+    world::World,
 };
 
 /// How long peers may take to converge once all faults have ended, ms.

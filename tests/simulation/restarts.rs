@@ -6,11 +6,13 @@ use heartchain_chain::{hash::ReadingId, reading::Reading, work::Work};
 use heartchain_test_support::{Rng, START};
 
 use crate::{
+    event::SimEvent,
     fault::Fault,
+    id::Id,
     node::Node,
     outcome::{Outcome, finish_within},
-    scenario::room,
-    world::{Conditions, Id, SimEvent, World},
+    room::room,
+    world::{Conditions, World},
 };
 
 const MINUTE: u64 = 60_000;

@@ -1,21 +1,18 @@
 //! Scenarios: which peers take part in a run, what they record and which faults occur. All of it follows from the seed.
 
-use heartchain_chain::room::{Room, RoomName, RoomParams};
 use heartchain_test_support::{Rng, START};
 
 use crate::{
     additional_faults,
+    event::SimEvent,
     fault::Fault,
+    id::Id,
     misbehaviour::Misbehaviour,
     node::Node,
     outcome::{Outcome, finish},
-    world::{Conditions, Id, SimEvent, World},
+    room::room,
+    world::{Conditions, World},
 };
-
-pub(crate) fn room(floor_bits: u8, interval: u64) -> Room {
-    let name = RoomName::new("simulation").expect("a room name");
-    Room::new(RoomParams::new(name, floor_bits, interval).expect("within bounds"))
-}
 
 /// A random run of 2 to 9 peers with faults of every kind.
 pub(crate) fn random(seed: u64) -> Outcome {

@@ -3,12 +3,14 @@
 use heartchain_test_support::{Rng, START};
 
 use crate::{
-    attackers::Attack,
+    attack::Attack,
+    event::SimEvent,
     fault::Fault,
+    id::Id,
     node::Node,
     outcome::{Outcome, finish_within},
-    scenario::room,
-    world::{Conditions, Id, SimEvent, World},
+    room::room,
+    world::{Conditions, World},
 };
 
 const MINUTE: u64 = 60_000;
