@@ -13,7 +13,7 @@ use heartchain_test_support::{Branch, Disk, Driver as _, DriverState, Ending, ST
 use peak_alloc::PeakAlloc;
 
 use crate::{
-    clock_ms,
+    clock::clock_ms,
     network::{BenchPeer, Network, now, start},
     report::{Report, median},
     workload::{STEP, grow, room},

@@ -8,6 +8,7 @@
 )]
 
 mod catch_up;
+mod clock;
 mod network;
 mod report;
 mod rules;
@@ -27,7 +28,7 @@ fn main() {
     let parts: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|word| *word == part);
     if wanted("rules") {
-        rules::measure(&mut report, &clock_ms, 10_000, 5);
+        rules::measure(&mut report, &clock::clock_ms, 10_000, 5);
     }
     if wanted("catch_up") {
         catch_up::measure(&mut report, &HEAP, long);
@@ -39,19 +40,4 @@ fn main() {
         wire::measure(&mut report);
     }
     println!("{}", report.table());
-}
-
-/// CPU time of this process in milliseconds: other load on the computer does not count.
-#[cfg(target_os = "linux")]
-pub fn clock_ms() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
-}
-
-/// Elapsed time in milliseconds, where CPU time is not available.
-#[cfg(not(target_os = "linux"))]
-pub fn clock_ms() -> f64 {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    let start = START.get_or_init(std::time::Instant::now);
-    start.elapsed().as_secs_f64() * 1e3
 }
