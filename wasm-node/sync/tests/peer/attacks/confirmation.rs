@@ -2,7 +2,7 @@
 
 use heartchain_sync::config::CONFIRMED_AFTER;
 
-use super::{is_gone, pass_rounds};
+use super::rounds::{is_gone, pass_rounds};
 use heartchain_test_support::{Branch, Driver as _, START, reading};
 
 use crate::{

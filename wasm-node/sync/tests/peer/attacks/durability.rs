@@ -3,7 +3,7 @@
 use heartchain_chain::hash::BlockHash;
 use heartchain_sync::{Batch, Input, config::CONFIRMED_AT_ANY_DEPTH_AFTER, io::StoreOperation};
 
-use super::is_gone;
+use super::rounds::is_gone;
 use heartchain_test_support::{Branch, Driver as _, reading};
 
 use crate::{fixtures::with_confirmed, subject::Subject};

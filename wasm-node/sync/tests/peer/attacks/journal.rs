@@ -3,7 +3,7 @@
 use heartchain_chain::{bpm::Bpm, key::SecretKey, time::UnixMillis};
 use heartchain_sync::{Input, config::FOREIGN_PATIENCE, message::Response, sign_journal};
 
-use super::pass_rounds;
+use super::rounds::pass_rounds;
 use heartchain_test_support::{Branch, Driver as _, START, key, reading, room};
 
 use crate::{
