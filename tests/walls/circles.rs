@@ -14,9 +14,6 @@ use crate::{
     workspace::{files, metadata, root},
 };
 
-/// Crates, and folders of other checks, that still have circles.
-const NOT_YET: &[&str] = &["heartchain", "heartchain-sync"];
-
 /// The parts of the machine know nothing of each other: what one wants of another goes through the router.
 const PARTS: &[Parts] = &[Parts {
     folder: "wasm-node/sync/src/machine",
@@ -85,9 +82,6 @@ struct Parts {
 fn files_of_a_crate_form_no_circle() {
     let mut text = String::new();
     for (name, graphs) in crates() {
-        if NOT_YET.contains(&name.as_str()) {
-            continue;
-        }
         // Several targets may contain the same files.
         let circles: BTreeSet<_> = graphs
             .iter()
@@ -119,9 +113,6 @@ fn modules_of_the_page_form_no_circle() {
             .any(|arrow| arrow == ("www/page.js", "www/node.js")),
         "imports are found"
     );
-    if NOT_YET.contains(&"www") {
-        return;
-    }
     let circles: Vec<_> = graph
         .circles()
         .iter()
@@ -134,9 +125,6 @@ fn modules_of_the_page_form_no_circle() {
 fn parts_do_not_import_each_other() {
     let crates = crates();
     for parts in PARTS {
-        if NOT_YET.contains(&parts.folder) {
-            continue;
-        }
         let graphs: Vec<_> = crates.values().flatten().collect();
         let faults = parts.faults(&graphs);
         assert!(faults.is_empty(), "{}", faults.join("\n"));
