@@ -184,7 +184,7 @@ impl Driver<u8> for PeerDriver<'_> {
     fn send_request(&mut self, peer: u8, id: RequestId, data: Vec<u8>) {
         self.network.requests += data.len();
         let state = &mut self.network.peer(peer).state;
-        let (_, input) = state.receive_request(self.at, id, data);
+        let (_, input) = state.receive_request(self.at, id, &data);
         self.network.send(peer, input);
     }
 
@@ -192,7 +192,7 @@ impl Driver<u8> for PeerDriver<'_> {
         self.network.requests += data.as_ref().map_or(0, Vec::len);
         let state = &mut self.network.peer(peer).state;
         let input = match data {
-            Some(data) => state.receive_response(self.at, id, data),
+            Some(data) => state.receive_response(self.at, id, &data),
             None => state.fail_request(self.at, id, RequestFailure::Closed),
         };
         self.network.send(peer, input);

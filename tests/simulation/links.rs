@@ -127,12 +127,12 @@ impl World {
                 if self.answer_as_attacker(to, from, id, &data) {
                     return;
                 }
-                let (_, input) = self.node_mut(to).state.receive_request(from, id, data);
+                let (_, input) = self.node_mut(to).state.receive_request(from, id, &data);
                 self.feed(to, input);
             }
             Packet::Response { id, data } => {
                 self.bytes += data.len() as u64;
-                let input = self.node_mut(to).state.receive_response(from, id, data);
+                let input = self.node_mut(to).state.receive_response(from, id, &data);
                 self.feed(to, input);
             }
             Packet::Failure { id, failure } => {

@@ -87,8 +87,8 @@ impl Metrics {
             if let (Output::Read { id, .. }, false) = (output, asked) {
                 self.own_reads.insert(*id);
             }
-            if let Output::Respond { data, .. } = output {
-                self.answered += data.len() as u64;
+            if let Output::Respond { response, .. } = output {
+                self.answered += response.encoded_len() as u64;
             }
         }
     }

@@ -10,6 +10,7 @@ use heartchain_chain::{
     bpm::Bpm,
     room::{Room, RoomName, RoomParams},
 };
+use heartchain_sync::message::GossipItem;
 use wasm_bindgen::{JsCast as _, JsError, JsValue};
 
 pub(crate) use self::{
@@ -22,7 +23,6 @@ use self::{
 };
 use crate::{
     document_reader,
-    dry_run::Candidate,
     net::{CircuitAddress, IceServer, MAX_ICE_SERVERS, PageScheme, RelayAddress, WANTED_PEERS},
 };
 
@@ -157,23 +157,20 @@ pub(crate) fn limit(
 
 /// Parses the argument of `dryRun()`: `{ block }` or `{ reading }`. The hash and ids are dropped, because they are not
 /// sent over the network either: a peer computes its own.
-pub(crate) fn candidate(value: &JsValue) -> Result<Candidate, JsError> {
+pub(crate) fn candidate(value: &JsValue) -> Result<GossipItem, JsError> {
     if let Some(given) = field(value, "block") {
         let claim = block(&given)?;
-        return Ok(Candidate::Block(Block {
+        let readings = claim.readings.iter().map(|claimed| claimed.reading);
+        return Ok(GossipItem::Block(Box::new(Block {
             header: claim.header,
-            readings: claim
-                .readings
-                .iter()
-                .map(|claimed| claimed.reading)
-                .collect(),
-        }));
+            readings: readings.collect(),
+        })));
     }
     let given = field(value, "reading").ok_or(ArgumentError::Type {
         name: "the argument of dryRun()",
         expected: "{ block } or { reading }",
     })?;
-    Ok(Candidate::Reading(reading(&given)?.reading))
+    Ok(GossipItem::Reading(reading(&given)?.reading))
 }
 
 /// Parses a boolean argument; other values are not coerced.

@@ -383,12 +383,12 @@ impl<A: EventSink> Driver<A> {
             Output::Request {
                 peer,
                 id,
-                data,
+                request,
                 deadline,
-            } => self.network.request(peer, id, data, deadline),
-            Output::Respond { id, data } => self.network.respond(id, data),
+            } => self.network.request(peer, id, &request, deadline),
+            Output::Respond { id, response } => self.network.respond(id, &response),
             Output::Refuse { id } => self.network.refuse(id),
-            Output::Publish { topic, data } => self.network.publish(topic, data),
+            Output::Publish(item) => self.network.publish(&item),
             Output::Verdict { id, from, verdict } => {
                 self.network.report_verdict(id, &from, verdict)
             }

@@ -8,19 +8,12 @@ use std::fmt::Debug;
 
 use self::ignore_reason::IgnoreReason;
 pub(crate) use self::kind::FaultKind;
-use heartchain_chain::{block::Block, reading::Reading};
 use heartchain_sync::{
     Event, Input, Machine, Output,
     config::VERDICT_PATIENCE,
-    io::{GossipId, Now, Topic, Verdict},
+    io::{GossipId, Now, Verdict},
+    message::GossipItem,
 };
-
-/// The item that the unknown peer would send.
-#[derive(Clone, Debug)]
-pub(crate) enum Candidate {
-    Reading(Reading),
-    Block(Block),
-}
 
 /// The result of a dry run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,21 +34,16 @@ const ITEM: GossipId = GossipId(u64::MAX);
 pub(crate) fn dry_run<P: Copy + Ord + Debug>(
     mut machine: Machine<P>,
     stranger: P,
-    candidate: &Candidate,
+    candidate: &GossipItem,
     now: Now,
 ) -> DryRun {
     let known = is_known(&machine, candidate);
-    let (topic, data) = match candidate {
-        Candidate::Reading(reading) => (Topic::Readings, reading.to_bytes().to_vec()),
-        Candidate::Block(block) => (Topic::Blocks, block.encode()),
-    };
     let connected = machine.handle(Input::PeerConnected { peer: stranger }, now);
     drop(connected);
     let gossip = Input::Gossip {
         from: stranger,
         id: ITEM,
-        topic,
-        data,
+        item: Ok(candidate.clone()),
     };
     let mut outputs: Vec<Output<P>> = machine.handle(gossip, now).collect();
     let held_back = verdict_in(&outputs).is_none();
@@ -99,17 +87,17 @@ fn verdict_in<P>(outputs: &[Output<P>]) -> Option<Verdict> {
     })
 }
 
-fn is_known<P: Copy + Ord + Debug>(machine: &Machine<P>, candidate: &Candidate) -> bool {
+fn is_known<P: Copy + Ord + Debug>(machine: &Machine<P>, candidate: &GossipItem) -> bool {
     match candidate {
-        Candidate::Reading(reading) => machine.contains_reading(reading),
-        Candidate::Block(block) => machine.header(&block.header.hash()).is_some(),
+        GossipItem::Reading(reading) => machine.contains_reading(reading),
+        GossipItem::Block(block) => machine.header(&block.header.hash()).is_some(),
     }
 }
 
 /// Why the machine ignored the item. `known` is from before the machine handled the item; `machine` is from after.
 fn ignore_reason<P: Copy + Ord + Debug>(
     machine: &Machine<P>,
-    candidate: &Candidate,
+    candidate: &GossipItem,
     known: bool,
     held_back: bool,
     outputs: &[Output<P>],
@@ -118,7 +106,7 @@ fn ignore_reason<P: Copy + Ord + Debug>(
         return IgnoreReason::AlreadyKnown;
     }
     match candidate {
-        Candidate::Reading(reading) => {
+        GossipItem::Reading(reading) => {
             let (seq, next) = (reading.seq, machine.next_seq(&reading.author));
             let equivocation =
                 |output: &Output<P>| matches!(output, Output::Emit(Event::Equivocation { .. }));
@@ -130,7 +118,7 @@ fn ignore_reason<P: Copy + Ord + Debug>(
                 IgnoreReason::NoRoom
             }
         }
-        Candidate::Block(block) => {
+        GossipItem::Block(block) => {
             let parent = block.header.prev_hash;
             if machine.header(&block.header.hash()).is_some() {
                 IgnoreReason::Lighter
@@ -148,11 +136,13 @@ fn ignore_reason<P: Copy + Ord + Debug>(
 #[cfg(test)]
 mod tests {
     use heartchain_chain::{
+        block::Block,
         bpm::Bpm,
         difficulty::Window,
         header::Header,
         key::SecretKey,
         mining,
+        reading::Reading,
         room::{Room, RoomName, RoomParams},
         time::{MonotonicMillis, UnixMillis},
     };
@@ -198,8 +188,7 @@ mod tests {
                 Input::Gossip {
                     from: 7,
                     id: GossipId(0),
-                    topic: Topic::Blocks,
-                    data: block.encode(),
+                    item: Ok(GossipItem::Block(Box::new(block.clone()))),
                 },
                 NOW,
             );
@@ -208,7 +197,7 @@ mod tests {
         machine
     }
 
-    fn run(machine: &Machine<u64>, candidate: &Candidate) -> DryRun {
+    fn run(machine: &Machine<u64>, candidate: &GossipItem) -> DryRun {
         let before = (machine.status(), machine.load());
         let dry_run = dry_run(machine.clone(), STRANGER, candidate, NOW);
         assert_eq!((machine.status(), machine.load()), before);
@@ -246,9 +235,12 @@ mod tests {
             kind: None,
             dropped: false,
         };
-        assert_eq!(run(&machine, &Candidate::Block(next)), accepted.clone());
         assert_eq!(
-            run(&machine, &Candidate::Reading(reading(2, 0, 80))),
+            run(&machine, &GossipItem::Block(Box::new(next))),
+            accepted.clone()
+        );
+        assert_eq!(
+            run(&machine, &GossipItem::Reading(reading(2, 0, 80))),
             accepted
         );
     }
@@ -261,12 +253,12 @@ mod tests {
             bpm: 180,
             ..reading(1, 1, 72)
         };
-        let dry_run = run(&machine, &Candidate::Reading(forged));
+        let dry_run = run(&machine, &GossipItem::Reading(forged));
         assert_rejected(&dry_run, FaultKind::Signature, "signature");
 
         let mut tampered = block(&[], vec![reading(1, 0, 72)], 1);
         tampered.readings[0].bpm = 180;
-        let dry_run = run(&machine, &Candidate::Block(tampered));
+        let dry_run = run(&machine, &GossipItem::Block(Box::new(tampered)));
         assert_rejected(&dry_run, FaultKind::Root, "readings root");
 
         let mut without_work = first;
@@ -279,7 +271,7 @@ mod tests {
                 !room().floor().is_met_by(&header.hash())
             })
             .expect("most hashes miss the target");
-        let dry_run = run(&machine, &Candidate::Block(without_work));
+        let dry_run = run(&machine, &GossipItem::Block(Box::new(without_work)));
         assert_rejected(&dry_run, FaultKind::Work, "exceeds the target");
     }
 
@@ -289,35 +281,35 @@ mod tests {
         let second = block(std::slice::from_ref(&first), vec![reading(1, 1, 72)], 0);
         let machine = machine(&[first.clone(), second.clone()]);
         assert_eq!(
-            run(&machine, &Candidate::Block(first.clone())),
+            run(&machine, &GossipItem::Block(Box::new(first.clone()))),
             ignored(IgnoreReason::AlreadyKnown)
         );
         assert_eq!(
-            run(&machine, &Candidate::Reading(reading(1, 0, 72))),
+            run(&machine, &GossipItem::Reading(reading(1, 0, 72))),
             ignored(IgnoreReason::AlreadyKnown)
         );
         assert_eq!(
-            run(&machine, &Candidate::Reading(reading(1, 1, 180))),
+            run(&machine, &GossipItem::Reading(reading(1, 1, 180))),
             ignored(IgnoreReason::Past { seq: 1, next: 2 })
         );
         let rival = block(&[], vec![reading(2, 0, 72)], 5);
         assert_eq!(
-            run(&machine, &Candidate::Block(rival.clone())),
+            run(&machine, &GossipItem::Block(Box::new(rival.clone()))),
             ignored(IgnoreReason::Lighter)
         );
         let orphan = block(&[rival], vec![reading(2, 1, 72)], 0);
         let parent = orphan.header.prev_hash;
         assert_eq!(
-            run(&machine, &Candidate::Block(orphan)),
+            run(&machine, &GossipItem::Block(Box::new(orphan))),
             ignored(IgnoreReason::UnknownParent { parent })
         );
         let early = block(&[first, second], vec![reading(1, 2, 72)], 40_000);
         assert_eq!(
-            run(&machine, &Candidate::Block(early)),
+            run(&machine, &GossipItem::Block(Box::new(early))),
             ignored(IgnoreReason::TooEarly)
         );
         assert_eq!(
-            run(&machine, &Candidate::Reading(reading(1, 5_000, 72))),
+            run(&machine, &GossipItem::Reading(reading(1, 5_000, 72))),
             ignored(IgnoreReason::NoRoom)
         );
     }
@@ -325,18 +317,16 @@ mod tests {
     #[test]
     fn equivocation_is_ignored_with_that_reason() {
         let mut machine = machine(&[]);
-        let data = reading(1, 0, 72).to_bytes().to_vec();
         let _ = machine.handle(
             Input::Gossip {
                 from: 7,
                 id: GossipId(0),
-                topic: Topic::Readings,
-                data,
+                item: Ok(GossipItem::Reading(reading(1, 0, 72))),
             },
             NOW,
         );
         assert_eq!(
-            run(&machine, &Candidate::Reading(reading(1, 0, 180))),
+            run(&machine, &GossipItem::Reading(reading(1, 0, 180))),
             ignored(IgnoreReason::Equivocation { seq: 0 })
         );
     }

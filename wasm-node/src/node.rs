@@ -10,13 +10,15 @@ use heartchain_chain::{
     header::Header,
     reading::Reading,
 };
-use heartchain_sync::io::{AdoptError, ImportError, ImportPiece, Imported, RecordError};
+use heartchain_sync::{
+    io::{AdoptError, ImportError, ImportPiece, Imported, RecordError},
+    message::GossipItem,
+};
 
 use crate::{
     arguments::DocumentError,
     check::{self, BlockClaim, ParentContext},
-    clock,
-    dry_run::{self, Candidate},
+    clock, dry_run,
     event_buffer::Notice,
     net::{self, PeerId},
     node_state::NodeState,
@@ -197,7 +199,7 @@ impl NodeState {
     ///
     /// # Errors
     /// If the browser gives no random bytes for the fictitious sender's peer ID.
-    pub(crate) fn dry_run(&self, candidate: &Candidate) -> Result<DryRunView, getrandom::Error> {
+    pub(crate) fn dry_run(&self, candidate: &GossipItem) -> Result<DryRunView, getrandom::Error> {
         let stranger = net::peer_id_from_seed(clock::entropy()?);
         let copy = self.machine.clone();
         Ok(dry_run::dry_run(copy, stranger, candidate, clock::both()).into())

@@ -34,20 +34,29 @@ pub(crate) fn input(input: &Input<PeerId>) {
         }
         Input::PeerConnected { peer } => debug!(target: INPUT, %peer, "peer connected"),
         Input::PeerDisconnected { peer } => debug!(target: INPUT, %peer, "peer disconnected"),
-        Input::Gossip {
-            from,
-            id,
-            topic,
-            data,
-        } => {
-            debug!(target: INPUT, %from, id = id.0, ?topic, bytes = data.len(), "gossip");
-        }
-        Input::Request { from, id, data } => {
-            debug!(target: INPUT, %from, id = id.0, bytes = data.len(), "request");
-        }
-        Input::Response { peer, id, data } => {
-            debug!(target: INPUT, %peer, id = id.0, bytes = data.len(), "response");
-        }
+        Input::Gossip { from, id, item } => match item {
+            Ok(item) => debug!(
+                target: INPUT,
+                %from,
+                id = id.0,
+                topic = ?item.topic(),
+                bytes = item.encoded_len(),
+                "gossip"
+            ),
+            Err(error) => debug!(target: INPUT, %from, id = id.0, %error, "gossip"),
+        },
+        Input::Request { from, id, request } => match request {
+            Ok(request) => {
+                debug!(target: INPUT, %from, id = id.0, bytes = request.encoded_len(), "request");
+            }
+            Err(error) => debug!(target: INPUT, %from, id = id.0, %error, "request"),
+        },
+        Input::Response { peer, id, response } => match response {
+            Ok(response) => {
+                debug!(target: INPUT, %peer, id = id.0, bytes = response.encoded_len(), "response");
+            }
+            Err(error) => debug!(target: INPUT, %peer, id = id.0, %error, "response"),
+        },
         Input::RequestFailed { peer, id, failure } => {
             debug!(target: INPUT, %peer, id = id.0, ?failure, "request failed");
         }
@@ -84,22 +93,22 @@ pub(crate) fn output(output: &Output<PeerId>) {
         Output::Request {
             peer,
             id,
-            data,
+            request,
             deadline,
         } => debug!(
             target: OUTPUT,
             %peer,
             id = id.0,
-            bytes = data.len(),
+            bytes = request.encoded_len(),
             deadline = deadline.get(),
             "request"
         ),
-        Output::Respond { id, data } => {
-            debug!(target: OUTPUT, id = id.0, bytes = data.len(), "respond");
+        Output::Respond { id, response } => {
+            debug!(target: OUTPUT, id = id.0, bytes = response.encoded_len(), "respond");
         }
         Output::Refuse { id } => debug!(target: OUTPUT, id = id.0, "refuse"),
-        Output::Publish { topic, data } => {
-            debug!(target: OUTPUT, ?topic, bytes = data.len(), "publish");
+        Output::Publish(item) => {
+            debug!(target: OUTPUT, topic = ?item.topic(), bytes = item.encoded_len(), "publish");
         }
         Output::Verdict { id, from, verdict } => {
             debug!(target: OUTPUT, %from, id = id.0, ?verdict, "verdict");

@@ -97,6 +97,7 @@ pub fn request(data: &[u8]) {
     if let Ok(request) = Request::decode(data) {
         assert!(data.len() <= MAX_REQUEST_LEN);
         assert_eq!(request.encode(), data);
+        assert_eq!(request.encoded_len(), data.len());
     }
 }
 
@@ -105,6 +106,7 @@ pub fn response(data: &[u8]) {
     if let Ok(response) = Response::decode(data) {
         assert!(data.len() <= MAX_RESPONSE_LEN);
         assert_eq!(response.encode(), data);
+        assert_eq!(response.encoded_len(), data.len());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Performs a machine's outputs in place of the driver of a browser tab, and checks what every driver may rely on.
 //!
 //! Messages are bytes here, as they travel between peers. Only this file converts them to and from the payloads of
-//! [`Input`] and [`Output`].
+//! [`Input`] and [`Output`], as `net` does in a tab.
 
 use core::fmt::{Debug, Display};
 use std::{
@@ -18,7 +18,7 @@ use heartchain_sync::{
         DisconnectReason, GossipId, ImportPiece, InboundId, JobId, RequestFailure, RequestId,
         Ticket, Topic, Verdict,
     },
-    message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, Request, Response},
+    message::{self, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, Request, Response},
 };
 
 use crate::{
@@ -126,8 +126,7 @@ impl<P: Copy + Ord> DriverState<P> {
         let input = Input::Gossip {
             from,
             id,
-            topic,
-            data: data.to_vec(),
+            item: message::GossipItem::decode(topic, &data),
         };
         let since = now.monotonic;
         let item = GossipItem {
@@ -145,17 +144,19 @@ impl<P: Copy + Ord> DriverState<P> {
         &mut self,
         from: P,
         request: RequestId,
-        data: Vec<u8>,
+        data: &[u8],
     ) -> (InboundId, Input<P>) {
         let id = InboundId(self.next_id());
         self.inbound.insert(id, (from, request));
-        (id, Input::Request { from, id, data })
+        let request = Request::decode(data);
+        (id, Input::Request { from, id, request })
     }
 
     /// A peer answers a request; whether it was asked does not matter.
-    pub fn receive_response(&mut self, peer: P, id: RequestId, data: Vec<u8>) -> Input<P> {
+    pub fn receive_response(&mut self, peer: P, id: RequestId, data: &[u8]) -> Input<P> {
         self.close_request(peer, id);
-        Input::Response { peer, id, data }
+        let response = Response::decode(data);
+        Input::Response { peer, id, response }
     }
 
     /// One of the machine's requests fails.
@@ -335,9 +336,10 @@ pub trait Driver<P: Copy + Ord + Debug + Display> {
             Output::Request {
                 peer,
                 id,
-                data,
+                request,
                 deadline,
             } => {
+                let data = request.encode();
                 let late = deadline <= self.now().monotonic;
                 let unknown = !self.state().connected.contains(&peer);
                 if late || unknown || data.len() > MAX_REQUEST_LEN {
@@ -346,20 +348,19 @@ pub trait Driver<P: Copy + Ord + Debug + Display> {
                         "a request of {len} bytes to {peer}, late: {late}, not connected: {unknown}"
                     ));
                 }
-                match Request::decode(&data) {
-                    Ok(request) => {
-                        let open = &mut self.state().open_requests;
-                        if open.insert(id, (peer, request)).is_some() {
-                            self.violation(format!("two requests with {id:?}"));
-                        }
-                    }
-                    Err(error) => self.violation(format!("a request of {error}")),
+                if Request::decode(&data).as_ref() != Ok(&request) {
+                    let len = data.len();
+                    self.violation(format!("a request of {len} bytes that no peer accepts"));
+                }
+                let open = &mut self.state().open_requests;
+                if open.insert(id, (peer, request)).is_some() {
+                    self.violation(format!("two requests with {id:?}"));
                 }
                 self.send_request(peer, id, data);
             }
-            Output::Respond { id, data } => self.respond_to(id, Some(data)),
+            Output::Respond { id, response } => self.respond_to(id, Some(response.encode())),
             Output::Refuse { id } => self.respond_to(id, None),
-            Output::Publish { topic, data } => self.publish(topic, data),
+            Output::Publish(item) => self.publish(item.topic(), item.encode()),
             Output::Verdict { id, from, verdict } => match self.state().gossip.remove(&id) {
                 Some(item) => self.judge(id, item, verdict),
                 None => self.violation(format!("two verdicts on {id:?} from {from}")),
@@ -459,7 +460,7 @@ pub trait Driver<P: Copy + Ord + Debug + Display> {
     /// A peer sends a request.
     fn ask(&mut self, from: P, data: Vec<u8>) -> InboundId {
         let id = RequestId(self.state().next_id());
-        let (id, input) = self.state().receive_request(from, id, data);
+        let (id, input) = self.state().receive_request(from, id, &data);
         self.feed(input);
         id
     }
@@ -471,7 +472,7 @@ pub trait Driver<P: Copy + Ord + Debug + Display> {
 
     /// A peer answers one of the machine's requests with these bytes.
     fn respond(&mut self, peer: P, id: RequestId, data: Vec<u8>) {
-        let input = self.state().receive_response(peer, id, data);
+        let input = self.state().receive_response(peer, id, &data);
         self.feed(input);
     }
 

@@ -7,6 +7,10 @@ use libp2p::PeerId;
 
 /// What happened on the network.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost every event is an input, and only a few wait at a time"
+)]
 pub(crate) enum NetworkEvent {
     /// An input for the state machine.
     Input(Input<PeerId>),

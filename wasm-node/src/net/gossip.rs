@@ -1,10 +1,12 @@
 //! The room's gossip: publishes to its topics, and gives gossipsub exactly one validation result for each message that
-//! arrives. It never validates: the sync state machine does.
+//! arrives. It encodes and decodes items, but never validates them: the sync state machine does, and it judges those that do
+//! not decode, too.
 
 use heartchain_chain::time::MonotonicMillis;
 use heartchain_sync::{
     Input,
-    io::{GossipId, Topic, Verdict},
+    io::{GossipId, Verdict},
+    message::{GossipItem, Topic},
 };
 use libp2p::{
     PeerId,
@@ -40,15 +42,15 @@ impl Gossip {
         }
     }
 
-    /// Publishes data to a topic of the room.
-    pub(crate) fn publish(&self, gossipsub: &mut Behaviour, topic: Topic, data: Vec<u8>) {
-        let topic = match topic {
+    /// Publishes an item to its topic of the room.
+    pub(crate) fn publish(&self, gossipsub: &mut Behaviour, item: &GossipItem) {
+        let topic = match item.topic() {
             Topic::Readings => &self.readings,
             Topic::Blocks => &self.blocks,
         };
-        // This fails if no peer is subscribed, or if the data was published before. There is nothing to do in either
+        // This fails if no peer is subscribed, or if the item was published before. There is nothing to do in either
         // case: peers that connect later sync.
-        let _ = gossipsub.publish(topic.clone(), data);
+        let _ = gossipsub.publish(topic.clone(), item.encode());
     }
 
     /// The message of an event, if it is one of the room.
@@ -98,8 +100,7 @@ impl Gossip {
         Input::Gossip {
             from,
             id: gossip_id,
-            topic,
-            data,
+            item: GossipItem::decode(topic, &data),
         }
     }
 

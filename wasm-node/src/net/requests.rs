@@ -1,10 +1,12 @@
 //! Open requests of sync in both directions: maps libp2p's request IDs to those of the sync state machine, and keeps the
-//! deadline of each outbound request. It never reads what is requested.
+//! deadline of each outbound request. Messages are bytes on libp2p's side and values on the machine's. This module converts
+//! them, but never judges what it reads: bytes that do not decode reach the machine as an error.
 
 use heartchain_chain::time::MonotonicMillis;
 use heartchain_sync::{
     Input,
     io::{InboundId, RequestFailure, RequestId},
+    message::{Request, Response},
 };
 use libp2p::{
     PeerId,
@@ -58,10 +60,10 @@ impl Requests {
         protocol: &mut Behaviour<FrameCodec>,
         peer: PeerId,
         id: RequestId,
-        data: Vec<u8>,
+        request: &Request,
         deadline: MonotonicMillis,
     ) {
-        let sent = protocol.send_request(&peer, data);
+        let sent = protocol.send_request(&peer, request.encode());
         let open = OutboundRequest { peer, id, deadline };
         self.outbound.insert(sent, open);
     }
@@ -71,11 +73,11 @@ impl Requests {
         &mut self,
         protocol: &mut Behaviour<FrameCodec>,
         id: InboundId,
-        data: Vec<u8>,
+        response: &Response,
     ) {
         if let Some((_, channel)) = self.inbound.remove(&id) {
             // This fails only if the peer is gone or has given up, and then the response is not missed.
-            let _ = protocol.send_response(channel, data);
+            let _ = protocol.send_response(channel, response.encode());
         }
     }
 
@@ -92,24 +94,26 @@ impl Requests {
                 message:
                     Message::Request {
                         request_id,
-                        request: data,
+                        request,
                         channel,
                     },
                 ..
             } => {
                 let id = self.insert_inbound(request_id, channel)?;
-                Some(Input::Request { from, id, data })
+                let request = Request::decode(&request);
+                Some(Input::Request { from, id, request })
             }
             Event::Message {
                 message:
                     Message::Response {
                         request_id,
-                        response: data,
+                        response,
                     },
                 ..
             } => {
                 let OutboundRequest { peer, id, .. } = self.outbound.remove(&request_id)?;
-                Some(Input::Response { peer, id, data })
+                let response = Response::decode(&response);
+                Some(Input::Response { peer, id, response })
             }
             Event::OutboundFailure {
                 request_id, error, ..

@@ -10,7 +10,8 @@ use futures::{FutureExt, StreamExt, select_biased};
 use heartchain_chain::{room::Room, time::MonotonicMillis};
 use heartchain_sync::{
     Input,
-    io::{GossipId, InboundId, RequestFailure, RequestId, Topic, Verdict},
+    io::{GossipId, InboundId, RequestFailure, RequestId, Verdict},
+    message::{GossipItem, Request, Response},
 };
 use libp2p::{
     PeerId, StreamProtocol, Swarm, gossipsub, identify,
@@ -156,13 +157,13 @@ impl Network {
         &mut self,
         peer: PeerId,
         id: RequestId,
-        data: Vec<u8>,
+        request: &Request,
         deadline: MonotonicMillis,
     ) {
         // libp2p would dial a peer that is not connected.
         if self.swarm.is_connected(&peer) {
             let protocol = &mut self.swarm.behaviour_mut().sync;
-            self.requests.send(protocol, peer, id, data, deadline);
+            self.requests.send(protocol, peer, id, request, deadline);
             self.set_alarm();
         } else {
             let failure = RequestFailure::Closed;
@@ -172,9 +173,9 @@ impl Network {
     }
 
     /// Responds to a peer's request.
-    pub(crate) fn respond(&mut self, id: InboundId, data: Vec<u8>) {
+    pub(crate) fn respond(&mut self, id: InboundId, response: &Response) {
         let protocol = &mut self.swarm.behaviour_mut().sync;
-        self.requests.respond(protocol, id, data);
+        self.requests.respond(protocol, id, response);
     }
 
     /// Closes the stream of a peer's request without a response.
@@ -182,10 +183,10 @@ impl Network {
         self.requests.refuse(id);
     }
 
-    /// Publishes data to a gossip topic of the room.
-    pub(crate) fn publish(&mut self, topic: Topic, data: Vec<u8>) {
+    /// Publishes an item to its gossip topic of the room.
+    pub(crate) fn publish(&mut self, item: &GossipItem) {
         let gossipsub = &mut self.swarm.behaviour_mut().gossip;
-        self.gossip.publish(gossipsub, topic, data);
+        self.gossip.publish(gossipsub, item);
     }
 
     /// Applies the verdict on a gossip message.

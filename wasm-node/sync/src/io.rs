@@ -1,6 +1,7 @@
 //! The interface between the machine and its driver: every input and every output.
 //!
 //! A driver feeds [`Input`]s to a [`Machine`](crate::Machine) and performs its [`Output`]s in the order given.
+//! Messages between peers are values of [`message`](crate::message); the driver encodes and decodes them.
 //! This module only defines the types; it performs no IO and makes no decisions.
 
 mod event;
@@ -23,6 +24,8 @@ pub use self::{
     handles::{GossipId, InboundId, JobId, ReadId, RequestId, Ticket, WriteId},
     store::{Batch, JournalEntry, StoreOperation},
 };
+pub use crate::message::Topic;
+use crate::message::{GossipError, GossipItem, MessageError, Request, Response};
 
 /// The time on both clocks of this computer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,15 +35,6 @@ pub struct Now {
     pub wall: UnixMillis,
     /// A clock that never goes back, used for deadlines, bans and rates. It may stand still while the computer sleeps.
     pub monotonic: MonotonicMillis,
-}
-
-/// The gossip topics of a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Topic {
-    /// `heartchain/1/{room}/readings`: each item is one [`Reading`].
-    Readings,
-    /// `heartchain/1/{room}/blocks`: each item is one [`Block`].
-    Blocks,
 }
 
 /// An event from outside the machine.
@@ -84,10 +78,8 @@ pub enum Input<P> {
         from: P,
         /// Returned in [`Output::Verdict`].
         id: GossipId,
-        /// The topic it was published on.
-        topic: Topic,
-        /// Its bytes as received.
-        data: Vec<u8>,
+        /// The result of [`GossipItem::decode`]. The machine judges the neighbour for an error.
+        item: Result<GossipItem, GossipError>,
     },
     /// A peer sent a request.
     Request {
@@ -95,8 +87,8 @@ pub enum Input<P> {
         from: P,
         /// Returned in [`Output::Respond`] or [`Output::Refuse`].
         id: InboundId,
-        /// The encoded [`message::Request`](crate::message::Request) as received.
-        data: Vec<u8>,
+        /// The result of [`Request::decode`]. The machine judges the peer for an error.
+        request: Result<Request, MessageError>,
     },
     /// A peer answered one of our requests.
     Response {
@@ -104,8 +96,8 @@ pub enum Input<P> {
         peer: P,
         /// The ID from [`Output::Request`].
         id: RequestId,
-        /// The encoded [`message::Response`](crate::message::Response) as received.
-        data: Vec<u8>,
+        /// The result of [`Response::decode`]. The machine judges the peer for an error.
+        response: Result<Response, MessageError>,
     },
     /// One of our requests failed.
     RequestFailed {
@@ -209,8 +201,8 @@ pub enum Output<P> {
         peer: P,
         /// Returned in the answer.
         id: RequestId,
-        /// The encoded [`message::Request`](crate::message::Request).
-        data: Vec<u8>,
+        /// The question. No peer answers one that exceeds the limits of [`Request::decode`].
+        request: Request,
         /// After this time the request fails with [`RequestFailure::Timeout`].
         deadline: MonotonicMillis,
     },
@@ -218,21 +210,16 @@ pub enum Output<P> {
     Respond {
         /// The ID from [`Input::Request`].
         id: InboundId,
-        /// The encoded [`message::Response`](crate::message::Response).
-        data: Vec<u8>,
+        /// The answer, of at most [`MAX_RESPONSE_LEN`](crate::message::MAX_RESPONSE_LEN) bytes.
+        response: Response,
     },
     /// Close the stream of a peer's request without an answer.
     Refuse {
         /// The ID from [`Input::Request`].
         id: InboundId,
     },
-    /// Publish an item by gossip.
-    Publish {
-        /// The topic to publish on.
-        topic: Topic,
-        /// The encoded reading or block.
-        data: Vec<u8>,
-    },
+    /// Publish an item by gossip, on its topic.
+    Publish(GossipItem),
     /// Give the verdict on a gossip item.
     Verdict {
         /// The ID from [`Input::Gossip`].

@@ -65,12 +65,13 @@ use core::fmt::Debug;
 
 use heartchain_chain::{key::SecretKey, reading::Reading, room::Room, time::MonotonicMillis};
 
-use self::gossip::Gossip;
 pub use self::journal_signing::sign_journal;
+use self::{gossip::Gossip, orphan_pool::GossipedBlock};
 pub(crate) use self::{journal_entry::entry_reading_id, parts::Parts};
 use crate::{
     config::{Config, MAX_UNAVAILABLE, STARTING},
-    io::{Event, GossipId, Input, Now, Output, ReadId, RequestFailure, Topic, WriteId},
+    io::{Event, GossipId, Input, Now, Output, ReadId, RequestFailure, WriteId},
+    message::{GossipError, GossipItem},
     views::Status,
 };
 
@@ -118,16 +119,11 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             }
             Input::PeerConnected { peer } => self.parts.on_peer_connected(peer),
             Input::PeerDisconnected { peer } => ctx.forget_peer(peer),
-            Input::Gossip {
-                from,
-                id,
-                topic,
-                data,
-            } => self.on_gossip(from, id, topic, &data),
-            Input::Request { from, id, data } => {
-                self.parts.answers.on_request(ctx, from, id, &data)
+            Input::Gossip { from, id, item } => self.on_gossip(from, id, item),
+            Input::Request { from, id, request } => {
+                self.parts.answers.on_request(ctx, from, id, request)
             }
-            Input::Response { peer, id, data } => self.parts.on_response(peer, id, &data),
+            Input::Response { peer, id, response } => self.parts.on_response(peer, id, response),
             Input::RequestFailed { peer, id, failure } => {
                 self.parts.on_request_failed(peer, id, failure)
             }
@@ -235,15 +231,16 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
     }
 
-    fn on_gossip(&mut self, from: P, id: GossipId, topic: Topic, data: &[u8]) {
+    fn on_gossip(&mut self, from: P, id: GossipId, item: Result<GossipItem, GossipError>) {
         let ctx = &mut self.parts.ctx;
-        match topic {
-            Topic::Readings => self.parts.gossip.on_reading(ctx, from, id, data),
-            Topic::Blocks => {
-                if let Some(block) = Gossip::decode_block(ctx, from, id, data) {
-                    self.parts.on_block(block);
-                }
+        match item {
+            Ok(GossipItem::Reading(reading)) => {
+                self.parts.gossip.on_reading(ctx, from, id, &reading)
             }
+            Ok(GossipItem::Block(block)) => {
+                self.parts.on_block(GossipedBlock::new(from, id, *block))
+            }
+            Err(error) => Gossip::on_undecodable(ctx, from, id, &error),
         }
     }
 

@@ -1,7 +1,12 @@
-//! Requests and answers of the sync protocol, and their encoding.
+//! What peers send each other: requests and answers of the sync protocol, gossip items, and their encoding.
+//!
+//! The machine takes and returns values of these types. Its driver converts them to and from the bytes on the wire with the
+//! functions of this module. An error of a decoder is an input as well, because only the machine judges peers.
 //!
 //! Messages are encoded with borsh, one per stream and direction. Decoding is strict and bounded: it allocates
 //! no more than the bytes of the message can hold.
+
+mod gossip_item;
 
 use alloc::vec::Vec;
 
@@ -16,6 +21,8 @@ use heartchain_chain::{
     tree::MAX_LOCATOR,
     work::Work,
 };
+
+pub use self::gossip_item::{GossipError, GossipItem, Topic};
 
 /// Headers in one answer: 186,000 bytes.
 pub const MAX_HEADERS: usize = 2_000;
@@ -146,7 +153,19 @@ fn encode<T: BorshSerialize>(value: &T) -> Vec<u8> {
     borsh::to_vec(value).unwrap_or_default()
 }
 
+/// The length of an encoding, which is counted without keeping a byte.
+fn encoded_len<T: BorshSerialize>(value: &T) -> usize {
+    // Counting cannot fail. If it did, the message would exceed every limit.
+    borsh::object_length(value).unwrap_or(usize::MAX)
+}
+
 impl Request {
+    /// Length of the encoding in bytes.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        encoded_len(self)
+    }
+
     /// Encodes the request.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -170,6 +189,12 @@ impl Request {
 }
 
 impl Response {
+    /// Length of the encoding in bytes.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        encoded_len(self)
+    }
+
     /// Encodes the answer.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

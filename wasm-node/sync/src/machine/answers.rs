@@ -17,7 +17,7 @@ use crate::{
         ANSWER_SHARE_BURST, ANSWER_SHARE_RATE, MAX_OPEN_READS, MAX_OPEN_REQUESTS,
     },
     io::{InboundId, Output, ReadId},
-    message::{MAX_BODIES_LEN, MAX_HEADERS, MAX_IDS, MempoolRow, Request, Response},
+    message::{MAX_BODIES_LEN, MAX_HEADERS, MAX_IDS, MempoolRow, MessageError, Request, Response},
 };
 
 /// Encoded length of an [`MempoolRow`] in bytes.
@@ -77,8 +77,14 @@ impl<P: Copy + Ord + Debug> Answers<P> {
         self.pending.len()
     }
 
-    pub(super) fn on_request(&mut self, ctx: &mut Context<P>, from: P, id: InboundId, data: &[u8]) {
-        let request = match Request::decode(data) {
+    pub(super) fn on_request(
+        &mut self,
+        ctx: &mut Context<P>,
+        from: P,
+        id: InboundId,
+        request: Result<Request, MessageError>,
+    ) {
+        let request = match request {
             Ok(request) => request,
             Err(error) => {
                 ctx.output(Output::Refuse { id });
@@ -111,7 +117,7 @@ impl<P: Copy + Ord + Debug> Answers<P> {
                 Response::Readings(readings.copied().collect())
             }
         };
-        self.respond(ctx, from, id, &response);
+        self.respond(ctx, from, id, response);
     }
 
     /// Whether the budgets allow a peer this many bytes. With `spend`, the bytes are also deducted.
@@ -169,7 +175,7 @@ impl<P: Copy + Ord + Debug> Answers<P> {
         let known_hashes: Vec<BlockHash> = known_hashes.collect();
         if known_hashes.is_empty() {
             let unknown = hashes.iter().take(1).map(|_| None).collect();
-            return self.respond(ctx, peer, inbound, &Response::Bodies(unknown));
+            return self.respond(ctx, peer, inbound, Response::Bodies(unknown));
         }
         let read = ctx.read_bodies(known_hashes.clone());
         let pending = PendingAnswer {
@@ -213,7 +219,7 @@ impl<P: Copy + Ord + Debug> Answers<P> {
             .count();
         bodies.truncate(fitting);
         let response = Response::Bodies(bodies);
-        self.respond(ctx, pending.peer, pending.inbound, &response);
+        self.respond(ctx, pending.peer, pending.inbound, response);
     }
 
     pub(super) fn on_read_failed(&mut self, ctx: &mut Context<P>, id: ReadId) {
@@ -223,12 +229,11 @@ impl<P: Copy + Ord + Debug> Answers<P> {
         }
     }
 
-    fn respond(&mut self, ctx: &mut Context<P>, peer: P, id: InboundId, response: &Response) {
-        let data = response.encode();
-        let cost = ANSWER_OVERHEAD.saturating_add(data.len() as u64);
+    fn respond(&mut self, ctx: &mut Context<P>, peer: P, id: InboundId, response: Response) {
+        let cost = ANSWER_OVERHEAD.saturating_add(response.encoded_len() as u64);
         let paid = self.within_budget(ctx.now(), peer, cost, true);
         ctx.output(if paid {
-            Output::Respond { id, data }
+            Output::Respond { id, response }
         } else {
             Output::Refuse { id }
         });

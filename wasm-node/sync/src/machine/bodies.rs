@@ -373,5 +373,5 @@ fn request<P: Copy + Ord + Debug>(ctx: &mut Context<P>, peer: P, hashes: Vec<Blo
     let request = Request::Bodies {
         hashes: hashes.clone(),
     };
-    ctx.request(peer, &request, RequestKind::Bodies(hashes));
+    ctx.request(peer, request, RequestKind::Bodies(hashes));
 }

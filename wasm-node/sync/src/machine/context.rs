@@ -144,7 +144,7 @@ impl<P: Copy + Ord + Debug> Context<P> {
     }
 
     /// Sends a request to a tracked peer. The caller checks that the peer has a free request slot.
-    pub(super) fn request(&mut self, peer: P, request: &Request, kind: RequestKind) {
+    pub(super) fn request(&mut self, peer: P, request: Request, kind: RequestKind) {
         let id = crate::io::RequestId(self.next_id());
         let Some(deadline) = self.peers.open_request(peer, id, kind, &self.clock) else {
             return;
@@ -152,7 +152,7 @@ impl<P: Copy + Ord + Debug> Context<P> {
         self.output(Output::Request {
             peer,
             id,
-            data: request.encode(),
+            request,
             deadline,
         });
     }

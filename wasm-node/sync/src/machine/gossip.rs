@@ -29,6 +29,7 @@ use super::{
 use crate::{
     config::SIDE_BLOCKS_REACH,
     io::{DisconnectReason, Event, GossipId, Output, StoreOperation, Verdict},
+    message::GossipError,
 };
 
 /// Gossip that waits for its verdict, and how much may be forwarded.
@@ -91,12 +92,14 @@ impl<P: Copy + Ord + Debug> Gossip<P> {
     }
 
     /// Processes a gossiped reading.
-    pub(super) fn on_reading(&mut self, ctx: &mut Context<P>, from: P, id: GossipId, data: &[u8]) {
+    pub(super) fn on_reading(
+        &mut self,
+        ctx: &mut Context<P>,
+        from: P,
+        id: GossipId,
+        reading: &Reading,
+    ) {
         let id = Some(id);
-        let Ok(reading) = Reading::decode(data) else {
-            let reason = DisconnectReason::Undecodable("a gossiped reading");
-            return reject(ctx, from, id, reason);
-        };
         if let Err(error) = reading.check_fields() {
             return reject(ctx, from, id, DisconnectReason::BadReading(error));
         }
@@ -105,14 +108,14 @@ impl<P: Copy + Ord + Debug> Gossip<P> {
         let next = ctx.tree.next_seq(&reading.author);
         // Signatures of readings that the mempool has no room for are not verified. Evidence of an equivocation
         // is worth it.
-        let checked = ctx.mempool.check(&reading, reading_id, next, now);
-        if !self.equivocations.is_worth_verifying(&reading, checked) {
+        let checked = ctx.mempool.check(reading, reading_id, next, now);
+        if !self.equivocations.is_worth_verifying(reading, checked) {
             return verdict(ctx, from, id, Verdict::Ignore);
         }
         if let Err(error) = reading.verify(room) {
             return reject(ctx, from, id, DisconnectReason::BadReading(error));
         }
-        match ctx.mempool.insert(&reading, reading_id, next, now) {
+        match ctx.mempool.insert(reading, reading_id, next, now) {
             Ok(()) => {
                 let forward = self.forwards.take(&reading.author, next == 0, now);
                 let given = if forward {
@@ -121,7 +124,7 @@ impl<P: Copy + Ord + Debug> Gossip<P> {
                     Verdict::Ignore
                 };
                 verdict(ctx, from, id, given);
-                ctx.emit(Event::Reading(reading));
+                ctx.emit(Event::Reading(*reading));
             }
             Err(MempoolError::Equivocation { seq, .. }) => {
                 let author = reading.author;
@@ -132,20 +135,13 @@ impl<P: Copy + Ord + Debug> Gossip<P> {
         }
     }
 
-    /// Decodes a gossiped block. `None` if its bytes prove a fault of the forwarder.
-    pub(super) fn decode_block(
-        ctx: &mut Context<P>,
-        from: P,
-        id: GossipId,
-        data: &[u8],
-    ) -> Option<GossipedBlock<P>> {
-        let id = Some(id);
-        let Ok(block) = Block::decode(data) else {
-            let reason = DisconnectReason::Undecodable("a gossiped block");
-            reject(ctx, from, id, reason);
-            return None;
+    /// Processes bytes that are not an item of their topic, which proves a fault of the forwarder.
+    pub(super) fn on_undecodable(ctx: &mut Context<P>, from: P, id: GossipId, error: &GossipError) {
+        let what = match error {
+            GossipError::Reading(_) => "a gossiped reading",
+            GossipError::Block(_) => "a gossiped block",
         };
-        Some(GossipedBlock { from, id, block })
+        reject(ctx, from, Some(id), DisconnectReason::Undecodable(what));
     }
 
     /// Processes a gossiped block. `leaves_in_use` are leaves of branches that are still growing.

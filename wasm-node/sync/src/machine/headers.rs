@@ -225,7 +225,7 @@ impl<P: Copy + Ord + Debug> Headers<P> {
             ctx.tree
                 .locator(&from.unwrap_or_else(|| ctx.tree.tip().hash))
         };
-        ctx.request(peer, &Request::Headers { locator }, RequestKind::Headers);
+        ctx.request(peer, Request::Headers { locator }, RequestKind::Headers);
     }
 
     pub(super) fn on_headers(&mut self, ctx: &mut Context<P>, peer: P, headers: &[Header]) {

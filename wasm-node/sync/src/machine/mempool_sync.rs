@@ -140,7 +140,7 @@ impl<P: Copy + Ord + Debug> MempoolSync<P> {
             let Some((request, kind)) = listing.next_request(&ctx.mempool) else {
                 return;
             };
-            ctx.request(peer, &request, kind);
+            ctx.request(peer, request, kind);
         }
     }
 

@@ -3,7 +3,7 @@
 //! A peer mines its own readings after a short random wait, and those of others only if no other peer does, so
 //! that a room of hundreds does not mine hundreds of rival blocks.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use core::fmt::Debug;
 
 use heartchain_chain::{
@@ -23,7 +23,8 @@ use crate::{
         ACTIVE_BLOCKS, CATCH_UP_BUDGET, CATCH_UP_BUDGET_RATE, MAX_OWN_WAIT, MIN_CATCH_UP_WAIT,
         Millis, OTHERS_WAIT, OTHERS_WAIT_SPREAD, OWN_WAIT_PER_AUTHOR, TEMPLATE_INTERVAL,
     },
-    io::{JobId, Output, Topic},
+    io::{JobId, Output},
+    message::GossipItem,
 };
 
 /// The template being mined.
@@ -167,15 +168,11 @@ impl Mining {
         }
         let block = Block {
             header,
-            readings: template.readings,
+            readings: template.readings.clone(),
         };
-        let data = block.encode();
-        if let Ok(Some(operation)) = ctx.insert_body(&hash, block.readings) {
+        if let Ok(Some(operation)) = ctx.insert_body(&hash, template.readings) {
             ctx.write(alloc::vec![operation]);
-            ctx.output(Output::Publish {
-                topic: Topic::Blocks,
-                data,
-            });
+            ctx.output(Output::Publish(GossipItem::Block(Box::new(block))));
             ctx.advance_with(&[hash], true);
         }
     }

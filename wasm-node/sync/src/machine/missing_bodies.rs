@@ -233,7 +233,7 @@ impl<P: Copy + Ord + Debug> MissingBodies<P> {
             let request = Request::Bodies {
                 hashes: hashes.clone(),
             };
-            return ctx.request(peer, &request, RequestKind::Bodies(hashes));
+            return ctx.request(peer, request, RequestKind::Bodies(hashes));
         }
     }
 

@@ -27,6 +27,13 @@ pub(super) struct GossipedBlock<P> {
     pub(super) block: Block,
 }
 
+impl<P> GossipedBlock<P> {
+    pub(super) const fn new(from: P, id: GossipId, block: Block) -> Self {
+        let id = Some(id);
+        Self { from, id, block }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Orphan<P> {
     gossiped: GossipedBlock<P>,

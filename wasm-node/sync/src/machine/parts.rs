@@ -28,7 +28,7 @@ use super::{
 use crate::{
     config::Config,
     io::{DisconnectReason, Event, Now, Output, RequestFailure, RequestId},
-    message::{Response, StatusMessage},
+    message::{MessageError, Response, StatusMessage},
 };
 
 /// The parts, and the context that they share. No part knows another one.
@@ -225,12 +225,17 @@ impl<P: Copy + Ord + Debug> Parts<P> {
         self.gossip.on_block(&mut self.ctx, &leaves_in_use, block);
     }
 
-    pub(super) fn on_response(&mut self, peer: P, id: RequestId, data: &[u8]) {
+    pub(super) fn on_response(
+        &mut self,
+        peer: P,
+        id: RequestId,
+        response: Result<Response, MessageError>,
+    ) {
         let ctx = &mut self.ctx;
         let Some(OpenRequest { kind, sent_at, .. }) = ctx.peers.close_request(&peer, id) else {
             return;
         };
-        let response = match Response::decode(data) {
+        let response = match response {
             Ok(response) => response,
             Err(error) => {
                 self.give_back(&kind);

@@ -29,7 +29,8 @@ use super::{
 };
 use crate::{
     config::{MAX_JOURNAL, MAX_PENDING_RECORDS},
-    io::{Event, JournalEntry, Output, RecordError, StoreOperation, Ticket, Topic, WriteId},
+    io::{Event, JournalEntry, Output, RecordError, StoreOperation, Ticket, WriteId},
+    message::GossipItem,
 };
 
 /// What is being written to the journal. One write at a time, so that the journal never has a gap.
@@ -280,10 +281,7 @@ impl Recorder {
         self.journal.push(room, entry);
         let key = self.journal.key();
         let reading = key.sign(room, seq, entry.time, entry.bpm);
-        ctx.output(Output::Publish {
-            topic: Topic::Readings,
-            data: reading.to_bytes().to_vec(),
-        });
+        ctx.output(Output::Publish(GossipItem::Reading(reading)));
         (reading.id(room), seq)
     }
 

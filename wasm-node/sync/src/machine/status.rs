@@ -118,7 +118,7 @@ impl<P: Copy + Ord + Debug> StatusSync<P> {
         if let Some(exchange) = exchange.filter(|exchange| exchange.is_wanted) {
             exchange.is_wanted = false;
             let request = Request::Status(ctx.own_status());
-            ctx.request(peer, &request, RequestKind::Status);
+            ctx.request(peer, request, RequestKind::Status);
         }
     }
 

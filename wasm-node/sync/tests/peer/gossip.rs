@@ -251,10 +251,14 @@ fn undecodable_bytes_are_rejected() {
         let mut subject = subject_at(&Branch::new());
         let id = subject.gossip(1, topic, data);
         assert_eq!(subject.verdict(id), Some(Verdict::Reject));
-        assert!(matches!(
+        let what = match topic {
+            Topic::Readings => "a gossiped reading",
+            Topic::Blocks => "a gossiped block",
+        };
+        assert_eq!(
             subject.ban_reason(1),
-            Some(DisconnectReason::Undecodable(_))
-        ));
+            Some(&DisconnectReason::Undecodable(what))
+        );
     }
 }
 

@@ -7,8 +7,8 @@ use heartchain_chain::{
     work::Work,
 };
 use heartchain_sync::message::{
-    MAX_BODIES, MAX_HEADERS, MAX_IDS, MAX_READINGS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, MempoolRow,
-    MessageError, Request, Response, StatusMessage,
+    GossipError, GossipItem, MAX_BODIES, MAX_HEADERS, MAX_IDS, MAX_READINGS, MAX_REQUEST_LEN,
+    MAX_RESPONSE_LEN, MempoolRow, MessageError, Request, Response, StatusMessage, Topic,
 };
 use heartchain_test_support::{Branch, reading};
 use proptest::prelude::*;
@@ -63,12 +63,38 @@ fn largest_messages_round_trip() {
     for request in requests() {
         let bytes = request.encode();
         assert!(bytes.len() <= MAX_REQUEST_LEN);
+        assert_eq!(request.encoded_len(), bytes.len());
         assert_eq!(Request::decode(&bytes), Ok(request));
     }
     for response in responses() {
         let bytes = response.encode();
         assert!(bytes.len() <= MAX_RESPONSE_LEN);
+        assert_eq!(response.encoded_len(), bytes.len());
         assert_eq!(Response::decode(&bytes), Ok(response));
+    }
+}
+
+#[test]
+fn gossip_items_decode_on_their_topic_only() {
+    let block = Branch::of(1, 1).blocks[0].clone();
+    let items = [
+        (Topic::Readings, GossipItem::Reading(reading(1, 0))),
+        (Topic::Blocks, GossipItem::Block(Box::new(block))),
+    ];
+    for (topic, item) in items {
+        let bytes = item.encode();
+        assert_eq!((item.topic(), item.encoded_len()), (topic, bytes.len()));
+        assert_eq!(GossipItem::decode(topic, &bytes), Ok(item));
+        match topic {
+            Topic::Readings => assert!(matches!(
+                GossipItem::decode(Topic::Blocks, &bytes),
+                Err(GossipError::Block(_))
+            )),
+            Topic::Blocks => assert!(matches!(
+                GossipItem::decode(Topic::Readings, &bytes),
+                Err(GossipError::Reading(_))
+            )),
+        }
     }
 }
 

@@ -1,0 +1,79 @@
+//! What peers gossip: the topics of a room, the items on them, and their encoding.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use heartchain_chain::{block::Block, codec::DecodeError, reading::Reading};
+
+/// The gossip topics of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// `heartchain/1/{room}/readings`: each item is one [`Reading`].
+    Readings,
+    /// `heartchain/1/{room}/blocks`: each item is one [`Block`].
+    Blocks,
+}
+
+/// A gossip item as received: nothing in it is checked yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GossipItem {
+    /// An item of [`Topic::Readings`].
+    Reading(Reading),
+    /// An item of [`Topic::Blocks`].
+    Block(Box<Block>),
+}
+
+/// Why bytes are not a valid gossip item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GossipError {
+    /// The bytes on [`Topic::Readings`] are not a reading.
+    #[error("a gossiped reading: {0}")]
+    Reading(#[source] DecodeError),
+    /// The bytes on [`Topic::Blocks`] are not a block.
+    #[error("a gossiped block: {0}")]
+    Block(#[source] DecodeError),
+}
+
+impl GossipItem {
+    /// The topic that the item is published on.
+    #[must_use]
+    pub const fn topic(&self) -> Topic {
+        match self {
+            Self::Reading(_) => Topic::Readings,
+            Self::Block(_) => Topic::Blocks,
+        }
+    }
+
+    /// Length of the encoding in bytes.
+    #[must_use]
+    pub const fn encoded_len(&self) -> usize {
+        match self {
+            Self::Reading(_) => Reading::LEN,
+            Self::Block(block) => block.encoded_len(),
+        }
+    }
+
+    /// Encodes the item without its topic.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Reading(reading) => reading.to_bytes().to_vec(),
+            Self::Block(block) => block.encode(),
+        }
+    }
+
+    /// Decodes an item that arrived on `topic`. Bounds are checked before anything is allocated.
+    ///
+    /// # Errors
+    /// If the bytes are not what the topic carries, or exceed the limits of a block.
+    pub fn decode(topic: Topic, bytes: &[u8]) -> Result<Self, GossipError> {
+        match topic {
+            Topic::Readings => Reading::decode(bytes)
+                .map(Self::Reading)
+                .map_err(GossipError::Reading),
+            Topic::Blocks => Block::decode(bytes)
+                .map(|block| Self::Block(Box::new(block)))
+                .map_err(GossipError::Block),
+        }
+    }
+}
