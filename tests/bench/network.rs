@@ -11,7 +11,7 @@ use heartchain_sync::{
     io::{DisconnectReason, GossipId, InboundId, RequestFailure, RequestId, Topic, Verdict},
 };
 use heartchain_test_support::{
-    Disk, Driver, DriverState, Ending, GossipItem, Job, START, Start, key, now_at,
+    Disk, Driver, DriverState, Ending, Job, PendingGossip, START, Start, key, now_at,
 };
 
 use crate::workload::STEP;
@@ -202,7 +202,7 @@ impl Driver<u8> for PeerDriver<'_> {
         self.network.flood(self.at, None, topic, &data.into());
     }
 
-    fn judge(&mut self, _: GossipId, item: GossipItem<u8>, verdict: Verdict) {
+    fn judge(&mut self, _: GossipId, item: PendingGossip<u8>, verdict: Verdict) {
         if verdict == Verdict::Accept {
             self.network
                 .flood(self.at, Some(item.from), item.topic, &item.data);

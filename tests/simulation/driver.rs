@@ -7,7 +7,7 @@ use heartchain_sync::{
     Event, Input, Machine, Now, Output, StoreOperation,
     io::{DisconnectReason, GossipId, InboundId, JobId, RequestFailure, RequestId, Topic, Verdict},
 };
-use heartchain_test_support::{Driver, DriverState, GossipItem, Job, START};
+use heartchain_test_support::{Driver, DriverState, Job, PendingGossip, START};
 
 use crate::{
     event::SimEvent,
@@ -108,7 +108,7 @@ impl Driver<Id> for NodeDriver<'_> {
         self.world.flood(self.id, None, topic, &data);
     }
 
-    fn judge(&mut self, _: GossipId, item: GossipItem<Id>, verdict: Verdict) {
+    fn judge(&mut self, _: GossipId, item: PendingGossip<Id>, verdict: Verdict) {
         if verdict == Verdict::Accept {
             self.world
                 .flood(self.id, Some(item.from), item.topic, &item.data);

@@ -28,7 +28,7 @@ use crate::{
 
 /// A gossip item that waits for its verdict.
 #[derive(Clone, Debug)]
-pub struct GossipItem<P> {
+pub struct PendingGossip<P> {
     /// When it arrived, on the machine's monotonic clock.
     pub since: MonotonicMillis,
     /// The neighbour that forwarded it.
@@ -64,7 +64,7 @@ pub struct DriverState<P> {
     /// Peers' requests without an answer: who asked, and under which ID.
     pub inbound: BTreeMap<InboundId, (P, RequestId)>,
     /// Gossip items without a verdict.
-    pub gossip: BTreeMap<GossipId, GossipItem<P>>,
+    pub gossip: BTreeMap<GossipId, PendingGossip<P>>,
     /// Calls without a result.
     pub calls: BTreeSet<(Call, Ticket)>,
     /// The peers that the machine considers connected.
@@ -129,7 +129,7 @@ impl<P: Copy + Ord> DriverState<P> {
             item: message::GossipItem::decode(topic, &data),
         };
         let since = now.monotonic;
-        let item = GossipItem {
+        let item = PendingGossip {
             since,
             from,
             topic,
@@ -294,7 +294,7 @@ pub trait Driver<P: Copy + Ord + Debug + Display> {
     fn publish(&mut self, _topic: Topic, _data: Vec<u8>) {}
 
     /// Acts on the verdict on a gossip item.
-    fn judge(&mut self, _id: GossipId, _item: GossipItem<P>, _verdict: Verdict) {}
+    fn judge(&mut self, _id: GossipId, _item: PendingGossip<P>, _verdict: Verdict) {}
 
     /// Starts mining the current template.
     fn mine(&mut self, _job: JobId, _header: Header) {}

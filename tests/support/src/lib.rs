@@ -21,5 +21,5 @@ pub use branch::{
 };
 pub use clock::{Clock, now_at};
 pub use disk::{Disk, Ending, Job, Start};
-pub use driver::{Call, Driver, DriverState, GossipItem};
+pub use driver::{Call, Driver, DriverState, PendingGossip};
 pub use rng::Rng;

@@ -14,7 +14,7 @@ use heartchain_sync::{
     message::{Request, Response, StatusMessage},
 };
 use heartchain_test_support::{
-    Branch, Driver, DriverState, GossipItem, START, Start, key, now_at, room,
+    Branch, Driver, DriverState, PendingGossip, START, Start, key, now_at, room,
 };
 
 pub(crate) type Peer = u64;
@@ -58,7 +58,7 @@ impl Driver<Peer> for Subject {
         self.published.push((topic, data));
     }
 
-    fn judge(&mut self, id: GossipId, _: GossipItem<Peer>, verdict: Verdict) {
+    fn judge(&mut self, id: GossipId, _: PendingGossip<Peer>, verdict: Verdict) {
         self.verdicts.insert(id, verdict);
     }
 
