@@ -1,17 +1,15 @@
-//! Starts the node and connects the components with it: passes its events to them and their requests to it. Draws nothing
+//! Connects the components with the node: passes its events to them and their requests to it. Draws nothing
 //! itself and does not import the wasm package.
 
 import { MAX_OWN_SHOWN } from "./components/chain.js";
 import "./components/chart.js";
 import "./components/frame.js";
 import "./components/network.js";
-import {
-  capabilities, directFromSearch, hashForRoom, linkToRoom, peersFromSearch, relaysFromSearch, roomFromHash,
-  stunFromSearch,
-} from "./input.js";
+import { capabilities, hashForRoom, linkToRoom, roomFromHash } from "./input.js";
 import { ChainWindow, ReadingFeed, coalesce, readText, rivals, saveAs } from "./model.js";
-import { qrModules, startNode } from "./node.js";
+import { qrModules } from "./node.js";
 import { enableOffline, isReplaced } from "./offline.js";
+import { requested, starting } from "./start.js";
 import { warmUpFormatters } from "./strings.js";
 
 export { errorMessage } from "./messages.js";
@@ -24,14 +22,6 @@ const roomBar = part("room-bar");
 const notices = part("page-notices");
 let runningRoom = null;
 
-const requested = {
-  room: roomFromHash(location.hash),
-  relays: relaysFromSearch(location.search),
-  peers: peersFromSearch(location.search),
-  direct: directFromSearch(location.search),
-  stun: stunFromSearch(location.search),
-};
-const starting = startNode(requested);
 let persistenceRequested = false;
 
 /** Connects all components except the form, now and once the node runs. */

@@ -53,6 +53,8 @@ export class Node extends EventTarget {
       storage: { kind: "memory", slot: null, reason: null, persisted: null, usage: null, quota: null, failing: false, saving: 0, lost: null, repaired: 0, unchecked: 0 },
       isolated: false,
       miningLimit: null,
+      version: "0.0.0",
+      heldBack: null,
     };
   }
 

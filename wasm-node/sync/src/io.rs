@@ -135,7 +135,7 @@ pub enum Input<P> {
         /// The ID from [`Output::Read`].
         id: ReadId,
     },
-    /// StoredBlock bodies were found to be damaged, and are no longer available.
+    /// Stored bodies were found to be damaged, and are no longer available.
     BodiesMissing {
         /// The hashes of their blocks.
         hashes: Vec<BlockHash>,

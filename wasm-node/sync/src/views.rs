@@ -37,7 +37,7 @@ pub struct Status {
     pub state: SyncState,
     /// The median of the peers' clocks minus ours in ms, if at least three are known.
     pub clock_offset_ms: Option<i64>,
-    /// StoredBlock blocks that are ahead of the clock, if there are any. They join the best branch when they are due.
+    /// Stored blocks that are ahead of the clock, if there are any. They join the best branch when they are due.
     pub held_back: Option<HeldBack>,
 }
 

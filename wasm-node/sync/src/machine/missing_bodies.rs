@@ -1,4 +1,4 @@
-//! StoredBlock bodies that the disk lost or corrupted: they are fetched again, one range at a time.
+//! Stored bodies that the disk lost or corrupted: they are fetched again, one range at a time.
 //!
 //! Such a block stays on its branch at first. Its header is intact, and what consensus needs of its readings
 //! (authors and sequence numbers) is in memory. Only peers that ask for the readings have to wait. A body that
