@@ -17,15 +17,11 @@ const MARKS: &str = r#"
         define.call(this, name, ...rest);
         if (name === 'record-form') queueMicrotask(() => (marks.form = performance.now()));
     };
-    let node;
-    Object.defineProperty(globalThis, 'heartchain', {
-        configurable: true,
-        get: () => node,
-        set: (started) => {
-            node = started;
-            marks.node = performance.now();
-        },
-    });
+    const seen = setInterval(() => {
+        if (globalThis.heartchain === undefined) return;
+        marks.node = performance.now();
+        clearInterval(seen);
+    }, 1);
 "#;
 
 /// The measured values of one figure.
@@ -50,7 +46,8 @@ async fn figures_of_the_readme() -> Outcome {
         let mut first_peer = Figure::new("page start to first synced peer", "ms");
         for _ in 0..runs {
             let b = env.browser.open_with(env.relay.page(), MARKS).await?;
-            b.until("the node", "() => true").await?;
+            b.until_page("the marks", "() => marks.form && marks.node")
+                .await?;
             form.values.push(number(&b.evaluate("marks.form").await?)?);
             node.values.push(number(&b.evaluate("marks.node").await?)?);
             first_peer.values.push(time_to_first_peer(&b).await?);
