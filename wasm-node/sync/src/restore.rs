@@ -261,10 +261,8 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         let parts = &mut self.machine.parts;
         parts.missing.set_written_tip(self.tip);
         let pruned = parts.ctx.tree.prune(&[]);
-        parts.recovery.delete_unprotected(&mut parts.ctx, pruned);
-        parts
-            .recovery
-            .delete_unprotected(&mut parts.ctx, self.invalid);
+        parts.recovery.delete_removed(&mut parts.ctx, pruned);
+        parts.recovery.delete_removed(&mut parts.ctx, self.invalid);
         // If the confirmed part and the best tip are complete, blocks without a place were never on the best
         // branch: their parents' bodies never arrived. Otherwise they may have been.
         let is_whole = |hash: Option<BlockHash>| {
@@ -273,9 +271,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         };
         let had_no_best_branch = self.confirmed.is_none() && self.tip.is_none();
         if is_whole(self.confirmed) && (self.tip.is_none() || is_whole(self.tip)) {
-            parts
-                .recovery
-                .delete_unprotected(&mut parts.ctx, self.unplaced);
+            parts.recovery.delete_removed(&mut parts.ctx, self.unplaced);
         } else if had_no_best_branch {
             parts.recovery.queue(&mut parts.ctx, self.unplaced, false);
         } else {

@@ -82,23 +82,23 @@ impl<P: Copy + Ord + Debug> Context<P> {
         error
     }
 
+    /// Follows an advance of the tree. Peers that lied are banned last: what follows from a ban may prune side blocks, so the
+    /// blocks that left the best branch must be protected before.
     fn apply_advance(&mut self, advance: Advance, announce: bool) {
+        let mut liars = Vec::new();
         for Invalidated { error, removed } in advance.invalid {
-            let liars: Vec<P> = self
-                .peers
-                .statuses()
-                .filter(|(_, status)| removed.hashes.contains(&status.tip))
-                .map(|(peer, _)| peer)
-                .collect();
+            // A peer's Status covers only its fully validated branch, so these peers lied.
+            let statuses = self.peers.statuses();
+            let lied = statuses.filter(|(_, status)| removed.hashes.contains(&status.tip));
+            liars.extend(lied.map(|(peer, _)| (peer, error)));
             self.follow_up(FollowUp::Delete(removed.with_body));
             self.tree_changed();
-            // A peer's Status covers only its fully validated branch, so these peers lied.
-            for peer in liars {
-                self.ban(peer, DisconnectReason::BadSequence(error));
-            }
         }
         if let Some(switch) = advance.switch {
             self.follow_switch(switch, announce);
+        }
+        for (peer, error) in liars {
+            self.ban(peer, DisconnectReason::BadSequence(error));
         }
     }
 
@@ -140,6 +140,10 @@ impl<P: Copy + Ord + Debug> Context<P> {
 
     /// Moves readings between the mempool and the best branch as the branch changed.
     fn follow_switch(&mut self, switch: Switch, announce: bool) {
+        debug_assert!(
+            !self.follow_ups().iter().any(FollowUp::may_prune),
+            "blocks that left the best branch could be pruned before they are protected"
+        );
         let tip = self.tree.tip().index;
         for moved in &switch.disconnected {
             for entry in moved.entries.iter().rev() {

@@ -267,13 +267,14 @@ impl Confirmation {
         let many = self.index.saturating_sub(switch.fork_index);
         let many = usize::try_from(many).unwrap_or(usize::MAX);
         let others = confirmed.split_off(many.min(confirmed.len()));
+        // First of all: no block above the fork is confirmed on the new branch.
+        if !switch.disconnected.is_empty() {
+            self.rewind_to(switch.fork_index);
+        }
         let mut operations = alloc::vec![StoreOperation::PutTip(ctx.tree.tip().hash)];
         operations.extend(confirmed.iter().copied().map(StoreOperation::PutRecovery));
         operations.extend(self.first_put_confirmed(ctx));
         ctx.write(operations);
-        if !switch.disconnected.is_empty() {
-            self.rewind_to(switch.fork_index);
-        }
         Left { confirmed, others }
     }
 

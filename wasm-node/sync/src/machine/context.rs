@@ -89,6 +89,11 @@ impl<P: Copy + Ord + Debug> Context<P> {
         self.follow_ups.push(follow_up);
     }
 
+    /// What parts left and was not passed on yet.
+    pub(super) fn follow_ups(&self) -> &[FollowUp<P>] {
+        &self.follow_ups
+    }
+
     pub(super) fn take_follow_ups(&mut self) -> Vec<FollowUp<P>> {
         core::mem::take(&mut self.follow_ups)
     }

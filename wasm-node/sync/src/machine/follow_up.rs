@@ -10,8 +10,8 @@ use crate::{io::StoreOperation, message::StatusMessage};
 
 /// Something that happened in one part and concerns others. `Parts::follow_up` runs them in the order in which they were left.
 ///
-/// A part may leave one change of the best branch at a time: blocks that leave the branch are protected when it is run, so no further
-/// blocks may leave before that.
+/// Blocks that leave the best branch are protected when [`FollowUp::Switched`] is run. Until then no further blocks may leave, and no
+/// side block may be pruned, so a part leaves one `Switched` at a time and nothing that [may prune](FollowUp::may_prune) before it.
 #[derive(Clone, Debug)]
 pub(crate) enum FollowUp<P> {
     /// A tracked peer is gone. Its open requests will not be answered.
@@ -47,4 +47,25 @@ pub(crate) enum FollowUp<P> {
     RefillMempool,
     /// The last piece of a file was imported, or an error ended the import.
     ImportEnded,
+}
+
+impl<P> FollowUp<P> {
+    /// Whether side blocks may be pruned when this is run.
+    pub(super) const fn may_prune(&self) -> bool {
+        match self {
+            Self::PeerGone { .. } | Self::Switched { .. } | Self::Prune | Self::ImportEnded => true,
+            Self::Status { .. }
+            | Self::WantHeaders(_)
+            | Self::NewHeaders
+            | Self::BetterHeaders(_)
+            | Self::StoreBodies(_)
+            | Self::Advance
+            | Self::Delete(_)
+            | Self::ConfirmedHeldBack(_)
+            | Self::Released
+            | Self::ClockJumped { .. }
+            | Self::Equivocation { .. }
+            | Self::RefillMempool => false,
+        }
+    }
 }

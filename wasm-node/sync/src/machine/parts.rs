@@ -101,7 +101,7 @@ impl<P: Copy + Ord + Debug> Parts<P> {
             FollowUp::StoreBodies(operations) => self.confirmation.write_bodies(ctx, operations),
             FollowUp::Advance => ctx.advance(),
             FollowUp::Switched { switch, announce } => self.on_switch(&switch, announce),
-            FollowUp::Delete(hashes) => self.recovery.delete_unprotected(ctx, hashes),
+            FollowUp::Delete(hashes) => self.recovery.delete_removed(ctx, hashes),
             FollowUp::Prune => self.prune(),
             FollowUp::ConfirmedHeldBack(hash) => self.confirmation.hold_back(hash),
             FollowUp::Released => self.confirmation.on_released(&mut ctx.tree),
@@ -324,7 +324,7 @@ impl<P: Copy + Ord + Debug> Parts<P> {
     /// Prunes side blocks that are too many or too deep.
     fn prune(&mut self) {
         let removed = self.ctx.tree.prune(&self.leaves_in_use());
-        self.recovery.delete_unprotected(&mut self.ctx, removed);
+        self.recovery.delete_removed(&mut self.ctx, removed);
         self.ctx.tree_changed();
     }
 
@@ -332,7 +332,7 @@ impl<P: Copy + Ord + Debug> Parts<P> {
     pub(super) fn make_room(&mut self) -> bool {
         let removed = self.ctx.tree.prune_all(&self.leaves_in_use());
         let any = !removed.is_empty();
-        self.recovery.delete_unprotected(&mut self.ctx, removed);
+        self.recovery.delete_removed(&mut self.ctx, removed);
         self.ctx.tree_changed();
         any
     }

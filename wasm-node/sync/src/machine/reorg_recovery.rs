@@ -1,7 +1,7 @@
 //! Recovering the readings of blocks that left the best branch: they return to the mempool, and stay on disk
 //! until they are confirmed again.
 //!
-//! Every block that leaves is read once, and its readings are offered again. A block that was confirmed is also
+//! Every block that leaves stays on disk until it is read once, and its readings are offered again. A block that was confirmed is also
 //! protected: it stays on disk until each of its readings is in the confirmed part of the best branch, or can
 //! never be. Being in the mempool is not enough, since that is memory only. Bodies are in storage, so they are
 //! read a few at a time. Protected blocks are read repeatedly, with a backoff while nothing comes of it.
@@ -98,7 +98,12 @@ impl ReorgRecovery {
         self.tracked.len()
     }
 
-    /// Whether this block must stay on disk. Once some protected blocks are not tracked, this is true for every block.
+    /// Whether this block must stay on disk, because it is protected or its readings have not been offered again yet.
+    pub(super) fn must_stay(&self, hash: &BlockHash) -> bool {
+        self.on_disk > 0 || self.tracked.contains_key(hash)
+    }
+
+    /// Whether this block is protected. Once some protected blocks are not tracked, this is true for every block.
     pub(crate) fn is_protected(&self, hash: &BlockHash) -> bool {
         self.on_disk > 0 || self.tracked.get(hash).copied().unwrap_or(false)
     }
@@ -145,8 +150,8 @@ impl ReorgRecovery {
         }
     }
 
-    /// Deletes blocks that left the tree, unless they are protected or are back.
-    pub(crate) fn delete_unprotected<P: Copy + Ord + Debug>(
+    /// Deletes blocks that left the tree, unless they must stay or are back.
+    pub(crate) fn delete_removed<P: Copy + Ord + Debug>(
         &self,
         ctx: &mut Context<P>,
         hashes: Vec<BlockHash>,
@@ -154,7 +159,7 @@ impl ReorgRecovery {
         let is_back = |hash: &BlockHash| ctx.tree.block(hash).is_some_and(|info| info.has_body);
         let gone = hashes
             .into_iter()
-            .filter(|hash| !self.is_protected(hash) && !is_back(hash));
+            .filter(|hash| !self.must_stay(hash) && !is_back(hash));
         let operations: Vec<StoreOperation> = gone.map(StoreOperation::DeleteBlock).collect();
         if !operations.is_empty() {
             ctx.write(operations);
@@ -215,9 +220,10 @@ impl ReorgRecovery {
             self.forget(hash);
             if protected {
                 operations.push(StoreOperation::DeleteRecovery(*hash));
-                if ctx.tree.block(hash).is_none() {
-                    operations.push(StoreOperation::DeleteBlock(*hash));
-                }
+            }
+            // It was pruned while it had to stay on disk.
+            if ctx.tree.block(hash).is_none() && (protected || !self.must_stay(hash)) {
+                operations.push(StoreOperation::DeleteBlock(*hash));
             }
         }
         if ctx.mempool.len() > before || !operations.is_empty() {

@@ -16,9 +16,9 @@ pub(super) fn retry<P: Copy + Ord + Debug>(
     let mut operations = failed;
     let is_in_tree = |hash: &_| ctx.tree.block(hash).is_some();
     operations.retain(|operation| match operation {
-        StoreOperation::DeleteBlock(hash) => !is_in_tree(hash) && !recovery.is_protected(hash),
+        StoreOperation::DeleteBlock(hash) => !is_in_tree(hash) && !recovery.must_stay(hash),
         StoreOperation::DeleteRecovery(hash) => !recovery.is_protected(hash),
-        StoreOperation::PutBlock(hash, _) => is_in_tree(hash) || recovery.is_protected(hash),
+        StoreOperation::PutBlock(hash, _) => is_in_tree(hash) || recovery.must_stay(hash),
         StoreOperation::DeleteAdopted(id) => !adopted.contains(id),
         StoreOperation::PutAdopted(..)
         | StoreOperation::PutConfirmed(_)

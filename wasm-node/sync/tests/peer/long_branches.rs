@@ -3,16 +3,19 @@
 
 use std::sync::OnceLock;
 
-use heartchain_chain::work::Work;
+use heartchain_chain::{block::Block, work::Work};
 use heartchain_sync::{
     config::{MAX_HEADERS_AHEAD, UNAVAILABLE_PATIENCE},
-    message::{MAX_HEADERS, Response},
+    message::{MAX_HEADERS, Response, StatusMessage},
 };
 
 use heartchain_chain::tree::MAX_SIDE_BLOCKS;
 use heartchain_test_support::{Branch, Driver as _, START, reading};
 
-use crate::subject::{Subject, is_bodies, is_headers, is_status};
+use crate::{
+    fixtures::with_confirmed,
+    subject::{Subject, honest_response, is_bodies, is_headers, is_status},
+};
 
 /// This many minimum-work headers have just a little more work than the heavy branch.
 const LONG: usize = MAX_HEADERS_AHEAD + 3 * MAX_HEADERS + 500;
@@ -205,4 +208,58 @@ fn unavailable_bodies_free_room_for_other_headers() {
         subject.open_request(1, is_headers).is_some(),
         "it may have the bodies by now"
     );
+}
+
+#[test]
+fn confirmed_blocks_outlive_the_ban_of_a_liar() {
+    let confirmed = Branch::of(1, 200);
+    // A heavier branch whose last block repeats a sequence number. The blocks below it are better than ours.
+    let mut invalid = Branch::new();
+    while invalid.total_work <= floor_work(3 * MAX_HEADERS) {
+        let time = START - 2_000_000 + 300 * invalid.blocks.len() as u64;
+        invalid.push_at(vec![reading(2, invalid.next_seq(2))], time);
+    }
+    let valid = invalid.tip();
+    let time = START - 2_000_000 + 300 * invalid.blocks.len() as u64;
+    invalid.append(invalid.mine_next(vec![reading(2, 0)], time));
+    let light = Branch::min_difficulty(START - 20_000_000, 3, 3 * MAX_HEADERS as u64);
+
+    let mut subject = with_confirmed(&confirmed);
+    let height = subject
+        .state
+        .disk
+        .confirmed
+        .map(|hash| confirmed.position(&hash));
+    let kept = &confirmed.blocks[..=height.flatten().expect("a confirmed block")];
+    assert!(kept.len() > 100);
+    subject.connect(2);
+    subject.serve_requests_of(2, &invalid, |request| !is_bodies(request));
+    // The liar claims to have verified the invalid branch while its headers of another one are arriving.
+    subject.connect(3);
+    let claim = StatusMessage {
+        total_work: invalid.total_work.saturating_add(invalid.total_work),
+        ..light.status()
+    };
+    subject.answer(3, is_status, &Response::Status(claim));
+    for _ in 0..3 {
+        let (id, request) = subject.open_request(3, is_headers).expect("a request");
+        subject.respond_with(3, id, &honest_response(&light, &request, |_| true));
+    }
+    assert_eq!(subject.machine.load().header_syncs, 1);
+    subject.receive_status(3, invalid.status());
+    assert!(subject.machine.load().side_blocks > MAX_SIDE_BLOCKS);
+
+    // All other bodies arrive before the first ones, so that both branches are complete at once.
+    let first = subject.open_request(2, is_bodies).expect("a request");
+    while let Some((id, request)) = subject.open_request(2, |request| *request != first.1) {
+        let response = honest_response(&invalid, &request, |_| true);
+        subject.respond_with(2, id, &response);
+    }
+    assert_eq!(subject.tip(), confirmed.tip());
+    let response = honest_response(&invalid, &first.1, |_| true);
+    subject.respond_with(2, first.0, &response);
+    assert!(subject.ban_reason(3).is_some());
+    assert_eq!(subject.tip(), valid);
+    let on_disk = |block: &Block| subject.state.disk.blocks.contains_key(&block.header.hash());
+    assert!(kept.iter().all(on_disk));
 }

@@ -4,8 +4,8 @@ use heartchain_chain::{hash::BlockHash, mempool::MAX_AHEAD, time::UnixMillis};
 use heartchain_sync::{
     Event, Input,
     config::{
-        CONFIRMED_AFTER, HEADER_TURN, LOST_SEQ_PATIENCE, MAX_LISTED_ROWS, REQUEST_TIMEOUT,
-        VERDICT_PATIENCE,
+        CONFIRMED_AFTER, CONFIRMED_AT_ANY_DEPTH_AFTER, HEADER_TURN, LOST_SEQ_PATIENCE,
+        MAX_LISTED_ROWS, REQUEST_TIMEOUT, VERDICT_PATIENCE,
     },
     io::Verdict,
     message::{MAX_IDS, MempoolRow, Request, Response},
@@ -281,6 +281,33 @@ fn confirmed_reading_of_a_left_branch_is_never_lost() {
     again.advance(3 * CONFIRMED_AFTER);
     assert!(!again.state.disk.recovery.contains(&old));
     assert!(!again.state.disk.blocks.contains_key(&old));
+}
+
+#[test]
+fn reorg_after_a_failed_write_confirms_nothing() {
+    let left = Branch::of(1, 20);
+    let mut better = left.prefix(17);
+    better.grow(2, 4);
+    let mut subject = with_confirmed(&left);
+    subject.connect(2);
+    let (last, others) = better.blocks[17..].split_last().expect("blocks");
+    for block in others {
+        subject.gossip_block(2, block);
+    }
+    subject.state.disk.held_writes = Some(Vec::new());
+    subject.advance(CONFIRMED_AT_ANY_DEPTH_AFTER);
+    // The block that is confirmed now is written again and again, and no write succeeds.
+    for _ in 0..2 {
+        subject.fail_held_writes(false);
+        subject.state.disk.held_writes = Some(Vec::new());
+        subject.feed(Input::Tick);
+    }
+    subject.fail_held_writes(false);
+    subject.gossip_block(2, last);
+    assert_eq!(subject.tip(), better.tip());
+    let confirmed = subject.state.disk.confirmed.expect("a confirmed block");
+    let in_common = better.position(&confirmed).is_none_or(|at| at < 17);
+    assert!(in_common, "no block of the new branch is confirmed yet");
 }
 
 #[test]
