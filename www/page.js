@@ -2,9 +2,7 @@
 //! itself and does not import the wasm package.
 
 import { MAX_OWN_SHOWN } from "./components/chain.js";
-import "./components/chart.js";
 import "./components/frame.js";
-import "./components/network.js";
 import { capabilities, hashForRoom, linkToRoom, roomFromHash } from "./input.js";
 import { ChainWindow, ReadingFeed, coalesce, readText, rivals, saveAs } from "./model.js";
 import { qrModules } from "./node.js";
@@ -13,6 +11,11 @@ import { requested, starting } from "./start.js";
 import { warmUpFormatters } from "./strings.js";
 
 export { errorMessage } from "./messages.js";
+
+/** The components that only show what a running node does. They load while it starts. */
+const pictures = Promise.all([import("./components/chart.js"), import("./components/network.js")]);
+// presentPictures() handles a failure.
+pictures.catch(() => {});
 
 /** The shortest pause between two redraws of the chart, ms: eight per second look smooth. */
 const CHART_REST_MS = 125;
@@ -86,9 +89,11 @@ async function offerMore() {
   offerStrap(part("strap-control"), navigator.bluetooth, recordReading);
 }
 
-/** Called after a failed load: offers a reload if the server has a newer version of the page. */
+/** Called after a failed load: offers a reload if the server has a newer version of the page. Returns whether it has. */
 export async function offerIfReplaced() {
-  if (await isReplaced()) notices.offer("notice.replaced", "notice.reload", () => location.reload());
+  const replaced = await isReplaced();
+  if (replaced) notices.offer("notice.replaced", "notice.reload", () => location.reload());
+  return replaced;
 }
 
 /** Connects the running node with the page until the page is closed. */
@@ -124,27 +129,48 @@ function present(node) {
   presentState(node, soon);
   presentReadings(node, soon);
   presentChain(node, soon, self);
-  presentChart(node, soon, self);
+  presentPictures(node, soon, self);
   presentBlock(node, self);
   presentData(node);
   node.addEventListener("notice", ({ detail }) => part("page-notices").notice(detail));
 }
 
-/** The status, the peers and the relays. */
+/** The status. */
 function presentState(node, soon) {
   const refresh = soon(() => {
     const status = node.status();
-    const peers = node.peers();
-    part("status-line").node = { status, peers };
-    part("peer-list").self = status.peerId;
-    part("peer-list").network = { peers, isolated: status.isolated };
-    part("relay-list").network = { relays: status.relays, isolated: status.isolated };
-    part("network-picture").network = { peers, relays: status.relays, self: status.peerId };
+    part("status-line").node = { status, peers: node.peers() };
     part("storage-line").storage = status.storage;
     part("page-notices").clockOffsetMs = status.clockOffsetMs;
     part("page-notices").heldBack = status.heldBack;
     part("room-bar").room = status.room;
     part("room-bar").link = linkToRoom(location.href, status.room);
+  });
+  for (const type of ["status", "chain", "peers"]) node.addEventListener(type, refresh);
+  refresh();
+}
+
+/** What the pictures show, once their components have loaded. */
+async function presentPictures(node, soon, self) {
+  try {
+    await pictures;
+  } catch {
+    if (!(await offerIfReplaced())) notices.offer("notice.incomplete", "notice.reload", () => location.reload());
+    return;
+  }
+  presentNetwork(node, soon);
+  presentChart(node, soon, self);
+}
+
+/** The peers and the relays. */
+function presentNetwork(node, soon) {
+  const refresh = soon(() => {
+    const { peerId, relays, isolated } = node.status();
+    const peers = node.peers();
+    part("peer-list").self = peerId;
+    part("peer-list").network = { peers, isolated };
+    part("relay-list").network = { relays, isolated };
+    part("network-picture").network = { peers, relays, self: peerId };
   });
   for (const type of ["status", "chain", "peers"]) node.addEventListener(type, refresh);
   refresh();

@@ -1,4 +1,5 @@
-//! Loads and compiles the wasm while the other modules load. Imports nothing, so that it starts at once.
+//! Loads and compiles the wasm, and wakes the browser's database, while the other modules load. Imports nothing, so that it
+//! starts at once.
 
 /** The server answered with an HTTP error. Code that awaits `wasmModule` turns it into a message. */
 export class LoadError extends Error {
@@ -18,8 +19,19 @@ export const wasmModule = compile(new URL("pkg/wasm_node_bg.wasm", import.meta.u
 // Without a handler, a failure before the first await would be reported as unhandled.
 wasmModule.catch(() => {});
 
+wakeDatabase();
+
 async function compile(url) {
   const response = await fetch(url);
   if (!response.ok) throw new LoadError(url.pathname, response.status);
   return WebAssembly.compileStreaming(response);
+}
+
+/** A browser reads an origin's databases when they are first asked for, which takes a while. */
+async function wakeDatabase() {
+  try {
+    await indexedDB.databases();
+  } catch {
+    // Opening the node's own database shows whether there is one.
+  }
 }

@@ -322,6 +322,7 @@ export default {
   "notice.clockSetAhead": (v) => `This device's clock was set ahead by ${v.by} and disagrees with others. Check it.`,
   "notice.readingsAdopted": (v, n) => `Took over ${some(v.readings, "reading", "readings", n)} from another tab on this device.`,
   "notice.update": "A newer version of this page is ready.",
+  "notice.incomplete": "Parts of this page couldn't be loaded. Everything else works.",
   "notice.replaced": "There is a newer version of this page. Parts of this one can't be loaded any more.",
   "notice.reload": "Reload",
 

@@ -307,6 +307,7 @@ export default {
   "notice.clockSetAhead": (v) => `이 기기의 시계가 ${v.by} 앞으로 조정되어 다른 기기와 맞지 않습니다. 시계를 확인하세요.`,
   "notice.readingsAdopted": (v, n) => `이 기기의 다른 탭에서 기록 ${n(v.readings)}개를 넘겨받았습니다.`,
   "notice.update": "이 페이지의 새 버전이 준비되었습니다.",
+  "notice.incomplete": "이 페이지의 일부를 불러오지 못했습니다. 나머지는 모두 작동합니다.",
   "notice.replaced": "이 페이지의 새 버전이 있습니다. 지금 버전의 일부는 더 이상 불러올 수 없습니다.",
   "notice.reload": "새로 고침",
 

@@ -21,6 +21,8 @@ use super::{patience::PATIENCE, relay::Relay};
 const CHANGED: &str = "lessons/lesson-mode.js";
 /// The code that the newer build appends to it.
 const CHANGE: &str = "\nglobalThis.lessonsOfNewerVersion = true;\n";
+/// The module that an incomplete page lacks.
+const LACKING: &str = "components/chart.js";
 /// The longest request head, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
@@ -33,6 +35,8 @@ pub(crate) enum Build {
     Newer,
     /// A newer build with one file missing: the proxy still serves the older build's file.
     HalfNewer,
+    /// The relay's own page, but the server fails to deliver one of its modules.
+    Incomplete,
 }
 
 /// The running proxy. Dropping it stops it.
@@ -88,10 +92,13 @@ async fn respond(mut stream: TcpStream, relay: SocketAddr, build: Build) -> Resu
     let head = read_head(&mut stream).await?;
     let mut words = head.split_whitespace();
     let (method, path) = words.next().zip(words.next()).context("a request")?;
-    let response = if build == Build::Older {
-        forward(relay, method, path).await?
-    } else {
-        newer_response(relay, method, path, build).await?
+    let response = match build {
+        Build::Incomplete if path.ends_with(LACKING) => {
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                .into()
+        }
+        Build::Older | Build::Incomplete => forward(relay, method, path).await?,
+        Build::Newer | Build::HalfNewer => newer_response(relay, method, path, build).await?,
     };
     stream.write_all(&response).await?;
     stream.shutdown().await?;

@@ -203,6 +203,22 @@ async fn page_without_its_version_offers_the_newer() -> Outcome {
     .await
 }
 
+#[tokio::test]
+async fn page_without_its_chart_says_so_and_records() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        env.expect_message("the server responded with a status of 503");
+        let proxy = UpgradeProxy::start(&env.relay).await?;
+        proxy.serve(Build::Incomplete);
+        let tab = env.browser.open(&proxy.page()).await?;
+        tab.until_shows("page-notices", "Parts of this page couldn't be loaded.")
+            .await?;
+        tab.enter(70).await?;
+        agreement(&[&tab], 1).await?;
+        Ok(())
+    })
+    .await
+}
+
 /// The relay is updated while the browser fetches the files of a version, so some belong to another version.
 #[tokio::test]
 async fn failed_update_leaves_no_cache() -> Outcome {
