@@ -1,7 +1,8 @@
 //! The mining worker: searches for a nonce of the latest header, in slices short enough to react to the next message.
-//! Does not choose what to mine and never sees a reading.
+//! Does not choose what to mine and never sees a reading. The tabs of a browser that are in one room take turns, so that they
+//! neither compete for the processor nor do the same work twice.
 //!
-//! In:  `{ module }` once, then `{ id, header, start }` (replaces the current job), `{ stop: true }`, or `{ limit }`:
+//! In:  `{ module, lock }` once, with the name of the Web Lock that gives a turn; then `{ id, header, start }` (replaces the current job), `{ stop: true }`, or `{ limit }`:
 //!      the most hashes per second, null for no limit.
 //! Out: `{ ready: true }` once, `{ id, hashes, ms }` about once per second and at the end of a search, `{ id, nonce }`
 //!      when found, `{ error }` with a message. `start` and `nonce` are decimal strings below 2^64.
@@ -12,6 +13,8 @@ import init, { mineBatch } from "./pkg/wasm_node.js";
 const SLICE_MS = 30;
 /** Interval between two reports, in ms. */
 const REPORT_MS = 1000;
+/** How long a tab mines before the next one has its turn, in ms. */
+const TURN_MS = 1000;
 /** Duration of one slice under a limit, in ms: short enough to look like steady work. */
 const LIMITED_SLICE_MS = 100;
 /** Tries in the first slice, and the bounds of later slices. */
@@ -27,6 +30,13 @@ let limit = null;
 /** The timer of a pause required by the limit. */
 let pause = null;
 
+/** The name of the lock; null if the browser has no locks, so that tabs cannot take turns. */
+let lock = null;
+/** Whether the lock was requested and is not granted yet. */
+let waiting = false;
+/** @type {{ ends: number, end: () => void } | null} this tab's turn; `ends` in ms of `performance.now()` */
+let turn = null;
+
 // Unlike timers, posted messages are not throttled in hidden tabs, and the page's messages are handled in between.
 const nextSlice = new MessageChannel();
 let sliceRequested = false;
@@ -37,9 +47,11 @@ nextSlice.port1.onmessage = () => {
 
 self.onmessage = ({ data }) => {
   if (data.module) {
+    lock = navigator.locks ? data.lock : null;
     load(data.module);
   } else if (data.stop) {
     job = null;
+    endTurn();
   } else if ("limit" in data) {
     limit = data.limit;
     clearTimeout(pause);
@@ -66,12 +78,44 @@ function begin({ id, header, start }) {
 
 function requestSlice() {
   if (sliceRequested || pause !== null) return;
+  // Slow mining costs the others little, and would waste turns.
+  if (limit !== null) endTurn();
+  if (needsTurn()) return requestTurn();
   sliceRequested = true;
   nextSlice.port2.postMessage(null);
 }
 
+function needsTurn() {
+  return turn === null && lock !== null && limit === null;
+}
+
+/** Mines when the other tabs have had their turns: the browser grants a lock in the order of the requests. */
+function requestTurn() {
+  if (waiting || job === null) return;
+  waiting = true;
+  const held = () =>
+    new Promise((end) => {
+      waiting = false;
+      turn = { ends: performance.now() + TURN_MS, end };
+      if (job === null) endTurn();
+      else requestSlice();
+    });
+  navigator.locks.request(lock, held).catch(() => {
+    waiting = false;
+    lock = null;
+    requestSlice();
+  });
+}
+
+function endTurn() {
+  turn?.end();
+  turn = null;
+}
+
 function mineSlice() {
-  if (job === null) return;
+  if (job === null) return endTurn();
+  // The turn ended after this slice was requested.
+  if (needsTurn()) return requestTurn();
   const count = limit === null ? tries : Math.min(tries, Math.max(1, Math.round((limit * LIMITED_SLICE_MS) / 1000)));
   const began = performance.now();
   const nonce = mineBatch(job.header, job.next, count);
@@ -85,6 +129,7 @@ function mineSlice() {
     const { id } = job;
     report();
     job = null;
+    endTurn();
     self.postMessage({ id, nonce: nonce.toString() });
     rest(ms - spent);
     return;
@@ -97,6 +142,7 @@ function mineSlice() {
     tries = Math.round(Math.min(MAX_TRIES, Math.max(MIN_TRIES, fitting)));
   }
   rest(ms - spent);
+  if (turn !== null && performance.now() >= turn.ends) endTurn();
   requestSlice();
 }
 
@@ -120,6 +166,7 @@ function reportErrors(work) {
     work();
   } catch (error) {
     job = null;
+    endTurn();
     fail(error);
   }
 }

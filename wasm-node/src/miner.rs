@@ -4,7 +4,7 @@
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
 use futures::task::AtomicWaker;
-use heartchain_chain::{header::Header, time::MonotonicMillis};
+use heartchain_chain::{hash::RoomId, header::Header, time::MonotonicMillis};
 use heartchain_sync::io::JobId;
 use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
@@ -43,6 +43,8 @@ pub(crate) struct Miner {
     url: Option<String>,
     /// The compiled wasm, so that the worker need not load it again.
     module: JsValue,
+    /// The name of the Web Lock under which the tabs of this browser mine in turns.
+    lock: String,
     running: Option<Running>,
     job: Option<(JobId, Header)>,
     /// The most hashes per second that the worker tries; `None` is unlimited.
@@ -88,11 +90,12 @@ impl Drop for Running {
 }
 
 impl Miner {
-    /// Creates a miner whose worker's script is at `url`. Does not start the worker yet.
-    pub(crate) fn new(url: Option<String>, module: JsValue) -> Self {
+    /// Creates a miner for a room, whose worker's script is at `url`. Does not start the worker yet.
+    pub(crate) fn new(url: Option<String>, module: JsValue, room: RoomId) -> Self {
         Self {
             url,
             module,
+            lock: format!("heartchain/{room}/mining"),
             running: None,
             job: None,
             limit: None,
@@ -201,7 +204,11 @@ impl Miner {
         let Some(url) = &self.url else { return };
         // These messages came from the previous worker.
         self.inbox.messages.borrow_mut().clear();
-        match Running::start(url, &self.module, &self.inbox) {
+        let start = message([
+            ("module", self.module.clone()),
+            ("lock", self.lock.as_str().into()),
+        ]);
+        match Running::start(url, &start, &self.inbox) {
             Ok(running) => self.running = Some(running),
             // The browser prints the reason on the console; here it counts as one more failure.
             Err(_) => self.schedule_restart(clock::monotonic()),
@@ -244,7 +251,7 @@ impl Miner {
 }
 
 impl Running {
-    fn start(url: &str, module: &JsValue, inbox: &Rc<Inbox>) -> Result<Self, JsValue> {
+    fn start(url: &str, first: &JsValue, inbox: &Rc<Inbox>) -> Result<Self, JsValue> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
         let worker = Worker::new_with_options(url, &options)?;
@@ -268,7 +275,7 @@ impl Running {
             _on_message: on_message,
             _on_error: on_error,
         };
-        running.post(&message([("module", module.clone())]));
+        running.post(first);
         Ok(running)
     }
 

@@ -65,8 +65,8 @@ pub(crate) async fn start(
         settings: Settings::default(),
         storage: health,
     };
-    let miner = Miner::new(options.miner_url, options.wasm_module);
     let (own_slot, room) = (state.storage.place(), state.machine.room().clone());
+    let miner = Miner::new(options.miner_url, options.wasm_module, room.id());
     let handles = StorageHandles {
         store,
         mirror,

@@ -15,6 +15,7 @@ mod killed;
 mod lessons;
 mod lessons_api;
 mod long_chain;
+mod mining;
 mod network;
 mod offline;
 mod page;

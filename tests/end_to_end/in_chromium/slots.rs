@@ -52,7 +52,7 @@ async fn unshared_readings_are_shared_by_an_open_tab() -> Outcome {
 }
 
 /// Opens two tabs of one browser, both isolated from all peers.
-async fn isolated_pair(env: &mut TestEnv) -> Result<[Tab; 2]> {
+pub(super) async fn isolated_pair(env: &mut TestEnv) -> Result<[Tab; 2]> {
     let page = env.relay.page().to_owned();
     let first = env.tab().await?;
     first
