@@ -15,6 +15,8 @@ const SLICE_MS = 30;
 const REPORT_MS = 1000;
 /** How long a tab mines before the next one has its turn, in ms. */
 const TURN_MS = 1000;
+/** How long a tab waits for its turn before it mines without one, in ms: the tab that has it may be suspended. */
+const PATIENCE_MS = 30_000;
 /** Duration of one slice under a limit, in ms: short enough to look like steady work. */
 const LIMITED_SLICE_MS = 100;
 /** Tries in the first slice, and the bounds of later slices. */
@@ -22,8 +24,10 @@ const FIRST_TRIES = 2_000;
 const MIN_TRIES = 100;
 const MAX_TRIES = 10_000_000;
 
-/** @type {{ id: unknown, header: Uint8Array, next: bigint, hashes: number, ms: number } | null} */
+/** @type {{ id: unknown, header: Uint8Array, next: bigint } | null} */
 let job = null;
+/** What was tried since the last report, and how long that took, in ms. */
+let measured = { hashes: 0, ms: 0 };
 let tries = FIRST_TRIES;
 /** @type {number | null} hashes per second */
 let limit = null;
@@ -34,6 +38,8 @@ let pause = null;
 let lock = null;
 /** Whether the lock was requested and is not granted yet. */
 let waiting = false;
+/** Whether it took so long that this tab mines without a turn until it has one. */
+let impatient = false;
 /** @type {{ ends: number, end: () => void } | null} this tab's turn; `ends` in ms of `performance.now()` */
 let turn = null;
 
@@ -47,13 +53,14 @@ nextSlice.port1.onmessage = () => {
 
 self.onmessage = ({ data }) => {
   if (data.module) {
-    lock = navigator.locks ? data.lock : null;
+    lock = navigator.locks ? (data.lock ?? null) : null;
     load(data.module);
   } else if (data.stop) {
     job = null;
     endTurn();
   } else if ("limit" in data) {
     limit = data.limit;
+    measured = { hashes: 0, ms: 0 };
     clearTimeout(pause);
     pause = null;
     requestSlice();
@@ -72,43 +79,54 @@ async function load(module) {
 }
 
 function begin({ id, header, start }) {
-  job = { id, header, next: BigInt.asUintN(64, BigInt(start)), hashes: 0, ms: 0 };
+  job = { id, header, next: BigInt.asUintN(64, BigInt(start)) };
   requestSlice();
 }
 
 function requestSlice() {
-  if (sliceRequested || pause !== null) return;
   // Slow mining costs the others little, and would waste turns.
   if (limit !== null) endTurn();
+  if (sliceRequested || pause !== null) return;
   if (needsTurn()) return requestTurn();
   sliceRequested = true;
   nextSlice.port2.postMessage(null);
 }
 
 function needsTurn() {
-  return turn === null && lock !== null && limit === null;
+  return turn === null && lock !== null && limit === null && !impatient;
 }
 
 /** Mines when the other tabs have had their turns: the browser grants a lock in the order of the requests. */
 function requestTurn() {
   if (waiting || job === null) return;
   waiting = true;
+  const patience = setTimeout(() => {
+    impatient = true;
+    requestSlice();
+  }, PATIENCE_MS);
+  const granted = () => {
+    clearTimeout(patience);
+    waiting = false;
+    impatient = false;
+  };
   const held = () =>
     new Promise((end) => {
-      waiting = false;
+      granted();
       turn = { ends: performance.now() + TURN_MS, end };
       if (job === null) endTurn();
       else requestSlice();
     });
   navigator.locks.request(lock, held).catch(() => {
-    waiting = false;
+    granted();
     lock = null;
     requestSlice();
   });
 }
 
 function endTurn() {
-  turn?.end();
+  if (turn === null) return;
+  report();
+  turn.end();
   turn = null;
 }
 
@@ -123,8 +141,8 @@ function mineSlice() {
 
   const tried = nonce === undefined ? count : Number(BigInt.asUintN(64, nonce - job.next)) + 1;
   const ms = limit === null ? spent : Math.max(spent, (tried * 1000) / limit);
-  job.hashes += tried;
-  job.ms += ms;
+  measured.hashes += tried;
+  measured.ms += ms;
   if (nonce !== undefined) {
     const { id } = job;
     report();
@@ -135,7 +153,7 @@ function mineSlice() {
     return;
   }
   job.next = BigInt.asUintN(64, job.next + BigInt(count));
-  if (job.ms >= REPORT_MS) report();
+  if (measured.ms >= REPORT_MS) report();
   if (limit === null) {
     // Changes at most fourfold per step: one slow slice on a busy machine must not make the next ones tiny.
     const fitting = tries * Math.min(4, Math.max(0.25, SLICE_MS / Math.max(spent, 0.1)));
@@ -156,9 +174,9 @@ function rest(ms) {
 }
 
 function report() {
-  self.postMessage({ id: job.id, hashes: job.hashes, ms: job.ms });
-  job.hashes = 0;
-  job.ms = 0;
+  if (job === null || measured.ms === 0) return;
+  self.postMessage({ id: job.id, ...measured });
+  measured = { hashes: 0, ms: 0 };
 }
 
 function reportErrors(work) {

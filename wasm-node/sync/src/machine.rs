@@ -148,6 +148,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
 
     /// Confirms what is due, before the input changes anything.
     fn confirm(&mut self) {
+        self.parts.on_released();
         let ctx = &mut self.parts.ctx;
         let has_more = self.parts.confirmation.poll(ctx);
         if has_more && self.parts.may_finish() {
@@ -246,7 +247,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
 
     fn on_written(&mut self, id: WriteId) {
         let ctx = &mut self.parts.ctx;
-        if ctx.writes.on_written(id) {
+        if let Some(written) = ctx.writes.on_written(id) {
+            if written.had_confirmed {
+                self.parts.confirmation.on_written();
+            }
             self.parts.importing.on_written(ctx, id, true);
         } else if !self.parts.recorder.on_written(ctx, id) {
             self.parts.adopted.on_written(ctx, id, true);
@@ -269,8 +273,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
 
     fn on_store_reset(&mut self) {
         let ctx = &mut self.parts.ctx;
-        store_reset::rewrite_store(ctx, self.parts.recorder.journal(), &mut self.parts.adopted);
-        self.parts.confirmation.write(ctx);
+        let journal = self.parts.recorder.journal();
+        store_reset::rewrite_store(ctx, journal, &mut self.parts.adopted, &self.parts.recovery);
+        self.parts.confirmation.on_store_reset(ctx);
         self.parts.missing.start_sweep(ctx);
     }
 
@@ -333,6 +338,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             operations,
             &self.parts.recovery,
             &self.parts.adopted,
+            &mut self.parts.confirmation,
         );
     }
 }

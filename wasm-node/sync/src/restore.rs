@@ -260,8 +260,9 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         self.confirm();
         let parts = &mut self.machine.parts;
         parts.missing.set_written_tip(self.tip);
+        // Their readings may not have been offered again before the tab closed.
         let pruned = parts.ctx.tree.prune(&[]);
-        parts.recovery.delete_removed(&mut parts.ctx, pruned);
+        parts.recovery.queue(&mut parts.ctx, pruned, false);
         parts.recovery.delete_removed(&mut parts.ctx, self.invalid);
         // If the confirmed part and the best tip are complete, blocks without a place were never on the best
         // branch: their parents' bodies never arrived. Otherwise they may have been.

@@ -45,7 +45,7 @@ pub(crate) struct Confirmation {
     /// The height up to which another peer has the best branch as well. Nothing above it is confirmed, because
     /// a branch that no other peer has seen must be shared first.
     shared: u64,
-    /// Whether a confirmed block is recorded on disk.
+    /// Whether a confirmed block is recorded on disk, as far as writes have succeeded.
     is_stored: bool,
     /// The block that was confirmed before the clock was set back, if it is held back now.
     held_back: Option<BlockHash>,
@@ -96,6 +96,11 @@ impl Confirmation {
     /// Whether the confirmed block on disk may change.
     pub(super) const fn may_advance(&self) -> bool {
         self.held_back.is_none()
+    }
+
+    /// The confirmed block was written.
+    pub(super) fn on_written(&mut self) {
+        self.is_stored = true;
     }
 
     /// The confirmed block could not be written.
@@ -173,14 +178,17 @@ impl Confirmation {
         anyway.max(deep)
     }
 
-    /// Handles the release of a held-back confirmed block. If its branch is the best one again, it is still confirmed.
-    pub(super) fn on_released(&mut self, tree: &mut Tree) {
-        let Some(hash) = self.held_back.take_if(|hash| !tree.is_held_back(hash)) else {
-            return;
-        };
-        if let Some(info) = tree.block(&hash).filter(|info| info.on_best) {
-            tree.confirm(info.index);
-            self.index = tree.confirmed_index();
+    /// Handles the release of a held-back confirmed block. If its branch is the best one again, it is still confirmed. If not, it
+    /// left, and is returned.
+    pub(super) fn on_released(&mut self, tree: &mut Tree) -> Option<BlockHash> {
+        let hash = self.held_back.take_if(|hash| !tree.is_held_back(hash))?;
+        match tree.block(&hash) {
+            Some(info) if info.on_best => {
+                tree.confirm(info.index);
+                self.index = tree.confirmed_index();
+                None
+            }
+            _ => Some(hash),
         }
     }
 
@@ -202,7 +210,14 @@ impl Confirmation {
         }
     }
 
-    pub(super) fn write<P: Copy + Ord + Debug>(&mut self, ctx: &mut Context<P>) {
+    /// The disk lost what was recorded.
+    pub(super) fn on_store_reset<P: Copy + Ord + Debug>(&mut self, ctx: &mut Context<P>) {
+        self.written = 0;
+        self.is_stored = false;
+        self.write(ctx);
+    }
+
+    fn write<P: Copy + Ord + Debug>(&mut self, ctx: &mut Context<P>) {
         if let Some(operation) = self.put_confirmed(ctx) {
             ctx.write(alloc::vec![operation]);
         }
@@ -232,18 +247,23 @@ impl Confirmation {
         ctx.write(operations);
     }
 
-    /// Returns the operation that records the confirmed block. `None` if the one on disk may not change because
-    /// it is held back.
-    fn put_confirmed<P: Copy + Ord + Debug>(&mut self, ctx: &Context<P>) -> Option<StoreOperation> {
-        if self.held_back.is_some() {
+    /// Returns the operation that records the confirmed block. `None` if the one on disk may not change, because it is held back
+    /// or blocks that left the best branch are not protected on disk yet.
+    pub(super) fn put_confirmed<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &Context<P>,
+    ) -> Option<StoreOperation> {
+        if self.held_back.is_some() || ctx.writes.has_protection() {
             return None;
         }
-        // Blocks that are confirmed at startup must be on disk with their bodies.
-        let lowest = ctx.writes.lowest_body().unwrap_or(u64::MAX);
-        let index = self.index.min(lowest.saturating_sub(1));
+        // Blocks that are confirmed at startup must be on disk with their bodies. A body below the recorded block that is written
+        // again was there before.
+        let on_best = |hash: &BlockHash| ctx.tree.block(hash).is_some_and(|info| info.on_best);
+        let lowest = ctx.writes.lowest_body(on_best).unwrap_or(u64::MAX);
+        let recorded = self.written.min(self.index);
+        let index = self.index.min(lowest.saturating_sub(1)).max(recorded);
         let hash = ctx.tree.best_hash(index)?;
         self.written = index;
-        self.is_stored = true;
         self.written_at = ctx.now();
         Some(StoreOperation::PutConfirmed(hash))
     }

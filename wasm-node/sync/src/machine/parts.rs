@@ -101,10 +101,12 @@ impl<P: Copy + Ord + Debug> Parts<P> {
             FollowUp::StoreBodies(operations) => self.confirmation.write_bodies(ctx, operations),
             FollowUp::Advance => ctx.advance(),
             FollowUp::Switched { switch, announce } => self.on_switch(&switch, announce),
-            FollowUp::Delete(hashes) => self.recovery.delete_removed(ctx, hashes),
+            FollowUp::Delete(hashes) => {
+                self.recovery.delete_removed(ctx, hashes);
+            }
             FollowUp::Prune => self.prune(),
             FollowUp::ConfirmedHeldBack(hash) => self.confirmation.hold_back(hash),
-            FollowUp::Released => self.confirmation.on_released(&mut ctx.tree),
+            FollowUp::Released => self.on_released(),
             FollowUp::ClockJumped { back } => {
                 self.status.ask_all();
                 if back {
@@ -136,6 +138,7 @@ impl<P: Copy + Ord + Debug> Parts<P> {
         let left = self.confirmation.on_switch(ctx, switch);
         self.recovery.queue(ctx, left.confirmed, true);
         self.recovery.queue(ctx, left.others, false);
+        self.on_released();
         self.prune();
         let ctx = &mut self.ctx;
         ctx.return_displaced();
@@ -154,6 +157,17 @@ impl<P: Copy + Ord + Debug> Parts<P> {
             to,
             reorg: !switch.disconnected.is_empty(),
         });
+    }
+
+    /// Blocks that were held back are due. Confirmed ones whose branch is not the best one any more have left it.
+    pub(super) fn on_released(&mut self) {
+        let ctx = &mut self.ctx;
+        if let Some(hash) = self.confirmation.on_released(&mut ctx.tree) {
+            let left = ctx.tree.path_from_best(&hash).into_iter();
+            let has_body = |hash: &_| ctx.tree.block(hash).is_some_and(|info| info.has_body);
+            let left = left.filter(has_body).collect();
+            self.recovery.protect(ctx, left);
+        }
     }
 
     /// These bodies are no longer on disk. One after the other, because each may change the best branch, and what leaves it must be
@@ -313,7 +327,8 @@ impl<P: Copy + Ord + Debug> Parts<P> {
 
     /// Whether readings in the confirmed part of the best branch are safe on disk.
     pub(super) fn may_finish(&self) -> bool {
-        self.confirmation.may_advance() && !self.ctx.writes.has_bodies()
+        let writes = &self.ctx.writes;
+        self.confirmation.may_advance() && !writes.has_bodies() && !writes.has_protection()
     }
 
     /// The leaves of branches that header syncs and imports are extending. They must not be pruned for having little work.
@@ -328,12 +343,10 @@ impl<P: Copy + Ord + Debug> Parts<P> {
         self.ctx.tree_changed();
     }
 
-    /// Deletes side blocks. Returns whether there were any.
+    /// Deletes side blocks from the disk. Returns whether there were any.
     pub(super) fn make_room(&mut self) -> bool {
         let removed = self.ctx.tree.prune_all(&self.leaves_in_use());
-        let any = !removed.is_empty();
-        self.recovery.delete_removed(&mut self.ctx, removed);
         self.ctx.tree_changed();
-        any
+        self.recovery.delete_removed(&mut self.ctx, removed)
     }
 }

@@ -33,8 +33,8 @@ pub(crate) struct ReorgRecovery {
     fresh: VecDeque<BlockHash>,
     /// Protected blocks that were read before, least recently read first.
     read: VecDeque<BlockHash>,
-    /// All tracked blocks, and whether each is protected.
-    tracked: HashMap<BlockHash, bool>,
+    /// All blocks of both queues, and of the read in progress.
+    tracked: HashMap<BlockHash, Tracked>,
     /// How many protected blocks are on disk only. They are not tracked until the next start.
     on_disk: u64,
     reading: Option<(ReadId, Vec<BlockHash>)>,
@@ -43,6 +43,13 @@ pub(crate) struct ReorgRecovery {
     reread_interval: Millis,
     /// After a failed read, no read is tried before this time.
     paused_until: MonotonicMillis,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tracked {
+    is_protected: bool,
+    /// Whether its readings have been offered again.
+    was_read: bool,
 }
 
 impl ReorgRecovery {
@@ -54,15 +61,19 @@ impl ReorgRecovery {
 
     /// Adds a block. Returns `false` if there is no room; if it is protected, it waits on disk until the next start.
     fn push(&mut self, hash: BlockHash, protected: bool) -> bool {
-        if let Some(is_protected) = self.tracked.get_mut(&hash) {
-            *is_protected |= protected;
+        if let Some(tracked) = self.tracked.get_mut(&hash) {
+            tracked.is_protected |= protected;
             return true;
         }
         if self.tracked.len() >= MAX_RECOVERY_QUEUE {
             self.on_disk += u64::from(protected);
             return false;
         }
-        self.tracked.insert(hash, protected);
+        let tracked = Tracked {
+            is_protected: protected,
+            was_read: false,
+        };
+        self.tracked.insert(hash, tracked);
         self.fresh.push_back(hash);
         true
     }
@@ -100,12 +111,14 @@ impl ReorgRecovery {
 
     /// Whether this block must stay on disk, because it is protected or its readings have not been offered again yet.
     pub(super) fn must_stay(&self, hash: &BlockHash) -> bool {
-        self.on_disk > 0 || self.tracked.contains_key(hash)
+        let tracked = self.tracked.get(hash);
+        self.is_protected(hash) || tracked.is_some_and(|tracked| !tracked.was_read)
     }
 
     /// Whether this block is protected. Once some protected blocks are not tracked, this is true for every block.
     pub(crate) fn is_protected(&self, hash: &BlockHash) -> bool {
-        self.on_disk > 0 || self.tracked.get(hash).copied().unwrap_or(false)
+        let tracked = self.tracked.get(hash);
+        self.on_disk > 0 || tracked.is_some_and(|tracked| tracked.is_protected)
     }
 
     /// When the next blocks are read.
@@ -150,20 +163,31 @@ impl ReorgRecovery {
         }
     }
 
-    /// Deletes blocks that left the tree, unless they must stay or are back.
+    /// The protected blocks that memory tracks.
+    pub(super) fn protected(&self) -> impl Iterator<Item = BlockHash> {
+        let protected = self
+            .tracked
+            .iter()
+            .filter(|(_, tracked)| tracked.is_protected);
+        protected.map(|(hash, _)| *hash)
+    }
+
+    /// Deletes blocks that left the tree, unless they must stay or are back. Returns whether there were any.
     pub(crate) fn delete_removed<P: Copy + Ord + Debug>(
         &self,
         ctx: &mut Context<P>,
         hashes: Vec<BlockHash>,
-    ) {
+    ) -> bool {
         let is_back = |hash: &BlockHash| ctx.tree.block(hash).is_some_and(|info| info.has_body);
         let gone = hashes
             .into_iter()
             .filter(|hash| !self.must_stay(hash) && !is_back(hash));
         let operations: Vec<StoreOperation> = gone.map(StoreOperation::DeleteBlock).collect();
-        if !operations.is_empty() {
+        let any = !operations.is_empty();
+        if any {
             ctx.write(operations);
         }
+        any
     }
 
     /// Starts the next read, unless one is in progress.
@@ -205,7 +229,8 @@ impl ReorgRecovery {
         };
         let before = ctx.mempool.len();
         for (hash, body) in hashes.iter().zip(bodies) {
-            let protected = self.tracked.get(hash).copied().unwrap_or(false);
+            let tracked = self.tracked.get(hash);
+            let protected = tracked.is_some_and(|tracked| tracked.is_protected);
             let body = body.or_else(|| ctx.writes.body(hash).map(<[Reading]>::to_vec));
             let has_body = ctx.tree.block(hash).is_some_and(|info| info.has_body);
             let is_done = match body {
@@ -214,6 +239,9 @@ impl ReorgRecovery {
                 None => !has_body,
             };
             if (protected || has_body) && !is_done {
+                if let Some(tracked) = self.tracked.get_mut(hash) {
+                    tracked.was_read = true;
+                }
                 self.read.push_back(*hash);
                 continue;
             }
@@ -221,8 +249,8 @@ impl ReorgRecovery {
             if protected {
                 operations.push(StoreOperation::DeleteRecovery(*hash));
             }
-            // It was pruned while it had to stay on disk.
-            if ctx.tree.block(hash).is_none() && (protected || !self.must_stay(hash)) {
+            // It left the tree while it had to stay on disk. Its header may be back, without the body.
+            if !has_body && (protected || !self.must_stay(hash)) {
                 operations.push(StoreOperation::DeleteBlock(*hash));
             }
         }

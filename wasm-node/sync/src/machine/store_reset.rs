@@ -6,19 +6,22 @@ use core::fmt::Debug;
 
 use heartchain_chain::reading::Reading;
 
-use super::{adopted_readings::Adopted, context::Context, journal::Journal};
+use super::{
+    adopted_readings::Adopted, context::Context, journal::Journal, reorg_recovery::ReorgRecovery,
+};
 use crate::{
     config::{MAX_ADOPTED, RESET_BATCH},
     io::StoreOperation,
 };
 
-/// Writes keys, journal, adopted readings and the tip to the new store. Bodies were only in storage, so
+/// Writes keys, journal, adopted readings, the protection of blocks and the tip to the new store. Bodies were only in storage, so
 /// those of the best branch are fetched from peers. Pending readings of other authors are only in memory,
 /// since the block on disk that protected them is gone. They are therefore stored like adopted ones.
 pub(super) fn rewrite_store<P: Copy + Ord + Debug>(
     ctx: &mut Context<P>,
     journal: &Journal,
     adopted: &mut Adopted,
+    recovery: &ReorgRecovery,
 ) {
     let room = ctx.room();
     let own = journal.author();
@@ -41,8 +44,13 @@ pub(super) fn rewrite_store<P: Copy + Ord + Debug>(
     let readings = adopted.iter();
     let readings = readings.map(|reading| StoreOperation::PutAdopted(reading.id(room), *reading));
     let tip = StoreOperation::PutTip(ctx.tree.tip().hash);
-    let operations: Vec<StoreOperation> =
-        keys.chain(entries).chain(readings).chain([tip]).collect();
+    let protected = recovery.protected().map(StoreOperation::PutRecovery);
+    let operations: Vec<StoreOperation> = keys
+        .chain(entries)
+        .chain(readings)
+        .chain(protected)
+        .chain([tip])
+        .collect();
     for batch in operations.chunks(RESET_BATCH) {
         ctx.write(batch.to_vec());
     }

@@ -21,10 +21,10 @@ pub(crate) struct Writes {
     operations: usize,
 }
 
-/// A write of [`Writes`] failed, and its changes will be retried.
+/// A write of [`Writes`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FailedWrite {
-    /// Whether it recorded a confirmed block. That is not retried.
+pub(super) struct EndedWrite {
+    /// Whether it recorded a confirmed block. If the write failed, that is not retried.
     pub(super) had_confirmed: bool,
 }
 
@@ -34,22 +34,23 @@ impl Writes {
         self.under_way.insert(id, operations);
     }
 
-    /// A write ended. Returns whether it is tracked here.
-    pub(super) fn on_written(&mut self, id: WriteId) -> bool {
-        let Some(operations) = self.under_way.remove(&id) else {
-            return false;
-        };
-        self.operations -= operations.len();
-        true
+    /// A write succeeded. Returns `None` if it is not tracked here.
+    pub(super) fn on_written(&mut self, id: WriteId) -> Option<EndedWrite> {
+        self.end(id).map(|(ended, _)| ended)
     }
 
-    /// A write failed. Returns `None` if it is not tracked here.
-    pub(super) fn on_failed(&mut self, id: WriteId, now: MonotonicMillis) -> Option<FailedWrite> {
+    fn end(&mut self, id: WriteId) -> Option<(EndedWrite, Vec<StoreOperation>)> {
         let operations = self.under_way.remove(&id)?;
         self.operations -= operations.len();
         let had_confirmed = operations
             .iter()
             .any(|operation| matches!(operation, StoreOperation::PutConfirmed(_)));
+        Some((EndedWrite { had_confirmed }, operations))
+    }
+
+    /// A write failed, and its changes will be retried. Returns `None` if it is not tracked here.
+    pub(super) fn on_failed(&mut self, id: WriteId, now: MonotonicMillis) -> Option<EndedWrite> {
+        let (ended, operations) = self.end(id)?;
         // These are not retried: a later tip may have been written meanwhile.
         let lasting = operations.into_iter().filter(|operation| {
             !matches!(
@@ -57,11 +58,20 @@ impl Writes {
                 StoreOperation::PutTip(_) | StoreOperation::PutConfirmed(_)
             )
         });
+        self.retry_later(lasting, now);
+        Some(ended)
+    }
+
+    /// Keeps changes for the next retry.
+    pub(super) fn retry_later(
+        &mut self,
+        operations: impl IntoIterator<Item = StoreOperation>,
+        now: MonotonicMillis,
+    ) {
         let before = self.failed.len();
-        self.failed.extend(lasting);
+        self.failed.extend(operations);
         self.operations += self.failed.len() - before;
         self.retry_at.get_or_insert(now.saturating_add(WRITE_RETRY));
-        Some(FailedWrite { had_confirmed })
     }
 
     /// Takes the changes to retry, if it is time.
@@ -81,10 +91,14 @@ impl Writes {
         self.operations
     }
 
+    /// Changes that may not be on disk yet.
+    fn unwritten(&self) -> impl Iterator<Item = &StoreOperation> {
+        self.under_way.values().flatten().chain(&self.failed)
+    }
+
     /// Blocks that may not be on disk yet.
     fn blocks(&self) -> impl Iterator<Item = (&BlockHash, &Block)> {
-        let all = self.under_way.values().flatten().chain(&self.failed);
-        all.filter_map(|operation| {
+        self.unwritten().filter_map(|operation| {
             if let StoreOperation::PutBlock(hash, block) = operation {
                 return Some((hash, block));
             }
@@ -99,9 +113,16 @@ impl Writes {
         found.map(|(_, block)| block.readings.as_slice())
     }
 
-    /// The lowest height with a body that is not on disk yet.
-    pub(super) fn lowest_body(&self) -> Option<u64> {
-        self.blocks().map(|(_, block)| block.header.index).min()
+    /// The lowest height of those of these blocks whose bodies are not on disk yet.
+    pub(super) fn lowest_body(&self, counts: impl Fn(&BlockHash) -> bool) -> Option<u64> {
+        let blocks = self.blocks().filter(|(hash, _)| counts(hash));
+        blocks.map(|(_, block)| block.header.index).min()
+    }
+
+    /// Whether the protection of a block is not on disk yet.
+    pub(super) fn has_protection(&self) -> bool {
+        let mut unwritten = self.unwritten();
+        unwritten.any(|operation| matches!(operation, StoreOperation::PutRecovery(_)))
     }
 
     /// Whether any body is not on disk yet.

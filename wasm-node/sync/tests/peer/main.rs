@@ -7,6 +7,7 @@ mod attacks;
 mod bad_peers;
 mod bounds;
 mod catching_up;
+mod confirmed_record;
 mod fixtures;
 mod gossip;
 mod hostile;
