@@ -189,10 +189,6 @@ impl Connectivity {
     ) -> Option<PeerId> {
         if let Some(relay) = self.relays.closed(id, now) {
             self.dialer.on_source_gone(relay);
-            // Peers that other relays report as well may have been forgotten with this relay.
-            for other in self.relays.forget_cookies() {
-                self.dialer.on_relay_connected(other);
-            }
             self.look_for_peers_soon(now);
         }
         let was_neighbour = self.connections.is_neighbour(&peer);
