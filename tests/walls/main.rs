@@ -63,6 +63,7 @@ const BROWSER: Boundary = Boundary {
         "failure.rs",
         "listeners.rs",
         "miner.rs",
+        "next_task.rs",
         "resume_listener.rs",
         "storage/",
     ],

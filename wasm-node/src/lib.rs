@@ -49,6 +49,8 @@ mod listeners;
 #[cfg(target_arch = "wasm32")]
 mod miner;
 #[cfg(target_arch = "wasm32")]
+mod next_task;
+#[cfg(target_arch = "wasm32")]
 mod node;
 #[cfg(target_arch = "wasm32")]
 mod node_state;

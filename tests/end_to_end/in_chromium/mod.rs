@@ -8,6 +8,7 @@ mod damage;
 mod details;
 mod direct;
 mod figures;
+mod floods;
 mod hostile;
 mod input_errors;
 mod keyboard;

@@ -29,6 +29,8 @@ use crate::harness::PATIENCE;
 /// How long the tab may take to respond or disconnect. It needs milliseconds.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
+const GOSSIP: StreamProtocol = StreamProtocol::new("/meshsub/1.1.0");
+
 /// Returns the raw response to a request of the tab; `None` sends no response.
 pub(crate) type Responder = Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + Send>;
 
@@ -40,6 +42,7 @@ struct Behaviour {
     ping: ping::Behaviour,
     gossip: gossipsub::Behaviour,
     sync: request_response::Behaviour<RawCodec>,
+    raw_gossip: request_response::Behaviour<RawCodec>,
 }
 
 /// A peer with scripted behaviour that is connected to one tab.
@@ -136,6 +139,15 @@ impl ScriptedPeer {
         Ok(())
     }
 
+    /// Sends these bytes on a gossip stream of their own, which replaces the one before.
+    pub(crate) fn send_raw_gossip(&mut self, raw: Vec<u8>) {
+        let tab = self.tab;
+        self.swarm
+            .behaviour_mut()
+            .raw_gossip
+            .send_request(&tab, raw);
+    }
+
     /// Waits until the tab has closed every connection to this peer.
     pub(crate) async fn wait_until_dropped(&mut self) -> Result<()> {
         self.run_until("the tab to disconnect", |it| {
@@ -219,6 +231,7 @@ impl fmt::Debug for ScriptedPeer {
 
 async fn swarm(room: &str) -> Result<Swarm<Behaviour>> {
     let sync = StreamProtocol::try_from_owned(format!("/heartchain/1/{room}/sync"))?;
+    let patient = || request_response::Config::default().with_request_timeout(PATIENCE);
     let topics = ["readings", "blocks"]
         .map(|topic| gossipsub::IdentTopic::new(format!("heartchain/1/{room}/{topic}")));
     let swarm = SwarmBuilder::with_new_identity()
@@ -247,7 +260,12 @@ async fn swarm(room: &str) -> Result<Swarm<Behaviour>> {
                 sync: request_response::Behaviour::with_codec(
                     RawCodec,
                     [(sync, ProtocolSupport::Full)],
-                    request_response::Config::default().with_request_timeout(PATIENCE),
+                    patient(),
+                ),
+                raw_gossip: request_response::Behaviour::with_codec(
+                    RawCodec,
+                    [(GOSSIP, ProtocolSupport::Outbound)],
+                    patient(),
                 ),
             })
         })

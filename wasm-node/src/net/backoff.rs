@@ -38,6 +38,11 @@ impl Backoff {
         jitter(step, random)
     }
 
+    /// Failures since the last success.
+    pub(crate) const fn failures(&self) -> usize {
+        self.failures
+    }
+
     /// Makes the next wait the shortest again, after a success or a change of circumstances.
     pub(crate) const fn reset(&mut self) {
         self.failures = 0;

@@ -22,6 +22,7 @@ use super::{
     connection_limiter::ConnectionLimiter,
     connections::{PING_INTERVAL, PING_TIMEOUT},
     error::NetworkError,
+    gossip_limiter::GossipLimiter,
     identity::peer_id_of,
     peer_list::MAX_PEER_LIST_LEN,
     pending_validation::GOSSIP_HISTORY,
@@ -34,6 +35,11 @@ const MAX_GOSSIP_LEN: usize = 160 * 1024;
 const GOSSIP_ID_LEN: usize = 20;
 /// Gossip items queued for one peer before the peer counts as slow.
 const MAX_GOSSIP_QUEUE: usize = 1_000;
+/// Gossip items that one IHAVE or IWANT names: those of another second follow with the next. With more, the message would
+/// exceed [`MAX_CONTROL_LEN`], and the receiver would close the stream.
+const MAX_ANNOUNCED: usize = 128;
+/// Bytes of the subscriptions and control items of one RPC.
+const MAX_CONTROL_LEN: usize = 4 * 1024;
 /// The longest time for any request; the machine's own deadlines are no longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests of one connection at one time: 4 in each direction, twice over.
@@ -63,7 +69,7 @@ pub(crate) struct Protocols {
     pub(crate) rendezvous: request_response::Behaviour<FrameCodec>,
     pub(crate) identify: HideObservedAddr<identify::Behaviour>,
     pub(crate) ping: ping::Behaviour,
-    pub(crate) gossip: gossipsub::Behaviour,
+    pub(crate) gossip: GossipLimiter,
     pub(crate) sync: request_response::Behaviour<FrameCodec>,
     pub(crate) neighbours: request_response::Behaviour<FrameCodec>,
     pub(crate) hop: relay::Behaviour,
@@ -190,7 +196,7 @@ fn hop_config() -> relay::Config {
     }
 }
 
-fn gossip_behaviour(names: &RoomNames) -> Result<gossipsub::Behaviour, NetworkError> {
+fn gossip_behaviour(names: &RoomNames) -> Result<GossipLimiter, NetworkError> {
     let settings = gossipsub::ConfigBuilder::default()
         .validation_mode(gossipsub::ValidationMode::Anonymous)
         .validate_messages()
@@ -198,16 +204,20 @@ fn gossip_behaviour(names: &RoomNames) -> Result<gossipsub::Behaviour, NetworkEr
         .max_transmit_size(MAX_GOSSIP_LEN)
         .history_length(GOSSIP_HISTORY)
         .connection_handler_queue_len(MAX_GOSSIP_QUEUE)
+        .max_control_messages_sent(MAX_ANNOUNCED)
+        .max_control_message_size(MAX_CONTROL_LEN)
         .flood_publish(true)
         .build()
         .map_err(|error| NetworkError::Gossip(error.to_string()))?;
     let refused = |reason: &str| NetworkError::Gossip(reason.to_owned());
-    let mut gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Anonymous, settings)
-        .map_err(refused)?;
+    let topics = [&names.readings, &names.blocks];
+    let hashes = topics.iter().map(|topic| topic.hash()).collect();
+    let mut limiter = GossipLimiter::new(settings, hashes).map_err(refused)?;
+    let gossip = limiter.gossip();
     gossip
         .with_peer_score(score(), gossipsub::PeerScoreThresholds::default())
         .map_err(|error| refused(&error))?;
-    for topic in [&names.readings, &names.blocks] {
+    for topic in topics {
         gossip
             .set_topic_params(topic.clone(), topic_score())
             .map_err(refused)?;
@@ -215,7 +225,7 @@ fn gossip_behaviour(names: &RoomNames) -> Result<gossipsub::Behaviour, NetworkEr
             .subscribe(topic)
             .map_err(|error| NetworkError::Gossip(error.to_string()))?;
     }
-    Ok(gossip)
+    Ok(limiter)
 }
 
 /// Truncated SHA-256 of topic and data: publishing the same data twice publishes it once.

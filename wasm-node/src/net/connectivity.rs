@@ -2,9 +2,11 @@
 //! connections: [`Connections`] and [`Housekeeping`], [`Relays`] and [`RelayActions`], [`Dialer`] and [`PeerExchange`].
 //! It hands each event to a part, and what follows from it to the others; the parts know nothing of each other's state.
 
-use std::time::Duration;
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use futures::future::FusedFuture;
 use heartchain_chain::time::{MonotonicMillis, UnixMillis};
 use heartchain_sync::Input;
 use libp2p::{
@@ -85,11 +87,12 @@ impl Connectivity {
             .collect()
     }
 
-    /// Waits for the next document of a relay that was read, or could not be (`None`).
-    pub(crate) fn next_document(
+    /// The next document of a relay that was read, or could not be (`None`).
+    pub(crate) fn poll_document(
         &mut self,
-    ) -> impl FusedFuture<Output = (LinkId, Option<RelayDocument>)> {
-        self.relay_actions.next_document()
+        context: &mut Context<'_>,
+    ) -> Poll<(LinkId, Option<RelayDocument>)> {
+        self.relay_actions.poll_document(context)
     }
 }
 
@@ -189,10 +192,6 @@ impl Connectivity {
     ) -> Option<PeerId> {
         if let Some(relay) = self.relays.closed(id, now) {
             self.dialer.on_source_gone(relay);
-            // Peers that other relays report as well may have been forgotten with this relay.
-            for other in self.relays.forget_cookies() {
-                self.dialer.on_relay_connected(other);
-            }
             self.look_for_peers_soon(now);
         }
         let was_neighbour = self.connections.is_neighbour(&peer);

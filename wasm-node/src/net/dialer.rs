@@ -18,7 +18,7 @@ use super::{
     backoff::PEER_REDIAL,
     bans::{Bans, MAX_BANNED},
     behaviour::Protocols,
-    candidates::{Candidates, EXCHANGED_PEER_TTL, MAX_CANDIDATES, NON_MEMBER_BACKOFF},
+    candidates::{Candidates, EXCHANGED_PEER_TTL, MAX_WAYS, NON_MEMBER_BACKOFF},
     peer_slots::SlotKind,
     rendezvous::RENDEZVOUS_TTL,
 };
@@ -29,7 +29,8 @@ pub(crate) struct Dialer {
     candidates: Candidates<PeerId, PeerId>,
     /// Peers that the user named, each with the relay that leads to it.
     named: Vec<CircuitAddress>,
-    dialing: LiteMap<ConnectionId, PeerId>,
+    /// The peer of each dial in progress, and the relay or neighbour through which it is dialed.
+    dialing: LiteMap<ConnectionId, (PeerId, PeerId)>,
     bans: Bans<PeerId>,
 }
 
@@ -37,7 +38,7 @@ impl Dialer {
     /// A dialer that will dial the `named` peers even if no relay reports them.
     pub(crate) fn new(named: Vec<CircuitAddress>) -> Self {
         Self {
-            candidates: Candidates::new(MAX_CANDIDATES, PEER_REDIAL),
+            candidates: Candidates::new(MAX_WAYS, PEER_REDIAL),
             named,
             dialing: LiteMap::new(),
             bans: Bans::new(MAX_BANNED),
@@ -84,7 +85,7 @@ impl Dialer {
 
     /// A relay or neighbour is gone, and with it the way to the peers that it reported.
     pub(crate) fn on_source_gone(&mut self, source: PeerId) {
-        self.candidates.forget_relay(source);
+        self.candidates.forget_source(source);
     }
 
     /// A connection was established.
@@ -94,16 +95,16 @@ impl Dialer {
 
     /// A dial failed. Returns whether it was one of this dialer's.
     pub(crate) fn on_dial_failed(&mut self, id: ConnectionId, now: MonotonicMillis) -> bool {
-        let peer = self.dialing.remove(&id);
-        if let Some(peer) = peer {
-            self.candidates.failed(peer, now, random_u64());
+        let dialed = self.dialing.remove(&id);
+        if let Some((peer, source)) = dialed {
+            self.candidates.failed(peer, source, now, random_u64());
         }
-        peer.is_some()
+        dialed.is_some()
     }
 
     /// A connection to a peer ended before it was a member: it has no free slot, or never identified itself.
     pub(crate) fn on_refused(&mut self, peer: PeerId, now: MonotonicMillis) {
-        self.candidates.failed(peer, now, random_u64());
+        self.candidates.refused(peer, now, random_u64());
     }
 
     /// A peer turned out to be a member of this room.
@@ -159,7 +160,7 @@ impl Dialer {
             *peer == us
                 || bans.contains(peer)
                 || is_connected(peer)
-                || dialing.values().any(|dialed| dialed == peer)
+                || dialing.values().any(|(dialed, _)| dialed == peer)
         };
         for (peer, source) in self.candidates.choose(wanted, now, busy, random_u64) {
             let Some(address) = circuit(&source, peer) else {
@@ -174,15 +175,15 @@ impl Dialer {
             connection_limiter.expect_dial(connection, SlotKind::Outbound);
             match swarm.dial(dial) {
                 Ok(()) => {
-                    self.dialing.insert(connection, peer);
+                    self.dialing.insert(connection, (peer, source));
                 }
-                Err(_) => self.candidates.failed(peer, now, random_u64()),
+                Err(_) => self.candidates.failed(peer, source, now, random_u64()),
             }
         }
     }
 
-    /// Opens a circuit to a peer whose direct connection has fallen silent: through the source that reported it, or
-    /// else one of the `relays`. A new direct connection is negotiated over the circuit; if that fails, the circuit
+    /// Opens a circuit to a peer whose direct connection has fallen silent: through a source that reported it, or else
+    /// one of the `relays`. A new direct connection is negotiated over the circuit; if that fails, the circuit
     /// carries all traffic.
     pub(crate) fn redial_over_circuit(
         &mut self,
@@ -191,10 +192,10 @@ impl Dialer {
         relays: impl Iterator<Item = PeerId>,
         circuit: impl Fn(&PeerId, PeerId) -> Option<Multiaddr>,
     ) {
-        let sources = self.candidates.source(&peer).into_iter().chain(relays);
-        let Some(address) = sources
+        let sources = self.candidates.sources(&peer).into_iter().chain(relays);
+        let Some((source, address)) = sources
             .filter(|source| *source != peer)
-            .find_map(|source| circuit(&source, peer))
+            .find_map(|source| Some((source, circuit(&source, peer)?)))
         else {
             return;
         };
@@ -204,7 +205,7 @@ impl Dialer {
             .build();
         let connection = dial.connection_id();
         if swarm.dial(dial).is_ok() {
-            self.dialing.insert(connection, peer);
+            self.dialing.insert(connection, (peer, source));
         }
     }
 }

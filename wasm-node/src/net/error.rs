@@ -13,6 +13,9 @@ pub(crate) enum NetworkError {
     /// Gossipsub refused its configuration.
     #[error("gossip could not be set up: {0}")]
     Gossip(String),
+    /// The browser has no message channels.
+    #[error("this browser cannot pass messages")]
+    Browser,
     /// A protocol name is too long or contains invalid characters.
     #[error("{0:?} is not a valid protocol name")]
     Name(String),

@@ -10,10 +10,12 @@ use heartchain_sync::{
 };
 use libp2p::{
     PeerId,
-    gossipsub::{Behaviour, Event, IdentTopic, Message, MessageAcceptance, MessageId},
+    gossipsub::{Event, IdentTopic, Message, MessageAcceptance, MessageId},
 };
 
-use super::{behaviour::RoomNames, pending_validation::PendingValidation};
+use super::{
+    behaviour::RoomNames, gossip_limiter::RoomGossip, pending_validation::PendingValidation,
+};
 
 /// A message of the room that arrived.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ impl Gossip {
     }
 
     /// Publishes an item to its topic of the room.
-    pub(crate) fn publish(&self, gossipsub: &mut Behaviour, item: &GossipItem) {
+    pub(crate) fn publish(&self, gossipsub: &mut RoomGossip, item: &GossipItem) {
         let topic = match item.topic() {
             Topic::Readings => &self.readings,
             Topic::Blocks => &self.blocks,
@@ -82,7 +84,7 @@ impl Gossip {
     /// all the same: it can still be of use here.
     pub(crate) fn accept(
         &mut self,
-        gossipsub: &mut Behaviour,
+        gossipsub: &mut RoomGossip,
         message: Arrived,
         now: MonotonicMillis,
     ) -> Input<PeerId> {
@@ -105,7 +107,7 @@ impl Gossip {
     }
 
     /// Does not forward the message of a peer that is no member.
-    pub(crate) fn refuse(gossipsub: &mut Behaviour, message: &Arrived) {
+    pub(crate) fn refuse(gossipsub: &mut RoomGossip, message: &Arrived) {
         ignore(gossipsub, &message.id, &message.from);
     }
 
@@ -113,7 +115,7 @@ impl Gossip {
     /// comes too late changes nothing.
     pub(crate) fn apply(
         &mut self,
-        gossipsub: &mut Behaviour,
+        gossipsub: &mut RoomGossip,
         id: GossipId,
         from: &PeerId,
         verdict: Verdict,
@@ -130,7 +132,7 @@ impl Gossip {
     }
 
     /// Reports Ignore for messages that got no verdict in time.
-    pub(crate) fn poll(&mut self, gossipsub: &mut Behaviour, now: MonotonicMillis) {
+    pub(crate) fn poll(&mut self, gossipsub: &mut RoomGossip, now: MonotonicMillis) {
         for (message, from) in self.pending.expired(now) {
             ignore(gossipsub, &message, &from);
         }
@@ -143,6 +145,6 @@ impl Gossip {
 }
 
 /// A message that is ignored is not forwarded, and no score changes.
-fn ignore(gossipsub: &mut Behaviour, message: &MessageId, from: &PeerId) {
+fn ignore(gossipsub: &mut RoomGossip, message: &MessageId, from: &PeerId) {
     gossipsub.report_message_validation_result(message, from, MessageAcceptance::Ignore);
 }

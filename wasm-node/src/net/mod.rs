@@ -27,6 +27,9 @@ mod events;
 mod exchange_protocol;
 #[cfg(target_arch = "wasm32")]
 mod gossip;
+mod gossip_budget;
+#[cfg(target_arch = "wasm32")]
+mod gossip_limiter;
 mod housekeeping;
 mod ice;
 #[cfg(target_arch = "wasm32")]
@@ -50,11 +53,14 @@ mod rendezvous;
 #[cfg(target_arch = "wasm32")]
 mod requests;
 #[cfg(target_arch = "wasm32")]
+mod rpc_size;
+#[cfg(target_arch = "wasm32")]
 mod swarm;
 #[cfg(target_arch = "wasm32")]
 mod trace;
 #[cfg(target_arch = "wasm32")]
 mod transport;
+mod turn;
 #[cfg(target_arch = "wasm32")]
 mod workarounds;
 

@@ -1,11 +1,9 @@
 //! Carries out what `relays` says is due: fetches the document, dials, reserves, registers and discovers. Tells `relays`
 //! the results, and decides nothing.
 
-use futures::{
-    FutureExt, StreamExt,
-    future::LocalBoxFuture,
-    stream::{FuturesUnordered, SelectNextSome},
-};
+use std::task::{Context, Poll};
+
+use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use heartchain_chain::time::MonotonicMillis;
 use libp2p::{
     PeerId, Swarm,
@@ -120,9 +118,16 @@ impl RelayActions {
         }
     }
 
-    /// Waits for the next document that was read, or could not be (`None`).
-    pub(crate) fn next_document(&mut self) -> SelectNextSome<'_, FuturesUnordered<Reading>> {
-        self.reading.select_next_some()
+    /// The next document that was read, or could not be (`None`).
+    pub(crate) fn poll_document(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<(LinkId, Option<RelayDocument>)> {
+        match self.reading.poll_next_unpin(context) {
+            Poll::Ready(Some(read)) => Poll::Ready(read),
+            // None is being read.
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
     }
 
     /// The outcome of a request to a relay's rendezvous, if the event ends one.

@@ -319,17 +319,6 @@ impl Relays {
         }
     }
 
-    /// Makes the next discovery at every relay return all peers again, not only new ones. Returns the connected relays.
-    pub(crate) fn forget_cookies(&mut self) -> Vec<PeerId> {
-        let relays = self.links.iter_mut().filter_map(Link::relay_mut);
-        relays
-            .map(|relay| {
-                relay.cookie = None;
-                relay.peer
-            })
-            .collect()
-    }
-
     /// The page resumed or is online again: ends all waits.
     pub(crate) fn resumed(&mut self, now: MonotonicMillis) {
         self.retry_soon(now);

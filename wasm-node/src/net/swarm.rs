@@ -4,9 +4,13 @@
 //! Three parts share the swarm: [`Connectivity`], [`Requests`] and [`Gossip`]. This file hands each event of libp2p and
 //! each command of the state machine to one of them, and what follows from it to the others.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use futures::{FutureExt, StreamExt, select_biased};
+use futures::{FutureExt, StreamExt};
 use heartchain_chain::{room::Room, time::MonotonicMillis};
 use heartchain_sync::{
     Input,
@@ -14,7 +18,7 @@ use heartchain_sync::{
     message::{GossipItem, Request, Response},
 };
 use libp2p::{
-    PeerId, StreamProtocol, Swarm, gossipsub, identify,
+    PeerId, StreamProtocol, Swarm, identify,
     identity::Keypair,
     swarm::{self, SwarmEvent},
 };
@@ -29,6 +33,7 @@ use super::{
     error::NetworkError,
     events::{Events, NetworkEvent},
     gossip::Gossip,
+    gossip_limiter,
     ice::IceServer,
     identity::peer_id_of,
     peer_link::PeerLink,
@@ -38,8 +43,12 @@ use super::{
     requests::{self, Requests},
     trace,
     transport::{all_transports, use_ice_servers},
+    turn::Turn,
 };
-use crate::clock::{self, Alarm};
+use crate::{
+    clock::{self, Alarm},
+    next_task::NextTask,
+};
 
 /// An unused connection is closed after this time. Gossip and relaying use theirs all the time.
 const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
@@ -71,6 +80,11 @@ pub(crate) struct Network {
     gossip: Gossip,
     /// Fires when a part has something to do.
     alarm: Alarm,
+    /// What has been done since the browser had its last turn.
+    turn: Turn,
+    next_task: NextTask,
+    /// Whether something has happened since the parts were last polled.
+    must_poll_parts: bool,
     events: Events,
 }
 
@@ -110,6 +124,9 @@ impl Network {
             requests: Requests::default(),
             gossip,
             alarm,
+            turn: Turn::default(),
+            next_task: NextTask::new().ok_or(NetworkError::Browser)?,
+            must_poll_parts: false,
             events: Events::default(),
         })
     }
@@ -131,22 +148,50 @@ impl Network {
 
     /// Waits for the next event. The future is cancel safe: dropping it loses no event.
     pub(crate) async fn next(&mut self) -> NetworkEvent {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// Handles what is ready, within the bounds of a [`Turn`].
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<NetworkEvent> {
         loop {
             if let Some(event) = self.events.next() {
-                return event;
+                return Poll::Ready(event);
             }
-            select_biased! {
-                event = self.swarm.select_next_some() => self.on_swarm_event(event),
-                (link, document) = self.connectivity.next_document() => {
-                    let protocols = self.swarm.behaviour_mut();
-                    let (events, now) = (&mut self.events, clock::monotonic());
-                    self.connectivity
-                        .on_document(link, document, protocols, events, now);
+            if self.next_task.has_begun() {
+                self.turn = Turn::default();
+            }
+            if self.turn.is_fresh() {
+                self.next_task.request();
+            }
+            if self.turn.take_poll(clock::monotonic()) && self.poll_once(context) {
+                self.must_poll_parts = true;
+            } else if self.must_poll_parts && self.turn.take_tick() {
+                self.must_poll_parts = false;
+                // Then the swarm is polled again: it may have something to do for them.
+                self.poll_parts();
+            } else {
+                if self.must_poll_parts || self.turn.is_over(clock::monotonic()) {
+                    self.next_task.wake(context);
                 }
-                () = (&mut self.alarm).fuse() => {}
+                return Poll::Pending;
             }
-            self.poll_parts();
         }
+    }
+
+    /// Handles one thing that is ready. Returns whether one was.
+    fn poll_once(&mut self, context: &mut Context<'_>) -> bool {
+        if let Poll::Ready(Some(event)) = self.swarm.poll_next_unpin(context) {
+            self.on_swarm_event(event);
+            return true;
+        }
+        if let Poll::Ready((link, document)) = self.connectivity.poll_document(context) {
+            let protocols = self.swarm.behaviour_mut();
+            let (events, now) = (&mut self.events, clock::monotonic());
+            self.connectivity
+                .on_document(link, document, protocols, events, now);
+            return true;
+        }
+        (&mut self.alarm).poll_unpin(context).is_ready()
     }
 }
 
@@ -185,13 +230,13 @@ impl Network {
 
     /// Publishes an item to its gossip topic of the room.
     pub(crate) fn publish(&mut self, item: &GossipItem) {
-        let gossipsub = &mut self.swarm.behaviour_mut().gossip;
+        let gossipsub = self.swarm.behaviour_mut().gossip.gossip();
         self.gossip.publish(gossipsub, item);
     }
 
     /// Applies the verdict on a gossip message.
     pub(crate) fn report_verdict(&mut self, id: GossipId, from: &PeerId, verdict: Verdict) {
-        let gossipsub = &mut self.swarm.behaviour_mut().gossip;
+        let gossipsub = self.swarm.behaviour_mut().gossip.gossip();
         self.gossip.apply(gossipsub, id, from, verdict);
     }
 
@@ -304,11 +349,17 @@ impl Network {
         }
     }
 
-    fn on_gossip(&mut self, event: gossipsub::Event, now: MonotonicMillis) {
+    fn on_gossip(&mut self, event: gossip_limiter::Event, now: MonotonicMillis) {
+        let event = match event {
+            gossip_limiter::Event::Gossip(event) => event,
+            gossip_limiter::Event::Flood(peer) => {
+                return self.events.input(Input::PeerFlooded { peer });
+            }
+        };
         let Some(message) = self.gossip.arrived(event) else {
             return;
         };
-        let gossipsub = &mut self.swarm.behaviour_mut().gossip;
+        let gossipsub = self.swarm.behaviour_mut().gossip.gossip();
         if self
             .connectivity
             .confirm_member(message.from, &mut self.events)
@@ -338,7 +389,7 @@ impl Network {
         for input in self.requests.poll(now) {
             self.events.input(input);
         }
-        let gossipsub = &mut self.swarm.behaviour_mut().gossip;
+        let gossipsub = self.swarm.behaviour_mut().gossip.gossip();
         self.gossip.poll(gossipsub, now);
         self.connectivity.poll(&mut self.swarm, now, clock::now());
         self.set_alarm();
