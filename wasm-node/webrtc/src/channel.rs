@@ -127,6 +127,11 @@ impl Channel {
         })
     }
 
+    /// Called when the stream gets a reader: from then on it may hold more unread bytes.
+    pub(crate) fn accept(&self) {
+        self.stream.borrow_mut().received.accept();
+    }
+
     pub(crate) fn poll_read(
         &self,
         context: &Context<'_>,
@@ -205,6 +210,8 @@ impl Channel {
         let answers = answer.unwrap_or_else(|error| {
             tracing::debug!(%error, "resetting a stream");
             received.fail();
+            // The peer may go on sending: nothing more of it is copied.
+            self.messages.take();
             lifecycle.fail(&error).into_iter().collect()
         });
         drop(stream);

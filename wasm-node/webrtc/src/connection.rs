@@ -26,7 +26,6 @@ use crate::js::{
     sctp_transport,
 };
 use crate::liveness::{Liveness, LivenessMonitor};
-use crate::receive::MAX_UNREAD_PER_CONNECTION;
 use crate::stream::Stream;
 
 /// Why a connection ended.
@@ -45,8 +44,9 @@ pub enum ConnectionError {
     /// The connection was closed on this side, or the page is being unloaded.
     #[error("the connection was closed on this side")]
     Closed,
-    /// The peer sent more data than the streams of a connection may hold unread in total.
-    #[error("more than {MAX_UNREAD_PER_CONNECTION} bytes unread: the connection was closed")]
+    /// The peer flooded the connection: its streams held more than [`MAX_UNREAD_PER_CONNECTION`](crate::MAX_UNREAD_PER_CONNECTION) unread bytes in total,
+    /// or more than [`MAX_OVERFLOWS`](crate::MAX_OVERFLOWS) of them had to be reset.
+    #[error("the peer sent more than its streams may hold unread: the connection was closed")]
     UnreadOverflow,
     /// The browser refused to open another data channel.
     #[error("the browser refused to open a data channel: {0}")]

@@ -19,8 +19,10 @@ use crate::channels::Channels;
 /// - Closing sends FIN and returns; reading continues until the peer's FIN. If the stream is dropped after closing, the
 ///   browser still sends all written data.
 /// - Dropping a stream without closing it resets it: the peer gets an error.
-/// - A stream with more than [`MAX_UNREAD`](crate::MAX_UNREAD) unread bytes is reset. A connection with more than
-///   [`MAX_UNREAD_PER_CONNECTION`](crate::MAX_UNREAD_PER_CONNECTION) unread bytes on all streams is closed.
+/// - A stream with more than [`MAX_UNREAD`](crate::MAX_UNREAD) unread bytes is reset, and one that has not been accepted
+///   with more than [`MAX_UNREAD_UNACCEPTED`](crate::MAX_UNREAD_UNACCEPTED). A connection with more than
+///   [`MAX_UNREAD_PER_CONNECTION`](crate::MAX_UNREAD_PER_CONNECTION) unread bytes on all streams is closed, and so is one
+///   on which more than [`MAX_OVERFLOWS`](crate::MAX_OVERFLOWS) streams were reset for that reason.
 pub struct Stream {
     channel: SendWrapper<Rc<Channel>>,
     channels: SendWrapper<Rc<Channels>>,
