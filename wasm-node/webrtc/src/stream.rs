@@ -15,7 +15,7 @@ use crate::channels::Channels;
 /// A libp2p stream over a WebRTC data channel.
 ///
 /// - Each write becomes one frame and is passed to the browser immediately. There is nothing to flush, and the writer
-///   should avoid tiny writes. Writes wait while more than 1 MiB is unsent.
+///   should avoid tiny writes. Writes wait while more than 256 KiB is unsent.
 /// - Closing sends FIN and returns; reading continues until the peer's FIN. If the stream is dropped after closing, the
 ///   browser still sends all written data.
 /// - Dropping a stream without closing it resets it: the peer gets an error.
