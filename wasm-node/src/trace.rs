@@ -34,6 +34,7 @@ pub(crate) fn input(input: &Input<PeerId>) {
         }
         Input::PeerConnected { peer } => debug!(target: INPUT, %peer, "peer connected"),
         Input::PeerDisconnected { peer } => debug!(target: INPUT, %peer, "peer disconnected"),
+        Input::PeerFlooded { peer } => debug!(target: INPUT, %peer, "peer flooded"),
         Input::Gossip { from, id, item } => match item {
             Ok(item) => debug!(
                 target: INPUT,

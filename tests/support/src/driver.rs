@@ -217,7 +217,8 @@ impl<P: Copy + Ord> DriverState<P> {
                 self.connected.insert(*peer);
             }
             Input::PeerDisconnected { peer } => self.drop_peer(*peer),
-            Input::Gossip { .. }
+            Input::PeerFlooded { .. }
+            | Input::Gossip { .. }
             | Input::Request { .. }
             | Input::Response { .. }
             | Input::RequestFailed { .. }

@@ -116,6 +116,7 @@ impl From<&DisconnectReason> for FaultKind {
             DisconnectReason::WrongAnswer
             | DisconnectReason::FalseClaim
             | DisconnectReason::LowWorkHeaders { .. }
+            | DisconnectReason::Flood
             | DisconnectReason::OtherRoom
             | DisconnectReason::Banned
             | _ => Self::Sender,

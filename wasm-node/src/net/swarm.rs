@@ -18,7 +18,10 @@ use libp2p::{
     identity::Keypair,
     swarm::{self, SwarmEvent},
 };
-use libp2p_webrtc_browser::peer::{self, address::direct};
+use libp2p_webrtc_browser::{
+    ConnectionError,
+    peer::{self, address::direct},
+};
 
 use super::{
     address::{CircuitAddress, PageScheme, RelayAddress},
@@ -28,6 +31,7 @@ use super::{
     dialer::Dialer,
     error::NetworkError,
     events::{Events, NetworkEvent},
+    flood_strikes::FloodStrikes,
     gossip::Gossip,
     ice::IceServer,
     identity::peer_id_of,
@@ -69,6 +73,7 @@ pub(crate) struct Network {
     connectivity: Connectivity,
     requests: Requests,
     gossip: Gossip,
+    flood_strikes: FloodStrikes<PeerId>,
     /// Fires when a part has something to do.
     alarm: Alarm,
     events: Events,
@@ -109,6 +114,7 @@ impl Network {
             connectivity,
             requests: Requests::default(),
             gossip,
+            flood_strikes: FloodStrikes::new(),
             alarm,
             events: Events::default(),
         })
@@ -243,10 +249,14 @@ impl Network {
             SwarmEvent::ConnectionClosed {
                 peer_id: peer,
                 connection_id: id,
+                cause,
                 ..
             } => {
                 if let Some(gone) = self.connectivity.on_closed(peer, id, events, now) {
                     self.requests.forget(&gone);
+                }
+                if is_flood(cause.as_ref()) && self.flood_strikes.record(peer, now) {
+                    events.input(Input::PeerFlooded { peer });
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, .. } => {
@@ -353,5 +363,15 @@ impl Network {
                 .flatten()
                 .fold(connectivity, MonotonicMillis::min),
         );
+    }
+}
+
+/// Whether a connection was closed because its peer sent more than was read.
+fn is_flood(cause: Option<&swarm::ConnectionError>) -> bool {
+    match cause {
+        Some(swarm::ConnectionError::IO(error)) => {
+            ConnectionError::find_in(error) == Some(&ConnectionError::UnreadOverflow)
+        }
+        Some(swarm::ConnectionError::KeepAliveTimeout) | None => false,
     }
 }

@@ -72,6 +72,11 @@ pub enum Input<P> {
         /// The peer that disconnected.
         peer: P,
     },
+    /// A peer sent more than any honest peer does.
+    PeerFlooded {
+        /// The peer that sent it.
+        peer: P,
+    },
     /// A gossip item arrived. The router forwards it only if [`Output::Verdict`] accepts it.
     Gossip {
         /// The neighbour that forwarded the item.
@@ -298,6 +303,9 @@ pub enum DisconnectReason {
         /// How many headers it may send.
         limit: usize,
     },
+    /// It sent more than any honest peer does.
+    #[error("sent a flood")]
+    Flood,
     /// It does not support this room's protocol.
     #[error("does not take part in this room")]
     OtherRoom,

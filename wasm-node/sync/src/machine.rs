@@ -70,7 +70,7 @@ use self::{gossip::Gossip, orphan_pool::GossipedBlock};
 pub(crate) use self::{journal_entry::entry_reading_id, parts::Parts};
 use crate::{
     config::{Config, MAX_UNAVAILABLE, STARTING},
-    io::{Event, GossipId, Input, Now, Output, ReadId, RequestFailure, WriteId},
+    io::{DisconnectReason, Event, GossipId, Input, Now, Output, ReadId, RequestFailure, WriteId},
     message::{GossipError, GossipItem},
     views::Status,
 };
@@ -119,6 +119,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             }
             Input::PeerConnected { peer } => self.parts.on_peer_connected(peer),
             Input::PeerDisconnected { peer } => ctx.forget_peer(peer),
+            Input::PeerFlooded { peer } => ctx.ban(peer, DisconnectReason::Flood),
             Input::Gossip { from, id, item } => self.on_gossip(from, id, item),
             Input::Request { from, id, request } => {
                 self.parts.answers.on_request(ctx, from, id, request)

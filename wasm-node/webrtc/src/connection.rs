@@ -2,6 +2,7 @@
 //!
 //! This module never signals and never authenticates. The caller that passes in the peer connection does both.
 
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -51,6 +52,17 @@ pub enum ConnectionError {
     /// The browser refused to open another data channel.
     #[error("the browser refused to open a data channel: {0}")]
     OpenRefused(String),
+}
+
+impl ConnectionError {
+    /// Finds the reason in the error that a swarm reports. Each boxed muxer around the connection wraps it once more.
+    #[must_use]
+    pub fn find_in(error: &io::Error) -> Option<&Self> {
+        let inner = error.get_ref()?;
+        inner
+            .downcast_ref()
+            .or_else(|| Self::find_in(inner.downcast_ref()?))
+    }
 }
 
 /// A connection whose streams are data channels. Dropping it closes the connection.

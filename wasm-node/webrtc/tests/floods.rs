@@ -5,7 +5,7 @@
 
 mod pair;
 
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
 use std::time::Duration;
 
 use futures::future::join;
@@ -23,6 +23,19 @@ use web_sys::{RtcDataChannel, RtcDataChannelState};
 wasm_bindgen_test_configure!(run_in_browser);
 
 const MIB: usize = 1024 * 1024;
+
+#[wasm_bindgen_test]
+fn reason_is_found_in_wrapped_errors() {
+    let mut error = Error::other(ConnectionError::UnreadOverflow);
+    for _ in 0..3 {
+        let found = ConnectionError::find_in(&error);
+        assert_eq!(found, Some(&ConnectionError::UnreadOverflow));
+        error = Error::other(error);
+    }
+    for other in [ErrorKind::ConnectionReset.into(), Error::other("a text")] {
+        assert_eq!(ConnectionError::find_in(&other), None);
+    }
+}
 
 #[wasm_bindgen_test]
 async fn stream_is_reset_beyond_the_unread_limit() {

@@ -3,6 +3,7 @@
 
 use heartchain_chain::{hash::BlockHash, key::Author, work::Work};
 use heartchain_sync::{
+    Input,
     config::FIRST_BAN,
     io::{DisconnectReason, RequestFailure},
     message::{MAX_HEADERS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, MempoolRow, Response},
@@ -325,6 +326,23 @@ fn banned_peer_is_refused_until_its_ban_ends() {
     subject.advance(2 * FIRST_BAN - 1);
     subject.connect(1);
     assert_eq!(subject.machine.load().peers, 0);
+}
+
+#[test]
+fn flooding_peer_is_banned_even_if_unknown() {
+    let branch = Branch::of(1, 3);
+    let mut subject = syncing(&branch, &branch);
+    subject.feed(Input::PeerFlooded { peer: 1 });
+    assert_banned(&subject, branch.tip(), "a flood");
+    // The connection that it flooded may be closed already.
+    subject.feed(Input::PeerFlooded { peer: 2 });
+    subject.connect(2);
+    let reasons = [
+        (1, DisconnectReason::Flood, true),
+        (2, DisconnectReason::Flood, true),
+        (2, DisconnectReason::Banned, true),
+    ];
+    assert_eq!(subject.disconnections, reasons);
 }
 
 #[test]
