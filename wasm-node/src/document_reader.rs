@@ -15,10 +15,11 @@ use web_sys::{AbortController, RequestCache, RequestInit, Response, Url};
 use crate::{
     clock,
     net::{IceServer, MAX_ICE_SERVERS, ReadDocument, RelayDocument},
+    response_body,
 };
 
-/// The longest relay document, in UTF-16 units.
-const MAX_DOCUMENT_LEN: u32 = 64 * 1024;
+/// The longest relay document, in bytes. Documents have some hundred bytes.
+const MAX_DOCUMENT_LEN: usize = 64 * 1024;
 /// How long fetching the relay document may take.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -82,15 +83,18 @@ async fn fetch(url: &str, abort: &AbortController) -> Option<RelayDocument> {
     if !answer.ok() {
         return None;
     }
-    let text = JsFuture::from(answer.text().ok()?).await.ok()?;
-    parse(&text.dyn_into().ok()?)
+    match response_body::read_text(&answer, MAX_DOCUMENT_LEN).await {
+        Ok(text) => parse(&text),
+        Err(error) => {
+            let message = format!("The relay document {url} was not used: {error}.");
+            web_sys::console::warn_1(&message.into());
+            None
+        }
+    }
 }
 
-fn parse(text: &js_sys::JsString) -> Option<RelayDocument> {
-    if text.length() > MAX_DOCUMENT_LEN {
-        return None;
-    }
-    let document = JSON::parse(&String::from(text)).ok()?;
+fn parse(text: &str) -> Option<RelayDocument> {
+    let document = JSON::parse(text).ok()?;
     let texts = |name: &str| -> Option<Vec<String>> {
         let list: js_sys::Array = Reflect::get(&document, &name.into())
             .ok()?
@@ -117,7 +121,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Option<Vec<String>> {
-        parse(&text.into()).map(|document| document.addresses)
+        parse(text).map(|document| document.addresses)
     }
 
     #[test]
@@ -134,7 +138,7 @@ mod tests {
     fn invalid_stun_servers_are_skipped() {
         let text = r#"{ "addresses": [], "stun": ["stun:192.0.2.1:3478", "stun:[fd00::1]:1", "stun:relay.example",
             "turn:192.0.2.1", "stun:", "stun::1", "stun:a b:1", "stun:x:0", "stun:x:99999", "stun:x?transport=tcp", 7] }"#;
-        let document = parse(&text.into()).expect("a document");
+        let document = parse(text).expect("a document");
         assert_eq!(
             document.stun.iter().map(IceServer::url).collect::<Vec<_>>(),
             [
@@ -147,7 +151,7 @@ mod tests {
             r#"{ "addresses": [] }"#,
             r#"{ "addresses": [], "stun": 7 }"#,
         ] {
-            assert!(parse(&text.into()).expect("a document").stun.is_empty());
+            assert!(parse(text).expect("a document").stun.is_empty());
         }
     }
 
@@ -164,8 +168,18 @@ mod tests {
         ] {
             assert_eq!(parsed(text), None, "{text}");
         }
-        let long = format!(r#"{{"addresses": ["{}"]}}"#, "x".repeat(70_000));
-        assert_eq!(parsed(&long), None);
+    }
+
+    #[test]
+    async fn document_may_have_the_maximum_length() {
+        let document = |length: usize| {
+            let filler = "x".repeat(length - r#"{"addresses":[""]}"#.len());
+            format!(r#"data:application/json,{{"addresses":["{filler}"]}}"#)
+        };
+        let fits = document_reader(Some(document(MAX_DOCUMENT_LEN)), false);
+        assert!(fits().await.is_some());
+        let longer = document_reader(Some(document(MAX_DOCUMENT_LEN + 1)), false);
+        assert_eq!(longer().await, None);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! - `start` assembles a node, and `driver` is its event loop: input, machine, outputs in order. `slow_writes` measures
 //!   how long writes wait for the disk, and `adopting` adopts readings that closed tabs have not shared.
 //! - `net` is the network; `storage`, `miner` and `clock` each wrap one part of the browser. `document_reader` fetches
-//!   the relay's document, `resume_listener` notices that the page is back, and `blob_writer` builds a file.
+//!   the relay's document, `response_body` reads a response up to a limit, `resume_listener` notices that the page is back, and `blob_writer` builds a file.
 //! - `check` verifies a block for the page, and `dry_run` tests on a copy of the machine what the tab would do with an
 //!   item. `archive` exports and imports a room as a document; `qr` computes the QR code of a link.
 //! - `event_buffer` collects events for the page; `failure` reports panics; `trace` shows developers what happens.
@@ -54,6 +54,8 @@ mod next_task;
 mod node;
 #[cfg(target_arch = "wasm32")]
 mod node_state;
+#[cfg(target_arch = "wasm32")]
+mod response_body;
 #[cfg(target_arch = "wasm32")]
 mod resume_listener;
 #[cfg(target_arch = "wasm32")]

@@ -1,9 +1,13 @@
 //! A proxy in front of a relay that can serve a newer build of the page: with another version and a changed module. One
-//! relay binary can thus play an upgrade of the page. All other requests pass through unchanged.
+//! relay binary can thus play an upgrade of the page. It can also serve a relay document that never ends. All other
+//! requests pass through unchanged.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use anyhow::{Context as _, Result};
@@ -37,6 +41,8 @@ pub(crate) enum Build {
     HalfNewer,
     /// The relay's own page, but the server fails to deliver one of its modules.
     Incomplete,
+    /// The relay's own page, with a relay document that never ends.
+    EndlessDocument,
 }
 
 /// The running proxy. Dropping it stops it.
@@ -44,6 +50,7 @@ pub(crate) enum Build {
 pub(crate) struct UpgradeProxy {
     address: SocketAddr,
     build: Arc<Mutex<Build>>,
+    document_bytes: Arc<AtomicU64>,
     serving: JoinHandle<()>,
 }
 
@@ -57,16 +64,20 @@ impl UpgradeProxy {
         let address = listener.local_addr()?;
         let build = Arc::new(Mutex::new(Build::Older));
         let current = Arc::clone(&build);
+        let document_bytes = Arc::new(AtomicU64::new(0));
+        let sent = Arc::clone(&document_bytes);
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let build = *current.lock().unwrap_or_else(PoisonError::into_inner);
                 // The browser reports a failed request itself.
-                tokio::spawn(timeout(PATIENCE, respond(stream, relay, build)));
+                let sent = Arc::clone(&sent);
+                tokio::spawn(timeout(PATIENCE, respond(stream, relay, build, sent)));
             }
         });
         Ok(Self {
             address,
             build,
+            document_bytes,
             serving,
         })
     }
@@ -74,6 +85,11 @@ impl UpgradeProxy {
     /// The URL of the page behind the proxy.
     pub(crate) fn page(&self) -> String {
         format!("http://{}/", self.address)
+    }
+
+    /// The largest number of bytes that a browser has accepted of one endless relay document.
+    pub(crate) fn document_bytes(&self) -> u64 {
+        self.document_bytes.load(Ordering::Relaxed)
     }
 
     /// Switches to this build.
@@ -88,7 +104,12 @@ impl Drop for UpgradeProxy {
     }
 }
 
-async fn respond(mut stream: TcpStream, relay: SocketAddr, build: Build) -> Result<()> {
+async fn respond(
+    mut stream: TcpStream,
+    relay: SocketAddr,
+    build: Build,
+    document_bytes: Arc<AtomicU64>,
+) -> Result<()> {
     let head = read_head(&mut stream).await?;
     let mut words = head.split_whitespace();
     let (method, path) = words.next().zip(words.next()).context("a request")?;
@@ -97,11 +118,28 @@ async fn respond(mut stream: TcpStream, relay: SocketAddr, build: Build) -> Resu
             "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
                 .into()
         }
-        Build::Older | Build::Incomplete => forward(relay, method, path).await?,
+        Build::EndlessDocument if path.starts_with("/relay.json") => {
+            return send_endless_document(stream, &document_bytes).await;
+        }
+        Build::Older | Build::Incomplete | Build::EndlessDocument => {
+            forward(relay, method, path).await?
+        }
         Build::Newer | Build::HalfNewer => newer_response(relay, method, path, build).await?,
     };
     stream.write_all(&response).await?;
     stream.shutdown().await?;
+    Ok(())
+}
+
+/// Sends a document until the browser closes the connection.
+async fn send_endless_document(mut stream: TcpStream, most: &AtomicU64) -> Result<()> {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{\"addresses\":[\"";
+    stream.write_all(head.as_bytes()).await?;
+    let part = [b'x'; 64 * 1024];
+    for sent in (0..).step_by(part.len()) {
+        most.fetch_max(sent, Ordering::Relaxed);
+        stream.write_all(&part).await?;
+    }
     Ok(())
 }
 

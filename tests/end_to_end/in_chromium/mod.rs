@@ -2,6 +2,7 @@
 
 mod accessibility;
 mod archive;
+mod channel_flood;
 mod clocks;
 mod crowd;
 mod damage;

@@ -1,12 +1,22 @@
 //! Which tabs find each other: tabs on another address of this machine, and tabs of other rooms.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
+use tokio::time::sleep;
 
 use super::syncing::expect_bpms;
-use crate::harness::{Outcome, TestEnv, agreement, run_test, run_test_at};
+use crate::harness::{Build, Outcome, TestEnv, UpgradeProxy, agreement, run_test, run_test_at};
+
+/// How long a tab tries to fetch the document of a relay.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes that a browser and its sockets may take of a document that the tab cancels: mostly 10 MB. Without a limit the
+/// browser took 100 to 370 MB.
+const MAX_DOCUMENT_BYTES: u64 = 32 * 1024 * 1024;
 
 #[tokio::test]
 async fn insecure_context_can_record_and_sync() -> Outcome {
@@ -103,6 +113,32 @@ async fn rooms_are_isolated() -> Outcome {
             of_a == of_b && of_c == of_d && of_a != of_c,
             "found {genesis:?}"
         );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn endless_relay_document_is_cancelled() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        env.expect_message("the body is longer than 65536 bytes");
+        let proxy = UpgradeProxy::start(&env.relay).await?;
+        proxy.serve(Build::EndlessDocument);
+        let tab = env.browser.open(&proxy.page()).await?;
+        tab.until(
+            "a node without a relay",
+            "node => node.status().relays.every(r => !r.connected)",
+        )
+        .await?;
+        // Longer than the time limit of a fetch: until then an unlimited one would go on.
+        sleep(DOCUMENT_TIMEOUT + Duration::from_secs(1)).await;
+        let sent = proxy.document_bytes();
+        println!("the browser took {sent} bytes");
+        ensure!(sent > 0, "the tab has not fetched the document");
+        // What the browser and both sockets buffer counts, too.
+        ensure!(sent < MAX_DOCUMENT_BYTES, "the browser took {sent} bytes");
+        tab.enter(72).await?;
+        agreement(&[&tab], 1).await?;
         Ok(())
     })
     .await

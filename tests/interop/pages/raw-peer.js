@@ -4,8 +4,8 @@ import { now } from "./measure.js";
 
 const MESSAGE = 16 * 1024;
 /** The same water marks as our streams use. */
-const HIGH_WATER = 1024 * 1024;
-const LOW_WATER = 256 * 1024;
+const HIGH_WATER = 256 * 1024;
+const LOW_WATER = 64 * 1024;
 
 const connection = new RTCPeerConnection();
 const candidates = [];

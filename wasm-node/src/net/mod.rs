@@ -25,6 +25,7 @@ mod error;
 mod events;
 #[cfg(target_arch = "wasm32")]
 mod exchange_protocol;
+mod flood_strikes;
 #[cfg(target_arch = "wasm32")]
 mod gossip;
 mod gossip_budget;

@@ -22,7 +22,10 @@ use libp2p::{
     identity::Keypair,
     swarm::{self, SwarmEvent},
 };
-use libp2p_webrtc_browser::peer::{self, address::direct};
+use libp2p_webrtc_browser::{
+    ConnectionError,
+    peer::{self, address::direct},
+};
 
 use super::{
     address::{CircuitAddress, PageScheme, RelayAddress},
@@ -32,6 +35,7 @@ use super::{
     dialer::Dialer,
     error::NetworkError,
     events::{Events, NetworkEvent},
+    flood_strikes::FloodStrikes,
     gossip::Gossip,
     gossip_limiter,
     ice::IceServer,
@@ -78,6 +82,7 @@ pub(crate) struct Network {
     connectivity: Connectivity,
     requests: Requests,
     gossip: Gossip,
+    flood_strikes: FloodStrikes<PeerId>,
     /// Fires when a part has something to do.
     alarm: Alarm,
     /// What has been done since the browser had its last turn.
@@ -123,6 +128,7 @@ impl Network {
             connectivity,
             requests: Requests::default(),
             gossip,
+            flood_strikes: FloodStrikes::new(),
             alarm,
             turn: Turn::default(),
             next_task: NextTask::new().ok_or(NetworkError::Browser)?,
@@ -288,10 +294,14 @@ impl Network {
             SwarmEvent::ConnectionClosed {
                 peer_id: peer,
                 connection_id: id,
+                cause,
                 ..
             } => {
                 if let Some(gone) = self.connectivity.on_closed(peer, id, events, now) {
                     self.requests.forget(&gone);
+                }
+                if is_flood(cause.as_ref()) && self.flood_strikes.record(peer, now) {
+                    events.input(Input::PeerFlooded { peer });
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, .. } => {
@@ -404,5 +414,15 @@ impl Network {
                 .flatten()
                 .fold(connectivity, MonotonicMillis::min),
         );
+    }
+}
+
+/// Whether a connection was closed because its peer sent more than was read.
+fn is_flood(cause: Option<&swarm::ConnectionError>) -> bool {
+    match cause {
+        Some(swarm::ConnectionError::IO(error)) => {
+            ConnectionError::find_in(error) == Some(&ConnectionError::UnreadOverflow)
+        }
+        Some(swarm::ConnectionError::KeepAliveTimeout) | None => false,
     }
 }

@@ -72,7 +72,7 @@ pub enum Input<P> {
         /// The peer that disconnected.
         peer: P,
     },
-    /// A peer sent more gossip than any honest peer does.
+    /// A peer sent more than any honest peer does.
     PeerFlooded {
         /// The peer that sent it.
         peer: P,
@@ -303,8 +303,8 @@ pub enum DisconnectReason {
         /// How many headers it may send.
         limit: usize,
     },
-    /// It sent more gossip than any honest peer does.
-    #[error("sent a flood of gossip")]
+    /// It sent more than any honest peer does.
+    #[error("sent a flood")]
     Flood,
     /// It does not support this room's protocol.
     #[error("does not take part in this room")]

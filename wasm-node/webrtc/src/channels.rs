@@ -83,6 +83,7 @@ impl Channels {
             Rc::clone(&self.last_message),
             Rc::clone(&self.budget),
         );
+        channel.accept();
         self.all.borrow_mut().push(Rc::clone(&channel));
         channel
     }
@@ -115,7 +116,10 @@ impl Channels {
     pub(crate) fn poll_inbound(&self, context: &Context<'_>) -> Poll<Rc<Channel>> {
         self.inbound_waker.register(context.waker());
         match self.inbound.borrow_mut().pop_front() {
-            Some(channel) => Poll::Ready(channel),
+            Some(channel) => {
+                channel.accept();
+                Poll::Ready(channel)
+            }
             None => Poll::Pending,
         }
     }

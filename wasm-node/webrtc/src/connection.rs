@@ -2,6 +2,7 @@
 //!
 //! This module never signals and never authenticates. The caller that passes in the peer connection does both.
 
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -26,7 +27,6 @@ use crate::js::{
     sctp_transport,
 };
 use crate::liveness::{Liveness, LivenessMonitor};
-use crate::receive::MAX_UNREAD_PER_CONNECTION;
 use crate::stream::Stream;
 
 /// Why a connection ended.
@@ -45,12 +45,24 @@ pub enum ConnectionError {
     /// The connection was closed on this side, or the page is being unloaded.
     #[error("the connection was closed on this side")]
     Closed,
-    /// The peer sent more data than the streams of a connection may hold unread in total.
-    #[error("more than {MAX_UNREAD_PER_CONNECTION} bytes unread: the connection was closed")]
+    /// The peer flooded the connection: its streams held more than [`MAX_UNREAD_PER_CONNECTION`](crate::MAX_UNREAD_PER_CONNECTION) unread bytes in total,
+    /// or more than [`MAX_OVERFLOWS`](crate::MAX_OVERFLOWS) of them had to be reset.
+    #[error("the peer sent more than its streams may hold unread: the connection was closed")]
     UnreadOverflow,
     /// The browser refused to open another data channel.
     #[error("the browser refused to open a data channel: {0}")]
     OpenRefused(String),
+}
+
+impl ConnectionError {
+    /// Finds the reason in the error that a swarm reports. Each boxed muxer around the connection wraps it once more.
+    #[must_use]
+    pub fn find_in(error: &io::Error) -> Option<&Self> {
+        let inner = error.get_ref()?;
+        inner
+            .downcast_ref()
+            .or_else(|| Self::find_in(inner.downcast_ref()?))
+    }
 }
 
 /// A connection whose streams are data channels. Dropping it closes the connection.

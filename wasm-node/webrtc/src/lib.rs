@@ -52,7 +52,7 @@ pub mod workarounds;
 
 pub use config::{DISCONNECTED_GRACE, SILENCE_LIMIT, StreamConfig};
 pub use protobuf::ProtobufError;
-pub use receive::{MAX_UNREAD, MAX_UNREAD_PER_CONNECTION};
+pub use receive::{MAX_OVERFLOWS, MAX_UNREAD, MAX_UNREAD_PER_CONNECTION, MAX_UNREAD_UNACCEPTED};
 
 #[cfg(target_arch = "wasm32")]
 pub use channels::{MAX_CHANNELS, MAX_PENDING_INBOUND};

@@ -15,18 +15,29 @@ use crate::frame::{Decoder, Flag};
 use crate::state::{Lifecycle, StreamError};
 
 /// The maximum number of unread bytes on one stream. A stream that exceeds it is reset, to protect the tab's memory.
-/// At full speed, 1 MiB arrives in 50 ms or more, which is how long a busy tab may leave a stream unread.
-pub const MAX_UNREAD: usize = 1024 * 1024;
+/// A message of 1 MiB fits, with room for what surrounds it. At full speed, 1 MiB arrives in 30 ms or more, which is how
+/// long a busy tab may leave a stream unread.
+pub const MAX_UNREAD: usize = (1024 + 64) * 1024;
+
+/// The maximum number of unread bytes on an inbound stream that has not been accepted yet. Beyond it the stream is reset.
+/// Streams wait only while 128 others negotiate their protocols, and an honest peer sends little before that is done.
+pub const MAX_UNREAD_UNACCEPTED: usize = 64 * 1024;
 
 /// The maximum number of unread bytes on all streams of a connection, incomplete frames included. A connection that
-/// exceeds it is closed: libp2p reads as soon as it runs, so a peer that fills four streams completely is flooding.
+/// exceeds it is closed: libp2p reads as soon as it runs, so a peer that fills four streams is flooding.
 /// Without this limit, 1,024 channels could hold 1 GiB. With it, 24 peers occupy at most 96 MiB.
-pub const MAX_UNREAD_PER_CONNECTION: usize = 4 * MAX_UNREAD;
+pub const MAX_UNREAD_PER_CONNECTION: usize = 4 * 1024 * 1024;
+
+/// The maximum number of streams of a connection that may be reset because of unread bytes. One more closes the
+/// connection: otherwise a peer could flood one new stream after another for as long as it likes.
+pub const MAX_OVERFLOWS: usize = 16;
 
 /// Counts the bytes that all streams of one connection hold for their readers.
 #[derive(Debug, Default)]
 pub(crate) struct ReceiveBudget {
     used: Cell<usize>,
+    /// Streams that were reset because of unread bytes.
+    overflows: Cell<usize>,
     exceeded: Cell<bool>,
     waker: AtomicWaker,
 }
@@ -37,7 +48,7 @@ impl ReceiveBudget {
         self.used.get()
     }
 
-    /// Ready once the peer has exceeded the limit of the connection.
+    /// Ready once the peer has exceeded a limit of the connection.
     pub(crate) fn poll_exceeded(&self, context: &Context<'_>) -> Poll<()> {
         self.waker.register(context.waker());
         if self.exceeded.get() {
@@ -52,12 +63,24 @@ impl ReceiveBudget {
     fn set_share(&self, before: usize, after: usize) -> bool {
         let used = self.used.get().saturating_sub(before).saturating_add(after);
         if used > MAX_UNREAD_PER_CONNECTION && after > before {
-            self.exceeded.set(true);
-            self.waker.wake();
+            self.exceed();
             return false;
         }
         self.used.set(used);
         true
+    }
+
+    /// Counts a stream with too many unread bytes.
+    fn count_overflow(&self) {
+        self.overflows.set(self.overflows.get().saturating_add(1));
+        if self.overflows.get() > MAX_OVERFLOWS {
+            self.exceed();
+        }
+    }
+
+    fn exceed(&self) {
+        self.exceeded.set(true);
+        self.waker.wake();
     }
 }
 
@@ -70,21 +93,30 @@ pub(crate) struct ReceiveBuffer {
     failed: bool,
     /// There is no reader any longer: payload is dropped on arrival, but flags still take effect.
     discarding: bool,
+    /// The maximum number of unread bytes.
+    limit: usize,
     budget: Rc<ReceiveBudget>,
     /// The number of bytes that this stream takes from the budget.
     share: usize,
 }
 
 impl ReceiveBuffer {
+    /// A buffer with the limit of a stream that has not been accepted.
     pub(crate) fn new(budget: Rc<ReceiveBudget>) -> Self {
         Self {
             decoder: Decoder::default(),
             unread: BytesMut::new(),
             failed: false,
             discarding: false,
+            limit: MAX_UNREAD_UNACCEPTED,
             budget,
             share: 0,
         }
+    }
+
+    /// Raises the limit to that of a stream with a reader.
+    pub(crate) fn accept(&mut self) {
+        self.limit = MAX_UNREAD;
     }
 
     /// Whether there are no bytes to read.
@@ -162,8 +194,9 @@ impl ReceiveBuffer {
 
     fn append(&mut self, payload: &[u8]) -> Result<(), StreamError> {
         let unread = self.unread.len().saturating_add(payload.len());
-        if unread > MAX_UNREAD {
-            return Err(StreamError::UnreadOverflow { cap: MAX_UNREAD });
+        if unread > self.limit {
+            self.budget.count_overflow();
+            return Err(StreamError::UnreadOverflow { cap: self.limit });
         }
         self.charge(unread)?;
         self.unread.extend_from_slice(payload);
@@ -214,7 +247,14 @@ mod tests {
     }
 
     impl Subject {
+        /// A stream that has been accepted.
         fn new(budget: &Rc<ReceiveBudget>) -> Self {
+            let mut stream = Self::unaccepted(budget);
+            stream.received.accept();
+            stream
+        }
+
+        fn unaccepted(budget: &Rc<ReceiveBudget>) -> Self {
             Self {
                 lifecycle: Lifecycle::new(Dialect::FinAck),
                 received: ReceiveBuffer::new(Rc::clone(budget)),
@@ -261,11 +301,49 @@ mod tests {
     }
 
     #[test]
+    fn unaccepted_stream_is_reset_beyond_its_limit() {
+        let budget = Rc::default();
+        let mut stream = Subject::unaccepted(&budget);
+        stream.fill(MAX_UNREAD_UNACCEPTED).expect("fits");
+        assert_eq!(budget.used(), MAX_UNREAD_UNACCEPTED);
+        let cap = MAX_UNREAD_UNACCEPTED;
+        assert_eq!(stream.fill(1), Err(StreamError::UnreadOverflow { cap }));
+        assert_eq!(budget.used(), 0);
+        assert!(!is_exceeded(&budget));
+    }
+
+    #[test]
+    fn accepted_stream_may_hold_more() {
+        let budget = Rc::default();
+        let mut stream = Subject::unaccepted(&budget);
+        stream.fill(MAX_UNREAD_UNACCEPTED).expect("fits");
+        stream.received.accept();
+        let rest = MAX_UNREAD - MAX_UNREAD_UNACCEPTED;
+        stream.fill(rest).expect("fits");
+        let overflow = StreamError::UnreadOverflow { cap: MAX_UNREAD };
+        assert_eq!(stream.fill(1), Err(overflow));
+    }
+
+    #[test]
+    fn connection_is_closed_after_many_overflows() {
+        let budget = Rc::default();
+        for _ in 0..MAX_OVERFLOWS {
+            let mut stream = Subject::unaccepted(&budget);
+            assert!(stream.fill(MAX_UNREAD_UNACCEPTED + 1).is_err());
+            assert!(stream.fill(MAX_UNREAD).is_ok(), "a reset stream is ignored");
+        }
+        assert!(!is_exceeded(&budget));
+        let mut one_more = Subject::unaccepted(&budget);
+        assert!(one_more.fill(MAX_UNREAD_UNACCEPTED + 1).is_err());
+        assert!(is_exceeded(&budget), "the connection has to be closed");
+    }
+
+    #[test]
     fn connection_is_closed_beyond_its_limit() {
         let budget = Rc::default();
         let mut full = [(); 4].map(|()| Subject::new(&budget));
         for stream in &mut full {
-            stream.fill(MAX_UNREAD).expect("fits");
+            stream.fill(MAX_UNREAD_PER_CONNECTION / 4).expect("fits");
         }
         assert_eq!(budget.used(), MAX_UNREAD_PER_CONNECTION);
         assert!(!is_exceeded(&budget));

@@ -15,12 +15,14 @@ use crate::channels::Channels;
 /// A libp2p stream over a WebRTC data channel.
 ///
 /// - Each write becomes one frame and is passed to the browser immediately. There is nothing to flush, and the writer
-///   should avoid tiny writes. Writes wait while more than 1 MiB is unsent.
+///   should avoid tiny writes. Writes wait while more than 256 KiB is unsent.
 /// - Closing sends FIN and returns; reading continues until the peer's FIN. If the stream is dropped after closing, the
 ///   browser still sends all written data.
 /// - Dropping a stream without closing it resets it: the peer gets an error.
-/// - A stream with more than [`MAX_UNREAD`](crate::MAX_UNREAD) unread bytes is reset. A connection with more than
-///   [`MAX_UNREAD_PER_CONNECTION`](crate::MAX_UNREAD_PER_CONNECTION) unread bytes on all streams is closed.
+/// - A stream with more than [`MAX_UNREAD`](crate::MAX_UNREAD) unread bytes is reset, and one that has not been accepted
+///   with more than [`MAX_UNREAD_UNACCEPTED`](crate::MAX_UNREAD_UNACCEPTED). A connection with more than
+///   [`MAX_UNREAD_PER_CONNECTION`](crate::MAX_UNREAD_PER_CONNECTION) unread bytes on all streams is closed, and so is one
+///   on which more than [`MAX_OVERFLOWS`](crate::MAX_OVERFLOWS) streams were reset for that reason.
 pub struct Stream {
     channel: SendWrapper<Rc<Channel>>,
     channels: SendWrapper<Rc<Channels>>,

@@ -3,8 +3,9 @@
 
 use heartchain_chain::{hash::BlockHash, key::Author, work::Work};
 use heartchain_sync::{
+    Input,
     config::FIRST_BAN,
-    io::{DisconnectReason, Input, RequestFailure},
+    io::{DisconnectReason, RequestFailure},
     message::{MAX_HEADERS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, MempoolRow, Response},
 };
 use heartchain_test_support::{Branch, Driver as _, reading, room};
@@ -333,7 +334,7 @@ fn flooding_peer_is_banned_even_if_unknown() {
     let mut subject = syncing(&branch, &branch);
     subject.feed(Input::PeerFlooded { peer: 1 });
     assert_banned(&subject, branch.tip(), "a flood");
-    // Gossip may arrive before the peer has named its protocols.
+    // The connection that it flooded may be closed already.
     subject.feed(Input::PeerFlooded { peer: 2 });
     subject.connect(2);
     let reasons = [
