@@ -64,6 +64,7 @@ const BROWSER: Boundary = Boundary {
         "listeners.rs",
         "miner.rs",
         "next_task.rs",
+        "response_body.rs",
         "resume_listener.rs",
         "storage/",
     ],

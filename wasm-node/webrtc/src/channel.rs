@@ -25,8 +25,8 @@ use crate::js::{Listener, describe, monotonic_now};
 use crate::receive::{ReceiveBudget, ReceiveBuffer};
 use crate::state::{Dialect, Lifecycle, StreamError};
 
-/// Writes wait once the browser buffers more than this many unsent bytes of a stream. Chromium moves up to twice as much
-/// as with 1 MiB. Below this mark, a page that draws all the time cannot refill the buffer fast enough: it moves a third
+/// Writes wait once the browser buffers more than this many unsent bytes of a stream. Chromium moves 1.2 to 2.1 times
+/// as much as with 1 MiB. Below this mark, a page that draws all the time cannot refill the buffer fast enough: it moves a third
 /// with 32 KiB.
 const HIGH_WATER: u32 = 256 * 1024;
 /// Waiting writes resume once at most this many bytes are unsent.
