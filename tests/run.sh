@@ -342,6 +342,9 @@ bench() {
     cargo test -p heartchain-sync --release --target wasm32-unknown-unknown --test bench_in_browser -- --nocapture
   part "bench (a long chain)" env HEARTCHAIN_BENCH=1 HEARTCHAIN_BENCH_LONG=1 \
     cargo test --workspace --test end_to_end -- --nocapture long_chain
+  # HEARTCHAIN_RELAY names the relay of another build, to compare two in turns.
+  part "bench (typing meanwhile)" env HEARTCHAIN_BENCH=1 \
+    cargo test --workspace --test end_to_end -- --nocapture typing_works
   part "bench (the page)" env HEARTCHAIN_BENCH=20 \
     cargo test --workspace --test end_to_end -- --nocapture figures long_busy_chain
   if node_is_recent; then

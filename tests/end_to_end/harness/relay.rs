@@ -253,7 +253,13 @@ async fn binary() -> Result<&'static Path> {
     BINARY.get_or_try_init(build).await.map(PathBuf::as_path)
 }
 
+/// Environment variable with the path of another relay, which serves another page: benchmarks compare two builds in turns.
+const OTHER_RELAY: &str = "HEARTCHAIN_RELAY";
+
 async fn build() -> Result<PathBuf> {
+    if let Some(path) = env::var_os(OTHER_RELAY) {
+        return Ok(path.into());
+    }
     // Naming this test too makes Cargo choose the same features as `cargo test --workspace`, so libp2p is built only
     // once.
     let mut cargo = Command::new(env!("CARGO"));

@@ -247,13 +247,23 @@ impl Tab {
     /// Types a text and presses Enter, key by key, in the focused element.
     pub(crate) async fn type_and_enter(&self, text: &str) -> Result<()> {
         for character in text.chars() {
-            let key = character.to_string();
-            self.press(json!({ "key": key, "text": key })).await?;
+            self.character(&character.to_string()).await?;
         }
         self.press(
             json!({ "key": "Enter", "code": "Enter", "text": "\r", "windowsVirtualKeyCode": 13 }),
         )
         .await
+    }
+
+    /// Types one character in the focused element.
+    pub(crate) async fn character(&self, key: &str) -> Result<()> {
+        self.press(json!({ "key": key, "text": key })).await
+    }
+
+    /// Deletes the character before the cursor in the focused field.
+    pub(crate) async fn backspace(&self) -> Result<()> {
+        self.press(json!({ "key": "Backspace", "code": "Backspace", "windowsVirtualKeyCode": 8 }))
+            .await
     }
 
     /// Presses one key by its name (`Tab`, `Shift+Tab`, `Enter`, `Space`, `Escape`, an arrow …) in the focused element.
@@ -301,8 +311,7 @@ impl Tab {
         let select =
             json!({ "key": "a", "code": "KeyA", "modifiers": 2, "commands": ["selectAll"] });
         self.press(select).await?;
-        self.press(json!({ "key": "Backspace", "code": "Backspace", "windowsVirtualKeyCode": 8 }))
-            .await
+        self.backspace().await
     }
 
     async fn press(&self, key: Value) -> Result<()> {

@@ -32,8 +32,10 @@ const READINGS: u8 = 10;
 const READING_LEN: f64 = 114.0;
 /// Encoded length of a block, in bytes.
 const BLOCK_LEN: usize = Header::LEN + 4 + READINGS as usize * Reading::LEN;
-/// Blocks per segment, as the store packs them.
+/// Blocks per segment at the most, as the store packs them.
 const BLOCKS_PER_SEGMENT: usize = 256;
+/// Bytes per segment at the most, in which the store reads it.
+const SEGMENT_LEN: usize = 512 * 1024;
 /// Milliseconds from block to block: the room's block interval, so that the difficulty stays at the floor.
 const STEP: u64 = 1_000;
 /// Readings that each of two tabs records at ten per second while the page is traced.
@@ -330,7 +332,7 @@ fn grow(room: &Room, blocks: usize) -> Result<Vec<Block>> {
 }
 
 /// Opens the page in a tab that has this chain on its disk.
-async fn open_with_chain(
+pub(super) async fn open_with_chain(
     env: &mut TestEnv,
     room: &Room,
     chain: &[Block],
@@ -368,10 +370,9 @@ async fn store(tab: &Tab, room: &Room, chain: &[Block]) -> Result<()> {
         json!(name)
     ))
     .await?;
-    for (segment, first) in chain
-        .chunks(BLOCKS_PER_SEGMENT)
-        .zip((1..).step_by(BLOCKS_PER_SEGMENT))
-    {
+    let longest = chain.iter().map(Block::encoded_len).max();
+    let blocks = (SEGMENT_LEN / longest.unwrap_or(BLOCK_LEN)).clamp(1, BLOCKS_PER_SEGMENT);
+    for (segment, first) in chain.chunks(blocks).zip((1..).step_by(blocks)) {
         let mut hex = String::new();
         for byte in segment.iter().flat_map(Block::encode) {
             write!(hex, "{byte:02x}")?;

@@ -23,6 +23,7 @@ mod offline;
 mod page;
 mod persistence;
 mod recovery;
+mod responsiveness;
 mod scripts;
 mod security;
 mod slots;
