@@ -275,7 +275,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     fn on_store_reset(&mut self) {
         let ctx = &mut self.parts.ctx;
         let journal = self.parts.recorder.journal();
-        store_reset::rewrite_store(ctx, journal, &mut self.parts.adopted, &self.parts.recovery);
+        let protected = self.parts.recovery.protected();
+        store_reset::rewrite_store(ctx, journal, &mut self.parts.adopted, protected);
         self.parts.confirmation.on_store_reset(ctx);
         self.parts.missing.start_sweep(ctx);
     }
@@ -331,15 +332,19 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     }
 
     fn retry_writes(&mut self) {
-        let Some(operations) = self.parts.ctx.writes.take_retry(self.parts.ctx.now()) else {
+        let ctx = &mut self.parts.ctx;
+        if !ctx.writes.is_retry_due(ctx.clock.now()) {
             return;
-        };
+        }
+        // Failed changes may be bodies or the protection of blocks, on which it depends what may be recorded.
+        let confirmed = self.parts.confirmation.put_confirmed(ctx);
+        let failed = ctx.writes.take_failed();
         write_retry::retry(
-            &mut self.parts.ctx,
-            operations,
+            ctx,
+            failed,
+            confirmed.as_ref(),
             &self.parts.recovery,
             &self.parts.adopted,
-            &mut self.parts.confirmation,
         );
     }
 }

@@ -4,11 +4,9 @@
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use heartchain_chain::reading::Reading;
+use heartchain_chain::{hash::BlockHash, reading::Reading};
 
-use super::{
-    adopted_readings::Adopted, context::Context, journal::Journal, reorg_recovery::ReorgRecovery,
-};
+use super::{adopted_readings::Adopted, context::Context, journal::Journal};
 use crate::{
     config::{MAX_ADOPTED, RESET_BATCH},
     io::StoreOperation,
@@ -21,7 +19,7 @@ pub(super) fn rewrite_store<P: Copy + Ord + Debug>(
     ctx: &mut Context<P>,
     journal: &Journal,
     adopted: &mut Adopted,
-    recovery: &ReorgRecovery,
+    protected: impl Iterator<Item = BlockHash>,
 ) {
     let room = ctx.room();
     let own = journal.author();
@@ -44,7 +42,7 @@ pub(super) fn rewrite_store<P: Copy + Ord + Debug>(
     let readings = adopted.iter();
     let readings = readings.map(|reading| StoreOperation::PutAdopted(reading.id(room), *reading));
     let tip = StoreOperation::PutTip(ctx.tree.tip().hash);
-    let protected = recovery.protected().map(StoreOperation::PutRecovery);
+    let protected = protected.map(StoreOperation::PutRecovery);
     let operations: Vec<StoreOperation> = keys
         .chain(entries)
         .chain(readings)

@@ -3,22 +3,20 @@
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use super::{
-    adopted_readings::Adopted, confirmation::Confirmation, context::Context,
-    reorg_recovery::ReorgRecovery,
-};
+use super::{adopted_readings::Adopted, context::Context, reorg_recovery::ReorgRecovery};
 use crate::{config::WRITE_RETRY_PARTS, io::StoreOperation};
 
-/// Writes those of the `failed` changes that are still wanted, followed by the current tip.
+/// Writes those of the `failed` changes that are still wanted, followed by the current tip. `confirmed` records what is confirmed,
+/// unless the record may not change now.
 ///
-/// What may go because of what is confirmed is written together with that fact, or waits until it can be. The first blocks come with
-/// it too, since a start would otherwise guess what is confirmed.
+/// What may go because of what is confirmed is written together with that record, or waits until it can be. The first blocks come
+/// with it too, since a start would otherwise guess what is confirmed.
 pub(super) fn retry<P: Copy + Ord + Debug>(
     ctx: &mut Context<P>,
     failed: Vec<StoreOperation>,
+    confirmed: Option<&StoreOperation>,
     recovery: &ReorgRecovery,
     adopted: &Adopted,
-    confirmation: &mut Confirmation,
 ) {
     let mut operations = failed;
     let has_body = |hash: &_| ctx.tree.block(hash).is_some_and(|info| info.has_body);
@@ -34,12 +32,6 @@ pub(super) fn retry<P: Copy + Ord + Debug>(
         | StoreOperation::PutJournal(..)
         | StoreOperation::PutKey(..) => true,
     });
-    let protects = |operation: &_| matches!(operation, StoreOperation::PutRecovery(_));
-    let confirmed = if operations.iter().any(protects) {
-        None
-    } else {
-        confirmation.put_confirmed(ctx)
-    };
     if confirmed.is_none() {
         let deletes = operations.extract_if(.., |operation| is_delete(operation));
         let deletes: Vec<StoreOperation> = deletes.collect();
@@ -52,7 +44,7 @@ pub(super) fn retry<P: Copy + Ord + Debug>(
     // A change that can never be written blocks the others in its part, and the parts get smaller with each retry.
     let part = operations.len().div_ceil(WRITE_RETRY_PARTS);
     for part in operations.chunks(part) {
-        ctx.write(confirmed.iter().chain(part).cloned().collect());
+        ctx.write(confirmed.into_iter().chain(part).cloned().collect());
     }
 }
 

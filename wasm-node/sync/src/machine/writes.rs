@@ -74,12 +74,17 @@ impl Writes {
         self.retry_at.get_or_insert(now.saturating_add(WRITE_RETRY));
     }
 
-    /// Takes the changes to retry, if it is time.
-    pub(super) fn take_retry(&mut self, now: MonotonicMillis) -> Option<Vec<StoreOperation>> {
-        self.retry_at.take_if(|at| *at <= now)?;
+    /// Whether it is time to retry failed changes.
+    pub(super) fn is_retry_due(&self, now: MonotonicMillis) -> bool {
+        self.retry_at.is_some_and(|at| at <= now)
+    }
+
+    /// Takes the changes to retry.
+    pub(super) fn take_failed(&mut self) -> Vec<StoreOperation> {
+        self.retry_at = None;
         let operations = core::mem::take(&mut self.failed);
         self.operations -= operations.len();
-        Some(operations)
+        operations
     }
 
     /// When failed changes are retried.
