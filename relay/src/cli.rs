@@ -230,20 +230,19 @@ where
 }
 
 fn trusted_proxies(values: &[String]) -> Result<Vec<IpNet>, CliError> {
-    let flag = "--trusted-proxy";
-    let parsed: Result<Vec<IpNet>, _> = parse_all(flag, values, MAX_TRUSTED_PROXIES);
-    parsed.map_err(|error| match error {
-        CliError::BadValue { flag, value, .. } => {
-            let reason = "it is no network in CIDR notation, such as 127.0.0.1/32 or 10.0.0.0/8";
-            let reason = reason.to_owned();
-            CliError::BadValue {
-                flag,
-                value,
-                reason,
-            }
-        }
-        error => error,
-    })
+    let (flag, max) = ("--trusted-proxy", MAX_TRUSTED_PROXIES);
+    if values.len() > max {
+        return Err(CliError::TooMany { flag, max });
+    }
+    let reason = "it is no network in CIDR notation, such as 127.0.0.1/32 or 10.0.0.0/8";
+    let parse = |value: &String| {
+        value.parse().map_err(|_| CliError::BadValue {
+            flag,
+            value: value.clone(),
+            reason: reason.to_owned(),
+        })
+    };
+    values.iter().map(parse).collect()
 }
 
 /// Where the certificate comes from, according to the flags.

@@ -212,8 +212,8 @@ impl Sink<Vec<u8>> for BinaryMessages {
 }
 
 fn io_error(error: tungstenite::Error) -> io::Error {
-    match error {
-        tungstenite::Error::Io(error) => error,
-        error => io::Error::other(error),
+    if let tungstenite::Error::Io(error) = error {
+        return error;
     }
+    io::Error::other(error)
 }

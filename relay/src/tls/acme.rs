@@ -89,12 +89,12 @@ async fn keep_current(mut state: AcmeState<std::io::Error>) {
 /// What went wrong, and what an operator can do about the most frequent failure.
 fn reason(error: &EventError<std::io::Error, std::io::Error>) -> String {
     let reason = error.to_string();
-    match error {
-        EventError::Order(rustls_acme::OrderError::BadAuth(_)) => format!(
+    if let EventError::Order(rustls_acme::OrderError::BadAuth(_)) = error {
+        return format!(
             "{reason}; port 443 of the domain must lead to this relay, and its DNS record to this computer"
-        ),
-        _ => reason,
+        );
     }
+    reason
 }
 
 /// Trusts only the authorities in a PEM file.
