@@ -107,6 +107,7 @@ impl<A: EventSink> Driver<A> {
             state: state.clone(),
             commands: command,
             store: store.clone(),
+            import_turn: Rc::default(),
         };
         let driver = Self {
             state,

@@ -3,7 +3,10 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use futures::channel::{mpsc, oneshot};
+use futures::{
+    channel::{mpsc, oneshot},
+    lock::Mutex,
+};
 use heartchain_chain::{
     bpm::Bpm,
     hash::{BlockHash, ReadingId},
@@ -139,6 +142,8 @@ pub(crate) struct Node {
     pub(crate) state: Rc<RefCell<NodeState>>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) store: Queue,
+    /// Imports run one after another: the machine follows the branch of one import at a time.
+    pub(crate) import_turn: Rc<Mutex<()>>,
 }
 
 impl NodeState {
