@@ -27,7 +27,6 @@ use hyper_util::{
 use serde::Serialize;
 use tokio::{
     net::TcpListener,
-    sync::Semaphore,
     task::JoinSet,
     time::{Duration, sleep, timeout},
 };
@@ -35,10 +34,10 @@ use tokio::{
 use crate::{
     addresses::{Endpoints, Host},
     assets::{self, Asset, PathKind},
-    connection_limits::network_of_ip,
+    fair_slots::FairSlots,
     limits::Limits,
+    network::network_of_ip,
     page_folder::{Found, PageFolder},
-    per_ip_permits::PerIpPermits,
 };
 
 /// Content Security Policy of the page: it may load only its own files. WebSockets to any host are allowed, because a
@@ -100,15 +99,11 @@ pub(crate) fn router(endpoints: Arc<Endpoints>, page: Option<PageFolder>) -> Rou
 }
 
 /// Accepts and serves connections. Never returns in normal operation.
-pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits) {
-    let slots = Arc::new(Semaphore::new(limits.http_connections));
-    let permits = PerIpPermits::default();
+///
+/// A newcomer always gets a slot: if there is none, the oldest connection of the network that holds the most is dropped.
+pub(crate) async fn serve(listener: TcpListener, router: Router, slots: FairSlots, limits: Limits) {
     let mut connections = JoinSet::new();
     loop {
-        // Acquired before `accept`: connections over the limit wait in the system's backlog.
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -120,10 +115,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits)
         let Ok(local) = stream.local_addr() else {
             continue;
         };
-        let max = limits.http_connections_per_network;
-        let Some(ip_permit) = permits.try_acquire(network_of_ip(from.ip()), max) else {
-            continue;
-        };
+        let slot = slots.take(network_of_ip(from.ip()));
         let service = router.clone().layer(Extension(LocalIp(local.ip())));
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -131,12 +123,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits)
             .max_headers(limits.http_headers)
             .max_buf_size(limits.http_header_bytes)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let connection = timeout(limits.http_connection_duration, connection);
         while connections.try_join_next().is_some() {}
-        connections.spawn(async move {
-            // A connection that fails or takes too long is dropped. The browser will reconnect.
-            let _ = timeout(limits.http_connection_duration, connection).await;
-            drop((slot, ip_permit));
-        });
+        // A connection that fails, takes too long or is evicted is dropped. The browser will reconnect.
+        connections.spawn(async move { drop(slot.run(connection).await) });
     }
 }
 

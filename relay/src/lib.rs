@@ -16,7 +16,10 @@
 //! - `server`: starts and stops the three servers.
 //! - `swarm`, `behaviour`: the libp2p event loop and its protocols: circuit relay v2, rendezvous, identify and ping.
 //! - `rendezvous`: which peers are registered in which room.
-//! - `connection_limits`, `per_ip_permits`, `token_bucket`: limits on connections and rates.
+//! - `network`, `fair_table`: what the limits count, and who pays when a table is full. `fair_slots`, `handshakes`,
+//!   `connection_limits`, `hop_limits`: the tables of what is unfinished, and of connections, reservations and circuits.
+//! - `token_bucket`, `network_buckets`, `rate_limited_muxer`: limits on rates, of networks and of single connections.
+//! - `metrics`: what is counted, for Prometheus and for the log.
 //! - `stun`: tells tabs their public addresses.
 //! - `addresses`, `assets`, `page_folder`, `http`: the page's files, embedded or from disk, and the document that tells the
 //!   page the relay's addresses.
@@ -37,9 +40,21 @@ mod config;
 pub mod identity;
 pub mod limits;
 
+pub mod capacity;
+mod data_lock;
+mod health;
+mod metrics_server;
+
 mod behaviour;
 mod connection_limits;
-mod per_ip_permits;
+mod fair_slots;
+mod fair_table;
+mod handshakes;
+mod hop_limits;
+mod metrics;
+mod network;
+mod network_buckets;
+mod rate_limited_muxer;
 mod rendezvous;
 mod stun;
 mod swarm;
@@ -57,6 +72,7 @@ mod server;
 mod test_folder;
 
 pub use config::Config;
+pub use data_lock::LockError;
 pub use identity::IdentitySource;
 pub use limits::Limits;
 pub use server::{Relay, StartError};

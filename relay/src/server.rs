@@ -20,8 +20,10 @@ use tokio::{
 use crate::{
     addresses::Endpoints,
     config::Config,
+    fair_slots::FairSlots,
     http,
     identity::{Identity, IdentityError},
+    metrics::Metrics,
     page_folder::PageFolder,
     stun,
     swarm::{ListenError, ListeningSwarm},
@@ -114,18 +116,21 @@ impl Relay {
             .map_err(&stun_bind_error)?;
         let stun_port = stun_socket.local_addr().map_err(&stun_bind_error)?.port();
 
+        let metrics = Arc::new(Metrics::new());
+        let handshakes = FairSlots::new(config.limits.handshake_share());
         let ports = (listen_ip, config.ws_port, config.webrtc_port);
-        let swarm = ListeningSwarm::start(&identity, &config.limits, ports)
-            .await
-            .map_err(|error| match error {
-                ListenError::Setup(error) => StartError::Setup(error),
-                ListenError::WebSocket(error) => {
-                    bind_error("TCP", config.ws_port, "--ws-port")(error)
-                }
-                ListenError::WebRtc(error) => {
-                    bind_error("UDP", config.webrtc_port, "--webrtc-port")(error)
-                }
-            })?;
+        let swarm =
+            ListeningSwarm::start(&identity, &config.limits, (&handshakes, &metrics), ports)
+                .await
+                .map_err(|error| match error {
+                    ListenError::Setup(error) => StartError::Setup(error),
+                    ListenError::WebSocket(error) => {
+                        bind_error("TCP", config.ws_port, "--ws-port")(error)
+                    }
+                    ListenError::WebRtc(error) => {
+                        bind_error("UDP", config.webrtc_port, "--webrtc-port")(error)
+                    }
+                })?;
 
         let endpoints = Arc::new(Endpoints {
             listen_ip,
@@ -139,10 +144,13 @@ impl Relay {
         let (stop_swarm, stop) = oneshot::channel();
         let swarm = tokio::spawn(swarm.run(stop));
         let mut servers = JoinSet::new();
-        servers.spawn(stun::serve(stun_socket, config.limits.stun_token_bucket()));
+        let rates = config.limits.stun_rates();
+        servers.spawn(stun::serve(stun_socket, rates, Arc::clone(&metrics)));
+        let http_slots = FairSlots::new(config.limits.http_share());
         servers.spawn(http::serve(
             listener,
             http::router(Arc::clone(&endpoints), page),
+            http_slots,
             config.limits,
         ));
         Ok(Self {

@@ -1,11 +1,12 @@
 //! A STUN server: tells a tab the public address that its packets come from, so that tabs in different networks can
 //! connect directly.
 //!
-//! It keeps no state about clients, and sends at most one small response to a request.
+//! It keeps no state about clients except for their rates, in a table of fixed size, and sends at most one small response to a request.
 
 use std::{
     io,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,7 +16,12 @@ use stun::{
 };
 use tokio::{net::UdpSocket, time::sleep};
 
-use crate::token_bucket::{TokenBucket, TokenBucketConfig};
+use crate::{
+    metrics::{Limit, Metrics, Resource},
+    network::network_of_ip,
+    network_buckets::NetworkBuckets,
+    token_bucket::{TokenBucket, TokenBucketConfig},
+};
 
 /// Bytes of a request that are read. Browsers send 20, and a valid request fits into one packet.
 const MAX_REQUEST_LEN: usize = 1_500;
@@ -23,12 +29,22 @@ const MAX_REQUEST_LEN: usize = 1_500;
 /// Pause after a failed receive.
 const RECEIVE_RETRY: Duration = Duration::from_millis(100);
 
-/// Responds to binding requests, at the rate that `rate` allows. Never returns.
+/// How many responses are sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rates {
+    /// To all networks together.
+    pub(crate) total: TokenBucketConfig,
+    /// To one network.
+    pub(crate) per_network: TokenBucketConfig,
+}
+
+/// Responds to binding requests, at the rates that `rates` allows. Never returns.
 ///
 /// A response is 1.6 times as long as its request, and the source address of a request can be spoofed. The rate limit
 /// makes the server useless for amplification attacks.
-pub(crate) async fn serve(socket: UdpSocket, rate: TokenBucketConfig) {
-    let mut bucket = TokenBucket::new(rate, Instant::now());
+pub(crate) async fn serve(socket: UdpSocket, rates: Rates, metrics: Arc<Metrics>) {
+    let mut total = TokenBucket::new(rates.total, Instant::now());
+    let mut networks = NetworkBuckets::new(rates.per_network, Instant::now());
     let mut buffer = [0; MAX_REQUEST_LEN];
     loop {
         let (length, from) = match socket.recv_from(&mut buffer).await {
@@ -41,11 +57,19 @@ pub(crate) async fn serve(socket: UdpSocket, rate: TokenBucketConfig) {
             }
         };
         let request = buffer.get(..length).unwrap_or_default();
-        if let Some(response) = respond(request, from)
-            && bucket.try_take(Instant::now())
-            && let Err(error) = send(&socket, &response, from).await
-        {
+        let Some(response) = respond(request, from) else {
+            continue;
+        };
+        let now = Instant::now();
+        // First that of the network, so that a single one cannot empty the total.
+        if !networks.try_take(network_of_ip(from.ip()), now) {
+            metrics.refused(Resource::StunResponses, Limit::Network);
+        } else if !total.try_take(now) {
+            metrics.refused(Resource::StunResponses, Limit::Total);
+        } else if let Err(error) = send(&socket, &response, from).await {
             tracing::debug!(%error, %from, "cannot send a STUN response");
+        } else {
+            metrics.stun_responses.inc();
         }
     }
 }
@@ -149,7 +173,11 @@ mod tests {
             burst: 1,
             refill: Duration::from_secs(3_600),
         };
-        let serving = tokio::spawn(serve(server, one));
+        let rates = Rates {
+            total: one,
+            per_network: one,
+        };
+        let serving = tokio::spawn(serve(server, rates, Arc::new(Metrics::new())));
         let mut buffer = [0; MAX_REQUEST_LEN];
         client.send(b"not STUN").await.expect("sends");
         client

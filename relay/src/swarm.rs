@@ -6,15 +6,21 @@ use std::{
     error::Error,
     io,
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, Swarm, SwarmBuilder, Transport as _,
-    core::{transport::ListenerId, upgrade},
+    Multiaddr, PeerId, Swarm, SwarmBuilder, Transport as _,
+    core::{
+        ConnectedPoint,
+        muxing::{StreamMuxer, StreamMuxerBox},
+        transport::ListenerId,
+        upgrade,
+    },
     multiaddr::Protocol,
-    noise, ping,
+    noise, ping, relay,
     request_response::{self, Message},
     swarm::SwarmEvent,
     tcp, websocket, yamux,
@@ -26,8 +32,13 @@ use tokio::{
 
 use crate::{
     behaviour::{Behaviour, BehaviourEvent},
+    fair_slots::FairSlots,
+    handshakes::LimitHandshakes,
+    hop_limits::HopLimits,
     identity::Identity,
     limits::Limits,
+    metrics::{self, Metrics, TransportBytes},
+    rate_limited_muxer::RateLimitedMuxer,
     rendezvous::Rendezvous,
     workarounds::{CatchPanic, IdleTimeout, frame_cap::CappedMuxer},
 };
@@ -44,6 +55,7 @@ pub(crate) struct ListeningSwarm {
     swarm: Swarm<Behaviour>,
     rendezvous: Rendezvous,
     idle_timeout: IdleTimeout,
+    hop_limits: HopLimits,
     pub(crate) ws_port: u16,
     pub(crate) webrtc_port: u16,
 }
@@ -64,9 +76,12 @@ impl ListeningSwarm {
     pub(crate) async fn start(
         identity: &Identity,
         limits: &Limits,
+        (handshakes, metrics): (&FairSlots, &Arc<Metrics>),
         (ip, ws_port, webrtc_port): (IpAddr, u16, u16),
     ) -> Result<Self, ListenError> {
-        let mut swarm = build(identity, limits).map_err(ListenError::Setup)?;
+        let hop_limits = HopLimits::new(limits, metrics);
+        let shared = (handshakes, &hop_limits, metrics);
+        let mut swarm = build(identity, limits, shared).map_err(ListenError::Setup)?;
 
         let websocket = Multiaddr::from(ip)
             .with(Protocol::Tcp(ws_port))
@@ -88,8 +103,9 @@ impl ListeningSwarm {
                 (Some(ws_port), Some(webrtc_port)) => {
                     return Ok(Self {
                         swarm,
-                        rendezvous: Rendezvous::new(limits),
+                        rendezvous: Rendezvous::new(limits, metrics),
                         idle_timeout: IdleTimeout::new(limits.idle_timeout),
+                        hop_limits,
                         ws_port,
                         webrtc_port,
                     });
@@ -132,6 +148,7 @@ impl ListeningSwarm {
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         on_listen_event(&mut self.swarm, &event);
+        log_event(&event);
         if let SwarmEvent::ConnectionEstablished { connection_id, .. } = &event {
             self.idle_timeout
                 .record_activity(*connection_id, Instant::now());
@@ -160,6 +177,9 @@ impl ListeningSwarm {
             self.idle_timeout
                 .record_activity(*connection, Instant::now());
         }
+        if let BehaviourEvent::Relay(event) = &event {
+            self.on_circuit(event);
+        }
         if let BehaviourEvent::Rendezvous(request_response::Event::Message {
             peer,
             message: Message::Request {
@@ -172,9 +192,10 @@ impl ListeningSwarm {
             if !self.swarm.is_connected(&peer) {
                 return;
             }
+            let network = self.swarm.behaviour().connection_limits.network_of(&peer);
             match self
                 .rendezvous
-                .handle_request(peer, request, Instant::now())
+                .handle_request((peer, network), request, Instant::now())
             {
                 Ok(Some(response)) => {
                     let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
@@ -187,6 +208,28 @@ impl ListeningSwarm {
                     let _ = self.swarm.disconnect_peer_id(peer);
                 }
             }
+        }
+    }
+
+    fn on_circuit(&self, event: &relay::Event) {
+        if let relay::Event::CircuitReqAccepted {
+            src_peer_id,
+            dst_peer_id,
+        } = event
+        {
+            let connections = &self.swarm.behaviour().connection_limits;
+            let network = connections.network_of(src_peer_id);
+            self.hop_limits
+                .on_circuit_opened((*src_peer_id, *dst_peer_id), network);
+        }
+        if let relay::Event::CircuitClosed {
+            src_peer_id,
+            dst_peer_id,
+            ..
+        } = event
+        {
+            self.hop_limits
+                .on_circuit_closed((*src_peer_id, *dst_peer_id));
         }
     }
 
@@ -220,6 +263,7 @@ impl ListeningSwarm {
 fn build(
     identity: &Identity,
     limits: &Limits,
+    (handshakes, hop_limits, metrics): (&FairSlots, &HopLimits, &Arc<Metrics>),
 ) -> Result<Swarm<Behaviour>, Box<dyn Error + Send + Sync>> {
     let swarm = SwarmBuilder::with_existing_identity(identity.keypair.clone())
         .with_tokio()
@@ -229,20 +273,76 @@ fn build(
             transport.set_max_data_size(limits.websocket_message_bytes);
             let mut multiplexer = yamux::Config::default();
             multiplexer.set_max_num_streams(limits.streams_per_connection);
-            Ok(transport
+            let transport = transport
                 .upgrade(upgrade::Version::V1Lazy)
                 .authenticate(noise::Config::new(key)?)
-                .multiplex(multiplexer))
+                .multiplex(multiplexer)
+                .map(limited(limits, metrics.bytes_of(metrics::WEBSOCKET)))
+                .boxed();
+            Ok(LimitHandshakes::new(transport, handshakes))
         })?
         .with_other_transport(|key| {
             let certificate = identity.certificate.clone();
             let transport = libp2p_webrtc::tokio::Transport::new(key.clone(), certificate);
-            CatchPanic(transport).map(|(peer, connection), _| (peer, CappedMuxer::new(connection)))
+            let transport = CatchPanic(transport)
+                .map(|(peer, connection), _| (peer, CappedMuxer::new(connection)))
+                .map(limited(limits, metrics.bytes_of(metrics::WEBRTC)))
+                .boxed();
+            LimitHandshakes::new(transport, handshakes)
         })?
-        .with_behaviour(|key| Behaviour::new(key, limits))?
+        .with_behaviour(|key| Behaviour::new(key, limits, hop_limits, metrics))?
         .with_swarm_config(|config| config.with_idle_connection_timeout(limits.idle_connection))
         .build();
     Ok(swarm)
+}
+
+/// Limits the rates of the connections of one transport.
+fn limited<M>(
+    limits: &Limits,
+    bytes: TransportBytes,
+) -> impl FnOnce((PeerId, M), ConnectedPoint) -> (PeerId, StreamMuxerBox) + Clone + use<M>
+where
+    M: StreamMuxer + Unpin + Send + 'static,
+    M::Substream: Unpin + Send + 'static,
+    M::Error: Send + Sync + 'static,
+{
+    let limits = limits.clone();
+    move |(peer, connection), _| {
+        let connection = RateLimitedMuxer::new(connection, &limits, bytes);
+        (peer, StreamMuxerBox::new(connection))
+    }
+}
+
+/// Logs connections and circuits, for operators that ask for it (`--log-filter relay=debug`).
+fn log_event(event: &SwarmEvent<BehaviourEvent>) {
+    if let SwarmEvent::ConnectionEstablished {
+        peer_id: peer,
+        endpoint,
+        ..
+    } = event
+    {
+        let from = endpoint.get_remote_address();
+        tracing::debug!(%peer, %from, "a peer connected");
+    }
+    if let SwarmEvent::ConnectionClosed {
+        peer_id: peer,
+        cause,
+        ..
+    } = event
+    {
+        tracing::debug!(%peer, ?cause, "a peer disconnected");
+    }
+    if let SwarmEvent::IncomingConnectionError {
+        send_back_addr: from,
+        error,
+        ..
+    } = event
+    {
+        tracing::debug!(%from, %error, "a handshake failed");
+    }
+    if let SwarmEvent::Behaviour(BehaviourEvent::Relay(event)) = event {
+        tracing::debug!(?event, "relay");
+    }
 }
 
 /// Waits for the port that the listener `wanted` is bound to. If the other listener reports its port first, stores that

@@ -1,0 +1,167 @@
+//! A [`StreamMuxer`] wrapper that limits how many streams and reads one connection gets, and counts its bytes.
+//!
+//! A connection over its rate is slowed down, not closed: its streams wait in the multiplexer, whose own limits stop the
+//! remote. So a busy tab comes to no harm, and a peer that floods the relay with identify pushes or pings costs it no
+//! more than a busy tab.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
+use tokio::time::{Sleep, sleep};
+
+use crate::{limits::Limits, metrics::TransportBytes, token_bucket::TokenBucket};
+
+/// A muxer whose inbound streams and reads are limited.
+#[derive(Debug)]
+pub(crate) struct RateLimitedMuxer<M> {
+    inner: M,
+    streams: Pacer,
+    reads: SharedBucket,
+    bytes: TransportBytes,
+}
+
+/// A stream of a [`RateLimitedMuxer`].
+#[derive(Debug)]
+pub(crate) struct RateLimitedStream<S> {
+    inner: S,
+    reads: Pacer,
+    bytes: TransportBytes,
+}
+
+type SharedBucket = Arc<Mutex<TokenBucket>>;
+
+/// Makes a task wait while its bucket is empty.
+#[derive(Debug)]
+struct Pacer {
+    bucket: SharedBucket,
+    /// Set while the bucket is empty. Boxed, because most streams never wait.
+    wait: Option<Pin<Box<Sleep>>>,
+}
+
+impl Pacer {
+    fn new(bucket: SharedBucket) -> Self {
+        Self { bucket, wait: None }
+    }
+
+    /// Ready if there is a token. Takes none.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(wait) = &mut self.wait {
+                ready!(wait.as_mut().poll(context));
+                self.wait = None;
+            }
+            let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+            match bucket.wait(Instant::now()) {
+                None => return Poll::Ready(()),
+                Some(wait) => self.wait = Some(Box::pin(sleep(wait))),
+            }
+        }
+    }
+
+    fn take(&self) {
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        bucket.try_take(Instant::now());
+    }
+}
+
+impl<M> RateLimitedMuxer<M> {
+    pub(crate) fn new(inner: M, limits: &Limits, bytes: TransportBytes) -> Self {
+        let now = Instant::now();
+        let bucket = |config| Arc::new(Mutex::new(TokenBucket::new(config, now)));
+        Self {
+            inner,
+            streams: Pacer::new(bucket(limits.stream_bucket())),
+            reads: bucket(limits.read_bucket()),
+            bytes,
+        }
+    }
+
+    fn stream<S>(&self, inner: S) -> RateLimitedStream<S> {
+        RateLimitedStream {
+            inner,
+            reads: Pacer::new(Arc::clone(&self.reads)),
+            bytes: self.bytes.clone(),
+        }
+    }
+}
+
+impl<M: StreamMuxer + Unpin> StreamMuxer for RateLimitedMuxer<M>
+where
+    M::Substream: Unpin,
+{
+    type Substream = RateLimitedStream<M::Substream>;
+    type Error = M::Error;
+
+    fn poll_inbound(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Self::Substream, Self::Error>> {
+        ready!(self.streams.poll_ready(context));
+        let stream = ready!(Pin::new(&mut self.inner).poll_inbound(context))?;
+        self.streams.take();
+        Poll::Ready(Ok(self.stream(stream)))
+    }
+
+    fn poll_outbound(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Self::Substream, Self::Error>> {
+        let stream = ready!(Pin::new(&mut self.inner).poll_outbound(context))?;
+        Poll::Ready(Ok(self.stream(stream)))
+    }
+
+    fn poll_close(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Self::Error>> {
+        Pin::new(&mut self.inner).poll_close(context)
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
+        Pin::new(&mut self.inner).poll(context)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for RateLimitedStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.reads.poll_ready(context));
+        let read = ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
+        self.reads.take();
+        self.bytes.received(read);
+        Poll::Ready(Ok(read))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for RateLimitedStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.inner).poll_write(context, buffer))?;
+        self.bytes.sent(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(context)
+    }
+}
