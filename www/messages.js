@@ -293,7 +293,8 @@ export function statusSentence(status, peers, say) {
   const relayLost = !status.relays.some((relay) => relay.connected);
   const block = status.tip.index;
   if (counts.all === 0) {
-    const key = relayLost ? "status.aloneWithoutRelay" : "status.alone";
+    const alone = isFull(status.relays) ? "status.relayFull" : "status.alone";
+    const key = relayLost ? "status.aloneWithoutRelay" : alone;
     return { sentence: say(key), tone: "warning" };
   }
   if (status.state === "syncing") {
@@ -304,6 +305,11 @@ export function statusSentence(status, peers, say) {
   return relayLost
     ? { sentence: say("status.withoutRelay", counts), tone: "warning" }
     : { sentence: say("status.inSync", { block, ...counts }), tone: "good" };
+}
+
+/** Whether other tabs cannot find this one, because no relay has room for it. */
+function isFull(relays) {
+  return relays.some((relay) => relay.full) && !relays.some((relay) => relay.reserved);
 }
 
 /** What the node is still doing before its state is known. It accepts readings in the meantime. */

@@ -8,7 +8,7 @@ use std::{
 use clap::Parser;
 use directories::ProjectDirs;
 
-use crate::{config::Config, identity::IdentitySource};
+use crate::{config::Config, identity::IdentitySource, operations::OperationFlags};
 
 /// Connects Heartchain tabs with each other and serves the page. It never sees a reading.
 ///
@@ -58,6 +58,10 @@ pub struct Cli {
     /// The certificate is stored in --data-dir if given. Otherwise every start generates a new one.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+
+    /// The flags for operators.
+    #[command(flatten)]
+    pub operations: OperationFlags,
 }
 
 /// Why the flags do not result in a valid configuration.
@@ -89,6 +93,8 @@ impl TryFrom<Cli> for Config {
             webrtc_port: cli.webrtc_port,
             stun_port: cli.stun_port,
             page: cli.page,
+            limits: cli.operations.limits(),
+            metrics_listen: cli.operations.metrics_listen,
             ..Self::new(identity)
         })
     }
@@ -99,6 +105,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::limits::Limits;
 
     fn config(flags: &[&str]) -> Config {
         let flags = ["relay"].iter().chain(flags);
@@ -129,6 +136,14 @@ mod tests {
         assert_eq!(given.page, Some("/p".into()));
         assert_eq!(given.identity, IdentitySource::Folder("/d".into()));
 
+        let flags = ["--max-tabs", "40", "--metrics-listen", "[::1]:9090"];
+        let given = config(&flags);
+        assert_eq!(given.limits, Limits::for_tabs(40));
+        assert_eq!(
+            given.metrics_listen,
+            Some(([0, 0, 0, 0, 0, 0, 0, 1], 9090).into())
+        );
+
         let seeded = config(&["--seed", "7", "--data-dir", "/d"]);
         let folder = Some("/d".into());
         assert_eq!(seeded.identity, IdentitySource::Seed { seed: 7, folder });
@@ -138,6 +153,8 @@ mod tests {
     fn defaults_are_loopback_and_fixed_ports() {
         let seeded = config(&["--seed", "7"]);
         assert!(seeded.listen_ip.is_loopback());
+        assert!(seeded.limits.reservations >= 1_000);
+        assert_eq!(seeded.metrics_listen, None);
         assert_eq!(
             (
                 seeded.http_port,
@@ -156,6 +173,10 @@ mod tests {
             ["--http-port", "65536"],
             ["--ws-port", "-1"],
             ["--seed", "x"],
+            ["--max-tabs", "0"],
+            ["--max-tabs", "100001"],
+            ["--metrics-listen", "9090"],
+            ["--log-format", "xml"],
             ["--no-such-flag", "1"],
         ] {
             assert!(Cli::try_parse_from([&["relay"], &flags[..]].concat()).is_err());

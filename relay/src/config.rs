@@ -1,7 +1,7 @@
 //! The configuration of a relay. The command-line flags are parsed in [`crate::cli`], not here.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
 
@@ -24,6 +24,8 @@ pub struct Config {
     pub page: Option<PathBuf>,
     /// Where the key and the certificate come from.
     pub identity: IdentitySource,
+    /// Where metrics are served for Prometheus; `None` serves none.
+    pub metrics_listen: Option<SocketAddr>,
     /// Limits on the resources that peers can use.
     pub limits: Limits,
 }
@@ -49,6 +51,7 @@ impl Config {
             stun_port: Self::STUN_PORT,
             page: None,
             identity,
+            metrics_listen: None,
             limits: Limits::default(),
         }
     }

@@ -82,6 +82,11 @@ impl Behaviour {
         }
     }
 
+    pub(crate) fn set_limits(&mut self, limits: &Limits) {
+        self.table.set_share(limits.connection_share());
+        self.hop_limits.set_limits(limits);
+    }
+
     /// The network that a connected peer belongs to.
     pub(crate) fn network_of(&self, peer: &PeerId) -> Network {
         let connection = self.peers.get(peer)?.last()?;

@@ -68,6 +68,11 @@ impl FairSlots {
         }
     }
 
+    /// Changes the number of slots. Work in progress goes on.
+    pub(crate) fn set_share(&self, share: Share) {
+        self.state().table.set_share(share);
+    }
+
     /// Number of slots that are taken.
     pub(crate) fn len(&self) -> usize {
         self.state().table.len()

@@ -59,6 +59,11 @@ impl<K: Clone + Eq + Hash> FairTable<K> {
         }
     }
 
+    /// Changes the limits. Entries beyond them stay until they are removed or evicted.
+    pub(crate) fn set_share(&mut self, share: Share) {
+        self.share = share;
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -239,6 +244,21 @@ mod tests {
         assert_eq!(table.try_insert(4, None), Err(Full::Total(3)));
         assert_eq!(table.try_insert(4, network(1)), Ok(Some(3)));
         assert_eq!(table.insert(5, None), Some(1));
+    }
+
+    #[test]
+    fn limits_can_change_while_entries_stay() {
+        let mut table = table(3, 3);
+        for key in 1..=3 {
+            assert_eq!(table.try_insert(key, network(1)), Ok(None));
+        }
+        table.set_share(Share {
+            total: 1,
+            per_network: 1,
+        });
+        assert_eq!(table.len(), 3);
+        assert_eq!(table.try_insert(4, network(1)), Err(Full::Network(1)));
+        assert_eq!(table.try_insert(4, network(2)), Ok(Some(3)));
     }
 
     #[test]

@@ -82,6 +82,15 @@ impl HopLimits {
         })
     }
 
+    pub(crate) fn set_limits(&self, limits: &Limits) {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.reservations.set_share(limits.reservation_share());
+        state.reservation_rate = NetworkBuckets::new(limits.reservation_bucket(), now);
+        state.circuits.set_share(limits.circuit_share());
+        state.circuit_rate = NetworkBuckets::new(limits.circuit_bucket(), now);
+    }
+
     pub(crate) fn on_circuit_opened(&self, (from, to): (PeerId, PeerId), network: Network) {
         self.state().add_circuit((from, to), network);
     }

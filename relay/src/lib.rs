@@ -12,14 +12,16 @@
 //! The modules, in reading order:
 //! - [`cli`]: the command-line flags. `config`: the configuration that results from them. [`limits`]: the resources that peers
 //!   can use, with a reason for each number.
-//! - [`identity`]: the key and the certificate that determine the relay's addresses.
+//! - [`operations`], [`config_file`]: the flags for operators, and the file and the environment that can replace flags.
+//!   [`capacity`]: how many tabs this computer can serve. [`logging`]: the log on stderr.
+//! - [`identity`], `data_lock`: the key and the certificate that determine the relay's addresses, and the lock on their folder.
 //! - `server`: starts and stops the three servers.
 //! - `swarm`, `behaviour`: the libp2p event loop and its protocols: circuit relay v2, rendezvous, identify and ping.
 //! - `rendezvous`: which peers are registered in which room.
 //! - `network`, `fair_table`: what the limits count, and who pays when a table is full. `fair_slots`, `handshakes`,
 //!   `connection_limits`, `hop_limits`: the tables of what is unfinished, and of connections, reservations and circuits.
 //! - `token_bucket`, `network_buckets`, `rate_limited_muxer`: limits on rates, of networks and of single connections.
-//! - `metrics`: what is counted, for Prometheus and for the log.
+//! - `metrics`, `metrics_server`: what is counted, for Prometheus and for the log.
 //! - `stun`: tells tabs their public addresses.
 //! - `addresses`, `assets`, `page_folder`, `http`: the page's files, embedded or from disk, and the document that tells the
 //!   page the relay's addresses.
@@ -41,9 +43,11 @@ pub mod identity;
 pub mod limits;
 
 pub mod capacity;
+pub mod config_file;
 mod data_lock;
-mod health;
+pub mod logging;
 mod metrics_server;
+pub mod operations;
 
 mod behaviour;
 mod connection_limits;

@@ -12,7 +12,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use libp2p::relay;
 
-use crate::{fair_table::Share, stun, token_bucket::TokenBucketConfig};
+use crate::{fair_table::Share, token_bucket::TokenBucketConfig};
 
 /// Limits on the resources that peers can use.
 ///
@@ -321,17 +321,18 @@ impl Limits {
         }
     }
 
-    pub(crate) fn stun_rates(&self) -> stun::Rates {
-        stun::Rates {
-            total: TokenBucketConfig {
+    /// STUN responses to all networks together, and to one network.
+    pub(crate) fn stun_buckets(&self) -> (TokenBucketConfig, TokenBucketConfig) {
+        (
+            TokenBucketConfig {
                 burst: self.stun_burst,
                 refill: self.stun_refill,
             },
-            per_network: TokenBucketConfig {
+            TokenBucketConfig {
                 burst: self.stun_burst_per_network,
                 refill: self.stun_refill_per_network,
             },
-        }
+        )
     }
 
     pub(crate) fn webrtc_token_bucket(&self) -> TokenBucketConfig {
@@ -351,7 +352,7 @@ impl Limits {
             // allowed.
             max_reservations_per_peer: self.reservations_per_peer.saturating_sub(1),
             reservation_duration: self.reservation_duration,
-            max_circuits: self.circuits.saturating_mul(2),
+            max_circuits: usize::MAX,
             max_circuits_per_peer: self.circuits_per_peer.saturating_sub(1),
             max_circuit_duration: self.circuit_duration,
             max_circuit_bytes: self.circuit_bytes,

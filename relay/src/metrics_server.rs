@@ -1,6 +1,6 @@
-//! The server of `/metrics` and `/healthz` for Prometheus, on an address of its own, so that it can be kept private.
+//! The server of `/metrics` for Prometheus, on an address of its own, so that it can be kept private.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{fmt, sync::Arc};
 
 use axum::{
     Router,
@@ -21,12 +21,13 @@ use prometheus_client::{
 };
 use tokio::{
     net::TcpListener,
+    sync::watch,
     task::JoinSet,
     time::{Duration, sleep, timeout},
 };
 
 use crate::{
-    fair_slots::FairSlots, fair_table::Share, health::Health, metrics::Metrics,
+    fair_slots::FairSlots, fair_table::Share, limits::Limits, metrics::Metrics,
     network::network_of_ip,
 };
 
@@ -50,7 +51,8 @@ const OPEN_METRICS: HeaderValue =
 #[derive(Clone, Debug)]
 pub(crate) struct Reported {
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) health: Health,
+    /// The current limits.
+    pub(crate) limits: watch::Receiver<Limits>,
     /// Handshakes in progress.
     pub(crate) handshakes: FairSlots,
     /// HTTP connections.
@@ -61,7 +63,6 @@ pub(crate) struct Reported {
 pub(crate) async fn serve(listener: TcpListener, reported: Reported) {
     let router = Router::new()
         .route("/metrics", get(metrics))
-        .route("/healthz", get(healthz))
         .with_state(reported);
     let slots = FairSlots::new(CONNECTIONS);
     let mut connections = JoinSet::new();
@@ -102,19 +103,6 @@ async fn metrics(State(reported): State<Reported>) -> Response {
     }
 }
 
-/// Answers whether the relay works, for a container's health check and for load balancers.
-pub(crate) fn health_response(health: &Health) -> Response {
-    if health.is_healthy(Instant::now()) {
-        (StatusCode::OK, "ok\n").into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "stuck\n").into_response()
-    }
-}
-
-async fn healthz(State(reported): State<Reported>) -> Response {
-    health_response(&reported.health)
-}
-
 /// What is read at the time of the request.
 fn process_registry(reported: &Reported) -> Registry {
     let mut registry = Registry::default();
@@ -152,6 +140,11 @@ impl Process {
                 reported.http.evictions(),
             ),
         ];
+        values.push((
+            "heartchain_relay_max_tabs",
+            "Tabs that the relay serves at the same time",
+            count(reported.limits.borrow().reservations),
+        ));
         let (memory, files) = memory_and_files();
         if let Some(memory) = memory {
             let help = "Resident memory of the relay in bytes";

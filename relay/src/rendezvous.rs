@@ -93,6 +93,10 @@ impl Rendezvous {
         }
     }
 
+    pub(crate) fn set_limits(&mut self, limits: &Limits) {
+        self.registrations.set_share(limits.registration_share());
+    }
+
     /// Handles a request of `peer`, which is connected from `network`, and returns the response.
     ///
     /// Returns `None` for an unregister request, which has no response in the protocol, and for messages that are not

@@ -13,17 +13,20 @@ use std::{
 use libp2p::{Multiaddr, PeerId};
 use tokio::{
     net::{TcpListener, UdpSocket},
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::{JoinHandle, JoinSet},
 };
 
 use crate::{
     addresses::Endpoints,
     config::Config,
+    data_lock::{DataLock, LockError},
     fair_slots::FairSlots,
     http,
     identity::{Identity, IdentityError},
+    limits::Limits,
     metrics::Metrics,
+    metrics_server::{self, Reported},
     page_folder::PageFolder,
     stun,
     swarm::{ListenError, ListeningSwarm},
@@ -33,6 +36,13 @@ use crate::{
 #[derive(Debug)]
 pub struct Relay {
     endpoints: Arc<Endpoints>,
+    metrics_address: Option<SocketAddr>,
+    /// The current limits, for the servers.
+    limits: watch::Sender<Limits>,
+    handshakes: FairSlots,
+    http_slots: FairSlots,
+    /// Held as long as the relay runs.
+    lock: Option<DataLock>,
     stop_swarm: oneshot::Sender<()>,
     swarm: JoinHandle<()>,
     /// The HTTP and STUN tasks, aborted on drop.
@@ -58,7 +68,7 @@ pub enum StartError {
         flag: &'static str,
     },
     /// The system refuses to listen on the port for another reason.
-    #[error("cannot listen on {ip}, {transport} port {port} ({flag}): {source}")]
+    #[error("cannot listen on {ip}, {transport} port {port} ({flag})")]
     Listen {
         /// The transport protocol: `TCP` or `UDP`.
         transport: &'static str,
@@ -72,10 +82,21 @@ pub enum StartError {
         source: io::Error,
     },
     /// The page cannot be served from the requested folder.
-    #[error("cannot serve the page from {folder} (--page): {source}")]
+    #[error("cannot serve the page from {folder} (--page)")]
     Page {
         /// The folder that was requested.
         folder: String,
+        /// The error of the operating system.
+        source: io::Error,
+    },
+    /// The data folder could not be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The address for metrics cannot be used.
+    #[error("cannot serve metrics on {address} (--metrics-listen)")]
+    Metrics {
+        /// The address that was requested.
+        address: SocketAddr,
         /// The error of the operating system.
         source: io::Error,
     },
@@ -83,7 +104,7 @@ pub enum StartError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The libp2p transports could not be set up.
-    #[error("cannot set up libp2p: {0}")]
+    #[error("cannot set up libp2p")]
     Setup(#[source] Box<dyn Error + Send + Sync>),
 }
 
@@ -97,6 +118,11 @@ impl Relay {
     /// Fails if a port cannot be bound, the identity cannot be loaded, or the page's folder cannot be read.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let identity = Identity::load(&config.identity)?;
+        let lock = config
+            .identity
+            .folder()
+            .map(DataLock::acquire)
+            .transpose()?;
         let page = config.page.as_deref().map(open_page).transpose()?;
         let listen_ip = config.listen_ip;
 
@@ -116,7 +142,15 @@ impl Relay {
             .map_err(&stun_bind_error)?;
         let stun_port = stun_socket.local_addr().map_err(&stun_bind_error)?.port();
 
+        let metrics_listener = match config.metrics_listen {
+            Some(address) => Some(bind_metrics(address).await?),
+            None => None,
+        };
+        let metrics_address = metrics_listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
         let metrics = Arc::new(Metrics::new());
+        let http_slots = FairSlots::new(config.limits.http_share());
         let handshakes = FairSlots::new(config.limits.handshake_share());
         let ports = (listen_ip, config.ws_port, config.webrtc_port);
         let swarm =
@@ -141,20 +175,37 @@ impl Relay {
             certificate: identity.certificate.fingerprint(),
             peer_id: identity.keypair.public().to_peer_id(),
         });
+        let (limits, changed_limits) = watch::channel(config.limits.clone());
+        let reported = Reported {
+            metrics: Arc::clone(&metrics),
+            limits: changed_limits.clone(),
+            handshakes: handshakes.clone(),
+            http: http_slots.clone(),
+        };
         let (stop_swarm, stop) = oneshot::channel();
-        let swarm = tokio::spawn(swarm.run(stop));
+        let swarm = tokio::spawn(swarm.run(stop, changed_limits.clone()));
         let mut servers = JoinSet::new();
-        let rates = config.limits.stun_rates();
-        servers.spawn(stun::serve(stun_socket, rates, Arc::clone(&metrics)));
-        let http_slots = FairSlots::new(config.limits.http_share());
+        if let Some(listener) = metrics_listener {
+            servers.spawn(metrics_server::serve(listener, reported));
+        }
+        servers.spawn(stun::serve(
+            stun_socket,
+            changed_limits,
+            Arc::clone(&metrics),
+        ));
         servers.spawn(http::serve(
             listener,
             http::router(Arc::clone(&endpoints), page),
-            http_slots,
+            http_slots.clone(),
             config.limits,
         ));
         Ok(Self {
             endpoints,
+            metrics_address,
+            limits,
+            handshakes,
+            http_slots,
+            lock,
             stop_swarm,
             swarm,
             servers,
@@ -179,6 +230,24 @@ impl Relay {
         self.endpoints.multiaddrs()
     }
 
+    /// Where metrics are served, if they are.
+    #[must_use]
+    pub fn metrics_url(&self) -> Option<String> {
+        let address = self.metrics_address?;
+        Some(format!("http://{address}/metrics"))
+    }
+
+    /// Applies other limits while the relay runs. Who holds more than allowed keeps it, and gets no more.
+    ///
+    /// What was agreed with a connection when it was established stays as it is: the rates of its streams and reads, and
+    /// the limits of each peer.
+    pub fn set_limits(&self, limits: Limits) {
+        self.handshakes.set_share(limits.handshake_share());
+        self.http_slots.set_share(limits.http_share());
+        // Fails only if all servers have ended.
+        let _ = self.limits.send(limits);
+    }
+
     /// The peer ID of the relay.
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
@@ -199,13 +268,21 @@ impl Relay {
             stop_swarm,
             swarm,
             mut servers,
+            lock,
             ..
         } = self;
         // Fails only if the swarm has already ended.
         let _ = stop_swarm.send(());
         servers.shutdown().await;
         let _ = swarm.await;
+        drop(lock);
     }
+}
+
+async fn bind_metrics(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Metrics { address, source })
 }
 
 fn open_page(folder: &Path) -> Result<PageFolder, StartError> {

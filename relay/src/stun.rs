@@ -14,13 +14,14 @@ use stun::{
     message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter},
     xoraddr::XorMappedAddress,
 };
-use tokio::{net::UdpSocket, time::sleep};
+use tokio::{net::UdpSocket, sync::watch, time::sleep};
 
 use crate::{
+    limits::Limits,
     metrics::{Limit, Metrics, Resource},
     network::network_of_ip,
     network_buckets::NetworkBuckets,
-    token_bucket::{TokenBucket, TokenBucketConfig},
+    token_bucket::TokenBucket,
 };
 
 /// Bytes of a request that are read. Browsers send 20, and a valid request fits into one packet.
@@ -29,22 +30,16 @@ const MAX_REQUEST_LEN: usize = 1_500;
 /// Pause after a failed receive.
 const RECEIVE_RETRY: Duration = Duration::from_millis(100);
 
-/// How many responses are sent.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rates {
-    /// To all networks together.
-    pub(crate) total: TokenBucketConfig,
-    /// To one network.
-    pub(crate) per_network: TokenBucketConfig,
-}
-
-/// Responds to binding requests, at the rates that `rates` allows. Never returns.
+/// Responds to binding requests, at the rates that `limits` allow. Never returns.
 ///
 /// A response is 1.6 times as long as its request, and the source address of a request can be spoofed. The rate limit
 /// makes the server useless for amplification attacks.
-pub(crate) async fn serve(socket: UdpSocket, rates: Rates, metrics: Arc<Metrics>) {
-    let mut total = TokenBucket::new(rates.total, Instant::now());
-    let mut networks = NetworkBuckets::new(rates.per_network, Instant::now());
+pub(crate) async fn serve(
+    socket: UdpSocket,
+    mut limits: watch::Receiver<Limits>,
+    metrics: Arc<Metrics>,
+) {
+    let (mut total, mut networks) = buckets(&limits.borrow_and_update());
     let mut buffer = [0; MAX_REQUEST_LEN];
     loop {
         let (length, from) = match socket.recv_from(&mut buffer).await {
@@ -60,6 +55,9 @@ pub(crate) async fn serve(socket: UdpSocket, rates: Rates, metrics: Arc<Metrics>
         let Some(response) = respond(request, from) else {
             continue;
         };
+        if limits.has_changed().unwrap_or_default() {
+            (total, networks) = buckets(&limits.borrow_and_update());
+        }
         let now = Instant::now();
         // First that of the network, so that a single one cannot empty the total.
         if !networks.try_take(network_of_ip(from.ip()), now) {
@@ -72,6 +70,15 @@ pub(crate) async fn serve(socket: UdpSocket, rates: Rates, metrics: Arc<Metrics>
             metrics.stun_responses.inc();
         }
     }
+}
+
+fn buckets(limits: &Limits) -> (TokenBucket, NetworkBuckets) {
+    let (total, per_network) = limits.stun_buckets();
+    let now = Instant::now();
+    (
+        TokenBucket::new(total, now),
+        NetworkBuckets::new(per_network, now),
+    )
 }
 
 async fn send(socket: &UdpSocket, response: &[u8], to: SocketAddr) -> io::Result<()> {
@@ -169,15 +176,10 @@ mod tests {
             .connect(server.local_addr().expect("bound"))
             .await
             .expect("connects");
-        let one = TokenBucketConfig {
-            burst: 1,
-            refill: Duration::from_secs(3_600),
-        };
-        let rates = Rates {
-            total: one,
-            per_network: one,
-        };
-        let serving = tokio::spawn(serve(server, rates, Arc::new(Metrics::new())));
+        let mut limits = Limits::default();
+        (limits.stun_burst, limits.stun_refill) = (1, Duration::from_secs(3_600));
+        let (change, limits) = watch::channel(limits);
+        let serving = tokio::spawn(serve(server, limits, Arc::new(Metrics::new())));
         let mut buffer = [0; MAX_REQUEST_LEN];
         client.send(b"not STUN").await.expect("sends");
         client
@@ -194,6 +196,12 @@ mod tests {
             .expect("sends");
         let second = timeout(Duration::from_millis(200), client.recv(&mut buffer)).await;
         assert!(second.is_err(), "a second response");
+
+        change.send(Limits::default()).expect("it runs");
+        let request = message(BINDING_REQUEST).raw;
+        client.send(&request).await.expect("sends");
+        let third = timeout(SOON, client.recv(&mut buffer)).await;
+        assert!(third.is_ok(), "no response after the limits were raised");
         serving.abort();
     }
 }

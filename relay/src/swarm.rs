@@ -26,7 +26,7 @@ use libp2p::{
     tcp, websocket, yamux,
 };
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::{Instant as TokioInstant, interval, timeout_at},
 };
 
@@ -127,12 +127,17 @@ impl ListeningSwarm {
     /// Runs the event loop until `stop` resolves (or its sender is dropped), then disconnects all peers.
     ///
     /// Also returns if a listener closes.
-    pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+    pub(crate) async fn run(
+        mut self,
+        mut stop: oneshot::Receiver<()>,
+        mut limits: watch::Receiver<Limits>,
+    ) {
         let mut idle_check = interval(IDLE_CHECK_INTERVAL);
         loop {
             tokio::select! {
                 _ = &mut stop => break,
                 _ = idle_check.tick() => self.close_idle(),
+                Ok(()) = limits.changed() => self.set_limits(&limits.borrow_and_update()),
                 event = self.swarm.select_next_some() => {
                     let listener_closed = matches!(event, SwarmEvent::ListenerClosed { .. });
                     self.on_event(event);
@@ -209,6 +214,12 @@ impl ListeningSwarm {
                 }
             }
         }
+    }
+
+    fn set_limits(&mut self, limits: &Limits) {
+        self.rendezvous.set_limits(limits);
+        let behaviour = self.swarm.behaviour_mut();
+        behaviour.connection_limits.set_limits(limits);
     }
 
     fn on_circuit(&self, event: &relay::Event) {

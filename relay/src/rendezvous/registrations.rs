@@ -16,7 +16,7 @@ use prost::Message as _;
 
 use super::wire::{Page, Register};
 use crate::{
-    fair_table::{FairTable, Full as ShareFull},
+    fair_table::{FairTable, Full as ShareFull, Share},
     limits::Limits,
     metrics::Limit,
     network::Network,
@@ -98,6 +98,10 @@ impl Registrations {
             max_per_peer: limits.registrations_per_peer,
             max_page_len: limits.discovery_bytes,
         }
+    }
+
+    pub(super) fn set_share(&mut self, share: Share) {
+        self.shares.set_share(share);
     }
 
     /// Number of registrations.

@@ -143,6 +143,23 @@ impl Client {
         client
     }
 
+    /// A new client that is connected to the relay at `address` from another loopback address than 127.0.0.1.
+    pub(crate) async fn from_address(source: Ipv4Addr, address: &Multiaddr) -> Self {
+        let mut client = Self::new();
+        // libp2p dials from the port and the address that it listens on.
+        let own = Multiaddr::from(source)
+            .with(Protocol::Tcp(0))
+            .with(Protocol::Ws("/".into()));
+        client.swarm.listen_on(own).expect("a free port");
+        client
+            .until("port", |event| {
+                matches!(event, SwarmEvent::NewListenAddr { .. }).then_some(())
+            })
+            .await;
+        client.connect(address).await.expect("a connection");
+        client
+    }
+
     async fn connect(&mut self, address: &Multiaddr) -> Result<(), String> {
         // libp2p-webrtc dials from the socket of a listener.
         if address.iter().any(|part| part == Protocol::WebRTCDirect) {
@@ -260,7 +277,8 @@ fn address_with(relay: &Relay, wanted: &Protocol<'_>) -> Multiaddr {
         .expect("the relay listens on every transport")
 }
 
-fn peer_of(address: &Multiaddr) -> PeerId {
+/// The peer ID in an address of the relay.
+pub(crate) fn peer_of(address: &Multiaddr) -> PeerId {
     let peer = address.iter().find_map(|part| match part {
         Protocol::P2p(peer) => Some(peer),
         _ => None,

@@ -2,7 +2,7 @@
 //! learns about it only from what it prints.
 
 use std::{
-    env,
+    env, fs,
     net::IpAddr,
     path::{Path, PathBuf},
     process::Stdio,
@@ -69,6 +69,7 @@ impl Relay {
             addresses: Vec::new(),
             stopped_at: Vec::new(),
         };
+        fs::write(relay.config_file(), "")?;
         relay.run(Ports::default()).await?;
         Ok(relay)
     }
@@ -152,6 +153,17 @@ impl Relay {
         Ok(())
     }
 
+    /// Makes the running relay serve this number of tabs.
+    pub(crate) async fn limit_tabs(&mut self, tabs: u32) -> Result<()> {
+        fs::write(self.config_file(), format!("max-tabs = {tabs}\n"))?;
+        let process = self.process.as_ref().context("the relay is not running")?;
+        process.signal("HUP").await
+    }
+
+    fn config_file(&self) -> PathBuf {
+        self.data.path().join("relay.toml")
+    }
+
     async fn run(&mut self, ports: Ports) -> Result<()> {
         let mut command = self.host.command(binary().await?);
         command
@@ -163,6 +175,8 @@ impl Relay {
             .args(["--seed", &self.seed.to_string()])
             .arg("--data-dir")
             .arg(self.data.path())
+            .arg("--config")
+            .arg(self.config_file())
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let mut process = Process::spawn("the relay", &mut command)?;

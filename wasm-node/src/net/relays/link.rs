@@ -41,6 +41,8 @@ pub(crate) struct RelayView {
     pub(crate) peer: Option<PeerId>,
     pub(crate) connected: bool,
     pub(crate) reserved: bool,
+    /// Whether it refused a reservation because it has no more.
+    pub(crate) full: bool,
 }
 
 /// What a new connection means for this tab's relays.
@@ -90,6 +92,8 @@ pub(super) struct Connected {
     pub(super) address: Multiaddr,
     pub(super) listener: Option<ListenerId>,
     pub(super) reserved: bool,
+    /// Whether it refused the last reservation because it has no more.
+    pub(super) full: bool,
     /// From when on the reservation counts as steady: if it is lost later, another is requested at once.
     pub(super) steady_at: MonotonicMillis,
     /// When to request a reservation, or when to give up on a requested one.
@@ -205,6 +209,7 @@ impl Link {
             address,
             listener: None,
             reserved: false,
+            full: false,
             steady_at: now,
             reserve_at: now,
             register_at: None,
@@ -277,6 +282,7 @@ impl Link {
                 peer: Some(relay.peer),
                 connected: true,
                 reserved: relay.reserved,
+                full: relay.full,
             });
         }
         let address = self.current()?;
@@ -285,6 +291,7 @@ impl Link {
             peer: address.peer,
             connected: false,
             reserved: false,
+            full: false,
         })
     }
 }
