@@ -15,7 +15,7 @@
 //! - [`operations`], [`config_file`]: the flags for operators, and the file and the environment that can replace flags.
 //!   [`capacity`]: how many tabs this computer can serve. [`logging`]: the log on stderr.
 //! - [`identity`], `data_lock`: the key and the certificate that determine the relay's addresses, and the lock on their folder.
-//! - `server`: starts and stops the three servers.
+//! - `ports`: which ports are taken. `server`: starts and stops the three servers.
 //! - `swarm`, `behaviour`: the libp2p event loop and its protocols: circuit relay v2, rendezvous, identify and ping.
 //! - `rendezvous`: which peers are registered in which room.
 //! - `network`, `fair_table`: what the limits count, and who pays when a table is full. `fair_slots`, `handshakes`,
@@ -48,6 +48,7 @@ mod data_lock;
 pub mod logging;
 mod metrics_server;
 pub mod operations;
+mod ports;
 
 mod behaviour;
 mod connection_limits;
@@ -79,4 +80,5 @@ pub use config::Config;
 pub use data_lock::LockError;
 pub use identity::IdentitySource;
 pub use limits::Limits;
+pub use ports::TakenPorts;
 pub use server::{Relay, StartError};

@@ -165,3 +165,90 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for RateLimitedStream<S> {
         Pin::new(&mut self.inner).poll_close(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::{
+        AsyncReadExt as _, FutureExt as _,
+        future::poll_fn,
+        io::{Cursor, repeat},
+    };
+
+    use super::*;
+    use crate::metrics::{Metrics, WEBSOCKET};
+
+    const REFILL: Duration = Duration::from_millis(50);
+
+    /// A remote end that opens streams as fast as it can.
+    struct Flood;
+
+    impl StreamMuxer for Flood {
+        type Substream = Cursor<Vec<u8>>;
+        type Error = io::Error;
+
+        fn poll_inbound(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<io::Result<Self::Substream>> {
+            Poll::Ready(Ok(Cursor::new(Vec::new())))
+        }
+
+        fn poll_outbound(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<io::Result<Self::Substream>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+            Poll::Pending
+        }
+    }
+
+    fn limits() -> Limits {
+        let mut limits = Limits::default();
+        (limits.stream_burst, limits.stream_refill) = (3, REFILL);
+        (limits.read_burst, limits.read_refill) = (3, REFILL);
+        limits
+    }
+
+    fn muxer() -> RateLimitedMuxer<Flood> {
+        RateLimitedMuxer::new(Flood, &limits(), Metrics::new().bytes_of(WEBSOCKET))
+    }
+
+    #[tokio::test]
+    async fn streams_beyond_the_burst_wait_for_tokens() {
+        let mut muxer = muxer();
+        let mut next = || poll_fn(|context| Pin::new(&mut muxer).poll_inbound(context));
+        let start = Instant::now();
+        for _ in 0..3 {
+            next().await.expect("a stream");
+        }
+        assert!(next().now_or_never().is_none());
+        for _ in 0..3 {
+            next().await.expect("a stream");
+        }
+        assert!(start.elapsed() >= 2 * REFILL, "{:?}", start.elapsed());
+    }
+
+    #[tokio::test]
+    async fn reads_of_all_streams_share_tokens() {
+        let muxer = muxer();
+        let (mut one, mut other) = (muxer.stream(repeat(7)), muxer.stream(repeat(7)));
+        let start = Instant::now();
+        let mut ping = [0; 32];
+        for stream in [&mut one, &mut other, &mut one] {
+            stream.read_exact(&mut ping).await.expect("bytes");
+        }
+        assert!(other.read(&mut ping).now_or_never().is_none());
+        assert_eq!(other.read(&mut ping).await.expect("bytes"), ping.len());
+        assert_eq!(one.read(&mut ping).await.expect("bytes"), ping.len());
+        assert!(start.elapsed() >= REFILL, "{:?}", start.elapsed());
+    }
+}

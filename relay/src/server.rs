@@ -28,6 +28,7 @@ use crate::{
     metrics::Metrics,
     metrics_server::{self, Reported},
     page_folder::PageFolder,
+    ports::{PortKind, TakenPorts, WantedPort},
     stun,
     swarm::{ListenError, ListeningSwarm},
 };
@@ -53,20 +54,9 @@ pub struct Relay {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Another program uses the port.
-    #[error(
-        "{transport} port {port} on {ip} is already in use: choose another port with {flag}, or a free one with {flag} 0"
-    )]
-    PortInUse {
-        /// The transport protocol: `TCP` or `UDP`.
-        transport: &'static str,
-        /// The port that was requested.
-        port: u16,
-        /// The IP address that was requested.
-        ip: IpAddr,
-        /// The command-line flag for this port.
-        flag: &'static str,
-    },
+    /// Other programs use ports that the relay needs.
+    #[error("{0}")]
+    PortsInUse(TakenPorts),
     /// The system refuses to listen on the port for another reason.
     #[error("cannot listen on {ip}, {transport} port {port} ({flag})")]
     Listen {
@@ -117,6 +107,17 @@ impl Relay {
     ///
     /// Fails if a port cannot be bound, the identity cannot be loaded, or the page's folder cannot be read.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let ports = wanted_ports(&config);
+        Self::try_start(config).await.map_err(|error| match error {
+            // All that are taken, not only the first.
+            StartError::Listen { ref source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                TakenPorts::among(&ports).map_or(error, StartError::PortsInUse)
+            }
+            error => error,
+        })
+    }
+
+    async fn try_start(config: Config) -> Result<Self, StartError> {
         let identity = Identity::load(&config.identity)?;
         let lock = config
             .identity
@@ -285,6 +286,24 @@ async fn bind_metrics(address: SocketAddr) -> Result<TcpListener, StartError> {
         .map_err(|source| StartError::Metrics { address, source })
 }
 
+/// All ports that were requested.
+fn wanted_ports(config: &Config) -> Vec<WantedPort> {
+    [
+        (PortKind::Tcp, config.http_port, "--http-port"),
+        (PortKind::Tcp, config.ws_port, "--ws-port"),
+        (PortKind::Udp, config.webrtc_port, "--webrtc-port"),
+        (PortKind::Udp, config.stun_port, "--stun-port"),
+    ]
+    .into_iter()
+    .map(|(kind, port, flag)| WantedPort {
+        kind,
+        ip: config.listen_ip,
+        port,
+        flag,
+    })
+    .collect()
+}
+
 fn open_page(folder: &Path) -> Result<PageFolder, StartError> {
     PageFolder::open(folder).map_err(|source| StartError::Page {
         folder: folder.display().to_string(),
@@ -298,14 +317,6 @@ fn listen_error(
     (ip, port): (IpAddr, u16),
     flag: &'static str,
 ) -> StartError {
-    if source.kind() == io::ErrorKind::AddrInUse {
-        return StartError::PortInUse {
-            transport,
-            port,
-            ip,
-            flag,
-        };
-    }
     StartError::Listen {
         transport,
         port,

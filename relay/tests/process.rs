@@ -177,6 +177,31 @@ async fn port_in_use_is_reported_in_one_line() {
 }
 
 #[tokio::test]
+async fn all_ports_in_use_are_reported_at_once() {
+    let folder = Folder::new();
+    let running = run(&folder.0).await;
+    let port = |address: &str, after: &str| {
+        let mut parts = address.split('/').skip_while(|part| *part != after);
+        parts.nth(1).expect("a port").to_owned()
+    };
+    let http = running.page.trim_end_matches('/').rsplit(':').next();
+    let http = http.expect("a port").to_owned();
+    let webrtc = port(&running.addresses[1], "udp");
+    let ports = ["--http-port", &http, "--webrtc-port", &webrtc];
+    let others = ["--seed", "1", "--ws-port", "0", "--stun-port", "0"];
+    let (code, message) = failure(&[&ports[..], &others].concat()).await;
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        message,
+        format!(
+            "relay: TCP port {http} on 127.0.0.1 (--http-port), UDP port {webrtc} on 127.0.0.1 (--webrtc-port) are \
+             already in use: choose other ports with these flags, or free ones with 0\n"
+        )
+    );
+    running.stop("-TERM").await;
+}
+
+#[tokio::test]
 async fn damaged_identity_is_reported_in_one_line() {
     let folder = Folder::new();
     fs::write(folder.0.join("identity.key"), "nonsense").expect("writable");

@@ -1,8 +1,13 @@
 //! A native libp2p client that uses the relay as a tab does. Each test file uses only a part of it.
 #![allow(dead_code)]
 
+// The load client has it, too.
+#[path = "../../../tests/load/src/dial_from.rs"]
+mod dial_from;
+
 use std::{io, net::Ipv4Addr, time::Duration};
 
+use self::dial_from::DialFrom;
 use futures::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, StreamExt as _, future::join_all,
 };
@@ -35,12 +40,21 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new() -> Self {
+        Self::dialing_with(tcp::tokio::Transport::new(tcp::Config::default()))
+    }
+
+    /// A client that uses this transport for WebSockets.
+    fn dialing_with<T>(tcp: T) -> Self
+    where
+        T: Transport<Output = tcp::tokio::TcpStream> + Send + Unpin + 'static,
+        T::Error: Send + Sync + 'static,
+        T::Dial: Send + 'static,
+        T::ListenerUpgrade: Send + 'static,
+    {
         let swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_other_transport(|key| {
-                let transport =
-                    websocket::Config::new(tcp::tokio::Transport::new(tcp::Config::default()));
-                Ok(transport
+                Ok(websocket::Config::new(tcp)
                     .upgrade(upgrade::Version::V1Lazy)
                     .authenticate(noise::Config::new(key)?)
                     .multiplex(yamux::Config::default()))
@@ -145,17 +159,7 @@ impl Client {
 
     /// A new client that is connected to the relay at `address` from another loopback address than 127.0.0.1.
     pub(crate) async fn from_address(source: Ipv4Addr, address: &Multiaddr) -> Self {
-        let mut client = Self::new();
-        // libp2p dials from the port and the address that it listens on.
-        let own = Multiaddr::from(source)
-            .with(Protocol::Tcp(0))
-            .with(Protocol::Ws("/".into()));
-        client.swarm.listen_on(own).expect("a free port");
-        client
-            .until("port", |event| {
-                matches!(event, SwarmEvent::NewListenAddr { .. }).then_some(())
-            })
-            .await;
+        let mut client = Self::dialing_with(DialFrom(source.into()));
         client.connect(address).await.expect("a connection");
         client
     }

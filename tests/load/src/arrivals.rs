@@ -1,6 +1,6 @@
 //! Tabs arrive at a constant rate, stay, and leave: how long they wait, and what they cost the relay.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::Result;
 use libp2p::{Multiaddr, rendezvous::Namespace};
@@ -81,12 +81,19 @@ pub(crate) async fn measure(relay: &RelayProcess, plan: &Plan) -> Result<()> {
         println!("the first of {} failures: {error:#}", failures.len());
     }
     print_times("connected", waits.iter().map(|tab| tab.connected).collect());
-    print_times("reserved, registered and informed", waits.iter().map(|tab| tab.reserved).collect());
+    print_times(
+        "reserved, registered and informed",
+        waits.iter().map(|tab| tab.reserved).collect(),
+    );
 
     sleep(Duration::from_secs(plan.stay)).await;
     let used = relay.memory()?.saturating_sub(memory);
     let count = u64::try_from(waits.len().max(1))?;
-    println!("with {count} tabs: {} MiB more, {} KiB for each", used / 1024, used / count);
+    println!(
+        "with {count} tabs: {} MiB more, {} KiB for each",
+        used / 1024,
+        used / count
+    );
     println!("load average: {}", load_average());
 
     leave.send(true)?;
@@ -103,15 +110,21 @@ pub(crate) async fn measure(relay: &RelayProcess, plan: &Plan) -> Result<()> {
 }
 
 async fn arrive(address: &Multiaddr, room: String) -> Result<(Waits, Tab)> {
-    let mut tab = Tab::new(address)?;
+    let mut tab = Tab::new(address, Ipv4Addr::LOCALHOST)?;
     let start = Instant::now();
-    let connected = tab.connect(None).await?;
+    let connected = tab.connect().await?;
     tab.reserve().await?;
     let reserved = start.elapsed();
     // js-libp2p's relay has no rendezvous.
     let room = Namespace::new(room)?;
     let _ = tab.meet(&room).await;
-    Ok((Waits { connected, reserved }, tab))
+    Ok((
+        Waits {
+            connected,
+            reserved,
+        },
+        tab,
+    ))
 }
 
 async fn stay(mut tab: Tab, mut leaving: watch::Receiver<bool>) {
@@ -133,5 +146,10 @@ pub(crate) fn print_times(what: &str, mut times: Vec<Duration>) {
         let index = times.len().saturating_sub(1).saturating_mul(share) / 100;
         times.get(index).copied().unwrap_or_default().as_millis()
     };
-    println!("{what}: median {} ms, p95 {} ms, max {} ms", at(50), at(95), at(100));
+    println!(
+        "{what}: median {} ms, p95 {} ms, max {} ms",
+        at(50),
+        at(95),
+        at(100)
+    );
 }

@@ -70,7 +70,10 @@ pub(crate) async fn measure(program: &Path, kind: RelayKind, count: u8) -> Resul
             }
         }
         let served = times.len();
-        println!("{attack:?} from {count} addresses: {served} of {HONEST} honest tabs served (load average {})", load_average());
+        println!(
+            "{attack:?} from {count} addresses: {served} of {HONEST} honest tabs served (load average {})",
+            load_average()
+        );
         print_times("  page, reservation and discovery", times);
         attackers.shutdown().await;
     }
@@ -87,8 +90,8 @@ async fn serve(relay: &RelayProcess) -> Result<()> {
         stream.read_to_end(&mut response).await?;
         ensure!(response.starts_with(b"HTTP/1.1 200"), "no page");
     }
-    let mut tab = Tab::new(&relay.address)?;
-    tab.connect(None).await?;
+    let mut tab = Tab::new(&relay.address, Ipv4Addr::LOCALHOST)?;
+    tab.connect().await?;
     tab.reserve().await?;
     tab.meet(&Namespace::from_static("room")).await?;
     Ok(())
@@ -123,8 +126,8 @@ async fn start(attack: Attack, from: Ipv4Addr, relay: &RelayProcess, tasks: &mut
 }
 
 async fn connected(from: Ipv4Addr, relay: &RelayProcess) -> Result<Tab> {
-    let mut tab = Tab::new(&relay.address)?;
-    tab.connect(Some(from)).await?;
+    let mut tab = Tab::new(&relay.address, from)?;
+    tab.connect().await?;
     Ok(tab)
 }
 

@@ -5,6 +5,7 @@
 
 mod arrivals;
 mod attacks;
+mod dial_from;
 mod process;
 mod tab;
 
@@ -56,7 +57,11 @@ enum Measurement {
 async fn main() -> Result<()> {
     let cli = Cli::parse();
     rlimit::increase_nofile_limit(u64::MAX).context("cannot raise the limit on open files")?;
-    let kind = if cli.js { RelayKind::Js } else { RelayKind::Ours };
+    let kind = if cli.js {
+        RelayKind::Js
+    } else {
+        RelayKind::Ours
+    };
     match cli.measurement {
         Measurement::Arrivals {
             tabs,

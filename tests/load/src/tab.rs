@@ -15,9 +15,11 @@ use libp2p::{
     noise, ping, relay,
     rendezvous::{self, Namespace},
     swarm::{NetworkBehaviour, SwarmEvent},
-    tcp, websocket, yamux,
+    websocket, yamux,
 };
 use tokio::time::timeout;
+
+use crate::dial_from::DialFrom;
 
 /// How long a step may take before the tab gives up.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,7 +45,8 @@ pub(crate) struct Tab {
 }
 
 impl Tab {
-    pub(crate) fn new(relay: &Multiaddr) -> Result<Self> {
+    /// A tab that dials from a loopback address.
+    pub(crate) fn new(relay: &Multiaddr, from: Ipv4Addr) -> Result<Self> {
         let relay_peer = relay
             .iter()
             .find_map(|part| match part {
@@ -54,8 +57,7 @@ impl Tab {
         let swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_other_transport(|key| {
-                let tcp = tcp::tokio::Transport::new(tcp::Config::default());
-                Ok(websocket::Config::new(tcp)
+                Ok(websocket::Config::new(DialFrom(from.into()))
                     .upgrade(upgrade::Version::V1Lazy)
                     .authenticate(noise::Config::new(key)?)
                     .multiplex(yamux::Config::default()))
@@ -85,19 +87,7 @@ impl Tab {
     }
 
     /// Connects to the relay. Returns how long that took.
-    pub(crate) async fn connect(&mut self, from: Option<Ipv4Addr>) -> Result<Duration> {
-        if let Some(from) = from {
-            // libp2p dials from the port and the address that it listens on.
-            let own = Multiaddr::from(from)
-                .with(Protocol::Tcp(0))
-                .with(Protocol::Ws("/".into()));
-            self.swarm.listen_on(own)?;
-            self.until("port", |event| match event {
-                SwarmEvent::NewListenAddr { .. } => Some(Ok(())),
-                _ => None,
-            })
-            .await?;
-        }
+    pub(crate) async fn connect(&mut self) -> Result<Duration> {
         let start = Instant::now();
         self.swarm.dial(self.relay.clone())?;
         self.until("connection", |event| match event {
