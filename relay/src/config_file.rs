@@ -11,9 +11,7 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{
-    Arg, ArgAction, ArgMatches, Command, FromArgMatches as _, error::ErrorKind, parser::ValueSource,
-};
+use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind, parser::ValueSource};
 use toml::{Table, Value};
 
 /// The flag that names the file, without dashes.

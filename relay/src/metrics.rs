@@ -68,7 +68,6 @@ struct EvictionLabels {
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub(crate) enum Resource {
     Handshakes,
-    HttpConnections,
     Connections,
     Reservations,
     Circuits,
@@ -81,7 +80,6 @@ impl Resource {
     fn name(self) -> &'static str {
         match self {
             Self::Handshakes => "handshakes",
-            Self::HttpConnections => "http_connections",
             Self::Connections => "connections",
             Self::Reservations => "reservations",
             Self::Circuits => "circuits",

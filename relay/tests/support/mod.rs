@@ -12,7 +12,7 @@ use futures::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, StreamExt as _, future::join_all,
 };
 use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, Transport as _,
+    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, Transport,
     core::upgrade,
     multiaddr::Protocol,
     noise, ping, relay as circuit, rendezvous, request_response,
