@@ -33,6 +33,13 @@ pub(crate) struct Slot {
     registration: Option<AbortRegistration>,
 }
 
+/// Moves a slot to another network while its work runs.
+#[derive(Clone, Debug)]
+pub(crate) struct SlotHandle {
+    slots: FairSlots,
+    id: u64,
+}
+
 /// The work was aborted, because a newcomer needed its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("evicted by a newcomer, as the oldest of the network that held the most")]
@@ -54,12 +61,7 @@ impl FairSlots {
         let mut state = self.state();
         let id = state.next_id;
         state.next_id = id.saturating_add(1);
-        if let Some(evicted) = state.table.insert(id, network)
-            && let Some(evicted) = state.running.remove(&evicted)
-        {
-            evicted.abort();
-            state.evicted = state.evicted.saturating_add(1);
-        }
+        state.insert(id, network);
         state.running.insert(id, handle);
         Slot {
             slots: self.clone(),
@@ -89,7 +91,37 @@ impl FairSlots {
     }
 }
 
+impl State {
+    fn insert(&mut self, id: u64, network: Network) {
+        if let Some(evicted) = self.table.insert(id, network)
+            && let Some(evicted) = self.running.remove(&evicted)
+        {
+            evicted.abort();
+            self.evicted = self.evicted.saturating_add(1);
+        }
+    }
+}
+
+impl SlotHandle {
+    /// A proxy said which network the work belongs to.
+    pub(crate) fn move_to(&self, network: Network) {
+        let mut state = self.slots.state();
+        // Otherwise it was evicted since.
+        if state.table.contains(&self.id) {
+            state.table.remove(&self.id);
+            state.insert(self.id, network);
+        }
+    }
+}
+
 impl Slot {
+    pub(crate) fn handle(&self) -> SlotHandle {
+        SlotHandle {
+            slots: self.slots.clone(),
+            id: self.id,
+        }
+    }
+
     /// Runs `work` in this slot.
     ///
     /// # Errors
@@ -139,6 +171,21 @@ mod tests {
         assert_eq!(both, Some((Err(Evicted), Ok(2))));
         assert_eq!((slots.len(), slots.evictions()), (0, 1));
         assert!(slots.state().running.is_empty());
+    }
+
+    #[test]
+    fn moved_slot_counts_for_its_new_network() {
+        let slots = FairSlots::new(ONE_EACH);
+        let network = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+        let proxied = slots.take(None);
+        let handle = proxied.handle();
+        handle.move_to(network);
+        let mut proxied = proxied.run(pending::<()>()).boxed();
+        assert_eq!((&mut proxied).now_or_never(), None);
+        let _second = slots.take(network);
+        assert_eq!(proxied.now_or_never(), Some(Err(Evicted)));
+        handle.move_to(None);
+        assert_eq!(slots.len(), 1);
     }
 
     #[test]

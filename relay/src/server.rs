@@ -5,7 +5,7 @@
 use std::{
     error::Error,
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     sync::Arc,
 };
@@ -18,25 +18,35 @@ use tokio::{
 };
 
 use crate::{
-    addresses::Endpoints,
+    accept::Acceptor,
+    addresses::{self, Endpoints, Host},
+    announce::Announced,
+    client::TrustedProxies,
     config::Config,
     data_lock::{DataLock, LockError},
     fair_slots::FairSlots,
-    http,
+    http::{self, Heartbeat},
     identity::{Identity, IdentityError},
     limits::Limits,
+    listeners::{self, BindError},
     metrics::Metrics,
     metrics_server::{self, Reported},
+    origins::Origins,
     page_folder::PageFolder,
     ports::{PortKind, TakenPorts, WantedPort},
+    site::Site,
     stun,
     swarm::{ListenError, ListeningSwarm},
+    tls::{Subject, Tls, TlsError, install_router},
+    websocket,
 };
 
 /// A relay that runs until it is shut down or dropped.
 #[derive(Debug)]
 pub struct Relay {
     endpoints: Arc<Endpoints>,
+    /// Whether devices must install the certificate of the relay's own authority.
+    has_authority: bool,
     metrics_address: Option<SocketAddr>,
     /// The current limits, for the servers.
     limits: watch::Sender<Limits>,
@@ -93,6 +103,9 @@ pub enum StartError {
     /// The identity could not be loaded.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The certificate could not be loaded or created.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The libp2p transports could not be set up.
     #[error("cannot set up libp2p")]
     Setup(#[source] Box<dyn Error + Send + Sync>),
@@ -125,24 +138,35 @@ impl Relay {
             .map(DataLock::acquire)
             .transpose()?;
         let page = config.page.as_deref().map(open_page).transpose()?;
-        let listen_ip = config.listen_ip;
+        let announced = Announced::new(config.announce.clone());
+        let own_names = own_names();
+        let (tls, renewal) = match &config.tls {
+            Some(source) => {
+                let announced_hosts = announced.urls().map(|url| &url.authority.host);
+                let subject = Subject {
+                    ips: interface_ips,
+                    listen_ips: listeners::expand(&config.listen_ips),
+                    own_names: own_names.clone(),
+                    announced_names: announced_hosts.filter_map(Host::name).collect(),
+                };
+                let folder = config.identity.folder().map(Path::to_owned);
+                let (tls, renewal) = Tls::start(source, folder, subject)?;
+                (Some(Arc::new(tls)), Some(renewal))
+            }
+            None => (None, None),
+        };
 
         let bind_error = |transport, port, flag| {
-            move |source: io::Error| listen_error(source, transport, (listen_ip, port), flag)
+            move |BindError { ip, source }| listen_error(source, transport, (ip, port), flag)
         };
-        let http_address = SocketAddr::new(listen_ip, config.http_port);
-        let http_bind_error = bind_error("TCP", config.http_port, "--http-port");
-        let listener = TcpListener::bind(http_address)
-            .await
-            .map_err(&http_bind_error)?;
-        let http_address = listener.local_addr().map_err(&http_bind_error)?;
-
-        let stun_bind_error = bind_error("UDP", config.stun_port, "--stun-port");
-        let stun_socket = UdpSocket::bind((listen_ip, config.stun_port))
-            .await
-            .map_err(&stun_bind_error)?;
-        let stun_port = stun_socket.local_addr().map_err(&stun_bind_error)?.port();
-
+        let ips = listeners::expand(&config.listen_ips);
+        let (http_listeners, http_port) = listeners::bind_tcp(&ips, config.http_port)
+            .map_err(bind_error("TCP", config.http_port, "--http-port"))?;
+        let (stun_sockets, stun_port) = bind_stun(&ips, config.stun_port).map_err(bind_error(
+            "UDP",
+            config.stun_port,
+            "--stun-port",
+        ))?;
         let metrics_listener = match config.metrics_listen {
             Some(address) => Some(bind_metrics(address).await?),
             None => None,
@@ -153,26 +177,34 @@ impl Relay {
         let metrics = Arc::new(Metrics::new());
         let http_slots = FairSlots::new(config.limits.http_share());
         let handshakes = FairSlots::new(config.limits.handshake_share());
-        let ports = (listen_ip, config.ws_port, config.webrtc_port);
-        let swarm =
-            ListeningSwarm::start(&identity, &config.limits, (&handshakes, &metrics), ports)
-                .await
-                .map_err(|error| match error {
-                    ListenError::Setup(error) => StartError::Setup(error),
-                    ListenError::WebSocket(error) => {
-                        bind_error("TCP", config.ws_port, "--ws-port")(error)
-                    }
-                    ListenError::WebRtc(error) => {
-                        bind_error("UDP", config.webrtc_port, "--webrtc-port")(error)
-                    }
-                })?;
+        let (websockets, sockets) =
+            websocket::Transport::new(config.limits.websocket_message_bytes);
+        let webrtc_ips = webrtc_ips(&config.listen_ips);
+        let webrtc = (webrtc_ips.as_slice(), config.webrtc_port);
+        let swarm = ListeningSwarm::start(
+            &identity,
+            &config.limits,
+            (&handshakes, &metrics),
+            websockets,
+            webrtc,
+        )
+        .await
+        .map_err(|error| match error {
+            ListenError::Setup(error) => StartError::Setup(error),
+            ListenError::WebRtc(ip, source) => {
+                let error = BindError { ip, source };
+                bind_error("UDP", config.webrtc_port, "--webrtc-port")(error)
+            }
+        })?;
 
         let endpoints = Arc::new(Endpoints {
-            listen_ip,
-            http_port: http_address.port(),
-            ws_port: swarm.ws_port,
+            listen_ips: ips,
+            http_port,
             webrtc_port: swarm.webrtc_port,
             stun_port,
+            tls: tls.is_some(),
+            certified: tls.as_ref().map_or_else(Vec::new, |tls| tls.public_names()),
+            announced: announced.clone(),
             certificate: identity.certificate.fingerprint(),
             peer_id: identity.keypair.public().to_peer_id(),
         });
@@ -183,25 +215,44 @@ impl Relay {
             handshakes: handshakes.clone(),
             http: http_slots.clone(),
         };
+        let authority = tls.as_ref().and_then(|tls| tls.authority.clone());
+        let has_authority = authority.is_some();
+        let heartbeat = Heartbeat::new();
         let (stop_swarm, stop) = oneshot::channel();
-        let swarm = tokio::spawn(swarm.run(stop, changed_limits.clone()));
+        let running = swarm.run(
+            Arc::clone(&endpoints),
+            heartbeat.clone(),
+            changed_limits.clone(),
+            stop,
+        );
+        let swarm = tokio::spawn(running);
+        let site = Site {
+            origins: Origins::new(announced.urls(), &config.allowed_origins, own_names),
+            announced,
+            proxies: TrustedProxies::new(config.trusted_proxies),
+            tls,
+            sockets,
+            plain_routes: authority.clone().map(install_router),
+            routes: http::router(Arc::clone(&endpoints), page, heartbeat, authority),
+        };
         let mut servers = JoinSet::new();
+        for socket in stun_sockets {
+            let limits = changed_limits.clone();
+            servers.spawn(stun::serve(socket, limits, Arc::clone(&metrics)));
+        }
+        let acceptor = Acceptor::new(site, config.limits, http_slots.clone());
+        for listener in http_listeners {
+            servers.spawn(acceptor.clone().serve(listener));
+        }
         if let Some(listener) = metrics_listener {
             servers.spawn(metrics_server::serve(listener, reported));
         }
-        servers.spawn(stun::serve(
-            stun_socket,
-            changed_limits,
-            Arc::clone(&metrics),
-        ));
-        servers.spawn(http::serve(
-            listener,
-            http::router(Arc::clone(&endpoints), page),
-            http_slots.clone(),
-            config.limits,
-        ));
+        if let Some(renewal) = renewal {
+            servers.spawn(renewal);
+        }
         Ok(Self {
             endpoints,
+            has_authority,
             metrics_address,
             limits,
             handshakes,
@@ -219,10 +270,22 @@ impl Relay {
         self.page_urls().into_iter().next().unwrap_or_default()
     }
 
-    /// The page's URL for every interface that the relay listens on, loopback first; never empty.
+    /// The announced URLs of the page, then one for every interface that the relay listens on, loopback first; never
+    /// empty.
     #[must_use]
     pub fn page_urls(&self) -> Vec<String> {
         self.endpoints.page_urls()
+    }
+
+    /// The URLs at which devices get the certificate of the relay's own authority, if it has one.
+    #[must_use]
+    pub fn install_urls(&self) -> Vec<String> {
+        if !self.has_authority {
+            return Vec::new();
+        }
+        let urls = self.page_urls().into_iter();
+        let plain = urls.filter_map(|url| Some(format!("http{}", url.strip_prefix("https")?)));
+        plain.collect()
     }
 
     /// Every multiaddr that tabs can dial, with the peer ID and, for WebRTC-direct, the certificate hash.
@@ -286,22 +349,72 @@ async fn bind_metrics(address: SocketAddr) -> Result<TcpListener, StartError> {
         .map_err(|source| StartError::Metrics { address, source })
 }
 
+/// Binds the port for STUN. On loopback alone STUN is not offered, so there any other port will do.
+fn bind_stun(ips: &[IpAddr], port: u16) -> Result<(Vec<UdpSocket>, u16), BindError> {
+    listeners::bind_udp(ips, port).or_else(|error| {
+        let is_in_use = error.source.kind() == io::ErrorKind::AddrInUse;
+        if is_in_use && is_loopback_only(ips) {
+            return listeners::bind_udp(ips, 0);
+        }
+        Err(error)
+    })
+}
+
+fn is_loopback_only(ips: &[IpAddr]) -> bool {
+    ips.iter().all(IpAddr::is_loopback)
+}
+
 /// All ports that were requested.
 fn wanted_ports(config: &Config) -> Vec<WantedPort> {
-    [
+    let ips = listeners::expand(&config.listen_ips);
+    let mut wanted = Vec::new();
+    for (kind, port, flag) in [
         (PortKind::Tcp, config.http_port, "--http-port"),
-        (PortKind::Tcp, config.ws_port, "--ws-port"),
         (PortKind::Udp, config.webrtc_port, "--webrtc-port"),
         (PortKind::Udp, config.stun_port, "--stun-port"),
-    ]
-    .into_iter()
-    .map(|(kind, port, flag)| WantedPort {
-        kind,
-        ip: config.listen_ip,
-        port,
-        flag,
-    })
-    .collect()
+    ] {
+        if flag == "--stun-port" && is_loopback_only(&ips) {
+            continue;
+        }
+        wanted.extend(ips.iter().map(|ip| WantedPort {
+            kind,
+            ip: *ip,
+            port,
+            flag,
+        }));
+    }
+    wanted
+}
+
+/// The names of this computer, also by multicast DNS, in lower case.
+fn own_names() -> Vec<String> {
+    let full = gethostname::gethostname();
+    let full = full.to_string_lossy();
+    let short = full.split('.').next().unwrap_or_default();
+    let names = [full.to_string(), short.to_owned(), format!("{short}.local")];
+    let mut names: Vec<String> = names
+        .iter()
+        .filter_map(|name| Host::parse_name(name)?.name())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The addresses for WebRTC. One socket for `::` takes IPv4, too.
+fn webrtc_ips(listen_ips: &[IpAddr]) -> Vec<IpAddr> {
+    let mut ips = listen_ips.to_vec();
+    ips.sort();
+    ips.dedup();
+    if ips.contains(&IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
+        ips.retain(|ip| *ip != IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    }
+    ips
+}
+
+/// The current addresses behind the ones to listen on.
+fn interface_ips(listen_ips: &[IpAddr]) -> Vec<IpAddr> {
+    addresses::listening_ips(listen_ips)
 }
 
 fn open_page(folder: &Path) -> Result<PageFolder, StartError> {

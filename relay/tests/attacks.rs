@@ -12,12 +12,15 @@ use std::{
 
 use libp2p::{
     Multiaddr,
-    multiaddr::Protocol,
     rendezvous::{self, Namespace},
     swarm::SwarmEvent,
 };
 use relay::{Config, Limits, Relay};
-use support::{Client, ClientBehaviourEvent, peer_of, websocket_of};
+use support::{
+    Client, ClientBehaviourEvent,
+    http::{UPGRADE, request_text},
+    peer_of, websocket_of,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream, UdpSocket},
@@ -30,14 +33,6 @@ const SERVED_WITHIN: Duration = Duration::from_secs(10);
 const HONEST: usize = 20;
 /// Addresses that attack together.
 const ATTACKERS: u8 = 8;
-
-fn port_of(address: &Multiaddr) -> u16 {
-    let port = address.iter().find_map(|part| match part {
-        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
-        _ => None,
-    });
-    port.expect("a port")
-}
 
 fn page_port(relay: &Relay) -> u16 {
     let url = relay.page_url();
@@ -136,8 +131,10 @@ async fn silent_handshakes_shut_nobody_out() {
         let relay = Relay::start(Config::for_tests(1))
             .await
             .expect("free ports");
-        let port = port_of(&websocket_of(&relay));
-        let held = hold(port, addresses, 80, b"").await;
+        let port = page_port(&relay);
+        let host = format!("127.0.0.1:{port}");
+        let upgrade = request_text("GET /", &host, &UPGRADE);
+        let held = hold(port, addresses, 80, upgrade.as_bytes()).await;
         serves_honest_clients(&relay).await;
         drop(held);
         relay.shutdown().await;
@@ -204,7 +201,7 @@ async fn keys_of_few_addresses_leave_reservations() {
 async fn stun_flood_from_one_address_leaves_others_served() {
     let mut config = Config::for_tests(1);
     // On loopback alone, the relay offers no STUN.
-    config.listen_ip = Ipv4Addr::UNSPECIFIED.into();
+    config.listen_ips = vec![Ipv4Addr::UNSPECIFIED.into()];
     config.limits.stun_burst = 40;
     config.limits.stun_burst_per_network = 10;
     let hour = Duration::from_secs(3_600);

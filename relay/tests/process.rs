@@ -60,9 +60,18 @@ struct Running {
 }
 
 async fn run(data: &Path) -> Running {
+    run_with(data, &[]).await
+}
+
+async fn run_with(data: &Path, more: &[&str]) -> Running {
     let data = data.to_str().expect("text");
-    let flags = "--http-port 0 --ws-port 0 --webrtc-port 0 --stun-port 0 --data-dir";
-    let flags: Vec<&str> = flags.split(' ').chain([data]).collect();
+    let mut flags: Vec<&str> = vec!["--data-dir", data];
+    for port in ["--http-port", "--webrtc-port", "--stun-port"] {
+        if !more.contains(&port) {
+            flags.extend([port, "0"]);
+        }
+    }
+    flags.extend(more);
     let child = command(&flags).spawn().expect("it starts");
     Running::read(child).await
 }
@@ -155,13 +164,11 @@ async fn port_in_use_is_reported_in_one_line() {
 
     for (flag, transport, port) in [
         ("--http-port", "TCP", taken_tcp),
-        ("--ws-port", "TCP", taken_tcp),
         ("--webrtc-port", "UDP", taken_udp),
-        ("--stun-port", "UDP", taken_udp),
     ] {
         let number = port.to_string();
         let mut flags = vec!["--seed", "1"];
-        for other in ["--http-port", "--ws-port", "--webrtc-port", "--stun-port"] {
+        for other in ["--http-port", "--webrtc-port", "--stun-port"] {
             flags.extend([other, if other == flag { &number } else { "0" }]);
         }
         let (code, message) = failure(&flags).await;
@@ -177,6 +184,26 @@ async fn port_in_use_is_reported_in_one_line() {
 }
 
 #[tokio::test]
+async fn stun_port_does_not_matter_on_loopback() {
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let taken = udp.local_addr().expect("it is bound").port().to_string();
+    let folder = Folder::new();
+    let running = run_with(&folder.0, &["--stun-port", &taken]).await;
+    running.stop("-TERM").await;
+
+    let everywhere = ["--seed", "1", "--listen-ip", "0.0.0.0", "--http-port", "0"];
+    let flags = [
+        &everywhere[..],
+        &["--webrtc-port", "0", "--stun-port", &taken],
+    ]
+    .concat();
+    let (code, message) = failure(&flags).await;
+    assert_eq!(code, Some(1));
+    let expected = format!("relay: UDP port {taken} on 0.0.0.0 is already in use: ");
+    assert!(message.starts_with(&expected), "{message}");
+}
+
+#[tokio::test]
 async fn all_ports_in_use_are_reported_at_once() {
     let folder = Folder::new();
     let running = run(&folder.0).await;
@@ -188,7 +215,7 @@ async fn all_ports_in_use_are_reported_at_once() {
     let http = http.expect("a port").to_owned();
     let webrtc = port(&running.addresses[1], "udp");
     let ports = ["--http-port", &http, "--webrtc-port", &webrtc];
-    let others = ["--seed", "1", "--ws-port", "0", "--stun-port", "0"];
+    let others = ["--seed", "1", "--stun-port", "0"];
     let (code, message) = failure(&[&ports[..], &others].concat()).await;
     assert_eq!(code, Some(1));
     assert_eq!(
@@ -313,13 +340,13 @@ async fn data_folder_has_one_relay_at_a_time() {
 }
 
 /// Starts a relay with these flags and variables, and returns it with its standard error.
-async fn run_with(
+async fn run_logged(
     folder: &Folder,
     flags: &[&str],
     variables: &[(&str, &str)],
 ) -> (Running, Lines<BufReader<ChildStderr>>) {
     let data = folder.0.to_str().expect("text");
-    let ports = "--http-port 0 --ws-port 0 --webrtc-port 0 --stun-port 0";
+    let ports = "--http-port 0 --webrtc-port 0 --stun-port 0";
     let flags: Vec<&str> = ports
         .split(' ')
         .chain(["--data-dir", data])
@@ -351,7 +378,7 @@ async fn readable_key_is_warned_about() {
     run(&folder.0).await.stop("-TERM").await;
     let key = folder.0.join("identity.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("it is ours");
-    let (running, mut log) = run_with(&folder, &[], &[]).await;
+    let (running, mut log) = run_logged(&folder, &[], &[]).await;
     let line = logged(&mut log, "chmod 600").await;
     assert!(line.contains("identity.key"), "{line}");
     running.stop("-TERM").await;
@@ -362,7 +389,7 @@ async fn hangup_reads_the_configuration_again() {
     let folder = Folder::new();
     let config = config_file(&folder, "max-tabs = 20\nlog-filter = 'info'\n");
     let flags = ["--config", &config, "--log-format", "json"];
-    let (running, mut log) = run_with(&folder, &flags, &[]).await;
+    let (running, mut log) = run_logged(&folder, &flags, &[]).await;
     let id = running.child.id().expect("it runs").to_string();
     let hang_up = async || {
         let sent = Command::new("kill").args(["-HUP", &id]).status().await;
@@ -396,7 +423,7 @@ async fn environment_and_file_stand_for_flags() {
     let folder = Folder::new();
     let config = config_file(&folder, "max-tabs = 20\nmetrics-listen = '127.0.0.1:0'\n");
     let variables = [("HEARTCHAIN_CONFIG", config.as_str())];
-    let (running, _log) = run_with(&folder, &[], &variables).await;
+    let (running, _log) = run_logged(&folder, &[], &variables).await;
     let metrics = metrics_of(&running).await;
     assert!(
         metrics.contains("heartchain_relay_max_tabs 20\n"),
@@ -405,7 +432,7 @@ async fn environment_and_file_stand_for_flags() {
     running.stop("-TERM").await;
 
     let variables = [variables[0], ("HEARTCHAIN_MAX_TABS", "21")];
-    let (running, _log) = run_with(&folder, &[], &variables).await;
+    let (running, _log) = run_logged(&folder, &[], &variables).await;
     let metrics = metrics_of(&running).await;
     assert!(
         metrics.contains("heartchain_relay_max_tabs 21\n"),
@@ -423,7 +450,7 @@ async fn environment_and_file_stand_for_flags() {
     assert!(metrics.ends_with("# EOF\n"), "{metrics}");
     running.stop("-TERM").await;
 
-    let (running, _log) = run_with(&folder, &["--max-tabs", "22"], &variables).await;
+    let (running, _log) = run_logged(&folder, &["--max-tabs", "22"], &variables).await;
     let metrics = metrics_of(&running).await;
     assert!(
         metrics.contains("heartchain_relay_max_tabs 22\n"),
@@ -456,7 +483,7 @@ async fn too_few_files_are_warned_about() {
     let data = folder.0.to_str().expect("text");
     let script = format!(
         "ulimit -n 200 && exec {} --max-tabs 500 --data-dir {data} \
-         --http-port 0 --ws-port 0 --webrtc-port 0 --stun-port 0",
+         --http-port 0 --webrtc-port 0 --stun-port 0",
         env!("CARGO_BIN_EXE_relay"),
     );
     let mut command = Command::new("sh");
@@ -475,15 +502,109 @@ async fn too_few_files_are_warned_about() {
 }
 
 #[tokio::test]
+async fn unsuitable_flags_end_the_relay_with_one_line() {
+    for (flags, message) in [
+        (
+            "--announce http://hearts.example",
+            "--announce \"http://hearts.example\": the URL must begin with https://",
+        ),
+        (
+            "--trusted-proxy 10.0.0.0/33",
+            "--trusted-proxy \"10.0.0.0/33\": it is no network in CIDR notation, such as 127.0.0.1/32 or 10.0.0.0/8",
+        ),
+        ("--tls-cert /nothing/cert.pem", "--tls-cert needs --tls-key"),
+        (
+            "--acme hearts.example",
+            "--acme needs a folder for its account and certificates: choose one with --data-dir",
+        ),
+    ] {
+        let flags: Vec<&str> = ["--seed", "1"]
+            .into_iter()
+            .chain(flags.split(' '))
+            .collect();
+        let (code, found) = failure(&flags).await;
+        assert_eq!((code, found), (Some(1), format!("relay: {message}\n")));
+    }
+}
+
+#[tokio::test]
+async fn health_of_a_running_relay_is_checked() {
+    let folder = Folder::new();
+    let running = run(&folder.0).await;
+    let url = format!("{}healthz", running.page);
+    let output = command(&["--check-health", &url])
+        .output()
+        .await
+        .expect("it ran");
+    assert_eq!(output.status.code(), Some(0));
+    running.stop("-TERM").await;
+    for (url, expected) in [
+        (url.as_str(), "relay: no relay answers at http://127.0.0.1:"),
+        (
+            "https://127.0.0.1/",
+            "relay: --check-health \"https://127.0.0.1/\": it is no URL such as ",
+        ),
+    ] {
+        let (code, message) = failure(&["--check-health", url]).await;
+        assert_eq!(code, Some(1));
+        assert!(message.starts_with(expected), "{message}");
+        assert_eq!(message.lines().count(), 1);
+    }
+}
+
+/// SIGHUP reads the certificate again, and does not end the relay.
+#[tokio::test]
+async fn hangup_reads_the_certificate_again() {
+    let folder = Folder::new();
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(["hearts.example".to_owned()]);
+    let certificate = params.expect("a name").self_signed(&key).expect("signs");
+    let (cert_path, key_path) = (folder.0.join("cert.pem"), folder.0.join("key.pem"));
+    fs::write(&cert_path, certificate.pem()).expect("a file");
+    fs::write(&key_path, key.serialize_pem()).expect("a file");
+    let tls = ["--tls-cert", cert_path.to_str().expect("text"), "--tls-key"];
+    let tls = [&tls[..], &[key_path.to_str().expect("text")]].concat();
+    let mut running = run_with(&folder.0, &tls).await;
+    assert!(running.page.starts_with("https://hearts.example:"));
+    let stderr = running.child.stderr.take().expect("it is piped");
+    let mut errors = BufReader::new(stderr).lines();
+
+    fs::write(&key_path, "nonsense").expect("a file");
+    let id = running.child.id().expect("it runs").to_string();
+    let sent = Command::new("kill").args(["-HUP", &id]).status().await;
+    assert!(sent.expect("there is a kill").success());
+    let line = timeout(PATIENCE, errors.next_line())
+        .await
+        .expect("in time");
+    let line = line.expect("text").expect("a warning");
+    assert!(line.contains("contains no private key"), "{line}");
+    assert!(
+        line.contains("keeps using the certificate from before"),
+        "{line}"
+    );
+    running.stop("-TERM").await;
+}
+
+#[tokio::test]
 async fn help_names_every_flag() {
     let output = command(&["--help"]).output().await.expect("it ran");
     let help = String::from_utf8(output.stdout).expect("text");
     for flag in [
         "--listen-ip",
         "--http-port",
-        "--ws-port",
         "--webrtc-port",
         "--stun-port",
+        "--announce",
+        "--trusted-proxy",
+        "--allow-origin",
+        "--tls-cert",
+        "--tls-key",
+        "--tls-self-signed",
+        "--acme",
+        "--acme-contact",
+        "--acme-directory",
+        "--acme-ca",
+        "--check-health",
         "--data-dir",
         "--seed",
         "--max-tabs",

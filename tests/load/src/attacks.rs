@@ -7,13 +7,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use futures::AsyncWriteExt as _;
+use futures::AsyncWriteExt;
 use libp2p::{StreamProtocol, rendezvous::Namespace};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -34,6 +34,12 @@ const KEYS: usize = 256;
 /// Connections of one attacker that push identify as fast as they can.
 const PUSHING: usize = 20;
 const PUSH: StreamProtocol = StreamProtocol::new("/ipfs/id/push/1.0.0");
+
+/// Pause of an attacker before it tries again to connect.
+const REOPEN_PAUSE: Duration = Duration::from_millis(100);
+/// The handshake of a WebSocket. Nothing follows it.
+const UPGRADE: &str = "GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// An attack.
 #[derive(Debug, Clone, Copy)]
@@ -101,12 +107,8 @@ async fn serve(relay: &RelayProcess) -> Result<()> {
 async fn start(attack: Attack, from: Ipv4Addr, relay: &RelayProcess, tasks: &mut JoinSet<()>) {
     match attack {
         Attack::None => {}
-        Attack::SilentHandshakes => hold(from, port_of(relay), b"", tasks).await,
-        Attack::SlowHeads => {
-            let page = relay.page.as_deref().unwrap_or_default();
-            let port = page.rsplit(':').next().and_then(|port| port.parse().ok());
-            hold(from, port, b"GET / HTTP/1.1\r\nhost: ", tasks).await;
-        }
+        Attack::SilentHandshakes => hold(from, relay, UPGRADE, tasks).await,
+        Attack::SlowHeads => hold(from, relay, "GET / HTTP/1.1\r\nhost: ", tasks).await,
         Attack::Keys => {
             for _ in 0..KEYS {
                 if let Ok(mut tab) = connected(from, relay).await {
@@ -139,26 +141,33 @@ fn push(mut tab: Tab, tasks: &mut JoinSet<()>) {
     tasks.spawn(async move {
         while let Ok(mut stream) = control.open_stream(relay, PUSH).await {
             // An empty message changes nothing at the relay, but costs it a stream.
-            let _ = stream.write_all(&[0]).await;
-            let _ = stream.close().await;
+            let _ = AsyncWriteExt::write_all(&mut stream, &[0]).await;
+            let _ = AsyncWriteExt::close(&mut stream).await;
         }
     });
 }
 
 /// Holds connections, and opens another one for each that the relay closes.
-async fn hold(from: Ipv4Addr, port: Option<u16>, request: &'static [u8], tasks: &mut JoinSet<()>) {
-    let Some(port) = port else { return };
+async fn hold(
+    from: Ipv4Addr,
+    relay: &RelayProcess,
+    request: &'static str,
+    tasks: &mut JoinSet<()>,
+) {
+    let Some(port) = relay.port() else { return };
     for _ in 0..HELD {
-        let first = open(from, port, request).await;
+        let mut held = open(from, port, request.as_bytes()).await;
         tasks.spawn(async move {
-            let mut held = first;
             loop {
-                if let Ok(mut stream) = held {
-                    let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut [0]).await;
-                } else {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                match &mut held {
+                    // Until the relay closes it.
+                    Ok(stream) => {
+                        let mut rest = Vec::new();
+                        let _ = stream.read_to_end(&mut rest).await;
+                    }
+                    Err(_) => sleep(REOPEN_PAUSE).await,
                 }
-                held = open(from, port, request).await;
+                held = open(from, port, request.as_bytes()).await;
             }
         });
     }
@@ -171,13 +180,6 @@ async fn open(from: Ipv4Addr, port: u16, request: &[u8]) -> Result<TcpStream> {
     let mut stream = timeout(SERVED_WITHIN, connecting)
         .await
         .context("the relay does not accept")??;
-    tokio::io::AsyncWriteExt::write_all(&mut stream, request).await?;
+    stream.write_all(request).await?;
     Ok(stream)
-}
-
-fn port_of(relay: &RelayProcess) -> Option<u16> {
-    relay.address.iter().find_map(|part| match part {
-        libp2p::multiaddr::Protocol::Tcp(port) => Some(port),
-        _ => None,
-    })
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
@@ -75,6 +75,14 @@ impl RelayProcess {
             child,
             address,
             page,
+        })
+    }
+
+    /// The TCP port of the relay.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.address.iter().find_map(|part| match part {
+            Protocol::Tcp(port) => Some(port),
+            _ => None,
         })
     }
 
