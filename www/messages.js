@@ -293,8 +293,8 @@ export function statusSentence(status, peers, say) {
   const relayLost = !status.relays.some((relay) => relay.connected);
   const block = status.tip.index;
   if (counts.all === 0) {
-    const alone = isFull(status.relays) ? "status.relayFull" : "status.alone";
-    const key = relayLost ? "status.aloneWithoutRelay" : alone;
+    const lost = relayLost ? "status.aloneWithoutRelay" : "status.alone";
+    const key = isFull(status.relays) ? "status.relayFull" : lost;
     return { sentence: say(key), tone: "warning" };
   }
   if (status.state === "syncing") {

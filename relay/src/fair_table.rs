@@ -111,6 +111,16 @@ impl<K: Clone + Eq + Hash> FairTable<K> {
         Ok(evicted)
     }
 
+    /// Whether a newcomer would be admitted by [`FairTable::try_insert`].
+    pub(crate) fn has_room(&self, network: Network) -> bool {
+        let own = self.len_of(network).saturating_add(1);
+        let can_evict = || {
+            let largest = self.largest_taker();
+            largest.is_some_and(|(_, largest)| largest > own)
+        };
+        !self.has_its_share(network) && (self.entries.len() < self.share.total || can_evict())
+    }
+
     /// As [`FairTable::try_insert`], for an entry that is added later with [`FairTable::add`].
     ///
     /// # Errors
@@ -225,8 +235,10 @@ mod tests {
             assert_eq!(table.try_insert(key, network(2)), Ok(None));
         }
         // The newest of network 1, until both hold the same.
+        assert!(table.has_room(network(2)) && !table.has_room(network(1)));
         assert_eq!(table.try_insert(8, network(2)), Ok(Some(4)));
         assert_eq!(table.try_insert(9, network(2)), Err(Full::Total(6)));
+        assert!(table.has_room(network(3)) && !table.has_room(network(2)));
         assert_eq!(table.try_insert(9, network(1)), Err(Full::Total(6)));
         let evicted = table.try_insert(9, network(3)).expect("a smaller network");
         assert!([Some(3), Some(8)].contains(&evicted));

@@ -82,6 +82,11 @@ impl HopLimits {
         })
     }
 
+    /// Whether a new client of this network would get a reservation.
+    pub(crate) fn has_room(&self, network: Network) -> bool {
+        self.state().reservations.has_room(network)
+    }
+
     pub(crate) fn set_limits(&self, limits: &Limits) {
         let now = Instant::now();
         let mut state = self.state();
@@ -249,6 +254,7 @@ mod tests {
         }
         let (one_too_many, address) = &attackers[3];
         assert!(!limiter.try_next(*one_too_many, address, now));
+        assert!(!limits.has_room(network_of_address(address)));
         // Renewing is always possible, and takes nothing.
         let (renewing, address) = &attackers[0];
         assert!(limiter.try_next(*renewing, address, now));

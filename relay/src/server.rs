@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+use axum::Extension;
 use libp2p::{Multiaddr, PeerId};
 use tokio::{
     net::{TcpListener, UdpSocket},
@@ -25,6 +26,7 @@ use crate::{
     config::Config,
     data_lock::{DataLock, LockError},
     fair_slots::FairSlots,
+    hop_limits::HopLimits,
     http::{self, Heartbeat},
     identity::{Identity, IdentityError},
     limits::Limits,
@@ -177,6 +179,7 @@ impl Relay {
         let metrics = Arc::new(Metrics::new());
         let http_slots = FairSlots::new(config.limits.http_share());
         let handshakes = FairSlots::new(config.limits.handshake_share());
+        let hop_limits = HopLimits::new(&config.limits, &metrics);
         let (websockets, sockets) =
             websocket::Transport::new(config.limits.websocket_message_bytes);
         let webrtc_ips = webrtc_ips(&config.listen_ips);
@@ -184,7 +187,7 @@ impl Relay {
         let swarm = ListeningSwarm::start(
             &identity,
             &config.limits,
-            (&handshakes, &metrics),
+            (&handshakes, &hop_limits, &metrics),
             websockets,
             webrtc,
         )
@@ -233,7 +236,8 @@ impl Relay {
             tls,
             sockets,
             plain_routes: authority.clone().map(install_router),
-            routes: http::router(Arc::clone(&endpoints), page, heartbeat, authority),
+            routes: http::router(Arc::clone(&endpoints), page, heartbeat, authority)
+                .layer(Extension(hop_limits)),
         };
         let mut servers = JoinSet::new();
         for socket in stun_sockets {

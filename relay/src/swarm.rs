@@ -78,12 +78,11 @@ impl ListeningSwarm {
     pub(crate) async fn start(
         identity: &Identity,
         limits: &Limits,
-        (handshakes, metrics): (&FairSlots, &Arc<Metrics>),
+        (handshakes, hop_limits, metrics): (&FairSlots, &HopLimits, &Arc<Metrics>),
         websockets: websocket::Transport,
         (webrtc_ips, mut webrtc_port): (&[IpAddr], u16),
     ) -> Result<Self, ListenError> {
-        let hop_limits = HopLimits::new(limits, metrics);
-        let shared = (handshakes, &hop_limits, metrics);
+        let shared = (handshakes, hop_limits, metrics);
         let mut swarm = build(identity, limits, shared, websockets).map_err(ListenError::Setup)?;
         // The HTTP server listens.
         let handed_over = Multiaddr::empty().with(Protocol::Ws("/".into()));
@@ -107,7 +106,7 @@ impl ListeningSwarm {
             swarm,
             rendezvous: Rendezvous::new(limits, metrics),
             idle_timeout: IdleTimeout::new(limits.idle_timeout),
-            hop_limits,
+            hop_limits: hop_limits.clone(),
             webrtc_port,
         })
     }

@@ -182,6 +182,8 @@ async fn keys_of_few_addresses_leave_reservations() {
         }
     }
     assert_eq!((greedy.len(), refused), (24, 8));
+    let document = relay_document(page_port(&relay)).await;
+    assert!(document.contains("\"full\":false"), "{document}");
     let attack = tokio::spawn(futures::future::join_all(
         greedy
             .into_iter()

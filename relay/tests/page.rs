@@ -272,6 +272,7 @@ async fn loopback_relay_document_follows_the_page() {
         "peerId": relay.peer_id().to_string(),
         "addresses": addresses,
         "stun": [],
+        "full": false,
     });
     assert_eq!(addresses.len(), 2);
     let port = socket(&relay).port();

@@ -59,6 +59,8 @@ test("full_relay_is_reported_until_one_has_room", () => {
   assert.deepEqual(line({ ...status("alone"), relays: [full] }, [relay]), {
     sentence: "The relay is full. You can still record, and reach tabs you know.", tone: "warning",
   });
+  const refused = { connected: false, reserved: false, full: true };
+  assert.match(line({ ...status("alone"), relays: [refused] }, []).sentence, /^The relay is full/);
   assert.match(line({ ...status("synced"), relays: [full] }, [direct]).sentence, /^In sync/);
   const free = { connected: true, reserved: true, full: false };
   assert.match(line({ ...status("alone"), relays: [full, free] }, [relay]).sentence, /^Only you are here/);

@@ -189,7 +189,8 @@ function createItem(relay) {
 
 function updateItem(item, { connected, reserved, full, isolated }) {
   const lost = isolated ? "cut" : "lost";
-  const state = connected ? (reserved ? "reserved" : full ? "full" : "connected") : lost;
+  const notReserved = connected ? "connected" : lost;
+  const state = reserved ? "reserved" : full && !isolated ? "full" : notReserved;
   item.dataset.state = state;
   setText(item.querySelector(".relay-state"), say(`relays.${state}`));
 }

@@ -151,7 +151,7 @@ export default {
   "relays.none": "The server of this page hasn't listed its relays yet.",
   "relays.reserved": "connected, others can reach you through it",
   "relays.connected": "connected",
-  "relays.full": "connected, but full: others can't find you through it",
+  "relays.full": "full: others can't find you through it",
   "relays.lost": "unreachable, trying again",
   "relays.cut": "not used while you are disconnected",
 

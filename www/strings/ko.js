@@ -144,7 +144,7 @@ export default {
   "relays.none": "이 페이지의 서버가 아직 릴레이 목록을 보내지 않았습니다.",
   "relays.reserved": "연결됨, 다른 피어가 이 릴레이로 접속할 수 있음",
   "relays.connected": "연결됨",
-  "relays.full": "연결됨, 가득 차서 다른 피어가 이 릴레이로 찾을 수 없음",
+  "relays.full": "가득 참, 다른 피어가 이 릴레이로 찾을 수 없음",
   "relays.lost": "연결할 수 없음, 다시 시도하는 중",
   "relays.cut": "연결을 끊은 동안 사용하지 않음",
 

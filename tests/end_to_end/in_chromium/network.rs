@@ -129,7 +129,8 @@ async fn full_relay_is_reported_until_it_has_room() -> Outcome {
         let c = env.tab().await?;
         c.until_status_says("The relay is full. You can still record, and reach tabs you know.")
             .await?;
-        c.until_shows("relay-list", "connected, but full").await?;
+        c.until_shows("relay-list", "full: others can't find you")
+            .await?;
         c.focus("button", "한국어").await?;
         c.key("Enter").await?;
         c.until_status_says("릴레이가 가득 찼습니다.").await?;

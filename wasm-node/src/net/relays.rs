@@ -109,6 +109,7 @@ impl Relays {
         if !matches!(link.phase, Phase::Reading) {
             return;
         }
+        link.full = document.as_ref().is_some_and(|document| document.full);
         if let Some(document) = document {
             let mut addresses: Vec<RelayAddress> = document
                 .addresses

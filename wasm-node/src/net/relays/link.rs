@@ -110,6 +110,8 @@ pub(super) struct Link {
     /// Index of the address to dial next. It advances after a failure, so that both transports get their turn.
     pub(super) next: usize,
     pub(super) phase: Phase,
+    /// Whether its document said that it is full, when it was last read.
+    pub(super) full: bool,
     /// Abandoned dials, which may still succeed.
     late: Vec<ConnectionId>,
     pub(super) redial: Backoff,
@@ -123,6 +125,7 @@ impl Link {
             addresses: Vec::new(),
             next: 0,
             phase: Phase::Waiting { until: now },
+            full: false,
             late: Vec::new(),
             redial: Backoff::new(RELAY_REDIAL),
             reservation: Backoff::new(RELAY_REDIAL),
@@ -291,7 +294,7 @@ impl Link {
             peer: address.peer,
             connected: false,
             reserved: false,
-            full: false,
+            full: self.full,
         })
     }
 }

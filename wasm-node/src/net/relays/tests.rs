@@ -307,6 +307,23 @@ fn connected_relay_reserves_discovers_registers() {
 }
 
 #[test]
+fn document_says_whether_the_relay_is_full() {
+    let mut relays = Relays::new(Vec::new(), PageScheme::Plain, at(0));
+    let full = RelayDocument {
+        full: true,
+        ..document(&[SOCKET])
+    };
+    reads_document(&mut relays, at(0), Some(full));
+    let is_full = |relays: &Relays| relays.views().iter().any(|view| view.full);
+    assert!(is_full(&relays));
+    dials(&mut relays, at(0), 1);
+    relays.dial_failed(connection(1), at(0));
+    // Now it cannot be reached at all.
+    reads_document(&mut relays, at(LONG), None);
+    assert!(!is_full(&relays));
+}
+
+#[test]
 fn failed_reservation_is_requested_again() {
     let mut relays = given(&[SOCKET]);
     dials(&mut relays, at(0), 1);
