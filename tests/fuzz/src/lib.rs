@@ -9,12 +9,7 @@ mod restart;
 mod steps;
 mod text;
 
-// The I/O-free half of `libp2p-webrtc-browser`, included from its sources so that fuzzing need not build libp2p.
-#[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
-#[path = "../../../wasm-node/webrtc/src/frame.rs"]
-mod data_frame;
-#[path = "../../../wasm-node/webrtc/src/protobuf.rs"]
-mod protobuf;
+// The decoder of signalling messages, included from its source so that fuzzing need not build libp2p.
 #[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
 #[path = "../../../wasm-node/webrtc/src/peer/signalling.rs"]
 mod signal;

@@ -15,13 +15,13 @@ use futures_timer::Delay;
 use libp2p_core::Multiaddr;
 use libp2p_core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p_identity::{Keypair, PeerId};
+use libp2p_webrtc_streams::StreamConfig;
 use libp2p_webrtc_utils::{noise, sdp::random_ufrag};
 use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{RtcPeerConnection, RtcSdpType, RtcSessionDescriptionInit};
 
 use crate::address::DirectAddress;
-use crate::config::StreamConfig;
 use crate::connection::{Connection, ConnectionError};
 use crate::js::{await_promise, describe, description};
 use crate::sdp;
