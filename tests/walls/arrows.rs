@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "libp2p-webrtc-browser",
         ],
     ),
+    ("libp2p-webrtc-direct", &["libp2p-webrtc-streams"]),
     ("relay", &[]),
     // Tests.
     (
@@ -37,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heartchain-chain",
             "heartchain-sync",
             "heartchain-test-support",
+            "libp2p-webrtc-direct",
             "libp2p-webrtc-streams",
         ],
     ),

@@ -129,6 +129,11 @@ impl Channel {
         })
     }
 
+    /// Whether this was the channel of a handshake whose end the peer has acknowledged.
+    pub(crate) fn is_acknowledged_handshake(&self) -> bool {
+        self.on_stream_end == OnStreamEnd::Keep && self.stream.borrow().lifecycle.has_fin_ack()
+    }
+
     /// Called when the stream gets a reader: from then on it may hold more unread bytes.
     pub(crate) fn accept(&self) {
         self.stream.borrow_mut().received.accept();

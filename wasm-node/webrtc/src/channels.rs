@@ -66,6 +66,16 @@ impl Channels {
         &self.budget
     }
 
+    /// The settings of a new stream. A peer that has acknowledged the end of the handshake follows the current spec, which
+    /// allows larger frames than those that every server understands.
+    fn config(&self) -> StreamConfig {
+        let all = self.all.borrow();
+        match all.first() {
+            Some(first) if first.is_acknowledged_handshake() => StreamConfig::SPEC,
+            Some(_) | None => self.config,
+        }
+    }
+
     /// The number of channels, open or closing.
     pub(crate) fn len(&self) -> usize {
         self.all.borrow().len()
@@ -79,7 +89,7 @@ impl Channels {
     ) -> Rc<Channel> {
         let channel = Channel::new(
             data_channel,
-            self.config,
+            self.config(),
             on_stream_end,
             Rc::clone(&self.last_message),
             Arc::clone(&self.budget),
@@ -103,7 +113,7 @@ impl Channels {
         }
         let channel = Channel::new(
             data_channel,
-            self.config,
+            self.config(),
             OnStreamEnd::Close,
             Rc::clone(&self.last_message),
             Arc::clone(&self.budget),

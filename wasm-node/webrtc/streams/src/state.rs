@@ -111,6 +111,8 @@ pub struct Lifecycle {
     reading: Reading,
     /// FIN was received, and its acknowledgement waits for this side's FIN.
     owes_fin_ack: bool,
+    /// The peer has sent FIN_ACK.
+    has_fin_ack: bool,
 }
 
 impl Lifecycle {
@@ -122,6 +124,7 @@ impl Lifecycle {
             writing: Writing::Open,
             reading: Reading::Open,
             owes_fin_ack: false,
+            has_fin_ack: false,
         }
     }
 
@@ -164,6 +167,12 @@ impl Lifecycle {
             && self.reading != Reading::Open
     }
 
+    /// Whether the peer has sent FIN_ACK, which stock servers never do.
+    #[must_use]
+    pub fn has_fin_ack(&self) -> bool {
+        self.has_fin_ack
+    }
+
     /// Handles a flag from the peer, and returns the flag to answer with.
     pub fn receive(&mut self, flag: Flag) -> Option<Flag> {
         match flag {
@@ -183,6 +192,7 @@ impl Lifecycle {
                 }
             }
             Flag::FinAck => {
+                self.has_fin_ack = true;
                 if self.writing == Writing::Finishing {
                     self.writing = Writing::Finished;
                 }
@@ -302,7 +312,9 @@ mod tests {
         let mut stream = Lifecycle::new(Dialect::Stock);
         assert_eq!(stream.receive(Flag::Fin), None);
         assert_eq!(stream.finish(), Ok(Some(Flag::Fin)));
-        assert!(stream.is_over());
+        assert!(stream.is_over() && !stream.has_fin_ack());
+        assert_eq!(stream.receive(Flag::FinAck), None);
+        assert!(stream.has_fin_ack(), "the server is of another kind");
     }
 
     #[test]
