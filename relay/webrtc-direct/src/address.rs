@@ -58,10 +58,13 @@ pub(crate) fn multiaddr(socket: SocketAddr, fingerprint: Option<Fingerprint>) ->
 }
 
 fn parse_socket<'a>(parts: &mut impl Iterator<Item = Protocol<'a>>) -> Option<SocketAddr> {
-    let ip: IpAddr = match parts.next()? {
-        Protocol::Ip4(ip) => ip.into(),
-        Protocol::Ip6(ip) => ip.into(),
-        _ => return None,
+    let host = parts.next()?;
+    let ip: IpAddr = if let Protocol::Ip4(ip) = host {
+        ip.into()
+    } else if let Protocol::Ip6(ip) = host {
+        ip.into()
+    } else {
+        return None;
     };
     let (Some(Protocol::Udp(port)), Some(Protocol::WebRTCDirect)) = (parts.next(), parts.next())
     else {

@@ -25,8 +25,8 @@ pub(crate) const HANDSHAKE_CHANNEL: u16 = 0;
 /// Bytes that a stream may hold for the task. A write waits beyond them.
 const MAX_UNSENT: usize = 64 * 1024;
 
-/// Unread bytes of a stream at which no more messages are taken from SCTP, so that its window closes and the peer waits.
-/// The messages of one read fit into the other half of the limit.
+/// Unread bytes of a stream above which no more messages are taken from SCTP, so that its window closes and the peer waits.
+/// Another message fits into the rest of the limit. A stream that libp2p has not accepted yet waits with one message.
 const PAUSE_ABOVE: usize = MAX_UNREAD / 2;
 /// The same for all streams of a connection.
 const PAUSE_ALL_ABOVE: usize = MAX_UNREAD_PER_CONNECTION / 2;
@@ -38,6 +38,14 @@ pub(crate) const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// How long a finished stream waits for the peer's FIN or FIN_ACK, and then for the acknowledgement of its data.
 /// js-libp2p uses the same limit.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the side that did not open a channel leaves it to the other one to close it, once both are done. If both close a
+/// channel at once, its number is blocked for longer.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// Numbers that a side uses for its channels before it reuses the one that is free for the longest time. Chromium has no
+/// channels above 1,023, of which each side has one half.
+const FRESH_NUMBERS: u32 = 512;
 
 /// Bytes in flight on all channels. sctp-proto looks at all of them for each packet, so more of them only help where the
 /// round trip is long.
@@ -87,7 +95,9 @@ pub(crate) struct Channels {
     /// The next number for a channel of this side that was never used.
     next: u32,
     /// Numbers of this side that may be used again.
-    free: Vec<u16>,
+    free: VecDeque<u16>,
+    /// A number cannot be used yet, although a stream waits with it.
+    is_blocked: bool,
     muxer: Option<Waker>,
     opener: Option<Waker>,
     acceptor: Option<Waker>,
@@ -119,9 +129,12 @@ struct Channel {
 
 #[derive(Clone, Copy, Debug)]
 struct Release {
-    /// No deadline is needed until the task sees it for the first time.
+    /// When the task no longer waits; none until it sees the stream for the first time.
     deadline: Option<Instant>,
+    /// Both halves of the stream have ended, and what was written is being sent.
     is_draining: bool,
+    /// Since when all of it is acknowledged.
+    sent: Option<Instant>,
 }
 
 impl Shared {
@@ -140,7 +153,8 @@ impl Shared {
                 resumed: Vec::new(),
                 // The side that is the client in DTLS uses even numbers. 0 is the handshake.
                 next: if is_client { 2 } else { 1 },
-                free: Vec::new(),
+                free: VecDeque::new(),
+                is_blocked: false,
                 muxer: None,
                 opener: None,
                 acceptor: None,
@@ -204,6 +218,8 @@ impl Shared {
         }
         if let Some(key) = channels.inbound.pop_front() {
             channels.accept(key);
+            channels.resumed.push(key);
+            self.task.notify_one();
             return Poll::Ready(Ok(key));
         }
         channels.acceptor = Some(context.waker().clone());
@@ -243,7 +259,7 @@ impl Shared {
         let read = channel.received.read(buffer);
         if channel.paused.is_some() {
             channel.paused = Some(Instant::now());
-            if channel.received.len() <= PAUSE_ABOVE {
+            if !channel.is_full() {
                 channel.paused = None;
                 resumed.push(key);
                 self.task.notify_one();
@@ -314,6 +330,7 @@ impl Shared {
         channel.released = Some(Release {
             deadline: None,
             is_draining: false,
+            sent: None,
         });
         // What SCTP holds is of no use to anyone, so it makes room for others.
         channel.paused = None;
@@ -331,9 +348,11 @@ impl Channels {
 
     /// Whether something waits for a deadline: a paused reader, or a stream that closes.
     pub(crate) fn needs_deadlines(&self) -> bool {
-        self.all
-            .values()
-            .any(|channel| channel.paused.is_some() || channel.released.is_some())
+        self.is_blocked
+            || self
+                .all
+                .values()
+                .any(|channel| channel.paused.is_some() || channel.released.is_some())
     }
 
     /// The bytes that all streams hold for their readers.
@@ -402,9 +421,8 @@ impl Channels {
         while let Some(channel) = self.all.get_mut(&key)
             && !channel.is_gone
         {
-            let is_full =
-                channel.received.len() > PAUSE_ABOVE || self.budget.used() > PAUSE_ALL_ABOVE;
-            if is_full && channel.released.is_none() {
+            let must_wait = channel.is_full() || self.budget.used() > PAUSE_ALL_ABOVE;
+            if must_wait && channel.released.is_none() {
                 channel.paused.get_or_insert(now);
                 return;
             }
@@ -421,9 +439,10 @@ impl Channels {
             self.read(stack, key, now);
         }
         if self.budget.used() <= PAUSE_ALL_ABOVE {
-            let paused = self.all.iter().filter(|(_, channel)| {
-                channel.paused.is_some() && channel.received.len() <= PAUSE_ABOVE
-            });
+            let paused = self
+                .all
+                .iter()
+                .filter(|(_, channel)| channel.paused.is_some() && !channel.is_full());
             let paused: Vec<StreamKey> = paused.map(|(key, _)| *key).collect();
             for key in paused {
                 if let Some(channel) = self.all.get_mut(&key) {
@@ -450,7 +469,7 @@ impl Channels {
     /// Called when a number of a channel may be used again.
     pub(crate) fn on_freed(&mut self, id: u16) {
         if self.is_ours(id) && u32::from(id) < self.next && !self.free.contains(&id) {
-            self.free.push(id);
+            self.free.push_back(id);
             if let Some(waker) = self.opener.take() {
                 waker.wake();
             }
@@ -459,9 +478,11 @@ impl Channels {
 
     /// Hands frames to SCTP, one stream after the other, until enough is in flight.
     pub(crate) fn send(&mut self, stack: &mut Stack) {
+        self.is_blocked = false;
         if self.ready.is_empty() {
             return;
         }
+        let mut blocked = Vec::new();
         let mut in_flight: usize = self.ids.keys().map(|id| stack.unacknowledged(*id)).sum();
         let window = window(stack.rtt());
         while in_flight < window
@@ -474,8 +495,15 @@ impl Channels {
             let Some((kind, data)) = channel.unsent.pop_front() else {
                 continue;
             };
+            if !stack.open(channel.id) {
+                // The peer has not confirmed the end of the stream that had this number before.
+                channel.unsent.push_front((kind, data));
+                channel.is_ready = true;
+                blocked.push(key);
+                continue;
+            }
             channel.unsent_len = channel.unsent_len.saturating_sub(data.len());
-            if !stack.open(channel.id) || !stack.write(channel.id, kind, &data) {
+            if !stack.write(channel.id, kind, &data) {
                 channel.close();
                 continue;
             }
@@ -490,6 +518,8 @@ impl Channels {
                 self.ready.push_back(key);
             }
         }
+        self.is_blocked = !blocked.is_empty();
+        self.ready.extend(blocked);
     }
 
     /// Closes channels whose stream has ended, and resets those whose reader is too slow.
@@ -518,6 +548,7 @@ impl Channels {
     }
 
     fn check_release(&mut self, stack: &mut Stack, key: StreamKey, now: Instant) {
+        let is_client = self.is_client;
         let Some(channel) = self.all.get_mut(&key) else {
             return;
         };
@@ -530,8 +561,15 @@ impl Channels {
             release.deadline = Some(now + CLOSE_TIMEOUT);
             is_late = false;
         }
-        let is_sent = channel.unsent.is_empty() && stack.unacknowledged(channel.id) == 0;
-        if release.is_draining && (is_sent || is_late) {
+        if !release.is_draining {
+            return;
+        }
+        let mut may_close = is_late;
+        if channel.unsent.is_empty() && stack.unacknowledged(channel.id) == 0 {
+            let sent = *release.sent.get_or_insert(now);
+            may_close |= is_of_client(channel.id) == is_client || now >= sent + CLOSE_GRACE;
+        }
+        if may_close {
             stack.reset(channel.id);
             self.remove(key);
         }
@@ -645,7 +683,7 @@ impl Channels {
 
     /// Whether this side assigns the number.
     fn is_ours(&self, id: u16) -> bool {
-        (id % 2 == 0) == self.is_client
+        is_of_client(id) == self.is_client
     }
 
     /// The number for another channel of this side.
@@ -653,7 +691,9 @@ impl Channels {
         if self.all.len() >= self.max {
             return None;
         }
-        if let Some(id) = self.free.pop() {
+        if self.next >= 2 * FRESH_NUMBERS
+            && let Some(id) = self.free.pop_front()
+        {
             return Some(id);
         }
         // 65,535 is not a channel.
@@ -664,6 +704,16 @@ impl Channels {
 }
 
 impl Channel {
+    /// Whether no more messages should be taken from SCTP until the reader has made room.
+    fn is_full(&self) -> bool {
+        let limit = if self.received.is_accepted() {
+            PAUSE_ABOVE
+        } else {
+            0
+        };
+        self.received.len() > limit
+    }
+
     /// Called when the channel has ended in SCTP, or was never there.
     fn close(&mut self) {
         self.is_gone = true;
@@ -678,6 +728,11 @@ impl Channel {
         let wakers = [self.reader.take(), self.writer.take()];
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
+}
+
+/// Whether the side that is the client in DTLS opens channels with this number.
+fn is_of_client(id: u16) -> bool {
+    id.is_multiple_of(2)
 }
 
 /// Bytes that may be in flight.

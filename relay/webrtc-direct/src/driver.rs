@@ -118,7 +118,7 @@ impl<H: Host> Driver<H> {
     fn process(&mut self, stack: &mut Stack, now: Instant) -> Result<(), ConnectionError> {
         loop {
             while let Some(event) = stack.next_event() {
-                self.on_event(stack, event, now)?;
+                self.on_event(stack, &event, now)?;
             }
             let mut channels = self.shared.lock();
             if channels.is_closing() {
@@ -141,7 +141,7 @@ impl<H: Host> Driver<H> {
     fn on_event(
         &mut self,
         stack: &mut Stack,
-        event: StackEvent,
+        event: &StackEvent,
         now: Instant,
     ) -> Result<(), ConnectionError> {
         let mut channels = self.shared.lock();
@@ -158,16 +158,16 @@ impl<H: Host> Driver<H> {
                 self.counters.connected.increment();
                 // The receiver is gone if the handshake was given up, which closes the connection.
                 if let Some(connected) = self.connected.take() {
-                    let _ = connected.send(fingerprint);
+                    let _ = connected.send(*fingerprint);
                 }
             }
             StackEvent::Opened(id) => {
-                channels.on_opened(stack, id)?;
-                channels.on_readable(stack, id, now);
+                channels.on_opened(stack, *id)?;
+                channels.on_readable(stack, *id, now);
             }
-            StackEvent::Readable(id) => channels.on_readable(stack, id, now),
-            StackEvent::Finished(id) => channels.on_finished(id),
-            StackEvent::Freed(id) => channels.on_freed(id),
+            StackEvent::Readable(id) => channels.on_readable(stack, *id, now),
+            StackEvent::Finished(id) => channels.on_finished(*id),
+            StackEvent::Freed(id) => channels.on_freed(*id),
         }
         Ok(())
     }

@@ -136,6 +136,12 @@ impl ReceiveBuffer {
         self.limit = MAX_UNREAD;
     }
 
+    /// Whether the stream has a reader.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.limit == MAX_UNREAD
+    }
+
     /// The number of bytes to read.
     #[must_use]
     pub fn len(&self) -> usize {
