@@ -31,15 +31,27 @@ export function parseBpm(text) {
 /** The longest room name that the chain's rules allow, in bytes of UTF-8. */
 export const MAX_ROOM_BYTES = 64;
 
+/** The part of an address that names its room. */
+const ROOM_PART = "room=";
+
 /**
- * The room named by an address, trimmed and in NFC, so that everyone who types the same name joins the same room.
+ * The room named by an address, trimmed and in NFC, so that everyone who types the same name joins the same room. All after
+ * `#room=` is the name, as percent-encoded text: `+`, `&` and `=` stand for themselves.
  *
  * @param {string} hash `location.hash`
- * @returns {string | undefined} undefined if the address names no room
+ * @returns {{ room?: string, fault?: "unknown" | "escape" }} no room if the address names none; `fault`: the address
+ *   cannot be read, so that no room may be opened: it has another part than the room, or a malformed escape
  */
 export function roomFromHash(hash) {
-  const name = new URLSearchParams(hash.replace(/^#/, "")).get("room");
-  return name === null ? undefined : normalizeRoom(name) || undefined;
+  const text = hash.replace(/^#/, "");
+  if (text === "") return {};
+  if (!text.startsWith(ROOM_PART)) return { fault: "unknown" };
+  try {
+    const room = normalizeRoom(decodeURIComponent(text.slice(ROOM_PART.length)));
+    return room === "" ? {} : { room };
+  } catch {
+    return { fault: "escape" };
+  }
 }
 
 /**

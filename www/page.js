@@ -70,14 +70,14 @@ function openRoom(requestedRoom, browser) {
     location.hash = hashForRoom(detail.room);
   });
   addEventListener("hashchange", () => {
-    const room = roomFromHash(location.hash);
-    if (room !== requestedRoom && room !== runningRoom) location.reload();
+    const { room, fault } = roomFromHash(location.hash);
+    if (fault !== undefined || (room !== requestedRoom && room !== runningRoom)) location.reload();
   });
 }
 
 /** Whether the page's address asks for nothing in particular. */
-function isDefault({ room, relays, peers, stun }) {
-  return room === undefined && [relays, peers, stun].every(({ length }) => length === 0);
+function isDefault({ room, fault, relays, peers, stun }) {
+  return room === undefined && fault === undefined && [relays, peers, stun].every(({ length }) => length === 0);
 }
 
 /** Loads what is not needed at the start: the offers of the lessons and of a strap. */

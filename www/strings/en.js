@@ -47,6 +47,8 @@ export default {
   "room.shareTitle": (v) => `Heartchain · ${v.room}`,
   "room.shareRefused": "Couldn't share. Copy the link instead.",
   "room.copyRefused": "The browser blocked copying. Select the link and copy it yourself.",
+  "address.escape": "The room's name in this page's address is damaged: a % must be followed by two digits. Write a % in a name as %25.",
+  "address.unknown": "This page can't read the part after # in its address. A room's address ends in #room= and the room's name.",
 
   "record.heading": "Record a reading",
   "record.field": "Heart rate (BPM)",

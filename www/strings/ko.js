@@ -41,6 +41,8 @@ export default {
   "room.shareTitle": (v) => `Heartchain · ${v.room}`,
   "room.shareRefused": "공유하지 못했습니다. 대신 링크를 복사하세요.",
   "room.copyRefused": "브라우저가 복사를 차단했습니다. 링크를 선택해 직접 복사하세요.",
+  "address.escape": "페이지 주소에 있는 방 이름이 손상되었습니다. % 뒤에는 두 자리 숫자가 와야 합니다. 이름에 있는 %는 %25로 쓰세요.",
+  "address.unknown": "페이지 주소에서 # 뒷부분을 읽을 수 없습니다. 방의 주소는 #room=과 방 이름으로 끝납니다.",
 
   "record.heading": "심박수 기록",
   "record.field": "심박수 (BPM)",
