@@ -5,6 +5,7 @@ import { MAX_OWN_SHOWN } from "./components/chain.js";
 import "./components/frame.js";
 import { capabilities, hashForRoom, linkToRoom, roomFromHash } from "./input.js";
 import { ChainWindow, ReadingFeed, coalesce, readText, rivals, saveAs } from "./model.js";
+import { peerIdOf, setAuthorOrder } from "./messages.js";
 import { qrModules } from "./node.js";
 import { enableOffline, isReplaced } from "./offline.js";
 import { requested, starting } from "./start.js";
@@ -13,12 +14,16 @@ import { warmUpFormatters } from "./strings.js";
 export { errorMessage } from "./messages.js";
 
 /** The components that only show what a running node does. They load while it starts. */
-const pictures = Promise.all([import("./components/chart.js"), import("./components/network.js")]);
+const pictures = Promise.all([import("./components/chart.js"), import("./components/network.js"), import("./history.js")]);
 // presentPictures() handles a failure.
 pictures.catch(() => {});
 
 /** The shortest pause between two redraws of the chart, ms: eight per second look smooth. */
 const CHART_REST_MS = 125;
+
+/** The same while old blocks are read, and for the order of authors, ms. */
+const PAST_REST_MS = 1_000;
+const ORDER_REST_MS = 250;
 
 const part = (selector) => document.querySelector(selector);
 const roomBar = part("room-bar");
@@ -152,14 +157,15 @@ function presentState(node, soon) {
 
 /** What the pictures show, once their components have loaded. */
 async function presentPictures(node, soon, self) {
+  let history;
   try {
-    await pictures;
+    [, , history] = await pictures;
   } catch {
     if (!(await offerIfReplaced())) notices.offer("notice.incomplete", "notice.reload", () => location.reload());
     return;
   }
   presentNetwork(node, soon);
-  presentChart(node, soon, self);
+  presentChart(node, soon, self, history);
 }
 
 /** The peers and the relays. */
@@ -209,13 +215,21 @@ function presentChain(node, soon, self) {
   show();
 }
 
-function presentChart(node, soon, self) {
+function presentChart(node, soon, self, { ChainHistory, HistoryDisk }) {
   const chart = part("heart-chart");
   const feed = new ReadingFeed(node);
+  const past = new ChainHistory(node, node.status().storage.kind === "disk" ? new HistoryDisk(node.status().genesis) : null);
+  const orderAuthors = soon(() => setAuthorOrder(past.authors().map(peerIdOf)), ORDER_REST_MS);
+  past.addEventListener("change", orderAuthors);
+  past.addEventListener("change", soon(() => chart.refresh(), PAST_REST_MS));
+  node.addEventListener("reading", orderAuthors);
+  addEventListener("visibilitychange", () => past.save({ now: document.hidden }));
   chart.addEventListener("past-requested", ({ detail }) => feed.loadSince(detail.since));
   feed.addEventListener("change", soon(() => chart.refresh(), CHART_REST_MS));
   chart.self = self;
   chart.history = feed.history;
+  chart.past = past;
+  past.open();
 }
 
 /** The block dialog. */

@@ -1,6 +1,6 @@
 //! Replaces the wasm package in tests of the page's rendering: a node with a chain of any length, computed on demand,
 //! and with readings at any rate. Verifies nothing and connects to no one. The page's address sets the sizes:
-//! `?blocks=100000&authors=12&rate=20&fork=7` (`rate`: readings per second, with a block each second; `fork`: blocks of
+//! `?blocks=100000&authors=12&rate=20&fork=7&blockMs=1000` (`rate`: readings per second, with a block each second; `fork`: blocks of
 //! a side branch at the tip).
 
 const parameters = new URLSearchParams(location.search);
@@ -12,7 +12,7 @@ const RATE = parameter("rate", 0);
 const READINGS_A_BLOCK = parameter("readings", 10);
 const FORK = parameter("fork", 0);
 /** Time between two blocks of the past, ms. */
-const BLOCK_MS = 1_000;
+const BLOCK_MS = parameter("blockMs", 1_000);
 
 const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 

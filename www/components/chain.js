@@ -4,7 +4,7 @@
 import { LocalizedElement, closeOnBackdropClick, element, reconcile, setText } from "../dom.js";
 import { contentHeight, offsetOf, rowsInView, scrollTopOf } from "../geometry.js";
 import {
-  errorMessage, findings, hueOf, peerIdOf, shadeOf, shortName, storageMessage, usageMessage,
+  errorMessage, findings, lookChanges, lookOf, peerIdOf, shortName, storageMessage, usageMessage,
 } from "../messages.js";
 import { ReadingTracker, expectedHashes, recentForks } from "../model.js";
 import { formatNumber, formatTime, say } from "../strings.js";
@@ -25,15 +25,26 @@ export function nameTag(peerId, own) {
 }
 
 /**
- * Sets a peer's hue and shade on an element; the stylesheets compute the colour.
+ * Marks an element with a peer's colour and shape, which the style sheet draws.
  *
  * @param {HTMLElement | SVGElement} target
  * @param {string} peerId
  */
 export function colour(target, peerId) {
-  target.style.setProperty("--hue", String(hueOf(peerId)));
-  target.style.setProperty("--shade", String(shadeOf(peerId)));
+  target.dataset.peer = peerId;
+  const look = lookOf(peerId);
+  if (look === null) {
+    delete target.dataset.shape;
+    target.style.removeProperty("--peer-colour");
+    return;
+  }
+  target.dataset.shape = String(look.shape);
+  target.style.setProperty("--peer-colour", `var(--peer-${look.colour})`);
 }
+
+lookChanges.addEventListener("change", () => {
+  for (const target of document.querySelectorAll("[data-peer]")) colour(target, target.dataset.peer);
+});
 
 // A list of readings, each with its author and heart rate. The number of elements is bounded: the rest is behind a
 // button.
