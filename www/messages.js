@@ -277,13 +277,15 @@ function nameOf(author) {
  *
  * @param {object} storage as in the node's `status()`
  */
-export function storageMessage({ kind, reason, persisted, failing, unchecked, saving, lost }) {
+export function storageMessage({ kind, slot, reason, persisted, failing, unchecked, saving, lost }) {
   if (failing) return say(`storage.failing-${kind === "disk" ? reason : "failed"}`);
   if (saving > 0) return say("storage.saving", { readings: saving });
   if (unchecked > 0) return say("storage.checking", { blocks: unchecked });
   if (kind === "disk") {
-    const kept = say(persisted === true ? "storage.persisted" : "storage.disk");
-    return (lost ?? 0) > 0 ? `${kept} ${say("storage.lost", { readings: lost })}` : kept;
+    const parts = [say(persisted === true ? "storage.persisted" : "storage.disk")];
+    if ((lost ?? 0) > 0) parts.push(say("storage.lost", { readings: lost }));
+    if ((slot ?? 0) > 0) parts.push(say("storage.otherTab", { tab: slot + 1 }));
+    return parts.join(" ");
   }
   return reason === null ? say("storage.memory") : `${say("storage.memory")} ${say(`storage.because-${reason}`)}`;
 }
@@ -296,7 +298,14 @@ export function usageMessage({ usage, quota }) {
 
 // Describes the node's state in one sentence. Pure: takes what the node returned.
 
-/** @typedef {{ sentence: string, tone: "good" | "busy" | "warning" }} StatusLine */
+/**
+ * `spoken` is what screen readers announce: without numbers, which change with every block.
+ *
+ * @typedef {{ sentence: string, spoken: string, tone: "good" | "busy" | "warning" }} StatusLine
+ */
+
+/** The separator between the parts of the sentence. */
+export const SEPARATOR = " · ";
 
 /**
  * @param {object | null} status the result of `status()`, null before the node runs
@@ -305,6 +314,11 @@ export function usageMessage({ usage, quota }) {
  * @returns {StatusLine}
  */
 export function statusSentence(status, peers, say) {
+  const line = shownStatus(status, peers, say);
+  return { ...line, spoken: line.sentence.split(SEPARATOR)[0] };
+}
+
+function shownStatus(status, peers, say) {
   if (status === null || (status.state === "starting" && !status.isolated)) {
     return { sentence: say(startupKey(status)), tone: "busy" };
   }

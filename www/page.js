@@ -88,7 +88,7 @@ function isDefault({ room, fault, relays, peers, stun }) {
 /** Loads what is not needed at the start: the offers of the lessons and of a strap. */
 async function offerMore() {
   const { offerLessons } = await import("./offer-lessons.js");
-  offerLessons(part("lesson-panel"), starting, offerIfReplaced);
+  offerLessons(part("lesson-panel"), starting, part("fork-view"), offerIfReplaced);
   if (!navigator.bluetooth) return;
   const { offerStrap } = await import("./offer-strap.js");
   offerStrap(part("strap-control"), navigator.bluetooth, recordReading);

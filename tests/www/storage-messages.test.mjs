@@ -33,6 +33,14 @@ test("each_failure_reason_has_its_own_text", () => {
   assert.equal(storageMessage(inMemory), storageMessage(storage({ failing: true, reason: "failed" })));
 });
 
+test("second_tab_of_a_browser_is_explained", () => {
+  for (const code of LANGUAGES) {
+    setLanguage(code);
+    assert.ok(!storageMessage(storage({ slot: 0 })).includes(say("storage.otherTab", { tab: 1 })));
+    assert.ok(storageMessage(storage({ slot: 1 })).endsWith(say("storage.otherTab", { tab: 2 })));
+  }
+});
+
 test("readings_waiting_for_the_disk_are_counted", () => {
   assert.equal(storageMessage(storage({ saving: 1 })), "Saving 1 reading …");
   assert.equal(storageMessage(storage({ saving: 2 })), "Saving 2 readings …");

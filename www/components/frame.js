@@ -4,13 +4,10 @@
 import { LocalizedElement, closeOnBackdropClick, element, reconcile, setText, svgElement } from "../dom.js";
 import { qrPath } from "../geometry.js";
 import { MAX_ROOM_BYTES, isLocalOnly, normalizeRoom, roomFault } from "../input.js";
-import { errorMessage, messageValues, noticeMessage, shownInSentence, shownText, statusSentence } from "../messages.js";
+import { SEPARATOR, errorMessage, messageValues, noticeMessage, shownInSentence, shownText, statusSentence } from "../messages.js";
 import { LANGUAGES, formatDuration, formatTime, language, say } from "../strings.js";
 
 // The state of this tab's node in one sentence. Screen readers hear each state only once.
-
-/** The separator between the parts of the sentence. */
-const SEPARATOR = " · ";
 
 /** Properties: `node` = `{ status, peers }` as returned by the node, or null while it starts; `failed`. */
 export class StatusLine extends LocalizedElement {
@@ -28,10 +25,11 @@ export class StatusLine extends LocalizedElement {
   }
 
   render() {
-    const { sentence, tone } = this.#failed
-      ? { sentence: say("status.failed"), tone: "warning" }
+    const { sentence, spoken, tone } = this.#failed
+      ? { sentence: say("status.failed"), spoken: say("status.failed"), tone: "warning" }
       : statusSentence(this.#node?.status ?? null, this.#node?.peers ?? [], say);
     this.#setSentence(sentence);
+    setText(this.querySelector("[role=status]"), spoken);
     this.dataset.tone = tone;
   }
 

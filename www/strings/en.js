@@ -93,6 +93,7 @@ export default {
   "storage.memory": "Not saved on this device, only in this room's open tabs. Closing or reloading may lose readings.",
   "storage.saving": (v, n) => `Saving ${some(v.readings, "reading", "readings", n)} …`,
   "storage.lost": (v, n) => `${some(v.readings, "unshared reading was", "unshared readings were", n)} lost.`,
+  "storage.otherTab": (v, n) => `This is tab ${n(v.tab)} of this room on this device. Each tab has its own key, so it records under a name of its own.`,
   "storage.failing-full": "Disk almost full. Free some space, or new readings may be refused.",
   "storage.failing-stuck": "The disk isn't responding. Readings are waiting to be saved, so keep this tab open.",
   "storage.failing-closed": "The browser closed Heartchain's data, so nothing can be saved. If this stays, reload the page.",

@@ -87,6 +87,7 @@ export default {
   "storage.memory": "이 기기에 저장되지 않고 이 방을 연 탭에만 있습니다. 탭을 닫거나 새로 고치면 기록을 잃을 수 있습니다.",
   "storage.saving": (v, n) => `기록 ${n(v.readings)}개를 저장하는 중 …`,
   "storage.lost": (v, n) => `공유되지 않은 기록 ${n(v.readings)}개가 손실되었습니다.`,
+  "storage.otherTab": (v, n) => `이 기기에서 이 방을 연 ${n(v.tab)}번째 탭입니다. 탭마다 키가 따로 있어 서로 다른 이름으로 기록됩니다.`,
   "storage.failing-full": "디스크 공간이 거의 없습니다. 공간을 확보하지 않으면 새 기록이 거부될 수 있습니다.",
   "storage.failing-stuck": "디스크가 응답하지 않습니다. 저장을 기다리는 기록이 있으니 이 탭을 열어 두세요.",
   "storage.failing-closed": "브라우저가 Heartchain 데이터를 닫아 저장할 수 없습니다. 계속되면 페이지를 새로 고치세요.",
