@@ -9,7 +9,7 @@ import { peerIdOf, setAuthorOrder } from "./messages.js";
 import { qrModules } from "./node.js";
 import { enableOffline, isReplaced } from "./offline.js";
 import { requested, starting } from "./start.js";
-import { warmUpFormatters } from "./strings.js";
+import { csvSeparator, warmUpFormatters } from "./strings.js";
 
 export { errorMessage } from "./messages.js";
 
@@ -263,7 +263,7 @@ function presentData(node) {
   const panel = part("data-panel");
   panel.addEventListener("export-requested", async ({ detail: { format } }) => {
     try {
-      const blob = await (format === "csv" ? node.exportCsv() : node.exportJson());
+      const blob = await (format === "csv" ? node.exportCsv({ separator: csvSeparator() }) : node.exportJson());
       saveAs(blob, `heartchain-${node.status().room}.${format}`);
       panel.showResult("data.exported");
     } catch (error) {

@@ -17,7 +17,7 @@ export const requested = {
   stun: stunFromSearch(location.search),
 };
 
-/** @type {Promise<import("./pkg/wasm_node.js").Node>} rejects with an error for people if the node cannot start */
+/** @type {Promise<import("./pkg/wasm_node.js").HeartchainNode>} rejects with an error for people if the node cannot start */
 export const starting =
   fault === undefined ? startNode(requested) : Promise.reject(new PageError(() => say(`address.${fault}`)));
 // page.js handles a failure. Without this, one that comes before page.js has loaded would be reported as unhandled.

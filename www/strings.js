@@ -138,6 +138,11 @@ export function formatter(Format, options) {
   return made;
 }
 
+/** What spreadsheets expect between two fields of a CSV: it follows from the browser's first language, not the page's. */
+export function csvSeparator() {
+  return new Intl.NumberFormat(navigator.language).format(1.5).includes(",") ? ";" : ",";
+}
+
 /**
  * A duration in the one unit that fits best ("10 minutes").
  *

@@ -22,7 +22,7 @@ export function qrCode() {
   return undefined;
 }
 
-export class Node extends EventTarget {
+export class HeartchainNode extends EventTarget {
   #began = Date.now();
   #pastTip = parameter("blocks", 10);
   /** The blocks made since the page was opened. */
@@ -31,7 +31,7 @@ export class Node extends EventTarget {
   #count = 0;
 
   static async start() {
-    const node = new Node();
+    const node = new HeartchainNode();
     if (RATE > 0) node.#run();
     return node;
   }
@@ -55,6 +55,8 @@ export class Node extends EventTarget {
       miningLimit: null,
       version: "0.0.0",
       heldBack: null,
+      minerError: null,
+      relayDocumentError: null,
     };
   }
 

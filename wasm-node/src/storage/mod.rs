@@ -50,4 +50,5 @@ pub use memory::MemoryStore;
 pub(crate) use mirror::{MAX_MIRRORED_ENTRIES, Mirror};
 pub(crate) use opening::{Opened, open};
 pub(crate) use queue::{Answer, Bodies, Queue};
+pub(crate) use slot::Released;
 pub use store::{CheckProgress, Reopened, Storage, StoreError};

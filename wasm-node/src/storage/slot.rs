@@ -50,6 +50,17 @@ pub(super) struct Slot {
     /// The name of both its lock and its database.
     pub(super) name: String,
     release: Option<Function>,
+    released: Option<Released>,
+}
+
+/// Resolves once the browser has released a slot's lock, or is canceled if it has no answer.
+pub(crate) type Released = oneshot::Receiver<()>;
+
+impl Slot {
+    /// What tells that the lock is free again, after the slot was dropped. `None` if it was taken before.
+    pub(super) fn take_released(&mut self) -> Option<Released> {
+        self.released.take()
+    }
 }
 
 impl Drop for Slot {
@@ -155,11 +166,14 @@ async fn request(
         .request(&name, &options, &granted)
         .map_err(|_| Reason::Blocked)?;
     let (reject, rejected) = oneshot::channel::<()>();
+    let (unlock, released) = oneshot::channel::<()>();
     spawn_local(async move {
         // The promise settles when the lock is released. It rejects if the request is not allowed or was aborted.
-        if JsFuture::from(requested).await.is_err() {
-            let _ = reject.send(());
-        }
+        let waiting = match JsFuture::from(requested).await {
+            Ok(_) => unlock,
+            Err(_) => reject,
+        };
+        let _ = waiting.send(());
     });
     let mut receiver = receiver.fuse();
     let free = match select(&mut receiver, select(rejected, clock::sleep(patience))).await {
@@ -184,6 +198,7 @@ async fn request(
         number,
         name,
         release,
+        released: Some(released),
     }))
 }
 
