@@ -346,7 +346,6 @@ impl HeartchainNode {
     /// Leaves the room: closes every connection and ends the mining worker. Resolves once that is done and everything is on
     /// disk. The getters keep returning the last state, with `state: "stopped"`.
     #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
-    #[must_use]
     pub fn stop(&self) -> js_sys::Promise {
         promise_of(leave(self.node.stop()))
     }

@@ -14,16 +14,16 @@ use crate::{
 /// The `name` of all errors.
 const NAME: &str = "HeartchainError";
 
-/// An error on its way to JavaScript.
+/// An error on its way to JavaScript, where it becomes a `HeartchainError`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ApiError {
+pub struct ApiError {
     code: &'static str,
     message: String,
 }
 
 /// Gives an error its code, one of `HeartchainErrorCode` in `types.d.ts`.
 pub(crate) trait ErrorCode {
-    /// The code.
+    /// The code, which stays the same when the message changes.
     fn code(&self) -> &'static str;
 }
 

@@ -10,7 +10,7 @@ use futures::{
 };
 use js_sys::Promise;
 use wasm_bindgen::{JsCast as _, JsValue, closure::Closure};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::spawn_local;
 use web_sys::AbortSignal;
 
 use crate::clock;

@@ -73,6 +73,8 @@ mod view;
 
 #[cfg(target_arch = "wasm32")]
 pub use api::{HeartchainNode, NodeOptions, StartControl, mine_batch, qr_code};
+#[cfg(target_arch = "wasm32")]
+pub use api_error::ApiError;
 
 #[cfg(all(test, target_arch = "wasm32"))]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);

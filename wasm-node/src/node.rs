@@ -308,7 +308,7 @@ impl Node {
         async move {
             // After a panic no driver is left that could end.
             if !failure::has_panicked() {
-                drop(ended.await);
+                let _ = ended.await;
             }
         }
     }

@@ -30,7 +30,7 @@ pub(crate) struct NodeState {
     pub(crate) stopped: bool,
 }
 
-/// Set by whoever reads the relay document; `None` if it was read, or if none is needed.
+/// Set by each read of the relay document; `None` if the read succeeded, or if no document is needed.
 pub(crate) type RelayDocumentFault = Rc<Cell<Option<DocumentFault>>>;
 
 impl NodeState {

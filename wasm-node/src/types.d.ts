@@ -152,8 +152,8 @@ export interface StorageStatus {
   /** The tab's number among this browser's tabs in the room, from 0; null in memory. Each has its own key and chain. */
   slot: number | null;
   /**
-   * In memory, why data is lost when the tab is closed: the page asked for it ("asked"); the browser has no Web Locks,
-   * as with plain HTTP from another machine ("no-locks"), or no IndexedDB ("no-database"); it refuses to open a
+   * In memory, why data is lost when the tab is closed: the page asked for it ("asked"); the browser cannot keep tabs
+   * apart ("no-locks"), or has no IndexedDB ("no-database"); it refuses to open a
    * database, as in a private window ("blocked"); too many tabs are open ("no-free-slot"); the database is of a newer
    * version of this page ("newer-version").
    *
