@@ -276,14 +276,17 @@ function nameOf(author) {
  * Where this tab stores its chain, and the state of that storage.
  *
  * @param {object} storage as in the node's `status()`
+ * @param {{ forgetsAfterWeek?: boolean }} [browser] the result of `capabilities()`
  */
-export function storageMessage({ kind, slot, reason, persisted, failing, unchecked, saving, lost }) {
+export function storageMessage(storage, { forgetsAfterWeek = false } = {}) {
+  const { kind, slot, reason, persisted, failing, unchecked, saving, lost } = storage;
   if (failing) return say(`storage.failing-${kind === "disk" ? reason : "failed"}`);
   if (saving > 0) return say("storage.saving", { readings: saving });
   if (unchecked > 0) return say("storage.checking", { blocks: unchecked });
   if (kind === "disk") {
     const parts = [say(persisted === true ? "storage.persisted" : "storage.disk")];
     if ((lost ?? 0) > 0) parts.push(say("storage.lost", { readings: lost }));
+    if (forgetsAfterWeek && persisted !== true) parts.push(say("storage.week"));
     if ((slot ?? 0) > 0) parts.push(say("storage.otherTab", { tab: slot + 1 }));
     return parts.join(" ");
   }

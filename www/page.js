@@ -3,7 +3,7 @@
 
 import { MAX_OWN_SHOWN } from "./components/chain.js";
 import "./components/frame.js";
-import { capabilities, hashForRoom, linkToRoom, roomFromHash } from "./input.js";
+import { capabilities, hashForRoom, isPrivateAddress, isPrivateHost, linkToRoom, roomFromHash } from "./input.js";
 import { ChainWindow, ReadingFeed, coalesce, readText, rivals, saveAs } from "./model.js";
 import { peerIdOf, setAuthorOrder } from "./messages.js";
 import { qrModules } from "./node.js";
@@ -31,19 +31,29 @@ const notices = part("page-notices");
 let runningRoom = null;
 
 let persistenceRequested = false;
+let asksForStorage = false;
 
 /** Connects all components except the form, now and once the node runs. */
 export function openPage() {
   // The main thread is idle while the wasm loads.
   setTimeout(warmUpFormatters);
   const browser = capabilities(globalThis);
-  notices.browser = browser;
+  for (const missing of browser.missing) if (missing !== "webrtc" || requested.direct) notices.tell(`capability.${missing}`);
+  part(".strap-missing").hidden = !browser.secure || browser.bluetooth;
+  part("storage-line").browser = browser;
+  part("storage-line").addEventListener("persistence-requested", () => starting.then((node) => node.requestPersistence()).catch(() => {}));
+  asksForStorage = browser.asksForStorage;
   openRoom(requested.room, browser);
   starting.then(onStarted, (error) => showFailure(isDefault(requested) ? "start" : "address", error));
   part("lesson-panel").addEventListener("form-requested", () => part("record-form").focusField());
   enableOffline(navigator.serviceWorker, (activate) => notices.offer("notice.update", "notice.reload", activate));
   offerMore();
 }
+
+/** Resolves once readings are saved at once. */
+export const nodeStarted = starting.then(() => {});
+// presentFailure() handles a failure.
+nodeStarted.catch(() => {});
 
 /**
  * Records a reading from the form or a strap.
@@ -61,14 +71,15 @@ export async function recordReading(bpm) {
 /** Asks the browser, once, not to clear this page's data when the disk is full. */
 async function requestPersistence(node) {
   const { kind, persisted } = node.status().storage;
-  if (persistenceRequested || kind !== "disk" || persisted) return;
+  // A browser that asks the person must not do so unexpectedly: the storage line has a button.
+  if (persistenceRequested || asksForStorage || kind !== "disk" || persisted) return;
   persistenceRequested = true;
   // The result is in status().storage. A broken node has already reported its failure.
   await node.requestPersistence();
 }
 
 function openRoom(requestedRoom, browser) {
-  roomBar.canCopy = !browser.missing.includes("clipboard");
+  roomBar.canCopy = browser.clipboard;
   roomBar.canShare = browser.share;
   roomBar.room = requestedRoom ?? null;
   roomBar.addEventListener("room-chosen", ({ detail }) => {
@@ -104,6 +115,7 @@ export async function offerIfReplaced() {
 /** Connects the running node with the page until the page is closed. */
 function onStarted(node) {
   globalThis.heartchain = node;
+  explainLocalNetwork(node);
   runningRoom = node.status().room;
   roomBar.makeCode = qrModules;
   present(node);
@@ -111,6 +123,20 @@ function onStarted(node) {
   addEventListener("pagehide", (event) => {
     if (!event.persisted) node.stop();
   });
+}
+
+/** Explains the browser's question before it appears: a page from the internet needs permission to reach a private address. */
+async function explainLocalNetwork(node) {
+  const isPrivate = ({ address }) => isPrivateAddress(address);
+  if (isPrivateHost(location.hostname) || !node.status().relays.some(isPrivate)) return;
+  // Browsers without this permission do not ask either.
+  const permission = await navigator.permissions?.query({ name: "local-network-access" }).catch(() => null);
+  if (!permission) return;
+  const tell = () => {
+    if (permission.state !== "granted") notices.tell(permission.state === "denied" ? "capability.localNetworkDenied" : "capability.localNetwork");
+  };
+  permission.addEventListener("change", tell);
+  tell();
 }
 
 /** Shows why there is no node. Hides everything that needs one, except what a node that broke has already shown. */
@@ -148,6 +174,7 @@ function presentState(node, soon) {
     part("storage-line").storage = status.storage;
     part("page-notices").clockOffsetMs = status.clockOffsetMs;
     part("page-notices").heldBack = status.heldBack;
+    if (status.minerError !== null) notices.tell(status.minerError === "no-worker" ? "capability.worker" : "capability.miner");
     part("room-bar").room = status.room;
     part("room-bar").link = linkToRoom(location.href, status.room);
   });

@@ -191,9 +191,23 @@ customElements.define("pending-list", PendingList);
 
 // Where this tab stores its chain and why, in one sentence. Stores nothing itself.
 
-/** Property: `storage`, as in the node's `status()`. */
+/**
+ * Properties: `storage`, as in the node's `status()`; `browser`, the result of `capabilities()`. Dispatches
+ * "persistence-requested" when the person wants the browser to keep the data.
+ */
 export class StorageLine extends LocalizedElement {
   #storage = null;
+  #browser = { asksForStorage: false, forgetsAfterWeek: false };
+
+  set browser(browser) {
+    this.#browser = browser;
+    this.invalidate();
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    this.querySelector(".storage-keep").onclick = () => this.dispatchEvent(new Event("persistence-requested"));
+  }
 
   set storage(storage) {
     this.#storage = storage;
@@ -202,8 +216,9 @@ export class StorageLine extends LocalizedElement {
 
   render() {
     if (this.#storage === null) return;
-    const { failing, kind, saving } = this.#storage;
-    setText(this.querySelector(".storage-words"), storageMessage(this.#storage));
+    const { failing, kind, saving, persisted } = this.#storage;
+    setText(this.querySelector(".storage-words"), storageMessage(this.#storage, this.#browser));
+    this.querySelector(".storage-keep").hidden = !(this.#browser.asksForStorage && kind === "disk" && persisted === false);
     setText(this.querySelector(".storage-usage"), usageMessage(this.#storage));
     this.dataset.tone = failing ? "warning" : kind === "disk" && saving === 0 ? "good" : "busy";
   }

@@ -56,6 +56,7 @@ export default {
   "record.invalid": (v, n) => `Enter a whole number from ${n(v.min)} to ${n(v.max)}.`,
   "record.done": (v, n) => `${n(v.bpm)} BPM recorded.`,
   "record.saving": (v, n) => `Saving ${n(v.bpm)} BPM …`,
+  "record.queued": (v, n) => `${some(v.readings, "reading is", "readings are", n)} waiting for the page to load, and will be saved then.`,
   "record.failures": "Not recorded",
   "record.failed": (v, n) => `${n(v.bpm)} BPM was not recorded: ${v.reason}`,
   "record.retry": "Try again",
@@ -65,6 +66,7 @@ export default {
   "lesson.unloaded": "Couldn't load the lessons. The server isn't responding. Turn them on again later.",
 
   "strap.connect": "Connect heart-rate strap",
+  "strap.missing": "This browser can't connect heart-rate straps. Chrome and Edge can.",
   "strap.disconnect": "Disconnect strap",
   "strap.choosing": "Choose your strap in the browser's list.",
   "strap.connecting": (v) => `Connecting to ${v.name} …`,
@@ -95,9 +97,11 @@ export default {
   "life.returned": "Waiting again after a fork",
   "life.mined": (v, n) => `In block ${n(v.index)} · ${v.count === 1 ? "1 confirmation" : `${n(v.count)} confirmations`}`,
 
-  "storage.disk": "Saved on this device. You can close this tab without losing readings or the chain.",
+  "storage.disk": "Saved in this browser. A private window forgets everything when it closes.",
   "storage.checking": (v, n) => `Checking ${some(v.blocks, "saved block", "saved blocks", n)} for damage …`,
-  "storage.persisted": "Saved on this device for good. The browser won't clear it automatically.",
+  "storage.persisted": "Saved in this browser, which promised to keep it even when the disk is full.",
+  "storage.week": "Safari deletes it after 7 days without a visit: export it below, or add this page to the home screen.",
+  "storage.keep": "Keep it when the disk is full …",
   "storage.memory": "Not saved on this device, only in this room's open tabs. Closing or reloading may lose readings.",
   "storage.saving": (v, n) => `Saving ${some(v.readings, "reading", "readings", n)} …`,
   "storage.lost": (v, n) => `${some(v.readings, "unshared reading was", "unshared readings were", n)} lost.`,
@@ -354,8 +358,10 @@ export default {
       ? `1 newer block is waiting until ${v.time} on this device's clock.`
       : `${n(v.blocks)} newer blocks are waiting, the first until ${v.time} on this device's clock.`,
 
-  "withheld.insecure": (v) =>
-    `This page was opened over plain http from another computer, so the browser blocks: ${v.features}. Recording and syncing still work.`,
-  "withheld.secure": (v) => `This browser doesn't support: ${v.features}. Recording and syncing still work.`,
-  "feature.clipboard": "copying the room's link with a button",
+  "capability.insecure": "Over plain http the browser blocks straps, offline use and copying links here. Recording and syncing work.",
+  "capability.webrtc": "This browser has no direct connections (WebRTC), so everything goes through the relay.",
+  "capability.worker": "This browser can't mine here (it has no workers). Others in the room mine your readings.",
+  "capability.miner": "The mining program couldn't be loaded. This tab tries again; others in the room mine meanwhile.",
+  "capability.localNetwork": "Your browser will ask whether this page may reach your local network: its relay is there. Allow it to meet others.",
+  "capability.localNetworkDenied": "The browser doesn't let this page reach its relay in your local network. Allow “Local network access” in the page's settings, then reload.",
 };

@@ -50,6 +50,7 @@ export default {
   "record.invalid": (v, n) => `${n(v.min)}에서 ${n(v.max)} 사이의 정수를 입력하세요.`,
   "record.done": (v, n) => `${n(v.bpm)} BPM을 기록했습니다.`,
   "record.saving": (v, n) => `${n(v.bpm)} BPM을 저장하는 중 …`,
+  "record.queued": (v, n) => `기록 ${n(v.readings)}개가 페이지를 기다리고 있으며 곧 저장됩니다.`,
   "record.failures": "기록하지 못한 값",
   "record.failed": (v, n) => `${n(v.bpm)} BPM을 기록하지 못했습니다: ${v.reason}`,
   "record.retry": "다시 시도",
@@ -59,6 +60,7 @@ export default {
   "lesson.unloaded": "학습 내용을 불러오지 못했습니다. 서버가 응답하지 않습니다. 나중에 다시 켜 보세요.",
 
   "strap.connect": "심박 센서 연결",
+  "strap.missing": "이 브라우저에서는 심박 센서를 연결할 수 없습니다. Chrome과 Edge에서는 가능합니다.",
   "strap.disconnect": "심박 센서 연결 끊기",
   "strap.choosing": "브라우저 목록에서 센서를 선택하세요.",
   "strap.connecting": (v) => `${v.name} 연결 중 …`,
@@ -89,9 +91,11 @@ export default {
   "life.returned": "분기 후 다시 대기 중",
   "life.mined": (v, n) => `블록 ${n(v.index)} · 확인 ${n(v.count)}회`,
 
-  "storage.disk": "이 기기에 저장됩니다. 탭을 닫아도 기록과 체인이 유지됩니다.",
+  "storage.disk": "이 브라우저에 저장됩니다. 시크릿 창은 닫으면 모두 지워집니다.",
   "storage.checking": (v, n) => `저장된 블록 ${n(v.blocks)}개의 손상 여부를 확인하는 중 …`,
-  "storage.persisted": "이 기기에 계속 저장됩니다. 브라우저가 자동으로 지우지 않습니다.",
+  "storage.persisted": "이 브라우저에 저장되며, 디스크가 가득 차도 브라우저가 보관하기로 했습니다.",
+  "storage.week": "Safari는 7일 동안 방문하지 않으면 이를 삭제합니다. 아래에서 내보내거나 이 페이지를 홈 화면에 추가하세요.",
+  "storage.keep": "디스크가 가득 차도 보관 …",
   "storage.memory": "이 기기에 저장되지 않고 이 방을 연 탭에만 있습니다. 탭을 닫거나 새로 고치면 기록을 잃을 수 있습니다.",
   "storage.saving": (v, n) => `기록 ${n(v.readings)}개를 저장하는 중 …`,
   "storage.lost": (v, n) => `공유되지 않은 기록 ${n(v.readings)}개가 손실되었습니다.`,
@@ -336,8 +340,10 @@ export default {
   "clock.fast": (v) => `이 기기의 시계가 ${v.by} 빠릅니다. 맞추지 않으면 다른 피어가 한동안 블록을 거부할 수 있습니다.`,
   "clock.heldBack": (v, n) => `새 블록 ${n(v.blocks)}개가 대기 중입니다. 이 기기의 시계로 ${v.time}부터 추가됩니다.`,
 
-  "withheld.insecure": (v) =>
-    `이 페이지는 다른 컴퓨터에서 암호화되지 않은 http로 열려 브라우저가 다음 기능을 차단합니다: ${v.features}. 기록과 동기화는 그대로 작동합니다.`,
-  "withheld.secure": (v) => `이 브라우저는 다음 기능을 지원하지 않습니다: ${v.features}. 기록과 동기화는 그대로 작동합니다.`,
-  "feature.clipboard": "버튼으로 방 링크 복사하기",
+  "capability.insecure": "암호화되지 않은 http에서는 브라우저가 심박 센서, 오프라인 사용, 링크 복사를 막습니다. 기록과 동기화는 됩니다.",
+  "capability.webrtc": "이 브라우저에는 직접 연결(WebRTC)이 없어 모든 데이터가 릴레이를 거칩니다.",
+  "capability.worker": "이 브라우저에는 워커가 없어 채굴할 수 없습니다. 방의 다른 탭이 기록을 채굴합니다.",
+  "capability.miner": "채굴 프로그램을 불러오지 못했습니다. 이 탭은 다시 시도하며, 그동안 방의 다른 탭이 채굴합니다.",
+  "capability.localNetwork": "이 페이지의 릴레이가 로컬 네트워크에 있으므로 브라우저가 접근을 허용할지 물어봅니다. 다른 사람과 만나려면 허용하세요.",
+  "capability.localNetworkDenied": "브라우저가 이 페이지의 로컬 네트워크 접근을 막아 릴레이에 연결할 수 없습니다. 페이지 설정에서 “로컬 네트워크 액세스”를 허용한 뒤 새로고침하세요.",
 };
