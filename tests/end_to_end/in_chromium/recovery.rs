@@ -35,7 +35,7 @@ async fn tabs_recover_from_a_relay_restart() -> Outcome {
             &mut env.relay,
             [&a, &b],
             [73, 74],
-            async |relay: &mut Relay| relay.restart_at_other_ports().await,
+            async |relay: &mut Relay| relay.restart_at_another_port().await,
         )
         .await?;
         agreement(&[&a, &b], 5).await?;
@@ -151,7 +151,7 @@ async fn expect_reconnected(tab: &Tab) -> Result<()> {
         "node => { const s = node.status(); return s.peers > 0 && s.relays.some(r => r.connected && r.reserved); }",
     )
     .await?;
-    tab.until_hides("[role=status]", "Can't reach the relay")
+    tab.until_hides(".status-text", "Can't reach the relay")
         .await?;
     Ok(())
 }
