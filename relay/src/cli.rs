@@ -366,7 +366,7 @@ mod tests {
     #[test]
     fn every_flag_reaches_the_config() {
         let flags = "--listen-ip 0.0.0.0 --listen-ip ::1 --http-port 1 --webrtc-port 3 --stun-port 4 --page /p --data-dir /d \
-                     --announce https://a.example --trusted-proxy 10.0.0.0/8 --allow-origin * --tls-cert /c --tls-key /k";
+                     --announce https://a.example --trusted-proxy 10.0.0.0/8 --allow-origin * --tls-cert /c --tls-key /k --max-tabs 1000";
         let flags: Vec<&str> = flags.split_whitespace().collect();
         let given = config(&flags);
         let expected = Config {

@@ -43,7 +43,7 @@ use crate::{
 /// link may name other relays. No directive governs WebRTC.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
-     img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
+     img-src 'self' data:; manifest-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'",
 );
 /// Scripts that run as workers. A worker is governed by the policy of its own response, not by that of the page.

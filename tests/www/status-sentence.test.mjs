@@ -11,7 +11,17 @@ const relayed = { path: "relayed", index: 41 };
 const status = (state, { index = 41, connected = true } = {}) => ({
   state, tip: { index, hash: "" }, relays: [{ connected, reserved: connected }],
 });
-const line = (status, peers) => statusSentence(status, peers, say);
+const line = (status, peers) => {
+  const { spoken, ...shown } = statusSentence(status, peers, say);
+  return shown;
+};
+
+test("new_blocks_and_peers_are_not_announced", () => {
+  const spoken = (index, peers) => statusSentence(status("synced", { index }), peers, say).spoken;
+  assert.equal(spoken(41, [direct]), "In sync");
+  assert.equal(spoken(42, [direct, relayed]), spoken(41, [direct]));
+  assert.equal(statusSentence(status("alone"), [], say).spoken, say("status.alone"));
+});
 
 test("status_before_the_node_runs_is_starting", () => {
   assert.deepEqual(line(null, []), { sentence: "Starting …", tone: "busy" });

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use heartchain_chain::time::MonotonicMillis;
+use heartchain_chain::time::{MonotonicMillis, millis};
 use litemap::LiteMap;
 
 use super::{backoff::Backoff, peer_exchange::MAX_EXCHANGED_PEERS};
@@ -292,10 +292,6 @@ impl Pause {
         let not_before = now.saturating_add(millis(wait));
         self.not_before = self.not_before.max(not_before);
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use heartchain_chain::time::MonotonicMillis;
+use heartchain_chain::time::{MonotonicMillis, millis};
 use litemap::LiteMap;
 
 /// How long a flood is remembered.
@@ -37,10 +37,6 @@ impl<P: Copy + Ord> FloodStrikes<P> {
         }
         is_repeated
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

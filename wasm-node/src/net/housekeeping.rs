@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heartchain_chain::time::{MonotonicMillis, UnixMillis};
+use heartchain_chain::time::{MonotonicMillis, UnixMillis, millis};
 
 /// Time between two passes over all connections.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);
@@ -55,10 +55,6 @@ impl Housekeeping {
     pub(crate) const fn next_deadline(&self) -> MonotonicMillis {
         self.due
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

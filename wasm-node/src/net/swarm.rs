@@ -266,6 +266,7 @@ impl Network {
     /// The page is back after it was hidden, frozen or offline.
     pub(crate) fn resumed(&mut self) {
         self.connectivity.resumed(clock::monotonic());
+        self.swarm.behaviour_mut().webrtc.retry_soon();
         self.poll_parts();
     }
 }
