@@ -4,6 +4,7 @@
 use std::{
     env, fs,
     net::{TcpListener, UdpSocket},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{self, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -231,7 +232,9 @@ async fn all_ports_in_use_are_reported_at_once() {
 #[tokio::test]
 async fn damaged_identity_is_reported_in_one_line() {
     let folder = Folder::new();
-    fs::write(folder.0.join("identity.key"), "nonsense").expect("writable");
+    let key = folder.0.join("identity.key");
+    fs::write(&key, "nonsense").expect("writable");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("it is ours");
     let data = folder.0.to_str().expect("text");
     let (code, message) = failure(&["--http-port", "0", "--data-dir", data]).await;
     assert_eq!(code, Some(1));
@@ -372,8 +375,6 @@ async fn logged(log: &mut Lines<BufReader<ChildStderr>>, text: &str) -> String {
 
 #[tokio::test]
 async fn readable_key_is_warned_about() {
-    use std::os::unix::fs::PermissionsExt as _;
-
     let folder = Folder::new();
     run(&folder.0).await.stop("-TERM").await;
     let key = folder.0.join("identity.key");

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 
 readonly tabs=${1:-2000}
 
-cargo build --release --bin relay --bin load
+cargo build --release -p relay -p load
 readonly load=target/release/load
 
 echo "== this relay, $tabs tabs, 100 arrivals a second"
