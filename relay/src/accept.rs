@@ -68,7 +68,7 @@ impl Acceptor {
 
     /// Accepts and serves the connections of one listener. Never returns in normal operation.
     ///
-    /// A newcomer always gets a slot: if there is none, the oldest connection of the network that holds the most is
+    /// A newcomer always gets a slot: when all are taken, the oldest connection of the network that holds the most is
     /// dropped.
     pub(crate) async fn serve(self, listener: TcpListener) {
         let mut connections = JoinSet::new();

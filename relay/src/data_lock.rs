@@ -25,7 +25,7 @@ pub enum LockError {
         folder.display()
     )]
     InUse {
-        /// The data folder.
+        /// The data folder that is in use.
         folder: PathBuf,
     },
     /// The file could not be created or locked.

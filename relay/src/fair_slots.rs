@@ -55,7 +55,7 @@ impl FairSlots {
         })))
     }
 
-    /// Takes a slot. If there is none, the oldest work of the largest taker is aborted.
+    /// Takes a slot. When all are taken, the oldest work of the largest taker is aborted.
     pub(crate) fn take(&self, network: Network) -> Slot {
         let (handle, registration) = AbortHandle::new_pair();
         let mut state = self.state();

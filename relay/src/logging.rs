@@ -15,7 +15,7 @@ const DEFAULT_FILTER: &str = "warn";
 /// The format of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Lines of text for people.
     #[default]
     Text,
     /// One JSON object a line, for machines.
@@ -42,7 +42,7 @@ pub enum LogError {
     /// The process has a log already.
     #[error("cannot set up the log")]
     Init(#[from] TryInitError),
-    /// The log is gone.
+    /// The log has ended already.
     #[error("cannot change the log")]
     Reload(#[from] reload::Error),
 }

@@ -55,7 +55,7 @@ pub(crate) struct Reported {
     pub(crate) limits: watch::Receiver<Limits>,
     /// Handshakes in progress.
     pub(crate) handshakes: FairSlots,
-    /// HTTP connections.
+    /// HTTP connections that are open.
     pub(crate) http: FairSlots,
 }
 

@@ -16,7 +16,7 @@ use crate::{
 /// Number of buckets: with 100 active networks, 1 in 40 shares its bucket with another. 160 KiB.
 const BUCKETS: usize = 4_096;
 
-/// The buckets.
+/// One bucket for each network, or for a few of them.
 #[derive(Debug)]
 pub(crate) struct NetworkBuckets {
     buckets: Vec<TokenBucket>,

@@ -73,7 +73,7 @@ pub(super) struct Full(pub(super) Limit);
 /// What adding a registration did to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Added {
-    /// Nothing.
+    /// There was room for it.
     Free,
     /// A registration of the largest network was removed.
     Evicted,

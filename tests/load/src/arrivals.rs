@@ -18,7 +18,7 @@ use crate::{
 /// Tabs of one room: a school class.
 const TABS_OF_A_ROOM: u32 = 30;
 
-/// What is measured.
+/// How many tabs arrive, how fast, and how long they stay.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) tabs: u32,

@@ -41,7 +41,7 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 const UPGRADE: &str = "GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
     sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// An attack.
+/// What the attackers do.
 #[derive(Debug, Clone, Copy)]
 enum Attack {
     None,

@@ -32,7 +32,7 @@ struct Cli {
 enum Measurement {
     /// Tabs arrive at a constant rate, stay, and leave.
     Arrivals {
-        /// Number of tabs.
+        /// Number of tabs in total.
         #[arg(long, default_value_t = 2_000)]
         tabs: u32,
         /// Arrivals in a second.

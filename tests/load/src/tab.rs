@@ -37,7 +37,7 @@ pub(crate) struct TabBehaviour {
 
 type Event = SwarmEvent<TabBehaviourEvent>;
 
-/// A tab.
+/// A client of the relay.
 pub(crate) struct Tab {
     pub(crate) swarm: Swarm<TabBehaviour>,
     relay: Multiaddr,
