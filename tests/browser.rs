@@ -4,7 +4,7 @@
 
 use wasm_bindgen::{JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
-use wasm_node::{Node, NodeOptions};
+use wasm_node::{HeartchainNode, NodeOptions};
 
 wasm_bindgen_test_configure!(run_in_browser);
 
@@ -29,6 +29,12 @@ extern "C" {
     async fn invalid_block_ranges_are_refused(node: &JsValue) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = stoppedNodeIsSilent, catch)]
     async fn stopped_node_is_silent(node: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = stoppedNodeLeavesItsSlot, catch)]
+    async fn stopped_node_leaves_its_slot(node: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = startCanBeCanceled, catch)]
+    async fn start_can_be_canceled(node: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = failuresAreReported, catch)]
+    async fn failures_are_reported(node: &JsValue) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = unreachableRelayIsShown, catch)]
     async fn unreachable_relay_is_shown(node: &JsValue) -> Result<JsValue, JsValue>;
 }
@@ -72,9 +78,9 @@ extern "C" {
 
 /// A node without a relay, in a room of its own, as a JavaScript value.
 async fn alone() -> JsValue {
-    match Node::start(alone_options()).await {
+    match HeartchainNode::start(Some(alone_options()), None).await {
         Ok(node) => node.into(),
-        Err(error) => panic!("the node does not start: {:?}", JsValue::from(error)),
+        Err(error) => panic!("the node does not start: {error:?}"),
     }
 }
 
@@ -82,6 +88,21 @@ fn mine() -> Mine {
     Closure::new(|header: Vec<u8>, start, tries| {
         wasm_node::mine_batch(&header, start, tries).ok().flatten()
     })
+}
+
+#[wasm_bindgen_test]
+async fn node_leaves_its_slot_when_stopped() -> Result<(), JsValue> {
+    stopped_node_leaves_its_slot(&alone().await).await.map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn canceled_start_leaves_nothing() -> Result<(), JsValue> {
+    start_can_be_canceled(&alone().await).await.map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn worker_and_document_failures_are_shown() -> Result<(), JsValue> {
+    failures_are_reported(&alone().await).await.map(drop)
 }
 
 #[wasm_bindgen_test]

@@ -23,6 +23,7 @@ Without an argument it runs the parts that every change must pass:
                 requested by name or by `all`
   relay         the relay behind nginx and caddy, and with an ACME authority; each is skipped where it is not installed
   namespaces    end-to-end tests across two networks; skipped where network namespaces are not available
+  browsers      the page in Firefox and WebKitGTK beside Chromium; a browser that is not installed is skipped
   accessibility axe-core inspects the page in all its states, if npm is installed
 
 quick           format, the page's tests, and clippy and tests of the crates with changes since the main branch, without
@@ -33,6 +34,7 @@ all             the parts above and the long ones:
   soak          10,000 streams and 500 connections of two tabs, to find leaks; and a browser killed 50 times with one
                 profile, which must lose no confirmed reading
   bench         the figures of docs/benchmarks.md
+  load          a release relay with 2,000 tabs and under attack, and js-libp2p's beside it
 HELP
 }
 
@@ -322,6 +324,22 @@ simulation() {
     cargo test --workspace --test simulation
 }
 
+install_browsers() {
+  # A browser that cannot be installed is skipped with a message.
+  command -v apt-get >/dev/null || return 0
+  command -v firefox-esr >/dev/null || command -v firefox >/dev/null || as_root apt-get install -y -q firefox-esr || true
+  command -v WebKitWebDriver >/dev/null && command -v Xvfb >/dev/null ||
+    as_root apt-get install -y -q --no-install-recommends webkit2gtk-driver xvfb xauth || true
+}
+
+browsers() {
+  if node_is_recent && command -v npm >/dev/null; then
+    part "browsers (Firefox, WebKitGTK)" tests/browsers/run.sh
+  else
+    echo "== browsers: skipped, because Node 20 or later is not installed"
+  fi
+}
+
 # Seconds per fuzz target.
 fuzz_seconds=60
 
@@ -423,6 +441,10 @@ quick_crates() {
   fi
 }
 
+load() {
+  part load tests/load/run.sh
+}
+
 every_change() {
   format
   lint
@@ -435,6 +457,7 @@ every_change() {
   end_to_end
   interop
   namespaces
+  browsers
   accessibility
 }
 
@@ -443,14 +466,15 @@ install_for() {
     quick | format | lint | purity | unit | docs | www | export_verifier | simulation) install_toolchain ;;
     relay) install_toolchain && install_servers ;;
     fuzz) install_fuzz ;;
-    all) install_all && install_fuzz ;;
+    all) install_all && install_browsers && install_fuzz ;;
+    browsers | every_change) install_all && install_browsers ;;
     *) install_all ;;
   esac
 }
 
 run() {
   case $1 in
-    every_change | format | lint | purity | unit | docs | www | export_verifier | browser | end_to_end | accessibility | relay | namespaces | simulation | soak | fuzz | bench) "$1" ;;
+    every_change | format | lint | purity | unit | docs | www | export_verifier | browser | end_to_end | accessibility | relay | namespaces | browsers | simulation | soak | fuzz | bench | load) "$1" ;;
     interop)
       interop_rounds=50
       interop
@@ -467,6 +491,7 @@ run() {
       simulation
       soak
       bench
+      load
       ;;
     *)
       usage >&2

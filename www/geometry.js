@@ -8,8 +8,16 @@ import { indexAfter } from "./model.js";
 /** The smallest span of the heart-rate axis in BPM, so that small changes do not look large. */
 const MIN_SPAN_BPM = 40;
 
+/** The heart-rate axis ends at multiples of this, in BPM. */
+const BPM_EDGE = 10;
+
 /** Steps of the heart-rate axis in BPM, finest first. */
-const BPM_STEPS = [10, 20, 50, 100];
+const BPM_STEPS = [10, 20, 25, 50, 100];
+
+/** A line is broken where its author's readings stop for longer than this many of their usual intervals, */
+const GAP_INTERVALS = 3;
+/** but not for shorter than this, ms. */
+export const MIN_GAP_MS = 30_000;
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -18,7 +26,7 @@ const DAY = 24 * HOUR;
 /** Steps of the time axis in ms, finest first. */
 const TIME_STEPS = [
   10 * SECOND, 30 * SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR,
-  3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 28 * DAY, 91 * DAY, 365 * DAY,
+  3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 3 * DAY, 7 * DAY, 14 * DAY, 28 * DAY, 91 * DAY, 182 * DAY, 365 * DAY,
 ];
 
 /**
@@ -30,6 +38,34 @@ const TIME_STEPS = [
  */
 export function inSight(points, from, to) {
   return points.slice(Math.max(0, indexAfter(points, from - 1) - 1), indexAfter(points, to) + 1);
+}
+
+/**
+ * The longest pause that does not break a line: three of the author's usual intervals.
+ *
+ * @param {{ time: number }[]} points oldest first
+ * @param {number} [least] ms
+ */
+export function longestPause(points, least = MIN_GAP_MS) {
+  const pauses = Float64Array.from({ length: Math.max(0, points.length - 1) }, (_, i) => points[i + 1].time - points[i].time).sort();
+  return Math.max(least, GAP_INTERVALS * (pauses[pauses.length >> 1] ?? 0));
+}
+
+/**
+ * Splits a line where nothing was measured, so that it shows no values that do not exist.
+ *
+ * @template {{ time: number }} T
+ * @param {T[]} points oldest first
+ * @param {number} pause the longest pause within a run, ms
+ * @returns {T[][]} runs of at least one point
+ */
+export function runs(points, pause) {
+  const found = [];
+  points.forEach((point, i) => {
+    if (i > 0 && point.time - points[i - 1].time <= pause) found.at(-1).push(point);
+    else found.push([point]);
+  });
+  return found;
 }
 
 /**
@@ -64,7 +100,7 @@ export function bars(points, left, count) {
 }
 
 /**
- * The heart-rate axis: whole steps that include all visible values.
+ * The heart-rate axis: it fits the visible values, with ticks at whole steps.
  *
  * @param {number[]} bpms may be empty
  * @param {number} maxTicks how many ticks fit
@@ -78,14 +114,14 @@ export function bpmAxis(bpms, maxTicks) {
     low -= missing / 2;
     high += missing / 2;
   }
-  for (const step of BPM_STEPS) {
-    const bottom = Math.floor(low / step) * step;
-    const top = Math.ceil(high / step) * step;
-    const count = (top - bottom) / step + 1;
-    if (count > maxTicks && step !== BPM_STEPS.at(-1)) continue;
-    return { low: bottom, high: top, ticks: Array.from({ length: count }, (_, i) => bottom + i * step) };
-  }
-  throw new RangeError("there is always a coarsest step");
+  low = Math.max(0, Math.floor(low / BPM_EDGE) * BPM_EDGE);
+  high = Math.ceil(high / BPM_EDGE) * BPM_EDGE;
+  const ticksOf = (step) => {
+    const first = Math.ceil(low / step) * step;
+    return Array.from({ length: Math.max(0, Math.floor((high - first) / step) + 1) }, (_, i) => first + i * step);
+  };
+  const step = BPM_STEPS.find((step) => ticksOf(step).length <= maxTicks) ?? BPM_STEPS.at(-1);
+  return { low, high, ticks: ticksOf(step) };
 }
 
 /**
@@ -128,23 +164,6 @@ export function nearest(lines, { x, y }, pointer, reach) {
     }
   }
   return found;
-}
-
-/**
- * Summarizes the points of a line.
- *
- * @param {import("./model.js").Point[]} points at least one, oldest first
- */
-export function summary(points) {
-  let lowest = Infinity;
-  let highest = -Infinity;
-  let sum = 0;
-  for (const { bpm } of points) {
-    lowest = Math.min(lowest, bpm);
-    highest = Math.max(highest, bpm);
-    sum += bpm;
-  }
-  return { count: points.length, latest: points.at(-1).bpm, lowest, highest, mean: Math.round(sum / points.length) };
 }
 
 // Computes the layout of the network picture: this tab in the middle, relays above it, peers around it, and relayed

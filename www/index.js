@@ -17,6 +17,7 @@ class RecordForm extends LocalizedElement {
   #failureCount = 0;
   /** @type {{ bpm: number, late: boolean, timer: number }[]} submitted readings without a result */
   #submitted = [];
+  #queuing = true;
   /** @type {{ id: string, bpm: number, reason: () => string }[]} readings that could not be recorded, kept for a retry */
   #failures = [];
 
@@ -27,6 +28,13 @@ class RecordForm extends LocalizedElement {
       this.#submit();
     };
     this.#field.oninput = () => this.#setInvalid(false);
+  }
+
+  /** Whether readings wait for the page: its parts have not all been loaded, or the node is not running yet. */
+  set queuing(queuing) {
+    if (queuing === this.#queuing) return;
+    this.#queuing = queuing;
+    this.invalidate();
   }
 
   /** Scrolls the field into view and focuses it. */
@@ -87,8 +95,9 @@ class RecordForm extends LocalizedElement {
     this.#dispatch(bpm);
   }
 
-  /** A message about readings that have been waiting for the disk for long. */
+  /** A message about readings that wait for the page, or have been waiting for the disk for long. */
   #savingMessage() {
+    if (this.#queuing && this.#submitted.length > 0) return say("record.queued", { readings: this.#submitted.length });
     const late = this.#submitted.filter((reading) => reading.late);
     if (late.length === 0) return "";
     return late.length === 1 ? say("record.saving", { bpm: late[0].bpm }) : say("storage.saving", { readings: late.length });
@@ -108,6 +117,7 @@ class RecordForm extends LocalizedElement {
       this.invalidate();
     }, SAVING_AFTER_MS);
     this.#submitted.push(reading);
+    this.invalidate();
     this.dispatchEvent(new CustomEvent("reading-submitted", { detail: { bpm } }));
   }
 
@@ -138,7 +148,13 @@ class RecordForm extends LocalizedElement {
 customElements.define("record-form", RecordForm);
 
 const page = import("./page.js");
-page.then(({ openPage }) => openPage());
+page.then(
+  ({ openPage }) => {
+    openPage();
+    globalThis.heartchainGuard?.ready();
+  },
+  () => globalThis.heartchainGuard?.failed(),
+);
 
 let wantedLanguage = null;
 languageChanges.addEventListener("change", applyLanguage);
@@ -164,7 +180,8 @@ addEventListener("beforeunload", (event) => {
 
 async function recordFromForm(bpm) {
   try {
-    const { recordReading } = await page;
+    const { recordReading, nodeStarted } = await page;
+    nodeStarted.then(() => (bpmForm.queuing = false), () => {});
     await recordReading(bpm);
     bpmForm.confirm(bpm);
   } catch (error) {

@@ -31,15 +31,27 @@ export function parseBpm(text) {
 /** The longest room name that the chain's rules allow, in bytes of UTF-8. */
 export const MAX_ROOM_BYTES = 64;
 
+/** The part of an address that names its room. */
+const ROOM_PART = "room=";
+
 /**
- * The room named by an address, trimmed and in NFC, so that everyone who types the same name joins the same room.
+ * The room named by an address, trimmed and in NFC, so that everyone who types the same name joins the same room. All after
+ * `#room=` is the name, as percent-encoded text: `+`, `&` and `=` stand for themselves.
  *
  * @param {string} hash `location.hash`
- * @returns {string | undefined} undefined if the address names no room
+ * @returns {{ room?: string, fault?: "unknown" | "escape" }} no room if the address names none; `fault`: the address
+ *   cannot be read, so that no room may be opened: it has another part than the room, or a malformed escape
  */
 export function roomFromHash(hash) {
-  const name = new URLSearchParams(hash.replace(/^#/, "")).get("room");
-  return name === null ? undefined : normalizeRoom(name) || undefined;
+  const text = hash.replace(/^#/, "");
+  if (text === "") return {};
+  if (!text.startsWith(ROOM_PART)) return { fault: "unknown" };
+  try {
+    const room = normalizeRoom(decodeURIComponent(text.slice(ROOM_PART.length)));
+    return room === "" ? {} : { room };
+  } catch {
+    return { fault: "escape" };
+  }
 }
 
 /**
@@ -129,18 +141,54 @@ function addressesFromSearch(search, name) {
   return [...new Set(given)].filter((address) => address !== "");
 }
 
+// Addresses that only devices nearby reach. A browser may ask before a page from elsewhere connects to one.
+
+/** Hosts of this computer and of private networks (RFC 1918, 3927, 4193, 4291). */
+const PRIVATE_HOST = new RegExp(
+  "^(localhost|.*\\.(localhost|local|home\\.arpa)|127\\..*|10\\..*|192\\.168\\..*|172\\.(1[6-9]|2[0-9]|3[01])\\..*|169\\.254\\..*" +
+    "|\\[?(::1|f[cd][0-9a-f]*:.*|fe[89ab][0-9a-f]*:.*)\\]?)$",
+  "i",
+);
+
+/** @param {string} host as in `location.hostname` */
+export function isPrivateHost(host) {
+  return PRIVATE_HOST.test(host);
+}
+
+/** @param {string} address a multiaddr */
+export function isPrivateAddress(address) {
+  const host = /^\/(?:ip4|ip6|dns|dns4|dns6)\/([^/]+)/.exec(address)?.[1];
+  return host !== undefined && isPrivateHost(host);
+}
+
 // Detects optional browser features. A page opened over plain http from another computer is not a "secure context", and
 // browsers disable some features there, such as storage locks and Bluetooth. Recording and syncing need none of them.
 
 /**
- * Which optional features are missing here.
+ * What this browser lacks, and how it treats data.
  *
  * @param {typeof globalThis} scope the page's global object
- * @returns {{ secure: boolean, missing: "clipboard"[], share: boolean }} `share` is never listed as missing, because the
- *   page works as well without it
+ * @returns {{ secure: boolean, missing: ("insecure" | "webrtc")[], clipboard: boolean, share: boolean, bluetooth: boolean,
+ *   asksForStorage: boolean, forgetsAfterWeek: boolean }} missing: what a person should know; asksForStorage: the browser asks
+ *   the person before it keeps data when the disk is full; forgetsAfterWeek: it deletes data after a week without a visit
  */
 export function capabilities(scope) {
+  const { navigator = {} } = scope;
+  const secure = scope.isSecureContext === true;
   const missing = [];
-  if (!scope.navigator?.clipboard?.writeText) missing.push("clipboard");
-  return { secure: scope.isSecureContext === true, missing, share: typeof scope.navigator?.share === "function" };
+  if (!secure) missing.push("insecure");
+  if (typeof scope.RTCPeerConnection !== "function") missing.push("webrtc");
+  return {
+    secure,
+    missing,
+    clipboard: typeof navigator.clipboard?.writeText === "function",
+    share: typeof navigator.share === "function",
+    bluetooth: navigator.bluetooth !== undefined,
+    asksForStorage: "mozInnerScreenX" in scope,
+    forgetsAfterWeek: navigator.vendor === "Apple Computer, Inc." && !isInstalled(scope),
+  };
+}
+
+function isInstalled({ navigator, matchMedia }) {
+  return navigator.standalone === true || matchMedia?.("(display-mode: standalone)").matches === true;
 }

@@ -53,8 +53,8 @@ export function shownInSentence(text) {
   return RIGHT_TO_LEFT.test(shown) ? `\u{2068}${shown}\u{2069}` : shown;
 }
 
-// Short names and colours of peers and authors, derived only from their keys, so every tab shows the same ones without
-// coordination. They are not an identity: two peers may share a colour, or in rare cases a name.
+// Short names of peers and authors, derived only from their keys. They are not an identity: two peers may in rare cases
+// share a name.
 
 /** The prefix of an Ed25519 key in its peer ID: identity multihash, 36 bytes, key type 1, 32 bytes of key. */
 const PEER_ID_PREFIX = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
@@ -73,33 +73,53 @@ export function shortName(peerId) {
   return peerId.slice(-SHORT_NAME_LETTERS);
 }
 
+// Colours and shapes of authors, in the order in which they first appear in the room's chain, so that every tab shows the
+// same ones. Peers that have recorded nothing have none.
+
+/** Colours of the palette, `--peer-0` and on in the style sheet. */
+export const PEER_COLOURS = 8;
+
+/** Shapes, which tell authors apart for those who cannot tell colours apart. */
+export const PEER_SHAPES = 6;
+
+/** Authors with a look of their own: every colour with every shape once. Later ones share the looks of the first. */
+export const MAX_LOOKS = PEER_COLOURS * PEER_SHAPES;
+
+/** How much the shapes shift with each round through the colours, so that no look comes twice before all are used. */
+const SHAPE_SHIFT = 5;
+
+/** @type {Map<string, number>} the place of each author in the order, by peer ID */
+let places = new Map();
+
+/** Dispatches "change" after the order of authors has changed. */
+export const lookChanges = new EventTarget();
+
 /**
- * The colour of a peer.
+ * Sets who came first, second and so on.
  *
- * @param {string} peerId
- * @returns {number} a hue in whole degrees
+ * @param {string[]} peerIds of authors, in the order of their first reading
  */
-export function hueOf(peerId) {
-  return fnv1a(peerId) % 360;
+export function setAuthorOrder(peerIds) {
+  if (peerIds.length === places.size && peerIds.every((peerId, place) => places.get(peerId) === place)) return;
+  places = new Map(peerIds.map((peerId, place) => [peerId, place]));
+  lookChanges.dispatchEvent(new Event("change"));
 }
 
 /**
- * Which of two lightnesses its colour has: in a room of a dozen peers, some hues are close.
+ * The look of an author.
  *
  * @param {string} peerId
- * @returns {0 | 1}
+ * @returns {{ colour: number, shape: number, place: number } | null} null if no reading of this peer is known
  */
-export function shadeOf(peerId) {
-  return Math.floor(fnv1a(peerId) / 360) % 2;
+export function lookOf(peerId) {
+  const place = places.get(peerId);
+  return place === undefined ? null : lookAt(place);
 }
 
-/** The 32-bit FNV-1a hash of a text. */
-function fnv1a(text) {
-  let hash = 0x811c9dc5;
-  for (const letter of text) {
-    hash = Math.imul(hash ^ letter.charCodeAt(0), 0x01000193);
-  }
-  return hash >>> 0;
+/** @param {number} place in the order of authors, from 0 */
+export function lookAt(place) {
+  const round = Math.floor(place / PEER_COLOURS);
+  return { colour: place % PEER_COLOURS, shape: (place + SHAPE_SHIFT * round) % PEER_SHAPES, place };
 }
 
 /**
@@ -256,14 +276,19 @@ function nameOf(author) {
  * Where this tab stores its chain, and the state of that storage.
  *
  * @param {object} storage as in the node's `status()`
+ * @param {{ forgetsAfterWeek?: boolean }} [browser] the result of `capabilities()`
  */
-export function storageMessage({ kind, reason, persisted, failing, unchecked, saving, lost }) {
+export function storageMessage(storage, { forgetsAfterWeek = false } = {}) {
+  const { kind, slot, reason, persisted, failing, unchecked, saving, lost } = storage;
   if (failing) return say(`storage.failing-${kind === "disk" ? reason : "failed"}`);
   if (saving > 0) return say("storage.saving", { readings: saving });
   if (unchecked > 0) return say("storage.checking", { blocks: unchecked });
   if (kind === "disk") {
-    const kept = say(persisted === true ? "storage.persisted" : "storage.disk");
-    return (lost ?? 0) > 0 ? `${kept} ${say("storage.lost", { readings: lost })}` : kept;
+    const parts = [say(persisted === true ? "storage.persisted" : "storage.disk")];
+    if ((lost ?? 0) > 0) parts.push(say("storage.lost", { readings: lost }));
+    if (forgetsAfterWeek && persisted !== true) parts.push(say("storage.week"));
+    if ((slot ?? 0) > 0) parts.push(say("storage.otherTab", { tab: slot + 1 }));
+    return parts.join(" ");
   }
   return reason === null ? say("storage.memory") : `${say("storage.memory")} ${say(`storage.because-${reason}`)}`;
 }
@@ -276,7 +301,14 @@ export function usageMessage({ usage, quota }) {
 
 // Describes the node's state in one sentence. Pure: takes what the node returned.
 
-/** @typedef {{ sentence: string, tone: "good" | "busy" | "warning" }} StatusLine */
+/**
+ * `spoken` is what screen readers announce: without numbers, which change with every block.
+ *
+ * @typedef {{ sentence: string, spoken: string, tone: "good" | "busy" | "warning" }} StatusLine
+ */
+
+/** The separator between the parts of the sentence. */
+export const SEPARATOR = " · ";
 
 /**
  * @param {object | null} status the result of `status()`, null before the node runs
@@ -285,6 +317,11 @@ export function usageMessage({ usage, quota }) {
  * @returns {StatusLine}
  */
 export function statusSentence(status, peers, say) {
+  const line = shownStatus(status, peers, say);
+  return { ...line, spoken: line.sentence.split(SEPARATOR)[0] };
+}
+
+function shownStatus(status, peers, say) {
   if (status === null || (status.state === "starting" && !status.isolated)) {
     return { sentence: say(startupKey(status)), tone: "busy" };
   }
@@ -293,7 +330,8 @@ export function statusSentence(status, peers, say) {
   const relayLost = !status.relays.some((relay) => relay.connected);
   const block = status.tip.index;
   if (counts.all === 0) {
-    const key = relayLost ? "status.aloneWithoutRelay" : "status.alone";
+    const lost = relayLost ? "status.aloneWithoutRelay" : "status.alone";
+    const key = isFull(status.relays) ? "status.relayFull" : lost;
     return { sentence: say(key), tone: "warning" };
   }
   if (status.state === "syncing") {
@@ -304,6 +342,11 @@ export function statusSentence(status, peers, say) {
   return relayLost
     ? { sentence: say("status.withoutRelay", counts), tone: "warning" }
     : { sentence: say("status.inSync", { block, ...counts }), tone: "good" };
+}
+
+/** Whether other tabs cannot find this one, because no relay has room for it. */
+function isFull(relays) {
+  return relays.some((relay) => relay.full) && !relays.some((relay) => relay.reserved);
 }
 
 /** What the node is still doing before its state is known. It accepts readings in the meantime. */

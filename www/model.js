@@ -496,10 +496,14 @@ export const MAX_SHOWN_BLOCKS = 5;
 /**
  * @param {object[]} branches as the node's `branches()`: { tip, index, fork, blocks (newest first) }
  * @param {number} tip the height of the best branch
- * @returns {{ tip: string, fork: number, ours: number[], oursLeft: number, theirs: object[], theirsLeft: number }[]}
- *   `ours` and `theirs` are oldest first; the omitted blocks lie between them and the fork
+ * @param {{ fork: number, blocks: { index: number, hash: string }[] } | null} [pinned] a fork that is shown as long as it is
+ *   given: the height of its common block, and the dropped blocks, lowest first
+ * @returns {{ tip: string, fork: number, ours: number[], oursLeft: number, oursAbove: number, theirs: object[],
+ *   theirsLeft: number, theirsAbove: number, pinned: boolean }[]} `ours` and `theirs` are oldest first; omitted blocks lie
+ *   between them and the fork ("left") or above them
  */
-export function recentForks(branches, tip) {
+export function recentForks(branches, tip, pinned = null) {
+  if (pinned !== null && tip > pinned.fork) return [pinnedFork(branches, tip, pinned)];
   return branches
     .filter(({ index, fork }) => tip - index < RECENT_FORK_BLOCKS && index - fork >= MIN_FORK_BLOCKS)
     .toSorted((a, b) => b.index - a.index)
@@ -515,8 +519,31 @@ export function recentForks(branches, tip) {
         oursLeft: length - shown,
         theirs,
         theirsLeft: branch.index - branch.fork - theirs.length,
+        oursAbove: 0,
+        theirsAbove: 0,
+        pinned: false,
       };
     });
+}
+
+/** The fork of a lesson: the blocks right above the common one, which stay while the chain grows. */
+function pinnedFork(branches, tip, { fork, blocks }) {
+  // The node forgets a branch in time, and prefers heavier ones.
+  const known = branches.find((branch) => branch.fork === fork && branch.index - fork === branch.blocks.length);
+  const others = blocks.length > 0 ? blocks : (known?.blocks.toReversed() ?? []);
+  const shown = Math.min(tip - fork, MAX_SHOWN_BLOCKS);
+  const theirs = others.slice(0, MAX_SHOWN_BLOCKS);
+  return {
+    tip: `pinned ${fork}`,
+    fork,
+    ours: Array.from({ length: shown }, (_, i) => fork + 1 + i),
+    oursLeft: 0,
+    theirs,
+    theirsLeft: 0,
+    oursAbove: tip - fork - shown,
+    theirsAbove: others.length - theirs.length,
+    pinned: true,
+  };
 }
 
 /**

@@ -2,7 +2,7 @@
 //! Makes no decisions: it maps options to the node's configuration, and failures to errors with a message.
 
 import { PageError } from "./messages.js";
-import init, { Node, qrCode } from "./pkg/wasm_node.js";
+import init, { HeartchainNode, qrCode } from "./pkg/wasm_node.js";
 import { say } from "./strings.js";
 import { LoadError, wasmModule } from "./wasm.js";
 
@@ -12,13 +12,13 @@ import { LoadError, wasmModule } from "./wasm.js";
  * @param {{ room?: string, relays: string[], peers: string[], direct: boolean, stun: string[] }} options relays:
  *   multiaddrs, or empty to ask the server of this page; peers: addresses to dial in any case; direct: whether to connect
  *   to other tabs without a relay; stun: `stun:` URLs, or empty to use the relay's
- * @returns {Promise<Node>}
+ * @returns {Promise<HeartchainNode>}
  */
 export async function startNode({ room, relays, peers, direct, stun }) {
   await init({ module_or_path: await wasmModule.catch(toPageError) });
   const filter = new URLSearchParams(location.search).get("log");
   if (filter !== null) trace(filter);
-  return Node.start({
+  return HeartchainNode.start({
     ...(room === undefined ? {} : { room }),
     ...(relays.length === 0 ? {} : { relays }),
     peers,
@@ -42,7 +42,7 @@ export function qrModules(text) {
 
 // Prints on the console what the node does, as far as `?log=` lets it through.
 function trace(filter) {
-  if (Node.trace) Node.trace(filter);
+  if (HeartchainNode.trace) HeartchainNode.trace(filter);
   else console.warn("?log= prints nothing: this build has no traces. Build it with HEARTCHAIN_WASM_PROFILE=wasm-fast.");
 }
 

@@ -7,9 +7,10 @@ import { addTexts } from "./strings.js";
 /**
  * @param {HTMLElement} panel a `<lesson-panel>`
  * @param {Promise<object>} starting resolves to the node; if it rejects, there are no lessons
+ * @param {HTMLElement} forkView a `<fork-view>`, which keeps the fork of a lesson in view
  * @param {() => void} onNotLoaded called when loading failed
  */
-export function offerLessons(panel, starting, onNotLoaded) {
+export function offerLessons(panel, starting, forkView, onNotLoaded) {
   let mode = null;
   let wanted = false;
   const turnOn = async () => {
@@ -31,6 +32,7 @@ export function offerLessons(panel, starting, onNotLoaded) {
     mode = new LessonMode(node);
     const show = () => {
       panel.state = mode?.state ?? null;
+      forkView.pinned = mode?.state.pinnedFork ?? null;
     };
     mode.addEventListener("change", show);
     show();
@@ -44,7 +46,9 @@ export function offerLessons(panel, starting, onNotLoaded) {
     mode?.leave();
     mode = null;
     panel.state = null;
+    forkView.pinned = null;
   });
+  forkView.addEventListener("fork-dismissed", () => mode?.dismissFork());
   panel.addEventListener("lesson-command", ({ detail: { name, values } }) => mode?.[name](...values));
   starting.then(
     () => (panel.hidden = false),

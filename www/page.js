@@ -3,22 +3,27 @@
 
 import { MAX_OWN_SHOWN } from "./components/chain.js";
 import "./components/frame.js";
-import { capabilities, hashForRoom, linkToRoom, roomFromHash } from "./input.js";
+import { capabilities, hashForRoom, isPrivateAddress, isPrivateHost, linkToRoom, roomFromHash } from "./input.js";
 import { ChainWindow, ReadingFeed, coalesce, readText, rivals, saveAs } from "./model.js";
+import { peerIdOf, setAuthorOrder } from "./messages.js";
 import { qrModules } from "./node.js";
 import { enableOffline, isReplaced } from "./offline.js";
 import { requested, starting } from "./start.js";
-import { warmUpFormatters } from "./strings.js";
+import { csvSeparator, warmUpFormatters } from "./strings.js";
 
 export { errorMessage } from "./messages.js";
 
 /** The components that only show what a running node does. They load while it starts. */
-const pictures = Promise.all([import("./components/chart.js"), import("./components/network.js")]);
+const pictures = Promise.all([import("./components/chart.js"), import("./components/network.js"), import("./history.js")]);
 // presentPictures() handles a failure.
 pictures.catch(() => {});
 
 /** The shortest pause between two redraws of the chart, ms: eight per second look smooth. */
 const CHART_REST_MS = 125;
+
+/** The same while old blocks are read, and for the order of authors, ms. */
+const PAST_REST_MS = 1_000;
+const ORDER_REST_MS = 250;
 
 const part = (selector) => document.querySelector(selector);
 const roomBar = part("room-bar");
@@ -26,13 +31,18 @@ const notices = part("page-notices");
 let runningRoom = null;
 
 let persistenceRequested = false;
+let asksForStorage = false;
 
 /** Connects all components except the form, now and once the node runs. */
 export function openPage() {
   // The main thread is idle while the wasm loads.
   setTimeout(warmUpFormatters);
   const browser = capabilities(globalThis);
-  notices.browser = browser;
+  for (const missing of browser.missing) if (missing !== "webrtc" || requested.direct) notices.tell(`capability.${missing}`);
+  part(".strap-missing").hidden = !browser.secure || browser.bluetooth;
+  part("storage-line").browser = browser;
+  part("storage-line").addEventListener("persistence-requested", () => starting.then((node) => node.requestPersistence()).catch(() => {}));
+  asksForStorage = browser.asksForStorage;
   openRoom(requested.room, browser);
   starting.then(onStarted, (error) => showFailure(isDefault(requested) ? "start" : "address", error));
   part("lesson-panel").addEventListener("form-requested", () => part("record-form").focusField());
@@ -44,6 +54,11 @@ export function openPage() {
   );
   offerMore();
 }
+
+/** Resolves once readings are saved at once. */
+export const nodeStarted = starting.then(() => {});
+// presentFailure() handles a failure.
+nodeStarted.catch(() => {});
 
 /**
  * Records a reading from the form or a strap.
@@ -61,34 +76,35 @@ export async function recordReading(bpm) {
 /** Asks the browser, once, not to clear this page's data when the disk is full. */
 async function requestPersistence(node) {
   const { kind, persisted } = node.status().storage;
-  if (persistenceRequested || kind !== "disk" || persisted) return;
+  // A browser that asks the person must not do so unexpectedly: the storage line has a button.
+  if (persistenceRequested || asksForStorage || kind !== "disk" || persisted) return;
   persistenceRequested = true;
   // The result is in status().storage. A broken node has already reported its failure.
   await node.requestPersistence();
 }
 
 function openRoom(requestedRoom, browser) {
-  roomBar.canCopy = !browser.missing.includes("clipboard");
+  roomBar.canCopy = browser.clipboard;
   roomBar.canShare = browser.share;
   roomBar.room = requestedRoom ?? null;
   roomBar.addEventListener("room-chosen", ({ detail }) => {
     location.hash = hashForRoom(detail.room);
   });
   addEventListener("hashchange", () => {
-    const room = roomFromHash(location.hash);
-    if (room !== requestedRoom && room !== runningRoom) location.reload();
+    const { room, fault } = roomFromHash(location.hash);
+    if (fault !== undefined || (room !== requestedRoom && room !== runningRoom)) location.reload();
   });
 }
 
 /** Whether the page's address asks for nothing in particular. */
-function isDefault({ room, relays, peers, stun }) {
-  return room === undefined && [relays, peers, stun].every(({ length }) => length === 0);
+function isDefault({ room, fault, relays, peers, stun }) {
+  return room === undefined && fault === undefined && [relays, peers, stun].every(({ length }) => length === 0);
 }
 
 /** Loads what is not needed at the start: the offers of the lessons and of a strap. */
 async function offerMore() {
   const { offerLessons } = await import("./offer-lessons.js");
-  offerLessons(part("lesson-panel"), starting, offerIfReplaced);
+  offerLessons(part("lesson-panel"), starting, part("fork-view"), offerIfReplaced);
   if (!navigator.bluetooth) return;
   const { offerStrap } = await import("./offer-strap.js");
   offerStrap(part("strap-control"), navigator.bluetooth, recordReading);
@@ -104,6 +120,7 @@ export async function offerIfReplaced() {
 /** Connects the running node with the page until the page is closed. */
 function onStarted(node) {
   globalThis.heartchain = node;
+  explainLocalNetwork(node);
   runningRoom = node.status().room;
   roomBar.makeCode = qrModules;
   present(node);
@@ -111,6 +128,20 @@ function onStarted(node) {
   addEventListener("pagehide", (event) => {
     if (!event.persisted) node.stop();
   });
+}
+
+/** Explains the browser's question before it appears: a page from the internet needs permission to reach a private address. */
+async function explainLocalNetwork(node) {
+  const isPrivate = ({ address }) => isPrivateAddress(address);
+  if (isPrivateHost(location.hostname) || !node.status().relays.some(isPrivate)) return;
+  // Browsers without this permission do not ask either.
+  const permission = await navigator.permissions?.query({ name: "local-network-access" }).catch(() => null);
+  if (!permission) return;
+  const tell = () => {
+    if (permission.state !== "granted") notices.tell(permission.state === "denied" ? "capability.localNetworkDenied" : "capability.localNetwork");
+  };
+  permission.addEventListener("change", tell);
+  tell();
 }
 
 /** Shows why there is no node. Hides everything that needs one, except what a node that broke has already shown. */
@@ -148,6 +179,7 @@ function presentState(node, soon) {
     part("storage-line").storage = status.storage;
     part("page-notices").clockOffsetMs = status.clockOffsetMs;
     part("page-notices").heldBack = status.heldBack;
+    if (status.minerError !== null) notices.tell(status.minerError === "no-worker" ? "capability.worker" : "capability.miner");
     part("room-bar").room = status.room;
     part("room-bar").link = linkToRoom(location.href, status.room);
   });
@@ -157,14 +189,15 @@ function presentState(node, soon) {
 
 /** What the pictures show, once their components have loaded. */
 async function presentPictures(node, soon, self) {
+  let history;
   try {
-    await pictures;
+    [, , history] = await pictures;
   } catch {
     if (!(await offerIfReplaced())) notices.offer("notice.incomplete", "notice.reload", () => location.reload());
     return;
   }
   presentNetwork(node, soon);
-  presentChart(node, soon, self);
+  presentChart(node, soon, self, history);
 }
 
 /** The peers and the relays. */
@@ -214,13 +247,21 @@ function presentChain(node, soon, self) {
   show();
 }
 
-function presentChart(node, soon, self) {
+function presentChart(node, soon, self, { ChainHistory, HistoryDisk }) {
   const chart = part("heart-chart");
   const feed = new ReadingFeed(node);
+  const past = new ChainHistory(node, node.status().storage.kind === "disk" ? new HistoryDisk(node.status().genesis) : null);
+  const orderAuthors = soon(() => setAuthorOrder(past.authors().map(peerIdOf)), ORDER_REST_MS);
+  past.addEventListener("change", orderAuthors);
+  past.addEventListener("change", soon(() => chart.refresh(), PAST_REST_MS));
+  node.addEventListener("reading", orderAuthors);
+  addEventListener("visibilitychange", () => past.save({ now: document.hidden }));
   chart.addEventListener("past-requested", ({ detail }) => feed.loadSince(detail.since));
   feed.addEventListener("change", soon(() => chart.refresh(), CHART_REST_MS));
   chart.self = self;
   chart.history = feed.history;
+  chart.past = past;
+  past.open();
 }
 
 /** The block dialog. */
@@ -254,7 +295,7 @@ function presentData(node) {
   const panel = part("data-panel");
   panel.addEventListener("export-requested", async ({ detail: { format } }) => {
     try {
-      const blob = await (format === "csv" ? node.exportCsv() : node.exportJson());
+      const blob = await (format === "csv" ? node.exportCsv({ separator: csvSeparator() }) : node.exportJson());
       saveAs(blob, `heartchain-${node.status().room}.${format}`);
       panel.showResult("data.exported");
     } catch (error) {

@@ -1,5 +1,5 @@
-//! Turns a strap's measurements, about one per second, into one reading every few seconds: the mean since the previous
-//! reading, rounded to a whole beat. Knows no strap, clock or timer.
+//! Turns a strap's measurements, about one per second, into one reading every few seconds: the median since the
+//! previous reading, which one wrong value does not move. Knows no strap, clock or timer.
 
 import { MAX_BPM, MIN_BPM } from "./input.js";
 
@@ -21,17 +21,25 @@ export function parseInterval(text) {
   return seconds >= MIN_INTERVAL_S && seconds <= MAX_INTERVAL_S ? seconds : null;
 }
 
-/** @param {import("./strap.js").Measurement} measurement @returns {boolean} whether it may count towards a reading */
-export function isUsable({ bpm, contact }) {
-  return contact !== false && bpm >= MIN_BPM && bpm <= MAX_BPM;
+/** The most measurements that one reading takes into account: eight a second for the longest interval. */
+export const MAX_MEASUREMENTS = 480;
+
+/**
+ * @param {import("./strap.js").Measurement} measurement
+ * @param {boolean} [anyContact] counts it although the strap says that it does not touch the skin: some always say so
+ * @returns {boolean} whether it may count towards a reading
+ */
+export function isUsable({ bpm, contact }, anyContact = false) {
+  return (anyContact || contact !== false) && bpm >= MIN_BPM && bpm <= MAX_BPM;
 }
 
-/** Keeps only a sum and a count, so its memory does not depend on the interval. */
 export class StrapSampler {
+  /** Whether measurements without skin contact count. */
+  anyContact = false;
   #intervalMs = DEFAULT_INTERVAL_S * 1000;
   #due = null;
-  #sum = 0;
-  #count = 0;
+  /** @type {number[]} usable heart rates since the last reading, at most MAX_MEASUREMENTS, oldest first */
+  #bpms = [];
 
   /** Takes effect with the next reading. */
   set intervalS(seconds) {
@@ -47,8 +55,7 @@ export class StrapSampler {
   /** Discards all measurements: after a pause, old values must not count towards a new reading. */
   reset() {
     this.#due = null;
-    this.#sum = 0;
-    this.#count = 0;
+    this.#bpms = [];
   }
 
   /**
@@ -60,18 +67,24 @@ export class StrapSampler {
    */
   take(measurement, now) {
     this.#due ??= now + this.#intervalMs;
-    if (isUsable(measurement)) {
-      this.#sum += measurement.bpm;
-      this.#count += 1;
+    if (isUsable(measurement, this.anyContact)) {
+      if (this.#bpms.length === MAX_MEASUREMENTS) this.#bpms.shift();
+      this.#bpms.push(measurement.bpm);
     }
     if (now < this.#due) return null;
     // Readings are due on a fixed grid, so that slightly late measurements do not make them rarer. After a gap, missed
     // readings are not made up for.
     this.#due = Math.max(this.#due + this.#intervalMs, now);
-    if (this.#count === 0) return null;
-    const mean = Math.round(this.#sum / this.#count);
-    this.#sum = 0;
-    this.#count = 0;
-    return mean;
+    if (this.#bpms.length === 0) return null;
+    const median = medianOf(this.#bpms);
+    this.#bpms = [];
+    return median;
   }
+}
+
+/** The middle value, rounded to a whole beat. */
+function medianOf(bpms) {
+  const sorted = bpms.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : Math.round((sorted[middle - 1] + sorted[middle]) / 2);
 }

@@ -8,8 +8,13 @@ import { parseBattery, parseMeasurement } from "./strap.js";
 export const RETRY_MS = [1_000, 2_000, 5_000, 10_000, 30_000];
 /** Timeout of one connection attempt, in ms: some systems wait forever for a strap that is out of reach. */
 export const CONNECT_TIMEOUT_MS = 20_000;
-/** Straps measure about once per second. After this time without a measurement, in ms, the last value is hidden. */
+/**
+ * Straps measure about once per second. After this time without a usable measurement, in ms, the last value is hidden, and
+ * the page says what is wrong: single odd values are common and need no message.
+ */
 export const SILENCE_MS = 5_000;
+/** A heart beats less evenly than this: after this time with one value only, ms, the strap has probably stopped measuring. */
+export const FROZEN_MS = 180_000;
 
 /** Expected errors of the chooser. Any other error is shown with the browser's message. */
 const CHOOSER_FAULTS = new Map([
@@ -29,12 +34,25 @@ const CHOOSER_FAULTS = new Map([
  * @property {boolean | null} contact null if unknown
  * @property {number | null} battery percent
  * @property {number | null} ignored the last measurement if it is out of range, else null
- * @property {{ kind: "adapter" | "blocked" | "other", reason: string } | null} fault why the strap is off
+ * @property {boolean} noPulse whether the strap says that it finds no pulse (yet)
+ * @property {boolean} frozen whether the value has not changed for FROZEN_MS
+ * @property {boolean} anyContact whether measurements without skin contact are recorded
+ * @property {{ kind: "adapter" | "blocked" | "noService" | "other", reason: string } | null} fault why the strap is off
  */
 
 const OFF = Object.freeze({
-  phase: "off", name: "", bpm: null, contact: null, battery: null, ignored: null, fault: null,
+  phase: "off", name: "", bpm: null, contact: null, battery: null, ignored: null, noPulse: false, frozen: false,
+  anyContact: false, fault: null,
 });
+
+/** What a new connection starts with. */
+const UNMEASURED = Object.freeze({ bpm: null, contact: null, ignored: null, noPulse: false, frozen: false });
+
+/** What a measurement that cannot be recorded says about the strap. */
+function problemOf({ bpm, contact }) {
+  if (contact === false) return { contact, ignored: null, noPulse: false };
+  return bpm === 0 ? { contact, ignored: null, noPulse: true } : { contact, ignored: bpm, noPulse: false };
+}
 
 /**
  * Dispatches "change" whenever `state` changes, and "sample" with `{ bpm }` when a reading is due.
@@ -50,6 +68,10 @@ export class StrapSession extends EventTarget {
   #attempts = 0;
   #retry = null;
   #silence = null;
+  /** What the last measurement that could not be recorded said. */
+  #problem = null;
+  /** The last usable value and since when there is no other one. */
+  #same = { bpm: null, since: 0 };
 
   /**
    * @param {Bluetooth} bluetooth `navigator.bluetooth`
@@ -75,22 +97,49 @@ export class StrapSession extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Lets the user choose a strap, and keeps it connected until `stop`. Must be called from a click. Never rejects. */
-  async start() {
+  /** Records measurements without skin contact, or no longer. */
+  set anyContact(on) {
+    this.#sampler.anyContact = on;
+    this.#update({ anyContact: on });
+  }
+
+  /** The chosen strap's ID in this browser, or null. */
+  get deviceId() {
+    return this.#device?.id ?? null;
+  }
+
+  /** Keeps a strap connected that was chosen at an earlier visit. Never rejects. */
+  async resume(device) {
     if (this.#state.phase !== "off") return;
-    const run = this.#begin({ ...OFF, phase: "choosing" });
+    this.#begin({ ...OFF, anyContact: this.#state.anyContact, phase: "connecting" });
+    await this.#keep(device);
+  }
+
+  /**
+   * Lets the user choose a strap, and keeps it connected until `stop`. Must be called from a click. Never rejects.
+   *
+   * @param {{ all?: boolean }} [which] all: also devices that do not announce what they measure
+   */
+  async start({ all = false } = {}) {
+    if (this.#state.phase !== "off") return;
+    const run = this.#begin({ ...OFF, anyContact: this.#state.anyContact, phase: "choosing" });
     let device;
     try {
-      device = await this.#bluetooth.requestDevice({
-        filters: [{ services: ["heart_rate"] }],
-        optionalServices: ["battery_service"],
-      });
+      device = await this.#bluetooth.requestDevice(
+        all
+          ? { acceptAllDevices: true, optionalServices: ["heart_rate", "battery_service"] }
+          : { filters: [{ services: ["heart_rate"] }], optionalServices: ["battery_service"] },
+      );
     } catch (error) {
       const fault = await this.#chooserFault(error);
-      if (run === this.#run) this.#begin({ ...OFF, fault });
+      if (run === this.#run) this.#begin({ ...OFF, anyContact: this.#state.anyContact, fault });
       return;
     }
     if (run !== this.#run) return;
+    await this.#keep(device);
+  }
+
+  async #keep(device) {
     this.#device = device;
     this.#update({ name: device.name ?? "" });
     device.addEventListener("gattserverdisconnected", this.#onLost);
@@ -99,20 +148,29 @@ export class StrapSession extends EventTarget {
 
   /** Disconnects the strap. After this returns, there are no more measurements or attempts. */
   stop() {
+    this.#end(null);
+  }
+
+  #end(fault) {
     const device = this.#device;
-    this.#begin(OFF);
+    this.#begin({ ...OFF, anyContact: this.#state.anyContact, fault });
     this.#device = null;
     device?.removeEventListener("gattserverdisconnected", this.#onLost);
     device?.gatt.disconnect();
   }
 
   async #connect() {
-    const run = this.#begin({ ...this.#state, phase: "connecting", bpm: null, contact: null, ignored: null });
+    const run = this.#begin({ ...this.#state, ...UNMEASURED, phase: "connecting" });
     const device = this.#device;
     const timeout = this.#timers.set(() => this.#lose(run), CONNECT_TIMEOUT_MS);
     try {
       const server = await device.gatt.connect();
-      const service = await server.getPrimaryService("heart_rate");
+      const service = await heartRateService(server);
+      if (run !== this.#run) return;
+      if (service === null) {
+        this.#end({ kind: "noService", reason: "" });
+        return;
+      }
       const measurements = await service.getCharacteristic("heart_rate_measurement");
       measurements.addEventListener("characteristicvaluechanged", ({ target }) => {
         if (run === this.#run) this.#take(target.value);
@@ -136,7 +194,7 @@ export class StrapSession extends EventTarget {
     const device = this.#device;
     const delay = RETRY_MS[Math.min(this.#attempts, RETRY_MS.length - 1)];
     this.#attempts += 1;
-    this.#begin({ ...this.#state, phase: "lost", bpm: null, contact: null, ignored: null });
+    this.#begin({ ...this.#state, ...UNMEASURED, phase: "lost" });
     // Aborts an attempt that still hangs. The disconnect event it causes does not count as another loss.
     device.gatt.disconnect();
     this.#retry = this.#timers.set(() => this.#connect(), delay);
@@ -149,17 +207,30 @@ export class StrapSession extends EventTarget {
   #take(value) {
     const measurement = parseMeasurement(value);
     if (measurement === null) return;
-    const { bpm, contact } = measurement;
-    const usable = isUsable(measurement);
-    const sample = this.#sampler.take(measurement, this.#timers.now());
-    this.#update({ bpm: usable ? bpm : null, contact, ignored: usable || contact === false ? null : bpm });
-    this.#restartSilenceTimer();
+    const now = this.#timers.now();
+    const sample = this.#sampler.take(measurement, now);
+    if (isUsable(measurement, this.#state.anyContact)) this.#show(measurement, now);
+    else {
+      this.#problem = problemOf(measurement);
+      if (this.#state.bpm === null && this.#silence === null) this.#update(this.#problem);
+    }
     if (sample !== null) this.dispatchEvent(new CustomEvent("sample", { detail: { bpm: sample } }));
+  }
+
+  #show({ bpm, contact }, now) {
+    if (bpm !== this.#same.bpm) this.#same = { bpm, since: now };
+    this.#problem = null;
+    this.#update({ bpm, contact, ignored: null, noPulse: false, frozen: now - this.#same.since >= FROZEN_MS });
+    this.#restartSilenceTimer();
   }
 
   #restartSilenceTimer() {
     this.#timers.clear(this.#silence);
-    this.#silence = this.#timers.set(() => this.#update({ bpm: null, ignored: null }), SILENCE_MS);
+    this.#silence = this.#timers.set(() => {
+      this.#silence = null;
+      this.#same = { bpm: null, since: 0 };
+      this.#update({ ...UNMEASURED, ...this.#problem });
+    }, SILENCE_MS);
   }
 
   /** Reads the battery level, which is optional. */
@@ -191,6 +262,9 @@ export class StrapSession extends EventTarget {
   #begin(state) {
     this.#timers.clear(this.#retry);
     this.#timers.clear(this.#silence);
+    this.#silence = null;
+    this.#problem = null;
+    this.#same = { bpm: null, since: 0 };
     this.#sampler.reset();
     if (state.phase === "off") this.#attempts = 0;
     this.#run = {};
@@ -203,6 +277,16 @@ export class StrapSession extends EventTarget {
     if (Object.keys(next).every((key) => next[key] === this.#state[key])) return;
     this.#state = Object.freeze(next);
     this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** A device's heart-rate service; null if it has none. */
+async function heartRateService(server) {
+  try {
+    return await server.getPrimaryService("heart_rate");
+  } catch (error) {
+    if (error.name === "NotFoundError") return null;
+    throw error;
   }
 }
 

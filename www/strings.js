@@ -103,6 +103,17 @@ export function formatTime(time, now) {
   return formatter(Intl.DateTimeFormat, today ? TIME : DATE_AND_TIME).format(moment);
 }
 
+/** The same in few letters: without seconds, and without a year that is the current one. */
+export function formatMoment(time, now) {
+  const [moment, today] = [new Date(time), new Date(now)];
+  const sameYear = moment.getFullYear() === today.getFullYear();
+  const options =
+    moment.toDateString() === today.toDateString()
+      ? { hour: "numeric", minute: "2-digit" }
+      : { ...(sameYear ? {} : { year: "numeric" }), month: "short", day: "numeric", ...(sameYear ? { hour: "numeric", minute: "2-digit" } : {}) };
+  return formatter(Intl.DateTimeFormat, options).format(moment);
+}
+
 /** Creates the formatters of the current language ahead of their first use, which takes a browser about 20 ms. */
 export function warmUpFormatters() {
   formatNumber(0);
@@ -125,6 +136,11 @@ export function formatter(Format, options) {
     formatters.set(key, made);
   }
   return made;
+}
+
+/** What spreadsheets expect between two fields of a CSV: it follows from the browser's first language, not the page's. */
+export function csvSeparator() {
+  return new Intl.NumberFormat(navigator.language).format(1.5).includes(",") ? ";" : ",";
 }
 
 /**

@@ -24,7 +24,9 @@ wakeDatabase();
 async function compile(url) {
   const response = await fetch(url);
   if (!response.ok) throw new LoadError(url.pathname, response.status);
-  return WebAssembly.compileStreaming(response);
+  // A proxy may change the type of the file, and old browsers do not compile while it arrives.
+  const streams = WebAssembly.compileStreaming !== undefined && response.headers.get("content-type") === "application/wasm";
+  return streams ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer());
 }
 
 /** A browser reads an origin's databases when they are first asked for, which takes a while. */

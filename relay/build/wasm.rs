@@ -193,9 +193,29 @@ fn is_inherited(name: &OsStr) -> bool {
     !NOT_INHERITED.contains(&name.as_ref())
 }
 
+/// What wasm-bindgen exports as `init()`: two calls at once load two instances, and objects of one use the memory of the
+/// other.
+const UNSAFE_EXPORT: &str = "export { initSync, __wbg_init as default };";
+/// What the package exports instead: all calls wait for the first one. A call after a failure tries again.
+const SAFE_EXPORT: &str = "\
+let __wbg_initializing;
+
+function __wbg_init_once(module_or_path) {
+    __wbg_initializing ??= __wbg_init(module_or_path).catch((error) => {
+        __wbg_initializing = undefined;
+        throw error;
+    });
+    return __wbg_initializing;
+}
+
+export { initSync, __wbg_init_once as default };";
+/// How Rust documents errors, and how TSDoc does.
+const RUST_ERRORS: &str = "     *\n     * # Errors\n     * ";
+const TSDOC_ERRORS: &str = "     * @throws ";
+
 /// Runs wasm-bindgen, unless its output for this wasm already exists.
 fn generate_glue(wasm: &Path, package: &Path) -> Result<()> {
-    let hash = sha256(&fs::read(wasm)?);
+    let hash = sha256(&fs::read(wasm)?) + &sha256(SAFE_EXPORT.as_bytes());
     let made_from = package.with_extension("sha256");
     let is_complete = PACKAGE_FILES
         .iter()
@@ -217,6 +237,20 @@ fn generate_glue(wasm: &Path, package: &Path) -> Result<()> {
         .remove_producers_section(true)
         .generate(package)
         .context("wasm-bindgen cannot generate the glue")?;
+    adapt(&package.join("wasm_node.js"), UNSAFE_EXPORT, SAFE_EXPORT)?;
+    adapt(&package.join("wasm_node.d.ts"), RUST_ERRORS, TSDOC_ERRORS)?;
     fs::write(&made_from, hash)?;
+    Ok(())
+}
+
+/// Replaces a text in a generated file, which must contain it.
+fn adapt(file: &Path, from: &str, to: &str) -> Result<()> {
+    let text = fs::read_to_string(file)?;
+    ensure!(
+        text.contains(from),
+        "wasm-bindgen writes {} in another way than expected, without {from:?}",
+        file.display()
+    );
+    fs::write(file, text.replace(from, to))?;
     Ok(())
 }

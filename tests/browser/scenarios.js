@@ -1,5 +1,5 @@
 //! Scenarios with a node without peers, called as a page calls it: getters, mining, verification, export and import.
-//! `node.constructor` is the class `Node`.
+//! `node.constructor` is the class `HeartchainNode`.
 //!
 //! All scenarios are in one file, because the web server of wasm-bindgen's test runner may fail to deliver one of several
 //! scripts that a page requests at the same time.
@@ -30,6 +30,12 @@ export async function invalidOptionsAreRefused(node) {
     const { message } = await rejection(start({ [name]: 7 }), `a number as ${name}`);
     check(message.includes(name), `the message contains the option's name: ${message}`);
   }
+  const misspelt = await rejection(start({ rooom: "a" }), "a misspelt option");
+  equal([misspelt.name, misspelt.code], ["HeartchainError", "unknown-option"], "its error");
+  check(misspelt.message.includes('"rooom"'), `the message contains the name: ${misspelt.message}`);
+  equal((await rejection(start({ room: 7 }), "a number as room")).code, "invalid-argument", "the code of a wrong type");
+  await rejection(node.constructor.start("lobby"), "a string instead of options");
+  await rejection(node.constructor.start({ relayDocument: NO_RELAY }, { signal: 7 }), "a number as signal");
   const longest = await start({ room: "é".repeat(32), relays: [], minerUrl: undefined, wasmModule: null });
   equal(longest.status().room, "é".repeat(32), "a room of exactly 64 bytes");
   longest.stop();
@@ -57,6 +63,8 @@ export async function loneNodeMatchesDocumentation(node) {
       ["version", "string"],
       ["storage", "object"],
       ["heldBack", "null"],
+      ["minerError", "null"],
+      ["relayDocumentError", "null"],
     ],
     "the fields of status()",
   );
@@ -139,13 +147,80 @@ export async function stoppedNodeIsSilent(node) {
   const event = nextEvent(node, "status");
   await node.record(72);
   await event;
-  node.stop();
-  node.stop();
-  await rejection(node.record(73), "recording after stop()");
+  const stopped = Promise.all([node.stop(), node.stop()]);
+  const { code } = await rejection(node.record(73), "recording after stop()");
+  equal(code, "stopped", "its code");
+  equal(await stopped, [undefined, undefined], "what stop() resolves to");
+  equal([node.status().state, node.status().peers, node.peers()], ["stopped", 0, []], "the status after stop()");
   events = 0;
   await new Promise((resolve) => setTimeout(resolve, 300));
   equal(events, 0, "events after stop()");
   equal(node.status().mempool, 1, "the last state can still be read");
+}
+
+export async function stoppedNodeLeavesItsSlot(node) {
+  const { room, peerId } = node.status();
+  const start = () => node.constructor.start({ room, relayDocument: NO_RELAY });
+  await node.record(72);
+  await node.stop();
+  const second = await start();
+  equal([second.status().peerId, second.status().storage.slot], [peerId, 0], "the next node is the same peer");
+  equal(second.ownReadings().length, 1, "and has its readings");
+  // An effect's cleanup in React cannot wait.
+  second.stop();
+  const third = await start();
+  equal(third.status().peerId, peerId, "also if no one waits for stop()");
+  await third.stop();
+}
+
+export async function startCanBeCanceled(node) {
+  const { room, peerId } = node.status();
+  await node.stop();
+  const options = { room, relayDocument: NO_RELAY };
+  const aborted = new AbortController();
+  aborted.abort();
+  const { name } = await rejection(node.constructor.start(options, { signal: aborted.signal }), "an aborted signal");
+  equal(name, "AbortError", "its reason");
+
+  // As React's StrictMode does: a component is mounted, unmounted, and mounted again.
+  const controller = new AbortController();
+  const first = node.constructor.start(options, { signal: controller.signal });
+  controller.abort(new Error("unmounted"));
+  const second = node.constructor.start(options);
+  equal((await rejection(first, "a canceled start")).message, "unmounted", "its reason");
+  equal((await second).status().peerId, peerId, "the second start has the identity");
+  equal((await second).status().storage.slot, 0, "in the same slot");
+  await (await second).stop();
+}
+
+export async function failuresAreReported(node) {
+  await node.stop();
+  const start = (options) => node.constructor.start({ room: node.status().room, ...options });
+  const until = async (started, holds, what) => {
+    for (let tries = 0; !holds(started.status()); tries += 1) {
+      check(tries < 100, `${what}: ${JSON.stringify(started.status())}`);
+      await nextEvent(started, "status");
+    }
+  };
+  const broken = await start({ relayDocument: "data:text/html,hello", minerUrl: "/there-is-no-worker.js" });
+  await until(broken, ({ minerError }) => minerError === "not-loaded", "a worker that cannot be loaded");
+  await until(broken, ({ relayDocumentError }) => relayDocumentError === "unreadable", "a document of another kind");
+  await broken.stop();
+  const missing = await start({ relayDocument: "/there-is-no-document.json" });
+  await until(missing, ({ relayDocumentError }) => relayDocumentError === "http-404", "a missing document");
+  await missing.stop();
+
+  const { Worker } = globalThis;
+  delete globalThis.Worker;
+  try {
+    const without = await start({ relayDocument: NO_RELAY, minerUrl: "/worker.js" });
+    await until(without, ({ minerError }) => minerError === "no-worker", "a browser without workers");
+    await without.record(72);
+    equal(without.status().mempool, 1, "recording works");
+    await without.stop();
+  } finally {
+    globalThis.Worker = Worker;
+  }
 }
 
 export async function unreachableRelayIsShown(node) {
@@ -153,7 +228,7 @@ export async function unreachableRelayIsShown(node) {
   // Nothing listens on port 1 of this computer, and browsers block it.
   const address = "/ip4/127.0.0.1/tcp/1/ws";
   const lonely = await node.constructor.start({ room: "lonely", relays: [address] });
-  equal(lonely.status().relays, [{ address, peerId: null, connected: false, reserved: false }], "the relay");
+  equal(lonely.status().relays, [{ address, peerId: null, connected: false, reserved: false, full: false }], "the relay");
   await lonely.record(72);
   await nextEvent(lonely, "status");
   equal(lonely.status().relays[0].connected, false, "the relay is not connected");
@@ -458,13 +533,17 @@ export async function exportIsComplete(lone, mine) {
 
   const csv = await node.exportCsv();
   equal(csv.type, "text/csv", "a file of CSV");
+  const mark = new Uint8Array(await csv.slice(0, 3).arrayBuffer());
+  equal([...mark], [0xef, 0xbb, 0xbf], "the byte order mark, for Excel");
   const [head, ...rows] = (await csv.text()).trimEnd().split("\r\n");
-  equal(head, "recorded,bpm,author,seq,block,block_time,id", "the CSV's first line");
-  const iso = (time) => new Date(time).toISOString();
-  const expected = file.blocks.flatMap(({ index, time, readings }) =>
-    readings.map((r) => [iso(r.time), r.bpm, r.author, r.seq, index, iso(time), r.id].join(",")),
-  );
-  equal(rows, expected, "the CSV's rows");
+  equal(head, "local_time,time_zone,utc_time,name,bpm,block,author,seq,id", "the CSV's first line");
+  const expected = file.blocks.flatMap(({ index, readings }) => readings.map((r) => csvRow(node, r, index)));
+  equal(rows, expected.map((fields) => fields.join(",")), "the CSV's rows");
+  const [, ...semicolons] = (await (await node.exportCsv({ separator: ";" })).text()).trimEnd().split("\r\n");
+  equal(semicolons, expected.map((fields) => fields.join(";")), "with another separator");
+  for (const options of [{ separator: "|" }, { separator: 7 }, { seperator: ";" }, 7]) {
+    await rejection(node.exportCsv(options), `exportCsv(${JSON.stringify(options)})`);
+  }
   end();
 
   const waiting = await lone.constructor.start({ room: "only waiting", relayDocument: NO_RELAY, storage: "memory" });
@@ -474,7 +553,7 @@ export async function exportIsComplete(lone, mine) {
   equal([second.blocks, second.waiting], [[], waiting.pending()], "an export contains the waiting readings");
   const [row] = (await (await waiting.exportCsv()).text()).split("\r\n").slice(2);
   const [{ time, author, id }] = waiting.pending().slice(1);
-  equal(row, `${iso(time)},81,${author},1,,,${id}`, "the row of a waiting reading");
+  equal(row, csvRow(waiting, { time, author, id, bpm: 81, seq: 1 }, "").join(","), "the row of a waiting reading");
   waiting.stop();
 }
 
@@ -564,4 +643,15 @@ export async function invalidFilesAreRefused(lone, mine) {
   const { message } = await rejection(elsewhere.importJson(text), "a file of another room");
   check(message.includes('"refusals"') && message.includes('"elsewhere"'), `the message contains both names: ${message}`);
   elsewhere.stop();
+}
+
+/** The fields of a reading's row. All readings are the node's own, so that its peer ID ends in their author's name. */
+function csvRow(node, { time, bpm, author, seq, id }, block) {
+  const date = new Date(time);
+  const two = (number) => String(number).padStart(2, "0");
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  const clock = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":");
+  const ahead = -date.getTimezoneOffset();
+  const zone = `${ahead < 0 ? "-" : "+"}${two(Math.floor(Math.abs(ahead) / 60))}:${two(Math.abs(ahead) % 60)}`;
+  return [`${day} ${clock}`, zone, date.toISOString(), node.status().peerId.slice(-6), bpm, block, author, seq, id];
 }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bars, bpmAxis, inSight, nearest, summary, timeTicks } from "../../www/geometry.js";
+import { MIN_GAP_MS, bars, bpmAxis, inSight, longestPause, nearest, runs, timeTicks } from "../../www/geometry.js";
 
 const points = (bpms, step = 1000) => bpms.map((bpm, i) => ({ time: i * step, bpm, seq: i, id: String(i) }));
 
@@ -45,15 +45,29 @@ test("visible_line_includes_its_neighbours", () => {
   assert.deepEqual(inSight(line, 9000, 9500).map(({ bpm }) => bpm), [6]);
 });
 
-test("bpm_axis_includes_all_values", () => {
-  for (const [bpms, most] of [[[], 6], [[72], 6], [[60, 190], 4], [[20, 400], 3], [[20, 400], 20]]) {
+test("bpm_axis_fits_all_values", () => {
+  for (const [bpms, most] of [[[], 6], [[72], 6], [[60, 190], 4], [[20, 400], 3], [[20, 400], 20], [[48, 161], 6]]) {
     const { low, high, ticks } = bpmAxis(bpms, most);
     for (const bpm of bpms) assert.ok(low <= bpm && bpm <= high, `${bpm} in ${low} to ${high}`);
     assert.ok(high - low >= 40);
-    assert.equal(ticks[0], low);
-    assert.equal(ticks.at(-1), high);
-    assert.ok(ticks.length <= Math.max(most, 5), `${ticks}`);
+    assert.ok(ticks[0] >= low && ticks.at(-1) <= high && ticks.length >= 2, `${ticks} in ${low} to ${high}`);
+    assert.ok(ticks.length <= Math.max(most, 4), `${ticks}`);
   }
+  // Once 0 to 200, of which the values filled half.
+  assert.deepEqual(bpmAxis([48, 161], 6), { low: 40, high: 170, ticks: [50, 75, 100, 125, 150] });
+});
+
+test("line_breaks_where_nothing_was_measured", () => {
+  const at = (...times) => times.map((time) => ({ time: time * 1000 }));
+  const strap = at(0, 5, 10, 15, 44, 49, 80, 85, 90);
+  assert.equal(longestPause(strap), MIN_GAP_MS);
+  assert.deepEqual(runs(strap, longestPause(strap)).map(({ length }) => length), [6, 3]);
+  // One reading in ten minutes by hand: three of them still belong together.
+  const byHand = at(0, 600, 1200, 2700, 3300, 9000);
+  assert.equal(longestPause(byHand), 1_800_000);
+  assert.deepEqual(runs(byHand, longestPause(byHand)).map(({ length }) => length), [5, 1]);
+  assert.deepEqual(runs([], 1), []);
+  assert.equal(longestPause(at(7)), MIN_GAP_MS);
 });
 
 test("time_ticks_are_at_whole_local_steps", () => {
@@ -64,6 +78,8 @@ test("time_ticks_are_at_whole_local_steps", () => {
   assert.ok(times.length >= 3 && times.length <= 6);
   for (const time of times) assert.equal((time + offset) % step, 0);
   assert.ok(timeTicks(0, 300_000, 4, 0).times.length <= 5);
+  // Sixty days once had two labels.
+  assert.ok(timeTicks(0, 60 * 24 * hour, 8, 0).times.length >= 4);
 });
 
 test("pointer_selects_nearest_reading_within_reach", () => {
@@ -72,8 +88,4 @@ test("pointer_selects_nearest_reading_within_reach", () => {
   assert.deepEqual(nearest(lines, scale, { x: 11, y: 119 }, 20), { author: "a", point: lines[0][1][1] });
   assert.equal(nearest(lines, scale, { x: 11, y: 80 }, 3).author, "b");
   assert.equal(nearest(lines, scale, { x: 300, y: 80 }, 20), null);
-});
-
-test("line_is_summarized", () => {
-  assert.deepEqual(summary(points([70, 60, 95])), { count: 3, latest: 95, lowest: 60, highest: 95, mean: 75 });
 });

@@ -71,11 +71,12 @@ class FakeNode extends EventTarget {
   own = [];
   calls = [];
   isolated = false;
+  peerCount = 1;
   verdict = { verdict: "reject", reason: "so", kind: "signature", dropped: true };
 
   status() {
     const tip = this.chain.at(-1);
-    return { tip, isolated: this.isolated, state: "synced", hashesPerSecond: null, mempool: 0, peers: 1, miningLimit: null };
+    return { tip, isolated: this.isolated, state: "synced", hashesPerSecond: null, mempool: 0, peers: this.peerCount, miningLimit: null };
   }
   ownReadings(limit) {
     return this.own.slice(0, limit);
@@ -135,6 +136,32 @@ test("own_branch_is_tracked_until_its_readings_return", async () => {
   node.take(block(3, [reading(1)]));
   await settled();
   assert.deepEqual([mode.state.outcome.waiting, mode.state.outcome.inChain], [0, 1]);
+
+  // The fork of the lesson stays until it is dismissed, and its result when the relay stops.
+  assert.deepEqual(mode.state.pinnedFork, { fork: 0, blocks: [{ index: 1, hash: "hash1" }] });
+  node.peerCount = 0;
+  node.dispatchEvent(new Event("status"));
+  await settled();
+  assert.deepEqual([mode.state.settled, mode.state.outcome.left, mode.state.pinnedFork?.fork], [true, 1, 0]);
+  mode.dismissFork();
+  node.take(block(4));
+  await settled();
+  assert.deepEqual([mode.state.pinnedFork, mode.state.outcome.left], [null, 1]);
+});
+
+test("outcome_is_open_until_the_others_are_met", async () => {
+  const node = new FakeNode();
+  const mode = new LessonMode(node);
+  await mode.disconnect();
+  node.take(block(1));
+  await settled();
+  node.peerCount = 0;
+  await mode.reconnect();
+  assert.deepEqual([mode.state.settled, mode.state.pinnedFork], [false, null]);
+  node.peerCount = 1;
+  node.dispatchEvent(new Event("status"));
+  await settled();
+  assert.deepEqual([mode.state.settled, mode.state.pinnedFork], [true, { fork: 0, blocks: [] }]);
 });
 
 test("dry_runs_use_a_copy_that_leaving_discards", async () => {

@@ -1,8 +1,8 @@
-//! Names and colours depend only on keys, so every tab shows the same ones.
+//! Names depend only on keys, so every tab shows the same ones.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hueOf, peerIdOf, shadeOf, shortName } from "../../www/messages.js";
+import { peerIdOf, shortName } from "../../www/messages.js";
 
 // The public key of 32 zero bytes, and its peer ID as libp2p's tutorials print it for seed 0.
 const AUTHOR = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29";
@@ -14,23 +14,6 @@ test("author_has_the_libp2p_peer_id_of_its_key", () => {
 
 test("short_name_is_the_end_of_the_peer_id", () => {
   assert.equal(shortName(PEER_ID), "x6nXTN");
-});
-
-test("hues_are_degrees_and_spread", () => {
-  const hues = new Set();
-  for (let i = 0; i < 100; i += 1) {
-    const hue = hueOf(`${PEER_ID}${i}`);
-    assert.ok(Number.isInteger(hue) && hue >= 0 && hue < 360);
-    assert.equal(hue, hueOf(`${PEER_ID}${i}`));
-    hues.add(Math.floor(hue / 30));
-  }
-  assert.ok(hues.size >= 8, `only ${hues.size} of 12 sectors`);
-});
-
-test("both_shades_occur_and_are_stable", () => {
-  const shades = Array.from({ length: 40 }, (_, i) => shadeOf(`${PEER_ID}${i}`));
-  assert.deepEqual([...new Set(shades)].sort(), [0, 1]);
-  assert.equal(shadeOf(PEER_ID), shadeOf(PEER_ID));
 });
 
 test("names_beyond_the_cache_are_still_correct", () => {

@@ -8,19 +8,24 @@ import {
 } from "../../www/input.js";
 
 test("room_is_parsed_trimmed_and_in_nfc", () => {
-  assert.equal(roomFromHash("#room=class%207"), "class 7");
-  assert.equal(roomFromHash("#room=%20e%CC%81cole%20"), "\u00e9cole");
-  assert.equal(roomFromHash("#x=1&room=a"), "a");
+  assert.deepEqual(roomFromHash("#room=class%207"), { room: "class 7" });
+  assert.deepEqual(roomFromHash("#room=%20e%CC%81cole%20"), { room: "\u00e9cole" });
+});
+
+test("hand_typed_room_is_opened_exactly", () => {
+  for (const name of ["C++", "a+b", "a&b", "a=b&c", "?", "a#b", "a b"]) assert.deepEqual(roomFromHash(`#room=${name}`), { room: name });
 });
 
 test("missing_or_empty_room_is_undefined", () => {
-  for (const hash of ["", "#", "#other=1", "#room=", "#room=%20%20"]) {
-    assert.equal(roomFromHash(hash), undefined, hash);
-  }
+  for (const hash of ["", "#", "#room=", "#room=%20%20"]) assert.deepEqual(roomFromHash(hash), {}, hash);
 });
 
-test("malformed_escape_in_address_does_not_throw", () => {
-  assert.equal(roomFromHash("#room=100%"), "100%");
+test("malformed_escape_opens_no_room", () => {
+  for (const hash of ["#room=100%", "#room=%E0%A4%A", "#room=%zz"]) assert.deepEqual(roomFromHash(hash), { fault: "escape" }, hash);
+});
+
+test("unknown_part_of_the_address_opens_no_room", () => {
+  for (const hash of ["#other=1", "#lobby", "#x=1&room=a", "#Room=a"]) assert.deepEqual(roomFromHash(hash), { fault: "unknown" }, hash);
 });
 
 test("stun_servers_are_parsed_in_order", () => {
@@ -38,8 +43,8 @@ test("only_direct_no_disables_direct_connections", () => {
 test("room_name_round_trips_through_its_link", () => {
   for (const name of ["lobby", "a+b", "50% & more=", "#hash", "한국어 방", "\u{1f493}", "a/b?c"]) {
     const link = new URL(linkToRoom("https://host.example/path/?relay=%2Fip4%2F127.0.0.1#room=old", name));
-    assert.equal(roomFromHash(link.hash), name);
-    assert.equal(roomFromHash(hashForRoom(name)), name);
+    assert.deepEqual(roomFromHash(link.hash), { room: name });
+    assert.deepEqual(roomFromHash(hashForRoom(name)), { room: name });
     assert.equal(link.pathname + link.search, "/path/?relay=%2Fip4%2F127.0.0.1");
   }
 });

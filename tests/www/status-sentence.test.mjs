@@ -11,7 +11,17 @@ const relayed = { path: "relayed", index: 41 };
 const status = (state, { index = 41, connected = true } = {}) => ({
   state, tip: { index, hash: "" }, relays: [{ connected, reserved: connected }],
 });
-const line = (status, peers) => statusSentence(status, peers, say);
+const line = (status, peers) => {
+  const { spoken, ...shown } = statusSentence(status, peers, say);
+  return shown;
+};
+
+test("new_blocks_and_peers_are_not_announced", () => {
+  const spoken = (index, peers) => statusSentence(status("synced", { index }), peers, say).spoken;
+  assert.equal(spoken(41, [direct]), "In sync");
+  assert.equal(spoken(42, [direct, relayed]), spoken(41, [direct]));
+  assert.equal(statusSentence(status("alone"), [], say).spoken, say("status.alone"));
+});
 
 test("status_before_the_node_runs_is_starting", () => {
   assert.deepEqual(line(null, []), { sentence: "Starting …", tone: "busy" });
@@ -52,6 +62,18 @@ test("alone_is_reported_with_and_without_a_relay", () => {
   assert.equal(line(status("alone", { connected: false }), []).sentence,
     "Can't reach the relay. You can keep recording; readings are shared later.");
   assert.match(line({ ...status("alone"), relays: [] }, []).sentence, /^Can't reach the relay/);
+});
+
+test("full_relay_is_reported_until_one_has_room", () => {
+  const full = { connected: true, reserved: false, full: true };
+  assert.deepEqual(line({ ...status("alone"), relays: [full] }, [relay]), {
+    sentence: "The relay is full. You can still record, and reach tabs you know.", tone: "warning",
+  });
+  const refused = { connected: false, reserved: false, full: true };
+  assert.match(line({ ...status("alone"), relays: [refused] }, []).sentence, /^The relay is full/);
+  assert.match(line({ ...status("synced"), relays: [full] }, [direct]).sentence, /^In sync/);
+  const free = { connected: true, reserved: true, full: false };
+  assert.match(line({ ...status("alone"), relays: [full, free] }, [relay]).sentence, /^Only you are here/);
 });
 
 test("lost_relay_is_reported_while_peers_remain", () => {

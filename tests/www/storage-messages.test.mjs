@@ -33,6 +33,30 @@ test("each_failure_reason_has_its_own_text", () => {
   assert.equal(storageMessage(inMemory), storageMessage(storage({ failing: true, reason: "failed" })));
 });
 
+test("words_about_storage_are_true_in_a_private_window", () => {
+  // Private windows have a disk, too, as far as a page can tell.
+  assert.match(storageMessage(storage({ persisted: false })), /private window forgets/);
+  assert.match(storageMessage(storage({ persisted: null })), /private window forgets/);
+  for (const persisted of [false, null, true]) {
+    assert.doesNotMatch(storageMessage(storage({ persisted })), /for good|can close this tab without/);
+  }
+});
+
+test("week_of_safari_is_named_only_there", () => {
+  assert.match(storageMessage(storage({}), { forgetsAfterWeek: true }), /7 days .* export/);
+  assert.doesNotMatch(storageMessage(storage({}), { forgetsAfterWeek: false }), /Safari/);
+  assert.doesNotMatch(storageMessage(storage({ persisted: true }), { forgetsAfterWeek: true }), /Safari/);
+  assert.doesNotMatch(storageMessage(storage({ kind: "memory" }), { forgetsAfterWeek: true }), /Safari/);
+});
+
+test("second_tab_of_a_browser_is_explained", () => {
+  for (const code of LANGUAGES) {
+    setLanguage(code);
+    assert.ok(!storageMessage(storage({ slot: 0 })).includes(say("storage.otherTab", { tab: 1 })));
+    assert.ok(storageMessage(storage({ slot: 1 })).endsWith(say("storage.otherTab", { tab: 2 })));
+  }
+});
+
 test("readings_waiting_for_the_disk_are_counted", () => {
   assert.equal(storageMessage(storage({ saving: 1 })), "Saving 1 reading …");
   assert.equal(storageMessage(storage({ saving: 2 })), "Saving 2 readings …");

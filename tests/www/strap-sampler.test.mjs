@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { StrapSampler, isUsable, parseInterval } from "../../www/strap-sampler.js";
+import { MAX_MEASUREMENTS, StrapSampler, isUsable, parseInterval } from "../../www/strap-sampler.js";
 
 const beat = (bpm, contact = null) => ({ bpm, contact, rrMs: [] });
 
@@ -13,11 +13,30 @@ function readings(sampler, measurements) {
     .filter(([, bpm]) => bpm !== null);
 }
 
-test("reading_is_the_mean_since_the_previous_one", () => {
+test("reading_is_the_median_since_the_previous_one", () => {
   const sampler = new StrapSampler();
   const bpms = [70, 71, 72, 73, 74, 75, 80, 80, 80, 80, 81];
   const found = readings(sampler, bpms.map((bpm, second) => [second * 1000, beat(bpm)]));
   assert.deepEqual(found, [[5000, 73], [10_000, 80]]);
+});
+
+test("one_wrong_value_does_not_move_the_reading", () => {
+  const found = readings(new StrapSampler(), [60, 60, 60, 240, 60, 60].map((bpm, second) => [second * 1000, beat(bpm)]));
+  assert.deepEqual(found, [[5000, 60]], "the mean was 90");
+});
+
+test("contact_can_be_overridden", () => {
+  const sampler = new StrapSampler();
+  sampler.anyContact = true;
+  assert.deepEqual(readings(sampler, [0, 1000, 5000].map((at) => [at, beat(98, false)])), [[5000, 98]]);
+  assert.equal(isUsable(beat(0, false), true), false, "but not the range");
+});
+
+test("measurements_of_a_reading_are_bounded", () => {
+  const sampler = new StrapSampler();
+  sampler.intervalS = 60;
+  for (let i = 0; i < 50 * MAX_MEASUREMENTS; i += 1) sampler.take(beat(i < 49 * MAX_MEASUREMENTS ? 200 : 60), i);
+  assert.equal(sampler.take(beat(60), 60_000), 60, "only the newest count");
 });
 
 test("every_interval_keeps_its_pace", () => {

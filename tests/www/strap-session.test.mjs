@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CONNECT_TIMEOUT_MS, RETRY_MS, SILENCE_MS, StrapSession } from "../../www/strap-session.js";
+import { CONNECT_TIMEOUT_MS, FROZEN_MS, RETRY_MS, SILENCE_MS, StrapSession } from "../../www/strap-session.js";
 
 class Clock {
   #now = 0;
@@ -133,6 +133,75 @@ test("no_contact_hides_the_value_and_records_nothing", async () => {
   await measure(all, 20, 0b100, 72);
   assert.deepEqual(all.samples, []);
   assert.deepEqual([all.session.state.bpm, all.session.state.contact], [null, false]);
+});
+
+test("strap_that_never_feels_skin_can_be_recorded", async () => {
+  // "04 62": contact is supported and never detected, 98 beats per minute.
+  const all = await connected();
+  await measure(all, 20, 0x04, 0x62);
+  assert.deepEqual([all.session.state.contact, all.samples], [false, []]);
+  all.session.anyContact = true;
+  await measure(all, 6, 0x04, 0x62);
+  assert.deepEqual([all.session.state.bpm, all.samples.at(-1)], [98, 98]);
+  all.session.stop();
+  assert.equal(all.session.state.anyContact, true, "it stays for the next connection");
+});
+
+test("zero_between_values_changes_nothing", async () => {
+  const all = await connected();
+  let changes = 0;
+  await measure(all, 1, 0, 72);
+  all.session.addEventListener("change", () => (changes += 1));
+  for (let second = 0; second < 20; second += 1) await measure(all, 1, 0, second % 2 ? 72 : 0);
+  assert.equal(changes, 0);
+  assert.deepEqual([...new Set(all.samples)], [72]);
+  await measure(all, 8, 0, 0);
+  const { bpm, noPulse, ignored } = all.session.state;
+  assert.deepEqual([bpm, noPulse, ignored], [null, true, null]);
+  await measure(all, 1, 0, 70);
+  assert.deepEqual([all.session.state.bpm, all.session.state.noPulse], [70, false]);
+});
+
+test("value_that_never_changes_is_noticed", async () => {
+  const all = await connected();
+  await measure(all, FROZEN_MS / 1000, 0, 72);
+  assert.equal(all.session.state.frozen, false);
+  await measure(all, 2, 0, 72);
+  assert.equal(all.session.state.frozen, true);
+  assert.ok(all.samples.length > 30, "it is recorded all the same");
+  await measure(all, 1, 0, 73);
+  assert.equal(all.session.state.frozen, false);
+});
+
+test("all_devices_can_be_shown", async () => {
+  const { session, bluetooth, strap } = setUp();
+  const asked = [];
+  bluetooth.requestDevice = async (options) => {
+    asked.push(options);
+    return strap;
+  };
+  await session.start({ all: true });
+  assert.equal(asked[0].acceptAllDevices, true);
+  assert.ok(asked[0].optionalServices.includes("heart_rate"));
+});
+
+test("device_without_heart_rate_is_not_retried", async () => {
+  const all = setUp();
+  all.strap.gatt.connect = async () => ({
+    getPrimaryService: () => Promise.reject(Object.assign(new Error("none"), { name: "NotFoundError" })),
+  });
+  await all.session.start({ all: true });
+  await settled();
+  assert.deepEqual([all.session.state.phase, all.session.state.fault.kind, all.clock.waiting], ["off", "noService", 0]);
+});
+
+test("strap_of_an_earlier_visit_is_resumed", async () => {
+  const all = setUp();
+  all.bluetooth.requestDevice = () => assert.fail("the user is not asked");
+  await all.session.resume(all.strap);
+  await settled();
+  await measure(all, 6, 0, 66);
+  assert.deepEqual([all.session.state.phase, all.samples], ["on", [66]]);
 });
 
 test("out_of_range_values_are_reported_and_skipped", async () => {

@@ -31,7 +31,7 @@ test("no_text_contains_undefined", () => {
     hashes: 9, bits: "1f00ffff", bad: 1, blocks: 2, newBlocks: 1, readings: 3, newReadings: 2, relays: 1, usage: "1 MB",
     quota: "2 MB", room: "lobby", limit: 8, position: 3, hash: "00ab", seq: 4, records: 5,
     at: 3, tip: 4, left: 1, kept: 2, waiting: 1, inChain: 1, was: 72, now: 112, next: 5, other: "author", ok: false,
-    saved: 2, pace: 200, given: "x", option: "--x", file: "f", status: 404, tries: 65_536, speed: 1_000_000,
+    low: 60, high: 90, tab: 2, saved: 2, pace: 200, given: "x", option: "--x", file: "f", status: 404, tries: 65_536, speed: 1_000_000,
   };
   for (const code of LANGUAGES) {
     setLanguage(code);

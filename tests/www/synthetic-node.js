@@ -1,6 +1,6 @@
 //! Replaces the wasm package in tests of the page's rendering: a node with a chain of any length, computed on demand,
 //! and with readings at any rate. Verifies nothing and connects to no one. The page's address sets the sizes:
-//! `?blocks=100000&authors=12&rate=20&fork=7` (`rate`: readings per second, with a block each second; `fork`: blocks of
+//! `?blocks=100000&authors=12&rate=20&fork=7&blockMs=1000` (`rate`: readings per second, with a block each second; `fork`: blocks of
 //! a side branch at the tip).
 
 const parameters = new URLSearchParams(location.search);
@@ -12,7 +12,7 @@ const RATE = parameter("rate", 0);
 const READINGS_A_BLOCK = parameter("readings", 10);
 const FORK = parameter("fork", 0);
 /** Time between two blocks of the past, ms. */
-const BLOCK_MS = 1_000;
+const BLOCK_MS = parameter("blockMs", 1_000);
 
 const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
@@ -22,7 +22,7 @@ export function qrCode() {
   return undefined;
 }
 
-export class Node extends EventTarget {
+export class HeartchainNode extends EventTarget {
   #began = Date.now();
   #pastTip = parameter("blocks", 10);
   /** The blocks made since the page was opened. */
@@ -31,7 +31,7 @@ export class Node extends EventTarget {
   #count = 0;
 
   static async start() {
-    const node = new Node();
+    const node = new HeartchainNode();
     if (RATE > 0) node.#run();
     return node;
   }
@@ -46,7 +46,7 @@ export class Node extends EventTarget {
       totalWork: String(this.#tip),
       mempool: this.#pending.length,
       state: "synced",
-      relays: [{ address: "/ip4/127.0.0.1/tcp/1/ws", peerId: "relay", connected: true, reserved: true }],
+      relays: [{ address: "/ip4/127.0.0.1/tcp/1/ws", peerId: "relay", connected: true, reserved: true, full: false }],
       peers: PEERS,
       clockOffsetMs: null,
       hashesPerSecond: null,
@@ -55,6 +55,8 @@ export class Node extends EventTarget {
       miningLimit: null,
       version: "0.0.0",
       heldBack: null,
+      minerError: null,
+      relayDocumentError: null,
     };
   }
 

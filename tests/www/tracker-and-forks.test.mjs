@@ -61,6 +61,19 @@ test("old_forks_are_hidden_and_many_are_bounded", () => {
   assert.equal(recentForks([1, 2, 3, 4].map(() => branch(12, 10, 2)), 12).length, MAX_SHOWN_FORKS);
 });
 
+test("pinned_fork_stays_while_the_chain_grows", () => {
+  const pinned = { fork: 10, blocks: [{ index: 11, hash: "mine11" }, { index: 12, hash: "mine12" }] };
+  const busy = Array.from({ length: 16 }, (_, i) => branch(300 - i, 290, 2));
+  for (const tip of [13, 12 + RECENT_FORK_BLOCKS, 500]) {
+    const [fork, ...more] = recentForks(busy, tip, pinned);
+    assert.deepEqual(more, []);
+    assert.deepEqual([fork.fork, fork.ours[0], fork.theirs.map(({ hash }) => hash), fork.pinned], [10, 11, ["mine11", "mine12"], true]);
+    assert.equal(fork.ours.length + fork.oursAbove, tip - 10);
+  }
+  assert.equal(recentForks([branch(12, 10, 2)], 20, { fork: 10, blocks: [] })[0].theirs.length, 2, "others' branch, if it is known");
+  assert.deepEqual(recentForks([], 20, null), []);
+});
+
 test("single_block_fork_is_shown_only_on_its_card", () => {
   const short = branch(12, 12 - MIN_FORK_BLOCKS + 1, MIN_FORK_BLOCKS - 1);
   assert.equal(recentForks([short], 12).length, 0);

@@ -1,25 +1,25 @@
 //! The JavaScript API: every exported item, and the conversion of values between JavaScript and Rust. Contains no logic
 //! of its own.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, rc::Rc};
 
 use heartchain_chain::{header::Header, mining::Job, reading::Reading};
 use serde::Serialize;
-use wasm_bindgen::{JsError, JsValue, prelude::wasm_bindgen};
+use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
 use crate::{
+    api_error::ApiError,
     archive::ExportFormat,
     arguments::{self, Document, Options, heart_rate, height},
     blob_writer::BlobWriter,
     driver::EventSink,
     event_buffer::NodeEvent,
-    failure,
+    failure::{self, PanicReport},
+    leaving::{all_have_left, leave, promise_of, unless_aborted},
     listeners::{Listeners, dispatch},
     node::{self, Command},
     node_state::NodeState,
-    qr,
-    resume_listener::ResumeListener,
-    start,
+    qr, start,
     view::{ChainView, NoticeView, RecordedView},
 };
 
@@ -37,51 +37,67 @@ const TYPES: &str = include_str!("types.d.ts");
 
 #[wasm_bindgen]
 extern "C" {
-    /// The options of `Node.start`.
-    #[wasm_bindgen(typescript_type = "NodeOptions | undefined")]
+    /// The options of `HeartchainNode.start`.
+    #[wasm_bindgen(typescript_type = "NodeOptions")]
     #[derive(Clone, Debug)]
     pub type NodeOptions;
+    /// What cancels a start.
+    #[wasm_bindgen(typescript_type = "StartControl")]
+    #[derive(Clone, Debug)]
+    pub type StartControl;
 }
 
-/// A peer in a room, which lives as long as its tab.
+/// A peer in a room. It lives until `stop()`, or as long as its tab.
 #[wasm_bindgen]
 #[derive(Debug)]
-pub struct Node {
+pub struct HeartchainNode {
     node: node::Node,
     listeners: Listeners,
-    _resume_listener: Option<ResumeListener>,
 }
 
 #[wasm_bindgen]
-impl Node {
+impl HeartchainNode {
     /// Joins a room: makes this tab a peer, and finds other peers through the relays.
     ///
     /// Rejects with a descriptive Error if an option is not valid, such as the room's name or a relay's address. An
-    /// unreachable relay is no error: the node runs, and keeps trying to connect.
+    /// unreachable relay is no error: the node runs, and keeps trying to connect. With a `signal`, the start can be
+    /// canceled: it then rejects with the signal's reason, and leaves nothing behind.
     ///
     /// # Errors
-    /// If an option is not valid, or the browser lacks a feature that the node needs.
-    pub async fn start(options: NodeOptions) -> Result<Self, JsError> {
+    /// If an option is not valid, the signal aborts, or the browser lacks a feature that the node needs.
+    pub async fn start(
+        options: Option<NodeOptions>,
+        control: Option<StartControl>,
+    ) -> Result<Self, JsValue> {
         failure::report_panics();
-        let options = Options::read(&options.into())?;
+        let control = control.map_or(JsValue::UNDEFINED, JsValue::from);
+        let signal = arguments::abort_signal(&control).map_err(ApiError::from)?;
+        let options = options.map_or(JsValue::UNDEFINED, JsValue::from);
+        let options = Options::read(&options)?;
         let listeners =
-            Listeners::new().map_err(|_| JsError::new("this browser has no EventTarget"))?;
-        let node = start::start(
-            options,
-            JsEventSink {
-                listeners: listeners.clone(),
-            },
-        )
-        .await?;
-        failure::notify_also(&listeners);
-        let handle = node.clone();
-        // This fails if the queue of commands is full; then the driver is awake anyway.
-        let resume_listener = ResumeListener::new(move || drop(handle.command(Command::Resumed)));
-        Ok(Self {
-            node,
-            listeners,
-            _resume_listener: resume_listener,
-        })
+            Listeners::new().map_err(|_| ApiError::internal("this browser has no EventTarget"))?;
+        let report = Rc::new(failure::report_to(listeners.clone()));
+        let sink = JsEventSink {
+            listeners: listeners.clone(),
+            report: report.clone(),
+        };
+        let start = async move {
+            all_have_left().await;
+            start::start(options, sink).await
+        };
+        let undo = |started: Result<node::Node, _>| async move {
+            if let Ok(node) = started {
+                node.stop().await;
+            }
+        };
+        let node = unless_aborted(signal, start, undo)
+            .await?
+            .map_err(ApiError::from)?;
+        // A panic before the first event is reported with all fields, too.
+        report.remember_status(&to_js(
+            &node.with_state(NodeState::status).map_err(ApiError::from)?,
+        )?);
+        Ok(Self { node, listeners })
     }
 
     /// The status of this tab and its room.
@@ -89,7 +105,7 @@ impl Node {
     /// # Errors
     /// If the node panicked.
     #[wasm_bindgen(unchecked_return_type = "NodeStatus")]
-    pub fn status(&self) -> Result<JsValue, JsError> {
+    pub fn status(&self) -> Result<JsValue, ApiError> {
         to_js(&self.node.with_state(NodeState::status)?)
     }
 
@@ -98,7 +114,7 @@ impl Node {
     /// # Errors
     /// If the node panicked.
     #[wasm_bindgen(unchecked_return_type = "PeerStatus[]")]
-    pub fn peers(&self) -> Result<JsValue, JsError> {
+    pub fn peers(&self) -> Result<JsValue, ApiError> {
         to_js(&self.node.with_state(NodeState::peers)?)
     }
 
@@ -107,7 +123,7 @@ impl Node {
     /// # Errors
     /// If `limit` is out of range, or the node panicked.
     #[wasm_bindgen(skip_typescript)]
-    pub fn pending(&self, limit: &JsValue) -> Result<JsValue, JsError> {
+    pub fn pending(&self, limit: &JsValue) -> Result<JsValue, ApiError> {
         let limit = arguments::limit(
             limit,
             DEFAULT_PENDING,
@@ -122,7 +138,7 @@ impl Node {
     /// # Errors
     /// If `limit` is out of range, or the node panicked.
     #[wasm_bindgen(js_name = ownReadings, skip_typescript)]
-    pub fn own_readings(&self, limit: &JsValue) -> Result<JsValue, JsError> {
+    pub fn own_readings(&self, limit: &JsValue) -> Result<JsValue, ApiError> {
         let limit = arguments::limit(
             limit,
             DEFAULT_OWN_READINGS,
@@ -137,7 +153,7 @@ impl Node {
     /// # Errors
     /// If the node panicked.
     #[wasm_bindgen(unchecked_return_type = "Branch[]")]
-    pub fn branches(&self) -> Result<JsValue, JsError> {
+    pub fn branches(&self) -> Result<JsValue, ApiError> {
         to_js(&self.node.with_state(NodeState::branches)?)
     }
 
@@ -150,7 +166,7 @@ impl Node {
     pub fn check(
         &self,
         #[wasm_bindgen(unchecked_param_type = "Block")] block: &JsValue,
-    ) -> Result<JsValue, JsError> {
+    ) -> Result<JsValue, ApiError> {
         let claim = arguments::block(block)?;
         to_js(&self.node.with_state(|state| state.check(&claim))?)
     }
@@ -162,19 +178,20 @@ impl Node {
     /// # Errors
     /// If storage fails, or the chain changes too much during the export.
     #[wasm_bindgen(js_name = exportJson)]
-    pub async fn export_json(&self) -> Result<web_sys::Blob, JsError> {
+    pub async fn export_json(&self) -> Result<web_sys::Blob, ApiError> {
         export(self.node.clone(), ExportFormat::Json, "application/json").await
     }
 
-    /// Exports all readings that this tab knows of, as CSV for spreadsheets.
+    /// Exports all readings that this tab knows of, as CSV for spreadsheets, with times in this computer's time zone.
     ///
     /// Rejects with a descriptive Error.
     ///
     /// # Errors
-    /// If storage fails, or the chain changes too much during the export.
-    #[wasm_bindgen(js_name = exportCsv)]
-    pub async fn export_csv(&self) -> Result<web_sys::Blob, JsError> {
-        export(self.node.clone(), ExportFormat::Csv, "text/csv").await
+    /// If the separator is not valid, storage fails, or the chain changes too much during the export.
+    #[wasm_bindgen(js_name = exportCsv, skip_typescript)]
+    pub async fn export_csv(&self, options: JsValue) -> Result<web_sys::Blob, ApiError> {
+        let separator = arguments::separator(&options)?;
+        export(self.node.clone(), ExportFormat::Csv(separator), "text/csv").await
     }
 
     /// Imports what another tab of the room exported as JSON. Everything is verified as if a peer had sent it. The
@@ -188,7 +205,7 @@ impl Node {
     pub async fn import_json(
         &self,
         #[wasm_bindgen(unchecked_param_type = "string")] text: JsValue,
-    ) -> Result<JsValue, JsError> {
+    ) -> Result<JsValue, ApiError> {
         let node = self.node.clone();
         let room = node.with_state(|state| state.machine.room().clone())?;
         let document = Document::read(&text, &room)?;
@@ -213,7 +230,7 @@ impl Node {
         &self,
         #[wasm_bindgen(unchecked_param_type = "{ block: Block } | { reading: Reading }")]
         sent: JsValue,
-    ) -> Result<JsValue, JsError> {
+    ) -> Result<JsValue, ApiError> {
         let candidate = arguments::candidate(&sent)?;
         to_js(&self.node.with_state(|state| state.dry_run(&candidate))??)
     }
@@ -227,7 +244,7 @@ impl Node {
     pub fn isolate(
         &self,
         #[wasm_bindgen(unchecked_param_type = "boolean")] on: &JsValue,
-    ) -> Result<(), JsError> {
+    ) -> Result<(), ApiError> {
         let on = arguments::boolean("on", on)?;
         Ok(self.node.command(Command::Isolate(on))?)
     }
@@ -242,7 +259,7 @@ impl Node {
         &self,
         #[wasm_bindgen(unchecked_param_type = "number | null", js_name = hashesPerSecond)]
         limit: &JsValue,
-    ) -> Result<(), JsError> {
+    ) -> Result<(), ApiError> {
         let limit = arguments::mining_limit(limit)?;
         Ok(self.node.command(Command::LimitMining(limit))?)
     }
@@ -259,7 +276,7 @@ impl Node {
         &self,
         #[wasm_bindgen(unchecked_param_type = "number")] from: JsValue,
         #[wasm_bindgen(unchecked_param_type = "number")] to: JsValue,
-    ) -> Result<JsValue, JsError> {
+    ) -> Result<JsValue, ApiError> {
         let (from, to) = (height("from", &from)?, height("to", &to)?);
         let node = self.node.clone();
         to_js(&node.blocks(from, to).await?)
@@ -275,7 +292,7 @@ impl Node {
     pub async fn record(
         &self,
         #[wasm_bindgen(unchecked_param_type = "number")] bpm: JsValue,
-    ) -> Result<JsValue, JsError> {
+    ) -> Result<JsValue, ApiError> {
         let bpm = heart_rate(&bpm)?;
         let node = self.node.clone();
         let (id, seq) = node.record(bpm).await?;
@@ -293,7 +310,7 @@ impl Node {
     /// # Errors
     /// If the node panicked.
     #[wasm_bindgen(js_name = requestPersistence, unchecked_return_type = "boolean")]
-    pub async fn request_persistence(&self) -> Result<JsValue, JsError> {
+    pub async fn request_persistence(&self) -> Result<JsValue, ApiError> {
         let node = self.node.clone();
         Ok(node.request_persistence().await?.into())
     }
@@ -326,24 +343,25 @@ impl Node {
         self.listeners.remove(name, listener, options)
     }
 
-    /// Leaves the room: closes every connection and ends the mining worker. The getters keep returning the last state.
-    pub fn stop(&self) {
-        // This fails if the node has stopped already.
-        drop(self.node.command(Command::Stop));
+    /// Leaves the room: closes every connection and ends the mining worker. Resolves once that is done and everything is on
+    /// disk. The getters keep returning the last state, with `state: "stopped"`.
+    #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
+    pub fn stop(&self) -> js_sys::Promise {
+        promise_of(leave(self.node.stop()))
     }
 }
 
 #[cfg(feature = "trace")]
 #[wasm_bindgen]
-impl Node {
+impl HeartchainNode {
     /// Prints traces on the console that pass this filter, such as `debug` or `heartchain=debug,libp2p=info`. Only
     /// builds for development have this function.
     ///
     /// # Errors
     /// If the text is not a filter.
     #[wasm_bindgen(js_name = trace, skip_typescript)]
-    pub fn trace(filter: &str) -> Result<(), JsError> {
-        Ok(crate::trace::print_on_console(filter)?)
+    pub fn trace(filter: &str) -> Result<(), ApiError> {
+        crate::trace::print_on_console(filter).map_err(|error| ApiError::invalid(&error))
     }
 }
 
@@ -353,9 +371,12 @@ impl Node {
 /// # Errors
 /// If the bytes are not a header, or its bits are not a valid target.
 #[wasm_bindgen(js_name = mineBatch)]
-pub fn mine_batch(header: &[u8], start: u64, tries: u32) -> Result<Option<u64>, JsError> {
-    let header = Header::decode(header)?;
-    let target = header.bits.target()?;
+pub fn mine_batch(header: &[u8], start: u64, tries: u32) -> Result<Option<u64>, ApiError> {
+    let header = Header::decode(header).map_err(|error| ApiError::invalid(&error))?;
+    let target = header
+        .bits
+        .target()
+        .map_err(|error| ApiError::invalid(&error))?;
     Ok(Job::new(&header, target).search(start, tries))
 }
 
@@ -370,6 +391,7 @@ pub fn qr_code(text: &str) -> Option<Vec<u8>> {
 /// Delivers events to JavaScript as `CustomEvent`s.
 struct JsEventSink {
     listeners: Listeners,
+    report: Rc<PanicReport>,
 }
 
 impl EventSink for JsEventSink {
@@ -389,7 +411,7 @@ impl EventSink for JsEventSink {
         // Listeners read the node's state, so the borrow has ended by now.
         if let Ok(detail) = detail {
             if name == "status" {
-                failure::remember_status(&detail);
+                self.report.remember_status(&detail);
             }
             dispatch(&self.listeners, name, &detail);
         }
@@ -400,13 +422,15 @@ async fn export(
     node: node::Node,
     format: ExportFormat,
     media_type: &str,
-) -> Result<web_sys::Blob, JsError> {
+) -> Result<web_sys::Blob, ApiError> {
     let mut file = BlobWriter::new();
     node.export(format, |text| file.push(text)).await?;
     file.finish(media_type)
-        .ok_or_else(|| JsError::new("this browser cannot make a file of it"))
+        .ok_or_else(|| ApiError::internal("this browser cannot make a file of it"))
 }
 
-fn to_js(value: &impl Serialize) -> Result<JsValue, JsError> {
-    Ok(value.serialize(&serde_wasm_bindgen::Serializer::json_compatible())?)
+fn to_js(value: &impl Serialize) -> Result<JsValue, ApiError> {
+    value
+        .serialize(&serde_wasm_bindgen::Serializer::json_compatible())
+        .map_err(|error| ApiError::internal(error.to_string()))
 }

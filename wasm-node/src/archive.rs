@@ -3,13 +3,14 @@
 //! at once. The machine validates what is imported, not this module.
 
 use futures::channel::oneshot;
-use heartchain_chain::{hash::BlockHash, reading::Reading, room::Room};
+use heartchain_chain::{hash::BlockHash, key::Author, reading::Reading, room::Room};
 use heartchain_sync::io::{ImportPiece, Imported};
 use serde::Serialize;
 
 use crate::{
     arguments::{Document, FORMAT},
     clock,
+    net::peer_id_of_author,
     node::{Command, Node, NodeError},
     view::{BlockView, ImportedView, ReadingView, TipView},
 };
@@ -23,8 +24,45 @@ const EXPORT_READINGS_PER_CHUNK: usize = 1_024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExportFormat {
     Json,
-    Csv,
+    Csv(Separator),
 }
+
+/// What is between two fields of a CSV. Spreadsheets expect a semicolon where numbers have a decimal comma.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Separator {
+    Comma,
+    Semicolon,
+    Tab,
+}
+
+impl Separator {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Comma => ",",
+            Self::Semicolon => ";",
+            Self::Tab => "\t",
+        }
+    }
+}
+
+/// Without this mark, Excel reads UTF-8 as another encoding.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The columns of a CSV. `name` is what the page shows of an author.
+const CSV_COLUMNS: [&str; 9] = [
+    "local_time",
+    "time_zone",
+    "utc_time",
+    "name",
+    "bpm",
+    "block",
+    "author",
+    "seq",
+    "id",
+];
+
+/// Letters of an author's name: the end of its peer ID, as on the page.
+const NAME_LEN: usize = 6;
 
 /// The first fields of a JSON document.
 #[derive(Debug, Serialize)]
@@ -200,7 +238,10 @@ impl ExportFormat {
                     head.strip_suffix('}').unwrap_or(&head)
                 ))
             }
-            Self::Csv => Ok("recorded,bpm,author,seq,block,block_time,id\r\n".to_owned()),
+            Self::Csv(separator) => Ok(format!(
+                "{BYTE_ORDER_MARK}{}\r\n",
+                CSV_COLUMNS.join(separator.text())
+            )),
         }
     }
 
@@ -213,10 +254,9 @@ impl ExportFormat {
     fn push_block(self, text: &mut String, block: &BlockView) -> Result<(), NodeError> {
         match self {
             Self::Json => text.push_str(&json(block)?),
-            Self::Csv => {
-                let time = clock::iso(block.time);
+            Self::Csv(separator) => {
                 for reading in &block.readings {
-                    text.push_str(&csv_row(reading, &block.index.to_string(), &time));
+                    text.push_str(&csv_row(reading, &block.index.to_string(), separator));
                 }
             }
         }
@@ -226,14 +266,14 @@ impl ExportFormat {
     const fn middle(self) -> &'static str {
         match self {
             Self::Json => "\n],\n\"waiting\":[\n",
-            Self::Csv => "",
+            Self::Csv(_) => "",
         }
     }
 
     fn push_reading(self, text: &mut String, reading: &ReadingView) -> Result<(), NodeError> {
         match self {
             Self::Json => text.push_str(&json(reading)?),
-            Self::Csv => text.push_str(&csv_row(reading, "", "")),
+            Self::Csv(separator) => text.push_str(&csv_row(reading, "", separator)),
         }
         Ok(())
     }
@@ -241,13 +281,13 @@ impl ExportFormat {
     const fn tail(self) -> &'static str {
         match self {
             Self::Json => "\n]\n}\n",
-            Self::Csv => "",
+            Self::Csv(_) => "",
         }
     }
 }
 
 /// One line of the CSV. No field is free text, so none has to be quoted.
-fn csv_row(reading: &ReadingView, block: &str, block_time: &str) -> String {
+fn csv_row(reading: &ReadingView, block: &str, separator: Separator) -> String {
     let ReadingView {
         id,
         author,
@@ -256,8 +296,29 @@ fn csv_row(reading: &ReadingView, block: &str, block_time: &str) -> String {
         bpm,
         signature: _,
     } = reading;
-    let recorded = clock::iso(*time);
-    format!("{recorded},{bpm},{author},{seq},{block},{block_time},{id}\r\n")
+    let (local, zone) = clock::local(*time);
+    let fields = [
+        local,
+        zone,
+        clock::iso(*time),
+        name_of(author),
+        bpm.to_string(),
+        block.to_owned(),
+        author.clone(),
+        seq.to_string(),
+        id.clone(),
+    ];
+    format!("{}\r\n", fields.join(separator.text()))
+}
+
+/// The short name of an author; empty if the key is not hex, which no reading has.
+fn name_of(author: &str) -> String {
+    let key = author.parse::<Author>().ok();
+    let peer = key.and_then(|key| peer_id_of_author(key.as_bytes()));
+    let name = peer.map(|peer| peer.to_base58()).unwrap_or_default();
+    name.get(name.len().saturating_sub(NAME_LEN)..)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn json(value: &impl Serialize) -> Result<String, NodeError> {

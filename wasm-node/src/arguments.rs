@@ -11,23 +11,39 @@ use heartchain_chain::{
     room::{Room, RoomName, RoomParams},
 };
 use heartchain_sync::message::GossipItem;
-use wasm_bindgen::{JsCast as _, JsError, JsValue};
+use wasm_bindgen::{JsCast as _, JsValue};
 
-pub(crate) use self::{
-    blocks::block,
-    document::{Document, DocumentError, FORMAT},
-};
 use self::{
     blocks::reading,
     fields::{field, whole},
 };
+pub(crate) use self::{
+    blocks::{BlockArgumentError, block},
+    document::{Document, DocumentError, FORMAT},
+};
 use crate::{
+    api_error::ApiError,
+    archive::Separator,
     document_reader,
     net::{CircuitAddress, IceServer, MAX_ICE_SERVERS, PageScheme, RelayAddress, WANTED_PEERS},
 };
 
 /// The room that a tab joins by default.
 const DEFAULT_ROOM: &str = "lobby";
+/// The options of `HeartchainNode.start`.
+const OPTION_NAMES: [&str; 9] = [
+    "room",
+    "relays",
+    "peers",
+    "direct",
+    "iceServers",
+    "relayDocument",
+    "minerUrl",
+    "storage",
+    "wasmModule",
+];
+/// Letters of an unknown option that are repeated in the error.
+const MAX_SHOWN_NAME: usize = 32;
 /// The highest mining limit that makes sense, in hashes per second: no worker reaches it.
 const MAX_MINING_LIMIT: u32 = 1_000_000_000;
 /// Peers in the option `peers`: as many as a tab looks for on its own.
@@ -53,6 +69,14 @@ pub(crate) enum ArgumentError {
         /// The most entries that are allowed.
         max: usize,
     },
+    /// No option has this name: it may be misspelt.
+    #[error("there is no option {name:?}; the options are {known}")]
+    UnknownOption {
+        /// The option's name, shortened.
+        name: String,
+        /// The names of all options.
+        known: String,
+    },
     /// The value is not a valid heart rate.
     #[error("a heart rate is a whole number from {min} to {max}, not {found}")]
     Bpm {
@@ -65,7 +89,7 @@ pub(crate) enum ArgumentError {
     },
 }
 
-/// The options of `Node.start`, checked.
+/// The options of `HeartchainNode.start`, checked.
 pub(crate) struct Options {
     pub(crate) room: Room,
     /// Decides which relays this tab may dial.
@@ -83,7 +107,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    pub(crate) fn read(options: &JsValue) -> Result<Self, JsError> {
+    pub(crate) fn read(options: &JsValue) -> Result<Self, ApiError> {
+        refuse_unknown(options, &OPTION_NAMES)?;
         let name = text(options, "room")?;
         let name = name.as_deref().unwrap_or(DEFAULT_ROOM);
         let name = RoomName::with_nfc_check(name, is_nfc)?;
@@ -110,6 +135,59 @@ impl Options {
             in_memory: in_memory(options)?,
         })
     }
+}
+
+/// Refuses options that are not an object, and names that do not exist: a misspelt `room` would join another room.
+fn refuse_unknown(options: &JsValue, known: &[&str]) -> Result<(), ArgumentError> {
+    if options.is_undefined() || options.is_null() {
+        return Ok(());
+    }
+    let Some(options) = options.dyn_ref::<js_sys::Object>() else {
+        return Err(ArgumentError::Type {
+            name: "options",
+            expected: "an object",
+        });
+    };
+    for name in js_sys::Object::keys(options) {
+        let name = name.as_string().unwrap_or_default();
+        if !known.contains(&name.as_str()) {
+            return Err(ArgumentError::UnknownOption {
+                name: name.chars().take(MAX_SHOWN_NAME).collect(),
+                known: known.join(", "),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Parses the options of `exportCsv()`: the character between two fields.
+pub(crate) fn separator(options: &JsValue) -> Result<Separator, ArgumentError> {
+    refuse_unknown(options, &["separator"])?;
+    let wrong = ArgumentError::Type {
+        name: "separator",
+        expected: "\",\", \";\" or a tab",
+    };
+    match text(options, "separator")?.as_deref() {
+        None | Some(",") => Ok(Separator::Comma),
+        Some(";") => Ok(Separator::Semicolon),
+        Some("\t") => Ok(Separator::Tab),
+        Some(_) => Err(wrong),
+    }
+}
+
+/// Parses the second argument of `HeartchainNode.start`: the signal that cancels the start.
+pub(crate) fn abort_signal(
+    control: &JsValue,
+) -> Result<Option<web_sys::AbortSignal>, ArgumentError> {
+    refuse_unknown(control, &["signal"])?;
+    field(control, "signal")
+        .map(|signal| {
+            signal.dyn_into().map_err(|_| ArgumentError::Type {
+                name: "signal",
+                expected: "an AbortSignal",
+            })
+        })
+        .transpose()
 }
 
 /// Whether the page was loaded over HTTPS and must therefore not open unencrypted connections.
@@ -157,7 +235,7 @@ pub(crate) fn limit(
 
 /// Parses the argument of `dryRun()`: `{ block }` or `{ reading }`. The hash and ids are dropped, because they are not
 /// sent over the network either: a peer computes its own.
-pub(crate) fn candidate(value: &JsValue) -> Result<GossipItem, JsError> {
+pub(crate) fn candidate(value: &JsValue) -> Result<GossipItem, ApiError> {
     if let Some(given) = field(value, "block") {
         let claim = block(&given)?;
         let readings = claim.readings.iter().map(|claimed| claimed.reading);
@@ -251,13 +329,13 @@ fn in_memory(options: &JsValue) -> Result<bool, ArgumentError> {
     }
 }
 
-fn relays(options: &JsValue, scheme: PageScheme) -> Result<Vec<RelayAddress>, JsError> {
+fn relays(options: &JsValue, scheme: PageScheme) -> Result<Vec<RelayAddress>, ApiError> {
     let parse = |address: &String| RelayAddress::parse(address, scheme);
     let relays: Result<_, _> = texts(options, "relays")?.iter().map(parse).collect();
     Ok(relays?)
 }
 
-fn peers(options: &JsValue, scheme: PageScheme) -> Result<Vec<CircuitAddress>, JsError> {
+fn peers(options: &JsValue, scheme: PageScheme) -> Result<Vec<CircuitAddress>, ApiError> {
     let (name, max) = ("peers", MAX_NAMED_PEERS);
     let given = texts(options, name)?;
     if given.len() > max {
@@ -287,7 +365,7 @@ fn texts(options: &JsValue, name: &'static str) -> Result<Vec<String>, ArgumentE
 }
 
 /// Parses servers in the form of `RTCConfiguration.iceServers`. A server with several URLs counts once per URL.
-fn ice_servers(options: &JsValue) -> Result<Option<Vec<IceServer>>, JsError> {
+fn ice_servers(options: &JsValue) -> Result<Option<Vec<IceServer>>, ApiError> {
     let wrong = ArgumentError::Type {
         name: "iceServers",
         expected: "an array of { urls, username?, credential? }",
@@ -324,6 +402,23 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+
+    #[test]
+    fn misspelt_option_is_refused() {
+        let options = js_sys::JSON::parse(r#"{ "rooom": "a" }"#).expect("JSON");
+        let refused = refuse_unknown(&options, &OPTION_NAMES).expect_err("there is no such option");
+        let message = refused.to_string();
+        assert!(
+            message.contains("\"rooom\"") && message.contains("room, relays"),
+            "{message}"
+        );
+        for text in [r#"{ "room": "a", "minerUrl": "b" }"#, "{}", "null"] {
+            let options = js_sys::JSON::parse(text).expect("JSON");
+            assert_eq!(refuse_unknown(&options, &OPTION_NAMES), Ok(()), "{text}");
+        }
+        assert_eq!(refuse_unknown(&JsValue::UNDEFINED, &OPTION_NAMES), Ok(()));
+        assert!(refuse_unknown(&"lobby".into(), &OPTION_NAMES).is_err());
+    }
 
     #[test]
     fn browser_normalizes_names_as_native_peers_do() {

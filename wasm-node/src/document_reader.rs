@@ -34,61 +34,96 @@ pub(crate) fn default_document() -> Option<String> {
         .map(|url| url.href())
 }
 
+/// Why the relay document was not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DocumentFault {
+    /// The server cannot be reached, or does not allow this page to read it (CORS). Browsers do not say which.
+    Unreachable,
+    /// The server answered with this HTTP status.
+    Status(u16),
+    /// There was no complete answer within [`DOCUMENT_TIMEOUT`].
+    Timeout,
+    /// The answer is no relay document, or longer than [`MAX_DOCUMENT_LEN`].
+    Unreadable,
+}
+
+impl std::fmt::Display for DocumentFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreachable => f.write_str("unreachable"),
+            Self::Status(status) => write!(f, "http-{status}"),
+            Self::Timeout => f.write_str("timeout"),
+            Self::Unreadable => f.write_str("unreadable"),
+        }
+    }
+}
+
 /// Returns a function that fetches the relay document from `url`, again on each call; without a URL it returns `None`.
-/// With `prefetch`, the first fetch starts now, before the first call.
-pub(crate) fn document_reader(url: Option<String>, prefetch: bool) -> ReadDocument {
+/// With `prefetch`, the first fetch starts now, before the first call. `report` is called after each fetch.
+pub(crate) fn document_reader(
+    url: Option<String>,
+    prefetch: bool,
+    report: impl Fn(Option<DocumentFault>) + 'static,
+) -> ReadDocument {
+    let report = Rc::new(report);
+    let read = move |url: Option<String>| {
+        let report = report.clone();
+        async move {
+            let read = read(&url?).await;
+            report(read.as_ref().err().copied());
+            read.ok()
+        }
+    };
     let prefetched = Cell::new(prefetch.then(|| {
         let (sender, receiver) = oneshot::channel();
-        let url = url.clone();
+        let reading = read(url.clone());
         spawn_local(async move {
             // Sending fails if the node has stopped and no caller is left.
-            let _ = sender.send(async { read(&url?).await }.await);
+            let _ = sender.send(reading.await);
         });
         receiver
     }));
-    Rc::new(move || {
-        let (prefetched, url) = (prefetched.take(), url.clone());
-        async move {
-            match prefetched {
-                Some(receiver) => receiver.await.ok()?,
-                None => read(&url?).await,
-            }
-        }
-        .boxed_local()
+    Rc::new(move || match prefetched.take() {
+        Some(receiver) => async move { receiver.await.ok()? }.boxed_local(),
+        None => read(url.clone()).boxed_local(),
     })
 }
 
-/// Fetches the document; `None` if that fails or takes longer than [`DOCUMENT_TIMEOUT`].
-async fn read(url: &str) -> Option<RelayDocument> {
+/// Fetches the document.
+///
+/// # Errors
+/// If that fails or takes longer than [`DOCUMENT_TIMEOUT`].
+async fn read(url: &str) -> Result<RelayDocument, DocumentFault> {
     // Every browser that runs this code has `AbortController`.
-    let abort = AbortController::new().ok()?;
+    let abort = AbortController::new().map_err(|_| DocumentFault::Unreachable)?;
     let reading = std::pin::pin!(fetch(url, &abort));
     match select(reading, clock::sleep(DOCUMENT_TIMEOUT)).await {
         Either::Left((document, _)) => document,
         Either::Right(((), _)) => {
             abort.abort();
-            None
+            Err(DocumentFault::Timeout)
         }
     }
 }
 
-async fn fetch(url: &str, abort: &AbortController) -> Option<RelayDocument> {
+async fn fetch(url: &str, abort: &AbortController) -> Result<RelayDocument, DocumentFault> {
     let options = RequestInit::new();
     options.set_cache(RequestCache::NoStore);
     options.set_signal(Some(&abort.signal()));
-    let answer = JsFuture::from(web_sys::window()?.fetch_with_str_and_init(url, &options))
+    let window = web_sys::window().ok_or(DocumentFault::Unreachable)?;
+    let answer: Response = JsFuture::from(window.fetch_with_str_and_init(url, &options))
         .await
-        .ok()?;
-    let answer: Response = answer.dyn_into().ok()?;
+        .and_then(JsCast::dyn_into)
+        .map_err(|_| DocumentFault::Unreachable)?;
     if !answer.ok() {
-        return None;
+        return Err(DocumentFault::Status(answer.status()));
     }
     match response_body::read_text(&answer, MAX_DOCUMENT_LEN).await {
-        Ok(text) => parse(&text),
+        Ok(text) => parse(&text).ok_or(DocumentFault::Unreadable),
         Err(error) => {
             let message = format!("The relay document {url} was not used: {error}.");
             web_sys::console::warn_1(&message.into());
-            None
+            Err(DocumentFault::Unreadable)
         }
     }
 }
@@ -111,6 +146,8 @@ fn parse(text: &str) -> Option<RelayDocument> {
             .filter_map(|url| IceServer::new(&url, None).ok())
             .take(MAX_ICE_SERVERS)
             .collect(),
+        // Other relays do not say it.
+        full: Reflect::get(&document, &"full".into()).is_ok_and(|full| full == true),
     })
 }
 
@@ -156,6 +193,18 @@ mod tests {
     }
 
     #[test]
+    fn relay_is_full_only_if_it_says_so() {
+        for (text, full) in [
+            (r#"{ "addresses": [] }"#, false),
+            (r#"{ "addresses": [], "full": false }"#, false),
+            (r#"{ "addresses": [], "full": "yes" }"#, false),
+            (r#"{ "addresses": [], "full": true }"#, true),
+        ] {
+            assert_eq!(parse(text).expect("a document").full, full, "{text}");
+        }
+    }
+
+    #[test]
     fn invalid_document_is_none() {
         for text in [
             "",
@@ -176,19 +225,42 @@ mod tests {
             let filler = "x".repeat(length - r#"{"addresses":[""]}"#.len());
             format!(r#"data:application/json,{{"addresses":["{filler}"]}}"#)
         };
-        let fits = document_reader(Some(document(MAX_DOCUMENT_LEN)), false);
+        let fits = document_reader(Some(document(MAX_DOCUMENT_LEN)), false, |_| ());
         assert!(fits().await.is_some());
-        let longer = document_reader(Some(document(MAX_DOCUMENT_LEN + 1)), false);
+        let longer = document_reader(Some(document(MAX_DOCUMENT_LEN + 1)), false, |_| ());
         assert_eq!(longer().await, None);
     }
 
     #[test]
     async fn unreachable_document_is_none() {
         for prefetch in [false, true] {
-            assert_eq!(document_reader(None, prefetch)().await, None);
+            assert_eq!(document_reader(None, prefetch, |_| ())().await, None);
             let empty = Some("data:application/json,{}".to_owned());
-            assert_eq!(document_reader(empty, prefetch)().await, None);
+            assert_eq!(document_reader(empty, prefetch, |_| ())().await, None);
         }
+    }
+
+    #[test]
+    async fn fault_of_the_document_is_reported() {
+        for (url, fault) in [
+            ("data:application/json,{}", Some(DocumentFault::Unreadable)),
+            (r#"data:application/json,{"addresses":[]}"#, None),
+            (
+                "http://[::1]:1/relay.json",
+                Some(DocumentFault::Unreachable),
+            ),
+            (
+                "/there-is-no-such-document.json",
+                Some(DocumentFault::Status(404)),
+            ),
+        ] {
+            let reported = Rc::new(Cell::new(Some(DocumentFault::Timeout)));
+            let report = reported.clone();
+            let read = document_reader(Some(url.to_owned()), false, move |fault| report.set(fault));
+            assert_eq!(read().await.is_none(), fault.is_some(), "{url}");
+            assert_eq!(reported.get(), fault, "{url}");
+        }
+        assert_eq!(DocumentFault::Status(404).to_string(), "http-404");
     }
 
     #[test]
@@ -197,7 +269,7 @@ mod tests {
             let text = js_sys::Array::of1(&r#"{"addresses":["a"]}"#.into());
             let blob = web_sys::Blob::new_with_str_sequence(&text).expect("a blob");
             let url = Url::create_object_url_with_blob(&blob).expect("a URL");
-            let read = document_reader(Some(url.clone()), prefetch);
+            let read = document_reader(Some(url.clone()), prefetch, |_| ());
             for _ in 0..2 {
                 let document = read().await.expect("a document");
                 assert_eq!(document.addresses, ["a"]);

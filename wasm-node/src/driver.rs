@@ -1,9 +1,17 @@
 //! The event loop of a running node: passes commands, network events, storage answers and timers to the sync
 //! machine as inputs, and performs the machine's outputs in order. Makes no protocol decisions of its own.
 
-use std::{any::Any, cell::RefCell, collections::VecDeque, ops::ControlFlow, pin::pin, rc::Rc};
+use std::{
+    any::Any, cell::RefCell, collections::VecDeque, ops::ControlFlow, pin::pin, rc::Rc,
+    time::Duration,
+};
 
-use futures::{FutureExt, StreamExt, channel::mpsc, select_biased};
+use futures::{
+    FutureExt, StreamExt,
+    channel::{mpsc, oneshot},
+    future::select,
+    select_biased,
+};
 use heartchain_chain::{hash::ReadingId, reading::Reading, time::MonotonicMillis};
 use heartchain_sync::{
     Event, Input, Output,
@@ -19,7 +27,7 @@ use crate::{
     node::{AdoptReply, Command, ImportReply, MAX_WAITING_COMMANDS, Node, RecordReply},
     node_state::NodeState,
     slow_writes::SlowWriteMonitor,
-    storage::{Answer, Failing, Loss, MAX_MIRRORED_ENTRIES, Mirror, Queue, Storage},
+    storage::{Answer, Failing, Loss, MAX_MIRRORED_ENTRIES, Mirror, Queue, Released, Storage},
     trace,
 };
 
@@ -28,6 +36,8 @@ use crate::{
 const MAX_INPUTS_PER_TURN: usize = 64;
 /// In ms. Time between two updates of the mirror, in which confirmed entries leave it.
 const MIRROR_INTERVAL_MS: u64 = 5_000;
+/// How long a node that stops waits for its last writes.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Delivers events to the page.
 pub(crate) trait EventSink {
@@ -42,6 +52,8 @@ pub(crate) struct StorageHandles {
     pub(crate) mirror: Option<Rc<Mirror>>,
     /// The lock that keeps other tabs out of this tab's store.
     pub(crate) hold: Option<Box<dyn Any>>,
+    /// Resolves once that lock is free again.
+    pub(crate) released: Option<Released>,
 }
 
 /// The event loop and everything it owns.
@@ -52,6 +64,7 @@ pub(crate) struct Driver<A> {
     answers: mpsc::Receiver<Answer>,
     mirror: Option<Rc<Mirror>>,
     hold: Option<Box<dyn Any>>,
+    released: Option<Released>,
     slow_writes: SlowWriteMonitor,
     /// Fires when a write becomes slow, or when the mirror is due.
     housekeeping_alarm: Alarm,
@@ -69,6 +82,8 @@ pub(crate) struct Driver<A> {
     import_replies: LiteMap<Ticket, ImportReply>,
     /// Pending adoptions of a closed tab's readings: one caller, one batch at a time.
     adopt_replies: LiteMap<Ticket, AdoptReply>,
+    /// Tells the node's handles that the driver has ended.
+    end: Option<oneshot::Sender<()>>,
     next_ticket: u64,
     inbox: VecDeque<Input<PeerId>>,
     event_buffer: EventBuffer<Reading>,
@@ -99,7 +114,9 @@ impl<A: EventSink> Driver<A> {
             store,
             mirror,
             hold,
+            released,
         } = storage;
+        let (end, ended) = oneshot::channel();
         let (command, commands) = mpsc::channel(MAX_WAITING_COMMANDS);
         let (store, answers) = Queue::new(store, state.storage.clone());
         let state = Rc::new(RefCell::new(state));
@@ -108,6 +125,7 @@ impl<A: EventSink> Driver<A> {
             commands: command,
             store: store.clone(),
             import_turn: Rc::default(),
+            ended: ended.shared(),
         };
         let driver = Self {
             state,
@@ -116,6 +134,8 @@ impl<A: EventSink> Driver<A> {
             answers,
             mirror,
             hold,
+            released,
+            end: Some(end),
             slow_writes: SlowWriteMonitor::default(),
             housekeeping_alarm: Alarm::default(),
             mirror_due: None,
@@ -134,13 +154,41 @@ impl<A: EventSink> Driver<A> {
         (driver, node)
     }
 
-    /// Runs until the page stops the node.
+    /// Runs until the page stops the node. Then closes all connections, and waits until the store's lock is free.
     pub(crate) async fn run(mut self) {
         self.run_until_stopped().await;
+        self.note_stopped();
+        let Self {
+            network,
+            miner,
+            mut store,
+            hold,
+            released,
+            end,
+            commands,
+            ..
+        } = self;
+        drop((network, miner, commands));
         // The lock is released after the last write, so that the next tab in this slot finds everything on disk.
-        if let Some(hold) = self.hold.take() {
-            self.store.release(hold);
+        if let Some(hold) = hold {
+            store.release(hold);
         }
+        if let Some(released) = released {
+            // A disk that does not answer keeps the lock; the page must not wait for it.
+            select(released, clock::sleep(RELEASE_TIMEOUT)).await;
+        }
+        if let Some(end) = end {
+            // No one may be waiting.
+            let _ = end.send(());
+        }
+    }
+
+    /// Tells the page that nothing is connected any more.
+    fn note_stopped(&mut self) {
+        self.state.borrow_mut().note_stopped();
+        self.event_buffer.add(NodeEvent::Peers);
+        self.event_buffer.add(NodeEvent::Status);
+        self.flush_events();
     }
 
     async fn run_until_stopped(&mut self) {
@@ -247,7 +295,15 @@ impl<A: EventSink> Driver<A> {
                 self.step_machine(Input::Mined { job, nonce });
             }
             Wakeup::Miner(miner::Event::Speed(speed)) => {
-                self.state.borrow_mut().hashes_per_second = speed;
+                self.state.borrow_mut().hashes_per_second = Some(speed);
+                self.event_buffer.add(NodeEvent::Status);
+            }
+            Wakeup::Miner(miner::Event::Fault(fault)) => {
+                let mut state = self.state.borrow_mut();
+                if fault.is_some() {
+                    state.hashes_per_second = None;
+                }
+                state.miner_fault = fault;
                 self.event_buffer.add(NodeEvent::Status);
             }
             Wakeup::Network(event) => self.on_network_event(event),
@@ -328,6 +384,7 @@ impl<A: EventSink> Driver<A> {
             }
             Command::Notice(notice) => self.event_buffer.add(NodeEvent::Notice(notice)),
             Command::Ping => {}
+            Command::StatusChanged => self.event_buffer.add(NodeEvent::Status),
             Command::Resumed => {
                 self.slow_writes.restart_deadline(clock::monotonic());
                 self.network.resumed();

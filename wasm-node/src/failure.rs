@@ -1,5 +1,5 @@
-//! Panic reporting: the first panic is printed on the console and sent to the page as a last "status" event. Never
-//! tries to recover.
+//! Panic reporting: the first panic is printed on the console and sent to the listeners of every node as a last "status"
+//! event. Never tries to recover.
 
 use std::cell::{Cell, RefCell};
 
@@ -10,8 +10,27 @@ use crate::listeners::{Listeners, dispatch};
 
 thread_local! {
     static REPORTED: Cell<bool> = const { Cell::new(false) };
-    static LISTENERS: RefCell<Vec<Listeners>> = const { RefCell::new(Vec::new()) };
-    static LAST_STATUS: RefCell<JsValue> = const { RefCell::new(JsValue::UNDEFINED) };
+    static NODES: RefCell<Vec<Reported>> = const { RefCell::new(Vec::new()) };
+    static NEXT_ID: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A running node that is told of a panic.
+struct Reported {
+    id: u64,
+    listeners: Listeners,
+    last_status: JsValue,
+}
+
+/// Reports panics to one node, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct PanicReport {
+    id: u64,
+}
+
+impl Drop for PanicReport {
+    fn drop(&mut self) {
+        NODES.with_borrow_mut(|nodes| nodes.retain(|node| node.id != self.id));
+    }
 }
 
 /// Installs a panic hook that reports on the console, and by a last "status" event with `error` set.
@@ -26,24 +45,49 @@ pub(crate) fn report_panics() {
     }));
 }
 
-/// Also sends the last "status" event to these listeners.
-pub(crate) fn notify_also(listeners: &Listeners) {
-    LISTENERS.with_borrow_mut(|all| all.push(listeners.clone()));
+/// Whether a panic has ended all nodes.
+pub(crate) fn has_panicked() -> bool {
+    REPORTED.get()
 }
 
-/// Remembers the newest status, on which the last "status" event is based.
-pub(crate) fn remember_status(status: &JsValue) {
-    if !REPORTED.get() {
-        LAST_STATUS.set(status.clone());
+/// Also sends the last "status" event to these listeners, based on the newest status of their node.
+pub(crate) fn report_to(listeners: Listeners) -> PanicReport {
+    let id = NEXT_ID.replace(NEXT_ID.get().wrapping_add(1));
+    NODES.with_borrow_mut(|nodes| {
+        nodes.push(Reported {
+            id,
+            listeners,
+            last_status: JsValue::UNDEFINED,
+        });
+    });
+    PanicReport { id }
+}
+
+impl PanicReport {
+    /// Remembers the newest status of the node.
+    pub(crate) fn remember_status(&self, status: &JsValue) {
+        if REPORTED.get() {
+            return;
+        }
+        NODES.with_borrow_mut(|nodes| {
+            if let Some(node) = nodes.iter_mut().find(|node| node.id == self.id) {
+                node.last_status = status.clone();
+            }
+        });
     }
 }
 
 fn emit_last_status(message: &str) {
-    // The node's state may be half-changed, so the last status that was sent is sent again, with the error.
-    let status = Object::assign(&Object::new(), &Object::from(LAST_STATUS.take()));
-    // A plain object takes any field.
-    let _ = Reflect::set(&status, &"error".into(), &message.into());
-    for listeners in LISTENERS.take() {
+    // A node's state may be half-changed, so the last status that was sent is sent again, with the error.
+    for Reported {
+        listeners,
+        last_status,
+        ..
+    } in NODES.take()
+    {
+        let status = Object::assign(&Object::new(), &Object::from(last_status));
+        // A plain object takes any field.
+        let _ = Reflect::set(&status, &"error".into(), &message.into());
         dispatch(&listeners, "status", &status);
     }
 }

@@ -1,9 +1,9 @@
 //! The Heartchain peer that runs in a browser tab: connects the sync machine to libp2p and to the browser's APIs.
 //!
 //! In reading order:
-//! - `api` is the JavaScript API. `arguments` parses what JavaScript passes, `view` defines what it gets, and `node` is
+//! - `api` is the JavaScript API, with its `api_error`s. `arguments` parses what JavaScript passes, `view` defines what it gets, and `node` is
 //!   the handle of the running node. `node_state` is what its driver and the page share, `listeners` who hears of it.
-//! - `start` assembles a node, and `driver` is its event loop: input, machine, outputs in order. `slow_writes` measures
+//! - `start` assembles a node once those that are `leaving` have left, and `driver` is its event loop: input, machine, outputs in order. `slow_writes` measures
 //!   how long writes wait for the disk, and `adopting` adopts readings that closed tabs have not shared.
 //! - `net` is the network; `storage`, `miner` and `clock` each wrap one part of the browser. `document_reader` fetches
 //!   the relay's document, `response_body` reads a response up to a limit, `resume_listener` notices that the page is back, and `blob_writer` builds a file.
@@ -31,6 +31,8 @@ mod adopting;
 #[cfg(target_arch = "wasm32")]
 mod api;
 #[cfg(target_arch = "wasm32")]
+mod api_error;
+#[cfg(target_arch = "wasm32")]
 mod archive;
 #[cfg(target_arch = "wasm32")]
 mod arguments;
@@ -44,6 +46,8 @@ mod document_reader;
 mod driver;
 #[cfg(target_arch = "wasm32")]
 mod failure;
+#[cfg(target_arch = "wasm32")]
+mod leaving;
 #[cfg(target_arch = "wasm32")]
 mod listeners;
 #[cfg(target_arch = "wasm32")]
@@ -68,7 +72,9 @@ mod trace;
 mod view;
 
 #[cfg(target_arch = "wasm32")]
-pub use api::{Node, NodeOptions, mine_batch, qr_code};
+pub use api::{HeartchainNode, NodeOptions, StartControl, mine_batch, qr_code};
+#[cfg(target_arch = "wasm32")]
+pub use api_error::ApiError;
 
 #[cfg(all(test, target_arch = "wasm32"))]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);

@@ -32,8 +32,32 @@ const MAX_UNREAD: usize = 64;
 pub(crate) enum Event {
     /// The worker found a nonce that solves the job.
     Found(JobId, u64),
-    /// The worker's speed in hashes per second; `None` after the worker failed.
-    Speed(Option<f64>),
+    /// The worker's speed in hashes per second.
+    Speed(f64),
+    /// The worker failed, or `None`: it works again.
+    Fault(Option<MinerFault>),
+}
+
+/// Why this tab cannot mine. It tries again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MinerFault {
+    /// The browser has no workers here, or does not allow this one.
+    NoWorker,
+    /// The worker's script could not be loaded, or failed before it was ready.
+    NotLoaded,
+    /// The worker failed while it mined.
+    Crashed,
+}
+
+impl MinerFault {
+    /// The name in `status().minerError`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::NoWorker => "no-worker",
+            Self::NotLoaded => "not-loaded",
+            Self::Crashed => "crashed",
+        }
+    }
 }
 
 /// The mining worker and its restarts.
@@ -54,6 +78,8 @@ pub(crate) struct Miner {
     restart_alarm: Alarm,
     /// Whether the worker failed and the restart is not due yet.
     backing_off: bool,
+    /// Why the worker failed; `None` once it is ready.
+    fault: Option<MinerFault>,
     inbox: Rc<Inbox>,
 }
 
@@ -67,9 +93,18 @@ struct Inbox {
 #[derive(Debug)]
 enum Message {
     Ready,
-    Found { id: f64, nonce: u64 },
-    Progress { id: f64, hashes: f64, ms: f64 },
+    Found {
+        id: f64,
+        nonce: u64,
+    },
+    Progress {
+        id: f64,
+        hashes: f64,
+        ms: f64,
+    },
     Failed,
+    /// The browser did not create the worker.
+    NoWorker,
 }
 
 #[derive(Debug)]
@@ -102,6 +137,7 @@ impl Miner {
             restart: Backoff::new(MINER_RESTART),
             restart_alarm: Alarm::default(),
             backing_off: false,
+            fault: None,
             inbox: Rc::default(),
         }
     }
@@ -157,7 +193,7 @@ impl Miner {
                     self.send_limit();
                 }
                 self.send_job();
-                None
+                self.fault.take().map(|_| Event::Fault(None))
             }
             Message::Found { id, nonce } => {
                 self.restart.reset();
@@ -166,13 +202,24 @@ impl Miner {
             }
             Message::Progress { id, hashes, ms } => {
                 let current = self.job.is_some_and(|(job, _)| number(job) == id);
-                (current && ms > 0.0).then(|| Event::Speed(Some(hashes * 1_000.0 / ms)))
+                (current && ms > 0.0).then(|| Event::Speed(hashes * 1_000.0 / ms))
             }
             Message::Failed => {
-                self.schedule_restart(clock::monotonic());
-                Some(Event::Speed(None))
+                let was_ready = self.running.as_ref().is_some_and(|running| running.ready);
+                Some(self.on_failure(if was_ready {
+                    MinerFault::Crashed
+                } else {
+                    MinerFault::NotLoaded
+                }))
             }
+            Message::NoWorker => Some(self.on_failure(MinerFault::NoWorker)),
         }
+    }
+
+    fn on_failure(&mut self, fault: MinerFault) -> Event {
+        self.schedule_restart(clock::monotonic());
+        self.fault = Some(fault);
+        Event::Fault(self.fault)
     }
 
     /// Waits for a message, or for the time to restart a failed worker.
@@ -210,8 +257,11 @@ impl Miner {
         ]);
         match Running::start(url, &start, &self.inbox) {
             Ok(running) => self.running = Some(running),
-            // The browser prints the reason on the console; here it counts as one more failure.
-            Err(_) => self.schedule_restart(clock::monotonic()),
+            // The browser prints the reason on the console.
+            Err(_) => {
+                self.backing_off = true;
+                self.inbox.push(Some(Message::NoWorker));
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use futures::{
     channel::{mpsc, oneshot},
+    future::Shared,
     lock::Mutex,
 };
 use heartchain_chain::{
@@ -23,6 +24,7 @@ use crate::{
     check::{self, BlockClaim, ParentContext},
     clock, dry_run,
     event_buffer::Notice,
+    failure,
     net::{self, PeerId},
     node_state::NodeState,
     storage::{Bodies, Queue, StoreError},
@@ -63,6 +65,8 @@ pub(crate) enum Command {
     Adopt(Vec<Reading>, AdoptReply),
     /// Deliver a notice to the page.
     Notice(Notice),
+    /// Deliver the status to the page.
+    StatusChanged,
     /// Does nothing: sending it shows whether the driver still runs.
     Ping,
     /// The page was resumed after it was hidden, frozen or offline.
@@ -76,7 +80,7 @@ pub(crate) enum Command {
 #[non_exhaustive]
 pub(crate) enum NodeError {
     /// The node was stopped, or it panicked.
-    #[error("this node has stopped; reload the page")]
+    #[error("this node has stopped; start another one")]
     Stopped,
     /// The queue of commands is full.
     #[error("too much at once: {limit} commands already wait; wait a moment and try again")]
@@ -142,6 +146,8 @@ pub(crate) struct Node {
     pub(crate) state: Rc<RefCell<NodeState>>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) store: Queue,
+    /// Resolves once the driver has ended.
+    pub(crate) ended: Shared<oneshot::Receiver<()>>,
     /// Imports run one after another: the machine follows the branch of one import at a time.
     pub(crate) import_turn: Rc<Mutex<()>>,
 }
@@ -295,6 +301,19 @@ impl Node {
                 NodeError::Stopped
             }
         })
+    }
+
+    /// Stops the node. The future resolves once all connections are closed and the store's lock is free.
+    pub(crate) fn stop(&self) -> impl Future<Output = ()> + use<> {
+        // This fails if the node has stopped already.
+        drop(self.command(Command::Stop));
+        let ended = self.ended.clone();
+        async move {
+            // After a panic no driver is left that could end.
+            if !failure::has_panicked() {
+                let _ = ended.await;
+            }
+        }
     }
 
     /// The bodies of blocks, whether they are on disk or still on their way there. `None`: the body was deleted after

@@ -1,10 +1,12 @@
 //! The state that the driver and the page share. Contains no logic.
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use heartchain_sync::Machine;
 
 use crate::{
+    document_reader::DocumentFault,
+    miner::MinerFault,
     net::{PeerId, PeerLink, RelayView},
     storage::Health,
 };
@@ -20,6 +22,28 @@ pub(crate) struct NodeState {
     pub(crate) hashes_per_second: Option<f64>,
     pub(crate) storage: Rc<Health>,
     pub(crate) settings: Settings,
+    /// Why this tab cannot mine at present.
+    pub(crate) miner_fault: Option<MinerFault>,
+    /// Why the relay document was not read the last time.
+    pub(crate) relay_document_fault: RelayDocumentFault,
+    /// Whether the page stopped the node.
+    pub(crate) stopped: bool,
+}
+
+/// Set by each read of the relay document; `None` if the read succeeded, or if no document is needed.
+pub(crate) type RelayDocumentFault = Rc<Cell<Option<DocumentFault>>>;
+
+impl NodeState {
+    /// Notes that the node was stopped: nothing is connected any more.
+    pub(crate) fn note_stopped(&mut self) {
+        self.stopped = true;
+        self.links.clear();
+        self.hashes_per_second = None;
+        for relay in &mut self.relays {
+            relay.connected = false;
+            relay.reserved = false;
+        }
+    }
 }
 
 /// Settings that the page can change while the node runs.

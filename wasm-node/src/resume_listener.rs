@@ -1,9 +1,11 @@
-//! Notices that the page resumes: it was hidden, frozen or offline, and its connections may be gone.
+//! Notices that the page resumes: it was hidden, frozen or offline, or its network changed, and its connections may be gone.
 
+use js_sys::Reflect;
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{Document, EventTarget, VisibilityState, Window};
 
-/// Calls a function whenever the page resumes after it was hidden, frozen or offline, until it is dropped.
+/// Calls a function whenever the page resumes after it was hidden, frozen, offline or in another network, until it is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct ResumeListener {
     window: Window,
@@ -33,9 +35,13 @@ impl ResumeListener {
     fn sources(&self) -> impl Iterator<Item = (EventTarget, &'static str)> {
         let window: EventTarget = self.window.clone().into();
         let document = document().map(|document| (EventTarget::from(document), "visibilitychange"));
+        // Only some browsers tell that a computer has moved to another network.
+        let network = Reflect::get(&self.window.navigator(), &"connection".into()).ok();
+        let network = network.and_then(|network| network.dyn_into::<EventTarget>().ok());
         [(window.clone(), "online"), (window, "pageshow")]
             .into_iter()
             .chain(document)
+            .chain(network.map(|network| (network, "change")))
     }
 }
 

@@ -1,5 +1,8 @@
 //! Assembles a node from the page's options: storage, network, miner and driver. The driver then runs it.
 
+use std::cell::RefCell;
+
+use futures::{StreamExt as _, channel::mpsc};
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
@@ -9,8 +12,9 @@ use crate::{
     driver::{Driver, EventSink, StorageHandles},
     miner::Miner,
     net::{Network, NetworkConfig, NetworkError},
-    node::Node,
-    node_state::{NodeState, Settings},
+    node::{Command, Node},
+    node_state::{NodeState, RelayDocumentFault, Settings},
+    resume_listener::ResumeListener,
     storage::{self, Opened, Reason},
 };
 
@@ -34,9 +38,23 @@ pub(crate) async fn start(
     options: Options,
     event_sink: impl EventSink + 'static,
 ) -> Result<Node, StartError> {
+    let document_fault = RelayDocumentFault::default();
+    let (document_changed, mut document_changes) = mpsc::channel(0);
     // The document is fetched while the disk is read, so that the relay can be dialed before the page is drawn.
-    let read_document =
-        document_reader::document_reader(options.relay_document, options.relays.is_empty());
+    let read_document = {
+        let fault = document_fault.clone();
+        let changed = RefCell::new(document_changed);
+        document_reader::document_reader(
+            options.relay_document,
+            options.relays.is_empty(),
+            move |found| {
+                if fault.replace(found) != found {
+                    // A full channel: the page has not heard of the last change either.
+                    let _ = changed.borrow_mut().try_send(());
+                }
+            },
+        )
+    };
     let Opened {
         machine,
         store,
@@ -44,6 +62,7 @@ pub(crate) async fn start(
         health,
         mirror,
         hold,
+        released,
     } = storage::open(options.room, options.in_memory).await?;
     // One key is both the tab's peer ID and the author of its readings.
     let network = Network::new(NetworkConfig {
@@ -64,6 +83,9 @@ pub(crate) async fn start(
         hashes_per_second: None,
         settings: Settings::default(),
         storage: health,
+        miner_fault: None,
+        relay_document_fault: document_fault,
+        stopped: false,
     };
     let (own_slot, room) = (state.storage.place(), state.machine.room().clone());
     let miner = Miner::new(options.miner_url, options.wasm_module, room.id());
@@ -71,9 +93,26 @@ pub(crate) async fn start(
         store,
         mirror,
         hold,
+        released,
     };
     let (driver, node) = Driver::new(state, network, handles, miner, event_sink);
-    spawn_local(driver.run());
+    let running = node.clone();
+    spawn_local(async move {
+        // A node lives until it is stopped, whether or not the page keeps its handle.
+        let handle = running.clone();
+        // This fails if the queue of commands is full; then the driver is awake anyway.
+        let _resumed = ResumeListener::new(move || drop(handle.command(Command::Resumed)));
+        driver.run().await;
+        drop(running);
+    });
+    let handle = node.clone();
+    spawn_local(async move {
+        while document_changes.next().await.is_some() {
+            if handle.command(Command::StatusChanged).is_err() {
+                return;
+            }
+        }
+    });
     // A page that stores nothing adopts nothing either.
     if own_slot != Err(Reason::Requested) {
         spawn_local(run_adoption(node.clone(), room, own_slot.ok()));

@@ -1,44 +1,100 @@
 
-/** The options of `Node.start`. All are optional. */
+/** The options of `HeartchainNode.start`. All are optional. */
 export interface NodeOptions {
   /** The room to join: 1 to 64 bytes of UTF-8, trimmed, in normalization form C. Default: "lobby". */
-  room?: string;
+  room?: string | undefined;
   /** Multiaddrs of relays that a browser can dial. Default: the relay that `relayDocument` describes. */
-  relays?: string[];
+  relays?: readonly string[] | undefined;
   /**
    * Peers to dial in any case, at most 8, each as `<relay>/p2p/<relay's peer ID>/p2p-circuit/p2p/<peer ID>`: for relays
    * without rendezvous, through which peers cannot discover each other. These relays are used in addition to `relays`.
    */
-  peers?: string[];
+  peers?: readonly string[] | undefined;
   /**
    * Whether to connect to other tabs directly by WebRTC where possible. Other tabs then learn this computer's IP
    * addresses. If false, all traffic goes through relays. Default: true.
    */
-  direct?: boolean;
+  direct?: boolean | undefined;
   /**
    * STUN and TURN servers that help to establish direct connections, at most four URLs in all; an empty array means
    * none. TURN servers forward encrypted traffic, which counts as direct. Default: the STUN servers in `relayDocument`.
    */
-  iceServers?: { urls: string | string[]; username?: string; credential?: string }[];
+  iceServers?: readonly IceServerOptions[] | undefined;
   /**
    * The URL of a JSON document with the relay's addresses: `addresses`, a list of multiaddrs. It is fetched again
    * before each dial. Default: "relay.json" beside the page.
    */
-  relayDocument?: string;
+  relayDocument?: string | undefined;
   /** The URL of the mining worker's script, a module. Without one this tab does not mine. */
-  minerUrl?: string;
+  minerUrl?: string | undefined;
   /**
    * Where the tab's key, its readings and its copy of the chain are stored: "auto" stores them on disk if this browser
    * allows it, so that the tab is the same peer after a reload; "memory" forgets them when the tab is closed.
    * Default: "auto".
    */
-  storage?: "auto" | "memory";
+  storage?: "auto" | "memory" | undefined;
   /** The compiled wasm for the mining worker. Default: the module that this code runs from. */
-  wasmModule?: WebAssembly.Module;
+  wasmModule?: WebAssembly.Module | undefined;
 }
 
-/** The tab's sync state: looking for peers, catching up, level with its peers, or without peers. */
-export type NodeState = "starting" | "syncing" | "synced" | "alone";
+/** A STUN or TURN server, as in `RTCConfiguration`. */
+export interface IceServerOptions {
+  urls: string | readonly string[];
+  username?: string | undefined;
+  credential?: string | undefined;
+}
+
+/** The second argument of `HeartchainNode.start`. */
+export interface StartControl {
+  /** Cancels the start: it rejects with the signal's reason. After the start, the signal has no effect. */
+  signal?: AbortSignal | undefined;
+}
+
+/** The options of `exportCsv()`. */
+export interface CsvOptions {
+  /** What is between two fields: spreadsheets expect ";" where numbers have a decimal comma. Default: ",". */
+  separator?: "," | ";" | "\t" | undefined;
+}
+
+/** An error of a node. Its message is for people and may change; its code is for programs. */
+export interface HeartchainError extends Error {
+  name: "HeartchainError";
+  code: HeartchainErrorCode;
+}
+
+/** What went wrong. */
+export type HeartchainErrorCode =
+  /** An argument or an option has a wrong type or value. */
+  | "invalid-argument"
+  /** There is no option of this name. */
+  | "unknown-option"
+  /** The browser has no secure random numbers. */
+  | "no-randomness"
+  /** The node was stopped, or it failed. */
+  | "stopped"
+  /** Too much is waiting already; try again in a moment. */
+  | "busy"
+  /** The chain changed meanwhile; try again. */
+  | "changing"
+  /** A block is damaged on disk, and is fetched again from a peer. */
+  | "damaged"
+  /** The disk is full, too slow, or refuses. Nothing was recorded. */
+  | "storage"
+  /** This tab has recorded as many readings in this room as it may. */
+  | "journal-full"
+  /** The text is not an export of Heartchain. */
+  | "not-an-export"
+  /** The export has a format that this version does not know. */
+  | "unknown-format"
+  /** The export is of another room. */
+  | "other-room"
+  /** A block or a reading of the export was changed or breaks a rule. What came before it is kept. */
+  | "invalid-import"
+  /** Something unexpected happened in this code or in the browser. */
+  | "internal";
+
+/** The tab's sync state: looking for peers, catching up, level with its peers, without peers, or stopped by `stop()`. */
+export type NodeState = "starting" | "syncing" | "synced" | "alone" | "stopped";
 
 /** The status of this tab and its room. */
 export interface NodeStatus {
@@ -75,6 +131,17 @@ export interface NodeStatus {
    * and nothing is lost meanwhile. Null if no block is held back.
    */
   heldBack: { blocks: number; until: number } | null;
+  /**
+   * Why this tab cannot mine: the browser has no workers here ("no-worker"), the script at `minerUrl` could not be loaded
+   * ("not-loaded"), or it failed while mining ("crashed"). The node tries again. Null if nothing is wrong.
+   */
+  minerError: "no-worker" | "not-loaded" | "crashed" | null;
+  /**
+   * Why the document at `relayDocument` was not used the last time: the server cannot be reached or does not allow this page
+   * to read it, see CORS ("unreachable"), answered with an HTTP error ("http-404"), took too long ("timeout"), or sent
+   * something else ("unreadable"). The node tries again. Null if nothing is wrong.
+   */
+  relayDocumentError: "unreachable" | "timeout" | "unreadable" | `http-${number}` | null;
   /** Set once if the node panicked. It no longer works, and the page should be reloaded. */
   error?: string;
 }
@@ -85,8 +152,8 @@ export interface StorageStatus {
   /** The tab's number among this browser's tabs in the room, from 0; null in memory. Each has its own key and chain. */
   slot: number | null;
   /**
-   * In memory, why data is lost when the tab is closed: the page asked for it ("asked"); the browser has no Web Locks,
-   * as with plain HTTP from another machine ("no-locks"), or no IndexedDB ("no-database"); it refuses to open a
+   * In memory, why data is lost when the tab is closed: the page asked for it ("asked"); the browser cannot keep tabs
+   * apart ("no-locks"), or has no IndexedDB ("no-database"); it refuses to open a
    * database, as in a private window ("blocked"); too many tabs are open ("no-free-slot"); the database is of a newer
    * version of this page ("newer-version").
    *
@@ -143,6 +210,8 @@ export interface RelayStatus {
   connected: boolean;
   /** Whether this tab has a reservation, through which others can reach it. */
   reserved: boolean;
+  /** Whether the relay refused a reservation because it has no more. */
+  full: boolean;
 }
 
 /** A connected peer or relay. */
@@ -332,7 +401,12 @@ export interface NodeEventMap {
   notice: Notice;
 }
 
-export interface Node {
+/** A listener: a function, or an object with `handleEvent`. */
+export type NodeEventListener<K extends keyof NodeEventMap> =
+  | ((event: CustomEvent<NodeEventMap[K]>) => void)
+  | { handleEvent(event: CustomEvent<NodeEventMap[K]>): void };
+
+export interface HeartchainNode {
   /**
    * The readings that wait for a block: by default at most 100; with a `limit`, up to 16,384. `status().mempool` is
    * their total number.
@@ -340,16 +414,18 @@ export interface Node {
   pending(limit?: number): Reading[];
   /** The readings recorded in this tab, the newest first: by default at most 100; with a `limit`, up to 10,000. */
   ownReadings(limit?: number): OwnReading[];
+  /** Exports all readings that this tab knows of, as CSV for spreadsheets, with times in this computer's time zone. */
+  exportCsv(options?: CsvOptions): Promise<Blob>;
   /** Calls the listener for each event of this type, until it is removed. */
   addEventListener<K extends keyof NodeEventMap>(
     type: K,
-    listener: ((event: CustomEvent<NodeEventMap[K]>) => void) | null,
+    listener: NodeEventListener<K> | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
   /** Removes the listener. */
   removeEventListener<K extends keyof NodeEventMap>(
     type: K,
-    listener: ((event: CustomEvent<NodeEventMap[K]>) => void) | null,
+    listener: NodeEventListener<K> | null,
     options?: boolean | EventListenerOptions,
   ): void;
 }

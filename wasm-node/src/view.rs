@@ -19,6 +19,7 @@ pub(crate) use self::{check::CheckView, storage::StorageView};
 use crate::{
     dry_run::{DryRun, FaultKind},
     event_buffer::Notice,
+    miner::MinerFault,
     net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role},
     node_state::NodeState,
 };
@@ -44,6 +45,8 @@ pub(crate) struct StatusView {
     pub(crate) version: &'static str,
     pub(crate) storage: StorageView,
     pub(crate) held_back: Option<HeldBackView>,
+    pub(crate) miner_error: Option<&'static str>,
+    pub(crate) relay_document_error: Option<String>,
 }
 
 /// The value of `status().heldBack`.
@@ -68,6 +71,7 @@ pub(crate) struct RelayView {
     pub(crate) peer_id: Option<String>,
     pub(crate) connected: bool,
     pub(crate) reserved: bool,
+    pub(crate) full: bool,
 }
 
 /// An element of `peers()`.
@@ -202,13 +206,18 @@ impl StatusView {
             total_work: status.total_work.to_string(),
             mempool: status.mempool,
             state: match status.state {
+                _ if state.stopped => "stopped",
                 SyncState::Starting => "starting",
                 SyncState::Syncing => "syncing",
                 SyncState::Synced => "synced",
                 SyncState::Alone => "alone",
             },
             relays: state.relays.iter().map(RelayView::from).collect(),
-            peers: state.machine.peers().count(),
+            peers: if state.stopped {
+                0
+            } else {
+                state.machine.peers().count()
+            },
             clock_offset_ms: status.clock_offset_ms,
             hashes_per_second: state.hashes_per_second.map(f64::round),
             mining_limit: state.settings.mining_limit,
@@ -219,6 +228,11 @@ impl StatusView {
                 blocks: held.blocks,
                 until: held.until.get(),
             }),
+            miner_error: state.miner_fault.map(MinerFault::name),
+            relay_document_error: state
+                .relay_document_fault
+                .get()
+                .map(|fault| fault.to_string()),
         }
     }
 }
@@ -230,6 +244,7 @@ impl From<&NetRelay> for RelayView {
             peer_id: relay.peer.map(|peer| peer.to_string()),
             connected: relay.connected,
             reserved: relay.reserved,
+            full: relay.full,
         }
     }
 }

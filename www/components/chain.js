@@ -4,10 +4,10 @@
 import { LocalizedElement, closeOnBackdropClick, element, reconcile, setText } from "../dom.js";
 import { contentHeight, offsetOf, rowsInView, scrollTopOf } from "../geometry.js";
 import {
-  errorMessage, findings, hueOf, peerIdOf, shadeOf, shortName, storageMessage, usageMessage,
+  errorMessage, findings, lookChanges, lookOf, peerIdOf, shortName, storageMessage, usageMessage,
 } from "../messages.js";
 import { ReadingTracker, expectedHashes, recentForks } from "../model.js";
-import { formatNumber, formatTime, say } from "../strings.js";
+import { formatMoment, formatNumber, formatTime, say } from "../strings.js";
 
 // The tag for a peer or an author: a dot in its colour and its short name. The full peer ID is only in the tooltip.
 
@@ -25,15 +25,26 @@ export function nameTag(peerId, own) {
 }
 
 /**
- * Sets a peer's hue and shade on an element; the stylesheets compute the colour.
+ * Marks an element with a peer's colour and shape, which the style sheet draws.
  *
  * @param {HTMLElement | SVGElement} target
  * @param {string} peerId
  */
 export function colour(target, peerId) {
-  target.style.setProperty("--hue", String(hueOf(peerId)));
-  target.style.setProperty("--shade", String(shadeOf(peerId)));
+  target.dataset.peer = peerId;
+  const look = lookOf(peerId);
+  if (look === null) {
+    delete target.dataset.shape;
+    target.style.removeProperty("--peer-colour");
+    return;
+  }
+  target.dataset.shape = String(look.shape);
+  target.style.setProperty("--peer-colour", `var(--peer-${look.colour})`);
 }
+
+lookChanges.addEventListener("change", () => {
+  for (const target of document.querySelectorAll("[data-peer]")) colour(target, target.dataset.peer);
+});
 
 // A list of readings, each with its author and heart rate. The number of elements is bounded: the rest is behind a
 // button.
@@ -132,7 +143,7 @@ function makeItem(reading) {
       "span",
       { class: "life-line" },
       element("span", { class: "life-words" }),
-      element("time", { datetime: new Date(time).toISOString() }, formatTime(time, Date.now())),
+      element("time", { datetime: new Date(time).toISOString(), title: formatTime(time, Date.now()) }, formatMoment(time, Date.now())),
     ),
     element("span", { class: "life-bar", "aria-hidden": "true" }),
   );
@@ -180,9 +191,23 @@ customElements.define("pending-list", PendingList);
 
 // Where this tab stores its chain and why, in one sentence. Stores nothing itself.
 
-/** Property: `storage`, as in the node's `status()`. */
+/**
+ * Properties: `storage`, as in the node's `status()`; `browser`, the result of `capabilities()`. Dispatches
+ * "persistence-requested" when the person wants the browser to keep the data.
+ */
 export class StorageLine extends LocalizedElement {
   #storage = null;
+  #browser = { asksForStorage: false, forgetsAfterWeek: false };
+
+  set browser(browser) {
+    this.#browser = browser;
+    this.invalidate();
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    this.querySelector(".storage-keep").onclick = () => this.dispatchEvent(new Event("persistence-requested"));
+  }
 
   set storage(storage) {
     this.#storage = storage;
@@ -191,8 +216,9 @@ export class StorageLine extends LocalizedElement {
 
   render() {
     if (this.#storage === null) return;
-    const { failing, kind, saving } = this.#storage;
-    setText(this.querySelector(".storage-words"), storageMessage(this.#storage));
+    const { failing, kind, saving, persisted } = this.#storage;
+    setText(this.querySelector(".storage-words"), storageMessage(this.#storage, this.#browser));
+    this.querySelector(".storage-keep").hidden = !(this.#browser.asksForStorage && kind === "disk" && persisted === false);
     setText(this.querySelector(".storage-usage"), usageMessage(this.#storage));
     this.dataset.tone = failing ? "warning" : kind === "disk" && saving === 0 ? "good" : "busy";
   }
@@ -510,14 +536,28 @@ function makeRow({ index, block, rival }, self, space) {
 const LANE_HASH_END = 6;
 
 /**
- * Property: `chain` = `{ branches, tip, block(index) }`, the result of the node's `branches()`, the height of its tip,
- * and its blocks.
+ * Properties: `chain` = `{ branches, tip, block(index) }`, the result of the node's `branches()`, the height of its tip,
+ * and its blocks; `pinned`, a fork that stays in view, see `recentForks`, or null. Dispatches "fork-dismissed".
  */
 export class ForkView extends LocalizedElement {
   #forks = [];
+  #chain = null;
+  #pinned = null;
 
-  set chain({ branches, tip, block }) {
-    this.#forks = recentForks(branches, tip).map((fork) => ({
+  set chain(chain) {
+    this.#chain = chain;
+    this.#update();
+  }
+
+  set pinned(pinned) {
+    this.#pinned = pinned;
+    this.#update();
+  }
+
+  #update() {
+    if (this.#chain === null) return;
+    const { branches, tip, block } = this.#chain;
+    this.#forks = recentForks(branches, tip, this.#pinned).map((fork) => ({
       ...fork,
       ours: fork.ours.map((index) => ({ index, hash: block(index)?.hash })),
     }));
@@ -530,21 +570,32 @@ export class ForkView extends LocalizedElement {
 
   render() {
     this.hidden = this.#forks.length === 0;
-    const key = ({ tip, ours }) => `${tip} ${JSON.stringify(ours)}`;
-    reconcile(this, this.#forks, key, forkFigure);
+    const key = ({ tip, ours, theirs, oursAbove }) => `${tip} ${JSON.stringify(ours)} ${theirs.length} ${oursAbove}`;
+    reconcile(this, this.#forks, key, (fork) => {
+      const figure = forkFigure(fork);
+      if (fork.pinned) figure.append(this.#dismissal());
+      return figure;
+    });
+  }
+
+  #dismissal() {
+    const button = element("button", { type: "button", class: "quiet" }, say("notice.dismiss"));
+    button.onclick = () => this.dispatchEvent(new Event("fork-dismissed"));
+    return button;
   }
 }
 
 customElements.define("fork-view", ForkView);
 
-function forkFigure({ fork, ours, oursLeft, theirs, theirsLeft }) {
-  const values = { fork, ours: ours.length + oursLeft, theirs: theirs.length + theirsLeft };
-  const lane = (name, label, left, boxes) =>
+function forkFigure({ fork, ours, oursLeft, oursAbove, theirs, theirsLeft, theirsAbove }) {
+  const values = { fork, ours: ours.length + oursLeft + oursAbove, theirs: theirs.length + theirsLeft + theirsAbove };
+  const more = (count) => (count > 0 ? [element("li", { class: "lane-left" }, say("chain.moreOf", { count }))] : []);
+  const lane = (name, label, left, boxes, above) =>
     element(
       "div",
       { class: `lane lane-${name}` },
       element("span", { class: "lane-label" }, label),
-      element("ol", { role: "list" }, ...(left > 0 ? [element("li", { class: "lane-left" }, say("chain.moreOf", { count: left }))] : []), ...boxes),
+      element("ol", { role: "list" }, ...more(left), ...boxes, ...more(above)),
     );
   const box = (index, hash) => {
     const item = element("li", { class: "lane-block" }, element("strong", {}, say("fork.block", { index })));
@@ -562,8 +613,8 @@ function forkFigure({ fork, ours, oursLeft, theirs, theirsLeft }) {
       element(
         "div",
         { class: "lanes" },
-        lane("ours", say("fork.ours"), oursLeft, ours.map(({ index, hash }) => box(index, hash))),
-        lane("theirs", say("fork.theirs"), theirsLeft, theirs.map(({ index, hash }) => box(index, hash))),
+        lane("ours", say("fork.ours"), oursLeft, ours.map(({ index, hash }) => box(index, hash)), oursAbove),
+        lane("theirs", say("fork.theirs"), theirsLeft, theirs.map(({ index, hash }) => box(index, hash)), theirsAbove),
       ),
     ),
   );

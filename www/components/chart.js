@@ -1,21 +1,16 @@
 //! The chart of heart rates: its canvas, its legend, its cursor and its table.
 
 import { LocalizedElement, element, reconcile, setText } from "../dom.js";
-import { bars, bpmAxis, inSight, nearest, summary, timeTicks } from "../geometry.js";
-import { hueOf, peerIdOf, shadeOf, shortName } from "../messages.js";
+import { bars, bpmAxis, inSight, longestPause, nearest, runs, timeTicks } from "../geometry.js";
+import { addTally, averages, emptyTally, tallyOf } from "../history.js";
+import { PEER_COLOURS, lookChanges, lookOf, peerIdOf, shortName } from "../messages.js";
 import { formatNumber, formatTime, formatter, say } from "../strings.js";
 import { colour, nameTag } from "./chain.js";
 
 // Draws the chart on a canvas, in the page's colours. Does not decide what is in view.
 
-/** Dash patterns that distinguish lines of similar colour; the first is a solid line. */
-const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3]];
-
-/** Cached colours: more than there are hues and shades. */
-const MAX_CACHED = 1_024;
-const cache = new Map();
-/** A canvas of one pixel, for converting colours. */
-let sample = null;
+/** Dash patterns that tell lines apart in forced colours; the first is a solid line. */
+const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3], [12, 4], [4, 2, 1, 2]];
 
 /**
  * The colours of a chart.
@@ -26,8 +21,9 @@ export function coloursOf(token) {
   return {
     line: token("--line"),
     label: token("--ink-quiet"),
-    lightness: [0, 1].map((shade) => Number(token("--dot-lightness")) + shade * Number(token("--dot-shade"))),
-    chroma: token("--dot-chroma"),
+    surface: token("--surface"),
+    unknown: token("--line-strong"),
+    peers: Array.from({ length: PEER_COLOURS }, (_, i) => token(`--peer-${i}`)),
     forced: token("--series"),
   };
 }
@@ -36,8 +32,11 @@ export function coloursOf(token) {
  * @param {HTMLCanvasElement} canvas
  * @param {{ width: number, height: number, em: number, colours: object, font: string, area: { left: number, right: number, top: number, bottom: number },
  *   y: (bpm: number) => number, bpmTicks: { bpm: number, label: string }[], timeTicks: { x: number, label: string }[],
- *   lines: { hue: number, shade: 0 | 1, index: number, own: boolean, faint: boolean, sparse: boolean, points: { x: number, y: number }[],
- *     bars: { x: number, top: number, bottom: number }[] }[] }} chart
+ *   unit: string, lines: { look: { colour: number, shape: number } | null, own: boolean, faint: boolean, sparse: boolean,
+ *     runs: { x: number, y: number }[][], dots: { x: number, y: number }[], bars: { x: number, top: number, bottom: number }[],
+ *     spans: { x: number, top: number, bottom: number, width: number }[] }[] }} chart lines: `runs` are strokes, `dots` have
+ *   the author's shape, `bars` are dense strokes by pixel column, and `spans` reach from the lowest to the highest value of a
+ *   longer time
  */
 export function drawChart(canvas, chart) {
   const { width, height } = chart;
@@ -61,7 +60,7 @@ export function drawChart(canvas, chart) {
   pen.restore();
 }
 
-function drawAxes(pen, { area, em, y, bpmTicks, timeTicks, colours, font }) {
+function drawAxes(pen, { area, em, y, bpmTicks, timeTicks, unit, colours, font }) {
   pen.lineWidth = 1;
   pen.strokeStyle = colours.line;
   pen.fillStyle = colours.label;
@@ -77,6 +76,8 @@ function drawAxes(pen, { area, em, y, bpmTicks, timeTicks, colours, font }) {
     pen.fillText(label, area.left - 8 * em, tickY);
   }
   pen.textBaseline = "alphabetic";
+  pen.textAlign = "start";
+  pen.fillText(unit, 2 * em, area.top - 16 * em);
   pen.textAlign = "center";
   for (const { x, label } of timeTicks) {
     const half = pen.measureText(label).width / 2;
@@ -85,49 +86,61 @@ function drawAxes(pen, { area, em, y, bpmTicks, timeTicks, colours, font }) {
   }
 }
 
-function drawLine(pen, { em, colours }, { hue, shade, index, own, faint, sparse, points, bars }) {
+/** How visible the spans are behind the averages. */
+const SPAN_ALPHA = 0.35;
+
+function drawLine(pen, { em, colours }, { look, own, faint, sparse, runs, dots, bars, spans }) {
   const { forced } = colours;
-  const colour = forced || toRgb(`oklch(${colours.lightness[shade]} ${colours.chroma} ${hue})`);
-  pen.globalAlpha = faint ? 0.18 : 1;
+  const colour = forced || (look === null ? colours.unknown : colours.peers[look.colour]);
+  const visible = faint ? 0.18 : 1;
   pen.strokeStyle = colour;
   pen.fillStyle = colour;
+  pen.globalAlpha = visible * SPAN_ALPHA;
+  for (const { x, top, bottom, width } of spans) pen.fillRect(x - width / 2, top - 1, width, bottom - top + 2);
+  pen.globalAlpha = visible;
   pen.lineWidth = (own ? 2.75 : 1.75) * em;
   pen.lineJoin = sparse ? "round" : "bevel";
-  // Dashes are noise where readings are dense, except in forced colours, where only dashes distinguish the lines.
-  const dash = own || !(sparse || forced) ? [] : DASHES[index % DASHES.length];
+  // Forced colours are all one colour, so dashes tell the lines apart there, and shapes everywhere.
+  const dash = own || !forced ? [] : DASHES[(look?.shape ?? 0) % DASHES.length];
   pen.setLineDash(dash.map((length) => length * em));
-  pen.beginPath();
-  for (const { x, y } of points) pen.lineTo(x, y);
-  pen.stroke();
+  for (const run of runs) {
+    if (run.length < 2) continue;
+    pen.beginPath();
+    for (const { x, y } of run) pen.lineTo(x, y);
+    pen.stroke();
+  }
   pen.setLineDash([]);
   const half = pen.lineWidth / 2;
   for (const { x, top, bottom } of bars) pen.fillRect(x, top - half, 1, bottom - top + 2 * half);
-  const dots = sparse ? points : points.slice(-1);
-  for (const { x, y } of dots) {
-    pen.beginPath();
-    pen.arc(x, y, (own ? 4 : 3) * em, 0, 2 * Math.PI);
+  const radius = (own ? 4.5 : 3.75) * em;
+  // A rim in the colour behind keeps shapes of several lines apart.
+  pen.strokeStyle = colours.surface;
+  pen.lineWidth = em;
+  for (const dot of dots) {
+    drawShape(pen, dot, radius, look?.shape ?? 0);
+    pen.stroke();
     pen.fill();
   }
   pen.globalAlpha = 1;
 }
 
-/**
- * Converts a colour to 8-bit RGB. Many small strokes and bars are drawn more than ten times as fast in RGB.
- *
- * @param {string} colour a CSS colour
- */
-function toRgb(colour) {
-  let found = cache.get(colour);
-  if (found === undefined) {
-    if (cache.size >= MAX_CACHED) cache.clear();
-    sample ??= Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
-    sample.fillStyle = colour;
-    sample.fillRect(0, 0, 1, 1);
-    const [red, green, blue] = sample.getImageData(0, 0, 1, 1).data;
-    found = `rgb(${red} ${green} ${blue})`;
-    cache.set(colour, found);
-  }
-  return found;
+/** Corners of the shapes that are no circle, in units of the radius. The style sheet draws the same. */
+const CORNERS = [
+  null,
+  [[-0.85, -0.85], [0.85, -0.85], [0.85, 0.85], [-0.85, 0.85]],
+  [[0, -1.1], [1.1, 0.9], [-1.1, 0.9]],
+  [[0, -1.2], [1.2, 0], [0, 1.2], [-1.2, 0]],
+  [[-1.1, -0.9], [1.1, -0.9], [0, 1.1]],
+  [[-0.4, -1.1], [0.4, -1.1], [0.4, -0.4], [1.1, -0.4], [1.1, 0.4], [0.4, 0.4], [0.4, 1.1], [-0.4, 1.1], [-0.4, 0.4], [-1.1, 0.4],
+    [-1.1, -0.4], [-0.4, -0.4]],
+];
+
+function drawShape(pen, { x, y }, radius, shape) {
+  pen.beginPath();
+  const corners = CORNERS[shape];
+  if (!corners) pen.arc(x, y, radius, 0, 2 * Math.PI);
+  else for (const [dx, dy] of corners) pen.lineTo(x + dx * radius, y + dy * radius);
+  pen.closePath();
 }
 
 // Heart rates over time, one line per author, on a canvas. Values can be read by pointer, by keyboard and as a table.
@@ -150,16 +163,40 @@ const REACH_PX = 32;
 const DENSE_PX = 5;
 
 /** The margins around the plot area, px at a text size of 16 px. */
-const MARGIN = { left: 40, right: 14, top: 12, bottom: 26 };
+const MARGIN = { left: 40, right: 14, top: 32, bottom: 26 };
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+/** A longer range is drawn by hour, and from the second value on by day. */
+const BY_HOUR_MS = 2 * DAY_MS;
+const BY_DAY_MS = 14 * DAY_MS;
+
+/** The shortest time between two readings of the rows, ms. */
+const ROWS_REST_MS = 1_000;
+
+/** With more lines, only this tab's own one and the highlighted one have bars, which would cover each other. */
+const MAX_BARRED_LINES = 4;
+
+/** The most single points drawn with their shape in a dense line. */
+const MAX_DENSE_DOTS = 200;
+
+/** The key of the chosen range in the browser's storage. */
+const RANGE_KEY = "heartchain.chart-range";
 
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
- * Properties: `history`, a `ReadingHistory`, and `self`. Dispatches "past-requested" with `{ since }`; call
- * `refresh()`.
+ * Properties: `history`, a `ReadingHistory`; `past`, a `ChainHistory`; and `self`. Dispatches "past-requested" with
+ * `{ since }`; call `refresh()`.
  */
 export class HeartChart extends LocalizedElement {
   #history = null;
+  #past = null;
+  /** The rows of the past, when they were read, and whether they have changed since. */
+  #rows = new Map();
+  #rowsAt = -Infinity;
+  #stale = true;
   #self = null;
   #timer = null;
   /** The selected reading. */
@@ -176,6 +213,11 @@ export class HeartChart extends LocalizedElement {
     this.invalidate();
   }
 
+  set past(past) {
+    this.#past = past;
+    this.invalidate();
+  }
+
   set self(self) {
     if (self === this.#self) return;
     this.#self = self;
@@ -183,9 +225,13 @@ export class HeartChart extends LocalizedElement {
   }
 
   connectedCallback() {
+    const remembered = rememberedRange();
+    for (const choice of this.#ranges) if (choice.value === remembered) choice.checked = true;
     super.connectedCallback();
+    lookChanges.addEventListener("change", this.#onLooks);
     for (const choice of this.#ranges) {
       choice.onchange = () => {
+        rememberRange(choice.value);
         this.#chosen = null;
         this.#askForPast();
         this.render();
@@ -211,8 +257,11 @@ export class HeartChart extends LocalizedElement {
 
   disconnectedCallback() {
     super.disconnectedCallback();
+    lookChanges.removeEventListener("change", this.#onLooks);
     clearTimeout(this.#timer);
   }
+
+  #onLooks = () => this.invalidate();
 
   languageChanged() {
     this.querySelector(".chart-legend").replaceChildren();
@@ -220,8 +269,9 @@ export class HeartChart extends LocalizedElement {
     this.#cursor.removeAttribute("aria-valuetext");
   }
 
-  /** Redraws the history. */
+  /** Redraws the history, with readings that are new. */
   refresh() {
+    this.#stale = true;
     this.invalidate();
   }
 
@@ -257,7 +307,19 @@ export class HeartChart extends LocalizedElement {
   #from(to) {
     const range = this.#range;
     if (range > 0) return to - range;
-    return Math.min(this.#history.oldest ?? to, to - 60_000);
+    const oldest = [...this.#pastRows.values()].map((rows) => (rows.length === 0 ? to : rows[0].start * HOUR_MS));
+    return Math.min(this.#history.oldest ?? to, to - 60_000, ...oldest);
+  }
+
+  /** The rows of the whole history, by author; of a moment ago, because putting them together takes a while. */
+  get #pastRows() {
+    const now = performance.now();
+    if (this.#stale && now - this.#rowsAt > ROWS_REST_MS) {
+      this.#rows = this.#past?.rows() ?? new Map();
+      this.#rowsAt = now;
+      this.#stale = false;
+    }
+    return this.#rows;
   }
 
   /** Measures on change, not on demand: reading the layout in between would force a reflow. */
@@ -281,17 +343,29 @@ export class HeartChart extends LocalizedElement {
     this.dispatchEvent(new CustomEvent("past-requested", { detail: { since } }));
   }
 
-  /** The lines of the most recent authors in the current range. */
+  /**
+   * The lines of the most recent authors in the current range: readings, and before them what is known by hour or by day.
+   *
+   * @returns {Map<string, Line>}
+   */
   #linesInRange(from, to) {
+    const step = stepOf(to - from);
+    const { omittedUntil, authors } = this.#history;
+    // All of a long range is drawn alike. Of a short one, hours stand for the readings that were not loaded.
+    const readingsFrom = step > HOUR_MS || to - from > BY_HOUR_MS ? Infinity : (omittedUntil ?? -Infinity);
+    const rows = readingsFrom > from ? this.#pastRows : new Map();
     const lines = [];
-    for (const [author, points] of this.#history.authors) {
-      const seen = inSight(points, from, to);
-      if (seen.some(({ time }) => time >= from && time <= to)) lines.push([author, seen]);
+    for (const author of new Set([...authors.keys(), ...rows.keys()])) {
+      const points = readingsFrom === Infinity ? [] : inSight(authors.get(author) ?? [], Math.max(from, readingsFrom + 1), to);
+      const spans = spansOf(author, rows.get(author) ?? [], step, from, Math.min(to, readingsFrom));
+      const within = points.filter(({ time }) => time >= from && time <= to);
+      if (within.length + spans.length > 0) lines.push([author, { points, within, spans, newest: (within.at(-1) ?? spans.at(-1)).time }]);
     }
-    lines.sort(([, a], [, b]) => b.at(-1).time - a.at(-1).time);
+    lines.sort(([, a], [, b]) => b.newest - a.newest);
     const drawn = lines.slice(0, MAX_LINES);
-    // Sorted by author, so that the legend does not reorder with each reading.
-    drawn.sort(([a], [b]) => (a < b ? -1 : 1));
+    // In the order in which authors appeared, so that the legend does not reorder with each reading.
+    const place = (author) => lookOf(peerIdOf(author))?.place ?? Infinity;
+    drawn.sort(([a], [b]) => place(a) - place(b) || (a < b ? -1 : 1));
     return new Map(drawn);
   }
 
@@ -304,47 +378,52 @@ export class HeartChart extends LocalizedElement {
       top: MARGIN.top * em,
       bottom: height - MARGIN.bottom * em,
     };
-    const bpms = [...lines.values()].flatMap((points) => {
-      const { lowest, highest } = summary(points);
-      return [lowest, highest];
-    });
-    const axis = bpmAxis(bpms, Math.max(3, Math.floor((area.bottom - area.top) / (32 * em))));
+    let [low, high] = [Infinity, -Infinity];
+    for (const { within, spans } of lines.values()) {
+      for (const { bpm } of within) [low, high] = [Math.min(low, bpm), Math.max(high, bpm)];
+      for (const span of spans) [low, high] = [Math.min(low, span.low), Math.max(high, span.high)];
+    }
+    const axis = bpmAxis(low > high ? [] : [low, high], Math.max(3, Math.floor((area.bottom - area.top) / (30 * em))));
     const x = (time) => area.left + ((time - from) / (to - from)) * (area.right - area.left);
     const y = (bpm) => area.bottom - ((bpm - axis.low) / (axis.high - axis.low)) * (area.bottom - area.top);
     const offset = -new Date(to).getTimezoneOffset() * 60_000;
     const ticks = timeTicks(from, to, Math.max(2, Math.floor((area.right - area.left) / (76 * em))), offset);
     const label = timeLabel(ticks.step);
     this.#shown = { lines, scale: { x, y }, from, to };
+    const shapes = [...lines].map(([author, line], index) => {
+      const peerId = peerIdOf(author);
+      const own = peerId === this.#self;
+      const barred = lines.size <= MAX_BARRED_LINES || own || this.#highlighted === author;
+      const shape = shapeOf(line, { x, y, area, em }, lines.size <= MAX_BARRED_LINES ? { index, count: lines.size } : { index: 0, count: 1 });
+      return {
+        look: lookOf(peerId),
+        own,
+        faint: this.#highlighted !== null && this.#highlighted !== author,
+        ...shape,
+        spans: barred ? shape.spans : [],
+      };
+    });
     drawChart(this.querySelector("canvas"), {
       ...this.#look,
       area,
       y,
+      unit: say("chart.unit"),
       bpmTicks: axis.ticks.map((bpm) => ({ bpm, label: formatNumber(bpm) })),
       timeTicks: ticks.times.map((time) => ({ x: x(time), label: label.format(time) })),
-      lines: [...lines].map(([author, points], index) => {
-        const peerId = peerIdOf(author);
-        return {
-          hue: hueOf(peerId),
-          shade: shadeOf(peerId),
-          index,
-          own: peerId === this.#self,
-          faint: this.#highlighted !== null && this.#highlighted !== author,
-          sparse: points.length < (area.right - area.left) / (14 * em),
-          ...shapeOf(points.map(({ time, bpm }) => ({ x: x(time), y: y(bpm) })), area),
-        };
-      }),
+      lines: shapes,
     });
   }
 
   /** Describes the chart in a sentence. */
   #describe(lines) {
-    const count = [...lines.values()].reduce((sum, points) => sum + points.length, 0);
+    const count = [...lines.values()].reduce((sum, line) => sum + tallyOfLine(line).count, 0);
+    const shown = [...lines.values()].reduce((sum, { within, spans }) => sum + within.length + spans.length, 0);
     const text = count === 0 ? say("chart.none") : say("chart.summary", { count, people: lines.size });
     setText(this.querySelector(".chart-summary"), text);
     this.#frame.classList.toggle("chart-empty", count === 0);
     if (this.#chosen !== null) return;
     const cursor = this.#cursor;
-    cursor.setAttribute("aria-valuemax", String(Math.max(0, count - 1)));
+    cursor.setAttribute("aria-valuemax", String(Math.max(0, shown - 1)));
     cursor.setAttribute("aria-valuenow", "0");
     cursor.setAttribute("aria-valuetext", text);
   }
@@ -354,25 +433,35 @@ export class HeartChart extends LocalizedElement {
       this.querySelector(".chart-legend"),
       [...lines],
       ([author]) => author,
-      ([author, points]) => {
+      ([author, line]) => {
         const peerId = peerIdOf(author);
         const item = element("li", {}, nameTag(peerId, peerId === this.#self), element("span", { class: "bpm" }));
         item.onpointerenter = () => this.#highlight(author);
         item.onpointerleave = () => this.#highlight(null);
-        setText(item.lastElementChild, formatNumber(points.at(-1).bpm));
+        setText(item.lastElementChild, formatNumber(this.#latest(author, line)));
         return item;
       },
-      (item, [, points]) => setText(item.lastElementChild, formatNumber(points.at(-1).bpm)),
+      (item, [author, line]) => setText(item.lastElementChild, formatNumber(this.#latest(author, line))),
     );
   }
 
-  /** Explains what is missing in the visible range. */
+  /** The author's latest reading, or the average of the last hour that is known. */
+  #latest(author, line) {
+    return this.#history.authors.get(author)?.at(-1).bpm ?? line.spans.at(-1).bpm;
+  }
+
+  /** Explains what is summarized or missing in the visible range. */
   #showLimits(from, lines) {
-    const { omittedUntil, size } = this.#history;
+    const { omittedUntil } = this.#history;
     const limits = [];
-    if (omittedUntil !== null && from <= omittedUntil) {
-      limits.push(say("chart.newest", { count: size, time: formatTime(omittedUntil, Date.now()) }));
+    const spans = [...lines.values()].flatMap(({ spans }) => spans);
+    if (spans.length > 0) {
+      const byDay = spans.some(({ length }) => length > HOUR_MS);
+      const all = ![...lines.values()].some(({ within }) => within.length > 0);
+      limits.push(all ? say(byDay ? "chart.byDay" : "chart.byHour") : say("chart.byHourUntil", { time: formatTime(omittedUntil, Date.now()) }));
     }
+    const missing = this.#past?.missing ?? 0;
+    if (missing > 0 && (this.#range === 0 || (omittedUntil !== null && from <= omittedUntil))) limits.push(say("chart.reading", { blocks: missing }));
     if (lines.size === MAX_LINES && this.#history.authors.size > MAX_LINES) limits.push(say("chart.lastHeard", { count: MAX_LINES }));
     setText(this.querySelector(".chart-limits"), limits.join(" "));
   }
@@ -382,13 +471,13 @@ export class HeartChart extends LocalizedElement {
       this.querySelector("tbody"),
       [...lines],
       ([author]) => author,
-      ([author, points]) => {
+      ([author, line]) => {
         const peerId = peerIdOf(author);
         const name = element("th", { scope: "row" }, nameTag(peerId, peerId === this.#self));
-        const cells = Array.from({ length: 5 }, () => element("td", { class: "number" }));
-        return fillRow(element("tr", {}, name, ...cells), points);
+        const cells = Array.from({ length: 7 }, () => element("td", { class: "number" }));
+        return fillRow(element("tr", {}, name, ...cells), line, this.#latest(author, line));
       },
-      (row, [, points]) => fillRow(row, points),
+      (row, [author, line]) => fillRow(row, line, this.#latest(author, line)),
     );
   }
 
@@ -404,10 +493,9 @@ export class HeartChart extends LocalizedElement {
     this.#choose(nearest(this.#visible(lines), scale, { x: clientX - left, y: clientY - top }, REACH_PX));
   }
 
-  /** The lines without the points just outside the range. */
+  /** What can be selected: the readings in the range, and the hours and days. */
   #visible(lines) {
-    const { from, to } = this.#shown;
-    return [...lines].map(([author, points]) => [author, points.filter(({ time }) => time >= from && time <= to)]);
+    return [...lines].map(([author, { within, spans }]) => [author, [...spans, ...within]]);
   }
 
   /** Left and right move through time; up and down move to the nearest reading of another author. */
@@ -441,7 +529,8 @@ export class HeartChart extends LocalizedElement {
     this.#showReadout();
     if (chosen === null) return;
     const { author, point } = chosen;
-    const text = say("chart.point", { bpm: point.bpm, name: shortName(peerIdOf(author)), time: formatTime(point.time, Date.now()) });
+    const key = point.length === undefined ? "chart.point" : "chart.spanPoint";
+    const text = say(key, { ...point, name: shortName(peerIdOf(author)), time: timeOf(point) });
     this.#cursor.setAttribute("aria-valuetext", text);
   }
 
@@ -456,9 +545,9 @@ export class HeartChart extends LocalizedElement {
     const { author, point } = chosen;
     const peerId = peerIdOf(author);
     readout.replaceChildren(
-      element("strong", {}, say("reading.bpm", { bpm: point.bpm })),
+      element("strong", {}, point.length === undefined ? say("reading.bpm", { bpm: point.bpm }) : say("chart.span", point)),
       nameTag(peerId, peerId === this.#self),
-      element("span", { class: "hint" }, formatTime(point.time, Date.now())),
+      element("span", { class: "hint" }, timeOf(point)),
     );
     const x = scale.x(point.time);
     readout.classList.toggle("chart-readout-left", x > this.#look.width / 2);
@@ -472,17 +561,118 @@ export class HeartChart extends LocalizedElement {
 
 customElements.define("heart-chart", HeartChart);
 
-/** A line as points, or as one bar per pixel column if its points are too dense. */
-function shapeOf(points, { left, right }) {
-  const width = right - left;
-  if (points.length * DENSE_PX <= width) return { points, bars: [] };
-  return { points: points.slice(-1), bars: bars(points, left, Math.max(0, Math.floor(width))) };
+/**
+ * What is drawn of an author. `points` are readings with a neighbour on each side of the range, `within` those in it;
+ * `spans` are hours or days.
+ *
+ * @typedef {{ points: object[], within: object[], spans: Span[], newest: number }} Line
+ * @typedef {{ id: string, start: number, length: number, time: number, bpm: number, low: number, high: number, tally: object }} Span
+ */
+
+/** How long the spans of a range are, ms. */
+function stepOf(range) {
+  return range > BY_DAY_MS ? DAY_MS : HOUR_MS;
 }
 
-function fillRow(row, points) {
-  const { latest, lowest, mean, highest, count } = summary(points);
-  [latest, lowest, mean, highest, count].forEach((value, i) => setText(row.cells[i + 1], formatNumber(value)));
+/**
+ * The rows of a range as hours, or as days of local time.
+ *
+ * @returns {Span[]} oldest first
+ */
+function spansOf(author, rows, step, from, to) {
+  const spans = new Map();
+  let day = { start: 0, end: 0 };
+  const dayOf = (time) => {
+    if (time < day.start || time >= day.end) {
+      const start = new Date(time).setHours(0, 0, 0, 0);
+      day = { start, end: new Date(start + 1.5 * DAY_MS).setHours(0, 0, 0, 0) };
+    }
+    return day.start;
+  };
+  for (const row of rows) {
+    const start = row.start * HOUR_MS;
+    if (start + row.span * HOUR_MS <= from || start >= to) continue;
+    const length = Math.max(step, row.span * HOUR_MS);
+    // The time in the middle of the row, so that a day of UTC counts as the day that it is mostly part of.
+    const spanStart = step === HOUR_MS ? start : dayOf(start + (row.span * HOUR_MS) / 2);
+    const span = spans.get(spanStart) ?? { id: `${author} ${spanStart}`, start: spanStart, length, tally: emptyTally() };
+    addTally(span.tally, row);
+    spans.set(spanStart, span);
+  }
+  return [...spans.values()]
+    .sort((a, b) => a.start - b.start)
+    .map((span) => ({
+      ...span,
+      time: Math.min(Math.max(span.start + span.length / 2, from), to),
+      bpm: averages(span.tally).mean,
+      low: span.tally.low,
+      high: span.tally.high,
+    }));
+}
+
+/** The spans of several authors stand side by side: the widest, px, and the share of a step that they fill. */
+const MAX_SPAN_PX = 9;
+const SPAN_SHARE = 0.8;
+
+/** A line as strokes between dots; where readings are dense, as one bar per pixel column. */
+function shapeOf({ points, within, spans }, { x, y, area, em }, { index, count }) {
+  const place = ({ time, bpm }) => ({ x: x(time), y: y(bpm), time });
+  const width = area.right - area.left;
+  const sparse = within.length < width / (14 * em) && spans.length < width / (14 * em);
+  const readingRuns = runs(points, longestPause(points)).map((run) => run.map(place));
+  const first = spans[0];
+  const slot = first === undefined ? 0 : (x(first.start + first.length) - x(first.start)) * SPAN_SHARE;
+  const bar = Math.max(1.5, Math.min(MAX_SPAN_PX * em, slot / count));
+  const shift = (index - (count - 1) / 2) * Math.min(bar, slot / count);
+  const columns = spans.map((span) => ({ ...place(span), x: x(span.time) + shift, top: y(span.high), bottom: y(span.low), width: bar }));
+  const spanRuns = runs(columns, first === undefined ? 0 : 3 * first.length);
+  const dense = points.length * DENSE_PX > width;
+  const alone = (all) => all.filter((run) => run.length === 1).flat();
+  const strokes = dense ? spanRuns : [...spanRuns, ...readingRuns];
+  return {
+    sparse,
+    runs: strokes,
+    bars: dense ? readingRuns.flatMap((run) => bars(run, area.left, Math.max(0, Math.floor(width)))) : [],
+    dots: sparse
+      ? strokes.flat().concat(dense ? alone(readingRuns) : [])
+      : [...alone([...spanRuns, ...readingRuns]).slice(-MAX_DENSE_DOTS), ...[columns.at(-1), readingRuns.at(-1)?.at(-1)].filter(Boolean)],
+    spans: columns,
+  };
+}
+
+function tallyOfLine({ within, spans }) {
+  return spans.reduce((tally, span) => addTally(tally, span.tally), tallyOf(within));
+}
+
+function fillRow(row, line, latest) {
+  const tally = tallyOfLine(line);
+  const { mean, rest, active } = averages(tally);
+  [latest, tally.low, mean, rest, active, tally.high, tally.count].forEach((value, i) =>
+    setText(row.cells[i + 1], value === null ? say("chart.noAverage") : formatNumber(value)),
+  );
   return row;
+}
+
+/** The time of a reading, or the hour or day that a span covers. */
+function timeOf({ time, start, length }) {
+  if (length === undefined) return formatTime(time, Date.now());
+  return length > HOUR_MS ? formatter(Intl.DateTimeFormat, { dateStyle: "medium" }).format(start) : formatTime(start, Date.now());
+}
+
+function rememberedRange() {
+  try {
+    return localStorage.getItem(RANGE_KEY);
+  } catch {
+    return null;
+  }
+}
+
+function rememberRange(range) {
+  try {
+    localStorage.setItem(RANGE_KEY, range);
+  } catch {
+    // Only the preference is lost.
+  }
 }
 
 function otherAuthor(all, at, direction) {

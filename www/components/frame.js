@@ -4,13 +4,10 @@
 import { LocalizedElement, closeOnBackdropClick, element, reconcile, setText, svgElement } from "../dom.js";
 import { qrPath } from "../geometry.js";
 import { MAX_ROOM_BYTES, isLocalOnly, normalizeRoom, roomFault } from "../input.js";
-import { errorMessage, messageValues, noticeMessage, shownInSentence, shownText, statusSentence } from "../messages.js";
+import { SEPARATOR, errorMessage, messageValues, noticeMessage, shownInSentence, shownText, statusSentence } from "../messages.js";
 import { LANGUAGES, formatDuration, formatTime, language, say } from "../strings.js";
 
 // The state of this tab's node in one sentence. Screen readers hear each state only once.
-
-/** The separator between the parts of the sentence. */
-const SEPARATOR = " · ";
 
 /** Properties: `node` = `{ status, peers }` as returned by the node, or null while it starts; `failed`. */
 export class StatusLine extends LocalizedElement {
@@ -28,10 +25,11 @@ export class StatusLine extends LocalizedElement {
   }
 
   render() {
-    const { sentence, tone } = this.#failed
-      ? { sentence: say("status.failed"), tone: "warning" }
+    const { sentence, spoken, tone } = this.#failed
+      ? { sentence: say("status.failed"), spoken: say("status.failed"), tone: "warning" }
       : statusSentence(this.#node?.status ?? null, this.#node?.peers ?? [], say);
     this.#setSentence(sentence);
+    setText(this.querySelector("[role=status]"), spoken);
     this.dataset.tone = tone;
   }
 
@@ -254,7 +252,7 @@ function advice(kind) {
   return [say("failure.addressAdvice"), " ", plain, "."];
 }
 
-// Notices about a running node: features missing in this browser, a wrong clock, and the node's own notices. Shows
+// Notices about a running node: what this browser lacks, a wrong clock, and the node's own notices. Shows
 // only a few at a time.
 
 /** With a larger offset, others see this tab's blocks as too early (the chain's bound on a block's time), ms. */
@@ -264,21 +262,17 @@ const CLOCK_TOLERANCE_MS = 30_000;
 const MAX_NOTICES = 4;
 
 /**
- * Properties: `browser`, the result of `capabilities()`; `clockOffsetMs` and `heldBack`, as in the node's `status()`.
- * `notice(detail)` shows a "notice" event of the node; `offer(key, action, work)` shows a notice with a button.
+ * Properties: `clockOffsetMs` and `heldBack`, as in the node's `status()`. `notice(detail)` shows a "notice" event of the node;
+ * `offer(key, action, work)` shows a notice with a button; `tell(key)` shows a text until it is dismissed once on this device.
  */
 export class PageNotices extends LocalizedElement {
-  #browser = { secure: true, missing: [] };
+  /** Texts that were told since the page was opened. */
+  #told = new Set();
   #clockOffsetMs = null;
   #heldBack = null;
   #count = 0;
   /** @type {{ id: string, key: string, values: object, action?: string, work?: () => void }[]} */
   #notices = [];
-
-  set browser(browser) {
-    this.#browser = browser;
-    this.invalidate();
-  }
 
   set clockOffsetMs(offset) {
     this.#clockOffsetMs = offset ?? null;
@@ -301,12 +295,18 @@ export class PageNotices extends LocalizedElement {
     this.#add({ key, values: {}, action, work });
   }
 
+  /** Shows a text about this browser, unless it was dismissed before. */
+  tell(key) {
+    if (this.#told.has(key)) return;
+    this.#told.add(key);
+    if (!dismissed().includes(key)) this.#add({ key, values: {}, once: true });
+  }
+
   languageChanged() {
     this.querySelector(".noticed").replaceChildren();
   }
 
   render() {
-    this.#show(".withheld", this.#missingFeatures());
     this.#show(".clock", this.#clock());
     reconcile(this.querySelector(".noticed"), this.#notices, ({ id }) => id, (notice) => this.#item(notice));
   }
@@ -329,6 +329,7 @@ export class PageNotices extends LocalizedElement {
     }
     const dismiss = element("button", { type: "button", class: "quiet dismiss" }, say("notice.dismiss"));
     dismiss.onclick = () => {
+      if (notice.once) rememberDismissed(key);
       this.#notices = this.#notices.filter(({ id }) => id !== notice.id);
       this.render();
     };
@@ -340,13 +341,6 @@ export class PageNotices extends LocalizedElement {
     const notice = this.querySelector(selector);
     notice.hidden = text === "";
     setText(notice, text);
-  }
-
-  #missingFeatures() {
-    const { secure, missing } = this.#browser;
-    if (missing.length === 0) return "";
-    const features = missing.map((feature) => say(`feature.${feature}`)).join(", ");
-    return say(secure ? "withheld.secure" : "withheld.insecure", { features });
   }
 
   #clock() {
@@ -364,6 +358,27 @@ export class PageNotices extends LocalizedElement {
 }
 
 customElements.define("page-notices", PageNotices);
+
+/** The key of the dismissed texts in the browser's storage. */
+const DISMISSED_KEY = "heartchain.dismissed";
+
+/** Nothing if storage is blocked: the texts are then shown at each visit. */
+function dismissed() {
+  try {
+    const keys = JSON.parse(localStorage.getItem(DISMISSED_KEY));
+    return Array.isArray(keys) ? keys : [];
+  } catch {
+    return [];
+  }
+}
+
+function rememberDismissed(key) {
+  try {
+    localStorage.setItem(DISMISSED_KEY, JSON.stringify([...new Set([...dismissed(), key])]));
+  } catch {
+    // It is dismissed for this visit only.
+  }
+}
 
 // The "See how it works" switch and the container of the lessons. Loads nothing itself: it dispatches
 // "lessons-switched" and passes the state to the lessons once they are loaded.

@@ -5,6 +5,9 @@ import { checksOf } from "../lessons/tampering.js";
 import { say } from "../strings.js";
 import { LessonCard, messageList, setMessages, verdictMessages } from "./lesson-card.js";
 
+/** Hex digits of a hash: enough to see the zeros of its work, and that it changed. */
+const SHOWN_DIGITS = 12;
+
 export class LessonTampering extends LessonCard {
   #start;
   #recompute;
@@ -43,12 +46,19 @@ function tamperedMessages({ original, block, step, found, verdict }, tip) {
   const checks = checksOf(found);
   return [
     { text: say(`tampering.${step}`, values) },
+    { text: say(`tampering.${step}Hashes`, hashesOf(original, block, step, found)) },
     ...checks.filter(({ ok }) => !ok).map(({ name }) => ({ text: say(`tampering.${name}`), tone: "bad" })),
     tip > index && block.hash !== original.hash && { text: say("tampering.after", { next: index + 1 }), tone: "bad" },
     checks.some(({ ok }) => ok) && { text: say("tampering.rest"), tone: "good" },
-    ...verdictMessages(verdict),
-    verdict.verdict === "ignore" && { text: say("tampering.known") },
+    // Peers that have the real block do not even look at the copy. That they leave it aside must not read as a yes.
+    ...(verdict.verdict === "ignore" ? [{ text: say("tampering.known"), tone: "peers" }] : verdictMessages(verdict)),
   ];
+}
+
+/** The hash that changed in a step, in short: first the root of the readings, then the block's own. */
+function hashesOf(original, block, step, found) {
+  const [was, now] = step === "changed" ? [original.readingsRoot, found.root.computed] : [original.hash, block.hash];
+  return { was: `${was.slice(0, SHOWN_DIGITS)}…`, now: `${now.slice(0, SHOWN_DIGITS)}…` };
 }
 
 customElements.define("lesson-tampering", LessonTampering);

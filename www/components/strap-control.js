@@ -4,15 +4,21 @@
 import { LocalizedElement, setText } from "../dom.js";
 import { errorMessage, shownInSentence } from "../messages.js";
 import { MAX_INTERVAL_S, MIN_INTERVAL_S, parseInterval } from "../strap-sampler.js";
-import { say } from "../strings.js";
+import { FROZEN_MS } from "../strap-session.js";
+import { formatDuration, say } from "../strings.js";
+
+/** A shorter time in the background loses no readings worth a word, ms. */
+const MIN_HIDDEN_MS = 60_000;
 
 /**
  * Properties: `strap`, `{ state, intervalS }` of a StrapSession; `failure`, the error that kept the last sample from
- * being recorded, or null. Dispatches "strap-requested", "strap-stopped" and "interval-chosen" with `{ seconds }`.
+ * being recorded, or null; `hiddenMs`, how long the page was in the background. Dispatches "strap-requested" with `{ all }`,
+ * "strap-stopped", "contact-overridden" with `{ on }`, and "interval-chosen" with `{ seconds }`.
  */
 export class StrapControl extends LocalizedElement {
   #strap = null;
   #failure = null;
+  #hiddenMs = 0;
   #invalid = false;
 
   set strap(strap) {
@@ -25,10 +31,20 @@ export class StrapControl extends LocalizedElement {
     this.invalidate();
   }
 
+  set hiddenMs(ms) {
+    this.#hiddenMs = ms;
+    this.invalidate();
+  }
+
   connectedCallback() {
     super.connectedCallback();
     this.querySelector(".strap-toggle").onclick = () => {
-      this.dispatchEvent(new CustomEvent(this.#isOff ? "strap-requested" : "strap-stopped"));
+      if (this.#isOff) this.#request(false);
+      else this.dispatchEvent(new CustomEvent("strap-stopped"));
+    };
+    this.querySelector(".strap-all").onclick = () => this.#request(true);
+    this.querySelector(".strap-contact").onclick = () => {
+      this.dispatchEvent(new CustomEvent("contact-overridden", { detail: { on: !this.#strap.state.anyContact } }));
     };
     const field = this.querySelector("#strap-interval");
     field.oninput = () => this.#validate(field.value);
@@ -44,7 +60,13 @@ export class StrapControl extends LocalizedElement {
     const { state, intervalS } = this.#strap;
     this.dataset.phase = state.phase;
     setText(this.querySelector(".strap-toggle"), say(this.#isOff ? "strap.connect" : "strap.disconnect"));
+    this.querySelector(".strap-all").hidden = !this.#isOff;
     this.querySelector(".strap-panel").hidden = this.#isOff;
+    const override = this.querySelector(".strap-contact");
+    override.hidden = this.#isOff || !(state.contact === false || state.anyContact);
+    setText(override, say(state.anyContact ? "strap.needContact" : "strap.anyContact"));
+    const hidden = this.#hiddenMs >= MIN_HIDDEN_MS ? say("strap.wasHidden", { time: formatDuration(this.#hiddenMs) }) : "";
+    setText(this.querySelector(".strap-hidden"), hidden);
     setText(this.querySelector(".strap-phase"), phaseMessage(state));
     setText(this.querySelector(".strap-bpm"), state.bpm === null ? "" : say("reading.bpm", state));
     setText(this.querySelector(".strap-battery"), state.battery === null ? "" : say("strap.battery", state));
@@ -62,11 +84,17 @@ export class StrapControl extends LocalizedElement {
   }
 
   /** One message at a time, so that screen readers announce it once. */
-  #problem({ fault, contact, ignored }) {
+  #problem({ fault, contact, ignored, noPulse, frozen, anyContact }) {
     if (fault !== null) return say(`strap.fault.${fault.kind}`, fault);
-    if (contact === false) return say("strap.noContact");
+    if (contact === false && !anyContact) return say("strap.noContact");
+    if (noPulse) return say("strap.noPulse");
     if (ignored !== null) return say("strap.ignored");
+    if (frozen) return say("strap.frozen", { time: formatDuration(FROZEN_MS) });
     return this.#failure === null ? "" : say("strap.failed", { reason: errorMessage(this.#failure) });
+  }
+
+  #request(all) {
+    this.dispatchEvent(new CustomEvent("strap-requested", { detail: { all } }));
   }
 
   #validate(text) {

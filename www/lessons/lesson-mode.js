@@ -65,7 +65,7 @@ export class LessonMode extends EventTarget {
       const [newest] = this.#node.ownReadings(1);
       this.#disconnected = { from: tip.index, ownBlocks: [], nextSeq: newest === undefined ? 0 : newest.seq + 1 };
       await this.#node.isolate(true);
-      return { outcome: null, cutAt: tip.index };
+      return { outcome: null, cutAt: tip.index, pinnedFork: null };
     });
   }
 
@@ -75,9 +75,15 @@ export class LessonMode extends EventTarget {
       await this.#recordOwnBlocks();
       await this.#node.isolate(false);
       const { ownBlocks, nextSeq } = this.#disconnected ?? { ownBlocks: [], nextSeq: 0 };
+      const from = this.#disconnected?.from ?? null;
       this.#disconnected = null;
-      return { outcome: { made: ownBlocks.length, ownBlocks, nextSeq, kept: ownBlocks.length, left: 0, ...NO_READINGS } };
+      return { outcome: { made: ownBlocks.length, from, ownBlocks, nextSeq, kept: ownBlocks.length, left: 0, settled: false, ...NO_READINGS } };
     });
+  }
+
+  /** Stops showing the fork of this lesson. */
+  dismissFork() {
+    this.#update({ pinnedFork: null, outcome: this.#state.outcome && { ...this.#state.outcome, from: null } });
   }
 
   /** Tampers with a copy of the newest block that has readings. */
@@ -148,11 +154,14 @@ export class LessonMode extends EventTarget {
   async #refresh() {
     const { tip, state, isolated, hashesPerSecond, mempool, peers } = this.#node.status();
     if (isolated) await this.#recordOwnBlocks();
-    const settled = state === "synced" && peers > 0;
-    const change = { tip: tip.index, settled, isolated, hashesPerSecond, mempool, peers };
+    const change = { tip: tip.index, isolated, hashesPerSecond, mempool, peers };
     if (this.#state.tries === null || this.#state.tip !== tip.index) change.tries = await this.#triesAt(tip.index);
     const outcome = await this.#updatedOutcome();
-    if (outcome !== null) change.outcome = outcome;
+    if (outcome !== null) {
+      // What two branches came to stays known when the peers are gone later.
+      outcome.settled ||= state === "synced" && peers > 0;
+      Object.assign(change, { outcome, settled: outcome.settled, pinnedFork: forkOf(outcome) });
+    }
     if (this.#disconnected !== null) {
       change.own = countReadings(this.#node.ownReadings(OWN_READINGS), this.#disconnected.nextSeq);
     }
@@ -235,11 +244,17 @@ function forgeReading(kind, original, known) {
   return withOtherAuthor(original, other, next(other));
 }
 
+/** The fork between this tab's branch and the others', while it is worth a look. */
+function forkOf({ from, ownBlocks, left, settled }) {
+  if (from === null || !settled || ownBlocks.length === 0) return null;
+  return { fork: from, blocks: left > 0 ? ownBlocks : [] };
+}
+
 const NO_READINGS = { all: 0, waiting: 0, inChain: 0 };
 
 function fresh() {
   return {
     busy: false, failure: null, tip: 0, settled: false, isolated: false, peers: 0, mempool: 0, hashesPerSecond: null, tries: null,
-    limit: null, cutAt: null, ownBlockCount: 0, own: NO_READINGS, outcome: null, noReading: false, tampered: null, forgery: null,
+    limit: null, cutAt: null, ownBlockCount: 0, own: NO_READINGS, outcome: null, pinnedFork: null, noReading: false, tampered: null, forgery: null,
   };
 }

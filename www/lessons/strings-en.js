@@ -74,8 +74,10 @@ export default {
   "tampering.recompute": "Recompute the hashes",
   "tampering.restore": "Discard the copy",
   "tampering.changed": (v, n) => `In the copy of block ${n(v.index)}, ${n(v.was)} BPM became ${n(v.now)} BPM. The copy's checks:`,
+  "tampering.changedHashes": (v) => `The hash of its readings (Merkle root) was ${v.was} and is now ${v.now}`,
   "tampering.recomputed": (v, n) =>
     `The IDs, the Merkle root and the hash in the copy of block ${n(v.index)} were recomputed. Recomputing can't fix this:`,
+  "tampering.recomputedHashes": (v) => `The hash of the block was ${v.was} and is now ${v.now}. The zeros, which take the work, are gone.`,
   "tampering.signature": "The author never signed this.",
   "tampering.root": "The header describes other readings.",
   "tampering.hash": "The hash doesn't match the header.",

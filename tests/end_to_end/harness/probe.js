@@ -174,7 +174,7 @@
       return {
         status: node?.status() ?? "no node",
         peers: node?.peers() ?? [],
-        says: document.querySelector("[role=status]")?.textContent.trim(),
+        says: document.querySelector(".status-text")?.textContent.trim(),
         alert: document.querySelector("[role=alert]")?.textContent.trim(),
       };
     },

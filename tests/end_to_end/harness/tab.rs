@@ -193,9 +193,9 @@ impl Tab {
         self.until_page(&what, &condition).await
     }
 
-    /// Waits until the element with `role="status"` contains this text.
+    /// Waits until the status line contains this text.
     pub(crate) async fn until_status_says(&self, words: &str) -> Result<Value> {
-        self.until_shows("[role=status]", words).await
+        self.until_shows(".status-text", words).await
     }
 
     /// Waits until this tab is connected to `count` other tabs and has a reservation at a relay.

@@ -74,7 +74,7 @@ async fn tampered_block_fails_its_checks() -> Outcome {
             .await?;
         a.until_shows("lesson-tampering", "The author never signed this")
             .await?;
-        a.until_shows("lesson-tampering", "Peers ignore it: they already have it")
+        a.until_shows("lesson-tampering", "Peers who have the real block keep it")
             .await?;
 
         press(&a, "Recompute the hashes").await?;

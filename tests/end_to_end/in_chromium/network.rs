@@ -37,13 +37,19 @@ async fn insecure_context_can_record_and_sync() -> Outcome {
                 );
                 tab.until_shows("body", "the browser blocks").await?;
                 let storage = &tab.status().await?["storage"];
-                ensure!(
-                    storage["kind"] == "memory"
-                        && storage["reason"] == "no-locks"
-                        && storage["slot"].is_null(),
-                    "unexpected storage: {storage}"
-                );
+                ensure!(storage["kind"] == "disk", "unexpected storage: {storage}");
             }
+            // There are no Web Locks here, but two tabs never share a slot, and each keeps its own.
+            let slots = [&a.status().await?, &b.status().await?]
+                .map(|status| status["storage"]["slot"].clone());
+            ensure!(slots[0] != slots[1], "both tabs have the slot {}", slots[0]);
+            let before = b.status().await?["peerId"].clone();
+            b.reload().await?;
+            let after = b.status().await?["peerId"].clone();
+            ensure!(
+                before == after,
+                "{before} became {after} when it was reloaded"
+            );
             // A tab on the loopback address is in the same room.
             let here = env.tab().await?;
             ensure!(
@@ -113,6 +119,33 @@ async fn rooms_are_isolated() -> Outcome {
             of_a == of_b && of_c == of_d && of_a != of_c,
             "found {genesis:?}"
         );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn full_relay_is_reported_until_it_has_room() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
+        for tab in [&a, &b] {
+            tab.until_peers(1).await?;
+        }
+        env.relay.limit_tabs(2).await?;
+        let c = env.tab().await?;
+        c.until_status_says("The relay is full. You can still record, and reach tabs you know.")
+            .await?;
+        c.until_shows("relay-list", "full: others can't find you")
+            .await?;
+        c.focus("button", "한국어").await?;
+        c.key("Enter").await?;
+        c.until_status_says("릴레이가 가득 찼습니다.").await?;
+        c.focus("button", "English").await?;
+        c.key("Enter").await?;
+        c.enter(72).await?;
+        b.close().await?;
+        agreement(&[&a, &c], 1).await?;
+        c.until_peers(1).await?;
         Ok(())
     })
     .await

@@ -151,7 +151,7 @@ async fn expect_reconnected(tab: &Tab) -> Result<()> {
         "node => { const s = node.status(); return s.peers > 0 && s.relays.some(r => r.connected && r.reserved); }",
     )
     .await?;
-    tab.until_hides("[role=status]", "Can't reach the relay")
+    tab.until_hides(".status-text", "Can't reach the relay")
         .await?;
     Ok(())
 }

@@ -190,7 +190,7 @@ async fn chosen_language_is_kept() -> Outcome {
         tab.until_status_says("Only you are here").await?;
         tab.focus("button", "한국어").await?;
         tab.key("Enter").await?;
-        tab.until_hides("[role=status]", "Only you are here").await?;
+        tab.until_hides(".status-text", "Only you are here").await?;
         tab.until_page("Korean", "() => document.documentElement.lang === 'ko'")
             .await?;
         let latin = "[...document.querySelectorAll('[data-say]')].filter((one) => one.checkVisibility() && !/[가-힣]/u.test(one.textContent)).map((one) => one.dataset.say)";

@@ -106,7 +106,7 @@ const SHOWN: &str = r"() => {
     const all = (selector, of) => [...document.querySelectorAll(selector)].map(of);
     const links = (kind) => document.querySelectorAll(`network-picture .link-${kind}`).length;
     return {
-        status: document.querySelector('[role=status]').textContent.trim(),
+        status: document.querySelector('.status-text').textContent.trim(),
         rows: all('peer-list tbody tr', ({ cells }) => ({
             id: cells[0].querySelector('.name-tag').title,
             path: cells[1].textContent,

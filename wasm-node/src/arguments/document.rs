@@ -45,7 +45,7 @@ pub(crate) enum DocumentError {
     NoDocument,
     /// The document has another version of the format.
     #[error(
-        "this file has the format {found:?}, and this page reads {FORMAT:?}: reload the page to get the newest version"
+        "this file has the format {found:?}, and this version of Heartchain reads {FORMAT:?}: use the newest version"
     )]
     Format {
         /// The format that the document names.

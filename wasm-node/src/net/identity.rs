@@ -16,3 +16,12 @@ pub(crate) fn peer_id_from_seed(mut seed: [u8; 32]) -> PeerId {
     let key = key.map_or_else(|_| Keypair::generate_ed25519().public(), |key| key.public());
     PublicKey::to_peer_id(&key)
 }
+
+/// The start of the peer ID of an Ed25519 key: identity multihash, 36 bytes, key type 1, 32 bytes of key.
+const ED25519_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+
+/// The peer ID that belongs to an author's public key.
+pub(crate) fn peer_id_of_author(key: &[u8; 32]) -> Option<PeerId> {
+    let bytes: Vec<u8> = ED25519_PREFIX.iter().chain(key).copied().collect();
+    PeerId::from_bytes(&bytes).ok()
+}

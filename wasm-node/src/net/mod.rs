@@ -67,15 +67,15 @@ mod workarounds;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use connections::{Path, Role};
-pub(crate) use ice::{IceServer, MAX_ICE_SERVERS};
+pub(crate) use ice::{IceServer, IceServerError, MAX_ICE_SERVERS};
 pub(crate) use peer_slots::WANTED_PEERS;
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use {
-    address::{CircuitAddress, PageScheme, RelayAddress},
+    address::{AddressError, CircuitAddress, PageScheme, RelayAddress},
     error::NetworkError,
     events::NetworkEvent,
-    identity::peer_id_from_seed,
+    identity::{peer_id_from_seed, peer_id_of_author},
     libp2p::PeerId,
     peer_link::PeerLink,
     relay_document::{ReadDocument, RelayDocument},

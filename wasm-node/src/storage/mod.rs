@@ -2,7 +2,7 @@
 //! from a store is as untrusted as data from a peer.
 //!
 //! In reading order:
-//! - `opening` takes one of the browser's slots (`slot`), opens its database, and restores the machine from it.
+//! - `opening` takes one of the browser's slots (`slot`, and `database_lock` where there are no Web Locks), opens its database, and restores the machine from it.
 //! - `store` says what a store is.
 //! - `indexed_db` is the open database of the store on disk, with `schema`, `records`, `segments` and `summary`.
 //!   `loading` reads all of it at the start, `compaction` and `checking` tend it, and `disk_store` executes requests.
@@ -19,6 +19,7 @@ mod checking;
 mod close_signal;
 mod compaction;
 mod database;
+mod database_lock;
 mod disk_store;
 #[cfg(test)]
 mod fault_injector;
@@ -50,4 +51,5 @@ pub use memory::MemoryStore;
 pub(crate) use mirror::{MAX_MIRRORED_ENTRIES, Mirror};
 pub(crate) use opening::{Opened, open};
 pub(crate) use queue::{Answer, Bodies, Queue};
+pub(crate) use slot::Released;
 pub use store::{CheckProgress, Reopened, Storage, StoreError};

@@ -12,7 +12,7 @@ use super::{
     memory::MemoryStore,
     mirror::Mirror,
     schema::OPEN_TIMEOUT,
-    slot::{self, Slot},
+    slot::{self, Released, Slot},
     store::{Storage, StoreError},
 };
 use crate::clock;
@@ -28,6 +28,8 @@ pub(crate) struct Opened<P> {
     pub(crate) mirror: Option<Rc<Mirror>>,
     /// The lock that keeps other tabs out of the store. Drop it after the last write.
     pub(crate) hold: Option<Box<dyn Any>>,
+    /// Resolves once that lock is free again.
+    pub(crate) released: Option<Released>,
 }
 
 /// Opens the storage of this tab for a room: on disk, unless the page requests `in_memory` or no database is available.
@@ -67,6 +69,7 @@ pub(crate) async fn open<P: Copy + Ord + Debug>(
         health: Health::new(Err(reason)),
         mirror: None,
         hold: None,
+        released: None,
     })
 }
 
@@ -81,7 +84,8 @@ enum Failure {
     Store(#[from] StoreError),
 }
 
-async fn on_disk<P: Copy + Ord + Debug>(room: &Room, slot: Slot) -> Result<Opened<P>, Failure> {
+async fn on_disk<P: Copy + Ord + Debug>(room: &Room, mut slot: Slot) -> Result<Opened<P>, Failure> {
+    let released = slot.take_released();
     let health = Health::new(Ok(slot.number));
     let opening = IndexedDb::open(&slot.name, room.id(), health.clone()).await;
     let mut store = opening.map_err(Failure::Unavailable)?;
@@ -129,5 +133,6 @@ async fn on_disk<P: Copy + Ord + Debug>(room: &Room, slot: Slot) -> Result<Opene
         health,
         mirror: Some(mirror),
         hold: Some(Box::new(slot)),
+        released,
     })
 }

@@ -1,5 +1,5 @@
 //! Slots: each tab of a room holds one slot of this browser, protected by a Web Lock, and with it a database of its
-//! own. A reloaded tab takes its previous slot. A new tab takes the lowest free slot with unshared readings, or else
+//! own. Browsers without Web Locks have a [`DatabaseLock`] instead. A reloaded tab takes its previous slot. A new tab takes the lowest free slot with unshared readings, or else
 //! the lowest free slot. The browser releases a lock when its page is gone, even after a crash. Never opens a database.
 
 use std::{cell::RefCell, time::Duration};
@@ -15,7 +15,12 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::AbortController;
 
-use super::{health::Reason, mirror, schema::OPEN_TIMEOUT};
+use super::{
+    database_lock::{self, DatabaseLock},
+    health::Reason,
+    mirror,
+    schema::OPEN_TIMEOUT,
+};
 use crate::clock;
 
 /// Tabs of one browser that can store data in one room: enough for a person, and for testing a class. Each tab has a
@@ -24,6 +29,9 @@ pub(crate) const MAX_SLOTS: u32 = 64;
 /// How long a reloaded page waits for its own slot, which the previous page may not have released yet. A duplicated tab
 /// waits in vain.
 const SLOT_WAIT: Duration = Duration::from_millis(1_000);
+/// How long a database lock may take if it is free. Behind other tabs that wait for it, the browser does not say that it is
+/// held.
+const DATABASE_LOCK_WAIT: Duration = Duration::from_millis(500);
 
 #[wasm_bindgen]
 extern "C" {
@@ -49,15 +57,46 @@ pub(super) struct Slot {
     pub(super) number: u32,
     /// The name of both its lock and its database.
     pub(super) name: String,
-    release: Option<Function>,
+    hold: Hold,
+    released: Option<Released>,
+}
+
+/// What keeps other tabs out of a slot.
+#[derive(Debug)]
+enum Hold {
+    /// Calling the function releases the Web Lock.
+    WebLock(Option<Function>),
+    /// The lock is released when it is dropped.
+    Database(Option<DatabaseLock>, Option<oneshot::Sender<()>>),
+}
+
+/// Resolves once the browser has released a slot's lock, or is canceled if it has no answer.
+pub(crate) type Released = oneshot::Receiver<()>;
+
+impl Slot {
+    /// What tells that the lock is free again, after the slot was dropped. `None` if it was taken before.
+    pub(super) fn take_released(&mut self) -> Option<Released> {
+        self.released.take()
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         HELD_BY_PAGE.with_borrow_mut(|held| held.retain(|name| *name != self.name));
-        if let Some(release) = self.release.take() {
-            // Resolving a promise cannot fail.
-            let _ = release.call0(&JsValue::NULL);
+        match &mut self.hold {
+            Hold::WebLock(release) => {
+                if let Some(release) = release.take() {
+                    // Resolving a promise cannot fail.
+                    let _ = release.call0(&JsValue::NULL);
+                }
+            }
+            Hold::Database(lock, unlock) => {
+                drop(lock.take());
+                if let Some(unlock) = unlock.take() {
+                    // No one may be waiting.
+                    let _ = unlock.send(());
+                }
+            }
         }
     }
 }
@@ -67,7 +106,10 @@ impl Drop for Slot {
 /// # Errors
 /// If no slot is free, or the browser has no locks or does not answer.
 pub(super) async fn take(room: RoomId, limit: Duration) -> Result<Slot, Reason> {
-    let locks = locks().ok_or(Reason::NoLocks)?;
+    take_with(locks().as_ref(), room, limit).await
+}
+
+async fn take_with(locks: Option<&Locks>, room: RoomId, limit: Duration) -> Result<Slot, Reason> {
     let storage_key = format!("heartchain/{room}/slot");
     if let Some(number) = remembered(&storage_key) {
         let name = name(room, number);
@@ -75,7 +117,7 @@ pub(super) async fn take(room: RoomId, limit: Duration) -> Result<Slot, Reason> 
             HELD_BY_PAGE.with_borrow(|held| (!held.contains(&name)).then_some(SLOT_WAIT));
         if let Some(patience) = patience
             && let Some(slot) =
-                request(&locks, number, name, LockRequest::WaitUpTo(patience)).await?
+                request(locks, number, name, LockRequest::WaitUpTo(patience)).await?
         {
             return Ok(slot);
         }
@@ -87,7 +129,7 @@ pub(super) async fn take(room: RoomId, limit: Duration) -> Result<Slot, Reason> 
     let first = (0..MAX_SLOTS).filter(unshared);
     for number in first.chain(0..MAX_SLOTS) {
         let wanted = LockRequest::IfAvailable { limit };
-        if let Some(slot) = request(&locks, number, name(room, number), wanted).await? {
+        if let Some(slot) = request(locks, number, name(room, number), wanted).await? {
             remember(&storage_key, number);
             return Ok(slot);
         }
@@ -100,11 +142,10 @@ pub(super) async fn take(room: RoomId, limit: Duration) -> Result<Slot, Reason> 
 /// # Errors
 /// If the browser has no locks, or does not answer.
 pub(super) async fn try_take(room: RoomId, number: u32) -> Result<Option<Slot>, Reason> {
-    let locks = locks().ok_or(Reason::NoLocks)?;
     let wanted = LockRequest::IfAvailable {
         limit: OPEN_TIMEOUT,
     };
-    request(&locks, number, name(room, number), wanted).await
+    request(locks().as_ref(), number, name(room, number), wanted).await
 }
 
 /// The name of both a slot's lock and its database.
@@ -123,11 +164,14 @@ enum LockRequest {
 
 /// Requests the lock of one slot. `None` if another tab holds it.
 async fn request(
-    locks: &Locks,
+    locks: Option<&Locks>,
     number: u32,
     name: String,
     wanted: LockRequest,
 ) -> Result<Option<Slot>, Reason> {
+    let Some(locks) = locks else {
+        return request_database_lock(number, name, wanted).await;
+    };
     let mut release = None;
     // The browser holds the lock until this promise resolves.
     let held = Promise::new(&mut |resolve, _| release = Some(resolve));
@@ -155,11 +199,14 @@ async fn request(
         .request(&name, &options, &granted)
         .map_err(|_| Reason::Blocked)?;
     let (reject, rejected) = oneshot::channel::<()>();
+    let (unlock, released) = oneshot::channel::<()>();
     spawn_local(async move {
         // The promise settles when the lock is released. It rejects if the request is not allowed or was aborted.
-        if JsFuture::from(requested).await.is_err() {
-            let _ = reject.send(());
-        }
+        let waiting = match JsFuture::from(requested).await {
+            Ok(_) => unlock,
+            Err(_) => reject,
+        };
+        let _ = waiting.send(());
     });
     let mut receiver = receiver.fuse();
     let free = match select(&mut receiver, select(rejected, clock::sleep(patience))).await {
@@ -183,7 +230,30 @@ async fn request(
     Ok(Some(Slot {
         number,
         name,
-        release,
+        hold: Hold::WebLock(release),
+        released: Some(released),
+    }))
+}
+
+async fn request_database_lock(
+    number: u32,
+    name: String,
+    wanted: LockRequest,
+) -> Result<Option<Slot>, Reason> {
+    let (wait, limit) = match wanted {
+        LockRequest::WaitUpTo(patience) => (true, patience),
+        LockRequest::IfAvailable { limit } => (false, limit.min(DATABASE_LOCK_WAIT)),
+    };
+    let Some(lock) = database_lock::take(&name, wait, limit).await? else {
+        return Ok(None);
+    };
+    HELD_BY_PAGE.with_borrow_mut(|held| held.push(name.clone()));
+    let (unlock, released) = oneshot::channel();
+    Ok(Some(Slot {
+        number,
+        name,
+        hold: Hold::Database(Some(lock), Some(unlock)),
+        released: Some(released),
     }))
 }
 
@@ -265,6 +335,22 @@ mod tests {
         storage
             .remove_item(&storage_key)
             .expect("the item is removed");
+    }
+
+    #[test]
+    async fn slots_without_web_locks_are_kept_apart() {
+        let room = room("slots by database");
+        let take = || take_with(None, room, OPEN_TIMEOUT);
+        let first = take().await.expect("a slot");
+        let second = take().await.expect("a slot");
+        assert_eq!([first.number, second.number], [0, 1]);
+        forget_slot(room);
+        drop(first);
+        let mut again = take().await.expect("a slot");
+        assert_eq!(again.number, 0, "a reloaded tab has its identity again");
+        let released = again.take_released().expect("it was not taken");
+        drop(again);
+        released.await.expect("the lock is free");
     }
 
     #[test]

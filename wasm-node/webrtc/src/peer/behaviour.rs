@@ -104,6 +104,12 @@ impl Behaviour {
         }
     }
 
+    /// Makes failed offers due again: they are sent when the swarm is polled next. Call it when the network may have
+    /// changed, for example when a computer is online again.
+    pub fn retry_soon(&mut self) {
+        self.upgrades.retry_soon(monotonic_now());
+    }
+
     /// Replaces the ICE servers for future upgrades.
     pub fn set_ice_servers(&mut self, servers: Vec<IceServer>) {
         self.config.ice_servers = servers;

@@ -34,7 +34,7 @@ mod negotiation;
 mod transport;
 
 pub use config::{Config, IceServer};
-pub use upgrades::{MAX_NEGOTIATIONS, REFUSED_AFTER_FAILURE, RETRY_AFTER};
+pub use upgrades::{MAX_NEGOTIATIONS, REFUSED_AFTER_FAILURE, RETRY_AFTER, RETRY_LATER};
 
 #[cfg(target_arch = "wasm32")]
 pub use {

@@ -12,13 +12,15 @@ use litemap::LiteMap;
 /// sockets. The limits are separate, so that peers whose offers hang cannot block the offers of this side.
 pub const MAX_NEGOTIATIONS: usize = 8;
 
-/// The delays between a failed offer and the next one. After the last retry, a peer gets no offers until another
-/// carrier to it opens, or until it is dialled.
+/// The delays between a failed offer and the next ones. After the last of them, offers follow every [`RETRY_LATER`].
 pub const RETRY_AFTER: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(4),
     Duration::from_secs(15),
 ];
+
+/// The delay between offers to a peer to which several have failed. Networks change: a laptop moves, a VPN is closed.
+pub const RETRY_LATER: Duration = Duration::from_secs(300);
 
 /// How long a peer's offers are refused after one has failed. Peer connections are too expensive to be created and
 /// discarded at network speed, and an honest peer waits longer before it retries.
@@ -198,6 +200,16 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
         }
     }
 
+    /// Makes failed offers due again, except to peers that do not support upgrades: the network may have changed.
+    pub(crate) fn retry_soon(&mut self, now: Duration) {
+        for (_, entry) in self.peers.iter_mut() {
+            if (1..=RETRY_AFTER.len()).contains(&entry.failures) {
+                entry.failures = 0;
+                entry.next_attempt = now;
+            }
+        }
+    }
+
     /// Returns a peer and a carrier to send an offer on now, if an offer is due, and records it as started.
     pub(crate) fn start_offer(
         &mut self,
@@ -229,7 +241,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Upgrades<P, C> {
     }
 
     /// Records that our offer failed. `is_permanent` means that the peer does not support upgrades at all. Returns
-    /// whether there will be a retry.
+    /// whether there will be a retry soon.
     pub(crate) fn offer_failed(
         &mut self,
         peer: P,
@@ -308,7 +320,7 @@ impl<C: Copy> Peer<C> {
         }
     }
 
-    /// Records a failed attempt and schedules the next one. Returns whether there is a next one.
+    /// Records a failed attempt and schedules the next one. Returns whether the next one is soon.
     fn record_failure(&mut self, now: Duration) -> bool {
         let wait = RETRY_AFTER.get(self.failures);
         match wait {
@@ -316,7 +328,10 @@ impl<C: Copy> Peer<C> {
                 self.failures += 1;
                 self.next_attempt = now.saturating_add(*wait);
             }
-            None => self.stop_retrying(),
+            None => {
+                self.requested = false;
+                self.next_attempt = now.saturating_add(RETRY_LATER);
+            }
         }
         wait.is_some()
     }
@@ -412,10 +427,8 @@ mod tests {
         }
         assert_eq!(start(&mut upgrades, now), Some((LOWER, 1)));
         assert!(!upgrades.offer_failed(LOWER, 1, false, at(now)));
-        assert_eq!(
-            (start(&mut upgrades, now + 1_000), upgrades.next_due()),
-            (None, None)
-        );
+        assert_eq!(start(&mut upgrades, now + 299), None);
+        assert_eq!(upgrades.next_due(), Some(at(now) + RETRY_LATER));
         upgrades.carrier_opened(LOWER, 2, Initiator::Us);
         assert!(start(&mut upgrades, now).is_some(), "a fresh start");
     }
@@ -571,10 +584,32 @@ mod tests {
             upgrades.direct_opened(GREATER, 2, Initiator::Us, at(now));
             upgrades.closed(GREATER, 2, at(now));
         }
-        assert_eq!(
-            (start(&mut upgrades, now + 1_000), upgrades.next_due()),
-            (None, None)
-        );
+        assert_eq!(start(&mut upgrades, now + 299), None);
+        assert_eq!(start(&mut upgrades, now + 300), Some((GREATER, 1)));
+    }
+
+    #[test]
+    fn relayed_pair_is_offered_again_in_time() {
+        let mut upgrades = upgrades();
+        upgrades.carrier_opened(GREATER, 1, Initiator::Us);
+        let mut now = 0;
+        for soon in [true, true, true, false, false] {
+            assert_eq!(start(&mut upgrades, now), Some((GREATER, 1)));
+            assert_eq!(upgrades.offer_failed(GREATER, 1, false, at(now)), soon);
+            let due = upgrades.next_due().expect("another offer follows");
+            now = due.as_secs();
+        }
+        assert_eq!(now, 1 + 4 + 15 + 2 * RETRY_LATER.as_secs());
+        // The network has changed.
+        assert_eq!(start(&mut upgrades, now), Some((GREATER, 1)));
+        upgrades.offer_failed(GREATER, 1, false, at(now));
+        assert_eq!(start(&mut upgrades, now + 1), None);
+        upgrades.retry_soon(at(now + 1));
+        assert_eq!(start(&mut upgrades, now + 1), Some((GREATER, 1)));
+        // A peer without upgrades gets no more offers.
+        upgrades.offer_failed(GREATER, 1, true, at(now + 1));
+        upgrades.retry_soon(at(now + 2));
+        assert_eq!(start(&mut upgrades, now + 10_000), None);
     }
 
     #[test]

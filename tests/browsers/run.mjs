@@ -1,0 +1,261 @@
+//! The page in other browsers than Chromium: Firefox and WebKitGTK, each with Chromium in the same room, and the real relay.
+//! Prints a line for each scenario, and at the end what README.md's table of browsers says.
+//!
+//!   node run.mjs RELAY [FOLDER]    the relay's program; a folder for screenshots of each state
+
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Chromium, Firefox, Program, WebKit, freePort, until } from "./drivers.mjs";
+
+const [relayProgram, folder] = process.argv.slice(2);
+
+/** Lines that browsers print about their own features, not about the page. */
+const HARMLESS = [/downloadable font/i, /WebGL/i, /Cookie .* has been rejected/, /was preloaded using link preload but not used/];
+
+const results = [];
+let failures = 0;
+
+class Relay {
+  #program = null;
+  #args = null;
+
+  /** Starts the relay, at the same address as before if there was one. */
+  async start() {
+    this.#args ??= await this.#arguments();
+    this.#program = new Program(relayProgram, this.#args);
+    [, this.url] = await this.#program.says(/Open (http:\S+) /);
+  }
+
+  async end() {
+    await this.#program?.end();
+  }
+
+  /** Every port is free: the page's own one stays the same, and the system chooses the others. */
+  async #arguments() {
+    this.data = mkdtempSync(join(tmpdir(), "heartchain-relay-"));
+    const help = String(execFileSync(relayProgram, ["--help"]));
+    const others = ["--ws-port", "--webrtc-port", "--stun-port"].filter((flag) => help.includes(flag));
+    return ["--http-port", String(await freePort()), "--data-dir", this.data, ...others.flatMap((flag) => [flag, "0"])];
+  }
+}
+
+const json = JSON.stringify;
+const status = (tab) => tab.evaluate("heartchain.status()");
+const text = (tab, selector) => tab.evaluate(`document.querySelector(${json(selector)}).textContent`);
+const click = (tab, selector) => tab.evaluate(`void document.querySelector(${json(selector)}).click()`);
+
+async function photograph(tab, name) {
+  if (folder === undefined) return;
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, `${name}.png`), await tab.screenshot());
+}
+
+async function open(tab, url) {
+  await tab.open(url);
+  await started(tab);
+}
+
+async function started(tab) {
+  await until("the node", () => tab.evaluate("globalThis.heartchain !== undefined"));
+}
+
+async function enter(tab, bpm) {
+  await tab.evaluate(`(() => {
+    document.querySelector("#bpm").value = "${bpm}";
+    document.querySelector("record-form form").requestSubmit();
+  })()`);
+  await until(`${bpm} BPM recorded`, async () => (await text(tab, ".recorded")).includes(String(bpm)));
+}
+
+/** Waits until the chain of a tab has a reading with this heart rate. */
+async function hasReading(tab, bpm) {
+  const readings = "heartchain.blocks(0, heartchain.status().tip.index).then((all) => all.flatMap(({ readings }) => readings))";
+  await until(`${bpm} BPM in the chain`, () => tab.evaluate(`${readings}.then((all) => all.some(({ bpm }) => bpm === ${bpm}))`));
+}
+
+function check(holds, what) {
+  if (!holds) throw new Error(what);
+}
+
+async function scenario(browser, name, work) {
+  const began = performance.now();
+  let outcome = "ok";
+  try {
+    const found = await work();
+    if (typeof found === "string") outcome = found;
+  } catch (error) {
+    outcome = `FAILED: ${error.message}`;
+    failures += 1;
+  }
+  results.push({ browser, name, outcome });
+  console.log(`${browser.padEnd(12)} ${name.padEnd(34)} ${((performance.now() - began) / 1000).toFixed(1).padStart(5)} s  ${outcome}`);
+}
+
+async function testBrowser(Browser, relay, chromium) {
+  const browser = await Browser.start();
+  const name = `${Browser.name} ${browser.version.split(".").slice(0, 2).join(".")}`;
+  const each = (title, work) => scenario(name, title, work);
+  const room = `${relay.url}#room=${Browser.name}`;
+  try {
+    const tab = await browser.tab();
+    let before;
+    await each("starts and records alone", async () => {
+      await open(tab, room);
+      await photograph(tab, `${Browser.name}-empty`);
+      await enter(tab, 72);
+      await hasReading(tab, 72);
+      check((await text(tab, ".storage-words")).includes("private window forgets"), `storage: ${await text(tab, ".storage-words")}`);
+      before = await status(tab);
+      check(before.storage.kind === "disk", json(before.storage));
+      await photograph(tab, `${Browser.name}-alone`);
+    });
+    await each("keeps its identity when reloaded", async () => {
+      await tab.reload();
+      await started(tab);
+      const after = await status(tab);
+      check(after.peerId === before.peerId, `${before.peerId} became ${after.peerId}`);
+      await until("the chain", async () => (await status(tab)).tip.index >= before.tip.index);
+    });
+    await each("meets Chromium, both ways", async () => {
+      const other = await chromium.tab();
+      await open(other, room);
+      await until("a peer", async () => (await status(tab)).peers === 1 && (await status(other)).peers === 1);
+      await enter(other, 91);
+      await hasReading(tab, 91);
+      await enter(tab, 73);
+      await hasReading(other, 73);
+      const hasWebRtc = await tab.evaluate("typeof RTCPeerConnection === 'function'");
+      const path = async () => (await tab.evaluate("heartchain.peers()")).find(({ path }) => path !== "relay")?.path;
+      await until(`a ${hasWebRtc ? "direct" : "relayed"} path`, async () => (await path()) === (hasWebRtc ? "direct" : "relayed"));
+      await photograph(tab, `${Browser.name}-together`);
+      await other.evaluate("heartchain.stop()");
+      return hasWebRtc ? "ok, directly" : "ok, through the relay";
+    });
+    await each("checks a block", async () => {
+      await tab.evaluate("document.querySelector('.block-open').click()");
+      await click(tab, ".block-check");
+      await until("the verdict", async () => (await text(tab, ".verdict")) === "This block is valid.");
+      await photograph(tab, `${Browser.name}-block`);
+      await click(tab, "block-dialog .dialog-close");
+    });
+    await each("shows the lessons", async () => {
+      await click(tab, ".lesson-switch");
+      await until("the lessons", () => tab.evaluate("document.querySelector('lesson-tampering button') !== null"));
+      await tab.evaluate("document.querySelector('lesson-tampering button').click()");
+      await until("the checks", async () => /signed/.test(await text(tab, "lesson-tampering")));
+      await photograph(tab, `${Browser.name}-lessons`);
+      await click(tab, ".lesson-switch");
+    });
+    await each("speaks Korean", async () => {
+      await click(tab, "language-switch button");
+      await until("Korean", async () => (await text(tab, "#record-heading")) === "심박수 기록");
+      await click(tab, "language-switch button");
+    });
+    await each("exports and imports", async () => {
+      const tip = (await status(tab)).tip.index;
+      const imported = await tab.evaluate(`(async () => heartchain.importJson(await (await heartchain.exportJson()).text()))()`);
+      check(imported.blocks >= tip && imported.newBlocks === 0, json(imported));
+      const csv = await tab.evaluate(`heartchain.exportCsv().then((file) => file.text())`);
+      check(csv.includes(",72,") && csv.includes(before.peerId.slice(-6)), csv.slice(0, 200));
+    });
+    await each("opens without its relay", async () => {
+      if (!(await tab.evaluate("'serviceWorker' in navigator"))) return "no service worker here";
+      await until("the service worker", () => tab.evaluate("navigator.serviceWorker.ready.then(() => true)"));
+      await relay.end();
+      await until("the loss", async () => /Can't reach the relay/.test(await text(tab, ".status-text")));
+      await tab.reload();
+      await started(tab);
+      await enter(tab, 74);
+      await hasReading(tab, 74);
+      check((await status(tab)).peerId === before.peerId, "another identity");
+      await photograph(tab, `${Browser.name}-offline`);
+    });
+    await each("finds its relay again", async () => {
+      await relay.start();
+      await until("the relay", async () => (await status(tab)).relays.some(({ connected }) => connected));
+    });
+    await each("prints no error", async () => {
+      const lines = browser.console.filter((line) => !HARMLESS.some((pattern) => pattern.test(line)) && !/relay\.json|WebSocket|ws:|NetworkError|refused/i.test(line));
+      check(lines.length === 0, lines.slice(0, 3).join(" | "));
+    });
+  } finally {
+    await browser.end();
+  }
+}
+
+/** A private window has a disk, as far as a page can tell: the words must be true anyway. */
+async function testPrivateWindow(relay) {
+  const browser = await Firefox.start({ "browser.privatebrowsing.autostart": true });
+  const name = `Firefox ${browser.version.split(".").slice(0, 2).join(".")}`;
+  try {
+    await scenario(name, "private window", async () => {
+      const tab = await browser.tab();
+      await open(tab, `${relay.url}#room=private`);
+      await enter(tab, 80);
+      const words = await text(tab, ".storage-words");
+      check(/private window forgets|Not saved on this device/.test(words), words);
+      await photograph(tab, "Firefox-private");
+    });
+  } finally {
+    await browser.end();
+  }
+}
+
+/** WebRTC that may use no local address, as some VPN settings demand, and pages whose browser lacks a feature. */
+async function testLackingFeatures(relay) {
+  const browser = await Firefox.start({
+    "media.peerconnection.enabled": false, "dom.serviceWorkers.enabled": false, "javascript.options.wasm": true,
+  });
+  const name = `Firefox ${browser.version.split(".").slice(0, 2).join(".")}`;
+  try {
+    await scenario(name, "without WebRTC and service worker", async () => {
+      const tab = await browser.tab();
+      await open(tab, `${relay.url}#room=lacking`);
+      await enter(tab, 81);
+      await hasReading(tab, 81);
+      check((await text(tab, ".noticed")).includes("no direct connections"), await text(tab, ".noticed"));
+      await photograph(tab, "Firefox-without-webrtc");
+    });
+  } finally {
+    await browser.end();
+  }
+  const plain = await Firefox.start({ "javascript.options.wasm": false });
+  try {
+    await scenario(name, "without WebAssembly", async () => {
+      const tab = await plain.tab();
+      await tab.open(relay.url);
+      await until("the sentence", async () => /WebAssembly/.test(await text(tab, "#guard")));
+      check(await tab.evaluate("getComputedStyle(document.querySelector('main')).display === 'none'"), "the form is still there");
+      await photograph(tab, "Firefox-without-webassembly");
+    });
+  } finally {
+    await plain.end();
+  }
+}
+
+const relay = new Relay();
+let chromium = null;
+try {
+  if (!Chromium.installed()) throw new Error("Chromium and its chromedriver are not installed");
+  await relay.start();
+  chromium = await Chromium.start();
+  for (const Browser of [Firefox, WebKit]) {
+    if (Browser.installed()) await testBrowser(Browser, relay, chromium);
+    else console.log(`${Browser.name.padEnd(12)} skipped: not installed`);
+  }
+  if (Firefox.installed()) {
+    await testPrivateWindow(relay);
+    await testLackingFeatures(relay);
+  }
+} catch (error) {
+  failures += 1;
+  console.log(`FAILED: ${error.stack}`);
+} finally {
+  await chromium?.end();
+  await relay.end();
+  if (relay.data !== undefined) rmSync(relay.data, { recursive: true, force: true });
+}
+console.log(failures === 0 ? `all ${results.length} passed` : `${failures} of ${results.length} failed`);
+process.exit(failures === 0 ? 0 : 1);

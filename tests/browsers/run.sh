@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Builds the relay and runs the page in Firefox and WebKitGTK, beside Chromium. Screenshots go to target/browsers.
+
+set -eu -o pipefail
+cd "$(dirname "$0")"
+target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+
+if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then
+  npm ci --no-audit --no-fund
+fi
+cargo build --workspace --bin relay
+exec node run.mjs "$target/debug/relay" "$target/browsers"

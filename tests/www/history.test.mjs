@@ -1,0 +1,203 @@
+//! The history of a room by hours: averages over time, bounds, reorgs, and the order in which authors appeared.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  ChainHistory, HOLD_MS, HistoryTable, MAX_ORDER, MAX_ROWS, MAX_ROW_AUTHORS, UNSETTLED_BLOCKS, averages, tallyOf,
+} from "../../www/history.js";
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const points = (...pairs) => pairs.map(([time, bpm]) => ({ time, bpm }));
+
+test("averages_are_weighted_by_time_not_by_rate", () => {
+  // An hour of a strap at 150, and readings by hand at 60 every ten minutes for five hours.
+  const strap = Array.from({ length: 720 }, (_, i) => [i * 5_000, 150]);
+  const byHand = Array.from({ length: 30 }, (_, i) => [HOUR + i * 10 * MINUTE, 60]);
+  const { mean, rest, active } = averages(tallyOf(points(...strap, ...byHand)));
+  assert.deepEqual([mean, rest, active], [75, 60, 150]);
+});
+
+test("rest_and_activity_have_averages_of_their_own", () => {
+  assert.deepEqual(averages(tallyOf(points([0, 99], [1000, 100]))), { mean: 100, rest: 99, active: 100 });
+  assert.deepEqual(averages(tallyOf(points([0, 72]))), { mean: 72, rest: 72, active: null });
+});
+
+test("reading_before_a_long_gap_counts_ten_minutes", () => {
+  const { restMs, count, low, high } = tallyOf(points([0, 60], [100 * HOUR, 80]));
+  assert.deepEqual([restMs, count, low, high], [2 * HOLD_MS, 2, 60, 80]);
+});
+
+test("rows_are_hours_of_each_author", () => {
+  const table = new HistoryTable();
+  table.add({ author: "a", time: 5 * HOUR, bpm: 60 });
+  table.add({ author: "a", time: 5 * HOUR + MINUTE, bpm: 70 });
+  table.add({ author: "b", time: 5 * HOUR, bpm: 90 });
+  table.add({ author: "a", time: 7 * HOUR, bpm: 120 });
+  const rows = table.rows("a");
+  assert.deepEqual(rows.map(({ start, span, low, high, count }) => [start, span, low, high, count]), [[5, 1, 60, 70, 2], [7, 1, 120, 120, 1]]);
+  assert.deepEqual([rows[0].restMs, rows[0].restSum], [MINUTE + HOLD_MS, 60 * MINUTE + 70 * HOLD_MS]);
+  assert.deepEqual([...table.order], ["a", "b"]);
+});
+
+test("old_hours_become_days_and_the_rows_are_bounded", () => {
+  const table = new HistoryTable();
+  for (let hour = 0; hour < MAX_ROWS + 10; hour += 1) table.add({ author: "a", time: hour * HOUR, bpm: 60 + (hour % 24) });
+  assert.ok(table.size <= MAX_ROWS, `${table.size} rows`);
+  const rows = table.rows("a");
+  const days = rows.filter(({ span }) => span === 24);
+  assert.ok(days.length > 2_000 && days.every(({ start, low, high, count }) => start % 24 === 0 && low === 60 && high === 83 && count === 24));
+  assert.ok(rows.filter(({ span }) => span === 1).length > 92 * 24);
+  assert.equal(rows.reduce((sum, { count }) => sum + count, 0), MAX_ROWS + 10, "nothing is dropped while days suffice");
+});
+
+test("authors_and_their_order_are_bounded", () => {
+  const table = new HistoryTable();
+  for (let i = 0; i < MAX_ORDER + 50; i += 1) table.add({ author: `a${i}`, time: i * 1000, bpm: 70 });
+  assert.ok([...table.authors].length <= MAX_ROW_AUTHORS);
+  assert.equal([...table.order].length, MAX_ORDER);
+  assert.equal(table.rows(`a${MAX_ORDER + 49}`).length, 1, "the last one is kept");
+});
+
+test("table_survives_its_disk", () => {
+  const table = new HistoryTable();
+  for (let i = 0; i < 500; i += 1) table.add({ author: `a${i % 3}`, time: i * 7 * MINUTE, bpm: 60 + (i % 80) });
+  const records = table.takeUnsaved().map(({ author, record }) => ({ author, ...record }));
+  const copy = new HistoryTable();
+  copy.restore([...table.order], records);
+  for (const author of table.authors) assert.deepEqual(copy.rows(author), table.rows(author));
+  assert.deepEqual([copy.size, [...copy.order], copy.last("a1")], [table.size, [...table.order], table.last("a1")]);
+  assert.deepEqual(table.takeUnsaved(), [], "it is saved once");
+});
+
+/** A chain of one reading per block; `branch` is the height from which another branch is the best one. */
+class FakeNode extends EventTarget {
+  height;
+  branch = Infinity;
+  waiting = [];
+  reads = 0;
+  state = "synced";
+  constructor(height) {
+    super();
+    this.height = height;
+  }
+  status() {
+    return { tip: { index: this.height }, state: this.state };
+  }
+  pending() {
+    return this.waiting;
+  }
+  async blocks(from, to) {
+    this.reads += 1;
+    return Array.from({ length: Math.max(0, Math.min(to, this.height) - from + 1) }, (_, i) => this.block(from + i));
+  }
+  block(index) {
+    const hash = (height) => `${height >= this.branch ? "B" : "A"}${height}`;
+    const author = index >= this.branch ? "late" : index % 2 ? "odd" : "even";
+    return { index, hash: hash(index), prevHash: index === 0 ? "" : hash(index - 1), readings: index === 0 ? [] : [{ author, seq: index, time: index * MINUTE, bpm: 70, id: `${index}` }] };
+  }
+  grow(by) {
+    const from = this.height + 1;
+    this.height += by;
+    this.dispatchEvent(Object.assign(new Event("chain"), { detail: { from, to: this.height, reorg: false } }));
+  }
+  fork(branch) {
+    this.branch = branch;
+    this.dispatchEvent(Object.assign(new Event("chain"), { detail: { from: branch, to: this.height, reorg: true } }));
+  }
+}
+
+/** A disk in memory. */
+class FakeDisk {
+  isWriter = true;
+  head = null;
+  records = new Map();
+  becameWriter() {
+    return false;
+  }
+  async load() {
+    return this.head === null ? null : structuredClone({ ...this.head, records: [...this.records].map(([author, record]) => ({ author, ...record })) });
+  }
+  async save(head, changes) {
+    this.head = structuredClone(head);
+    for (const { author, record } of changes) this.records.set(author, structuredClone(record));
+  }
+  async clear() {
+    this.head = null;
+    this.records.clear();
+  }
+}
+
+const world = { now: () => 0, pause: async () => {} };
+const total = (history) => [...history.rows().values()].flat().reduce((sum, { count }) => sum + count, 0);
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+async function opened(node, disk = null) {
+  const history = new ChainHistory(node, disk, world);
+  await history.open();
+  return history;
+}
+
+test("whole_chain_is_counted_once", async () => {
+  const node = new FakeNode(1_000);
+  const history = await opened(node);
+  assert.deepEqual([total(history), history.missing, history.authors()], [1_000, 0, ["odd", "even"]]);
+  node.grow(30);
+  await settled();
+  await history.run();
+  assert.equal(total(history), 1_030);
+  node.waiting = [{ author: "new", seq: 0, time: 5, bpm: 60, id: "x" }];
+  assert.deepEqual([total(history), history.authors()], [1_031, ["odd", "even", "new"]]);
+});
+
+test("blocks_that_leave_the_chain_are_not_counted", async () => {
+  const node = new FakeNode(200);
+  const history = await opened(node);
+  node.fork(190);
+  await settled();
+  await history.run();
+  assert.deepEqual([total(history), history.authors()], [200, ["odd", "even", "late"]]);
+});
+
+test("fork_below_the_settled_blocks_starts_over", async () => {
+  const disk = new FakeDisk();
+  const node = new FakeNode(500);
+  const history = await opened(node, disk);
+  node.fork(2);
+  await settled();
+  await history.run();
+  assert.deepEqual([total(history), history.authors()], [500, ["odd", "late"]]);
+  await history.save({ now: true });
+  assert.equal(disk.head.through.hash, `B${500 - UNSETTLED_BLOCKS}`);
+});
+
+test("next_start_reads_only_what_is_new", async () => {
+  const disk = new FakeDisk();
+  await opened(new FakeNode(5_000), disk);
+  const node = new FakeNode(5_010);
+  const history = await opened(node, disk);
+  assert.deepEqual([total(history), history.authors()], [5_010, ["odd", "even"]]);
+  assert.ok(node.reads < 30, `${node.reads} reads`);
+});
+
+test("history_of_another_chain_is_not_used", async () => {
+  const disk = new FakeDisk();
+  await opened(new FakeNode(300), disk);
+  const node = new FakeNode(300);
+  node.branch = 1;
+  const history = await opened(node, disk);
+  assert.deepEqual([total(history), history.authors()], [300, ["late"]]);
+});
+
+test("history_is_kept_while_the_chain_is_being_fetched", async () => {
+  const disk = new FakeDisk();
+  await opened(new FakeNode(300), disk);
+  const node = new FakeNode(10);
+  node.state = "syncing";
+  const history = await opened(node, disk);
+  assert.equal(disk.head.through.index, 300 - UNSETTLED_BLOCKS);
+  node.grow(290);
+  await settled();
+  await history.run();
+  assert.equal(total(history), 300);
+});

@@ -1,0 +1,199 @@
+//! The errors that JavaScript gets: an `Error` with a `code` that programs can compare, and a message for people.
+
+use heartchain_sync::io::RecordError;
+use wasm_bindgen::JsValue;
+
+use crate::{
+    arguments::{ArgumentError, BlockArgumentError, DocumentError},
+    net::{AddressError, IceServerError},
+    node::NodeError,
+    start::StartError,
+    storage::StoreError,
+};
+
+/// The `name` of all errors.
+const NAME: &str = "HeartchainError";
+
+/// An error on its way to JavaScript, where it becomes a `HeartchainError`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    code: &'static str,
+    message: String,
+}
+
+/// Gives an error its code, one of `HeartchainErrorCode` in `types.d.ts`.
+pub(crate) trait ErrorCode {
+    /// The code, which stays the same when the message changes.
+    fn code(&self) -> &'static str;
+}
+
+impl ApiError {
+    /// An argument is wrong.
+    pub(crate) fn invalid(error: &impl std::fmt::Display) -> Self {
+        Self {
+            code: INVALID,
+            message: error.to_string(),
+        }
+    }
+
+    /// An error of the browser or of this code itself.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self {
+            code: "internal",
+            message: message.into(),
+        }
+    }
+}
+
+impl<E: ErrorCode + std::fmt::Display> From<E> for ApiError {
+    fn from(error: E) -> Self {
+        Self {
+            code: error.code(),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<ApiError> for JsValue {
+    fn from(ApiError { code, message }: ApiError) -> Self {
+        let error = js_sys::Error::new(&message);
+        error.set_name(NAME);
+        // An error accepts any field.
+        let _ = js_sys::Reflect::set(&error, &"code".into(), &code.into());
+        error.into()
+    }
+}
+
+/// A value or an option is wrong; calling again with the same one fails again.
+const INVALID: &str = "invalid-argument";
+
+impl ErrorCode for ArgumentError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownOption { .. } => "unknown-option",
+            Self::Type { .. } | Self::TooMany { .. } | Self::Bpm { .. } => INVALID,
+        }
+    }
+}
+
+impl ErrorCode for BlockArgumentError {
+    fn code(&self) -> &'static str {
+        INVALID
+    }
+}
+
+impl ErrorCode for AddressError {
+    fn code(&self) -> &'static str {
+        INVALID
+    }
+}
+
+impl ErrorCode for IceServerError {
+    fn code(&self) -> &'static str {
+        INVALID
+    }
+}
+
+impl ErrorCode for heartchain_chain::room::RoomNameError {
+    fn code(&self) -> &'static str {
+        INVALID
+    }
+}
+
+impl ErrorCode for DocumentError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoText | Self::TooLong { .. } | Self::NoDocument => "not-an-export",
+            Self::Format { .. } => "unknown-format",
+            Self::OtherRoom { .. } | Self::OtherRules { .. } => "other-room",
+            Self::Block { .. }
+            | Self::Altered { .. }
+            | Self::Reading { .. }
+            | Self::AlteredReading { .. } => "invalid-import",
+        }
+    }
+}
+
+impl ErrorCode for StoreError {
+    fn code(&self) -> &'static str {
+        "storage"
+    }
+}
+
+impl ErrorCode for StartError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Entropy(_) => "no-randomness",
+            Self::Network(_) => "internal",
+        }
+    }
+}
+
+impl ErrorCode for getrandom::Error {
+    fn code(&self) -> &'static str {
+        "no-randomness"
+    }
+}
+
+impl ErrorCode for NodeError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Busy { .. } => "busy",
+            Self::Record(error) => record_code(error),
+            Self::Backwards { .. } | Self::TooManyBlocks { .. } => INVALID,
+            Self::Changing { .. } | Self::LeftBehind => "changing",
+            Self::Damaged { .. } => "damaged",
+            Self::NotWritten(_) => "internal",
+            Self::Document(error) => error.code(),
+            Self::Import(_) => "invalid-import",
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enum may grow; other causes are the disk's, too"
+)]
+fn record_code(error: &RecordError) -> &'static str {
+    match error {
+        RecordError::JournalFull { .. } => "journal-full",
+        RecordError::TooMany { .. } => "busy",
+        _ => "storage",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen::JsCast as _;
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    fn thrown(error: impl Into<ApiError>) -> (String, Option<String>, String) {
+        let error: JsValue = error.into().into();
+        let code = js_sys::Reflect::get(&error, &"code".into()).expect("an object");
+        let error: js_sys::Error = error.dyn_into().expect("an Error");
+        (
+            error.name().into(),
+            code.as_string(),
+            error.message().into(),
+        )
+    }
+
+    #[test]
+    fn error_has_a_name_a_code_and_a_message() {
+        let (name, code, message) =
+            thrown(NodeError::Record(RecordError::JournalFull { limit: 7 }));
+        assert_eq!(
+            (name.as_str(), code.as_deref()),
+            (NAME, Some("journal-full"))
+        );
+        assert!(message.contains("7 readings"), "{message}");
+        let (_, code, _) = thrown(DocumentError::NoDocument);
+        assert_eq!(code.as_deref(), Some("not-an-export"));
+        let (_, code, _) = thrown(ApiError::internal("so"));
+        assert_eq!(code.as_deref(), Some("internal"));
+    }
+}
