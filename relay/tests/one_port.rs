@@ -364,6 +364,28 @@ async fn proxy_protocol_names_the_client() {
     assert!(answer.is_empty(), "the client has a connection already");
     drop(held);
 
+    // A header may have notes, up to 2 KiB in all.
+    let notes = |length: u16| {
+        let mut header = proxy_header(client);
+        header[14..16].copy_from_slice(&length.to_be_bytes());
+        header.push(4);
+        header.extend((length - 15).to_be_bytes());
+        header.resize(16 + usize::from(length), 0);
+        header
+    };
+    for (length, status) in [(2_048, Some(200)), (2_049, None)] {
+        let mut stream = TcpStream::connect(port).await.expect("it listens");
+        let sent = [notes(length), request.clone().into()].concat();
+        stream.write_all(&sent).await.expect("it reads");
+        let mut answer = Vec::new();
+        let end = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer);
+        let _ = tokio::time::timeout(support::PATIENCE, end)
+            .await
+            .expect("it hangs up");
+        let found = answer.starts_with(b"HTTP/1.1 200").then_some(200);
+        assert_eq!(found, status, "{length}");
+    }
+
     let mut malformed = proxy_header(client);
     malformed[12] = 0xFF;
     let mut stream = TcpStream::connect(port).await.expect("it listens");

@@ -119,6 +119,11 @@ impl Relay {
         self.address_with("/webrtc-direct/")
     }
 
+    /// The port of the page on this computer. An announced page comes before it.
+    pub(crate) fn http_port(&self) -> Result<u16> {
+        port_of_page(self.pages.last().map_or("", String::as_str))
+    }
+
     /// The `host:port` of every socket on which this relay was ever stopped or paused. Chromium may report that it
     /// cannot reach these.
     pub(crate) fn stopped_at(&self) -> &[String] {
@@ -213,7 +218,7 @@ impl Relay {
 
     fn ports(&self) -> Result<Ports> {
         Ok(Ports {
-            http: port_of_page(self.page())?,
+            http: self.http_port()?,
             webrtc: port_of_multiaddr(self.webrtc_direct()?, "udp")?,
         })
     }
