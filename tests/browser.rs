@@ -70,6 +70,8 @@ extern "C" {
     async fn export_is_complete(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = exportCanBeImported, catch)]
     async fn export_can_be_imported(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = importsTakeTurns, catch)]
+    async fn imports_take_turns(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = invalidFilesAreRefused, catch)]
     async fn invalid_files_are_refused(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
 }
@@ -196,6 +198,11 @@ async fn node_imports_what_another_exported() -> Result<(), JsValue> {
     export_can_be_imported(&alone().await, &mine())
         .await
         .map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn node_imports_one_file_after_another() -> Result<(), JsValue> {
+    imports_take_turns(&alone().await, &mine()).await.map(drop)
 }
 
 #[wasm_bindgen_test]

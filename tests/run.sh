@@ -21,6 +21,7 @@ Without an argument it runs the parts that every change must pass:
   end_to_end    real Chromium, the real relay, the real page; a failed test is retried once, alone, and listed at the end
   interop       interoperability with js-libp2p in real pages, if Node is installed: 3 rounds per scenario, 50 if
                 requested by name or by `all`
+  relay         the relay behind nginx and caddy, and with an ACME authority; each is skipped where it is not installed
   namespaces    end-to-end tests across two networks; skipped where network namespaces are not available
   browsers      the page in Firefox and WebKitGTK beside Chromium; a browser that is not installed is skipped
   accessibility axe-core inspects the page in all its states, if npm is installed
@@ -123,8 +124,20 @@ install_networks() {
   apt-get update -q && apt-get install -y -q iproute2 nftables
 }
 
+install_servers() {
+  local wanted missing=()
+  for wanted in nginx:nginx-light caddy:caddy pebble:pebble certutil:libnss3-tools; do
+    PATH=$PATH:/usr/sbin command -v "${wanted%%:*}" >/dev/null || missing+=("${wanted##*:}")
+  done
+  # Without these programs, the tests that need them are skipped with a message.
+  [ ${#missing[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
+  apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}" || return 1
+  # The tests start their own; these would only take ports.
+  for wanted in nginx caddy; do service "$wanted" stop >/dev/null 2>&1 || true; done
+}
+
 install_all() {
-  install_toolchain && install_chromium && install_wasm_tools && install_networks
+  install_toolchain && install_chromium && install_wasm_tools && install_networks && install_servers
 }
 
 format() {
@@ -270,6 +283,11 @@ retry_failed_scenarios() {
 
 node_is_recent() {
   command -v node >/dev/null && [ "$(node -p 'parseInt(process.versions.node)')" -ge 20 ]
+}
+
+# The tests of this part also run with `unit`, and are skipped there where a server is not installed.
+relay() {
+  part relay "${without_wasm[@]}" cargo test --workspace --test proxies --test acme --test https --test one_port
 }
 
 namespaces() {
@@ -441,6 +459,7 @@ every_change() {
 install_for() {
   case $1 in
     quick | format | lint | purity | unit | docs | www | export_verifier | simulation) install_toolchain ;;
+    relay) install_toolchain && install_servers ;;
     fuzz) install_fuzz ;;
     all) install_all && install_browsers && install_fuzz ;;
     browsers | every_change) install_all && install_browsers ;;
@@ -450,7 +469,7 @@ install_for() {
 
 run() {
   case $1 in
-    every_change | format | lint | purity | unit | docs | www | export_verifier | browser | end_to_end | accessibility | namespaces | browsers | simulation | soak | fuzz | bench) "$1" ;;
+    every_change | format | lint | purity | unit | docs | www | export_verifier | browser | end_to_end | accessibility | relay | namespaces | browsers | simulation | soak | fuzz | bench) "$1" ;;
     interop)
       interop_rounds=50
       interop

@@ -2,8 +2,8 @@
 //! Does not choose what to mine and never sees a reading. The tabs of a browser that are in one room take turns, so that they
 //! neither compete for the processor nor do the same work twice.
 //!
-//! In:  `{ module, lock }` once, with the name of the Web Lock that gives a turn; then `{ id, header, start }` (replaces the current job), `{ stop: true }`, or `{ limit }`:
-//!      the most hashes per second, null for no limit.
+//! In:  `{ module, lock }` once, with the name of the Web Lock that gives a turn; then `{ id, header, start }` (replaces
+//!      the current job), `{ stop: true }`, or `{ limit }`: the most hashes per second, null for no limit.
 //! Out: `{ ready: true }` once, `{ id, hashes, ms }` about once per second and at the end of a search, `{ id, nonce }`
 //!      when found, `{ error }` with a message. `start` and `nonce` are decimal strings below 2^64.
 

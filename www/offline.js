@@ -20,10 +20,11 @@ export const UPDATE_INTERVAL_MS = 3_600_000;
  *   another machine, where service workers are not available
  * @param {(activate: () => void) => void} offer called when a newer version is ready; `activate` switches to it and
  *   reloads
+ * @param {() => void} warn called when the browser refuses because this device does not trust the relay's certificate
  * @param {{ wait?: typeof setTimeout, every?: typeof setInterval, reload?: () => void, locks?: LockManager,
  *   address?: string }} world overrides for tests
  */
-export function enableOffline(container, offer, world = {}) {
+export function enableOffline(container, offer, warn, world = {}) {
   const {
     wait = (work, ms) => setTimeout(work, ms),
     every = (work, ms) => setInterval(work, ms),
@@ -36,7 +37,9 @@ export function enableOffline(container, offer, world = {}) {
   wait(async () => {
     try {
       watch(await container.register("service-worker.js"), container, { offer, every, reload });
-    } catch {
+    } catch (error) {
+      // A person has accepted the browser's warning about the certificate. Browsers say so only in the text.
+      if (/certificate/iu.test(error?.message)) warn();
       // Private windows and some browsers forbid it. The page works, but needs its relay to open.
     }
   }, REGISTER_AFTER_MS);

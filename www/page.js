@@ -46,7 +46,12 @@ export function openPage() {
   openRoom(requested.room, browser);
   starting.then(onStarted, (error) => showFailure(isDefault(requested) ? "start" : "address", error));
   part("lesson-panel").addEventListener("form-requested", () => part("record-form").focusField());
-  enableOffline(navigator.serviceWorker, (activate) => notices.offer("notice.update", "notice.reload", activate));
+  enableOffline(
+    navigator.serviceWorker,
+    (activate) => notices.offer("notice.update", "notice.reload", activate),
+    // By plain http, the relay explains how to install its certificate.
+    () => notices.offer("notice.certificate", "notice.install", () => location.assign(`http://${location.host}/`)),
+  );
   offerMore();
 }
 

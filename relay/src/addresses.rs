@@ -3,10 +3,15 @@
 //! They are built for each network interface, or for the host in a request's `Host` header. That header is validated
 //! before it becomes part of an address.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use libp2p_webrtc::tokio::Fingerprint;
+
+use crate::{announce::Announced, client::Client};
 
 /// Length of the longest DNS name, in bytes (RFC 1035, 2.3.4).
 const MAX_NAME_LEN: usize = 253;
@@ -16,11 +21,17 @@ const MAX_LABEL_LEN: usize = 63;
 /// Where the relay listens, and everything that an address needs besides a host.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoints {
-    pub(crate) listen_ip: IpAddr,
+    pub(crate) listen_ips: Vec<IpAddr>,
+    /// TCP port of the page and of libp2p over WebSocket.
     pub(crate) http_port: u16,
-    pub(crate) ws_port: u16,
     pub(crate) webrtc_port: u16,
     pub(crate) stun_port: u16,
+    /// Whether the port uses TLS.
+    pub(crate) tls: bool,
+    /// The names in a certificate that is not the relay's own: other addresses would not match it.
+    pub(crate) certified: Vec<String>,
+    /// What the operator announces instead of the addresses that the relay finds out itself.
+    pub(crate) announced: Announced,
     pub(crate) certificate: Fingerprint,
     pub(crate) peer_id: PeerId,
 }
@@ -33,105 +44,179 @@ pub(crate) enum Host {
     Name(String),
 }
 
+/// A host and, unless it is the scheme's default, a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Authority {
+    pub(crate) host: Host,
+    pub(crate) port: Option<u16>,
+}
+
 impl Endpoints {
-    /// The page's URLs, loopback first.
+    /// The page's URLs: first the announced ones, then one for each name in the certificate, or for each interface,
+    /// loopback first.
     pub(crate) fn page_urls(&self) -> Vec<String> {
-        self.listen_ips()
-            .into_iter()
-            .map(|ip| format!("http://{}/", SocketAddr::new(ip, self.http_port)))
-            .collect()
+        let (scheme, default) = if self.tls {
+            ("https", 443)
+        } else {
+            ("http", 80)
+        };
+        let mut urls: Vec<String> = self.announced.urls().map(ToString::to_string).collect();
+        for host in self.own_hosts() {
+            let port = Some(self.http_port).filter(|port| *port != default);
+            let url = format!("{scheme}://{}/", Authority { host, port });
+            if !urls.contains(&url) {
+                urls.push(url);
+            }
+        }
+        urls
     }
 
     /// Every multiaddr that tabs can dial.
     pub(crate) fn multiaddrs(&self) -> Vec<Multiaddr> {
-        self.listen_ips()
-            .into_iter()
-            .flat_map(|ip| [self.websocket(ip.into()), self.webrtc(ip)])
-            .collect()
+        let mut addresses = self.announced_addresses();
+        let hosts = self.own_hosts().into_iter();
+        let own = hosts.map(|host| self.websocket(&host, self.http_port, self.tls));
+        let webrtc = self.listening_ips().into_iter().map(|ip| self.webrtc(ip));
+        for address in own.chain(webrtc) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        addresses
     }
 
-    /// The multiaddrs for a tab that requested `host` and whose request arrived at the local address `local`.
-    pub(crate) fn multiaddrs_for(&self, host: Option<Host>, local: IpAddr) -> Vec<Multiaddr> {
-        let local = if self.listen_ip.is_unspecified() {
-            local.to_canonical()
+    /// The hosts under which a browser accepts the page.
+    fn own_hosts(&self) -> Vec<Host> {
+        if self.certified.is_empty() {
+            self.listening_ips().into_iter().map(Host::Ip).collect()
         } else {
-            self.listen_ip
-        };
-        match host {
-            // Only this computer can reach a loopback address, whatever host the request names.
-            _ if self.listen_ip.is_loopback() => {
-                vec![self.websocket(local.into()), self.webrtc(local)]
-            }
-            Some(Host::Ip(ip)) => vec![self.websocket(ip.into()), self.webrtc(ip)],
-            // Browsers do not resolve DNS names in WebRTC candidates.
-            Some(Host::Name(name)) => vec![
-                self.websocket(Protocol::Dns4(name.into())),
-                self.webrtc(local),
-            ],
-            None => vec![self.websocket(local.into()), self.webrtc(local)],
+            self.certified.iter().cloned().map(Host::Name).collect()
         }
     }
 
-    /// The STUN servers for a tab that requested `host` and whose request arrived at `local`, in the form of
-    /// `RTCIceServer.urls`.
+    /// The multiaddrs for a tab that sent a request.
+    pub(crate) fn multiaddrs_for(&self, client: &Client) -> Vec<Multiaddr> {
+        let mut addresses = self.announced_addresses();
+        if self.announced.urls().next().is_none() {
+            addresses.push(self.websocket_for(client));
+        }
+        let udp = self.udp_hosts_for(client).into_iter();
+        // Browsers do not resolve DNS names in WebRTC candidates.
+        addresses.extend(udp.filter_map(|host| match host {
+            Host::Ip(ip) => Some(self.webrtc(ip)),
+            Host::Name(_) => None,
+        }));
+        addresses
+    }
+
+    /// The STUN servers for a tab that sent a request, in the form of `RTCIceServer.urls`.
     ///
     /// Empty if the relay listens on a loopback address: STUN would only report addresses that tabs already know.
-    pub(crate) fn stun_urls_for(&self, host: Option<Host>, local: IpAddr) -> Vec<String> {
-        if self.listen_ip.is_loopback() {
-            return Vec::new();
+    pub(crate) fn stun_urls_for(&self, client: &Client) -> Vec<String> {
+        let mut urls = self.announced.stun_urls();
+        if urls.is_empty() && !self.is_loopback() {
+            let host = match &client.authority {
+                Some(authority) if !self.is_forwarded(client) => Some(authority.host.clone()),
+                _ => self.udp_hosts_for(client).into_iter().next(),
+            };
+            urls.extend(host.map(|host| {
+                let port = Some(self.stun_port);
+                format!("stun:{}", Authority { host, port })
+            }));
         }
-        let local = if self.listen_ip.is_unspecified() {
-            local.to_canonical()
-        } else {
-            self.listen_ip
-        };
-        let host = match host.unwrap_or(Host::Ip(local)) {
-            Host::Ip(ip) => SocketAddr::new(ip, self.stun_port).to_string(),
-            Host::Name(name) => format!("{name}:{}", self.stun_port),
-        };
-        vec![format!("stun:{host}")]
+        urls
     }
 
-    fn websocket(&self, host: Protocol<'_>) -> Multiaddr {
-        Multiaddr::empty()
-            .with(host)
-            .with(Protocol::Tcp(self.ws_port))
-            .with(Protocol::Ws("/".into()))
-            .with(Protocol::P2p(self.peer_id))
+    /// Whether the relay listens on loopback addresses only.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.listen_ips.iter().all(IpAddr::is_loopback)
+    }
+
+    fn announced_addresses(&self) -> Vec<Multiaddr> {
+        let announced = self.announced.multiaddrs();
+        let complete = announced.map(|address| self.with_identity(address));
+        complete.collect()
+    }
+
+    /// The WebSocket is where the page is.
+    fn websocket_for(&self, client: &Client) -> Multiaddr {
+        match &client.authority {
+            Some(Authority { host, port }) => {
+                let default = if client.secure { 443 } else { 80 };
+                self.websocket(host, port.unwrap_or(default), client.secure)
+            }
+            None => {
+                let host = Host::Ip(self.local_ip(client));
+                self.websocket(&host, self.http_port, self.tls)
+            }
+        }
+    }
+
+    /// The hosts at which a tab that sent a request can reach the UDP ports.
+    fn udp_hosts_for(&self, client: &Client) -> Vec<Host> {
+        if self.is_forwarded(client) {
+            // The request says nothing about this computer's own addresses.
+            let public = self.listening_ips().into_iter().filter(|ip| is_public(*ip));
+            return public.map(Host::Ip).collect();
+        }
+        let host = match &client.authority {
+            Some(Authority {
+                host: Host::Ip(ip), ..
+            }) if !self.is_loopback() => *ip,
+            _ => self.local_ip(client),
+        };
+        vec![Host::Ip(host)]
+    }
+
+    /// Whether clients reach the relay through a proxy, or by another name than that of this computer.
+    fn is_forwarded(&self, client: &Client) -> bool {
+        client.by_proxy || self.announced.urls().next().is_some()
+    }
+
+    fn local_ip(&self, client: &Client) -> IpAddr {
+        match self.listen_ips.as_slice() {
+            [ip] if !ip.is_unspecified() => *ip,
+            _ => client.local,
+        }
+    }
+
+    fn websocket(&self, host: &Host, port: u16, secure: bool) -> Multiaddr {
+        let address = Multiaddr::empty()
+            .with(host.to_protocol())
+            .with(Protocol::Tcp(port));
+        let address = if secure {
+            address.with(Protocol::Tls)
+        } else {
+            address
+        };
+        self.with_identity(address.with(Protocol::Ws("/".into())))
     }
 
     fn webrtc(&self, ip: IpAddr) -> Multiaddr {
-        Multiaddr::from(ip)
-            .with(Protocol::Udp(self.webrtc_port))
-            .with(Protocol::WebRTCDirect)
-            .with(Protocol::Certhash(self.certificate.to_multihash()))
-            .with(Protocol::P2p(self.peer_id))
+        self.with_identity(
+            Multiaddr::from(ip)
+                .with(Protocol::Udp(self.webrtc_port))
+                .with(Protocol::WebRTCDirect),
+        )
     }
 
-    /// The IP addresses that the relay listens on: the configured one, or every interface's if that is unspecified.
-    fn listen_ips(&self) -> Vec<IpAddr> {
-        if !self.listen_ip.is_unspecified() {
-            return vec![self.listen_ip];
-        }
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot list the network interfaces");
-            Vec::new()
-        });
-        let mut ips: Vec<IpAddr> = interfaces
-            .iter()
-            .map(if_addrs::Interface::ip)
-            .filter(|ip| ip.is_ipv4() == self.listen_ip.is_ipv4() && !is_link_local(*ip))
-            .collect();
-        if ips.is_empty() {
-            ips.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        }
-        ips.sort_by_key(|ip| (!ip.is_loopback(), *ip));
-        ips.dedup();
-        ips
+    /// Adds the hash of the certificate, if the address needs one, and the peer ID.
+    fn with_identity(&self, address: Multiaddr) -> Multiaddr {
+        let is_webrtc = address.iter().last() == Some(Protocol::WebRTCDirect);
+        let address = if is_webrtc {
+            address.with(Protocol::Certhash(self.certificate.to_multihash()))
+        } else {
+            address
+        };
+        address.with(Protocol::P2p(self.peer_id))
+    }
+
+    fn listening_ips(&self) -> Vec<IpAddr> {
+        listening_ips(&self.listen_ips)
     }
 }
 
-impl Host {
+impl Authority {
     /// Parses the value of an HTTP `Host` header.
     ///
     /// Returns `None` if it is malformed, or names a host that cannot be dialed.
@@ -142,19 +227,66 @@ impl Host {
                 .find(':')
                 .map_or((header, ""), |at| header.split_at(at)),
         };
-        if !port.is_empty() {
-            port.strip_prefix(':')?.parse::<u16>().ok()?;
+        let port = match port.strip_prefix(':') {
+            Some(port) => Some(port.parse::<u16>().ok()?),
+            None if port.is_empty() => None,
+            None => return None,
+        };
+        let host = match host.parse::<IpAddr>() {
+            Ok(ip) if ip.is_ipv6() != header.starts_with('[') => return None,
+            Ok(ip) if ip.is_unspecified() || ip.is_multicast() || is_broadcast(ip) => return None,
+            Ok(ip) => Host::Ip(ip),
+            Err(_) if header.starts_with('[') => return None,
+            Err(_) => Host::parse_name(host)?,
+        };
+        Some(Self { host, port })
+    }
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+impl fmt::Display for Host {
+    /// As in a URL, with brackets around an IPv6 address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(IpAddr::V4(ip)) => write!(f, "{ip}"),
+            Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+            Self::Name(name) => f.write_str(name),
         }
-        match host.parse::<IpAddr>() {
-            Ok(ip) if ip.is_ipv6() != header.starts_with('[') => None,
-            Ok(ip) if ip.is_unspecified() || ip.is_multicast() || is_broadcast(ip) => None,
-            Ok(ip) => Some(Self::Ip(ip)),
-            Err(_) if header.starts_with('[') => None,
-            Err(_) => Self::parse_name(host),
+    }
+}
+
+impl Host {
+    /// The first part of a multiaddr for this host.
+    pub(crate) fn to_protocol(&self) -> Protocol<'_> {
+        match self {
+            Self::Ip(ip) => (*ip).into(),
+            Self::Name(name) => Protocol::Dns(name.as_str().into()),
         }
     }
 
-    fn parse_name(name: &str) -> Option<Self> {
+    /// The name, unless it is an IP address.
+    pub(crate) fn name(&self) -> Option<String> {
+        match self {
+            Self::Ip(_) => None,
+            Self::Name(name) => Some(name.clone()),
+        }
+    }
+
+    /// Whether only this computer can reach it.
+    pub(crate) fn is_loopback(&self) -> bool {
+        match self {
+            Self::Ip(ip) => ip.to_canonical().is_loopback(),
+            Self::Name(name) => name.ends_with(".localhost"),
+        }
+    }
+
+    pub(crate) fn parse_name(name: &str) -> Option<Self> {
         let is_label = |label: &str| {
             (1..=MAX_LABEL_LEN).contains(&label.len())
                 && label
@@ -179,11 +311,59 @@ impl Host {
     }
 }
 
+/// The IP addresses behind those to listen on: themselves, or every interface's for unspecified ones. Never empty.
+pub(crate) fn listening_ips(listen_ips: &[IpAddr]) -> Vec<IpAddr> {
+    let given = listen_ips.iter().copied();
+    let mut ips: Vec<IpAddr> = given.filter(|ip| !ip.is_unspecified()).collect();
+    let unspecified = |is_ipv4| {
+        let mut unspecified = listen_ips.iter().filter(|ip| ip.is_unspecified());
+        unspecified.any(|ip| ip.is_ipv4() == is_ipv4)
+    };
+    let (ipv4, ipv6) = (unspecified(true), unspecified(false));
+    if ipv4 || ipv6 {
+        let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot list the network interfaces");
+            Vec::new()
+        });
+        let found = interfaces.iter().map(if_addrs::Interface::ip);
+        ips.extend(
+            found.filter(|ip| (if ip.is_ipv4() { ipv4 } else { ipv6 }) && !is_link_local(*ip)),
+        );
+    }
+    if ips.is_empty() {
+        ips.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    ips.sort_by_key(|ip| (!ip.is_loopback(), *ip));
+    ips.dedup();
+    ips
+}
+
 /// Whether an address needs a zone (interface name), which our multiaddrs do not carry.
 fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(_) => false,
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// Whether computers on the internet may be able to reach the address.
+fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            let is_shared = a == 100 && b & 0xC0 == 64;
+            !(ip.is_loopback()
+                || ip.is_private()
+                || ip.is_link_local()
+                || ip.is_unspecified()
+                || is_shared)
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_loopback()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local()
+                || ip == Ipv6Addr::UNSPECIFIED)
+        }
     }
 }
 
@@ -196,57 +376,103 @@ fn is_broadcast(ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
+    use crate::announce::Announce;
 
     const LAN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 5));
 
     fn endpoints(listen_ip: &str) -> Endpoints {
         Endpoints {
-            listen_ip: listen_ip.parse().expect("an address"),
+            listen_ips: vec![listen_ip.parse().expect("an address")],
             http_port: 8080,
-            ws_port: 8081,
             webrtc_port: 8082,
             stun_port: 3478,
+            tls: false,
+            certified: Vec::new(),
+            announced: Announced::default(),
             certificate: Fingerprint::from_certificate(b"any"),
             peer_id: PeerId::random(),
         }
     }
 
+    fn announcing(listen_ip: &str, announced: &[&str]) -> Endpoints {
+        let announced = announced
+            .iter()
+            .map(|text| text.parse::<Announce>().expect("can be announced"));
+        Endpoints {
+            announced: Announced::new(announced.collect()),
+            ..endpoints(listen_ip)
+        }
+    }
+
+    fn client(host: &str) -> Client {
+        Client {
+            address: SocketAddr::new(LAN, 4711),
+            local: LAN,
+            secure: false,
+            by_proxy: false,
+            authority: Authority::parse(host),
+            names_host: !host.is_empty(),
+            proxy_authority: None,
+        }
+    }
+
+    /// The addresses for a client, without the relay's identity.
+    fn addresses(endpoints: &Endpoints, client: &Client) -> Vec<String> {
+        let addresses = endpoints.multiaddrs_for(client).into_iter();
+        addresses
+            .map(|address| {
+                let text = address.to_string();
+                let (address, peer) = text.rsplit_once("/p2p/").expect("a peer ID");
+                assert_eq!(peer, endpoints.peer_id.to_string());
+                let end = address.find("/certhash/uEi").unwrap_or(address.len());
+                address.get(..end).unwrap_or_default().to_owned()
+            })
+            .collect()
+    }
+
     #[test]
     fn stun_url_uses_the_requested_host() {
-        let stun = |listen: &str, host| endpoints(listen).stun_urls_for(host, LAN);
-        assert_eq!(stun("0.0.0.0", ip("192.0.2.9")), ["stun:192.0.2.9:3478"]);
-        assert_eq!(stun("::", ip("fd00::1")), ["stun:[fd00::1]:3478"]);
+        let stun = |listen: &str, host| endpoints(listen).stun_urls_for(&client(host));
+        assert_eq!(stun("0.0.0.0", "192.0.2.9"), ["stun:192.0.2.9:3478"]);
+        assert_eq!(stun("::", "[fd00::1]:8080"), ["stun:[fd00::1]:3478"]);
         assert_eq!(
-            stun("0.0.0.0", name("relay.example")),
+            stun("0.0.0.0", "relay.example"),
             ["stun:relay.example:3478"]
         );
-        assert_eq!(stun("0.0.0.0", None), ["stun:192.168.1.5:3478"]);
-        assert!(stun("127.0.0.1", ip("127.0.0.1")).is_empty());
+        assert_eq!(stun("0.0.0.0", ""), ["stun:192.168.1.5:3478"]);
+        assert!(stun("127.0.0.1", "127.0.0.1").is_empty());
     }
 
-    fn ip(text: &str) -> Option<Host> {
-        Some(Host::Ip(text.parse().expect("an address")))
+    fn ip(text: &str, port: Option<u16>) -> Option<Authority> {
+        let host = Host::Ip(text.parse().expect("an address"));
+        Some(Authority { host, port })
     }
 
-    fn name(text: &str) -> Option<Host> {
-        Some(Host::Name(text.to_owned()))
+    fn name(text: &str, port: Option<u16>) -> Option<Authority> {
+        let host = Host::Name(text.to_owned());
+        Some(Authority { host, port })
     }
 
     #[test]
     fn valid_hosts_are_parsed() {
-        for (header, host) in [
-            ("192.168.1.5:8080", ip("192.168.1.5")),
-            ("192.168.1.5", ip("192.168.1.5")),
-            ("[fd00::1]:8080", ip("fd00::1")),
-            ("[::1]", ip("::1")),
-            ("localhost:8080", ip("127.0.0.1")),
-            ("LocalHost", ip("127.0.0.1")),
-            ("relay.Example.org:80", name("relay.example.org")),
-            ("my-laptop", name("my-laptop")),
-            ("1.example", name("1.example")),
+        for (header, authority) in [
+            ("192.168.1.5:8080", ip("192.168.1.5", Some(8080))),
+            ("192.168.1.5", ip("192.168.1.5", None)),
+            ("[fd00::1]:8080", ip("fd00::1", Some(8080))),
+            ("[::1]", ip("::1", None)),
+            ("localhost:8080", ip("127.0.0.1", Some(8080))),
+            ("LocalHost", ip("127.0.0.1", None)),
+            ("relay.Example.org:80", name("relay.example.org", Some(80))),
+            ("my-laptop", name("my-laptop", None)),
+            ("1.example", name("1.example", None)),
         ] {
-            assert_eq!(Host::parse(header), host, "{header}");
+            let found = Authority::parse(header);
+            assert_eq!(found, authority, "{header}");
+            let again = found.as_ref().map(ToString::to_string);
+            assert_eq!(again.as_deref().and_then(Authority::parse), found);
         }
     }
 
@@ -287,70 +513,128 @@ mod tests {
             &long_label,
             &long_name,
         ] {
-            assert_eq!(Host::parse(header), None, "{header:?}");
+            assert_eq!(Authority::parse(header), None, "{header:?}");
         }
     }
 
     #[test]
     fn longest_names_are_parsed() {
         let label = "a".repeat(MAX_LABEL_LEN);
-        assert_eq!(Host::parse(&label), name(&label));
+        assert_eq!(Authority::parse(&label), name(&label, None));
         let longest = "a.".repeat(MAX_NAME_LEN / 2) + "b";
         assert_eq!(longest.len(), MAX_NAME_LEN);
-        assert_eq!(Host::parse(&longest), name(&longest));
+        assert_eq!(Authority::parse(&longest), name(&longest, None));
     }
 
     #[test]
-    fn loopback_relay_ignores_the_host_header() {
+    fn loopback_relay_is_where_its_page_is() {
         let endpoints = endpoints("127.0.0.1");
-        for host in [None, ip("127.0.0.1"), ip("10.0.0.1"), name("evil.example")] {
-            let addresses = endpoints.multiaddrs_for(host, IpAddr::V4(Ipv4Addr::LOCALHOST));
-            assert_eq!(addresses, endpoints.multiaddrs());
-        }
-        let peer_id = endpoints.peer_id;
-        let [websocket, webrtc] = &endpoints.multiaddrs()[..] else {
-            panic!("one address for each transport");
-        };
-        assert_eq!(
-            websocket.to_string(),
-            format!("/ip4/127.0.0.1/tcp/8081/ws/p2p/{peer_id}")
-        );
-        let webrtc = webrtc.to_string();
-        assert!(
-            webrtc.starts_with("/ip4/127.0.0.1/udp/8082/webrtc-direct/certhash/uEi"),
-            "{webrtc}"
-        );
-        assert!(webrtc.ends_with(&format!("/p2p/{peer_id}")), "{webrtc}");
+        let local = |host| addresses(&endpoints, &client(host));
+        let own = [
+            "/ip4/127.0.0.1/tcp/8080/ws",
+            "/ip4/127.0.0.1/udp/8082/webrtc-direct",
+        ];
+        assert_eq!(local(""), own);
+        assert_eq!(local("localhost:8080"), own);
+        // For example through `ssh -L 9000:localhost:8080`.
+        let [forwarded, _] = own.map(|address| address.replace("8080", "9000"));
+        assert_eq!(local("localhost:9000"), [forwarded.as_str(), own[1]]);
     }
 
     #[test]
     fn open_relay_uses_the_requested_host() {
         let endpoints = endpoints("0.0.0.0");
-        let starts = |host, expected: [&str; 2]| {
-            let addresses = endpoints.multiaddrs_for(host, LAN);
-            assert_eq!(addresses.len(), 2);
-            for (address, expected) in addresses.iter().zip(expected) {
-                assert!(address.to_string().starts_with(expected), "{address}");
-            }
+        for (host, websocket, webrtc) in [
+            (
+                "10.0.0.7:8080",
+                "/ip4/10.0.0.7/tcp/8080/ws",
+                "/ip4/10.0.0.7/udp/8082",
+            ),
+            (
+                "10.0.0.7",
+                "/ip4/10.0.0.7/tcp/80/ws",
+                "/ip4/10.0.0.7/udp/8082",
+            ),
+            (
+                "lab.example:81",
+                "/dns/lab.example/tcp/81/ws",
+                "/ip4/192.168.1.5/udp/8082",
+            ),
+            (
+                "",
+                "/ip4/192.168.1.5/tcp/8080/ws",
+                "/ip4/192.168.1.5/udp/8082",
+            ),
+        ] {
+            let webrtc = format!("{webrtc}/webrtc-direct");
+            let expected = [websocket, webrtc.as_str()];
+            assert_eq!(addresses(&endpoints, &client(host)), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn secure_page_gets_a_secure_websocket() {
+        let secure = |host, by_proxy| Client {
+            secure: true,
+            by_proxy,
+            ..client(host)
         };
-        starts(
-            ip("10.0.0.7"),
-            ["/ip4/10.0.0.7/tcp/8081/ws/p2p/", "/ip4/10.0.0.7/udp/8082/"],
-        );
-        starts(
-            name("lab.example"),
+        let own = Endpoints {
+            tls: true,
+            ..endpoints("0.0.0.0")
+        };
+        for (client, expected) in [
+            (
+                secure("10.0.0.7:8443", false),
+                vec![
+                    "/ip4/10.0.0.7/tcp/8443/tls/ws",
+                    "/ip4/10.0.0.7/udp/8082/webrtc-direct",
+                ],
+            ),
+            (
+                secure("hearts.example", true),
+                vec!["/dns/hearts.example/tcp/443/tls/ws"],
+            ),
+            (
+                secure("hearts.example:4443", true),
+                vec!["/dns/hearts.example/tcp/4443/tls/ws"],
+            ),
+        ] {
+            let found: Vec<_> = addresses(&own, &client)
+                .into_iter()
+                // A public address of this computer may follow.
+                .take(expected.len())
+                .collect();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn announced_addresses_replace_derived_ones() {
+        let announced = [
+            "https://hearts.example",
+            "https://hearts.example:8443/a/b/",
+            "/ip4/192.0.2.1/udp/9000/webrtc-direct",
+            "/dns4/stun.example/udp/3479",
+        ];
+        let endpoints = announcing("127.0.0.1", &announced);
+        let client = client("127.0.0.1:8080");
+        assert_eq!(
+            addresses(&endpoints, &client),
             [
-                "/dns4/lab.example/tcp/8081/ws/p2p/",
-                "/ip4/192.168.1.5/udp/8082/",
-            ],
+                "/dns/hearts.example/tcp/443/tls/ws",
+                "/dns/hearts.example/tcp/8443/tls/x-parity-ws/%2Fa%2Fb%2F",
+                "/ip4/192.0.2.1/udp/9000/webrtc-direct",
+            ]
         );
-        starts(
-            None,
-            [
-                "/ip4/192.168.1.5/tcp/8081/ws/p2p/",
-                "/ip4/192.168.1.5/udp/8082/",
-            ],
-        );
+        assert_eq!(endpoints.stun_urls_for(&client), ["stun:stun.example:3479"]);
+        let urls = endpoints.page_urls();
+        let expected = [
+            "https://hearts.example/",
+            "https://hearts.example:8443/a/b/",
+            "http://127.0.0.1:8080/",
+        ];
+        assert_eq!(urls, expected);
     }
 
     #[test]

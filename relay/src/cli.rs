@@ -1,14 +1,25 @@
 //! The command-line flags, their help texts, and their conversion into a [`Config`].
 
 use std::{
+    fmt::Display,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
+    str::FromStr,
 };
 
 use clap::Parser;
 use directories::ProjectDirs;
+use ipnet::IpNet;
+use url::Url;
 
-use crate::{config::Config, identity::IdentitySource};
+use crate::{
+    addresses::Host,
+    announce::MAX_ANNOUNCED,
+    config::Config,
+    identity::IdentitySource,
+    origins::MAX_ORIGINS,
+    tls::{AcmeConfig, TlsSource},
+};
 
 /// Connects Heartchain tabs with each other and serves the page. It never sees a reading.
 ///
@@ -16,20 +27,17 @@ use crate::{config::Config, identity::IdentitySource};
 #[derive(Debug, Parser)]
 #[command(name = "relay", version, max_term_width = 100)]
 pub struct Cli {
-    /// IP address to listen on.
+    /// IP address to listen on (repeatable).
     ///
-    /// Use 127.0.0.1 for tabs on this computer only. Use 0.0.0.0 to also let in phones and computers on the same
-    /// network. For those the page is not a secure context, so some browser features (such as storage) are missing.
-    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    pub listen_ip: IpAddr,
+    /// Use 127.0.0.1 for tabs on this computer only. Use 0.0.0.0 (or :: for IPv6, too) to also let in phones and computers
+    /// on the same network. Without TLS the page is not a secure context for those, so some browser features (such as
+    /// storage) are missing.
+    #[arg(long, value_name = "IP", default_values_t = [IpAddr::V4(Ipv4Addr::LOCALHOST)])]
+    pub listen_ip: Vec<IpAddr>,
 
-    /// TCP port of the page (0 picks a free port).
+    /// TCP port of the page and of libp2p over WebSocket (0 picks a free port).
     #[arg(long, value_name = "PORT", default_value_t = Config::HTTP_PORT)]
     pub http_port: u16,
-
-    /// TCP port for libp2p over WebSocket (0 picks a free port).
-    #[arg(long, value_name = "PORT", default_value_t = Config::WS_PORT)]
-    pub ws_port: u16,
 
     /// UDP port for libp2p over WebRTC-direct (0 picks a free port).
     #[arg(long, value_name = "PORT", default_value_t = Config::WEBRTC_PORT)]
@@ -39,12 +47,66 @@ pub struct Cli {
     #[arg(long, value_name = "PORT", default_value_t = Config::STUN_PORT)]
     pub stun_port: u16,
 
+    /// Address to announce to tabs, if it is not the one that the relay listens on (repeatable).
+    ///
+    /// Behind a proxy, the URL of the page, such as https://hearts.example or https://example.org/hearts. Behind NAT also
+    /// multiaddrs, such as /ip4/203.0.113.7/udp/8082/webrtc-direct, and /ip4/203.0.113.7/udp/3478 for STUN.
+    #[arg(long, value_name = "URL|MULTIADDR")]
+    pub announce: Vec<String>,
+
+    /// Network of proxies that may say who a client is, such as 127.0.0.1/32 (repeatable; none by default).
+    ///
+    /// The relay then believes their X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host headers and the PROXY protocol
+    /// (version 2), and limits each client instead of the proxy.
+    #[arg(long, value_name = "CIDR")]
+    pub trusted_proxy: Vec<String>,
+
+    /// Origin of another page that may connect to this relay, such as https://friend.example, or * for all (repeatable).
+    #[arg(long, value_name = "ORIGIN")]
+    pub allow_origin: Vec<String>,
+
+    /// Serve https with the certificate in this PEM file. It is read again when it changes, and on SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM file with the private key for --tls-cert.
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Serve https with a certificate authority of the relay's own, for a local network such as a classroom's.
+    ///
+    /// Each device installs its certificate once. The relay explains how when it is opened with http.
+    #[arg(long)]
+    pub tls_self_signed: bool,
+
+    /// Serve https with a certificate for this domain from Let's Encrypt (repeatable).
+    ///
+    /// Port 443 of the domain must lead to this relay.
+    #[arg(long, value_name = "DOMAIN")]
+    pub acme: Vec<String>,
+
+    /// Mail address to which the authority sends warnings (repeatable).
+    #[arg(long, value_name = "MAIL")]
+    pub acme_contact: Vec<String>,
+
+    /// URL of another authority's ACME directory, such as that of a test.
+    #[arg(long, value_name = "URL")]
+    pub acme_directory: Option<String>,
+
+    /// PEM file with the root certificate of the server of --acme-directory, if it is not publicly trusted.
+    #[arg(long, value_name = "FILE")]
+    pub acme_ca: Option<PathBuf>,
+
     /// Serve the page from this folder, for work on it.
     ///
     /// A change of its scripts and style sheets needs only a reload. The wasm still is the one that was built into the
     /// relay.
     #[arg(long, value_name = "FOLDER")]
     pub page: Option<PathBuf>,
+
+    /// Ask the relay at this URL whether it works, such as http://127.0.0.1:8080/healthz, and exit.
+    #[arg(long, value_name = "URL")]
+    pub check_health: Option<String>,
 
     /// Folder for the relay's key and certificate.
     ///
@@ -61,18 +123,71 @@ pub struct Cli {
 }
 
 /// Why the flags do not result in a valid configuration.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CliError {
     /// The platform has no folder for application data, for example because there is no home folder.
     #[error("this system has no folder for application data: choose one with --data-dir")]
     NoDataFolder,
+    /// A value of a flag cannot be used.
+    #[error("{flag} {value:?}: {reason}")]
+    BadValue {
+        /// The flag with the value.
+        flag: &'static str,
+        /// The value as given.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A flag is repeated too often.
+    #[error("{flag} may be given {max} times at most")]
+    TooMany {
+        /// The flag that is repeated.
+        flag: &'static str,
+        /// The highest number of times.
+        max: usize,
+    },
+    /// A flag has no effect without another one.
+    #[error("{flag} needs {needed}")]
+    Needs {
+        /// The flag that was given.
+        flag: &'static str,
+        /// The flag that is missing.
+        needed: &'static str,
+    },
+    /// Two flags contradict each other.
+    #[error("{first} and {second} contradict each other: give one of them")]
+    Contradiction {
+        /// The flag that is named first.
+        first: &'static str,
+        /// The flag that contradicts it.
+        second: &'static str,
+    },
 }
+
+/// Addresses to listen on. A computer has several network interfaces, with a few addresses each.
+const MAX_LISTEN_IPS: usize = 16;
+/// Trusted networks: those of a large provider of proxies.
+const MAX_TRUSTED_PROXIES: usize = 64;
+/// Domains of one certificate, the limit of Let's Encrypt.
+const MAX_DOMAINS: usize = 100;
+/// Mail addresses of operators.
+const MAX_CONTACTS: usize = 8;
 
 impl TryFrom<Cli> for Config {
     type Error = CliError;
 
     fn try_from(cli: Cli) -> Result<Self, CliError> {
+        let announce = parse_all("--announce", &cli.announce, MAX_ANNOUNCED)?;
+        let allowed_origins = parse_all("--allow-origin", &cli.allow_origin, MAX_ORIGINS)?;
+        let trusted_proxies = trusted_proxies(&cli.trusted_proxy)?;
+        let tls = tls_source(&cli)?;
+        if cli.listen_ip.len() > MAX_LISTEN_IPS {
+            return Err(CliError::TooMany {
+                flag: "--listen-ip",
+                max: MAX_LISTEN_IPS,
+            });
+        }
         let identity = match (cli.seed, cli.data_dir) {
             (Some(seed), folder) => IdentitySource::Seed { seed, folder },
             (None, Some(folder)) => IdentitySource::Folder(folder),
@@ -83,15 +198,138 @@ impl TryFrom<Cli> for Config {
             }
         };
         Ok(Self {
-            listen_ip: cli.listen_ip,
+            listen_ips: cli.listen_ip,
             http_port: cli.http_port,
-            ws_port: cli.ws_port,
             webrtc_port: cli.webrtc_port,
             stun_port: cli.stun_port,
             page: cli.page,
+            announce,
+            trusted_proxies,
+            allowed_origins,
+            tls,
             ..Self::new(identity)
         })
     }
+}
+
+fn parse_all<T>(flag: &'static str, values: &[String], max: usize) -> Result<Vec<T>, CliError>
+where
+    T: FromStr<Err: Display>,
+{
+    if values.len() > max {
+        return Err(CliError::TooMany { flag, max });
+    }
+    let parse = |value: &String| {
+        value.parse().map_err(|error: T::Err| CliError::BadValue {
+            flag,
+            value: value.clone(),
+            reason: error.to_string(),
+        })
+    };
+    values.iter().map(parse).collect()
+}
+
+fn trusted_proxies(values: &[String]) -> Result<Vec<IpNet>, CliError> {
+    let (flag, max) = ("--trusted-proxy", MAX_TRUSTED_PROXIES);
+    if values.len() > max {
+        return Err(CliError::TooMany { flag, max });
+    }
+    let reason = "it is no network in CIDR notation, such as 127.0.0.1/32 or 10.0.0.0/8";
+    let parse = |value: &String| {
+        value.parse().map_err(|_| CliError::BadValue {
+            flag,
+            value: value.clone(),
+            reason: reason.to_owned(),
+        })
+    };
+    values.iter().map(parse).collect()
+}
+
+/// Where the certificate comes from, according to the flags.
+fn tls_source(cli: &Cli) -> Result<Option<TlsSource>, CliError> {
+    let (has_files, has_acme) = (
+        cli.tls_cert.is_some() || cli.tls_key.is_some(),
+        !cli.acme.is_empty(),
+    );
+    let contradiction = |first, second| Err(CliError::Contradiction { first, second });
+    match (has_files, cli.tls_self_signed, has_acme) {
+        (true, true, _) => return contradiction("--tls-cert", "--tls-self-signed"),
+        (true, _, true) => return contradiction("--tls-cert", "--acme"),
+        (_, true, true) => return contradiction("--tls-self-signed", "--acme"),
+        _ => {}
+    }
+    let needs = |flag, needed| Err(CliError::Needs { flag, needed });
+    if !has_acme {
+        for (is_given, flag) in [
+            (!cli.acme_contact.is_empty(), "--acme-contact"),
+            (cli.acme_directory.is_some(), "--acme-directory"),
+            (cli.acme_ca.is_some(), "--acme-ca"),
+        ] {
+            if is_given {
+                return needs(flag, "--acme");
+            }
+        }
+    }
+    if has_acme {
+        return acme_config(cli).map(|config| Some(TlsSource::Acme(config)));
+    }
+    match (&cli.tls_cert, &cli.tls_key) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsSource::Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        })),
+        (Some(_), None) => needs("--tls-cert", "--tls-key"),
+        (None, Some(_)) => needs("--tls-key", "--tls-cert"),
+        (None, None) => Ok(cli.tls_self_signed.then_some(TlsSource::LocalAuthority)),
+    }
+}
+
+fn acme_config(cli: &Cli) -> Result<AcmeConfig, CliError> {
+    let bad = |flag, value: &str, reason: &str| CliError::BadValue {
+        flag,
+        value: value.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let domains: Vec<String> = cli
+        .acme
+        .iter()
+        .map(|domain| match Host::parse_name(domain) {
+            Some(Host::Name(name)) if name.contains('.') => Ok(name),
+            _ => Err(bad(
+                "--acme",
+                domain,
+                "it is no domain, such as hearts.example",
+            )),
+        })
+        .collect::<Result<_, _>>()?;
+    if domains.len() > MAX_DOMAINS {
+        let (flag, max) = ("--acme", MAX_DOMAINS);
+        return Err(CliError::TooMany { flag, max });
+    }
+    if cli.acme_contact.len() > MAX_CONTACTS {
+        let (flag, max) = ("--acme-contact", MAX_CONTACTS);
+        return Err(CliError::TooMany { flag, max });
+    }
+    for contact in &cli.acme_contact {
+        let is_mail = contact
+            .split_once('@')
+            .is_some_and(|(user, domain)| !user.is_empty() && Host::parse_name(domain).is_some());
+        let is_plain = contact.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_mail || !is_plain {
+            return Err(bad("--acme-contact", contact, "it is no mail address"));
+        }
+    }
+    if let Some(url) = &cli.acme_directory
+        && Url::parse(url).map_or(true, |url| url.scheme() != "https")
+    {
+        return Err(bad("--acme-directory", url, "it is no https URL"));
+    }
+    Ok(AcmeConfig {
+        domains,
+        contacts: cli.acme_contact.clone(),
+        directory: cli.acme_directory.clone(),
+        directory_ca: cli.acme_ca.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -111,42 +349,129 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    fn error(flags: &str) -> CliError {
+        let flags = ["relay", "--seed", "1"].into_iter().chain(flags.split(' '));
+        let cli = Cli::try_parse_from(flags).expect("known flags");
+        Config::try_from(cli).expect_err("unsuitable flags")
+    }
+
     #[test]
     fn every_flag_reaches_the_config() {
-        let flags = "--listen-ip 0.0.0.0 --http-port 1 --ws-port 2 --webrtc-port 3 --stun-port 4 --page /p --data-dir /d";
-        let flags: Vec<&str> = flags.split(' ').collect();
+        let flags = "--listen-ip 0.0.0.0 --listen-ip ::1 --http-port 1 --webrtc-port 3 --stun-port 4 --page /p --data-dir /d \
+                     --announce https://a.example --trusted-proxy 10.0.0.0/8 --allow-origin * --tls-cert /c --tls-key /k";
+        let flags: Vec<&str> = flags.split_whitespace().collect();
         let given = config(&flags);
-        assert_eq!(given.listen_ip, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        assert_eq!(
-            (
-                given.http_port,
-                given.ws_port,
-                given.webrtc_port,
-                given.stun_port
-            ),
-            (1, 2, 3, 4)
-        );
-        assert_eq!(given.page, Some("/p".into()));
-        assert_eq!(given.identity, IdentitySource::Folder("/d".into()));
+        let expected = Config {
+            listen_ips: vec!["0.0.0.0", "::1"]
+                .into_iter()
+                .map(|ip| ip.parse().expect("an address"))
+                .collect(),
+            http_port: 1,
+            webrtc_port: 3,
+            stun_port: 4,
+            page: Some("/p".into()),
+            announce: vec!["https://a.example".parse().expect("a URL")],
+            trusted_proxies: vec!["10.0.0.0/8".parse().expect("a CIDR")],
+            allowed_origins: vec!["*".parse().expect("an origin")],
+            tls: Some(TlsSource::Files {
+                certificate: "/c".into(),
+                key: "/k".into(),
+            }),
+            ..Config::new(IdentitySource::Folder("/d".into()))
+        };
+        assert_eq!(given, expected);
 
-        let seeded = config(&["--seed", "7", "--data-dir", "/d"]);
+        let seeded = config(&["--seed", "7", "--data-dir", "/d", "--tls-self-signed"]);
         let folder = Some("/d".into());
         assert_eq!(seeded.identity, IdentitySource::Seed { seed: 7, folder });
+        assert_eq!(seeded.tls, Some(TlsSource::LocalAuthority));
+
+        let flags = "--acme A.example --acme-contact me@a.example --acme-directory https://b.example --acme-ca /a";
+        let acme = config(&flags.split(' ').collect::<Vec<_>>());
+        let expected = AcmeConfig {
+            domains: vec!["a.example".to_owned()],
+            contacts: vec!["me@a.example".to_owned()],
+            directory: Some("https://b.example".to_owned()),
+            directory_ca: Some("/a".into()),
+        };
+        assert_eq!(acme.tls, Some(TlsSource::Acme(expected)));
     }
 
     #[test]
     fn defaults_are_loopback_and_fixed_ports() {
         let seeded = config(&["--seed", "7"]);
-        assert!(seeded.listen_ip.is_loopback());
-        assert_eq!(
+        assert_eq!(seeded.listen_ips, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+        let ports = (seeded.http_port, seeded.webrtc_port, seeded.stun_port);
+        assert_eq!(ports, (8080, 8082, 3478));
+        assert_eq!(seeded.tls, None);
+        assert!(seeded.announce.is_empty() && seeded.trusted_proxies.is_empty());
+    }
+
+    #[test]
+    fn unsuitable_flags_give_one_clear_line() {
+        for (flags, message) in [
             (
-                seeded.http_port,
-                seeded.ws_port,
-                seeded.webrtc_port,
-                seeded.stun_port
+                "--announce http://hearts.example",
+                "--announce \"http://hearts.example\": the URL must begin with https://",
             ),
-            (8080, 8081, 8082, 3478)
-        );
+            (
+                "--trusted-proxy nginx",
+                "--trusted-proxy \"nginx\": it is no network in CIDR notation, such as 127.0.0.1/32 or 10.0.0.0/8",
+            ),
+            (
+                "--allow-origin hearts.example",
+                "--allow-origin \"hearts.example\": an origin is a scheme and a host, such as https://hearts.example, or * for every page",
+            ),
+            ("--tls-cert /c", "--tls-cert needs --tls-key"),
+            ("--tls-key /k", "--tls-key needs --tls-cert"),
+            (
+                "--tls-cert /c --tls-key /k --tls-self-signed",
+                "--tls-cert and --tls-self-signed contradict each other: give one of them",
+            ),
+            (
+                "--tls-self-signed --acme a.example",
+                "--tls-self-signed and --acme contradict each other: give one of them",
+            ),
+            ("--acme-contact a@b.example", "--acme-contact needs --acme"),
+            (
+                "--acme 192.0.2.1",
+                "--acme \"192.0.2.1\": it is no domain, such as hearts.example",
+            ),
+            (
+                "--acme a.example --acme-contact me",
+                "--acme-contact \"me\": it is no mail address",
+            ),
+            (
+                "--acme a.example --acme-directory http://b.example",
+                "--acme-directory \"http://b.example\": it is no https URL",
+            ),
+        ] {
+            assert_eq!(error(flags).to_string(), message);
+        }
+    }
+
+    #[test]
+    fn repeated_flags_are_limited() {
+        for (flag, value, max) in [
+            ("--announce", "https://a.example", MAX_ANNOUNCED),
+            ("--trusted-proxy", "10.0.0.0/8", MAX_TRUSTED_PROXIES),
+            ("--allow-origin", "*", MAX_ORIGINS),
+            ("--listen-ip", "::1", MAX_LISTEN_IPS),
+            ("--acme", "a.example", MAX_DOMAINS),
+            ("--acme-contact", "a@a.example", MAX_CONTACTS),
+        ] {
+            let times = |count: usize| {
+                let mut flags = vec!["relay", "--seed", "1"];
+                if flag == "--acme-contact" {
+                    flags.extend(["--acme", "a.example"]);
+                }
+                flags.extend([flag, value].repeat(count));
+                Config::try_from(Cli::try_parse_from(flags).expect("known flags"))
+            };
+            assert!(times(max).is_ok(), "{flag}");
+            let error = times(max + 1).expect_err("one too many");
+            assert_eq!(error, CliError::TooMany { flag, max });
+        }
     }
 
     #[test]
@@ -154,9 +479,10 @@ mod tests {
         for flags in [
             ["--listen-ip", "localhost"],
             ["--http-port", "65536"],
-            ["--ws-port", "-1"],
+            ["--webrtc-port", "-1"],
             ["--seed", "x"],
             ["--no-such-flag", "1"],
+            ["--ws-port", "8081"],
         ] {
             assert!(Cli::try_parse_from([&["relay"], &flags[..]].concat()).is_err());
         }

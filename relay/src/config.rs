@@ -5,23 +5,34 @@ use std::{
     path::PathBuf,
 };
 
-use crate::{identity::IdentitySource, limits::Limits};
+use ipnet::IpNet;
+
+use crate::{
+    announce::Announce, identity::IdentitySource, limits::Limits, origins::AllowedOrigin,
+    tls::TlsSource,
+};
 
 /// Configuration of a [`Relay`](crate::Relay).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// IP address to listen on. An unspecified one (0.0.0.0 or ::) means every interface.
-    pub listen_ip: IpAddr,
-    /// TCP port of the page; 0 picks a free one.
+    /// IP addresses to listen on. 0.0.0.0 means every interface with IPv4, and :: every interface with IPv4 or IPv6.
+    pub listen_ips: Vec<IpAddr>,
+    /// TCP port of the page and of libp2p over WebSocket; 0 picks a free one.
     pub http_port: u16,
-    /// TCP port for libp2p over WebSocket; 0 picks a free one.
-    pub ws_port: u16,
     /// UDP port for libp2p over WebRTC-direct; 0 picks a free one.
     pub webrtc_port: u16,
     /// UDP port for STUN; 0 picks a free one.
     pub stun_port: u16,
     /// Folder from which the page is served, for work on it; `None` serves the page that is part of the relay.
     pub page: Option<PathBuf>,
+    /// Addresses to announce instead of those that the relay finds out itself.
+    pub announce: Vec<Announce>,
+    /// Networks of proxies that are trusted to say who a client is.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Pages of other origins that may connect to the relay.
+    pub allowed_origins: Vec<AllowedOrigin>,
+    /// Where the TLS certificate comes from; `None` serves plain http.
+    pub tls: Option<TlsSource>,
     /// Where the key and the certificate come from.
     pub identity: IdentitySource,
     /// Limits on the resources that peers can use.
@@ -29,10 +40,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Default TCP port of the page.
+    /// Default TCP port of the page and of libp2p over WebSocket.
     pub const HTTP_PORT: u16 = 8080;
-    /// Default TCP port for libp2p over WebSocket.
-    pub const WS_PORT: u16 = 8081;
     /// Default UDP port for libp2p over WebRTC-direct.
     pub const WEBRTC_PORT: u16 = 8082;
     /// Default UDP port for STUN, as assigned by IANA.
@@ -42,12 +51,15 @@ impl Config {
     #[must_use]
     pub fn new(identity: IdentitySource) -> Self {
         Self {
-            listen_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            listen_ips: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             http_port: Self::HTTP_PORT,
-            ws_port: Self::WS_PORT,
             webrtc_port: Self::WEBRTC_PORT,
             stun_port: Self::STUN_PORT,
             page: None,
+            announce: Vec::new(),
+            trusted_proxies: Vec::new(),
+            allowed_origins: Vec::new(),
+            tls: None,
             identity,
             limits: Limits::default(),
         }
@@ -58,7 +70,6 @@ impl Config {
     pub fn for_tests(seed: u64) -> Self {
         Self {
             http_port: 0,
-            ws_port: 0,
             webrtc_port: 0,
             stun_port: 0,
             ..Self::new(IdentitySource::Seed { seed, folder: None })

@@ -1,9 +1,15 @@
-//! The HTTP server: serves the page and `/relay.json`.
+//! The routes of the HTTP server: the page, `/relay.json` and `/healthz`.
 //!
-//! It reads no request bodies, and no files except those of the folder given with `--page`. The only part of a request
+//! They read no request bodies, and no files except those of the folder given with `--page`. The only part of a request
 //! that a response may repeat is a well-formed host.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use axum::{
     Extension, Router,
@@ -12,33 +18,23 @@ use axum::{
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
         header::{
-            ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
-            CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+            ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_ENCODING,
+            CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, VARY,
+            X_CONTENT_TYPE_OPTIONS,
         },
     },
     middleware::map_response,
     response::{IntoResponse, Response},
     routing::get,
 };
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
 use serde::Serialize;
-use tokio::{
-    net::TcpListener,
-    sync::Semaphore,
-    task::JoinSet,
-    time::{Duration, sleep, timeout},
-};
 
 use crate::{
-    addresses::{Endpoints, Host},
+    addresses::Endpoints,
     assets::{self, Asset, PathKind},
-    connection_limits::network_of_ip,
-    limits::Limits,
+    client::Client,
     page_folder::{Found, PageFolder},
-    per_ip_permits::PerIpPermits,
+    tls::LocalAuthority,
 };
 
 /// Content Security Policy of the page: it may load only its own files. WebSockets to any host are allowed, because a
@@ -60,12 +56,45 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 /// For URLs that contain the version, whose content never changes. A year, in seconds, is the usual maximum.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
-/// Pause after a failed `accept`, for example because the process has no file descriptors left.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Where the relay reports whether it works.
+pub(crate) const HEALTH_PATH: &str = "/healthz";
+/// Where the certificate of the local authority is.
+pub(crate) const CERTIFICATE_PATH: &str = "/ca.crt";
+/// The event loop of libp2p runs at least twice a second. If it has not for this long, it is stuck.
+const STUCK: Duration = Duration::from_secs(10);
 
-/// The relay's own IP address that a request arrived at.
-#[derive(Debug, Clone, Copy)]
-struct LocalIp(IpAddr);
+/// When the event loop of libp2p last ran.
+#[derive(Debug, Clone)]
+pub(crate) struct Heartbeat {
+    start: Instant,
+    /// Milliseconds since `start`.
+    last: Arc<AtomicU64>,
+}
+
+impl Heartbeat {
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            last: Arc::default(),
+        }
+    }
+
+    /// Records that the event loop runs.
+    pub(crate) fn beat(&self) {
+        self.last.store(self.millis(), Ordering::Relaxed);
+    }
+
+    fn is_recent(&self) -> bool {
+        let since = self
+            .millis()
+            .saturating_sub(self.last.load(Ordering::Relaxed));
+        Duration::from_millis(since) < STUCK
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
 
 /// Marks the response for a subresource of the page, which is governed by the policy of the page itself. Such a
 /// response omits the policy, because there are many of them and the policy is longer than some of the files.
@@ -86,83 +115,53 @@ struct RelayDocument {
     stun: Vec<String>,
 }
 
-/// The routes of the server.
-pub(crate) fn router(endpoints: Arc<Endpoints>, page: Option<PageFolder>) -> Router {
-    Router::new()
+/// The routes of the server. `authority` is the local one, if the certificate comes from it.
+pub(crate) fn router(
+    endpoints: Arc<Endpoints>,
+    page: Option<PageFolder>,
+    heartbeat: Heartbeat,
+    authority: Option<Arc<LocalAuthority>>,
+) -> Router {
+    let mut router = Router::new()
         .route(
             "/relay.json",
             get(relay_document).fallback(method_not_allowed),
         )
+        .route(HEALTH_PATH, get(health).fallback(method_not_allowed));
+    if let Some(authority) = authority {
+        let route = get(certificate_file).fallback(method_not_allowed);
+        router = router
+            .route(CERTIFICATE_PATH, route)
+            .layer(Extension(authority));
+    }
+    router
         .fallback(get(page_file).fallback(method_not_allowed))
         .layer(map_response(with_security_headers))
         .layer(Extension(PageSource(page.map(Arc::new))))
+        .layer(Extension(heartbeat))
         .with_state(endpoints)
-}
-
-/// Accepts and serves connections. Never returns in normal operation.
-pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits) {
-    let slots = Arc::new(Semaphore::new(limits.http_connections));
-    let permits = PerIpPermits::default();
-    let mut connections = JoinSet::new();
-    loop {
-        // Acquired before `accept`: connections over the limit wait in the system's backlog.
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
-        let (stream, from) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::debug!(%error, "cannot accept an HTTP connection");
-                sleep(ACCEPT_RETRY).await;
-                continue;
-            }
-        };
-        let Ok(local) = stream.local_addr() else {
-            continue;
-        };
-        let max = limits.http_connections_per_network;
-        let Some(ip_permit) = permits.try_acquire(network_of_ip(from.ip()), max) else {
-            continue;
-        };
-        let service = router.clone().layer(Extension(LocalIp(local.ip())));
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.http_header_timeout)
-            .max_headers(limits.http_headers)
-            .max_buf_size(limits.http_header_bytes)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        while connections.try_join_next().is_some() {}
-        connections.spawn(async move {
-            // A connection that fails or takes too long is dropped. The browser will reconnect.
-            let _ = timeout(limits.http_connection_duration, connection).await;
-            drop((slot, ip_permit));
-        });
-    }
 }
 
 async fn relay_document(
     State(endpoints): State<Arc<Endpoints>>,
-    Extension(LocalIp(local)): Extension<LocalIp>,
-    headers: HeaderMap,
+    Extension(client): Extension<Client>,
 ) -> Response {
-    let host = headers
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .and_then(Host::parse);
     let document = RelayDocument {
         peer_id: endpoints.peer_id.to_string(),
         addresses: endpoints
-            .multiaddrs_for(host.clone(), local)
+            .multiaddrs_for(&client)
             .iter()
             .map(ToString::to_string)
             .collect(),
-        stun: endpoints.stun_urls_for(host, local),
+        stun: endpoints.stun_urls_for(&client),
     };
     match serde_json::to_vec(&document) {
         Ok(json) => (
             [
                 (CONTENT_TYPE, HeaderValue::from_static("application/json")),
                 (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+                // The relay serves pages of other origins, too.
+                (ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
             ],
             json,
         )
@@ -175,6 +174,29 @@ async fn relay_document(
             )
         }
     }
+}
+
+/// Whether the relay works: it answers at all, and the event loop of libp2p runs.
+pub(crate) async fn health(heartbeat: Option<Extension<Heartbeat>>) -> Response {
+    let works = heartbeat.is_none_or(|Extension(heartbeat)| heartbeat.is_recent());
+    if works {
+        text_response(StatusCode::OK, "The relay works.\n")
+    } else {
+        let stuck = "The relay is stuck. Restart it.\n";
+        text_response(StatusCode::SERVICE_UNAVAILABLE, stuck)
+    }
+}
+
+/// The certificate of the local authority, as devices install it.
+pub(crate) async fn certificate_file(
+    Extension(authority): Extension<Arc<LocalAuthority>>,
+) -> Response {
+    let certificate = HeaderValue::from_static("application/x-x509-ca-cert");
+    let headers = [
+        (CONTENT_TYPE, certificate),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, authority.der().to_vec()).into_response()
 }
 
 async fn page_file(
@@ -248,7 +270,8 @@ async fn method_not_allowed() -> Response {
     response
 }
 
-fn text_response(status: StatusCode, body: &'static str) -> Response {
+/// A short text for people, with a status.
+pub(crate) fn text_response(status: StatusCode, body: &'static str) -> Response {
     let headers = [(CONTENT_TYPE, PLAIN_TEXT), (CACHE_CONTROL, REVALIDATE)];
     (status, headers, body).into_response()
 }
@@ -336,15 +359,22 @@ fn is_subresource_path(path: &str) -> bool {
     }
 }
 
+/// Headers that every response has: other sites must not interpret it as another type, or learn about it.
+pub(crate) fn with_common_headers(headers: &mut HeaderMap) {
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+}
+
 async fn with_security_headers(mut response: Response) -> Response {
     let is_subresource = response.extensions_mut().remove::<Subresource>().is_some();
     let headers = response.headers_mut();
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(
-        CROSS_ORIGIN_RESOURCE_POLICY,
-        HeaderValue::from_static("same-origin"),
-    );
+    with_common_headers(headers);
+    let site = if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        "cross-origin"
+    } else {
+        "same-origin"
+    };
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static(site));
     if !is_subresource {
         headers.insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
         headers.insert(

@@ -35,6 +35,16 @@ pub enum IdentitySource {
     },
 }
 
+impl IdentitySource {
+    /// The data folder, if there is one.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Folder(folder) => Some(folder),
+            Self::Seed { folder, .. } => folder.as_deref(),
+        }
+    }
+}
+
 /// The relay's key pair and its WebRTC certificate.
 #[derive(Clone)]
 pub struct Identity {
@@ -164,7 +174,7 @@ fn generate_error(error: impl fmt::Display) -> IdentityError {
 
 /// Creates `folder`, accessible by its owner only. An existing folder keeps its mode, because it may serve other
 /// purposes.
-fn create_folder(folder: &Path) -> Result<(), IdentityError> {
+pub(crate) fn create_folder(folder: &Path) -> Result<(), IdentityError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -175,7 +185,7 @@ fn create_folder(folder: &Path) -> Result<(), IdentityError> {
 }
 
 /// Reads the file at `path`. If it does not exist, first creates it with the content that `create` returns.
-fn read_or_create(
+pub(crate) fn read_or_create(
     path: &Path,
     create: impl FnOnce() -> Result<Vec<u8>, IdentityError>,
 ) -> Result<Vec<u8>, IdentityError> {

@@ -18,8 +18,11 @@
 //! - `rendezvous`: which peers are registered in which room.
 //! - `connection_limits`, `per_ip_permits`, `token_bucket`: limits on connections and rates.
 //! - `stun`: tells tabs their public addresses.
-//! - `addresses`, `assets`, `page_folder`, `http`: the page's files, embedded or from disk, and the document that tells the
-//!   page the relay's addresses.
+//! - `listeners`, `accept`, [`tls`]: the sockets, and connections by HTTP/1.1 and HTTP/2 with and without TLS.
+//! - `client`, `origins`, `site`: who sent a request, whether the relay answers it, and what becomes of it. A WebSocket
+//!   goes to `websocket`, the transport of libp2p.
+//! - [`announce`], `addresses`, `assets`, `page_folder`, `http`: the page's files, embedded or from disk, and the document
+//!   that tells the page the relay's addresses. `health_check`: asks another process whether it works.
 //! - [`workarounds`]: code around bugs in libp2p crates. Each module names the bug, the version, and when it can be
 //!   removed.
 //!
@@ -46,8 +49,18 @@ mod swarm;
 mod token_bucket;
 pub mod workarounds;
 
+mod accept;
+mod client;
+mod listeners;
+mod origins;
+mod site;
+pub mod tls;
+mod websocket;
+
 mod addresses;
+pub mod announce;
 mod assets;
+mod health_check;
 mod http;
 mod page_folder;
 
@@ -57,6 +70,8 @@ mod server;
 mod test_folder;
 
 pub use config::Config;
+pub use health_check::{HealthError, check_health};
 pub use identity::IdentitySource;
 pub use limits::Limits;
+pub use origins::{AllowedOrigin, OriginError};
 pub use server::{Relay, StartError};

@@ -8,11 +8,16 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use relay::{Config, Relay, cli::Cli};
+use relay::{Config, Relay, check_health, cli::Cli};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = Cli::parse();
+    let result = match &cli.check_health {
+        Some(url) => check_health(url).map_err(Into::into),
+        None => run(cli),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line that includes the causes. If stderr is closed, there is nothing left to do.
@@ -52,8 +57,16 @@ fn print_addresses(relay: &Relay, out: &mut impl io::Write) -> io::Result<()> {
     for (number, url) in relay.page_urls().iter().enumerate() {
         match number {
             0 => writeln!(out, "Open {url} in several tabs")?,
+            _ if is_loopback(url) => writeln!(out, "Open {url} on this computer")?,
             _ => writeln!(out, "Open {url} from another device on the same network")?,
         }
+    }
+    if let Some(url) = relay.install_urls().last() {
+        writeln!(
+            out,
+            "Each device needs the relay's certificate. It gets that, and instructions, at"
+        )?;
+        writeln!(out, "  {url}")?;
     }
     writeln!(out)?;
     writeln!(out, "Relay {} listens on", relay.peer_id())?;
@@ -64,12 +77,18 @@ fn print_addresses(relay: &Relay, out: &mut impl io::Write) -> io::Result<()> {
     writeln!(
         out,
         "To connect tabs of two relays, start a second relay in another terminal:\n  \
-         cargo run -p relay -- --http-port 0 --ws-port 0 --webrtc-port 0 --stun-port 0 --data-dir another-relay\n\
+         cargo run -p relay -- --http-port 0 --webrtc-port 0 --stun-port 0 --data-dir another-relay\n\
          Then open its page with ?relay=<address> at the end of the URL, with one of the addresses above.\n\
          \n\
          Press Ctrl-C to stop this relay."
     )?;
     out.flush()
+}
+
+fn is_loopback(url: &str) -> bool {
+    ["://127.", "://[::1]"]
+        .iter()
+        .any(|host| url.contains(host))
 }
 
 /// Resolves when the process receives SIGINT or SIGTERM.

@@ -5,32 +5,41 @@
 use std::{
     error::Error,
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::Path,
     sync::Arc,
 };
 
 use libp2p::{Multiaddr, PeerId};
 use tokio::{
-    net::{TcpListener, UdpSocket},
     sync::oneshot,
     task::{JoinHandle, JoinSet},
 };
 
 use crate::{
-    addresses::Endpoints,
+    accept::Acceptor,
+    addresses::{self, Endpoints, Host},
+    announce::Announced,
+    client::TrustedProxies,
     config::Config,
-    http,
+    http::{self, Heartbeat},
     identity::{Identity, IdentityError},
+    listeners::{self, BindError},
+    origins::Origins,
     page_folder::PageFolder,
+    site::Site,
     stun,
     swarm::{ListenError, ListeningSwarm},
+    tls::{Subject, Tls, TlsError, install_router},
+    websocket,
 };
 
 /// A relay that runs until it is shut down or dropped.
 #[derive(Debug)]
 pub struct Relay {
     endpoints: Arc<Endpoints>,
+    /// Whether devices must install the certificate of the relay's own authority.
+    has_authority: bool,
     stop_swarm: oneshot::Sender<()>,
     swarm: JoinHandle<()>,
     /// The HTTP and STUN tasks, aborted on drop.
@@ -80,6 +89,9 @@ pub enum StartError {
     /// The identity could not be loaded.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The certificate could not be loaded or created.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The libp2p transports could not be set up.
     #[error("cannot set up libp2p: {0}")]
     Setup(#[source] Box<dyn Error + Send + Sync>),
@@ -96,57 +108,86 @@ impl Relay {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let identity = Identity::load(&config.identity)?;
         let page = config.page.as_deref().map(open_page).transpose()?;
-        let listen_ip = config.listen_ip;
+        let announced = Announced::new(config.announce.clone());
+        let own_names = own_names();
+        let (tls, renewal) = match &config.tls {
+            Some(source) => {
+                let announced_hosts = announced.urls().map(|url| &url.authority.host);
+                let subject = Subject {
+                    ips: interface_ips,
+                    listen_ips: listeners::expand(&config.listen_ips),
+                    own_names: own_names.clone(),
+                    announced_names: announced_hosts.filter_map(Host::name).collect(),
+                };
+                let folder = config.identity.folder().map(Path::to_owned);
+                let (tls, renewal) = Tls::start(source, folder, subject)?;
+                (Some(Arc::new(tls)), Some(renewal))
+            }
+            None => (None, None),
+        };
 
         let bind_error = |transport, port, flag| {
-            move |source: io::Error| listen_error(source, transport, (listen_ip, port), flag)
+            move |BindError { ip, source }| listen_error(source, transport, (ip, port), flag)
         };
-        let http_address = SocketAddr::new(listen_ip, config.http_port);
-        let http_bind_error = bind_error("TCP", config.http_port, "--http-port");
-        let listener = TcpListener::bind(http_address)
-            .await
-            .map_err(&http_bind_error)?;
-        let http_address = listener.local_addr().map_err(&http_bind_error)?;
-
-        let stun_bind_error = bind_error("UDP", config.stun_port, "--stun-port");
-        let stun_socket = UdpSocket::bind((listen_ip, config.stun_port))
-            .await
-            .map_err(&stun_bind_error)?;
-        let stun_port = stun_socket.local_addr().map_err(&stun_bind_error)?.port();
-
-        let ports = (listen_ip, config.ws_port, config.webrtc_port);
-        let swarm = ListeningSwarm::start(&identity, &config.limits, ports)
+        let ips = listeners::expand(&config.listen_ips);
+        let (http_listeners, http_port) = listeners::bind_tcp(&ips, config.http_port)
+            .map_err(bind_error("TCP", config.http_port, "--http-port"))?;
+        let (stun_sockets, stun_port) = listeners::bind_udp(&ips, config.stun_port)
+            .map_err(bind_error("UDP", config.stun_port, "--stun-port"))?;
+        let (websockets, sockets) =
+            websocket::Transport::new(config.limits.websocket_message_bytes);
+        let webrtc_ips = webrtc_ips(&config.listen_ips);
+        let webrtc = (webrtc_ips.as_slice(), config.webrtc_port);
+        let swarm = ListeningSwarm::start(&identity, &config.limits, websockets, webrtc)
             .await
             .map_err(|error| match error {
                 ListenError::Setup(error) => StartError::Setup(error),
-                ListenError::WebSocket(error) => {
-                    bind_error("TCP", config.ws_port, "--ws-port")(error)
-                }
-                ListenError::WebRtc(error) => {
+                ListenError::WebRtc(ip, source) => {
+                    let error = BindError { ip, source };
                     bind_error("UDP", config.webrtc_port, "--webrtc-port")(error)
                 }
             })?;
 
         let endpoints = Arc::new(Endpoints {
-            listen_ip,
-            http_port: http_address.port(),
-            ws_port: swarm.ws_port,
+            listen_ips: ips,
+            http_port,
             webrtc_port: swarm.webrtc_port,
             stun_port,
+            tls: tls.is_some(),
+            certified: tls.as_ref().map_or_else(Vec::new, |tls| tls.public_names()),
+            announced: announced.clone(),
             certificate: identity.certificate.fingerprint(),
             peer_id: identity.keypair.public().to_peer_id(),
         });
+        let authority = tls.as_ref().and_then(|tls| tls.authority.clone());
+        let has_authority = authority.is_some();
+        let heartbeat = Heartbeat::new();
         let (stop_swarm, stop) = oneshot::channel();
-        let swarm = tokio::spawn(swarm.run(stop));
+        let running = swarm.run(Arc::clone(&endpoints), heartbeat.clone(), stop);
+        let swarm = tokio::spawn(running);
+        let site = Site {
+            origins: Origins::new(announced.urls(), &config.allowed_origins, own_names),
+            announced,
+            proxies: TrustedProxies::new(config.trusted_proxies),
+            tls,
+            sockets,
+            plain_routes: authority.clone().map(install_router),
+            routes: http::router(Arc::clone(&endpoints), page, heartbeat, authority),
+        };
         let mut servers = JoinSet::new();
-        servers.spawn(stun::serve(stun_socket, config.limits.stun_token_bucket()));
-        servers.spawn(http::serve(
-            listener,
-            http::router(Arc::clone(&endpoints), page),
-            config.limits,
-        ));
+        for socket in stun_sockets {
+            servers.spawn(stun::serve(socket, config.limits.stun_token_bucket()));
+        }
+        let acceptor = Acceptor::new(site, config.limits);
+        for listener in http_listeners {
+            servers.spawn(acceptor.clone().serve(listener));
+        }
+        if let Some(renewal) = renewal {
+            servers.spawn(renewal);
+        }
         Ok(Self {
             endpoints,
+            has_authority,
             stop_swarm,
             swarm,
             servers,
@@ -159,10 +200,22 @@ impl Relay {
         self.page_urls().into_iter().next().unwrap_or_default()
     }
 
-    /// The page's URL for every interface that the relay listens on, loopback first; never empty.
+    /// The announced URLs of the page, then one for every interface that the relay listens on, loopback first; never
+    /// empty.
     #[must_use]
     pub fn page_urls(&self) -> Vec<String> {
         self.endpoints.page_urls()
+    }
+
+    /// The URLs at which devices get the certificate of the relay's own authority, if it has one.
+    #[must_use]
+    pub fn install_urls(&self) -> Vec<String> {
+        if !self.has_authority {
+            return Vec::new();
+        }
+        let urls = self.page_urls().into_iter();
+        let plain = urls.filter_map(|url| Some(format!("http{}", url.strip_prefix("https")?)));
+        plain.collect()
     }
 
     /// Every multiaddr that tabs can dial, with the peer ID and, for WebRTC-direct, the certificate hash.
@@ -198,6 +251,37 @@ impl Relay {
         servers.shutdown().await;
         let _ = swarm.await;
     }
+}
+
+/// The names of this computer, also by multicast DNS, in lower case.
+fn own_names() -> Vec<String> {
+    let full = gethostname::gethostname();
+    let full = full.to_string_lossy();
+    let short = full.split('.').next().unwrap_or_default();
+    let names = [full.to_string(), short.to_owned(), format!("{short}.local")];
+    let mut names: Vec<String> = names
+        .iter()
+        .filter_map(|name| Host::parse_name(name)?.name())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The addresses for WebRTC. One socket for `::` takes IPv4, too.
+fn webrtc_ips(listen_ips: &[IpAddr]) -> Vec<IpAddr> {
+    let mut ips = listen_ips.to_vec();
+    ips.sort();
+    ips.dedup();
+    if ips.contains(&IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
+        ips.retain(|ip| *ip != IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    }
+    ips
+}
+
+/// The current addresses behind the ones to listen on.
+fn interface_ips(listen_ips: &[IpAddr]) -> Vec<IpAddr> {
+    addresses::listening_ips(listen_ips)
 }
 
 fn open_page(folder: &Path) -> Result<PageFolder, StartError> {

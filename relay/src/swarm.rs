@@ -5,19 +5,20 @@
 use std::{
     error::Error,
     io,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::StreamExt as _;
 use libp2p::{
     Multiaddr, Swarm, SwarmBuilder, Transport as _,
-    core::{transport::ListenerId, upgrade},
+    core::upgrade,
     multiaddr::Protocol,
     noise, ping,
     request_response::{self, Message},
     swarm::SwarmEvent,
-    tcp, websocket, yamux,
+    yamux,
 };
 use tokio::{
     sync::oneshot,
@@ -25,10 +26,14 @@ use tokio::{
 };
 
 use crate::{
+    addresses::Endpoints,
     behaviour::{Behaviour, BehaviourEvent},
+    http::Heartbeat,
     identity::Identity,
     limits::Limits,
+    listeners,
     rendezvous::Rendezvous,
+    websocket,
     workarounds::{CatchPanic, IdleTimeout, frame_cap::CappedMuxer},
 };
 
@@ -36,6 +41,8 @@ use crate::{
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time between two checks for idle connections.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// Time between two looks at the computer's addresses.
+const ADDRESS_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a shutdown waits for connections to close.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -44,7 +51,6 @@ pub(crate) struct ListeningSwarm {
     swarm: Swarm<Behaviour>,
     rendezvous: Rendezvous,
     idle_timeout: IdleTimeout,
-    pub(crate) ws_port: u16,
     pub(crate) webrtc_port: u16,
 }
 
@@ -53,70 +59,64 @@ pub(crate) struct ListeningSwarm {
 pub(crate) enum ListenError {
     #[error(transparent)]
     Setup(Box<dyn Error + Send + Sync>),
-    #[error(transparent)]
-    WebSocket(io::Error),
-    #[error(transparent)]
-    WebRtc(io::Error),
+    #[error("{0}: {1}")]
+    WebRtc(IpAddr, io::Error),
 }
 
 impl ListeningSwarm {
-    /// Builds the swarm and binds its ports; 0 picks a free port.
+    /// Builds the swarm, takes connections from `websockets`, and binds the port for WebRTC; 0 picks a free one.
     pub(crate) async fn start(
         identity: &Identity,
         limits: &Limits,
-        (ip, ws_port, webrtc_port): (IpAddr, u16, u16),
+        websockets: websocket::Transport,
+        (webrtc_ips, mut webrtc_port): (&[IpAddr], u16),
     ) -> Result<Self, ListenError> {
-        let mut swarm = build(identity, limits).map_err(ListenError::Setup)?;
-
-        let websocket = Multiaddr::from(ip)
-            .with(Protocol::Tcp(ws_port))
-            .with(Protocol::Ws("/".into()));
-        let websocket = swarm
-            .listen_on(websocket)
-            .map_err(|error| ListenError::WebSocket(innermost_io_error(error)))?;
-        let webrtc = Multiaddr::from(ip)
-            .with(Protocol::Udp(webrtc_port))
-            .with(Protocol::WebRTCDirect);
-        let webrtc = swarm
-            .listen_on(webrtc)
-            .map_err(|error| ListenError::WebRtc(innermost_io_error(error)))?;
-
-        let deadline = TokioInstant::now() + LISTEN_TIMEOUT;
-        let (mut ws_port, mut webrtc_port) = (None, None);
-        loop {
-            match (ws_port, webrtc_port) {
-                (Some(ws_port), Some(webrtc_port)) => {
-                    return Ok(Self {
-                        swarm,
-                        rendezvous: Rendezvous::new(limits),
-                        idle_timeout: IdleTimeout::new(limits.idle_timeout),
-                        ws_port,
-                        webrtc_port,
-                    });
+        let mut swarm = build(identity, limits, websockets).map_err(ListenError::Setup)?;
+        // The HTTP server listens.
+        let handed_over = Multiaddr::empty().with(Protocol::Ws("/".into()));
+        swarm
+            .listen_on(handed_over)
+            .map_err(|error| ListenError::Setup(Box::new(error)))?;
+        for ip in webrtc_ips {
+            // libp2p-webrtc's socket for `::` also takes IPv4.
+            let has_ipv4 = *ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+            let ipv4 = has_ipv4.then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            webrtc_port = match (listen(&mut swarm, *ip, webrtc_port).await, ipv4) {
+                // This computer has no IPv6.
+                (Err(error), Some(ipv4)) if listeners::is_unsupported(&error) => {
+                    let port = listen(&mut swarm, ipv4, webrtc_port).await;
+                    port.map_err(|error| ListenError::WebRtc(ipv4, error))?
                 }
-                (None, _) => {
-                    ws_port = next_port(&mut swarm, websocket, &mut webrtc_port, deadline)
-                        .await
-                        .map_err(ListenError::WebSocket)?;
-                }
-                (Some(_), None) => {
-                    webrtc_port = next_port(&mut swarm, webrtc, &mut ws_port, deadline)
-                        .await
-                        .map_err(ListenError::WebRtc)?;
-                }
-            }
+                (port, _) => port.map_err(|error| ListenError::WebRtc(*ip, error))?,
+            };
         }
+        Ok(Self {
+            swarm,
+            rendezvous: Rendezvous::new(limits),
+            idle_timeout: IdleTimeout::new(limits.idle_timeout),
+            webrtc_port,
+        })
     }
 
     /// Runs the event loop until `stop` resolves (or its sender is dropped), then disconnects all peers.
     ///
     /// Also returns if a listener closes.
-    pub(crate) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+    pub(crate) async fn run(
+        mut self,
+        endpoints: Arc<Endpoints>,
+        heartbeat: Heartbeat,
+        mut stop: oneshot::Receiver<()>,
+    ) {
         let mut idle_check = interval(IDLE_CHECK_INTERVAL);
+        let mut address_check = interval(ADDRESS_CHECK_INTERVAL);
         loop {
             tokio::select! {
                 _ = &mut stop => break,
-                _ = idle_check.tick() => self.close_idle(),
+                _ = address_check.tick() => self.refresh_addresses(&endpoints),
+                _ = idle_check.tick() => {
+                    heartbeat.beat();
+                    self.close_idle();
+                }
                 event = self.swarm.select_next_some() => {
                     let listener_closed = matches!(event, SwarmEvent::ListenerClosed { .. });
                     self.on_event(event);
@@ -131,7 +131,7 @@ impl ListeningSwarm {
     }
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
-        on_listen_event(&mut self.swarm, &event);
+        report_listener(&event);
         if let SwarmEvent::ConnectionEstablished { connection_id, .. } = &event {
             self.idle_timeout
                 .record_activity(*connection_id, Instant::now());
@@ -190,6 +190,25 @@ impl ListeningSwarm {
         }
     }
 
+    /// Makes the relay's current addresses the external ones, because libp2p announces those in reservations.
+    fn refresh_addresses(&mut self, endpoints: &Endpoints) {
+        let mut current = endpoints.multiaddrs();
+        for address in &mut current {
+            if let Some(Protocol::P2p(_)) = address.iter().last() {
+                address.pop();
+            }
+        }
+        let known: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        for address in known.iter().filter(|known| !current.contains(known)) {
+            self.swarm.remove_external_address(address);
+        }
+        for address in current {
+            if !known.contains(&address) {
+                self.swarm.add_external_address(address);
+            }
+        }
+    }
+
     /// Closes idle connections. Otherwise the reservation of a peer that is gone would stay, and other peers would dial
     /// it in vain.
     fn close_idle(&mut self) {
@@ -220,16 +239,14 @@ impl ListeningSwarm {
 fn build(
     identity: &Identity,
     limits: &Limits,
+    websockets: websocket::Transport,
 ) -> Result<Swarm<Behaviour>, Box<dyn Error + Send + Sync>> {
     let swarm = SwarmBuilder::with_existing_identity(identity.keypair.clone())
         .with_tokio()
         .with_other_transport(|key| {
-            let mut transport =
-                websocket::Config::new(tcp::tokio::Transport::new(tcp::Config::default()));
-            transport.set_max_data_size(limits.websocket_message_bytes);
             let mut multiplexer = yamux::Config::default();
             multiplexer.set_max_num_streams(limits.streams_per_connection);
-            Ok(transport
+            Ok(websockets
                 .upgrade(upgrade::Version::V1Lazy)
                 .authenticate(noise::Config::new(key)?)
                 .multiplex(multiplexer))
@@ -245,28 +262,26 @@ fn build(
     Ok(swarm)
 }
 
-/// Waits for the port that the listener `wanted` is bound to. If the other listener reports its port first, stores that
-/// in `other`.
-async fn next_port(
-    swarm: &mut Swarm<Behaviour>,
-    wanted: ListenerId,
-    other: &mut Option<u16>,
-    deadline: TokioInstant,
-) -> io::Result<Option<u16>> {
+/// Listens for WebRTC-direct. Returns the port.
+async fn listen(swarm: &mut Swarm<Behaviour>, ip: IpAddr, port: u16) -> io::Result<u16> {
+    let address = Multiaddr::from(ip)
+        .with(Protocol::Udp(port))
+        .with(Protocol::WebRTCDirect);
+    let wanted = swarm.listen_on(address).map_err(innermost_io_error)?;
+    let deadline = TokioInstant::now() + LISTEN_TIMEOUT;
     loop {
         let event = timeout_at(deadline, swarm.select_next_some())
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
-        on_listen_event(swarm, &event);
+        report_listener(&event);
         if let SwarmEvent::NewListenAddr {
             listener_id,
             address,
         } = &event
+            && *listener_id == wanted
+            && let Some(port) = port_of(address)
         {
-            if *listener_id == wanted {
-                return Ok(port(address));
-            }
-            *other = port(address);
+            return Ok(port);
         }
         if let SwarmEvent::ListenerClosed {
             listener_id,
@@ -280,15 +295,7 @@ async fn next_port(
     }
 }
 
-/// Tracks the addresses that the swarm listens on as external addresses, because libp2p announces those in
-/// reservations.
-fn on_listen_event(swarm: &mut Swarm<Behaviour>, event: &SwarmEvent<BehaviourEvent>) {
-    if let SwarmEvent::NewListenAddr { address, .. } = event {
-        swarm.add_external_address(address.clone());
-    }
-    if let SwarmEvent::ExpiredListenAddr { address, .. } = event {
-        swarm.remove_external_address(address);
-    }
+fn report_listener(event: &SwarmEvent<BehaviourEvent>) {
     if let SwarmEvent::ListenerError { error, .. } = event {
         tracing::warn!(%error, "a listener failed to accept");
     }
@@ -300,9 +307,9 @@ fn on_listen_event(swarm: &mut Swarm<Behaviour>, event: &SwarmEvent<BehaviourEve
     }
 }
 
-fn port(address: &Multiaddr) -> Option<u16> {
+fn port_of(address: &Multiaddr) -> Option<u16> {
     address.iter().find_map(|part| {
-        if let Protocol::Tcp(port) | Protocol::Udp(port) = part {
+        if let Protocol::Udp(port) = part {
             return Some(port);
         }
         None

@@ -241,7 +241,7 @@ async fn shutdown_disconnects_peers_and_frees_ports() {
         let part = text.split('/').nth(4).expect("a port");
         part.parse::<u16>().expect("a port")
     };
-    (config.ws_port, config.webrtc_port) = (port(&websocket), port(&webrtc_of(&relay)));
+    (config.http_port, config.webrtc_port) = (port(&websocket), port(&webrtc_of(&relay)));
     // libp2p-webrtc does not report that the remote closed a connection, so only the WebSocket client is checked. The
     // WebRTC client makes sure that an open connection does not keep the port in use.
     let mut websocket_clients = reserved_clients(1, &websocket).await;

@@ -14,9 +14,13 @@ use stun::{
     message::{BINDING_REQUEST, Message, Setter},
     textattrs::TextAttribute,
 };
-use support::{Client, webrtc_of, websocket_of};
+use support::{
+    Client,
+    http::{UPGRADE, request_text},
+    webrtc_of, websocket_of,
+};
 use tokio::{
-    io::AsyncReadExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream, UdpSocket},
     time::timeout,
 };
@@ -39,6 +43,26 @@ async fn connect_silently(source: Ipv4Addr, port: u16) -> io::Result<TcpStream> 
     socket.connect((Ipv4Addr::LOCALHOST, port).into()).await
 }
 
+/// Opens a WebSocket from `source` and sends nothing over it.
+async fn open_websocket(source: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+    let mut stream = connect_silently(source, port).await?;
+    let host = format!("127.0.0.1:{port}");
+    let request = request_text("GET /", &host, &UPGRADE);
+    stream.write_all(request.as_bytes()).await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    Ok(stream)
+}
+
+/// Whether the relay closes this connection within [`MOMENT`]. Its first message may come before.
+async fn closes(stream: &mut TcpStream) -> bool {
+    let mut rest = Vec::new();
+    timeout(MOMENT, stream.read_to_end(&mut rest)).await.is_ok()
+}
+
 /// Whether the relay closes this connection within [`MOMENT`].
 async fn is_refused(stream: &mut TcpStream) -> bool {
     timeout(MOMENT, stream.read(&mut [0])).await.is_ok()
@@ -56,14 +80,14 @@ async fn one_address_cannot_take_all_handshake_slots() {
 
     let mut held = Vec::new();
     for _ in 0..3 {
-        let mut stream = connect_silently(attacker, port).await.expect("listens");
-        assert!(!is_refused(&mut stream).await);
+        let mut stream = open_websocket(attacker, port).await.expect("upgrades");
+        assert!(!closes(&mut stream).await);
         held.push(stream);
     }
-    let mut one_too_many = connect_silently(attacker, port).await.expect("listens");
-    assert!(is_refused(&mut one_too_many).await);
-    let mut other_client = connect_silently(other, port).await.expect("listens");
-    assert!(!is_refused(&mut other_client).await);
+    let mut one_too_many = open_websocket(attacker, port).await.expect("upgrades");
+    assert!(closes(&mut one_too_many).await);
+    let mut other_client = open_websocket(other, port).await.expect("upgrades");
+    assert!(!closes(&mut other_client).await);
 
     drop((held, other_client));
     Client::connected_to(&address).await;
@@ -122,9 +146,9 @@ async fn malformed_webrtc_packets_free_their_slots() {
     }
     tokio::time::sleep(MOMENT).await;
     let address = websocket_of(&relay);
-    let mut stream = connect_silently(Ipv4Addr::LOCALHOST, port_of(&address))
+    let mut stream = open_websocket(Ipv4Addr::LOCALHOST, port_of(&address))
         .await
-        .expect("listens");
-    assert!(!is_refused(&mut stream).await);
+        .expect("upgrades");
+    assert!(!closes(&mut stream).await);
     relay.shutdown().await;
 }

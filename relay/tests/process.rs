@@ -58,9 +58,14 @@ struct Running {
 }
 
 async fn run(data: &Path) -> Running {
+    run_with(data, &[]).await
+}
+
+async fn run_with(data: &Path, more: &[&str]) -> Running {
     let data = data.to_str().expect("text");
-    let flags = "--http-port 0 --ws-port 0 --webrtc-port 0 --stun-port 0 --data-dir";
+    let flags = "--http-port 0 --webrtc-port 0 --stun-port 0 --data-dir";
     let flags: Vec<&str> = flags.split(' ').chain([data]).collect();
+    let flags = [&flags, more].concat();
     let mut child = command(&flags).spawn().expect("it starts");
     let stdout = child.stdout.take().expect("it is piped");
     let mut lines = BufReader::new(stdout).lines();
@@ -144,13 +149,12 @@ async fn port_in_use_is_reported_in_one_line() {
 
     for (flag, transport, port) in [
         ("--http-port", "TCP", taken_tcp),
-        ("--ws-port", "TCP", taken_tcp),
         ("--webrtc-port", "UDP", taken_udp),
         ("--stun-port", "UDP", taken_udp),
     ] {
         let number = port.to_string();
         let mut flags = vec!["--seed", "1"];
-        for other in ["--http-port", "--ws-port", "--webrtc-port", "--stun-port"] {
+        for other in ["--http-port", "--webrtc-port", "--stun-port"] {
             flags.extend([other, if other == flag { &number } else { "0" }]);
         }
         let (code, message) = failure(&flags).await;
@@ -197,15 +201,109 @@ async fn unavailable_address_is_reported_in_one_line() {
 }
 
 #[tokio::test]
+async fn unsuitable_flags_end_the_relay_with_one_line() {
+    for (flags, message) in [
+        (
+            "--announce http://hearts.example",
+            "--announce \"http://hearts.example\": the URL must begin with https://",
+        ),
+        (
+            "--trusted-proxy 10.0.0.0/33",
+            "--trusted-proxy \"10.0.0.0/33\": it is no network in CIDR notation, such as 127.0.0.1/32 or 10.0.0.0/8",
+        ),
+        ("--tls-cert /nothing/cert.pem", "--tls-cert needs --tls-key"),
+        (
+            "--acme hearts.example",
+            "--acme needs a folder for its account and certificates: choose one with --data-dir",
+        ),
+    ] {
+        let flags: Vec<&str> = ["--seed", "1"]
+            .into_iter()
+            .chain(flags.split(' '))
+            .collect();
+        let (code, found) = failure(&flags).await;
+        assert_eq!((code, found), (Some(1), format!("relay: {message}\n")));
+    }
+}
+
+#[tokio::test]
+async fn health_of_a_running_relay_is_checked() {
+    let folder = Folder::new();
+    let running = run(&folder.0).await;
+    let url = format!("{}healthz", running.page);
+    let output = command(&["--check-health", &url])
+        .output()
+        .await
+        .expect("it ran");
+    assert_eq!(output.status.code(), Some(0));
+    running.stop("-TERM").await;
+    for (url, expected) in [
+        (url.as_str(), "relay: no relay answers at http://127.0.0.1:"),
+        (
+            "https://127.0.0.1/",
+            "relay: --check-health \"https://127.0.0.1/\": it is no URL such as ",
+        ),
+    ] {
+        let (code, message) = failure(&["--check-health", url]).await;
+        assert_eq!(code, Some(1));
+        assert!(message.starts_with(expected), "{message}");
+        assert_eq!(message.lines().count(), 1);
+    }
+}
+
+/// SIGHUP reads the certificate again, and does not end the relay.
+#[tokio::test]
+async fn hangup_reads_the_certificate_again() {
+    let folder = Folder::new();
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(["hearts.example".to_owned()]);
+    let certificate = params.expect("a name").self_signed(&key).expect("signs");
+    let (cert_path, key_path) = (folder.0.join("cert.pem"), folder.0.join("key.pem"));
+    fs::write(&cert_path, certificate.pem()).expect("a file");
+    fs::write(&key_path, key.serialize_pem()).expect("a file");
+    let tls = ["--tls-cert", cert_path.to_str().expect("text"), "--tls-key"];
+    let tls = [&tls[..], &[key_path.to_str().expect("text")]].concat();
+    let mut running = run_with(&folder.0, &tls).await;
+    assert!(running.page.starts_with("https://hearts.example:"));
+    let stderr = running.child.stderr.take().expect("it is piped");
+    let mut errors = BufReader::new(stderr).lines();
+
+    fs::write(&key_path, "nonsense").expect("a file");
+    let id = running.child.id().expect("it runs").to_string();
+    let sent = Command::new("kill").args(["-HUP", &id]).status().await;
+    assert!(sent.expect("there is a kill").success());
+    let line = timeout(PATIENCE, errors.next_line())
+        .await
+        .expect("in time");
+    let line = line.expect("text").expect("a warning");
+    assert!(line.contains("contains no private key"), "{line}");
+    assert!(
+        line.contains("keeps using the certificate from before"),
+        "{line}"
+    );
+    running.stop("-TERM").await;
+}
+
+#[tokio::test]
 async fn help_names_every_flag() {
     let output = command(&["--help"]).output().await.expect("it ran");
     let help = String::from_utf8(output.stdout).expect("text");
     for flag in [
         "--listen-ip",
         "--http-port",
-        "--ws-port",
         "--webrtc-port",
         "--stun-port",
+        "--announce",
+        "--trusted-proxy",
+        "--allow-origin",
+        "--tls-cert",
+        "--tls-key",
+        "--tls-self-signed",
+        "--acme",
+        "--acme-contact",
+        "--acme-directory",
+        "--acme-ca",
+        "--check-health",
         "--data-dir",
         "--seed",
     ] {

@@ -591,6 +591,24 @@ export async function exportCanBeImported(lone, mine) {
   other.stop();
 }
 
+export async function importsTakeTurns(lone, mine) {
+  const room = "turns";
+  const recorded = async (bpms) => {
+    const { node, end } = await startRecordedNode(lone, room, mine, bpms);
+    const text = await (await node.exportJson()).text();
+    end();
+    return text;
+  };
+  const [best, ...rivals] = [await recorded([70, 71, 72]), await recorded([80, 81]), await recorded([90])];
+  const other = await lone.constructor.start({ room, relayDocument: NO_RELAY, storage: "memory" });
+  await other.importJson(best);
+  await Promise.all(rivals.map((text) => other.importJson(text)));
+  equal(other.status().tip.index, 3, "the branch with the most work stays the best");
+  const waiting = other.pending().map(({ bpm }) => bpm);
+  equal(waiting.toSorted(), [80, 81, 90], "the readings of both other branches wait again");
+  other.stop();
+}
+
 export async function invalidFilesAreRefused(lone, mine) {
   const room = "refusals";
   const { node, end } = await startRecordedNode(lone, room, mine, [70, 71]);

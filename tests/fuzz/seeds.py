@@ -2,6 +2,8 @@
 """Writes the seeds of `corpus/` from the golden vectors: few, and the same in every run. Removes nothing: inputs that
 fuzzing has found stay."""
 
+import hashlib
+import hmac
 import json
 import pathlib
 import struct
@@ -38,6 +40,19 @@ def write(target, seeds):
 
 def first(items):
     return [item for item in items if len(item) < LONGEST][:SEEDS_A_FILE]
+
+
+def attribute(kind, value):
+    """Encodes an attribute of STUN."""
+    return struct.pack(">HH", kind, len(value)) + value + bytes(-len(value) % 4)
+
+
+def binding_request(name):
+    """A STUN request with the right code, if the password is the first half of the name."""
+    body = attribute(6, name) + attribute(0x25, b"")
+    head = struct.pack(">HHI", 1, len(body) + 24, 0x2112A442) + 12 * b"t"
+    code = hmac.new(name.split(b":")[0], head + body, hashlib.sha1).digest()
+    return head + body + attribute(8, code)
 
 
 def listed(items):
@@ -111,3 +126,12 @@ steps = [
 ]
 write("machine", steps)
 write("import", steps)
+ufrag = b"libp2p+webrtc+v1/" + 8 * b"x"
+write("stun", [
+    binding_request(ufrag + b":" + ufrag),
+    binding_request(b"libp2p+webrtc+v2/" + 22 * b"p" + b":abcd"),
+    binding_request(b"evtj:h6vY"),
+    struct.pack(">HHI", 0x101, 24, 0x2112A442) + 12 * b"t" + attribute(8, bytes(20)),
+])
+write("socket", steps)
+write("stack", steps)

@@ -15,7 +15,8 @@ use crate::{
 const ARROWS: &[(&str, &[&str])] = &[
     ("heartchain-chain", &[]),
     ("heartchain-sync", &["heartchain-chain"]),
-    ("libp2p-webrtc-browser", &[]),
+    ("libp2p-webrtc-streams", &[]),
+    ("libp2p-webrtc-browser", &["libp2p-webrtc-streams"]),
     (
         "wasm-node",
         &[
@@ -24,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "libp2p-webrtc-browser",
         ],
     ),
+    ("libp2p-webrtc-direct", &["libp2p-webrtc-streams"]),
     ("relay", &[]),
     // Tests.
     (
@@ -36,6 +38,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heartchain-chain",
             "heartchain-sync",
             "heartchain-test-support",
+            "libp2p-webrtc-direct",
+            "libp2p-webrtc-streams",
         ],
     ),
     ("interop-peer", &["libp2p-webrtc-browser"]),

@@ -223,20 +223,20 @@ test("page_locks_its_version_from_the_start", async () => {
   const held = [];
   const locks = { request: async (name, options, work) => (held.push([name, options, work]), new Promise(() => {})) };
   const address = "https://relay.example/v/0123456789abcdef/index.js";
-  enableOffline(browser().container, () => {}, { wait: () => {}, locks, address });
+  enableOffline(browser().container, () => {}, () => {}, { wait: () => {}, locks, address });
   const [[name, options, work]] = held;
   assert.equal(name, "heartchain page 0123456789abcdef");
   assert.deepEqual(options, { mode: "shared" });
   const over = await Promise.race([work(), new Promise((resolve) => setTimeout(resolve, 20, "still held"))]);
   assert.equal(over, "still held");
   // Served without versions, by a server other than the relay.
-  enableOffline(browser().container, () => {}, { wait: () => {}, locks, address: "https://relay.example/index.js" });
+  enableOffline(browser().container, () => {}, () => {}, { wait: () => {}, locks, address: "https://relay.example/index.js" });
   assert.equal(held.length, 1);
 });
 
 test("page_from_disk_is_not_cached", () => {
   const never = () => assert.fail("it locks no version and registers no worker");
-  enableOffline({ register: never }, never, {
+  enableOffline({ register: never }, never, never, {
     wait: (work) => work(), locks: { request: never }, address: "https://relay.example/v/dev/offline.js",
   });
 });
@@ -283,7 +283,7 @@ function browser({ controller = null, waiting = null } = {}) {
 
 async function begun(made) {
   const { container, world } = made;
-  enableOffline(container, (activate) => world.offers.push(activate), {
+  enableOffline(container, (activate) => world.offers.push(activate), () => assert.fail("no warning"), {
     wait: (work, ms) => world.waits.push([work, ms]),
     every: (work, ms) => world.every.push([work, ms]),
     reload: () => (world.reloads += 1),
@@ -307,7 +307,7 @@ function install({ registration, newer }) {
 }
 
 test("missing_service_workers_are_not_an_error", () => {
-  enableOffline(undefined, () => assert.fail("nothing is offered"));
+  enableOffline(undefined, () => assert.fail("nothing is offered"), () => assert.fail("no warning"));
 });
 
 test("first_version_is_not_offered", async () => {
@@ -362,6 +362,24 @@ test("forbidden_registration_is_not_an_error", async () => {
     throw new DOMException("no", "SecurityError");
   };
   const waits = [];
-  enableOffline(made.container, () => assert.fail("nothing is offered"), { wait: (work) => waits.push(work) });
+  enableOffline(made.container, () => assert.fail("nothing is offered"), () => assert.fail("no warning"), { wait: (work) => waits.push(work) });
   await waits[0]();
+});
+
+test("a certificate that is not trusted is explained", async () => {
+  for (const [message, warnings] of [
+    ["Failed to register a ServiceWorker: An SSL certificate error occurred when fetching the script.", 1],
+    ["The operation is insecure.", 0],
+  ]) {
+    let warned = 0;
+    const register = () => Promise.reject(new Error(message));
+    let registering;
+    enableOffline({ register }, () => assert.fail("nothing is offered"), () => (warned += 1), {
+      wait: (work) => (registering = work()),
+      locks: undefined,
+      address: "https://relay.example/index.js",
+    });
+    await registering;
+    assert.equal(warned, warnings, message);
+  }
 });

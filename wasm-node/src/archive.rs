@@ -129,11 +129,12 @@ impl Node {
         Ok(())
     }
 
-    /// Imports a document piece by piece.
+    /// Imports a document piece by piece, after the imports that have begun before.
     ///
     /// # Errors
     /// At the first block or reading that breaks a rule. What came before it is kept.
     pub(crate) async fn import(&self, document: &Document) -> Result<ImportedView, NodeError> {
+        let _turn = self.import_turn.lock().await;
         let result = self.import_all(document).await;
         // The machine is told that the import is over, whether it succeeded or not.
         let last = ImportPiece {

@@ -124,6 +124,7 @@ impl<A: EventSink> Driver<A> {
             state: state.clone(),
             commands: command,
             store: store.clone(),
+            import_turn: Rc::default(),
             ended: ended.shared(),
         };
         let driver = Self {

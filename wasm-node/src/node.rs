@@ -6,6 +6,7 @@ use std::{cell::RefCell, rc::Rc};
 use futures::{
     channel::{mpsc, oneshot},
     future::Shared,
+    lock::Mutex,
 };
 use heartchain_chain::{
     bpm::Bpm,
@@ -147,6 +148,8 @@ pub(crate) struct Node {
     pub(crate) store: Queue,
     /// Resolves once the driver has ended.
     pub(crate) ended: Shared<oneshot::Receiver<()>>,
+    /// Imports run one after another: the machine follows the branch of one import at a time.
+    pub(crate) import_turn: Rc<Mutex<()>>,
 }
 
 impl NodeState {

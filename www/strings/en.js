@@ -305,12 +305,12 @@ export default {
   "error.notWritten": (v) => `the browser couldn't save it (${v.reason}); free some space on this device and export it again`,
   "error.notLoaded": (v, n) => `couldn't load ${v.file}: the server answered ${n(v.status)}`,
 
-  "error.relayUnreadable": (v) => `“${v.given}” isn't a relay address; use one like /ip4/127.0.0.1/tcp/8081/ws/p2p/12D3Koo…`,
+  "error.relayUnreadable": (v) => `“${v.given}” isn't a relay address; use one like /ip4/127.0.0.1/tcp/8080/ws/p2p/12D3Koo…`,
   "error.relayUndialable": (v) => `browsers can't reach the relay “${v.given}”; its address must contain /ws, /tls/ws or /webrtc-direct/certhash/…`,
   "error.relayUnencrypted": (v) =>
     `the relay “${v.given}” isn't encrypted, so a page loaded over https can't use it; use its address with /tls/ws or /webrtc-direct`,
   "error.peerAddress": (v) =>
-    `“${v.given}” doesn't name a peer and a relay to reach it; use an address like /ip4/127.0.0.1/tcp/8081/ws/p2p/12D3Koo…/p2p-circuit/p2p/12D3Koo…`,
+    `“${v.given}” doesn't name a peer and a relay to reach it; use an address like /ip4/127.0.0.1/tcp/8080/ws/p2p/12D3Koo…/p2p-circuit/p2p/12D3Koo…`,
   "error.iceServer": (v) => `“${v.given}” isn't a STUN server; use one like stun:stun.example:3478`,
   "error.tooManyRelays": (v, n) => `too many relays; remove some to stay within ${n(v.limit)}`,
   "error.tooManyPeers": (v, n) => `too many peers to dial; remove some to stay within ${n(v.limit)}`,
@@ -350,6 +350,8 @@ export default {
   "notice.incomplete": "Parts of this page couldn't be loaded. Everything else works.",
   "notice.replaced": "There is a newer version of this page. Parts of this one can't be loaded any more.",
   "notice.reload": "Reload",
+  "notice.certificate": "This device doesn't trust the relay's certificate, so this page can't open offline.",
+  "notice.install": "Install the certificate",
 
   "clock.slow": (v) => `This device's clock is ${v.by} slow. Correct it, or others may reject your blocks for a while.`,
   "clock.fast": (v) => `This device's clock is ${v.by} fast. Correct it, or others may reject your blocks for a while.`,

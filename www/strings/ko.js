@@ -296,12 +296,12 @@ export default {
   "error.notWritten": (v) => `브라우저가 파일을 저장하지 못했습니다(${v.reason}). 이 기기의 공간을 확보한 뒤 다시 내보내세요`,
   "error.notLoaded": (v, n) => `${v.file} 파일을 불러오지 못했습니다. 서버의 응답: ${n(v.status)}`,
 
-  "error.relayUnreadable": (v) => `“${v.given}”은(는) 릴레이 주소가 아닙니다. 주소 예: /ip4/127.0.0.1/tcp/8081/ws/p2p/12D3Koo…`,
+  "error.relayUnreadable": (v) => `“${v.given}”은(는) 릴레이 주소가 아닙니다. 주소 예: /ip4/127.0.0.1/tcp/8080/ws/p2p/12D3Koo…`,
   "error.relayUndialable": (v) => `브라우저는 릴레이 “${v.given}”에 연결할 수 없습니다. 주소에 /ws, /tls/ws 또는 /webrtc-direct/certhash/…가 있어야 합니다`,
   "error.relayUnencrypted": (v) =>
     `릴레이 “${v.given}”은(는) 암호화되어 있지 않아 https로 연 페이지에서 사용할 수 없습니다. /tls/ws 또는 /webrtc-direct 주소를 사용하세요`,
   "error.peerAddress": (v) =>
-    `“${v.given}”에는 피어와 경유할 릴레이가 적혀 있지 않습니다. 주소 예: /ip4/127.0.0.1/tcp/8081/ws/p2p/12D3Koo…/p2p-circuit/p2p/12D3Koo…`,
+    `“${v.given}”에는 피어와 경유할 릴레이가 적혀 있지 않습니다. 주소 예: /ip4/127.0.0.1/tcp/8080/ws/p2p/12D3Koo…/p2p-circuit/p2p/12D3Koo…`,
   "error.iceServer": (v) => `“${v.given}”은(는) STUN 서버가 아닙니다. 예: stun:stun.example:3478`,
   "error.tooManyRelays": (v, n) => `릴레이가 너무 많습니다. ${n(v.limit)}개 이하로 줄이세요`,
   "error.tooManyPeers": (v, n) => `연결할 피어가 너무 많습니다. ${n(v.limit)}개 이하로 줄이세요`,
@@ -335,6 +335,8 @@ export default {
   "notice.incomplete": "이 페이지의 일부를 불러오지 못했습니다. 나머지는 모두 작동합니다.",
   "notice.replaced": "이 페이지의 새 버전이 있습니다. 지금 버전의 일부는 더 이상 불러올 수 없습니다.",
   "notice.reload": "새로 고침",
+  "notice.certificate": "이 기기가 릴레이의 인증서를 신뢰하지 않아서 이 페이지를 오프라인에서 열 수 없습니다.",
+  "notice.install": "인증서 설치",
 
   "clock.slow": (v) => `이 기기의 시계가 ${v.by} 느립니다. 맞추지 않으면 다른 피어가 한동안 블록을 거부할 수 있습니다.`,
   "clock.fast": (v) => `이 기기의 시계가 ${v.by} 빠릅니다. 맞추지 않으면 다른 피어가 한동안 블록을 거부할 수 있습니다.`,

@@ -1,7 +1,13 @@
 //! A native libp2p client that uses the relay as a tab does. Each test file uses only a part of it.
 #![allow(dead_code)]
 
-use std::{io, net::Ipv4Addr, time::Duration};
+pub(crate) mod http;
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use futures::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, StreamExt as _, future::join_all,
@@ -146,7 +152,13 @@ impl Client {
     async fn connect(&mut self, address: &Multiaddr) -> Result<(), String> {
         // libp2p-webrtc dials from the socket of a listener.
         if address.iter().any(|part| part == Protocol::WebRTCDirect) {
-            let own = Multiaddr::from(Ipv4Addr::LOCALHOST)
+            let is_ipv6 = address.iter().any(|part| matches!(part, Protocol::Ip6(_)));
+            let own: IpAddr = if is_ipv6 {
+                Ipv6Addr::LOCALHOST.into()
+            } else {
+                Ipv4Addr::LOCALHOST.into()
+            };
+            let own = Multiaddr::from(own)
                 .with(Protocol::Udp(0))
                 .with(Protocol::WebRTCDirect);
             self.swarm.listen_on(own).expect("a free port");

@@ -11,12 +11,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
-    process::ChildStderr,
+    process::{ChildStderr, Command},
     sync::mpsc,
     time::timeout,
 };
@@ -64,6 +64,9 @@ const FLAGS: [&str; 18] = [
 /// URL pattern of the JavaScript module through which the page loads its node.
 const PACKAGE: &str = "*/pkg/wasm_node.js";
 
+/// Where Chromium finds authorities that a person has installed, in the home folder.
+const AUTHORITIES: &str = ".pki/nssdb";
+
 /// Time between two attempts to remove a profile.
 const REMOVE_INTERVAL: Duration = Duration::from_millis(20);
 /// Attempts before the profile is left behind: 4 s in total.
@@ -93,6 +96,40 @@ impl Profile {
             .prefix("heartchain-profile-")
             .tempdir()?;
         Ok(Self(folder.keep()))
+    }
+
+    /// Installs a certificate authority, as a person does. Chromium looks for it in the home folder.
+    async fn install_authority(&self, certificate: &Path) -> Result<()> {
+        let database = self.0.join(AUTHORITIES);
+        fs::create_dir_all(&database)?;
+        let database = format!("sql:{}", database.display());
+        let certificate = certificate.to_string_lossy();
+        for arguments in [
+            &["-N", "-d", &database, "--empty-password"][..],
+            &[
+                "-A",
+                "-d",
+                &database,
+                "-t",
+                "C,,",
+                "-n",
+                "authority",
+                "-i",
+                &certificate,
+            ],
+        ] {
+            let status = Command::new("certutil").args(arguments).status().await?;
+            ensure!(
+                status.success(),
+                "certutil {arguments:?} ended with {status}"
+            );
+        }
+        Ok(())
+    }
+
+    /// The home folder for the browser, if it is not that of the user.
+    fn home(&self) -> Option<&Path> {
+        self.0.join(AUTHORITIES).exists().then_some(&self.0)
     }
 }
 
@@ -130,6 +167,13 @@ impl Browser {
         Self::launch_on(&Host::default(), flags).await
     }
 
+    /// Launches a browser in which a certificate authority is installed.
+    pub(crate) async fn launch_trusting(certificate: &Path, flags: &[&str]) -> Result<Self> {
+        let profile = Profile::new()?;
+        profile.install_authority(certificate).await?;
+        Self::launch_with_profile(&Host::default(), profile, flags).await
+    }
+
     /// Launches a browser on another host.
     pub(crate) async fn launch_on(host: &Host, flags: &[&str]) -> Result<Self> {
         Self::launch_with_profile(host, Profile::new()?, flags).await
@@ -144,6 +188,9 @@ impl Browser {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        if let Some(home) = profile.home() {
+            command.env("HOME", home);
+        }
         let mut process = Process::spawn("Chromium", &mut command)?;
         let stderr = process.child().stderr.take().context("stderr is piped")?;
         let url = timeout(PATIENCE, devtools_url(stderr))

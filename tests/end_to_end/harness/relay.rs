@@ -3,7 +3,7 @@
 
 use std::{
     env,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicU64, Ordering},
@@ -13,7 +13,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader, Lines},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    net::TcpStream,
     process::{ChildStdout, Command},
     sync::OnceCell,
     time::timeout,
@@ -29,6 +30,8 @@ static NEXT_SEED: AtomicU64 = AtomicU64::new(1);
 pub(crate) struct Relay {
     host: Host,
     listen_ip: IpAddr,
+    /// Flags that the test adds.
+    flags: Vec<String>,
     seed: u64,
     data: TempDir,
     process: Option<Process>,
@@ -47,7 +50,6 @@ struct StartupOutput {
 #[derive(Debug, Clone, Copy, Default)]
 struct Ports {
     http: u16,
-    ws: u16,
     webrtc: u16,
 }
 
@@ -57,11 +59,22 @@ impl Relay {
         Self::start_on(Host::default(), listen_ip).await
     }
 
+    /// Starts a relay on a loopback address, with more flags.
+    pub(crate) async fn start_with(flags: &[&str]) -> Result<Self> {
+        let listen_ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self::start_configured(Host::default(), listen_ip, flags).await
+    }
+
     /// Starts a relay on another host.
     pub(crate) async fn start_on(host: Host, listen_ip: IpAddr) -> Result<Self> {
+        Self::start_configured(host, listen_ip, &[]).await
+    }
+
+    async fn start_configured(host: Host, listen_ip: IpAddr, flags: &[&str]) -> Result<Self> {
         let mut relay = Self {
             host,
             listen_ip,
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             seed: NEXT_SEED.fetch_add(1, Ordering::Relaxed),
             data: tempfile::tempdir()?,
             process: None,
@@ -81,6 +94,19 @@ impl Relay {
     /// The page's URLs, this computer's own first.
     pub(crate) fn pages(&self) -> &[String] {
         &self.pages
+    }
+
+    /// Requests a file by plain http, whether or not the relay has TLS. Returns its content.
+    pub(crate) async fn plain_file(&self, path: &str) -> Result<Vec<u8>> {
+        let host = host_of_page(self.page()).context("a page")?;
+        let mut stream = TcpStream::connect(&host).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).await?;
+        ensure!(response.starts_with(b"HTTP/1.1 200 "), "no {path}");
+        let head = response.windows(4).position(|part| part == b"\r\n\r\n");
+        Ok(response.split_off(head.context("a head")? + 4))
     }
 
     /// The relay's first WebSocket multiaddr.
@@ -136,8 +162,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Restarts the relay with the same data folder and page URL, but different libp2p ports.
-    pub(crate) async fn restart_at_other_ports(&mut self) -> Result<()> {
+    /// Restarts the relay with the same data folder and page URL, but a different port for WebRTC.
+    pub(crate) async fn restart_at_another_port(&mut self) -> Result<()> {
         let before = self.ports()?;
         self.run(Ports {
             http: before.http,
@@ -146,8 +172,8 @@ impl Relay {
         .await?;
         let now = self.ports()?;
         ensure!(
-            before.ws != now.ws && before.webrtc != now.webrtc,
-            "the system gave the same ports again"
+            before.webrtc != now.webrtc,
+            "the system gave the same port again"
         );
         Ok(())
     }
@@ -157,12 +183,12 @@ impl Relay {
         command
             .args(["--listen-ip", &self.listen_ip.to_string()])
             .args(["--http-port", &ports.http.to_string()])
-            .args(["--ws-port", &ports.ws.to_string()])
             .args(["--webrtc-port", &ports.webrtc.to_string()])
             .args(["--stun-port", "0"])
             .args(["--seed", &self.seed.to_string()])
             .arg("--data-dir")
             .arg(self.data.path())
+            .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let mut process = Process::spawn("the relay", &mut command)?;
@@ -188,7 +214,6 @@ impl Relay {
     fn ports(&self) -> Result<Ports> {
         Ok(Ports {
             http: port_of_page(self.page())?,
-            ws: port_of_multiaddr(self.websocket()?, "tcp")?,
             webrtc: port_of_multiaddr(self.webrtc_direct()?, "udp")?,
         })
     }
@@ -224,8 +249,8 @@ impl StartupOutput {
 }
 
 fn host_of_page(page: &str) -> Option<String> {
-    let host = page.strip_prefix("http://")?.trim_end_matches('/');
-    Some(host.to_owned())
+    let (_, host) = page.split_once("://")?;
+    Some(host.trim_end_matches('/').to_owned())
 }
 
 fn port_of_page(page: &str) -> Result<u16> {

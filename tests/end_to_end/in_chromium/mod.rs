@@ -11,6 +11,7 @@ mod direct;
 mod figures;
 mod floods;
 mod hostile;
+mod https;
 mod input_errors;
 mod keyboard;
 mod killed;

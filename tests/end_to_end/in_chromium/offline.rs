@@ -263,7 +263,7 @@ const CACHES: &str = "caches.keys().then((names) => names.length)";
 const RUNS_NEWER: &str = "globalThis.lessonsOfNewerVersion === true";
 
 /// Waits until the browser has cached the page.
-async fn until_cached(tab: &Tab) -> Result<()> {
+pub(super) async fn until_cached(tab: &Tab) -> Result<()> {
     tab.until("the node", "() => true").await?;
     tab.until_within(
         CACHE_TIMEOUT,

@@ -35,7 +35,7 @@ async fn tabs_recover_from_a_relay_restart() -> Outcome {
             &mut env.relay,
             [&a, &b],
             [73, 74],
-            async |relay: &mut Relay| relay.restart_at_other_ports().await,
+            async |relay: &mut Relay| relay.restart_at_another_port().await,
         )
         .await?;
         agreement(&[&a, &b], 5).await?;

@@ -12,11 +12,11 @@ use heartchain_chain::{
     tree::Tree,
 };
 use heartchain_sync::message::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, Request, Response};
+use libp2p_webrtc_streams::frame::{Decoder, Frame, FrameLimit};
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 
 use crate::{
-    data_frame::{Decoder, Frame, FrameLimit},
     pool::{NOW, room as pool_room},
     rendezvous_message::{
         Answer, MAX_MESSAGE_LEN as MAX_RENDEZVOUS_LEN, MAX_RECORD_LEN, MAX_REGISTRATIONS, MAX_TTL,

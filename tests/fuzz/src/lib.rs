@@ -8,13 +8,9 @@ mod pool;
 mod restart;
 mod steps;
 mod text;
+mod webrtc_direct;
 
-// The I/O-free half of `libp2p-webrtc-browser`, included from its sources so that fuzzing need not build libp2p.
-#[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
-#[path = "../../../wasm-node/webrtc/src/frame.rs"]
-mod data_frame;
-#[path = "../../../wasm-node/webrtc/src/protobuf.rs"]
-mod protobuf;
+// The decoder of signalling messages, included from its source so that fuzzing need not build libp2p.
 #[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
 #[path = "../../../wasm-node/webrtc/src/peer/signalling.rs"]
 mod signal;
@@ -37,12 +33,13 @@ pub use decoders::{
 pub use import::import;
 pub use machine::machine;
 pub use text::{address, hex};
+pub use webrtc_direct::{socket, stack, stun};
 
 /// The name of a target, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target; its name is also the name of its folder in `corpus/`.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 16] = [
     ("reading", reading),
     ("header", header),
     ("block", block),
@@ -56,4 +53,7 @@ pub const TARGETS: [Target; 13] = [
     ("hex", hex),
     ("import", import),
     ("machine", machine),
+    ("stun", stun),
+    ("socket", socket),
+    ("stack", stack),
 ];

@@ -44,7 +44,7 @@ pub(crate) struct CircuitAddress {
 pub(crate) enum AddressError {
     /// The text is not a multiaddr.
     #[error(
-        "the relay address {given:?} is not a multiaddr ({reason}); one looks like /ip4/127.0.0.1/tcp/8081/ws/p2p/12D3Koo..."
+        "the relay address {given:?} is not a multiaddr ({reason}); one looks like /ip4/127.0.0.1/tcp/8080/ws/p2p/12D3Koo..."
     )]
     Unreadable {
         /// The text, cut to a readable length.
@@ -70,7 +70,7 @@ pub(crate) enum AddressError {
     },
     /// The address does not name both a relay and a peer.
     #[error(
-        "the peer address {given:?} does not name a relay and the peer to reach through it; one looks like /ip4/127.0.0.1/tcp/8081/ws/p2p/12D3Koo.../p2p-circuit/p2p/12D3Koo..."
+        "the peer address {given:?} does not name a relay and the peer to reach through it; one looks like /ip4/127.0.0.1/tcp/8080/ws/p2p/12D3Koo.../p2p-circuit/p2p/12D3Koo..."
     )]
     NoCircuit {
         /// The text, cut to a readable length.
@@ -198,14 +198,18 @@ mod tests {
     fn dialable_addresses_parse() {
         for (text, transport) in [
             (
-                format!("/ip4/127.0.0.1/tcp/8081/ws/p2p/{PEER}"),
+                format!("/ip4/127.0.0.1/tcp/8080/ws/p2p/{PEER}"),
                 TransportKind::WebSocket,
             ),
             (
                 format!(" /dns4/relay.example/tcp/443/tls/ws/p2p/{PEER} "),
                 TransportKind::WebSocket,
             ),
-            ("/ip6/::1/tcp/8081/ws".to_owned(), TransportKind::WebSocket),
+            ("/ip6/::1/tcp/8080/ws".to_owned(), TransportKind::WebSocket),
+            (
+                format!("/dns/relay.example/tcp/443/tls/x-parity-ws/%2Fhearts%2F/p2p/{PEER}"),
+                TransportKind::WebSocket,
+            ),
             (
                 format!("/ip4/127.0.0.1/udp/8082/webrtc-direct/certhash/{CERTHASH}/p2p/{PEER}"),
                 TransportKind::WebRtcDirect,
@@ -228,6 +232,12 @@ mod tests {
             "/ip4/127.0.0.1/tcp",
             "/ip4/127.0.0.1/udp/1/webrtc-direct/certhash/zabc",
             "/p2p/unknown",
+            "/ip4/127.0.0.1/tcp/1/x-parity-ws",
+            "/ip4/127.0.0.1/tcp/1/x-parity-ws/hearts",
+            "/ip4/127.0.0.1/tcp/1/x-parity-ws/%40evil.example%2F",
+            "/ip4/127.0.0.1/tcp/1/x-parity-ws/%2Fa%3Fb",
+            "/ip4/127.0.0.1/tcp/1/x-parity-ws/%2F%0A",
+            "/ip4/127.0.0.1/tcp/1/x-parity-ws/%2F%F",
         ] {
             let error = parse(text).expect_err(text);
             assert!(
@@ -252,10 +262,10 @@ mod tests {
         for text in [
             "/ip4/127.0.0.1/tcp/8081".to_owned(),
             "/ip4/127.0.0.1/udp/8081/quic-v1".to_owned(),
-            "/ip4/127.0.0.1/tcp/8081/ws/".to_owned(),
+            "/ip4/127.0.0.1/tcp/8080/ws/".to_owned(),
             "/ip4/127.0.0.1/udp/8082/webrtc-direct".to_owned(),
             format!("/p2p/{PEER}"),
-            format!("/ip4/127.0.0.1/tcp/8081/ws/p2p/{PEER}/p2p-circuit"),
+            format!("/ip4/127.0.0.1/tcp/8080/ws/p2p/{PEER}/p2p-circuit"),
         ] {
             assert!(
                 matches!(parse(&text), Err(AddressError::Undialable { .. })),
@@ -267,7 +277,7 @@ mod tests {
     #[test]
     fn circuit_address_names_peer_and_relay() {
         const RELAY: &str = "12D3KooWNpDk9w6WrEEcdsEH1y47W71S36yFjw4sd3j7omzgCSMS";
-        let relay = format!("/ip4/127.0.0.1/tcp/8081/ws/p2p/{RELAY}");
+        let relay = format!("/ip4/127.0.0.1/tcp/8080/ws/p2p/{RELAY}");
         for text in [
             format!("{relay}/p2p-circuit/p2p/{PEER}"),
             format!(" {relay}/p2p-circuit/webrtc/p2p/{PEER} "),
@@ -280,7 +290,7 @@ mod tests {
 
     #[test]
     fn address_without_relay_or_peer_is_refused() {
-        let relay = "/ip4/127.0.0.1/tcp/8081/ws";
+        let relay = "/ip4/127.0.0.1/tcp/8080/ws";
         for text in [
             String::new(),
             format!("/p2p/{PEER}"),
@@ -302,7 +312,7 @@ mod tests {
     fn secure_page_dials_only_encrypted_addresses() {
         let secure = |text: &str| RelayAddress::parse(text, PageScheme::Secure);
         assert!(matches!(
-            secure("/ip4/127.0.0.1/tcp/8081/ws"),
+            secure("/ip4/127.0.0.1/tcp/8080/ws"),
             Err(AddressError::Unencrypted { .. })
         ));
         assert!(secure("/dns4/relay.example/tcp/443/tls/ws").is_ok());

@@ -12,6 +12,7 @@ use heartchain_chain::time::MonotonicMillis;
 use litemap::LiteMap;
 
 use super::{backoff::Backoff, peer_exchange::MAX_EXCHANGED_PEERS};
+use crate::clock::millis;
 
 /// How long a peer that does not take part in this room is not dialed.
 pub(crate) const NON_MEMBER_BACKOFF: Duration = Duration::from_secs(600);
@@ -292,10 +293,6 @@ impl Pause {
         let not_before = now.saturating_add(millis(wait));
         self.not_before = self.not_before.max(not_before);
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

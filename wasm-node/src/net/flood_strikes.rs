@@ -6,6 +6,8 @@ use std::time::Duration;
 use heartchain_chain::time::MonotonicMillis;
 use litemap::LiteMap;
 
+use crate::clock::millis;
+
 /// How long a flood is remembered.
 const REMEMBERED: Duration = Duration::from_secs(600);
 /// Peers whose floods are remembered. Beyond this, the oldest flood is forgotten.
@@ -37,10 +39,6 @@ impl<P: Copy + Ord> FloodStrikes<P> {
         }
         is_repeated
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -305,6 +305,22 @@ mod tests {
     }
 
     #[test]
+    async fn printing_invalid_messages_has_a_cost() {
+        let (_, _, handler) = connected();
+        // Anonymous messages have no key. The topic tries to begin the count again.
+        let invalid = |key: usize| {
+            field(
+                2,
+                &[field(6, &vec![7; key]), field(4, b"invalid_messages")].concat(),
+            )
+        };
+        let short = RpcSize::of(&received(&handler, &invalid(1)).await).expect("an RPC");
+        let long = RpcSize::of(&received(&handler, &invalid(81)).await).expect("an RPC");
+        let more = long.control_cost(false) - short.control_cost(false);
+        assert!(more >= 80 * 2 / 16, "{more} for 80 bytes");
+    }
+
+    #[test]
     async fn flooder_is_reported_once_and_ignored() {
         let (mut limiter, peer, handler) = connected();
         let id = ConnectionId::new_unchecked(1);

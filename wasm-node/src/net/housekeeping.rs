@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use heartchain_chain::time::{MonotonicMillis, UnixMillis};
 
+use crate::clock::millis;
+
 /// Time between two passes over all connections.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);
 /// If housekeeping is this late, the page was suspended: timeouts that expired meanwhile are not held against a peer.
@@ -55,10 +57,6 @@ impl Housekeeping {
     pub(crate) const fn next_deadline(&self) -> MonotonicMillis {
         self.due
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

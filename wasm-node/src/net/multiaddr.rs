@@ -73,6 +73,10 @@ fn with_value<'a>(
         "tcp" => Protocol::Tcp(parse_value(name, value?)?),
         "udp" => Protocol::Udp(parse_value(name, value?)?),
         "p2p" => Protocol::P2p(parse_value(name, value?)?),
+        "x-parity-ws" => {
+            let value = value?;
+            Protocol::Ws(path(value).ok_or_else(|| bad_value(name, value))?.into())
+        }
         "certhash" => {
             let value = value?;
             Protocol::Certhash(certhash(value).ok_or_else(|| bad_value(name, value))?)
@@ -96,4 +100,27 @@ fn bad_value(name: &str, value: &str) -> ParseError {
 fn certhash(value: &str) -> Option<Multihash<64>> {
     let bytes = BASE64URL_NOPAD.decode(value.strip_prefix('u')?.as_bytes());
     Multihash::from_bytes(&bytes.ok()?).ok()
+}
+
+/// Decodes the path of a WebSocket, in which slashes are escaped: `%2Fhearts%2F` is `/hearts/`.
+///
+/// It becomes a part of a URL after the port, so it must not change the host or end the path.
+fn path(escaped: &str) -> Option<String> {
+    let mut bytes = escaped.bytes();
+    let mut path = Vec::new();
+    while let Some(byte) = bytes.next() {
+        path.push(match byte {
+            b'%' => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
+                u8::try_from(high << 4 | low).ok()?
+            }
+            byte => byte,
+        });
+    }
+    let is_path = path.first() == Some(&b'/')
+        && path
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() && !b"?#\\\"<>".contains(byte));
+    String::from_utf8(path).ok().filter(|_| is_path)
 }

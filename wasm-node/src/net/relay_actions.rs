@@ -125,7 +125,7 @@ impl RelayActions {
     ) -> Poll<(LinkId, Option<RelayDocument>)> {
         match self.reading.poll_next_unpin(context) {
             Poll::Ready(Some(read)) => Poll::Ready(read),
-            // None is being read.
+            // No document is being read.
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }

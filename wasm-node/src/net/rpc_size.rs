@@ -33,6 +33,10 @@ impl RpcSize {
     }
 }
 
+/// Printed pieces of invalid messages that count as one item. A key of such a message is printed byte by byte, in two
+/// pieces each. An honest peer sends no invalid messages.
+const PIECES_PER_ITEM: u64 = 16;
+
 /// Counts the items while an event is printed. A text of the peer that contains one of the names only adds to its count.
 #[derive(Default)]
 struct Counter {
@@ -40,6 +44,8 @@ struct Counter {
     is_rpc: Option<bool>,
     /// Whether the messages have been printed, which come before the rest.
     is_past_messages: bool,
+    /// Pieces printed of invalid messages, which come last. `None` before them.
+    invalid_pieces: Option<u64>,
     items: u64,
 }
 
@@ -47,9 +53,15 @@ impl Write for Counter {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         match text {
             _ if self.is_rpc.is_none() => self.is_rpc = Some(text == "Message"),
+            // A text of the peer may repeat the name.
+            "invalid_messages" => _ = self.invalid_pieces.get_or_insert(0),
             "subscriptions" | "control_msgs" => self.is_past_messages = true,
             "TopicHash" | "MessageId(" if self.is_past_messages => self.items += 1,
             _ => {}
+        }
+        if let Some(pieces) = &mut self.invalid_pieces {
+            *pieces += 1;
+            self.items += u64::from(pieces.is_multiple_of(PIECES_PER_ITEM));
         }
         if self.is_rpc == Some(true) && self.items <= CONTROL_BURST {
             Ok(())

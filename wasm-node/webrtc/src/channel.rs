@@ -1,13 +1,14 @@
 //! One data channel that carries one stream: the state shared by the browser's event listeners and the stream handle.
 //!
 //! It encodes and decodes frames, applies backpressure to writes, and shuts the channel down in the background after
-//! the handle is dropped. It never interprets a flag (`state.rs` does) and never waits for the reader: a stream with
+//! the handle is dropped. It never interprets a flag (`state` does) and never waits for the reader: a stream with
 //! too much unread data is reset.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,15 +16,15 @@ use futures::future::{Either, select};
 use futures::task::AtomicWaker;
 use futures_timer::Delay;
 use js_sys::{ArrayBuffer, Uint8Array};
+use libp2p_webrtc_streams::StreamConfig;
+use libp2p_webrtc_streams::frame::{Flag, encode_flag, encode_payload};
+use libp2p_webrtc_streams::receive::{ReceiveBudget, ReceiveBuffer};
+use libp2p_webrtc_streams::state::{Dialect, Lifecycle, StreamError};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{MessageEvent, RtcDataChannel, RtcDataChannelState, RtcDataChannelType};
 
-use crate::config::StreamConfig;
-use crate::frame::{Flag, encode_flag, encode_payload};
 use crate::js::{Listener, describe, monotonic_now};
-use crate::receive::{ReceiveBudget, ReceiveBuffer};
-use crate::state::{Dialect, Lifecycle, StreamError};
 
 /// Writes wait once the browser buffers more than this many unsent bytes of a stream. Chromium moves 1.2 to 2.1 times
 /// as much as with 1 MiB. Below this mark, a page that draws all the time cannot refill the buffer fast enough: it moves a third
@@ -83,7 +84,7 @@ impl Channel {
         config: StreamConfig,
         on_stream_end: OnStreamEnd,
         last_message: Rc<Cell<Duration>>,
-        budget: Rc<ReceiveBudget>,
+        budget: Arc<ReceiveBudget>,
     ) -> Rc<Self> {
         data_channel.set_binary_type(RtcDataChannelType::Arraybuffer);
         data_channel.set_buffered_amount_low_threshold(LOW_WATER);
@@ -126,6 +127,11 @@ impl Channel {
                 handle(&channel, event);
             }
         })
+    }
+
+    /// Whether this was the channel of a handshake whose end the peer has acknowledged.
+    pub(crate) fn is_acknowledged_handshake(&self) -> bool {
+        self.on_stream_end == OnStreamEnd::Keep && self.stream.borrow().lifecycle.has_fin_ack()
     }
 
     /// Called when the stream gets a reader: from then on it may hold more unread bytes.

@@ -6,16 +6,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::task::AtomicWaker;
+use libp2p_webrtc_streams::StreamConfig;
+use libp2p_webrtc_streams::receive::ReceiveBudget;
 use web_sys::RtcDataChannel;
 
 use crate::channel::{Channel, OnStreamEnd};
-use crate::config::StreamConfig;
 use crate::js::{INIT_LABEL, monotonic_now};
-use crate::receive::ReceiveBudget;
 
 /// The maximum number of channels of a connection, open or closing. Chromium handled 2,000 in our measurements. No
 /// libp2p protocol needs nearly as many, so a peer that opens more is broken or hostile.
@@ -38,7 +39,7 @@ pub(crate) struct Channels {
     /// When the last message arrived on any of the channels.
     last_message: Rc<Cell<Duration>>,
     /// Bytes that all channels together hold for their readers.
-    budget: Rc<ReceiveBudget>,
+    budget: Arc<ReceiveBudget>,
 }
 
 impl Channels {
@@ -51,7 +52,7 @@ impl Channels {
             inbound_waker: AtomicWaker::new(),
             capacity_waker: AtomicWaker::new(),
             last_message: Rc::new(Cell::new(monotonic_now())),
-            budget: Rc::default(),
+            budget: Arc::default(),
         })
     }
 
@@ -63,6 +64,16 @@ impl Channels {
     /// The unread bytes of all streams, and their limit.
     pub(crate) fn budget(&self) -> &ReceiveBudget {
         &self.budget
+    }
+
+    /// The settings of a new stream. A peer that has acknowledged the end of the handshake follows the current spec, which
+    /// allows larger frames than those that every server understands.
+    fn config(&self) -> StreamConfig {
+        let all = self.all.borrow();
+        match all.first() {
+            Some(first) if first.is_acknowledged_handshake() => StreamConfig::SPEC,
+            Some(_) | None => self.config,
+        }
     }
 
     /// The number of channels, open or closing.
@@ -78,10 +89,10 @@ impl Channels {
     ) -> Rc<Channel> {
         let channel = Channel::new(
             data_channel,
-            self.config,
+            self.config(),
             on_stream_end,
             Rc::clone(&self.last_message),
-            Rc::clone(&self.budget),
+            Arc::clone(&self.budget),
         );
         channel.accept();
         self.all.borrow_mut().push(Rc::clone(&channel));
@@ -102,10 +113,10 @@ impl Channels {
         }
         let channel = Channel::new(
             data_channel,
-            self.config,
+            self.config(),
             OnStreamEnd::Close,
             Rc::clone(&self.last_message),
-            Rc::clone(&self.budget),
+            Arc::clone(&self.budget),
         );
         self.all.borrow_mut().push(Rc::clone(&channel));
         self.inbound.borrow_mut().push_back(channel);

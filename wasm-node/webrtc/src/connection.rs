@@ -13,6 +13,7 @@ use futures::future::LocalBoxFuture;
 use futures::task::AtomicWaker;
 use futures_timer::Delay;
 use libp2p_core::muxing::{StreamMuxer, StreamMuxerEvent};
+use libp2p_webrtc_streams::StreamConfig;
 use send_wrapper::SendWrapper;
 use wasm_bindgen::JsCast;
 use web_sys::{
@@ -21,7 +22,7 @@ use web_sys::{
 
 use crate::channel::{Channel, OnStreamEnd};
 use crate::channels::Channels;
-use crate::config::{DISCONNECTED_GRACE, SILENCE_LIMIT, StreamConfig};
+use crate::config::{DISCONNECTED_GRACE, SILENCE_LIMIT};
 use crate::js::{
     Listener, SctpTransport, create_data_channel, monotonic_now, received_packet_count,
     sctp_transport,

@@ -15,13 +15,13 @@ use futures_timer::Delay;
 use libp2p_core::Multiaddr;
 use libp2p_core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p_identity::{Keypair, PeerId};
+use libp2p_webrtc_streams::StreamConfig;
 use libp2p_webrtc_utils::{noise, sdp::random_ufrag};
 use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{RtcPeerConnection, RtcSdpType, RtcSessionDescriptionInit};
 
 use crate::address::DirectAddress;
-use crate::config::StreamConfig;
 use crate::connection::{Connection, ConnectionError};
 use crate::js::{await_promise, describe, description};
 use crate::sdp;
@@ -41,7 +41,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Authenticates with `keypair`, and uses [`DIAL_TIMEOUT`] and streams that a stock rust-libp2p server supports.
+    /// Authenticates with `keypair`, and uses [`DIAL_TIMEOUT`] and streams that a stock rust-libp2p server supports. A server
+    /// that acknowledges the end of the handshake, as the current spec requires, gets [`StreamConfig::SPEC`] from then on.
     #[must_use]
     pub fn new(keypair: &Keypair) -> Self {
         Self {
@@ -88,6 +89,9 @@ pub enum DialError {
     /// The browser's own description has no SHA-256 fingerprint.
     #[error("the browser's session description has no SHA-256 fingerprint")]
     NoFingerprint,
+    /// The browser's own description has no ICE password.
+    #[error("the browser's session description has no ICE password")]
+    NoPassword,
     /// The connection ended before the handshake was complete.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
@@ -175,18 +179,8 @@ async fn connect(
     // The channel must exist before the offer: without one, the offer contains no data channel section.
     let handshake = connection.open_negotiated(HANDSHAKE_CHANNEL)?;
 
-    let ufrag = random_ufrag();
-    let offer = browser_step(peer_connection.create_offer()).await?;
-    let offer = offer
-        .unchecked_into::<RtcSessionDescriptionInit>()
-        .get_sdp()
-        .unwrap_or_default();
-    let offer = description(RtcSdpType::Offer, &sdp::with_credentials(&offer, &ufrag));
-    browser_step(peer_connection.set_local_description(&offer)).await?;
-    let local = peer_connection
-        .local_description()
-        .and_then(|description| sdp::fingerprint(&description.sdp()))
-        .ok_or(DialError::NoFingerprint)?;
+    let (local, ufrag) = describe_locally(&peer_connection).await?;
+    let local = sdp::fingerprint(&local).ok_or(DialError::NoFingerprint)?;
     let answer = description(RtcSdpType::Answer, &sdp::answer(server, &ufrag));
     browser_step(peer_connection.set_remote_description(&answer)).await?;
 
@@ -196,6 +190,36 @@ async fn connect(
         Some(expected) if expected != found => Err(DialError::WrongPeer { expected, found }),
         Some(_) | None => Ok((found, connection)),
     }
+}
+
+/// Sets the browser's own description. Returns it, and the user name and password of the server that follow from it.
+///
+/// In version 1 of the protocol, which all servers know, the page writes the server's user name into the description.
+/// Chromium is about to refuse that, and version 2 works without.
+async fn describe_locally(
+    peer_connection: &RtcPeerConnection,
+) -> Result<(String, String), DialError> {
+    let offer = browser_step(peer_connection.create_offer()).await?;
+    let offer = offer
+        .unchecked_into::<RtcSessionDescriptionInit>()
+        .get_sdp()
+        .unwrap_or_default();
+    let ufrag = random_ufrag();
+    let rewritten = description(RtcSdpType::Offer, &sdp::with_credentials(&offer, &ufrag));
+    if let Err(refusal) = browser_step(peer_connection.set_local_description(&rewritten)).await {
+        tracing::debug!(%refusal, "using version 2 of WebRTC-direct");
+        let offer = description(RtcSdpType::Offer, &offer);
+        browser_step(peer_connection.set_local_description(&offer)).await?;
+    }
+    let local = peer_connection
+        .local_description()
+        .map(|description| description.sdp())
+        .unwrap_or_default();
+    if sdp::has_ufrag(&local, &ufrag) {
+        return Ok((local, ufrag));
+    }
+    let ufrag = sdp::server_ufrag(&local).ok_or(DialError::NoPassword)?;
+    Ok((local, ufrag))
 }
 
 async fn browser_step(promise: js_sys::Promise) -> Result<JsValue, DialError> {

@@ -2,8 +2,7 @@
 //!
 //! # Modules
 //! Pure modules, tested natively:
-//! - [`frame`] is the wire format of a stream, and [`state`] its state machine (open, half-closed, reset).
-//! - `receive` buffers unread data within fixed limits.
+//! - [`frame`], [`state`] and the limits of unread data are those of `libp2p-webrtc-streams`, which servers use as well.
 //! - [`liveness`] tells a dead peer from a busy one.
 //! - [`address`] and `sdp` parse dial addresses and build session descriptions.
 //!
@@ -19,21 +18,13 @@
 
 pub mod address;
 mod config;
-pub mod frame;
 pub mod liveness;
 pub mod peer;
-mod protobuf;
-#[cfg_attr(
-    not(target_arch = "wasm32"),
-    allow(dead_code, reason = "only used in the browser")
-)]
-mod receive;
 #[cfg_attr(
     not(target_arch = "wasm32"),
     allow(dead_code, reason = "only used in the browser")
 )]
 mod sdp;
-pub mod state;
 
 #[cfg(target_arch = "wasm32")]
 mod channel;
@@ -50,9 +41,12 @@ mod stream;
 #[cfg(target_arch = "wasm32")]
 pub mod workarounds;
 
-pub use config::{DISCONNECTED_GRACE, SILENCE_LIMIT, StreamConfig};
-pub use protobuf::ProtobufError;
-pub use receive::{MAX_OVERFLOWS, MAX_UNREAD, MAX_UNREAD_PER_CONNECTION, MAX_UNREAD_UNACCEPTED};
+pub use config::{DISCONNECTED_GRACE, SILENCE_LIMIT};
+pub use libp2p_webrtc_streams::protobuf::ProtobufError;
+pub use libp2p_webrtc_streams::receive::{
+    MAX_OVERFLOWS, MAX_UNREAD, MAX_UNREAD_PER_CONNECTION, MAX_UNREAD_UNACCEPTED,
+};
+pub use libp2p_webrtc_streams::{StreamConfig, frame, state};
 
 #[cfg(target_arch = "wasm32")]
 pub use channels::{MAX_CHANNELS, MAX_PENDING_INBOUND};

@@ -8,6 +8,10 @@ use libp2p_webrtc_utils::Fingerprint;
 
 use crate::address::{DirectAddress, Host};
 
+/// What the server's user name begins with if the offer is left as the browser wrote it; the client's password follows.
+/// See [version 2 of the spec](https://github.com/libp2p/specs/pull/715).
+const PREFIX_V2: &str = "libp2p+webrtc+v2/";
+
 /// Returns the offer with `ufrag` as ICE user name and password.
 pub(crate) fn with_credentials(offer: &str, ufrag: &str) -> String {
     offer
@@ -22,6 +26,23 @@ pub(crate) fn with_credentials(offer: &str, ufrag: &str) -> String {
             }
         })
         .collect()
+}
+
+/// Whether the description has `ufrag` as its ICE user name.
+pub(crate) fn has_ufrag(description: &str, ufrag: &str) -> bool {
+    attribute(description, "a=ice-ufrag:") == Some(ufrag)
+}
+
+/// The user name and password of the server in version 2, where the client keeps the credentials of its own description.
+pub(crate) fn server_ufrag(description: &str) -> Option<String> {
+    attribute(description, "a=ice-pwd:").map(|password| format!("{PREFIX_V2}{password}"))
+}
+
+fn attribute<'a>(description: &'a str, name: &str) -> Option<&'a str> {
+    let value = description
+        .lines()
+        .find_map(|line| line.strip_prefix(name))?;
+    Some(value.trim_end())
 }
 
 /// Builds the answer that the server would give: an ICE-lite agent with one host candidate, which waits for DTLS.
@@ -93,6 +114,14 @@ mod tests {
             with_credentials(OFFER, "libp2p+webrtc+v1/x"),
             "v=0\r\na=ice-ufrag:libp2p+webrtc+v1/x\r\na=ice-pwd:libp2p+webrtc+v1/x\r\na=ice-options:trickle\r\n"
         );
+    }
+
+    #[test]
+    fn server_is_named_after_the_own_password() {
+        let server = server_ufrag(OFFER).expect("a password");
+        assert_eq!(server, "libp2p+webrtc+v2/secret");
+        assert_eq!(server_ufrag("v=0\r\n"), None);
+        assert!(has_ufrag(OFFER, "abcd") && !has_ufrag(OFFER, "abc"));
     }
 
     #[test]

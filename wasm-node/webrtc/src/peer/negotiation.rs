@@ -18,6 +18,7 @@ use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use futures_timer::Delay;
 use js_sys::{Array, JSON};
 use libp2p_swarm::Stream;
+use libp2p_webrtc_streams::StreamConfig;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{
@@ -28,7 +29,6 @@ use web_sys::{
 
 use super::config::IceServer;
 use super::signalling::{MAX_CANDIDATES, Message, MessageError, read_message, write_message};
-use crate::config::StreamConfig;
 use crate::connection::Connection;
 use crate::js::{
     INIT_LABEL, Listener, await_promise, create_labelled_channel, describe, description,

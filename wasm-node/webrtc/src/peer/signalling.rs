@@ -8,9 +8,10 @@ use std::io;
 
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use libp2p_webrtc_streams::protobuf::{
+    Field, ProtobufError, Value, WIRE_BYTES, WIRE_VARINT, next_field,
+};
 use unsigned_varint::{decode, encode};
-
-use crate::protobuf::{Field, ProtobufError, Value, WIRE_BYTES, WIRE_VARINT, next_field};
 
 /// The name of the signalling protocol.
 pub const PROTOCOL: &str = "/webrtc-signaling/0.0.1";

@@ -13,7 +13,7 @@ use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_sys::{RtcPeerConnection, RtcPeerConnectionState};
 
 use super::*;
-use crate::config::StreamConfig;
+use crate::StreamConfig;
 use crate::peer::RETRY_AFTER;
 
 wasm_bindgen_test_configure!(run_in_browser);

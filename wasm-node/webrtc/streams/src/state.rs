@@ -17,6 +17,9 @@ pub enum Dialect {
     /// stream, and any frame without data ends its reading half. So FIN_ACK is neither sent nor awaited, and
     /// STOP_SENDING is sent only after FIN, when the server's reading half has ended anyway.
     Stock,
+    /// For servers that do not know which of the other two a client speaks. FIN_ACK is sent only after FIN, when a stock
+    /// client has ended its reading half and ignores it. A client of the current spec gets it a little later.
+    LateFinAck,
 }
 
 /// Why a stream cannot be read from or written to.
@@ -106,6 +109,10 @@ pub struct Lifecycle {
     dialect: Dialect,
     writing: Writing,
     reading: Reading,
+    /// FIN was received, and its acknowledgement waits for this side's FIN.
+    owes_fin_ack: bool,
+    /// The peer has sent FIN_ACK.
+    has_fin_ack: bool,
 }
 
 impl Lifecycle {
@@ -116,6 +123,8 @@ impl Lifecycle {
             dialect,
             writing: Writing::Open,
             reading: Reading::Open,
+            owes_fin_ack: false,
+            has_fin_ack: false,
         }
     }
 
@@ -158,6 +167,12 @@ impl Lifecycle {
             && self.reading != Reading::Open
     }
 
+    /// Whether the peer has sent FIN_ACK, which stock servers never do.
+    #[must_use]
+    pub fn has_fin_ack(&self) -> bool {
+        self.has_fin_ack
+    }
+
     /// Handles a flag from the peer, and returns the flag to answer with.
     pub fn receive(&mut self, flag: Flag) -> Option<Flag> {
         match flag {
@@ -169,10 +184,15 @@ impl Lifecycle {
                 }
                 match (self.dialect, is_first) {
                     (Dialect::FinAck, true) => Some(Flag::FinAck),
-                    (Dialect::FinAck | Dialect::Stock, _) => None,
+                    (Dialect::LateFinAck, true) => {
+                        self.owes_fin_ack = true;
+                        self.take_owed_fin_ack()
+                    }
+                    (Dialect::FinAck | Dialect::Stock | Dialect::LateFinAck, _) => None,
                 }
             }
             Flag::FinAck => {
+                self.has_fin_ack = true;
                 if self.writing == Writing::Finishing {
                     self.writing = Writing::Finished;
                 }
@@ -199,7 +219,7 @@ impl Lifecycle {
         match &self.writing {
             Writing::Open | Writing::Stopped => {
                 self.writing = match self.dialect {
-                    Dialect::FinAck => Writing::Finishing,
+                    Dialect::FinAck | Dialect::LateFinAck => Writing::Finishing,
                     Dialect::Stock => Writing::Finished,
                 };
                 Ok(Some(Flag::Fin))
@@ -207,6 +227,19 @@ impl Lifecycle {
             Writing::Finishing | Writing::Finished => Ok(None),
             Writing::Broken(error) => Err(error.clone()),
         }
+    }
+
+    /// Returns the acknowledgement that [`Dialect::LateFinAck`] held back, once this side's FIN was sent. Send it after
+    /// each FIN.
+    pub fn take_owed_fin_ack(&mut self) -> Option<Flag> {
+        let is_due = match self.writing {
+            Writing::Finishing | Writing::Finished => self.owes_fin_ack,
+            Writing::Open | Writing::Stopped | Writing::Broken(_) => false,
+        };
+        is_due.then(|| {
+            self.owes_fin_ack = false;
+            Flag::FinAck
+        })
     }
 
     /// Called when this side drops the stream. Returns the flag to send: none after an orderly end, STOP_SENDING if
@@ -261,7 +294,7 @@ impl Lifecycle {
 mod tests {
     use super::*;
 
-    const BOTH: [Dialect; 2] = [Dialect::FinAck, Dialect::Stock];
+    const ALL: [Dialect; 3] = [Dialect::FinAck, Dialect::Stock, Dialect::LateFinAck];
 
     #[test]
     fn stream_is_over_after_fin_and_ack_both_ways() {
@@ -279,12 +312,35 @@ mod tests {
         let mut stream = Lifecycle::new(Dialect::Stock);
         assert_eq!(stream.receive(Flag::Fin), None);
         assert_eq!(stream.finish(), Ok(Some(Flag::Fin)));
+        assert!(stream.is_over() && !stream.has_fin_ack());
+        assert_eq!(stream.receive(Flag::FinAck), None);
+        assert!(stream.has_fin_ack(), "the server is of another kind");
+    }
+
+    #[test]
+    fn late_fin_ack_follows_fin() {
+        let mut stream = Lifecycle::new(Dialect::LateFinAck);
+        assert_eq!(stream.receive(Flag::Fin), None);
+        assert_eq!(
+            stream.take_owed_fin_ack(),
+            None,
+            "a stock client may still read"
+        );
+        assert_eq!(stream.finish(), Ok(Some(Flag::Fin)));
+        assert_eq!(stream.take_owed_fin_ack(), Some(Flag::FinAck));
+        assert_eq!(stream.take_owed_fin_ack(), None);
+        stream.receive(Flag::FinAck);
         assert!(stream.is_over());
+
+        let mut stream = Lifecycle::new(Dialect::LateFinAck);
+        assert_eq!(stream.finish(), Ok(Some(Flag::Fin)));
+        assert_eq!(stream.receive(Flag::Fin), Some(Flag::FinAck));
+        assert_eq!(stream.receive(Flag::Fin), None);
     }
 
     #[test]
     fn closing_one_half_leaves_the_other_open() {
-        for dialect in BOTH {
+        for dialect in ALL {
             let mut stream = Lifecycle::new(dialect);
             assert_eq!(stream.finish(), Ok(Some(Flag::Fin)));
             assert_eq!(stream.finish(), Ok(None), "FIN goes out once");
@@ -302,7 +358,7 @@ mod tests {
 
     #[test]
     fn dropping_an_open_stream_resets_it() {
-        for dialect in BOTH {
+        for dialect in ALL {
             let mut stream = Lifecycle::new(dialect);
             assert_eq!(stream.abandon(), Some(Flag::Reset));
             assert!(stream.is_over());
@@ -319,7 +375,7 @@ mod tests {
 
     #[test]
     fn dropping_a_finished_stream_stops_the_peer() {
-        for dialect in BOTH {
+        for dialect in ALL {
             let mut stream = Lifecycle::new(dialect);
             stream.finish().expect("open stream");
             assert_eq!(stream.abandon(), Some(Flag::StopSending));
@@ -356,7 +412,7 @@ mod tests {
 
     #[test]
     fn reset_breaks_both_halves() {
-        for dialect in BOTH {
+        for dialect in ALL {
             let mut stream = Lifecycle::new(dialect);
             assert_eq!(stream.receive(Flag::Reset), None);
             assert_eq!(stream.check_readable(), Err(StreamError::ResetByPeer));
@@ -398,13 +454,19 @@ mod tests {
 
     #[test]
     fn invariants_hold_for_all_short_sequences() {
-        // All sequences of 5 steps out of 8 kinds, in both dialects.
+        // All sequences of 5 steps out of 8 kinds, in all dialects.
         let steps: [fn(&mut Lifecycle) -> Option<Flag>; 8] = [
             |s| s.receive(Flag::Fin),
             |s| s.receive(Flag::FinAck),
             |s| s.receive(Flag::StopSending),
             |s| s.receive(Flag::Reset),
-            |s| s.finish().ok().flatten(),
+            |s| {
+                let flag = s.finish().ok().flatten();
+                // It has no effect on the state.
+                let owed = s.take_owed_fin_ack();
+                assert!(owed.is_none() || s.dialect == Dialect::LateFinAck);
+                flag
+            },
             Lifecycle::abandon,
             |s| s.fail(&StreamError::TextMessage),
             |s| {
@@ -412,7 +474,7 @@ mod tests {
                 None
             },
         ];
-        for dialect in BOTH {
+        for dialect in ALL {
             for code in 0..steps.len().pow(5) {
                 let (mut stream, mut rest) = (Lifecycle::new(dialect), code);
                 let (mut fins, mut resets, mut over) = (0, 0, false);
@@ -423,7 +485,7 @@ mod tests {
                         Some(Flag::Fin) => fins += 1,
                         Some(Flag::Reset) => resets += 1,
                         Some(Flag::FinAck) => {
-                            assert_eq!(dialect, Dialect::FinAck, "sequence {code}")
+                            assert_ne!(dialect, Dialect::Stock, "sequence {code}")
                         }
                         Some(Flag::StopSending) => {
                             assert_eq!(fins, 1, "STOP_SENDING only after FIN, sequence {code}")

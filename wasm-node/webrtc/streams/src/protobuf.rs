@@ -1,26 +1,29 @@
-//! A minimal protobuf reader for the two message types of this crate: yields all fields in order, unknown ones
-//! included. Never copies a field and never reads beyond the message. Pure.
+//! A minimal protobuf reader for the two kinds of message of libp2p's WebRTC specifications, frames and signalling:
+//! yields all fields in order, unknown ones included. Never copies a field and never reads beyond the message.
 
 use bytes::{Buf, Bytes};
 use unsigned_varint::decode::{self, Error as VarintError};
 
 /// Wire type of integers, which are encoded as varints.
-pub(crate) const WIRE_VARINT: u64 = 0;
+pub const WIRE_VARINT: u64 = 0;
 /// Wire type of length-delimited fields: bytes and strings.
-pub(crate) const WIRE_BYTES: u64 = 2;
+pub const WIRE_BYTES: u64 = 2;
 const WIRE_FIXED64: u64 = 1;
 const WIRE_FIXED32: u64 = 5;
 
 /// A field of a message. The key contains the field number and the wire type.
 #[derive(Debug)]
-pub(crate) struct Field {
-    pub(crate) key: u64,
-    pub(crate) value: Value,
+pub struct Field {
+    /// The field number, shifted left by three bits, and the wire type.
+    pub key: u64,
+    /// What follows the key.
+    pub value: Value,
 }
 
 /// The value of a [`Field`].
 #[derive(Debug)]
-pub(crate) enum Value {
+pub enum Value {
+    /// An integer of wire type [`WIRE_VARINT`].
     Number(u64),
     /// Bytes, a string, or a fixed-size integer.
     Bytes(Bytes),
@@ -47,7 +50,10 @@ pub enum ProtobufError {
 }
 
 /// Reads the next field and advances `message`; returns `None` at its end.
-pub(crate) fn next_field(message: &mut Bytes) -> Result<Option<Field>, ProtobufError> {
+///
+/// # Errors
+/// If the bytes are not a valid field. `message` cannot be read any further then.
+pub fn next_field(message: &mut Bytes) -> Result<Option<Field>, ProtobufError> {
     if !message.has_remaining() {
         return Ok(None);
     }

@@ -1,15 +1,14 @@
 //! The receive buffer of a stream: decodes frames and holds unread bytes, within one limit per stream and one per
 //! connection.
 //!
-//! This module never touches a data channel and never interprets a flag (`state.rs` does). A data channel gives the
+//! This module never touches a data channel and never interprets a flag ([`state`](crate::state) does). A data channel gives the
 //! receiver no flow control, so these limits are the only thing that stops a flood.
 
-use std::cell::Cell;
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
-use futures::task::AtomicWaker;
 
 use crate::frame::{Decoder, Flag};
 use crate::state::{Lifecycle, StreamError};
@@ -34,24 +33,31 @@ pub const MAX_OVERFLOWS: usize = 16;
 
 /// Counts the bytes that all streams of one connection hold for their readers.
 #[derive(Debug, Default)]
-pub(crate) struct ReceiveBudget {
-    used: Cell<usize>,
+pub struct ReceiveBudget {
+    used: AtomicUsize,
     /// Streams that were reset because of unread bytes.
-    overflows: Cell<usize>,
-    exceeded: Cell<bool>,
-    waker: AtomicWaker,
+    overflows: AtomicUsize,
+    exceeded: AtomicBool,
+    waker: Mutex<Option<Waker>>,
 }
 
 impl ReceiveBudget {
     /// The number of bytes held now.
-    pub(crate) fn used(&self) -> usize {
-        self.used.get()
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer has exceeded a limit of the connection.
+    #[must_use]
+    pub fn is_exceeded(&self) -> bool {
+        self.exceeded.load(Ordering::Acquire)
     }
 
     /// Ready once the peer has exceeded a limit of the connection.
-    pub(crate) fn poll_exceeded(&self, context: &Context<'_>) -> Poll<()> {
-        self.waker.register(context.waker());
-        if self.exceeded.get() {
+    pub fn poll_exceeded(&self, context: &Context<'_>) -> Poll<()> {
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+        if self.is_exceeded() {
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -61,32 +67,42 @@ impl ReceiveBudget {
     /// Changes a stream's share from `before` to `after` bytes. Returns false, and changes nothing, if that would
     /// exceed the limit.
     fn set_share(&self, before: usize, after: usize) -> bool {
-        let used = self.used.get().saturating_sub(before).saturating_add(after);
-        if used > MAX_UNREAD_PER_CONNECTION && after > before {
+        let changed = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                let used = used.saturating_sub(before).saturating_add(after);
+                (used <= MAX_UNREAD_PER_CONNECTION || after <= before).then_some(used)
+            })
+            .is_ok();
+        if !changed {
             self.exceed();
-            return false;
         }
-        self.used.set(used);
-        true
+        changed
     }
 
     /// Counts a stream with too many unread bytes.
     fn count_overflow(&self) {
-        self.overflows.set(self.overflows.get().saturating_add(1));
-        if self.overflows.get() > MAX_OVERFLOWS {
+        if self.overflows.fetch_add(1, Ordering::Relaxed) >= MAX_OVERFLOWS {
             self.exceed();
         }
     }
 
     fn exceed(&self) {
-        self.exceeded.set(true);
-        self.waker.wake();
+        self.exceeded.store(true, Ordering::Release);
+        let waker = self
+            .waker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }
 
 /// The receiving side of one stream. Dropping it returns its share of the budget.
 #[derive(Debug)]
-pub(crate) struct ReceiveBuffer {
+pub struct ReceiveBuffer {
     decoder: Decoder,
     unread: BytesMut,
     /// The stream has failed: further messages are ignored.
@@ -95,14 +111,15 @@ pub(crate) struct ReceiveBuffer {
     discarding: bool,
     /// The maximum number of unread bytes.
     limit: usize,
-    budget: Rc<ReceiveBudget>,
+    budget: Arc<ReceiveBudget>,
     /// The number of bytes that this stream takes from the budget.
     share: usize,
 }
 
 impl ReceiveBuffer {
     /// A buffer with the limit of a stream that has not been accepted.
-    pub(crate) fn new(budget: Rc<ReceiveBudget>) -> Self {
+    #[must_use]
+    pub fn new(budget: Arc<ReceiveBudget>) -> Self {
         Self {
             decoder: Decoder::default(),
             unread: BytesMut::new(),
@@ -115,17 +132,30 @@ impl ReceiveBuffer {
     }
 
     /// Raises the limit to that of a stream with a reader.
-    pub(crate) fn accept(&mut self) {
+    pub fn accept(&mut self) {
         self.limit = MAX_UNREAD;
     }
 
+    /// Whether the stream has a reader.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.limit == MAX_UNREAD
+    }
+
+    /// The number of bytes to read.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.unread.len()
+    }
+
     /// Whether there are no bytes to read.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.unread.is_empty()
     }
 
     /// Moves as many bytes as fit into `buffer`, and returns their number.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> usize {
+    pub fn read(&mut self, buffer: &mut [u8]) -> usize {
         let read = buffer.len().min(self.unread.len());
         let (filled, _) = buffer.split_at_mut(read);
         self.unread.copy_to_slice(filled);
@@ -141,7 +171,7 @@ impl ReceiveBuffer {
     ///
     /// # Errors
     /// If the stream fails. Its buffers are freed then, and all later messages are ignored.
-    pub(crate) fn receive(
+    pub fn receive(
         &mut self,
         lifecycle: &mut Lifecycle,
         message: &[u8],
@@ -157,14 +187,14 @@ impl ReceiveBuffer {
     }
 
     /// Marks the stream as failed: frees all buffers and ignores further messages.
-    pub(crate) fn fail(&mut self) {
+    pub fn fail(&mut self) {
         self.failed = true;
         self.decoder = Decoder::default();
         self.discard();
     }
 
     /// Marks the stream as having no reader: drops unread bytes and all further payload.
-    pub(crate) fn discard(&mut self) {
+    pub fn discard(&mut self) {
         self.discarding = true;
         self.unread = BytesMut::new();
         self.shrink_share();
@@ -248,16 +278,16 @@ mod tests {
 
     impl Subject {
         /// A stream that has been accepted.
-        fn new(budget: &Rc<ReceiveBudget>) -> Self {
+        fn new(budget: &Arc<ReceiveBudget>) -> Self {
             let mut stream = Self::unaccepted(budget);
             stream.received.accept();
             stream
         }
 
-        fn unaccepted(budget: &Rc<ReceiveBudget>) -> Self {
+        fn unaccepted(budget: &Arc<ReceiveBudget>) -> Self {
             Self {
                 lifecycle: Lifecycle::new(Dialect::FinAck),
-                received: ReceiveBuffer::new(Rc::clone(budget)),
+                received: ReceiveBuffer::new(Arc::clone(budget)),
             }
         }
 
@@ -290,7 +320,7 @@ mod tests {
 
     #[test]
     fn stream_is_reset_beyond_its_limit() {
-        let budget = Rc::default();
+        let budget = Arc::default();
         let mut stream = Subject::new(&budget);
         stream.fill(MAX_UNREAD).expect("fits");
         assert_eq!(budget.used(), MAX_UNREAD);
@@ -302,7 +332,7 @@ mod tests {
 
     #[test]
     fn unaccepted_stream_is_reset_beyond_its_limit() {
-        let budget = Rc::default();
+        let budget = Arc::default();
         let mut stream = Subject::unaccepted(&budget);
         stream.fill(MAX_UNREAD_UNACCEPTED).expect("fits");
         assert_eq!(budget.used(), MAX_UNREAD_UNACCEPTED);
@@ -314,7 +344,7 @@ mod tests {
 
     #[test]
     fn accepted_stream_may_hold_more() {
-        let budget = Rc::default();
+        let budget = Arc::default();
         let mut stream = Subject::unaccepted(&budget);
         stream.fill(MAX_UNREAD_UNACCEPTED).expect("fits");
         stream.received.accept();
@@ -326,7 +356,7 @@ mod tests {
 
     #[test]
     fn connection_is_closed_after_many_overflows() {
-        let budget = Rc::default();
+        let budget = Arc::default();
         for _ in 0..MAX_OVERFLOWS {
             let mut stream = Subject::unaccepted(&budget);
             assert!(stream.fill(MAX_UNREAD_UNACCEPTED + 1).is_err());
@@ -340,7 +370,7 @@ mod tests {
 
     #[test]
     fn connection_is_closed_beyond_its_limit() {
-        let budget = Rc::default();
+        let budget = Arc::default();
         let mut full = [(); 4].map(|()| Subject::new(&budget));
         for stream in &mut full {
             stream.fill(MAX_UNREAD_PER_CONNECTION / 4).expect("fits");
@@ -356,7 +386,7 @@ mod tests {
 
     #[test]
     fn reading_returns_the_budget() {
-        let budget = Rc::default();
+        let budget = Arc::default();
         let mut stream = Subject::new(&budget);
         for _ in 0..10 {
             stream.fill(MAX_UNREAD).expect("fits");
@@ -371,7 +401,7 @@ mod tests {
 
     #[test]
     fn dropped_stream_holds_nothing() {
-        let budget = Rc::default();
+        let budget = Arc::default();
         let mut stream = Subject::new(&budget);
         stream.fill(MAX_UNREAD).expect("fits");
         stream.lifecycle.finish().expect("open stream");
@@ -387,7 +417,7 @@ mod tests {
 
     #[test]
     fn payload_without_a_reader_is_dropped() {
-        let budget = Rc::default();
+        let budget = Arc::default();
         // The channel of a handshake stays open, and the peer is not notified that it has no reader.
         let mut stream = Subject::new(&budget);
         stream.received.discard();
@@ -399,7 +429,7 @@ mod tests {
 
     #[test]
     fn reset_drops_unread_bytes() {
-        let budget = Rc::default();
+        let budget = Arc::default();
         let mut stream = Subject::new(&budget);
         stream.fill(MAX_UNREAD).expect("fits");
         stream.receive(&encode_flag(Flag::Reset)).expect("a flag");
@@ -409,7 +439,7 @@ mod tests {
 
     #[test]
     fn failed_stream_ignores_further_messages() {
-        let budget = Rc::default();
+        let budget = Arc::default();
         let mut stream = Subject::new(&budget);
         assert!(stream.receive(&[0xFF; 11]).is_err());
         for _ in 0..100 {
@@ -421,7 +451,7 @@ mod tests {
 
     #[test]
     fn incomplete_frames_count_against_the_budget() {
-        let budget = Rc::default();
+        let budget = Arc::default();
         let frame = payload(FrameLimit::SPEC.max_payload());
         let (_, part) = frame.split_last().expect("not empty");
         let mut streams = Vec::new();

@@ -1,0 +1,358 @@
+//! The relay behind nginx and caddy, with the configurations of `relay/packaging`: page, document, WebSocket and client
+//! addresses. A test whose proxy is not installed is skipped, and says so.
+#![cfg(unix)]
+#![allow(clippy::wildcard_enum_match_arm)]
+
+mod support;
+
+use std::{
+    env, fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{self, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::StreamExt as _;
+use libp2p::{
+    Multiaddr, PeerId, Swarm, SwarmBuilder, Transport as _, core::upgrade, identify,
+    multiaddr::Protocol, noise, swarm::SwarmEvent, tcp, websocket, yamux,
+};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use relay::{Config, Relay};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName},
+};
+use support::{
+    PATIENCE,
+    http::{Response, exchange, request_text, socket_of},
+};
+use tokio::{
+    net::TcpStream,
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsConnector;
+
+/// The name in the packaged configurations.
+const NAME: &str = "hearts.example";
+
+/// A temporary folder for a test, removed when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("relay-proxies-{}-{number}", process::id()));
+        fs::create_dir_all(&path).expect("a folder for temporary files");
+        Self(path)
+    }
+
+    fn file(&self, name: &str, content: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, content).expect("a temporary file");
+        path.to_str().expect("text").to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A relay behind a proxy that listens on `port`.
+struct Deployment {
+    relay: Relay,
+    proxy: Child,
+    port: SocketAddr,
+    root: CertificateDer<'static>,
+    folder: Folder,
+}
+
+/// What a proxy needs to know.
+struct Site {
+    port: u16,
+    relay_port: u16,
+    certificate: String,
+    key: String,
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // nginx is where only the superuser's PATH leads.
+    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let found = folders
+        .map(|folder| folder.join(program))
+        .any(|file| file.is_file());
+    if !found {
+        println!("skipped: {program} is not installed");
+    }
+    found
+}
+
+/// A file of `relay/packaging`, with every text replaced, each of which must be there.
+fn packaged(name: &str, replacements: &[(&str, &str)]) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("packaging")
+        .join(name);
+    let mut text = fs::read_to_string(path).expect("a packaged file");
+    for (from, to) in replacements {
+        assert!(text.contains(from), "{from} is in {name}");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+impl Deployment {
+    /// Starts a relay that is announced below `path`, and a proxy with what `configure` returns.
+    async fn start(
+        path: &str,
+        change: impl FnOnce(&mut Config),
+        configure: impl FnOnce(&Folder, &Site) -> Command,
+    ) -> Self {
+        let folder = Folder::new();
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = params
+            .self_signed(&key)
+            .expect("an authority")
+            .der()
+            .clone();
+        let issuer = Issuer::new(params, key);
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new([NAME.to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &issuer).expect("signs");
+
+        let port = free_port();
+        let mut config = Config::for_tests(1);
+        let url = format!("https://{NAME}:{port}{path}");
+        config.announce = vec![url.parse().expect("a URL")];
+        config.trusted_proxies = vec!["127.0.0.1/32".parse().expect("a CIDR")];
+        change(&mut config);
+        let relay = Relay::start(config).await.expect("free ports");
+        let own = relay.page_urls().pop().expect("a page");
+        let site = Site {
+            port,
+            relay_port: socket_of(&own).port(),
+            certificate: folder.file("cert.pem", &certificate.pem()),
+            key: folder.file("key.pem", &key.serialize_pem()),
+        };
+        let proxy = configure(&folder, &site)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the proxy starts");
+        let port = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
+        let listens = timeout(PATIENCE, async {
+            while TcpStream::connect(port).await.is_err() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        listens.await.expect("the proxy listens");
+        Self {
+            relay,
+            proxy,
+            port,
+            root,
+            folder,
+        }
+    }
+
+    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.clone()).expect("an authority");
+        let provider = rustls::crypto::ring::default_provider();
+        let config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(self.port).await.expect("it listens");
+        let name = ServerName::try_from(NAME).expect("a name");
+        let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
+        let mut stream = connecting.await.expect("trust");
+        let host = format!("{NAME}:{}", self.port.port());
+        let headers = [&[("Connection", "close")], headers].concat();
+        let text = request_text(&format!("GET {path}"), &host, &headers);
+        exchange(&mut stream, text.as_bytes()).await
+    }
+
+    /// Connects as a tab does, to the address in the document.
+    async fn connect(&self, document: &serde_json::Value) -> PeerId {
+        let address: Multiaddr = document["addresses"][0]
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .expect("an address");
+        // The name leads to the proxy on this computer.
+        let mut there = Multiaddr::from(self.port.ip()).with(Protocol::Tcp(self.port.port()));
+        for part in address.iter().skip(2) {
+            let is_tls = part == Protocol::Tls;
+            there.push(part);
+            if is_tls {
+                there.push(Protocol::Sni(NAME.into()));
+            }
+        }
+        let mut client = client(&self.root);
+        client.dial(there).expect("a good address");
+        timeout(PATIENCE, async {
+            loop {
+                match client.select_next_some().await {
+                    SwarmEvent::ConnectionEstablished { peer_id, .. } => return peer_id,
+                    SwarmEvent::OutgoingConnectionError { error, .. } => panic!("{error}"),
+                    _ => {}
+                }
+            }
+        })
+        .await
+        .expect("in time")
+    }
+
+    async fn stop(mut self) {
+        self.proxy.kill().await.expect("it runs");
+        self.relay.shutdown().await;
+        drop(self.folder);
+    }
+}
+
+fn client(root: &CertificateDer<'static>) -> Swarm<identify::Behaviour> {
+    SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_other_transport(|key| {
+            let mut transport =
+                websocket::Config::new(tcp::tokio::Transport::new(tcp::Config::default()));
+            let mut tls = websocket::tls::Config::builder();
+            let certificate = websocket::tls::Certificate::new(root.to_vec());
+            tls.add_trust(&certificate)?;
+            transport.set_tls_config(tls.finish());
+            Ok(transport
+                .upgrade(upgrade::Version::V1Lazy)
+                .authenticate(noise::Config::new(key)?)
+                .multiplex(yamux::Config::default()))
+        })
+        .expect("a transport")
+        .with_behaviour(|key| {
+            identify::Behaviour::new(identify::Config::new("test/1".to_owned(), key.public()))
+        })
+        .expect("a behaviour")
+        .build()
+}
+
+fn nginx(folder: &Folder, site: &Site, replacements: &[(&str, &str)]) -> Command {
+    let listen = format!("listen 127.0.0.1:{} ssl", site.port);
+    let upstream = format!("server 127.0.0.1:{};", site.relay_port);
+    let own = [
+        ("listen 443 ssl", listen.as_str()),
+        ("server 127.0.0.1:8080;", &upstream),
+        ("/etc/ssl/hearts.example.pem", &site.certificate),
+        ("/etc/ssl/hearts.example.key", &site.key),
+    ];
+    let server = packaged("nginx.conf", &[&own, replacements].concat());
+    let data = folder.0.to_str().expect("text");
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {data}/{kind};\n"))
+        .concat();
+    let config = format!(
+        "daemon off;\nmaster_process off;\npid {data}/nginx.pid;\nerror_log stderr warn;\n\
+         events {{}}\nhttp {{\naccess_log off;\n{temporary}{server}\n}}\n"
+    );
+    let path = folder.file("nginx.conf", &config);
+    let mut command = Command::new("nginx");
+    let search = env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    command.args(["-c", &path, "-p", data]).env("PATH", search);
+    command
+}
+
+fn caddy(folder: &Folder, site: &Site) -> Command {
+    let global = "{\n\tadmin off\n\tauto_https off\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n";
+    let port = site.port;
+    // The client of the test calls the proxy by its address.
+    let address = format!(
+        "{global}https://{NAME}:{port}, https://127.0.0.1:{port} {{\n\ttls {} {}",
+        site.certificate, site.key
+    );
+    let upstream = format!("reverse_proxy 127.0.0.1:{}\n}}\n\n# Below", site.relay_port);
+    let config = packaged(
+        "Caddyfile",
+        &[
+            ("hearts.example {", &address),
+            ("reverse_proxy 127.0.0.1:8080\n}\n\n# Below", &upstream),
+        ],
+    );
+    let path = folder.file("Caddyfile", &config);
+    let data = folder.0.to_str().expect("text");
+    let mut command = Command::new("caddy");
+    command
+        .args(["run", "--adapter", "caddyfile", "--config", &path])
+        .env("HOME", data)
+        .env("XDG_DATA_HOME", data)
+        .env("XDG_CONFIG_HOME", data);
+    command
+}
+
+async fn expect_page_and_websocket(deployment: &Deployment, path: &str) {
+    let page = deployment.get(path, &[]).await;
+    assert_eq!(page.status, 200, "{}", page.head);
+    assert!(page.text().contains("<html"), "the page");
+    let document = deployment.get(&format!("{path}relay.json"), &[]).await;
+    let document = document.json();
+    let address = document["addresses"][0].as_str().expect("an address");
+    let start = format!("/dns/{NAME}/tcp/{}/tls/", deployment.port.port());
+    assert!(address.starts_with(&start), "{address}");
+    // A tab on a page with https must not be told to dial anything else.
+    assert!(!document.to_string().contains("127.0.0.1"), "{document}");
+    assert_eq!(
+        deployment.connect(&document).await,
+        deployment.relay.peer_id()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_passes_page_and_websocket_on() {
+    if !is_installed("nginx") {
+        return;
+    }
+    let deployment = Deployment::start("/", |_| {}, |folder, site| nginx(folder, site, &[])).await;
+    expect_page_and_websocket(&deployment, "/").await;
+    deployment.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_serves_the_relay_below_a_path() {
+    if !is_installed("nginx") {
+        return;
+    }
+    // With the whole path forwarded, and with the path stripped.
+    for upstream in ["http://heartchain;", "http://heartchain/;"] {
+        let below = [
+            ("    location / {", "    location /hearts/ {"),
+            ("http://heartchain;", upstream),
+        ];
+        let configure = |folder: &Folder, site: &Site| nginx(folder, site, &below);
+        let deployment = Deployment::start("/hearts", |_| {}, configure).await;
+        expect_page_and_websocket(&deployment, "/hearts/").await;
+        deployment.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caddy_passes_page_and_websocket_on() {
+    if !is_installed("caddy") {
+        return;
+    }
+    let deployment = Deployment::start("/", |_| {}, caddy).await;
+    expect_page_and_websocket(&deployment, "/").await;
+    deployment.stop().await;
+}

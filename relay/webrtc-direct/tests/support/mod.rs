@@ -1,0 +1,166 @@
+//! Two native peers on loopback, for the tests of this crate. Each test file uses only a part of it.
+#![allow(dead_code)]
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+use libp2p_core::muxing::{StreamMuxer, StreamMuxerExt};
+use libp2p_core::transport::{DialOpts, ListenerId, PortUse, TransportEvent};
+use libp2p_core::{Endpoint, Multiaddr, Transport as _};
+use libp2p_identity::{Keypair, PeerId};
+use libp2p_webrtc_direct::{
+    Certificate, Config, Connection, ConnectionError, Counters, Error, Stream, Transport,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Time limit of a test.
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// A server that accepts connections and hands them out.
+pub(crate) struct Server {
+    pub(crate) address: Multiaddr,
+    pub(crate) peer: PeerId,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) accepted: mpsc::UnboundedReceiver<Result<(PeerId, Connection), Error>>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Listens on `address`.
+    pub(crate) async fn start(address: &str, change: impl FnOnce(Config) -> Config) -> Self {
+        let (keypair, config) = config();
+        let mut transport = Transport::new(change(config));
+        let counters = transport.counters();
+        transport
+            .listen_on(ListenerId::next(), address.parse().expect("an address"))
+            .expect("a free port");
+        let mut transport = transport.boxed();
+        let address = match transport.next().await {
+            Some(TransportEvent::NewAddress { listen_addr, .. }) => listen_addr,
+            other => panic!("{other:?}"),
+        };
+        let (send, accepted) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            while let Some(event) = transport.next().await {
+                if let TransportEvent::Incoming { upgrade, .. } = event {
+                    let send = send.clone();
+                    tokio::spawn(upgrade.map(move |outcome| {
+                        let outcome =
+                            outcome.map_err(|error| Error::Io(io::Error::other(error.to_string())));
+                        let _ = send.send(outcome);
+                    }));
+                }
+            }
+        });
+        Self {
+            address,
+            peer: keypair.public().to_peer_id(),
+            counters,
+            accepted,
+            task,
+        }
+    }
+
+    /// The next connection.
+    pub(crate) async fn accept(&mut self) -> (PeerId, Connection) {
+        let accepted = self.accepted.recv().await.expect("the server runs");
+        accepted.expect("the handshake succeeds")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// New keys with default settings.
+pub(crate) fn config() -> (Keypair, Config) {
+    let keypair = Keypair::generate_ed25519();
+    let certificate = Certificate::generate().expect("a certificate");
+    (keypair.clone(), Config::new(keypair, certificate))
+}
+
+/// Dials with new keys.
+pub(crate) async fn dial(
+    address: &Multiaddr,
+    change: impl FnOnce(Config) -> Config,
+) -> Result<(PeerId, Connection), Error> {
+    let (_, config) = config();
+    let options = DialOpts {
+        role: Endpoint::Dialer,
+        port_use: PortUse::New,
+    };
+    let mut transport = Transport::new(change(config));
+    let dial = transport.dial(address.clone(), options);
+    dial.expect("a supported address").await
+}
+
+/// A connected pair: the dialer's and the listener's end.
+pub(crate) async fn pair(address: &str) -> (Server, Connection, Connection) {
+    let mut server = Server::start(address, |config| config).await;
+    let target = server.address.clone();
+    let (dialled, accepted) = tokio::join!(dial(&target, |config| config), server.accept());
+    let (peer, dialled) = dialled.expect("the handshake succeeds");
+    assert_eq!(peer, server.peer);
+    (server, dialled, accepted.1)
+}
+
+/// Opens a stream.
+pub(crate) async fn open(connection: &mut Connection) -> Result<Stream, ConnectionError> {
+    poll_fn(|context| connection.poll_outbound_unpin(context)).await
+}
+
+/// Accepts a stream.
+pub(crate) async fn accept(connection: &mut Connection) -> Result<Stream, ConnectionError> {
+    poll_fn(|context| connection.poll_inbound_unpin(context)).await
+}
+
+/// Waits for the end of a connection.
+pub(crate) async fn ended(connection: &mut Connection) -> ConnectionError {
+    match poll_fn(|context| Pin::new(&mut *connection).poll(context)).await {
+        Err(error) => error,
+        Ok(event) => panic!("{event:?}"),
+    }
+}
+
+/// Echoes every stream until the connection ends.
+pub(crate) fn serve(mut connection: Connection) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        while let Ok(stream) = accept(&mut connection).await {
+            tokio::spawn(echo(stream));
+        }
+    })
+}
+
+async fn echo(stream: Stream) -> io::Result<()> {
+    let (mut reader, mut writer) = stream.split();
+    futures::io::copy(&mut reader, &mut writer).await?;
+    writer.close().await
+}
+
+/// Writes data and checks that the same comes back, then closes the stream in order.
+pub(crate) async fn exchange(stream: Stream, data: &[u8]) -> io::Result<()> {
+    let (mut reader, mut writer) = stream.split();
+    let sending = async {
+        writer.write_all(data).await?;
+        writer.close().await
+    };
+    let mut received = Vec::new();
+    let receiving = reader.read_to_end(&mut received);
+    let (sent, read) = tokio::join!(sending, receiving);
+    sent?;
+    read?;
+    assert!(
+        received == data,
+        "{} bytes of {}",
+        received.len(),
+        data.len()
+    );
+    Ok(())
+}
