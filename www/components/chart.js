@@ -416,7 +416,8 @@ export class HeartChart extends LocalizedElement {
 
   /** Describes the chart in a sentence. */
   #describe(lines) {
-    const count = [...lines.values()].reduce((sum, line) => sum + tallyOfLine(line).count, 0);
+    const counted = (spans) => spans.reduce((sum, { tally }) => sum + tally.count, 0);
+    const count = [...lines.values()].reduce((sum, { within, spans }) => sum + within.length + counted(spans), 0);
     const shown = [...lines.values()].reduce((sum, { within, spans }) => sum + within.length + spans.length, 0);
     const text = count === 0 ? say("chart.none") : say("chart.summary", { count, people: lines.size });
     setText(this.querySelector(".chart-summary"), text);
