@@ -339,7 +339,8 @@ export class HeartChart extends LocalizedElement {
   }
 
   #askForPast() {
-    const since = this.#range > 0 ? Date.now() - this.#range : 0;
+    // Of a longer time, hours and days are drawn.
+    const since = Date.now() - (this.#range > 0 ? this.#range : BY_HOUR_MS);
     this.dispatchEvent(new CustomEvent("past-requested", { detail: { since } }));
   }
 
