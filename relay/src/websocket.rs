@@ -259,7 +259,8 @@ mod tests {
         assert!(!transport.remove_listener(ListenerId::next()));
         assert!(transport.remove_listener(id));
         let closed = next(&mut transport).expect("an event");
-        assert!(closed.is_listener_closed());
+        let is_closed = matches!(closed, TransportEvent::ListenerClosed { listener_id, .. } if listener_id == id);
+        assert!(is_closed);
     }
 
     #[test]
