@@ -17,9 +17,11 @@ use support::{Server, TIME_LIMIT, dial, exchange, open, serve};
 const ADDRESS: &str = "/ip4/127.0.0.1/udp/0/webrtc-direct";
 
 fn socket_address(address: &Multiaddr) -> SocketAddr {
-    let port = address.iter().find_map(|part| match part {
-        Protocol::Udp(port) => Some(port),
-        _ => None,
+    let port = address.iter().find_map(|part| {
+        if let Protocol::Udp(port) = part {
+            return Some(port);
+        }
+        None
     });
     SocketAddr::from(([127, 0, 0, 1], port.expect("a port")))
 }
