@@ -89,11 +89,15 @@
     true
   );
 
-  document.addEventListener("DOMContentLoaded", function () {
+  function look() {
     var found = fault();
     if (found) show(found);
     else if (shown) show(shown);
-  });
+  }
+
+  // The script may arrive before or after the rest of the page.
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", look);
+  else look();
   window.addEventListener("load", function () {
     setTimeout(function () {
       if (!ready && !shown) show("slow");

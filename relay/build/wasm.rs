@@ -212,7 +212,8 @@ export { initSync, __wbg_init_once as default };";
 
 /// Runs wasm-bindgen, unless its output for this wasm already exists.
 fn generate_glue(wasm: &Path, package: &Path) -> Result<()> {
-    let hash = sha256(&fs::read(wasm)?) + &sha256(SAFE_EXPORT.as_bytes());
+    let changes = [SAFE_EXPORT, &NOT_DECLARED.concat()].concat();
+    let hash = sha256(&fs::read(wasm)?) + &sha256(changes.as_bytes());
     let made_from = package.with_extension("sha256");
     let is_complete = PACKAGE_FILES
         .iter()
@@ -235,7 +236,7 @@ fn generate_glue(wasm: &Path, package: &Path) -> Result<()> {
         .generate(package)
         .context("wasm-bindgen cannot generate the glue")?;
     load_once(&package.join("wasm_node.js"))?;
-    document_errors(&package.join("wasm_node.d.ts"))?;
+    adapt_types(&package.join("wasm_node.d.ts"))?;
     fs::write(&made_from, hash)?;
     Ok(())
 }
@@ -251,12 +252,19 @@ fn load_once(glue: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Turns the sections about errors of Rust's documentation into those of TSDoc.
-fn document_errors(types: &Path) -> Result<()> {
+/// Members that are not for callers: a node lives until it is stopped. The second one does not exist in the libraries of most
+/// projects, so that their compilers refuse the types.
+const NOT_DECLARED: [&str; 2] = ["free(): void;", "[Symbol.dispose](): void;"];
+
+/// Leaves out [`NOT_DECLARED`], and turns the sections about errors of Rust's documentation into those of TSDoc.
+fn adapt_types(types: &Path) -> Result<()> {
     let text = fs::read_to_string(types)?;
     let mut lines: Vec<String> = Vec::new();
     let mut in_heading = false;
     for line in text.lines() {
+        if NOT_DECLARED.contains(&line.trim()) {
+            continue;
+        }
         if line.trim() == "* # Errors" {
             // Rust has an empty line before a heading.
             lines.pop_if(|before| before.trim() == "*");

@@ -260,7 +260,7 @@ export class Chromium extends WebDriver {
   }
 
   static async start() {
-    const args = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-features=WebRtcHideLocalIpsWithMdns"];
+    const args = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--js-flags=--expose-gc", "--disable-features=WebRtcHideLocalIpsWithMdns"];
     const capabilities = { "goog:chromeOptions": { args, binary: Chromium.installed() }, "goog:loggingPrefs": { browser: "WARNING" } };
     return this.connect(installed("chromedriver"), (port) => [`--port=${port}`], capabilities);
   }

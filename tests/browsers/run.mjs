@@ -4,9 +4,10 @@
 //!   node run.mjs RELAY [FOLDER]    the relay's program; a folder for screenshots of each state
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import ts from "typescript";
 import { Chromium, Firefox, Program, WebKit, freePort, until } from "./drivers.mjs";
 
 const [relayProgram, folder] = process.argv.slice(2);
@@ -185,6 +186,63 @@ async function testBrowser(Browser, relay, chromium) {
   }
 }
 
+/** What developers may rely on, in Chromium, which can be told to collect garbage. */
+async function testApi(relay, chromium) {
+  const name = `Chromium ${chromium.version.split(".")[0]}`;
+  const tab = await chromium.tab();
+  await open(tab, `${relay.url}#room=api`);
+  const load = `import(document.querySelector('script[src$="index.js"]').src.replace(/index\\.js$/, "pkg/wasm_node.js"))`;
+  await scenario(name, "a node lives without its handle", async () => {
+    await tab.evaluate(`(async () => {
+      const { HeartchainNode } = await ${load};
+      let node = await HeartchainNode.start({ room: "collected" });
+      globalThis.peersSeen = 0;
+      node.addEventListener("peers", ({ detail }) => (globalThis.peersSeen = detail.filter(({ path }) => path !== "relay").length));
+      node = null;
+    })()`);
+    for (let times = 0; times < 3; times += 1) await tab.evaluate("(async () => { gc(); await new Promise((resolve) => setTimeout(resolve, 200)); })()");
+    await tab.evaluate(`(async () => {
+      const { HeartchainNode } = await ${load};
+      globalThis.other = await HeartchainNode.start({ room: "collected" });
+    })()`);
+    await until("the collected node to meet the other one", () => tab.evaluate("globalThis.peersSeen === 1"));
+    await tab.evaluate("globalThis.other.stop()");
+  });
+  await scenario(name, "init() at once loads one instance", async () => {
+    const same = await tab.evaluate(`(async () => {
+      const { default: init } = await ${load};
+      const [first, second] = [init(), init()];
+      return first === second && (await first) === (await second);
+    })()`);
+    check(same, "two instances");
+  });
+  await scenario(name, "200 starts and stops do not grow", async () => {
+    const cycles = (count) => tab.evaluate(`(async () => {
+      const { HeartchainNode, default: init } = await ${load};
+      const { memory } = await init();
+      const peers = new Set();
+      for (let i = 0; i < ${count}; i += 1) {
+        const node = await HeartchainNode.start({ room: "cycles" });
+        peers.add(node.status().peerId);
+        await node.stop();
+      }
+      for (let i = 0; i < 3; i += 1) {
+        gc();
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      return { bytes: memory.buffer.byteLength, peers: peers.size };
+    })()`);
+    const before = await cycles(20);
+    let after = before;
+    for (let round = 0; round < 9; round += 1) after = await cycles(20);
+    check(after.peers === 1, `${after.peers} identities`);
+    // Wasm memory never shrinks, so it shows what was ever needed at once.
+    check(after.bytes <= before.bytes * 1.3, `${before.bytes} became ${after.bytes} bytes`);
+    return `ok, ${Math.round(after.bytes / 1e6)} MB`;
+  });
+  await tab.evaluate("heartchain.stop()");
+}
+
 /** A private window has a disk, as far as a page can tell: the words must be true anyway. */
 async function testPrivateWindow(relay) {
   const browser = await Firefox.start({ "browser.privatebrowsing.autostart": true });
@@ -235,12 +293,38 @@ async function testLackingFeatures(relay) {
   }
 }
 
+/** The types, as a strict project sees them. */
+async function testTypes(relay) {
+  await scenario("TypeScript", "strict project", async () => {
+    const page = await (await fetch(relay.url)).text();
+    const version = /"(v\/[^/"]+\/)index\.js"/.exec(page)[1];
+    const types = await (await fetch(new URL(`${version}pkg/wasm_node.d.ts`, relay.url))).text();
+    const project = mkdtempSync(join(tmpdir(), "heartchain-types-"));
+    try {
+      writeFileSync(join(project, "wasm_node.d.ts"), types);
+      copyFileSync(new URL("strict-app.ts", import.meta.url), join(project, "app.ts"));
+      const program = ts.createProgram([join(project, "app.ts")], {
+        strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, skipLibCheck: false, noEmit: true,
+        target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, moduleResolution: ts.ModuleResolutionKind.Bundler,
+        lib: ["lib.es2022.d.ts", "lib.dom.d.ts", "lib.dom.iterable.d.ts"], types: [],
+      });
+      const found = ts.getPreEmitDiagnostics(program).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, " "));
+      check(found.length === 0, found.slice(0, 3).join(" | "));
+      check(types.includes("@throws") && !types.includes("# Errors"), "the documentation of errors is Rust's");
+    } finally {
+      rmSync(project, { recursive: true, force: true });
+    }
+  });
+}
+
 const relay = new Relay();
 let chromium = null;
 try {
   if (!Chromium.installed()) throw new Error("Chromium and its chromedriver are not installed");
   await relay.start();
+  await testTypes(relay);
   chromium = await Chromium.start();
+  await testApi(relay, chromium);
   for (const Browser of [Firefox, WebKit]) {
     if (Browser.installed()) await testBrowser(Browser, relay, chromium);
     else console.log(`${Browser.name.padEnd(12)} skipped: not installed`);

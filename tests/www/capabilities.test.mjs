@@ -47,7 +47,7 @@ test("private_hosts_are_recognized", () => {
 const guard = await readFile(new URL("../../www/guard.js", import.meta.url), "utf8");
 
 /** Runs the guard in a page whose browser lacks some features, and returns what it does. */
-function guarded({ lacks = () => {}, language = "en-US", noModule = true } = {}) {
+function guarded({ lacks = () => {}, language = "en-US", noModule = true, readyState = "loading" } = {}) {
   const listeners = {};
   const notice = {
     hidden: true, textContent: "", children: [], appendChild(child) { this.children.push(child); }, removeAttribute() {},
@@ -62,6 +62,7 @@ function guarded({ lacks = () => {}, language = "en-US", noModule = true } = {})
     window, navigator: { language }, WebAssembly: {}, location: { reload() {} }, setTimeout: (work, ms) => timers.push({ work, ms }),
     Array: { prototype: arrays }, RegExp,
     document: {
+      readyState,
       createElement: (tag) => (tag === "script" && noModule ? { noModule: true } : {}),
       getElementById: () => notice,
       addEventListener: (type, listener) => (listeners[type] = listener),
@@ -91,6 +92,10 @@ test("old_browser_gets_a_sentence_instead_of_a_form", () => {
   const korean = guarded({ noModule: false, language: "ko-KR" });
   korean.fire("DOMContentLoaded");
   assert.match(korean.notice.textContent, /오래되어/);
+});
+
+test("guard_that_comes_late_looks_at_once", () => {
+  assert.match(guarded({ noModule: false, readyState: "interactive" }).notice.textContent, /too old/);
 });
 
 test("missing_web_assembly_is_named", () => {

@@ -1,7 +1,7 @@
 //! Replaces the wasm package in tests of the page's rendering: a node with a chain of any length, computed on demand,
 //! and with readings at any rate. Verifies nothing and connects to no one. The page's address sets the sizes:
 //! `?blocks=100000&authors=12&rate=20&fork=7&blockMs=1000` (`rate`: readings per second, with a block each second; `fork`: blocks of
-//! a side branch at the tip).
+//! a side branch at the tip; `session` and `gapMs`: after so many blocks there is a pause).
 
 const parameters = new URLSearchParams(location.search);
 const parameter = (name, fallback) => Number(parameters.get(name) ?? fallback);
@@ -13,6 +13,10 @@ const READINGS_A_BLOCK = parameter("readings", 10);
 const FORK = parameter("fork", 0);
 /** Time between two blocks of the past, ms. */
 const BLOCK_MS = parameter("blockMs", 1_000);
+
+/** Blocks of one session, and the pause between two sessions, ms. */
+const SESSION = parameter("session", Infinity);
+const GAP_MS = parameter("gapMs", 0);
 
 const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
@@ -135,7 +139,12 @@ export class HeartchainNode extends EventTarget {
   }
 
   #timeOf(index) {
-    return index > this.#pastTip ? this.#fresh[index - this.#pastTip - 1].time : this.#began - (this.#pastTip - index) * BLOCK_MS;
+    return index > this.#pastTip ? this.#fresh[index - this.#pastTip - 1].time : this.#began - this.#age(this.#pastTip - index);
+  }
+
+  /** How long before the newest block of the past another one was mined, ms. */
+  #age(blocks) {
+    return blocks * BLOCK_MS + Math.floor(blocks / SESSION) * GAP_MS;
   }
 
   #readingsOf(index) {

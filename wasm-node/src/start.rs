@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use futures::{StreamExt as _, channel::mpsc};
+use futures::{StreamExt as _, channel::mpsc, future::select};
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
@@ -115,7 +115,10 @@ pub(crate) async fn start(
     });
     // A page that stores nothing adopts nothing either.
     if own_slot != Err(Reason::Requested) {
-        spawn_local(run_adoption(node.clone(), room, own_slot.ok()));
+        let adoption = run_adoption(node.clone(), room, own_slot.ok());
+        let ended = node.ended.clone();
+        // A stopped node must not keep its state until the next search.
+        spawn_local(async move { drop(select(Box::pin(adoption), ended).await) });
     }
     Ok(node)
 }

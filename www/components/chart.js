@@ -165,6 +165,10 @@ const DENSE_PX = 5;
 /** The margins around the plot area, px at a text size of 16 px. */
 const MARGIN = { left: 40, right: 14, top: 32, bottom: 26 };
 
+/** The least distance of two times and of two dates below the chart, px at a text size of 16 px. */
+const TIME_PX = 76;
+const DATE_PX = 60;
+
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
@@ -388,7 +392,8 @@ export class HeartChart extends LocalizedElement {
     const x = (time) => area.left + ((time - from) / (to - from)) * (area.right - area.left);
     const y = (bpm) => area.bottom - ((bpm - axis.low) / (axis.high - axis.low)) * (area.bottom - area.top);
     const offset = -new Date(to).getTimezoneOffset() * 60_000;
-    const ticks = timeTicks(from, to, Math.max(2, Math.floor((area.right - area.left) / (76 * em))), offset);
+    const labelWidth = (to - from > BY_HOUR_MS ? DATE_PX : TIME_PX) * em;
+    const ticks = timeTicks(from, to, Math.max(2, Math.floor((area.right - area.left) / labelWidth)), offset);
     const label = timeLabel(ticks.step);
     this.#shown = { lines, scale: { x, y }, from, to };
     const shapes = [...lines].map(([author, line], index) => {
@@ -629,7 +634,8 @@ function shapeOf({ points, within, spans }, { x, y, area, em }, { index, count }
   const columns = spans.map((span) => ({ ...place(span), x: x(span.time) + shift, top: y(span.high), bottom: y(span.low), width: bar }));
   const spanRuns = runs(columns, first === undefined ? 0 : 3 * first.length);
   const dense = points.length * DENSE_PX > width;
-  const alone = (all) => all.filter((run) => run.length === 1).flat();
+  // A neighbour outside the range only leads a line to the edge.
+  const alone = (all) => all.filter((run) => run.length === 1).flat().filter((dot) => dot.x >= area.left);
   const strokes = dense ? spanRuns : [...spanRuns, ...readingRuns];
   return {
     sparse,

@@ -95,7 +95,7 @@ export default {
   "storage.disk": "이 브라우저에 저장됩니다. 시크릿 창은 닫으면 모두 지워집니다.",
   "storage.checking": (v, n) => `저장된 블록 ${n(v.blocks)}개의 손상 여부를 확인하는 중 …`,
   "storage.persisted": "이 브라우저에 저장되며, 디스크가 가득 차도 브라우저가 보관하기로 했습니다.",
-  "storage.week": "Safari는 7일 동안 방문하지 않으면 이를 삭제합니다. 아래에서 내보내거나 이 페이지를 홈 화면에 추가하세요.",
+  "storage.week": "Safari는 7일 동안 방문하지 않으면 저장된 데이터를 삭제합니다. 아래에서 내보내거나 이 페이지를 홈 화면에 추가하세요.",
   "storage.keep": "디스크가 가득 차도 보관 …",
   "storage.memory": "이 기기에 저장되지 않고 이 방을 연 탭에만 있습니다. 탭을 닫거나 새로 고치면 기록을 잃을 수 있습니다.",
   "storage.saving": (v, n) => `기록 ${n(v.readings)}개를 저장하는 중 …`,
