@@ -113,7 +113,7 @@ fn path(escaped: &str) -> Option<String> {
             b'%' => {
                 let digit = |byte: u8| char::from(byte).to_digit(16);
                 let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
-                u8::try_from(high << 4 | low).ok()?
+                u8::try_from((high << 4) | low).ok()?
             }
             byte => byte,
         });
