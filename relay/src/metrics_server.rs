@@ -16,7 +16,7 @@ use hyper_util::{
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text},
-    metrics::gauge::ConstGauge,
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 use tokio::{
@@ -113,38 +113,43 @@ fn process_registry(reported: &Reported) -> Registry {
 /// The state of the process, and of the slots.
 #[derive(Debug)]
 struct Process {
+    /// Current values, each with its name and help.
     values: Vec<(&'static str, &'static str, u64)>,
+    /// Counts since the start.
+    totals: Vec<(&'static str, &'static str, u64)>,
 }
 
 impl Process {
     fn read(reported: &Reported) -> Self {
         let mut values = vec![
             (
+                "heartchain_relay_max_tabs",
+                "Tabs that the relay serves at the same time",
+                count(reported.limits.borrow().reservations),
+            ),
+            (
                 "heartchain_relay_handshakes",
                 "Handshakes in progress",
                 count(reported.handshakes.len()),
-            ),
-            (
-                "heartchain_relay_handshakes_evicted",
-                "Handshakes that newcomers evicted since the start",
-                reported.handshakes.evictions(),
             ),
             (
                 "heartchain_relay_http_connections",
                 "Open HTTP connections",
                 count(reported.http.len()),
             ),
+        ];
+        let totals = vec![
+            (
+                "heartchain_relay_handshakes_evicted",
+                "Handshakes that newcomers evicted",
+                reported.handshakes.evictions(),
+            ),
             (
                 "heartchain_relay_http_connections_evicted",
-                "HTTP connections that newcomers evicted since the start",
+                "HTTP connections that newcomers evicted",
                 reported.http.evictions(),
             ),
         ];
-        values.push((
-            "heartchain_relay_max_tabs",
-            "Tabs that the relay serves at the same time",
-            count(reported.limits.borrow().reservations),
-        ));
         let (memory, files) = memory_and_files();
         if let Some(memory) = memory {
             let help = "Resident memory of the relay in bytes";
@@ -156,7 +161,7 @@ impl Process {
         if let Some(max) = max_files() {
             values.push(("process_max_fds", "Files that may be open", max));
         }
-        Self { values }
+        Self { values, totals }
     }
 }
 
@@ -166,6 +171,11 @@ impl Collector for Process {
             let gauge = ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX));
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(metric)?;
+        }
+        for (name, help, total) in &self.totals {
+            let counter = ConstCounter::new(*total);
+            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            counter.encode(metric)?;
         }
         Ok(())
     }

@@ -443,7 +443,7 @@ async fn environment_and_file_stand_for_flags() {
         "process_resident_memory_bytes",
         "process_open_fds",
         "heartchain_relay_reservations",
-        "heartchain_relay_handshakes",
+        "heartchain_relay_handshakes_evicted_total",
     ] {
         let line = metrics.lines().find(|line| line.starts_with(name));
         assert!(line.is_some(), "no {name} in {metrics}");
