@@ -128,9 +128,11 @@ fn with_variable(arg: Arg) -> Arg {
     if env::var_os(&name).is_some_and(|value| value.is_empty()) {
         return arg;
     }
-    let arg = match arg.get_action() {
-        ArgAction::Append => arg.value_delimiter(','),
-        _ => arg,
+    let is_repeatable = matches!(arg.get_action(), ArgAction::Append);
+    let arg = if is_repeatable {
+        arg.value_delimiter(',')
+    } else {
+        arg
     };
     arg.env(name).hide_env(true)
 }
@@ -152,7 +154,7 @@ fn file_arguments(
             let path = path.to_owned();
             return Err(ConfigError::UnknownKey { path, key });
         };
-        let converted = flag_arguments(flag, &key, value);
+        let converted = flag_arguments(flag, &key, &value);
         let converted = converted.map_err(|expected| ConfigError::Type {
             path: path.to_owned(),
             key,
@@ -191,32 +193,26 @@ fn read(path: &std::path::Path) -> Result<Table, ConfigError> {
 }
 
 /// One key of the file as arguments, or the type that it should have.
-fn flag_arguments(flag: &Arg, key: &str, value: Value) -> Result<Vec<OsString>, &'static str> {
+fn flag_arguments(flag: &Arg, key: &str, value: &Value) -> Result<Vec<OsString>, &'static str> {
     let is_switch = matches!(flag.get_action(), ArgAction::SetTrue);
     let is_repeatable = matches!(flag.get_action(), ArgAction::Append);
-    match value {
-        Value::Boolean(on) if is_switch => {
-            Ok(on.then(|| format!("--{key}").into()).into_iter().collect())
-        }
-        _ if is_switch => Err("true or false"),
-        Value::Array(values) if is_repeatable => values
-            .into_iter()
-            .map(|value| {
-                Ok(argument(
-                    key,
-                    &plain(value).ok_or("a list of texts or numbers")?,
-                ))
-            })
-            .collect(),
-        value => {
-            let expected = if is_repeatable {
-                "a text, a number, or a list of them"
-            } else {
-                "a text or a number"
-            };
-            Ok(vec![argument(key, &plain(value).ok_or(expected)?)])
-        }
+    if is_switch {
+        let on = value.as_bool().ok_or("true or false")?;
+        return Ok(on.then(|| format!("--{key}").into()).into_iter().collect());
     }
+    let expected = if is_repeatable {
+        "a text, a number, or a list of them"
+    } else {
+        "a text or a number"
+    };
+    if let (Value::Array(values), true) = (value, is_repeatable) {
+        let values = values.iter().map(|value| {
+            let text = plain(value).ok_or("a list of texts or numbers")?;
+            Ok(argument(key, &text))
+        });
+        return values.collect();
+    }
+    Ok(vec![argument(key, &plain(value).ok_or(expected)?)])
 }
 
 fn argument(key: &str, value: &str) -> OsString {
@@ -224,9 +220,9 @@ fn argument(key: &str, value: &str) -> OsString {
 }
 
 /// A value as it would be on the command line.
-fn plain(value: Value) -> Option<String> {
+fn plain(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => Some(text),
+        Value::String(text) => Some(text.clone()),
         Value::Integer(number) => Some(number.to_string()),
         Value::Float(number) => Some(number.to_string()),
         Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
@@ -266,9 +262,11 @@ fn is_information(arg: &Arg) -> bool {
 }
 
 fn describe(error: clap::Error) -> ConfigError {
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ConfigError::Information(error),
-        _ => ConfigError::Flags(first_paragraph(&error)),
+    let kind = error.kind();
+    if matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        ConfigError::Information(error)
+    } else {
+        ConfigError::Flags(first_paragraph(&error))
     }
 }
 

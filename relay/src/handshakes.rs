@@ -68,28 +68,29 @@ impl Transport for LimitHandshakes {
         context: &mut Context<'_>,
     ) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
         let event = Pin::new(&mut self.inner).poll(context);
-        event.map(|event| match event {
-            TransportEvent::Incoming {
+        event.map(|event| {
+            let TransportEvent::Incoming {
                 listener_id,
                 upgrade,
                 local_addr,
                 send_back_addr,
-            } => {
-                let slot = self.slots.take(network_of_address(&send_back_addr));
-                let upgrade = async move {
-                    match slot.run(upgrade).await {
-                        Ok(outcome) => outcome,
-                        Err(evicted) => Err(io::Error::other(evicted)),
-                    }
-                };
-                TransportEvent::Incoming {
-                    listener_id,
-                    upgrade: upgrade.boxed(),
-                    local_addr,
-                    send_back_addr,
+            } = event
+            else {
+                return event.map_upgrade(FutureExt::boxed);
+            };
+            let slot = self.slots.take(network_of_address(&send_back_addr));
+            let upgrade = async move {
+                match slot.run(upgrade).await {
+                    Ok(outcome) => outcome,
+                    Err(evicted) => Err(io::Error::other(evicted)),
                 }
+            };
+            TransportEvent::Incoming {
+                listener_id,
+                upgrade: upgrade.boxed(),
+                local_addr,
+                send_back_addr,
             }
-            other => other.map_upgrade(FutureExt::boxed),
         })
     }
 }

@@ -123,12 +123,14 @@ impl Relay {
     /// Fails if a port cannot be bound, the identity cannot be loaded, or the page's folder cannot be read.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let ports = wanted_ports(&config);
-        Self::try_start(config).await.map_err(|error| match error {
-            // All that are taken, not only the first.
-            StartError::Listen { ref source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                TakenPorts::among(&ports).map_or(error, StartError::PortsInUse)
+        Self::try_start(config).await.map_err(|error| {
+            if let StartError::Listen { source, .. } = &error
+                && source.kind() == io::ErrorKind::AddrInUse
+            {
+                // All that are taken, not only the first.
+                return TakenPorts::among(&ports).map_or(error, StartError::PortsInUse);
             }
-            error => error,
+            error
         })
     }
 

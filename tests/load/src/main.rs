@@ -2,6 +2,10 @@
 //!
 //! `tests/load/run.sh` runs it against the release relay, and against js-libp2p's. It is no test: the figures depend on
 //! the computer, so it prints the load of the computer with them.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a client waits for one of libp2p's many events"
+)]
 
 mod arrivals;
 mod attacks;

@@ -119,8 +119,10 @@ fn limit_of_zero_means_no_limit() {
 
 #[test]
 fn page_size_is_limited_in_bytes() {
-    let mut limits = Limits::default();
-    limits.registrations = 1_024;
+    let limits = Limits {
+        registrations: 1_024,
+        ..Limits::default()
+    };
     let mut table = table(|changed| changed.registrations = limits.registrations);
     let now = Instant::now();
     for _ in 0..limits.registrations {
