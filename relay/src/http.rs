@@ -183,9 +183,8 @@ async fn relay_document(
 }
 
 /// Whether the relay works: it answers at all, and the event loop of libp2p runs.
-pub(crate) async fn health(heartbeat: Option<Extension<Heartbeat>>) -> Response {
-    let works = heartbeat.is_none_or(|Extension(heartbeat)| heartbeat.is_recent());
-    if works {
+async fn health(Extension(heartbeat): Extension<Heartbeat>) -> Response {
+    if heartbeat.is_recent() {
         text_response(StatusCode::OK, "The relay works.\n")
     } else {
         let stuck = "The relay is stuck. Restart it.\n";
@@ -428,6 +427,17 @@ mod tests {
         ] {
             assert_eq!(is_subresource_path(path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn stuck_event_loop_is_noticed() {
+        let mut heartbeat = Heartbeat::new();
+        assert!(heartbeat.is_recent());
+        let earlier = heartbeat.start.checked_sub(STUCK);
+        heartbeat.start = earlier.expect("the computer runs for longer");
+        assert!(!heartbeat.is_recent());
+        heartbeat.beat();
+        assert!(heartbeat.is_recent());
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// The response to a request. `route` only fails if a handler does, and ours do not.
+    /// The response to a request.
     pub(crate) async fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,

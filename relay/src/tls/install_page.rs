@@ -15,7 +15,7 @@ use super::LocalAuthority;
 use crate::{
     addresses::Authority,
     client::Client,
-    http::{CERTIFICATE_PATH, HEALTH_PATH, certificate_file, health, with_common_headers},
+    http::{CERTIFICATE_PATH, certificate_file, with_common_headers},
 };
 
 const PAGE: &str = include_str!("install/page.html");
@@ -30,7 +30,6 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 /// The routes by plain http.
 pub(crate) fn install_router(authority: Arc<LocalAuthority>) -> Router {
     Router::new()
-        .route(HEALTH_PATH, get(health))
         .route(CERTIFICATE_PATH, get(certificate_file))
         .route("/install.css", get(style))
         .fallback(get(page))
