@@ -185,9 +185,9 @@ export async function startCanBeCanceled(node) {
   // As React's StrictMode does: a component is mounted, unmounted, and mounted again.
   const controller = new AbortController();
   const first = node.constructor.start(options, { signal: controller.signal });
-  controller.abort(new Error("unmounted"));
+  controller.abort(new Error("the component was unmounted"));
   const second = node.constructor.start(options);
-  equal((await rejection(first, "a canceled start")).message, "unmounted", "its reason");
+  equal((await rejection(first, "a canceled start")).message, "the component was unmounted", "its reason");
   equal((await second).status().peerId, peerId, "the second start has the identity");
   equal((await second).status().storage.slot, 0, "in the same slot");
   await (await second).stop();

@@ -236,9 +236,16 @@ async fn fork_view_shows_both_branches() -> Outcome {
         a.until_shows("fork-view", "only in the other (2 blocks)")
             .await?;
 
-        // The chain grows until the fork is too old to be shown.
+        // However far the chain grows, the fork of the lesson stays until it is dismissed.
         agreement(&[&a, &b], 6).await?;
-        grow_to(&b, 91, 9).await?;
+        grow_to(&b, 91, 12).await?;
+        a.until("the same height", "node => node.status().tip.index >= 12")
+            .await?;
+        a.until_shows("fork-view", "only in the other (2 blocks)")
+            .await?;
+        ensure!(a.evaluate(hidden).await? == false, "the fork is gone");
+        a.evaluate("document.querySelector('fork-view button').click()")
+            .await?;
         a.until_page(
             &format!("the fork to go: {hidden}"),
             &format!("() => {hidden}"),
