@@ -25,7 +25,7 @@ use libp2p::{
     },
 };
 
-use crate::{limits::Limits, token_bucket::TokenBucket};
+use crate::limits::Limits;
 
 /// Age at which a handshake without an outcome counts as failed. libp2p itself gives up after 10 s.
 const HANDSHAKE_LIFETIME: Duration = Duration::from_secs(15);
@@ -41,15 +41,11 @@ pub(crate) struct Behaviour {
     /// Established connections, with their peer and network.
     connections: HashMap<ConnectionId, (PeerId, Network)>,
     limits: ConnectionLimits,
-    /// WebRTC handshakes that are in progress or failed. libp2p-webrtc leaks a socket and some 100 kB for each that
-    /// fails, so their rate is limited. A handshake that succeeds returns its token.
-    webrtc: TokenBucket,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Handshake {
     network: Network,
-    is_webrtc: bool,
     started: Instant,
 }
 
@@ -76,8 +72,6 @@ enum Refusal {
     Handshakes(usize),
     #[error("already {0} handshakes with the same network")]
     HandshakesPerNetwork(usize),
-    #[error("too many WebRTC handshakes failed recently")]
-    WebRtc,
     #[error("already {0} connections")]
     Connections(usize),
     #[error("already {0} connections with the same network")]
@@ -100,7 +94,6 @@ impl Behaviour {
                 connections_per_network: limits.connections_per_network,
                 connections_per_peer: limits.connections_per_peer,
             },
-            webrtc: TokenBucket::new(limits.webrtc_token_bucket(), Instant::now()),
         }
     }
 
@@ -121,13 +114,8 @@ impl Behaviour {
         }
         let max = self.limits.handshakes;
         check_below(self.handshakes.len(), max, Refusal::Handshakes)?;
-        let is_webrtc = remote.iter().any(|part| part == Protocol::WebRTCDirect);
-        if is_webrtc && !self.webrtc.try_take(now) {
-            return Err(Refusal::WebRtc);
-        }
         let handshake = Handshake {
             network,
-            is_webrtc,
             started: now,
         };
         self.handshakes.insert(connection, handshake);
@@ -141,10 +129,7 @@ impl Behaviour {
         peer: PeerId,
         remote: &Multiaddr,
     ) -> Result<(), Refusal> {
-        let handshake = self.handshakes.remove(&connection);
-        if handshake.is_some_and(|handshake| handshake.is_webrtc) {
-            self.webrtc.refund();
-        }
+        self.handshakes.remove(&connection);
         let others = || self.connections.values();
         let of_peer = others().filter(|(other, _)| *other == peer).count();
         let max = self.limits.connections_per_peer;
@@ -374,35 +359,6 @@ mod tests {
         assert_eq!(limiter.start_handshake(second, &from, almost), refusal);
         let later = now + HANDSHAKE_LIFETIME;
         assert_eq!(limiter.start_handshake(third, &from, later), Ok(()));
-    }
-
-    #[test]
-    fn failed_webrtc_handshakes_are_rate_limited() {
-        let mut limiter = limiter(|limits| {
-            limits.unfinished_webrtc = 2;
-            limits.unfinished_webrtc_refill = Duration::from_secs(60);
-        });
-        let now = Instant::now();
-        let webrtc = address("/ip4/192.0.2.1/udp/1/webrtc-direct");
-        let [first, second, third, fourth, fifth] = ids();
-        assert_eq!(limiter.start_handshake(first, &webrtc, now), Ok(()));
-        assert_eq!(limiter.start_handshake(second, &webrtc, now), Ok(()));
-        limiter.handshakes.remove(&first);
-        assert_eq!(
-            limiter.start_handshake(third, &webrtc, now),
-            Err(Refusal::WebRtc)
-        );
-        // WebSocket handshakes leak nothing, and a handshake that succeeds returns its token.
-        let websocket = address("/ip4/192.0.2.1/tcp/1/ws");
-        assert_eq!(limiter.start_handshake(fourth, &websocket, now), Ok(()));
-        assert_eq!(limiter.admit(second, PeerId::random(), &webrtc), Ok(()));
-        assert_eq!(limiter.start_handshake(third, &webrtc, now), Ok(()));
-        assert_eq!(
-            limiter.start_handshake(fifth, &webrtc, now),
-            Err(Refusal::WebRtc)
-        );
-        let later = now + Duration::from_secs(61);
-        assert_eq!(limiter.start_handshake(fifth, &webrtc, later), Ok(()));
     }
 
     #[test]

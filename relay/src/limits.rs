@@ -29,11 +29,6 @@ pub struct Limits {
     /// Concurrent handshakes from one IPv4 address or IPv6 /64: thirty tabs that open in the same second, with a
     /// margin.
     pub pending_connections_per_network: usize,
-    /// WebRTC handshakes that may be in progress or fail in a burst. libp2p-webrtc leaks a socket and some 100 kB for
-    /// each that fails. Enough for a class on a bad radio link, several times.
-    pub unfinished_webrtc: u32,
-    /// Time after which one more WebRTC handshake may fail.
-    pub unfinished_webrtc_refill: Duration,
     /// How long a connection may have no stream and no reservation: many times the time between loading the page and
     /// making a reservation.
     pub idle_connection: Duration,
@@ -123,8 +118,6 @@ impl Default for Limits {
             connections_per_peer: 8,
             pending_connections: 128,
             pending_connections_per_network: 40,
-            unfinished_webrtc: 256,
-            unfinished_webrtc_refill: Duration::from_secs(5 * 60),
             idle_connection: Duration::from_secs(60),
             websocket_message_bytes: 1 << 20,
             streams_per_connection: 128,
@@ -179,11 +172,16 @@ impl Limits {
         }
     }
 
-    pub(crate) fn webrtc_token_bucket(&self) -> TokenBucketConfig {
-        TokenBucketConfig {
-            burst: self.unfinished_webrtc,
-            refill: self.unfinished_webrtc_refill,
-        }
+    /// The limits of each listener for WebRTC-direct. It counts connections from the moment at which a peer has proved
+    /// its address; before that, it forgets the oldest handshake for a new one.
+    pub(crate) fn webrtc(&self) -> libp2p_webrtc_direct::Limits {
+        let mut limits = libp2p_webrtc_direct::Limits::default();
+        limits.connections = self.connections;
+        limits.connections_per_network = self.connections_per_network;
+        limits.pending_incoming = self.pending_connections;
+        // A channel that is closing still counts.
+        limits.channels = self.streams_per_connection.saturating_mul(2);
+        limits
     }
 
     pub(crate) fn relay(&self) -> relay::Config {

@@ -48,11 +48,6 @@ impl TokenBucket {
             None => false,
         }
     }
-
-    /// Returns a token that was taken.
-    pub(crate) fn refund(&mut self) {
-        self.tokens = self.tokens.saturating_add(1).min(self.config.burst);
-    }
 }
 
 #[cfg(test)]
@@ -60,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_return_with_time_or_by_refund() {
+    fn tokens_return_with_time() {
         let config = TokenBucketConfig {
             burst: 3,
             refill: Duration::from_secs(1),
@@ -70,8 +65,6 @@ mod tests {
         let mut bucket = TokenBucket::new(config, start);
         assert!(bucket.try_take(at(0)) && bucket.try_take(at(0)) && bucket.try_take(at(0)));
         assert!(!bucket.try_take(at(0)));
-        assert!(bucket.try_take(at(1)) && !bucket.try_take(at(1)));
-        bucket.refund();
         assert!(bucket.try_take(at(1)) && !bucket.try_take(at(1)));
         assert!(bucket.try_take(at(100)) && bucket.try_take(at(100)) && bucket.try_take(at(100)));
         assert!(!bucket.try_take(at(100)), "no more than the burst is saved");
