@@ -34,6 +34,7 @@ all             the parts above and the long ones:
   soak          10,000 streams and 500 connections of two tabs, to find leaks; and a browser killed 50 times with one
                 profile, which must lose no confirmed reading
   bench         the figures of docs/benchmarks.md
+  load          a release relay with 2,000 tabs and under attack, and js-libp2p's beside it
 HELP
 }
 
@@ -440,6 +441,10 @@ quick_crates() {
   fi
 }
 
+load() {
+  part load tests/load/run.sh
+}
+
 every_change() {
   format
   lint
@@ -469,7 +474,7 @@ install_for() {
 
 run() {
   case $1 in
-    every_change | format | lint | purity | unit | docs | www | export_verifier | browser | end_to_end | accessibility | relay | namespaces | browsers | simulation | soak | fuzz | bench) "$1" ;;
+    every_change | format | lint | purity | unit | docs | www | export_verifier | browser | end_to_end | accessibility | relay | namespaces | browsers | simulation | soak | fuzz | bench | load) "$1" ;;
     interop)
       interop_rounds=50
       interop
@@ -486,6 +491,7 @@ run() {
       simulation
       soak
       bench
+      load
       ;;
     *)
       usage >&2

@@ -61,9 +61,13 @@ function count(tally, bpm) {
 
 /** Counts how long a reading held. */
 function hold(tally, bpm, ms) {
-  const kind = bpm < ACTIVE_BPM ? "rest" : "active";
-  tally[`${kind}Ms`] += ms;
-  tally[`${kind}Sum`] += bpm * ms;
+  if (bpm < ACTIVE_BPM) {
+    tally.restMs += ms;
+    tally.restSum += bpm * ms;
+  } else {
+    tally.activeMs += ms;
+    tally.activeSum += bpm * ms;
+  }
 }
 
 /** @param {Tally} tally changed @param {Tally} other */

@@ -330,7 +330,8 @@ function shownStatus(status, peers, say) {
   const relayLost = !status.relays.some((relay) => relay.connected);
   const block = status.tip.index;
   if (counts.all === 0) {
-    const key = relayLost ? "status.aloneWithoutRelay" : "status.alone";
+    const lost = relayLost ? "status.aloneWithoutRelay" : "status.alone";
+    const key = isFull(status.relays) ? "status.relayFull" : lost;
     return { sentence: say(key), tone: "warning" };
   }
   if (status.state === "syncing") {
@@ -341,6 +342,11 @@ function shownStatus(status, peers, say) {
   return relayLost
     ? { sentence: say("status.withoutRelay", counts), tone: "warning" }
     : { sentence: say("status.inSync", { block, ...counts }), tone: "good" };
+}
+
+/** Whether other tabs cannot find this one, because no relay has room for it. */
+function isFull(relays) {
+  return relays.some((relay) => relay.full) && !relays.some((relay) => relay.reserved);
 }
 
 /** What the node is still doing before its state is known. It accepts readings in the meantime. */

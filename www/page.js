@@ -5,7 +5,7 @@ import { MAX_OWN_SHOWN } from "./components/chain.js";
 import "./components/frame.js";
 import { capabilities, hashForRoom, isPrivateAddress, isPrivateHost, linkToRoom, roomFromHash } from "./input.js";
 import { ChainWindow, ReadingFeed, coalesce, readText, rivals, saveAs } from "./model.js";
-import { peerIdOf, setAuthorOrder } from "./messages.js";
+import { lookOf, peerIdOf, setAuthorOrder } from "./messages.js";
 import { qrModules } from "./node.js";
 import { enableOffline, isReplaced } from "./offline.js";
 import { requested, starting } from "./start.js";
@@ -254,7 +254,9 @@ function presentChart(node, soon, self, { ChainHistory, HistoryDisk }) {
   const orderAuthors = soon(() => setAuthorOrder(past.authors().map(peerIdOf)), ORDER_REST_MS);
   past.addEventListener("change", orderAuthors);
   past.addEventListener("change", soon(() => chart.refresh(), PAST_REST_MS));
-  node.addEventListener("reading", orderAuthors);
+  node.addEventListener("reading", ({ detail }) => {
+    if (lookOf(peerIdOf(detail.author)) === null) orderAuthors();
+  });
   addEventListener("visibilitychange", () => past.save({ now: document.hidden }));
   chart.addEventListener("past-requested", ({ detail }) => feed.loadSince(detail.since));
   feed.addEventListener("change", soon(() => chart.refresh(), CHART_REST_MS));

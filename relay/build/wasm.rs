@@ -209,9 +209,6 @@ function __wbg_init_once(module_or_path) {
 }
 
 export { initSync, __wbg_init_once as default };";
-/// How Rust documents errors, and how TSDoc does.
-const RUST_ERRORS: &str = "     *\n     * # Errors\n     * ";
-const TSDOC_ERRORS: &str = "     * @throws ";
 
 /// Runs wasm-bindgen, unless its output for this wasm already exists.
 fn generate_glue(wasm: &Path, package: &Path) -> Result<()> {
@@ -237,20 +234,39 @@ fn generate_glue(wasm: &Path, package: &Path) -> Result<()> {
         .remove_producers_section(true)
         .generate(package)
         .context("wasm-bindgen cannot generate the glue")?;
-    adapt(&package.join("wasm_node.js"), UNSAFE_EXPORT, SAFE_EXPORT)?;
-    adapt(&package.join("wasm_node.d.ts"), RUST_ERRORS, TSDOC_ERRORS)?;
+    load_once(&package.join("wasm_node.js"))?;
+    document_errors(&package.join("wasm_node.d.ts"))?;
     fs::write(&made_from, hash)?;
     Ok(())
 }
 
-/// Replaces a text in a generated file, which must contain it.
-fn adapt(file: &Path, from: &str, to: &str) -> Result<()> {
-    let text = fs::read_to_string(file)?;
+/// Makes `init()` load the wasm once.
+fn load_once(glue: &Path) -> Result<()> {
+    let text = fs::read_to_string(glue)?;
     ensure!(
-        text.contains(from),
-        "wasm-bindgen writes {} in another way than expected, without {from:?}",
-        file.display()
+        text.contains(UNSAFE_EXPORT),
+        "the glue of this version of wasm-bindgen has another export than {UNSAFE_EXPORT:?}"
     );
-    fs::write(file, text.replace(from, to))?;
+    fs::write(glue, text.replace(UNSAFE_EXPORT, SAFE_EXPORT))?;
+    Ok(())
+}
+
+/// Turns the sections about errors of Rust's documentation into those of TSDoc.
+fn document_errors(types: &Path) -> Result<()> {
+    let text = fs::read_to_string(types)?;
+    let mut lines: Vec<String> = Vec::new();
+    let mut in_heading = false;
+    for line in text.lines() {
+        if line.trim() == "* # Errors" {
+            // Rust has an empty line before a heading.
+            lines.pop_if(|before| before.trim() == "*");
+            in_heading = true;
+        } else if std::mem::take(&mut in_heading) {
+            lines.push(line.replacen("* ", "* @throws ", 1));
+        } else {
+            lines.push(line.to_owned());
+        }
+    }
+    fs::write(types, lines.join("\n") + "\n")?;
     Ok(())
 }

@@ -21,14 +21,17 @@ use ppp::v2::{Addresses, Command, Header};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
     time::{Duration, sleep, timeout},
 };
 
 use crate::{
-    client::Connection, connection_limits::network_of_ip, limits::Limits,
-    per_ip_permits::PerIpPermits, site::Site, tls,
+    client::Connection,
+    fair_slots::{FairSlots, SlotHandle},
+    limits::Limits,
+    network::{Network, network_of_ip},
+    site::Site,
+    tls,
 };
 
 /// Pause after a failed `accept`, for example because the process has no file descriptors left.
@@ -51,28 +54,25 @@ const HTTP2_SEND_BUFFER: usize = 64 * 1024;
 pub(crate) struct Acceptor {
     site: Arc<Site>,
     limits: Arc<Limits>,
-    slots: Arc<Semaphore>,
-    permits: PerIpPermits,
+    slots: FairSlots,
 }
 
 impl Acceptor {
-    pub(crate) fn new(site: Site, limits: Limits) -> Self {
+    pub(crate) fn new(site: Site, limits: Limits, slots: FairSlots) -> Self {
         Self {
             site: Arc::new(site),
-            slots: Arc::new(Semaphore::new(limits.http_connections)),
             limits: Arc::new(limits),
-            permits: PerIpPermits::default(),
+            slots,
         }
     }
 
     /// Accepts and serves the connections of one listener. Never returns in normal operation.
+    ///
+    /// A newcomer always gets a slot: when all are taken, the oldest connection of the network that holds the most is
+    /// dropped.
     pub(crate) async fn serve(self, listener: TcpListener) {
         let mut connections = JoinSet::new();
         loop {
-            // Acquired before `accept`: connections over the limit wait in the system's backlog.
-            let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
-                return;
-            };
             let (stream, remote) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -93,45 +93,46 @@ impl Acceptor {
             };
             while connections.try_join_next().is_some() {}
             let acceptor = self.clone();
+            let slot = self.slots.take(self.network_of(remote.ip()));
+            let handle = slot.handle();
             connections.spawn(async move {
                 let lifetime = acceptor.limits.http_connection_duration;
-                // A connection that fails or takes too long is dropped. The browser will reconnect.
-                match timeout(lifetime, acceptor.connect(stream, connection)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::debug!(%error, %remote, "an HTTP connection failed"),
-                    Err(_) => tracing::debug!(%remote, "an HTTP connection took too long"),
+                let work = timeout(lifetime, acceptor.connect(stream, connection, handle));
+                // A connection that fails, takes too long or is evicted is dropped. The browser will reconnect.
+                match slot.run(work).await {
+                    Ok(Ok(Ok(()))) => {}
+                    Ok(Ok(Err(error))) => {
+                        tracing::debug!(%error, %remote, "an HTTP connection failed");
+                    }
+                    Ok(Err(_)) => tracing::debug!(%remote, "an HTTP connection took too long"),
+                    Err(evicted) => tracing::debug!(%remote, %evicted, "an HTTP connection ended"),
                 }
-                drop(slot);
             });
         }
     }
 
-    async fn connect(self, mut stream: TcpStream, mut connection: Connection) -> io::Result<()> {
+    /// The network whose share a connection uses. A proxy forwards the connections of many clients.
+    fn network_of(&self, ip: IpAddr) -> Network {
+        if self.site.proxies.contains(ip) {
+            return None;
+        }
+        network_of_ip(ip)
+    }
+
+    async fn connect(
+        self,
+        mut stream: TcpStream,
+        mut connection: Connection,
+        slot: SlotHandle,
+    ) -> io::Result<()> {
         let patience = self.limits.http_header_timeout;
-        let max = self.limits.http_connections_per_network;
         let is_proxy = self.site.proxies.contains(connection.remote.ip());
-        let of_remote = |ip: IpAddr| {
-            let network = network_of_ip(ip);
-            // A proxy forwards the connections of many clients.
-            let network = if self.site.proxies.contains(ip) {
-                None
-            } else {
-                network
-            };
-            self.permits.try_acquire(network, max)
-        };
-        let Some(mut permit) = of_remote(connection.remote.ip()) else {
-            return Ok(());
-        };
         let mut first = timeout(patience, first_byte(&stream)).await??;
         if is_proxy && first == Some(PROXY_SIGNATURE) {
             if let Some((client, local)) = timeout(patience, proxied(&mut stream)).await?? {
                 connection.remote = client;
                 connection.local = local;
-                let Some(of_client) = of_remote(client.ip()) else {
-                    return Ok(());
-                };
-                permit = of_client;
+                slot.move_to(self.network_of(client.ip()));
             }
             first = timeout(patience, first_byte(&stream)).await??;
         }
@@ -149,7 +150,6 @@ impl Acceptor {
             }
             (_, Some(_)) => self.serve_http1(stream, connection).await?,
         }
-        drop(permit);
         Ok(())
     }
 

@@ -2,9 +2,13 @@
 //!
 //! The relay takes no part in gossip or chain sync.
 
+use std::sync::Arc;
+
 use libp2p::{identify, identity::Keypair, ping, relay, swarm::NetworkBehaviour};
 
-use crate::{connection_limits, limits::Limits, rendezvous};
+use crate::{
+    connection_limits, hop_limits::HopLimits, limits::Limits, metrics::Metrics, rendezvous,
+};
 
 /// The protocol version announced by identify.
 const PROTOCOL_VERSION: &str = "heartchain/1";
@@ -12,7 +16,7 @@ const PROTOCOL_VERSION: &str = "heartchain/1";
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     // First, so that a connection over the limit is refused before the other behaviours set anything up for it.
-    connection_limits: connection_limits::Behaviour,
+    pub(crate) connection_limits: connection_limits::Behaviour,
     relay: relay::Behaviour,
     pub(crate) rendezvous: rendezvous::Behaviour,
     identify: identify::Behaviour,
@@ -20,12 +24,22 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new(key: &Keypair, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        key: &Keypair,
+        limits: &Limits,
+        hop_limits: &HopLimits,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let mut relay = limits.relay();
+        let limiter = hop_limits.reservation_limiter();
+        relay.reservation_rate_limiters.push(limiter);
+        let limiter = hop_limits.circuit_limiter();
+        relay.circuit_src_rate_limiters.push(limiter);
         let public = key.public();
         let agent = concat!("heartchain-relay/", env!("CARGO_PKG_VERSION"));
         Self {
-            connection_limits: connection_limits::Behaviour::new(limits),
-            relay: relay::Behaviour::new(public.to_peer_id(), limits.relay()),
+            connection_limits: connection_limits::Behaviour::new(limits, hop_limits, metrics),
+            relay: relay::Behaviour::new(public.to_peer_id(), relay),
             rendezvous: rendezvous::behaviour(),
             identify: identify::Behaviour::new(
                 identify::Config::new(PROTOCOL_VERSION.to_owned(), public)

@@ -17,6 +17,7 @@ use crate::{
     announce::MAX_ANNOUNCED,
     config::Config,
     identity::IdentitySource,
+    operations::OperationFlags,
     origins::MAX_ORIGINS,
     tls::{AcmeConfig, TlsSource},
 };
@@ -120,6 +121,10 @@ pub struct Cli {
     /// The certificate is stored in --data-dir if given. Otherwise every start generates a new one.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+
+    /// The flags for operators.
+    #[command(flatten)]
+    pub operations: OperationFlags,
 }
 
 /// Why the flags do not result in a valid configuration.
@@ -207,6 +212,8 @@ impl TryFrom<Cli> for Config {
             trusted_proxies,
             allowed_origins,
             tls,
+            limits: cli.operations.limits(),
+            metrics_listen: cli.operations.metrics_listen,
             ..Self::new(identity)
         })
     }
@@ -337,6 +344,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::limits::Limits;
 
     fn config(flags: &[&str]) -> Config {
         let flags = ["relay"].iter().chain(flags);
@@ -358,7 +366,7 @@ mod tests {
     #[test]
     fn every_flag_reaches_the_config() {
         let flags = "--listen-ip 0.0.0.0 --listen-ip ::1 --http-port 1 --webrtc-port 3 --stun-port 4 --page /p --data-dir /d \
-                     --announce https://a.example --trusted-proxy 10.0.0.0/8 --allow-origin * --tls-cert /c --tls-key /k";
+                     --announce https://a.example --trusted-proxy 10.0.0.0/8 --allow-origin * --tls-cert /c --tls-key /k --max-tabs 1000";
         let flags: Vec<&str> = flags.split_whitespace().collect();
         let given = config(&flags);
         let expected = Config {
@@ -380,6 +388,14 @@ mod tests {
             ..Config::new(IdentitySource::Folder("/d".into()))
         };
         assert_eq!(given, expected);
+
+        let flags = ["--max-tabs", "40", "--metrics-listen", "[::1]:9090"];
+        let given = config(&flags);
+        assert_eq!(given.limits, Limits::for_tabs(40));
+        assert_eq!(
+            given.metrics_listen,
+            Some(([0, 0, 0, 0, 0, 0, 0, 1], 9090).into())
+        );
 
         let seeded = config(&["--seed", "7", "--data-dir", "/d", "--tls-self-signed"]);
         let folder = Some("/d".into());
@@ -404,6 +420,8 @@ mod tests {
         let ports = (seeded.http_port, seeded.webrtc_port, seeded.stun_port);
         assert_eq!(ports, (8080, 8082, 3478));
         assert_eq!(seeded.tls, None);
+        assert!(seeded.limits.reservations >= 1_000);
+        assert_eq!(seeded.metrics_listen, None);
         assert!(seeded.announce.is_empty() && seeded.trusted_proxies.is_empty());
     }
 
@@ -481,6 +499,10 @@ mod tests {
             ["--http-port", "65536"],
             ["--webrtc-port", "-1"],
             ["--seed", "x"],
+            ["--max-tabs", "0"],
+            ["--max-tabs", "100001"],
+            ["--metrics-listen", "9090"],
+            ["--log-format", "xml"],
             ["--no-such-flag", "1"],
             ["--ws-port", "8081"],
         ] {

@@ -1,7 +1,7 @@
 //! The configuration of a relay. The command-line flags are parsed in [`crate::cli`], not here.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
 
@@ -35,6 +35,8 @@ pub struct Config {
     pub tls: Option<TlsSource>,
     /// Where the key and the certificate come from.
     pub identity: IdentitySource,
+    /// Where metrics are served for Prometheus; `None` serves none.
+    pub metrics_listen: Option<SocketAddr>,
     /// Limits on the resources that peers can use.
     pub limits: Limits,
 }
@@ -61,6 +63,7 @@ impl Config {
             allowed_origins: Vec::new(),
             tls: None,
             identity,
+            metrics_listen: None,
             limits: Limits::default(),
         }
     }

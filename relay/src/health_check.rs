@@ -21,12 +21,12 @@ pub enum HealthError {
     #[error("--check-health {0:?}: it is no URL such as http://127.0.0.1:8080/healthz")]
     BadUrl(String),
     /// There is no relay at the URL.
-    #[error("no relay answers at {url}: {source}")]
+    #[error("no relay answers at {url}: {reason}")]
     NoAnswer {
         /// The URL that was asked.
         url: String,
         /// The error of the operating system.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The relay does not work.
     #[error("the relay at {url} does not work: it answers {status:?}")]
@@ -49,9 +49,9 @@ pub fn check_health(url: &str) -> Result<(), HealthError> {
     let port = parsed.port_or_known_default().ok_or_else(bad)?;
     let host = parsed.host_str().filter(|_| parsed.scheme() == "http");
     let host = host.ok_or_else(bad)?;
-    let status = ask(host, port, parsed.path()).map_err(|source| HealthError::NoAnswer {
+    let status = ask(host, port, parsed.path()).map_err(|reason| HealthError::NoAnswer {
         url: url.to_owned(),
-        source,
+        reason,
     })?;
     if status == "HTTP/1.1 200" {
         return Ok(());

@@ -33,6 +33,8 @@ use crate::{
     addresses::Endpoints,
     assets::{self, Asset, PathKind},
     client::Client,
+    hop_limits::HopLimits,
+    network::network_of_ip,
     page_folder::{Found, PageFolder},
     tls::LocalAuthority,
 };
@@ -113,6 +115,8 @@ struct RelayDocument {
     addresses: Vec<String>,
     /// STUN servers, in the form of `RTCIceServer.urls`.
     stun: Vec<String>,
+    /// Whether a new tab of the client's network would get no reservation.
+    full: bool,
 }
 
 /// The routes of the server. `authority` is the local one, if the certificate comes from it.
@@ -145,6 +149,7 @@ pub(crate) fn router(
 async fn relay_document(
     State(endpoints): State<Arc<Endpoints>>,
     Extension(client): Extension<Client>,
+    Extension(hop_limits): Extension<HopLimits>,
 ) -> Response {
     let document = RelayDocument {
         peer_id: endpoints.peer_id.to_string(),
@@ -154,6 +159,7 @@ async fn relay_document(
             .map(ToString::to_string)
             .collect(),
         stun: endpoints.stun_urls_for(&client),
+        full: !hop_limits.has_room(network_of_ip(client.address.ip())),
     };
     match serde_json::to_vec(&document) {
         Ok(json) => (

@@ -66,7 +66,7 @@ impl fmt::Debug for Identity {
 #[non_exhaustive]
 pub enum IdentityError {
     /// A file or folder could not be read or created.
-    #[error("cannot {verb} {}: {source}", path.display())]
+    #[error("cannot {verb} {}", path.display())]
     Io {
         /// The operation that failed, as a verb: `read`, `write` or `create folder`.
         verb: &'static str,
@@ -187,6 +187,7 @@ pub(crate) fn read_or_create(
     path: &Path,
     create: impl FnOnce() -> Result<Vec<u8>, IdentityError>,
 ) -> Result<Vec<u8>, IdentityError> {
+    warn_if_readable_by_others(path);
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             write_new(path, &create()?)?;
@@ -196,6 +197,22 @@ pub(crate) fn read_or_create(
         found => found.map_err(io_error("read", path)),
     }
 }
+
+/// Warns about a secret file that other users of this computer can read.
+#[cfg(unix)]
+fn warn_if_readable_by_others(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let others = 0o077;
+    if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & others != 0) {
+        let path = path.display();
+        tracing::warn!("other users can read the secret file {path}: run chmod 600 {path}");
+    }
+}
+
+/// Other systems give a new file the rights of its folder.
+#[cfg(not(unix))]
+fn warn_if_readable_by_others(_: &Path) {}
 
 /// Atomically creates `path`, readable by its owner only. Leaves an existing file as it is.
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {

@@ -12,11 +12,16 @@
 //! The modules, in reading order:
 //! - [`cli`]: the command-line flags. `config`: the configuration that results from them. [`limits`]: the resources that peers
 //!   can use, with a reason for each number.
-//! - [`identity`]: the key and the certificate that determine the relay's addresses.
-//! - `server`: starts and stops the three servers.
+//! - [`operations`], [`config_file`]: the flags for operators, and the file and the environment that can replace flags.
+//!   [`capacity`]: how many tabs this computer can serve. [`logging`]: the log on stderr.
+//! - [`identity`], `data_lock`: the key and the certificate that determine the relay's addresses, and the lock on their folder.
+//! - `ports`: which ports are taken. `server`: starts and stops the three servers.
 //! - `swarm`, `behaviour`: the libp2p event loop and its protocols: circuit relay v2, rendezvous, identify and ping.
 //! - `rendezvous`: which peers are registered in which room.
-//! - `connection_limits`, `per_ip_permits`, `token_bucket`: limits on connections and rates.
+//! - `network`, `fair_table`: what the limits count, and who pays when a table is full. `fair_slots`, `handshakes`,
+//!   `connection_limits`, `hop_limits`: the tables of what is unfinished, and of connections, reservations and circuits.
+//! - `token_bucket`, `network_buckets`, `rate_limited_muxer`: limits on rates, of networks and of single connections.
+//! - `metrics`, `metrics_server`: what is counted, for Prometheus and for the log.
 //! - `stun`: tells tabs their public addresses.
 //! - `listeners`, `accept`, [`tls`]: the sockets, and connections by HTTP/1.1 and HTTP/2 with and without TLS.
 //! - `client`, `origins`, `site`: who sent a request, whether the relay answers it, and what becomes of it. A WebSocket
@@ -40,9 +45,24 @@ mod config;
 pub mod identity;
 pub mod limits;
 
+pub mod capacity;
+pub mod config_file;
+mod data_lock;
+pub mod logging;
+mod metrics_server;
+pub mod operations;
+mod ports;
+
 mod behaviour;
 mod connection_limits;
-mod per_ip_permits;
+mod fair_slots;
+mod fair_table;
+mod handshakes;
+mod hop_limits;
+mod metrics;
+mod network;
+mod network_buckets;
+mod rate_limited_muxer;
 mod rendezvous;
 mod stun;
 mod swarm;
@@ -70,8 +90,10 @@ mod server;
 mod test_folder;
 
 pub use config::Config;
+pub use data_lock::LockError;
 pub use health_check::{HealthError, check_health};
 pub use identity::IdentitySource;
 pub use limits::Limits;
 pub use origins::{AllowedOrigin, OriginError};
+pub use ports::TakenPorts;
 pub use server::{Relay, StartError};

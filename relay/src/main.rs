@@ -1,52 +1,124 @@
-//! The `relay` binary: parses the flags, starts the relay, prints its addresses, and runs until SIGINT or SIGTERM.
-//! Everything else is in the library.
+//! The `relay` binary: parses the flags, starts the relay, prints its addresses, and runs until SIGINT or SIGTERM. On
+//! SIGHUP it reads its configuration again. Everything else is in the library.
 
 use std::{
+    env,
     io::{self, Write as _},
     process::ExitCode,
 };
 
 use anyhow::Context as _;
-use clap::Parser as _;
-use relay::{Config, Relay, check_health, cli::Cli};
-use tracing_subscriber::EnvFilter;
+use relay::{
+    Config, Relay, capacity, check_health,
+    cli::Cli,
+    config_file::{self, ConfigError},
+    logging::{self, LogFormat, LogHandle},
+};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match &cli.check_health {
-        Some(url) => check_health(url).map_err(Into::into),
-        None => run(cli),
+    let cli = match config_file::parse::<Cli>(env::args_os()) {
+        Ok(cli) => cli,
+        Err(ConfigError::Information(text)) => {
+            // If stdout is closed, there is nothing left to do.
+            let _ = text.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return failure(&error.into()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // One line that includes the causes. If stderr is closed, there is nothing left to do.
-            let _ = writeln!(io::stderr(), "relay: {error:#}");
+    if let Some(url) = &cli.check_health {
+        return match check_health(url) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failure(&error.into()),
+        };
+    }
+    let operations = &cli.operations;
+    let log = match logging::init(operations.log_filter.as_deref(), operations.log_format) {
+        Ok(log) => log,
+        Err(error) => return failure(&error.into()),
+    };
+    match (run(cli, &log), log.format()) {
+        (Ok(()), _) => ExitCode::SUCCESS,
+        (Err(error), LogFormat::Text) => failure(&error),
+        (Err(error), LogFormat::Json) => {
+            tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-#[tokio::main]
-async fn run(cli: Cli) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
+/// Prints the error in one line, with its causes.
+fn failure(error: &anyhow::Error) -> ExitCode {
+    // If stderr is closed, there is nothing left to do.
+    let _ = writeln!(io::stderr(), "relay: {error:#}");
+    ExitCode::FAILURE
+}
 
+#[tokio::main]
+async fn run(cli: Cli, log: &LogHandle) -> anyhow::Result<()> {
     // Registered before the start, so a signal during the start is not lost.
     let shutdown = shutdown_signal().context("cannot listen for signals")?;
-    let mut relay = Relay::start(Config::try_from(cli)?).await?;
+    let mut hangup = Hangup::listen().context("cannot listen for signals")?;
+    let mut config = Config::try_from(cli)?;
+    if let Err(error) = capacity::raise_file_limit(&config.limits) {
+        tracing::warn!("{error}");
+    }
+    let mut relay = Relay::start(config.clone()).await?;
     // The relay keeps running if stdout is closed.
     let _ = print_addresses(&relay, &mut io::stdout().lock());
 
-    tokio::select! {
-        () = shutdown => {}
-        () = relay.failed() => anyhow::bail!("the relay stopped unexpectedly; run it with RUST_LOG=debug for details"),
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            () = hangup.recv() => config = reload(&relay, config, log),
+            () = relay.failed() => anyhow::bail!(
+                "the relay stopped unexpectedly; run it with --log-filter debug for details"
+            ),
+        }
     }
     relay.shutdown().await;
     Ok(())
+}
+
+/// Reads the configuration again, and applies what can change while the relay runs. Returns the configuration that is in
+/// force. One with an error changes nothing.
+fn reload(relay: &Relay, old: Config, log: &LogHandle) -> Config {
+    let read = config_file::parse::<Cli>(env::args_os())
+        .map_err(anyhow::Error::from)
+        .and_then(|cli| {
+            let (filter, format) = (cli.operations.log_filter.clone(), cli.operations.log_format);
+            Ok((Config::try_from(cli)?, filter, format))
+        });
+    let (new, filter, format) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            tracing::error!("the configuration stays as it is: {error:#}");
+            return old;
+        }
+    };
+    if let Err(error) = log.set_filter(filter.as_deref()) {
+        tracing::error!("the log stays as it is: {error:#}");
+    }
+    if new.limits != old.limits {
+        if let Err(error) = capacity::raise_file_limit(&new.limits) {
+            tracing::warn!("{error}");
+        }
+        relay.set_limits(new.limits.clone());
+    }
+    let applied = Config {
+        limits: new.limits.clone(),
+        ..old
+    };
+    if applied != new || format != log.format() {
+        tracing::warn!(
+            "some settings changed that need a restart: only max-tabs and log-filter are applied"
+        );
+    }
+    tracing::info!(
+        max_tabs = applied.limits.reservations,
+        "the configuration was read again"
+    );
+    applied
 }
 
 /// Prints the page's URLs, then the relay's multiaddrs.
@@ -74,6 +146,10 @@ fn print_addresses(relay: &Relay, out: &mut impl io::Write) -> io::Result<()> {
         writeln!(out, "  {address}")?;
     }
     writeln!(out)?;
+    if let Some(url) = relay.metrics_url() {
+        writeln!(out, "Metrics are at {url}")?;
+        writeln!(out)?;
+    }
     writeln!(
         out,
         "To connect tabs of two relays, start a second relay in another terminal:\n  \
@@ -115,4 +191,34 @@ fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
             std::future::pending::<()>().await;
         }
     })
+}
+
+/// Receives SIGHUP, on systems that have it.
+struct Hangup(#[cfg(unix)] tokio::signal::unix::Signal);
+
+impl Hangup {
+    #[cfg(unix)]
+    fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    #[cfg(not(unix))]
+    #[allow(clippy::unnecessary_wraps)] // Listening can fail on Unix.
+    fn listen() -> io::Result<Self> {
+        Ok(Self())
+    }
+
+    #[cfg(unix)]
+    async fn recv(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn recv(&mut self) {
+        std::future::pending::<()>().await;
+    }
 }

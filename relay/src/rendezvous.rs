@@ -18,6 +18,7 @@ mod wire;
 
 use std::{
     iter,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -28,7 +29,7 @@ use libp2p::{
 };
 
 use self::{
-    registrations::{NewRegistration, Registrations},
+    registrations::{Added, Full, NewRegistration, Registrations},
     request_rate_limiter::RequestRateLimiter,
     wire::{Discover, DiscoverResponse, Kind, Page, Register, RegisterResponse, Status},
 };
@@ -36,7 +37,11 @@ pub(crate) use self::{
     request_rate_limiter::RateLimitExceeded,
     wire::{Codec, Message},
 };
-use crate::limits::Limits;
+use crate::{
+    limits::Limits,
+    metrics::{Limit, Metrics, Resource},
+    network::Network,
+};
 
 /// The protocol name of rendezvous on the wire.
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/rendezvous/1.0.0");
@@ -69,6 +74,7 @@ pub(crate) fn behaviour() -> Behaviour {
 #[derive(Debug)]
 pub(crate) struct Rendezvous {
     registrations: Registrations,
+    metrics: Arc<Metrics>,
     request_rate_limiter: RequestRateLimiter,
     max_record_len: usize,
     min_ttl: Duration,
@@ -76,9 +82,10 @@ pub(crate) struct Rendezvous {
 }
 
 impl Rendezvous {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, metrics: &Arc<Metrics>) -> Self {
         Self {
             registrations: Registrations::new(limits),
+            metrics: Arc::clone(metrics),
             request_rate_limiter: RequestRateLimiter::new(limits),
             max_record_len: limits.registration_bytes,
             min_ttl: limits.registration_min_ttl,
@@ -86,7 +93,11 @@ impl Rendezvous {
         }
     }
 
-    /// Handles a request of `peer` and returns the response.
+    pub(crate) fn set_limits(&mut self, limits: &Limits) {
+        self.registrations.set_share(limits.registration_share());
+    }
+
+    /// Handles a request of `peer`, which is connected from `network`, and returns the response.
     ///
     /// Returns `None` for an unregister request, which has no response in the protocol, and for messages that are not
     /// requests.
@@ -95,14 +106,20 @@ impl Rendezvous {
     /// Fails if the peer exceeds its rate limit and should be disconnected.
     pub(crate) fn handle_request(
         &mut self,
-        peer: PeerId,
+        (peer, network): (PeerId, Network),
         request: Message,
         now: Instant,
     ) -> Result<Option<Message>, RateLimitExceeded> {
-        self.request_rate_limiter.record(peer, now)?;
-        Ok(match request.kind() {
+        self.request_rate_limiter
+            .record(peer, now)
+            .inspect_err(|_| {
+                self.metrics
+                    .refused(Resource::RendezvousRequests, Limit::Peer);
+            })?;
+        let response = match request.kind() {
             Some(Kind::Register) => {
-                let registered = self.register(peer, request.register.unwrap_or_default(), now);
+                let register = request.register.unwrap_or_default();
+                let registered = self.register((peer, network), register, now);
                 Some(RegisterResponse::from(registered).into())
             }
             Some(Kind::Unregister) => {
@@ -116,7 +133,9 @@ impl Rendezvous {
                 Some(DiscoverResponse::from(discovered).into())
             }
             Some(Kind::RegisterResponse | Kind::DiscoverResponse) | None => None,
-        })
+        };
+        self.update_metrics();
+        Ok(response)
     }
 
     /// Removes a peer that has no connection left. Other peers cannot reach it through this relay anymore, even if its
@@ -124,11 +143,12 @@ impl Rendezvous {
     pub(crate) fn on_disconnected(&mut self, peer: &PeerId) {
         self.request_rate_limiter.remove(peer);
         self.registrations.remove_peer(peer);
+        self.update_metrics();
     }
 
     fn register(
         &mut self,
-        peer: PeerId,
+        (peer, network): (PeerId, Network),
         register: Register,
         now: Instant,
     ) -> Result<Duration, Status> {
@@ -147,14 +167,25 @@ impl Rendezvous {
         }
         let registration = NewRegistration {
             peer,
+            network,
             namespace,
             record,
             ttl,
         };
-        self.registrations
-            .add(registration, now)
-            .map_err(|_| Status::Unavailable)?;
+        match self.registrations.add(registration, now) {
+            Ok(Added::Free) => {}
+            Ok(Added::Evicted) => self.metrics.evicted(Resource::Registrations),
+            Err(Full(limit)) => {
+                self.metrics.refused(Resource::Registrations, limit);
+                return Err(Status::Unavailable);
+            }
+        }
         Ok(ttl)
+    }
+
+    fn update_metrics(&self) {
+        let count = i64::try_from(self.registrations.len()).unwrap_or(i64::MAX);
+        self.metrics.registrations.set(count);
     }
 
     fn discover(&mut self, discover: Discover, now: Instant) -> Result<Page, Status> {

@@ -5,14 +5,16 @@
 use std::{
     error::Error,
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::Path,
     sync::Arc,
 };
 
+use axum::Extension;
 use libp2p::{Multiaddr, PeerId};
 use tokio::{
-    sync::oneshot,
+    net::{TcpListener, UdpSocket},
+    sync::{oneshot, watch},
     task::{JoinHandle, JoinSet},
 };
 
@@ -22,11 +24,18 @@ use crate::{
     announce::Announced,
     client::TrustedProxies,
     config::Config,
+    data_lock::{DataLock, LockError},
+    fair_slots::FairSlots,
+    hop_limits::HopLimits,
     http::{self, Heartbeat},
     identity::{Identity, IdentityError},
+    limits::Limits,
     listeners::{self, BindError},
+    metrics::Metrics,
+    metrics_server::{self, Reported},
     origins::Origins,
     page_folder::PageFolder,
+    ports::{PortKind, TakenPorts, WantedPort},
     site::Site,
     stun,
     swarm::{ListenError, ListeningSwarm},
@@ -40,6 +49,13 @@ pub struct Relay {
     endpoints: Arc<Endpoints>,
     /// Whether devices must install the certificate of the relay's own authority.
     has_authority: bool,
+    metrics_address: Option<SocketAddr>,
+    /// The current limits, for the servers.
+    limits: watch::Sender<Limits>,
+    handshakes: FairSlots,
+    http_slots: FairSlots,
+    /// Held as long as the relay runs.
+    lock: Option<DataLock>,
     stop_swarm: oneshot::Sender<()>,
     swarm: JoinHandle<()>,
     /// The HTTP and STUN tasks, aborted on drop.
@@ -50,22 +66,11 @@ pub struct Relay {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Another program uses the port.
-    #[error(
-        "{transport} port {port} on {ip} is already in use: choose another port with {flag}, or a free one with {flag} 0"
-    )]
-    PortInUse {
-        /// The transport protocol: `TCP` or `UDP`.
-        transport: &'static str,
-        /// The port that was requested.
-        port: u16,
-        /// The IP address that was requested.
-        ip: IpAddr,
-        /// The command-line flag for this port.
-        flag: &'static str,
-    },
+    /// Other programs use ports that the relay needs.
+    #[error("{0}")]
+    PortsInUse(TakenPorts),
     /// The system refuses to listen on the port for another reason.
-    #[error("cannot listen on {ip}, {transport} port {port} ({flag}): {source}")]
+    #[error("cannot listen on {ip}, {transport} port {port} ({flag})")]
     Listen {
         /// The transport protocol: `TCP` or `UDP`.
         transport: &'static str,
@@ -79,10 +84,21 @@ pub enum StartError {
         source: io::Error,
     },
     /// The page cannot be served from the requested folder.
-    #[error("cannot serve the page from {folder} (--page): {source}")]
+    #[error("cannot serve the page from {folder} (--page)")]
     Page {
         /// The folder that was requested.
         folder: String,
+        /// The error of the operating system.
+        source: io::Error,
+    },
+    /// The data folder could not be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The address for metrics cannot be used.
+    #[error("cannot serve metrics on {address} (--metrics-listen)")]
+    Metrics {
+        /// The address that was requested.
+        address: SocketAddr,
         /// The error of the operating system.
         source: io::Error,
     },
@@ -93,7 +109,7 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The libp2p transports could not be set up.
-    #[error("cannot set up libp2p: {0}")]
+    #[error("cannot set up libp2p")]
     Setup(#[source] Box<dyn Error + Send + Sync>),
 }
 
@@ -106,7 +122,23 @@ impl Relay {
     ///
     /// Fails if a port cannot be bound, the identity cannot be loaded, or the page's folder cannot be read.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let ports = wanted_ports(&config);
+        Self::try_start(config).await.map_err(|error| match error {
+            // All that are taken, not only the first.
+            StartError::Listen { ref source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                TakenPorts::among(&ports).map_or(error, StartError::PortsInUse)
+            }
+            error => error,
+        })
+    }
+
+    async fn try_start(config: Config) -> Result<Self, StartError> {
         let identity = Identity::load(&config.identity)?;
+        let lock = config
+            .identity
+            .folder()
+            .map(DataLock::acquire)
+            .transpose()?;
         let page = config.page.as_deref().map(open_page).transpose()?;
         let announced = Announced::new(config.announce.clone());
         let own_names = own_names();
@@ -132,20 +164,40 @@ impl Relay {
         let ips = listeners::expand(&config.listen_ips);
         let (http_listeners, http_port) = listeners::bind_tcp(&ips, config.http_port)
             .map_err(bind_error("TCP", config.http_port, "--http-port"))?;
-        let (stun_sockets, stun_port) = listeners::bind_udp(&ips, config.stun_port)
-            .map_err(bind_error("UDP", config.stun_port, "--stun-port"))?;
+        let (stun_sockets, stun_port) = bind_stun(&ips, config.stun_port).map_err(bind_error(
+            "UDP",
+            config.stun_port,
+            "--stun-port",
+        ))?;
+        let metrics_listener = match config.metrics_listen {
+            Some(address) => Some(bind_metrics(address).await?),
+            None => None,
+        };
+        let metrics_address = metrics_listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
+        let metrics = Arc::new(Metrics::new());
+        let http_slots = FairSlots::new(config.limits.http_share());
+        let handshakes = FairSlots::new(config.limits.handshake_share());
+        let hop_limits = HopLimits::new(&config.limits, &metrics);
         let (websockets, sockets) =
             websocket::Transport::new(config.limits.websocket_message_bytes);
         let webrtc = (ips.as_slice(), config.webrtc_port);
-        let swarm = ListeningSwarm::start(&identity, &config.limits, websockets, webrtc)
-            .await
-            .map_err(|error| match error {
-                ListenError::Setup(error) => StartError::Setup(error),
-                ListenError::WebRtc(ip, source) => {
-                    let error = BindError { ip, source };
-                    bind_error("UDP", config.webrtc_port, "--webrtc-port")(error)
-                }
-            })?;
+        let swarm = ListeningSwarm::start(
+            &identity,
+            &config.limits,
+            (&handshakes, &hop_limits, &metrics),
+            websockets,
+            webrtc,
+        )
+        .await
+        .map_err(|error| match error {
+            ListenError::Setup(error) => StartError::Setup(error),
+            ListenError::WebRtc(ip, source) => {
+                let error = BindError { ip, source };
+                bind_error("UDP", config.webrtc_port, "--webrtc-port")(error)
+            }
+        })?;
 
         let endpoints = Arc::new(Endpoints {
             listen_ips: ips,
@@ -158,11 +210,23 @@ impl Relay {
             certificate: identity.certificate.fingerprint(),
             peer_id: identity.keypair.public().to_peer_id(),
         });
+        let (limits, changed_limits) = watch::channel(config.limits.clone());
+        let reported = Reported {
+            metrics: Arc::clone(&metrics),
+            limits: changed_limits.clone(),
+            handshakes: handshakes.clone(),
+            http: http_slots.clone(),
+        };
         let authority = tls.as_ref().and_then(|tls| tls.authority.clone());
         let has_authority = authority.is_some();
         let heartbeat = Heartbeat::new();
         let (stop_swarm, stop) = oneshot::channel();
-        let running = swarm.run(Arc::clone(&endpoints), heartbeat.clone(), stop);
+        let running = swarm.run(
+            Arc::clone(&endpoints),
+            heartbeat.clone(),
+            changed_limits.clone(),
+            stop,
+        );
         let swarm = tokio::spawn(running);
         let site = Site {
             origins: Origins::new(announced.urls(), &config.allowed_origins, own_names),
@@ -171,15 +235,20 @@ impl Relay {
             tls,
             sockets,
             plain_routes: authority.clone().map(install_router),
-            routes: http::router(Arc::clone(&endpoints), page, heartbeat, authority),
+            routes: http::router(Arc::clone(&endpoints), page, heartbeat, authority)
+                .layer(Extension(hop_limits)),
         };
         let mut servers = JoinSet::new();
         for socket in stun_sockets {
-            servers.spawn(stun::serve(socket, config.limits.stun_token_bucket()));
+            let limits = changed_limits.clone();
+            servers.spawn(stun::serve(socket, limits, Arc::clone(&metrics)));
         }
-        let acceptor = Acceptor::new(site, config.limits);
+        let acceptor = Acceptor::new(site, config.limits, http_slots.clone());
         for listener in http_listeners {
             servers.spawn(acceptor.clone().serve(listener));
+        }
+        if let Some(listener) = metrics_listener {
+            servers.spawn(metrics_server::serve(listener, reported));
         }
         if let Some(renewal) = renewal {
             servers.spawn(renewal);
@@ -187,6 +256,11 @@ impl Relay {
         Ok(Self {
             endpoints,
             has_authority,
+            metrics_address,
+            limits,
+            handshakes,
+            http_slots,
+            lock,
             stop_swarm,
             swarm,
             servers,
@@ -223,6 +297,24 @@ impl Relay {
         self.endpoints.multiaddrs()
     }
 
+    /// Where metrics are served, if they are.
+    #[must_use]
+    pub fn metrics_url(&self) -> Option<String> {
+        let address = self.metrics_address?;
+        Some(format!("http://{address}/metrics"))
+    }
+
+    /// Applies other limits while the relay runs. Who holds more than allowed keeps it, and gets no more.
+    ///
+    /// What was agreed with a connection when it was established stays as it is: the rates of its streams and reads, and
+    /// the limits of each peer.
+    pub fn set_limits(&self, limits: Limits) {
+        self.handshakes.set_share(limits.handshake_share());
+        self.http_slots.set_share(limits.http_share());
+        // Fails only if all servers have ended.
+        let _ = self.limits.send(limits);
+    }
+
     /// The peer ID of the relay.
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
@@ -243,13 +335,58 @@ impl Relay {
             stop_swarm,
             swarm,
             mut servers,
+            lock,
             ..
         } = self;
         // Fails only if the swarm has already ended.
         let _ = stop_swarm.send(());
         servers.shutdown().await;
         let _ = swarm.await;
+        drop(lock);
     }
+}
+
+async fn bind_metrics(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Metrics { address, source })
+}
+
+/// Binds the port for STUN. On loopback alone STUN is not offered, so there any other port will do.
+fn bind_stun(ips: &[IpAddr], port: u16) -> Result<(Vec<UdpSocket>, u16), BindError> {
+    listeners::bind_udp(ips, port).or_else(|error| {
+        let is_in_use = error.source.kind() == io::ErrorKind::AddrInUse;
+        if is_in_use && is_loopback_only(ips) {
+            return listeners::bind_udp(ips, 0);
+        }
+        Err(error)
+    })
+}
+
+fn is_loopback_only(ips: &[IpAddr]) -> bool {
+    ips.iter().all(IpAddr::is_loopback)
+}
+
+/// All ports that were requested.
+fn wanted_ports(config: &Config) -> Vec<WantedPort> {
+    let ips = listeners::expand(&config.listen_ips);
+    let mut wanted = Vec::new();
+    for (kind, port, flag) in [
+        (PortKind::Tcp, config.http_port, "--http-port"),
+        (PortKind::Udp, config.webrtc_port, "--webrtc-port"),
+        (PortKind::Udp, config.stun_port, "--stun-port"),
+    ] {
+        if flag == "--stun-port" && is_loopback_only(&ips) {
+            continue;
+        }
+        wanted.extend(ips.iter().map(|ip| WantedPort {
+            kind,
+            ip: *ip,
+            port,
+            flag,
+        }));
+    }
+    wanted
 }
 
 /// The names of this computer, also by multicast DNS, in lower case.
@@ -285,14 +422,6 @@ fn listen_error(
     (ip, port): (IpAddr, u16),
     flag: &'static str,
 ) -> StartError {
-    if source.kind() == io::ErrorKind::AddrInUse {
-        return StartError::PortInUse {
-            transport,
-            port,
-            ip,
-            flag,
-        };
-    }
     StartError::Listen {
         transport,
         port,

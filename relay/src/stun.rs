@@ -1,11 +1,12 @@
 //! A STUN server: tells a tab the public address that its packets come from, so that tabs in different networks can
 //! connect directly.
 //!
-//! It keeps no state about clients, and sends at most one small response to a request.
+//! It keeps no state about clients except for their rates, in a table of fixed size, and sends at most one small response to a request.
 
 use std::{
     io,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,9 +14,15 @@ use stun::{
     message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter},
     xoraddr::XorMappedAddress,
 };
-use tokio::{net::UdpSocket, time::sleep};
+use tokio::{net::UdpSocket, sync::watch, time::sleep};
 
-use crate::token_bucket::{TokenBucket, TokenBucketConfig};
+use crate::{
+    limits::Limits,
+    metrics::{Limit, Metrics, Resource},
+    network::network_of_ip,
+    network_buckets::NetworkBuckets,
+    token_bucket::TokenBucket,
+};
 
 /// Bytes of a request that are read. Browsers send 20, and a valid request fits into one packet.
 const MAX_REQUEST_LEN: usize = 1_500;
@@ -23,12 +30,16 @@ const MAX_REQUEST_LEN: usize = 1_500;
 /// Pause after a failed receive.
 const RECEIVE_RETRY: Duration = Duration::from_millis(100);
 
-/// Responds to binding requests, at the rate that `rate` allows. Never returns.
+/// Responds to binding requests, at the rates that `limits` allow. Never returns.
 ///
 /// A response is 1.6 times as long as its request, and the source address of a request can be spoofed. The rate limit
 /// makes the server useless for amplification attacks.
-pub(crate) async fn serve(socket: UdpSocket, rate: TokenBucketConfig) {
-    let mut bucket = TokenBucket::new(rate, Instant::now());
+pub(crate) async fn serve(
+    socket: UdpSocket,
+    mut limits: watch::Receiver<Limits>,
+    metrics: Arc<Metrics>,
+) {
+    let (mut total, mut networks) = buckets(&limits.borrow_and_update());
     let mut buffer = [0; MAX_REQUEST_LEN];
     loop {
         let (length, from) = match socket.recv_from(&mut buffer).await {
@@ -41,13 +52,33 @@ pub(crate) async fn serve(socket: UdpSocket, rate: TokenBucketConfig) {
             }
         };
         let request = buffer.get(..length).unwrap_or_default();
-        if let Some(response) = respond(request, from)
-            && bucket.try_take(Instant::now())
-            && let Err(error) = send(&socket, &response, from).await
-        {
+        let Some(response) = respond(request, from) else {
+            continue;
+        };
+        if limits.has_changed().unwrap_or_default() {
+            (total, networks) = buckets(&limits.borrow_and_update());
+        }
+        let now = Instant::now();
+        // First that of the network, so that a single one cannot empty the total.
+        if !networks.try_take(network_of_ip(from.ip()), now) {
+            metrics.refused(Resource::StunResponses, Limit::Network);
+        } else if !total.try_take(now) {
+            metrics.refused(Resource::StunResponses, Limit::Total);
+        } else if let Err(error) = send(&socket, &response, from).await {
             tracing::debug!(%error, %from, "cannot send a STUN response");
+        } else {
+            metrics.stun_responses.inc();
         }
     }
+}
+
+fn buckets(limits: &Limits) -> (TokenBucket, NetworkBuckets) {
+    let (total, per_network) = limits.stun_buckets();
+    let now = Instant::now();
+    (
+        TokenBucket::new(total, now),
+        NetworkBuckets::new(per_network, now),
+    )
 }
 
 async fn send(socket: &UdpSocket, response: &[u8], to: SocketAddr) -> io::Result<()> {
@@ -145,11 +176,10 @@ mod tests {
             .connect(server.local_addr().expect("bound"))
             .await
             .expect("connects");
-        let one = TokenBucketConfig {
-            burst: 1,
-            refill: Duration::from_secs(3_600),
-        };
-        let serving = tokio::spawn(serve(server, one));
+        let mut limits = Limits::default();
+        (limits.stun_burst, limits.stun_refill) = (1, Duration::from_secs(3_600));
+        let (change, limits) = watch::channel(limits);
+        let serving = tokio::spawn(serve(server, limits, Arc::new(Metrics::new())));
         let mut buffer = [0; MAX_REQUEST_LEN];
         client.send(b"not STUN").await.expect("sends");
         client
@@ -166,6 +196,12 @@ mod tests {
             .expect("sends");
         let second = timeout(Duration::from_millis(200), client.recv(&mut buffer)).await;
         assert!(second.is_err(), "a second response");
+
+        change.send(Limits::default()).expect("it runs");
+        let request = message(BINDING_REQUEST).raw;
+        client.send(&request).await.expect("sends");
+        let third = timeout(SOON, client.recv(&mut buffer)).await;
+        assert!(third.is_ok(), "no response after the limits were raised");
         serving.abort();
     }
 }

@@ -12,27 +12,36 @@ use std::{
 
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, Swarm, SwarmBuilder, Transport as _,
-    core::upgrade,
+    Multiaddr, PeerId, Swarm, SwarmBuilder, Transport as _,
+    core::{
+        ConnectedPoint,
+        muxing::{StreamMuxer, StreamMuxerBox},
+        upgrade,
+    },
     multiaddr::Protocol,
-    noise, ping,
+    noise, ping, relay,
     request_response::{self, Message},
     swarm::SwarmEvent,
     yamux,
 };
 use libp2p_webrtc_direct::{self as webrtc, Config};
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::{Instant as TokioInstant, interval, timeout_at},
 };
 
 use crate::{
     addresses::Endpoints,
     behaviour::{Behaviour, BehaviourEvent},
+    fair_slots::FairSlots,
+    handshakes::LimitHandshakes,
+    hop_limits::HopLimits,
     http::Heartbeat,
     identity::Identity,
     limits::Limits,
     listeners,
+    metrics::{self, Metrics, TransportBytes},
+    rate_limited_muxer::RateLimitedMuxer,
     rendezvous::Rendezvous,
     websocket,
     workarounds::IdleTimeout,
@@ -52,6 +61,7 @@ pub(crate) struct ListeningSwarm {
     swarm: Swarm<Behaviour>,
     rendezvous: Rendezvous,
     idle_timeout: IdleTimeout,
+    hop_limits: HopLimits,
     pub(crate) webrtc_port: u16,
 }
 
@@ -69,10 +79,12 @@ impl ListeningSwarm {
     pub(crate) async fn start(
         identity: &Identity,
         limits: &Limits,
+        (handshakes, hop_limits, metrics): (&FairSlots, &HopLimits, &Arc<Metrics>),
         websockets: websocket::Transport,
         (ips, mut webrtc_port): (&[IpAddr], u16),
     ) -> Result<Self, ListenError> {
-        let mut swarm = build(identity, limits, websockets).map_err(ListenError::Setup)?;
+        let shared = (handshakes, hop_limits, metrics);
+        let mut swarm = build(identity, limits, shared, websockets).map_err(ListenError::Setup)?;
         // The HTTP server listens.
         let handed_over = Multiaddr::empty().with(Protocol::Ws("/".into()));
         swarm
@@ -97,8 +109,9 @@ impl ListeningSwarm {
         }
         Ok(Self {
             swarm,
-            rendezvous: Rendezvous::new(limits),
+            rendezvous: Rendezvous::new(limits, metrics),
             idle_timeout: IdleTimeout::new(limits.idle_timeout),
+            hop_limits: hop_limits.clone(),
             webrtc_port,
         })
     }
@@ -110,6 +123,7 @@ impl ListeningSwarm {
         mut self,
         endpoints: Arc<Endpoints>,
         heartbeat: Heartbeat,
+        mut limits: watch::Receiver<Limits>,
         mut stop: oneshot::Receiver<()>,
     ) {
         let mut idle_check = interval(IDLE_CHECK_INTERVAL);
@@ -122,6 +136,7 @@ impl ListeningSwarm {
                     heartbeat.beat();
                     self.close_idle();
                 }
+                Ok(()) = limits.changed() => self.set_limits(&limits.borrow_and_update()),
                 event = self.swarm.select_next_some() => {
                     let listener_closed = matches!(event, SwarmEvent::ListenerClosed { .. });
                     self.on_event(event);
@@ -137,6 +152,7 @@ impl ListeningSwarm {
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         report_listener(&event);
+        log_event(&event);
         if let SwarmEvent::ConnectionEstablished { connection_id, .. } = &event {
             self.idle_timeout
                 .record_activity(*connection_id, Instant::now());
@@ -165,6 +181,9 @@ impl ListeningSwarm {
             self.idle_timeout
                 .record_activity(*connection, Instant::now());
         }
+        if let BehaviourEvent::Relay(event) = &event {
+            self.on_circuit(event);
+        }
         if let BehaviourEvent::Rendezvous(request_response::Event::Message {
             peer,
             message: Message::Request {
@@ -177,9 +196,10 @@ impl ListeningSwarm {
             if !self.swarm.is_connected(&peer) {
                 return;
             }
+            let network = self.swarm.behaviour().connection_limits.network_of(&peer);
             match self
                 .rendezvous
-                .handle_request(peer, request, Instant::now())
+                .handle_request((peer, network), request, Instant::now())
             {
                 Ok(Some(response)) => {
                     let rendezvous = &mut self.swarm.behaviour_mut().rendezvous;
@@ -192,6 +212,34 @@ impl ListeningSwarm {
                     let _ = self.swarm.disconnect_peer_id(peer);
                 }
             }
+        }
+    }
+
+    fn set_limits(&mut self, limits: &Limits) {
+        self.rendezvous.set_limits(limits);
+        let behaviour = self.swarm.behaviour_mut();
+        behaviour.connection_limits.set_limits(limits);
+    }
+
+    fn on_circuit(&self, event: &relay::Event) {
+        if let relay::Event::CircuitReqAccepted {
+            src_peer_id,
+            dst_peer_id,
+        } = event
+        {
+            let connections = &self.swarm.behaviour().connection_limits;
+            let network = connections.network_of(src_peer_id);
+            self.hop_limits
+                .on_circuit_opened((*src_peer_id, *dst_peer_id), network);
+        }
+        if let relay::Event::CircuitClosed {
+            src_peer_id,
+            dst_peer_id,
+            ..
+        } = event
+        {
+            self.hop_limits
+                .on_circuit_closed((*src_peer_id, *dst_peer_id));
         }
     }
 
@@ -244,6 +292,7 @@ impl ListeningSwarm {
 fn build(
     identity: &Identity,
     limits: &Limits,
+    (handshakes, hop_limits, metrics): (&FairSlots, &HopLimits, &Arc<Metrics>),
     websockets: websocket::Transport,
 ) -> Result<Swarm<Behaviour>, Box<dyn Error + Send + Sync>> {
     let swarm = SwarmBuilder::with_existing_identity(identity.keypair.clone())
@@ -251,19 +300,74 @@ fn build(
         .with_other_transport(|key| {
             let mut multiplexer = yamux::Config::default();
             multiplexer.set_max_num_streams(limits.streams_per_connection);
-            Ok(websockets
+            let transport = websockets
                 .upgrade(upgrade::Version::V1Lazy)
                 .authenticate(noise::Config::new(key)?)
-                .multiplex(multiplexer))
+                .multiplex(multiplexer)
+                .map(limited(limits, metrics.bytes_of(metrics::WEBSOCKET)))
+                .boxed();
+            Ok(LimitHandshakes::new(transport, handshakes))
         })?
         .with_other_transport(|key| {
             let config = Config::new(key.clone(), identity.certificate.clone());
-            webrtc::Transport::new(config.with_limits(limits.webrtc()))
+            let transport = webrtc::Transport::new(config.with_limits(limits.webrtc()))
+                .map(limited(limits, metrics.bytes_of(metrics::WEBRTC)))
+                .boxed();
+            LimitHandshakes::new(transport, handshakes)
         })?
-        .with_behaviour(|key| Behaviour::new(key, limits))?
+        .with_behaviour(|key| Behaviour::new(key, limits, hop_limits, metrics))?
         .with_swarm_config(|config| config.with_idle_connection_timeout(limits.idle_connection))
         .build();
     Ok(swarm)
+}
+
+/// Limits the rates of the connections of one transport.
+fn limited<M>(
+    limits: &Limits,
+    bytes: TransportBytes,
+) -> impl FnOnce((PeerId, M), ConnectedPoint) -> (PeerId, StreamMuxerBox) + Clone + use<M>
+where
+    M: StreamMuxer + Unpin + Send + 'static,
+    M::Substream: Unpin + Send + 'static,
+    M::Error: Send + Sync + 'static,
+{
+    let limits = limits.clone();
+    move |(peer, connection), _| {
+        let connection = RateLimitedMuxer::new(connection, &limits, bytes);
+        (peer, StreamMuxerBox::new(connection))
+    }
+}
+
+/// Logs connections and circuits, for operators that ask for it (`--log-filter relay=debug`).
+fn log_event(event: &SwarmEvent<BehaviourEvent>) {
+    if let SwarmEvent::ConnectionEstablished {
+        peer_id: peer,
+        endpoint,
+        ..
+    } = event
+    {
+        let from = endpoint.get_remote_address();
+        tracing::debug!(%peer, %from, "a peer connected");
+    }
+    if let SwarmEvent::ConnectionClosed {
+        peer_id: peer,
+        cause,
+        ..
+    } = event
+    {
+        tracing::debug!(%peer, ?cause, "a peer disconnected");
+    }
+    if let SwarmEvent::IncomingConnectionError {
+        send_back_addr: from,
+        error,
+        ..
+    } = event
+    {
+        tracing::debug!(%from, %error, "a handshake failed");
+    }
+    if let SwarmEvent::Behaviour(BehaviourEvent::Relay(event)) = event {
+        tracing::debug!(?event, "relay");
+    }
 }
 
 /// Listens for WebRTC-direct. Returns the port, and waits until the system has chosen one if it is 0.

@@ -30,7 +30,25 @@ impl TokenBucket {
 
     /// Takes a token. Returns `false` if the bucket is empty.
     pub(crate) fn try_take(&mut self, now: Instant) -> bool {
-        let refill = self.config.refill.max(Duration::from_micros(1));
+        self.add_gained(now);
+        match self.tokens.checked_sub(1) {
+            Some(tokens) => {
+                self.tokens = tokens;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The time until there is a token, or `None` if there is one.
+    pub(crate) fn wait(&mut self, now: Instant) -> Option<Duration> {
+        self.add_gained(now);
+        let passed = now.saturating_duration_since(self.last_refill);
+        (self.tokens == 0).then(|| self.refill().saturating_sub(passed))
+    }
+
+    fn add_gained(&mut self, now: Instant) {
+        let refill = self.refill();
         let passed = now.saturating_duration_since(self.last_refill).as_nanos() / refill.as_nanos();
         let gained = u32::try_from(passed).unwrap_or(u32::MAX);
         self.tokens = self.tokens.saturating_add(gained);
@@ -40,13 +58,10 @@ impl TokenBucket {
         } else {
             self.last_refill += refill.saturating_mul(gained);
         }
-        match self.tokens.checked_sub(1) {
-            Some(tokens) => {
-                self.tokens = tokens;
-                true
-            }
-            None => false,
-        }
+    }
+
+    fn refill(&self) -> Duration {
+        self.config.refill.max(Duration::from_micros(1))
     }
 }
 
@@ -65,6 +80,10 @@ mod tests {
         let mut bucket = TokenBucket::new(config, start);
         assert!(bucket.try_take(at(0)) && bucket.try_take(at(0)) && bucket.try_take(at(0)));
         assert!(!bucket.try_take(at(0)));
+        let half = Duration::from_millis(500);
+        assert_eq!(bucket.wait(at(0)), Some(2 * half));
+        assert_eq!(bucket.wait(at(0) + half), Some(half));
+        assert_eq!(bucket.wait(at(1)), None);
         assert!(bucket.try_take(at(1)) && !bucket.try_take(at(1)));
         assert!(bucket.try_take(at(100)) && bucket.try_take(at(100)) && bucket.try_take(at(100)));
         assert!(!bucket.try_take(at(100)), "no more than the burst is saved");

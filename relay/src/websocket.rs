@@ -217,3 +217,64 @@ fn io_error(error: tungstenite::Error) -> io::Error {
     }
     io::Error::other(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+    use futures::{FutureExt as _, future::poll_fn};
+    use libp2p::Transport as _;
+
+    use super::*;
+
+    /// A request that was never upgraded.
+    fn socket() -> UpgradedSocket {
+        UpgradedSocket {
+            upgrade: hyper::upgrade::on(Request::new(())),
+            local: ([127, 0, 0, 1], 8080).into(),
+            client: ([192, 0, 2, 7], 4711).into(),
+        }
+    }
+
+    fn next(
+        transport: &mut Transport,
+    ) -> Option<TransportEvent<BoxFuture<'static, io::Result<WebSocket>>, io::Error>> {
+        poll_fn(|cx| Pin::new(&mut *transport).poll(cx)).now_or_never()
+    }
+
+    #[test]
+    fn sockets_become_connections_of_their_clients() {
+        let (mut transport, sockets) = Transport::new(1_024);
+        sockets.try_send(socket()).expect("there is room");
+        assert!(next(&mut transport).is_none(), "it does not listen yet");
+        let id = ListenerId::next();
+        let address: Multiaddr = "/ws".parse().expect("an address");
+        transport
+            .listen_on(id, address.clone())
+            .expect("a WebSocket");
+        let event = next(&mut transport).expect("an event").into_new_address();
+        assert_eq!(event, Some(address));
+        let incoming = next(&mut transport).and_then(TransportEvent::into_incoming);
+        let (upgrade, from) = incoming.expect("a connection");
+        assert_eq!(from.to_string(), "/ip4/192.0.2.7/tcp/4711/ws");
+        assert!(upgrade.now_or_never().expect("at once").is_err());
+
+        let other = "/ip4/127.0.0.1/tcp/1".parse().expect("an address");
+        assert!(transport.listen_on(ListenerId::next(), other).is_err());
+        assert!(!transport.remove_listener(ListenerId::next()));
+        drop(sockets);
+        let closed = next(&mut transport).expect("an event");
+        assert!(
+            matches!(closed, TransportEvent::ListenerClosed { listener_id, .. } if listener_id == id)
+        );
+    }
+
+    #[test]
+    fn waiting_sockets_are_limited() {
+        let (transport, sockets) = Transport::new(1_024);
+        for _ in 0..MAX_WAITING_SOCKETS {
+            sockets.try_send(socket()).expect("there is room");
+        }
+        assert!(sockets.try_send(socket()).is_err());
+        drop(transport);
+    }
+}

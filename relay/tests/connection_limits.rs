@@ -85,12 +85,15 @@ async fn one_address_cannot_take_all_handshake_slots() {
         held.push(stream);
     }
     let mut one_too_many = open_websocket(attacker, port).await.expect("upgrades");
-    assert!(closes(&mut one_too_many).await);
+    assert!(!closes(&mut one_too_many).await);
+    assert!(closes(&mut held[0]).await, "the oldest of the network");
+    held.push(one_too_many);
     let mut other_client = open_websocket(other, port).await.expect("upgrades");
     assert!(!closes(&mut other_client).await);
-
-    drop((held, other_client));
+    // All slots are taken: the largest taker loses its oldest.
     Client::connected_to(&address).await;
+    assert!(closes(&mut held[1]).await, "the oldest of the largest");
+    assert!(!closes(&mut other_client).await);
     relay.shutdown().await;
 }
 
@@ -107,7 +110,8 @@ async fn one_address_cannot_take_all_http_connections() {
     let mut held = connect_silently(attacker, port).await.expect("listens");
     assert!(!is_refused(&mut held).await);
     let mut one_too_many = connect_silently(attacker, port).await.expect("listens");
-    assert!(is_refused(&mut one_too_many).await);
+    assert!(is_refused(&mut held).await, "the oldest is evicted");
+    assert!(!is_refused(&mut one_too_many).await);
     let mut other_client = connect_silently(Ipv4Addr::new(127, 0, 0, 3), port)
         .await
         .expect("listens");

@@ -223,6 +223,11 @@ async fn http2_is_offered_to_browsers() {
     let mut frame = [0; 9];
     stream.read_exact(&mut frame).await.expect("a frame");
     assert_eq!(frame[3], 4, "SETTINGS come first");
+    let mut settings = vec![0; usize::from(frame[2])];
+    stream.read_exact(&mut settings).await.expect("settings");
+    // SETTINGS_MAX_CONCURRENT_STREAMS
+    let streams = settings.chunks(6).find(|setting| setting[..2] == [0, 3]);
+    assert_eq!(streams, Some(&[0, 3, 0, 0, 0, 128][..]));
     // A connection without requests is closed.
     let mut rest = Vec::new();
     let end = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
@@ -295,6 +300,7 @@ async fn unsuitable_files_are_one_clear_line() {
     let expired_key = folder.file("expired-key.pem", &expired_key);
     let nothing = folder.file("nothing.pem", "not PEM");
     let missing = folder.0.join("missing.pem");
+    let huge = folder.file("huge.pem", &"x".repeat((1 << 20) + 1));
     for (certificate, key, expected) in [
         (&missing, &key, "cannot read"),
         (&certificate, &missing, "(--tls-key)"),
@@ -305,6 +311,7 @@ async fn unsuitable_files_are_one_clear_line() {
         (&certificate, &other_key, "is not for the key in"),
         (&expired, &expired_key, "expired on"),
         (&folder.0, &key, "cannot read"),
+        (&huge, &key, "which is no certificate or key"),
     ] {
         let error = Relay::start(files(certificate, key))
             .await

@@ -291,18 +291,18 @@ async fn forwarded_headers_count_only_from_trusted_proxies() {
     relay.shutdown().await;
 }
 
-/// Handshakes of one client behind a proxy, of which the relay allows one.
-async fn second_handshake_is_refused(port: SocketAddr, clients: [&str; 2]) -> bool {
+/// Whether the second of two handshakes behind a proxy ends the first one. The relay allows each client one.
+async fn second_handshake_ends_the_first(port: SocketAddr, clients: [&str; 2]) -> bool {
     let [first, second] = clients.map(|client| [("X-Forwarded-For", client)]);
-    let (_, held) = upgrade(port, "/", &first).await;
-    let (_, mut other) = upgrade(port, "/", &second).await;
+    let (_, mut held) = upgrade(port, "/", &first).await;
+    let (_, other) = upgrade(port, "/", &second).await;
     // Its first message may come before.
     let mut rest = Vec::new();
-    let end = tokio::io::AsyncReadExt::read_to_end(&mut other, &mut rest);
+    let end = tokio::io::AsyncReadExt::read_to_end(&mut held, &mut rest);
     let moment = std::time::Duration::from_millis(500);
-    let refused = tokio::time::timeout(moment, end).await.is_ok();
-    drop(held);
-    refused
+    let ended = tokio::time::timeout(moment, end).await.is_ok();
+    drop(other);
+    ended
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,10 +312,10 @@ async fn clients_of_a_proxy_are_limited_one_by_one() {
         config.limits.pending_connections_per_network = 1;
     };
     let (relay, port) = start(one_each).await;
-    assert!(second_handshake_is_refused(port, ["198.51.100.1", "198.51.100.1"]).await);
+    assert!(second_handshake_ends_the_first(port, ["198.51.100.1", "198.51.100.1"]).await);
     let spoofed = ["1.1.1.1, 198.51.100.2", "2.2.2.2, 198.51.100.2"];
-    assert!(second_handshake_is_refused(port, spoofed).await);
-    assert!(!second_handshake_is_refused(port, ["198.51.100.3", "198.51.100.4"]).await);
+    assert!(second_handshake_ends_the_first(port, spoofed).await);
+    assert!(!second_handshake_ends_the_first(port, ["198.51.100.3", "198.51.100.4"]).await);
     relay.shutdown().await;
 }
 
@@ -355,14 +355,36 @@ async fn proxy_protocol_names_the_client() {
 
     let mut stream = TcpStream::connect(port).await.expect("it listens");
     let same = [proxy_header(client), request.clone().into()].concat();
-    stream.write_all(&same).await.expect("it reads");
+    assert_eq!(exchange(&mut stream, &same).await.status, 200);
+    // The client has a connection already, so its oldest ends.
     let mut answer = Vec::new();
-    let end = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer);
+    let end = tokio::io::AsyncReadExt::read_to_end(&mut held, &mut answer);
     let _ = tokio::time::timeout(support::PATIENCE, end)
         .await
         .expect("it hangs up");
-    assert!(answer.is_empty(), "the client has a connection already");
-    drop(held);
+    assert!(answer.is_empty(), "half a request has no response");
+
+    // A header may have notes, up to 2 KiB in all.
+    let notes = |length: u16| {
+        let mut header = proxy_header(client);
+        header[14..16].copy_from_slice(&length.to_be_bytes());
+        header.push(4);
+        header.extend((length - 15).to_be_bytes());
+        header.resize(16 + usize::from(length), 0);
+        header
+    };
+    for (length, status) in [(2_048, Some(200)), (2_049, None)] {
+        let mut stream = TcpStream::connect(port).await.expect("it listens");
+        let sent = [notes(length), request.clone().into()].concat();
+        stream.write_all(&sent).await.expect("it reads");
+        let mut answer = Vec::new();
+        let end = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer);
+        let _ = tokio::time::timeout(support::PATIENCE, end)
+            .await
+            .expect("it hangs up");
+        let found = answer.starts_with(b"HTTP/1.1 200").then_some(200);
+        assert_eq!(found, status, "{length}");
+    }
 
     let mut malformed = proxy_header(client);
     malformed[12] = 0xFF;

@@ -4,6 +4,7 @@
 use std::{
     env, fs,
     net::{TcpListener, UdpSocket},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{self, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -11,8 +12,9 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    net::TcpStream,
+    process::{Child, ChildStderr, ChildStdout, Command},
     time::timeout,
 };
 
@@ -54,6 +56,7 @@ struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     page: String,
+    metrics: Option<String>,
     addresses: Vec<String>,
 }
 
@@ -63,35 +66,48 @@ async fn run(data: &Path) -> Running {
 
 async fn run_with(data: &Path, more: &[&str]) -> Running {
     let data = data.to_str().expect("text");
-    let flags = "--http-port 0 --webrtc-port 0 --stun-port 0 --data-dir";
-    let flags: Vec<&str> = flags.split(' ').chain([data]).collect();
-    let flags = [&flags, more].concat();
-    let mut child = command(&flags).spawn().expect("it starts");
-    let stdout = child.stdout.take().expect("it is piped");
-    let mut lines = BufReader::new(stdout).lines();
-    let (mut page, mut addresses) = (None, Vec::new());
-    loop {
-        let line = timeout(PATIENCE, lines.next_line()).await;
-        let line = line.expect("in time").expect("text").expect("more to say");
-        if let Some(rest) = line.strip_prefix("Open ") {
-            page = rest.split(' ').next().map(str::to_owned);
-        }
-        if let Some(address) = line.strip_prefix("  /") {
-            addresses.push(format!("/{address}"));
-        }
-        if line.starts_with("Press Ctrl-C") {
-            let page = page.expect("the page's address comes first");
-            return Running {
-                child,
-                lines,
-                page,
-                addresses,
-            };
+    let mut flags: Vec<&str> = vec!["--data-dir", data];
+    for port in ["--http-port", "--webrtc-port", "--stun-port"] {
+        if !more.contains(&port) {
+            flags.extend([port, "0"]);
         }
     }
+    flags.extend(more);
+    let child = command(&flags).spawn().expect("it starts");
+    Running::read(child).await
 }
 
 impl Running {
+    /// Reads the addresses that the relay prints.
+    async fn read(mut child: Child) -> Self {
+        let stdout = child.stdout.take().expect("it is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let (mut page, mut metrics, mut addresses) = (None, None, Vec::new());
+        loop {
+            let line = timeout(PATIENCE, lines.next_line()).await;
+            let line = line.expect("in time").expect("text").expect("more to say");
+            if let Some(rest) = line.strip_prefix("Open ") {
+                page = rest.split(' ').next().map(str::to_owned);
+            }
+            if let Some(url) = line.strip_prefix("Metrics are at ") {
+                metrics = Some(url.to_owned());
+            }
+            if let Some(address) = line.strip_prefix("  /") {
+                addresses.push(format!("/{address}"));
+            }
+            if line.starts_with("Press Ctrl-C") {
+                let page = page.expect("the page's address comes first");
+                return Self {
+                    child,
+                    lines,
+                    page,
+                    metrics,
+                    addresses,
+                };
+            }
+        }
+    }
+
     /// Sends `signal`, and checks that the process exits quickly and successfully.
     async fn stop(mut self, signal: &str) {
         let id = self.child.id().expect("it runs").to_string();
@@ -150,7 +166,6 @@ async fn port_in_use_is_reported_in_one_line() {
     for (flag, transport, port) in [
         ("--http-port", "TCP", taken_tcp),
         ("--webrtc-port", "UDP", taken_udp),
-        ("--stun-port", "UDP", taken_udp),
     ] {
         let number = port.to_string();
         let mut flags = vec!["--seed", "1"];
@@ -170,9 +185,56 @@ async fn port_in_use_is_reported_in_one_line() {
 }
 
 #[tokio::test]
+async fn stun_port_does_not_matter_on_loopback() {
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let taken = udp.local_addr().expect("it is bound").port().to_string();
+    let folder = Folder::new();
+    let running = run_with(&folder.0, &["--stun-port", &taken]).await;
+    running.stop("-TERM").await;
+
+    let everywhere = ["--seed", "1", "--listen-ip", "0.0.0.0", "--http-port", "0"];
+    let flags = [
+        &everywhere[..],
+        &["--webrtc-port", "0", "--stun-port", &taken],
+    ]
+    .concat();
+    let (code, message) = failure(&flags).await;
+    assert_eq!(code, Some(1));
+    let expected = format!("relay: UDP port {taken} on 0.0.0.0 is already in use: ");
+    assert!(message.starts_with(&expected), "{message}");
+}
+
+#[tokio::test]
+async fn all_ports_in_use_are_reported_at_once() {
+    let folder = Folder::new();
+    let running = run(&folder.0).await;
+    let port = |address: &str, after: &str| {
+        let mut parts = address.split('/').skip_while(|part| *part != after);
+        parts.nth(1).expect("a port").to_owned()
+    };
+    let http = running.page.trim_end_matches('/').rsplit(':').next();
+    let http = http.expect("a port").to_owned();
+    let webrtc = port(&running.addresses[1], "udp");
+    let ports = ["--http-port", &http, "--webrtc-port", &webrtc];
+    let others = ["--seed", "1", "--stun-port", "0"];
+    let (code, message) = failure(&[&ports[..], &others].concat()).await;
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        message,
+        format!(
+            "relay: TCP port {http} on 127.0.0.1 (--http-port), UDP port {webrtc} on 127.0.0.1 (--webrtc-port) are \
+             already in use: choose other ports with these flags, or free ones with 0\n"
+        )
+    );
+    running.stop("-TERM").await;
+}
+
+#[tokio::test]
 async fn damaged_identity_is_reported_in_one_line() {
     let folder = Folder::new();
-    fs::write(folder.0.join("identity.key"), "nonsense").expect("writable");
+    let key = folder.0.join("identity.key");
+    fs::write(&key, "nonsense").expect("writable");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("it is ours");
     let data = folder.0.to_str().expect("text");
     let (code, message) = failure(&["--http-port", "0", "--data-dir", data]).await;
     assert_eq!(code, Some(1));
@@ -198,6 +260,246 @@ async fn unavailable_address_is_reported_in_one_line() {
         "{message}"
     );
     assert_eq!(message.lines().count(), 1);
+}
+
+/// Writes a configuration file, and returns its path.
+fn config_file(folder: &Folder, content: &str) -> String {
+    let path = folder.0.join("relay.toml");
+    fs::write(&path, content).expect("writable");
+    path.to_str().expect("text").to_owned()
+}
+
+#[tokio::test]
+async fn bad_configuration_is_reported_in_one_line() {
+    let folder = Folder::new();
+    for (content, expected) in [
+        ("max-tab = 7", "relay.toml: there is no setting \"max-tab\""),
+        (
+            "max-tabs = 0",
+            "relay.toml: invalid value '0' for '--max-tabs <N>'",
+        ),
+        (
+            "max-tabs = [7]",
+            "relay.toml: max-tabs must be a text or a number",
+        ),
+        ("max-tabs = ", "relay.toml: line 1: "),
+        (
+            "log-filter = 'x=loud'",
+            "--log-filter \"x=loud\" is not a filter",
+        ),
+    ] {
+        let path = config_file(&folder, content);
+        let (code, message) = failure(&["--config", &path]).await;
+        assert_eq!(code, Some(1), "{content}");
+        assert!(message.contains(expected), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+    for flags in [
+        &["--config", "/no/such/file"][..],
+        &["--max-tabs", "many"],
+        &["--metrics-listen", "9090"],
+        &["--no-such-flag"],
+    ] {
+        let (code, message) = failure(flags).await;
+        assert_eq!(code, Some(1), "{flags:?}");
+        assert!(message.starts_with("relay: "), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+}
+
+#[tokio::test]
+async fn causes_are_reported_once() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let (code, message) = failure(&["--seed", "1", "--metrics-listen", &address]).await;
+    assert_eq!(code, Some(1));
+    let expected = format!("relay: cannot serve metrics on {address} (--metrics-listen): ");
+    assert!(message.starts_with(&expected), "{message}");
+    assert_eq!(message.matches("os error").count(), 1, "{message}");
+    let flags = [
+        "--seed",
+        "1",
+        "--http-port",
+        "0",
+        "--listen-ip",
+        "203.0.113.1",
+    ];
+    let (_, message) = failure(&flags).await;
+    assert_eq!(message.matches("os error").count(), 1, "{message}");
+}
+
+#[tokio::test]
+async fn data_folder_has_one_relay_at_a_time() {
+    let folder = Folder::new();
+    let running = run(&folder.0).await;
+    let data = folder.0.to_str().expect("text");
+    let (code, message) = failure(&["--data-dir", data]).await;
+    assert_eq!(code, Some(1));
+    let expected = format!("relay: another relay uses the data folder {data}: ");
+    assert!(message.starts_with(&expected), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    running.stop("-TERM").await;
+    run(&folder.0).await.stop("-TERM").await;
+}
+
+/// Starts a relay with these flags and variables, and returns it with its standard error.
+async fn run_logged(
+    folder: &Folder,
+    flags: &[&str],
+    variables: &[(&str, &str)],
+) -> (Running, Lines<BufReader<ChildStderr>>) {
+    let data = folder.0.to_str().expect("text");
+    let ports = "--http-port 0 --webrtc-port 0 --stun-port 0";
+    let flags: Vec<&str> = ports
+        .split(' ')
+        .chain(["--data-dir", data])
+        .chain(flags.iter().copied())
+        .collect();
+    let mut command = command(&flags);
+    command.envs(variables.iter().copied());
+    let mut child = command.spawn().expect("it starts");
+    let stderr = child.stderr.take().expect("it is piped");
+    (Running::read(child).await, BufReader::new(stderr).lines())
+}
+
+/// The next line of the log that contains this text.
+async fn logged(log: &mut Lines<BufReader<ChildStderr>>, text: &str) -> String {
+    loop {
+        let line = timeout(PATIENCE, log.next_line()).await;
+        let line = line.expect("in time").expect("text").expect("more to say");
+        if line.contains(text) {
+            return line;
+        }
+    }
+}
+
+#[tokio::test]
+async fn readable_key_is_warned_about() {
+    let folder = Folder::new();
+    run(&folder.0).await.stop("-TERM").await;
+    let key = folder.0.join("identity.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let (running, mut log) = run_logged(&folder, &[], &[]).await;
+    let line = logged(&mut log, "chmod 600").await;
+    assert!(line.contains("identity.key"), "{line}");
+    running.stop("-TERM").await;
+}
+
+#[tokio::test]
+async fn hangup_reads_the_configuration_again() {
+    let folder = Folder::new();
+    let config = config_file(&folder, "max-tabs = 20\nlog-filter = 'info'\n");
+    let flags = ["--config", &config, "--log-format", "json"];
+    let (running, mut log) = run_logged(&folder, &flags, &[]).await;
+    let id = running.child.id().expect("it runs").to_string();
+    let hang_up = async || {
+        let sent = Command::new("kill").args(["-HUP", &id]).status().await;
+        assert!(sent.expect("there is a kill").success());
+    };
+    config_file(&folder, "max-tabs = 30\nlog-filter = 'info'\n");
+    hang_up().await;
+    let line = logged(&mut log, "was read again").await;
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(line["fields"]["max_tabs"], 30, "{line}");
+
+    config_file(&folder, "max-tabs = 'x'\n");
+    hang_up().await;
+    let line = logged(&mut log, "stays as it is").await;
+    assert!(line.contains("relay.toml"), "{line}");
+
+    config_file(
+        &folder,
+        "max-tabs = 40\nhttp-port = 1\nlog-filter = 'info'\nstun-port = 1\n",
+    );
+    hang_up().await;
+    logged(&mut log, "was read again").await;
+    config_file(&folder, "page = '/elsewhere'\nlog-filter = 'info'\n");
+    hang_up().await;
+    logged(&mut log, "need a restart").await;
+    running.stop("-TERM").await;
+}
+
+#[tokio::test]
+async fn environment_and_file_stand_for_flags() {
+    let folder = Folder::new();
+    let config = config_file(&folder, "max-tabs = 20\nmetrics-listen = '127.0.0.1:0'\n");
+    let variables = [("HEARTCHAIN_CONFIG", config.as_str())];
+    let (running, _log) = run_logged(&folder, &[], &variables).await;
+    let metrics = metrics_of(&running).await;
+    assert!(
+        metrics.contains("heartchain_relay_max_tabs 20\n"),
+        "{metrics}"
+    );
+    running.stop("-TERM").await;
+
+    let variables = [variables[0], ("HEARTCHAIN_MAX_TABS", "21")];
+    let (running, _log) = run_logged(&folder, &[], &variables).await;
+    let metrics = metrics_of(&running).await;
+    assert!(
+        metrics.contains("heartchain_relay_max_tabs 21\n"),
+        "{metrics}"
+    );
+    for name in [
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "heartchain_relay_reservations",
+        "heartchain_relay_handshakes",
+    ] {
+        let line = metrics.lines().find(|line| line.starts_with(name));
+        assert!(line.is_some(), "no {name} in {metrics}");
+    }
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+    running.stop("-TERM").await;
+
+    let (running, _log) = run_logged(&folder, &["--max-tabs", "22"], &variables).await;
+    let metrics = metrics_of(&running).await;
+    assert!(
+        metrics.contains("heartchain_relay_max_tabs 22\n"),
+        "{metrics}"
+    );
+    running.stop("-TERM").await;
+}
+
+/// Requests the metrics, and checks that the response is as Prometheus expects it.
+async fn metrics_of(running: &Running) -> String {
+    let url = running.metrics.as_deref().expect("it serves metrics");
+    let address = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.strip_suffix("/metrics"))
+        .expect("a URL");
+    let mut stream = TcpStream::connect(address).await.expect("listens");
+    let request = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sends");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.expect("text");
+    let (head, body) = response.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    assert!(head.contains("application/openmetrics-text"), "{head}");
+    body.to_owned()
+}
+
+#[tokio::test]
+async fn too_few_files_are_warned_about() {
+    let folder = Folder::new();
+    let data = folder.0.to_str().expect("text");
+    let script = format!(
+        "ulimit -n 200 && exec {} --max-tabs 500 --data-dir {data} \
+         --http-port 0 --webrtc-port 0 --stun-port 0",
+        env!("CARGO_BIN_EXE_relay"),
+    );
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().expect("there is a shell");
+    let stderr = child.stderr.take().expect("it is piped");
+    let mut log = BufReader::new(stderr).lines();
+    let line = logged(&mut log, "open files").await;
+    assert!(line.contains("the system allows 200"), "{line}");
+    Running::read(child).await.stop("-TERM").await;
 }
 
 #[tokio::test]
@@ -306,6 +608,11 @@ async fn help_names_every_flag() {
         "--check-health",
         "--data-dir",
         "--seed",
+        "--max-tabs",
+        "--metrics-listen",
+        "--log-format",
+        "--log-filter",
+        "--config",
     ] {
         assert!(help.contains(flag), "{flag}");
     }

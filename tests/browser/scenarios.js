@@ -228,7 +228,7 @@ export async function unreachableRelayIsShown(node) {
   // Nothing listens on port 1 of this computer, and browsers block it.
   const address = "/ip4/127.0.0.1/tcp/1/ws";
   const lonely = await node.constructor.start({ room: "lonely", relays: [address] });
-  equal(lonely.status().relays, [{ address, peerId: null, connected: false, reserved: false }], "the relay");
+  equal(lonely.status().relays, [{ address, peerId: null, connected: false, reserved: false, full: false }], "the relay");
   await lonely.record(72);
   await nextEvent(lonely, "status");
   equal(lonely.status().relays[0].connected, false, "the relay is not connected");

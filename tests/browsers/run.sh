@@ -8,5 +8,6 @@ target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_director
 if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then
   npm ci --no-audit --no-fund
 fi
-cargo build --workspace --bin relay
+# The same features as in the end-to-end tests, so that nothing is built twice.
+cargo build --workspace --bin relay --test end_to_end
 exec node run.mjs "$target/debug/relay" "$target/browsers"

@@ -43,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("interop-peer", &["libp2p-webrtc-browser"]),
+    ("load", &[]),
     ("heartchain", &[]),
 ];
 

@@ -64,6 +64,18 @@ test("alone_is_reported_with_and_without_a_relay", () => {
   assert.match(line({ ...status("alone"), relays: [] }, []).sentence, /^Can't reach the relay/);
 });
 
+test("full_relay_is_reported_until_one_has_room", () => {
+  const full = { connected: true, reserved: false, full: true };
+  assert.deepEqual(line({ ...status("alone"), relays: [full] }, [relay]), {
+    sentence: "The relay is full. You can still record, and reach tabs you know.", tone: "warning",
+  });
+  const refused = { connected: false, reserved: false, full: true };
+  assert.match(line({ ...status("alone"), relays: [refused] }, []).sentence, /^The relay is full/);
+  assert.match(line({ ...status("synced"), relays: [full] }, [direct]).sentence, /^In sync/);
+  const free = { connected: true, reserved: true, full: false };
+  assert.match(line({ ...status("alone"), relays: [full, free] }, [relay]).sentence, /^Only you are here/);
+});
+
 test("lost_relay_is_reported_while_peers_remain", () => {
   const lost = status("synced", { connected: false });
   assert.deepEqual(line(lost, [direct, direct]), {

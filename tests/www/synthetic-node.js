@@ -46,7 +46,7 @@ export class HeartchainNode extends EventTarget {
       totalWork: String(this.#tip),
       mempool: this.#pending.length,
       state: "synced",
-      relays: [{ address: "/ip4/127.0.0.1/tcp/1/ws", peerId: "relay", connected: true, reserved: true }],
+      relays: [{ address: "/ip4/127.0.0.1/tcp/1/ws", peerId: "relay", connected: true, reserved: true, full: false }],
       peers: PEERS,
       clockOffsetMs: null,
       hashesPerSecond: null,

@@ -9,6 +9,7 @@ use std::{
 
 use futures::FutureExt;
 use futures_timer::Delay;
+pub(crate) use heartchain_chain::time::millis;
 use heartchain_chain::time::{MonotonicMillis, UnixMillis};
 use heartchain_sync::io::Now;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -103,11 +104,6 @@ pub(crate) fn local(millis: u64) -> (String, String) {
 /// Waits for this long. In a hidden tab the browser may add a second, or a minute.
 pub(crate) fn sleep(time: Duration) -> Delay {
     Delay::new(time)
-}
-
-/// A duration in whole ms, saturating.
-pub(crate) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Random bytes from the browser's cryptographic generator.

@@ -146,6 +146,8 @@ fn parse(text: &str) -> Option<RelayDocument> {
             .filter_map(|url| IceServer::new(&url, None).ok())
             .take(MAX_ICE_SERVERS)
             .collect(),
+        // Other relays do not say it.
+        full: Reflect::get(&document, &"full".into()).is_ok_and(|full| full == true),
     })
 }
 
@@ -187,6 +189,18 @@ mod tests {
             r#"{ "addresses": [], "stun": 7 }"#,
         ] {
             assert!(parse(text).expect("a document").stun.is_empty());
+        }
+    }
+
+    #[test]
+    fn relay_is_full_only_if_it_says_so() {
+        for (text, full) in [
+            (r#"{ "addresses": [] }"#, false),
+            (r#"{ "addresses": [], "full": false }"#, false),
+            (r#"{ "addresses": [], "full": "yes" }"#, false),
+            (r#"{ "addresses": [], "full": true }"#, true),
+        ] {
+            assert_eq!(parse(text).expect("a document").full, full, "{text}");
         }
     }
 

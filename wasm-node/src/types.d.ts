@@ -210,6 +210,8 @@ export interface RelayStatus {
   connected: boolean;
   /** Whether this tab has a reservation, through which others can reach it. */
   reserved: boolean;
+  /** Whether the relay refused a reservation because it has no more. */
+  full: boolean;
 }
 
 /** A connected peer or relay. */

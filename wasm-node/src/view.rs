@@ -71,6 +71,7 @@ pub(crate) struct RelayView {
     pub(crate) peer_id: Option<String>,
     pub(crate) connected: bool,
     pub(crate) reserved: bool,
+    pub(crate) full: bool,
 }
 
 /// An element of `peers()`.
@@ -243,6 +244,7 @@ impl From<&NetRelay> for RelayView {
             peer_id: relay.peer.map(|peer| peer.to_string()),
             connected: relay.connected,
             reserved: relay.reserved,
+            full: relay.full,
         }
     }
 }

@@ -339,7 +339,8 @@ export class HeartChart extends LocalizedElement {
   }
 
   #askForPast() {
-    const since = this.#range > 0 ? Date.now() - this.#range : 0;
+    // Of a longer time, hours and days are drawn.
+    const since = Date.now() - (this.#range > 0 ? this.#range : BY_HOUR_MS);
     this.dispatchEvent(new CustomEvent("past-requested", { detail: { since } }));
   }
 
@@ -416,7 +417,8 @@ export class HeartChart extends LocalizedElement {
 
   /** Describes the chart in a sentence. */
   #describe(lines) {
-    const count = [...lines.values()].reduce((sum, line) => sum + tallyOfLine(line).count, 0);
+    const counted = (spans) => spans.reduce((sum, { tally }) => sum + tally.count, 0);
+    const count = [...lines.values()].reduce((sum, { within, spans }) => sum + within.length + counted(spans), 0);
     const shown = [...lines.values()].reduce((sum, { within, spans }) => sum + within.length + spans.length, 0);
     const text = count === 0 ? say("chart.none") : say("chart.summary", { count, people: lines.size });
     setText(this.querySelector(".chart-summary"), text);

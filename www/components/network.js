@@ -187,9 +187,10 @@ function createItem(relay) {
   return item;
 }
 
-function updateItem(item, { connected, reserved, isolated }) {
+function updateItem(item, { connected, reserved, full, isolated }) {
   const lost = isolated ? "cut" : "lost";
-  const state = connected ? (reserved ? "reserved" : "connected") : lost;
+  const notReserved = connected ? "connected" : lost;
+  const state = reserved ? "reserved" : full && !isolated ? "full" : notReserved;
   item.dataset.state = state;
   setText(item.querySelector(".relay-state"), say(`relays.${state}`));
 }

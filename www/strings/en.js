@@ -25,6 +25,7 @@ export default {
   "status.isolated": "Disconnected by you. Readings are saved and sent when you reconnect.",
   "status.alone": "Only you are here. Readings are saved and shared later.",
   "status.aloneWithoutRelay": "Can't reach the relay. You can keep recording; readings are shared later.",
+  "status.relayFull": "The relay is full. You can still record, and reach tabs you know.",
   "status.withoutRelay": (v, n) =>
     `Can't reach the relay · ${v.relayed === 0 ? onlyDirect(v, n) : peers(v, n)}, still in sync`,
 
@@ -175,6 +176,7 @@ export default {
   "relays.none": "The server of this page hasn't listed its relays yet.",
   "relays.reserved": "connected, others can reach you through it",
   "relays.connected": "connected",
+  "relays.full": "full: others can't find you through it",
   "relays.lost": "unreachable, trying again",
   "relays.cut": "not used while you are disconnected",
 

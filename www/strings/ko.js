@@ -19,6 +19,7 @@ export default {
   "status.isolated": "연결을 끊어 두었습니다. 기록은 저장되고 다시 연결하면 전송됩니다.",
   "status.alone": "현재 혼자 접속 중입니다. 기록은 저장되고 나중에 공유됩니다.",
   "status.aloneWithoutRelay": "릴레이에 연결할 수 없습니다. 계속 기록할 수 있으며 나중에 공유됩니다.",
+  "status.relayFull": "릴레이가 가득 찼습니다. 계속 기록할 수 있으며, 이미 아는 탭에는 연결할 수 있습니다.",
   "status.withoutRelay": (v, n) =>
     `릴레이에 연결할 수 없음 · ${v.relayed === 0 ? `직접 연결된 피어 ${n(v.direct)}개` : peers(v, n)}, 동기화 유지 중`,
 
@@ -168,6 +169,7 @@ export default {
   "relays.none": "이 페이지의 서버가 아직 릴레이 목록을 보내지 않았습니다.",
   "relays.reserved": "연결됨, 다른 피어가 이 릴레이로 접속할 수 있음",
   "relays.connected": "연결됨",
+  "relays.full": "가득 참, 다른 피어가 이 릴레이로 찾을 수 없음",
   "relays.lost": "연결할 수 없음, 다시 시도하는 중",
   "relays.cut": "연결을 끊은 동안 사용하지 않음",
 

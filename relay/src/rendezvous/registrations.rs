@@ -3,11 +3,11 @@
 //! It has no clock: the current time is an argument, and every call that takes it first removes expired entries. The
 //! caller verifies signatures.
 //!
-//! A full table ([`Limits::registrations`]) is scanned in microseconds. So there are no indexes, which could become
-//! inconsistent.
+//! Its indexes change only in [`Registrations::insert`] and [`Registrations::remove_number`]. When the table is full, the
+//! network that holds the most loses its newest registration; see `fair_table`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,12 @@ use libp2p::PeerId;
 use prost::Message as _;
 
 use super::wire::{Page, Register};
-use crate::limits::Limits;
+use crate::{
+    fair_table::{FairTable, Full as ShareFull, Share},
+    limits::Limits,
+    metrics::Limit,
+    network::Network,
+};
 
 /// Length of the sequence number in a cookie, in bytes.
 const NUMBER_LEN: usize = 8;
@@ -24,6 +29,8 @@ const NUMBER_LEN: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NewRegistration {
     pub(super) peer: PeerId,
+    /// The network that the peer is connected from.
+    pub(super) network: Network,
     pub(super) namespace: String,
     /// The peer record in its signed envelope.
     pub(super) record: Vec<u8>,
@@ -34,11 +41,18 @@ pub(super) struct NewRegistration {
 pub(super) struct Registrations {
     /// Keyed by sequence number. A new or renewed registration gets the next number.
     entries: BTreeMap<u64, Entry>,
+    /// The numbers of the registrations in each namespace that has any.
+    rooms: HashMap<String, BTreeSet<u64>>,
+    /// The numbers of the registrations of each peer that has any.
+    peers: HashMap<PeerId, BTreeSet<u64>>,
+    /// When each registration expires.
+    expiries: BTreeSet<(Instant, u64)>,
+    /// The registrations by network.
+    shares: FairTable<u64>,
     /// The first sequence number since the start of the relay. It is random, so a cookie from before a restart is not
     /// mistaken for a current one.
     first_number: u64,
     next_number: u64,
-    max: usize,
     max_per_peer: usize,
     max_page_len: usize,
 }
@@ -51,10 +65,19 @@ struct Entry {
     expires: Instant,
 }
 
-/// The table is full, or the peer has too many registrations.
+/// The table is full, or the network or the peer has too many registrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many registrations")]
-pub(super) struct Full;
+pub(super) struct Full(pub(super) Limit);
+
+/// What adding a registration did to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Added {
+    /// There was room for it.
+    Free,
+    /// A registration of the largest network was removed.
+    Evicted,
+}
 
 /// The cookie was issued for another namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,55 +89,67 @@ impl Registrations {
         let first_number = u64::from(rand::random::<u32>()) << u32::BITS;
         Self {
             entries: BTreeMap::new(),
+            rooms: HashMap::new(),
+            peers: HashMap::new(),
+            expiries: BTreeSet::new(),
+            shares: FairTable::new(limits.registration_share()),
             first_number,
             next_number: first_number,
-            max: limits.registrations,
             max_per_peer: limits.registrations_per_peer,
             max_page_len: limits.discovery_bytes,
         }
     }
 
+    pub(super) fn set_share(&mut self, share: Share) {
+        self.shares.set_share(share);
+    }
+
+    /// Number of registrations.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Adds a registration, or replaces the one that the peer has in the namespace.
     ///
     /// # Errors
-    /// Fails if the table is full or the peer has too many registrations. Renewing never fails.
-    pub(super) fn add(&mut self, new: NewRegistration, now: Instant) -> Result<(), Full> {
+    /// Fails if the table is full or the network or the peer has too many registrations. Renewing never fails.
+    pub(super) fn add(&mut self, new: NewRegistration, now: Instant) -> Result<Added, Full> {
         self.remove_expired(now);
-        let NewRegistration {
-            peer,
-            namespace,
-            record,
-            ttl,
-        } = new;
-        let others_of_peer = self
-            .entries
-            .values()
-            .filter(|entry| entry.peer == peer && entry.namespace != namespace)
-            .count();
-        self.remove(&peer, &namespace);
-        if others_of_peer >= self.max_per_peer || self.entries.len() >= self.max {
-            return Err(Full);
+        let expires = now.checked_add(new.ttl).ok_or(Full(Limit::Total))?;
+        let mut added = Added::Free;
+        if let Some(number) = self.number_of(&new.peer, &new.namespace) {
+            self.remove_number(number);
+            self.shares.add(self.next_number, new.network);
+        } else {
+            let of_peer = self.peers.get(&new.peer).map_or(0, BTreeSet::len);
+            if of_peer >= self.max_per_peer {
+                return Err(Full(Limit::Peer));
+            }
+            let evicted = self.shares.try_insert(self.next_number, new.network);
+            let evicted = evicted.map_err(|full| match full {
+                ShareFull::Network(_) => Full(Limit::Network),
+                ShareFull::Total(_) => Full(Limit::Total),
+            })?;
+            if let Some(evicted) = evicted {
+                self.remove_number(evicted);
+                added = Added::Evicted;
+            }
         }
-        let expires = now.checked_add(ttl).ok_or(Full)?;
-        let entry = Entry {
-            peer,
-            namespace,
-            record,
-            expires,
-        };
-        self.entries.insert(self.next_number, entry);
-        self.next_number = self.next_number.saturating_add(1);
-        Ok(())
+        self.insert(new, expires);
+        Ok(added)
     }
 
     pub(super) fn remove(&mut self, peer: &PeerId, namespace: &str) {
-        self.entries
-            .retain(|_, entry| entry.peer != *peer || entry.namespace != namespace);
+        if let Some(number) = self.number_of(peer, namespace) {
+            self.remove_number(number);
+        }
     }
 
     /// Removes all registrations of `peer`.
     pub(super) fn remove_peer(&mut self, peer: &PeerId) {
-        self.entries.retain(|_, entry| entry.peer != *peer);
+        for number in self.peers.get(peer).cloned().unwrap_or_default() {
+            self.remove_number(number);
+        }
     }
 
     /// Returns the registrations in `namespace` that were added since `cookie` was issued, as many as `limit` and
@@ -143,10 +178,11 @@ impl Registrations {
             .unwrap_or(usize::MAX);
         let mut registrations = Vec::new();
         let mut len: usize = 0;
-        let in_namespace = self
-            .entries
-            .range(next..)
-            .filter(|(_, entry)| entry.namespace == namespace);
+        let (first, numbers) = (next, self.rooms.get(namespace));
+        let in_namespace = numbers
+            .into_iter()
+            .flat_map(|numbers| numbers.range(first..))
+            .filter_map(|number| Some((number, self.entries.get(number)?)));
         let mut is_last_page = true;
         for (number, entry) in in_namespace {
             let register = entry.to_register(now);
@@ -181,7 +217,62 @@ impl Registrations {
     }
 
     fn remove_expired(&mut self, now: Instant) {
-        self.entries.retain(|_, entry| entry.expires > now);
+        while let Some((expires, number)) = self.expiries.first().copied()
+            && expires <= now
+        {
+            self.expiries.remove(&(expires, number));
+            self.remove_number(number);
+        }
+    }
+
+    /// The number of the registration of `peer` in `namespace`.
+    fn number_of(&self, peer: &PeerId, namespace: &str) -> Option<u64> {
+        let mut numbers = self.peers.get(peer)?.iter();
+        let number = numbers.find(|number| {
+            let entry = self.entries.get(number);
+            entry.is_some_and(|entry| entry.namespace == namespace)
+        });
+        number.copied()
+    }
+
+    /// Adds a registration with the next number to all indexes, except for the shares.
+    fn insert(&mut self, new: NewRegistration, expires: Instant) {
+        let number = self.next_number;
+        self.next_number = number.saturating_add(1);
+        self.rooms
+            .entry(new.namespace.clone())
+            .or_default()
+            .insert(number);
+        self.peers.entry(new.peer).or_default().insert(number);
+        self.expiries.insert((expires, number));
+        let entry = Entry {
+            peer: new.peer,
+            namespace: new.namespace,
+            record: new.record,
+            expires,
+        };
+        self.entries.insert(number, entry);
+    }
+
+    /// Removes a registration from all indexes.
+    fn remove_number(&mut self, number: u64) {
+        let Some(entry) = self.entries.remove(&number) else {
+            return;
+        };
+        self.expiries.remove(&(entry.expires, number));
+        self.shares.remove(&number);
+        if let Some(numbers) = self.rooms.get_mut(&entry.namespace) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.rooms.remove(&entry.namespace);
+            }
+        }
+        if let Some(numbers) = self.peers.get_mut(&entry.peer) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.peers.remove(&entry.peer);
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ impl Client {
     fn new() -> Self {
         Self {
             key: Keypair::generate_ed25519(),
-            server: Rendezvous::new(&Limits::default()),
+            server: Rendezvous::new(&Limits::default(), &Arc::new(Metrics::new())),
             now: Instant::now(),
         }
     }
@@ -43,7 +43,7 @@ impl Client {
         };
         fill(&mut request);
         self.server
-            .handle_request(self.peer(), request, self.now)
+            .handle_request((self.peer(), None), request, self.now)
             .expect("within the rate limit")
     }
 

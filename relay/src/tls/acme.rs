@@ -32,9 +32,9 @@ pub(super) fn start(config: &AcmeConfig, folder: &Path) -> Result<(Tls, Renewal)
     // The library writes keys with the default mode.
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&folder).map_err(|source| TlsError::Folder {
+    builder.create(&folder).map_err(|reason| TlsError::Folder {
         path: folder.clone(),
-        source,
+        reason,
     })?;
 
     let orders = match &config.directory_ca {

@@ -37,14 +37,14 @@ pub(crate) struct Certificate {
 #[non_exhaustive]
 pub enum CertificateError {
     /// A file cannot be read.
-    #[error("cannot read {} ({flag}): {source}", path.display())]
+    #[error("cannot read {} ({flag}): {reason}", path.display())]
     Read {
         /// The file that was read.
         path: PathBuf,
         /// The command-line flag that names it.
         flag: &'static str,
         /// The error of the operating system.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The file contains no certificate.
     #[error("{} contains no certificate in PEM format ({flag})", path.display())]
@@ -191,10 +191,10 @@ fn now() -> ASN1Time {
 }
 
 fn read(path: &Path, flag: &'static str) -> Result<Vec<u8>, CertificateError> {
-    let error = |source| CertificateError::Read {
+    let error = |reason| CertificateError::Read {
         path: path.into(),
         flag,
-        source,
+        reason,
     };
     let length = fs::metadata(path).map_err(error)?.len();
     if length > MAX_FILE_BYTES {

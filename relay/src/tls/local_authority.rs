@@ -166,7 +166,7 @@ impl LocalAuthority {
         let key = KeyPair::generate().map_err(failed)?;
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let mut addresses: Vec<IpAddr> = ips.iter().copied().filter(|ip| is_private(*ip)).collect();
-        addresses.truncate(MAX_ADDRESSES);
+        addresses.truncate(MAX_ADDRESSES.saturating_sub(1));
         addresses.push(loopback);
         addresses.sort();
         addresses.dedup();
@@ -291,4 +291,47 @@ fn is_private(ip: IpAddr) -> bool {
         let network = network.and_then(|network| ipnet::IpNet::new(network, *prefix).ok());
         network.is_some_and(|network| network.contains(&ip))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_have_a_limited_number_of_addresses() {
+        let subject = Subject {
+            ips: |_| Vec::new(),
+            listen_ips: Vec::new(),
+            own_names: vec!["laptop".to_owned()],
+            announced_names: vec!["hearts.lan".to_owned()],
+        };
+        let authority = LocalAuthority::load(None, &subject).expect("an authority");
+        for name in [
+            "laptop",
+            "hearts.lan",
+            "a.hearts.lan",
+            "b.local",
+            "localhost",
+        ] {
+            assert!(authority.covers(name), "{name}");
+        }
+        for name in ["lan", "example", "notlaptop", "local.example"] {
+            assert!(!authority.covers(name), "{name}");
+        }
+        let private = (0..=u8::MAX).map(|last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)));
+        let public = [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))];
+        let ips: Vec<IpAddr> = public.into_iter().chain(private).collect();
+        let names = subject.names();
+        let certificate = authority.issue(&ips, &names).expect("a certificate");
+        assert_eq!(certificate.names, ["laptop", "hearts.lan", "localhost"]);
+        let chain = &certificate.key.cert;
+        let (_, parsed) = X509Certificate::from_der(&chain[0]).expect("a certificate");
+        let found = parsed.subject_alternative_name().expect("well-formed");
+        let found = found.expect("some").value.general_names.iter();
+        let addresses = found.filter(|name| matches!(name, GeneralName::IPAddress(_)));
+        assert_eq!(addresses.count(), MAX_ADDRESSES);
+        let public = GeneralName::IPAddress(&[192, 0, 2, 1]);
+        let all = parsed.subject_alternative_name().expect("well-formed");
+        assert!(!all.expect("some").value.general_names.contains(&public));
+    }
 }

@@ -99,12 +99,12 @@ pub enum TlsError {
     #[error("--acme needs a folder for its account and certificates: choose one with --data-dir")]
     NoFolder,
     /// The folder for ACME cannot be used.
-    #[error("cannot create folder {}: {source}", path.display())]
+    #[error("cannot create folder {}: {reason}", path.display())]
     Folder {
         /// The folder of the account.
         path: PathBuf,
         /// The error of the operating system.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The library refuses the configuration.
     #[error("cannot set up TLS: {0}")]

@@ -1,15 +1,19 @@
 //! A native libp2p client that uses the relay as a tab does. Each test file uses only a part of it.
 #![allow(dead_code)]
 
+// The load client has it, too.
+#[path = "../../../tests/load/src/dial_from.rs"]
+mod dial_from;
 pub(crate) mod http;
 
 use std::{io, time::Duration};
 
+use self::dial_from::DialFrom;
 use futures::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, StreamExt as _, future::join_all,
 };
 use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, Transport as _,
+    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, Transport,
     core::upgrade,
     multiaddr::Protocol,
     noise, ping, relay as circuit, rendezvous, request_response,
@@ -38,12 +42,21 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new() -> Self {
+        Self::dialing_with(tcp::tokio::Transport::new(tcp::Config::default()))
+    }
+
+    /// A client that uses this transport for WebSockets.
+    fn dialing_with<T>(tcp: T) -> Self
+    where
+        T: Transport<Output = tcp::tokio::TcpStream> + Send + Unpin + 'static,
+        T::Error: Send + Sync + 'static,
+        T::Dial: Send + 'static,
+        T::ListenerUpgrade: Send + 'static,
+    {
         let swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_other_transport(|key| {
-                let transport =
-                    websocket::Config::new(tcp::tokio::Transport::new(tcp::Config::default()));
-                Ok(transport
+                Ok(websocket::Config::new(tcp)
                     .upgrade(upgrade::Version::V1Lazy)
                     .authenticate(noise::Config::new(key)?)
                     .multiplex(yamux::Config::default()))
@@ -128,6 +141,13 @@ impl Client {
     /// A new client that is connected to the relay at `address`.
     pub(crate) async fn connected_to(address: &Multiaddr) -> Self {
         let mut client = Self::new();
+        client.connect(address).await.expect("a connection");
+        client
+    }
+
+    /// A new client that is connected to the relay at `address` from another loopback address than 127.0.0.1.
+    pub(crate) async fn from_address(source: Ipv4Addr, address: &Multiaddr) -> Self {
+        let mut client = Self::dialing_with(DialFrom(source.into()));
         client.connect(address).await.expect("a connection");
         client
     }
@@ -238,7 +258,8 @@ fn address_with(relay: &Relay, wanted: &Protocol<'_>) -> Multiaddr {
         .expect("the relay listens on every transport")
 }
 
-fn peer_of(address: &Multiaddr) -> PeerId {
+/// The peer ID in an address of the relay.
+pub(crate) fn peer_of(address: &Multiaddr) -> PeerId {
     let peer = address.iter().find_map(|part| match part {
         Protocol::P2p(peer) => Some(peer),
         _ => None,

@@ -8,6 +8,7 @@ mod host;
 mod patience;
 mod process;
 mod relay;
+mod reverse_proxy;
 mod strap;
 mod tab;
 mod tasks;
@@ -25,5 +26,6 @@ pub(crate) use upgrade_proxy::{Build, UpgradeProxy};
 pub(crate) use {
     browser::Browser,
     host::Host,
+    reverse_proxy::Website,
     test_env::{Failure, run_in},
 };

@@ -2,7 +2,7 @@
 //! learns about it only from what it prints.
 
 use std::{
-    env,
+    env, fs,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::Stdio,
@@ -82,6 +82,7 @@ impl Relay {
             addresses: Vec::new(),
             stopped_at: Vec::new(),
         };
+        fs::write(relay.config_file(), "")?;
         relay.run(Ports::default()).await?;
         Ok(relay)
     }
@@ -117,6 +118,11 @@ impl Relay {
     /// The relay's first WebRTC-direct multiaddr.
     pub(crate) fn webrtc_direct(&self) -> Result<&str> {
         self.address_with("/webrtc-direct/")
+    }
+
+    /// The port of the page on this computer. An announced page comes before it.
+    pub(crate) fn http_port(&self) -> Result<u16> {
+        port_of_page(self.pages.last().map_or("", String::as_str))
     }
 
     /// The `host:port` of every socket on which this relay was ever stopped or paused. Chromium may report that it
@@ -178,6 +184,17 @@ impl Relay {
         Ok(())
     }
 
+    /// Makes the running relay serve this number of tabs.
+    pub(crate) async fn limit_tabs(&mut self, tabs: u32) -> Result<()> {
+        fs::write(self.config_file(), format!("max-tabs = {tabs}\n"))?;
+        let process = self.process.as_ref().context("the relay is not running")?;
+        process.signal("HUP").await
+    }
+
+    fn config_file(&self) -> PathBuf {
+        self.data.path().join("relay.toml")
+    }
+
     async fn run(&mut self, ports: Ports) -> Result<()> {
         let mut command = self.host.command(binary().await?);
         command
@@ -188,6 +205,8 @@ impl Relay {
             .args(["--seed", &self.seed.to_string()])
             .arg("--data-dir")
             .arg(self.data.path())
+            .arg("--config")
+            .arg(self.config_file())
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
@@ -213,7 +232,7 @@ impl Relay {
 
     fn ports(&self) -> Result<Ports> {
         Ok(Ports {
-            http: port_of_page(self.page())?,
+            http: self.http_port()?,
             webrtc: port_of_multiaddr(self.webrtc_direct()?, "udp")?,
         })
     }

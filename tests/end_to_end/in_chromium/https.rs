@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::offline::until_cached;
-use crate::harness::{Browser, Failure, Outcome, Relay, TestEnv, agreement, run_in};
+use crate::harness::{Browser, Failure, Outcome, Relay, TestEnv, Website, agreement, run_in};
 
 /// A phone, as far as Chromium plays one.
 const PHONE: &str = "--user-agent=Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36";
@@ -16,7 +16,11 @@ const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn is_installed(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    // nginx is where only the superuser's PATH leads.
+    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let found = folders
+        .map(|folder| folder.join(program))
+        .any(|file| file.is_file());
     if !found {
         println!("skipped: {program} is not installed");
     }
@@ -58,7 +62,7 @@ async fn installed_authority_gives_a_secure_page() -> Outcome {
         let transport = "() => performance.getEntriesByType('resource').every(
             ({ name, nextHopProtocol }) => !name.startsWith(location.origin) || nextHopProtocol === 'h2')";
         tab.until_page("all files by HTTP/2", transport).await?;
-        let secure = "isSecureContext && 'bluetooth' in navigator && 'clipboard' in navigator && 'locks' in navigator";
+        let secure = "isSecureContext && 'clipboard' in navigator && 'locks' in navigator";
         ensure!(tab.evaluate(secure).await? == true, "a secure context");
         let status = tab.status().await?;
         ensure!(status["storage"]["kind"] == "disk", "{}", status["storage"]);
@@ -138,11 +142,11 @@ async fn accepted_warning_is_explained() -> Outcome {
             refused.to_string().contains("ERR_CERT_AUTHORITY_INVALID"),
             "{refused}"
         );
-        // What a person types to accept the warning.
-        for key in "thisisunsafe".chars() {
-            let typed = json!({ "type": "char", "text": key.to_string() });
-            tab.call("Input.dispatchKeyEvent", typed).await?;
-        }
+        // A person accepts the warning.
+        let accepted = json!({ "ignore": true });
+        tab.call("Security.setIgnoreCertificateErrors", accepted)
+            .await?;
+        tab.go(&page).await?;
         tab.until("the node", "() => isSecureContext").await?;
         tab.enter(70).await?;
         let words = "This device doesn't trust the relay's certificate";
@@ -161,4 +165,56 @@ async fn accepted_warning_is_explained() -> Outcome {
     };
     let result = run_in(set_up, test).await;
     result.map_err(|error| Failure(format!("{error:#}")))
+}
+
+/// The relay's page is below a path of another website, whose proxy has the certificate.
+#[tokio::test]
+async fn page_below_a_path_of_nginx_works() -> Outcome {
+    if !is_installed("certutil") || !is_installed("nginx") {
+        return Ok(());
+    }
+    let test = async || {
+        let website = Website::new()?;
+        let url = website.url();
+        let flags = ["--announce", &url, "--trusted-proxy", "127.0.0.1/32"];
+        let relay = Relay::start_with(&flags).await?;
+        let resolver = Website::resolver_flag();
+        let browser = Browser::launch_trusting(&website.authority(), &[&resolver]).await?;
+        let port = relay.http_port()?;
+        let _proxy = website.serve(port).await?;
+        let set_up = async || {
+            Ok(TestEnv {
+                relay,
+                more_relays: Vec::new(),
+                browser,
+                others: Vec::new(),
+                // While the relay is down.
+                expected_messages: vec!["502 (Bad Gateway)", "Unexpected response code: 502"],
+            })
+        };
+        run_in(set_up, async |env: &mut TestEnv| {
+            ensure!(env.relay.page() == url, "{}", env.relay.page());
+            let [a, b] = env.tabs_behind_firewalls(&url).await?;
+            a.enter(70).await?;
+            agreement(&[&a, &b], 1).await?;
+            let status = a.status().await?;
+            let relays = status["relays"].to_string();
+            ensure!(relays.contains("/tls/x-parity-ws/%2Fclub%2F"), "{relays}");
+            let before = a.peer_id().await?;
+            for tab in [&a, &b] {
+                until_cached(tab).await?;
+            }
+
+            env.relay.kill().await?;
+            a.enter(71).await?;
+            env.relay.restart().await?;
+            agreement(&[&a, &b], 2).await?;
+            a.reload().await?;
+            a.until("the node", "() => true").await?;
+            ensure!(a.peer_id().await? == before, "the same peer after a reload");
+            Ok(())
+        })
+        .await
+    };
+    test().await.map_err(|error| Failure(format!("{error:#}")))
 }

@@ -125,6 +125,33 @@ async fn rooms_are_isolated() -> Outcome {
 }
 
 #[tokio::test]
+async fn full_relay_is_reported_until_it_has_room() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
+        for tab in [&a, &b] {
+            tab.until_peers(1).await?;
+        }
+        env.relay.limit_tabs(2).await?;
+        let c = env.tab().await?;
+        c.until_status_says("The relay is full. You can still record, and reach tabs you know.")
+            .await?;
+        c.until_shows("relay-list", "full: others can't find you")
+            .await?;
+        c.focus("button", "한국어").await?;
+        c.key("Enter").await?;
+        c.until_status_says("릴레이가 가득 찼습니다.").await?;
+        c.focus("button", "English").await?;
+        c.key("Enter").await?;
+        c.enter(72).await?;
+        b.close().await?;
+        agreement(&[&a, &c], 1).await?;
+        c.until_peers(1).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn endless_relay_document_is_cancelled() -> Outcome {
     run_test(async |env: &mut TestEnv| {
         env.expect_message("the body is longer than 65536 bytes");

@@ -1,7 +1,7 @@
 //! Points in time with millisecond precision, on the wall clock ([`UnixMillis`]) and on a monotonic clock
 //! ([`MonotonicMillis`]). This crate never reads a clock: time is always an argument.
 
-use core::fmt;
+use core::{fmt, time::Duration};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -77,6 +77,12 @@ millis_type! {
     /// A point on a monotonic clock: milliseconds since an arbitrary start. The clock never goes back, and it may stop
     /// while the computer sleeps. Use it for deadlines, bans and rates.
     MonotonicMillis
+}
+
+/// A duration in whole ms, saturating.
+#[must_use]
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -8,11 +8,10 @@
 
 use std::time::Duration;
 
-use heartchain_chain::time::MonotonicMillis;
+use heartchain_chain::time::{MonotonicMillis, millis};
 use litemap::LiteMap;
 
 use super::{backoff::Backoff, peer_exchange::MAX_EXCHANGED_PEERS};
-use crate::clock::millis;
 
 /// How long a peer that does not take part in this room is not dialed.
 pub(crate) const NON_MEMBER_BACKOFF: Duration = Duration::from_secs(600);

@@ -3,6 +3,8 @@
 //! It hands each event to a part, and what follows from it to the others; the parts know nothing of each other's state.
 
 use std::{
+    error::Error,
+    io,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,7 +15,8 @@ use libp2p::{
     Multiaddr, PeerId, Swarm,
     core::{ConnectedPoint, transport::ListenerId},
     multiaddr::Protocol,
-    ping, relay,
+    ping,
+    relay::{self, outbound::hop::ReserveError},
     swarm::ConnectionId,
 };
 
@@ -239,11 +242,12 @@ impl Connectivity {
 
     pub(crate) fn on_listener_closed(
         &mut self,
-        listener: ListenerId,
+        (listener, reason): (ListenerId, Result<(), io::Error>),
         events: &mut Events,
         now: MonotonicMillis,
     ) {
-        self.relays.listener_closed(listener, now);
+        let full = reason.is_err_and(|error| is_relay_full(&error));
+        self.relays.listener_closed(listener, full, now);
         self.exchange.listener_closed(listener, now, random_u64());
         events.changed();
     }
@@ -469,6 +473,22 @@ fn circuit_through(
     relays
         .circuit(source, peer)
         .or_else(|| exchange.circuit(source, peer))
+}
+
+/// Whether a relay refused a reservation because it has no more.
+fn is_relay_full(error: &io::Error) -> bool {
+    let mut next = error.get_ref().map(|inner| inner as &(dyn Error + 'static));
+    while let Some(error) = next {
+        if let Some(refusal) = error.downcast_ref() {
+            return matches!(refusal, ReserveError::ResourceLimitExceeded);
+        }
+        next = match error.downcast_ref::<io::Error>() {
+            // `io::Error::source` skips the error that it wraps.
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 /// Whether an address is a reservation at a neighbour: a circuit through another tab.

@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use heartchain_chain::time::MonotonicMillis;
+use heartchain_chain::time::{MonotonicMillis, millis};
 use litemap::LiteMap;
-
-use crate::clock::millis;
 
 /// How long a flood is remembered.
 const REMEMBERED: Duration = Duration::from_secs(600);

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use heartchain_chain::time::{MonotonicMillis, UnixMillis};
-
-use crate::clock::millis;
+use heartchain_chain::time::{MonotonicMillis, UnixMillis, millis};
 
 /// Time between two passes over all connections.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);

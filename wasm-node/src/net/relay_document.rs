@@ -13,6 +13,8 @@ pub(crate) struct RelayDocument {
     pub(crate) addresses: Vec<String>,
     /// STUN servers that the relay offers.
     pub(crate) stun: Vec<IceServer>,
+    /// Whether it has no reservation for this tab.
+    pub(crate) full: bool,
 }
 
 /// Reads the document that describes the page's relay; `None` if it could not be read.

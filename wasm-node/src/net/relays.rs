@@ -109,6 +109,7 @@ impl Relays {
         if !matches!(link.phase, Phase::Reading) {
             return;
         }
+        link.full = document.as_ref().is_some_and(|document| document.full);
         if let Some(document) = document {
             let mut addresses: Vec<RelayAddress> = document
                 .addresses
@@ -232,6 +233,7 @@ impl Relays {
             && !relay.reserved
         {
             relay.reserved = true;
+            relay.full = false;
             relay.steady_at = now.saturating_add(millis(STEADY_RESERVATION));
             relay.register_at = Some(now);
             relay.discover_at = now;
@@ -247,9 +249,9 @@ impl Relays {
         }
     }
 
-    /// A listener was closed. If it belonged to a reservation, requests another: at once if the reservation had been
-    /// steady, and after a backoff otherwise.
-    pub(crate) fn listener_closed(&mut self, gone: ListenerId, now: MonotonicMillis) {
+    /// A listener was closed, because the relay is full or for another reason. If it belonged to a reservation, requests
+    /// another: at once if the reservation had been steady, and after a backoff otherwise.
+    pub(crate) fn listener_closed(&mut self, gone: ListenerId, full: bool, now: MonotonicMillis) {
         for link in &mut self.links {
             if link
                 .relay()
@@ -266,6 +268,7 @@ impl Relays {
             if let Some(relay) = link.relay_mut() {
                 relay.listener = None;
                 relay.reserved = false;
+                relay.full = full;
                 relay.register_at = None;
                 relay.reserve_at = now.saturating_add(millis(wait));
             }

@@ -311,9 +311,13 @@ impl Network {
             SwarmEvent::ExternalAddrConfirmed { address } => {
                 self.connectivity.on_external_address(&address, swarm, now);
             }
-            SwarmEvent::ListenerClosed { listener_id, .. } => {
+            SwarmEvent::ListenerClosed {
+                listener_id: listener,
+                reason,
+                ..
+            } => {
                 self.connectivity
-                    .on_listener_closed(listener_id, events, now);
+                    .on_listener_closed((listener, reason), events, now);
             }
             _ => {}
         }

@@ -2,10 +2,13 @@ use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const ROOM: &str = "room";
+const FREE: Result<Added, Full> = Ok(Added::Free);
+const FULL: Result<Added, Full> = Err(Full(Limit::Total));
 
 fn new_in(namespace: &str, peer: PeerId) -> NewRegistration {
     NewRegistration {
         peer,
+        network: None,
         namespace: namespace.to_owned(),
         record: peer.to_bytes(),
         ttl: MINUTE,
@@ -37,8 +40,8 @@ fn pages_list_one_room_with_the_remaining_ttl() {
     let mut table = table(|_| ());
     let (here, elsewhere) = (PeerId::random(), PeerId::random());
     let start = Instant::now();
-    assert_eq!(table.add(new_in(ROOM, here), start), Ok(()));
-    assert_eq!(table.add(new_in("elsewhere", elsewhere), start), Ok(()));
+    assert_eq!(table.add(new_in(ROOM, here), start), FREE);
+    assert_eq!(table.add(new_in("elsewhere", elsewhere), start), FREE);
     let later = start + MINUTE / 3;
     let page = table.page(ROOM, None, None, later).expect("no cookie");
     assert_eq!(
@@ -59,6 +62,8 @@ fn pages_list_one_room_with_the_remaining_ttl() {
     );
     assert_eq!(all_peers(&mut table, start + MINUTE), []);
     assert!(table.entries.is_empty());
+    assert!(table.rooms.is_empty() && table.peers.is_empty());
+    assert!(table.expiries.is_empty() && table.shares.len() == 0);
 }
 
 #[test]
@@ -67,7 +72,7 @@ fn cookie_leads_to_new_and_renewed_registrations() {
     let (first, second, third) = (PeerId::random(), PeerId::random(), PeerId::random());
     let now = Instant::now();
     for peer in [first, second] {
-        assert_eq!(table.add(new_in(ROOM, peer), now), Ok(()));
+        assert_eq!(table.add(new_in(ROOM, peer), now), FREE);
     }
     let (peers, cookie) = peers_and_cookie(table.page(ROOM, None, None, now).expect("no cookie"));
     assert_eq!(peers, [first, second]);
@@ -75,7 +80,7 @@ fn cookie_leads_to_new_and_renewed_registrations() {
         peers_and_cookie(table.page(ROOM, Some(&cookie), None, now).expect("ours"));
     assert_eq!(peers, []);
     for peer in [third, first] {
-        assert_eq!(table.add(new_in(ROOM, peer), now), Ok(()));
+        assert_eq!(table.add(new_in(ROOM, peer), now), FREE);
     }
     let (peers, _) = peers_and_cookie(table.page(ROOM, Some(&cookie), None, now).expect("ours"));
     assert_eq!(peers, [third, first]);
@@ -88,9 +93,9 @@ fn next_page_starts_where_the_last_one_ended() {
     let now = Instant::now();
     let crowd: Vec<_> = (0..10).map(|_| PeerId::random()).collect();
     for peer in &crowd {
-        assert_eq!(table.add(new_in(ROOM, *peer), now), Ok(()));
+        assert_eq!(table.add(new_in(ROOM, *peer), now), FREE);
         let stranger = new_in("elsewhere", PeerId::random());
-        assert_eq!(table.add(stranger, now), Ok(()));
+        assert_eq!(table.add(stranger, now), FREE);
     }
     let (mut listed, mut cookie) = (Vec::new(), None);
     for page_len in [4, 4, 2, 0] {
@@ -107,20 +112,21 @@ fn next_page_starts_where_the_last_one_ended() {
 fn limit_of_zero_means_no_limit() {
     let mut table = table(|_| ());
     let (peer, now) = (PeerId::random(), Instant::now());
-    assert_eq!(table.add(new_in(ROOM, peer), now), Ok(()));
+    assert_eq!(table.add(new_in(ROOM, peer), now), FREE);
     let page = table.page(ROOM, None, Some(0), now).expect("no cookie");
     assert_eq!(peers_and_cookie(page).0, [peer]);
 }
 
 #[test]
 fn page_size_is_limited_in_bytes() {
-    let limits = Limits::default();
-    let mut table = table(|_| ());
+    let mut limits = Limits::default();
+    limits.registrations = 1_024;
+    let mut table = table(|changed| changed.registrations = limits.registrations);
     let now = Instant::now();
     for _ in 0..limits.registrations {
         let mut registration = new_in(ROOM, PeerId::random());
         registration.record = vec![0; limits.registration_bytes];
-        assert_eq!(table.add(registration, now), Ok(()));
+        assert_eq!(table.add(registration, now), FREE);
     }
     let (mut found, mut cookie, mut pages) = (0, None, 0);
     while found < limits.registrations {
@@ -141,17 +147,12 @@ fn full_table_allows_only_renewals() {
     let mut table = table(|limits| limits.registrations = 2);
     let (first, second, third) = (PeerId::random(), PeerId::random(), PeerId::random());
     let now = Instant::now();
-    for (peer, outcome) in [
-        (first, Ok(())),
-        (second, Ok(())),
-        (third, Err(Full)),
-        (first, Ok(())),
-    ] {
+    for (peer, outcome) in [(first, FREE), (second, FREE), (third, FULL), (first, FREE)] {
         assert_eq!(table.add(new_in(ROOM, peer), now), outcome);
     }
     assert_eq!(all_peers(&mut table, now), [second, first]);
     // Expired registrations free their slots.
-    assert_eq!(table.add(new_in(ROOM, third), now + MINUTE), Ok(()));
+    assert_eq!(table.add(new_in(ROOM, third), now + MINUTE), FREE);
 }
 
 #[test]
@@ -160,15 +161,40 @@ fn registrations_are_limited_per_peer() {
     let peer = PeerId::random();
     let now = Instant::now();
     for (room, outcome) in [
-        (ROOM, Ok(())),
-        ("second", Ok(())),
-        ("third", Err(Full)),
-        (ROOM, Ok(())),
+        (ROOM, FREE),
+        ("second", FREE),
+        ("third", Err(Full(Limit::Peer))),
+        (ROOM, FREE),
     ] {
         assert_eq!(table.add(new_in(room, peer), now), outcome, "{room}");
     }
     table.remove(&peer, "second");
-    assert_eq!(table.add(new_in("third", peer), now), Ok(()));
+    assert_eq!(table.add(new_in("third", peer), now), FREE);
+}
+
+#[test]
+fn full_table_removes_from_the_largest_network() {
+    let mut table = table(|limits| {
+        limits.registrations = 3;
+        limits.registrations_per_network = 2;
+    });
+    let now = Instant::now();
+    let network = |last| Some(std::net::IpAddr::from([192, 0, 2, last]));
+    let mut add = |last| {
+        let mut new = new_in(ROOM, PeerId::random());
+        new.network = network(last);
+        let peer = new.peer;
+        (peer, table.add(new, now))
+    };
+    let (oldest, _) = add(1);
+    let (_, outcome) = add(1);
+    assert_eq!(outcome, FREE);
+    assert_eq!(add(1).1, Err(Full(Limit::Network)));
+    let (second, _) = add(2);
+    let (third, outcome) = add(3);
+    assert_eq!(outcome, Ok(Added::Evicted));
+    assert_eq!(add(4).1, FULL);
+    assert_eq!(all_peers(&mut table, now), [oldest, second, third]);
 }
 
 #[test]
@@ -178,7 +204,7 @@ fn removed_peers_are_not_listed() {
     let now = Instant::now();
     for peer in [leaving, staying] {
         for room in [ROOM, "second"] {
-            assert_eq!(table.add(new_in(room, peer), now), Ok(()));
+            assert_eq!(table.add(new_in(room, peer), now), FREE);
         }
     }
     table.remove(&leaving, ROOM);
@@ -192,7 +218,7 @@ fn foreign_cookies_are_ignored_or_rejected() {
     let mut table = table(|_| ());
     let peer = PeerId::random();
     let now = Instant::now();
-    assert_eq!(table.add(new_in(ROOM, peer), now), Ok(()));
+    assert_eq!(table.add(new_in(ROOM, peer), now), FREE);
     let before = table.first_number.wrapping_sub(1).to_be_bytes();
     let after = table.next_number.wrapping_add(1).to_be_bytes();
     for number in [before, after] {

@@ -41,6 +41,8 @@ pub(crate) struct RelayView {
     pub(crate) peer: Option<PeerId>,
     pub(crate) connected: bool,
     pub(crate) reserved: bool,
+    /// Whether it refused a reservation because it has no more.
+    pub(crate) full: bool,
 }
 
 /// What a new connection means for this tab's relays.
@@ -90,6 +92,8 @@ pub(super) struct Connected {
     pub(super) address: Multiaddr,
     pub(super) listener: Option<ListenerId>,
     pub(super) reserved: bool,
+    /// Whether it refused the last reservation because it has no more.
+    pub(super) full: bool,
     /// From when on the reservation counts as steady: if it is lost later, another is requested at once.
     pub(super) steady_at: MonotonicMillis,
     /// When to request a reservation, or when to give up on a requested one.
@@ -106,6 +110,8 @@ pub(super) struct Link {
     /// Index of the address to dial next. It advances after a failure, so that both transports get their turn.
     pub(super) next: usize,
     pub(super) phase: Phase,
+    /// Whether its document said that it is full, when it was last read.
+    pub(super) full: bool,
     /// Abandoned dials, which may still succeed.
     late: Vec<ConnectionId>,
     pub(super) redial: Backoff,
@@ -119,6 +125,7 @@ impl Link {
             addresses: Vec::new(),
             next: 0,
             phase: Phase::Waiting { until: now },
+            full: false,
             late: Vec::new(),
             redial: Backoff::new(RELAY_REDIAL),
             reservation: Backoff::new(RELAY_REDIAL),
@@ -205,6 +212,7 @@ impl Link {
             address,
             listener: None,
             reserved: false,
+            full: false,
             steady_at: now,
             reserve_at: now,
             register_at: None,
@@ -277,6 +285,7 @@ impl Link {
                 peer: Some(relay.peer),
                 connected: true,
                 reserved: relay.reserved,
+                full: relay.full,
             });
         }
         let address = self.current()?;
@@ -285,6 +294,7 @@ impl Link {
             peer: address.peer,
             connected: false,
             reserved: false,
+            full: self.full,
         })
     }
 }

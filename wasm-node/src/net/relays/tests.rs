@@ -307,6 +307,23 @@ fn connected_relay_reserves_discovers_registers() {
 }
 
 #[test]
+fn document_says_whether_the_relay_is_full() {
+    let mut relays = Relays::new(Vec::new(), PageScheme::Plain, at(0));
+    let full = RelayDocument {
+        full: true,
+        ..document(&[SOCKET])
+    };
+    reads_document(&mut relays, at(0), Some(full));
+    let is_full = |relays: &Relays| relays.views().iter().any(|view| view.full);
+    assert!(is_full(&relays));
+    dials(&mut relays, at(0), 1);
+    relays.dial_failed(connection(1), at(0));
+    // Now it cannot be reached at all.
+    reads_document(&mut relays, at(LONG), None);
+    assert!(!is_full(&relays));
+}
+
+#[test]
 fn failed_reservation_is_requested_again() {
     let mut relays = given(&[SOCKET]);
     dials(&mut relays, at(0), 1);
@@ -323,7 +340,8 @@ fn failed_reservation_is_requested_again() {
     let link = reserve(relays.tick(at(0), 0)).expect("a reservation is due");
     let first = ListenerId::next();
     relays.listening(link, Some(first), at(0));
-    relays.listener_closed(first, at(100));
+    relays.listener_closed(first, true, at(100));
+    assert!(relays.views().iter().all(|view| view.full));
     assert!(reserve(relays.tick(at(101), 0)).is_none(), "not at once");
     assert!(reserve(relays.tick(at(100 + LONG), 0)).is_some(), "refused");
 
@@ -340,12 +358,12 @@ fn failed_reservation_is_requested_again() {
     let third = ListenerId::next();
     relays.listening(link, Some(third), late);
     relays.reserved(&peer(), late);
-    relays.listener_closed(third, late);
+    relays.listener_closed(third, false, late);
     assert!(
         relays
             .views()
             .iter()
-            .all(|view| view.connected && !view.reserved)
+            .all(|view| view.connected && !view.reserved && !view.full)
     );
     assert!(
         reserve(relays.tick(late.saturating_add(LONG), 0)).is_some(),
@@ -371,7 +389,7 @@ fn steady_reservation_is_replaced_at_once() {
         relays.reserved(&peer(), at(5));
         // A renewal does not reset its age.
         relays.reserved(&peer(), at(6));
-        relays.listener_closed(listener, at(5 + age));
+        relays.listener_closed(listener, false, at(5 + age));
         let actions = relays.tick(at(5 + age), 0);
         let is_requested = actions
             .iter()

@@ -1,0 +1,88 @@
+//! A load client for relays. It starts a relay, lets many native tabs arrive, or attacks it, and prints what it measured.
+//!
+//! `tests/load/run.sh` runs it against the release relay, and against js-libp2p's. It is no test: the figures depend on
+//! the computer, so it prints the load of the computer with them.
+
+mod arrivals;
+mod attacks;
+mod dial_from;
+mod process;
+mod tab;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use process::{RelayKind, RelayProcess};
+
+/// Measures a relay with thousands of tabs, and under attack.
+#[derive(Debug, Parser)]
+struct Cli {
+    /// The relay's program. With --js, the script that Node runs.
+    #[arg(long, value_name = "FILE")]
+    relay: PathBuf,
+    /// The relay is a script for Node that prints its multiaddr.
+    #[arg(long)]
+    js: bool,
+    #[command(subcommand)]
+    measurement: Measurement,
+}
+
+#[derive(Debug, Subcommand)]
+enum Measurement {
+    /// Tabs arrive at a constant rate, stay, and leave.
+    Arrivals {
+        /// Number of tabs in total.
+        #[arg(long, default_value_t = 2_000)]
+        tabs: u32,
+        /// Arrivals in a second.
+        #[arg(long, default_value_t = 100)]
+        rate: u32,
+        /// Seconds that all tabs stay.
+        #[arg(long, default_value_t = 15)]
+        stay: u64,
+        /// Seconds from their leaving to the last look at the relay's memory.
+        #[arg(long, default_value_t = 60)]
+        after: u64,
+    },
+    /// Twenty tabs use the relay while others attack it.
+    Attacks {
+        /// Addresses that attack together.
+        #[arg(long, default_values_t = [1, 8])]
+        addresses: Vec<u8>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let cli = Cli::parse();
+    rlimit::increase_nofile_limit(u64::MAX).context("cannot raise the limit on open files")?;
+    let kind = if cli.js {
+        RelayKind::Js
+    } else {
+        RelayKind::Ours
+    };
+    match cli.measurement {
+        Measurement::Arrivals {
+            tabs,
+            rate,
+            stay,
+            after,
+        } => {
+            let relay = RelayProcess::start(&cli.relay, kind, tabs).await?;
+            let plan = arrivals::Plan {
+                tabs,
+                rate,
+                stay,
+                after,
+            };
+            arrivals::measure(&relay, &plan).await
+        }
+        Measurement::Attacks { addresses } => {
+            for count in addresses {
+                attacks::measure(&cli.relay, kind, count).await?;
+            }
+            Ok(())
+        }
+    }
+}
