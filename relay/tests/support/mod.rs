@@ -6,7 +6,7 @@
 mod dial_from;
 pub(crate) mod http;
 
-use std::{io, time::Duration};
+use std::{io, net::Ipv4Addr, time::Duration};
 
 use self::dial_from::DialFrom;
 use futures::{
