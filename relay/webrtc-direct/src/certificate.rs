@@ -34,7 +34,7 @@ const CERTIFICATE_TAG: &str = "CERTIFICATE";
 #[derive(Clone)]
 pub struct Certificate {
     der: Vec<u8>,
-    /// PKCS#8.
+    /// The private key in PKCS#8.
     key: Vec<u8>,
 }
 

@@ -57,7 +57,7 @@ const WINDOW_PER_MILLISECOND: usize = 8 * 1024;
 /// The message that opens an ordered and reliable channel without a label
 /// ([RFC 8832](https://www.rfc-editor.org/rfc/rfc8832#section-5.1)): its type, and eleven fields of zero.
 const CHANNEL_OPEN: [u8; 12] = [3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-/// The answer to it.
+/// The answer to [`CHANNEL_OPEN`].
 const CHANNEL_ACK: [u8; 1] = [2];
 
 /// Identifies a stream of a connection. The numbers of channels are reused, also while the handle of the stream before is
@@ -297,7 +297,7 @@ impl Shared {
         Poll::Ready(Ok(payload.len()))
     }
 
-    /// Queues FIN, once.
+    /// Queues FIN, the first time.
     pub(crate) fn finish(&self, key: StreamKey) -> Result<(), StreamError> {
         let mut channels = self.lock();
         let channel = channels

@@ -49,7 +49,7 @@ pub struct Username<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsernameError {
-    /// There is no colon.
+    /// There is no colon in the text.
     #[error("there is no colon between two user names")]
     NoColon,
     /// A part is too short, too long, or contains characters that ICE does not allow.

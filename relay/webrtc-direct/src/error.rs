@@ -45,7 +45,7 @@ pub enum ConnectionError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The socket failed.
+    /// The operating system reported an error of a socket.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The connection ended before the handshake was complete.

@@ -45,9 +45,9 @@ const NO_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LO
 pub enum MessageKind {
     /// A message of the protocol that opens channels ([RFC 8832](https://www.rfc-editor.org/rfc/rfc8832)).
     Control,
-    /// Text.
+    /// UTF-8, which libp2p never sends.
     Text,
-    /// Bytes.
+    /// Bytes, as all frames are.
     Binary,
 }
 
@@ -56,11 +56,11 @@ pub enum MessageKind {
 pub struct Message {
     /// What the message is.
     pub kind: MessageKind,
-    /// Its content.
+    /// The bytes of the message.
     pub data: Vec<u8>,
 }
 
-/// What happened.
+/// What the owner of a [`Stack`] has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StackEvent {
     /// The peer has echoed the DTLS cookie: it receives what is sent to its address.
@@ -81,10 +81,10 @@ pub enum StackEvent {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StackError {
-    /// DTLS failed.
+    /// DTLS failed, with the message of its library.
     #[error("DTLS failed: {0}")]
     Dtls(String),
-    /// SCTP failed.
+    /// SCTP failed, with the message of its library.
     #[error("SCTP failed: {0}")]
     Sctp(String),
     /// The peer closed the connection.
@@ -98,7 +98,7 @@ impl From<dimpl::Error> for StackError {
     }
 }
 
-/// One connection.
+/// DTLS and SCTP of one connection.
 pub struct Stack {
     dtls: Dtls,
     dtls_due: Option<Instant>,
@@ -225,7 +225,7 @@ impl Stack {
         self.datagrams.pop_front()
     }
 
-    /// The next event.
+    /// The next event, in the order of their causes.
     pub fn next_event(&mut self) -> Option<StackEvent> {
         self.events.pop_front()
     }

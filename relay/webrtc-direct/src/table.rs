@@ -38,7 +38,7 @@ pub struct RouteId(u64);
 /// What to do with a datagram.
 #[derive(Debug)]
 pub enum Action<'a, Q> {
-    /// Nothing.
+    /// The datagram belongs nowhere.
     Ignore,
     /// Send this datagram back, because of a correct STUN request.
     Answer(Vec<u8>),
@@ -83,7 +83,7 @@ struct Route<Q> {
 }
 
 impl<Q> Table<Q> {
-    /// An empty table.
+    /// A table without addresses and connections.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         Self {

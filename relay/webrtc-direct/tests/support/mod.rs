@@ -111,12 +111,12 @@ pub(crate) async fn pair(address: &str) -> (Server, Connection, Connection) {
     (server, dialled, accepted.1)
 }
 
-/// Opens a stream.
+/// Opens a stream of the connection.
 pub(crate) async fn open(connection: &mut Connection) -> Result<Stream, ConnectionError> {
     poll_fn(|context| connection.poll_outbound_unpin(context)).await
 }
 
-/// Accepts a stream.
+/// Accepts a stream of the peer.
 pub(crate) async fn accept(connection: &mut Connection) -> Result<Stream, ConnectionError> {
     poll_fn(|context| connection.poll_inbound_unpin(context)).await
 }
