@@ -9,7 +9,7 @@ use std::{
 };
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
-use libp2p_webrtc::tokio::Fingerprint;
+use libp2p_webrtc_direct::Fingerprint;
 
 use crate::{announce::Announced, client::Client};
 
@@ -392,7 +392,7 @@ mod tests {
             tls: false,
             certified: Vec::new(),
             announced: Announced::default(),
-            certificate: Fingerprint::from_certificate(b"any"),
+            certificate: Fingerprint::of(b"any"),
             peer_id: PeerId::random(),
         }
     }

@@ -7,17 +7,15 @@
 //! that was ever connected, so its memory grows without bound.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
-    multiaddr::Protocol,
     swarm::{
         CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler,
         THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
@@ -30,7 +28,6 @@ use crate::{
     limits::Limits,
     metrics::{Limit, Metrics, Resource},
     network::{Network, network_of_address},
-    token_bucket::TokenBucket,
 };
 
 /// The behaviour that counts and closes connections.
@@ -46,19 +43,12 @@ pub(crate) struct Behaviour {
     hop_limits: HopLimits,
     /// Connections to close.
     evicted: VecDeque<(PeerId, CloseConnection)>,
-    /// WebRTC handshakes that are in progress or failed. libp2p-webrtc leaks a socket and some 100 kB for each that
-    /// fails, so their rate is limited. A handshake that succeeds returns its token.
-    webrtc: TokenBucket,
-    /// The WebRTC handshakes that are in progress. The limit on handshakes bounds their number.
-    webrtc_handshakes: HashSet<ConnectionId>,
     metrics: Arc<Metrics>,
 }
 
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum Refusal {
-    #[error("too many WebRTC handshakes failed recently")]
-    WebRtc,
     #[error("connections: {0}")]
     Full(#[from] Full),
     #[error("already {0} connections with the same peer")]
@@ -76,8 +66,6 @@ impl Behaviour {
             max_per_peer: limits.connections_per_peer,
             hop_limits: hop_limits.clone(),
             evicted: VecDeque::new(),
-            webrtc: TokenBucket::new(limits.webrtc_token_bucket(), Instant::now()),
-            webrtc_handshakes: HashSet::new(),
             metrics: Arc::clone(metrics),
         }
     }
@@ -94,22 +82,6 @@ impl Behaviour {
         network_of_address(remote)
     }
 
-    fn start_handshake(
-        &mut self,
-        connection: ConnectionId,
-        remote: &Multiaddr,
-        now: Instant,
-    ) -> Result<(), Refusal> {
-        if remote.iter().any(|part| part == Protocol::WebRTCDirect) {
-            if !self.webrtc.try_take(now) {
-                self.metrics.refused(Resource::Handshakes, Limit::Rate);
-                return Err(Refusal::WebRtc);
-            }
-            self.webrtc_handshakes.insert(connection);
-        }
-        Ok(())
-    }
-
     /// Decides whether a completed handshake may become a connection.
     fn admit(
         &mut self,
@@ -117,9 +89,6 @@ impl Behaviour {
         peer: PeerId,
         remote: &Multiaddr,
     ) -> Result<(), Refusal> {
-        if self.webrtc_handshakes.remove(&connection) {
-            self.webrtc.refund();
-        }
         if self.peers.get(&peer).map_or(0, Vec::len) >= self.max_per_peer {
             self.metrics.refused(Resource::Connections, Limit::Peer);
             return Err(Refusal::Peer(self.max_per_peer));
@@ -142,7 +111,6 @@ impl Behaviour {
 
     /// The handshake failed or the connection closed.
     fn remove(&mut self, connection: ConnectionId) {
-        self.webrtc_handshakes.remove(&connection);
         self.table.remove(&connection);
         let Some((peer, remote)) = self.connections.remove(&connection) else {
             return;
@@ -183,16 +151,6 @@ impl Behaviour {
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = dummy::ConnectionHandler;
     type ToSwarm = Infallible;
-
-    fn handle_pending_inbound_connection(
-        &mut self,
-        connection: ConnectionId,
-        _: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<(), ConnectionDenied> {
-        self.start_handshake(connection, remote, Instant::now())
-            .map_err(ConnectionDenied::new)
-    }
 
     fn handle_established_inbound_connection(
         &mut self,
@@ -299,35 +257,6 @@ mod tests {
             remaining_established: 0,
         };
         limiter.on_swarm_event(FromSwarm::ConnectionClosed(closed));
-    }
-
-    #[test]
-    fn failed_webrtc_handshakes_are_rate_limited() {
-        let mut limiter = limiter(|limits| {
-            limits.unfinished_webrtc = 2;
-            limits.unfinished_webrtc_refill = Duration::from_secs(60);
-        });
-        let now = Instant::now();
-        let webrtc = address("/ip4/192.0.2.1/udp/1/webrtc-direct");
-        let [first, second, third, fourth, fifth] = ids();
-        assert_eq!(limiter.start_handshake(first, &webrtc, now), Ok(()));
-        assert_eq!(limiter.start_handshake(second, &webrtc, now), Ok(()));
-        limiter.remove(first);
-        assert_eq!(
-            limiter.start_handshake(third, &webrtc, now),
-            Err(Refusal::WebRtc)
-        );
-        // WebSocket handshakes leak nothing, and a handshake that succeeds returns its token.
-        let websocket = address("/ip4/192.0.2.1/tcp/1/ws");
-        assert_eq!(limiter.start_handshake(fourth, &websocket, now), Ok(()));
-        assert_eq!(limiter.admit(second, PeerId::random(), &webrtc), Ok(()));
-        assert_eq!(limiter.start_handshake(third, &webrtc, now), Ok(()));
-        assert_eq!(
-            limiter.start_handshake(fifth, &webrtc, now),
-            Err(Refusal::WebRtc)
-        );
-        let later = now + Duration::from_secs(61);
-        assert_eq!(limiter.start_handshake(fifth, &webrtc, later), Ok(()));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
 };
 
 use libp2p::identity::Keypair;
-use libp2p_webrtc::tokio::Certificate;
+use libp2p_webrtc_direct::Certificate;
 
 /// File name of the key in the data folder. The format is libp2p's protobuf encoding of a key pair.
 const KEY_FILE: &str = "identity.key";
@@ -153,9 +153,7 @@ fn seeded_key(seed: u64) -> Result<Keypair, IdentityError> {
 
 fn stored_certificate(folder: &Path) -> Result<Certificate, IdentityError> {
     let path = folder.join(CERTIFICATE_FILE);
-    let bytes = read_or_create(&path, || {
-        Ok(new_certificate()?.serialize_pem().into_bytes())
-    })?;
+    let bytes = read_or_create(&path, || Ok(new_certificate()?.to_pem().into_bytes()))?;
     String::from_utf8(bytes)
         .ok()
         .and_then(|pem| Certificate::from_pem(&pem).ok())
@@ -163,7 +161,7 @@ fn stored_certificate(folder: &Path) -> Result<Certificate, IdentityError> {
 }
 
 fn new_certificate() -> Result<Certificate, IdentityError> {
-    Certificate::generate(&mut rand::rng()).map_err(generate_error)
+    Certificate::generate().map_err(generate_error)
 }
 
 fn generate_error(error: impl fmt::Display) -> IdentityError {

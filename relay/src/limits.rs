@@ -33,11 +33,6 @@ pub struct Limits {
     /// Concurrent handshakes from one IPv4 address or IPv6 /64. At least thirty tabs that open in the same second, with
     /// a margin. A newcomer beyond that evicts the oldest of its own network.
     pub pending_connections_per_network: usize,
-    /// WebRTC handshakes that may be in progress or fail in a burst. libp2p-webrtc leaks a socket and some 100 kB for
-    /// each that fails. Enough for a class on a bad radio link, several times.
-    pub unfinished_webrtc: u32,
-    /// Time after which one more WebRTC handshake may fail.
-    pub unfinished_webrtc_refill: Duration,
     /// How long a connection may have no stream and no reservation: many times the time between loading the page and
     /// making a reservation.
     pub idle_connection: Duration,
@@ -186,8 +181,6 @@ impl Limits {
             connections_per_peer: 8,
             pending_connections,
             pending_connections_per_network: quarter(pending_connections, CLASS + CLASS / 4),
-            unfinished_webrtc: 256,
-            unfinished_webrtc_refill: Duration::from_secs(5 * 60),
             idle_connection: Duration::from_secs(60),
             websocket_message_bytes: 1 << 20,
             streams_per_connection: 128,
@@ -335,11 +328,18 @@ impl Limits {
         )
     }
 
-    pub(crate) fn webrtc_token_bucket(&self) -> TokenBucketConfig {
-        TokenBucketConfig {
-            burst: self.unfinished_webrtc,
-            refill: self.unfinished_webrtc_refill,
-        }
+    /// The limits of each listener for WebRTC-direct. It counts connections from the moment at which a peer has proved its
+    /// address; before that, it forgets the oldest handshake for a new one. The relay's own limits evict the oldest
+    /// connections for new ones, so those of the listener leave room for both.
+    pub(crate) fn webrtc(&self) -> libp2p_webrtc_direct::Limits {
+        let mut limits = libp2p_webrtc_direct::Limits::default();
+        let room = self.pending_connections.saturating_mul(2);
+        limits.connections = self.connections.saturating_add(room);
+        limits.connections_per_network = self.connections_per_network.saturating_add(room);
+        limits.pending_incoming = self.pending_connections;
+        // A channel that is closing still counts.
+        limits.channels = self.streams_per_connection.saturating_mul(2);
+        limits
     }
 
     /// The configuration of libp2p's relay. Totals and shares of networks are limited by `hop_limits`, which replaces an

@@ -67,7 +67,6 @@ struct EvictionLabels {
 /// A resource of the relay.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub(crate) enum Resource {
-    Handshakes,
     Connections,
     Reservations,
     Circuits,
@@ -79,7 +78,6 @@ pub(crate) enum Resource {
 impl Resource {
     fn name(self) -> &'static str {
         match self {
-            Self::Handshakes => "handshakes",
             Self::Connections => "connections",
             Self::Reservations => "reservations",
             Self::Circuits => "circuits",
@@ -330,7 +328,7 @@ mod tests {
         metrics.opened(&remote("/ip4/192.0.2.1/udp/1/webrtc-direct"));
         metrics.closed(&websocket);
         metrics.bytes_of(WEBSOCKET).sent(3);
-        metrics.evicted(Resource::Handshakes);
+        metrics.evicted(Resource::Circuits);
         metrics.refused(Resource::Reservations, Limit::Total);
         let mut text = String::new();
         metrics.encode(&mut text).expect("encodes");
@@ -338,7 +336,7 @@ mod tests {
             "heartchain_relay_connections{transport=\"websocket\"} 0",
             "heartchain_relay_connections{transport=\"webrtc-direct\"} 1",
             "heartchain_relay_bytes_total{transport=\"websocket\",direction=\"sent\"} 3",
-            "heartchain_relay_evictions_total{what=\"handshakes\"} 1",
+            "heartchain_relay_evictions_total{what=\"circuits\"} 1",
             "heartchain_relay_refusals_total{what=\"reservations\",limit=\"total\"} 1",
             "heartchain_relay_reservations 0",
         ] {

@@ -5,7 +5,7 @@
 use std::{
     error::Error,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::Path,
     sync::Arc,
 };
@@ -184,8 +184,7 @@ impl Relay {
         let hop_limits = HopLimits::new(&config.limits, &metrics);
         let (websockets, sockets) =
             websocket::Transport::new(config.limits.websocket_message_bytes);
-        let webrtc_ips = webrtc_ips(&config.listen_ips);
-        let webrtc = (webrtc_ips.as_slice(), config.webrtc_port);
+        let webrtc = (ips.as_slice(), config.webrtc_port);
         let swarm = ListeningSwarm::start(
             &identity,
             &config.limits,
@@ -405,17 +404,6 @@ fn own_names() -> Vec<String> {
     names.sort();
     names.dedup();
     names
-}
-
-/// The addresses for WebRTC. One socket for `::` takes IPv4, too.
-fn webrtc_ips(listen_ips: &[IpAddr]) -> Vec<IpAddr> {
-    let mut ips = listen_ips.to_vec();
-    ips.sort();
-    ips.dedup();
-    if ips.contains(&IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
-        ips.retain(|ip| *ip != IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    }
-    ips
 }
 
 /// The current addresses behind the ones to listen on.

@@ -5,7 +5,7 @@
 use std::{
     error::Error,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,6 +24,7 @@ use libp2p::{
     swarm::SwarmEvent,
     yamux,
 };
+use libp2p_webrtc_direct::{self as webrtc, Config};
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant as TokioInstant, interval, timeout_at},
@@ -43,7 +44,7 @@ use crate::{
     rate_limited_muxer::RateLimitedMuxer,
     rendezvous::Rendezvous,
     websocket,
-    workarounds::{CatchPanic, IdleTimeout, frame_cap::CappedMuxer},
+    workarounds::IdleTimeout,
 };
 
 /// How long the listeners may take to report their addresses.
@@ -80,7 +81,7 @@ impl ListeningSwarm {
         limits: &Limits,
         (handshakes, hop_limits, metrics): (&FairSlots, &HopLimits, &Arc<Metrics>),
         websockets: websocket::Transport,
-        (webrtc_ips, mut webrtc_port): (&[IpAddr], u16),
+        (ips, mut webrtc_port): (&[IpAddr], u16),
     ) -> Result<Self, ListenError> {
         let shared = (handshakes, hop_limits, metrics);
         let mut swarm = build(identity, limits, shared, websockets).map_err(ListenError::Setup)?;
@@ -89,18 +90,22 @@ impl ListeningSwarm {
         swarm
             .listen_on(handed_over)
             .map_err(|error| ListenError::Setup(Box::new(error)))?;
-        for ip in webrtc_ips {
-            // libp2p-webrtc's socket for `::` also takes IPv4.
-            let has_ipv4 = *ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-            let ipv4 = has_ipv4.then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-            webrtc_port = match (listen(&mut swarm, *ip, webrtc_port).await, ipv4) {
-                // This computer has no IPv6.
-                (Err(error), Some(ipv4)) if listeners::is_unsupported(&error) => {
-                    let port = listen(&mut swarm, ipv4, webrtc_port).await;
-                    port.map_err(|error| ListenError::WebRtc(ipv4, error))?
+        // IPv4 first: `::` reports its port with its first address, and a computer may have no address of IPv6.
+        let mut ips = ips.to_vec();
+        ips.sort();
+        let (mut is_listening, mut unsupported) = (false, None);
+        for ip in ips {
+            match listen(&mut swarm, ip, webrtc_port).await {
+                Ok(port) => (webrtc_port, is_listening) = (port, true),
+                // A computer need not have both versions of IP.
+                Err(error) if ip.is_unspecified() && listeners::is_unsupported(&error) => {
+                    unsupported = Some(ListenError::WebRtc(ip, error));
                 }
-                (port, _) => port.map_err(|error| ListenError::WebRtc(*ip, error))?,
-            };
+                Err(error) => return Err(ListenError::WebRtc(ip, error)),
+            }
+        }
+        if let (false, Some(error)) = (is_listening, unsupported) {
+            return Err(error);
         }
         Ok(Self {
             swarm,
@@ -304,10 +309,8 @@ fn build(
             Ok(LimitHandshakes::new(transport, handshakes))
         })?
         .with_other_transport(|key| {
-            let certificate = identity.certificate.clone();
-            let transport = libp2p_webrtc::tokio::Transport::new(key.clone(), certificate);
-            let transport = CatchPanic(transport)
-                .map(|(peer, connection), _| (peer, CappedMuxer::new(connection)))
+            let config = Config::new(key.clone(), identity.certificate.clone());
+            let transport = webrtc::Transport::new(config.with_limits(limits.webrtc()))
                 .map(limited(limits, metrics.bytes_of(metrics::WEBRTC)))
                 .boxed();
             LimitHandshakes::new(transport, handshakes)
@@ -367,12 +370,15 @@ fn log_event(event: &SwarmEvent<BehaviourEvent>) {
     }
 }
 
-/// Listens for WebRTC-direct. Returns the port.
+/// Listens for WebRTC-direct. Returns the port, and waits until the system has chosen one if it is 0.
 async fn listen(swarm: &mut Swarm<Behaviour>, ip: IpAddr, port: u16) -> io::Result<u16> {
     let address = Multiaddr::from(ip)
         .with(Protocol::Udp(port))
         .with(Protocol::WebRTCDirect);
     let wanted = swarm.listen_on(address).map_err(innermost_io_error)?;
+    if port != 0 {
+        return Ok(port);
+    }
     let deadline = TokioInstant::now() + LISTEN_TIMEOUT;
     loop {
         let event = timeout_at(deadline, swarm.select_next_some())

@@ -63,11 +63,6 @@ impl TokenBucket {
     fn refill(&self) -> Duration {
         self.config.refill.max(Duration::from_micros(1))
     }
-
-    /// Returns a token that was taken.
-    pub(crate) fn refund(&mut self) {
-        self.tokens = self.tokens.saturating_add(1).min(self.config.burst);
-    }
 }
 
 #[cfg(test)]
@@ -75,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_return_with_time_or_by_refund() {
+    fn tokens_return_with_time() {
         let config = TokenBucketConfig {
             burst: 3,
             refill: Duration::from_secs(1),
@@ -89,8 +84,6 @@ mod tests {
         assert_eq!(bucket.wait(at(0)), Some(2 * half));
         assert_eq!(bucket.wait(at(0) + half), Some(half));
         assert_eq!(bucket.wait(at(1)), None);
-        assert!(bucket.try_take(at(1)) && !bucket.try_take(at(1)));
-        bucket.refund();
         assert!(bucket.try_take(at(1)) && !bucket.try_take(at(1)));
         assert!(bucket.try_take(at(100)) && bucket.try_take(at(100)) && bucket.try_take(at(100)));
         assert!(!bucket.try_take(at(100)), "no more than the burst is saved");

@@ -242,15 +242,13 @@ async fn shutdown_disconnects_peers_and_frees_ports() {
         part.parse::<u16>().expect("a port")
     };
     (config.http_port, config.webrtc_port) = (port(&websocket), port(&webrtc_of(&relay)));
-    // libp2p-webrtc does not report that the remote closed a connection, so only the WebSocket client is checked. The
-    // WebRTC client makes sure that an open connection does not keep the port in use.
-    let mut websocket_clients = reserved_clients(1, &websocket).await;
-    let _webrtc_clients = reserved_clients(1, &webrtc_of(&relay)).await;
+    let mut clients = reserved_clients(1, &websocket).await;
+    clients.extend(reserved_clients(1, &webrtc_of(&relay)).await);
     let relay_id = relay.peer_id();
 
     let start = Instant::now();
     relay.shutdown().await;
-    for client in &mut websocket_clients {
+    for client in &mut clients {
         client
             .until("end of the connection", |event| match event {
                 SwarmEvent::ConnectionClosed { peer_id, .. } => {

@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("libp2p-webrtc-direct", &["libp2p-webrtc-streams"]),
-    ("relay", &[]),
+    ("relay", &["libp2p-webrtc-direct"]),
     // Tests.
     (
         "heartchain-test-support",

@@ -1,8 +1,6 @@
 //! Workarounds for bugs in libp2p crates, one module for each. The module says what the bug is, which version of which
 //! crate has it, and when the workaround can be removed.
 
-mod catch_panic;
-pub mod frame_cap;
 mod idle_timeout;
 
-pub(crate) use self::{catch_panic::CatchPanic, idle_timeout::IdleTimeout};
+pub(crate) use self::idle_timeout::IdleTimeout;

@@ -6,11 +6,7 @@
 mod dial_from;
 pub(crate) mod http;
 
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::{io, net::Ipv4Addr, time::Duration};
 
 use self::dial_from::DialFrom;
 use futures::{
@@ -24,7 +20,8 @@ use libp2p::{
     swarm::{NetworkBehaviour, SwarmEvent},
     tcp, websocket, yamux,
 };
-use relay::{Relay, workarounds::frame_cap::CappedMuxer};
+use libp2p_webrtc_direct as webrtc;
+use relay::Relay;
 use tokio::time::timeout;
 
 /// Timeout of every step of a test; generous, for busy machines.
@@ -66,12 +63,8 @@ impl Client {
             })
             .expect("a transport")
             .with_other_transport(|key| {
-                let certificate = libp2p_webrtc::tokio::Certificate::generate(&mut rand::rng())?;
-                Ok(
-                    libp2p_webrtc::tokio::Transport::new(key.clone(), certificate)
-                        // Clients must limit the size of their frames, too.
-                        .map(|(peer, connection), _| (peer, CappedMuxer::new(connection))),
-                )
+                let config = webrtc::Config::new(key.clone(), webrtc::Certificate::generate()?);
+                Ok(webrtc::Transport::new(config))
             })
             .expect("a transport")
             .with_relay_client(noise::Config::new, yamux::Config::default)
@@ -147,16 +140,6 @@ impl Client {
 
     /// A new client that is connected to the relay at `address`.
     pub(crate) async fn connected_to(address: &Multiaddr) -> Self {
-        // A connection between two webrtc-rs endpoints can fail: if one opens the data channel of the handshake first,
-        // its message can keep the other from opening it. Browsers do not have this problem. Each attempt needs a new
-        // client, because the relay associates the UDP address of the old one with the failed attempt.
-        let attempts = 4;
-        for _ in 1..attempts {
-            let mut client = Self::new();
-            if client.connect(address).await.is_ok() {
-                return client;
-            }
-        }
         let mut client = Self::new();
         client.connect(address).await.expect("a connection");
         client
@@ -170,23 +153,6 @@ impl Client {
     }
 
     async fn connect(&mut self, address: &Multiaddr) -> Result<(), String> {
-        // libp2p-webrtc dials from the socket of a listener.
-        if address.iter().any(|part| part == Protocol::WebRTCDirect) {
-            let is_ipv6 = address.iter().any(|part| matches!(part, Protocol::Ip6(_)));
-            let own: IpAddr = if is_ipv6 {
-                Ipv6Addr::LOCALHOST.into()
-            } else {
-                Ipv4Addr::LOCALHOST.into()
-            };
-            let own = Multiaddr::from(own)
-                .with(Protocol::Udp(0))
-                .with(Protocol::WebRTCDirect);
-            self.swarm.listen_on(own).expect("a free port");
-            self.until("port", |event| {
-                matches!(event, SwarmEvent::NewListenAddr { .. }).then_some(())
-            })
-            .await;
-        }
         let relay = peer_of(address);
         self.swarm.dial(address.clone()).expect("a good address");
         self.until("connection", |event| match event {

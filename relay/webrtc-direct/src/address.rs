@@ -51,8 +51,8 @@ pub(crate) fn multiaddr(socket: SocketAddr, fingerprint: Option<Fingerprint>) ->
     let address = Multiaddr::from(socket.ip().to_canonical())
         .with(Protocol::Udp(socket.port()))
         .with(Protocol::WebRTCDirect);
-    match fingerprint.and_then(Fingerprint::to_multihash) {
-        Some(hash) => address.with(Protocol::Certhash(hash)),
+    match fingerprint {
+        Some(fingerprint) => address.with(Protocol::Certhash(fingerprint.to_multihash())),
         None => address,
     }
 }

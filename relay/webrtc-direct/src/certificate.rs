@@ -176,10 +176,11 @@ impl Fingerprint {
         (hash.code() == MULTIHASH_SHA256).then_some(Self(digest))
     }
 
-    /// The form in which addresses contain the hash; `None` never occurs, because a SHA-256 hash has 32 bytes.
+    /// The form in which addresses contain the hash.
     #[must_use]
-    pub fn to_multihash(self) -> Option<Multihash<64>> {
-        Multihash::wrap(MULTIHASH_SHA256, &self.0).ok()
+    #[expect(clippy::missing_panics_doc, reason = "32 bytes always fit into 64")]
+    pub fn to_multihash(self) -> Multihash<64> {
+        Multihash::wrap(MULTIHASH_SHA256, &self.0).expect("32 bytes fit into 64")
     }
 
     /// The multihash as bytes: its code, its length, and the digest.
@@ -288,7 +289,7 @@ mod tests {
     #[test]
     fn fingerprint_round_trips() {
         let fingerprint = Fingerprint::of(b"certificate");
-        let hash = fingerprint.to_multihash().expect("32 bytes");
+        let hash = fingerprint.to_multihash();
         assert_eq!(hash.to_bytes(), fingerprint.to_multihash_bytes());
         assert_eq!(Fingerprint::from_multihash(&hash), Some(fingerprint));
         let other = Multihash::wrap(0x16, hash.digest()).expect("32 bytes");

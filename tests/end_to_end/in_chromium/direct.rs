@@ -1,9 +1,9 @@
-//! WebRTC-direct to the relay under load.
+//! WebRTC-direct to the relay: under load, and by both versions of the protocol.
 
 use anyhow::{Result, ensure};
 
 use super::recovery::{expect_relays_by_webrtc_direct, page_by_webrtc_direct};
-use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
+use crate::harness::{Browser, Outcome, Tab, TestEnv, agreement, run_test};
 
 /// Bytes that each tab must send and receive.
 const MEBIBYTE: u64 = 1024 * 1024;
@@ -46,6 +46,24 @@ async fn webrtc_direct_circuit_carries_a_mebibyte() -> Outcome {
             );
             tab.until_status_says("1 peer (through the relay)").await?;
         }
+        Ok(())
+    })
+    .await
+}
+
+/// Chromium is about to refuse what version 1 of WebRTC-direct needs. Such a tab and one of today share a room.
+#[tokio::test]
+async fn tab_connects_without_rewriting_its_offer() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = page_by_webrtc_direct(&env.relay)?;
+        let flag = "--force-fieldtrials=WebRTC-NoSdpMangleUfrag/Enabled/";
+        let strict = Browser::launch_with(&[flag]).await?;
+        let a = strict.open(&page).await?;
+        expect_relays_by_webrtc_direct(&a).await?;
+        let b = env.browser.open(&page).await?;
+        expect_relays_by_webrtc_direct(&b).await?;
+        a.enter(70).await?;
+        agreement(&[&a, &b], 1).await?;
         Ok(())
     })
     .await

@@ -206,7 +206,8 @@ async fn describe_locally(
         .unwrap_or_default();
     let ufrag = random_ufrag();
     let rewritten = description(RtcSdpType::Offer, &sdp::with_credentials(&offer, &ufrag));
-    if let Err(refusal) = browser_step(peer_connection.set_local_description(&rewritten)).await {
+    let accepted = browser_step(peer_connection.set_local_description(&rewritten)).await;
+    if let Err(refusal) = &accepted {
         tracing::debug!(%refusal, "using version 2 of WebRTC-direct");
         let offer = description(RtcSdpType::Offer, &offer);
         browser_step(peer_connection.set_local_description(&offer)).await?;
@@ -215,7 +216,7 @@ async fn describe_locally(
         .local_description()
         .map(|description| description.sdp())
         .unwrap_or_default();
-    if sdp::has_ufrag(&local, &ufrag) {
+    if accepted.is_ok() {
         return Ok((local, ufrag));
     }
     let ufrag = sdp::server_ufrag(&local).ok_or(DialError::NoPassword)?;

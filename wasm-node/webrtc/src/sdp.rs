@@ -28,21 +28,12 @@ pub(crate) fn with_credentials(offer: &str, ufrag: &str) -> String {
         .collect()
 }
 
-/// Whether the description has `ufrag` as its ICE user name.
-pub(crate) fn has_ufrag(description: &str, ufrag: &str) -> bool {
-    attribute(description, "a=ice-ufrag:") == Some(ufrag)
-}
-
 /// The user name and password of the server in version 2, where the client keeps the credentials of its own description.
 pub(crate) fn server_ufrag(description: &str) -> Option<String> {
-    attribute(description, "a=ice-pwd:").map(|password| format!("{PREFIX_V2}{password}"))
-}
-
-fn attribute<'a>(description: &'a str, name: &str) -> Option<&'a str> {
-    let value = description
+    let password = description
         .lines()
-        .find_map(|line| line.strip_prefix(name))?;
-    Some(value.trim_end())
+        .find_map(|line| line.strip_prefix("a=ice-pwd:"))?;
+    Some(format!("{PREFIX_V2}{}", password.trim_end()))
 }
 
 /// Builds the answer that the server would give: an ICE-lite agent with one host candidate, which waits for DTLS.
@@ -121,7 +112,6 @@ mod tests {
         let server = server_ufrag(OFFER).expect("a password");
         assert_eq!(server, "libp2p+webrtc+v2/secret");
         assert_eq!(server_ufrag("v=0\r\n"), None);
-        assert!(has_ufrag(OFFER, "abcd") && !has_ufrag(OFFER, "abc"));
     }
 
     #[test]
