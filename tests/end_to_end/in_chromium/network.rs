@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::syncing::expect_bpms;
@@ -39,17 +39,21 @@ async fn insecure_context_can_record_and_sync() -> Outcome {
                 let storage = &tab.status().await?["storage"];
                 ensure!(storage["kind"] == "disk", "unexpected storage: {storage}");
             }
-            // There are no Web Locks here, but two tabs never share a slot, and each keeps its own.
-            let slots = [&a.status().await?, &b.status().await?]
+            // There are no Web Locks here, but two tabs of one browser never share a slot, and each keeps its own.
+            let second = env.browser.open_in(a.context(), &there, "").await?;
+            second.until("the node", "() => true").await?;
+            let slots = [a.status().await?, second.status().await?]
                 .map(|status| status["storage"]["slot"].clone());
-            ensure!(slots[0] != slots[1], "both tabs have the slot {}", slots[0]);
-            let before = b.status().await?["peerId"].clone();
-            b.reload().await?;
-            let after = b.status().await?["peerId"].clone();
+            ensure!(slots == [json!(0), json!(1)], "the slots are {slots:?}");
+            let before = second.peer_id().await?;
+            second.reload().await?;
+            second.until("the node", "() => true").await?;
+            let after = second.peer_id().await?;
             ensure!(
                 before == after,
                 "{before} became {after} when it was reloaded"
             );
+            second.close_keeping_storage().await?;
             // A tab on the loopback address is in the same room.
             let here = env.tab().await?;
             ensure!(

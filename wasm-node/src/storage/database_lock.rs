@@ -15,6 +15,10 @@ use wasm_bindgen_futures::spawn_local;
 use super::health::Reason;
 use crate::clock;
 
+/// Attempts to take a lock that another page has just taken or given back, and the pause between two of them.
+const MAX_RETRIES: usize = 25;
+const RETRY: Duration = Duration::from_millis(20);
+
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
 pub(super) struct DatabaseLock(Database);
@@ -44,11 +48,20 @@ pub(super) async fn take(
     let (blocked, is_blocked) = oneshot::channel::<()>();
     // A request cannot be canceled: it is answered when the other page is gone. The lock is then given back.
     spawn_local(async move {
-        let taken = open(&name, blocked).await;
+        let blocked = Rc::new(Cell::new(Some(blocked)));
+        let mut taken = open(&name, &blocked).await;
+        // Requests of tabs that have given up are granted first, and these tabs give the lock back at once.
+        for _ in 0..MAX_RETRIES {
+            if !matches!(taken, Ok(None)) || sender.is_canceled() {
+                break;
+            }
+            clock::sleep(RETRY).await;
+            taken = open(&name, &blocked).await;
+        }
         let _ = sender.send(taken);
     });
     let blocked = async {
-        // The sender is dropped once the database is open.
+        // The sender is dropped once the last attempt has ended.
         if wait || is_blocked.await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -62,7 +75,10 @@ pub(super) async fn take(
 }
 
 /// Connects to the lock's database and upgrades it. `None` if another page did so at the same time.
-async fn open(name: &str, blocked: oneshot::Sender<()>) -> Result<Option<DatabaseLock>, Reason> {
+async fn open(
+    name: &str,
+    blocked: &Rc<Cell<Option<oneshot::Sender<()>>>>,
+) -> Result<Option<DatabaseLock>, Reason> {
     let factory = Factory::new().map_err(|_| Reason::NoDatabase)?;
     let opening = factory.open(name, None).map_err(|_| Reason::Blocked)?;
     let found = opening.await.map_err(|_| Reason::Blocked)?;
@@ -75,7 +91,7 @@ async fn open(name: &str, blocked: oneshot::Sender<()>) -> Result<Option<Databas
     let upgraded = Rc::new(Cell::new(false));
     let mark = upgraded.clone();
     upgrading.on_upgrade_needed(move |_| mark.set(true));
-    let blocked = Cell::new(Some(blocked));
+    let blocked = blocked.clone();
     upgrading.on_blocked(move |_| {
         if let Some(blocked) = blocked.take() {
             let _ = blocked.send(());
