@@ -57,7 +57,7 @@ async fn tab_connects_without_rewriting_its_offer() -> Outcome {
     run_test(async |env: &mut TestEnv| {
         let page = page_by_webrtc_direct(&env.relay)?;
         let flag = "--force-fieldtrials=WebRTC-NoSdpMangleUfrag/Enabled/";
-        let strict = Browser::launch_with(&[flag]).await?;
+        let mut strict = Browser::launch_with(&[flag]).await?;
         let a = strict.open(&page).await?;
         expect_relays_by_webrtc_direct(&a).await?;
         let b = env.browser.open(&page).await?;
