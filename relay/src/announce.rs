@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 use libp2p::{Multiaddr, multiaddr::Protocol};
 use url::Url;
 
-use crate::addresses::{Authority, Host};
+use crate::authority::{Authority, Host};
 
 /// Announced addresses. A tab reads at most 32 addresses of a relay.
 pub const MAX_ANNOUNCED: usize = 16;

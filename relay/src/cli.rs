@@ -1,4 +1,8 @@
 //! The command-line flags, their help texts, and their conversion into a [`Config`].
+#![allow(
+    rustdoc::bare_urls,
+    reason = "the documentation of a flag is its help text"
+)]
 
 use std::{
     fmt::Display,
@@ -13,8 +17,8 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::{
-    addresses::Host,
     announce::MAX_ANNOUNCED,
+    authority::Host,
     config::Config,
     identity::IdentitySource,
     operations::OperationFlags,

@@ -223,8 +223,6 @@ impl NetworkBehaviour for Behaviour {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use libp2p::{core::ConnectedPoint, swarm::behaviour};
 
     use super::*;

@@ -80,6 +80,7 @@ mod websocket;
 mod addresses;
 pub mod announce;
 mod assets;
+mod authority;
 mod health_check;
 mod http;
 mod page_folder;

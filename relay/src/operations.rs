@@ -1,4 +1,9 @@
 //! The flags for those who run a relay for others: its size, its metrics, its log, and where all flags may be written down.
+#![allow(
+    rustdoc::bare_urls,
+    rustdoc::invalid_html_tags,
+    reason = "the documentation of a flag is its help text"
+)]
 
 use std::{net::SocketAddr, path::PathBuf};
 

@@ -9,8 +9,8 @@ use std::str::FromStr;
 use url::{Origin, Url};
 
 use crate::{
-    addresses::{Authority, Host},
     announce::PageUrl,
+    authority::{Authority, Host},
     client::Client,
 };
 

@@ -20,8 +20,9 @@ use tokio::{
 
 use crate::{
     accept::Acceptor,
-    addresses::{self, Endpoints, Host},
+    addresses::{self, Endpoints},
     announce::Announced,
+    authority::Host,
     client::TrustedProxies,
     config::Config,
     data_lock::{DataLock, LockError},

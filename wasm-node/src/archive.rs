@@ -8,7 +8,7 @@ use heartchain_sync::io::{ImportPiece, Imported};
 use serde::Serialize;
 
 use crate::{
-    arguments::{Document, FORMAT},
+    arguments::{Document, FORMAT, Separator},
     clock,
     net::peer_id_of_author,
     node::{Command, Node, NodeError},
@@ -25,24 +25,6 @@ const EXPORT_READINGS_PER_CHUNK: usize = 1_024;
 pub(crate) enum ExportFormat {
     Json,
     Csv(Separator),
-}
-
-/// What is between two fields of a CSV. Spreadsheets expect a semicolon where numbers have a decimal comma.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Separator {
-    Comma,
-    Semicolon,
-    Tab,
-}
-
-impl Separator {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Comma => ",",
-            Self::Semicolon => ";",
-            Self::Tab => "\t",
-        }
-    }
 }
 
 /// Without this mark, Excel reads UTF-8 as another encoding.

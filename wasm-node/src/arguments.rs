@@ -23,7 +23,6 @@ pub(crate) use self::{
 };
 use crate::{
     api_error::ApiError,
-    archive::Separator,
     document_reader,
     net::{CircuitAddress, IceServer, MAX_ICE_SERVERS, PageScheme, RelayAddress, WANTED_PEERS},
 };
@@ -104,6 +103,25 @@ pub(crate) struct Options {
     pub(crate) wasm_module: JsValue,
     /// Whether to store nothing on disk.
     pub(crate) in_memory: bool,
+}
+
+/// What is between two fields of a CSV. Spreadsheets expect a semicolon where numbers have a decimal comma.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Separator {
+    Comma,
+    Semicolon,
+    Tab,
+}
+
+impl Separator {
+    /// The separator itself.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Comma => ",",
+            Self::Semicolon => ";",
+            Self::Tab => "\t",
+        }
+    }
 }
 
 impl Options {

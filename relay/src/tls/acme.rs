@@ -3,7 +3,12 @@
 //!
 //! A failed order does not stop the relay: it is tried again, ever more seldom, because authorities limit failures.
 
-use std::{fs::DirBuilder, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::DirBuilder,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::StreamExt as _;
 use rustls::{
@@ -13,7 +18,23 @@ use rustls::{
 use rustls_acme::{AcmeConfig as Orders, AcmeState, EventError, EventOk, caches::DirCache};
 use tokio::time::sleep;
 
-use super::{AcmeConfig, CertificateError, Names, PROTOCOLS, Renewal, Tls, TlsError, provider};
+use super::{
+    certificate::{CertificateError, provider},
+    server::{Names, PROTOCOLS, Renewal, Tls, TlsError},
+};
+
+/// Configuration of ACME.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcmeConfig {
+    /// The names that the certificate is for.
+    pub domains: Vec<String>,
+    /// Mail addresses of the operator, for warnings by the authority.
+    pub contacts: Vec<String>,
+    /// URL of the authority's directory; `None` is Let's Encrypt.
+    pub directory: Option<String>,
+    /// PEM file with the root certificates of the directory's own server, if it is not publicly trusted.
+    pub directory_ca: Option<PathBuf>,
+}
 
 /// Directory of Let's Encrypt.
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";

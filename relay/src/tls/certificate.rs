@@ -9,6 +9,7 @@ use std::{
 
 use rustls::{
     Error, InconsistentKeys,
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     sign::CertifiedKey,
 };
@@ -17,8 +18,6 @@ use x509_parser::{
     prelude::{FromDer as _, X509Certificate},
     time::ASN1Time,
 };
-
-use super::provider;
 
 /// Bytes of a certificate or key file that are read: a chain of several certificates is some 10 KiB.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -202,4 +201,9 @@ fn read(path: &Path, flag: &'static str) -> Result<Vec<u8>, CertificateError> {
         return Err(error(io::Error::other(too_long)));
     }
     fs::read(path).map_err(error)
+}
+
+/// All cryptography of TLS.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }

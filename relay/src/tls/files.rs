@@ -10,7 +10,11 @@ use std::{
 
 use tokio::time::interval;
 
-use super::{Certificate, CertificateError, CurrentCertificate, Hangup};
+use super::{
+    certificate::{Certificate, CertificateError},
+    current_certificate::CurrentCertificate,
+    hangup::Hangup,
+};
 
 /// Time between two checks whether a file has changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);

@@ -11,9 +11,9 @@ use axum::{
     routing::get,
 };
 
-use super::LocalAuthority;
+use super::local_authority::LocalAuthority;
 use crate::{
-    addresses::Authority,
+    authority::Authority,
     client::Client,
     http::{CERTIFICATE_PATH, certificate_file, with_common_headers},
 };

@@ -24,8 +24,32 @@ use x509_parser::{
     prelude::{FromDer as _, X509Certificate},
 };
 
-use super::{Certificate, CertificateError, CurrentCertificate, Hangup, Subject};
+use super::{
+    certificate::{Certificate, CertificateError},
+    current_certificate::CurrentCertificate,
+    hangup::Hangup,
+};
 use crate::identity::{IdentityError, create_folder, read_or_create};
+
+/// What a local authority needs to know about the relay.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    /// Returns the current addresses of this computer.
+    pub(crate) ips: fn(&[IpAddr]) -> Vec<IpAddr>,
+    pub(crate) listen_ips: Vec<IpAddr>,
+    /// The names of this computer.
+    pub(crate) own_names: Vec<String>,
+    /// The names that the operator announces.
+    pub(crate) announced_names: Vec<String>,
+}
+
+impl Subject {
+    /// All names of the relay.
+    pub(super) fn names(&self) -> Vec<String> {
+        let names = self.own_names.iter().chain(&self.announced_names);
+        names.cloned().collect()
+    }
+}
 
 /// File name of the authority in the data folder: its certificate and its key, in PEM format.
 const FILE: &str = "local-authority.pem";

@@ -1,6 +1,6 @@
 //! Requests like a browser's or a proxy's, byte by byte.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -8,7 +8,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::PATIENCE;
+/// Timeout of every step of a test; generous, for busy machines.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A response, whose head is text.
 pub(crate) struct Response {

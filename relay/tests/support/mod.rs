@@ -6,9 +6,10 @@
 mod dial_from;
 pub(crate) mod http;
 
-use std::{io, net::Ipv4Addr, time::Duration};
+use std::{io, net::Ipv4Addr};
 
 use self::dial_from::DialFrom;
+pub(crate) use self::http::PATIENCE;
 use futures::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, StreamExt as _, future::join_all,
 };
@@ -23,9 +24,6 @@ use libp2p::{
 use libp2p_webrtc_direct as webrtc;
 use relay::Relay;
 use tokio::time::timeout;
-
-/// Timeout of every step of a test; generous, for busy machines.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct ClientBehaviour {

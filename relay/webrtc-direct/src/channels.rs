@@ -47,12 +47,9 @@ const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// channels above 1,023, of which each side has one half.
 const FRESH_NUMBERS: u32 = 512;
 
-/// Bytes in flight on all channels. sctp-proto looks at all of them for each packet, so more of them only help where the
-/// round trip is long.
-const MIN_WINDOW: usize = 64 * 1024;
-const MAX_WINDOW: usize = 256 * 1024;
-/// Bytes in flight for each millisecond of a round trip: 8 MiB a second.
-const WINDOW_PER_MILLISECOND: usize = 8 * 1024;
+/// Bytes in flight on all channels. sctp-proto looks at all of them for each packet, so more of them make it slower, except
+/// where the round trip is long; it does not tell how long that is.
+const WINDOW: usize = 64 * 1024;
 
 /// The message that opens an ordered and reliable channel without a label
 /// ([RFC 8832](https://www.rfc-editor.org/rfc/rfc8832#section-5.1)): its type, and eleven fields of zero.
@@ -484,8 +481,7 @@ impl Channels {
         }
         let mut blocked = Vec::new();
         let mut in_flight: usize = self.ids.keys().map(|id| stack.unacknowledged(*id)).sum();
-        let window = window(stack.rtt());
-        while in_flight < window
+        while in_flight < WINDOW
             && let Some(key) = self.ready.pop_front()
         {
             let Some(channel) = self.all.get_mut(&key) else {
@@ -733,12 +729,4 @@ impl Channel {
 /// Whether the side that is the client in DTLS opens channels with this number.
 fn is_of_client(id: u16) -> bool {
     id.is_multiple_of(2)
-}
-
-/// Bytes that may be in flight.
-fn window(rtt: Duration) -> usize {
-    let milliseconds = usize::try_from(rtt.as_millis()).unwrap_or(usize::MAX);
-    milliseconds
-        .saturating_mul(WINDOW_PER_MILLISECOND)
-        .clamp(MIN_WINDOW, MAX_WINDOW)
 }

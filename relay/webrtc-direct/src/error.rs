@@ -46,7 +46,7 @@ pub enum ConnectionError {
 #[non_exhaustive]
 pub enum Error {
     /// The operating system reported an error of a socket.
-    #[error(transparent)]
+    #[error("{0}")]
     Io(#[from] io::Error),
     /// The connection ended before the handshake was complete.
     #[error(transparent)]

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use dimpl::{Dtls, Output};
@@ -257,13 +257,6 @@ impl Stack {
         let _ = self.drain_dtls(now);
     }
 
-    /// The smoothed time of a round trip; zero until it is known.
-    #[must_use]
-    pub fn rtt(&self) -> Duration {
-        let association = self.association.as_ref();
-        association.map_or(Duration::ZERO, |(_, association)| association.rtt())
-    }
-
     /// Creates a channel, unless it exists. Returns false while its number cannot be used.
     pub fn open(&mut self, channel: u16) -> bool {
         let Some((_, association)) = &mut self.association else {
@@ -497,6 +490,8 @@ fn encoded(transmit: Transmit) -> Vec<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     struct Pair {

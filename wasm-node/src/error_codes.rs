@@ -1,0 +1,145 @@
+//! The codes of all errors that JavaScript can get.
+
+use heartchain_sync::io::RecordError;
+
+use crate::{
+    api_error::{ErrorCode, INVALID},
+    arguments::{ArgumentError, BlockArgumentError, DocumentError},
+    net::{AddressError, IceServerError},
+    node::NodeError,
+    start::StartError,
+    storage::StoreError,
+};
+
+impl ErrorCode for ArgumentError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownOption { .. } => "unknown-option",
+            Self::Type { .. } | Self::TooMany { .. } | Self::Bpm { .. } => INVALID,
+        }
+    }
+}
+
+impl ErrorCode for BlockArgumentError {
+    fn code(&self) -> &'static str {
+        INVALID
+    }
+}
+
+impl ErrorCode for AddressError {
+    fn code(&self) -> &'static str {
+        INVALID
+    }
+}
+
+impl ErrorCode for IceServerError {
+    fn code(&self) -> &'static str {
+        INVALID
+    }
+}
+
+impl ErrorCode for heartchain_chain::room::RoomNameError {
+    fn code(&self) -> &'static str {
+        INVALID
+    }
+}
+
+impl ErrorCode for DocumentError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoText | Self::TooLong { .. } | Self::NoDocument => "not-an-export",
+            Self::Format { .. } => "unknown-format",
+            Self::OtherRoom { .. } | Self::OtherRules { .. } => "other-room",
+            Self::Block { .. }
+            | Self::Altered { .. }
+            | Self::Reading { .. }
+            | Self::AlteredReading { .. } => "invalid-import",
+        }
+    }
+}
+
+impl ErrorCode for StoreError {
+    fn code(&self) -> &'static str {
+        "storage"
+    }
+}
+
+impl ErrorCode for StartError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Entropy(_) => "no-randomness",
+            Self::Network(_) => "internal",
+        }
+    }
+}
+
+impl ErrorCode for getrandom::Error {
+    fn code(&self) -> &'static str {
+        "no-randomness"
+    }
+}
+
+impl ErrorCode for NodeError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Busy { .. } => "busy",
+            Self::Record(error) => record_code(error),
+            Self::Backwards { .. } | Self::TooManyBlocks { .. } => INVALID,
+            Self::Changing { .. } | Self::LeftBehind => "changing",
+            Self::Damaged { .. } => "damaged",
+            Self::NotWritten(_) => "internal",
+            Self::Document(error) => error.code(),
+            Self::Import(_) => "invalid-import",
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enum may grow; other causes are the disk's, too"
+)]
+fn record_code(error: &RecordError) -> &'static str {
+    match error {
+        RecordError::JournalFull { .. } => "journal-full",
+        RecordError::TooMany { .. } => "busy",
+        _ => "storage",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen::JsCast as _;
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::api_error::{ApiError, NAME};
+    use wasm_bindgen::JsValue;
+
+    fn thrown(error: impl Into<ApiError>) -> (String, Option<String>, String) {
+        let error: JsValue = error.into().into();
+        let code = js_sys::Reflect::get(&error, &"code".into()).expect("an object");
+        let error: js_sys::Error = error.dyn_into().expect("an Error");
+        (
+            error.name().into(),
+            code.as_string(),
+            error.message().into(),
+        )
+    }
+
+    #[test]
+    fn error_has_a_name_a_code_and_a_message() {
+        let (name, code, message) =
+            thrown(NodeError::Record(RecordError::JournalFull { limit: 7 }));
+        assert_eq!(
+            (name.as_str(), code.as_deref()),
+            (NAME, Some("journal-full"))
+        );
+        assert!(message.contains("7 readings"), "{message}");
+        let (_, code, _) = thrown(DocumentError::NoDocument);
+        assert_eq!(code.as_deref(), Some("not-an-export"));
+        let (_, code, _) = thrown(ApiError::internal("so"));
+        assert_eq!(code.as_deref(), Some("internal"));
+    }
+}
