@@ -36,7 +36,7 @@ use crate::{
     hop_limits::HopLimits,
     network::network_of_ip,
     page_folder::{Found, PageFolder},
-    tls::LocalAuthority,
+    tls::local_authority::LocalAuthority,
 };
 
 /// Content Security Policy of the page: it may load only its own files. WebSockets to any host are allowed, because a

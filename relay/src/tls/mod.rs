@@ -9,7 +9,7 @@ mod current_certificate;
 mod files;
 mod hangup;
 mod install_page;
-mod local_authority;
+pub(crate) mod local_authority;
 mod server;
 
 use std::{path::PathBuf, sync::Arc};

@@ -12,7 +12,7 @@ const DATABASE: &str = r#"
         request.onsuccess = () => done(request.result);
         request.onerror = () => failed(request.error);
     });
-    const [{ name, version }] = await indexedDB.databases();
+    const { name, version } = (await indexedDB.databases()).find(({ name }) => name.startsWith("heartchain/"));
     const database = await resultOf(indexedDB.open(name));
     const change = async (store, how) => {
         const writing = database.transaction(store, "readwrite");

@@ -59,9 +59,12 @@ async fn tab_connects_without_rewriting_its_offer() -> Outcome {
         let flag = "--force-fieldtrials=WebRTC-NoSdpMangleUfrag/Enabled/";
         let mut strict = Browser::launch_with(&[flag]).await?;
         let a = strict.open(&page).await?;
-        expect_relays_by_webrtc_direct(&a).await?;
         let b = env.browser.open(&page).await?;
-        expect_relays_by_webrtc_direct(&b).await?;
+        for tab in [&a, &b] {
+            let reserved = "node => node.status().relays.some(relay => relay.reserved)";
+            tab.until("a reservation", reserved).await?;
+            expect_relays_by_webrtc_direct(tab).await?;
+        }
         a.enter(70).await?;
         agreement(&[&a, &b], 1).await?;
         Ok(())

@@ -136,7 +136,8 @@ async fn full_relay_is_reported_until_it_has_room() -> Outcome {
             tab.until_peers(1).await?;
         }
         env.relay.limit_tabs(2).await?;
-        let c = env.tab().await?;
+        let page = format!("{}#room=elsewhere", env.relay.page());
+        let c = env.browser.open(&page).await?;
         c.until_status_says("The relay is full. You can still record, and reach tabs you know.")
             .await?;
         c.until_shows("relay-list", "full: others can't find you")
@@ -147,9 +148,10 @@ async fn full_relay_is_reported_until_it_has_room() -> Outcome {
         c.focus("button", "English").await?;
         c.key("Enter").await?;
         c.enter(72).await?;
+        agreement(&[&c], 1).await?;
         b.close().await?;
-        agreement(&[&a, &c], 1).await?;
-        c.until_peers(1).await?;
+        let reserved = "node => node.status().relays.some(relay => relay.reserved && !relay.full)";
+        c.until("a reservation", reserved).await?;
         Ok(())
     })
     .await

@@ -49,7 +49,7 @@ async fn database_deleted_while_open_is_rewritten() -> Outcome {
                     a.call("Storage.clearDataForOrigin", all).await?;
                 }
                 None => {
-                    a.evaluate("indexedDB.databases().then(([{ name }]) => void indexedDB.deleteDatabase(name))")
+                    a.evaluate("indexedDB.databases().then(all => void indexedDB.deleteDatabase(all.find(({ name }) => name.startsWith('heartchain/')).name))")
                         .await?;
                 }
             }
@@ -81,7 +81,7 @@ async fn newer_database_version_is_reported() -> Outcome {
         a.enter(70).await?;
         agreement(&[&a], 1).await?;
         a.evaluate(
-            "(async () => { const [{ name, version }] = await indexedDB.databases(); indexedDB.open(name, version + 1); })()",
+            "(async () => { const { name, version } = (await indexedDB.databases()).find(({ name }) => name.startsWith('heartchain/')); indexedDB.open(name, version + 1); })()",
         )
         .await?;
         a.until(
