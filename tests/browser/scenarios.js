@@ -264,23 +264,24 @@ function search(mine, { header, start }) {
 }
 
 /** Restarts `node` in a room of this name, with a worker whose messages go to `onMessage`. */
-export async function startNodeWithWorker(node, name, onMessage) {
+export async function startNodeWithWorker(node, name, onMessage, storage = "auto") {
   const { url, close } = workerScript(name, onMessage);
   node.stop();
   const miningNode = await node.constructor.start({
     room: name,
     relayDocument: `data:application/json,{"addresses":[]}`,
     minerUrl: url,
+    storage,
   });
   return { node: miningNode, end: () => (miningNode.stop(), close()) };
 }
 
 /** Starts a node whose worker finds every nonce at once. */
-export function startMiningNode(lone, name, mine) {
+export function startMiningNode(lone, name, mine, storage = "auto") {
   return startNodeWithWorker(lone, name, (message, answer) => {
     if ("module" in message) answer({ ready: true });
     if ("header" in message) answer({ id: message.id, nonce: search(mine, message) });
-  });
+  }, storage);
 }
 
 export async function recordedReadingIsMined(lone, mine) {
@@ -497,8 +498,8 @@ export async function settingsCanBeChanged(node) {
 // Export and import between nodes that have only the room in common.
 
 /** Starts a node of this room and records these heart rates, each in a block of its own. */
-async function startRecordedNode(lone, room, mine, bpms) {
-  const { node, end } = await startMiningNode(lone, room, mine);
+async function startRecordedNode(lone, room, mine, bpms, storage = "auto") {
+  const { node, end } = await startMiningNode(lone, room, mine, storage);
   for (const bpm of bpms) {
     await recordInBlock(node, bpm);
   }
@@ -594,7 +595,7 @@ export async function exportCanBeImported(lone, mine) {
 export async function importsTakeTurns(lone, mine) {
   const room = "turns";
   const recorded = async (bpms) => {
-    const { node, end } = await startRecordedNode(lone, room, mine, bpms);
+    const { node, end } = await startRecordedNode(lone, room, mine, bpms, "memory");
     const text = await (await node.exportJson()).text();
     end();
     return text;
