@@ -32,6 +32,8 @@ export const UNSETTLED_BLOCKS = 64;
 /** The most blocks per read, and the time that taking in one read may take, ms. Reads adapt their length to it. */
 const MAX_STEP_BLOCKS = 64;
 const STEP_MS = 8;
+/** How much longer a pause is than the read before it: a long chain is read in the background, not at the cost of the page. */
+const PAUSE_FACTOR = 3;
 
 /** The shortest time between two writes to disk, ms. */
 const SAVE_EVERY_MS = 300_000;
@@ -294,9 +296,9 @@ export class ChainHistory extends EventTarget {
   /**
    * @param {object} node with `status()`, `blocks(from, to)`, `pending(limit)` and the event "chain"
    * @param {HistoryDisk | null} disk null to keep the history in memory only
-   * @param {{ now?: () => number, pause?: () => Promise<void> }} [world] overrides for tests
+   * @param {{ now?: () => number, pause?: (ms: number) => Promise<void> }} [world] overrides for tests
    */
-  constructor(node, disk, { now = () => performance.now(), pause = () => new Promise((resolve) => setTimeout(resolve)) } = {}) {
+  constructor(node, disk, { now = () => performance.now(), pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms)) } = {}) {
     super();
     this.#node = node;
     this.#disk = disk;
@@ -353,7 +355,11 @@ export class ChainHistory extends EventTarget {
     if (this.#running) return;
     this.#running = true;
     try {
-      while (await this.#readMore()) await this.#world.pause();
+      let began = this.#world.now();
+      while (await this.#readMore()) {
+        await this.#world.pause(PAUSE_FACTOR * (this.#world.now() - began));
+        began = this.#world.now();
+      }
       await this.save();
     } catch {
       // The next change of the chain tries again.

@@ -150,6 +150,18 @@ test("whole_chain_is_counted_once", async () => {
   assert.deepEqual([total(history), history.authors()], [1_031, ["odd", "even", "new"]]);
 });
 
+test("long_chain_leaves_the_page_most_of_the_time", async () => {
+  let [clock, paused] = [0, 0];
+  const pause = async (ms) => {
+    paused += ms;
+    clock += ms;
+  };
+  const history = new ChainHistory(new FakeNode(1_000), null, { now: () => (clock += 1), pause });
+  await history.open();
+  assert.equal(total(history), 1_000);
+  assert.ok(paused > 0.6 * clock, `${paused} of ${clock} ms`);
+});
+
 test("blocks_that_leave_the_chain_are_not_counted", async () => {
   const node = new FakeNode(200);
   const history = await opened(node);
