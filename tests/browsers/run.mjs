@@ -3,7 +3,6 @@
 //!
 //!   node run.mjs RELAY [FOLDER]    the relay's program; a folder for screenshots of each state
 
-import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,8 +35,7 @@ class Relay {
   /** Every port is free: the page's own one stays the same, and the system chooses the others. */
   async #arguments() {
     this.data = mkdtempSync(join(tmpdir(), "heartchain-relay-"));
-    const help = String(execFileSync(relayProgram, ["--help"]));
-    const others = ["--ws-port", "--webrtc-port", "--stun-port"].filter((flag) => help.includes(flag));
+    const others = ["--webrtc-port", "--stun-port"];
     return ["--http-port", String(await freePort()), "--data-dir", this.data, ...others.flatMap((flag) => [flag, "0"])];
   }
 }

@@ -85,7 +85,7 @@ export class Stage {
 
   /** Starts our relay. @returns {Promise<{ address: string, page: string, kill: () => void }>} */
   async heartchainRelay() {
-    const ports = ["http", "ws", "webrtc", "stun"].flatMap((name) => [`--${name}-port`, "0"]);
+    const ports = ["http", "webrtc", "stun"].flatMap((name) => [`--${name}-port`, "0"]);
     const binary = process.env.HEARTCHAIN_RELAY ?? join(target, "debug/relay");
     const relay = this.#spawn(binary, [...ports, "--seed", "77"]);
     const page = await output(relay, /^Open (http\S+)/m);
