@@ -218,8 +218,8 @@ async fn every_store_passes_the_suite() {
     let mut stores = 0;
     wasm_node::storage::suite::check(async || {
         stores += 1;
-        let room = wasm_node::storage::suite::room().id();
-        wasm_node::storage::IndexedDb::open_empty(&format!("test store {stores}"), room).await
+        let room = wasm_node::storage::suite::room();
+        wasm_node::storage::IndexedDb::open_empty(&format!("test store {stores}"), &room).await
     })
     .await;
 }

@@ -145,9 +145,11 @@ export class HistoryTable {
     return this.#authors.keys();
   }
 
-  /** @param {{ author: string, time: number, bpm: number }} reading the author's next one */
+  /** @param {{ author: string, time?: number, bpm?: number }} reading the author's next one */
   add({ author, time, bpm }) {
     if (this.#order.size < MAX_ORDER) this.#order.add(author);
+    // A reading of a private room that this tab cannot read has neither a time nor a heart rate.
+    if (bpm === undefined) return;
     const known = this.#known(author);
     if (known.last !== null) hold(this.#row(known, known.last.time), known.last.bpm, held(known.last.time, time));
     count(this.#row(known, time), bpm);

@@ -255,7 +255,8 @@ export class ReadingHistory {
    */
   add(readings) {
     const before = this.#count;
-    for (const reading of readings) this.#insert(reading);
+    // A reading of a private room that this tab cannot read has neither a time nor a heart rate.
+    for (const reading of readings) if (reading.bpm !== undefined) this.#insert(reading);
     const changed = this.#count !== before;
     if (this.#count > MAX_READINGS) this.#dropOldest();
     if (this.#authors.size > MAX_AUTHORS) this.#dropSilent();

@@ -161,7 +161,7 @@ function present(node) {
     showFailure("broken", detail.error);
   });
   const soon = (work, minRest) => coalesce(() => broken || work(), minRest);
-  const self = node.status().peerId;
+  const self = peerIdOf(node.status().author);
   presentState(node, soon);
   presentReadings(node, soon);
   presentChain(node, soon, self);
@@ -203,23 +203,29 @@ async function presentPictures(node, soon, self) {
 /** The peers and the relays. */
 function presentNetwork(node, soon) {
   const refresh = soon(() => {
-    const { peerId, relays, isolated } = node.status();
-    const peers = node.peers();
-    part("peer-list").self = peerId;
+    const { author, relays, isolated } = node.status();
+    const self = peerIdOf(author);
+    const peers = node.peers().map(asAuthor);
+    part("peer-list").self = self;
     part("peer-list").network = { peers, isolated };
     part("relay-list").network = { relays, isolated };
-    part("network-picture").network = { peers, relays, self: peerId };
+    part("network-picture").network = { peers, relays, self };
   });
   for (const type of ["status", "chain", "peers"]) node.addEventListener(type, refresh);
   refresh();
+}
+
+/** A peer under the name of the author that it acts for, as its readings show it, once it has proved who that is. */
+function asAuthor(peer) {
+  return peer.author === null ? peer : { ...peer, peerId: peerIdOf(peer.author) };
 }
 
 /** The waiting readings, and the progress of this tab's own ones. */
 function presentReadings(node, soon) {
   const waiting = part("pending-list");
   const refresh = soon(() => {
-    const { peerId, tip, mempool } = node.status();
-    waiting.pending = { readings: node.pending(waiting.limit), count: mempool, self: peerId };
+    const { author, tip, mempool } = node.status();
+    waiting.pending = { readings: node.pending(waiting.limit), count: mempool, self: peerIdOf(author) };
     part("own-readings").own = { readings: node.ownReadings(MAX_OWN_SHOWN), tip: tip.index };
   });
   for (const type of ["status", "chain", "reading"]) node.addEventListener(type, refresh);

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The protocol version announced by identify.
-const PROTOCOL_VERSION: &str = "heartchain/1";
+const PROTOCOL_VERSION: &str = "heartchain/2";
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {

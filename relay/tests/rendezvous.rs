@@ -14,7 +14,7 @@ use libp2p::{
 use relay::{Config, Limits, Relay};
 use support::{Client, ClientBehaviourEvent, websocket_of};
 
-const ROOM: &str = "heartchain/1/00";
+const ROOM: &str = "heartchain/2/00";
 
 async fn relay_with(change: impl FnOnce(&mut Limits)) -> Relay {
     let mut config = Config::for_tests(1);

@@ -47,7 +47,9 @@ export async function loneNodeMatchesDocumentation(node) {
     Object.entries(status).map(([name, value]) => [name, value === null ? "null" : typeof value]),
     [
       ["peerId", "string"],
+      ["author", "string"],
       ["room", "string"],
+      ["private", "boolean"],
       ["genesis", "string"],
       ["tip", "object"],
       ["target", "null"],
@@ -69,6 +71,7 @@ export async function loneNodeMatchesDocumentation(node) {
     "the fields of status()",
   );
   check(status.peerId.startsWith("12D3KooW"), `a libp2p peer ID: ${status.peerId}`);
+  check(HEX_32.test(status.author), `hex: ${status.author}`);
   check(HEX_32.test(status.genesis), `hex: ${status.genesis}`);
   check(DECIMAL.test(status.totalWork), `decimal: ${status.totalWork}`);
   check(["starting", "alone"].includes(status.state), `a state: ${status.state}`);
@@ -521,7 +524,7 @@ export async function exportIsComplete(lone, mine) {
   equal(
     [file.format, file.room, file.tip, file.totalWork],
     [
-      "heartchain/export/1",
+      "heartchain/export/2",
       { name: status.room, floorBits: 16, blockIntervalMs: 1000, genesis: status.genesis },
       status.tip,
       status.totalWork,

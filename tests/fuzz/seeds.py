@@ -65,12 +65,14 @@ ids = first(fields(vectors("readings"), "id"))
 blocks = first(fields(vectors("blocks"), "block"))
 hashes = first(fields(vectors("blocks"), "hash"))
 headers = [block[:93] for block in blocks]
+sealed_readings = first(fields(vectors("sealed"), "reading"))
+sealed_blocks = first(fields(vectors("private_blocks"), "block"))
 author = readings[0][:32]
 status = hashes[0] + struct.pack("<Q", 1) + struct.pack("<Q", 255) + bytes(24) + struct.pack("<Q", 1_700_000_000_000)
 
-write("reading", readings + first(fields(vectors("zip215"), "reading")))
+write("reading", readings + first(fields(vectors("zip215"), "reading")) + sealed_readings)
 write("header", headers)
-write("block", blocks + first(fields(vectors("hostile"), "block")))
+write("block", blocks + first(fields(vectors("hostile"), "block")) + sealed_blocks[:2])
 write("request", [
     b"\0" + status,
     b"\1" + listed(hashes),
@@ -85,7 +87,12 @@ write("response", [
     b"\2" + listed([b"\0", b"\1" + listed(readings[:2]), b"\1" + listed([])]),
     b"\3" + listed([author + struct.pack("<Q", 0) + ids[0]]),
     b"\4" + listed(readings[:2]),
+    b"\2" + listed([b"\0", b"\1" + listed(sealed_readings[:2])]),
+    b"\4" + listed(sealed_readings[:2]),
 ])
+write("profile", first(fields(vectors("sealed"), "profile")))
+rooms = vectors("rooms")
+write("token", [row["token"].encode() for row in rooms["private_rooms"] + rooms["refused_tokens"]])
 # Floor bits, block interval, name.
 write("room", [bytes([16]) + struct.pack("<Q", 1_000) + name.encode() for name in ("class", "심장", "a b")])
 # Split into pieces of 3 bytes: a frame with data, one with a FIN flag, one with both, and one with an unknown field.

@@ -89,7 +89,7 @@ async function meet(relay, offerer, answerer, times) {
 async function jsOffersToTab(relay, times) {
   const tab = await stage.page(relay.page);
   const { peerId, genesis } = await reserved(tab);
-  const js = await peer("js", { refused: [`/heartchain/1/${genesis}/sync`] });
+  const js = await peer("js", { refused: [`/heartchain/2/${genesis}/sync`] });
   const dials = [];
   for (let round = 0; round < times; round += 1) {
     const start = Date.now();
@@ -109,7 +109,7 @@ async function tabOffersToJs(relay, times) {
   const first = await stage.page(relay.page);
   const { genesis } = await reserved(first);
   await first.end();
-  const js = await peer("js", { refused: [`/heartchain/1/${genesis}/sync`] });
+  const js = await peer("js", { refused: [`/heartchain/2/${genesis}/sync`] });
   await js.call("listen", relay.address);
   const named = encodeURIComponent(`${relay.address}/p2p-circuit/p2p/${js.id}`);
   const starts = [];
@@ -136,7 +136,7 @@ async function tabOffersToJs(relay, times) {
 
 async function checkTabFromJs(js, peerId, genesis) {
   const { agent, protocols } = await js.call("identify", peerId);
-  const speaks = protocols.includes(`/heartchain/1/${genesis}/sync`);
+  const speaks = protocols.includes(`/heartchain/2/${genesis}/sync`);
   if (!agent.startsWith("heartchain/") || !speaks) {
     throw new Error(`js-libp2p got agent ${agent} and protocols ${protocols}`);
   }

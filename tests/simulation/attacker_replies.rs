@@ -96,7 +96,7 @@ impl World {
             .attack
             .as_ref()
             .map(|attacker| attacker.attack);
-        let (Some(attack), Ok(asked)) = (attack, Request::decode(data)) else {
+        let (Some(attack), Ok(asked)) = (attack, Request::decode(self.room.form(), data)) else {
             return false;
         };
         let (delay, response) = match (attack, asked) {

@@ -4,8 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use heartchain_chain::{
-    block::Block, bpm::Bpm, difficulty::Window, hash::BlockHash, header::Header, key::SecretKey,
-    reading::Reading, time::UnixMillis,
+    block::{Block, max_block_readings},
+    bpm::Bpm,
+    difficulty::Window,
+    hash::BlockHash,
+    header::Header,
+    key::SecretKey,
+    reading::Reading,
+    time::UnixMillis,
 };
 use heartchain_sync::{
     io::{RequestId, Topic},
@@ -146,7 +152,7 @@ impl World {
     /// A valid reading of a fresh key that no peer has.
     fn unknown_author_reading(&mut self, seq: u64) -> Reading {
         let key = SecretKey::from_seed(self.rng.bytes());
-        key.sign(self.room.id(), seq, UnixMillis::new(self.now), Bpm::MIN)
+        self.sign(&key, seq, UnixMillis::new(self.now), Bpm::MIN)
     }
 
     /// A block not far below the tip that is old enough for minimum-work children.
@@ -174,7 +180,7 @@ impl World {
         let key = SecretKey::from_seed(self.node(id).key_seed);
         for number in 0..blocks {
             let time = UnixMillis::new(self.now - number);
-            let reading = key.sign(self.room.id(), FAR_AHEAD_SEQ, time, Bpm::MIN);
+            let reading = self.sign(&key, FAR_AHEAD_SEQ, time, Bpm::MIN);
             if let Some(parent) = parent {
                 self.gossip_on(id, parent, vec![reading], self.now - number);
             }
@@ -183,7 +189,8 @@ impl World {
 
     /// Gossips a full block of readings whose predecessors no peer has.
     fn gossip_full_junk(&mut self, id: Id) {
-        let readings = (0..1_024).map(|_| self.unknown_author_reading(1)).collect();
+        let limit = max_block_readings(self.room.form());
+        let readings = (0..limit).map(|_| self.unknown_author_reading(1)).collect();
         if let Some(parent) = self.node(id).machine().best_hash(LOW_HEIGHT) {
             self.gossip_on(id, parent, readings, self.now);
         }
@@ -216,7 +223,7 @@ impl World {
         for _ in 0..keys {
             let key = SecretKey::from_seed(self.rng.bytes());
             for seq in 1..=32 {
-                let reading = key.sign(self.room.id(), seq, UnixMillis::new(self.now), Bpm::MIN);
+                let reading = self.sign(&key, seq, UnixMillis::new(self.now), Bpm::MIN);
                 let data = reading.to_bytes().to_vec();
                 self.gossip_forged(id, Topic::Readings, data, false);
             }

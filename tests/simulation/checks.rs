@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use heartchain_chain::{hash::BlockHash, key::Author, reading::Reading};
+use heartchain_sync::io::JournalEntry;
 
 use crate::{
     id::Id,
@@ -135,7 +136,7 @@ fn check_chain(world: &World, id: Id) -> Vec<String> {
         }
         *next += 1;
     }
-    let node = world.node(id);
+    let (node, room) = (world.node(id), &world.room);
     if node.key_replaced > 0 && !node.key_is_shared {
         violations.push(format!(
             "{id} replaced its key although no other peer uses it"
@@ -146,11 +147,17 @@ fn check_chain(world: &World, id: Id) -> Vec<String> {
         let times = readings
             .iter()
             .filter(|reading| node.authors.contains(&reading.author))
-            .filter(|reading| (reading.time, reading.bpm) == (entry.time, entry.bpm.get()))
+            .filter(|reading| {
+                let opened = room.open(reading);
+                opened.is_ok_and(|opened| (opened.time, opened.bpm) == (entry.time, entry.bpm))
+            })
             .count();
         // Two journal entries may have the same time and heart rate.
         let entries = node.state.disk.journal.values();
-        let equal = entries.filter(|other| *other == entry).count();
+        let content = |entry: &JournalEntry| (entry.time, entry.bpm, entry.replaces);
+        let equal = entries
+            .filter(|other| content(other) == content(entry))
+            .count();
         if times == 0 || (times > equal && !node.key_is_shared) {
             violations.push(format!(
                 "{id}'s reading of {} is in its chain {times} times",
@@ -158,7 +165,7 @@ fn check_chain(world: &World, id: Id) -> Vec<String> {
             ));
         }
     }
-    let room = world.room.id();
+    let room = room.id();
     let ids: BTreeSet<_> = readings.iter().map(|reading| reading.id(room)).collect();
     for (accepted, seq) in &node.accepted {
         if !node.key_is_shared && !ids.contains(accepted) {

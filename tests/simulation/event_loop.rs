@@ -1,6 +1,6 @@
 //! Handles the events of a run in the order of their times, and starts peers.
 
-use heartchain_chain::bpm::Bpm;
+use heartchain_chain::{bpm::Bpm, room::Room};
 use heartchain_sync::{Input, io::Ticket};
 use heartchain_test_support::Ending;
 
@@ -123,7 +123,12 @@ impl World {
     }
 
     pub(crate) fn restart(&mut self, id: Id) {
-        let (now, room, seed) = (self.now, self.room.clone(), self.rng.bytes());
+        let (now, seed) = (self.now, self.rng.bytes());
+        let room = if self.node(id).has_key {
+            self.room.clone()
+        } else {
+            Room::new(self.room.params().clone())
+        };
         let node = self.node_mut(id);
         if node.run_state == RunState::Off && !node.gone {
             let hashes = node.start(room, seed, now);

@@ -7,8 +7,9 @@ use std::{
 };
 
 use heartchain_chain::{
-    block::{Block, MAX_BLOCK_READINGS},
+    block::{Block, MAX_AUTHOR_READINGS, max_block_readings},
     bpm::Bpm,
+    content::Measurement,
     difficulty::Window,
     hash::BlockHash,
     header::Header,
@@ -25,6 +26,12 @@ use heartchain_test_support::{Branch, START, mine_header};
 use crate::{id::Id, world::World};
 
 impl World {
+    /// A valid reading of the room.
+    pub(crate) fn sign(&self, key: &SecretKey, seq: u64, time: UnixMillis, bpm: Bpm) -> Reading {
+        let signed = self.room.sign(key, seq, Measurement { time, bpm });
+        signed.expect("the world has the room's key")
+    }
+
     /// A reading signed by this peer's key, with a sequence number `more` above its next one.
     pub(crate) fn own_reading(&self, id: Id, more: u64) -> Reading {
         let node = self.node(id);
@@ -33,12 +40,8 @@ impl World {
             .chain_readings(id)
             .filter(|reading| reading.author == key.author())
             .count();
-        key.sign(
-            self.room.id(),
-            linked as u64 + more,
-            UnixMillis::new(self.now),
-            Bpm::MIN,
-        )
+        let seq = linked as u64 + more;
+        self.sign(&key, seq, UnixMillis::new(self.now), Bpm::MIN)
     }
 
     pub(crate) fn chain_readings(&self, id: Id) -> impl Iterator<Item = &Reading> {
@@ -48,7 +51,7 @@ impl World {
 
     pub(crate) fn forged_reading(&mut self) -> Reading {
         let key = SecretKey::from_seed(self.rng.bytes());
-        let mut reading = key.sign(self.room.id(), 0, UnixMillis::new(self.now), Bpm::MIN);
+        let mut reading = self.sign(&key, 0, UnixMillis::new(self.now), Bpm::MIN);
         reading.signature = Signature::new([7; 64]);
         reading
     }
@@ -98,10 +101,15 @@ impl World {
         }
         // `pending` is ordered by author and sequence number.
         let mut readings: Vec<Reading> = Vec::new();
+        let mut counts: BTreeMap<Author, usize> = BTreeMap::new();
+        let limit = max_block_readings(self.room.form());
         for reading in self.node(id).machine().pending() {
             let next = next.entry(reading.author).or_default();
-            if reading.seq == *next && readings.len() < MAX_BLOCK_READINGS {
+            let count = counts.entry(reading.author).or_default();
+            let has_room = readings.len() < limit && *count < MAX_AUTHOR_READINGS;
+            if reading.seq == *next && has_room {
                 *next += 1;
+                *count += 1;
                 readings.push(*reading);
             }
         }

@@ -104,7 +104,7 @@ impl World {
         let now = self.now;
         let node = self.node_mut(id);
         let wrong = node.clock.offset.unsigned_abs() > FAIR_CLOCK_OFFSET;
-        if !node.mines || node.hash_rate == 0 || wrong {
+        if !node.mines || !node.has_key || node.hash_rate == 0 || wrong {
             node.metrics.minable_since = None;
             node.metrics.wasted = 0;
             return;

@@ -120,7 +120,8 @@ impl World {
             Packet::Request { id, data } => {
                 self.bytes += data.len() as u64;
                 if self.node(to).misbehaviour == Some(Misbehaviour::LowWorkHeaders)
-                    && let Ok(Request::Headers { locator }) = Request::decode(&data)
+                    && let Ok(Request::Headers { locator }) =
+                        Request::decode(self.room.form(), &data)
                 {
                     self.node_mut(to).locators.insert((from, id), locator);
                 }

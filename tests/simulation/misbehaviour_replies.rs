@@ -14,6 +14,7 @@ use heartchain_sync::{
     io::{RequestFailure, RequestId, Topic},
     message::{MAX_RESPONSE_LEN, Response},
 };
+use heartchain_test_support::Tampering as _;
 
 use crate::{
     forgery::endless_headers,
@@ -29,7 +30,7 @@ impl World {
         let Some(misbehaviour) = self.node(id).misbehaviour else {
             return self.send(id, peer, Packet::Response { id: request, data });
         };
-        let Ok(mut response) = Response::decode(&data) else {
+        let Ok(mut response) = Response::decode(self.room.form(), &data) else {
             return;
         };
         let mut provable = true;
@@ -66,7 +67,7 @@ impl World {
                     .and_then(Option::as_mut)
                     .and_then(|body| body.first_mut());
                 match first {
-                    Some(reading) => reading.bpm ^= 1,
+                    Some(reading) => reading.tamper(),
                     None => provable = false,
                 }
                 response.encode()
@@ -170,7 +171,7 @@ impl World {
         if !self.provable_gossip.contains(data) {
             return false;
         }
-        match (topic, Block::decode(data)) {
+        match (topic, Block::decode(self.room.form(), data)) {
             (Topic::Blocks, Ok(block)) => {
                 // A peer checks all rules of a block only if the block extends its tip, and in time only if no clock is
                 // far off.

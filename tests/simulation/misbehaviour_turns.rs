@@ -3,7 +3,12 @@
 use std::rc::Rc;
 
 use heartchain_chain::{
-    block::Block, bpm::Bpm, key::SecretKey, time::UnixMillis, work::CompactTarget,
+    block::Block,
+    bpm::Bpm,
+    content::{Content, ReadingForm, SealedContent},
+    key::SecretKey,
+    time::UnixMillis,
+    work::CompactTarget,
 };
 use heartchain_sync::io::{RequestId, Topic};
 use heartchain_test_support::Branch;
@@ -102,9 +107,25 @@ impl World {
             }
             Misbehaviour::BadBpm => {
                 let mut reading = self.own_reading(id, 0);
-                reading.bpm = self.rng.pick(&[0, 19, 401, u16::MAX]).unwrap_or(0);
-                reading.time = UnixMillis::new(self.rng.below(1 << 40));
-                self.gossip_forged(id, Topic::Readings, reading.to_bytes().to_vec(), true);
+                let bpm = self.rng.pick(&[0, 19, 401, u16::MAX]).unwrap_or(0);
+                let time = UnixMillis::new(self.rng.below(1 << 40));
+                let is_provable = self.room.form() == ReadingForm::Open;
+                if is_provable {
+                    reading.content = Content::Open { time, bpm };
+                } else {
+                    // No member can read it, and a peer without the key cannot tell: no one is to blame.
+                    let key = SecretKey::from_seed(self.node(id).key_seed);
+                    let noise: [u8; 32] = self.rng.bytes();
+                    let junk = noise.first_chunk().copied().expect("26 of 32 bytes");
+                    let junk = Content::Sealed(SealedContent::new(junk));
+                    reading = key.sign_content(self.room.id(), reading.seq, junk);
+                }
+                self.gossip_forged(
+                    id,
+                    Topic::Readings,
+                    reading.to_bytes().to_vec(),
+                    is_provable,
+                );
             }
             Misbehaviour::OtherRoom => {
                 let other = room(9, 2_000);
@@ -166,7 +187,7 @@ impl World {
                     let mut reading = self.own_reading(id, more);
                     let key = SecretKey::from_seed(self.node(id).key_seed);
                     let time = UnixMillis::new(self.rng.below(1 << 40));
-                    reading = key.sign(self.room.id(), reading.seq, time, Bpm::MAX);
+                    reading = self.sign(&key, reading.seq, time, Bpm::MAX);
                     self.gossip_forged(id, Topic::Readings, reading.to_bytes().to_vec(), false);
                 }
             }
@@ -174,8 +195,7 @@ impl World {
                 for _ in 0..self.node(id).flood {
                     let key = SecretKey::from_seed(self.rng.bytes());
                     let seq = self.rng.below(3);
-                    let reading =
-                        key.sign(self.room.id(), seq, UnixMillis::new(self.now), Bpm::MAX);
+                    let reading = self.sign(&key, seq, UnixMillis::new(self.now), Bpm::MAX);
                     self.gossip_forged(id, Topic::Readings, reading.to_bytes().to_vec(), false);
                 }
             }

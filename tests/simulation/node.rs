@@ -47,6 +47,8 @@ pub(crate) struct Node {
     /// Its hash rate, in hashes per second.
     pub(crate) hash_rate: u64,
     pub(crate) mines: bool,
+    /// Whether it has the key of the room, if the room is private.
+    pub(crate) has_key: bool,
     pub(crate) misbehaviour: Option<Misbehaviour>,
     /// Set if this peer is a persistent attacker, which never stops.
     pub(crate) attack: Option<Attacker>,
@@ -92,6 +94,7 @@ impl Node {
             clock: Clock::default(),
             hash_rate,
             mines: true,
+            has_key: true,
             misbehaviour: None,
             attack: None,
             computer: None,
@@ -176,6 +179,7 @@ impl Node {
             index: status.index,
             total_work: status.total_work,
             now: self.local(now),
+            binding: None,
         }
     }
 
@@ -229,6 +233,8 @@ impl Node {
             now: self.clock.both(now),
             skips_bodies: skips_bodies.is_multiple_of(2),
         });
+        let mut machine = machine;
+        machine.identify(self.id, |id| id.to_le_bytes().to_vec());
         if !self.authors.contains(&machine.author()) {
             self.authors.push(machine.author());
         }

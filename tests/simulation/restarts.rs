@@ -11,7 +11,7 @@ use crate::{
     id::Id,
     node::Node,
     outcome::{Outcome, finish_within},
-    room::room,
+    room::Kind,
     world::{Conditions, World},
 };
 
@@ -60,7 +60,7 @@ pub(crate) fn restart_never_loses_stored_data(seed: u64) -> Outcome {
         disk_failure: 0,
         degree: 3,
     };
-    let mut world = World::new(&rng, room(8, 1_000), conditions);
+    let mut world = World::new(&rng, Kind::of_seed(seed).room(), conditions);
     let peers = rng.between(1, 3);
     for _ in 0..peers {
         let mut node = Node::new(rng.bytes(), rng.between(100, 600));

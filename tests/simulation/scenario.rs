@@ -10,7 +10,7 @@ use crate::{
     misbehaviour::Misbehaviour,
     node::Node,
     outcome::{Outcome, finish},
-    room::room,
+    room::{Kind, room},
     world::{Conditions, World},
 };
 
@@ -26,13 +26,15 @@ pub(crate) fn random(seed: u64) -> Outcome {
         degree: usize::try_from(rng.between(2, 6)).expect("small"),
     };
     let peers = rng.between(2, 9);
-    let mut world = World::new(&rng, room(8, 1_000), conditions);
+    let kind = Kind::of_seed(seed);
+    let mut world = World::new(&rng, kind.room(), conditions);
     let mut extra_rng = additional_faults::rng(seed);
     additional_faults::attackers(&mut world, &mut extra_rng);
     let first = world.nodes.len() as Id;
     for number in 0..peers {
         let mut node = Node::new(rng.bytes(), rng.between(60, 600));
         node.mines = number == 0 || !rng.one_in(8);
+        node.has_key = kind.has_key(number);
         world.add(node);
     }
     if rng.one_in(2) {

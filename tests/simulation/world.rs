@@ -126,6 +126,7 @@ impl World {
     pub(crate) fn add_closed(&mut self, mut node: Node) -> Id {
         let id = self.nodes.len() as Id;
         node.id = id;
+        node.state.form = self.room.form();
         self.nodes.push(node);
         self.partitions.push(0);
         id

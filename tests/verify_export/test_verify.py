@@ -15,27 +15,40 @@ def vectors(name):
 
 
 def reading_of(data, genesis):
-    author, seq, time = data[:32], int.from_bytes(data[32:40], "little"), int.from_bytes(data[40:48], "little")
-    signed = b"heartchain/reading/1" + genesis + data[:50]
-    return {
+    author, seq, content = data[:32], int.from_bytes(data[32:40], "little"), data[40:-64]
+    signed = b"heartchain/reading/2" + genesis + data[:-64]
+    reading = {
         "id": verify.sha256(signed).hex(),
         "author": author.hex(),
         "seq": seq,
-        "time": time,
-        "bpm": int.from_bytes(data[48:50], "little"),
-        "signature": data[50:].hex(),
+        "signature": data[-64:].hex(),
     }
+    if len(content) == 26:
+        return {**reading, "sealed": content.hex()}
+    return {**reading, "time": int.from_bytes(content[:8], "little"), "bpm": int.from_bytes(content[8:], "little")}
 
 
-def export_of_vectors():
-    """The chain of the vectors as an exported file."""
-    given = vectors("blocks")
-    room = {
-        "name": given["room"]["name"],
-        "floorBits": given["room"]["floor_bits"],
-        "blockIntervalMs": given["room"]["block_interval_ms"],
-    }
+def any_room(genesis):
+    """An open room with this genesis, of which nothing else is known."""
+    room = verify.Room.__new__(verify.Room)
+    room.private, room.genesis, room.reading_key, room.unreadable = False, genesis, None, 0
+    return room
+
+
+def room_of(given):
+    """The room of a vector, as an exported file has it."""
+    room = {"floorBits": given["floor_bits"], "blockIntervalMs": given["block_interval_ms"]}
+    if "key" in given:
+        return {**room, "commitment": verify.commitment_of(bytes.fromhex(given["key"])).hex()}
+    return {**room, "name": given["name"]}
+
+
+def export_of_vectors(name="blocks"):
+    """A chain of the vectors as an exported file."""
+    given = vectors(name)
+    room = room_of(given["room"])
     genesis = verify.genesis_of(room)
+    length = 130 if "commitment" in room else 114
     blocks = []
     for block in given["blocks"]:
         body = bytes.fromhex(block["block"])[97:]
@@ -47,7 +60,7 @@ def export_of_vectors():
             "readingsRoot": block["readings_root"],
             "bits": block["bits"],
             "nonce": block["nonce"],
-            "readings": [reading_of(body[at:at + 114], genesis) for at in range(0, len(body), 114)],
+            "readings": [reading_of(body[at:at + length], genesis) for at in range(0, len(body), length)],
         })
     return {
         "format": verify.FORMAT,
@@ -62,13 +75,76 @@ def export_of_vectors():
 
 class Vectors(unittest.TestCase):
     def test_rooms(self):
-        for room in vectors("rooms")["rooms"]:
-            given = {
-                "name": room["name"],
-                "floorBits": room["floor_bits"],
-                "blockIntervalMs": room["block_interval_ms"],
-            }
-            self.assertEqual(verify.genesis_of(given).hex(), room["genesis_hash"])
+        given = vectors("rooms")
+        for room in given["rooms"] + given["private_rooms"]:
+            self.assertEqual(verify.genesis_of(room_of(room)).hex(), room["genesis_hash"])
+
+    def test_tokens(self):
+        given = vectors("rooms")
+        for room in given["private_rooms"]:
+            self.assertEqual(verify.key_of_token(room["token"]).hex(), room["key"])
+            self.assertEqual(verify.commitment_of(bytes.fromhex(room["key"])).hex(), room["commitment"])
+        for refused in given["refused_tokens"]:
+            with self.assertRaises((verify.InvalidExport, ValueError), msg=refused["token"]):
+                verify.key_of_token(refused["token"])
+
+    def test_cipher(self):
+        for row in vectors("rfc8452"):
+            key, nonce, additional, plain, sealed = (
+                bytes.fromhex(row[name]) for name in ("key", "nonce", "additional", "plain", "sealed")
+            )
+            self.assertEqual(verify.seal(key, nonce, additional, plain), sealed)
+            self.assertEqual(verify.unseal(key, nonce, additional, sealed), plain)
+            self.assertIsNone(verify.unseal(key, nonce, additional + b"x", sealed))
+
+    def test_sealed_readings(self):
+        given = vectors("sealed")
+        key, genesis = bytes.fromhex(given["key"]), bytes.fromhex(given["room"])
+        for name in ("reading", "profile", "binding"):
+            derived = verify.derived_key(genesis, key, f"heartchain/{name}-key/2".encode())
+            self.assertEqual(derived.hex(), given[f"{name}_key"])
+        room = verify.Room(room_of(given), key)
+        self.assertEqual(room.genesis, genesis)
+        for row in given["readings"]:
+            sealed, author = bytes.fromhex(row["sealed"]), bytes.fromhex(row["author"])
+            self.assertEqual(room.open(author, row["seq"], sealed), (row["time"], row["bpm"]))
+            reading = reading_of(bytes.fromhex(row["reading"]), genesis)
+            self.assertEqual(reading["id"], row["id"])
+            verify.check_reading(reading, room, "reading")
+        self.assertEqual(room.unreadable, 0)
+        for row in given["unreadable"]:
+            verify.check_reading(reading_of(bytes.fromhex(row["reading"]), genesis), room, row["name"])
+        self.assertEqual(room.unreadable, len(given["unreadable"]))
+
+    def test_profiles_and_bindings(self):
+        given = vectors("sealed")
+        for genesis, profiles, binding in (
+            (given["room"], given["profiles"], given["binding"]),
+            (given["open_room"], given["open_profiles"], given["open_binding"]),
+        ):
+            genesis = bytes.fromhex(genesis)
+            for row in profiles:
+                data, author = bytes.fromhex(row["profile"]), bytes.fromhex(row["author"])
+                content, number = data[40:-64], row["revision"].to_bytes(8, "little")
+                signed = b"heartchain/profile/2" + genesis + author + number + content
+                self.assertTrue(verify.signature_is_valid(author, signed, data[-64:]))
+                if "nonce" in row:
+                    nonce = verify.sha256(b"heartchain/profile-nonce/2", author, number)[:12]
+                    self.assertEqual(nonce.hex(), row["nonce"])
+                    key = bytes.fromhex(given["profile_key"])
+                    content = verify.unseal(key, nonce, genesis + author + number, content).rstrip(b"\0")
+                else:
+                    self.assertEqual(content[0], len(content) - 1)
+                    content = content[1:]
+                self.assertEqual(content.decode(), row["name"])
+            data, peer = bytes.fromhex(binding["binding"]), bytes.fromhex(binding["peer"])
+            if "nonce" in binding:
+                nonce = verify.sha256(b"heartchain/binding-nonce/2", peer)[:12]
+                self.assertEqual(nonce.hex(), binding["nonce"])
+                data = verify.unseal(bytes.fromhex(given["binding_key"]), nonce, genesis + peer, data)
+            self.assertEqual(data[:32].hex(), binding["author"])
+            signed = b"heartchain/binding/2" + genesis + data[:32] + peer
+            self.assertTrue(verify.signature_is_valid(data[:32], signed, data[32:]))
 
     def test_difficulty(self):
         given = vectors("difficulty")
@@ -81,10 +157,11 @@ class Vectors(unittest.TestCase):
     def test_signatures(self):
         given = vectors("zip215")
         genesis = bytes.fromhex(given["room"])
+        room = any_room(genesis)
         for case in given["cases"]:
             reading = reading_of(bytes.fromhex(case["reading"]), genesis)
             try:
-                verify.check_reading(reading, genesis, case["name"])
+                verify.check_reading(reading, room, case["name"])
                 valid = True
             except verify.InvalidExport:
                 valid = False
@@ -104,8 +181,40 @@ class Files(unittest.TestCase):
     def test_valid_file_passes(self):
         self.assertIn("12 blocks", verify.verify(export_of_vectors()))
 
+    def test_private_file_passes_with_and_without_its_key(self):
+        export = export_of_vectors("private_blocks")
+        key = bytes.fromhex(vectors("private_blocks")["room"]["key"])
+        self.assertIn("private room: 12 blocks", verify.verify(export))
+        self.assertIn("0 of them unreadable", verify.verify(export, key))
+        with self.assertRaisesRegex(verify.InvalidExport, "not that of this room"):
+            verify.verify(export, bytes(32))
+        with self.assertRaisesRegex(verify.InvalidExport, "no key"):
+            verify.verify(export_of_vectors(), key)
+
+    def test_too_many_readings_of_an_author_are_found(self):
+        hostile = {case["name"]: case for case in vectors("hostile")["hostile"]}
+        block = bytes.fromhex(hostile["129 readings of one author"]["block"])
+        export = export_of_vectors()
+        genesis = bytes.fromhex(export["room"]["genesis"])
+        index, time = (int.from_bytes(block[at:at + 8], "little") for at in (1, 9))
+        export["blocks"].append({
+            "index": index,
+            "time": time,
+            "prevHash": block[17:49].hex(),
+            "hash": verify.sha256(block[:93]).hex(),
+            "readingsRoot": block[49:81].hex(),
+            "bits": int.from_bytes(block[81:85], "little"),
+            "nonce": str(int.from_bytes(block[85:93], "little")),
+            "readings": [reading_of(block[at:at + 114], genesis) for at in range(97, len(block), 114)],
+        })
+        with self.assertRaisesRegex(verify.InvalidExport, "more than 128"):
+            verify.verify(export)
+
     def test_every_change_is_found(self):
-        honest = export_of_vectors()
+        for name in ("blocks", "private_blocks"):
+            self.check_every_change(export_of_vectors(name))
+
+    def check_every_change(self, honest):
         for path in leaves(honest):
             if path == ("exportedAt",):
                 continue

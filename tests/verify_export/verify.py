@@ -2,19 +2,26 @@
 """Verifies a JSON export of a Heartchain room, following the documented format (wasm-node/EXPORT.md).
 
 Shares no code with Heartchain, needs only Python's standard library, and trusts nothing in the file: it recomputes
-every hash, target, root and sequence number, and verifies every signature by ZIP-215.
+every hash, target, root and sequence number, and verifies every signature by ZIP-215. The readings of a private room are
+sealed: all rules can be checked without its key. With the key, the verifier also opens them, and says how many it cannot
+read.
 
-    verify.py FILE      prints a summary and exits with 0, or prints the first error and exits with 1
+    verify.py FILE [TOKEN]      prints a summary and exits with 0, or prints the first error and exits with 1
+
+TOKEN is the key of a private room as its link has it, after "#private=".
 """
 
+import base64
 import hashlib
+import hmac
 import json
 import struct
 import sys
 
-FORMAT = "heartchain/export/1"
+FORMAT = "heartchain/export/2"
 MAX_TIME = 8_640_000_000_000_000
 MAX_BLOCK_READINGS = 1_024
+MAX_AUTHOR_READINGS = 128
 MAX_BLOCK_BYTES = 128 * 1024
 WINDOW = 60
 
@@ -177,6 +184,174 @@ class Difficulty:
             self.latest_quiet = len(self.times)
 
 
+# --- Private rooms: RFC 5869 and RFC 8452 -----------------------------------------------------------------------------
+
+
+def times_x(byte):
+    return (byte << 1) ^ (0x11B if byte & 0x80 else 0)
+
+
+def multiply_bytes(a, b):
+    product = 0
+    while b:
+        product ^= a if b & 1 else 0
+        a, b = times_x(a), b >> 1
+    return product
+
+
+def substitute(byte):
+    """The S-box of AES: the inverse in GF(2^8), then an affine map."""
+    inverse = byte
+    for _ in range(6):
+        inverse = multiply_bytes(multiply_bytes(inverse, inverse), byte)
+    inverse = multiply_bytes(inverse, inverse)
+    rotated = inverse * 0x0101
+    return (inverse ^ rotated >> 7 ^ rotated >> 6 ^ rotated >> 5 ^ rotated >> 4 ^ 0x63) & 0xFF
+
+
+SBOX = bytes(substitute(byte) for byte in range(256))
+DOUBLE = bytes(times_x(byte) for byte in range(256))
+
+
+def xor(a, b):
+    return bytes(x ^ y for x, y in zip(a, b))
+
+
+class Aes256:
+    """Encrypts blocks with AES-256 (FIPS 197)."""
+
+    def __init__(self, key):
+        words, constant = [key[at:at + 4] for at in range(0, 32, 4)], 1
+        while len(words) < 60:
+            word = words[-1]
+            if len(words) % 8 == 0:
+                word = xor((word[1:] + word[:1]).translate(SBOX), bytes([constant, 0, 0, 0]))
+                constant = times_x(constant)
+            elif len(words) % 8 == 4:
+                word = word.translate(SBOX)
+            words.append(xor(word, words[-8]))
+        self.round_keys = [b"".join(words[at:at + 4]) for at in range(0, 60, 4)]
+
+    def encrypt(self, block):
+        state = xor(block, self.round_keys[0])
+        for number, key in enumerate(self.round_keys[1:], 1):
+            state = state.translate(SBOX)
+            state = bytes(state[(at + 4 * (at % 4)) % 16] for at in range(16))
+            if number < 14:
+                state = b"".join(mix(state[at:at + 4]) for at in range(0, 16, 4))
+            state = xor(state, key)
+        return state
+
+
+def mix(column):
+    total = column[0] ^ column[1] ^ column[2] ^ column[3]
+    return bytes(column[at] ^ total ^ DOUBLE[column[at] ^ column[(at + 1) % 4]] for at in range(4))
+
+
+# x^128 + x^127 + x^126 + x^121 + 1, the polynomial of POLYVAL. Its bytes are little-endian.
+FIELD = 1 << 128 | 1 << 127 | 1 << 126 | 1 << 121 | 1
+
+
+def dot(a, b):
+    """a · b · x^-128 in POLYVAL's field."""
+    product = 0
+    for at in range(128):
+        if b >> at & 1:
+            product ^= a << at
+    for _ in range(128):
+        product = (product ^ (FIELD if product & 1 else 0)) >> 1
+    return product
+
+
+def polyval(key, data):
+    total, key = 0, int.from_bytes(key, "little")
+    for at in range(0, len(data), 16):
+        total = dot(total ^ int.from_bytes(data[at:at + 16], "little"), key)
+    return total.to_bytes(16, "little")
+
+
+def padded(data):
+    return data + bytes(-len(data) % 16)
+
+
+def gcm_siv_parts(key, nonce):
+    """The key for authentication and the cipher for encryption."""
+    cipher = Aes256(key)
+    halves = [cipher.encrypt(struct.pack("<I", number) + nonce)[:8] for number in range(6)]
+    return b"".join(halves[:2]), Aes256(b"".join(halves[2:]))
+
+
+def gcm_siv_tag(auth_key, cipher, nonce, additional, plain):
+    lengths = struct.pack("<QQ", 8 * len(additional), 8 * len(plain))
+    total = polyval(auth_key, padded(additional) + padded(plain) + lengths)
+    total = xor(total, nonce + bytes(4))
+    return cipher.encrypt(total[:15] + bytes([total[15] & 0x7F]))
+
+
+def gcm_siv_stream(cipher, tag, data):
+    counter, rest = int.from_bytes(tag[:4], "little"), tag[4:15] + bytes([tag[15] | 0x80])
+    blocks = []
+    for at in range(0, len(data), 16):
+        number = (counter + at // 16) % 2**32
+        blocks.append(xor(cipher.encrypt(struct.pack("<I", number) + rest), data[at:at + 16]))
+    return b"".join(blocks)
+
+
+def seal(key, nonce, additional, plain):
+    """AES-256-GCM-SIV (RFC 8452)."""
+    auth_key, cipher = gcm_siv_parts(key, nonce)
+    tag = gcm_siv_tag(auth_key, cipher, nonce, additional, plain)
+    return gcm_siv_stream(cipher, tag, plain) + tag
+
+
+def unseal(key, nonce, additional, sealed):
+    """The plaintext, or None if the tag does not match."""
+    auth_key, cipher = gcm_siv_parts(key, nonce)
+    plain, tag = gcm_siv_stream(cipher, sealed[-16:], sealed[:-16]), sealed[-16:]
+    return plain if gcm_siv_tag(auth_key, cipher, nonce, additional, plain) == tag else None
+
+
+def derived_key(genesis, room_key, info):
+    """HKDF-SHA256 (RFC 5869) to 32 bytes."""
+    pseudorandom = hmac.digest(genesis, room_key, "sha256")
+    return hmac.digest(pseudorandom, info + b"\x01", "sha256")
+
+
+def key_of_token(token):
+    require(len(token) == 48, f"the token has {len(token)} characters instead of 48")
+    data = base64.b64decode(token, altchars=b"-_", validate=True)
+    require(sha256(b"heartchain/link/2", data[:32])[:4] == data[32:], "the token was altered")
+    return data[:32]
+
+
+def commitment_of(key):
+    return sha256(b"heartchain/room-key/2", key)
+
+
+class Room:
+    """A room's genesis, and its key if it is private and the key is known."""
+
+    def __init__(self, given, key=None):
+        self.private = "commitment" in given
+        self.genesis = genesis_of(given)
+        self.reading_key = None
+        if key is not None:
+            require(self.private, "an open room has no key")
+            require(commitment_of(key).hex() == given["commitment"], "the token is not that of this room")
+            self.reading_key = derived_key(self.genesis, key, b"heartchain/reading-key/2")
+        self.unreadable = 0
+
+    def open(self, author, seq, sealed):
+        """Time and heart rate of a sealed reading, or None."""
+        number = struct.pack("<Q", seq)
+        nonce = sha256(b"heartchain/nonce/2", author, number)[:12]
+        plain = unseal(self.reading_key, nonce, self.genesis + author + number, sealed)
+        if plain is None:
+            return None
+        time, bpm = struct.unpack("<QH", plain)
+        return (time, bpm) if time <= MAX_TIME and 20 <= bpm <= 400 else None
+
+
 # --- Readings and blocks --------------------------------------------------------------------------------------------
 
 
@@ -203,17 +378,28 @@ def unhex(value, length, what):
         raise InvalidExport(f"{what} is {value!r}") from None
 
 
-def check_reading(reading, genesis, what):
-    author = unhex(reading["author"], 32, f"{what}: author")
-    signature = unhex(reading["signature"], 64, f"{what}: signature")
-    seq = whole(reading["seq"], 64, f"{what}: seq")
+def content_of(reading, room, author, seq, what):
+    """What the author signed besides its key and the sequence number."""
+    if room.private:
+        sealed = unhex(reading["sealed"], 26, f"{what}: sealed")
+        if room.reading_key is not None and room.open(author, seq, sealed) is None:
+            room.unreadable += 1
+        return sealed
     time = whole(reading["time"], 64, f"{what}: time")
     bpm = whole(reading["bpm"], 16, f"{what}: bpm")
     require(time <= MAX_TIME, f"{what}: time {time} is too late")
     require(20 <= bpm <= 400, f"{what}: bpm {bpm} is not a heart rate")
+    return struct.pack("<QH", time, bpm)
+
+
+def check_reading(reading, room, what):
+    author = unhex(reading["author"], 32, f"{what}: author")
+    signature = unhex(reading["signature"], 64, f"{what}: signature")
+    seq = whole(reading["seq"], 64, f"{what}: seq")
+    content = content_of(reading, room, author, seq, what)
     require(key_is_allowed(author), f"{what}: author is not a valid key")
-    unsigned = author + struct.pack("<QQH", seq, time, bpm)
-    signed = b"heartchain/reading/1" + genesis + unsigned
+    unsigned = author + struct.pack("<Q", seq) + content
+    signed = b"heartchain/reading/2" + room.genesis + unsigned
     require(sha256(signed).hex() == reading["id"], f"{what}: id {reading['id']} does not match its content")
     require(signature_is_valid(author, signed, signature), f"{what}: the signature is not valid in this room")
     return author, seq, unsigned + signature
@@ -223,19 +409,28 @@ def header_bytes(index, time, prev_hash, root, bits, nonce):
     return struct.pack("<BQQ", 1, index, time) + prev_hash + root + struct.pack("<IQ", bits, nonce)
 
 
-def genesis_of(room):
+def kind_of(room):
+    """The kind of the room as it is encoded: 0 and a name, or 1 and a commitment to a key."""
+    if "commitment" in room:
+        require("name" not in room, "a private room has a name")
+        return b"\x01" + unhex(room["commitment"], 32, "the room's commitment")
     name = room["name"].encode()
     require(1 <= len(name) <= 64, f"the room's name is {room['name']!r}")
+    return b"\x00" + struct.pack("<I", len(name)) + name
+
+
+def genesis_of(room):
+    kind = kind_of(room)
     floor_bits, interval = room["floorBits"], room["blockIntervalMs"]
     require(8 <= whole(floor_bits, 8, "floorBits") <= 64, f"floorBits is {floor_bits}")
     require(100 <= whole(interval, 64, "blockIntervalMs") <= 600_000, f"blockIntervalMs is {interval}")
-    params = struct.pack("<I", len(name)) + name + struct.pack("<BQ", floor_bits, interval)
+    params = kind + struct.pack("<BQ", floor_bits, interval)
     bits = bits_of(2 ** (256 - floor_bits))
-    header = header_bytes(0, 0, sha256(b"heartchain/genesis/1", params), merkle_root([]), bits, 0)
+    header = header_bytes(0, 0, sha256(b"heartchain/genesis/2", params), merkle_root([]), bits, 0)
     return sha256(header)
 
 
-def check_block(block, index, parent, genesis, difficulty, next_seqs):
+def check_block(block, index, parent, room, difficulty, next_seqs):
     what = f"block {index}"
     require(block["index"] == index, f"{what} has the index {block['index']}")
     prev_hash = unhex(block["prevHash"], 32, f"{what}: prevHash")
@@ -256,10 +451,12 @@ def check_block(block, index, parent, genesis, difficulty, next_seqs):
     require(time > past, f"{what}: time {time} is not after the median, {past}")
     readings = block["readings"]
     require(1 <= len(readings) <= MAX_BLOCK_READINGS, f"{what} has {len(readings)} readings")
-    leaves = []
+    leaves, counts = [], {}
     for position, reading in enumerate(readings):
         where = f"{what}, reading {position}"
-        author, seq, data = check_reading(reading, genesis, where)
+        author, seq, data = check_reading(reading, room, where)
+        counts[author] = counts.get(author, 0) + 1
+        require(counts[author] <= MAX_AUTHOR_READINGS, f"{where}: its author has more than {MAX_AUTHOR_READINGS}")
         expected = next_seqs.get(author, 0)
         require(seq == expected, f"{where}: seq {seq} is not its author's next, {expected}")
         next_seqs[author] = expected + 1
@@ -270,36 +467,39 @@ def check_block(block, index, parent, genesis, difficulty, next_seqs):
     return found, 2**256 // (target + 1)
 
 
-def verify(export):
+def verify(export, key=None):
     require(export["format"] == FORMAT, f"the format is {export['format']!r}, not {FORMAT!r}")
-    room = export["room"]
-    genesis = genesis_of(room)
-    require(genesis.hex() == room["genesis"], f"genesis {room['genesis']} is not the room's, {genesis.hex()}")
-    difficulty = Difficulty(room["floorBits"], room["blockIntervalMs"])
+    given = export["room"]
+    room = Room(given, key)
+    genesis = room.genesis
+    require(genesis.hex() == given["genesis"], f"genesis {given['genesis']} is not the room's, {genesis.hex()}")
+    difficulty = Difficulty(given["floorBits"], given["blockIntervalMs"])
     next_seqs, work, tip = {}, 0, genesis
     for position, block in enumerate(export["blocks"]):
-        tip, more = check_block(block, position + 1, tip, genesis, difficulty, next_seqs)
+        tip, more = check_block(block, position + 1, tip, room, difficulty, next_seqs)
         work += more
     require(export["tip"] == {"index": len(export["blocks"]), "hash": tip.hex()}, f"the tip is not {tip.hex()}")
     require(export["totalWork"] == str(work), f"totalWork {export['totalWork']} is not {work}")
     sequence_numbers = set()
     for position, reading in enumerate(export["waiting"]):
         what = f"waiting reading {position}"
-        author, seq, _ = check_reading(reading, genesis, what)
+        author, seq, _ = check_reading(reading, room, what)
         require(seq >= next_seqs.get(author, 0), f"{what}: seq {seq} is already in the chain")
         require((author, seq) not in sequence_numbers, f"{what}: seq {seq} is in the file twice")
         sequence_numbers.add((author, seq))
     blocks, readings = len(export["blocks"]), sum(next_seqs.values())
-    return f"{room['name']!r}: {blocks} blocks, {readings} readings, {len(sequence_numbers)} waiting: valid"
+    name = "private room" if room.private else repr(given["name"])
+    sealed = "" if room.reading_key is None else f", {room.unreadable} of them unreadable"
+    return f"{name}: {blocks} blocks, {readings} readings, {len(sequence_numbers)} waiting{sealed}: valid"
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         print(__doc__, file=sys.stderr)
         return 2
     try:
         with open(sys.argv[1], encoding="utf-8") as file:
-            print(verify(json.load(file)))
+            print(verify(json.load(file), *map(key_of_token, sys.argv[2:])))
         return 0
     except InvalidExport as error:
         print(f"not valid: {error}")

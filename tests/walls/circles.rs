@@ -22,6 +22,7 @@ const PARTS: &[Parts] = &[Parts {
         "clock",
         "context",
         "follow_up",
+        "identity",
         "lost_bodies",
         "peers",
         "requests",

@@ -43,7 +43,9 @@ export class HeartchainNode extends EventTarget {
   status() {
     return {
       peerId: peerIdOf(0),
+      author: authorOf(0),
       room: "lobby",
+      private: false,
       genesis: hashOf(0),
       tip: { index: this.#tip, hash: hashOf(this.#tip) },
       target: null,
@@ -67,6 +69,7 @@ export class HeartchainNode extends EventTarget {
   peers() {
     return Array.from({ length: PEERS }, (_, i) => ({
       peerId: peerIdOf(i + 1),
+      author: authorOf(i + 1),
       path: i % 4 === 3 ? "relayed" : "direct",
       rttMs: 2 + i,
       index: this.#tip,

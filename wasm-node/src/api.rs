@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use heartchain_chain::{header::Header, mining::Job, reading::Reading};
+use heartchain_chain::{header::Header, mining::Job, reading::Reading, room_key::RoomKey};
 use serde::Serialize;
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
@@ -12,6 +12,7 @@ use crate::{
     archive::ExportFormat,
     arguments::{self, Document, Options, heart_rate, height},
     blob_writer::BlobWriter,
+    clock,
     driver::EventSink,
     event_buffer::NodeEvent,
     failure::{self, PanicReport},
@@ -167,7 +168,8 @@ impl HeartchainNode {
         &self,
         #[wasm_bindgen(unchecked_param_type = "Block")] block: &JsValue,
     ) -> Result<JsValue, ApiError> {
-        let claim = arguments::block(block)?;
+        let form = self.node.with_state(|state| state.machine.room().form())?;
+        let claim = arguments::block(form, block)?;
         to_js(&self.node.with_state(|state| state.check(&claim))?)
     }
 
@@ -231,7 +233,8 @@ impl HeartchainNode {
         #[wasm_bindgen(unchecked_param_type = "{ block: Block } | { reading: Reading }")]
         sent: JsValue,
     ) -> Result<JsValue, ApiError> {
-        let candidate = arguments::candidate(&sent)?;
+        let form = self.node.with_state(|state| state.machine.room().form())?;
+        let candidate = arguments::candidate(form, &sent)?;
         to_js(&self.node.with_state(|state| state.dry_run(&candidate))??)
     }
 
@@ -378,6 +381,20 @@ pub fn mine_batch(header: &[u8], start: u64, tries: u32) -> Result<Option<u64>, 
         .target()
         .map_err(|error| ApiError::invalid(&error))?;
     Ok(Job::new(&header, target).search(start, tries))
+}
+
+/// The link of a new private room: the part that begins with `#`, for `HeartchainNode.start` and for the page's address. Who has it
+/// can read the room, and no one else can.
+///
+/// # Errors
+/// If the label is too long, or the browser gives no random numbers.
+#[wasm_bindgen(js_name = createPrivateRoom)]
+pub fn create_private_room(
+    #[wasm_bindgen(unchecked_param_type = "string | undefined")] label: &JsValue,
+) -> Result<String, ApiError> {
+    let label = arguments::label(label)?;
+    let key = RoomKey::new(clock::entropy()?);
+    Ok(arguments::room_link(&key, &label))
 }
 
 /// The QR code of a text, such as a room's link: its modules row by row, 1 for dark, without the surrounding quiet

@@ -3,7 +3,12 @@
 //! at once. The machine validates what is imported, not this module.
 
 use futures::channel::oneshot;
-use heartchain_chain::{hash::BlockHash, key::Author, reading::Reading, room::Room};
+use heartchain_chain::{
+    hash::BlockHash,
+    key::Author,
+    reading::Reading,
+    room::{Room, RoomKind, RoomName},
+};
 use heartchain_sync::io::{ImportPiece, Imported};
 use serde::Serialize;
 
@@ -60,7 +65,10 @@ struct Head<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RoomView<'a> {
-    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commitment: Option<String>,
     floor_bits: u8,
     block_interval_ms: u64,
     genesis: String,
@@ -87,11 +95,16 @@ impl Node {
         mut write: impl FnMut(&str),
     ) -> Result<(), NodeError> {
         let snapshot = self.snapshot()?;
+        let room = &snapshot.room;
+        let view = |reading: &Reading| match format {
+            ExportFormat::Json => ReadingView::as_sent(room, reading),
+            ExportFormat::Csv(_) => ReadingView::new(room, reading),
+        };
         write(&format.head(&snapshot)?);
         let mut first = true;
         for hashes in snapshot.hashes.chunks(EXPORT_BLOCKS_PER_CHUNK) {
             let mut text = String::new();
-            for block in self.read_blocks(&snapshot.room, hashes).await? {
+            for block in self.read_blocks(hashes, &view).await? {
                 format.push_separator(&mut text, &mut first);
                 format.push_block(&mut text, &block)?;
             }
@@ -103,7 +116,7 @@ impl Node {
             let mut text = String::new();
             for reading in readings {
                 format.push_separator(&mut text, &mut first);
-                format.push_reading(&mut text, &ReadingView::new(snapshot.room.id(), reading))?;
+                format.push_reading(&mut text, &view(reading))?;
             }
             write(&text);
         }
@@ -175,8 +188,8 @@ impl Node {
 
     async fn read_blocks(
         &self,
-        room: &Room,
         hashes: &[BlockHash],
+        view: impl Fn(&Reading) -> ReadingView,
     ) -> Result<Vec<BlockView>, NodeError> {
         let headers = self.with_state(|state| {
             let headers = hashes.iter().map(|hash| state.machine.header(hash));
@@ -191,7 +204,7 @@ impl Node {
                     let block = (header.index, *hash);
                     return Err(self.missing_body_error(block, NodeError::LeftBehind)?);
                 };
-                Ok(BlockView::new(room.id(), *hash, header, &body))
+                Ok(BlockView::new(*hash, header, body.iter().map(&view)))
             })
             .collect()
     }
@@ -206,7 +219,11 @@ impl ExportFormat {
                     format: FORMAT,
                     exported_at: clock::now().get(),
                     room: RoomView {
-                        name: params.name().as_str(),
+                        name: params.name().map(RoomName::as_str),
+                        commitment: match params.kind() {
+                            RoomKind::Open { .. } => None,
+                            RoomKind::Private { commitment } => Some(commitment.to_string()),
+                        },
                         floor_bits: params.floor_bits(),
                         block_interval_ms: params.block_interval_ms(),
                         genesis: snapshot.room.genesis_hash().to_string(),
@@ -276,15 +293,17 @@ fn csv_row(reading: &ReadingView, block: &str, separator: Separator) -> String {
         seq,
         time,
         bpm,
+        sealed: _,
         signature: _,
     } = reading;
-    let (local, zone) = clock::local(*time);
+    // The times and the heart rate are empty if the reading cannot be read here.
+    let (local, zone) = time.map(clock::local).unwrap_or_default();
     let fields = [
         local,
         zone,
-        clock::iso(*time),
+        time.map(clock::iso).unwrap_or_default(),
         name_of(author),
-        bpm.to_string(),
+        bpm.map(|bpm| bpm.to_string()).unwrap_or_default(),
         block.to_owned(),
         author.clone(),
         seq.to_string(),

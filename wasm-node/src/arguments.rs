@@ -4,10 +4,12 @@
 mod blocks;
 mod document;
 mod fields;
+mod room_link;
 
 use heartchain_chain::{
     block::Block,
     bpm::Bpm,
+    content::ReadingForm,
     room::{Room, RoomName, RoomParams},
 };
 use heartchain_sync::message::GossipItem;
@@ -20,6 +22,7 @@ use self::{
 pub(crate) use self::{
     blocks::{BlockArgumentError, block},
     document::{Document, DocumentError, FORMAT},
+    room_link::{RoomLinkError, write as room_link},
 };
 use crate::{
     api_error::ApiError,
@@ -29,6 +32,8 @@ use crate::{
 
 /// The room that a tab joins by default.
 const DEFAULT_ROOM: &str = "lobby";
+/// The longest label of a private room, in bytes of UTF-8: as long as the name of an open room.
+const MAX_LABEL_LEN: usize = heartchain_chain::room::MAX_ROOM_NAME_LEN;
 /// The options of `HeartchainNode.start`.
 const OPTION_NAMES: [&str; 9] = [
     "room",
@@ -127,9 +132,7 @@ impl Separator {
 impl Options {
     pub(crate) fn read(options: &JsValue) -> Result<Self, ApiError> {
         refuse_unknown(options, &OPTION_NAMES)?;
-        let name = text(options, "room")?;
-        let name = name.as_deref().unwrap_or(DEFAULT_ROOM);
-        let name = RoomName::with_nfc_check(name, is_nfc)?;
+        let room = room(options)?;
         let scheme = page_scheme();
         let peers = peers(options, scheme)?;
         let mut relays = relays(options, scheme)?;
@@ -140,7 +143,7 @@ impl Options {
         }
         let module = field(options, "wasmModule").unwrap_or_else(wasm_bindgen::module);
         Ok(Self {
-            room: Room::new(RoomParams::with_defaults(name)),
+            room,
             scheme,
             relays,
             peers,
@@ -153,6 +156,34 @@ impl Options {
             in_memory: in_memory(options)?,
         })
     }
+}
+
+/// Parses the option `room`: the name of an open room, or `{ link }` of a private one.
+fn room(options: &JsValue) -> Result<Room, ApiError> {
+    let given = field(options, "room").unwrap_or_else(|| DEFAULT_ROOM.into());
+    if let Some(name) = given.as_string() {
+        let name = RoomName::with_nfc_check(&name, is_nfc)?;
+        return Ok(Room::new(RoomParams::with_defaults(name)));
+    }
+    let link = field(&given, "link").and_then(|link| link.as_string());
+    let link = link.ok_or(ArgumentError::Type {
+        name: "room",
+        expected: "a string or { link }",
+    })?;
+    Ok(Room::private(room_link::read(&link)?))
+}
+
+/// Parses the label of a private room, which is optional.
+pub(crate) fn label(value: &JsValue) -> Result<String, ArgumentError> {
+    if value.is_undefined() || value.is_null() {
+        return Ok(String::new());
+    }
+    let label = value.as_string();
+    let label = label.filter(|label| label.len() <= MAX_LABEL_LEN);
+    label.ok_or(ArgumentError::Type {
+        name: "label",
+        expected: "a string of at most 64 bytes",
+    })
 }
 
 /// Refuses options that are not an object, and names that do not exist: a misspelt `room` would join another room.
@@ -253,9 +284,9 @@ pub(crate) fn limit(
 
 /// Parses the argument of `dryRun()`: `{ block }` or `{ reading }`. The hash and ids are dropped, because they are not
 /// sent over the network either: a peer computes its own.
-pub(crate) fn candidate(value: &JsValue) -> Result<GossipItem, ApiError> {
+pub(crate) fn candidate(form: ReadingForm, value: &JsValue) -> Result<GossipItem, ApiError> {
     if let Some(given) = field(value, "block") {
-        let claim = block(&given)?;
+        let claim = block(form, &given)?;
         let readings = claim.readings.iter().map(|claimed| claimed.reading);
         return Ok(GossipItem::Block(Box::new(Block {
             header: claim.header,
@@ -266,7 +297,7 @@ pub(crate) fn candidate(value: &JsValue) -> Result<GossipItem, ApiError> {
         name: "the argument of dryRun()",
         expected: "{ block } or { reading }",
     })?;
-    Ok(GossipItem::Reading(reading(&given)?.reading))
+    Ok(GossipItem::Reading(reading(form, &given)?.reading))
 }
 
 /// Parses a boolean argument; other values are not coerced.

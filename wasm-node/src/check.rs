@@ -175,6 +175,7 @@ pub(crate) fn check(room: &Room, claim: &BlockClaim, context: &ParentContext) ->
 mod tests {
     use heartchain_chain::{
         bpm::Bpm,
+        content::Content,
         key::SecretKey,
         mining,
         room::{RoomName, RoomParams},
@@ -270,7 +271,10 @@ mod tests {
             failures(&claim, &context)
         };
         assert_eq!(
-            changed(|claim| claim.readings[0].reading.bpm = 73),
+            changed(|claim| {
+                let time = UnixMillis::new(5);
+                claim.readings[0].reading.content = Content::Open { time, bpm: 73 };
+            }),
             ["root", "readings"]
         );
         assert_eq!(

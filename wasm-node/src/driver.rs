@@ -96,7 +96,7 @@ enum Wakeup {
     Command(Option<Command>),
     Storage(Answer),
     Miner(miner::Event),
-    Network(NetworkEvent),
+    Network(Box<NetworkEvent>),
     MachineAlarm,
     HousekeepingAlarm,
 }
@@ -277,7 +277,7 @@ impl<A: EventSink> Driver<A> {
             command = self.commands.next() => Wakeup::Command(command),
             answer = self.answers.select_next_some() => Wakeup::Storage(answer),
             event = miner => Wakeup::Miner(event),
-            event = network => Wakeup::Network(event),
+            event = network => Wakeup::Network(Box::new(event)),
             () = machine_alarm => Wakeup::MachineAlarm,
             () = housekeeping_alarm => Wakeup::HousekeepingAlarm,
         }
@@ -306,7 +306,7 @@ impl<A: EventSink> Driver<A> {
                 state.miner_fault = fault;
                 self.event_buffer.add(NodeEvent::Status);
             }
-            Wakeup::Network(event) => self.on_network_event(event),
+            Wakeup::Network(event) => self.on_network_event(*event),
             Wakeup::MachineAlarm => self.step_machine(Input::Tick),
             // Housekeeping runs after each turn anyway.
             Wakeup::HousekeepingAlarm => {}

@@ -249,15 +249,13 @@ mod tests {
     fn forgery_is_rejected_and_sender_banned() {
         let first = block(&[], vec![reading(1, 0, 72)], 0);
         let machine = machine(std::slice::from_ref(&first));
-        let forged = Reading {
-            bpm: 180,
-            ..reading(1, 1, 72)
-        };
+        let mut forged = reading(1, 1, 72);
+        forged.content = reading(1, 1, 180).content;
         let dry_run = run(&machine, &GossipItem::Reading(forged));
         assert_rejected(&dry_run, FaultKind::Signature, "signature");
 
         let mut tampered = block(&[], vec![reading(1, 0, 72)], 1);
-        tampered.readings[0].bpm = 180;
+        tampered.readings[0].content = reading(1, 0, 180).content;
         let dry_run = run(&machine, &GossipItem::Block(Box::new(tampered)));
         assert_rejected(&dry_run, FaultKind::Root, "readings root");
 

@@ -4,7 +4,7 @@ use heartchain_sync::io::RecordError;
 
 use crate::{
     api_error::{ErrorCode, INVALID},
-    arguments::{ArgumentError, BlockArgumentError, DocumentError},
+    arguments::{ArgumentError, BlockArgumentError, DocumentError, RoomLinkError},
     net::{AddressError, IceServerError},
     node::NodeError,
     start::StartError,
@@ -44,12 +44,20 @@ impl ErrorCode for heartchain_chain::room::RoomNameError {
     }
 }
 
+impl ErrorCode for RoomLinkError {
+    fn code(&self) -> &'static str {
+        "invalid-link"
+    }
+}
+
 impl ErrorCode for DocumentError {
     fn code(&self) -> &'static str {
         match self {
             Self::NoText | Self::TooLong { .. } | Self::NoDocument => "not-an-export",
             Self::Format { .. } => "unknown-format",
-            Self::OtherRoom { .. } | Self::OtherRules { .. } => "other-room",
+            Self::OtherRoom { .. } | Self::OtherPrivateRoom | Self::OtherRules { .. } => {
+                "other-room"
+            }
             Self::Block { .. }
             | Self::Altered { .. }
             | Self::Reading { .. }
@@ -104,6 +112,7 @@ fn record_code(error: &RecordError) -> &'static str {
     match error {
         RecordError::JournalFull { .. } => "journal-full",
         RecordError::TooMany { .. } => "busy",
+        RecordError::NoKey => "invalid-link",
         _ => "storage",
     }
 }

@@ -74,7 +74,9 @@ mod trace;
 mod view;
 
 #[cfg(target_arch = "wasm32")]
-pub use api::{HeartchainNode, NodeOptions, StartControl, mine_batch, qr_code};
+pub use api::{
+    HeartchainNode, NodeOptions, StartControl, create_private_room, mine_batch, qr_code,
+};
 #[cfg(target_arch = "wasm32")]
 pub use api_error::ApiError;
 

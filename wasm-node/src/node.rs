@@ -218,7 +218,7 @@ impl NodeState {
 
     /// Converts a reading for JavaScript.
     pub(crate) fn reading(&self, reading: &Reading) -> ReadingView {
-        ReadingView::new(self.machine.room().id(), reading)
+        ReadingView::new(self.machine.room(), reading)
     }
 
     /// The headers of the best branch from one height to another; heights above the tip are left out.
@@ -350,10 +350,11 @@ impl Node {
         from: u64,
         to: u64,
     ) -> Result<Result<Vec<BlockView>, (u64, BlockHash)>, NodeError> {
-        let (room, genesis, headers) = self.with_state(|state| {
-            let room = state.machine.room();
-            (room.id(), room.genesis_hash(), state.headers(from, to))
+        let (room, headers) = self.with_state(|state| {
+            let room = state.machine.room().clone();
+            (room, state.headers(from, to))
         })?;
+        let genesis = room.genesis_hash();
         let hashes = headers.iter().map(|(hash, _)| *hash).collect();
         let bodies = self.bodies(hashes).await?;
         let blocks = headers.iter().zip(bodies).map(|((hash, header), body)| {
@@ -364,7 +365,8 @@ impl Node {
                 body
             };
             let body = body.ok_or((header.index, *hash))?;
-            Ok(BlockView::new(room, *hash, header, &body))
+            let readings = body.iter().map(|reading| ReadingView::new(&room, reading));
+            Ok(BlockView::new(*hash, header, readings))
         });
         Ok(blocks.collect())
     }

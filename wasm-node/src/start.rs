@@ -3,6 +3,9 @@
 use std::cell::RefCell;
 
 use futures::{StreamExt as _, channel::mpsc, future::select};
+use heartchain_chain::hash::RoomId;
+use hkdf::Hkdf;
+use sha2::Sha256;
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
@@ -11,7 +14,7 @@ use crate::{
     document_reader,
     driver::{Driver, EventSink, StorageHandles},
     miner::Miner,
-    net::{Network, NetworkConfig, NetworkError},
+    net::{self, Network, NetworkConfig, NetworkError},
     node::{Command, Node},
     node_state::{NodeState, RelayDocumentFault, Settings},
     resume_listener::ResumeListener,
@@ -56,7 +59,7 @@ pub(crate) async fn start(
         )
     };
     let Opened {
-        machine,
+        mut machine,
         store,
         seed,
         health,
@@ -64,9 +67,8 @@ pub(crate) async fn start(
         hold,
         released,
     } = storage::open(options.room, options.in_memory).await?;
-    // One key is both the tab's peer ID and the author of its readings.
     let network = Network::new(NetworkConfig {
-        seed,
+        seed: network_seed(machine.room().id(), &seed),
         room: machine.room(),
         relays: options.relays,
         named: options.peers,
@@ -75,8 +77,10 @@ pub(crate) async fn start(
         scheme: options.scheme,
         read_document,
     })?;
+    let local_peer_id = network.local_peer_id();
+    machine.identify(local_peer_id, net::peer_id_bytes);
     let state = NodeState {
-        local_peer_id: network.local_peer_id(),
+        local_peer_id,
         machine,
         relays: network.relay_views(),
         links: Vec::new(),
@@ -121,4 +125,15 @@ pub(crate) async fn start(
         spawn_local(async move { drop(select(Box::pin(adoption), ended).await) });
     }
     Ok(node)
+}
+
+/// The seed of the network key, which gives the tab its peer ID. It is another one than the author's key in `seed`, and
+/// different in each room: relays see peer IDs, and cannot tell the author from them. It needs no storage of its own, and
+/// changes with the author's key, so that two copies of a tab become two peers.
+fn network_seed(room: RoomId, seed: &[u8; 32]) -> [u8; 32] {
+    let mut derived = [0; 32];
+    Hkdf::<Sha256>::new(Some(room.as_bytes()), seed)
+        .expand(b"heartchain/network-key/2", &mut derived)
+        .expect("HKDF-SHA256 yields up to 8,160 bytes");
+    derived
 }

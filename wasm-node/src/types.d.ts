@@ -1,8 +1,12 @@
 
 /** The options of `HeartchainNode.start`. All are optional. */
 export interface NodeOptions {
-  /** The room to join: 1 to 64 bytes of UTF-8, trimmed, in normalization form C. Default: "lobby". */
-  room?: string | undefined;
+  /**
+   * The room to join. An open room has a name: 1 to 64 bytes of UTF-8, trimmed, in normalization form C; everyone who
+   * knows it can read the room. A private room has a link, see `createPrivateRoom()`; the part that begins with `#` is
+   * enough. A link that is incomplete or was altered is refused. Default: "lobby".
+   */
+  room?: string | { readonly link: string } | undefined;
   /** Multiaddrs of relays that a browser can dial. Default: the relay that `relayDocument` describes. */
   relays?: readonly string[] | undefined;
   /**
@@ -84,6 +88,8 @@ export type HeartchainErrorCode =
   | "journal-full"
   /** The text is not an export of Heartchain. */
   | "not-an-export"
+  /** The link of a private room is incomplete or was altered. */
+  | "invalid-link"
   /** The export has a format that this version does not know. */
   | "unknown-format"
   /** The export is of another room. */
@@ -98,9 +104,14 @@ export type NodeState = "starting" | "syncing" | "synced" | "alone" | "stopped";
 
 /** The status of this tab and its room. */
 export interface NodeStatus {
-  /** This tab's libp2p peer ID. The same key signs its readings. */
+  /** This tab's libp2p peer ID, different in each room. It does not tell which author the tab acts for. */
   peerId: string;
-  room: string;
+  /** The public key that signs what is recorded here, in lower-case hex. */
+  author: string;
+  /** The name of an open room; null in a private one. */
+  room: string | null;
+  /** Whether the room is private: its readings are sealed, and only those who have its link can read them. */
+  private: boolean;
   /** The hash of the room's first block, in lower-case hex. Two tabs are in the same room if these are equal. */
   genesis: string;
   /** The newest block of the best branch. */
@@ -217,6 +228,8 @@ export interface RelayStatus {
 /** A connected peer or relay. */
 export interface PeerStatus {
   peerId: string;
+  /** The author that the peer has proved to act for, in lower-case hex; null before, and for relays. */
+  author: string | null;
   /** How the peer is connected: directly, or through a relay; "relay" is a relay itself. */
   path: "direct" | "relayed" | "relay";
   /** The last ping's round trip in ms; null before the first answer. */
@@ -232,10 +245,12 @@ export interface Reading {
   author: string;
   /** The sequence number among the author's readings, from 0. */
   seq: number;
-  /** The time by the author's clock, in Unix ms. */
-  time: number;
-  /** The heart rate in beats per minute. */
-  bpm: number;
+  /** The time by the author's clock, in Unix ms. Missing if the reading is sealed and cannot be read. */
+  time?: number;
+  /** The heart rate in beats per minute. Missing if the reading is sealed and cannot be read. */
+  bpm?: number;
+  /** In a private room: time and heart rate as they are sent. */
+  sealed?: string;
   signature: string;
 }
 

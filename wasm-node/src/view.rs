@@ -4,9 +4,11 @@ mod check;
 mod storage;
 
 use heartchain_chain::{
-    hash::{BlockHash, RoomId},
+    content::{Content, ReadingForm},
+    hash::BlockHash,
     header::Header,
     reading::Reading,
+    room::Room,
     tree::SideBranch,
 };
 use heartchain_sync::{
@@ -29,7 +31,9 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StatusView {
     pub(crate) peer_id: String,
-    pub(crate) room: String,
+    pub(crate) author: String,
+    pub(crate) room: Option<String>,
+    pub(crate) private: bool,
     pub(crate) genesis: String,
     pub(crate) tip: TipView,
     pub(crate) target: Option<u64>,
@@ -79,6 +83,7 @@ pub(crate) struct RelayView {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PeerView {
     pub(crate) peer_id: String,
+    pub(crate) author: Option<String>,
     pub(crate) path: &'static str,
     pub(crate) rtt_ms: Option<f64>,
     pub(crate) index: Option<u64>,
@@ -104,8 +109,12 @@ pub(crate) struct ReadingView {
     pub(crate) id: String,
     pub(crate) author: String,
     pub(crate) seq: u64,
-    pub(crate) time: u64,
-    pub(crate) bpm: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) time: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bpm: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sealed: Option<String>,
     pub(crate) signature: String,
 }
 
@@ -196,7 +205,9 @@ impl StatusView {
         let (room, status) = (state.machine.room(), state.machine.status());
         Self {
             peer_id: state.local_peer_id.to_string(),
-            room: room.params().name().as_str().to_owned(),
+            author: state.machine.author().to_string(),
+            room: room.params().name().map(ToString::to_string),
+            private: room.form() == ReadingForm::Sealed,
             genesis: room.genesis_hash().to_string(),
             tip: TipView {
                 index: status.index,
@@ -258,6 +269,7 @@ impl PeerView {
         };
         Self {
             peer_id: link.peer.to_string(),
+            author: peer.and_then(|peer| Some(peer.author?.to_string())),
             path,
             // Rounded to 0.1 ms: browsers' clocks are no finer.
             rtt_ms: link
@@ -270,10 +282,9 @@ impl PeerView {
 
 impl BlockView {
     pub(crate) fn new(
-        room: RoomId,
         hash: BlockHash,
         header: &Header,
-        readings: &[Reading],
+        readings: impl IntoIterator<Item = ReadingView>,
     ) -> Self {
         Self {
             index: header.index,
@@ -283,22 +294,35 @@ impl BlockView {
             readings_root: header.readings_root.to_string(),
             bits: header.bits.to_bits(),
             nonce: header.nonce.to_string(),
-            readings: readings
-                .iter()
-                .map(|reading| ReadingView::new(room, reading))
-                .collect(),
+            readings: readings.into_iter().collect(),
         }
     }
 }
 
 impl ReadingView {
-    pub(crate) fn new(room: RoomId, reading: &Reading) -> Self {
+    /// A reading with its time and heart rate, unless it cannot be read here.
+    pub(crate) fn new(room: &Room, reading: &Reading) -> Self {
+        let mut view = Self::as_sent(room, reading);
+        if let (Content::Sealed(_), Ok(opened)) = (&reading.content, room.open(reading)) {
+            view.time = Some(opened.time.get());
+            view.bpm = Some(opened.bpm.get());
+        }
+        view
+    }
+
+    /// A reading as peers get it: what is sealed stays so.
+    pub(crate) fn as_sent(room: &Room, reading: &Reading) -> Self {
+        let (time, bpm, sealed) = match &reading.content {
+            Content::Open { time, bpm } => (Some(time.get()), Some(*bpm), None),
+            Content::Sealed(sealed) => (None, None, Some(sealed.to_string())),
+        };
         Self {
-            id: reading.id(room).to_string(),
+            id: reading.id(room.id()).to_string(),
             author: reading.author.to_string(),
             seq: reading.seq,
-            time: reading.time.get(),
-            bpm: reading.bpm,
+            time,
+            bpm,
+            sealed,
             signature: reading.signature.to_string(),
         }
     }

@@ -84,10 +84,14 @@ export function fillReadings(list, readings, count, self, onMore) {
 export function readingItem({ author, bpm, time }, self) {
   const peerId = peerIdOf(author);
   const own = peerId === self;
-  const value = element("data", { value: String(bpm), class: "bpm" }, say("reading.bpm", { bpm }));
+  const isReadable = bpm !== undefined;
+  const value = isReadable
+    ? element("data", { value: String(bpm), class: "bpm" }, say("reading.bpm", { bpm }))
+    : element("span", { class: "hint" }, say("reading.unreadable"));
+  const title = isReadable ? formatTime(time, Date.now()) : say("reading.unreadableHint");
   return element(
     "li",
-    { class: own ? "reading reading-own" : "reading", title: formatTime(time, Date.now()) },
+    { class: own ? "reading reading-own" : "reading", title },
     nameTag(peerId, own),
     value,
   );
@@ -768,8 +772,8 @@ function readingRow({ id, author, seq, time, bpm, signature }, self) {
     "tr",
     {},
     element("th", { scope: "row" }, nameTag(peerId, peerId === self)),
-    cell("number", formatNumber(bpm)),
-    cell("", formatTime(time, Date.now())),
+    bpm === undefined ? cell("hint", say("reading.unreadable"), say("reading.unreadableHint")) : cell("number", formatNumber(bpm)),
+    cell("", time === undefined ? "" : formatTime(time, Date.now())),
     cell("number", formatNumber(seq)),
     cell("mono", `${id.slice(0, 8)}…`, id),
     cell("mono", `${signature.slice(0, 8)}…`, signature),

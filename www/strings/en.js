@@ -283,6 +283,8 @@ export default {
   "reading.waitingHint": "New readings wait here until a tab mines a block for them.",
   "reading.bpm": (v, n) => `${n(v.bpm)} BPM`,
   "reading.own": "you",
+  "reading.unreadable": "unreadable",
+  "reading.unreadableHint": "This reading isn't sealed with this room's key. It doesn't count in charts.",
 
   "error.notStored": "this device couldn't save the reading; free some space and enter it again",
   "error.journalFull": (v, n) => `you have already recorded ${n(v.limit)} readings in this room, which is the limit; continue in another room`,

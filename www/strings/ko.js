@@ -274,6 +274,8 @@ export default {
   "reading.waitingHint": "새 기록은 어느 탭이 블록을 채굴할 때까지 여기서 기다립니다.",
   "reading.bpm": (v, n) => `${n(v.bpm)} BPM`,
   "reading.own": "나",
+  "reading.unreadable": "읽을 수 없음",
+  "reading.unreadableHint": "이 방의 키로 봉인되지 않은 기록입니다. 차트에 포함되지 않습니다.",
 
   "error.notStored": "이 기기에 저장하지 못했습니다. 공간을 확보한 뒤 다시 입력하세요",
   "error.journalFull": (v, n) => `이 방에 기록할 수 있는 ${n(v.limit)}개를 모두 기록했습니다. 다른 방에서 계속하세요`,

@@ -28,7 +28,7 @@ async fn subscription_flood_gets_the_sender_dropped() -> Outcome {
         let [flooded, other] = &tabs;
         flooded.until_peers(1).await?;
         let genesis = room.genesis_hash().to_string();
-        let own_topic = [format!("heartchain/1/{genesis}/readings")];
+        let own_topic = [format!("heartchain/2/{genesis}/readings")];
         let other_topics: Vec<String> = (0..SUBSCRIPTIONS).map(|n| format!("t{n}")).collect();
         let subscriptions = [true, false].map(|subscribe| {
             [

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use heartchain_chain::{
     block::Block,
     bpm::Bpm,
+    content::ReadingForm,
     difficulty::Window,
     header::Header,
     key::SecretKey,
@@ -18,7 +19,7 @@ use heartchain_chain::{
 use heartchain_sync::message::{
     MAX_REQUEST_LEN, MAX_RESPONSE_LEN, Request, Response, StatusMessage,
 };
-use heartchain_test_support::Branch;
+use heartchain_test_support::{Branch, Tampering as _};
 use serde_json::Value;
 
 use super::syncing::expect_bpms;
@@ -55,30 +56,15 @@ async fn invalid_gossip_gets_the_sender_dropped() -> Outcome {
         );
         readings(
             "a forged signature",
-            Reading {
-                bpm: 81,
-                ..reading(&room, 0, 80)?
-            }
-            .to_bytes()
-            .to_vec(),
+            reading(&room, 0, 80)?.with_bpm(81).to_bytes().to_vec(),
         );
         readings(
             "bpm 0",
-            Reading {
-                bpm: 0,
-                ..reading(&room, 0, 80)?
-            }
-            .to_bytes()
-            .to_vec(),
+            reading(&room, 0, 80)?.with_bpm(0).to_bytes().to_vec(),
         );
         readings(
             "bpm 65535",
-            Reading {
-                bpm: 65_535,
-                ..reading(&room, 0, 80)?
-            }
-            .to_bytes()
-            .to_vec(),
+            reading(&room, 0, 80)?.with_bpm(65_535).to_bytes().to_vec(),
         );
         let elsewhere = Room::new(RoomParams::with_defaults(RoomName::new("elsewhere")?));
         readings(
@@ -111,18 +97,12 @@ async fn invalid_gossip_gets_the_sender_dropped() -> Outcome {
             "a block with other readings than its root",
             wrong_root.encode(),
         );
-        let forged = Reading {
-            bpm: 81,
-            ..reading(&room, 0, 80)?
-        };
+        let forged = reading(&room, 0, 80)?.with_bpm(81);
         blocks(
             "a block with a forged signature",
             block(&room, vec![forged]).encode(),
         );
-        let no_bpm = Reading {
-            bpm: 0,
-            ..reading(&room, 0, 80)?
-        };
+        let no_bpm = reading(&room, 0, 80)?.with_bpm(0);
         blocks("a block with bpm 0", block(&room, vec![no_bpm]).encode());
 
         let tabs = tabs(env).await?;
@@ -250,7 +230,7 @@ async fn possibly_honest_messages_are_tolerated() -> Outcome {
         // A reading whose predecessors are missing waits; that is not an offence.
         peer.publish("readings", reading(&room, 3, 80)?.to_bytes().to_vec())?;
         peer.send_request(frame(&status(&room).encode()));
-        let response = Response::decode(&peer.next_response().await?)?;
+        let response = Response::decode(ReadingForm::Open, &peer.next_response().await?)?;
         let Response::Status(status) = response else {
             bail!("no status: {response:?}")
         };
@@ -397,7 +377,7 @@ fn header_without_work(room: &Room) -> Header {
     }
 }
 
-fn status(room: &Room) -> Request {
+pub(super) fn status(room: &Room) -> Request {
     Request::Status(honest_status(room))
 }
 
@@ -413,7 +393,7 @@ pub(super) fn honest_responder(room: &Room) -> Responder {
 }
 
 fn honest_response(room: &Room, request: &[u8]) -> Option<Response> {
-    let request = Request::decode(request).ok()?;
+    let request = Request::decode(room.form(), request).ok()?;
     Some(Branch::in_room(room).answer(&request, now().get()))
 }
 
@@ -424,12 +404,13 @@ fn claims_heavy_chain(
 ) -> Responder {
     let room = room.clone();
     Box::new(move |request| {
-        let response = match Request::decode(request).ok()? {
+        let response = match Request::decode(room.form(), request).ok()? {
             Request::Status(_) => Response::Status(StatusMessage {
                 tip: header_without_work(&room).hash(),
                 index: 1_000,
                 total_work: Work::from_le_bytes([1; 32]),
                 now: now(),
+                binding: None,
             }),
             Request::Headers { .. } => headers(&room),
             Request::Bodies { .. } | Request::MempoolIds { .. } | Request::Readings { .. } => {

@@ -14,9 +14,9 @@ use anyhow::{Context as _, Result, ensure};
 use heartchain_chain::{
     block::Block,
     bpm::Bpm,
+    content::ReadingForm,
     header::Header,
     key::SecretKey,
-    reading::Reading,
     room::{Room, RoomName, RoomParams},
     time::UnixMillis,
 };
@@ -31,7 +31,7 @@ const READINGS: u8 = 10;
 /// Encoded length of a reading, in bytes.
 const READING_LEN: f64 = 114.0;
 /// Encoded length of a block, in bytes.
-const BLOCK_LEN: usize = Header::LEN + 4 + READINGS as usize * Reading::LEN;
+const BLOCK_LEN: usize = Header::LEN + 4 + READINGS as usize * ReadingForm::Open.reading_len();
 /// Blocks per segment at the most, as the store packs them.
 const BLOCKS_PER_SEGMENT: usize = 256;
 /// Bytes per segment at the most, in which the store reads it.
@@ -302,7 +302,9 @@ fn spread(times: &mut [f64]) -> String {
 fn cached_chain(room: &Room, blocks: usize) -> Result<Vec<Block>> {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("long-{blocks}.chain"));
     if let Ok(bytes) = fs::read(&path) {
-        let encoded = bytes.chunks(BLOCK_LEN).map(Block::decode);
+        let encoded = bytes
+            .chunks(BLOCK_LEN)
+            .map(|block| Block::decode(ReadingForm::Open, block));
         return Ok(encoded.collect::<Result<_, _>>()?);
     }
     let chain = grow(room, blocks)?;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use heartchain_chain::{
+    content::ReadingForm,
     hash::BlockHash,
     header::{HEADER_VERSION, Header},
     merkle::readings_root,
@@ -104,7 +105,7 @@ fn reading(fields: &Value) -> Result<Reading> {
             .to_vec(),
         bytes(fields, "signature")?,
     ];
-    Ok(Reading::decode(&bytes.concat())?)
+    Ok(Reading::decode(ReadingForm::Open, &bytes.concat())?)
 }
 
 fn number(of: &Value, name: &str) -> Result<u64> {

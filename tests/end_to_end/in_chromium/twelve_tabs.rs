@@ -33,17 +33,27 @@ async fn twelve_tabs_agree_and_show_their_peers() -> Outcome {
             expect_one_of_each(&tab.readings().await?)?;
         }
 
-        for (tab, own) in tabs.iter().zip(&ids) {
-            let others: BTreeSet<&str> = ids
-                .iter()
-                .filter(|id| *id != own)
-                .map(String::as_str)
-                .collect();
-            expect_peers_shown(tab, &others).await?;
+        let names = try_join_all(tabs.iter().map(shown_name)).await?;
+        for at in 0..TABS {
+            // A peer has the name of its author once it has proved which one that is.
+            let of_others = |list: &[String]| {
+                let others = list.iter().enumerate().filter(|(other, _)| *other != at);
+                others.map(|(_, name)| name.clone()).collect::<Vec<_>>()
+            };
+            let others = [of_others(&ids), of_others(&names)].concat();
+            let others = others.iter().map(String::as_str).collect();
+            expect_peers_shown(&tabs[at], &others).await?;
         }
         Ok(())
     })
     .await
+}
+
+/// The name that a tab shows for itself.
+async fn shown_name(tab: &Tab) -> Result<String> {
+    let name = "() => document.querySelector('peer-list .self .name-tag')?.title";
+    let name = tab.until_page("its name", name).await?;
+    Ok(name.as_str().context("a name is text")?.to_owned())
 }
 
 /// Every heart rate occurs once, each by a different author.

@@ -92,7 +92,7 @@ impl ScriptedPeer {
             bail!("{relay} names no peer");
         };
         self.swarm.dial(relay)?;
-        let namespace = rendezvous::Namespace::new(format!("heartchain/1/{}", self.room))?;
+        let namespace = rendezvous::Namespace::new(format!("heartchain/2/{}", self.room))?;
         let searching = async {
             loop {
                 match self.swarm.select_next_some().await {
@@ -134,7 +134,7 @@ impl ScriptedPeer {
 
     /// Publishes these bytes on a topic of the room, `readings` or `blocks`.
     pub(crate) fn publish(&mut self, topic: &str, data: Vec<u8>) -> Result<()> {
-        let topic = gossipsub::IdentTopic::new(format!("heartchain/1/{}/{topic}", self.room));
+        let topic = gossipsub::IdentTopic::new(format!("heartchain/2/{}/{topic}", self.room));
         self.swarm.behaviour_mut().gossip.publish(topic, data)?;
         Ok(())
     }
@@ -230,10 +230,10 @@ impl fmt::Debug for ScriptedPeer {
 }
 
 async fn swarm(room: &str) -> Result<Swarm<Behaviour>> {
-    let sync = StreamProtocol::try_from_owned(format!("/heartchain/1/{room}/sync"))?;
+    let sync = StreamProtocol::try_from_owned(format!("/heartchain/2/{room}/sync"))?;
     let patient = || request_response::Config::default().with_request_timeout(PATIENCE);
     let topics = ["readings", "blocks"]
-        .map(|topic| gossipsub::IdentTopic::new(format!("heartchain/1/{room}/{topic}")));
+        .map(|topic| gossipsub::IdentTopic::new(format!("heartchain/2/{room}/{topic}")));
     let swarm = SwarmBuilder::with_new_identity()
         .with_tokio()
         .with_tcp(

@@ -1,13 +1,15 @@
 //! Fuzz targets of the decoders: an accepted input encodes to the same bytes and stays within its bounds, and an
 //! invalid one is rejected without a panic. Contains no test data.
 
-use borsh::BorshDeserialize as _;
 use heartchain_chain::{
     block::{Block, MAX_BLOCK_LEN, MAX_BLOCK_READINGS, check_body},
+    content::ReadingForm,
     difficulty::Window,
     header::Header,
+    profile::{MAX_PROFILE_LEN, Profile},
     reading::{Reading, verify_batch},
     room::{Room, RoomName, RoomParams},
+    room_key::RoomKey,
     time::UnixMillis,
     tree::Tree,
 };
@@ -25,13 +27,26 @@ use crate::{
     signal::{MAX_MESSAGE_LEN, Message, read_message},
 };
 
-/// A reading: it encodes to the same bytes, and verification gives the same result alone and in a batch.
+/// The forms of readings: that of open rooms, and that of private ones.
+const FORMS: [ReadingForm; 2] = [ReadingForm::Open, ReadingForm::Sealed];
+
+/// A reading of either form: it encodes to the same bytes, and verification gives the same result alone and in a batch.
+/// A member of a private room opens any seal without a panic.
 pub fn reading(data: &[u8]) {
-    let Ok(reading) = Reading::decode(data) else {
-        assert_ne!(data.len(), Reading::LEN, "any 114 bytes are a reading");
+    for form in FORMS {
+        reading_of(form, data);
+    }
+}
+
+fn reading_of(form: ReadingForm, data: &[u8]) {
+    let Ok(reading) = Reading::decode(form, data) else {
+        let len = form.reading_len();
+        assert_ne!(data.len(), len, "any {len} bytes are a reading");
         return;
     };
-    assert_eq!(reading.to_bytes(), data);
+    assert_eq!(&reading.to_bytes()[..], data);
+    let opened = Room::private(RoomKey::new([1; 32])).open(&reading);
+    assert!(opened.is_err(), "sealed by chance: {reading:?}");
     let room = pool_room().id();
     let alone = reading.verify(room);
     let mut rng = ChaCha12Rng::from_seed([1; 32]);
@@ -73,28 +88,25 @@ pub fn header(data: &[u8]) {
     }
 }
 
-/// A block: both decoders agree, it encodes to the same bytes, and its body is checked within bounds.
+/// A block of readings of either form: it encodes to the same bytes, and its body is checked within bounds.
 pub fn block(data: &[u8]) {
-    let whole = Block::decode(data);
-    let streamed = Block::try_from_slice(data);
-    if let Ok(block) = &whole {
+    for block in FORMS
+        .iter()
+        .filter_map(|form| Block::decode(*form, data).ok())
+    {
         assert_eq!(block.encode(), data);
-        assert_eq!(streamed.as_ref().ok(), Some(block));
+        assert_eq!(block.encoded_len(), data.len());
         assert!(data.len() <= MAX_BLOCK_LEN && block.readings.len() <= MAX_BLOCK_READINGS);
         let mut rng = ChaCha12Rng::from_seed([2; 32]);
         let room = pool_room().id();
         let _ = check_body(room, &block.header, &block.readings, |_| false, &mut rng);
-    } else if let Ok(block) = streamed {
-        assert!(
-            block.encoded_len() > MAX_BLOCK_LEN,
-            "the stream decoder only misses excessive length"
-        );
     }
 }
 
 /// A request of the sync protocol: decoding is strict, so it encodes to the same bytes.
 pub fn request(data: &[u8]) {
-    if let Ok(request) = Request::decode(data) {
+    let decoded = FORMS.map(|form| Request::decode(form, data));
+    for request in decoded.into_iter().flatten() {
         assert!(data.len() <= MAX_REQUEST_LEN);
         assert_eq!(request.encode(), data);
         assert_eq!(request.encoded_len(), data.len());
@@ -103,10 +115,31 @@ pub fn request(data: &[u8]) {
 
 /// A response of the sync protocol: decoding is strict, so it encodes to the same bytes.
 pub fn response(data: &[u8]) {
-    if let Ok(response) = Response::decode(data) {
+    let decoded = FORMS.map(|form| Response::decode(form, data));
+    for response in decoded.into_iter().flatten() {
         assert!(data.len() <= MAX_RESPONSE_LEN);
         assert_eq!(response.encode(), data);
         assert_eq!(response.encoded_len(), data.len());
+    }
+}
+
+/// A profile of either kind of room: it encodes to the same bytes. No attacker can make one for the pool's rooms.
+pub fn profile(data: &[u8]) {
+    let decoded = FORMS.map(|form| Profile::decode(form, data));
+    for profile in decoded.into_iter().flatten() {
+        assert!(data.len() <= MAX_PROFILE_LEN);
+        assert_eq!(profile.encode(), data);
+        let _ = profile.verify(pool_room().id());
+        let _ = Room::private(RoomKey::new([1; 32])).open_profile(&profile);
+    }
+}
+
+/// The token of a private room's link: an accepted one is the token of its key.
+pub fn token(data: &[u8]) {
+    if let Ok(text) = str::from_utf8(data)
+        && let Ok(key) = RoomKey::from_token(text)
+    {
+        assert_eq!(key.to_token(), text);
     }
 }
 

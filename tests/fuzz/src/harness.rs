@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use heartchain_chain::{
+    content::ReadingForm,
     hash::ReadingId,
     key::{Author, SecretKey},
     reading::Reading,
@@ -77,7 +78,7 @@ impl Driver<Peer> for Harness {
 
     fn send_response(&mut self, _: Peer, _: RequestId, _: InboundId, data: Option<Vec<u8>>) {
         if let Some(data) = data {
-            Response::decode(&data).expect("the machine's responses are valid");
+            Response::decode(ReadingForm::Open, &data).expect("the machine's responses are valid");
         }
     }
 
@@ -296,7 +297,8 @@ impl Harness {
             .chain()
             .into_iter()
             .filter(|reading| self.authors.contains(&reading.author))
-            .map(|reading| (reading.time.get(), reading.bpm))
+            .filter_map(|reading| room().open(&reading).ok())
+            .map(|opened| (opened.time.get(), opened.bpm.get()))
             .collect();
         let entries = self.recorded.values();
         entries

@@ -3,7 +3,7 @@
 //! hexadecimal fields.
 
 use arbitrary::Arbitrary;
-use heartchain_chain::{block::Block, bpm::Bpm, reading::Reading};
+use heartchain_chain::{block::Block, bpm::Bpm, content::ReadingForm, reading::Reading};
 use heartchain_sync::io::ImportPiece;
 use heartchain_test_support::Driver as _;
 
@@ -33,10 +33,13 @@ pub fn import(data: &[u8]) {
     let mut harness = Harness::new();
     for piece in all_of::<Piece>(data, MAX_PIECES) {
         let blocks = piece.blocks.iter();
-        let blocks = blocks.filter_map(|block| Block::decode(&payload_bytes(&harness, block)).ok());
+        let blocks = blocks.filter_map(|block| {
+            Block::decode(ReadingForm::Open, &payload_bytes(&harness, block)).ok()
+        });
         let readings = piece.readings.iter();
-        let readings =
-            readings.filter_map(|reading| Reading::decode(&payload_bytes(&harness, reading)).ok());
+        let readings = readings.filter_map(|reading| {
+            Reading::decode(ReadingForm::Open, &payload_bytes(&harness, reading)).ok()
+        });
         let piece_of_file = ImportPiece {
             blocks: blocks.collect(),
             readings: readings.collect(),

@@ -28,7 +28,7 @@ mod multiaddr;
 mod rendezvous_message;
 
 pub use decoders::{
-    block, frame, header, reading, rendezvous, request, response, room, signalling,
+    block, frame, header, profile, reading, rendezvous, request, response, room, signalling, token,
 };
 pub use import::import;
 pub use machine::machine;
@@ -39,13 +39,15 @@ pub use webrtc_direct::{socket, stack, stun};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target; its name is also the name of its folder in `corpus/`.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 18] = [
     ("reading", reading),
     ("header", header),
     ("block", block),
     ("request", request),
     ("response", response),
     ("room", room),
+    ("profile", profile),
+    ("token", token),
     ("frame", frame),
     ("signalling", signalling),
     ("rendezvous", rendezvous),

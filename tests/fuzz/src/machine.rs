@@ -258,6 +258,7 @@ fn claimed_status(harness: &Harness, claim: &ClaimedStatus) -> StatusMessage {
                 index: *index,
                 total_work: Work::from_le_bytes(bytes),
                 now: UnixMillis::new(now),
+                binding: None,
             }
         }
     }

@@ -14,7 +14,7 @@ use heartchain_chain::{
     time::UnixMillis,
 };
 use heartchain_sync::message::MempoolRow;
-use heartchain_test_support::{Branch, START, mine_on, named_room};
+use heartchain_test_support::{Branch, START, Tampering as _, mine_on, named_room};
 
 /// A time after all valid blocks of the pool.
 pub const NOW: UnixMillis = UnixMillis::new(START + 100_000);
@@ -131,7 +131,7 @@ fn bad_blocks(branch: &Branch) -> Vec<Block> {
     let mut workless = last.clone();
     workless.header.nonce += 1;
     let mut forged = last.readings.clone();
-    forged[0].bpm = Bpm::MAX.get();
+    forged[0] = forged[0].with_bpm(Bpm::MAX.get());
     let forged = mine(&headers[..19], forged, last.header.time);
     let foreign = key(4).sign(named_room("elsewhere").id(), 0, NOW, Bpm::MIN);
     let foreign = mine(&headers, vec![foreign], UnixMillis::new(START + 30_000));
@@ -149,7 +149,7 @@ fn readings() -> Vec<Reading> {
         readings.push(key(author).sign(id, 0, NOW, Bpm::MAX));
     }
     let mut forged = readings[0];
-    forged.bpm = Bpm::MAX.get();
+    forged = forged.with_bpm(Bpm::MAX.get());
     readings.push(forged);
     readings.push(key(7).sign(named_room("elsewhere").id(), 0, NOW, Bpm::MIN));
     readings.push(key(7).sign(id, 0, UnixMillis::new(u64::MAX), Bpm::MIN));

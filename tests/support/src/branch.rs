@@ -253,6 +253,7 @@ impl Branch {
             index: self.blocks.len() as u64,
             total_work: self.total_work,
             now: UnixMillis::new(now),
+            binding: None,
         }
     }
 

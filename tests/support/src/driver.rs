@@ -10,7 +10,8 @@ use std::{
 };
 
 use heartchain_chain::{
-    block::Block, bpm::Bpm, header::Header, mining, reading::Reading, time::MonotonicMillis,
+    block::Block, bpm::Bpm, content::ReadingForm, header::Header, mining, reading::Reading,
+    time::MonotonicMillis,
 };
 use heartchain_sync::{
     Event, Input, Machine, Now, Output,
@@ -69,6 +70,8 @@ pub struct DriverState<P> {
     pub calls: BTreeSet<(Call, Ticket)>,
     /// The peers that the machine considers connected.
     pub connected: BTreeSet<P>,
+    /// The form of the room's readings.
+    pub form: ReadingForm,
     last_id: u64,
 }
 
@@ -83,6 +86,7 @@ impl<P> Default for DriverState<P> {
             gossip: BTreeMap::new(),
             calls: BTreeSet::new(),
             connected: BTreeSet::new(),
+            form: ReadingForm::Open,
             last_id: 0,
         }
     }
@@ -103,6 +107,7 @@ impl<P: Copy + Ord> DriverState<P> {
         let mut disk = core::mem::take(&mut self.disk);
         disk.crash();
         *self = Self {
+            form: self.form,
             last_id: self.last_id,
             ..Self::with_disk(disk)
         };
@@ -126,7 +131,7 @@ impl<P: Copy + Ord> DriverState<P> {
         let input = Input::Gossip {
             from,
             id,
-            item: message::GossipItem::decode(topic, &data),
+            item: message::GossipItem::decode(topic, self.form, &data),
         };
         let since = now.monotonic;
         let item = PendingGossip {
@@ -148,14 +153,14 @@ impl<P: Copy + Ord> DriverState<P> {
     ) -> (InboundId, Input<P>) {
         let id = InboundId(self.next_id());
         self.inbound.insert(id, (from, request));
-        let request = Request::decode(data);
+        let request = Request::decode(self.form, data);
         (id, Input::Request { from, id, request })
     }
 
     /// A peer answers a request; whether it was asked does not matter.
     pub fn receive_response(&mut self, peer: P, id: RequestId, data: &[u8]) -> Input<P> {
         self.close_request(peer, id);
-        let response = Response::decode(data);
+        let response = Response::decode(self.form, data);
         Input::Response { peer, id, response }
     }
 
@@ -349,7 +354,7 @@ pub trait Driver<P: Copy + Ord + Debug + Display> {
                         "a request of {len} bytes to {peer}, late: {late}, not connected: {unknown}"
                     ));
                 }
-                if Request::decode(&data).as_ref() != Ok(&request) {
+                if Request::decode(self.state().form, &data).as_ref() != Ok(&request) {
                     let len = data.len();
                     self.violation(format!("a request of {len} bytes that no peer accepts"));
                 }

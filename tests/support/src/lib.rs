@@ -14,6 +14,7 @@ mod clock;
 mod disk;
 mod driver;
 mod rng;
+mod tampering;
 
 pub use bounds::exceeded_bound;
 pub use branch::{
@@ -23,3 +24,4 @@ pub use clock::{Clock, now_at};
 pub use disk::{Disk, Ending, Job, Start};
 pub use driver::{Call, Driver, DriverState, PendingGossip};
 pub use rng::Rng;
+pub use tampering::Tampering;

@@ -11,19 +11,18 @@
 //! - Rule 6: the Merkle root of the readings is the header's `readings_root`.
 //! - Rule 7: every reading is valid, and its `seq` is the author's next on the branch. This module checks that the
 //!   `seq`s of each author are consecutive within the block.
+//! - Rule 8: at most [`MAX_AUTHOR_READINGS`] of the readings are of one author.
 
 use alloc::vec::Vec;
 
-use borsh::{
-    BorshDeserialize, BorshSerialize,
-    io::{Error as IoError, ErrorKind, Read, Result as IoResult},
-};
+use borsh::BorshSerialize;
 use litemap::LiteMap;
 use rand_core::CryptoRng;
 use thiserror::Error;
 
 use crate::{
     codec::DecodeError,
+    content::ReadingForm,
     hash::{ReadingsRoot, RoomId},
     header::Header,
     key::Author,
@@ -36,8 +35,21 @@ use crate::{
 pub const MIN_BLOCK_READINGS: usize = 1;
 /// Maximum number of readings in a block. It keeps checking one body well under a second.
 pub const MAX_BLOCK_READINGS: usize = 1024;
+/// Maximum number of readings of one author in a block, so that a miner cannot fill the blocks of a room alone.
+pub const MAX_AUTHOR_READINGS: usize = 128;
 /// Maximum length of an encoded block in bytes, chosen so that a block fits into one gossip message.
 pub const MAX_BLOCK_LEN: usize = 128 * 1024;
+
+/// Maximum number of readings of this form in a block: sealed readings reach [`MAX_BLOCK_LEN`] first.
+#[must_use]
+pub const fn max_block_readings(form: ReadingForm) -> usize {
+    let fitting = (MAX_BLOCK_LEN - PREFIX_LEN) / form.reading_len();
+    if fitting < MAX_BLOCK_READINGS {
+        fitting
+    } else {
+        MAX_BLOCK_READINGS
+    }
+}
 
 /// Length in bytes of what precedes the readings in an encoded block: the header and the number of readings.
 const PREFIX_LEN: usize = Header::LEN + 4;
@@ -89,6 +101,16 @@ pub enum BodyError {
         expected: u64,
         found: u64,
     },
+    /// Rule 8: the block has more than [`MAX_AUTHOR_READINGS`] readings of one author.
+    #[error(
+        "reading {position} is one more of author {author} than the maximum of {max} in a block"
+    )]
+    TooManyOfAuthor {
+        /// Index of the reading in the block, from 0.
+        position: usize,
+        author: Author,
+        max: usize,
+    },
 }
 
 impl BodyError {
@@ -100,7 +122,9 @@ impl BodyError {
             | Self::TooManyReadings { .. }
             | Self::TooLong { .. }
             | Self::ReadingsRoot { .. } => Invalidates::Copy,
-            Self::Reading { .. } | Self::Seq { .. } => Invalidates::Descendants,
+            Self::Reading { .. } | Self::Seq { .. } | Self::TooManyOfAuthor { .. } => {
+                Invalidates::Descendants
+            }
         }
     }
 }
@@ -108,8 +132,8 @@ impl BodyError {
 impl Block {
     /// Length of the encoding in bytes.
     #[must_use]
-    pub const fn encoded_len(&self) -> usize {
-        encoded_len(self.readings.len())
+    pub fn encoded_len(&self) -> usize {
+        encoded_len(&self.readings)
     }
 
     /// The borsh encoding, which is sent to peers and stored.
@@ -126,12 +150,12 @@ impl Block {
         bytes
     }
 
-    /// Decodes a block and rejects trailing bytes. Bounds are checked before anything is allocated. Genesis decodes,
+    /// Decodes a block with readings of this form and rejects trailing bytes. Bounds are checked before anything is allocated. Genesis decodes,
     /// too, so rejecting an empty body is left to [`check_body`].
     ///
     /// # Errors
     /// If there are more bytes or readings than a block may have, or if the length does not fit the number of readings.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn decode(form: ReadingForm, bytes: &[u8]) -> Result<Self, DecodeError> {
         let found = bytes.len();
         if found > MAX_BLOCK_LEN {
             return Err(DecodeError::BlockTooLong {
@@ -157,12 +181,13 @@ impl Block {
         if readings > MAX_BLOCK_READINGS {
             return Err(too_many);
         }
-        if found != encoded_len(readings) {
-            return Err(wrong_length(encoded_len(readings)));
+        let expected = block_len(form, readings);
+        if found != expected {
+            return Err(wrong_length(expected));
         }
         let readings = rest
-            .chunks(Reading::LEN)
-            .map(Reading::decode)
+            .chunks(form.reading_len())
+            .map(|reading| Reading::decode(form, reading))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             header: Header::decode(header)?,
@@ -171,33 +196,19 @@ impl Block {
     }
 }
 
-/// Decodes a block inside another message. The bound on readings is the same as in [`Block::decode`]; the bytes after
-/// the block belong to the message.
-impl BorshDeserialize for Block {
-    fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
-        let header = Header::deserialize_reader(reader)?;
-        let count = usize::try_from(u32::deserialize_reader(reader)?).unwrap_or(usize::MAX);
-        if count > MAX_BLOCK_READINGS {
-            return Err(IoError::new(
-                ErrorKind::InvalidData,
-                "more readings than a block may have",
-            ));
-        }
-        // Grows with the bytes actually present, because `count` is only a claim of the sender.
-        let mut readings = Vec::new();
-        for _ in 0..count {
-            readings.push(Reading::deserialize_reader(reader)?);
-        }
-        Ok(Self { header, readings })
-    }
+/// Length in bytes of an encoded block with this many readings of this form.
+#[must_use]
+pub const fn block_len(form: ReadingForm, readings: usize) -> usize {
+    PREFIX_LEN.saturating_add(readings.saturating_mul(form.reading_len()))
 }
 
-/// Length in bytes of an encoded block with this many readings.
-const fn encoded_len(readings: usize) -> usize {
-    PREFIX_LEN.saturating_add(readings.saturating_mul(Reading::LEN))
+/// Length in bytes of an encoded block with these readings.
+fn encoded_len(readings: &[Reading]) -> usize {
+    let readings = readings.iter().map(Reading::encoded_len);
+    readings.fold(PREFIX_LEN, usize::saturating_add)
 }
 
-/// Checks a body against its header by rules 1, 6 and 7, cheapest first, as far as possible without the branch. Whether
+/// Checks a body against its header by rules 1, 6, 7 and 8, cheapest first, as far as possible without the branch. Whether
 /// an author's first `seq` in the block is the next one on the branch is left to the caller.
 ///
 /// `known_good` returns whether exactly these bytes, signature included, were verified for `room` before. The signature
@@ -267,7 +278,7 @@ fn check_size(readings: &[Reading]) -> Result<(), BodyError> {
             max: MAX_BLOCK_READINGS,
         });
     }
-    let found = encoded_len(found);
+    let found = encoded_len(readings);
     if found > MAX_BLOCK_LEN {
         return Err(BodyError::TooLong {
             found,
@@ -277,11 +288,15 @@ fn check_size(readings: &[Reading]) -> Result<(), BodyError> {
     Ok(())
 }
 
-/// Checks that the `seq`s of each author within the block are contiguous.
+/// Checks that the `seq`s of each author within the block are contiguous, and that no author has too many.
 fn check_seqs(readings: &[Reading]) -> Result<(), BodyError> {
-    let mut last: LiteMap<Author, u64> = LiteMap::new();
+    let mut seen: LiteMap<Author, (u64, usize)> = LiteMap::new();
     for (position, &Reading { author, seq, .. }) in readings.iter().enumerate() {
-        if let Some(previous) = last.insert(author, seq)
+        let (previous, count) = match seen.get(&author) {
+            Some((previous, count)) => (Some(*previous), *count),
+            None => (None, 0),
+        };
+        if let Some(previous) = previous
             && previous.checked_add(1) != Some(seq)
         {
             let expected = previous.saturating_add(1);
@@ -292,6 +307,14 @@ fn check_seqs(readings: &[Reading]) -> Result<(), BodyError> {
                 found: seq,
             });
         }
+        if count >= MAX_AUTHOR_READINGS {
+            return Err(BodyError::TooManyOfAuthor {
+                position,
+                author,
+                max: MAX_AUTHOR_READINGS,
+            });
+        }
+        seen.insert(author, (seq, count + 1));
     }
     Ok(())
 }

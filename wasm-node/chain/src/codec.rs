@@ -2,6 +2,8 @@
 //!
 //! Decoding never allocates memory because of an unchecked length field.
 
+use core::ops::Deref;
+
 use borsh::BorshSerialize;
 use thiserror::Error;
 
@@ -26,13 +28,37 @@ pub enum DecodeError {
     TooManyReadings { found: u32, max: usize },
 }
 
-/// The borsh encoding of a value whose type always takes exactly `N` bytes.
-pub(crate) fn to_array<const N: usize>(value: &impl BorshSerialize) -> [u8; N] {
+/// Up to `N` bytes, without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct ShortBytes<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Deref for ShortBytes<N> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&self.bytes)
+    }
+}
+
+impl<const N: usize> AsRef<[u8]> for ShortBytes<N> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+/// The borsh encoding of a value of fixed-length fields that takes up to `N` bytes.
+pub(crate) fn to_short_bytes<const N: usize>(value: &impl BorshSerialize) -> ShortBytes<N> {
     let mut bytes = [0; N];
     let mut rest = &mut bytes[..];
     value
         .serialize(&mut rest)
-        .expect("callers name the length of a type whose fields all have a fixed length");
-    debug_assert!(rest.is_empty(), "the encoding is shorter than {N} bytes");
-    bytes
+        .expect("callers name the greatest length of what they encode");
+    let unused = rest.len();
+    ShortBytes {
+        bytes,
+        len: N - unused,
+    }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use ed25519_zebra::{SigningKey, VerificationKeyBytes};
+use ed25519_zebra::{SigningKey, VerificationKey, VerificationKeyBytes};
 
 use crate::hash::bytes_newtype;
 
@@ -36,6 +36,15 @@ impl Author {
     /// signature can be valid for every message.
     pub(crate) fn is_small_order(&self) -> bool {
         SMALL_ORDER_Y.contains(&self.y_and_sign().0)
+    }
+
+    /// Whether this is a valid key and `signature` is its signature over `message`, by the rules for readings.
+    pub(crate) fn has_signed(&self, message: &[u8], signature: &Signature) -> bool {
+        let signature = ed25519_zebra::Signature::from_bytes(signature.as_bytes());
+        self.is_canonical()
+            && !self.is_small_order()
+            && VerificationKey::try_from(self.0)
+                .is_ok_and(|key| key.verify(&signature, message).is_ok())
     }
 
     /// Splits the encoding into the y coordinate and the sign bit of the x coordinate.

@@ -7,9 +7,10 @@
 //! The modules in reading order:
 //!
 //! 1. [`time`], [`hash`] and [`bpm`] are newtypes; [`codec`] turns values into bytes.
-//! 2. [`key`] and [`reading`]: authors and the readings that they sign.
+//! 2. [`key`], [`content`] and [`reading`]: authors and the readings that they sign.
 //! 3. [`merkle`], [`work`], [`header`] and [`block`]: how a block commits to readings and proves work.
-//! 4. [`room`]: the parameters of a chain and the genesis block that follows from them.
+//! 4. [`room`]: the parameters of a chain and the genesis block that follows from them. [`room_key`]: the key of a private
+//!    room, and what is sealed with it. [`profile`] and [`binding`]: what peers say about authors beside the chain.
 //! 5. [`difficulty`] and [`validate`]: the work that a block needs, and the rules for headers.
 //! 6. [`mining`]: the search for a nonce.
 //! 7. [`tree`] and [`mempool`]: the state of a peer, which is all known blocks and the readings that wait for one.
@@ -25,6 +26,8 @@ pub mod hash;
 pub mod bpm;
 pub mod codec;
 pub mod key;
+
+pub mod content;
 pub mod reading;
 
 pub mod merkle;
@@ -33,7 +36,13 @@ pub mod work;
 pub mod header;
 
 pub mod block;
+
+pub mod room_key;
+
 pub mod room;
+
+pub mod binding;
+pub mod profile;
 
 pub mod difficulty;
 pub mod validate;

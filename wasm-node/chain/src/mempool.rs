@@ -24,7 +24,7 @@ pub use self::{
     },
     displaced::{DISPLACED_BLOCKS, MAX_DISPLACED},
     pool::Mempool,
-    queries::{ListEntry, MAX_OWN_FIRST},
+    queries::ListEntry,
 };
 
 use self::queue::PoolEntry;

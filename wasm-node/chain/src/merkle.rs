@@ -54,6 +54,7 @@ fn parent_hash(children: &[[u8; 32]]) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::{
+        content::Content,
         key::{Author, Signature},
         time::UnixMillis,
     };
@@ -62,8 +63,10 @@ mod tests {
         Reading {
             author: Author::new([number; 32]),
             seq: number.into(),
-            time: UnixMillis::new(number.into()),
-            bpm: number.into(),
+            content: Content::Open {
+                time: UnixMillis::new(number.into()),
+                bpm: number.into(),
+            },
             signature: Signature::new([number; 64]),
         }
     }

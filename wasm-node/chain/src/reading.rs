@@ -4,7 +4,10 @@
 
 use alloc::vec::Vec;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{
+    BorshDeserialize as _, BorshSerialize,
+    io::{Read, Result as IoResult},
+};
 use ed25519_zebra::{VerificationKey, VerificationKeyBytes, batch};
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
@@ -12,28 +15,29 @@ use thiserror::Error;
 
 use crate::{
     bpm::{Bpm, BpmError},
-    codec::{DecodeError, to_array},
+    codec::{DecodeError, ShortBytes, to_short_bytes},
+    content::{Content, ReadingForm},
     hash::{ReadingId, RoomId},
     key::{Author, SecretKey, Signature},
     time::{MAX_READING_TIME, UnixMillis},
 };
 
 /// Prefix of every signed message. It keeps a signature for anything else from being valid for a reading.
-const SIGNING_TAG: [u8; 20] = *b"heartchain/reading/1";
-/// Length of a signed message in bytes: tag, room, author, seq, time, bpm.
-const SIGNED_LEN: usize = 20 + 32 + UnsignedReading::LEN;
+const SIGNING_TAG: [u8; 20] = *b"heartchain/reading/2";
+/// Length of the longest encoded reading in bytes.
+pub const MAX_READING_LEN: usize = ReadingForm::Sealed.reading_len();
+/// Length of the longest signed message in bytes: tag, room, author, seq, content.
+pub const MAX_SIGNED_LEN: usize = 20 + 32 + 32 + 8 + ReadingForm::Sealed.content_len();
 
 /// A heart-rate reading as received: not checked yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize)]
 pub struct Reading {
     /// The public key of the person who recorded the reading.
     pub author: Author,
     /// Sequence number of the reading among its author's readings on a branch: 0, 1, 2 ... without a gap.
     pub seq: u64,
-    /// When it was recorded, by the author's clock. No rule verifies this claim.
-    pub time: UnixMillis,
-    /// The heart rate in beats per minute.
-    pub bpm: u16,
+    /// Time and heart rate. All readings of a room have the same form, which their decoder takes from the room.
+    pub content: Content,
     /// The author's signature over the other fields and the room.
     pub signature: Signature,
 }
@@ -77,31 +81,51 @@ pub struct BatchError {
 }
 
 impl Reading {
-    /// Length of an encoded reading in bytes.
-    pub const LEN: usize = UnsignedReading::LEN + Signature::LEN;
+    /// Length of the encoding in bytes.
+    #[must_use]
+    pub const fn encoded_len(&self) -> usize {
+        self.content.form().reading_len()
+    }
 
     /// The borsh encoding, which is hashed, sent and stored.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; Self::LEN] {
-        to_array(self)
+    pub fn to_bytes(&self) -> ShortBytes<MAX_READING_LEN> {
+        to_short_bytes(self)
     }
 
-    /// Decodes a reading. Any [`Reading::LEN`] bytes decode, whether or not the reading is valid.
+    /// Decodes a reading of this form. Any bytes of the right length decode, whether or not the reading is valid.
     ///
     /// # Errors
-    /// If there are not exactly [`Reading::LEN`] bytes.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        borsh::from_slice(bytes).map_err(|_| DecodeError::Length {
+    /// If the length is another one.
+    pub fn decode(form: ReadingForm, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let wrong_length = DecodeError::Length {
             what: "reading",
-            expected: Self::LEN,
+            expected: form.reading_len(),
             found: bytes.len(),
+        };
+        if bytes.len() != form.reading_len() {
+            return Err(wrong_length);
+        }
+        Self::deserialize(form, &mut &*bytes).map_err(|_| wrong_length)
+    }
+
+    /// Decodes a reading of this form inside another message.
+    ///
+    /// # Errors
+    /// If there are too few bytes.
+    pub fn deserialize<R: Read>(form: ReadingForm, reader: &mut R) -> IoResult<Self> {
+        Ok(Self {
+            author: Author::deserialize_reader(reader)?,
+            seq: u64::deserialize_reader(reader)?,
+            content: Content::deserialize(form, reader)?,
+            signature: Signature::deserialize_reader(reader)?,
         })
     }
 
     /// The message that the author signs for `room`.
     #[must_use]
-    pub fn signed_bytes(&self, room: RoomId) -> [u8; SIGNED_LEN] {
-        self.unsigned().signed_bytes(room)
+    pub fn signed_bytes(&self, room: RoomId) -> ShortBytes<MAX_SIGNED_LEN> {
+        signed_bytes(room, &self.author, self.seq, &self.content)
     }
 
     /// The id of the reading in `room`: SHA-256 of the signed bytes.
@@ -110,17 +134,20 @@ impl Reading {
         ReadingId::new(Sha256::digest(self.signed_bytes(room)).into())
     }
 
-    /// Checks everything that needs no expensive arithmetic, in this order: bpm, time, author.
+    /// Checks everything that needs no expensive arithmetic, in this order: bpm, time, author. What is sealed is not
+    /// checked: no rule depends on it.
     ///
     /// # Errors
     /// Returns the first rule that the reading breaks.
     pub fn check_fields(&self) -> Result<(), ReadingError> {
-        Bpm::new(self.bpm)?;
-        if self.time > MAX_READING_TIME {
-            return Err(ReadingError::Time {
-                found: self.time,
-                max: MAX_READING_TIME,
-            });
+        if let Content::Open { time, bpm } = self.content {
+            Bpm::new(bpm)?;
+            if time > MAX_READING_TIME {
+                return Err(ReadingError::Time {
+                    found: time,
+                    max: MAX_READING_TIME,
+                });
+            }
         }
         if !self.author.is_canonical() {
             return Err(ReadingError::AuthorNotCanonical {
@@ -162,22 +189,6 @@ impl Reading {
         let key = VerificationKeyBytes::from(*self.author.as_bytes());
         let signature = ed25519_zebra::Signature::from_bytes(self.signature.as_bytes());
         (key, signature, &self.signed_bytes(room)).into()
-    }
-
-    fn unsigned(&self) -> UnsignedReading {
-        let Self {
-            author,
-            seq,
-            time,
-            bpm,
-            signature: _,
-        } = *self;
-        UnsignedReading {
-            author,
-            seq,
-            time,
-            bpm,
-        }
     }
 }
 
@@ -234,40 +245,32 @@ pub(crate) fn verify_signatures(
         })
 }
 
-/// A reading without its signature, which is the part that the author signs.
-#[derive(BorshSerialize)]
-struct UnsignedReading {
-    author: Author,
+fn signed_bytes(
+    room: RoomId,
+    author: &Author,
     seq: u64,
-    time: UnixMillis,
-    bpm: u16,
-}
-
-impl UnsignedReading {
-    const LEN: usize = Author::LEN + 8 + 8 + 2;
-
-    fn signed_bytes(&self, room: RoomId) -> [u8; SIGNED_LEN] {
-        to_array(&(SIGNING_TAG, room, self))
-    }
+    content: &Content,
+) -> ShortBytes<MAX_SIGNED_LEN> {
+    to_short_bytes(&(SIGNING_TAG, room, author, seq, content))
 }
 
 impl SecretKey {
-    /// Signs a reading for one room. The caller ensures that the room accepts `seq` and `time`.
+    /// Signs a reading for an open room. [`Room::sign`](crate::room::Room::sign) signs for rooms of both kinds. The
+    /// caller ensures that the room accepts `seq` and `time`.
     #[must_use]
     pub fn sign(&self, room: RoomId, seq: u64, time: UnixMillis, bpm: Bpm) -> Reading {
+        self.sign_content(room, seq, Content::open(time, bpm))
+    }
+
+    /// Signs a reading with this content.
+    #[must_use]
+    pub fn sign_content(&self, room: RoomId, seq: u64, content: Content) -> Reading {
         let author = self.author();
-        let unsigned = UnsignedReading {
-            author,
-            seq,
-            time,
-            bpm: bpm.get(),
-        };
-        let signature = self.sign_bytes(&unsigned.signed_bytes(room));
+        let signature = self.sign_bytes(&signed_bytes(room, &author, seq, &content));
         Reading {
             author,
             seq,
-            time,
-            bpm: bpm.get(),
+            content,
             signature,
         }
     }

@@ -1,5 +1,8 @@
 //! Rooms: each is one chain, and its genesis follows from its parameters alone, so all peers that open the same link
 //! start from the same genesis. This module never changes a name; the page normalizes what users type.
+//!
+//! An open room is found by its name, and everyone who knows the name can read it. A private room has a key instead, of
+//! which its parameters contain only a hash: its id cannot be guessed, and does not help to read it.
 
 use alloc::{string::String, vec::Vec};
 use core::fmt;
@@ -10,15 +13,23 @@ use thiserror::Error;
 use unicode_normalization::is_nfc;
 
 use crate::{
+    bpm::Bpm,
+    content::{Content, Measurement, ReadingForm, SealedContent, UnreadableError},
     hash::{BlockHash, RoomId},
     header::{HEADER_VERSION, Header},
+    key::{Author, SecretKey},
     merkle::readings_root,
-    time::UnixMillis,
+    reading::Reading,
+    room_key::{Ciphers, KeyCommitment, Purpose, RoomKey},
+    time::{MAX_READING_TIME, UnixMillis},
     work::Target,
 };
 
 /// Prefix of the bytes whose hash is genesis' `prev_hash`. A change of any consensus rule raises the number.
-const GENESIS_TAG: &[u8] = b"heartchain/genesis/1";
+const GENESIS_TAG: &[u8] = b"heartchain/genesis/2";
+
+/// Length of what is sealed of a reading: time and heart rate.
+const PLAIN_READING_LEN: usize = 8 + 2;
 
 /// Maximum length of a room's name in bytes: short enough for a link and for one line on a phone.
 pub const MAX_ROOM_NAME_LEN: usize = 64;
@@ -107,10 +118,38 @@ impl fmt::Display for RoomName {
     }
 }
 
+/// Who can read a room.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, BorshSerialize)]
+pub enum RoomKind {
+    /// Everyone who knows its name.
+    Open {
+        /// The name, which people see and share.
+        name: RoomName,
+    },
+    /// Everyone who has its key.
+    Private {
+        /// The hash of the key.
+        commitment: KeyCommitment,
+    },
+}
+
+impl From<RoomName> for RoomKind {
+    fn from(name: RoomName) -> Self {
+        Self::Open { name }
+    }
+}
+
+impl From<&RoomKey> for RoomKind {
+    fn from(key: &RoomKey) -> Self {
+        let commitment = key.commitment();
+        Self::Private { commitment }
+    }
+}
+
 /// The parameters of a room, which determine its genesis.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, BorshSerialize)]
 pub struct RoomParams {
-    name: RoomName,
+    kind: RoomKind,
     floor_bits: u8,
     block_interval_ms: u64,
 }
@@ -136,7 +175,7 @@ impl RoomParams {
     /// # Errors
     /// If a number is out of bounds.
     pub fn new(
-        name: RoomName,
+        kind: impl Into<RoomKind>,
         floor_bits: u8,
         block_interval_ms: u64,
     ) -> Result<Self, RoomParamsError> {
@@ -149,26 +188,35 @@ impl RoomParams {
             });
         }
         Ok(Self {
-            name,
+            kind: kind.into(),
             floor_bits,
             block_interval_ms,
         })
     }
 
-    /// The parameters of a room that only has a name.
+    /// The parameters of a room for which no others were chosen.
     #[must_use]
-    pub const fn with_defaults(name: RoomName) -> Self {
+    pub fn with_defaults(kind: impl Into<RoomKind>) -> Self {
         Self {
-            name,
+            kind: kind.into(),
             floor_bits: DEFAULT_FLOOR_BITS,
             block_interval_ms: DEFAULT_BLOCK_INTERVAL_MS,
         }
     }
 
-    /// The name, which people see and share.
+    /// Who can read the room.
     #[must_use]
-    pub const fn name(&self) -> &RoomName {
-        &self.name
+    pub const fn kind(&self) -> &RoomKind {
+        &self.kind
+    }
+
+    /// The name of an open room, which people see and share. A private room has none.
+    #[must_use]
+    pub const fn name(&self) -> Option<&RoomName> {
+        match &self.kind {
+            RoomKind::Open { name } => Some(name),
+            RoomKind::Private { .. } => None,
+        }
     }
 
     /// The floor in bits: the easiest target is 2^(256 - `floor_bits`).
@@ -187,34 +235,48 @@ impl RoomParams {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let Self {
-            name,
+            kind,
             floor_bits,
             block_interval_ms,
         } = self;
-        let name = name.as_str().as_bytes();
-        // A name has at most MAX_ROOM_NAME_LEN bytes.
-        let len = u32::try_from(name.len()).unwrap_or(u32::MAX);
-        [
-            &len.to_le_bytes(),
-            name,
-            &[*floor_bits],
-            &block_interval_ms.to_le_bytes(),
-        ]
-        .concat()
+        let mut bytes = Vec::new();
+        match kind {
+            RoomKind::Open { name } => {
+                let name = name.as_str().as_bytes();
+                // A name has at most MAX_ROOM_NAME_LEN bytes.
+                let len = u32::try_from(name.len()).unwrap_or(u32::MAX);
+                bytes.push(0);
+                bytes.extend_from_slice(&len.to_le_bytes());
+                bytes.extend_from_slice(name);
+            }
+            RoomKind::Private { commitment } => {
+                bytes.push(1);
+                bytes.extend_from_slice(commitment.as_bytes());
+            }
+        }
+        bytes.push(*floor_bits);
+        bytes.extend_from_slice(&block_interval_ms.to_le_bytes());
+        bytes
     }
 }
 
-/// A room: its parameters and the genesis derived from them.
+/// A room: its parameters, the genesis derived from them, and its key if it is private and the key is known here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
     params: RoomParams,
     genesis: Header,
     genesis_hash: BlockHash,
     floor: Target,
+    ciphers: Option<Ciphers>,
 }
 
+/// The key is that of another room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the key is not that of this room")]
+pub struct WrongKeyError;
+
 impl Room {
-    /// Derives the genesis from the parameters.
+    /// Derives the genesis from the parameters. A private room cannot be read before it is [unlocked](Self::unlock).
     #[must_use]
     pub fn new(params: RoomParams) -> Self {
         let floor = Target::from_floor_bits(params.floor_bits);
@@ -236,7 +298,28 @@ impl Room {
             genesis,
             genesis_hash: genesis.hash(),
             floor,
+            ciphers: None,
         }
+    }
+
+    /// The private room with this key and default parameters.
+    #[must_use]
+    pub fn private(key: RoomKey) -> Self {
+        let room = Self::new(RoomParams::with_defaults(&key));
+        let ciphers = Some(Ciphers::new(key, room.genesis_hash));
+        Self { ciphers, ..room }
+    }
+
+    /// The same room with its key, so that its readings can be read and signed.
+    ///
+    /// # Errors
+    /// If the key is not that of this room. An open room has no key.
+    pub fn unlock(self, key: RoomKey) -> Result<Self, WrongKeyError> {
+        if self.params.kind != RoomKind::from(&key) {
+            return Err(WrongKeyError);
+        }
+        let ciphers = Some(Ciphers::new(key, self.genesis_hash));
+        Ok(Self { ciphers, ..self })
     }
 
     /// The identifier of the room: its genesis hash.
@@ -261,6 +344,80 @@ impl Room {
     #[must_use]
     pub const fn params(&self) -> &RoomParams {
         &self.params
+    }
+
+    /// The form of all readings of the room.
+    #[must_use]
+    pub const fn form(&self) -> ReadingForm {
+        match self.params.kind {
+            RoomKind::Open { .. } => ReadingForm::Open,
+            RoomKind::Private { .. } => ReadingForm::Sealed,
+        }
+    }
+
+    /// The key of a private room, if it is known here.
+    #[must_use]
+    pub fn key(&self) -> Option<&RoomKey> {
+        self.ciphers.as_ref().map(Ciphers::key)
+    }
+
+    pub(crate) const fn ciphers(&self) -> Option<&Ciphers> {
+        self.ciphers.as_ref()
+    }
+
+    /// Whether readings can be read and signed here: the room is open, or its key is known.
+    #[must_use]
+    pub const fn is_member(&self) -> bool {
+        matches!(self.form(), ReadingForm::Open) || self.ciphers.is_some()
+    }
+
+    /// The content of an author's reading, sealed if the room is private. `None` if its key is not known here.
+    #[must_use]
+    pub fn seal(
+        &self,
+        author: &Author,
+        seq: u64,
+        Measurement { time, bpm }: Measurement,
+    ) -> Option<Content> {
+        if self.form() == ReadingForm::Open {
+            return Some(Content::open(time, bpm));
+        }
+        let plain = [&time.get().to_le_bytes()[..], &bpm.get().to_le_bytes()].concat();
+        let sealed = self.ciphers()?.seal(Purpose::Reading(author, seq), &plain);
+        Some(Content::Sealed(SealedContent::new(sealed)))
+    }
+
+    /// What a reading says.
+    ///
+    /// # Errors
+    /// If it is sealed and cannot be opened with the key that is known here, or if what it says is out of range.
+    pub fn open(&self, reading: &Reading) -> Result<Measurement, UnreadableError> {
+        let (time, bpm) = match (self.form(), &reading.content) {
+            (ReadingForm::Open, Content::Open { time, bpm }) => (*time, *bpm),
+            (ReadingForm::Sealed, Content::Sealed(sealed)) => {
+                let ciphers = self.ciphers().ok_or(UnreadableError::NoKey)?;
+                let purpose = Purpose::Reading(&reading.author, reading.seq);
+                let plain = ciphers.open::<PLAIN_READING_LEN>(purpose, sealed.as_bytes());
+                let [time @ .., low, high] = plain.ok_or(UnreadableError::Seal)?;
+                let time = UnixMillis::new(u64::from_le_bytes(time));
+                (time, u16::from_le_bytes([low, high]))
+            }
+            (ReadingForm::Open, Content::Sealed(_))
+            | (ReadingForm::Sealed, Content::Open { .. }) => return Err(UnreadableError::Range),
+        };
+        let bpm = Bpm::new(bpm).map_err(|_| UnreadableError::Range)?;
+        if time > MAX_READING_TIME {
+            return Err(UnreadableError::Range);
+        }
+        Ok(Measurement { time, bpm })
+    }
+
+    /// Signs a reading. The caller ensures that the room accepts `seq` and the time. `None` in a private room whose key
+    /// is not known here.
+    #[must_use]
+    pub fn sign(&self, key: &SecretKey, seq: u64, measurement: Measurement) -> Option<Reading> {
+        let content = self.seal(&key.author(), seq, measurement)?;
+        Some(key.sign_content(self.id(), seq, content))
     }
 
     /// The floor: the easiest target that a block may have.

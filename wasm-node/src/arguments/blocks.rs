@@ -3,6 +3,7 @@
 
 use heartchain_chain::{
     block::MAX_BLOCK_READINGS,
+    content::{Content, ReadingForm},
     hash::ParseHexError,
     header::{HEADER_VERSION, Header},
     reading::Reading,
@@ -52,8 +53,8 @@ pub(crate) enum BlockArgumentError {
     },
 }
 
-/// Parses a block in the form that `blocks()` returns.
-pub(crate) fn block(value: &JsValue) -> Result<BlockClaim, BlockArgumentError> {
+/// Parses a block in the form that `blocks()` returns, with readings of this room's form.
+pub(crate) fn block(form: ReadingForm, value: &JsValue) -> Result<BlockClaim, BlockArgumentError> {
     let header = Header {
         version: HEADER_VERSION,
         index: number(value, "index")?,
@@ -73,10 +74,12 @@ pub(crate) fn block(value: &JsValue) -> Result<BlockClaim, BlockArgumentError> {
     }
     let mut readings = Vec::new();
     for (position, item) in list.iter().enumerate() {
-        readings.push(reading(&item).map_err(|error| BlockArgumentError::Reading {
-            position,
-            source: Box::new(error),
-        })?);
+        readings.push(
+            reading(form, &item).map_err(|error| BlockArgumentError::Reading {
+                position,
+                source: Box::new(error),
+            })?,
+        );
     }
     Ok(BlockClaim {
         hash: hex(value, "hash")?,
@@ -86,14 +89,23 @@ pub(crate) fn block(value: &JsValue) -> Result<BlockClaim, BlockArgumentError> {
 }
 
 /// Parses a reading in the form that `pending()` returns.
-pub(crate) fn reading(value: &JsValue) -> Result<ClaimedReading, BlockArgumentError> {
+pub(crate) fn reading(
+    form: ReadingForm,
+    value: &JsValue,
+) -> Result<ClaimedReading, BlockArgumentError> {
+    let content = match form {
+        ReadingForm::Open => Content::Open {
+            time: UnixMillis::new(number(value, "time")?),
+            bpm: small(value, "bpm", "a whole number below 2^16")?,
+        },
+        ReadingForm::Sealed => Content::Sealed(hex(value, "sealed")?),
+    };
     Ok(ClaimedReading {
         id: hex(value, "id")?,
         reading: Reading {
             author: hex(value, "author")?,
             seq: number(value, "seq")?,
-            time: UnixMillis::new(number(value, "time")?),
-            bpm: small(value, "bpm", "a whole number below 2^16")?,
+            content,
             signature: hex(value, "signature")?,
         },
     })

@@ -11,7 +11,7 @@ use super::{
 use crate::check::{BlockClaim, ClaimedReading};
 
 /// The value of the field `format`. A change that older code would misread increments the number.
-pub(crate) const FORMAT: &str = "heartchain/export/1";
+pub(crate) const FORMAT: &str = "heartchain/export/2";
 /// The longest file to import, in UTF-16 units: some 70,000 blocks of ten readings. A document is parsed as a whole,
 /// which takes several times its length in memory, and the longest string of a browser is about twice as long.
 const MAX_IMPORT_LEN: u32 = 256_000_000;
@@ -61,6 +61,11 @@ pub(crate) enum DocumentError {
         /// The name of this tab's room.
         ours: String,
     },
+    /// The document or this tab is of a private room, and the other one is of another room.
+    #[error(
+        "this file is of another room than this tab: open the room of the file and import it there"
+    )]
+    OtherPrivateRoom,
     /// The document is of a room with the same name but other rules.
     #[error(
         "this file is of another room with the name {name:?}: its rules differ from those of this tab's room"
@@ -136,8 +141,11 @@ impl Document {
         let document_room = field(&document, "room").ok_or(DocumentError::NoDocument)?;
         let genesis = text_of(&document_room, "genesis").ok_or(DocumentError::NoDocument)?;
         if genesis != room.genesis_hash().to_string() {
-            let found = text_of(&document_room, "name").ok_or(DocumentError::NoDocument)?;
-            let ours = room.params().name().as_str().to_owned();
+            let found = text_of(&document_room, "name");
+            let ours = room.params().name().map(ToString::to_string);
+            let (Some(found), Some(ours)) = (found, ours) else {
+                return Err(DocumentError::OtherPrivateRoom);
+            };
             return Err(if found == ours {
                 DocumentError::OtherRules { name: ours }
             } else {
@@ -173,8 +181,8 @@ impl Document {
             .map(|at| (at, self.blocks.get(at)))
         {
             let position = at.saturating_add(1);
-            let claim =
-                block(&value).map_err(|source| DocumentError::Block { position, source })?;
+            let claim = block(self.room.form(), &value)
+                .map_err(|source| DocumentError::Block { position, source })?;
             let BlockClaim {
                 hash,
                 header,
@@ -208,7 +216,7 @@ impl Document {
         positions
             .map(|at| {
                 let position = at.saturating_add(1);
-                let claimed = reading(&self.waiting.get(at))
+                let claimed = reading(self.room.form(), &self.waiting.get(at))
                     .map_err(|source| DocumentError::Reading { position, source })?;
                 if !self.has_right_id(&claimed) {
                     return Err(DocumentError::AlteredReading { position });

@@ -118,6 +118,7 @@ impl From<&DisconnectReason> for FaultKind {
             | DisconnectReason::LowWorkHeaders { .. }
             | DisconnectReason::Flood
             | DisconnectReason::OtherRoom
+            | DisconnectReason::Stranger
             | DisconnectReason::Banned
             | _ => Self::Sender,
         }
@@ -156,7 +157,9 @@ impl From<&BodyError> for FaultKind {
     fn from(error: &BodyError) -> Self {
         match error {
             BodyError::TooFewReadings { .. } => Self::Empty,
-            BodyError::TooManyReadings { .. } | BodyError::TooLong { .. } => Self::TooLong,
+            BodyError::TooManyReadings { .. }
+            | BodyError::TooLong { .. }
+            | BodyError::TooManyOfAuthor { .. } => Self::TooLong,
             BodyError::ReadingsRoot { .. } => Self::Root,
             BodyError::Reading { source, .. } => source.into(),
             BodyError::Seq { .. } => Self::Sequence,

@@ -92,15 +92,15 @@ impl RoomNames {
     /// If libp2p refuses a protocol name, which does not happen for a valid room ID.
     pub(crate) fn of(room: RoomId) -> Result<Self, NetworkError> {
         let refused = |name: &str| NetworkError::Name(name.to_owned());
-        let sync = format!("/heartchain/1/{room}/sync");
-        let neighbours = format!("/heartchain/1/{room}/neighbours");
+        let sync = format!("/heartchain/2/{room}/sync");
+        let neighbours = format!("/heartchain/2/{room}/neighbours");
         Ok(Self {
-            readings: gossipsub::IdentTopic::new(format!("heartchain/1/{room}/readings")),
-            blocks: gossipsub::IdentTopic::new(format!("heartchain/1/{room}/blocks")),
+            readings: gossipsub::IdentTopic::new(format!("heartchain/2/{room}/readings")),
+            blocks: gossipsub::IdentTopic::new(format!("heartchain/2/{room}/blocks")),
             sync: StreamProtocol::try_from_owned(sync.clone()).map_err(|_| refused(&sync))?,
             neighbours: StreamProtocol::try_from_owned(neighbours.clone())
                 .map_err(|_| refused(&neighbours))?,
-            namespace: format!("heartchain/1/{room}"),
+            namespace: format!("heartchain/2/{room}"),
         })
     }
 }
@@ -130,7 +130,7 @@ impl Protocols {
                 },
             ),
             identify: HideObservedAddr::new(identify::Behaviour::new(
-                identify::Config::new("heartchain/1".to_owned(), key.public())
+                identify::Config::new("heartchain/2".to_owned(), key.public())
                     .with_agent_version(
                         concat!("heartchain/", env!("CARGO_PKG_VERSION")).to_owned(),
                     )

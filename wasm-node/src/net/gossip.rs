@@ -2,7 +2,7 @@
 //! arrives. It encodes and decodes items, but never validates them: the sync state machine does, and it judges those that do
 //! not decode, too.
 
-use heartchain_chain::time::MonotonicMillis;
+use heartchain_chain::{content::ReadingForm, time::MonotonicMillis};
 use heartchain_sync::{
     Input,
     io::{GossipId, Verdict},
@@ -29,6 +29,8 @@ pub(crate) struct Arrived {
 
 /// The topics, and the messages that wait for a verdict.
 pub(crate) struct Gossip {
+    /// The form of the room's readings.
+    form: ReadingForm,
     readings: IdentTopic,
     blocks: IdentTopic,
     pending: PendingValidation<MessageId, PeerId>,
@@ -36,8 +38,9 @@ pub(crate) struct Gossip {
 
 impl Gossip {
     /// No message has arrived.
-    pub(crate) fn new(names: &RoomNames) -> Self {
+    pub(crate) fn new(form: ReadingForm, names: &RoomNames) -> Self {
         Self {
+            form,
             readings: names.readings.clone(),
             blocks: names.blocks.clone(),
             pending: PendingValidation::new(),
@@ -102,7 +105,7 @@ impl Gossip {
         Input::Gossip {
             from,
             id: gossip_id,
-            item: GossipItem::decode(topic, &data),
+            item: GossipItem::decode(topic, self.form, &data),
         }
     }
 

@@ -10,6 +10,11 @@ pub(crate) fn peer_id_of(key: &Keypair) -> PeerId {
     key.public().to_peer_id()
 }
 
+/// A peer ID as bindings sign it.
+pub(crate) fn peer_id_bytes(peer: &PeerId) -> Vec<u8> {
+    peer.to_bytes()
+}
+
 /// The peer ID that belongs to a secret seed. With a random seed it is unknown to every other peer.
 pub(crate) fn peer_id_from_seed(mut seed: [u8; 32]) -> PeerId {
     let key = Keypair::ed25519_from_bytes(&mut seed);

@@ -75,7 +75,7 @@ pub(crate) use {
     address::{AddressError, CircuitAddress, PageScheme, RelayAddress},
     error::NetworkError,
     events::NetworkEvent,
-    identity::{peer_id_from_seed, peer_id_of_author},
+    identity::{peer_id_bytes, peer_id_from_seed, peer_id_of_author},
     libp2p::PeerId,
     peer_link::PeerLink,
     relay_document::{ReadDocument, RelayDocument},

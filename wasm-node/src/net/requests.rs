@@ -2,7 +2,7 @@
 //! deadline of each outbound request. Messages are bytes on libp2p's side and values on the machine's. This module converts
 //! them, but never judges what it reads: bytes that do not decode reach the machine as an error.
 
-use heartchain_chain::time::MonotonicMillis;
+use heartchain_chain::{content::ReadingForm, time::MonotonicMillis};
 use heartchain_sync::{
     Input,
     io::{InboundId, RequestFailure, RequestId},
@@ -23,8 +23,10 @@ use super::codec::{FrameCodec, FrameError, FrameEvent};
 const MAX_UNANSWERED_REQUESTS: usize = 128;
 
 /// The open requests of this tab and of its peers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Requests {
+    /// The form of the room's readings.
+    form: ReadingForm,
     /// Requests of this tab that wait for a response. The state machine has at most 4 open with each peer.
     outbound: LiteMap<OutboundRequestId, OutboundRequest>,
     /// Requests of peers that wait for a response from this tab, and the stream of each.
@@ -54,6 +56,16 @@ pub(crate) fn requester(event: &FrameEvent) -> Option<PeerId> {
 }
 
 impl Requests {
+    /// No request is open.
+    pub(crate) fn new(form: ReadingForm) -> Self {
+        Self {
+            form,
+            outbound: LiteMap::new(),
+            inbound: LiteMap::new(),
+            next_inbound: 0,
+        }
+    }
+
     /// Sends a request to a connected peer.
     pub(crate) fn send(
         &mut self,
@@ -100,7 +112,7 @@ impl Requests {
                 ..
             } => {
                 let id = self.insert_inbound(request_id, channel)?;
-                let request = Request::decode(&request);
+                let request = Request::decode(self.form, &request);
                 Some(Input::Request { from, id, request })
             }
             Event::Message {
@@ -112,7 +124,7 @@ impl Requests {
                 ..
             } => {
                 let OutboundRequest { peer, id, .. } = self.outbound.remove(&request_id)?;
-                let response = Response::decode(&response);
+                let response = Response::decode(self.form, &response);
                 Some(Input::Response { peer, id, response })
             }
             Event::OutboundFailure {

@@ -112,7 +112,8 @@ impl Network {
         let wants_stun = setup.ice_servers.is_none();
         let servers = setup.ice_servers.unwrap_or_default();
         use_ice_servers(&mut swarm.behaviour_mut().webrtc, &servers);
-        let (now, gossip) = (clock::monotonic(), Gossip::new(&names));
+        let form = setup.room.form();
+        let (now, gossip) = (clock::monotonic(), Gossip::new(form, &names));
         let mut alarm = Alarm::default();
         alarm.set(now);
         let connectivity = Connectivity::new(
@@ -126,7 +127,7 @@ impl Network {
             swarm,
             sync_protocol: names.sync,
             connectivity,
-            requests: Requests::default(),
+            requests: Requests::new(form),
             gossip,
             flood_strikes: FloodStrikes::new(),
             alarm,

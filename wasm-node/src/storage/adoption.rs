@@ -172,7 +172,7 @@ mod tests {
     /// Fills a slot like a closed tab that has recorded this many readings.
     async fn closed_tab(room: &Room, number: u32, seed: u8, entries: u64) {
         let name = slot::name(room.id(), number);
-        let mut store = IndexedDb::open_empty(&name, room.id()).await;
+        let mut store = IndexedDb::open_empty(&name, room).await;
         store
             .put_first_key(&[seed; 32])
             .await

@@ -116,7 +116,7 @@ impl IndexedDb {
         let pairs = self.read_record_pairs(&[first]).await?;
         let (segment, summary) = pairs.into_iter().next().unwrap_or_default();
         Ok(Segment::read(
-            self.room,
+            &self.room,
             first,
             segment.as_ref(),
             summary.as_ref(),
@@ -215,13 +215,13 @@ mod tests {
 
     async fn reopened(name: &str, store: IndexedDb) -> IndexedDb {
         drop(store);
-        let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
+        let opened = IndexedDb::open(name, &suite::room(), Health::new(Ok(0))).await;
         opened.expect("it opens")
     }
 
     /// A store with these blocks, opened again and not loaded.
     async fn compacted_store(name: &str) -> IndexedDb {
-        let mut store = IndexedDb::open_empty(name, suite::room().id()).await;
+        let mut store = IndexedDb::open_empty(name, &suite::room()).await;
         for part in blocks().chunks(256) {
             suite::write(&mut store, part.iter().cloned().map(suite::put).collect()).await;
         }

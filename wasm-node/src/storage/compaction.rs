@@ -107,7 +107,7 @@ impl IndexedDb {
             }
             len += block.encoded_len();
             let segment = segments.entry(key).or_default();
-            segment.push(self.room, *hash, (*block).clone());
+            segment.push(self.room.id(), *hash, (*block).clone());
         }
     }
 
@@ -159,7 +159,7 @@ impl IndexedDb {
                     break;
                 }
                 // The segment's digest vouches for verified bodies, so verify them.
-                let block = value.and_then(|value| read_block(&value));
+                let block = value.and_then(|value| read_block(self.room.form(), &value));
                 let whole =
                     |block: &Block| block.header.hash() == *hash && body_matches_header(block);
                 let Some(block) = block.filter(whole) else {
@@ -167,7 +167,7 @@ impl IndexedDb {
                 };
                 len += block.encoded_len();
                 next = index + 1;
-                segment.push(self.room, *hash, block);
+                segment.push(self.room.id(), *hash, block);
             }
         }
         if segment.indexed().is_empty() {
@@ -205,7 +205,7 @@ mod tests {
     type Blocks = Vec<(BlockHash, Block)>;
 
     async fn open_empty(name: &str) -> IndexedDb {
-        IndexedDb::open_empty(name, suite::room().id()).await
+        IndexedDb::open_empty(name, &suite::room()).await
     }
 
     async fn put(store: &mut IndexedDb, blocks: &[(BlockHash, Block)]) {
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(store.bodies(&hashes).await, Ok(bodies.clone()));
         let rows = store.rows.len();
         drop(store);
-        let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
+        let opened = IndexedDb::open(name, &suite::room(), Health::new(Ok(0))).await;
         let mut store = opened.expect("it opens");
         let mut loaded = Vec::new();
         let loading = store.load_blocks(false, |blocks| loaded.extend(blocks));
@@ -325,7 +325,7 @@ mod tests {
             .collect();
         assert_eq!(store.bodies(&hashes).await, Ok(bodies));
         drop(store);
-        let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
+        let opened = IndexedDb::open(name, &suite::room(), Health::new(Ok(0))).await;
         let mut loaded = Vec::new();
         let mut store = opened.expect("it opens");
         let loading = store.load_blocks(false, |blocks| loaded.extend(blocks));

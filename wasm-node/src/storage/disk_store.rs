@@ -117,7 +117,7 @@ impl Storage for IndexedDb {
         for (at, value) in positions.into_iter().zip(rows) {
             if let Some(body) = bodies.get_mut(at) {
                 *body = value
-                    .and_then(|value| read_block(&value))
+                    .and_then(|value| read_block(self.room.form(), &value))
                     .map(|block| block.readings);
             }
         }
@@ -132,7 +132,7 @@ impl Storage for IndexedDb {
                 false => get(&read.object_store(SUMMARIES)?, first)?.await?,
             };
             let summary = summary.and_then(|value| Summary::read(first, &value));
-            for (hash, block) in Segment::read_blocks(summary.as_ref(), &value) {
+            for (hash, block) in Segment::read_blocks(self.room.form(), summary.as_ref(), &value) {
                 let mut positions = wanted.iter().filter(|(other, _)| *other == hash).peekable();
                 // A body that was not checked yet is checked when it is requested.
                 if positions.peek().is_none() || !(checked || body_matches_header(&block)) {
@@ -220,7 +220,7 @@ impl IndexedDb {
             let segment = get(&write.object_store(SEGMENTS)?, first)?;
             let summary = get(&write.object_store(SUMMARIES)?, first)?;
             let (segment, summary) = try_join(segment, summary).await?;
-            let mut segment = Segment::read(self.room, first, segment.as_ref(), summary.as_ref());
+            let mut segment = Segment::read(&self.room, first, segment.as_ref(), summary.as_ref());
             for hash in hashes {
                 segment.remove(hash);
             }

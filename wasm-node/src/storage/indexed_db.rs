@@ -9,7 +9,9 @@ use std::{
 
 use heartchain_chain::{
     block::{Block, MAX_BLOCK_LEN},
-    hash::{BlockHash, RoomId},
+    content::ReadingForm,
+    hash::BlockHash,
+    room::Room,
 };
 use heartchain_sync::config::MAX_MISSING_BODIES;
 use idb::Transaction;
@@ -38,7 +40,7 @@ pub struct IndexedDb {
     pub(super) connection: Connection,
     name: String,
     pub(super) health: Rc<Health>,
-    pub(super) room: RoomId,
+    pub(super) room: Room,
     /// The heights of the blocks that have a record of their own.
     pub(super) rows: HashMap<BlockHash, u64>,
     pub(super) segments: Segments,
@@ -67,7 +69,7 @@ pub(super) struct Inventory {
 
 impl IndexedDb {
     /// Opens or creates a database. Its contents are not known before `load`.
-    pub(super) async fn open(name: &str, room: RoomId, health: Rc<Health>) -> Result<Self, Reason> {
+    pub(super) async fn open(name: &str, room: &Room, health: Rc<Health>) -> Result<Self, Reason> {
         let connection = database::open(name, schema::MIGRATIONS).await?;
         if connection.rebuilt {
             health.note_repaired(1);
@@ -76,7 +78,7 @@ impl IndexedDb {
             connection,
             name: name.to_owned(),
             health,
-            room,
+            room: room.clone(),
             rows: HashMap::new(),
             segments: Segments::default(),
             missing: HashSet::new(),
@@ -93,7 +95,7 @@ impl IndexedDb {
     /// # Panics
     /// If the browser cannot open the database.
     #[doc(hidden)]
-    pub async fn open_empty(name: &str, room: RoomId) -> Self {
+    pub async fn open_empty(name: &str, room: &Room) -> Self {
         let factory = idb::Factory::new().expect("a browser has databases");
         let deleting = factory.delete(name).expect("it may be deleted");
         deleting.await.expect("it can be deleted");
@@ -161,7 +163,7 @@ impl IndexedDb {
     }
 }
 
-/// Decodes a block; `None` if the record is corrupt.
-pub(super) fn read_block(value: &JsValue) -> Option<Block> {
-    Block::decode(&records::from_js(value, MAX_BLOCK_LEN)?).ok()
+/// Decodes a block of a room whose readings have this form; `None` if the record is corrupt.
+pub(super) fn read_block(form: ReadingForm, value: &JsValue) -> Option<Block> {
+    Block::decode(form, &records::from_js(value, MAX_BLOCK_LEN)?).ok()
 }

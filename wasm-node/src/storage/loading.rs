@@ -71,8 +71,9 @@ impl IndexedDb {
         let recovery = self
             .load_all(RECOVERY, |key, _| records::parse_hash_key(key))
             .await?;
+        let form = self.room.form();
         let adopted = self
-            .load_all(ADOPTED, |_, value| records::read_adopted(value))
+            .load_all(ADOPTED, |_, value| records::read_adopted(form, value))
             .await?;
         let found = self.load_first_key(!journal.is_empty()).await?;
         self.last_inventory.set(self.read_inventory().await?);

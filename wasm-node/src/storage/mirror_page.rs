@@ -64,7 +64,7 @@ impl Manifest {
     }
 }
 
-/// Encodes entries as pages. Skips positions beyond the `u32` range of pages, which no journal reaches.
+/// Encodes entries as pages, without the prefixes of their IDs, which the few entries here compute again. Skips positions beyond the `u32` range of pages, which no journal reaches.
 pub(super) fn pages(entries: &BTreeMap<u64, JournalEntry>) -> Pages {
     let mut pages = Pages::new();
     for (position, entry) in entries {
@@ -107,6 +107,7 @@ fn read_row(first: u64, row: &[u8; ROW_LEN]) -> Option<(u64, JournalEntry)> {
         time: UnixMillis::new(u64::from_le_bytes(*time)),
         bpm: Bpm::new(u16::from_le_bytes(*bpm)).ok()?,
         replaces: (replaces != REPLACES_NONE).then(|| u64::from(replaces)),
+        prefix: None,
     };
     Some((first + u64::from(*index), entry))
 }

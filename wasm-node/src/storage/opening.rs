@@ -21,7 +21,7 @@ use crate::clock;
 pub(crate) struct Opened<P> {
     pub(crate) machine: Machine<P>,
     pub(crate) store: Box<dyn Storage>,
-    /// The seed of the current signing key. The peer ID is derived from it, too.
+    /// The seed of the current signing key. The key of the network is derived from it.
     pub(crate) seed: [u8; 32],
     pub(crate) health: Rc<Health>,
     /// A second copy of the data that peers cannot restore.
@@ -87,7 +87,7 @@ enum Failure {
 async fn on_disk<P: Copy + Ord + Debug>(room: &Room, mut slot: Slot) -> Result<Opened<P>, Failure> {
     let released = slot.take_released();
     let health = Health::new(Ok(slot.number));
-    let opening = IndexedDb::open(&slot.name, room.id(), health.clone()).await;
+    let opening = IndexedDb::open(&slot.name, room, health.clone()).await;
     let mut store = opening.map_err(Failure::Unavailable)?;
     let loaded = store.load().await?;
     health.note_loss(loaded.loss);

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use heartchain_chain::{
     bpm::Bpm,
-    hash::{BlockHash, ReadingId},
+    content::ReadingForm,
+    hash::{BlockHash, IdPrefix, ReadingId},
     reading::Reading,
     time::UnixMillis,
 };
@@ -104,6 +105,8 @@ pub(super) fn read_seed(location: &str, value: &JsValue) -> Option<[u8; 32]> {
 
 /// Length of a journal entry in bytes: time, heart rate, and the position of the entry that it replaces plus one, or 0.
 const ENTRY_LEN: usize = 8 + 2 + 8;
+/// Length of what follows in a private room: the prefix of the reading's ID.
+const PREFIX_LEN: usize = 4;
 /// Length of a journal entry before version 3 of the database: time and heart rate.
 const V1_ENTRY_LEN: usize = 8 + 2;
 
@@ -119,32 +122,47 @@ pub(super) enum StoredEntry {
 /// Encodes a journal entry.
 pub(super) fn entry(position: u64, entry: &JournalEntry) -> JsValue {
     let replaces = entry.replaces.map_or(0, |at| at.saturating_add(1));
-    let body = [
+    let mut body = [
         &entry.time.get().to_le_bytes()[..],
         &entry.bpm.get().to_le_bytes(),
         &replaces.to_le_bytes(),
-    ];
-    to_js(&with_checksum(&entry_location(position), &body.concat()))
+    ]
+    .concat();
+    body.extend(
+        entry
+            .prefix
+            .iter()
+            .flat_map(|prefix| prefix.to_bits().to_le_bytes()),
+    );
+    to_js(&with_checksum(&entry_location(position), &body))
 }
 
 /// Decodes a journal entry; `None` if the record is corrupt.
 pub(super) fn read_entry(position: u64, value: &JsValue) -> Option<StoredEntry> {
-    let bytes = from_js(value, ENTRY_LEN + CHECKSUM_LEN)?;
+    let bytes = from_js(value, ENTRY_LEN + PREFIX_LEN + CHECKSUM_LEN)?;
     let body = verify_checksum(&entry_location(position), &bytes)?;
     let (time, rest) = body.split_first_chunk::<8>()?;
     let (bpm, rest) = rest.split_first_chunk::<2>()?;
-    let entry = |replaces| {
+    let entry = |replaces, prefix| {
         Some(JournalEntry {
             time: UnixMillis::new(u64::from_le_bytes(*time)),
             bpm: Bpm::new(u16::from_le_bytes(*bpm)).ok()?,
             replaces,
+            prefix,
         })
     };
     if body.len() == V1_ENTRY_LEN {
-        return entry(None).map(StoredEntry::BeforeV3);
+        return entry(None, None).map(StoredEntry::BeforeV3);
     }
-    let replaces = u64::from_le_bytes(rest.try_into().ok()?);
-    entry(replaces.checked_sub(1)).map(StoredEntry::Current)
+    let (replaces, prefix) = rest.split_first_chunk::<8>()?;
+    let replaces = u64::from_le_bytes(*replaces).checked_sub(1);
+    let prefix = match prefix {
+        [] => None,
+        prefix => Some(IdPrefix::from_bits(u32::from_le_bytes(
+            prefix.try_into().ok()?,
+        ))),
+    };
+    entry(replaces, prefix).map(StoredEntry::Current)
 }
 
 fn entry_location(position: u64) -> String {
@@ -170,10 +188,10 @@ pub(super) fn adopted(reading: &Reading) -> JsValue {
     to_js(&with_checksum(ADOPTED_LOCATION, &reading.to_bytes()))
 }
 
-/// Decodes an adopted reading; `None` if the record is corrupt.
-pub(super) fn read_adopted(value: &JsValue) -> Option<Reading> {
-    let bytes = from_js(value, Reading::LEN + CHECKSUM_LEN)?;
-    Reading::decode(&verify_checksum(ADOPTED_LOCATION, &bytes)?).ok()
+/// Decodes an adopted reading of this form; `None` if the record is corrupt.
+pub(super) fn read_adopted(form: ReadingForm, value: &JsValue) -> Option<Reading> {
+    let bytes = from_js(value, form.reading_len() + CHECKSUM_LEN)?;
+    Reading::decode(form, &verify_checksum(ADOPTED_LOCATION, &bytes)?).ok()
 }
 
 const ADOPTED_LOCATION: &str = "adopted";
@@ -235,9 +253,16 @@ mod tests {
 
     #[test]
     fn records_round_trip() {
-        for replaces in [None, Some(0), Some(6)] {
+        let prefix = Some(IdPrefix::from_bits(u32::MAX));
+        for (replaces, prefix) in [
+            (None, None),
+            (Some(0), None),
+            (Some(6), prefix),
+            (None, prefix),
+        ] {
             let written = JournalEntry {
                 replaces,
+                prefix,
                 ..journal_entry(7)
             };
             let read = read_entry(7, &entry(7, &written));
@@ -250,7 +275,10 @@ mod tests {
         assert_eq!(number(&number_key(1 << 40)), Some(1 << 40));
         let (_, block) = small_block(1);
         let reading = block.readings.first().copied().expect("a reading");
-        assert_eq!(read_adopted(&adopted(&reading)), Some(reading));
+        assert_eq!(
+            read_adopted(ReadingForm::Open, &adopted(&reading)),
+            Some(reading)
+        );
     }
 
     #[test]
@@ -280,7 +308,7 @@ mod tests {
 
     #[test]
     fn corrupt_or_misplaced_record_is_rejected() {
-        let limit = ENTRY_LEN + CHECKSUM_LEN;
+        let limit = ENTRY_LEN + PREFIX_LEN + CHECKSUM_LEN;
         let bytes = from_js(&entry(7, &journal_entry(7)), limit).expect("its bytes");
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
@@ -305,7 +333,7 @@ mod tests {
         for value in no_records {
             assert_eq!(read_entry(0, &value), None, "{value:?}");
             assert_eq!(read_seed("key", &value), None, "{value:?}");
-            assert_eq!(read_adopted(&value), None, "{value:?}");
+            assert_eq!(read_adopted(ReadingForm::Open, &value), None, "{value:?}");
             assert_eq!(parse_block_key(&value), None, "{value:?}");
         }
         for value in [-1.0, 0.5, f64::NAN, 1e300] {

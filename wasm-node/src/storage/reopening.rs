@@ -106,7 +106,7 @@ mod tests {
     use crate::storage::{ClosedBy, Storage, suite};
 
     async fn filled(name: &str) -> (IndexedDb, heartchain_chain::hash::BlockHash) {
-        let mut store = IndexedDb::open_empty(name, suite::room().id()).await;
+        let mut store = IndexedDb::open_empty(name, &suite::room()).await;
         store.put_first_key(&[7; 32]).await.expect("there is room");
         let block = suite::small_block(1);
         let entry = StoreOperation::PutJournal(0, suite::journal_entry(0));
@@ -232,7 +232,7 @@ mod tests {
         drop(store);
         crate::storage::mirror::delete(name);
         let health = crate::storage::Health::new(Ok(0));
-        let opened = IndexedDb::open(name, suite::room().id(), health).await;
+        let opened = IndexedDb::open(name, &suite::room(), health).await;
         let store = opened.expect("it opens");
         let loaded = store.load().await.expect("it loads");
         assert_eq!(loaded.keys, [(1, [8; 32])]);
@@ -251,7 +251,7 @@ mod tests {
         other.keep_first_key(&[9; 32]);
         other.keep_entries(&[(5, suite::journal_entry(5))]);
         let health = crate::storage::Health::new(Ok(0));
-        let opened = IndexedDb::open(name, suite::room().id(), health).await;
+        let opened = IndexedDb::open(name, &suite::room(), health).await;
         let store = opened.expect("it opens");
         let loaded = store.load().await.expect("it loads");
         assert_eq!(loaded.first_key, Some([7; 32]));

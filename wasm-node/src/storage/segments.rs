@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 
 use heartchain_chain::{
-    block::{Block, MAX_BLOCK_LEN, check_root},
+    block::{Block, MAX_BLOCK_LEN, block_len, check_root},
+    content::ReadingForm,
     hash::{BlockHash, RoomId},
     header::Header,
-    reading::Reading,
+    room::Room,
     tree::Entry,
 };
 use heartchain_sync::IndexedBlock;
@@ -213,12 +214,12 @@ pub(super) struct Segment {
 
 impl Segment {
     /// Decodes blocks until the first bytes that are not a valid block.
-    pub(super) fn scan_blocks(value: &JsValue) -> Vec<(BlockHash, Block)> {
+    pub(super) fn scan_blocks(form: ReadingForm, value: &JsValue) -> Vec<(BlockHash, Block)> {
         let limit = MAX_SEGMENT_LEN + MAX_BLOCK_LEN;
         let bytes = records::from_js(value, limit).unwrap_or_default();
         let mut blocks = Vec::new();
         let mut rest = bytes.as_slice();
-        while let Some((block, remaining)) = split_first_block(rest) {
+        while let Some((block, remaining)) = split_first_block(form, rest) {
             blocks.push((block.header.hash(), block));
             rest = remaining;
         }
@@ -227,33 +228,36 @@ impl Segment {
 
     /// The blocks of a segment's record, located with its summary if there is one.
     pub(super) fn read_blocks(
+        form: ReadingForm,
         summary: Option<&Summary>,
         value: &JsValue,
     ) -> Vec<(BlockHash, Block)> {
         match summary {
-            Some(summary) => Self::split_blocks(&summary.blocks, value),
-            None => Self::scan_blocks(value),
+            Some(summary) => Self::split_blocks(form, &summary.blocks, value),
+            None => Self::scan_blocks(form, value),
         }
     }
 
     /// Decodes blocks at the offsets that follow from the summary, if no body is missing. So a corrupt block, even one
     /// with a corrupt length, does not affect the others.
-    fn split_blocks(indexed: &[IndexedBlock], value: &JsValue) -> Vec<(BlockHash, Block)> {
+    fn split_blocks(
+        form: ReadingForm,
+        indexed: &[IndexedBlock],
+        value: &JsValue,
+    ) -> Vec<(BlockHash, Block)> {
         let bytes = records::from_js(value, MAX_SEGMENT_LEN + MAX_BLOCK_LEN).unwrap_or_default();
-        let lens = indexed.iter().map(|block| block_len(block.entries.len()));
-        let all = lens
-            .clone()
-            .try_fold(0, |all: usize, len| all.checked_add(len?));
-        if all != Some(bytes.len()) {
-            return Self::scan_blocks(value);
+        let blocks = indexed.iter();
+        let lens = blocks.map(|block| block_len(form, block.entries.len()));
+        if lens.clone().fold(0, usize::saturating_add) != bytes.len() {
+            return Self::scan_blocks(form, value);
         }
         let mut rest = bytes.as_slice();
         let mut blocks = Vec::with_capacity(indexed.len());
-        for len in lens.flatten() {
+        for len in lens {
             let Some((block, remaining)) = rest.split_at_checked(len) else {
                 break;
             };
-            let block = Block::decode(block).ok();
+            let block = Block::decode(form, block).ok();
             blocks.extend(block.map(|block| (block.header.hash(), block)));
             rest = remaining;
         }
@@ -263,13 +267,13 @@ impl Segment {
     /// A segment from its two records, as far as they can be read. Contains only bodies that match their headers and,
     /// if there is a summary, only blocks that it lists.
     pub(super) fn read(
-        room: RoomId,
+        room: &Room,
         first: u32,
         segment: Option<&JsValue>,
         summary: Option<&JsValue>,
     ) -> Self {
         let summary = summary.and_then(|value| Summary::read(first, value));
-        let blocks = segment.map(|value| Self::read_blocks(summary.as_ref(), value));
+        let blocks = segment.map(|value| Self::read_blocks(room.form(), summary.as_ref(), value));
         let mut blocks = blocks.unwrap_or_default();
         blocks.retain(|(_, block)| body_matches_header(block));
         let Some(Summary {
@@ -278,7 +282,7 @@ impl Segment {
         else {
             let mut segment = Self::default();
             for (hash, block) in blocks {
-                segment.push(room, hash, block);
+                segment.push(room.id(), hash, block);
             }
             return segment;
         };
@@ -352,17 +356,11 @@ pub(super) fn body_matches_header(block: &Block) -> bool {
 }
 
 /// The block at the beginning of these bytes, and the rest.
-fn split_first_block(bytes: &[u8]) -> Option<(Block, &[u8])> {
+fn split_first_block(form: ReadingForm, bytes: &[u8]) -> Option<(Block, &[u8])> {
     let count = bytes.get(Header::LEN..)?.first_chunk()?;
     let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
-    let (block, remaining) = bytes.split_at_checked(block_len(count)?)?;
-    Some((Block::decode(block).ok()?, remaining))
-}
-
-/// The encoded length of a block with this many readings.
-fn block_len(readings: usize) -> Option<usize> {
-    let len = readings.checked_mul(Reading::LEN)?;
-    len.checked_add(Header::LEN + 4)
+    let (block, remaining) = bytes.split_at_checked(block_len(form, count))?;
+    Some((Block::decode(form, block).ok()?, remaining))
 }
 
 #[cfg(test)]

@@ -171,6 +171,7 @@ pub(super) fn journal_entry(position: u64) -> JournalEntry {
         time: UnixMillis::new(1_800_000_000_123 + position),
         bpm: Bpm::new(72).expect("a heart rate"),
         replaces: None,
+        prefix: None,
     }
 }
 

@@ -36,6 +36,14 @@ pub const STATUS_IDLE: Millis = 30_000;
 pub const STATUS_BEHIND: Millis = 5_000;
 /// The shortest time between two announcements of a new tip that was not learned by gossip.
 pub const ANNOUNCE_INTERVAL: Millis = 500;
+/// The shortest time between two checks of one peer's bindings. A check costs as much as that of a reading, and a peer's
+/// author changes only when its key does.
+pub const BINDING_INTERVAL: Millis = 10_000;
+/// Peers of a private room that may stay connected without proving that they are members. The driver allows 24
+/// connections, so most are left to members.
+pub const MAX_STRANGERS: usize = 8;
+/// How long a peer of a private room has to prove that it is a member. Its first Status does.
+pub const STRANGER_PATIENCE: Millis = 20_000;
 /// How often mempools are compared with those of random peers.
 pub const MEMPOOL_SYNC_INTERVAL: Millis = 30_000;
 /// A gap in an author's pending readings that lasts this long triggers a mempool comparison.

@@ -309,6 +309,9 @@ pub enum DisconnectReason {
     /// It does not support this room's protocol.
     #[error("does not take part in this room")]
     OtherRoom,
+    /// It has not proved that it is a member of this private room, and too many others have not either.
+    #[error("did not prove that it has the room's key")]
+    Stranger,
     /// It came back before its ban ended.
     #[error("is banned")]
     Banned,

@@ -16,6 +16,8 @@
 //! | what | bound | at the bound |
 //! |---|---|---|
 //! | tracked peers | [`MAX_PEERS`](config::MAX_PEERS) | further peers share one answer budget |
+//! | checks of a peer's binding | one per [`BINDING_INTERVAL`](config::BINDING_INTERVAL) ms | the last result stays |
+//! | peers of a private room that are not known as members | [`MAX_STRANGERS`](config::MAX_STRANGERS) after [`STRANGER_PATIENCE`](config::STRANGER_PATIENCE) ms | the latest is disconnected |
 //! | bans | [`MAX_BANS`](config::MAX_BANS) | the ban that ends first is forgotten |
 //! | our open requests to a peer | [`MAX_OPEN_REQUESTS`](config::MAX_OPEN_REQUESTS) | further requests wait |
 //! | bytes of answers to a peer | [`ANSWER_RATE`](config::ANSWER_RATE) per second, [`ANSWER_BURST`](config::ANSWER_BURST) at once | its request is refused; it may ask again |

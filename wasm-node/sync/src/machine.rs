@@ -7,6 +7,7 @@
 //! - `parts`: the list of the parts. `follow_up`: what happens in one part and concerns others
 //! - `context`: what is shared. `clock`, `peers` with `bans` and `requests`, `writes`, `lost_bodies`: values in it. `branch`: how
 //!   the tree and the mempool change together
+//! - `bindings`, with `identity`: which author each peer acts for
 //! - `answers`: answers to peers' requests. `status`, `mempool_sync`: small requests to peers
 //! - `headers`, with `header_sync` and `header_presync`; `bodies`, with `download`: catching up with a better branch.
 //!   `suppliers`: which peers to ask
@@ -21,6 +22,7 @@
 mod adopted_readings;
 mod answers;
 mod bans;
+mod bindings;
 mod bodies;
 mod branch;
 mod clock;
@@ -35,6 +37,7 @@ mod gossip;
 mod header_presync;
 mod header_sync;
 mod headers;
+mod identity;
 mod importing;
 mod journal;
 mod journal_entry;
@@ -101,6 +104,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             parts: Parts::new(config, room, key, seed, now),
             told: Told::default(),
         }
+    }
+
+    /// Gives this peer its ID, so that it can prove which author it acts for. `to_bytes` writes an ID as others write it.
+    pub fn identify(&mut self, own: P, to_bytes: fn(&P) -> Vec<u8>) {
+        let Parts { ctx, recorder, .. } = &mut self.parts;
+        ctx.identify(own, to_bytes, recorder.journal().key());
     }
 
     /// Processes an input and returns the actions to perform, in order.

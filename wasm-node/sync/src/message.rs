@@ -10,9 +10,14 @@ mod gossip_item;
 
 use alloc::vec::Vec;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{
+    BorshDeserialize, BorshSerialize,
+    io::{Error as IoError, ErrorKind, Result as IoResult},
+};
 use heartchain_chain::{
+    binding::Binding,
     block::MAX_BLOCK_READINGS,
+    content::ReadingForm,
     hash::{BlockHash, ReadingId},
     header::Header,
     key::Author,
@@ -32,15 +37,15 @@ pub const MAX_BODIES: usize = 512;
 pub const MAX_BODIES_LEN: usize = 1024 * 1024;
 /// Rows of a mempool listing in one answer: 590 KB.
 pub const MAX_IDS: usize = 8_192;
-/// Readings in one request. The answer has at most 233 KB.
+/// Readings in one request. The answer has at most 266 KB.
 pub const MAX_READINGS: usize = 2_048;
 /// The longest request: a full [`Request::Readings`].
 pub const MAX_REQUEST_LEN: usize = 1 + 4 + MAX_READINGS * 32;
 /// The longest answer: a full [`Response::Bodies`].
 pub const MAX_RESPONSE_LEN: usize = 1 + 4 + MAX_BODIES_LEN + MAX_BODIES;
 
-/// A peer's best branch. Only fully validated blocks count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+/// A peer's best branch, and which author the peer acts for. Only fully validated blocks count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize)]
 pub struct StatusMessage {
     /// The hash of its best tip.
     pub tip: BlockHash,
@@ -50,6 +55,8 @@ pub struct StatusMessage {
     pub total_work: Work,
     /// The time on its wall clock.
     pub now: UnixMillis,
+    /// The proof that it acts for an author. A peer without the key of a private room has none.
+    pub binding: Option<Binding>,
 }
 
 /// A row of a mempool listing.
@@ -64,7 +71,7 @@ pub struct MempoolRow {
 }
 
 /// A request to a peer.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]
 pub enum Request {
     /// Announces our status and asks for the peer's.
     Status(StatusMessage),
@@ -91,7 +98,7 @@ pub enum Request {
 }
 
 /// An answer. Its kind is that of the request.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]
 pub enum Response {
     /// Answers [`Request::Status`].
     Status(StatusMessage),
@@ -138,14 +145,25 @@ fn bounded(found: usize, limit: usize) -> Result<(), MessageError> {
     }
 }
 
-fn decode<T: BorshDeserialize>(bytes: &[u8], limit: usize) -> Result<T, MessageError> {
-    if bytes.len() > limit {
-        return Err(MessageError::TooLong {
-            found: bytes.len(),
-            limit,
-        });
+/// Decodes all of these bytes with `read`.
+fn decode<T>(
+    bytes: &[u8],
+    limit: usize,
+    read: impl FnOnce(&mut &[u8]) -> IoResult<T>,
+) -> Result<T, MessageError> {
+    let found = bytes.len();
+    if found > limit {
+        return Err(MessageError::TooLong { found, limit });
     }
-    borsh::from_slice(bytes).map_err(|_| MessageError::Malformed)
+    let mut rest = bytes;
+    match read(&mut rest) {
+        Ok(value) if rest.is_empty() => Ok(value),
+        _ => Err(MessageError::Malformed),
+    }
+}
+
+fn unknown_kind() -> IoError {
+    IoError::new(ErrorKind::InvalidData, "no kind of message")
 }
 
 fn encode<T: BorshSerialize>(value: &T) -> Vec<u8> {
@@ -157,6 +175,20 @@ fn encode<T: BorshSerialize>(value: &T) -> Vec<u8> {
 fn encoded_len<T: BorshSerialize>(value: &T) -> usize {
     // Counting cannot fail. If it did, the message would exceed every limit.
     borsh::object_length(value).unwrap_or(usize::MAX)
+}
+
+impl StatusMessage {
+    fn read(form: ReadingForm, bytes: &mut &[u8]) -> IoResult<Self> {
+        Ok(Self {
+            tip: BorshDeserialize::deserialize(bytes)?,
+            index: BorshDeserialize::deserialize(bytes)?,
+            total_work: BorshDeserialize::deserialize(bytes)?,
+            now: BorshDeserialize::deserialize(bytes)?,
+            binding: bool::deserialize(bytes)?
+                .then(|| Binding::deserialize(form, bytes))
+                .transpose()?,
+        })
+    }
 }
 
 impl Request {
@@ -172,12 +204,12 @@ impl Request {
         encode(self)
     }
 
-    /// Decodes a request.
+    /// Decodes a request in a room whose readings have this form.
     ///
     /// # Errors
     /// Fails if the bytes are not a request within the limits.
-    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
-        let request: Self = decode(bytes, MAX_REQUEST_LEN)?;
+    pub fn decode(form: ReadingForm, bytes: &[u8]) -> Result<Self, MessageError> {
+        let request = decode(bytes, MAX_REQUEST_LEN, |bytes| Self::read(form, bytes))?;
         match &request {
             Self::Status(_) | Self::MempoolIds { .. } => {}
             Self::Headers { locator } => bounded(locator.len(), MAX_LOCATOR)?,
@@ -185,6 +217,26 @@ impl Request {
             Self::Readings { ids } => bounded(ids.len(), MAX_READINGS)?,
         }
         Ok(request)
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    fn read(form: ReadingForm, bytes: &mut &[u8]) -> IoResult<Self> {
+        Ok(match u8::deserialize(bytes)? {
+            0 => Self::Status(StatusMessage::read(form, bytes)?),
+            1 => Self::Headers {
+                locator: BorshDeserialize::deserialize(bytes)?,
+            },
+            2 => Self::Bodies {
+                hashes: BorshDeserialize::deserialize(bytes)?,
+            },
+            3 => Self::MempoolIds {
+                after: BorshDeserialize::deserialize(bytes)?,
+            },
+            4 => Self::Readings {
+                ids: BorshDeserialize::deserialize(bytes)?,
+            },
+            _ => return Err(unknown_kind()),
+        })
     }
 }
 
@@ -201,12 +253,12 @@ impl Response {
         encode(self)
     }
 
-    /// Decodes an answer.
+    /// Decodes an answer in a room whose readings have this form.
     ///
     /// # Errors
     /// Fails if the bytes are not an answer within the limits.
-    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
-        let response: Self = decode(bytes, MAX_RESPONSE_LEN)?;
+    pub fn decode(form: ReadingForm, bytes: &[u8]) -> Result<Self, MessageError> {
+        let response = decode(bytes, MAX_RESPONSE_LEN, |bytes| Self::read(form, bytes))?;
         match &response {
             Self::Status(_) => {}
             Self::Headers(headers) => bounded(headers.len(), MAX_HEADERS)?,
@@ -221,4 +273,36 @@ impl Response {
         }
         Ok(response)
     }
+
+    /// Reads what [`Self::encode`] wrote.
+    fn read(form: ReadingForm, bytes: &mut &[u8]) -> IoResult<Self> {
+        Ok(match u8::deserialize(bytes)? {
+            0 => Self::Status(StatusMessage::read(form, bytes)?),
+            1 => Self::Headers(BorshDeserialize::deserialize(bytes)?),
+            2 => Self::Bodies(read_list(bytes, |bytes| {
+                let has_body = bool::deserialize(bytes)?;
+                has_body.then(|| read_readings(form, bytes)).transpose()
+            })?),
+            3 => Self::MempoolIds(BorshDeserialize::deserialize(bytes)?),
+            4 => Self::Readings(read_readings(form, bytes)?),
+            _ => return Err(unknown_kind()),
+        })
+    }
+}
+
+fn read_readings(form: ReadingForm, bytes: &mut &[u8]) -> IoResult<Vec<Reading>> {
+    read_list(bytes, |bytes| Reading::deserialize(form, bytes))
+}
+
+/// Reads a list. It grows with the bytes that are there, because its length is only a claim of the sender.
+fn read_list<T>(
+    bytes: &mut &[u8],
+    mut read: impl FnMut(&mut &[u8]) -> IoResult<T>,
+) -> IoResult<Vec<T>> {
+    let len = u32::deserialize(bytes)?;
+    let mut list = Vec::new();
+    for _ in 0..len {
+        list.push(read(bytes)?);
+    }
+    Ok(list)
 }

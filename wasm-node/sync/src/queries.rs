@@ -53,6 +53,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.parts.ctx.peers.iter().map(|(peer, state)| PeerView {
             peer,
             index: state.status().map(|status| status.index),
+            author: state.identity().author(),
         })
     }
 
@@ -116,7 +117,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     /// At most `limit` readings recorded here, newest first. Lost entries are left out.
     #[must_use]
     pub fn own_readings(&self, limit: usize) -> Vec<OwnReading> {
-        let room = self.parts.ctx.tree.room().id();
+        let room = self.parts.ctx.tree.room();
         let journal = self.parts.recorder.journal();
         journal
             .newest_first()
@@ -124,7 +125,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 let era = journal.era_of(position)?;
                 let entry = journal.entry(position)?;
                 let (author, seq) = (era.author, position - era.from);
-                let id = entry_reading_id(room, author, seq, entry);
+                let id = entry_reading_id(room, author, seq, entry)?;
                 // The branch may have another reading by the same key with this sequence number.
                 let linked =
                     self.parts.ctx.tree.best_prefix(&author, seq) == Some(IdPrefix::from(&id));

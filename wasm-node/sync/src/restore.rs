@@ -23,7 +23,7 @@ use core::{cmp::Reverse, fmt::Debug};
 
 use heartchain_chain::{
     block::{Block, MAX_BLOCK_READINGS, MIN_BLOCK_READINGS, check_root},
-    bpm::Bpm,
+    content::Measurement,
     hash::BlockHash,
     header::Header,
     key::{Author, SecretKey},
@@ -302,14 +302,16 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     }
 
     fn restore_journal(&mut self) {
-        let room = self.machine.parts.ctx.tree.room().id();
         let end = self.journal_end();
         let journal = core::mem::take(&mut self.journal);
         let mut journal = journal.into_iter().peekable();
         for position in 0..end {
             self.switch_keys_up_to(position);
             match journal.next_if(|(at, _)| *at == position) {
-                Some((_, entry)) => self.machine.parts.recorder.journal_mut().push(room, entry),
+                Some((_, entry)) => {
+                    let Parts { ctx, recorder, .. } = &mut self.machine.parts;
+                    recorder.journal_mut().push(ctx.tree.room(), entry);
+                }
                 None => self.machine.parts.recorder.journal_mut().push_lost(),
             }
         }
@@ -380,8 +382,8 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         let from = |at: usize| self.authors.get(at).map(|(from, _)| *from);
         let position = from(at).unwrap_or(0).saturating_add(reading.seq);
         let ends = from(at + 1).unwrap_or(u64::MAX);
-        if let (true, Ok(bpm)) = (position < ends, Bpm::new(reading.bpm)) {
-            let time = reading.time;
+        let room = self.machine.parts.ctx.tree.room();
+        if let (true, Ok(Measurement { time, bpm })) = (position < ends, room.open(reading)) {
             let replaces = None;
             self.own_on_chain.push((
                 position,
@@ -389,6 +391,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
                     time,
                     bpm,
                     replaces,
+                    prefix: None,
                 },
             ));
         }

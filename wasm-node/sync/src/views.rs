@@ -3,6 +3,7 @@
 use heartchain_chain::{
     bpm::Bpm,
     hash::{BlockHash, ReadingId},
+    key::Author,
     time::UnixMillis,
     work::Work,
 };
@@ -57,6 +58,8 @@ pub struct PeerView<P> {
     pub peer: P,
     /// The height of its best tip, once it has sent its Status.
     pub index: Option<u64>,
+    /// The author that it acts for, if it has proved it.
+    pub author: Option<Author>,
 }
 
 /// How much a machine holds of everything that is bounded, for tests of the bounds and for diagnostics.

@@ -1,5 +1,6 @@
-//! Blocks survive a round trip through bytes, and bodies are checked by rules 1, 6 and 7.
+//! Blocks survive a round trip through bytes, and bodies are checked by rules 1, 6, 7 and 8.
 
+use alloc::vec;
 use core::cell::RefCell;
 
 use proptest::prelude::*;
@@ -8,6 +9,7 @@ use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use super::*;
 use crate::{
     bpm::{Bpm, BpmError},
+    content::{Content, SealedContent},
     key::{SecretKey, Signature},
     time::UnixMillis,
 };
@@ -37,7 +39,9 @@ fn body_has_1_to_1024_readings() {
         check(&[]),
         Err(BodyError::TooFewReadings { found: 0, min: 1 })
     );
-    let readings: Vec<Reading> = (0..1025).map(|seq| reading(1, seq)).collect();
+    let readings: Vec<Reading> = (0..1025)
+        .map(|at| reading(1 + (at % 9) as u8, at / 9))
+        .collect();
     assert_eq!(
         check(&readings),
         Err(BodyError::TooManyReadings {
@@ -47,6 +51,40 @@ fn body_has_1_to_1024_readings() {
     );
     assert_eq!(check(&readings[..1024]), Ok(()));
     assert_eq!(check(&readings[..1]), Ok(()));
+}
+
+#[test]
+fn author_has_at_most_128_readings_in_a_block() {
+    let of = |many: u64| (0..many).map(|seq| reading(1, seq)).collect::<Vec<_>>();
+    assert_eq!(check(&of(128)), Ok(()));
+    let error = BodyError::TooManyOfAuthor {
+        position: 128,
+        author: reading(1, 0).author,
+        max: 128,
+    };
+    assert_eq!(check(&of(129)), Err(error));
+    assert_eq!(error.invalidates(), Invalidates::Descendants);
+    let others = [of(128), vec![reading(2, 0)]].concat();
+    assert_eq!(check(&others), Ok(()));
+}
+
+#[test]
+fn sealed_readings_reach_the_length_of_a_block() {
+    assert_eq!(max_block_readings(ReadingForm::Open), 1024);
+    assert_eq!(max_block_readings(ReadingForm::Sealed), 1007);
+    let sealed = |at: u64| {
+        let content = Content::Sealed(SealedContent::new([7; 26]));
+        SecretKey::from_seed([(at % 8) as u8; 32]).sign_content(ROOM, at / 8, content)
+    };
+    let readings: Vec<Reading> = (0..1008).map(sealed).collect();
+    assert_eq!(check(&readings[..1007]), Ok(()));
+    assert_eq!(
+        check(&readings),
+        Err(BodyError::TooLong {
+            found: 131_137,
+            max: 131_072
+        })
+    );
 }
 
 #[test]
@@ -132,7 +170,11 @@ fn known_readings_skip_only_the_signature_check() {
         [forged],
         "the predicate sees the signature too"
     );
-    let faint = Reading { bpm: 0, ..forged };
+    let time = UnixMillis::new(0);
+    let faint = Reading {
+        content: Content::Open { time, bpm: 0 },
+        ..forged
+    };
     let source = BpmError::TooLow { found: 0 }.into();
     assert_eq!(
         check_body(ROOM, &header(&[faint]), &[faint], |_| true, &mut rng),
@@ -151,8 +193,7 @@ fn claimed_length_allocates_nothing() {
         found: u32::MAX,
         max: 1024,
     };
-    assert_eq!(Block::decode(&bytes), Err(error));
-    assert!(borsh::from_slice::<Block>(&bytes).is_err());
+    assert_eq!(Block::decode(ReadingForm::Open, &bytes), Err(error));
     bytes.truncate(Header::LEN);
     bytes.extend_from_slice(&1024_u32.to_le_bytes());
     let error = DecodeError::Length {
@@ -160,34 +201,34 @@ fn claimed_length_allocates_nothing() {
         expected: 116_833,
         found: 97,
     };
-    assert_eq!(Block::decode(&bytes), Err(error));
-    assert!(borsh::from_slice::<Block>(&bytes).is_err());
+    assert_eq!(Block::decode(ReadingForm::Open, &bytes), Err(error));
     let error = DecodeError::BlockTooLong {
         found: 131_073,
         max: 131_072,
     };
-    assert_eq!(Block::decode(&[0; 131_073]), Err(error));
+    assert_eq!(Block::decode(ReadingForm::Open, &[0; 131_073]), Err(error));
 }
 
 proptest! {
     #[test]
-    fn blocks_round_trip_through_bytes(header: [u8; 93], numbers: Vec<u8>, junk: u8, cut: usize) {
+    fn blocks_round_trip_through_bytes(header: [u8; 93], numbers: Vec<u8>, junk: u8, cut: usize, sealed: bool) {
         let header = Header::decode(&header).expect("93 bytes");
-        let readings = numbers.iter().map(|n| Reading::decode(&[*n; 114]).expect("114 bytes")).collect();
+        let form = if sealed { ReadingForm::Sealed } else { ReadingForm::Open };
+        let reading = |n: &u8| Reading::decode(form, &vec![*n; form.reading_len()]);
+        let readings = numbers.iter().map(|n| reading(n).expect("its length")).collect();
         let block = Block { header, readings };
         let mut bytes = block.encode();
         prop_assert_eq!(bytes.len(), block.encoded_len());
-        prop_assert_eq!(Block::decode(&bytes), Ok(block.clone()));
+        prop_assert_eq!(Block::decode(form, &bytes), Ok(block.clone()));
         prop_assert_eq!(borsh::to_vec(&block).ok(), Some(bytes.clone()));
-        prop_assert_eq!(borsh::from_slice::<Block>(&bytes).ok(), Some(block.clone()));
-        prop_assert!(Block::decode(&bytes[..cut % bytes.len()]).is_err());
+        prop_assert!(Block::decode(form, &bytes[..cut % bytes.len()]).is_err());
         bytes.push(junk);
-        prop_assert!(Block::decode(&bytes).is_err());
+        prop_assert!(Block::decode(form, &bytes).is_err());
     }
 
     #[test]
     fn random_bytes_never_panic(bytes: Vec<u8>) {
-        let decoded = Block::decode(&bytes);
+        let decoded = Block::decode(ReadingForm::Open, &bytes);
         prop_assert!(decoded.is_err() || decoded.is_ok_and(|block| block.encode() == bytes));
     }
 }

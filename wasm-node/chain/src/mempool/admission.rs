@@ -3,7 +3,7 @@
 use super::{pool::Mempool, queue::Queue};
 use crate::{hash::ReadingId, key::Author, reading::Reading, time::MonotonicMillis};
 
-/// Maximum number of waiting readings: 1.9 MB.
+/// Maximum number of waiting readings: 2.2 MB.
 pub const MAX_READINGS: usize = 16_384;
 /// Maximum number of waiting readings of one author.
 pub const MAX_PER_AUTHOR: usize = 1_024;

@@ -2,11 +2,14 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use super::{pool::Mempool, queue::PoolEntry};
-use crate::{hash::ReadingId, key::Author, reading::Reading, time::MonotonicMillis};
-
-/// Maximum number of this peer's own readings that a block template takes before all others.
-pub const MAX_OWN_FIRST: usize = 128;
+use super::{
+    pool::Mempool,
+    queue::{PoolEntry, Queue},
+};
+use crate::{
+    block::MAX_AUTHOR_READINGS, hash::ReadingId, key::Author, reading::Reading,
+    time::MonotonicMillis,
+};
 
 /// An entry of the listing by which two peers compare their mempools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,32 +51,24 @@ impl Mempool {
             .map(|(since, _)| *since)
     }
 
-    /// The readings for the next block: up to [`MAX_OWN_FIRST`] of this peer's own, then round robin, one reading an
-    /// author, ordered by arrival.
+    /// The readings for the next block, at most [`MAX_AUTHOR_READINGS`] of an author: first this peer's own, then round
+    /// robin, one reading an author, ordered by arrival.
     #[must_use]
     pub fn template(&self, limit: usize) -> Vec<Reading> {
-        let mut readings: Vec<Reading> = Vec::new();
-        let mut own_left = None;
-        if let Some(queue) = self.queues.get(&self.own) {
-            let mut minable = queue.minable();
-            readings.extend(
-                minable
-                    .by_ref()
-                    .take(MAX_OWN_FIRST.min(limit))
-                    .map(|waiting| waiting.reading),
-            );
-            own_left = Some(minable);
-        }
+        let own = self.queues.get(&self.own);
+        let own = own.into_iter().flat_map(Queue::minable);
+        let own = own.take(MAX_AUTHOR_READINGS.min(limit));
+        let mut readings: Vec<Reading> = own.map(|waiting| waiting.reading).collect();
         let mut turns: Vec<_> = self
             .heads
             .iter()
             .filter(|(_, author)| *author != self.own)
             .filter_map(|(_, author)| self.queues.get(author))
-            .map(|queue| Box::new(queue.minable()) as Box<dyn Iterator<Item = &PoolEntry>>)
+            .map(|queue| {
+                let minable = queue.minable().take(MAX_AUTHOR_READINGS);
+                Box::new(minable) as Box<dyn Iterator<Item = &PoolEntry>>
+            })
             .collect();
-        if let Some(minable) = own_left {
-            turns.push(Box::new(minable));
-        }
         while !turns.is_empty() && readings.len() < limit {
             turns.retain_mut(|turn| match turn.next() {
                 Some(waiting) if readings.len() < limit => {

@@ -13,6 +13,10 @@ fn reading(seed: u8, seq: u64) -> Reading {
     SecretKey::from_seed([seed; 32]).sign(ROOM, seq, time, Bpm::MIN)
 }
 
+fn content(time: UnixMillis, bpm: u16) -> Content {
+    Content::Open { time, bpm }
+}
+
 #[test]
 fn signed_reading_is_valid_in_its_room_only() {
     let reading = reading(1, 0);
@@ -45,15 +49,14 @@ fn fields_are_checked_before_the_signature() {
     let late = UnixMillis::new(8_640_000_000_000_001);
     let mut bad = Reading {
         author: Author::new([0xff; 32]),
-        time: late,
-        bpm: 401,
+        content: content(late, 401),
         ..good
     };
     assert_eq!(
         bad.verify(ROOM),
         Err(ReadingError::Bpm(BpmError::TooHigh { found: 401 }))
     );
-    bad.bpm = 400;
+    bad.content = content(late, 400);
     assert_eq!(
         bad.verify(ROOM),
         Err(ReadingError::Time {
@@ -61,7 +64,7 @@ fn fields_are_checked_before_the_signature() {
             max: MAX_READING_TIME
         })
     );
-    bad.time = MAX_READING_TIME;
+    bad.content = content(MAX_READING_TIME, 400);
     assert_eq!(
         bad.verify(ROOM),
         Err(ReadingError::AuthorNotCanonical { author: bad.author })
@@ -88,7 +91,7 @@ fn batch_reports_the_first_invalid_reading() {
         .map(|seq| reading(1 + (seq % 3) as u8, seq))
         .collect();
     assert_eq!(verify_batch(ROOM, &readings, &mut rng), Ok(()));
-    readings[6].bpm = 0;
+    readings[6].content = content(UnixMillis::new(0), 0);
     let source = ReadingError::Bpm(BpmError::TooLow { found: 0 });
     assert_eq!(
         verify_batch(ROOM, &readings, &mut rng),
@@ -97,7 +100,7 @@ fn batch_reports_the_first_invalid_reading() {
             source
         })
     );
-    readings[4].bpm += 1;
+    readings[4].content = content(UnixMillis::new(0), 72);
     let source = readings[4].verify(ROOM).expect_err("it was altered");
     assert_eq!(
         verify_batch(ROOM, &readings, &mut rng),
@@ -109,24 +112,53 @@ fn batch_reports_the_first_invalid_reading() {
     assert_eq!(verify_batch(ROOM, [], &mut rng), Ok(()));
 }
 
+/// A reading of the form, by the author with this seed.
+fn any(form: ReadingForm, seed: u8, seq: u64) -> Reading {
+    let key = SecretKey::from_seed([seed; 32]);
+    match form {
+        ReadingForm::Open => reading(seed, seq),
+        ReadingForm::Sealed => {
+            let sealed = crate::content::SealedContent::new([seed; 26]);
+            key.sign_content(ROOM, seq, Content::Sealed(sealed))
+        }
+    }
+}
+
+fn form() -> impl Strategy<Value = ReadingForm> {
+    prop_oneof![Just(ReadingForm::Open), Just(ReadingForm::Sealed)]
+}
+
+#[test]
+fn no_rule_depends_on_what_is_sealed() {
+    let sealed = any(ReadingForm::Sealed, 1, 0);
+    assert_eq!(
+        (sealed.check_fields(), sealed.verify(ROOM)),
+        (Ok(()), Ok(()))
+    );
+}
+
 proptest! {
     #[test]
-    fn only_114_bytes_decode_as_a_reading(bytes: [u8; 57], more: [u8; 57], cut in 0_usize..130) {
+    fn only_the_length_of_the_form_decodes(bytes: [u8; 65], more: [u8; 65], cut in 0_usize..150, form in form()) {
+        let expected = form.reading_len();
+        prop_assert!([114, 130].contains(&expected));
         let mut all = [bytes, more].concat();
-        let reading = Reading::decode(&all).expect("114 bytes");
+        all.truncate(expected);
+        let reading = Reading::decode(form, &all).expect("as many bytes as expected");
+        prop_assert_eq!(reading.encoded_len(), expected);
         prop_assert_eq!(&reading.to_bytes()[..], &all[..]);
         all.resize(cut, 0);
-        if cut != Reading::LEN {
-            let error = DecodeError::Length { what: "reading", expected: 114, found: cut };
-            prop_assert_eq!(Reading::decode(&all), Err(error));
+        if cut != expected {
+            let error = DecodeError::Length { what: "reading", expected, found: cut };
+            prop_assert_eq!(Reading::decode(form, &all), Err(error));
         }
     }
 
     #[test]
-    fn flipping_any_bit_invalidates_a_reading(bit in 0_usize..Reading::LEN * 8) {
-        let mut bytes = reading(1, 3).to_bytes();
+    fn flipping_any_bit_invalidates_a_reading(bit in 0_usize..114 * 8, form in form()) {
+        let mut bytes = any(form, 1, 3).to_bytes().to_vec();
         bytes[bit / 8] ^= 1 << (bit % 8);
-        let altered = Reading::decode(&bytes).expect("114 bytes");
+        let altered = Reading::decode(form, &bytes).expect("as many bytes as before");
         prop_assert!(altered.verify(ROOM).is_err());
     }
 }

@@ -76,11 +76,16 @@ fn parameters_are_bounded() {
 
 #[test]
 fn bytes_are_the_borsh_encoding() {
-    let params = RoomParams::new(name("caf\u{e9}"), 9, 1234).expect("in bounds");
-    assert_eq!(
-        Ok(params.to_bytes()),
-        borsh::to_vec(&params).map_err(|_| ())
-    );
+    for kind in [
+        name("caf\u{e9}").into(),
+        RoomKind::from(&RoomKey::new([3; 32])),
+    ] {
+        let params = RoomParams::new(kind, 9, 1234).expect("in bounds");
+        assert_eq!(
+            Ok(params.to_bytes()),
+            borsh::to_vec(&params).map_err(|_| ())
+        );
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use curve25519_dalek::{
 };
 use heartchain_chain::{
     bpm::Bpm,
+    content::Content,
     hash::RoomId,
     key::{Author, SecretKey, Signature},
     reading::{BatchError, Reading, ReadingError, verify_batch},
@@ -59,12 +60,16 @@ fn scalar(word: &str) -> Scalar {
     Scalar::from_bytes_mod_order_wide(&Sha512::digest(word).into())
 }
 
+fn content(bpm: u16) -> Content {
+    let time = UnixMillis::new(1_700_000_000_000);
+    Content::Open { time, bpm }
+}
+
 fn unsigned(author: [u8; 32]) -> Reading {
     Reading {
         author: Author::new(author),
         seq: 0,
-        time: UnixMillis::new(1_700_000_000_000),
-        bpm: 72,
+        content: content(72),
         signature: Signature::new([0; 64]),
     }
 }
@@ -209,7 +214,10 @@ pub(crate) fn cases() -> Vec<Case> {
     );
     add(
         "another bpm".into(),
-        Reading { bpm: 73, ..honest },
+        Reading {
+            content: content(73),
+            ..honest
+        },
         Verdict::Signature,
     );
     add(

@@ -1,12 +1,13 @@
 //! The bounds of the mempool, each tested at the bound, and the order of its templates and listings.
 
 use heartchain_chain::{
+    block::MAX_AUTHOR_READINGS,
     bpm::Bpm,
+    content::Content,
     key::{Author, SecretKey},
     mempool::{
         DISPLACED_BLOCKS, MAX_AHEAD, MAX_DISPLACED, MAX_NEWCOMER_GAPS, MAX_NEWCOMER_READINGS,
-        MAX_OWN_FIRST, MAX_PER_AUTHOR, MAX_PER_NEWCOMER, MAX_READINGS, Mempool, MempoolError,
-        STALE_GAP_MS,
+        MAX_PER_AUTHOR, MAX_PER_NEWCOMER, MAX_READINGS, Mempool, MempoolError, STALE_GAP_MS,
     },
     reading::Reading,
     time::MonotonicMillis,
@@ -191,7 +192,7 @@ fn second_reading_with_a_seq_is_an_equivocation() {
     let mut mempool = empty();
     assert_eq!(put(&mut mempool, 1, 0, 0), Ok(()));
     let mut other = unsigned(1, 0);
-    other.bpm = 99;
+    other.content = Content::open(NOW, Bpm::MAX);
     let first = unsigned(1, 0).id(room().id());
     assert_eq!(
         mempool.insert(&other, other.id(room().id()), 0, ARRIVAL),
@@ -258,33 +259,31 @@ fn template_takes_own_first_then_round_robin() {
                 .expect("admitted");
         }
     }
-    for seq in 0..MAX_OWN_FIRST as u64 + 2 {
+    for seq in 0..MAX_AUTHOR_READINGS as u64 + 2 {
         put(&mut mempool, OWN, seq, 0).expect("admitted");
     }
     let template: Vec<Reading> = mempool.template(1_024);
-    let own: Vec<Reading> = (0..MAX_OWN_FIRST as u64)
+    let own: Vec<Reading> = (0..MAX_AUTHOR_READINGS as u64)
         .map(|seq| unsigned(OWN, seq))
         .collect();
-    assert_eq!(template[..MAX_OWN_FIRST], own);
+    assert_eq!(template[..MAX_AUTHOR_READINGS], own);
     let rest = [
         (2, 0),
         (3, 0),
         (1, 0),
-        (OWN, 128),
         (2, 1),
         (3, 1),
         (1, 1),
-        (OWN, 129),
         (2, 2),
         (3, 2),
         (1, 2),
     ];
     assert_eq!(
-        template[MAX_OWN_FIRST..],
+        template[MAX_AUTHOR_READINGS..],
         rest.map(|(author, seq)| unsigned(author, seq))
     );
     assert_eq!(
-        mempool.template(MAX_OWN_FIRST + 2)[MAX_OWN_FIRST..],
+        mempool.template(MAX_AUTHOR_READINGS + 2)[MAX_AUTHOR_READINGS..],
         [unsigned(2, 0), unsigned(3, 0)]
     );
 }
@@ -308,7 +307,7 @@ fn reading_behind_a_gap_is_kept_but_not_mined() {
 fn displaced_reading_returns_or_expires() {
     let author = unsigned(1, 0).author;
     let mut other = unsigned(1, 0);
-    other.bpm = 99;
+    other.content = Content::open(NOW, Bpm::MAX);
     let prefix = IdPrefix::from(&other.id(room().id()));
     let mut mempool = empty();
     put(&mut mempool, 1, 0, 0).expect("admitted");
@@ -358,7 +357,7 @@ fn displaced_readings_are_bounded() {
     // A displaced reading from the mempool is stored nowhere else, so the one displaced longest ago is dropped for it.
     put(&mut mempool, many, 0, 0).expect("admitted");
     let mut other = one_more;
-    other.bpm = 99;
+    other.content = Content::open(NOW, Bpm::MAX);
     let prefix = IdPrefix::from(&other.id(room().id()));
     assert_eq!(
         mempool.on_connected(&one_more.author, 0, prefix, u64::from(many)),

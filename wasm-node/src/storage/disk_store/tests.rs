@@ -15,7 +15,7 @@ async fn indexed_db_passes_the_suite() {
     let mut stores = 0;
     suite::check(async || {
         stores += 1;
-        IndexedDb::open_empty(&format!("suite {stores}"), suite::room().id()).await
+        IndexedDb::open_empty(&format!("suite {stores}"), &suite::room()).await
     })
     .await;
 }
@@ -57,7 +57,7 @@ fn notes(watch: &Function) -> Option<String> {
 #[test]
 async fn one_segment_is_in_memory_at_a_time() {
     let name = "one at a time";
-    let mut store = IndexedDb::open_empty(name, suite::room().id()).await;
+    let mut store = IndexedDb::open_empty(name, &suite::room()).await;
     let blocks = suite::branch(1, 3 * MAX_SEGMENT_BLOCKS as u64, 1);
     suite::write(&mut store, blocks.iter().cloned().map(suite::put).collect()).await;
     assert!(store.rows.is_empty());
@@ -88,7 +88,7 @@ async fn blocks_leave_space_for_own_readings() {
     // One eighth is reserved for own readings, another one for protected blocks.
     let (quota, reserved) = (800_000, 200_000);
     let small = FaultInjector::small_disk(0, quota);
-    let mut store = IndexedDb::open_empty("room", suite::room().id()).await;
+    let mut store = IndexedDb::open_empty("room", &suite::room()).await;
     store.health.refresh_estimate(true).await;
     let mut written = 0;
     let mut full = None;
@@ -151,7 +151,7 @@ fn entry() -> StoreOperation {
 #[test]
 async fn written_reading_does_not_hide_full_disk() {
     let _small = FaultInjector::small_disk(800_000, 800_000);
-    let store = IndexedDb::open_empty("no room", suite::room().id()).await;
+    let store = IndexedDb::open_empty("no room", &suite::room()).await;
     let health = store.health.clone();
     health.refresh_estimate(true).await;
     let (mut queue, mut answers) = Queue::new(store, health.clone());
@@ -188,7 +188,7 @@ async fn written_reading_does_not_hide_full_disk() {
 #[test]
 async fn unreadable_segment_fails_the_whole_batch() {
     let name = "one illegible";
-    let mut store = IndexedDb::open_empty(name, suite::room().id()).await;
+    let mut store = IndexedDb::open_empty(name, &suite::room()).await;
     let blocks = suite::branch(1, 2 * MAX_SEGMENT_BLOCKS as u64, 1);
     suite::write(&mut store, blocks.iter().cloned().map(suite::put).collect()).await;
     let gone = [7, 300].map(|at| blocks[at].0);

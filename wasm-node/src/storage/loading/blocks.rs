@@ -59,7 +59,7 @@ impl IndexedDb {
             let key = records::number_key(first.into());
             let segment = self.readable_record(SEGMENTS, key).await?;
             let segment = segment
-                .map(|value| Segment::scan_blocks(&value))
+                .map(|value| Segment::scan_blocks(self.room.form(), &value))
                 .unwrap_or_default();
             count = count.max(segment.len());
             let segment = segment.into_iter();
@@ -154,12 +154,13 @@ impl IndexedDb {
         rows: &[(u64, BlockHash)],
         emit: &mut impl FnMut(Vec<StoredBlock>),
     ) -> Result<(), StoreError> {
+        let form = self.room.form();
         for part in rows.chunks(LOADED_BLOCKS as usize) {
             let values = self.row_records(part).await?;
             let mut blocks = Vec::with_capacity(part.len());
             let mut bad = Vec::new();
             for ((index, hash), value) in part.iter().zip(values) {
-                if let Some(block) = value.as_ref().and_then(read_block) {
+                if let Some(block) = value.as_ref().and_then(|value| read_block(form, value)) {
                     blocks.push(StoredBlock::Full(*hash, block));
                     continue;
                 }

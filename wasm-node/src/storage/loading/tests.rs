@@ -12,7 +12,7 @@ use crate::storage::{
 
 /// A store with these young blocks, each in a record of its own.
 async fn with(name: &str, blocks: &[(BlockHash, Block)]) -> IndexedDb {
-    let mut store = IndexedDb::open_empty(name, suite::room().id()).await;
+    let mut store = IndexedDb::open_empty(name, &suite::room()).await;
     let puts = blocks.iter().cloned().map(suite::put).collect();
     suite::write(&mut store, puts).await;
     store
@@ -20,7 +20,7 @@ async fn with(name: &str, blocks: &[(BlockHash, Block)]) -> IndexedDb {
 
 /// Opens the database again. Returns the heights of the loaded blocks, and the number of damaged records.
 async fn start(name: &str) -> (Vec<u64>, usize) {
-    let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
+    let opened = IndexedDb::open(name, &suite::room(), Health::new(Ok(0))).await;
     let mut store = opened.expect("it opens");
     let mut all = Vec::new();
     let loaded = store.load_blocks(false, |blocks| all.extend(blocks)).await;
@@ -69,7 +69,7 @@ async fn undecodable_block_is_deleted() {
 
 /// A store with this first key, of which these copies are corrupt.
 async fn first_key(name: &str, seed: [u8; 32], corrupt: &[&str]) -> IndexedDb {
-    let store = IndexedDb::open_empty(name, suite::room().id()).await;
+    let store = IndexedDb::open_empty(name, &suite::room()).await;
     store.put_first_key(&seed).await.expect("there is room");
     for name in corrupt {
         corrupt_record(&store, META, &(*name).into()).await;
@@ -128,7 +128,7 @@ async fn after(name: &str, damage: impl AsyncFnOnce(&IndexedDb)) -> Loaded {
     let store = recorded(name, 20).await;
     damage(&store).await;
     drop(store);
-    let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
+    let opened = IndexedDb::open(name, &suite::room(), Health::new(Ok(0))).await;
     let store = opened.expect("it opens");
     let loaded = store.load().await.expect("it can be loaded");
     // The first load has restored the data.
@@ -197,7 +197,7 @@ async fn entries_lost_in_both_copies_are_counted() {
     let storage = storage.expect("a browser");
     let page = format!("{name}/journal/0");
     storage.set_item(&page, "damaged").expect("room");
-    let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
+    let opened = IndexedDb::open(name, &suite::room(), Health::new(Ok(0))).await;
     let loaded = opened.expect("it opens").load().await.expect("it loads");
     assert_eq!((loaded.journal.len(), loaded.journal_len), (0, Some(20)));
     assert_eq!(loaded.loss, Some(Loss { saved: 0, lost: 20 }));
@@ -213,7 +213,7 @@ async fn other_key_in_mirror_is_never_overwritten() {
         .expect("a request")
         .await
         .expect("gone");
-    let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
+    let opened = IndexedDb::open(name, &suite::room(), Health::new(Ok(0))).await;
     let store = opened.expect("it opens");
     store.put_first_key(&[9; 32]).await.expect("there is room");
     assert_eq!(crate::storage::mirror::read(name).first_key, Some([7; 32]));
@@ -265,7 +265,7 @@ async fn older_databases_keep_all_their_data() {
         let name = format!("loading version {version}");
         filled_by_version(&name, version).await;
         for _ in 0..2 {
-            let opened = IndexedDb::open(&name, suite::room().id(), Health::new(Ok(0))).await;
+            let opened = IndexedDb::open(&name, &suite::room(), Health::new(Ok(0))).await;
             let mut store = opened.expect("it opens");
             let loaded = store.load().await.expect("it loads");
             assert_eq!(loaded.first_key, Some([7; 32]));
@@ -301,7 +301,7 @@ async fn interrupted_migration_changes_nothing() {
     let factory = idb::Factory::new().expect("a browser");
     let opened = schema::open_with_timeout(&factory, name, BROKEN, OPEN_TIMEOUT).await;
     assert!(opened.is_err());
-    let opened = IndexedDb::open(name, suite::room().id(), Health::new(Ok(0))).await;
+    let opened = IndexedDb::open(name, &suite::room(), Health::new(Ok(0))).await;
     let loaded = opened.expect("it opens").load().await.expect("it loads");
     assert_eq!((loaded.journal.len(), loaded.first_key), (4, Some([7; 32])));
 }

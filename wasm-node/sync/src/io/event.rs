@@ -110,6 +110,9 @@ pub enum RecordError {
         /// How many calls may wait.
         limit: usize,
     },
+    /// The room is private, and this peer does not have its key.
+    #[error("this tab does not have the key of the room: open the room with its complete link")]
+    NoKey,
 }
 
 /// Why readings of another tab were not adopted. The caller still has them.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use heartchain_chain::{
     block::Block,
     bpm::Bpm,
-    hash::{BlockHash, ReadingId},
+    hash::{BlockHash, IdPrefix, ReadingId},
     reading::Reading,
     time::UnixMillis,
 };
@@ -58,4 +58,7 @@ pub struct JournalEntry {
     /// The position of the earlier entry that this one replaces. The entry was signed again because another
     /// reading has its sequence number. `None` for an entry that was recorded here.
     pub replaces: Option<u64>,
+    /// The prefix of the reading's ID, in a private room: to compute it again, the reading would have to be sealed again.
+    /// `None` in an open room, and where it is not known.
+    pub prefix: Option<IdPrefix>,
 }

@@ -168,7 +168,7 @@ impl<P: Copy + Ord + Debug> Answers<P> {
                 // Read no more than fits into the answer, but always the first body.
                 let first = len == 0;
                 let readings = ctx.tree.body_len(hash);
-                len += readings.map_or(0, |readings| readings * Reading::LEN);
+                len += readings.map_or(0, |readings| readings * reading_len(ctx));
                 readings.is_some() && (first || len <= MAX_BODIES_LEN)
             })
             .copied();
@@ -213,7 +213,7 @@ impl<P: Copy + Ord + Debug> Answers<P> {
             .take_while(|body| {
                 len += 5 + body
                     .as_ref()
-                    .map_or(0, |readings| readings.len() * Reading::LEN);
+                    .map_or(0, |readings| readings.len() * reading_len(ctx));
                 len <= MAX_BODIES_LEN
             })
             .count();
@@ -240,6 +240,11 @@ impl<P: Copy + Ord + Debug> Answers<P> {
     }
 }
 
+/// The encoded length of a reading in this room, in bytes.
+const fn reading_len<P>(ctx: &Context<P>) -> usize {
+    ctx.tree.room().form().reading_len()
+}
+
 /// Estimates how many bytes the answer has, before doing any work for it: a refused request must cost nothing.
 fn estimate<P>(ctx: &Context<P>, request: &Request) -> u64 {
     let rows = |many: usize, len: usize| (many * len) as u64;
@@ -248,7 +253,7 @@ fn estimate<P>(ctx: &Context<P>, request: &Request) -> u64 {
         Request::Status(_) | Request::Bodies { .. } => 0,
         Request::Headers { .. } => rows(MAX_HEADERS, Header::LEN),
         Request::MempoolIds { .. } => rows(ctx.mempool.len().min(MAX_IDS), ID_ROW_LEN),
-        Request::Readings { ids } => rows(ids.len(), Reading::LEN),
+        Request::Readings { ids } => rows(ids.len(), reading_len(ctx)),
     };
     body.saturating_add(ANSWER_OVERHEAD)
 }

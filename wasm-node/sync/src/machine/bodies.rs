@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use heartchain_chain::{
+    content::ReadingForm,
     hash::BlockHash,
     reading::Reading,
     time::MonotonicMillis,
@@ -27,8 +28,8 @@ use crate::{
 /// headers of a better branch, claims less work than the branch has, turn.
 type BodyPriority = (bool, u32, bool, bool, u64);
 
-/// Upper bound of the readings in one answer.
-const MAX_ANSWER_READINGS: usize = MAX_BODIES_LEN / Reading::LEN;
+/// Upper bound of the readings in one answer. Those of open rooms are the shortest.
+const MAX_ANSWER_READINGS: usize = MAX_BODIES_LEN / ReadingForm::Open.reading_len();
 
 /// The bodies of the branch being fetched.
 #[derive(Clone, Debug)]

@@ -16,8 +16,8 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 
 use super::{
-    clock::Clock, follow_up::FollowUp, lost_bodies::LostBodies, peers::Peers,
-    requests::RequestKind, writes::Writes,
+    clock::Clock, follow_up::FollowUp, identity::OwnIdentity, lost_bodies::LostBodies,
+    peers::Peers, requests::RequestKind, writes::Writes,
 };
 use crate::{
     config::{Config, Millis},
@@ -36,6 +36,8 @@ pub(crate) struct Context<P> {
     pub(crate) peers: Peers<P>,
     pub(crate) writes: Writes,
     pub(crate) lost_bodies: LostBodies,
+    /// `None` in a machine whose driver gives it no ID.
+    pub(super) identity: Option<OwnIdentity<P>>,
     /// Changes whenever headers or bodies joined or left the tree.
     tree_revision: u64,
     last_id: u64,
@@ -55,6 +57,7 @@ impl<P: Copy + Ord + Debug> Context<P> {
             peers: Peers::new(),
             writes: Writes::default(),
             lost_bodies: LostBodies::default(),
+            identity: None,
             tree_revision: 0,
             last_id: 0,
             outputs: Vec::new(),
@@ -202,7 +205,15 @@ impl<P: Copy + Ord + Debug> Context<P> {
             index: tip.index,
             total_work: tip.total_work,
             now: self.clock.wall(),
+            binding: self.own_binding(),
         }
+    }
+
+    /// Whether unconfirmed readings with this content are kept, forwarded and mined. A member of a private room keeps only
+    /// what it can read. No peer is blamed for others: only members can tell them apart.
+    pub(super) fn is_readable(&self, reading: &Reading) -> bool {
+        let room = self.tree.room();
+        !room.is_member() || room.open(reading).is_ok()
     }
 
     /// Puts a reading of a verified body back into the mempool. Returns `false` if there is no room for it now.

@@ -115,6 +115,9 @@ impl<P: Copy + Ord + Debug> Gossip<P> {
         if let Err(error) = reading.verify(room) {
             return reject(ctx, from, id, DisconnectReason::BadReading(error));
         }
+        if !ctx.is_readable(reading) {
+            return verdict(ctx, from, id, Verdict::Ignore);
+        }
         match ctx.mempool.insert(reading, reading_id, next, now) {
             Ok(()) => {
                 let forward = self.forwards.take(&reading.author, next == 0, now);
@@ -244,7 +247,9 @@ fn insert<P: Copy + Ord + Debug>(
     if ctx.tree.block(hash).is_some_and(|info| info.has_body) {
         // The block lost to a rival. Its readings may still be new.
         for reading in readings {
-            ctx.return_to_mempool(reading);
+            if ctx.is_readable(reading) {
+                ctx.return_to_mempool(reading);
+            }
         }
     }
     ctx.prune_if_over_limit();

@@ -159,6 +159,9 @@ fn import_readings<P: Copy + Ord + Debug>(
     verify_batch(room, readings, &mut ctx.rng)?;
     for reading in readings {
         imported.readings += 1;
+        if !ctx.is_readable(reading) {
+            continue;
+        }
         let next = ctx.tree.next_seq(&reading.author);
         let id = reading.id(room);
         // The mempool has no room for it. It is left to other peers, as with readings that peers send.

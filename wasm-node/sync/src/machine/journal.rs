@@ -9,15 +9,16 @@ use alloc::{
 
 use heartchain_chain::{
     bpm::Bpm,
-    hash::RoomId,
+    content::{Measurement, ReadingForm},
     key::{Author, SecretKey},
+    room::Room,
     time::UnixMillis,
     tree::{IdPrefix, Switch},
 };
 use litemap::LiteMap;
 
 use super::{
-    journal_entry::{Entry, ForeignReading, KeyEra, entry_matches, entry_reading_id},
+    journal_entry::{ForeignReading, KeyEra, entry_matches, entry_reading_id},
     own_heights::OwnReadingHeights,
 };
 use crate::io::JournalEntry;
@@ -54,6 +55,8 @@ pub(crate) struct Journal {
     heights: OwnReadingHeights,
     /// Whether the mempool may lack some of our readings.
     refill_requested: bool,
+    /// Whether prefixes are stored, because the room is private.
+    keeps_prefixes: bool,
 }
 
 impl Journal {
@@ -79,6 +82,7 @@ impl Journal {
             foreign: None,
             heights,
             refill_requested: false,
+            keeps_prefixes: false,
         }
     }
 
@@ -98,7 +102,7 @@ impl Journal {
     }
 
     /// The key that signs now.
-    pub(super) const fn key(&self) -> &SecretKey {
+    pub(crate) const fn key(&self) -> &SecretKey {
         &self.current.key
     }
 
@@ -130,9 +134,9 @@ impl Journal {
     }
 
     /// The entry at this position, unless it is lost.
-    pub(crate) fn entry(&self, position: u64) -> Option<Entry> {
+    pub(crate) fn entry(&self, position: u64) -> Option<Measurement> {
         let row = self.row(position)?;
-        Some(Entry {
+        Some(Measurement {
             time: row.time,
             bpm: row.bpm?,
         })
@@ -140,17 +144,18 @@ impl Journal {
 
     /// The entry at this position as it is stored, with the position it replaces.
     pub(crate) fn stored_entry(&self, position: u64) -> Option<JournalEntry> {
-        let Entry { time, bpm } = self.entry(position)?;
+        let Row { time, bpm, prefix } = *self.row(position)?;
         let replaces = self.origins.get(&position).copied();
         Some(JournalEntry {
             time,
-            bpm,
+            bpm: bpm?,
             replaces,
+            prefix: self.keeps_prefixes.then_some(prefix),
         })
     }
 
     /// The entry that the current key signs with this sequence number.
-    pub(super) fn current_entry(&self, seq: u64) -> Option<Entry> {
+    pub(super) fn current_entry(&self, seq: u64) -> Option<Measurement> {
         self.entry(self.current.from.saturating_add(seq))
     }
 
@@ -193,8 +198,8 @@ impl Journal {
             .or_else(|| (at == self.retired.len()).then_some(&self.current))
     }
 
-    /// Appends an entry, signed by the current key.
-    pub(crate) fn push(&mut self, room: RoomId, entry: JournalEntry) {
+    /// Appends an entry, signed by the current key. If the room's key is not known, the entry counts as lost.
+    pub(crate) fn push(&mut self, room: &Room, entry: JournalEntry) {
         let position = self.len();
         if let Some(replaced) = entry.replaces {
             let origin = self.origins.get(&replaced).copied().unwrap_or(replaced);
@@ -205,12 +210,22 @@ impl Journal {
                 self.contested.remove(&earlier);
             }
         }
-        let JournalEntry { time, bpm, .. } = entry;
-        let id = entry_reading_id(room, self.author(), self.next_seq(), Entry { time, bpm });
+        let JournalEntry {
+            time, bpm, prefix, ..
+        } = entry;
+        let computed = || {
+            let measured = Measurement { time, bpm };
+            let id = entry_reading_id(room, self.author(), self.next_seq(), measured)?;
+            Some(IdPrefix::from(&id))
+        };
+        let Some(prefix) = prefix.or_else(computed) else {
+            return self.push_lost();
+        };
+        self.keeps_prefixes = room.form() == ReadingForm::Sealed;
         self.push_row(Row {
             time,
             bpm: Some(bpm),
-            prefix: IdPrefix::from(&id),
+            prefix,
         });
     }
 

@@ -1,22 +1,16 @@
 //! Entries of the journal and the keys that sign them.
 
 use heartchain_chain::{
-    bpm::Bpm,
-    hash::{ReadingId, RoomId},
+    content::{Measurement, ReadingForm},
+    hash::ReadingId,
     key::{Author, SecretKey, Signature},
     reading::Reading,
-    time::{MonotonicMillis, UnixMillis},
+    room::Room,
+    time::MonotonicMillis,
     tree::IdPrefix,
 };
 
 use crate::config::FOREIGN_PATIENCE;
-
-/// A recorded heart rate, with its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) time: UnixMillis,
-    pub(crate) bpm: Bpm,
-}
 
 /// The range of positions that one key signs.
 #[derive(Clone, Debug)]
@@ -44,16 +38,36 @@ impl ForeignReading {
     }
 }
 
-/// The ID of the reading for an author's entry with this sequence number, without the cost of signing it.
-pub(crate) fn entry_reading_id(room: RoomId, author: Author, seq: u64, entry: Entry) -> ReadingId {
+/// The ID of the reading for an author's entry with this sequence number, without the cost of signing it. `None` if the
+/// room is private and its key is not known.
+pub(crate) fn entry_reading_id(
+    room: &Room,
+    author: Author,
+    seq: u64,
+    entry: Measurement,
+) -> Option<ReadingId> {
     let unsigned = Reading {
         author,
         seq,
-        time: entry.time,
-        bpm: entry.bpm.get(),
+        content: room.seal(&author, seq, entry)?,
         signature: Signature::new([0; Signature::LEN]),
     };
-    unsigned.id(room)
+    Some(unsigned.id(room.id()))
+}
+
+/// The prefix of that ID, as far as it is kept on disk: only a sealed reading is costly to compute again.
+pub(super) fn kept_prefix(
+    room: &Room,
+    author: Author,
+    seq: u64,
+    entry: Measurement,
+) -> Option<IdPrefix> {
+    match room.form() {
+        ReadingForm::Open => None,
+        ReadingForm::Sealed => {
+            entry_reading_id(room, author, seq, entry).map(|id| IdPrefix::from(&id))
+        }
+    }
 }
 
 /// Whether a linked reading with this prefix belongs to the entry.

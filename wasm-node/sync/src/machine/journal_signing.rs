@@ -2,11 +2,13 @@
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use heartchain_chain::{key::SecretKey, reading::Reading, room::Room};
+use heartchain_chain::{content::Measurement, key::SecretKey, reading::Reading, room::Room};
 
 use crate::io::JournalEntry;
 
 /// Signs the entries of a journal, in order, except for those that a later entry replaces.
+///
+/// Returns nothing if the room is private and its key is not known.
 ///
 /// `first` signs from position 0 on, and each of `keys` from the position given with it.
 #[must_use]
@@ -40,7 +42,8 @@ pub fn sign_journal(
         .filter_map(|(position, entry)| {
             let at = eras.partition_point(|(from, _)| from <= position);
             let (from, key) = eras.get(at.checked_sub(1)?)?;
-            Some(key.sign(room.id(), position - from, entry.time, entry.bpm))
+            let JournalEntry { time, bpm, .. } = *entry;
+            room.sign(key, position - from, Measurement { time, bpm })
         })
         .collect()
 }

@@ -7,13 +7,13 @@
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use heartchain_chain::time::MonotonicMillis;
+use heartchain_chain::{content::Measurement, time::MonotonicMillis};
 use rand_core::Rng;
 
 use super::{
     context::Context,
     journal::Journal,
-    journal_entry::{Entry, ForeignReading, KeyEra},
+    journal_entry::{ForeignReading, KeyEra},
 };
 use crate::{
     config::{
@@ -250,10 +250,11 @@ fn sign_again(entries: Vec<JournalEntry>) -> Option<Resolution> {
 
 /// The entry that replaces the one at this position.
 fn entry_again(journal: &Journal, position: u64) -> Option<JournalEntry> {
-    let Entry { time, bpm } = journal.entry(position)?;
+    let Measurement { time, bpm } = journal.entry(position)?;
     Some(JournalEntry {
         time,
         bpm,
         replaces: Some(position),
+        prefix: None,
     })
 }

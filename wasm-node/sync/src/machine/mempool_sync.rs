@@ -230,6 +230,9 @@ impl<P: Copy + Ord + Debug> MempoolSync<P> {
             return ctx.ban(peer, DisconnectReason::BadReading(error.source));
         }
         for (reading, id) in fitting.iter().zip(ids) {
+            if !ctx.is_readable(reading) {
+                continue;
+            }
             let next = ctx.tree.next_seq(&reading.author);
             match ctx.mempool.insert(reading, id, next, now) {
                 Ok(()) => ctx.emit(Event::Reading(*reading)),

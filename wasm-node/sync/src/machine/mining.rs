@@ -7,7 +7,7 @@ use alloc::{boxed::Box, vec::Vec};
 use core::fmt::Debug;
 
 use heartchain_chain::{
-    block::{Block, MAX_BLOCK_READINGS},
+    block::{Block, max_block_readings},
     hash::BlockHash,
     header::Header,
     mining,
@@ -87,13 +87,14 @@ impl Mining {
         }
     }
 
-    /// Starts, replaces or stops the template. `catching_up` is until when a much longer branch is being fetched.
+    /// Starts, replaces or stops the template. `catching_up` is until when a much longer branch is being fetched. A peer that
+    /// cannot read the room never mines, because it could mine readings that no member can read.
     pub(super) fn poll<P: Copy + Ord + Debug>(
         &mut self,
         ctx: &mut Context<P>,
         catching_up: Option<MonotonicMillis>,
     ) {
-        if !ctx.config.mining {
+        if !ctx.config.mining || !ctx.tree.room().is_member() {
             return;
         }
         let now = ctx.now();
@@ -178,7 +179,9 @@ impl Mining {
     }
 
     fn start<P: Copy + Ord + Debug>(&mut self, ctx: &mut Context<P>, tip: BlockHash) {
-        let readings = ctx.mempool.template(MAX_BLOCK_READINGS);
+        let readings = ctx
+            .mempool
+            .template(max_block_readings(ctx.tree.room().form()));
         if readings.is_empty() {
             return self.stop(ctx);
         }

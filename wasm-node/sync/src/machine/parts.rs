@@ -232,6 +232,9 @@ impl<P: Copy + Ord + Debug> Parts<P> {
             ctx.emit(Event::Peers);
         }
         self.confirmation.mark_shared(&ctx.tree, &status.tip);
+        if ctx.on_binding(peer, status.binding) {
+            ctx.emit(Event::Peers);
+        }
     }
 
     pub(super) fn on_block(&mut self, block: GossipedBlock<P>) {

@@ -8,6 +8,7 @@ use litemap::LiteMap;
 use super::{
     bans::Bans,
     clock::Clock,
+    identity::PeerIdentity,
     requests::{OpenRequest, RequestKind},
 };
 use crate::{
@@ -22,6 +23,7 @@ pub(crate) struct Peer {
     connected_at: MonotonicMillis,
     /// `None` before the first Status, and after a claim that its headers did not support.
     status: Option<StatusMessage>,
+    identity: PeerIdentity,
     /// At most [`MAX_OPEN_REQUESTS`].
     requests: LiteMap<RequestId, OpenRequest>,
 }
@@ -34,6 +36,11 @@ impl Peer {
     /// Its last Status. `None` before the first one, and after a claim that its headers did not support.
     pub(crate) const fn status(&self) -> Option<StatusMessage> {
         self.status
+    }
+
+    /// What it has proved about itself.
+    pub(crate) const fn identity(&self) -> PeerIdentity {
+        self.identity
     }
 
     pub(super) fn has_request_slot(&self) -> bool {
@@ -85,6 +92,7 @@ impl<P: Copy + Ord> Peers<P> {
         let state = Peer {
             connected_at: now,
             status: None,
+            identity: PeerIdentity::default(),
             requests: LiteMap::new(),
         };
         self.table.insert(peer, state);
@@ -145,6 +153,17 @@ impl<P: Copy + Ord> Peers<P> {
         };
         let before = state.status.replace(status);
         before.is_none_or(|before| before.tip != status.tip)
+    }
+
+    /// What a peer has proved about itself, if it is tracked.
+    pub(super) fn identity(&self, peer: &P) -> Option<PeerIdentity> {
+        self.table.get(peer).map(Peer::identity)
+    }
+
+    pub(super) fn set_identity(&mut self, peer: &P, identity: PeerIdentity) {
+        if let Some(state) = self.table.get_mut(peer) {
+            state.identity = identity;
+        }
     }
 
     /// Ignores a peer's claim until the peer repeats it.

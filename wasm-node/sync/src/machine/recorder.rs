@@ -14,9 +14,11 @@ use core::fmt::Debug;
 
 use heartchain_chain::{
     bpm::Bpm,
+    content::Measurement,
     hash::ReadingId,
     key::{Author, SecretKey},
     mempool::MAX_AHEAD,
+    room::Room,
     time::MonotonicMillis,
     tree::Switch,
 };
@@ -24,7 +26,7 @@ use heartchain_chain::{
 use super::{
     context::Context,
     journal::Journal,
-    journal_entry::Entry,
+    journal_entry::kept_prefix,
     key_conflict::{Circumstances, KeyConflict, Resolution, seen_now},
 };
 use crate::{
@@ -102,7 +104,9 @@ impl Recorder {
         ticket: Ticket,
         bpm: Bpm,
     ) {
-        let refused = if self.pending.len() >= MAX_PENDING_RECORDS {
+        let refused = if !ctx.tree.room().is_member() {
+            Some(RecordError::NoKey)
+        } else if self.pending.len() >= MAX_PENDING_RECORDS {
             let limit = MAX_PENDING_RECORDS;
             Some(RecordError::TooMany { limit })
         } else if self.len() >= MAX_JOURNAL {
@@ -151,15 +155,13 @@ impl Recorder {
             .pending
             .drain(..)
             .map(|(ticket, bpm)| {
-                let replaces = None;
-                (
-                    ticket,
-                    JournalEntry {
-                        time,
-                        bpm,
-                        replaces,
-                    },
-                )
+                let entry = JournalEntry {
+                    time,
+                    bpm,
+                    replaces: None,
+                    prefix: None,
+                };
+                (ticket, entry)
             })
             .collect();
         self.retried = false;
@@ -169,9 +171,11 @@ impl Recorder {
     fn write_entries<P: Copy + Ord + Debug>(
         &mut self,
         ctx: &mut Context<P>,
-        entries: Vec<(Ticket, JournalEntry)>,
+        mut entries: Vec<(Ticket, JournalEntry)>,
     ) {
-        let operations = self.put_next(entries.iter().map(|(_, entry)| *entry));
+        let (author, from) = (self.author(), self.journal.current().from);
+        let put = entries.iter_mut().map(|(_, entry)| entry);
+        let operations = self.put_next(ctx.tree.room(), author, from, put);
         let id = ctx.write_strictly(operations);
         self.writing = Some((id, JournalWrite::Entries(entries)));
     }
@@ -181,30 +185,45 @@ impl Recorder {
         &mut self,
         ctx: &mut Context<P>,
         seed: [u8; 32],
-        entries: Vec<JournalEntry>,
+        mut entries: Vec<JournalEntry>,
     ) {
-        let mut operations = alloc::vec![StoreOperation::PutKey(seed, self.journal.len())];
-        operations.extend(self.put_next(entries.iter().copied()));
-        let id = ctx.write_strictly(operations);
         let key = Box::new(SecretKey::from_seed(seed));
+        let from = self.journal.len();
+        let mut operations = alloc::vec![StoreOperation::PutKey(seed, from)];
+        let put = entries.iter_mut();
+        operations.extend(self.put_next(ctx.tree.room(), key.author(), from, put));
+        let id = ctx.write_strictly(operations);
         self.writing = Some((id, JournalWrite::Key(key, entries)));
     }
 
     fn write_again<P: Copy + Ord + Debug>(
         &mut self,
         ctx: &mut Context<P>,
-        entries: Vec<JournalEntry>,
+        mut entries: Vec<JournalEntry>,
     ) {
-        let id = ctx.write_strictly(self.put_next(entries.iter().copied()));
+        let (author, from) = (self.author(), self.journal.current().from);
+        let put = entries.iter_mut();
+        let id = ctx.write_strictly(self.put_next(ctx.tree.room(), author, from, put));
         self.writing = Some((id, JournalWrite::ReSigned(entries)));
     }
 
-    /// How to store these entries at the end of the journal.
-    fn put_next(&self, entries: impl Iterator<Item = JournalEntry>) -> Vec<StoreOperation> {
-        (self.journal.len()..)
-            .zip(entries)
-            .map(|(position, entry)| StoreOperation::PutJournal(position, entry))
-            .collect()
+    /// How to store these entries at the end of the journal, where `author` signs them. Its first position is `from`. In a
+    /// private room, each entry is given the prefix of its reading's ID.
+    fn put_next<'a>(
+        &self,
+        room: &Room,
+        author: Author,
+        from: u64,
+        entries: impl Iterator<Item = &'a mut JournalEntry>,
+    ) -> Vec<StoreOperation> {
+        let mut operations = Vec::new();
+        for (position, entry) in (self.journal.len()..).zip(entries) {
+            let JournalEntry { time, bpm, .. } = *entry;
+            let measured = Measurement { time, bpm };
+            entry.prefix = kept_prefix(room, author, position.saturating_sub(from), measured);
+            operations.push(StoreOperation::PutJournal(position, *entry));
+        }
+        operations
     }
 
     /// Handles the end of a write. Returns whether it was one of the journal.
@@ -219,8 +238,14 @@ impl Recorder {
         match written {
             JournalWrite::Entries(entries) => {
                 for (ticket, entry) in entries {
-                    let (id, seq) = self.publish_next(ctx, entry);
-                    ctx.emit(Event::Recorded { ticket, id, seq });
+                    let reason = RecordError::NoKey;
+                    let failed = Event::RecordFailed { ticket, reason };
+                    let published = self.publish_next(ctx, entry);
+                    ctx.emit(published.map_or(failed, |(id, seq)| Event::Recorded {
+                        ticket,
+                        id,
+                        seq,
+                    }));
                 }
             }
             JournalWrite::Key(key, entries) => {
@@ -270,19 +295,21 @@ impl Recorder {
         true
     }
 
-    /// Appends a stored entry to the journal in memory, then signs and publishes its reading.
+    /// Appends a stored entry to the journal in memory, then signs and publishes its reading. `None` if the room's key is
+    /// not known, without which nothing is recorded.
     fn publish_next<P: Copy + Ord + Debug>(
         &mut self,
         ctx: &mut Context<P>,
         entry: JournalEntry,
-    ) -> (ReadingId, u64) {
-        let room = ctx.room();
+    ) -> Option<(ReadingId, u64)> {
+        let room = ctx.tree.room();
         let seq = self.journal.next_seq();
         self.journal.push(room, entry);
-        let key = self.journal.key();
-        let reading = key.sign(room, seq, entry.time, entry.bpm);
+        let JournalEntry { time, bpm, .. } = entry;
+        let reading = room.sign(self.journal.key(), seq, Measurement { time, bpm })?;
+        let id = reading.id(room.id());
         ctx.output(Output::Publish(GossipItem::Reading(reading)));
-        (reading.id(room), seq)
+        Some((id, seq))
     }
 
     /// A fresh key signs from the next journal entry on.
@@ -294,6 +321,7 @@ impl Recorder {
         let author = key.author();
         let heights = ctx.tree.heights_of(&author);
         let retired = self.journal.retired();
+        ctx.bind(&key);
         self.journal.begin_era(key, heights);
         ctx.mempool.set_own(author);
         let linked = |author: &Author, seq| ctx.tree.best_prefix(author, seq);
@@ -338,7 +366,6 @@ impl Recorder {
 
     /// Offers readings of retired keys that the best branch lacks, up to the mempool's limit per author.
     pub(super) fn refill_retired<P: Copy + Ord + Debug>(&self, ctx: &mut Context<P>) {
-        let room = ctx.room();
         let mut at = 0;
         loop {
             let first = self.journal.unlinked_from(at).next();
@@ -354,13 +381,15 @@ impl Recorder {
             let lacking = self.journal.unlinked_from(from);
             for position in lacking.take_while(|position| *position < until) {
                 let seq = position - era.from;
-                let Some(Entry { time, bpm }) = self.journal.entry(position) else {
+                let Some(entry) = self.journal.entry(position) else {
                     continue;
                 };
                 if ctx.mempool.contains_seq(&era.author, seq) {
                     continue;
                 }
-                let reading = era.key.sign(room, seq, time, bpm);
+                let Some(reading) = ctx.tree.room().sign(&era.key, seq, entry) else {
+                    return;
+                };
                 if !ctx.return_to_mempool(&reading) {
                     break;
                 }
@@ -373,7 +402,6 @@ impl Recorder {
     pub(super) fn refill_current<P: Copy + Ord + Debug>(&self, ctx: &mut Context<P>) {
         let author = self.journal.author();
         let next = ctx.tree.next_seq(&author);
-        let room = ctx.room();
         for seq in next..next.saturating_add(MAX_AHEAD) {
             let Some(entry) = self.journal.current_entry(seq) else {
                 if seq >= self.journal.next_seq() {
@@ -384,8 +412,10 @@ impl Recorder {
             if ctx.mempool.contains_seq(&author, seq) {
                 continue;
             }
-            let reading = self.journal.key().sign(room, seq, entry.time, entry.bpm);
-            let id = reading.id(room);
+            let Some(reading) = ctx.tree.room().sign(self.journal.key(), seq, entry) else {
+                return;
+            };
+            let id = reading.id(ctx.room());
             if ctx
                 .mempool
                 .insert(&reading, id, next, ctx.clock.now())

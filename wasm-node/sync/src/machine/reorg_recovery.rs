@@ -234,7 +234,7 @@ impl ReorgRecovery {
             let body = body.or_else(|| ctx.writes.body(hash).map(<[Reading]>::to_vec));
             let has_body = ctx.tree.block(hash).is_some_and(|info| info.has_body);
             let is_done = match body {
-                Some(readings) => reoffer(ctx, hash, readings) && may_finish,
+                Some(readings) => reoffer(ctx, hash, readings, protected) && may_finish,
                 // Damaged bodies are fetched again, so this block is not done.
                 None => !has_body,
             };
@@ -268,18 +268,22 @@ impl ReorgRecovery {
     }
 }
 
-/// Offers the readings of a block again. Returns whether all of them are final: confirmed, or never to be.
+/// Offers the readings of a block again. Returns whether all of them are final: confirmed, or never to be. What a member
+/// cannot read is offered only if the block was confirmed, because what was confirmed once is never lost.
 fn reoffer<P: Copy + Ord + Debug>(
     ctx: &mut Context<P>,
     hash: &BlockHash,
     readings: Vec<Reading>,
+    was_confirmed: bool,
 ) -> bool {
     let room = ctx.room();
     let mut are_final = true;
     for reading in valid_readings(ctx, hash, readings) {
         if !ctx.is_final(&reading, &reading.id(room)) {
             are_final = false;
-            ctx.return_to_mempool(&reading);
+            if was_confirmed || ctx.is_readable(&reading) {
+                ctx.return_to_mempool(&reading);
+            }
         }
     }
     are_final

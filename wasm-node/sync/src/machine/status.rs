@@ -86,6 +86,7 @@ impl<P: Copy + Ord + Debug> StatusSync<P> {
     }
 
     pub(super) fn poll(&mut self, ctx: &mut Context<P>) {
+        ctx.drop_strangers();
         let now = ctx.now();
         let tip = ctx.tree.tip().hash;
         let announce = self.announce_at().is_some_and(|at| at <= now);
@@ -124,7 +125,8 @@ impl<P: Copy + Ord + Debug> StatusSync<P> {
 
     /// When to ask or to announce next.
     pub(super) fn next_deadline(&self, ctx: &Context<P>) -> Option<MonotonicMillis> {
-        let next = self.announce_at().into_iter().chain(self.ask_at).min();
+        let next = [self.announce_at(), self.ask_at, ctx.strangers_due()];
+        let next = next.into_iter().flatten().min();
         next.filter(|_| !ctx.peers.is_empty())
     }
 }

@@ -2,14 +2,14 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use heartchain_chain::{block::Block, codec::DecodeError, reading::Reading};
+use heartchain_chain::{block::Block, codec::DecodeError, content::ReadingForm, reading::Reading};
 
 /// The gossip topics of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
-    /// `heartchain/1/{room}/readings`: each item is one [`Reading`].
+    /// `heartchain/2/{room}/readings`: each item is one [`Reading`].
     Readings,
-    /// `heartchain/1/{room}/blocks`: each item is one [`Block`].
+    /// `heartchain/2/{room}/blocks`: each item is one [`Block`].
     Blocks,
 }
 
@@ -46,9 +46,9 @@ impl GossipItem {
 
     /// Length of the encoding in bytes.
     #[must_use]
-    pub const fn encoded_len(&self) -> usize {
+    pub fn encoded_len(&self) -> usize {
         match self {
-            Self::Reading(_) => Reading::LEN,
+            Self::Reading(reading) => reading.encoded_len(),
             Self::Block(block) => block.encoded_len(),
         }
     }
@@ -62,16 +62,16 @@ impl GossipItem {
         }
     }
 
-    /// Decodes an item that arrived on `topic`. Bounds are checked before anything is allocated.
+    /// Decodes an item that arrived on `topic`, in a room whose readings have this form. Bounds are checked before anything is allocated.
     ///
     /// # Errors
     /// If the bytes are not what the topic carries, or exceed the limits of a block.
-    pub fn decode(topic: Topic, bytes: &[u8]) -> Result<Self, GossipError> {
+    pub fn decode(topic: Topic, form: ReadingForm, bytes: &[u8]) -> Result<Self, GossipError> {
         match topic {
-            Topic::Readings => Reading::decode(bytes)
+            Topic::Readings => Reading::decode(form, bytes)
                 .map(Self::Reading)
                 .map_err(GossipError::Reading),
-            Topic::Blocks => Block::decode(bytes)
+            Topic::Blocks => Block::decode(form, bytes)
                 .map(|block| Self::Block(Box::new(block)))
                 .map_err(GossipError::Block),
         }

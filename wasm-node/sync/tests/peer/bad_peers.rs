@@ -8,7 +8,7 @@ use heartchain_sync::{
     io::{DisconnectReason, RequestFailure},
     message::{MAX_HEADERS, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, MempoolRow, Response},
 };
-use heartchain_test_support::{Branch, Driver as _, reading, room};
+use heartchain_test_support::{Branch, Driver as _, Tampering as _, reading, room};
 
 use crate::subject::{Subject, is_bodies, is_headers, is_listing, is_readings, is_status};
 
@@ -201,7 +201,7 @@ fn wrong_body_is_banned_though_gossip_had_the_right() {
 fn branch_with_an_invalid_reading_is_marked_invalid() {
     let branch = Branch::of(1, 3);
     let mut forged = reading(2, 1);
-    forged.bpm = 99;
+    forged = forged.with_bpm(99);
     for (bad, words) in [
         (forged, "is not author"),
         (reading(2, 3), "its next on this branch is 1"),

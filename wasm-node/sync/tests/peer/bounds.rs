@@ -10,7 +10,7 @@ use heartchain_sync::{
     io::Verdict,
     message::{MAX_HEADERS, MempoolRow, Request, Response},
 };
-use heartchain_test_support::{Branch, Driver as _, key, reading, room};
+use heartchain_test_support::{Branch, Driver as _, Tampering as _, key, reading, room};
 
 use crate::subject::{Subject, is_headers, is_listing, is_readings, is_status};
 
@@ -251,7 +251,7 @@ fn responses_are_what_honest_peers_expect() {
         .get_mut(&hashes[2])
         .expect("kept")
         .readings[0]
-        .bpm ^= 1;
+        .tamper();
     let answer = subject.handle_request(
         2,
         &Request::Bodies {

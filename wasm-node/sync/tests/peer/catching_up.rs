@@ -8,7 +8,7 @@ use heartchain_sync::{
     config::{BODY_PATIENCE, BODY_RANGE, CATCH_UP_PATIENCE, LATE_BODIES_CHECK_INTERVAL},
     message::{MAX_HEADERS, Request, Response},
 };
-use heartchain_test_support::{Branch, Driver as _, reading};
+use heartchain_test_support::{Branch, Driver as _, Tampering as _, reading};
 
 use crate::subject::{Subject, is_bodies, is_headers, is_status};
 
@@ -324,7 +324,7 @@ fn simultaneous_readings_both_survive() {
             peers[0].state.disk.blocks[&hash]
                 .readings
                 .iter()
-                .map(|reading| reading.bpm),
+                .map(|reading| reading.bpm()),
         );
     }
     bpms.sort_unstable();

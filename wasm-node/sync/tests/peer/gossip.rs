@@ -1,13 +1,17 @@
 //! Verdicts on gossip: what is accepted and forwarded, what is rejected and counts against the forwarder, and what is
 //! ignored.
 
-use heartchain_chain::{bpm::Bpm, hash::BlockHash, time::UnixMillis, work::CompactTarget};
+use heartchain_chain::{
+    bpm::Bpm, content::Content, hash::BlockHash, time::UnixMillis, work::CompactTarget,
+};
 use heartchain_sync::{
     Event,
     config::{MAX_ORPHANS, MAX_ORPHANS_PER_PEER, SIDE_BLOCKS_REACH, VERDICT_PATIENCE},
     io::{DisconnectReason, Topic, Verdict},
 };
-use heartchain_test_support::{Branch, Driver as _, START, key, reading, room, solve};
+use heartchain_test_support::{
+    Branch, Driver as _, START, Tampering as _, key, reading, room, solve,
+};
 
 use crate::subject::Subject;
 
@@ -97,11 +101,11 @@ fn invalid_blocks_get_specific_errors() {
     let branch = Branch::of(1, 3);
     let good = branch.mine_next(vec![reading(2, 0)], START);
     let mut forged = reading(2, 0);
-    forged.bpm = 73;
+    forged = forged.with_bpm(73);
     let mut slow = reading(2, 0);
-    slow.bpm = 0;
+    slow = slow.with_bpm(0);
     let mut fast = reading(2, 0);
-    fast.bpm = u16::MAX;
+    fast = fast.with_bpm(u16::MAX);
     let other_room = key(2).sign(
         heartchain_chain::hash::RoomId::new([1; 32]),
         0,
@@ -187,11 +191,12 @@ type Tamper = fn(&mut heartchain_chain::reading::Reading);
 fn invalid_readings_get_specific_errors() {
     let good = reading(2, 0);
     let cases: [(&str, Tamper); 5] = [
-        ("is not author", |reading| reading.bpm = 99),
-        ("below 20", |reading| reading.bpm = 0),
-        ("above 400", |reading| reading.bpm = u16::MAX),
+        ("is not author", |reading| *reading = reading.with_bpm(99)),
+        ("below 20", |reading| *reading = reading.with_bpm(0)),
+        ("above 400", |reading| *reading = reading.with_bpm(u16::MAX)),
         ("later than", |reading| {
-            reading.time = UnixMillis::new(u64::MAX)
+            let time = UnixMillis::new(u64::MAX);
+            reading.content = Content::Open { time, bpm: 72 };
         }),
         ("small order", |reading| {
             reading.author = heartchain_chain::key::Author::new([0; 32])

@@ -12,7 +12,7 @@ use heartchain_sync::{
     config::{MAX_IMPORT_BLOCKS, MAX_IMPORT_READINGS, MAX_PENDING_IMPORTS},
     io::{ImportError, ImportPiece, Imported, Ticket},
 };
-use heartchain_test_support::{Branch, Driver as _, START, reading, solve};
+use heartchain_test_support::{Branch, Driver as _, START, Tampering as _, reading, solve};
 
 use crate::subject::{Subject, is_status};
 
@@ -205,7 +205,7 @@ fn import_stops_at_the_first_invalid_block() {
         error
     };
     assert!(matches!(
-        tampered(&|block| block.readings[0].bpm = 180),
+        tampered(&|block| block.readings[0] = block.readings[0].with_bpm(180)),
         ImportError::Body {
             index: 5,
             source: BodyError::ReadingsRoot { .. }
@@ -237,10 +237,7 @@ fn import_stops_at_the_first_invalid_block() {
 #[test]
 fn forged_reading_under_valid_work_is_refused() {
     let mut branch = Branch::of(1, 2);
-    let forged = Reading {
-        bpm: 180,
-        ..reading(1, 2)
-    };
+    let forged = reading(1, 2).with_bpm(180);
     branch.push(vec![forged]);
     let mut subject = Subject::new();
     assert!(matches!(
@@ -291,13 +288,7 @@ fn imported_pending_readings_are_verified() {
     assert_eq!(import(&mut subject, &[], &file), Ok(counts(0, 0, 3, 2)));
     assert_eq!(import(&mut subject, &[], &file), Ok(counts(0, 0, 3, 0)));
     assert_eq!(waiting(&subject).len(), 2);
-    let forged = [
-        reading(3, 0),
-        Reading {
-            bpm: 180,
-            ..reading(3, 1)
-        },
-    ];
+    let forged = [reading(3, 0), reading(3, 1).with_bpm(180)];
     let error = import(&mut subject, &[], &forged).expect_err("forged");
     assert!(matches!(error, ImportError::Reading(error) if error.position == 1));
     assert_eq!(

@@ -1,6 +1,8 @@
 //! Recording of readings: a reading is reported as recorded only once it is on disk, and is never lost after that.
 
-use heartchain_chain::{bpm::Bpm, hash::ReadingId, reading::Reading, time::UnixMillis};
+use heartchain_chain::{
+    bpm::Bpm, content::ReadingForm, hash::ReadingId, reading::Reading, time::UnixMillis,
+};
 use heartchain_sync::{
     Config, Event, Input, Restore, StoreOperation,
     config::{
@@ -9,7 +11,9 @@ use heartchain_sync::{
     },
     io::{JournalEntry, RecordError, Ticket, Topic},
 };
-use heartchain_test_support::{Branch, Driver as _, START, key, now_at, reading, room};
+use heartchain_test_support::{
+    Branch, Driver as _, START, Tampering as _, key, now_at, reading, room,
+};
 
 use crate::subject::Subject;
 
@@ -28,7 +32,7 @@ fn published_readings(subject: &Subject) -> Vec<Reading> {
         .published
         .iter()
         .filter(|(topic, _)| *topic == Topic::Readings)
-        .map(|(_, data)| Reading::decode(data).expect("a reading"))
+        .map(|(_, data)| Reading::decode(ReadingForm::Open, data).expect("a reading"))
         .collect()
 }
 
@@ -135,6 +139,7 @@ fn full_journal_rejects_recordings() {
                     time,
                     bpm: Bpm::MIN,
                     replaces: None,
+                    prefix: None,
                 },
             )
         })
@@ -236,6 +241,7 @@ fn restart_restores_readings_and_chain() {
                     time: UnixMillis::new(START + number),
                     bpm: Bpm::MIN,
                     replaces: None,
+                    prefix: None,
                 },
             )
         })
@@ -290,7 +296,7 @@ fn key_used_elsewhere_is_replaced_once_certain() {
                 .contains(&Event::KeyReplaced { author: fresh })
         );
         let last = *published_readings(&subject).last().expect("signed again");
-        assert_eq!((last.author, last.seq, last.bpm), (fresh, 0, 100));
+        assert_eq!((last.author, last.seq, last.bpm()), (fresh, 0, 100));
         assert!(subject.machine.pending().any(|reading| *reading == last));
     }
 }
@@ -312,7 +318,7 @@ fn expect_fresh_key(subject: &mut Subject, missing: &[u16]) {
     let pending = subject.machine.pending();
     let waiting: Vec<(u64, u16)> = pending
         .filter(|reading| reading.author == fresh)
-        .map(|reading| (reading.seq, reading.bpm))
+        .map(|reading| (reading.seq, reading.bpm()))
         .collect();
     let expected: Vec<(u64, u16)> = (0..).zip(missing.iter().copied().chain([150])).collect();
     assert_eq!(waiting, expected);
@@ -370,6 +376,7 @@ fn restart_with_fresh_key_keeps_old_signatures() {
                     time: UnixMillis::new(START + number),
                     bpm: Bpm::MIN,
                     replaces: None,
+                    prefix: None,
                 },
             )
         })
@@ -414,6 +421,7 @@ fn lost_entry_does_not_hold_up_a_retired_key() {
                     time,
                     bpm,
                     replaces,
+                    prefix: None,
                 },
             )
         })
@@ -444,7 +452,8 @@ fn lost_entry_does_not_hold_up_a_retired_key() {
             subject.serve(1, &branch);
         }
         let again = subject.machine.pending().filter(|waiting| {
-            waiting.author == key(8).author() && waiting.time == entries[1].1.time
+            let opened = room().open(waiting).expect("an open room");
+            waiting.author == key(8).author() && opened.time == entries[1].1.time
         });
         assert_eq!(again.count(), usize::from(!given), "given: {given}");
     }

@@ -19,6 +19,7 @@ mod messages;
 mod mining;
 mod missing_bodies;
 mod model;
+mod private_rooms;
 mod regressions;
 mod restarts;
 mod restoring;

@@ -12,7 +12,7 @@ use heartchain_sync::{
     io::RequestFailure,
     message::Request,
 };
-use heartchain_test_support::{Branch, Driver as _};
+use heartchain_test_support::{Branch, Driver as _, Tampering as _};
 
 use crate::{
     restoring::{unverified, unverified_with_side_branch},
@@ -80,7 +80,7 @@ fn peer_sending_a_wrong_body_is_banned() {
     });
     assert_eq!(subject.machine.load().missing_bodies, 1);
     let mut tampered = branch.clone();
-    tampered.blocks[1].readings[0].bpm += 1;
+    tampered.blocks[1].readings[0].tamper();
     subject.connect(1);
     subject.serve(1, &tampered);
     assert!(

@@ -452,6 +452,7 @@ fn adopted_readings_are_offered_until_confirmed() {
         index: status.index,
         total_work: status.total_work,
         now: UnixMillis::new(again.now),
+        binding: None,
     };
     again.receive_status(9, claim);
     again.advance(1_000);

@@ -6,7 +6,9 @@ use heartchain_sync::{
     Config, IndexedBlock, Input, Machine, Now, Restore, StoreOperation, StoredBlock,
     io::JournalEntry,
 };
-use heartchain_test_support::{Branch, Driver as _, START, key, now_at, reading, room};
+use heartchain_test_support::{
+    Branch, Driver as _, START, Tampering as _, key, now_at, reading, room,
+};
 
 use crate::subject::Subject;
 
@@ -14,7 +16,7 @@ use crate::subject::Subject;
 fn corrupt_body_is_rejected_and_fetched_again() {
     let branch = Branch::of(1, 8);
     let damages: [fn(&mut Block); 3] = [
-        |block| block.readings[0].bpm += 1,
+        |block| block.readings[0].tamper(),
         // The Merkle root covers the signatures, which are therefore not verified again.
         |block| block.readings[0].signature = reading(2, 0).signature,
         |block| block.readings.push(reading(2, 0)),
@@ -224,6 +226,7 @@ fn entries() -> Vec<(u64, JournalEntry)> {
                     time,
                     bpm,
                     replaces,
+                    prefix: None,
                 },
             )
         })

@@ -6,6 +6,7 @@ use heartchain_chain::{
     bpm::Bpm,
     hash::{BlockHash, ReadingId},
     reading::Reading,
+    room::Room,
     time::MonotonicMillis,
 };
 use heartchain_sync::{
@@ -34,6 +35,7 @@ pub(crate) struct Subject {
     pub(crate) responses: BTreeMap<InboundId, Option<Response>>,
     first_key: u64,
     mines: bool,
+    room: Room,
 }
 
 impl Driver<Peer> for Subject {
@@ -50,7 +52,8 @@ impl Driver<Peer> for Subject {
     }
 
     fn send_response(&mut self, _: Peer, _: RequestId, id: InboundId, data: Option<Vec<u8>>) {
-        let decode = |data: Vec<u8>| Response::decode(&data).expect("an honest answer");
+        let form = self.room.form();
+        let decode = |data: Vec<u8>| Response::decode(form, &data).expect("an honest answer");
         self.responses.insert(id, data.map(decode));
     }
 
@@ -87,9 +90,14 @@ impl Subject {
     }
 
     fn with(config: Config, author: u64) -> Self {
+        Self::in_room(&room(), config, author)
+    }
+
+    /// A peer in this room.
+    pub(crate) fn in_room(room: &Room, config: Config, author: u64) -> Self {
         let mut seed = [5; 32];
         seed[..8].copy_from_slice(&author.to_le_bytes());
-        let machine = Machine::new(config, room(), key(author), seed, now_at(START, 0));
+        let machine = Machine::new(config, room.clone(), key(author), seed, now_at(START, 0));
         Self {
             first_key: author,
             mines: config.mining,
@@ -99,9 +107,13 @@ impl Subject {
 
     /// A peer without anything on its disk that runs this machine.
     pub(crate) fn running(machine: Machine<Peer>) -> Self {
+        let room = machine.room().clone();
+        let mut state = DriverState::default();
+        state.form = room.form();
         Self {
             machine,
-            state: DriverState::default(),
+            state,
+            room,
             now: START,
             clock_offset: 0,
             events: Vec::new(),
@@ -117,10 +129,11 @@ impl Subject {
     /// Closes the tab and opens it again with a wall clock `clock` ms ahead of the true time.
     pub(crate) fn reopen(&self, clock: i64) -> Self {
         let mut state = DriverState::with_disk(self.state.disk.clone());
+        state.form = self.room.form();
         state.disk.crash();
         let machine = state.disk.restore(Start {
             mining: self.mines,
-            room: room(),
+            room: self.room.clone(),
             first_key: key(self.first_key),
             seed: [9; 32],
             now: now_at(self.now, clock),
@@ -140,7 +153,7 @@ impl Subject {
 
     /// All readings in stored blocks, in the mempool, or adopted from other tabs.
     pub(crate) fn readings(&self) -> BTreeSet<ReadingId> {
-        let id = |reading: &Reading| reading.id(room().id());
+        let id = |reading: &Reading| reading.id(self.room.id());
         let disk = &self.state.disk;
         let blocks = disk.blocks.values().flat_map(|block| &block.readings);
         blocks

@@ -1,6 +1,6 @@
 //! The data that a page can display: the user's own readings with their heights, and side branches.
 
-use heartchain_chain::reading::Reading;
+use heartchain_chain::{content::Measurement, reading::Reading};
 use heartchain_sync::{
     Config, Restore,
     config::{MAX_BRANCH_BLOCKS_SHOWN, MAX_BRANCHES_SHOWN},
@@ -91,8 +91,7 @@ fn own_readings_keep_their_heights_after_restart() {
     let config = Config { mining: false };
     let mut restore = Restore::<u64>::new(config, room(), key(US), [], [1; 32], now);
     restore.journal((0..3).map(|seq| {
-        let Reading { time, bpm, .. } = reading(US, seq);
-        let bpm = heartchain_chain::bpm::Bpm::new(bpm).expect("a heart rate");
+        let Measurement { time, bpm } = room().open(&reading(US, seq)).expect("open");
         let replaces = None;
         (
             seq,
@@ -100,6 +99,7 @@ fn own_readings_keep_their_heights_after_restart() {
                 time,
                 bpm,
                 replaces,
+                prefix: None,
             },
         )
     }));

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use heartchain_chain::{
     block::{Block, check_body},
     bpm::Bpm,
+    content::Measurement,
     difficulty::Window,
     hash::BlockHash,
     header::Header,
@@ -12,6 +13,7 @@ use heartchain_chain::{
     mining,
     reading::Reading,
     room::Room,
+    room_key::RoomKey,
     time::UnixMillis,
     validate::check_header,
     work::Work,
@@ -19,7 +21,7 @@ use heartchain_chain::{
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use serde_json::{Value, json};
 
-use super::rooms::room;
+use super::rooms::{private_room, room};
 
 /// Time from which the small chain starts, in Unix milliseconds.
 const START: u64 = 1_700_000_000_000;
@@ -101,12 +103,25 @@ pub(super) fn mine(header: Header) -> Header {
 /// A reading by author number `author`.
 pub(super) fn sign(tip: &Tip, author: u8, seq: u64, time: u64) -> Reading {
     let bpm = Bpm::new(60 + u16::from(author)).expect("a heart rate");
-    SecretKey::from_seed([author; 32]).sign(tip.room.id(), seq, UnixMillis::new(time), bpm)
+    let time = UnixMillis::new(time);
+    let key = SecretKey::from_seed([author; 32]);
+    let signed = tip.room.sign(&key, seq, Measurement { time, bpm });
+    signed.expect("the room's key is known")
+}
+
+/// The open room of the small chain.
+pub(super) fn small_room() -> Room {
+    room("small chain", 8, 1000)
+}
+
+/// The key of the private room of the small chain.
+fn small_key() -> RoomKey {
+    RoomKey::new([0x2b; 32])
 }
 
 /// The chain and its tip.
-pub(super) fn small_chain() -> (Vec<Block>, Tip) {
-    let mut tip = Tip::genesis(room("small chain", 8, 1000));
+pub(super) fn small_chain(room: &Room) -> (Vec<Block>, Tip) {
+    let mut tip = Tip::genesis(room.clone());
     let mut blocks = Vec::new();
     for count in COUNTS {
         let time = tip.time + 400 + 100 * u64::from(count);
@@ -132,13 +147,24 @@ pub(super) fn small_chain() -> (Vec<Block>, Tip) {
 }
 
 pub(super) fn vectors() -> Value {
-    let (blocks, end) = small_chain();
+    chain_vectors(&small_room())
+}
+
+pub(super) fn private_vectors() -> Value {
+    chain_vectors(&private_room(&small_key(), 8, 1000))
+}
+
+fn chain_vectors(room: &Room) -> Value {
+    let (blocks, end) = small_chain(room);
     let mut tip = Tip::genesis(end.room.clone());
     let vectors: Vec<Value> = blocks
         .iter()
         .map(|block| {
             tip.push(block);
-            assert_eq!(Block::decode(&block.encode()).as_ref(), Ok(block));
+            assert_eq!(
+                Block::decode(room.form(), &block.encode()).as_ref(),
+                Ok(block)
+            );
             json!({
                 "hash": tip.hash.to_string(),
                 "index": block.header.index,
@@ -155,8 +181,14 @@ pub(super) fn vectors() -> Value {
         })
         .collect();
     assert_eq!(tip.total_work, end.total_work);
+    let mut room_value = json!({ "floor_bits": 8, "block_interval_ms": 1000 });
+    match (room.params().name(), room.key()) {
+        (Some(name), _) => room_value["name"] = name.as_str().into(),
+        (None, Some(key)) => room_value["key"] = hex::encode(key.as_bytes()).into(),
+        (None, None) => {}
+    }
     json!({
-        "room": { "name": "small chain", "floor_bits": 8, "block_interval_ms": 1000 },
+        "room": room_value,
         "genesis_hash": end.room.genesis_hash().to_string(),
         "blocks": vectors,
     })

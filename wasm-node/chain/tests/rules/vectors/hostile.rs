@@ -2,6 +2,7 @@
 
 use heartchain_chain::{
     block::{Block, BodyError, MAX_BLOCK_LEN, check_body},
+    content::Content,
     hash::{BlockHash, ReadingsRoot, RoomId},
     header::Header,
     key::{SecretKey, Signature},
@@ -14,13 +15,13 @@ use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng};
 use serde_json::{Value, json};
 
 use super::{
-    blocks::{Tip, mine, sign, small_chain},
+    blocks::{Tip, mine, sign, small_chain, small_room},
     errors::error_name,
 };
 
 /// Checks bytes as a block on this tip. Returns the name of the error and what it invalidates.
 fn check_block(tip: &Tip, bytes: &[u8], now: u64) -> Result<(), (String, String)> {
-    let block = Block::decode(bytes)
+    let block = Block::decode(tip.room.form(), bytes)
         .map_err(|error| (format!("Decode/{}", error_name(&error)), "Copy".into()))?;
     let Block { header, readings } = block;
     check_header(
@@ -195,7 +196,14 @@ impl Hostile {
             move |ahead: u64| seq + ahead
         };
         let good = sign(&tip, 1, next(1)(0), time);
-        let resign = |reading: Reading, bpm: u16| Reading { bpm, ..reading };
+        let recorded = UnixMillis::new(time);
+        let resign = |reading: Reading, bpm: u16| {
+            let content = Content::Open {
+                time: recorded,
+                bpm,
+            };
+            Reading { content, ..reading }
+        };
 
         self.body("no readings", &[], "Body/TooFewReadings", "Copy");
         let junk = |h: &mut Header| h.readings_root = ReadingsRoot::new([0; 32]);
@@ -219,7 +227,10 @@ impl Hostile {
             "Descendants",
         );
         let late = Reading {
-            time: UnixMillis::new(8_640_000_000_000_001),
+            content: Content::Open {
+                time: UnixMillis::new(8_640_000_000_000_001),
+                bpm: 61,
+            },
             ..good
         };
         self.body(
@@ -257,7 +268,7 @@ impl Hostile {
         let elsewhere = SecretKey::from_seed([1; 32]).sign(
             RoomId::new([9; 32]),
             good.seq,
-            good.time,
+            recorded,
             heartchain_chain::bpm::Bpm::MIN,
         );
         self.body(
@@ -293,6 +304,13 @@ impl Hostile {
             "stranger begins at seq 1",
             &[sign(&tip, 9, 1, time)],
             error,
+            "Descendants",
+        );
+        let flood: Vec<Reading> = (0..129).map(|seq| sign(&tip, 9, seq, time)).collect();
+        self.body(
+            "129 readings of one author",
+            &flood,
+            "Body/TooManyOfAuthor",
             "Descendants",
         );
     }
@@ -342,7 +360,7 @@ impl Hostile {
 }
 
 pub(super) fn vectors() -> Value {
-    let (_, tip) = small_chain();
+    let (_, tip) = small_chain(&small_room());
     let time = tip.time + 700;
     let next = |author: u8| tip.next_seq(SecretKey::from_seed([author; 32]).author());
     let readings = vec![sign(&tip, 1, next(1), time), sign(&tip, 2, next(2), time)];

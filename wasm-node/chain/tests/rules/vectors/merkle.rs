@@ -2,6 +2,7 @@
 //! a root.
 
 use heartchain_chain::{
+    content::Content,
     key::{Author, Signature},
     merkle::readings_root,
     reading::Reading,
@@ -15,8 +16,10 @@ fn reading(number: u16) -> Reading {
     Reading {
         author: Author::new([low; 32]),
         seq: number.into(),
-        time: UnixMillis::new(1_700_000_000_000 + u64::from(number)),
-        bpm: 20 + number % 381,
+        content: Content::Open {
+            time: UnixMillis::new(1_700_000_000_000 + u64::from(number)),
+            bpm: 20 + number % 381,
+        },
         signature: Signature::new([255 - low; 64]),
     }
 }

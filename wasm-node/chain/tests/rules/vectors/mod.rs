@@ -8,7 +8,9 @@ mod errors;
 mod hostile;
 mod merkle;
 mod readings;
+mod rfc8452;
 mod rooms;
+mod sealed;
 mod work;
 mod zip215;
 
@@ -113,6 +115,23 @@ fn odd_signatures_match_the_vectors() {
 #[test]
 fn small_chain_matches_the_vectors() {
     check("blocks.json", &blocks::vectors());
+}
+
+#[test]
+fn cipher_matches_rfc_8452() {
+    let text = fs::read_to_string(path("rfc8452.json")).expect("the vectors are checked in");
+    let vectors = serde_json::from_str(&text).expect("the vectors are JSON");
+    assert_eq!(rfc8452::check(&vectors), 26);
+}
+
+#[test]
+fn small_private_chain_matches_the_vectors() {
+    check("private_blocks.json", &blocks::private_vectors());
+}
+
+#[test]
+fn sealed_values_match_the_vectors() {
+    check("sealed.json", &sealed::vectors());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Readings, with every intermediate value up to their signature.
+//! Readings of open rooms, with every intermediate value up to their signature.
 
 use heartchain_chain::{bpm::Bpm, key::SecretKey, reading::Reading, room::Room, time::UnixMillis};
 use serde_json::{Value, json};
@@ -9,7 +9,10 @@ fn vector(room: &Room, seed: [u8; 32], seq: u64, time: u64, bpm: u16) -> Value {
     let bpm = Bpm::new(bpm).expect("a heart rate");
     let reading = SecretKey::from_seed(seed).sign(room.id(), seq, UnixMillis::new(time), bpm);
     assert_eq!(reading.verify(room.id()), Ok(()));
-    assert_eq!(Reading::decode(&reading.to_bytes()), Ok(reading));
+    assert_eq!(
+        Reading::decode(room.form(), &reading.to_bytes()),
+        Ok(reading)
+    );
     json!({
         "room": room.id().to_string(),
         "seed": hex::encode(seed),

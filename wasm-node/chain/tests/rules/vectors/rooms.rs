@@ -1,6 +1,9 @@
-//! Rooms with their genesis, and invalid names and parameters.
+//! Rooms of both kinds with their genesis, tokens, and invalid names, parameters and tokens.
 
-use heartchain_chain::room::{Room, RoomName, RoomParams};
+use heartchain_chain::{
+    room::{Room, RoomName, RoomParams},
+    room_key::RoomKey,
+};
 use serde_json::{Value, json};
 
 use super::errors::error_name;
@@ -8,6 +11,48 @@ use super::errors::error_name;
 pub(super) fn room(name: &str, floor_bits: u8, block_interval_ms: u64) -> Room {
     let name = RoomName::new(name).expect("a room name");
     Room::new(RoomParams::new(name, floor_bits, block_interval_ms).expect("in bounds"))
+}
+
+pub(super) fn private_room(key: &RoomKey, floor_bits: u8, block_interval_ms: u64) -> Room {
+    let params = RoomParams::new(key, floor_bits, block_interval_ms).expect("in bounds");
+    Room::new(params).unlock(key.clone()).expect("its own key")
+}
+
+fn private_vector(key: [u8; 32], floor_bits: u8, block_interval_ms: u64) -> Value {
+    let key = RoomKey::new(key);
+    let room = private_room(&key, floor_bits, block_interval_ms);
+    json!({
+        "key": hex::encode(key.as_bytes()),
+        "commitment": key.commitment().to_string(),
+        "token": key.to_token(),
+        "floor_bits": floor_bits,
+        "block_interval_ms": block_interval_ms,
+        "params": hex::encode(room.params().to_bytes()),
+        "genesis": hex::encode(room.genesis().to_bytes()),
+        "genesis_hash": room.genesis_hash().to_string(),
+    })
+}
+
+/// Tokens with a mistake, and why they are refused.
+fn refused_tokens() -> Vec<Value> {
+    let token = RoomKey::new([1; 32]).to_token();
+    let cut = &token[..47];
+    [
+        String::new(),
+        cut.into(),
+        format!("{token}A"),
+        format!("{cut}="),
+        format!("{cut} "),
+        format!("{cut}+"),
+        token.replacen('A', "B", 1),
+        token.to_lowercase(),
+    ]
+    .iter()
+    .map(|token| {
+        let error = RoomKey::from_token(token).expect_err("an invalid token");
+        json!({ "token": token, "error": error_name(&error) })
+    })
+    .collect()
 }
 
 fn vector(name: &str, floor_bits: u8, block_interval_ms: u64) -> Value {
@@ -55,6 +100,12 @@ pub(super) fn vectors() -> Value {
             vector(&"x".repeat(64), 64, 600_000),
             vector("a", 9, 1001),
         ],
+        "private_rooms": [
+            private_vector([0; 32], 16, 1000),
+            private_vector(core::array::from_fn(|at| u8::try_from(at).expect("below 32")), 8, 100),
+            private_vector([0xff; 32], 64, 600_000),
+        ],
+        "refused_tokens": refused_tokens(),
         "refused_names": refused_names,
         "refused_numbers": refused_numbers,
     })

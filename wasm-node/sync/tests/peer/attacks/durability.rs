@@ -4,7 +4,7 @@ use heartchain_chain::hash::BlockHash;
 use heartchain_sync::{Batch, Input, config::CONFIRMED_AT_ANY_DEPTH_AFTER, io::StoreOperation};
 
 use super::rounds::is_gone;
-use heartchain_test_support::{Branch, Driver as _, reading};
+use heartchain_test_support::{Branch, Driver as _, Tampering as _, reading};
 
 use crate::{fixtures::with_confirmed, subject::Subject};
 
@@ -23,7 +23,7 @@ fn damaged_reading_leaves_the_others_of_its_block() {
         .blocks
         .get_mut(&hash)
         .expect("it is on disk");
-    block.readings[0].bpm += 1;
+    block.readings[0].tamper();
     let mut again = subject.reopen(0);
     again.advance(1_000);
     let kept = again.state.disk.blocks.contains_key(&hash);

@@ -4,7 +4,7 @@ use heartchain_chain::{bpm::Bpm, key::SecretKey, time::UnixMillis};
 use heartchain_sync::{Input, config::FOREIGN_PATIENCE, message::Response, sign_journal};
 
 use super::rounds::pass_rounds;
-use heartchain_test_support::{Branch, Driver as _, START, key, reading, room};
+use heartchain_test_support::{Branch, Driver as _, START, Tampering as _, key, reading, room};
 
 use crate::{
     fixtures::with_lost_journal_entries,
@@ -74,7 +74,7 @@ fn entry_signed_again_twice_is_one_reading() {
     let waiting = again
         .machine
         .pending()
-        .filter(|waiting| waiting.bpm == 60)
+        .filter(|waiting| waiting.bpm() == 60)
         .count();
     assert_eq!(
         (other_tab, waiting, again.state.disk.journal.len()),

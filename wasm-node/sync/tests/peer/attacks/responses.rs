@@ -1,6 +1,6 @@
 //! The cost of answering peers' requests.
 
-use heartchain_chain::reading::Reading;
+use heartchain_chain::{content::ReadingForm, reading::Reading};
 use heartchain_sync::message::{MAX_BODIES, MAX_BODIES_LEN, Request};
 use heartchain_test_support::{Branch, Driver as _, reading};
 
@@ -10,7 +10,7 @@ use crate::{fixtures::with_confirmed, subject::Subject};
 #[test]
 fn repeated_hash_is_read_for_one_response_only() {
     let mut branch = Branch::of(1, 3);
-    let big: Vec<Reading> = (0..1_000).map(|seq| reading(60, seq)).collect();
+    let big: Vec<Reading> = (0..1_000).map(|at| reading(60 + at % 8, at / 8)).collect();
     branch.push(big);
     let mut subject = with_confirmed(&branch);
     subject.state.disk.held_reads = Some(Vec::new());
@@ -25,7 +25,7 @@ fn repeated_hash_is_read_for_one_response_only() {
     }
     let reads = subject.state.disk.held_reads.take().unwrap_or_default();
     let bodies: usize = reads.iter().map(|(_, hashes)| hashes.len()).sum();
-    let bytes = bodies * 1_000 * Reading::LEN;
+    let bytes = bodies * 1_000 * ReadingForm::Open.reading_len();
     assert!(
         bytes <= 2 * reads.len() * MAX_BODIES_LEN,
         "{} reads of {bodies} bodies",

@@ -1,0 +1,186 @@
+//! Names are bounded and visible, and a profile is its author's in one room only.
+
+use alloc::vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    room::{RoomName, RoomParams},
+    room_key::RoomKey,
+};
+
+const REVISION: UnixMillis = UnixMillis::new(1_700_000_000_000);
+
+fn rooms() -> [Room; 2] {
+    let name = RoomName::new("open").expect("a room name");
+    let open = Room::new(RoomParams::with_defaults(name));
+    [open, Room::private(RoomKey::new([3; 32]))]
+}
+
+fn key() -> SecretKey {
+    SecretKey::from_seed([1; 32])
+}
+
+fn profile(room: &Room, name: &str) -> Profile {
+    let name = ProfileName::new(name).expect("a name");
+    let signed = room.sign_profile(&key(), REVISION, &name);
+    signed.expect("the key is known")
+}
+
+#[test]
+fn name_has_up_to_40_visible_bytes() {
+    for name in [
+        "",
+        "Ann",
+        "\u{c1}gnes \u{2665}",
+        "\u{ae40}\u{bbfc}\u{c900}",
+        &"x".repeat(40),
+    ] {
+        assert_eq!(
+            ProfileName::new(name).as_ref().map(ProfileName::as_str),
+            Ok(name)
+        );
+    }
+    let found = 41;
+    assert_eq!(
+        ProfileName::new(&"x".repeat(41)),
+        Err(ProfileNameError::TooLong { found })
+    );
+    for name in [" a", "a ", "\u{3000}"] {
+        assert_eq!(
+            ProfileName::new(name),
+            Err(ProfileNameError::NotTrimmed),
+            "{name:?}"
+        );
+    }
+    for character in [
+        '\0',
+        '\n',
+        '\t',
+        '\u{7f}',
+        '\u{85}',
+        '\u{ad}',
+        '\u{200b}',
+        '\u{200e}',
+        '\u{202e}',
+        '\u{2066}',
+        '\u{2028}',
+        '\u{feff}',
+        '\u{e0041}',
+    ] {
+        let name: String = ['a', character, 'b'].iter().collect();
+        let error = ProfileNameError::Invisible { character };
+        assert_eq!(ProfileName::new(&name), Err(error));
+    }
+}
+
+#[test]
+fn profile_survives_a_round_trip() {
+    for room in rooms() {
+        for name in ["", "Ann", &"x".repeat(40)] {
+            let profile = profile(&room, name);
+            assert_eq!(profile.verify(room.id()), Ok(()));
+            let bytes = profile.encode();
+            let expected = match room.form() {
+                ReadingForm::Open => 105 + name.len(),
+                ReadingForm::Sealed => 160,
+            };
+            assert_eq!(bytes.len(), expected);
+            let decoded = Profile::decode(room.form(), &bytes);
+            assert_eq!(decoded.as_ref(), Ok(&profile));
+            let opened = room.open_profile(&profile);
+            assert_eq!(opened.as_ref().map(ProfileName::as_str), Some(name));
+        }
+    }
+}
+
+#[test]
+fn sealed_names_have_one_length() {
+    let [_, private] = rooms();
+    assert_eq!(
+        profile(&private, "").encode().len(),
+        profile(&private, "Annabelle").encode().len()
+    );
+}
+
+#[test]
+fn altered_profile_is_refused() {
+    for room in rooms() {
+        let bytes = profile(&room, "Ann").encode();
+        for at in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[at] ^= 1;
+            let altered = Profile::decode(room.form(), &altered);
+            let verified = altered.and_then(|altered| altered.verify(room.id()));
+            assert!(verified.is_err(), "byte {at}");
+        }
+    }
+    let [open, private] = rooms();
+    assert!(profile(&open, "Ann").verify(private.id()).is_err());
+}
+
+#[test]
+fn malformed_profile_is_refused() {
+    let [open, private] = rooms();
+    for room in [&open, &private] {
+        let bytes = profile(room, "Ann").encode();
+        for len in 0..bytes.len() {
+            assert!(
+                Profile::decode(room.form(), &bytes[..len]).is_err(),
+                "{len} bytes"
+            );
+        }
+        assert!(Profile::decode(room.form(), &[&bytes[..], &[0]].concat()).is_err());
+    }
+    let mut long = profile(&open, &"x".repeat(40)).encode();
+    long[40] = 41;
+    long.insert(41, b'x');
+    let found = 41;
+    let error = ProfileNameError::TooLong { found };
+    assert_eq!(Profile::decode(ReadingForm::Open, &long), Err(error.into()));
+    let mut late = profile(&open, "").encode();
+    late[32..40].copy_from_slice(&[0xff; 8]);
+    let found = UnixMillis::new(u64::MAX);
+    let error = ProfileError::Revision { found };
+    assert_eq!(Profile::decode(ReadingForm::Open, &late), Err(error));
+}
+
+#[test]
+fn sealed_nonsense_is_no_name() {
+    let [_, private] = rooms();
+    let author = key().author();
+    let purpose = Purpose::Profile(&author, REVISION.get());
+    let ciphers = private.ciphers().expect("the key is known");
+    let mut plain = [0; MAX_NAME_LEN];
+    for (bytes, is_name) in [
+        (&b"Ann"[..], true),
+        (b"A\0n", false),
+        (b"\xff", false),
+        (b" A", false),
+    ] {
+        plain.fill(0);
+        plain[..bytes.len()].copy_from_slice(bytes);
+        let content = ProfileContent::Sealed(SealedName::new(ciphers.seal(purpose, &plain)));
+        let profile = Profile {
+            content,
+            ..profile(&private, "")
+        };
+        assert_eq!(
+            private.open_profile(&profile).is_some(),
+            is_name,
+            "{bytes:?}"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_profile_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), sealed: bool) {
+        let form = if sealed { ReadingForm::Sealed } else { ReadingForm::Open };
+        let decoded = Profile::decode(form, &bytes);
+        prop_assert!(decoded.is_err() || decoded.is_ok_and(|profile| profile.encode() == bytes));
+        let zeros = vec![0; bytes.len()];
+        let _ = Profile::decode(form, &zeros);
+    }
+}

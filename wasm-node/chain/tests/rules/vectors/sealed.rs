@@ -1,0 +1,215 @@
+//! What is sealed in a private room, with every key and nonce: readings, profiles and bindings, and seals that must not
+//! open. Open rooms have profiles and bindings as well.
+
+use heartchain_chain::{
+    binding::Binding,
+    bpm::Bpm,
+    content::{Content, Measurement, SealedContent, UnreadableError},
+    key::SecretKey,
+    profile::{Profile, ProfileContent, ProfileName, ProfileNameError},
+    reading::Reading,
+    room::Room,
+    room_key::RoomKey,
+    time::UnixMillis,
+};
+use hkdf::Hkdf;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    errors::error_name,
+    rooms::{private_room, room},
+};
+
+/// The ID of a libp2p peer with an Ed25519 key, in bytes.
+const PEER: [u8; 38] = {
+    let mut peer = [0x42; 38];
+    [peer[0], peer[1], peer[2], peer[3], peer[4], peer[5]] = [0, 36, 8, 1, 18, 32];
+    peer
+};
+
+fn key() -> RoomKey {
+    RoomKey::new([0x2b; 32])
+}
+
+/// One of the keys that are derived from the room's key.
+fn derived(room: &Room, info: &str) -> String {
+    let mut derived = [0; 32];
+    Hkdf::<Sha256>::new(Some(room.id().as_bytes()), key().as_bytes())
+        .expand(info.as_bytes(), &mut derived)
+        .expect("a short key");
+    hex::encode(derived)
+}
+
+fn nonce(tag: &str, parts: &[&[u8]]) -> String {
+    let hash = Sha256::new_with_prefix(tag);
+    let hash = parts
+        .iter()
+        .fold(hash, |hash, part| hash.chain_update(part));
+    hex::encode(&hash.finalize()[..12])
+}
+
+fn readable(opened: Result<Measurement, UnreadableError>) -> Value {
+    match opened {
+        Ok(Measurement { time, bpm }) => json!({ "time": time.get(), "bpm": bpm.get() }),
+        Err(error) => json!({ "error": error_name(&error) }),
+    }
+}
+
+fn reading(room: &Room, seed: [u8; 32], seq: u64, time: u64, bpm: u16) -> Reading {
+    let (time, bpm) = (UnixMillis::new(time), Bpm::new(bpm).expect("a heart rate"));
+    let signed = room.sign(&SecretKey::from_seed(seed), seq, Measurement { time, bpm });
+    signed.expect("the key is known")
+}
+
+fn reading_vector(room: &Room, seed: [u8; 32], seq: u64, time: u64, bpm: u16) -> Value {
+    let reading = reading(room, seed, seq, time, bpm);
+    assert_eq!(reading.verify(room.id()), Ok(()));
+    assert_eq!(
+        Reading::decode(room.form(), &reading.to_bytes()),
+        Ok(reading)
+    );
+    let Content::Sealed(sealed) = reading.content else {
+        panic!("a private room's reading is sealed");
+    };
+    json!({
+        "seed": hex::encode(seed),
+        "author": reading.author.to_string(),
+        "seq": seq,
+        "time": time,
+        "bpm": bpm,
+        "nonce": nonce("heartchain/nonce/2", &[reading.author.as_bytes(), &seq.to_le_bytes()]),
+        "sealed": sealed.to_string(),
+        "signed": hex::encode(reading.signed_bytes(room.id())),
+        "id": reading.id(room.id()).to_string(),
+        "reading": hex::encode(reading.to_bytes()),
+    })
+}
+
+/// Readings that are valid in the room, although their seal does not open.
+fn unreadable(room: &Room) -> Vec<Value> {
+    let author = SecretKey::from_seed([1; 32]);
+    let honest = reading(room, [1; 32], 0, 1_700_000_000_000, 72);
+    let sealed_by =
+        |room: &Room, seed, seq| reading(room, seed, seq, 1_700_000_000_000, 72).content;
+    let altered = |at: usize| {
+        let Content::Sealed(sealed) = honest.content else {
+            panic!("a private room's reading is sealed");
+        };
+        let mut bytes = *sealed.as_bytes();
+        bytes[at] ^= 1;
+        Content::Sealed(SealedContent::new(bytes))
+    };
+    let other = private_room(&RoomKey::new([0x2c; 32]), 8, 1000);
+    let other_interval = private_room(&key(), 8, 1001);
+    [
+        ("altered heart rate", altered(8)),
+        ("altered tag", altered(25)),
+        ("sealed with another key", sealed_by(&other, [1; 32], 0)),
+        ("sealed for another room with this key", sealed_by(&other_interval, [1; 32], 0)),
+        ("sealed for another author", sealed_by(room, [2; 32], 0)),
+        ("sealed for another seq", sealed_by(room, [1; 32], 1)),
+        ("all zero", Content::Sealed(SealedContent::new([0; 26]))),
+    ]
+    .map(|(name, content)| {
+        let reading = author.sign_content(room.id(), 0, content);
+        assert_eq!(reading.verify(room.id()), Ok(()), "{name}");
+        let opened = room.open(&reading);
+        assert_eq!(opened, Err(UnreadableError::Seal), "{name}");
+        json!({ "name": name, "reading": hex::encode(reading.to_bytes()), "opened": readable(opened) })
+    })
+    .into()
+}
+
+fn profile_vector(room: &Room, revision: u64, name: &str) -> Value {
+    let author = SecretKey::from_seed([1; 32]);
+    let name = ProfileName::new(name).expect("a name");
+    let revision = UnixMillis::new(revision);
+    let profile = room.sign_profile(&author, revision, &name);
+    let profile = profile.expect("the key is known");
+    assert_eq!(profile.verify(room.id()), Ok(()));
+    assert_eq!(
+        Profile::decode(room.form(), &profile.encode()),
+        Ok(profile.clone())
+    );
+    let mut vector = json!({
+        "author": profile.author.to_string(),
+        "revision": revision.get(),
+        "name": name.as_str(),
+        "signature": profile.signature.to_string(),
+        "profile": hex::encode(profile.encode()),
+    });
+    if let ProfileContent::Sealed(sealed) = &profile.content {
+        let parts: [&[u8]; 2] = [profile.author.as_bytes(), &revision.get().to_le_bytes()];
+        vector["nonce"] = nonce("heartchain/profile-nonce/2", &parts).into();
+        vector["sealed"] = sealed.to_string().into();
+    }
+    vector
+}
+
+fn binding_vector(room: &Room) -> Value {
+    let author = SecretKey::from_seed([1; 32]);
+    let binding = room.bind(&author, &PEER).expect("the key is known");
+    assert_eq!(room.bound_author(&binding, &PEER), Some(author.author()));
+    let mut vector = json!({
+        "author": author.author().to_string(),
+        "peer": hex::encode(PEER),
+        "binding": hex::encode(borsh::to_vec(&binding).expect("memory")),
+    });
+    if let Binding::Sealed(_) = binding {
+        vector["nonce"] = nonce("heartchain/binding-nonce/2", &[&PEER]).into();
+    }
+    vector
+}
+
+fn refused_names() -> Vec<Value> {
+    [
+        "x".repeat(41),
+        " a".into(),
+        "a\u{3000}".into(),
+        "a\nb".into(),
+        "a\u{202e}b".into(),
+        "\u{200b}".into(),
+    ]
+    .iter()
+    .map(|name| {
+        let error: ProfileNameError = ProfileName::new(name).expect_err("an invalid name");
+        json!({ "name": name, "error": error_name(&error) })
+    })
+    .collect()
+}
+
+pub(super) fn vectors() -> Value {
+    let (open, private) = (room("heartchain", 16, 1000), private_room(&key(), 8, 1000));
+    let counting = core::array::from_fn(|at| u8::try_from(at).expect("below 32"));
+    json!({
+        "key": hex::encode(key().as_bytes()),
+        "room": private.id().to_string(),
+        "floor_bits": 8,
+        "block_interval_ms": 1000,
+        "reading_key": derived(&private, "heartchain/reading-key/2"),
+        "profile_key": derived(&private, "heartchain/profile-key/2"),
+        "binding_key": derived(&private, "heartchain/binding-key/2"),
+        "readings": [
+            reading_vector(&private, [1; 32], 0, 1_700_000_000_000, 72),
+            reading_vector(&private, [1; 32], 1, 1_700_000_001_000, 20),
+            reading_vector(&private, counting, 0, 0, 400),
+            reading_vector(&private, [0xff; 32], 4_294_967_296, 8_640_000_000_000_000, 60),
+        ],
+        "unreadable": unreadable(&private),
+        "profiles": [
+            profile_vector(&private, 1_700_000_000_000, "Ann"),
+            profile_vector(&private, 1_700_000_000_001, ""),
+            profile_vector(&private, 0, &"x".repeat(40)),
+            profile_vector(&private, 1, "\u{ae40}\u{bbfc}\u{c900} \u{2665}"),
+        ],
+        "binding": binding_vector(&private),
+        "open_room": open.id().to_string(),
+        "open_profiles": [
+            profile_vector(&open, 1_700_000_000_000, "Ann"),
+            profile_vector(&open, 1_700_000_000_001, ""),
+        ],
+        "open_binding": binding_vector(&open),
+        "refused_names": refused_names(),
+    })
+}
