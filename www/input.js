@@ -1,6 +1,6 @@
 //! What people and their browsers give the page: heart rates, the parameters in the page's address, and features.
 //!
-//! The address has `#room=<name>`, `?direct=no`, and the repeatable `?relay=<multiaddr>`, `?peer=<multiaddr>` and
+//! The address has `#room=<name>` or the link of a private room, `?direct=no`, and the repeatable `?relay=<multiaddr>`, `?peer=<multiaddr>` and
 //! `?stun=<url>`. Multiaddrs are not validated here: the node does that.
 
 // Parses and validates the text of the heart-rate field. Never rounds or corrects it.
@@ -25,8 +25,9 @@ export function parseBpm(text) {
   return bpm >= MIN_BPM && bpm <= MAX_BPM ? bpm : null;
 }
 
-// Reads and writes the parameters in the page's address: `#room=<name>`, `?direct=no`, and the repeatable
-// `?relay=<multiaddr>`, `?peer=<multiaddr>` and `?stun=<url>`. Does not validate multiaddrs: the node does.
+// Reads and writes the parameters in the page's address: `#room=<name>` or `#private=<key>&label=<label>`, `?direct=no`, and the
+// repeatable `?relay=<multiaddr>`, `?peer=<multiaddr>` and `?stun=<url>`. Does not validate multiaddrs, nor the links of private
+// rooms: the node does.
 
 /** The longest room name that the chain's rules allow, in bytes of UTF-8. */
 export const MAX_ROOM_BYTES = 64;
@@ -34,23 +35,45 @@ export const MAX_ROOM_BYTES = 64;
 /** The part of an address that names its room. */
 const ROOM_PART = "room=";
 
+/** How the link of a private room begins. */
+const LINK_PARTS = ["private=", "label="];
+
 /**
  * The room named by an address, trimmed and in NFC, so that everyone who types the same name joins the same room. All after
- * `#room=` is the name, as percent-encoded text: `+`, `&` and `=` stand for themselves.
+ * `#room=` is the name, as percent-encoded text: `+`, `&` and `=` stand for themselves. The link of a private room is left to the
+ * node, which reads it or refuses it in words.
  *
  * @param {string} hash `location.hash`
- * @returns {{ room?: string, fault?: "unknown" | "escape" }} no room if the address names none; `fault`: the address
- *   cannot be read, so that no room may be opened: it has another part than the room, or a malformed escape
+ * @returns {{ room?: string, link?: string, fault?: "unknown" | "escape" }} no room if the address names none; `fault`: the
+ *   address cannot be read, so that no room may be opened: it has another part than the room, or a malformed escape
  */
 export function roomFromHash(hash) {
   const text = hash.replace(/^#/, "");
   if (text === "") return {};
+  if (LINK_PARTS.some((part) => text.startsWith(part))) return { link: hash };
   if (!text.startsWith(ROOM_PART)) return { fault: "unknown" };
+  const name = decoded(text.slice(ROOM_PART.length));
+  if (name === null) return { fault: "escape" };
+  const room = normalizeRoom(name);
+  return room === "" ? {} : { room };
+}
+
+/**
+ * What the people who made the link of a private room call it.
+ *
+ * @param {string} hash `location.hash`
+ * @returns {string} empty if the link does not say
+ */
+export function labelFromHash(hash) {
+  const label = hash.split("&").find((part) => part.startsWith("label="));
+  return label === undefined ? "" : normalizeRoom(decoded(label.slice("label=".length)) ?? "");
+}
+
+function decoded(text) {
   try {
-    const room = normalizeRoom(decodeURIComponent(text.slice(ROOM_PART.length)));
-    return room === "" ? {} : { room };
+    return decodeURIComponent(text);
   } catch {
-    return { fault: "escape" };
+    return null;
   }
 }
 
@@ -100,7 +123,7 @@ export function normalizeRoom(text) {
 }
 
 /**
- * Validates a room name before the page switches to it.
+ * Validates the name of an open room, or the label of a private one, before the page switches to it.
  *
  * @param {string} name already normalised
  * @returns {"empty" | "long" | null}

@@ -2,24 +2,25 @@
 //! Makes no decisions: it maps options to the node's configuration, and failures to errors with a message.
 
 import { PageError } from "./messages.js";
-import init, { HeartchainNode, qrCode } from "./pkg/wasm_node.js";
+import init, { HeartchainNode, createPrivateRoom, qrCode } from "./pkg/wasm_node.js";
 import { say } from "./strings.js";
 import { LoadError, wasmModule } from "./wasm.js";
 
 /**
  * Loads the wasm, once for the page and its miner, and starts a node.
  *
- * @param {{ room?: string, relays: string[], peers: string[], direct: boolean, stun: string[] }} options relays:
+ * @param {{ room?: string, link?: string, relays: string[], peers: string[], direct: boolean, stun: string[] }} options relays:
  *   multiaddrs, or empty to ask the server of this page; peers: addresses to dial in any case; direct: whether to connect
  *   to other tabs without a relay; stun: `stun:` URLs, or empty to use the relay's
  * @returns {Promise<HeartchainNode>}
  */
-export async function startNode({ room, relays, peers, direct, stun }) {
+export async function startNode({ room, link, relays, peers, direct, stun }) {
   await init({ module_or_path: await wasmModule.catch(toPageError) });
   const filter = new URLSearchParams(location.search).get("log");
   if (filter !== null) trace(filter);
   return HeartchainNode.start({
     ...(room === undefined ? {} : { room }),
+    ...(link === undefined ? {} : { room: { link } }),
     ...(relays.length === 0 ? {} : { relays }),
     peers,
     direct,
@@ -38,6 +39,18 @@ export async function startNode({ room, relays, peers, direct, stun }) {
  */
 export function qrModules(text) {
   return qrCode(text) ?? null;
+}
+
+/**
+ * Makes a new private room.
+ *
+ * @param {string} label what its members call it
+ * @returns {Promise<string>} the part of its link that begins with "#"
+ */
+export async function newPrivateRoom(label) {
+  // Loads nothing again. An address that names no room has loaded nothing.
+  await init({ module_or_path: await wasmModule.catch(toPageError) });
+  return createPrivateRoom(label);
 }
 
 // Prints on the console what the node does, as far as `?log=` lets it through.

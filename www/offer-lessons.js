@@ -50,8 +50,9 @@ export function offerLessons(panel, starting, forkView, onNotLoaded) {
   });
   forkView.addEventListener("fork-dismissed", () => mode?.dismissFork());
   panel.addEventListener("lesson-command", ({ detail: { name, values } }) => mode?.[name](...values));
+  // The lessons change heart rates, which are sealed in a private room.
   starting.then(
-    () => (panel.hidden = false),
+    (node) => (panel.hidden = node.status().private),
     () => {},
   );
 }

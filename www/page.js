@@ -3,10 +3,10 @@
 
 import { MAX_OWN_SHOWN } from "./components/chain.js";
 import "./components/frame.js";
-import { capabilities, hashForRoom, isPrivateAddress, isPrivateHost, linkToRoom, roomFromHash } from "./input.js";
+import { capabilities, hashForRoom, isPrivateAddress, isPrivateHost, labelFromHash, linkToRoom, roomFromHash } from "./input.js";
 import { ChainWindow, ReadingFeed, coalesce, readText, rivals, saveAs } from "./model.js";
 import { lookOf, peerIdOf, setAuthorOrder } from "./messages.js";
-import { qrModules } from "./node.js";
+import { newPrivateRoom, qrModules } from "./node.js";
 import { enableOffline, isReplaced } from "./offline.js";
 import { requested, starting } from "./start.js";
 import { csvSeparator, warmUpFormatters } from "./strings.js";
@@ -86,19 +86,24 @@ async function requestPersistence(node) {
 function openRoom(requestedRoom, browser) {
   roomBar.canCopy = browser.clipboard;
   roomBar.canShare = browser.share;
-  roomBar.room = requestedRoom ?? null;
+  roomBar.isPrivate = requested.link !== undefined;
+  roomBar.room = requestedRoom ?? (labelFromHash(requested.link ?? "") || null);
   roomBar.addEventListener("room-chosen", ({ detail }) => {
     location.hash = hashForRoom(detail.room);
   });
+  roomBar.addEventListener("private-room-requested", async ({ detail }) => {
+    location.hash = await newPrivateRoom(detail.label);
+  });
   addEventListener("hashchange", () => {
-    const { room, fault } = roomFromHash(location.hash);
-    if (fault !== undefined || (room !== requestedRoom && room !== runningRoom)) location.reload();
+    const { room, link, fault } = roomFromHash(location.hash);
+    const isSame = link === requested.link && (room === requestedRoom || room === runningRoom);
+    if (fault !== undefined || !isSame) location.reload();
   });
 }
 
 /** Whether the page's address asks for nothing in particular. */
-function isDefault({ room, fault, relays, peers, stun }) {
-  return room === undefined && fault === undefined && [relays, peers, stun].every(({ length }) => length === 0);
+function isDefault({ room, link, fault, relays, peers, stun }) {
+  return room === undefined && link === undefined && fault === undefined && [relays, peers, stun].every(({ length }) => length === 0);
 }
 
 /** Loads what is not needed at the start: the offers of the lessons and of a strap. */
@@ -180,8 +185,8 @@ function presentState(node, soon) {
     part("page-notices").clockOffsetMs = status.clockOffsetMs;
     part("page-notices").heldBack = status.heldBack;
     if (status.minerError !== null) notices.tell(status.minerError === "no-worker" ? "capability.worker" : "capability.miner");
-    part("room-bar").room = status.room;
-    part("room-bar").link = linkToRoom(location.href, status.room);
+    if (!status.private) part("room-bar").room = status.room;
+    part("room-bar").link = status.private ? location.href : linkToRoom(location.href, status.room);
   });
   for (const type of ["status", "chain", "peers"]) node.addEventListener(type, refresh);
   refresh();
@@ -224,9 +229,11 @@ function asAuthor(peer) {
 function presentReadings(node, soon) {
   const waiting = part("pending-list");
   const refresh = soon(() => {
-    const { author, tip, mempool } = node.status();
+    const { author, tip, mempool, private: isPrivate } = node.status();
     waiting.pending = { readings: node.pending(waiting.limit), count: mempool, self: peerIdOf(author) };
-    part("own-readings").own = { readings: node.ownReadings(MAX_OWN_SHOWN), tip: tip.index };
+    const own = node.ownReadings(MAX_OWN_SHOWN);
+    part("own-readings").own = { readings: own, tip: tip.index };
+    part(".open-room").hidden = isPrivate || own.length > 0;
   });
   for (const type of ["status", "chain", "reading"]) node.addEventListener(type, refresh);
   waiting.addEventListener("more-requested", refresh);
@@ -304,7 +311,7 @@ function presentData(node) {
   panel.addEventListener("export-requested", async ({ detail: { format } }) => {
     try {
       const blob = await (format === "csv" ? node.exportCsv({ separator: csvSeparator() }) : node.exportJson());
-      saveAs(blob, `heartchain-${node.status().room}.${format}`);
+      saveAs(blob, `heartchain-${node.status().room ?? "private-room"}.${format}`);
       panel.showResult("data.exported");
     } catch (error) {
       panel.showResult("data.exportFailed", {}, error);

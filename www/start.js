@@ -5,11 +5,12 @@ import { PageError } from "./messages.js";
 import { startNode } from "./node.js";
 import { say } from "./strings.js";
 
-const { room, fault } = roomFromHash(location.hash);
+const { room, link, fault } = roomFromHash(location.hash);
 
 /** What the address asks for. */
 export const requested = {
   room,
+  link,
   fault,
   relays: relaysFromSearch(location.search),
   peers: peersFromSearch(location.search),

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  MAX_ROOM_BYTES, directFromSearch, hashForRoom, isLocalOnly, linkToRoom, normalizeRoom, peersFromSearch, relaysFromSearch, roomFault,
+  MAX_ROOM_BYTES, directFromSearch, hashForRoom, isLocalOnly, labelFromHash, linkToRoom, normalizeRoom, peersFromSearch, relaysFromSearch, roomFault,
   roomFromHash, stunFromSearch,
 } from "../../www/input.js";
 
@@ -22,6 +22,17 @@ test("missing_or_empty_room_is_undefined", () => {
 
 test("malformed_escape_opens_no_room", () => {
   for (const hash of ["#room=100%", "#room=%E0%A4%A", "#room=%zz"]) assert.deepEqual(roomFromHash(hash), { fault: "escape" }, hash);
+});
+
+test("link_of_a_private_room_is_left_to_the_node", () => {
+  for (const hash of ["#private=abc&label=Family", "#private=", "#label=Family", "#private=a&room=b"]) {
+    assert.deepEqual(roomFromHash(hash), { link: hash });
+  }
+});
+
+test("label_of_a_private_room_is_read_from_its_link", () => {
+  assert.equal(labelFromHash("#private=abc&label=Caf%C3%A9%20%26%20co"), "Caf\u00e9 & co");
+  for (const hash of ["", "#private=abc", "#private=abc&label=", "#private=abc&label=%E0%A4"]) assert.equal(labelFromHash(hash), "", hash);
 });
 
 test("unknown_part_of_the_address_opens_no_room", () => {

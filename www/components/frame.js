@@ -82,12 +82,14 @@ customElements.define("language-switch", LanguageSwitch);
 const LISTEN_EVERYWHERE = "--listen-ip 0.0.0.0";
 
 /**
- * Properties: `room`, `link`, `canCopy`, `canShare`, `makeCode` (returns the modules of a link's QR code). Dispatches
- * "room-chosen" with `{ room }`, normalized and of valid length.
+ * Properties: `room` (a name, or the label of a private room), `isPrivate`, `link`, `canCopy`, `canShare`, `makeCode` (returns the
+ * modules of a link's QR code). Dispatches "room-chosen" with `{ room }` and "private-room-requested" with `{ label }`, both
+ * normalized and of valid length.
  */
 export class RoomBar extends LocalizedElement {
   makeCode = null;
   #room = null;
+  #isPrivate = false;
   #link = "";
   #drawnLink = null;
   #canCopy = false;
@@ -98,6 +100,11 @@ export class RoomBar extends LocalizedElement {
   set room(room) {
     if (room === this.#room) return;
     this.#room = room;
+    this.invalidate();
+  }
+
+  set isPrivate(isPrivate) {
+    this.#isPrivate = isPrivate;
     this.invalidate();
   }
 
@@ -120,10 +127,15 @@ export class RoomBar extends LocalizedElement {
   connectedCallback() {
     super.connectedCallback();
     const dialog = this.querySelector("dialog");
-    this.querySelector("form").onsubmit = (event) => {
+    this.querySelector(".open-form").onsubmit = (event) => {
       event.preventDefault();
       this.#choose();
     };
+    this.querySelector(".private-form").onsubmit = (event) => {
+      event.preventDefault();
+      this.#createPrivate();
+    };
+    this.querySelector("#private-label").oninput = () => setText(this.querySelector("#private-error"), "");
     this.querySelector("#room-name").oninput = () => this.#setFault(null);
     this.querySelector("#room-link").onfocus = (event) => event.target.select();
     this.querySelector(".copy").onclick = () => this.#copy();
@@ -139,8 +151,10 @@ export class RoomBar extends LocalizedElement {
 
   render() {
     const shown = shownText(this.#room ?? "");
+    const unnamed = this.#isPrivate ? say("room.private") : "…";
+    this.querySelector(".private-hint").hidden = !this.#isPrivate || this.#link === "";
     for (const name of this.querySelectorAll(".room-name")) {
-      setText(name, shown || "…");
+      setText(name, shown || unnamed);
       name.title = shown;
     }
     this.querySelector("#room-link").value = this.#link;
@@ -187,6 +201,19 @@ export class RoomBar extends LocalizedElement {
     }
     this.querySelector("dialog").close();
     this.dispatchEvent(new CustomEvent("room-chosen", { detail: { room } }));
+  }
+
+  #createPrivate() {
+    const field = this.querySelector("#private-label");
+    const label = normalizeRoom(field.value);
+    if (roomFault(label) === "long") {
+      const found = new TextEncoder().encode(label).length;
+      setText(this.querySelector("#private-error"), say("room.long", { max: MAX_ROOM_BYTES, found }));
+      field.focus();
+      return;
+    }
+    this.querySelector("dialog").close();
+    this.dispatchEvent(new CustomEvent("private-room-requested", { detail: { label } }));
   }
 
   #setFault(fault) {

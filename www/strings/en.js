@@ -47,10 +47,17 @@ export default {
   "room.share": "Share …",
   "room.shareTitle": (v) => `Heartchain · ${v.room}`,
   "room.shareRefused": "Couldn't share. Copy the link instead.",
+  "room.private": "Private room",
+  "room.privateHint":
+    "Anyone with this link can read everything in this room, now and later. Send it only to people you trust. Keep it: without the link, no one can open the room again.",
+  "room.privateLabel": "Label of a new private room (optional)",
+  "room.createPrivate": "New private room",
+  "room.privateWhat": "Only people with its link can read a private room. The label is part of the link.",
   "room.copyRefused": "The browser blocked copying. Select the link and copy it yourself.",
   "address.escape": "The room's name in this page's address is damaged: a % must be followed by two digits. Write a % in a name as %25.",
   "address.unknown": "This page can't read the part after # in its address. A room's address ends in #room= and the room's name.",
 
+  "record.openRoom": "Anyone who knows this room's name can read what you record. For personal data, use a private room.",
   "record.heading": "Record a reading",
   "record.field": "Heart rate (BPM)",
   "record.button": "Record",
@@ -275,7 +282,7 @@ export default {
     "Anyone with more computing power than the whole room can reorder blocks and delay readings for as long as they pay for it. Nothing is ever final. Deeper is safer.",
   "trust.claim":
     "Time and value are what the author claims. The chain proves who said it and that it hasn't changed since, not that it is true.",
-  "trust.who": "A key means “the same as before”, not who someone is. Everyone who knows the room's name can read it.",
+  "trust.who": "A key means “the same as before”, not who someone is. Everyone who knows the name of an open room can read it, and everyone who has the link of a private one.",
   "trust.address": "Tabs that are connected directly see each other's addresses.",
 
   "reading.waiting": (v, n) =>
@@ -299,6 +306,11 @@ export default {
   "error.noDocument": "this isn't a file exported by Heartchain; choose one whose name ends in .json",
   "error.format": (v) => `this page can't read the format “${v.found}”; reload the page to get the newest version`,
   "error.otherRoom": (v) => `this file belongs to the room “${v.found}”; open that room and import it there`,
+  "error.otherPrivateRoom": "this file belongs to another room than this tab; open the file's room and import it there",
+  "error.linkWithoutKey": "this link has no key of a private room; ask for the complete link and open it again",
+  "error.linkPart": (v) => `this link has the part “${v.given}”, which doesn't belong there; ask for the link again`,
+  "error.linkKey": "the key in this link is incomplete or was altered; copy the whole link again",
+  "error.noRoomKey": "this tab doesn't have the room's key; open the room with its complete link",
   "error.otherRules": "this file belongs to another room with the same name but different rules",
   "error.badBlock": (v, n) => `block number ${n(v.position)} in this file was changed or can't be read`,
   "error.badReading": (v, n) => `waiting reading number ${n(v.position)} in this file was changed or can't be read`,

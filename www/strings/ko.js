@@ -41,10 +41,17 @@ export default {
   "room.share": "공유 …",
   "room.shareTitle": (v) => `Heartchain · ${v.room}`,
   "room.shareRefused": "공유하지 못했습니다. 대신 링크를 복사하세요.",
+  "room.private": "비공개 방",
+  "room.privateHint":
+    "이 링크가 있는 사람은 이 방의 모든 기록을 지금도 나중에도 읽을 수 있습니다. 믿는 사람에게만 보내세요. 링크를 보관하세요. 링크가 없으면 아무도 방을 다시 열 수 없습니다.",
+  "room.privateLabel": "새 비공개 방의 이름표(선택)",
+  "room.createPrivate": "새 비공개 방",
+  "room.privateWhat": "비공개 방은 링크가 있는 사람만 읽을 수 있습니다. 이름표는 링크에 들어갑니다.",
   "room.copyRefused": "브라우저가 복사를 차단했습니다. 링크를 선택해 직접 복사하세요.",
   "address.escape": "페이지 주소에 있는 방 이름이 손상되었습니다. % 뒤에는 두 자리 숫자가 와야 합니다. 이름에 있는 %는 %25로 쓰세요.",
   "address.unknown": "페이지 주소에서 # 뒷부분을 읽을 수 없습니다. 방의 주소는 #room=과 방 이름으로 끝납니다.",
 
+  "record.openRoom": "이 방의 이름을 아는 사람은 누구나 기록을 읽을 수 있습니다. 개인 정보에는 비공개 방을 사용하세요.",
   "record.heading": "심박수 기록",
   "record.field": "심박수 (BPM)",
   "record.button": "기록",
@@ -267,7 +274,7 @@ export default {
   "trust.work":
     "방 전체보다 계산 능력이 큰 사람은 비용을 치르는 동안 블록 순서를 바꾸고 기록을 지연시킬 수 있습니다. 완전히 확정되는 것은 없으며, 깊을수록 안전합니다.",
   "trust.claim": "시각과 값은 작성자의 주장입니다. 체인은 누가 말했고 그 뒤 바뀌지 않았음을 증명할 뿐, 사실인지는 증명하지 않습니다.",
-  "trust.who": "키는 “이전과 같은 사람”이라는 뜻일 뿐, 누구인지는 알려 주지 않습니다. 방 이름을 아는 사람은 누구나 읽을 수 있습니다.",
+  "trust.who": "키는 “이전과 같은 사람”이라는 뜻일 뿐, 누구인지는 알려 주지 않습니다. 공개 방은 이름을 아는 누구나, 비공개 방은 링크가 있는 누구나 읽을 수 있습니다.",
   "trust.address": "직접 연결된 탭은 서로의 주소를 볼 수 있습니다.",
 
   "reading.waiting": (v, n) => (v.count === 0 ? "블록을 기다리는 기록 없음" : `블록을 기다리는 기록 ${n(v.count)}개`),
@@ -290,6 +297,11 @@ export default {
   "error.noDocument": "Heartchain이 내보낸 파일이 아닙니다. 이름이 .json으로 끝나는 파일을 선택하세요",
   "error.format": (v) => `이 페이지는 “${v.found}” 형식을 읽을 수 없습니다. 페이지를 새로 고쳐 최신 버전을 받으세요`,
   "error.otherRoom": (v) => `이 파일은 방 “${v.found}”의 것입니다. 그 방을 열고 거기서 불러오세요`,
+  "error.otherPrivateRoom": "이 파일은 이 탭과 다른 방의 것입니다. 그 방을 열고 불러오세요",
+  "error.linkWithoutKey": "이 링크에는 비공개 방의 키가 없습니다. 전체 링크를 다시 받아 여세요",
+  "error.linkPart": (v) => `이 링크에는 있을 수 없는 부분 “${v.given}”이 있습니다. 링크를 다시 받으세요`,
+  "error.linkKey": "이 링크의 키가 불완전하거나 바뀌었습니다. 링크 전체를 다시 복사하세요",
+  "error.noRoomKey": "이 탭에는 방의 키가 없습니다. 전체 링크로 방을 여세요",
   "error.otherRules": "이름은 같지만 규칙이 다른 방의 파일입니다",
   "error.badBlock": (v, n) => `이 파일의 ${n(v.position)}번째 블록이 변조되었거나 읽을 수 없습니다`,
   "error.badReading": (v, n) => `이 파일의 ${n(v.position)}번째 대기 기록이 변조되었거나 읽을 수 없습니다`,

@@ -23,6 +23,7 @@ mod network;
 mod offline;
 mod page;
 mod persistence;
+mod private_rooms;
 mod recovery;
 mod responsiveness;
 mod scripts;
