@@ -454,6 +454,7 @@ impl<A: EventSink> Driver<A> {
             Output::StopMining => self.miner.stop(),
             Output::WakeAt(at) => self.machine_alarm.set(at),
             Output::Emit(event) => self.on_machine_event(&event),
+            Output::ProvedMember { peer } => self.network.on_proved_member(peer),
             Output::Disconnect { peer, until, .. } => self.network.disconnect(peer, until),
         }
     }

@@ -120,6 +120,7 @@ pub(crate) fn output(output: &Output<PeerId>) {
         Output::StopMining => debug!(target: OUTPUT, "stop mining"),
         Output::WakeAt(at) => debug!(target: OUTPUT, at = at.get(), "wake"),
         Output::Emit(event) => debug!(target: OUTPUT, ?event, "emit"),
+        Output::ProvedMember { peer } => debug!(target: OUTPUT, %peer, "proved member"),
         Output::Disconnect {
             peer,
             reason,

@@ -391,6 +391,11 @@ pub trait Driver<P: Copy + Ord + Debug + Display> {
                 }
                 self.emit(event);
             }
+            Output::ProvedMember { peer } => {
+                if !self.state().connected.contains(&peer) {
+                    self.violation(format!("{peer} is not connected, and proved something"));
+                }
+            }
             Output::Disconnect {
                 peer,
                 reason,

@@ -106,7 +106,7 @@ impl RoomNames {
 }
 
 impl Protocols {
-    /// Configures all protocols for a room.
+    /// Configures all protocols for a room. `requires_proof` says whether peers have to prove that they are members.
     ///
     /// # Errors
     /// If a protocol refuses its configuration.
@@ -115,10 +115,11 @@ impl Protocols {
         relay: relay::client::Behaviour,
         webrtc: peer::Behaviour,
         names: &RoomNames,
+        requires_proof: bool,
     ) -> Result<Self, NetworkError> {
         Ok(Self {
             banned: allow_block_list::Behaviour::default(),
-            connection_limiter: ConnectionLimiter::new(),
+            connection_limiter: ConnectionLimiter::new(requires_proof),
             relay,
             webrtc,
             rendezvous: framed_requests(
@@ -286,7 +287,7 @@ mod tests {
         let (_, relay) = relay::client::new(peer_id_of(&key));
         let (_, webrtc) = peer::new(peer::Config::new(peer_id_of(&key)));
         let names = RoomNames::of(RoomId::new([7; 32])).expect("names");
-        assert!(Protocols::new(&key, relay, webrtc, &names).is_ok());
+        assert!(Protocols::new(&key, relay, webrtc, &names, false).is_ok());
     }
 
     #[test]

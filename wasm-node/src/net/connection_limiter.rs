@@ -1,17 +1,19 @@
-//! A network behaviour that refuses connections beyond the limits of `peer_slots`. It holds no policy of its own, and
-//! never closes an established connection.
+//! A network behaviour that refuses connections beyond the limits of `peer_slots`, and closes those of a peer whose slot
+//! another one gets. It holds no policy of its own.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     task::{Context, Poll},
 };
 
+use heartchain_chain::time::MonotonicMillis;
 use libp2p::{
     Multiaddr, PeerId,
     core::{ConnectedPoint, Endpoint, transport::PortUse},
     swarm::{
-        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm, dummy::ConnectionHandler,
+        CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler,
+        THandlerInEvent, THandlerOutEvent, ToSwarm, dummy::ConnectionHandler,
     },
 };
 
@@ -21,19 +23,33 @@ use super::{
     connections::Path,
     peer_slots::{PeerSlots, SlotKind},
 };
+use crate::clock;
 
 /// [`PeerSlots`] as a network behaviour.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimiter {
     slots: PeerSlots<PeerId, ConnectionId>,
+    /// Peers whose slots others got. At most one for each connection that was established since the last poll.
+    evicted: VecDeque<PeerId>,
 }
 
 impl ConnectionLimiter {
-    /// A limiter with all slots free.
-    pub(crate) const fn new() -> Self {
+    /// A limiter with all slots free. `requires_proof` says whether peers have to prove that they are members.
+    pub(crate) const fn new(requires_proof: bool) -> Self {
         Self {
-            slots: PeerSlots::new(),
+            slots: PeerSlots::new(requires_proof),
+            evicted: VecDeque::new(),
         }
+    }
+
+    /// A peer proved that it is a member.
+    pub(crate) fn proved(&mut self, peer: &PeerId) {
+        self.slots.proved(peer);
+    }
+
+    /// How many of the peers have proved that they are members. `None` if they do not have to.
+    pub(crate) fn proved_members(&self) -> Option<usize> {
+        self.slots.proved_members()
     }
 
     /// Announces a dial and the kind of slot it is for. A dial that is not announced takes an inbound slot.
@@ -46,9 +62,9 @@ impl ConnectionLimiter {
         self.slots.is_outbound(peer)
     }
 
-    /// How many peers have an outbound slot.
-    pub(crate) fn outbound(&self) -> usize {
-        self.slots.outbound()
+    /// How many peers have an outbound slot, without strangers that have had the time to prove that they are members.
+    pub(crate) fn outbound(&self, now: MonotonicMillis) -> usize {
+        self.slots.outbound(now)
     }
 
     fn admit(
@@ -126,8 +142,9 @@ impl NetworkBehaviour for ConnectionLimiter {
         match event {
             FromSwarm::ConnectionEstablished(opened) => {
                 let path = path_of(opened.endpoint);
-                self.slots
-                    .opened(opened.peer_id, opened.connection_id, path);
+                let (peer, id) = (opened.peer_id, opened.connection_id);
+                let evicted = self.slots.opened(peer, id, path, clock::monotonic());
+                self.evicted.extend(evicted);
             }
             FromSwarm::ConnectionClosed(closed) => {
                 self.slots.closed(&closed.peer_id, path_of(closed.endpoint));
@@ -148,7 +165,12 @@ impl NetworkBehaviour for ConnectionLimiter {
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
-        Poll::Pending
+        self.evicted.pop_front().map_or(Poll::Pending, |peer_id| {
+            Poll::Ready(ToSwarm::CloseConnection {
+                peer_id,
+                connection: CloseConnection::All,
+            })
+        })
     }
 }
 
@@ -231,7 +253,7 @@ mod tests {
 
     #[test]
     fn swarm_events_take_and_free_slots() {
-        let (mut limiter, here) = (ConnectionLimiter::new(), Multiaddr::empty());
+        let (mut limiter, here) = (ConnectionLimiter::new(false), Multiaddr::empty());
         let inbound: Vec<PeerId> = (0..MAX_INBOUND_PEERS).map(|_| PeerId::random()).collect();
         for (number, peer) in inbound.iter().enumerate() {
             connects(&mut limiter, *peer, number, &here).expect("an inbound slot");
@@ -264,7 +286,7 @@ mod tests {
 
     #[test]
     fn circuits_have_a_limit_of_their_own() {
-        let (mut limiter, peer) = (ConnectionLimiter::new(), PeerId::random());
+        let (mut limiter, peer) = (ConnectionLimiter::new(false), PeerId::random());
         let relay = format!("/ip4/192.0.2.1/tcp/8081/ws/p2p/{peer}/p2p-circuit");
         let relay: Multiaddr = relay.parse().expect("an address");
         let max = usize::try_from(MAX_CIRCUITS_PER_PEER).expect("small");
@@ -281,7 +303,7 @@ mod tests {
 
     #[test]
     fn failed_connections_free_their_slots() {
-        let mut limiter = ConnectionLimiter::new();
+        let mut limiter = ConnectionLimiter::new(false);
         let nowhere = Multiaddr::empty();
         for number in 0..3 * MAX_PENDING_CONNECTIONS {
             limiter

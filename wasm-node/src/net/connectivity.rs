@@ -117,6 +117,11 @@ impl Connectivity {
         let _ = swarm.disconnect_peer_id(peer);
     }
 
+    /// A peer of a private room proved that it has the room's key.
+    pub(crate) fn on_proved_member(&mut self, peer: &PeerId, protocols: &mut Protocols) {
+        protocols.connection_limiter.proved(peer);
+    }
+
     /// Closes all connections and opens no more (`on`), or ends that. Returns whether this is a change.
     pub(crate) fn isolate(&mut self, on: bool, swarm: &mut Swarm<Protocols>) -> bool {
         if self.isolated == on {
@@ -409,7 +414,8 @@ impl Connectivity {
     }
 
     fn poll_relays(&mut self, swarm: &mut Swarm<Protocols>, now: MonotonicMillis) {
-        for action in self.relays.tick(now, self.connections.members()) {
+        let members = self.members(swarm.behaviour());
+        for action in self.relays.tick(now, members) {
             self.relay_actions
                 .perform(action, &mut self.relays, swarm, now);
         }
@@ -420,12 +426,12 @@ impl Connectivity {
             let is_outbound = swarm.behaviour().connection_limiter.is_outbound(&peer);
             self.exchange.add_neighbour(peer, is_outbound, now);
         }
-        let interval = self.exchange_interval(swarm.behaviour());
+        let interval = self.exchange_interval(swarm.behaviour(), now);
         self.exchange.poll(swarm, now, interval);
     }
 
     fn poll_dialer(&mut self, swarm: &mut Swarm<Protocols>, now: MonotonicMillis) {
-        let wanted = self.wanted_peers(swarm.behaviour());
+        let wanted = self.wanted_peers(swarm.behaviour(), now);
         let (relays, exchange, connections) = (&self.relays, &self.exchange, &self.connections);
         self.dialer.poll(
             swarm,
@@ -437,12 +443,16 @@ impl Connectivity {
     }
 
     /// When [`Self::poll`] is next due.
-    pub(crate) fn next_deadline(&self, protocols: &Protocols) -> MonotonicMillis {
+    pub(crate) fn next_deadline(
+        &self,
+        protocols: &Protocols,
+        now: MonotonicMillis,
+    ) -> MonotonicMillis {
         // An isolated tab neither dials nor exchanges peers.
         let due = if self.isolated {
             [None, None]
         } else {
-            let wants_peers = self.exchange_interval(protocols).is_some();
+            let wants_peers = self.exchange_interval(protocols, now).is_some();
             [self.relays.due(), self.exchange.due(wants_peers)]
         };
         due.into_iter()
@@ -451,15 +461,21 @@ impl Connectivity {
     }
 
     /// Time between two peer list requests to a neighbour; `None` while there are enough peers.
-    fn exchange_interval(&self, protocols: &Protocols) -> Option<Duration> {
-        let interval = discovery::interval(self.connections.members(), false);
-        (self.wanted_peers(protocols) > 0).then_some(interval)
+    fn exchange_interval(&self, protocols: &Protocols, now: MonotonicMillis) -> Option<Duration> {
+        let interval = discovery::interval(self.members(protocols), false);
+        (self.wanted_peers(protocols, now) > 0).then_some(interval)
     }
 
     /// How many more peers this tab wants to dial.
-    fn wanted_peers(&self, protocols: &Protocols) -> usize {
-        let outbound = protocols.connection_limiter.outbound();
-        peer_slots::wanted(self.connections.members(), outbound)
+    fn wanted_peers(&self, protocols: &Protocols, now: MonotonicMillis) -> usize {
+        let outbound = protocols.connection_limiter.outbound(now);
+        peer_slots::wanted(self.members(protocols), outbound)
+    }
+
+    /// How many connected peers are known as members. In a private room these have proved that they have its key.
+    fn members(&self, protocols: &Protocols) -> usize {
+        let proved = protocols.connection_limiter.proved_members();
+        proved.unwrap_or_else(|| self.connections.members())
     }
 }
 

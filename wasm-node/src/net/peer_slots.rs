@@ -7,7 +7,13 @@
 //! open. A direct connection that replaces a circuit takes no second slot. When two tabs dial each other, each has an
 //! outbound slot for the other, whichever connection is kept. A peer that dialed this tab keeps its inbound slot, also
 //! when this side dials to replace the connection.
+//!
+//! In a private room peers prove that they have the room's key. One that has not yet is a stranger: it gives its slot to
+//! a newcomer when no other is free, so that strangers cannot keep members out, and it does not count among the peers
+//! that a tab looks for.
 
+use heartchain_chain::time::MonotonicMillis;
+use heartchain_sync::config::STRANGER_PATIENCE;
 use litemap::LiteMap;
 
 use super::connections::Path;
@@ -66,6 +72,8 @@ pub(crate) enum SlotError {
 /// The slots in use, keyed by peer `P`, and pending connections, keyed by connection `C`.
 #[derive(Debug)]
 pub(crate) struct PeerSlots<P, C> {
+    /// Whether peers have to prove that they are members.
+    requires_proof: bool,
     peers: LiteMap<P, PeerConnections>,
     /// Dials that are announced or in progress, and the slots that they are for.
     pending_dials: LiteMap<C, SlotKind>,
@@ -78,12 +86,16 @@ struct PeerConnections {
     slot: SlotKind,
     connections: u32,
     circuits: u32,
+    /// When its first connection was established.
+    since: MonotonicMillis,
+    is_proved: bool,
 }
 
 impl<P: Copy + Ord, C: Copy + Ord> PeerSlots<P, C> {
-    /// A set of slots, all of them free.
-    pub(crate) const fn new() -> Self {
+    /// A set of slots, all of them free. `requires_proof` says whether peers have to prove that they are members.
+    pub(crate) const fn new(requires_proof: bool) -> Self {
         Self {
+            requires_proof,
             peers: LiteMap::new(),
             pending_dials: LiteMap::new(),
             pending_inbound: Vec::new(),
@@ -142,29 +154,62 @@ impl<P: Copy + Ord, C: Copy + Ord> PeerSlots<P, C> {
                 Ok(())
             };
         }
-        let inbound = self.count_of(SlotKind::Inbound);
-        let peers = inbound + self.outbound();
-        if peers >= MAX_PEERS {
-            Err(SlotError::Peers(peers))
-        } else if kind == SlotKind::Inbound && inbound >= MAX_INBOUND_PEERS {
-            Err(SlotError::Inbound(inbound))
-        } else {
-            Ok(())
-        }
+        let full = self.shortage(kind, 1);
+        full.filter(|_| self.oldest_stranger(kind, peer).is_none())
+            .map_or(Ok(()), Err)
     }
 
-    /// A connection was established.
-    pub(crate) fn opened(&mut self, peer: P, id: C, path: Path) {
+    /// A connection was established. Returns the stranger whose slot it takes: all its connections must be closed.
+    pub(crate) fn opened(&mut self, peer: P, id: C, path: Path, now: MonotonicMillis) -> Option<P> {
         let kind = self.kind_of(id);
         self.end_pending(id);
         let entry = self.peers.entry(peer).or_insert(PeerConnections {
             slot: kind,
             connections: 0,
             circuits: 0,
+            since: now,
+            is_proved: !self.requires_proof,
         });
+        let is_new = entry.connections == 0;
         entry.slot = entry.slot.max(kind);
         entry.connections = entry.connections.saturating_add(1);
         entry.circuits = entry.circuits.saturating_add(circuits(path));
+        let is_full = is_new && self.shortage(kind, 0).is_some();
+        is_full.then(|| self.oldest_stranger(kind, &peer)).flatten()
+    }
+
+    /// A peer proved that it is a member.
+    pub(crate) fn proved(&mut self, peer: &P) {
+        if let Some(entry) = self.peers.get_mut(peer) {
+            entry.is_proved = true;
+        }
+    }
+
+    /// What there is too much of once this many more peers get a slot of this kind.
+    fn shortage(&self, kind: SlotKind, more: usize) -> Option<SlotError> {
+        let inbound = self.count_of(SlotKind::Inbound);
+        let peers = inbound + self.count_of(SlotKind::Outbound);
+        match kind {
+            SlotKind::Relay => None,
+            SlotKind::Inbound | SlotKind::Outbound if peers + more > MAX_PEERS => {
+                Some(SlotError::Peers(peers))
+            }
+            SlotKind::Inbound if inbound + more > MAX_INBOUND_PEERS => {
+                Some(SlotError::Inbound(inbound))
+            }
+            SlotKind::Inbound | SlotKind::Outbound => None,
+        }
+    }
+
+    /// The stranger that gives its slot to this newcomer. A peer that dialed this tab takes no slot of one that the tab
+    /// chose.
+    fn oldest_stranger(&self, kind: SlotKind, newcomer: &P) -> Option<P> {
+        let strangers = self
+            .peers
+            .iter()
+            .filter(|(peer, entry)| !entry.is_proved && entry.slot <= kind && *peer != newcomer);
+        let oldest = strangers.min_by_key(|(_, entry)| (entry.slot, entry.since));
+        oldest.map(|(peer, _)| *peer)
     }
 
     /// A connection was closed.
@@ -191,9 +236,20 @@ impl<P: Copy + Ord, C: Copy + Ord> PeerSlots<P, C> {
         entry.is_some_and(|entry| entry.slot == SlotKind::Outbound)
     }
 
-    /// How many peers have an outbound slot.
-    pub(crate) fn outbound(&self) -> usize {
-        self.count_of(SlotKind::Outbound)
+    /// How many peers have an outbound slot, without strangers that have had the time to prove that they are members.
+    pub(crate) fn outbound(&self, now: MonotonicMillis) -> usize {
+        let entries = self.peers.values();
+        let counted = entries.filter(|entry| {
+            let is_recent = now.since(entry.since) < STRANGER_PATIENCE;
+            entry.slot == SlotKind::Outbound && (entry.is_proved || is_recent)
+        });
+        counted.count()
+    }
+
+    /// How many of the peers have proved that they are members. `None` if they do not have to.
+    pub(crate) fn proved_members(&self) -> Option<usize> {
+        let proved = self.peers.values().filter(|entry| entry.is_proved);
+        self.requires_proof.then(|| proved.count())
     }
 
     fn count_of(&self, kind: SlotKind) -> usize {
@@ -226,14 +282,15 @@ mod tests {
 
     /// The first ID of inbound peers. Those of outbound peers and relays are smaller.
     const INBOUND: u32 = 1_000;
+    const NOW: MonotonicMillis = MonotonicMillis::new(50_000);
 
     fn inbound(count: usize) -> PeerSlots<u32, u32> {
-        let mut slots = PeerSlots::new();
+        let mut slots = PeerSlots::new(false);
         for number in (0..).take(count) {
             let (peer, id) = (INBOUND + number, INBOUND + number);
             slots.begin_inbound(id).expect("few pending connections");
             slots.admit(&peer, id, Path::Direct).expect("a free slot");
-            slots.opened(peer, id, Path::Direct);
+            slots.opened(peer, id, Path::Direct, NOW);
         }
         slots
     }
@@ -242,7 +299,7 @@ mod tests {
         slots.expect_dial(id, kind);
         slots.begin_dial(id).expect("few dials");
         slots.admit(&peer, id, Path::Direct).expect("a free slot");
-        slots.opened(peer, id, Path::Direct);
+        slots.opened(peer, id, Path::Direct, NOW);
     }
 
     #[test]
@@ -258,7 +315,7 @@ mod tests {
         for peer in 1..=kept {
             dial(&mut slots, peer, peer, SlotKind::Outbound);
         }
-        assert_eq!(slots.outbound(), MAX_PEERS - MAX_INBOUND_PEERS);
+        assert_eq!(slots.outbound(NOW), MAX_PEERS - MAX_INBOUND_PEERS);
         slots.expect_dial(99, SlotKind::Outbound);
         assert_eq!(
             slots.admit(&99, 99, Path::Direct),
@@ -295,7 +352,7 @@ mod tests {
                 Ok(()),
                 "{another}"
             );
-            slots.opened(INBOUND, another, Path::Direct);
+            slots.opened(INBOUND, another, Path::Direct, NOW);
         }
         let max = MAX_CONNECTIONS_PER_PEER;
         assert_eq!(
@@ -328,7 +385,7 @@ mod tests {
         let max = MAX_CIRCUITS_PER_PEER;
         for circuit in 0..max {
             assert_eq!(slots.admit(&INBOUND, circuit, Path::Relayed), Ok(()));
-            slots.opened(INBOUND, circuit, Path::Relayed);
+            slots.opened(INBOUND, circuit, Path::Relayed, NOW);
         }
         let one_more = slots.admit(&INBOUND, 9, Path::Relayed);
         assert_eq!(one_more, Err(SlotError::CircuitsToPeer(max)));
@@ -343,11 +400,11 @@ mod tests {
     fn outbound_peer_stays_outbound() {
         let mut slots = inbound(MAX_INBOUND_PEERS);
         dial(&mut slots, INBOUND, 1, SlotKind::Outbound);
-        assert_eq!(slots.outbound(), 1);
+        assert_eq!(slots.outbound(NOW), 1);
         assert!(slots.is_outbound(&INBOUND) && !slots.is_outbound(&(INBOUND + 1)));
         // Both sides dialed, and the circuit that this side dialed is closed.
         slots.closed(&INBOUND, Path::Direct);
-        assert_eq!(slots.outbound(), 1);
+        assert_eq!(slots.outbound(NOW), 1);
         assert_eq!(
             slots.admit(&2, 2, Path::Direct),
             Ok(()),
@@ -359,10 +416,10 @@ mod tests {
     fn redialed_inbound_peer_stays_inbound() {
         let mut slots = inbound(1);
         slots.begin_dial(1).expect("few dials");
-        slots.opened(INBOUND, 1, Path::Direct);
+        slots.opened(INBOUND, 1, Path::Direct, NOW);
         // The connection that the peer dialed closes first, then the one that this side dialed to replace it.
         slots.closed(&INBOUND, Path::Direct);
-        assert_eq!(slots.outbound(), 0);
+        assert_eq!(slots.outbound(NOW), 0);
         slots.closed(&INBOUND, Path::Direct);
         let mut full = inbound(MAX_INBOUND_PEERS);
         full.begin_dial(1).expect("few dials");
@@ -379,7 +436,7 @@ mod tests {
             dial(&mut slots, relay, relay, SlotKind::Relay);
             dial(&mut slots, 1, relay + 100, SlotKind::Relay);
         }
-        assert_eq!(slots.outbound(), 0);
+        assert_eq!(slots.outbound(NOW), 0);
         dial(&mut slots, 500, 500, SlotKind::Outbound);
         assert!(
             slots.admit(&1, 9_999, Path::Direct).is_err(),
@@ -389,7 +446,7 @@ mod tests {
 
     #[test]
     fn pending_connections_are_limited_per_direction() {
-        let mut slots: PeerSlots<u32, u32> = PeerSlots::new();
+        let mut slots: PeerSlots<u32, u32> = PeerSlots::new(false);
         let max = MAX_PENDING_CONNECTIONS;
         let one_too_many = u32::try_from(max).expect("small");
         for id in 0..one_too_many {
@@ -405,11 +462,91 @@ mod tests {
         slots.end_pending(100);
         assert_eq!(slots.begin_dial(400), Ok(()));
         assert_eq!(slots.begin_inbound(200), Ok(()));
-        slots.opened(7, 400, Path::Direct);
+        slots.opened(7, 400, Path::Direct, NOW);
         assert_eq!(
             slots.begin_dial(401),
             Ok(()),
             "the dial is no longer pending"
         );
+    }
+
+    /// Slots of a private room whose inbound peers are strangers that connected one millisecond after the other.
+    fn strangers(count: usize) -> PeerSlots<u32, u32> {
+        let mut slots = PeerSlots::new(true);
+        for number in (0..).take(count) {
+            let peer = INBOUND + number;
+            slots.admit(&peer, peer, Path::Direct).expect("a free slot");
+            let now = NOW.saturating_add(number.into());
+            assert_eq!(slots.opened(peer, peer, Path::Direct, now), None);
+        }
+        slots
+    }
+
+    #[test]
+    fn newcomer_gets_the_slot_of_the_oldest_stranger() {
+        let mut slots = strangers(MAX_INBOUND_PEERS);
+        slots.proved(&INBOUND);
+        assert_eq!(slots.admit(&1, 1, Path::Direct), Ok(()));
+        let evicted = slots.opened(1, 1, Path::Direct, NOW.saturating_add(99));
+        assert_eq!(evicted, Some(INBOUND + 1), "the oldest is a member");
+        assert_eq!(
+            slots.opened(1, 2, Path::Direct, NOW.saturating_add(99)),
+            None,
+            "another connection of the same peer takes no slot"
+        );
+        for stranger in (1..).take(MAX_INBOUND_PEERS) {
+            slots.closed(&(INBOUND + stranger), Path::Direct);
+        }
+        assert_eq!(slots.proved_members(), Some(1));
+    }
+
+    #[test]
+    fn members_keep_their_slots() {
+        let mut slots = strangers(MAX_INBOUND_PEERS);
+        for number in (0..).take(MAX_INBOUND_PEERS) {
+            slots.proved(&(INBOUND + number));
+        }
+        assert_eq!(
+            slots.admit(&1, 1, Path::Direct),
+            Err(SlotError::Inbound(MAX_INBOUND_PEERS))
+        );
+        dial(&mut slots, 2, 2, SlotKind::Outbound);
+        assert_eq!(
+            slots.admit(&1, 1, Path::Direct),
+            Err(SlotError::Inbound(MAX_INBOUND_PEERS)),
+            "a stranger that this tab chose keeps its slot"
+        );
+        let open = inbound(MAX_INBOUND_PEERS);
+        assert_eq!(open.proved_members(), None);
+        assert!(
+            open.admit(&1, 1, Path::Direct).is_err(),
+            "an open room has no strangers"
+        );
+    }
+
+    #[test]
+    fn chosen_peer_takes_the_slot_of_a_stranger() {
+        let mut slots = strangers(MAX_INBOUND_PEERS);
+        for peer in (1..).take(WANTED_PEERS) {
+            dial(&mut slots, peer, peer, SlotKind::Outbound);
+        }
+        slots.expect_dial(99, SlotKind::Outbound);
+        assert_eq!(slots.admit(&99, 99, Path::Direct), Ok(()));
+        let evicted = slots.opened(99, 99, Path::Direct, NOW);
+        assert_eq!(evicted, Some(INBOUND), "an inbound one first");
+    }
+
+    #[test]
+    fn strangers_do_not_count_among_wanted_peers() {
+        let mut slots = strangers(0);
+        for peer in (1..).take(WANTED_PEERS) {
+            dial(&mut slots, peer, peer, SlotKind::Outbound);
+        }
+        slots.proved(&1);
+        assert_eq!(slots.outbound(NOW), WANTED_PEERS, "they may prove it yet");
+        let later = NOW.saturating_add(STRANGER_PATIENCE);
+        assert_eq!(slots.outbound(later), 1);
+        let members = slots.proved_members().expect("a private room");
+        assert_eq!(wanted(members, slots.outbound(later)), WANTED_PEERS - 1);
     }
 }

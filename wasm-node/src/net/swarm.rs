@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt};
-use heartchain_chain::{room::Room, time::MonotonicMillis};
+use heartchain_chain::{content::ReadingForm, room::Room, time::MonotonicMillis};
 use heartchain_sync::{
     Input,
     io::{GossipId, InboundId, RequestFailure, RequestId, Verdict},
@@ -103,7 +103,10 @@ impl Network {
             .map_err(|error| NetworkError::Key(error.to_string()))?;
         let names = RoomNames::of(setup.room.id())?;
         let transports = all_transports(&key, setup.direct)?;
-        let protocols = Protocols::new(&key, transports.relay, transports.webrtc, &names)?;
+        let form = setup.room.form();
+        let requires_proof = form == ReadingForm::Sealed && setup.room.is_member();
+        let (relay, webrtc) = (transports.relay, transports.webrtc);
+        let protocols = Protocols::new(&key, relay, webrtc, &names, requires_proof)?;
         let settings = swarm::Config::with_wasm_executor()
             .with_idle_connection_timeout(IDLE_CONNECTION_TIMEOUT);
         let mut swarm = Swarm::new(transports.transport, protocols, peer_id_of(&key), settings);
@@ -112,7 +115,6 @@ impl Network {
         let wants_stun = setup.ice_servers.is_none();
         let servers = setup.ice_servers.unwrap_or_default();
         use_ice_servers(&mut swarm.behaviour_mut().webrtc, &servers);
-        let form = setup.room.form();
         let (now, gossip) = (clock::monotonic(), Gossip::new(form, &names));
         let mut alarm = Alarm::default();
         alarm.set(now);
@@ -245,6 +247,13 @@ impl Network {
     pub(crate) fn report_verdict(&mut self, id: GossipId, from: &PeerId, verdict: Verdict) {
         let gossipsub = self.swarm.behaviour_mut().gossip.gossip();
         self.gossip.apply(gossipsub, id, from, verdict);
+    }
+
+    /// A peer of a private room proved that it has the room's key.
+    pub(crate) fn on_proved_member(&mut self, peer: PeerId) {
+        self.connectivity
+            .on_proved_member(&peer, self.swarm.behaviour_mut());
+        self.events.changed();
     }
 
     /// Closes all connections to a peer. With `until`, bans the peer until then.
@@ -413,7 +422,10 @@ impl Network {
 
     fn set_alarm(&mut self) {
         let traffic = [self.requests.next_deadline(), self.gossip.next_deadline()];
-        let connectivity = self.connectivity.next_deadline(self.swarm.behaviour());
+        let protocols = self.swarm.behaviour();
+        let connectivity = self
+            .connectivity
+            .next_deadline(protocols, clock::monotonic());
         self.alarm.set(
             traffic
                 .into_iter()

@@ -41,9 +41,9 @@ pub const ANNOUNCE_INTERVAL: Millis = 500;
 pub const BINDING_INTERVAL: Millis = 10_000;
 /// Peers of a private room that may stay connected without proving that they are members. The driver allows 24
 /// connections, so most are left to members.
-pub const MAX_STRANGERS: usize = 8;
+pub const MAX_STRANGERS: usize = 4;
 /// How long a peer of a private room has to prove that it is a member. Its first Status does.
-pub const STRANGER_PATIENCE: Millis = 20_000;
+pub const STRANGER_PATIENCE: Millis = REQUEST_TIMEOUT;
 /// How often mempools are compared with those of random peers.
 pub const MEMPOOL_SYNC_INTERVAL: Millis = 30_000;
 /// A gap in an author's pending readings that lasts this long triggers a mempool comparison.

@@ -247,6 +247,11 @@ pub enum Output<P> {
     WakeAt(MonotonicMillis),
     /// Report an event to the page.
     Emit(Event),
+    /// A peer proved that it has the key of this private room. Other peers are not to take its place.
+    ProvedMember {
+        /// The peer that proved it.
+        peer: P,
+    },
     /// Close all connections to a peer.
     Disconnect {
         /// The peer to disconnect.

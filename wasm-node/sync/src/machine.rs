@@ -152,6 +152,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         }
         self.parts.follow_up();
         self.poll();
+        debug_assert!(
+            self.parts.ctx.follow_ups().is_empty(),
+            "the next input finds nothing half-done"
+        );
         self.tell();
         self.parts.ctx.take_outputs().into_iter()
     }
@@ -190,6 +194,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.parts
             .missing
             .poll(&mut self.parts.ctx, self.parts.bodies.suppliers());
+        self.parts.ctx.drop_strangers();
         self.parts.follow_up();
         self.parts.status.poll(&mut self.parts.ctx);
         self.parts.mempool_sync.poll(&mut self.parts.ctx);

@@ -156,6 +156,13 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.parts.ctx.tree.next_seq(author)
     }
 
+    /// Whether this reading can be read here, or this peer does not have the key of its private room, and cannot tell. Only such
+    /// unconfirmed readings are kept, forwarded and mined.
+    #[must_use]
+    pub fn is_readable(&self, reading: &Reading) -> bool {
+        self.parts.ctx.is_readable(reading)
+    }
+
     /// Whether this reading is pending or on the best branch.
     #[must_use]
     pub fn contains_reading(&self, reading: &Reading) -> bool {

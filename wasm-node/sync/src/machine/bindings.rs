@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::{MAX_STRANGERS, STRANGER_PATIENCE},
-    io::DisconnectReason,
+    io::{DisconnectReason, Output},
 };
 
 impl<P: Copy + Ord + Debug> Context<P> {
@@ -56,9 +56,26 @@ impl<P: Copy + Ord + Debug> Context<P> {
             let room = self.tree.room();
             room.bound_author(&binding, &to_bytes(&peer))
         });
+        let was_stranger = self.is_stranger(&peer);
         let identity = PeerIdentity::new(binding, now, author);
         self.peers.set_identity(&peer, identity);
+        if was_stranger && author.is_some() {
+            self.output(Output::ProvedMember { peer });
+        }
         before.author() != author
+    }
+
+    /// Whether only peers that prove that they have the room's key count as members here: in a private room, at a peer that has
+    /// the key itself.
+    fn requires_proof(&self) -> bool {
+        let room = self.tree.room();
+        room.form() == ReadingForm::Sealed && room.is_member() && self.identity.is_some()
+    }
+
+    /// Whether this peer must prove that it has the room's key, and has not.
+    pub(super) fn is_stranger(&self, peer: &P) -> bool {
+        let identity = self.peers.identity(peer);
+        self.requires_proof() && identity.is_some_and(|identity| identity.author().is_none())
     }
 
     /// Disconnects strangers in a private room if there are too many, the latest first. They may come back.
@@ -80,8 +97,7 @@ impl<P: Copy + Ord + Debug> Context<P> {
 
     /// Peers that have not proved that they are members of this private room, by when they connected.
     fn strangers(&self) -> Vec<(MonotonicMillis, P)> {
-        let room = self.tree.room();
-        if room.form() == ReadingForm::Open || !room.is_member() || self.identity.is_none() {
+        if !self.requires_proof() {
             return Vec::new();
         }
         let strangers = self.peers.iter();

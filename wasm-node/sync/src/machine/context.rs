@@ -211,7 +211,7 @@ impl<P: Copy + Ord + Debug> Context<P> {
 
     /// Whether unconfirmed readings with this content are kept, forwarded and mined. A member of a private room keeps only
     /// what it can read. No peer is blamed for others: only members can tell them apart.
-    pub(super) fn is_readable(&self, reading: &Reading) -> bool {
+    pub(crate) fn is_readable(&self, reading: &Reading) -> bool {
         let room = self.tree.room();
         !room.is_member() || room.open(reading).is_ok()
     }

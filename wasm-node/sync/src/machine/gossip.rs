@@ -112,11 +112,12 @@ impl<P: Copy + Ord + Debug> Gossip<P> {
         if !self.equivocations.is_worth_verifying(reading, checked) {
             return verdict(ctx, from, id, Verdict::Ignore);
         }
-        if let Err(error) = reading.verify(room) {
-            return reject(ctx, from, id, DisconnectReason::BadReading(error));
-        }
+        // To read it costs a tenth of verifying it, and the sender of one that cannot be read is not blamed either way.
         if !ctx.is_readable(reading) {
             return verdict(ctx, from, id, Verdict::Ignore);
+        }
+        if let Err(error) = reading.verify(room) {
+            return reject(ctx, from, id, DisconnectReason::BadReading(error));
         }
         match ctx.mempool.insert(reading, reading_id, next, now) {
             Ok(()) => {

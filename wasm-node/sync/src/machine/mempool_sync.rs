@@ -136,6 +136,10 @@ impl<P: Copy + Ord + Debug> MempoolSync<P> {
         let Some(listing) = self.peers.get_mut(&peer) else {
             return;
         };
+        // Peers without the room's key may hold any number of readings that no member can read.
+        if ctx.is_stranger(&peer) {
+            return;
+        }
         while ctx.peers.get(&peer).is_some_and(Peer::has_request_slot) {
             let Some((request, kind)) = listing.next_request(&ctx.mempool) else {
                 return;
@@ -161,6 +165,7 @@ impl<P: Copy + Ord + Debug> MempoolSync<P> {
     /// Compares mempools with this many peers, chosen at random.
     fn compare_with_random_peers(&mut self, ctx: &mut Context<P>, many: usize) {
         let mut peers = ctx.peers.ids();
+        peers.retain(|peer| !ctx.is_stranger(peer));
         for _ in 0..many.min(peers.len()) {
             let chosen = usize::try_from(ctx.random_below(peers.len() as u64)).unwrap_or(0);
             let peer = peers.swap_remove(chosen);
@@ -223,16 +228,13 @@ impl<P: Copy + Ord + Debug> MempoolSync<P> {
             .filter(|(reading, id)| {
                 let next = ctx.tree.next_seq(&reading.author);
                 let checked = ctx.mempool.check(reading, *id, next, now);
-                equivocations.is_worth_verifying(reading, checked)
+                equivocations.is_worth_verifying(reading, checked) && ctx.is_readable(reading)
             })
             .unzip();
         if let Err(error) = verify_batch(room, &fitting, &mut ctx.rng) {
             return ctx.ban(peer, DisconnectReason::BadReading(error.source));
         }
         for (reading, id) in fitting.iter().zip(ids) {
-            if !ctx.is_readable(reading) {
-                continue;
-            }
             let next = ctx.tree.next_seq(&reading.author);
             match ctx.mempool.insert(reading, id, next, now) {
                 Ok(()) => ctx.emit(Event::Reading(*reading)),

@@ -86,7 +86,6 @@ impl<P: Copy + Ord + Debug> StatusSync<P> {
     }
 
     pub(super) fn poll(&mut self, ctx: &mut Context<P>) {
-        ctx.drop_strangers();
         let now = ctx.now();
         let tip = ctx.tree.tip().hash;
         let announce = self.announce_at().is_some_and(|at| at <= now);

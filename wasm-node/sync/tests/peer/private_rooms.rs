@@ -1,5 +1,7 @@
 //! Private rooms: members and peers without the key agree on the chain, and only members read, record and mine.
 
+use std::collections::BTreeSet;
+
 use heartchain_chain::{
     binding::Binding,
     bpm::Bpm,
@@ -14,14 +16,15 @@ use heartchain_chain::{
 use heartchain_sync::{
     Config, Event, Input,
     config::{
-        BINDING_INTERVAL, CONFIRMED_AFTER, FOREIGN_PATIENCE, MAX_STRANGERS, STRANGER_PATIENCE,
+        BINDING_INTERVAL, CONFIRMED_AFTER, FOREIGN_PATIENCE, MAX_STRANGERS, MEMPOOL_SYNC_INTERVAL,
+        STRANGER_PATIENCE,
     },
     io::{DisconnectReason, ImportPiece, RecordError, Topic, Verdict},
     message::StatusMessage,
 };
 use heartchain_test_support::{Branch, Driver as _, START, key, room};
 
-use crate::subject::{Peer, Subject};
+use crate::subject::{Peer, Subject, is_listing};
 
 const MINES: Config = Config { mining: true };
 const ID_OF: fn(&Peer) -> Vec<u8> = |peer| peer.to_le_bytes().to_vec();
@@ -133,15 +136,42 @@ fn unreadable_reading_is_ignored_and_no_one_is_blamed() {
     member.advance(600_000);
     assert!(!is_pending(&member, &junk) && is_pending(&member, &sealed(3, 0)));
     assert_eq!(member.disconnections, []);
-    // A forged one is provable, whether it can be read or not.
+    // Its signature is not verified, so that a flood of such readings costs little.
     let mut forged = junk;
     forged.signature = sealed(2, 0).signature;
+    let id = member.gossip_reading(2, &forged);
+    assert_eq!(member.verdict(id), Some(Verdict::Ignore));
+    assert_eq!(member.disconnections, []);
+    let mut forged = sealed(2, 0);
+    forged.signature = junk.signature;
     let id = member.gossip_reading(2, &forged);
     assert_eq!(member.verdict(id), Some(Verdict::Reject));
     assert!(matches!(
         member.ban_reason(2),
         Some(DisconnectReason::BadReading(_))
     ));
+}
+
+#[test]
+fn only_proved_members_are_asked_for_their_mempool() {
+    let branch = Branch::in_room(&members_room());
+    let mut member = Subject::in_room(&members_room(), MINES, 1);
+    member.machine.identify(100, ID_OF);
+    for peer in [2, 3] {
+        member.connect(peer);
+        let binding = (peer == 3).then(|| members_room().bind(&key(3), &ID_OF(&3)));
+        member.receive_status(peer, status_with(&branch, binding.flatten()));
+    }
+    let mut asked = BTreeSet::new();
+    for _ in 0..10 * MEMPOOL_SYNC_INTERVAL / 1_000 {
+        for peer in [2, 3] {
+            let listing = member.open_request(peer, is_listing);
+            asked.extend(listing.map(|_| peer));
+            member.serve(peer, &branch);
+        }
+        member.advance(1_000);
+    }
+    assert_eq!(asked, BTreeSet::from([3]));
 }
 
 #[test]
@@ -324,7 +354,7 @@ fn most_connections_are_left_to_members() {
         let latest = subject
             .disconnections
             .iter()
-            .all(|(peer, ..)| *peer >= members + 8);
+            .all(|(peer, ..)| *peer >= members + MAX_STRANGERS as u64);
         assert!(latest, "{:?}", subject.disconnections);
     }
 }
