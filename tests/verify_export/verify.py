@@ -319,6 +319,7 @@ def derived_key(genesis, room_key, info):
 
 def key_of_token(token):
     require(len(token) == 48, f"the token has {len(token)} characters instead of 48")
+    require(not set("+/") & set(token), "the token has a character that is not base64url")
     data = base64.b64decode(token, altchars=b"-_", validate=True)
     require(sha256(b"heartchain/link/2", data[:32])[:4] == data[32:], "the token was altered")
     return data[:32]
@@ -381,6 +382,7 @@ def unhex(value, length, what):
 def content_of(reading, room, author, seq, what):
     """What the author signed besides its key and the sequence number."""
     if room.private:
+        require(not {"time", "bpm"} & set(reading), f"{what}: time or heart rate is not sealed")
         sealed = unhex(reading["sealed"], 26, f"{what}: sealed")
         if room.reading_key is not None and room.open(author, seq, sealed) is None:
             room.unreadable += 1
@@ -489,8 +491,8 @@ def verify(export, key=None):
         sequence_numbers.add((author, seq))
     blocks, readings = len(export["blocks"]), sum(next_seqs.values())
     name = "private room" if room.private else repr(given["name"])
-    sealed = "" if room.reading_key is None else f", {room.unreadable} of them unreadable"
-    return f"{name}: {blocks} blocks, {readings} readings, {len(sequence_numbers)} waiting{sealed}: valid"
+    unreadable = "" if room.reading_key is None else f", {room.unreadable} unreadable in all"
+    return f"{name}: {blocks} blocks, {readings} readings, {len(sequence_numbers)} waiting{unreadable}: valid"
 
 
 def main():

@@ -2,7 +2,7 @@
 //! anyone. Never asks a peer, and never changes the node's state.
 
 use heartchain_chain::{
-    block::{MAX_BLOCK_READINGS, MIN_BLOCK_READINGS},
+    block::check_counts,
     difficulty::Window,
     hash::{BlockHash, ReadingId, ReadingsRoot},
     header::Header,
@@ -100,13 +100,12 @@ impl CheckedReading {
 pub(crate) fn check(room: &Room, claim: &BlockClaim, context: &ParentContext) -> Check {
     let header = &claim.header;
     let hash = header.hash();
-    let root = readings_root(
-        &claim
-            .readings
-            .iter()
-            .map(|claimed| claimed.reading)
-            .collect::<Vec<_>>(),
-    );
+    let bodies: Vec<Reading> = claim
+        .readings
+        .iter()
+        .map(|claimed| claimed.reading)
+        .collect();
+    let root = readings_root(&bodies);
     let readings = claim
         .readings
         .iter()
@@ -167,13 +166,14 @@ pub(crate) fn check(room: &Room, claim: &BlockClaim, context: &ParentContext) ->
             computed: after,
         },
         readings,
-        count_ok: (MIN_BLOCK_READINGS..=MAX_BLOCK_READINGS).contains(&claim.readings.len()),
+        count_ok: check_counts(&bodies).is_ok(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use heartchain_chain::{
+        block::MAX_AUTHOR_READINGS,
         bpm::Bpm,
         content::Content,
         key::SecretKey,
@@ -295,6 +295,25 @@ mod tests {
         assert!(no_target.contains(&"work"), "{no_target:?}");
         assert!(changed(|claim| claim.header.time = UnixMillis::new(0)).contains(&"time"));
         assert_eq!(changed(|claim| claim.readings.clear()), ["root", "count"]);
+    }
+
+    #[test]
+    fn too_many_readings_of_an_author_fail() {
+        let (mut claim, context) = block();
+        let key = SecretKey::from_seed([3; 32]);
+        let bpm = Bpm::new(72).expect("a heart rate");
+        for (seq, max) in [(127, 128), (128, 129)] {
+            claim.readings = (0..=seq)
+                .map(|seq| {
+                    let reading = key.sign(room().id(), seq, UnixMillis::new(5), bpm);
+                    let id = reading.id(room().id());
+                    ClaimedReading { id, reading }
+                })
+                .collect();
+            assert_eq!(claim.readings.len(), max);
+            let is_refused = failures(&claim, &context).contains(&"count");
+            assert_eq!(is_refused, max > MAX_AUTHOR_READINGS);
+        }
     }
 
     #[test]

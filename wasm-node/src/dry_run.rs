@@ -110,7 +110,9 @@ fn ignore_reason<P: Copy + Ord + Debug>(
             let (seq, next) = (reading.seq, machine.next_seq(&reading.author));
             let equivocation =
                 |output: &Output<P>| matches!(output, Output::Emit(Event::Equivocation { .. }));
-            if seq < next {
+            if !machine.is_readable(reading) {
+                IgnoreReason::Unreadable
+            } else if seq < next {
                 IgnoreReason::Past { seq, next }
             } else if outputs.iter().any(equivocation) {
                 IgnoreReason::Equivocation { seq }

@@ -330,6 +330,7 @@ export type DryRunKind =
   | "past"
   | "equivocation"
   | "no-place"
+  | "other-key"
   | "unreadable"
   | "too-long"
   | "heart-rate"

@@ -19,6 +19,7 @@ export default {
   "why.off-the-tree": "its branch is invalid or too far below the tip to matter",
   "why.past": "its author is already past this number",
   "why.equivocation": "its author signed another reading with the same number",
+  "why.other-key": "it is not sealed with this room's key, so that no member can read it",
   "why.no-place": "the queue of waiting readings has no room for it",
   "why.unreadable": "it can't be read",
   "why.too-long": "it is longer than the rules allow",

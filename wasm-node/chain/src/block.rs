@@ -263,6 +263,16 @@ pub fn check_root(header: &Header, readings: &[Reading]) -> Result<(), BodyError
     }
 }
 
+/// Checks what rules 1, 7 and 8 say of the readings as a whole: how many there are, their length, and each author's share and
+/// sequence. Verifies no signature.
+///
+/// # Errors
+/// The first of these rules that the readings break.
+pub fn check_counts(readings: &[Reading]) -> Result<(), BodyError> {
+    check_size(readings)?;
+    check_seqs(readings)
+}
+
 /// Checks rule 1: the number of readings and the encoded length.
 fn check_size(readings: &[Reading]) -> Result<(), BodyError> {
     let found = readings.len();

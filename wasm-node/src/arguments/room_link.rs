@@ -4,6 +4,9 @@
 
 use heartchain_chain::room_key::{RoomKey, TokenError};
 
+/// How many characters of an unknown part a message repeats.
+const MAX_SHOWN: usize = 12;
+
 /// Why a text is not the link of a private room.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -32,7 +35,8 @@ pub(crate) enum RoomLinkError {
 
 /// The key in a link, or in the part of it that begins with `#`.
 pub(crate) fn read(link: &str) -> Result<RoomKey, RoomLinkError> {
-    let fragment = link.rsplit_once('#').map_or(link, |(_, fragment)| fragment);
+    // A fragment begins at the first `#`; a label may contain more.
+    let fragment = link.split_once('#').map_or(link, |(_, fragment)| fragment);
     let (mut token, mut label) = (None, None);
     for part in fragment.split('&') {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -40,8 +44,9 @@ pub(crate) fn read(link: &str) -> Result<RoomKey, RoomLinkError> {
             "private" => &mut token,
             "label" => &mut label,
             _ => {
-                let name = name.to_owned();
-                return Err(RoomLinkError::Unknown { name });
+                return Err(RoomLinkError::Unknown {
+                    name: shortened(name),
+                });
             }
         };
         if place.replace(value).is_some() {
@@ -50,6 +55,16 @@ pub(crate) fn read(link: &str) -> Result<RoomKey, RoomLinkError> {
         }
     }
     Ok(RoomKey::from_token(token.ok_or(RoomLinkError::NoKey)?)?)
+}
+
+/// The beginning of a part's name, because what is in the wrong place may be the key, and messages are shown and logged.
+fn shortened(name: &str) -> String {
+    let mut characters = name.chars();
+    let mut start: String = characters.by_ref().take(MAX_SHOWN).collect();
+    if characters.next().is_some() {
+        start.push('\u{2026}');
+    }
+    start
 }
 
 /// The part of a link that opens the room with this key.
@@ -77,6 +92,9 @@ mod tests {
             let whole = format!("https://example.org/page?direct=no{link}");
             assert_eq!(read(&whole), Ok(key()), "{label:?}");
         }
+        // Messengers decode a label.
+        let decoded = format!("#private={}&label=Team #1", key().to_token());
+        assert_eq!(read(&decoded), Ok(key()));
         assert_eq!(read(&format!("#private={}", key().to_token())), Ok(key()));
     }
 
@@ -107,10 +125,12 @@ mod tests {
                 format!("#private={token}label=a"),
                 "characters instead of 48",
             ),
+            (format!("#label=a&{token}"), &token[..12]),
         ];
         for (link, expected) in cases {
             let error = read(&link).expect_err(&link).to_string();
             assert!(error.contains(expected), "{link}: {error}");
+            assert!(!error.contains(&token[..20]), "{error}");
         }
     }
 }

@@ -21,6 +21,10 @@ pub(crate) enum IgnoreReason {
     Past { seq: u64, next: u64 },
     #[error("its author signed another reading with the same sequence number, {seq}")]
     Equivocation { seq: u64 },
+    #[error(
+        "it is not sealed with this room's key, so no member can read it; members do not forward it"
+    )]
+    Unreadable,
     #[error("there is no room for it among the readings that wait")]
     NoRoom,
 }

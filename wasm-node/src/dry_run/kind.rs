@@ -25,6 +25,8 @@ pub(crate) enum FaultKind {
     Equivocation,
     /// The mempool has no room for the reading.
     NoRoom,
+    /// The reading is not sealed with the room's key.
+    OtherKey,
     /// The bytes cannot be decoded.
     Unreadable,
     /// The item is longer than allowed.
@@ -69,6 +71,7 @@ impl FaultKind {
             Self::Past => "past",
             Self::Equivocation => "equivocation",
             Self::NoRoom => "no-place",
+            Self::OtherKey => "other-key",
             Self::Unreadable => "unreadable",
             Self::TooLong => "too-long",
             Self::HeartRate => "heart-rate",
@@ -99,6 +102,7 @@ impl From<&IgnoreReason> for FaultKind {
             IgnoreReason::Past { .. } => Self::Past,
             IgnoreReason::Equivocation { .. } => Self::Equivocation,
             IgnoreReason::NoRoom => Self::NoRoom,
+            IgnoreReason::Unreadable => Self::OtherKey,
         }
     }
 }

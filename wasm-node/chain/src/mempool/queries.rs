@@ -52,7 +52,8 @@ impl Mempool {
     }
 
     /// The readings for the next block, at most [`MAX_AUTHOR_READINGS`] of an author: first this peer's own, then round
-    /// robin, one reading an author, ordered by arrival.
+    /// robin, one reading an author, in the order in which the authors' next readings arrived. They are sorted by author and
+    /// `seq`, so that a block does not tell who made it.
     #[must_use]
     pub fn template(&self, limit: usize) -> Vec<Reading> {
         let own = self.queues.get(&self.own);
@@ -78,6 +79,7 @@ impl Mempool {
                 _ => false,
             });
         }
+        readings.sort_unstable_by_key(|reading| (reading.author, reading.seq));
         readings
     }
 
