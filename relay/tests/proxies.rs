@@ -276,7 +276,8 @@ fn nginx(folder: &Folder, site: &Site, replacements: &[(&str, &str)]) -> Command
 }
 
 fn caddy(folder: &Folder, site: &Site) -> Command {
-    let global = "{\n\tadmin off\n\tauto_https off\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n";
+    // Without `skip_install_trust`, caddy would add an authority of its own to those that this computer trusts.
+    let global = "{\n\tadmin off\n\tauto_https off\n\tskip_install_trust\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n";
     let port = site.port;
     // The client of the test calls the proxy by its address.
     let address = format!(
