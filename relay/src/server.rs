@@ -242,9 +242,13 @@ impl Relay {
                 .layer(Extension(hop_limits)),
         };
         let mut servers = JoinSet::new();
+        let rates = Arc::new(stun::Rates::new(changed_limits));
         for socket in stun_sockets {
-            let limits = changed_limits.clone();
-            servers.spawn(stun::serve(socket, limits, Arc::clone(&metrics)));
+            servers.spawn(stun::serve(
+                socket,
+                Arc::clone(&rates),
+                Arc::clone(&metrics),
+            ));
         }
         let acceptor = Acceptor::new(site, config.limits, http_slots.clone());
         for listener in http_listeners {
