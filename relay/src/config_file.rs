@@ -7,12 +7,14 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs, io,
+    io,
     path::PathBuf,
 };
 
 use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind, parser::ValueSource};
 use toml::{Table, Value};
+
+use crate::bounded_file::{ReadError, read_at_most};
 
 /// The flag that names the file, without dashes.
 const CONFIG: &str = "config";
@@ -172,15 +174,18 @@ fn file_arguments(
 }
 
 fn read(path: &std::path::Path) -> Result<Table, ConfigError> {
-    let failed = |source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
+    let failed = |error| match error {
+        ReadError::Io(source) => ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        },
+        ReadError::TooLong { .. } => ConfigError::TooLong {
+            path: path.to_owned(),
+        },
     };
-    if fs::metadata(path).map_err(failed)?.len() > MAX_FILE_BYTES {
-        let path = path.to_owned();
-        return Err(ConfigError::TooLong { path });
-    }
-    let text = fs::read_to_string(path).map_err(failed)?;
+    let bytes = read_at_most(path, MAX_FILE_BYTES).map_err(failed)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error).into()))?;
     text.parse::<Table>().map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let before = text.get(..at).unwrap_or_default();
@@ -307,8 +312,7 @@ mod tests {
     /// Parses `flags` with a file of this content.
     fn with_file(content: &str, flags: &[&str]) -> Result<Flags, String> {
         let folder = TestFolder::new();
-        let path = folder.path().join("relay.toml");
-        fs::write(&path, content).expect("writable");
+        let path = folder.file("relay.toml", content);
         let file = format!("--config={}", path.display());
         let arguments = ["relay", &file].into_iter().chain(flags.iter().copied());
         let parsed = parse_with::<Flags>(arguments.map(OsString::from), false);
