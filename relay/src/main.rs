@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use relay::{
-    Config, Relay, capacity, check_health,
+    Config, Hangup, Relay, capacity, check_health,
     cli::Cli,
     config_file::{self, ConfigError},
     logging::{self, LogFormat, LogHandle},
@@ -57,7 +57,7 @@ fn failure(error: &anyhow::Error) -> ExitCode {
 async fn run(cli: Cli, log: &LogHandle) -> anyhow::Result<()> {
     // Registered before the start, so a signal during the start is not lost.
     let shutdown = shutdown_signal().context("cannot listen for signals")?;
-    let mut hangup = Hangup::listen().context("cannot listen for signals")?;
+    let mut hangup = Hangup::listen();
     let mut config = Config::try_from(cli)?;
     if let Err(error) = capacity::raise_file_limit(&config.limits) {
         tracing::warn!("{error}");
@@ -191,34 +191,4 @@ fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
             std::future::pending::<()>().await;
         }
     })
-}
-
-/// Receives SIGHUP, on systems that have it.
-struct Hangup(#[cfg(unix)] tokio::signal::unix::Signal);
-
-impl Hangup {
-    #[cfg(unix)]
-    fn listen() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        Ok(Self(signal(SignalKind::hangup())?))
-    }
-
-    #[cfg(not(unix))]
-    #[allow(clippy::unnecessary_wraps)] // Listening can fail on Unix.
-    fn listen() -> io::Result<Self> {
-        Ok(Self())
-    }
-
-    #[cfg(unix)]
-    async fn recv(&mut self) {
-        if self.0.recv().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    #[cfg(not(unix))]
-    async fn recv(&mut self) {
-        std::future::pending::<()>().await;
-    }
 }

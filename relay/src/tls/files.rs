@@ -13,8 +13,8 @@ use tokio::time::interval;
 use super::{
     certificate::{Certificate, CertificateError},
     current_certificate::CurrentCertificate,
-    hangup::Hangup,
 };
+use crate::hangup::Hangup;
 
 /// Time between two checks whether a file has changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);

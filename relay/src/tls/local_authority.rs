@@ -27,9 +27,11 @@ use x509_parser::{
 use super::{
     certificate::{Certificate, CertificateError},
     current_certificate::CurrentCertificate,
-    hangup::Hangup,
 };
-use crate::identity::{IdentityError, create_folder, read_or_create};
+use crate::{
+    hangup::Hangup,
+    identity::{IdentityError, create_folder, read_or_create},
+};
 
 /// What a local authority needs to know about the relay.
 #[derive(Debug, Clone)]

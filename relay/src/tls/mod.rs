@@ -7,7 +7,6 @@ mod acme;
 mod certificate;
 mod current_certificate;
 mod files;
-mod hangup;
 mod install_page;
 pub(crate) mod local_authority;
 mod server;
