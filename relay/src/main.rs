@@ -12,7 +12,7 @@ use relay::{
     Config, Hangup, Relay, capacity, check_health,
     cli::Cli,
     config_file::{self, ConfigError},
-    logging::{self, LogFormat, LogHandle},
+    logging::{self, LogFilter, LogFormat, LogHandle},
 };
 
 fn main() -> ExitCode {
@@ -32,7 +32,9 @@ fn main() -> ExitCode {
         };
     }
     let operations = &cli.operations;
-    let log = match logging::init(operations.log_filter.as_deref(), operations.log_format) {
+    let log = LogFilter::parse(operations.log_filter.as_deref())
+        .and_then(|filter| logging::init(filter, operations.log_format));
+    let log = match log {
         Ok(log) => log,
         Err(error) => return failure(&error.into()),
     };
@@ -86,7 +88,8 @@ fn reload(relay: &Relay, old: Config, log: &LogHandle) -> Config {
     let read = config_file::parse::<Cli>(env::args_os())
         .map_err(anyhow::Error::from)
         .and_then(|cli| {
-            let (filter, format) = (cli.operations.log_filter.clone(), cli.operations.log_format);
+            let filter = LogFilter::parse(cli.operations.log_filter.as_deref())?;
+            let format = cli.operations.log_format;
             Ok((Config::try_from(cli)?, filter, format))
         });
     let (new, filter, format) = match read {
@@ -96,7 +99,7 @@ fn reload(relay: &Relay, old: Config, log: &LogHandle) -> Config {
             return old;
         }
     };
-    if let Err(error) = log.set_filter(filter.as_deref()) {
+    if let Err(error) = log.set_filter(filter) {
         tracing::error!("the log stays as it is: {error:#}");
     }
     if new.limits != old.limits {

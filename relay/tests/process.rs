@@ -365,7 +365,14 @@ async fn readable_key_is_warned_about() {
 async fn hangup_reads_the_configuration_again() {
     let folder = TestFolder::new();
     let config = config_file(&folder, "max-tabs = 20\nlog-filter = 'info'\n");
-    let flags = ["--config", text_of(&config), "--log-format", "json"];
+    let flags = [
+        "--config",
+        text_of(&config),
+        "--log-format",
+        "json",
+        "--metrics-listen",
+        "127.0.0.1:0",
+    ];
     let (running, mut log) = run_logged(&folder, &flags, &[]).await;
     let id = running.child.id().expect("it runs").to_string();
     let hang_up = async || {
@@ -382,6 +389,17 @@ async fn hangup_reads_the_configuration_again() {
     hang_up().await;
     let line = logged(&mut log, "stays as it is").await;
     assert!(line.contains("relay.toml"), "{line}");
+
+    // All of it, also what precedes the mistake.
+    config_file(&folder, "max-tabs = 35\nlog-filter = 'x=loud'\n");
+    hang_up().await;
+    let line = logged(&mut log, "stays as it is").await;
+    assert!(line.contains("x=loud"), "{line}");
+    let metrics = metrics_of(&running).await;
+    assert!(
+        metrics.contains("heartchain_relay_max_tabs 30\n"),
+        "{metrics}"
+    );
 
     config_file(
         &folder,
