@@ -110,7 +110,11 @@ impl Running {
 
 /// Runs a relay that must fail to start. Returns its exit code and its error message.
 async fn failure(flags: &[&str]) -> (Option<i32>, String) {
-    let output = timeout(PATIENCE, command(flags).output()).await;
+    failure_of(&mut command(flags)).await
+}
+
+async fn failure_of(command: &mut Command) -> (Option<i32>, String) {
+    let output = timeout(PATIENCE, command.output()).await;
     let output = output.expect("it gives up").expect("it ran");
     let message = String::from_utf8(output.stderr).expect("text");
     (output.status.code(), message)
@@ -278,6 +282,14 @@ async fn bad_configuration_is_reported_in_one_line() {
         assert!(message.contains(expected), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
     }
+    // A mistake in a variable is not the file's.
+    let path = config_file(&folder, "http-port = 1");
+    let mut command = command(&["--config", text_of(&path)]);
+    let (code, message) = failure_of(command.env("HEARTCHAIN_MAX_TABS", "many")).await;
+    assert_eq!(code, Some(1));
+    let expected = "relay: invalid value 'many' for '--max-tabs <N>'";
+    assert!(message.starts_with(expected), "{message}");
+
     for flags in [
         &["--config", "/no/such/file"][..],
         &["--max-tabs", "many"],
