@@ -335,13 +335,16 @@ async fn local_authority_cannot_certify_other_sites() {
 
 #[tokio::test]
 async fn damaged_authority_is_not_overwritten() {
-    let folder = TestFolder::new();
-    let path = folder.file("local-authority.pem", "nonsense");
-    let error = Relay::start(local_authority(folder.path()))
-        .await
-        .expect_err("damaged");
-    assert!(error.to_string().contains("is damaged"), "{error}");
-    assert_eq!(fs::read_to_string(path).expect("it exists"), "nonsense");
+    let of_another_key = Authority::new().pem + &Authority::new().issue(&["hearts.lan"]).1;
+    for content in ["nonsense", &of_another_key] {
+        let folder = TestFolder::new();
+        let path = folder.file("local-authority.pem", content);
+        let error = Relay::start(local_authority(folder.path()))
+            .await
+            .expect_err("damaged");
+        assert!(error.to_string().contains("is damaged"), "{error}");
+        assert_eq!(fs::read_to_string(path).expect("it exists"), content);
+    }
 }
 
 #[tokio::test]
