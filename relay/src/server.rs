@@ -219,6 +219,7 @@ impl Relay {
             limits: changed_limits.clone(),
             handshakes: handshakes.clone(),
             http: http_slots.clone(),
+            webrtc: Arc::clone(&swarm.webrtc_counters),
         };
         let authority = tls.as_ref().and_then(|tls| tls.authority.clone());
         let has_authority = authority.is_some();

@@ -450,6 +450,8 @@ async fn environment_and_file_stand_for_flags() {
         "process_open_fds",
         "heartchain_relay_reservations",
         "heartchain_relay_handshakes_evicted_total",
+        "heartchain_relay_webrtc_refused_total",
+        "heartchain_relay_webrtc_panicked_total",
     ] {
         let line = metrics.lines().find(|line| line.starts_with(name));
         assert!(line.is_some(), "no {name} in {metrics}");
