@@ -70,7 +70,7 @@ pub(super) fn start(config: &AcmeConfig, folder: &Path) -> Result<(Tls, Renewal)
     let tls = Tls {
         config: Arc::new(server),
         challenge: Some(state.challenge_rustls_config_with_provider(provider())),
-        certificate: Names::Fixed(config.domains.clone()),
+        certificate: Names::Fixed(config.domains.clone().into()),
         authority: None,
     };
     Ok((tls, Box::pin(keep_current(state))))

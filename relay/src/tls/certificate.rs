@@ -29,7 +29,7 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 pub(crate) struct Certificate {
     pub(crate) key: Arc<CertifiedKey>,
     /// The DNS names in it, which may begin with a wildcard.
-    pub(crate) names: Vec<String>,
+    pub(crate) names: Arc<[String]>,
     pub(crate) expires: ASN1Time,
 }
 
@@ -147,7 +147,7 @@ impl Certificate {
             });
         }
         let expires = validity.not_after;
-        let names = names_in(&parsed);
+        let names = names_in(&parsed).into();
         let key = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| {
             if error == Error::InconsistentKeys(InconsistentKeys::KeyMismatch) {
                 return CertificateError::Mismatch {

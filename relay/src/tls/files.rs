@@ -142,7 +142,7 @@ mod tests {
         write(&folder, "longer.example");
         let keeping = tokio::spawn(keep_current(read, Arc::clone(&current)));
         let noticed = timeout(Duration::from_secs(30), async {
-            while current.get().names != ["longer.example"] {
+            while *current.get().names != ["longer.example"] {
                 sleep(Duration::from_millis(20)).await;
             }
         });

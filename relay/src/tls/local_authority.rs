@@ -350,7 +350,7 @@ mod tests {
         let ips: Vec<IpAddr> = public.into_iter().chain(private).collect();
         let names = subject.names();
         let certificate = authority.issue(&ips, &names).expect("a certificate");
-        assert_eq!(certificate.names, ["laptop", "hearts.lan", "localhost"]);
+        assert_eq!(*certificate.names, ["laptop", "hearts.lan", "localhost"]);
         let chain = &certificate.key.cert;
         let (_, parsed) = X509Certificate::from_der(&chain[0]).expect("a certificate");
         let found = parsed.subject_alternative_name().expect("well-formed");

@@ -58,7 +58,7 @@ pub(crate) struct Tls {
 #[derive(Debug)]
 pub(super) enum Names {
     Current(Arc<CurrentCertificate>),
-    Fixed(Vec<String>),
+    Fixed(Arc<[String]>),
 }
 
 /// Keeps the certificate up to date. Never resolves.
@@ -78,10 +78,10 @@ impl Tls {
     }
 
     /// The names in the current certificate, which may begin with a wildcard.
-    pub(crate) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Arc<[String]> {
         match &self.certificate {
-            Names::Current(current) => current.get().names.clone(),
-            Names::Fixed(names) => names.clone(),
+            Names::Current(current) => Arc::clone(&current.get().names),
+            Names::Fixed(names) => Arc::clone(names),
         }
     }
 
@@ -90,8 +90,9 @@ impl Tls {
         if self.authority.is_some() {
             return Vec::new();
         }
-        let names = self.names().into_iter();
-        names.filter(|name| !name.starts_with('*')).collect()
+        let names = self.names();
+        let whole = names.iter().filter(|name| !name.starts_with('*'));
+        whole.cloned().collect()
     }
 
     /// Performs the handshake. Returns `None` if it only answered a challenge.
