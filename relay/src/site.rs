@@ -126,9 +126,8 @@ fn redirect_to_https(client: &Client, uri: &Uri) -> Response {
     let Some(authority) = &client.authority else {
         return text_response(StatusCode::BAD_REQUEST, "Use https.\n");
     };
-    let port = authority.port.unwrap_or(80);
     let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    redirect(&format!("https://{}:{port}{path}", authority.host))
+    redirect(&(authority.as_https() + path))
 }
 
 /// Sends a request for an announced path without its slash to the path with it, to which the page's links are relative.
