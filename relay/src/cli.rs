@@ -35,8 +35,7 @@ pub struct Cli {
     /// IP address to listen on (repeatable).
     ///
     /// Use 127.0.0.1 for tabs on this computer only. Use 0.0.0.0 (or :: for IPv6, too) to also let in phones and computers
-    /// on the same network. Without TLS the page is not a secure context for those, so some browser features (such as
-    /// storage) are missing.
+    /// on the same network. Without TLS their browsers block heart-rate straps, starting offline and copying links.
     #[arg(long, value_name = "IP", default_values_t = [IpAddr::V4(Ipv4Addr::LOCALHOST)])]
     pub listen_ip: Vec<IpAddr>,
 
