@@ -32,6 +32,15 @@ pub(crate) struct Endpoints {
     pub(crate) peer_id: PeerId,
 }
 
+/// Where a tab reaches the relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reachable {
+    pub(crate) multiaddrs: Vec<Multiaddr>,
+    /// STUN servers, in the form of `RTCIceServer.urls`. None if the relay listens on a loopback address: STUN would only
+    /// report addresses that tabs already know.
+    pub(crate) stun_urls: Vec<String>,
+}
+
 impl Endpoints {
     /// The page's URLs: first the announced ones, then one for each name in the certificate, or for each interface,
     /// loopback first.
@@ -75,37 +84,30 @@ impl Endpoints {
         }
     }
 
-    /// The multiaddrs for a tab that sent a request.
-    pub(crate) fn multiaddrs_for(&self, client: &Client) -> Vec<Multiaddr> {
-        let mut addresses = self.announced_addresses();
+    /// Where a tab that sent a request reaches the relay.
+    pub(crate) fn reachable_for(&self, client: &Client) -> Reachable {
+        let udp = self.udp_ips_for(client);
+        let mut multiaddrs = self.announced_addresses();
         if self.announced.urls().next().is_none() {
-            addresses.push(self.websocket_for(client));
+            multiaddrs.push(self.websocket_for(client));
         }
-        let udp = self.udp_hosts_for(client).into_iter();
-        // Browsers do not resolve DNS names in WebRTC candidates.
-        addresses.extend(udp.filter_map(|host| match host {
-            Host::Ip(ip) => Some(self.webrtc(ip)),
-            Host::Name(_) => None,
-        }));
-        addresses
-    }
+        multiaddrs.extend(udp.iter().map(|ip| self.webrtc(*ip)));
 
-    /// The STUN servers for a tab that sent a request, in the form of `RTCIceServer.urls`.
-    ///
-    /// Empty if the relay listens on a loopback address: STUN would only report addresses that tabs already know.
-    pub(crate) fn stun_urls_for(&self, client: &Client) -> Vec<String> {
-        let mut urls = self.announced.stun_urls();
-        if urls.is_empty() && !self.is_loopback() {
+        let mut stun_urls = self.announced.stun_urls();
+        if stun_urls.is_empty() && !self.is_loopback() {
             let host = match &client.authority {
                 Some(authority) if !self.is_forwarded(client) => Some(authority.host.clone()),
-                _ => self.udp_hosts_for(client).into_iter().next(),
+                _ => udp.first().copied().map(Host::Ip),
             };
-            urls.extend(host.map(|host| {
+            stun_urls.extend(host.map(|host| {
                 let port = Some(self.stun_port);
                 format!("stun:{}", Authority { host, port })
             }));
         }
-        urls
+        Reachable {
+            multiaddrs,
+            stun_urls,
+        }
     }
 
     /// Whether the relay listens on loopback addresses only.
@@ -133,20 +135,21 @@ impl Endpoints {
         }
     }
 
-    /// The hosts at which a tab that sent a request can reach the UDP ports.
-    fn udp_hosts_for(&self, client: &Client) -> Vec<Host> {
+    /// The addresses at which a tab that sent a request can reach the UDP ports. Browsers do not resolve DNS names in WebRTC
+    /// candidates.
+    fn udp_ips_for(&self, client: &Client) -> Vec<IpAddr> {
         if self.is_forwarded(client) {
             // The request says nothing about this computer's own addresses.
             let public = self.listening_ips().into_iter().filter(|ip| is_public(*ip));
-            return public.map(Host::Ip).collect();
+            return public.collect();
         }
-        let host = match &client.authority {
+        let ip = match &client.authority {
             Some(Authority {
                 host: Host::Ip(ip), ..
             }) if !self.is_loopback() => *ip,
             _ => self.local_ip(client),
         };
-        vec![Host::Ip(host)]
+        vec![ip]
     }
 
     /// Whether clients reach the relay through a proxy, or by another name than that of this computer.
@@ -300,7 +303,7 @@ mod tests {
 
     /// The addresses for a client, without the relay's identity.
     fn addresses(endpoints: &Endpoints, client: &Client) -> Vec<String> {
-        let addresses = endpoints.multiaddrs_for(client).into_iter();
+        let addresses = endpoints.reachable_for(client).multiaddrs.into_iter();
         addresses
             .map(|address| {
                 let text = address.to_string();
@@ -314,7 +317,7 @@ mod tests {
 
     #[test]
     fn stun_url_uses_the_requested_host() {
-        let stun = |listen: &str, host| endpoints(listen).stun_urls_for(&client(host));
+        let stun = |listen: &str, host| endpoints(listen).reachable_for(&client(host)).stun_urls;
         assert_eq!(stun("0.0.0.0", "192.0.2.9"), ["stun:192.0.2.9:3478"]);
         assert_eq!(stun("::", "[fd00::1]:8080"), ["stun:[fd00::1]:3478"]);
         assert_eq!(
@@ -426,7 +429,8 @@ mod tests {
                 "/ip4/192.0.2.1/udp/9000/webrtc-direct",
             ]
         );
-        assert_eq!(endpoints.stun_urls_for(&client), ["stun:stun.example:3479"]);
+        let stun = endpoints.reachable_for(&client).stun_urls;
+        assert_eq!(stun, ["stun:stun.example:3479"]);
         let urls = endpoints.page_urls();
         let expected = [
             "https://hearts.example/",

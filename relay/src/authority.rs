@@ -53,6 +53,12 @@ impl Authority {
         };
         Some(Self { host, port })
     }
+
+    /// The URL by https, without a path, of what was requested here by plain http: the relay serves both on one port.
+    pub(crate) fn as_https(&self) -> String {
+        let (host, port) = (&self.host, self.port.unwrap_or(80));
+        format!("https://{host}:{port}")
+    }
 }
 
 impl fmt::Display for Authority {
@@ -161,6 +167,17 @@ mod tests {
             assert_eq!(found, authority, "{header}");
             let again = found.as_ref().map(ToString::to_string);
             assert_eq!(again.as_deref().and_then(Authority::parse), found);
+        }
+    }
+
+    #[test]
+    fn https_keeps_the_port_of_http() {
+        for (header, url) in [
+            ("192.168.1.5:8080", "https://192.168.1.5:8080"),
+            ("[fd00::1]", "https://[fd00::1]:80"),
+        ] {
+            let authority = Authority::parse(header).expect("a host");
+            assert_eq!(authority.as_https(), url);
         }
     }
 

@@ -35,8 +35,7 @@ pub struct Cli {
     /// IP address to listen on (repeatable).
     ///
     /// Use 127.0.0.1 for tabs on this computer only. Use 0.0.0.0 (or :: for IPv6, too) to also let in phones and computers
-    /// on the same network. Without TLS the page is not a secure context for those, so some browser features (such as
-    /// storage) are missing.
+    /// on the same network. Without TLS their browsers block heart-rate straps, starting offline and copying links.
     #[arg(long, value_name = "IP", default_values_t = [IpAddr::V4(Ipv4Addr::LOCALHOST)])]
     pub listen_ip: Vec<IpAddr>,
 
@@ -187,16 +186,21 @@ impl TryFrom<Cli> for Config {
     type Error = CliError;
 
     fn try_from(cli: Cli) -> Result<Self, CliError> {
-        let announce = parse_all("--announce", &cli.announce, MAX_ANNOUNCED)?;
-        let allowed_origins = parse_all("--allow-origin", &cli.allow_origin, MAX_ORIGINS)?;
-        let trusted_proxies = trusted_proxies(&cli.trusted_proxy)?;
+        let announce = parse_all("--announce", &cli.announce, MAX_ANNOUNCED, parse_plainly)?;
+        let allowed_origins = parse_all(
+            "--allow-origin",
+            &cli.allow_origin,
+            MAX_ORIGINS,
+            parse_plainly,
+        )?;
+        let trusted_proxies = parse_all(
+            "--trusted-proxy",
+            &cli.trusted_proxy,
+            MAX_TRUSTED_PROXIES,
+            parse_network,
+        )?;
         let tls = tls_source(&cli)?;
-        if cli.listen_ip.len() > MAX_LISTEN_IPS {
-            return Err(CliError::TooMany {
-                flag: "--listen-ip",
-                max: MAX_LISTEN_IPS,
-            });
-        }
+        at_most("--listen-ip", &cli.listen_ip, MAX_LISTEN_IPS)?;
         let identity = match (cli.seed, cli.data_dir) {
             (Some(seed), folder) => IdentitySource::Seed { seed, folder },
             (None, Some(folder)) => IdentitySource::Folder(folder),
@@ -223,37 +227,55 @@ impl TryFrom<Cli> for Config {
     }
 }
 
-fn parse_all<T>(flag: &'static str, values: &[String], max: usize) -> Result<Vec<T>, CliError>
-where
-    T: FromStr<Err: Display>,
-{
+fn at_most<T>(flag: &'static str, values: &[T], max: usize) -> Result<(), CliError> {
     if values.len() > max {
         return Err(CliError::TooMany { flag, max });
     }
+    Ok(())
+}
+
+/// Parses all values of a flag with `parse`, whose error says what is wrong with one.
+fn parse_all<T>(
+    flag: &'static str,
+    values: &[String],
+    max: usize,
+    parse: fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, CliError> {
+    at_most(flag, values, max)?;
     let parse = |value: &String| {
-        value.parse().map_err(|error: T::Err| CliError::BadValue {
+        parse(value).map_err(|reason| CliError::BadValue {
             flag,
             value: value.clone(),
-            reason: error.to_string(),
+            reason,
         })
     };
     values.iter().map(parse).collect()
 }
 
-fn trusted_proxies(values: &[String]) -> Result<Vec<IpNet>, CliError> {
-    let (flag, max) = ("--trusted-proxy", MAX_TRUSTED_PROXIES);
-    if values.len() > max {
-        return Err(CliError::TooMany { flag, max });
-    }
+fn parse_plainly<T: FromStr<Err: Display>>(value: &str) -> Result<T, String> {
+    value.parse().map_err(|error: T::Err| error.to_string())
+}
+
+fn parse_network(value: &str) -> Result<IpNet, String> {
     let reason = "it is no network in CIDR notation, such as 127.0.0.1/32 or 10.0.0.0/8";
-    let parse = |value: &String| {
-        value.parse().map_err(|_| CliError::BadValue {
-            flag,
-            value: value.clone(),
-            reason: reason.to_owned(),
-        })
-    };
-    values.iter().map(parse).collect()
+    value.parse().map_err(|_| reason.to_owned())
+}
+
+fn parse_domain(value: &str) -> Result<String, String> {
+    match Host::parse_name(value) {
+        Some(Host::Name(name)) if name.contains('.') => Ok(name),
+        _ => Err("it is no domain, such as hearts.example".to_owned()),
+    }
+}
+
+fn parse_mail(value: &str) -> Result<String, String> {
+    let is_mail = value
+        .split_once('@')
+        .is_some_and(|(user, domain)| !user.is_empty() && Host::parse_name(domain).is_some());
+    if is_mail && value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(value.to_owned());
+    }
+    Err("it is no mail address".to_owned())
 }
 
 /// Where the certificate comes from, according to the flags.
@@ -296,48 +318,25 @@ fn tls_source(cli: &Cli) -> Result<Option<TlsSource>, CliError> {
 }
 
 fn acme_config(cli: &Cli) -> Result<AcmeConfig, CliError> {
-    let bad = |flag, value: &str, reason: &str| CliError::BadValue {
-        flag,
-        value: value.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let domains: Vec<String> = cli
-        .acme
-        .iter()
-        .map(|domain| match Host::parse_name(domain) {
-            Some(Host::Name(name)) if name.contains('.') => Ok(name),
-            _ => Err(bad(
-                "--acme",
-                domain,
-                "it is no domain, such as hearts.example",
-            )),
-        })
-        .collect::<Result<_, _>>()?;
-    if domains.len() > MAX_DOMAINS {
-        let (flag, max) = ("--acme", MAX_DOMAINS);
-        return Err(CliError::TooMany { flag, max });
-    }
-    if cli.acme_contact.len() > MAX_CONTACTS {
-        let (flag, max) = ("--acme-contact", MAX_CONTACTS);
-        return Err(CliError::TooMany { flag, max });
-    }
-    for contact in &cli.acme_contact {
-        let is_mail = contact
-            .split_once('@')
-            .is_some_and(|(user, domain)| !user.is_empty() && Host::parse_name(domain).is_some());
-        let is_plain = contact.bytes().all(|byte| byte.is_ascii_graphic());
-        if !is_mail || !is_plain {
-            return Err(bad("--acme-contact", contact, "it is no mail address"));
-        }
-    }
+    let domains = parse_all("--acme", &cli.acme, MAX_DOMAINS, parse_domain)?;
+    let contacts = parse_all(
+        "--acme-contact",
+        &cli.acme_contact,
+        MAX_CONTACTS,
+        parse_mail,
+    )?;
     if let Some(url) = &cli.acme_directory
         && Url::parse(url).map_or(true, |url| url.scheme() != "https")
     {
-        return Err(bad("--acme-directory", url, "it is no https URL"));
+        return Err(CliError::BadValue {
+            flag: "--acme-directory",
+            value: url.clone(),
+            reason: "it is no https URL".to_owned(),
+        });
     }
     Ok(AcmeConfig {
         domains,
-        contacts: cli.acme_contact.clone(),
+        contacts,
         directory: cli.acme_directory.clone(),
         directory_ca: cli.acme_ca.clone(),
     })

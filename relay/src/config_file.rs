@@ -7,12 +7,14 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs, io,
+    io,
     path::PathBuf,
 };
 
 use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind, parser::ValueSource};
 use toml::{Table, Value};
+
+use crate::bounded_file::{ReadError, read_at_most};
 
 /// The flag that names the file, without dashes.
 const CONFIG: &str = "config";
@@ -95,10 +97,12 @@ fn parse_with<T: clap::CommandFactory + clap::FromArgMatches>(
     arguments: impl IntoIterator<Item = OsString>,
     environment: bool,
 ) -> Result<T, ConfigError> {
-    let mut command = T::command();
+    let mut file_command = T::command().mut_args(with_list);
+    let mut command = file_command.clone();
     if environment {
         command = command.mut_args(with_variable);
     }
+    file_command.build();
     command.build();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let lenient = command.clone().ignore_errors(true);
@@ -111,14 +115,23 @@ fn parse_with<T: clap::CommandFactory + clap::FromArgMatches>(
     let mut all = arguments.clone();
     if let (Some(path), Some(given)) = (&path, &given) {
         let from_file = file_arguments(&command, given, path)?;
-        check_alone(&command, &from_file, path)?;
+        check_alone(file_command, &from_file, path)?;
         all.extend(from_file);
     }
     let matches = command.try_get_matches_from_mut(all).map_err(describe)?;
     T::from_arg_matches(&matches).map_err(describe)
 }
 
-/// Adds the flag's environment variable. A repeatable flag's variable and key have the values separated by commas.
+/// Lets a repeatable flag have several values, separated by commas, because there is only one variable for them.
+fn with_list(arg: Arg) -> Arg {
+    if matches!(arg.get_action(), ArgAction::Append) {
+        arg.value_delimiter(',')
+    } else {
+        arg
+    }
+}
+
+/// Adds the flag's environment variable.
 fn with_variable(arg: Arg) -> Arg {
     let Some(long) = arg.get_long() else {
         return arg;
@@ -128,12 +141,6 @@ fn with_variable(arg: Arg) -> Arg {
     if env::var_os(&name).is_some_and(|value| value.is_empty()) {
         return arg;
     }
-    let is_repeatable = matches!(arg.get_action(), ArgAction::Append);
-    let arg = if is_repeatable {
-        arg.value_delimiter(',')
-    } else {
-        arg
-    };
     arg.env(name).hide_env(true)
 }
 
@@ -172,15 +179,18 @@ fn file_arguments(
 }
 
 fn read(path: &std::path::Path) -> Result<Table, ConfigError> {
-    let failed = |source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
+    let failed = |error| match error {
+        ReadError::Io(source) => ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        },
+        ReadError::TooLong { .. } => ConfigError::TooLong {
+            path: path.to_owned(),
+        },
     };
-    if fs::metadata(path).map_err(failed)?.len() > MAX_FILE_BYTES {
-        let path = path.to_owned();
-        return Err(ConfigError::TooLong { path });
-    }
-    let text = fs::read_to_string(path).map_err(failed)?;
+    let bytes = read_at_most(path, MAX_FILE_BYTES).map_err(failed)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error).into()))?;
     text.parse::<Table>().map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let before = text.get(..at).unwrap_or_default();
@@ -229,15 +239,16 @@ fn plain(value: &Value) -> Option<String> {
     }
 }
 
-/// Parses the file's values without the others, so that an error in them names the file.
+/// Parses the file's values without the others, so that an error in them names the file. `command` must not have the
+/// variables: a mistake in one of them is not the file's.
 fn check_alone(
-    command: &Command,
+    command: Command,
     from_file: &[OsString],
     path: &std::path::Path,
 ) -> Result<(), ConfigError> {
     let name = OsStr::new("relay").to_owned();
     let arguments = [name].into_iter().chain(from_file.iter().cloned());
-    match command.clone().try_get_matches_from(arguments) {
+    match command.try_get_matches_from(arguments) {
         Err(error)
             if matches!(
                 error.kind(),
@@ -307,8 +318,7 @@ mod tests {
     /// Parses `flags` with a file of this content.
     fn with_file(content: &str, flags: &[&str]) -> Result<Flags, String> {
         let folder = TestFolder::new();
-        let path = folder.path().join("relay.toml");
-        fs::write(&path, content).expect("writable");
+        let path = folder.file("relay.toml", content);
         let file = format!("--config={}", path.display());
         let arguments = ["relay", &file].into_iter().chain(flags.iter().copied());
         let parsed = parse_with::<Flags>(arguments.map(OsString::from), false);

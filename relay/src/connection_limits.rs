@@ -24,7 +24,7 @@ use libp2p::{
 
 use crate::{
     fair_table::{FairTable, Full},
-    hop_limits::{EvictedPeer, HopLimits, limit_of},
+    hop_limits::{EvictedPeer, HopLimits},
     limits::Limits,
     metrics::{Limit, Metrics, Resource},
     network::{Network, network_of_address},
@@ -96,7 +96,7 @@ impl Behaviour {
         let evicted = self
             .table
             .try_insert(connection, network_of_address(remote))
-            .inspect_err(|full| self.metrics.refused(Resource::Connections, limit_of(*full)))?;
+            .inspect_err(|full| self.metrics.refused(Resource::Connections, (*full).into()))?;
         if let Some(evicted) = evicted {
             self.metrics.evicted(Resource::Connections);
             if let Some((peer, _)) = self.connections.get(&evicted) {

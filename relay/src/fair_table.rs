@@ -13,7 +13,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
 };
 
@@ -46,7 +46,18 @@ pub(crate) struct FairTable<K> {
     entries: HashMap<K, (Network, u64)>,
     /// The keys of each network that has any, ordered by age.
     networks: HashMap<Network, BTreeMap<u64, K>>,
+    /// The same networks, the largest last.
+    sizes: BTreeSet<Size>,
     next_number: u64,
+}
+
+/// How much a network holds. Of several that hold the same, the one whose oldest entry is the oldest counts as the
+/// largest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Size {
+    entries: usize,
+    oldest: Reverse<u64>,
+    network: Network,
 }
 
 impl<K: Clone + Eq + Hash> FairTable<K> {
@@ -55,6 +66,7 @@ impl<K: Clone + Eq + Hash> FairTable<K> {
             share,
             entries: HashMap::new(),
             networks: HashMap::new(),
+            sizes: BTreeSet::new(),
             next_number: 0,
         }
     }
@@ -84,9 +96,11 @@ impl<K: Clone + Eq + Hash> FairTable<K> {
         let victim = if self.has_its_share(network) {
             Some(network)
         } else if self.entries.len() >= self.share.total {
-            match self.largest_taker() {
-                Some((_, largest)) if largest <= own.saturating_add(1) && own > 0 => Some(network),
-                largest => largest.map(|(network, _)| network),
+            match self.sizes.last() {
+                Some(largest) if largest.entries <= own.saturating_add(1) && own > 0 => {
+                    Some(network)
+                }
+                largest => largest.map(|largest| largest.network),
             }
         } else {
             None
@@ -106,26 +120,19 @@ impl<K: Clone + Eq + Hash> FairTable<K> {
     /// Fails if the network of the newcomer has its share, or if the table is full and no network holds more than the
     /// newcomer's would.
     pub(crate) fn try_insert(&mut self, key: K, network: Network) -> Result<Option<K>, Full> {
-        let evicted = self.make_room(network)?;
+        let evicted = self.victim(network)?;
+        if let Some(evicted) = &evicted {
+            self.remove(evicted);
+        }
         self.add(key, network);
         Ok(evicted)
     }
 
-    /// Whether a newcomer would be admitted by [`FairTable::try_insert`].
-    pub(crate) fn has_room(&self, network: Network) -> bool {
-        let own = self.len_of(network).saturating_add(1);
-        let can_evict = || {
-            let largest = self.largest_taker();
-            largest.is_some_and(|(_, largest)| largest > own)
-        };
-        !self.has_its_share(network) && (self.entries.len() < self.share.total || can_evict())
-    }
-
-    /// As [`FairTable::try_insert`], for an entry that is added later with [`FairTable::add`].
+    /// The entry that [`FairTable::try_insert`] would evict for a newcomer, if any. Changes nothing.
     ///
     /// # Errors
     /// As for [`FairTable::try_insert`].
-    pub(crate) fn make_room(&mut self, network: Network) -> Result<Option<K>, Full> {
+    pub(crate) fn victim(&self, network: Network) -> Result<Option<K>, Full> {
         if self.has_its_share(network) {
             return Err(Full::Network(self.share.per_network));
         }
@@ -133,14 +140,12 @@ impl<K: Clone + Eq + Hash> FairTable<K> {
             return Ok(None);
         }
         let own = self.len_of(network).saturating_add(1);
-        let newest = self
-            .largest_taker()
-            .filter(|(_, largest)| *largest > own)
-            .and_then(|(largest, _)| self.networks.get(&largest)?.last_key_value())
-            .map(|(_, newest)| newest.clone())
-            .ok_or(Full::Total(self.share.total))?;
-        self.remove(&newest);
-        Ok(Some(newest))
+        self.sizes
+            .last()
+            .filter(|largest| largest.entries > own)
+            .and_then(|largest| self.networks.get(&largest.network)?.last_key_value())
+            .map(|(_, newest)| Some(newest.clone()))
+            .ok_or(Full::Total(self.share.total))
     }
 
     /// Adds an entry that was admitted already.
@@ -150,19 +155,32 @@ impl<K: Clone + Eq + Hash> FairTable<K> {
         // A key that is added twice moves.
         self.remove(&key);
         self.entries.insert(key.clone(), (network, number));
-        self.networks
-            .entry(network)
-            .or_default()
-            .insert(number, key);
+        self.change(network, |keys| {
+            keys.insert(number, key);
+        });
     }
 
     pub(crate) fn remove(&mut self, key: &K) {
         let Some((network, number)) = self.entries.remove(key) else {
             return;
         };
-        if let Some(keys) = self.networks.get_mut(&network) {
+        self.change(network, |keys| {
             keys.remove(&number);
-            if keys.is_empty() {
+        });
+    }
+
+    /// Changes the keys of a network, and sorts it by its new size.
+    fn change(&mut self, network: Network, change: impl FnOnce(&mut BTreeMap<u64, K>)) {
+        let keys = self.networks.entry(network).or_default();
+        if let Some(size) = Size::of(network, keys) {
+            self.sizes.remove(&size);
+        }
+        change(keys);
+        match Size::of(network, keys) {
+            Some(size) => {
+                self.sizes.insert(size);
+            }
+            None => {
                 self.networks.remove(&network);
             }
         }
@@ -171,14 +189,17 @@ impl<K: Clone + Eq + Hash> FairTable<K> {
     fn has_its_share(&self, network: Network) -> bool {
         network.is_some() && self.len_of(network) >= self.share.per_network
     }
+}
 
-    /// The network that holds the most, and how much. Of several, the one whose oldest entry is the oldest.
-    fn largest_taker(&self) -> Option<(Network, usize)> {
-        let age = |keys: &BTreeMap<u64, K>| Reverse(keys.keys().next().copied());
-        let networks = self.networks.iter();
-        networks
-            .max_by_key(|(_, keys)| (keys.len(), age(keys)))
-            .map(|(network, keys)| (*network, keys.len()))
+impl Size {
+    /// `None` if the network holds nothing.
+    fn of<K>(network: Network, keys: &BTreeMap<u64, K>) -> Option<Self> {
+        let (oldest, _) = keys.first_key_value()?;
+        Some(Self {
+            entries: keys.len(),
+            oldest: Reverse(*oldest),
+            network,
+        })
     }
 }
 
@@ -235,13 +256,14 @@ mod tests {
             assert_eq!(table.try_insert(key, network(2)), Ok(None));
         }
         // The newest of network 1, until both hold the same.
-        assert!(table.has_room(network(2)) && !table.has_room(network(1)));
+        assert_eq!(table.victim(network(2)), Ok(Some(4)));
+        assert_eq!(table.victim(network(1)), Err(Full::Network(4)));
+        assert_eq!(table.len(), 6);
         assert_eq!(table.try_insert(8, network(2)), Ok(Some(4)));
         assert_eq!(table.try_insert(9, network(2)), Err(Full::Total(6)));
-        assert!(table.has_room(network(3)) && !table.has_room(network(2)));
         assert_eq!(table.try_insert(9, network(1)), Err(Full::Total(6)));
-        let evicted = table.try_insert(9, network(3)).expect("a smaller network");
-        assert!([Some(3), Some(8)].contains(&evicted));
+        // Both hold three, and the first entry of network 1 is the oldest.
+        assert_eq!(table.try_insert(9, network(3)), Ok(Some(3)));
         table.remove(&9);
         assert_eq!(table.try_insert(10, network(2)), Ok(None));
         assert_eq!(table.len(), 6);
@@ -282,5 +304,33 @@ mod tests {
         table.remove(&1);
         table.remove(&1);
         assert!(table.entries.is_empty() && table.networks.is_empty());
+        assert!(table.sizes.is_empty());
+    }
+
+    #[test]
+    fn sizes_follow_the_entries() {
+        let mut table = table(12, 8);
+        let mut seed = 7_u32;
+        for _ in 0..2_000 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let [key, from, step, _] = seed.to_be_bytes();
+            let (key, from) = (u32::from(key % 32), network(from % 5));
+            match step % 3 {
+                0 => table.remove(&key),
+                1 => {
+                    table.insert(key, from);
+                }
+                _ => {
+                    // Refused or not, the indexes must agree.
+                    let _ = table.try_insert(key, from);
+                }
+            }
+            let sizes = table.networks.iter();
+            let sizes = sizes.filter_map(|(network, keys)| Size::of(*network, keys));
+            assert_eq!(table.sizes, sizes.collect());
+            let held = table.networks.values().map(BTreeMap::len);
+            assert_eq!(table.entries.len(), held.sum::<usize>());
+            assert!(table.entries.len() <= 12);
+        }
     }
 }

@@ -14,7 +14,7 @@ use std::{
 use libp2p::{Multiaddr, PeerId, relay::RateLimiter};
 
 use crate::{
-    fair_table::{FairTable, Full},
+    fair_table::FairTable,
     limits::Limits,
     metrics::{Limit, Metrics, Resource},
     network::{Network, network_of_address},
@@ -84,7 +84,7 @@ impl HopLimits {
 
     /// Whether a new client of this network would get a reservation.
     pub(crate) fn has_room(&self, network: Network) -> bool {
-        self.state().reservations.has_room(network)
+        self.state().reservations.victim(network).is_ok()
     }
 
     pub(crate) fn set_limits(&self, limits: &Limits) {
@@ -142,7 +142,7 @@ impl State {
                 true
             }
             Err(full) => {
-                self.metrics.refused(Resource::Reservations, limit_of(full));
+                self.metrics.refused(Resource::Reservations, full.into());
                 false
             }
         };
@@ -150,28 +150,33 @@ impl State {
         admitted
     }
 
+    /// Decides, and evicts no circuit yet: libp2p's relay or the other peer may still refuse the request.
     fn admit_circuit(&mut self, network: Network, now: Instant) -> bool {
         if !self.circuit_rate.try_take(network, now) {
             self.metrics.refused(Resource::Circuits, Limit::Rate);
             return false;
         }
-        match self.circuits.make_room(network) {
-            Ok(evicted) => {
-                if let Some((from, to, number)) = evicted {
-                    self.metrics.evicted(Resource::Circuits);
-                    self.evicted.push(EvictedPeer::Everywhere(from));
-                    self.remove_number((from, to), Some(number));
-                }
-                true
-            }
+        match self.circuits.victim(network) {
+            Ok(_) => true,
             Err(full) => {
-                self.metrics.refused(Resource::Circuits, limit_of(full));
+                self.metrics.refused(Resource::Circuits, full.into());
                 false
             }
         }
     }
 
+    /// Adds a circuit that is open, and evicts one for it if there are too many.
+    ///
+    /// Circuits that were requested at the same time may all open, so a network may exceed its share by what its rate
+    /// allows at once.
     fn add_circuit(&mut self, (from, to): (PeerId, PeerId), network: Network) {
+        if let Ok(Some(evicted)) = self.circuits.victim(network) {
+            self.circuits.remove(&evicted);
+            let (from, to, number) = evicted;
+            self.metrics.evicted(Resource::Circuits);
+            self.evicted.push(EvictedPeer::Everywhere(from));
+            self.remove_number((from, to), Some(number));
+        }
         let number = self.next_number;
         self.next_number = number.saturating_add(1);
         self.circuits.add((from, to, number), network);
@@ -212,14 +217,6 @@ impl State {
         } = &*self.metrics;
         reservations.set(gauge(self.reservations.len()));
         circuits.set(gauge(self.circuits.len()));
-    }
-}
-
-/// The limit that a newcomer to a full table met.
-pub(crate) fn limit_of(full: Full) -> Limit {
-    match full {
-        Full::Network(_) => Limit::Network,
-        Full::Total(_) => Limit::Total,
     }
 }
 
@@ -304,6 +301,13 @@ mod tests {
         };
         assert!(open(attacker, 1) && open(attacker, 1) && !open(attacker, 1));
         assert!(open(other, 2));
+        // A request that never leads to a circuit costs the others nothing.
+        let stranger = PeerId::random();
+        assert!(
+            limits
+                .circuit_limiter()
+                .try_next(stranger, &from(4, 1), now)
+        );
         assert_eq!(limits.take_evicted(), []);
         assert!(open(other, 3));
         assert_eq!(limits.take_evicted(), [EvictedPeer::Everywhere(attacker)]);

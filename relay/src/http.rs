@@ -151,14 +151,12 @@ async fn relay_document(
     Extension(client): Extension<Client>,
     Extension(hop_limits): Extension<HopLimits>,
 ) -> Response {
+    let reachable = endpoints.reachable_for(&client);
+    let addresses = reachable.multiaddrs.iter().map(ToString::to_string);
     let document = RelayDocument {
         peer_id: endpoints.peer_id.to_string(),
-        addresses: endpoints
-            .multiaddrs_for(&client)
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        stun: endpoints.stun_urls_for(&client),
+        addresses: addresses.collect(),
+        stun: reachable.stun_urls,
         full: !hop_limits.has_room(network_of_ip(client.address.ip())),
     };
     match serde_json::to_vec(&document) {

@@ -13,7 +13,8 @@
 //! - [`cli`]: the command-line flags. `config`: the configuration that results from them. [`limits`]: the resources that peers
 //!   can use, with a reason for each number.
 //! - [`operations`], [`config_file`]: the flags for operators, and the file and the environment that can replace flags.
-//!   [`capacity`]: how many tabs this computer can serve. [`logging`]: the log on stderr.
+//!   `bounded_file`: reads the files that flags name. [`capacity`]: how many tabs this computer can serve. [`logging`]: the
+//!   log on stderr. `hangup`: the signal after which files are read again.
 //! - [`identity`], `data_lock`: the key and the certificate that determine the relay's addresses, and the lock on their folder.
 //! - `ports`: which ports are taken. `server`: starts and stops the three servers.
 //! - `swarm`, `behaviour`: the libp2p event loop and its protocols: circuit relay v2, rendezvous, identify and ping.
@@ -45,9 +46,11 @@ mod config;
 pub mod identity;
 pub mod limits;
 
+mod bounded_file;
 pub mod capacity;
 pub mod config_file;
 mod data_lock;
+mod hangup;
 pub mod logging;
 mod metrics_server;
 pub mod operations;
@@ -92,6 +95,7 @@ mod test_folder;
 
 pub use config::Config;
 pub use data_lock::LockError;
+pub use hangup::Hangup;
 pub use health_check::{HealthError, check_health};
 pub use identity::IdentitySource;
 pub use limits::Limits;

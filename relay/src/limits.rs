@@ -331,12 +331,16 @@ impl Limits {
     /// The limits of each listener for WebRTC-direct. It counts connections from the moment at which a peer has proved its
     /// address; before that, it forgets the oldest handshake for a new one. The relay's own limits evict the oldest
     /// connections for new ones, so those of the listener leave room for both.
+    ///
+    /// A listener keeps its limits as long as it lives, and the relay's own may be raised in the meantime. So these are
+    /// the ones of the largest relay. They reserve no memory.
     pub(crate) fn webrtc(&self) -> libp2p_webrtc_direct::Limits {
+        let most = Self::for_tabs(Self::MAX_TABS);
         let mut limits = libp2p_webrtc_direct::Limits::default();
-        let room = self.pending_connections.saturating_mul(2);
-        limits.connections = self.connections.saturating_add(room);
-        limits.connections_per_network = self.connections_per_network.saturating_add(room);
-        limits.pending_incoming = self.pending_connections;
+        let room = most.pending_connections.saturating_mul(2);
+        limits.connections = most.connections.saturating_add(room);
+        limits.connections_per_network = most.connections_per_network.saturating_add(room);
+        limits.pending_incoming = most.pending_connections;
         // A channel that is closing still counts.
         limits.channels = self.streams_per_connection.saturating_mul(2);
         limits
@@ -422,6 +426,17 @@ mod tests {
                 "{tabs}"
             );
         }
+    }
+
+    #[test]
+    fn webrtc_listener_has_room_for_the_largest_relay() {
+        let (small, largest) = (Limits::for_tabs(1), Limits::for_tabs(Limits::MAX_TABS));
+        let webrtc = small.webrtc();
+        let pending = largest.pending_connections;
+        assert!(webrtc.connections >= largest.connections + pending);
+        assert!(webrtc.connections_per_network >= largest.connections_per_network + pending);
+        assert!(webrtc.pending_incoming >= pending);
+        assert_eq!(webrtc.channels, 2 * small.streams_per_connection);
     }
 
     #[test]

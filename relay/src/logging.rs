@@ -22,6 +22,10 @@ pub enum LogFormat {
     Json,
 }
 
+/// What is logged: a level such as `info`, or levels of modules such as `relay=debug`.
+#[derive(Debug)]
+pub struct LogFilter(EnvFilter);
+
 /// Changes what is logged.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
@@ -47,12 +51,31 @@ pub enum LogError {
     Reload(#[from] reload::Error),
 }
 
-/// Starts to log, as `filter` says: a level such as `info`, or levels of modules such as `relay=debug`.
+impl LogFilter {
+    /// The filter of `--log-filter`, or what `RUST_LOG` says if that is not given.
+    ///
+    /// # Errors
+    /// Fails if the filter is wrong.
+    pub fn parse(flag: Option<&str>) -> Result<Self, LogError> {
+        let filter = match flag {
+            Some(filter) => EnvFilter::try_new(filter).map_err(|_| LogError::Filter {
+                filter: filter.to_owned(),
+            })?,
+            None => {
+                let from_environment = EnvFilter::try_from_default_env();
+                from_environment.unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER))
+            }
+        };
+        Ok(Self(filter))
+    }
+}
+
+/// Starts to log.
 ///
 /// # Errors
-/// Fails if the filter is wrong, or if the process has a log already.
-pub fn init(filter: Option<&str>, format: LogFormat) -> Result<LogHandle, LogError> {
-    let (filter, handle) = reload::Layer::new(parse(filter)?);
+/// Fails if the process has a log already.
+pub fn init(filter: LogFilter, format: LogFormat) -> Result<LogHandle, LogError> {
+    let (filter, handle) = reload::Layer::new(filter.0);
     let output = match format {
         LogFormat::Text => fmt::layer().with_writer(io::stderr).boxed(),
         LogFormat::Json => fmt::layer().json().with_writer(io::stderr).boxed(),
@@ -71,9 +94,9 @@ impl LogHandle {
     /// Logs from now on as `filter` says.
     ///
     /// # Errors
-    /// Fails if the filter is wrong. Then the former one stays.
-    pub fn set_filter(&self, filter: Option<&str>) -> Result<(), LogError> {
-        Ok(self.filter.reload(parse(filter)?)?)
+    /// Fails if the log has ended.
+    pub fn set_filter(&self, filter: LogFilter) -> Result<(), LogError> {
+        Ok(self.filter.reload(filter.0)?)
     }
 
     /// The format of the log, which stays as it is.
@@ -83,26 +106,16 @@ impl LogHandle {
     }
 }
 
-fn parse(filter: Option<&str>) -> Result<EnvFilter, LogError> {
-    match filter {
-        Some(filter) => EnvFilter::try_new(filter).map_err(|_| LogError::Filter {
-            filter: filter.to_owned(),
-        }),
-        None => {
-            let from_environment = EnvFilter::try_from_default_env();
-            Ok(from_environment.unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER)))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn wrong_filter_is_reported() {
-        assert!(parse(Some("info")).is_ok() && parse(Some("relay=debug,warn")).is_ok());
-        let error = parse(Some("relay=loud")).expect_err("no such level");
+        for good in ["info", "relay=debug,warn"] {
+            assert!(LogFilter::parse(Some(good)).is_ok(), "{good}");
+        }
+        let error = LogFilter::parse(Some("relay=loud")).expect_err("no such level");
         assert!(error.to_string().contains("relay=loud"), "{error}");
     }
 }

@@ -9,10 +9,10 @@ use std::{
 
 use anyhow::Context as _;
 use relay::{
-    Config, Relay, capacity, check_health,
+    Config, Hangup, Relay, capacity, check_health,
     cli::Cli,
     config_file::{self, ConfigError},
-    logging::{self, LogFormat, LogHandle},
+    logging::{self, LogFilter, LogFormat, LogHandle},
 };
 
 fn main() -> ExitCode {
@@ -32,7 +32,9 @@ fn main() -> ExitCode {
         };
     }
     let operations = &cli.operations;
-    let log = match logging::init(operations.log_filter.as_deref(), operations.log_format) {
+    let log = LogFilter::parse(operations.log_filter.as_deref())
+        .and_then(|filter| logging::init(filter, operations.log_format));
+    let log = match log {
         Ok(log) => log,
         Err(error) => return failure(&error.into()),
     };
@@ -57,7 +59,7 @@ fn failure(error: &anyhow::Error) -> ExitCode {
 async fn run(cli: Cli, log: &LogHandle) -> anyhow::Result<()> {
     // Registered before the start, so a signal during the start is not lost.
     let shutdown = shutdown_signal().context("cannot listen for signals")?;
-    let mut hangup = Hangup::listen().context("cannot listen for signals")?;
+    let mut hangup = Hangup::listen();
     let mut config = Config::try_from(cli)?;
     if let Err(error) = capacity::raise_file_limit(&config.limits) {
         tracing::warn!("{error}");
@@ -86,7 +88,8 @@ fn reload(relay: &Relay, old: Config, log: &LogHandle) -> Config {
     let read = config_file::parse::<Cli>(env::args_os())
         .map_err(anyhow::Error::from)
         .and_then(|cli| {
-            let (filter, format) = (cli.operations.log_filter.clone(), cli.operations.log_format);
+            let filter = LogFilter::parse(cli.operations.log_filter.as_deref())?;
+            let format = cli.operations.log_format;
             Ok((Config::try_from(cli)?, filter, format))
         });
     let (new, filter, format) = match read {
@@ -96,7 +99,7 @@ fn reload(relay: &Relay, old: Config, log: &LogHandle) -> Config {
             return old;
         }
     };
-    if let Err(error) = log.set_filter(filter.as_deref()) {
+    if let Err(error) = log.set_filter(filter) {
         tracing::error!("the log stays as it is: {error:#}");
     }
     if new.limits != old.limits {
@@ -191,34 +194,4 @@ fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
             std::future::pending::<()>().await;
         }
     })
-}
-
-/// Receives SIGHUP, on systems that have it.
-struct Hangup(#[cfg(unix)] tokio::signal::unix::Signal);
-
-impl Hangup {
-    #[cfg(unix)]
-    fn listen() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        Ok(Self(signal(SignalKind::hangup())?))
-    }
-
-    #[cfg(not(unix))]
-    #[allow(clippy::unnecessary_wraps)] // Listening can fail on Unix.
-    fn listen() -> io::Result<Self> {
-        Ok(Self())
-    }
-
-    #[cfg(unix)]
-    async fn recv(&mut self) {
-        if self.0.recv().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    #[cfg(not(unix))]
-    async fn recv(&mut self) {
-        std::future::pending::<()>().await;
-    }
 }

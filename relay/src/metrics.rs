@@ -16,6 +16,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::fair_table::Full;
+
 /// Time between two lines in the log about the same kind of refusal.
 const FULL_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -108,6 +110,15 @@ impl Limit {
             Self::Network => "network",
             Self::Peer => "peer",
             Self::Rate => "rate",
+        }
+    }
+}
+
+impl From<Full> for Limit {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::Network(_) => Self::Network,
+            Full::Total(_) => Self::Total,
         }
     }
 }

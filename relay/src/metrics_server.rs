@@ -13,6 +13,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use libp2p_webrtc_direct::Counters;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text},
@@ -57,6 +58,8 @@ pub(crate) struct Reported {
     pub(crate) handshakes: FairSlots,
     /// HTTP connections that are open.
     pub(crate) http: FairSlots,
+    /// What the listeners for WebRTC-direct have done.
+    pub(crate) webrtc: Arc<Counters>,
 }
 
 /// Accepts and serves connections. Never returns in normal operation.
@@ -148,6 +151,16 @@ impl Process {
                 "heartchain_relay_http_connections_evicted",
                 "HTTP connections that newcomers evicted",
                 reported.http.evictions(),
+            ),
+            (
+                "heartchain_relay_webrtc_refused",
+                "WebRTC connections that a listener refused",
+                reported.webrtc.refused.get(),
+            ),
+            (
+                "heartchain_relay_webrtc_panicked",
+                "WebRTC connections whose task panicked",
+                reported.webrtc.panicked.get(),
             ),
         ];
         let (memory, files) = memory_and_files();

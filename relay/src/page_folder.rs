@@ -3,9 +3,11 @@
 //! Only for the developer of the page. It reads the folder at every request, and nothing outside of it.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
+
+use crate::bounded_file::read_at_most;
 
 /// Prefix of the paths with which the page in the folder names its files. The build puts the version into its place.
 const UNVERSIONED: &str = "v/dev/";
@@ -66,11 +68,12 @@ impl PageFolder {
         if !file.starts_with(&self.root) {
             return None;
         }
-        let metadata = fs::metadata(&file).ok()?;
-        if !metadata.is_file() || metadata.len() > MAX_FILE_LEN {
+        // Reading a pipe would wait for its writer.
+        if !file.is_file() {
             return None;
         }
-        Some(Found::File(path.to_owned(), fs::read(file).ok()?))
+        let content = read_at_most(&file, MAX_FILE_LEN).ok()?;
+        Some(Found::File(path.to_owned(), content))
     }
 }
 
@@ -83,18 +86,18 @@ fn is_plain_name(segment: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::test_folder::TestFolder;
 
     fn folder() -> (TestFolder, PageFolder) {
         let folder = TestFolder::new();
-        let www = folder.path().join("www");
-        fs::create_dir_all(www.join("parts")).expect("writable");
-        fs::write(www.join(DOCUMENT), "page").expect("writable");
-        fs::write(www.join("parts/a.js"), "a").expect("writable");
-        fs::write(www.join(".hidden"), "hidden").expect("writable");
-        fs::write(folder.path().join("secret"), "secret").expect("writable");
-        let page = PageFolder::open(&www).expect("a page");
+        folder.file("www/index.html", "page");
+        folder.file("www/parts/a.js", "a");
+        folder.file("www/.hidden", "hidden");
+        folder.file("secret", "secret");
+        let page = PageFolder::open(&folder.path().join("www")).expect("a page");
         (folder, page)
     }
 

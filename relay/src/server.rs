@@ -219,6 +219,7 @@ impl Relay {
             limits: changed_limits.clone(),
             handshakes: handshakes.clone(),
             http: http_slots.clone(),
+            webrtc: Arc::clone(&swarm.webrtc_counters),
         };
         let authority = tls.as_ref().and_then(|tls| tls.authority.clone());
         let has_authority = authority.is_some();
@@ -242,9 +243,13 @@ impl Relay {
                 .layer(Extension(hop_limits)),
         };
         let mut servers = JoinSet::new();
+        let rates = Arc::new(stun::Rates::new(changed_limits));
         for socket in stun_sockets {
-            let limits = changed_limits.clone();
-            servers.spawn(stun::serve(socket, limits, Arc::clone(&metrics)));
+            servers.spawn(stun::serve(
+                socket,
+                Arc::clone(&rates),
+                Arc::clone(&metrics),
+            ));
         }
         let acceptor = Acceptor::new(site, config.limits, http_slots.clone());
         for listener in http_listeners {

@@ -51,10 +51,11 @@ impl Site {
         let client = self
             .proxies
             .client(connection, request.uri(), request.headers());
-        let certified = self.tls.as_ref().map(|tls| tls.names()).unwrap_or_default();
+        let certified = self.tls.as_ref().map(|tls| tls.names());
+        let certified = certified.as_deref().unwrap_or_default();
         // A load balancer checks the health under any name, and learns nothing else.
         let is_health = request.uri().path() == HEALTH_PATH;
-        if !is_health && !self.origins.allows_host(&client, &certified) {
+        if !is_health && !self.origins.allows_host(&client, certified) {
             return Ok(text_response(StatusCode::MISDIRECTED_REQUEST, WRONG_HOST));
         }
         if self.tls.is_some() && !client.secure && !client.by_proxy && !is_health {
@@ -125,9 +126,8 @@ fn redirect_to_https(client: &Client, uri: &Uri) -> Response {
     let Some(authority) = &client.authority else {
         return text_response(StatusCode::BAD_REQUEST, "Use https.\n");
     };
-    let port = authority.port.unwrap_or(80);
     let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    redirect(&format!("https://{}:{port}{path}", authority.host))
+    redirect(&(authority.as_https() + path))
 }
 
 /// Sends a request for an announced path without its slash to the path with it, to which the page's links are relative.

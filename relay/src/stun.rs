@@ -1,12 +1,13 @@
 //! A STUN server: tells a tab the public address that its packets come from, so that tabs in different networks can
 //! connect directly.
 //!
-//! It keeps no state about clients except for their rates, in a table of fixed size, and sends at most one small response to a request.
+//! It keeps no state about clients except for their rates, in a table of fixed size, and sends at most one small response to
+//! a request. All sockets of a relay share one [`Rates`].
 
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -19,7 +20,7 @@ use tokio::{net::UdpSocket, sync::watch, time::sleep};
 use crate::{
     limits::Limits,
     metrics::{Limit, Metrics, Resource},
-    network::network_of_ip,
+    network::{Network, network_of_ip},
     network_buckets::NetworkBuckets,
     token_bucket::TokenBucket,
 };
@@ -30,16 +31,64 @@ const MAX_REQUEST_LEN: usize = 1_500;
 /// Pause after a failed receive.
 const RECEIVE_RETRY: Duration = Duration::from_millis(100);
 
-/// Responds to binding requests, at the rates that `limits` allow. Never returns.
+/// How many responses are sent.
 ///
-/// A response is 1.6 times as long as its request, and the source address of a request can be spoofed. The rate limit
-/// makes the server useless for amplification attacks.
-pub(crate) async fn serve(
-    socket: UdpSocket,
-    mut limits: watch::Receiver<Limits>,
-    metrics: Arc<Metrics>,
-) {
-    let (mut total, mut networks) = buckets(&limits.borrow_and_update());
+/// A response is 1.6 times as long as its request, and the source address of a request can be spoofed. The rates make the
+/// server useless for amplification attacks.
+#[derive(Debug)]
+pub(crate) struct Rates(Mutex<Buckets>);
+
+#[derive(Debug)]
+struct Buckets {
+    limits: watch::Receiver<Limits>,
+    total: TokenBucket,
+    networks: NetworkBuckets,
+}
+
+impl Rates {
+    /// The rates that `limits` allow, also after a change of them.
+    pub(crate) fn new(mut limits: watch::Receiver<Limits>) -> Self {
+        let (total, networks) = buckets(&limits.borrow_and_update());
+        Self(Mutex::new(Buckets {
+            limits,
+            total,
+            networks,
+        }))
+    }
+
+    /// Takes a response to a client of this network.
+    ///
+    /// # Errors
+    /// The limit that allows none.
+    fn try_take(&self, network: Network, now: Instant) -> Result<(), Limit> {
+        // No operation can panic in the middle, so a poisoned lock is safe to use.
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.limits.has_changed().unwrap_or_default() {
+            let (total, networks) = buckets(&state.limits.borrow_and_update());
+            (state.total, state.networks) = (total, networks);
+        }
+        // First that of the network, so that a single one cannot empty the total.
+        if !state.networks.try_take(network, now) {
+            return Err(Limit::Network);
+        }
+        if !state.total.try_take(now) {
+            return Err(Limit::Total);
+        }
+        Ok(())
+    }
+}
+
+fn buckets(limits: &Limits) -> (TokenBucket, NetworkBuckets) {
+    let (total, per_network) = limits.stun_buckets();
+    let now = Instant::now();
+    (
+        TokenBucket::new(total, now),
+        NetworkBuckets::new(per_network, now),
+    )
+}
+
+/// Responds to binding requests. Never returns.
+pub(crate) async fn serve(socket: UdpSocket, rates: Arc<Rates>, metrics: Arc<Metrics>) {
     let mut buffer = [0; MAX_REQUEST_LEN];
     loop {
         let (length, from) = match socket.recv_from(&mut buffer).await {
@@ -55,30 +104,14 @@ pub(crate) async fn serve(
         let Some(response) = respond(request, from) else {
             continue;
         };
-        if limits.has_changed().unwrap_or_default() {
-            (total, networks) = buckets(&limits.borrow_and_update());
-        }
-        let now = Instant::now();
-        // First that of the network, so that a single one cannot empty the total.
-        if !networks.try_take(network_of_ip(from.ip()), now) {
-            metrics.refused(Resource::StunResponses, Limit::Network);
-        } else if !total.try_take(now) {
-            metrics.refused(Resource::StunResponses, Limit::Total);
+        if let Err(limit) = rates.try_take(network_of_ip(from.ip()), Instant::now()) {
+            metrics.refused(Resource::StunResponses, limit);
         } else if let Err(error) = send(&socket, &response, from).await {
             tracing::debug!(%error, %from, "cannot send a STUN response");
         } else {
             metrics.stun_responses.inc();
         }
     }
-}
-
-fn buckets(limits: &Limits) -> (TokenBucket, NetworkBuckets) {
-    let (total, per_network) = limits.stun_buckets();
-    let now = Instant::now();
-    (
-        TokenBucket::new(total, now),
-        NetworkBuckets::new(per_network, now),
-    )
 }
 
 async fn send(socket: &UdpSocket, response: &[u8], to: SocketAddr) -> io::Result<()> {
@@ -113,7 +146,7 @@ mod tests {
         agent::TransactionId,
         message::{Getter as _, METHOD_BINDING, MessageType},
     };
-    use tokio::time::timeout;
+    use tokio::{task::JoinHandle, time::timeout};
 
     use super::*;
 
@@ -167,19 +200,25 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn responses_stop_when_the_bucket_is_empty() {
+    /// A socket with a server, and one that is connected to it.
+    async fn served(rates: &Arc<Rates>) -> (UdpSocket, JoinHandle<()>) {
         let server = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
         let client = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
-        let us = client.local_addr().expect("bound");
-        client
-            .connect(server.local_addr().expect("bound"))
-            .await
-            .expect("connects");
+        let address = server.local_addr().expect("bound");
+        client.connect(address).await.expect("connects");
+        let metrics = Arc::new(Metrics::new());
+        let serving = tokio::spawn(serve(server, Arc::clone(rates), metrics));
+        (client, serving)
+    }
+
+    #[tokio::test]
+    async fn responses_stop_when_the_bucket_is_empty() {
         let mut limits = Limits::default();
         (limits.stun_burst, limits.stun_refill) = (1, Duration::from_secs(3_600));
         let (change, limits) = watch::channel(limits);
-        let serving = tokio::spawn(serve(server, limits, Arc::new(Metrics::new())));
+        let rates = Arc::new(Rates::new(limits));
+        let (client, serving) = served(&rates).await;
+        let us = client.local_addr().expect("bound");
         let mut buffer = [0; MAX_REQUEST_LEN];
         client.send(b"not STUN").await.expect("sends");
         client
@@ -190,12 +229,16 @@ mod tests {
         let length = length.expect("in time").expect("a response");
         assert_eq!(read(&buffer[..length]).1, us);
 
-        client
-            .send(&message(BINDING_REQUEST).raw)
-            .await
-            .expect("sends");
-        let second = timeout(Duration::from_millis(200), client.recv(&mut buffer)).await;
-        assert!(second.is_err(), "a second response");
+        // Another socket of the relay has no responses of its own.
+        let (other, serving_other) = served(&rates).await;
+        for client in [&client, &other] {
+            client
+                .send(&message(BINDING_REQUEST).raw)
+                .await
+                .expect("sends");
+            let second = timeout(Duration::from_millis(200), client.recv(&mut buffer)).await;
+            assert!(second.is_err(), "a second response");
+        }
 
         change.send(Limits::default()).expect("it runs");
         let request = message(BINDING_REQUEST).raw;
@@ -203,5 +246,6 @@ mod tests {
         let third = timeout(SOON, client.recv(&mut buffer)).await;
         assert!(third.is_ok(), "no response after the limits were raised");
         serving.abort();
+        serving_other.abort();
     }
 }

@@ -24,7 +24,7 @@ use libp2p::{
     swarm::SwarmEvent,
     yamux,
 };
-use libp2p_webrtc_direct::{self as webrtc, Config};
+use libp2p_webrtc_direct::{self as webrtc, Config, Counters};
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant as TokioInstant, interval, timeout_at},
@@ -63,6 +63,8 @@ pub(crate) struct ListeningSwarm {
     idle_timeout: IdleTimeout,
     hop_limits: HopLimits,
     pub(crate) webrtc_port: u16,
+    /// What the listeners for WebRTC-direct have done.
+    pub(crate) webrtc_counters: Arc<Counters>,
 }
 
 /// Why the swarm could not listen.
@@ -84,7 +86,8 @@ impl ListeningSwarm {
         (ips, mut webrtc_port): (&[IpAddr], u16),
     ) -> Result<Self, ListenError> {
         let shared = (handshakes, hop_limits, metrics);
-        let mut swarm = build(identity, limits, shared, websockets).map_err(ListenError::Setup)?;
+        let (mut swarm, webrtc_counters) =
+            build(identity, limits, shared, websockets).map_err(ListenError::Setup)?;
         // The HTTP server listens.
         let handed_over = Multiaddr::empty().with(Protocol::Ws("/".into()));
         swarm
@@ -113,6 +116,7 @@ impl ListeningSwarm {
             idle_timeout: IdleTimeout::new(limits.idle_timeout),
             hop_limits: hop_limits.clone(),
             webrtc_port,
+            webrtc_counters,
         })
     }
 
@@ -294,7 +298,10 @@ fn build(
     limits: &Limits,
     (handshakes, hop_limits, metrics): (&FairSlots, &HopLimits, &Arc<Metrics>),
     websockets: websocket::Transport,
-) -> Result<Swarm<Behaviour>, Box<dyn Error + Send + Sync>> {
+) -> Result<(Swarm<Behaviour>, Arc<Counters>), Box<dyn Error + Send + Sync>> {
+    let config = Config::new(identity.keypair.clone(), identity.certificate.clone());
+    let webrtc = webrtc::Transport::new(config.with_limits(limits.webrtc()));
+    let webrtc_counters = webrtc.counters();
     let swarm = SwarmBuilder::with_existing_identity(identity.keypair.clone())
         .with_tokio()
         .with_other_transport(|key| {
@@ -308,9 +315,8 @@ fn build(
                 .boxed();
             Ok(LimitHandshakes::new(transport, handshakes))
         })?
-        .with_other_transport(|key| {
-            let config = Config::new(key.clone(), identity.certificate.clone());
-            let transport = webrtc::Transport::new(config.with_limits(limits.webrtc()))
+        .with_other_transport(|_| {
+            let transport = webrtc
                 .map(limited(limits, metrics.bytes_of(metrics::WEBRTC)))
                 .boxed();
             LimitHandshakes::new(transport, handshakes)
@@ -318,7 +324,7 @@ fn build(
         .with_behaviour(|key| Behaviour::new(key, limits, hop_limits, metrics))?
         .with_swarm_config(|config| config.with_idle_connection_timeout(limits.idle_connection))
         .build();
-    Ok(swarm)
+    Ok((swarm, webrtc_counters))
 }
 
 /// Limits the rates of the connections of one transport.

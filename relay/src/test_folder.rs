@@ -1,4 +1,4 @@
-//! A temporary folder for a unit test, removed with its content when dropped.
+//! A temporary folder for a test, removed with its content when dropped. The tests in `relay/tests` use it, too.
 
 use std::{
     env, fs,
@@ -22,6 +22,15 @@ impl TestFolder {
 
     pub(crate) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Writes a file below the folder, and returns its path.
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        let parent = path.parent().expect("it is below the folder");
+        fs::create_dir_all(parent).expect("writable");
+        fs::write(&path, content).expect("writable");
+        path
     }
 }
 

@@ -4,24 +4,15 @@
 
 mod support;
 
-use std::{
-    env, fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
-    process::{self, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, process::Stdio, time::Duration};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use support::{
-    PATIENCE,
     http::{Response, exchange, get, request_text},
+    installed::{are_installed, free_port, until_listening},
+    test_folder::TestFolder,
+    text_of,
+    tls::{Authority, secure_get},
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -29,40 +20,8 @@ use tokio::{
     process::{Child, Command},
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsConnector;
 
 const DOMAIN: &str = "hearts.example";
-
-/// A temporary folder for a test, removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn file(&self, name: &str, content: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, content).expect("a temporary file");
-        path.to_str().expect("text").to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("it is bound").port()
-}
-
-fn is_installed(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    if !found {
-        println!("skipped: {program} is not installed");
-    }
-    found
-}
 
 fn spawn(program: &str, arguments: &[&str], errors: Stdio) -> Child {
     Command::new(program)
@@ -77,44 +36,11 @@ fn spawn(program: &str, arguments: &[&str], errors: Stdio) -> Child {
         .expect("it starts")
 }
 
-async fn until_listening(port: u16) {
-    let listens = timeout(PATIENCE, async {
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port))
-            .await
-            .is_err()
-        {
-            sleep(Duration::from_millis(20)).await;
-        }
-    });
-    listens.await.expect("it listens");
-}
-
-/// Sends a request by TLS to a server that must be `name`. Returns `None` if it has no certificate for that yet.
-async fn secure_get(
-    root: &CertificateDer<'static>,
-    port: u16,
-    (name, path): (&str, &str),
-) -> Option<Response> {
-    let mut roots = RootCertStore::empty();
-    roots.add(root.clone()).expect("an authority");
-    let provider = rustls::crypto::ring::default_provider();
-    let config = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;
-    let server = ServerName::try_from(name.to_owned()).expect("a name");
-    let connecting = TlsConnector::from(Arc::new(config)).connect(server, stream);
-    let mut stream = connecting.await.ok()?;
-    let text = request_text(&format!("GET {path}"), name, &[("Connection", "close")]);
-    Some(exchange(&mut stream, text.as_bytes()).await)
-}
-
-async fn until_certified(root: &CertificateDer<'static>, port: u16) -> Response {
+/// Waits until the relay has a certificate for the domain.
+async fn until_certified(root: &CertificateDer<'static>, port: SocketAddr) -> Response {
     let waiting = timeout(Duration::from_secs(60), async {
         loop {
-            if let Some(response) = secure_get(root, port, (DOMAIN, "/healthz")).await {
+            if let Ok(response) = secure_get(root, port, (DOMAIN, "/healthz")).await {
                 return response;
             }
             sleep(Duration::from_millis(200)).await;
@@ -126,42 +52,33 @@ async fn until_certified(root: &CertificateDer<'static>, port: u16) -> Response 
 /// The challenge fails at first, because the domain leads elsewhere. The relay says so, serves, and tries again.
 #[tokio::test(flavor = "multi_thread")]
 async fn certificate_is_ordered_and_kept() {
-    if !is_installed("pebble") || !is_installed("pebble-challtestsrv") {
+    if !are_installed(&["pebble", "pebble-challtestsrv"]) {
         return;
     }
-    let folder = Folder(env::temp_dir().join(format!("relay-acme-{}", process::id())));
-    fs::create_dir_all(&folder.0).expect("a folder");
-    let key = KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let own_root = params.self_signed(&key).expect("an authority");
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
-    let certificate = params.signed_by(&key, &issuer).expect("signs");
-    let root_file = folder.file("root.pem", &own_root.pem());
+    let (folder, authority) = (TestFolder::new(), Authority::new());
+    let (certificate, key) = authority.issue(&["127.0.0.1"]);
+    let root_file = folder.file("root.pem", &authority.pem);
 
     let [directory, management, dns, dns_management, port, unused] =
         std::array::from_fn(|_| free_port());
     let config = serde_json::json!({ "pebble": {
-        "listenAddress": format!("127.0.0.1:{directory}"),
-        "managementListenAddress": format!("127.0.0.1:{management}"),
-        "certificate": folder.file("pebble.pem", &certificate.pem()),
-        "privateKey": folder.file("pebble.key", &key.serialize_pem()),
-        "httpPort": unused,
-        "tlsPort": port,
+        "listenAddress": directory.to_string(),
+        "managementListenAddress": management.to_string(),
+        "certificate": folder.file("pebble.pem", certificate),
+        "privateKey": folder.file("pebble.key", key),
+        "httpPort": unused.port(),
+        "tlsPort": port.port(),
         "ocspResponderURL": "",
         "externalAccountBindingRequired": false,
     }});
-    let config = folder.file("pebble.json", &config.to_string());
-    let dns_address = format!("127.0.0.1:{dns}");
+    let config = folder.file("pebble.json", config.to_string());
     let dns_server = spawn(
         "pebble-challtestsrv",
         &[
             "-dns01",
-            &dns_address,
+            &dns.to_string(),
             "-management",
-            &format!("127.0.0.1:{dns_management}"),
+            &dns_management.to_string(),
             "-http01",
             "",
             "-https01",
@@ -178,19 +95,20 @@ async fn certificate_is_ordered_and_kept() {
     until_listening(dns_management).await;
     let mut pebble = spawn(
         "pebble",
-        &["-config", &config, "-dnsserver", &dns_address],
+        &["-config", text_of(&config), "-dnsserver", &dns.to_string()],
         Stdio::null(),
     );
     until_listening(directory).await;
-    let roots = secure_get(own_root.der(), management, ("127.0.0.1", "/roots/0")).await;
+    let roots = secure_get(&authority.der, management, ("127.0.0.1", "/roots/0")).await;
     let root = CertificateDer::from_pem_slice(&roots.expect("trust").body).expect("PEM");
 
-    let data = folder.0.join("data");
-    let (data, port_text) = (data.to_str().expect("text"), port.to_string());
-    let url = format!("https://127.0.0.1:{directory}/dir");
+    let data = folder.path().join("data");
     let flags = format!(
-        "--http-port {port_text} --webrtc-port 0 --stun-port 0 --data-dir {data} --acme {DOMAIN} \
-         --acme-contact me@{DOMAIN} --acme-directory {url} --acme-ca {root_file}"
+        "--http-port {} --webrtc-port 0 --stun-port 0 --data-dir {} --acme {DOMAIN} \
+         --acme-contact me@{DOMAIN} --acme-directory https://{directory}/dir --acme-ca {}",
+        port.port(),
+        text_of(&data),
+        text_of(&root_file)
     );
     let flags: Vec<&str> = flags.split(' ').collect();
     let mut relay = spawn(env!("CARGO_BIN_EXE_relay"), &flags, Stdio::piped());
@@ -209,12 +127,9 @@ async fn certificate_is_ordered_and_kept() {
         "{warning}"
     );
     assert!(warning.contains("trying again in about 5 s"), "{warning}");
-    let here = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
-    assert_eq!(get(here, "/healthz", &[]).await.status, 200, "it serves");
+    assert_eq!(get(port, "/healthz", &[]).await.status, 200, "it serves");
 
-    let mut dns = TcpStream::connect((Ipv4Addr::LOCALHOST, dns_management))
-        .await
-        .expect("listens");
+    let mut dns = TcpStream::connect(dns_management).await.expect("listens");
     let body = "{\"ip\":\"127.0.0.1\"}";
     let length = body.len().to_string();
     let headers = [("Connection", "close"), ("Content-Length", length.as_str())];
@@ -230,6 +145,6 @@ async fn certificate_is_ordered_and_kept() {
     assert_eq!(until_certified(&root, port).await.status, 200);
     relay.kill().await.expect("it runs");
     drop(dns_server);
-    let acme = fs::metadata(folder.0.join("data/acme")).expect("a folder");
+    let acme = fs::metadata(data.join("acme")).expect("a folder");
     assert_eq!(acme.permissions().mode() & 0o777, 0o700);
 }

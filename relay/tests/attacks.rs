@@ -6,7 +6,7 @@
 mod support;
 
 use std::{
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -18,11 +18,11 @@ use libp2p::{
 use relay::{Config, Limits, Relay};
 use support::{
     Client, ClientBehaviourEvent,
-    http::{UPGRADE, request_text},
+    http::{UPGRADE, get, request_text, socket_of},
     peer_of, websocket_of,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::AsyncWriteExt as _,
     net::{TcpSocket, TcpStream, UdpSocket},
     time::timeout,
 };
@@ -31,13 +31,14 @@ use tokio::{
 const SERVED_WITHIN: Duration = Duration::from_secs(10);
 /// Honest clients that must all be served.
 const HONEST: usize = 20;
+/// Time without a STUN response after which none will come.
+const STUN_SILENCE: Duration = Duration::from_secs(1);
 /// Addresses that attack together.
 const ATTACKERS: u8 = 8;
 
-fn page_port(relay: &Relay) -> u16 {
-    let url = relay.page_url();
-    let port = url.trim_end_matches('/').rsplit(':').next();
-    port.and_then(|port| port.parse().ok()).expect("a port")
+/// The socket that serves the page.
+fn page_of(relay: &Relay) -> SocketAddr {
+    socket_of(&relay.page_url())
 }
 
 /// The addresses of the attackers. Honest clients come from 127.0.0.1.
@@ -45,19 +46,19 @@ fn attackers(count: u8) -> impl Iterator<Item = Ipv4Addr> {
     (0..count).map(|number| Ipv4Addr::new(127, 0, 1, number + 1))
 }
 
-async fn connect(source: Ipv4Addr, port: u16) -> Option<TcpStream> {
+async fn connect(source: Ipv4Addr, page: SocketAddr) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().ok()?;
     socket.bind((source, 0).into()).ok()?;
-    let connecting = socket.connect((Ipv4Addr::LOCALHOST, port).into());
+    let connecting = socket.connect(page);
     timeout(SERVED_WITHIN, connecting).await.ok()?.ok()
 }
 
 /// Opens `count` connections from every attacker, and sends the same incomplete request on all.
-async fn hold(port: u16, addresses: u8, count: usize, request: &[u8]) -> Vec<TcpStream> {
+async fn hold(page: SocketAddr, addresses: u8, count: usize, request: &[u8]) -> Vec<TcpStream> {
     let mut held = Vec::new();
     for source in attackers(addresses) {
         for _ in 0..count {
-            if let Some(mut stream) = connect(source, port).await {
+            if let Some(mut stream) = connect(source, page).await {
                 // Fails if the relay closed the connection already.
                 let _ = stream.write_all(request).await;
                 held.push(stream);
@@ -68,17 +69,9 @@ async fn hold(port: u16, addresses: u8, count: usize, request: &[u8]) -> Vec<Tcp
 }
 
 /// Whether the page arrives in time.
-async fn gets_page(port: u16) -> bool {
-    let page = async {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-        let request =
-            format!("GET / HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut response = Vec::new();
-        stream.read_to_end(&mut response).await?;
-        std::io::Result::Ok(response.starts_with(b"HTTP/1.1 200 OK"))
-    };
-    matches!(timeout(SERVED_WITHIN, page).await, Ok(Ok(true)))
+async fn gets_page(page: SocketAddr) -> bool {
+    let response = timeout(SERVED_WITHIN, get(page, "/", &[])).await;
+    response.is_ok_and(|response| response.status == 200)
 }
 
 /// Connects, reserves, registers and discovers. Returns how long that took.
@@ -117,24 +110,23 @@ async fn join_room(address: &Multiaddr) -> Duration {
 
 /// Checks that all honest clients are served in time.
 async fn serves_honest_clients(relay: &Relay) {
-    let (address, port) = (websocket_of(relay), page_port(relay));
+    let (address, page) = (websocket_of(relay), page_of(relay));
     for number in 0..HONEST {
-        assert!(gets_page(port).await, "client {number} got no page");
+        assert!(gets_page(page).await, "client {number} got no page");
         let took = join_room(&address).await;
         assert!(took < SERVED_WITHIN, "client {number} waited {took:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silent_handshakes_shut_nobody_out() {
+async fn silent_handshakes_leave_others_served() {
     for addresses in [1, ATTACKERS] {
         let relay = Relay::start(Config::for_tests(1))
             .await
             .expect("free ports");
-        let port = page_port(&relay);
-        let host = format!("127.0.0.1:{port}");
-        let upgrade = request_text("GET /", &host, &UPGRADE);
-        let held = hold(port, addresses, 80, upgrade.as_bytes()).await;
+        let page = page_of(&relay);
+        let upgrade = request_text("GET /", &page.to_string(), &UPGRADE);
+        let held = hold(page, addresses, 80, upgrade.as_bytes()).await;
         serves_honest_clients(&relay).await;
         drop(held);
         relay.shutdown().await;
@@ -148,7 +140,7 @@ async fn slow_request_heads_do_not_stall_the_page() {
             .await
             .expect("free ports");
         let held = hold(
-            page_port(&relay),
+            page_of(&relay),
             addresses,
             count,
             b"GET / HTTP/1.1\r\nhost: ",
@@ -182,8 +174,8 @@ async fn keys_of_few_addresses_leave_reservations() {
         }
     }
     assert_eq!((greedy.len(), refused), (24, 8));
-    let document = relay_document(page_port(&relay)).await;
-    assert!(document.contains("\"full\":false"), "{document}");
+    let document = get(page_of(&relay), "/relay.json", &[]).await.json();
+    assert_eq!(document["full"], false, "{document}");
     let attack = tokio::spawn(futures::future::join_all(
         greedy
             .into_iter()
@@ -212,49 +204,36 @@ async fn stun_flood_from_one_address_leaves_others_served() {
         config.limits.stun_refill_per_network,
     ) = (hour, hour);
     let relay = Relay::start(config).await.expect("free ports");
-    let document = relay_document(page_port(&relay)).await;
-    let port = document
-        .split("stun:127.0.0.1:")
-        .nth(1)
-        .and_then(|rest| rest.split('"').next()?.parse().ok())
-        .expect("a STUN port");
-    let [flood, honest] = [2, 3].map(|last| Ipv4Addr::new(127, 0, 0, last));
-    assert_eq!(stun_answers(flood, port, 100).await, 10);
-    assert_eq!(stun_answers(honest, port, 5).await, 5);
+    let document = get(page_of(&relay), "/relay.json", &[]).await.json();
+    let server = document["stun"][0].as_str().expect("a STUN server");
+    let server = server.trim_start_matches("stun:").parse();
+    let server = server.expect("a socket address");
+    let flood = send_stun(Ipv4Addr::new(127, 0, 0, 2), server, 100).await;
+    let honest = send_stun(Ipv4Addr::new(127, 0, 0, 3), server, 5).await;
+    assert_eq!(stun_answers(&honest).await, 5);
+    assert_eq!(stun_answers(&flood).await, 10);
     relay.shutdown().await;
 }
 
-async fn relay_document(port: u16) -> String {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
-        .await
-        .expect("listens");
-    let request =
-        format!("GET /relay.json HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("sends");
-    let mut response = String::new();
-    stream.read_to_string(&mut response).await.expect("text");
-    response
-}
-
-/// Sends this number of binding requests, and counts the responses.
-async fn stun_answers(source: Ipv4Addr, port: u16, requests: usize) -> usize {
+/// Sends this number of binding requests at once.
+async fn send_stun(source: Ipv4Addr, server: SocketAddr, requests: usize) -> UdpSocket {
     let socket = UdpSocket::bind((source, 0)).await.expect("a free port");
-    let server = (Ipv4Addr::LOCALHOST, port);
     socket.connect(server).await.expect("connects");
     // A binding request: type, length, magic cookie, transaction ID (RFC 8489, 5).
     let request = [&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[7; 12]].concat();
-    let mut answers = 0;
     for _ in 0..requests {
         socket.send(&request).await.expect("sends");
-        let received = timeout(Duration::from_millis(300), socket.recv(&mut [0; 100])).await;
-        match received {
-            Ok(received) => {
-                received.expect("a response");
-                answers += 1;
-            }
-            // From here on the bucket stays empty.
-            Err(_) => break,
-        }
+    }
+    socket
+}
+
+/// Counts the responses, until none has come for a while.
+async fn stun_answers(socket: &UdpSocket) -> usize {
+    let mut answers = 0;
+    let mut buffer = [0; 100];
+    while let Ok(received) = timeout(STUN_SILENCE, socket.recv(&mut buffer)).await {
+        received.expect("a response");
+        answers += 1;
     }
     answers
 }

@@ -4,99 +4,27 @@
 mod support;
 
 use std::{
-    env, fs,
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
-    process,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    path::Path,
     time::{Duration, SystemTime},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use relay::{Config, IdentitySource, Relay, StartError, tls::TlsSource};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
+use rustls::pki_types::CertificateDer;
 use support::{
     PATIENCE,
-    http::{Response, UPGRADE, exchange, get, request_text, socket_of},
+    http::{Response, UPGRADE, get, request_text, socket_of},
+    port_of,
+    test_folder::TestFolder,
+    tls::{Authority, DAY, connect},
+    websocket_of,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
     time::{sleep, timeout},
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// A temporary folder for a test, removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("relay-https-{}-{number}", process::id()));
-        fs::create_dir_all(&path).expect("a folder for temporary files");
-        Self(path)
-    }
-
-    fn file(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, content).expect("a temporary file");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// An authority of a test.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    der: CertificateDer<'static>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let der = params
-            .self_signed(&key)
-            .expect("an authority")
-            .der()
-            .clone();
-        let issuer = Issuer::new(params, key);
-        Self { issuer, der }
-    }
-
-    /// A certificate for `names`, valid for this time from and until now, and its key; both as PEM.
-    fn issue(&self, names: &[&str], from: Duration, until: Duration) -> (String, String) {
-        let key = KeyPair::generate().expect("a key");
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).expect("good names");
-        let now = SystemTime::now();
-        params.not_before = (now - from).into();
-        params.not_after = (if until.is_zero() {
-            now - DAY
-        } else {
-            now + until
-        })
-        .into();
-        let certificate = params.signed_by(&key, &self.issuer).expect("signs");
-        (certificate.pem(), key.serialize_pem())
-    }
-}
 
 fn files(certificate: &Path, key: &Path) -> Config {
     Config {
@@ -122,59 +50,25 @@ fn local_authority(folder: &Path) -> Config {
 
 async fn start(config: Config) -> (Relay, SocketAddr) {
     let relay = Relay::start(config).await.expect("free ports");
-    let multiaddr = support::websocket_of(&relay).to_string();
-    let port = multiaddr
-        .split('/')
-        .nth(4)
-        .and_then(|port| port.parse().ok());
-    let port = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port.expect("a port"));
-    (relay, port)
-}
-
-/// A connection to the relay as `name`, by a client that trusts `root` only.
-async fn connect(
-    root: &CertificateDer<'static>,
-    name: &str,
-    port: SocketAddr,
-    protocols: &[&str],
-) -> std::io::Result<TlsStream<TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    roots.add(root.clone()).expect("an authority");
-    let provider = rustls::crypto::ring::default_provider();
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let protocols = protocols
-        .iter()
-        .map(|protocol| protocol.as_bytes().to_vec());
-    config.alpn_protocols = protocols.collect();
-    let stream = TcpStream::connect(port).await.expect("it listens");
-    let name = ServerName::try_from(name.to_owned()).expect("a name");
-    let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
-    timeout(PATIENCE, connecting).await.expect("in time")
+    let port = port_of(&websocket_of(&relay));
+    (relay, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
 async fn secure_get(
     root: &CertificateDer<'static>,
     port: SocketAddr,
-    (name, path): (&str, &str),
+    host_and_path: (&str, &str),
 ) -> Response {
-    let mut stream = connect(root, name, port, &["http/1.1"])
-        .await
-        .expect("trust");
-    let host = format!("{name}:{}", port.port());
-    let text = request_text(&format!("GET {path}"), &host, &[("Connection", "close")]);
-    exchange(&mut stream, text.as_bytes()).await
+    let response = support::tls::secure_get(root, port, host_and_path).await;
+    response.expect("trust")
 }
 
 #[tokio::test]
 async fn page_and_websocket_use_the_certificate_of_files() {
-    let (folder, authority) = (Folder::new(), Authority::new());
-    let (certificate, key) = authority.issue(&["hearts.example", "*.club.example"], DAY, DAY);
-    let certificate = folder.file("cert.pem", &certificate);
-    let key = folder.file("key.pem", &key);
+    let (folder, authority) = (TestFolder::new(), Authority::new());
+    let (certificate, key) = authority.issue(&["hearts.example", "*.club.example"]);
+    let certificate = folder.file("cert.pem", certificate);
+    let key = folder.file("key.pem", key);
     let (relay, port) = start(files(&certificate, &key)).await;
     let url = format!("https://hearts.example:{}/", port.port());
     assert_eq!(relay.page_urls(), [url]);
@@ -204,10 +98,10 @@ async fn page_and_websocket_use_the_certificate_of_files() {
 
 #[tokio::test]
 async fn http2_is_offered_to_browsers() {
-    let (folder, authority) = (Folder::new(), Authority::new());
-    let (certificate, key) = authority.issue(&["hearts.example"], DAY, DAY);
-    let certificate = folder.file("cert.pem", &certificate);
-    let key = folder.file("key.pem", &key);
+    let (folder, authority) = (TestFolder::new(), Authority::new());
+    let (certificate, key) = authority.issue(&["hearts.example"]);
+    let certificate = folder.file("cert.pem", certificate);
+    let key = folder.file("key.pem", key);
     let mut config = files(&certificate, &key);
     config.limits.http_header_timeout = Duration::from_millis(300);
     let (relay, port) = start(config).await;
@@ -237,10 +131,10 @@ async fn http2_is_offered_to_browsers() {
 
 #[tokio::test]
 async fn plain_http_is_sent_to_https() {
-    let (folder, authority) = (Folder::new(), Authority::new());
-    let (certificate, key) = authority.issue(&["hearts.example"], DAY, DAY);
-    let certificate = folder.file("cert.pem", &certificate);
-    let key = folder.file("key.pem", &key);
+    let (folder, authority) = (TestFolder::new(), Authority::new());
+    let (certificate, key) = authority.issue(&["hearts.example"]);
+    let certificate = folder.file("cert.pem", certificate);
+    let key = folder.file("key.pem", key);
     let (relay, port) = start(files(&certificate, &key)).await;
     let host = format!("hearts.example:{}", port.port());
     let plain = get(port, "/?a=1", &[("Host", &host)]).await;
@@ -257,7 +151,7 @@ async fn plain_http_is_sent_to_https() {
 
 #[tokio::test]
 async fn renewed_files_are_used_and_bad_ones_are_not() {
-    let (folder, authority) = (Folder::new(), Authority::new());
+    let (folder, authority) = (TestFolder::new(), Authority::new());
     let serial = async |port| {
         let stream = connect(&authority.der, "hearts.example", port, &[]).await;
         let stream = stream.expect("trust");
@@ -266,18 +160,18 @@ async fn renewed_files_are_used_and_bad_ones_are_not() {
         let (_, parsed) = X509Certificate::from_der(&chain[0]).expect("a certificate");
         parsed.raw_serial_as_string()
     };
-    let (first, first_key) = authority.issue(&["hearts.example"], DAY, DAY);
-    let certificate = folder.file("cert.pem", &first);
-    let key = folder.file("key.pem", &first_key);
+    let (first, first_key) = authority.issue(&["hearts.example"]);
+    let certificate = folder.file("cert.pem", first);
+    let key = folder.file("key.pem", first_key);
     let (relay, port) = start(files(&certificate, &key)).await;
     let before = serial(port).await;
 
     // The first half of a renewal does not match the old key.
-    let (second, second_key) = authority.issue(&["hearts.example"], DAY, DAY);
-    folder.file("cert.pem", &second);
+    let (second, second_key) = authority.issue(&["hearts.example"]);
+    folder.file("cert.pem", second);
     sleep(Duration::from_secs(3)).await;
     assert_eq!(serial(port).await, before);
-    folder.file("key.pem", &second_key);
+    folder.file("key.pem", second_key);
     let renewed = timeout(PATIENCE, async {
         while serial(port).await == before {
             sleep(Duration::from_millis(100)).await;
@@ -289,18 +183,19 @@ async fn renewed_files_are_used_and_bad_ones_are_not() {
 
 #[tokio::test]
 async fn unsuitable_files_are_one_clear_line() {
-    let (folder, authority) = (Folder::new(), Authority::new());
-    let (good, key) = authority.issue(&["hearts.example"], DAY, DAY);
-    let (_, other_key) = authority.issue(&["hearts.example"], DAY, DAY);
-    let (expired, expired_key) = authority.issue(&["hearts.example"], 3 * DAY, Duration::ZERO);
-    let certificate = folder.file("cert.pem", &good);
-    let key = folder.file("key.pem", &key);
-    let other_key = folder.file("other.pem", &other_key);
-    let expired = folder.file("expired.pem", &expired);
-    let expired_key = folder.file("expired-key.pem", &expired_key);
+    let (folder, authority) = (TestFolder::new(), Authority::new());
+    let (good, key) = authority.issue(&["hearts.example"]);
+    let (_, other_key) = authority.issue(&["hearts.example"]);
+    let (expired, expired_key) = authority.issue_expired(&["hearts.example"]);
+    let certificate = folder.file("cert.pem", good);
+    let key = folder.file("key.pem", key);
+    let other_key = folder.file("other.pem", other_key);
+    let expired = folder.file("expired.pem", expired);
+    let expired_key = folder.file("expired-key.pem", expired_key);
     let nothing = folder.file("nothing.pem", "not PEM");
-    let missing = folder.0.join("missing.pem");
-    let huge = folder.file("huge.pem", &"x".repeat((1 << 20) + 1));
+    let missing = folder.path().join("missing.pem");
+    let directory = folder.path().to_owned();
+    let huge = folder.file("huge.pem", "x".repeat((1 << 20) + 1));
     for (certificate, key, expected) in [
         (&missing, &key, "cannot read"),
         (&certificate, &missing, "(--tls-key)"),
@@ -310,7 +205,7 @@ async fn unsuitable_files_are_one_clear_line() {
         (&certificate, &certificate, "contains no private key"),
         (&certificate, &other_key, "is not for the key in"),
         (&expired, &expired_key, "expired on"),
-        (&folder.0, &key, "cannot read"),
+        (&directory, &key, "cannot read"),
         (&huge, &key, "which is no certificate or key"),
     ] {
         let error = Relay::start(files(certificate, key))
@@ -325,8 +220,8 @@ async fn unsuitable_files_are_one_clear_line() {
 
 #[tokio::test]
 async fn local_authority_certifies_this_computer() {
-    let folder = Folder::new();
-    let (relay, port) = start(local_authority(&folder.0)).await;
+    let folder = TestFolder::new();
+    let (relay, port) = start(local_authority(folder.path())).await;
     let install = relay.install_urls();
     assert_eq!(install, [format!("http://{port}/")]);
 
@@ -381,7 +276,7 @@ async fn local_authority_certifies_this_computer() {
     assert!(validity.not_before.timestamp() <= now - day, "backdated");
     relay.shutdown().await;
 
-    let path = folder.0.join("local-authority.pem");
+    let path = folder.path().join("local-authority.pem");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -389,7 +284,7 @@ async fn local_authority_certifies_this_computer() {
         assert_eq!(mode & 0o777, 0o600);
     }
     let before = fs::read(&path).expect("it exists");
-    let (relay, port) = start(local_authority(&folder.0)).await;
+    let (relay, port) = start(local_authority(folder.path())).await;
     assert_eq!(get(port, "/ca.crt", &[]).await.body, file.body, "kept");
     relay.shutdown().await;
     assert_eq!(fs::read(&path).expect("it exists"), before);
@@ -397,29 +292,20 @@ async fn local_authority_certifies_this_computer() {
 
 #[tokio::test]
 async fn local_authority_cannot_certify_other_sites() {
-    let folder = Folder::new();
-    let mut config = local_authority(&folder.0);
+    let folder = TestFolder::new();
+    let mut config = local_authority(folder.path());
     config.announce = vec!["https://hearts.lan".parse().expect("a URL")];
     let (relay, _) = start(config.clone()).await;
     relay.shutdown().await;
 
-    let pem = fs::read(folder.0.join("local-authority.pem")).expect("it exists");
-    let root = CertificateDer::from_pem_slice(&pem).expect("a certificate");
-    let (_, parsed) = X509Certificate::from_der(&root).expect("a certificate");
+    let pem = fs::read_to_string(folder.path().join("local-authority.pem"));
+    // What a thief of the key could do.
+    let thief = Authority::from_pem(pem.expect("it exists"));
+    let (_, parsed) = X509Certificate::from_der(&thief.der).expect("a certificate");
     let constraints = parsed.extensions().iter().find(|extension| {
         extension.oid == x509_parser::oid_registry::OID_X509_EXT_NAME_CONSTRAINTS
     });
     assert!(constraints.is_some_and(|found| found.critical));
-    // What a thief of the key could do.
-    let key = String::from_utf8(pem).expect("text");
-    let key = key
-        .split_at(key.find("-----BEGIN PRIVATE KEY").expect("a key"))
-        .1;
-    let key = KeyPair::from_pem(key).expect("a key");
-    let thief = Authority {
-        issuer: Issuer::from_ca_cert_der(&root, key).expect("an authority"),
-        der: root.clone(),
-    };
     for (name, accepted) in [
         ("hearts.lan", true),
         ("laptop.local", true),
@@ -429,9 +315,9 @@ async fn local_authority_cannot_certify_other_sites() {
         ("8.8.8.8", false),
         ("2001:db8::1", false),
     ] {
-        let (certificate, key) = thief.issue(&[name], DAY, DAY);
-        let certificate = folder.file("stolen.pem", &certificate);
-        let key = folder.file("stolen-key.pem", &key);
+        let (certificate, key) = thief.issue(&[name]);
+        let certificate = folder.file("stolen.pem", certificate);
+        let key = folder.file("stolen-key.pem", key);
         let (relay, port) = start(files(&certificate, &key)).await;
         let result = connect(&thief.der, name, port, &[]).await;
         assert_eq!(result.is_ok(), accepted, "{name}: {:?}", result.err());
@@ -449,19 +335,22 @@ async fn local_authority_cannot_certify_other_sites() {
 
 #[tokio::test]
 async fn damaged_authority_is_not_overwritten() {
-    let folder = Folder::new();
-    let path = folder.file("local-authority.pem", "nonsense");
-    let error = Relay::start(local_authority(&folder.0))
-        .await
-        .expect_err("damaged");
-    assert!(error.to_string().contains("is damaged"), "{error}");
-    assert_eq!(fs::read_to_string(path).expect("it exists"), "nonsense");
+    let of_another_key = Authority::new().pem + &Authority::new().issue(&["hearts.lan"]).1;
+    for content in ["nonsense", &of_another_key] {
+        let folder = TestFolder::new();
+        let path = folder.file("local-authority.pem", content);
+        let error = Relay::start(local_authority(folder.path()))
+            .await
+            .expect_err("damaged");
+        assert!(error.to_string().contains("is damaged"), "{error}");
+        assert_eq!(fs::read_to_string(path).expect("it exists"), content);
+    }
 }
 
 #[tokio::test]
 async fn certificate_names_the_addresses_of_interfaces() {
-    let folder = Folder::new();
-    let mut config = local_authority(&folder.0);
+    let folder = TestFolder::new();
+    let mut config = local_authority(folder.path());
     config.listen_ips = vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
     let (relay, port) = start(config).await;
     let root = CertificateDer::from(get(port, "/ca.crt", &[]).await.body);

@@ -2,41 +2,24 @@
 //!
 //! The tests also pass for a relay that was built without the page, which serves a placeholder page.
 
+mod support;
+
 use std::{
-    env, fs,
     net::SocketAddr,
-    path::PathBuf,
-    process,
     time::{Duration, Instant},
 };
 
 use relay::{Config, Relay};
+use support::{
+    PATIENCE,
+    http::{Response, socket_of},
+    test_folder::TestFolder,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
-
-const PATIENCE: Duration = Duration::from_secs(10);
-
-struct Response {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Response {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            let (found, value) = line.split_once(':')?;
-            found.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    }
-
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).expect("text")
-    }
-}
 
 async fn relay() -> Relay {
     let config = Config::for_tests(1);
@@ -44,47 +27,12 @@ async fn relay() -> Relay {
 }
 
 fn socket(relay: &Relay) -> SocketAddr {
-    let url = relay.page_url();
-    let address = url
-        .strip_prefix("http://")
-        .and_then(|rest| rest.strip_suffix('/'));
-    let address = address.expect("a page address");
-    address.parse().expect("a socket address")
+    socket_of(&relay.page_url())
 }
 
 /// Sends a request and reads the whole response.
 async fn request(relay: &Relay, request_line: &str, headers: &[(&str, &str)]) -> Response {
-    let mut text = format!("{request_line} HTTP/1.1\r\nConnection: close\r\n");
-    if !headers.iter().any(|(name, _)| *name == "Host") {
-        text += &format!("Host: {}\r\n", socket(relay));
-    }
-    for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
-    }
-    text += "\r\n";
-
-    let mut stream = TcpStream::connect(socket(relay)).await.expect("it listens");
-    stream.write_all(text.as_bytes()).await.expect("it reads");
-    let mut response = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut response))
-        .await
-        .expect("in time")
-        .expect("a response");
-    let end = response
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .expect("a head");
-    let (head, body) = response.split_at(end);
-    let head = String::from_utf8(head.to_vec()).expect("text");
-    Response {
-        status: head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .expect("a status"),
-        head,
-        body: body.iter().skip(4).copied().collect(),
-    }
+    support::http::request(socket(relay), request_line, headers).await
 }
 
 #[tokio::test]
@@ -281,12 +229,12 @@ async fn loopback_relay_document_follows_the_page() {
         assert_eq!(response.status, 200);
         assert_eq!(response.header("content-type"), Some("application/json"));
         assert_eq!(response.header("cache-control"), Some("no-store"));
-        let document: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
+        let document = response.json();
         assert_eq!(document, expected, "{host}");
     }
     // Only this computer can reach the relay, whatever port is forwarded to it.
     let forwarded = request(&relay, "GET /relay.json", &[("Host", "localhost:9000")]).await;
-    let document: serde_json::Value = serde_json::from_slice(&forwarded.body).expect("JSON");
+    let document = forwarded.json();
     let websocket = document["addresses"][0].as_str().expect("an address");
     assert!(
         websocket.starts_with("/ip4/127.0.0.1/tcp/9000/ws/"),
@@ -330,7 +278,7 @@ async fn open_relay_document_uses_the_requested_host() {
         ),
     ] {
         let response = request(&relay, "GET /relay.json", &[("Host", host)]).await;
-        let document: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
+        let document = response.json();
         for (found, expected) in [
             (&document["addresses"][0], websocket),
             (&document["addresses"][1], webrtc),
@@ -438,40 +386,18 @@ async fn service_worker_lists_every_file_and_its_hash() {
     }
 }
 
-/// A folder with a page, removed when dropped.
-struct PageOnDisk(PathBuf);
-
-impl PageOnDisk {
-    fn new() -> Self {
-        let path = env::temp_dir().join(format!("relay-page-{}", process::id()));
-        fs::create_dir_all(path.join("www")).expect("a folder for temporary files");
-        let page = Self(path);
-        page.write("www/index.html", "<script src=\"v/dev/index.js\"></script>");
-        page.write("www/service-worker.js", "cache()");
-        page.write("secret.js", "secret");
-        page
-    }
-
-    fn write(&self, file: &str, content: &str) {
-        fs::write(self.0.join(file), content).expect("a writable folder");
-    }
-}
-
-impl Drop for PageOnDisk {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 #[tokio::test]
 async fn page_on_disk_is_read_again_at_every_request() {
-    let folder = PageOnDisk::new();
+    let folder = TestFolder::new();
+    folder.file("secret.js", "secret");
+    folder.file("www/service-worker.js", "cache()");
+    folder.file("www/index.html", "<script src=\"v/dev/index.js\"></script>");
     let mut config = Config::for_tests(1);
-    config.page = Some(folder.0.join("www"));
+    config.page = Some(folder.path().join("www"));
     let relay = Relay::start(config).await.expect("free ports");
 
     for content in ["let a = 1;", "let a = 2;"] {
-        folder.write("www/index.js", content);
+        folder.file("www/index.js", content);
         let script = request(&relay, "GET /v/dev/index.js", &[]).await;
         assert_eq!((script.status, script.text()), (200, content));
         assert_eq!(script.header("cache-control"), Some("no-store"));

@@ -1,44 +1,30 @@
 //! The relay as a process: its output, its error messages, and its shutdown.
 #![cfg(unix)]
 
+mod support;
+
 use std::{
-    env, fs,
+    fs,
     net::{TcpListener, UdpSocket},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{self, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
+use relay::{IdentitySource, identity::Identity};
+use support::{
+    PATIENCE,
+    http::{get, socket_of},
+    test_folder::TestFolder,
+    text_of,
+    tls::Authority,
+};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    net::TcpStream,
+    io::{AsyncBufReadExt as _, BufReader, Lines},
     process::{Child, ChildStderr, ChildStdout, Command},
     time::timeout,
 };
-
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A temporary folder for a test, removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("relay-process-{}-{number}", process::id());
-        let path = env::temp_dir().join(name);
-        fs::create_dir_all(&path).expect("a folder for temporary files");
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn command(flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
@@ -65,7 +51,7 @@ async fn run(data: &Path) -> Running {
 }
 
 async fn run_with(data: &Path, more: &[&str]) -> Running {
-    let data = data.to_str().expect("text");
+    let data = text_of(data);
     let mut flags: Vec<&str> = vec!["--data-dir", data];
     for port in ["--http-port", "--webrtc-port", "--stun-port"] {
         if !more.contains(&port) {
@@ -124,7 +110,11 @@ impl Running {
 
 /// Runs a relay that must fail to start. Returns its exit code and its error message.
 async fn failure(flags: &[&str]) -> (Option<i32>, String) {
-    let output = timeout(PATIENCE, command(flags).output()).await;
+    failure_of(&mut command(flags)).await
+}
+
+async fn failure_of(command: &mut Command) -> (Option<i32>, String) {
+    let output = timeout(PATIENCE, command.output()).await;
     let output = output.expect("it gives up").expect("it ran");
     let message = String::from_utf8(output.stderr).expect("text");
     (output.status.code(), message)
@@ -132,7 +122,7 @@ async fn failure(flags: &[&str]) -> (Option<i32>, String) {
 
 #[tokio::test]
 async fn addresses_survive_a_restart() {
-    let folder = Folder::new();
+    let folder = TestFolder::new();
     let without_port = |address: &String| {
         let parts = address.split('/').enumerate();
         let parts = parts.filter(|(at, _)| *at != 4).map(|(_, part)| part);
@@ -140,7 +130,7 @@ async fn addresses_survive_a_restart() {
     };
     let mut runs = Vec::new();
     for signal in ["-INT", "-TERM"] {
-        let running = run(&folder.0).await;
+        let running = run(folder.path()).await;
         assert!(running.page.starts_with("http://127.0.0.1:"));
         assert_eq!(running.addresses.len(), 2, "{:?}", running.addresses);
         assert!(running.addresses[1].contains("/webrtc-direct/certhash/"));
@@ -188,8 +178,8 @@ async fn port_in_use_is_reported_in_one_line() {
 async fn stun_port_does_not_matter_on_loopback() {
     let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let taken = udp.local_addr().expect("it is bound").port().to_string();
-    let folder = Folder::new();
-    let running = run_with(&folder.0, &["--stun-port", &taken]).await;
+    let folder = TestFolder::new();
+    let running = run_with(folder.path(), &["--stun-port", &taken]).await;
     running.stop("-TERM").await;
 
     let everywhere = ["--seed", "1", "--listen-ip", "0.0.0.0", "--http-port", "0"];
@@ -206,8 +196,8 @@ async fn stun_port_does_not_matter_on_loopback() {
 
 #[tokio::test]
 async fn all_ports_in_use_are_reported_at_once() {
-    let folder = Folder::new();
-    let running = run(&folder.0).await;
+    let folder = TestFolder::new();
+    let running = run(folder.path()).await;
     let port = |address: &str, after: &str| {
         let mut parts = address.split('/').skip_while(|part| *part != after);
         parts.nth(1).expect("a port").to_owned()
@@ -231,11 +221,10 @@ async fn all_ports_in_use_are_reported_at_once() {
 
 #[tokio::test]
 async fn damaged_identity_is_reported_in_one_line() {
-    let folder = Folder::new();
-    let key = folder.0.join("identity.key");
-    fs::write(&key, "nonsense").expect("writable");
+    let folder = TestFolder::new();
+    let key = folder.file("identity.key", "nonsense");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("it is ours");
-    let data = folder.0.to_str().expect("text");
+    let data = text_of(folder.path());
     let (code, message) = failure(&["--http-port", "0", "--data-dir", data]).await;
     assert_eq!(code, Some(1));
     assert!(message.contains("identity.key is damaged"), "{message}");
@@ -260,18 +249,17 @@ async fn unavailable_address_is_reported_in_one_line() {
         "{message}"
     );
     assert_eq!(message.lines().count(), 1);
+    assert_eq!(message.matches("os error").count(), 1, "{message}");
 }
 
-/// Writes a configuration file, and returns its path.
-fn config_file(folder: &Folder, content: &str) -> String {
-    let path = folder.0.join("relay.toml");
-    fs::write(&path, content).expect("writable");
-    path.to_str().expect("text").to_owned()
+/// Writes a configuration file.
+fn config_file(folder: &TestFolder, content: &str) -> PathBuf {
+    folder.file("relay.toml", content)
 }
 
 #[tokio::test]
 async fn bad_configuration_is_reported_in_one_line() {
-    let folder = Folder::new();
+    let folder = TestFolder::new();
     for (content, expected) in [
         ("max-tab = 7", "relay.toml: there is no setting \"max-tab\""),
         (
@@ -289,11 +277,19 @@ async fn bad_configuration_is_reported_in_one_line() {
         ),
     ] {
         let path = config_file(&folder, content);
-        let (code, message) = failure(&["--config", &path]).await;
+        let (code, message) = failure(&["--config", text_of(&path)]).await;
         assert_eq!(code, Some(1), "{content}");
         assert!(message.contains(expected), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
     }
+    // A mistake in a variable is not the file's.
+    let path = config_file(&folder, "http-port = 1");
+    let mut command = command(&["--config", text_of(&path)]);
+    let (code, message) = failure_of(command.env("HEARTCHAIN_MAX_TABS", "many")).await;
+    assert_eq!(code, Some(1));
+    let expected = "relay: invalid value 'many' for '--max-tabs <N>'";
+    assert!(message.starts_with(expected), "{message}");
+
     for flags in [
         &["--config", "/no/such/file"][..],
         &["--max-tabs", "many"],
@@ -308,47 +304,38 @@ async fn bad_configuration_is_reported_in_one_line() {
 }
 
 #[tokio::test]
-async fn causes_are_reported_once() {
+async fn metrics_port_in_use_is_reported_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
     let (code, message) = failure(&["--seed", "1", "--metrics-listen", &address]).await;
     assert_eq!(code, Some(1));
     let expected = format!("relay: cannot serve metrics on {address} (--metrics-listen): ");
     assert!(message.starts_with(&expected), "{message}");
-    assert_eq!(message.matches("os error").count(), 1, "{message}");
-    let flags = [
-        "--seed",
-        "1",
-        "--http-port",
-        "0",
-        "--listen-ip",
-        "203.0.113.1",
-    ];
-    let (_, message) = failure(&flags).await;
+    assert_eq!(message.lines().count(), 1);
     assert_eq!(message.matches("os error").count(), 1, "{message}");
 }
 
 #[tokio::test]
 async fn data_folder_has_one_relay_at_a_time() {
-    let folder = Folder::new();
-    let running = run(&folder.0).await;
-    let data = folder.0.to_str().expect("text");
+    let folder = TestFolder::new();
+    let running = run(folder.path()).await;
+    let data = text_of(folder.path());
     let (code, message) = failure(&["--data-dir", data]).await;
     assert_eq!(code, Some(1));
     let expected = format!("relay: another relay uses the data folder {data}: ");
     assert!(message.starts_with(&expected), "{message}");
     assert_eq!(message.lines().count(), 1, "{message}");
     running.stop("-TERM").await;
-    run(&folder.0).await.stop("-TERM").await;
+    run(folder.path()).await.stop("-TERM").await;
 }
 
 /// Starts a relay with these flags and variables, and returns it with its standard error.
 async fn run_logged(
-    folder: &Folder,
+    folder: &TestFolder,
     flags: &[&str],
     variables: &[(&str, &str)],
 ) -> (Running, Lines<BufReader<ChildStderr>>) {
-    let data = folder.0.to_str().expect("text");
+    let data = text_of(folder.path());
     let ports = "--http-port 0 --webrtc-port 0 --stun-port 0";
     let flags: Vec<&str> = ports
         .split(' ')
@@ -375,9 +362,10 @@ async fn logged(log: &mut Lines<BufReader<ChildStderr>>, text: &str) -> String {
 
 #[tokio::test]
 async fn readable_key_is_warned_about() {
-    let folder = Folder::new();
-    run(&folder.0).await.stop("-TERM").await;
-    let key = folder.0.join("identity.key");
+    let folder = TestFolder::new();
+    let source = IdentitySource::Folder(folder.path().to_owned());
+    Identity::load(&source).expect("a new folder");
+    let key = folder.path().join("identity.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("it is ours");
     let (running, mut log) = run_logged(&folder, &[], &[]).await;
     let line = logged(&mut log, "chmod 600").await;
@@ -387,9 +375,16 @@ async fn readable_key_is_warned_about() {
 
 #[tokio::test]
 async fn hangup_reads_the_configuration_again() {
-    let folder = Folder::new();
+    let folder = TestFolder::new();
     let config = config_file(&folder, "max-tabs = 20\nlog-filter = 'info'\n");
-    let flags = ["--config", &config, "--log-format", "json"];
+    let flags = [
+        "--config",
+        text_of(&config),
+        "--log-format",
+        "json",
+        "--metrics-listen",
+        "127.0.0.1:0",
+    ];
     let (running, mut log) = run_logged(&folder, &flags, &[]).await;
     let id = running.child.id().expect("it runs").to_string();
     let hang_up = async || {
@@ -407,6 +402,17 @@ async fn hangup_reads_the_configuration_again() {
     let line = logged(&mut log, "stays as it is").await;
     assert!(line.contains("relay.toml"), "{line}");
 
+    // All of it, also what precedes the mistake.
+    config_file(&folder, "max-tabs = 35\nlog-filter = 'x=loud'\n");
+    hang_up().await;
+    let line = logged(&mut log, "stays as it is").await;
+    assert!(line.contains("x=loud"), "{line}");
+    let metrics = metrics_of(&running).await;
+    assert!(
+        metrics.contains("heartchain_relay_max_tabs 30\n"),
+        "{metrics}"
+    );
+
     config_file(
         &folder,
         "max-tabs = 40\nhttp-port = 1\nlog-filter = 'info'\nstun-port = 1\n",
@@ -421,9 +427,9 @@ async fn hangup_reads_the_configuration_again() {
 
 #[tokio::test]
 async fn environment_and_file_stand_for_flags() {
-    let folder = Folder::new();
+    let folder = TestFolder::new();
     let config = config_file(&folder, "max-tabs = 20\nmetrics-listen = '127.0.0.1:0'\n");
-    let variables = [("HEARTCHAIN_CONFIG", config.as_str())];
+    let variables = [("HEARTCHAIN_CONFIG", text_of(&config))];
     let (running, _log) = run_logged(&folder, &[], &variables).await;
     let metrics = metrics_of(&running).await;
     assert!(
@@ -444,6 +450,8 @@ async fn environment_and_file_stand_for_flags() {
         "process_open_fds",
         "heartchain_relay_reservations",
         "heartchain_relay_handshakes_evicted_total",
+        "heartchain_relay_webrtc_refused_total",
+        "heartchain_relay_webrtc_panicked_total",
     ] {
         let line = metrics.lines().find(|line| line.starts_with(name));
         assert!(line.is_some(), "no {name} in {metrics}");
@@ -463,25 +471,17 @@ async fn environment_and_file_stand_for_flags() {
 /// Requests the metrics, and checks that the response is as Prometheus expects it.
 async fn metrics_of(running: &Running) -> String {
     let url = running.metrics.as_deref().expect("it serves metrics");
-    let address = url
-        .strip_prefix("http://")
-        .and_then(|rest| rest.strip_suffix("/metrics"))
-        .expect("a URL");
-    let mut stream = TcpStream::connect(address).await.expect("listens");
-    let request = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("sends");
-    let mut response = String::new();
-    stream.read_to_string(&mut response).await.expect("text");
-    let (head, body) = response.split_once("\r\n\r\n").expect("a head");
-    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
-    assert!(head.contains("application/openmetrics-text"), "{head}");
-    body.to_owned()
+    let response = get(socket_of(url), "/metrics", &[]).await;
+    assert_eq!(response.status, 200);
+    let kind = response.header("content-type").expect("a type");
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    response.text().to_owned()
 }
 
 #[tokio::test]
 async fn too_few_files_are_warned_about() {
-    let folder = Folder::new();
-    let data = folder.0.to_str().expect("text");
+    let folder = TestFolder::new();
+    let data = text_of(folder.path());
     let script = format!(
         "ulimit -n 200 && exec {} --max-tabs 500 --data-dir {data} \
          --http-port 0 --webrtc-port 0 --stun-port 0",
@@ -530,8 +530,8 @@ async fn unsuitable_flags_end_the_relay_with_one_line() {
 
 #[tokio::test]
 async fn health_of_a_running_relay_is_checked() {
-    let folder = Folder::new();
-    let running = run(&folder.0).await;
+    let folder = TestFolder::new();
+    let running = run(folder.path()).await;
     let url = format!("{}healthz", running.page);
     let output = command(&["--check-health", &url])
         .output()
@@ -556,29 +556,26 @@ async fn health_of_a_running_relay_is_checked() {
 /// SIGHUP reads the certificate again, and does not end the relay.
 #[tokio::test]
 async fn hangup_reads_the_certificate_again() {
-    let folder = Folder::new();
-    let key = rcgen::KeyPair::generate().expect("a key");
-    let params = rcgen::CertificateParams::new(["hearts.example".to_owned()]);
-    let certificate = params.expect("a name").self_signed(&key).expect("signs");
-    let (cert_path, key_path) = (folder.0.join("cert.pem"), folder.0.join("key.pem"));
-    fs::write(&cert_path, certificate.pem()).expect("a file");
-    fs::write(&key_path, key.serialize_pem()).expect("a file");
-    let tls = ["--tls-cert", cert_path.to_str().expect("text"), "--tls-key"];
-    let tls = [&tls[..], &[key_path.to_str().expect("text")]].concat();
-    let mut running = run_with(&folder.0, &tls).await;
+    let folder = TestFolder::new();
+    let (certificate, key) = Authority::new().issue(&["hearts.example"]);
+    let certificate = folder.file("cert.pem", certificate);
+    let key = folder.file("key.pem", key);
+    let tls = [
+        "--tls-cert",
+        text_of(&certificate),
+        "--tls-key",
+        text_of(&key),
+    ];
+    let mut running = run_with(folder.path(), &tls).await;
     assert!(running.page.starts_with("https://hearts.example:"));
     let stderr = running.child.stderr.take().expect("it is piped");
     let mut errors = BufReader::new(stderr).lines();
 
-    fs::write(&key_path, "nonsense").expect("a file");
+    folder.file("key.pem", "nonsense");
     let id = running.child.id().expect("it runs").to_string();
     let sent = Command::new("kill").args(["-HUP", &id]).status().await;
     assert!(sent.expect("there is a kill").success());
-    let line = timeout(PATIENCE, errors.next_line())
-        .await
-        .expect("in time");
-    let line = line.expect("text").expect("a warning");
-    assert!(line.contains("contains no private key"), "{line}");
+    let line = logged(&mut errors, "contains no private key").await;
     assert!(
         line.contains("keeps using the certificate from before"),
         "{line}"

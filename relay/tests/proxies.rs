@@ -5,101 +5,46 @@
 
 mod support;
 
-use std::{
-    env, fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
-    process::{self, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, path::PathBuf, process::Stdio};
 
 use futures::StreamExt as _;
 use libp2p::{
     Multiaddr, PeerId, Swarm, SwarmBuilder, Transport as _, core::upgrade, identify,
     multiaddr::Protocol, noise, swarm::SwarmEvent, tcp, websocket, yamux,
 };
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use relay::{Config, Relay};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName},
-};
+use rustls::pki_types::CertificateDer;
 use support::{
     PATIENCE,
-    http::{Response, exchange, request_text, socket_of},
+    http::{Response, socket_of},
+    installed::{are_installed, free_port, search_path, until_listening},
+    test_folder::TestFolder,
+    text_of,
+    tls::{Authority, secure_get},
 };
 use tokio::{
-    net::TcpStream,
     process::{Child, Command},
-    time::{sleep, timeout},
+    time::timeout,
 };
-use tokio_rustls::TlsConnector;
 
 /// The name in the packaged configurations.
 const NAME: &str = "hearts.example";
-
-/// A temporary folder for a test, removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("relay-proxies-{}-{number}", process::id()));
-        fs::create_dir_all(&path).expect("a folder for temporary files");
-        Self(path)
-    }
-
-    fn file(&self, name: &str, content: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, content).expect("a temporary file");
-        path.to_str().expect("text").to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A relay behind a proxy that listens on `port`.
 struct Deployment {
     relay: Relay,
     proxy: Child,
     port: SocketAddr,
-    root: CertificateDer<'static>,
-    folder: Folder,
+    authority: Authority,
+    folder: TestFolder,
 }
 
 /// What a proxy needs to know.
 struct Site {
     port: u16,
     relay_port: u16,
-    certificate: String,
-    key: String,
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("it is bound").port()
-}
-
-fn is_installed(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    // nginx is where only the superuser's PATH leads.
-    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let found = folders
-        .map(|folder| folder.join(program))
-        .any(|file| file.is_file());
-    if !found {
-        println!("skipped: {program} is not installed");
-    }
-    found
+    certificate: PathBuf,
+    key: PathBuf,
 }
 
 /// A file of `relay/packaging`, with every text replaced, each of which must be there.
@@ -117,77 +62,40 @@ fn packaged(name: &str, replacements: &[(&str, &str)]) -> String {
 
 impl Deployment {
     /// Starts a relay that is announced below `path`, and a proxy with what `configure` returns.
-    async fn start(
-        path: &str,
-        change: impl FnOnce(&mut Config),
-        configure: impl FnOnce(&Folder, &Site) -> Command,
-    ) -> Self {
-        let folder = Folder::new();
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let root = params
-            .self_signed(&key)
-            .expect("an authority")
-            .der()
-            .clone();
-        let issuer = Issuer::new(params, key);
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new([NAME.to_owned()]).expect("a name");
-        let certificate = params.signed_by(&key, &issuer).expect("signs");
-
+    async fn start(path: &str, configure: impl FnOnce(&TestFolder, &Site) -> Command) -> Self {
+        let (folder, authority) = (TestFolder::new(), Authority::new());
+        let (certificate, key) = authority.issue(&[NAME]);
         let port = free_port();
         let mut config = Config::for_tests(1);
-        let url = format!("https://{NAME}:{port}{path}");
+        let url = format!("https://{NAME}:{}{path}", port.port());
         config.announce = vec![url.parse().expect("a URL")];
         config.trusted_proxies = vec!["127.0.0.1/32".parse().expect("a CIDR")];
-        change(&mut config);
         let relay = Relay::start(config).await.expect("free ports");
         let own = relay.page_urls().pop().expect("a page");
         let site = Site {
-            port,
+            port: port.port(),
             relay_port: socket_of(&own).port(),
-            certificate: folder.file("cert.pem", &certificate.pem()),
-            key: folder.file("key.pem", &key.serialize_pem()),
+            certificate: folder.file("cert.pem", certificate),
+            key: folder.file("key.pem", key),
         };
         let proxy = configure(&folder, &site)
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("the proxy starts");
-        let port = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
-        let listens = timeout(PATIENCE, async {
-            while TcpStream::connect(port).await.is_err() {
-                sleep(Duration::from_millis(20)).await;
-            }
-        });
-        listens.await.expect("the proxy listens");
+        until_listening(port).await;
         Self {
             relay,
             proxy,
             port,
-            root,
+            authority,
             folder,
         }
     }
 
-    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.root.clone()).expect("an authority");
-        let provider = rustls::crypto::ring::default_provider();
-        let config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let stream = TcpStream::connect(self.port).await.expect("it listens");
-        let name = ServerName::try_from(NAME).expect("a name");
-        let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
-        let mut stream = connecting.await.expect("trust");
-        let host = format!("{NAME}:{}", self.port.port());
-        let headers = [&[("Connection", "close")], headers].concat();
-        let text = request_text(&format!("GET {path}"), &host, &headers);
-        exchange(&mut stream, text.as_bytes()).await
+    async fn get(&self, path: &str) -> Response {
+        let response = secure_get(&self.authority.der, self.port, (NAME, path));
+        response.await.expect("trust")
     }
 
     /// Connects as a tab does, to the address in the document.
@@ -205,7 +113,7 @@ impl Deployment {
                 there.push(Protocol::Sni(NAME.into()));
             }
         }
-        let mut client = client(&self.root);
+        let mut client = client(&self.authority.der);
         client.dial(there).expect("a good address");
         timeout(PATIENCE, async {
             loop {
@@ -250,17 +158,17 @@ fn client(root: &CertificateDer<'static>) -> Swarm<identify::Behaviour> {
         .build()
 }
 
-fn nginx(folder: &Folder, site: &Site, replacements: &[(&str, &str)]) -> Command {
+fn nginx(folder: &TestFolder, site: &Site, replacements: &[(&str, &str)]) -> Command {
     let listen = format!("listen 127.0.0.1:{} ssl", site.port);
     let upstream = format!("server 127.0.0.1:{};", site.relay_port);
     let own = [
         ("listen 443 ssl", listen.as_str()),
         ("server 127.0.0.1:8080;", &upstream),
-        ("/etc/ssl/hearts.example.pem", &site.certificate),
-        ("/etc/ssl/hearts.example.key", &site.key),
+        ("/etc/ssl/hearts.example.pem", text_of(&site.certificate)),
+        ("/etc/ssl/hearts.example.key", text_of(&site.key)),
     ];
-    let server = packaged("nginx.conf", &[&own, replacements].concat());
-    let data = folder.0.to_str().expect("text");
+    let server = packaged("nginx.conf", &[&own[..], replacements].concat());
+    let data = text_of(folder.path());
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {data}/{kind};\n"))
         .concat();
@@ -268,20 +176,23 @@ fn nginx(folder: &Folder, site: &Site, replacements: &[(&str, &str)]) -> Command
         "daemon off;\nmaster_process off;\npid {data}/nginx.pid;\nerror_log stderr warn;\n\
          events {{}}\nhttp {{\naccess_log off;\n{temporary}{server}\n}}\n"
     );
-    let path = folder.file("nginx.conf", &config);
+    let path = folder.file("nginx.conf", config);
     let mut command = Command::new("nginx");
-    let search = env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    command.args(["-c", &path, "-p", data]).env("PATH", search);
+    command
+        .args(["-c", text_of(&path), "-p", data])
+        .env("PATH", search_path());
     command
 }
 
-fn caddy(folder: &Folder, site: &Site) -> Command {
-    let global = "{\n\tadmin off\n\tauto_https off\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n";
+fn caddy(folder: &TestFolder, site: &Site) -> Command {
+    // Without `skip_install_trust`, caddy would add an authority of its own to those that this computer trusts.
+    let global = "{\n\tadmin off\n\tauto_https off\n\tskip_install_trust\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n";
     let port = site.port;
     // The client of the test calls the proxy by its address.
     let address = format!(
         "{global}https://{NAME}:{port}, https://127.0.0.1:{port} {{\n\ttls {} {}",
-        site.certificate, site.key
+        text_of(&site.certificate),
+        text_of(&site.key)
     );
     let upstream = format!("reverse_proxy 127.0.0.1:{}\n}}\n\n# Below", site.relay_port);
     let config = packaged(
@@ -291,11 +202,11 @@ fn caddy(folder: &Folder, site: &Site) -> Command {
             ("reverse_proxy 127.0.0.1:8080\n}\n\n# Below", &upstream),
         ],
     );
-    let path = folder.file("Caddyfile", &config);
-    let data = folder.0.to_str().expect("text");
+    let path = folder.file("Caddyfile", config);
+    let data = text_of(folder.path());
     let mut command = Command::new("caddy");
     command
-        .args(["run", "--adapter", "caddyfile", "--config", &path])
+        .args(["run", "--adapter", "caddyfile", "--config", text_of(&path)])
         .env("HOME", data)
         .env("XDG_DATA_HOME", data)
         .env("XDG_CONFIG_HOME", data);
@@ -303,10 +214,10 @@ fn caddy(folder: &Folder, site: &Site) -> Command {
 }
 
 async fn expect_page_and_websocket(deployment: &Deployment, path: &str) {
-    let page = deployment.get(path, &[]).await;
+    let page = deployment.get(path).await;
     assert_eq!(page.status, 200, "{}", page.head);
     assert!(page.text().contains("<html"), "the page");
-    let document = deployment.get(&format!("{path}relay.json"), &[]).await;
+    let document = deployment.get(&format!("{path}relay.json")).await;
     let document = document.json();
     let address = document["addresses"][0].as_str().expect("an address");
     let start = format!("/dns/{NAME}/tcp/{}/tls/", deployment.port.port());
@@ -321,17 +232,17 @@ async fn expect_page_and_websocket(deployment: &Deployment, path: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nginx_passes_page_and_websocket_on() {
-    if !is_installed("nginx") {
+    if !are_installed(&["nginx"]) {
         return;
     }
-    let deployment = Deployment::start("/", |_| {}, |folder, site| nginx(folder, site, &[])).await;
+    let deployment = Deployment::start("/", |folder, site| nginx(folder, site, &[])).await;
     expect_page_and_websocket(&deployment, "/").await;
     deployment.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nginx_serves_the_relay_below_a_path() {
-    if !is_installed("nginx") {
+    if !are_installed(&["nginx"]) {
         return;
     }
     // With the whole path forwarded, and with the path stripped.
@@ -340,8 +251,8 @@ async fn nginx_serves_the_relay_below_a_path() {
             ("    location / {", "    location /hearts/ {"),
             ("http://heartchain;", upstream),
         ];
-        let configure = |folder: &Folder, site: &Site| nginx(folder, site, &below);
-        let deployment = Deployment::start("/hearts", |_| {}, configure).await;
+        let configure = |folder: &TestFolder, site: &Site| nginx(folder, site, &below);
+        let deployment = Deployment::start("/hearts", configure).await;
         expect_page_and_websocket(&deployment, "/hearts/").await;
         deployment.stop().await;
     }
@@ -349,10 +260,10 @@ async fn nginx_serves_the_relay_below_a_path() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn caddy_passes_page_and_websocket_on() {
-    if !is_installed("caddy") {
+    if !are_installed(&["caddy"]) {
         return;
     }
-    let deployment = Deployment::start("/", |_| {}, caddy).await;
+    let deployment = Deployment::start("/", caddy).await;
     expect_page_and_websocket(&deployment, "/").await;
     deployment.stop().await;
 }

@@ -16,7 +16,7 @@ use prost::Message as _;
 
 use super::wire::{Page, Register};
 use crate::{
-    fair_table::{FairTable, Full as ShareFull, Share},
+    fair_table::{FairTable, Share},
     limits::Limits,
     metrics::Limit,
     network::Network,
@@ -126,10 +126,7 @@ impl Registrations {
                 return Err(Full(Limit::Peer));
             }
             let evicted = self.shares.try_insert(self.next_number, new.network);
-            let evicted = evicted.map_err(|full| match full {
-                ShareFull::Network(_) => Full(Limit::Network),
-                ShareFull::Total(_) => Full(Limit::Total),
-            })?;
+            let evicted = evicted.map_err(|full| Full(full.into()))?;
             if let Some(evicted) = evicted {
                 self.remove_number(evicted);
                 added = Added::Evicted;

@@ -4,7 +4,6 @@
 //! A failed order does not stop the relay: it is tried again, ever more seldom, because authorities limit failures.
 
 use std::{
-    fs::DirBuilder,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -19,9 +18,10 @@ use rustls_acme::{AcmeConfig as Orders, AcmeState, EventError, EventOk, caches::
 use tokio::time::sleep;
 
 use super::{
-    certificate::{CertificateError, provider},
+    certificate::{CertificateError, provider, read},
     server::{Names, PROTOCOLS, Renewal, Tls, TlsError},
 };
+use crate::identity::create_folder;
 
 /// Configuration of ACME.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,16 +47,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// Sets up TLS for a certificate that may still have to be ordered.
 pub(super) fn start(config: &AcmeConfig, folder: &Path) -> Result<(Tls, Renewal), TlsError> {
+    // The library writes keys with the default mode, so the folder must not be open to others.
     let folder = folder.join(FOLDER);
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    // The library writes keys with the default mode.
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&folder).map_err(|reason| TlsError::Folder {
-        path: folder.clone(),
-        reason,
-    })?;
+    create_folder(&folder)?;
 
     let orders = match &config.directory_ca {
         Some(path) => {
@@ -77,7 +70,7 @@ pub(super) fn start(config: &AcmeConfig, folder: &Path) -> Result<(Tls, Renewal)
     let tls = Tls {
         config: Arc::new(server),
         challenge: Some(state.challenge_rustls_config_with_provider(provider())),
-        certificate: Names::Fixed(config.domains.clone()),
+        certificate: Names::Fixed(config.domains.clone().into()),
         authority: None,
     };
     Ok((tls, Box::pin(keep_current(state))))
@@ -124,9 +117,9 @@ fn client_config(path: &Path) -> Result<Arc<ClientConfig>, TlsError> {
         path: path.into(),
         flag: "--acme-ca",
     };
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|_| none())?;
+    let pem = read(path, "--acme-ca")?;
     let mut roots = RootCertStore::empty();
-    for certificate in certificates {
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|_| none())?;
         roots
             .add(certificate)

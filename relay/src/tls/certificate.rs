@@ -1,7 +1,7 @@
 //! A certificate with its key, and what is wrong with one that cannot be used.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -19,6 +19,8 @@ use x509_parser::{
     time::ASN1Time,
 };
 
+use crate::bounded_file::{ReadError, read_at_most};
+
 /// Bytes of a certificate or key file that are read: a chain of several certificates is some 10 KiB.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
@@ -27,7 +29,7 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 pub(crate) struct Certificate {
     pub(crate) key: Arc<CertifiedKey>,
     /// The DNS names in it, which may begin with a wildcard.
-    pub(crate) names: Vec<String>,
+    pub(crate) names: Arc<[String]>,
     pub(crate) expires: ASN1Time,
 }
 
@@ -145,7 +147,7 @@ impl Certificate {
             });
         }
         let expires = validity.not_after;
-        let names = names_in(&parsed);
+        let names = names_in(&parsed).into();
         let key = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| {
             if error == Error::InconsistentKeys(InconsistentKeys::KeyMismatch) {
                 return CertificateError::Mismatch {
@@ -189,18 +191,18 @@ fn now() -> ASN1Time {
     ASN1Time::from_timestamp(seconds).unwrap_or_else(|_| ASN1Time::now())
 }
 
-fn read(path: &Path, flag: &'static str) -> Result<Vec<u8>, CertificateError> {
-    let error = |reason| CertificateError::Read {
+/// The content of a PEM file.
+pub(super) fn read(path: &Path, flag: &'static str) -> Result<Vec<u8>, CertificateError> {
+    read_at_most(path, MAX_FILE_BYTES).map_err(|error| CertificateError::Read {
         path: path.into(),
         flag,
-        reason,
-    };
-    let length = fs::metadata(path).map_err(error)?.len();
-    if length > MAX_FILE_BYTES {
-        let too_long = format!("it has {length} bytes, which is no certificate or key");
-        return Err(error(io::Error::other(too_long)));
-    }
-    fs::read(path).map_err(error)
+        reason: match error {
+            ReadError::Io(reason) => reason,
+            ReadError::TooLong { .. } => {
+                io::Error::other(format!("{error}, which is no certificate or key"))
+            }
+        },
+    })
 }
 
 /// All cryptography of TLS.

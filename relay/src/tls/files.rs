@@ -13,8 +13,8 @@ use tokio::time::interval;
 use super::{
     certificate::{Certificate, CertificateError},
     current_certificate::CurrentCertificate,
-    hangup::Hangup,
 };
+use crate::hangup::Hangup;
 
 /// Time between two checks whether a file has changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -24,20 +24,23 @@ const DAY: u64 = 24 * 60 * 60;
 
 /// The files of a certificate and of its key.
 #[derive(Debug)]
-pub(crate) struct Files {
+struct Files {
     certificate: PathBuf,
     key: PathBuf,
+}
+
+/// Files that were read, and what they looked like before.
+#[derive(Debug)]
+pub(crate) struct ReadFiles {
+    files: Arc<Files>,
+    seen: [Stamp; 2],
 }
 
 /// What shows that a file has changed: its time of modification and its length.
 type Stamp = Option<(SystemTime, u64)>;
 
 impl Files {
-    pub(crate) fn new(certificate: PathBuf, key: PathBuf) -> Self {
-        Self { certificate, key }
-    }
-
-    pub(crate) fn load(&self) -> Result<Certificate, CertificateError> {
+    fn load(&self) -> Result<Certificate, CertificateError> {
         Certificate::read(&self.certificate, &self.key)
     }
 
@@ -46,28 +49,40 @@ impl Files {
     }
 }
 
+impl ReadFiles {
+    /// Reads a certificate and its key.
+    pub(crate) fn read(
+        certificate: PathBuf,
+        key: PathBuf,
+    ) -> Result<(Self, Certificate), CertificateError> {
+        let files = Arc::new(Files { certificate, key });
+        // Before the files are read, so that a change in the meantime is noticed later.
+        let seen = files.stamps();
+        let certificate = files.load()?;
+        Ok((Self { files, seen }, certificate))
+    }
+}
+
 /// Replaces `current` whenever the files change. Never returns.
-pub(crate) async fn keep_current(files: Files, current: Arc<CurrentCertificate>) {
-    let files = Arc::new(files);
+pub(crate) async fn keep_current(read: ReadFiles, current: Arc<CurrentCertificate>) {
+    let ReadFiles { files, mut seen } = read;
     let mut hangup = Hangup::listen();
     let mut check = interval(CHECK_INTERVAL);
     let mut warning = interval(Duration::from_secs(DAY));
-    let mut seen = files.stamps();
     loop {
-        tokio::select! {
-            () = hangup.recv() => {}
-            _ = check.tick() => {
-                let now = stamps(&files).await;
-                if now == seen {
-                    continue;
-                }
-                seen = now;
-            }
+        let is_forced = tokio::select! {
+            () = hangup.recv() => true,
+            _ = check.tick() => false,
             _ = warning.tick() => {
                 warn_if_it_expires_soon(&current.get());
                 continue;
             }
+        };
+        let now = stamps(&files).await;
+        if now == seen && !is_forced {
+            continue;
         }
+        seen = now;
         let reading = Arc::clone(&files);
         match tokio::task::spawn_blocking(move || reading.load()).await {
             Ok(Ok(certificate)) => {
@@ -97,5 +112,41 @@ fn warn_if_it_expires_soon(certificate: &Certificate) {
     let left = u64::try_from(certificate.seconds_left()).unwrap_or_default();
     if left < EXPIRES_SOON.as_secs() {
         tracing::warn!(expires = %certificate.expires, "the certificate expires soon: renew it");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+    use crate::test_folder::TestFolder;
+
+    fn write(folder: &TestFolder, name: &str) -> [PathBuf; 2] {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new([name.to_owned()]).expect("a name");
+        let certificate = params.self_signed(&key).expect("signs");
+        [
+            folder.file("cert.pem", certificate.pem()),
+            folder.file("key.pem", key.serialize_pem()),
+        ]
+    }
+
+    #[tokio::test]
+    async fn change_right_after_the_start_is_noticed() {
+        let folder = TestFolder::new();
+        let [certificate, key] = write(&folder, "a.example");
+        let (read, first) = ReadFiles::read(certificate, key).expect("a certificate");
+        let current = Arc::new(CurrentCertificate::new(first));
+        write(&folder, "longer.example");
+        let keeping = tokio::spawn(keep_current(read, Arc::clone(&current)));
+        let noticed = timeout(Duration::from_secs(30), async {
+            while *current.get().names != ["longer.example"] {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        noticed.await.expect("the new certificate is used");
+        keeping.abort();
     }
 }

@@ -38,14 +38,9 @@ pub(crate) fn install_router(authority: Arc<LocalAuthority>) -> Router {
 }
 
 async fn page(Extension(client): Extension<Client>) -> Response {
-    let url = match &client.authority {
-        // Well-formed, so it needs no escape.
-        Some(Authority { host, port }) => {
-            let port = port.unwrap_or(80);
-            format!("https://{host}:{port}/")
-        }
-        None => "/".to_owned(),
-    };
+    // An authority is well-formed, so it needs no escape.
+    let site = client.authority.as_ref().map(Authority::as_https);
+    let url = site.unwrap_or_default() + "/";
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     let page = PAGE.replace(PLACEHOLDER, &url);
     ([("content-type", html), NO_STORE], page).into_response()

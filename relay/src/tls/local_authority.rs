@@ -15,7 +15,7 @@ use std::{
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    NameConstraints, SanType,
+    NameConstraints, PublicKeyData as _, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _};
 use tokio::time::interval;
@@ -27,9 +27,11 @@ use x509_parser::{
 use super::{
     certificate::{Certificate, CertificateError},
     current_certificate::CurrentCertificate,
-    hangup::Hangup,
 };
-use crate::identity::{IdentityError, create_folder, read_or_create};
+use crate::{
+    hangup::Hangup,
+    identity::{IdentityError, create_folder, read_or_create},
+};
 
 /// What a local authority needs to know about the relay.
 #[derive(Debug, Clone)]
@@ -163,16 +165,17 @@ impl LocalAuthority {
         let certificate = CertificateDer::from_pem_slice(pem).ok()?;
         let key = PrivateKeyDer::from_pem_slice(pem).ok()?;
         let key = KeyPair::try_from(&key).ok()?;
+        // A certificate of another key would verify nothing that this key signs.
+        let (_, parsed) = X509Certificate::from_der(&certificate).ok()?;
+        if parsed.public_key().raw != key.subject_public_key_info() {
+            return None;
+        }
         let issuer = Issuer::from_ca_cert_der(&certificate, key).ok()?;
-        let path = path.to_owned();
-        let authority = Self {
+        Some(Self {
             issuer,
             certificate,
-            path,
-        };
-        // Finds a certificate that is not for this key.
-        authority.issue(&[], &[]).ok()?;
-        Some(authority)
+            path: path.to_owned(),
+        })
     }
 
     /// The certificate that devices install, in DER format.
@@ -347,7 +350,7 @@ mod tests {
         let ips: Vec<IpAddr> = public.into_iter().chain(private).collect();
         let names = subject.names();
         let certificate = authority.issue(&ips, &names).expect("a certificate");
-        assert_eq!(certificate.names, ["laptop", "hearts.lan", "localhost"]);
+        assert_eq!(*certificate.names, ["laptop", "hearts.lan", "localhost"]);
         let chain = &certificate.key.cert;
         let (_, parsed) = X509Certificate::from_der(&chain[0]).expect("a certificate");
         let found = parsed.subject_alternative_name().expect("well-formed");

@@ -7,7 +7,6 @@ mod acme;
 mod certificate;
 mod current_certificate;
 mod files;
-mod hangup;
 mod install_page;
 pub(crate) mod local_authority;
 mod server;
@@ -52,8 +51,8 @@ impl Tls {
     ) -> Result<(Self, Renewal), TlsError> {
         match source {
             TlsSource::Files { certificate, key } => {
-                let files = files::Files::new(certificate.clone(), key.clone());
-                let current = Arc::new(CurrentCertificate::new(files.load()?));
+                let (files, first) = files::ReadFiles::read(certificate.clone(), key.clone())?;
+                let current = Arc::new(CurrentCertificate::new(first));
                 let tls = Self::new(Arc::clone(&current), None)?;
                 Ok((tls, Box::pin(files::keep_current(files, current))))
             }

@@ -1,6 +1,6 @@
 //! The server's side of TLS: it performs handshakes with the current certificate.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, sync::Arc};
 
 use futures::future::BoxFuture;
 use rustls::{
@@ -15,6 +15,7 @@ use super::{
     current_certificate::CurrentCertificate,
     local_authority::{AuthorityError, LocalAuthority},
 };
+use crate::identity::IdentityError;
 
 /// Protocols that the relay offers by ALPN: HTTP/2 loads the many small files of the page without a round trip for each.
 /// Browsers open WebSockets with HTTP/1.1.
@@ -34,14 +35,9 @@ pub enum TlsError {
     /// ACME has to keep its account somewhere.
     #[error("--acme needs a folder for its account and certificates: choose one with --data-dir")]
     NoFolder,
-    /// The folder for ACME cannot be used.
-    #[error("cannot create folder {}: {reason}", path.display())]
-    Folder {
-        /// The folder of the account.
-        path: PathBuf,
-        /// The error of the operating system.
-        reason: io::Error,
-    },
+    /// The folder for ACME cannot be created.
+    #[error(transparent)]
+    Folder(#[from] IdentityError),
     /// The library refuses the configuration.
     #[error("cannot set up TLS: {0}")]
     Setup(String),
@@ -62,7 +58,7 @@ pub(crate) struct Tls {
 #[derive(Debug)]
 pub(super) enum Names {
     Current(Arc<CurrentCertificate>),
-    Fixed(Vec<String>),
+    Fixed(Arc<[String]>),
 }
 
 /// Keeps the certificate up to date. Never resolves.
@@ -82,10 +78,10 @@ impl Tls {
     }
 
     /// The names in the current certificate, which may begin with a wildcard.
-    pub(crate) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Arc<[String]> {
         match &self.certificate {
-            Names::Current(current) => current.get().names.clone(),
-            Names::Fixed(names) => names.clone(),
+            Names::Current(current) => Arc::clone(&current.get().names),
+            Names::Fixed(names) => Arc::clone(names),
         }
     }
 
@@ -94,8 +90,9 @@ impl Tls {
         if self.authority.is_some() {
             return Vec::new();
         }
-        let names = self.names().into_iter();
-        names.filter(|name| !name.starts_with('*')).collect()
+        let names = self.names();
+        let whole = names.iter().filter(|name| !name.starts_with('*'));
+        whole.cloned().collect()
     }
 
     /// Performs the handshake. Returns `None` if it only answered a challenge.

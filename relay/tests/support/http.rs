@@ -62,11 +62,20 @@ pub(crate) const UPGRADE: [(&str, &str); 4] = [
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
 
-/// Sends a request by plain http and reads the whole response.
+/// Sends a GET request by plain http and reads the whole response.
 pub(crate) async fn get(to: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Response {
+    request(to, &format!("GET {path}"), headers).await
+}
+
+/// Sends a request by plain http and reads the whole response.
+pub(crate) async fn request(
+    to: SocketAddr,
+    request_line: &str,
+    headers: &[(&str, &str)],
+) -> Response {
     let mut stream = TcpStream::connect(to).await.expect("it listens");
     let headers = [&[("Connection", "close")], headers].concat();
-    let text = request_text(&format!("GET {path}"), &to.to_string(), &headers);
+    let text = request_text(request_line, &to.to_string(), &headers);
     exchange(&mut stream, text.as_bytes()).await
 }
 

@@ -1,12 +1,18 @@
-//! A native libp2p client that uses the relay as a tab does. Each test file uses only a part of it.
-#![allow(dead_code)]
+//! What the tests share: a native libp2p client that uses the relay as a tab does, requests by HTTP and TLS, and files. Each
+//! test file uses only a part of it.
+#![allow(dead_code, clippy::wildcard_enum_match_arm)]
 
 // The load client has it, too.
 #[path = "../../../tests/load/src/dial_from.rs"]
 mod dial_from;
 pub(crate) mod http;
+pub(crate) mod installed;
+// The unit tests have it, too.
+#[path = "../../src/test_folder.rs"]
+pub(crate) mod test_folder;
+pub(crate) mod tls;
 
-use std::{io, net::Ipv4Addr};
+use std::{io, net::Ipv4Addr, path::Path};
 
 use self::dial_from::DialFrom;
 pub(crate) use self::http::PATIENCE;
@@ -238,6 +244,11 @@ pub(crate) async fn reserved_clients(count: usize, relay: &Multiaddr) -> Vec<Cli
     join_all(clients).await
 }
 
+/// A path as a flag or a configuration needs it.
+pub(crate) fn text_of(path: &Path) -> &str {
+    path.to_str().expect("text")
+}
+
 /// The relay's WebSocket address.
 pub(crate) fn websocket_of(relay: &Relay) -> Multiaddr {
     address_with(relay, &Protocol::Ws("/".into()))
@@ -246,6 +257,15 @@ pub(crate) fn websocket_of(relay: &Relay) -> Multiaddr {
 /// The relay's WebRTC-direct address.
 pub(crate) fn webrtc_of(relay: &Relay) -> Multiaddr {
     address_with(relay, &Protocol::WebRTCDirect)
+}
+
+/// The TCP or UDP port of an address.
+pub(crate) fn port_of(address: &Multiaddr) -> u16 {
+    let port = address.iter().find_map(|part| match part {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
+        _ => None,
+    });
+    port.expect("a port")
 }
 
 fn address_with(relay: &Relay, wanted: &Protocol<'_>) -> Multiaddr {

@@ -133,7 +133,7 @@ async fn connected(from: Ipv4Addr, relay: &RelayProcess) -> Result<Tab> {
     Ok(tab)
 }
 
-/// Opens one stream after the other for a push, and sends half of its message.
+/// Opens one stream after the other for a push, each with an empty message.
 fn push(mut tab: Tab, tasks: &mut JoinSet<()>) {
     let mut control = tab.swarm.behaviour().streams.new_control();
     let relay = tab.relay_peer();

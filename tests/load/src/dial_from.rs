@@ -1,4 +1,4 @@
-//! A TCP transport that dials from a chosen address of this computer, and never listens. One computer can so stand for
+//! A TCP transport that dials from a chosen address of this computer, and never listens. So one computer can stand for
 //! several: Linux routes all of 127.0.0.0/8 to loopback.
 
 use std::{

@@ -27,7 +27,7 @@ pub(crate) const RESERVED_FOR_PROTECTED_BLOCKS: f64 = 4.0 * 1024.0 * 1024.0;
 pub(crate) enum Reason {
     /// The page requested it.
     Requested,
-    /// The browser has no Web Locks here, because the page was loaded from another machine over plain HTTP.
+    /// The browser's Web Locks cannot be used. Where it has none, as over plain http, other locks replace them.
     NoLocks,
     /// The browser has no IndexedDB here.
     NoDatabase,

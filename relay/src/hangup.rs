@@ -1,10 +1,15 @@
 //! The signal that tells the relay to read its files again.
 
-/// Resolves when the process receives SIGHUP, on systems that have it.
-pub(crate) struct Hangup(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
+/// Receives SIGHUP, on systems that have it.
+#[derive(Debug)]
+pub struct Hangup(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
 
 impl Hangup {
-    pub(crate) fn listen() -> Self {
+    /// Signals from now on are received, and no longer end the process. Must be called within a tokio runtime.
+    ///
+    /// If the system refuses that, the log says so, and there will be no signal.
+    #[must_use]
+    pub fn listen() -> Self {
         #[cfg(unix)]
         {
             use tokio::signal::unix::{SignalKind, signal};
@@ -18,7 +23,8 @@ impl Hangup {
         Self()
     }
 
-    pub(crate) async fn recv(&mut self) {
+    /// Resolves at the next signal.
+    pub async fn recv(&mut self) {
         #[cfg(unix)]
         if let Some(signal) = &mut self.0
             && signal.recv().await.is_some()
