@@ -59,7 +59,7 @@ impl<H: Host> Driver<H> {
         let ended = match stack() {
             Ok(mut stack) => {
                 let ended = self.drive(&mut stack, started).await;
-                stack.close(Instant::now());
+                stack.close();
                 self.transmit(&mut stack).await;
                 ended
             }
