@@ -59,7 +59,7 @@ pub struct Table<Q> {
     next: u64,
     asked: AskedAddresses,
     routes: HashMap<SocketAddr, Route<Q>>,
-    /// Handshakes from the addresses of established connections.
+    /// Handshakes from the addresses of proved connections. Each address is also in `routes`.
     challengers: HashMap<SocketAddr, Route<Q>>,
     /// Those that have not proved their address, oldest first.
     unproved: BTreeMap<RouteId, SocketAddr>,
@@ -253,6 +253,10 @@ impl<Q> Table<Q> {
         {
             let route = entry.remove();
             self.forget(from, &route);
+            // There is nothing left to replace. Otherwise a third handshake would never get past it.
+            if let Some(challenger) = self.challengers.remove(&from) {
+                self.routes.insert(from, challenger);
+            }
         }
         if self.routes.is_empty() {
             self.routes = HashMap::new();
@@ -544,6 +548,24 @@ mod tests {
         subject.table.remove(from, new);
         assert_eq!((subject.table.connections(), subject.table.proved), (0, 0));
         assert!(subject.table.proved_per_network.is_empty());
+    }
+
+    #[test]
+    fn challenger_takes_the_place_of_an_ended_one() {
+        let mut subject = Subject::new(|_| {});
+        let from = ip4(1, 1);
+        let old = subject.open(from, 1);
+        assert_eq!(subject.table.prove(from, old), Ok(()));
+        let challenger = subject.open(from, 2);
+        subject.table.remove(from, old);
+        assert_eq!(subject.forwarded(from, &RECORD), Some(2));
+        let third = subject.open(from, 3);
+        let connections = (subject.table.connections(), subject.table.unproved());
+        assert_eq!(connections, (1, 1), "the challenger is replaced");
+        assert_eq!(subject.forwarded(from, &client_hello()), Some(3));
+        assert_eq!(subject.table.prove(from, challenger), Err(TooMany));
+        assert_eq!(subject.table.prove(from, third), Ok(()));
+        assert_eq!(subject.forwarded(from, &RECORD), Some(3));
     }
 
     #[test]
