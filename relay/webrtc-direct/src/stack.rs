@@ -484,15 +484,16 @@ fn encoded(transmit: Transmit) -> Vec<Bytes> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
 
-    struct Pair {
-        client: Stack,
-        server: Stack,
-        now: Instant,
+    /// Both ends of a connection.
+    pub(crate) struct Pair {
+        pub(crate) client: Stack,
+        pub(crate) server: Stack,
+        pub(crate) now: Instant,
     }
 
     impl Pair {
@@ -507,7 +508,7 @@ mod tests {
         }
 
         /// Delivers datagrams until both sides are silent; each is passed to `change` first.
-        fn run(&mut self, mut change: impl FnMut(Vec<u8>) -> Option<Vec<u8>>) {
+        pub(crate) fn run(&mut self, mut change: impl FnMut(Vec<u8>) -> Option<Vec<u8>>) {
             loop {
                 let mut is_silent = true;
                 for from_client in [true, false] {
@@ -535,7 +536,7 @@ mod tests {
             }
         }
 
-        fn connected() -> Self {
+        pub(crate) fn connected() -> Self {
             let mut pair = Self::new();
             pair.run(Some);
             let server = events(&mut pair.server);
@@ -548,7 +549,7 @@ mod tests {
         }
     }
 
-    fn events(stack: &mut Stack) -> Vec<StackEvent> {
+    pub(crate) fn events(stack: &mut Stack) -> Vec<StackEvent> {
         std::iter::from_fn(|| stack.next_event()).collect()
     }
 
