@@ -303,14 +303,16 @@ impl Stack {
         Some(Message { kind, data })
     }
 
-    /// Closes both halves of a channel. What was written before still arrives.
-    pub fn reset(&mut self, channel: u16) {
+    /// Closes both halves of a channel. What was written before still arrives. Returns false if there is no such channel;
+    /// otherwise [`StackEvent::Freed`] follows once the peer has confirmed it.
+    pub fn reset(&mut self, channel: u16) -> bool {
         if let Some((_, association)) = &mut self.association
             && let Ok(mut stream) = association.stream(channel)
         {
             // Fails only if the association has ended.
-            let _ = stream.close();
+            return stream.close().is_ok();
         }
+        false
     }
 
     /// The number of channels, those that are closing included.
@@ -564,7 +566,8 @@ pub(crate) mod tests {
         let message = pair.server.read(2).expect("it has arrived");
         assert_eq!((message.kind, message.data), (MessageKind::Binary, data));
         assert_eq!(pair.client.unacknowledged(2), 0);
-        pair.client.reset(2);
+        assert!(pair.client.reset(2));
+        assert!(!pair.client.reset(4), "it was never opened");
         pair.run(Some);
         for stack in [&mut pair.server, &mut pair.client] {
             let events = events(stack);
