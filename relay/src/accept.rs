@@ -21,6 +21,7 @@ use ppp::v2::{Addresses, Command, Header};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinSet,
     time::{Duration, sleep, timeout},
 };
@@ -66,14 +67,19 @@ impl Acceptor {
         }
     }
 
-    /// Accepts and serves the connections of one listener. Never returns in normal operation.
+    /// Accepts and serves the connections of one listener until `stop` is closed. Then it closes all of them, and returns
+    /// when they no longer hold a socket.
     ///
     /// A newcomer always gets a slot: when all are taken, the oldest connection of the network that holds the most is
     /// dropped.
-    pub(crate) async fn serve(self, listener: TcpListener) {
+    pub(crate) async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<()>) {
         let mut connections = JoinSet::new();
         loop {
-            let (stream, remote) = match listener.accept().await {
+            let accepted = tokio::select! {
+                _ = stop.changed() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, remote) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::debug!(%error, "cannot accept an HTTP connection");
@@ -109,6 +115,8 @@ impl Acceptor {
                 }
             });
         }
+        drop(listener);
+        connections.shutdown().await;
     }
 
     /// The network whose share a connection uses. A proxy forwards the connections of many clients.

@@ -62,15 +62,24 @@ pub(crate) struct Reported {
     pub(crate) webrtc: Arc<Counters>,
 }
 
-/// Accepts and serves connections. Never returns in normal operation.
-pub(crate) async fn serve(listener: TcpListener, reported: Reported) {
+/// Accepts and serves connections until `stop` is closed. Then it closes all of them, and returns when they no longer hold
+/// a socket.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    reported: Reported,
+    mut stop: watch::Receiver<()>,
+) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .with_state(reported);
     let slots = FairSlots::new(CONNECTIONS);
     let mut connections = JoinSet::new();
     loop {
-        let (stream, from) = match listener.accept().await {
+        let accepted = tokio::select! {
+            _ = stop.changed() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "cannot accept a connection for metrics");
@@ -88,6 +97,8 @@ pub(crate) async fn serve(listener: TcpListener, reported: Reported) {
         while connections.try_join_next().is_some() {}
         connections.spawn(async move { drop(slot.run(connection).await) });
     }
+    drop(listener);
+    connections.shutdown().await;
 }
 
 async fn metrics(State(reported): State<Reported>) -> Response {

@@ -8,14 +8,16 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use axum::Extension;
 use libp2p::{Multiaddr, PeerId};
 use tokio::{
     net::{TcpListener, UdpSocket},
-    sync::{oneshot, watch},
+    sync::watch,
     task::{JoinHandle, JoinSet},
+    time::timeout,
 };
 
 use crate::{
@@ -44,6 +46,9 @@ use crate::{
     websocket,
 };
 
+/// How long a shutdown waits for the connections of HTTP and of metrics, which are aborted and only have to notice.
+const SERVERS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A relay that runs until it is shut down or dropped.
 #[derive(Debug)]
 pub struct Relay {
@@ -57,7 +62,8 @@ pub struct Relay {
     http_slots: FairSlots,
     /// Held as long as the relay runs.
     lock: Option<DataLock>,
-    stop_swarm: oneshot::Sender<()>,
+    /// Dropped to stop the swarm and the servers.
+    stop: watch::Sender<()>,
     swarm: JoinHandle<()>,
     /// The HTTP and STUN tasks, aborted on drop.
     servers: JoinSet<()>,
@@ -224,12 +230,12 @@ impl Relay {
         let authority = tls.as_ref().and_then(|tls| tls.authority.clone());
         let has_authority = authority.is_some();
         let heartbeat = Heartbeat::new();
-        let (stop_swarm, stop) = oneshot::channel();
+        let (stop, stopped) = watch::channel(());
         let running = swarm.run(
             Arc::clone(&endpoints),
             heartbeat.clone(),
             changed_limits.clone(),
-            stop,
+            stopped.clone(),
         );
         let swarm = tokio::spawn(running);
         let site = Site {
@@ -245,21 +251,18 @@ impl Relay {
         let mut servers = JoinSet::new();
         let rates = Arc::new(stun::Rates::new(changed_limits));
         for socket in stun_sockets {
-            servers.spawn(stun::serve(
-                socket,
-                Arc::clone(&rates),
-                Arc::clone(&metrics),
-            ));
+            let serving = stun::serve(socket, Arc::clone(&rates), Arc::clone(&metrics));
+            servers.spawn(until(stopped.clone(), serving));
         }
         let acceptor = Acceptor::new(site, config.limits, http_slots.clone());
         for listener in http_listeners {
-            servers.spawn(acceptor.clone().serve(listener));
+            servers.spawn(acceptor.clone().serve(listener, stopped.clone()));
         }
         if let Some(listener) = metrics_listener {
-            servers.spawn(metrics_server::serve(listener, reported));
+            servers.spawn(metrics_server::serve(listener, reported, stopped.clone()));
         }
         if let Some(renewal) = renewal {
-            servers.spawn(renewal);
+            servers.spawn(until(stopped, renewal));
         }
         Ok(Self {
             endpoints,
@@ -269,7 +272,7 @@ impl Relay {
             handshakes,
             http_slots,
             lock,
-            stop_swarm,
+            stop,
             swarm,
             servers,
         })
@@ -337,20 +340,32 @@ impl Relay {
         }
     }
 
-    /// Disconnects all peers and stops the servers, within half a second. Afterwards the ports are free.
+    /// Disconnects all peers and stops the servers, which takes at most some seconds. Afterwards the ports are free: no
+    /// task of the relay has a socket any longer.
     pub async fn shutdown(self) {
         let Self {
-            stop_swarm,
+            stop,
             swarm,
             mut servers,
             lock,
             ..
         } = self;
-        // Fails only if the swarm has already ended.
-        let _ = stop_swarm.send(());
-        servers.shutdown().await;
+        drop(stop);
         let _ = swarm.await;
+        let ended = async { while servers.join_next().await.is_some() {} };
+        if timeout(SERVERS_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("connections did not end in time");
+            servers.shutdown().await;
+        }
         drop(lock);
+    }
+}
+
+/// Runs a server that has no connections until `stop` is closed.
+async fn until(mut stop: watch::Receiver<()>, server: impl Future<Output = ()>) {
+    tokio::select! {
+        _ = stop.changed() => {}
+        () = server => {}
     }
 }
 

@@ -16,6 +16,7 @@ use libp2p::{
     core::{
         ConnectedPoint,
         muxing::{StreamMuxer, StreamMuxerBox},
+        transport::ListenerId,
         upgrade,
     },
     multiaddr::Protocol,
@@ -26,7 +27,7 @@ use libp2p::{
 };
 use libp2p_webrtc_direct::{self as webrtc, Config, Counters};
 use tokio::{
-    sync::{oneshot, watch},
+    sync::watch,
     time::{Instant as TokioInstant, interval, timeout_at},
 };
 
@@ -55,6 +56,9 @@ const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 const ADDRESS_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a shutdown waits for connections to close.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a shutdown waits after that for the sockets of WebRTC to close. The transport waits for one second, and then
+/// aborts what holds them.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A swarm that listens on both transports.
 pub(crate) struct ListeningSwarm {
@@ -62,6 +66,7 @@ pub(crate) struct ListeningSwarm {
     rendezvous: Rendezvous,
     idle_timeout: IdleTimeout,
     hop_limits: HopLimits,
+    webrtc_listeners: Vec<ListenerId>,
     pub(crate) webrtc_port: u16,
     /// What the listeners for WebRTC-direct have done.
     pub(crate) webrtc_counters: Arc<Counters>,
@@ -96,10 +101,13 @@ impl ListeningSwarm {
         // IPv4 first: `::` reports its port with its first address, and a computer may have no address of IPv6.
         let mut ips = ips.to_vec();
         ips.sort();
-        let (mut is_listening, mut unsupported) = (false, None);
+        let (mut webrtc_listeners, mut unsupported) = (Vec::new(), None);
         for ip in ips {
             match listen(&mut swarm, ip, webrtc_port).await {
-                Ok(port) => (webrtc_port, is_listening) = (port, true),
+                Ok((listener, port)) => {
+                    webrtc_port = port;
+                    webrtc_listeners.push(listener);
+                }
                 // A computer need not have both versions of IP.
                 Err(error) if ip.is_unspecified() && listeners::is_unsupported(&error) => {
                     unsupported = Some(ListenError::WebRtc(ip, error));
@@ -107,7 +115,7 @@ impl ListeningSwarm {
                 Err(error) => return Err(ListenError::WebRtc(ip, error)),
             }
         }
-        if let (false, Some(error)) = (is_listening, unsupported) {
+        if let (true, Some(error)) = (webrtc_listeners.is_empty(), unsupported) {
             return Err(error);
         }
         Ok(Self {
@@ -115,12 +123,13 @@ impl ListeningSwarm {
             rendezvous: Rendezvous::new(limits, metrics),
             idle_timeout: IdleTimeout::new(limits.idle_timeout),
             hop_limits: hop_limits.clone(),
+            webrtc_listeners,
             webrtc_port,
             webrtc_counters,
         })
     }
 
-    /// Runs the event loop until `stop` resolves (or its sender is dropped), then disconnects all peers.
+    /// Runs the event loop until `stop` is closed, then disconnects all peers and closes the sockets of WebRTC.
     ///
     /// Also returns if a listener closes.
     pub(crate) async fn run(
@@ -128,13 +137,13 @@ impl ListeningSwarm {
         endpoints: Arc<Endpoints>,
         heartbeat: Heartbeat,
         mut limits: watch::Receiver<Limits>,
-        mut stop: oneshot::Receiver<()>,
+        mut stop: watch::Receiver<()>,
     ) {
         let mut idle_check = interval(IDLE_CHECK_INTERVAL);
         let mut address_check = interval(ADDRESS_CHECK_INTERVAL);
         loop {
             tokio::select! {
-                _ = &mut stop => break,
+                _ = stop.changed() => break,
                 _ = address_check.tick() => self.refresh_addresses(&endpoints),
                 _ = idle_check.tick() => {
                     heartbeat.beat();
@@ -152,6 +161,7 @@ impl ListeningSwarm {
             }
         }
         self.disconnect_all().await;
+        self.close_listeners().await;
     }
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -276,7 +286,7 @@ impl ListeningSwarm {
     }
 
     /// Closes all connections, so tabs notice the shutdown without waiting for a timeout.
-    async fn disconnect_all(mut self) {
+    async fn disconnect_all(&mut self) {
         let deadline = TokioInstant::now() + DISCONNECT_TIMEOUT;
         let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
@@ -288,6 +298,22 @@ impl ListeningSwarm {
                 .is_err()
             {
                 return;
+            }
+        }
+    }
+
+    /// Closes the sockets of WebRTC. Dropping the swarm would do so as well, but at a time that no one is told.
+    async fn close_listeners(&mut self) {
+        let deadline = TokioInstant::now() + CLOSE_TIMEOUT;
+        let mut open = std::mem::take(&mut self.webrtc_listeners);
+        open.retain(|listener| self.swarm.remove_listener(*listener));
+        while !open.is_empty() {
+            let Ok(event) = timeout_at(deadline, self.swarm.select_next_some()).await else {
+                tracing::warn!("the port of WebRTC was not freed in time");
+                return;
+            };
+            if let SwarmEvent::ListenerClosed { listener_id, .. } = event {
+                open.retain(|listener| *listener != listener_id);
             }
         }
     }
@@ -377,13 +403,17 @@ fn log_event(event: &SwarmEvent<BehaviourEvent>) {
 }
 
 /// Listens for WebRTC-direct. Returns the port, and waits until the system has chosen one if it is 0.
-async fn listen(swarm: &mut Swarm<Behaviour>, ip: IpAddr, port: u16) -> io::Result<u16> {
+async fn listen(
+    swarm: &mut Swarm<Behaviour>,
+    ip: IpAddr,
+    port: u16,
+) -> io::Result<(ListenerId, u16)> {
     let address = Multiaddr::from(ip)
         .with(Protocol::Udp(port))
         .with(Protocol::WebRTCDirect);
     let wanted = swarm.listen_on(address).map_err(innermost_io_error)?;
     if port != 0 {
-        return Ok(port);
+        return Ok((wanted, port));
     }
     let deadline = TokioInstant::now() + LISTEN_TIMEOUT;
     loop {
@@ -398,7 +428,7 @@ async fn listen(swarm: &mut Swarm<Behaviour>, ip: IpAddr, port: u16) -> io::Resu
             && *listener_id == wanted
             && let Some(port) = port_of(address)
         {
-            return Ok(port);
+            return Ok((wanted, port));
         }
         if let SwarmEvent::ListenerClosed {
             listener_id,

@@ -8,7 +8,11 @@ use std::time::{Duration, Instant};
 use libp2p::{Multiaddr, PeerId, swarm::SwarmEvent};
 use relay::{Config, Limits, Relay};
 use support::{Client, reserved_clients, webrtc_of, websocket_of};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -231,17 +235,18 @@ async fn unresponsive_peer_loses_its_reservation() {
     }
 }
 
+fn port_of(address: &Multiaddr) -> u16 {
+    let text = address.to_string();
+    let part = text.split('/').nth(4).expect("a port");
+    part.parse().expect("a port")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_disconnects_peers_and_frees_ports() {
     let mut config = Config::for_tests(1);
     let relay = Relay::start(config.clone()).await.expect("free ports");
     let websocket = websocket_of(&relay);
-    let port = |address: &Multiaddr| {
-        let text = address.to_string();
-        let part = text.split('/').nth(4).expect("a port");
-        part.parse::<u16>().expect("a port")
-    };
-    (config.http_port, config.webrtc_port) = (port(&websocket), port(&webrtc_of(&relay)));
+    (config.http_port, config.webrtc_port) = (port_of(&websocket), port_of(&webrtc_of(&relay)));
     let mut clients = reserved_clients(1, &websocket).await;
     clients.extend(reserved_clients(1, &webrtc_of(&relay)).await);
     let relay_id = relay.peer_id();
@@ -262,4 +267,35 @@ async fn shutdown_disconnects_peers_and_frees_ports() {
     let again = Relay::start(config).await.expect("the same ports are free");
     assert_eq!(websocket_of(&again), websocket);
     again.shutdown().await;
+}
+
+/// The number of established TCP connections of this computer whose own port is `port`.
+#[cfg(target_os = "linux")]
+fn established(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("readable");
+    let own = format!(":{port:04X}");
+    let connections = table.lines().filter(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        fields.next().is_some_and(|local| local.ends_with(&own)) && fields.nth(1) == Some("01")
+    });
+    connections.count()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_waits_for_http_connections() {
+    const CONNECTIONS: usize = 50;
+    let relay = relay_with(|_| ()).await;
+    let port = port_of(&websocket_of(&relay));
+    let mut open = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("open");
+        let request = format!("GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("open");
+        stream.read_u8().await.expect("a response");
+        open.push(stream);
+    }
+    assert_eq!(established(port), CONNECTIONS);
+    relay.shutdown().await;
+    assert_eq!(established(port), 0);
 }

@@ -3,7 +3,7 @@
 //! The handles read and write buffers here, and the task moves data between these buffers and the channels of the
 //! [`Stack`]. So libraries that process what a peer sends run in the task only, where a panic ends one connection.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -42,6 +42,10 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the side that did not open a channel leaves it to the other one to close it, once both are done. If both close a
 /// channel at once, its number is blocked for longer.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// Channels that may be closing, for each that may be open: SCTP keeps them until the peer has confirmed their end. A peer
+/// does so within a round trip. With the default limit that makes 1,024 channels, all that Chromium has.
+const CLOSING_PER_CHANNEL: usize = 3;
 
 /// Numbers that a side uses for its channels before it reuses the one that is free for the longest time. Chromium has no
 /// channels above 1,023, of which each side has one half.
@@ -82,6 +86,8 @@ pub(crate) struct Channels {
     next_key: u64,
     /// The streams whose channels are not closed.
     ids: HashMap<u16, StreamKey>,
+    /// Channels that have ended on this side, until the peer has confirmed it.
+    closing: HashSet<u16>,
     budget: Arc<ReceiveBudget>,
     /// Channels of the peer that libp2p has not accepted yet.
     inbound: VecDeque<StreamKey>,
@@ -144,6 +150,7 @@ impl Shared {
                 all: HashMap::new(),
                 next_key: 0,
                 ids: HashMap::new(),
+                closing: HashSet::new(),
                 budget: Arc::default(),
                 inbound: VecDeque::new(),
                 ready: VecDeque::new(),
@@ -394,14 +401,14 @@ impl Channels {
         if self.ids.contains_key(&id) {
             return Ok(());
         }
-        if self.all.len() < self.max && !self.is_ours(id) {
-            self.add(id);
-            return Ok(());
-        }
-        if stack.channels() > self.max.saturating_mul(2) {
+        if !self.has_room() {
             return Err(ConnectionError::TooManyChannels);
         }
-        stack.reset(id);
+        if self.all.len() < self.max && !self.is_ours(id) {
+            self.add(id);
+        } else {
+            self.reset(stack, id);
+        }
         Ok(())
     }
 
@@ -452,6 +459,7 @@ impl Channels {
 
     /// Called when both halves of a channel have ended.
     pub(crate) fn on_finished(&mut self, id: u16) {
+        self.closing.insert(id);
         let Some(key) = self.ids.remove(&id) else {
             return;
         };
@@ -465,11 +473,12 @@ impl Channels {
 
     /// Called when a number of a channel may be used again.
     pub(crate) fn on_freed(&mut self, id: u16) {
+        self.closing.remove(&id);
         if self.is_ours(id) && u32::from(id) < self.next && !self.free.contains(&id) {
             self.free.push_back(id);
-            if let Some(waker) = self.opener.take() {
-                waker.wake();
-            }
+        }
+        if let Some(waker) = self.opener.take() {
+            waker.wake();
         }
     }
 
@@ -566,7 +575,8 @@ impl Channels {
             may_close |= is_of_client(channel.id) == is_client || now >= sent + CLOSE_GRACE;
         }
         if may_close {
-            stack.reset(channel.id);
+            let id = channel.id;
+            self.reset(stack, id);
             self.remove(key);
         }
     }
@@ -677,6 +687,18 @@ impl Channels {
         }
     }
 
+    fn reset(&mut self, stack: &mut Stack, id: u16) {
+        if stack.reset(id) {
+            self.closing.insert(id);
+        }
+    }
+
+    /// Whether SCTP may hold another channel.
+    fn has_room(&self) -> bool {
+        let held = self.ids.len().saturating_add(self.closing.len());
+        held < self.max.saturating_mul(1 + CLOSING_PER_CHANNEL)
+    }
+
     /// Whether this side assigns the number.
     fn is_ours(&self, id: u16) -> bool {
         is_of_client(id) == self.is_client
@@ -684,7 +706,7 @@ impl Channels {
 
     /// The number for another channel of this side.
     fn next_free(&mut self) -> Option<u16> {
-        if self.all.len() >= self.max {
+        if self.all.len() >= self.max || !self.has_room() {
             return None;
         }
         if self.next >= 2 * FRESH_NUMBERS
@@ -730,3 +752,6 @@ impl Channel {
 fn is_of_client(id: u16) -> bool {
     id.is_multiple_of(2)
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,20 +17,18 @@ use crate::counters::Counters;
 use crate::credentials::DialCredentials;
 use crate::driver::{Driver, Host, Times};
 use crate::error::{ConnectionError, Error};
-use crate::listener;
+use crate::record::is_dtls;
+use crate::socket::{self, MAX_DATAGRAM};
 use crate::stack::Stack;
 use crate::stun::{
     BindingRequest, BindingSuccess, TransactionId, binding_request, binding_success, is_stun,
 };
-use crate::table::is_dtls;
 use libp2p_identity::PeerId;
 
 /// Time between two STUN requests until the first answer.
 const ASK_INTERVAL: Duration = Duration::from_millis(250);
 /// Time between two STUN requests of a connection: they show the server that this side is alive.
 const CONSENT_INTERVAL: Duration = Duration::from_secs(4);
-/// Longer datagrams are cut, and then do not decrypt.
-const MAX_DATAGRAM: usize = 2_048;
 
 /// Connects to `server` and authenticates both sides. Dropping the future ends the connection.
 pub(crate) async fn dial(
@@ -55,7 +53,7 @@ async fn connect(
     } else {
         (Ipv6Addr::UNSPECIFIED, 0).into()
     };
-    let socket = Arc::new(listener::bind(any)?);
+    let socket = Arc::new(socket::bind(any)?);
     let ice = Ice {
         socket: Arc::clone(&socket),
         server: server.socket,

@@ -59,7 +59,7 @@ impl<H: Host> Driver<H> {
         let ended = match stack() {
             Ok(mut stack) => {
                 let ended = self.drive(&mut stack, started).await;
-                stack.close(Instant::now());
+                stack.close();
                 self.transmit(&mut stack).await;
                 ended
             }
@@ -92,11 +92,7 @@ impl<H: Host> Driver<H> {
                     }
                 }
                 () = self.shared.task.notified() => {}
-                () = sleep_until(due.into()) => {
-                    if let Err(error) = stack.handle_timeout(Instant::now()) {
-                        return error.into();
-                    }
-                }
+                () = sleep_until(due.into()) => {}
             }
         }
     }
@@ -114,8 +110,12 @@ impl<H: Host> Driver<H> {
         Ok(())
     }
 
-    /// Moves data between the stack and the buffers of the streams.
+    /// Does what is due, and moves data between the stack and the buffers of the streams.
     fn process(&mut self, stack: &mut Stack, now: Instant) -> Result<(), ConnectionError> {
+        // Here and not after a pause, because a peer that sends all the time leaves none.
+        if stack.next_timeout().is_some_and(|due| due <= now) {
+            stack.handle_timeout(now)?;
+        }
         loop {
             while let Some(event) = stack.next_event() {
                 self.on_event(stack, &event, now)?;
@@ -189,8 +189,12 @@ impl<H: Host> Driver<H> {
         if is_handshaking && now >= handshake {
             return Err(ConnectionError::HandshakeTimeout);
         }
-        let alive = self.host.last_sign_of_life().max(Some(stack.last_data()));
-        let silent = alive.unwrap_or(started) + self.times.silence;
+        let mut silent = stack.last_data() + self.times.silence;
+        if now >= silent {
+            // The answer is in a table that all connections share, so it is only asked for when it matters.
+            let alive = self.host.last_sign_of_life();
+            silent = alive.map_or(silent, |alive| silent.max(alive + self.times.silence));
+        }
         if now >= silent {
             return Err(ConnectionError::Silent);
         }
@@ -221,5 +225,94 @@ impl<H: Host> Drop for Driver<H> {
             ConnectionError::Dropped
         });
         self.host.on_ended();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Waker;
+
+    use libp2p_webrtc_streams::StreamConfig;
+
+    use super::*;
+    use crate::channels::HANDSHAKE_STREAM;
+    use crate::socket;
+    use crate::stack::tests::Pair;
+
+    /// A host that counts the questions for signs of life, and has seen none.
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl Host for Counting {
+        fn on_proved(&mut self) -> bool {
+            true
+        }
+
+        fn last_sign_of_life(&self) -> Option<Instant> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+
+        fn on_ended(&mut self) {}
+    }
+
+    fn driver(silence: Duration) -> Driver<Counting> {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let shared = Shared::new(StreamConfig::SPEC, 2, false);
+        shared.open_handshake();
+        let (_, queue) = mpsc::channel(1);
+        Driver {
+            socket: Arc::new(socket::bind(any).expect("a port")),
+            peer: any,
+            queue,
+            shared,
+            connected: None,
+            host: Counting::default(),
+            counters: Arc::default(),
+            times: Times {
+                handshake: Duration::from_secs(15),
+                silence,
+            },
+        }
+    }
+
+    /// A peer that sends all the time leaves no pause, so what is due is done before its next datagram.
+    #[tokio::test]
+    async fn lost_datagram_is_repeated_without_a_pause() {
+        let Pair {
+            server: mut stack,
+            now,
+            ..
+        } = Pair::connected();
+        let mut driver = driver(Duration::from_secs(15));
+        driver.shared.lock().on_connected(&mut stack);
+        let context = std::task::Context::from_waker(Waker::noop());
+        let written = driver
+            .shared
+            .poll_write(HANDSHAKE_STREAM, &context, b"hello");
+        assert!(written.is_ready());
+        driver.process(&mut stack, now).expect("alive");
+        assert!(std::iter::from_fn(|| stack.next_datagram()).count() > 0);
+        driver.process(&mut stack, now).expect("alive");
+        assert_eq!(stack.next_datagram(), None, "nothing is due yet");
+        let later = now + Duration::from_secs(1);
+        driver.process(&mut stack, later).expect("alive");
+        assert!(stack.next_datagram().is_some(), "it is due");
+    }
+
+    #[tokio::test]
+    async fn signs_of_life_are_asked_for_when_silent() {
+        let Pair {
+            server: stack, now, ..
+        } = Pair::connected();
+        let speaking = driver(Duration::from_secs(15));
+        assert!(speaking.next_deadline(&stack, now).is_ok());
+        assert_eq!(speaking.host.0.load(Ordering::Relaxed), 0);
+        let silent = driver(Duration::ZERO);
+        let outcome = silent.next_deadline(&stack, now);
+        assert_eq!(outcome, Err(ConnectionError::Silent));
+        assert_eq!(silent.host.0.load(Ordering::Relaxed), 1);
     }
 }

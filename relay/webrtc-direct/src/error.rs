@@ -30,7 +30,7 @@ pub enum ConnectionError {
     /// The peer exceeded the limits of unread bytes.
     #[error("the peer sent more than its streams may hold unread")]
     UnreadOverflow,
-    /// The peer opened more channels than allowed, and went on after they were reset.
+    /// The peer opened more channels than allowed, and went on after they were reset, or never confirmed their end.
     #[error("the peer opened too many channels")]
     TooManyChannels,
     /// The connection was closed on this side.

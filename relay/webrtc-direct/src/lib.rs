@@ -6,9 +6,10 @@
 //! - [`table`] decides where each datagram of a listener belongs. Its documentation says how it can be attacked.
 //! - [`stack`] is DTLS, SCTP and the messages of data channels.
 //! - `channels` has the buffers of streams. Their frames and states are those of `libp2p-webrtc-streams`.
+//! - `record` tells from the first bytes of a datagram which message of DTLS it begins with.
 //!
 //! With IO:
-//! - `listener` is the task of a listening socket, and `dial` the one of a dialled connection.
+//! - `listener` is the task of a listening socket, and `dial` the one of a dialled connection. `socket` binds for both.
 //! - `driver` is the task of each connection.
 //! - [`Transport`], [`Connection`] and [`Stream`] are what libp2p holds.
 
@@ -23,6 +24,8 @@ mod dial;
 mod driver;
 mod error;
 mod listener;
+mod record;
+mod socket;
 pub mod stack;
 mod stream;
 pub mod stun;

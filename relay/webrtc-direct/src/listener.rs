@@ -5,13 +5,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::certificate::Fingerprint;
 use crate::channels::Shared;
@@ -19,17 +21,17 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::driver::{Driver, Host, Times};
+use crate::socket::{self, MAX_DATAGRAM};
 use crate::stack::Stack;
-use crate::table::{Action, RouteId, Table, Ufrag};
+use crate::table::{Action, RouteId, Table};
 
-/// Bytes that the system keeps for the socket, if it allows as many: what arrives in 0.2 s at 20 MiB/s.
-const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
-/// Longer datagrams are cut, and then do not decrypt. No path of the Internet carries longer ones.
-const MAX_DATAGRAM: usize = 2_048;
 /// Datagrams that are read before other tasks have their turn.
 const BATCH: usize = 64;
 /// Time between two looks for addresses that asked too long ago.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the connections of a closed listener may take to tell their peers. They need one datagram each; those that
+/// are not done by then are aborted.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Queue = mpsc::Sender<Vec<u8>>;
 
@@ -41,17 +43,19 @@ pub(crate) struct Incoming {
     pub(crate) connected: oneshot::Receiver<Fingerprint>,
 }
 
-/// A listening socket. Dropping it ends its connections.
+/// A listening socket. Dropping it ends its connections soon; [`Self::poll_closed`] tells when.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     pub(crate) incoming: mpsc::Receiver<Incoming>,
-    /// Dropped with the listener, which ends the task of the socket.
-    _stop: oneshot::Sender<()>,
+    /// Dropped to end the task of the socket.
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
 }
 
+/// What the task of the socket and those of its connections share.
 #[derive(Clone)]
-struct Context {
+struct Endpoint {
     config: Config,
     counters: Arc<Counters>,
     socket: Arc<UdpSocket>,
@@ -69,28 +73,45 @@ impl Listener {
         config: &Config,
         counters: &Arc<Counters>,
     ) -> io::Result<Self> {
-        let socket = bind(address)?;
+        let socket = socket::bind(address)?;
         let address = socket.local_addr()?;
         let (send, receive) = mpsc::channel(config.limits.pending_incoming.max(1));
         let (stop, stopped) = oneshot::channel();
-        let context = Context {
+        let endpoint = Endpoint {
             config: config.clone(),
             counters: Arc::clone(counters),
             socket: Arc::new(socket),
             table: Arc::new(Mutex::new(Table::new(&config.limits))),
             incoming: send,
         };
-        tokio::spawn(context.run(stopped));
         Ok(Self {
             address,
             incoming: receive,
-            _stop: stop,
+            stop: Some(stop),
+            task: tokio::spawn(endpoint.run(stopped)),
+        })
+    }
+
+    /// Stops accepting, and ends all connections.
+    pub(crate) fn close(&mut self) {
+        self.stop = None;
+        self.incoming.close();
+    }
+
+    /// Ready once all tasks of the listener have ended and its port is free, after [`Self::close`] or because the socket
+    /// failed. Must not be called again after that.
+    pub(crate) fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.task).poll(context).map(|outcome| {
+            if let Err(error) = outcome {
+                tracing::error!(%error, "the task of a listener failed");
+            }
         })
     }
 }
 
-impl Context {
+impl Endpoint {
     async fn run(self, mut stopped: oneshot::Receiver<()>) {
+        let mut connections = JoinSet::new();
         let mut buffer = vec![0; MAX_DATAGRAM];
         let mut expire = interval(EXPIRE_INTERVAL);
         expire.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -98,25 +119,34 @@ impl Context {
             tokio::select! {
                 _ = &mut stopped => break,
                 _ = expire.tick() => lock(&self.table).expire(Instant::now()),
+                // Frees what the set keeps for tasks that have ended.
+                Some(_) = connections.join_next() => {
+                    while connections.try_join_next().is_some() {}
+                }
                 ready = self.socket.readable() => {
                     if let Err(error) = ready {
                         tracing::error!(%error, "the socket of a listener failed");
                         break;
                     }
-                    self.receive(&mut buffer);
+                    self.receive(&mut buffer, &mut connections);
                     tokio::task::yield_now().await;
                 }
             }
         }
+        // Connections whose queue is gone end. The socket stays open until they have: it is theirs as well.
         lock(&self.table).clear();
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if timeout(FAREWELL_TIMEOUT, ended).await.is_err() {
+            connections.shutdown().await;
+        }
     }
 
-    fn receive(&self, buffer: &mut [u8]) {
+    fn receive(&self, buffer: &mut [u8], connections: &mut JoinSet<()>) {
         for _ in 0..BATCH {
             match self.socket.try_recv_from(buffer) {
                 Ok((length, from)) => {
                     let (datagram, _) = buffer.split_at(length.min(buffer.len()));
-                    self.handle(from, datagram);
+                    self.handle(from, datagram, connections);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // Some systems report the unreachable peer of an earlier datagram here.
@@ -125,7 +155,7 @@ impl Context {
         }
     }
 
-    fn handle(&self, from: SocketAddr, datagram: &[u8]) {
+    fn handle(&self, from: SocketAddr, datagram: &[u8], connections: &mut JoinSet<()>) {
         let now = Instant::now();
         let mut table = lock(&self.table);
         match table.handle(now, from, datagram) {
@@ -142,30 +172,35 @@ impl Context {
                     self.counters.dropped.increment();
                 }
             }
-            Action::Open(id, ufrag) => self.open(&mut table, now, (from, id, ufrag), datagram),
+            Action::Open(id, ufrag) => {
+                let (queue, datagrams) = mpsc::channel(self.config.limits.queued_datagrams.max(1));
+                // The queue is new and has room.
+                let _ = queue.try_send(datagram.to_vec());
+                self.counters.handshakes.increment();
+                if table.insert(now, from, id, ufrag, queue) {
+                    self.counters.evicted.increment();
+                }
+                // A runtime that shuts down drops a new task at once, and that removes the connection from the table.
+                drop(table);
+                self.spawn(from, id, datagrams, connections);
+            }
         }
     }
 
-    fn open(
+    /// Starts the task of a connection.
+    fn spawn(
         &self,
-        table: &mut Table<Queue>,
-        now: Instant,
-        (from, id, ufrag): (SocketAddr, RouteId, Ufrag),
-        datagram: &[u8],
+        from: SocketAddr,
+        id: RouteId,
+        datagrams: mpsc::Receiver<Vec<u8>>,
+        connections: &mut JoinSet<()>,
     ) {
         let limits = &self.config.limits;
-        let (queue, datagrams) = mpsc::channel(limits.queued_datagrams.max(1));
-        // The queue is new and has room.
-        let _ = queue.try_send(datagram.to_vec());
-        self.counters.handshakes.increment();
-        if table.insert(now, from, id, ufrag, queue) {
-            self.counters.evicted.increment();
-        }
         let shared = Shared::new(self.config.streams, limits.channels, false);
         shared.open_handshake();
         let (send, connected) = oneshot::channel();
         let host = Listening {
-            context: self.clone(),
+            endpoint: self.clone(),
             peer: from,
             id,
             pending: Some((Connection::new(Arc::clone(&shared)), connected)),
@@ -184,13 +219,13 @@ impl Context {
             },
         };
         let certificate = self.config.certificate.clone();
-        tokio::spawn(driver.run(move || Ok(Stack::accept(&certificate, Instant::now())?)));
+        connections.spawn(driver.run(move || Ok(Stack::accept(&certificate, Instant::now())?)));
     }
 }
 
 /// The listener's side of a connection.
 struct Listening {
-    context: Context,
+    endpoint: Endpoint,
     peer: SocketAddr,
     id: RouteId,
     /// The handle, until the peer has proved its address.
@@ -202,25 +237,25 @@ impl Host for Listening {
         let Some((connection, connected)) = self.pending.take() else {
             return true;
         };
-        let is_accepted = lock(&self.context.table).prove(self.peer, self.id).is_ok();
+        let is_accepted = lock(&self.endpoint.table).prove(self.peer, self.id).is_ok();
         let incoming = Incoming {
             peer: self.peer,
             connection,
             connected,
         };
-        let is_accepted = is_accepted && self.context.incoming.try_send(incoming).is_ok();
+        let is_accepted = is_accepted && self.endpoint.incoming.try_send(incoming).is_ok();
         if !is_accepted {
-            self.context.counters.refused.increment();
+            self.endpoint.counters.refused.increment();
         }
         is_accepted
     }
 
     fn last_sign_of_life(&self) -> Option<Instant> {
-        lock(&self.context.table).last_stun(self.peer, self.id)
+        lock(&self.endpoint.table).last_stun(self.peer, self.id)
     }
 
     fn on_ended(&mut self) {
-        lock(&self.context.table).remove(self.peer, self.id);
+        lock(&self.endpoint.table).remove(self.peer, self.id);
     }
 }
 
@@ -229,21 +264,56 @@ fn lock(table: &Mutex<Table<Queue>>) -> MutexGuard<'_, Table<Queue>> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Binds a socket. One for IPv6 does not accept IPv4, so that both can be bound to the same port.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::mpsc::channel;
+
+    use libp2p_identity::Keypair;
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::certificate::Certificate;
+    use crate::record::client_hello;
+    use crate::stun::binding_request;
+
+    fn config() -> Config {
+        let certificate = Certificate::generate().expect("a certificate");
+        Config::new(Keypair::generate_ed25519(), certificate)
     }
-    // A smaller buffer only loses more datagrams under load.
-    if let Err(error) = socket.set_recv_buffer_size(RECEIVE_BUFFER) {
-        tracing::debug!(%error, "the receive buffer of a socket keeps its size");
+
+    /// A runtime drops the tasks that are spawned while it shuts down, within the call that spawns them.
+    #[test]
+    fn hello_while_the_runtime_shuts_down_is_handled() {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let handle = runtime.handle().clone();
+        let (done, is_done) = channel();
+        std::thread::spawn(move || {
+            let _guard = handle.enter();
+            let config = config();
+            let socket = socket::bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+            let (incoming, _receive) = mpsc::channel(1);
+            let endpoint = Endpoint {
+                counters: Arc::default(),
+                socket: Arc::new(socket),
+                table: Arc::new(Mutex::new(Table::new(&config.limits))),
+                config,
+                incoming,
+            };
+            runtime.shutdown_background();
+            let from = SocketAddr::from(([192, 0, 2, 1], 9));
+            let name = "libp2p+webrtc+v1/12345678";
+            let request = binding_request([0; 12], &format!("{name}:{name}"), name, 1);
+            let mut connections = JoinSet::new();
+            endpoint.handle(from, &request, &mut connections);
+            endpoint.handle(from, &client_hello(), &mut connections);
+            let counters = &endpoint.counters;
+            let counts = (counters.handshakes.get(), counters.ended.get());
+            // Fails if the test has given up.
+            let _ = done.send((counts, lock(&endpoint.table).connections()));
+        });
+        let outcome = is_done.recv_timeout(Duration::from_secs(10));
+        assert_eq!(outcome, Ok(((1, 1), 0)), "the table is locked forever");
     }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
 }

@@ -18,6 +18,8 @@ use sctp_proto::{
 };
 
 use crate::certificate::{Certificate, Fingerprint};
+use crate::record::is_server_hello;
+use crate::socket::MAX_DATAGRAM;
 
 /// Bytes of data in a packet of SCTP. With the headers of IPv6, UDP, DTLS and SCTP a packet has at most 1,233 bytes, and
 /// passes every path that IPv6 allows.
@@ -30,12 +32,6 @@ const MAX_MESSAGE: u32 = 64 * 1024;
 const RTO_INITIAL: u64 = 500;
 const RTO_MIN: u64 = 400;
 const RTO_MAX: u64 = 10_000;
-
-/// The content type of DTLS records that contain handshake messages.
-const DTLS_HANDSHAKE: u8 = 22;
-/// The type of a ServerHello, and its position in the first record of a datagram.
-const SERVER_HELLO: u8 = 2;
-const HANDSHAKE_TYPE_AT: usize = 13;
 
 /// SCTP over DTLS has no addresses, but `sctp-proto` asks for one.
 const NO_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5_000);
@@ -161,7 +157,7 @@ impl Stack {
         Ok(Self {
             dtls,
             dtls_due: None,
-            buffer: vec![0; 2_048],
+            buffer: vec![0; MAX_DATAGRAM],
             peer: None,
             is_client,
             credit: 0,
@@ -215,7 +211,7 @@ impl Stack {
         for packet in packets {
             self.dtls.send_application_data(&packet)?;
             // The queue of the library has ten places.
-            self.drain_dtls(now)?;
+            self.drain_dtls()?;
         }
         self.collect_events()
     }
@@ -251,10 +247,10 @@ impl Stack {
     }
 
     /// Tells the peer that the connection ends.
-    pub fn close(&mut self, now: Instant) {
+    pub fn close(&mut self) {
         // A failure ends the connection just as well.
         let _ = self.dtls.close();
-        let _ = self.drain_dtls(now);
+        let _ = self.drain_dtls();
     }
 
     /// Creates a channel, unless it exists. Returns false while its number cannot be used.
@@ -307,14 +303,16 @@ impl Stack {
         Some(Message { kind, data })
     }
 
-    /// Closes both halves of a channel. What was written before still arrives.
-    pub fn reset(&mut self, channel: u16) {
+    /// Closes both halves of a channel. What was written before still arrives. Returns false if there is no such channel;
+    /// otherwise [`StackEvent::Freed`] follows once the peer has confirmed it.
+    pub fn reset(&mut self, channel: u16) -> bool {
         if let Some((_, association)) = &mut self.association
             && let Ok(mut stream) = association.stream(channel)
         {
             // Fails only if the association has ended.
-            let _ = stream.close();
+            return stream.close().is_ok();
         }
+        false
     }
 
     /// The number of channels, those that are closing included.
@@ -326,7 +324,7 @@ impl Stack {
 
     /// Moves data between DTLS and SCTP until nothing is left to do.
     fn advance(&mut self, now: Instant) -> Result<(), StackError> {
-        self.drain_dtls(now)?;
+        self.drain_dtls()?;
         while let Some(data) = self.decrypted.pop_front() {
             self.last_data = now;
             let handled = self.endpoint.handle(now, NO_ADDRESS, None, None, data);
@@ -345,14 +343,14 @@ impl Stack {
         self.collect_events()
     }
 
-    fn drain_dtls(&mut self, now: Instant) -> Result<(), StackError> {
+    fn drain_dtls(&mut self) -> Result<(), StackError> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let drained = self.drain_dtls_into(&mut buffer, now);
+        let drained = self.drain_dtls_into(&mut buffer);
         self.buffer = buffer;
         drained
     }
 
-    fn drain_dtls_into(&mut self, buffer: &mut Vec<u8>, now: Instant) -> Result<(), StackError> {
+    fn drain_dtls_into(&mut self, buffer: &mut Vec<u8>) -> Result<(), StackError> {
         let mut is_connected = false;
         loop {
             match self.dtls.poll_output(buffer) {
@@ -375,7 +373,7 @@ impl Stack {
             }
         }
         if is_connected && self.is_client {
-            self.connect(now)?;
+            self.connect()?;
         }
         Ok(())
     }
@@ -384,8 +382,7 @@ impl Stack {
     /// repetitions of a HelloVerifyRequest would go to a stranger.
     fn send(&mut self, datagram: Vec<u8>) {
         if !self.is_proved {
-            let is_handshake = datagram.first() == Some(&DTLS_HANDSHAKE);
-            if is_handshake && datagram.get(HANDSHAKE_TYPE_AT) == Some(&SERVER_HELLO) {
+            if is_server_hello(&datagram) {
                 self.is_proved = true;
                 self.events.push_back(StackEvent::Proved);
             } else if self.credit == 0 {
@@ -397,7 +394,7 @@ impl Stack {
         self.datagrams.push_back(datagram);
     }
 
-    fn connect(&mut self, _: Instant) -> Result<(), StackError> {
+    fn connect(&mut self) -> Result<(), StackError> {
         let mut config = ClientConfig::default();
         config.transport = transport();
         let association = self
@@ -489,15 +486,16 @@ fn encoded(transmit: Transmit) -> Vec<Bytes> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
 
-    struct Pair {
-        client: Stack,
-        server: Stack,
-        now: Instant,
+    /// Both ends of a connection.
+    pub(crate) struct Pair {
+        pub(crate) client: Stack,
+        pub(crate) server: Stack,
+        pub(crate) now: Instant,
     }
 
     impl Pair {
@@ -512,7 +510,7 @@ mod tests {
         }
 
         /// Delivers datagrams until both sides are silent; each is passed to `change` first.
-        fn run(&mut self, mut change: impl FnMut(Vec<u8>) -> Option<Vec<u8>>) {
+        pub(crate) fn run(&mut self, mut change: impl FnMut(Vec<u8>) -> Option<Vec<u8>>) {
             loop {
                 let mut is_silent = true;
                 for from_client in [true, false] {
@@ -540,7 +538,7 @@ mod tests {
             }
         }
 
-        fn connected() -> Self {
+        pub(crate) fn connected() -> Self {
             let mut pair = Self::new();
             pair.run(Some);
             let server = events(&mut pair.server);
@@ -553,7 +551,7 @@ mod tests {
         }
     }
 
-    fn events(stack: &mut Stack) -> Vec<StackEvent> {
+    pub(crate) fn events(stack: &mut Stack) -> Vec<StackEvent> {
         std::iter::from_fn(|| stack.next_event()).collect()
     }
 
@@ -568,7 +566,8 @@ mod tests {
         let message = pair.server.read(2).expect("it has arrived");
         assert_eq!((message.kind, message.data), (MessageKind::Binary, data));
         assert_eq!(pair.client.unacknowledged(2), 0);
-        pair.client.reset(2);
+        assert!(pair.client.reset(2));
+        assert!(!pair.client.reset(4), "it was never opened");
         pair.run(Some);
         for stack in [&mut pair.server, &mut pair.client] {
             let events = events(stack);
@@ -582,7 +581,7 @@ mod tests {
     #[test]
     fn closing_reaches_the_peer() {
         let mut pair = Pair::connected();
-        pair.client.close(pair.now);
+        pair.client.close();
         let last = pair.client.next_datagram().expect("an alert");
         let outcome = pair.server.handle_datagram(pair.now, &last);
         assert_eq!(outcome, Err(StackError::ClosedByPeer));

@@ -18,18 +18,12 @@ use std::time::Instant;
 
 use crate::config::Limits;
 use crate::credentials::Username;
+use crate::record::{is_client_hello, is_dtls};
 use crate::stun::{BindingRequest, binding_success, is_stun};
 
 /// Mask of a /64, the part of an IPv6 address that a subscriber cannot choose
 /// ([RFC 6177](https://www.rfc-editor.org/rfc/rfc6177)).
 const IPV6_SUBSCRIBER_MASK: u128 = u128::MAX << 64;
-
-/// The content type of DTLS records that contain handshake messages.
-const DTLS_HANDSHAKE: u8 = 22;
-/// The type of a ClientHello.
-const CLIENT_HELLO: u8 = 1;
-/// Position of the type of a handshake message in a record of DTLS.
-const HANDSHAKE_TYPE_AT: usize = 13;
 
 /// Identifies a connection of a listener; a later one has a larger number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,7 +59,7 @@ pub struct Table<Q> {
     next: u64,
     asked: AskedAddresses,
     routes: HashMap<SocketAddr, Route<Q>>,
-    /// Handshakes from the addresses of established connections.
+    /// Handshakes from the addresses of proved connections. Each address is also in `routes`.
     challengers: HashMap<SocketAddr, Route<Q>>,
     /// Those that have not proved their address, oldest first.
     unproved: BTreeMap<RouteId, SocketAddr>,
@@ -259,6 +253,10 @@ impl<Q> Table<Q> {
         {
             let route = entry.remove();
             self.forget(from, &route);
+            // There is nothing left to replace. Otherwise a third handshake would never get past it.
+            if let Some(challenger) = self.challengers.remove(&from) {
+                self.routes.insert(from, challenger);
+            }
         }
         if self.routes.is_empty() {
             self.routes = HashMap::new();
@@ -372,23 +370,12 @@ fn network(ip: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// Whether the datagram can be DTLS, by its first byte ([RFC 7983](https://www.rfc-editor.org/rfc/rfc7983#section-7)).
-pub(crate) fn is_dtls(datagram: &[u8]) -> bool {
-    matches!(datagram.first(), Some(20..=63))
-}
-
-/// Whether the datagram begins with a ClientHello, or a fragment of one. Only the first epoch of DTLS has readable types.
-fn is_client_hello(datagram: &[u8]) -> bool {
-    datagram.first() == Some(&DTLS_HANDSHAKE)
-        && datagram.get(3..5) == Some(&[0, 0])
-        && datagram.get(HANDSHAKE_TYPE_AT) == Some(&CLIENT_HELLO)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::record::client_hello;
     use crate::stun::binding_request;
 
     fn ip4(last: u16, port: u16) -> SocketAddr {
@@ -404,15 +391,6 @@ mod tests {
     fn request(number: usize) -> Vec<u8> {
         let name = name(number);
         binding_request([0; 12], &format!("{name}:{name}"), &name, 1)
-    }
-
-    fn hello() -> Vec<u8> {
-        let mut hello = vec![22, 254, 253, 0, 0];
-        hello.resize(60, 0);
-        if let Some(kind) = hello.get_mut(HANDSHAKE_TYPE_AT) {
-            *kind = CLIENT_HELLO;
-        }
-        hello
     }
 
     struct Subject {
@@ -442,7 +420,7 @@ mod tests {
         }
 
         fn hello(&mut self, from: SocketAddr, queue: usize) -> Option<RouteId> {
-            let Action::Open(id, ufrag) = self.table.handle(self.now, from, &hello()) else {
+            let Action::Open(id, ufrag) = self.table.handle(self.now, from, &client_hello()) else {
                 return None;
             };
             self.table.insert(self.now, from, id, ufrag, queue);
@@ -470,7 +448,7 @@ mod tests {
         assert_eq!(subject.forwarded(from, &RECORD), None, "not a hello");
         assert!(subject.hello(from, 1).is_some());
         assert_eq!(subject.hello(from, 2), None, "the hello is repeated");
-        assert_eq!(subject.forwarded(from, &hello()), Some(1));
+        assert_eq!(subject.forwarded(from, &client_hello()), Some(1));
         assert_eq!(subject.forwarded(from, &RECORD), Some(1));
     }
 
@@ -561,7 +539,7 @@ mod tests {
         assert_eq!(subject.table.prove(from, old), Ok(()));
         let new = subject.open(from, 2);
         assert_eq!(subject.forwarded(from, &RECORD), Some(1), "until the proof");
-        assert_eq!(subject.forwarded(from, &hello()), Some(2));
+        assert_eq!(subject.forwarded(from, &client_hello()), Some(2));
         assert_eq!(subject.table.prove(from, new), Ok(()));
         assert_eq!(subject.forwarded(from, &RECORD), Some(2));
         assert_eq!(subject.table.last_stun(from, old), None);
@@ -570,6 +548,24 @@ mod tests {
         subject.table.remove(from, new);
         assert_eq!((subject.table.connections(), subject.table.proved), (0, 0));
         assert!(subject.table.proved_per_network.is_empty());
+    }
+
+    #[test]
+    fn challenger_takes_the_place_of_an_ended_one() {
+        let mut subject = Subject::new(|_| {});
+        let from = ip4(1, 1);
+        let old = subject.open(from, 1);
+        assert_eq!(subject.table.prove(from, old), Ok(()));
+        let challenger = subject.open(from, 2);
+        subject.table.remove(from, old);
+        assert_eq!(subject.forwarded(from, &RECORD), Some(2));
+        let third = subject.open(from, 3);
+        let connections = (subject.table.connections(), subject.table.unproved());
+        assert_eq!(connections, (1, 1), "the challenger is replaced");
+        assert_eq!(subject.forwarded(from, &client_hello()), Some(3));
+        assert_eq!(subject.table.prove(from, challenger), Err(TooMany));
+        assert_eq!(subject.table.prove(from, third), Ok(()));
+        assert_eq!(subject.forwarded(from, &RECORD), Some(3));
     }
 
     #[test]

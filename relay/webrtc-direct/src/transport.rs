@@ -26,6 +26,9 @@ use crate::listener::{Incoming, Listener};
 type Event = TransportEvent<<Transport as libp2p_core::Transport>::ListenerUpgrade, Error>;
 
 /// A transport for `/webrtc-direct`. It has to be used within a tokio runtime.
+///
+/// Dropping it ends its listeners and their connections soon after. To know when the ports are free, remove the listeners
+/// and wait for [`TransportEvent::ListenerClosed`].
 #[derive(Debug)]
 pub struct Transport {
     config: Config,
@@ -40,6 +43,7 @@ struct Listening {
     listener: Listener,
     /// Reports the addresses of a socket that is bound to all of them.
     watcher: Option<IfWatcher>,
+    is_removed: bool,
 }
 
 impl std::fmt::Debug for Listening {
@@ -85,6 +89,7 @@ impl Transport {
             id,
             listener,
             watcher,
+            is_removed: false,
         });
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -105,7 +110,15 @@ impl Transport {
             id,
             listener,
             watcher,
+            is_removed,
         } = listening;
+        if *is_removed {
+            let closed = listener.poll_closed(context);
+            return closed.map(|()| TransportEvent::ListenerClosed {
+                listener_id: *id,
+                reason: Ok(()),
+            });
+        }
         let own = config.certificate.fingerprint();
         while let Some(watcher) = watcher
             && let Poll::Ready(event) = watcher.poll_if_event(context)
@@ -188,15 +201,14 @@ impl libp2p_core::Transport for Transport {
             .map_err(|error| TransportError::Other(error.into()))
     }
 
+    /// Ends the connections of the listener. [`TransportEvent::ListenerClosed`] follows once its port is free.
     fn remove_listener(&mut self, id: ListenerId) -> bool {
-        let Some(position) = self.listeners.iter().position(|other| other.id == id) else {
+        let mut listeners = self.listeners.iter_mut();
+        let Some(removed) = listeners.find(|other| other.id == id && !other.is_removed) else {
             return false;
         };
-        let removed = self.listeners.swap_remove(position);
-        self.events.push_back(TransportEvent::ListenerClosed {
-            listener_id: removed.id,
-            reason: Ok(()),
-        });
+        removed.is_removed = true;
+        removed.listener.close();
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }

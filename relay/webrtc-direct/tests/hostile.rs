@@ -2,29 +2,17 @@
 
 mod support;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use libp2p_core::Multiaddr;
-use libp2p_core::multiaddr::Protocol;
 use libp2p_webrtc_direct::stack::Stack;
 use libp2p_webrtc_direct::stun::binding_request;
 use libp2p_webrtc_direct::{Certificate, Limits};
 use tokio::time::{sleep, timeout};
 
-use support::{Server, TIME_LIMIT, dial, exchange, open, serve};
+use support::{Server, TIME_LIMIT, dial, exchange, open, serve, socket_address};
 
 const ADDRESS: &str = "/ip4/127.0.0.1/udp/0/webrtc-direct";
-
-fn socket_address(address: &Multiaddr) -> SocketAddr {
-    let port = address.iter().find_map(|part| {
-        if let Protocol::Udp(port) = part {
-            return Some(port);
-        }
-        None
-    });
-    SocketAddr::from(([127, 0, 0, 1], port.expect("a port")))
-}
 
 fn request(number: usize) -> Vec<u8> {
     let name = format!("libp2p+webrtc+v1/{number:08}");

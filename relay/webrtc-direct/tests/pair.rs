@@ -8,13 +8,22 @@ use futures::{AsyncReadExt, AsyncWriteExt, future};
 use libp2p_core::multiaddr::Protocol;
 use libp2p_identity::PeerId;
 use libp2p_webrtc_direct::stack::StackError;
-use libp2p_webrtc_direct::{Connection, ConnectionError, Error, Limits, StreamConfig, Version};
+use libp2p_webrtc_direct::{Config, ConnectionError, Error, Limits, StreamConfig, Version};
 use tokio::time::timeout;
 
-use support::{Server, TIME_LIMIT, accept, dial, ended, exchange, open, pair, serve};
+use support::{Server, TIME_LIMIT, accept, dial, ended, exchange, open, pair, pair_with, serve};
 
 const IP4: &str = "/ip4/127.0.0.1/udp/0/webrtc-direct";
 const IP6: &str = "/ip6/::1/udp/0/webrtc-direct";
+
+/// Changes the default limits.
+fn limited_to(change: impl FnOnce(&mut Limits)) -> impl FnOnce(Config) -> Config {
+    |config| {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        config.with_limits(limits)
+    }
+}
 
 /// Runs a test within its time limit.
 async fn limited(test: impl Future<Output = ()>) {
@@ -82,7 +91,7 @@ async fn numbers_of_channels_are_reused() {
     limited(async {
         let (_server, mut dialled, accepted) = pair(IP4).await;
         serve(accepted);
-        // More streams than a side uses numbers without reusing them.
+        // More streams than Chromium has numbers for.
         for _ in 0..1_100 {
             let stream = open(&mut dialled).await.expect("alive");
             exchange(stream, b"x").await.expect("echoed");
@@ -175,20 +184,33 @@ async fn closing_ends_the_other_side_at_once() {
     .await;
 }
 
+#[tokio::test]
+async fn closed_listener_has_freed_its_port() {
+    limited(async {
+        let (mut server, first, accepted) = pair(IP4).await;
+        let mut dialled = vec![first];
+        let mut held = vec![accepted];
+        let target = server.address.clone();
+        for _ in 0..4 {
+            let (another, accepted) = tokio::join!(dial(&target, |config| config), server.accept());
+            dialled.push(another.expect("the handshake succeeds").1);
+            held.push(accepted.1);
+        }
+        server.close().await;
+        for mut connection in dialled {
+            let error = ended(&mut connection).await;
+            assert_eq!(error, ConnectionError::Stack(StackError::ClosedByPeer));
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_peer_is_noticed() {
     limited(async {
-        let mut server = Server::start(IP4, |config| {
-            let mut limits = Limits::default();
-            limits.silence = Duration::from_secs(2);
-            config.with_limits(limits)
-        })
-        .await;
-        let target = server.address.clone();
         // The dialer's requests come each 4 s, so it is as good as gone.
-        let (dialled, accepted) = tokio::join!(dial(&target, |config| config), server.accept());
-        let _dialled = dialled.expect("the handshake succeeds");
-        let (_, mut accepted) = accepted;
+        let short = limited_to(|limits| limits.silence = Duration::from_secs(2));
+        let (_server, _dialled, mut accepted) = pair_with(IP4, short, |config| config).await;
         assert_eq!(ended(&mut accepted).await, ConnectionError::Silent);
     })
     .await;
@@ -220,14 +242,11 @@ async fn wrong_certificate_or_peer_is_refused() {
 async fn stock_and_current_dialects_connect() {
     limited(async {
         for streams in [StreamConfig::SPEC, StreamConfig::STOCK_SERVER] {
-            let mut server = Server::start(IP4, |config| config).await;
-            let target = server.address.clone();
-            let dialled = dial(&target, |config| config.with_streams(streams));
-            let (dialled, accepted) = tokio::join!(dialled, server.accept());
-            let (_, mut connection) = dialled.expect("the handshake succeeds");
-            serve(accepted.1);
+            let other = |config: Config| config.with_streams(streams);
+            let (_server, mut dialled, accepted) = pair_with(IP4, |config| config, other).await;
+            serve(accepted);
             for _ in 0..20 {
-                let stream = open(&mut connection).await.expect("alive");
+                let stream = open(&mut dialled).await.expect("alive");
                 exchange(stream, &[3; 50_000]).await.expect("echoed");
             }
         }
@@ -235,25 +254,12 @@ async fn stock_and_current_dialects_connect() {
     .await;
 }
 
-/// A server with this many channels for each connection, and a connection to it.
-async fn with_channels(max: usize) -> (Server, Connection, Connection) {
-    let mut server = Server::start(IP4, |config| {
-        let mut limits = Limits::default();
-        limits.channels = max;
-        config.with_limits(limits)
-    })
-    .await;
-    let target = server.address.clone();
-    let (dialled, accepted) = tokio::join!(dial(&target, |config| config), server.accept());
-    let (_, dialled) = dialled.expect("the handshake succeeds");
-    (server, dialled, accepted.1)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn channels_beyond_the_limit_are_reset() {
     limited(async {
         // One is the handshake's.
-        let (_server, mut dialled, accepted) = with_channels(3).await;
+        let three = limited_to(|limits| limits.channels = 3);
+        let (_server, mut dialled, accepted) = pair_with(IP4, three, |config| config).await;
         serve(accepted);
         let mut held = Vec::new();
         for _ in 0..2 {
@@ -276,7 +282,8 @@ async fn channels_beyond_the_limit_are_reset() {
 #[tokio::test(flavor = "multi_thread")]
 async fn opening_waits_for_a_free_channel() {
     limited(async {
-        let (_server, dialled, mut accepted) = with_channels(2).await;
+        let two = limited_to(|limits| limits.channels = 2);
+        let (_server, dialled, mut accepted) = pair_with(IP4, two, |config| config).await;
         serve(dialled);
         let first = open(&mut accepted).await.expect("alive");
         let waiting = timeout(Duration::from_millis(200), open(&mut accepted)).await;

@@ -3,11 +3,13 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+use libp2p_core::multiaddr::Protocol;
 use libp2p_core::muxing::{StreamMuxer, StreamMuxerExt};
 use libp2p_core::transport::{DialOpts, ListenerId, PortUse, TransportEvent};
 use libp2p_core::{Endpoint, Multiaddr, Transport as _};
@@ -15,7 +17,7 @@ use libp2p_identity::{Keypair, PeerId};
 use libp2p_webrtc_direct::{
     Certificate, Config, Connection, ConnectionError, Counters, Error, Stream, Transport,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Time limit of a test.
@@ -27,6 +29,8 @@ pub(crate) struct Server {
     pub(crate) peer: PeerId,
     pub(crate) counters: Arc<Counters>,
     pub(crate) accepted: mpsc::UnboundedReceiver<Result<(PeerId, Connection), Error>>,
+    /// Dropped to remove the listener.
+    stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
@@ -36,8 +40,9 @@ impl Server {
         let (keypair, config) = config();
         let mut transport = Transport::new(change(config));
         let counters = transport.counters();
+        let listener = ListenerId::next();
         transport
-            .listen_on(ListenerId::next(), address.parse().expect("an address"))
+            .listen_on(listener, address.parse().expect("an address"))
             .expect("a free port");
         let mut transport = transport.boxed();
         let address = match transport.next().await {
@@ -45,8 +50,20 @@ impl Server {
             other => panic!("{other:?}"),
         };
         let (send, accepted) = mpsc::unbounded_channel();
+        let bound = socket_address(&address);
+        let (stop, mut stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
-            while let Some(event) = transport.next().await {
+            let mut is_removed = false;
+            loop {
+                let event = tokio::select! {
+                    _ = &mut stopped, if !is_removed => {
+                        assert!(transport.remove_listener(listener));
+                        assert!(!transport.remove_listener(listener), "it is removed already");
+                        is_removed = true;
+                        continue;
+                    }
+                    event = transport.select_next_some() => event,
+                };
                 if let TransportEvent::Incoming { upgrade, .. } = event {
                     let send = send.clone();
                     tokio::spawn(upgrade.map(move |outcome| {
@@ -54,6 +71,11 @@ impl Server {
                             outcome.map_err(|error| Error::Io(io::Error::other(error.to_string())));
                         let _ = send.send(outcome);
                     }));
+                } else if let TransportEvent::ListenerClosed { reason, .. } = event {
+                    assert!(is_removed && reason.is_ok(), "{reason:?}");
+                    // Without a pause, in which the port could become free.
+                    UdpSocket::bind(bound).expect("the port is free");
+                    return;
                 }
             }
         });
@@ -62,8 +84,15 @@ impl Server {
             peer: keypair.public().to_peer_id(),
             counters,
             accepted,
+            stop: Some(stop),
             task,
         }
+    }
+
+    /// Removes the listener, waits until it is closed, and checks that its port is free then.
+    pub(crate) async fn close(&mut self) {
+        self.stop = None;
+        (&mut self.task).await.expect("no panic");
     }
 
     /// The next connection.
@@ -77,6 +106,17 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// The port of an address on 127.0.0.1.
+pub(crate) fn socket_address(address: &Multiaddr) -> SocketAddr {
+    let port = address.iter().find_map(|part| {
+        if let Protocol::Udp(port) = part {
+            return Some(port);
+        }
+        None
+    });
+    SocketAddr::from(([127, 0, 0, 1], port.expect("a port")))
 }
 
 /// New keys with default settings.
@@ -103,9 +143,18 @@ pub(crate) async fn dial(
 
 /// A connected pair: the dialer's and the listener's end.
 pub(crate) async fn pair(address: &str) -> (Server, Connection, Connection) {
-    let mut server = Server::start(address, |config| config).await;
+    pair_with(address, |config| config, |config| config).await
+}
+
+/// The same with other settings of the server and of the dialer.
+pub(crate) async fn pair_with(
+    address: &str,
+    change_server: impl FnOnce(Config) -> Config,
+    change_dialer: impl FnOnce(Config) -> Config,
+) -> (Server, Connection, Connection) {
+    let mut server = Server::start(address, change_server).await;
     let target = server.address.clone();
-    let (dialled, accepted) = tokio::join!(dial(&target, |config| config), server.accept());
+    let (dialled, accepted) = tokio::join!(dial(&target, change_dialer), server.accept());
     let (peer, dialled) = dialled.expect("the handshake succeeds");
     assert_eq!(peer, server.peer);
     (server, dialled, accepted.1)
