@@ -93,10 +93,11 @@ async fn ask(peer: &mut ScriptedPeer, request: &Request) -> Result<Vec<u8>> {
 async fn headers(peer: &mut ScriptedPeer, room: &Room) -> Result<Vec<Header>> {
     let locator: Vec<BlockHash> = vec![room.genesis_hash()];
     let answer = ask(peer, &Request::Headers { locator }).await?;
-    match Response::decode(room.form(), &answer)? {
-        Response::Headers(headers) => Ok(headers),
-        other => bail!("no headers: {other:?}"),
-    }
+    let response = Response::decode(room.form(), &answer)?;
+    let Response::Headers(headers) = response else {
+        bail!("no headers: {response:?}");
+    };
+    Ok(headers)
 }
 
 /// A link that a messenger cut off or altered says so, and opens no room at all.

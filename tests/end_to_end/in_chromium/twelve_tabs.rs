@@ -34,7 +34,7 @@ async fn twelve_tabs_agree_and_show_their_peers() -> Outcome {
         }
 
         let names = try_join_all(tabs.iter().map(shown_name)).await?;
-        for at in 0..TABS {
+        for (at, tab) in tabs.iter().enumerate() {
             // A peer has the name of its author once it has proved which one that is.
             let of_others = |list: &[String]| {
                 let others = list.iter().enumerate().filter(|(other, _)| *other != at);
@@ -42,7 +42,7 @@ async fn twelve_tabs_agree_and_show_their_peers() -> Outcome {
             };
             let others = [of_others(&ids), of_others(&names)].concat();
             let others = others.iter().map(String::as_str).collect();
-            expect_peers_shown(&tabs[at], &others).await?;
+            expect_peers_shown(tab, &others).await?;
         }
         Ok(())
     })
