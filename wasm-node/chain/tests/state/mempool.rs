@@ -262,12 +262,8 @@ fn template_takes_own_first_then_round_robin() {
     for seq in 0..MAX_AUTHOR_READINGS as u64 + 2 {
         put(&mut mempool, OWN, seq, 0).expect("admitted");
     }
-    let template: Vec<Reading> = mempool.template(1_024);
-    let own: Vec<Reading> = (0..MAX_AUTHOR_READINGS as u64)
-        .map(|seq| unsigned(OWN, seq))
-        .collect();
-    assert_eq!(template[..MAX_AUTHOR_READINGS], own);
-    let rest = [
+    let own = (0..MAX_AUTHOR_READINGS as u64).map(|seq| (OWN, seq));
+    let others = [
         (2, 0),
         (3, 0),
         (1, 0),
@@ -278,14 +274,16 @@ fn template_takes_own_first_then_round_robin() {
         (3, 2),
         (1, 2),
     ];
-    assert_eq!(
-        template[MAX_AUTHOR_READINGS..],
-        rest.map(|(author, seq)| unsigned(author, seq))
-    );
-    assert_eq!(
-        mempool.template(MAX_AUTHOR_READINGS + 2)[MAX_AUTHOR_READINGS..],
-        [unsigned(2, 0), unsigned(3, 0)]
-    );
+    let by_turn: Vec<Reading> = own
+        .chain(others)
+        .map(|(author, seq)| unsigned(author, seq))
+        .collect();
+    for limit in [1, 5, MAX_AUTHOR_READINGS, MAX_AUTHOR_READINGS + 2, 1_024] {
+        let mut chosen = by_turn[..limit.min(by_turn.len())].to_vec();
+        // What was chosen first does not show in the block.
+        chosen.sort_by_key(|reading| (reading.author, reading.seq));
+        assert_eq!(mempool.template(limit), chosen, "limit {limit}");
+    }
 }
 
 #[test]
