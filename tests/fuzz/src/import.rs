@@ -43,6 +43,7 @@ pub fn import(data: &[u8]) {
         let piece_of_file = ImportPiece {
             blocks: blocks.collect(),
             readings: readings.collect(),
+            profiles: Vec::new(),
             is_last: piece.ends,
         };
         harness.import(piece_of_file);

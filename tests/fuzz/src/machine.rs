@@ -123,6 +123,7 @@ fn run_step(harness: &mut Harness, step: Step) {
             harness.import(ImportPiece {
                 blocks: blocks.iter().map(|number| block(*number).clone()).collect(),
                 readings: readings.iter().map(|number| reading(*number)).collect(),
+                profiles: Vec::new(),
                 is_last: ends,
             });
         }
