@@ -77,6 +77,11 @@ impl World {
                 provable = rows.len() > 1;
                 response.encode()
             }
+            (Misbehaviour::Unsorted, Response::Profiles(profiles)) => {
+                profiles.reverse();
+                provable = profiles.len() > 1;
+                response.encode()
+            }
             (Misbehaviour::FalseClaim, Response::Status(status)) => {
                 provable = false;
                 status.tip = BlockHash::new(self.rng.bytes());
@@ -170,6 +175,9 @@ impl World {
     pub(crate) fn can_prove(&self, to: Id, topic: Topic, data: &Rc<[u8]>) -> bool {
         if !self.provable_gossip.contains(data) {
             return false;
+        }
+        if topic == Topic::Profiles {
+            return self.can_prove_profile(to, data);
         }
         match (topic, Block::decode(self.room.form(), data)) {
             (Topic::Blocks, Ok(block)) => {
