@@ -72,6 +72,8 @@ extern "C" {
     async fn export_can_be_imported(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = importsTakeTurns, catch)]
     async fn imports_take_turns(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = namesAreSetAndExported, catch)]
+    async fn names_are_set_and_exported(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = invalidFilesAreRefused, catch)]
     async fn invalid_files_are_refused(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
 }
@@ -203,6 +205,13 @@ async fn node_imports_what_another_exported() -> Result<(), JsValue> {
 #[wasm_bindgen_test]
 async fn node_imports_one_file_after_another() -> Result<(), JsValue> {
     imports_take_turns(&alone().await, &mine()).await.map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn node_sets_and_exports_names() -> Result<(), JsValue> {
+    names_are_set_and_exported(&alone().await, &mine())
+        .await
+        .map(drop)
 }
 
 #[wasm_bindgen_test]

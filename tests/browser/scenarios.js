@@ -517,7 +517,7 @@ export async function exportIsComplete(lone, mine) {
   const file = JSON.parse(text);
   equal(
     Object.keys(file),
-    ["format", "exportedAt", "room", "tip", "totalWork", "blocks", "waiting"],
+    ["format", "exportedAt", "room", "tip", "totalWork", "blocks", "waiting", "profiles"],
     "the fields of an export",
   );
   const status = node.status();
@@ -532,7 +532,7 @@ export async function exportIsComplete(lone, mine) {
     "the head of an export",
   );
   equal(file.blocks, await node.blocks(1, 3), "the blocks as the getter returns them");
-  equal(file.waiting, [], "no reading waits");
+  equal([file.waiting, file.profiles], [[], []], "no reading waits, and no author has a name");
   for (const block of file.blocks) check(text.includes(`\n${JSON.stringify(block)}`), "a line for each block");
 
   const csv = await node.exportCsv();
@@ -632,7 +632,7 @@ export async function invalidFilesAreRefused(lone, mine) {
   for (const file of ["", "x", "[]", "null", "7", "{}", text.slice(0, -10)]) await refused(file, /no file/);
   const tooLong = await rejection(other.importJson(" ".repeat(256_000_001)), "a file that is too long");
   check(/256000001 .* 70,000 blocks: .* over the network/.test(tooLong.message), `the alternative: ${tooLong.message}`);
-  await refused(tampered((file) => (file.format = "heartchain/export/2")), /format/);
+  await refused(tampered((file) => (file.format = "heartchain/export/3")), /format/);
   await refused(tampered((file) => delete file.blocks), /no file/);
   await refused(tampered((file) => (file.blocks = [7])), /block number 1/);
   await refused(tampered(({ blocks }) => (blocks[0].hash = blocks[1].hash)), /block number 1 .* altered/);
@@ -647,6 +647,50 @@ export async function invalidFilesAreRefused(lone, mine) {
   const { message } = await rejection(elsewhere.importJson(text), "a file of another room");
   check(message.includes('"refusals"') && message.includes('"elsewhere"'), `the message contains both names: ${message}`);
   elsewhere.stop();
+}
+
+export async function namesAreSetAndExported(lone, mine) {
+  const room = "names";
+  const { node, end } = await startRecordedNode(lone, room, mine, [70]);
+  const { author } = node.status();
+  equal(node.names(), [], "no one has a name");
+  for (const name of ["x".repeat(41), "\u{1f496}".repeat(11), "a\nb", "a\u202eb", "a\u200bb", "\ud800", 7, null, undefined, {}]) {
+    const { code } = await rejection(node.setName(name), `setName(${JSON.stringify(name)})`);
+    equal(code, "invalid-argument", "the code of a bad name");
+  }
+  const long = await rejection(node.setName("x".repeat(41)), "a name of 41 bytes");
+  check(/41 bytes .* shorter/.test(long.message), `the message says what to do: ${long.message}`);
+  equal(node.names(), [], "nothing was set");
+
+  const changed = nextEvent(node, "names");
+  equal(await node.setName(" Cafe\u0301 "), undefined, "setName() resolves to nothing");
+  const [named, ...others] = node.names();
+  equal([Object.keys(named), others], [["author", "name", "revision"], []], "the fields of a name");
+  equal([named.author, named.name], [author, "Caf\u00e9"], "the name is trimmed and in normalization form C");
+  check(Math.abs(named.revision - Date.now()) < 60_000, `when it was chosen: ${named.revision}`);
+  equal(await changed, node.names(), "the event carries the names");
+  const text = await (await node.exportJson()).text();
+  const { profiles } = JSON.parse(text);
+  equal(profiles.map(({ name }) => name), ["Caf\u00e9"], "an export contains the name");
+  check(HEX_64.test(profiles[0].signature), `it is signed: ${profiles[0].signature}`);
+  await node.setName("");
+  equal(node.names(), [], "an erased name is not shown");
+  const erased = await (await node.exportJson()).text();
+  equal(JSON.parse(erased).profiles.map(({ name }) => name), [""], "an export contains the erased name");
+  end();
+
+  const other = await lone.constructor.start({ room, relayDocument: NO_RELAY, storage: "memory" });
+  const forged = JSON.parse(text);
+  forged.profiles[0].name = "Eve";
+  const { code, message } = await rejection(other.importJson(JSON.stringify(forged)), "a forged name");
+  equal([code, other.names()], ["invalid-import", []], `its error: ${message}`);
+  const shown = nextEvent(other, "names");
+  await other.importJson(text);
+  equal((await shown).map(({ name }) => name), ["Caf\u00e9"], "the name is imported");
+  await other.importJson(erased);
+  await other.importJson(text);
+  equal(other.names(), [], "an older name does not return");
+  other.stop();
 }
 
 /** The fields of a reading's row. All readings are the node's own, so that its peer ID ends in their author's name. */

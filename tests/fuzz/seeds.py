@@ -80,6 +80,8 @@ write("request", [
     b"\3\0",
     b"\3\1" + author + struct.pack("<Q", 3),
     b"\4" + listed(ids),
+    b"\5\0",
+    b"\5\1" + author,
 ])
 write("response", [
     b"\0" + status,
@@ -89,6 +91,8 @@ write("response", [
     b"\4" + listed(readings[:2]),
     b"\2" + listed([b"\0", b"\1" + listed(sealed_readings[:2])]),
     b"\4" + listed(sealed_readings[:2]),
+    b"\5" + listed(list(fields(vectors("sealed")["open_profiles"], "profile"))),
+    b"\5" + listed(list(fields(vectors("sealed")["profiles"], "profile"))),
 ])
 write("profile", first(fields(vectors("sealed"), "profile")))
 rooms = vectors("rooms")

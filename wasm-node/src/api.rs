@@ -305,6 +305,32 @@ impl HeartchainNode {
         })
     }
 
+    /// Signs the name that others see for what this tab records; "" erases it. The name is trimmed and brought into
+    /// normalization form C. Resolves once it is stored.
+    ///
+    /// Rejects with a descriptive Error; then the name is as before.
+    ///
+    /// # Errors
+    /// If the name is too long or has invisible characters, it cannot be stored, or the node has stopped.
+    #[wasm_bindgen(js_name = setName)]
+    pub async fn set_name(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "string")] name: JsValue,
+    ) -> Result<(), ApiError> {
+        let name = arguments::profile_name(&name)?;
+        let node = self.node.clone();
+        Ok(node.set_name(name).await?)
+    }
+
+    /// The names that the room's authors show, this tab's included: at most 4,096, without erased ones.
+    ///
+    /// # Errors
+    /// If the node panicked.
+    #[wasm_bindgen(unchecked_return_type = "AuthorName[]")]
+    pub fn names(&self) -> Result<JsValue, ApiError> {
+        to_js(&self.node.with_state(NodeState::names)?)
+    }
+
     /// Asks the browser to keep this tab's data even when the disk gets full. Resolves to whether it will. The browser
     /// may show a prompt, so call this when a person records for the first time.
     ///
@@ -422,6 +448,7 @@ impl EventSink for JsEventSink {
                 }
                 NodeEvent::Status => ("status", to_js(&state.status())),
                 NodeEvent::Peers => ("peers", to_js(&state.peers())),
+                NodeEvent::Names => ("names", to_js(&state.names())),
                 NodeEvent::Notice(notice) => ("notice", to_js(&NoticeView::from(notice))),
             }
         };

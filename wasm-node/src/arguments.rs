@@ -10,6 +10,7 @@ use heartchain_chain::{
     block::Block,
     bpm::Bpm,
     content::ReadingForm,
+    profile::ProfileName,
     room::{Room, RoomName, RoomParams},
 };
 use heartchain_sync::message::GossipItem;
@@ -323,6 +324,18 @@ pub(crate) fn mining_limit(value: &JsValue) -> Result<Option<u32>, ArgumentError
         })
 }
 
+/// Parses the name that a person chose: trimmed, and in normalization form C.
+pub(crate) fn profile_name(value: &JsValue) -> Result<ProfileName, ApiError> {
+    let text = value.dyn_ref::<js_sys::JsString>();
+    let text = text.filter(|text| text.is_valid_utf16());
+    let text = text.ok_or(ArgumentError::Type {
+        name: "name",
+        expected: "a string of at most 40 bytes in UTF-8",
+    })?;
+    let normal = String::from(text.normalize("NFC"));
+    Ok(ProfileName::new(normal.trim())?)
+}
+
 /// Parses a heart rate.
 pub(crate) fn heart_rate(value: &JsValue) -> Result<Bpm, ArgumentError> {
     let bpm = whole(value)
@@ -467,6 +480,31 @@ mod tests {
         }
         assert_eq!(refuse_unknown(&JsValue::UNDEFINED, &OPTION_NAMES), Ok(()));
         assert!(refuse_unknown(&"lobby".into(), &OPTION_NAMES).is_err());
+    }
+
+    #[test]
+    fn name_is_trimmed_and_normalized() {
+        let name = |text: &str| profile_name(&text.into()).map(|name| name.to_string());
+        for (given, kept) in [
+            ("", ""),
+            ("  ", ""),
+            (" Ada\u{a0}", "Ada"),
+            ("cafe\u{301}", "caf\u{e9}"),
+            ("\u{c1}gnes \u{2665}", "\u{c1}gnes \u{2665}"),
+        ] {
+            assert_eq!(name(given).as_deref(), Ok(kept), "{given:?}");
+        }
+        assert_eq!(name(&"\u{e9}".repeat(20)), Ok("\u{e9}".repeat(20)));
+        for given in ["a\u{0}b", "a\nb", "a\u{202e}b", "a\u{200b}"] {
+            assert!(name(given).is_err(), "{given:?}");
+        }
+        let error = JsValue::from(name(&"x".repeat(41)).expect_err("too long"));
+        let message = js_sys::Error::from(error).message();
+        assert!(String::from(message).contains("41 bytes"));
+        let lone = js_sys::JsString::from_char_code(&[0xd800]);
+        for value in [JsValue::NULL, 7.into(), JsValue::UNDEFINED, lone.into()] {
+            assert!(profile_name(&value).is_err(), "{value:?}");
+        }
     }
 
     #[test]

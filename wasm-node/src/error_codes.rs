@@ -1,6 +1,6 @@
 //! The codes of all errors that JavaScript can get.
 
-use heartchain_sync::io::RecordError;
+use heartchain_sync::io::{NameError, RecordError};
 
 use crate::{
     api_error::{ErrorCode, INVALID},
@@ -44,6 +44,12 @@ impl ErrorCode for heartchain_chain::room::RoomNameError {
     }
 }
 
+impl ErrorCode for heartchain_chain::profile::ProfileNameError {
+    fn code(&self) -> &'static str {
+        INVALID
+    }
+}
+
 impl ErrorCode for RoomLinkError {
     fn code(&self) -> &'static str {
         "invalid-link"
@@ -61,7 +67,8 @@ impl ErrorCode for DocumentError {
             Self::Block { .. }
             | Self::Altered { .. }
             | Self::Reading { .. }
-            | Self::AlteredReading { .. } => "invalid-import",
+            | Self::AlteredReading { .. }
+            | Self::Profile { .. } => "invalid-import",
         }
     }
 }
@@ -93,6 +100,7 @@ impl ErrorCode for NodeError {
             Self::Stopped => "stopped",
             Self::Busy { .. } => "busy",
             Self::Record(error) => record_code(error),
+            Self::Name(error) => name_code(error),
             Self::Backwards { .. } | Self::TooManyBlocks { .. } => INVALID,
             Self::Changing { .. } | Self::LeftBehind => "changing",
             Self::Damaged { .. } => "damaged",
@@ -113,6 +121,19 @@ fn record_code(error: &RecordError) -> &'static str {
         RecordError::JournalFull { .. } => "journal-full",
         RecordError::TooMany { .. } => "busy",
         RecordError::NoKey => "invalid-link",
+        _ => "storage",
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enum may grow; other causes are the disk's, too"
+)]
+fn name_code(error: &NameError) -> &'static str {
+    match error {
+        NameError::TooMany { .. } => "busy",
+        NameError::NoKey => "invalid-link",
+        NameError::Clock => "internal",
         _ => "storage",
     }
 }

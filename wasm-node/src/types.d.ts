@@ -94,7 +94,7 @@ export type HeartchainErrorCode =
   | "unknown-format"
   /** The export is of another room. */
   | "other-room"
-  /** A block or a reading of the export was changed or breaks a rule. What came before it is kept. */
+  /** A block, a reading or a name of the export was changed or breaks a rule. What came before it is kept. */
   | "invalid-import"
   /** Something unexpected happened in this code or in the browser. */
   | "internal";
@@ -280,6 +280,16 @@ export interface OwnReading {
   index: number | null;
 }
 
+/** The name that an author shows to others. It is their text: show it with `textContent`, isolated from its surroundings. */
+export interface AuthorName {
+  /** The public key that signed it, in lower-case hex. */
+  author: string;
+  /** Up to 40 bytes of UTF-8, without invisible characters. Two authors may have the same name. */
+  name: string;
+  /** When it was chosen, by the author's clock, in Unix ms. */
+  revision: number;
+}
+
 /** A side branch of the chain. */
 export interface Branch {
   /** The hash of the branch's last block. */
@@ -411,6 +421,8 @@ export interface NodeEventMap {
   chain: ChainChange;
   /** Something that `peers()` returns changed. */
   peers: PeerStatus[];
+  /** Something that `names()` returns changed. */
+  names: AuthorName[];
   /** A new reading waits for a block, this tab's own or another's. */
   reading: Reading;
   /** A person should be told of something. */

@@ -4,6 +4,7 @@ mod decoders;
 mod harness;
 mod import;
 mod machine;
+mod name_steps;
 mod pool;
 mod restart;
 mod steps;

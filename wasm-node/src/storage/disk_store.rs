@@ -30,8 +30,8 @@ use super::{
     indexed_db::{IndexedDb, read_block},
     records::{self, key_location},
     schema::{
-        self, ADOPTED, BLOCKS, CONFIRMED, JOURNAL, KEYS, META, RECOVERY, SEGMENTS, STORES,
-        SUMMARIES, TIP,
+        self, ADOPTED, BLOCKS, CONFIRMED, JOURNAL, KEYS, META, PROFILES, RECOVERY, SEGMENTS,
+        STORES, SUMMARIES, TIP,
     },
     segments::{Segment, body_matches_header},
     store::{CheckProgress, Reopened, Storage, StoreError},
@@ -190,7 +190,9 @@ impl IndexedDb {
                 | StoreOperation::PutRecovery(_)
                 | StoreOperation::DeleteRecovery(_)
                 | StoreOperation::PutAdopted(..)
-                | StoreOperation::DeleteAdopted(_) => {}
+                | StoreOperation::DeleteAdopted(_)
+                | StoreOperation::PutProfile(_)
+                | StoreOperation::DeleteProfile(_) => {}
             }
         }
         self.last_inventory.set(last_inventory);
@@ -285,6 +287,15 @@ impl IndexedDb {
                 let store = write.object_store(ADOPTED)?;
                 store.delete(records::reading_key(id))?;
             }
+            StoreOperation::PutProfile(profile) => {
+                let store = write.object_store(PROFILES)?;
+                let key = records::author_key(&profile.author);
+                store.put(&records::profile(profile), Some(&key))?;
+            }
+            StoreOperation::DeleteProfile(author) => {
+                let store = write.object_store(PROFILES)?;
+                store.delete(records::author_key(author))?;
+            }
             StoreOperation::PutRecovery(hash) => {
                 let store = write.object_store(RECOVERY)?;
                 store.put(&JsValue::TRUE, Some(&records::hash_key(hash)))?;
@@ -355,7 +366,9 @@ fn blocks_len(batch: &Batch) -> usize {
             | StoreOperation::PutRecovery(_)
             | StoreOperation::DeleteRecovery(_)
             | StoreOperation::PutAdopted(..)
-            | StoreOperation::DeleteAdopted(_) => None,
+            | StoreOperation::DeleteAdopted(_)
+            | StoreOperation::PutProfile(_)
+            | StoreOperation::DeleteProfile(_) => None,
         });
     blocks.sum()
 }

@@ -123,6 +123,7 @@ async fn on_disk<P: Copy + Ord + Debug>(room: &Room, mut slot: Slot) -> Result<O
         .await?;
     restore.recovery(loaded.recovery);
     restore.adopted(loaded.adopted);
+    restore.profiles(loaded.profiles);
     let mirror = store.mirror.clone();
     health.note_repaired(restore.damaged());
     health.refresh_estimate(true).await;

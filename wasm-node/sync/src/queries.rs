@@ -8,6 +8,7 @@ use heartchain_chain::{
     hash::BlockHash,
     header::Header,
     key::Author,
+    profile::Profile,
     reading::Reading,
     room::Room,
     tree::{IdPrefix, SideBranch},
@@ -17,7 +18,7 @@ use crate::{
     config::{MAX_BRANCH_BLOCKS_SHOWN, MAX_BRANCHES_SHOWN, STARTING},
     io::JournalEntry,
     machine::{Machine, entry_reading_id},
-    views::{HeldBack, Load, OwnReading, PeerView, Status, SyncState},
+    views::{HeldBack, Load, NameView, OwnReading, PeerView, Status, SyncState},
 };
 
 impl<P: Copy + Ord + Debug> Machine<P> {
@@ -75,6 +76,21 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.parts.ctx.writes.body(hash)
     }
 
+    /// The names that authors of the room show, as far as they are known and not erased.
+    pub fn names(&self) -> impl Iterator<Item = NameView<'_>> {
+        let names = self.parts.profiles.names();
+        names.map(|(profile, name)| NameView {
+            author: profile.author,
+            name: name.as_str(),
+            revision: profile.revision,
+        })
+    }
+
+    /// All known profiles as they were signed, in the order of their authors. They include erased names.
+    pub fn profiles(&self) -> impl Iterator<Item = &Profile> {
+        self.parts.profiles.iter()
+    }
+
     /// Readings that are not in a block yet.
     pub fn pending(&self) -> impl Iterator<Item = &Reading> {
         self.parts.ctx.mempool.iter()
@@ -111,6 +127,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             missing_bodies: self.parts.ctx.lost_bodies.len(),
             journal: self.parts.recorder.len(),
             adopted: self.parts.adopted.len(),
+            profiles: self.parts.profiles.len(),
         }
     }
 

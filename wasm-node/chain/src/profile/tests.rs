@@ -89,6 +89,10 @@ fn profile_survives_a_round_trip() {
             assert_eq!(bytes.len(), expected);
             let decoded = Profile::decode(room.form(), &bytes);
             assert_eq!(decoded.as_ref(), Ok(&profile));
+            let mut rest = &bytes[..];
+            let read = Profile::deserialize(room.form(), &mut rest);
+            assert!(read.is_ok_and(|read| read == profile) && rest.is_empty());
+            assert_eq!(borsh::to_vec(&profile).expect("a vector"), bytes);
             let opened = room.open_profile(&profile);
             assert_eq!(opened.as_ref().map(ProfileName::as_str), Some(name));
         }
@@ -180,6 +184,10 @@ proptest! {
         let form = if sealed { ReadingForm::Sealed } else { ReadingForm::Open };
         let decoded = Profile::decode(form, &bytes);
         prop_assert!(decoded.is_err() || decoded.is_ok_and(|profile| profile.encode() == bytes));
+        let mut rest = &bytes[..];
+        if let Ok(profile) = Profile::deserialize(form, &mut rest) {
+            prop_assert_eq!(profile.encode(), &bytes[..bytes.len() - rest.len()]);
+        }
         let zeros = vec![0; bytes.len()];
         let _ = Profile::decode(form, &zeros);
     }

@@ -144,6 +144,7 @@ impl<P: Copy + Ord + Debug> Gossip<P> {
         let what = match error {
             GossipError::Reading(_) => "a gossiped reading",
             GossipError::Block(_) => "a gossiped block",
+            GossipError::Profile(_) => "a gossiped profile",
         };
         reject(ctx, from, Some(id), DisconnectReason::Undecodable(what));
     }

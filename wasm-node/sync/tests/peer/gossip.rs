@@ -251,6 +251,8 @@ fn undecodable_bytes_are_rejected() {
         (Topic::Blocks, vec![0; 10]),
         (Topic::Blocks, vec![0xff; 97]),
         (Topic::Blocks, vec![0; 160 * 1024]),
+        (Topic::Profiles, vec![0; 104]),
+        (Topic::Profiles, vec![0; 106]),
     ];
     for (topic, data) in cases {
         let mut subject = subject_at(&Branch::new());
@@ -259,6 +261,7 @@ fn undecodable_bytes_are_rejected() {
         let what = match topic {
             Topic::Readings => "a gossiped reading",
             Topic::Blocks => "a gossiped block",
+            Topic::Profiles => "a gossiped profile",
         };
         assert_eq!(
             subject.ban_reason(1),
