@@ -61,8 +61,8 @@ const PEER_ID_PREFIX = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
 const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
-/** Cached peer IDs: each is slow to compute, and every reading on the page needs one. */
-const MAX_CACHED = 1_024;
+/** Cached peer IDs: each is slow to compute, and every reading on the page needs one. Twice the authors that have an order. */
+export const MAX_CACHED = 8_192;
 const cache = new Map();
 
 /** Length of a short name: the end of the peer ID, because all Ed25519 peer IDs start with "12D3KooW". */

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  ChainHistory, HOLD_MS, HistoryTable, MAX_ORDER, MAX_ROWS, MAX_ROW_AUTHORS, UNSETTLED_BLOCKS, averages, tallyOf,
+  ChainHistory, HOLD_MS, HistoryDisk, HistoryTable, MAX_ORDER, MAX_ROWS, MAX_ROW_AUTHORS, UNSETTLED_BLOCKS, averages, tallyOf,
 } from "../../www/history.js";
 
 const MINUTE = 60_000;
@@ -212,4 +212,109 @@ test("history_is_kept_while_the_chain_is_being_fetched", async () => {
   await settled();
   await history.run();
   assert.equal(total(history), 300);
+});
+
+test("blocks_that_come_during_the_load_count_once", async () => {
+  const disk = new FakeDisk();
+  await opened(new FakeNode(300), disk);
+  let loaded;
+  disk.load = ((load) => async () => {
+    await new Promise((resolve) => (loaded = resolve));
+    return load.call(disk);
+  })(disk.load);
+  const node = new FakeNode(300);
+  const history = new ChainHistory(node, disk, world);
+  const opening = history.open();
+  node.grow(10);
+  await settled();
+  await history.save({ now: true });
+  assert.equal(disk.head.through.index, 300 - UNSETTLED_BLOCKS, "nothing is written over what is being loaded");
+  loaded();
+  await opening;
+  assert.equal(total(history), 310);
+});
+
+test("loaded_history_is_announced", async () => {
+  const disk = new FakeDisk();
+  await opened(new FakeNode(300), disk);
+  // The chain has not grown, so that no block is read.
+  const history = new ChainHistory(new FakeNode(300 - UNSETTLED_BLOCKS), disk, world);
+  let changes = 0;
+  history.addEventListener("change", () => (changes += 1));
+  await history.open();
+  assert.deepEqual([total(history), changes], [300 - UNSETTLED_BLOCKS, 1]);
+});
+
+test("rows_that_do_not_change_are_the_same_list", async () => {
+  const node = new FakeNode(1_000);
+  const history = await opened(node);
+  node.waiting = [{ author: "odd", seq: 1_001, time: 1_001 * MINUTE, bpm: 60, id: "x" }];
+  node.grow(UNSETTLED_BLOCKS + 1);
+  node.branch = 1_000;
+  await settled();
+  await history.run();
+  const [before, after] = [history.rows(), history.rows()];
+  assert.equal(after.get("even"), before.get("even"));
+  assert.notEqual(after.get("odd"), before.get("odd"), "a waiting reading is added to a copy");
+
+  const table = new HistoryTable();
+  table.add({ author: "a", time: 0, bpm: 60 });
+  const rows = table.rows("a");
+  table.add({ author: "a", time: 1, bpm: 61 });
+  assert.notEqual(table.rows("a"), rows, "other contents are another list");
+});
+
+/** As much of IndexedDB as the disk uses. `failing`: the commit of each transaction that writes fails. */
+function fakeDatabase() {
+  const records = new Map();
+  const fake = { records, failing: false };
+  const keyOf = ({ genesis, author }) => `${genesis} ${author}`;
+  const later = (target, type, result) => {
+    Object.assign(target, { result });
+    queueMicrotask(() => target[`on${type}`]?.());
+    return target;
+  };
+  const store = (writes) => ({
+    getAll: ({ genesis }) => later({}, "success", [...records.values()].filter((record) => record.genesis === genesis)),
+    put: (record) => writes.push(() => records.set(keyOf(record), structuredClone(record))),
+    delete: (key) =>
+      writes.push(() => {
+        const gone = Array.isArray(key) ? (record) => keyOf(record) === key.join(" ") : (record) => record.genesis === key.genesis;
+        for (const [at, record] of records) if (gone(record)) records.delete(at);
+      }),
+  });
+  const database = {
+    transaction() {
+      const writes = [];
+      const transaction = { error: new Error("the disk is full"), objectStore: () => store(writes) };
+      setImmediate(() => {
+        if (fake.failing && writes.length > 0) return transaction.onabort?.();
+        for (const write of writes) write();
+        transaction.oncomplete?.();
+      });
+      return transaction;
+    },
+  };
+  globalThis.indexedDB = { open: () => later({}, "success", database) };
+  globalThis.IDBKeyRange = { bound: ([genesis]) => ({ genesis }) };
+  return fake;
+}
+
+test("what_a_full_disk_refused_is_written_again", async () => {
+  const fake = fakeDatabase();
+  const locks = { request: async (_, hold) => hold() };
+  const disk = new HistoryDisk("g", locks);
+  const change = (author) => ({ author, record: { last: null, rows: new Float64Array() } });
+  await disk.save({ order: ["a"] }, [change("a"), change("b")]);
+  assert.ok(disk.becameWriter() && !disk.becameWriter());
+  fake.failing = true;
+  await disk.save({ order: ["a", "b"] }, [{ author: "b", record: null }]);
+  assert.deepEqual(fake.records.get("g ").order, ["a"], "all or nothing");
+  assert.ok(disk.becameWriter(), "the next writing is a whole one");
+  fake.failing = false;
+  await disk.save({ order: ["a", "b"] }, [change("a")], { whole: true });
+  assert.deepEqual([...fake.records.keys()].sort(), ["g ", "g a"], "it replaces what was left");
+  fake.failing = true;
+  await disk.clear();
+  assert.ok(disk.becameWriter());
 });
