@@ -196,10 +196,14 @@ const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
  */
 export class HeartChart extends LocalizedElement {
   #history = null;
+  /** The readings of each author, as of the last redraw. */
+  #authors = new Map();
   #past = null;
   /** The rows of the past, when they were read, and whether they have changed since. */
   #rows = new Map();
   #rowsAt = -Infinity;
+  /** @type {WeakMap<object[], { step: number, spans: Span[] }>} by the rows that they are made of */
+  #spans = new WeakMap();
   #stale = true;
   #self = null;
   #timer = null;
@@ -281,6 +285,7 @@ export class HeartChart extends LocalizedElement {
 
   render() {
     if (this.#history === null) return;
+    this.#authors = this.#history.authors;
     const to = Date.now();
     const from = this.#from(to);
     const lines = this.#linesInRange(from, to);
@@ -355,14 +360,15 @@ export class HeartChart extends LocalizedElement {
    */
   #linesInRange(from, to) {
     const step = stepOf(to - from);
-    const { omittedUntil, authors } = this.#history;
+    const { omittedUntil } = this.#history;
+    const authors = this.#authors;
     // All of a long range is drawn alike. Of a short one, hours stand for the readings that were not loaded.
     const readingsFrom = step > HOUR_MS || to - from > BY_HOUR_MS ? Infinity : (omittedUntil ?? -Infinity);
     const rows = readingsFrom > from ? this.#pastRows : new Map();
     const lines = [];
     for (const author of new Set([...authors.keys(), ...rows.keys()])) {
       const points = readingsFrom === Infinity ? [] : inSight(authors.get(author) ?? [], Math.max(from, readingsFrom + 1), to);
-      const spans = spansOf(author, rows.get(author) ?? [], step, from, Math.min(to, readingsFrom));
+      const spans = spansInRange(this.#spansOf(author, rows.get(author), step), from, Math.min(to, readingsFrom));
       const within = points.filter(({ time }) => time >= from && time <= to);
       if (within.length + spans.length > 0) lines.push([author, { points, within, spans, newest: (within.at(-1) ?? spans.at(-1)).time }]);
     }
@@ -372,6 +378,17 @@ export class HeartChart extends LocalizedElement {
     const place = (author) => lookOf(peerIdOf(author))?.place ?? Infinity;
     drawn.sort(([a], [b]) => place(a) - place(b) || (a < b ? -1 : 1));
     return new Map(drawn);
+  }
+
+  /** The hours or days of an author. The chart is redrawn each second, and its rows rarely change. */
+  #spansOf(author, rows, step) {
+    if (rows === undefined) return [];
+    let known = this.#spans.get(rows);
+    if (known?.step !== step) {
+      known = { step, spans: spansOf(author, rows, step) };
+      this.#spans.set(rows, known);
+    }
+    return known.spans;
   }
 
   #draw(lines, from, to) {
@@ -454,7 +471,7 @@ export class HeartChart extends LocalizedElement {
 
   /** The author's latest reading, or the average of the last hour that is known. */
   #latest(author, line) {
-    return this.#history.authors.get(author)?.at(-1).bpm ?? line.spans.at(-1).bpm;
+    return this.#authors.get(author)?.at(-1).bpm ?? line.spans.at(-1).bpm;
   }
 
   /** Explains what is summarized or missing in the visible range. */
@@ -469,7 +486,7 @@ export class HeartChart extends LocalizedElement {
     }
     const missing = this.#past?.missing ?? 0;
     if (missing > 0 && (this.#range === 0 || (omittedUntil !== null && from <= omittedUntil))) limits.push(say("chart.reading", { blocks: missing }));
-    if (lines.size === MAX_LINES && this.#history.authors.size > MAX_LINES) limits.push(say("chart.lastHeard", { count: MAX_LINES }));
+    if (lines.size === MAX_LINES && this.#authors.size > MAX_LINES) limits.push(say("chart.lastHeard", { count: MAX_LINES }));
     setText(this.querySelector(".chart-limits"), limits.join(" "));
   }
 
@@ -582,11 +599,14 @@ function stepOf(range) {
 }
 
 /**
- * The rows of a range as hours, or as days of local time.
+ * Rows as hours, or as days of local time.
  *
+ * @param {string} author
+ * @param {object[]} rows
+ * @param {number} step the length of a span, ms
  * @returns {Span[]} oldest first
  */
-function spansOf(author, rows, step, from, to) {
+function spansOf(author, rows, step) {
   const spans = new Map();
   let day = { start: 0, end: 0 };
   const dayOf = (time) => {
@@ -598,7 +618,6 @@ function spansOf(author, rows, step, from, to) {
   };
   for (const row of rows) {
     const start = row.start * HOUR_MS;
-    if (start + row.span * HOUR_MS <= from || start >= to) continue;
     const length = Math.max(step, row.span * HOUR_MS);
     // The time in the middle of the row, so that a day of UTC counts as the day that it is mostly part of.
     const spanStart = step === HOUR_MS ? start : dayOf(start + (row.span * HOUR_MS) / 2);
@@ -610,11 +629,18 @@ function spansOf(author, rows, step, from, to) {
     .sort((a, b) => a.start - b.start)
     .map((span) => ({
       ...span,
-      time: Math.min(Math.max(span.start + span.length / 2, from), to),
+      time: span.start + span.length / 2,
       bpm: averages(span.tally).mean,
       low: span.tally.low,
       high: span.tally.high,
     }));
+}
+
+/** The spans that reach into a range, each with a time in it. */
+function spansInRange(spans, from, to) {
+  return spans
+    .filter(({ start, length }) => start + length > from && start < to)
+    .map((span) => ({ ...span, time: Math.min(Math.max(span.time, from), to) }));
 }
 
 /** The spans of several authors stand side by side: the widest, px, and the share of a step that they fill. */
