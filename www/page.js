@@ -10,12 +10,15 @@ import { newPrivateRoom, qrModules } from "./node.js";
 import { enableOffline, isReplaced } from "./offline.js";
 import { requested, starting } from "./start.js";
 import { csvSeparator, warmUpFormatters } from "./strings.js";
+import { wasmModule } from "./wasm.js";
 
 export { errorMessage } from "./messages.js";
 
-/** The components that only show what a running node does. They load while it starts. */
-const pictures = Promise.all([import("./components/chart.js"), import("./components/network.js"), import("./history.js")]);
+/** What only shows what a running node does: it loads after the wasm, while the node starts. */
+const historyLoaded = wasmModule.then(() => import("./history.js"));
+const pictures = wasmModule.then(() => Promise.all([import("./components/chart.js"), import("./components/network.js")]));
 // presentPictures() handles a failure.
+historyLoaded.catch(() => {});
 pictures.catch(() => {});
 
 /** The shortest pause between two redraws of the chart, ms: eight per second look smooth. */
@@ -45,6 +48,7 @@ export function openPage() {
   asksForStorage = browser.asksForStorage;
   openRoom(requested.room, browser);
   starting.then(onStarted, (error) => showFailure(isDefault(requested) ? "start" : "address", error));
+  starting.then(offerMore).catch(() => {});
   part("lesson-panel").addEventListener("form-requested", () => part("record-form").focusField());
   enableOffline(
     navigator.serviceWorker,
@@ -52,13 +56,7 @@ export function openPage() {
     // By plain http, the relay explains how to install its certificate.
     () => notices.offer("notice.certificate", "notice.install", () => location.assign(`http://${location.host}/`)),
   );
-  offerMore();
 }
-
-/** Resolves once readings are saved at once. */
-export const nodeStarted = starting.then(() => {});
-// presentFailure() handles a failure.
-nodeStarted.catch(() => {});
 
 /**
  * Records a reading from the form or a strap.
@@ -106,7 +104,7 @@ function isDefault({ room, link, fault, relays, peers, stun }) {
   return room === undefined && link === undefined && fault === undefined && [relays, peers, stun].every(({ length }) => length === 0);
 }
 
-/** Loads what is not needed at the start: the offers of the lessons and of a strap. */
+/** Loads what is not needed before the node runs: the offers of the lessons and of a strap. */
 async function offerMore() {
   const { offerLessons } = await import("./offer-lessons.js");
   offerLessons(part("lesson-panel"), starting, part("fork-view"), offerIfReplaced);
@@ -125,6 +123,7 @@ export async function offerIfReplaced() {
 /** Connects the running node with the page until the page is closed. */
 function onStarted(node) {
   globalThis.heartchain = node;
+  part("record-form").queuing = false;
   explainLocalNetwork(node);
   runningRoom = node.status().room;
   roomBar.makeCode = qrModules;
@@ -194,15 +193,29 @@ function presentState(node, soon) {
 
 /** What the pictures show, once their components have loaded. */
 async function presentPictures(node, soon, self) {
-  let history;
+  // The history gives authors their colours, so it does not wait for the pictures.
+  const opened = historyLoaded.then((loaded) => openHistory(node, soon, loaded));
   try {
-    [, , history] = await pictures;
+    await Promise.all([historyLoaded, pictures]);
   } catch {
     if (!(await offerIfReplaced())) notices.offer("notice.incomplete", "notice.reload", () => location.reload());
     return;
   }
   presentNetwork(node, soon);
-  presentChart(node, soon, self, history);
+  presentChart(node, soon, self, await opened);
+}
+
+/** Reads the room's whole history, which also says in which order its authors appeared. */
+function openHistory(node, soon, { ChainHistory, HistoryDisk }) {
+  const past = new ChainHistory(node, node.status().storage.kind === "disk" ? new HistoryDisk(node.status().genesis) : null);
+  const orderAuthors = soon(() => setAuthorOrder(past.authors().map(peerIdOf)), ORDER_REST_MS);
+  past.addEventListener("change", orderAuthors);
+  node.addEventListener("reading", ({ detail }) => {
+    if (lookOf(peerIdOf(detail.author)) === null) orderAuthors();
+  });
+  addEventListener("visibilitychange", () => past.save({ now: document.hidden }));
+  past.open();
+  return past;
 }
 
 /** The peers and the relays. */
@@ -260,23 +273,15 @@ function presentChain(node, soon, self) {
   show();
 }
 
-function presentChart(node, soon, self, { ChainHistory, HistoryDisk }) {
+function presentChart(node, soon, self, past) {
   const chart = part("heart-chart");
   const feed = new ReadingFeed(node);
-  const past = new ChainHistory(node, node.status().storage.kind === "disk" ? new HistoryDisk(node.status().genesis) : null);
-  const orderAuthors = soon(() => setAuthorOrder(past.authors().map(peerIdOf)), ORDER_REST_MS);
-  past.addEventListener("change", orderAuthors);
   past.addEventListener("change", soon(() => chart.refresh(), PAST_REST_MS));
-  node.addEventListener("reading", ({ detail }) => {
-    if (lookOf(peerIdOf(detail.author)) === null) orderAuthors();
-  });
-  addEventListener("visibilitychange", () => past.save({ now: document.hidden }));
   chart.addEventListener("past-requested", ({ detail }) => feed.loadSince(detail.since));
   feed.addEventListener("change", soon(() => chart.refresh(), CHART_REST_MS));
   chart.self = self;
   chart.history = feed.history;
   chart.past = past;
-  past.open();
 }
 
 /** The block dialog. */

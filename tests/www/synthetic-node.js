@@ -26,6 +26,10 @@ export function qrCode() {
   return undefined;
 }
 
+export function createPrivateRoom(label) {
+  return `#private=${"A".repeat(48)}&label=${encodeURIComponent(label)}`;
+}
+
 export class HeartchainNode extends EventTarget {
   #began = Date.now();
   #pastTip = parameter("blocks", 10);
