@@ -1,11 +1,11 @@
 //! Connects the components with the node: passes its events to them and their requests to it. Draws nothing
 //! itself and does not import the wasm package.
 
+import { lookOf, setAuthorOrder, setNames } from "./authors.js";
 import { MAX_OWN_SHOWN } from "./components/chain.js";
 import "./components/frame.js";
 import { capabilities, hashForRoom, isPrivateAddress, isPrivateHost, labelFromHash, linkToRoom, roomFromHash } from "./input.js";
 import { ChainWindow, ReadingFeed, coalesce, readText, rivals, saveAs } from "./model.js";
-import { lookOf, peerIdOf, setAuthorOrder } from "./messages.js";
 import { newPrivateRoom, qrModules } from "./node.js";
 import { enableOffline, isReplaced } from "./offline.js";
 import { requested, starting } from "./start.js";
@@ -165,14 +165,23 @@ function present(node) {
     showFailure("broken", detail.error);
   });
   const soon = (work, minRest) => coalesce(() => broken || work(), minRest);
-  const self = peerIdOf(node.status().author);
+  presentNames(node, soon);
   presentState(node, soon);
   presentReadings(node, soon);
-  presentChain(node, soon, self);
-  presentPictures(node, soon, self);
-  presentBlock(node, self);
+  presentChain(node, soon);
+  presentPictures(node, soon);
+  presentBlock(node);
   presentData(node);
   node.addEventListener("notice", ({ detail }) => part("page-notices").notice(detail));
+}
+
+/** The names that authors chose, and the offer to choose one. */
+async function presentNames(node, soon) {
+  node.addEventListener("names", ({ detail }) => setNames(detail));
+  setNames(node.names());
+  // If it cannot be loaded, presentPictures() offers a reload.
+  const { offerName } = await import("./offer-name.js").catch(() => ({ offerName() {} }));
+  offerName(part("your-name"), node, soon);
 }
 
 /** The status. */
@@ -192,7 +201,7 @@ function presentState(node, soon) {
 }
 
 /** What the pictures show, once their components have loaded. */
-async function presentPictures(node, soon, self) {
+async function presentPictures(node, soon) {
   // The history gives authors their colours, so it does not wait for the pictures.
   const opened = historyLoaded.then((loaded) => openHistory(node, soon, loaded));
   try {
@@ -202,28 +211,27 @@ async function presentPictures(node, soon, self) {
     return;
   }
   presentNetwork(node, soon);
-  presentChart(node, soon, self, await opened);
+  presentChart(node, soon, await opened);
 }
 
 /** Reads the room's whole history, which also says in which order its authors appeared. */
 function openHistory(node, soon, { ChainHistory, HistoryDisk }) {
-  const past = new ChainHistory(node, node.status().storage.kind === "disk" ? new HistoryDisk(node.status().genesis) : null);
-  const orderAuthors = soon(() => setAuthorOrder(past.authors().map(peerIdOf)), ORDER_REST_MS);
-  past.addEventListener("change", orderAuthors);
+  const opened = new ChainHistory(node, node.status().storage.kind === "disk" ? new HistoryDisk(node.status().genesis) : null);
+  const orderAuthors = soon(() => setAuthorOrder(opened.authors()), ORDER_REST_MS);
+  opened.addEventListener("change", orderAuthors);
   node.addEventListener("reading", ({ detail }) => {
-    if (lookOf(peerIdOf(detail.author)) === null) orderAuthors();
+    if (lookOf(detail.author) === null) orderAuthors();
   });
-  addEventListener("visibilitychange", () => past.save({ now: document.hidden }));
-  past.open();
-  return past;
+  addEventListener("visibilitychange", () => opened.save({ now: document.hidden }));
+  opened.open();
+  return opened;
 }
 
 /** The peers and the relays. */
 function presentNetwork(node, soon) {
   const refresh = soon(() => {
-    const { author, relays, isolated } = node.status();
-    const self = peerIdOf(author);
-    const peers = node.peers().map(asAuthor);
+    const { author: self, relays, isolated } = node.status();
+    const peers = node.peers();
     part("peer-list").self = self;
     part("peer-list").network = { peers, isolated };
     part("relay-list").network = { relays, isolated };
@@ -233,17 +241,12 @@ function presentNetwork(node, soon) {
   refresh();
 }
 
-/** A peer under the name of the author that it acts for, as its readings show it, once it has proved who that is. */
-function asAuthor(peer) {
-  return peer.author === null ? peer : { ...peer, peerId: peerIdOf(peer.author) };
-}
-
 /** The waiting readings, and the progress of this tab's own ones. */
 function presentReadings(node, soon) {
   const waiting = part("pending-list");
   const refresh = soon(() => {
     const { author, tip, mempool, private: isPrivate } = node.status();
-    waiting.pending = { readings: node.pending(waiting.limit), count: mempool, self: peerIdOf(author) };
+    waiting.pending = { readings: node.pending(waiting.limit), count: mempool, self: author };
     const own = node.ownReadings(MAX_OWN_SHOWN);
     part("own-readings").own = { readings: own, tip: tip.index };
     part(".open-room").hidden = isPrivate || own.length > 0;
@@ -254,14 +257,14 @@ function presentReadings(node, soon) {
 }
 
 /** The blocks in view, and the side branches. */
-function presentChain(node, soon, self) {
+function presentChain(node, soon) {
   const chain = new ChainWindow(node);
   const list = part("chain-list");
   const show = soon(() => {
     const { tip, failure } = chain;
     const block = (index) => chain.block(index);
     const branches = node.branches();
-    list.chain = { tip, failure, self, block, rivals: rivals(branches) };
+    list.chain = { tip, failure, self: node.status().author, block, rivals: rivals(branches) };
     part("fork-view").chain = { branches, tip, block };
   });
   chain.addEventListener("change", show);
@@ -273,24 +276,26 @@ function presentChain(node, soon, self) {
   show();
 }
 
-function presentChart(node, soon, self, past) {
+function presentChart(node, soon, past) {
   const chart = part("heart-chart");
   const feed = new ReadingFeed(node);
   past.addEventListener("change", soon(() => chart.refresh(), PAST_REST_MS));
   chart.addEventListener("past-requested", ({ detail }) => feed.loadSince(detail.since));
   feed.addEventListener("change", soon(() => chart.refresh(), CHART_REST_MS));
-  chart.self = self;
+  const showSelf = soon(() => (chart.self = node.status().author));
+  node.addEventListener("status", showSelf);
+  showSelf();
   chart.history = feed.history;
   chart.past = past;
 }
 
 /** The block dialog. */
-function presentBlock(node, self) {
+function presentBlock(node) {
   const dialog = part("block-dialog");
   const open = async (index) => {
     // If the block cannot be read, the dialog stays closed: the list shows the error.
     const [block] = await node.blocks(index, index).catch(() => []);
-    if (block !== undefined) dialog.open(block, node.status().tip.index, self);
+    if (block !== undefined) dialog.open(block, node.status().tip.index, node.status().author);
   };
   node.addEventListener("chain", async ({ detail: { to } }) => {
     const { index } = dialog;

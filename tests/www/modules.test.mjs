@@ -46,9 +46,8 @@ test("guard_is_requested_first", () => {
 
 test("first_visit_loads_no_pictures_or_offers_early", async () => {
   const page = await readFile(new URL("../../www/page.js", import.meta.url), "utf8");
-  const early = [...page.matchAll(/^(?!.*wasmModule).*\bimport\("([^"]+)"\)/gm)].map(([, path]) => path);
-  const offers = /async function offerMore\(\) \{(.*?)^\}/ms.exec(page)[1];
-  assert.deepEqual(early.filter((path) => !offers.includes(path)), [], "pictures load after the wasm");
+  const early = page.split("\n").filter((line) => /^(export )?(const|let) .*\bimport\(/.test(line));
+  assert.ok(early.length > 0 && early.every((line) => line.includes("wasmModule.then(")), "pictures load after the wasm");
   assert.match(page, /starting\.then\(offerMore\)/, "offers load once the node runs");
   assert.equal([...page.matchAll(/offerMore\(\)/g)].length, 1, "and only then");
 });

@@ -107,6 +107,12 @@ export class HeartchainNode extends EventTarget {
     return false;
   }
 
+  names() {
+    return [];
+  }
+
+  async setName() {}
+
   stop() {}
 
   get #tip() {

@@ -1,9 +1,9 @@
 //! The chart of heart rates: its canvas, its legend, its cursor and its table.
 
+import { PEER_COLOURS, authorChanges, lookOf, nameText } from "../authors.js";
 import { LocalizedElement, element, reconcile, setText } from "../dom.js";
 import { bars, bpmAxis, inSight, longestPause, nearest, runs, timeTicks } from "../geometry.js";
 import { addTally, averages, emptyTally, tallyOf } from "../history.js";
-import { PEER_COLOURS, lookChanges, lookOf, peerIdOf, shortName } from "../messages.js";
 import { formatNumber, formatTime, formatter, say } from "../strings.js";
 import { colour, nameTag } from "./chain.js";
 
@@ -191,7 +191,7 @@ const RANGE_KEY = "heartchain.chart-range";
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
- * Properties: `history`, a `ReadingHistory`; `past`, a `ChainHistory`; and `self`. Dispatches "past-requested" with
+ * Properties: `history`, a `ReadingHistory`; `past`, a `ChainHistory`; and `self`, the author of this tab. Dispatches "past-requested" with
  * `{ since }`; call `refresh()`.
  */
 export class HeartChart extends LocalizedElement {
@@ -229,6 +229,8 @@ export class HeartChart extends LocalizedElement {
   set self(self) {
     if (self === this.#self) return;
     this.#self = self;
+    // Another author is marked as this tab's.
+    this.languageChanged();
     this.invalidate();
   }
 
@@ -236,7 +238,7 @@ export class HeartChart extends LocalizedElement {
     const remembered = rememberedRange();
     for (const choice of this.#ranges) if (choice.value === remembered) choice.checked = true;
     super.connectedCallback();
-    lookChanges.addEventListener("change", this.#onLooks);
+    authorChanges.addEventListener("change", this.#onAuthors);
     for (const choice of this.#ranges) {
       choice.onchange = () => {
         rememberRange(choice.value);
@@ -265,11 +267,11 @@ export class HeartChart extends LocalizedElement {
 
   disconnectedCallback() {
     super.disconnectedCallback();
-    lookChanges.removeEventListener("change", this.#onLooks);
+    authorChanges.removeEventListener("change", this.#onAuthors);
     clearTimeout(this.#timer);
   }
 
-  #onLooks = () => this.invalidate();
+  #onAuthors = () => this.invalidate();
 
   languageChanged() {
     this.querySelector(".chart-legend").replaceChildren();
@@ -375,7 +377,7 @@ export class HeartChart extends LocalizedElement {
     lines.sort(([, a], [, b]) => b.newest - a.newest);
     const drawn = lines.slice(0, MAX_LINES);
     // In the order in which authors appeared, so that the legend does not reorder with each reading.
-    const place = (author) => lookOf(peerIdOf(author))?.place ?? Infinity;
+    const place = (author) => lookOf(author)?.place ?? Infinity;
     drawn.sort(([a], [b]) => place(a) - place(b) || (a < b ? -1 : 1));
     return new Map(drawn);
   }
@@ -414,12 +416,11 @@ export class HeartChart extends LocalizedElement {
     const label = timeLabel(ticks.step);
     this.#shown = { lines, scale: { x, y }, from, to };
     const shapes = [...lines].map(([author, line], index) => {
-      const peerId = peerIdOf(author);
-      const own = peerId === this.#self;
+      const own = author === this.#self;
       const barred = lines.size <= MAX_BARRED_LINES || own || this.#highlighted === author;
       const shape = shapeOf(line, { x, y, area, em }, lines.size <= MAX_BARRED_LINES ? { index, count: lines.size } : { index: 0, count: 1 });
       return {
-        look: lookOf(peerId),
+        look: lookOf(author),
         own,
         faint: this.#highlighted !== null && this.#highlighted !== author,
         ...shape,
@@ -458,8 +459,7 @@ export class HeartChart extends LocalizedElement {
       [...lines],
       ([author]) => author,
       ([author, line]) => {
-        const peerId = peerIdOf(author);
-        const item = element("li", {}, nameTag(peerId, peerId === this.#self), element("span", { class: "bpm" }));
+        const item = element("li", {}, nameTag(author, author === this.#self), element("span", { class: "bpm" }));
         item.onpointerenter = () => this.#highlight(author);
         item.onpointerleave = () => this.#highlight(null);
         setText(item.lastElementChild, formatNumber(this.#latest(author, line)));
@@ -496,8 +496,7 @@ export class HeartChart extends LocalizedElement {
       [...lines],
       ([author]) => author,
       ([author, line]) => {
-        const peerId = peerIdOf(author);
-        const name = element("th", { scope: "row" }, nameTag(peerId, peerId === this.#self));
+        const name = element("th", { scope: "row" }, nameTag(author, author === this.#self));
         const cells = Array.from({ length: 7 }, () => element("td", { class: "number" }));
         return fillRow(element("tr", {}, name, ...cells), line, this.#latest(author, line));
       },
@@ -554,7 +553,7 @@ export class HeartChart extends LocalizedElement {
     if (chosen === null) return;
     const { author, point } = chosen;
     const key = point.length === undefined ? "chart.point" : "chart.spanPoint";
-    const text = say(key, { ...point, name: shortName(peerIdOf(author)), time: timeOf(point) });
+    const text = say(key, { ...point, name: nameText(author), time: timeOf(point) });
     this.#cursor.setAttribute("aria-valuetext", text);
   }
 
@@ -567,10 +566,9 @@ export class HeartChart extends LocalizedElement {
     mark.hidden = readout.hidden;
     if (readout.hidden) return;
     const { author, point } = chosen;
-    const peerId = peerIdOf(author);
     readout.replaceChildren(
       element("strong", {}, point.length === undefined ? say("reading.bpm", { bpm: point.bpm }) : say("chart.span", point)),
-      nameTag(peerId, peerId === this.#self),
+      nameTag(author, author === this.#self),
       element("span", { class: "hint" }, timeOf(point)),
     );
     const x = scale.x(point.time);
@@ -579,7 +577,7 @@ export class HeartChart extends LocalizedElement {
       part.style.setProperty("--x", `${x}px`);
       part.style.setProperty("--y", `${scale.y(point.bpm)}px`);
     }
-    colour(mark, peerId);
+    colour(mark, author);
   }
 }
 
