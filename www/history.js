@@ -384,6 +384,12 @@ export class ChainHistory extends EventTarget {
     }
   }
 
+  /** Writes nothing to disk any more. */
+  close() {
+    this.#disk?.close();
+    this.#disk = null;
+  }
+
   /** Writes to disk what has changed, but not too often. */
   async save({ now = false } = {}) {
     if (this.#disk === null || !this.#disk.isWriter || !this.#loaded) return;
@@ -476,6 +482,8 @@ export class HistoryDisk {
   #locks;
   #writer = false;
   #fresh = false;
+  /** @type {(() => void) | null} releases the lock */
+  #release = null;
 
   /**
    * @param {string} genesis of the room
@@ -485,15 +493,25 @@ export class HistoryDisk {
     this.#genesis = genesis;
     this.#locks = locks;
     const hold = () => {
+      // It was closed before the lock was granted.
+      if (this.#release !== null) return undefined;
       this.#writer = true;
       this.#fresh = true;
-      return new Promise(() => {});
+      return new Promise((resolve) => (this.#release = resolve));
     };
-    locks?.request(`${DATABASE} ${genesis}`, hold).catch(() => {});
+    locks?.request(lockOf(genesis), hold).catch(() => {});
   }
 
   get isWriter() {
     return this.#writer;
+  }
+
+  /** Gives the lock up, and writes nothing any more. */
+  close() {
+    this.#writer = false;
+    this.#fresh = false;
+    this.#release?.();
+    this.#release = () => {};
   }
 
   /** Whether this tab may write since the last call, and must write everything. */
@@ -550,6 +568,17 @@ export class HistoryDisk {
   }
 }
 
+/**
+ * The disk for the history of a room; null to keep it in memory only. The readings of a private room are sealed on disk, and its
+ * history would not be: it is read again at each start.
+ *
+ * @param {object} status as the node's `status()`
+ * @param {LockManager | undefined} [locks]
+ */
+export function historyDisk({ genesis, private: isPrivate, storage }, locks = globalThis.navigator?.locks) {
+  return storage.kind === "disk" && !isPrivate ? new HistoryDisk(genesis, locks) : null;
+}
+
 async function forget(genesis) {
   const transaction = (await database()).transaction(STORE, "readwrite");
   transaction.objectStore(STORE).delete(recordsOf(genesis));
@@ -583,6 +612,23 @@ function done(request) {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
+  });
+}
+
+function lockOf(genesis) {
+  return `${DATABASE} ${genesis}`;
+}
+
+/**
+ * Deletes what is kept of a room. Does nothing while a tab has the room open: that tab would only write a part of it again.
+ *
+ * @param {string} genesis
+ * @param {LockManager | undefined} [locks] without locks, nothing was written
+ * @returns {Promise<void>} rejects if the browser does not delete it
+ */
+export async function forgetHistory(genesis, locks = globalThis.navigator?.locks) {
+  await locks?.request(lockOf(genesis), { ifAvailable: true }, async (lock) => {
+    if (lock !== null) await forget(genesis);
   });
 }
 

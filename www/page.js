@@ -32,6 +32,12 @@ const part = (selector) => document.querySelector(selector);
 const roomBar = part("room-bar");
 const notices = part("page-notices");
 let runningRoom = null;
+/** The link of the private room in this tab, with the label that this device gives it. */
+let shownLink = requested.link;
+/** @type {import("./history.js").ChainHistory | null} */
+let past = null;
+/** @type {HTMLElement | null} the dialog of the rooms on this device */
+let rooms = null;
 
 let persistenceRequested = false;
 let asksForStorage = false;
@@ -92,9 +98,10 @@ function openRoom(requestedRoom, browser) {
   roomBar.addEventListener("private-room-requested", async ({ detail }) => {
     location.hash = await newPrivateRoom(detail.label);
   });
+  roomBar.addEventListener("rooms-requested", showRooms);
   addEventListener("hashchange", () => {
     const { room, link, fault } = roomFromHash(location.hash);
-    const isSame = link === requested.link && (room === requestedRoom || room === runningRoom);
+    const isSame = link === shownLink && (room === requestedRoom || room === runningRoom);
     if (fault !== undefined || !isSame) location.reload();
   });
 }
@@ -102,6 +109,34 @@ function openRoom(requestedRoom, browser) {
 /** Whether the page's address asks for nothing in particular. */
 function isDefault({ room, link, fault, relays, peers, stun }) {
   return room === undefined && link === undefined && fault === undefined && [relays, peers, stun].every(({ length }) => length === 0);
+}
+
+/** Shows the rooms on this device. The dialog is loaded when it is wanted first. */
+async function showRooms() {
+  try {
+    rooms ??= await roomsDialog();
+    rooms.open();
+  } catch {
+    if (!(await offerIfReplaced())) notices.offer("notice.incomplete", "notice.reload", () => location.reload());
+  }
+}
+
+async function roomsDialog() {
+  const node = await starting.catch(() => null);
+  const { offerRooms } = await import("./offer-rooms.js");
+  return offerRooms(node, {
+    async leave() {
+      past?.close();
+      await node.stop();
+    },
+    onRenamed(link, label) {
+      // The address keeps the label, so that it is the same after a reload.
+      shownLink = link;
+      history.replaceState(null, "", link);
+      roomBar.room = label || null;
+      roomBar.link = location.href;
+    },
+  });
 }
 
 /** Loads what is not needed before the node runs: the offers of the lessons and of a strap. */
@@ -203,7 +238,7 @@ function presentState(node, soon) {
 /** What the pictures show, once their components have loaded. */
 async function presentPictures(node, soon) {
   // The history gives authors their colours, so it does not wait for the pictures.
-  const opened = historyLoaded.then((loaded) => openHistory(node, soon, loaded));
+  const opened = historyLoaded.then((loaded) => (past = openHistory(node, soon, loaded)));
   try {
     await Promise.all([historyLoaded, pictures]);
   } catch {
@@ -211,12 +246,13 @@ async function presentPictures(node, soon) {
     return;
   }
   presentNetwork(node, soon);
-  presentChart(node, soon, await opened);
+  await opened;
+  presentChart(node, soon);
 }
 
 /** Reads the room's whole history, which also says in which order its authors appeared. */
-function openHistory(node, soon, { ChainHistory, HistoryDisk }) {
-  const opened = new ChainHistory(node, node.status().storage.kind === "disk" ? new HistoryDisk(node.status().genesis) : null);
+function openHistory(node, soon, { ChainHistory, historyDisk }) {
+  const opened = new ChainHistory(node, historyDisk(node.status()));
   const orderAuthors = soon(() => setAuthorOrder(opened.authors()), ORDER_REST_MS);
   opened.addEventListener("change", orderAuthors);
   node.addEventListener("reading", ({ detail }) => {
@@ -276,7 +312,7 @@ function presentChain(node, soon) {
   show();
 }
 
-function presentChart(node, soon, past) {
+function presentChart(node, soon) {
   const chart = part("heart-chart");
   const feed = new ReadingFeed(node);
   past.addEventListener("change", soon(() => chart.refresh(), PAST_REST_MS));

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  ChainHistory, HOLD_MS, HistoryDisk, HistoryTable, MAX_ORDER, MAX_ROWS, MAX_ROW_AUTHORS, UNSETTLED_BLOCKS, averages, tallyOf,
+  ChainHistory, HOLD_MS, HistoryDisk, HistoryTable, MAX_ORDER, MAX_ROWS, MAX_ROW_AUTHORS, UNSETTLED_BLOCKS, averages, forgetHistory,
+  historyDisk, tallyOf,
 } from "../../www/history.js";
 
 const MINUTE = 60_000;
@@ -264,6 +265,8 @@ test("rows_that_do_not_change_are_the_same_list", async () => {
   assert.notEqual(table.rows("a"), rows, "other contents are another list");
 });
 
+let closeDatabase = () => {};
+
 /** As much of IndexedDB as the disk uses. `failing`: the commit of each transaction that writes fails. */
 function fakeDatabase() {
   const records = new Map();
@@ -295,6 +298,9 @@ function fakeDatabase() {
       return transaction;
     },
   };
+  // The browser closes the database of the test before.
+  closeDatabase();
+  closeDatabase = () => database.onclose?.();
   globalThis.indexedDB = { open: () => later({}, "success", database) };
   globalThis.IDBKeyRange = { bound: ([genesis]) => ({ genesis }) };
   return fake;
@@ -317,4 +323,54 @@ test("what_a_full_disk_refused_is_written_again", async () => {
   fake.failing = true;
   await disk.clear();
   assert.ok(disk.becameWriter());
+});
+
+/** Web Locks, as far as the history uses them. */
+function fakeLocks() {
+  const held = new Set();
+  return {
+    held,
+    async request(name, options, work = options) {
+      if (options.ifAvailable && held.has(name)) return work(null);
+      held.add(name);
+      await work({ name });
+      held.delete(name);
+    },
+  };
+}
+
+test("deleted_room_leaves_no_history", async () => {
+  const fake = fakeDatabase();
+  const locks = fakeLocks();
+  const save = (disk) => disk.save({ order: [] }, [{ author: "a", record: { last: null, rows: new Float64Array() } }]);
+  const [disk, other] = [new HistoryDisk("g", locks), new HistoryDisk("h", locks)];
+  await save(disk);
+  await save(other);
+  await forgetHistory("g", locks);
+  assert.equal(fake.records.size, 4, "a tab that has the room open would write a part of it again");
+
+  const history = new ChainHistory(new FakeNode(300), disk, world);
+  await history.open();
+  history.close();
+  await settled();
+  assert.deepEqual([disk.isWriter, [...locks.held]], [false, ["heartchain-history h"]]);
+  await forgetHistory("g", locks);
+  await history.save({ now: true });
+  assert.deepEqual([...fake.records.keys()].sort(), ["h ", "h a"]);
+});
+
+test("history_closed_before_its_lock_never_writes", async () => {
+  let grant;
+  const locks = { request: (_, work) => new Promise((resolve) => (grant = () => resolve(work({})))) };
+  const disk = new HistoryDisk("g", locks);
+  disk.close();
+  grant();
+  assert.equal(disk.isWriter, false);
+});
+
+test("history_of_a_private_room_is_never_on_disk", () => {
+  const status = (kind, isPrivate) => ({ genesis: "g", private: isPrivate, storage: { kind } });
+  assert.ok(historyDisk(status("disk", false), fakeLocks()) instanceof HistoryDisk);
+  assert.equal(historyDisk(status("disk", true), fakeLocks()), null);
+  assert.equal(historyDisk(status("memory", false), fakeLocks()), null);
 });

@@ -26,6 +26,18 @@ export function qrCode() {
   return undefined;
 }
 
+export async function rooms() {
+  return [];
+}
+
+export async function labelRoom() {}
+
+export async function deleteRoom() {}
+
+export async function importIdentity() {
+  throw Object.assign(new Error("there are no move files here"), { code: "not-a-move-file" });
+}
+
 export function createPrivateRoom(label) {
   return `#private=${"A".repeat(48)}&label=${encodeURIComponent(label)}`;
 }
@@ -112,6 +124,12 @@ export class HeartchainNode extends EventTarget {
   }
 
   async setName() {}
+
+  async exportIdentity() {
+    return new Blob([]);
+  }
+
+  async retire() {}
 
   stop() {}
 

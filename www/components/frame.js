@@ -85,7 +85,7 @@ const LISTEN_EVERYWHERE = "--listen-ip 0.0.0.0";
 /**
  * Properties: `room` (a name, or the label of a private room), `isPrivate`, `link`, `canCopy`, `canShare`, `makeCode` (returns the
  * modules of a link's QR code). Dispatches "room-chosen" with `{ room }` and "private-room-requested" with `{ label }`, both
- * normalized and of valid length.
+ * normalized and of valid length, and "rooms-requested".
  */
 export class RoomBar extends LocalizedElement {
   makeCode = null;
@@ -141,6 +141,10 @@ export class RoomBar extends LocalizedElement {
     this.querySelector("#room-link").onfocus = (event) => event.target.select();
     this.querySelector(".copy").onclick = () => this.#copy();
     this.querySelector(".share").onclick = () => this.#share();
+    this.querySelector(".rooms-stored").onclick = () => {
+      dialog.close();
+      this.dispatchEvent(new Event("rooms-requested"));
+    };
     this.querySelector(".room-open").onclick = () => {
       this.#message = null;
       dialog.showModal();

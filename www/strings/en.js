@@ -57,6 +57,8 @@ export default {
   "address.escape": "The room's name in this page's address is damaged: a % must be followed by two digits. Write a % in a name as %25.",
   "address.unknown": "This page can't read the part after # in its address. A room's address ends in #room= and the room's name.",
 
+  "room.stored": "Rooms on this device …",
+
   "name.ask": "What should others call you?",
   "name.hint": "Optional; you can change it any time. Everyone in this room sees it.",
   "name.save": "Save",
