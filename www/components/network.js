@@ -2,7 +2,7 @@
 
 import { authorChanges, nameOf, peerLetters } from "../authors.js";
 import { LocalizedElement, element, reconcile, setText, svgElement } from "../dom.js";
-import { PICTURE, layoutNetwork } from "../geometry.js";
+import { PICTURE, labelShift, layoutNetwork } from "../geometry.js";
 import { shownText } from "../messages.js";
 import { formatNumber, say } from "../strings.js";
 import { colour, fullName, nameTag, peerTag } from "./chain.js";
@@ -113,6 +113,7 @@ function updateNode(group, { id, kind, author = null, x, y, name, off }) {
   if (author !== null) colour(group, author);
   const radius = RADIUS[kind];
   const below = kind === "self" ? radius + 15 : radius + 13;
+  group.lastElementChild.setAttribute("x", String(labelShift(x, name)));
   group.lastElementChild.setAttribute("y", String(kind !== "self" && y < MIDDLE_Y ? -radius - 5 : below));
   group.style.setProperty("transform", `translate(${x}px, ${y}px)`);
   group.classList.toggle("node-off", off);

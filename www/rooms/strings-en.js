@@ -25,7 +25,7 @@ export default {
   "rooms.delete": "Delete …",
   "rooms.deleteOf": (v) => `Delete ${v.room}`,
   "rooms.deleteTitle": (v) => `Delete ${v.room} from this device?`,
-  "rooms.deleteWhat": "This deletes the room's readings, your key and your name from this browser. Others in the room keep what they have, also what you recorded.",
+  "rooms.deleteWhat": "This deletes the room's readings, your key and your name from this browser. Others in the room keep what they have, including your name and what you recorded.",
   "rooms.deleteLink": "Keep the room's link if you want to come back: without it, no one can open a private room.",
   "rooms.deleteUnshared": "Readings that no one else has yet are lost.",
   "rooms.deleteNow": "Delete from this device",

@@ -23,7 +23,7 @@ export default {
   "rooms.delete": "삭제 …",
   "rooms.deleteOf": (v) => `${v.room} 삭제`,
   "rooms.deleteTitle": (v) => `이 기기에서 ${v.room} 방을 삭제할까요?`,
-  "rooms.deleteWhat": "방의 기록, 내 키와 이름을 이 브라우저에서 삭제합니다. 방의 다른 사람들에게는 내가 기록한 것을 포함해 이미 가진 내용이 남습니다.",
+  "rooms.deleteWhat": "방의 기록, 내 키와 이름을 이 브라우저에서 삭제합니다. 방의 다른 사람들에게는 내 이름과 내가 기록한 것을 포함해 이미 가진 내용이 남습니다.",
   "rooms.deleteLink": "다시 오려면 방의 링크를 보관하세요. 링크가 없으면 아무도 비공개 방을 열 수 없습니다.",
   "rooms.deleteUnshared": "아직 다른 사람에게 없는 기록은 사라집니다.",
   "rooms.deleteNow": "이 기기에서 삭제",
