@@ -273,7 +273,7 @@ class Files(unittest.TestCase):
                     continue
                 export = {**honest, "profiles": [profile_of(bytes(32), genesis, 7, bad, key)]}
                 if key:
-                    self.assertIn("1 names, 1 of them unreadable", verify.verify(export, key))
+                    self.assertIn("1 names, 0 unreadable readings, 1 unreadable names", verify.verify(export, key))
                 else:
                     with self.assertRaisesRegex(verify.InvalidExport, "name is"):
                         verify.verify(export)

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MAX_DRAWN_PEERS, MAX_DRAWN_RELAYS, PICTURE, layoutNetwork } from "../../www/geometry.js";
+import { MAX_DRAWN_PEERS, MAX_DRAWN_RELAYS, PICTURE, labelShift, layoutNetwork } from "../../www/geometry.js";
 
 const peers = (direct, relayed) => [
   ...Array.from({ length: direct }, (_, i) => ({ peerId: `d${String(i).padStart(3, "0")}`, path: "direct" })),
@@ -57,4 +57,16 @@ test("link_to_a_single_peer_avoids_the_tab_name", () => {
     const { self, peers: [peer] } = layoutNetwork(lone, [relay]);
     assert.ok(peer.y > self.y && Math.abs(peer.x - self.x) > peer.y - self.y, JSON.stringify(peer));
   }
+});
+
+test("names_do_not_leave_the_picture", () => {
+  const { peers: placed } = layoutNetwork(peers(12, 0), [relay]);
+  const width = 19 * 6.4;
+  for (const { x } of placed) {
+    const middle = x + labelShift(x, "Maximiliana… gsj65d");
+    assert.ok(middle - width / 2 >= -0.01 && middle + width / 2 <= PICTURE.width + 0.01, `${x} ${middle}`);
+  }
+  assert.equal(labelShift(180, "Anna"), 0);
+  assert.ok(labelShift(20, "김하늘김하늘") > labelShift(20, "abcdef"));
+  assert.equal(labelShift(30, "x".repeat(99)), 150, "what does not fit is in the middle");
 });

@@ -1,6 +1,7 @@
 //! The components around the readings: the node's status, the language, the room, notices, the lessons' switch, and
 //! export and import.
 
+import { authorChanges, nameText } from "../authors.js";
 import { LocalizedElement, closeOnBackdropClick, element, reconcile, setText, svgElement } from "../dom.js";
 import { qrPath } from "../geometry.js";
 import { MAX_ROOM_BYTES, isLocalOnly, normalizeRoom, roomFault } from "../input.js";
@@ -84,7 +85,7 @@ const LISTEN_EVERYWHERE = "--listen-ip 0.0.0.0";
 /**
  * Properties: `room` (a name, or the label of a private room), `isPrivate`, `link`, `canCopy`, `canShare`, `makeCode` (returns the
  * modules of a link's QR code). Dispatches "room-chosen" with `{ room }` and "private-room-requested" with `{ label }`, both
- * normalized and of valid length.
+ * normalized and of valid length, and "rooms-requested".
  */
 export class RoomBar extends LocalizedElement {
   makeCode = null;
@@ -140,6 +141,10 @@ export class RoomBar extends LocalizedElement {
     this.querySelector("#room-link").onfocus = (event) => event.target.select();
     this.querySelector(".copy").onclick = () => this.#copy();
     this.querySelector(".share").onclick = () => this.#share();
+    this.querySelector(".rooms-stored").onclick = () => {
+      dialog.close();
+      this.dispatchEvent(new Event("rooms-requested"));
+    };
     this.querySelector(".room-open").onclick = () => {
       this.#message = null;
       dialog.showModal();
@@ -329,14 +334,32 @@ export class PageNotices extends LocalizedElement {
     if (!dismissed().includes(key)) this.#add({ key, values: {}, once: true });
   }
 
+  connectedCallback() {
+    super.connectedCallback();
+    authorChanges.addEventListener("change", this.#onAuthors);
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    authorChanges.removeEventListener("change", this.#onAuthors);
+  }
+
   languageChanged() {
     this.querySelector(".noticed").replaceChildren();
   }
 
   render() {
     this.#show(".clock", this.#clock());
-    reconcile(this.querySelector(".noticed"), this.#notices, ({ id }) => id, (notice) => this.#item(notice));
+    reconcile(
+      this.querySelector(".noticed"),
+      this.#notices,
+      ({ id }) => id,
+      (notice) => this.#item(notice),
+      (item, notice) => setText(item.firstElementChild, textOf(notice)),
+    );
   }
+
+  #onAuthors = () => this.invalidate();
 
   #add(notice) {
     this.#count += 1;
@@ -347,8 +370,7 @@ export class PageNotices extends LocalizedElement {
 
   #item(notice) {
     const { key, action, work } = notice;
-    const values = messageValues(notice.values);
-    const item = element("li", { class: "notice" }, element("span", {}, say(key, values)));
+    const item = element("li", { class: "notice" }, element("span", {}, textOf(notice)));
     if (work !== undefined) {
       const button = element("button", { type: "button" }, say(action));
       button.onclick = work;
@@ -385,6 +407,11 @@ export class PageNotices extends LocalizedElement {
 }
 
 customElements.define("page-notices", PageNotices);
+
+/** The text of a notice in the current language, with the name that its author has now. */
+function textOf({ key, values: { author, ...values } }) {
+  return say(key, author === undefined ? messageValues(values) : { ...messageValues(values), name: nameText(author) });
+}
 
 /** The key of the dismissed texts in the browser's storage. */
 const DISMISSED_KEY = "heartchain.dismissed";

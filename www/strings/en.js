@@ -57,6 +57,22 @@ export default {
   "address.escape": "The room's name in this page's address is damaged: a % must be followed by two digits. Write a % in a name as %25.",
   "address.unknown": "This page can't read the part after # in its address. A room's address ends in #room= and the room's name.",
 
+  "room.stored": "Rooms on this device …",
+
+  "name.ask": "What should others call you?",
+  "name.hint": "Optional; you can change it any time. Everyone in this room sees it.",
+  "name.save": "Save",
+  "name.later": "Not now",
+  "name.cancel": "Cancel",
+  "name.erase": "Erase name",
+  "name.seenAs": "Others see you as",
+  "name.choose": "Choose a name",
+  "name.change": "Change",
+  "name.empty": "Enter a name.",
+  "name.long": (v, n) => `This name is too long. Use at most ${n(v.max)} Latin letters; other letters count two to four times.`,
+  "name.invisible": "This name has characters that can't be seen. Type it again without them.",
+  "name.failed": (v) => `The name was not saved: ${v.reason}`,
+
   "record.openRoom": "Anyone who knows this room's name can read what you record. For personal data, use a private room.",
   "record.heading": "Record a reading",
   "record.field": "Heart rate (BPM)",

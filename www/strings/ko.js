@@ -51,6 +51,22 @@ export default {
   "address.escape": "페이지 주소에 있는 방 이름이 손상되었습니다. % 뒤에는 두 자리 숫자가 와야 합니다. 이름에 있는 %는 %25로 쓰세요.",
   "address.unknown": "페이지 주소에서 # 뒷부분을 읽을 수 없습니다. 방의 주소는 #room=과 방 이름으로 끝납니다.",
 
+  "room.stored": "이 기기의 방 …",
+
+  "name.ask": "다른 사람에게 어떤 이름으로 보일까요?",
+  "name.hint": "선택 사항이며 언제든지 바꿀 수 있습니다. 이 방의 모든 사람이 봅니다.",
+  "name.save": "저장",
+  "name.later": "나중에",
+  "name.cancel": "취소",
+  "name.erase": "이름 지우기",
+  "name.seenAs": "보이는 이름:",
+  "name.choose": "이름 정하기",
+  "name.change": "바꾸기",
+  "name.empty": "이름을 입력하세요.",
+  "name.long": (v, n) => `이름이 너무 깁니다. 한글은 약 ${n(Math.floor(v.max / 3))}자, 로마자는 ${n(v.max)}자까지 쓸 수 있습니다.`,
+  "name.invisible": "이름에 보이지 않는 문자가 있습니다. 빼고 다시 입력하세요.",
+  "name.failed": (v) => `이름을 저장하지 못했습니다: ${v.reason}`,
+
   "record.openRoom": "이 방의 이름을 아는 사람은 누구나 기록을 읽을 수 있습니다. 개인 정보에는 비공개 방을 사용하세요.",
   "record.heading": "심박수 기록",
   "record.field": "심박수 (BPM)",
