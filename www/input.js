@@ -133,20 +133,6 @@ export function roomFault(name) {
   return new TextEncoder().encode(name).length > MAX_ROOM_BYTES ? "long" : null;
 }
 
-/** The longest name of a person that the node publishes, in bytes of UTF-8. */
-export const MAX_NAME_BYTES = 40;
-
-/**
- * Validates the name by which others see a person.
- *
- * @param {string} name already normalised; empty erases the name
- * @returns {"long" | "invisible" | null}
- */
-export function nameFault(name) {
-  if (/[\p{Control}\p{Format}]/u.test(name)) return "invisible";
-  return new TextEncoder().encode(name).length > MAX_NAME_BYTES ? "long" : null;
-}
-
 /** @param {string} name @returns {string} the fragment for this room */
 export function hashForRoom(name) {
   return `#room=${encodeURIComponent(name)}`;
