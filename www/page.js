@@ -266,12 +266,12 @@ function openHistory(node, soon, { ChainHistory, historyDisk }) {
 /** The peers and the relays. */
 function presentNetwork(node, soon) {
   const refresh = soon(() => {
-    const { author: self, relays, isolated } = node.status();
+    const { author: self, relays, isolated, private: isPrivate } = node.status();
     const peers = node.peers();
     part("peer-list").self = self;
-    part("peer-list").network = { peers, isolated };
+    part("peer-list").network = { peers, isolated, isPrivate };
     part("relay-list").network = { relays, isolated };
-    part("network-picture").network = { peers, relays, self };
+    part("network-picture").network = { peers, relays, self, isPrivate };
   });
   for (const type of ["status", "chain", "peers"]) node.addEventListener(type, refresh);
   refresh();

@@ -23,6 +23,8 @@ export default {
   "status.catchingUp": (v, n) => `Catching up · block ${n(v.block)} · ${peers(v, n)}`,
   "status.catchingUpTo": (v, n) => `Catching up · block ${n(v.block)} of ${n(v.known)} · ${peers(v, n)}`,
   "status.isolated": "Disconnected by you. Readings are saved and sent when you reconnect.",
+  "status.noMember": "Only peers without this room's key are here. Readings are saved and shared later.",
+  "status.withoutKey": (v, n) => `${n(v.count)} without the key`,
   "status.alone": "Only you are here. Readings are saved and shared later.",
   "status.aloneWithoutRelay": "Can't reach the relay. You can keep recording; readings are shared later.",
   "status.relayFull": "The relay is full. You can still record, and reach tabs you know.",
@@ -188,6 +190,8 @@ export default {
   "peers.direct": "direct",
   "peers.relayed": "through the relay",
   "peers.ms": (v, n) => `${n(v.ms)} ms`,
+  "peers.withoutKey": "without the key",
+  "peers.withoutKeyHint": "Anyone can connect to a room without its key. Such peers can pass readings on, but can't read them.",
   "peers.unknown": "unknown",
 
   "relays.heading": "Relays",

@@ -17,6 +17,8 @@ export default {
   "status.catchingUp": (v, n) => `동기화 중 · 블록 ${n(v.block)} · ${peers(v, n)}`,
   "status.catchingUpTo": (v, n) => `동기화 중 · 블록 ${n(v.block)}/${n(v.known)} · ${peers(v, n)}`,
   "status.isolated": "연결을 끊어 두었습니다. 기록은 저장되고 다시 연결하면 전송됩니다.",
+  "status.noMember": "이 방의 키가 없는 피어만 있습니다. 기록은 저장되고 나중에 공유됩니다.",
+  "status.withoutKey": (v, n) => `키\u00a0없음\u00a0${n(v.count)}개`,
   "status.alone": "현재 혼자 접속 중입니다. 기록은 저장되고 나중에 공유됩니다.",
   "status.aloneWithoutRelay": "릴레이에 연결할 수 없습니다. 계속 기록할 수 있으며 나중에 공유됩니다.",
   "status.relayFull": "릴레이가 가득 찼습니다. 계속 기록할 수 있으며, 이미 아는 탭에는 연결할 수 있습니다.",
@@ -181,6 +183,8 @@ export default {
   "peers.direct": "직접 연결",
   "peers.relayed": "릴레이 경유",
   "peers.ms": (v, n) => `${n(v.ms)}ms`,
+  "peers.withoutKey": "키 없음",
+  "peers.withoutKeyHint": "방에는 키 없이도 연결할 수 있습니다. 그런 피어는 기록을 전달할 수 있지만 읽을 수 없습니다.",
   "peers.unknown": "알 수 없음",
 
   "relays.heading": "릴레이",
