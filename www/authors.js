@@ -104,6 +104,20 @@ export function nameText(author) {
   return letters === null ? shownInSentence(name) : `${shownInSentence(name)} (${letters})`;
 }
 
+/** The longest name of a person that the node publishes, in bytes of UTF-8. */
+export const MAX_NAME_BYTES = 40;
+
+/**
+ * Validates the name by which others see a person. Invisible characters are allowed only where scripts and emoji need them.
+ *
+ * @param {string} name trimmed and in NFC; empty erases the name
+ * @returns {"long" | "invisible" | null}
+ */
+export function nameFault(name) {
+  if (shownText(name) !== name) return "invisible";
+  return new TextEncoder().encode(name).length > MAX_NAME_BYTES ? "long" : null;
+}
+
 /** @param {string} author @returns {string} the name that this author chose, empty for none */
 export function chosenName(author) {
   return names.get(author)?.name ?? "";

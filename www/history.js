@@ -341,7 +341,7 @@ export class ChainHistory extends EventTarget {
   authors() {
     const order = new Set(this.#settled.order);
     for (const { readings } of this.#unsettled) for (const { author } of readings) order.add(author);
-    const waiting = this.#node.pending(MAX_PENDING).sort((a, b) => a.time - b.time || (a.id < b.id ? -1 : 1));
+    const waiting = this.#node.pending(MAX_PENDING).sort(byTime);
     for (const { author } of waiting) order.add(author);
     return [...order].slice(0, MAX_ORDER);
   }
@@ -455,6 +455,13 @@ export class ChainHistory extends EventTarget {
     this.#savedAt = -Infinity;
     await this.#disk?.clear();
   }
+}
+
+/** Older readings first; those that this tab cannot read, and so have no time, come last. */
+function byTime(a, b) {
+  const [first, second] = [a.time ?? Infinity, b.time ?? Infinity];
+  if (first !== second) return first - second;
+  return a.id < b.id ? -1 : 1;
 }
 
 function essential({ author, seq, time, bpm }) {

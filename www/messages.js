@@ -225,13 +225,21 @@ function shownStatus(status, peers, say) {
     return { sentence: say(startupKey(status)), tone: "busy" };
   }
   if (status.isolated) return { sentence: say("status.isolated"), tone: "warning" };
-  const counts = countPaths(peers);
+  const counts = countPaths(peers.filter((peer) => isMember(peer, status)));
+  const without = peers.filter((peer) => isWithoutKey(peer, status)).length;
+  const line = sentenceOf(status, peers, counts, without, say);
+  if (without === 0 || line.sentence === say("status.noMember")) return line;
+  return { ...line, sentence: `${line.sentence}${SEPARATOR}${say("status.withoutKey", { count: without })}` };
+}
+
+function sentenceOf(status, peers, counts, without, say) {
   const relayLost = !status.relays.some((relay) => relay.connected);
   const block = status.tip.index;
-  if (counts.all === 0) {
+  // Peers without the key have the chain, too.
+  if (counts.all === 0 && (without === 0 || status.state !== "syncing")) {
     const lost = relayLost ? "status.aloneWithoutRelay" : "status.alone";
     const key = isFull(status.relays) ? "status.relayFull" : lost;
-    return { sentence: say(key), tone: "warning" };
+    return { sentence: say(without === 0 ? key : "status.noMember"), tone: "warning" };
   }
   if (status.state === "syncing") {
     const known = status.target ?? Math.max(...peers.map((peer) => peer.index ?? 0));
@@ -252,6 +260,21 @@ function isFull(relays) {
 function startupKey(status) {
   if (status === null) return "status.starting";
   return (status.storage?.unchecked ?? 0) > 0 ? "status.checking" : "status.looking";
+}
+
+/**
+ * Whether a peer of a private room has told its state, but not proved that it has the room's key.
+ *
+ * @param {object} peer as in the node's `peers()`
+ * @param {{ private: boolean }} room the node's `status()`
+ */
+export function isWithoutKey({ author, index, path }, { private: isPrivate }) {
+  return isPrivate && path !== "relay" && author === null && index !== null;
+}
+
+/** Whether a peer counts as one of the room: in a private room, after it has proved its key. */
+function isMember({ author }, { private: isPrivate }) {
+  return !isPrivate || author !== null;
 }
 
 /** How many peers are connected by which path. Relays are not counted. */

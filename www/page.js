@@ -53,7 +53,7 @@ export function openPage() {
   part("storage-line").addEventListener("persistence-requested", () => starting.then((node) => node.requestPersistence()).catch(() => {}));
   asksForStorage = browser.asksForStorage;
   openRoom(requested.room, browser);
-  starting.then(onStarted, (error) => showFailure(isDefault(requested) ? "start" : "address", error));
+  starting.then(onStarted, (error) => showFailure(failureKind(requested), error));
   starting.then(offerMore).catch(() => {});
   part("lesson-panel").addEventListener("form-requested", () => part("record-form").focusField());
   enableOffline(
@@ -90,15 +90,16 @@ async function requestPersistence(node) {
 function openRoom(requestedRoom, browser) {
   roomBar.canCopy = browser.clipboard;
   roomBar.canShare = browser.share;
-  roomBar.isPrivate = requested.link !== undefined;
+  roomBar.kind = requested.fault !== undefined ? null : requested.link === undefined ? "open" : "private";
   roomBar.room = requestedRoom ?? (labelFromHash(requested.link ?? "") || null);
   roomBar.addEventListener("room-chosen", ({ detail }) => {
     location.hash = hashForRoom(detail.room);
   });
-  roomBar.addEventListener("private-room-requested", async ({ detail }) => {
-    location.hash = await newPrivateRoom(detail.label);
-  });
+  roomBar.addEventListener("link-chosen", ({ detail }) => location.assign(detail.link));
+  roomBar.addEventListener("private-room-requested", ({ detail }) => createPrivateRoom(detail.label));
   roomBar.addEventListener("rooms-requested", showRooms);
+  part("failure-notice").addEventListener("link-requested", () => roomBar.askForLink());
+  part("failure-notice").addEventListener("rooms-requested", showRooms);
   addEventListener("hashchange", () => {
     const { room, link, fault } = roomFromHash(location.hash);
     const isSame = link === shownLink && (room === requestedRoom || room === runningRoom);
@@ -106,9 +107,23 @@ function openRoom(requestedRoom, browser) {
   });
 }
 
-/** Whether the page's address asks for nothing in particular. */
-function isDefault({ room, link, fault, relays, peers, stun }) {
-  return room === undefined && link === undefined && fault === undefined && [relays, peers, stun].every(({ length }) => length === 0);
+/** Creates a private room and opens it. Its link is the only key, so that it is shown first. */
+async function createPrivateRoom(label) {
+  try {
+    const link = await newPrivateRoom(label);
+    // The state outlives the reload, and needs no storage.
+    history.pushState({ isNew: true }, "", link);
+    location.reload();
+  } catch (error) {
+    roomBar.notCreated(error);
+  }
+}
+
+/** What may be wrong if the node did not start. */
+function failureKind({ room, link, fault, relays, peers, stun }) {
+  if (link !== undefined || fault === "key" || fault === "unknown") return "link";
+  const isDefault = room === undefined && fault === undefined && [relays, peers, stun].every(({ length }) => length === 0);
+  return isDefault ? "start" : "address";
 }
 
 /** Shows the rooms on this device. The dialog is loaded when it is wanted first. */
@@ -163,6 +178,11 @@ function onStarted(node) {
   runningRoom = node.status().room;
   roomBar.makeCode = qrModules;
   present(node);
+  if (history.state?.isNew) {
+    history.replaceState(null, "");
+    roomBar.link = location.href;
+    roomBar.showNew();
+  }
   // Peers learn at once that this tab is gone, unless the page goes into the back/forward cache.
   addEventListener("pagehide", (event) => {
     if (!event.persisted) node.stop();
@@ -228,8 +248,9 @@ function presentState(node, soon) {
     part("page-notices").clockOffsetMs = status.clockOffsetMs;
     part("page-notices").heldBack = status.heldBack;
     if (status.minerError !== null) notices.tell(status.minerError === "no-worker" ? "capability.worker" : "capability.miner");
-    if (!status.private) part("room-bar").room = status.room;
-    part("room-bar").link = status.private ? location.href : linkToRoom(location.href, status.room);
+    if (!status.private) roomBar.room = status.room;
+    roomBar.isStored = status.storage.kind === "disk";
+    roomBar.link = status.private ? location.href : linkToRoom(location.href, status.room);
   });
   for (const type of ["status", "chain", "peers"]) node.addEventListener(type, refresh);
   refresh();
@@ -266,12 +287,12 @@ function openHistory(node, soon, { ChainHistory, historyDisk }) {
 /** The peers and the relays. */
 function presentNetwork(node, soon) {
   const refresh = soon(() => {
-    const { author: self, relays, isolated } = node.status();
+    const { author: self, relays, isolated, private: isPrivate } = node.status();
     const peers = node.peers();
     part("peer-list").self = self;
-    part("peer-list").network = { peers, isolated };
+    part("peer-list").network = { peers, isolated, isPrivate };
     part("relay-list").network = { relays, isolated };
-    part("network-picture").network = { peers, relays, self };
+    part("network-picture").network = { peers, relays, self, isPrivate };
   });
   for (const type of ["status", "chain", "peers"]) node.addEventListener(type, refresh);
   refresh();

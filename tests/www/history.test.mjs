@@ -151,6 +151,21 @@ test("whole_chain_is_counted_once", async () => {
   assert.deepEqual([total(history), history.authors()], [1_031, ["odd", "even", "new"]]);
 });
 
+test("unreadable_waiting_readings_order_authors_last", async () => {
+  const node = new FakeNode(0);
+  const timed = Array.from({ length: 5 }, (_, i) => ({ author: `t${i}`, seq: 0, time: 10 + i, bpm: 60, id: `r${9 - i}` }));
+  const sealed = Array.from({ length: 5 }, (_, i) => ({ author: `u${i}`, seq: 0, id: `r${i}x` }));
+  const expected = [...timed, ...sealed].map(({ author }) => author);
+  // Tabs have their waiting readings in any order.
+  const all = [...sealed, ...timed];
+  for (let turn = 0; turn < all.length; turn += 1) {
+    node.waiting = [...all.slice(turn), ...all.slice(0, turn)];
+    assert.deepEqual((await opened(node)).authors(), expected, `turn ${turn}`);
+    node.waiting = all.filter((_, i) => i % 2 === turn % 2).concat(all.filter((_, i) => i % 2 !== turn % 2));
+    assert.deepEqual((await opened(node)).authors(), expected, `interleaved ${turn}`);
+  }
+});
+
 test("long_chain_leaves_the_page_most_of_the_time", async () => {
   let [clock, paused] = [0, 0];
   const pause = async (ms) => {

@@ -15,8 +15,7 @@ const globals = {
   },
 };
 for (const [name, value] of Object.entries(globals)) Object.defineProperty(globalThis, name, { value, configurable: true });
-const { setNames } = await import("../../www/authors.js");
-const { MAX_NAME_BYTES, nameFault } = await import("../../www/input.js");
+const { MAX_NAME_BYTES, nameFault, setNames } = await import("../../www/authors.js");
 const { forgetAsked, offerName } = await import("../../www/offer-name.js");
 
 const AUTHOR = "ab".repeat(32);
@@ -111,5 +110,13 @@ test("names_are_refused_as_the_node_refuses_them", () => {
   assert.equal(nameFault("a".repeat(MAX_NAME_BYTES + 1)), "long");
   assert.equal(nameFault("가".repeat(13)), null);
   assert.equal(nameFault("가".repeat(14)), "long");
-  for (const hidden of ["\u0000", "\u202e", "\u200b", "\n", "\u200d"]) assert.equal(nameFault(`a${hidden}b`), "invisible");
+  for (const hidden of ["\u0000", "\u202e", "\u200b", "\n", "\u200c", "\u200d", "\u3164"]) assert.equal(nameFault(`a${hidden}b`), "invisible");
+});
+
+test("joiners_between_letters_that_need_them_are_kept", () => {
+  // Persian, Sinhala and Malayalam, and a family.
+  for (const name of ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0dc1\u0dca\u200d\u0dbb\u0dd3", "\u0d28\u0d4d\u200d\u0d2e", "\u{1f468}\u200d\u{1f469}\u200d\u{1f467}"]) {
+    assert.equal(nameFault(name), null, name);
+    assert.equal(nameFault(`${name}\u200d`), "invisible", "not at the end");
+  }
 });

@@ -4,6 +4,7 @@ import { authorChanges, nameOf, peerLetters } from "../authors.js";
 import { LocalizedElement, element, reconcile, setText, svgElement } from "../dom.js";
 import { PICTURE, labelShift, layoutNetwork } from "../geometry.js";
 import { shownText } from "../messages.js";
+import { peerRows } from "../model.js";
 import { formatNumber, say } from "../strings.js";
 import { colour, fullName, nameTag, peerTag } from "./chain.js";
 
@@ -21,7 +22,7 @@ const RADIUS = { self: 13, peer: 9, relay: 10 };
 /** A longer name is cut, because it would cover others, in characters. */
 const MAX_NAME = 12;
 
-/** Property: `network` = `{ peers, relays, self }`, as returned by the node, and the author of this tab. */
+/** Property: `network` = `{ peers, relays, self, isPrivate }`: as returned by the node, the author of this tab, the room's kind. */
 export class NetworkPicture extends LocalizedElement {
   #network = null;
   #drawn = "";
@@ -52,11 +53,11 @@ export class NetworkPicture extends LocalizedElement {
 
   render() {
     if (this.#network === null) return;
-    const { peers, relays, self } = this.#network;
+    const { peers, relays, self, isPrivate } = this.#network;
     const layout = layoutNetwork(peers, relays);
-    const authors = new Map(peers.map(({ peerId, author }) => [peerId, author]));
+    const rows = new Map(peerRows(peers, isPrivate).map((row) => [row.peerId, row]));
     // Round-trip times change all the time, but the picture does not show them.
-    const drawn = JSON.stringify([layout, self, [...authors]]);
+    const drawn = JSON.stringify([layout, self, [...rows.values()].map(({ key, isWithoutKey }) => [key, isWithoutKey])]);
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
     const picture = this.querySelector("svg");
@@ -69,8 +70,8 @@ export class NetworkPicture extends LocalizedElement {
     const nodes = [
       ...layout.relays.map((relay) => ({ ...relay, kind: "relay", name: say("network.relay"), off: !relay.connected })),
       ...layout.peers.map((peer) => {
-        const author = authors.get(peer.id) ?? null;
-        return { ...peer, kind: "peer", author, name: named ? labelOf(author, peer.id) : "", off: false };
+        const { author, isWithoutKey } = rows.get(peer.id);
+        return { ...peer, kind: "peer", author, name: named ? labelOf(author, peer.id) : "", off: isWithoutKey, isWithoutKey };
       }),
       { id: self, author: self, ...layout.self, kind: "self", name: say("reading.own"), off: false },
     ];
@@ -108,8 +109,9 @@ function makeNode(node) {
 }
 
 /** Names are drawn on the side away from the middle, where no link runs. */
-function updateNode(group, { id, kind, author = null, x, y, name, off }) {
-  setText(group.firstElementChild, author === null ? id : fullName(author));
+function updateNode(group, { id, kind, author = null, x, y, name, off, isWithoutKey = false }) {
+  const title = author === null ? id : fullName(author);
+  setText(group.firstElementChild, isWithoutKey ? `${title}\n${say("peers.withoutKey")}` : title);
   if (author !== null) colour(group, author);
   const radius = RADIUS[kind];
   const below = kind === "self" ? radius + 15 : radius + 13;
@@ -122,14 +124,15 @@ function updateNode(group, { id, kind, author = null, x, y, name, off }) {
 
 // The peers this tab is connected to, as a table.
 
-/** Properties: `network` = `{ peers, isolated }`, as returned by the node, and `self`, the author of this tab. */
+/** Properties: `network` = `{ peers, isolated, isPrivate }`, as returned by the node, and `self`, the author of this tab. */
 export class PeerList extends LocalizedElement {
+  /** As `peerRows()` returns them. */
   #peers = [];
   #isolated = false;
   #self = null;
 
-  set network({ peers, isolated }) {
-    this.#peers = peers.filter((peer) => peer.path !== "relay");
+  set network({ peers, isolated, isPrivate }) {
+    this.#peers = peerRows(peers, isPrivate);
     this.#isolated = isolated;
     this.invalidate();
   }
@@ -159,8 +162,10 @@ export class PeerList extends LocalizedElement {
     const empty = this.querySelector(".empty");
     empty.hidden = !none;
     setText(empty, say(this.#isolated ? "peers.cut" : "peers.none"));
-    const peers = this.#peers.toSorted((a, b) => (a.peerId < b.peerId ? -1 : 1));
-    reconcile(table.tBodies[0], peers, ({ peerId, author }) => `${peerId} ${author}`, createRow, updateRow);
+    const without = this.querySelector(".peers-without");
+    without.hidden = !this.#peers.some(({ isWithoutKey }) => isWithoutKey);
+    setText(without, without.hidden ? "" : say("peers.withoutKeyHint"));
+    reconcile(table.tBodies[0], this.#peers, ({ key }) => key, createRow, updateRow);
   }
 }
 
@@ -170,7 +175,13 @@ function createRow(peer) {
   const row = element(
     "tr",
     {},
-    element("th", { scope: "row" }, peer.author === null ? peerTag(peer.peerId) : nameTag(peer.author, false)),
+    element(
+      "th",
+      { scope: "row" },
+      peer.author === null ? peerTag(peer.peerId) : nameTag(peer.author, false),
+      " ",
+      element("span", { class: "badge", hidden: true }),
+    ),
     element("td"),
     element("td", { class: "number" }),
     element("td", { class: "number" }),
@@ -179,8 +190,10 @@ function createRow(peer) {
   return row;
 }
 
-function updateRow(row, { path, rttMs, index }) {
-  const [, pathCell, rttCell, heightCell] = row.cells;
+function updateRow(row, { path, rttMs, index, isWithoutKey }) {
+  const [nameCell, pathCell, rttCell, heightCell] = row.cells;
+  nameCell.lastElementChild.hidden = !isWithoutKey;
+  setText(nameCell.lastElementChild, isWithoutKey ? say("peers.withoutKey") : "");
   setText(pathCell, say(path === "direct" ? "peers.direct" : "peers.relayed"));
   setText(rttCell, rttMs === null ? say("peers.unknown") : say("peers.ms", { ms: Math.max(1, Math.round(rttMs)) }));
   setText(heightCell, index === null ? say("peers.unknown") : formatNumber(index));

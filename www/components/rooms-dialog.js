@@ -193,9 +193,10 @@ export class RoomsDialog extends LocalizedElement {
     if (kind === "rename") {
       const field = form.querySelector("input");
       const label = normalizeRoom(field.value);
-      if (roomFault(label) === "long") {
+      const fault = label === "" ? null : roomFault(label);
+      if (fault !== null) {
         const found = new TextEncoder().encode(label).length;
-        this.#setTyped(() => say("room.long", { max: MAX_ROOM_BYTES, found }), field);
+        this.#setTyped(() => say(`room.${fault}`, { max: MAX_ROOM_BYTES, found }), field);
         return;
       }
       this.#send("room-renamed", { genesis, label });
@@ -269,7 +270,7 @@ customElements.define("rooms-dialog", RoomsDialog);
 
 /** What a person calls a room. */
 function nameOf({ room, label, private: isPrivate }) {
-  return room ?? (label || say(isPrivate ? "room.private" : "rooms.unnamed"));
+  return room ?? (label || say(isPrivate ? "room.unlabelled" : "rooms.unnamed"));
 }
 
 function reasonOf(error) {

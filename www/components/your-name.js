@@ -1,7 +1,8 @@
 //! The name by which others see this tab's author: asked for once, changed and erased later. Publishes nothing itself.
 
+import { MAX_NAME_BYTES, nameFault } from "../authors.js";
 import { LocalizedElement, element, setText } from "../dom.js";
-import { MAX_NAME_BYTES, nameFault, normalizeRoom } from "../input.js";
+import { normalizeRoom } from "../input.js";
 import { errorMessage } from "../messages.js";
 import { say } from "../strings.js";
 import { nameTag } from "./chain.js";
@@ -127,7 +128,7 @@ customElements.define("your-name", YourName);
 
 function parts() {
   const field = element("input", {
-    id: "own-name", type: "text", dir: "auto", autocomplete: "nickname", spellcheck: "false", "aria-describedby": "own-name-error own-name-hint",
+    id: "own-name", type: "text", dir: "auto", autocomplete: "off", spellcheck: "false", "aria-describedby": "own-name-error own-name-hint",
   });
   return [
     element(
