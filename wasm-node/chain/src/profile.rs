@@ -1,5 +1,5 @@
 //! Profiles: the name that an author shows to the others of a room. A name is personal data, so it stays off the chain:
-//! it can be changed, and erased by an empty one.
+//! it can be changed, and erased by an empty one. Specified in docs/chain.md, "Profiles".
 
 use alloc::{string::String, vec::Vec};
 use core::fmt;

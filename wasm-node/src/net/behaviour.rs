@@ -75,7 +75,8 @@ pub(crate) struct Protocols {
     pub(crate) hop: relay::Behaviour,
 }
 
-/// Topics, protocol names and the rendezvous namespace of a room. Each contains the room ID.
+/// Topics, protocol names and the rendezvous namespace of a room, as in docs/protocols.md, "Names". Each contains the room
+/// ID.
 #[derive(Clone, Debug)]
 pub(crate) struct RoomNames {
     pub(crate) readings: gossipsub::IdentTopic,

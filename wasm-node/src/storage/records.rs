@@ -1,5 +1,5 @@
-//! Record encodings. Each record except a block carries a checksum over its content and its location; a block is
-//! covered by its header's hash. Never touches the database.
+//! Record encodings, as in docs/storage.md, "Records". Records carry a checksum over their content and their location,
+//! except for blocks, which are covered by their header's hash, and hashes. Never touches the database.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,7 @@
 //! Slots: each tab of a room holds one slot of this browser, protected by a Web Lock, and with it a database of its
-//! own. Browsers without Web Locks have a [`DatabaseLock`] instead. A reloaded tab takes its previous slot. A new tab takes the lowest free slot with unshared readings, or else
-//! the lowest free slot. The browser releases a lock when its page is gone, even after a crash. Never opens a database.
+//! own. Browsers without Web Locks have a [`DatabaseLock`] instead. A reloaded tab takes its previous slot. A new tab takes
+//! the lowest free slot with unshared readings, or else the lowest free slot. The browser releases a lock when its page
+//! is gone, even after a crash. docs/storage.md, "Names", has the names. Never opens a database.
 
 use std::{cell::RefCell, time::Duration};
 

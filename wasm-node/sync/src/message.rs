@@ -4,7 +4,7 @@
 //! functions of this module. An error of a decoder is an input as well, because only the machine judges peers.
 //!
 //! Messages are encoded with borsh, one per stream and direction. Decoding is strict and bounded: it allocates
-//! no more than the bytes of the message can hold.
+//! no more than the bytes of the message can hold. The bytes are specified in docs/protocols.md, "Sync".
 
 mod gossip_item;
 

@@ -1,7 +1,7 @@
 //! Gossiped readings and blocks, and the verdict on whether they are forwarded.
 //!
 //! *Reject* is only for items that prove a fault of the forwarder. Items that an honest peer may send are
-//! *ignored* at worst.
+//! *ignored* at worst. docs/protocols.md, "Verdicts", lists all cases.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;

@@ -1,4 +1,5 @@
-//! What peers gossip: the topics of a room, the items on them, and their encoding.
+//! What peers gossip: the topics of a room, the items on them, and their encoding. Specified in docs/protocols.md,
+//! "Gossip".
 
 use alloc::{boxed::Box, vec::Vec};
 
