@@ -155,6 +155,9 @@ pub const NEWCOMER_FORWARD_BURST: u64 = 1_024;
 
 /// Profiles that are kept: 1.5 MB.
 pub const MAX_PROFILES: usize = 4_096;
+/// Changes of profiles that may wait for the disk: two for each profile, and the table once more after the disk was lost. No
+/// further authors are added meanwhile.
+pub const MAX_UNWRITTEN_PROFILES: usize = 3 * MAX_PROFILES;
 /// How often profiles are compared with those of random peers.
 pub const PROFILE_SYNC_INTERVAL: Millis = 5 * 60 * 1_000;
 /// Peers asked in one comparison of profiles.

@@ -52,7 +52,7 @@
 //! | … forwarded | one revision per author and [`PROFILE_FORWARD_INTERVAL`](config::PROFILE_FORWARD_INTERVAL) ms | the profile is kept but not forwarded |
 //! | … requested from a peer | [`MAX_LISTED_PROFILES`](message::MAX_LISTED_PROFILES) per answer, at most [`MAX_PROFILES`](config::MAX_PROFILES) and one answer more per listing | the listing ends |
 //! | authors whose profiles were ignored | [`MAX_IGNORED_AUTHORS`](config::MAX_IGNORED_AUTHORS) | the oldest is forgotten |
-//! | … on their way to the disk | one write at a time, with at most one change per author | further changes wait for the next write |
+//! | … on their way to the disk | one write at a time, with one change per author; [`MAX_UNWRITTEN_PROFILES`](config::MAX_UNWRITTEN_PROFILES) | the profile of a further author is not kept |
 //! | readings adopted from other tabs | [`MAX_ADOPTED`](config::MAX_ADOPTED) | further readings are not adopted |
 #![no_std]
 

@@ -128,6 +128,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             journal: self.parts.recorder.len(),
             adopted: self.parts.adopted.len(),
             profiles: self.parts.profiles.len(),
+            unwritten_profiles: self.parts.profiles.unwritten(),
         }
     }
 

@@ -97,6 +97,8 @@ pub struct Load {
     pub adopted: usize,
     /// Profiles of authors.
     pub profiles: usize,
+    /// Changes of profiles that are not on disk yet.
+    pub unwritten_profiles: usize,
 }
 
 /// The name that an author shows to others.

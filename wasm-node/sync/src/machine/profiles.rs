@@ -11,6 +11,7 @@ use alloc::{
 use core::{cmp::Reverse, fmt::Debug};
 
 use heartchain_chain::{
+    hash::BlockHash,
     key::Author,
     profile::{Profile, ProfileError, ProfileName},
     time::MonotonicMillis,
@@ -23,8 +24,9 @@ use super::{
 };
 use crate::{
     config::{
-        MAX_IGNORED_AUTHORS, MAX_PROFILES, MAX_REVISION_AHEAD, MIN_PROFILE_SYNC_INTERVAL,
-        PROFILE_SYNC_INTERVAL, PROFILE_SYNC_PEERS, PROFILE_WRITE_INTERVAL, WRITE_RETRY,
+        MAX_IGNORED_AUTHORS, MAX_PROFILES, MAX_REVISION_AHEAD, MAX_UNWRITTEN_PROFILES,
+        MIN_PROFILE_SYNC_INTERVAL, PROFILE_SYNC_INTERVAL, PROFILE_SYNC_PEERS,
+        PROFILE_WRITE_INTERVAL, WRITE_RETRY,
     },
     io::{DisconnectReason, Event, GossipId, Output, StoreOperation, Ticket, Verdict, WriteId},
     message::{GossipItem, MAX_LISTED_PROFILES, Request},
@@ -45,6 +47,8 @@ pub(crate) struct Profiles<P> {
     compared_at: MonotonicMillis,
     /// Authors whose profiles were ignored because they had no reading on the best branch yet.
     ignored: VecDeque<Author>,
+    /// The lowest rank in the table with this tip, if it is known.
+    lowest: Option<(BlockHash, Rank)>,
     /// Authors whose profiles differ from those on disk.
     unwritten: BTreeSet<Author>,
     /// One write at a time, so that no more than the table waits for the disk.
@@ -78,6 +82,7 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
             compare_at: now.saturating_add(PROFILE_SYNC_INTERVAL),
             compared_at: now,
             ignored: VecDeque::new(),
+            lowest: None,
             unwritten: BTreeSet::new(),
             writing: None,
             write_at: now,
@@ -87,6 +92,12 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
 
     pub(crate) fn len(&self) -> usize {
         self.table.len()
+    }
+
+    /// How many changes are not on disk yet.
+    pub(crate) fn unwritten(&self) -> usize {
+        let writing = self.writing.as_ref();
+        self.unwritten.len() + writing.map_or(0, |(_, authors)| authors.len())
     }
 
     /// All profiles, in the order of their authors.
@@ -289,8 +300,8 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
         own: &Author,
         profile: Profile,
     ) -> Result<bool, ProfileError> {
-        // The signature of one that is not wanted is not worth its cost.
-        if !self.is_wanted(ctx, own, &profile) {
+        // The signature of one that is not kept is not worth its cost.
+        if !self.is_wanted(ctx, own, &profile) || !self.has_room(ctx, own, profile.author) {
             return Ok(false);
         }
         profile.verify(ctx.room())?;
@@ -321,31 +332,49 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
             return false;
         }
         let author = profile.author;
-        if self.table.get(&author).is_none() && !self.make_room(ctx, own, author) {
+        if !self.has_room(ctx, own, author) {
             return false;
+        }
+        if self.table.get(&author).is_none() {
+            self.make_room(ctx, own);
         }
         self.changed |= self.table.insert(profile, name);
         self.unwritten.insert(author);
         true
     }
 
-    /// Makes room for the profile of one more author, if that author matters more than another one.
-    fn make_room(&mut self, ctx: &Context<P>, own: &Author, author: Author) -> bool {
-        if self.table.len() < MAX_PROFILES {
+    /// Whether there is room for the profile of this author, or another author matters less.
+    fn has_room(&mut self, ctx: &Context<P>, own: &Author, author: Author) -> bool {
+        if self.table.get(&author).is_some() {
             return true;
         }
+        // A new author and an evicted one both wait for the disk.
+        let may_wait = self.unwritten() + MAX_PROFILES < MAX_UNWRITTEN_PROFILES;
+        may_wait
+            && (self.table.len() < MAX_PROFILES || self.lowest(ctx, own) < rank(ctx, own, author))
+    }
+
+    /// The lowest rank in the table. To find it costs more than a signature, so it is found once for each tip.
+    fn lowest(&mut self, ctx: &Context<P>, own: &Author) -> Rank {
+        let tip = ctx.tree.tip().hash;
+        if let Some((_, lowest)) = self.lowest.filter(|(at, _)| *at == tip) {
+            return lowest;
+        }
         let ranks = self.table.authors().map(|author| rank(ctx, own, *author));
-        let Some(lowest) = ranks
-            .min()
-            .filter(|lowest| *lowest < rank(ctx, own, author))
-        else {
-            return false;
-        };
-        let (.., Reverse(evicted)) = lowest;
-        self.changed |= self.table.name(&evicted).is_some();
-        self.table.remove(&evicted);
-        self.unwritten.insert(evicted);
-        true
+        let lowest = ranks.min().unwrap_or_else(|| rank(ctx, own, *own));
+        self.lowest = Some((tip, lowest));
+        lowest
+    }
+
+    /// Makes room for the profile of one more author. The caller has checked that there can be.
+    fn make_room(&mut self, ctx: &Context<P>, own: &Author) {
+        if self.table.len() >= MAX_PROFILES {
+            let (.., Reverse(evicted)) = self.lowest(ctx, own);
+            self.changed |= self.table.name(&evicted).is_some();
+            self.table.remove(&evicted);
+            self.unwritten.insert(evicted);
+        }
+        self.lowest = None;
     }
 
     /// Writes what has changed.
@@ -382,11 +411,14 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
         let is_own = self.own.is_writing(id);
         if let Some(profile) = self.own.on_written(ctx, id, stored) {
             let author = profile.author;
+            // If a key has replaced that of the profile meanwhile, it takes the name over.
+            self.author = None;
             if self.table.is_newer(&profile) {
                 let name = ctx.tree.room().open_profile(&profile);
-                if self.table.get(&author).is_some() || self.make_room(ctx, &author, author) {
-                    self.changed |= self.table.insert(profile.clone(), name);
+                if self.table.get(&author).is_none() {
+                    self.make_room(ctx, &author);
                 }
+                self.changed |= self.table.insert(profile.clone(), name);
                 ctx.output(Output::Publish(GossipItem::Profile(profile)));
             } else {
                 // Another place that has our key chose a later name, which the write replaced on disk.

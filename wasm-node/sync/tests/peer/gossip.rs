@@ -409,3 +409,18 @@ fn block_far_behind_the_tip_is_ignored() {
         );
     }
 }
+
+#[test]
+fn block_that_waits_twice_gets_its_verdict_in_time() {
+    let mut branch = Branch::of(1, 3);
+    let mut subject = subject_at(&branch);
+    let parent = branch.push(vec![reading(1, 3)]);
+    let early = branch.push_at(vec![reading(1, 4)], subject.now + 45_000);
+    let id = subject.gossip_block(1, &early);
+    subject.advance(VERDICT_PATIENCE - 500);
+    // Now its parent is known, and it waits for the clock.
+    subject.gossip_block(1, &parent);
+    assert_eq!(subject.verdict(id), None);
+    subject.advance(500);
+    assert_eq!(subject.verdict(id), Some(Verdict::Ignore));
+}

@@ -11,16 +11,20 @@ use heartchain_chain::{
 use heartchain_sync::{
     Config, Event, Input,
     config::{
-        FOREIGN_PATIENCE, MAX_IGNORED_AUTHORS, MAX_IMPORT_PROFILES, MAX_PENDING_NAMES,
-        MAX_PROFILES, MAX_REVISION_AHEAD, MIN_PROFILE_SYNC_INTERVAL, PROFILE_FORWARD_INTERVAL,
-        PROFILE_SYNC_INTERVAL, PROFILE_SYNC_PEERS, WRITE_RETRY,
+        FOREIGN_PATIENCE, MAX_CLOCK_OFFSET, MAX_IGNORED_AUTHORS, MAX_IMPORT_PROFILES,
+        MAX_PENDING_NAMES, MAX_PROFILES, MAX_REVISION_AHEAD, MAX_UNWRITTEN_PROFILES,
+        MIN_PROFILE_SYNC_INTERVAL, PROFILE_FORWARD_INTERVAL, PROFILE_SYNC_INTERVAL,
+        PROFILE_SYNC_PEERS, WRITE_RETRY,
     },
     io::{DisconnectReason, GossipId, ImportError, ImportPiece, NameError, Topic, Verdict},
     message::{MAX_LISTED_PROFILES, Request, Response, StatusMessage},
 };
 use heartchain_test_support::{Branch, Driver as _, START, key, reading, room};
 
-use crate::subject::{Peer, Subject, is_bodies, is_profiles};
+use crate::{
+    hostile::serve_with_clock,
+    subject::{Peer, Subject, is_bodies, is_profiles},
+};
 
 const MINES: Config = Config { mining: true };
 const ID_OF: fn(&Peer) -> Vec<u8> = |peer| peer.to_le_bytes().to_vec();
@@ -745,4 +749,93 @@ fn names_wait_for_everything_else() {
     );
     subject.serve_requests_of(1, &branch, is_bodies);
     assert!(subject.open_request(1, is_profiles).is_some());
+}
+
+#[test]
+fn name_is_refused_while_the_clock_is_far_off() {
+    let ahead = i64::try_from(MAX_CLOCK_OFFSET).expect("small") + 60_000;
+    for (offset, is_refused) in [(60_000, false), (ahead, true), (-ahead, true)] {
+        let mut subject = Subject::miner(50);
+        for peer in 1..=3 {
+            subject.connect(peer);
+            serve_with_clock(&mut subject, peer, &Branch::new(), -offset);
+        }
+        let ticket = subject.set_name(name("Ada"));
+        let reason = NameError::Clock;
+        let refused = count(&subject, &Event::NameFailed { ticket, reason });
+        assert_eq!(refused == 1, is_refused, "{offset} ms");
+        assert_eq!(names(&subject).is_empty(), is_refused, "{offset} ms");
+    }
+}
+
+#[test]
+fn evicted_name_returns_when_its_author_matters_again() {
+    let most = MAX_PROFILES as u64;
+    let mut branch = branch_of(&room(), 1_000..=1_000 + most);
+    let mut subject = Subject::new();
+    subject.connect(1);
+    subject.serve(1, &branch);
+    let all = listing(1_000..=1_000 + most);
+    compare(&mut subject);
+    serve_profiles(&mut subject, 1, &all);
+    // All have one reading, so the one with the highest key has no room.
+    let last = all.last().expect("many");
+    let has_last = |subject: &Subject| subject.machine.profiles().any(|known| known == last);
+    assert!(!has_last(&subject));
+    assert_eq!(gossip(&mut subject, 1, last), Some(Verdict::Ignore));
+    let number = (1_000..=1_000 + most).find(|number| key(*number).author() == last.author);
+    let block = branch.push(vec![reading(number.expect("one of them"), 1)]);
+    subject.gossip_block(1, &block);
+    assert_eq!(gossip(&mut subject, 1, last), Some(Verdict::Accept));
+    assert!(has_last(&subject));
+    assert_eq!(subject.machine.load().profiles, MAX_PROFILES);
+}
+
+#[test]
+fn new_authors_wait_while_the_disk_is_stuck() {
+    let most = MAX_PROFILES as u64;
+    let mut branch = Branch::new();
+    let mut subject = Subject::new();
+    subject.connect(1);
+    subject.state.disk.held_writes = Some(Vec::new());
+    let mut kept = Vec::new();
+    for wave in 0..3 {
+        // Each wave has more readings than the one before, and replaces it.
+        let authors = 1_000 + wave * most..1_000 + (wave + 1) * most;
+        let numbers: Vec<u64> = authors.clone().collect();
+        for seq in 0..=wave {
+            for part in numbers.chunks(512) {
+                branch.push(part.iter().map(|author| reading(*author, seq)).collect());
+            }
+            subject.receive_status(1, branch.status());
+            subject.serve(1, &branch);
+            assert_eq!(subject.tip(), branch.tip(), "wave {wave}, seq {seq}");
+        }
+        compare(&mut subject);
+        serve_profiles(&mut subject, 1, &listing(authors));
+        kept.push(subject.machine.load().unwritten_profiles);
+        assert!(subject.machine.load().unwritten_profiles <= MAX_UNWRITTEN_PROFILES);
+    }
+    // The second wave begins to wait, and the third finds no room.
+    assert_eq!(kept[0], MAX_PROFILES);
+    assert_eq!(kept[2], kept[1]);
+    assert!(kept[1] > 2 * MAX_PROFILES - 2, "{kept:?}");
+}
+
+#[test]
+fn name_written_during_a_key_change_is_taken_over() {
+    let mut branch = Branch::new();
+    branch.push(vec![reading(50, 0)]);
+    let mut subject = Subject::miner(50);
+    subject.connect(1);
+    subject.serve(1, &branch);
+    subject.advance(FOREIGN_PATIENCE - 1_000);
+    subject.state.disk.held_writes = Some(Vec::new());
+    subject.set_name(name("Ada"));
+    subject.advance(2_000);
+    subject.finish_held_writes();
+    subject.advance(10_000);
+    let author = subject.machine.author();
+    assert_ne!(author, key(50).author());
+    assert!(names(&subject).contains(&(author, "Ada".to_owned())));
 }
