@@ -541,7 +541,7 @@ export async function exportIsComplete(lone, mine) {
   equal([...mark], [0xef, 0xbb, 0xbf], "the byte order mark, for Excel");
   const [head, ...rows] = (await csv.text()).trimEnd().split("\r\n");
   equal(head, "local_time,time_zone,utc_time,name,bpm,block,author,seq,id", "the CSV's first line");
-  const expected = file.blocks.flatMap(({ index, readings }) => readings.map((r) => csvRow(node, r, index)));
+  const expected = file.blocks.flatMap(({ index, readings }) => readings.map((r) => csvRow(r, index)));
   equal(rows, expected.map((fields) => fields.join(",")), "the CSV's rows");
   const [, ...semicolons] = (await (await node.exportCsv({ separator: ";" })).text()).trimEnd().split("\r\n");
   equal(semicolons, expected.map((fields) => fields.join(";")), "with another separator");
@@ -557,7 +557,7 @@ export async function exportIsComplete(lone, mine) {
   equal([second.blocks, second.waiting], [[], waiting.pending()], "an export contains the waiting readings");
   const [row] = (await (await waiting.exportCsv()).text()).split("\r\n").slice(2);
   const [{ time, author, id }] = waiting.pending().slice(1);
-  equal(row, csvRow(waiting, { time, author, id, bpm: 81, seq: 1 }, "").join(","), "the row of a waiting reading");
+  equal(row, csvRow({ time, author, id, bpm: 81, seq: 1 }, "").join(","), "the row of a waiting reading");
   waiting.stop();
 }
 
@@ -693,13 +693,23 @@ export async function namesAreSetAndExported(lone, mine) {
   other.stop();
 }
 
-/** The fields of a reading's row. All readings are the node's own, so that its peer ID ends in their author's name. */
-function csvRow(node, { time, bpm, author, seq, id }, block) {
+const BASE_58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+
+/** The last six letters of the peer ID that belongs to an author's key. */
+function lettersOf(author) {
+  let number = BigInt(`0x002408011220${author}`);
+  let letters = "";
+  for (; letters.length < 6; number /= 58n) letters = BASE_58[Number(number % 58n)] + letters;
+  return letters;
+}
+
+/** The fields of a reading's row. */
+function csvRow({ time, bpm, author, seq, id }, block) {
   const date = new Date(time);
   const two = (number) => String(number).padStart(2, "0");
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
   const clock = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":");
   const ahead = -date.getTimezoneOffset();
   const zone = `${ahead < 0 ? "-" : "+"}${two(Math.floor(Math.abs(ahead) / 60))}:${two(Math.abs(ahead) % 60)}`;
-  return [`${day} ${clock}`, zone, date.toISOString(), node.status().peerId.slice(-6), bpm, block, author, seq, id];
+  return [`${day} ${clock}`, zone, date.toISOString(), lettersOf(author), bpm, block, author, seq, id];
 }
