@@ -659,3 +659,43 @@ function csvRow(node, { time, bpm, author, seq, id }, block) {
   const zone = `${ahead < 0 ? "-" : "+"}${two(Math.floor(Math.abs(ahead) / 60))}:${two(Math.abs(ahead) % 60)}`;
   return [`${day} ${clock}`, zone, date.toISOString(), node.status().peerId.slice(-6), bpm, block, author, seq, id];
 }
+
+export async function roomIsListedAndDeleted(lone, { rooms, labelRoom, deleteRoom }) {
+  const room = "C++ & more";
+  const node = await lone.constructor.start({ room, relayDocument: NO_RELAY });
+  const { genesis } = node.status();
+  await node.record(70);
+  const find = async () => (await rooms()).find((stored) => stored.genesis === genesis);
+  const { lastOpened, readings, bytes, ...listed } = await find();
+  const link = "#room=C%2B%2B%20%26%20more";
+  equal(listed, { genesis, room, private: false, label: null, link, open: true }, "an open room in the list");
+  check(Math.abs(Date.now() - lastOpened) < 60_000, `it was opened now: ${lastOpened}`);
+  equal([typeof readings, bytes], ["number", null], "what is told later");
+  equal((await rooms())[0].genesis, genesis, "the room that was opened last is first");
+
+  equal((await rejection(deleteRoom(genesis), "deleting an open room")).code, "room-open", "its code");
+  equal(node.ownReadings().map(({ bpm }) => bpm), [70], "nothing was deleted");
+  for (const wrong of ["", genesis.slice(1), `${genesis}0`, 7, undefined]) {
+    equal((await rejection(deleteRoom(wrong), `deleting ${wrong}`)).code, "invalid-argument", "its code");
+    await rejection(labelRoom(wrong, "x"), `a label of ${wrong}`);
+  }
+  await labelRoom(genesis, " Chemistry ");
+  equal((await find()).label, "Chemistry", "its label");
+  const long = await rejection(labelRoom(genesis, "é".repeat(33)), "a label of 66 bytes");
+  equal(long.code, "invalid-argument", "its code");
+  await labelRoom(genesis, "");
+  equal((await find()).label, null, "no label");
+
+  const { author } = node.status();
+  await node.stop();
+  equal((await find()).open, false, "a closed room");
+  await deleteRoom(genesis);
+  equal(await find(), undefined, "a deleted room");
+  await rejection(labelRoom(genesis, "x"), "a label of a deleted room");
+  await deleteRoom(genesis);
+  const again = await lone.constructor.start({ room, relayDocument: NO_RELAY });
+  check(again.status().author !== author, "the key was deleted");
+  equal(again.ownReadings(), [], "the readings were deleted");
+  await again.stop();
+  await deleteRoom(genesis);
+}

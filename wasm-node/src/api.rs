@@ -446,7 +446,8 @@ async fn export(
         .ok_or_else(|| ApiError::internal("this browser cannot make a file of it"))
 }
 
-fn to_js(value: &impl Serialize) -> Result<JsValue, ApiError> {
+/// Converts a value with JSON's types.
+pub(crate) fn to_js(value: &impl Serialize) -> Result<JsValue, ApiError> {
     value
         .serialize(&serde_wasm_bindgen::Serializer::json_compatible())
         .map_err(|error| ApiError::internal(error.to_string()))

@@ -8,7 +8,7 @@ use crate::{
     net::{AddressError, IceServerError},
     node::NodeError,
     start::StartError,
-    storage::StoreError,
+    storage::{DeleteRoomError, StoreError},
 };
 
 impl ErrorCode for ArgumentError {
@@ -103,6 +103,18 @@ impl ErrorCode for NodeError {
         }
     }
 }
+
+impl ErrorCode for DeleteRoomError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Open => ROOM_OPEN,
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+/// A tab has the room open.
+const ROOM_OPEN: &str = "room-open";
 
 #[expect(
     clippy::wildcard_enum_match_arm,

@@ -62,6 +62,9 @@ pub(super) const TIP: &str = "tip";
 /// The name, in `meta`, of the newest confirmed block of the best branch.
 pub(super) const CONFIRMED: &str = "confirmed";
 
+/// The name, in `meta`, of what opens the room: a second copy of what the list of rooms has.
+pub(super) const ACCESS: &str = "room";
+
 #[wasm_bindgen]
 extern "C" {
     /// A database with the `durability` option of transactions, which web-sys has only behind its unstable flag.
