@@ -23,6 +23,8 @@
 mod check;
 mod dry_run;
 mod event_buffer;
+#[allow(dead_code, reason = "moving an author follows")]
+mod move_file;
 mod net;
 mod qr;
 mod room_access;
