@@ -85,6 +85,11 @@ extern "C" {
         node: &JsValue,
         module: &JsValue,
     ) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = authorMovesWithItsFile, catch)]
+    async fn author_moves_with_its_file(
+        node: &JsValue,
+        module: &JsValue,
+    ) -> Result<JsValue, JsValue>;
 }
 
 /// The exports of the module that need no node, which a page imports.
@@ -105,10 +110,13 @@ fn module() -> JsValue {
                 .map(|()| JsValue::UNDEFINED)
         })
     });
+    let import_identity: Closure<dyn Fn(JsValue, JsValue) -> Promise> =
+        Closure::new(|file, passphrase| promise(wasm_node::import_identity(file, passphrase)));
     let exports = [
         ("rooms", rooms.into_js_value()),
         ("labelRoom", label_room.into_js_value()),
         ("deleteRoom", delete_room.into_js_value()),
+        ("importIdentity", import_identity.into_js_value()),
     ];
     let module = Object::new();
     for (name, export) in exports {
@@ -253,6 +261,13 @@ async fn node_imports_one_file_after_another() -> Result<(), JsValue> {
 #[wasm_bindgen_test]
 async fn page_lists_and_deletes_rooms() -> Result<(), JsValue> {
     room_is_listed_and_deleted(&alone().await, &module())
+        .await
+        .map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn page_moves_an_author() -> Result<(), JsValue> {
+    author_moves_with_its_file(&alone().await, &module())
         .await
         .map(drop)
 }

@@ -699,3 +699,47 @@ export async function roomIsListedAndDeleted(lone, { rooms, labelRoom, deleteRoo
   await again.stop();
   await deleteRoom(genesis);
 }
+
+export async function authorMovesWithItsFile(lone, { rooms, deleteRoom, importIdentity }) {
+  const room = "moving";
+  const start = () => lone.constructor.start({ room, relayDocument: NO_RELAY });
+  const node = await start();
+  const { genesis, author } = node.status();
+  for (const bpm of [70, 71]) await node.record(bpm);
+  equal((await rejection(node.retire(), "retiring before the move")).code, "not-moved", "its code");
+  for (const wrong of ["", 7, undefined, "x".repeat(1_025)]) {
+    equal((await rejection(node.exportIdentity(wrong), `the passphrase ${wrong}`)).code, "invalid-argument", "its code");
+  }
+  const file = await node.exportIdentity("corre\u0301ct horse");
+  check(file instanceof Blob && file.size > 100 && file.size < 1_000, `a short file: ${file.size}`);
+  await node.record(72);
+  equal((await rejection(node.retire(), "retiring after another reading")).code, "not-moved", "its code");
+  equal(node.status().state !== "stopped", true, "the node still runs");
+  const whole = await node.exportIdentity("correct horse");
+  await node.retire();
+  equal(node.status().state, "stopped", "a retired node");
+  await deleteRoom(genesis);
+
+  const refused = async (blob, passphrase, code) => {
+    equal((await rejection(importIdentity(blob, passphrase), `a file that is ${code}`)).code, code, "its code");
+  };
+  await refused(whole, "correct house", "wrong-passphrase");
+  await refused(whole.slice(0, -1), "correct horse", "not-a-move-file");
+  await refused(new Blob(["{}"]), "correct horse", "not-a-move-file");
+  await refused("file", "correct horse", "invalid-argument");
+  await refused(whole, "", "invalid-argument");
+  equal((await rooms()).filter((stored) => stored.genesis === genesis), [], "nothing was imported");
+
+  // The same passphrase, typed on another keyboard.
+  const link = `#room=${room}`;
+  equal(await importIdentity(file, "corr\u00e9ct horse"), { genesis, link, readings: 2 }, "the first file");
+  equal(await importIdentity(whole, "correct horse"), { genesis, link, readings: 3 }, "a later one");
+  equal(await importIdentity(whole, "correct horse"), { genesis, link, readings: 3 }, "the same again");
+  const moved = await start();
+  equal(moved.status().author, author, "the same author");
+  equal(moved.ownReadings().map(({ bpm, seq }) => [bpm, seq]), [[72, 2], [71, 1], [70, 0]], "all readings");
+  equal(moved.status().storage.lost, null, "nothing is lost");
+  equal((await moved.record(73)).seq, 3, "the next sequence number");
+  await moved.stop();
+  await deleteRoom(genesis);
+}

@@ -354,6 +354,13 @@ impl HeartchainNode {
     }
 }
 
+impl HeartchainNode {
+    /// The node itself, for the other parts of the API.
+    pub(crate) fn handle(&self) -> node::Node {
+        self.node.clone()
+    }
+}
+
 #[cfg(feature = "trace")]
 #[wasm_bindgen]
 impl HeartchainNode {

@@ -15,6 +15,7 @@ use heartchain_chain::{
 };
 use heartchain_sync::message::GossipItem;
 use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
 
 use self::{
     blocks::reading,
@@ -34,6 +35,8 @@ use crate::{
 
 /// The room that a tab joins by default.
 const DEFAULT_ROOM: &str = "lobby";
+/// The longest passphrase of a move file, in bytes of UTF-8.
+const MAX_PASSPHRASE_LEN: usize = 1_024;
 /// The options of `HeartchainNode.start`.
 const OPTION_NAMES: [&str; 9] = [
     "room",
@@ -254,7 +257,7 @@ fn page_scheme() -> PageScheme {
 }
 
 /// Whether a text is in Unicode's normalization form C. The browser decides, so that the wasm needs no Unicode tables.
-fn is_nfc(text: &str) -> bool {
+pub(crate) fn is_nfc(text: &str) -> bool {
     js_sys::JsString::from(text).normalize("NFC") == *text
 }
 
@@ -266,6 +269,34 @@ pub(crate) fn genesis(value: &JsValue) -> Result<RoomId, ArgumentError> {
         name: "genesis",
         expected: "64 hexadecimal digits",
     })
+}
+
+/// Parses the passphrase of a move file. It is brought into normalization form C, because keyboards differ.
+pub(crate) fn passphrase(value: &JsValue) -> Result<String, ArgumentError> {
+    let text = value.as_string().unwrap_or_default();
+    if text.is_empty() || text.len() > MAX_PASSPHRASE_LEN {
+        return Err(ArgumentError::Type {
+            name: "passphrase",
+            expected: "a string of 1 to 1024 bytes",
+        });
+    }
+    Ok(js_sys::JsString::from(text).normalize("NFC").into())
+}
+
+/// Reads a file, if it is not longer than `limit`; `None` if it is.
+pub(crate) async fn file(value: &JsValue, limit: usize) -> Result<Option<Vec<u8>>, ArgumentError> {
+    let wrong = || ArgumentError::Type {
+        name: "file",
+        expected: "a Blob that can be read",
+    };
+    let blob: &web_sys::Blob = value.dyn_ref().ok_or_else(wrong)?;
+    #[expect(clippy::cast_precision_loss, reason = "no file comes near 2^53 bytes")]
+    if blob.size() > limit as f64 {
+        return Ok(None);
+    }
+    let buffer = JsFuture::from(blob.array_buffer()).await;
+    let buffer = buffer.map_err(|_| wrong())?;
+    Ok(Some(js_sys::Uint8Array::new(&buffer).to_vec()))
 }
 
 /// Parses a height in the chain.

@@ -9,7 +9,7 @@
 //!   the relay's document, `response_body` reads a response up to a limit, `resume_listener` notices that the page is back, and `blob_writer` builds a file.
 //! - `check` verifies a block for the page, and `dry_run` tests on a copy of the machine what the tab would do with an
 //!   item. `archive` exports and imports a room as a document; `qr` computes the QR code of a link.
-//! - `room_access` is what opens a room.
+//! - `moving` takes an author to another device, in a `move_file`. `room_access` is what opens a room.
 //! - `event_buffer` collects events for the page; `failure` reports panics; `trace` shows developers what happens.
 //!
 //! This crate never decides what is valid, or what to request, store, mine or send: `heartchain_sync` decides, and this
@@ -23,7 +23,6 @@
 mod check;
 mod dry_run;
 mod event_buffer;
-#[allow(dead_code, reason = "moving an author follows")]
 mod move_file;
 mod net;
 mod qr;
@@ -59,6 +58,8 @@ mod listeners;
 #[cfg(target_arch = "wasm32")]
 mod miner;
 #[cfg(target_arch = "wasm32")]
+mod moving;
+#[cfg(target_arch = "wasm32")]
 mod next_task;
 #[cfg(target_arch = "wasm32")]
 mod node;
@@ -86,7 +87,7 @@ pub use api::{
 #[cfg(target_arch = "wasm32")]
 pub use api_error::ApiError;
 #[cfg(target_arch = "wasm32")]
-pub use rooms_api::{delete_room, label_room, rooms};
+pub use rooms_api::{delete_room, import_identity, label_room, rooms};
 
 #[cfg(all(test, target_arch = "wasm32"))]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);

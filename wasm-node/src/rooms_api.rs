@@ -1,16 +1,22 @@
-//! The JavaScript API for the rooms on this device. Contains no logic of its own.
+//! The JavaScript API for the rooms on this device, and for moving an author to another one. Contains no logic of its own.
 
 use serde::Serialize;
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
 use crate::{
-    api::to_js,
+    api::{HeartchainNode, to_js},
     api_error::ApiError,
     arguments,
+    blob_writer::blob_of,
     leaving::all_have_left,
+    move_file::{MAX_MOVE_FILE_LEN, MoveFileError},
+    moving::{self, MoveError},
     room_access::RoomAccess,
     storage::{self, StoredRoom},
 };
+
+/// The media type of a move file.
+const MOVE_FILE_TYPE: &str = "application/octet-stream";
 
 /// An element of `rooms()`.
 #[derive(Debug, Serialize)]
@@ -25,6 +31,14 @@ struct StoredRoomView {
     bytes: Option<u64>,
     last_opened: u64,
     open: bool,
+}
+
+/// The result of `importIdentity()`.
+#[derive(Debug, Serialize)]
+struct ImportedIdentityView {
+    genesis: String,
+    link: String,
+    readings: u64,
 }
 
 impl From<StoredRoom> for StoredRoomView {
@@ -106,4 +120,63 @@ pub async fn delete_room(
     let room = arguments::genesis(&genesis)?;
     all_have_left().await;
     Ok(storage::delete_room(room).await?)
+}
+
+/// Imports a move file: the next tab that opens its room is that author. Needs no node.
+///
+/// Rejects with a descriptive Error; then nothing has changed. Its code is `wrong-passphrase` or `not-a-move-file` if the
+/// file cannot be opened.
+///
+/// # Errors
+/// If the file cannot be opened, or there is no place for the identity.
+#[wasm_bindgen(js_name = importIdentity, unchecked_return_type = "ImportedIdentity")]
+pub async fn import_identity(
+    #[wasm_bindgen(unchecked_param_type = "Blob")] file: JsValue,
+    #[wasm_bindgen(unchecked_param_type = "string")] passphrase: JsValue,
+) -> Result<JsValue, ApiError> {
+    let passphrase = arguments::passphrase(&passphrase)?;
+    let file = arguments::file(&file, MAX_MOVE_FILE_LEN).await?;
+    let file = file.ok_or(MoveError::File(MoveFileError::TooLong))?;
+    all_have_left().await;
+    let imported = moving::import_identity(&file, &passphrase).await?;
+    to_js(&ImportedIdentityView {
+        genesis: imported.room.to_string(),
+        link: link(&imported.access, &imported.label),
+        readings: imported.readings,
+    })
+}
+
+#[wasm_bindgen]
+impl HeartchainNode {
+    /// Makes a move file of this tab's author, encrypted with a passphrase: its keys, its readings and the room's link.
+    /// The tab keeps working; see `retire()`.
+    ///
+    /// Rejects with a descriptive Error.
+    ///
+    /// # Errors
+    /// If the passphrase is empty, or the node or the storage has failed.
+    #[wasm_bindgen(js_name = exportIdentity, unchecked_return_type = "Blob")]
+    pub async fn export_identity(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "string")] passphrase: JsValue,
+    ) -> Result<JsValue, ApiError> {
+        let passphrase = arguments::passphrase(&passphrase)?;
+        let node = self.handle();
+        let file = moving::export_identity(node, &passphrase).await?;
+        blob_of(&file, MOVE_FILE_TYPE)
+            .ok_or_else(|| ApiError::internal("this browser cannot make a file of it"))
+    }
+
+    /// Stops this tab and removes its author from this device, after a person has confirmed that the import of the move
+    /// file worked. The copy of the chain stays, and the next tab gets a new author.
+    ///
+    /// Rejects with a descriptive Error; then the author stays. Its code is `not-moved` if something was recorded here
+    /// after the last move file was made.
+    ///
+    /// # Errors
+    /// If no move file has all readings, or storage fails.
+    pub async fn retire(&self) -> Result<(), ApiError> {
+        let node = self.handle();
+        Ok(moving::retire(node).await?)
+    }
 }

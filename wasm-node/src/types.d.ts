@@ -96,8 +96,14 @@ export type HeartchainErrorCode =
   | "other-room"
   /** A block or a reading of the export was changed or breaks a rule. What came before it is kept. */
   | "invalid-import"
-  /** A tab of this browser has the room open. Nothing was changed. */
+  /** A tab of this browser has the room or the identity open. Nothing was changed. */
   | "room-open"
+  /** The passphrase does not open the move file. */
+  | "wrong-passphrase"
+  /** The file is not a move file, is incomplete, was altered, or has a newer format. */
+  | "not-a-move-file"
+  /** Something was recorded here that no move file has. */
+  | "not-moved"
   /** Something unexpected happened in this code or in the browser. */
   | "internal";
 
@@ -388,6 +394,16 @@ export interface StoredRoom {
   lastOpened: number;
   /** Whether a tab of this browser has the room open. */
   open: boolean;
+}
+
+/** The result of `importIdentity()`. */
+export interface ImportedIdentity {
+  /** The room of the author, as in `StoredRoom`. */
+  genesis: string;
+  /** The part of the room's link that begins with `#`. */
+  link: string;
+  /** Readings in the file. */
+  readings: number;
 }
 
 /** Something that a person should be told of. */

@@ -16,6 +16,7 @@
 //! - `room_list` is the list of all rooms on this device, with a `room_record` for each. `room_use` tells it what a slot
 //!   holds, `stored_rooms` shows it, and finds again what it lacks (`rooms_on_disk`). `room_deletion` deletes a room, unless
 //!   `open_slots` or locks show that a tab has it open.
+//! - `moved_slot` writes an identity that comes from another device to a slot, and removes one that went to another device.
 //! - `adoption` finds readings that closed tabs have not shared; `read_only` reads their databases.
 
 mod adoption;
@@ -34,6 +35,7 @@ mod loading;
 mod memory;
 mod mirror;
 mod mirror_page;
+mod moved_slot;
 mod open_slots;
 mod opening;
 mod queue;
@@ -61,10 +63,13 @@ pub(crate) use health::{Failing, Health, Loss, Reason};
 pub use indexed_db::IndexedDb;
 pub use memory::MemoryStore;
 pub(crate) use mirror::{MAX_MIRRORED_ENTRIES, Mirror};
+pub(crate) use moved_slot::{
+    KeepIdentityError, RetireError, keep_identity, moved_len, note_moved, retire,
+};
 pub(crate) use opening::{Opened, open};
 pub(crate) use queue::{Answer, Bodies, Queue};
 pub(crate) use room_deletion::{DeleteRoomError, delete_room};
 pub(crate) use room_record::MAX_ROOM_LABEL_LEN;
 pub(crate) use slot::Released;
 pub use store::{CheckProgress, Reopened, Storage, StoreError};
-pub(crate) use stored_rooms::{StoredRoom, label_room, stored_rooms};
+pub(crate) use stored_rooms::{StoredRoom, label_room, room_label, stored_rooms};

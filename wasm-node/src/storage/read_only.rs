@@ -12,7 +12,7 @@ use web_sys::IdbDatabase;
 use super::{
     mirror::MAX_MIRRORED_ENTRIES,
     records::{self, key_location},
-    schema::{self, ACCESS, FIRST_KEY, JOURNAL, KEYS, LOADED_ENTRIES, META},
+    schema::{self, ACCESS, FIRST_KEY, JOURNAL, KEYS, LOADED_ENTRIES, META, MOVED},
     store::StoreError,
 };
 use crate::room_access::RoomAccess;
@@ -25,17 +25,42 @@ const MAX_ACCESS_LEN: usize = 2 + MAX_ROOM_NAME_LEN;
 pub(super) struct SlotContents {
     pub(super) first_key: Option<[u8; 32]>,
     pub(super) keys: Vec<(u64, [u8; 32])>,
-    /// Entries from the requested position on, or the newest ones.
+    /// Entries from the requested position on.
     pub(super) journal: Vec<(u64, JournalEntry)>,
 }
 
 /// Reads the keys of a database, and journal entries from position `from` on, or the newest entries. `None` if there is
 /// no database that this version of the page can read.
 pub(super) async fn read_slot(name: &str, from: Option<u64>) -> Option<SlotContents> {
+    let mut contents = read_identity_from(name, from).await?;
+    let skipped = match from {
+        Some(_) => 0,
+        None => contents.journal.len().saturating_sub(MAX_MIRRORED_ENTRIES),
+    };
+    contents.journal.drain(..skipped);
+    contents.journal.truncate(MAX_MIRRORED_ENTRIES);
+    Some(contents)
+}
+
+/// Reads the keys of a database and its whole journal.
+pub(super) async fn read_identity(name: &str) -> Option<SlotContents> {
+    read_identity_from(name, None).await
+}
+
+async fn read_identity_from(name: &str, from: Option<u64>) -> Option<SlotContents> {
     let database = open_slot(name).await?;
     let read = read_contents(&database, from).await.ok();
     database.close();
     read
+}
+
+/// The length of the journal that the last move file of a slot has.
+pub(super) async fn read_moved(name: &str) -> Option<u64> {
+    let database = open_slot(name).await?;
+    let read = read_meta(&database, MOVED).await.ok().flatten();
+    database.close();
+    let body = records::read_checksummed(MOVED, &read?, size_of::<u64>())?;
+    Some(u64::from_le_bytes(body.try_into().ok()?))
 }
 
 /// What opens the room of a slot, according to its database. Needs no lock.
@@ -111,13 +136,7 @@ async fn read_contents(
             Some((position, records::read_entry(position, value)?))
         }));
     }
-    let entries = records::journal(stored);
-    let skipped = match from {
-        Some(_) => 0,
-        None => entries.len().saturating_sub(MAX_MIRRORED_ENTRIES),
-    };
-    let entries = entries.into_iter().skip(skipped);
-    contents.journal = entries.take(MAX_MIRRORED_ENTRIES).collect();
+    contents.journal = records::journal(stored);
     Ok(contents)
 }
 

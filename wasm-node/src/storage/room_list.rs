@@ -86,6 +86,15 @@ impl RoomList {
         read_all(&read).await
     }
 
+    /// Whether the room is being deleted, or its deletion was interrupted.
+    pub(super) async fn is_deleting(&self, room: RoomId) -> Result<bool, StoreError> {
+        self.change(room, false, |record| {
+            let is_deleting = record.is_some_and(|record| record.deleting);
+            (Change::Keep, is_deleting)
+        })
+        .await
+    }
+
     /// Notes that a tab opens the room in this slot. A label is taken only if the room has none.
     pub(super) async fn opened(
         &self,

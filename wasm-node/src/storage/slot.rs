@@ -131,7 +131,8 @@ async fn take_with(locks: Option<&Locks>, room: RoomId, limit: Duration) -> Resu
     };
     // Slots with unshared readings first: their readings are shared under their own key once a tab takes the slot.
     let unshared = (0..MAX_SLOTS).filter(unshared);
-    for number in unshared.chain(0..MAX_SLOTS) {
+    let first = preferred(room).into_iter().chain(unshared);
+    for number in first.chain(0..MAX_SLOTS) {
         let wanted = LockRequest::IfAvailable { limit };
         if let Some(slot) = request(locks, number, name(room, number), wanted).await? {
             remember(&storage_key, number);
@@ -181,6 +182,27 @@ pub(super) async fn held_locks() -> Option<Vec<String>> {
     let held = Reflect::get(&answer, &"held".into()).ok()?;
     let name = |lock: JsValue| Reflect::get(&lock, &"name".into()).ok()?.as_string();
     Some(Array::from(&held).iter().filter_map(name).collect())
+}
+
+/// Lets the next tab of the room take this slot, if it is free: an identity was moved there. This tab takes it when it is
+/// loaded again.
+pub(super) fn prefer(room: RoomId, number: u32) {
+    let storage = web_sys::window().and_then(|window| window.local_storage().ok()?);
+    if let Some(storage) = storage {
+        // If this fails, a tab takes the slot when those below it are taken.
+        let _ = storage.set_item(&preference(room), &number.to_string());
+    }
+    remember(&format!("{}/slot", prefix(room)), number);
+}
+
+fn preferred(room: RoomId) -> Option<u32> {
+    let storage = web_sys::window()?.local_storage().ok()??;
+    let number: u32 = storage.get_item(&preference(room)).ok()??.parse().ok()?;
+    (number < MAX_SLOTS).then_some(number)
+}
+
+fn preference(room: RoomId) -> String {
+    format!("{}/preferred", prefix(room))
 }
 
 /// Forgets which slot this tab had in the room.
@@ -374,6 +396,16 @@ mod tests {
         storage
             .remove_item(&storage_key)
             .expect("the item is removed");
+    }
+
+    #[test]
+    async fn preferred_slot_is_taken_first() {
+        let room = room("slots preferred");
+        prefer(room, 3);
+        let first = take(room).await.expect("a slot");
+        forget(room);
+        let second = take(room).await.expect("a slot");
+        assert_eq!([first.number, second.number], [3, 0]);
     }
 
     #[test]

@@ -79,6 +79,13 @@ pub(crate) async fn label_room(room: RoomId, label: Option<String>) -> Result<bo
     list.label(room, label).await
 }
 
+/// What people call a room on this device.
+pub(crate) async fn room_label(room: RoomId) -> Option<String> {
+    let rooms = RoomList::open().await.ok()?.all().await.ok()?;
+    let (_, record) = rooms.into_iter().find(|(other, _)| *other == room)?;
+    record.label
+}
+
 async fn stored_room(room: RoomId, record: RoomRecord, open: &OpenSlots) -> StoredRoom {
     let numbers = record.slots.keys().map(|number| u32::from(*number));
     StoredRoom {
