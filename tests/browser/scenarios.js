@@ -713,3 +713,87 @@ function csvRow({ time, bpm, author, seq, id }, block) {
   const zone = `${ahead < 0 ? "-" : "+"}${two(Math.floor(Math.abs(ahead) / 60))}:${two(Math.abs(ahead) % 60)}`;
   return [`${day} ${clock}`, zone, date.toISOString(), lettersOf(author), bpm, block, author, seq, id];
 }
+
+export async function roomIsListedAndDeleted(lone, { rooms, labelRoom, deleteRoom }) {
+  const room = "C++ & more";
+  const node = await lone.constructor.start({ room, relayDocument: NO_RELAY });
+  const { genesis } = node.status();
+  await node.record(70);
+  const find = async () => (await rooms()).find((stored) => stored.genesis === genesis);
+  const { lastOpened, readings, bytes, ...listed } = await find();
+  const link = "#room=C%2B%2B%20%26%20more";
+  equal(listed, { genesis, room, private: false, label: null, link, open: true }, "an open room in the list");
+  check(Math.abs(Date.now() - lastOpened) < 60_000, `it was opened now: ${lastOpened}`);
+  equal([typeof readings, bytes], ["number", null], "what is told later");
+  equal((await rooms())[0].genesis, genesis, "the room that was opened last is first");
+
+  equal((await rejection(deleteRoom(genesis), "deleting an open room")).code, "room-open", "its code");
+  equal(node.ownReadings().map(({ bpm }) => bpm), [70], "nothing was deleted");
+  for (const wrong of ["", genesis.slice(1), `${genesis}0`, 7, undefined]) {
+    equal((await rejection(deleteRoom(wrong), `deleting ${wrong}`)).code, "invalid-argument", "its code");
+    await rejection(labelRoom(wrong, "x"), `a label of ${wrong}`);
+  }
+  await labelRoom(genesis, " Chemistry ");
+  equal((await find()).label, "Chemistry", "its label");
+  const long = await rejection(labelRoom(genesis, "é".repeat(33)), "a label of 66 bytes");
+  equal(long.code, "invalid-argument", "its code");
+  await labelRoom(genesis, "");
+  equal((await find()).label, null, "no label");
+
+  const { author } = node.status();
+  await node.stop();
+  equal((await find()).open, false, "a closed room");
+  await deleteRoom(genesis);
+  equal(await find(), undefined, "a deleted room");
+  await rejection(labelRoom(genesis, "x"), "a label of a deleted room");
+  await deleteRoom(genesis);
+  const again = await lone.constructor.start({ room, relayDocument: NO_RELAY });
+  check(again.status().author !== author, "the key was deleted");
+  equal(again.ownReadings(), [], "the readings were deleted");
+  await again.stop();
+  await deleteRoom(genesis);
+}
+
+export async function authorMovesWithItsFile(lone, { rooms, deleteRoom, importIdentity }) {
+  const room = "moving";
+  const start = () => lone.constructor.start({ room, relayDocument: NO_RELAY });
+  const node = await start();
+  const { genesis, author } = node.status();
+  for (const bpm of [70, 71]) await node.record(bpm);
+  equal((await rejection(node.retire(), "retiring before the move")).code, "not-moved", "its code");
+  for (const wrong of ["", 7, undefined, "x".repeat(1_025)]) {
+    equal((await rejection(node.exportIdentity(wrong), `the passphrase ${wrong}`)).code, "invalid-argument", "its code");
+  }
+  const file = await node.exportIdentity("corre\u0301ct horse");
+  check(file instanceof Blob && file.size > 100 && file.size < 1_000, `a short file: ${file.size}`);
+  await node.record(72);
+  equal((await rejection(node.retire(), "retiring after another reading")).code, "not-moved", "its code");
+  equal(node.status().state !== "stopped", true, "the node still runs");
+  const whole = await node.exportIdentity("correct horse");
+  await node.retire();
+  equal(node.status().state, "stopped", "a retired node");
+  await deleteRoom(genesis);
+
+  const refused = async (blob, passphrase, code) => {
+    equal((await rejection(importIdentity(blob, passphrase), `a file that is ${code}`)).code, code, "its code");
+  };
+  await refused(whole, "correct house", "wrong-passphrase");
+  await refused(whole.slice(0, -1), "correct horse", "not-a-move-file");
+  await refused(new Blob(["{}"]), "correct horse", "not-a-move-file");
+  await refused("file", "correct horse", "invalid-argument");
+  await refused(whole, "", "invalid-argument");
+  equal((await rooms()).filter((stored) => stored.genesis === genesis), [], "nothing was imported");
+
+  // The same passphrase, typed on another keyboard.
+  const link = `#room=${room}`;
+  equal(await importIdentity(file, "corr\u00e9ct horse"), { genesis, link, readings: 2 }, "the first file");
+  equal(await importIdentity(whole, "correct horse"), { genesis, link, readings: 3 }, "a later one");
+  equal(await importIdentity(whole, "correct horse"), { genesis, link, readings: 3 }, "the same again");
+  const moved = await start();
+  equal(moved.status().author, author, "the same author");
+  equal(moved.ownReadings().map(({ bpm, seq }) => [bpm, seq]), [[72, 2], [71, 1], [70, 0]], "all readings");
+  equal(moved.status().storage.lost, null, "nothing is lost");
+  equal((await moved.record(73)).seq, 3, "the next sequence number");
+  await moved.stop();
+  await deleteRoom(genesis);
+}

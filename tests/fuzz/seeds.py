@@ -97,6 +97,8 @@ write("response", [
 write("profile", first(fields(vectors("sealed"), "profile")))
 rooms = vectors("rooms")
 write("token", [row["token"].encode() for row in rooms["private_rooms"] + rooms["refused_tokens"]])
+move_files = json.loads((VECTORS / "../../vectors/move_files.json").read_text())
+write("move_file", [bytes.fromhex(row[name]) for row in move_files for name in ("content", "file")])
 # Floor bits, block interval, name.
 write("room", [bytes([16]) + struct.pack("<Q", 1_000) + name.encode() for name in ("class", "심장", "a b")])
 # Split into pieces of 3 bytes: a frame with data, one with a FIN flag, one with both, and one with an unknown field.

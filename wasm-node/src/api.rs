@@ -380,6 +380,13 @@ impl HeartchainNode {
     }
 }
 
+impl HeartchainNode {
+    /// The node itself, for the other parts of the API.
+    pub(crate) fn handle(&self) -> node::Node {
+        self.node.clone()
+    }
+}
+
 #[cfg(feature = "trace")]
 #[wasm_bindgen]
 impl HeartchainNode {
@@ -473,7 +480,8 @@ async fn export(
         .ok_or_else(|| ApiError::internal("this browser cannot make a file of it"))
 }
 
-fn to_js(value: &impl Serialize) -> Result<JsValue, ApiError> {
+/// Converts a value with JSON's types.
+pub(crate) fn to_js(value: &impl Serialize) -> Result<JsValue, ApiError> {
     value
         .serialize(&serde_wasm_bindgen::Serializer::json_compatible())
         .map_err(|error| ApiError::internal(error.to_string()))

@@ -5,10 +5,12 @@ use heartchain_sync::io::{NameError, RecordError};
 use crate::{
     api_error::{ErrorCode, INVALID},
     arguments::{ArgumentError, BlockArgumentError, DocumentError, RoomLinkError},
+    move_file::MoveFileError,
+    moving::MoveError,
     net::{AddressError, IceServerError},
     node::NodeError,
     start::StartError,
-    storage::StoreError,
+    storage::{DeleteRoomError, KeepIdentityError, RetireError, StoreError},
 };
 
 impl ErrorCode for ArgumentError {
@@ -111,6 +113,65 @@ impl ErrorCode for NodeError {
         }
     }
 }
+
+impl ErrorCode for DeleteRoomError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Open => ROOM_OPEN,
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+impl ErrorCode for MoveFileError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong | Self::OtherKind | Self::Newer | Self::Damaged | Self::Content => {
+                "not-a-move-file"
+            }
+            Self::Passphrase => "wrong-passphrase",
+            Self::Memory => "internal",
+        }
+    }
+}
+
+impl ErrorCode for KeepIdentityError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Open => ROOM_OPEN,
+            Self::NoFreeSlot | Self::NoStorage => "storage",
+            Self::Deleting(error) => error.code(),
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+impl ErrorCode for RetireError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotMoved => "not-moved",
+            Self::Open => ROOM_OPEN,
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+impl ErrorCode for MoveError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Node(error) => error.code(),
+            Self::File(error) => error.code(),
+            Self::Entropy(error) => error.code(),
+            Self::NoKey => "invalid-link",
+            Self::Keep(error) => error.code(),
+            Self::Retire(error) => error.code(),
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+/// A tab has the room open.
+const ROOM_OPEN: &str = "room-open";
 
 #[expect(
     clippy::wildcard_enum_match_arm,

@@ -96,6 +96,14 @@ export type HeartchainErrorCode =
   | "other-room"
   /** A block, a reading or a name of the export was changed or breaks a rule. What came before it is kept. */
   | "invalid-import"
+  /** A tab of this browser has the room or the identity open. Nothing was changed. */
+  | "room-open"
+  /** The passphrase does not open the move file. */
+  | "wrong-passphrase"
+  /** The file is not a move file, is incomplete, was altered, or has a newer format. */
+  | "not-a-move-file"
+  /** Something was recorded here that no move file has. */
+  | "not-moved"
   /** Something unexpected happened in this code or in the browser. */
   | "internal";
 
@@ -376,6 +384,37 @@ export interface Imported {
   /** Readings in blocks and waiting readings together. */
   readings: number;
   newReadings: number;
+}
+
+/** A room of which this device has something, see `rooms()`. */
+export interface StoredRoom {
+  /** The hash of the room's first block, in lower-case hex: the argument of `labelRoom()` and `deleteRoom()`. */
+  genesis: string;
+  /** The name of an open room; null in a private one, or if it is not known. */
+  room: string | null;
+  private: boolean;
+  /** What people call the room on this device; null if they call it nothing. */
+  label: string | null;
+  /** The part of the room's link that begins with `#`; null if this device no longer knows what opens the room. */
+  link: string | null;
+  /** Readings that were recorded on this device, in all its tabs. */
+  readings: number;
+  /** About how many bytes of blocks are stored, in all tabs; null if it is not known. */
+  bytes: number | null;
+  /** When a tab opened the room last, in Unix ms; 0 if it is not known. */
+  lastOpened: number;
+  /** Whether a tab of this browser has the room open. */
+  open: boolean;
+}
+
+/** The result of `importIdentity()`. */
+export interface ImportedIdentity {
+  /** The room of the author, as in `StoredRoom`. */
+  genesis: string;
+  /** The part of the room's link that begins with `#`. */
+  link: string;
+  /** Readings in the file. */
+  readings: number;
 }
 
 /** Something that a person should be told of. */

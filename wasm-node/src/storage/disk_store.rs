@@ -68,6 +68,7 @@ impl Storage for IndexedDb {
         let changes = schema::commit_or_abort(write, changes).await?;
         self.track_irreplaceable(&batch.operations);
         if len > 0 {
+            self.usage.wrote_blocks(len);
             self.health().note_written(len);
             self.health().note_refused(false);
         }
@@ -171,6 +172,7 @@ impl IndexedDb {
     /// Updates the inventory and the mirror after irreplaceable data was written.
     fn track_irreplaceable(&self, operations: &[StoreOperation]) {
         let mut entries = Vec::new();
+        let mut recorded = 0;
         let mut last_inventory = self.last_inventory.get();
         for operation in operations {
             match operation {
@@ -178,6 +180,7 @@ impl IndexedDb {
                     entries.push((*position, *entry));
                     // An entry below the end fills a gap, or is written again.
                     if *position >= self.journal_end.get() {
+                        recorded += u64::from(entry.replaces.is_none());
                         last_inventory.journal = last_inventory.journal.saturating_add(1);
                         self.journal_end.set(position.saturating_add(1));
                     }
@@ -196,6 +199,7 @@ impl IndexedDb {
             }
         }
         self.last_inventory.set(last_inventory);
+        self.usage.recorded(recorded);
         self.mirror.keep_entries(&entries);
     }
 

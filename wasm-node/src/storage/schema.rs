@@ -64,6 +64,12 @@ pub(super) const TIP: &str = "tip";
 /// The name, in `meta`, of the newest confirmed block of the best branch.
 pub(super) const CONFIRMED: &str = "confirmed";
 
+/// The name, in `meta`, of what opens the room: a second copy of what the list of rooms has.
+pub(super) const ACCESS: &str = "room";
+
+/// The name, in `meta`, of the length of the journal that the last move file has.
+pub(super) const MOVED: &str = "moved";
+
 #[wasm_bindgen]
 extern "C" {
     /// A database with the `durability` option of transactions, which web-sys has only behind its unstable flag.

@@ -7,7 +7,7 @@ use heartchain_chain::{
     difficulty::Window,
     hash::BlockHash,
     header::Header,
-    key::Author,
+    key::{Author, SecretKey},
     profile::Profile,
     reading::Reading,
     room::Room,
@@ -218,6 +218,19 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     #[must_use]
     pub fn journal_len(&self) -> u64 {
         self.parts.recorder.journal().len()
+    }
+
+    /// The keys that sign here, oldest first, each with the position of the first journal entry that it signs.
+    #[must_use]
+    pub fn signing_keys(&self) -> Vec<(u64, SecretKey)> {
+        let eras = self.parts.recorder.journal().eras();
+        eras.map(|era| (era.from, era.key.clone())).collect()
+    }
+
+    /// The journal entry at this position; `None` if it is lost, or was not recorded yet.
+    #[must_use]
+    pub fn journal_entry(&self, position: u64) -> Option<JournalEntry> {
+        self.parts.recorder.journal().stored_entry(position)
     }
 
     /// At most `limit` of our entries that the confirmed part of the best branch lacks, with their positions.
