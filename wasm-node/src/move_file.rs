@@ -388,15 +388,10 @@ fn push_entry(bytes: &mut Vec<u8>, form: ReadingForm, entry: Option<&JournalEntr
     }
 }
 
-#[expect(
-    clippy::type_complexity,
-    reason = "an entry, which may be lost, and the rest"
-)]
-fn take_entry(
-    bytes: &[u8],
-    form: ReadingForm,
-    position: u32,
-) -> Option<(Option<JournalEntry>, &[u8])> {
+/// An entry, or `None` if it is lost, and what follows it.
+type TakenEntry<'a> = (Option<JournalEntry>, &'a [u8]);
+
+fn take_entry(bytes: &[u8], form: ReadingForm, position: u32) -> Option<TakenEntry<'_>> {
     let (time, rest) = bytes.split_first_chunk()?;
     let (bpm, rest) = rest.split_first_chunk()?;
     let (replaces, rest) = take_u32(rest)?;

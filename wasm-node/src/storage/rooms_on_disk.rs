@@ -15,10 +15,7 @@ pub(super) async fn slots_on_disk() -> SlotsOnDisk {
     let databases = database_names().await.unwrap_or_default();
     for name in databases.into_iter().chain(mirror::item_names()) {
         if let Some((room, number)) = parse(&name) {
-            found
-                .entry(room)
-                .or_insert_with(LiteMap::new)
-                .insert(number, ());
+            found.entry(room).or_default().insert(number, ());
         }
     }
     found

@@ -684,9 +684,11 @@ fn imported_profiles_are_checked() {
         });
         assert!(refused, "{:?}", subject.events);
         subject.import(piece(vec![profile(2, "Bob"); MAX_IMPORT_PROFILES + 1]));
-        let last = subject.events.iter().rev().find_map(|event| match event {
-            Event::Imported { result, .. } => Some(result),
-            _ => None,
+        let last = subject.events.iter().rev().find_map(|event| {
+            let Event::Imported { result, .. } = event else {
+                return None;
+            };
+            Some(result)
         });
         assert!(
             matches!(last, Some(Err(ImportError::TooLarge { .. }))),
