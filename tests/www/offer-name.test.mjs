@@ -115,7 +115,11 @@ test("names_are_refused_as_the_node_refuses_them", () => {
 
 test("joiners_between_letters_that_need_them_are_kept", () => {
   // Persian, Sinhala and Malayalam, and a family.
-  for (const name of ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0dc1\u0dca\u200d\u0dbb\u0dd3", "\u0d28\u0d4d\u200d\u0d2e", "\u{1f468}\u200d\u{1f469}\u200d\u{1f467}"]) {
+  const names = [
+    "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0dc1\u0dca\u200d\u0dbb\u0dd3", "\u0d28\u0d4d\u200d\u0d2e",
+    "\u{1f468}\u200d\u{1f469}\u200d\u{1f467}",
+  ];
+  for (const name of names) {
     assert.equal(nameFault(name), null, name);
     assert.equal(nameFault(`${name}\u200d`), "invisible", "not at the end");
   }

@@ -170,7 +170,8 @@ export class RoomBar extends LocalizedElement {
     this.querySelector(".dialog-close").onclick = () => dialog.close();
     dialog.onclose = () => {
       this.#isNew = false;
-      this.#field("other-link").value = "";
+      // What was pasted may be a key.
+      for (const id of ["room-name", "other-link"]) this.#field(id).value = "";
       this.#setFault(null);
     };
     closeOnBackdropClick(dialog);
@@ -192,6 +193,8 @@ export class RoomBar extends LocalizedElement {
   /** Says why there is no new private room. */
   notCreated(error) {
     this.#isCreating = false;
+    // It may have been closed meanwhile.
+    this.#open();
     this.#setFault("private-label", () => say("room.notCreated", { reason: errorMessage(error) }));
   }
 
