@@ -424,7 +424,13 @@ def check_reading(reading, room, what):
 
 
 def name_is_allowed(name):
-    visible = all(unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp") for character in name)
+    hidden = [unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") for character in name]
+    blank = [is_hidden or character.isspace() for character, is_hidden in zip(name, hidden)]
+    joins = [
+        character in "\u200c\u200d" and 0 < at < len(name) - 1 and not blank[at - 1] and not blank[at + 1]
+        for at, character in enumerate(name)
+    ]
+    visible = all(allowed or not is_hidden for is_hidden, allowed in zip(hidden, joins))
     return len(name.encode()) <= 40 and name == name.strip() and visible
 
 

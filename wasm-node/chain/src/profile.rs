@@ -69,7 +69,7 @@ impl ProfileName {
             let found = name.len();
             return Err(ProfileNameError::TooLong { found });
         }
-        if let Some(character) = name.chars().find(|character| is_invisible(*character)) {
+        if let Some(character) = invisible_in(name) {
             return Err(ProfileNameError::Invisible { character });
         }
         if name.trim() != name {
@@ -105,6 +105,31 @@ impl fmt::Display for ProfileName {
         f.write_str(&self.0)
     }
 }
+
+/// The first character that cannot be seen. A joiner between two characters that can be seen is allowed, because Persian, Sinhala
+/// and Malayalam names and many pictures of people need it.
+fn invisible_in(name: &str) -> Option<char> {
+    let is_visible = |character: Option<char>| {
+        character.is_some_and(|it| !it.is_whitespace() && !is_invisible(it))
+    };
+    let mut before = None;
+    let mut characters = name.chars().peekable();
+    while let Some(character) = characters.next() {
+        let after = characters.peek().copied();
+        let is_joiner = matches!(character, ZERO_WIDTH_NON_JOINER | ZERO_WIDTH_JOINER);
+        let joins = is_joiner && is_visible(before) && is_visible(after);
+        if is_invisible(character) && !joins {
+            return Some(character);
+        }
+        before = Some(character);
+    }
+    None
+}
+
+/// Keeps two letters apart that would be joined.
+const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
+/// Joins two letters, or two pictures into one.
+const ZERO_WIDTH_JOINER: char = '\u{200d}';
 
 /// Whether a character breaks lines, changes their direction, or cannot be seen: Unicode's categories Cc, Cf, Zl and Zp.
 fn is_invisible(character: char) -> bool {

@@ -76,6 +76,26 @@ fn name_has_up_to_40_visible_bytes() {
 }
 
 #[test]
+fn joiners_are_allowed_between_letters() {
+    for name in [
+        "\u{dc1}\u{dca}\u{200d}\u{dbb}\u{dd3}",
+        "\u{645}\u{6cc}\u{200c}\u{62e}",
+        "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}",
+    ] {
+        assert!(ProfileName::new(name).is_ok(), "{name:?}");
+    }
+    for (name, character) in [
+        ("\u{200d}a", '\u{200d}'),
+        ("a\u{200c}", '\u{200c}'),
+        ("a \u{200d}b", '\u{200d}'),
+        ("a\u{200c}\u{200d}b", '\u{200c}'),
+    ] {
+        let error = ProfileNameError::Invisible { character };
+        assert_eq!(ProfileName::new(name), Err(error), "{name:?}");
+    }
+}
+
+#[test]
 fn profile_survives_a_round_trip() {
     for room in rooms() {
         for name in ["", "Ann", &"x".repeat(40)] {

@@ -170,6 +170,9 @@ fn refused_names() -> Vec<Value> {
         "a\nb".into(),
         "a\u{202e}b".into(),
         "\u{200b}".into(),
+        "a\u{200d}".into(),
+        "a\u{200c} b".into(),
+        "a\u{200d}\u{200d}b".into(),
     ]
     .iter()
     .map(|name| {
