@@ -17,6 +17,7 @@ import hmac
 import json
 import struct
 import sys
+import unicodedata
 
 FORMAT = "heartchain/export/2"
 MAX_TIME = 8_640_000_000_000_000
@@ -24,6 +25,8 @@ MAX_BLOCK_READINGS = 1_024
 MAX_AUTHOR_READINGS = 128
 MAX_BLOCK_BYTES = 128 * 1024
 WINDOW = 60
+# Unicode's property White_Space, of which str.strip has a wider idea.
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 
 
 class InvalidExport(Exception):
@@ -418,6 +421,8 @@ def kind_of(room):
         return b"\x01" + unhex(room["commitment"], 32, "the room's commitment")
     name = room["name"].encode()
     require(1 <= len(name) <= 64, f"the room's name is {room['name']!r}")
+    require(room["name"].strip(WHITE_SPACE) == room["name"], f"the room's name, {room['name']!r}, is not trimmed")
+    require(unicodedata.is_normalized("NFC", room["name"]), f"the room's name, {room['name']!r}, is not in normal form C")
     return b"\x00" + struct.pack("<I", len(name)) + name
 
 
