@@ -2,9 +2,11 @@
 //! scenarios are in `browser/*.js`, because the API is called from JavaScript. Uses the public API only.
 #![cfg(target_arch = "wasm32")]
 
+use js_sys::{Object, Promise, Reflect};
 use wasm_bindgen::{JsValue, closure::Closure, prelude::wasm_bindgen};
+use wasm_bindgen_futures::future_to_promise;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
-use wasm_node::{HeartchainNode, NodeOptions};
+use wasm_node::{ApiError, HeartchainNode, NodeOptions};
 
 wasm_bindgen_test_configure!(run_in_browser);
 
@@ -72,8 +74,61 @@ extern "C" {
     async fn export_can_be_imported(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = importsTakeTurns, catch)]
     async fn imports_take_turns(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = namesAreSetAndExported, catch)]
+    async fn names_are_set_and_exported(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = invalidFilesAreRefused, catch)]
     async fn invalid_files_are_refused(node: &JsValue, mine: &Mine) -> Result<JsValue, JsValue>;
+}
+
+#[wasm_bindgen(module = "/tests/browser/scenarios.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = roomIsListedAndDeleted, catch)]
+    async fn room_is_listed_and_deleted(
+        node: &JsValue,
+        module: &JsValue,
+    ) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = authorMovesWithItsFile, catch)]
+    async fn author_moves_with_its_file(
+        node: &JsValue,
+        module: &JsValue,
+    ) -> Result<JsValue, JsValue>;
+}
+
+/// The exports of the module that need no node, which a page imports.
+fn module() -> JsValue {
+    let rooms: Closure<dyn Fn() -> Promise> =
+        Closure::new(|| promise(async { wasm_node::rooms().await }));
+    let label_room: Closure<dyn Fn(JsValue, JsValue) -> Promise> = Closure::new(|room, label| {
+        promise(async {
+            wasm_node::label_room(room, label)
+                .await
+                .map(|()| JsValue::UNDEFINED)
+        })
+    });
+    let delete_room: Closure<dyn Fn(JsValue) -> Promise> = Closure::new(|room| {
+        promise(async {
+            wasm_node::delete_room(room)
+                .await
+                .map(|()| JsValue::UNDEFINED)
+        })
+    });
+    let import_identity: Closure<dyn Fn(JsValue, JsValue) -> Promise> =
+        Closure::new(|file, passphrase| promise(wasm_node::import_identity(file, passphrase)));
+    let exports = [
+        ("rooms", rooms.into_js_value()),
+        ("labelRoom", label_room.into_js_value()),
+        ("deleteRoom", delete_room.into_js_value()),
+        ("importIdentity", import_identity.into_js_value()),
+    ];
+    let module = Object::new();
+    for (name, export) in exports {
+        Reflect::set(&module, &name.into(), &export).expect("an object");
+    }
+    module.into()
+}
+
+fn promise(work: impl Future<Output = Result<JsValue, ApiError>> + 'static) -> Promise {
+    future_to_promise(async { work.await.map_err(JsValue::from) })
 }
 
 /// A node without a relay, in a room of its own, as a JavaScript value.
@@ -203,6 +258,27 @@ async fn node_imports_what_another_exported() -> Result<(), JsValue> {
 #[wasm_bindgen_test]
 async fn node_imports_one_file_after_another() -> Result<(), JsValue> {
     imports_take_turns(&alone().await, &mine()).await.map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn node_sets_and_exports_names() -> Result<(), JsValue> {
+    names_are_set_and_exported(&alone().await, &mine())
+        .await
+        .map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn page_lists_and_deletes_rooms() -> Result<(), JsValue> {
+    room_is_listed_and_deleted(&alone().await, &module())
+        .await
+        .map(drop)
+}
+
+#[wasm_bindgen_test]
+async fn page_moves_an_author() -> Result<(), JsValue> {
+    author_moves_with_its_file(&alone().await, &module())
+        .await
+        .map(drop)
 }
 
 #[wasm_bindgen_test]

@@ -144,6 +144,7 @@ install_all() {
 format() {
   part format cargo fmt --all --check
   part "format (fuzz)" cargo fmt --manifest-path tests/fuzz/libfuzzer/Cargo.toml --check
+  part "format (figures of WebRTC)" cargo fmt --manifest-path tests/load/webrtc/Cargo.toml --check
   part "format (words)" tests/words.sh
 }
 
@@ -420,8 +421,8 @@ quick_crates() {
   for folder in $(changed_crates); do
     name=$(name_of "$folder")
     case $folder in
-      # A workspace of its own, and tests that need browsers.
-      tests/fuzz/libfuzzer) continue ;;
+      # Workspaces of their own.
+      tests/fuzz/libfuzzer | tests/load/webrtc) continue ;;
       . | tests/interop/peer) ;;
       *) tested+=(-p "$name") ;;
     esac

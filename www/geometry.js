@@ -248,6 +248,26 @@ function onArc(i, count) {
   return { x: round(CENTRE.x + ring.x * Math.cos(angle)), y: round(CENTRE.y + ring.y * Math.sin(angle)) };
 }
 
+/** About how wide a letter of a name is, px: of most scripts, and of those with square letters. */
+const LETTER_PX = 6.4;
+const SQUARE_PX = 11;
+
+/** Letters of Chinese, Japanese and Korean, and emoji. */
+const SQUARE = /[\u{1100}-\u{11FF}\u{2E80}-\u{D7FF}\u{F900}-\u{FAFF}\u{FF00}-\u{FFEF}\u{1F000}-\u{3FFFF}]/u;
+
+/**
+ * How far a name is moved from the middle of its node, so that it does not leave the picture.
+ *
+ * @param {number} x of the node
+ * @param {string} name
+ * @returns {number} px
+ */
+export function labelShift(x, name) {
+  const half = [...name].reduce((width, letter) => width + (SQUARE.test(letter) ? SQUARE_PX : LETTER_PX), 0) / 2;
+  if (2 * half >= PICTURE.width) return PICTURE.width / 2 - x;
+  return Math.max(half - x, 0) + Math.min(PICTURE.width - half - x, 0);
+}
+
 function link(kind, { id }, path) {
   return { id: `${kind} ${id}`, kind, path };
 }

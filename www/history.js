@@ -120,6 +120,9 @@ const COLUMNS = ["start", "span", "low", "high", "count", "sum", "restMs", "rest
 
 /** @typedef {Tally & { start: number, span: number }} Row */
 
+/** @type {readonly Row[]} */
+const NO_ROWS = Object.freeze([]);
+
 export class HistoryTable {
   /** @type {Map<string, { rows: Map<number, Row>, sorted: Row[] | null, last: { time: number, bpm: number } | null }>} by author */
   #authors = new Map();
@@ -154,6 +157,8 @@ export class HistoryTable {
     if (known.last !== null) hold(this.#row(known, known.last.time), known.last.bpm, held(known.last.time, time));
     count(this.#row(known, time), bpm);
     known.last = { time, bpm };
+    // A new list shows those who have the old one that the rows changed.
+    known.sorted = null;
     this.#unsaved.add(author);
     if (this.#size > MAX_ROWS) this.#shrink();
     if (this.#authors.size > MAX_ROW_AUTHORS) this.#dropSilent();
@@ -169,10 +174,10 @@ export class HistoryTable {
     return this.#authors.get(author)?.last ?? null;
   }
 
-  /** @returns {Row[]} an author's rows, oldest first; do not modify */
+  /** @returns {Row[]} an author's rows, oldest first; do not modify. The same list as long as nothing changes */
   rows(author) {
     const known = this.#authors.get(author);
-    if (known === undefined) return [];
+    if (known === undefined) return NO_ROWS;
     known.sorted ??= [...known.rows.values()].sort((a, b) => a.start - b.start);
     return known.sorted;
   }
@@ -228,7 +233,6 @@ export class HistoryTable {
     if (row === undefined) {
       row = { start: hour, span: 1, ...emptyTally() };
       rows.set(hour, row);
-      known.sorted = null;
       this.#size += 1;
       this.#newest = Math.max(this.#newest, hour);
     }
@@ -292,6 +296,8 @@ export class ChainHistory extends EventTarget {
   #era = 0;
   #doubtful = false;
   #running = false;
+  /** Whether the disk was read: before, nothing is counted, which would count twice, and nothing is written over it. */
+  #loaded = false;
   #savedAt = -Infinity;
   #step = 4;
 
@@ -321,6 +327,8 @@ export class ChainHistory extends EventTarget {
       this.#through = saved.through;
       this.#doubtful = true;
     }
+    this.#loaded = true;
+    if (saved) this.dispatchEvent(new Event("change"));
     await this.run();
   }
 
@@ -333,12 +341,17 @@ export class ChainHistory extends EventTarget {
   authors() {
     const order = new Set(this.#settled.order);
     for (const { readings } of this.#unsettled) for (const { author } of readings) order.add(author);
-    const waiting = this.#node.pending(MAX_PENDING).sort((a, b) => a.time - b.time || (a.id < b.id ? -1 : 1));
+    const waiting = this.#node.pending(MAX_PENDING).sort(byTime);
     for (const { author } of waiting) order.add(author);
     return [...order].slice(0, MAX_ORDER);
   }
 
-  /** @returns {Map<string, Row[]>} the rows of each author, oldest first, with those of newest blocks and waiting readings */
+  /**
+   * The rows of each author, with those of the newest blocks and of waiting readings. The rows of authors without these are no
+   * copies, and are the same list as long as nothing changes.
+   *
+   * @returns {Map<string, Row[]>} oldest first; do not modify
+   */
   rows() {
     const newest = new HistoryTable();
     const waiting = this.#node.pending(MAX_PENDING).sort((a, b) => a.seq - b.seq);
@@ -347,14 +360,15 @@ export class ChainHistory extends EventTarget {
     for (const reading of readings) newest.add(reading);
     const rows = new Map();
     for (const author of new Set([...this.#settled.authors, ...newest.authors])) {
-      rows.set(author, merged(this.#settled.rows(author), newest.rows(author)));
+      const [old, added] = [this.#settled.rows(author), newest.rows(author)];
+      rows.set(author, added.length === 0 ? old : merged(old, added));
     }
     return rows;
   }
 
   /** Reads the blocks that are missing. Never rejects: the list of blocks reports what cannot be read. */
   async run() {
-    if (this.#running) return;
+    if (this.#running || !this.#loaded) return;
     this.#running = true;
     try {
       let began = this.#world.now();
@@ -370,13 +384,20 @@ export class ChainHistory extends EventTarget {
     }
   }
 
+  /** Writes nothing to disk any more. */
+  close() {
+    this.#disk?.close();
+    this.#disk = null;
+  }
+
   /** Writes to disk what has changed, but not too often. */
   async save({ now = false } = {}) {
-    if (this.#disk === null || !this.#disk.isWriter) return;
+    if (this.#disk === null || !this.#disk.isWriter || !this.#loaded) return;
     if (!now && this.#world.now() - this.#savedAt < SAVE_EVERY_MS) return;
     this.#savedAt = this.#world.now();
-    if (this.#disk.becameWriter()) this.#settled.saveAll();
-    await this.#disk.save({ through: this.#through, order: [...this.#settled.order] }, this.#settled.takeUnsaved());
+    const whole = this.#disk.becameWriter();
+    if (whole) this.#settled.saveAll();
+    await this.#disk.save({ through: this.#through, order: [...this.#settled.order] }, this.#settled.takeUnsaved(), { whole });
   }
 
   /** Returns whether there may be more. */
@@ -436,6 +457,13 @@ export class ChainHistory extends EventTarget {
   }
 }
 
+/** Older readings first; those that this tab cannot read, and so have no time, come last. */
+function byTime(a, b) {
+  const [first, second] = [a.time ?? Infinity, b.time ?? Infinity];
+  if (first !== second) return first - second;
+  return a.id < b.id ? -1 : 1;
+}
+
 function essential({ author, seq, time, bpm }) {
   return { author, seq, time, bpm };
 }
@@ -461,6 +489,8 @@ export class HistoryDisk {
   #locks;
   #writer = false;
   #fresh = false;
+  /** @type {(() => void) | null} releases the lock */
+  #release = null;
 
   /**
    * @param {string} genesis of the room
@@ -470,15 +500,25 @@ export class HistoryDisk {
     this.#genesis = genesis;
     this.#locks = locks;
     const hold = () => {
+      // It was closed before the lock was granted.
+      if (this.#release !== null) return undefined;
       this.#writer = true;
       this.#fresh = true;
-      return new Promise(() => {});
+      return new Promise((resolve) => (this.#release = resolve));
     };
-    locks?.request(`${DATABASE} ${genesis}`, hold).catch(() => {});
+    locks?.request(lockOf(genesis), hold).catch(() => {});
   }
 
   get isWriter() {
     return this.#writer;
+  }
+
+  /** Gives the lock up, and writes nothing any more. */
+  close() {
+    this.#writer = false;
+    this.#fresh = false;
+    this.#release?.();
+    this.#release = () => {};
   }
 
   /** Whether this tab may write since the last call, and must write everything. */
@@ -493,7 +533,7 @@ export class HistoryDisk {
     if (this.#locks === undefined) return null;
     try {
       const store = (await database()).transaction(STORE).objectStore(STORE);
-      const all = await done(store.getAll(IDBKeyRange.bound([this.#genesis], [this.#genesis, []])));
+      const all = await done(store.getAll(recordsOf(this.#genesis)));
       const head = all.find(({ author }) => author === HEAD);
       return head === undefined ? null : { ...head, records: all.filter(({ author }) => author !== HEAD) };
     } catch {
@@ -501,18 +541,26 @@ export class HistoryDisk {
     }
   }
 
-  /** Writes all or nothing. What could not be written is only computed again at the next start. */
-  async save(head, changes) {
+  /**
+   * Writes all or nothing, and never rejects. After a failure, the next writing is a whole one.
+   *
+   * @param {object} head
+   * @param {{ author: string, record: object | null }[]} changes
+   * @param {{ whole?: boolean }} [how] whole: the changes are everything, and replace what is there
+   */
+  async save(head, changes, { whole = false } = {}) {
     try {
       const transaction = (await database()).transaction(STORE, "readwrite", { durability: "relaxed" });
       const store = transaction.objectStore(STORE);
+      if (whole) store.delete(recordsOf(this.#genesis));
       for (const { author, record } of changes) {
         if (record === null) store.delete([this.#genesis, author]);
         else store.put({ genesis: this.#genesis, author, ...record });
       }
       store.put({ genesis: this.#genesis, author: HEAD, ...head });
+      await committed(transaction);
     } catch {
-      // The browser stores nothing at present. The next time everything is written.
+      // The browser stores nothing at present, or the disk is full.
       this.#fresh = this.#writer;
     }
   }
@@ -521,13 +569,31 @@ export class HistoryDisk {
   async clear() {
     this.#fresh = this.#writer;
     if (!this.#writer) return;
-    try {
-      const store = (await database()).transaction(STORE, "readwrite").objectStore(STORE);
-      store.delete(IDBKeyRange.bound([this.#genesis], [this.#genesis, []]));
-    } catch {
-      // Whatever is left belongs to another chain, which the next start notices.
-    }
+    await forget(this.#genesis).catch(() => {
+      // What is left belongs to another chain. The next start notices that, and the next writing replaces it.
+    });
   }
+}
+
+/**
+ * The disk for the history of a room; null to keep it in memory only. The readings of a private room are sealed on disk, and its
+ * history would not be: it is read again at each start.
+ *
+ * @param {object} status as the node's `status()`
+ * @param {LockManager | undefined} [locks]
+ */
+export function historyDisk({ genesis, private: isPrivate, storage }, locks = globalThis.navigator?.locks) {
+  return storage.kind === "disk" && !isPrivate ? new HistoryDisk(genesis, locks) : null;
+}
+
+async function forget(genesis) {
+  const transaction = (await database()).transaction(STORE, "readwrite");
+  transaction.objectStore(STORE).delete(recordsOf(genesis));
+  await committed(transaction);
+}
+
+function recordsOf(genesis) {
+  return IDBKeyRange.bound([genesis], [genesis, []]);
 }
 
 let opened = null;
@@ -553,5 +619,30 @@ function done(request) {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
+  });
+}
+
+function lockOf(genesis) {
+  return `${DATABASE} ${genesis}`;
+}
+
+/**
+ * Deletes what is kept of a room. Does nothing while a tab has the room open: that tab would only write a part of it again.
+ *
+ * @param {string} genesis
+ * @param {LockManager | undefined} [locks] without locks, nothing was written
+ * @returns {Promise<void>} rejects if the browser does not delete it
+ */
+export async function forgetHistory(genesis, locks = globalThis.navigator?.locks) {
+  await locks?.request(lockOf(genesis), { ifAvailable: true }, async (lock) => {
+    if (lock !== null) await forget(genesis);
+  });
+}
+
+/** A transaction may fail after all its requests have succeeded, when the disk is full. */
+function committed(transaction) {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
   });
 }

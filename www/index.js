@@ -180,8 +180,7 @@ addEventListener("beforeunload", (event) => {
 
 async function recordFromForm(bpm) {
   try {
-    const { recordReading, nodeStarted } = await page;
-    nodeStarted.then(() => (bpmForm.queuing = false), () => {});
+    const { recordReading } = await page;
     await recordReading(bpm);
     bpmForm.confirm(bpm);
   } catch (error) {

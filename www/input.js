@@ -38,14 +38,26 @@ const ROOM_PART = "room=";
 /** How the link of a private room begins. */
 const LINK_PARTS = ["private=", "label="];
 
+/** The key in a link, with its checksum: 48 characters. */
+const KEY = /^[\w-]{48}$/;
+
+/** Where a link begins in a text; the first is a whole one. */
+const LINK = /https?:\/\/.*|#private=.*|^#(label|room)=.*|^private=.*/is;
+
+/**
+ * What no open room may be called, because it is, or may be, the key of a private one, which everyone would then read in the room's
+ * name. 43 of the 48 characters are the key, so one that was cut off counts, too.
+ */
+const MAYBE_KEY = [/private\s*=/i, /(?<![\w-])[\w-]{48}(?![\w-])/, /(?=[\w-]*[A-Z])(?=[\w-]*[a-z])(?=[\w-]*\d)[\w-]{40}/];
+
 /**
  * The room named by an address, trimmed and in NFC, so that everyone who types the same name joins the same room. All after
  * `#room=` is the name, as percent-encoded text: `+`, `&` and `=` stand for themselves. The link of a private room is left to the
  * node, which reads it or refuses it in words.
  *
  * @param {string} hash `location.hash`
- * @returns {{ room?: string, link?: string, fault?: "unknown" | "escape" }} no room if the address names none; `fault`: the
- *   address cannot be read, so that no room may be opened: it has another part than the room, or a malformed escape
+ * @returns {{ room?: string, link?: string, fault?: "unknown" | "escape" | "key" }} no room if the address names none; `fault`: no
+ *   room may be opened: the address has another part than the room, or a malformed escape, or a key in the room's name
  */
 export function roomFromHash(hash) {
   const text = hash.replace(/^#/, "");
@@ -55,7 +67,49 @@ export function roomFromHash(hash) {
   const name = decoded(text.slice(ROOM_PART.length));
   if (name === null) return { fault: "escape" };
   const room = normalizeRoom(name);
+  if (hasKey(room)) return { fault: "key" };
   return room === "" ? {} : { room };
+}
+
+/**
+ * What a person wants to open, who typed the name of an open room, or pasted a link, or the key of a private room.
+ *
+ * @param {string} text
+ * @param {string} href the page's own address
+ * @returns {{ room: string } | { link: string } | { fault: "empty" | "long" | "key" | "badLink" }} link: a whole address, with the
+ *   key of a private room or the name of an open one
+ */
+export function roomFromText(text, href) {
+  const given = normalizeRoom(text);
+  const address = addressIn(given, href);
+  if (address === null) {
+    const fault = roomFault(given);
+    return fault === null ? { room: given } : { fault };
+  }
+  const { room, link, fault } = roomFromHash(address.hash);
+  if (link === undefined ? room === undefined : !KEY.test(keyFromLink(link))) return { fault: fault === "key" ? "key" : "badLink" };
+  return { link: address.href };
+}
+
+/** The link in a text, also in a message with other words before it; null without one. */
+function addressIn(text, href) {
+  const link = KEY.test(text) ? `private=${text}` : LINK.exec(text)?.[0];
+  if (link === undefined) return null;
+  try {
+    return new URL(/^(http|#)/i.test(link) ? link : `#${link}`, href);
+  } catch {
+    return null;
+  }
+}
+
+/** Whether a text has, or may have, the key of a private room. */
+function hasKey(text) {
+  return MAYBE_KEY.some((pattern) => pattern.test(text));
+}
+
+function keyFromLink(link) {
+  const part = link.slice(1).split("&").find((part) => part.startsWith("private="));
+  return part?.slice("private=".length) ?? "";
 }
 
 /**
@@ -65,7 +119,7 @@ export function roomFromHash(hash) {
  * @returns {string} empty if the link does not say
  */
 export function labelFromHash(hash) {
-  const label = hash.split("&").find((part) => part.startsWith("label="));
+  const label = hash.replace(/^#/, "").split("&").find((part) => part.startsWith("label="));
   return label === undefined ? "" : normalizeRoom(decoded(label.slice("label=".length)) ?? "");
 }
 
@@ -126,10 +180,11 @@ export function normalizeRoom(text) {
  * Validates the name of an open room, or the label of a private one, before the page switches to it.
  *
  * @param {string} name already normalised
- * @returns {"empty" | "long" | null}
+ * @returns {"empty" | "key" | "long" | null} key: it has, or may have, the key of a private room
  */
 export function roomFault(name) {
   if (name === "") return "empty";
+  if (hasKey(name)) return "key";
   return new TextEncoder().encode(name).length > MAX_ROOM_BYTES ? "long" : null;
 }
 

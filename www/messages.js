@@ -1,5 +1,5 @@
-//! What the page says about errors, notices, storage, the node's state and checked blocks, and how it shows names and
-//! other text that comes from peers. Pure: takes what the node returned, and draws nothing.
+//! What the page says about errors, notices, storage, the node's state and checked blocks, and how it shows text that comes
+//! from peers. Pure: takes what the node returned, and draws nothing.
 
 import { formatBytes, formatDuration, formatNumber, say } from "./strings.js";
 
@@ -51,108 +51,6 @@ export function shownText(text) {
 export function shownInSentence(text) {
   const shown = shownText(text);
   return RIGHT_TO_LEFT.test(shown) ? `\u{2068}${shown}\u{2069}` : shown;
-}
-
-// Short names of peers and authors, derived only from their keys. They are not an identity: two peers may in rare cases
-// share a name.
-
-/** The prefix of an Ed25519 key in its peer ID: identity multihash, 36 bytes, key type 1, 32 bytes of key. */
-const PEER_ID_PREFIX = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
-
-const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-
-/** Cached peer IDs: each is slow to compute, and every reading on the page needs one. */
-const MAX_CACHED = 1_024;
-const cache = new Map();
-
-/** Length of a short name: the end of the peer ID, because all Ed25519 peer IDs start with "12D3KooW". */
-const SHORT_NAME_LETTERS = 6;
-
-/** @param {string} peerId @returns {string} */
-export function shortName(peerId) {
-  return peerId.slice(-SHORT_NAME_LETTERS);
-}
-
-// Colours and shapes of authors, in the order in which they first appear in the room's chain, so that every tab shows the
-// same ones. Peers that have recorded nothing have none.
-
-/** Colours of the palette, `--peer-0` and on in the style sheet. */
-export const PEER_COLOURS = 8;
-
-/** Shapes, which tell authors apart for those who cannot tell colours apart. */
-export const PEER_SHAPES = 6;
-
-/** Authors with a look of their own: every colour with every shape once. Later ones share the looks of the first. */
-export const MAX_LOOKS = PEER_COLOURS * PEER_SHAPES;
-
-/** How much the shapes shift with each round through the colours, so that no look comes twice before all are used. */
-const SHAPE_SHIFT = 5;
-
-/** @type {Map<string, number>} the place of each author in the order, by peer ID */
-let places = new Map();
-
-/** Dispatches "change" after the order of authors has changed. */
-export const lookChanges = new EventTarget();
-
-/**
- * Sets who came first, second and so on.
- *
- * @param {string[]} peerIds of authors, in the order of their first reading
- */
-export function setAuthorOrder(peerIds) {
-  if (peerIds.length === places.size && peerIds.every((peerId, place) => places.get(peerId) === place)) return;
-  places = new Map(peerIds.map((peerId, place) => [peerId, place]));
-  lookChanges.dispatchEvent(new Event("change"));
-}
-
-/**
- * The look of an author.
- *
- * @param {string} peerId
- * @returns {{ colour: number, shape: number, place: number } | null} null if no reading of this peer is known
- */
-export function lookOf(peerId) {
-  const place = places.get(peerId);
-  return place === undefined ? null : lookAt(place);
-}
-
-/** @param {number} place in the order of authors, from 0 */
-export function lookAt(place) {
-  const round = Math.floor(place / PEER_COLOURS);
-  return { colour: place % PEER_COLOURS, shape: (place + SHAPE_SHIFT * round) % PEER_SHAPES, place };
-}
-
-/**
- * The peer ID for an author's key (libp2p's peer ID specification, base58btc).
- *
- * @param {string} author Ed25519 public key, 64 hex digits
- * @returns {string}
- */
-export function peerIdOf(author) {
-  let peerId = cache.get(author);
-  if (peerId === undefined) {
-    if (cache.size >= MAX_CACHED) cache.clear();
-    peerId = computePeerId(author);
-    cache.set(author, peerId);
-  }
-  return peerId;
-}
-
-function computePeerId(author) {
-  const key = author.match(/../g)?.map((byte) => Number.parseInt(byte, 16)) ?? [];
-  return base58([...PEER_ID_PREFIX, ...key]);
-}
-
-/** @param {number[]} bytes */
-function base58(bytes) {
-  let rest = bytes.reduce((number, byte) => (number << 8n) | BigInt(byte), 0n);
-  let text = "";
-  while (rest > 0n) {
-    text = BASE58.charAt(Number(rest % 58n)) + text;
-    rest /= 58n;
-  }
-  const leadingZeros = bytes.findIndex((byte) => byte !== 0);
-  return BASE58.charAt(0).repeat(Math.max(leadingZeros, 0)) + text;
 }
 
 // Translates the node's error messages into the page's language. The node reports errors in English; each is
@@ -243,8 +141,8 @@ export function errorMessage(error) {
 // Maps the node's notices to texts: a key of the catalogues and the values of its placeholders. Displays nothing.
 
 const MESSAGES = {
-  equivocation: ({ author, seq }) => ["notice.equivocation", { name: nameOf(author), seq }],
-  "key-replaced": ({ author }) => ["notice.keyReplaced", { name: nameOf(author) }],
+  equivocation: ({ author, seq }) => ["notice.equivocation", { author, seq }],
+  "key-replaced": ({ author }) => ["notice.keyReplaced", { author }],
   repaired: ({ records }) => ["notice.repaired", { records }],
   "storage-failing": ({ reason }) => [`storage.failing-${reason}`, {}],
   "storage-reopened": ({ readings }) =>
@@ -269,10 +167,6 @@ export function noticeMessage(detail) {
 /** The values of a notice's placeholders in the current language, with durations formatted. */
 export function messageValues({ ms, ...values }) {
   return ms === undefined ? values : { ...values, by: formatDuration(ms) };
-}
-
-function nameOf(author) {
-  return shortName(peerIdOf(author));
 }
 
 // Describes the node's storage for users, from its `status()`. Does not query the browser.
@@ -331,13 +225,21 @@ function shownStatus(status, peers, say) {
     return { sentence: say(startupKey(status)), tone: "busy" };
   }
   if (status.isolated) return { sentence: say("status.isolated"), tone: "warning" };
-  const counts = countPaths(peers);
+  const counts = countPaths(peers.filter((peer) => isMember(peer, status)));
+  const without = peers.filter((peer) => isWithoutKey(peer, status)).length;
+  const line = sentenceOf(status, peers, counts, without, say);
+  if (without === 0 || line.sentence === say("status.noMember")) return line;
+  return { ...line, sentence: `${line.sentence}${SEPARATOR}${say("status.withoutKey", { count: without })}` };
+}
+
+function sentenceOf(status, peers, counts, without, say) {
   const relayLost = !status.relays.some((relay) => relay.connected);
   const block = status.tip.index;
-  if (counts.all === 0) {
+  // Peers without the key have the chain, too.
+  if (counts.all === 0 && (without === 0 || status.state !== "syncing")) {
     const lost = relayLost ? "status.aloneWithoutRelay" : "status.alone";
     const key = isFull(status.relays) ? "status.relayFull" : lost;
-    return { sentence: say(key), tone: "warning" };
+    return { sentence: say(without === 0 ? key : "status.noMember"), tone: "warning" };
   }
   if (status.state === "syncing") {
     const known = status.target ?? Math.max(...peers.map((peer) => peer.index ?? 0));
@@ -358,6 +260,21 @@ function isFull(relays) {
 function startupKey(status) {
   if (status === null) return "status.starting";
   return (status.storage?.unchecked ?? 0) > 0 ? "status.checking" : "status.looking";
+}
+
+/**
+ * Whether a peer of a private room has told its state, but not proved that it has the room's key.
+ *
+ * @param {object} peer as in the node's `peers()`
+ * @param {{ private: boolean }} room the node's `status()`
+ */
+export function isWithoutKey({ author, index, path }, { private: isPrivate }) {
+  return isPrivate && path !== "relay" && author === null && index !== null;
+}
+
+/** Whether a peer counts as one of the room: in a private room, after it has proved its key. */
+function isMember({ author }, { private: isPrivate }) {
+  return !isPrivate || author !== null;
 }
 
 /** How many peers are connected by which path. Relays are not counted. */

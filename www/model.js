@@ -1,7 +1,7 @@
 //! The data behind the components: the blocks in view, the readings in the chart, this tab's own readings, the side
 //! branches, files, and how often the components are redrawn. Draws nothing.
 
-import { PageError } from "./messages.js";
+import { PageError, isWithoutKey } from "./messages.js";
 import { formatBytes, say } from "./strings.js";
 
 // Coalesces many refresh requests into one run per frame, and runs slow work less often. Still runs in hidden tabs,
@@ -478,6 +478,22 @@ export class ReadingTracker {
     // The block itself counts as the first confirmation.
     return { stage: "mined", index, confirmations: Math.max(1, tip - index + 1) };
   }
+}
+
+// The rows of the table of peers. Several peers may have proved the same author, as after a profile was copied, so that a row
+// belongs to a peer and not to an author.
+
+/**
+ * @param {object[]} peers as the node's `peers()`
+ * @param {boolean} isPrivate whether the room is private
+ * @returns {(object & { key: string, isWithoutKey: boolean })[]} in an order that does not change. A row with another `key` must be
+ *   made again
+ */
+export function peerRows(peers, isPrivate) {
+  return peers
+    .filter(({ path }) => path !== "relay")
+    .map((peer) => ({ ...peer, key: `${peer.peerId} ${peer.author}`, isWithoutKey: isWithoutKey(peer, { private: isPrivate }) }))
+    .toSorted((a, b) => (a.peerId < b.peerId ? -1 : 1));
 }
 
 // Selects the side branches worth showing and lays them out next to the best branch. Never asks the node.

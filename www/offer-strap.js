@@ -14,8 +14,8 @@ const MEMORY_KEY = "heartchain.strap";
  * @param {(bpm: number) => Promise<unknown>} record rejects if the reading could not be saved
  */
 export function offerStrap(control, bluetooth, record) {
-  const session = new StrapSession(bluetooth);
   const memory = remembered();
+  const session = new StrapSession(bluetooth, undefined, memory.deviceId ?? null);
   session.intervalS = parseInterval(String(memory.intervalS ?? "")) ?? session.intervalS;
   session.anyContact = memory.anyContact === true;
   const show = () => {
@@ -40,10 +40,10 @@ export function offerStrap(control, bluetooth, record) {
   control.addEventListener("strap-requested", async ({ detail }) => {
     control.hiddenMs = 0;
     await session.start(detail);
-    // Another strap may be right about the skin.
-    if (session.deviceId !== null && session.deviceId !== memory.deviceId) session.anyContact = false;
-    Object.assign(memory, { deviceId: session.deviceId, on: session.deviceId !== null });
-    remember({ ...memory, anyContact: session.state.anyContact });
+    memory.on = session.deviceId !== null;
+    // If nothing was chosen, the last strap and what is known of it stay.
+    if (memory.on) Object.assign(memory, { deviceId: session.deviceId, anyContact: session.state.anyContact });
+    remember(memory);
   });
   control.addEventListener("strap-stopped", () => {
     session.stop();
@@ -90,7 +90,9 @@ function watchBackground(session, control) {
 }
 
 let wanted = false;
+/** The page's one lock, or null. */
 let lock = null;
+let requesting = false;
 
 /** Keeps the screen on, as far as the browser lets it: a page behind a dark screen gets few measurements. */
 function keepScreenOn(on) {
@@ -101,14 +103,20 @@ function keepScreenOn(on) {
 }
 
 async function requestLock() {
-  if (!wanted || document.hidden || lock !== null) return;
+  if (!wanted || document.hidden || lock !== null || requesting) return;
+  requesting = true;
   try {
-    lock = await navigator.wakeLock?.request("screen") ?? null;
+    const granted = (await navigator.wakeLock?.request("screen")) ?? null;
+    lock = granted;
     // The browser releases it when the page is hidden.
-    lock?.addEventListener("release", () => (lock = null));
+    granted?.addEventListener("release", () => {
+      if (lock === granted) lock = null;
+    });
     if (!wanted) releaseLock();
   } catch {
     // The battery is low, or the browser does not allow it. Recording goes on.
+  } finally {
+    requesting = false;
   }
 }
 

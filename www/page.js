@@ -1,21 +1,24 @@
 //! Connects the components with the node: passes its events to them and their requests to it. Draws nothing
 //! itself and does not import the wasm package.
 
+import { lookOf, setAuthorOrder, setNames } from "./authors.js";
 import { MAX_OWN_SHOWN } from "./components/chain.js";
 import "./components/frame.js";
 import { capabilities, hashForRoom, isPrivateAddress, isPrivateHost, labelFromHash, linkToRoom, roomFromHash } from "./input.js";
 import { ChainWindow, ReadingFeed, coalesce, readText, rivals, saveAs } from "./model.js";
-import { lookOf, peerIdOf, setAuthorOrder } from "./messages.js";
 import { newPrivateRoom, qrModules } from "./node.js";
 import { enableOffline, isReplaced } from "./offline.js";
 import { requested, starting } from "./start.js";
 import { csvSeparator, warmUpFormatters } from "./strings.js";
+import { wasmModule } from "./wasm.js";
 
 export { errorMessage } from "./messages.js";
 
-/** The components that only show what a running node does. They load while it starts. */
-const pictures = Promise.all([import("./components/chart.js"), import("./components/network.js"), import("./history.js")]);
+/** What only shows what a running node does: it loads after the wasm, while the node starts. */
+const historyLoaded = wasmModule.then(() => import("./history.js"));
+const pictures = wasmModule.then(() => Promise.all([import("./components/chart.js"), import("./components/network.js")]));
 // presentPictures() handles a failure.
+historyLoaded.catch(() => {});
 pictures.catch(() => {});
 
 /** The shortest pause between two redraws of the chart, ms: eight per second look smooth. */
@@ -29,6 +32,12 @@ const part = (selector) => document.querySelector(selector);
 const roomBar = part("room-bar");
 const notices = part("page-notices");
 let runningRoom = null;
+/** The link of the private room in this tab, with the label that this device gives it. */
+let shownLink = requested.link;
+/** @type {import("./history.js").ChainHistory | null} */
+let past = null;
+/** @type {HTMLElement | null} the dialog of the rooms on this device */
+let rooms = null;
 
 let persistenceRequested = false;
 let asksForStorage = false;
@@ -44,7 +53,8 @@ export function openPage() {
   part("storage-line").addEventListener("persistence-requested", () => starting.then((node) => node.requestPersistence()).catch(() => {}));
   asksForStorage = browser.asksForStorage;
   openRoom(requested.room, browser);
-  starting.then(onStarted, (error) => showFailure(isDefault(requested) ? "start" : "address", error));
+  starting.then(onStarted, (error) => showFailure(failureKind(requested), error));
+  starting.then(offerMore).catch(() => {});
   part("lesson-panel").addEventListener("form-requested", () => part("record-form").focusField());
   enableOffline(
     navigator.serviceWorker,
@@ -52,13 +62,7 @@ export function openPage() {
     // By plain http, the relay explains how to install its certificate.
     () => notices.offer("notice.certificate", "notice.install", () => location.assign(`http://${location.host}/`)),
   );
-  offerMore();
 }
-
-/** Resolves once readings are saved at once. */
-export const nodeStarted = starting.then(() => {});
-// presentFailure() handles a failure.
-nodeStarted.catch(() => {});
 
 /**
  * Records a reading from the form or a strap.
@@ -86,27 +90,71 @@ async function requestPersistence(node) {
 function openRoom(requestedRoom, browser) {
   roomBar.canCopy = browser.clipboard;
   roomBar.canShare = browser.share;
-  roomBar.isPrivate = requested.link !== undefined;
+  roomBar.kind = requested.fault !== undefined ? null : requested.link === undefined ? "open" : "private";
   roomBar.room = requestedRoom ?? (labelFromHash(requested.link ?? "") || null);
   roomBar.addEventListener("room-chosen", ({ detail }) => {
     location.hash = hashForRoom(detail.room);
   });
-  roomBar.addEventListener("private-room-requested", async ({ detail }) => {
-    location.hash = await newPrivateRoom(detail.label);
-  });
+  roomBar.addEventListener("link-chosen", ({ detail }) => location.assign(detail.link));
+  roomBar.addEventListener("private-room-requested", ({ detail }) => createPrivateRoom(detail.label));
+  roomBar.addEventListener("rooms-requested", showRooms);
+  part("failure-notice").addEventListener("link-requested", () => roomBar.askForLink());
+  part("failure-notice").addEventListener("rooms-requested", showRooms);
   addEventListener("hashchange", () => {
     const { room, link, fault } = roomFromHash(location.hash);
-    const isSame = link === requested.link && (room === requestedRoom || room === runningRoom);
+    const isSame = link === shownLink && (room === requestedRoom || room === runningRoom);
     if (fault !== undefined || !isSame) location.reload();
   });
 }
 
-/** Whether the page's address asks for nothing in particular. */
-function isDefault({ room, link, fault, relays, peers, stun }) {
-  return room === undefined && link === undefined && fault === undefined && [relays, peers, stun].every(({ length }) => length === 0);
+/** Creates a private room and opens it. Its link is the only key, so that it is shown first. */
+async function createPrivateRoom(label) {
+  try {
+    const link = await newPrivateRoom(label);
+    // The state outlives the reload, and needs no storage.
+    history.pushState({ isNew: true }, "", link);
+    location.reload();
+  } catch (error) {
+    roomBar.notCreated(error);
+  }
 }
 
-/** Loads what is not needed at the start: the offers of the lessons and of a strap. */
+/** What may be wrong if the node did not start. */
+function failureKind({ room, link, fault, relays, peers, stun }) {
+  if (link !== undefined || fault === "key" || fault === "unknown") return "link";
+  const isDefault = room === undefined && fault === undefined && [relays, peers, stun].every(({ length }) => length === 0);
+  return isDefault ? "start" : "address";
+}
+
+/** Shows the rooms on this device. The dialog is loaded when it is wanted first. */
+async function showRooms() {
+  try {
+    rooms ??= await roomsDialog();
+    rooms.open();
+  } catch {
+    if (!(await offerIfReplaced())) notices.offer("notice.incomplete", "notice.reload", () => location.reload());
+  }
+}
+
+async function roomsDialog() {
+  const node = await starting.catch(() => null);
+  const { offerRooms } = await import("./offer-rooms.js");
+  return offerRooms(node, {
+    async leave() {
+      past?.close();
+      await node.stop();
+    },
+    onRenamed(link, label) {
+      // The address keeps the label, so that it is the same after a reload.
+      shownLink = link;
+      history.replaceState(null, "", link);
+      roomBar.room = label || null;
+      roomBar.link = location.href;
+    },
+  });
+}
+
+/** Loads what is not needed before the node runs: the offers of the lessons and of a strap. */
 async function offerMore() {
   const { offerLessons } = await import("./offer-lessons.js");
   offerLessons(part("lesson-panel"), starting, part("fork-view"), offerIfReplaced);
@@ -125,10 +173,16 @@ export async function offerIfReplaced() {
 /** Connects the running node with the page until the page is closed. */
 function onStarted(node) {
   globalThis.heartchain = node;
+  part("record-form").queuing = false;
   explainLocalNetwork(node);
   runningRoom = node.status().room;
   roomBar.makeCode = qrModules;
   present(node);
+  if (history.state?.isNew) {
+    history.replaceState(null, "");
+    roomBar.link = location.href;
+    roomBar.showNew();
+  }
   // Peers learn at once that this tab is gone, unless the page goes into the back/forward cache.
   addEventListener("pagehide", (event) => {
     if (!event.persisted) node.stop();
@@ -166,14 +220,23 @@ function present(node) {
     showFailure("broken", detail.error);
   });
   const soon = (work, minRest) => coalesce(() => broken || work(), minRest);
-  const self = peerIdOf(node.status().author);
+  presentNames(node, soon);
   presentState(node, soon);
   presentReadings(node, soon);
-  presentChain(node, soon, self);
-  presentPictures(node, soon, self);
-  presentBlock(node, self);
+  presentChain(node, soon);
+  presentPictures(node, soon);
+  presentBlock(node);
   presentData(node);
   node.addEventListener("notice", ({ detail }) => part("page-notices").notice(detail));
+}
+
+/** The names that authors chose, and the offer to choose one. */
+async function presentNames(node, soon) {
+  node.addEventListener("names", ({ detail }) => setNames(detail));
+  setNames(node.names());
+  // If it cannot be loaded, presentPictures() offers a reload.
+  const { offerName } = await import("./offer-name.js").catch(() => ({ offerName() {} }));
+  offerName(part("your-name"), node, soon);
 }
 
 /** The status. */
@@ -185,44 +248,54 @@ function presentState(node, soon) {
     part("page-notices").clockOffsetMs = status.clockOffsetMs;
     part("page-notices").heldBack = status.heldBack;
     if (status.minerError !== null) notices.tell(status.minerError === "no-worker" ? "capability.worker" : "capability.miner");
-    if (!status.private) part("room-bar").room = status.room;
-    part("room-bar").link = status.private ? location.href : linkToRoom(location.href, status.room);
+    if (!status.private) roomBar.room = status.room;
+    roomBar.isStored = status.storage.kind === "disk";
+    roomBar.link = status.private ? location.href : linkToRoom(location.href, status.room);
   });
   for (const type of ["status", "chain", "peers"]) node.addEventListener(type, refresh);
   refresh();
 }
 
 /** What the pictures show, once their components have loaded. */
-async function presentPictures(node, soon, self) {
-  let history;
+async function presentPictures(node, soon) {
+  // The history gives authors their colours, so it does not wait for the pictures.
+  const opened = historyLoaded.then((loaded) => (past = openHistory(node, soon, loaded)));
   try {
-    [, , history] = await pictures;
+    await Promise.all([historyLoaded, pictures]);
   } catch {
     if (!(await offerIfReplaced())) notices.offer("notice.incomplete", "notice.reload", () => location.reload());
     return;
   }
   presentNetwork(node, soon);
-  presentChart(node, soon, self, history);
+  await opened;
+  presentChart(node, soon);
+}
+
+/** Reads the room's whole history, which also says in which order its authors appeared. */
+function openHistory(node, soon, { ChainHistory, historyDisk }) {
+  const opened = new ChainHistory(node, historyDisk(node.status()));
+  const orderAuthors = soon(() => setAuthorOrder(opened.authors()), ORDER_REST_MS);
+  opened.addEventListener("change", orderAuthors);
+  node.addEventListener("reading", ({ detail }) => {
+    if (lookOf(detail.author) === null) orderAuthors();
+  });
+  addEventListener("visibilitychange", () => opened.save({ now: document.hidden }));
+  opened.open();
+  return opened;
 }
 
 /** The peers and the relays. */
 function presentNetwork(node, soon) {
   const refresh = soon(() => {
-    const { author, relays, isolated } = node.status();
-    const self = peerIdOf(author);
-    const peers = node.peers().map(asAuthor);
+    const { author: self, relays, isolated, private: isPrivate } = node.status();
+    const peers = node.peers();
     part("peer-list").self = self;
-    part("peer-list").network = { peers, isolated };
+    part("peer-list").network = { peers, isolated, isPrivate };
     part("relay-list").network = { relays, isolated };
-    part("network-picture").network = { peers, relays, self };
+    part("network-picture").network = { peers, relays, self, isPrivate };
   });
   for (const type of ["status", "chain", "peers"]) node.addEventListener(type, refresh);
   refresh();
-}
-
-/** A peer under the name of the author that it acts for, as its readings show it, once it has proved who that is. */
-function asAuthor(peer) {
-  return peer.author === null ? peer : { ...peer, peerId: peerIdOf(peer.author) };
 }
 
 /** The waiting readings, and the progress of this tab's own ones. */
@@ -230,7 +303,7 @@ function presentReadings(node, soon) {
   const waiting = part("pending-list");
   const refresh = soon(() => {
     const { author, tip, mempool, private: isPrivate } = node.status();
-    waiting.pending = { readings: node.pending(waiting.limit), count: mempool, self: peerIdOf(author) };
+    waiting.pending = { readings: node.pending(waiting.limit), count: mempool, self: author };
     const own = node.ownReadings(MAX_OWN_SHOWN);
     part("own-readings").own = { readings: own, tip: tip.index };
     part(".open-room").hidden = isPrivate || own.length > 0;
@@ -241,14 +314,14 @@ function presentReadings(node, soon) {
 }
 
 /** The blocks in view, and the side branches. */
-function presentChain(node, soon, self) {
+function presentChain(node, soon) {
   const chain = new ChainWindow(node);
   const list = part("chain-list");
   const show = soon(() => {
     const { tip, failure } = chain;
     const block = (index) => chain.block(index);
     const branches = node.branches();
-    list.chain = { tip, failure, self, block, rivals: rivals(branches) };
+    list.chain = { tip, failure, self: node.status().author, block, rivals: rivals(branches) };
     part("fork-view").chain = { branches, tip, block };
   });
   chain.addEventListener("change", show);
@@ -260,32 +333,26 @@ function presentChain(node, soon, self) {
   show();
 }
 
-function presentChart(node, soon, self, { ChainHistory, HistoryDisk }) {
+function presentChart(node, soon) {
   const chart = part("heart-chart");
   const feed = new ReadingFeed(node);
-  const past = new ChainHistory(node, node.status().storage.kind === "disk" ? new HistoryDisk(node.status().genesis) : null);
-  const orderAuthors = soon(() => setAuthorOrder(past.authors().map(peerIdOf)), ORDER_REST_MS);
-  past.addEventListener("change", orderAuthors);
   past.addEventListener("change", soon(() => chart.refresh(), PAST_REST_MS));
-  node.addEventListener("reading", ({ detail }) => {
-    if (lookOf(peerIdOf(detail.author)) === null) orderAuthors();
-  });
-  addEventListener("visibilitychange", () => past.save({ now: document.hidden }));
   chart.addEventListener("past-requested", ({ detail }) => feed.loadSince(detail.since));
   feed.addEventListener("change", soon(() => chart.refresh(), CHART_REST_MS));
-  chart.self = self;
+  const showSelf = soon(() => (chart.self = node.status().author));
+  node.addEventListener("status", showSelf);
+  showSelf();
   chart.history = feed.history;
   chart.past = past;
-  past.open();
 }
 
 /** The block dialog. */
-function presentBlock(node, self) {
+function presentBlock(node) {
   const dialog = part("block-dialog");
   const open = async (index) => {
     // If the block cannot be read, the dialog stays closed: the list shows the error.
     const [block] = await node.blocks(index, index).catch(() => []);
-    if (block !== undefined) dialog.open(block, node.status().tip.index, self);
+    if (block !== undefined) dialog.open(block, node.status().tip.index, node.status().author);
   };
   node.addEventListener("chain", async ({ detail: { to } }) => {
     const { index } = dialog;

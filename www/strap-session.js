@@ -65,6 +65,7 @@ export class StrapSession extends EventTarget {
   /** Replaced on each start and stop, so that callbacks of an earlier run are ignored. */
   #run = {};
   #device = null;
+  #lastDeviceId;
   #attempts = 0;
   #retry = null;
   #silence = null;
@@ -76,10 +77,12 @@ export class StrapSession extends EventTarget {
   /**
    * @param {Bluetooth} bluetooth `navigator.bluetooth`
    * @param {{ now(): number, set(work: () => void, ms: number): unknown, clear(id: unknown): void }} [timers]
+   * @param {string | null} [lastDeviceId] the strap that `anyContact` was set for at an earlier visit
    */
-  constructor(bluetooth, timers = pageTimers) {
+  constructor(bluetooth, timers = pageTimers, lastDeviceId = null) {
     super();
     this.#bluetooth = bluetooth;
+    this.#lastDeviceId = lastDeviceId;
     this.#timers = timers;
   }
 
@@ -97,7 +100,7 @@ export class StrapSession extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Records measurements without skin contact, or no longer. */
+  /** Records measurements without skin contact, or no longer. Ends when another strap is connected. */
   set anyContact(on) {
     this.#sampler.anyContact = on;
     this.#update({ anyContact: on });
@@ -141,6 +144,9 @@ export class StrapSession extends EventTarget {
 
   async #keep(device) {
     this.#device = device;
+    // Another strap may be right about the skin.
+    if (device.id !== this.#lastDeviceId) this.anyContact = false;
+    this.#lastDeviceId = device.id;
     this.#update({ name: device.name ?? "" });
     device.addEventListener("gattserverdisconnected", this.#onLost);
     await this.#connect();

@@ -107,7 +107,7 @@ struct Subresource;
 #[derive(Debug, Clone)]
 struct PageSource(Option<Arc<PageFolder>>);
 
-/// The content of `/relay.json`.
+/// The content of `/relay.json`, as in docs/protocols.md, "Relay document".
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RelayDocument {

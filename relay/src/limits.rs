@@ -1,7 +1,7 @@
 //! All limits of the relay, each with its unit and the reason for its value.
 //!
 //! The operator chooses one number, the tabs that the relay serves at the same time (`--max-tabs`). [`Limits::for_tabs`]
-//! derives all others from it, by the ratios in docs/limits.md.
+//! derives all others from it, by the ratios in docs/operate-relay.md, "Size".
 //!
 //! libp2p's defaults (128 KiB and two minutes per circuit, 16 circuits, 60 reservations per hour from one address) suit
 //! a public relay that only assists hole punching. Here a school class of thirty tabs is behind one address and uses

@@ -1,7 +1,8 @@
 //! A [rendezvous](https://github.com/libp2p/specs/blob/master/rendezvous/README.md) server: peers register in a room (a
 //! namespace) and discover the other peers there.
 //!
-//! It never dials a peer, never interprets the addresses in a peer record, and never lists rooms.
+//! It never dials a peer, never interprets the addresses in a peer record, and never lists rooms. docs/protocols.md,
+//! "Rendezvous", says what it requires.
 //!
 //! It replaces the server of libp2p-rendezvous 0.18.0, which
 //! - accepts records up to its message limit of 1 MiB, although one of half that size makes every response about a room

@@ -517,7 +517,7 @@ export async function exportIsComplete(lone, mine) {
   const file = JSON.parse(text);
   equal(
     Object.keys(file),
-    ["format", "exportedAt", "room", "tip", "totalWork", "blocks", "waiting"],
+    ["format", "exportedAt", "room", "tip", "totalWork", "blocks", "waiting", "profiles"],
     "the fields of an export",
   );
   const status = node.status();
@@ -532,7 +532,7 @@ export async function exportIsComplete(lone, mine) {
     "the head of an export",
   );
   equal(file.blocks, await node.blocks(1, 3), "the blocks as the getter returns them");
-  equal(file.waiting, [], "no reading waits");
+  equal([file.waiting, file.profiles], [[], []], "no reading waits, and no author has a name");
   for (const block of file.blocks) check(text.includes(`\n${JSON.stringify(block)}`), "a line for each block");
 
   const csv = await node.exportCsv();
@@ -541,7 +541,7 @@ export async function exportIsComplete(lone, mine) {
   equal([...mark], [0xef, 0xbb, 0xbf], "the byte order mark, for Excel");
   const [head, ...rows] = (await csv.text()).trimEnd().split("\r\n");
   equal(head, "local_time,time_zone,utc_time,name,bpm,block,author,seq,id", "the CSV's first line");
-  const expected = file.blocks.flatMap(({ index, readings }) => readings.map((r) => csvRow(node, r, index)));
+  const expected = file.blocks.flatMap(({ index, readings }) => readings.map((r) => csvRow(r, index)));
   equal(rows, expected.map((fields) => fields.join(",")), "the CSV's rows");
   const [, ...semicolons] = (await (await node.exportCsv({ separator: ";" })).text()).trimEnd().split("\r\n");
   equal(semicolons, expected.map((fields) => fields.join(";")), "with another separator");
@@ -557,7 +557,7 @@ export async function exportIsComplete(lone, mine) {
   equal([second.blocks, second.waiting], [[], waiting.pending()], "an export contains the waiting readings");
   const [row] = (await (await waiting.exportCsv()).text()).split("\r\n").slice(2);
   const [{ time, author, id }] = waiting.pending().slice(1);
-  equal(row, csvRow(waiting, { time, author, id, bpm: 81, seq: 1 }, "").join(","), "the row of a waiting reading");
+  equal(row, csvRow({ time, author, id, bpm: 81, seq: 1 }, "").join(","), "the row of a waiting reading");
   waiting.stop();
 }
 
@@ -632,7 +632,7 @@ export async function invalidFilesAreRefused(lone, mine) {
   for (const file of ["", "x", "[]", "null", "7", "{}", text.slice(0, -10)]) await refused(file, /no file/);
   const tooLong = await rejection(other.importJson(" ".repeat(256_000_001)), "a file that is too long");
   check(/256000001 .* 70,000 blocks: .* over the network/.test(tooLong.message), `the alternative: ${tooLong.message}`);
-  await refused(tampered((file) => (file.format = "heartchain/export/2")), /format/);
+  await refused(tampered((file) => (file.format = "heartchain/export/3")), /format/);
   await refused(tampered((file) => delete file.blocks), /no file/);
   await refused(tampered((file) => (file.blocks = [7])), /block number 1/);
   await refused(tampered(({ blocks }) => (blocks[0].hash = blocks[1].hash)), /block number 1 .* altered/);
@@ -649,13 +649,151 @@ export async function invalidFilesAreRefused(lone, mine) {
   elsewhere.stop();
 }
 
-/** The fields of a reading's row. All readings are the node's own, so that its peer ID ends in their author's name. */
-function csvRow(node, { time, bpm, author, seq, id }, block) {
+export async function namesAreSetAndExported(lone, mine) {
+  const room = "names";
+  const { node, end } = await startRecordedNode(lone, room, mine, [70]);
+  const { author } = node.status();
+  equal(node.names(), [], "no one has a name");
+  for (const name of ["x".repeat(41), "\u{1f496}".repeat(11), "a\nb", "a\u202eb", "a\u200bb", "\ud800", 7, null, undefined, {}]) {
+    const { code } = await rejection(node.setName(name), `setName(${JSON.stringify(name)})`);
+    equal(code, "invalid-argument", "the code of a bad name");
+  }
+  const long = await rejection(node.setName("x".repeat(41)), "a name of 41 bytes");
+  check(/41 bytes .* shorter/.test(long.message), `the message says what to do: ${long.message}`);
+  equal(node.names(), [], "nothing was set");
+
+  const changed = nextEvent(node, "names");
+  equal(await node.setName(" Cafe\u0301 "), undefined, "setName() resolves to nothing");
+  const [named, ...others] = node.names();
+  equal([Object.keys(named), others], [["author", "name", "revision"], []], "the fields of a name");
+  equal([named.author, named.name], [author, "Caf\u00e9"], "the name is trimmed and in normalization form C");
+  check(Math.abs(named.revision - Date.now()) < 60_000, `when it was chosen: ${named.revision}`);
+  equal(await changed, node.names(), "the event carries the names");
+  const text = await (await node.exportJson()).text();
+  const { profiles } = JSON.parse(text);
+  equal(profiles.map(({ name }) => name), ["Caf\u00e9"], "an export contains the name");
+  check(HEX_64.test(profiles[0].signature), `it is signed: ${profiles[0].signature}`);
+  await node.setName("");
+  equal(node.names(), [], "an erased name is not shown");
+  const erased = await (await node.exportJson()).text();
+  equal(JSON.parse(erased).profiles.map(({ name }) => name), [""], "an export contains the erased name");
+  end();
+
+  const other = await lone.constructor.start({ room, relayDocument: NO_RELAY, storage: "memory" });
+  const forged = JSON.parse(text);
+  forged.profiles[0].name = "Eve";
+  const { code, message } = await rejection(other.importJson(JSON.stringify(forged)), "a forged name");
+  equal([code, other.names()], ["invalid-import", []], `its error: ${message}`);
+  const shown = nextEvent(other, "names");
+  await other.importJson(text);
+  equal((await shown).map(({ name }) => name), ["Caf\u00e9"], "the name is imported");
+  await other.importJson(erased);
+  await other.importJson(text);
+  equal(other.names(), [], "an older name does not return");
+  other.stop();
+}
+
+const BASE_58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+
+/** The last six letters of the peer ID that belongs to an author's key. */
+function lettersOf(author) {
+  let number = BigInt(`0x002408011220${author}`);
+  let letters = "";
+  for (; letters.length < 6; number /= 58n) letters = BASE_58[Number(number % 58n)] + letters;
+  return letters;
+}
+
+/** The fields of a reading's row. */
+function csvRow({ time, bpm, author, seq, id }, block) {
   const date = new Date(time);
   const two = (number) => String(number).padStart(2, "0");
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
   const clock = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":");
   const ahead = -date.getTimezoneOffset();
   const zone = `${ahead < 0 ? "-" : "+"}${two(Math.floor(Math.abs(ahead) / 60))}:${two(Math.abs(ahead) % 60)}`;
-  return [`${day} ${clock}`, zone, date.toISOString(), node.status().peerId.slice(-6), bpm, block, author, seq, id];
+  return [`${day} ${clock}`, zone, date.toISOString(), lettersOf(author), bpm, block, author, seq, id];
+}
+
+export async function roomIsListedAndDeleted(lone, { rooms, labelRoom, deleteRoom }) {
+  const room = "C++ & more";
+  const node = await lone.constructor.start({ room, relayDocument: NO_RELAY });
+  const { genesis } = node.status();
+  await node.record(70);
+  const find = async () => (await rooms()).find((stored) => stored.genesis === genesis);
+  const { lastOpened, readings, bytes, ...listed } = await find();
+  const link = "#room=C%2B%2B%20%26%20more";
+  equal(listed, { genesis, room, private: false, label: null, link, open: true }, "an open room in the list");
+  check(Math.abs(Date.now() - lastOpened) < 60_000, `it was opened now: ${lastOpened}`);
+  equal([typeof readings, bytes], ["number", null], "what is told later");
+  equal((await rooms())[0].genesis, genesis, "the room that was opened last is first");
+
+  equal((await rejection(deleteRoom(genesis), "deleting an open room")).code, "room-open", "its code");
+  equal(node.ownReadings().map(({ bpm }) => bpm), [70], "nothing was deleted");
+  for (const wrong of ["", genesis.slice(1), `${genesis}0`, 7, undefined]) {
+    equal((await rejection(deleteRoom(wrong), `deleting ${wrong}`)).code, "invalid-argument", "its code");
+    await rejection(labelRoom(wrong, "x"), `a label of ${wrong}`);
+  }
+  await labelRoom(genesis, " Chemistry ");
+  equal((await find()).label, "Chemistry", "its label");
+  const long = await rejection(labelRoom(genesis, "é".repeat(33)), "a label of 66 bytes");
+  equal(long.code, "invalid-argument", "its code");
+  await labelRoom(genesis, "");
+  equal((await find()).label, null, "no label");
+
+  const { author } = node.status();
+  await node.stop();
+  equal((await find()).open, false, "a closed room");
+  await deleteRoom(genesis);
+  equal(await find(), undefined, "a deleted room");
+  await rejection(labelRoom(genesis, "x"), "a label of a deleted room");
+  await deleteRoom(genesis);
+  const again = await lone.constructor.start({ room, relayDocument: NO_RELAY });
+  check(again.status().author !== author, "the key was deleted");
+  equal(again.ownReadings(), [], "the readings were deleted");
+  await again.stop();
+  await deleteRoom(genesis);
+}
+
+export async function authorMovesWithItsFile(lone, { rooms, deleteRoom, importIdentity }) {
+  const room = "moving";
+  const start = () => lone.constructor.start({ room, relayDocument: NO_RELAY });
+  const node = await start();
+  const { genesis, author } = node.status();
+  for (const bpm of [70, 71]) await node.record(bpm);
+  equal((await rejection(node.retire(), "retiring before the move")).code, "not-moved", "its code");
+  for (const wrong of ["", 7, undefined, "x".repeat(1_025)]) {
+    equal((await rejection(node.exportIdentity(wrong), `the passphrase ${wrong}`)).code, "invalid-argument", "its code");
+  }
+  const file = await node.exportIdentity("corre\u0301ct horse");
+  check(file instanceof Blob && file.size > 100 && file.size < 1_000, `a short file: ${file.size}`);
+  await node.record(72);
+  equal((await rejection(node.retire(), "retiring after another reading")).code, "not-moved", "its code");
+  equal(node.status().state !== "stopped", true, "the node still runs");
+  const whole = await node.exportIdentity("correct horse");
+  await node.retire();
+  equal(node.status().state, "stopped", "a retired node");
+  await deleteRoom(genesis);
+
+  const refused = async (blob, passphrase, code) => {
+    equal((await rejection(importIdentity(blob, passphrase), `a file that is ${code}`)).code, code, "its code");
+  };
+  await refused(whole, "correct house", "wrong-passphrase");
+  await refused(whole.slice(0, -1), "correct horse", "not-a-move-file");
+  await refused(new Blob(["{}"]), "correct horse", "not-a-move-file");
+  await refused("file", "correct horse", "invalid-argument");
+  await refused(whole, "", "invalid-argument");
+  equal((await rooms()).filter((stored) => stored.genesis === genesis), [], "nothing was imported");
+
+  // The same passphrase, typed on another keyboard.
+  const link = `#room=${room}`;
+  equal(await importIdentity(file, "corr\u00e9ct horse"), { genesis, link, readings: 2 }, "the first file");
+  equal(await importIdentity(whole, "correct horse"), { genesis, link, readings: 3 }, "a later one");
+  equal(await importIdentity(whole, "correct horse"), { genesis, link, readings: 3 }, "the same again");
+  const moved = await start();
+  equal(moved.status().author, author, "the same author");
+  equal(moved.ownReadings().map(({ bpm, seq }) => [bpm, seq]), [[72, 2], [71, 1], [70, 0]], "all readings");
+  equal(moved.status().storage.lost, null, "nothing is lost");
+  equal((await moved.record(73)).seq, 3, "the next sequence number");
+  await moved.stop();
+  await deleteRoom(genesis);
 }

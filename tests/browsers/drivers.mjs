@@ -90,7 +90,7 @@ export async function until(what, find, limit = ANSWER_MS) {
     } catch (error) {
       last = error;
     }
-    if (Date.now() > end) throw new Error(`waited in vain for ${what}${last ? `: ${last.message}` : ""}`);
+    if (Date.now() > end) throw new Error(`timed out waiting for ${what}${last ? `: ${last.message}` : ""}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
@@ -179,7 +179,6 @@ export class Firefox {
       evaluate,
       open: (url) => this.command("browsingContext.navigate", { context, url, wait: "interactive" }),
       reload: () => this.command("browsingContext.reload", { context, wait: "interactive" }),
-      resize: (width, height) => this.command("browsingContext.setViewport", { context, viewport: { width, height } }),
       screenshot: async () => Buffer.from((await this.command("browsingContext.captureScreenshot", { context })).data, "base64"),
     };
   }
@@ -197,7 +196,11 @@ class WebDriver {
   #programs = [];
   #session;
   #used = false;
-  console = [];
+  /**
+   * Null: WebDriver has no command for the console, and WebKit prints nothing of a session that keeps no data, such as that of
+   * its driver, even when asked to.
+   */
+  console = null;
 
   static async connect(driver, args, capabilities, env, programs = []) {
     const browser = new this();
@@ -234,7 +237,6 @@ class WebDriver {
       },
       open: (url) => here("POST", "url", { url }),
       reload: () => here("POST", "refresh", {}),
-      resize: (width, height) => here("POST", "window/rect", { width, height }),
       screenshot: async () => Buffer.from(await here("GET", "screenshot"), "base64"),
     };
   }
@@ -261,7 +263,7 @@ export class Chromium extends WebDriver {
 
   static async start() {
     const args = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--js-flags=--expose-gc", "--disable-features=WebRtcHideLocalIpsWithMdns"];
-    const capabilities = { "goog:chromeOptions": { args, binary: Chromium.installed() }, "goog:loggingPrefs": { browser: "WARNING" } };
+    const capabilities = { "goog:chromeOptions": { args, binary: Chromium.installed() } };
     return this.connect(installed("chromedriver"), (port) => [`--port=${port}`], capabilities);
   }
 }

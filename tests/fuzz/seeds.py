@@ -80,6 +80,8 @@ write("request", [
     b"\3\0",
     b"\3\1" + author + struct.pack("<Q", 3),
     b"\4" + listed(ids),
+    b"\5\0",
+    b"\5\1" + author,
 ])
 write("response", [
     b"\0" + status,
@@ -89,10 +91,14 @@ write("response", [
     b"\4" + listed(readings[:2]),
     b"\2" + listed([b"\0", b"\1" + listed(sealed_readings[:2])]),
     b"\4" + listed(sealed_readings[:2]),
+    b"\5" + listed(list(fields(vectors("sealed")["open_profiles"], "profile"))),
+    b"\5" + listed(list(fields(vectors("sealed")["profiles"], "profile"))),
 ])
 write("profile", first(fields(vectors("sealed"), "profile")))
 rooms = vectors("rooms")
 write("token", [row["token"].encode() for row in rooms["private_rooms"] + rooms["refused_tokens"]])
+move_files = json.loads((VECTORS / "../../vectors/move_files.json").read_text())
+write("move_file", [bytes.fromhex(row[name]) for row in move_files for name in ("content", "file")])
 # Floor bits, block interval, name.
 write("room", [bytes([16]) + struct.pack("<Q", 1_000) + name.encode() for name in ("class", "심장", "a b")])
 # Split into pieces of 3 bytes: a frame with data, one with a FIN flag, one with both, and one with an unknown field.

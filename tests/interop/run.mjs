@@ -14,13 +14,14 @@ const RUST_CLOSE_TIMEOUT_MS = 5_000;
 /** The same for js-libp2p, which waits until the browser considers the peer lost. We measured 8 to 14 s. */
 const JS_CLOSE_TIMEOUT_MS = 30_000;
 const ECHO = "/interop/echo/1";
+const HOP = "/libp2p/circuit/relay/0.2.0/hop";
 
 const [wasm, rounds = "50", only = ""] = process.argv.slice(2);
 const stage = await Stage.open({ wasm });
 let failed = 0;
 try {
   const relay = await stage.heartchainRelay();
-  for (const scenario of [jsOffersToRust, rustOffersToJs, jsOffersToTab, tabOffersToJs, jsRelayServesTwoTabs, exampleTabsTalk]) {
+  for (const scenario of [jsDialsRelay, jsOffersToRust, rustOffersToJs, jsOffersToTab, tabOffersToJs, jsRelayServesTwoTabs, exampleTabsTalk]) {
     if (!scenario.name.includes(only)) continue;
     const start = Date.now();
     try {
@@ -38,6 +39,27 @@ try {
   await stage.close();
 }
 process.exit(failed === 0 ? 0 : 1);
+
+/** Pages with js-libp2p dial our relay by WebRTC-direct and reserve there, one after the other. */
+async function jsDialsRelay(relay, times) {
+  const id = relay.direct.split("/p2p/")[1];
+  const dials = [];
+  for (let round = 0; round < times; round += 1) {
+    const js = await peer("js");
+    const start = Date.now();
+    await js.call("dial", relay.direct);
+    dials.push(Date.now() - start);
+    const [{ address }] = await js.call("connections", id);
+    if (!address.includes("/webrtc-direct/")) throw new Error(`round ${round}: connected by ${address}`);
+    const { agent, protocols } = await js.call("identify", id);
+    if (!agent || !protocols.includes(HOP)) throw new Error(`round ${round}: agent ${agent}, protocols ${protocols}`);
+    const time = await js.call("ping", id);
+    if (!(time >= 0)) throw new Error(`round ${round}: a ping of ${time}`);
+    await js.call("listen", relay.direct);
+    await js.end();
+  }
+  return `${times} rounds, dialled in ${medianAndRange(dials)} ms`;
+}
 
 function jsOffersToRust(relay, times) {
   return meet(relay, "js", "rust", times);

@@ -83,15 +83,16 @@ export class Stage {
     return this.#errors.splice(0);
   }
 
-  /** Starts our relay. @returns {Promise<{ address: string, page: string, kill: () => void }>} */
+  /** Starts our relay. @returns {Promise<{ address: string, direct: string, page: string, kill: () => void }>} */
   async heartchainRelay() {
     const ports = ["http", "webrtc", "stun"].flatMap((name) => [`--${name}-port`, "0"]);
     const binary = process.env.HEARTCHAIN_RELAY ?? join(target, "debug/relay");
     const relay = this.#spawn(binary, [...ports, "--seed", "77"]);
     const page = await output(relay, /^Open (http\S+)/m);
     const { addresses } = await (await fetch(new URL("relay.json", page))).json();
-    const address = addresses.find((address) => address.includes("/127.0.0.1/") && address.includes("/ws/"));
-    return { address, page, kill: () => relay.kill("SIGKILL") };
+    const by = (transport) => addresses.find((address) => address.includes("/127.0.0.1/") && address.includes(transport));
+    const [address, direct] = [by("/ws/"), by("/webrtc-direct/")];
+    return { address, direct, page, kill: () => relay.kill("SIGKILL") };
   }
 
   /** Starts a circuit relay of js-libp2p. */

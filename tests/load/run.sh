@@ -15,6 +15,16 @@ echo "== this relay, $tabs tabs, 100 arrivals a second"
 echo "== this relay under attack"
 "$load" --relay target/release/relay attacks
 
+echo "== WebRTC-direct, and libp2p-webrtc beside it"
+(
+  cd tests/load/webrtc
+  cargo build --release
+  for figures in throughput idle failed churn "flood malformed" "flood requests" "flood hellos"; do
+    # shellcheck disable=SC2086
+    cargo run --quiet --release -- $figures
+  done
+)
+
 if command -v npm >/dev/null; then
   (cd tests/interop && npm ci --silent --no-audit --no-fund)
   echo "== js-libp2p's relay, $tabs tabs, 100 arrivals a second"

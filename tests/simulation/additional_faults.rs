@@ -45,6 +45,17 @@ pub(crate) fn computers(world: &mut World, rng: &mut Rng, length: u64) {
     }
 }
 
+/// Lets people choose, change and erase their names in most runs.
+pub(crate) fn names(world: &mut World, rng: &mut Rng, length: u64) {
+    for at in 0..world.nodes.len() as Id {
+        if world.node(at).is_honest() {
+            for _ in 0..rng.below(4) {
+                world.schedule_in(rng.below(length), SimEvent::SetName { at });
+            }
+        }
+    }
+}
+
 /// Makes an author leave permanently in some runs. Returns the length of the run, which is extended so that the
 /// author's readings can be confirmed first.
 pub(crate) fn departing_author(world: &mut World, rng: &mut Rng, length: u64) -> u64 {

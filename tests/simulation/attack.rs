@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heartchain_chain::{hash::BlockHash, header::Header};
+use heartchain_chain::{hash::BlockHash, header::Header, key::Author, profile::Profile};
 
 use crate::id::Id;
 
@@ -27,11 +27,15 @@ pub(crate) enum Attack {
     NewcomerFlood,
     /// Answers mempool listings with endless pages.
     EndlessListing,
+    /// Gossips revisions of its own name, names of unknown authors, names ahead of the clock, and old names of others.
+    ProfileFlood,
+    /// Answers listings of profiles with endless pages.
+    EndlessProfiles,
 }
 
 impl Attack {
     /// The attacks that random runs draw from. The order is part of what a seed means.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::BodyWithholder { headers: 1 },
         Self::BodyWithholder { headers: 3 },
         Self::HeaderStaller,
@@ -41,15 +45,20 @@ impl Attack {
         Self::OrphanVerdicts,
         Self::NewcomerFlood,
         Self::EndlessListing,
+        Self::ProfileFlood,
+        Self::EndlessProfiles,
     ];
 
     /// Time between two turns, ms.
     pub(crate) const fn turn(self) -> u64 {
         match self {
             Self::BodyWithholder { .. } => 500,
-            Self::HeaderStaller | Self::HeaderDripper | Self::EndlessListing => 1_000,
+            Self::HeaderStaller
+            | Self::HeaderDripper
+            | Self::EndlessListing
+            | Self::EndlessProfiles => 1_000,
             Self::SideJunk { .. } | Self::SideFresh { .. } => 1_000,
-            Self::OrphanVerdicts => 3_000,
+            Self::OrphanVerdicts | Self::ProfileFlood => 3_000,
             Self::NewcomerFlood => 10_000,
         }
     }
@@ -69,6 +78,8 @@ pub(crate) struct Attacker {
     pub(crate) turns: u64,
     /// How many pages of the current listing each peer has requested.
     pub(crate) pages: BTreeMap<Id, u64>,
+    /// The first profile that it has seen of each author.
+    pub(crate) replays: BTreeMap<Author, Profile>,
     /// Peers that it will reconnect to soon.
     pub(crate) reconnects: BTreeSet<Id>,
 }

@@ -47,7 +47,9 @@ impl World {
             | Attack::SideFresh { .. }
             | Attack::OrphanVerdicts
             | Attack::NewcomerFlood
-            | Attack::EndlessListing => {}
+            | Attack::EndlessListing
+            | Attack::ProfileFlood
+            | Attack::EndlessProfiles => {}
         }
         status
     }
@@ -140,6 +142,11 @@ impl World {
             (Attack::EndlessListing, Request::MempoolIds { after }) => {
                 (0, Response::MempoolIds(self.endless_rows(id, peer, after)))
             }
+            (Attack::EndlessProfiles, Request::Profiles { after }) => {
+                let page = self.next_page(id, peer, after.is_none());
+                let page = page.map(|page| self.endless_profiles(id, page));
+                (0, Response::Profiles(page.unwrap_or_default()))
+            }
             _ => return false,
         };
         let data = response.encode();
@@ -165,19 +172,25 @@ impl World {
         }
     }
 
-    /// The next page of an endless listing of made-up rows.
-    fn endless_rows(&mut self, id: Id, peer: Id, after: Option<(Author, u64)>) -> Vec<MempoolRow> {
-        let Some(attacker) = &mut self.node_mut(id).attack else {
-            return Vec::new();
-        };
+    /// The number of the page that a peer requests of an endless listing; `None` if no peer should request so many.
+    fn next_page(&mut self, id: Id, peer: Id, is_first: bool) -> Option<u64> {
+        let attacker = self.node_mut(id).attack.as_mut()?;
         let page = attacker.pages.entry(peer).or_default();
-        *page = if after.is_some() { *page + 1 } else { 1 };
+        *page = if is_first { 1 } else { *page + 1 };
         let page = *page;
         if page > MAX_PAGES && self.node(peer).is_honest() {
             let text = format!("requests page {page} of one listing from {id}");
             self.report_violation(peer, "listing", &text);
-            return Vec::new();
+            return None;
         }
+        Some(page)
+    }
+
+    /// The next page of an endless listing of made-up rows.
+    fn endless_rows(&mut self, id: Id, peer: Id, after: Option<(Author, u64)>) -> Vec<MempoolRow> {
+        let Some(page) = self.next_page(id, peer, after.is_none()) else {
+            return Vec::new();
+        };
         let row = |number: u64| {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&number.to_be_bytes());

@@ -56,6 +56,7 @@ impl World {
             mined_at: 0,
             turns: 0,
             pages: BTreeMap::new(),
+            replays: BTreeMap::new(),
             reconnects: BTreeSet::new(),
         });
         let at = self.add(node);
@@ -83,7 +84,8 @@ impl World {
             }
             Attack::BodyWithholder { headers } => self.offer_withheld_branch(id, headers),
             Attack::HeaderStaller | Attack::HeaderDripper => self.announce_claim(id),
-            Attack::EndlessListing => {}
+            Attack::EndlessListing | Attack::EndlessProfiles => {}
+            Attack::ProfileFlood => self.flood_profiles(id),
             Attack::SideJunk { blocks } => self.gossip_side_junk(id, blocks, turns),
             Attack::SideFresh { full } if turns <= full => self.gossip_full_junk(id),
             Attack::SideFresh { .. } => self.gossip_side_junk(id, 20, turns),

@@ -7,6 +7,7 @@ use heartchain_sync::io::JournalEntry;
 
 use crate::{
     id::Id,
+    names,
     node::{Node, RunState},
     world::World,
 };
@@ -25,6 +26,15 @@ pub(crate) fn has_converged(world: &World) -> bool {
     tips.len() == 1
         && present(world).all(|node| check_chain(world, node.id).is_empty())
         && !readings_wait(world)
+        && names_disagree(world).is_empty()
+}
+
+/// What the honest peers that run do not agree on in the names of authors.
+fn names_disagree(world: &World) -> Vec<String> {
+    let running: Vec<&Node> = present(world)
+        .filter(|node| node.machine.is_some())
+        .collect();
+    names::disagreements(&world.room, world.now, &running)
 }
 
 /// Whether readings of honest peers wait for a block. Readings of peers that have left do not count: they may wait
@@ -87,6 +97,7 @@ pub(crate) fn violations(world: &World) -> Vec<String> {
     for node in &honest {
         violations.extend(check_chain(world, node.id));
     }
+    violations.extend(names_disagree(world));
     violations
 }
 

@@ -110,6 +110,9 @@ impl Driver<Id> for NodeDriver<'_> {
 
     fn judge(&mut self, _: GossipId, item: PendingGossip<Id>, verdict: Verdict) {
         if verdict == Verdict::Accept {
+            if item.topic == Topic::Profiles {
+                self.world.note_forwarded_profile(self.id, &item.data);
+            }
             self.world
                 .flood(self.id, Some(item.from), item.topic, &item.data);
         }
@@ -146,6 +149,11 @@ impl Driver<Id> for NodeDriver<'_> {
         let node = self.world.node_mut(self.id);
         if let Event::Recorded { id, seq, .. } = event {
             node.accepted.push((id, seq));
+        } else if let Event::NameSet { ticket } = event {
+            let name = node.pending_names.remove(&ticket);
+            node.name = name.or(node.name.take());
+        } else if let Event::NameFailed { ticket, .. } = event {
+            node.pending_names.remove(&ticket);
         } else if let Event::KeyReplaced { .. } = event {
             node.key_replaced += 1;
             let author = node.machine().author();

@@ -33,6 +33,8 @@ pub(crate) enum SimEvent {
     Dial,
     /// A user records a heart rate.
     RecordReading { at: Id },
+    /// A person chooses a name.
+    SetName { at: Id },
     /// A fault begins or ends.
     Fault(Fault),
     /// A misbehaving peer takes its turn.

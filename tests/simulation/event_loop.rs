@@ -101,6 +101,7 @@ impl World {
                 self.schedule_in(1_000, SimEvent::Dial);
             }
             SimEvent::RecordReading { at } => self.record_reading(at),
+            SimEvent::SetName { at } => self.set_name(at),
             SimEvent::Fault(fault) => self.inject(fault),
             SimEvent::MisbehaviourTurn { at } => self.misbehaviour_turn(at),
             SimEvent::AttackerTurn { at } => self.attacker_turn(at),

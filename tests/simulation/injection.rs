@@ -102,6 +102,8 @@ impl World {
                     let node = self.node_mut(id);
                     node.state.disk.clear();
                     node.faults.emptied_at = Some(now);
+                    // If the tab is closed before it is written again, and no other has it, the name is lost.
+                    node.name = None;
                     self.on_database_deleted(id);
                 }
             }

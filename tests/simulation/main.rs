@@ -26,9 +26,11 @@ mod metrics;
 mod misbehaviour;
 mod misbehaviour_replies;
 mod misbehaviour_turns;
+mod names;
 mod node;
 mod outcome;
 mod packet;
+mod profile_attacks;
 mod reading_tracker;
 mod restarts;
 mod room;
@@ -254,6 +256,11 @@ fn flood_of_new_keys_locks_no_author_out() {
 #[test]
 fn endless_listing_is_cut_off() {
     run_seeds(seeds(1), single_fault::endless_listing);
+}
+
+#[test]
+fn profile_attackers_change_no_name() {
+    run_seeds(seeds(6), single_fault::profile_attacks);
 }
 
 #[test]

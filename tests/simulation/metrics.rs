@@ -1,8 +1,11 @@
 //! Per-peer measurements for the invariants: disk reads, CPU time, mining activity and sync state.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
-use heartchain_chain::hash::BlockHash;
+use heartchain_chain::{hash::BlockHash, key::Author};
 use heartchain_sync::{Input, Output, io::ReadId};
 
 use crate::id::Id;
@@ -42,6 +45,8 @@ pub(crate) struct Metrics {
     /// Nonces found in a row that led to no block.
     pub(crate) wasted: u64,
     found: bool,
+    /// When it last forwarded a profile of each author.
+    pub(crate) forwarded_profiles: BTreeMap<Author, u64>,
     /// Since when it has been behind peers that it can reach.
     pub(crate) behind_since: Option<u64>,
     /// Since when a neighbour could have sent it the first block, which its deleted database lacks.
@@ -53,6 +58,7 @@ impl Metrics {
     pub(crate) fn note_start(&mut self, now: u64) {
         self.started_at = now;
         self.own_reads.clear();
+        self.forwarded_profiles.clear();
         self.minable_since = None;
         self.behind_since = None;
         self.supplied_since = None;

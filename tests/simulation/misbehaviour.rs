@@ -13,7 +13,7 @@ pub(crate) enum Misbehaviour {
     WrongResponseKind,
     /// Answers with bodies that do not match their headers.
     JunkBodies,
-    /// Lists its mempool out of order.
+    /// Lists its mempool and its profiles out of order.
     Unsorted,
     /// Claims work that it does not have.
     FalseClaim,
@@ -53,6 +53,8 @@ pub(crate) enum Misbehaviour {
     BehindMedian,
     /// Gossips honest headers with readings that do not belong to them.
     JunkOnHonest,
+    /// Gossips names with a wrong signature or of a wrong length.
+    ForgedProfile,
     /// Mines valid blocks with a timestamp as far in the future as the rules allow. Breaks no rule.
     StampsAhead,
 }
@@ -60,7 +62,7 @@ pub(crate) enum Misbehaviour {
 impl Misbehaviour {
     /// The kinds that random runs draw from. The order is part of what a seed means. `StampsAhead` is left out because
     /// it has scenarios of its own.
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Silent,
         Self::Noise,
         Self::Oversize,
@@ -86,5 +88,6 @@ impl Misbehaviour {
         Self::LowWorkHeaders,
         Self::BehindMedian,
         Self::JunkOnHonest,
+        Self::ForgedProfile,
     ];
 }

@@ -77,6 +77,11 @@ impl World {
                 provable = rows.len() > 1;
                 response.encode()
             }
+            (Misbehaviour::Unsorted, Response::Profiles(profiles)) => {
+                profiles.reverse();
+                provable = profiles.len() > 1;
+                response.encode()
+            }
             (Misbehaviour::FalseClaim, Response::Status(status)) => {
                 provable = false;
                 status.tip = BlockHash::new(self.rng.bytes());
@@ -171,6 +176,9 @@ impl World {
         if !self.provable_gossip.contains(data) {
             return false;
         }
+        if topic == Topic::Profiles {
+            return self.can_prove_profile(to, data);
+        }
         match (topic, Block::decode(self.room.form(), data)) {
             (Topic::Blocks, Ok(block)) => {
                 // A peer checks all rules of a block only if the block extends its tip, and in time only if no clock is
@@ -181,7 +189,7 @@ impl World {
                     .iter()
                     .all(|node| node.clock.offset.abs() < 10_000)
             }
-            (Topic::Blocks, Err(_)) | (Topic::Readings, _) => true,
+            (Topic::Blocks, Err(_)) | (Topic::Readings | Topic::Profiles, _) => true,
         }
     }
 

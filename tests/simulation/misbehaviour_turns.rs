@@ -105,6 +105,7 @@ impl World {
                 let forged = self.forged_reading();
                 self.gossip_forged(id, Topic::Readings, forged.to_bytes().to_vec(), true);
             }
+            Misbehaviour::ForgedProfile => self.forge_profiles(id),
             Misbehaviour::BadBpm => {
                 let mut reading = self.own_reading(id, 0);
                 let bpm = self.rng.pick(&[0, 19, 401, u16::MAX]).unwrap_or(0);

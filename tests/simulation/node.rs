@@ -12,12 +12,13 @@ use heartchain_chain::{
     hash::{BlockHash, ReadingId},
     header::Header,
     key::{Author, SecretKey},
+    profile::ProfileName,
     room::Room,
     time::{MonotonicMillis, UnixMillis},
 };
 use heartchain_sync::{
     Input, Machine, Now, Output,
-    io::{RequestId, Topic},
+    io::{RequestId, Ticket, Topic},
     message::StatusMessage,
 };
 use heartchain_test_support::{Clock, DriverState, Job, Start};
@@ -71,6 +72,10 @@ pub(crate) struct Node {
     pub(crate) authors: Vec<Author>,
     /// IDs and sequence numbers of the readings that the machine reported as recorded.
     pub(crate) accepted: Vec<(ReadingId, u64)>,
+    /// The last name that its machine reported as stored; `None` if that is not known.
+    pub(crate) name: Option<ProfileName>,
+    /// Names that wait for the disk.
+    pub(crate) pending_names: BTreeMap<Ticket, ProfileName>,
     pub(crate) key_seed: [u8; 32],
     /// Whether another peer signs with the same key.
     pub(crate) key_is_shared: bool,
@@ -107,6 +112,8 @@ impl Node {
             timer: 0,
             authors: Vec::new(),
             accepted: Vec::new(),
+            name: None,
+            pending_names: BTreeMap::new(),
             key_seed,
             key_is_shared: false,
             key_replaced: 0,
@@ -261,6 +268,10 @@ impl Node {
         self.seen.clear();
         self.connected.clear();
         self.missed_inputs.clear();
+        if !core::mem::take(&mut self.pending_names).is_empty() {
+            // The last one may be on disk or not.
+            self.name = None;
+        }
     }
 
     /// Returns the input if the peer is awake. A frozen page receives the results of its own disk once it resumes.

@@ -9,7 +9,7 @@ use crate::{
     id::Id,
     node::Node,
     outcome::{Outcome, finish_within},
-    room::room,
+    room::Kind,
     world::{Conditions, World},
 };
 
@@ -18,6 +18,17 @@ const YEAR: i64 = 365 * 24 * 60 * 60_000;
 
 /// A reliable network with these attackers, which have the lowest IDs. Disks corrupt nothing.
 fn network(seed: u64, attacks: &[Attack], peers: u64, rate: u64) -> (World, Rng, Vec<Id>) {
+    network_in(seed, Kind::Open, attacks, peers, rate)
+}
+
+/// The same in a room of this kind.
+fn network_in(
+    seed: u64,
+    kind: Kind,
+    attacks: &[Attack],
+    peers: u64,
+    rate: u64,
+) -> (World, Rng, Vec<Id>) {
     let mut rng = Rng::new(seed);
     let conditions = Conditions {
         latency: (20, 100),
@@ -26,11 +37,15 @@ fn network(seed: u64, attacks: &[Attack], peers: u64, rate: u64) -> (World, Rng,
         disk_failure: 0,
         degree: 6,
     };
-    let mut world = World::new(&rng, room(8, 1_000), conditions);
+    let mut world = World::new(&rng, kind.room(), conditions);
     for attack in attacks {
         world.add_attacker(*attack);
     }
-    let honest = (0..peers).map(|_| world.add(new_peer(&mut rng, rate)));
+    let honest = (0..peers).map(|number| {
+        let mut node = new_peer(&mut rng, rate);
+        node.has_key = kind.has_key(number);
+        world.add(node)
+    });
     let honest = honest.collect();
     (world, rng, honest)
 }
@@ -130,6 +145,33 @@ pub(crate) fn endless_listing(seed: u64) -> Outcome {
     schedule_readings(&mut world, &mut rng, &honest, (1_000, 30_000), 2_000);
     run(&mut world, 40_000);
     finish_within(world, 10 * MINUTE)
+}
+
+/// Names are attacked in a room of each kind while people choose, change and erase theirs. Peers restart, and one joins.
+pub(crate) fn profile_attacks(seed: u64) -> Outcome {
+    let attacks = [Attack::ProfileFlood, Attack::EndlessProfiles];
+    let kind = Kind::of_seed(seed);
+    let (mut world, mut rng, honest) = network_in(seed, kind, &attacks, 6, 250);
+    schedule_readings(&mut world, &mut rng, &honest, (1_000, 60_000), 1_000);
+    for moment in (2_000..400_000).step_by(5_000) {
+        if let Some(at) = rng.pick(&honest) {
+            world.schedule_in(moment, SimEvent::SetName { at });
+        }
+    }
+    for at in [100_000, 200_000] {
+        let id = rng.pick(&honest).unwrap_or_default();
+        inject_at(&mut world, at, Fault::Crash(id));
+        inject_at(&mut world, at + 20_000, Fault::Restart(id));
+    }
+    run(&mut world, 300_000);
+    let newcomer = new_peer(&mut rng, 250);
+    let newcomer = world.add(newcomer);
+    world.schedule_in(1_000, SimEvent::RecordReading { at: newcomer });
+    world.schedule_in(1_500, SimEvent::SetName { at: newcomer });
+    run(&mut world, 420_000);
+    let names = honest.iter().filter(|id| world.node(**id).name.is_some());
+    assert!(names.count() > 1, "seed {seed}: people chose names");
+    finish_within(world, 30 * MINUTE)
 }
 
 /// Fault 1: authors leave permanently. The peer that keeps their readings starts with a wrong clock, later with a

@@ -1,6 +1,7 @@
 """Tests the verifier against the golden vectors, and against files with every possible change. tests/run.sh runs it."""
 
 import copy
+import hashlib
 import json
 import pathlib
 import unicodedata
@@ -29,10 +30,52 @@ def reading_of(data, genesis):
     return {**reading, "time": int.from_bytes(content[:8], "little"), "bpm": int.from_bytes(content[8:], "little")}
 
 
+def public_key(seed):
+    return compressed(verify.multiply(secret_scalar(seed), verify.BASE))
+
+
+def secret_scalar(seed):
+    data = bytearray(hashlib.sha512(seed).digest()[:32])
+    data[0] &= 248
+    data[31] = data[31] & 127 | 64
+    return int.from_bytes(data, "little")
+
+
+def compressed(point):
+    inverse = pow(point[2], verify.P - 2, verify.P)
+    x, y = point[0] * inverse % verify.P, point[1] * inverse % verify.P
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+def sign(seed, message):
+    """Ed25519 (RFC 8032)."""
+    def number(*parts):
+        return int.from_bytes(hashlib.sha512(b"".join(parts)).digest(), "little") % verify.L
+
+    nonce = number(hashlib.sha512(seed).digest()[32:], message)
+    commitment = compressed(verify.multiply(nonce, verify.BASE))
+    challenge = number(commitment, public_key(seed), message)
+    return commitment + ((nonce + challenge * secret_scalar(seed)) % verify.L).to_bytes(32, "little")
+
+
+def profile_of(seed, genesis, revision, name, key=None):
+    """A signed name as an exported file has it, sealed if there is the key of a room."""
+    author, number, name_bytes = public_key(seed), revision.to_bytes(8, "little"), name.encode()
+    content, shown = bytes([len(name_bytes)]) + name_bytes, {"name": name}
+    if key:
+        profile_key = verify.derived_key(genesis, key, b"heartchain/profile-key/2")
+        nonce = verify.sha256(b"heartchain/profile-nonce/2", author, number)[:12]
+        content = verify.seal(profile_key, nonce, genesis + author + number, name_bytes.ljust(40, b"\0"))
+        shown = {"sealed": content.hex()}
+    signed = b"heartchain/profile/2" + genesis + author + number + content
+    return {"author": author.hex(), "revision": revision, **shown, "signature": sign(seed, signed).hex()}
+
+
 def any_room(genesis):
     """An open room with this genesis, of which nothing else is known."""
     room = verify.Room.__new__(verify.Room)
     room.private, room.genesis, room.reading_key, room.unreadable = False, genesis, None, 0
+    room.profile_key = None
     return room
 
 
@@ -106,7 +149,9 @@ def name_error(data):
         name = data.decode()
     except UnicodeDecodeError:
         return "Malformed"
-    if any(unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") for character in name):
+    # What begins or ends with visible white space is judged without it, so that only the first mistake counts.
+    spaces = [character for character in verify.WHITE_SPACE if unicodedata.category(character) == "Zs"]
+    if not verify.name_is_allowed(name.strip("".join(spaces))):
         return "Invisible"
     return None if name.strip(verify.WHITE_SPACE) == name else "NotTrimmed"
 
@@ -144,6 +189,9 @@ def export_of_vectors(name="blocks"):
     room = room_of(given["room"])
     genesis = verify.genesis_of(room)
     length = 130 if "commitment" in room else 114
+    key = bytes.fromhex(given["room"]["key"]) if "key" in given["room"] else None
+    names = [(bytes([1]) * 32, "Ada"), (bytes([2]) * 32, "Zo\xeb"), (bytes([3]) * 32, "")]
+    profiles = [profile_of(seed, genesis, 1_700_000_000_000, name, key) for seed, name in names]
     blocks = []
     for block in given["blocks"]:
         body = bytes.fromhex(block["block"])[97:]
@@ -165,6 +213,7 @@ def export_of_vectors(name="blocks"):
         "totalWork": given["blocks"][-1]["total_work"],
         "blocks": blocks,
         "waiting": [],
+        "profiles": sorted(profiles, key=lambda profile: profile["author"]),
     }
 
 
@@ -358,7 +407,7 @@ class Files(unittest.TestCase):
         export = export_of_vectors("private_blocks")
         key = bytes.fromhex(vectors("private_blocks")["room"]["key"])
         self.assertIn("private room: 12 blocks", verify.verify(export))
-        self.assertIn("0 unreadable in all", verify.verify(export, key))
+        self.assertIn("0 waiting, 3 names, 0 unreadable readings, 0 unreadable names", verify.verify(export, key))
         with self.assertRaisesRegex(verify.InvalidExport, "not that of this room"):
             verify.verify(export, bytes(32))
         with self.assertRaisesRegex(verify.InvalidExport, "no key"):
@@ -372,6 +421,33 @@ class Files(unittest.TestCase):
         export["blocks"].append(block_of(bytes_of(case, given, 114), genesis, 114))
         with self.assertRaisesRegex(verify.InvalidExport, "more than 128"):
             verify.verify(export)
+
+    def test_names_are_checked(self):
+        for name in ("blocks", "private_blocks"):
+            honest = export_of_vectors(name)
+            given = vectors(name)["room"]
+            key = bytes.fromhex(given["key"]) if "key" in given else None
+            self.assertIn("3 names", verify.verify(honest))
+            profiles = honest["profiles"]
+            for other in [profiles[::-1], profiles + profiles[-1:], profiles * 2]:
+                with self.assertRaisesRegex(verify.InvalidExport, "the order of their authors"):
+                    verify.verify({**honest, "profiles": other})
+            genesis = bytes.fromhex(honest["room"]["genesis"])
+            for bad in ["x" * 41, " x", "a\u202eb", "a\nb"]:
+                if key and len(bad) > 40:
+                    continue
+                export = {**honest, "profiles": [profile_of(bytes(32), genesis, 7, bad, key)]}
+                if key:
+                    self.assertIn("1 names, 0 unreadable readings, 1 unreadable names", verify.verify(export, key))
+                else:
+                    with self.assertRaisesRegex(verify.InvalidExport, "name is"):
+                        verify.verify(export)
+            other_room = [profile_of(bytes(32), bytes(32), 7, "Ada", key)]
+            with self.assertRaisesRegex(verify.InvalidExport, "not valid in this room"):
+                verify.verify({**honest, "profiles": other_room})
+            late = [profile_of(bytes(32), genesis, verify.MAX_TIME + 1, "Ada", key)]
+            with self.assertRaisesRegex(verify.InvalidExport, "too late"):
+                verify.verify({**honest, "profiles": late})
 
     def test_every_change_is_found(self):
         for name in ("blocks", "private_blocks"):
@@ -415,6 +491,8 @@ def leaves(value, path=()):
 def changed(value):
     if isinstance(value, int):
         return value + 1
+    if value == "":
+        return "x"
     first = "1" if value[:1] == "0" else "0"
     return first + value[1:]
 

@@ -24,6 +24,7 @@ MAX_TIME = 8_640_000_000_000_000
 MAX_BLOCK_READINGS = 1_024
 MAX_AUTHOR_READINGS = 128
 MAX_BLOCK_BYTES = 128 * 1024
+MAX_PROFILES = 4_096
 WINDOW = 60
 # Unicode's property White_Space, of which str.strip has a wider idea.
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -338,12 +339,13 @@ class Room:
     def __init__(self, given, key=None):
         self.private = "commitment" in given
         self.genesis = genesis_of(given)
-        self.reading_key = None
+        self.reading_key = self.profile_key = None
         if key is not None:
             require(self.private, "an open room has no key")
             require(commitment_of(key).hex() == given["commitment"], "the token is not that of this room")
             self.reading_key = derived_key(self.genesis, key, b"heartchain/reading-key/2")
-        self.unreadable = 0
+            self.profile_key = derived_key(self.genesis, key, b"heartchain/profile-key/2")
+        self.unreadable = self.unreadable_names = 0
 
     def open(self, author, seq, sealed):
         """Time and heart rate of a sealed reading, or None."""
@@ -354,6 +356,19 @@ class Room:
             return None
         time, bpm = struct.unpack("<QH", plain)
         return (time, bpm) if time <= MAX_TIME and 20 <= bpm <= 400 else None
+
+
+    def open_name(self, author, number, sealed):
+        """The name in a sealed profile, or None."""
+        nonce = sha256(b"heartchain/profile-nonce/2", author, number)[:12]
+        plain = unseal(self.profile_key, nonce, self.genesis + author + number, sealed)
+        if plain is None:
+            return None
+        try:
+            name = plain.rstrip(b"\0").decode()
+        except UnicodeDecodeError:
+            return None
+        return name if name_is_allowed(name) else None
 
 
 # --- Readings and blocks --------------------------------------------------------------------------------------------
@@ -408,6 +423,37 @@ def check_reading(reading, room, what):
     require(sha256(signed).hex() == reading["id"], f"{what}: id {reading['id']} does not match its content")
     require(signature_is_valid(author, signed, signature), f"{what}: the signature is not valid in this room")
     return author, seq, unsigned + signature
+
+
+def name_is_allowed(name):
+    hidden = [unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") for character in name]
+    blank = [is_hidden or character.isspace() for character, is_hidden in zip(name, hidden)]
+    joins = [
+        character in "\u200c\u200d" and 0 < at < len(name) - 1 and not blank[at - 1] and not blank[at + 1]
+        for at, character in enumerate(name)
+    ]
+    visible = all(allowed or not is_hidden for is_hidden, allowed in zip(hidden, joins))
+    return len(name.encode()) <= 40 and name == name.strip() and visible
+
+
+def check_profile(profile, room, what):
+    """Checks an author's name, and returns the author."""
+    author = unhex(profile["author"], 32, f"{what}: author")
+    signature = unhex(profile["signature"], 64, f"{what}: signature")
+    revision = whole(profile["revision"], 64, f"{what}: revision")
+    require(revision <= MAX_TIME, f"{what}: revision {revision} is too late")
+    number = struct.pack("<Q", revision)
+    if room.private:
+        content = unhex(profile["sealed"], 56, f"{what}: sealed")
+        if room.profile_key is not None and room.open_name(author, number, content) is None:
+            room.unreadable_names += 1
+    else:
+        name = profile["name"]
+        require(isinstance(name, str) and name_is_allowed(name), f"{what}: name is {name!r}")
+        content = bytes([len(name.encode())]) + name.encode()
+    signed = b"heartchain/profile/2" + room.genesis + author + number + content
+    require(signature_is_valid(author, signed, signature), f"{what}: the signature is not valid in this room")
+    return author
 
 
 def header_bytes(index, time, prev_hash, root, bits, nonce):
@@ -494,10 +540,15 @@ def verify(export, key=None):
         require(seq >= next_seqs.get(author, 0), f"{what}: seq {seq} is already in the chain")
         require((author, seq) not in sequence_numbers, f"{what}: seq {seq} is in the file twice")
         sequence_numbers.add((author, seq))
+    named = [check_profile(profile, room, f"profile {at}") for at, profile in enumerate(export["profiles"])]
+    require(len(named) <= MAX_PROFILES, f"{len(named)} profiles are more than {MAX_PROFILES}")
+    require(named == sorted(set(named)), "the profiles are not in the order of their authors, one of each")
     blocks, readings = len(export["blocks"]), sum(next_seqs.values())
     name = "private room" if room.private else repr(given["name"])
-    unreadable = "" if room.reading_key is None else f", {room.unreadable} unreadable in all"
-    return f"{name}: {blocks} blocks, {readings} readings, {len(sequence_numbers)} waiting{unreadable}: valid"
+    unreadable = f", {room.unreadable} unreadable readings, {room.unreadable_names} unreadable names"
+    unreadable = "" if room.reading_key is None else unreadable
+    found = f"{blocks} blocks, {readings} readings, {len(sequence_numbers)} waiting, {len(named)} names"
+    return f"{name}: {found}{unreadable}: valid"
 
 
 def main():

@@ -30,6 +30,7 @@ const PARTS: &[Parts] = &[Parts {
         "writes",
     ],
     arrows: &[
+        ("answers", &["profile_table"]),
         ("bodies", &["download", "suppliers"]),
         (
             "gossip",
@@ -57,11 +58,13 @@ const PARTS: &[Parts] = &[Parts {
                 "mining",
                 "missing_bodies",
                 "orphan_pool",
+                "profiles",
                 "recorder",
                 "reorg_recovery",
                 "status",
             ],
         ),
+        ("profiles", &["journal", "own_name", "profile_table"]),
         ("recorder", &["journal", "journal_entry", "key_conflict"]),
         ("store_reset", &["adopted_readings", "journal"]),
         ("write_retry", &["adopted_readings", "reorg_recovery"]),

@@ -1,11 +1,12 @@
 //! Checks the architecture that docs/architecture.md describes: which crates may depend on which, that no files import
-//! each other in a circle, and which files of the browser peer may use libp2p or browser APIs. Reads manifests and
-//! sources only; runs nothing.
+//! each other in a circle, and which files of the browser peer may use libp2p or browser APIs. Also checks that citations
+//! of documents lead somewhere. Reads manifests and sources only; runs nothing.
 
 #![cfg(not(target_arch = "wasm32"))]
 
 mod arrows;
 mod circles;
+mod citations;
 mod graph;
 mod page_modules;
 mod rust_files;

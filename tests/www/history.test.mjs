@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  ChainHistory, HOLD_MS, HistoryTable, MAX_ORDER, MAX_ROWS, MAX_ROW_AUTHORS, UNSETTLED_BLOCKS, averages, tallyOf,
+  ChainHistory, HOLD_MS, HistoryDisk, HistoryTable, MAX_ORDER, MAX_ROWS, MAX_ROW_AUTHORS, UNSETTLED_BLOCKS, averages, forgetHistory,
+  historyDisk, tallyOf,
 } from "../../www/history.js";
 
 const MINUTE = 60_000;
@@ -150,6 +151,21 @@ test("whole_chain_is_counted_once", async () => {
   assert.deepEqual([total(history), history.authors()], [1_031, ["odd", "even", "new"]]);
 });
 
+test("unreadable_waiting_readings_order_authors_last", async () => {
+  const node = new FakeNode(0);
+  const timed = Array.from({ length: 5 }, (_, i) => ({ author: `t${i}`, seq: 0, time: 10 + i, bpm: 60, id: `r${9 - i}` }));
+  const sealed = Array.from({ length: 5 }, (_, i) => ({ author: `u${i}`, seq: 0, id: `r${i}x` }));
+  const expected = [...timed, ...sealed].map(({ author }) => author);
+  // Tabs have their waiting readings in any order.
+  const all = [...sealed, ...timed];
+  for (let turn = 0; turn < all.length; turn += 1) {
+    node.waiting = [...all.slice(turn), ...all.slice(0, turn)];
+    assert.deepEqual((await opened(node)).authors(), expected, `turn ${turn}`);
+    node.waiting = all.filter((_, i) => i % 2 === turn % 2).concat(all.filter((_, i) => i % 2 !== turn % 2));
+    assert.deepEqual((await opened(node)).authors(), expected, `interleaved ${turn}`);
+  }
+});
+
 test("long_chain_leaves_the_page_most_of_the_time", async () => {
   let [clock, paused] = [0, 0];
   const pause = async (ms) => {
@@ -212,4 +228,164 @@ test("history_is_kept_while_the_chain_is_being_fetched", async () => {
   await settled();
   await history.run();
   assert.equal(total(history), 300);
+});
+
+test("blocks_that_come_during_the_load_count_once", async () => {
+  const disk = new FakeDisk();
+  await opened(new FakeNode(300), disk);
+  let loaded;
+  disk.load = ((load) => async () => {
+    await new Promise((resolve) => (loaded = resolve));
+    return load.call(disk);
+  })(disk.load);
+  const node = new FakeNode(300);
+  const history = new ChainHistory(node, disk, world);
+  const opening = history.open();
+  node.grow(10);
+  await settled();
+  await history.save({ now: true });
+  assert.equal(disk.head.through.index, 300 - UNSETTLED_BLOCKS, "nothing is written over what is being loaded");
+  loaded();
+  await opening;
+  assert.equal(total(history), 310);
+});
+
+test("loaded_history_is_announced", async () => {
+  const disk = new FakeDisk();
+  await opened(new FakeNode(300), disk);
+  // The chain has not grown, so that no block is read.
+  const history = new ChainHistory(new FakeNode(300 - UNSETTLED_BLOCKS), disk, world);
+  let changes = 0;
+  history.addEventListener("change", () => (changes += 1));
+  await history.open();
+  assert.deepEqual([total(history), changes], [300 - UNSETTLED_BLOCKS, 1]);
+});
+
+test("rows_that_do_not_change_are_the_same_list", async () => {
+  const node = new FakeNode(1_000);
+  const history = await opened(node);
+  node.waiting = [{ author: "odd", seq: 1_001, time: 1_001 * MINUTE, bpm: 60, id: "x" }];
+  node.grow(UNSETTLED_BLOCKS + 1);
+  node.branch = 1_000;
+  await settled();
+  await history.run();
+  const [before, after] = [history.rows(), history.rows()];
+  assert.equal(after.get("even"), before.get("even"));
+  assert.notEqual(after.get("odd"), before.get("odd"), "a waiting reading is added to a copy");
+
+  const table = new HistoryTable();
+  table.add({ author: "a", time: 0, bpm: 60 });
+  const rows = table.rows("a");
+  table.add({ author: "a", time: 1, bpm: 61 });
+  assert.notEqual(table.rows("a"), rows, "other contents are another list");
+});
+
+let closeDatabase = () => {};
+
+/** As much of IndexedDB as the disk uses. `failing`: the commit of each transaction that writes fails. */
+function fakeDatabase() {
+  const records = new Map();
+  const fake = { records, failing: false };
+  const keyOf = ({ genesis, author }) => `${genesis} ${author}`;
+  const later = (target, type, result) => {
+    Object.assign(target, { result });
+    queueMicrotask(() => target[`on${type}`]?.());
+    return target;
+  };
+  const store = (writes) => ({
+    getAll: ({ genesis }) => later({}, "success", [...records.values()].filter((record) => record.genesis === genesis)),
+    put: (record) => writes.push(() => records.set(keyOf(record), structuredClone(record))),
+    delete: (key) =>
+      writes.push(() => {
+        const gone = Array.isArray(key) ? (record) => keyOf(record) === key.join(" ") : (record) => record.genesis === key.genesis;
+        for (const [at, record] of records) if (gone(record)) records.delete(at);
+      }),
+  });
+  const database = {
+    transaction() {
+      const writes = [];
+      const transaction = { error: new Error("the disk is full"), objectStore: () => store(writes) };
+      setImmediate(() => {
+        if (fake.failing && writes.length > 0) return transaction.onabort?.();
+        for (const write of writes) write();
+        transaction.oncomplete?.();
+      });
+      return transaction;
+    },
+  };
+  // The browser closes the database of the test before.
+  closeDatabase();
+  closeDatabase = () => database.onclose?.();
+  globalThis.indexedDB = { open: () => later({}, "success", database) };
+  globalThis.IDBKeyRange = { bound: ([genesis]) => ({ genesis }) };
+  return fake;
+}
+
+test("what_a_full_disk_refused_is_written_again", async () => {
+  const fake = fakeDatabase();
+  const locks = { request: async (_, hold) => hold() };
+  const disk = new HistoryDisk("g", locks);
+  const change = (author) => ({ author, record: { last: null, rows: new Float64Array() } });
+  await disk.save({ order: ["a"] }, [change("a"), change("b")]);
+  assert.ok(disk.becameWriter() && !disk.becameWriter());
+  fake.failing = true;
+  await disk.save({ order: ["a", "b"] }, [{ author: "b", record: null }]);
+  assert.deepEqual(fake.records.get("g ").order, ["a"], "all or nothing");
+  assert.ok(disk.becameWriter(), "the next writing is a whole one");
+  fake.failing = false;
+  await disk.save({ order: ["a", "b"] }, [change("a")], { whole: true });
+  assert.deepEqual([...fake.records.keys()].sort(), ["g ", "g a"], "it replaces what was left");
+  fake.failing = true;
+  await disk.clear();
+  assert.ok(disk.becameWriter());
+});
+
+/** Web Locks, as far as the history uses them. */
+function fakeLocks() {
+  const held = new Set();
+  return {
+    held,
+    async request(name, options, work = options) {
+      if (options.ifAvailable && held.has(name)) return work(null);
+      held.add(name);
+      await work({ name });
+      held.delete(name);
+    },
+  };
+}
+
+test("deleted_room_leaves_no_history", async () => {
+  const fake = fakeDatabase();
+  const locks = fakeLocks();
+  const save = (disk) => disk.save({ order: [] }, [{ author: "a", record: { last: null, rows: new Float64Array() } }]);
+  const [disk, other] = [new HistoryDisk("g", locks), new HistoryDisk("h", locks)];
+  await save(disk);
+  await save(other);
+  await forgetHistory("g", locks);
+  assert.equal(fake.records.size, 4, "a tab that has the room open would write a part of it again");
+
+  const history = new ChainHistory(new FakeNode(300), disk, world);
+  await history.open();
+  history.close();
+  await settled();
+  assert.deepEqual([disk.isWriter, [...locks.held]], [false, ["heartchain-history h"]]);
+  await forgetHistory("g", locks);
+  await history.save({ now: true });
+  assert.deepEqual([...fake.records.keys()].sort(), ["h ", "h a"]);
+});
+
+test("history_closed_before_its_lock_never_writes", async () => {
+  let grant;
+  const locks = { request: (_, work) => new Promise((resolve) => (grant = () => resolve(work({})))) };
+  const disk = new HistoryDisk("g", locks);
+  disk.close();
+  grant();
+  assert.equal(disk.isWriter, false);
+});
+
+test("history_of_a_private_room_is_never_on_disk", () => {
+  const status = (kind, isPrivate) => ({ genesis: "g", private: isPrivate, storage: { kind } });
+  assert.ok(historyDisk(status("disk", false), fakeLocks()) instanceof HistoryDisk);
+  assert.equal(historyDisk(status("disk", true), fakeLocks()), null);
+  assert.equal(historyDisk(status("memory", false), fakeLocks()), null);
 });

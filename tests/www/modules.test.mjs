@@ -39,6 +39,19 @@ test("form_comes_before_the_other_components", () => {
   assert.deepEqual(new Set(loaded.slice(0, first.size)), first);
 });
 
+test("guard_is_requested_first", () => {
+  const [first] = [...html.matchAll(/<(?:script|link|img)\b[^>]* (?:src|href)="([^"]+)"/g)].map(([, path]) => path);
+  assert.equal(first, "v/dev/guard.js");
+});
+
+test("first_visit_loads_no_pictures_or_offers_early", async () => {
+  const page = await readFile(new URL("../../www/page.js", import.meta.url), "utf8");
+  const early = page.split("\n").filter((line) => /^(export )?(const|let) .*\bimport\(/.test(line));
+  assert.ok(early.length > 0 && early.every((line) => line.includes("wasmModule.then(")), "pictures load after the wasm");
+  assert.match(page, /starting\.then\(offerMore\)/, "offers load once the node runs");
+  assert.equal([...page.matchAll(/offerMore\(\)/g)].length, 1, "and only then");
+});
+
 test("modules_have_no_import_circles", () => {
   const open = [];
   const done = new Set();

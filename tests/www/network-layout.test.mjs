@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MAX_DRAWN_PEERS, MAX_DRAWN_RELAYS, PICTURE, layoutNetwork } from "../../www/geometry.js";
+import { MAX_DRAWN_PEERS, MAX_DRAWN_RELAYS, PICTURE, labelShift, layoutNetwork } from "../../www/geometry.js";
+import { peerRows } from "../../www/model.js";
 
 const peers = (direct, relayed) => [
   ...Array.from({ length: direct }, (_, i) => ({ peerId: `d${String(i).padStart(3, "0")}`, path: "direct" })),
@@ -57,4 +58,34 @@ test("link_to_a_single_peer_avoids_the_tab_name", () => {
     const { self, peers: [peer] } = layoutNetwork(lone, [relay]);
     assert.ok(peer.y > self.y && Math.abs(peer.x - self.x) > peer.y - self.y, JSON.stringify(peer));
   }
+});
+
+test("names_do_not_leave_the_picture", () => {
+  const { peers: placed } = layoutNetwork(peers(12, 0), [relay]);
+  const width = 19 * 6.4;
+  for (const { x } of placed) {
+    const middle = x + labelShift(x, "Maximiliana… gsj65d");
+    assert.ok(middle - width / 2 >= -0.01 && middle + width / 2 <= PICTURE.width + 0.01, `${x} ${middle}`);
+  }
+  assert.equal(labelShift(180, "Anna"), 0);
+  assert.ok(labelShift(20, "김하늘김하늘") > labelShift(20, "abcdef"));
+  assert.equal(labelShift(30, "x".repeat(99)), 150, "what does not fit is in the middle");
+});
+
+test("peers_of_one_author_do_not_hide_each_other", () => {
+  const copies = peers(3, 1).map((peer) => ({ ...peer, author: "a", index: 4 }));
+  const rows = peerRows(copies, true);
+  assert.deepEqual(rows.map(({ peerId }) => peerId), ["d000", "d001", "d002", "r000"]);
+  assert.equal(new Set(rows.map(({ key }) => key)).size, 4, "a key a row");
+  assert.equal(layoutNetwork(copies, [relay]).peers.length, 4);
+});
+
+test("peers_without_the_key_are_marked", () => {
+  const some = [
+    { peerId: "member", path: "direct", author: "a", index: 4 },
+    { peerId: "new", path: "direct", author: null, index: null },
+    { peerId: "outside", path: "relayed", author: null, index: 4 },
+  ];
+  assert.deepEqual(peerRows(some, true).map(({ isWithoutKey }) => isWithoutKey), [false, false, true]);
+  assert.ok(peerRows(some, false).every(({ isWithoutKey }) => !isWithoutKey), "an open room has no key");
 });

@@ -9,6 +9,9 @@ const stored = new Map();
 const wakeLocks = [];
 let hidden = false;
 
+/** Resolves once the browser has decided on a lock. */
+let decision = Promise.resolve();
+
 class WakeLock extends EventTarget {
   released = false;
   async release() {
@@ -28,6 +31,7 @@ const globals = {
       request: async () => {
         const lock = new WakeLock();
         wakeLocks.push(lock);
+        await decision;
         return lock;
       },
     },
@@ -94,6 +98,23 @@ test("override_of_skin_contact_is_for_one_strap", async () => {
   request(third, "strap-requested", {});
   await settled();
   assert.equal(third.strap.state.anyContact, false);
+  request(third, "interval-chosen", { seconds: 9 });
+  const fourth = visit({ known: [strap("another")] });
+  await settled();
+  assert.equal(fourth.strap.state.anyContact, false, "nor is it remembered");
+});
+
+test("another_strap_never_records_without_contact", async () => {
+  const first = visit();
+  request(first, "strap-requested", {});
+  await settled();
+  request(first, "contact-overridden", { on: true });
+  const states = [];
+  const second = visit({ chosen: strap("another") });
+  Object.defineProperty(second, "strap", { set: ({ state }) => states.push(`${state.phase} ${state.anyContact}`) });
+  request(second, "strap-requested", {});
+  await settled();
+  assert.deepEqual(states.filter((state) => /^(connecting|on) /.test(state)), ["connecting false", "on false"]);
 });
 
 test("blocked_or_odd_storage_is_harmless", async () => {
@@ -117,6 +138,21 @@ test("screen_stays_on_while_a_strap_is_connected", async () => {
   assert.deepEqual(wakeLocks.map(({ released }) => released), [true, false]);
   request(control, "strap-stopped");
   assert.deepEqual(wakeLocks.map(({ released }) => released), [true, true]);
+});
+
+test("page_holds_one_screen_lock_at_most", async () => {
+  let decide;
+  decision = new Promise((resolve) => (decide = resolve));
+  const control = visit();
+  request(control, "strap-requested", {});
+  await settled();
+  page.dispatchEvent(new Event("visibilitychange"));
+  page.dispatchEvent(new Event("visibilitychange"));
+  decide();
+  await settled();
+  assert.deepEqual(wakeLocks.map(({ released }) => released), [false]);
+  request(control, "strap-stopped");
+  assert.deepEqual(wakeLocks.map(({ released }) => released), [true]);
 });
 
 test("time_in_the_background_is_told", async () => {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { afterEach, test } from "node:test";
-import { MAX_LOOKS, PEER_COLOURS, PEER_SHAPES, lookAt, lookChanges, lookOf, setAuthorOrder } from "../../www/messages.js";
+import { MAX_LOOKS, PEER_COLOURS, PEER_SHAPES, authorChanges, lookAt, lookOf, setAuthorOrder } from "../../www/authors.js";
 
 /** How a colour looks without one kind of cones, on linear RGB (Machado, Oliveira and Fernandes 2009, severity 1). */
 const VISIONS = {
@@ -85,12 +85,12 @@ test("no_two_of_the_first_authors_look_alike", () => {
 test("authors_are_styled_by_order_of_appearance", () => {
   let changes = 0;
   const count = () => (changes += 1);
-  lookChanges.addEventListener("change", count);
+  authorChanges.addEventListener("change", count);
   setAuthorOrder(["b", "a"]);
   assert.deepEqual([lookOf("b"), lookOf("a"), lookOf("c")], [lookAt(0), lookAt(1), null]);
   setAuthorOrder(["b", "a"]);
   assert.equal(changes, 1, "the same order changes nothing");
   setAuthorOrder(["b", "a", "c"]);
   assert.deepEqual([lookOf("b"), lookOf("c"), changes], [lookAt(0), lookAt(2), 2]);
-  lookChanges.removeEventListener("change", count);
+  authorChanges.removeEventListener("change", count);
 });

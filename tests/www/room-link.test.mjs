@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   MAX_ROOM_BYTES, directFromSearch, hashForRoom, isLocalOnly, labelFromHash, linkToRoom, normalizeRoom, peersFromSearch, relaysFromSearch, roomFault,
-  roomFromHash, stunFromSearch,
+  roomFromHash, roomFromText, stunFromSearch,
 } from "../../www/input.js";
 
 test("room_is_parsed_trimmed_and_in_nfc", () => {
@@ -30,7 +30,55 @@ test("link_of_a_private_room_is_left_to_the_node", () => {
   }
 });
 
+// The key of the room of tests/end_to_end/in_chromium/private_rooms.rs, with its checksum.
+const TOKEN = "PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDwNk-mw";
+const PAGE = "https://host.example/path/?relay=%2Fa#room=lobby";
+
+test("key_never_becomes_the_name_of_an_open_room", () => {
+  const names = [
+    `lobby&private=${TOKEN}`, `private=${TOKEN}`, `PRIVATE = ${TOKEN}`, `#private=${TOKEN}`, TOKEN, `Family ${TOKEN}`, `(${TOKEN})`,
+    TOKEN.slice(0, 43), TOKEN.slice(0, 40), `x${TOKEN}`, `${TOKEN}x`,
+  ];
+  for (const name of names) {
+    assert.deepEqual(roomFromHash(`#room=${name}`), { fault: "key" }, name);
+    assert.deepEqual(roomFromHash(hashForRoom(name)), { fault: "key" }, name);
+    assert.equal(roomFault(name), "key", name);
+    assert.equal(roomFromText(name, PAGE).room, undefined, name);
+  }
+});
+
+test("long_names_of_words_are_no_keys", () => {
+  for (const name of ["x".repeat(64), "biology-class-7b-heart-rates-in-autumn-2026", "Sports_Club_of_the_University", "private", "a-b_c".repeat(10)]) {
+    assert.equal(roomFault(name), null, name);
+    assert.deepEqual(roomFromText(name, PAGE), { room: name });
+  }
+});
+
+test("pasted_link_is_opened_as_a_link", () => {
+  const link = `https://host.example/path/?relay=%2Fa#private=${TOKEN}&label=F%20%26%20G`;
+  for (const text of [link, ` ${link}\n`, `Come in: ${link}`, link.slice(link.indexOf("#")), link.slice(link.indexOf("#") + 1)]) {
+    assert.deepEqual(roomFromText(text, PAGE), { link }, text);
+  }
+  const bare = `https://host.example/path/?relay=%2Fa#private=${TOKEN}`;
+  for (const text of [TOKEN, `private=${TOKEN}`, `host.example/#private=${TOKEN}`]) assert.deepEqual(roomFromText(text, PAGE), { link: bare }, text);
+  const decoded = roomFromText(`http://other.example:8080/#label=Team #1&private=${TOKEN}`, PAGE);
+  assert.deepEqual(roomFromHash(new URL(decoded.link).hash), { link: new URL(decoded.link).hash });
+  assert.equal(new URL(decoded.link).host, "other.example:8080");
+  assert.deepEqual(roomFromText("http://host.example/#room=class%207", PAGE), { link: "http://host.example/#room=class%207" });
+  assert.deepEqual(roomFromText("#room=a+b", PAGE), { link: "https://host.example/path/?relay=%2Fa#room=a+b" });
+});
+
+test("damaged_link_is_refused_before_the_room_is_left", () => {
+  for (const text of [`https://host.example/#private=${TOKEN.slice(0, 30)}`, "#private=", "private=abc", "#label=Family", `#private=${TOKEN}x`,
+    `https://host.example/#private%3D${TOKEN}`, "https://host.example/", "http://host.example/#other", "#room=100%", "#room="]) {
+    assert.deepEqual(roomFromText(text, PAGE), { fault: "badLink" }, text);
+  }
+  assert.deepEqual(roomFromText(`#room=lobby&private=${TOKEN}`, PAGE), { fault: "key" });
+  assert.deepEqual([roomFromText("  ", PAGE), roomFromText("방".repeat(22), PAGE)], [{ fault: "empty" }, { fault: "long" }]);
+});
+
 test("label_of_a_private_room_is_read_from_its_link", () => {
+  assert.equal(labelFromHash("#label=F&private=abc"), "F");
   assert.equal(labelFromHash("#private=abc&label=Caf%C3%A9%20%26%20co"), "Caf\u00e9 & co");
   for (const hash of ["", "#private=abc", "#private=abc&label=", "#private=abc&label=%E0%A4"]) assert.equal(labelFromHash(hash), "", hash);
 });

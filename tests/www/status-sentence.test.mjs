@@ -76,6 +76,22 @@ test("full_relay_is_reported_until_one_has_room", () => {
   assert.match(line({ ...status("alone"), relays: [full, free] }, [relay]).sentence, /^Only you are here/);
 });
 
+test("peers_without_the_key_are_counted_apart", () => {
+  const inPrivate = (state, options) => ({ ...status(state, options), private: true });
+  const member = { path: "direct", index: 41, author: "a" };
+  const keyless = { path: "direct", index: 41, author: null };
+  const unknown = { path: "direct", index: null, author: null };
+  const relayPeer = { path: "relay", index: null, author: null };
+  assert.deepEqual(line(inPrivate("synced"), [member, keyless, keyless, unknown, relayPeer]), {
+    sentence: "In sync · block 41 · 1 peer (direct) · 2 without the key", tone: "good",
+  });
+  const alone = "Only peers without this room's key are here. Readings are saved and shared later.";
+  assert.deepEqual(line(inPrivate("synced"), [keyless]), { sentence: alone, tone: "warning" });
+  assert.equal(line(inPrivate("synced"), [unknown]).sentence, say("status.alone"), "a peer that has told nothing yet is no stranger");
+  assert.match(line(inPrivate("syncing"), [{ ...keyless, index: 99 }]).sentence, /^Catching up · block 41 of 99 .* · 1 without the key$/);
+  assert.equal(line(status("synced"), [keyless]).sentence, "In sync · block 41 · 1 peer (direct)", "an open room has no key");
+});
+
 test("lost_relay_is_reported_while_peers_remain", () => {
   const lost = status("synced", { connected: false });
   assert.deepEqual(line(lost, [direct, direct]), {

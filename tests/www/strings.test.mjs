@@ -7,13 +7,15 @@ import { LANGUAGES, addTexts, chooseLanguage, formatBytes, formatDuration, langu
 import { KNOWN, errorMessage } from "../../www/messages.js";
 import lessonsEn from "../../www/lessons/strings-en.js";
 import lessonsKo from "../../www/lessons/strings-ko.js";
+import roomsEn from "../../www/rooms/strings-en.js";
+import roomsKo from "../../www/rooms/strings-ko.js";
 import pageEn from "../../www/strings/en.js";
 import pageKo from "../../www/strings/ko.js";
 
 const www = new URL("../../www/", import.meta.url);
-const en = { ...pageEn, ...lessonsEn };
-const ko = { ...pageKo, ...lessonsKo };
-addTexts({ en: lessonsEn, ko: lessonsKo });
+const en = { ...pageEn, ...lessonsEn, ...roomsEn };
+const ko = { ...pageKo, ...lessonsKo, ...roomsKo };
+addTexts({ en: { ...lessonsEn, ...roomsEn }, ko: { ...lessonsKo, ...roomsKo } });
 
 await loadLanguage("ko");
 afterEach(() => setLanguage("en"));

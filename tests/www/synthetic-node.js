@@ -26,6 +26,22 @@ export function qrCode() {
   return undefined;
 }
 
+export async function rooms() {
+  return [];
+}
+
+export async function labelRoom() {}
+
+export async function deleteRoom() {}
+
+export async function importIdentity() {
+  throw Object.assign(new Error("there are no move files here"), { code: "not-a-move-file" });
+}
+
+export function createPrivateRoom(label) {
+  return `#private=${"A".repeat(48)}&label=${encodeURIComponent(label)}`;
+}
+
 export class HeartchainNode extends EventTarget {
   #began = Date.now();
   #pastTip = parameter("blocks", 10);
@@ -102,6 +118,18 @@ export class HeartchainNode extends EventTarget {
   async requestPersistence() {
     return false;
   }
+
+  names() {
+    return [];
+  }
+
+  async setName() {}
+
+  async exportIdentity() {
+    return new Blob([]);
+  }
+
+  async retire() {}
 
   stop() {}
 

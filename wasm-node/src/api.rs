@@ -305,6 +305,32 @@ impl HeartchainNode {
         })
     }
 
+    /// Signs the name that others see for what this tab records; "" erases it. The name is trimmed and brought into
+    /// normalization form C. Resolves once it is stored.
+    ///
+    /// Rejects with a descriptive Error; then the name is as before.
+    ///
+    /// # Errors
+    /// If the name is too long or has invisible characters, it cannot be stored, or the node has stopped.
+    #[wasm_bindgen(js_name = setName)]
+    pub async fn set_name(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "string")] name: JsValue,
+    ) -> Result<(), ApiError> {
+        let name = arguments::profile_name(&name)?;
+        let node = self.node.clone();
+        Ok(node.set_name(name).await?)
+    }
+
+    /// The names that the room's authors show, this tab's included: at most 4,096, without erased ones.
+    ///
+    /// # Errors
+    /// If the node panicked.
+    #[wasm_bindgen(unchecked_return_type = "AuthorName[]")]
+    pub fn names(&self) -> Result<JsValue, ApiError> {
+        to_js(&self.node.with_state(NodeState::names)?)
+    }
+
     /// Asks the browser to keep this tab's data even when the disk gets full. Resolves to whether it will. The browser
     /// may show a prompt, so call this when a person records for the first time.
     ///
@@ -351,6 +377,13 @@ impl HeartchainNode {
     #[wasm_bindgen(unchecked_return_type = "Promise<void>")]
     pub fn stop(&self) -> js_sys::Promise {
         promise_of(leave(self.node.stop()))
+    }
+}
+
+impl HeartchainNode {
+    /// The node itself, for the other parts of the API.
+    pub(crate) fn handle(&self) -> node::Node {
+        self.node.clone()
     }
 }
 
@@ -422,6 +455,7 @@ impl EventSink for JsEventSink {
                 }
                 NodeEvent::Status => ("status", to_js(&state.status())),
                 NodeEvent::Peers => ("peers", to_js(&state.peers())),
+                NodeEvent::Names => ("names", to_js(&state.names())),
                 NodeEvent::Notice(notice) => ("notice", to_js(&NoticeView::from(notice))),
             }
         };
@@ -446,7 +480,8 @@ async fn export(
         .ok_or_else(|| ApiError::internal("this browser cannot make a file of it"))
 }
 
-fn to_js(value: &impl Serialize) -> Result<JsValue, ApiError> {
+/// Converts a value with JSON's types.
+pub(crate) fn to_js(value: &impl Serialize) -> Result<JsValue, ApiError> {
     value
         .serialize(&serde_wasm_bindgen::Serializer::json_compatible())
         .map_err(|error| ApiError::internal(error.to_string()))

@@ -6,10 +6,14 @@ use futures::channel::oneshot;
 use heartchain_chain::{
     hash::BlockHash,
     key::Author,
+    profile::Profile,
     reading::Reading,
     room::{Room, RoomKind, RoomName},
 };
-use heartchain_sync::io::{ImportPiece, Imported};
+use heartchain_sync::{
+    config::MAX_IMPORT_PROFILES,
+    io::{ImportPiece, Imported},
+};
 use serde::Serialize;
 
 use crate::{
@@ -17,7 +21,7 @@ use crate::{
     clock,
     net::peer_id_of_author,
     node::{Command, Node, NodeError},
-    view::{BlockView, ImportedView, ReadingView, TipView},
+    view::{BlockView, ImportedView, ProfileView, ReadingView, TipView},
 };
 
 /// Blocks of an export that are read and written at a time: half a megabyte of text at ten readings per block.
@@ -82,6 +86,8 @@ struct Snapshot {
     total_work: String,
     hashes: Vec<BlockHash>,
     waiting: Vec<Reading>,
+    /// The names of authors as they were signed: at most 4,096.
+    profiles: Vec<Profile>,
 }
 
 impl Node {
@@ -117,6 +123,16 @@ impl Node {
             for reading in readings {
                 format.push_separator(&mut text, &mut first);
                 format.push_reading(&mut text, &view(reading))?;
+            }
+            write(&text);
+        }
+        if format == ExportFormat::Json {
+            write("\n],\n\"profiles\":[\n");
+            first = true;
+            let mut text = String::new();
+            for profile in &snapshot.profiles {
+                format.push_separator(&mut text, &mut first);
+                text.push_str(&json(&ProfileView::as_sent(profile))?);
             }
             write(&text);
         }
@@ -159,6 +175,13 @@ impl Node {
             };
             total.add(self.import_piece(piece).await?);
         }
+        for from in (0..document.profiles()).step_by(MAX_IMPORT_PROFILES) {
+            let piece = ImportPiece {
+                profiles: document.profiles_from(from, MAX_IMPORT_PROFILES)?,
+                ..ImportPiece::default()
+            };
+            total.add(self.import_piece(piece).await?);
+        }
         Ok(total)
     }
 
@@ -182,6 +205,7 @@ impl Node {
                 total_work: status.total_work.to_string(),
                 hashes: hashes.collect(),
                 waiting: machine.pending().copied().collect(),
+                profiles: machine.profiles().cloned().collect(),
             }
         })
     }

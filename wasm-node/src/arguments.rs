@@ -10,10 +10,13 @@ use heartchain_chain::{
     block::Block,
     bpm::Bpm,
     content::ReadingForm,
+    hash::RoomId,
+    profile::ProfileName,
     room::{Room, RoomName, RoomParams},
 };
 use heartchain_sync::message::GossipItem;
 use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
 
 use self::{
     blocks::reading,
@@ -22,18 +25,19 @@ use self::{
 pub(crate) use self::{
     blocks::{BlockArgumentError, block},
     document::{Document, DocumentError, FORMAT},
-    room_link::{RoomLinkError, write as room_link},
+    room_link::{RoomLinkError, open as open_room_link, write as room_link},
 };
 use crate::{
     api_error::ApiError,
     document_reader,
     net::{CircuitAddress, IceServer, MAX_ICE_SERVERS, PageScheme, RelayAddress, WANTED_PEERS},
+    storage::MAX_ROOM_LABEL_LEN,
 };
 
 /// The room that a tab joins by default.
 const DEFAULT_ROOM: &str = "lobby";
-/// The longest label of a private room, in bytes of UTF-8: as long as the name of an open room.
-const MAX_LABEL_LEN: usize = heartchain_chain::room::MAX_ROOM_NAME_LEN;
+/// The longest passphrase of a move file, in bytes of UTF-8.
+const MAX_PASSPHRASE_LEN: usize = 1_024;
 /// The options of `HeartchainNode.start`.
 const OPTION_NAMES: [&str; 9] = [
     "room",
@@ -96,6 +100,8 @@ pub(crate) enum ArgumentError {
 /// The options of `HeartchainNode.start`, checked.
 pub(crate) struct Options {
     pub(crate) room: Room,
+    /// What the link of a private room calls it.
+    pub(crate) label: Option<String>,
     /// Decides which relays this tab may dial.
     pub(crate) scheme: PageScheme,
     /// Includes the relays of the configured `peers`.
@@ -132,7 +138,7 @@ impl Separator {
 impl Options {
     pub(crate) fn read(options: &JsValue) -> Result<Self, ApiError> {
         refuse_unknown(options, &OPTION_NAMES)?;
-        let room = room(options)?;
+        let (room, label) = room(options)?;
         let scheme = page_scheme();
         let peers = peers(options, scheme)?;
         let mut relays = relays(options, scheme)?;
@@ -144,6 +150,7 @@ impl Options {
         let module = field(options, "wasmModule").unwrap_or_else(wasm_bindgen::module);
         Ok(Self {
             room,
+            label,
             scheme,
             relays,
             peers,
@@ -159,27 +166,28 @@ impl Options {
 }
 
 /// Parses the option `room`: the name of an open room, or `{ link }` of a private one.
-fn room(options: &JsValue) -> Result<Room, ApiError> {
+fn room(options: &JsValue) -> Result<(Room, Option<String>), ApiError> {
     let given = field(options, "room").unwrap_or_else(|| DEFAULT_ROOM.into());
     if let Some(name) = given.as_string() {
         let name = RoomName::with_nfc_check(&name, is_nfc)?;
-        return Ok(Room::new(RoomParams::with_defaults(name)));
+        return Ok((Room::new(RoomParams::with_defaults(name)), None));
     }
     let link = field(&given, "link").and_then(|link| link.as_string());
     let link = link.ok_or(ArgumentError::Type {
         name: "room",
         expected: "a string or { link }",
     })?;
-    Ok(Room::private(room_link::read(&link)?))
+    let room = Room::private(room_link::read(&link)?);
+    Ok((room, room_link::label(&link)))
 }
 
-/// Parses the label of a private room, which is optional.
+/// Parses the label of a room, which is optional.
 pub(crate) fn label(value: &JsValue) -> Result<String, ArgumentError> {
     if value.is_undefined() || value.is_null() {
         return Ok(String::new());
     }
     let label = value.as_string();
-    let label = label.filter(|label| label.len() <= MAX_LABEL_LEN);
+    let label = label.filter(|label| label.len() <= MAX_ROOM_LABEL_LEN);
     label.ok_or(ArgumentError::Type {
         name: "label",
         expected: "a string of at most 64 bytes",
@@ -250,8 +258,46 @@ fn page_scheme() -> PageScheme {
 }
 
 /// Whether a text is in Unicode's normalization form C. The browser decides, so that the wasm needs no Unicode tables.
-fn is_nfc(text: &str) -> bool {
+pub(crate) fn is_nfc(text: &str) -> bool {
     js_sys::JsString::from(text).normalize("NFC") == *text
+}
+
+/// Parses the ID of a room: the hash of its genesis, in hex.
+pub(crate) fn genesis(value: &JsValue) -> Result<RoomId, ArgumentError> {
+    let text = value.as_string();
+    let room = text.and_then(|text| text.parse().ok());
+    room.ok_or(ArgumentError::Type {
+        name: "genesis",
+        expected: "64 hexadecimal digits",
+    })
+}
+
+/// Parses the passphrase of a move file. It is brought into normalization form C, because keyboards differ.
+pub(crate) fn passphrase(value: &JsValue) -> Result<String, ArgumentError> {
+    let text = value.as_string().unwrap_or_default();
+    if text.is_empty() || text.len() > MAX_PASSPHRASE_LEN {
+        return Err(ArgumentError::Type {
+            name: "passphrase",
+            expected: "a string of 1 to 1024 bytes",
+        });
+    }
+    Ok(js_sys::JsString::from(text).normalize("NFC").into())
+}
+
+/// Reads a file, if it is not longer than `limit`; `None` if it is.
+pub(crate) async fn file(value: &JsValue, limit: usize) -> Result<Option<Vec<u8>>, ArgumentError> {
+    let wrong = || ArgumentError::Type {
+        name: "file",
+        expected: "a Blob that can be read",
+    };
+    let blob: &web_sys::Blob = value.dyn_ref().ok_or_else(wrong)?;
+    #[expect(clippy::cast_precision_loss, reason = "no file comes near 2^53 bytes")]
+    if blob.size() > limit as f64 {
+        return Ok(None);
+    }
+    let buffer = JsFuture::from(blob.array_buffer()).await;
+    let buffer = buffer.map_err(|_| wrong())?;
+    Ok(Some(js_sys::Uint8Array::new(&buffer).to_vec()))
 }
 
 /// Parses a height in the chain.
@@ -321,6 +367,18 @@ pub(crate) fn mining_limit(value: &JsValue) -> Result<Option<u32>, ArgumentError
             name: "hashesPerSecond",
             expected: "null or a whole number from 1 to 1000000000",
         })
+}
+
+/// Parses the name that a person chose: trimmed, and in normalization form C.
+pub(crate) fn profile_name(value: &JsValue) -> Result<ProfileName, ApiError> {
+    let text = value.dyn_ref::<js_sys::JsString>();
+    let text = text.filter(|text| text.is_valid_utf16());
+    let text = text.ok_or(ArgumentError::Type {
+        name: "name",
+        expected: "a string of at most 40 bytes in UTF-8",
+    })?;
+    let normal = String::from(text.normalize("NFC"));
+    Ok(ProfileName::new(normal.trim())?)
 }
 
 /// Parses a heart rate.
@@ -467,6 +525,31 @@ mod tests {
         }
         assert_eq!(refuse_unknown(&JsValue::UNDEFINED, &OPTION_NAMES), Ok(()));
         assert!(refuse_unknown(&"lobby".into(), &OPTION_NAMES).is_err());
+    }
+
+    #[test]
+    fn name_is_trimmed_and_normalized() {
+        let name = |text: &str| profile_name(&text.into()).map(|name| name.to_string());
+        for (given, kept) in [
+            ("", ""),
+            ("  ", ""),
+            (" Ada\u{a0}", "Ada"),
+            ("cafe\u{301}", "caf\u{e9}"),
+            ("\u{c1}gnes \u{2665}", "\u{c1}gnes \u{2665}"),
+        ] {
+            assert_eq!(name(given).as_deref(), Ok(kept), "{given:?}");
+        }
+        assert_eq!(name(&"\u{e9}".repeat(20)), Ok("\u{e9}".repeat(20)));
+        for given in ["a\u{0}b", "a\nb", "a\u{202e}b", "a\u{200b}"] {
+            assert!(name(given).is_err(), "{given:?}");
+        }
+        let error = JsValue::from(name(&"x".repeat(41)).expect_err("too long"));
+        let message = js_sys::Error::from(error).message();
+        assert!(String::from(message).contains("41 bytes"));
+        let lone = js_sys::JsString::from_char_code(&[0xd800]);
+        for value in [JsValue::NULL, 7.into(), JsValue::UNDEFINED, lone.into()] {
+            assert!(profile_name(&value).is_err(), "{value:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,19 @@
-//! Builds the file of an export in the browser's memory or on its disk. Never saves it: the page does.
+//! Builds files in the browser's memory or on its disk. Never saves one: the page does.
 
 use wasm_bindgen::JsValue;
 
 /// Bytes of an export that are buffered before they are handed to the browser. The browser may put them on disk, so
 /// wasm memory stays small.
 const EXPORT_CHUNK_LEN: usize = 1024 * 1024;
+
+/// A file of bytes; `None` if the browser cannot create it.
+pub(crate) fn blob_of(bytes: &[u8], media_type: &str) -> Option<JsValue> {
+    let parts = js_sys::Array::of1(&js_sys::Uint8Array::from(bytes));
+    let options = web_sys::BlobPropertyBag::new();
+    options.set_type(media_type);
+    let blob = web_sys::Blob::new_with_u8_array_sequence_and_options(&parts, &options);
+    blob.ok().map(JsValue::from)
+}
 
 /// Builds a blob from text. The text is handed to the browser chunk by chunk; the browser may keep it on disk.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use futures::{
 use heartchain_chain::{hash::ReadingId, reading::Reading, time::MonotonicMillis};
 use heartchain_sync::{
     Event, Input, Output,
-    io::{RecordError, Ticket},
+    io::{NameError, RecordError, Ticket},
 };
 use litemap::LiteMap;
 
@@ -24,7 +24,7 @@ use crate::{
     event_buffer::{EventBuffer, NodeEvent, Notice},
     miner::{self, Miner},
     net::{Network, NetworkEvent, PeerId},
-    node::{AdoptReply, Command, ImportReply, MAX_WAITING_COMMANDS, Node, RecordReply},
+    node::{AdoptReply, Command, ImportReply, MAX_WAITING_COMMANDS, NameReply, Node, RecordReply},
     node_state::NodeState,
     slow_writes::SlowWriteMonitor,
     storage::{Answer, Failing, Loss, MAX_MIRRORED_ENTRIES, Mirror, Queue, Released, Storage},
@@ -78,6 +78,8 @@ pub(crate) struct Driver<A> {
     commands: mpsc::Receiver<Command>,
     /// Pending `record()` calls. The machine bounds how many.
     record_replies: LiteMap<Ticket, RecordReply>,
+    /// Pending `setName()` calls. The machine bounds how many.
+    name_replies: LiteMap<Ticket, NameReply>,
     /// Pending pieces of imports. The machine bounds how many.
     import_replies: LiteMap<Ticket, ImportReply>,
     /// Pending adoptions of a closed tab's readings: one caller, one batch at a time.
@@ -144,6 +146,7 @@ impl<A: EventSink> Driver<A> {
             machine_alarm: Alarm::default(),
             commands,
             record_replies: LiteMap::new(),
+            name_replies: LiteMap::new(),
             import_replies: LiteMap::new(),
             adopt_replies: LiteMap::new(),
             next_ticket: 0,
@@ -361,6 +364,11 @@ impl<A: EventSink> Driver<A> {
                 self.record_replies.insert(ticket, reply);
                 self.step_machine(Input::Record { ticket, bpm });
             }
+            Command::SetName(name, reply) => {
+                let ticket = self.new_ticket();
+                self.name_replies.insert(ticket, reply);
+                self.step_machine(Input::SetName { ticket, name });
+            }
             Command::Import(piece, reply) => {
                 let ticket = self.new_ticket();
                 self.import_replies.insert(ticket, reply);
@@ -475,6 +483,9 @@ impl<A: EventSink> Driver<A> {
         match *event {
             Event::Recorded { ticket, id, seq } => self.reply_to_record(ticket, Ok((id, seq))),
             Event::RecordFailed { ticket, reason } => self.reply_to_record(ticket, Err(reason)),
+            Event::NameSet { ticket } => self.reply_to_set_name(ticket, Ok(())),
+            Event::NameFailed { ticket, reason } => self.reply_to_set_name(ticket, Err(reason)),
+            Event::Names => self.event_buffer.add(NodeEvent::Names),
             Event::Imported { ticket, ref result } => {
                 if let Some(reply) = self.import_replies.remove(&ticket) {
                     // The page may have stopped waiting.
@@ -542,6 +553,13 @@ impl<A: EventSink> Driver<A> {
     fn reply_to_record(&mut self, ticket: Ticket, result: Result<(ReadingId, u64), RecordError>) {
         self.slow_writes.reading_finished(ticket);
         if let Some(reply) = self.record_replies.remove(&ticket) {
+            // The page may have stopped waiting.
+            let _ = reply.send(result);
+        }
+    }
+
+    fn reply_to_set_name(&mut self, ticket: Ticket, result: Result<(), NameError>) {
+        if let Some(reply) = self.name_replies.remove(&ticket) {
             // The page may have stopped waiting.
             let _ = reply.send(result);
         }

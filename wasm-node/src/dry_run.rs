@@ -91,6 +91,7 @@ fn is_known<P: Copy + Ord + Debug>(machine: &Machine<P>, candidate: &GossipItem)
     match candidate {
         GossipItem::Reading(reading) => machine.contains_reading(reading),
         GossipItem::Block(block) => machine.header(&block.header.hash()).is_some(),
+        GossipItem::Profile(profile) => machine.profiles().any(|known| known == profile),
     }
 }
 
@@ -132,6 +133,8 @@ fn ignore_reason<P: Copy + Ord + Debug>(
                 IgnoreReason::OffTheTree
             }
         }
+        // No page passes a profile.
+        GossipItem::Profile(_) => IgnoreReason::NoRoom,
     }
 }
 

@@ -1,14 +1,16 @@
 //! The codes of all errors that JavaScript can get.
 
-use heartchain_sync::io::RecordError;
+use heartchain_sync::io::{NameError, RecordError};
 
 use crate::{
     api_error::{ErrorCode, INVALID},
     arguments::{ArgumentError, BlockArgumentError, DocumentError, RoomLinkError},
+    move_file::MoveFileError,
+    moving::MoveError,
     net::{AddressError, IceServerError},
     node::NodeError,
     start::StartError,
-    storage::StoreError,
+    storage::{DeleteRoomError, KeepIdentityError, RetireError, StoreError},
 };
 
 impl ErrorCode for ArgumentError {
@@ -44,6 +46,12 @@ impl ErrorCode for heartchain_chain::room::RoomNameError {
     }
 }
 
+impl ErrorCode for heartchain_chain::profile::ProfileNameError {
+    fn code(&self) -> &'static str {
+        INVALID
+    }
+}
+
 impl ErrorCode for RoomLinkError {
     fn code(&self) -> &'static str {
         "invalid-link"
@@ -61,7 +69,8 @@ impl ErrorCode for DocumentError {
             Self::Block { .. }
             | Self::Altered { .. }
             | Self::Reading { .. }
-            | Self::AlteredReading { .. } => "invalid-import",
+            | Self::AlteredReading { .. }
+            | Self::Profile { .. } => "invalid-import",
         }
     }
 }
@@ -93,6 +102,7 @@ impl ErrorCode for NodeError {
             Self::Stopped => "stopped",
             Self::Busy { .. } => "busy",
             Self::Record(error) => record_code(error),
+            Self::Name(error) => name_code(error),
             Self::Backwards { .. } | Self::TooManyBlocks { .. } => INVALID,
             Self::Changing { .. } | Self::LeftBehind => "changing",
             Self::Damaged { .. } => "damaged",
@@ -104,6 +114,65 @@ impl ErrorCode for NodeError {
     }
 }
 
+impl ErrorCode for DeleteRoomError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Open => ROOM_OPEN,
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+impl ErrorCode for MoveFileError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong | Self::OtherKind | Self::Newer | Self::Damaged | Self::Content => {
+                "not-a-move-file"
+            }
+            Self::Passphrase => "wrong-passphrase",
+            Self::Memory => "internal",
+        }
+    }
+}
+
+impl ErrorCode for KeepIdentityError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Open => ROOM_OPEN,
+            Self::NoFreeSlot | Self::NoStorage => "storage",
+            Self::Deleting(error) => error.code(),
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+impl ErrorCode for RetireError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotMoved => "not-moved",
+            Self::Open => ROOM_OPEN,
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+impl ErrorCode for MoveError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Node(error) => error.code(),
+            Self::File(error) => error.code(),
+            Self::Entropy(error) => error.code(),
+            Self::NoKey => "invalid-link",
+            Self::Keep(error) => error.code(),
+            Self::Retire(error) => error.code(),
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+/// A tab has the room open.
+const ROOM_OPEN: &str = "room-open";
+
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the enum may grow; other causes are the disk's, too"
@@ -113,6 +182,19 @@ fn record_code(error: &RecordError) -> &'static str {
         RecordError::JournalFull { .. } => "journal-full",
         RecordError::TooMany { .. } => "busy",
         RecordError::NoKey => "invalid-link",
+        _ => "storage",
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enum may grow; other causes are the disk's, too"
+)]
+fn name_code(error: &NameError) -> &'static str {
+    match error {
+        NameError::TooMany { .. } => "busy",
+        NameError::NoKey => "invalid-link",
+        NameError::Clock => "internal",
         _ => "storage",
     }
 }

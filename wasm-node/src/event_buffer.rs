@@ -41,6 +41,8 @@ pub(crate) enum NodeEvent<R> {
     Status,
     /// Something that `peers()` returns changed.
     Peers,
+    /// Something that `names()` returns changed.
+    Names,
     /// A person should be delivered of this.
     Notice(Notice),
 }
@@ -52,6 +54,7 @@ pub(crate) struct EventBuffer<R> {
     chain: Option<(u64, u64, bool)>,
     status: bool,
     peers: bool,
+    names: bool,
     notices: Vec<Notice>,
 }
 
@@ -62,6 +65,7 @@ impl<R> Default for EventBuffer<R> {
             chain: None,
             status: false,
             peers: false,
+            names: false,
             notices: Vec::new(),
         }
     }
@@ -81,6 +85,7 @@ impl<R> EventBuffer<R> {
             }
             NodeEvent::Status => self.status = true,
             NodeEvent::Peers => self.peers = true,
+            NodeEvent::Names => self.names = true,
             NodeEvent::Notice(notice) => {
                 if self.notices.len() < MAX_NOTICES_PER_TURN && !self.notices.contains(&notice) {
                     self.notices.push(notice);
@@ -96,6 +101,7 @@ impl<R> EventBuffer<R> {
             chain,
             status,
             peers,
+            names,
             notices,
         } = std::mem::take(self);
         readings
@@ -103,6 +109,7 @@ impl<R> EventBuffer<R> {
             .map(NodeEvent::Reading)
             .chain(chain.map(|(from, to, reorg)| NodeEvent::Chain { from, to, reorg }))
             .chain(peers.then_some(NodeEvent::Peers))
+            .chain(names.then_some(NodeEvent::Names))
             .chain(status.then_some(NodeEvent::Status))
             .chain(notices.into_iter().map(NodeEvent::Notice))
     }
@@ -125,12 +132,14 @@ mod tests {
     #[test]
     fn equal_events_are_merged() {
         let all = delivered([
+            NodeEvent::Names,
             NodeEvent::Status,
             NodeEvent::Peers,
             NodeEvent::Status,
             NodeEvent::Peers,
+            NodeEvent::Names,
         ]);
-        assert_eq!(all, [NodeEvent::Peers, NodeEvent::Status]);
+        assert_eq!(all, [NodeEvent::Peers, NodeEvent::Names, NodeEvent::Status]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The Heartchain peer that runs in a browser tab: connects the sync machine to libp2p and to the browser's APIs.
 //!
 //! In reading order:
-//! - `api` is the JavaScript API, with its `api_error`s. `arguments` parses what JavaScript passes, `view` defines what it gets, and `node` is
+//! - `api` is the JavaScript API, with its `api_error`s; `rooms_api` is its part that needs no room. `arguments` parses what JavaScript passes, `view` defines what it gets, and `node` is
 //!   the handle of the running node. `node_state` is what its driver and the page share, `listeners` who hears of it.
 //! - `start` assembles a node once those that are `leaving` have left, and `driver` is its event loop: input, machine, outputs in order. `slow_writes` measures
 //!   how long writes wait for the disk, and `adopting` adopts readings that closed tabs have not shared.
@@ -9,6 +9,7 @@
 //!   the relay's document, `response_body` reads a response up to a limit, `resume_listener` notices that the page is back, and `blob_writer` builds a file.
 //! - `check` verifies a block for the page, and `dry_run` tests on a copy of the machine what the tab would do with an
 //!   item. `archive` exports and imports a room as a document; `qr` computes the QR code of a link.
+//! - `moving` takes an author to another device, in a `move_file`. `room_access` is what opens a room.
 //! - `event_buffer` collects events for the page; `failure` reports panics; `trace` shows developers what happens.
 //!
 //! This crate never decides what is valid, or what to request, store, mine or send: `heartchain_sync` decides, and this
@@ -22,8 +23,10 @@
 mod check;
 mod dry_run;
 mod event_buffer;
+mod move_file;
 mod net;
 mod qr;
+mod room_access;
 mod slow_writes;
 
 #[cfg(target_arch = "wasm32")]
@@ -55,6 +58,8 @@ mod listeners;
 #[cfg(target_arch = "wasm32")]
 mod miner;
 #[cfg(target_arch = "wasm32")]
+mod moving;
+#[cfg(target_arch = "wasm32")]
 mod next_task;
 #[cfg(target_arch = "wasm32")]
 mod node;
@@ -64,6 +69,8 @@ mod node_state;
 mod response_body;
 #[cfg(target_arch = "wasm32")]
 mod resume_listener;
+#[cfg(target_arch = "wasm32")]
+mod rooms_api;
 #[cfg(target_arch = "wasm32")]
 mod start;
 #[cfg(target_arch = "wasm32")]
@@ -79,6 +86,8 @@ pub use api::{
 };
 #[cfg(target_arch = "wasm32")]
 pub use api_error::ApiError;
+#[cfg(target_arch = "wasm32")]
+pub use rooms_api::{delete_room, import_identity, label_room, rooms};
 
 #[cfg(all(test, target_arch = "wasm32"))]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);

@@ -12,10 +12,11 @@ use heartchain_chain::{
     bpm::Bpm,
     hash::{BlockHash, ReadingId},
     header::Header,
+    profile::ProfileName,
     reading::Reading,
 };
 use heartchain_sync::{
-    io::{AdoptError, ImportError, ImportPiece, Imported, RecordError},
+    io::{AdoptError, ImportError, ImportPiece, Imported, NameError, RecordError},
     message::GossipItem,
 };
 
@@ -29,8 +30,8 @@ use crate::{
     node_state::NodeState,
     storage::{Bodies, Queue, StoreError},
     view::{
-        BlockView, BranchView, CheckView, DryRunView, OwnReadingView, PeerView, ReadingView,
-        StatusView,
+        BlockView, BranchView, CheckView, DryRunView, NameView, OwnReadingView, PeerView,
+        ReadingView, StatusView,
     },
 };
 
@@ -50,11 +51,16 @@ pub(crate) type AdoptReply = oneshot::Sender<Result<usize, AdoptError>>;
 /// Receives the result of importing one piece.
 pub(crate) type ImportReply = oneshot::Sender<Result<Imported, ImportError>>;
 
+/// Receives the result of `setName()`.
+pub(crate) type NameReply = oneshot::Sender<Result<(), NameError>>;
+
 /// A request from the page to the driver.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Record a heart rate.
     Record(Bpm, RecordReply),
+    /// Change the name that others see.
+    SetName(ProfileName, NameReply),
     /// Import a piece of a file.
     Import(Box<ImportPiece>, ImportReply),
     /// Disconnect from all peers and relays, or reconnect.
@@ -91,6 +97,9 @@ pub(crate) enum NodeError {
     /// The reading was not recorded.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The name was not changed.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// The range of blocks is reversed.
     #[error("blocks {from} to {to} cannot be read: {from} is above {to}")]
     Backwards {
@@ -183,6 +192,11 @@ impl NodeState {
         own.into_iter().map(OwnReadingView::from).collect()
     }
 
+    /// Implements `names()`.
+    pub(crate) fn names(&self) -> Vec<NameView> {
+        self.machine.names().map(NameView::from).collect()
+    }
+
     /// Implements `branches()`.
     pub(crate) fn branches(&self) -> Vec<BranchView> {
         let branches = self.machine.side_branches();
@@ -249,6 +263,16 @@ impl Node {
     pub(crate) async fn record(&self, bpm: Bpm) -> Result<(ReadingId, u64), NodeError> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Record(bpm, reply))?;
+        Ok(answer.await.map_err(|_| NodeError::Stopped)??)
+    }
+
+    /// Changes the name that others see, once it is stored.
+    ///
+    /// # Errors
+    /// If the name was not changed.
+    pub(crate) async fn set_name(&self, name: ProfileName) -> Result<(), NodeError> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::SetName(name, reply))?;
         Ok(answer.await.map_err(|_| NodeError::Stopped)??)
     }
 

@@ -66,7 +66,7 @@ pub(crate) async fn start(
         mirror,
         hold,
         released,
-    } = storage::open(options.room, options.in_memory).await?;
+    } = storage::open(options.room, options.label.as_deref(), options.in_memory).await?;
     let network = Network::new(NetworkConfig {
         seed: network_seed(machine.room().id(), &seed),
         room: machine.room(),

@@ -21,11 +21,13 @@ const OUTPUT: &str = "heartchain::output";
 pub(crate) fn input(input: &Input<PeerId>) {
     match input {
         Input::Record { ticket, .. } => debug!(target: INPUT, ticket = ticket.0, "record"),
+        Input::SetName { ticket, .. } => debug!(target: INPUT, ticket = ticket.0, "set name"),
         Input::Import { ticket, piece } => debug!(
             target: INPUT,
             ticket = ticket.0,
             blocks = piece.blocks.len(),
             readings = piece.readings.len(),
+            profiles = piece.profiles.len(),
             last = piece.is_last,
             "import"
         ),

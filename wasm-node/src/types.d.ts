@@ -94,8 +94,16 @@ export type HeartchainErrorCode =
   | "unknown-format"
   /** The export is of another room. */
   | "other-room"
-  /** A block or a reading of the export was changed or breaks a rule. What came before it is kept. */
+  /** A block, a reading or a name of the export was changed or breaks a rule. What came before it is kept. */
   | "invalid-import"
+  /** A tab of this browser has the room or the identity open. Nothing was changed. */
+  | "room-open"
+  /** The passphrase does not open the move file. */
+  | "wrong-passphrase"
+  /** The file is not a move file, is incomplete, was altered, or has a newer format. */
+  | "not-a-move-file"
+  /** Something was recorded here that no move file has. */
+  | "not-moved"
   /** Something unexpected happened in this code or in the browser. */
   | "internal";
 
@@ -280,6 +288,16 @@ export interface OwnReading {
   index: number | null;
 }
 
+/** The name that an author shows to others. It is their text: show it with `textContent`, isolated from its surroundings. */
+export interface AuthorName {
+  /** The public key that signed it, in lower-case hex. */
+  author: string;
+  /** Up to 40 bytes of UTF-8, without invisible characters. Two authors may have the same name. */
+  name: string;
+  /** When it was chosen, by the author's clock, in Unix ms. */
+  revision: number;
+}
+
 /** A side branch of the chain. */
 export interface Branch {
   /** The hash of the branch's last block. */
@@ -368,6 +386,37 @@ export interface Imported {
   newReadings: number;
 }
 
+/** A room of which this device has something, see `rooms()`. */
+export interface StoredRoom {
+  /** The hash of the room's first block, in lower-case hex: the argument of `labelRoom()` and `deleteRoom()`. */
+  genesis: string;
+  /** The name of an open room; null in a private one, or if it is not known. */
+  room: string | null;
+  private: boolean;
+  /** What people call the room on this device; null if they call it nothing. */
+  label: string | null;
+  /** The part of the room's link that begins with `#`; null if this device no longer knows what opens the room. */
+  link: string | null;
+  /** Readings that were recorded on this device, in all its tabs. */
+  readings: number;
+  /** About how many bytes of blocks are stored, in all tabs; null if it is not known. */
+  bytes: number | null;
+  /** When a tab opened the room last, in Unix ms; 0 if it is not known. */
+  lastOpened: number;
+  /** Whether a tab of this browser has the room open. */
+  open: boolean;
+}
+
+/** The result of `importIdentity()`. */
+export interface ImportedIdentity {
+  /** The room of the author, as in `StoredRoom`. */
+  genesis: string;
+  /** The part of the room's link that begins with `#`. */
+  link: string;
+  /** Readings in the file. */
+  readings: number;
+}
+
 /** Something that a person should be told of. */
 export type Notice =
   /** An author signed two readings with the same sequence number: at most one of them can enter the chain. */
@@ -411,6 +460,8 @@ export interface NodeEventMap {
   chain: ChainChange;
   /** Something that `peers()` returns changed. */
   peers: PeerStatus[];
+  /** Something that `names()` returns changed. */
+  names: AuthorName[];
   /** A new reading waits for a block, this tab's own or another's. */
   reading: Reading;
   /** A person should be told of something. */

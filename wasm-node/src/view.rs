@@ -7,12 +7,13 @@ use heartchain_chain::{
     content::{Content, ReadingForm},
     hash::BlockHash,
     header::Header,
+    profile::{Profile, ProfileContent},
     reading::Reading,
     room::Room,
     tree::SideBranch,
 };
 use heartchain_sync::{
-    OwnReading, PeerView as MachinePeer, SyncState,
+    NameView as MachineName, OwnReading, PeerView as MachinePeer, SyncState,
     io::{Imported, Verdict},
 };
 use serde::Serialize;
@@ -164,6 +165,26 @@ pub(crate) struct ImportedView {
     pub(crate) new_blocks: usize,
     pub(crate) readings: usize,
     pub(crate) new_readings: usize,
+}
+
+/// An element of `names()`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct NameView {
+    pub(crate) author: String,
+    pub(crate) name: String,
+    pub(crate) revision: u64,
+}
+
+/// A profile in an export.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ProfileView {
+    pub(crate) author: String,
+    pub(crate) revision: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sealed: Option<String>,
+    pub(crate) signature: String,
 }
 
 /// The `detail` of a "notice" event.
@@ -324,6 +345,33 @@ impl ReadingView {
             bpm,
             sealed,
             signature: reading.signature.to_string(),
+        }
+    }
+}
+
+impl ProfileView {
+    /// A profile as peers get it: what is sealed stays so.
+    pub(crate) fn as_sent(profile: &Profile) -> Self {
+        let (name, sealed) = match &profile.content {
+            ProfileContent::Open(name) => (Some(name.to_string()), None),
+            ProfileContent::Sealed(sealed) => (None, Some(sealed.to_string())),
+        };
+        Self {
+            author: profile.author.to_string(),
+            revision: profile.revision.get(),
+            name,
+            sealed,
+            signature: profile.signature.to_string(),
+        }
+    }
+}
+
+impl From<MachineName<'_>> for NameView {
+    fn from(named: MachineName<'_>) -> Self {
+        Self {
+            author: named.author.to_string(),
+            name: named.name.to_owned(),
+            revision: named.revision.get(),
         }
     }
 }

@@ -1,38 +1,60 @@
 //! The chain as linked cards, newest first, the dialog of a block, a recent fork, and the lists of readings: those that
 //! wait for a block, and this tab's own ones with where they are stored.
 
+import { authorChanges, lookOf, nameOf, peerLetters } from "../authors.js";
 import { LocalizedElement, closeOnBackdropClick, element, reconcile, setText } from "../dom.js";
 import { contentHeight, offsetOf, rowsInView, scrollTopOf } from "../geometry.js";
-import {
-  errorMessage, findings, lookChanges, lookOf, peerIdOf, shortName, storageMessage, usageMessage,
-} from "../messages.js";
+import { errorMessage, findings, storageMessage, usageMessage } from "../messages.js";
 import { ReadingTracker, expectedHashes, recentForks } from "../model.js";
 import { formatMoment, formatNumber, formatTime, say } from "../strings.js";
 
-// The tag for a peer or an author: a dot in its colour and its short name. The full peer ID is only in the tooltip.
+// The tag for an author: a dot in the author's colour, and the name, or letters of the key. The whole key is only in the
+// tooltip.
 
 /**
- * @param {string} peerId
- * @param {boolean} own whether this is the tab's own peer
- * @returns {HTMLElement}
+ * @param {string} author
+ * @param {boolean} own whether this tab records as this author
+ * @returns {HTMLElement} it follows changes of the name and the colour while it is on the page
  */
-export function nameTag(peerId, own) {
+export function nameTag(author, own) {
   const dot = element("span", { class: "dot", "aria-hidden": "true" });
-  colour(dot, peerId);
-  const tag = element("span", { class: "name-tag", title: peerId }, dot, shortName(peerId));
+  colour(dot, author);
+  const [name, letters] = [element("bdi", { class: "name" }), element("span", { class: "letters" })];
+  const tag = element("span", { class: "name-tag", "data-author": author }, dot, name, " ", letters);
   if (own) tag.append(" ", element("span", { class: "own" }, say("reading.own")));
+  showName(tag);
   return tag;
 }
 
+/** The same for a peer that has not proved which author it acts for. */
+export function peerTag(peerId) {
+  const dot = element("span", { class: "dot", "aria-hidden": "true" });
+  return element("span", { class: "name-tag", title: peerId }, dot, element("span", { class: "letters" }, peerLetters(peerId)));
+}
+
+/** @param {string} author @returns {string} a tooltip: the whole name and the key */
+export function fullName(author) {
+  const { name } = nameOf(author);
+  return name === null ? author : `${name}\n${author}`;
+}
+
+function showName(tag) {
+  const { author } = tag.dataset;
+  const { name, letters } = nameOf(author);
+  setText(tag.querySelector(".name"), name ?? "");
+  setText(tag.querySelector(".letters"), letters ?? "");
+  tag.title = fullName(author);
+}
+
 /**
- * Marks an element with a peer's colour and shape, which the style sheet draws.
+ * Marks an element with an author's colour and shape, which the style sheet draws.
  *
  * @param {HTMLElement | SVGElement} target
- * @param {string} peerId
+ * @param {string} author
  */
-export function colour(target, peerId) {
-  target.dataset.peer = peerId;
-  const look = lookOf(peerId);
+export function colour(target, author) {
+  target.dataset.colourOf = author;
+  const look = lookOf(author);
   if (look === null) {
     delete target.dataset.shape;
     target.style.removeProperty("--peer-colour");
@@ -42,8 +64,9 @@ export function colour(target, peerId) {
   target.style.setProperty("--peer-colour", `var(--peer-${look.colour})`);
 }
 
-lookChanges.addEventListener("change", () => {
-  for (const target of document.querySelectorAll("[data-peer]")) colour(target, target.dataset.peer);
+authorChanges.addEventListener("change", () => {
+  for (const target of document.querySelectorAll("[data-colour-of]")) colour(target, target.dataset.colourOf);
+  for (const tag of document.querySelectorAll(".name-tag[data-author]")) showName(tag);
 });
 
 // A list of readings, each with its author and heart rate. The number of elements is bounded: the rest is behind a
@@ -70,7 +93,7 @@ export function visibleLimit(list) {
  * @param {HTMLElement} list a `<ul>`
  * @param {object[]} readings as returned by the node, at most `visibleLimit(list)`
  * @param {number} count how many there are in total
- * @param {string | null} self this tab's peer ID
+ * @param {string | null} self the author of this tab
  * @param {() => void} onMore called when the user asks for more and the limit has grown
  */
 export function fillReadings(list, readings, count, self, onMore) {
@@ -82,8 +105,7 @@ export function fillReadings(list, readings, count, self, onMore) {
 
 /** @param {object} reading @param {string | null} self */
 export function readingItem({ author, bpm, time }, self) {
-  const peerId = peerIdOf(author);
-  const own = peerId === self;
+  const own = author === self;
   const isReadable = bpm !== undefined;
   const value = isReadable
     ? element("data", { value: String(bpm), class: "bpm" }, say("reading.bpm", { bpm }))
@@ -92,7 +114,7 @@ export function readingItem({ author, bpm, time }, self) {
   return element(
     "li",
     { class: own ? "reading reading-own" : "reading", title },
-    nameTag(peerId, own),
+    nameTag(author, own),
     value,
   );
 }
@@ -241,13 +263,16 @@ const HASH_END = 6;
 const READING_REM = 10.4;
 const OWN_MARK_REM = 2.4;
 
+/** The extra width of the letters after a name that others have, too, in rem. */
+const LETTERS_REM = 3.4;
+
 /** The width of the count of hidden readings, in rem. */
 const MORE_REM = 3.5;
 
 /**
  * @param {object} block
  * @param {string | undefined} rival the hash of a dropped block at the same height
- * @param {string} self this tab's peer ID
+ * @param {string} self the author of this tab
  * @param {{ width: number, lines: number }} space the space for readings, in rem and lines
  * @returns {HTMLElement}
  */
@@ -309,12 +334,17 @@ function fitting(readings, self, { width, lines }) {
   for (let line = 0; line < lines; line += 1) {
     let left = width - (line === lines - 1 ? MORE_REM : 0);
     while (count < readings.length) {
-      left -= READING_REM + (peerIdOf(readings[count].author) === self ? OWN_MARK_REM : 0);
+      left -= widthOf(readings[count], self);
       if (left < 0) break;
       count += 1;
     }
   }
   return Math.max(1, count);
+}
+
+function widthOf({ author }, self) {
+  const { name, letters } = nameOf(author);
+  return READING_REM + (author === self ? OWN_MARK_REM : 0) + (name !== null && letters !== null ? LETTERS_REM : 0);
 }
 
 // The chain as linked cards, newest first, in a virtual list: only the cards in view exist. Fetches nothing itself: it
@@ -766,12 +796,11 @@ function depth({ index }, tip, inChain) {
 }
 
 function readingRow({ id, author, seq, time, bpm, signature }, self) {
-  const peerId = peerIdOf(author);
   const cell = (name, text, title) => element("td", title === undefined ? { class: name } : { class: name, title }, text);
   return element(
     "tr",
     {},
-    element("th", { scope: "row" }, nameTag(peerId, peerId === self)),
+    element("th", { scope: "row" }, nameTag(author, author === self)),
     bpm === undefined ? cell("hint", say("reading.unreadable"), say("reading.unreadableHint")) : cell("number", formatNumber(bpm)),
     cell("", time === undefined ? "" : formatTime(time, Date.now())),
     cell("number", formatNumber(seq)),

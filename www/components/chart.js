@@ -1,9 +1,9 @@
 //! The chart of heart rates: its canvas, its legend, its cursor and its table.
 
+import { PEER_COLOURS, authorChanges, lookOf, nameText } from "../authors.js";
 import { LocalizedElement, element, reconcile, setText } from "../dom.js";
 import { bars, bpmAxis, inSight, longestPause, nearest, runs, timeTicks } from "../geometry.js";
 import { addTally, averages, emptyTally, tallyOf } from "../history.js";
-import { PEER_COLOURS, lookChanges, lookOf, peerIdOf, shortName } from "../messages.js";
 import { formatNumber, formatTime, formatter, say } from "../strings.js";
 import { colour, nameTag } from "./chain.js";
 
@@ -191,15 +191,19 @@ const RANGE_KEY = "heartchain.chart-range";
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
- * Properties: `history`, a `ReadingHistory`; `past`, a `ChainHistory`; and `self`. Dispatches "past-requested" with
+ * Properties: `history`, a `ReadingHistory`; `past`, a `ChainHistory`; and `self`, the author of this tab. Dispatches "past-requested" with
  * `{ since }`; call `refresh()`.
  */
 export class HeartChart extends LocalizedElement {
   #history = null;
+  /** The readings of each author, as of the last redraw. */
+  #authors = new Map();
   #past = null;
   /** The rows of the past, when they were read, and whether they have changed since. */
   #rows = new Map();
   #rowsAt = -Infinity;
+  /** @type {WeakMap<object[], { step: number, spans: Span[] }>} by the rows that they are made of */
+  #spans = new WeakMap();
   #stale = true;
   #self = null;
   #timer = null;
@@ -225,6 +229,8 @@ export class HeartChart extends LocalizedElement {
   set self(self) {
     if (self === this.#self) return;
     this.#self = self;
+    // Another author is marked as this tab's.
+    this.languageChanged();
     this.invalidate();
   }
 
@@ -232,7 +238,7 @@ export class HeartChart extends LocalizedElement {
     const remembered = rememberedRange();
     for (const choice of this.#ranges) if (choice.value === remembered) choice.checked = true;
     super.connectedCallback();
-    lookChanges.addEventListener("change", this.#onLooks);
+    authorChanges.addEventListener("change", this.#onAuthors);
     for (const choice of this.#ranges) {
       choice.onchange = () => {
         rememberRange(choice.value);
@@ -261,11 +267,11 @@ export class HeartChart extends LocalizedElement {
 
   disconnectedCallback() {
     super.disconnectedCallback();
-    lookChanges.removeEventListener("change", this.#onLooks);
+    authorChanges.removeEventListener("change", this.#onAuthors);
     clearTimeout(this.#timer);
   }
 
-  #onLooks = () => this.invalidate();
+  #onAuthors = () => this.invalidate();
 
   languageChanged() {
     this.querySelector(".chart-legend").replaceChildren();
@@ -281,6 +287,7 @@ export class HeartChart extends LocalizedElement {
 
   render() {
     if (this.#history === null) return;
+    this.#authors = this.#history.authors;
     const to = Date.now();
     const from = this.#from(to);
     const lines = this.#linesInRange(from, to);
@@ -355,23 +362,35 @@ export class HeartChart extends LocalizedElement {
    */
   #linesInRange(from, to) {
     const step = stepOf(to - from);
-    const { omittedUntil, authors } = this.#history;
+    const { omittedUntil } = this.#history;
+    const authors = this.#authors;
     // All of a long range is drawn alike. Of a short one, hours stand for the readings that were not loaded.
     const readingsFrom = step > HOUR_MS || to - from > BY_HOUR_MS ? Infinity : (omittedUntil ?? -Infinity);
     const rows = readingsFrom > from ? this.#pastRows : new Map();
     const lines = [];
     for (const author of new Set([...authors.keys(), ...rows.keys()])) {
       const points = readingsFrom === Infinity ? [] : inSight(authors.get(author) ?? [], Math.max(from, readingsFrom + 1), to);
-      const spans = spansOf(author, rows.get(author) ?? [], step, from, Math.min(to, readingsFrom));
+      const spans = spansInRange(this.#spansOf(author, rows.get(author), step), from, Math.min(to, readingsFrom));
       const within = points.filter(({ time }) => time >= from && time <= to);
       if (within.length + spans.length > 0) lines.push([author, { points, within, spans, newest: (within.at(-1) ?? spans.at(-1)).time }]);
     }
     lines.sort(([, a], [, b]) => b.newest - a.newest);
     const drawn = lines.slice(0, MAX_LINES);
     // In the order in which authors appeared, so that the legend does not reorder with each reading.
-    const place = (author) => lookOf(peerIdOf(author))?.place ?? Infinity;
+    const place = (author) => lookOf(author)?.place ?? Infinity;
     drawn.sort(([a], [b]) => place(a) - place(b) || (a < b ? -1 : 1));
     return new Map(drawn);
+  }
+
+  /** The hours or days of an author. The chart is redrawn each second, and its rows rarely change. */
+  #spansOf(author, rows, step) {
+    if (rows === undefined) return [];
+    let known = this.#spans.get(rows);
+    if (known?.step !== step) {
+      known = { step, spans: spansOf(author, rows, step) };
+      this.#spans.set(rows, known);
+    }
+    return known.spans;
   }
 
   #draw(lines, from, to) {
@@ -397,12 +416,11 @@ export class HeartChart extends LocalizedElement {
     const label = timeLabel(ticks.step);
     this.#shown = { lines, scale: { x, y }, from, to };
     const shapes = [...lines].map(([author, line], index) => {
-      const peerId = peerIdOf(author);
-      const own = peerId === this.#self;
+      const own = author === this.#self;
       const barred = lines.size <= MAX_BARRED_LINES || own || this.#highlighted === author;
       const shape = shapeOf(line, { x, y, area, em }, lines.size <= MAX_BARRED_LINES ? { index, count: lines.size } : { index: 0, count: 1 });
       return {
-        look: lookOf(peerId),
+        look: lookOf(author),
         own,
         faint: this.#highlighted !== null && this.#highlighted !== author,
         ...shape,
@@ -441,8 +459,7 @@ export class HeartChart extends LocalizedElement {
       [...lines],
       ([author]) => author,
       ([author, line]) => {
-        const peerId = peerIdOf(author);
-        const item = element("li", {}, nameTag(peerId, peerId === this.#self), element("span", { class: "bpm" }));
+        const item = element("li", {}, nameTag(author, author === this.#self), element("span", { class: "bpm" }));
         item.onpointerenter = () => this.#highlight(author);
         item.onpointerleave = () => this.#highlight(null);
         setText(item.lastElementChild, formatNumber(this.#latest(author, line)));
@@ -454,7 +471,7 @@ export class HeartChart extends LocalizedElement {
 
   /** The author's latest reading, or the average of the last hour that is known. */
   #latest(author, line) {
-    return this.#history.authors.get(author)?.at(-1).bpm ?? line.spans.at(-1).bpm;
+    return this.#authors.get(author)?.at(-1).bpm ?? line.spans.at(-1).bpm;
   }
 
   /** Explains what is summarized or missing in the visible range. */
@@ -469,7 +486,7 @@ export class HeartChart extends LocalizedElement {
     }
     const missing = this.#past?.missing ?? 0;
     if (missing > 0 && (this.#range === 0 || (omittedUntil !== null && from <= omittedUntil))) limits.push(say("chart.reading", { blocks: missing }));
-    if (lines.size === MAX_LINES && this.#history.authors.size > MAX_LINES) limits.push(say("chart.lastHeard", { count: MAX_LINES }));
+    if (lines.size === MAX_LINES && this.#authors.size > MAX_LINES) limits.push(say("chart.lastHeard", { count: MAX_LINES }));
     setText(this.querySelector(".chart-limits"), limits.join(" "));
   }
 
@@ -479,8 +496,7 @@ export class HeartChart extends LocalizedElement {
       [...lines],
       ([author]) => author,
       ([author, line]) => {
-        const peerId = peerIdOf(author);
-        const name = element("th", { scope: "row" }, nameTag(peerId, peerId === this.#self));
+        const name = element("th", { scope: "row" }, nameTag(author, author === this.#self));
         const cells = Array.from({ length: 7 }, () => element("td", { class: "number" }));
         return fillRow(element("tr", {}, name, ...cells), line, this.#latest(author, line));
       },
@@ -537,7 +553,7 @@ export class HeartChart extends LocalizedElement {
     if (chosen === null) return;
     const { author, point } = chosen;
     const key = point.length === undefined ? "chart.point" : "chart.spanPoint";
-    const text = say(key, { ...point, name: shortName(peerIdOf(author)), time: timeOf(point) });
+    const text = say(key, { ...point, name: nameText(author), time: timeOf(point) });
     this.#cursor.setAttribute("aria-valuetext", text);
   }
 
@@ -550,10 +566,9 @@ export class HeartChart extends LocalizedElement {
     mark.hidden = readout.hidden;
     if (readout.hidden) return;
     const { author, point } = chosen;
-    const peerId = peerIdOf(author);
     readout.replaceChildren(
       element("strong", {}, point.length === undefined ? say("reading.bpm", { bpm: point.bpm }) : say("chart.span", point)),
-      nameTag(peerId, peerId === this.#self),
+      nameTag(author, author === this.#self),
       element("span", { class: "hint" }, timeOf(point)),
     );
     const x = scale.x(point.time);
@@ -562,7 +577,7 @@ export class HeartChart extends LocalizedElement {
       part.style.setProperty("--x", `${x}px`);
       part.style.setProperty("--y", `${scale.y(point.bpm)}px`);
     }
-    colour(mark, peerId);
+    colour(mark, author);
   }
 }
 
@@ -582,11 +597,14 @@ function stepOf(range) {
 }
 
 /**
- * The rows of a range as hours, or as days of local time.
+ * Rows as hours, or as days of local time.
  *
+ * @param {string} author
+ * @param {object[]} rows
+ * @param {number} step the length of a span, ms
  * @returns {Span[]} oldest first
  */
-function spansOf(author, rows, step, from, to) {
+function spansOf(author, rows, step) {
   const spans = new Map();
   let day = { start: 0, end: 0 };
   const dayOf = (time) => {
@@ -598,7 +616,6 @@ function spansOf(author, rows, step, from, to) {
   };
   for (const row of rows) {
     const start = row.start * HOUR_MS;
-    if (start + row.span * HOUR_MS <= from || start >= to) continue;
     const length = Math.max(step, row.span * HOUR_MS);
     // The time in the middle of the row, so that a day of UTC counts as the day that it is mostly part of.
     const spanStart = step === HOUR_MS ? start : dayOf(start + (row.span * HOUR_MS) / 2);
@@ -610,11 +627,18 @@ function spansOf(author, rows, step, from, to) {
     .sort((a, b) => a.start - b.start)
     .map((span) => ({
       ...span,
-      time: Math.min(Math.max(span.start + span.length / 2, from), to),
+      time: span.start + span.length / 2,
       bpm: averages(span.tally).mean,
       low: span.tally.low,
       high: span.tally.high,
     }));
+}
+
+/** The spans that reach into a range, each with a time in it. */
+function spansInRange(spans, from, to) {
+  return spans
+    .filter(({ start, length }) => start + length > from && start < to)
+    .map((span) => ({ ...span, time: Math.min(Math.max(span.time, from), to) }));
 }
 
 /** The spans of several authors stand side by side: the widest, px, and the share of a step that they fill. */

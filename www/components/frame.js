@@ -1,9 +1,10 @@
 //! The components around the readings: the node's status, the language, the room, notices, the lessons' switch, and
 //! export and import.
 
+import { authorChanges, nameText } from "../authors.js";
 import { LocalizedElement, closeOnBackdropClick, element, reconcile, setText, svgElement } from "../dom.js";
 import { qrPath } from "../geometry.js";
-import { MAX_ROOM_BYTES, isLocalOnly, normalizeRoom, roomFault } from "../input.js";
+import { MAX_ROOM_BYTES, isLocalOnly, normalizeRoom, roomFromText } from "../input.js";
 import { SEPARATOR, errorMessage, messageValues, noticeMessage, shownInSentence, shownText, statusSentence } from "../messages.js";
 import { LANGUAGES, formatDuration, formatTime, language, say } from "../strings.js";
 
@@ -75,27 +76,37 @@ export class LanguageSwitch extends LocalizedElement {
 
 customElements.define("language-switch", LanguageSwitch);
 
-// The room's name, and the dialog to share it (link, QR code, the system's share sheet) or to change it. Does not
-// navigate: it dispatches "room-chosen".
+// The room's name and kind, and the dialog to share it (link, QR code, the system's share sheet) or to open another. Does not
+// navigate: it dispatches what a person wants to open.
 
 /** The relay option that lets other computers connect. Users type it, so it must not break across lines. */
 const LISTEN_EVERYWHERE = "--listen-ip 0.0.0.0";
 
+/** The fields in which a person names a room, and where it says what is wrong with one. */
+const ROOM_FIELDS = { "room-name": "#room-error", "private-label": "#private-error", "other-link": "#other-error" };
+
 /**
- * Properties: `room` (a name, or the label of a private room), `isPrivate`, `link`, `canCopy`, `canShare`, `makeCode` (returns the
- * modules of a link's QR code). Dispatches "room-chosen" with `{ room }` and "private-room-requested" with `{ label }`, both
- * normalized and of valid length.
+ * Properties: `room` (a name, or the label of a private room), `kind` ("open", "private", or null if the address names no room),
+ * `link`, `isStored` (whether this device keeps the link), `canCopy`, `canShare`, `makeCode` (returns the modules of a link's QR
+ * code). `showNew()` shows the link of a new private room; `askForLink()` asks for the link of another room. Dispatches
+ * "room-chosen" with `{ room }`, "link-chosen" with `{ link }`, "private-room-requested" with `{ label }`, all valid, and
+ * "rooms-requested". Reply to "private-room-requested" with `notCreated(error)` after a failure.
  */
 export class RoomBar extends LocalizedElement {
   makeCode = null;
   #room = null;
-  #isPrivate = false;
+  #kind = null;
   #link = "";
+  #isStored = false;
   #drawnLink = null;
   #canCopy = false;
   #canShare = false;
+  /** @type {{ id: string, text: () => string } | null} what is wrong with what was typed in a field */
   #fault = null;
   #message = null;
+  /** Whether the dialog is about a room that was just created, and about nothing else. */
+  #isNew = false;
+  #isCreating = false;
 
   set room(room) {
     if (room === this.#room) return;
@@ -103,8 +114,15 @@ export class RoomBar extends LocalizedElement {
     this.invalidate();
   }
 
-  set isPrivate(isPrivate) {
-    this.#isPrivate = isPrivate;
+  set kind(kind) {
+    if (kind === this.#kind) return;
+    this.#kind = kind;
+    this.invalidate();
+  }
+
+  set isStored(isStored) {
+    if (isStored === this.#isStored) return;
+    this.#isStored = isStored;
     this.invalidate();
   }
 
@@ -127,44 +145,111 @@ export class RoomBar extends LocalizedElement {
   connectedCallback() {
     super.connectedCallback();
     const dialog = this.querySelector("dialog");
-    this.querySelector(".open-form").onsubmit = (event) => {
-      event.preventDefault();
-      this.#choose();
+    const onSubmit = (form, work) => {
+      this.querySelector(form).onsubmit = (event) => {
+        event.preventDefault();
+        work();
+      };
     };
-    this.querySelector(".private-form").onsubmit = (event) => {
-      event.preventDefault();
-      this.#createPrivate();
-    };
-    this.querySelector("#private-label").oninput = () => setText(this.querySelector("#private-error"), "");
-    this.querySelector("#room-name").oninput = () => this.#setFault(null);
+    onSubmit(".open-form", () => this.#choose());
+    onSubmit(".private-form", () => this.#createPrivate());
+    onSubmit(".link-form", () => this.#openLink());
+    for (const id of Object.keys(ROOM_FIELDS)) {
+      this.#field(id).oninput = () => {
+        if (this.#fault?.id === id) this.#setFault(null);
+      };
+    }
     this.querySelector("#room-link").onfocus = (event) => event.target.select();
     this.querySelector(".copy").onclick = () => this.#copy();
     this.querySelector(".share").onclick = () => this.#share();
-    this.querySelector(".room-open").onclick = () => {
-      this.#message = null;
-      dialog.showModal();
-      this.render();
+    this.querySelector(".rooms-stored").onclick = () => {
+      dialog.close();
+      this.dispatchEvent(new Event("rooms-requested"));
     };
+    this.querySelector(".room-open").onclick = () => this.#open();
     this.querySelector(".dialog-close").onclick = () => dialog.close();
+    dialog.onclose = () => {
+      this.#isNew = false;
+      // What was pasted may be a key.
+      for (const id of ["room-name", "other-link"]) this.#field(id).value = "";
+      this.#setFault(null);
+    };
     closeOnBackdropClick(dialog);
   }
 
+  /** Shows the link of the room that was just created: it is the only key. */
+  showNew() {
+    this.#isNew = true;
+    this.#open();
+    this.querySelector(this.#canCopy ? ".copy" : "#room-link").focus();
+  }
+
+  /** Shows the field for the link of another room. */
+  askForLink() {
+    this.#open();
+    this.#field("other-link").focus();
+  }
+
+  /** Says why there is no new private room. */
+  notCreated(error) {
+    this.#isCreating = false;
+    // It may have been closed meanwhile.
+    this.#open();
+    this.#setFault("private-label", () => say("room.notCreated", { reason: errorMessage(error) }));
+  }
+
   render() {
+    const isPrivate = this.#kind === "private";
     const shown = shownText(this.#room ?? "");
-    const unnamed = this.#isPrivate ? say("room.private") : "…";
-    this.querySelector(".private-hint").hidden = !this.#isPrivate || this.#link === "";
     for (const name of this.querySelectorAll(".room-name")) {
-      setText(name, shown || unnamed);
+      setText(name, shown || (isPrivate ? "" : "…"));
       name.title = shown;
     }
+    for (const kind of this.querySelectorAll(".room-kind")) {
+      kind.hidden = this.#kind === null;
+      kind.dataset.kind = this.#kind ?? "";
+      setText(kind.lastElementChild, say(isPrivate ? "room.isPrivate" : "room.isOpen"));
+    }
+    this.#showHints(isPrivate && this.#link !== "");
     this.querySelector("#room-link").value = this.#link;
     for (const part of this.querySelectorAll(".room-share, .qr-frame, .room-sharing")) part.hidden = this.#link === "";
+    this.querySelector(".room-other").hidden = this.#isNew;
     this.#showLocalOnlyHint();
     this.querySelector(".copy").hidden = !this.#canCopy;
     this.querySelector(".share").hidden = !this.#canShare;
-    setText(this.querySelector("#room-error"), this.#fault === null ? "" : say(...this.#fault));
+    for (const [id, error] of Object.entries(ROOM_FIELDS)) {
+      const fault = this.#fault?.id === id ? this.#fault.text() : "";
+      setText(this.querySelector(error), fault);
+      if (fault === "") this.#field(id).removeAttribute("aria-invalid");
+      else this.#field(id).setAttribute("aria-invalid", "true");
+    }
     setText(this.querySelector(".copied"), this.#message === null ? "" : say(this.#message));
     if (this.querySelector("dialog").open) this.#drawCode();
+  }
+
+  /** What the link of a private room is, and what its label is not. */
+  #showHints(areWanted) {
+    const show = (selector, key, isWanted, values = {}) => {
+      const line = this.querySelector(selector);
+      line.hidden = !isWanted;
+      setText(line, isWanted ? say(key, values) : "");
+    };
+    show(".room-new", "room.new", areWanted && this.#isNew);
+    show(".private-hint", "room.privateHint", areWanted);
+    show(".private-stored", "room.privateStored", areWanted && this.#isStored);
+    const label = this.#room ?? "";
+    show(".private-named", "room.labelHint", areWanted && label !== "" && !this.#isNew, { room: shownInSentence(label) });
+  }
+
+  #field(id) {
+    return this.querySelector(`#${id}`);
+  }
+
+  #open() {
+    this.#message = null;
+    const dialog = this.querySelector("dialog");
+    if (!dialog.open) dialog.showModal();
+    this.render();
   }
 
   #showLocalOnlyHint() {
@@ -189,39 +274,50 @@ export class RoomBar extends LocalizedElement {
     picture.replaceChildren(svgElement("rect", { width: size, height: size, fill: "#fff" }), svgElement("path", { d: path, fill: "#000" }));
   }
 
+  /** Opens the room of this name. A link is opened as one, so that its key never becomes the name of an open room. */
   #choose() {
-    const field = this.querySelector("#room-name");
-    const room = normalizeRoom(field.value);
-    const fault = roomFault(room);
-    if (fault !== null) {
-      const found = new TextEncoder().encode(room).length;
-      this.#setFault([`room.${fault}`, { max: MAX_ROOM_BYTES, found }]);
-      field.focus();
-      return;
-    }
-    this.querySelector("dialog").close();
-    this.dispatchEvent(new CustomEvent("room-chosen", { detail: { room } }));
+    const { room, link, fault } = this.#typed("room-name");
+    if (fault !== undefined) this.#refuse("room-name", fault);
+    else if (link !== undefined) this.#leave("link-chosen", { link });
+    else this.#leave("room-chosen", { room });
+  }
+
+  #openLink() {
+    const { link, fault } = this.#typed("other-link");
+    if (link === undefined) this.#refuse("other-link", fault === "empty" ? "noLink" : "badLink");
+    else this.#leave("link-chosen", { link });
   }
 
   #createPrivate() {
-    const field = this.querySelector("#private-label");
-    const label = normalizeRoom(field.value);
-    if (roomFault(label) === "long") {
-      const found = new TextEncoder().encode(label).length;
-      setText(this.querySelector("#private-error"), say("room.long", { max: MAX_ROOM_BYTES, found }));
-      field.focus();
+    if (this.#isCreating) return;
+    const { room = "", link, fault } = this.#typed("private-label");
+    if (link !== undefined || (fault !== undefined && fault !== "empty")) {
+      this.#refuse("private-label", fault === "long" ? "long" : "key");
       return;
     }
-    this.querySelector("dialog").close();
-    this.dispatchEvent(new CustomEvent("private-room-requested", { detail: { label } }));
+    this.#isCreating = true;
+    this.#setFault(null);
+    this.dispatchEvent(new CustomEvent("private-room-requested", { detail: { label: room } }));
   }
 
-  #setFault(fault) {
-    this.#fault = fault;
-    const field = this.querySelector("#room-name");
-    if (fault === null) field.removeAttribute("aria-invalid");
-    else field.setAttribute("aria-invalid", "true");
+  #typed(id) {
+    return roomFromText(this.#field(id).value, location.href);
+  }
+
+  #refuse(id, fault) {
+    const found = new TextEncoder().encode(normalizeRoom(this.#field(id).value)).length;
+    this.#setFault(id, () => say(`room.${fault}`, { max: MAX_ROOM_BYTES, found }));
+  }
+
+  #leave(type, detail) {
+    this.querySelector("dialog").close();
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  #setFault(id, text) {
+    this.#fault = id === null ? null : { id, text };
     this.render();
+    if (id !== null) this.#field(id).focus();
   }
 
   async #copy() {
@@ -252,7 +348,8 @@ customElements.define("room-bar", RoomBar);
 
 /**
  * Property: `failure` = `{ kind, error }`. The kind is "address" if a parameter in the page's address may be
- * wrong, "start" if there was none, and "broken" if the node failed while running.
+ * wrong, "link" if that is the link of a private room, "start" if there was none, and "broken" if the node failed while
+ * running. Dispatches "link-requested" and "rooms-requested".
  */
 export class FailureNotice extends LocalizedElement {
   #failure = null;
@@ -268,6 +365,18 @@ export class FailureNotice extends LocalizedElement {
     const heading = element("strong", {}, say(kind === "broken" ? "failure.broken" : "failure.start"));
     this.hidden = false;
     this.replaceChildren(element("p", {}, heading, ` · ${errorMessage(error)}`), element("p", {}, ...advice(kind)));
+    // Who has half a link wants its room, and no other.
+    if (kind === "link") this.append(this.#waysToTheRoom());
+  }
+
+  #waysToTheRoom() {
+    const button = (key, style, type) => {
+      const made = element("button", { type: "button", class: style }, say(key));
+      made.onclick = () => this.dispatchEvent(new Event(type));
+      return made;
+    };
+    const buttons = [button("failure.openLink", "primary", "link-requested"), button("room.stored", "", "rooms-requested")];
+    return element("div", { class: "button-row" }, ...buttons);
   }
 }
 
@@ -329,14 +438,32 @@ export class PageNotices extends LocalizedElement {
     if (!dismissed().includes(key)) this.#add({ key, values: {}, once: true });
   }
 
+  connectedCallback() {
+    super.connectedCallback();
+    authorChanges.addEventListener("change", this.#onAuthors);
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    authorChanges.removeEventListener("change", this.#onAuthors);
+  }
+
   languageChanged() {
     this.querySelector(".noticed").replaceChildren();
   }
 
   render() {
     this.#show(".clock", this.#clock());
-    reconcile(this.querySelector(".noticed"), this.#notices, ({ id }) => id, (notice) => this.#item(notice));
+    reconcile(
+      this.querySelector(".noticed"),
+      this.#notices,
+      ({ id }) => id,
+      (notice) => this.#item(notice),
+      (item, notice) => setText(item.firstElementChild, textOf(notice)),
+    );
   }
+
+  #onAuthors = () => this.invalidate();
 
   #add(notice) {
     this.#count += 1;
@@ -347,8 +474,7 @@ export class PageNotices extends LocalizedElement {
 
   #item(notice) {
     const { key, action, work } = notice;
-    const values = messageValues(notice.values);
-    const item = element("li", { class: "notice" }, element("span", {}, say(key, values)));
+    const item = element("li", { class: "notice" }, element("span", {}, textOf(notice)));
     if (work !== undefined) {
       const button = element("button", { type: "button" }, say(action));
       button.onclick = work;
@@ -385,6 +511,11 @@ export class PageNotices extends LocalizedElement {
 }
 
 customElements.define("page-notices", PageNotices);
+
+/** The text of a notice in the current language, with the name that its author has now. */
+function textOf({ key, values: { author, ...values } }) {
+  return say(key, author === undefined ? messageValues(values) : { ...messageValues(values), name: nameText(author) });
+}
 
 /** The key of the dismissed texts in the browser's storage. */
 const DISMISSED_KEY = "heartchain.dismissed";

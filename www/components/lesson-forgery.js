@@ -1,7 +1,7 @@
 //! The lesson about signatures: changes the heart rate or the author of a reading, and shows that peers reject it.
 
 import { element } from "../dom.js";
-import { peerIdOf, shortName } from "../messages.js";
+import { nameText } from "../authors.js";
 import { say } from "../strings.js";
 import { LessonCard, messageList, setMessages, verdictMessages } from "./lesson-card.js";
 
@@ -37,7 +37,7 @@ function forgeryMessages({ kind, original, reading, verdict }) {
 }
 
 function nameOf(author) {
-  return shortName(peerIdOf(author));
+  return nameText(author);
 }
 
 customElements.define("lesson-forgery", LessonForgery);

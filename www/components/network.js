@@ -1,10 +1,12 @@
 //! The network as a picture, and the lists of peers and relays.
 
+import { authorChanges, nameOf, peerLetters } from "../authors.js";
 import { LocalizedElement, element, reconcile, setText, svgElement } from "../dom.js";
-import { PICTURE, layoutNetwork } from "../geometry.js";
-import { shortName, shownText } from "../messages.js";
+import { PICTURE, labelShift, layoutNetwork } from "../geometry.js";
+import { shownText } from "../messages.js";
+import { peerRows } from "../model.js";
 import { formatNumber, say } from "../strings.js";
-import { colour, nameTag } from "./chain.js";
+import { colour, fullName, nameTag, peerTag } from "./chain.js";
 
 // The network as this tab sees it, as a picture. The table next to it has the same information as text. The layout is
 // computed in `geometry.js`.
@@ -17,7 +19,10 @@ const MIDDLE_Y = PICTURE.height / 2;
 
 const RADIUS = { self: 13, peer: 9, relay: 10 };
 
-/** Property: `network` = `{ peers, relays, self }`. */
+/** A longer name is cut, because it would cover others, in characters. */
+const MAX_NAME = 12;
+
+/** Property: `network` = `{ peers, relays, self, isPrivate }`: as returned by the node, the author of this tab, the room's kind. */
 export class NetworkPicture extends LocalizedElement {
   #network = null;
   #drawn = "";
@@ -27,16 +32,32 @@ export class NetworkPicture extends LocalizedElement {
     this.invalidate();
   }
 
+  connectedCallback() {
+    super.connectedCallback();
+    authorChanges.addEventListener("change", this.#onAuthors);
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    authorChanges.removeEventListener("change", this.#onAuthors);
+  }
+
+  #onAuthors = () => {
+    this.languageChanged();
+    this.invalidate();
+  };
+
   languageChanged() {
     this.#drawn = "";
   }
 
   render() {
     if (this.#network === null) return;
-    const { peers, relays, self } = this.#network;
+    const { peers, relays, self, isPrivate } = this.#network;
     const layout = layoutNetwork(peers, relays);
+    const rows = new Map(peerRows(peers, isPrivate).map((row) => [row.peerId, row]));
     // Round-trip times change all the time, but the picture does not show them.
-    const drawn = JSON.stringify([layout, self]);
+    const drawn = JSON.stringify([layout, self, [...rows.values()].map(({ key, isWithoutKey }) => [key, isWithoutKey])]);
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
     const picture = this.querySelector("svg");
@@ -48,8 +69,11 @@ export class NetworkPicture extends LocalizedElement {
     const named = layout.peers.length <= MAX_NAMED_PEERS;
     const nodes = [
       ...layout.relays.map((relay) => ({ ...relay, kind: "relay", name: say("network.relay"), off: !relay.connected })),
-      ...layout.peers.map((peer) => ({ ...peer, kind: "peer", name: named ? shortName(peer.id) : "", off: false })),
-      { id: self, ...layout.self, kind: "self", name: say("reading.own"), off: false },
+      ...layout.peers.map((peer) => {
+        const { author, isWithoutKey } = rows.get(peer.id);
+        return { ...peer, kind: "peer", author, name: named ? labelOf(author, peer.id) : "", off: isWithoutKey, isWithoutKey };
+      }),
+      { id: self, author: self, ...layout.self, kind: "self", name: say("reading.own"), off: false },
     ];
     reconcile(picture.querySelector(".nodes"), nodes, ({ id, kind }) => `${kind} ${id}`, makeNode, updateNode);
     setText(this.querySelector(".network-more"), layout.hidden === 0 ? "" : say("network.hidden", { count: layout.hidden }));
@@ -62,26 +86,36 @@ function makeLink({ kind, path }) {
   return svgElement("path", { class: `link link-${kind}`, d: path });
 }
 
+/** A name that fits into the picture. */
+function labelOf(author, peerId) {
+  if (author === null) return peerLetters(peerId);
+  const { name, letters } = nameOf(author);
+  if (name === null) return letters;
+  const all = [...name];
+  const short = all.length > MAX_NAME ? `${all.slice(0, MAX_NAME - 1).join("")}…` : name;
+  return letters === null ? short : `${short} ${letters}`;
+}
+
 function makeNode(node) {
-  const { id, kind } = node;
+  const { kind } = node;
   const radius = RADIUS[kind];
   const shape =
     kind === "relay"
       ? svgElement("rect", { x: -radius, y: -radius, width: 2 * radius, height: 2 * radius, rx: 4 })
       : svgElement("circle", { r: radius });
-  const title = svgElement("title", {});
-  title.textContent = id;
-  const label = svgElement("text", {});
-  const group = svgElement("g", { class: `node node-${kind}` }, title, shape, label);
-  if (kind !== "relay") colour(group, id);
+  const group = svgElement("g", { class: `node node-${kind}` }, svgElement("title", {}), shape, svgElement("text", {}));
   updateNode(group, node);
   return group;
 }
 
 /** Names are drawn on the side away from the middle, where no link runs. */
-function updateNode(group, { kind, x, y, name, off }) {
+function updateNode(group, { id, kind, author = null, x, y, name, off, isWithoutKey = false }) {
+  const title = author === null ? id : fullName(author);
+  setText(group.firstElementChild, isWithoutKey ? `${title}\n${say("peers.withoutKey")}` : title);
+  if (author !== null) colour(group, author);
   const radius = RADIUS[kind];
   const below = kind === "self" ? radius + 15 : radius + 13;
+  group.lastElementChild.setAttribute("x", String(labelShift(x, name)));
   group.lastElementChild.setAttribute("y", String(kind !== "self" && y < MIDDLE_Y ? -radius - 5 : below));
   group.style.setProperty("transform", `translate(${x}px, ${y}px)`);
   group.classList.toggle("node-off", off);
@@ -90,14 +124,15 @@ function updateNode(group, { kind, x, y, name, off }) {
 
 // The peers this tab is connected to, as a table.
 
-/** Properties: `network` = `{ peers, isolated }`, as returned by the node, and `self`, this tab's peer ID. */
+/** Properties: `network` = `{ peers, isolated, isPrivate }`, as returned by the node, and `self`, the author of this tab. */
 export class PeerList extends LocalizedElement {
+  /** As `peerRows()` returns them. */
   #peers = [];
   #isolated = false;
   #self = null;
 
-  set network({ peers, isolated }) {
-    this.#peers = peers.filter((peer) => peer.path !== "relay");
+  set network({ peers, isolated, isPrivate }) {
+    this.#peers = peerRows(peers, isPrivate);
     this.#isolated = isolated;
     this.invalidate();
   }
@@ -127,8 +162,10 @@ export class PeerList extends LocalizedElement {
     const empty = this.querySelector(".empty");
     empty.hidden = !none;
     setText(empty, say(this.#isolated ? "peers.cut" : "peers.none"));
-    const peers = this.#peers.toSorted((a, b) => (a.peerId < b.peerId ? -1 : 1));
-    reconcile(table.tBodies[0], peers, (peer) => peer.peerId, createRow, updateRow);
+    const without = this.querySelector(".peers-without");
+    without.hidden = !this.#peers.some(({ isWithoutKey }) => isWithoutKey);
+    setText(without, without.hidden ? "" : say("peers.withoutKeyHint"));
+    reconcile(table.tBodies[0], this.#peers, ({ key }) => key, createRow, updateRow);
   }
 }
 
@@ -138,7 +175,13 @@ function createRow(peer) {
   const row = element(
     "tr",
     {},
-    element("th", { scope: "row" }, nameTag(peer.peerId, false)),
+    element(
+      "th",
+      { scope: "row" },
+      peer.author === null ? peerTag(peer.peerId) : nameTag(peer.author, false),
+      " ",
+      element("span", { class: "badge", hidden: true }),
+    ),
     element("td"),
     element("td", { class: "number" }),
     element("td", { class: "number" }),
@@ -147,8 +190,10 @@ function createRow(peer) {
   return row;
 }
 
-function updateRow(row, { path, rttMs, index }) {
-  const [, pathCell, rttCell, heightCell] = row.cells;
+function updateRow(row, { path, rttMs, index, isWithoutKey }) {
+  const [nameCell, pathCell, rttCell, heightCell] = row.cells;
+  nameCell.lastElementChild.hidden = !isWithoutKey;
+  setText(nameCell.lastElementChild, isWithoutKey ? say("peers.withoutKey") : "");
   setText(pathCell, say(path === "direct" ? "peers.direct" : "peers.relayed"));
   setText(rttCell, rttMs === null ? say("peers.unknown") : say("peers.ms", { ms: Math.max(1, Math.round(rttMs)) }));
   setText(heightCell, index === null ? say("peers.unknown") : formatNumber(index));

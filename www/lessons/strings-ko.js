@@ -17,7 +17,7 @@ export default {
   "why.off-the-tree": "갈래가 올바르지 않거나 최신 블록에서 너무 멀어 의미가 없습니다",
   "why.past": "작성자의 번호가 이미 지나갔습니다",
   "why.equivocation": "작성자가 같은 번호로 다른 기록에 서명했습니다",
-  "why.other-key": "이 방의 열쇠로 봉인되지 않아 아무도 읽을 수 없습니다",
+  "why.other-key": "이 방의 키로 봉인되지 않아 아무도 읽을 수 없습니다",
   "why.no-place": "대기열에 자리가 없습니다",
   "why.unreadable": "읽을 수 없습니다",
   "why.too-long": "규칙이 허용하는 길이를 넘습니다",

@@ -158,14 +158,88 @@ async fn lessons_and_forks_are_accessible() -> Outcome {
 }
 
 #[tokio::test]
-async fn failure_page_is_accessible() -> Outcome {
+async fn names_and_rooms_are_accessible() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let tab = open_for_inspection(env, &page).await?;
+        tab.enter(72).await?;
+        agreement(&[&tab], 1).await?;
+        tab.until_shows("your-name", "What should others call you?")
+            .await?;
+        inspect(&tab, "asked for a name").await?;
+        tab.focus("textbox", "What should others call you?").await?;
+        tab.type_and_enter(&"x".repeat(41)).await?;
+        tab.until_shows("your-name", "This name is too long")
+            .await?;
+        inspect(&tab, "with a name that is too long").await?;
+        tab.focus("textbox", "What should others call you?").await?;
+        tab.empty_field().await?;
+        tab.type_and_enter("Anna").await?;
+        tab.until_shows("your-name", "Others see you as").await?;
+        inspect(&tab, "with a name").await?;
+
+        press(&tab, ".room-open").await?;
+        tab.focus("textbox", "Open a link").await?;
+        tab.type_and_enter("lobby").await?;
+        tab.until_shows("room-bar dialog", "isn't a complete link")
+            .await?;
+        inspect(&tab, "with an incomplete link").await?;
+        press(&tab, ".rooms-stored").await?;
+        tab.until_page(
+            "the rooms on this device",
+            "() => document.querySelector('.stored-room')",
+        )
+        .await?;
+        inspect(&tab, "the rooms on this device").await?;
+        // The labels are in the language of the first look.
+        for (what, button) in [
+            ("a room before it is deleted", "Delete lobby"),
+            ("the form of a move", "Move to another device"),
+        ] {
+            press(&tab, &format!("[aria-label='{button}']")).await?;
+            tab.until_page(what, "() => document.querySelector('.room-task')")
+                .await?;
+            inspect(&tab, what).await?;
+        }
+        press(&tab, ".room-task [type=submit]").await?;
+        tab.until_shows("rooms-dialog", "Use at least").await?;
+        inspect(&tab, "with a short passphrase").await?;
+        tab.key("Escape").await?;
+
+        press(&tab, ".room-open").await?;
+        tab.focus("textbox", "Label of a new private room (optional)")
+            .await?;
+        tab.type_and_enter("Family").await?;
+        tab.until_shows("room-bar dialog", "Your private room is ready")
+            .await?;
+        inspect(&tab, "the link of a new private room").await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn failure_pages_are_accessible() -> Outcome {
     run_test(async |env: &mut TestEnv| {
         let page = format!("{}?relay=nonsense", env.relay.page());
         let tab = open_for_inspection(env, &page).await?;
         tab.until_shows("[role=alert]", "nonsense").await?;
-        inspect(&tab, "with a failure").await
+        inspect(&tab, "with a failure").await?;
+
+        let page = format!("{}#private=damaged", env.relay.page());
+        let tab = open_for_inspection(env, &page).await?;
+        tab.until_shows("[role=alert]", "Open a link").await?;
+        inspect(&tab, "with a damaged link").await
     })
     .await
+}
+
+async fn press(tab: &Tab, selector: &str) -> Result<()> {
+    tab.evaluate(&format!(
+        "document.querySelector({}).click()",
+        json!(selector)
+    ))
+    .await?;
+    Ok(())
 }
 
 /// Opens a tab that bypasses the page's CSP, because axe-core tries out inline styles.

@@ -413,9 +413,10 @@ fn claims_heavy_chain(
                 binding: None,
             }),
             Request::Headers { .. } => headers(&room),
-            Request::Bodies { .. } | Request::MempoolIds { .. } | Request::Readings { .. } => {
-                honest_response(&room, request)?
-            }
+            Request::Bodies { .. }
+            | Request::MempoolIds { .. }
+            | Request::Readings { .. }
+            | Request::Profiles { .. } => honest_response(&room, request)?,
         };
         Some(frame(&response.encode()))
     })

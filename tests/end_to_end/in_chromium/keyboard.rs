@@ -73,7 +73,7 @@ async fn keyboard_alone_is_enough() -> Outcome {
             .await?;
 
         // Another room.
-        tab_to(&a, "button", "Room lobby Share").await?;
+        tab_to(&a, "button", "Room lobby open Share").await?;
         a.key("Enter").await?;
         tab_to(&a, "textbox", "Room name").await?;
         a.empty_field().await?;

@@ -19,6 +19,7 @@ mod lessons;
 mod lessons_api;
 mod long_chain;
 mod mining;
+mod names;
 mod network;
 mod offline;
 mod page;

@@ -80,7 +80,7 @@ async fn private_room_is_read_only_with_its_link() -> Outcome {
     .await
 }
 
-async fn author_of(tab: &Tab) -> Result<String> {
+pub(super) async fn author_of(tab: &Tab) -> Result<String> {
     let author = tab.status().await?["author"].clone();
     Ok(author.as_str().context("the author is text")?.to_owned())
 }
@@ -117,13 +117,62 @@ async fn damaged_link_opens_no_room() -> Outcome {
             (typo, "incomplete or was altered"),
             (format!("{page}#label=Family"), "no key of a private room"),
             (format!("{whole}&room=lobby"), "the part “room”"),
-            (format!("{page}#room=100%"), "is damaged"),
+            (
+                format!("{page}#room=lobby&private={token}"),
+                "the key of a private room",
+            ),
         ] {
             let tab = env.browser.open(&url).await?;
             tab.until_shows("[role=alert]", words).await.context(url)?;
+            tab.until_shows("[role=alert]", "Ask for the whole link")
+                .await?;
             tab.until_status_says("Not running").await?;
             let opened = tab.evaluate("typeof globalThis.heartchain").await?;
             ensure!(opened == "undefined", "a room was opened: {opened}");
+            tab.close().await?;
+        }
+        let tab = env.browser.open(&format!("{page}#room=100%")).await?;
+        tab.until_shows("[role=alert]", "is damaged").await?;
+        tab.until_status_says("Not running").await?;
+
+        // The person who has the whole link goes on from here.
+        tab.go(&format!("{page}#private={}", &token[..47])).await?;
+        tab.until_shows("[role=alert] .primary", "Open a link")
+            .await?;
+        tab.evaluate("document.querySelector('[role=alert] .primary').click()")
+            .await?;
+        tab.focus("textbox", "Open a link").await?;
+        tab.type_and_enter(&whole).await?;
+        tab.until("the private room", "node => node.status().private")
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+/// A key that is pasted as the name of an open room would be on the screens of strangers, and in their exports.
+#[tokio::test]
+async fn pasted_link_never_names_an_open_room() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let whole = link(env.relay.page(), "Family");
+        let token = RoomKey::new(KEY).to_token();
+        let genesis = Room::private(RoomKey::new(KEY)).id().to_string();
+        for pasted in [whole, format!("private={token}"), token.clone()] {
+            let tab = env.tab().await?;
+            tab.until("the lobby", "node => node.status().room === 'lobby'")
+                .await?;
+            tab.evaluate("document.querySelector('.room-open').click()")
+                .await?;
+            tab.focus("textbox", "Room name").await?;
+            tab.type_and_enter(&format!("lobby: {token} ")).await?;
+            tab.until_shows("room-bar", "the key of a private room")
+                .await?;
+            tab.empty_field().await?;
+            tab.type_and_enter(&pasted).await?;
+            tab.until("the private room", "node => node.status().private")
+                .await?;
+            ensure!(tab.status().await?["genesis"] == genesis, "another room");
+            tab.until_shows(".room-open", "private").await?;
             tab.close().await?;
         }
         Ok(())
@@ -144,20 +193,24 @@ async fn new_private_room_is_shared_by_its_link() -> Outcome {
         tab.type_and_enter("Us two").await?;
         tab.until("a private room", "node => node.status().private")
             .await?;
-        tab.until_shows("room-bar", "Us two").await?;
+        // The link is the only key, so that it is shown before anything is recorded.
+        tab.until_shows("room-bar dialog", "Your private room is ready")
+            .await?;
+        tab.until_shows("room-bar dialog", "the only key").await?;
+        let shared = tab
+            .evaluate("document.querySelector('#room-link').value")
+            .await?;
+        let shared = shared.as_str().context("the link is text")?.to_owned();
+        tab.key("Escape").await?;
+        tab.until_page("it closed", "() => !document.querySelector('dialog[open]')")
+            .await?;
+        tab.until_shows(".room-open", "Us two").await?;
+        tab.until_shows(".room-open", "private").await?;
         tab.until_hides("record-form", "Anyone who knows this room's name")
             .await?;
         tab.enter(91).await?;
         tab.until("a block", "node => node.status().tip.index === 1")
             .await?;
-
-        tab.evaluate("document.querySelector('.room-open').click()")
-            .await?;
-        tab.until_shows("room-bar", "Anyone with this link").await?;
-        let shared = tab
-            .evaluate("document.querySelector('#room-link').value")
-            .await?;
-        let shared = shared.as_str().context("the link is text")?.to_owned();
         let other = env.another_browser().await?;
         let other = other.open(&shared).await?;
         other

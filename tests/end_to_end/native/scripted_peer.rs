@@ -29,6 +29,9 @@ use crate::harness::PATIENCE;
 /// How long the tab may take to respond or disconnect. It needs milliseconds.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// The topics of a room: readings, blocks and profiles.
+const TOPICS: usize = 3;
+
 const GOSSIP: StreamProtocol = StreamProtocol::new("/meshsub/1.1.0");
 
 /// Returns the raw response to a request of the tab; `None` sends no response.
@@ -61,7 +64,7 @@ pub(crate) struct ScriptedPeer {
 
 impl ScriptedPeer {
     /// Connects to the relay at `relay`, finds the tab `tab` in `room` (the genesis hash in hex), and waits until the
-    /// tab has sent its first request and subscribed to both topics.
+    /// tab has sent its first request and subscribed to all topics of the room.
     pub(crate) async fn connect(
         relay: &str,
         room: &str,
@@ -80,7 +83,7 @@ impl ScriptedPeer {
         let found = peer.discover(relay.parse()?).await?;
         peer.swarm.dial(found)?;
         peer.run_until("the tab to send a request", |it| {
-            it.has_request && it.topics == 2
+            it.has_request && it.topics == TOPICS
         })
         .await?;
         Ok(peer)

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use heartchain_chain::{
-    content::ReadingForm,
     hash::ReadingId,
     key::{Author, SecretKey},
     reading::Reading,
+    room::Room,
     time::{MonotonicMillis, UnixMillis},
     work::Work,
 };
@@ -19,7 +19,7 @@ use heartchain_sync::{
 };
 use heartchain_test_support::{Branch, Call, Disk, Driver, DriverState, Ending, Job, START, Start};
 
-use crate::pool::{OWN, key, room};
+use crate::pool::{OWN, Pool, key};
 
 /// A peer, identified by a number.
 pub type Peer = u8;
@@ -32,6 +32,8 @@ const MAX_TRIES: u32 = 1 << 14;
 
 /// The machine and its environment.
 pub struct Harness {
+    /// What peers may send, and the room of it.
+    pub pool: &'static Pool,
     /// The machine under test.
     pub machine: Machine<Peer>,
     /// What its driver holds.
@@ -78,7 +80,7 @@ impl Driver<Peer> for Harness {
 
     fn send_response(&mut self, _: Peer, _: RequestId, _: InboundId, data: Option<Vec<u8>>) {
         if let Some(data) = data {
-            Response::decode(ReadingForm::Open, &data).expect("the machine's responses are valid");
+            Response::decode(self.state.form, &data).expect("the machine's responses are valid");
         }
     }
 
@@ -104,27 +106,32 @@ impl Driver<Peer> for Harness {
 }
 
 impl Harness {
-    /// A harness with an empty disk.
+    /// A harness with an empty disk in the room of this pool.
     #[must_use]
-    pub fn new() -> Self {
-        Self::on_disk(Disk::default(), START)
+    pub fn new(pool: &'static Pool) -> Self {
+        Self::on_disk(pool, Disk::default(), START)
     }
 
     /// A harness whose machine starts from this disk.
     #[must_use]
-    pub fn on_disk(mut disk: Disk, wall: u64) -> Self {
+    pub fn on_disk(pool: &'static Pool, mut disk: Disk, wall: u64) -> Self {
         disk.crash();
         let monotonic = 0;
-        let machine = restore(&disk, 9, clocks(wall, monotonic));
+        let machine = restore(&pool.room, &disk, 9, clocks(wall, monotonic));
         let mut authors = BTreeSet::from([key(OWN).author(), machine.author()]);
         let keys = disk.keys.values();
         authors.extend(keys.map(|seed| SecretKey::from_seed(*seed).author()));
+        let must_stay = ids(&pool.room, disk.kept_readings());
+        let recorded = disk.journal.clone();
+        let mut state = DriverState::with_disk(disk);
+        state.form = pool.room.form();
         Self {
+            pool,
             authors,
             machine,
-            recorded: disk.journal.clone(),
-            must_stay: ids(disk.kept_readings()),
-            state: DriverState::with_disk(disk),
+            recorded,
+            must_stay,
+            state,
             wall,
             monotonic,
             latest: wall,
@@ -202,7 +209,8 @@ impl Harness {
     /// Remembers what is on disk now, because it must not get lost until the next start.
     fn remember_stored(&mut self) {
         self.recorded.extend(&self.state.disk.journal);
-        self.must_stay.extend(ids(self.state.disk.kept_readings()));
+        self.must_stay
+            .extend(ids(&self.pool.room, self.state.disk.kept_readings()));
     }
 
     /// Mines the current job, if its difficulty is low enough for a fuzzer.
@@ -235,12 +243,12 @@ impl Harness {
         self.work = Work::ZERO;
         self.was_cleared = false;
         self.recorded = self.state.disk.journal.clone();
-        self.must_stay = ids(self.state.disk.kept_readings());
+        self.must_stay = ids(&self.pool.room, self.state.disk.kept_readings());
         self.starts = self.starts.wrapping_add(1);
         self.monotonic = 0;
         self.wall = self.wall.saturating_add_signed(i64::from(seconds) * 1_000);
         self.latest = self.latest.max(self.wall);
-        self.machine = restore(&self.state.disk, self.starts, self.now());
+        self.machine = restore(&self.pool.room, &self.state.disk, self.starts, self.now());
         self.authors.insert(self.machine.author());
         self.feed(Input::Tick);
     }
@@ -284,7 +292,7 @@ impl Harness {
 
     /// Answers all open requests like a peer without any data.
     fn respond_as_last_peer(&mut self) {
-        let empty = Branch::in_room(room());
+        let empty = Branch::in_room(&self.pool.room);
         while let Some((id, (peer, request))) = self.state.open_requests.pop_first() {
             self.respond_with(peer, id, &empty.answer(&request, self.wall));
         }
@@ -297,7 +305,7 @@ impl Harness {
             .chain()
             .into_iter()
             .filter(|reading| self.authors.contains(&reading.author))
-            .filter_map(|reading| room().open(&reading).ok())
+            .filter_map(|reading| self.pool.room.open(&reading).ok())
             .map(|opened| (opened.time.get(), opened.bpm.get()))
             .collect();
         let entries = self.recorded.values();
@@ -314,8 +322,9 @@ impl Harness {
         if self.was_cleared {
             return;
         }
-        let mut kept: BTreeSet<ReadingId> = ids(&self.chain());
-        kept.extend(ids(self.state.disk.kept_readings()));
+        let room = &self.pool.room;
+        let mut kept: BTreeSet<ReadingId> = ids(room, &self.chain());
+        kept.extend(ids(room, self.state.disk.kept_readings()));
         let gone: Vec<_> = self.must_stay.difference(&kept).collect();
         assert!(gone.is_empty(), "protected or adopted, and lost: {gone:?}");
     }
@@ -328,12 +337,12 @@ impl Harness {
     }
 }
 
-/// Starts a machine from this disk.
+/// Starts a machine of this room from this disk.
 #[must_use]
-pub fn restore(disk: &Disk, seed: u8, now: Now) -> Machine<Peer> {
+pub fn restore(room: &Room, disk: &Disk, seed: u8, now: Now) -> Machine<Peer> {
     disk.restore(Start {
         mining: true,
-        room: room().clone(),
+        room: room.clone(),
         first_key: key(OWN).clone(),
         seed: [seed; 32],
         now,
@@ -348,8 +357,11 @@ const fn clocks(wall: u64, monotonic: u64) -> Now {
     }
 }
 
-/// The IDs of these readings.
-pub fn ids<'a>(readings: impl IntoIterator<Item = &'a Reading>) -> BTreeSet<ReadingId> {
-    let id = |reading: &Reading| reading.id(room().id());
+/// The IDs of these readings of a room.
+pub fn ids<'a>(
+    room: &Room,
+    readings: impl IntoIterator<Item = &'a Reading>,
+) -> BTreeSet<ReadingId> {
+    let id = |reading: &Reading| reading.id(room.id());
     readings.into_iter().map(id).collect()
 }

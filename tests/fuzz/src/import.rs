@@ -10,6 +10,7 @@ use heartchain_test_support::Driver as _;
 use crate::{
     harness::Harness,
     machine::payload_bytes,
+    pool::pool,
     steps::{Payload, all_of},
 };
 
@@ -30,7 +31,7 @@ struct Piece {
 
 /// Imports the pieces that the bytes describe, and waits until everything is settled.
 pub fn import(data: &[u8]) {
-    let mut harness = Harness::new();
+    let mut harness = Harness::new(pool());
     for piece in all_of::<Piece>(data, MAX_PIECES) {
         let blocks = piece.blocks.iter();
         let blocks = blocks.filter_map(|block| {
@@ -43,6 +44,7 @@ pub fn import(data: &[u8]) {
         let piece_of_file = ImportPiece {
             blocks: blocks.collect(),
             readings: readings.collect(),
+            profiles: Vec::new(),
             is_last: piece.ends,
         };
         harness.import(piece_of_file);

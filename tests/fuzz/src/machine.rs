@@ -2,7 +2,7 @@
 //! bound, gives every request one response and every gossip item one verdict, and never loses a recorded reading.
 
 use heartchain_chain::{
-    block::Block, bpm::Bpm, hash::BlockHash, mining, reading::Reading, time::UnixMillis, work::Work,
+    block::Block, bpm::Bpm, mining, reading::Reading, time::UnixMillis, work::Work,
 };
 use heartchain_sync::{
     Input,
@@ -13,7 +13,8 @@ use heartchain_test_support::{Branch, Driver as _};
 
 use crate::{
     harness::{Harness, restore},
-    pool::{key, pool},
+    name_steps::NameStep,
+    pool::{Pool, key, pool, private_pool},
     restart::restart_loses_nothing,
     steps::{ClaimedStatus, PEERS, Payload, PeerRequest, PeerResponse, Step, all_of},
 };
@@ -21,19 +22,30 @@ use crate::{
 /// The most steps of one input; the simulation covers longer runs.
 const MAX_STEPS: usize = 300;
 
-/// Runs the steps that the bytes describe, restarts on the resulting disk, lets everything settle, and checks that
+/// Runs the steps that the bytes describe in an open room and in a private one, restarts on the resulting disk, lets everything settle, and checks that
 /// nothing was lost.
 pub fn machine(data: &[u8]) {
-    let mut harness = Harness::new();
+    for pool in [pool(), private_pool()] {
+        machine_in(pool, data);
+    }
+}
+
+fn machine_in(pool: &'static Pool, data: &[u8]) {
+    let mut harness = Harness::new(pool);
+    let mut name_steps = NameStep::all_of(data);
     for step in all_of(data, MAX_STEPS) {
         run_step(&mut harness, step);
+        if let Some(step) = name_steps.next() {
+            step.run(&mut harness);
+        }
     }
-    restart_loses_nothing(&harness.state.disk, harness.latest_valid_clock(), data);
+    let valid_clock = harness.latest_valid_clock();
+    restart_loses_nothing(pool, &harness.state.disk, valid_clock, data);
     harness.settle();
     harness.check_nothing_lost();
     let (now, again) = (
         harness.machine.status(),
-        restore(&harness.state.disk, 0, harness.now()),
+        restore(&pool.room, &harness.state.disk, 0, harness.now()),
     );
     let again = again.status();
     // Bodies that were unreadable before the restart may be readable after it.
@@ -99,10 +111,11 @@ fn run_step(harness: &mut Harness, step: Step) {
             harness.disk(fails);
         }
         Step::CorruptRead(blocks) => {
+            let pool = harness.pool;
             let body = |number: &u8| {
                 number
                     .is_multiple_of(2)
-                    .then(|| block(*number).readings.clone())
+                    .then(|| pool.block(*number).readings.clone())
             };
             harness.corrupt_read(blocks.iter().map(body).collect());
         }
@@ -120,9 +133,19 @@ fn run_step(harness: &mut Harness, step: Step) {
             harness.record(bpm);
         }
         Step::Import(blocks, readings, ends) => {
+            let pool = harness.pool;
+            let profiles = readings.iter().map(|number| pool.profile(*number).clone());
             harness.import(ImportPiece {
-                blocks: blocks.iter().map(|number| block(*number).clone()).collect(),
-                readings: readings.iter().map(|number| reading(*number)).collect(),
+                blocks: blocks
+                    .iter()
+                    .map(|number| pool.block(*number).clone())
+                    .collect(),
+                readings: readings
+                    .iter()
+                    .map(|number| pool.reading(*number))
+                    .collect(),
+                // A forged one ends the import, so most pieces have none.
+                profiles: profiles.filter(|_| ends).collect(),
                 is_last: ends,
             });
         }
@@ -136,7 +159,13 @@ fn run_step(harness: &mut Harness, step: Step) {
         }
         Step::Reset => harness.reset(),
         Step::Adopt(readings) => {
-            harness.adopt(readings.iter().map(|number| reading(*number)).collect());
+            let pool = harness.pool;
+            harness.adopt(
+                readings
+                    .iter()
+                    .map(|number| pool.reading(*number))
+                    .collect(),
+            );
         }
     }
 }
@@ -147,43 +176,24 @@ fn open_request(harness: &Harness, which: u8) -> Option<(RequestId, (u8, Request
     Some((*id, request.clone()))
 }
 
-fn block(number: u8) -> &'static Block {
-    let blocks = &pool().blocks;
-    &blocks[usize::from(number) % blocks.len()]
-}
-
-fn hash(number: &u8) -> BlockHash {
-    let hashes = &pool().hashes;
-    hashes[usize::from(*number) % hashes.len()]
-}
-
-fn reading(number: u8) -> Reading {
-    let readings = &pool().readings;
-    readings[usize::from(number) % readings.len()]
-}
-
-fn branch(number: u8) -> &'static Branch {
-    let branches = &pool().branches;
-    &branches[usize::from(number) % branches.len()]
-}
-
 /// The bytes of a payload.
 pub fn payload_bytes(harness: &Harness, payload: &Payload) -> Vec<u8> {
+    let pool = harness.pool;
     match payload {
         Payload::Raw(bytes) => bytes.clone(),
-        Payload::Block(number) => block(*number).encode(),
-        Payload::Reading(number) => reading(*number).to_bytes().to_vec(),
+        Payload::Block(number) => pool.block(*number).encode(),
+        Payload::Reading(number) => pool.reading(*number).to_bytes().to_vec(),
         Payload::Mutated(number, at, by) if number % 2 == 0 => {
-            mutate(block(number / 2).encode(), *at, *by)
+            mutate(pool.block(number / 2).encode(), *at, *by)
         }
         Payload::Mutated(number, at, by) => {
-            mutate(reading(number / 2).to_bytes().to_vec(), *at, *by)
+            mutate(pool.reading(number / 2).to_bytes().to_vec(), *at, *by)
         }
         Payload::NewBlock(readings, seconds) => {
             let readings = readings
                 .iter()
                 .take(8)
-                .map(|number| reading(*number))
+                .map(|number| pool.reading(*number))
                 .collect();
             new_block(harness, readings, *seconds).encode()
         }
@@ -206,7 +216,7 @@ fn new_block(harness: &Harness, readings: Vec<Reading>, seconds: u8) -> Block {
     Block { header, readings }
 }
 
-fn mutate(mut bytes: Vec<u8>, at: u16, by: u8) -> Vec<u8> {
+pub(crate) fn mutate(mut bytes: Vec<u8>, at: u16, by: u8) -> Vec<u8> {
     if let Some(at) = usize::from(at).checked_rem(bytes.len()) {
         bytes[at] ^= by;
     }
@@ -214,6 +224,8 @@ fn mutate(mut bytes: Vec<u8>, at: u16, by: u8) -> Vec<u8> {
 }
 
 fn request_bytes(harness: &Harness, request: PeerRequest) -> Vec<u8> {
+    let pool = harness.pool;
+    let hash = |number: &u8| pool.hash(*number);
     let request = match request {
         PeerRequest::Status(claim) => Request::Status(claimed_status(harness, &claim)),
         PeerRequest::Headers(blocks) => Request::Headers {
@@ -228,10 +240,7 @@ fn request_bytes(harness: &Harness, request: PeerRequest) -> Vec<u8> {
         PeerRequest::Readings(readings) => Request::Readings {
             ids: readings
                 .iter()
-                .map(|number| {
-                    let ids = &pool().ids;
-                    ids[usize::from(*number) % ids.len()]
-                })
+                .map(|number| pool.ids[usize::from(*number) % pool.ids.len()])
                 .collect(),
         },
         PeerRequest::Raw(bytes) => return bytes,
@@ -245,7 +254,7 @@ fn claimed_status(harness: &Harness, claim: &ClaimedStatus) -> StatusMessage {
             let now = harness
                 .wall
                 .saturating_add_signed(i64::from(*seconds) * 1_000);
-            branch(*number).status_at(now)
+            harness.pool.branch(*number).status_at(now)
         }
         ClaimedStatus::Any(tip, index, work, seconds) => {
             let mut bytes = [0; 32];
@@ -254,7 +263,7 @@ fn claimed_status(harness: &Harness, claim: &ClaimedStatus) -> StatusMessage {
                 .wall
                 .saturating_add_signed(i64::from(*seconds) * 1_000);
             StatusMessage {
-                tip: hash(tip),
+                tip: harness.pool.hash(*tip),
                 index: *index,
                 total_work: Work::from_le_bytes(bytes),
                 now: UnixMillis::new(now),
@@ -267,13 +276,17 @@ fn claimed_status(harness: &Harness, claim: &ClaimedStatus) -> StatusMessage {
 fn response_bytes(harness: &Harness, request: &Request, response: &PeerResponse) -> Vec<u8> {
     match response {
         PeerResponse::Honest(number) => {
-            honest_response(harness, request, branch(*number), usize::MAX).encode()
+            honest_response(harness, request, harness.pool.branch(*number), usize::MAX).encode()
         }
-        PeerResponse::Short(number, items) => {
-            honest_response(harness, request, branch(*number), (*items).into()).encode()
-        }
+        PeerResponse::Short(number, items) => honest_response(
+            harness,
+            request,
+            harness.pool.branch(*number),
+            (*items).into(),
+        )
+        .encode(),
         PeerResponse::Mutated(number, at, by) => mutate(
-            honest_response(harness, request, branch(*number), usize::MAX).encode(),
+            honest_response(harness, request, harness.pool.branch(*number), usize::MAX).encode(),
             *at,
             *by,
         ),
@@ -288,7 +301,7 @@ fn honest_response(
     branch: &Branch,
     items: usize,
 ) -> Response {
-    let pool = pool();
+    let pool = harness.pool;
     let mut response = branch.answer(request, harness.wall);
     match (&mut response, request) {
         (Response::Headers(headers), _) => headers.truncate(items),

@@ -8,7 +8,7 @@ use heartchain_test_support::{Disk, Driver as _};
 
 use crate::{
     harness::Harness,
-    pool::{OWN, key, room},
+    pool::{OWN, Pool, key},
 };
 
 /// The most events between the two restarts.
@@ -19,14 +19,14 @@ const MAX_RETURN_ROUNDS: usize = 60;
 
 /// Restarts on a run's disk with an arbitrary clock, runs some events, and restarts with a valid clock. The tip must be
 /// the same or one with more work, and no reading may be lost.
-pub fn restart_loses_nothing(disk: &Disk, valid_clock: u64, data: &[u8]) {
-    let before = Harness::on_disk(disk.clone(), valid_clock);
-    let mut other = Harness::on_disk(disk.clone(), any_clock(valid_clock, data));
+pub fn restart_loses_nothing(pool: &'static Pool, disk: &Disk, valid_clock: u64, data: &[u8]) {
+    let before = Harness::on_disk(pool, disk.clone(), valid_clock);
+    let mut other = Harness::on_disk(pool, disk.clone(), any_clock(valid_clock, data));
     other.advance(0);
     for byte in data.iter().rev().take(MAX_EVENTS) {
         run_event(&mut other, *byte);
     }
-    let mut after = Harness::on_disk(other.state.disk, valid_clock);
+    let mut after = Harness::on_disk(pool, other.state.disk, valid_clock);
     // Of branches with equal work, the one with the lower tip hash wins.
     let (was, is) = (before.machine.status(), after.machine.status());
     assert!(
@@ -55,7 +55,10 @@ pub fn restart_loses_nothing(disk: &Disk, valid_clock: u64, data: &[u8]) {
 /// may be in any block on disk.
 fn is_kept(harness: &Harness, reading: &Reading) -> bool {
     let disk = &harness.state.disk;
-    let (chain, signed) = (harness.chain(), disk.ever_signed(room(), key(OWN)));
+    let (chain, signed) = (
+        harness.chain(),
+        disk.ever_signed(&harness.pool.room, key(OWN)),
+    );
     let kept = chain.iter().chain(&signed).chain(disk.kept_readings());
     let kept: Vec<&Reading> = kept.chain(harness.machine.pending()).collect();
     let has_same_seq =

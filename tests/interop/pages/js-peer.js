@@ -7,7 +7,7 @@ import { circuitRelayTransport } from "@libp2p/circuit-relay-v2";
 import { gossipsub } from "@libp2p/gossipsub";
 import { identify } from "@libp2p/identify";
 import { ping } from "@libp2p/ping";
-import { webRTC } from "@libp2p/webrtc";
+import { webRTC, webRTCDirect } from "@libp2p/webrtc";
 import { webSockets } from "@libp2p/websockets";
 import { multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
@@ -37,7 +37,7 @@ class JsPeer {
       // The monitor pings automatically, and js-libp2p would then refuse our ping as a second concurrent one.
       connectionMonitor: { enabled: false },
       // No STUN servers: all peers are on one machine, and the tests must not contact third-party servers.
-      transports: [webSockets(), webRTC({ rtcConfiguration: { iceServers: [] } }), circuitRelayTransport()],
+      transports: [webSockets(), webRTCDirect(), webRTC({ rtcConfiguration: { iceServers: [] } }), circuitRelayTransport()],
       connectionEncrypters: [noise()],
       streamMuxers: [yamux()],
       connectionGater: { denyDialMultiaddr: () => false },
@@ -93,6 +93,7 @@ class JsPeer {
 
   connections(peer) {
     return this.#connectionsWith(peer).map((connection) => ({
+      address: connection.remoteAddr.toString(),
       direct: connection.limits === undefined,
       dialer: connection.direction === "outbound",
       opened: this.#opened.get(connection.id),

@@ -9,7 +9,7 @@ use heartchain_sync::{
     config::{
         BODY_RANGE, MAX_ADOPTED, MAX_BODILESS_HEADERS, MAX_JOURNAL, MAX_MISSING_BODIES,
         MAX_OPEN_BODY_REQUESTS, MAX_OPEN_READS, MAX_OPEN_REQUESTS, MAX_ORPHANS, MAX_PEERS,
-        MAX_RECOVERY_QUEUE, MAX_UNWRITTEN,
+        MAX_PROFILES, MAX_RECOVERY_QUEUE, MAX_UNWRITTEN, MAX_UNWRITTEN_PROFILES,
     },
 };
 
@@ -43,6 +43,12 @@ pub fn exceeded_bound(load: &Load) -> Option<String> {
         ("missing bodies", load.missing_bodies, MAX_MISSING_BODIES),
         ("adopted readings", load.adopted, MAX_ADOPTED),
         ("journal entries", load.journal, MAX_JOURNAL),
+        ("profiles", load.profiles, MAX_PROFILES),
+        (
+            "unwritten profiles",
+            load.unwritten_profiles,
+            MAX_UNWRITTEN_PROFILES,
+        ),
     ]
     .into_iter()
     .find(|(_, found, limit)| found > limit)

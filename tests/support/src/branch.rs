@@ -274,6 +274,7 @@ impl Branch {
             }
             Request::MempoolIds { .. } => Response::MempoolIds(Vec::new()),
             Request::Readings { .. } => Response::Readings(Vec::new()),
+            Request::Profiles { .. } => Response::Profiles(Vec::new()),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use heartchain_chain::{
     block::Block,
     hash::{BlockHash, ReadingId},
-    key::SecretKey,
+    key::{Author, SecretKey},
+    profile::Profile,
     reading::Reading,
     room::Room,
     tree::Entry,
@@ -90,6 +91,8 @@ pub struct Disk {
     pub recovery: BTreeSet<BlockHash>,
     /// Readings adopted from other tabs.
     pub adopted: BTreeMap<ReadingId, Reading>,
+    /// The names of authors.
+    pub profiles: BTreeMap<Author, Profile>,
     /// Blocks whose bodies are corrupt. Their headers and index entries are stored separately and stay intact.
     pub corrupt: BTreeSet<BlockHash>,
     /// Accepts blocks without storing them, so that they do not count as a peer's memory.
@@ -238,6 +241,12 @@ impl Disk {
             StoreOperation::DeleteAdopted(id) => {
                 self.adopted.remove(&id);
             }
+            StoreOperation::PutProfile(profile) => {
+                self.profiles.insert(profile.author, profile);
+            }
+            StoreOperation::DeleteProfile(author) => {
+                self.profiles.remove(&author);
+            }
         }
     }
 
@@ -277,6 +286,7 @@ impl Disk {
         restore.tip(self.tip);
         restore.confirmed(self.confirmed);
         restore.adopted(self.adopted.values().copied());
+        restore.profiles(self.profiles.values().cloned());
         restore.recovery(self.recovery.iter().copied());
         restore.finish()
     }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use heartchain_chain::{
-    block::Block, bpm::Bpm, content::ReadingForm, header::Header, mining, reading::Reading,
-    time::MonotonicMillis,
+    block::Block, bpm::Bpm, content::ReadingForm, header::Header, mining, profile::ProfileName,
+    reading::Reading, time::MonotonicMillis,
 };
 use heartchain_sync::{
     Event, Input, Machine, Now, Output,
@@ -36,7 +36,7 @@ pub struct PendingGossip<P> {
     pub from: P,
     /// The topic it was published on.
     pub topic: Topic,
-    /// The encoded reading or block.
+    /// The encoded reading, block or profile.
     pub data: Rc<[u8]>,
 }
 
@@ -49,6 +49,8 @@ pub enum Call {
     Import,
     /// To adopt readings of a closed tab.
     Adopt,
+    /// To change the name that others see.
+    SetName,
 }
 
 /// Everything that a driver holds for its machine.
@@ -217,6 +219,9 @@ impl<P: Copy + Ord> DriverState<P> {
             }
             Input::Adopt { ticket, .. } => {
                 self.calls.insert((Call::Adopt, *ticket));
+            }
+            Input::SetName { ticket, .. } => {
+                self.calls.insert((Call::SetName, *ticket));
             }
             Input::PeerConnected { peer } => {
                 self.connected.insert(*peer);
@@ -436,6 +441,13 @@ pub trait Driver<P: Copy + Ord + Debug + Display> {
         ticket
     }
 
+    /// A person chooses the name that others see.
+    fn set_name(&mut self, name: ProfileName) -> Ticket {
+        let ticket = Ticket(self.state().next_id());
+        self.feed(Input::SetName { ticket, name });
+        ticket
+    }
+
     /// A piece of a file is imported.
     fn import(&mut self, piece: ImportPiece) -> Ticket {
         let ticket = Ticket(self.state().next_id());
@@ -510,6 +522,8 @@ const fn answered_call(event: &Event) -> Option<(Call, Ticket)> {
         Some((Call::Import, *ticket))
     } else if let Event::Adopted { ticket, .. } = event {
         Some((Call::Adopt, *ticket))
+    } else if let Event::NameSet { ticket } | Event::NameFailed { ticket, .. } = event {
+        Some((Call::SetName, *ticket))
     } else {
         None
     }

@@ -1,6 +1,6 @@
 //! Bindings: a peer proves which author it is. The network key of a peer is not the key that signs its readings, so only
 //! a binding links the two. In a private room it is sealed, so it also proves that the peer has the room's key, and
-//! others cannot see it.
+//! others cannot see it. Specified in docs/chain.md, "Bindings".
 
 use alloc::vec::Vec;
 

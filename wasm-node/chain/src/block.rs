@@ -1,4 +1,5 @@
-//! Blocks, their encoding, and the body rules that need no knowledge of the branch.
+//! Blocks, their encoding, and the body rules that need no knowledge of the branch. Specified in docs/chain.md,
+//! "Blocks".
 //!
 //! This module does not check headers ([`crate::validate`] does), nor whether an author's first `seq` in a block is the
 //! next one on the branch ([`crate::tree`] does).

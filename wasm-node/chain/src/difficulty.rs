@@ -1,6 +1,6 @@
 //! The difficulty rule: a linearly weighted moving average (LWMA) over median times. A [`Window`] is updated in
 //! constant time and space for each header. It never reads a clock and does not check headers: those pushed are already
-//! valid.
+//! valid. Specified in docs/chain.md, "Difficulty".
 //!
 //! With T as the room's block interval, the rule for the next target is:
 //!

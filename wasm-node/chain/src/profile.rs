@@ -1,9 +1,13 @@
 //! Profiles: the name that an author shows to the others of a room. A name is personal data, so it stays off the chain:
-//! it can be changed, and erased by an empty one.
+//! it can be changed, and erased by an empty one. Specified in docs/chain.md, "Profiles".
 
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
+use borsh::{
+    BorshDeserialize, BorshSerialize,
+    io::{Error as IoError, ErrorKind, Read, Result as IoResult, Write},
+};
 use thiserror::Error;
 
 use crate::{
@@ -65,7 +69,7 @@ impl ProfileName {
             let found = name.len();
             return Err(ProfileNameError::TooLong { found });
         }
-        if let Some(character) = name.chars().find(|character| is_invisible(*character)) {
+        if let Some(character) = invisible_in(name) {
             return Err(ProfileNameError::Invisible { character });
         }
         if name.trim() != name {
@@ -101,6 +105,31 @@ impl fmt::Display for ProfileName {
         f.write_str(&self.0)
     }
 }
+
+/// The first character that cannot be seen. A joiner between two characters that can be seen is allowed, because Persian, Sinhala
+/// and Malayalam names and many pictures of people need it.
+fn invisible_in(name: &str) -> Option<char> {
+    let is_visible = |character: Option<char>| {
+        character.is_some_and(|it| !it.is_whitespace() && !is_invisible(it))
+    };
+    let mut before = None;
+    let mut characters = name.chars().peekable();
+    while let Some(character) = characters.next() {
+        let after = characters.peek().copied();
+        let is_joiner = matches!(character, ZERO_WIDTH_NON_JOINER | ZERO_WIDTH_JOINER);
+        let joins = is_joiner && is_visible(before) && is_visible(after);
+        if is_invisible(character) && !joins {
+            return Some(character);
+        }
+        before = Some(character);
+    }
+    None
+}
+
+/// Keeps two letters apart that would be joined.
+const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
+/// Joins two letters, or two pictures into one.
+const ZERO_WIDTH_JOINER: char = '\u{200d}';
 
 /// Whether a character breaks lines, changes their direction, or cannot be seen: Unicode's categories Cc, Cf, Zl and Zp.
 fn is_invisible(character: char) -> bool {
@@ -226,6 +255,36 @@ impl Profile {
         })
     }
 
+    /// Reads a profile of a room whose readings have this form. It says how long it is.
+    ///
+    /// # Errors
+    /// If there are too few bytes, or a field breaks a rule.
+    pub fn deserialize<R: Read>(form: ReadingForm, reader: &mut R) -> IoResult<Self> {
+        let malformed = |why| IoError::new(ErrorKind::InvalidData, why);
+        let mut head = [0; Author::LEN + 8];
+        reader.read_exact(&mut head)?;
+        let content = match form {
+            ReadingForm::Open => {
+                let len = u8::deserialize_reader(reader)?;
+                if usize::from(len) > MAX_NAME_LEN {
+                    return Err(malformed("a name that is too long"));
+                }
+                let mut content = alloc::vec![len; 1 + usize::from(len)];
+                if let Some((_, name)) = content.split_first_mut() {
+                    reader.read_exact(name)?;
+                }
+                content
+            }
+            ReadingForm::Sealed => {
+                let sealed = SealedName::deserialize_reader(reader)?;
+                sealed.as_bytes().to_vec()
+            }
+        };
+        let signature = Signature::deserialize_reader(reader)?;
+        let bytes = [&head[..], &content, signature.as_bytes()].concat();
+        Self::decode(form, &bytes).map_err(|_| malformed("a profile that breaks a rule"))
+    }
+
     /// Checks the signature for `room`.
     ///
     /// # Errors
@@ -251,6 +310,32 @@ impl Profile {
     }
 }
 
+impl BorshSerialize for Profile {
+    fn serialize<W: Write>(&self, writer: &mut W) -> IoResult<()> {
+        writer.write_all(&self.encode())
+    }
+}
+
+impl SecretKey {
+    /// Signs a profile with this content.
+    #[must_use]
+    pub fn sign_profile_content(
+        &self,
+        room: RoomId,
+        revision: UnixMillis,
+        content: ProfileContent,
+    ) -> Profile {
+        let mut profile = Profile {
+            author: self.author(),
+            revision,
+            content,
+            signature: Signature::new([0; Signature::LEN]),
+        };
+        profile.signature = self.sign_bytes(&profile.signed_bytes(room));
+        profile
+    }
+}
+
 impl Room {
     /// Signs a name. `None` in a private room whose key is not known here.
     #[must_use]
@@ -269,14 +354,7 @@ impl Room {
                 ProfileContent::Sealed(SealedName::new(sealed))
             }
         };
-        let mut profile = Profile {
-            author,
-            revision,
-            content,
-            signature: Signature::new([0; Signature::LEN]),
-        };
-        profile.signature = key.sign_bytes(&profile.signed_bytes(self.id()));
-        Some(profile)
+        Some(key.sign_profile_content(self.id(), revision, content))
     }
 
     /// The name in a profile; `None` if it cannot be opened here, or breaks a rule.

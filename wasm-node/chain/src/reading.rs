@@ -1,6 +1,7 @@
 //! Heart-rate readings, and the checks of one reading on its own: its fields and its signature.
 //!
 //! Whether `seq` is the author's next depends on the branch, so [`crate::tree`] checks it.
+//! Specified in docs/chain.md, "Readings".
 
 use alloc::vec::Vec;
 

@@ -2,7 +2,8 @@
 //! start from the same genesis. This module never changes a name; the page normalizes what users type.
 //!
 //! An open room is found by its name, and everyone who knows the name can read it. A private room has a key instead, of
-//! which its parameters contain only a hash: its id cannot be guessed, and does not help to read it.
+//! which its parameters contain only a hash: its id cannot be guessed, and does not help to read it. Specified in
+//! docs/chain.md, "Rooms".
 
 use alloc::{string::String, vec::Vec};
 use core::fmt;

@@ -1,4 +1,5 @@
 //! The header rules, cheapest first, and what a failure invalidates. The caller looks up the parent and its window.
+//! The numbers are those in docs/chain.md, "Rules".
 //!
 //! - Rule 1: the version is [`HEADER_VERSION`].
 //! - Rule 2: the header names its parent's hash, and its index is the parent's plus one.

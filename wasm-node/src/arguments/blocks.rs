@@ -6,6 +6,7 @@ use heartchain_chain::{
     content::{Content, ReadingForm},
     hash::ParseHexError,
     header::{HEADER_VERSION, Header},
+    profile::{Profile, ProfileContent, ProfileName, ProfileNameError},
     reading::Reading,
     time::UnixMillis,
     work::CompactTarget,
@@ -51,6 +52,17 @@ pub(crate) enum BlockArgumentError {
         /// What is wrong with the reading.
         source: Box<Self>,
     },
+}
+
+/// Why a value is not a profile.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProfileArgumentError {
+    /// A field is missing or malformed.
+    #[error(transparent)]
+    Field(#[from] BlockArgumentError),
+    /// The name breaks a rule.
+    #[error(transparent)]
+    Name(#[from] ProfileNameError),
 }
 
 /// Parses a block in the form that `blocks()` returns, with readings of this room's form.
@@ -108,6 +120,27 @@ pub(crate) fn reading(
             content,
             signature: hex(value, "signature")?,
         },
+    })
+}
+
+/// Parses a profile in the form in which it is exported.
+pub(super) fn profile(form: ReadingForm, value: &JsValue) -> Result<Profile, ProfileArgumentError> {
+    let content = match form {
+        ReadingForm::Open => {
+            let name = field(value, "name").and_then(|name| name.as_string());
+            let name = name.ok_or(BlockArgumentError::Type {
+                field: "name",
+                expected: "a string",
+            })?;
+            ProfileContent::Open(ProfileName::new(&name)?)
+        }
+        ReadingForm::Sealed => ProfileContent::Sealed(hex(value, "sealed")?),
+    };
+    Ok(Profile {
+        author: hex(value, "author")?,
+        revision: UnixMillis::new(number(value, "revision")?),
+        content,
+        signature: hex(value, "signature")?,
     })
 }
 

@@ -1,11 +1,11 @@
 //! Parses the text of a document to import, and returns its blocks and readings piece by piece. Checks ids and hashes;
 //! the machine validates everything else.
 
-use heartchain_chain::{block::Block, reading::Reading, room::Room};
+use heartchain_chain::{block::Block, profile::Profile, reading::Reading, room::Room};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 
 use super::{
-    blocks::{BlockArgumentError, array, block, reading},
+    blocks::{BlockArgumentError, ProfileArgumentError, array, block, profile, reading},
     fields::field,
 };
 use crate::check::{BlockClaim, ClaimedReading};
@@ -106,6 +106,14 @@ pub(crate) enum DocumentError {
         /// The entry's position in its list, from 1.
         position: u32,
     },
+    /// An entry of `profiles` is not a profile.
+    #[error("name number {position} of this file cannot be read: {source}")]
+    Profile {
+        /// The entry's position in its list, from 1.
+        position: u32,
+        /// What is wrong with the entry.
+        source: ProfileArgumentError,
+    },
 }
 
 /// A parsed document of this tab's room.
@@ -114,6 +122,7 @@ pub(crate) struct Document {
     room: Room,
     blocks: js_sys::Array,
     waiting: js_sys::Array,
+    profiles: js_sys::Array,
 }
 
 impl Document {
@@ -157,6 +166,7 @@ impl Document {
             room: room.clone(),
             blocks: list("blocks")?,
             waiting: list("waiting")?,
+            profiles: list("profiles")?,
         })
     }
 
@@ -168,6 +178,11 @@ impl Document {
     /// The number of waiting readings.
     pub(crate) fn readings(&self) -> u32 {
         self.waiting.length()
+    }
+
+    /// The number of profiles.
+    pub(crate) fn profiles(&self) -> u32 {
+        self.profiles.length()
     }
 
     /// Up to `limit` blocks, starting at position `from`. Genesis is skipped, because it follows from the room.
@@ -222,6 +237,25 @@ impl Document {
                     return Err(DocumentError::AlteredReading { position });
                 }
                 Ok(claimed.reading)
+            })
+            .collect()
+    }
+
+    /// Up to `limit` profiles, starting at position `from`.
+    ///
+    /// # Errors
+    /// If an entry is not a profile.
+    pub(crate) fn profiles_from(
+        &self,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<Profile>, DocumentError> {
+        let positions = (from..self.profiles()).take(limit);
+        positions
+            .map(|at| {
+                let position = at.saturating_add(1);
+                profile(self.room.form(), &self.profiles.get(at))
+                    .map_err(|source| DocumentError::Profile { position, source })
             })
             .collect()
     }

@@ -2,7 +2,12 @@
 //! the room; it never leaves the link and the page. Anything else is refused in words, so that a damaged link never opens
 //! another room than the one that was meant.
 
-use heartchain_chain::room_key::{RoomKey, TokenError};
+use heartchain_chain::{
+    room::RoomName,
+    room_key::{RoomKey, TokenError},
+};
+
+use crate::storage::MAX_ROOM_LABEL_LEN;
 
 /// How many characters of an unknown part a message repeats.
 const MAX_SHOWN: usize = 12;
@@ -67,6 +72,21 @@ fn shortened(name: &str) -> String {
     start
 }
 
+/// What a link calls its room, if that is a valid label. Nothing depends on it.
+pub(crate) fn label(link: &str) -> Option<String> {
+    let (_, fragment) = link.split_once('#')?;
+    let mut parts = fragment.split('&');
+    let label = parts.find_map(|part| part.strip_prefix("label="))?;
+    let label = String::from(js_sys::decode_uri_component(label).ok()?);
+    (!label.is_empty() && label.len() <= MAX_ROOM_LABEL_LEN).then_some(label)
+}
+
+/// The part of a link that opens the open room with this name.
+pub(crate) fn open(name: &RoomName) -> String {
+    let name = String::from(js_sys::encode_uri_component(name.as_str()));
+    format!("#room={name}")
+}
+
 /// The part of a link that opens the room with this key.
 pub(crate) fn write(key: &RoomKey, label: &str) -> String {
     let token = key.to_token();
@@ -89,6 +109,7 @@ mod tests {
         for label in ["", "Family", "a&b=c #d", "\u{ac00}\u{c871} \u{2665}"] {
             let link = write(&key(), label);
             assert_eq!(read(&link), Ok(key()), "{label:?}");
+            assert_eq!(super::label(&link).unwrap_or_default(), label);
             let whole = format!("https://example.org/page?direct=no{link}");
             assert_eq!(read(&whole), Ok(key()), "{label:?}");
         }

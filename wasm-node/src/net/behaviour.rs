@@ -75,11 +75,13 @@ pub(crate) struct Protocols {
     pub(crate) hop: relay::Behaviour,
 }
 
-/// Topics, protocol names and the rendezvous namespace of a room. Each contains the room ID.
+/// Topics, protocol names and the rendezvous namespace of a room, as in docs/protocols.md, "Names". Each contains the room
+/// ID.
 #[derive(Clone, Debug)]
 pub(crate) struct RoomNames {
     pub(crate) readings: gossipsub::IdentTopic,
     pub(crate) blocks: gossipsub::IdentTopic,
+    pub(crate) profiles: gossipsub::IdentTopic,
     pub(crate) sync: StreamProtocol,
     pub(crate) neighbours: StreamProtocol,
     pub(crate) namespace: String,
@@ -97,6 +99,7 @@ impl RoomNames {
         Ok(Self {
             readings: gossipsub::IdentTopic::new(format!("heartchain/2/{room}/readings")),
             blocks: gossipsub::IdentTopic::new(format!("heartchain/2/{room}/blocks")),
+            profiles: gossipsub::IdentTopic::new(format!("heartchain/2/{room}/profiles")),
             sync: StreamProtocol::try_from_owned(sync.clone()).map_err(|_| refused(&sync))?,
             neighbours: StreamProtocol::try_from_owned(neighbours.clone())
                 .map_err(|_| refused(&neighbours))?,
@@ -211,7 +214,7 @@ fn gossip_behaviour(names: &RoomNames) -> Result<GossipLimiter, NetworkError> {
         .build()
         .map_err(|error| NetworkError::Gossip(error.to_string()))?;
     let refused = |reason: &str| NetworkError::Gossip(reason.to_owned());
-    let topics = [&names.readings, &names.blocks];
+    let topics = [&names.readings, &names.blocks, &names.profiles];
     let hashes = topics.iter().map(|topic| topic.hash()).collect();
     let mut limiter = GossipLimiter::new(settings, hashes).map_err(refused)?;
     let gossip = limiter.gossip();

@@ -1,6 +1,7 @@
 //! Framing of the request-response protocols: a varint length, then that many bytes, one frame per direction and
 //! stream. It never interprets the payload, and never allocates more than has arrived. All request-response protocols
-//! share one codec, because libp2p's generic code is compiled once per codec.
+//! share one codec, because libp2p's generic code is compiled once per codec. Specified in docs/protocols.md,
+//! "Requests and answers".
 //!
 //! Judging peers is up to the sync state machine, so malformed frames reach it as messages that it refuses: an oversize
 //! request is cut to one byte more than allowed, and a length that is not a varint becomes an empty message.

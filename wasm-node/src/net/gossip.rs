@@ -33,6 +33,7 @@ pub(crate) struct Gossip {
     form: ReadingForm,
     readings: IdentTopic,
     blocks: IdentTopic,
+    profiles: IdentTopic,
     pending: PendingValidation<MessageId, PeerId>,
 }
 
@@ -43,6 +44,7 @@ impl Gossip {
             form,
             readings: names.readings.clone(),
             blocks: names.blocks.clone(),
+            profiles: names.profiles.clone(),
             pending: PendingValidation::new(),
         }
     }
@@ -52,6 +54,7 @@ impl Gossip {
         let topic = match item.topic() {
             Topic::Readings => &self.readings,
             Topic::Blocks => &self.blocks,
+            Topic::Profiles => &self.profiles,
         };
         // This fails if no peer is subscribed, or if the item was published before. There is nothing to do in either
         // case: peers that connect later sync.
@@ -72,6 +75,8 @@ impl Gossip {
             Topic::Readings
         } else if topic == self.blocks.hash() {
             Topic::Blocks
+        } else if topic == self.profiles.hash() {
+            Topic::Profiles
         } else {
             return None;
         };

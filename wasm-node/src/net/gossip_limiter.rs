@@ -30,7 +30,7 @@ use super::{
 };
 use crate::clock;
 
-/// Subscriptions in one RPC. An honest peer sends one for each of the room's two topics.
+/// Subscriptions in one RPC. An honest peer sends one for each of the three topics of the room.
 const MAX_SUBSCRIPTIONS_PER_RPC: usize = 8;
 
 /// Gossipsub for the topics of one room.

@@ -1,6 +1,7 @@
 //! The peer exchange protocol `/heartchain/2/{room}/neighbours`: an empty request, and a response of at most
 //! [`MAX_EXCHANGED_PEERS`] peer IDs, encoded by borsh as a list of byte strings; `codec` frames both.
 //! It carries no addresses: a peer is reached through the neighbour that reported it.
+//! Specified in docs/protocols.md, "Peer exchange".
 
 use std::io;
 

@@ -1,4 +1,5 @@
-//! The document in which a relay describes itself, and how to read it.
+//! The document in which a relay describes itself, and how to read it. Specified in docs/protocols.md,
+//! "Relay document".
 
 use std::rc::Rc;
 

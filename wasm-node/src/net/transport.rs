@@ -1,5 +1,5 @@
 //! The transports of a tab: WebRTC between tabs, circuits through relays, and WebSocket or WebRTC-direct to a relay. It
-//! never decides what to dial.
+//! never decides what to dial. Specified in docs/protocols.md, "Connections".
 
 use std::{io, time::Duration};
 

@@ -68,7 +68,9 @@ impl IndexedDb {
                 | StoreOperation::PutRecovery(_)
                 | StoreOperation::DeleteRecovery(_)
                 | StoreOperation::PutAdopted(..)
-                | StoreOperation::DeleteAdopted(_) => {}
+                | StoreOperation::DeleteAdopted(_)
+                | StoreOperation::PutProfile(_)
+                | StoreOperation::DeleteProfile(_) => {}
             }
         }
         let mut highest = 0;

@@ -30,7 +30,7 @@ impl Drop for DatabaseLock {
 }
 
 /// The name of a lock's database.
-fn database_of(lock: &str) -> String {
+pub(super) fn database_of(lock: &str) -> String {
     format!("{lock}/lock")
 }
 

@@ -30,8 +30,8 @@ use super::{
     indexed_db::{IndexedDb, read_block},
     records::{self, key_location},
     schema::{
-        self, ADOPTED, BLOCKS, CONFIRMED, JOURNAL, KEYS, META, RECOVERY, SEGMENTS, STORES,
-        SUMMARIES, TIP,
+        self, ADOPTED, BLOCKS, CONFIRMED, JOURNAL, KEYS, META, PROFILES, RECOVERY, SEGMENTS,
+        STORES, SUMMARIES, TIP,
     },
     segments::{Segment, body_matches_header},
     store::{CheckProgress, Reopened, Storage, StoreError},
@@ -68,6 +68,7 @@ impl Storage for IndexedDb {
         let changes = schema::commit_or_abort(write, changes).await?;
         self.track_irreplaceable(&batch.operations);
         if len > 0 {
+            self.usage.wrote_blocks(len);
             self.health().note_written(len);
             self.health().note_refused(false);
         }
@@ -171,6 +172,7 @@ impl IndexedDb {
     /// Updates the inventory and the mirror after irreplaceable data was written.
     fn track_irreplaceable(&self, operations: &[StoreOperation]) {
         let mut entries = Vec::new();
+        let mut recorded = 0;
         let mut last_inventory = self.last_inventory.get();
         for operation in operations {
             match operation {
@@ -178,6 +180,7 @@ impl IndexedDb {
                     entries.push((*position, *entry));
                     // An entry below the end fills a gap, or is written again.
                     if *position >= self.journal_end.get() {
+                        recorded += u64::from(entry.replaces.is_none());
                         last_inventory.journal = last_inventory.journal.saturating_add(1);
                         self.journal_end.set(position.saturating_add(1));
                     }
@@ -190,10 +193,13 @@ impl IndexedDb {
                 | StoreOperation::PutRecovery(_)
                 | StoreOperation::DeleteRecovery(_)
                 | StoreOperation::PutAdopted(..)
-                | StoreOperation::DeleteAdopted(_) => {}
+                | StoreOperation::DeleteAdopted(_)
+                | StoreOperation::PutProfile(_)
+                | StoreOperation::DeleteProfile(_) => {}
             }
         }
         self.last_inventory.set(last_inventory);
+        self.usage.recorded(recorded);
         self.mirror.keep_entries(&entries);
     }
 
@@ -285,6 +291,15 @@ impl IndexedDb {
                 let store = write.object_store(ADOPTED)?;
                 store.delete(records::reading_key(id))?;
             }
+            StoreOperation::PutProfile(profile) => {
+                let store = write.object_store(PROFILES)?;
+                let key = records::author_key(&profile.author);
+                store.put(&records::profile(profile), Some(&key))?;
+            }
+            StoreOperation::DeleteProfile(author) => {
+                let store = write.object_store(PROFILES)?;
+                store.delete(records::author_key(author))?;
+            }
             StoreOperation::PutRecovery(hash) => {
                 let store = write.object_store(RECOVERY)?;
                 store.put(&JsValue::TRUE, Some(&records::hash_key(hash)))?;
@@ -355,7 +370,9 @@ fn blocks_len(batch: &Batch) -> usize {
             | StoreOperation::PutRecovery(_)
             | StoreOperation::DeleteRecovery(_)
             | StoreOperation::PutAdopted(..)
-            | StoreOperation::DeleteAdopted(_) => None,
+            | StoreOperation::DeleteAdopted(_)
+            | StoreOperation::PutProfile(_)
+            | StoreOperation::DeleteProfile(_) => None,
         });
     blocks.sum()
 }

@@ -24,10 +24,12 @@ use super::{
     health::{Health, Reason},
     mirror::{self, Mirror},
     records,
-    schema::{self, Connection, FIRST_KEY, META},
+    room_use::RoomUse,
+    schema::{self, ACCESS, Connection, FIRST_KEY, META},
     segments::{MAX_SEGMENT_BLOCKS, Segments},
     store::StoreError,
 };
+use crate::room_access::RoomAccess;
 
 /// Single block records that are read at a time when a tab starts: at most 8 MiB.
 pub(crate) const LOADED_BLOCKS: u32 = 64;
@@ -50,6 +52,8 @@ pub struct IndexedDb {
     pub(super) max_missing: usize,
     /// A second copy of the data that peers cannot restore.
     pub(super) mirror: Rc<Mirror>,
+    /// Tells the list of rooms what is stored here.
+    pub(super) usage: Rc<RoomUse>,
     /// The first key, once it is known.
     pub(super) first_key: Cell<Option<[u8; 32]>>,
     /// What the database contained when it was last read or written.
@@ -84,6 +88,7 @@ impl IndexedDb {
             missing: HashSet::new(),
             max_missing: MAX_MISSING_BODIES - CHECKED_SEGMENTS * MAX_SEGMENT_BLOCKS,
             mirror: Mirror::open(name),
+            usage: RoomUse::new(None, room.id(), 0),
             first_key: Cell::default(),
             last_inventory: Cell::default(),
             journal_end: Cell::default(),
@@ -160,6 +165,27 @@ impl IndexedDb {
         self.first_key.set(Some(*seed));
         self.mirror.keep_first_key(seed);
         Ok(())
+    }
+}
+
+impl IndexedDb {
+    /// Keeps a copy of what opens the room, so that the list of rooms can be found again.
+    ///
+    /// # Errors
+    /// If the browser reports an error.
+    pub(super) async fn keep_access(&self) -> Result<(), StoreError> {
+        let Some(access) = RoomAccess::of(&self.room) else {
+            return Ok(());
+        };
+        if self.read_record(META, ACCESS.into()).await?.is_some() {
+            return Ok(());
+        }
+        let write = self.write_transaction(&[META], false)?;
+        let record = records::checksummed_record(ACCESS, &access.encode());
+        write
+            .object_store(META)?
+            .put(&record, Some(&ACCESS.into()))?;
+        schema::commit(write).await
     }
 }
 

@@ -6,7 +6,7 @@ mod blocks;
 use std::{collections::HashSet, future::IntoFuture};
 
 use futures::future::{try_join, try_join_all};
-use heartchain_chain::{hash::BlockHash, reading::Reading};
+use heartchain_chain::{hash::BlockHash, profile::Profile, reading::Reading};
 use heartchain_sync::io::JournalEntry;
 use idb::{KeyRange, Query};
 use wasm_bindgen::JsValue;
@@ -16,7 +16,8 @@ use super::{
     indexed_db::IndexedDb,
     records::{self, key_location},
     schema::{
-        self, ADOPTED, CONFIRMED, FIRST_KEY, JOURNAL, KEYS, LOADED_ENTRIES, META, RECOVERY, TIP,
+        self, ADOPTED, CONFIRMED, FIRST_KEY, JOURNAL, KEYS, LOADED_ENTRIES, META, PROFILES,
+        RECOVERY, TIP,
     },
     store::StoreError,
 };
@@ -34,6 +35,8 @@ pub(super) struct Loaded {
     pub(super) recovery: Vec<BlockHash>,
     /// Adopted readings of other tabs.
     pub(super) adopted: Vec<Reading>,
+    /// The names of authors.
+    pub(super) profiles: Vec<Profile>,
     /// The hash of the best tip.
     pub(super) tip: Option<BlockHash>,
     /// The newest confirmed block of the best branch.
@@ -75,6 +78,11 @@ impl IndexedDb {
         let adopted = self
             .load_all(ADOPTED, |_, value| records::read_adopted(form, value))
             .await?;
+        let profiles = self
+            .load_all(PROFILES, |key, value| {
+                records::read_profile(form, key, value)
+            })
+            .await?;
         let found = self.load_first_key(!journal.is_empty()).await?;
         self.last_inventory.set(self.read_inventory().await?);
         let mut loaded = Loaded {
@@ -83,6 +91,7 @@ impl IndexedDb {
             journal,
             recovery,
             adopted,
+            profiles,
             tip: self.load_tip().await?,
             confirmed: self.load_hash(CONFIRMED).await?,
             ..Loaded::default()

@@ -33,6 +33,8 @@ impl Storage for MemoryStore {
                 | StoreOperation::DeleteRecovery(_)
                 | StoreOperation::PutAdopted(..)
                 | StoreOperation::DeleteAdopted(_)
+                | StoreOperation::PutProfile(_)
+                | StoreOperation::DeleteProfile(_)
                 | StoreOperation::PutKey(..) => {}
             }
         }

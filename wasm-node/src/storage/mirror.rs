@@ -178,6 +178,12 @@ pub(super) fn unconfirmed(database: &str) -> Option<u64> {
     Some(counted.sum::<u64>().saturating_add(manifest.dropped))
 }
 
+/// The length of the journal according to the mirror of this database; `None` if there is no mirror.
+pub(super) fn journal_len(database: &str) -> Option<u64> {
+    let manifest = page::Manifest::read(&read_item(database, "journal")?)?;
+    Some(manifest.journal_len)
+}
+
 /// The encoded manifest, which changes whenever an entry does.
 pub(super) fn version(database: &str) -> Option<String> {
     storage()?.get_item(&location(database, "journal")).ok()?
@@ -212,18 +218,26 @@ pub(super) fn read(database: &str) -> MirrorContents {
     contents
 }
 
-/// Deletes a mirror, for tests.
-#[doc(hidden)]
+/// Deletes the mirror of a database, or of all databases whose names begin with this and a slash.
 pub(super) fn delete(database: &str) {
     let Some(storage) = storage() else { return };
-    let count = storage.length().unwrap_or_default();
-    let names: Vec<String> = (0..count)
-        .filter_map(|at| storage.key(at).ok().flatten())
-        .filter(|name| name.starts_with(&format!("{database}/")))
-        .collect();
-    for name in names {
-        let _ = storage.remove_item(&name);
+    let prefix = format!("{database}/");
+    for name in item_names() {
+        if name.starts_with(&prefix) {
+            let _ = storage.remove_item(&name);
+        }
     }
+}
+
+/// The names of all items in `localStorage`.
+pub(super) fn item_names() -> Vec<String> {
+    let Some(storage) = storage() else {
+        return Vec::new();
+    };
+    let count = storage.length().unwrap_or_default();
+    (0..count)
+        .filter_map(|at| storage.key(at).ok().flatten())
+        .collect()
 }
 
 /// The content of an item; `None` if it is missing or corrupt.

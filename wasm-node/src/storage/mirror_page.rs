@@ -1,4 +1,5 @@
 //! The encoding of the journal's mirror: pages of entries, and a manifest that lists the pages. Never touches storage.
+//! Specified in docs/storage.md, "The second copy".
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,8 @@
 //! from a store is as untrusted as data from a peer.
 //!
 //! In reading order:
-//! - `opening` takes one of the browser's slots (`slot`, and `database_lock` where there are no Web Locks), opens its database, and restores the machine from it.
+//! - `opening` takes one of the browser's slots (`listed_slot` and `slot`, and `database_lock` where there are no Web Locks),
+//!   opens its database, and restores the machine from it.
 //! - `store` says what a store is.
 //! - `indexed_db` is the open database of the store on disk, with `schema`, `records`, `segments` and `summary`.
 //!   `loading` reads all of it at the start, `compaction` and `checking` tend it, and `disk_store` executes requests.
@@ -12,6 +13,10 @@
 //! - `memory` is a store without a disk.
 //! - `queue` serializes the requests to either store.
 //! - `health` is the state of the storage that the page can see.
+//! - `room_list` is the list of all rooms on this device, with a `room_record` for each. `room_use` tells it what a slot
+//!   holds, `stored_rooms` shows it, and finds again what it lacks (`rooms_on_disk`). `room_deletion` deletes a room, unless
+//!   `open_slots` or locks show that a tab has it open.
+//! - `moved_slot` writes an identity that comes from another device to a slot, and removes one that went to another device.
 //! - `adoption` finds readings that closed tabs have not shared; `read_only` reads their databases.
 
 mod adoption;
@@ -25,20 +30,29 @@ mod disk_store;
 mod fault_injector;
 mod health;
 mod indexed_db;
+mod listed_slot;
 mod loading;
 mod memory;
 mod mirror;
 mod mirror_page;
+mod moved_slot;
+mod open_slots;
 mod opening;
 mod queue;
 mod read_only;
 mod rebuilding;
 mod records;
 mod reopening;
+mod room_deletion;
+mod room_list;
+mod room_record;
+mod room_use;
+mod rooms_on_disk;
 mod schema;
 mod segments;
 mod slot;
 mod store;
+mod stored_rooms;
 #[doc(hidden)]
 pub mod suite;
 mod summary;
@@ -49,7 +63,13 @@ pub(crate) use health::{Failing, Health, Loss, Reason};
 pub use indexed_db::IndexedDb;
 pub use memory::MemoryStore;
 pub(crate) use mirror::{MAX_MIRRORED_ENTRIES, Mirror};
+pub(crate) use moved_slot::{
+    KeepIdentityError, RetireError, keep_identity, moved_len, note_moved, retire,
+};
 pub(crate) use opening::{Opened, open};
 pub(crate) use queue::{Answer, Bodies, Queue};
+pub(crate) use room_deletion::{DeleteRoomError, delete_room};
+pub(crate) use room_record::MAX_ROOM_LABEL_LEN;
 pub(crate) use slot::Released;
 pub use store::{CheckProgress, Reopened, Storage, StoreError};
+pub(crate) use stored_rooms::{StoredRoom, label_room, room_label, stored_rooms};

@@ -3,16 +3,19 @@
 
 use std::{any::Any, fmt::Debug, rc::Rc};
 
-use heartchain_chain::{key::SecretKey, room::Room};
-use heartchain_sync::{Config, Machine, Restore};
+use heartchain_chain::{header::Header, key::SecretKey, room::Room};
+use heartchain_sync::{Config, Machine, Restore, StoredBlock};
 
 use super::{
     health::{Health, Reason},
     indexed_db::IndexedDb,
+    listed_slot,
+    loading::Loaded,
     memory::MemoryStore,
     mirror::Mirror,
-    schema::OPEN_TIMEOUT,
-    slot::{self, Released, Slot},
+    room_list::RoomList,
+    room_use::RoomUse,
+    slot::{Released, Slot},
     store::{Storage, StoreError},
 };
 use crate::clock;
@@ -32,21 +35,22 @@ pub(crate) struct Opened<P> {
     pub(crate) released: Option<Released>,
 }
 
-/// Opens the storage of this tab for a room: on disk, unless the page requests `in_memory` or no database is available.
+/// Opens the storage of this tab for a room. `label` is what the room's link calls it. The storage is on disk, unless the page requests `in_memory` or no database is available.
 ///
 /// # Errors
 /// If the browser has no random number generator.
 pub(crate) async fn open<P: Copy + Ord + Debug>(
     room: Room,
+    label: Option<&str>,
     in_memory: bool,
 ) -> Result<Opened<P>, getrandom::Error> {
     let slot = if in_memory {
         Err(Reason::Requested)
     } else {
-        slot::take(room.id(), OPEN_TIMEOUT).await
+        listed_slot::take(&room, label).await
     };
     let reason = match slot {
-        Ok(slot) => match on_disk(&room, slot).await {
+        Ok((slot, list)) => match on_disk(&room, slot, list).await {
             Ok(opened) => return Ok(opened),
             Err(Failure::Entropy(error)) => return Err(error),
             Err(Failure::Unavailable(reason)) => reason,
@@ -84,11 +88,16 @@ enum Failure {
     Store(#[from] StoreError),
 }
 
-async fn on_disk<P: Copy + Ord + Debug>(room: &Room, mut slot: Slot) -> Result<Opened<P>, Failure> {
+async fn on_disk<P: Copy + Ord + Debug>(
+    room: &Room,
+    mut slot: Slot,
+    list: Option<RoomList>,
+) -> Result<Opened<P>, Failure> {
     let released = slot.take_released();
     let health = Health::new(Ok(slot.number));
     let opening = IndexedDb::open(&slot.name, room, health.clone()).await;
     let mut store = opening.map_err(Failure::Unavailable)?;
+    store.usage = RoomUse::new(list, room.id(), slot.number);
     let loaded = store.load().await?;
     health.note_loss(loaded.loss);
     let first_key = match loaded.first_key {
@@ -114,15 +123,25 @@ async fn on_disk<P: Copy + Ord + Debug>(room: &Room, mut slot: Slot) -> Result<O
     if let Some(len) = loaded.journal_len {
         restore.journal_len(len);
     }
+    let readings = recorded(&loaded);
     restore.journal(loaded.journal);
     restore.tip(loaded.tip);
     restore.confirmed(loaded.confirmed);
     let with_bodies = restore.needs_bodies();
+    let mut bytes = 0;
     store
-        .load_blocks(with_bodies, |blocks| restore.stored(blocks))
+        .load_blocks(with_bodies, |blocks| {
+            let each = blocks.iter().map(|block| stored_len(room, block));
+            bytes += each.sum::<usize>();
+            restore.stored(blocks);
+        })
         .await?;
+    store.usage.found(readings, bytes as u64);
+    // Without this copy, the list of rooms has the only one.
+    let _ = store.keep_access().await;
     restore.recovery(loaded.recovery);
     restore.adopted(loaded.adopted);
+    restore.profiles(loaded.profiles);
     let mirror = store.mirror.clone();
     health.note_repaired(restore.damaged());
     health.refresh_estimate(true).await;
@@ -135,4 +154,23 @@ async fn on_disk<P: Copy + Ord + Debug>(room: &Room, mut slot: Slot) -> Result<O
         hold: Some(Box::new(slot)),
         released,
     })
+}
+
+/// How many readings were recorded in this slot, lost ones included. An entry that was signed again counts once.
+fn recorded(loaded: &Loaded) -> u64 {
+    let end = loaded.journal.last().map_or(0, |(last, _)| last + 1);
+    let len = loaded.journal_len.unwrap_or_default().max(end);
+    let again = loaded.journal.iter();
+    let again = again.filter(|(_, entry)| entry.replaces.is_some()).count();
+    len.saturating_sub(again as u64)
+}
+
+/// Length of a block in bytes, as it is stored.
+fn stored_len(room: &Room, block: &StoredBlock) -> usize {
+    match block {
+        StoredBlock::Full(_, block) => block.encoded_len(),
+        StoredBlock::Indexed(block) => {
+            Header::LEN + 4 + block.entries.len() * room.form().reading_len()
+        }
+    }
 }

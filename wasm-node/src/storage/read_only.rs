@@ -1,6 +1,7 @@
 //! Reads the database of a closed tab's slot: the signing keys and the newest journal entries, so that this tab can share
 //! what that one had not. The caller holds the slot's lock. Never creates, upgrades or changes a database.
 
+use heartchain_chain::room::MAX_ROOM_NAME_LEN;
 use heartchain_sync::io::JournalEntry;
 use idb::{
     Event as _, Factory, KeyRange, ObjectStore, Query, Request as _, event::VersionChangeEvent,
@@ -11,36 +12,93 @@ use web_sys::IdbDatabase;
 use super::{
     mirror::MAX_MIRRORED_ENTRIES,
     records::{self, key_location},
-    schema::{self, FIRST_KEY, JOURNAL, KEYS, LOADED_ENTRIES, META},
+    schema::{self, ACCESS, FIRST_KEY, JOURNAL, KEYS, LOADED_ENTRIES, META, MOVED},
     store::StoreError,
 };
+use crate::room_access::RoomAccess;
+
+/// Length of the longest record of what opens a room: that of an open room.
+const MAX_ACCESS_LEN: usize = 2 + MAX_ROOM_NAME_LEN;
 
 /// The irreplaceable data of another slot.
 #[derive(Debug, Default)]
 pub(super) struct SlotContents {
     pub(super) first_key: Option<[u8; 32]>,
     pub(super) keys: Vec<(u64, [u8; 32])>,
-    /// Entries from the requested position on, or the newest ones.
+    /// Entries from the requested position on.
     pub(super) journal: Vec<(u64, JournalEntry)>,
 }
 
 /// Reads the keys of a database, and journal entries from position `from` on, or the newest entries. `None` if there is
 /// no database that this version of the page can read.
 pub(super) async fn read_slot(name: &str, from: Option<u64>) -> Option<SlotContents> {
+    let mut contents = read_identity_from(name, from).await?;
+    let skipped = match from {
+        Some(_) => 0,
+        None => contents.journal.len().saturating_sub(MAX_MIRRORED_ENTRIES),
+    };
+    contents.journal.drain(..skipped);
+    contents.journal.truncate(MAX_MIRRORED_ENTRIES);
+    Some(contents)
+}
+
+/// Reads the keys of a database and its whole journal.
+pub(super) async fn read_identity(name: &str) -> Option<SlotContents> {
+    read_identity_from(name, None).await
+}
+
+async fn read_identity_from(name: &str, from: Option<u64>) -> Option<SlotContents> {
+    let database = open_slot(name).await?;
+    let read = read_contents(&database, from).await.ok();
+    database.close();
+    read
+}
+
+/// The length of the journal that the last move file of a slot has.
+pub(super) async fn read_moved(name: &str) -> Option<u64> {
+    let database = open_slot(name).await?;
+    let read = read_meta(&database, MOVED).await.ok().flatten();
+    database.close();
+    let body = records::read_checksummed(MOVED, &read?, size_of::<u64>())?;
+    Some(u64::from_le_bytes(body.try_into().ok()?))
+}
+
+/// What opens the room of a slot, according to its database. Needs no lock.
+pub(super) async fn read_access(name: &str) -> Option<RoomAccess> {
+    let database = open_slot(name).await?;
+    let read = read_meta(&database, ACCESS).await.ok().flatten();
+    database.close();
+    let body = records::read_checksummed(ACCESS, &read?, MAX_ACCESS_LEN)?;
+    // The name was checked when the room was opened.
+    let (access, _) = RoomAccess::decode(&body, |_| true)?;
+    Some(access)
+}
+
+async fn read_meta(database: &IdbDatabase, name: &str) -> Result<Option<JsValue>, StoreError> {
+    let read = schema::read_transaction(database, &[META])?;
+    Ok(read.object_store(META)?.get(JsValue::from(name))?.await?)
+}
+
+/// Opens the database of a slot. `None` if it does not exist, or is of a newer version of the page.
+async fn open_slot(name: &str) -> Option<IdbDatabase> {
+    let database = open_existing(name).await?;
+    let newest = u32::try_from(schema::MIGRATIONS.len()).unwrap_or(u32::MAX);
+    if database.version() <= f64::from(newest) {
+        return Some(database);
+    }
+    database.close();
+    None
+}
+
+/// Opens a database of any version. `None` if it does not exist.
+pub(super) async fn open_existing(name: &str) -> Option<IdbDatabase> {
     let factory = Factory::new().ok()?;
     let mut opening = factory.open(name, None).ok()?;
     opening.on_upgrade_needed(|event| {
         // There is no database, and opening must not create one: abort, so that the request fails.
         let _ = abort_creation(&event);
     });
-    let database = IdbDatabase::from(opening.await.ok()?);
-    let newest = u32::try_from(schema::MIGRATIONS.len()).unwrap_or(u32::MAX);
-    let read = match database.version() <= f64::from(newest) {
-        true => read_contents(&database, from).await.ok(),
-        false => None,
-    };
-    database.close();
-    read
+    Some(IdbDatabase::from(opening.await.ok()?))
 }
 
 fn abort_creation(event: &VersionChangeEvent) -> Result<(), idb::Error> {
@@ -78,13 +136,7 @@ async fn read_contents(
             Some((position, records::read_entry(position, value)?))
         }));
     }
-    let entries = records::journal(stored);
-    let skipped = match from {
-        Some(_) => 0,
-        None => entries.len().saturating_sub(MAX_MIRRORED_ENTRIES),
-    };
-    let entries = entries.into_iter().skip(skipped);
-    contents.journal = entries.take(MAX_MIRRORED_ENTRIES).collect();
+    contents.journal = records::journal(stored);
     Ok(contents)
 }
 

@@ -109,7 +109,7 @@ impl<'a> Rebuilding<'a> {
     }
 
     fn backup_name(&self) -> String {
-        format!("{}/saved", self.name)
+        backup_name(self.name)
     }
 
     /// Whether there is a backup database. True if the browser cannot list its databases.
@@ -118,6 +118,11 @@ impl<'a> Rebuilding<'a> {
         let listed = database_names().await;
         listed.is_none_or(|names| names.contains(&name))
     }
+}
+
+/// The name of the backup of a database.
+pub(super) fn backup_name(database: &str) -> String {
+    format!("{database}/saved")
 }
 
 /// The migration to the only version of the backup database.

@@ -1,5 +1,5 @@
-//! Record encodings. Each record except a block carries a checksum over its content and its location; a block is
-//! covered by its header's hash. Never touches the database.
+//! Record encodings, as in docs/storage.md, "Records". Records carry a checksum over their content and their location,
+//! except for blocks, which are covered by their header's hash, and hashes. Never touches the database.
 
 use std::collections::HashMap;
 
@@ -7,6 +7,8 @@ use heartchain_chain::{
     bpm::Bpm,
     content::ReadingForm,
     hash::{BlockHash, IdPrefix, ReadingId},
+    key::Author,
+    profile::{MAX_PROFILE_LEN, Profile},
     reading::Reading,
     time::UnixMillis,
 };
@@ -196,6 +198,25 @@ pub(super) fn read_adopted(form: ReadingForm, value: &JsValue) -> Option<Reading
 
 const ADOPTED_LOCATION: &str = "adopted";
 
+/// An author as a key.
+pub(super) fn author_key(author: &Author) -> JsValue {
+    to_js(author.as_bytes())
+}
+
+/// Encodes an author's profile.
+pub(super) fn profile(profile: &Profile) -> JsValue {
+    to_js(&with_checksum(PROFILE_LOCATION, &profile.encode()))
+}
+
+/// Decodes a profile of a room whose readings have this form; `None` if the record is corrupt, or is another author's.
+pub(super) fn read_profile(form: ReadingForm, key: &JsValue, value: &JsValue) -> Option<Profile> {
+    let bytes = from_js(value, MAX_PROFILE_LEN + CHECKSUM_LEN)?;
+    let profile = Profile::decode(form, &verify_checksum(PROFILE_LOCATION, &bytes)?).ok()?;
+    (from_js(key, Author::LEN)? == profile.author.as_bytes()).then_some(profile)
+}
+
+const PROFILE_LOCATION: &str = "profile";
+
 /// Encodes bytes of any length with a checksum.
 pub(super) fn checksummed_record(location: &str, body: &[u8]) -> JsValue {
     to_js(&with_checksum(location, body))
@@ -249,7 +270,9 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::storage::suite::{journal_entry, small_block};
+    use heartchain_chain::{key::SecretKey, profile::ProfileName};
+
+    use crate::storage::suite::{journal_entry, room, small_block};
 
     #[test]
     fn records_round_trip() {
@@ -279,6 +302,22 @@ mod tests {
             read_adopted(ReadingForm::Open, &adopted(&reading)),
             Some(reading)
         );
+    }
+
+    #[test]
+    fn profile_round_trips_under_its_author_only() {
+        let key = SecretKey::from_seed([1; 32]);
+        let room = room();
+        for name in ["", "Ada", &"x".repeat(40)] {
+            let name = ProfileName::new(name).expect("a name");
+            let signed = room.sign_profile(&key, UnixMillis::new(7), &name);
+            let signed = signed.expect("an open room");
+            let (form, author) = (room.form(), author_key(&signed.author));
+            let record = profile(&signed);
+            assert_eq!(read_profile(form, &author, &record), Some(signed));
+            let other = author_key(&SecretKey::from_seed([2; 32]).author());
+            assert_eq!(read_profile(form, &other, &record), None);
+        }
     }
 
     #[test]
@@ -334,6 +373,8 @@ mod tests {
             assert_eq!(read_entry(0, &value), None, "{value:?}");
             assert_eq!(read_seed("key", &value), None, "{value:?}");
             assert_eq!(read_adopted(ReadingForm::Open, &value), None, "{value:?}");
+            let author = author_key(&Author::new([0; 32]));
+            assert_eq!(read_profile(ReadingForm::Open, &author, &value), None);
             assert_eq!(parse_block_key(&value), None, "{value:?}");
         }
         for value in [-1.0, 0.5, f64::NAN, 1e300] {

@@ -44,9 +44,11 @@ pub(super) const SEGMENTS: &str = "shelves";
 pub(super) const SUMMARIES: &str = "summaries";
 /// Unconfirmed readings of closed tabs of this browser, by reading ID.
 pub(super) const ADOPTED: &str = "adopted";
+/// The names of authors, by author.
+pub(super) const PROFILES: &str = "profiles";
 /// All object stores of the current version.
-pub(super) const STORES: [&str; 8] = [
-    META, KEYS, JOURNAL, RECOVERY, BLOCKS, SEGMENTS, SUMMARIES, ADOPTED,
+pub(super) const STORES: [&str; 9] = [
+    META, KEYS, JOURNAL, RECOVERY, BLOCKS, SEGMENTS, SUMMARIES, ADOPTED, PROFILES,
 ];
 /// The object stores of version 1.
 const V1_STORES: [&str; 6] = [META, KEYS, JOURNAL, RECOVERY, BLOCKS, SEGMENTS];
@@ -61,6 +63,12 @@ pub(super) const TIP: &str = "tip";
 
 /// The name, in `meta`, of the newest confirmed block of the best branch.
 pub(super) const CONFIRMED: &str = "confirmed";
+
+/// The name, in `meta`, of what opens the room: a second copy of what the list of rooms has.
+pub(super) const ACCESS: &str = "room";
+
+/// The name, in `meta`, of the length of the journal that the last move file has.
+pub(super) const MOVED: &str = "moved";
 
 #[wasm_bindgen]
 extern "C" {
@@ -79,7 +87,7 @@ extern "C" {
 pub(super) type Migration = fn(&Database, &Transaction) -> Result<(), idb::Error>;
 
 /// The migration to each version, starting with version 1. A released migration never changes.
-pub(super) const MIGRATIONS: &[Migration] = &[create, add_summaries, add_adopted];
+pub(super) const MIGRATIONS: &[Migration] = &[create, add_summaries, add_adopted, add_profiles];
 
 /// An open database, until `close_signal` is set.
 #[derive(Debug)]
@@ -118,6 +126,13 @@ fn add_summaries(database: &Database, _: &Transaction) -> Result<(), idb::Error>
 fn add_adopted(database: &Database, _: &Transaction) -> Result<(), idb::Error> {
     database
         .create_object_store(ADOPTED, ObjectStoreParams::new())
+        .map(drop)
+}
+
+/// Peers have the names.
+fn add_profiles(database: &Database, _: &Transaction) -> Result<(), idb::Error> {
+    database
+        .create_object_store(PROFILES, ObjectStoreParams::new())
         .map(drop)
 }
 
@@ -271,18 +286,37 @@ mod tests {
     use super::*;
     use crate::storage::database::open;
 
-    const NEXT: &[Migration] = &[create, add_summaries, add_adopted, |database, _| {
-        database
-            .create_object_store("next", ObjectStoreParams::new())
-            .map(drop)
-    }];
-    const AFTER_NEXT: &[Migration] = &[create, add_summaries, add_adopted, NEXT[3], |_, _| Ok(())];
-    const BROKEN: &[Migration] = &[create, add_summaries, add_adopted, |database, _| {
-        database.create_object_store("next", ObjectStoreParams::new())?;
-        database
-            .create_object_store("next", ObjectStoreParams::new())
-            .map(drop)
-    }];
+    const NEXT: &[Migration] = &[
+        create,
+        add_summaries,
+        add_adopted,
+        add_profiles,
+        |database, _| {
+            database
+                .create_object_store("next", ObjectStoreParams::new())
+                .map(drop)
+        },
+    ];
+    const AFTER_NEXT: &[Migration] = &[
+        create,
+        add_summaries,
+        add_adopted,
+        add_profiles,
+        NEXT[4],
+        |_, _| Ok(()),
+    ];
+    const BROKEN: &[Migration] = &[
+        create,
+        add_summaries,
+        add_adopted,
+        add_profiles,
+        |database, _| {
+            database.create_object_store("next", ObjectStoreParams::new())?;
+            database
+                .create_object_store("next", ObjectStoreParams::new())
+                .map(drop)
+        },
+    ];
 
     fn stores(connection: &Connection) -> usize {
         let names = connection.database.object_store_names();
@@ -301,11 +335,11 @@ mod tests {
     async fn new_database_has_every_store() {
         assert_eq!(
             version_of("schema new", MIGRATIONS).await,
-            Ok((3.0, STORES.len()))
+            Ok((4.0, STORES.len()))
         );
         assert_eq!(
             version_of("schema new", MIGRATIONS).await,
-            Ok((3.0, STORES.len()))
+            Ok((4.0, STORES.len()))
         );
     }
 
@@ -313,11 +347,11 @@ mod tests {
     async fn older_database_is_migrated() {
         assert_eq!(
             version_of("schema older", MIGRATIONS).await,
-            Ok((3.0, STORES.len()))
+            Ok((4.0, STORES.len()))
         );
         assert_eq!(
             version_of("schema older", NEXT).await,
-            Ok((4.0, STORES.len() + 1))
+            Ok((5.0, STORES.len() + 1))
         );
     }
 
@@ -333,10 +367,21 @@ mod tests {
     }
 
     #[test]
+    async fn v3_database_gets_profiles_store() {
+        let factory = Factory::new().expect("a browser");
+        let third = open_with_timeout(&factory, "schema third", &MIGRATIONS[..3], OPEN_TIMEOUT);
+        let third = third.await.expect("it opens");
+        assert_eq!(third.store_names().len(), STORES.len() - 1);
+        third.close();
+        let now = open("schema third", MIGRATIONS).await.expect("it opens");
+        assert_eq!((now.rebuilt, stores(&now)), (false, STORES.len()));
+    }
+
+    #[test]
     async fn newer_database_is_left_alone() {
         assert_eq!(
             version_of("schema newer", NEXT).await,
-            Ok((4.0, STORES.len() + 1))
+            Ok((5.0, STORES.len() + 1))
         );
         assert_eq!(
             version_of("schema newer", MIGRATIONS).await,
@@ -344,7 +389,7 @@ mod tests {
         );
         assert_eq!(
             version_of("schema newer", NEXT).await,
-            Ok((4.0, STORES.len() + 1))
+            Ok((5.0, STORES.len() + 1))
         );
     }
 
@@ -352,7 +397,7 @@ mod tests {
     async fn failed_migration_changes_nothing() {
         assert_eq!(
             version_of("schema broken", MIGRATIONS).await,
-            Ok((3.0, STORES.len()))
+            Ok((4.0, STORES.len()))
         );
         assert_eq!(
             version_of("schema broken", BROKEN).await,
@@ -360,7 +405,7 @@ mod tests {
         );
         assert_eq!(
             version_of("schema broken", MIGRATIONS).await,
-            Ok((3.0, STORES.len()))
+            Ok((4.0, STORES.len()))
         );
     }
 
@@ -370,7 +415,7 @@ mod tests {
         assert_eq!(older.close_signal.closed(), None);
         assert_eq!(
             version_of("schema open", NEXT).await,
-            Ok((4.0, STORES.len() + 1))
+            Ok((5.0, STORES.len() + 1))
         );
         assert_eq!(older.close_signal.closed(), Some(ClosedBy::NewerVersion));
         let stores = Array::of1(&META.into());

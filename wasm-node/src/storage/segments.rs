@@ -1,6 +1,6 @@
 //! Segments: many settled blocks in one record, because one large record is read several times faster than many small
 //! ones. Each segment has a summary (see `summary`). Segments rarely change, and which block is in which segment never
-//! affects validation.
+//! affects validation. Specified in docs/storage.md, "Segments".
 
 use std::collections::HashMap;
 

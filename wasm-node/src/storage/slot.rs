@@ -1,6 +1,7 @@
 //! Slots: each tab of a room holds one slot of this browser, protected by a Web Lock, and with it a database of its
-//! own. Browsers without Web Locks have a [`DatabaseLock`] instead. A reloaded tab takes its previous slot. A new tab takes the lowest free slot with unshared readings, or else
-//! the lowest free slot. The browser releases a lock when its page is gone, even after a crash. Never opens a database.
+//! own. Browsers without Web Locks have a [`DatabaseLock`] instead. A reloaded tab takes its previous slot. A new tab takes
+//! the lowest free slot with unshared readings, or else the lowest free slot. The browser releases a lock when its page
+//! is gone, even after a crash. docs/storage.md, "Names", has the names. Never opens a database.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -10,7 +11,7 @@ use futures::{
     future::{Either, select},
 };
 use heartchain_chain::hash::RoomId;
-use js_sys::{Function, Object, Promise, Reflect};
+use js_sys::{Array, Function, Object, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::AbortController;
@@ -32,6 +33,8 @@ const SLOT_WAIT: Duration = Duration::from_millis(1_000);
 /// How long a database lock may take if it is free. Behind other tabs that wait for it, the browser does not say that it is
 /// held.
 const DATABASE_LOCK_WAIT: Duration = Duration::from_millis(500);
+/// How long the browser may take to list its locks.
+const QUERY_LIMIT: Duration = Duration::from_secs(2);
 
 #[wasm_bindgen]
 extern "C" {
@@ -44,6 +47,8 @@ extern "C" {
         options: &Object,
         granted: &JsValue,
     ) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn query(this: &Locks) -> Result<Promise, JsValue>;
 }
 
 thread_local! {
@@ -110,7 +115,7 @@ pub(super) async fn take(room: RoomId, limit: Duration) -> Result<Slot, Reason> 
 }
 
 async fn take_with(locks: Option<&Locks>, room: RoomId, limit: Duration) -> Result<Slot, Reason> {
-    let storage_key = format!("heartchain/{room}/slot");
+    let storage_key = format!("{}/slot", prefix(room));
     if let Some(number) = remembered(&storage_key) {
         let name = name(room, number);
         let patience =
@@ -126,7 +131,8 @@ async fn take_with(locks: Option<&Locks>, room: RoomId, limit: Duration) -> Resu
         mirror::unconfirmed(&name(room, *number)).is_some_and(|readings| readings > 0)
     };
     // Slots with unshared readings first: their readings are shared under their own key once a tab takes the slot.
-    let first = (0..MAX_SLOTS).filter(unshared);
+    let unshared = (0..MAX_SLOTS).filter(unshared);
+    let first = preferred(room).into_iter().chain(unshared);
     for number in first.chain(0..MAX_SLOTS) {
         let wanted = LockRequest::IfAvailable { limit };
         if let Some(slot) = request(locks, number, name(room, number), wanted).await? {
@@ -150,7 +156,63 @@ pub(super) async fn try_take(room: RoomId, number: u32) -> Result<Option<Slot>, 
 
 /// The name of both a slot's lock and its database.
 pub(super) fn name(room: RoomId, number: u32) -> String {
-    format!("heartchain/{room}/{number}")
+    format!("{}/{number}", prefix(room))
+}
+
+/// What the names of all databases and items of a room begin with, before a slash.
+pub(super) fn prefix(room: RoomId) -> String {
+    format!("heartchain/{room}")
+}
+
+/// The name of the database that serves as a slot's lock where there are no Web Locks.
+pub(super) fn lock_database(room: RoomId, number: u32) -> String {
+    database_lock::database_of(&name(room, number))
+}
+
+pub(super) fn has_web_locks() -> bool {
+    locks().is_some()
+}
+
+/// The names of all Web Locks that pages of this origin hold. `None` if the browser has no Web Locks, or does not answer.
+pub(super) async fn held_locks() -> Option<Vec<String>> {
+    let asked = JsFuture::from(locks()?.query().ok()?);
+    let answer = match select(asked, clock::sleep(QUERY_LIMIT)).await {
+        Either::Left((answer, _)) => answer.ok()?,
+        Either::Right(_) => return None,
+    };
+    let held = Reflect::get(&answer, &"held".into()).ok()?;
+    let name = |lock: JsValue| Reflect::get(&lock, &"name".into()).ok()?.as_string();
+    Some(Array::from(&held).iter().filter_map(name).collect())
+}
+
+/// Lets the next tab of the room take this slot, if it is free: an identity was moved there. This tab takes it when it is
+/// loaded again.
+pub(super) fn prefer(room: RoomId, number: u32) {
+    let storage = web_sys::window().and_then(|window| window.local_storage().ok()?);
+    if let Some(storage) = storage {
+        // If this fails, a tab takes the slot when those below it are taken.
+        let _ = storage.set_item(&preference(room), &number.to_string());
+    }
+    remember(&format!("{}/slot", prefix(room)), number);
+}
+
+fn preferred(room: RoomId) -> Option<u32> {
+    let storage = web_sys::window()?.local_storage().ok()??;
+    let number: u32 = storage.get_item(&preference(room)).ok()??.parse().ok()?;
+    (number < MAX_SLOTS).then_some(number)
+}
+
+fn preference(room: RoomId) -> String {
+    format!("{}/preferred", prefix(room))
+}
+
+/// Forgets which slot this tab had in the room.
+pub(super) fn forget(room: RoomId) {
+    let storage = web_sys::window().and_then(|window| window.session_storage().ok()?);
+    if let Some(storage) = storage {
+        // A tab that remembers a slot that is gone gets a new one with its number.
+        let _ = storage.remove_item(&format!("{}/slot", prefix(room)));
+    }
 }
 
 /// How a lock is requested.
@@ -335,6 +397,16 @@ mod tests {
         storage
             .remove_item(&storage_key)
             .expect("the item is removed");
+    }
+
+    #[test]
+    async fn preferred_slot_is_taken_first() {
+        let room = room("slots preferred");
+        prefer(room, 3);
+        let first = take(room).await.expect("a slot");
+        forget(room);
+        let second = take(room).await.expect("a slot");
+        assert_eq!([first.number, second.number], [3, 0]);
     }
 
     #[test]

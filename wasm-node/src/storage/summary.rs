@@ -1,6 +1,6 @@
 //! The summary of a segment: the headers of its blocks, the author and sequence number of each reading, and a digest of
 //! the segment. It is about a ninth of the segment's size, so a tab with a long chain can start before it has read the
-//! bodies. Never validates a block.
+//! bodies. Never validates a block. The bytes are in docs/storage.md, "Summaries".
 //!
 //! A summary is written from verified bodies, in one transaction with its segment. Its checksum covers the summary, its
 //! digest the bytes of the segment. A segment that matches the digest therefore holds exactly the verified bodies.

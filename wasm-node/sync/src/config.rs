@@ -153,6 +153,29 @@ pub const NEWCOMER_FORWARD_RATE: u64 = 64;
 /// Readings of such authors forwarded at once.
 pub const NEWCOMER_FORWARD_BURST: u64 = 1_024;
 
+/// Profiles that are kept: 1.5 MB.
+pub const MAX_PROFILES: usize = 4_096;
+/// Changes of profiles that may wait for the disk: two for each profile, and the table once more after the disk was lost. No
+/// further authors are added meanwhile.
+pub const MAX_UNWRITTEN_PROFILES: usize = 3 * MAX_PROFILES;
+/// How often profiles are compared with those of random peers.
+pub const PROFILE_SYNC_INTERVAL: Millis = 5 * 60 * 1_000;
+/// Peers asked in one comparison of profiles.
+pub const PROFILE_SYNC_PEERS: usize = 3;
+/// A profile whose revision is further ahead of the corrected clock is ignored. Otherwise one wrong clock would keep an
+/// author from ever choosing another name.
+pub const MAX_REVISION_AHEAD: Millis = 10 * 60 * 1_000;
+/// Authors whose profiles were ignored because they had no reading on the best branch. Once one has, profiles are compared.
+pub const MAX_IGNORED_AUTHORS: usize = 64;
+/// The shortest time between two comparisons of profiles.
+pub const MIN_PROFILE_SYNC_INTERVAL: Millis = 10_000;
+/// The shortest time between two revisions of one author's profile that are forwarded.
+pub const PROFILE_FORWARD_INTERVAL: Millis = 60_000;
+/// The shortest time between two writes of profiles of others.
+pub const PROFILE_WRITE_INTERVAL: Millis = 1_000;
+/// Calls of `set_name()` that may wait for the disk.
+pub const MAX_PENDING_NAMES: usize = 16;
+
 /// Bytes of answers to one peer per second.
 pub const ANSWER_RATE: u64 = 8 * 1024 * 1024;
 /// Bytes of answers to one peer at once.
@@ -253,6 +276,8 @@ pub const MAX_IMPORT_READINGS: usize = crate::message::MAX_READINGS;
 /// Pieces of imported files that may wait for the disk: one each of a few files, as a file's next piece waits
 /// for its previous one.
 pub const MAX_PENDING_IMPORTS: usize = 4;
+/// Profiles in one [`Input::Import`](crate::Input::Import).
+pub const MAX_IMPORT_PROFILES: usize = 1_024;
 
 /// Side branches shown in views: a person looks at one or two, and the lightest of many say little.
 pub const MAX_BRANCHES_SHOWN: usize = 16;

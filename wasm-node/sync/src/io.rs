@@ -15,12 +15,13 @@ use heartchain_chain::{
     bpm::Bpm,
     hash::BlockHash,
     header::Header,
+    profile::{Profile, ProfileName},
     reading::Reading,
     time::{MonotonicMillis, UnixMillis},
 };
 
 pub use self::{
-    event::{AdoptError, Event, ImportError, Imported, RecordError},
+    event::{AdoptError, Event, ImportError, Imported, NameError, RecordError},
     handles::{GossipId, InboundId, JobId, ReadId, RequestId, Ticket, WriteId},
     store::{Batch, JournalEntry, StoreOperation},
 };
@@ -47,11 +48,18 @@ pub enum Input<P> {
         /// The heart rate in beats per minute.
         bpm: Bpm,
     },
+    /// A person chose the name that others see.
+    SetName {
+        /// Returned in [`Event::NameSet`] or [`Event::NameFailed`].
+        ticket: Ticket,
+        /// The name. An empty one erases the earlier one.
+        name: ProfileName,
+    },
     /// A file is being imported, and this is its next piece.
     Import {
         /// Returned in [`Event::Imported`].
         ticket: Ticket,
-        /// The blocks and readings of this piece.
+        /// The blocks, readings and profiles of this piece.
         piece: ImportPiece,
     },
     /// Adopts readings that another, closed tab of this computer signed. The machine stores them and offers
@@ -165,6 +173,8 @@ pub struct ImportPiece {
     pub blocks: Vec<Block>,
     /// Readings that are not in a block yet.
     pub readings: Vec<Reading>,
+    /// Names of authors. They are kept for authors with a reading on the best branch.
+    pub profiles: Vec<Profile>,
     /// Whether this is the file's last piece.
     pub is_last: bool,
 }
@@ -287,6 +297,9 @@ pub enum DisconnectReason {
     /// It sent a reading that breaks a rule.
     #[error("sent a bad reading: {0}")]
     BadReading(heartchain_chain::reading::ReadingError),
+    /// It sent a profile that breaks a rule.
+    #[error("sent a bad profile: {0}")]
+    BadProfile(heartchain_chain::profile::ProfileError),
     /// It sent a header that breaks a rule.
     #[error("sent a bad header: {0}")]
     BadHeader(heartchain_chain::validate::HeaderError),

@@ -17,6 +17,7 @@
 //! - `clock_jumps`: wall clocks that are set, and blocks ahead of the clock
 //! - `recorder`, with `journal`, `journal_entry`, `own_heights` and `key_conflict`; `journal_signing`; `adopted_readings`:
 //!   readings recorded on this computer
+//! - `profiles`, with `profile_table` and `own_name`: the names of authors
 //! - `mining`, `importing`: mining, and file imports
 
 mod adopted_readings;
@@ -50,8 +51,11 @@ mod mining;
 mod missing_bodies;
 mod orphan_pool;
 mod own_heights;
+mod own_name;
 mod parts;
 mod peers;
+mod profile_table;
+mod profiles;
 mod recorder;
 mod reorg_recovery;
 mod requests;
@@ -121,6 +125,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let ctx = &mut self.parts.ctx;
         match input {
             Input::Record { ticket, bpm } => self.parts.recorder.record(ctx, ticket, bpm),
+            Input::SetName { ticket, name } => self.parts.profiles.set_name(ctx, ticket, name),
             Input::Import { ticket, piece } => self.parts.importing.on_piece(ctx, ticket, piece),
             Input::Adopt { ticket, readings } => {
                 let own = self.parts.recorder.author();
@@ -131,7 +136,10 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             Input::PeerFlooded { peer } => ctx.ban(peer, DisconnectReason::Flood),
             Input::Gossip { from, id, item } => self.on_gossip(from, id, item),
             Input::Request { from, id, request } => {
-                self.parts.answers.on_request(ctx, from, id, request)
+                let profiles = self.parts.profiles.table();
+                self.parts
+                    .answers
+                    .on_request(ctx, profiles, (from, id), request)
             }
             Input::Response { peer, id, response } => self.parts.on_response(peer, id, response),
             Input::RequestFailed { peer, id, failure } => {
@@ -147,6 +155,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             Input::Resumed => {
                 self.parts.status.ask_all();
                 self.parts.mempool_sync.compare_with_all();
+                self.parts.profiles.compare_soon();
             }
             Input::Tick => {}
         }
@@ -198,6 +207,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.parts.follow_up();
         self.parts.status.poll(&mut self.parts.ctx);
         self.parts.mempool_sync.poll(&mut self.parts.ctx);
+        let journal = self.parts.recorder.journal();
+        self.parts.profiles.poll(&mut self.parts.ctx, journal);
         let catching_up = self.parts.bodies.catching_up_until(&self.parts.ctx);
         self.parts.mining.poll(&mut self.parts.ctx, catching_up);
         let is_fetching = self.parts.bodies.is_fetching_longer(&self.parts.ctx);
@@ -222,6 +233,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             self.parts.mempool_sync.next_deadline(ctx),
             self.parts.mining.next_deadline(),
             self.parts.missing.next_deadline(ctx),
+            self.parts.profiles.next_deadline(ctx),
             self.parts
                 .recorder
                 .next_deadline(self.parts.bodies.is_fetching(ctx)),
@@ -256,6 +268,12 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             Ok(GossipItem::Block(block)) => {
                 self.parts.on_block(GossipedBlock::new(from, id, *block))
             }
+            Ok(GossipItem::Profile(profile)) => {
+                let own = self.parts.recorder.author();
+                self.parts
+                    .profiles
+                    .on_gossip(ctx, &own, (from, id), profile)
+            }
             Err(error) => Gossip::on_undecodable(ctx, from, id, &error),
         }
     }
@@ -267,7 +285,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 self.parts.confirmation.on_written();
             }
             self.parts.importing.on_written(ctx, id, true);
-        } else if !self.parts.recorder.on_written(ctx, id) {
+        } else if !self.parts.profiles.on_written(ctx, id, true)
+            && !self.parts.recorder.on_written(ctx, id)
+        {
             self.parts.adopted.on_written(ctx, id, true);
         }
     }
@@ -281,7 +301,9 @@ impl<P: Copy + Ord + Debug> Machine<P> {
                 self.parts.confirmation.on_write_failed();
             }
             self.parts.importing.on_written(ctx, id, false);
-        } else if !self.parts.recorder.on_write_failed(ctx, id, made_room) {
+        } else if !self.parts.profiles.on_written(ctx, id, false)
+            && !self.parts.recorder.on_write_failed(ctx, id, made_room)
+        {
             self.parts.adopted.on_written(ctx, id, false);
         }
     }
@@ -292,6 +314,7 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let protected = self.parts.recovery.protected();
         store_reset::rewrite_store(ctx, journal, &mut self.parts.adopted, protected);
         self.parts.confirmation.on_store_reset(ctx);
+        self.parts.profiles.on_store_reset();
         self.parts.missing.start_sweep(ctx);
     }
 

@@ -4,7 +4,7 @@
 //! functions of this module. An error of a decoder is an input as well, because only the machine judges peers.
 //!
 //! Messages are encoded with borsh, one per stream and direction. Decoding is strict and bounded: it allocates
-//! no more than the bytes of the message can hold.
+//! no more than the bytes of the message can hold. The bytes are specified in docs/protocols.md, "Sync".
 
 mod gossip_item;
 
@@ -21,6 +21,7 @@ use heartchain_chain::{
     hash::{BlockHash, ReadingId},
     header::Header,
     key::Author,
+    profile::Profile,
     reading::Reading,
     time::UnixMillis,
     tree::MAX_LOCATOR,
@@ -39,6 +40,8 @@ pub const MAX_BODIES_LEN: usize = 1024 * 1024;
 pub const MAX_IDS: usize = 8_192;
 /// Readings in one request. The answer has at most 266 KB.
 pub const MAX_READINGS: usize = 2_048;
+/// Profiles in one answer: 164 KB.
+pub const MAX_LISTED_PROFILES: usize = 1_024;
 /// The longest request: a full [`Request::Readings`].
 pub const MAX_REQUEST_LEN: usize = 1 + 4 + MAX_READINGS * 32;
 /// The longest answer: a full [`Response::Bodies`].
@@ -95,6 +98,11 @@ pub enum Request {
         /// At most [`MAX_READINGS`] reading IDs.
         ids: Vec<ReadingId>,
     },
+    /// Asks for the names of authors, ordered by author.
+    Profiles {
+        /// The listing starts behind this author; `None` starts at the beginning.
+        after: Option<Author>,
+    },
 }
 
 /// An answer. Its kind is that of the request.
@@ -110,6 +118,8 @@ pub enum Response {
     MempoolIds(Vec<MempoolRow>),
     /// Answers [`Request::Readings`] with those the peer has.
     Readings(Vec<Reading>),
+    /// Answers [`Request::Profiles`] with at most [`MAX_LISTED_PROFILES`] profiles, in order.
+    Profiles(Vec<Profile>),
 }
 
 /// Why bytes are not a valid message.
@@ -211,7 +221,7 @@ impl Request {
     pub fn decode(form: ReadingForm, bytes: &[u8]) -> Result<Self, MessageError> {
         let request = decode(bytes, MAX_REQUEST_LEN, |bytes| Self::read(form, bytes))?;
         match &request {
-            Self::Status(_) | Self::MempoolIds { .. } => {}
+            Self::Status(_) | Self::MempoolIds { .. } | Self::Profiles { .. } => {}
             Self::Headers { locator } => bounded(locator.len(), MAX_LOCATOR)?,
             Self::Bodies { hashes } => bounded(hashes.len(), MAX_BODIES)?,
             Self::Readings { ids } => bounded(ids.len(), MAX_READINGS)?,
@@ -234,6 +244,9 @@ impl Request {
             },
             4 => Self::Readings {
                 ids: BorshDeserialize::deserialize(bytes)?,
+            },
+            5 => Self::Profiles {
+                after: BorshDeserialize::deserialize(bytes)?,
             },
             _ => return Err(unknown_kind()),
         })
@@ -270,6 +283,7 @@ impl Response {
             }
             Self::MempoolIds(rows) => bounded(rows.len(), MAX_IDS)?,
             Self::Readings(readings) => bounded(readings.len(), MAX_READINGS)?,
+            Self::Profiles(profiles) => bounded(profiles.len(), MAX_LISTED_PROFILES)?,
         }
         Ok(response)
     }
@@ -285,6 +299,7 @@ impl Response {
             })?),
             3 => Self::MempoolIds(BorshDeserialize::deserialize(bytes)?),
             4 => Self::Readings(read_readings(form, bytes)?),
+            5 => Self::Profiles(read_list(bytes, |bytes| Profile::deserialize(form, bytes))?),
             _ => return Err(unknown_kind()),
         })
     }

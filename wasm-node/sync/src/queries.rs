@@ -7,7 +7,8 @@ use heartchain_chain::{
     difficulty::Window,
     hash::BlockHash,
     header::Header,
-    key::Author,
+    key::{Author, SecretKey},
+    profile::Profile,
     reading::Reading,
     room::Room,
     tree::{IdPrefix, SideBranch},
@@ -17,7 +18,7 @@ use crate::{
     config::{MAX_BRANCH_BLOCKS_SHOWN, MAX_BRANCHES_SHOWN, STARTING},
     io::JournalEntry,
     machine::{Machine, entry_reading_id},
-    views::{HeldBack, Load, OwnReading, PeerView, Status, SyncState},
+    views::{HeldBack, Load, NameView, OwnReading, PeerView, Status, SyncState},
 };
 
 impl<P: Copy + Ord + Debug> Machine<P> {
@@ -75,6 +76,21 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         self.parts.ctx.writes.body(hash)
     }
 
+    /// The names that authors of the room show, as far as they are known and not erased.
+    pub fn names(&self) -> impl Iterator<Item = NameView<'_>> {
+        let names = self.parts.profiles.names();
+        names.map(|(profile, name)| NameView {
+            author: profile.author,
+            name: name.as_str(),
+            revision: profile.revision,
+        })
+    }
+
+    /// All known profiles as they were signed, in the order of their authors. They include erased names.
+    pub fn profiles(&self) -> impl Iterator<Item = &Profile> {
+        self.parts.profiles.iter()
+    }
+
     /// Readings that are not in a block yet.
     pub fn pending(&self) -> impl Iterator<Item = &Reading> {
         self.parts.ctx.mempool.iter()
@@ -111,6 +127,8 @@ impl<P: Copy + Ord + Debug> Machine<P> {
             missing_bodies: self.parts.ctx.lost_bodies.len(),
             journal: self.parts.recorder.len(),
             adopted: self.parts.adopted.len(),
+            profiles: self.parts.profiles.len(),
+            unwritten_profiles: self.parts.profiles.unwritten(),
         }
     }
 
@@ -200,6 +218,19 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     #[must_use]
     pub fn journal_len(&self) -> u64 {
         self.parts.recorder.journal().len()
+    }
+
+    /// The keys that sign here, oldest first, each with the position of the first journal entry that it signs.
+    #[must_use]
+    pub fn signing_keys(&self) -> Vec<(u64, SecretKey)> {
+        let eras = self.parts.recorder.journal().eras();
+        eras.map(|era| (era.from, era.key.clone())).collect()
+    }
+
+    /// The journal entry at this position; `None` if it is lost, or was not recorded yet.
+    #[must_use]
+    pub fn journal_entry(&self, position: u64) -> Option<JournalEntry> {
+        self.parts.recorder.journal().stored_entry(position)
     }
 
     /// At most `limit` of our entries that the confirmed part of the best branch lacks, with their positions.

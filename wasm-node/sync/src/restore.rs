@@ -27,6 +27,7 @@ use heartchain_chain::{
     hash::BlockHash,
     header::Header,
     key::{Author, SecretKey},
+    profile::Profile,
     reading::Reading,
     room::Room,
     tree::{Entry, InsertError},
@@ -181,6 +182,19 @@ impl<P: Copy + Ord + Debug> Restore<P> {
             if reading.check_fields().is_ok() && reading.verify(room).is_ok() {
                 self.machine.parts.adopted.insert(room, reading);
             }
+        }
+    }
+
+    /// Adds names of authors ([`PutProfile`](crate::StoreOperation::PutProfile)), as they were encoded. Those that are
+    /// damaged are deleted from the store; peers have them.
+    pub fn profiles(&mut self, profiles: impl IntoIterator<Item = Profile>) {
+        let Parts {
+            ctx,
+            profiles: known,
+            ..
+        } = &mut self.machine.parts;
+        for profile in profiles {
+            known.restore(ctx, profile);
         }
     }
 

@@ -95,6 +95,21 @@ pub struct Load {
     pub journal: usize,
     /// Readings adopted from other tabs of this computer.
     pub adopted: usize,
+    /// Profiles of authors.
+    pub profiles: usize,
+    /// Changes of profiles that are not on disk yet.
+    pub unwritten_profiles: usize,
+}
+
+/// The name that an author shows to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameView<'a> {
+    /// The author whose name it is.
+    pub author: Author,
+    /// The name. Two authors may have the same.
+    pub name: &'a str,
+    /// When it was chosen, by the author's clock.
+    pub revision: UnixMillis,
 }
 
 /// A reading that was recorded here, and where it is now.

@@ -76,6 +76,26 @@ fn name_has_up_to_40_visible_bytes() {
 }
 
 #[test]
+fn joiners_are_allowed_between_letters() {
+    for name in [
+        "\u{dc1}\u{dca}\u{200d}\u{dbb}\u{dd3}",
+        "\u{645}\u{6cc}\u{200c}\u{62e}",
+        "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}",
+    ] {
+        assert!(ProfileName::new(name).is_ok(), "{name:?}");
+    }
+    for (name, character) in [
+        ("\u{200d}a", '\u{200d}'),
+        ("a\u{200c}", '\u{200c}'),
+        ("a \u{200d}b", '\u{200d}'),
+        ("a\u{200c}\u{200d}b", '\u{200c}'),
+    ] {
+        let error = ProfileNameError::Invisible { character };
+        assert_eq!(ProfileName::new(name), Err(error), "{name:?}");
+    }
+}
+
+#[test]
 fn profile_survives_a_round_trip() {
     for room in rooms() {
         for name in ["", "Ann", &"x".repeat(40)] {
@@ -89,6 +109,10 @@ fn profile_survives_a_round_trip() {
             assert_eq!(bytes.len(), expected);
             let decoded = Profile::decode(room.form(), &bytes);
             assert_eq!(decoded.as_ref(), Ok(&profile));
+            let mut rest = &bytes[..];
+            let read = Profile::deserialize(room.form(), &mut rest);
+            assert!(read.is_ok_and(|read| read == profile) && rest.is_empty());
+            assert_eq!(borsh::to_vec(&profile).expect("a vector"), bytes);
             let opened = room.open_profile(&profile);
             assert_eq!(opened.as_ref().map(ProfileName::as_str), Some(name));
         }
@@ -180,6 +204,10 @@ proptest! {
         let form = if sealed { ReadingForm::Sealed } else { ReadingForm::Open };
         let decoded = Profile::decode(form, &bytes);
         prop_assert!(decoded.is_err() || decoded.is_ok_and(|profile| profile.encode() == bytes));
+        let mut rest = &bytes[..];
+        if let Ok(profile) = Profile::deserialize(form, &mut rest) {
+            prop_assert_eq!(profile.encode(), &bytes[..bytes.len() - rest.len()]);
+        }
         let zeros = vec![0; bytes.len()];
         let _ = Profile::decode(form, &zeros);
     }

@@ -40,6 +40,20 @@ pub enum Event {
         /// How many readings are new here, or why none was adopted.
         result: Result<usize, AdoptError>,
     },
+    /// Our name is on disk, and peers are told.
+    NameSet {
+        /// The ticket of the call.
+        ticket: Ticket,
+    },
+    /// Our name was not changed.
+    NameFailed {
+        /// The ticket of the call.
+        ticket: Ticket,
+        /// Why it was not changed.
+        reason: NameError,
+    },
+    /// [`Machine::names`](crate::Machine::names) returns something new.
+    Names,
     /// The wall clock was set back while the peer ran.
     ClockSetBack {
         /// By how many milliseconds it moved.
@@ -115,6 +129,31 @@ pub enum RecordError {
     NoKey,
 }
 
+/// Why a name was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// The disk refused the write.
+    #[error(
+        "the name could not be kept on this computer, so it was not changed; make room and enter it again"
+    )]
+    NotStored,
+    /// Too many calls wait for the disk.
+    #[error(
+        "too many names at once: {limit} already wait to be kept; wait a moment and enter it again"
+    )]
+    TooMany {
+        /// How many calls may wait.
+        limit: usize,
+    },
+    /// The room is private, and this peer does not have its key.
+    #[error("this tab does not have the key of the room: open the room with its complete link")]
+    NoKey,
+    /// Peers' clocks show that this computer's is far off, or it shows a time that no profile can have.
+    #[error("this computer's clock is wrong: set it to the current time and enter the name again")]
+    Clock,
+}
+
 /// Why readings of another tab were not adopted. The caller still has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -172,18 +211,25 @@ pub enum ImportError {
     /// A pending reading breaks a rule.
     #[error("a waiting reading breaks the rules: {0}")]
     Reading(#[from] heartchain_chain::reading::BatchError),
+    /// A profile breaks a rule.
+    #[error("a name breaks the rules: {0}")]
+    Profile(#[from] heartchain_chain::profile::ProfileError),
     /// The disk refused the write.
     #[error(
         "what was read could not be kept on this computer; make room and import the file again"
     )]
     NotStored,
-    /// The piece exceeds the limit of blocks or readings.
-    #[error("{blocks} blocks and {readings} readings exceed the limits for one piece of a file")]
+    /// The piece exceeds the limit of blocks, readings or profiles.
+    #[error(
+        "{blocks} blocks, {readings} readings and {profiles} names exceed the limits for one piece of a file"
+    )]
     TooLarge {
         /// How many blocks the piece has.
         blocks: usize,
         /// How many pending readings the piece has.
         readings: usize,
+        /// How many profiles the piece has.
+        profiles: usize,
     },
     /// Too many pieces wait for the disk.
     #[error(

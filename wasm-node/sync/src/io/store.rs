@@ -6,6 +6,8 @@ use heartchain_chain::{
     block::Block,
     bpm::Bpm,
     hash::{BlockHash, IdPrefix, ReadingId},
+    key::Author,
+    profile::Profile,
     reading::Reading,
     time::UnixMillis,
 };
@@ -45,6 +47,11 @@ pub enum StoreOperation {
     PutAdopted(ReadingId, Reading),
     /// Delete an adopted reading: it is confirmed, or can never be.
     DeleteAdopted(ReadingId),
+    /// Store the name of an author, in place of an earlier one. An erased name is stored as well, so that an older one
+    /// cannot return.
+    PutProfile(Profile),
+    /// Delete the profile of an author: there is no room for it.
+    DeleteProfile(Author),
 }
 
 /// A reading that a person recorded here, kept forever. Its position in the journal identifies it: two entries

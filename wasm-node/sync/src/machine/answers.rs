@@ -4,12 +4,14 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use heartchain_chain::{
-    block::check_root, hash::BlockHash, header::Header, reading::Reading, time::MonotonicMillis,
+    block::check_root, hash::BlockHash, header::Header, profile::MAX_PROFILE_LEN, reading::Reading,
+    time::MonotonicMillis,
 };
 use litemap::LiteMap;
 
 use super::{
-    context::Context, follow_up::FollowUp, requests::decode_failure, token_bucket::TokenBucket,
+    context::Context, follow_up::FollowUp, profile_table::ProfileTable, requests::decode_failure,
+    token_bucket::TokenBucket,
 };
 use crate::{
     config::{
@@ -17,7 +19,10 @@ use crate::{
         ANSWER_SHARE_BURST, ANSWER_SHARE_RATE, MAX_OPEN_READS, MAX_OPEN_REQUESTS,
     },
     io::{InboundId, Output, ReadId},
-    message::{MAX_BODIES_LEN, MAX_HEADERS, MAX_IDS, MempoolRow, MessageError, Request, Response},
+    message::{
+        MAX_BODIES_LEN, MAX_HEADERS, MAX_IDS, MAX_LISTED_PROFILES, MempoolRow, MessageError,
+        Request, Response,
+    },
 };
 
 /// Encoded length of an [`MempoolRow`] in bytes.
@@ -80,8 +85,8 @@ impl<P: Copy + Ord + Debug> Answers<P> {
     pub(super) fn on_request(
         &mut self,
         ctx: &mut Context<P>,
-        from: P,
-        id: InboundId,
+        profiles: &ProfileTable,
+        (from, id): (P, InboundId),
         request: Result<Request, MessageError>,
     ) {
         let request = match request {
@@ -91,7 +96,7 @@ impl<P: Copy + Ord + Debug> Answers<P> {
                 return ctx.ban(from, decode_failure(&error));
             }
         };
-        if !self.within_budget(ctx.now(), from, estimate(ctx, &request), false) {
+        if !self.within_budget(ctx.now(), from, estimate(ctx, profiles, &request), false) {
             return ctx.output(Output::Refuse { id });
         }
         let response = match request {
@@ -115,6 +120,9 @@ impl<P: Copy + Ord + Debug> Answers<P> {
             Request::Readings { ids } => {
                 let readings = ids.iter().filter_map(|id| ctx.mempool.get(id));
                 Response::Readings(readings.copied().collect())
+            }
+            Request::Profiles { after } => {
+                Response::Profiles(profiles.list_after(after, MAX_LISTED_PROFILES))
             }
         };
         self.respond(ctx, from, id, response);
@@ -246,7 +254,7 @@ const fn reading_len<P>(ctx: &Context<P>) -> usize {
 }
 
 /// Estimates how many bytes the answer has, before doing any work for it: a refused request must cost nothing.
-fn estimate<P>(ctx: &Context<P>, request: &Request) -> u64 {
+fn estimate<P>(ctx: &Context<P>, profiles: &ProfileTable, request: &Request) -> u64 {
     let rows = |many: usize, len: usize| (many * len) as u64;
     let body = match request {
         // A peer's Status is useful to us as well, and the size of bodies is known only once they are read.
@@ -254,6 +262,7 @@ fn estimate<P>(ctx: &Context<P>, request: &Request) -> u64 {
         Request::Headers { .. } => rows(MAX_HEADERS, Header::LEN),
         Request::MempoolIds { .. } => rows(ctx.mempool.len().min(MAX_IDS), ID_ROW_LEN),
         Request::Readings { ids } => rows(ids.len(), reading_len(ctx)),
+        Request::Profiles { .. } => rows(profiles.len().min(MAX_LISTED_PROFILES), MAX_PROFILE_LEN),
     };
     body.saturating_add(ANSWER_OVERHEAD)
 }

@@ -1,6 +1,7 @@
 //! Which author each peer acts for. A peer's ID does not tell, because its network key is not the key that signs its
 //! readings; the binding in its Status does. In a private room only members can make and open one, so a peer without a
-//! binding is a stranger, and strangers get few of the connections.
+//! binding is a stranger, and strangers get few of the connections. Specified in docs/protocols.md,
+//! "Status".
 
 use alloc::vec::Vec;
 use core::fmt::Debug;

@@ -58,6 +58,11 @@ impl Clock {
         self.started_at.saturating_add(ms)
     }
 
+    /// The wall clock as corrected by those of peers.
+    pub(super) fn corrected(&self) -> UnixMillis {
+        adjusted(self.wall, self.offset)
+    }
+
     /// The later of the wall clock and the corrected clock, to check blocks with. Peers with slow clocks, or
     /// that claim to have them, cannot make this peer refuse blocks that its own clock accepts.
     pub(super) fn latest(&self) -> UnixMillis {

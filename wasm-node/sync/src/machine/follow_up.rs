@@ -3,7 +3,7 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use heartchain_chain::{hash::BlockHash, key::Author, tree::Switch};
+use heartchain_chain::{hash::BlockHash, key::Author, profile::Profile, tree::Switch};
 
 use super::requests::RequestKind;
 use crate::{io::StoreOperation, message::StatusMessage};
@@ -47,6 +47,8 @@ pub(crate) enum FollowUp<P> {
     RefillMempool,
     /// The last piece of a file was imported, or an error ended the import.
     ImportEnded,
+    /// A file has these profiles, whose signatures were checked.
+    ImportedProfiles(Vec<Profile>),
 }
 
 impl<P> FollowUp<P> {
@@ -65,7 +67,8 @@ impl<P> FollowUp<P> {
             | Self::Released
             | Self::ClockJumped { .. }
             | Self::Equivocation { .. }
-            | Self::RefillMempool => false,
+            | Self::RefillMempool
+            | Self::ImportedProfiles(_) => false,
         }
     }
 }

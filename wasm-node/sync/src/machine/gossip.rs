@@ -1,7 +1,7 @@
 //! Gossiped readings and blocks, and the verdict on whether they are forwarded.
 //!
 //! *Reject* is only for items that prove a fault of the forwarder. Items that an honest peer may send are
-//! *ignored* at worst.
+//! *ignored* at worst. docs/protocols.md, "Verdicts", lists all cases.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
@@ -144,6 +144,7 @@ impl<P: Copy + Ord + Debug> Gossip<P> {
         let what = match error {
             GossipError::Reading(_) => "a gossiped reading",
             GossipError::Block(_) => "a gossiped block",
+            GossipError::Profile(_) => "a gossiped profile",
         };
         reject(ctx, from, Some(id), DisconnectReason::Undecodable(what));
     }

@@ -12,6 +12,7 @@ use core::fmt::Debug;
 use heartchain_chain::{
     block::{Block, BodyError},
     hash::BlockHash,
+    profile::Profile,
     reading::{Reading, verify_batch},
     tree::InsertError,
 };
@@ -19,7 +20,7 @@ use litemap::LiteMap;
 
 use super::{context::Context, follow_up::FollowUp};
 use crate::{
-    config::{MAX_IMPORT_BLOCKS, MAX_IMPORT_READINGS, MAX_PENDING_IMPORTS},
+    config::{MAX_IMPORT_BLOCKS, MAX_IMPORT_PROFILES, MAX_IMPORT_READINGS, MAX_PENDING_IMPORTS},
     io::{Event, ImportError, ImportPiece, Imported, StoreOperation, Ticket, WriteId},
 };
 
@@ -83,8 +84,16 @@ impl Importing {
             return Err(ImportError::Busy { limit });
         }
         let (blocks, readings) = (piece.blocks.len(), piece.readings.len());
-        if blocks > MAX_IMPORT_BLOCKS || readings > MAX_IMPORT_READINGS {
-            return Err(ImportError::TooLarge { blocks, readings });
+        let profiles = piece.profiles.len();
+        if blocks > MAX_IMPORT_BLOCKS
+            || readings > MAX_IMPORT_READINGS
+            || profiles > MAX_IMPORT_PROFILES
+        {
+            return Err(ImportError::TooLarge {
+                blocks,
+                readings,
+                profiles,
+            });
         }
         Ok(())
     }
@@ -128,7 +137,8 @@ impl Importing {
         let invalid = ctx.advance_with(&imported_hashes, false);
         let result = result
             .and(invalid.map_or(Ok(()), |error| Err(ImportError::Sequence(error))))
-            .and_then(|()| import_readings(ctx, &piece.readings, &mut imported));
+            .and_then(|()| import_readings(ctx, &piece.readings, &mut imported))
+            .and_then(|()| import_profiles(ctx, piece.profiles));
         (result.map(|()| imported), write)
     }
 
@@ -173,6 +183,19 @@ fn import_readings<P: Copy + Ord + Debug>(
             imported.new_readings += 1;
             ctx.emit(Event::Reading(*reading));
         }
+    }
+    Ok(())
+}
+
+fn import_profiles<P: Copy + Ord + Debug>(
+    ctx: &mut Context<P>,
+    profiles: Vec<Profile>,
+) -> Result<(), ImportError> {
+    for profile in &profiles {
+        profile.verify(ctx.room())?;
+    }
+    if !profiles.is_empty() {
+        ctx.follow_up(FollowUp::ImportedProfiles(profiles));
     }
     Ok(())
 }

@@ -25,12 +25,19 @@ pub(super) struct GossipedBlock<P> {
     /// The gossip item. `None` if its verdict was given before the block could be checked.
     pub(super) id: Option<GossipId>,
     pub(super) block: Block,
+    /// When the verdict is given at the latest. `None` before the block has waited.
+    verdict_due: Option<MonotonicMillis>,
 }
 
 impl<P> GossipedBlock<P> {
     pub(super) const fn new(from: P, id: GossipId, block: Block) -> Self {
         let id = Some(id);
-        Self { from, id, block }
+        Self {
+            from,
+            id,
+            block,
+            verdict_due: None,
+        }
     }
 }
 
@@ -73,7 +80,9 @@ impl<P: Copy + Ord> OrphanPool<P> {
         if too_far || self.blocks.len() >= MAX_ORPHANS || from_peer >= MAX_ORPHANS_PER_PEER {
             return false;
         }
-        let verdict_due = now.saturating_add(VERDICT_PATIENCE);
+        // A block may wait for its parent first and then for the clock.
+        let verdict_due = gossiped.verdict_due;
+        let verdict_due = verdict_due.unwrap_or(now.saturating_add(VERDICT_PATIENCE));
         self.blocks.push(Orphan {
             gossiped,
             waits_for,
@@ -107,7 +116,11 @@ impl<P: Copy + Ord> OrphanPool<P> {
             WaitsFor::Time(at) => at <= now,
         };
         let ready = self.blocks.extract_if(.., ready);
-        ready.map(|orphan| orphan.gossiped).collect()
+        let ready = ready.map(|orphan| GossipedBlock {
+            verdict_due: Some(orphan.verdict_due),
+            ..orphan.gossiped
+        });
+        ready.collect()
     }
 
     /// Takes the verdicts that are due. Blocks that wait for their parent wait no longer.

@@ -20,6 +20,7 @@ use super::{
     mining::Mining,
     missing_bodies::MissingBodies,
     orphan_pool::GossipedBlock,
+    profiles::Profiles,
     recorder::Recorder,
     reorg_recovery::ReorgRecovery,
     requests::{OpenRequest, RequestKind, decode_failure},
@@ -46,6 +47,7 @@ pub(crate) struct Parts<P> {
     pub(super) mempool_sync: MempoolSync<P>,
     pub(super) mining: Mining,
     pub(crate) missing: MissingBodies<P>,
+    pub(crate) profiles: Profiles<P>,
     pub(crate) recorder: Recorder,
     pub(crate) recovery: ReorgRecovery,
     pub(super) status: StatusSync<P>,
@@ -73,6 +75,7 @@ impl<P: Copy + Ord + Debug> Parts<P> {
             mempool_sync: MempoolSync::new(start),
             mining: Mining::new(start),
             missing: MissingBodies::new(),
+            profiles: Profiles::new(start),
             recorder: Recorder::new(key),
             recovery: ReorgRecovery::default(),
             status: StatusSync::new(start),
@@ -121,6 +124,10 @@ impl<P: Copy + Ord + Debug> Parts<P> {
                 self.recovery.protect(ctx, beside);
                 self.prune();
             }
+            FollowUp::ImportedProfiles(profiles) => {
+                let own = self.recorder.author();
+                self.profiles.on_imported(ctx, &own, profiles);
+            }
         }
     }
 
@@ -146,6 +153,7 @@ impl<P: Copy + Ord + Debug> Parts<P> {
             self.confirmation.mark_shared(&ctx.tree, &status.tip);
         }
         self.mining.on_switch();
+        self.profiles.on_switch(ctx);
         ctx.tree_changed();
         if announce {
             self.status.announce();
@@ -198,6 +206,7 @@ impl<P: Copy + Ord + Debug> Parts<P> {
         self.headers.on_peer_connected(peer, now);
         self.mempool_sync.on_peer_connected(peer);
         self.missing.peers_changed();
+        self.profiles.on_peer_connected(peer);
         self.status.on_peer_connected(peer, now);
         ctx.emit(Event::Peers);
     }
@@ -215,6 +224,7 @@ impl<P: Copy + Ord + Debug> Parts<P> {
         self.headers.on_peer_gone(ctx, &peer);
         self.mempool_sync.on_peer_gone(&peer);
         self.missing.on_peer_gone(&peer);
+        self.profiles.on_peer_gone(&peer);
         self.status.on_peer_gone(&peer);
         ctx.emit(Event::Peers);
     }
@@ -232,9 +242,11 @@ impl<P: Copy + Ord + Debug> Parts<P> {
             ctx.emit(Event::Peers);
         }
         self.confirmation.mark_shared(&ctx.tree, &status.tip);
-        if ctx.on_binding(peer, status.binding) {
+        let is_new_author = ctx.on_binding(peer, status.binding);
+        if is_new_author {
             ctx.emit(Event::Peers);
         }
+        self.profiles.on_status(&peer, is_new_author);
     }
 
     pub(super) fn on_block(&mut self, block: GossipedBlock<P>) {
@@ -285,6 +297,11 @@ impl<P: Copy + Ord + Debug> Parts<P> {
                 let equivocations = self.gossip.equivocations();
                 MempoolSync::on_readings(ctx, equivocations, peer, &ids, &readings)
             }
+            (RequestKind::Profiles { after }, Response::Profiles(profiles)) => {
+                let own = self.recorder.author();
+                let from = (peer, after);
+                self.profiles.on_profiles(ctx, &own, from, profiles)
+            }
             (kind, _) => {
                 self.give_back(&kind);
                 self.ctx.ban(peer, DisconnectReason::WrongAnswer);
@@ -304,7 +321,10 @@ impl<P: Copy + Ord + Debug> Parts<P> {
                 self.bodies.on_failed(&peer, &hashes);
             }
             // These are sent again when their timers fire.
-            RequestKind::Status | RequestKind::MempoolIds { .. } | RequestKind::Readings(_) => {}
+            RequestKind::Status
+            | RequestKind::MempoolIds { .. }
+            | RequestKind::Readings(_)
+            | RequestKind::Profiles { .. } => {}
         }
         match failure {
             RequestFailure::Timeout | RequestFailure::Closed => {}
@@ -324,7 +344,8 @@ impl<P: Copy + Ord + Debug> Parts<P> {
             RequestKind::Status
             | RequestKind::Headers
             | RequestKind::MempoolIds { .. }
-            | RequestKind::Readings(_) => {}
+            | RequestKind::Readings(_)
+            | RequestKind::Profiles { .. } => {}
         }
     }
 

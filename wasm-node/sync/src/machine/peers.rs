@@ -47,6 +47,11 @@ impl Peer {
         self.requests.len() < MAX_OPEN_REQUESTS
     }
 
+    /// Whether it has answered all our requests.
+    pub(super) fn is_idle(&self) -> bool {
+        self.requests.is_empty()
+    }
+
     /// Whether it may be asked for bodies now.
     pub(super) fn has_body_slot(&self) -> bool {
         self.has_request_slot() && self.open_body_requests() < MAX_OPEN_BODY_REQUESTS

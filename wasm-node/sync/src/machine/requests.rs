@@ -29,7 +29,8 @@ impl OpenRequest {
             RequestKind::Status
             | RequestKind::Headers
             | RequestKind::MempoolIds { .. }
-            | RequestKind::Readings(_) => None,
+            | RequestKind::Readings(_)
+            | RequestKind::Profiles { .. } => None,
         }
     }
 
@@ -48,6 +49,7 @@ pub(crate) enum RequestKind {
     Bodies(Vec<BlockHash>),
     MempoolIds { after: Option<(Author, u64)> },
     Readings(Vec<ReadingId>),
+    Profiles { after: Option<Author> },
 }
 
 /// Why a peer that sent undecodable bytes is disconnected.

@@ -30,7 +30,9 @@ pub(super) fn retry<P: Copy + Ord + Debug>(
         StoreOperation::PutConfirmed(_)
         | StoreOperation::PutTip(_)
         | StoreOperation::PutJournal(..)
-        | StoreOperation::PutKey(..) => true,
+        | StoreOperation::PutKey(..)
+        | StoreOperation::PutProfile(_)
+        | StoreOperation::DeleteProfile(_) => true,
     });
     if confirmed.is_none() {
         let deletes = operations.extract_if(.., |operation| is_delete(operation));

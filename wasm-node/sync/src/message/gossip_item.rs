@@ -1,8 +1,15 @@
-//! What peers gossip: the topics of a room, the items on them, and their encoding.
+//! What peers gossip: the topics of a room, the items on them, and their encoding. Specified in docs/protocols.md,
+//! "Gossip".
 
 use alloc::{boxed::Box, vec::Vec};
 
-use heartchain_chain::{block::Block, codec::DecodeError, content::ReadingForm, reading::Reading};
+use heartchain_chain::{
+    block::Block,
+    codec::DecodeError,
+    content::ReadingForm,
+    profile::{Profile, ProfileError},
+    reading::Reading,
+};
 
 /// The gossip topics of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,6 +18,8 @@ pub enum Topic {
     Readings,
     /// `heartchain/2/{room}/blocks`: each item is one [`Block`].
     Blocks,
+    /// `heartchain/2/{room}/profiles`: each item is one [`Profile`].
+    Profiles,
 }
 
 /// A gossip item as received: nothing in it is checked yet.
@@ -20,10 +29,12 @@ pub enum GossipItem {
     Reading(Reading),
     /// An item of [`Topic::Blocks`].
     Block(Box<Block>),
+    /// An item of [`Topic::Profiles`].
+    Profile(Profile),
 }
 
 /// Why bytes are not a valid gossip item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GossipError {
     /// The bytes on [`Topic::Readings`] are not a reading.
@@ -32,6 +43,9 @@ pub enum GossipError {
     /// The bytes on [`Topic::Blocks`] are not a block.
     #[error("a gossiped block: {0}")]
     Block(#[source] DecodeError),
+    /// The bytes on [`Topic::Profiles`] are not a profile.
+    #[error("a gossiped profile: {0}")]
+    Profile(#[source] ProfileError),
 }
 
 impl GossipItem {
@@ -41,6 +55,7 @@ impl GossipItem {
         match self {
             Self::Reading(_) => Topic::Readings,
             Self::Block(_) => Topic::Blocks,
+            Self::Profile(_) => Topic::Profiles,
         }
     }
 
@@ -50,6 +65,7 @@ impl GossipItem {
         match self {
             Self::Reading(reading) => reading.encoded_len(),
             Self::Block(block) => block.encoded_len(),
+            Self::Profile(profile) => profile.encode().len(),
         }
     }
 
@@ -59,10 +75,12 @@ impl GossipItem {
         match self {
             Self::Reading(reading) => reading.to_bytes().to_vec(),
             Self::Block(block) => block.encode(),
+            Self::Profile(profile) => profile.encode(),
         }
     }
 
-    /// Decodes an item that arrived on `topic`, in a room whose readings have this form. Bounds are checked before anything is allocated.
+    /// Decodes an item that arrived on `topic`, in a room whose readings have this form. Bounds are checked before anything
+    /// is allocated.
     ///
     /// # Errors
     /// If the bytes are not what the topic carries, or exceed the limits of a block.
@@ -74,6 +92,9 @@ impl GossipItem {
             Topic::Blocks => Block::decode(form, bytes)
                 .map(|block| Self::Block(Box::new(block)))
                 .map_err(GossipError::Block),
+            Topic::Profiles => Profile::decode(form, bytes)
+                .map(Self::Profile)
+                .map_err(GossipError::Profile),
         }
     }
 }

@@ -83,6 +83,7 @@ fn response_of_another_kind_is_banned() {
         Response::Bodies(vec![]),
         Response::MempoolIds(vec![]),
         Response::Readings(vec![]),
+        Response::Profiles(vec![]),
     ] {
         let mut subject = syncing(&branch, &longer);
         subject.answer(1, is_headers, &other);

@@ -186,6 +186,7 @@ fn unavailable_branch_is_retried_with_pauses() {
                     Response::Headers(branch.blocks.iter().map(|block| block.header).collect())
                 }
                 Request::MempoolIds { .. } => Response::MempoolIds(Vec::new()),
+                Request::Profiles { .. } => Response::Profiles(Vec::new()),
                 Request::Bodies { .. } | Request::Readings { .. } => continue,
             };
             subject.respond(1, id, response.encode());
@@ -342,7 +343,8 @@ fn requested_bodies(subject: &Subject, peer: u64) -> Vec<BlockHash> {
             Request::Status(_)
             | Request::Headers { .. }
             | Request::MempoolIds { .. }
-            | Request::Readings { .. } => None,
+            | Request::Readings { .. }
+            | Request::Profiles { .. } => None,
         })
         .flatten()
         .collect()

@@ -251,6 +251,8 @@ fn undecodable_bytes_are_rejected() {
         (Topic::Blocks, vec![0; 10]),
         (Topic::Blocks, vec![0xff; 97]),
         (Topic::Blocks, vec![0; 160 * 1024]),
+        (Topic::Profiles, vec![0; 104]),
+        (Topic::Profiles, vec![0; 106]),
     ];
     for (topic, data) in cases {
         let mut subject = subject_at(&Branch::new());
@@ -259,6 +261,7 @@ fn undecodable_bytes_are_rejected() {
         let what = match topic {
             Topic::Readings => "a gossiped reading",
             Topic::Blocks => "a gossiped block",
+            Topic::Profiles => "a gossiped profile",
         };
         assert_eq!(
             subject.ban_reason(1),
@@ -405,4 +408,19 @@ fn block_far_behind_the_tip_is_ignored() {
             "height {height}"
         );
     }
+}
+
+#[test]
+fn block_that_waits_twice_gets_its_verdict_in_time() {
+    let mut branch = Branch::of(1, 3);
+    let mut subject = subject_at(&branch);
+    let parent = branch.push(vec![reading(1, 3)]);
+    let early = branch.push_at(vec![reading(1, 4)], subject.now + 45_000);
+    let id = subject.gossip_block(1, &early);
+    subject.advance(VERDICT_PATIENCE - 500);
+    // Now its parent is known, and it waits for the clock.
+    subject.gossip_block(1, &parent);
+    assert_eq!(subject.verdict(id), None);
+    subject.advance(500);
+    assert_eq!(subject.verdict(id), Some(Verdict::Ignore));
 }

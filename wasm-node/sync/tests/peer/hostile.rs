@@ -21,6 +21,7 @@ pub(crate) fn serve_claim(
             }
             Request::MempoolIds { .. } => Response::MempoolIds(Vec::new()),
             Request::Bodies { .. } | Request::Readings { .. } => Response::Readings(Vec::new()),
+            Request::Profiles { .. } => Response::Profiles(Vec::new()),
         };
         subject.respond(peer, id, response.encode());
     }

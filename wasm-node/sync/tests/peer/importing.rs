@@ -339,7 +339,13 @@ fn import_pieces_are_bounded() {
         blocks: branch.blocks.clone(),
         ..ImportPiece::default()
     };
-    let too_large = |blocks, readings| Some(Err(ImportError::TooLarge { blocks, readings }));
+    let too_large = |blocks, readings| {
+        Some(Err(ImportError::TooLarge {
+            blocks,
+            readings,
+            profiles: 0,
+        }))
+    };
     assert_eq!(
         feed_piece(&mut subject, whole),
         too_large(MAX_IMPORT_BLOCKS + 1, 0)

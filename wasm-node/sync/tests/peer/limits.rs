@@ -29,7 +29,8 @@ fn requested_bodies(subject: &Subject, peer: u64) -> Vec<usize> {
             Request::Status(_)
             | Request::Headers { .. }
             | Request::MempoolIds { .. }
-            | Request::Readings { .. } => None,
+            | Request::Readings { .. }
+            | Request::Profiles { .. } => None,
         })
         .collect()
 }

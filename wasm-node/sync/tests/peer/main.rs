@@ -20,6 +20,7 @@ mod mining;
 mod missing_bodies;
 mod model;
 mod private_rooms;
+mod profiles;
 mod regressions;
 mod restarts;
 mod restoring;

@@ -4,14 +4,16 @@ use heartchain_chain::{
     content::ReadingForm,
     hash::{BlockHash, ReadingId},
     key::Author,
+    profile::{Profile, ProfileName},
     time::UnixMillis,
     work::Work,
 };
 use heartchain_sync::message::{
-    GossipError, GossipItem, MAX_BODIES, MAX_HEADERS, MAX_IDS, MAX_READINGS, MAX_REQUEST_LEN,
-    MAX_RESPONSE_LEN, MempoolRow, MessageError, Request, Response, StatusMessage, Topic,
+    GossipError, GossipItem, MAX_BODIES, MAX_HEADERS, MAX_IDS, MAX_LISTED_PROFILES, MAX_READINGS,
+    MAX_REQUEST_LEN, MAX_RESPONSE_LEN, MempoolRow, MessageError, Request, Response, StatusMessage,
+    Topic,
 };
-use heartchain_test_support::{Branch, reading};
+use heartchain_test_support::{Branch, key, reading, room};
 use proptest::prelude::*;
 
 fn status() -> StatusMessage {
@@ -22,6 +24,12 @@ fn status() -> StatusMessage {
         now: UnixMillis::new(4),
         binding: None,
     }
+}
+
+fn profile(name: &str) -> Profile {
+    let name = ProfileName::new(name).expect("a name");
+    let signed = room().sign_profile(&key(1), UnixMillis::new(9), &name);
+    signed.expect("an open room")
 }
 
 fn requests() -> Vec<Request> {
@@ -40,6 +48,10 @@ fn requests() -> Vec<Request> {
         Request::Readings {
             ids: vec![ReadingId::new([9; 32]); MAX_READINGS],
         },
+        Request::Profiles { after: None },
+        Request::Profiles {
+            after: Some(Author::new([7; 32])),
+        },
     ]
 }
 
@@ -57,6 +69,8 @@ fn responses() -> Vec<Response> {
         Response::Bodies(vec![Some(vec![reading(1, 0); 1_024])]),
         Response::MempoolIds(vec![row; MAX_IDS]),
         Response::Readings(vec![reading(1, 0); MAX_READINGS]),
+        Response::Profiles(vec![profile(&"x".repeat(40)); MAX_LISTED_PROFILES]),
+        Response::Profiles(vec![profile(""), profile("Ada"), profile("")]),
     ]
 }
 
@@ -82,6 +96,7 @@ fn gossip_items_decode_on_their_topic_only() {
     let items = [
         (Topic::Readings, GossipItem::Reading(reading(1, 0))),
         (Topic::Blocks, GossipItem::Block(Box::new(block))),
+        (Topic::Profiles, GossipItem::Profile(profile("Ada"))),
     ];
     for (topic, item) in items {
         let bytes = item.encode();
@@ -96,6 +111,10 @@ fn gossip_items_decode_on_their_topic_only() {
                 Err(GossipError::Block(_))
             )),
             Topic::Blocks => assert!(matches!(
+                GossipItem::decode(Topic::Readings, ReadingForm::Open, &bytes),
+                Err(GossipError::Reading(_))
+            )),
+            Topic::Profiles => assert!(matches!(
                 GossipItem::decode(Topic::Readings, ReadingForm::Open, &bytes),
                 Err(GossipError::Reading(_))
             )),
@@ -158,6 +177,11 @@ fn messages_over_the_limit_are_rejected() {
     assert_eq!(
         Response::decode(ReadingForm::Open, &response.encode()),
         over(8_193, 8_192)
+    );
+    let response = Response::Profiles(vec![profile("Ada"); 1_025]);
+    assert_eq!(
+        Response::decode(ReadingForm::Open, &response.encode()),
+        over(1_025, 1_024)
     );
     let response = Response::Readings(vec![reading(1, 0); 2_049]);
     assert_eq!(

@@ -327,6 +327,10 @@ pub(crate) fn is_readings(request: &Request) -> bool {
     matches!(request, Request::Readings { .. })
 }
 
+pub(crate) fn is_profiles(request: &Request) -> bool {
+    matches!(request, Request::Profiles { .. })
+}
+
 /// The answer of an honest peer with this branch, but with only those bodies that match `has_body`.
 pub(crate) fn honest_response(
     branch: &Branch,

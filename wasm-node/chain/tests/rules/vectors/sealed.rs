@@ -220,6 +220,10 @@ fn refused_names() -> Vec<Value> {
         "a\u{2066}b",
         "\u{feff}a",
         "a\u{e0041}",
+        // Joiners at the end, beside a space, and beside each other.
+        "a\u{200d}",
+        "a\u{200c} b",
+        "a\u{200d}\u{200d}b",
         // 14 characters of 3 bytes.
         &"\u{2665}".repeat(14),
         // The first of two mistakes counts: too long, invisible, not trimmed.

@@ -137,7 +137,8 @@ fn give_headers(subject: &mut Subject, peer: u64, branch: &Branch, claim: Status
             Response::Headers(_)
             | Response::Bodies(_)
             | Response::MempoolIds(_)
-            | Response::Readings(_) => {}
+            | Response::Readings(_)
+            | Response::Profiles(_) => {}
         }
         subject.respond(peer, id, response.encode());
         most = most.max(subject.machine.load().bodiless_blocks);

@@ -1,0 +1,169 @@
+//! Deletes all that this device has of a room: the databases of every slot, the second copies of keys and readings, and
+//! what the page computed from them. What other devices have stays there.
+//!
+//! The list of rooms is marked first, and unmarked last. A deletion that a crash has interrupted is finished before the
+//! room is opened or the list is shown. The locks of all slots are held meanwhile, so no tab writes what is being deleted.
+
+use std::time::Duration;
+
+use futures::{
+    FutureExt as _,
+    future::{Either, select},
+};
+use heartchain_chain::hash::RoomId;
+use idb::{Factory, KeyRange};
+use js_sys::Array;
+
+use super::{
+    mirror,
+    open_slots::OpenSlots,
+    read_only,
+    rebuilding::{backup_name, database_names},
+    room_list::RoomList,
+    rooms_on_disk::slots_on_disk,
+    schema::{self, OPEN_TIMEOUT},
+    slot::{self, Slot},
+    store::StoreError,
+};
+use crate::clock;
+
+/// The page's own database, with the lowest, highest and average heart rates of each room. See `www/history.js`.
+const HISTORY: &str = "heartchain-history";
+/// Its object store. The keys are lists that begin with a room's ID.
+const HISTORY_STORE: &str = "rooms";
+/// How long the browser may take to give back a lock that was dropped.
+const RELEASE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why a room was not deleted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DeleteRoomError {
+    /// A tab has the room open. Nothing was deleted.
+    #[error(
+        "this room is open in a tab of this browser: close it there, then delete the room again"
+    )]
+    Open,
+    /// The browser refuses, or does not answer. The rest is deleted the next time.
+    #[error("not all of the room could be deleted: {0}; close all tabs of this page and try again")]
+    Store(#[from] StoreError),
+}
+
+/// Deletes a room. Deleting one that is not there succeeds.
+///
+/// # Errors
+/// If a tab has the room open, or the browser refuses.
+pub(crate) async fn delete_room(room: RoomId) -> Result<(), DeleteRoomError> {
+    let list = RoomList::open().await.ok();
+    let before = match &list {
+        Some(list) => list.mark_deleting(room).await?,
+        None => Default::default(),
+    };
+    let mut numbers = slots_on_disk().await.remove(&room).unwrap_or_default();
+    numbers.extend(before.slots.keys().map(|number| (u32::from(*number), ())));
+    let numbers: Vec<u32> = numbers.keys().copied().collect();
+    let Some(held) = hold_all(room, &numbers).await else {
+        if let Some(list) = &list
+            && !before.deleting
+        {
+            list.unmark(room, before).await?;
+        }
+        return Err(DeleteRoomError::Open);
+    };
+    delete_data(room, &numbers).await?;
+    release(held).await;
+    delete_locks(room, &numbers).await?;
+    if let Some(list) = &list {
+        list.remove_deleted(room).await?;
+    }
+    Ok(())
+}
+
+/// Takes the locks of these slots; `None` if a tab has the room open.
+async fn hold_all(room: RoomId, numbers: &[u32]) -> Option<Vec<Slot>> {
+    let mut held = Vec::new();
+    for number in numbers {
+        match slot::try_take(room, *number).await {
+            Ok(Some(slot)) => held.push(slot),
+            Ok(None) | Err(_) => return None,
+        }
+    }
+    // A tab may have a slot that is not known here, because the list could not be written.
+    let open = OpenSlots::look().await.count(room);
+    (open <= held.len()).then_some(held)
+}
+
+async fn delete_data(room: RoomId, numbers: &[u32]) -> Result<(), StoreError> {
+    let existing = database_names().await;
+    for number in numbers {
+        let name = slot::name(room, *number);
+        for name in [backup_name(&name), name] {
+            if existing.as_ref().is_none_or(|all| all.contains(&name)) {
+                delete_database(&name).await?;
+            }
+        }
+    }
+    delete_history(room).await?;
+    mirror::delete(&slot::prefix(room));
+    slot::forget(room);
+    Ok(())
+}
+
+/// Gives the locks back, and waits until they are free.
+async fn release(held: Vec<Slot>) {
+    for mut slot in held {
+        let released = slot.take_released();
+        drop(slot);
+        if let Some(released) = released {
+            select(released, clock::sleep(RELEASE_LIMIT)).await;
+        }
+    }
+}
+
+/// Deletes the databases that serve as locks where there are no Web Locks.
+async fn delete_locks(room: RoomId, numbers: &[u32]) -> Result<(), StoreError> {
+    let existing = database_names().await;
+    for number in numbers {
+        let name = slot::lock_database(room, *number);
+        let is_there = match &existing {
+            Some(names) => names.contains(&name),
+            None => !slot::has_web_locks(),
+        };
+        if is_there {
+            delete_database(&name).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a database. Waits until no tab is connected to it.
+async fn delete_database(name: &str) -> Result<(), StoreError> {
+    let deleting = Factory::new()?.delete(name)?;
+    let deleting = async { deleting.await }.boxed_local();
+    match select(deleting, clock::sleep(OPEN_TIMEOUT)).await {
+        Either::Left((deleted, _)) => Ok(deleted?),
+        Either::Right(_) => Err(StoreError::Failed("the browser does not answer".to_owned())),
+    }
+}
+
+/// Deletes what the page computed from the room's readings.
+async fn delete_history(room: RoomId) -> Result<(), StoreError> {
+    let Some(database) = read_only::open_existing(HISTORY).await else {
+        return Ok(());
+    };
+    let deleted = if database.object_store_names().contains(HISTORY_STORE) {
+        delete_rows(&database, room).await
+    } else {
+        Ok(())
+    };
+    database.close();
+    deleted
+}
+
+async fn delete_rows(database: &web_sys::IdbDatabase, room: RoomId) -> Result<(), StoreError> {
+    let write = schema::write_transaction(database, &[HISTORY_STORE], true)?;
+    let first = Array::of1(&room.to_string().into());
+    // A list comes after every text.
+    let last = Array::of2(&room.to_string().into(), &Array::new());
+    let range = KeyRange::bound(&first, &last, None, None)?;
+    write.object_store(HISTORY_STORE)?.delete(range)?;
+    schema::commit(write).await
+}

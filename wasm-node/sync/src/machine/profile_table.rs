@@ -1,0 +1,183 @@
+//! The names of a room's authors: one signed profile of each, ordered by author so that it can be listed in pages.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::{
+    cmp::{Ordering, Reverse},
+    ops::Bound,
+};
+
+use heartchain_chain::{
+    key::Author,
+    profile::{Profile, ProfileName},
+    time::MonotonicMillis,
+};
+
+use crate::config::PROFILE_FORWARD_INTERVAL;
+
+/// A profile whose signature was checked.
+#[derive(Clone, Debug)]
+struct Row {
+    profile: Profile,
+    /// The name. `None` in a private room whose key is not known here.
+    name: Option<ProfileName>,
+    /// When a revision was last forwarded to peers.
+    forwarded_at: Option<MonotonicMillis>,
+}
+
+/// The latest known profile of each author. Its user bounds how many there are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ProfileTable {
+    rows: BTreeMap<Author, Row>,
+}
+
+impl ProfileTable {
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(super) fn get(&self, author: &Author) -> Option<&Profile> {
+        self.rows.get(author).map(|row| &row.profile)
+    }
+
+    /// An author's name, if it can be read here.
+    pub(super) fn name(&self, author: &Author) -> Option<&ProfileName> {
+        self.rows.get(author)?.name.as_ref()
+    }
+
+    /// Whether a profile replaces the one that is known of its author, if there is one.
+    pub(super) fn is_newer(&self, profile: &Profile) -> bool {
+        let known = self.get(&profile.author);
+        known.is_none_or(|known| is_newer(profile, known))
+    }
+
+    /// Adds a profile, or replaces that of its author. Returns whether the name that is shown for the author changed.
+    pub(super) fn insert(&mut self, profile: Profile, name: Option<ProfileName>) -> bool {
+        let before = self.rows.remove(&profile.author);
+        let is_shown = |name: &&ProfileName| !name.as_str().is_empty();
+        let shown_before = before.as_ref().and_then(|row| row.name.as_ref());
+        let changed = shown_before.filter(is_shown) != name.as_ref().filter(is_shown);
+        let row = Row {
+            name,
+            forwarded_at: before.and_then(|row| row.forwarded_at),
+            profile,
+        };
+        self.rows.insert(row.profile.author, row);
+        changed
+    }
+
+    pub(super) fn remove(&mut self, author: &Author) {
+        self.rows.remove(author);
+    }
+
+    /// Whether one more revision of this author may be forwarded now.
+    pub(super) fn take_forward(&mut self, author: &Author, now: MonotonicMillis) -> bool {
+        let Some(row) = self.rows.get_mut(author) else {
+            return false;
+        };
+        let is_due = |at: MonotonicMillis| now.since(at) >= PROFILE_FORWARD_INTERVAL;
+        let may_forward = row.forwarded_at.is_none_or(is_due);
+        if may_forward {
+            row.forwarded_at = Some(now);
+        }
+        may_forward
+    }
+
+    /// At most `limit` profiles behind this author, in order; `None` starts at the beginning.
+    pub(super) fn list_after(&self, after: Option<Author>, limit: usize) -> Vec<Profile> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self.rows.range((from, Bound::Unbounded)).take(limit);
+        rows.map(|(_, row)| row.profile.clone()).collect()
+    }
+
+    pub(super) fn authors(&self) -> impl Iterator<Item = &Author> {
+        self.rows.keys()
+    }
+
+    /// All profiles, in the order of their authors.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Profile> {
+        self.rows.values().map(|row| &row.profile)
+    }
+
+    /// The profiles with the names that can be read here, in the order of their authors.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&Profile, &ProfileName)> {
+        let rows = self.rows.values();
+        let rows = rows.filter_map(|row| Some((&row.profile, row.name.as_ref()?)));
+        rows.filter(|(_, name)| !name.as_str().is_empty())
+    }
+}
+
+/// The higher revision wins. Of two with the same revision the one with the lower bytes does, so that all peers choose
+/// the same.
+fn is_newer(new: &Profile, known: &Profile) -> bool {
+    match new.revision.cmp(&known.revision) {
+        Ordering::Less => false,
+        Ordering::Equal => Reverse(new.encode()) > Reverse(known.encode()),
+        Ordering::Greater => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heartchain_chain::{
+        key::SecretKey,
+        room::{Room, RoomName, RoomParams},
+        time::UnixMillis,
+    };
+
+    use super::*;
+
+    fn profile(author: u8, revision: u64, name: &str) -> (Profile, Option<ProfileName>) {
+        let room = Room::new(RoomParams::with_defaults(
+            RoomName::new("r").expect("a name"),
+        ));
+        let key = SecretKey::from_seed([author; 32]);
+        let name = ProfileName::new(name).expect("a name");
+        let profile = room.sign_profile(&key, UnixMillis::new(revision), &name);
+        (profile.expect("an open room"), Some(name))
+    }
+
+    #[test]
+    fn highest_revision_wins_and_ties_have_one_winner() {
+        let mut table = ProfileTable::default();
+        let (old, name) = profile(1, 5, "Old");
+        assert!(table.is_newer(&old) && table.insert(old.clone(), name));
+        assert!(!table.is_newer(&old), "it is known");
+        assert!(!table.is_newer(&profile(1, 4, "Older").0));
+        assert!(table.is_newer(&profile(1, 6, "New").0));
+        let (tie, name) = profile(1, 5, "Tie");
+        let tie_wins = table.is_newer(&tie);
+        assert_eq!(tie_wins, tie.encode() < old.encode());
+        table.insert(tie, name);
+        assert_eq!(table.is_newer(&old), !tie_wins);
+    }
+
+    #[test]
+    fn only_a_change_of_what_is_shown_counts() {
+        let mut table = ProfileTable::default();
+        for (revision, name, changes) in [
+            (1, "", false),
+            (2, "Ada", true),
+            (3, "Ada", false),
+            (4, "", true),
+            (5, "", false),
+        ] {
+            let (profile, name) = profile(1, revision, name);
+            assert_eq!(table.insert(profile, name), changes, "revision {revision}");
+        }
+        assert_eq!((table.len(), table.names().count()), (1, 0));
+    }
+
+    #[test]
+    fn one_revision_is_forwarded_per_author_and_interval() {
+        let mut table = ProfileTable::default();
+        let (first, name) = profile(1, 1, "A");
+        let author = first.author;
+        table.insert(first, name);
+        let at = MonotonicMillis::new;
+        assert!(table.take_forward(&author, at(7)));
+        let (second, name) = profile(1, 2, "B");
+        table.insert(second, name);
+        assert!(!table.take_forward(&author, at(6 + PROFILE_FORWARD_INTERVAL)));
+        assert!(table.take_forward(&author, at(7 + PROFILE_FORWARD_INTERVAL)));
+    }
+}

@@ -1,0 +1,448 @@
+//! The names of authors: which profiles are kept, forwarded and stored, and the comparison with peers.
+//!
+//! A profile is signed by its author, so a wrong signature proves a fault of the peer that sent it. Everything else that
+//! makes a profile useless here is no fault: peers know different authors, their clocks differ, and in a private room a
+//! peer without the key cannot tell a name from junk.
+
+use alloc::{
+    collections::{BTreeSet, VecDeque},
+    vec::Vec,
+};
+use core::{cmp::Reverse, fmt::Debug};
+
+use heartchain_chain::{
+    hash::BlockHash,
+    key::Author,
+    profile::{Profile, ProfileError, ProfileName},
+    time::MonotonicMillis,
+};
+use litemap::LiteMap;
+
+use super::{
+    context::Context, journal::Journal, own_name::OwnName, peers::Peer,
+    profile_table::ProfileTable, requests::RequestKind,
+};
+use crate::{
+    config::{
+        MAX_IGNORED_AUTHORS, MAX_PROFILES, MAX_REVISION_AHEAD, MAX_UNWRITTEN_PROFILES,
+        MIN_PROFILE_SYNC_INTERVAL, PROFILE_SYNC_INTERVAL, PROFILE_SYNC_PEERS,
+        PROFILE_WRITE_INTERVAL, WRITE_RETRY,
+    },
+    io::{DisconnectReason, Event, GossipId, Output, StoreOperation, Ticket, Verdict, WriteId},
+    message::{GossipItem, MAX_LISTED_PROFILES, Request},
+};
+
+/// Rows accepted from one peer's listing: a full table, and what joins it during the listing.
+const MAX_LISTED: usize = MAX_PROFILES + MAX_LISTED_PROFILES;
+
+/// The known profiles, what of them is not on disk yet, and what each peer is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Profiles<P> {
+    table: ProfileTable,
+    own: OwnName,
+    /// The author whose name is ours, as of the last poll.
+    author: Option<Author>,
+    listings: LiteMap<P, Listing>,
+    compare_at: MonotonicMillis,
+    compared_at: MonotonicMillis,
+    /// Authors whose profiles were ignored because they had no reading on the best branch yet.
+    ignored: VecDeque<Author>,
+    /// The lowest rank in the table with this tip, if it is known.
+    lowest: Option<(BlockHash, Rank)>,
+    /// Authors whose profiles differ from those on disk.
+    unwritten: BTreeSet<Author>,
+    /// One write at a time, so that no more than the table waits for the disk.
+    writing: Option<(WriteId, Vec<Author>)>,
+    write_at: MonotonicMillis,
+    /// Whether a shown name changed since the page was told.
+    changed: bool,
+}
+
+/// The comparison with one peer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Listing {
+    /// Whether it was begun. That waits for the peer's Status, which tells its author.
+    begun: bool,
+    /// Profiles received in the current listing.
+    rows: usize,
+    /// Where to continue; `Some(None)` starts at the beginning.
+    next: Option<Option<Author>>,
+}
+
+/// How much an author's profile is worth keeping. Peers with the same chain keep the same ones of authors on it.
+type Rank = (bool, u64, bool, Reverse<Author>);
+
+impl<P: Copy + Ord + Debug> Profiles<P> {
+    pub(super) fn new(now: MonotonicMillis) -> Self {
+        Self {
+            table: ProfileTable::default(),
+            own: OwnName::default(),
+            author: None,
+            listings: LiteMap::new(),
+            compare_at: now.saturating_add(PROFILE_SYNC_INTERVAL),
+            compared_at: now,
+            ignored: VecDeque::new(),
+            lowest: None,
+            unwritten: BTreeSet::new(),
+            writing: None,
+            write_at: now,
+            changed: false,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// How many changes are not on disk yet.
+    pub(crate) fn unwritten(&self) -> usize {
+        let writing = self.writing.as_ref();
+        self.unwritten.len() + writing.map_or(0, |(_, authors)| authors.len())
+    }
+
+    /// All profiles, in the order of their authors.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Profile> {
+        self.table.iter()
+    }
+
+    /// The profiles with names that can be read here.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&Profile, &ProfileName)> {
+        self.table.names()
+    }
+
+    /// Adds a profile from disk. One that is damaged, or for which there is no room, is deleted there.
+    pub(crate) fn restore(&mut self, ctx: &Context<P>, profile: Profile) {
+        let room = ctx.tree.room();
+        let name = room.open_profile(&profile);
+        let is_kept = self.table.len() < MAX_PROFILES
+            && self.table.is_newer(&profile)
+            && profile.verify(room.id()).is_ok()
+            && (name.is_some() || !room.is_member());
+        if is_kept {
+            self.table.insert(profile, name);
+        } else {
+            self.unwritten.insert(profile.author);
+        }
+    }
+
+    pub(super) fn on_peer_connected(&mut self, peer: P) {
+        self.listings.insert(peer, Listing::default());
+    }
+
+    pub(super) fn on_peer_gone(&mut self, peer: &P) {
+        self.listings.remove(peer);
+    }
+
+    /// A peer sent its Status. `is_new_author` says that it proved to act for an author that it did not act for before, whose
+    /// profile may have been ignored so far.
+    pub(super) fn on_status(&mut self, peer: &P, is_new_author: bool) {
+        let listing = self.listings.get_mut(peer);
+        if let Some(listing) = listing.filter(|listing| is_new_author || !listing.begun) {
+            listing.begun = true;
+            listing.next = Some(None);
+        }
+    }
+
+    /// The best branch changed. If it has the first reading of an author whose profile was ignored, peers are asked again.
+    pub(super) fn on_switch(&mut self, ctx: &Context<P>) {
+        let is_known = |author: &Author| ctx.tree.next_seq(author) > 0;
+        if self.ignored.iter().any(is_known) {
+            self.ignored.clear();
+            self.compare_soon();
+        }
+    }
+
+    /// Compares profiles with some peers soon.
+    pub(super) fn compare_soon(&mut self) {
+        let soon = self.compared_at.saturating_add(MIN_PROFILE_SYNC_INTERVAL);
+        self.compare_at = self.compare_at.min(soon);
+    }
+
+    /// A person chose a name.
+    pub(super) fn set_name(&mut self, ctx: &mut Context<P>, ticket: Ticket, name: ProfileName) {
+        self.own.set(ctx, ticket, name);
+    }
+
+    /// Signs and writes our name, asks peers for theirs, and writes what has changed.
+    pub(super) fn poll(&mut self, ctx: &mut Context<P>, journal: &Journal) {
+        self.follow_key(journal);
+        let before = self.table.get(&journal.author());
+        let before = before.map(|profile| profile.revision);
+        self.own.poll(ctx, journal.key(), before);
+        self.compare(ctx);
+        for peer in ctx.peers.ids() {
+            self.send_request(ctx, peer);
+        }
+        self.write(ctx);
+        if core::mem::take(&mut self.changed) {
+            ctx.emit(Event::Names);
+        }
+    }
+
+    /// When something is due.
+    pub(super) fn next_deadline(&self, ctx: &Context<P>) -> Option<MonotonicMillis> {
+        let compare = (!ctx.peers.is_empty()).then_some(self.compare_at);
+        let write = (self.writing.is_none() && !self.unwritten.is_empty()).then_some(self.write_at);
+        let deadlines = [compare, write, self.own.next_deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// A key that replaced ours signs our name again, at once or after a restart. The profile of the earlier key stays as it is.
+    fn follow_key(&mut self, journal: &Journal) {
+        let author = journal.author();
+        if self.author.replace(author) == Some(author) || self.table.get(&author).is_some() {
+            return;
+        }
+        let earlier = journal.eras().map(|era| &era.author);
+        let names = earlier.filter_map(|author| self.table.name(author));
+        if let Some(name) = names.last().filter(|name| !name.as_str().is_empty()) {
+            self.own.take_over(name.clone());
+        }
+    }
+
+    /// Begins comparisons that are due.
+    fn compare(&mut self, ctx: &mut Context<P>) {
+        let now = ctx.now();
+        if self.compare_at > now {
+            return;
+        }
+        self.compare_at = now.saturating_add(PROFILE_SYNC_INTERVAL);
+        self.compared_at = now;
+        let mut peers = ctx.peers.ids();
+        for _ in 0..PROFILE_SYNC_PEERS.min(peers.len()) {
+            let chosen = usize::try_from(ctx.random_below(peers.len() as u64)).unwrap_or(0);
+            let peer = peers.swap_remove(chosen);
+            if let Some(listing) = self.listings.get_mut(&peer) {
+                listing.next.get_or_insert(None);
+            }
+        }
+    }
+
+    /// Names can wait until a peer has answered everything else, as during a catch-up: before it, most of their authors are
+    /// unknown here.
+    fn send_request(&mut self, ctx: &mut Context<P>, peer: P) {
+        let is_idle = ctx.peers.get(&peer).is_some_and(Peer::is_idle);
+        let listing = self.listings.get_mut(&peer).filter(|_| is_idle);
+        if let Some(after) = listing.and_then(|listing| listing.next.take()) {
+            let request = Request::Profiles { after };
+            ctx.request(peer, request, RequestKind::Profiles { after });
+        }
+    }
+
+    /// The known profiles, for answers to peers.
+    pub(super) const fn table(&self) -> &ProfileTable {
+        &self.table
+    }
+
+    /// A peer answered with its profiles behind an author. `own` is our author.
+    pub(super) fn on_profiles(
+        &mut self,
+        ctx: &mut Context<P>,
+        own: &Author,
+        (peer, after): (P, Option<Author>),
+        profiles: Vec<Profile>,
+    ) {
+        let authors = profiles.iter().map(|profile| profile.author);
+        let authors: Vec<Author> = after.into_iter().chain(authors).collect();
+        if !authors.is_sorted_by(|a, b| a < b) {
+            return ctx.ban(peer, DisconnectReason::WrongAnswer);
+        }
+        if let Some(listing) = self.listings.get_mut(&peer) {
+            // An endless listing is cut off: no honest peer has so many.
+            listing.rows = if after.is_none() { 0 } else { listing.rows };
+            listing.rows = listing.rows.saturating_add(profiles.len());
+            if profiles.len() >= MAX_LISTED_PROFILES && listing.rows < MAX_LISTED {
+                listing.next.get_or_insert(authors.last().copied());
+            }
+        }
+        for profile in profiles {
+            if let Err(error) = self.verify_and_keep(ctx, own, profile) {
+                return ctx.ban(peer, DisconnectReason::BadProfile(error));
+            }
+        }
+    }
+
+    /// Processes a gossiped profile.
+    pub(super) fn on_gossip(
+        &mut self,
+        ctx: &mut Context<P>,
+        own: &Author,
+        (from, id): (P, GossipId),
+        profile: Profile,
+    ) {
+        let author = profile.author;
+        let verdict = match self.verify_and_keep(ctx, own, profile) {
+            Ok(true) if self.table.take_forward(&author, ctx.now()) => Verdict::Accept,
+            // One that is too early is kept. Other peers get it when they compare profiles.
+            Ok(_) => Verdict::Ignore,
+            Err(error) => {
+                let verdict = Verdict::Reject;
+                ctx.output(Output::Verdict { id, from, verdict });
+                return ctx.ban(from, DisconnectReason::BadProfile(error));
+            }
+        };
+        ctx.output(Output::Verdict { id, from, verdict });
+    }
+
+    /// Keeps profiles of an imported file, whose signatures were checked.
+    pub(super) fn on_imported(&mut self, ctx: &Context<P>, own: &Author, profiles: Vec<Profile>) {
+        for profile in profiles {
+            if self.is_wanted(ctx, own, &profile) {
+                self.keep(ctx, own, profile);
+            }
+        }
+    }
+
+    /// Keeps a profile if it is new and of an author that matters here. Returns whether it was kept.
+    fn verify_and_keep(
+        &mut self,
+        ctx: &Context<P>,
+        own: &Author,
+        profile: Profile,
+    ) -> Result<bool, ProfileError> {
+        // The signature of one that is not kept is not worth its cost.
+        if !self.is_wanted(ctx, own, &profile) || !self.has_room(ctx, own, profile.author) {
+            return Ok(false);
+        }
+        profile.verify(ctx.room())?;
+        Ok(self.keep(ctx, own, profile))
+    }
+
+    fn is_wanted(&mut self, ctx: &Context<P>, own: &Author, profile: &Profile) -> bool {
+        let latest = ctx.clock.corrected().saturating_add(MAX_REVISION_AHEAD);
+        if !self.table.is_newer(profile) || profile.revision > latest {
+            return false;
+        }
+        let author = profile.author;
+        let is_entitled = is_entitled(rank(ctx, own, author));
+        if !is_entitled && !self.ignored.contains(&author) {
+            if self.ignored.len() >= MAX_IGNORED_AUTHORS {
+                self.ignored.pop_front();
+            }
+            self.ignored.push_back(author);
+        }
+        is_entitled
+    }
+
+    /// Keeps a verified profile, if it can be read and there is room for it.
+    fn keep(&mut self, ctx: &Context<P>, own: &Author, profile: Profile) -> bool {
+        let room = ctx.tree.room();
+        let name = room.open_profile(&profile);
+        if room.is_member() && name.is_none() {
+            return false;
+        }
+        let author = profile.author;
+        if !self.has_room(ctx, own, author) {
+            return false;
+        }
+        if self.table.get(&author).is_none() {
+            self.make_room(ctx, own);
+        }
+        self.changed |= self.table.insert(profile, name);
+        self.unwritten.insert(author);
+        true
+    }
+
+    /// Whether there is room for the profile of this author, or another author matters less.
+    fn has_room(&mut self, ctx: &Context<P>, own: &Author, author: Author) -> bool {
+        if self.table.get(&author).is_some() {
+            return true;
+        }
+        // A new author and an evicted one both wait for the disk.
+        let may_wait = self.unwritten() + MAX_PROFILES < MAX_UNWRITTEN_PROFILES;
+        may_wait
+            && (self.table.len() < MAX_PROFILES || self.lowest(ctx, own) < rank(ctx, own, author))
+    }
+
+    /// The lowest rank in the table. To find it costs more than a signature, so it is found once for each tip.
+    fn lowest(&mut self, ctx: &Context<P>, own: &Author) -> Rank {
+        let tip = ctx.tree.tip().hash;
+        if let Some((_, lowest)) = self.lowest.filter(|(at, _)| *at == tip) {
+            return lowest;
+        }
+        let ranks = self.table.authors().map(|author| rank(ctx, own, *author));
+        let lowest = ranks.min().unwrap_or_else(|| rank(ctx, own, *own));
+        self.lowest = Some((tip, lowest));
+        lowest
+    }
+
+    /// Makes room for the profile of one more author. The caller has checked that there can be.
+    fn make_room(&mut self, ctx: &Context<P>, own: &Author) {
+        if self.table.len() >= MAX_PROFILES {
+            let (.., Reverse(evicted)) = self.lowest(ctx, own);
+            self.changed |= self.table.name(&evicted).is_some();
+            self.table.remove(&evicted);
+            self.unwritten.insert(evicted);
+        }
+        self.lowest = None;
+    }
+
+    /// Writes what has changed.
+    fn write(&mut self, ctx: &mut Context<P>) {
+        if self.writing.is_some() || self.unwritten.is_empty() || self.write_at > ctx.now() {
+            return;
+        }
+        let authors: Vec<Author> = core::mem::take(&mut self.unwritten).into_iter().collect();
+        let operations = authors.iter().map(|author| {
+            let profile = self.table.get(author).cloned();
+            profile.map_or(
+                StoreOperation::DeleteProfile(*author),
+                StoreOperation::PutProfile,
+            )
+        });
+        let id = ctx.write_strictly(operations.collect());
+        self.writing = Some((id, authors));
+    }
+
+    /// Handles the end of a write. Returns whether it was one of profiles.
+    pub(super) fn on_written(&mut self, ctx: &mut Context<P>, id: WriteId, stored: bool) -> bool {
+        if let Some((_, authors)) = self.writing.take_if(|(writing, _)| *writing == id) {
+            let pause = if stored {
+                PROFILE_WRITE_INTERVAL
+            } else {
+                WRITE_RETRY
+            };
+            self.write_at = ctx.now().saturating_add(pause);
+            if !stored {
+                self.unwritten.extend(authors);
+            }
+            return true;
+        }
+        let is_own = self.own.is_writing(id);
+        if let Some(profile) = self.own.on_written(ctx, id, stored) {
+            let author = profile.author;
+            // If a key has replaced that of the profile meanwhile, it takes the name over.
+            self.author = None;
+            if self.table.is_newer(&profile) {
+                let name = ctx.tree.room().open_profile(&profile);
+                if self.table.get(&author).is_none() {
+                    self.make_room(ctx, &author);
+                }
+                self.changed |= self.table.insert(profile.clone(), name);
+                ctx.output(Output::Publish(GossipItem::Profile(profile)));
+            } else {
+                // Another place that has our key chose a later name, which the write replaced on disk.
+                self.unwritten.insert(author);
+            }
+        }
+        is_own
+    }
+
+    /// The store is empty, so everything is written again.
+    pub(super) fn on_store_reset(&mut self) {
+        self.unwritten.extend(self.table.authors().copied());
+    }
+}
+
+/// Our author comes first, then those with the most readings on the best branch, then those that a connected peer acts for.
+fn rank<P: Copy + Ord + Debug>(ctx: &Context<P>, own: &Author, author: Author) -> Rank {
+    let mut peers = ctx.peers.iter();
+    let is_connected = peers.any(|(_, peer)| peer.identity().author() == Some(author));
+    let readings = ctx.tree.next_seq(&author);
+    (author == *own, readings, is_connected, Reverse(author))
+}
+
+/// Whether a profile of an author with this rank may be kept.
+const fn is_entitled((is_own, readings, is_connected, _): Rank) -> bool {
+    is_own || readings > 0 || is_connected
+}
