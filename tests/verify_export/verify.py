@@ -451,6 +451,7 @@ def check_profile(profile, room, what):
         name = profile["name"]
         require(isinstance(name, str) and name_is_allowed(name), f"{what}: name is {name!r}")
         content = bytes([len(name.encode())]) + name.encode()
+    require(key_is_allowed(author), f"{what}: author is not a valid key")
     signed = b"heartchain/profile/2" + room.genesis + author + number + content
     require(signature_is_valid(author, signed, signature), f"{what}: the signature is not valid in this room")
     return author
