@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import pathlib
+import unicodedata
 import unittest
 
 import verify
@@ -86,6 +87,102 @@ def room_of(given):
     return {**room, "name": given["name"]}
 
 
+def block_of(data, genesis, length):
+    """An encoded block as an exported file has it."""
+    index, time = (int.from_bytes(data[at:at + 8], "little") for at in (1, 9))
+    return {
+        "index": index,
+        "time": time,
+        "prevHash": data[17:49].hex(),
+        "hash": verify.sha256(data[:93]).hex(),
+        "readingsRoot": data[49:81].hex(),
+        "bits": int.from_bytes(data[81:85], "little"),
+        "nonce": str(int.from_bytes(data[85:93], "little")),
+        "readings": [reading_of(data[at:at + length], genesis) for at in range(97, len(data), length)],
+    }
+
+
+class SmallChain:
+    """The chain of a file of vectors, to check blocks on its tip."""
+
+    def __init__(self, name):
+        export = export_of_vectors(name)
+        given = vectors(name)["room"]
+        self.room = verify.Room(export["room"])
+        self.difficulty = verify.Difficulty(given["floor_bits"], given["block_interval_ms"])
+        self.length, self.tip, self.index, self.next_seqs = 130 if self.room.private else 114, self.room.genesis, 1, {}
+        for block in export["blocks"]:
+            self.tip, _ = verify.check_block(
+                block, self.index, self.tip, self.room, self.difficulty, self.next_seqs)
+            self.index += 1
+
+    def check(self, data):
+        """The checks that an exported file cannot show: the encoding and the version. Then those of the verifier."""
+        verify.require(len(data) <= verify.MAX_BLOCK_BYTES and len(data) >= 97, "length of the block")
+        count = int.from_bytes(data[93:97], "little")
+        verify.require(count <= verify.MAX_BLOCK_READINGS, "number of readings")
+        verify.require(len(data) == 97 + count * self.length, "length of the readings")
+        verify.require(data[0] == 1, "version")
+        block = block_of(data, self.room.genesis, self.length)
+        verify.check_block(
+            block, self.index, self.tip, self.room, copy.deepcopy(self.difficulty), dict(self.next_seqs))
+
+
+def bytes_of(case, given, length):
+    """The bytes of a case: its parts as often as given, and then so many readings of `flood`."""
+    parts = [[case["block"], 1]] if isinstance(case["block"], str) else case["block"]
+    data = b"".join(bytes.fromhex(part) * times for part, times in parts)
+    return data + bytes.fromhex(given.get("flood", ""))[:case.get("flood", 0) * length]
+
+
+def signature_error(genesis, purpose, author, body, signature):
+    """Whether the author of a profile or binding did not sign it."""
+    signed = f"heartchain/{purpose}/2".encode() + genesis + body
+    return not (verify.key_is_allowed(author) and verify.signature_is_valid(author, signed, signature))
+
+
+def name_error(data):
+    """Why bytes are not the name of an author, or None."""
+    if len(data) > 40:
+        return "TooLong"
+    try:
+        name = data.decode()
+    except UnicodeDecodeError:
+        return "Malformed"
+    # What begins or ends with visible white space is judged without it, so that only the first mistake counts.
+    spaces = [character for character in verify.WHITE_SPACE if unicodedata.category(character) == "Zs"]
+    if not verify.name_is_allowed(name.strip("".join(spaces))):
+        return "Invisible"
+    return None if name.strip(verify.WHITE_SPACE) == name else "NotTrimmed"
+
+
+def profile_error(data, genesis, private):
+    """Why bytes are not a valid profile, or None. Opens no seal."""
+    if len(data) < 105:
+        return "Length/Length"
+    content = data[40:-64]
+    if int.from_bytes(data[32:40], "little") > verify.MAX_TIME:
+        return "Revision"
+    if len(content) != (56 if private else 1 + content[0]):
+        return "Length/Length"
+    if not private and name_error(content[1:]):
+        return "Name/" + name_error(content[1:])
+    return "Signature" if signature_error(genesis, "profile", data[:32], data[:-64], data[-64:]) else None
+
+
+def bound_author(data, peer, genesis, key=None):
+    """The author of a binding, or None. The key is that of a private room's bindings."""
+    if key is not None and len(data) == 112:
+        nonce = verify.sha256(b"heartchain/binding-nonce/2", peer)[:12]
+        data = verify.unseal(key, nonce, genesis + peer, data)
+    elif key is not None:
+        return None
+    if len(data or b"") != 96:
+        return None
+    author, signature = data[:32], data[32:]
+    return None if signature_error(genesis, "binding", author, author + peer, signature) else author
+
+
 def export_of_vectors(name="blocks"):
     """A chain of the vectors as an exported file."""
     given = vectors(name)
@@ -125,6 +222,17 @@ class Vectors(unittest.TestCase):
         given = vectors("rooms")
         for room in given["rooms"] + given["private_rooms"]:
             self.assertEqual(verify.genesis_of(room_of(room)).hex(), room["genesis_hash"])
+
+    def test_names_and_numbers(self):
+        given = vectors("rooms")
+        for row in given["accepted_names"]:
+            room = {"floorBits": 16, "blockIntervalMs": 1000, "name": row["name"]}
+            self.assertEqual(verify.genesis_of(room).hex(), row["genesis_hash"], row)
+        refused = [{"floorBits": 16, "blockIntervalMs": 1000, "name": row["name"]} for row in given["refused_names"]]
+        refused += [{**room_of({**row, "name": "a"})} for row in given["refused_numbers"]]
+        for room in refused:
+            with self.assertRaises(verify.InvalidExport, msg=room):
+                verify.genesis_of(room)
 
     def test_tokens(self):
         given = vectors("rooms")
@@ -193,6 +301,73 @@ class Vectors(unittest.TestCase):
             signed = b"heartchain/binding/2" + genesis + data[:32] + peer
             self.assertTrue(verify.signature_is_valid(data[:32], signed, data[32:]))
 
+    def test_refused_profiles_and_bindings(self):
+        given = vectors("sealed")
+        private, opened = bytes.fromhex(given["room"]), bytes.fromhex(given["open_room"])
+        for genesis, field, is_private in (
+            (private, "profiles", True), (private, "refused_profiles", True), (private, "nameless_profiles", True),
+            (opened, "open_profiles", False), (opened, "refused_open_profiles", False),
+        ):
+            for row in given[field]:
+                error = profile_error(bytes.fromhex(row["profile"]), genesis, is_private)
+                self.assertEqual(error, row.get("error"), row)
+        key = bytes.fromhex(given["profile_key"])
+        for row in given["nameless_profiles"]:
+            data = bytes.fromhex(row["profile"])
+            owner, sealed = data[:40], data[40:-64]
+            nonce = verify.sha256(b"heartchain/profile-nonce/2", owner)[:12]
+            name = verify.unseal(key, nonce, private + owner, sealed)
+            self.assertTrue(not name or name_error(name.rstrip(b"\0")), row)
+        for row in given["refused_names"]:
+            self.assertEqual(name_error(row["name"].encode()), row["error"], row)
+        key, peer = bytes.fromhex(given["binding_key"]), bytes.fromhex(given["binding"]["peer"])
+        for genesis, honest, refused, key in (
+            (private, "binding", "refused_bindings", key), (opened, "open_binding", "refused_open_bindings", None),
+        ):
+            honest = bytes.fromhex(given[honest]["binding"])
+            self.assertIsNotNone(bound_author(honest, peer, genesis, key))
+            for row in given[refused]:
+                self.assertIsNone(bound_author(bytes.fromhex(row["binding"]), peer, genesis, key), row)
+
+    def test_work(self):
+        for row in vectors("work")["compact"]:
+            try:
+                target = verify.target_of(row["bits"])
+                found = (target, verify.bits_of(target), str(2**256 // (target + 1)))
+            except verify.InvalidExport:
+                found = None
+            expected = None if "error" in row else (int(row["target"], 16), row["rewritten"], row["work"])
+            self.assertEqual(found, expected, row)
+
+    def test_difficulty_limits(self):
+        given = vectors("difficulty_limits")
+        for branch in given["branches"]:
+            difficulty = verify.Difficulty(branch["floor_bits"], branch["block_interval_ms"])
+            time, rows, quiet = given["start"], {row[0]: row for row in branch["rows"]}, []
+            for step in (step for count, step in branch["steps"] for _ in range(count)):
+                time += step
+                index, bits = len(difficulty.times) + 1, difficulty.next_bits(time)
+                if difficulty.is_quiet(time):
+                    quiet.append(index)
+                difficulty.push(time, verify.target_of(bits))
+                if index in rows:
+                    past = verify.median_time_past(difficulty.times)
+                    self.assertEqual([index, time, bits, past], rows.pop(index), branch["name"])
+            self.assertEqual((quiet, rows), (branch["quiet_blocks"], {}), branch["name"])
+
+    def test_hostile_blocks(self):
+        for chain, name in (("blocks", "hostile"), ("private_blocks", "private_hostile")):
+            given, tip = vectors(name), SmallChain(chain)
+            tip.check(bytes.fromhex(given["honest"]))
+            for case in given["valid"]:
+                with self.subTest(case["name"]):
+                    tip.check(bytes_of(case, given, tip.length))
+            for case in given["hostile"]:
+                # An exported file has no clock.
+                if case["error"] != "Header/TooEarly":
+                    with self.subTest(case["name"]), self.assertRaises(verify.InvalidExport):
+                        tip.check(bytes_of(case, given, tip.length))
+
     def test_difficulty(self):
         given = vectors("difficulty")
         difficulty = verify.Difficulty(given["floor_bits"], given["block_interval_ms"])
@@ -239,21 +414,11 @@ class Files(unittest.TestCase):
             verify.verify(export_of_vectors(), key)
 
     def test_too_many_readings_of_an_author_are_found(self):
-        hostile = {case["name"]: case for case in vectors("hostile")["hostile"]}
-        block = bytes.fromhex(hostile["129 readings of one author"]["block"])
+        given = vectors("hostile")
+        case = next(case for case in given["hostile"] if case["name"] == "129 readings of one author")
         export = export_of_vectors()
         genesis = bytes.fromhex(export["room"]["genesis"])
-        index, time = (int.from_bytes(block[at:at + 8], "little") for at in (1, 9))
-        export["blocks"].append({
-            "index": index,
-            "time": time,
-            "prevHash": block[17:49].hex(),
-            "hash": verify.sha256(block[:93]).hex(),
-            "readingsRoot": block[49:81].hex(),
-            "bits": int.from_bytes(block[81:85], "little"),
-            "nonce": str(int.from_bytes(block[85:93], "little")),
-            "readings": [reading_of(block[at:at + 114], genesis) for at in range(97, len(block), 114)],
-        })
+        export["blocks"].append(block_of(bytes_of(case, given, 114), genesis, 114))
         with self.assertRaisesRegex(verify.InvalidExport, "more than 128"):
             verify.verify(export)
 

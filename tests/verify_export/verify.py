@@ -26,6 +26,8 @@ MAX_AUTHOR_READINGS = 128
 MAX_BLOCK_BYTES = 128 * 1024
 MAX_PROFILES = 4_096
 WINDOW = 60
+# Unicode's property White_Space, of which str.strip has a wider idea.
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 
 
 class InvalidExport(Exception):
@@ -449,6 +451,7 @@ def check_profile(profile, room, what):
         name = profile["name"]
         require(isinstance(name, str) and name_is_allowed(name), f"{what}: name is {name!r}")
         content = bytes([len(name.encode())]) + name.encode()
+    require(key_is_allowed(author), f"{what}: author is not a valid key")
     signed = b"heartchain/profile/2" + room.genesis + author + number + content
     require(signature_is_valid(author, signed, signature), f"{what}: the signature is not valid in this room")
     return author
@@ -465,6 +468,8 @@ def kind_of(room):
         return b"\x01" + unhex(room["commitment"], 32, "the room's commitment")
     name = room["name"].encode()
     require(1 <= len(name) <= 64, f"the room's name is {room['name']!r}")
+    require(room["name"].strip(WHITE_SPACE) == room["name"], f"the room's name, {room['name']!r}, is not trimmed")
+    require(unicodedata.is_normalized("NFC", room["name"]), f"the room's name, {room['name']!r}, is not in normal form C")
     return b"\x00" + struct.pack("<I", len(name)) + name
 
 

@@ -119,6 +119,11 @@ fn small_key() -> RoomKey {
     RoomKey::new([0x2b; 32])
 }
 
+/// The private room of the small chain.
+pub(super) fn small_private_room() -> Room {
+    private_room(&small_key(), 8, 1000)
+}
+
 /// The chain and its tip.
 pub(super) fn small_chain(room: &Room) -> (Vec<Block>, Tip) {
     let mut tip = Tip::genesis(room.clone());
@@ -151,7 +156,7 @@ pub(super) fn vectors() -> Value {
 }
 
 pub(super) fn private_vectors() -> Value {
-    chain_vectors(&private_room(&small_key(), 8, 1000))
+    chain_vectors(&small_private_room())
 }
 
 fn chain_vectors(room: &Room) -> Value {

@@ -4,6 +4,7 @@
 mod blocks;
 mod constants;
 mod difficulty;
+mod difficulty_limits;
 mod errors;
 mod hostile;
 mod merkle;
@@ -108,6 +109,11 @@ fn difficulty_matches_the_vectors() {
 }
 
 #[test]
+fn difficulty_limits_match_the_vectors() {
+    check("difficulty_limits.json", &difficulty_limits::vectors());
+}
+
+#[test]
 fn odd_signatures_match_the_vectors() {
     check("zip215.json", &zip215::vectors());
 }
@@ -137,4 +143,9 @@ fn sealed_values_match_the_vectors() {
 #[test]
 fn hostile_blocks_match_the_vectors() {
     check("hostile.json", &hostile::vectors());
+}
+
+#[test]
+fn hostile_private_blocks_match_the_vectors() {
+    check("private_hostile.json", &hostile::private_vectors());
 }

@@ -58,6 +58,68 @@ fn refused_tokens() -> Vec<Value> {
     .collect()
 }
 
+/// Every character that is white space, at the start or the end of a name.
+pub(super) fn untrimmed() -> Vec<String> {
+    let white_space: Vec<char> = (0..=u32::from(char::MAX))
+        .filter_map(char::from_u32)
+        .filter(|character| character.is_whitespace())
+        .collect();
+    assert_eq!(white_space.len(), 25);
+    let either_end = |(at, space): (usize, &char)| match at % 2 {
+        0 => format!("a{space}"),
+        _ => format!("{space}a"),
+    };
+    white_space.iter().enumerate().map(either_end).collect()
+}
+
+/// Names that are accepted, although some libraries trim or compose their characters.
+fn accepted_names() -> Vec<Value> {
+    [
+        "a b",
+        "a\u{3000}b",
+        "\u{1c}a\u{1f}",
+        "\u{180e}a",
+        "\u{200b}a\u{feff}",
+        &"\u{e9}".repeat(32),
+        "q\u{323}\u{307}",
+        "\u{1e9b}\u{323}",
+        "\u{ac01}",
+    ]
+    .iter()
+    .map(|name| json!({ "name": name, "genesis_hash": room(name, 16, 1000).id().to_string() }))
+    .collect()
+}
+
+fn refused_names() -> Vec<Value> {
+    let mut names: Vec<String> = [
+        "",
+        " ",
+        &"x".repeat(65),
+        &"\u{e9}".repeat(33),
+        "cafe\u{301}",
+        "\u{212b}",
+        "q\u{307}\u{323}",
+        "\u{958}",
+        "\u{1100}\u{1161}",
+        // The first of two mistakes counts: empty, too long, not trimmed, not in normal form C.
+        &format!(" {}", "x".repeat(64)),
+        // 66 bytes, of which normal form C would make 44.
+        &"e\u{301}".repeat(22),
+        "e\u{301} ",
+    ]
+    .iter()
+    .map(ToString::to_string)
+    .collect();
+    names.extend(untrimmed());
+    names
+        .iter()
+        .map(|name| {
+            let error = RoomName::new(name).expect_err("an invalid name");
+            json!({ "name": name, "error": error_name(&error) })
+        })
+        .collect()
+}
+
 fn vector(name: &str, floor_bits: u8, block_interval_ms: u64) -> Value {
     let room = room(name, floor_bits, block_interval_ms);
     json!({
@@ -73,22 +135,17 @@ fn vector(name: &str, floor_bits: u8, block_interval_ms: u64) -> Value {
 }
 
 pub(super) fn vectors() -> Value {
-    let refused_names: Vec<Value> = [
-        "",
-        " a",
-        "a\n",
-        "a\u{3000}",
-        &"x".repeat(65),
-        "cafe\u{301}",
-        "\u{212b}",
+    let refused_numbers: Vec<Value> = [
+        (7, 1000),
+        (65, 1000),
+        (16, 99),
+        (16, 600_001),
+        (0, 1000),
+        (255, 1000),
+        (16, 0),
+        // The floor is examined first.
+        (7, 99),
     ]
-    .iter()
-    .map(|name| {
-        let error = RoomName::new(name).expect_err("an invalid name");
-        json!({ "name": name, "error": error_name(&error) })
-    })
-    .collect();
-    let refused_numbers: Vec<Value> = [(7, 1000), (65, 1000), (16, 99), (16, 600_001)]
         .iter()
         .map(|(floor_bits, interval)| {
             let name = RoomName::new("a").expect("a room name");
@@ -109,7 +166,8 @@ pub(super) fn vectors() -> Value {
             private_vector([0xff; 32], 64, 600_000),
         ],
         "refused_tokens": refused_tokens(),
-        "refused_names": refused_names,
+        "accepted_names": accepted_names(),
+        "refused_names": refused_names(),
         "refused_numbers": refused_numbers,
     })
 }

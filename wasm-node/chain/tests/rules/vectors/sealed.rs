@@ -1,16 +1,19 @@
 //! What is sealed in a private room, with every key and nonce: readings, profiles and bindings, and seals that must not
 //! open. Open rooms have profiles and bindings as well.
 
+mod refused;
+
+use aes_gcm_siv::{AeadInOut as _, Aes256GcmSiv, KeyInit as _};
 use heartchain_chain::{
     binding::Binding,
     bpm::Bpm,
     content::{Content, Measurement, SealedContent, UnreadableError},
-    key::SecretKey,
+    key::{Author, SecretKey},
     profile::{Profile, ProfileContent, ProfileName, ProfileNameError},
     reading::Reading,
     room::Room,
     room_key::RoomKey,
-    time::UnixMillis,
+    time::{MAX_READING_TIME, UnixMillis},
 };
 use hkdf::Hkdf;
 use serde_json::{Value, json};
@@ -18,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     errors::error_name,
-    rooms::{private_room, room},
+    rooms::{private_room, room, untrimmed},
 };
 
 /// The ID of a libp2p peer with an Ed25519 key, in bytes.
@@ -33,20 +36,49 @@ fn key() -> RoomKey {
 }
 
 /// One of the keys that are derived from the room's key.
-fn derived(room: &Room, info: &str) -> String {
+fn derived(room: &Room, info: &str) -> [u8; 32] {
     let mut derived = [0; 32];
-    Hkdf::<Sha256>::new(Some(room.id().as_bytes()), key().as_bytes())
+    let key = room.key().expect("the key is known").as_bytes();
+    Hkdf::<Sha256>::new(Some(room.id().as_bytes()), key)
         .expand(info.as_bytes(), &mut derived)
         .expect("a short key");
-    hex::encode(derived)
+    derived
 }
 
-fn nonce(tag: &str, parts: &[&[u8]]) -> String {
+fn nonce(tag: &str, parts: &[&[u8]]) -> [u8; 12] {
     let hash = Sha256::new_with_prefix(tag);
     let hash = parts
         .iter()
         .fold(hash, |hash, part| hash.chain_update(part));
-    hex::encode(&hash.finalize()[..12])
+    hash.finalize()[..12].try_into().expect("12 bytes")
+}
+
+/// Seals any bytes for `what`: a reading, profile or binding. `owner` is hashed into the nonce and authenticated.
+fn seal(room: &Room, what: &str, owner: &[&[u8]], plain: &[u8]) -> Vec<u8> {
+    let tag = match what {
+        "reading" => "heartchain/nonce/2".into(),
+        other => format!("heartchain/{other}-nonce/2"),
+    };
+    let cipher = Aes256GcmSiv::new(&derived(room, &format!("heartchain/{what}-key/2")).into());
+    let additional = [&room.id().as_bytes()[..], &owner.concat()].concat();
+    let mut sealed = plain.to_vec();
+    let tag = cipher
+        .encrypt_inout_detached(
+            &nonce(&tag, owner).into(),
+            &additional,
+            sealed.as_mut_slice().into(),
+        )
+        .expect("a short plaintext");
+    sealed.extend_from_slice(&tag);
+    sealed
+}
+
+/// Sealed content with any time and heart rate.
+pub(super) fn seal_reading(room: &Room, author: Author, seq: u64, time: u64, bpm: u16) -> Content {
+    let plain = [&time.to_le_bytes()[..], &bpm.to_le_bytes()].concat();
+    let owner: [&[u8]; 2] = [author.as_bytes(), &seq.to_le_bytes()];
+    let sealed = seal(room, "reading", &owner, &plain);
+    Content::Sealed(SealedContent::new(sealed.try_into().expect("26 bytes")))
 }
 
 fn readable(opened: Result<Measurement, UnreadableError>) -> Value {
@@ -78,7 +110,7 @@ fn reading_vector(room: &Room, seed: [u8; 32], seq: u64, time: u64, bpm: u16) ->
         "seq": seq,
         "time": time,
         "bpm": bpm,
-        "nonce": nonce("heartchain/nonce/2", &[reading.author.as_bytes(), &seq.to_le_bytes()]),
+        "nonce": hex::encode(nonce("heartchain/nonce/2", &[reading.author.as_bytes(), &seq.to_le_bytes()])),
         "sealed": sealed.to_string(),
         "signed": hex::encode(reading.signed_bytes(room.id())),
         "id": reading.id(room.id()).to_string(),
@@ -86,7 +118,7 @@ fn reading_vector(room: &Room, seed: [u8; 32], seq: u64, time: u64, bpm: u16) ->
     })
 }
 
-/// Readings that are valid in the room, although their seal does not open.
+/// Readings that are valid in the room, although their seal does not open, or what it holds is out of range.
 fn unreadable(room: &Room) -> Vec<Value> {
     let author = SecretKey::from_seed([1; 32]);
     let honest = reading(room, [1; 32], 0, 1_700_000_000_000, 72);
@@ -102,20 +134,30 @@ fn unreadable(room: &Room) -> Vec<Value> {
     };
     let other = private_room(&RoomKey::new([0x2c; 32]), 8, 1000);
     let other_interval = private_room(&key(), 8, 1001);
+    let range = |time, bpm| seal_reading(room, author.author(), 0, time, bpm);
+    let (time, latest) = (1_700_000_000_000, MAX_READING_TIME.get());
+    assert_eq!(range(time, 72), honest.content);
+    let (seal, out) = (UnreadableError::Seal, UnreadableError::Range);
     [
-        ("altered heart rate", altered(8)),
-        ("altered tag", altered(25)),
-        ("sealed with another key", sealed_by(&other, [1; 32], 0)),
-        ("sealed for another room with this key", sealed_by(&other_interval, [1; 32], 0)),
-        ("sealed for another author", sealed_by(room, [2; 32], 0)),
-        ("sealed for another seq", sealed_by(room, [1; 32], 1)),
-        ("all zero", Content::Sealed(SealedContent::new([0; 26]))),
+        ("altered heart rate", altered(8), seal),
+        ("altered tag", altered(25), seal),
+        ("sealed with another key", sealed_by(&other, [1; 32], 0), seal),
+        ("sealed for another room with this key", sealed_by(&other_interval, [1; 32], 0), seal),
+        ("sealed for another author", sealed_by(room, [2; 32], 0), seal),
+        ("sealed for another seq", sealed_by(room, [1; 32], 1), seal),
+        ("all zero", Content::Sealed(SealedContent::new([0; 26])), seal),
+        ("sealed bpm 0", range(time, 0), out),
+        ("sealed bpm 19", range(time, 19), out),
+        ("sealed bpm 401", range(time, 401), out),
+        ("sealed bpm 65535", range(time, 65_535), out),
+        ("sealed time one too late", range(latest + 1, 72), out),
+        ("sealed time 2^64 - 1", range(u64::MAX, 72), out),
     ]
-    .map(|(name, content)| {
+    .map(|(name, content, expected)| {
         let reading = author.sign_content(room.id(), 0, content);
         assert_eq!(reading.verify(room.id()), Ok(()), "{name}");
         let opened = room.open(&reading);
-        assert_eq!(opened, Err(UnreadableError::Seal), "{name}");
+        assert_eq!(opened, Err(expected), "{name}");
         json!({ "name": name, "reading": hex::encode(reading.to_bytes()), "opened": readable(opened) })
     })
     .into()
@@ -141,7 +183,7 @@ fn profile_vector(room: &Room, revision: u64, name: &str) -> Value {
     });
     if let ProfileContent::Sealed(sealed) = &profile.content {
         let parts: [&[u8]; 2] = [profile.author.as_bytes(), &revision.get().to_le_bytes()];
-        vector["nonce"] = nonce("heartchain/profile-nonce/2", &parts).into();
+        vector["nonce"] = hex::encode(nonce("heartchain/profile-nonce/2", &parts)).into();
         vector["sealed"] = sealed.to_string().into();
     }
     vector
@@ -157,29 +199,50 @@ fn binding_vector(room: &Room) -> Value {
         "binding": hex::encode(borsh::to_vec(&binding).expect("memory")),
     });
     if let Binding::Sealed(_) = binding {
-        vector["nonce"] = nonce("heartchain/binding-nonce/2", &[&PEER]).into();
+        vector["nonce"] = hex::encode(nonce("heartchain/binding-nonce/2", &[&PEER])).into();
     }
     vector
 }
 
+/// Names that are refused: each white space at an end, characters that cannot be seen, and names with two mistakes.
 fn refused_names() -> Vec<Value> {
-    [
-        "x".repeat(41),
-        " a".into(),
-        "a\u{3000}".into(),
-        "a\nb".into(),
-        "a\u{202e}b".into(),
-        "\u{200b}".into(),
-        "a\u{200d}".into(),
-        "a\u{200c} b".into(),
-        "a\u{200d}\u{200d}b".into(),
+    let long = "x".repeat(40);
+    let mut names: Vec<String> = [
+        "a\nb",
+        &format!("{long}x"),
+        "a\0b",
+        "\u{7f}",
+        "a\u{ad}b",
+        "a\u{61c}b",
+        "a\u{180e}b",
+        "a\u{202e}b",
+        "\u{200b}",
+        "a\u{2066}b",
+        "\u{feff}a",
+        "a\u{e0041}",
+        // Joiners at the end, beside a space, and beside each other.
+        "a\u{200d}",
+        "a\u{200c} b",
+        "a\u{200d}\u{200d}b",
+        // 14 characters of 3 bytes.
+        &"\u{2665}".repeat(14),
+        // The first of two mistakes counts: too long, invisible, not trimmed.
+        &format!("{long} "),
+        &format!("{long}\0"),
+        " \u{200b}",
+        "a\u{200b} ",
     ]
     .iter()
-    .map(|name| {
-        let error: ProfileNameError = ProfileName::new(name).expect_err("an invalid name");
-        json!({ "name": name, "error": error_name(&error) })
-    })
-    .collect()
+    .map(ToString::to_string)
+    .collect();
+    names.extend(untrimmed());
+    names
+        .iter()
+        .map(|name| {
+            let error: ProfileNameError = ProfileName::new(name).expect_err("an invalid name");
+            json!({ "name": name, "error": error_name(&error) })
+        })
+        .collect()
 }
 
 pub(super) fn vectors() -> Value {
@@ -190,9 +253,9 @@ pub(super) fn vectors() -> Value {
         "room": private.id().to_string(),
         "floor_bits": 8,
         "block_interval_ms": 1000,
-        "reading_key": derived(&private, "heartchain/reading-key/2"),
-        "profile_key": derived(&private, "heartchain/profile-key/2"),
-        "binding_key": derived(&private, "heartchain/binding-key/2"),
+        "reading_key": hex::encode(derived(&private, "heartchain/reading-key/2")),
+        "profile_key": hex::encode(derived(&private, "heartchain/profile-key/2")),
+        "binding_key": hex::encode(derived(&private, "heartchain/binding-key/2")),
         "readings": [
             reading_vector(&private, [1; 32], 0, 1_700_000_000_000, 72),
             reading_vector(&private, [1; 32], 1, 1_700_000_001_000, 20),
@@ -205,14 +268,24 @@ pub(super) fn vectors() -> Value {
             profile_vector(&private, 1_700_000_000_001, ""),
             profile_vector(&private, 0, &"x".repeat(40)),
             profile_vector(&private, 1, "\u{ae40}\u{bbfc}\u{c900} \u{2665}"),
+            // Not in normal form C, which receivers do not examine.
+            profile_vector(&private, 2, "cafe\u{301}"),
+            profile_vector(&private, MAX_READING_TIME.get(), "a\u{3000}b"),
         ],
+        "refused_profiles": refused::private_profiles(&private),
+        "nameless_profiles": refused::nameless_profiles(&private),
         "binding": binding_vector(&private),
+        "refused_bindings": refused::private_bindings(&private),
         "open_room": open.id().to_string(),
         "open_profiles": [
             profile_vector(&open, 1_700_000_000_000, "Ann"),
             profile_vector(&open, 1_700_000_000_001, ""),
+            profile_vector(&open, 2, "cafe\u{301}"),
+            profile_vector(&open, MAX_READING_TIME.get(), &"x".repeat(40)),
         ],
+        "refused_open_profiles": refused::open_profiles(&open),
         "open_binding": binding_vector(&open),
+        "refused_open_bindings": refused::open_bindings(&open),
         "refused_names": refused_names(),
     })
 }
