@@ -45,8 +45,8 @@ pub(crate) struct Metrics {
     /// Nonces found in a row that led to no block.
     pub(crate) wasted: u64,
     found: bool,
-    /// When it last forwarded a profile of each author.
-    pub(crate) forwarded_profiles: BTreeMap<Author, u64>,
+    /// When it forwarded profiles of each author in the last minute.
+    pub(crate) forwarded_profiles: BTreeMap<Author, Vec<u64>>,
     /// Since when it has been behind peers that it can reach.
     pub(crate) behind_since: Option<u64>,
     /// Since when a neighbour could have sent it the first block, which its deleted database lacks.

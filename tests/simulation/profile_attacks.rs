@@ -5,7 +5,11 @@ use heartchain_chain::{
     profile::{Profile, ProfileContent, ProfileName, SealedName},
     time::UnixMillis,
 };
-use heartchain_sync::{config::PROFILE_FORWARD_INTERVAL, io::Topic, message::MAX_LISTED_PROFILES};
+use heartchain_sync::{
+    config::{PROFILE_FORWARD_BURST, PROFILE_FORWARD_INTERVAL},
+    io::Topic,
+    message::MAX_LISTED_PROFILES,
+};
 
 use crate::{id::Id, world::World};
 
@@ -100,16 +104,19 @@ impl World {
             .collect()
     }
 
-    /// A peer forwards a profile. No peer forwards two revisions of one author within a minute.
+    /// A peer forwards a profile. No peer forwards more than a few revisions of one author within a minute.
     pub(crate) fn note_forwarded_profile(&mut self, id: Id, data: &[u8]) {
         let now = self.now;
         let Some(author) = data.first_chunk().copied().map(Author::new) else {
             return;
         };
         let forwarded = &mut self.node_mut(id).metrics.forwarded_profiles;
-        let before = forwarded.insert(author, now);
-        if let Some(before) = before.filter(|before| now - before < PROFILE_FORWARD_INTERVAL) {
-            let text = format!("forwards two names of {author} within {} ms", now - before);
+        let times = forwarded.entry(author).or_default();
+        times.retain(|at| now - at < PROFILE_FORWARD_INTERVAL);
+        times.push(now);
+        let many = times.len();
+        if many as u64 > PROFILE_FORWARD_BURST {
+            let text = format!("forwards {many} names of {author} within a minute");
             self.report_violation(id, "profiles", &text);
         }
     }

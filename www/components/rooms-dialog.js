@@ -279,7 +279,7 @@ function reasonOf(error) {
 
 /** What a password manager calls the passphrase. */
 function account() {
-  return element("input", { type: "text", autocomplete: "username", value: "Heartchain", hidden: true });
+  return element("input", { type: "text", name: "account", autocomplete: "username", value: "Heartchain", hidden: true });
 }
 
 function frame() {

@@ -439,7 +439,11 @@ async fn expect_unchanged(a: &Tab, b: &Tab, tip: &str, bpm: u16) -> Result<()> {
 async fn failed_lessons_can_be_loaded_later() -> Outcome {
     run_test(async |env: &mut TestEnv| {
         let tab = env.tab().await?;
-        tab.until("the node", "() => true").await?;
+        tab.until_page(
+            "the switch of the lessons",
+            "() => document.querySelector('lesson-panel')?.hidden === false",
+        )
+        .await?;
         env.relay.kill().await?;
         tab.focus("switch", "See how it works").await?;
         tab.key("Space").await?;

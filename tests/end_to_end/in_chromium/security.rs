@@ -10,7 +10,7 @@ use crate::harness::{Outcome, Tab, TestEnv, run_test};
 
 /// The most that a first visit may transfer besides the wasm, in bytes: page, styles, scripts and icons, compressed,
 /// with headers.
-const MAX_BYTES_BESIDES_WASM: f64 = 104_000.0;
+const MAX_BYTES_BESIDES_WASM: f64 = 120_000.0;
 
 #[tokio::test]
 async fn hostile_room_name_is_shown_as_text() -> Outcome {

@@ -169,8 +169,10 @@ pub const MAX_REVISION_AHEAD: Millis = 10 * 60 * 1_000;
 pub const MAX_IGNORED_AUTHORS: usize = 64;
 /// The shortest time between two comparisons of profiles.
 pub const MIN_PROFILE_SYNC_INTERVAL: Millis = 10_000;
-/// The shortest time between two revisions of one author's profile that are forwarded.
+/// The average time between two revisions of one author's profile that are forwarded.
 pub const PROFILE_FORWARD_INTERVAL: Millis = 60_000;
+/// Revisions of one author's profile that are forwarded at once: people correct a name that they have just typed.
+pub const PROFILE_FORWARD_BURST: u64 = 4;
 /// The shortest time between two writes of profiles of others.
 pub const PROFILE_WRITE_INTERVAL: Millis = 1_000;
 /// Calls of `set_name()` that may wait for the disk.

@@ -49,7 +49,7 @@
 //! | blocks that left the best branch and are being recovered | [`MAX_RECOVERY_QUEUE`](config::MAX_RECOVERY_QUEUE) | a block that was confirmed waits on disk |
 //! | profiles | [`MAX_PROFILES`](config::MAX_PROFILES), of authors with a reading on the best branch or of connected peers | that of the author with the fewest readings goes |
 //! | … ahead of the clock | by [`MAX_REVISION_AHEAD`](config::MAX_REVISION_AHEAD) ms | the profile is ignored |
-//! | … forwarded | one revision per author and [`PROFILE_FORWARD_INTERVAL`](config::PROFILE_FORWARD_INTERVAL) ms | the profile is kept but not forwarded |
+//! | … forwarded | [`PROFILE_FORWARD_BURST`](config::PROFILE_FORWARD_BURST) revisions of an author at once, then one each [`PROFILE_FORWARD_INTERVAL`](config::PROFILE_FORWARD_INTERVAL) ms | the profile is kept but not forwarded |
 //! | … requested from a peer | [`MAX_LISTED_PROFILES`](message::MAX_LISTED_PROFILES) per answer, at most [`MAX_PROFILES`](config::MAX_PROFILES) and one answer more per listing | the listing ends |
 //! | authors whose profiles were ignored | [`MAX_IGNORED_AUTHORS`](config::MAX_IGNORED_AUTHORS) | the oldest is forgotten |
 //! | … on their way to the disk | one write at a time, with one change per author; [`MAX_UNWRITTEN_PROFILES`](config::MAX_UNWRITTEN_PROFILES) | the profile of a further author is not kept |

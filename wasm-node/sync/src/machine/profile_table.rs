@@ -12,7 +12,7 @@ use heartchain_chain::{
     time::MonotonicMillis,
 };
 
-use crate::config::PROFILE_FORWARD_INTERVAL;
+use crate::config::{PROFILE_FORWARD_BURST, PROFILE_FORWARD_INTERVAL};
 
 /// A profile whose signature was checked.
 #[derive(Clone, Debug)]
@@ -20,8 +20,8 @@ struct Row {
     profile: Profile,
     /// The name. `None` in a private room whose key is not known here.
     name: Option<ProfileName>,
-    /// When a revision was last forwarded to peers.
-    forwarded_at: Option<MonotonicMillis>,
+    /// When all revisions that were forwarded to peers would have been, at one each [`PROFILE_FORWARD_INTERVAL`].
+    forwards_until: Option<MonotonicMillis>,
 }
 
 /// The latest known profile of each author. Its user bounds how many there are.
@@ -58,7 +58,7 @@ impl ProfileTable {
         let changed = shown_before.filter(is_shown) != name.as_ref().filter(is_shown);
         let row = Row {
             name,
-            forwarded_at: before.and_then(|row| row.forwarded_at),
+            forwards_until: before.and_then(|row| row.forwards_until),
             profile,
         };
         self.rows.insert(row.profile.author, row);
@@ -74,10 +74,11 @@ impl ProfileTable {
         let Some(row) = self.rows.get_mut(author) else {
             return false;
         };
-        let is_due = |at: MonotonicMillis| now.since(at) >= PROFILE_FORWARD_INTERVAL;
-        let may_forward = row.forwarded_at.is_none_or(is_due);
+        let until = row.forwards_until.map_or(now, |until| until.max(now));
+        let may_forward =
+            until.since(now) <= (PROFILE_FORWARD_BURST - 1) * PROFILE_FORWARD_INTERVAL;
         if may_forward {
-            row.forwarded_at = Some(now);
+            row.forwards_until = Some(until.saturating_add(PROFILE_FORWARD_INTERVAL));
         }
         may_forward
     }
@@ -168,16 +169,25 @@ mod tests {
     }
 
     #[test]
-    fn one_revision_is_forwarded_per_author_and_interval() {
+    fn revisions_are_forwarded_at_a_rate_with_a_burst() {
         let mut table = ProfileTable::default();
         let (first, name) = profile(1, 1, "A");
         let author = first.author;
         table.insert(first, name);
         let at = MonotonicMillis::new;
-        assert!(table.take_forward(&author, at(7)));
+        for _ in 0..PROFILE_FORWARD_BURST {
+            assert!(table.take_forward(&author, at(7)));
+        }
         let (second, name) = profile(1, 2, "B");
         table.insert(second, name);
-        assert!(!table.take_forward(&author, at(6 + PROFILE_FORWARD_INTERVAL)));
-        assert!(table.take_forward(&author, at(7 + PROFILE_FORWARD_INTERVAL)));
+        for times in 1..3 {
+            let due = 7 + times * PROFILE_FORWARD_INTERVAL;
+            assert!(!table.take_forward(&author, at(due - 1)));
+            assert!(table.take_forward(&author, at(due)));
+        }
+        for _ in 0..PROFILE_FORWARD_BURST {
+            assert!(table.take_forward(&author, at(9 * PROFILE_FORWARD_INTERVAL)));
+        }
+        assert!(!table.take_forward(&author, at(9 * PROFILE_FORWARD_INTERVAL)));
     }
 }

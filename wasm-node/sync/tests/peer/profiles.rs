@@ -13,8 +13,8 @@ use heartchain_sync::{
     config::{
         FOREIGN_PATIENCE, MAX_CLOCK_OFFSET, MAX_IGNORED_AUTHORS, MAX_IMPORT_PROFILES,
         MAX_PENDING_NAMES, MAX_PROFILES, MAX_REVISION_AHEAD, MAX_UNWRITTEN_PROFILES,
-        MIN_PROFILE_SYNC_INTERVAL, PROFILE_FORWARD_INTERVAL, PROFILE_SYNC_INTERVAL,
-        PROFILE_SYNC_PEERS, WRITE_RETRY,
+        MIN_PROFILE_SYNC_INTERVAL, PROFILE_FORWARD_BURST, PROFILE_FORWARD_INTERVAL,
+        PROFILE_SYNC_INTERVAL, PROFILE_SYNC_PEERS, WRITE_RETRY,
     },
     io::{DisconnectReason, GossipId, ImportError, ImportPiece, NameError, Topic, Verdict},
     message::{MAX_LISTED_PROFILES, Request, Response, StatusMessage},
@@ -238,17 +238,25 @@ fn latest_name_is_kept_and_forwarded() {
                 Some(Verdict::Ignore)
             );
         }
-        // A second revision within a minute is kept but not forwarded.
-        assert_eq!(
-            gossip(&mut subject, 1, &profile(START + 1, "Rob")),
-            Some(Verdict::Ignore)
-        );
-        assert_eq!(names(&subject), [named(2, "Rob")]);
+        // More revisions within a minute are kept but not forwarded.
+        let revised = ["Rob 1", "Rob 2", "Rob 3", "Rob 4"];
+        for (revision, text) in (1..=PROFILE_FORWARD_BURST).zip(revised) {
+            let expected = if revision < PROFILE_FORWARD_BURST {
+                Verdict::Accept
+            } else {
+                Verdict::Ignore
+            };
+            assert_eq!(
+                gossip(&mut subject, 1, &profile(START + revision, text)),
+                Some(expected)
+            );
+            assert_eq!(names(&subject), [named(2, text)]);
+        }
         subject.advance(PROFILE_FORWARD_INTERVAL);
-        let erased = profile(START + 2, "");
+        let erased = profile(START + 9, "");
         assert_eq!(gossip(&mut subject, 1, &erased), Some(Verdict::Accept));
         assert_eq!(names(&subject), []);
-        assert_eq!(count(&subject, &Event::Names), told + 3);
+        assert_eq!(count(&subject, &Event::Names), told + 2 + revised.len());
         subject.advance(10_000);
         let stored: Vec<_> = subject.state.disk.profiles.values().cloned().collect();
         assert_eq!(stored, [erased]);

@@ -2,83 +2,30 @@
 //! open. Open rooms have profiles and bindings as well.
 
 mod refused;
+mod seals;
 
-use aes_gcm_siv::{AeadInOut as _, Aes256GcmSiv, KeyInit as _};
 use heartchain_chain::{
     binding::Binding,
     bpm::Bpm,
     content::{Content, Measurement, SealedContent, UnreadableError},
-    key::{Author, SecretKey},
+    key::SecretKey,
     profile::{Profile, ProfileContent, ProfileName, ProfileNameError},
     reading::Reading,
     room::Room,
     room_key::RoomKey,
     time::{MAX_READING_TIME, UnixMillis},
 };
-use hkdf::Hkdf;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
+pub(super) use self::seals::seal_reading;
+use self::seals::{PEER, derived, nonce};
 use super::{
     errors::error_name,
     rooms::{private_room, room, untrimmed},
 };
 
-/// The ID of a libp2p peer with an Ed25519 key, in bytes.
-const PEER: [u8; 38] = {
-    let mut peer = [0x42; 38];
-    [peer[0], peer[1], peer[2], peer[3], peer[4], peer[5]] = [0, 36, 8, 1, 18, 32];
-    peer
-};
-
 fn key() -> RoomKey {
     RoomKey::new([0x2b; 32])
-}
-
-/// One of the keys that are derived from the room's key.
-fn derived(room: &Room, info: &str) -> [u8; 32] {
-    let mut derived = [0; 32];
-    let key = room.key().expect("the key is known").as_bytes();
-    Hkdf::<Sha256>::new(Some(room.id().as_bytes()), key)
-        .expand(info.as_bytes(), &mut derived)
-        .expect("a short key");
-    derived
-}
-
-fn nonce(tag: &str, parts: &[&[u8]]) -> [u8; 12] {
-    let hash = Sha256::new_with_prefix(tag);
-    let hash = parts
-        .iter()
-        .fold(hash, |hash, part| hash.chain_update(part));
-    hash.finalize()[..12].try_into().expect("12 bytes")
-}
-
-/// Seals any bytes for `what`: a reading, profile or binding. `owner` is hashed into the nonce and authenticated.
-fn seal(room: &Room, what: &str, owner: &[&[u8]], plain: &[u8]) -> Vec<u8> {
-    let tag = match what {
-        "reading" => "heartchain/nonce/2".into(),
-        other => format!("heartchain/{other}-nonce/2"),
-    };
-    let cipher = Aes256GcmSiv::new(&derived(room, &format!("heartchain/{what}-key/2")).into());
-    let additional = [&room.id().as_bytes()[..], &owner.concat()].concat();
-    let mut sealed = plain.to_vec();
-    let tag = cipher
-        .encrypt_inout_detached(
-            &nonce(&tag, owner).into(),
-            &additional,
-            sealed.as_mut_slice().into(),
-        )
-        .expect("a short plaintext");
-    sealed.extend_from_slice(&tag);
-    sealed
-}
-
-/// Sealed content with any time and heart rate.
-pub(super) fn seal_reading(room: &Room, author: Author, seq: u64, time: u64, bpm: u16) -> Content {
-    let plain = [&time.to_le_bytes()[..], &bpm.to_le_bytes()].concat();
-    let owner: [&[u8]; 2] = [author.as_bytes(), &seq.to_le_bytes()];
-    let sealed = seal(room, "reading", &owner, &plain);
-    Content::Sealed(SealedContent::new(sealed.try_into().expect("26 bytes")))
 }
 
 fn readable(opened: Result<Measurement, UnreadableError>) -> Value {

@@ -11,7 +11,7 @@ use heartchain_chain::{
 };
 use serde_json::json;
 
-use super::{Hostile, check_block};
+use super::cases::{Hostile, check_block};
 use crate::vectors::{
     blocks::{mine, sign},
     errors::{SMALL_ORDER, any_message},

@@ -2,7 +2,7 @@
 
 use heartchain_chain::{block::Block, hash::BlockHash, header::Header, work::CompactTarget};
 
-use super::Hostile;
+use super::cases::Hostile;
 use crate::vectors::blocks::mine;
 
 impl Hostile {

@@ -10,7 +10,7 @@ use heartchain_chain::{
     time::UnixMillis,
 };
 
-use super::Hostile;
+use super::cases::Hostile;
 use crate::vectors::{
     blocks::{mine, sign},
     errors::{SMALL_ORDER, any_message},

@@ -6,7 +6,7 @@ use heartchain_chain::{
     header::Header,
 };
 
-use super::Hostile;
+use super::cases::Hostile;
 use crate::vectors::blocks::mine;
 
 /// The error of one reading too many: in a private room the bytes exceed their limit first.

@@ -13,7 +13,7 @@ use heartchain_chain::{
 };
 use serde_json::{Value, json};
 
-use super::{PEER, seal};
+use super::seals::{PEER, seal};
 use crate::vectors::{
     errors::{SMALL_ORDER, any_message, error_name},
     rooms::{private_room, room},
@@ -237,14 +237,14 @@ fn bindings(room: &Room, cases: Vec<(&str, Vec<u8>)>) -> Vec<Value> {
 }
 
 /// What a binding says that proves nothing: the same in both kinds of room.
-fn no_proofs(room: &Room) -> Vec<(&'static str, Vec<u8>)> {
-    let honest = proof(room, &PEER);
-    let other = super::room("a", 9, 1001);
+fn no_proofs(of: &Room) -> Vec<(&'static str, Vec<u8>)> {
+    let honest = proof(of, &PEER);
+    let other = room("a", 9, 1001);
     let small_order = [&SMALL_ORDER[..], any_message().as_bytes()].concat();
     vec![
         ("altered author", altered(honest.clone(), 0)),
         ("altered signature", altered(honest, 95)),
-        ("signed for another peer", proof(room, &PEER[1..])),
+        ("signed for another peer", proof(of, &PEER[1..])),
         ("signed for another room", proof(&other, &PEER)),
         ("author of small order", small_order),
         ("zeros", vec![0; 96]),
