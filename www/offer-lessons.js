@@ -2,6 +2,7 @@
 //! the user turns them off. Most visits never load them. Draws nothing itself.
 
 import "./components/frame.js";
+import { importServed } from "./importing.js";
 import { addTexts } from "./strings.js";
 
 /**
@@ -14,13 +15,15 @@ export function offerLessons(panel, starting, forkView, onNotLoaded) {
   let mode = null;
   let wanted = false;
   const turnOn = async () => {
-    const loaded = await Promise.all([
-      starting,
-      import("./lessons/lesson-mode.js"),
-      import("./lessons/strings-en.js"),
-      import("./lessons/strings-ko.js"),
-      import("./components/lesson-cards.js"),
-    ]).catch(() => null);
+    const loaded = await importServed(new URL("lessons/lesson-mode.js", import.meta.url), () =>
+      Promise.all([
+        starting,
+        import("./lessons/lesson-mode.js"),
+        import("./lessons/strings-en.js"),
+        import("./lessons/strings-ko.js"),
+        import("./components/lesson-cards.js"),
+      ]),
+    ).catch(() => null);
     if (!wanted || mode !== null) return;
     if (loaded === null) {
       panel.failed = true;

@@ -138,7 +138,8 @@ async function showRooms() {
 
 async function roomsDialog() {
   const node = await starting.catch(() => null);
-  const { offerRooms } = await import("./offer-rooms.js");
+  const { importServed } = await import("./importing.js");
+  const { offerRooms } = await importServed(new URL("offer-rooms.js", import.meta.url), () => import("./offer-rooms.js"));
   return offerRooms(node, {
     async leave() {
       past?.close();

@@ -143,6 +143,11 @@ async fn bring_room(tab: &Tab, file: &str) -> Result<()> {
     press(tab, ".import-form [type=submit]").await?;
     tab.until_shows("rooms-dialog", "The passphrase doesn't fit this file")
         .await?;
+    tab.until_page(
+        "the end of the failed import",
+        "() => document.querySelector('rooms-dialog dialog').ariaBusy === 'false'",
+    )
+    .await?;
     fill(tab, "#import-passphrase", PASSPHRASE).await?;
     press(tab, ".import-form [type=submit]").await?;
     tab.until_shows("rooms-dialog", "The room is on this device now")
