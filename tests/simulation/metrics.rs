@@ -45,7 +45,7 @@ pub(crate) struct Metrics {
     /// Nonces found in a row that led to no block.
     pub(crate) wasted: u64,
     found: bool,
-    /// When it forwarded profiles of each author in the last minute.
+    /// When it forwarded profiles of each author: as many as count for the next one.
     pub(crate) forwarded_profiles: BTreeMap<Author, Vec<u64>>,
     /// Since when it has been behind peers that it can reach.
     pub(crate) behind_since: Option<u64>,

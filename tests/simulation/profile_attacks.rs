@@ -69,7 +69,7 @@ impl World {
         self.gossip_forged(id, Topic::Profiles, long, true);
     }
 
-    /// Whether this peer can prove that a gossiped profile is forged: only if it would keep the profile otherwise.
+    /// Whether this peer can prove that a gossiped profile is forged: only if it would keep and forward the profile otherwise.
     pub(crate) fn can_prove_profile(&self, to: Id, data: &[u8]) -> bool {
         let Ok(profile) = Profile::decode(self.room.form(), data) else {
             return true;
@@ -79,9 +79,12 @@ impl World {
             .nodes
             .iter()
             .all(|node| node.clock.offset.abs() < 10_000);
+        let forwarded = node.metrics.forwarded_profiles.get(&profile.author);
+        let forwarded = forwarded.map_or(0, Vec::len);
         let mut known = node.machine().profiles();
         let known = known.find(|known| known.author == profile.author);
         is_clock_good
+            && (forwarded as u64) < PROFILE_FORWARD_BURST
             && node.machine().next_seq(&profile.author) > 0
             && known.is_none_or(|known| known.revision < profile.revision)
     }
@@ -112,9 +115,10 @@ impl World {
         };
         let forwarded = &mut self.node_mut(id).metrics.forwarded_profiles;
         let times = forwarded.entry(author).or_default();
-        times.retain(|at| now - at < PROFILE_FORWARD_INTERVAL);
+        times.retain(|at| now - at < PROFILE_FORWARD_BURST * PROFILE_FORWARD_INTERVAL);
         times.push(now);
-        let many = times.len();
+        let is_recent = |at: &&u64| now - **at < PROFILE_FORWARD_INTERVAL;
+        let many = times.iter().filter(is_recent).count();
         if many as u64 > PROFILE_FORWARD_BURST {
             let text = format!("forwards {many} names of {author} within a minute");
             self.report_violation(id, "profiles", &text);

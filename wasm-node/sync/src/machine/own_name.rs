@@ -1,17 +1,17 @@
 //! The name of this peer's author: signed and stored first, then shown to others.
 
-use alloc::collections::VecDeque;
+use alloc::{collections::VecDeque, vec::Vec};
 use core::fmt::Debug;
 
 use heartchain_chain::{
-    key::SecretKey,
+    key::{Author, SecretKey},
     profile::{Profile, ProfileName},
     time::{MAX_READING_TIME, MonotonicMillis, UnixMillis},
 };
 
-use super::context::Context;
+use super::{context::Context, journal::Journal, profile_table::ProfileTable};
 use crate::{
-    config::{MAX_CLOCK_OFFSET, MAX_PENDING_NAMES, WRITE_RETRY},
+    config::{MAX_CLOCK_OFFSET, MAX_PENDING_NAMES, MAX_REVISION_AHEAD, WRITE_RETRY},
     io::{Event, NameError, StoreOperation, Ticket, WriteId},
 };
 
@@ -20,8 +20,9 @@ use crate::{
 pub(super) struct OwnName {
     /// A name without a ticket is one that a key took over from the key before it.
     pending: VecDeque<(Option<Ticket>, ProfileName)>,
-    /// One write at a time, because each revision follows from the one before.
-    writing: Option<(WriteId, Option<Ticket>, Profile)>,
+    /// One write at a time, because each revision follows from the one before. The profile of our key comes first, then
+    /// those of earlier keys.
+    writing: Option<(WriteId, Option<Ticket>, Vec<Profile>)>,
     retry_at: MonotonicMillis,
 }
 
@@ -56,12 +57,13 @@ impl OwnName {
         self.pending.push_front((None, name));
     }
 
-    /// Signs the next name with `key` and writes it. `before` is the revision that it must exceed.
+    /// Signs the next name with our key and writes it. A name that a person chose also replaces the other names of earlier
+    /// keys, in the same write: otherwise an erased one would stay, and our key could take it over again.
     pub(super) fn poll<P: Copy + Ord + Debug>(
         &mut self,
         ctx: &mut Context<P>,
-        key: &SecretKey,
-        before: Option<UnixMillis>,
+        journal: &Journal,
+        table: &ProfileTable,
     ) {
         if self.writing.is_some() || self.retry_at > ctx.now() {
             return;
@@ -69,17 +71,31 @@ impl OwnName {
         let Some((ticket, name)) = self.pending.pop_front() else {
             return;
         };
-        let lowest = before.map_or(UnixMillis::default(), |before| before.saturating_add(1));
-        let revision = ctx.clock.corrected().max(lowest);
+        let corrected = ctx.clock.corrected();
+        let latest = corrected.saturating_add(MAX_REVISION_AHEAD);
         let room = ctx.tree.room();
-        let profile = (revision <= MAX_READING_TIME)
-            .then(|| room.sign_profile(key, revision, &name))
-            .flatten();
+        let sign = |key: &SecretKey, author: &Author| {
+            let before = table.revision(author, latest);
+            let lowest = before.map_or(UnixMillis::default(), |before| before.saturating_add(1));
+            let revision = corrected.max(lowest);
+            let is_valid = revision <= MAX_READING_TIME;
+            is_valid.then(|| room.sign_profile(key, revision, &name))?
+        };
+        let own = journal.author();
+        let profile = sign(journal.key(), &own);
         match (profile, ticket) {
             (Some(profile), ticket) => {
-                let put = StoreOperation::PutProfile(profile.clone());
-                let id = ctx.write_strictly(alloc::vec![put]);
-                self.writing = Some((id, ticket, profile));
+                let is_other = |author: &Author| {
+                    let known = table.name(author);
+                    known.is_some_and(|known| !known.as_str().is_empty() && *known != name)
+                };
+                let eras = journal.eras().filter(|era| era.author != own);
+                let eras = eras.filter(|era| ticket.is_some() && is_other(&era.author));
+                let earlier = eras.filter_map(|era| sign(&era.key, &era.author));
+                let profiles: Vec<Profile> = [profile].into_iter().chain(earlier).collect();
+                let puts = profiles.iter().cloned().map(StoreOperation::PutProfile);
+                let id = ctx.write_strictly(puts.collect());
+                self.writing = Some((id, ticket, profiles));
             }
             (None, Some(ticket)) => {
                 let reason = NameError::Clock;
@@ -89,20 +105,25 @@ impl OwnName {
         }
     }
 
+    /// Whether a name is being written.
+    pub(super) const fn is_busy(&self) -> bool {
+        self.writing.is_some()
+    }
+
     /// Whether this write is one of a name.
     pub(super) fn is_writing(&self, id: WriteId) -> bool {
         let writing = self.writing.as_ref();
         writing.is_some_and(|(writing, ..)| *writing == id)
     }
 
-    /// Handles the end of a write. If it is one of a name that is now stored, returns the profile.
+    /// Handles the end of a write. If it is one of a name that is now stored, returns the profiles with it.
     pub(super) fn on_written<P: Copy + Ord + Debug>(
         &mut self,
         ctx: &mut Context<P>,
         id: WriteId,
         stored: bool,
-    ) -> Option<Profile> {
-        let (_, ticket, profile) = self.writing.take_if(|(writing, ..)| *writing == id)?;
+    ) -> Option<Vec<Profile>> {
+        let (_, ticket, profiles) = self.writing.take_if(|(writing, ..)| *writing == id)?;
         match ticket {
             Some(ticket) if stored => ctx.emit(Event::NameSet { ticket }),
             Some(ticket) => {
@@ -111,13 +132,14 @@ impl OwnName {
             }
             None if stored => {}
             None => {
-                if let Some(name) = ctx.tree.room().open_profile(&profile) {
+                let room = ctx.tree.room();
+                if let Some(name) = profiles.first().and_then(|own| room.open_profile(own)) {
                     self.take_over(name);
                 }
                 self.retry_at = ctx.now().saturating_add(WRITE_RETRY);
             }
         }
-        stored.then_some(profile)
+        stored.then_some(profiles)
     }
 
     /// When the next name is written, unless a write is in progress.

@@ -9,7 +9,7 @@ use core::{
 use heartchain_chain::{
     key::Author,
     profile::{Profile, ProfileName},
-    time::MonotonicMillis,
+    time::{MonotonicMillis, UnixMillis},
 };
 
 use crate::config::{PROFILE_FORWARD_BURST, PROFILE_FORWARD_INTERVAL};
@@ -44,10 +44,17 @@ impl ProfileTable {
         self.rows.get(author)?.name.as_ref()
     }
 
-    /// Whether a profile replaces the one that is known of its author, if there is one.
-    pub(super) fn is_newer(&self, profile: &Profile) -> bool {
+    /// The revision that the next one of this author must exceed. One behind `latest` was signed or received while a clock
+    /// was wrong. Other peers have not taken it, so it does not count.
+    pub(super) fn revision(&self, author: &Author, latest: UnixMillis) -> Option<UnixMillis> {
+        let revision = self.get(author)?.revision;
+        (revision <= latest).then_some(revision)
+    }
+
+    /// Whether a profile replaces the one that is known of its author, if there is one that counts.
+    pub(super) fn is_newer(&self, profile: &Profile, latest: UnixMillis) -> bool {
         let known = self.get(&profile.author);
-        known.is_none_or(|known| is_newer(profile, known))
+        known.is_none_or(|known| known.revision > latest || is_newer(profile, known))
     }
 
     /// Adds a profile, or replaces that of its author. Returns whether the name that is shown for the author changed.
@@ -70,17 +77,18 @@ impl ProfileTable {
     }
 
     /// Whether one more revision of this author may be forwarded now.
-    pub(super) fn take_forward(&mut self, author: &Author, now: MonotonicMillis) -> bool {
-        let Some(row) = self.rows.get_mut(author) else {
-            return false;
-        };
-        let until = row.forwards_until.map_or(now, |until| until.max(now));
-        let may_forward =
-            until.since(now) <= (PROFILE_FORWARD_BURST - 1) * PROFILE_FORWARD_INTERVAL;
-        if may_forward {
+    pub(super) fn may_forward(&self, author: &Author, now: MonotonicMillis) -> bool {
+        let until = self.rows.get(author).and_then(|row| row.forwards_until);
+        let waits = until.map_or(0, |until| until.since(now));
+        waits <= (PROFILE_FORWARD_BURST - 1) * PROFILE_FORWARD_INTERVAL
+    }
+
+    /// Counts a revision of this author that is forwarded now.
+    pub(super) fn note_forward(&mut self, author: &Author, now: MonotonicMillis) {
+        if let Some(row) = self.rows.get_mut(author) {
+            let until = row.forwards_until.map_or(now, |until| until.max(now));
             row.forwards_until = Some(until.saturating_add(PROFILE_FORWARD_INTERVAL));
         }
-        may_forward
     }
 
     /// At most `limit` profiles behind this author, in order; `None` starts at the beginning.
@@ -141,15 +149,30 @@ mod tests {
     fn highest_revision_wins_and_ties_have_one_winner() {
         let mut table = ProfileTable::default();
         let (old, name) = profile(1, 5, "Old");
-        assert!(table.is_newer(&old) && table.insert(old.clone(), name));
-        assert!(!table.is_newer(&old), "it is known");
-        assert!(!table.is_newer(&profile(1, 4, "Older").0));
-        assert!(table.is_newer(&profile(1, 6, "New").0));
+        let latest = UnixMillis::new(5);
+        assert!(table.is_newer(&old, latest) && table.insert(old.clone(), name));
+        assert!(!table.is_newer(&old, latest), "it is known");
+        assert!(!table.is_newer(&profile(1, 4, "Older").0, latest));
+        assert!(table.is_newer(&profile(1, 6, "New").0, latest));
         let (tie, name) = profile(1, 5, "Tie");
-        let tie_wins = table.is_newer(&tie);
+        let tie_wins = table.is_newer(&tie, latest);
         assert_eq!(tie_wins, tie.encode() < old.encode());
         table.insert(tie, name);
-        assert_eq!(table.is_newer(&old), !tie_wins);
+        assert_eq!(table.is_newer(&old, latest), !tie_wins);
+    }
+
+    #[test]
+    fn revision_that_is_too_far_ahead_does_not_count() {
+        let mut table = ProfileTable::default();
+        let (far, name) = profile(1, 50, "Far");
+        table.insert(far.clone(), name);
+        let now = profile(1, 5, "Now").0;
+        for (latest, counts) in [(49, false), (50, true)] {
+            let latest = UnixMillis::new(latest);
+            assert_eq!(table.is_newer(&now, latest), !counts);
+            let revision = table.revision(&far.author, latest);
+            assert_eq!(revision, counts.then_some(far.revision));
+        }
     }
 
     #[test]
@@ -175,19 +198,26 @@ mod tests {
         let author = first.author;
         table.insert(first, name);
         let at = MonotonicMillis::new;
+        let take = |table: &mut ProfileTable, now| {
+            let may_forward = table.may_forward(&author, now);
+            if may_forward {
+                table.note_forward(&author, now);
+            }
+            may_forward
+        };
         for _ in 0..PROFILE_FORWARD_BURST {
-            assert!(table.take_forward(&author, at(7)));
+            assert!(take(&mut table, at(7)));
         }
         let (second, name) = profile(1, 2, "B");
         table.insert(second, name);
         for times in 1..3 {
             let due = 7 + times * PROFILE_FORWARD_INTERVAL;
-            assert!(!table.take_forward(&author, at(due - 1)));
-            assert!(table.take_forward(&author, at(due)));
+            assert!(!take(&mut table, at(due - 1)));
+            assert!(take(&mut table, at(due)));
         }
         for _ in 0..PROFILE_FORWARD_BURST {
-            assert!(table.take_forward(&author, at(9 * PROFILE_FORWARD_INTERVAL)));
+            assert!(take(&mut table, at(9 * PROFILE_FORWARD_INTERVAL)));
         }
-        assert!(!table.take_forward(&author, at(9 * PROFILE_FORWARD_INTERVAL)));
+        assert!(!take(&mut table, at(9 * PROFILE_FORWARD_INTERVAL)));
     }
 }

@@ -14,7 +14,7 @@ use heartchain_chain::{
     hash::BlockHash,
     key::Author,
     profile::{Profile, ProfileError, ProfileName},
-    time::MonotonicMillis,
+    time::{MAX_READING_TIME, MonotonicMillis, UnixMillis},
 };
 use litemap::LiteMap;
 
@@ -115,7 +115,7 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
         let room = ctx.tree.room();
         let name = room.open_profile(&profile);
         let is_kept = self.table.len() < MAX_PROFILES
-            && self.table.is_newer(&profile)
+            && self.table.is_newer(&profile, MAX_READING_TIME)
             && profile.verify(room.id()).is_ok()
             && (name.is_some() || !room.is_member());
         if is_kept {
@@ -166,9 +166,7 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
     /// Signs and writes our name, asks peers for theirs, and writes what has changed.
     pub(super) fn poll(&mut self, ctx: &mut Context<P>, journal: &Journal) {
         self.follow_key(journal);
-        let before = self.table.get(&journal.author());
-        let before = before.map(|profile| profile.revision);
-        self.own.poll(ctx, journal.key(), before);
+        self.own.poll(ctx, journal, &self.table);
         self.compare(ctx);
         for peer in ctx.peers.ids() {
             self.send_request(ctx, peer);
@@ -187,8 +185,12 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
         deadlines.into_iter().flatten().min()
     }
 
-    /// A key that replaced ours signs our name again, at once or after a restart. The profile of the earlier key stays as it is.
+    /// A key that replaced ours signs our name again, at once or after a restart. The profile of the earlier key stays as it is
+    /// until a person chooses another name. One that is being written with the earlier key comes first: it may erase the name.
     fn follow_key(&mut self, journal: &Journal) {
+        if self.own.is_busy() {
+            return;
+        }
         let author = journal.author();
         if self.author.replace(author) == Some(author) || self.table.get(&author).is_some() {
             return;
@@ -271,16 +273,24 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
         profile: Profile,
     ) {
         let author = profile.author;
+        // An author could sign any number of revisions. One that is too early is not worth its cost: the latest comes with
+        // the next comparison.
+        if !self.table.may_forward(&author, ctx.now()) {
+            let verdict = Verdict::Ignore;
+            return ctx.output(Output::Verdict { id, from, verdict });
+        }
         let verdict = match self.verify_and_keep(ctx, own, profile) {
-            Ok(true) if self.table.take_forward(&author, ctx.now()) => Verdict::Accept,
-            // One that is too early is kept. Other peers get it when they compare profiles.
-            Ok(_) => Verdict::Ignore,
+            Ok(true) => Verdict::Accept,
+            Ok(false) => Verdict::Ignore,
             Err(error) => {
                 let verdict = Verdict::Reject;
                 ctx.output(Output::Verdict { id, from, verdict });
                 return ctx.ban(from, DisconnectReason::BadProfile(error));
             }
         };
+        if verdict == Verdict::Accept {
+            self.table.note_forward(&author, ctx.now());
+        }
         ctx.output(Output::Verdict { id, from, verdict });
     }
 
@@ -309,8 +319,8 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
     }
 
     fn is_wanted(&mut self, ctx: &Context<P>, own: &Author, profile: &Profile) -> bool {
-        let latest = ctx.clock.corrected().saturating_add(MAX_REVISION_AHEAD);
-        if !self.table.is_newer(profile) || profile.revision > latest {
+        let latest = latest_revision(ctx);
+        if !self.table.is_newer(profile, latest) || profile.revision > latest {
             return false;
         }
         let author = profile.author;
@@ -409,20 +419,23 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
             return true;
         }
         let is_own = self.own.is_writing(id);
-        if let Some(profile) = self.own.on_written(ctx, id, stored) {
-            let author = profile.author;
+        let profiles = self.own.on_written(ctx, id, stored);
+        if profiles.is_some() {
             // If a key has replaced that of the profile meanwhile, it takes the name over.
             self.author = None;
-            if self.table.is_newer(&profile) {
+        }
+        for profile in profiles.into_iter().flatten() {
+            let author = profile.author;
+            // The write may have replaced a later name, of another place that has our key. Or an earlier one, which was received
+            // before, may be on its way to the disk and replace this one.
+            self.unwritten.insert(author);
+            if self.table.is_newer(&profile, latest_revision(ctx)) {
                 let name = ctx.tree.room().open_profile(&profile);
                 if self.table.get(&author).is_none() {
                     self.make_room(ctx, &author);
                 }
                 self.changed |= self.table.insert(profile.clone(), name);
                 ctx.output(Output::Publish(GossipItem::Profile(profile)));
-            } else {
-                // Another place that has our key chose a later name, which the write replaced on disk.
-                self.unwritten.insert(author);
             }
         }
         is_own
@@ -432,6 +445,11 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
     pub(super) fn on_store_reset(&mut self) {
         self.unwritten.extend(self.table.authors().copied());
     }
+}
+
+/// The latest revision that counts now.
+fn latest_revision<P: Copy + Ord + Debug>(ctx: &Context<P>) -> UnixMillis {
+    ctx.clock.corrected().saturating_add(MAX_REVISION_AHEAD)
 }
 
 /// Our author comes first, then those with the most readings on the best branch, then those that a connected peer acts for.

@@ -27,6 +27,7 @@ use crate::{
 };
 
 const MINES: Config = Config { mining: true };
+const DAY: i64 = 24 * 60 * 60 * 1_000;
 const ID_OF: fn(&Peer) -> Vec<u8> = |peer| peer.to_le_bytes().to_vec();
 
 fn private_room() -> Room {
@@ -238,21 +239,28 @@ fn latest_name_is_kept_and_forwarded() {
                 Some(Verdict::Ignore)
             );
         }
-        // More revisions within a minute are kept but not forwarded.
+        // More revisions within a minute are neither verified nor kept.
         let revised = ["Rob 1", "Rob 2", "Rob 3", "Rob 4"];
         for (revision, text) in (1..=PROFILE_FORWARD_BURST).zip(revised) {
-            let expected = if revision < PROFILE_FORWARD_BURST {
-                Verdict::Accept
+            let (expected, shown) = if revision < PROFILE_FORWARD_BURST {
+                (Verdict::Accept, text)
             } else {
-                Verdict::Ignore
+                (Verdict::Ignore, "Rob 3")
             };
             assert_eq!(
                 gossip(&mut subject, 1, &profile(START + revision, text)),
                 Some(expected)
             );
-            assert_eq!(names(&subject), [named(2, text)]);
+            assert_eq!(names(&subject), [named(2, shown)]);
         }
-        subject.advance(PROFILE_FORWARD_INTERVAL);
+        let mut forged = profile(START + 8, "Eve");
+        forged.signature = Signature::new([7; 64]);
+        assert_eq!(gossip(&mut subject, 1, &forged), Some(Verdict::Ignore));
+        // The next comparison brings the latest.
+        compare(&mut subject);
+        let latest = profile(START + PROFILE_FORWARD_BURST, "Rob 4");
+        subject.answer(1, is_profiles, &Response::Profiles(vec![latest]));
+        assert_eq!(names(&subject), [named(2, "Rob 4")]);
         let erased = profile(START + 9, "");
         assert_eq!(gossip(&mut subject, 1, &erased), Some(Verdict::Accept));
         assert_eq!(names(&subject), []);
@@ -555,8 +563,16 @@ fn flood_of_revisions_is_written_rarely() {
         subject.finish_write(id, batch);
     }
     subject.advance(10_000);
-    let stored = subject.state.disk.profiles[&key(2).author()].revision;
-    assert_eq!(stored, UnixMillis::new(START + 999));
+    let stored = |subject: &Subject| subject.state.disk.profiles[&key(2).author()].revision;
+    let kept = START + PROFILE_FORWARD_BURST - 1;
+    assert_eq!(stored(&subject), UnixMillis::new(kept));
+    // 20 s have passed since the start.
+    subject.advance(PROFILE_SYNC_INTERVAL - 20_000);
+    answer_others(&mut subject, 1);
+    let latest = profile(2, START + 999, "Bob");
+    subject.answer(1, is_profiles, &Response::Profiles(vec![latest]));
+    subject.advance(10_000);
+    assert_eq!(stored(&subject), UnixMillis::new(START + 999));
 }
 
 #[test]
@@ -848,4 +864,157 @@ fn name_written_during_a_key_change_is_taken_over() {
     let author = subject.machine.author();
     assert_ne!(author, key(50).author());
     assert!(names(&subject).contains(&(author, "Ada".to_owned())));
+}
+
+#[test]
+fn older_name_on_disk_does_not_replace_our_own() {
+    for text in ["Cleo", ""] {
+        let mut subject = Subject::miner(50);
+        subject.connect(1);
+        gossip(&mut subject, 1, &profile(50, START - 2, "Ada"));
+        // This one waits for the next write.
+        gossip(&mut subject, 1, &profile(50, START - 1, "Bea"));
+        assert_eq!(names(&subject), [named(50, "Bea")]);
+        subject.state.disk.held_writes = Some(Vec::new());
+        subject.set_name(name(text));
+        subject.advance(1_000);
+        let writes = subject.take_held_writes();
+        assert_eq!(writes.len(), 2, "the new name, and the older one");
+        for (id, batch) in writes {
+            subject.finish_write(id, batch);
+        }
+        subject.advance(10_000);
+        let stored = subject.state.disk.profiles.values();
+        assert!(stored.eq(subject.machine.profiles()), "{text}");
+        assert_eq!(names(&subject.reopen(0)), names(&subject));
+    }
+}
+
+#[test]
+fn name_set_with_a_wrong_clock_can_be_changed() {
+    for text in ["Bea", ""] {
+        let mut subject = Subject::miner(50);
+        subject.clock_offset = DAY;
+        subject.set_name(name("Ada"));
+        subject.clock_offset = 0;
+        let mut other = subject_with(&room(), [50]);
+        let far = published(&subject).pop().expect("published");
+        assert_eq!(gossip(&mut other, 1, &far), Some(Verdict::Ignore));
+        subject.set_name(name(text));
+        let own = published(&subject).pop().expect("published");
+        assert_eq!(gossip(&mut other, 1, &own), Some(Verdict::Accept));
+        assert_eq!(names(&other), names(&subject));
+        subject.advance(10_000);
+        assert_eq!(names(&subject.reopen(0)), names(&other));
+    }
+}
+
+#[test]
+fn peers_whose_clocks_were_wrong_agree_in_the_end() {
+    let mut subject = subject_with(&room(), [2]);
+    let ahead = START + u64::try_from(DAY).expect("small");
+    let (early, now) = (profile(2, ahead, "Early"), profile(2, START, "Now"));
+    subject.clock_offset = DAY;
+    assert_eq!(gossip(&mut subject, 1, &early), Some(Verdict::Accept));
+    assert_eq!(gossip(&mut subject, 1, &now), Some(Verdict::Ignore));
+    subject.clock_offset = 0;
+    assert_eq!(gossip(&mut subject, 1, &now), Some(Verdict::Accept));
+    assert_eq!(names(&subject), [named(2, "Now")]);
+    assert_eq!(gossip(&mut subject, 1, &early), Some(Verdict::Ignore));
+    assert_eq!(names(&subject), [named(2, "Now")]);
+}
+
+#[test]
+fn name_erased_during_a_key_change_is_not_taken_over() {
+    for (text, taken_over) in [("", None), ("Bea", Some("Bea"))] {
+        let mut branch = Branch::new();
+        branch.push(vec![reading(50, 0)]);
+        let mut subject = Subject::miner(50);
+        subject.set_name(name("Ada"));
+        subject.connect(1);
+        subject.serve(1, &branch);
+        subject.advance(FOREIGN_PATIENCE - 1_000);
+        subject.state.disk.held_writes = Some(Vec::new());
+        subject.set_name(name(text));
+        // The key changes while the name is being written.
+        let (id, batch) = subject.take_held_writes().pop().expect("the name");
+        subject.advance(2_000);
+        let author = subject.machine.author();
+        assert_ne!(author, key(50).author());
+        subject.finish_write(id, batch);
+        subject.advance(10_000);
+        let is_new = |profile: &&Profile| profile.author == author;
+        let ada = signed(&room(), &key(50), START, "Ada").content;
+        let published = published(&subject);
+        assert!(
+            published
+                .iter()
+                .filter(is_new)
+                .all(|own| own.content != ada),
+            "{text}"
+        );
+        let names = names(&subject);
+        let own = names.iter().find(|(named, _)| *named == author);
+        assert_eq!(own.map(|(_, name)| name.as_str()), taken_over);
+    }
+}
+
+/// A machine that set the name "Ada", and then replaced its key.
+fn subject_with_two_keys() -> Subject {
+    let mut branch = Branch::new();
+    branch.push(vec![reading(50, 0)]);
+    let mut subject = Subject::miner(50);
+    subject.set_name(name("Ada"));
+    subject.connect(1);
+    subject.serve(1, &branch);
+    subject.advance(2 * FOREIGN_PATIENCE);
+    assert_ne!(subject.machine.author(), key(50).author());
+    assert_eq!(names(&subject).len(), 2);
+    subject
+}
+
+#[test]
+fn new_name_replaces_those_of_earlier_keys() {
+    for text in ["", "Bea"] {
+        let mut subject = subject_with_two_keys();
+        let author = subject.machine.author();
+        let (before, told) = (published(&subject).len(), count(&subject, &Event::Names));
+        let ticket = subject.set_name(name(text));
+        assert_eq!(count(&subject, &Event::NameSet { ticket }), 1);
+        assert_eq!(count(&subject, &Event::Names), told + 1);
+        let published = published(&subject).split_off(before);
+        let authors: Vec<Author> = published.iter().map(|own| own.author).collect();
+        assert_eq!(authors, [author, key(50).author()]);
+        assert!(published.iter().all(|own| own.verify(room().id()).is_ok()));
+        let shown = names(&subject);
+        assert!(shown.iter().all(|(_, name)| name == text), "{shown:?}");
+        assert_eq!(shown.len(), if text.is_empty() { 0 } else { 2 });
+        // Others take the name of the earlier key.
+        let mut other = subject_with(&room(), [50]);
+        assert_eq!(gossip(&mut other, 1, &published[1]), Some(Verdict::Accept));
+        subject.advance(10_000);
+        assert_eq!(names(&subject.reopen(0)), shown);
+        // The current key's profile is lost: the earlier name does not return.
+        subject.state.disk.profiles.remove(&author);
+        let mut again = names(&subject.reopen(0));
+        again.sort();
+        let mut shown = shown;
+        shown.sort();
+        assert_eq!(again, shown);
+    }
+}
+
+#[test]
+fn names_of_all_keys_are_stored_together() {
+    let mut subject = subject_with_two_keys();
+    let before = names(&subject);
+    let revisions = published(&subject).len();
+    subject.state.disk.held_writes = Some(Vec::new());
+    let ticket = subject.set_name(name(""));
+    subject.fail_held_writes(true);
+    let reason = NameError::NotStored;
+    assert_eq!(count(&subject, &Event::NameFailed { ticket, reason }), 1);
+    assert_eq!(names(&subject), before);
+    assert_eq!(published(&subject).len(), revisions);
+    assert_eq!(names(&subject.reopen(0)), before);
 }
