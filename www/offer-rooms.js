@@ -61,17 +61,32 @@ export function offerRooms(node, { leave, onRenamed }) {
   });
   on("move-confirmed", () => rooms.retire());
   on("import-requested", ({ file, passphrase }) => rooms.bring(file, passphrase));
-  on("room-opened", ({ link }) => openRoom(link));
+  on("room-opened", ({ link, genesis }) => openRoom(link, genesis === here?.genesis));
+  let isHidden = true;
+  const leaveIfEnded = () => {
+    // Not before what was asked for is done: a room that is being deleted would open again.
+    if (isHidden && rooms.state.ended && rooms.state.busy === null) location.reload();
+  };
+  on("rooms-shown", () => (isHidden = false));
   on("rooms-hidden", () => {
-    if (rooms.state.ended) location.reload();
+    isHidden = true;
+    leaveIfEnded();
   });
-  rooms.addEventListener("change", () => (dialog.state = rooms.state));
+  rooms.addEventListener("change", () => {
+    dialog.state = rooms.state;
+    leaveIfEnded();
+  });
   dialog.state = rooms.state;
   return dialog;
 }
 
 /** Opens a room in this tab. The same room is opened again, with what was brought here. */
-function openRoom(link) {
+function openRoom(link, isHere) {
+  if (isHere) {
+    history.replaceState(null, "", link);
+    location.reload();
+    return;
+  }
   const before = location.hash;
   location.hash = link;
   if (location.hash === before) location.reload();

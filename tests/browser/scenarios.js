@@ -769,7 +769,11 @@ export async function authorMovesWithItsFile(lone, { rooms, deleteRoom, importId
   await node.record(72);
   equal((await rejection(node.retire(), "retiring after another reading")).code, "not-moved", "its code");
   equal(node.status().state !== "stopped", true, "the node still runs");
+  const link = `#room=${room}`;
   const whole = await node.exportIdentity("correct horse");
+  equal(await importIdentity(whole, "correct horse"), { genesis, link, readings: 3 }, "the file where it was made");
+  equal((await rejection(node.retire(), "retiring where the file was opened")).code, "not-moved", "its code");
+  await node.exportIdentity("correct horse");
   await node.retire();
   equal(node.status().state, "stopped", "a retired node");
   await deleteRoom(genesis);
@@ -785,7 +789,6 @@ export async function authorMovesWithItsFile(lone, { rooms, deleteRoom, importId
   equal((await rooms()).filter((stored) => stored.genesis === genesis), [], "nothing was imported");
 
   // The same passphrase, typed on another keyboard.
-  const link = `#room=${room}`;
   equal(await importIdentity(file, "corr\u00e9ct horse"), { genesis, link, readings: 2 }, "the first file");
   equal(await importIdentity(whole, "correct horse"), { genesis, link, readings: 3 }, "a later one");
   equal(await importIdentity(whole, "correct horse"), { genesis, link, readings: 3 }, "the same again");

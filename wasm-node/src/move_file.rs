@@ -7,6 +7,8 @@
 //! A file from other hands is refused without its passphrase, and its header cannot ask for more work than
 //! [`MAX_MEMORY_KIB`] and [`MAX_PASSES`]. No length in it drives an allocation.
 
+use std::collections::BTreeMap;
+
 use aes_gcm_siv::{AeadInOut as _, Aes256GcmSiv, KeyInit as _};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use heartchain_chain::{
@@ -155,6 +157,13 @@ pub(crate) fn seal(
         return Err(MoveFileError::TooLong);
     }
     Ok(file)
+}
+
+/// The keys that sign: of several for one position, the last.
+pub(crate) fn keys_in_use(keys: impl IntoIterator<Item = (u64, [u8; 32])>) -> Vec<(u64, [u8; 32])> {
+    // A key that was replaced before it signed anything leaves its position to the next.
+    let last: BTreeMap<u64, [u8; 32]> = keys.into_iter().collect();
+    last.into_iter().collect()
 }
 
 /// Decrypts a move file. `is_nfc` says whether the name of an open room is in Unicode normal form C.

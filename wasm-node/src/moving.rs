@@ -2,7 +2,7 @@
 //! keeps working until a person confirms that the import worked. Until then, and after a mistake, the rule for a key that
 //! signs in two places protects the readings.
 
-use heartchain_chain::hash::RoomId;
+use heartchain_chain::{hash::RoomId, profile::Profile};
 
 use crate::{
     arguments::is_nfc,
@@ -61,14 +61,16 @@ pub(crate) async fn export_identity(node: Node, passphrase: &str) -> Result<Vec<
             let access = RoomAccess::of(machine.room())?;
             let len = machine.journal_len();
             let keys = machine.signing_keys().into_iter();
+            let own = machine.signing_keys().pop().map(|(_, key)| key.author());
+            let profile = machine.profiles().find(|it| Some(it.author) == own);
             let first = machine.unconfirmed_own_entries(1);
             let identity = MovedIdentity {
                 access,
                 label: String::new(),
-                keys: keys.map(|(from, key)| (from, key.seed())).collect(),
+                keys: move_file::keys_in_use(keys.map(|(from, key)| (from, key.seed()))),
                 journal: (0..len).map(|at| machine.journal_entry(at)).collect(),
                 unconfirmed_from: first.first().map_or(len, |(position, _)| *position),
-                profile: None,
+                profile: profile.map(Profile::encode),
             };
             Some((identity, state.storage.place().ok()))
         })?
@@ -77,8 +79,10 @@ pub(crate) async fn export_identity(node: Node, passphrase: &str) -> Result<Vec<
     identity.label = storage::room_label(room).await.unwrap_or_default();
     let (salt, nonce) = (first(clock::entropy()?), first(clock::entropy()?));
     let file = move_file::seal(&identity, passphrase, Cost::DEFAULT, salt, nonce)?;
-    if let Some(slot) = slot {
-        storage::note_moved(room, slot, identity.journal.len() as u64).await?;
+    let entries = identity.journal.len() as u64;
+    match slot {
+        Some(slot) => storage::note_moved(room, slot, entries).await?,
+        None => node.with_state(|state| state.moved.set(Some(entries)))?,
     }
     Ok(file)
 }
@@ -111,21 +115,29 @@ pub(crate) async fn import_identity(
 /// # Errors
 /// If no move file has all of its readings, or the browser refuses. Then the author stays.
 pub(crate) async fn retire(node: Node) -> Result<(), MoveError> {
-    let (room, slot, seed, len) = node.with_state(|state| {
+    let (room, slot, seed, len, in_memory) = node.with_state(|state| {
         let machine = &state.machine;
         let newest = machine.signing_keys().pop().map(|(_, key)| key.seed());
         let (room, len) = (machine.room().id(), machine.journal_len());
-        (room, state.storage.place().ok(), newest, len)
+        (
+            room,
+            state.storage.place().ok(),
+            newest,
+            len,
+            state.moved.get(),
+        )
     })?;
-    let (Some(slot), Some(seed)) = (slot, seed) else {
-        // Nothing of it is on the disk.
-        node.stop().await;
-        return Ok(());
+    let moved = match slot {
+        Some(slot) => storage::moved_len(room, slot).await,
+        None => in_memory,
     };
-    let moved = storage::moved_len(room, slot).await;
     if moved.is_none_or(|moved| moved < len) {
         return Err(RetireError::NotMoved.into());
     }
     node.stop().await;
-    Ok(storage::retire(room, slot, seed).await?)
+    match slot.zip(seed) {
+        Some((slot, seed)) => Ok(storage::retire(room, slot, seed).await?),
+        // Nothing of it is on the disk.
+        None => Ok(()),
+    }
 }

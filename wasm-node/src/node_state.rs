@@ -26,6 +26,8 @@ pub(crate) struct NodeState {
     pub(crate) miner_fault: Option<MinerFault>,
     /// Why the relay document was not read the last time.
     pub(crate) relay_document_fault: RelayDocumentFault,
+    /// In memory: how many entries of the journal the last move file has.
+    pub(crate) moved: Cell<Option<u64>>,
     /// Whether the page stopped the node.
     pub(crate) stopped: bool,
 }

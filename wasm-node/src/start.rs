@@ -1,6 +1,6 @@
 //! Assembles a node from the page's options: storage, network, miner and driver. The driver then runs it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use futures::{StreamExt as _, channel::mpsc, future::select};
 use heartchain_chain::hash::RoomId;
@@ -89,6 +89,7 @@ pub(crate) async fn start(
         storage: health,
         miner_fault: None,
         relay_document_fault: document_fault,
+        moved: Cell::new(None),
         stopped: false,
     };
     let (own_slot, room) = (state.storage.place(), state.machine.room().clone());

@@ -11,7 +11,7 @@ import { formatBytes, formatMoment, say } from "../strings.js";
 const CODES = ["room-open", "not-moved", "wrong-passphrase", "not-a-move-file"];
 
 /**
- * Property: `state`, of `DeviceRooms`. `open()` shows it. Dispatches "rooms-shown" and "rooms-hidden", "room-opened" with `{ link }`,
+ * Property: `state`, of `DeviceRooms`. `open()` shows it. Dispatches "rooms-shown" and "rooms-hidden", "room-opened" with `{ link, genesis }`,
  * "room-renamed" with `{ genesis, label }`, "room-deleted" with `{ genesis }`, "move-requested" with `{ passphrase }`,
  * "move-confirmed", and "import-requested" with `{ file, passphrase }`.
  */
@@ -21,6 +21,8 @@ export class RoomsDialog extends LocalizedElement {
   #task = { genesis: null, kind: null };
   /** @type {(() => string) | null} what is wrong with what was typed, in the current language */
   #typed = null;
+  /** What each row shows, so that a row is made again only if that changes. */
+  #shown = new WeakMap();
 
   set state(state) {
     this.#state = state;
@@ -53,6 +55,7 @@ export class RoomsDialog extends LocalizedElement {
 
   languageChanged() {
     this.querySelector(".stored-rooms").replaceChildren();
+    this.#shown = new WeakMap();
   }
 
   render() {
@@ -79,9 +82,10 @@ export class RoomsDialog extends LocalizedElement {
     const { current } = this.#state;
     const isHere = room.genesis === current;
     const kind = this.#task.genesis === room.genesis ? this.#task.kind : null;
+    // Not on the element: the link of a private room is its key.
     const shown = JSON.stringify([room, isHere, kind]);
-    if (item.dataset.shown !== shown) {
-      item.dataset.shown = shown;
+    if (this.#shown.get(item) !== shown) {
+      this.#shown.set(item, shown);
       const hadFocus = item.contains(document.activeElement);
       item.replaceChildren(...this.#head(room, isHere));
       if (kind !== null) item.append(this.#taskForm(kind, room));
@@ -105,7 +109,7 @@ export class RoomsDialog extends LocalizedElement {
     };
     const start = (kind) => () => this.#begin(room.genesis, kind);
     const buttons = [];
-    if (!isHere && room.link !== null) buttons.push(button("rooms.open", "rooms.openOf", () => this.#send("room-opened", { link: room.link })));
+    if (!isHere && room.link !== null) buttons.push(button("rooms.open", "rooms.openOf", () => this.#send("room-opened", room)));
     if (room.private) buttons.push(button("rooms.rename", "rooms.renameOf", start("rename")));
     if (isHere) buttons.push(button("move.start", "move.title", start("move")));
     buttons.push(button("rooms.delete", "rooms.deleteOf", start("delete")));
@@ -176,7 +180,7 @@ export class RoomsDialog extends LocalizedElement {
     }
     const what = { null: "move.what", locked: "move.locked", retired: "move.retired" }[move];
     setText(form.querySelector(".move-what"), say(busy === "lock" ? "move.locking" : what));
-    form.querySelector(".move-fields").hidden = move !== null;
+    form.querySelector(".move-fields").hidden = move === "retired";
     form.querySelector(".move-confirm").hidden = move !== "locked";
     submit.classList.toggle("primary", move !== "locked");
     setText(submit, say({ null: "move.lock", locked: "move.again", retired: "move.continue" }[move]));
@@ -228,7 +232,7 @@ export class RoomsDialog extends LocalizedElement {
     const open = form.querySelector(".import-open");
     open.hidden = imported === null;
     text(".import-open", "import.open");
-    open.onclick = () => this.#send("room-opened", { link: imported.link });
+    open.onclick = () => this.#send("room-opened", imported);
   }
 
   #bring(form) {

@@ -233,3 +233,9 @@ fn files_are_those_of_the_vectors() {
     let kept = std::fs::read_to_string(path).expect("the vectors are checked in");
     assert_eq!(kept, made);
 }
+
+#[test]
+fn replaced_key_that_signed_nothing_stays_behind() {
+    let keys = keys_in_use([(0, [1; 32]), (0, [2; 32]), (5, [3; 32])]);
+    assert_eq!(keys, [(0, [2; 32]), (5, [3; 32])]);
+}

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use heartchain_chain::hash::RoomId;
+use heartchain_chain::{hash::RoomId, profile::Profile};
 use heartchain_sync::io::JournalEntry;
 use wasm_bindgen::JsValue;
 
@@ -16,7 +16,7 @@ use super::{
     room_deletion::{DeleteRoomError, delete_room},
     room_list::{Listed, RoomList},
     room_record::SlotUse,
-    schema::{self, ACCESS, FIRST_KEY, JOURNAL, KEYS, META, MOVED},
+    schema::{self, ACCESS, FIRST_KEY, JOURNAL, KEYS, META, MOVED, PROFILES},
     slot::{self, MAX_SLOTS, Slot},
     store::StoreError,
 };
@@ -109,6 +109,8 @@ pub(crate) async fn keep_identity(identity: &MovedIdentity) -> Result<(), KeepId
     }
     let (held, missing) = match find_place(room, identity).await? {
         Place::Kept(number) => {
+            // The author is here, whether or not it is elsewhere: only another file shows that it may go.
+            forget_moved(&slot::name(room, number)).await?;
             slot::prefer(room, number);
             return Ok(());
         }
@@ -248,7 +250,8 @@ async fn write(
         | Reason::Blocked
         | Reason::NoFreeSlot => KeepIdentityError::NoStorage,
     })?;
-    let write = schema::write_transaction(&connection.database, &[META, KEYS, JOURNAL], true)?;
+    let write =
+        schema::write_transaction(&connection.database, &[META, KEYS, JOURNAL, PROFILES], true)?;
     let put = put_all(&write, identity, missing);
     Ok(schema::commit_or_abort(write, put).await?)
 }
@@ -276,6 +279,14 @@ fn put_all(
     for (position, entry) in &missing.entries {
         let key = records::number_key(*position);
         journal.put(&records::entry(*position, entry), Some(&key))?;
+    }
+    let form = identity.access.room().form();
+    let profile = identity.profile.as_deref();
+    // Its signature is checked when a tab loads it.
+    if let Some(Ok(profile)) = profile.map(|bytes| Profile::decode(form, bytes)) {
+        let key = records::author_key(&profile.author);
+        let store = write.object_store(PROFILES)?;
+        store.put(&records::profile(&profile), Some(&key))?;
     }
     Ok(())
 }
@@ -320,6 +331,15 @@ pub(crate) async fn note_moved(room: RoomId, number: u32, entries: u64) -> Resul
     write
         .object_store(META)?
         .put(&record, Some(&MOVED.into()))?;
+    schema::commit(write).await
+}
+
+async fn forget_moved(name: &str) -> Result<(), StoreError> {
+    let opened = database::open(name, schema::MIGRATIONS).await;
+    let closed = |_| StoreError::Failed("the database cannot be opened".to_owned());
+    let connection = opened.map_err(closed)?;
+    let write = schema::write_transaction(&connection.database, &[META], true)?;
+    write.object_store(META)?.delete(JsValue::from(MOVED))?;
     schema::commit(write).await
 }
 
