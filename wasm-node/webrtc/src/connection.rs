@@ -357,10 +357,18 @@ impl StreamMuxer for Connection {
             return Poll::Ready(Err(error.clone()));
         }
         ready!(self.inner.channels.poll_capacity(context));
-        Poll::Ready(
-            self.inner
-                .open(&RtcDataChannelInit::new(), OnStreamEnd::Close),
-        )
+        let opened = self
+            .inner
+            .open(&RtcDataChannelInit::new(), OnStreamEnd::Close);
+        match opened {
+            // Browsers have fewer numbers for channels than `MAX_CHANNELS`, or need one for longer. The next channel that
+            // is gone wakes this task.
+            Err(ConnectionError::OpenRefused(error)) if self.inner.channels.len() > 0 => {
+                tracing::debug!(error, "the browser has no channel left");
+                Poll::Pending
+            }
+            opened => Poll::Ready(opened),
+        }
     }
 
     fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {

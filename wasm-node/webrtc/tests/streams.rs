@@ -19,6 +19,9 @@ wasm_bindgen_test_configure!(run_in_browser);
 
 const MIB: usize = 1024 * 1024;
 
+/// Chromium 148 has numbers for so many channels of one side.
+const FEWEST_CHANNELS: usize = 500;
+
 #[wasm_bindgen_test]
 async fn large_transfers_work_in_both_directions_at_once() {
     for config in [StreamConfig::SPEC, StreamConfig::STOCK_SERVER] {
@@ -214,12 +217,14 @@ async fn opening_waits_at_the_channel_limit() {
     let (left, right) = pair(StreamConfig::SPEC).await;
     right.echo();
     let mut streams = Vec::new();
-    for _ in 0..MAX_CHANNELS {
-        streams.push(left.open().await);
+    while let Some(opened) = left.try_open().now_or_never() {
+        streams.push(opened.expect("connection is open"));
+        assert!(streams.len() <= MAX_CHANNELS, "one more than allowed");
     }
     assert!(
-        left.try_open().now_or_never().is_none(),
-        "one more than allowed"
+        streams.len() >= FEWEST_CHANNELS,
+        "only {} channels",
+        streams.len()
     );
     drop(streams.pop());
     timeout("room", left.open()).await;
