@@ -42,6 +42,7 @@ const PARTS: &[Parts] = &[Parts {
         ("key_conflict", &["journal", "journal_entry"]),
         ("mempool_sync", &["equivocations"]),
         ("missing_bodies", &["last_round", "suppliers", "sweep"]),
+        ("own_name", &["journal", "profile_table"]),
         // The router of follow-ups knows all parts.
         (
             "parts",
