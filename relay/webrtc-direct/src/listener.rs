@@ -29,6 +29,9 @@ use crate::table::{Action, RouteId, Table};
 const BATCH: usize = 64;
 /// Time between two looks for addresses that asked too long ago.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
+/// Tasks of evicted or refused connections that may still have to end. The socket is not read beyond that: otherwise a
+/// flood that is faster than these tasks would make them fill the memory.
+const MAX_ENDING: usize = 256;
 /// How long the connections of a closed listener may take to tell their peers. They need one datagram each; those that
 /// are not done by then are aborted.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -130,6 +133,10 @@ impl Endpoint {
                     }
                     self.receive(&mut buffer, &mut connections);
                     tokio::task::yield_now().await;
+                    // What is not in the table ends on its own.
+                    while connections.len() > lock(&self.table).connections() + MAX_ENDING {
+                        connections.join_next().await;
+                    }
                 }
             }
         }

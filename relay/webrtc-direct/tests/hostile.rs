@@ -114,6 +114,36 @@ async fn unfinished_handshakes_stay_within_their_limit() {
     .expect("it takes too long");
 }
 
+/// The tasks of evicted handshakes take time to end, and a flood does not wait for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn flood_does_not_outrun_evicted_handshakes() {
+    timeout(TIME_LIMIT, async {
+        let mut server = Server::start(ADDRESS, |config| {
+            let mut limits = Limits::default();
+            (limits.unproved, limits.connections) = (50, 10);
+            config.with_limits(limits)
+        })
+        .await;
+        let target = socket_address(&server.address);
+        let certificate = Certificate::generate().expect("a certificate");
+        let mut hello = Stack::dial(&certificate, Instant::now()).expect("valid");
+        let hello = hello.next_datagram().expect("a hello");
+        let mut most = 0;
+        for number in 0..4_000 {
+            let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+            socket.send_to(&request(number), target).expect("loopback");
+            socket.send_to(&hello, target).expect("loopback");
+            let ended = server.counters.ended.get();
+            most = most.max(server.counters.handshakes.get().saturating_sub(ended));
+        }
+        // Those of the table, 256 that are ending, and a batch of datagrams.
+        assert!(most <= 50 + 10 + 256 + 64, "{most} tasks");
+        honest_peer_connects(&mut server).await;
+    })
+    .await
+    .expect("it takes too long");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_limited() {
     timeout(TIME_LIMIT, async {
