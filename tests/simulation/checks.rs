@@ -34,7 +34,8 @@ fn names_disagree(world: &World) -> Vec<String> {
     let running: Vec<&Node> = present(world)
         .filter(|node| node.machine.is_some())
         .collect();
-    names::disagreements(&world.room, world.now, &running)
+    let flooding = names::flooding_authors(world);
+    names::disagreements(&world.room, world.now, &running, &flooding)
 }
 
 /// Whether readings of honest peers wait for a block. Readings of peers that have left do not count: they may wait

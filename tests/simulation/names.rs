@@ -6,13 +6,13 @@ use std::{
 };
 
 use heartchain_chain::{
-    key::Author,
+    key::{Author, SecretKey},
     profile::{Profile, ProfileName},
     room::Room,
 };
 use heartchain_sync::{Input, config::MAX_REVISION_AHEAD, io::Ticket};
 
-use crate::{id::Id, node::Node, world::World};
+use crate::{attack::Attack, id::Id, node::Node, world::World};
 
 /// What people choose. An empty name erases the one before.
 const NAMES: [&str; 6] = [
@@ -36,8 +36,23 @@ impl World {
     }
 }
 
+/// Authors that change their names without end. Peers take different ones of their revisions.
+pub(crate) fn flooding_authors(world: &World) -> BTreeSet<Author> {
+    let nodes = world.nodes.iter().filter(|node| {
+        let attack = node.attack.as_ref().map(|attacker| &attacker.attack);
+        matches!(attack, Some(Attack::ProfileFlood))
+    });
+    let keys = nodes.map(|node| SecretKey::from_seed(node.key_seed));
+    keys.map(|key| key.author()).collect()
+}
+
 /// What is wrong with the names of authors on the chain, as these honest peers have them.
-pub(crate) fn disagreements(room: &Room, now: u64, nodes: &[&Node]) -> Vec<String> {
+pub(crate) fn disagreements(
+    room: &Room,
+    now: u64,
+    nodes: &[&Node],
+    flooding: &BTreeSet<Author>,
+) -> Vec<String> {
     let mut held: BTreeMap<Author, Vec<(&Node, &Profile)>> = BTreeMap::new();
     for node in nodes {
         for profile in node.machine().profiles() {
@@ -54,9 +69,11 @@ pub(crate) fn disagreements(room: &Room, now: u64, nodes: &[&Node]) -> Vec<Strin
         .min()
         .unwrap_or(now)
         .saturating_add(MAX_REVISION_AHEAD);
-    held.retain(|_, rows| {
-        rows.iter()
-            .all(|(_, profile)| profile.revision.get() <= latest)
+    held.retain(|author, rows| {
+        !flooding.contains(author)
+            && rows
+                .iter()
+                .all(|(_, profile)| profile.revision.get() <= latest)
     });
     let mut found = Vec::new();
     for (author, rows) in &held {

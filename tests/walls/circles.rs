@@ -42,7 +42,6 @@ const PARTS: &[Parts] = &[Parts {
         ("key_conflict", &["journal", "journal_entry"]),
         ("mempool_sync", &["equivocations"]),
         ("missing_bodies", &["last_round", "suppliers", "sweep"]),
-        ("own_name", &["journal", "profile_table"]),
         // The router of follow-ups knows all parts.
         (
             "parts",
@@ -65,6 +64,7 @@ const PARTS: &[Parts] = &[Parts {
                 "status",
             ],
         ),
+        ("own_name", &["journal", "profile_table"]),
         ("profiles", &["journal", "own_name", "profile_table"]),
         ("recorder", &["journal", "journal_entry", "key_conflict"]),
         ("store_reset", &["adopted_readings", "journal"]),

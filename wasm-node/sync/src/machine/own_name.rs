@@ -11,7 +11,7 @@ use heartchain_chain::{
 
 use super::{context::Context, journal::Journal, profile_table::ProfileTable};
 use crate::{
-    config::{MAX_CLOCK_OFFSET, MAX_PENDING_NAMES, MAX_REVISION_AHEAD, WRITE_RETRY},
+    config::{MAX_CLOCK_OFFSET, MAX_PENDING_NAMES, WRITE_RETRY},
     io::{Event, NameError, StoreOperation, Ticket, WriteId},
 };
 
@@ -72,10 +72,9 @@ impl OwnName {
             return;
         };
         let corrected = ctx.clock.corrected();
-        let latest = corrected.saturating_add(MAX_REVISION_AHEAD);
         let room = ctx.tree.room();
         let sign = |key: &SecretKey, author: &Author| {
-            let before = table.revision(author, latest);
+            let before = table.get(author).map(|known| known.revision);
             let lowest = before.map_or(UnixMillis::default(), |before| before.saturating_add(1));
             let revision = corrected.max(lowest);
             let is_valid = revision <= MAX_READING_TIME;

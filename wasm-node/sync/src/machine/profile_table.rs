@@ -9,7 +9,7 @@ use core::{
 use heartchain_chain::{
     key::Author,
     profile::{Profile, ProfileName},
-    time::{MonotonicMillis, UnixMillis},
+    time::MonotonicMillis,
 };
 
 use crate::config::{PROFILE_FORWARD_BURST, PROFILE_FORWARD_INTERVAL};
@@ -44,17 +44,10 @@ impl ProfileTable {
         self.rows.get(author)?.name.as_ref()
     }
 
-    /// The revision that the next one of this author must exceed. One behind `latest` was signed or received while a clock
-    /// was wrong. Other peers have not taken it, so it does not count.
-    pub(super) fn revision(&self, author: &Author, latest: UnixMillis) -> Option<UnixMillis> {
-        let revision = self.get(author)?.revision;
-        (revision <= latest).then_some(revision)
-    }
-
-    /// Whether a profile replaces the one that is known of its author, if there is one that counts.
-    pub(super) fn is_newer(&self, profile: &Profile, latest: UnixMillis) -> bool {
+    /// Whether a profile replaces the one that is known of its author, if there is one.
+    pub(super) fn is_newer(&self, profile: &Profile) -> bool {
         let known = self.get(&profile.author);
-        known.is_none_or(|known| known.revision > latest || is_newer(profile, known))
+        known.is_none_or(|known| is_newer(profile, known))
     }
 
     /// Adds a profile, or replaces that of its author. Returns whether the name that is shown for the author changed.
@@ -149,30 +142,15 @@ mod tests {
     fn highest_revision_wins_and_ties_have_one_winner() {
         let mut table = ProfileTable::default();
         let (old, name) = profile(1, 5, "Old");
-        let latest = UnixMillis::new(5);
-        assert!(table.is_newer(&old, latest) && table.insert(old.clone(), name));
-        assert!(!table.is_newer(&old, latest), "it is known");
-        assert!(!table.is_newer(&profile(1, 4, "Older").0, latest));
-        assert!(table.is_newer(&profile(1, 6, "New").0, latest));
+        assert!(table.is_newer(&old) && table.insert(old.clone(), name));
+        assert!(!table.is_newer(&old), "it is known");
+        assert!(!table.is_newer(&profile(1, 4, "Older").0));
+        assert!(table.is_newer(&profile(1, 6, "New").0));
         let (tie, name) = profile(1, 5, "Tie");
-        let tie_wins = table.is_newer(&tie, latest);
+        let tie_wins = table.is_newer(&tie);
         assert_eq!(tie_wins, tie.encode() < old.encode());
         table.insert(tie, name);
-        assert_eq!(table.is_newer(&old, latest), !tie_wins);
-    }
-
-    #[test]
-    fn revision_that_is_too_far_ahead_does_not_count() {
-        let mut table = ProfileTable::default();
-        let (far, name) = profile(1, 50, "Far");
-        table.insert(far.clone(), name);
-        let now = profile(1, 5, "Now").0;
-        for (latest, counts) in [(49, false), (50, true)] {
-            let latest = UnixMillis::new(latest);
-            assert_eq!(table.is_newer(&now, latest), !counts);
-            let revision = table.revision(&far.author, latest);
-            assert_eq!(revision, counts.then_some(far.revision));
-        }
+        assert_eq!(table.is_newer(&old), !tie_wins);
     }
 
     #[test]

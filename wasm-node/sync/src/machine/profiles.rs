@@ -14,7 +14,7 @@ use heartchain_chain::{
     hash::BlockHash,
     key::Author,
     profile::{Profile, ProfileError, ProfileName},
-    time::{MAX_READING_TIME, MonotonicMillis, UnixMillis},
+    time::MonotonicMillis,
 };
 use litemap::LiteMap;
 
@@ -115,7 +115,7 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
         let room = ctx.tree.room();
         let name = room.open_profile(&profile);
         let is_kept = self.table.len() < MAX_PROFILES
-            && self.table.is_newer(&profile, MAX_READING_TIME)
+            && self.table.is_newer(&profile)
             && profile.verify(room.id()).is_ok()
             && (name.is_some() || !room.is_member());
         if is_kept {
@@ -319,11 +319,11 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
     }
 
     fn is_wanted(&mut self, ctx: &Context<P>, own: &Author, profile: &Profile) -> bool {
-        let latest = latest_revision(ctx);
-        if !self.table.is_newer(profile, latest) || profile.revision > latest {
+        let author = profile.author;
+        let latest = ctx.clock.corrected().saturating_add(MAX_REVISION_AHEAD);
+        if !self.table.is_newer(profile) || profile.revision > latest {
             return false;
         }
-        let author = profile.author;
         let is_entitled = is_entitled(rank(ctx, own, author));
         if !is_entitled && !self.ignored.contains(&author) {
             if self.ignored.len() >= MAX_IGNORED_AUTHORS {
@@ -429,7 +429,7 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
             // The write may have replaced a later name, of another place that has our key. Or an earlier one, which was received
             // before, may be on its way to the disk and replace this one.
             self.unwritten.insert(author);
-            if self.table.is_newer(&profile, latest_revision(ctx)) {
+            if self.table.is_newer(&profile) {
                 let name = ctx.tree.room().open_profile(&profile);
                 if self.table.get(&author).is_none() {
                     self.make_room(ctx, &author);
@@ -445,11 +445,6 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
     pub(super) fn on_store_reset(&mut self) {
         self.unwritten.extend(self.table.authors().copied());
     }
-}
-
-/// The latest revision that counts now.
-fn latest_revision<P: Copy + Ord + Debug>(ctx: &Context<P>) -> UnixMillis {
-    ctx.clock.corrected().saturating_add(MAX_REVISION_AHEAD)
 }
 
 /// Our author comes first, then those with the most readings on the best branch, then those that a connected peer acts for.

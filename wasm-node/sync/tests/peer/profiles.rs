@@ -27,7 +27,6 @@ use crate::{
 };
 
 const MINES: Config = Config { mining: true };
-const DAY: i64 = 24 * 60 * 60 * 1_000;
 const ID_OF: fn(&Peer) -> Vec<u8> = |peer| peer.to_le_bytes().to_vec();
 
 fn private_room() -> Room {
@@ -888,40 +887,6 @@ fn older_name_on_disk_does_not_replace_our_own() {
         assert!(stored.eq(subject.machine.profiles()), "{text}");
         assert_eq!(names(&subject.reopen(0)), names(&subject));
     }
-}
-
-#[test]
-fn name_set_with_a_wrong_clock_can_be_changed() {
-    for text in ["Bea", ""] {
-        let mut subject = Subject::miner(50);
-        subject.clock_offset = DAY;
-        subject.set_name(name("Ada"));
-        subject.clock_offset = 0;
-        let mut other = subject_with(&room(), [50]);
-        let far = published(&subject).pop().expect("published");
-        assert_eq!(gossip(&mut other, 1, &far), Some(Verdict::Ignore));
-        subject.set_name(name(text));
-        let own = published(&subject).pop().expect("published");
-        assert_eq!(gossip(&mut other, 1, &own), Some(Verdict::Accept));
-        assert_eq!(names(&other), names(&subject));
-        subject.advance(10_000);
-        assert_eq!(names(&subject.reopen(0)), names(&other));
-    }
-}
-
-#[test]
-fn peers_whose_clocks_were_wrong_agree_in_the_end() {
-    let mut subject = subject_with(&room(), [2]);
-    let ahead = START + u64::try_from(DAY).expect("small");
-    let (early, now) = (profile(2, ahead, "Early"), profile(2, START, "Now"));
-    subject.clock_offset = DAY;
-    assert_eq!(gossip(&mut subject, 1, &early), Some(Verdict::Accept));
-    assert_eq!(gossip(&mut subject, 1, &now), Some(Verdict::Ignore));
-    subject.clock_offset = 0;
-    assert_eq!(gossip(&mut subject, 1, &now), Some(Verdict::Accept));
-    assert_eq!(names(&subject), [named(2, "Now")]);
-    assert_eq!(gossip(&mut subject, 1, &early), Some(Verdict::Ignore));
-    assert_eq!(names(&subject), [named(2, "Now")]);
 }
 
 #[test]
