@@ -135,8 +135,12 @@ async function testBrowser(Browser, relay, chromium) {
     });
     await each("checks a block", async () => {
       await tab.evaluate("document.querySelector('.block-open').click()");
-      await click(tab, ".block-check");
-      await until("the verdict", async () => (await text(tab, ".verdict")) === "This block is valid.");
+      await until("the verdict", async () => {
+        const verdict = await text(tab, ".verdict");
+        // The dialog follows the chain, and forgets the verdict when the block is another one.
+        if (verdict === "") await click(tab, ".block-check");
+        return verdict === "This block is valid.";
+      });
       await photograph(tab, `${Browser.name}-block`);
       await click(tab, "block-dialog .dialog-close");
     });
