@@ -60,14 +60,14 @@ pub(crate) async fn export_identity(node: Node, passphrase: &str) -> Result<Vec<
             let machine = &state.machine;
             let access = RoomAccess::of(machine.room())?;
             let len = machine.journal_len();
-            let keys = machine.signing_keys().into_iter();
-            let own = machine.signing_keys().pop().map(|(_, key)| key.author());
+            let keys = machine.signing_keys();
+            let own = keys.last().map(|(_, key)| key.author());
             let profile = machine.profiles().find(|it| Some(it.author) == own);
             let first = machine.unconfirmed_own_entries(1);
             let identity = MovedIdentity {
                 access,
                 label: String::new(),
-                keys: move_file::keys_in_use(keys.map(|(from, key)| (from, key.seed()))),
+                keys: move_file::keys_in_use(keys.iter().map(|(from, key)| (*from, key.seed()))),
                 journal: (0..len).map(|at| machine.journal_entry(at)).collect(),
                 unconfirmed_from: first.first().map_or(len, |(position, _)| *position),
                 profile: profile.map(Profile::encode),

@@ -8,7 +8,7 @@ use heartchain_chain::room::Room;
 
 use super::{
     health::Reason,
-    room_deletion::delete_room,
+    room_deletion::finish_deletion,
     room_list::{Listed, RoomList},
     schema::OPEN_TIMEOUT,
     slot::{self, Slot},
@@ -51,7 +51,7 @@ pub(super) async fn take(
             let _ = released.await;
         }
         // The tab that deletes the room may still be at work.
-        if delete_room(room.id()).await.is_err() {
+        if finish_deletion(room.id(), &list).await.is_err() {
             clock::sleep(RETRY).await;
         }
         slot = slot::take(room.id(), OPEN_TIMEOUT).await?;

@@ -13,7 +13,7 @@ use super::{
     mirror,
     read_only::{self, SlotContents},
     records::{self, key_location},
-    room_deletion::{DeleteRoomError, delete_room},
+    room_deletion::{DeleteRoomError, finish_deletion},
     room_list::{Listed, RoomList},
     room_record::SlotUse,
     schema::{self, ACCESS, FIRST_KEY, JOURNAL, KEYS, META, MOVED, PROFILES},
@@ -105,12 +105,12 @@ pub(crate) async fn keep_identity(identity: &MovedIdentity) -> Result<(), KeepId
     if let Some(list) = &list
         && list.is_deleting(room).await?
     {
-        delete_room(room).await?;
+        finish_deletion(room, list).await?;
     }
     let (held, missing) = match find_place(room, identity).await? {
         Place::Kept(number) => {
             // The author is here, whether or not it is elsewhere: only another file shows that it may go.
-            forget_moved(&slot::name(room, number)).await?;
+            change_moved(&slot::name(room, number), None).await?;
             slot::prefer(room, number);
             return Ok(());
         }
@@ -323,23 +323,24 @@ fn mirror_identity(name: &str, identity: &MovedIdentity) {
 /// # Errors
 /// If the browser refuses.
 pub(crate) async fn note_moved(room: RoomId, number: u32, entries: u64) -> Result<(), StoreError> {
-    let opened = database::open(&slot::name(room, number), schema::MIGRATIONS).await;
-    let closed = |_| StoreError::Failed("the database cannot be opened".to_owned());
-    let connection = opened.map_err(closed)?;
-    let write = schema::write_transaction(&connection.database, &[META], true)?;
-    let record = records::checksummed_record(MOVED, &entries.to_le_bytes());
-    write
-        .object_store(META)?
-        .put(&record, Some(&MOVED.into()))?;
-    schema::commit(write).await
+    change_moved(&slot::name(room, number), Some(entries)).await
 }
 
-async fn forget_moved(name: &str) -> Result<(), StoreError> {
+async fn change_moved(name: &str, entries: Option<u64>) -> Result<(), StoreError> {
     let opened = database::open(name, schema::MIGRATIONS).await;
     let closed = |_| StoreError::Failed("the database cannot be opened".to_owned());
     let connection = opened.map_err(closed)?;
     let write = schema::write_transaction(&connection.database, &[META], true)?;
-    write.object_store(META)?.delete(JsValue::from(MOVED))?;
+    let meta = write.object_store(META)?;
+    match entries {
+        Some(entries) => {
+            let record = records::checksummed_record(MOVED, &entries.to_le_bytes());
+            meta.put(&record, Some(&MOVED.into()))?;
+        }
+        None => {
+            meta.delete(JsValue::from(MOVED))?;
+        }
+    }
     schema::commit(write).await
 }
 

@@ -35,6 +35,22 @@ pub(crate) struct Opened<P> {
     pub(crate) released: Option<Released>,
 }
 
+/// Closes the storage as a node that stops does, and waits until its lock is free.
+#[cfg(test)]
+pub(super) async fn close<P>(opened: Opened<P>) {
+    let Opened {
+        store,
+        hold,
+        released,
+        ..
+    } = opened;
+    drop(store);
+    drop(hold);
+    if let Some(released) = released {
+        released.await.expect("it is released");
+    }
+}
+
 /// Opens the storage of this tab for a room. `label` is what the room's link calls it. The storage is on disk, unless the page requests `in_memory` or no database is available.
 ///
 /// # Errors

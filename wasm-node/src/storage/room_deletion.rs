@@ -1,8 +1,9 @@
 //! Deletes all that this device has of a room: the databases of every slot, the second copies of keys and readings, and
 //! what the page computed from them. What other devices have stays there.
 //!
-//! The list of rooms is marked first, and unmarked last. A deletion that a crash has interrupted is finished before the
-//! room is opened or the list is shown. The locks of all slots are held meanwhile, so no tab writes what is being deleted.
+//! The locks of all slots are held meanwhile, so no tab writes what is being deleted. Once they are held, the room is marked in the
+//! list of rooms; the mark goes last. A deletion that a crash has interrupted is finished before the room is opened or the list is
+//! shown.
 
 use std::time::Duration;
 
@@ -53,42 +54,74 @@ pub(crate) enum DeleteRoomError {
 /// If a tab has the room open, or the browser refuses.
 pub(crate) async fn delete_room(room: RoomId) -> Result<(), DeleteRoomError> {
     let list = RoomList::open().await.ok();
-    let before = match &list {
-        Some(list) => list.mark_deleting(room).await?,
-        None => Default::default(),
-    };
-    let mut numbers = slots_on_disk().await.remove(&room).unwrap_or_default();
-    numbers.extend(before.slots.keys().map(|number| (u32::from(*number), ())));
-    let numbers: Vec<u32> = numbers.keys().copied().collect();
-    let Some(held) = hold_all(room, &numbers).await else {
-        if let Some(list) = &list
-            && !before.deleting
-        {
-            list.unmark(room, before).await?;
-        }
-        return Err(DeleteRoomError::Open);
-    };
-    delete_data(room, &numbers).await?;
-    release(held).await;
-    delete_locks(room, &numbers).await?;
+    // Before the room is marked, so that a deletion that is refused leaves no mark after a crash.
+    let (numbers, held) = hold_all(room, list.as_ref()).await?;
     if let Some(list) = &list {
-        list.remove_deleted(room).await?;
+        let before = list.mark_deleting(room).await?;
+        // A tab that has started meanwhile is in the list.
+        let is_held = |number: &u8| numbers.contains(&u32::from(*number));
+        if !before.slots.keys().all(is_held) {
+            if !before.deleting {
+                list.unmark(room, before).await?;
+            }
+            return Err(DeleteRoomError::Open);
+        }
     }
-    Ok(())
+    delete_held(room, list.as_ref(), &numbers, held).await
 }
 
-/// Takes the locks of these slots; `None` if a tab has the room open.
-async fn hold_all(room: RoomId, numbers: &[u32]) -> Option<Vec<Slot>> {
+/// Finishes a deletion that was interrupted. Another tab may have finished it, and a person may have opened the room again.
+///
+/// # Errors
+/// If a tab has the room open, or the browser refuses.
+pub(super) async fn finish_deletion(room: RoomId, list: &RoomList) -> Result<(), DeleteRoomError> {
+    let (numbers, held) = hold_all(room, Some(list)).await?;
+    if list.is_deleting(room).await? {
+        delete_held(room, Some(list), &numbers, held).await
+    } else {
+        release(held).await;
+        Ok(())
+    }
+}
+
+/// Takes the locks of all slots of a room. Also returns their numbers.
+async fn hold_all(
+    room: RoomId,
+    list: Option<&RoomList>,
+) -> Result<(Vec<u32>, Vec<Slot>), DeleteRoomError> {
+    let mut numbers = slots_on_disk().await.remove(&room).unwrap_or_default();
+    if let Some(list) = list {
+        let listed = list.slots(room).await?;
+        numbers.extend(listed.into_iter().map(|number| (number, ())));
+    }
+    let numbers: Vec<u32> = numbers.keys().copied().collect();
     let mut held = Vec::new();
-    for number in numbers {
+    for number in &numbers {
         match slot::try_take(room, *number).await {
             Ok(Some(slot)) => held.push(slot),
-            Ok(None) | Err(_) => return None,
+            Ok(None) | Err(_) => return Err(DeleteRoomError::Open),
         }
     }
     // A tab may have a slot that is not known here, because the list could not be written.
-    let open = OpenSlots::look().await.count(room);
-    (open <= held.len()).then_some(held)
+    if OpenSlots::look().await.count(room) > held.len() {
+        return Err(DeleteRoomError::Open);
+    }
+    Ok((numbers, held))
+}
+
+async fn delete_held(
+    room: RoomId,
+    list: Option<&RoomList>,
+    numbers: &[u32],
+    held: Vec<Slot>,
+) -> Result<(), DeleteRoomError> {
+    delete_data(room, numbers).await?;
+    release(held).await;
+    delete_locks(room, numbers).await?;
+    if let Some(list) = list {
+        list.remove_deleted(room).await?;
+    }
+    Ok(())
 }
 
 async fn delete_data(room: RoomId, numbers: &[u32]) -> Result<(), StoreError> {

@@ -95,6 +95,16 @@ impl RoomList {
         .await
     }
 
+    /// The slots in which tabs have opened the room.
+    pub(super) async fn slots(&self, room: RoomId) -> Result<Vec<u32>, StoreError> {
+        self.change(room, false, |record| {
+            let record = record.unwrap_or_default();
+            let numbers = record.slots.keys().map(|number| u32::from(*number));
+            (Change::Keep, numbers.collect())
+        })
+        .await
+    }
+
     /// Notes that a tab opens the room in this slot. A label is taken only if the room has none.
     pub(super) async fn opened(
         &self,

@@ -7,7 +7,7 @@ use super::{
     mirror,
     open_slots::OpenSlots,
     read_only,
-    room_deletion::delete_room,
+    room_deletion::finish_deletion,
     room_list::{NEVER_OPENED, RoomList},
     room_record::{RoomRecord, SlotUse},
     rooms_on_disk::slots_on_disk,
@@ -103,7 +103,7 @@ async fn finish_deletions(list: &RoomList) {
     for (room, record) in list.all().await.unwrap_or_default() {
         if record.deleting {
             // What cannot be deleted now is deleted the next time.
-            let _ = delete_room(room).await;
+            let _ = finish_deletion(room, list).await;
         }
     }
 }

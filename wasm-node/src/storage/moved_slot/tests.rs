@@ -11,7 +11,10 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::*;
 use crate::{
     room_access::RoomAccess,
-    storage::{Opened, fault_injector::FaultInjector, open, stored_rooms, suite},
+    storage::{
+        Opened, delete_room, fault_injector::FaultInjector, open, opening::close, stored_rooms,
+        suite,
+    },
 };
 
 fn room(name: &str) -> Room {
@@ -49,20 +52,6 @@ async fn start_another(room: &Room) -> Opened<u8> {
     start(room).await
 }
 
-async fn stop(opened: Opened<u8>) {
-    let Opened {
-        store,
-        hold,
-        released,
-        ..
-    } = opened;
-    drop(store);
-    drop(hold);
-    if let Some(released) = released {
-        released.await.expect("it is released");
-    }
-}
-
 async fn write_to(opened: &mut Opened<u8>, operations: Vec<StoreOperation>) {
     let batch = Batch {
         operations,
@@ -88,7 +77,7 @@ async fn next_tab_is_the_imported_author() {
     let room = room("moved next");
     let before = start(&room).await;
     let own = before.machine.author();
-    stop(before).await;
+    close(before).await;
     assert_eq!(keep_identity(&identity(&room, 5, 3)).await, Ok(()));
     let stored = stored_rooms().await;
     let listed = stored.iter().find(|stored| stored.room == room.id());
@@ -101,8 +90,8 @@ async fn next_tab_is_the_imported_author() {
     assert_eq!(moved.health.loss(), None, "nothing is missing");
     let second = start_another(&room).await;
     assert_eq!(second.machine.author(), own, "the other identity is kept");
-    stop(moved).await;
-    stop(second).await;
+    close(moved).await;
+    close(second).await;
     assert_eq!(delete_room(room.id()).await, Ok(()));
 }
 
@@ -113,8 +102,8 @@ async fn identity_is_imported_beside_open_tabs() {
     assert_eq!(keep_identity(&identity(&room, 5, 3)).await, Ok(()));
     let moved = start_another(&room).await;
     assert_eq!(moved.machine.author(), author(5));
-    stop(moved).await;
-    stop(tab).await;
+    close(moved).await;
+    close(tab).await;
     assert_eq!(delete_room(room.id()).await, Ok(()));
 }
 
@@ -131,10 +120,10 @@ async fn second_import_changes_nothing() {
     write_to(&mut tab, (3..5).map(put).collect()).await;
     let beside = keep_identity(&identity(&room, 5, 3)).await;
     assert_eq!(beside, Ok(()), "while it is open");
-    stop(tab).await;
+    close(tab).await;
     let again = start(&room).await;
     assert_eq!(again.machine.journal_len(), 5);
-    stop(again).await;
+    close(again).await;
     assert_eq!(identities(&room).await, [0]);
     assert_eq!(delete_room(room.id()).await, Ok(()));
 }
@@ -147,13 +136,13 @@ async fn later_file_adds_what_is_missing() {
     later.keys.push((4, [6; 32]));
     let tab = start(&room).await;
     assert_eq!(keep_identity(&later).await, Err(KeepIdentityError::Open));
-    stop(tab).await;
+    close(tab).await;
     assert_eq!(keep_identity(&later).await, Ok(()));
     assert_eq!(identities(&room).await, [0]);
     let again = start(&room).await;
     assert_eq!(again.machine.journal_len(), 6);
     assert_eq!(again.machine.author(), author(6));
-    stop(again).await;
+    close(again).await;
     assert_eq!(delete_room(room.id()).await, Ok(()));
 }
 
@@ -183,7 +172,7 @@ async fn lost_entries_use_up_their_numbers() {
     assert_eq!(tab.machine.journal_len(), 4);
     assert_eq!(tab.machine.journal_entry(3), None);
     assert!(tab.machine.journal_entry(2).is_some());
-    stop(tab).await;
+    close(tab).await;
     assert_eq!(delete_room(room.id()).await, Ok(()));
 }
 
@@ -200,7 +189,7 @@ async fn refused_write_leaves_nothing() {
     assert!(!mirror::has_key(&name));
     let tab = start(&room).await;
     assert_ne!(tab.machine.author(), author(5));
-    stop(tab).await;
+    close(tab).await;
     assert_eq!(delete_room(room.id()).await, Ok(()));
 }
 
@@ -210,7 +199,7 @@ async fn retired_identity_is_gone_and_its_chain_stays() {
     assert_eq!(keep_identity(&identity(&room, 5, 3)).await, Ok(()));
     let mut tab = start(&room).await;
     write_to(&mut tab, vec![suite::put(suite::small_block(1))]).await;
-    stop(tab).await;
+    close(tab).await;
     let retire = |seed| retire(room.id(), 0, [seed; 32]);
     assert_eq!(retire(5).await, Err(RetireError::NotMoved));
     assert_eq!(note_moved(room.id(), 0, 2).await, Ok(()));
@@ -220,7 +209,7 @@ async fn retired_identity_is_gone_and_its_chain_stays() {
     assert_eq!(identities(&room).await, [0]);
     let open = start(&room).await;
     assert_eq!(retire(5).await, Err(RetireError::Open));
-    stop(open).await;
+    close(open).await;
     assert_eq!(retire(5).await, Ok(()));
     assert_eq!(identities(&room).await, Vec::<u32>::new());
     assert!(!mirror::has_key(&slot::name(room.id(), 0)));
@@ -230,6 +219,6 @@ async fn retired_identity_is_gone_and_its_chain_stays() {
     let (hash, _) = suite::small_block(1);
     let bodies = next.store.bodies(&[hash]).await.expect("it is readable");
     assert!(bodies.iter().all(Option::is_some), "the chain stays");
-    stop(next).await;
+    close(next).await;
     assert_eq!(delete_room(room.id()).await, Ok(()));
 }

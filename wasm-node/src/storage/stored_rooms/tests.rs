@@ -14,8 +14,8 @@ use super::*;
 use crate::{
     clock,
     storage::{
-        DeleteRoomError, IndexedDb, Opened, open, rebuilding::database_names, room_list::ROOM_LIST,
-        suite,
+        DeleteRoomError, IndexedDb, Opened, delete_room, open, opening::close,
+        rebuilding::database_names, room_list::ROOM_LIST, suite,
     },
 };
 
@@ -29,21 +29,6 @@ async fn start(room: &Room, label: Option<&str>) -> Opened<u8> {
     let opened: Opened<u8> = open(room.clone(), label, false).await.expect("it opens");
     assert!(opened.hold.is_some(), "on disk");
     opened
-}
-
-/// Stops a tab as a node does, and waits until its lock is free.
-async fn stop(opened: Opened<u8>) {
-    let Opened {
-        store,
-        hold,
-        released,
-        ..
-    } = opened;
-    drop(store);
-    drop(hold);
-    if let Some(released) = released {
-        released.await.expect("it is released");
-    }
 }
 
 async fn find(room: &Room) -> Option<StoredRoom> {
@@ -84,7 +69,7 @@ async fn opened_room_is_listed_with_its_readings() {
     );
     assert_eq!(listed.bytes, Some(0));
     assert!(clock::now().since(listed.last_opened) < 60_000);
-    stop(tab).await;
+    close(tab).await;
     assert!(!find(&room).await.expect("it is listed").open);
     assert_eq!(
         label_room(room.id(), Some("Home".to_owned())).await,
@@ -105,7 +90,7 @@ async fn lost_list_is_found_again() {
     for room in [&named, &private] {
         let mut tab = start(room, None).await;
         record_in(&mut tab, 2).await;
-        stop(tab).await;
+        close(tab).await;
     }
     let list = RoomList::open().await.expect("it opens");
     for room in [&named, &private] {
@@ -132,16 +117,16 @@ async fn open_room_is_not_deleted() {
     let second = start(&room, None).await;
     let (before, author) = (traces(&room).await, first.machine.author());
     assert_eq!(delete_room(room.id()).await, Err(DeleteRoomError::Open));
-    stop(first).await;
+    close(first).await;
     // One of two tabs is closed, and its slot is free.
     assert_eq!(delete_room(room.id()).await, Err(DeleteRoomError::Open));
     assert_eq!(traces(&room).await, before);
-    stop(second).await;
+    close(second).await;
     slot::forget(room.id());
     let again = start(&room, None).await;
     assert_eq!(again.machine.author(), author, "it is the same author");
     assert!(find(&room).await.is_some());
-    stop(again).await;
+    close(again).await;
     assert_eq!(delete_room(room.id()).await, Ok(()));
 }
 
@@ -152,9 +137,9 @@ async fn deleted_room_leaves_nothing() {
     let first = start(&room, None).await;
     let second = start(&room, None).await;
     let author = first.machine.author();
-    stop(first).await;
-    stop(second).await;
-    stop(kept).await;
+    close(first).await;
+    close(second).await;
+    close(kept).await;
     let others = traces(&other).await;
     assert_eq!(delete_room(room.id()).await, Ok(()));
     assert_eq!(traces(&room).await, Vec::<String>::new());
@@ -163,7 +148,7 @@ async fn deleted_room_leaves_nothing() {
     assert_eq!(delete_room(room.id()).await, Ok(()), "again");
     let again = start(&room, None).await;
     assert_ne!(again.machine.author(), author);
-    stop(again).await;
+    close(again).await;
     for room in [room, other] {
         assert_eq!(delete_room(room.id()).await, Ok(()));
     }
@@ -176,7 +161,7 @@ async fn interrupted_deletion_is_finished_by_a_start() {
     let again = start(&room, None).await;
     assert_ne!(again.machine.author(), author, "the key is gone");
     assert!(find(&room).await.is_some_and(|found| found.open));
-    stop(again).await;
+    close(again).await;
     assert_eq!(delete_room(room.id()).await, Ok(()));
 }
 
@@ -188,12 +173,33 @@ async fn interrupted_deletion_is_finished_by_the_list() {
     assert_eq!(traces(&room).await, Vec::<String>::new());
 }
 
+#[test]
+async fn room_that_is_not_marked_is_not_deleted() {
+    let room = open_room("rooms unmarked");
+    let tab = start(&room, None).await;
+    let author = tab.machine.author();
+    close(tab).await;
+    let list = RoomList::open().await.expect("it opens");
+    // Another tab has taken the mark back.
+    assert_eq!(finish_deletion(room.id(), &list).await, Ok(()));
+    let tab = start(&room, None).await;
+    assert_eq!(tab.machine.author(), author);
+    assert_eq!(delete_room(room.id()).await, Err(DeleteRoomError::Open));
+    assert_eq!(
+        list.is_deleting(room.id()).await,
+        Ok(false),
+        "no mark is left"
+    );
+    close(tab).await;
+    assert_eq!(delete_room(room.id()).await, Ok(()));
+}
+
 /// Opens and closes a room in two tabs, and deletes one slot only. Returns the author of the other slot.
 async fn crashed_deletion(room: &Room) -> heartchain_chain::key::Author {
     let (first, second) = (start(room, None).await, start(room, None).await);
     let author = second.machine.author();
-    stop(first).await;
-    stop(second).await;
+    close(first).await;
+    close(second).await;
     let list = RoomList::open().await.expect("it opens");
     list.mark_deleting(room.id()).await.expect("it is marked");
     let name = slot::name(room.id(), 0);
@@ -207,7 +213,7 @@ async fn crashed_deletion(room: &Room) -> heartchain_chain::key::Author {
 async fn deletion_forgets_what_the_page_computed() {
     let room = open_room("rooms history");
     let tab = start(&room, None).await;
-    stop(tab).await;
+    close(tab).await;
     let add = js_sys::Function::new_with_args(
         "mine, other",
         r#"return new Promise((resolve, reject) => {
@@ -259,7 +265,7 @@ async fn damaged_list_is_made_again() {
     opening.await.expect("it opens, without stores").close();
     let tab = start(&room, None).await;
     assert!(find(&room).await.is_some_and(|found| found.open));
-    stop(tab).await;
+    close(tab).await;
     assert_eq!(delete_room(room.id()).await, Ok(()));
 }
 
