@@ -26,7 +26,7 @@ const api = {
 /**
  * Makes the dialog. Call its `open()`.
  *
- * @param {object | null} node null if none is running
+ * @param {object | null} node null if the node does not run
  * @param {{ leave: () => Promise<void>, onRenamed: (link: string, label: string) => void }} page leave: stops the node and all that
  *   writes for its room; onRenamed: called with the new link of this tab's room
  * @returns {HTMLElement} a `<rooms-dialog>` on the page

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::{process::Command, sync::OnceCell};
 
+use super::names::press;
 use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
 /// Language, colour scheme and width in CSS pixels.
@@ -231,15 +232,6 @@ async fn failure_pages_are_accessible() -> Outcome {
         inspect(&tab, "with a damaged link").await
     })
     .await
-}
-
-async fn press(tab: &Tab, selector: &str) -> Result<()> {
-    tab.evaluate(&format!(
-        "document.querySelector({}).click()",
-        json!(selector)
-    ))
-    .await?;
-    Ok(())
 }
 
 /// Opens a tab that bypasses the page's CSP, because axe-core tries out inline styles.

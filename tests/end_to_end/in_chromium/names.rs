@@ -170,7 +170,8 @@ async fn open_rooms(tab: &Tab) -> Result<()> {
     Ok(())
 }
 
-async fn press(tab: &Tab, selector: &str) -> Result<()> {
+/// Clicks the element that matches this selector.
+pub(super) async fn press(tab: &Tab, selector: &str) -> Result<()> {
     tab.evaluate(&format!(
         "document.querySelector({}).click()",
         json!(selector)

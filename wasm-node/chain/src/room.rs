@@ -434,5 +434,13 @@ impl Room {
     }
 }
 
+/// An open and a private room, whose keys are known.
+#[cfg(test)]
+pub(crate) fn rooms_of_both_kinds() -> [Room; 2] {
+    let name = RoomName::new("open").expect("a room name");
+    let open = Room::new(RoomParams::with_defaults(name));
+    [open, Room::private(RoomKey::new([3; 32]))]
+}
+
 #[cfg(test)]
 mod tests;

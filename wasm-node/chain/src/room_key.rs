@@ -2,7 +2,7 @@
 //!
 //! The cipher is AES-256-GCM-SIV ([RFC 8452](https://www.rfc-editor.org/rfc/rfc8452)). It is deterministic and resists
 //! the misuse of nonces: a peer seals its readings again from the journal, and an author key that is used in two places
-//! repeats nonces. Each nonce follows from what is sealed, so none is sent. Specified in docs/chain.md, "Seals".
+//! repeats nonces. Each nonce follows from what is sealed, so it is not sent. Specified in docs/chain.md, "Seals".
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::fmt;

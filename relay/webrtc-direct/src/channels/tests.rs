@@ -95,6 +95,10 @@ fn numbers_are_reused_after_511_and_512() {
         while let Some(id) = channels.free.front().copied() {
             assert_eq!(channels.next_free(), Some(id));
         }
-        assert_eq!(channels.next_free(), Some(last + 2), "none is free");
+        assert_eq!(
+            channels.next_free(),
+            Some(last + 2),
+            "all others are in use"
+        );
     }
 }

@@ -1,18 +1,9 @@
 //! A binding proves the author of one peer in one room, and is sealed in a private one.
 
 use super::*;
-use crate::{
-    room::{RoomName, RoomParams},
-    room_key::RoomKey,
-};
+use crate::room::{RoomName, RoomParams, rooms_of_both_kinds};
 
 const PEER: &[u8] = b"a peer's id";
-
-fn rooms() -> [Room; 2] {
-    let name = RoomName::new("open").expect("a room name");
-    let open = Room::new(RoomParams::with_defaults(name));
-    [open, Room::private(RoomKey::new([3; 32]))]
-}
 
 fn key() -> SecretKey {
     SecretKey::from_seed([1; 32])
@@ -20,7 +11,7 @@ fn key() -> SecretKey {
 
 #[test]
 fn binding_proves_the_author_of_its_peer() {
-    for room in rooms() {
+    for room in rooms_of_both_kinds() {
         let binding = room.bind(&key(), PEER).expect("the key is known");
         assert_eq!(room.bound_author(&binding, PEER), Some(key().author()));
         assert_eq!(room.bound_author(&binding, b"another peer"), None);
@@ -47,7 +38,7 @@ fn binding_proves_the_author_of_its_peer() {
 
 #[test]
 fn binding_of_another_room_proves_nothing() {
-    let [open, private] = rooms();
+    let [open, private] = rooms_of_both_kinds();
     let name = RoomName::new("other").expect("a room name");
     let other = Room::new(RoomParams::with_defaults(name));
     let binding = open.bind(&key(), PEER).expect("an open room");
@@ -59,7 +50,7 @@ fn binding_of_another_room_proves_nothing() {
 
 #[test]
 fn peer_without_the_key_neither_binds_nor_sees() {
-    let [_, private] = rooms();
+    let [_, private] = rooms_of_both_kinds();
     let outside = Room::new(private.params().clone());
     assert_eq!(outside.bind(&key(), PEER), None);
     let sealed = private.bind(&key(), PEER).expect("the key is known");

@@ -5,18 +5,9 @@ use alloc::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    room::{RoomName, RoomParams},
-    room_key::RoomKey,
-};
+use crate::room::rooms_of_both_kinds;
 
 const REVISION: UnixMillis = UnixMillis::new(1_700_000_000_000);
-
-fn rooms() -> [Room; 2] {
-    let name = RoomName::new("open").expect("a room name");
-    let open = Room::new(RoomParams::with_defaults(name));
-    [open, Room::private(RoomKey::new([3; 32]))]
-}
 
 fn key() -> SecretKey {
     SecretKey::from_seed([1; 32])
@@ -97,7 +88,7 @@ fn joiners_are_allowed_between_letters() {
 
 #[test]
 fn profile_survives_a_round_trip() {
-    for room in rooms() {
+    for room in rooms_of_both_kinds() {
         for name in ["", "Ann", &"x".repeat(40)] {
             let profile = profile(&room, name);
             assert_eq!(profile.verify(room.id()), Ok(()));
@@ -121,7 +112,7 @@ fn profile_survives_a_round_trip() {
 
 #[test]
 fn sealed_names_have_one_length() {
-    let [_, private] = rooms();
+    let [_, private] = rooms_of_both_kinds();
     assert_eq!(
         profile(&private, "").encode().len(),
         profile(&private, "Annabelle").encode().len()
@@ -130,7 +121,7 @@ fn sealed_names_have_one_length() {
 
 #[test]
 fn altered_profile_is_refused() {
-    for room in rooms() {
+    for room in rooms_of_both_kinds() {
         let bytes = profile(&room, "Ann").encode();
         for at in 0..bytes.len() {
             let mut altered = bytes.clone();
@@ -140,13 +131,13 @@ fn altered_profile_is_refused() {
             assert!(verified.is_err(), "byte {at}");
         }
     }
-    let [open, private] = rooms();
+    let [open, private] = rooms_of_both_kinds();
     assert!(profile(&open, "Ann").verify(private.id()).is_err());
 }
 
 #[test]
 fn malformed_profile_is_refused() {
-    let [open, private] = rooms();
+    let [open, private] = rooms_of_both_kinds();
     for room in [&open, &private] {
         let bytes = profile(room, "Ann").encode();
         for len in 0..bytes.len() {
@@ -172,7 +163,7 @@ fn malformed_profile_is_refused() {
 
 #[test]
 fn sealed_nonsense_is_no_name() {
-    let [_, private] = rooms();
+    let [_, private] = rooms_of_both_kinds();
     let author = key().author();
     let purpose = Purpose::Profile(&author, REVISION.get());
     let ciphers = private.ciphers().expect("the key is known");
