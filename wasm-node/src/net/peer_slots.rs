@@ -31,8 +31,8 @@ const MAX_CONNECTIONS_PER_PEER: u32 = 4;
 pub(crate) const MAX_CIRCUITS_PER_PEER: u32 = 2;
 /// Dials in progress at one time.
 pub(crate) const MAX_PENDING_DIALS: usize = 16;
-/// Inbound connections that are being set up at one time. One whose peer never speaks ends after
-/// [`INBOUND_TIMEOUT`](super::transport::INBOUND_TIMEOUT), so it takes about a dozen a second to keep others out.
+/// Inbound connections that are being set up at one time. A circuit whose peer never speaks ends after 5 s (see `transport`), so it takes
+/// about a dozen a second to keep others out.
 pub(crate) const MAX_PENDING_INBOUND: usize = 64;
 /// Peers that a tab looks for on its own: gossip needs about six neighbours.
 pub(crate) const WANTED_PEERS: usize = 8;

@@ -23,7 +23,7 @@ use super::{
 /// A dial fails after this time, which covers the socket and all handshakes.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same for an inbound circuit: its peer speaks first, so it knows that this tab is there.
-pub(crate) const INBOUND_TIMEOUT: Duration = Duration::from_secs(5);
+const INBOUND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long closing a connection may wait for the remote to agree. A dead one never does.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a direct connection is kept after the browser reports it as disconnected, which is 6 s after the last
