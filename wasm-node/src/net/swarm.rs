@@ -254,6 +254,8 @@ impl Network {
         self.connectivity
             .on_proved_member(&peer, self.swarm.behaviour_mut());
         self.events.changed();
+        // It is asked for its neighbours and a reservation at once.
+        self.poll_parts();
     }
 
     /// Closes all connections to a peer. With `until`, bans the peer until then.

@@ -179,7 +179,7 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
     pub(super) fn poll(&mut self, ctx: &mut Context<P>, journal: &Journal) {
         self.follow_key(journal);
         self.own.poll(ctx, journal, &self.table);
-        if let Some(interim) = self.own.interim(ctx, journal, &mut self.table) {
+        for interim in self.own.interim(ctx, journal, &mut self.table) {
             ctx.output(Output::Publish(GossipItem::Profile(interim)));
         }
         self.compare(ctx);
@@ -341,7 +341,14 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
     fn is_wanted(&mut self, ctx: &Context<P>, own: &Author, profile: &Profile) -> bool {
         let author = profile.author;
         let latest = ctx.clock.corrected().saturating_add(MAX_REVISION_AHEAD);
-        if !self.table.is_newer(profile) || profile.revision > latest {
+        if profile.revision > latest {
+            return false;
+        }
+        // One that was accepted while this clock was ahead would otherwise hide all later ones until its time. Our own stays:
+        // each revision follows from the one before.
+        let known = self.table.get(&author);
+        let is_ahead = author != *own && known.is_some_and(|known| known.revision > latest);
+        if !is_ahead && !self.table.is_newer(profile) {
             return false;
         }
         let is_entitled = Rank::of(ctx, own, author).is_entitled();

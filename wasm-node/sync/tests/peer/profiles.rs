@@ -1038,32 +1038,41 @@ fn name_can_be_changed_after_a_clock_far_ahead() {
         page
     };
     for room in [room(), private_room()] {
-        let mut subject = Subject::in_room(&room, MINES, 50);
+        let mut subject = Subject::in_room(&room, MINES, 2);
         subject.clock_offset = YEAR;
         subject.set_name(name("Ada"));
         let first = published(&subject).pop().expect("published");
         subject.clock_offset = 0;
         subject.feed(Input::Tick);
         // Others get the name although they ignore the profile.
-        let mut other = subject_with(&room, [50]);
+        let mut other = subject_with(&room, [2]);
         assert_eq!(gossip(&mut other, 1, &first), Some(Verdict::Ignore));
         let shown = sent(&mut subject);
         assert_eq!(gossip(&mut other, 1, &shown[0]), Some(Verdict::Accept));
         // A peer whose clock was ahead as well knows the first name.
-        let mut ahead = subject_with(&room, [50]);
+        let mut ahead = subject_with(&room, [2]);
         ahead.clock_offset = YEAR;
         assert_eq!(gossip(&mut ahead, 1, &first), Some(Verdict::Accept));
+        // It still knows it when its clock is right.
+        let mut corrected = subject_with(&room, [2]);
+        corrected.clock_offset = YEAR;
+        assert_eq!(gossip(&mut corrected, 1, &first), Some(Verdict::Accept));
+        corrected.clock_offset = 0;
+        corrected.feed(Input::Tick);
         for text in ["Bea", ""] {
             subject.set_name(name(text));
             let published = published(&subject);
             for profile in &published[published.len() - 2..] {
                 gossip(&mut ahead, 1, profile);
                 gossip(&mut other, 1, profile);
+                gossip(&mut corrected, 1, profile);
             }
-            let expected: Vec<_> = [named(50, text)].into_iter().collect();
+            let expected: Vec<_> = [named(2, text)].into_iter().collect();
             let expected = if text.is_empty() { vec![] } else { expected };
-            for peer in [&subject, &other, &ahead, &subject.reopen(0)] {
-                assert_eq!(names(peer), expected, "{text}");
+            let reopened = subject.reopen(0);
+            let peers = [&subject, &other, &ahead, &corrected, &reopened];
+            for (at, peer) in peers.into_iter().enumerate() {
+                assert_eq!(names(peer), expected, "{text} at peer {at}");
             }
             assert_eq!(sent(&mut subject), published[published.len() - 1..]);
             assert_eq!(sent(&mut subject.reopen(0)).len(), 1);
@@ -1078,6 +1087,41 @@ fn name_can_be_changed_after_a_clock_far_ahead() {
             (other.disconnections.len(), ahead.disconnections.len()),
             (0, 0)
         );
+    }
+}
+
+#[test]
+fn names_of_earlier_keys_can_be_erased_after_a_clock_far_ahead() {
+    let mut branch = Branch::new();
+    branch.push(vec![reading(50, 0)]);
+    let mut subject = Subject::miner(50);
+    subject.clock_offset = YEAR;
+    subject.set_name(name("Ada"));
+    subject.clock_offset = 0;
+    subject.connect(1);
+    subject.serve(1, &branch);
+    subject.advance(2 * FOREIGN_PATIENCE);
+    assert_ne!(subject.machine.author(), key(50).author());
+    let mut other = Subject::in_room(&room(), Config { mining: false }, 3);
+    other.connect(1);
+    other.serve(1, &branch);
+    let sent = |subject: &mut Subject| {
+        let answer = subject.handle_request(1, &Request::Profiles { after: None });
+        let Some(Response::Profiles(page)) = answer else {
+            unreachable!("an answer");
+        };
+        page
+    };
+    for (text, expected) in [("Ada", vec![named(50, "Ada")]), ("", vec![])] {
+        subject.set_name(name(text));
+        for profile in sent(&mut subject) {
+            gossip(&mut other, 1, &profile);
+        }
+        assert_eq!(names(&other), expected, "{text}");
+        let again = sent(&mut subject.reopen(0));
+        let latest = UnixMillis::new(START + 86_400_000);
+        assert!(again.iter().all(|sent| sent.revision < latest), "{text}");
+        assert_eq!(again.len(), 2);
     }
 }
 
