@@ -8,7 +8,7 @@ use heartchain_sync::io::JournalEntry;
 use wasm_bindgen::JsValue;
 
 use super::{
-    database,
+    database, deletion_note,
     health::Reason,
     mirror,
     read_only::{self, SlotContents},
@@ -102,10 +102,13 @@ enum Comparison {
 pub(crate) async fn keep_identity(identity: &MovedIdentity) -> Result<(), KeepIdentityError> {
     let room = identity.access.room().id();
     let list = RoomList::open().await.ok();
-    if let Some(list) = &list
-        && list.is_deleting(room).await?
-    {
-        finish_deletion(room, list).await?;
+    match &list {
+        Some(list) if list.is_deleting(room).await? => finish_deletion(room, list).await?,
+        None if deletion_note::is_there(room) => {
+            let unread = StoreError::Failed("the list of rooms cannot be opened".to_owned());
+            return Err(DeleteRoomError::Store(unread).into());
+        }
+        Some(_) | None => {}
     }
     let (held, missing) = match find_place(room, identity).await? {
         Place::Kept(number) => {
@@ -245,7 +248,7 @@ async fn write(
     let connection = opened.map_err(|reason| match reason {
         Reason::NewerVersion => StoreError::NewerVersion.into(),
         Reason::Requested
-        | Reason::NoLocks
+        | Reason::Deleting
         | Reason::NoDatabase
         | Reason::Blocked
         | Reason::NoFreeSlot => KeepIdentityError::NoStorage,

@@ -12,8 +12,8 @@ use super::*;
 use crate::{
     room_access::RoomAccess,
     storage::{
-        Opened, delete_room, fault_injector::FaultInjector, open, opening::close, stored_rooms,
-        suite,
+        Opened, delete_room, fault_injector::FaultInjector, open, opening::close,
+        room_list::ROOM_LIST, stored_rooms, suite,
     },
 };
 
@@ -220,5 +220,32 @@ async fn retired_identity_is_gone_and_its_chain_stays() {
     let bodies = next.store.bodies(&[hash]).await.expect("it is readable");
     assert!(bodies.iter().all(Option::is_some), "the chain stays");
     close(next).await;
+    assert_eq!(delete_room(room.id()).await, Ok(()));
+}
+
+/// Starts a tab in slot 0, closes it, and takes its second copy away. Returns the author.
+async fn closed_tab(room: &Room) -> Author {
+    let tab = start(room).await;
+    let own = tab.machine.author();
+    close(tab).await;
+    mirror::delete(&slot::name(room.id(), 0));
+    own
+}
+
+#[test]
+async fn import_waits_for_the_list_of_a_marked_room() {
+    let room = room("moved marked");
+    closed_tab(&room).await;
+    let list = RoomList::open().await.expect("it opens");
+    list.mark_deleting(room.id()).await.expect("it is marked");
+    let fault = FaultInjector::unopenable(ROOM_LIST);
+    let refused = keep_identity(&identity(&room, 5, 3)).await;
+    drop(fault);
+    let is_refused = matches!(refused, Err(KeepIdentityError::Deleting(_)));
+    assert!(is_refused, "{refused:?}");
+    assert_eq!(keep_identity(&identity(&room, 5, 3)).await, Ok(()));
+    let tab = start(&room).await;
+    assert_eq!(tab.machine.author(), author(5));
+    close(tab).await;
     assert_eq!(delete_room(room.id()).await, Ok(()));
 }
