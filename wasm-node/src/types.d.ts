@@ -84,7 +84,7 @@ export type HeartchainErrorCode =
   | "damaged"
   /** The disk is full, too slow, or refuses. Nothing was recorded. */
   | "storage"
-  /** This tab has recorded as many readings in this room as it may. */
+  /** This tab has recorded as many readings in this room as it may, or has had more keys than a move file may have. */
   | "journal-full"
   /** The text is not an export of Heartchain. */
   | "not-an-export"
