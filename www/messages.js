@@ -227,6 +227,7 @@ function shownStatus(status, peers, say) {
   if (status === null || (status.state === "starting" && !status.isolated)) {
     return { sentence: say(startupKey(status)), tone: "busy" };
   }
+  if (status.state === "stopped") return { sentence: say("status.failed"), tone: "warning" };
   if (status.isolated) return { sentence: say("status.isolated"), tone: "warning" };
   const counts = countPaths(peers.filter((peer) => isMember(peer, status)));
   const without = peers.filter((peer) => isWithoutKey(peer, status)).length;

@@ -29,6 +29,10 @@ test("status_before_the_node_runs_is_starting", () => {
   assert.match(line({ ...status("starting"), isolated: true }, []).sentence, /^Disconnected by you/);
 });
 
+test("stopped_node_offers_no_recording", () => {
+  assert.deepEqual(line(status("stopped", { connected: false }), []), { sentence: "Not running", tone: "warning" });
+});
+
 test("checking_saved_data_is_reported_at_startup", () => {
   const checking = (state) => ({ ...status(state), storage: { unchecked: 12_000 } });
   assert.deepEqual(line(checking("starting"), []), { sentence: "Ready · checking saved data …", tone: "busy" });

@@ -130,6 +130,7 @@ impl ErrorCode for MoveFileError {
                 "not-a-move-file"
             }
             Self::Passphrase => "wrong-passphrase",
+            Self::TooManyKeys => "journal-full",
             Self::Memory => "internal",
         }
     }

@@ -84,7 +84,7 @@ export type HeartchainErrorCode =
   | "damaged"
   /** The disk is full, too slow, or refuses. Nothing was recorded. */
   | "storage"
-  /** This tab has recorded as many readings in this room as it may. */
+  /** This tab has recorded as many readings in this room as it may, or has had more keys than a move file may have. */
   | "journal-full"
   /** The text is not an export of Heartchain. */
   | "not-an-export"
@@ -173,10 +173,10 @@ export interface StorageStatus {
   /** The tab's number among this browser's tabs in the room, from 0; null in memory. Each has its own key and chain. */
   slot: number | null;
   /**
-   * In memory, why data is lost when the tab is closed: the page asked for it ("asked"); the browser cannot keep tabs
-   * apart ("no-locks"), or has no IndexedDB ("no-database"); it refuses to open a
-   * database, as in a private window ("blocked"); too many tabs are open ("no-free-slot"); the database is of a newer
-   * version of this page ("newer-version").
+   * In memory, why data is lost when the tab is closed: the page asked for it ("asked"); the room is being deleted
+   * on this device, and that cannot end now ("deleting"); the browser has no IndexedDB ("no-database"), or refuses to
+   * open a database, as in a private window ("blocked"); too many tabs are open ("no-free-slot"); the database is of a
+   * newer version of this page ("newer-version").
    *
    * On disk, why it is `failing`: the browser closed or deleted the database, and it is not open again yet ("closed");
    * the disk is full ("full"); the disk has not answered for 10 s ("stuck"); a newer version of this page has upgraded
@@ -185,7 +185,7 @@ export interface StorageStatus {
    */
   reason:
     | "asked"
-    | "no-locks"
+    | "deleting"
     | "no-database"
     | "blocked"
     | "no-free-slot"

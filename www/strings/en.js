@@ -151,7 +151,7 @@ export default {
   "storage.failing-newer-version": "A newer version of this page is open in another tab. Reload this tab. Until then, it saves nothing.",
   "storage.failing-failed": "The browser couldn't save everything and is trying again. Until then, readings may be refused.",
   "storage.because-asked": "The address of this page asks for that.",
-  "storage.because-no-locks": "This browser can't keep tabs apart here, because its locks don't work.",
+  "storage.because-deleting": "This room is being deleted on this device, and the browser doesn't let that end. Close all tabs of this page, then open the room again.",
   "storage.because-no-database": "This browser has no database here.",
   "storage.because-blocked": "The browser doesn't let this page save anything.",
   "storage.because-no-free-slot": "Other tabs use all of this room's slots on this device.",

@@ -145,7 +145,7 @@ export default {
   "storage.failing-newer-version": "다른 탭에서 이 페이지의 새 버전이 열려 있습니다. 이 탭을 새로 고치세요. 그때까지 저장하지 않습니다.",
   "storage.failing-failed": "브라우저가 모두 저장하지 못해 다시 시도하고 있습니다. 그때까지 기록이 거부될 수 있습니다.",
   "storage.because-asked": "이 페이지의 주소에 그렇게 설정되어 있습니다.",
-  "storage.because-no-locks": "이 브라우저는 잠금 기능이 작동하지 않아 여기서 탭을 구분할 수 없습니다.",
+  "storage.because-deleting": "이 방을 이 기기에서 삭제하는 중인데 브라우저가 끝내지 못하고 있습니다. 이 페이지의 탭을 모두 닫은 다음 방을 다시 여세요.",
   "storage.because-no-database": "이 브라우저에서는 데이터베이스를 사용할 수 없습니다.",
   "storage.because-blocked": "브라우저가 이 페이지의 저장을 허용하지 않습니다.",
   "storage.because-no-free-slot": "이 기기에서 이 방의 저장 슬롯을 다른 탭이 모두 사용하고 있습니다.",

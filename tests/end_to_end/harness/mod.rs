@@ -15,6 +15,8 @@ mod tasks;
 mod test_env;
 mod upgrade_proxy;
 
+#[allow(unused_imports, reason = "not for the tests in namespaces")]
+pub(crate) use devtools::Event;
 pub(crate) use patience::PATIENCE;
 pub(crate) use relay::Relay;
 pub(crate) use strap::{Operation, Strap};

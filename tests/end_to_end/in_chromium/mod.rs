@@ -28,6 +28,7 @@ mod private_rooms;
 mod recovery;
 mod responsiveness;
 mod scripts;
+mod secrecy;
 mod security;
 mod slots;
 mod smoothness;
