@@ -7,7 +7,7 @@ export interface NodeOptions {
    * enough. A link that is incomplete or was altered is refused. Default: "lobby".
    */
   room?: string | { readonly link: string } | undefined;
-  /** Multiaddrs of relays that a browser can dial. Default: the relay that `relayDocument` describes. */
+  /** Multiaddrs of relays that a browser can dial. Default: those that `relayDocument` describes. */
   relays?: readonly string[] | undefined;
   /**
    * Peers to dial in any case, at most 8, each as `<relay>/p2p/<relay's peer ID>/p2p-circuit/p2p/<peer ID>`: for relays
@@ -26,7 +26,8 @@ export interface NodeOptions {
   iceServers?: readonly IceServerOptions[] | undefined;
   /**
    * The URL of a JSON document with the relay's addresses: `addresses`, a list of multiaddrs. It is fetched again
-   * before each dial. Default: "relay.json" beside the page.
+   * before each dial. If it lists several relays, two of them are used, which follow from the room. Default: "relay.json"
+   * beside the page.
    */
   relayDocument?: string | undefined;
   /** The URL of the mining worker's script, a module. Without one this tab does not mine. */

@@ -6,6 +6,7 @@ mod channel_flood;
 mod clocks;
 mod crowd;
 mod damage;
+mod deployment;
 mod details;
 mod direct;
 mod figures;

@@ -119,7 +119,7 @@ impl Network {
         let mut alarm = Alarm::default();
         alarm.set(now);
         let connectivity = Connectivity::new(
-            Relays::new(setup.relays, setup.scheme, now),
+            Relays::new(setup.relays, setup.scheme, setup.room.id(), now),
             RelayActions::new(key, names.namespace, setup.read_document, wants_stun),
             Dialer::new(setup.named),
             now,
