@@ -211,9 +211,9 @@ impl HeartchainNode {
         let node = self.node.clone();
         let room = node.with_state(|state| state.machine.room().clone())?;
         let document = Document::read(&text, &room)?;
-        // The browser can free the text, which may be long, while the import runs.
+        // If the document was parsed as a whole, the browser can free the text, which may be long.
         drop(text);
-        to_js(&node.import(&document).await?)
+        to_js(&node.import(document).await?)
     }
 
     /// Tests what this tab would do with a block or a reading from an unknown peer. Runs on a copy of the tab's state

@@ -3,6 +3,7 @@
 
 mod blocks;
 mod document;
+mod entries;
 mod fields;
 mod room_link;
 
