@@ -47,7 +47,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
      frame-ancestors 'none'",
 );
 /// Scripts that run as workers. A worker is governed by the policy of its own response, not by that of the page.
-const WORKERS: [&str; 2] = ["miner.js", "service-worker.js"];
+const WORKERS: [&str; 3] = ["miner.js", "service-worker.js", "verifier.js"];
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
@@ -417,6 +417,7 @@ mod tests {
             ("icon.svg", false),
             ("miner.js", false),
             ("service-worker.js", false),
+            ("verifier.js", false),
             ("LICENSE", false),
             ("worker.mjs", false),
             ("index.js", true),

@@ -36,3 +36,4 @@ mod strap;
 mod syncing;
 mod tab_to_tab;
 mod twelve_tabs;
+mod verifier;
