@@ -39,6 +39,8 @@ use crate::{
 const MAX_INPUTS_PER_TURN: usize = 64;
 /// Readings of one input whose signatures are verified by the worker: some 10 ms of work.
 const MIN_VERIFIED_READINGS: usize = 256;
+/// In ms. Time between two changes of the chain that the page is told of during an import. It reads the new blocks each time.
+const IMPORT_PROGRESS_MS: u64 = 1_000;
 /// In ms. Time between two updates of the mirror, in which confirmed entries leave it.
 const MIRROR_INTERVAL_MS: u64 = 5_000;
 /// How long a node that stops waits for its last writes.
@@ -99,6 +101,8 @@ pub(crate) struct Driver<A> {
     next_ticket: u64,
     inbox: VecDeque<Input<PeerId>>,
     event_buffer: EventBuffer<Reading>,
+    /// When the page was told of the last change of the chain.
+    chain_told_at: MonotonicMillis,
     event_sink: A,
 }
 
@@ -167,6 +171,7 @@ impl<A: EventSink> Driver<A> {
             next_ticket: 0,
             inbox: VecDeque::new(),
             event_buffer: EventBuffer::default(),
+            chain_told_at: MonotonicMillis::new(0),
             event_sink,
         };
         (driver, node)
@@ -638,7 +643,14 @@ impl<A: EventSink> Driver<A> {
     }
 
     fn flush_events(&mut self) {
-        for event in self.event_buffer.take() {
+        let now = clock::monotonic();
+        // The turn in which the import ends tells the page of the rest.
+        let keeps_chain = !self.import_replies.is_empty()
+            && now < self.chain_told_at.saturating_add(IMPORT_PROGRESS_MS);
+        for event in self.event_buffer.take(keeps_chain) {
+            if let NodeEvent::Chain { .. } = event {
+                self.chain_told_at = now;
+            }
             self.event_sink.emit(event, &self.state);
         }
     }
