@@ -47,7 +47,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-ev
      img-src 'self' data:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
      connect-src 'self' https: ws: wss:";
 /// Scripts that run as workers. A worker is governed by the policy of its own response, not by that of the page.
-const WORKERS: [&str; 2] = ["miner.js", "service-worker.js"];
+const WORKERS: [&str; 3] = ["miner.js", "service-worker.js", "verifier.js"];
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
@@ -468,6 +468,7 @@ mod tests {
             ("icon.svg", false),
             ("miner.js", false),
             ("service-worker.js", false),
+            ("verifier.js", false),
             ("LICENSE", false),
             ("worker.mjs", false),
             ("index.js", true),

@@ -32,13 +32,15 @@ export interface NodeOptions {
   relayDocument?: string | undefined;
   /** The URL of the mining worker's script, a module. Without one this tab does not mine. */
   minerUrl?: string | undefined;
+  /** The URL of the verification worker's script, a module. Without one the page's thread verifies everything. */
+  verifierUrl?: string | undefined;
   /**
    * Where the tab's key, its readings and its copy of the chain are stored: "auto" stores them on disk if this browser
    * allows it, so that the tab is the same peer after a reload; "memory" forgets them when the tab is closed.
    * Default: "auto".
    */
   storage?: "auto" | "memory" | undefined;
-  /** The compiled wasm for the mining worker. Default: the module that this code runs from. */
+  /** The compiled wasm for the workers. Default: the module that this code runs from. */
   wasmModule?: WebAssembly.Module | undefined;
 }
 

@@ -38,3 +38,4 @@ mod strap;
 mod syncing;
 mod tab_to_tab;
 mod twelve_tabs;
+mod verifier;

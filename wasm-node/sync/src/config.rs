@@ -75,6 +75,9 @@ pub const MAX_CHECKPOINTS: usize = 16_384;
 
 /// Bodies requested at once: about 150 KB at 10 readings per block, so that ranges spread over peers.
 pub const BODY_RANGE: usize = 128;
+/// Bytes of bodies in one of our answers: a quarter of what a peer accepts ([`MAX_BODIES_LEN`](crate::message::MAX_BODIES_LEN)),
+/// because it processes them at once. The longest block fits, and so does a range of blocks of ten readings.
+pub const ANSWERED_BODIES_LEN: usize = 256 * 1_024;
 /// Bodies planned ahead. Their ranges are assigned to peers.
 pub const DOWNLOAD_WINDOW: usize = 4_096;
 /// Open requests for bodies per peer. One request slot stays free for everything else.

@@ -80,6 +80,7 @@ use crate::{
     config::{Config, MAX_UNAVAILABLE, STARTING},
     io::{DisconnectReason, Event, GossipId, Input, Now, Output, ReadId, RequestFailure, WriteId},
     message::{GossipError, GossipItem},
+    verification::VerifiedBodies,
     views::Status,
 };
 
@@ -115,6 +116,19 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     pub fn identify(&mut self, own: P, to_bytes: fn(&P) -> Vec<u8>) {
         let Parts { ctx, recorder, .. } = &mut self.parts;
         ctx.identify(own, to_bytes, recorder.journal().key());
+    }
+
+    /// Processes an input as [`Self::handle`] does, but does not verify the signatures of these bodies again.
+    pub fn handle_verified(
+        &mut self,
+        input: Input<P>,
+        verified: VerifiedBodies,
+        now: Now,
+    ) -> alloc::vec::IntoIter<Output<P>> {
+        self.parts.ctx.verified = Some(verified);
+        let outputs = self.handle(input, now);
+        self.parts.ctx.verified = None;
+        outputs
     }
 
     /// Processes an input and returns the actions to perform, in order.
