@@ -303,10 +303,10 @@ function presentNetwork(node, soon) {
 function presentReadings(node, soon) {
   const waiting = part("pending-list");
   const refresh = soon(() => {
-    const { author, tip, mempool, private: isPrivate } = node.status();
+    const { author, tip, mempool, private: isPrivate, storage } = node.status();
     waiting.pending = { readings: node.pending(waiting.limit), count: mempool, self: author };
     const own = node.ownReadings(MAX_OWN_SHOWN);
-    part("own-readings").own = { readings: own, tip: tip.index };
+    part("own-readings").own = { readings: own, tip: tip.index, saved: storage.kind === "disk" };
     part(".open-room").hidden = isPrivate || own.length > 0;
   });
   for (const type of ["status", "chain", "reading"]) node.addEventListener(type, refresh);

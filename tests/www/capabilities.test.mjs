@@ -55,7 +55,7 @@ function guarded({ lacks = () => {}, language = "en-US", noModule = true, readyS
   const timers = [];
   const arrays = { toSorted() {}, findLast() {} };
   const window = {
-    structuredClone() {}, customElements: {}, HTMLDialogElement: {}, ResizeObserver: {}, CSS: {},
+    structuredClone() {}, customElements: {}, HTMLDialogElement: {}, ResizeObserver: {}, CSS: { supports: () => true },
     addEventListener: (type, listener) => (listeners[type] = listener),
   };
   const scope = {
@@ -80,6 +80,8 @@ test("old_browser_gets_a_sentence_instead_of_a_form", () => {
     { lacks: ({ arrays }) => delete arrays.toSorted },
     { lacks: ({ window }) => delete window.structuredClone },
     { lacks: ({ window }) => delete window.HTMLDialogElement },
+    { lacks: ({ window }) => (window.CSS.supports = (condition) => condition !== "selector(:has(a))") },
+    { lacks: ({ window }) => delete window.CSS.supports },
     { lacks: ({ scope }) => (scope.RegExp = function () { throw new SyntaxError("invalid group specifier name"); }) },
   ];
   for (const features of missing) {
