@@ -40,6 +40,23 @@ export function inSight(points, from, to) {
   return points.slice(Math.max(0, indexAfter(points, from - 1) - 1), indexAfter(points, to) + 1);
 }
 
+/** Below this range, ms, a chart by hour would have too few hours. */
+const LEAST_BY_HOUR_MS = 6 * 3_600_000;
+
+/** With more readings for each px of the chart's width, lines become one surface. */
+const MAX_READINGS_A_PX = 8;
+
+/**
+ * Whether a range has so many readings that hours say more than lines.
+ *
+ * @param {number} count readings in the range
+ * @param {number} width of the chart, px
+ * @param {number} range ms
+ */
+export function isCrowded(count, width, range) {
+  return range >= LEAST_BY_HOUR_MS && count > MAX_READINGS_A_PX * width;
+}
+
 /**
  * The longest pause that does not break a line: three of the author's usual intervals.
  *

@@ -2,7 +2,7 @@
 
 import { PEER_COLOURS, authorChanges, lookOf, nameText } from "../authors.js";
 import { LocalizedElement, element, reconcile, setText } from "../dom.js";
-import { bars, bpmAxis, inSight, longestPause, nearest, runs, timeTicks } from "../geometry.js";
+import { bars, bpmAxis, inSight, isCrowded, longestPause, nearest, runs, timeTicks } from "../geometry.js";
 import { addTally, averages, emptyTally, tallyOf } from "../history.js";
 import { formatNumber, formatTime, formatter, say } from "../strings.js";
 import { colour, nameTag } from "./chain.js";
@@ -362,10 +362,8 @@ export class HeartChart extends LocalizedElement {
    */
   #linesInRange(from, to) {
     const step = stepOf(to - from);
-    const { omittedUntil } = this.#history;
     const authors = this.#authors;
-    // All of a long range is drawn alike. Of a short one, hours stand for the readings that were not loaded.
-    const readingsFrom = step > HOUR_MS || to - from > BY_HOUR_MS ? Infinity : (omittedUntil ?? -Infinity);
+    const readingsFrom = this.#readingsFrom(from, to);
     const rows = readingsFrom > from ? this.#pastRows : new Map();
     const lines = [];
     for (const author of new Set([...authors.keys(), ...rows.keys()])) {
@@ -380,6 +378,17 @@ export class HeartChart extends LocalizedElement {
     const place = (author) => lookOf(author)?.place ?? Infinity;
     drawn.sort(([a], [b]) => place(a) - place(b) || (a < b ? -1 : 1));
     return new Map(drawn);
+  }
+
+  /**
+   * The time until which hours or days stand for readings. All of a range that is long or crowded is drawn alike; of another one,
+   * hours stand for the readings that were not loaded.
+   */
+  #readingsFrom(from, to) {
+    if (to - from > BY_HOUR_MS) return Infinity;
+    const count = [...this.#authors.values()].reduce((sum, points) => sum + inSight(points, from, to).length, 0);
+    const crowded = this.#past?.missing === 0 && isCrowded(count, this.#look?.width ?? Infinity, to - from);
+    return crowded ? Infinity : (this.#history.omittedUntil ?? -Infinity);
   }
 
   /** The hours or days of an author. The chart is redrawn each second, and its rows rarely change. */
