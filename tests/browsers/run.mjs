@@ -49,6 +49,8 @@ const click = (tab, selector) => tab.evaluate(`void document.querySelector(${jso
 async function photograph(tab, name) {
   if (folder === undefined) return;
   mkdirSync(folder, { recursive: true });
+  // WebKit photographs what it has drawn last.
+  await tab.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true))))");
   writeFileSync(join(folder, `${name}.png`), await tab.screenshot());
 }
 

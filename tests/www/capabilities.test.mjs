@@ -28,7 +28,11 @@ test("firefox_asks_and_safari_forgets", () => {
   assert.equal(capabilities({ ...chrome(), mozInnerScreenX: 0 }).asksForStorage, true);
   const safari = chrome();
   safari.navigator.vendor = "Apple Computer, Inc.";
-  assert.equal(capabilities(safari).forgetsAfterWeek, true);
+  for (const platform of ["MacIntel", "iPhone", "iPad"]) {
+    safari.navigator.platform = platform;
+    assert.equal(capabilities(safari).forgetsAfterWeek, true, platform);
+  }
+  assert.equal(capabilities({ ...safari, navigator: { ...safari.navigator, platform: "Linux x86_64" } }).forgetsAfterWeek, false, "WebKitGTK");
   assert.equal(capabilities({ ...safari, matchMedia: () => ({ matches: true }) }).forgetsAfterWeek, false, "on the home screen");
 });
 

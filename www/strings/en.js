@@ -144,7 +144,7 @@ export default {
   "storage.disk": "Saved in this browser until its data is cleared. A private window forgets everything when it closes.",
   "storage.checking": (v, n) => `Checking ${some(v.blocks, "saved block", "saved blocks", n)} for damage …`,
   "storage.persisted": "Saved in this browser, which promised to keep it even when the disk is full.",
-  "storage.week": "Safari deletes saved data after 7 days without a visit: export it below, or add this page to the home screen.",
+  "storage.week": "This browser deletes saved data after 7 days without a visit: export it below, or add this page to the home screen.",
   "storage.keep": "Keep it when the disk is full …",
   "storage.memory": "Not saved on this device, only in this room's open tabs. Closing or reloading may lose readings.",
   "storage.saving": (v, n) => `Saving ${some(v.readings, "reading", "readings", n)} …`,
