@@ -10,13 +10,12 @@ import { newPrivateRoom, qrModules } from "./node.js";
 import { enableOffline, isReplaced } from "./offline.js";
 import { requested, starting } from "./start.js";
 import { csvSeparator, warmUpFormatters } from "./strings.js";
-import { wasmModule } from "./wasm.js";
 
 export { errorMessage } from "./messages.js";
 
-/** What only shows what a running node does: it loads after the wasm, while the node starts. */
-const historyLoaded = wasmModule.then(() => import("./history.js"));
-const pictures = wasmModule.then(() => Promise.all([import("./components/chart.js"), import("./components/network.js")]));
+/** What only shows what a running node does. On a phone, it would delay the start of the node by half a second. */
+const historyLoaded = starting.then(() => import("./history.js"));
+const pictures = starting.then(() => Promise.all([import("./components/chart.js"), import("./components/network.js")]));
 // presentPictures() handles a failure.
 historyLoaded.catch(() => {});
 pictures.catch(() => {});
