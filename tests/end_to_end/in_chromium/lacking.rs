@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::damage::set_quota;
-use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
+use crate::harness::{Browser, Failure, Outcome, Relay, Tab, TestEnv, agreement, run_in, run_test};
 
 #[tokio::test]
 async fn missing_web_assembly_leaves_one_sentence() -> Outcome {
@@ -52,6 +52,33 @@ async fn old_browser_gets_one_sentence() -> Outcome {
                 .await?;
             expect_only_the_guard(&tab).await?;
         }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn wasm_is_compiled_without_streaming() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let script = "delete WebAssembly.compileStreaming;";
+        let tab = env.browser.open_with(&page, script).await?;
+        tab.enter(72).await?;
+        agreement(&[&tab], 1).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn page_can_be_installed() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        // Private windows cannot install anything.
+        let tab = env.browser.open_as_person(&page, "").await?;
+        tab.until("the node", "() => true").await?;
+        let missing = tab.call("Page.getInstallabilityErrors", json!({})).await?;
+        ensure!(missing["installabilityErrors"] == json!([]), "{missing}");
         Ok(())
     })
     .await
@@ -183,7 +210,7 @@ async fn quota_of_a_megabyte_is_used_and_told() -> Outcome {
         tab.until_shows("record-form", "73 BPM was not recorded")
             .await?;
         let own = tab
-            .evaluate("heartchain.ownReadings(16_384).length")
+            .evaluate("heartchain.ownReadings(10_000).length")
             .await?;
         ensure!(
             own == Value::from(kept.as_u64()),
@@ -192,4 +219,64 @@ async fn quota_of_a_megabyte_is_used_and_told() -> Outcome {
         Ok(())
     })
     .await
+}
+
+/// A permission of Chromium that headless Chromium neither asks for nor knows.
+const PERMISSION: &str = r#"
+    const { query } = Permissions.prototype;
+    Permissions.prototype.query = async function (wanted) {
+        if (wanted.name !== "local-network-access") return query.call(this, wanted);
+        return Object.assign(new EventTarget(), { state: STATE });
+    };
+"#;
+
+#[tokio::test]
+async fn question_about_the_local_network_is_explained() -> Outcome {
+    let set_up = async || {
+        let flags = ["--tls-self-signed", "--announce", "https://heart.example"];
+        let relay = Relay::start_with(&flags).await?;
+        let names = format!(
+            "--host-resolver-rules=MAP heart.example:443 127.0.0.1:{}",
+            relay.http_port()?
+        );
+        Ok(TestEnv {
+            relay,
+            more_relays: Vec::new(),
+            browser: Browser::launch_with(&[&names, "--ignore-certificate-errors"]).await?,
+            others: Vec::new(),
+            expected_messages: Vec::new(),
+        })
+    };
+    let test = async |env: &mut TestEnv| {
+        // A page from the internet, whose relay is on this computer.
+        let address = env.relay.address_with("/ip4/127.0.0.1/tcp/")?.to_owned();
+        let page = format!("https://heart.example/?relay={address}");
+        for (state, words) in [
+            (
+                "prompt",
+                "Your browser will ask whether this page may reach your local network",
+            ),
+            (
+                "denied",
+                "Allow “Local network access” in the page's settings, then reload",
+            ),
+        ] {
+            let script = PERMISSION.replace("STATE", &json!(state).to_string());
+            let tab = env.browser.open_with(&page, &script).await?;
+            tab.until_shows("page-notices", words).await?;
+        }
+        let script = PERMISSION.replace("STATE", "'granted'");
+        let tab = env.browser.open_with(&page, &script).await?;
+        tab.enter(72).await?;
+        agreement(&[&tab], 1).await?;
+        ensure!(
+            tab.evaluate("document.querySelector('.noticed').childElementCount")
+                .await?
+                == 0,
+            "it explains what was granted"
+        );
+        Ok(())
+    };
+    let result = run_in(set_up, test).await;
+    result.map_err(|error| Failure(format!("{error:#}")))
 }
