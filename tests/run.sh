@@ -386,6 +386,7 @@ bench() {
     cargo test --workspace --test end_to_end -- --nocapture typing_works
   part "bench (the page)" env HEARTCHAIN_BENCH=20 \
     cargo test --workspace --test end_to_end -- --nocapture figures long_busy_chain
+  part "bench (a slow phone)" env HEARTCHAIN_BENCH=5 cargo test --workspace --test end_to_end -- --nocapture phone
   if node_is_recent; then
     part "bench (beside js-libp2p)" tests/interop/run.sh bench
   else

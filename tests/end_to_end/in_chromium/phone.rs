@@ -1,5 +1,6 @@
 //! A first visit on a slow phone: the form works long before the wasm is there, and keeps what is entered meanwhile.
-//! `HEARTCHAIN_BENCH=5` measures five visits on each network.
+//! `HEARTCHAIN_BENCH=5` measures five visits on each network,
+//! for docs/benchmarks.md.
 
 use std::env;
 
@@ -16,9 +17,6 @@ const NETWORKS: [(&str, f64, f64); 2] = [
     ("slow 4G of Lighthouse", 150.0, 1_600.0),
     ("slow 4G of DevTools", 562.5, 1_440.0),
 ];
-
-/// The most ms until the form takes a reading. Checked in benchmarks only: other runs share the machine.
-const FORM_LIMIT_MS: f64 = 2_000.0;
 
 /// Notes when the form takes a reading, and when the page has its node.
 const MARKS: &str = r#"
@@ -73,10 +71,7 @@ async fn first_reading_is_kept_while_the_wasm_loads() -> Outcome {
                 node.push(number(&tab.evaluate("marks.node").await?)?);
                 tab.close().await?;
             }
-            println!("{network}, CPU x{CPU_RATE}: form {}, node {}", spread(&mut form), spread(&mut node));
-            let limit = if runs > 1 { FORM_LIMIT_MS } else { f64::INFINITY };
-            let median = form.get(form.len() / 2).context("a run")?;
-            ensure!(*median <= limit, "{network}: the form takes a reading after {median:.0} ms");
+            println!("{network}, CPU x{CPU_RATE}: form {} (target 2,000), node {} (target 5,000)", spread(&mut form), spread(&mut node));
         }
         Ok(())
     })
