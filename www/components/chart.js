@@ -492,6 +492,7 @@ export class HeartChart extends LocalizedElement {
       const byDay = spans.some(({ length }) => length > HOUR_MS);
       const all = ![...lines.values()].some(({ within }) => within.length > 0);
       limits.push(all ? say(byDay ? "chart.byDay" : "chart.byHour") : say("chart.byHourUntil", { time: formatTime(omittedUntil, Date.now()) }));
+      if (lines.size > MAX_BARRED_LINES) limits.push(say("chart.barsOf"));
     }
     const missing = this.#past?.missing ?? 0;
     if (missing > 0 && (this.#range === 0 || (omittedUntil !== null && from <= omittedUntil))) limits.push(say("chart.reading", { blocks: missing }));

@@ -178,6 +178,7 @@ export default {
   "chart.byHourUntil": (v) => `Until ${v.time}, bars show each hour from lowest to highest, and lines its average.`,
   "chart.byHour": "Bars show each hour from lowest to highest, and lines its average.",
   "chart.byDay": "Bars show each day from lowest to highest, and lines its average.",
+  "chart.barsOf": "Point at a name to see its bars.",
   "chart.reading": (v, n) => `Reading ${some(v.blocks, "older block", "older blocks", n)} …`,
   "chart.unit": "BPM",
   "chart.span": (v, n) => `${n(v.bpm)} BPM (${n(v.low)}–${n(v.high)})`,

@@ -171,6 +171,7 @@ export default {
   "chart.byHourUntil": (v) => `${v.time}까지는 막대가 시간별 최저에서 최고까지를, 선이 평균을 보여 줍니다.`,
   "chart.byHour": "막대는 시간별 최저에서 최고까지를, 선은 평균을 보여 줍니다.",
   "chart.byDay": "막대는 날짜별 최저에서 최고까지를, 선은 평균을 보여 줍니다.",
+  "chart.barsOf": "이름을 가리키면 그 막대가 보입니다.",
   "chart.reading": (v, n) => `이전 블록 ${n(v.blocks)}개를 읽는 중 …`,
   "chart.unit": "BPM",
   "chart.span": (v, n) => `${n(v.bpm)} BPM (${n(v.low)}–${n(v.high)})`,
