@@ -64,8 +64,18 @@ export function isCrowded(count, width, range) {
  * @param {number} [least] ms
  */
 export function longestPause(points, least = MIN_GAP_MS) {
+  return Math.max(least, GAP_INTERVALS * usualPause(points));
+}
+
+/**
+ * The author's usual interval: the median, so that a night without readings does not count.
+ *
+ * @param {{ time: number }[]} points oldest first
+ * @returns {number} ms; 0 for fewer than two points
+ */
+export function usualPause(points) {
   const pauses = Float64Array.from({ length: Math.max(0, points.length - 1) }, (_, i) => points[i + 1].time - points[i].time).sort();
-  return Math.max(least, GAP_INTERVALS * (pauses[pauses.length >> 1] ?? 0));
+  return pauses[pauses.length >> 1] ?? 0;
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MIN_GAP_MS, bars, bpmAxis, inSight, isCrowded, longestPause, nearest, runs, timeTicks } from "../../www/geometry.js";
+import { MIN_GAP_MS, bars, bpmAxis, inSight, isCrowded, longestPause, nearest, runs, timeTicks, usualPause } from "../../www/geometry.js";
 
 const points = (bpms, step = 1000) => bpms.map((bpm, i) => ({ time: i * step, bpm, seq: i, id: String(i) }));
 
@@ -68,6 +68,13 @@ test("line_breaks_where_nothing_was_measured", () => {
   assert.deepEqual(runs(byHand, longestPause(byHand)).map(({ length }) => length), [5, 1]);
   assert.deepEqual(runs([], 1), []);
   assert.equal(longestPause(at(7)), MIN_GAP_MS);
+});
+
+test("usual_pause_ignores_the_night", () => {
+  assert.equal(usualPause([]), 0);
+  assert.equal(usualPause([{ time: 7 }]), 0);
+  const today = points([60, 61, 62, 63]).map(({ time }) => ({ time: time + 86_400_000 }));
+  assert.equal(usualPause([{ time: 0 }, ...today]), 1_000);
 });
 
 test("crowded_range_is_drawn_by_hour", () => {

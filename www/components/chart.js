@@ -2,7 +2,7 @@
 
 import { PEER_COLOURS, authorChanges, lookOf, nameText } from "../authors.js";
 import { LocalizedElement, element, reconcile, setText } from "../dom.js";
-import { bars, bpmAxis, inSight, isCrowded, longestPause, nearest, runs, timeTicks } from "../geometry.js";
+import { bars, bpmAxis, inSight, isCrowded, longestPause, nearest, runs, timeTicks, usualPause } from "../geometry.js";
 import { addTally, averages, emptyTally, tallyOf } from "../history.js";
 import { formatNumber, formatTime, formatter, say } from "../strings.js";
 import { colour, nameTag } from "./chain.js";
@@ -184,6 +184,10 @@ const MAX_BARRED_LINES = 4;
 
 /** The most single points drawn with their shape in a dense line. */
 const MAX_DENSE_DOTS = 200;
+
+/** The least distance of two readings that are drawn with their shape, px at a text size of 16 px; and with more lines than above. */
+const SHAPE_PX = 5;
+const SHAPE_OF_MANY_PX = 20;
 
 /** The key of the chosen range in the browser's storage. */
 const RANGE_KEY = "heartchain.chart-range";
@@ -427,7 +431,7 @@ export class HeartChart extends LocalizedElement {
     const shapes = [...lines].map(([author, line], index) => {
       const own = author === this.#self;
       const barred = lines.size <= MAX_BARRED_LINES || own || this.#highlighted === author;
-      const shape = shapeOf(line, { x, y, area, em }, lines.size <= MAX_BARRED_LINES ? { index, count: lines.size } : { index: 0, count: 1 });
+      const shape = shapeOf(line, { x, y, area, em }, { index, count: lines.size });
       return {
         look: lookOf(author),
         own,
@@ -657,14 +661,20 @@ const SPAN_SHARE = 0.8;
 
 /** A line as strokes between dots; where readings are dense, as one bar per pixel column. */
 function shapeOf({ points, within, spans }, { x, y, area, em }, { index, count }) {
+  const isMany = count > MAX_BARRED_LINES;
+  const apart = (isMany ? SHAPE_OF_MANY_PX : SHAPE_PX) * em;
+  const areApart = (all) => all.length < 2 || x(usualPause(all)) - x(0) >= apart;
   const place = ({ time, bpm }) => ({ x: x(time), y: y(bpm), time });
   const width = area.right - area.left;
-  const sparse = within.length < width / (14 * em) && spans.length < width / (14 * em);
+  const few = width / (14 * em);
+  const sparse = within.length < few && spans.length < few && areApart(within) && areApart(spans);
   const readingRuns = runs(points, longestPause(points)).map((run) => run.map(place));
   const first = spans[0];
   const slot = first === undefined ? 0 : (x(first.start + first.length) - x(first.start)) * SPAN_SHARE;
-  const bar = Math.max(1.5, Math.min(MAX_SPAN_PX * em, slot / count));
-  const shift = (index - (count - 1) / 2) * Math.min(bar, slot / count);
+  // Of many lines, one at a time has bars.
+  const beside = isMany ? 1 : count;
+  const bar = Math.max(1.5, Math.min(MAX_SPAN_PX * em, slot / beside));
+  const shift = isMany ? 0 : (index - (count - 1) / 2) * Math.min(bar, slot / beside);
   const columns = spans.map((span) => ({ ...place(span), x: x(span.time) + shift, top: y(span.high), bottom: y(span.low), width: bar }));
   const spanRuns = runs(columns, first === undefined ? 0 : 3 * first.length);
   const dense = points.length * DENSE_PX > width;
