@@ -109,3 +109,38 @@ fn number(value: &Value) -> Result<f64> {
         .as_f64()
         .with_context(|| format!("{value} is not a number"))
 }
+
+/// What a finger can hit, and whose text is so small that a phone zooms in when it is focused.
+const TOO_SMALL: &str = r#"
+    [...document.querySelectorAll('button, input, summary, .segments label')]
+        // The whole card opens its block.
+        .filter((target) => target.checkVisibility() && !target.matches('.visually-hidden, [type=radio], .block-open'))
+        .filter((target) => {
+            const { height } = target.getBoundingClientRect();
+            const text = Number.parseFloat(getComputedStyle(target).fontSize);
+            return height < 44 || (target.matches('input') && text < 16);
+        })
+        .map((target) => target.id || target.className || target.textContent)
+"#;
+
+#[tokio::test]
+async fn targets_are_large_enough_for_fingers() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let tab = env.browser.open("about:blank").await?;
+        let touch = json!({ "enabled": true });
+        tab.call("Emulation.setTouchEmulationEnabled", touch)
+            .await?;
+        tab.resize(360, 740).await?;
+        tab.go(env.relay.page()).await?;
+        tab.enter(72).await?;
+        agreement(&[&tab], 1).await?;
+        tab.until_shows("your-name", "Not now").await?;
+        tab.evaluate("document.querySelector('.room-open').click()")
+            .await?;
+        tab.until_shows("room-bar", "Open a link").await?;
+        let found = tab.evaluate(TOO_SMALL).await?;
+        ensure!(found == json!([]), "too small: {found}");
+        Ok(())
+    })
+    .await
+}
