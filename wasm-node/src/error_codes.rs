@@ -194,7 +194,7 @@ fn name_code(error: &NameError) -> &'static str {
     match error {
         NameError::TooMany { .. } => "busy",
         NameError::NoKey => "invalid-link",
-        NameError::Clock => "internal",
+        NameError::Clock => "clock",
         _ => "storage",
     }
 }

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use aes_gcm_siv::{AeadInOut as _, Aes256GcmSiv, KeyInit as _};
+use aes_gcm_siv::{AeadInPlace as _, Aes256GcmSiv, KeyInit as _};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use heartchain_chain::{
     bpm::Bpm,
@@ -148,7 +148,7 @@ pub(crate) fn seal(
     let (head, body) = file.split_at_mut(HEADER_LEN);
     let cipher = header.cipher(passphrase)?;
     let tag = cipher
-        .encrypt_inout_detached(&nonce.into(), head, body.into())
+        .encrypt_in_place_detached(&nonce.into(), head, body)
         .map_err(|_| MoveFileError::TooLong)?;
     file.extend(tag);
     let checksum = checksum(&file);
@@ -200,12 +200,7 @@ pub(crate) fn open(
     let cipher = header.cipher(passphrase)?;
     let mut plain = body.to_vec();
     cipher
-        .decrypt_inout_detached(
-            &header.nonce.into(),
-            head,
-            plain.as_mut_slice().into(),
-            &(*tag).into(),
-        )
+        .decrypt_in_place_detached(&header.nonce.into(), head, &mut plain, &(*tag).into())
         .map_err(|_| MoveFileError::Passphrase)?;
     MovedIdentity::decode(&plain, is_nfc).ok_or(MoveFileError::Content)
 }

@@ -104,6 +104,8 @@ export type HeartchainErrorCode =
   | "not-a-move-file"
   /** Something was recorded here that no move file has. */
   | "not-moved"
+  /** The clock of this device is wrong, so others would ignore the name. It was not changed. */
+  | "clock"
   /** Something unexpected happened in this code or in the browser. */
   | "internal";
 

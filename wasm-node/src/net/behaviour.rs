@@ -46,6 +46,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REQUEST_STREAMS: usize = 16;
 /// Relay reservations that a tab grants to its neighbours: one for each peer.
 const MAX_HOP_RESERVATIONS: usize = 24;
+/// Reservations of one neighbour at a tab.
+const MAX_HOP_RESERVATIONS_PER_PEER: usize = 1;
 /// How long such a reservation lasts. It is renewed before it expires, and ends with its connection. It is long because
 /// neighbours compare its expiry with their own clocks, which may be wrong by an hour.
 const HOP_RESERVATION_DURATION: Duration = Duration::from_secs(6 * 60 * 60);
@@ -185,15 +187,16 @@ fn framed_requests(
     )
 }
 
-/// A tab is a circuit relay for its neighbours, limited to what they need to set up a direct connection.
+/// A tab is a circuit relay for its neighbours, limited to what they need to set up a direct connection. libp2p-relay 0.22.0 refuses a
+/// peer that has more than its limit, so that is one less than the number allowed.
 fn hop_config() -> relay::Config {
     relay::Config {
         max_reservations: MAX_HOP_RESERVATIONS,
-        max_reservations_per_peer: 1,
+        max_reservations_per_peer: MAX_HOP_RESERVATIONS_PER_PEER - 1,
         reservation_duration: HOP_RESERVATION_DURATION,
         reservation_rate_limiters: Vec::new(),
         max_circuits: MAX_HOP_CIRCUITS,
-        max_circuits_per_peer: MAX_HOP_CIRCUITS_PER_PEER,
+        max_circuits_per_peer: MAX_HOP_CIRCUITS_PER_PEER - 1,
         max_circuit_duration: HOP_CIRCUIT_DURATION,
         max_circuit_bytes: HOP_CIRCUIT_BYTES,
         circuit_src_rate_limiters: Vec::new(),

@@ -17,7 +17,7 @@
 //! - `clock_jumps`: wall clocks that are set, and blocks ahead of the clock
 //! - `recorder`, with `journal`, `journal_entry`, `own_heights` and `key_conflict`; `journal_signing`; `adopted_readings`:
 //!   readings recorded on this computer
-//! - `profiles`, with `profile_table` and `own_name`: the names of authors
+//! - `profiles`, with `profile_table`, `profile_ranks` and `own_name`: the names of authors
 //! - `mining`, `importing`: mining, and file imports
 
 mod adopted_readings;
@@ -54,6 +54,7 @@ mod own_heights;
 mod own_name;
 mod parts;
 mod peers;
+mod profile_ranks;
 mod profile_table;
 mod profiles;
 mod recorder;

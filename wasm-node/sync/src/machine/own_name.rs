@@ -11,7 +11,7 @@ use heartchain_chain::{
 
 use super::{context::Context, journal::Journal, profile_table::ProfileTable};
 use crate::{
-    config::{MAX_CLOCK_OFFSET, MAX_PENDING_NAMES, WRITE_RETRY},
+    config::{MAX_CLOCK_OFFSET, MAX_PENDING_NAMES, MAX_REVISION_AHEAD, WRITE_RETRY},
     io::{Event, NameError, StoreOperation, Ticket, WriteId},
 };
 
@@ -24,6 +24,8 @@ pub(super) struct OwnName {
     /// those of earlier keys.
     writing: Option<(WriteId, Option<Ticket>, Vec<Profile>)>,
     retry_at: MonotonicMillis,
+    /// The revision of the last interim profile.
+    interim: UnixMillis,
 }
 
 impl OwnName {
@@ -102,6 +104,37 @@ impl OwnName {
             }
             (None, None) => {}
         }
+    }
+
+    /// Peers ignore our profile while its revision is too far ahead, as after a clock that was wrong, and each later one follows it. So
+    /// they get an interim profile with the same name and the time of now until it is due. Returns a new one.
+    ///
+    /// Our profile stays the one that counts: it replaces an earlier name at peers whose clocks were ahead as well.
+    pub(super) fn interim<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &Context<P>,
+        journal: &Journal,
+        table: &mut ProfileTable,
+    ) -> Option<Profile> {
+        let own = journal.author();
+        let corrected = ctx.clock.corrected();
+        let latest = corrected.saturating_add(MAX_REVISION_AHEAD);
+        if table.get(&own)?.revision <= latest {
+            table.set_interim(&own, None);
+            return None;
+        }
+        let known = table.interim(&own);
+        if known.is_some_and(|known| known.revision <= latest) {
+            return None;
+        }
+        // The clock may have been wrong for the last one as well.
+        let next = self.interim.saturating_add(1);
+        let revision = corrected.max(if next <= latest { next } else { corrected });
+        let name = table.name(&own)?;
+        let interim = ctx.tree.room().sign_profile(journal.key(), revision, name);
+        self.interim = revision;
+        table.set_interim(&own, interim.clone());
+        interim
     }
 
     /// Whether a name is being written.
