@@ -68,6 +68,24 @@ test("alone_is_reported_with_and_without_a_relay", () => {
   assert.match(line({ ...status("alone"), relays: [] }, []).sentence, /^Can't reach the relay/);
 });
 
+test("nothing_is_called_saved_that_is_not_on_disk", () => {
+  const withoutKey = { path: "direct", author: null, index: 41 };
+  const unsaved = [{ kind: "memory", unchecked: 0 }, { kind: "disk", failing: true, unchecked: 0 }];
+  for (const storage of unsaved) {
+    for (const [state, peers] of [
+      [status("alone"), [relay]],
+      [status("alone", { connected: false }), []],
+      [{ ...status("alone"), isolated: true }, []],
+      [{ ...status("alone"), private: true }, [withoutKey]],
+    ]) {
+      const { sentence } = line({ ...state, storage }, peers);
+      assert.match(sentence, /if this tab stays open\.$/);
+      assert.doesNotMatch(sentence, /saved/);
+      assert.equal(line({ ...state, storage: { kind: "disk", unchecked: 0 } }, peers).sentence.includes("stays open"), false);
+    }
+  }
+});
+
 test("full_relay_is_reported_until_one_has_room", () => {
   const full = { connected: true, reserved: false, full: true };
   assert.deepEqual(line({ ...status("alone"), relays: [full] }, [relay]), {

@@ -231,7 +231,7 @@ impl Relay {
         Ok(())
     }
 
-    fn address_with(&self, protocol: &str) -> Result<&str> {
+    pub(crate) fn address_with(&self, protocol: &str) -> Result<&str> {
         self.addresses
             .iter()
             .find(|address| address.contains(protocol))

@@ -218,7 +218,7 @@ async fn save_move_file(tab: &Tab) -> Result<String> {
         fill(tab, field, PASSPHRASE).await?;
     }
     press(tab, ".room-task [type=submit]").await?;
-    tab.until_shows("rooms-dialog", "The file is in your downloads")
+    tab.until_shows("rooms-dialog", "The browser saves the file")
         .await?;
     let file = tab
         .evaluate(
