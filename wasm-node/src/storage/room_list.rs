@@ -1,5 +1,5 @@
-//! The list of rooms on this device: a small database beside those of the rooms. A start adds its room before it opens
-//! the room's database, so that no room is forgotten. The list is a convenience: without it, rooms work as before, and
+//! The list of rooms on this device: a small database beside those of the rooms. A start adds its room before it writes
+//! to the room's database, so that no room is forgotten. The list is a convenience: without it, rooms work as before, and
 //! most of it can be found again from the databases.
 //!
 //! It also says which rooms are being deleted. The mark and the slots of a room are in one record, so either a start sees
