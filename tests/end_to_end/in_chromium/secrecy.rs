@@ -19,7 +19,7 @@ use heartchain_chain::{
     room::Room, room_key::RoomKey,
 };
 use heartchain_sync::message::{Request, Response};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{sleep, timeout},

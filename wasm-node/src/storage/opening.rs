@@ -103,8 +103,11 @@ enum Failure {
     Store(#[from] StoreError),
 }
 
+/// An open database, and all that was loaded from it but the blocks.
+type Found = (IndexedDb, Rc<Health>, Loaded);
+
 /// Opens the database of a slot and loads all but its blocks.
-async fn load(room: &Room, slot: &Slot) -> Result<(IndexedDb, Rc<Health>, Loaded), Failure> {
+async fn load(room: &Room, slot: &Slot) -> Result<Found, Failure> {
     let health = Health::new(Ok(slot.number));
     let opening = IndexedDb::open(&slot.name, room, health.clone()).await;
     let store = opening.map_err(Failure::Unavailable)?;
@@ -114,7 +117,7 @@ async fn load(room: &Room, slot: &Slot) -> Result<(IndexedDb, Rc<Health>, Loaded
 
 async fn on_disk<P: Copy + Ord + Debug>(
     room: &Room,
-    taken: Taken<Result<(IndexedDb, Rc<Health>, Loaded), Failure>>,
+    taken: Taken<Result<Found, Failure>>,
 ) -> Result<Opened<P>, Failure> {
     let Taken {
         mut slot,

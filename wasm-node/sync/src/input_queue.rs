@@ -138,9 +138,9 @@ impl<P: Copy + Eq> InputQueue<P> {
         now: MonotonicMillis,
     ) {
         self.progress_at = now;
-        let done = self.waiting.iter_mut();
-        for waiting in done.filter(|waiting| waiting.is_verified_by(id)) {
-            waiting.state = State::Ready(verified.clone());
+        let mut waiting = self.waiting.iter_mut();
+        if let Some(done) = waiting.find(|waiting| waiting.is_verified_by(id)) {
+            done.state = State::Ready(verified);
         }
     }
 

@@ -203,7 +203,8 @@ async fn room_that_is_not_marked_is_not_deleted() {
 /// What is recorded in a room that is marked is deleted with it, so a start that cannot know must not write to the disk.
 #[test]
 async fn marked_room_without_its_list_stays_in_memory() {
-    let faults: [(&str, fn(&Room) -> FaultInjector); 3] = [
+    type Fault = fn(&Room) -> FaultInjector;
+    let faults: [(&str, Fault); 3] = [
         ("unopenable", |_| FaultInjector::unopenable(ROOM_LIST)),
         ("unreadable", |room| {
             let key = records::to_js(room.id().as_bytes());

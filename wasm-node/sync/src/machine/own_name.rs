@@ -108,7 +108,7 @@ impl OwnName {
 
     /// Peers ignore our profile while its revision is too far ahead, as after a clock that was wrong, and each later one
     /// follows it. So they get an interim profile with the same name and the time of now until it is due. The same holds for
-    /// the profiles of earlier keys. Returns new ones. While the clock is known to be wrong, there are none.
+    /// the profiles of earlier keys. Returns new ones. It signs no interim profile while the clock is known to be wrong.
     ///
     /// Our profile stays the one that counts: it replaces an earlier name at peers whose clocks are still ahead.
     pub(super) fn interim<P: Copy + Ord + Debug>(

@@ -1091,7 +1091,7 @@ fn name_can_be_changed_after_a_clock_far_ahead() {
 }
 
 #[test]
-fn names_of_earlier_keys_can_be_erased_after_a_clock_far_ahead() {
+fn name_of_earlier_key_is_erased_after_a_wrong_clock() {
     let mut branch = Branch::new();
     branch.push(vec![reading(50, 0)]);
     let mut subject = Subject::miner(50);

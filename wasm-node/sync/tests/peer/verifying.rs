@@ -66,13 +66,13 @@ fn import(block: &Block, verified: Option<VerifiedBodies>) -> Option<ImportError
         Some(verified) => subject.machine.handle_verified(input, verified, now),
         None => subject.machine.handle(input, now),
     };
-    let refused = outputs.filter_map(|output| {
+    let mut refused = outputs.filter_map(|output| {
         let Output::Emit(Event::Imported { result, .. }) = output else {
             return None;
         };
         result.err()
     });
-    let refused = refused.last();
+    let refused = refused.next_back();
     let height = subject.machine.status().index;
     assert_eq!(height, u64::from(refused.is_none()));
     refused
