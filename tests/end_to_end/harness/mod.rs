@@ -28,6 +28,6 @@ pub(crate) use upgrade_proxy::{Build, UpgradeProxy};
 pub(crate) use {
     browser::Browser,
     host::Host,
-    reverse_proxy::Website,
+    reverse_proxy::{Proxy, Website},
     test_env::{Failure, run_in},
 };
