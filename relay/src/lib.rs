@@ -58,6 +58,7 @@ pub mod operations;
 mod ports;
 
 mod behaviour;
+mod boxed_handlers;
 mod connection_limits;
 mod fair_slots;
 mod fair_table;
@@ -68,6 +69,7 @@ mod network;
 mod network_buckets;
 mod rate_limited_muxer;
 mod rendezvous;
+mod small_writes;
 mod stun;
 mod swarm;
 mod token_bucket;

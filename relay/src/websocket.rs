@@ -41,7 +41,7 @@ use crate::{
 /// that it is overloaded. Then the network of which the most wait loses its oldest.
 const MAX_WAITING_SOCKETS: usize = 64;
 /// Bytes of the read buffer of each WebSocket, which is allocated at once. A typical message of gossip fits into it.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+const READ_BUFFER_BYTES: usize = 2 * 1024;
 
 /// A connection whose request was answered with 101.
 #[derive(Debug)]
