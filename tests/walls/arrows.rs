@@ -43,7 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("interop-peer", &["libp2p-webrtc-browser"]),
-    ("load", &[]),
+    ("load", &["libp2p-webrtc-direct"]),
     ("heartchain", &[]),
 ];
 
