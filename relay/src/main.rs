@@ -16,7 +16,7 @@ use relay::{
 };
 
 /// Returns memory to the system when many tabs have left. glibc's allocator keeps it.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "jemalloc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -321,12 +321,15 @@ impl ListeningSwarm {
     }
 }
 
+/// The swarm, and what its WebRTC transport counts.
+type Built = (Swarm<BoxedHandlers<Behaviour>>, Arc<Counters>);
+
 fn build(
     identity: &Identity,
     limits: &Limits,
     (handshakes, hop_limits, metrics): (&FairSlots, &HopLimits, &Arc<Metrics>),
     websockets: websocket::Transport,
-) -> Result<(Swarm<BoxedHandlers<Behaviour>>, Arc<Counters>), Box<dyn Error + Send + Sync>> {
+) -> Result<Built, Box<dyn Error + Send + Sync>> {
     let config = Config::new(identity.keypair.clone(), identity.certificate.clone());
     let webrtc = webrtc::Transport::new(config.with_limits(limits.webrtc()));
     let webrtc_counters = webrtc.counters();

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 
 readonly tabs=${1:-2000}
 
-cargo build --release -p relay -p load
+cargo build --release -p relay -p load --features relay/jemalloc
 readonly load=target/release/load
 readonly relay=target/release/relay
 readonly class=(arrivals --tabs 30 --rate 1000 --from 127.0.1.1 --stay 1 --after 1)
