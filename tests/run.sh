@@ -24,7 +24,8 @@ Without an argument it runs the parts that every change must pass:
   relay         the relay behind nginx and caddy, and with an ACME authority; each is skipped where it is not installed
   namespaces    end-to-end tests across two networks, and floods from forged addresses; skipped where network namespaces
                 are not available
-  browsers      the page in Firefox and WebKitGTK beside Chromium; a browser that is not installed is skipped
+  browsers      the page in Firefox and WebKitGTK beside Chromium, and the peer in a React app; a browser that is not
+                installed is skipped
   accessibility axe-core inspects the page in all its states, if npm is installed
 
 quick           format, the page's tests, and clippy and tests of the crates with changes since the main branch, without
@@ -337,6 +338,7 @@ install_browsers() {
 browsers() {
   if node_is_recent && command -v npm >/dev/null; then
     part "browsers (Firefox, WebKitGTK)" tests/browsers/run.sh
+    part "browsers (React, Vite)" tests/react/run.sh
   else
     echo "== browsers: skipped, because Node 20 or later is not installed"
   fi
@@ -385,6 +387,7 @@ bench() {
     cargo test --workspace --test end_to_end -- --nocapture typing_works
   part "bench (the page)" env HEARTCHAIN_BENCH=20 \
     cargo test --workspace --test end_to_end -- --nocapture figures long_busy_chain
+  part "bench (a slow phone)" env HEARTCHAIN_BENCH=5 cargo test --workspace --test end_to_end -- --nocapture phone
   if node_is_recent; then
     part "bench (beside js-libp2p)" tests/interop/run.sh bench
   else

@@ -40,6 +40,23 @@ export function inSight(points, from, to) {
   return points.slice(Math.max(0, indexAfter(points, from - 1) - 1), indexAfter(points, to) + 1);
 }
 
+/** Below this range, ms, a chart by hour would have too few hours. */
+const LEAST_BY_HOUR_MS = 6 * 3_600_000;
+
+/** With more readings for each px of the chart's width, lines become one surface. */
+const MAX_READINGS_A_PX = 8;
+
+/**
+ * Whether a range has so many readings that hours say more than lines.
+ *
+ * @param {number} count readings in the range
+ * @param {number} width of the chart, px
+ * @param {number} range ms
+ */
+export function isCrowded(count, width, range) {
+  return range >= LEAST_BY_HOUR_MS && count > MAX_READINGS_A_PX * width;
+}
+
 /**
  * The longest pause that does not break a line: three of the author's usual intervals.
  *
@@ -47,8 +64,18 @@ export function inSight(points, from, to) {
  * @param {number} [least] ms
  */
 export function longestPause(points, least = MIN_GAP_MS) {
+  return Math.max(least, GAP_INTERVALS * usualPause(points));
+}
+
+/**
+ * The author's usual interval: the median, so that a night without readings does not count.
+ *
+ * @param {{ time: number }[]} points oldest first
+ * @returns {number} ms; 0 for fewer than two points
+ */
+export function usualPause(points) {
   const pauses = Float64Array.from({ length: Math.max(0, points.length - 1) }, (_, i) => points[i + 1].time - points[i].time).sort();
-  return Math.max(least, GAP_INTERVALS * (pauses[pauses.length >> 1] ?? 0));
+  return pauses[pauses.length >> 1] ?? 0;
 }
 
 /**

@@ -33,6 +33,7 @@
       if (!("noModule" in document.createElement("script"))) return "old";
       if (!Array.prototype.toSorted || !Array.prototype.findLast || !window.structuredClone) return "old";
       if (!window.customElements || !window.HTMLDialogElement || !window.ResizeObserver || !window.CSS) return "old";
+      if (!window.CSS.supports("selector(:has(a))")) return "old";
       // Safari before 16.4 cannot compile this.
       new RegExp("(?<=a)b");
     } catch (error) {

@@ -263,7 +263,8 @@ export function capabilities(scope) {
     share: typeof navigator.share === "function",
     bluetooth: navigator.bluetooth !== undefined,
     asksForStorage: "mozInnerScreenX" in scope,
-    forgetsAfterWeek: navigator.vendor === "Apple Computer, Inc." && !isInstalled(scope),
+    // WebKit has this vendor on other systems, too. On iPhone and iPad all browsers are WebKit.
+    forgetsAfterWeek: navigator.vendor === "Apple Computer, Inc." && /^(Mac|iP)/.test(navigator.platform) && !isInstalled(scope),
   };
 }
 

@@ -78,6 +78,9 @@ export const KNOWN = [
   { start: "the reading could not be kept on this computer", key: "error.notStored" },
   { start: "you have recorded ", key: "error.journalFull", take: { limit: NUMBER } },
   { start: "too many readings at once: ", key: "error.tooManyReadings", take: { limit: NUMBER } },
+  { start: "the name could not be kept on this computer", key: "error.nameNotStored" },
+  { start: "too many names at once: ", key: "error.tooManyNames", take: { limit: NUMBER } },
+  { start: "this computer's clock is wrong", key: "error.nameClock" },
   { start: "too much at once: ", key: "error.busy", take: { limit: NUMBER } },
   { start: "this node has stopped", key: "error.stopped" },
   { start: "storage failed: ", key: "error.storage", take: { reason: /^storage failed: (.*)/s } },
@@ -224,11 +227,12 @@ function shownStatus(status, peers, say) {
   if (status === null || (status.state === "starting" && !status.isolated)) {
     return { sentence: say(startupKey(status)), tone: "busy" };
   }
-  if (status.isolated) return { sentence: say("status.isolated"), tone: "warning" };
+  if (status.state === "stopped") return { sentence: say("status.failed"), tone: "warning" };
+  if (status.isolated) return { sentence: say(savedOrNot("status.isolated", status)), tone: "warning" };
   const counts = countPaths(peers.filter((peer) => isMember(peer, status)));
   const without = peers.filter((peer) => isWithoutKey(peer, status)).length;
   const line = sentenceOf(status, peers, counts, without, say);
-  if (without === 0 || line.sentence === say("status.noMember")) return line;
+  if (without === 0 || (counts.all === 0 && line.tone === "warning")) return line;
   return { ...line, sentence: `${line.sentence}${SEPARATOR}${say("status.withoutKey", { count: without })}` };
 }
 
@@ -237,9 +241,9 @@ function sentenceOf(status, peers, counts, without, say) {
   const block = status.tip.index;
   // Peers without the key have the chain, too.
   if (counts.all === 0 && (without === 0 || status.state !== "syncing")) {
-    const lost = relayLost ? "status.aloneWithoutRelay" : "status.alone";
+    const lost = savedOrNot(relayLost ? "status.aloneWithoutRelay" : "status.alone", status);
     const key = isFull(status.relays) ? "status.relayFull" : lost;
-    return { sentence: say(without === 0 ? key : "status.noMember"), tone: "warning" };
+    return { sentence: say(without === 0 ? key : savedOrNot("status.noMember", status)), tone: "warning" };
   }
   if (status.state === "syncing") {
     const known = status.target ?? Math.max(...peers.map((peer) => peer.index ?? 0));
@@ -249,6 +253,11 @@ function sentenceOf(status, peers, counts, without, say) {
   return relayLost
     ? { sentence: say("status.withoutRelay", counts), tone: "warning" }
     : { sentence: say("status.inSync", { block, ...counts }), tone: "good" };
+}
+
+/** The sentence about readings that are saved, or the one for a tab that saves nothing at present. */
+function savedOrNot(key, { storage }) {
+  return storage?.kind === "memory" || storage?.failing ? `${key}Unsaved` : key;
 }
 
 /** Whether other tabs cannot find this one, because no relay has room for it. */

@@ -1,4 +1,4 @@
-//! Starts the node. The only module on the main thread that imports the wasm package (in the worker, `miner.js` does).
+//! Starts the node. The only module on the main thread that imports the wasm package (in the workers, `miner.js` and `verifier.js` do).
 //! Makes no decisions: it maps options to the node's configuration, and failures to errors with a message.
 
 import { PageError } from "./messages.js";
@@ -7,7 +7,7 @@ import { say } from "./strings.js";
 import { LoadError, wasmModule } from "./wasm.js";
 
 /**
- * Loads the wasm, once for the page and its miner, and starts a node.
+ * Loads the wasm, once for the page and its workers, and starts a node.
  *
  * @param {{ room?: string, link?: string, relays: string[], peers: string[], direct: boolean, stun: string[] }} options relays:
  *   multiaddrs, or empty to ask the server of this page; peers: addresses to dial in any case; direct: whether to connect
@@ -27,6 +27,7 @@ export async function startNode({ room, link, relays, peers, direct, stun }) {
     ...(stun.length === 0 ? {} : { iceServers: stun.map((urls) => ({ urls })) }),
     relayDocument: new URL("relay.json", document.baseURI).href,
     minerUrl: new URL("miner.js", import.meta.url).href,
+    verifierUrl: new URL("verifier.js", import.meta.url).href,
     wasmModule: await wasmModule,
   });
 }

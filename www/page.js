@@ -10,13 +10,12 @@ import { newPrivateRoom, qrModules } from "./node.js";
 import { enableOffline, isReplaced } from "./offline.js";
 import { requested, starting } from "./start.js";
 import { csvSeparator, warmUpFormatters } from "./strings.js";
-import { wasmModule } from "./wasm.js";
 
 export { errorMessage } from "./messages.js";
 
-/** What only shows what a running node does: it loads after the wasm, while the node starts. */
-const historyLoaded = wasmModule.then(() => import("./history.js"));
-const pictures = wasmModule.then(() => Promise.all([import("./components/chart.js"), import("./components/network.js")]));
+/** What only shows what a running node does. On a phone, it would delay the start of the node by half a second. */
+const historyLoaded = starting.then(() => import("./history.js"));
+const pictures = starting.then(() => Promise.all([import("./components/chart.js"), import("./components/network.js")]));
 // presentPictures() handles a failure.
 historyLoaded.catch(() => {});
 pictures.catch(() => {});
@@ -303,10 +302,10 @@ function presentNetwork(node, soon) {
 function presentReadings(node, soon) {
   const waiting = part("pending-list");
   const refresh = soon(() => {
-    const { author, tip, mempool, private: isPrivate } = node.status();
+    const { author, tip, mempool, private: isPrivate, storage } = node.status();
     waiting.pending = { readings: node.pending(waiting.limit), count: mempool, self: author };
     const own = node.ownReadings(MAX_OWN_SHOWN);
-    part("own-readings").own = { readings: own, tip: tip.index };
+    part("own-readings").own = { readings: own, tip: tip.index, saved: storage.kind === "disk" };
     part(".open-room").hidden = isPrivate || own.length > 0;
   });
   for (const type of ["status", "chain", "reading"]) node.addEventListener(type, refresh);

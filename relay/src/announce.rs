@@ -24,9 +24,11 @@ enum Kind {
     Stun(Authority),
 }
 
-/// The URL of the page: always https, and with a path that ends with a slash.
+/// The URL of a page, with a path that ends with a slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PageUrl {
+    /// Whether it begins with https.
+    pub(crate) secure: bool,
     pub(crate) authority: Authority,
     pub(crate) path: String,
 }
@@ -71,11 +73,32 @@ impl FromStr for Announce {
     }
 }
 
+impl Announce {
+    /// Whether it is the URL of the page.
+    pub(crate) fn is_page(&self) -> bool {
+        match self.0 {
+            Kind::Page(_) => true,
+            Kind::Dial(_) | Kind::Stun(_) => false,
+        }
+    }
+}
+
 impl PageUrl {
-    /// Parses the URL of a page.
+    /// Parses the URL of a page by https.
     pub(crate) fn parse(text: &str) -> Result<Self, AnnounceError> {
+        let url = Self::parse_local(text)?;
+        if url.secure {
+            Ok(url)
+        } else {
+            Err(AnnounceError::NotHttps)
+        }
+    }
+
+    /// Parses the URL of a page by https or, on this computer, by http.
+    pub(crate) fn parse_local(text: &str) -> Result<Self, AnnounceError> {
         let url = Url::parse(text).map_err(|_| AnnounceError::Malformed)?;
-        if url.scheme() != "https" {
+        let secure = url.scheme() == "https";
+        if !secure && url.scheme() != "http" {
             return Err(AnnounceError::NotHttps);
         }
         let is_plain = url.username().is_empty()
@@ -87,13 +110,20 @@ impl PageUrl {
         }
         let host = url.host_str().ok_or(AnnounceError::BadHost)?;
         let host = Authority::parse(host).ok_or(AnnounceError::BadHost)?.host;
+        if !secure && !host.is_loopback() {
+            return Err(AnnounceError::NotHttps);
+        }
         let port = url.port();
         let mut path = url.path().to_owned();
         if !path.ends_with('/') {
             path.push('/');
         }
         let authority = Authority { host, port };
-        Ok(Self { authority, path })
+        Ok(Self {
+            secure,
+            authority,
+            path,
+        })
     }
 
     fn to_multiaddr(&self) -> Multiaddr {
@@ -107,7 +137,8 @@ impl PageUrl {
 
 impl fmt::Display for PageUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "https://{}{}", self.authority, self.path)
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
     }
 }
 

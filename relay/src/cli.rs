@@ -17,9 +17,10 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::{
-    announce::MAX_ANNOUNCED,
+    announce::{Announce, MAX_ANNOUNCED},
     authority::Host,
     config::Config,
+    deployment::{MAX_RELAYS, RelayUrl},
     identity::IdentitySource,
     operations::OperationFlags,
     origins::MAX_ORIGINS,
@@ -57,6 +58,13 @@ pub struct Cli {
     /// multiaddrs, such as /ip4/203.0.113.7/udp/8082/webrtc-direct, and /ip4/203.0.113.7/udp/3478 for STUN.
     #[arg(long, value_name = "URL|MULTIADDR")]
     pub announce: Vec<String>,
+
+    /// URL of another relay of the same deployment, such as https://b.hearts.example (repeatable).
+    ///
+    /// Tabs of a room use two of these relays, and move to others while one is down. Give each relay the same list; it may
+    /// include the relay itself. Each also needs its own URL in --announce.
+    #[arg(long, value_name = "URL")]
+    pub with: Vec<String>,
 
     /// Network of proxies that may say who a client is, such as 127.0.0.1/32 (repeatable; none by default).
     ///
@@ -200,6 +208,8 @@ impl TryFrom<Cli> for Config {
             parse_network,
         )?;
         let tls = tls_source(&cli)?;
+        let with = parse_all("--with", &cli.with, MAX_RELAYS, parse_plainly)?;
+        check_own_url(&cli, &with, &announce, tls.is_some())?;
         at_most("--listen-ip", &cli.listen_ip, MAX_LISTEN_IPS)?;
         let identity = match (cli.seed, cli.data_dir) {
             (Some(seed), folder) => IdentitySource::Seed { seed, folder },
@@ -217,6 +227,7 @@ impl TryFrom<Cli> for Config {
             stun_port: cli.stun_port,
             page: cli.page,
             announce,
+            with,
             trusted_proxies,
             allowed_origins,
             tls,
@@ -225,6 +236,32 @@ impl TryFrom<Cli> for Config {
             ..Self::new(identity)
         })
     }
+}
+
+/// Other relays list this one by its URL, so it must be known, and tabs must be able to use the URLs of all.
+fn check_own_url(
+    cli: &Cli,
+    with: &[RelayUrl],
+    announce: &[Announce],
+    tls: bool,
+) -> Result<(), CliError> {
+    let announced = announce.iter().any(Announce::is_page);
+    if !with.is_empty() && !announced && !cli.listen_ip.iter().all(IpAddr::is_loopback) {
+        return Err(CliError::Needs {
+            flag: "--with",
+            needed: "--announce with this relay's own https URL",
+        });
+    }
+    let secure = announced || tls;
+    let other = with.iter().find(|url| url.is_secure() != secure);
+    other.map_or(Ok(()), |url| {
+        let scheme = if secure { "https" } else { "http" };
+        Err(CliError::BadValue {
+            flag: "--with",
+            value: url.to_string(),
+            reason: format!("it must begin with {scheme}://, as this relay's own URL does"),
+        })
+    })
 }
 
 fn at_most<T>(flag: &'static str, values: &[T], max: usize) -> Result<(), CliError> {
@@ -369,7 +406,7 @@ mod tests {
     #[test]
     fn every_flag_reaches_the_config() {
         let flags = "--listen-ip 0.0.0.0 --listen-ip ::1 --http-port 1 --webrtc-port 3 --stun-port 4 --page /p --data-dir /d \
-                     --announce https://a.example --trusted-proxy 10.0.0.0/8 --allow-origin * --tls-cert /c --tls-key /k --max-tabs 1000";
+                     --announce https://a.example --with https://b.example --trusted-proxy 10.0.0.0/8 --allow-origin * --tls-cert /c --tls-key /k --max-tabs 1000";
         let flags: Vec<&str> = flags.split_whitespace().collect();
         let given = config(&flags);
         let expected = Config {
@@ -382,6 +419,7 @@ mod tests {
             stun_port: 4,
             page: Some("/p".into()),
             announce: vec!["https://a.example".parse().expect("a URL")],
+            with: vec!["https://b.example".parse().expect("a URL")],
             trusted_proxies: vec!["10.0.0.0/8".parse().expect("a CIDR")],
             allowed_origins: vec!["*".parse().expect("an origin")],
             tls: Some(TlsSource::Files {
@@ -442,6 +480,26 @@ mod tests {
             (
                 "--allow-origin hearts.example",
                 "--allow-origin \"hearts.example\": an origin is a scheme and a host, such as https://hearts.example, or * for every page",
+            ),
+            (
+                "--with hearts.example",
+                "--with \"hearts.example\": it is no URL of a relay's page, such as https://b.hearts.example; http is for relays on this computer",
+            ),
+            (
+                "--with http://b.example",
+                "--with \"http://b.example\": it is no URL of a relay's page, such as https://b.hearts.example; http is for relays on this computer",
+            ),
+            (
+                "--listen-ip 0.0.0.0 --with https://b.example",
+                "--with needs --announce with this relay's own https URL",
+            ),
+            (
+                "--with https://b.example",
+                "--with \"https://b.example/\": it must begin with http://, as this relay's own URL does",
+            ),
+            (
+                "--announce https://a.example --with http://127.0.0.1:8081",
+                "--with \"http://127.0.0.1:8081/\": it must begin with https://, as this relay's own URL does",
             ),
             ("--tls-cert /c", "--tls-cert needs --tls-key"),
             ("--tls-key /k", "--tls-key needs --tls-cert"),

@@ -8,8 +8,8 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    announce::Announce, identity::IdentitySource, limits::Limits, origins::AllowedOrigin,
-    tls::TlsSource,
+    announce::Announce, deployment::RelayUrl, identity::IdentitySource, limits::Limits,
+    origins::AllowedOrigin, tls::TlsSource,
 };
 
 /// Configuration of a [`Relay`](crate::Relay).
@@ -27,6 +27,8 @@ pub struct Config {
     pub page: Option<PathBuf>,
     /// Addresses to announce instead of those that the relay finds out itself.
     pub announce: Vec<Announce>,
+    /// The other relays of the deployment. A tab uses two relays of it, which follow from its room.
+    pub with: Vec<RelayUrl>,
     /// Networks of proxies that are trusted to say who a client is.
     pub trusted_proxies: Vec<IpNet>,
     /// Pages of other origins that may connect to the relay.
@@ -59,6 +61,7 @@ impl Config {
             stun_port: Self::STUN_PORT,
             page: None,
             announce: Vec::new(),
+            with: Vec::new(),
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
             tls: None,

@@ -33,6 +33,7 @@ use crate::{
     addresses::Endpoints,
     assets::{self, Asset, PathKind},
     client::Client,
+    deployment::Deployment,
     hop_limits::HopLimits,
     network::network_of_ip,
     page_folder::{Found, PageFolder},
@@ -40,14 +41,13 @@ use crate::{
 };
 
 /// Content Security Policy of the page: it may load only its own files. WebSockets to any host are allowed, because a
-/// link may name other relays. No directive governs WebRTC.
-const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
-     img-src 'self' data:; manifest-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'none'",
-);
+/// link may name other relays, and so are requests by https, because a deployment may have other relays. The list of these
+/// would not do: a service worker keeps the policy that it got first. No directive governs WebRTC.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
+     img-src 'self' data:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+     connect-src 'self' https: ws: wss:";
 /// Scripts that run as workers. A worker is governed by the policy of its own response, not by that of the page.
-const WORKERS: [&str; 2] = ["miner.js", "service-worker.js"];
+const WORKERS: [&str; 3] = ["miner.js", "service-worker.js", "verifier.js"];
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
@@ -117,15 +117,23 @@ struct RelayDocument {
     stun: Vec<String>,
     /// Whether a new tab of the client's network would get no reservation.
     full: bool,
+    /// The relays of the deployment, and the URL of this one among them; nothing if it is the only one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    relays: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
 }
 
-/// The routes of the server. `authority` is the local one, if the certificate comes from it.
+/// The routes of the server. `authority` is the local one, if the certificate comes from it, and `deployment` has the other
+/// relays, if there are any.
 pub(crate) fn router(
     endpoints: Arc<Endpoints>,
     page: Option<PageFolder>,
     heartbeat: Heartbeat,
     authority: Option<Arc<LocalAuthority>>,
+    deployment: Option<Arc<Deployment>>,
 ) -> Router {
+    let policy = page_policy(deployment.as_deref());
     let mut router = Router::new()
         .route(
             "/relay.json",
@@ -140,7 +148,11 @@ pub(crate) fn router(
     }
     router
         .fallback(get(page_file).fallback(method_not_allowed))
-        .layer(map_response(with_security_headers))
+        .layer(map_response(move |response: Response| {
+            let policy = policy.clone();
+            async move { with_security_headers(response, policy) }
+        }))
+        .layer(Extension(deployment))
         .layer(Extension(PageSource(page.map(Arc::new))))
         .layer(Extension(heartbeat))
         .with_state(endpoints)
@@ -150,6 +162,7 @@ async fn relay_document(
     State(endpoints): State<Arc<Endpoints>>,
     Extension(client): Extension<Client>,
     Extension(hop_limits): Extension<HopLimits>,
+    Extension(deployment): Extension<Option<Arc<Deployment>>>,
 ) -> Response {
     let reachable = endpoints.reachable_for(&client);
     let addresses = reachable.multiaddrs.iter().map(ToString::to_string);
@@ -158,6 +171,10 @@ async fn relay_document(
         addresses: addresses.collect(),
         stun: reachable.stun_urls,
         full: !hop_limits.has_room(network_of_ip(client.address.ip())),
+        relays: deployment
+            .as_deref()
+            .map_or_else(Vec::new, Deployment::relays),
+        url: deployment.as_deref().map(Deployment::own),
     };
     match serde_json::to_vec(&document) {
         Ok(json) => (
@@ -368,7 +385,18 @@ pub(crate) fn with_common_headers(headers: &mut HeaderMap) {
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
 
-async fn with_security_headers(mut response: Response) -> Response {
+/// The policy of the page, which also allows requests to other relays on this computer.
+fn page_policy(deployment: Option<&Deployment>) -> HeaderValue {
+    let others = deployment.map(Deployment::others).unwrap_or_default();
+    let local = others.iter().filter(|url| !url.secure);
+    let local: String = local
+        .map(|url| format!(" http://{}", url.authority))
+        .collect();
+    HeaderValue::try_from(format!("{PAGE_POLICY}{local}"))
+        .unwrap_or(HeaderValue::from_static(PAGE_POLICY))
+}
+
+fn with_security_headers(mut response: Response, policy: HeaderValue) -> Response {
     let is_subresource = response.extensions_mut().remove::<Subresource>().is_some();
     let headers = response.headers_mut();
     with_common_headers(headers);
@@ -379,7 +407,7 @@ async fn with_security_headers(mut response: Response) -> Response {
     };
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static(site));
     if !is_subresource {
-        headers.insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
         headers.insert(
             PERMISSIONS_POLICY,
             HeaderValue::from_static("camera=(), microphone=(), geolocation=()"),
@@ -391,6 +419,7 @@ async fn with_security_headers(mut response: Response) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::announce::PageUrl;
 
     #[test]
     fn encodings_are_used_only_if_accepted() {
@@ -411,12 +440,35 @@ mod tests {
     }
 
     #[test]
+    fn policy_allows_requests_to_other_relays() {
+        let deployment = |own: &str, other: &str| {
+            let own = PageUrl::parse_local(own).expect("a URL");
+            Deployment::new(own, &[other.parse().expect("a URL")])
+        };
+        let secure = deployment("https://a.example", "https://b.example");
+        let local = deployment("http://127.0.0.1:1", "http://127.0.0.1:2/x");
+        for (deployment, expected) in [
+            (None, "connect-src 'self' https: ws: wss:"),
+            (secure, "connect-src 'self' https: ws: wss:"),
+            (
+                local,
+                "connect-src 'self' https: ws: wss: http://127.0.0.1:2",
+            ),
+        ] {
+            let policy = page_policy(deployment.as_ref());
+            let policy = policy.to_str().expect("text");
+            assert!(policy.ends_with(expected), "{policy}");
+        }
+    }
+
+    #[test]
     fn documents_workers_and_unknown_files_get_policy() {
         for (path, expected) in [
             ("index.html", false),
             ("icon.svg", false),
             ("miner.js", false),
             ("service-worker.js", false),
+            ("verifier.js", false),
             ("LICENSE", false),
             ("worker.mjs", false),
             ("index.js", true),

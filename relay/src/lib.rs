@@ -27,6 +27,7 @@
 //! - `listeners`, `accept`, [`tls`]: the sockets, and connections by HTTP/1.1 and HTTP/2 with and without TLS.
 //! - `client`, `origins`, `site`: who sent a request, whether the relay answers it, and what becomes of it. A WebSocket
 //!   goes to `websocket`, the transport of libp2p.
+//! - `deployment`, `list_check`: the other relays of the deployment, and whether all have the same list.
 //! - [`announce`], `addresses`, `assets`, `page_folder`, `http`: the page's files, embedded or from disk, and the document
 //!   that tells the page the relay's addresses. `health_check`: asks another process whether it works.
 //! - [`workarounds`]: code around bugs in libp2p crates. Each module names the bug, the version, and when it can be
@@ -57,6 +58,7 @@ pub mod operations;
 mod ports;
 
 mod behaviour;
+mod boxed_handlers;
 mod connection_limits;
 mod fair_slots;
 mod fair_table;
@@ -67,6 +69,7 @@ mod network;
 mod network_buckets;
 mod rate_limited_muxer;
 mod rendezvous;
+mod small_writes;
 mod stun;
 mod swarm;
 mod token_bucket;
@@ -84,8 +87,10 @@ mod addresses;
 pub mod announce;
 mod assets;
 mod authority;
+mod deployment;
 mod health_check;
 mod http;
+mod list_check;
 mod page_folder;
 
 mod server;
@@ -95,6 +100,7 @@ mod test_folder;
 
 pub use config::Config;
 pub use data_lock::LockError;
+pub use deployment::{MAX_RELAYS, RelayUrl, RelayUrlError};
 pub use hangup::Hangup;
 pub use health_check::{HealthError, check_health};
 pub use identity::IdentitySource;

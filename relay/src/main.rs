@@ -15,6 +15,11 @@ use relay::{
     logging::{self, LogFilter, LogFormat, LogHandle},
 };
 
+/// Returns memory to the system when many tabs have left. glibc's allocator keeps it.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = match config_file::parse::<Cli>(env::args_os()) {
         Ok(cli) => cli,

@@ -70,15 +70,18 @@ impl Site {
 
     fn of_page(url: &PageUrl) -> Self {
         Self {
-            scheme: "https".to_owned(),
+            scheme: if url.secure { "https" } else { "http" }.to_owned(),
             host: url.authority.host.clone(),
-            port: url.authority.port.unwrap_or(443),
+            port: url
+                .authority
+                .port
+                .unwrap_or(if url.secure { 443 } else { 80 }),
         }
     }
 }
 
 impl Origins {
-    /// Allows the pages at `announced`, the origins of `allowed`, and the names of this computer.
+    /// Allows the pages at `announced` (those of other relays included), the origins of `allowed`, and the names of this computer.
     pub(crate) fn new<'a>(
         announced: impl Iterator<Item = &'a PageUrl>,
         allowed: &[AllowedOrigin],

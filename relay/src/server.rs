@@ -23,16 +23,18 @@ use tokio::{
 use crate::{
     accept::Acceptor,
     addresses::{self, Endpoints},
-    announce::Announced,
+    announce::{Announced, PageUrl},
     authority::Host,
     client::TrustedProxies,
     config::Config,
     data_lock::{DataLock, LockError},
+    deployment::Deployment,
     fair_slots::FairSlots,
     hop_limits::HopLimits,
     http::{self, Heartbeat},
     identity::{Identity, IdentityError},
     limits::Limits,
+    list_check::compare_lists,
     listeners::{self, BindError},
     metrics::Metrics,
     metrics_server::{self, Reported},
@@ -219,6 +221,12 @@ impl Relay {
             certificate: identity.certificate.fingerprint(),
             peer_id: identity.keypair.public().to_peer_id(),
         });
+        let own_url = endpoints.page_urls().into_iter().next().unwrap_or_default();
+        // Only the URL of a loopback address may be one by http.
+        let deployment = PageUrl::parse_local(&own_url)
+            .ok()
+            .and_then(|own| Deployment::new(own, &config.with))
+            .map(Arc::new);
         let (limits, changed_limits) = watch::channel(config.limits.clone());
         let reported = Reported {
             metrics: Arc::clone(&metrics),
@@ -239,14 +247,26 @@ impl Relay {
         );
         let swarm = tokio::spawn(running);
         let site = Site {
-            origins: Origins::new(announced.urls(), &config.allowed_origins, own_names),
+            origins: Origins::new(
+                announced
+                    .urls()
+                    .chain(deployment.iter().flat_map(|all| all.others())),
+                &config.allowed_origins,
+                own_names,
+            ),
             announced,
             proxies: TrustedProxies::new(config.trusted_proxies),
             tls,
             sockets,
             plain_routes: authority.clone().map(install_router),
-            routes: http::router(Arc::clone(&endpoints), page, heartbeat, authority)
-                .layer(Extension(hop_limits)),
+            routes: http::router(
+                Arc::clone(&endpoints),
+                page,
+                heartbeat,
+                authority,
+                deployment.clone(),
+            )
+            .layer(Extension(hop_limits)),
         };
         let mut servers = JoinSet::new();
         let rates = Arc::new(stun::Rates::new(changed_limits));
@@ -260,6 +280,10 @@ impl Relay {
         }
         if let Some(listener) = metrics_listener {
             servers.spawn(metrics_server::serve(listener, reported, stopped.clone()));
+        }
+        if let Some(deployment) = deployment {
+            let comparing = compare_lists(deployment, endpoints.peer_id);
+            servers.spawn(until(stopped.clone(), comparing));
         }
         if let Some(renewal) = renewal {
             servers.spawn(until(stopped, renewal));

@@ -9,7 +9,7 @@ use axum::{
     extract::Request,
     http::{
         HeaderValue, StatusCode, Uri,
-        header::{CONNECTION, LOCATION, ORIGIN, RETRY_AFTER, UPGRADE},
+        header::{LOCATION, ORIGIN, UPGRADE},
         uri::PathAndQuery,
     },
     response::{IntoResponse as _, Response},
@@ -97,17 +97,8 @@ impl Site {
             local: connection.local,
             client: client.address,
         };
-        match self.sockets.try_send(socket) {
-            Ok(()) => response,
-            Err(error) => {
-                tracing::warn!(%error, "cannot take a WebSocket");
-                let mut response = text_response(StatusCode::SERVICE_UNAVAILABLE, BUSY);
-                let headers = response.headers_mut();
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
-                response
-            }
-        }
+        self.sockets.send(socket);
+        response
     }
 }
 
@@ -115,7 +106,6 @@ const WRONG_HOST: &str = "This relay does not know itself by this name. Open it 
     --announce https://<name> or --allow-origin http://<name>.\n";
 const WRONG_ORIGIN: &str = "Only this relay's own page may connect to it. Start it with --allow-origin to allow other pages.\n";
 const BAD_UPGRADE: &str = "This is no valid handshake of a WebSocket.\n";
-const BUSY: &str = "The relay is busy. Try again in a second.\n";
 
 async fn call(routes: &Router, request: Request) -> Result<Response, Infallible> {
     TowerToHyperService::new(routes.clone()).call(request).await

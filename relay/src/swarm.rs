@@ -34,6 +34,7 @@ use tokio::{
 use crate::{
     addresses::Endpoints,
     behaviour::{Behaviour, BehaviourEvent},
+    boxed_handlers::BoxedHandlers,
     fair_slots::FairSlots,
     handshakes::LimitHandshakes,
     hop_limits::HopLimits,
@@ -44,6 +45,7 @@ use crate::{
     metrics::{self, Metrics, TransportBytes},
     rate_limited_muxer::RateLimitedMuxer,
     rendezvous::Rendezvous,
+    small_writes::WithSmallWrites,
     websocket,
     workarounds::IdleTimeout,
 };
@@ -62,7 +64,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A swarm that listens on both transports.
 pub(crate) struct ListeningSwarm {
-    swarm: Swarm<Behaviour>,
+    swarm: Swarm<BoxedHandlers<Behaviour>>,
     rendezvous: Rendezvous,
     idle_timeout: IdleTimeout,
     hop_limits: HopLimits,
@@ -324,7 +326,7 @@ fn build(
     limits: &Limits,
     (handshakes, hop_limits, metrics): (&FairSlots, &HopLimits, &Arc<Metrics>),
     websockets: websocket::Transport,
-) -> Result<(Swarm<Behaviour>, Arc<Counters>), Box<dyn Error + Send + Sync>> {
+) -> Result<(Swarm<BoxedHandlers<Behaviour>>, Arc<Counters>), Box<dyn Error + Send + Sync>> {
     let config = Config::new(identity.keypair.clone(), identity.certificate.clone());
     let webrtc = webrtc::Transport::new(config.with_limits(limits.webrtc()));
     let webrtc_counters = webrtc.counters();
@@ -336,7 +338,7 @@ fn build(
             let transport = websockets
                 .upgrade(upgrade::Version::V1Lazy)
                 .authenticate(noise::Config::new(key)?)
-                .multiplex(multiplexer)
+                .multiplex(WithSmallWrites(multiplexer))
                 .map(limited(limits, metrics.bytes_of(metrics::WEBSOCKET)))
                 .boxed();
             Ok(LimitHandshakes::new(transport, handshakes))
@@ -347,7 +349,7 @@ fn build(
                 .boxed();
             LimitHandshakes::new(transport, handshakes)
         })?
-        .with_behaviour(|key| Behaviour::new(key, limits, hop_limits, metrics))?
+        .with_behaviour(|key| BoxedHandlers(Behaviour::new(key, limits, hop_limits, metrics)))?
         .with_swarm_config(|config| config.with_idle_connection_timeout(limits.idle_connection))
         .build();
     Ok((swarm, webrtc_counters))
@@ -404,7 +406,7 @@ fn log_event(event: &SwarmEvent<BehaviourEvent>) {
 
 /// Listens for WebRTC-direct. Returns the port, and waits until the system has chosen one if it is 0.
 async fn listen(
-    swarm: &mut Swarm<Behaviour>,
+    swarm: &mut Swarm<BoxedHandlers<Behaviour>>,
     ip: IpAddr,
     port: u16,
 ) -> io::Result<(ListenerId, u16)> {

@@ -2,10 +2,11 @@
 //! has upgraded, so that both share one port. It never listens on a port itself, and never dials.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
@@ -13,6 +14,7 @@ use futures::{
     Sink, Stream,
     future::{BoxFuture, Pending},
     ready,
+    task::AtomicWaker,
 };
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -22,7 +24,6 @@ use libp2p::{
     multiaddr::Protocol,
 };
 use rw_stream_sink::RwStreamSink;
-use tokio::sync::mpsc;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -31,11 +32,16 @@ use tokio_tungstenite::{
     },
 };
 
+use crate::{
+    fair_table::{FairTable, Share},
+    network::network_of_ip,
+};
+
 /// Upgraded sockets that may wait for the event loop of the swarm. It takes them within microseconds, so more are a sign
-/// that it is overloaded.
-pub(crate) const MAX_WAITING_SOCKETS: usize = 64;
+/// that it is overloaded. Then the network of which the most wait loses its oldest.
+const MAX_WAITING_SOCKETS: usize = 64;
 /// Bytes of the read buffer of each WebSocket, which is allocated at once. A typical message of gossip fits into it.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+const READ_BUFFER_BYTES: usize = 2 * 1024;
 
 /// A connection whose request was answered with 101.
 #[derive(Debug)]
@@ -49,14 +55,65 @@ pub(crate) struct UpgradedSocket {
 }
 
 /// Where the HTTP server hands over sockets.
-pub(crate) type SocketSender = mpsc::Sender<UpgradedSocket>;
+#[derive(Clone, Debug)]
+pub(crate) struct SocketSender(Arc<Waiting>);
+
+/// The sockets that wait, shared by the HTTP server and the transport.
+#[derive(Debug)]
+struct Waiting {
+    queue: Mutex<Queue>,
+    /// The transport, when it has taken all.
+    transport: AtomicWaker,
+}
+
+/// Sockets by the order of their arrival.
+#[derive(Debug)]
+struct Queue {
+    sockets: BTreeMap<u64, UpgradedSocket>,
+    table: FairTable<u64>,
+    next_number: u64,
+}
+
+impl SocketSender {
+    /// Hands over a socket.
+    pub(crate) fn send(&self, socket: UpgradedSocket) {
+        let network = network_of_ip(socket.client.ip());
+        let mut queue = self.0.queue();
+        let number = queue.next_number;
+        queue.next_number = number.saturating_add(1);
+        let evicted = queue.table.insert(number, network);
+        queue.sockets.insert(number, socket);
+        let evicted = evicted.and_then(|evicted| queue.sockets.remove(&evicted));
+        drop(queue);
+        if evicted.is_some() {
+            tracing::debug!(
+                "too many WebSockets wait, so the oldest of the largest network is closed"
+            );
+        }
+        self.0.transport.wake();
+    }
+}
+
+impl Waiting {
+    fn take(&self) -> Option<UpgradedSocket> {
+        let mut queue = self.queue();
+        let (number, socket) = queue.sockets.pop_first()?;
+        queue.table.remove(&number);
+        Some(socket)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // No operation can panic in the middle, so a poisoned lock is safe to use.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A WebSocket as a stream of bytes.
 pub(crate) type WebSocket = RwStreamSink<BinaryMessages>;
 
 /// The transport: turns upgraded sockets into connections.
 pub(crate) struct Transport {
-    sockets: mpsc::Receiver<UpgradedSocket>,
+    waiting: Arc<Waiting>,
     listener: Option<ListenerId>,
     events: VecDeque<TransportEvent<BoxFuture<'static, io::Result<WebSocket>>, io::Error>>,
     config: WebSocketConfig,
@@ -65,7 +122,17 @@ pub(crate) struct Transport {
 impl Transport {
     /// A transport whose messages have at most `max_message` bytes, and the sender for its sockets.
     pub(crate) fn new(max_message: usize) -> (Self, SocketSender) {
-        let (sender, sockets) = mpsc::channel(MAX_WAITING_SOCKETS);
+        let waiting = Arc::new(Waiting {
+            queue: Mutex::new(Queue {
+                sockets: BTreeMap::new(),
+                table: FairTable::new(Share {
+                    total: MAX_WAITING_SOCKETS,
+                    per_network: MAX_WAITING_SOCKETS,
+                }),
+                next_number: 0,
+            }),
+            transport: AtomicWaker::new(),
+        });
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             // Each message is written at once: yamux has already collected it.
@@ -74,12 +141,12 @@ impl Transport {
             .max_message_size(Some(max_message))
             .max_frame_size(Some(max_message));
         let transport = Self {
-            sockets,
+            waiting: Arc::clone(&waiting),
             listener: None,
             events: VecDeque::new(),
             config,
         };
-        (transport, sender)
+        (transport, SocketSender(waiting))
     }
 }
 
@@ -136,8 +203,9 @@ impl libp2p::Transport for Transport {
         let Some(listener_id) = self.listener else {
             return Poll::Pending;
         };
-        let Some(socket) = ready!(self.sockets.poll_recv(cx)) else {
-            // The HTTP server has stopped, which ends the relay.
+        // Before the look, so that a socket in between wakes the transport.
+        self.waiting.transport.register(cx.waker());
+        let Some(socket) = self.waiting.take() else {
             return Poll::Pending;
         };
         let config = self.config;
@@ -222,12 +290,12 @@ mod tests {
 
     use super::*;
 
-    /// A request that was never upgraded.
-    fn socket() -> UpgradedSocket {
+    /// A request from this host that was never upgraded.
+    fn socket(host: u8) -> UpgradedSocket {
         UpgradedSocket {
             upgrade: hyper::upgrade::on(Request::new(())),
             local: ([127, 0, 0, 1], 8080).into(),
-            client: ([192, 0, 2, 7], 4711).into(),
+            client: ([192, 0, 2, host], 4711).into(),
         }
     }
 
@@ -240,7 +308,7 @@ mod tests {
     #[test]
     fn sockets_become_connections_of_their_clients() {
         let (mut transport, sockets) = Transport::new(1_024);
-        sockets.try_send(socket()).expect("there is room");
+        sockets.send(socket(7));
         assert!(next(&mut transport).is_none(), "it does not listen yet");
         let id = ListenerId::next();
         let address: Multiaddr = "/ws".parse().expect("an address");
@@ -264,12 +332,28 @@ mod tests {
     }
 
     #[test]
-    fn waiting_sockets_are_limited() {
-        let (transport, sockets) = Transport::new(1_024);
+    fn crowd_of_waiting_sockets_evicts_its_own() {
+        let (mut transport, sockets) = Transport::new(1_024);
         for _ in 0..MAX_WAITING_SOCKETS {
-            sockets.try_send(socket()).expect("there is room");
+            sockets.send(socket(1));
         }
-        assert!(sockets.try_send(socket()).is_err());
-        drop(transport);
+        for host in [2, 1, 3, 1] {
+            sockets.send(socket(host));
+        }
+        let address = "/ws".parse().expect("an address");
+        transport
+            .listen_on(ListenerId::next(), address)
+            .expect("a WebSocket");
+        assert!(next(&mut transport).is_some_and(|event| event.is_new_address()));
+        let mut clients = Vec::new();
+        while let Some(event) = next(&mut transport) {
+            let (_, from) = event.into_incoming().expect("a connection");
+            clients.push(from.to_string());
+        }
+        assert_eq!(clients.len(), MAX_WAITING_SOCKETS);
+        let last = ["2", "1", "3", "1"].map(|host| format!("/ip4/192.0.2.{host}/tcp/4711/ws"));
+        assert_eq!(clients[MAX_WAITING_SOCKETS - 4..], last);
+        let queue = transport.waiting.queue();
+        assert_eq!((queue.sockets.len(), queue.table.len()), (0, 0));
     }
 }

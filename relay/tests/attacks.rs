@@ -22,15 +22,18 @@ use support::{
     peer_of, websocket_of,
 };
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream, UdpSocket},
-    time::timeout,
+    task::JoinSet,
+    time::{sleep, timeout},
 };
 
 /// How long an honest client may wait, on a machine that runs other tests at the same time. Alone it takes 50 ms.
 const SERVED_WITHIN: Duration = Duration::from_secs(10);
 /// Honest clients that must all be served.
 const HONEST: usize = 20;
+/// Pause of an attacker that cannot connect.
+const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 /// Time without a STUN response after which none will come.
 const STUN_SILENCE: Duration = Duration::from_secs(1);
 /// Addresses that attack together.
@@ -53,19 +56,30 @@ async fn connect(source: Ipv4Addr, page: SocketAddr) -> Option<TcpStream> {
     timeout(SERVED_WITHIN, connecting).await.ok()?.ok()
 }
 
-/// Opens `count` connections from every attacker, and sends the same incomplete request on all.
-async fn hold(page: SocketAddr, addresses: u8, count: usize, request: &[u8]) -> Vec<TcpStream> {
-    let mut held = Vec::new();
+/// Opens `count` connections from every attacker, and sends the same incomplete request on all. Opens another one for each
+/// that the relay closes, until the result is dropped.
+async fn hold(page: SocketAddr, addresses: u8, count: usize, request: &[u8]) -> JoinSet<()> {
+    let mut attack = JoinSet::new();
     for source in attackers(addresses) {
         for _ in 0..count {
-            if let Some(mut stream) = connect(source, page).await {
-                // Fails if the relay closed the connection already.
-                let _ = stream.write_all(request).await;
-                held.push(stream);
-            }
+            let request = request.to_vec();
+            let mut held = connect(source, page).await;
+            attack.spawn(async move {
+                loop {
+                    match &mut held {
+                        Some(stream) => {
+                            // Fails if the relay closed the connection already.
+                            let _ = stream.write_all(&request).await;
+                            let _ = stream.read_to_end(&mut Vec::new()).await;
+                        }
+                        None => sleep(REOPEN_PAUSE).await,
+                    }
+                    held = connect(source, page).await;
+                }
+            });
         }
     }
-    held
+    attack
 }
 
 /// Whether the page arrives in time.

@@ -407,3 +407,41 @@ async fn proxy_protocol_of_strangers_is_no_request() {
     assert_eq!(exchange(&mut stream, &header).await.status, 400);
     relay.shutdown().await;
 }
+
+#[tokio::test]
+async fn document_lists_the_relays_of_the_deployment() {
+    let others = |config: &mut Config| {
+        config.announce = vec!["https://b.example/hearts".parse().expect("a URL")];
+        let others = [
+            "https://C.example:443",
+            "https://a.example",
+            "https://b.example/hearts/",
+        ];
+        config.with = others.map(|url| url.parse().expect("a URL")).into();
+    };
+    let (_relay, port) = start(others).await;
+    let document = get(port, "/relay.json", &[]).await.json();
+    assert_eq!(document["url"], "https://b.example/hearts/");
+    let all = [
+        "https://a.example/",
+        "https://b.example/hearts/",
+        "https://c.example/",
+    ];
+    assert_eq!(document["relays"], serde_json::json!(all));
+    // Tabs of their pages connect here, and names of the deployment may lead here.
+    for (host, allowed) in [("a.example", true), ("evil.example", false)] {
+        let response = get(port, "/relay.json", &[("Host", host)]).await;
+        assert_eq!(response.status == 200, allowed, "{host}");
+        let origin = format!("https://{host}");
+        let headers = [("Host", "192.0.2.7"), ("Origin", origin.as_str())];
+        let (response, _) = upgrade(port, "/", &headers).await;
+        assert_eq!(response.status == 101, allowed, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn single_relay_lists_no_others() {
+    let (_relay, port) = start(|_| ()).await;
+    let document = get(port, "/relay.json", &[]).await.json();
+    assert!(document.get("relays").is_none() && document.get("url").is_none());
+}

@@ -137,6 +137,7 @@ async fn documents_and_workers_have_a_strict_policy() {
         "/nothing.js",
         "/miner.js",
         &versioned(&relay, "miner.js").await,
+        "/verifier.js",
         "/service-worker.js",
     ] {
         let response = request(&relay, &format!("GET {path}"), &[]).await;
@@ -365,6 +366,7 @@ async fn service_worker_lists_every_file_and_its_hash() {
         "index.html",
         "index.js",
         "miner.js",
+        "verifier.js",
         "pkg/wasm_node.js",
         "pkg/wasm_node_bg.wasm",
     ] {

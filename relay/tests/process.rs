@@ -584,6 +584,28 @@ async fn hangup_reads_the_certificate_again() {
 }
 
 #[tokio::test]
+async fn lists_of_relays_that_differ_are_logged() {
+    let (first, second) = (TestFolder::new(), TestFolder::new());
+    let other = run(first.path()).await;
+    let file = format!("with = [{:?}, \"http://localhost:1\"]", other.page);
+    let file = second.file("relay.toml", file);
+    let flags = ["--config", text_of(&file)];
+    let (running, mut log) = run_logged(&second, &flags, &[]).await;
+    let line = logged(&mut log, "lists other relays").await;
+    assert!(
+        line.contains(&other.page) && line.contains(&running.page),
+        "{line}"
+    );
+    let line = logged(&mut log, "cannot compare").await;
+    assert!(
+        line.contains("http://127.0.0.1:1/: cannot connect"),
+        "{line}"
+    );
+    running.stop("-TERM").await;
+    other.stop("-TERM").await;
+}
+
+#[tokio::test]
 async fn help_names_every_flag() {
     let output = command(&["--help"]).output().await.expect("it ran");
     let help = String::from_utf8(output.stdout).expect("text");
@@ -593,6 +615,7 @@ async fn help_names_every_flag() {
         "--webrtc-port",
         "--stun-port",
         "--announce",
+        "--with",
         "--trusted-proxy",
         "--allow-origin",
         "--tls-cert",

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     report::{Report, median},
-    workload::{STEP, grow, room},
+    workload::{STEP, grow, private_room, room},
 };
 
 /// Nonces that one mining measurement tries.
@@ -32,6 +32,7 @@ pub fn measure(report: &mut Report, clock: &dyn Fn() -> f64, blocks: usize, runs
     let room = room();
     let chain = grow(&room, 0..10, blocks).blocks;
     validation(report, clock, &room, &chain, runs);
+    private_validation(report, clock, (&room, &chain), runs);
     // Cheap, so repeated more often to average out other load.
     headers(report, clock, &room, &chain, 5 * runs);
     mining(report, clock, &chain, runs);
@@ -68,6 +69,38 @@ fn validation(
         "ms",
         runs,
     );
+}
+
+/// Compares a private room with an open one: both chains are validated, and all of their readings are read.
+fn private_validation(
+    report: &mut Report,
+    clock: &dyn Fn() -> f64,
+    open: (&Room, &[Block]),
+    runs: usize,
+) {
+    let room = private_room();
+    let chain = grow(&room, 0..10, open.1.len()).blocks;
+    let (mut private_times, mut open_times) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        private_times.push(time(clock, || validate_and_read(&room, &chain)));
+        open_times.push(time(clock, || validate_and_read(open.0, open.1)));
+    }
+    let name = format!("validate and read {} blocks of a private room", chain.len());
+    report.pair(
+        &name,
+        "of an open room",
+        median(&private_times),
+        median(&open_times),
+        "ms",
+        runs,
+    );
+}
+
+fn validate_and_read(room: &Room, chain: &[Block]) {
+    validate(room, chain);
+    for reading in chain.iter().flat_map(|block| &block.readings) {
+        room.open(reading).expect("a readable reading");
+    }
 }
 
 fn validate(room: &Room, chain: &[Block]) {

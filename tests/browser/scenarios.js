@@ -630,6 +630,7 @@ export async function invalidFilesAreRefused(lone, mine) {
   };
   for (const file of [undefined, null, 7, {}, new Blob([text])]) await refused(file, /string/);
   for (const file of ["", "x", "[]", "null", "7", "{}", text.slice(0, -10)]) await refused(file, /no file/);
+  await refused(`${text.slice(0, -8)}\n]\n}\n`, /no file/);
   const tooLong = await rejection(other.importJson(" ".repeat(256_000_001)), "a file that is too long");
   check(/256000001 .* 70,000 blocks: .* over the network/.test(tooLong.message), `the alternative: ${tooLong.message}`);
   await refused(tampered((file) => (file.format = "heartchain/export/3")), /format/);
@@ -638,6 +639,10 @@ export async function invalidFilesAreRefused(lone, mine) {
   await refused(tampered(({ blocks }) => (blocks[0].hash = blocks[1].hash)), /block number 1 .* altered/);
   await refused(tampered(({ blocks }) => (blocks[0].readings[0].bpm = 180)), /block number 1 .* altered/);
   await refused(tampered(({ blocks }) => blocks.shift()), /block 2 .*is unknown/);
+  // The same with one block a line, as an export has them.
+  await refused(text.replace('{"index":1,', '{"index":1,7'), /no file/);
+  await refused(text.replace(/"bpm":70/, '"bpm":180'), /block number 1 .* altered/);
+  await refused(text.replace(/"blocks":\[\n.*\n/, '"blocks":[\n'), /block 2 .*is unknown/);
   equal(other.status().tip.index, 0, "nothing was imported");
   await refused(tampered(({ blocks }) => (blocks[1].readings = [])), /block 2 /);
   equal(other.status().tip.index, 1, "the valid block before the invalid one was imported");

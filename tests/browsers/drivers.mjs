@@ -237,6 +237,10 @@ class WebDriver {
       },
       open: (url) => here("POST", "url", { url }),
       reload: () => here("POST", "refresh", {}),
+      // Of Chromium only.
+      devtools: (cmd, params = {}) => here("POST", "goog/cdp/execute", { cmd, params }),
+      /** Errors and warnings on the console since the last call. */
+      printed: async () => (await here("POST", "se/log", { type: "browser" })).map(({ level, message }) => `${level}: ${message}`),
       screenshot: async () => Buffer.from(await here("GET", "screenshot"), "base64"),
     };
   }
@@ -263,7 +267,9 @@ export class Chromium extends WebDriver {
 
   static async start() {
     const args = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--js-flags=--expose-gc", "--disable-features=WebRtcHideLocalIpsWithMdns"];
-    const capabilities = { "goog:chromeOptions": { args, binary: Chromium.installed() } };
+    const capabilities = {
+      "goog:chromeOptions": { args, binary: Chromium.installed() }, "goog:loggingPrefs": { browser: "WARNING" },
+    };
     return this.connect(installed("chromedriver"), (port) => [`--port=${port}`], capabilities);
   }
 }

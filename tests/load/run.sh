@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures the release relay with 2,000 tabs and under attack, and js-libp2p's relay beside it where Node is installed.
-# Prints figures and the load of the computer; fails only if something cannot run.
+# Measures the release relay with a school class, with 2,000 tabs, under attack and after a crash, and js-libp2p's relay
+# beside it where Node is installed. Prints figures and the load of the computer; fails only if something cannot run.
 
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
@@ -9,11 +9,25 @@ readonly tabs=${1:-2000}
 
 cargo build --release -p relay -p load
 readonly load=target/release/load
+readonly relay=target/release/relay
+readonly class=(arrivals --tabs 30 --rate 1000 --from 127.0.1.1 --stay 1 --after 1)
 
-echo "== this relay, $tabs tabs, 100 arrivals a second"
-"$load" --relay target/release/relay arrivals --tabs "$tabs"
+echo "== this relay, 30 tabs of one address at once"
+"$load" --relay "$relay" "${class[@]}"
+if PATH=$PATH:/usr/sbin command -v nginx >/dev/null; then
+  echo "== the same through nginx and TLS"
+  "$load" --relay "$relay" "${class[@]}" --nginx
+else
+  echo "== the same through nginx and TLS: skipped, because nginx is not installed"
+fi
+for transport in websocket webrtc; do
+  echo "== this relay, $tabs tabs by $transport, 100 arrivals a second"
+  "$load" --relay "$relay" arrivals --tabs "$tabs" --transport "$transport"
+done
 echo "== this relay under attack"
-"$load" --relay target/release/relay attacks
+"$load" --relay "$relay" attacks
+echo "== this relay, killed with 500 tabs and started again"
+"$load" --relay "$relay" restart
 
 echo "== WebRTC-direct, and libp2p-webrtc beside it"
 (

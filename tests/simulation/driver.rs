@@ -5,7 +5,9 @@ use std::rc::Rc;
 use heartchain_chain::{header::Header, time::MonotonicMillis};
 use heartchain_sync::{
     Event, Input, Machine, Now, Output, StoreOperation,
+    input_queue::{VerifierTask, VerifierTaskId},
     io::{DisconnectReason, GossipId, InboundId, JobId, RequestFailure, RequestId, Topic, Verdict},
+    verification::VerifiedBodies,
 };
 use heartchain_test_support::{Driver, DriverState, Job, PendingGossip, START};
 
@@ -188,7 +190,53 @@ impl World {
         if self.trace {
             self.print_trace(id, "<-", &input);
         }
-        if let Some(input) = self.node_mut(id).admit(input) {
+        let Some(input) = self.node_mut(id).admit(input) else {
+            return;
+        };
+        if !self.node(id).has_verifier() {
+            return NodeDriver { world: self, id }.feed(input);
+        }
+        let now = self.node(id).clock.both(self.now).monotonic;
+        if let Some(task) = self.node_mut(id).input_queue.push(input, now) {
+            self.start_verifying(id, &task);
+        }
+        self.feed_ready(id);
+    }
+
+    /// Another thread verifies these bodies, which takes time. Sometimes it fails.
+    fn start_verifying(&mut self, to: Id, task: &VerifierTask) {
+        let (room, seed) = (&self.room, self.rng.bytes());
+        let verified = VerifiedBodies::verify_encoded(room.id(), room.form(), &task.bytes, seed);
+        let verified = verified.expect("bodies of this room");
+        let (delay, fails) = (self.rng.between(1, 300), self.rng.percent(3));
+        let event = SimEvent::Verified {
+            to,
+            incarnation: self.node(to).incarnation,
+            task: task.id,
+            verified: VerifiedBodies::from_own_thread(&verified.to_bytes()).filter(|_| !fails),
+        };
+        self.schedule_in(if fails { 4 * delay } else { delay }, event);
+    }
+
+    /// The other thread completed a task, or failed.
+    pub(crate) fn on_verifier(
+        &mut self,
+        id: Id,
+        task: VerifierTaskId,
+        verified: Option<VerifiedBodies>,
+    ) {
+        let now = self.node(id).clock.both(self.now).monotonic;
+        let queue = &mut self.node_mut(id).input_queue;
+        match verified {
+            Some(verified) => queue.on_verified(task, Some(verified), now),
+            None => queue.give_up(),
+        }
+        self.feed_ready(id);
+    }
+
+    fn feed_ready(&mut self, id: Id) {
+        while let Some((input, verified)) = self.node_mut(id).input_queue.take_next() {
+            self.node_mut(id).verified = verified;
             NodeDriver { world: self, id }.feed(input);
         }
     }

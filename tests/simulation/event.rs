@@ -1,5 +1,7 @@
 //! What can be scheduled in a run.
 
+use heartchain_sync::{input_queue::VerifierTaskId, verification::VerifiedBodies};
+
 use crate::{fault::Fault, id::Id, packet::Packet};
 
 /// A scheduled event. `incarnation` ties an event to one start of a peer: events of an earlier incarnation are ignored.
@@ -27,6 +29,13 @@ pub(crate) enum SimEvent {
     },
     /// A disk finishes its oldest job.
     DiskDone { to: Id, incarnation: u32 },
+    /// The thread that verifies signatures completes a task, or fails.
+    Verified {
+        to: Id,
+        incarnation: u32,
+        task: VerifierTaskId,
+        verified: Option<VerifiedBodies>,
+    },
     /// A miner finds the nonce for a job.
     NonceFound { to: Id, incarnation: u32, job: u64 },
     /// Peers with too few links dial others.

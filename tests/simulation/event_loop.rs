@@ -85,6 +85,26 @@ impl World {
                     self.feed(to, input);
                 }
             }
+            SimEvent::Verified {
+                to,
+                incarnation,
+                task,
+                verified,
+            } => {
+                let node = self.node(to);
+                if node.incarnation == incarnation && node.run_state == RunState::Asleep {
+                    // A frozen page gets the message once it resumes.
+                    let later = SimEvent::Verified {
+                        to,
+                        incarnation,
+                        task,
+                        verified,
+                    };
+                    self.schedule_in(500, later);
+                } else if node.incarnation == incarnation {
+                    self.on_verifier(to, task, verified);
+                }
+            }
             SimEvent::NonceFound {
                 to,
                 incarnation,

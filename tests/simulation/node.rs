@@ -18,8 +18,10 @@ use heartchain_chain::{
 };
 use heartchain_sync::{
     Input, Machine, Now, Output,
+    input_queue::InputQueue,
     io::{RequestId, Ticket, Topic},
     message::StatusMessage,
+    verification::VerifiedBodies,
 };
 use heartchain_test_support::{Clock, DriverState, Job, Start};
 
@@ -43,6 +45,10 @@ pub(crate) struct Node {
     /// Counts starts and crashes. Events of an earlier incarnation are ignored.
     pub(crate) incarnation: u32,
     pub(crate) state: DriverState<Id>,
+    /// Inputs on their way to the machine.
+    pub(crate) input_queue: InputQueue<Id>,
+    /// The proof for the input that the machine gets next.
+    pub(crate) verified: Option<VerifiedBodies>,
     pub(crate) faults: DiskFaults,
     pub(crate) clock: Clock,
     /// Its hash rate, in hashes per second.
@@ -95,6 +101,8 @@ impl Node {
             run_state: RunState::Off,
             incarnation: 0,
             state: DriverState::default(),
+            input_queue: InputQueue::new(1),
+            verified: None,
             faults: DiskFaults::default(),
             clock: Clock::default(),
             hash_rate,
@@ -126,6 +134,12 @@ impl Node {
 
     pub(crate) fn is_honest(&self) -> bool {
         self.misbehaviour.is_none() && self.attack.is_none()
+    }
+
+    /// Whether another thread verifies signatures for it.
+    pub(crate) fn has_verifier(&self) -> bool {
+        let [.., last] = self.key_seed;
+        last.is_multiple_of(2)
     }
 
     /// Whether it has a mining job now.
@@ -264,6 +278,7 @@ impl Node {
         self.incarnation += 1;
         self.machine = None;
         self.state.crash();
+        self.input_queue = InputQueue::new(1);
         self.faults.crash();
         self.seen.clear();
         self.connected.clear();
@@ -300,7 +315,10 @@ impl Node {
         self.metrics.note_input(&input);
         let began = Instant::now();
         let machine = self.machine.as_mut().expect("the peer runs");
-        let outputs: Vec<_> = machine.handle(input, now).collect();
+        let outputs: Vec<_> = match self.verified.take() {
+            Some(verified) => machine.handle_verified(input, verified, now).collect(),
+            None => machine.handle(input, now).collect(),
+        };
         self.metrics.note_outputs(&outputs, asked, began.elapsed());
         outputs
     }

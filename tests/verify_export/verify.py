@@ -29,6 +29,17 @@ WINDOW = 60
 # Unicode's property White_Space, of which str.strip has a wider idea.
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 
+# Characters that cannot be seen, and those of them that choose the form of the one before, as docs/chain.md lists them.
+HIDDEN = (
+    (0x0, 0x1F), (0x7F, 0x9F), (0xAD, 0xAD), (0x34F, 0x34F), (0x600, 0x605), (0x61C, 0x61C), (0x6DD, 0x6DD),
+    (0x70F, 0x70F), (0x890, 0x891), (0x8E2, 0x8E2), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+    (0x200B, 0x200F), (0x2028, 0x202E), (0x2060, 0x206F), (0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F),
+    (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB), (0x110BD, 0x110BD), (0x110CD, 0x110CD), (0x13430, 0x1343F),
+    (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+)
+VARIATION_SELECTORS = (
+    (0x180B, 0x180D), (0x180F, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF),
+)
 
 class InvalidExport(Exception):
     """The file is not a valid export."""
@@ -426,14 +437,20 @@ def check_reading(reading, room, what):
 
 
 def name_is_allowed(name):
-    hidden = [unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") for character in name]
-    blank = [is_hidden or character.isspace() for character, is_hidden in zip(name, hidden)]
-    joins = [
-        character in "\u200c\u200d" and 0 < at < len(name) - 1 and not blank[at - 1] and not blank[at + 1]
-        for at, character in enumerate(name)
+    hidden = [any(low <= ord(character) <= high for low, high in HIDDEN) for character in name]
+    visible = [not is_hidden and not character.isspace() for character, is_hidden in zip(name, hidden)]
+    # What stands before and after each character.
+    before, after = [False] + visible[:-1], visible[1:] + [False]
+    selects = [
+        follows and any(low <= ord(character) <= high for low, high in VARIATION_SELECTORS)
+        for character, follows in zip(name, before)
     ]
-    visible = all(allowed or not is_hidden for is_hidden, allowed in zip(hidden, joins))
-    return len(name.encode()) <= 40 and name == name.strip() and visible
+    joins = [
+        character in "\u200c\u200d" and (follows or is_selected) and precedes
+        for character, follows, is_selected, precedes in zip(name, before, [False] + selects[:-1], after)
+    ]
+    shown = all(not is_hidden or selected or joined for is_hidden, selected, joined in zip(hidden, selects, joins))
+    return len(name.encode()) <= 40 and name == name.strip() and shown
 
 
 def check_profile(profile, room, what):

@@ -43,7 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("interop-peer", &["libp2p-webrtc-browser"]),
-    ("load", &[]),
+    ("load", &["libp2p-webrtc-direct"]),
     ("heartchain", &[]),
 ];
 
@@ -54,8 +54,8 @@ const FOR_TESTS: &[&str] = &["heartchain-test-support"];
 /// Crates whose tests may depend on every other crate.
 const ALL_TESTS: &[&str] = &["heartchain"];
 
-/// The page's modules that may import the wasm package: one on the main thread, one in the worker.
-const WASM_IMPORTERS: [&str; 2] = ["www/miner.js", "www/node.js"];
+/// The page's modules that may import the wasm package: one on the main thread, one in each worker.
+const WASM_IMPORTERS: [&str; 3] = ["www/miner.js", "www/node.js", "www/verifier.js"];
 
 /// The dependencies of a crate on other crates of the workspace.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +88,7 @@ fn crates_of_the_table_form_no_circle() {
 }
 
 #[test]
-fn two_modules_import_the_wasm_package() {
+fn three_modules_import_the_wasm_package() {
     let importers: Vec<_> = page_modules::graph_of(&page())
         .arrows()
         .filter(|(_, to)| to.starts_with("www/pkg/"))

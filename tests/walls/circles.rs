@@ -65,7 +65,10 @@ const PARTS: &[Parts] = &[Parts {
             ],
         ),
         ("own_name", &["journal", "profile_table"]),
-        ("profiles", &["journal", "own_name", "profile_table"]),
+        (
+            "profiles",
+            &["journal", "own_name", "profile_ranks", "profile_table"],
+        ),
         ("recorder", &["journal", "journal_entry", "key_conflict"]),
         ("store_reset", &["adopted_readings", "journal"]),
         ("write_retry", &["adopted_readings", "reorg_recovery"]),

@@ -71,7 +71,15 @@ const BROWSER: Boundary = Boundary {
         "response_body.rs",
         "resume_listener.rs",
         "storage/",
+        "verifier.rs",
+        "worker.rs",
     ],
+};
+
+/// Only what the worker of this tab sent may become a proof that signatures are valid.
+const PROOF: Boundary = Boundary {
+    names: &["from_own_thread"],
+    allowed_in: &["verifier.rs"],
 };
 
 /// Identifiers that may appear in some files only.
@@ -150,6 +158,17 @@ fn libp2p_is_confined_to_net() {
 #[test]
 fn browser_apis_are_confined_to_listed_files() {
     assert_eq!(BROWSER.violations(&sources()), []);
+}
+
+#[test]
+fn proofs_of_signatures_come_from_the_worker_only() {
+    let sources = sources();
+    assert_eq!(PROOF.violations(&sources), []);
+    let anywhere = Boundary {
+        allowed_in: &[],
+        ..PROOF
+    };
+    assert_eq!(anywhere.violations(&sources).len(), 1);
 }
 
 #[test]

@@ -28,7 +28,11 @@ test("firefox_asks_and_safari_forgets", () => {
   assert.equal(capabilities({ ...chrome(), mozInnerScreenX: 0 }).asksForStorage, true);
   const safari = chrome();
   safari.navigator.vendor = "Apple Computer, Inc.";
-  assert.equal(capabilities(safari).forgetsAfterWeek, true);
+  for (const platform of ["MacIntel", "iPhone", "iPad"]) {
+    safari.navigator.platform = platform;
+    assert.equal(capabilities(safari).forgetsAfterWeek, true, platform);
+  }
+  assert.equal(capabilities({ ...safari, navigator: { ...safari.navigator, platform: "Linux x86_64" } }).forgetsAfterWeek, false, "WebKitGTK");
   assert.equal(capabilities({ ...safari, matchMedia: () => ({ matches: true }) }).forgetsAfterWeek, false, "on the home screen");
 });
 
@@ -55,7 +59,7 @@ function guarded({ lacks = () => {}, language = "en-US", noModule = true, readyS
   const timers = [];
   const arrays = { toSorted() {}, findLast() {} };
   const window = {
-    structuredClone() {}, customElements: {}, HTMLDialogElement: {}, ResizeObserver: {}, CSS: {},
+    structuredClone() {}, customElements: {}, HTMLDialogElement: {}, ResizeObserver: {}, CSS: { supports: () => true },
     addEventListener: (type, listener) => (listeners[type] = listener),
   };
   const scope = {
@@ -80,6 +84,8 @@ test("old_browser_gets_a_sentence_instead_of_a_form", () => {
     { lacks: ({ arrays }) => delete arrays.toSorted },
     { lacks: ({ window }) => delete window.structuredClone },
     { lacks: ({ window }) => delete window.HTMLDialogElement },
+    { lacks: ({ window }) => (window.CSS.supports = (condition) => condition !== "selector(:has(a))") },
+    { lacks: ({ window }) => delete window.CSS.supports },
     { lacks: ({ scope }) => (scope.RegExp = function () { throw new SyntaxError("invalid group specifier name"); }) },
   ];
   for (const features of missing) {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MIN_GAP_MS, bars, bpmAxis, inSight, longestPause, nearest, runs, timeTicks } from "../../www/geometry.js";
+import { MIN_GAP_MS, bars, bpmAxis, inSight, isCrowded, longestPause, nearest, runs, timeTicks, usualPause } from "../../www/geometry.js";
 
 const points = (bpms, step = 1000) => bpms.map((bpm, i) => ({ time: i * step, bpm, seq: i, id: String(i) }));
 
@@ -68,6 +68,23 @@ test("line_breaks_where_nothing_was_measured", () => {
   assert.deepEqual(runs(byHand, longestPause(byHand)).map(({ length }) => length), [5, 1]);
   assert.deepEqual(runs([], 1), []);
   assert.equal(longestPause(at(7)), MIN_GAP_MS);
+});
+
+test("usual_pause_ignores_the_night", () => {
+  assert.equal(usualPause([]), 0);
+  assert.equal(usualPause([{ time: 7 }]), 0);
+  const today = points([60, 61, 62, 63]).map(({ time }) => ({ time: time + 86_400_000 }));
+  assert.equal(usualPause([{ time: 0 }, ...today]), 1_000);
+});
+
+test("crowded_range_is_drawn_by_hour", () => {
+  const [hour, day] = [3_600_000, 86_400_000];
+  // A strap that records every 5 s: three hours of it are a line, a whole day is a surface, and so is a class of twelve.
+  assert.equal(isCrowded(3 * 720, 630, day), false);
+  assert.equal(isCrowded(24 * 720, 630, day), true);
+  assert.equal(isCrowded(12 * 3 * 720, 630, day), true);
+  assert.equal(isCrowded(12 * 720, 630, hour), false, "an hour has no hours to show");
+  assert.equal(isCrowded(24 * 720, Infinity, day), false, "a chart that is not visible");
 });
 
 test("time_ticks_are_at_whole_local_steps", () => {

@@ -29,6 +29,10 @@ test("status_before_the_node_runs_is_starting", () => {
   assert.match(line({ ...status("starting"), isolated: true }, []).sentence, /^Disconnected by you/);
 });
 
+test("stopped_node_offers_no_recording", () => {
+  assert.deepEqual(line(status("stopped", { connected: false }), []), { sentence: "Not running", tone: "warning" });
+});
+
 test("checking_saved_data_is_reported_at_startup", () => {
   const checking = (state) => ({ ...status(state), storage: { unchecked: 12_000 } });
   assert.deepEqual(line(checking("starting"), []), { sentence: "Ready · checking saved data …", tone: "busy" });
@@ -62,6 +66,24 @@ test("alone_is_reported_with_and_without_a_relay", () => {
   assert.equal(line(status("alone", { connected: false }), []).sentence,
     "Can't reach the relay. You can keep recording; readings are shared later.");
   assert.match(line({ ...status("alone"), relays: [] }, []).sentence, /^Can't reach the relay/);
+});
+
+test("nothing_is_called_saved_that_is_not_on_disk", () => {
+  const withoutKey = { path: "direct", author: null, index: 41 };
+  const unsaved = [{ kind: "memory", unchecked: 0 }, { kind: "disk", failing: true, unchecked: 0 }];
+  for (const storage of unsaved) {
+    for (const [state, peers] of [
+      [status("alone"), [relay]],
+      [status("alone", { connected: false }), []],
+      [{ ...status("alone"), isolated: true }, []],
+      [{ ...status("alone"), private: true }, [withoutKey]],
+    ]) {
+      const { sentence } = line({ ...state, storage }, peers);
+      assert.match(sentence, /if this tab stays open\.$/);
+      assert.doesNotMatch(sentence, /saved/);
+      assert.equal(line({ ...state, storage: { kind: "disk", unchecked: 0 } }, peers).sentence.includes("stays open"), false);
+    }
+  }
 });
 
 test("full_relay_is_reported_until_one_has_room", () => {

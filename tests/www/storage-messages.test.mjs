@@ -42,11 +42,11 @@ test("words_about_storage_are_true_in_a_private_window", () => {
   }
 });
 
-test("week_of_safari_is_named_only_there", () => {
+test("week_of_safari_is_told_only_there", () => {
   assert.match(storageMessage(storage({}), { forgetsAfterWeek: true }), /7 days .* export/);
-  assert.doesNotMatch(storageMessage(storage({}), { forgetsAfterWeek: false }), /Safari/);
-  assert.doesNotMatch(storageMessage(storage({ persisted: true }), { forgetsAfterWeek: true }), /Safari/);
-  assert.doesNotMatch(storageMessage(storage({ kind: "memory" }), { forgetsAfterWeek: true }), /Safari/);
+  assert.doesNotMatch(storageMessage(storage({}), { forgetsAfterWeek: false }), /7 days/);
+  assert.doesNotMatch(storageMessage(storage({ persisted: true }), { forgetsAfterWeek: true }), /7 days/);
+  assert.doesNotMatch(storageMessage(storage({ kind: "memory" }), { forgetsAfterWeek: true }), /7 days/);
 });
 
 test("second_tab_of_a_browser_is_explained", () => {

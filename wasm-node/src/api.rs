@@ -3,7 +3,11 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use heartchain_chain::{header::Header, mining::Job, reading::Reading, room_key::RoomKey};
+use heartchain_chain::{
+    content::ReadingForm, hash::RoomId, header::Header, mining::Job, reading::Reading,
+    room_key::RoomKey,
+};
+use heartchain_sync::verification::VerifiedBodies;
 use serde::Serialize;
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
@@ -170,7 +174,7 @@ impl HeartchainNode {
     ) -> Result<JsValue, ApiError> {
         let form = self.node.with_state(|state| state.machine.room().form())?;
         let claim = arguments::block(form, block)?;
-        to_js(&self.node.with_state(|state| state.check(&claim))?)
+        to_js(&self.node.with_state(|state| state.check(&claim))??)
     }
 
     /// Exports everything this tab knows of its room, as JSON that can be verified and imported. See `EXPORT.md`.
@@ -211,9 +215,9 @@ impl HeartchainNode {
         let node = self.node.clone();
         let room = node.with_state(|state| state.machine.room().clone())?;
         let document = Document::read(&text, &room)?;
-        // The browser can free the text, which may be long, while the import runs.
+        // If the document was parsed as a whole, the browser can free the text, which may be long.
         drop(text);
-        to_js(&node.import(&document).await?)
+        to_js(&node.import(document).await?)
     }
 
     /// Tests what this tab would do with a block or a reading from an unknown peer. Runs on a copy of the tab's state
@@ -414,6 +418,25 @@ pub fn mine_batch(header: &[u8], start: u64, tries: u32) -> Result<Option<u64>, 
         .target()
         .map_err(|error| ApiError::invalid(&error))?;
     Ok(Job::new(&header, target).search(start, tries))
+}
+
+/// Verifies the signatures of encoded bodies in the room with this ID, and returns the proof for the node of this tab. For the
+/// verification worker.
+///
+/// # Errors
+/// If the bytes are not an ID or not bodies, or the browser gives no random numbers.
+#[wasm_bindgen(js_name = verifyBodies)]
+pub fn verify_bodies(room: &[u8], sealed: bool, bodies: &[u8]) -> Result<Vec<u8>, ApiError> {
+    let room = <[u8; 32]>::try_from(room).map_err(|error| ApiError::invalid(&error))?;
+    let form = if sealed {
+        ReadingForm::Sealed
+    } else {
+        ReadingForm::Open
+    };
+    let seed = clock::entropy()?;
+    let verified = VerifiedBodies::verify_encoded(RoomId::new(room), form, bodies, seed);
+    let verified = verified.map_err(|error| ApiError::invalid(&error))?;
+    Ok(verified.to_bytes())
 }
 
 /// The link of a new private room: the part that begins with `#`, for `HeartchainNode.start` and for the page's address. Who has it

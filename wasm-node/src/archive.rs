@@ -1,33 +1,40 @@
 //! Export and import of a room as one document: JSON that anyone can verify and another tab can import, or CSV for
 //! spreadsheets. `EXPORT.md` specifies both. Documents are processed in pieces, so that a long chain is never in memory
-//! at once. The machine validates what is imported, not this module.
+//! at once, and the page stays usable meanwhile. The machine validates what is imported, not this module.
 
 use futures::channel::oneshot;
 use heartchain_chain::{
     hash::BlockHash,
+    header::Header,
     key::Author,
     profile::Profile,
     reading::Reading,
     room::{Room, RoomKind, RoomName},
 };
 use heartchain_sync::{
-    config::MAX_IMPORT_PROFILES,
-    io::{ImportPiece, Imported},
+    config::{MAX_IMPORT_BLOCKS, MAX_IMPORT_PROFILES, MAX_IMPORT_READINGS},
+    io::{ImportError, ImportPiece, Imported},
 };
 use serde::Serialize;
 
 use crate::{
-    arguments::{Document, FORMAT, Separator},
+    arguments::{Document, DocumentError, FORMAT, Separator},
     clock,
     net::peer_id_of_author,
+    next_task::Pauses,
     node::{Command, Node, NodeError},
     view::{BlockView, ImportedView, ProfileView, ReadingView, TipView},
 };
 
-/// Blocks of an export that are read and written at a time: half a megabyte of text at ten readings per block.
-const EXPORT_BLOCKS_PER_CHUNK: usize = 128;
-/// Waiting readings of an export that are written at a time.
-const EXPORT_READINGS_PER_CHUNK: usize = 1_024;
+/// The result of a piece that was sent to the machine.
+type PieceAnswer = oneshot::Receiver<Result<Imported, ImportError>>;
+
+/// Blocks of an export that are read at a time at most.
+const MAX_EXPORT_BLOCKS: usize = 128;
+/// Readings of an export that are read or written at a time, more or less: half a megabyte of text.
+const EXPORT_READINGS: usize = 1_024;
+/// Readings of imported blocks that are enough for a piece. The last block of a piece may have that many, too.
+const IMPORT_READINGS: usize = 512;
 
 /// The file format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,25 +113,36 @@ impl Node {
             ExportFormat::Json => ReadingView::as_sent(room, reading),
             ExportFormat::Csv(_) => ReadingView::new(room, reading),
         };
+        let mut pauses = Pauses::new();
         write(&format.head(&snapshot)?);
         let mut first = true;
-        for hashes in snapshot.hashes.chunks(EXPORT_BLOCKS_PER_CHUNK) {
-            let mut text = String::new();
-            for block in self.read_blocks(hashes, &view).await? {
+        let mut rest = snapshot.hashes.as_slice();
+        let mut many = 1;
+        while !rest.is_empty() {
+            let (hashes, after) = rest.split_at(many.min(rest.len()));
+            rest = after;
+            let blocks = self.read_blocks(hashes).await?;
+            let found: usize = blocks.iter().map(|(_, _, body)| body.len()).sum();
+            for (hash, header, body) in &blocks {
+                let mut text = String::new();
                 format.push_separator(&mut text, &mut first);
+                let block = BlockView::new(*hash, header, body.iter().map(&view));
                 format.push_block(&mut text, &block)?;
+                write(&text);
+                pauses.pause_if_due().await;
             }
-            write(&text);
+            many = next_chunk(hashes.len(), found);
         }
         write(format.middle());
         first = true;
-        for readings in snapshot.waiting.chunks(EXPORT_READINGS_PER_CHUNK) {
+        for readings in snapshot.waiting.chunks(EXPORT_READINGS) {
             let mut text = String::new();
             for reading in readings {
                 format.push_separator(&mut text, &mut first);
                 format.push_reading(&mut text, &view(reading))?;
             }
             write(&text);
+            pauses.pause_if_due().await;
         }
         if format == ExportFormat::Json {
             write("\n],\n\"profiles\":[\n");
@@ -144,51 +162,46 @@ impl Node {
     ///
     /// # Errors
     /// At the first block or reading that breaks a rule. What came before it is kept.
-    pub(crate) async fn import(&self, document: &Document) -> Result<ImportedView, NodeError> {
+    pub(crate) async fn import(&self, mut document: Document) -> Result<ImportedView, NodeError> {
         let _turn = self.import_turn.lock().await;
-        let result = self.import_all(document).await;
+        let result = self.import_all(&mut document).await;
         // The machine is told that the import is over, whether it succeeded or not.
         let last = ImportPiece {
             is_last: true,
             ..ImportPiece::default()
         };
-        let ended = self.import_piece(last).await;
+        let ended = self.send_piece(last)?.await;
         let imported = result?;
-        ended?;
+        ended.map_err(|_| NodeError::Stopped)??;
         Ok(imported)
     }
 
-    async fn import_all(&self, document: &Document) -> Result<ImportedView, NodeError> {
+    async fn import_all(&self, document: &mut Document) -> Result<ImportedView, NodeError> {
         let mut total = ImportedView::default();
-        for from in (0..document.blocks()).step_by(heartchain_sync::config::MAX_IMPORT_BLOCKS) {
-            let piece = ImportPiece {
-                blocks: document.blocks_from(from, heartchain_sync::config::MAX_IMPORT_BLOCKS)?,
-                ..ImportPiece::default()
+        let mut pauses = Pauses::new();
+        // A piece is read while the one before is verified and written.
+        let mut earlier: Option<PieceAnswer> = None;
+        loop {
+            pauses.pause_if_due().await;
+            let next = match next_piece(document) {
+                Ok(Some(piece)) => self.send_piece(piece).map(Some),
+                Ok(None) => Ok(None),
+                Err(error) => Err(error.into()),
             };
-            total.add(self.import_piece(piece).await?);
+            if let Some(answer) = earlier.take() {
+                total.add(answer.await.map_err(|_| NodeError::Stopped)??);
+            }
+            earlier = next?;
+            if earlier.is_none() {
+                return Ok(total);
+            }
         }
-        for from in (0..document.readings()).step_by(heartchain_sync::config::MAX_IMPORT_READINGS) {
-            let piece = ImportPiece {
-                readings: document
-                    .readings_from(from, heartchain_sync::config::MAX_IMPORT_READINGS)?,
-                ..ImportPiece::default()
-            };
-            total.add(self.import_piece(piece).await?);
-        }
-        for from in (0..document.profiles()).step_by(MAX_IMPORT_PROFILES) {
-            let piece = ImportPiece {
-                profiles: document.profiles_from(from, MAX_IMPORT_PROFILES)?,
-                ..ImportPiece::default()
-            };
-            total.add(self.import_piece(piece).await?);
-        }
-        Ok(total)
     }
 
-    async fn import_piece(&self, piece: ImportPiece) -> Result<Imported, NodeError> {
+    fn send_piece(&self, piece: ImportPiece) -> Result<PieceAnswer, NodeError> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Import(Box::new(piece), reply))?;
-        Ok(answer.await.map_err(|_| NodeError::Stopped)??)
+        Ok(answer)
     }
 
     fn snapshot(&self) -> Result<Snapshot, NodeError> {
@@ -213,25 +226,49 @@ impl Node {
     async fn read_blocks(
         &self,
         hashes: &[BlockHash],
-        view: impl Fn(&Reading) -> ReadingView,
-    ) -> Result<Vec<BlockView>, NodeError> {
+    ) -> Result<Vec<(BlockHash, Header, Vec<Reading>)>, NodeError> {
         let headers = self.with_state(|state| {
             let headers = hashes.iter().map(|hash| state.machine.header(hash));
             headers.collect::<Option<Vec<_>>>()
         })?;
         let bodies = self.bodies(hashes.to_vec()).await?;
         let headers = headers.ok_or(NodeError::LeftBehind)?;
-        let blocks = hashes.iter().zip(&headers).zip(bodies);
+        let blocks = hashes.iter().zip(headers).zip(bodies);
         blocks
             .map(|((hash, header), body)| {
                 let Some(body) = body else {
                     let block = (header.index, *hash);
                     return Err(self.missing_body_error(block, NodeError::LeftBehind)?);
                 };
-                Ok(BlockView::new(*hash, header, body.iter().map(&view)))
+                Ok((*hash, header, body))
             })
             .collect()
     }
+}
+
+/// How many blocks to read next, after this many had so many readings.
+fn next_chunk(blocks: usize, readings: usize) -> usize {
+    let fitting = blocks.saturating_mul(EXPORT_READINGS) / readings.max(1);
+    // A few small blocks may come before many large ones.
+    let longest = blocks.saturating_mul(4).min(MAX_EXPORT_BLOCKS);
+    fitting.clamp(1, longest)
+}
+
+/// The next blocks of a document, or, after its last block, the next readings, or at last profiles; `None` at the end.
+fn next_piece(document: &mut Document) -> Result<Option<ImportPiece>, DocumentError> {
+    let mut piece = ImportPiece {
+        blocks: document.next_blocks(MAX_IMPORT_BLOCKS, IMPORT_READINGS)?,
+        ..ImportPiece::default()
+    };
+    if piece.blocks.is_empty() {
+        piece.readings = document.next_readings(MAX_IMPORT_READINGS.min(IMPORT_READINGS))?;
+    }
+    if piece.blocks.is_empty() && piece.readings.is_empty() {
+        piece.profiles = document.next_profiles(MAX_IMPORT_PROFILES.min(IMPORT_READINGS))?;
+    }
+    let is_empty =
+        piece.blocks.is_empty() && piece.readings.is_empty() && piece.profiles.is_empty();
+    Ok((!is_empty).then_some(piece))
 }
 
 impl ExportFormat {
@@ -348,4 +385,26 @@ fn name_of(author: &str) -> String {
 
 fn json(value: &impl Serialize) -> Result<String, NodeError> {
     serde_json::to_string(value).map_err(|error| NodeError::NotWritten(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn blocks_are_read_by_their_readings() {
+        for (blocks, readings, next) in [
+            (1, 0, 4),
+            (1, 10, 4),
+            (4, 40, 16),
+            (100, 1_000, 102),
+            (64, 64, MAX_EXPORT_BLOCKS),
+            (128, 128 * 1_024, 1),
+            (1, 1_024, 1),
+        ] {
+            assert_eq!(next_chunk(blocks, readings), next, "{blocks}, {readings}");
+        }
+    }
 }

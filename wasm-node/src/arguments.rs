@@ -3,6 +3,7 @@
 
 mod blocks;
 mod document;
+mod entries;
 mod fields;
 mod room_link;
 
@@ -39,7 +40,7 @@ const DEFAULT_ROOM: &str = "lobby";
 /// The longest passphrase of a move file, in bytes of UTF-8.
 const MAX_PASSPHRASE_LEN: usize = 1_024;
 /// The options of `HeartchainNode.start`.
-const OPTION_NAMES: [&str; 9] = [
+const OPTION_NAMES: [&str; 10] = [
     "room",
     "relays",
     "peers",
@@ -47,6 +48,7 @@ const OPTION_NAMES: [&str; 9] = [
     "iceServers",
     "relayDocument",
     "minerUrl",
+    "verifierUrl",
     "storage",
     "wasmModule",
 ];
@@ -111,6 +113,7 @@ pub(crate) struct Options {
     pub(crate) ice_servers: Option<Vec<IceServer>>,
     pub(crate) relay_document: Option<String>,
     pub(crate) miner_url: Option<String>,
+    pub(crate) verifier_url: Option<String>,
     pub(crate) wasm_module: JsValue,
     /// Whether to store nothing on disk.
     pub(crate) in_memory: bool,
@@ -159,6 +162,7 @@ impl Options {
             relay_document: text(options, "relayDocument")?
                 .or_else(document_reader::default_document),
             miner_url: text(options, "minerUrl")?,
+            verifier_url: text(options, "verifierUrl")?,
             wasm_module: module,
             in_memory: in_memory(options)?,
         })

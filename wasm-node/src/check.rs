@@ -12,6 +12,7 @@ use heartchain_chain::{
     time::UnixMillis,
     work::{CompactTarget, Target},
 };
+use heartchain_sync::verification::verify_each;
 
 /// A block of unknown origin. None of its fields is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +98,14 @@ impl CheckedReading {
 }
 
 /// Runs every check on a claimed block.
-pub(crate) fn check(room: &Room, claim: &BlockClaim, context: &ParentContext) -> Check {
+///
+/// `seed` must be unpredictable to the authors.
+pub(crate) fn check(
+    room: &Room,
+    claim: &BlockClaim,
+    context: &ParentContext,
+    seed: [u8; 32],
+) -> Check {
     let header = &claim.header;
     let hash = header.hash();
     let bodies: Vec<Reading> = claim
@@ -106,13 +114,13 @@ pub(crate) fn check(room: &Room, claim: &BlockClaim, context: &ParentContext) ->
         .map(|claimed| claimed.reading)
         .collect();
     let root = readings_root(&bodies);
-    let readings = claim
-        .readings
-        .iter()
-        .map(|claimed| CheckedReading {
+    let verified = verify_each(room.id(), &bodies, seed);
+    let readings = claim.readings.iter().zip(verified);
+    let readings = readings
+        .map(|(claimed, verified)| CheckedReading {
             claimed: claimed.id,
             computed: claimed.reading.id(room.id()),
-            verified: claimed.reading.verify(room.id()),
+            verified,
         })
         .collect();
     let hash_check = Comparison {
@@ -220,7 +228,7 @@ mod tests {
     }
 
     fn failures(claim: &BlockClaim, context: &ParentContext) -> Vec<&'static str> {
-        let check = check(&room(), claim, context);
+        let check = check(&room(), claim, context, [7; 32]);
         let failed = [
             ("hash", check.hash.ok),
             ("work", check.work.ok),
@@ -321,7 +329,7 @@ mod tests {
         let (claim, mut context) = block();
         context.parent = None;
         assert_eq!(failures(&claim, &context), ["link", "difficulty", "time"]);
-        let check = check(&room(), &claim, &context);
+        let check = check(&room(), &claim, &context, [7; 32]);
         assert_eq!(check.link.computed, Some(room().genesis_hash()));
     }
 

@@ -14,7 +14,7 @@ use web_sys::{AbortController, RequestCache, RequestInit, Response, Url};
 
 use crate::{
     clock,
-    net::{IceServer, MAX_ICE_SERVERS, ReadDocument, RelayDocument},
+    net::{IceServer, MAX_DEPLOYMENT, MAX_ICE_SERVERS, ReadDocument, RelayDocument},
     response_body,
 };
 
@@ -59,7 +59,8 @@ impl std::fmt::Display for DocumentFault {
 }
 
 /// Returns a function that fetches the relay document from `url`, again on each call; without a URL it returns `None`.
-/// With `prefetch`, the first fetch starts now, before the first call. `report` is called after each fetch.
+/// With `prefetch`, the first fetch starts now, before the first call. `report` is called after each fetch. The function can
+/// also fetch the document of another relay, which is not reported.
 pub(crate) fn document_reader(
     url: Option<String>,
     prefetch: bool,
@@ -83,10 +84,30 @@ pub(crate) fn document_reader(
         });
         receiver
     }));
-    Rc::new(move || match prefetched.take() {
-        Some(receiver) => async move { receiver.await.ok()? }.boxed_local(),
-        None => read(url.clone()).boxed_local(),
-    })
+    Rc::new(
+        move |other: Option<String>| match (other, prefetched.take()) {
+            (Some(other), first) => {
+                prefetched.set(first);
+                read_other(other).boxed_local()
+            }
+            (None, Some(receiver)) => async move { receiver.await.ok()? }.boxed_local(),
+            (None, None) => read(url.clone()).boxed_local(),
+        },
+    )
+}
+
+/// Fetches the document of the relay whose page is at `url`.
+async fn read_other(url: String) -> Option<RelayDocument> {
+    match read(&format!("{url}{RELAY_DOCUMENT}")).await {
+        Ok(document) => Some(document),
+        Err(fault @ (DocumentFault::Timeout | DocumentFault::Unreadable)) => {
+            let message = format!("The relay {url} is skipped: its document is no use ({fault}).");
+            web_sys::console::warn_1(&message.into());
+            None
+        }
+        // The browser prints these itself.
+        Err(DocumentFault::Unreachable | DocumentFault::Status(_)) => None,
+    }
 }
 
 /// Fetches the document.
@@ -148,6 +169,14 @@ fn parse(text: &str) -> Option<RelayDocument> {
             .collect(),
         // Other relays do not say it.
         full: Reflect::get(&document, &"full".into()).is_ok_and(|full| full == true),
+        relays: texts("relays")
+            .unwrap_or_default()
+            .into_iter()
+            .take(MAX_DEPLOYMENT)
+            .collect(),
+        url: Reflect::get(&document, &"url".into())
+            .ok()
+            .and_then(|url| url.as_string()),
     })
 }
 
@@ -205,6 +234,32 @@ mod tests {
     }
 
     #[test]
+    fn list_of_relays_is_optional_and_bounded() {
+        let document = parse(r#"{ "addresses": [] }"#).expect("a document");
+        assert_eq!((document.relays, document.url), (Vec::new(), None));
+        let wrong = r#"{ "addresses": [], "relays": "https://a.example/", "url": 7 }"#;
+        let document = parse(wrong).expect("a document");
+        assert_eq!((document.relays, document.url), (Vec::new(), None));
+        let many = "\"https://a.example/\",".repeat(MAX_DEPLOYMENT);
+        let text = format!(r#"{{ "addresses": [], "relays": [{many} "b"], "url": "u" }}"#);
+        let document = parse(&text).expect("a document");
+        assert_eq!(document.relays.len(), MAX_DEPLOYMENT);
+        assert_eq!(document.url.as_deref(), Some("u"));
+    }
+
+    #[test]
+    async fn document_of_another_relay_is_not_reported() {
+        let reported = Rc::new(Cell::new(false));
+        let report = reported.clone();
+        let read = document_reader(None, true, move |_| report.set(true));
+        let page = "data:application/json,{}".to_owned();
+        reported.set(false);
+        assert_eq!(read(Some(page)).await, None);
+        assert_eq!(read(Some("/no-such-relay/".to_owned())).await, None);
+        assert!(!reported.get());
+    }
+
+    #[test]
     fn invalid_document_is_none() {
         for text in [
             "",
@@ -226,17 +281,17 @@ mod tests {
             format!(r#"data:application/json,{{"addresses":["{filler}"]}}"#)
         };
         let fits = document_reader(Some(document(MAX_DOCUMENT_LEN)), false, |_| ());
-        assert!(fits().await.is_some());
+        assert!(fits(None).await.is_some());
         let longer = document_reader(Some(document(MAX_DOCUMENT_LEN + 1)), false, |_| ());
-        assert_eq!(longer().await, None);
+        assert_eq!(longer(None).await, None);
     }
 
     #[test]
     async fn unreachable_document_is_none() {
         for prefetch in [false, true] {
-            assert_eq!(document_reader(None, prefetch, |_| ())().await, None);
+            assert_eq!(document_reader(None, prefetch, |_| ())(None).await, None);
             let empty = Some("data:application/json,{}".to_owned());
-            assert_eq!(document_reader(empty, prefetch, |_| ())().await, None);
+            assert_eq!(document_reader(empty, prefetch, |_| ())(None).await, None);
         }
     }
 
@@ -257,7 +312,7 @@ mod tests {
             let reported = Rc::new(Cell::new(Some(DocumentFault::Timeout)));
             let report = reported.clone();
             let read = document_reader(Some(url.to_owned()), false, move |fault| report.set(fault));
-            assert_eq!(read().await.is_none(), fault.is_some(), "{url}");
+            assert_eq!(read(None).await.is_none(), fault.is_some(), "{url}");
             assert_eq!(reported.get(), fault, "{url}");
         }
         assert_eq!(DocumentFault::Status(404).to_string(), "http-404");
@@ -271,11 +326,11 @@ mod tests {
             let url = Url::create_object_url_with_blob(&blob).expect("a URL");
             let read = document_reader(Some(url.clone()), prefetch, |_| ());
             for _ in 0..2 {
-                let document = read().await.expect("a document");
+                let document = read(None).await.expect("a document");
                 assert_eq!(document.addresses, ["a"]);
             }
             Url::revoke_object_url(&url).expect("a URL of ours");
-            assert_eq!(read().await, None);
+            assert_eq!(read(None).await, None);
         }
     }
 }

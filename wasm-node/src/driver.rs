@@ -15,7 +15,9 @@ use futures::{
 use heartchain_chain::{hash::ReadingId, reading::Reading, time::MonotonicMillis};
 use heartchain_sync::{
     Event, Input, Output,
+    input_queue::InputQueue,
     io::{NameError, RecordError, Ticket},
+    verification::VerifiedBodies,
 };
 use litemap::LiteMap;
 
@@ -29,11 +31,16 @@ use crate::{
     slow_writes::SlowWriteMonitor,
     storage::{Answer, Failing, Loss, MAX_MIRRORED_ENTRIES, Mirror, Queue, Released, Storage},
     trace,
+    verifier::{self, Verifier},
 };
 
 /// Inputs that are handled before the page gets their events: a burst becomes a few events, and no event waits for more
 /// than a few milliseconds of work.
 const MAX_INPUTS_PER_TURN: usize = 64;
+/// Readings of one input whose signatures are verified by the worker: some 10 ms of work.
+const MIN_VERIFIED_READINGS: usize = 256;
+/// In ms. Time between two changes of the chain that the page is told of during an import. It reads the new blocks each time.
+const IMPORT_PROGRESS_MS: u64 = 1_000;
 /// In ms. Time between two updates of the mirror, in which confirmed entries leave it.
 const MIRROR_INTERVAL_MS: u64 = 5_000;
 /// How long a node that stops waits for its last writes.
@@ -73,6 +80,11 @@ pub(crate) struct Driver<A> {
     /// The storage failure that was last reported to the page.
     reported_failure: Option<Failing>,
     miner: Miner,
+    verifier: Verifier,
+    /// What peers sent and pages import, on its way to the machine.
+    input_queue: InputQueue<PeerId>,
+    /// Fires when the verifier is late.
+    verifier_alarm: Alarm,
     /// Fires when the machine asked to be woken.
     machine_alarm: Alarm,
     commands: mpsc::Receiver<Command>,
@@ -89,6 +101,8 @@ pub(crate) struct Driver<A> {
     next_ticket: u64,
     inbox: VecDeque<Input<PeerId>>,
     event_buffer: EventBuffer<Reading>,
+    /// When the page was told of the last change of the chain.
+    chain_told_at: MonotonicMillis,
     event_sink: A,
 }
 
@@ -98,6 +112,8 @@ enum Wakeup {
     Command(Option<Command>),
     Storage(Answer),
     Miner(miner::Event),
+    Verifier(verifier::Event),
+    VerifierAlarm,
     Network(Box<NetworkEvent>),
     MachineAlarm,
     HousekeepingAlarm,
@@ -109,7 +125,7 @@ impl<A: EventSink> Driver<A> {
         state: NodeState,
         network: Network,
         storage: StorageHandles,
-        miner: Miner,
+        (miner, verifier): (Miner, Verifier),
         event_sink: A,
     ) -> (Self, Node) {
         let StorageHandles {
@@ -143,6 +159,9 @@ impl<A: EventSink> Driver<A> {
             mirror_due: None,
             reported_failure: None,
             miner,
+            verifier,
+            input_queue: InputQueue::new(MIN_VERIFIED_READINGS),
+            verifier_alarm: Alarm::default(),
             machine_alarm: Alarm::default(),
             commands,
             record_replies: LiteMap::new(),
@@ -152,6 +171,7 @@ impl<A: EventSink> Driver<A> {
             next_ticket: 0,
             inbox: VecDeque::new(),
             event_buffer: EventBuffer::default(),
+            chain_told_at: MonotonicMillis::new(0),
             event_sink,
         };
         (driver, node)
@@ -164,6 +184,7 @@ impl<A: EventSink> Driver<A> {
         let Self {
             network,
             miner,
+            verifier,
             mut store,
             hold,
             released,
@@ -171,7 +192,7 @@ impl<A: EventSink> Driver<A> {
             commands,
             ..
         } = self;
-        drop((network, miner, commands));
+        drop((network, miner, verifier, commands));
         // The lock is released after the last write, so that the next tab in this slot finds everything on disk.
         if let Some(hold) = hold {
             store.release(hold);
@@ -273,6 +294,8 @@ impl<A: EventSink> Driver<A> {
 
     async fn next_wakeup(&mut self) -> Wakeup {
         let mut miner = pin!(self.miner.next().fuse());
+        let mut verifier = pin!(self.verifier.next().fuse());
+        let mut verifier_alarm = pin!((&mut self.verifier_alarm).fuse());
         let mut network = pin!(self.network.next().fuse());
         let mut machine_alarm = pin!((&mut self.machine_alarm).fuse());
         let mut housekeeping_alarm = pin!((&mut self.housekeeping_alarm).fuse());
@@ -280,6 +303,8 @@ impl<A: EventSink> Driver<A> {
             command = self.commands.next() => Wakeup::Command(command),
             answer = self.answers.select_next_some() => Wakeup::Storage(answer),
             event = miner => Wakeup::Miner(event),
+            event = verifier => Wakeup::Verifier(event),
+            () = verifier_alarm => Wakeup::VerifierAlarm,
             event = network => Wakeup::Network(Box::new(event)),
             () = machine_alarm => Wakeup::MachineAlarm,
             () = housekeeping_alarm => Wakeup::HousekeepingAlarm,
@@ -308,6 +333,18 @@ impl<A: EventSink> Driver<A> {
                 }
                 state.miner_fault = fault;
                 self.event_buffer.add(NodeEvent::Status);
+            }
+            Wakeup::Verifier(verifier::Event::Verified(task, verified)) => {
+                self.input_queue
+                    .on_verified(task, verified, clock::monotonic());
+                self.step_ready();
+            }
+            Wakeup::Verifier(verifier::Event::Failed) => self.give_up_verifier(),
+            Wakeup::VerifierAlarm => {
+                let deadline = self.input_queue.deadline();
+                if deadline.is_some_and(|deadline| deadline <= clock::monotonic()) {
+                    self.give_up_verifier();
+                }
             }
             Wakeup::Network(event) => self.on_network_event(*event),
             Wakeup::MachineAlarm => self.step_machine(Input::Tick),
@@ -373,7 +410,7 @@ impl<A: EventSink> Driver<A> {
                 let ticket = self.new_ticket();
                 self.import_replies.insert(ticket, reply);
                 let piece = *piece;
-                self.step_machine(Input::Import { ticket, piece });
+                self.queue_input(Input::Import { ticket, piece });
             }
             Command::Isolate(on) => {
                 self.network.isolate(on);
@@ -411,7 +448,7 @@ impl<A: EventSink> Driver<A> {
 
     fn on_network_event(&mut self, event: NetworkEvent) {
         match event {
-            NetworkEvent::Input(input) => self.step_machine(input),
+            NetworkEvent::Input(input) => self.queue_input(input),
             NetworkEvent::Changed => {
                 let mut state = self.state.borrow_mut();
                 state.relays = self.network.relay_views();
@@ -422,13 +459,53 @@ impl<A: EventSink> Driver<A> {
         }
     }
 
+    /// Passes an input to the machine, once the worker has verified its signatures if there are many, and after what came
+    /// before it from the same peer.
+    fn queue_input(&mut self, input: Input<PeerId>) {
+        if self.input_queue.is_empty() && !self.verifier.is_available() {
+            return self.step_machine(input);
+        }
+        let task = self.input_queue.push(input, clock::monotonic());
+        if task.is_some_and(|task| !self.verifier.verify(&task)) {
+            self.input_queue.give_up();
+        }
+        self.step_ready();
+    }
+
+    /// The worker failed or is late: what waits for it is verified here.
+    fn give_up_verifier(&mut self) {
+        self.verifier.end();
+        self.input_queue.give_up();
+        self.step_ready();
+    }
+
+    fn step_ready(&mut self) {
+        while let Some((input, verified)) = self.input_queue.take_next() {
+            self.step_verified(input, verified);
+        }
+        if let Some(deadline) = self.input_queue.deadline() {
+            self.verifier_alarm.set(deadline);
+        }
+    }
+
+    fn step_machine(&mut self, input: Input<PeerId>) {
+        self.step_verified(input, None);
+    }
+
     /// Passes an input to the machine and performs its outputs, then does the same for the inputs that these
     /// outputs caused at once.
-    fn step_machine(&mut self, input: Input<PeerId>) {
+    fn step_verified(&mut self, input: Input<PeerId>, mut verified: Option<VerifiedBodies>) {
         self.inbox.push_back(input);
         while let Some(input) = self.inbox.pop_front() {
             trace::input(&input);
-            let outputs = self.state.borrow_mut().machine.handle(input, clock::both());
+            let now = clock::both();
+            let outputs = {
+                let machine = &mut self.state.borrow_mut().machine;
+                match verified.take() {
+                    Some(verified) => machine.handle_verified(input, verified, now),
+                    None => machine.handle(input, now),
+                }
+            };
             for output in outputs {
                 trace::output(&output);
                 self.perform(output);
@@ -566,7 +643,14 @@ impl<A: EventSink> Driver<A> {
     }
 
     fn flush_events(&mut self) {
-        for event in self.event_buffer.take() {
+        let now = clock::monotonic();
+        // The turn in which the import ends tells the page of the rest.
+        let keeps_chain = !self.import_replies.is_empty()
+            && now < self.chain_told_at.saturating_add(IMPORT_PROGRESS_MS);
+        for event in self.event_buffer.take(keeps_chain) {
+            if let NodeEvent::Chain { .. } = event {
+                self.chain_told_at = now;
+            }
             self.event_sink.emit(event, &self.state);
         }
     }

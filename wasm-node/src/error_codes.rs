@@ -130,6 +130,7 @@ impl ErrorCode for MoveFileError {
                 "not-a-move-file"
             }
             Self::Passphrase => "wrong-passphrase",
+            Self::TooManyKeys => "journal-full",
             Self::Memory => "internal",
         }
     }
@@ -194,7 +195,7 @@ fn name_code(error: &NameError) -> &'static str {
     match error {
         NameError::TooMany { .. } => "busy",
         NameError::NoKey => "invalid-link",
-        NameError::Clock => "internal",
+        NameError::Clock => "clock",
         _ => "storage",
     }
 }

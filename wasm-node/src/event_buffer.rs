@@ -94,8 +94,12 @@ impl<R> EventBuffer<R> {
         }
     }
 
-    /// Removes and returns all events, in the order in which the page should receive them.
-    pub(crate) fn take(&mut self) -> impl Iterator<Item = NodeEvent<R>> + use<R> {
+    /// Removes and returns all events, in the order in which the page should receive them. A change of the chain stays if
+    /// `keeps_chain`, and later ones join it.
+    pub(crate) fn take(
+        &mut self,
+        keeps_chain: bool,
+    ) -> impl Iterator<Item = NodeEvent<R>> + use<R> {
         let Self {
             readings,
             chain,
@@ -104,6 +108,12 @@ impl<R> EventBuffer<R> {
             names,
             notices,
         } = std::mem::take(self);
+        let chain = if keeps_chain {
+            self.chain = chain;
+            None
+        } else {
+            chain
+        };
         readings
             .into_iter()
             .map(NodeEvent::Reading)
@@ -124,8 +134,12 @@ mod tests {
         for event in events {
             buffer.add(event);
         }
-        let all = buffer.take().collect();
-        assert_eq!(buffer.take().count(), 0, "each event is delivered once");
+        let all = buffer.take(false).collect();
+        assert_eq!(
+            buffer.take(false).count(),
+            0,
+            "each event is delivered once"
+        );
         all
     }
 
@@ -189,5 +203,18 @@ mod tests {
         let all = delivered((0..1_000).map(notice));
         assert_eq!(all.len(), MAX_NOTICES_PER_TURN);
         assert_eq!(all.first(), Some(&notice(0)));
+    }
+
+    #[test]
+    fn kept_change_of_the_chain_joins_the_next_one() {
+        let mut buffer = EventBuffer::<u8>::default();
+        let chain = |from, to, reorg| NodeEvent::Chain { from, to, reorg };
+        buffer.add(chain(5, 6, true));
+        buffer.add(NodeEvent::Status);
+        assert_eq!(buffer.take(true).collect::<Vec<_>>(), [NodeEvent::Status]);
+        buffer.add(chain(7, 9, false));
+        assert_eq!(buffer.take(true).count(), 0);
+        assert_eq!(buffer.take(false).collect::<Vec<_>>(), [chain(5, 9, true)]);
+        assert_eq!(buffer.take(false).count(), 0);
     }
 }

@@ -91,3 +91,52 @@ fn emit_last_status(message: &str) {
         dispatch(&listeners, "status", &status);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use js_sys::Array;
+    use wasm_bindgen::closure::Closure;
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+    use web_sys::CustomEvent;
+
+    use super::*;
+
+    /// A node in this room, whose status events go to `heard`.
+    fn node_in(room: &str, heard: &Array) -> PanicReport {
+        let listeners = Listeners::new().expect("a browser has EventTarget");
+        let heard = heard.clone();
+        let listener = Closure::<dyn Fn(CustomEvent)>::new(move |event: CustomEvent| {
+            heard.push(&event.detail());
+        });
+        listeners
+            .add(&"status".into(), listener.as_ref(), &JsValue::UNDEFINED)
+            .expect("a listener can be added");
+        listener.forget();
+        let report = report_to(listeners);
+        let status = Object::new();
+        Reflect::set(&status, &"room".into(), &room.into()).expect("it takes any field");
+        report.remember_status(&status);
+        report
+    }
+
+    #[test]
+    fn each_node_reports_a_panic_with_its_own_status() {
+        let heard = Array::new();
+        let (_first, _second) = (node_in("a", &heard), node_in("b", &heard));
+        drop(node_in("stopped", &heard));
+        emit_last_status("it broke");
+        let field = |status: JsValue, name: &str| {
+            let value = Reflect::get(&status, &name.into()).ok();
+            value.and_then(|value| value.as_string())
+        };
+        let rooms: Vec<_> = heard.iter().map(|status| field(status, "room")).collect();
+        assert_eq!(rooms, [Some("a".to_owned()), Some("b".to_owned())]);
+        assert!(
+            heard
+                .iter()
+                .all(|status| field(status, "error").as_deref() == Some("it broke"))
+        );
+        emit_last_status("it broke again");
+        assert_eq!(heard.length(), 2, "a node is told once");
+    }
+}

@@ -6,13 +6,13 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 use futures::task::AtomicWaker;
 use heartchain_chain::{hash::RoomId, header::Header, time::MonotonicMillis};
 use heartchain_sync::io::JobId;
-use js_sys::{Object, Reflect, Uint8Array};
-use wasm_bindgen::{JsCast, JsValue, closure::Closure};
-use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
+use js_sys::Uint8Array;
+use wasm_bindgen::JsValue;
 
 use crate::{
     clock::{self, Alarm, millis, random_u64},
     net::Backoff,
+    worker::{RunningWorker, field, message},
 };
 
 /// Waits before a failed mining worker is restarted.
@@ -109,19 +109,8 @@ enum Message {
 
 #[derive(Debug)]
 struct Running {
-    worker: Worker,
+    worker: RunningWorker,
     ready: bool,
-    // The worker calls these for as long as it lives.
-    _on_message: Closure<dyn FnMut(MessageEvent)>,
-    _on_error: Closure<dyn FnMut(ErrorEvent)>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.worker.set_onmessage(None);
-        self.worker.set_onerror(None);
-        self.worker.terminate();
-    }
 }
 
 impl Miner {
@@ -255,8 +244,15 @@ impl Miner {
             ("module", self.module.clone()),
             ("lock", self.lock.as_str().into()),
         ]);
-        match Running::start(url, &start, &self.inbox) {
-            Ok(running) => self.running = Some(running),
+        let inbox = self.inbox.clone();
+        let started = RunningWorker::start(url, &start, move |data| {
+            inbox.push(data.map_or(Some(Message::Failed), Message::read));
+        });
+        match started {
+            Ok(worker) => {
+                let ready = false;
+                self.running = Some(Running { worker, ready });
+            }
             // The browser prints the reason on the console.
             Err(_) => {
                 self.backing_off = true;
@@ -276,7 +272,7 @@ impl Miner {
     fn send_limit(&self) {
         if let Some(running) = self.running.as_ref().filter(|running| running.ready) {
             let limit = self.limit.map_or(JsValue::NULL, JsValue::from);
-            running.post(&message([("limit", limit)]));
+            running.worker.post(&message([("limit", limit)]));
         }
     }
 
@@ -296,42 +292,7 @@ impl Miner {
             ]),
             None => message([("stop", true.into())]),
         };
-        running.post(&message);
-    }
-}
-
-impl Running {
-    fn start(url: &str, first: &JsValue, inbox: &Rc<Inbox>) -> Result<Self, JsValue> {
-        let options = WorkerOptions::new();
-        options.set_type(WorkerType::Module);
-        let worker = Worker::new_with_options(url, &options)?;
-        let on_message = Closure::<dyn FnMut(MessageEvent)>::new({
-            let inbox = inbox.clone();
-            move |event: MessageEvent| inbox.push(Message::read(&event.data()))
-        });
-        let on_error = Closure::<dyn FnMut(ErrorEvent)>::new({
-            let inbox = inbox.clone();
-            move |event: ErrorEvent| {
-                // The error is handled, so the browser must not report it as uncaught.
-                event.prevent_default();
-                inbox.push(Some(Message::Failed));
-            }
-        });
-        worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
-        worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
-        let running = Self {
-            worker,
-            ready: false,
-            _on_message: on_message,
-            _on_error: on_error,
-        };
-        running.post(first);
-        Ok(running)
-    }
-
-    fn post(&self, message: &JsValue) {
-        // This fails only for values that cannot be cloned, and the messages contain none.
-        let _ = self.worker.post_message(message);
+        running.worker.post(&message);
     }
 }
 
@@ -350,11 +311,7 @@ impl Inbox {
 impl Message {
     /// Parses a message that the worker posted; `None` if it is unknown.
     fn read(data: &JsValue) -> Option<Self> {
-        let field = |name: &str| {
-            Reflect::get(data, &name.into())
-                .ok()
-                .filter(|value| !value.is_undefined())
-        };
+        let field = |name| field(data, name);
         if field("error").is_some() {
             return Some(Self::Failed);
         }
@@ -374,15 +331,6 @@ impl Message {
             ms: field("ms")?.as_f64()?,
         })
     }
-}
-
-fn message<const N: usize>(fields: [(&str, JsValue); N]) -> JsValue {
-    let message = Object::new();
-    for (name, value) in fields {
-        // A plain object accepts any field.
-        let _ = Reflect::set(&message, &name.into(), &value);
-    }
-    message.into()
 }
 
 /// A job's id as a JavaScript number. Ids count up from zero and never reach 2^53.

@@ -5,11 +5,11 @@
 //!
 //! A file that falls into other hands can be tried with many passphrases. Argon2id makes each try cost 19 MiB and 65 ms.
 //! A file from other hands is refused without its passphrase, and its header cannot ask for more work than
-//! [`MAX_MEMORY_KIB`] and [`MAX_PASSES`]. No length in it drives an allocation.
+//! [`MAX_MEMORY_KIB`] and [`MAX_PASSES`]. No length in it drives an allocation, and its keys and its journal are bounded.
 
 use std::collections::BTreeMap;
 
-use aes_gcm_siv::{AeadInOut as _, Aes256GcmSiv, KeyInit as _};
+use aes_gcm_siv::{AeadInPlace as _, Aes256GcmSiv, KeyInit as _};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use heartchain_chain::{
     bpm::Bpm,
@@ -46,6 +46,9 @@ const ENTRY_LEN: usize = 8 + 2 + 4;
 pub(crate) const MAX_MEMORY_KIB: u32 = 65_536;
 /// The most passes of Argon2id.
 pub(crate) const MAX_PASSES: u32 = 8;
+/// The most keys of one author in a file: a tab gets another key when its own is used elsewhere, which is rare. The start of a tab
+/// restores each key, and each takes 80 characters of `localStorage`.
+pub(crate) const MAX_MOVED_KEYS: usize = 1_024;
 /// Length of the longest file in bytes: a full journal of a private room takes 38 MB.
 pub(crate) const MAX_MOVE_FILE_LEN: usize = 40 * 1_024 * 1_024;
 
@@ -100,6 +103,11 @@ pub(crate) enum MoveFileError {
     /// The file is longer than any move file.
     #[error("this file is too long for a move file: choose the file that was made for the move")]
     TooLong,
+    /// The author has had more keys than a file may have.
+    #[error(
+        "this tab has had more than {MAX_MOVED_KEYS} keys, so it cannot move: record in a new tab, which can"
+    )]
+    TooManyKeys,
     /// The file is of another kind.
     #[error("this is not a move file: choose the file that was made for the move")]
     OtherKind,
@@ -131,10 +139,10 @@ struct Header {
 }
 
 /// Encrypts a move file. `salt` and `nonce` must be random. Returns no file that is longer than
-/// [`MAX_MOVE_FILE_LEN`].
+/// [`MAX_MOVE_FILE_LEN`] or has more than [`MAX_MOVED_KEYS`] keys.
 ///
 /// # Errors
-/// [`MoveFileError::TooLong`], or [`MoveFileError::Memory`].
+/// [`MoveFileError::TooLong`], [`MoveFileError::TooManyKeys`], or [`MoveFileError::Memory`].
 pub(crate) fn seal(
     identity: &MovedIdentity,
     passphrase: &str,
@@ -142,13 +150,16 @@ pub(crate) fn seal(
     salt: [u8; SALT_LEN],
     nonce: [u8; NONCE_LEN],
 ) -> Result<Vec<u8>, MoveFileError> {
+    if identity.keys.len() > MAX_MOVED_KEYS {
+        return Err(MoveFileError::TooManyKeys);
+    }
     let header = Header { cost, salt, nonce };
     let mut file = header.encode();
     file.extend(identity.encode());
     let (head, body) = file.split_at_mut(HEADER_LEN);
     let cipher = header.cipher(passphrase)?;
     let tag = cipher
-        .encrypt_inout_detached(&nonce.into(), head, body.into())
+        .encrypt_in_place_detached(&nonce.into(), head, body)
         .map_err(|_| MoveFileError::TooLong)?;
     file.extend(tag);
     let checksum = checksum(&file);
@@ -200,12 +211,7 @@ pub(crate) fn open(
     let cipher = header.cipher(passphrase)?;
     let mut plain = body.to_vec();
     cipher
-        .decrypt_inout_detached(
-            &header.nonce.into(),
-            head,
-            plain.as_mut_slice().into(),
-            &(*tag).into(),
-        )
+        .decrypt_in_place_detached(&header.nonce.into(), head, &mut plain, &(*tag).into())
         .map_err(|_| MoveFileError::Passphrase)?;
     MovedIdentity::decode(&plain, is_nfc).ok_or(MoveFileError::Content)
 }
@@ -309,6 +315,9 @@ impl MovedIdentity {
         let (label, rest) = take_short(rest, MAX_ROOM_NAME_LEN)?;
         let label = str::from_utf8(label).ok()?.to_owned();
         let (count, mut rest) = take_u32(rest)?;
+        if usize::try_from(count).is_ok_and(|count| count > MAX_MOVED_KEYS) {
+            return None;
+        }
         let mut keys: Vec<(u64, [u8; 32])> = Vec::new();
         for _ in 0..count {
             let (from, after) = take_u32(rest)?;

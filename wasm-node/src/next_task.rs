@@ -3,10 +3,22 @@
 //!
 //! A message through a channel arrives in a task of its own. Unlike a timer, it is not delayed in a hidden tab.
 
-use std::{cell::RefCell, rc::Rc, task::Context, task::Waker};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
 
+use heartchain_chain::time::MonotonicMillis;
 use wasm_bindgen::{JsCast as _, JsValue, closure::Closure};
 use web_sys::{MessageChannel, MessagePort};
+
+use crate::clock;
+
+/// In ms. Work that is done before the browser gets its turn. What the browser does in between takes time, too, so shorter
+/// turns would make long work longer.
+const MAX_WORK_MS: u64 = 16;
 
 /// Tells when the next task has begun.
 pub(crate) struct NextTask {
@@ -73,6 +85,41 @@ impl NextTask {
     }
 }
 
+/// Pauses long work, so that the browser can draw and handle input.
+pub(crate) struct Pauses {
+    /// `None` if the browser has no message channels: then there are no pauses.
+    next_task: Option<NextTask>,
+    began: MonotonicMillis,
+}
+
+impl Pauses {
+    /// The work begins now.
+    pub(crate) fn new() -> Self {
+        Self {
+            next_task: NextTask::new(),
+            began: clock::monotonic(),
+        }
+    }
+
+    /// Waits for the next task, if the work since the last pause has taken long enough.
+    pub(crate) async fn pause_if_due(&mut self) {
+        if clock::monotonic().since(self.began) < MAX_WORK_MS {
+            return;
+        }
+        if let Some(next_task) = &self.next_task {
+            poll_fn(|context| {
+                if next_task.has_begun() {
+                    return Poll::Ready(());
+                }
+                next_task.wake(context);
+                Poll::Pending
+            })
+            .await;
+        }
+        self.began = clock::monotonic();
+    }
+}
+
 impl Drop for NextTask {
     fn drop(&mut self) {
         self.receiver.set_onmessage(None);
@@ -82,8 +129,6 @@ impl Drop for NextTask {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, task::Poll};
-
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
@@ -108,5 +153,18 @@ mod tests {
             .await;
             assert!(!next_task.has_begun(), "told once");
         }
+    }
+
+    #[test]
+    async fn long_work_is_paused() {
+        let next_task = NextTask::new().expect("a browser");
+        let mut pauses = Pauses::new();
+        next_task.request();
+        pauses.pause_if_due().await;
+        assert!(!next_task.has_begun(), "little was done");
+        let began = clock::monotonic();
+        while clock::monotonic().since(began) <= MAX_WORK_MS {}
+        pauses.pause_if_due().await;
+        assert!(next_task.has_begun());
     }
 }

@@ -204,7 +204,10 @@ impl NodeState {
     }
 
     /// Implements `check()`.
-    pub(crate) fn check(&self, claim: &BlockClaim) -> CheckView {
+    ///
+    /// # Errors
+    /// If the browser gives no random bytes, without which signatures cannot be verified together.
+    pub(crate) fn check(&self, claim: &BlockClaim) -> Result<CheckView, getrandom::Error> {
         let header = &claim.header;
         let parent_is_one_lower = self
             .machine
@@ -217,7 +220,9 @@ impl NodeState {
                 .flatten(),
             below: below.and_then(|below| self.machine.best_hash(below)),
         };
-        CheckView::from(&check::check(self.machine.room(), claim, &context))
+        let seed = clock::entropy()?;
+        let check = check::check(self.machine.room(), claim, &context, seed);
+        Ok(CheckView::from(&check))
     }
 
     /// Implements `dryRun()`.

@@ -19,6 +19,7 @@ use crate::{
     node_state::{NodeState, RelayDocumentFault, Settings},
     resume_listener::ResumeListener,
     storage::{self, Opened, Reason},
+    verifier::Verifier,
 };
 
 /// Why a node could not start.
@@ -93,6 +94,7 @@ pub(crate) async fn start(
         stopped: false,
     };
     let (own_slot, room) = (state.storage.place(), state.machine.room().clone());
+    let verifier = Verifier::new(options.verifier_url, options.wasm_module.clone(), &room);
     let miner = Miner::new(options.miner_url, options.wasm_module, room.id());
     let handles = StorageHandles {
         store,
@@ -100,7 +102,7 @@ pub(crate) async fn start(
         hold,
         released,
     };
-    let (driver, node) = Driver::new(state, network, handles, miner, event_sink);
+    let (driver, node) = Driver::new(state, network, handles, (miner, verifier), event_sink);
     let running = node.clone();
     spawn_local(async move {
         // A node lives until it is stopped, whether or not the page keeps its handle.

@@ -7,7 +7,7 @@ export interface NodeOptions {
    * enough. A link that is incomplete or was altered is refused. Default: "lobby".
    */
   room?: string | { readonly link: string } | undefined;
-  /** Multiaddrs of relays that a browser can dial. Default: the relay that `relayDocument` describes. */
+  /** Multiaddrs of relays that a browser can dial. Default: those that `relayDocument` describes. */
   relays?: readonly string[] | undefined;
   /**
    * Peers to dial in any case, at most 8, each as `<relay>/p2p/<relay's peer ID>/p2p-circuit/p2p/<peer ID>`: for relays
@@ -26,18 +26,21 @@ export interface NodeOptions {
   iceServers?: readonly IceServerOptions[] | undefined;
   /**
    * The URL of a JSON document with the relay's addresses: `addresses`, a list of multiaddrs. It is fetched again
-   * before each dial. Default: "relay.json" beside the page.
+   * before each dial. If it lists several relays, two of them are used, which follow from the room. Default: "relay.json"
+   * beside the page.
    */
   relayDocument?: string | undefined;
   /** The URL of the mining worker's script, a module. Without one this tab does not mine. */
   minerUrl?: string | undefined;
+  /** The URL of the verification worker's script, a module. Without one the page's thread verifies everything. */
+  verifierUrl?: string | undefined;
   /**
    * Where the tab's key, its readings and its copy of the chain are stored: "auto" stores them on disk if this browser
    * allows it, so that the tab is the same peer after a reload; "memory" forgets them when the tab is closed.
    * Default: "auto".
    */
   storage?: "auto" | "memory" | undefined;
-  /** The compiled wasm for the mining worker. Default: the module that this code runs from. */
+  /** The compiled wasm for the workers. Default: the module that this code runs from. */
   wasmModule?: WebAssembly.Module | undefined;
 }
 
@@ -84,7 +87,7 @@ export type HeartchainErrorCode =
   | "damaged"
   /** The disk is full, too slow, or refuses. Nothing was recorded. */
   | "storage"
-  /** This tab has recorded as many readings in this room as it may. */
+  /** This tab has recorded as many readings in this room as it may, or has had more keys than a move file may have. */
   | "journal-full"
   /** The text is not an export of Heartchain. */
   | "not-an-export"
@@ -104,6 +107,8 @@ export type HeartchainErrorCode =
   | "not-a-move-file"
   /** Something was recorded here that no move file has. */
   | "not-moved"
+  /** The clock of this device is wrong, so others would ignore the name. It was not changed. */
+  | "clock"
   /** Something unexpected happened in this code or in the browser. */
   | "internal";
 
@@ -171,10 +176,10 @@ export interface StorageStatus {
   /** The tab's number among this browser's tabs in the room, from 0; null in memory. Each has its own key and chain. */
   slot: number | null;
   /**
-   * In memory, why data is lost when the tab is closed: the page asked for it ("asked"); the browser cannot keep tabs
-   * apart ("no-locks"), or has no IndexedDB ("no-database"); it refuses to open a
-   * database, as in a private window ("blocked"); too many tabs are open ("no-free-slot"); the database is of a newer
-   * version of this page ("newer-version").
+   * In memory, why data is lost when the tab is closed: the page asked for it ("asked"); the room is being deleted
+   * on this device, and that cannot end now ("deleting"); the browser has no IndexedDB ("no-database"), or refuses to
+   * open a database, as in a private window ("blocked"); too many tabs are open ("no-free-slot"); the database is of a
+   * newer version of this page ("newer-version").
    *
    * On disk, why it is `failing`: the browser closed or deleted the database, and it is not open again yet ("closed");
    * the disk is full ("full"); the disk has not answered for 10 s ("stuck"); a newer version of this page has upgraded
@@ -183,7 +188,7 @@ export interface StorageStatus {
    */
   reason:
     | "asked"
-    | "no-locks"
+    | "deleting"
     | "no-database"
     | "blocked"
     | "no-free-slot"

@@ -137,13 +137,14 @@ export const MAX_OWN_SHOWN = 4;
 /** Confirmations at which a reading counts as settled and its bar is full. */
 const SETTLED_CONFIRMATIONS = 6;
 
-/** Property: `own` = `{ readings, tip }`, the result of the node's `ownReadings()` and the height of its tip. */
+/** Property: `own` = `{ readings, tip, saved }`, the result of the node's `ownReadings()`, the height of its tip, and whether they are on disk. */
 export class OwnReadings extends LocalizedElement {
   #tracker = new ReadingTracker();
   #own = [];
 
-  set own({ readings, tip }) {
-    this.#own = this.#tracker.follow(readings, tip);
+  set own({ readings, tip, saved }) {
+    const own = this.#tracker.follow(readings, tip);
+    this.#own = own.map((reading) => (reading.stage === "kept" && !saved ? { ...reading, stage: "unsaved" } : reading));
     this.invalidate();
   }
 

@@ -2,7 +2,7 @@
 
 import { PEER_COLOURS, authorChanges, lookOf, nameText } from "../authors.js";
 import { LocalizedElement, element, reconcile, setText } from "../dom.js";
-import { bars, bpmAxis, inSight, longestPause, nearest, runs, timeTicks } from "../geometry.js";
+import { bars, bpmAxis, inSight, isCrowded, longestPause, nearest, runs, timeTicks, usualPause } from "../geometry.js";
 import { addTally, averages, emptyTally, tallyOf } from "../history.js";
 import { formatNumber, formatTime, formatter, say } from "../strings.js";
 import { colour, nameTag } from "./chain.js";
@@ -185,6 +185,10 @@ const MAX_BARRED_LINES = 4;
 /** The most single points drawn with their shape in a dense line. */
 const MAX_DENSE_DOTS = 200;
 
+/** The least distance of two readings that are drawn with their shape, px at a text size of 16 px; and with more lines than above. */
+const SHAPE_PX = 5;
+const SHAPE_OF_MANY_PX = 20;
+
 /** The key of the chosen range in the browser's storage. */
 const RANGE_KEY = "heartchain.chart-range";
 
@@ -362,10 +366,8 @@ export class HeartChart extends LocalizedElement {
    */
   #linesInRange(from, to) {
     const step = stepOf(to - from);
-    const { omittedUntil } = this.#history;
     const authors = this.#authors;
-    // All of a long range is drawn alike. Of a short one, hours stand for the readings that were not loaded.
-    const readingsFrom = step > HOUR_MS || to - from > BY_HOUR_MS ? Infinity : (omittedUntil ?? -Infinity);
+    const readingsFrom = this.#readingsFrom(from, to);
     const rows = readingsFrom > from ? this.#pastRows : new Map();
     const lines = [];
     for (const author of new Set([...authors.keys(), ...rows.keys()])) {
@@ -380,6 +382,17 @@ export class HeartChart extends LocalizedElement {
     const place = (author) => lookOf(author)?.place ?? Infinity;
     drawn.sort(([a], [b]) => place(a) - place(b) || (a < b ? -1 : 1));
     return new Map(drawn);
+  }
+
+  /**
+   * The time until which hours or days stand for readings. All of a range that is long or crowded is drawn alike; of another one,
+   * hours stand for the readings that were not loaded.
+   */
+  #readingsFrom(from, to) {
+    if (to - from > BY_HOUR_MS) return Infinity;
+    const count = [...this.#authors.values()].reduce((sum, points) => sum + inSight(points, from, to).length, 0);
+    const crowded = this.#past?.missing === 0 && isCrowded(count, this.#look?.width ?? Infinity, to - from);
+    return crowded ? Infinity : (this.#history.omittedUntil ?? -Infinity);
   }
 
   /** The hours or days of an author. The chart is redrawn each second, and its rows rarely change. */
@@ -418,7 +431,7 @@ export class HeartChart extends LocalizedElement {
     const shapes = [...lines].map(([author, line], index) => {
       const own = author === this.#self;
       const barred = lines.size <= MAX_BARRED_LINES || own || this.#highlighted === author;
-      const shape = shapeOf(line, { x, y, area, em }, lines.size <= MAX_BARRED_LINES ? { index, count: lines.size } : { index: 0, count: 1 });
+      const shape = shapeOf(line, { x, y, area, em }, { index, count: lines.size });
       return {
         look: lookOf(author),
         own,
@@ -483,6 +496,7 @@ export class HeartChart extends LocalizedElement {
       const byDay = spans.some(({ length }) => length > HOUR_MS);
       const all = ![...lines.values()].some(({ within }) => within.length > 0);
       limits.push(all ? say(byDay ? "chart.byDay" : "chart.byHour") : say("chart.byHourUntil", { time: formatTime(omittedUntil, Date.now()) }));
+      if (lines.size > MAX_BARRED_LINES) limits.push(say("chart.barsOf"));
     }
     const missing = this.#past?.missing ?? 0;
     if (missing > 0 && (this.#range === 0 || (omittedUntil !== null && from <= omittedUntil))) limits.push(say("chart.reading", { blocks: missing }));
@@ -647,14 +661,20 @@ const SPAN_SHARE = 0.8;
 
 /** A line as strokes between dots; where readings are dense, as one bar per pixel column. */
 function shapeOf({ points, within, spans }, { x, y, area, em }, { index, count }) {
+  const isMany = count > MAX_BARRED_LINES;
+  const apart = (isMany ? SHAPE_OF_MANY_PX : SHAPE_PX) * em;
+  const areApart = (all) => all.length < 2 || x(usualPause(all)) - x(0) >= apart;
   const place = ({ time, bpm }) => ({ x: x(time), y: y(bpm), time });
   const width = area.right - area.left;
-  const sparse = within.length < width / (14 * em) && spans.length < width / (14 * em);
+  const few = width / (14 * em);
+  const sparse = within.length < few && spans.length < few && areApart(within) && areApart(spans);
   const readingRuns = runs(points, longestPause(points)).map((run) => run.map(place));
   const first = spans[0];
   const slot = first === undefined ? 0 : (x(first.start + first.length) - x(first.start)) * SPAN_SHARE;
-  const bar = Math.max(1.5, Math.min(MAX_SPAN_PX * em, slot / count));
-  const shift = (index - (count - 1) / 2) * Math.min(bar, slot / count);
+  // Of many lines, one at a time has bars.
+  const beside = isMany ? 1 : count;
+  const bar = Math.max(1.5, Math.min(MAX_SPAN_PX * em, slot / beside));
+  const shift = isMany ? 0 : (index - (count - 1) / 2) * Math.min(bar, slot / beside);
   const columns = spans.map((span) => ({ ...place(span), x: x(span.time) + shift, top: y(span.high), bottom: y(span.low), width: bar }));
   const spanRuns = runs(columns, first === undefined ? 0 : 3 * first.length);
   const dense = points.length * DENSE_PX > width;

@@ -79,11 +79,11 @@ export class RoomsDialog extends LocalizedElement {
   }
 
   #showRoom(item, room) {
-    const { current } = this.#state;
+    const { current, ended } = this.#state;
     const isHere = room.genesis === current;
     const kind = this.#task.genesis === room.genesis ? this.#task.kind : null;
     // Not on the element: the link of a private room is its key.
-    const shown = JSON.stringify([room, isHere, kind]);
+    const shown = JSON.stringify([room, isHere, kind, ended]);
     if (this.#shown.get(item) !== shown) {
       this.#shown.set(item, shown);
       const hadFocus = item.contains(document.activeElement);
@@ -96,6 +96,7 @@ export class RoomsDialog extends LocalizedElement {
 
   #head(room, isHere) {
     const name = nameOf(room);
+    const { ended } = this.#state;
     const badges = [say(room.private ? "rooms.privateKind" : "rooms.openKind")];
     if (isHere) badges.push(say("rooms.here"));
     else if (room.open) badges.push(say("rooms.elsewhere"));
@@ -111,7 +112,7 @@ export class RoomsDialog extends LocalizedElement {
     const buttons = [];
     if (!isHere && room.link !== null) buttons.push(button("rooms.open", "rooms.openOf", () => this.#send("room-opened", room)));
     if (room.private) buttons.push(button("rooms.rename", "rooms.renameOf", start("rename")));
-    if (isHere) buttons.push(button("move.start", "move.title", start("move")));
+    if (isHere && !ended) buttons.push(button("move.start", "move.title", start("move")));
     buttons.push(button("rooms.delete", "rooms.deleteOf", start("delete")));
     return [
       element(

@@ -44,7 +44,7 @@ export default {
   "move.differs": "The passphrases differ. Type the same one twice.",
   "move.lock": "Save the file",
   "move.locking": "Locking the file …",
-  "move.locked": "The file is in your downloads. Open it on the other device, then confirm here. Until then, nothing changes on this device.",
+  "move.locked": "The browser saves the file, usually in your downloads. Open it on the other device, then confirm here. Until then, nothing changes on this device.",
   "move.again": "Save the file again",
   "move.later": "Later",
   "move.confirm": "I have opened it on the other device",

@@ -10,6 +10,7 @@ mod files;
 mod install_page;
 pub(crate) mod local_authority;
 mod server;
+mod web_client;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -22,6 +23,7 @@ pub(crate) use self::{
     install_page::install_router,
     local_authority::{LocalAuthority, Subject},
     server::{Renewal, Tls, speaks_http2},
+    web_client::web_client,
 };
 
 /// Where the certificate comes from.

@@ -174,6 +174,15 @@ impl Browser {
         Self::launch_with_profile(&Host::default(), profile, flags).await
     }
 
+    /// Launches a browser whose settings a person has changed: `preferences` as in the profile's file `Preferences`.
+    pub(crate) async fn launch_preferring(preferences: &Value) -> Result<Self> {
+        let profile = Profile::new()?;
+        let folder = profile.0.join("Default");
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("Preferences"), preferences.to_string())?;
+        Self::launch_with_profile(&Host::default(), profile, &[]).await
+    }
+
     /// Launches a browser on another host.
     pub(crate) async fn launch_on(host: &Host, flags: &[&str]) -> Result<Self> {
         Self::launch_with_profile(host, Profile::new()?, flags).await

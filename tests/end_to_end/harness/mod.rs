@@ -15,6 +15,8 @@ mod tasks;
 mod test_env;
 mod upgrade_proxy;
 
+#[allow(unused_imports, reason = "not for the tests in namespaces")]
+pub(crate) use devtools::Event;
 pub(crate) use patience::PATIENCE;
 pub(crate) use relay::Relay;
 pub(crate) use strap::{Operation, Strap};
@@ -26,6 +28,6 @@ pub(crate) use upgrade_proxy::{Build, UpgradeProxy};
 pub(crate) use {
     browser::Browser,
     host::Host,
-    reverse_proxy::Website,
+    reverse_proxy::{Proxy, Website},
     test_env::{Failure, run_in},
 };

@@ -2,7 +2,7 @@
 //! what any script on the page could read. Does not change the page's behaviour.
 
 (() => {
-  const NODE_EVENTS = ["status", "chain", "peers", "reading"];
+  const NODE_EVENTS = ["status", "chain", "peers", "reading", "names"];
   const MAX_BLOCKS_A_CALL = 512;
   const peerConnections = [];
 

@@ -191,6 +191,15 @@ impl Relay {
         process.signal("HUP").await
     }
 
+    /// Restarts the relay at the same ports with this configuration file, before tabs use it.
+    pub(crate) async fn configure(&mut self, toml: &str) -> Result<()> {
+        fs::write(self.config_file(), toml)?;
+        let mut process = self.process.take().context("the relay is not running")?;
+        process.signal("TERM").await?;
+        process.ended().await?;
+        self.restart().await
+    }
+
     fn config_file(&self) -> PathBuf {
         self.data.path().join("relay.toml")
     }
@@ -222,7 +231,7 @@ impl Relay {
         Ok(())
     }
 
-    fn address_with(&self, protocol: &str) -> Result<&str> {
+    pub(crate) fn address_with(&self, protocol: &str) -> Result<&str> {
         self.addresses
             .iter()
             .find(|address| address.contains(protocol))

@@ -125,6 +125,16 @@ impl TestEnv {
         self.others.last_mut().context("just pushed")
     }
 
+    /// Like [`another_browser`](Self::another_browser), with changed settings.
+    pub(crate) async fn another_browser_preferring(
+        &mut self,
+        preferences: &Value,
+    ) -> Result<&mut Browser> {
+        let browser = Browser::launch_preferring(preferences).await?;
+        self.others.push(browser);
+        self.others.last_mut().context("just pushed")
+    }
+
     /// Kills the most recently launched extra browser.
     pub(crate) async fn kill_other_browser(&mut self) -> Result<()> {
         let last = self

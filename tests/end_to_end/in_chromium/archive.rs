@@ -55,12 +55,33 @@ async fn exports_can_be_verified_and_imported() -> Outcome {
         let isolated = env.tab().await?;
         isolated.until("the node", "() => true").await?;
         isolated.evaluate("heartchain.isolate(true)").await?;
+        for (change, altered) in [
+            ("no file", text.split_at(text.len() - 10).0.to_owned()),
+            ("altered", text.replacen("\"bpm\":70", "\"bpm\":180", 1)),
+            (
+                "no file",
+                text.replacen("{\"index\":1,", "{\"index\":1,7", 1),
+            ),
+        ] {
+            let refused = import(&isolated, &altered).await;
+            let refused = refused.map_err(|error| error.to_string());
+            ensure!(
+                refused.as_ref().is_err_and(|words| words.contains(change)),
+                "{change}: {refused:?}"
+            );
+        }
         let imported = import(&isolated, text).await?;
         ensure!(
             imported["blocks"] == 3 && imported["readings"] == 4,
             "what the file has: {imported}"
         );
         ensure!(isolated.tip().await? == a.tip().await?, "the same tip");
+        let relaid = serde_json::to_string_pretty(&serde_json::from_str::<Value>(text)?)?;
+        let again = import(&isolated, &relaid).await?;
+        ensure!(
+            again["blocks"] == 3 && again["newBlocks"] == 0,
+            "with another layout: {again}"
+        );
 
         let elsewhere = format!("{}#room=elsewhere", env.relay.page());
         let elsewhere = env.browser.open(&elsewhere).await?;

@@ -244,7 +244,7 @@ async fn leave_page(tab: &Tab, page: &str) -> Result<()> {
 }
 
 /// Sets the storage quota of the page's origin in bytes; `None` restores the default.
-async fn set_quota(tab: &Tab, page: &str, bytes: Option<u64>) -> Result<()> {
+pub(super) async fn set_quota(tab: &Tab, page: &str, bytes: Option<u64>) -> Result<()> {
     let mut params = json!({ "origin": page });
     if let Some(bytes) = bytes {
         params["quotaSize"] = bytes.into();

@@ -6,8 +6,13 @@ use std::{env, fs, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use super::offline::until_cached;
-use crate::harness::{Browser, Failure, Outcome, Relay, TestEnv, Website, agreement, run_in};
+use super::{
+    offline::until_cached,
+    strap::{SKIN_CONTACT, measure_until_shared},
+};
+use crate::harness::{
+    Browser, Failure, Outcome, Proxy, Relay, Strap, TestEnv, Website, agreement, run_in,
+};
 
 /// A phone, as far as Chromium plays one.
 const PHONE: &str = "--user-agent=Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36";
@@ -34,7 +39,7 @@ async fn run_with_authority(test: impl AsyncFnOnce(&mut TestEnv) -> Result<()>) 
         let folder = tempfile::tempdir()?;
         let certificate = folder.path().join("ca.crt");
         fs::write(&certificate, relay.plain_file("/ca.crt").await?)?;
-        let browser = Browser::launch_trusting(&certificate, &[PHONE]).await?;
+        let browser = Browser::launch_trusting(&certificate, &[PHONE, Strap::FLAG]).await?;
         Ok(TestEnv {
             relay,
             more_relays: Vec::new(),
@@ -81,6 +86,29 @@ async fn installed_authority_gives_a_secure_page() -> Outcome {
         env.relay.restart().await?;
         agreement(&[&tab, &other], 2).await?;
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn strap_records_with_an_installed_authority() -> Outcome {
+    if !is_installed("certutil") {
+        return Ok(());
+    }
+    run_with_authority(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let other = env.tab().await?;
+        let (strap, tab) = Strap::open_with_page(&mut env.browser, &page, "Strap").await?;
+        tab.resize(360, 740).await?;
+        tab.until_peers(1).await?;
+        tab.focus("button", "Connect heart-rate strap").await?;
+        tab.type_and_enter("").await?;
+        tab.until_shows("strap-control", "Connected to Strap")
+            .await?;
+        tab.focus("spinbutton", "Seconds between readings").await?;
+        tab.empty_field().await?;
+        tab.type_and_enter("1").await?;
+        measure_until_shared(&strap, &tab, &other, &SKIN_CONTACT, 88).await
     })
     .await
 }
@@ -170,12 +198,26 @@ async fn accepted_warning_is_explained() -> Outcome {
 /// The relay's page is below a path of another website, whose proxy has the certificate.
 #[tokio::test]
 async fn page_below_a_path_of_nginx_works() -> Outcome {
-    if !is_installed("certutil") || !is_installed("nginx") {
+    works_behind(Proxy::Nginx("/club/")).await
+}
+
+#[tokio::test]
+async fn page_behind_nginx_works() -> Outcome {
+    works_behind(Proxy::Nginx("/")).await
+}
+
+#[tokio::test]
+async fn page_behind_caddy_works() -> Outcome {
+    works_behind(Proxy::Caddy).await
+}
+
+async fn works_behind(proxy: Proxy) -> Outcome {
+    if !is_installed("certutil") || !is_installed(proxy.program()) {
         return Ok(());
     }
     let test = async || {
-        let website = Website::new()?;
-        let url = website.url();
+        let website = Website::new(proxy)?;
+        let (url, address) = (website.url(), website.address_part());
         let flags = ["--announce", &url, "--trusted-proxy", "127.0.0.1/32"];
         let relay = Relay::start_with(&flags).await?;
         let resolver = Website::resolver_flag();
@@ -189,7 +231,7 @@ async fn page_below_a_path_of_nginx_works() -> Outcome {
                 browser,
                 others: Vec::new(),
                 // While the relay is down.
-                expected_messages: vec!["502 (Bad Gateway)", "Unexpected response code: 502"],
+                expected_messages: vec!["status of 502", "Unexpected response code: 502"],
             })
         };
         run_in(set_up, async |env: &mut TestEnv| {
@@ -199,7 +241,7 @@ async fn page_below_a_path_of_nginx_works() -> Outcome {
             agreement(&[&a, &b], 1).await?;
             let status = a.status().await?;
             let relays = status["relays"].to_string();
-            ensure!(relays.contains("/tls/x-parity-ws/%2Fclub%2F"), "{relays}");
+            ensure!(relays.contains(&address), "{relays}");
             let before = a.peer_id().await?;
             for tab in [&a, &b] {
                 until_cached(tab).await?;

@@ -457,3 +457,37 @@ async fn failed_lessons_can_be_loaded_later() -> Outcome {
     })
     .await
 }
+
+/// With a palette of the system's, on and off must not look the same.
+#[tokio::test]
+async fn switch_is_visible_in_forced_colours() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let tab = env.tab().await?;
+        tab.until_shows("lesson-panel", "See how it works").await?;
+        let forced = json!({ "features": [{ "name": "forced-colors", "value": "active" }] });
+        tab.call("Emulation.setEmulatedMedia", forced).await?;
+        let off = picture_of_switch(&tab).await?;
+        tab.evaluate("document.querySelector('.lesson-switch').click()")
+            .await?;
+        tab.until_page(
+            "the lessons",
+            "() => document.querySelector('.lesson-switch[aria-checked=true]')",
+        )
+        .await?;
+        ensure!(picture_of_switch(&tab).await? != off, "on looks like off");
+        Ok(())
+    })
+    .await
+}
+
+/// A picture of the switch, without its words.
+async fn picture_of_switch(tab: &Tab) -> Result<Value> {
+    let place = "(() => {
+        const { x, y, height } = document.querySelector('.lesson-switch').getBoundingClientRect();
+        return { x: x + scrollX, y: y + scrollY, width: 1.5 * height, height, scale: 1 };
+    })()";
+    let clip = tab.evaluate(place).await?;
+    let picture = json!({ "format": "png", "clip": clip });
+    let mut picture = tab.call("Page.captureScreenshot", picture).await?;
+    Ok(picture["data"].take())
+}

@@ -1,103 +1,21 @@
-//! Private rooms: who has the link reads and records, and who has only what the relay knows reads nothing.
+//! Private rooms are opened by their links, and by nothing else. What others learn of them is in `secrecy`.
 
-use anyhow::{Context as _, Result, bail, ensure};
-use heartchain_chain::{
-    block::check_root, content::UnreadableError, hash::BlockHash, header::Header, key::Author,
-    room::Room, room_key::RoomKey,
-};
-use heartchain_sync::message::{Request, Response};
-use serde_json::Value;
+use anyhow::{Context as _, Result, ensure};
+use heartchain_chain::{room::Room, room_key::RoomKey};
 
-use super::{
-    hostile::{connect, honest_responder, status},
-    syncing::expect_bpms,
-};
-use crate::{
-    harness::{Outcome, Tab, TestEnv, agreement, run_test},
-    native::{ScriptedPeer, frame},
-};
+use super::syncing::expect_bpms;
+use crate::harness::{Outcome, Tab, TestEnv, run_test};
 
-const KEY: [u8; 32] = [0x3c; 32];
+pub(super) const KEY: [u8; 32] = [0x3c; 32];
 
-fn link(page: &str, label: &str) -> String {
+pub(super) fn link(page: &str, label: &str) -> String {
     let token = RoomKey::new(KEY).to_token();
     format!("{page}#private={token}&label={label}")
-}
-
-/// A native client that knows all that the relay knows, the room's ID, gets the whole chain and can verify it. It reads
-/// neither heart rates nor times, and does not learn which peer is which author.
-#[tokio::test]
-async fn private_room_is_read_only_with_its_link() -> Outcome {
-    run_test(async |env: &mut TestEnv| {
-        let url = link(env.relay.page(), "Family");
-        let tabs: [Tab; 2] = env.tabs_at(&url).await?;
-        let [a, b] = &tabs;
-        a.until_shows("room-bar", "Family").await?;
-        a.enter(72).await?;
-        agreement(&[a, b], 1).await?;
-        b.enter(173).await?;
-        agreement(&[a, b], 2).await?;
-        for tab in &tabs {
-            expect_bpms(tab, &[72, 173]).await?;
-            tab.until_shows("chain-list", "173 BPM").await?;
-        }
-        let shown =
-            a.evaluate("heartchain.peers().filter(p => p.path !== 'relay').map(p => p.author)");
-        ensure!(
-            shown.await? == Value::from(vec![author_of(b).await?]),
-            "a sees b's author"
-        );
-
-        let member = Room::private(RoomKey::new(KEY));
-        let outside = Room::new(member.params().clone());
-        ensure!(a.status().await?["genesis"] == outside.id().to_string());
-        let mut peer = connect(env, a, honest_responder(&outside)).await?;
-        let answer = ask(&mut peer, &status(&outside)).await?;
-        for tab in &tabs {
-            let author: Author = author_of(tab).await?.parse()?;
-            let shows = answer.windows(32).any(|part| part == author.as_bytes());
-            ensure!(!shows, "the Status shows the author of {}", tab.name());
-        }
-        let headers = headers(&mut peer, &outside).await?;
-        let mut read = Vec::new();
-        for header in &headers {
-            let hashes = vec![header.hash()];
-            let answer = ask(&mut peer, &Request::Bodies { hashes }).await?;
-            let Response::Bodies(bodies) = Response::decode(outside.form(), &answer)? else {
-                bail!("no bodies");
-            };
-            let body = bodies.into_iter().flatten().next().context("a body")?;
-            check_root(header, &body)?;
-            for reading in body {
-                reading.verify(outside.id())?;
-                ensure!(outside.open(&reading) == Err(UnreadableError::NoKey));
-                read.push(member.open(&reading)?.bpm.get());
-            }
-        }
-        ensure!(read == [72, 173], "with the key it reads {read:?}");
-        Ok(())
-    })
-    .await
 }
 
 pub(super) async fn author_of(tab: &Tab) -> Result<String> {
     let author = tab.status().await?["author"].clone();
     Ok(author.as_str().context("the author is text")?.to_owned())
-}
-
-async fn ask(peer: &mut ScriptedPeer, request: &Request) -> Result<Vec<u8>> {
-    peer.send_request(frame(&request.encode()));
-    peer.next_response().await
-}
-
-async fn headers(peer: &mut ScriptedPeer, room: &Room) -> Result<Vec<Header>> {
-    let locator: Vec<BlockHash> = vec![room.genesis_hash()];
-    let answer = ask(peer, &Request::Headers { locator }).await?;
-    let response = Response::decode(room.form(), &answer)?;
-    let Response::Headers(headers) = response else {
-        bail!("no headers: {response:?}");
-    };
-    Ok(headers)
 }
 
 /// A link that a messenger cut off or altered says so, and opens no room at all.
@@ -116,6 +34,11 @@ async fn damaged_link_opens_no_room() -> Outcome {
             ),
             (typo, "incomplete or was altered"),
             (format!("{page}#label=Family"), "no key of a private room"),
+            (format!("{page}#private="), "incomplete or was altered"),
+            (
+                format!("{page}#private={token}&amp;label=Family"),
+                "the part “amp;label”",
+            ),
             (format!("{whole}&room=lobby"), "the part “room”"),
             (
                 format!("{page}#room=lobby&private={token}"),

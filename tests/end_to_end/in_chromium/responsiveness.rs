@@ -30,7 +30,7 @@ const STEP: u64 = 1_000;
 /// Time between two key presses.
 const KEY_INTERVAL: Duration = Duration::from_millis(100);
 /// Time limit of each job: many times what is measured.
-const LIMIT: Duration = Duration::from_secs(300);
+pub(super) const LIMIT: Duration = Duration::from_secs(300);
 /// Length in UTF-16 units of the pieces in which an exported file moves from tab to tab.
 const FILE_PIECE: usize = 4_000_000;
 /// Event Timing reports no event that was faster, in ms.
@@ -46,11 +46,11 @@ const OBSERVE: &str = "globalThis.observed = { tasks: [], keys: [] };
 
 /// One chain, and how much slower than the computer the measured tab runs.
 #[derive(Clone, Copy, Debug)]
-struct Workload {
-    blocks: u64,
+pub(super) struct Workload {
+    pub(super) blocks: u64,
     /// Readings per block.
-    readings: u64,
-    slowdown: u32,
+    pub(super) readings: u64,
+    pub(super) slowdown: u32,
 }
 
 #[tokio::test]
@@ -109,13 +109,7 @@ async fn measure(env: &mut TestEnv, workload: Workload) -> Result<()> {
     let file = file_of(&a, "exportJson").await?;
 
     let b = fresh_tab(env, &page, workload).await?;
-    for piece in pieces(&file) {
-        b.evaluate(&format!(
-            "globalThis.file = (globalThis.file ?? '') + {}, 0",
-            json!(piece)
-        ))
-        .await?;
-    }
+    hand_over(&b, &file).await?;
     let import = "heartchain.importJson(file).then(() => heartchain.status().tip.hash)";
     let result = busy(&b, "import", workload, import).await?;
     ensure!(result == json!(tip.to_string()), "imported up to {result}");
@@ -256,13 +250,25 @@ fn quantile(sorted: &[f64], part: f64) -> f64 {
 }
 
 /// The text of an exported file.
-async fn file_of(tab: &Tab, export: &str) -> Result<String> {
+pub(super) async fn file_of(tab: &Tab, export: &str) -> Result<String> {
     let text = tab
         .evaluate(&format!(
             "heartchain.{export}().then((blob) => blob.text())"
         ))
         .await?;
     Ok(text.as_str().context("a file is text")?.to_owned())
+}
+
+/// Makes the text of a file the page's variable `file`.
+pub(super) async fn hand_over(tab: &Tab, file: &str) -> Result<()> {
+    for piece in pieces(file) {
+        let append = format!(
+            "globalThis.file = (globalThis.file ?? '') + {}, 0",
+            json!(piece)
+        );
+        tab.evaluate(&append).await?;
+    }
+    Ok(())
 }
 
 /// A text in pieces that fit into DevTools messages. An export is ASCII if its room's name is.
@@ -272,7 +278,7 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Mines a chain that ends about now.
-fn grow(room: &Room, workload: Workload) -> Result<Vec<Block>> {
+pub(super) fn grow(room: &Room, workload: Workload) -> Result<Vec<Block>> {
     let authors = workload.readings.min(MAX_AUTHORS);
     let keys: Vec<SecretKey> = (1..=authors)
         .map(|number| Ok(SecretKey::from_seed([u8::try_from(number)?; 32])))

@@ -11,7 +11,7 @@ use crate::harness::{Operation, Outcome, PATIENCE, Strap, Tab, TestEnv, agreemen
 const NOTIFICATION_INTERVAL: Duration = Duration::from_millis(500);
 /// Notifications: 88 BPM with skin contact; 90 BPM in 16 bits with energy and two RR intervals; 92 BPM without contact;
 /// 7 BPM.
-const SKIN_CONTACT: [u8; 2] = [0b0_0110, 88];
+pub(super) const SKIN_CONTACT: [u8; 2] = [0b0_0110, 88];
 const ALL_FIELDS: [u8; 9] = [0b1_1111, 90, 0, 1, 0, 0, 4, 0, 2];
 const NO_CONTACT: [u8; 2] = [0b0_0100, 92];
 const IMPOSSIBLE_RATE: [u8; 2] = [0b0_0000, 7];
@@ -106,7 +106,7 @@ async fn strap_records_and_reconnects() -> Outcome {
 
 /// Sends notifications until the tab has recorded two readings, then waits until one with this heart rate is in the
 /// other tab's chain. The first reading may be a mean that includes earlier measurements.
-async fn measure_until_shared(
+pub(super) async fn measure_until_shared(
     strap: &Strap,
     tab: &Tab,
     other: &Tab,

@@ -5,4 +5,4 @@ mod codec;
 mod scripted_peer;
 
 pub(crate) use codec::frame;
-pub(crate) use scripted_peer::{Responder, ScriptedPeer};
+pub(crate) use scripted_peer::{Received, Responder, ScriptedPeer};

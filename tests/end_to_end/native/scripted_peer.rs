@@ -29,13 +29,28 @@ use crate::harness::PATIENCE;
 /// How long the tab may take to respond or disconnect. It needs milliseconds.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The topics of a room: readings, blocks and profiles.
-const TOPICS: usize = 3;
+/// The topics of a room.
+const TOPICS: [&str; 3] = ["readings", "blocks", "profiles"];
 
 const GOSSIP: StreamProtocol = StreamProtocol::new("/meshsub/1.1.0");
 
 /// Returns the raw response to a request of the tab; `None` sends no response.
 pub(crate) type Responder = Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + Send>;
+
+/// What the peer has received, from the tab or from the relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// A request of the tab.
+    Request(Vec<u8>),
+    /// The tab's answer to a request of this peer.
+    Answer(Vec<u8>),
+    /// A gossip item. It names no sender.
+    Gossip(Vec<u8>),
+    /// What the tab says of itself: its network key, addresses and protocols.
+    Identity(Vec<u8>),
+    /// What the relay says of a peer of the room: its ID and addresses.
+    Registration(Vec<u8>),
+}
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
@@ -60,6 +75,8 @@ pub(crate) struct ScriptedPeer {
     topics: usize,
     /// The tab's responses, newest last.
     responses: Vec<Vec<u8>>,
+    /// Everything, in order.
+    received: Vec<Received>,
 }
 
 impl ScriptedPeer {
@@ -79,11 +96,12 @@ impl ScriptedPeer {
             has_request: false,
             topics: 0,
             responses: Vec::new(),
+            received: Vec::new(),
         };
         let found = peer.discover(relay.parse()?).await?;
         peer.swarm.dial(found)?;
         peer.run_until("the tab to send a request", |it| {
-            it.has_request && it.topics == TOPICS
+            it.has_request && it.topics == TOPICS.len()
         })
         .await?;
         Ok(peer)
@@ -106,6 +124,12 @@ impl ScriptedPeer {
                     SwarmEvent::Behaviour(BehaviourEvent::Rendezvous(
                         rendezvous::client::Event::Discovered { registrations, .. },
                     )) => {
+                        let told = registrations.iter().map(|found| &found.record);
+                        let told = told.map(|record| {
+                            let id = record.peer_id().to_bytes();
+                            [id, format!("{:?}", record.addresses()).into_bytes()].concat()
+                        });
+                        self.received.extend(told.map(Received::Registration));
                         let records = registrations.iter().map(|found| &found.record);
                         let addresses = records
                             .filter(|record| record.peer_id() == self.tab)
@@ -149,6 +173,20 @@ impl ScriptedPeer {
             .behaviour_mut()
             .raw_gossip
             .send_request(&tab, raw);
+    }
+
+    /// Everything that this peer has received, oldest first.
+    pub(crate) fn received(&self) -> &[Received] {
+        &self.received
+    }
+
+    /// Waits until what was received meets a condition.
+    pub(crate) async fn until_received(
+        &mut self,
+        what: &str,
+        holds: impl Fn(&[Received]) -> bool,
+    ) -> Result<()> {
+        self.run_until(what, |it| holds(&it.received)).await
     }
 
     /// Waits until the tab has closed every connection to this peer.
@@ -198,19 +236,38 @@ impl ScriptedPeer {
                     request, channel, ..
                 } => {
                     self.has_request = true;
+                    self.received.push(Received::Request(request.clone()));
                     if let Some(raw) = (self.responder)(&request) {
                         // The tab may have disconnected.
                         let _ = self.swarm.behaviour_mut().sync.send_response(channel, raw);
                     }
                 }
                 request_response::Message::Response { response, .. } => {
-                    self.responses.push(response)
+                    self.received.push(Received::Answer(response.clone()));
+                    self.responses.push(response);
                 }
             },
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed {
                 peer_id,
                 ..
             })) if peer_id == self.tab => self.topics += 1,
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message {
+                message,
+                ..
+            })) => {
+                let is_anonymous = message.source.is_none() && message.sequence_number.is_none();
+                ensure!(is_anonymous, "a gossip item names its sender: {message:?}");
+                self.received.push(Received::Gossip(message.data));
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
+                peer_id,
+                info,
+                ..
+            })) if peer_id == self.tab => {
+                let key = info.public_key.encode_protobuf();
+                let told = [key, format!("{info:?}").into_bytes()].concat();
+                self.received.push(Received::Identity(told));
+            }
             SwarmEvent::OutgoingConnectionError { peer_id, error, .. } => {
                 ensure!(
                     peer_id != Some(self.tab),
@@ -235,8 +292,8 @@ impl fmt::Debug for ScriptedPeer {
 async fn swarm(room: &str) -> Result<Swarm<Behaviour>> {
     let sync = StreamProtocol::try_from_owned(format!("/heartchain/2/{room}/sync"))?;
     let patient = || request_response::Config::default().with_request_timeout(PATIENCE);
-    let topics = ["readings", "blocks"]
-        .map(|topic| gossipsub::IdentTopic::new(format!("heartchain/2/{room}/{topic}")));
+    let topics =
+        TOPICS.map(|topic| gossipsub::IdentTopic::new(format!("heartchain/2/{room}/{topic}")));
     let swarm = SwarmBuilder::with_new_identity()
         .with_tokio()
         .with_tcp(

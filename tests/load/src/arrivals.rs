@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::Result;
-use libp2p::{Multiaddr, rendezvous::Namespace};
+use libp2p::rendezvous::Namespace;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -13,6 +13,7 @@ use tokio::{
 use crate::{
     process::{RelayProcess, load_average},
     tab::Tab,
+    target::Target,
 };
 
 /// Tabs of one room: a school class.
@@ -23,19 +24,23 @@ const TABS_OF_A_ROOM: u32 = 30;
 pub(crate) struct Plan {
     pub(crate) tabs: u32,
     pub(crate) rate: u32,
+    /// Where all of them dial from.
+    pub(crate) from: Ipv4Addr,
     pub(crate) stay: u64,
     pub(crate) after: u64,
 }
 
 /// How long one tab waited.
 #[derive(Debug, Clone, Copy)]
-struct Waits {
+pub(crate) struct Waits {
     connected: Duration,
     reserved: Duration,
+    pub(crate) reserved_at: Instant,
+    met: Duration,
 }
 
 /// Measures, and prints the figures.
-pub(crate) async fn measure(relay: &RelayProcess, plan: &Plan) -> Result<()> {
+pub(crate) async fn measure(relay: &RelayProcess, target: &Target, plan: &Plan) -> Result<()> {
     println!("load average before: {}", load_average());
     let (memory, files) = (relay.memory()?, relay.files()?);
     println!("at the start: {} MiB, {files} files", memory / 1024);
@@ -48,16 +53,20 @@ pub(crate) async fn measure(relay: &RelayProcess, plan: &Plan) -> Result<()> {
     let start = Instant::now();
     for number in 0..plan.tabs {
         ticks.tick().await;
-        let (address, leaving, report) = (relay.address.clone(), leaving.clone(), report.clone());
+        let (target, leaving, report) = (target.clone(), leaving.clone(), report.clone());
+        let from = plan.from;
         tabs.spawn(async move {
-            let room = format!("room {}", number / TABS_OF_A_ROOM);
-            let arrived = arrive(&address, room).await;
-            let (waits, tab) = match arrived {
-                Ok((waits, tab)) => (Ok(waits), Some(tab)),
-                Err(error) => (Err(error), None),
+            let mut tab = match Tab::new(&target, from) {
+                Ok(tab) => tab,
+                Err(error) => {
+                    let _ = report.send(Err(error));
+                    return;
+                }
             };
-            let _ = report.send(waits);
-            if let Some(tab) = tab {
+            let arrived = arrive(&mut tab, number).await;
+            let is_there = arrived.is_ok();
+            let _ = report.send(arrived);
+            if is_there {
                 stay(tab, leaving).await;
             }
         });
@@ -81,9 +90,10 @@ pub(crate) async fn measure(relay: &RelayProcess, plan: &Plan) -> Result<()> {
         println!("the first of {} failures: {error:#}", failures.len());
     }
     print_times("connected", waits.iter().map(|tab| tab.connected).collect());
+    print_times("reserved", waits.iter().map(|tab| tab.reserved).collect());
     print_times(
-        "reserved, registered and informed",
-        waits.iter().map(|tab| tab.reserved).collect(),
+        "registered and informed",
+        waits.iter().map(|tab| tab.met).collect(),
     );
 
     sleep(Duration::from_secs(plan.stay)).await;
@@ -109,22 +119,21 @@ pub(crate) async fn measure(relay: &RelayProcess, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-async fn arrive(address: &Multiaddr, room: String) -> Result<(Waits, Tab)> {
-    let mut tab = Tab::new(address, Ipv4Addr::LOCALHOST)?;
+/// Connects, reserves, and meets the others of the room for tabs of this number.
+pub(crate) async fn arrive(tab: &mut Tab, number: u32) -> Result<Waits> {
     let start = Instant::now();
     let connected = tab.connect().await?;
     tab.reserve().await?;
-    let reserved = start.elapsed();
+    let reserved_at = Instant::now();
+    let room = Namespace::new(format!("room {}", number / TABS_OF_A_ROOM))?;
     // js-libp2p's relay has no rendezvous.
-    let room = Namespace::new(room)?;
     let _ = tab.meet(&room).await;
-    Ok((
-        Waits {
-            connected,
-            reserved,
-        },
-        tab,
-    ))
+    Ok(Waits {
+        connected,
+        reserved: reserved_at.duration_since(start),
+        reserved_at,
+        met: start.elapsed(),
+    })
 }
 
 async fn stay(mut tab: Tab, mut leaving: watch::Receiver<bool>) {

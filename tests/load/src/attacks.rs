@@ -18,8 +18,9 @@ use tokio::{
 
 use crate::{
     arrivals::print_times,
-    process::{RelayKind, RelayProcess, load_average},
+    process::{RelayKind, RelayProcess, Start, load_average},
     tab::Tab,
+    target::Transport,
 };
 
 const HONEST: usize = 20;
@@ -60,7 +61,15 @@ pub(crate) async fn measure(program: &Path, kind: RelayKind, count: u8) -> Resul
         Attack::Keys,
         Attack::Pushes,
     ] {
-        let relay = RelayProcess::start(program, kind, TABS).await?;
+        let relay = RelayProcess::start(Start {
+            program,
+            kind,
+            tabs: TABS,
+            port: 0,
+            transport: Transport::WebSocket,
+            announce: None,
+        })
+        .await?;
         let mut attackers = JoinSet::new();
         for number in 0..count {
             let from = Ipv4Addr::new(127, 0, 1, number.saturating_add(1));
@@ -96,7 +105,7 @@ async fn serve(relay: &RelayProcess) -> Result<()> {
         stream.read_to_end(&mut response).await?;
         ensure!(response.starts_with(b"HTTP/1.1 200"), "no page");
     }
-    let mut tab = Tab::new(&relay.address, Ipv4Addr::LOCALHOST)?;
+    let mut tab = Tab::new(&relay.target, Ipv4Addr::LOCALHOST)?;
     tab.connect().await?;
     tab.reserve().await?;
     tab.meet(&Namespace::from_static("room")).await?;
@@ -128,7 +137,7 @@ async fn start(attack: Attack, from: Ipv4Addr, relay: &RelayProcess, tasks: &mut
 }
 
 async fn connected(from: Ipv4Addr, relay: &RelayProcess) -> Result<Tab> {
-    let mut tab = Tab::new(&relay.address, from)?;
+    let mut tab = Tab::new(&relay.target, from)?;
     tab.connect().await?;
     Ok(tab)
 }

@@ -10,14 +10,18 @@
 mod arrivals;
 mod attacks;
 mod dial_from;
+mod nginx;
 mod process;
+mod restart;
 mod tab;
+mod target;
 
-use std::path::PathBuf;
+use std::{net::Ipv4Addr, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use process::{RelayKind, RelayProcess};
+use process::{RelayKind, RelayProcess, Start};
+use target::Transport;
 
 /// Measures a relay with thousands of tabs, and under attack.
 #[derive(Debug, Parser)]
@@ -48,6 +52,24 @@ enum Measurement {
         /// Seconds from their leaving to the last look at the relay's memory.
         #[arg(long, default_value_t = 60)]
         after: u64,
+        /// How the tabs connect.
+        #[arg(long, value_enum, default_value_t = Transport::WebSocket)]
+        transport: Transport,
+        /// The loopback address that all tabs dial from. The relay counts each as a network, except 127.0.0.1.
+        #[arg(long, default_value_t = Ipv4Addr::LOCALHOST)]
+        from: Ipv4Addr,
+        /// Connect through nginx and TLS, with relay/packaging/nginx.conf.
+        #[arg(long)]
+        nginx: bool,
+    },
+    /// The relay is killed while it serves tabs, and started again.
+    Restart {
+        /// Number of tabs in total.
+        #[arg(long, default_value_t = 500)]
+        tabs: u32,
+        /// Arrivals in a second.
+        #[arg(long, default_value_t = 100)]
+        rate: u32,
     },
     /// Twenty tabs use the relay while others attack it.
     Attacks {
@@ -66,22 +88,41 @@ async fn main() -> Result<()> {
     } else {
         RelayKind::Ours
     };
+    let start = |tabs| Start {
+        program: &cli.relay,
+        kind,
+        tabs,
+        port: 0,
+        transport: Transport::WebSocket,
+        announce: None,
+    };
     match cli.measurement {
         Measurement::Arrivals {
             tabs,
             rate,
             stay,
             after,
+            transport,
+            from,
+            nginx,
         } => {
-            let relay = RelayProcess::start(&cli.relay, kind, tabs).await?;
+            let mut start = start(tabs);
+            start.transport = transport;
             let plan = arrivals::Plan {
                 tabs,
                 rate,
+                from,
                 stay,
                 after,
             };
-            arrivals::measure(&relay, &plan).await
+            if nginx {
+                let (relay, nginx) = nginx::start(start).await?;
+                return arrivals::measure(&relay, &nginx.target, &plan).await;
+            }
+            let relay = RelayProcess::start(start).await?;
+            arrivals::measure(&relay, &relay.target, &plan).await
         }
+        Measurement::Restart { tabs, rate } => restart::measure(start(tabs), rate).await,
         Measurement::Attacks { addresses } => {
             for count in addresses {
                 attacks::measure(&cli.relay, kind, count).await?;

@@ -3,12 +3,14 @@
 use std::{fs, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use libp2p::{Multiaddr, multiaddr::Protocol};
+use libp2p::multiaddr::Protocol;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
     time::timeout,
 };
+
+use crate::target::{Target, Transport};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -19,29 +21,47 @@ pub(crate) enum RelayKind {
     Js,
 }
 
+/// How a relay is started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) kind: RelayKind,
+    pub(crate) tabs: u32,
+    /// The TCP port of our relay; 0 picks a free one.
+    pub(crate) port: u16,
+    /// Decides which of the relay's addresses tabs dial.
+    pub(crate) transport: Transport,
+    /// Where a proxy on this computer serves the relay.
+    pub(crate) announce: Option<&'a str>,
+}
+
 /// A running relay, killed when dropped.
 #[derive(Debug)]
 pub(crate) struct RelayProcess {
     child: Child,
-    pub(crate) address: Multiaddr,
+    pub(crate) target: Target,
     /// `host:port` of the page; js-libp2p's relay has none.
     pub(crate) page: Option<String>,
 }
 
 impl RelayProcess {
-    /// Starts a relay for this number of tabs on free ports of loopback.
-    pub(crate) async fn start(program: &Path, kind: RelayKind, tabs: u32) -> Result<Self> {
-        let tabs = tabs.to_string();
-        let mut command = match kind {
+    /// Starts a relay on loopback.
+    pub(crate) async fn start(start: Start<'_>) -> Result<Self> {
+        let tabs = start.tabs.to_string();
+        let mut command = match start.kind {
             RelayKind::Ours => {
-                let mut command = Command::new(program);
-                let ports = ["--http-port=0", "--webrtc-port=0", "--stun-port=0"];
-                command.args(ports).args(["--seed=1", "--max-tabs", &tabs]);
+                let mut command = Command::new(start.program);
+                command.args(["--webrtc-port=0", "--stun-port=0", "--seed=1"]);
+                command.args(["--max-tabs", &tabs]);
+                command.args(["--http-port", &start.port.to_string()]);
+                if let Some(url) = start.announce {
+                    command.args(["--announce", url, "--trusted-proxy", "127.0.0.1/32"]);
+                }
                 command
             }
             RelayKind::Js => {
                 let mut command = Command::new("node");
-                command.arg(program).arg(&tabs);
+                command.arg(start.program).arg(&tabs);
                 command
             }
         };
@@ -50,7 +70,7 @@ impl RelayProcess {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .with_context(|| format!("cannot start {}", start.program.display()))?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         let mut lines = BufReader::new(stdout).lines();
         let addresses = async {
@@ -60,30 +80,39 @@ impl RelayProcess {
                 if let Some(rest) = line.strip_prefix("Open http://") {
                     page = rest.split('/').next().map(str::to_owned).or(page);
                 }
-                if line.starts_with("/ip4/127.0.0.1/") && line.contains("/ws/p2p/") {
-                    return Ok((line.parse()?, page));
+                if line.starts_with("/ip4/127.0.0.1/") && line.contains(start.transport.part()) {
+                    let target = Target {
+                        address: line.parse()?,
+                        certificate: None,
+                    };
+                    return Ok((target, page));
                 }
             }
             bail!("the relay ended without printing an address")
         };
-        let (address, page) = timeout(START_TIMEOUT, addresses)
+        let (target, page) = timeout(START_TIMEOUT, addresses)
             .await
             .context("the relay printed no address")??;
         // The pipe must stay open for later output.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Self {
             child,
-            address,
+            target,
             page,
         })
     }
 
     /// The TCP port of the relay.
     pub(crate) fn port(&self) -> Option<u16> {
-        self.address.iter().find_map(|part| match part {
+        self.target.address.iter().find_map(|part| match part {
             Protocol::Tcp(port) => Some(port),
             _ => None,
         })
+    }
+
+    /// Ends the relay as a crash would.
+    pub(crate) async fn kill(mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
     }
 
     /// Resident memory in KiB.

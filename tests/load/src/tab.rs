@@ -17,9 +17,10 @@ use libp2p::{
     swarm::{NetworkBehaviour, SwarmEvent},
     websocket, yamux,
 };
+use libp2p_webrtc_direct as webrtc;
 use tokio::time::timeout;
 
-use crate::dial_from::DialFrom;
+use crate::{dial_from::DialFrom, target::Target};
 
 /// How long a step may take before the tab gives up.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,9 +46,10 @@ pub(crate) struct Tab {
 }
 
 impl Tab {
-    /// A tab that dials from a loopback address.
-    pub(crate) fn new(relay: &Multiaddr, from: Ipv4Addr) -> Result<Self> {
+    /// A tab that dials from a loopback address. WebRTC always dials from 127.0.0.1.
+    pub(crate) fn new(relay: &Target, from: Ipv4Addr) -> Result<Self> {
         let relay_peer = relay
+            .address
             .iter()
             .find_map(|part| match part {
                 Protocol::P2p(peer) => Some(peer),
@@ -57,10 +59,20 @@ impl Tab {
         let swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_other_transport(|key| {
-                Ok(websocket::Config::new(DialFrom(from.into()))
+                let mut transport = websocket::Config::new(DialFrom(from.into()));
+                if let Some(certificate) = &relay.certificate {
+                    let mut tls = websocket::tls::Config::builder();
+                    tls.add_trust(&websocket::tls::Certificate::new(certificate.clone()))?;
+                    transport.set_tls_config(tls.finish());
+                }
+                Ok(transport
                     .upgrade(upgrade::Version::V1Lazy)
                     .authenticate(noise::Config::new(key)?)
                     .multiplex(yamux::Config::default()))
+            })?
+            .with_other_transport(|key| {
+                let config = webrtc::Config::new(key.clone(), webrtc::Certificate::generate()?);
+                Ok(webrtc::Transport::new(config))
             })?
             .with_relay_client(noise::Config::new, yamux::Config::default)?
             .with_behaviour(|key, circuit| TabBehaviour {
@@ -77,7 +89,7 @@ impl Tab {
             .build();
         Ok(Self {
             swarm,
-            relay: relay.clone(),
+            relay: relay.address.clone(),
             relay_peer,
         })
     }

@@ -106,22 +106,22 @@ impl fmt::Display for ProfileName {
     }
 }
 
-/// The first character that cannot be seen. A joiner between two characters that can be seen is allowed, because Persian, Sinhala
-/// and Malayalam names and many pictures of people need it.
+/// The first character that cannot be seen where it stands. A variation selector is allowed after a character that can be seen, because
+/// it chooses the form of that one. A joiner is allowed between such characters, because Persian, Sinhala and Malayalam names and many
+/// pictures of people need it.
 fn invisible_in(name: &str) -> Option<char> {
-    let is_visible = |character: Option<char>| {
-        character.is_some_and(|it| !it.is_whitespace() && !is_invisible(it))
-    };
-    let mut before = None;
+    let is_visible = |character: char| !character.is_whitespace() && !is_invisible(character);
+    let (mut follows_visible, mut is_selected) = (false, false);
     let mut characters = name.chars().peekable();
     while let Some(character) = characters.next() {
-        let after = characters.peek().copied();
+        let selects = is_variation_selector(character) && follows_visible;
         let is_joiner = matches!(character, ZERO_WIDTH_NON_JOINER | ZERO_WIDTH_JOINER);
-        let joins = is_joiner && is_visible(before) && is_visible(after);
-        if is_invisible(character) && !joins {
+        let precedes_visible = characters.peek().copied().is_some_and(is_visible);
+        let joins = is_joiner && (follows_visible || is_selected) && precedes_visible;
+        if is_invisible(character) && !selects && !joins {
             return Some(character);
         }
-        before = Some(character);
+        (follows_visible, is_selected) = (is_visible(character), selects);
     }
     None
 }
@@ -131,18 +131,27 @@ const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
 /// Joins two letters, or two pictures into one.
 const ZERO_WIDTH_JOINER: char = '\u{200d}';
 
-/// Whether a character breaks lines, changes their direction, or cannot be seen: Unicode's categories Cc, Cf, Zl and Zp.
+/// Whether a character chooses the form of the one before it: Unicode's property `Variation_Selector`.
+const fn is_variation_selector(character: char) -> bool {
+    matches!(
+        character,
+        '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}'
+    )
+}
+
+/// Whether a character breaks lines, changes their direction, or cannot be seen: Unicode 16.0's categories Cc, Cf, Zl and Zp, its property
+/// `Default_Ignorable_Code_Point`, and the blank Braille pattern. The rule does not change with Unicode.
 fn is_invisible(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
-                | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
-                | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
-                | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}'
-        )
+    matches!(
+        character,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}'
+            | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+            | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 /// A name as it is sent.

@@ -372,6 +372,12 @@ impl Room {
         matches!(self.form(), ReadingForm::Open) || self.ciphers.is_some()
     }
 
+    /// Whether only peers that prove that they have the room's key count as members here: the room is private, and its key is known.
+    #[must_use]
+    pub const fn requires_proof(&self) -> bool {
+        self.ciphers.is_some()
+    }
+
     /// The content of an author's reading, sealed if the room is private. `None` if its key is not known here.
     #[must_use]
     pub fn seal(

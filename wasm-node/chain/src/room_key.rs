@@ -7,7 +7,7 @@
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::fmt;
 
-use aes_gcm_siv::{AeadInOut as _, Aes256GcmSiv, KeyInit as _};
+use aes_gcm_siv::{AeadInPlace as _, Aes256GcmSiv, KeyInit as _};
 use data_encoding::BASE64URL_NOPAD;
 use hkdf::Hkdf;
 use sha2::{Digest as _, Sha256};
@@ -194,7 +194,7 @@ impl Ciphers {
         body.copy_from_slice(plain);
         let computed = self
             .cipher(purpose)
-            .encrypt_inout_detached(&nonce.into(), &covers, (&mut *body).into())
+            .encrypt_in_place_detached(&nonce.into(), &covers, body)
             .expect("what is sealed is shorter than 64 GiB");
         tag.copy_from_slice(&computed);
         sealed
@@ -210,12 +210,7 @@ impl Ciphers {
         let (body, tag) = sealed.split_last_chunk::<TAG_LEN>()?;
         let mut plain: [u8; N] = body.try_into().ok()?;
         self.cipher(purpose)
-            .decrypt_inout_detached(
-                &nonce.into(),
-                &covers,
-                plain.as_mut_slice().into(),
-                &(*tag).into(),
-            )
+            .decrypt_in_place_detached(&nonce.into(), &covers, &mut plain, &(*tag).into())
             .ok()?;
         Some(plain)
     }

@@ -1,27 +1,25 @@
 //! Parses the text of a document to import, and returns its blocks and readings piece by piece. Checks ids and hashes;
 //! the machine validates everything else.
+//!
+//! An export has one block, reading or name a line, so it is parsed line by line: parsing a long document as a whole
+//! would stop the page. Documents with another layout are parsed as a whole.
 
 use heartchain_chain::{block::Block, profile::Profile, reading::Reading, room::Room};
-use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
+use wasm_bindgen::{JsCast, JsValue};
 
 use super::{
     blocks::{BlockArgumentError, ProfileArgumentError, array, block, profile, reading},
+    entries::{Entries, Lines, parse},
     fields::field,
 };
 use crate::check::{BlockClaim, ClaimedReading};
 
 /// The value of the field `format`. A change that older code would misread increments the number.
 pub(crate) const FORMAT: &str = "heartchain/export/2";
-/// The longest file to import, in UTF-16 units: some 70,000 blocks of ten readings. A document is parsed as a whole,
-/// which takes several times its length in memory, and the longest string of a browser is about twice as long.
+/// The longest file to import, in UTF-16 units: some 70,000 blocks of ten readings. A document with another layout than an
+/// export is parsed as a whole, which takes several times its length in memory, and the longest string of a browser is
+/// about twice as long.
 const MAX_IMPORT_LEN: u32 = 256_000_000;
-
-#[wasm_bindgen]
-extern "C" {
-    /// The browser's `JSON.parse`, on the browser's string: the text never enters wasm memory, which cannot shrink.
-    #[wasm_bindgen(js_namespace = JSON, js_name = parse, catch)]
-    fn parse(text: &JsValue) -> Result<JsValue, JsValue>;
-}
 
 /// Why a document cannot be imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,52 +114,45 @@ pub(crate) enum DocumentError {
     },
 }
 
-/// A parsed document of this tab's room.
+/// A document of this tab's room, as far as it was read.
 #[derive(Debug)]
 pub(crate) struct Document {
     room: Room,
-    blocks: js_sys::Array,
-    waiting: js_sys::Array,
-    profiles: js_sys::Array,
+    blocks: Entries,
+    waiting: Entries,
+    profiles: Entries,
 }
 
 impl Document {
-    /// Parses a document's text.
+    /// Parses the beginning of a document's text, or the whole document if it is not laid out like an export.
     ///
     /// # Errors
     /// If the text is not a Heartchain export, or is of another room.
     pub(crate) fn read(text: &JsValue, room: &Room) -> Result<Self, DocumentError> {
-        let found = text
-            .dyn_ref::<js_sys::JsString>()
-            .ok_or(DocumentError::NoText)?
-            .length();
+        let text: &js_sys::JsString = text.dyn_ref().ok_or(DocumentError::NoText)?;
+        let found = text.length();
         if found > MAX_IMPORT_LEN {
             return Err(DocumentError::TooLong {
                 found,
                 max: MAX_IMPORT_LEN,
             });
         }
-        let document = parse(text).map_err(|_| DocumentError::NoDocument)?;
-        let text_of = |value: &JsValue, name| field(value, name).and_then(|text| text.as_string());
-        let format = text_of(&document, "format").ok_or(DocumentError::NoDocument)?;
-        if format != FORMAT {
-            return Err(DocumentError::Format { found: format });
-        }
-        let document_room = field(&document, "room").ok_or(DocumentError::NoDocument)?;
-        let genesis = text_of(&document_room, "genesis").ok_or(DocumentError::NoDocument)?;
-        if genesis != room.genesis_hash().to_string() {
-            let found = text_of(&document_room, "name");
-            let ours = room.params().name().map(ToString::to_string);
-            let (Some(found), Some(ours)) = (found, ours) else {
-                return Err(DocumentError::OtherPrivateRoom);
-            };
-            return Err(if found == ours {
-                DocumentError::OtherRules { name: ours }
-            } else {
-                DocumentError::OtherRoom { found, ours }
+        if let Some(Lines { head, lists }) = Lines::find(text) {
+            check_head(&head, room)?;
+            let [blocks, waiting, profiles] = lists;
+            return Ok(Self {
+                room: room.clone(),
+                blocks,
+                waiting,
+                profiles,
             });
         }
-        let list = |name| array(&document, name).map_err(|_| DocumentError::NoDocument);
+        let document = parse(text).map_err(|_| DocumentError::NoDocument)?;
+        check_head(&document, room)?;
+        let list = |name| {
+            let list = array(&document, name).map_err(|_| DocumentError::NoDocument)?;
+            Ok(Entries::parsed(list))
+        };
         Ok(Self {
             room: room.clone(),
             blocks: list("blocks")?,
@@ -170,32 +161,22 @@ impl Document {
         })
     }
 
-    /// The number of blocks.
-    pub(crate) fn blocks(&self) -> u32 {
-        self.blocks.length()
-    }
-
-    /// The number of waiting readings.
-    pub(crate) fn readings(&self) -> u32 {
-        self.waiting.length()
-    }
-
-    /// The number of profiles.
-    pub(crate) fn profiles(&self) -> u32 {
-        self.profiles.length()
-    }
-
-    /// Up to `limit` blocks, starting at position `from`. Genesis is skipped, because it follows from the room.
+    /// The next blocks: at most `limit`, and no more once they have `enough` readings; none at the end. Genesis is skipped,
+    /// because it follows from the room.
     ///
     /// # Errors
     /// If an entry is not a block, or a hash or id does not match.
-    pub(crate) fn blocks_from(&self, from: u32, limit: usize) -> Result<Vec<Block>, DocumentError> {
+    pub(crate) fn next_blocks(
+        &mut self,
+        limit: usize,
+        enough: usize,
+    ) -> Result<Vec<Block>, DocumentError> {
         let mut blocks = Vec::new();
-        for (at, value) in (from..self.blocks())
-            .take(limit)
-            .map(|at| (at, self.blocks.get(at)))
-        {
-            let position = at.saturating_add(1);
+        let mut found = 0;
+        while blocks.len() < limit && found < enough {
+            let Some((position, value)) = next_of(&mut self.blocks)? else {
+                break;
+            };
             let claim = block(self.room.form(), &value)
                 .map_err(|source| DocumentError::Block { position, source })?;
             let BlockClaim {
@@ -211,6 +192,7 @@ impl Document {
                 return Err(altered("the id of a reading"));
             }
             if hash != self.room.genesis_hash() {
+                found += readings.len();
                 let readings = readings.iter().map(|claimed| claimed.reading).collect();
                 blocks.push(Block { header, readings });
             }
@@ -218,49 +200,73 @@ impl Document {
         Ok(blocks)
     }
 
-    /// Up to `limit` waiting readings, starting at position `from`.
+    /// The next waiting readings, at most `limit`; none at the end.
     ///
     /// # Errors
     /// If an entry is not a reading, or an id does not match.
-    pub(crate) fn readings_from(
-        &self,
-        from: u32,
-        limit: usize,
-    ) -> Result<Vec<Reading>, DocumentError> {
-        let positions = (from..self.readings()).take(limit);
-        positions
-            .map(|at| {
-                let position = at.saturating_add(1);
-                let claimed = reading(self.room.form(), &self.waiting.get(at))
-                    .map_err(|source| DocumentError::Reading { position, source })?;
-                if !self.has_right_id(&claimed) {
-                    return Err(DocumentError::AlteredReading { position });
-                }
-                Ok(claimed.reading)
-            })
-            .collect()
+    pub(crate) fn next_readings(&mut self, limit: usize) -> Result<Vec<Reading>, DocumentError> {
+        let mut readings = Vec::new();
+        while readings.len() < limit {
+            let Some((position, value)) = next_of(&mut self.waiting)? else {
+                break;
+            };
+            let claimed = reading(self.room.form(), &value)
+                .map_err(|source| DocumentError::Reading { position, source })?;
+            if !self.has_right_id(&claimed) {
+                return Err(DocumentError::AlteredReading { position });
+            }
+            readings.push(claimed.reading);
+        }
+        Ok(readings)
     }
 
-    /// Up to `limit` profiles, starting at position `from`.
+    /// The next profiles, at most `limit`; none at the end.
     ///
     /// # Errors
     /// If an entry is not a profile.
-    pub(crate) fn profiles_from(
-        &self,
-        from: u32,
-        limit: usize,
-    ) -> Result<Vec<Profile>, DocumentError> {
-        let positions = (from..self.profiles()).take(limit);
-        positions
-            .map(|at| {
-                let position = at.saturating_add(1);
-                profile(self.room.form(), &self.profiles.get(at))
-                    .map_err(|source| DocumentError::Profile { position, source })
-            })
-            .collect()
+    pub(crate) fn next_profiles(&mut self, limit: usize) -> Result<Vec<Profile>, DocumentError> {
+        let mut profiles = Vec::new();
+        while profiles.len() < limit {
+            let Some((position, value)) = next_of(&mut self.profiles)? else {
+                break;
+            };
+            let profile = profile(self.room.form(), &value)
+                .map_err(|source| DocumentError::Profile { position, source })?;
+            profiles.push(profile);
+        }
+        Ok(profiles)
     }
 
     fn has_right_id(&self, claimed: &ClaimedReading) -> bool {
         claimed.reading.id(self.room.id()) == claimed.id
     }
+}
+
+/// The next entry of a list and its position, from 1.
+fn next_of(list: &mut Entries) -> Result<Option<(u32, JsValue)>, DocumentError> {
+    list.take_next().map_err(|_| DocumentError::NoDocument)
+}
+
+/// Checks the first fields of a document: its format and its room.
+fn check_head(head: &JsValue, room: &Room) -> Result<(), DocumentError> {
+    let text_of = |value: &JsValue, name| field(value, name).and_then(|text| text.as_string());
+    let format = text_of(head, "format").ok_or(DocumentError::NoDocument)?;
+    if format != FORMAT {
+        return Err(DocumentError::Format { found: format });
+    }
+    let document_room = field(head, "room").ok_or(DocumentError::NoDocument)?;
+    let genesis = text_of(&document_room, "genesis").ok_or(DocumentError::NoDocument)?;
+    if genesis == room.genesis_hash().to_string() {
+        return Ok(());
+    }
+    let found = text_of(&document_room, "name");
+    let ours = room.params().name().map(ToString::to_string);
+    let (Some(found), Some(ours)) = (found, ours) else {
+        return Err(DocumentError::OtherPrivateRoom);
+    };
+    Err(if found == ours {
+        DocumentError::OtherRules { name: ours }
+    } else {
+        DocumentError::OtherRoom { found, ours }
+    })
 }

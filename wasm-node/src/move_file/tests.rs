@@ -239,3 +239,18 @@ fn replaced_key_that_signed_nothing_stays_behind() {
     let keys = keys_in_use([(0, [1; 32]), (0, [2; 32]), (5, [3; 32])]);
     assert_eq!(keys, [(0, [2; 32]), (5, [3; 32])]);
 }
+
+#[test]
+fn number_of_keys_is_bounded() {
+    let with_keys = |count: usize| MovedIdentity {
+        keys: (0..count as u64).map(|from| (from, [7; 32])).collect(),
+        journal: vec![None; count],
+        ..open_room()
+    };
+    let most = with_keys(MAX_MOVED_KEYS);
+    assert_eq!(opened(&sealed(&most)), Ok(most));
+    let more = with_keys(MAX_MOVED_KEYS + 1);
+    let refused = seal(&more, PASSPHRASE, CHEAP, [3; SALT_LEN], [4; NONCE_LEN]);
+    assert_eq!(refused, Err(MoveFileError::TooManyKeys));
+    assert_eq!(MovedIdentity::decode(&more.encode(), |_| true), None);
+}

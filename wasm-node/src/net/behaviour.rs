@@ -44,15 +44,18 @@ const MAX_CONTROL_LEN: usize = 4 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests of one connection at one time: 4 in each direction, twice over.
 const MAX_REQUEST_STREAMS: usize = 16;
-/// Relay reservations that a tab grants to its neighbours: one for each peer.
+/// Relay reservations that a tab grants to its neighbours: as many as it has peers.
 const MAX_HOP_RESERVATIONS: usize = 24;
+/// Reservations of one neighbour at a tab. It needs one; a second one is possible while a first one counts that did not
+/// reach it, or whose connection is about to be closed.
+const MAX_HOP_RESERVATIONS_PER_PEER: usize = 2;
 /// How long such a reservation lasts. It is renewed before it expires, and ends with its connection. It is long because
 /// neighbours compare its expiry with their own clocks, which may be wrong by an hour.
 const HOP_RESERVATION_DURATION: Duration = Duration::from_secs(6 * 60 * 60);
 /// Circuits through a tab at one time.
 const MAX_HOP_CIRCUITS: usize = 8;
-/// Circuits of one neighbour through a tab at one time.
-const MAX_HOP_CIRCUITS_PER_PEER: usize = 2;
+/// Circuits through a tab at one time of the neighbour that asks for one, as source and as destination.
+const MAX_HOP_CIRCUITS_PER_PEER: usize = 4;
 /// How long a circuit through a tab may last: a direct connection takes a second, and at most 15 s.
 const HOP_CIRCUIT_DURATION: Duration = Duration::from_secs(20);
 /// Bytes that a circuit through a tab may carry: signalling takes 10 KiB, and the first requests of sync some more.
@@ -185,15 +188,16 @@ fn framed_requests(
     )
 }
 
-/// A tab is a circuit relay for its neighbours, limited to what they need to set up a direct connection.
+/// A tab is a circuit relay for its neighbours, limited to what they need to set up a direct connection. libp2p-relay 0.22.0 refuses a
+/// peer that has more than its limit, so that is one less than the number allowed.
 fn hop_config() -> relay::Config {
     relay::Config {
         max_reservations: MAX_HOP_RESERVATIONS,
-        max_reservations_per_peer: 1,
+        max_reservations_per_peer: MAX_HOP_RESERVATIONS_PER_PEER - 1,
         reservation_duration: HOP_RESERVATION_DURATION,
         reservation_rate_limiters: Vec::new(),
         max_circuits: MAX_HOP_CIRCUITS,
-        max_circuits_per_peer: MAX_HOP_CIRCUITS_PER_PEER,
+        max_circuits_per_peer: MAX_HOP_CIRCUITS_PER_PEER - 1,
         max_circuit_duration: HOP_CIRCUIT_DURATION,
         max_circuit_bytes: HOP_CIRCUIT_BYTES,
         circuit_src_rate_limiters: Vec::new(),

@@ -47,6 +47,11 @@ impl ConnectionLimiter {
         self.slots.proved(peer);
     }
 
+    /// Whether a connected peer has proved that it is a member, or does not have to.
+    pub(crate) fn is_proved(&self, peer: &PeerId) -> bool {
+        self.slots.is_proved(peer)
+    }
+
     /// How many of the peers have proved that they are members. `None` if they do not have to.
     pub(crate) fn proved_members(&self) -> Option<usize> {
         self.slots.proved_members()
@@ -193,9 +198,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::net::peer_slots::{
-        MAX_CIRCUITS_PER_PEER, MAX_INBOUND_PEERS, MAX_PENDING_CONNECTIONS,
-    };
+    use crate::net::peer_slots::{MAX_CIRCUITS_PER_PEER, MAX_INBOUND_PEERS, MAX_PENDING_INBOUND};
 
     fn connection(number: usize) -> ConnectionId {
         ConnectionId::new_unchecked(number)
@@ -305,7 +308,7 @@ mod tests {
     fn failed_connections_free_their_slots() {
         let mut limiter = ConnectionLimiter::new(false);
         let nowhere = Multiaddr::empty();
-        for number in 0..3 * MAX_PENDING_CONNECTIONS {
+        for number in 0..3 * MAX_PENDING_INBOUND {
             limiter
                 .handle_pending_inbound_connection(connection(number), &nowhere, &nowhere)
                 .expect("no other inbound connection");

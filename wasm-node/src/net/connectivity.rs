@@ -370,10 +370,14 @@ impl Connectivity {
         now: MonotonicMillis,
     ) {
         let connections = &self.connections;
-        // Only members get the list.
+        // Only members get the list, with other members.
+        let limiter = &protocols.connection_limiter;
+        let is_member =
+            |peer: &PeerId| connections.role(peer) == Some(Role::Member) && limiter.is_proved(peer);
         let list = |peer: PeerId| {
-            let others = connections.neighbours().filter(|other| *other != peer);
-            (connections.role(&peer) == Some(Role::Member)).then(|| PeerList::new(others))
+            let others = connections.neighbours();
+            let others = others.filter(|other| *other != peer && limiter.is_proved(other));
+            is_member(&peer).then(|| PeerList::new(others))
         };
         let protocol = &mut protocols.neighbours;
         if let Some(learned) = self.exchange.on_event(event, protocol, list) {
@@ -422,9 +426,13 @@ impl Connectivity {
     }
 
     fn poll_exchange(&mut self, swarm: &mut Swarm<Protocols>, now: MonotonicMillis) {
+        let limiter = &swarm.behaviour().connection_limiter;
         for peer in self.connections.neighbours() {
-            let is_outbound = swarm.behaviour().connection_limiter.is_outbound(&peer);
-            self.exchange.add_neighbour(peer, is_outbound, now);
+            // A stranger would take the place of a member.
+            if limiter.is_proved(&peer) {
+                self.exchange
+                    .add_neighbour(peer, limiter.is_outbound(&peer), now);
+            }
         }
         let interval = self.exchange_interval(swarm.behaviour(), now);
         self.exchange.poll(swarm, now, interval);

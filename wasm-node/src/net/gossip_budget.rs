@@ -12,11 +12,12 @@ pub(crate) const CONTROL_RATE: u64 = 1_024;
 pub(crate) const CONTROL_BURST: u64 = 16_384;
 /// What an RPC with control costs besides its items.
 pub(crate) const CONTROL_OVERHEAD: u64 = 16;
-/// Bytes of messages that a peer may send per second, with [`MESSAGE_OVERHEAD`] for each: thrice what an honest peer
-/// forwards at most, [`FORWARD_RATE`](heartchain_sync::config::FORWARD_RATE).
+/// Bytes of messages that a peer may send per second, with [`MESSAGE_OVERHEAD`] for each: twice what an honest peer forwards at
+/// most, [`FORWARD_RATE`](heartchain_sync::config::FORWARD_RATE) readings and
+/// [`ALL_PROFILES_FORWARD_RATE`](heartchain_sync::config::ALL_PROFILES_FORWARD_RATE) names, and a large block.
 pub(crate) const MESSAGE_RATE: u64 = 2 * 1024 * 1024;
-/// Such bytes at once: thrice an honest peer's [`FORWARD_BURST`](heartchain_sync::config::FORWARD_BURST), or a hundred
-/// large blocks.
+/// Such bytes at once: twice an honest peer's [`FORWARD_BURST`](heartchain_sync::config::FORWARD_BURST) and
+/// [`ALL_PROFILES_FORWARD_BURST`](heartchain_sync::config::ALL_PROFILES_FORWARD_BURST), or a hundred large blocks.
 pub(crate) const MESSAGE_BURST: u64 = 16 * 1024 * 1024;
 /// What a message costs besides its bytes.
 pub(crate) const MESSAGE_OVERHEAD: u64 = 1024;
@@ -115,12 +116,16 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
-    use heartchain_sync::config::{FORWARD_BURST, FORWARD_RATE};
+    use heartchain_sync::config::{
+        ALL_PROFILES_FORWARD_BURST, ALL_PROFILES_FORWARD_RATE, FORWARD_BURST, FORWARD_RATE,
+    };
 
     use super::*;
 
-    /// Bytes of a reading, with the topic and framing.
-    const READING: u64 = 256;
+    /// Bytes of a reading or a name.
+    const SMALL: u64 = 160;
+    /// Bytes of the largest block.
+    const BLOCK: u64 = 128 * 1024;
 
     fn at(millis: u64) -> MonotonicMillis {
         MonotonicMillis::new(millis)
@@ -166,14 +171,16 @@ mod tests {
     #[test]
     fn honest_peer_never_exceeds_the_budget() {
         let mut budgets = GossipBudgets::new();
-        let message = READING + MESSAGE_OVERHEAD;
-        for _ in 0..FORWARD_BURST {
+        let message = SMALL + MESSAGE_OVERHEAD;
+        // Twice, because this tab may have been too busy to read for long.
+        for _ in 0..2 * (FORWARD_BURST + ALL_PROFILES_FORWARD_BURST) {
             assert!(!budgets.spend('a', 0, message, at(0)));
         }
         for second in 1..600 {
-            for _ in 0..FORWARD_RATE {
+            for _ in 0..FORWARD_RATE + ALL_PROFILES_FORWARD_RATE {
                 assert!(!budgets.spend('a', 0, message, at(1_000 * second)));
             }
+            assert!(!budgets.spend('a', 0, BLOCK + MESSAGE_OVERHEAD, at(1_000 * second)));
             // Two IHAVE, two IWANT, a change of both meshes, and a large block that it has.
             for control in [IHAVE; 4].into_iter().chain([CONTROL_OVERHEAD + 1; 4]) {
                 assert!(!budgets.spend('a', control, 0, at(1_000 * second)));

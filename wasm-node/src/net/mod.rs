@@ -46,6 +46,7 @@ mod peer_slots;
 mod pending_validation;
 #[cfg(target_arch = "wasm32")]
 mod relay_actions;
+mod relay_choice;
 #[cfg(target_arch = "wasm32")]
 mod relay_document;
 #[cfg(target_arch = "wasm32")]
@@ -69,6 +70,7 @@ pub(crate) use backoff::Backoff;
 pub(crate) use connections::{Path, Role};
 pub(crate) use ice::{IceServer, IceServerError, MAX_ICE_SERVERS};
 pub(crate) use peer_slots::WANTED_PEERS;
+pub(crate) use relay_choice::MAX_DEPLOYMENT;
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use {

@@ -29,8 +29,11 @@ const MAX_CONNECTIONS_PER_PEER: u32 = 4;
 /// Circuits among the connections to one peer: a relay limits the circuits of a tab, and a few peers must not use them
 /// all.
 pub(crate) const MAX_CIRCUITS_PER_PEER: u32 = 2;
-/// Pending connections at one time, in each direction.
-pub(crate) const MAX_PENDING_CONNECTIONS: usize = 16;
+/// Dials in progress at one time.
+pub(crate) const MAX_PENDING_DIALS: usize = 16;
+/// Inbound connections that are being set up at one time. A circuit whose peer never speaks ends after 5 s (see `transport`), so it takes
+/// about a dozen a second to keep others out.
+pub(crate) const MAX_PENDING_INBOUND: usize = 64;
 /// Peers that a tab looks for on its own: gossip needs about six neighbours.
 pub(crate) const WANTED_PEERS: usize = 8;
 /// Of [`WANTED_PEERS`], those that a tab chooses at random among all peers it knows of, however many have dialed it.
@@ -118,7 +121,7 @@ impl<P: Copy + Ord, C: Copy + Ord> PeerSlots<P, C> {
             .values()
             .filter(|kind| **kind != SlotKind::Relay);
         let pending = counted.count();
-        if kind != SlotKind::Relay && pending > MAX_PENDING_CONNECTIONS {
+        if kind != SlotKind::Relay && pending > MAX_PENDING_DIALS {
             return Err(SlotError::Pending(pending - 1));
         }
         Ok(())
@@ -129,7 +132,7 @@ impl<P: Copy + Ord, C: Copy + Ord> PeerSlots<P, C> {
     /// # Errors
     /// If too many are being set up.
     pub(crate) fn begin_inbound(&mut self, id: C) -> Result<(), SlotError> {
-        if self.pending_inbound.len() >= MAX_PENDING_CONNECTIONS {
+        if self.pending_inbound.len() >= MAX_PENDING_INBOUND {
             return Err(SlotError::Pending(self.pending_inbound.len()));
         }
         self.pending_inbound.push(id);
@@ -244,6 +247,11 @@ impl<P: Copy + Ord, C: Copy + Ord> PeerSlots<P, C> {
             entry.slot == SlotKind::Outbound && (entry.is_proved || is_recent)
         });
         counted.count()
+    }
+
+    /// Whether a connected peer has proved that it is a member, or does not have to.
+    pub(crate) fn is_proved(&self, peer: &P) -> bool {
+        self.peers.get(peer).is_some_and(|entry| entry.is_proved)
     }
 
     /// How many of the peers have proved that they are members. `None` if they do not have to.
@@ -447,13 +455,16 @@ mod tests {
     #[test]
     fn pending_connections_are_limited_per_direction() {
         let mut slots: PeerSlots<u32, u32> = PeerSlots::new(false);
-        let max = MAX_PENDING_CONNECTIONS;
+        let max = MAX_PENDING_DIALS;
         let one_too_many = u32::try_from(max).expect("small");
         for id in 0..one_too_many {
-            assert_eq!(slots.begin_inbound(id + 100), Ok(()));
             assert_eq!(slots.begin_dial(id), Ok(()));
         }
-        assert_eq!(slots.begin_inbound(200), Err(SlotError::Pending(max)));
+        for id in (100..).take(MAX_PENDING_INBOUND) {
+            assert_eq!(slots.begin_inbound(id), Ok(()));
+        }
+        let most = Err(SlotError::Pending(MAX_PENDING_INBOUND));
+        assert_eq!(slots.begin_inbound(200), most);
         assert_eq!(slots.begin_dial(one_too_many), Err(SlotError::Pending(max)));
         slots.expect_dial(300, SlotKind::Relay);
         assert_eq!(slots.begin_dial(300), Ok(()));
@@ -498,6 +509,15 @@ mod tests {
             slots.closed(&(INBOUND + stranger), Path::Direct);
         }
         assert_eq!(slots.proved_members(), Some(1));
+    }
+
+    #[test]
+    fn only_proved_peers_are_members() {
+        let mut slots = strangers(2);
+        slots.proved(&INBOUND);
+        assert!(slots.is_proved(&INBOUND) && !slots.is_proved(&(INBOUND + 1)));
+        assert!(!slots.is_proved(&7), "it is not connected");
+        assert!(inbound(1).is_proved(&INBOUND), "no one has to");
     }
 
     #[test]

@@ -63,8 +63,8 @@ impl RelayActions {
         now: MonotonicMillis,
     ) {
         match action {
-            Action::ReadDocument(link) => {
-                let document = (self.read_document)();
+            Action::ReadDocument(link, url) => {
+                let document = (self.read_document)(url);
                 self.reading
                     .push(document.map(move |document| (link, document)).boxed_local());
             }
@@ -84,6 +84,9 @@ impl RelayActions {
                 if swarm.dial(dial).is_err() {
                     relays.dial_not_started(link, now);
                 }
+            }
+            Action::Leave(connection) => {
+                swarm.close_connection(connection);
             }
             Action::Reserve(link, address) => {
                 let listener = swarm.listen_on(address).ok();

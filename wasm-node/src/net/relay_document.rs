@@ -16,7 +16,12 @@ pub(crate) struct RelayDocument {
     pub(crate) stun: Vec<IceServer>,
     /// Whether it has no reservation for this tab.
     pub(crate) full: bool,
+    /// The URLs of all relays of its deployment; empty if it is the only one.
+    pub(crate) relays: Vec<String>,
+    /// Its own URL among them.
+    pub(crate) url: Option<String>,
 }
 
-/// Reads the document that describes the page's relay; `None` if it could not be read.
-pub(crate) type ReadDocument = Rc<dyn Fn() -> LocalBoxFuture<'static, Option<RelayDocument>>>;
+/// Reads the document of the relay at a URL, or (`None`) of the page's relay. The result is `None` if it could not be read.
+pub(crate) type ReadDocument =
+    Rc<dyn Fn(Option<String>) -> LocalBoxFuture<'static, Option<RelayDocument>>>;

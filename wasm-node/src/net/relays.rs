@@ -6,12 +6,12 @@ mod link;
 
 use std::time::Duration;
 
-use heartchain_chain::time::MonotonicMillis;
+use heartchain_chain::{hash::RoomId, time::MonotonicMillis};
 use libp2p::{
     Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, swarm::ConnectionId,
 };
 
-use self::link::{Connected, Link, Phase, RENDEZVOUS_RENEW, RESERVATION_TIMEOUT, Source};
+use self::link::{Link, Phase, RENDEZVOUS_RENEW, RESERVATION_TIMEOUT, Source};
 pub(crate) use self::{
     action::{Action, LinkId},
     link::{Arrival, RelayView},
@@ -22,6 +22,7 @@ use super::{
     discovery::{
         self, EAGER_DISCOVERY_DURATION, EAGER_DISCOVERY_INTERVAL, LONELY_DISCOVERY_INTERVAL,
     },
+    relay_choice::{self, MAX_DEPLOYMENT, USED_RELAYS},
     relay_document::RelayDocument,
     rendezvous::{RendezvousEvent, message::Cookie},
 };
@@ -39,10 +40,24 @@ const MAX_RELAYS: usize = 8;
 /// Addresses of one relay: a dozen network interfaces with two transports.
 const MAX_RELAY_ADDRESSES: usize = 32;
 
+/// Links in total, those to relays that left the deployment included. Only a tab that is open while its relays are renamed
+/// again and again reaches it, and it then keeps to those it knows until it is reloaded.
+const MAX_LINKS: usize = 4 * MAX_DEPLOYMENT;
+/// How often a tab with several relays reads the page's document again, for changes of their list.
+const LIST_INTERVAL: Duration = Duration::from_secs(600);
+
+/// The link to the relay that the page's document describes, if there is one.
+const PAGE_RELAY: LinkId = LinkId(0);
+
 /// All relays of this tab.
 #[derive(Debug)]
 pub(crate) struct Relays {
     links: Vec<Link>,
+    room: RoomId,
+    /// The deployment's relays, as indices of links, highest rank first. Empty if all links are used, as given ones are.
+    ranked: Vec<usize>,
+    /// When the list is next read again.
+    list_at: Option<MonotonicMillis>,
     scheme: PageScheme,
     eager_until: MonotonicMillis,
 }
@@ -50,9 +65,15 @@ pub(crate) struct Relays {
 impl Relays {
     /// Relays at the given addresses; addresses with the same peer ID are one relay. Without addresses, the only relay
     /// is the one that the document describes.
-    pub(crate) fn new(given: Vec<RelayAddress>, scheme: PageScheme, now: MonotonicMillis) -> Self {
+    pub(crate) fn new(
+        given: Vec<RelayAddress>,
+        scheme: PageScheme,
+        room: RoomId,
+        now: MonotonicMillis,
+    ) -> Self {
         let mut links: Vec<Link> = Vec::new();
-        if given.is_empty() {
+        let is_given = !given.is_empty();
+        if !is_given {
             links.push(Link::new(Source::Document, now));
         }
         for address in given {
@@ -77,6 +98,13 @@ impl Relays {
         }
         Self {
             links,
+            room,
+            ranked: if is_given {
+                Vec::new()
+            } else {
+                vec![PAGE_RELAY.0]
+            },
+            list_at: None,
             scheme,
             eager_until: now.saturating_add(millis(EAGER_DISCOVERY_DURATION)),
         }
@@ -85,16 +113,77 @@ impl Relays {
     /// The actions that are due, given how many members of the room are connected.
     pub(crate) fn tick(&mut self, now: MonotonicMillis, members: usize) -> Vec<Action> {
         let interval = discovery::interval(members, now < self.eager_until);
-        self.links
-            .iter_mut()
-            .enumerate()
-            .flat_map(|(index, link)| link.tick(LinkId(index), now, interval))
-            .collect()
+        let mut actions = self.choose(now);
+        let links = self.links.iter_mut().enumerate();
+        actions.extend(links.flat_map(|(index, link)| link.tick(LinkId(index), now, interval)));
+        if self.list_at.is_some_and(|at| at <= now) {
+            self.list_at = Some(now.saturating_add(millis(LIST_INTERVAL)));
+            actions.push(Action::ReadDocument(PAGE_RELAY, None));
+        }
+        actions
+    }
+
+    /// Uses the relays of the deployment that rank highest and work, and leaves others once these are steady.
+    fn choose(&mut self, now: MonotonicMillis) -> Vec<Action> {
+        if self.ranked.is_empty() {
+            return Vec::new();
+        }
+        let links = &self.links;
+        let ranked = self.ranked.iter().filter_map(|index| links.get(*index));
+        let used = relay_choice::used(ranked.map(Link::works));
+        let used = self.ranked.get(..used).unwrap_or_default();
+        let steady = used.iter().filter_map(|index| links.get(*index));
+        let steady = steady.filter(|link| link.is_steady(now)).count();
+        let mut actions = Vec::new();
+        for (index, link) in self.links.iter_mut().enumerate() {
+            if used.contains(&index) {
+                link.begin(now);
+            } else {
+                link.rest();
+                if steady >= USED_RELAYS.min(self.ranked.len()) {
+                    actions.extend(link.leave());
+                }
+            }
+        }
+        actions
+    }
+
+    /// Takes over the list of relays in the document of the page's relay. A list that lacks that relay is ignored: the others
+    /// do not count it among them.
+    fn take_list(&mut self, document: &RelayDocument, now: MonotonicMillis) {
+        let https_only = self.scheme == PageScheme::Secure;
+        let ranked = relay_choice::rank(self.room, &document.relays, https_only);
+        let own = document.url.as_deref();
+        if ranked.len() < 2 || !ranked.iter().any(|url| Some(*url) == own) {
+            self.ranked = vec![PAGE_RELAY.0];
+            self.list_at = None;
+            return;
+        }
+        self.ranked.clear();
+        self.list_at = Some(now.saturating_add(millis(LIST_INTERVAL)));
+        for url in ranked {
+            let known = self.links.iter().position(|link| match &link.source {
+                Source::Document => Some(url) == own,
+                Source::Other(other) => other == url && Some(url) != own,
+                Source::Given => false,
+            });
+            let index = known.unwrap_or(self.links.len());
+            if known.is_none() {
+                if self.links.len() >= MAX_LINKS {
+                    continue;
+                }
+                let mut link = Link::new(Source::Other(url.to_owned()), now);
+                link.rest();
+                self.links.push(link);
+            }
+            self.ranked.push(index);
+        }
     }
 
     /// When [`Self::tick`] is next due.
     pub(crate) fn due(&self) -> Option<MonotonicMillis> {
-        self.links.iter().filter_map(Link::due).min()
+        let links = self.links.iter().filter_map(Link::due);
+        links.chain(self.list_at).min()
     }
 
     /// The document was read, or could not be (`None`). Without it, the addresses from before are tried.
@@ -104,12 +193,21 @@ impl Relays {
         document: Option<RelayDocument>,
         now: MonotonicMillis,
     ) {
+        if let Some(document) = &document
+            && matches!(
+                self.links.get(id.0).map(|link| &link.source),
+                Some(Source::Document)
+            )
+        {
+            self.take_list(document, now);
+        }
         let scheme = self.scheme;
         let Some(link) = self.link(id) else { return };
         if !matches!(link.phase, Phase::Reading) {
             return;
         }
         link.full = document.as_ref().is_some_and(|document| document.full);
+        let was_read = document.is_some();
         if let Some(document) = document {
             let mut addresses: Vec<RelayAddress> = document
                 .addresses
@@ -122,6 +220,9 @@ impl Relays {
                 link.addresses = addresses;
                 link.next = 0;
             }
+        }
+        if !was_read || link.addresses.is_empty() {
+            link.fails();
         }
         if link.addresses.is_empty() {
             link.wait(now);
@@ -227,8 +328,7 @@ impl Relays {
         let Some(link) = self.link_to(peer) else {
             return;
         };
-        link.reservation.reset();
-        link.redial.reset();
+        link.recovered();
         if let Some(relay) = link.relay_mut()
             && !relay.reserved
         {
@@ -259,10 +359,10 @@ impl Relays {
             {
                 continue;
             }
-            let steady = |relay: &Connected| relay.reserved && relay.steady_at <= now;
-            let wait = if link.relay().is_some_and(steady) {
+            let wait = if link.is_steady(now) {
                 Duration::ZERO
             } else {
+                link.fails();
                 link.reservation.failed(random_u64())
             };
             if let Some(relay) = link.relay_mut() {
@@ -336,7 +436,11 @@ impl Relays {
                         relay.reserve_at = now;
                     }
                 }
-                Phase::Ready | Phase::Reading | Phase::Dialing { .. } | Phase::Merged => {}
+                Phase::Ready
+                | Phase::Reading
+                | Phase::Dialing { .. }
+                | Phase::Merged
+                | Phase::Spare => {}
             }
         }
     }

@@ -33,9 +33,9 @@ impl RpcSize {
     }
 }
 
-/// Printed pieces of invalid messages that count as one item. A key of such a message is printed byte by byte, in two
-/// pieces each. An honest peer sends no invalid messages.
-const PIECES_PER_ITEM: u64 = 16;
+/// Pieces that are printed after the messages of an RPC if none is invalid. Each further one counts as an item: a key of an invalid
+/// message is printed byte by byte, and an honest peer sends no such messages.
+const FREE_PIECES: u64 = 16;
 
 /// Counts the items while an event is printed. A text of the peer that contains one of the names only adds to its count.
 #[derive(Default)]
@@ -61,7 +61,7 @@ impl Write for Counter {
         }
         if let Some(pieces) = &mut self.invalid_pieces {
             *pieces += 1;
-            self.items += u64::from(pieces.is_multiple_of(PIECES_PER_ITEM));
+            self.items += u64::from(*pieces > FREE_PIECES);
         }
         if self.is_rpc == Some(true) && self.items <= CONTROL_BURST {
             Ok(())

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt};
-use heartchain_chain::{content::ReadingForm, room::Room, time::MonotonicMillis};
+use heartchain_chain::{room::Room, time::MonotonicMillis};
 use heartchain_sync::{
     Input,
     io::{GossipId, InboundId, RequestFailure, RequestId, Verdict},
@@ -104,7 +104,7 @@ impl Network {
         let names = RoomNames::of(setup.room.id())?;
         let transports = all_transports(&key, setup.direct)?;
         let form = setup.room.form();
-        let requires_proof = form == ReadingForm::Sealed && setup.room.is_member();
+        let requires_proof = setup.room.requires_proof();
         let (relay, webrtc) = (transports.relay, transports.webrtc);
         let protocols = Protocols::new(&key, relay, webrtc, &names, requires_proof)?;
         let settings = swarm::Config::with_wasm_executor()
@@ -119,7 +119,7 @@ impl Network {
         let mut alarm = Alarm::default();
         alarm.set(now);
         let connectivity = Connectivity::new(
-            Relays::new(setup.relays, setup.scheme, now),
+            Relays::new(setup.relays, setup.scheme, setup.room.id(), now),
             RelayActions::new(key, names.namespace, setup.read_document, wants_stun),
             Dialer::new(setup.named),
             now,
@@ -254,6 +254,8 @@ impl Network {
         self.connectivity
             .on_proved_member(&peer, self.swarm.behaviour_mut());
         self.events.changed();
+        // It is asked for its neighbours and a reservation at once.
+        self.poll_parts();
     }
 
     /// Closes all connections to a peer. With `until`, bans the peer until then.

@@ -22,6 +22,8 @@ use super::{
 
 /// A dial fails after this time, which covers the socket and all handshakes.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for an inbound circuit: its peer speaks first, so it knows that this tab is there.
+const INBOUND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long closing a connection may wait for the remote to agree. A dead one never does.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a direct connection is kept after the browser reports it as disconnected, which is 6 s after the last
@@ -62,6 +64,7 @@ pub(crate) fn all_transports(key: &Keypair, direct: bool) -> Result<Transports, 
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise)
         .multiplex(muxer());
+    let streams = TransportTimeout::with_ingoing_timeout(streams, INBOUND_TIMEOUT);
     let servers = direct::Transport::new(direct::Config::new(key))
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
 

@@ -185,7 +185,7 @@ impl IndexedDb {
                         self.journal_end.set(position.saturating_add(1));
                     }
                 }
-                StoreOperation::PutKey(seed, from) => self.mirror.keep_key(*from, seed),
+                StoreOperation::PutKey(seed, from) => self.mirror.keep_keys(&[(*from, *seed)]),
                 StoreOperation::PutTip(_) => last_inventory.tip = true,
                 StoreOperation::PutBlock(..)
                 | StoreOperation::DeleteBlock(_)

@@ -1,5 +1,5 @@
 //! Injects one fault into the browser, for tests: reads, writes or deletes of one database record fail, the clock is set
-//! back, the disk is small, or a browser call never settles. The fault ends when its injector is dropped.
+//! back, the disk is small, a database is not opened or is busy, or a browser call never settles. The fault ends when its injector is dropped.
 
 use std::time::Duration;
 
@@ -39,6 +39,28 @@ const NEVER_SETTLE: &str = r#"
     let calls = 0;
     prototype[method] = () => (calls++, new Promise(() => {}));
     return () => ((prototype[method] = real), calls);
+"#;
+
+const UNOPENABLE: &str = r#"
+    const { prototype } = IDBFactory;
+    const real = prototype.open;
+    prototype.open = function (name, ...version) {
+        if (name === database) throw new DOMException("not now", "UnknownError");
+        return real.call(this, name, ...version);
+    };
+    return () => (prototype.open = real);
+"#;
+
+/// A transaction that stays open keeps all others waiting.
+const BUSY: &str = r#"
+    let isEnded = false;
+    const opening = indexedDB.open(database);
+    opening.onsuccess = () => {
+        const records = opening.result.transaction(store, "readwrite").objectStore(store);
+        const again = () => isEnded ? opening.result.close() : (records.count().onsuccess = again);
+        again();
+    };
+    return () => (isEnded = true);
 "#;
 
 const SMALL_DISK: &str = r#"
@@ -87,6 +109,16 @@ impl FaultInjector {
     /// Calls of this browser method return a promise that never settles.
     pub(super) fn unresponsive(of: &str, method: &str) -> Self {
         Self::begin("type, method", NEVER_SETTLE, &[of.into(), method.into()])
+    }
+
+    /// The browser does not open this database.
+    pub(super) fn unopenable(database: &str) -> Self {
+        Self::begin("database", UNOPENABLE, &[database.into()])
+    }
+
+    /// Requests to this object store get no answer. Both must exist.
+    pub(super) fn busy(database: &str, store: &str) -> Self {
+        Self::begin("database, store", BUSY, &[database.into(), store.into()])
     }
 
     /// The browser reports this storage usage and quota, in bytes.

@@ -27,8 +27,8 @@ pub(crate) const RESERVED_FOR_PROTECTED_BLOCKS: f64 = 4.0 * 1024.0 * 1024.0;
 pub(crate) enum Reason {
     /// The page requested it.
     Requested,
-    /// The browser's Web Locks cannot be used. Where it has none, as over plain http, other locks replace them.
-    NoLocks,
+    /// The room is being deleted on this device, and the deletion cannot end now. What is written would be deleted with it.
+    Deleting,
     /// The browser has no IndexedDB here.
     NoDatabase,
     /// The browser refuses to open it.

@@ -158,9 +158,7 @@ impl IndexedDb {
 
     /// Restores what the database lacks from the mirror.
     async fn restore_from_mirror(&self, loaded: &mut Loaded, key_was_lost: bool) {
-        for (from, seed) in &loaded.keys {
-            self.mirror.keep_key(*from, seed);
-        }
+        self.mirror.keep_keys(&loaded.keys);
         let contents = self.mirror.contents();
         if contents.first_key.is_some() && contents.first_key != self.first_key.get() {
             // This is the mirror of another key, so it does not describe this journal.

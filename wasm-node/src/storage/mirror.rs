@@ -74,10 +74,12 @@ impl Mirror {
         }
     }
 
-    /// Stores a later key.
-    pub(super) fn keep_key(&self, from: u64, seed: &[u8; 32]) {
+    /// Stores later keys, in one item with those before.
+    pub(super) fn keep_keys(&self, keys: &[(u64, [u8; 32])]) {
         let mut contents = self.contents.borrow_mut();
-        if contents.keys.insert(from, *seed) != Some(*seed) {
+        let before = contents.keys.clone();
+        contents.keys.extend(keys.iter().copied());
+        if contents.keys != before {
             self.put("keys", &keys_body(&contents.keys));
         }
     }
@@ -194,6 +196,12 @@ pub(super) fn has_key(database: &str) -> bool {
     read_item(database, "key").is_some()
 }
 
+/// Whether the mirror of this database has anything, also what cannot be decoded.
+pub(super) fn is_used(database: &str) -> bool {
+    let prefix = format!("{database}/");
+    item_names().iter().any(|name| name.starts_with(&prefix))
+}
+
 /// Reads a mirror, as far as it is valid.
 pub(super) fn read(database: &str) -> MirrorContents {
     let manifest = read_item(database, "journal").and_then(|body| page::Manifest::read(&body));
@@ -295,9 +303,10 @@ mod tests {
         let name = "mirror kept";
         assert_eq!(read(name), MirrorContents::default());
         assert_eq!((unconfirmed(name), has_key(name)), (None, false));
+        assert!(!is_used(name));
         let mirror = Mirror::open(name);
         mirror.keep_first_key(&[7; 32]);
-        mirror.keep_key(100, &[8; 32]);
+        mirror.keep_keys(&[(100, [8; 32])]);
         mirror.keep_entries(&entries(0..130));
         let contents = read(name);
         assert_eq!(contents, mirror.contents());
@@ -306,6 +315,7 @@ mod tests {
         assert_eq!(contents.journal_len, Some(130));
         assert_eq!(contents.entries, entries(0..130).into_iter().collect());
         assert_eq!((unconfirmed(name), has_key(name)), (Some(130), true));
+        assert!(is_used(name));
     }
 
     #[test]

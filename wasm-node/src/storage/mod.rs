@@ -15,7 +15,7 @@
 //! - `health` is the state of the storage that the page can see.
 //! - `room_list` is the list of all rooms on this device, with a `room_record` for each. `room_use` tells it what a slot
 //!   holds, `stored_rooms` shows it, and finds again what it lacks (`rooms_on_disk`). `room_deletion` deletes a room, unless
-//!   `open_slots` or locks show that a tab has it open.
+//!   `open_slots` or locks show that a tab has it open; `deletion_note` tells a start of it that cannot read the list.
 //! - `moved_slot` writes an identity that comes from another device to a slot, and removes one that went to another device.
 //! - `adoption` finds readings that closed tabs have not shared; `read_only` reads their databases.
 
@@ -25,6 +25,7 @@ mod close_signal;
 mod compaction;
 mod database;
 mod database_lock;
+mod deletion_note;
 mod disk_store;
 #[cfg(test)]
 mod fault_injector;

@@ -8,10 +8,11 @@ use heartchain_sync::io::JournalEntry;
 use wasm_bindgen::JsValue;
 
 use super::{
-    database,
+    database, deletion_note,
     health::Reason,
     mirror,
     read_only::{self, SlotContents},
+    rebuilding::{backup_name, delete_backup},
     records::{self, key_location},
     room_deletion::{DeleteRoomError, finish_deletion},
     room_list::{Listed, RoomList},
@@ -89,7 +90,7 @@ struct Missing {
 enum Comparison {
     /// It has no identity.
     Free,
-    /// It is another author, or the same one with other readings.
+    /// It is another author, or the same one with other readings, or cannot be read.
     Different,
     /// It is the same, and lacks this.
     Same(Missing),
@@ -102,10 +103,13 @@ enum Comparison {
 pub(crate) async fn keep_identity(identity: &MovedIdentity) -> Result<(), KeepIdentityError> {
     let room = identity.access.room().id();
     let list = RoomList::open().await.ok();
-    if let Some(list) = &list
-        && list.is_deleting(room).await?
-    {
-        finish_deletion(room, list).await?;
+    match &list {
+        Some(list) if list.is_deleting(room).await? => finish_deletion(room, list).await?,
+        None if deletion_note::is_there(room) => {
+            let unread = StoreError::Failed("the list of rooms cannot be opened".to_owned());
+            return Err(DeleteRoomError::Store(unread).into());
+        }
+        Some(_) | None => {}
     }
     let (held, missing) = match find_place(room, identity).await? {
         Place::Kept(number) => {
@@ -161,7 +165,9 @@ async fn find_place(room: RoomId, identity: &MovedIdentity) -> Result<Place, Kee
         let Some(held) = take(room, number).await? else {
             continue;
         };
-        if matches!(compare(&held.name, identity).await, Comparison::Free) {
+        if matches!(compare(&held.name, identity).await, Comparison::Free)
+            && !has_backup(&held.name).await
+        {
             let missing = Missing {
                 keys: identity.keys.clone(),
                 entries: entries_of(identity).collect(),
@@ -177,18 +183,35 @@ async fn take(room: RoomId, number: u32) -> Result<Option<Slot>, KeepIdentityErr
     taken.map_err(|_| KeepIdentityError::NoStorage)
 }
 
+/// Whether a rebuild of this database has not ended: a start restores an identity from the backup.
+async fn has_backup(name: &str) -> bool {
+    match read_only::open_existing(&backup_name(name)).await {
+        Ok(None) => false,
+        Ok(Some(backup)) => {
+            backup.close();
+            true
+        }
+        Err(_) => true,
+    }
+}
+
 async fn compare(name: &str, identity: &MovedIdentity) -> Comparison {
-    let stored = read_only::read_identity(name).await.unwrap_or_default();
+    let stored = match read_only::read_identity(name).await {
+        Ok(stored) => stored.unwrap_or_default(),
+        // Another time it may show an identity.
+        Err(_) => return Comparison::Different,
+    };
     let SlotContents {
         first_key,
         keys,
         journal,
+        is_used,
     } = stored;
     let Some(first) = first_key else {
         // A slot whose database was lost has its identity in the mirror, and restores it when a tab opens it.
-        return match journal.is_empty() && !mirror::has_key(name) {
-            true => Comparison::Free,
-            false => Comparison::Different,
+        return match is_used || mirror::is_used(name) {
+            true => Comparison::Different,
+            false => Comparison::Free,
         };
     };
     let keys: BTreeMap<u64, [u8; 32]> = [(0, first)].into_iter().chain(keys).collect();
@@ -245,7 +268,7 @@ async fn write(
     let connection = opened.map_err(|reason| match reason {
         Reason::NewerVersion => StoreError::NewerVersion.into(),
         Reason::Requested
-        | Reason::NoLocks
+        | Reason::Deleting
         | Reason::NoDatabase
         | Reason::Blocked
         | Reason::NoFreeSlot => KeepIdentityError::NoStorage,
@@ -295,13 +318,15 @@ fn put_all(
 /// not used again.
 fn mirror_identity(name: &str, identity: &MovedIdentity) {
     let mirror = mirror::Mirror::open(name);
-    for (from, seed) in &identity.keys {
-        if *from == 0 {
-            mirror.keep_first_key(seed);
-        } else {
-            mirror.keep_key(*from, seed);
-        }
+    let (first, later): (Vec<_>, Vec<_>) = identity
+        .keys
+        .iter()
+        .copied()
+        .partition(|(from, _)| *from == 0);
+    for (_, seed) in first {
+        mirror.keep_first_key(&seed);
     }
+    mirror.keep_keys(&later);
     let unconfirmed = entries_of(identity);
     let unconfirmed: Vec<_> = unconfirmed
         .filter(|(position, _)| *position >= identity.unconfirmed_from)
@@ -370,7 +395,8 @@ pub(crate) async fn retire(room: RoomId, number: u32, author: [u8; 32]) -> Resul
         first_key,
         keys,
         journal,
-    } = stored.ok_or_else(unread)?;
+        ..
+    } = stored?.ok_or_else(unread)?;
     let newest = keys.iter().max_by_key(|(from, _)| *from);
     if newest.map(|(_, seed)| *seed).or(first_key) != Some(author) {
         return Err(RetireError::Open);
@@ -380,8 +406,9 @@ pub(crate) async fn retire(room: RoomId, number: u32, author: [u8; 32]) -> Resul
     if moved.is_none_or(|moved| moved < end) {
         return Err(RetireError::NotMoved);
     }
-    // The mirror first: without the database, a start would take the key from it.
+    // The copies first: without the records, a start would restore the identity from them.
     mirror::delete(&held.name);
+    delete_backup(&held.name).await?;
     let opened = database::open(&held.name, schema::MIGRATIONS).await;
     let connection = opened.map_err(|_| unread())?;
     let write = schema::write_transaction(&connection.database, &[META, KEYS, JOURNAL], true)?;

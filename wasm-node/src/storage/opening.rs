@@ -9,11 +9,10 @@ use heartchain_sync::{Config, Machine, Restore, StoredBlock};
 use super::{
     health::{Health, Reason},
     indexed_db::IndexedDb,
-    listed_slot,
+    listed_slot::{self, Taken},
     loading::Loaded,
     memory::MemoryStore,
     mirror::Mirror,
-    room_list::RoomList,
     room_use::RoomUse,
     slot::{Released, Slot},
     store::{Storage, StoreError},
@@ -60,13 +59,13 @@ pub(crate) async fn open<P: Copy + Ord + Debug>(
     label: Option<&str>,
     in_memory: bool,
 ) -> Result<Opened<P>, getrandom::Error> {
-    let slot = if in_memory {
+    let taken = if in_memory {
         Err(Reason::Requested)
     } else {
-        listed_slot::take(&room, label).await
+        listed_slot::take(&room, label, async |slot| load(&room, slot).await).await
     };
-    let reason = match slot {
-        Ok((slot, list)) => match on_disk(&room, slot, list).await {
+    let reason = match taken {
+        Ok(taken) => match on_disk(&room, taken).await {
             Ok(opened) => return Ok(opened),
             Err(Failure::Entropy(error)) => return Err(error),
             Err(Failure::Unavailable(reason)) => reason,
@@ -104,17 +103,30 @@ enum Failure {
     Store(#[from] StoreError),
 }
 
-async fn on_disk<P: Copy + Ord + Debug>(
-    room: &Room,
-    mut slot: Slot,
-    list: Option<RoomList>,
-) -> Result<Opened<P>, Failure> {
-    let released = slot.take_released();
+/// An open database, and all that was loaded from it but the blocks.
+type Found = (IndexedDb, Rc<Health>, Loaded);
+
+/// Opens the database of a slot and loads all but its blocks.
+async fn load(room: &Room, slot: &Slot) -> Result<Found, Failure> {
     let health = Health::new(Ok(slot.number));
     let opening = IndexedDb::open(&slot.name, room, health.clone()).await;
-    let mut store = opening.map_err(Failure::Unavailable)?;
-    store.usage = RoomUse::new(list, room.id(), slot.number);
+    let store = opening.map_err(Failure::Unavailable)?;
     let loaded = store.load().await?;
+    Ok((store, health, loaded))
+}
+
+async fn on_disk<P: Copy + Ord + Debug>(
+    room: &Room,
+    taken: Taken<Result<Found, Failure>>,
+) -> Result<Opened<P>, Failure> {
+    let Taken {
+        mut slot,
+        list,
+        opened,
+    } = taken;
+    let (mut store, health, loaded) = opened?;
+    let released = slot.take_released();
+    store.usage = RoomUse::new(list, room.id(), slot.number);
     health.note_loss(loaded.loss);
     let first_key = match loaded.first_key {
         Some(seed) => seed,

@@ -1,21 +1,25 @@
 //! Reads the database of a closed tab's slot: the signing keys and the newest journal entries, so that this tab can share
 //! what that one had not. The caller holds the slot's lock. Never creates, upgrades or changes a database.
 
+use std::{cell::Cell, rc::Rc};
+
+use futures::future::{Either, select};
 use heartchain_chain::room::MAX_ROOM_NAME_LEN;
 use heartchain_sync::io::JournalEntry;
 use idb::{
     Event as _, Factory, KeyRange, ObjectStore, Query, Request as _, event::VersionChangeEvent,
 };
 use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::spawn_local;
 use web_sys::IdbDatabase;
 
 use super::{
     mirror::MAX_MIRRORED_ENTRIES,
     records::{self, key_location},
-    schema::{self, ACCESS, FIRST_KEY, JOURNAL, KEYS, LOADED_ENTRIES, META, MOVED},
+    schema::{self, ACCESS, FIRST_KEY, JOURNAL, KEYS, LOADED_ENTRIES, META, MOVED, OPEN_TIMEOUT},
     store::StoreError,
 };
-use crate::room_access::RoomAccess;
+use crate::{clock, room_access::RoomAccess};
 
 /// Length of the longest record of what opens a room: that of an open room.
 const MAX_ACCESS_LEN: usize = 2 + MAX_ROOM_NAME_LEN;
@@ -27,12 +31,14 @@ pub(super) struct SlotContents {
     pub(super) keys: Vec<(u64, [u8; 32])>,
     /// Entries from the requested position on.
     pub(super) journal: Vec<(u64, JournalEntry)>,
+    /// Whether there is any record of a key or of the journal, also one that cannot be decoded.
+    pub(super) is_used: bool,
 }
 
 /// Reads the keys of a database, and journal entries from position `from` on, or the newest entries. `None` if there is
-/// no database that this version of the page can read.
+/// no database that can be read now.
 pub(super) async fn read_slot(name: &str, from: Option<u64>) -> Option<SlotContents> {
-    let mut contents = read_identity_from(name, from).await?;
+    let mut contents = read_identity_from(name, from).await.ok()??;
     let skipped = match from {
         Some(_) => 0,
         None => contents.journal.len().saturating_sub(MAX_MIRRORED_ENTRIES),
@@ -42,21 +48,29 @@ pub(super) async fn read_slot(name: &str, from: Option<u64>) -> Option<SlotConte
     Some(contents)
 }
 
-/// Reads the keys of a database and its whole journal.
-pub(super) async fn read_identity(name: &str) -> Option<SlotContents> {
+/// Reads the keys of a database and its whole journal. `None` if it does not exist.
+///
+/// # Errors
+/// If it cannot be read now, or is of a newer version of the page.
+pub(super) async fn read_identity(name: &str) -> Result<Option<SlotContents>, StoreError> {
     read_identity_from(name, None).await
 }
 
-async fn read_identity_from(name: &str, from: Option<u64>) -> Option<SlotContents> {
-    let database = open_slot(name).await?;
-    let read = read_contents(&database, from).await.ok();
+async fn read_identity_from(
+    name: &str,
+    from: Option<u64>,
+) -> Result<Option<SlotContents>, StoreError> {
+    let Some(database) = open_slot(name).await? else {
+        return Ok(None);
+    };
+    let read = read_contents(&database, from).await;
     database.close();
-    read
+    read.map(Some)
 }
 
 /// The length of the journal that the last move file of a slot has.
 pub(super) async fn read_moved(name: &str) -> Option<u64> {
-    let database = open_slot(name).await?;
+    let database = open_slot(name).await.ok()??;
     let read = read_meta(&database, MOVED).await.ok().flatten();
     database.close();
     let body = records::read_checksummed(MOVED, &read?, size_of::<u64>())?;
@@ -65,7 +79,7 @@ pub(super) async fn read_moved(name: &str) -> Option<u64> {
 
 /// What opens the room of a slot, according to its database. Needs no lock.
 pub(super) async fn read_access(name: &str) -> Option<RoomAccess> {
-    let database = open_slot(name).await?;
+    let database = open_slot(name).await.ok()??;
     let read = read_meta(&database, ACCESS).await.ok().flatten();
     database.close();
     let body = records::read_checksummed(ACCESS, &read?, MAX_ACCESS_LEN)?;
@@ -79,26 +93,46 @@ async fn read_meta(database: &IdbDatabase, name: &str) -> Result<Option<JsValue>
     Ok(read.object_store(META)?.get(JsValue::from(name))?.await?)
 }
 
-/// Opens the database of a slot. `None` if it does not exist, or is of a newer version of the page.
-async fn open_slot(name: &str) -> Option<IdbDatabase> {
-    let database = open_existing(name).await?;
+/// Opens the database of a slot. `None` if it does not exist.
+async fn open_slot(name: &str) -> Result<Option<IdbDatabase>, StoreError> {
+    let Some(database) = open_existing(name).await? else {
+        return Ok(None);
+    };
     let newest = u32::try_from(schema::MIGRATIONS.len()).unwrap_or(u32::MAX);
     if database.version() <= f64::from(newest) {
-        return Some(database);
+        return Ok(Some(database));
     }
     database.close();
-    None
+    Err(StoreError::NewerVersion)
 }
 
 /// Opens a database of any version. `None` if it does not exist.
-pub(super) async fn open_existing(name: &str) -> Option<IdbDatabase> {
-    let factory = Factory::new().ok()?;
-    let mut opening = factory.open(name, None).ok()?;
-    opening.on_upgrade_needed(|event| {
+///
+/// # Errors
+/// If the browser refuses, or does not answer.
+pub(super) async fn open_existing(name: &str) -> Result<Option<IdbDatabase>, StoreError> {
+    let mut opening = Factory::new()?.open(name, None)?;
+    let is_new = Rc::new(Cell::new(false));
+    let found_none = is_new.clone();
+    opening.on_upgrade_needed(move |event| {
+        found_none.set(true);
         // There is no database, and opening must not create one: abort, so that the request fails.
         let _ = abort_creation(&event);
     });
-    Some(IdbDatabase::from(opening.await.ok()?))
+    let opening = Box::pin(async move { opening.await });
+    match select(opening, clock::sleep(OPEN_TIMEOUT)).await {
+        Either::Left((Ok(database), _)) => Ok(Some(database.into())),
+        Either::Left((Err(_), _)) if is_new.get() => Ok(None),
+        Either::Left((Err(error), _)) => Err(error.into()),
+        Either::Right(((), opening)) => {
+            spawn_local(async move {
+                if let Ok(late) = opening.await {
+                    late.close();
+                }
+            });
+            Err(StoreError::Failed("the browser does not answer".to_owned()))
+        }
+    }
 }
 
 fn abort_creation(event: &VersionChangeEvent) -> Result<(), idb::Error> {
@@ -115,10 +149,12 @@ async fn read_contents(
     let meta = read.object_store(META)?;
     for name in FIRST_KEY {
         let value = meta.get(JsValue::from(name))?.await?;
+        contents.is_used |= value.is_some();
         let seed = value.and_then(|value| records::read_seed(name, &value));
         contents.first_key = contents.first_key.or(seed);
     }
     for (key, value) in read_records(&read.object_store(KEYS)?, None).await? {
+        contents.is_used = true;
         let seed = records::number(&key)
             .and_then(|from| Some((from, records::read_seed(&key_location(from), &value)?)));
         contents.keys.extend(seed);
@@ -129,6 +165,7 @@ async fn read_contents(
         let range = KeyRange::lower_bound(&records::number_key(next), None)?;
         let part = read_records(&journal, Some(range.into())).await?;
         let Some((last, _)) = part.last() else { break };
+        contents.is_used = true;
         next = records::number(last).map_or(u64::MAX, |last| last.saturating_add(1));
         let each = part.iter();
         stored.extend(each.filter_map(|(key, value)| {

@@ -96,7 +96,7 @@ impl<'a> Rebuilding<'a> {
         copy_irreplaceable(&backup, &database).await?;
         backup.close();
         (self.after_stage)(Stage::Restored)?;
-        self.factory.delete(&self.backup_name())?.await?;
+        delete_backup(self.name).await?;
         Ok(Connection::new(database.into(), true))
     }
 
@@ -125,8 +125,17 @@ pub(super) fn backup_name(database: &str) -> String {
     format!("{database}/saved")
 }
 
+/// Deletes the backup of a database, if there is one. The caller has made sure that the database has all of it.
+///
+/// # Errors
+/// If the browser reports an error.
+pub(super) async fn delete_backup(database: &str) -> Result<(), StoreError> {
+    Factory::new()?.delete(&backup_name(database))?.await?;
+    Ok(())
+}
+
 /// The migration to the only version of the backup database.
-const BACKUP_MIGRATIONS: &[Migration] = &[create_irreplaceable];
+pub(super) const BACKUP_MIGRATIONS: &[Migration] = &[create_irreplaceable];
 
 fn create_irreplaceable(database: &Database, _: &Transaction) -> Result<(), idb::Error> {
     for store in IRREPLACEABLE {

@@ -23,7 +23,7 @@ impl IndexedDb {
         self.connection = opened.map_err(|reason| match reason {
             Reason::NewerVersion => StoreError::NewerVersion,
             Reason::Requested
-            | Reason::NoLocks
+            | Reason::Deleting
             | Reason::NoDatabase
             | Reason::Blocked
             | Reason::NoFreeSlot => {

@@ -179,7 +179,7 @@ async fn delete_database(name: &str) -> Result<(), StoreError> {
 
 /// Deletes what the page computed from the room's readings.
 async fn delete_history(room: RoomId) -> Result<(), StoreError> {
-    let Some(database) = read_only::open_existing(HISTORY).await else {
+    let Some(database) = read_only::open_existing(HISTORY).await? else {
         return Ok(());
     };
     let deleted = if database.object_store_names().contains(HISTORY_STORE) {

@@ -1,5 +1,5 @@
-//! The list of rooms on this device: a small database beside those of the rooms. A start adds its room before it opens
-//! the room's database, so that no room is forgotten. The list is a convenience: without it, rooms work as before, and
+//! The list of rooms on this device: a small database beside those of the rooms. A start adds its room before it writes
+//! to the room's database, so that no room is forgotten. The list is a convenience: without it, rooms work as before, and
 //! most of it can be found again from the databases.
 //!
 //! It also says which rooms are being deleted. The mark and the slots of a room are in one record, so either a start sees
@@ -12,6 +12,7 @@ use idb::{Database, Factory, ObjectStoreParams, Transaction};
 use wasm_bindgen::JsValue;
 
 use super::{
+    deletion_note,
     health::Reason,
     records,
     room_record::{MAX_ROOM_RECORD_LEN, RoomRecord, SlotUse},
@@ -23,7 +24,7 @@ use crate::{clock, room_access::RoomAccess};
 /// The name of the database.
 pub(super) const ROOM_LIST: &str = "heartchain-rooms";
 /// Its object store: one record for each room, by the room's ID.
-const ROOMS: &str = "rooms";
+pub(super) const ROOMS: &str = "rooms";
 /// Rooms in the list: more than a person opens. At the bound, the room that was opened longest ago leaves it, first one
 /// in which nothing was recorded here. Its data stays.
 pub(super) const MAX_LISTED_ROOMS: usize = 1_024;
@@ -114,7 +115,7 @@ impl RoomList {
         label: Option<&str>,
     ) -> Result<Listed, StoreError> {
         let now = clock::now();
-        self.change(room, false, |record| {
+        let changing = self.change(room, false, |record| {
             let mut record = record.unwrap_or_default();
             if record.deleting {
                 return (Change::Keep, Listed::Deleting);
@@ -126,8 +127,13 @@ impl RoomList {
                 record.slots.entry(number).or_insert_with(SlotUse::default);
             }
             (Change::Put(record), Listed::Added)
-        })
-        .await
+        });
+        let listed = changing.await?;
+        if listed == Listed::Added {
+            // A deletion ended before its mark, or was refused.
+            deletion_note::remove(room);
+        }
+        Ok(listed)
     }
 
     /// Notes what a slot holds, unless the room was deleted meanwhile.
@@ -178,6 +184,8 @@ impl RoomList {
 
     /// Marks a room for deletion. Returns what was known of it before.
     pub(super) async fn mark_deleting(&self, room: RoomId) -> Result<RoomRecord, StoreError> {
+        // First, so that there is no mark without a note.
+        deletion_note::put(room);
         self.change(room, true, |record| {
             let before = record.unwrap_or_default();
             let marked = RoomRecord {
@@ -197,7 +205,9 @@ impl RoomList {
             Some(record) if record.deleting => (Change::Remove, ()),
             Some(_) | None => (Change::Keep, ()),
         })
-        .await
+        .await?;
+        deletion_note::remove(room);
+        Ok(())
     }
 
     /// Removes a room whose data is deleted. A room that was opened again meanwhile stays.
@@ -206,7 +216,9 @@ impl RoomList {
             Some(record) if record.deleting => (Change::Remove, ()),
             Some(_) | None => (Change::Keep, ()),
         })
-        .await
+        .await?;
+        deletion_note::remove(room);
+        Ok(())
     }
 
     /// Reads and changes one record in one transaction.

@@ -109,7 +109,7 @@ impl Drop for Slot {
 /// Takes a slot. `limit` is the timeout for each lock request; a browser that is not stuck answers at once.
 ///
 /// # Errors
-/// If no slot is free, or the browser has no locks or does not answer.
+/// If no slot is free, or the browser refuses or does not answer.
 pub(super) async fn take(room: RoomId, limit: Duration) -> Result<Slot, Reason> {
     take_with(locks().as_ref(), room, limit).await
 }
@@ -146,7 +146,7 @@ async fn take_with(locks: Option<&Locks>, room: RoomId, limit: Duration) -> Resu
 /// Takes one slot if it is free at the moment.
 ///
 /// # Errors
-/// If the browser has no locks, or does not answer.
+/// If the browser refuses, or does not answer.
 pub(super) async fn try_take(room: RoomId, number: u32) -> Result<Option<Slot>, Reason> {
     let wanted = LockRequest::IfAvailable {
         limit: OPEN_TIMEOUT,
@@ -248,7 +248,7 @@ async fn request(
             JsValue::UNDEFINED
         }
     });
-    let abort_request = AbortController::new().map_err(|_| Reason::NoLocks)?;
+    let abort_request = AbortController::new().map_err(|_| Reason::Blocked)?;
     let options = Object::new();
     let (option, value, patience) = match wanted {
         LockRequest::WaitUpTo(patience) => {
@@ -256,7 +256,8 @@ async fn request(
         }
         LockRequest::IfAvailable { limit } => ("ifAvailable", JsValue::TRUE, limit),
     };
-    Reflect::set(&options, &option.into(), &value).map_err(|_| Reason::NoLocks)?;
+    // Setting a field of a new object cannot fail.
+    let _ = Reflect::set(&options, &option.into(), &value);
     let requested = locks
         .request(&name, &options, &granted)
         .map_err(|_| Reason::Blocked)?;

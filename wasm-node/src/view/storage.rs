@@ -47,7 +47,7 @@ impl From<&Health> for StorageView {
 const fn in_memory_reason(reason: Reason) -> &'static str {
     match reason {
         Reason::Requested => "asked",
-        Reason::NoLocks => "no-locks",
+        Reason::Deleting => "deleting",
         Reason::NoDatabase => "no-database",
         Reason::Blocked => "blocked",
         Reason::NoFreeSlot => "no-free-slot",

@@ -75,6 +75,9 @@ pub const MAX_CHECKPOINTS: usize = 16_384;
 
 /// Bodies requested at once: about 150 KB at 10 readings per block, so that ranges spread over peers.
 pub const BODY_RANGE: usize = 128;
+/// Bytes of bodies in one of our answers: a quarter of what a peer accepts ([`MAX_BODIES_LEN`](crate::message::MAX_BODIES_LEN)),
+/// because it processes them at once. The longest block fits, and so does a range of blocks of ten readings.
+pub const ANSWERED_BODIES_LEN: usize = 256 * 1_024;
 /// Bodies planned ahead. Their ranges are assigned to peers.
 pub const DOWNLOAD_WINDOW: usize = 4_096;
 /// Open requests for bodies per peer. One request slot stays free for everything else.
@@ -173,6 +176,12 @@ pub const MIN_PROFILE_SYNC_INTERVAL: Millis = 10_000;
 pub const PROFILE_FORWARD_INTERVAL: Millis = 60_000;
 /// Revisions of one author's profile that are forwarded at once: people correct a name that they have just typed.
 pub const PROFILE_FORWARD_BURST: u64 = 4;
+/// Profiles of all authors forwarded per second.
+pub const ALL_PROFILES_FORWARD_RATE: u64 = 64;
+/// Profiles of all authors forwarded at once. With the readings, that is below what a peer may send.
+pub const ALL_PROFILES_FORWARD_BURST: u64 = 1_024;
+/// The shortest time between two [`Event::Names`](crate::Event::Names): the page reads and draws all names.
+pub const NAMES_EVENT_INTERVAL: Millis = 250;
 /// The shortest time between two writes of profiles of others.
 pub const PROFILE_WRITE_INTERVAL: Millis = 1_000;
 /// Calls of `set_name()` that may wait for the disk.

@@ -5,6 +5,9 @@
 //! seed), no network and no disk. The code that runs in a browser tab therefore also runs a thousand times in one native
 //! process under a simulated network.
 //!
+//! Verifying signatures is most of its work. [`verification`] can do that in another thread, and [`input_queue`] keeps the
+//! inputs that wait for it.
+//!
 //! It never keeps the block bodies of a long chain in memory: headers and indexes are in memory, bodies are in storage.
 //!
 //! # How much memory can a peer make it use?
@@ -53,17 +56,20 @@
 //! | … requested from a peer | [`MAX_LISTED_PROFILES`](message::MAX_LISTED_PROFILES) per answer, at most [`MAX_PROFILES`](config::MAX_PROFILES) and one answer more per listing | the listing ends |
 //! | authors whose profiles were ignored | [`MAX_IGNORED_AUTHORS`](config::MAX_IGNORED_AUTHORS) | the oldest is forgotten |
 //! | … on their way to the disk | one write at a time, with one change per author; [`MAX_UNWRITTEN_PROFILES`](config::MAX_UNWRITTEN_PROFILES) | the profile of a further author is not kept |
+//! | inputs that wait until another thread has verified signatures | [`MAX_WAITING_INPUTS`](input_queue::MAX_WAITING_INPUTS), [`MAX_WAITING_BYTES`](input_queue::MAX_WAITING_BYTES), for [`VERIFIER_PATIENCE`](input_queue::VERIFIER_PATIENCE) ms | the machine verifies what waits itself |
 //! | readings adopted from other tabs | [`MAX_ADOPTED`](config::MAX_ADOPTED) | further readings are not adopted |
 #![no_std]
 
 extern crate alloc;
 
 pub mod config;
+pub mod input_queue;
 pub mod io;
 mod machine;
 pub mod message;
 mod queries;
 mod restore;
+pub mod verification;
 mod views;
 
 pub use config::Config;

@@ -17,7 +17,7 @@
 //! - `clock_jumps`: wall clocks that are set, and blocks ahead of the clock
 //! - `recorder`, with `journal`, `journal_entry`, `own_heights` and `key_conflict`; `journal_signing`; `adopted_readings`:
 //!   readings recorded on this computer
-//! - `profiles`, with `profile_table` and `own_name`: the names of authors
+//! - `profiles`, with `profile_table`, `profile_ranks` and `own_name`: the names of authors
 //! - `mining`, `importing`: mining, and file imports
 
 mod adopted_readings;
@@ -54,6 +54,7 @@ mod own_heights;
 mod own_name;
 mod parts;
 mod peers;
+mod profile_ranks;
 mod profile_table;
 mod profiles;
 mod recorder;
@@ -79,6 +80,7 @@ use crate::{
     config::{Config, MAX_UNAVAILABLE, STARTING},
     io::{DisconnectReason, Event, GossipId, Input, Now, Output, ReadId, RequestFailure, WriteId},
     message::{GossipError, GossipItem},
+    verification::VerifiedBodies,
     views::Status,
 };
 
@@ -114,6 +116,19 @@ impl<P: Copy + Ord + Debug> Machine<P> {
     pub fn identify(&mut self, own: P, to_bytes: fn(&P) -> Vec<u8>) {
         let Parts { ctx, recorder, .. } = &mut self.parts;
         ctx.identify(own, to_bytes, recorder.journal().key());
+    }
+
+    /// Processes an input as [`Self::handle`] does, but does not verify the signatures of these bodies again.
+    pub fn handle_verified(
+        &mut self,
+        input: Input<P>,
+        verified: VerifiedBodies,
+        now: Now,
+    ) -> alloc::vec::IntoIter<Output<P>> {
+        self.parts.ctx.verified = Some(verified);
+        let outputs = self.handle(input, now);
+        self.parts.ctx.verified = None;
+        outputs
     }
 
     /// Processes an input and returns the actions to perform, in order.

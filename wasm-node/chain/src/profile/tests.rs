@@ -59,6 +59,18 @@ fn name_has_up_to_40_visible_bytes() {
         '\u{2028}',
         '\u{feff}',
         '\u{e0041}',
+        // Blank letters, and code points that Unicode keeps for more that cannot be seen.
+        '\u{115f}',
+        '\u{1160}',
+        '\u{2800}',
+        '\u{3164}',
+        '\u{ffa0}',
+        '\u{34f}',
+        '\u{17b4}',
+        '\u{2065}',
+        '\u{fff0}',
+        '\u{e0002}',
+        '\u{e0fff}',
     ] {
         let name: String = ['a', character, 'b'].iter().collect();
         let error = ProfileNameError::Invisible { character };
@@ -80,6 +92,30 @@ fn joiners_are_allowed_between_letters() {
         ("a\u{200c}", '\u{200c}'),
         ("a \u{200d}b", '\u{200d}'),
         ("a\u{200c}\u{200d}b", '\u{200c}'),
+    ] {
+        let error = ProfileNameError::Invisible { character };
+        assert_eq!(ProfileName::new(name), Err(error), "{name:?}");
+    }
+}
+
+#[test]
+fn variation_selectors_need_a_visible_character() {
+    for name in [
+        "\u{2764}\u{fe0f}",
+        "\u{2764}\u{fe0f}\u{200d}\u{1f525}",
+        "\u{845b}\u{e0100}",
+        "\u{182d}\u{180d}",
+    ] {
+        assert!(ProfileName::new(name).is_ok(), "{name:?}");
+    }
+    for (name, character) in [
+        ("\u{fe0f}", '\u{fe0f}'),
+        ("a \u{fe0f}", '\u{fe0f}'),
+        ("a\u{fe0f}\u{fe0f}", '\u{fe0f}'),
+        ("a\u{200d}\u{fe0f}b", '\u{200d}'),
+        ("a\u{fe0f}\u{200d}", '\u{200d}'),
+        ("\u{e01ef}a", '\u{e01ef}'),
+        ("a\u{e01f0}", '\u{e01f0}'),
     ] {
         let error = ProfileNameError::Invisible { character };
         assert_eq!(ProfileName::new(name), Err(error), "{name:?}");

@@ -60,8 +60,10 @@ pub(crate) enum Arrival {
 pub(super) enum Source {
     /// The user or the page configured the addresses.
     Given,
-    /// A document that is read before every dial.
+    /// The document of the page's relay, which is read before every dial.
     Document,
+    /// The document of another relay of the deployment, which is at this URL.
+    Other(String),
 }
 
 #[derive(Debug)]
@@ -82,6 +84,8 @@ pub(super) enum Phase {
     Connected(Box<Connected>),
     /// Another link to the same relay has taken over the addresses.
     Merged,
+    /// Not used, because relays that rank higher work.
+    Spare,
 }
 
 #[derive(Debug)]
@@ -101,6 +105,8 @@ pub(super) struct Connected {
     pub(super) register_at: Option<MonotonicMillis>,
     pub(super) discover_at: MonotonicMillis,
     pub(super) cookie: Option<Cookie>,
+    /// Whether its connection is being closed, because better relays are back.
+    leaving: bool,
 }
 
 #[derive(Debug)]
@@ -112,6 +118,8 @@ pub(super) struct Link {
     pub(super) phase: Phase,
     /// Whether its document said that it is full, when it was last read.
     pub(super) full: bool,
+    /// Whether it has failed since it last granted a reservation: no address answered, or it refused.
+    failing: bool,
     /// Abandoned dials, which may still succeed.
     late: Vec<ConnectionId>,
     pub(super) redial: Backoff,
@@ -126,6 +134,7 @@ impl Link {
             next: 0,
             phase: Phase::Waiting { until: now },
             full: false,
+            failing: false,
             late: Vec::new(),
             redial: Backoff::new(RELAY_REDIAL),
             reservation: Backoff::new(RELAY_REDIAL),
@@ -140,16 +149,22 @@ impl Link {
     ) -> Vec<Action> {
         self.abandon_slow_dial(now);
         if matches!(self.phase, Phase::Waiting { until } if until <= now) {
-            match self.source {
-                Source::Document => {
-                    self.phase = Phase::Reading;
-                    return vec![Action::ReadDocument(id)];
-                }
-                Source::Given => self.phase = Phase::Ready,
+            let url = match &self.source {
+                Source::Document => Some(None),
+                Source::Other(url) => Some(Some(url.clone())),
+                Source::Given => None,
+            };
+            if let Some(url) = url {
+                self.phase = Phase::Reading;
+                return vec![Action::ReadDocument(id, url)];
             }
+            self.phase = Phase::Ready;
         }
         match &mut self.phase {
-            Phase::Connected(relay) => relay.tick(id, now, discovery_interval),
+            Phase::Connected(relay) => {
+                self.failing |= relay.is_overdue(now);
+                relay.tick(id, now, discovery_interval)
+            }
             Phase::Ready => {
                 let address = self.current().cloned();
                 address
@@ -157,10 +172,57 @@ impl Link {
                     .into_iter()
                     .collect()
             }
-            Phase::Waiting { .. } | Phase::Reading | Phase::Dialing { .. } | Phase::Merged => {
-                Vec::new()
-            }
+            Phase::Waiting { .. }
+            | Phase::Reading
+            | Phase::Dialing { .. }
+            | Phase::Merged
+            | Phase::Spare => Vec::new(),
         }
+    }
+
+    /// Whether the relay works, as far as is known; `None` if another link leads to it.
+    pub(super) fn works(&self) -> Option<bool> {
+        match &self.phase {
+            Phase::Merged => None,
+            Phase::Connected(relay) => Some(relay.reserved || !(self.failing || relay.full)),
+            Phase::Waiting { .. }
+            | Phase::Reading
+            | Phase::Ready
+            | Phase::Dialing { .. }
+            | Phase::Spare => Some(!self.failing && !self.full),
+        }
+    }
+
+    /// Whether it has a reservation that has stood for a while.
+    pub(super) fn is_steady(&self, now: MonotonicMillis) -> bool {
+        let relay = self.relay();
+        relay.is_some_and(|relay| relay.reserved && relay.steady_at <= now)
+    }
+
+    /// Begins to use the relay, if it is spare.
+    pub(super) fn begin(&mut self, now: MonotonicMillis) {
+        if matches!(self.phase, Phase::Spare) {
+            self.phase = Phase::Waiting { until: now };
+        }
+    }
+
+    /// Makes the relay spare, unless it is connected.
+    pub(super) fn rest(&mut self) {
+        match self.phase {
+            Phase::Waiting { .. } | Phase::Reading | Phase::Ready => self.phase = Phase::Spare,
+            Phase::Dialing { connection, .. } if self.late.len() < MAX_LATE_DIALS => {
+                self.late.push(connection);
+                self.phase = Phase::Spare;
+            }
+            Phase::Dialing { .. } | Phase::Connected(_) | Phase::Merged | Phase::Spare => {}
+        }
+    }
+
+    /// Closes the connection, if there is one.
+    pub(super) fn leave(&mut self) -> Option<Action> {
+        let relay = self.relay_mut()?;
+        let leaves = !std::mem::replace(&mut relay.leaving, true);
+        leaves.then_some(Action::Leave(relay.connection))
     }
 
     pub(super) fn due(&self) -> Option<MonotonicMillis> {
@@ -169,7 +231,7 @@ impl Link {
             Phase::Ready => Some(MonotonicMillis::new(0)),
             Phase::Dialing { until, .. } => self.may_abandon_dial().then_some(*until),
             Phase::Connected(relay) => Some(relay.due()),
-            Phase::Reading | Phase::Merged => None,
+            Phase::Reading | Phase::Merged | Phase::Spare => None,
         }
     }
 
@@ -195,7 +257,9 @@ impl Link {
             Phase::Dialing { connection, .. } if connection == opened => {}
             // An abandoned dial succeeded before the current one.
             Phase::Dialing { connection, .. } if late => self.late.push(connection),
-            Phase::Connected(_) | Phase::Merged => return late.then_some(Arrival::Surplus),
+            Phase::Connected(_) | Phase::Merged | Phase::Spare => {
+                return late.then_some(Arrival::Surplus);
+            }
             Phase::Waiting { .. } | Phase::Reading | Phase::Ready | Phase::Dialing { .. } => {
                 if !late {
                     return None;
@@ -218,6 +282,7 @@ impl Link {
             register_at: None,
             discover_at: now,
             cookie: None,
+            leaving: false,
         }));
         Some(Arrival::Relay)
     }
@@ -229,7 +294,7 @@ impl Link {
             && self.may_abandon_dial()
         {
             self.late.push(connection);
-            self.next = self.next.wrapping_add(1);
+            self.advance();
             self.phase = Phase::Waiting { until: now };
         }
     }
@@ -251,8 +316,27 @@ impl Link {
 
     /// The current address failed: backs off, then tries the next one.
     pub(super) fn failed(&mut self, now: MonotonicMillis) {
-        self.next = self.next.wrapping_add(1);
+        self.advance();
         self.wait(now);
+    }
+
+    /// Gives the next address its turn. Once all have had theirs, the relay counts as failing.
+    fn advance(&mut self) {
+        self.next = self.next.wrapping_add(1);
+        self.failing |= self.next.is_multiple_of(self.addresses.len().max(1));
+    }
+
+    /// There is no document, or it names no address, or the relay refused a reservation.
+    pub(super) const fn fails(&mut self) {
+        self.failing = true;
+    }
+
+    /// The relay granted a reservation.
+    pub(super) const fn recovered(&mut self) {
+        self.failing = false;
+        self.full = false;
+        self.redial.reset();
+        self.reservation.reset();
     }
 
     pub(super) fn wait(&mut self, now: MonotonicMillis) {
@@ -288,6 +372,9 @@ impl Link {
                 full: relay.full,
             });
         }
+        if matches!(self.phase, Phase::Spare) {
+            return None;
+        }
         let address = self.current()?;
         Some(RelayView {
             address: address.address.to_string(),
@@ -300,6 +387,11 @@ impl Link {
 }
 
 impl Connected {
+    /// Whether the relay has not granted a reservation in time.
+    fn is_overdue(&self, now: MonotonicMillis) -> bool {
+        !self.reserved && self.listener.is_some() && self.reserve_at <= now
+    }
+
     pub(super) fn tick(
         &mut self,
         id: LinkId,

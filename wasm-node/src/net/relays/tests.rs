@@ -9,6 +9,13 @@ const RELAY: &str = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
 const SOCKET: &str = "/ip4/127.0.0.1/tcp/8081/ws";
 const OTHER_SOCKET: &str = "/ip4/127.0.0.1/tcp/9091/ws";
 const WEBRTC: &str = "/ip4/127.0.0.1/udp/8082/webrtc-direct/certhash/uEiAsGPzpiPGQzSlVHRXrUCT5EkTV7YFrV4VZ3hpEKTd_zg";
+/// Ranks [`DEPLOYMENT`] in this order.
+const ROOM: RoomId = RoomId::new([0; 32]);
+const DEPLOYMENT: [&str; 3] = [
+    "https://a.example/",
+    "https://b.example/hearts/",
+    "https://c.example:8443/",
+];
 /// Longer than any wait between two dials, in ms.
 const LONG: u64 = 20_000;
 
@@ -39,7 +46,12 @@ fn given(addresses: &[&str]) -> Relays {
     let parsed = addresses
         .iter()
         .map(|address| RelayAddress::parse(address, PageScheme::Plain).expect("an address"));
-    Relays::new(parsed.collect(), PageScheme::Plain, at(0))
+    Relays::new(
+        parsed.collect(),
+        PageScheme::Plain,
+        RoomId::new([0; 32]),
+        at(0),
+    )
 }
 
 /// Ticks, expects exactly one dial, and reports it as started. Returns the dialed address.
@@ -57,7 +69,7 @@ fn dials(relays: &mut Relays, now: MonotonicMillis, number: usize) -> String {
 
 fn reads_document(relays: &mut Relays, now: MonotonicMillis, answer: Option<RelayDocument>) {
     let actions = relays.tick(now, 0);
-    let [Action::ReadDocument(link)] = actions.as_slice() else {
+    let [Action::ReadDocument(link, None)] = actions.as_slice() else {
         panic!("the document is read at {now}, not {actions:?}");
     };
     relays.document(*link, answer, now);
@@ -130,7 +142,7 @@ fn links_to_one_relay_merge_once_it_is_known() {
         let parsed = addresses
             .iter()
             .map(|address| RelayAddress::parse(address, PageScheme::Plain).expect("an address"));
-        let mut relays = Relays::new(parsed.collect(), PageScheme::Plain, at(0));
+        let mut relays = Relays::new(parsed.collect(), PageScheme::Plain, ROOM, at(0));
         let actions = relays.tick(at(0), 0);
         for (number, action) in actions.iter().enumerate() {
             let Action::Dial(link, _) = action else {
@@ -196,7 +208,7 @@ fn abandoned_dials_are_limited() {
 
 #[test]
 fn document_is_read_before_every_dial() {
-    let mut relays = Relays::new(Vec::new(), PageScheme::Plain, at(0));
+    let mut relays = Relays::new(Vec::new(), PageScheme::Plain, ROOM, at(0));
     reads_document(&mut relays, at(0), Some(document(&[SOCKET])));
     assert_eq!(dials(&mut relays, at(0), 1), SOCKET);
     relays.dial_failed(connection(1), at(10));
@@ -217,7 +229,7 @@ fn document_is_read_before_every_dial() {
 
 #[test]
 fn document_without_an_address_is_read_again() {
-    let mut relays = Relays::new(Vec::new(), PageScheme::Secure, at(0));
+    let mut relays = Relays::new(Vec::new(), PageScheme::Secure, ROOM, at(0));
     reads_document(
         &mut relays,
         at(0),
@@ -308,7 +320,7 @@ fn connected_relay_reserves_discovers_registers() {
 
 #[test]
 fn document_says_whether_the_relay_is_full() {
-    let mut relays = Relays::new(Vec::new(), PageScheme::Plain, at(0));
+    let mut relays = Relays::new(Vec::new(), PageScheme::Plain, ROOM, at(0));
     let full = RelayDocument {
         full: true,
         ..document(&[SOCKET])
@@ -409,4 +421,238 @@ fn resuming_ends_every_wait() {
     assert!(relays.tick(at(500_001), 0).is_empty());
     relays.resumed(at(500_002));
     dials(&mut relays, at(500_002), 9);
+}
+
+/// The relays of [`DEPLOYMENT`], without a network.
+struct Deployment {
+    relays: Relays,
+    now: MonotonicMillis,
+    /// What each relay answers: nothing, that it is full, or that it works.
+    answers: [Option<bool>; 3],
+    peers: [PeerId; 3],
+    /// Open connections, and the relay of each.
+    open: Vec<(ConnectionId, usize)>,
+    opened: usize,
+    /// Whose documents were read, in order.
+    read: Vec<usize>,
+    /// Whether the first relay answers no request for a reservation.
+    is_silent: bool,
+}
+
+impl Deployment {
+    /// A tab whose page is the relay with this number.
+    fn of_page(page: usize) -> Self {
+        let relays = Relays::new(Vec::new(), PageScheme::Secure, ROOM, at(0));
+        let mut deployment = Self {
+            relays,
+            now: at(0),
+            answers: [Some(true); 3],
+            peers: [1, 2, 3].map(|seed| {
+                let key = libp2p::identity::Keypair::ed25519_from_bytes([seed; 32]);
+                key.expect("a key").public().to_peer_id()
+            }),
+            open: Vec::new(),
+            opened: 0,
+            read: Vec::new(),
+            is_silent: false,
+        };
+        deployment.advance(0, page);
+        deployment
+    }
+
+    fn document(&self, index: usize) -> Option<RelayDocument> {
+        let full = !self.answers[index]?;
+        let url = Some(DEPLOYMENT[index].to_owned());
+        let address = format!(
+            "/dns/r{index}.example/tcp/443/tls/ws/p2p/{}",
+            self.peers[index]
+        );
+        Some(RelayDocument {
+            addresses: vec![address],
+            full,
+            relays: DEPLOYMENT.map(str::to_owned).to_vec(),
+            url,
+            ..RelayDocument::default()
+        })
+    }
+
+    /// Lets this many seconds pass. `page` is the number of the page's relay.
+    fn advance(&mut self, seconds: u64, page: usize) {
+        let end = self.now.saturating_add(seconds * 1_000);
+        self.step(page);
+        while self.now < end {
+            self.now = self.now.saturating_add(100);
+            self.step(page);
+        }
+    }
+
+    fn step(&mut self, page: usize) {
+        for _ in 0..10 {
+            for action in self.relays.tick(self.now, 3) {
+                self.perform(action, page);
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action, page: usize) {
+        let now = self.now;
+        match action {
+            Action::ReadDocument(link, url) => {
+                let at = url.map(|url| DEPLOYMENT.iter().position(|other| *other == url));
+                let index = at.map_or(page, |at| at.expect("a listed relay"));
+                self.read.push(index);
+                self.relays.document(link, self.document(index), now);
+            }
+            Action::Dial(link, address) => {
+                let peer = address.peer.expect("a peer ID");
+                let index = self.peers.iter().position(|other| *other == peer);
+                self.opened += 1;
+                let id = connection(self.opened);
+                self.relays.dialing(link, id, now);
+                let index = index.expect("a relay");
+                if self.answers[index].is_none() {
+                    self.relays.dial_failed(id, now);
+                } else {
+                    self.relays.connected(id, peer, &address.address, now);
+                    self.open.push((id, index));
+                }
+            }
+            Action::Reserve(link, address) => {
+                let listener = ListenerId::next();
+                self.relays.listening(link, Some(listener), now);
+                let is_at = |peer: &PeerId| address.to_string().contains(&peer.to_string());
+                let index = self.peers.iter().position(is_at).expect("a relay");
+                match self.answers[index] {
+                    _ if self.is_silent && index == 0 => {}
+                    Some(true) => self.relays.reserved(&self.peers[index], now),
+                    Some(false) => self.relays.listener_closed(listener, true, now),
+                    None => {}
+                }
+            }
+            Action::Leave(id) => self.close(|(open, _)| *open == id),
+            Action::StopListening(_) | Action::Register(_) | Action::Discover(..) => {}
+        }
+    }
+
+    fn close(&mut self, which: impl Fn(&(ConnectionId, usize)) -> bool) {
+        for (id, _) in self.open.extract_if(.., |open| which(open)) {
+            self.relays.closed(id, self.now);
+        }
+    }
+
+    fn kill(&mut self, index: usize) {
+        self.answers[index] = None;
+        self.close(|(_, of)| *of == index);
+    }
+
+    /// The connected relays, in order.
+    fn connected(&self) -> Vec<usize> {
+        let mut connected: Vec<usize> = self.open.iter().map(|(_, index)| *index).collect();
+        connected.sort_unstable();
+        connected
+    }
+}
+
+#[test]
+fn room_uses_its_two_relays_whatever_the_page() {
+    for page in 0..3 {
+        let mut deployment = Deployment::of_page(page);
+        deployment.advance(60, page);
+        assert_eq!(deployment.connected(), [0, 1], "page {page}");
+        // The page's own, and those of the chosen relays.
+        let mut read = deployment.read.clone();
+        read.sort_unstable();
+        assert_eq!(read, if page == 2 { vec![0, 1, 2] } else { vec![0, 1] });
+        assert_eq!(deployment.relays.views().len(), 2);
+    }
+}
+
+#[test]
+fn killed_relay_is_replaced_until_it_is_back() {
+    for page in 0..3 {
+        for killed in 0..2 {
+            let mut deployment = Deployment::of_page(page);
+            deployment.advance(60, page);
+            deployment.kill(killed);
+            deployment.advance(3, page);
+            assert_eq!(deployment.connected(), [1 - killed, 2]);
+            deployment.advance(300, page);
+            assert_eq!(deployment.connected(), [1 - killed, 2]);
+            deployment.answers[killed] = Some(true);
+            deployment.advance(60, page);
+            assert_eq!(deployment.connected(), [0, 1], "page {page}, {killed}");
+        }
+    }
+}
+
+#[test]
+fn tab_stays_at_all_that_is_left() {
+    let mut deployment = Deployment::of_page(2);
+    deployment.kill(0);
+    deployment.kill(1);
+    deployment.advance(60, 2);
+    assert_eq!(deployment.connected(), [2]);
+    deployment.kill(2);
+    deployment.advance(60, 2);
+    assert_eq!(deployment.connected(), [0; 0]);
+    deployment.answers = [Some(true); 3];
+    deployment.advance(60, 2);
+    assert_eq!(deployment.connected(), [0, 1]);
+}
+
+#[test]
+fn full_relay_is_used_beside_two_others() {
+    let mut deployment = Deployment::of_page(0);
+    deployment.advance(10, 0);
+    deployment.kill(0);
+    deployment.answers[0] = Some(false);
+    deployment.advance(60, 0);
+    assert_eq!(deployment.connected(), [0, 1, 2]);
+    deployment.answers[0] = Some(true);
+    deployment.advance(60, 0);
+    assert_eq!(deployment.connected(), [0, 1]);
+}
+
+#[test]
+fn silent_relay_counts_as_failing() {
+    let mut deployment = Deployment::of_page(0);
+    // It accepts connections, and answers no request for a reservation.
+    deployment.is_silent = true;
+    deployment.kill(0);
+    deployment.answers[0] = Some(true);
+    deployment.advance(60, 0);
+    assert_eq!(deployment.connected(), [0, 1, 2]);
+}
+
+#[test]
+fn list_without_the_page_relay_is_ignored() {
+    for (list, url) in [
+        (&DEPLOYMENT[..2], Some(DEPLOYMENT[2])),
+        (&DEPLOYMENT[..], None),
+        (&DEPLOYMENT[..1], Some(DEPLOYMENT[0])),
+        (
+            &["http://a.example/", "http://b.example/"][..],
+            Some("http://a.example/"),
+        ),
+    ] {
+        let mut relays = Relays::new(Vec::new(), PageScheme::Secure, ROOM, at(0));
+        let answer = RelayDocument {
+            relays: list.iter().map(|url| (*url).to_owned()).collect(),
+            url: url.map(str::to_owned),
+            ..document(&["/dns/a.example/tcp/443/tls/ws"])
+        };
+        reads_document(&mut relays, at(0), Some(answer));
+        dials(&mut relays, at(0), 1);
+        assert!(relays.tick(at(1), 0).is_empty(), "{list:?}");
+    }
+}
+
+#[test]
+fn list_of_relays_is_read_again() {
+    let mut deployment = Deployment::of_page(2);
+    deployment.advance(590, 2);
+    let before = deployment.read.len();
+    deployment.advance(30, 2);
+    assert_eq!(deployment.read[before..], [2]);
+    assert_eq!(deployment.connected(), [0, 1]);
 }

@@ -6,17 +6,22 @@ use heartchain_sync::StoredBlock;
 use idb::KeyRange;
 use wasm_bindgen::JsValue;
 
-use crate::storage::{
-    indexed_db::{IndexedDb, LOADED_BLOCKS, read_block},
-    records,
-    schema::{BLOCKS, SEGMENTS, SUMMARIES},
-    segments::Segment,
-    store::StoreError,
-    summary::Summary,
+use crate::{
+    next_task::Pauses,
+    storage::{
+        indexed_db::{IndexedDb, LOADED_BLOCKS, read_block},
+        records,
+        schema::{BLOCKS, SEGMENTS, SUMMARIES},
+        segments::Segment,
+        store::StoreError,
+        summary::Summary,
+    },
 };
 
 /// Summaries that are read at a time when a tab starts: at most 8 MiB.
 const LOADED_SUMMARIES: usize = 16;
+/// Readings of blocks that are emitted at a time, more or less: some ms of work on a phone.
+const EMITTED_READINGS: usize = 512;
 
 impl IndexedDb {
     /// Loads all blocks in parts, parents before their children, each with the hash it was stored under. Blocks in a
@@ -32,16 +37,20 @@ impl IndexedDb {
         let rows = self.load_rows().await?;
         let mut rows = rows.as_slice();
         let segments = self.load_segment_keys().await?;
+        let mut pauses = Pauses::new();
         for part in segments.chunks(LOADED_SUMMARIES) {
             let summaries = self.load_summaries(part).await?;
             for (first, summary) in part.iter().zip(summaries) {
                 let blocks = self.load_segment(*first, summary, with_bodies).await?;
-                rows = self.emit_merged(blocks, rows, &mut emit).await?;
+                rows = self
+                    .emit_merged(blocks, rows, &mut emit, &mut pauses)
+                    .await?;
+                pauses.pause_if_due().await;
             }
         }
         self.health()
             .note_unchecked(self.segments.unchecked_blocks());
-        self.emit_rows(rows, &mut emit).await
+        self.emit_rows(rows, &mut emit, &mut pauses).await
     }
 
     /// The blocks of a segment, by height.
@@ -81,6 +90,7 @@ impl IndexedDb {
         mut blocks: Vec<StoredBlock>,
         mut rows: &'a [(u64, BlockHash)],
         emit: &mut impl FnMut(Vec<StoredBlock>),
+        pauses: &mut Pauses,
     ) -> Result<&'a [(u64, BlockHash)], StoreError> {
         let last = blocks.last().map_or(0, StoredBlock::index);
         while let Some((index, _)) = rows.first().filter(|(index, _)| *index <= last) {
@@ -90,7 +100,7 @@ impl IndexedDb {
             let next = blocks.first().map_or(last, StoredBlock::index);
             let between = rows.partition_point(|(index, _)| *index <= next);
             let (between, rest) = rows.split_at(between);
-            self.emit_rows(between, emit).await?;
+            self.emit_rows(between, emit, pauses).await?;
             rows = rest;
         }
         emit(blocks);
@@ -153,15 +163,23 @@ impl IndexedDb {
         &mut self,
         rows: &[(u64, BlockHash)],
         emit: &mut impl FnMut(Vec<StoredBlock>),
+        pauses: &mut Pauses,
     ) -> Result<(), StoreError> {
         let form = self.room.form();
         for part in rows.chunks(LOADED_BLOCKS as usize) {
             let values = self.row_records(part).await?;
             let mut blocks = Vec::with_capacity(part.len());
             let mut bad = Vec::new();
+            let mut readings = 0;
             for ((index, hash), value) in part.iter().zip(values) {
                 if let Some(block) = value.as_ref().and_then(|value| read_block(form, value)) {
+                    readings += block.readings.len();
                     blocks.push(StoredBlock::Full(*hash, block));
+                    if readings >= EMITTED_READINGS {
+                        readings = 0;
+                        emit(std::mem::take(&mut blocks));
+                        pauses.pause_if_due().await;
+                    }
                     continue;
                 }
                 self.rows.remove(hash);

@@ -14,8 +14,14 @@ use super::*;
 use crate::{
     clock,
     storage::{
-        DeleteRoomError, IndexedDb, Opened, delete_room, open, opening::close,
-        rebuilding::database_names, room_list::ROOM_LIST, suite,
+        DeleteRoomError, IndexedDb, Opened, delete_room,
+        fault_injector::FaultInjector,
+        open,
+        opening::close,
+        rebuilding::database_names,
+        records,
+        room_list::{ROOM_LIST, ROOMS},
+        suite,
     },
 };
 
@@ -192,6 +198,34 @@ async fn room_that_is_not_marked_is_not_deleted() {
     );
     close(tab).await;
     assert_eq!(delete_room(room.id()).await, Ok(()));
+}
+
+/// What is recorded in a room that is marked is deleted with it, so a start that cannot know must not write to the disk.
+#[test]
+async fn marked_room_without_its_list_stays_in_memory() {
+    type Fault = fn(&Room) -> FaultInjector;
+    let faults: [(&str, Fault); 3] = [
+        ("unopenable", |_| FaultInjector::unopenable(ROOM_LIST)),
+        ("unreadable", |room| {
+            let key = records::to_js(room.id().as_bytes());
+            FaultInjector::unreadable(ROOM_LIST, ROOMS, &key)
+        }),
+        ("busy", |_| FaultInjector::busy(ROOM_LIST, ROOMS)),
+    ];
+    for (name, fault) in faults {
+        let room = open_room(&format!("rooms {name}"));
+        crashed_deletion(&room).await;
+        let fault = fault(&room);
+        let tab: Opened<u8> = open(room.clone(), None, false).await.expect("it opens");
+        drop(fault);
+        assert!(tab.hold.is_none(), "{name}: on disk");
+        close(tab).await;
+        assert!(find(&room).await.is_none(), "{name}: the deletion ends");
+        assert_eq!(traces(&room).await, Vec::<String>::new(), "{name}");
+        let again = start(&room, None).await;
+        close(again).await;
+        assert_eq!(delete_room(room.id()).await, Ok(()));
+    }
 }
 
 /// Opens and closes a room in two tabs, and deletes one slot only. Returns the author of the other slot.

@@ -16,12 +16,12 @@ use super::{
 use crate::{
     config::{
         ALL_ANSWERS_BURST, ALL_ANSWERS_RATE, ANSWER_BURST, ANSWER_OVERHEAD, ANSWER_RATE,
-        ANSWER_SHARE_BURST, ANSWER_SHARE_RATE, MAX_OPEN_READS, MAX_OPEN_REQUESTS,
+        ANSWER_SHARE_BURST, ANSWER_SHARE_RATE, ANSWERED_BODIES_LEN, MAX_OPEN_READS,
+        MAX_OPEN_REQUESTS,
     },
     io::{InboundId, Output, ReadId},
     message::{
-        MAX_BODIES_LEN, MAX_HEADERS, MAX_IDS, MAX_LISTED_PROFILES, MempoolRow, MessageError,
-        Request, Response,
+        MAX_HEADERS, MAX_IDS, MAX_LISTED_PROFILES, MempoolRow, MessageError, Request, Response,
     },
 };
 
@@ -177,7 +177,7 @@ impl<P: Copy + Ord + Debug> Answers<P> {
                 let first = len == 0;
                 let readings = ctx.tree.body_len(hash);
                 len += readings.map_or(0, |readings| readings * reading_len(ctx));
-                readings.is_some() && (first || len <= MAX_BODIES_LEN)
+                readings.is_some() && (first || len <= ANSWERED_BODIES_LEN)
             })
             .copied();
         let known_hashes: Vec<BlockHash> = known_hashes.collect();
@@ -222,7 +222,7 @@ impl<P: Copy + Ord + Debug> Answers<P> {
                 len += 5 + body
                     .as_ref()
                     .map_or(0, |readings| readings.len() * reading_len(ctx));
-                len <= MAX_BODIES_LEN
+                len <= ANSWERED_BODIES_LEN
             })
             .count();
         bodies.truncate(fitting);

@@ -6,9 +6,7 @@
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use heartchain_chain::{
-    binding::Binding, content::ReadingForm, key::SecretKey, time::MonotonicMillis,
-};
+use heartchain_chain::{binding::Binding, key::SecretKey, time::MonotonicMillis};
 
 use super::{
     context::Context,
@@ -66,11 +64,9 @@ impl<P: Copy + Ord + Debug> Context<P> {
         before.author() != author
     }
 
-    /// Whether only peers that prove that they have the room's key count as members here: in a private room, at a peer that has
-    /// the key itself.
+    /// Whether peers have to prove that they have the room's key. They cannot to a peer without an ID, which checks no binding.
     fn requires_proof(&self) -> bool {
-        let room = self.tree.room();
-        room.form() == ReadingForm::Sealed && room.is_member() && self.identity.is_some()
+        self.tree.room().requires_proof() && self.identity.is_some()
     }
 
     /// Whether this peer must prove that it has the room's key, and has not.

@@ -34,11 +34,17 @@ impl<P: Copy + Ord + Debug> Context<P> {
         }
         let room = self.room();
         let mempool = &self.mempool;
+        // The check compares this root with that of the readings first.
+        let root = &header.readings_root;
+        let is_verified = self
+            .verified
+            .as_ref()
+            .is_some_and(|proof| proof.covers(room, root));
         if let Err(error) = check_body(
             room,
             &header,
             &readings,
-            |reading| mempool.contains_exact(reading),
+            |reading| is_verified || mempool.contains_exact(reading),
             &mut self.rng,
         ) {
             if error.invalidates() == Invalidates::Descendants {

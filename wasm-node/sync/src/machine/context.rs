@@ -23,6 +23,7 @@ use crate::{
     config::{Config, Millis},
     io::{Batch, DisconnectReason, Event, Now, Output, ReadId, StoreOperation, WriteId},
     message::{Request, StatusMessage},
+    verification::VerifiedBodies,
 };
 
 /// The shared state: clocks, randomness, the chain, the peers, the state of the disk, and what to do next.
@@ -36,6 +37,8 @@ pub(crate) struct Context<P> {
     pub(crate) peers: Peers<P>,
     pub(crate) writes: Writes,
     pub(crate) lost_bodies: LostBodies,
+    /// The bodies in the current input whose signatures another thread has verified.
+    pub(super) verified: Option<VerifiedBodies>,
     /// `None` in a machine whose driver gives it no ID.
     pub(super) identity: Option<OwnIdentity<P>>,
     /// Changes whenever headers or bodies joined or left the tree.
@@ -57,6 +60,7 @@ impl<P: Copy + Ord + Debug> Context<P> {
             peers: Peers::new(),
             writes: Writes::default(),
             lost_bodies: LostBodies::default(),
+            verified: None,
             identity: None,
             tree_revision: 0,
             last_id: 0,

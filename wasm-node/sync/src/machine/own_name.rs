@@ -11,7 +11,7 @@ use heartchain_chain::{
 
 use super::{context::Context, journal::Journal, profile_table::ProfileTable};
 use crate::{
-    config::{MAX_CLOCK_OFFSET, MAX_PENDING_NAMES, WRITE_RETRY},
+    config::{MAX_CLOCK_OFFSET, MAX_PENDING_NAMES, MAX_REVISION_AHEAD, WRITE_RETRY},
     io::{Event, NameError, StoreOperation, Ticket, WriteId},
 };
 
@@ -24,6 +24,8 @@ pub(super) struct OwnName {
     /// those of earlier keys.
     writing: Option<(WriteId, Option<Ticket>, Vec<Profile>)>,
     retry_at: MonotonicMillis,
+    /// The revision of the last interim profile.
+    interim: UnixMillis,
 }
 
 impl OwnName {
@@ -102,6 +104,47 @@ impl OwnName {
             }
             (None, None) => {}
         }
+    }
+
+    /// Peers ignore our profile while its revision is too far ahead, as after a clock that was wrong, and each later one
+    /// follows it. So they get an interim profile with the same name and the time of now until it is due. The same holds for
+    /// the profiles of earlier keys. Returns new ones. It signs no interim profile while the clock is known to be wrong.
+    ///
+    /// Our profile stays the one that counts: it replaces an earlier name at peers whose clocks are still ahead.
+    pub(super) fn interim<P: Copy + Ord + Debug>(
+        &mut self,
+        ctx: &Context<P>,
+        journal: &Journal,
+        table: &mut ProfileTable,
+    ) -> Vec<Profile> {
+        let corrected = ctx.clock.corrected();
+        let latest = corrected.saturating_add(MAX_REVISION_AHEAD);
+        let offset = ctx.clock.offset().map_or(0, i64::unsigned_abs);
+        let mut signed = Vec::new();
+        for era in journal.eras() {
+            let Some(known) = table.get(&era.author) else {
+                continue;
+            };
+            if known.revision <= latest {
+                table.set_interim(&era.author, None);
+                continue;
+            }
+            let interim = table.interim(&era.author);
+            let is_due = interim.is_some_and(|interim| interim.revision <= latest);
+            let (false, Some(name)) =
+                (is_due || offset > MAX_CLOCK_OFFSET, table.name(&era.author))
+            else {
+                continue;
+            };
+            // The clock may have been wrong for the last one as well.
+            let next = self.interim.saturating_add(1);
+            let revision = corrected.max(if next <= latest { next } else { corrected });
+            let interim = ctx.tree.room().sign_profile(&era.key, revision, name);
+            self.interim = revision;
+            table.set_interim(&era.author, interim.clone());
+            signed.extend(interim);
+        }
+        signed
     }
 
     /// Whether a name is being written.

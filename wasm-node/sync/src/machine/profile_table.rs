@@ -22,6 +22,8 @@ struct Row {
     name: Option<ProfileName>,
     /// When all revisions that were forwarded to peers would have been, at one each [`PROFILE_FORWARD_INTERVAL`].
     forwards_until: Option<MonotonicMillis>,
+    /// What peers get instead while they would ignore the profile.
+    interim: Option<Profile>,
 }
 
 /// The latest known profile of each author. Its user bounds how many there are.
@@ -59,10 +61,23 @@ impl ProfileTable {
         let row = Row {
             name,
             forwards_until: before.and_then(|row| row.forwards_until),
+            interim: None,
             profile,
         };
         self.rows.insert(row.profile.author, row);
         changed
+    }
+
+    /// What peers get instead of an author's profile.
+    pub(super) fn interim(&self, author: &Author) -> Option<&Profile> {
+        self.rows.get(author)?.interim.as_ref()
+    }
+
+    /// Sets what peers get instead of an author's profile, until the next one.
+    pub(super) fn set_interim(&mut self, author: &Author, interim: Option<Profile>) {
+        if let Some(row) = self.rows.get_mut(author) {
+            row.interim = interim;
+        }
     }
 
     pub(super) fn remove(&mut self, author: &Author) {
@@ -84,11 +99,12 @@ impl ProfileTable {
         }
     }
 
-    /// At most `limit` profiles behind this author, in order; `None` starts at the beginning.
+    /// What peers get: at most `limit` profiles behind this author, in order; `None` starts at the beginning.
     pub(super) fn list_after(&self, after: Option<Author>, limit: usize) -> Vec<Profile> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let rows = self.rows.range((from, Bound::Unbounded)).take(limit);
-        rows.map(|(_, row)| row.profile.clone()).collect()
+        let sent = rows.map(|(_, row)| row.interim.as_ref().unwrap_or(&row.profile));
+        sent.cloned().collect()
     }
 
     pub(super) fn authors(&self) -> impl Iterator<Item = &Author> {

@@ -8,10 +8,9 @@ use alloc::{
     collections::{BTreeSet, VecDeque},
     vec::Vec,
 };
-use core::{cmp::Reverse, fmt::Debug};
+use core::fmt::Debug;
 
 use heartchain_chain::{
-    hash::BlockHash,
     key::Author,
     profile::{Profile, ProfileError, ProfileName},
     time::MonotonicMillis,
@@ -19,14 +18,21 @@ use heartchain_chain::{
 use litemap::LiteMap;
 
 use super::{
-    context::Context, journal::Journal, own_name::OwnName, peers::Peer,
-    profile_table::ProfileTable, requests::RequestKind,
+    context::Context,
+    journal::Journal,
+    own_name::OwnName,
+    peers::Peer,
+    profile_ranks::{ProfileRanks, Rank},
+    profile_table::ProfileTable,
+    requests::RequestKind,
+    token_bucket::TokenBucket,
 };
 use crate::{
     config::{
-        MAX_IGNORED_AUTHORS, MAX_PROFILES, MAX_REVISION_AHEAD, MAX_UNWRITTEN_PROFILES,
-        MIN_PROFILE_SYNC_INTERVAL, PROFILE_SYNC_INTERVAL, PROFILE_SYNC_PEERS,
-        PROFILE_WRITE_INTERVAL, WRITE_RETRY,
+        ALL_PROFILES_FORWARD_BURST, ALL_PROFILES_FORWARD_RATE, MAX_IGNORED_AUTHORS, MAX_PROFILES,
+        MAX_REVISION_AHEAD, MAX_UNWRITTEN_PROFILES, MIN_PROFILE_SYNC_INTERVAL,
+        NAMES_EVENT_INTERVAL, PROFILE_SYNC_INTERVAL, PROFILE_SYNC_PEERS, PROFILE_WRITE_INTERVAL,
+        WRITE_RETRY,
     },
     io::{DisconnectReason, Event, GossipId, Output, StoreOperation, Ticket, Verdict, WriteId},
     message::{GossipItem, MAX_LISTED_PROFILES, Request},
@@ -47,8 +53,9 @@ pub(crate) struct Profiles<P> {
     compared_at: MonotonicMillis,
     /// Authors whose profiles were ignored because they had no reading on the best branch yet.
     ignored: VecDeque<Author>,
-    /// The lowest rank in the table with this tip, if it is known.
-    lowest: Option<(BlockHash, Rank)>,
+    ranks: ProfileRanks,
+    /// How many profiles of all authors may be forwarded.
+    forwards: TokenBucket,
     /// Authors whose profiles differ from those on disk.
     unwritten: BTreeSet<Author>,
     /// One write at a time, so that no more than the table waits for the disk.
@@ -56,6 +63,8 @@ pub(crate) struct Profiles<P> {
     write_at: MonotonicMillis,
     /// Whether a shown name changed since the page was told.
     changed: bool,
+    /// When the page may be told next.
+    tell_at: MonotonicMillis,
 }
 
 /// The comparison with one peer.
@@ -69,9 +78,6 @@ struct Listing {
     next: Option<Option<Author>>,
 }
 
-/// How much an author's profile is worth keeping. Peers with the same chain keep the same ones of authors on it.
-type Rank = (bool, u64, bool, Reverse<Author>);
-
 impl<P: Copy + Ord + Debug> Profiles<P> {
     pub(super) fn new(now: MonotonicMillis) -> Self {
         Self {
@@ -82,11 +88,13 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
             compare_at: now.saturating_add(PROFILE_SYNC_INTERVAL),
             compared_at: now,
             ignored: VecDeque::new(),
-            lowest: None,
+            ranks: ProfileRanks::default(),
+            forwards: TokenBucket::full(ALL_PROFILES_FORWARD_RATE, ALL_PROFILES_FORWARD_BURST, now),
             unwritten: BTreeSet::new(),
             writing: None,
             write_at: now,
             changed: false,
+            tell_at: now,
         }
     }
 
@@ -130,12 +138,16 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
     }
 
     pub(super) fn on_peer_gone(&mut self, peer: &P) {
+        self.ranks.forget();
         self.listings.remove(peer);
     }
 
     /// A peer sent its Status. `is_new_author` says that it proved to act for an author that it did not act for before, whose
     /// profile may have been ignored so far.
     pub(super) fn on_status(&mut self, peer: &P, is_new_author: bool) {
+        if is_new_author {
+            self.ranks.forget();
+        }
         let listing = self.listings.get_mut(peer);
         if let Some(listing) = listing.filter(|listing| is_new_author || !listing.begun) {
             listing.begun = true;
@@ -167,12 +179,17 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
     pub(super) fn poll(&mut self, ctx: &mut Context<P>, journal: &Journal) {
         self.follow_key(journal);
         self.own.poll(ctx, journal, &self.table);
+        for interim in self.own.interim(ctx, journal, &mut self.table) {
+            ctx.output(Output::Publish(GossipItem::Profile(interim)));
+        }
         self.compare(ctx);
-        for peer in ctx.peers.ids() {
+        for peer in useful_peers(ctx) {
             self.send_request(ctx, peer);
         }
         self.write(ctx);
-        if core::mem::take(&mut self.changed) {
+        if self.changed && self.tell_at <= ctx.now() {
+            self.changed = false;
+            self.tell_at = ctx.now().saturating_add(NAMES_EVENT_INTERVAL);
             ctx.emit(Event::Names);
         }
     }
@@ -181,7 +198,8 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
     pub(super) fn next_deadline(&self, ctx: &Context<P>) -> Option<MonotonicMillis> {
         let compare = (!ctx.peers.is_empty()).then_some(self.compare_at);
         let write = (self.writing.is_none() && !self.unwritten.is_empty()).then_some(self.write_at);
-        let deadlines = [compare, write, self.own.next_deadline()];
+        let tell = self.changed.then_some(self.tell_at);
+        let deadlines = [compare, write, tell, self.own.next_deadline()];
         deadlines.into_iter().flatten().min()
     }
 
@@ -210,7 +228,7 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
         }
         self.compare_at = now.saturating_add(PROFILE_SYNC_INTERVAL);
         self.compared_at = now;
-        let mut peers = ctx.peers.ids();
+        let mut peers = useful_peers(ctx);
         for _ in 0..PROFILE_SYNC_PEERS.min(peers.len()) {
             let chosen = usize::try_from(ctx.random_below(peers.len() as u64)).unwrap_or(0);
             let peer = peers.swap_remove(chosen);
@@ -273,9 +291,10 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
         profile: Profile,
     ) {
         let author = profile.author;
-        // An author could sign any number of revisions. One that is too early is not worth its cost: the latest comes with
-        // the next comparison.
-        if !self.table.may_forward(&author, ctx.now()) {
+        let now = ctx.now();
+        // An author could sign any number of revisions, and peers would be blamed for more than is forwarded at most. One that is
+        // too early is not worth its cost: the latest comes with the next comparison.
+        if !self.table.may_forward(&author, now) || self.forwards.available(now) == 0 {
             let verdict = Verdict::Ignore;
             return ctx.output(Output::Verdict { id, from, verdict });
         }
@@ -289,7 +308,8 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
             }
         };
         if verdict == Verdict::Accept {
-            self.table.note_forward(&author, ctx.now());
+            self.table.note_forward(&author, now);
+            self.forwards.take(1, now);
         }
         ctx.output(Output::Verdict { id, from, verdict });
     }
@@ -321,10 +341,17 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
     fn is_wanted(&mut self, ctx: &Context<P>, own: &Author, profile: &Profile) -> bool {
         let author = profile.author;
         let latest = ctx.clock.corrected().saturating_add(MAX_REVISION_AHEAD);
-        if !self.table.is_newer(profile) || profile.revision > latest {
+        if profile.revision > latest {
             return false;
         }
-        let is_entitled = is_entitled(rank(ctx, own, author));
+        // One that was accepted while this clock was ahead would otherwise hide all later ones until its time. Our own stays:
+        // each revision follows from the one before.
+        let known = self.table.get(&author);
+        let is_ahead = author != *own && known.is_some_and(|known| known.revision > latest);
+        if !is_ahead && !self.table.is_newer(profile) {
+            return false;
+        }
+        let is_entitled = Rank::of(ctx, own, author).is_entitled();
         if !is_entitled && !self.ignored.contains(&author) {
             if self.ignored.len() >= MAX_IGNORED_AUTHORS {
                 self.ignored.pop_front();
@@ -345,9 +372,7 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
         if !self.has_room(ctx, own, author) {
             return false;
         }
-        if self.table.get(&author).is_none() {
-            self.make_room(ctx, own);
-        }
+        self.make_room(ctx, own, author);
         self.changed |= self.table.insert(profile, name);
         self.unwritten.insert(author);
         true
@@ -360,31 +385,25 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
         }
         // A new author and an evicted one both wait for the disk.
         let may_wait = self.unwritten() + MAX_PROFILES < MAX_UNWRITTEN_PROFILES;
+        let authors = self.table.authors();
         may_wait
-            && (self.table.len() < MAX_PROFILES || self.lowest(ctx, own) < rank(ctx, own, author))
+            && (self.table.len() < MAX_PROFILES || self.ranks.has_lower(ctx, own, authors, author))
     }
 
-    /// The lowest rank in the table. To find it costs more than a signature, so it is found once for each tip.
-    fn lowest(&mut self, ctx: &Context<P>, own: &Author) -> Rank {
-        let tip = ctx.tree.tip().hash;
-        if let Some((_, lowest)) = self.lowest.filter(|(at, _)| *at == tip) {
-            return lowest;
+    /// Makes room for the profile of this author. The caller has checked that there can be.
+    fn make_room(&mut self, ctx: &Context<P>, own: &Author, author: Author) {
+        if self.table.get(&author).is_some() {
+            return;
         }
-        let ranks = self.table.authors().map(|author| rank(ctx, own, *author));
-        let lowest = ranks.min().unwrap_or_else(|| rank(ctx, own, *own));
-        self.lowest = Some((tip, lowest));
-        lowest
-    }
-
-    /// Makes room for the profile of one more author. The caller has checked that there can be.
-    fn make_room(&mut self, ctx: &Context<P>, own: &Author) {
-        if self.table.len() >= MAX_PROFILES {
-            let (.., Reverse(evicted)) = self.lowest(ctx, own);
+        if self.table.len() < MAX_PROFILES {
+            return self.ranks.forget();
+        }
+        let authors = self.table.authors();
+        if let Some(evicted) = self.ranks.replace_lowest(ctx, own, authors, author) {
             self.changed |= self.table.name(&evicted).is_some();
             self.table.remove(&evicted);
             self.unwritten.insert(evicted);
         }
-        self.lowest = None;
     }
 
     /// Writes what has changed.
@@ -431,9 +450,7 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
             self.unwritten.insert(author);
             if self.table.is_newer(&profile) {
                 let name = ctx.tree.room().open_profile(&profile);
-                if self.table.get(&author).is_none() {
-                    self.make_room(ctx, &author);
-                }
+                self.make_room(ctx, &author, author);
                 self.changed |= self.table.insert(profile.clone(), name);
                 ctx.output(Output::Publish(GossipItem::Profile(profile)));
             }
@@ -447,15 +464,11 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
     }
 }
 
-/// Our author comes first, then those with the most readings on the best branch, then those that a connected peer acts for.
-fn rank<P: Copy + Ord + Debug>(ctx: &Context<P>, own: &Author, author: Author) -> Rank {
-    let mut peers = ctx.peers.iter();
-    let is_connected = peers.any(|(_, peer)| peer.identity().author() == Some(author));
-    let readings = ctx.tree.next_seq(&author);
-    (author == *own, readings, is_connected, Reverse(author))
-}
-
-/// Whether a profile of an author with this rank may be kept.
-const fn is_entitled((is_own, readings, is_connected, _): Rank) -> bool {
-    is_own || readings > 0 || is_connected
+/// The peers to ask for names. In a private room these are its members, if one is connected.
+fn useful_peers<P: Copy + Ord + Debug>(ctx: &Context<P>) -> Vec<P> {
+    let mut peers = ctx.peers.ids();
+    if peers.iter().any(|peer| !ctx.is_stranger(peer)) {
+        peers.retain(|peer| !ctx.is_stranger(peer));
+    }
+    peers
 }

@@ -7,7 +7,7 @@ use super::{adopted_readings::Adopted, context::Context, reorg_recovery::ReorgRe
 use crate::{config::WRITE_RETRY_PARTS, io::StoreOperation};
 
 /// Writes those of the `failed` changes that are still wanted, followed by the current tip. `confirmed` records what is confirmed,
-/// unless the record may not change now.
+/// unless the record may not change now. If all changes have to wait for that record, and the tip is on disk, nothing is written.
 ///
 /// What may go because of what is confirmed is written together with that record, or waits until it can be. The first blocks come
 /// with it too, since a start would otherwise guess what is confirmed.
@@ -41,6 +41,10 @@ pub(super) fn retry<P: Copy + Ord + Debug>(
             let now = ctx.now();
             ctx.writes.retry_later(deletes, now);
         }
+    }
+    let lacks_tip = ctx.writes.take_lacking_tip();
+    if operations.is_empty() && !lacks_tip && confirmed.is_none() {
+        return;
     }
     operations.push(StoreOperation::PutTip(ctx.tree.tip().hash));
     // A change that can never be written blocks the others in its part, and the parts get smaller with each retry.

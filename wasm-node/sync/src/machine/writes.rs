@@ -18,6 +18,8 @@ pub(crate) struct Writes {
     under_way: LiteMap<WriteId, Vec<StoreOperation>>,
     failed: Vec<StoreOperation>,
     retry_at: Option<MonotonicMillis>,
+    /// Whether a tip could not be written since the last retry.
+    lacks_tip: bool,
     operations: usize,
 }
 
@@ -52,6 +54,8 @@ impl Writes {
     pub(super) fn on_failed(&mut self, id: WriteId, now: MonotonicMillis) -> Option<EndedWrite> {
         let (ended, operations) = self.end(id)?;
         // These are not retried: a later tip may have been written meanwhile.
+        let is_tip = |operation: &_| matches!(operation, StoreOperation::PutTip(_));
+        self.lacks_tip |= operations.iter().any(is_tip);
         let lasting = operations.into_iter().filter(|operation| {
             !matches!(
                 operation,
@@ -85,6 +89,11 @@ impl Writes {
         let operations = core::mem::take(&mut self.failed);
         self.operations -= operations.len();
         operations
+    }
+
+    /// Whether a tip could not be written since the last call.
+    pub(super) const fn take_lacking_tip(&mut self) -> bool {
+        core::mem::replace(&mut self.lacks_tip, false)
     }
 
     /// When failed changes are retried.

@@ -2,7 +2,7 @@
 
 use heartchain_sync::{
     StoreOperation,
-    config::{CONFIRMED_AT_ANY_DEPTH_AFTER, RECOVERY_MAX_INTERVAL},
+    config::{CONFIRMED_AT_ANY_DEPTH_AFTER, RECOVERY_MAX_INTERVAL, WRITE_RETRY},
 };
 use heartchain_test_support::{Branch, Driver as _, START};
 
@@ -106,4 +106,48 @@ fn full_disk_makes_room_among_blocks_that_were_read() {
         .iter()
         .any(|operation| matches!(operation, StoreOperation::PutJournal(..)));
     assert!(again, "the reading is written again");
+}
+
+#[test]
+fn deletes_that_wait_for_the_record_cause_no_writes() {
+    let subject = with_confirmed(&Branch::min_difficulty(START - 100_000, 1, 50));
+    let mut slow = subject.reopen(-2 * 3_600_000);
+    let left = Branch::min_difficulty(START - 20_000_000, 2, 8);
+    let better = Branch::min_difficulty(START - 20_000_000, 3, 12);
+    for (peer, branch) in [(1, &left), (2, &better)] {
+        slow.connect(peer);
+        slow.serve(peer, branch);
+        assert_eq!(slow.tip(), branch.tip());
+    }
+    slow.advance(RECOVERY_MAX_INTERVAL);
+    assert!(slow.machine.status().held_back.is_some());
+    slow.state.disk.held_writes = Some(Vec::new());
+    slow.record(72);
+    let (id, _) = slow.take_held_writes().remove(0);
+    slow.state.disk.held_writes = Some(Vec::new());
+    slow.feed(heartchain_sync::Input::WriteFailed { id, full: true });
+    let is_delete =
+        |operation: &StoreOperation| matches!(operation, StoreOperation::DeleteBlock(_));
+    let mut failed = 0;
+    for (id, batch) in slow.take_held_writes() {
+        if batch.operations.iter().any(is_delete) {
+            slow.feed(heartchain_sync::Input::WriteFailed { id, full: false });
+            failed += 1;
+        } else {
+            slow.finish_write(id, batch);
+        }
+    }
+    assert!(failed > 0);
+    slow.advance(2 * WRITE_RETRY);
+    slow.state.disk.held_writes = Some(Vec::new());
+    slow.advance(60_000);
+    let writes = slow.take_held_writes();
+    let operations = writes.iter().flat_map(|(_, batch)| &batch.operations);
+    let tips = operations.filter(|operation| matches!(operation, StoreOperation::PutTip(_)));
+    assert_eq!(tips.count(), 0);
+    let has_left = |slow: &Subject| {
+        let mut hashes = left.with_hashes();
+        hashes.any(|(hash, _)| slow.state.disk.blocks.contains_key(&hash))
+    };
+    assert!(has_left(&slow), "they wait");
 }

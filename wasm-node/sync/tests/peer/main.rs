@@ -25,4 +25,5 @@ mod regressions;
 mod restarts;
 mod restoring;
 mod subject;
+mod verifying;
 mod views;

@@ -11,9 +11,10 @@ use heartchain_chain::{
 use heartchain_sync::{
     Config, Event, Input,
     config::{
-        FOREIGN_PATIENCE, MAX_CLOCK_OFFSET, MAX_IGNORED_AUTHORS, MAX_IMPORT_PROFILES,
-        MAX_PENDING_NAMES, MAX_PROFILES, MAX_REVISION_AHEAD, MAX_UNWRITTEN_PROFILES,
-        MIN_PROFILE_SYNC_INTERVAL, PROFILE_FORWARD_BURST, PROFILE_FORWARD_INTERVAL,
+        ALL_PROFILES_FORWARD_BURST, ALL_PROFILES_FORWARD_RATE, FOREIGN_PATIENCE, MAX_CLOCK_OFFSET,
+        MAX_IGNORED_AUTHORS, MAX_IMPORT_PROFILES, MAX_PENDING_NAMES, MAX_PROFILES,
+        MAX_REVISION_AHEAD, MAX_UNWRITTEN_PROFILES, MIN_PROFILE_SYNC_INTERVAL,
+        NAMES_EVENT_INTERVAL, PROFILE_FORWARD_BURST, PROFILE_FORWARD_INTERVAL,
         PROFILE_SYNC_INTERVAL, PROFILE_SYNC_PEERS, WRITE_RETRY,
     },
     io::{DisconnectReason, GossipId, ImportError, ImportPiece, NameError, Topic, Verdict},
@@ -22,8 +23,9 @@ use heartchain_sync::{
 use heartchain_test_support::{Branch, Driver as _, START, key, reading, room};
 
 use crate::{
+    fixtures::YEAR,
     hostile::serve_with_clock,
-    subject::{Peer, Subject, is_bodies, is_profiles},
+    subject::{Peer, Subject, is_bodies, is_profiles, is_status},
 };
 
 const MINES: Config = Config { mining: true };
@@ -263,8 +265,8 @@ fn latest_name_is_kept_and_forwarded() {
         let erased = profile(START + 9, "");
         assert_eq!(gossip(&mut subject, 1, &erased), Some(Verdict::Accept));
         assert_eq!(names(&subject), []);
-        assert_eq!(count(&subject, &Event::Names), told + 2 + revised.len());
         subject.advance(10_000);
+        assert_eq!(count(&subject, &Event::Names), told + 4);
         let stored: Vec<_> = subject.state.disk.profiles.values().cloned().collect();
         assert_eq!(stored, [erased]);
         assert_eq!(subject.disconnections, []);
@@ -442,7 +444,12 @@ fn profiles_are_exchanged_in_pages_and_bounded() {
         MAX_PROFILES.div_ceil(MAX_LISTED_PROFILES) + 1
     );
     assert_eq!(subject.machine.load().profiles, MAX_PROFILES);
-    assert_eq!(count(&subject, &Event::Names), 4, "once for each page");
+    subject.advance(NAMES_EVENT_INTERVAL);
+    assert_eq!(
+        count(&subject, &Event::Names),
+        2,
+        "at the first page, and at the end"
+    );
 
     // It answers in pages as well.
     let mut after = None;
@@ -978,4 +985,208 @@ fn names_of_all_keys_are_stored_together() {
     assert_eq!(names(&subject), before);
     assert_eq!(published(&subject).len(), revisions);
     assert_eq!(names(&subject.reopen(0)), before);
+}
+
+#[test]
+fn names_of_all_authors_are_forwarded_at_a_rate() {
+    let (rate, burst) = (ALL_PROFILES_FORWARD_RATE, ALL_PROFILES_FORWARD_BURST);
+    let authors = 1_000..1_000 + burst + 2 * rate;
+    let mut subject = subject_with(&room(), authors.clone());
+    let mut profiles = authors.map(|author| profile(author, START, "Bob"));
+    let mut accepted = |subject: &mut Subject| {
+        let verdicts = profiles.by_ref().map(|it| gossip(subject, 1, &it));
+        let accepted = verdicts.take_while(|verdict| *verdict == Some(Verdict::Accept));
+        accepted.count() as u64
+    };
+    assert_eq!(accepted(&mut subject), burst);
+    let mut forged = profile(1_000 + burst + rate, START, "Eve");
+    forged.signature = Signature::new([7; 64]);
+    assert_eq!(gossip(&mut subject, 1, &forged), Some(Verdict::Ignore));
+    assert_eq!(names(&subject).len() as u64, burst);
+    subject.advance(1_000);
+    assert_eq!(accepted(&mut subject), rate);
+    assert_eq!(subject.disconnections, []);
+    // Our own name is published all the same.
+    let before = published(&subject).len();
+    subject.set_name(name("Ada"));
+    assert_eq!(published(&subject).len(), before + 1);
+}
+
+#[test]
+fn page_is_told_of_names_at_a_rate() {
+    let mut subject = subject_with(&room(), [2, 3]);
+    let told = count(&subject, &Event::Names);
+    gossip(&mut subject, 1, &profile(2, START, "Bob"));
+    assert_eq!(count(&subject, &Event::Names), told + 1, "at once");
+    gossip(&mut subject, 1, &profile(3, START, "Eve"));
+    gossip(&mut subject, 1, &profile(3, START + 1, "Eva"));
+    subject.advance(NAMES_EVENT_INTERVAL - 1);
+    assert_eq!(count(&subject, &Event::Names), told + 1);
+    subject.advance(1);
+    assert_eq!(count(&subject, &Event::Names), told + 2);
+    subject.advance(10 * NAMES_EVENT_INTERVAL);
+    assert_eq!(count(&subject, &Event::Names), told + 2);
+}
+
+#[test]
+fn name_can_be_changed_after_a_clock_far_ahead() {
+    let sent = |subject: &mut Subject| {
+        let request = Request::Profiles { after: None };
+        let Some(Response::Profiles(page)) = subject.handle_request(1, &request) else {
+            unreachable!("an answer");
+        };
+        page
+    };
+    for room in [room(), private_room()] {
+        let mut subject = Subject::in_room(&room, MINES, 2);
+        subject.clock_offset = YEAR;
+        subject.set_name(name("Ada"));
+        let first = published(&subject).pop().expect("published");
+        subject.clock_offset = 0;
+        subject.feed(Input::Tick);
+        // Others get the name although they ignore the profile.
+        let mut other = subject_with(&room, [2]);
+        assert_eq!(gossip(&mut other, 1, &first), Some(Verdict::Ignore));
+        let shown = sent(&mut subject);
+        assert_eq!(gossip(&mut other, 1, &shown[0]), Some(Verdict::Accept));
+        // A peer whose clock was ahead as well knows the first name.
+        let mut ahead = subject_with(&room, [2]);
+        ahead.clock_offset = YEAR;
+        assert_eq!(gossip(&mut ahead, 1, &first), Some(Verdict::Accept));
+        // It still knows it when its clock is right.
+        let mut corrected = subject_with(&room, [2]);
+        corrected.clock_offset = YEAR;
+        assert_eq!(gossip(&mut corrected, 1, &first), Some(Verdict::Accept));
+        corrected.clock_offset = 0;
+        corrected.feed(Input::Tick);
+        for text in ["Bea", ""] {
+            subject.set_name(name(text));
+            let published = published(&subject);
+            for profile in &published[published.len() - 2..] {
+                gossip(&mut ahead, 1, profile);
+                gossip(&mut other, 1, profile);
+                gossip(&mut corrected, 1, profile);
+            }
+            let expected: Vec<_> = [named(2, text)].into_iter().collect();
+            let expected = if text.is_empty() { vec![] } else { expected };
+            let reopened = subject.reopen(0);
+            let peers = [&subject, &other, &ahead, &corrected, &reopened];
+            for (at, peer) in peers.into_iter().enumerate() {
+                assert_eq!(names(peer), expected, "{text} at peer {at}");
+            }
+            assert_eq!(sent(&mut subject), published[published.len() - 1..]);
+            assert_eq!(sent(&mut subject.reopen(0)).len(), 1);
+            assert!(sent(&mut subject.reopen(0))[0].revision < UnixMillis::new(START + 1_000));
+        }
+        // Once its time comes, the profile itself is sent.
+        subject.clock_offset = YEAR;
+        subject.feed(Input::Tick);
+        assert!(sent(&mut subject).iter().eq(subject.machine.profiles()));
+        assert!(sent(&mut subject)[0].revision > first.revision);
+        assert_eq!(
+            (other.disconnections.len(), ahead.disconnections.len()),
+            (0, 0)
+        );
+    }
+}
+
+#[test]
+fn name_of_earlier_key_is_erased_after_a_wrong_clock() {
+    let mut branch = Branch::new();
+    branch.push(vec![reading(50, 0)]);
+    let mut subject = Subject::miner(50);
+    subject.clock_offset = YEAR;
+    subject.set_name(name("Ada"));
+    subject.clock_offset = 0;
+    subject.connect(1);
+    subject.serve(1, &branch);
+    subject.advance(2 * FOREIGN_PATIENCE);
+    assert_ne!(subject.machine.author(), key(50).author());
+    let mut other = Subject::in_room(&room(), Config { mining: false }, 3);
+    other.connect(1);
+    other.serve(1, &branch);
+    let sent = |subject: &mut Subject| {
+        let answer = subject.handle_request(1, &Request::Profiles { after: None });
+        let Some(Response::Profiles(page)) = answer else {
+            unreachable!("an answer");
+        };
+        page
+    };
+    for (text, expected) in [("Ada", vec![named(50, "Ada")]), ("", vec![])] {
+        subject.set_name(name(text));
+        for profile in sent(&mut subject) {
+            gossip(&mut other, 1, &profile);
+        }
+        assert_eq!(names(&other), expected, "{text}");
+        let again = sent(&mut subject.reopen(0));
+        let latest = UnixMillis::new(START + 86_400_000);
+        assert!(again.iter().all(|sent| sent.revision < latest), "{text}");
+        assert_eq!(again.len(), 2);
+    }
+}
+
+#[test]
+fn strangers_are_asked_for_names_only_without_members() {
+    for has_member in [true, false] {
+        let room = private_room();
+        let branch = Branch::in_room(&room);
+        let mut subject = Subject::in_room(&room, MINES, 50);
+        subject.machine.identify(100, ID_OF);
+        let peers: &[Peer] = if has_member { &[2, 3] } else { &[2] };
+        let status = |peer: Peer| StatusMessage {
+            binding: (peer == 3)
+                .then(|| room.bind(&key(3), &ID_OF(&3)))
+                .flatten(),
+            ..branch.status()
+        };
+        for peer in peers {
+            subject.connect(*peer);
+            subject.receive_status(*peer, status(*peer));
+        }
+        let mut asked = Vec::new();
+        for _ in 0..3 * PROFILE_SYNC_INTERVAL / 1_000 {
+            for peer in peers {
+                while subject.open_request(*peer, is_status).is_some() {
+                    let answer = Response::Status(status(*peer));
+                    subject.answer(*peer, is_status, &answer);
+                }
+                answer_others(&mut subject, *peer);
+                let is_asked = subject.open_request(*peer, is_profiles).is_some();
+                asked.extend(is_asked.then_some(*peer));
+                subject.serve(*peer, &branch);
+            }
+            subject.advance(1_000);
+        }
+        let expected = if has_member { 3 } else { 2 };
+        assert!(
+            asked.len() > 2 && asked.iter().all(|peer| *peer == expected),
+            "{asked:?}"
+        );
+    }
+}
+
+#[test]
+fn listing_that_replaces_names_keeps_the_right_ones() {
+    let (most, new) = (MAX_PROFILES as u64, MAX_LISTED_PROFILES as u64);
+    let mut branch = branch_of(&room(), 1_000..1_000 + most + new);
+    let many: Vec<u64> = (1_000 + most..1_000 + most + new).collect();
+    for part in many.chunks(512) {
+        branch.push(part.iter().map(|author| reading(*author, 1)).collect());
+    }
+    let mut subject = Subject::new();
+    subject.connect(1);
+    subject.serve(1, &branch);
+    compare(&mut subject);
+    let old = listing(1_000..1_000 + most);
+    serve_profiles(&mut subject, 1, &old);
+    subject.advance(10_000);
+    compare(&mut subject);
+    let new = listing(many);
+    let started = std::time::Instant::now();
+    serve_profiles(&mut subject, 1, &new);
+    println!("{} evictions in {:?}", new.len(), started.elapsed());
+    // Those of authors with two readings replace those with the highest keys.
+    let mut expected = [&old[..MAX_PROFILES - new.len()], &new].concat();
+    expected.sort_by_key(|profile| profile.author);
+    assert!(subject.machine.profiles().eq(&expected));
 }

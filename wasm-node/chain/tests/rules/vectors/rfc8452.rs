@@ -1,7 +1,7 @@
 //! The published vectors of AES-256-GCM-SIV: those in appendices C.2 and C.3 of
 //! [RFC 8452](https://www.rfc-editor.org/rfc/rfc8452).
 
-use aes_gcm_siv::{AeadInOut as _, Aes256GcmSiv, KeyInit as _};
+use aes_gcm_siv::{AeadInPlace as _, Aes256GcmSiv, KeyInit as _};
 use serde_json::Value;
 
 fn bytes(vector: &Value, field: &str) -> Vec<u8> {
@@ -19,12 +19,12 @@ pub(super) fn check(vectors: &Value) -> usize {
         let cipher = Aes256GcmSiv::new(&key.into());
         let mut body = plain.clone();
         let tag = cipher
-            .encrypt_inout_detached(&nonce.into(), &additional, body.as_mut_slice().into())
+            .encrypt_in_place_detached(&nonce.into(), &additional, &mut body)
             .expect("a short plaintext");
         let sealed = [&body[..], &tag].concat();
         assert_eq!(hex::encode(&sealed), vector["sealed"], "{vector}");
         cipher
-            .decrypt_inout_detached(&nonce.into(), &additional, body.as_mut_slice().into(), &tag)
+            .decrypt_in_place_detached(&nonce.into(), &additional, &mut body, &tag)
             .expect("what was sealed");
         assert_eq!(body, plain);
     }

@@ -171,6 +171,25 @@ fn refused_names() -> Vec<Value> {
         "a\u{200d}",
         "a\u{200c} b",
         "a\u{200d}\u{200d}b",
+        // Blank letters, and ignorable code points of no other category.
+        "\u{3164}",
+        "a\u{115f}b",
+        "a\u{1160}",
+        "\u{ffa0}a",
+        "\u{2800}",
+        "a\u{34f}b",
+        "a\u{17b4}",
+        "a\u{2065}b",
+        "a\u{fff0}",
+        "a\u{e0002}",
+        "a\u{e0fff}",
+        // Variation selectors with nothing to change, and beside joiners.
+        "\u{fe0f}",
+        "a \u{fe0f}b",
+        "a\u{fe0f}\u{fe0e}",
+        "a\u{200d}\u{fe0f}b",
+        "a\u{e01f0}",
+        "\u{180e}",
         // 14 characters of 3 bytes.
         &"\u{2665}".repeat(14),
         // The first of two mistakes counts: too long, invisible, not trimmed.
@@ -218,6 +237,8 @@ pub(super) fn vectors() -> Value {
             // Not in normal form C, which receivers do not examine.
             profile_vector(&private, 2, "cafe\u{301}"),
             profile_vector(&private, MAX_READING_TIME.get(), "a\u{3000}b"),
+            profile_vector(&private, 3, "\u{2764}\u{fe0f}\u{200d}\u{1f525}"),
+            profile_vector(&private, 4, "\u{845b}\u{e0100}"),
         ],
         "refused_profiles": refused::private_profiles(&private),
         "nameless_profiles": refused::nameless_profiles(&private),
@@ -228,6 +249,7 @@ pub(super) fn vectors() -> Value {
             profile_vector(&open, 1_700_000_000_000, "Ann"),
             profile_vector(&open, 1_700_000_000_001, ""),
             profile_vector(&open, 2, "cafe\u{301}"),
+            profile_vector(&open, 3, "\u{2764}\u{fe0f}\u{200d}\u{1f525}"),
             profile_vector(&open, MAX_READING_TIME.get(), &"x".repeat(40)),
         ],
         "refused_open_profiles": refused::open_profiles(&open),

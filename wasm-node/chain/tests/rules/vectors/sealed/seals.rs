@@ -1,6 +1,6 @@
 //! Seals of any content, made without the crate that they test.
 
-use aes_gcm_siv::{AeadInOut as _, Aes256GcmSiv, KeyInit as _};
+use aes_gcm_siv::{AeadInPlace as _, Aes256GcmSiv, KeyInit as _};
 use heartchain_chain::{
     content::{Content, SealedContent},
     key::Author,
@@ -44,11 +44,7 @@ pub(super) fn seal(room: &Room, what: &str, owner: &[&[u8]], plain: &[u8]) -> Ve
     let additional = [&room.id().as_bytes()[..], &owner.concat()].concat();
     let mut sealed = plain.to_vec();
     let tag = cipher
-        .encrypt_inout_detached(
-            &nonce(&tag, owner).into(),
-            &additional,
-            sealed.as_mut_slice().into(),
-        )
+        .encrypt_in_place_detached(&nonce(&tag, owner).into(), &additional, &mut sealed)
         .expect("a short plaintext");
     sealed.extend_from_slice(&tag);
     sealed

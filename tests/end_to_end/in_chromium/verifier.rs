@@ -1,0 +1,100 @@
+//! The verification worker: it verifies what a long import and a catch-up bring, and a tab whose worker is blocked, fails
+//! or is killed in the middle gets the same chain without it.
+
+use anyhow::{Context as _, Result, ensure};
+use heartchain_chain::room::{Room, RoomName, RoomParams};
+use serde_json::Value;
+
+use super::{
+    long_chain,
+    responsiveness::{self, LIMIT, Workload},
+};
+use crate::harness::{Outcome, Tab, TestEnv, run_test};
+
+/// Nine tasks for the worker.
+const CHAIN: Workload = Workload {
+    blocks: 9,
+    readings: 1_024,
+    slowdown: 1,
+};
+
+/// Counts the verification workers of a tab and their results. `FAULT` is what happens to a new one: another script answers
+/// with an error, and a worker that was killed with nothing.
+const WATCH: &str = r#"
+    globalThis.verifier = { started: 0, done: 0 };
+    globalThis.Worker = class extends Worker {
+        constructor(url, options) {
+            const verifies = String(url).endsWith("verifier.js");
+            const fault = "FAULT";
+            if (verifies && fault === "blocked") throw new DOMException("blocked", "SecurityError");
+            super(verifies && fault === "failing" ? new URL("miner.js", url) : url, options);
+            if (!verifies) return;
+            verifier.started += 1;
+            this.addEventListener("message", ({ data }) => {
+                if ("verified" in data) verifier.done += 1;
+                if (fault === "killed" && verifier.done === 2) this.terminate();
+            });
+        }
+    };"#;
+
+#[tokio::test]
+async fn tab_catches_up_with_or_without_verifier() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let room = Room::new(RoomParams::with_defaults(RoomName::new("verified")?));
+        let page = format!("{}#room=verified", env.relay.page());
+        let chain = tokio::task::spawn_blocking({
+            let room = room.clone();
+            move || responsiveness::grow(&room, CHAIN)
+        })
+        .await??;
+        let tip = chain.last().context("an empty chain")?.header.hash();
+        let source = long_chain::open_with_chain(env, &room, &chain, &page).await?;
+        let whole = format!("node => node.status().tip.hash === '{tip}'");
+        source.until_within(LIMIT, "its chain", &whole).await?;
+        source.evaluate("heartchain.isolate(true)").await?;
+        let file = responsiveness::file_of(&source, "exportJson").await?;
+        for (fault, started, least, most) in [
+            ("none", 1, CHAIN.blocks, u64::MAX),
+            ("killed", 1, 2, 2),
+            ("failing", 1, 0, 0),
+            ("blocked", 0, 0, 0),
+        ] {
+            let script = WATCH.replace("FAULT", fault);
+            let tab = env.browser.open_with(&page, &script).await?;
+            tab.until("the node", "() => true").await?;
+            tab.evaluate("heartchain.isolate(true)").await?;
+            responsiveness::hand_over(&tab, &file).await?;
+            let imported = tab.evaluate("heartchain.importJson(file)").await?;
+            ensure!(
+                imported["newBlocks"] == CHAIN.blocks,
+                "{fault}: imported {imported}"
+            );
+            tab.until("all of the chain", &whole).await?;
+            let verifier = watched(&tab).await?;
+            let done = verifier["done"].as_u64().context("a number")?;
+            ensure!(
+                verifier["started"] == started && (least..=most).contains(&done),
+                "{fault}: {verifier}"
+            );
+            tab.close().await?;
+        }
+
+        source.evaluate("heartchain.isolate(false)").await?;
+        for (fault, least) in [("none", 1), ("killed", 1), ("blocked", 0)] {
+            let script = WATCH.replace("FAULT", fault);
+            let tab = env.browser.open_with(&page, &script).await?;
+            tab.until_within(LIMIT, "the chain from its peer", &whole)
+                .await?;
+            let verifier = watched(&tab).await?;
+            let done = verifier["done"].as_u64().context("a number")?;
+            ensure!(done >= least, "{fault}: {verifier}");
+            tab.close().await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn watched(tab: &Tab) -> Result<Value> {
+    tab.evaluate("verifier").await
+}

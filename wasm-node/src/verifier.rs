@@ -1,0 +1,174 @@
+//! Controls the verification worker from the page's thread: starts it when there is work, and ends it when it fails or is
+//! late. Verifying happens in the worker; what waits for it, the queue in front of the machine decides.
+
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, task::Poll, time::Duration};
+
+use futures::task::AtomicWaker;
+use heartchain_chain::{content::ReadingForm, hash::RoomId, room::Room, time::MonotonicMillis};
+use heartchain_sync::{
+    input_queue::{MAX_WAITING_INPUTS, VerifierTask, VerifierTaskId},
+    verification::VerifiedBodies,
+};
+use js_sys::Uint8Array;
+use wasm_bindgen::{JsCast as _, JsValue};
+
+use crate::{
+    clock::{self, millis, random_u64},
+    net::Backoff,
+    worker::{RunningWorker, field, message},
+};
+
+/// Waits before a failed verification worker is started again.
+const VERIFIER_RESTART: &[Duration] = &[
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_secs(300),
+];
+
+/// An event for the driver.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The worker completed a task. `None`: it could not read it.
+    Verified(VerifierTaskId, Option<VerifiedBodies>),
+    /// The worker failed. It completes none of its tasks.
+    Failed,
+}
+
+/// The verification worker and its restarts.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    /// The URL of the worker's script; without one everything is verified on the page's thread.
+    url: Option<String>,
+    /// The compiled wasm, so that the worker need not load it again.
+    module: JsValue,
+    room: RoomId,
+    form: ReadingForm,
+    running: Option<RunningWorker>,
+    restart: Backoff,
+    /// When a failed worker may be started again.
+    restart_at: MonotonicMillis,
+    inbox: Rc<Inbox>,
+}
+
+/// Messages of the worker that are not handled yet.
+#[derive(Debug, Default)]
+struct Inbox {
+    events: RefCell<VecDeque<Event>>,
+    waker: AtomicWaker,
+}
+
+impl Verifier {
+    /// Creates a verifier for a room, whose worker's script is at `url`. Does not start the worker yet.
+    pub(crate) fn new(url: Option<String>, module: JsValue, room: &Room) -> Self {
+        Self {
+            url,
+            module,
+            room: room.id(),
+            form: room.form(),
+            running: None,
+            restart: Backoff::new(VERIFIER_RESTART),
+            restart_at: MonotonicMillis::new(0),
+            inbox: Rc::default(),
+        }
+    }
+
+    /// Whether there is a worker, or one can be started.
+    pub(crate) fn is_available(&self) -> bool {
+        self.url.is_some() && (self.running.is_some() || self.restart_at <= clock::monotonic())
+    }
+
+    /// Gives the worker a task. Returns `false` if there is no worker.
+    pub(crate) fn verify(&mut self, task: &VerifierTask) -> bool {
+        if self.running.is_none() && self.is_available() {
+            self.start();
+        }
+        let Some(running) = &self.running else {
+            return false;
+        };
+        running.post(&message([
+            ("id", number(task.id).into()),
+            ("bodies", Uint8Array::from(task.bytes.as_slice()).into()),
+        ]));
+        true
+    }
+
+    /// Ends the worker, which failed or is late. Another one may be started after a while.
+    pub(crate) fn end(&mut self) {
+        self.running = None;
+        self.inbox.events.borrow_mut().clear();
+        let wait = self.restart.failed(random_u64());
+        self.restart_at = clock::monotonic().saturating_add(millis(wait));
+    }
+
+    /// Waits for the next event. Cancel-safe: no event is lost if the future is dropped.
+    pub(crate) async fn next(&mut self) -> Event {
+        let inbox = &self.inbox;
+        let event = std::future::poll_fn(|context| {
+            inbox.waker.register(context.waker());
+            let event = inbox.events.borrow_mut().pop_front();
+            event.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await;
+        if let Event::Verified(..) = event {
+            self.restart.reset();
+        }
+        event
+    }
+
+    fn start(&mut self) {
+        let Some(url) = &self.url else { return };
+        let start = message([
+            ("module", self.module.clone()),
+            (
+                "room",
+                Uint8Array::from(self.room.as_bytes().as_slice()).into(),
+            ),
+            ("sealed", (self.form == ReadingForm::Sealed).into()),
+        ]);
+        let inbox = self.inbox.clone();
+        let started = RunningWorker::start(url, &start, move |data| {
+            if let Some(event) = data.map_or(Some(Event::Failed), read_message) {
+                inbox.push(event);
+            }
+        });
+        match started {
+            Ok(running) => self.running = Some(running),
+            Err(_) => self.end(),
+        }
+    }
+}
+
+impl Inbox {
+    fn push(&self, event: Event) {
+        let mut events = self.events.borrow_mut();
+        // The worker sends one message for each task.
+        if events.len() < MAX_WAITING_INPUTS {
+            events.push_back(event);
+            self.waker.wake();
+        }
+    }
+}
+
+/// Reads a message that the worker posted; `None` if it is unknown.
+fn read_message(data: &JsValue) -> Option<Event> {
+    if field(data, "error").is_some() {
+        return Some(Event::Failed);
+    }
+    let id = field(data, "id")?.as_f64()?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates; ids count up from zero"
+    )]
+    let id = VerifierTaskId(id as u64);
+    let verified = field(data, "verified");
+    let bytes = verified.and_then(|bytes| bytes.dyn_into::<Uint8Array>().ok());
+    let verified = bytes.and_then(|bytes| VerifiedBodies::from_own_thread(&bytes.to_vec()));
+    Some(Event::Verified(id, verified))
+}
+
+/// A task's id as a JavaScript number. Ids count up from zero and never reach 2^53.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn number(task: VerifierTaskId) -> f64 {
+    task.0 as f64
+}
