@@ -22,7 +22,8 @@ Without an argument it runs the parts that every change must pass:
   interop       interoperability with js-libp2p in real pages, if Node is installed: 3 rounds per scenario, 50 if
                 requested by name or by `all`
   relay         the relay behind nginx and caddy, and with an ACME authority; each is skipped where it is not installed
-  namespaces    end-to-end tests across two networks; skipped where network namespaces are not available
+  namespaces    end-to-end tests across two networks, and floods from forged addresses; skipped where network namespaces
+                are not available
   browsers      the page in Firefox and WebKitGTK beside Chromium, and the peer in a React app; a browser that is not
                 installed is skipped
   accessibility axe-core inspects the page in all its states, if npm is installed
@@ -300,7 +301,7 @@ namespaces() {
     summary+=("$(printf '%-28s           skipped: %s' namespaces "$reason")")
     return
   fi
-  part namespaces retry_failed_tests cargo test --workspace --test namespaces
+  part namespaces retry_failed_tests cargo test --workspace --test namespaces --test forged
 }
 
 # Whether namespaces with a firewall can be created; prints what is missing if not.

@@ -146,5 +146,7 @@ write("stun", [
     binding_request(b"evtj:h6vY"),
     struct.pack(">HHI", 0x101, 24, 0x2112A442) + 12 * b"t" + attribute(8, bytes(20)),
 ])
-write("socket", steps)
+# A request, a ClientHello, its echo twice, the same from an address of another network, and the end of both.
+opening = [0, 16, 130, 16, 2, 16, 2, 16, 0, 17, 130, 17, 2, 17, 5, 0, 5, 16, 7, 240]
+write("socket", [*steps, bytes(opening)])
 write("stack", steps)

@@ -33,10 +33,14 @@ echo "== WebRTC-direct, and libp2p-webrtc beside it"
 (
   cd tests/load/webrtc
   cargo build --release
-  for figures in throughput idle failed churn "flood malformed" "flood requests" "flood hellos"; do
+  for figures in throughput lossy idle failed churn "flood malformed" "flood requests" "flood hellos"; do
     # shellcheck disable=SC2086
     cargo run --quiet --release -- $figures
   done
+  # Without root there are no network namespaces.
+  if [ "$(id -u)" = 0 ]; then
+    for flood in malformed requests hellos; do ./forged.sh $flood; done
+  fi
 )
 
 if command -v npm >/dev/null; then

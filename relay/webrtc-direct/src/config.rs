@@ -22,9 +22,9 @@ pub struct Config {
 
 /// What peers can make a listener hold. Each listener has these limits for itself.
 ///
-/// Addresses of UDP packets can be forged until a peer has echoed the DTLS cookie that was sent to it. What costs memory
-/// before that is bounded by evicting the oldest, so that a flood never keeps others out; what comes after it is bounded
-/// by refusing the newest, for each network.
+/// Addresses of UDP packets can be forged until a peer has echoed the DTLS cookie that was sent to it. Before that only its
+/// address is kept, and the oldest is forgotten first, so that a flood never keeps others out; what comes after it is
+/// bounded by refusing the newest, for each network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -32,8 +32,6 @@ pub struct Limits {
     pub addresses: usize,
     /// How long such an address is remembered. Browsers begin DTLS within milliseconds, and repeat their requests.
     pub address_lifetime: Duration,
-    /// DTLS handshakes without an echo of the cookie, of some 14 kB each. The oldest is evicted first.
-    pub unproved: usize,
     /// Connections, in progress or established, whose peer has proved its address.
     pub connections: usize,
     /// The same of one network: an IPv4 address or an IPv6 /64. Loopback addresses are exempt, because a local proxy may
@@ -57,7 +55,6 @@ impl Default for Limits {
         Self {
             addresses: 65_536,
             address_lifetime: Duration::from_secs(10),
-            unproved: 2_048,
             connections: 1_024,
             connections_per_network: 384,
             handshake: Duration::from_secs(15),

@@ -29,10 +29,10 @@ pub struct Counters {
     pub ignored: Counter,
     /// Datagrams that were dropped because the task of their connection was behind.
     pub dropped: Counter,
-    /// DTLS handshakes that began.
+    /// ClientHellos that were answered with a cookie.
+    pub challenged: Counter,
+    /// DTLS handshakes that began, because a cookie was echoed.
     pub handshakes: Counter,
-    /// Handshakes that were evicted before the peer had proved its address.
-    pub evicted: Counter,
     /// Connections that were refused because of [`Limits::connections`](crate::Limits::connections), its limit for each
     /// network, or [`Limits::pending_incoming`](crate::Limits::pending_incoming).
     pub refused: Counter,

@@ -17,7 +17,7 @@ use crate::counters::Counters;
 use crate::credentials::DialCredentials;
 use crate::driver::{Driver, Host, Times};
 use crate::error::{ConnectionError, Error};
-use crate::record::is_dtls;
+use crate::hello::is_dtls;
 use crate::socket::{self, MAX_DATAGRAM};
 use crate::stack::Stack;
 use crate::stun::{
@@ -200,10 +200,6 @@ struct Dialling {
 }
 
 impl Host for Dialling {
-    fn on_proved(&mut self) -> bool {
-        true
-    }
-
     fn last_sign_of_life(&self) -> Option<Instant> {
         Some(*self.answered.lock().unwrap_or_else(PoisonError::into_inner))
     }

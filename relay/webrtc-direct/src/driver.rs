@@ -24,8 +24,6 @@ const DEADLINE_CHECK: Duration = Duration::from_millis(250);
 
 /// The listener's or the dialer's side of a connection.
 pub(crate) trait Host: Send + Sync + 'static {
-    /// Called when the peer has proved its address. Returns false if the connection is refused.
-    fn on_proved(&mut self) -> bool;
     /// When the peer last showed that it is alive, other than by data.
     fn last_sign_of_life(&self) -> Option<Instant>;
     /// Called when the task has ended.
@@ -146,12 +144,6 @@ impl<H: Host> Driver<H> {
     ) -> Result<(), ConnectionError> {
         let mut channels = self.shared.lock();
         match event {
-            StackEvent::Proved => {
-                drop(channels);
-                if !self.host.on_proved() {
-                    return Err(ConnectionError::Dropped);
-                }
-            }
             StackEvent::Connected(fingerprint) => {
                 channels.on_connected(stack);
                 drop(channels);
@@ -246,10 +238,6 @@ mod tests {
     struct Counting(AtomicUsize);
 
     impl Host for Counting {
-        fn on_proved(&mut self) -> bool {
-            true
-        }
-
         fn last_sign_of_life(&self) -> Option<Instant> {
             self.0.fetch_add(1, Ordering::Relaxed);
             None

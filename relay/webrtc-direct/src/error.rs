@@ -20,9 +20,9 @@ pub enum ConnectionError {
     /// The handshake took too long.
     #[error("the handshake took too long")]
     HandshakeTimeout,
-    /// The listener dropped the connection: it was evicted or refused because of a limit, or replaced by a new one from
-    /// the same address, or the listener was removed.
-    #[error("the listener dropped the connection because of its limits, or for a newer one")]
+    /// The listener dropped the connection: it was replaced by a new one from the same address, or the listener was
+    /// removed.
+    #[error("the listener dropped the connection for a newer one, or was closed")]
     Dropped,
     /// The server has another certificate than its address says.
     #[error("the server has another certificate than its address says")]

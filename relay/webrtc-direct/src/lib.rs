@@ -6,7 +6,8 @@
 //! - [`table`] decides where each datagram of a listener belongs. Its documentation says how it can be attacked.
 //! - [`stack`] is DTLS, SCTP and the messages of data channels.
 //! - `channels` has the buffers of streams. Their frames and states are those of `libp2p-webrtc-streams`.
-//! - `record` tells from the first bytes of a datagram which message of DTLS it begins with.
+//! - `hello` reads and writes the first messages of DTLS, and `cookies` makes what they carry. `dtls_config` lets a `stack`
+//!   begin behind them.
 //!
 //! With IO:
 //! - `listener` is the task of a listening socket, and `dial` the one of a dialled connection. `socket` binds for both.
@@ -18,13 +19,15 @@ mod certificate;
 mod channels;
 mod config;
 mod connection;
+mod cookies;
 mod counters;
 mod credentials;
 mod dial;
 mod driver;
+mod dtls_config;
 mod error;
+mod hello;
 mod listener;
-mod record;
 mod socket;
 pub mod stack;
 mod stream;

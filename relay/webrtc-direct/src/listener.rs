@@ -23,7 +23,7 @@ use crate::counters::Counters;
 use crate::driver::{Driver, Host, Times};
 use crate::socket::{self, MAX_DATAGRAM};
 use crate::stack::Stack;
-use crate::table::{Action, RouteId, Table};
+use crate::table::{Action, Opening, RouteId, Table};
 
 /// Datagrams that are read before other tasks have their turn.
 const BATCH: usize = 64;
@@ -81,7 +81,7 @@ impl Listener {
             config: config.clone(),
             counters: Arc::clone(counters),
             socket: Arc::new(socket),
-            table: Arc::new(Mutex::new(Table::new(&config.limits))),
+            table: Arc::new(Mutex::new(Table::new(Instant::now(), &config.limits))),
             incoming: send,
         };
         Ok(Self {
@@ -167,22 +167,34 @@ impl Endpoint {
                     self.counters.stun_answered.increment();
                 }
             }
+            Action::Challenge(answer) => {
+                drop(table);
+                // A client whose answer is lost repeats its ClientHello.
+                if self.socket.try_send_to(&answer, from).is_ok() {
+                    self.counters.challenged.increment();
+                }
+            }
             Action::Forward(queue) => {
                 if queue.try_send(datagram.to_vec()).is_err() {
                     self.counters.dropped.increment();
                 }
             }
-            Action::Open(id, ufrag) => {
+            Action::Open(opening) => {
                 let (queue, datagrams) = mpsc::channel(self.config.limits.queued_datagrams.max(1));
                 // The queue is new and has room.
                 let _ = queue.try_send(datagram.to_vec());
-                self.counters.handshakes.increment();
-                if table.insert(now, from, id, ufrag, queue) {
-                    self.counters.evicted.increment();
+                let Ok(place) = self.incoming.try_reserve() else {
+                    self.counters.refused.increment();
+                    return;
+                };
+                if table.insert(now, &opening, queue).is_err() {
+                    self.counters.refused.increment();
+                    return;
                 }
+                self.counters.handshakes.increment();
                 // A runtime that shuts down drops a new task at once, and that removes the connection from the table.
                 drop(table);
-                self.spawn(from, id, datagrams, connections);
+                place.send(self.spawn(from, &opening, datagrams, connections));
             }
         }
     }
@@ -191,10 +203,10 @@ impl Endpoint {
     fn spawn(
         &self,
         from: SocketAddr,
-        id: RouteId,
+        opening: &Opening,
         datagrams: mpsc::Receiver<Vec<u8>>,
         connections: &mut JoinSet<()>,
-    ) {
+    ) -> Incoming {
         let limits = &self.config.limits;
         let shared = Shared::new(self.config.streams, limits.channels, false);
         shared.open_handshake();
@@ -202,9 +214,9 @@ impl Endpoint {
         let host = Listening {
             endpoint: self.clone(),
             peer: from,
-            id,
-            pending: Some((Connection::new(Arc::clone(&shared)), connected)),
+            id: opening.id,
         };
+        let connection = Connection::new(Arc::clone(&shared));
         let driver = Driver {
             socket: Arc::clone(&self.socket),
             peer: from,
@@ -219,7 +231,14 @@ impl Endpoint {
             },
         };
         let certificate = self.config.certificate.clone();
-        connections.spawn(driver.run(move || Ok(Stack::accept(&certificate, Instant::now())?)));
+        let cookie = opening.cookie;
+        connections
+            .spawn(driver.run(move || Ok(Stack::accept(&certificate, cookie, Instant::now())?)));
+        Incoming {
+            peer: from,
+            connection,
+            connected,
+        }
     }
 }
 
@@ -228,28 +247,9 @@ struct Listening {
     endpoint: Endpoint,
     peer: SocketAddr,
     id: RouteId,
-    /// The handle, until the peer has proved its address.
-    pending: Option<(Connection, oneshot::Receiver<Fingerprint>)>,
 }
 
 impl Host for Listening {
-    fn on_proved(&mut self) -> bool {
-        let Some((connection, connected)) = self.pending.take() else {
-            return true;
-        };
-        let is_accepted = lock(&self.endpoint.table).prove(self.peer, self.id).is_ok();
-        let incoming = Incoming {
-            peer: self.peer,
-            connection,
-            connected,
-        };
-        let is_accepted = is_accepted && self.endpoint.incoming.try_send(incoming).is_ok();
-        if !is_accepted {
-            self.endpoint.counters.refused.increment();
-        }
-        is_accepted
-    }
-
     fn last_sign_of_life(&self) -> Option<Instant> {
         lock(&self.endpoint.table).last_stun(self.peer, self.id)
     }
@@ -274,7 +274,7 @@ mod tests {
 
     use super::*;
     use crate::certificate::Certificate;
-    use crate::record::client_hello;
+    use crate::hello::client_hello;
     use crate::stun::binding_request;
 
     fn config() -> Config {
@@ -297,7 +297,7 @@ mod tests {
             let endpoint = Endpoint {
                 counters: Arc::default(),
                 socket: Arc::new(socket),
-                table: Arc::new(Mutex::new(Table::new(&config.limits))),
+                table: Arc::new(Mutex::new(Table::new(Instant::now(), &config.limits))),
                 config,
                 incoming,
             };
@@ -307,7 +307,15 @@ mod tests {
             let request = binding_request([0; 12], &format!("{name}:{name}"), name, 1);
             let mut connections = JoinSet::new();
             endpoint.handle(from, &request, &mut connections);
-            endpoint.handle(from, &client_hello(), &mut connections);
+            let hello = client_hello(&[]);
+            let cookie = match lock(&endpoint.table).handle(Instant::now(), from, &hello) {
+                // Behind the headers.
+                Action::Challenge(answer) => answer.get(28..).unwrap_or_default().to_vec(),
+                Action::Ignore | Action::Answer(_) | Action::Forward(_) | Action::Open(_) => {
+                    return;
+                }
+            };
+            endpoint.handle(from, &client_hello(&cookie), &mut connections);
             let counters = &endpoint.counters;
             let counts = (counters.handshakes.get(), counters.ended.get());
             // Fails if the test has given up.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -18,7 +18,8 @@ use sctp_proto::{
 };
 
 use crate::certificate::{Certificate, Fingerprint};
-use crate::record::is_server_hello;
+use crate::dtls_config::{accepting, dtls_config};
+use crate::hello::{Cookie, first_client_hello};
 use crate::socket::MAX_DATAGRAM;
 
 /// Bytes of data in a packet of SCTP. With the headers of IPv6, UDP, DTLS and SCTP a packet has at most 1,233 bytes, and
@@ -59,8 +60,6 @@ pub struct Message {
 /// What the owner of a [`Stack`] has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StackEvent {
-    /// The peer has echoed the DTLS cookie: it receives what is sent to its address.
-    Proved,
     /// DTLS and SCTP are complete; the peer has this certificate.
     Connected(Fingerprint),
     /// The peer sent the first message on this channel.
@@ -101,9 +100,8 @@ pub struct Stack {
     buffer: Vec<u8>,
     peer: Option<Fingerprint>,
     is_client: bool,
-    /// Datagrams that may be sent before the peer has proved its address: as many as it sent.
-    credit: usize,
-    is_proved: bool,
+    /// The cookie that the peer has echoed.
+    cookie: Option<Cookie>,
     endpoint: Endpoint,
     association: Option<(AssociationHandle, Association)>,
     /// Data that DTLS decrypted for SCTP.
@@ -123,12 +121,20 @@ impl std::fmt::Debug for Stack {
 }
 
 impl Stack {
-    /// The side that waits for the peer's ClientHello.
+    /// The side that waits for the peer's ClientHello with this cookie, which a [`Table`](crate::table::Table) has checked.
     ///
     /// # Errors
     /// If the library of DTLS rejects its configuration; no input leads to that.
-    pub fn accept(certificate: &Certificate, now: Instant) -> Result<Self, StackError> {
-        Self::new(certificate, false, now)
+    pub fn accept(
+        certificate: &Certificate,
+        cookie: [u8; 32],
+        now: Instant,
+    ) -> Result<Self, StackError> {
+        let mut stack = Self::new(certificate, Some(cookie), now)?;
+        // The library numbers messages from the first ClientHello on, and answers it with the cookie. The peer has that.
+        stack.handle_datagram(now, &first_client_hello())?;
+        stack.datagrams.clear();
+        Ok(stack)
     }
 
     /// The side that sends a ClientHello and begins SCTP.
@@ -136,14 +142,19 @@ impl Stack {
     /// # Errors
     /// If the library of DTLS rejects its configuration; no input leads to that.
     pub fn dial(certificate: &Certificate, now: Instant) -> Result<Self, StackError> {
-        let mut stack = Self::new(certificate, true, now)?;
+        let mut stack = Self::new(certificate, None, now)?;
         stack.dtls.set_active(true);
         stack.dtls.handle_timeout(now)?;
         stack.advance(now)?;
         Ok(stack)
     }
 
-    fn new(certificate: &Certificate, is_client: bool, now: Instant) -> Result<Self, StackError> {
+    fn new(
+        certificate: &Certificate,
+        cookie: Option<Cookie>,
+        now: Instant,
+    ) -> Result<Self, StackError> {
+        let is_client = cookie.is_none();
         let dtls = Dtls::new_12(dtls_config()?, certificate.to_dtls(), now);
         let mut endpoint_config = EndpointConfig::default();
         endpoint_config.max_payload_size(MAX_PAYLOAD);
@@ -160,8 +171,7 @@ impl Stack {
             buffer: vec![0; MAX_DATAGRAM],
             peer: None,
             is_client,
-            credit: 0,
-            is_proved: is_client,
+            cookie,
             endpoint,
             association: None,
             decrypted: VecDeque::new(),
@@ -176,9 +186,10 @@ impl Stack {
     /// # Errors
     /// If the connection cannot go on. A datagram that does not belong to it is ignored.
     pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Result<(), StackError> {
-        self.credit = self.credit.saturating_add(1);
-        self.dtls.handle_timeout(now)?;
-        self.dtls.handle_packet(datagram)?;
+        accepting(self.cookie, || {
+            self.dtls.handle_timeout(now)?;
+            self.dtls.handle_packet(datagram)
+        })?;
         self.advance(now)
     }
 
@@ -187,7 +198,7 @@ impl Stack {
     /// # Errors
     /// If the connection cannot go on.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), StackError> {
-        self.dtls.handle_timeout(now)?;
+        accepting(self.cookie, || self.dtls.handle_timeout(now))?;
         if let Some((_, association)) = &mut self.association {
             association.handle_timeout(now);
         }
@@ -356,7 +367,7 @@ impl Stack {
             match self.dtls.poll_output(buffer) {
                 Output::Packet(packet) => {
                     let packet = packet.to_vec();
-                    self.send(packet);
+                    self.datagrams.push_back(packet);
                 }
                 Output::BufferTooSmall { needed } => buffer.resize(needed, 0),
                 Output::Timeout(due) => {
@@ -376,22 +387,6 @@ impl Stack {
             self.connect()?;
         }
         Ok(())
-    }
-
-    /// Queues a datagram. Before the peer has proved its address, it gets no more datagrams than it sent: otherwise the
-    /// repetitions of a HelloVerifyRequest would go to a stranger.
-    fn send(&mut self, datagram: Vec<u8>) {
-        if !self.is_proved {
-            if is_server_hello(&datagram) {
-                self.is_proved = true;
-                self.events.push_back(StackEvent::Proved);
-            } else if self.credit == 0 {
-                return;
-            } else {
-                self.credit -= 1;
-            }
-        }
-        self.datagrams.push_back(datagram);
     }
 
     fn connect(&mut self) -> Result<(), StackError> {
@@ -454,16 +449,6 @@ impl Stack {
     }
 }
 
-/// The settings of DTLS, which are the same for all connections and validated when they are built.
-fn dtls_config() -> Result<Arc<dimpl::Config>, StackError> {
-    static CONFIG: OnceLock<Arc<dimpl::Config>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(Arc::clone(config));
-    }
-    let config = Arc::new(dimpl::Config::builder().build()?);
-    Ok(Arc::clone(CONFIG.get_or_init(|| config)))
-}
-
 fn transport() -> Arc<TransportConfig> {
     Arc::new(
         TransportConfig::default()
@@ -490,6 +475,7 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::hello::hello_verify_request;
 
     /// Both ends of a connection.
     pub(crate) struct Pair {
@@ -502,9 +488,15 @@ pub(crate) mod tests {
         fn new() -> Self {
             let now = Instant::now();
             let certificate = || Certificate::generate().expect("a certificate");
+            let cookie = [7; 32];
+            let mut client = Stack::dial(&certificate(), now).expect("valid");
+            assert!(client.next_datagram().is_some(), "a hello");
+            client
+                .handle_datagram(now, &hello_verify_request(&cookie))
+                .expect("valid");
             Self {
-                client: Stack::dial(&certificate(), now).expect("valid"),
-                server: Stack::accept(&certificate(), now).expect("valid"),
+                client,
+                server: Stack::accept(&certificate(), cookie, now).expect("valid"),
                 now,
             }
         }
@@ -542,7 +534,6 @@ pub(crate) mod tests {
             let mut pair = Self::new();
             pair.run(Some);
             let server = events(&mut pair.server);
-            assert_eq!(server.first(), Some(&StackEvent::Proved));
             for (side, name) in [(server, "server"), (events(&mut pair.client), "client")] {
                 let connected = |event: &StackEvent| matches!(event, StackEvent::Connected(_));
                 assert!(side.iter().any(connected), "{name}: {side:?}");
@@ -588,25 +579,25 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn stranger_gets_no_more_datagrams_than_it_sent() {
+    fn another_cookie_begins_nothing() {
         let mut pair = Pair::new();
+        let certificate = Certificate::generate().expect("a certificate");
+        pair.server = Stack::accept(&certificate, [8; 32], pair.now).expect("valid");
         let hello = pair.client.next_datagram().expect("a hello");
         pair.server
             .handle_datagram(pair.now, &hello)
             .expect("valid");
-        let mut sent = 0;
-        for second in 0..40 {
-            while let Some(datagram) = pair.server.next_datagram() {
-                assert!(datagram.len() < hello.len());
-                sent += 1;
-            }
-            let now = pair.now + Duration::from_secs(second);
-            if pair.server.handle_timeout(now).is_err() {
-                break;
-            }
-        }
-        assert_eq!(sent, 1);
-        assert!(events(&mut pair.server).is_empty(), "nothing is proved");
+        let answer = pair.server.next_datagram().expect("a request for its own");
+        assert!(answer.ends_with(&[8; 32]), "{answer:?}");
+        assert_eq!(pair.server.next_datagram(), None);
+    }
+
+    /// The first datagrams of a new connection come from the library's second flight, not from the first.
+    #[test]
+    fn new_connection_sends_nothing_by_itself() {
+        let mut pair = Pair::new();
+        assert_eq!(pair.server.next_datagram(), None);
+        assert_eq!(pair.server.next_event(), None);
     }
 
     #[test]

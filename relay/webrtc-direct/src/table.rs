@@ -3,22 +3,23 @@
 //! How it can be attacked: all senders are strangers, and UDP addresses can be forged until a peer has answered a packet.
 //! - A STUN request leaves an address and two numbers, for 10 s, in a table of fixed size. The answer is not longer than the
 //!   request, so it amplifies nothing.
-//! - Only an address in this table can begin a DTLS handshake. Beyond the limit of handshakes whose peer has not echoed the
-//!   DTLS cookie, the oldest of them ends: forged addresses displace each other, and honest ones are through in one round
-//!   trip.
-//! - A peer that has echoed the cookie has proved its address. From there on the limits for each network hold.
-//! - A forged request cannot end a connection: a new handshake from the address of an established connection replaces it
-//!   only once the new peer has proved the address.
+//! - Only an address in this table can begin a DTLS handshake, and only by echoing a cookie, which proves that it receives
+//!   what is sent to it. Until then a ClientHello leaves nothing, and the answer to it is shorter. So forged addresses cost
+//!   time, but neither memory nor anyone's place.
+//! - From there on the limits for each network hold.
+//! - A forged request cannot end a connection: a new handshake from the address of a connection replaces it only with an
+//!   echo.
 
 use std::collections::hash_map::{Entry, RandomState};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use crate::config::Limits;
+use crate::cookies::Cookies;
 use crate::credentials::Username;
-use crate::record::{is_client_hello, is_dtls};
+use crate::hello::{ClientHello, hello_verify_request, is_dtls};
 use crate::stun::{BindingRequest, binding_success, is_stun};
 
 /// Mask of a /64, the part of an IPv6 address that a subscriber cannot choose
@@ -36,15 +37,28 @@ pub enum Action<'a, Q> {
     Ignore,
     /// Send this datagram back, because of a correct STUN request.
     Answer(Vec<u8>),
+    /// Send this datagram back, because of a ClientHello without a valid cookie.
+    Challenge(Vec<u8>),
     /// Hand the datagram to this connection.
     Forward(&'a Q),
-    /// Start a connection, [`Table::insert`] it under this number, and hand it the datagram.
-    Open(RouteId, Ufrag),
+    /// Start a connection, [`Table::insert`] it, and hand it the datagram: its peer has echoed the cookie.
+    Open(Opening),
+}
+
+/// A connection to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Identifies the connection.
+    pub id: RouteId,
+    /// The cookie, for [`Stack::accept`](crate::stack::Stack::accept).
+    pub cookie: [u8; 32],
+    from: SocketAddr,
+    ufrag: Ufrag,
 }
 
 /// Stands for the user name of a client, so that two connections of one address can be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ufrag(u64);
+struct Ufrag(u64);
 
 /// A connection is refused: there are too many, in total or of its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,15 +70,11 @@ pub struct TooMany;
 pub struct Table<Q> {
     limits: Limits,
     hasher: RandomState,
+    cookies: Cookies,
     next: u64,
     asked: AskedAddresses,
     routes: HashMap<SocketAddr, Route<Q>>,
-    /// Handshakes from the addresses of proved connections. Each address is also in `routes`.
-    challengers: HashMap<SocketAddr, Route<Q>>,
-    /// Those that have not proved their address, oldest first.
-    unproved: BTreeMap<RouteId, SocketAddr>,
-    proved: usize,
-    proved_per_network: HashMap<IpAddr, usize>,
+    per_network: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug)]
@@ -73,23 +83,20 @@ struct Route<Q> {
     ufrag: Ufrag,
     queue: Q,
     last_stun: Instant,
-    proved: bool,
 }
 
 impl<Q> Table<Q> {
     /// A table without addresses and connections.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(now: Instant, limits: &Limits) -> Self {
         Self {
             limits: limits.clone(),
             hasher: RandomState::new(),
+            cookies: Cookies::new(now),
             next: 0,
             asked: AskedAddresses::default(),
             routes: HashMap::new(),
-            challengers: HashMap::new(),
-            unproved: BTreeMap::new(),
-            proved: 0,
-            proved_per_network: HashMap::new(),
+            per_network: HashMap::new(),
         }
     }
 
@@ -115,37 +122,30 @@ impl<Q> Table<Q> {
             return Action::Ignore;
         }
         let ufrag = Ufrag(self.hasher.hash_one(username.server));
-        let mut is_known = false;
-        for routes in [&mut self.routes, &mut self.challengers] {
-            if let Some(route) = routes.get_mut(&from)
-                && route.ufrag == ufrag
-            {
-                route.last_stun = now;
-                is_known = true;
-            }
-        }
-        if !is_known {
-            self.asked.insert(now, from, ufrag, &self.limits);
+        match self.routes.get_mut(&from) {
+            Some(route) if route.ufrag == ufrag => route.last_stun = now,
+            Some(_) | None => self.asked.insert(now, from, ufrag, &self.limits),
         }
         Action::Answer(binding_success(request.transaction, from, username.server))
     }
 
     fn on_dtls(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Action<'_, Q> {
-        if is_client_hello(datagram) {
-            let asked = self.asked.get(now, &from, &self.limits);
-            // An unproved handshake may be replaced at once, an established connection only after a proof.
-            let current = self.routes.get(&from);
-            let challenger = self.challengers.get(&from);
-            let latest = challenger.or(current);
-            if let Some(ufrag) = asked
-                && latest.is_none_or(|route| route.ufrag != ufrag)
-            {
-                self.next += 1;
-                return Action::Open(RouteId(self.next), ufrag);
-            }
-            if let Some(challenger) = self.challengers.get(&from) {
-                return Action::Forward(&challenger.queue);
-            }
+        if let Some(hello) = ClientHello::parse(datagram)
+            && let Some(ufrag) = self.asked.get(now, &from, &self.limits)
+            && !self.is_from_route(now, from, ufrag, &hello)
+        {
+            let Ufrag(user) = ufrag;
+            let Some(cookie) = self.cookies.check(now, from, user, &hello) else {
+                let cookie = self.cookies.make(now, from, user, &hello);
+                return Action::Challenge(hello_verify_request(&cookie));
+            };
+            self.next += 1;
+            return Action::Open(Opening {
+                id: RouteId(self.next),
+                cookie,
+                from,
+                ufrag,
+            });
         }
         match self.routes.get(&from) {
             Some(route) => Action::Forward(&route.queue),
@@ -153,79 +153,46 @@ impl<Q> Table<Q> {
         }
     }
 
-    /// Adds a connection for which [`Self::handle`] returned [`Action::Open`]. Returns whether another one, whose peer has
-    /// not proved its address, was evicted for it.
-    pub fn insert(
-        &mut self,
+    /// Whether the ClientHello belongs to the connection of its address: there was no request with another user name since,
+    /// or it repeats an echo, and that request may be forged.
+    fn is_from_route(
+        &self,
         now: Instant,
         from: SocketAddr,
-        id: RouteId,
-        ufrag: Ufrag,
-        queue: Q,
+        asked: Ufrag,
+        hello: &ClientHello<'_>,
     ) -> bool {
-        let route = Route {
-            id,
-            ufrag,
-            queue,
-            last_stun: now,
-            proved: false,
-        };
-        let replaced = if self.routes.get(&from).is_some_and(|route| route.proved) {
-            self.challengers.insert(from, route)
-        } else {
-            self.routes.insert(from, route)
-        };
-        if let Some(replaced) = replaced {
-            self.unproved.remove(&replaced.id);
-        }
-        self.unproved.insert(id, from);
-        if self.unproved.len() <= self.limits.unproved {
-            return false;
-        }
-        let Some((oldest, address)) = self.unproved.pop_first() else {
-            return false;
-        };
-        for routes in [&mut self.routes, &mut self.challengers] {
-            if routes.get(&address).is_some_and(|route| route.id == oldest) {
-                routes.remove(&address);
-            }
-        }
-        true
+        self.routes.get(&from).is_some_and(|route| {
+            let Ufrag(user) = route.ufrag;
+            route.ufrag == asked || self.cookies.check(now, from, user, hello).is_some()
+        })
     }
 
-    /// Called when the peer of a connection has proved its address by echoing the DTLS cookie. The connection then
-    /// replaces an older one with the same address.
+    /// Adds a connection for which [`Self::handle`] returned [`Action::Open`]. It replaces an older one with the same
+    /// address.
     ///
     /// # Errors
-    /// If the connection is refused, or no longer in the table. It has to end.
-    pub fn prove(&mut self, from: SocketAddr, id: RouteId) -> Result<(), TooMany> {
-        if self.unproved.remove(&id).is_none() {
-            return Err(TooMany);
-        }
-        if let Some(challenger) = self.challengers.remove(&from) {
-            if challenger.id == id {
-                if let Some(replaced) = self.routes.insert(from, challenger) {
-                    self.forget(from, &replaced);
-                }
-            } else {
-                self.challengers.insert(from, challenger);
-            }
-        }
-        let Some(route) = self.routes.get_mut(&from).filter(|route| route.id == id) else {
-            return Err(TooMany);
-        };
+    /// If the connection is refused. It must not start.
+    pub fn insert(&mut self, now: Instant, opening: &Opening, queue: Q) -> Result<(), TooMany> {
+        let from = opening.from;
         let network = network(from.ip());
-        let of_network = network.and_then(|network| self.proved_per_network.get(&network));
-        if self.proved >= self.limits.connections
-            || of_network.is_some_and(|count| *count >= self.limits.connections_per_network)
-        {
-            self.routes.remove(&from);
+        let of_network = network.and_then(|network| self.per_network.get(&network));
+        let is_full = self.routes.len() >= self.limits.connections
+            || of_network.is_some_and(|count| *count >= self.limits.connections_per_network);
+        // One that replaces another one needs no more room.
+        if is_full && !self.routes.contains_key(&from) {
             return Err(TooMany);
         }
-        route.proved = true;
-        self.proved += 1;
-        if let Some(network) = network {
-            *self.proved_per_network.entry(network).or_default() += 1;
+        let route = Route {
+            id: opening.id,
+            ufrag: opening.ufrag,
+            queue,
+            last_stun: now,
+        };
+        if self.routes.insert(from, route).is_none()
+            && let Some(network) = network
+        {
+            *self.per_network.entry(network).or_default() += 1;
         }
         Ok(())
     }
@@ -233,29 +200,26 @@ impl<Q> Table<Q> {
     /// When the peer of a connection sent its last STUN request. `None` if the connection is no longer in the table.
     #[must_use]
     pub fn last_stun(&self, from: SocketAddr, id: RouteId) -> Option<Instant> {
-        [&self.routes, &self.challengers]
-            .into_iter()
-            .filter_map(|routes| routes.get(&from))
-            .find(|route| route.id == id)
-            .map(|route| route.last_stun)
+        let route = self.routes.get(&from).filter(|route| route.id == id)?;
+        Some(route.last_stun)
     }
 
     /// Called when a connection has ended.
     pub fn remove(&mut self, from: SocketAddr, id: RouteId) {
-        self.unproved.remove(&id);
-        if let Entry::Occupied(entry) = self.challengers.entry(from)
-            && entry.get().id == id
-        {
-            entry.remove();
+        let Entry::Occupied(entry) = self.routes.entry(from) else {
+            return;
+        };
+        // Otherwise it has been replaced.
+        if entry.get().id != id {
+            return;
         }
-        if let Entry::Occupied(entry) = self.routes.entry(from)
-            && entry.get().id == id
+        entry.remove();
+        if let Some(network) = network(from.ip())
+            && let Entry::Occupied(mut count) = self.per_network.entry(network)
         {
-            let route = entry.remove();
-            self.forget(from, &route);
-            // There is nothing left to replace. Otherwise a third handshake would never get past it.
-            if let Some(challenger) = self.challengers.remove(&from) {
-                self.routes.insert(from, challenger);
+            *count.get_mut() = count.get().saturating_sub(1);
+            if *count.get() == 0 {
+                count.remove();
             }
         }
         if self.routes.is_empty() {
@@ -274,42 +238,16 @@ impl<Q> Table<Q> {
         self.asked.ufrags.len()
     }
 
-    /// The number of handshakes whose peer has not proved its address.
-    #[must_use]
-    pub fn unproved(&self) -> usize {
-        self.unproved.len()
-    }
-
-    /// The number of connections, whatever their state.
+    /// The number of connections, in progress or established.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.routes.len() + self.challengers.len()
+        self.routes.len()
     }
 
     /// Drops all connections, so that they end.
     pub fn clear(&mut self) {
         self.routes.clear();
-        self.challengers.clear();
-        self.unproved.clear();
-        self.proved = 0;
-        self.proved_per_network.clear();
-    }
-
-    /// Counts a proved connection down that is no longer in the table.
-    fn forget(&mut self, from: SocketAddr, route: &Route<Q>) {
-        if !route.proved {
-            self.unproved.remove(&route.id);
-            return;
-        }
-        self.proved = self.proved.saturating_sub(1);
-        if let Some(network) = network(from.ip())
-            && let Entry::Occupied(mut count) = self.proved_per_network.entry(network)
-        {
-            *count.get_mut() = count.get().saturating_sub(1);
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
+        self.per_network.clear();
     }
 }
 
@@ -375,8 +313,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::record::client_hello;
+    use crate::hello::client_hello;
     use crate::stun::binding_request;
+
+    /// Position of the cookie in a HelloVerifyRequest.
+    const COOKIE_AT: usize = 28;
 
     fn ip4(last: u16, port: u16) -> SocketAddr {
         let [high, low] = last.to_be_bytes();
@@ -402,9 +343,10 @@ mod tests {
         fn new(change: impl FnOnce(&mut Limits)) -> Self {
             let mut limits = Limits::default();
             change(&mut limits);
+            let now = Instant::now();
             Self {
-                table: Table::new(&limits),
-                now: Instant::now(),
+                table: Table::new(now, &limits),
+                now,
             }
         }
 
@@ -413,25 +355,38 @@ mod tests {
             assert!(matches!(action, Action::Answer(_)), "{action:?}");
         }
 
-        /// Asks and says hello; returns the number of the new connection, whose queue has that number.
+        /// Asks and begins; returns the number of the new connection, whose queue has that number.
         fn open(&mut self, from: SocketAddr, queue: usize) -> RouteId {
             self.ask(from, queue);
-            self.hello(from, queue).expect("it has asked")
+            let opening = self.begin(from).expect("it has asked");
+            let outcome = self.table.insert(self.now, &opening, queue);
+            outcome.expect("there is room");
+            opening.id
         }
 
-        fn hello(&mut self, from: SocketAddr, queue: usize) -> Option<RouteId> {
-            let Action::Open(id, ufrag) = self.table.handle(self.now, from, &client_hello()) else {
+        /// Sends a ClientHello, and another one with the cookie that it gets.
+        fn begin(&mut self, from: SocketAddr) -> Option<Opening> {
+            let cookie = self.challenged(from, &client_hello(&[]))?;
+            let action = self.table.handle(self.now, from, &client_hello(&cookie));
+            let Action::Open(opening) = action else {
+                panic!("{action:?}");
+            };
+            Some(opening)
+        }
+
+        /// The cookie that is asked for.
+        fn challenged(&mut self, from: SocketAddr, hello: &[u8]) -> Option<Vec<u8>> {
+            let Action::Challenge(answer) = self.table.handle(self.now, from, hello) else {
                 return None;
             };
-            self.table.insert(self.now, from, id, ufrag, queue);
-            Some(id)
+            Some(answer.get(COOKIE_AT..).expect("a cookie").to_vec())
         }
 
         /// The connection that gets a datagram.
         fn forwarded(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<usize> {
             match self.table.handle(self.now, from, datagram) {
                 Action::Forward(queue) => Some(*queue),
-                Action::Ignore | Action::Answer(_) | Action::Open(..) => None,
+                Action::Ignore | Action::Answer(_) | Action::Challenge(_) | Action::Open(_) => None,
             }
         }
     }
@@ -442,14 +397,51 @@ mod tests {
     fn only_an_address_that_asked_may_begin() {
         let mut subject = Subject::new(|_| {});
         let from = ip4(1, 1);
-        assert_eq!(subject.hello(from, 1), None);
+        assert_eq!(subject.begin(from), None);
         subject.ask(from, 1);
-        assert_eq!(subject.hello(ip4(1, 2), 1), None, "another port");
+        assert_eq!(subject.begin(ip4(1, 2)), None, "another port");
         assert_eq!(subject.forwarded(from, &RECORD), None, "not a hello");
-        assert!(subject.hello(from, 1).is_some());
-        assert_eq!(subject.hello(from, 2), None, "the hello is repeated");
-        assert_eq!(subject.forwarded(from, &client_hello()), Some(1));
+        subject.open(from, 1);
+        assert_eq!(subject.begin(from), None, "the hello is repeated");
+        assert_eq!(subject.forwarded(from, &client_hello(&[])), Some(1));
         assert_eq!(subject.forwarded(from, &RECORD), Some(1));
+    }
+
+    #[test]
+    fn hello_leaves_nothing_until_its_cookie_is_echoed() {
+        let mut subject = Subject::new(|_| {});
+        let (from, other) = (ip4(1, 1), ip4(1, 2));
+        subject.ask(from, 1);
+        subject.ask(other, 1);
+        let hello = client_hello(&[]);
+        let cookie = subject.challenged(from, &hello).expect("a cookie");
+        assert_eq!(subject.challenged(from, &hello).as_ref(), Some(&cookie));
+        assert_eq!(subject.table.connections(), 0);
+        let echo = client_hello(&cookie);
+        assert!(subject.challenged(other, &echo).is_some(), "not its own");
+        assert_eq!(subject.forwarded(from, &RECORD), None);
+        let action = subject.table.handle(subject.now, from, &echo);
+        assert!(matches!(action, Action::Open(_)), "{action:?}");
+    }
+
+    /// As many as it takes: none of them displaces the first.
+    #[test]
+    fn echo_opens_after_any_number_of_others() {
+        let mut subject = Subject::new(|_| {});
+        let from = ip4(1, 1);
+        subject.ask(from, 1);
+        let cookie = subject.challenged(from, &client_hello(&[]));
+        for port in 2..10_000 {
+            subject.ask(ip4(1, port), 1);
+            assert!(
+                subject
+                    .challenged(ip4(1, port), &client_hello(&[]))
+                    .is_some()
+            );
+        }
+        let echo = client_hello(&cookie.expect("a cookie"));
+        let action = subject.table.handle(subject.now, from, &echo);
+        assert!(matches!(action, Action::Open(_)), "{action:?}");
     }
 
     #[test]
@@ -458,7 +450,7 @@ mod tests {
         let lifetime = Limits::default().address_lifetime;
         subject.ask(ip4(1, 1), 1);
         subject.now += lifetime - Duration::from_millis(1);
-        assert!(subject.hello(ip4(1, 1), 1).is_some());
+        assert!(subject.begin(ip4(1, 1)).is_some());
         subject.now += Duration::from_millis(1);
         subject.table.expire(subject.now);
         assert_eq!(subject.table.addresses(), 0);
@@ -475,50 +467,32 @@ mod tests {
         }
         assert_eq!(subject.table.addresses(), 3);
         assert_eq!(subject.table.asked.order.len(), 3);
-        assert_eq!(subject.hello(ip4(1, 2), 1), None);
-        assert!(subject.hello(ip4(1, 3), 1).is_some());
+        assert_eq!(subject.begin(ip4(1, 2)), None);
+        assert!(subject.begin(ip4(1, 3)).is_some());
     }
 
     #[test]
-    fn oldest_unproved_handshake_is_evicted() {
-        let mut subject = Subject::new(|limits| limits.unproved = 2);
-        let (first, second, third) = (ip4(1, 1), ip4(1, 2), ip4(1, 3));
-        let proved = subject.open(first, 1);
-        assert_eq!(subject.table.prove(first, proved), Ok(()));
-        let evicted = subject.open(second, 2);
-        subject.open(third, 3);
-        subject.open(ip4(1, 4), 4);
-        assert_eq!(subject.table.unproved(), 2);
-        assert_eq!(subject.table.prove(second, evicted), Err(TooMany));
-        assert_eq!(subject.forwarded(second, &RECORD), None);
-        assert_eq!(subject.forwarded(first, &RECORD), Some(1), "it is proved");
-        assert_eq!(subject.forwarded(third, &RECORD), Some(3));
-    }
-
-    #[test]
-    fn proved_connections_are_limited_per_network() {
+    fn connections_are_limited_per_network() {
         let mut subject = Subject::new(|limits| {
             limits.connections = 3;
             limits.connections_per_network = 2;
         });
-        let crowded = [ip4(1, 1), ip4(1, 2), ip4(1, 3)];
-        let ids = crowded.map(|from| subject.open(from, 1));
-        let outcomes: Vec<_> = crowded
-            .into_iter()
-            .zip(ids)
-            .map(|(from, id)| subject.table.prove(from, id))
-            .collect();
-        assert_eq!(outcomes, [Ok(()), Ok(()), Err(TooMany)]);
+        let first = subject.open(ip4(1, 1), 1);
+        subject.open(ip4(1, 2), 2);
+        let refused = |subject: &mut Subject, from| {
+            subject.ask(from, 9);
+            let opening = subject.begin(from).expect("it has asked");
+            subject.table.insert(subject.now, &opening, 9) == Err(TooMany)
+        };
+        assert!(refused(&mut subject, ip4(1, 3)), "of its network");
         assert_eq!(subject.table.connections(), 2);
-        let other = subject.open(ip4(2, 1), 2);
-        assert_eq!(subject.table.prove(ip4(2, 1), other), Ok(()));
-        let fourth = subject.open(ip4(3, 1), 2);
-        assert_eq!(subject.table.prove(ip4(3, 1), fourth), Err(TooMany));
-        let [from, ..] = crowded;
-        let [id, ..] = ids;
-        subject.table.remove(from, id);
-        let fifth = subject.open(ip4(1, 4), 2);
-        assert_eq!(subject.table.prove(ip4(1, 4), fifth), Ok(()));
+        subject.open(ip4(2, 1), 3);
+        assert!(refused(&mut subject, ip4(3, 1)), "in total");
+        subject.open(ip4(1, 2), 4);
+        assert_eq!(subject.forwarded(ip4(1, 2), &RECORD), Some(4), "replaced");
+        subject.table.remove(ip4(1, 1), first);
+        subject.open(ip4(1, 4), 5);
+        assert_eq!(subject.table.connections(), 3);
     }
 
     #[test]
@@ -532,51 +506,41 @@ mod tests {
     }
 
     #[test]
-    fn reused_address_needs_a_proof() {
+    fn reused_address_needs_an_echo() {
         let mut subject = Subject::new(|_| {});
         let from = ip4(1, 1);
         let old = subject.open(from, 1);
-        assert_eq!(subject.table.prove(from, old), Ok(()));
+        subject.ask(from, 2);
+        let hello = client_hello(&[]);
+        assert!(subject.challenged(from, &hello).is_some());
+        assert_eq!(subject.forwarded(from, &RECORD), Some(1), "until the echo");
         let new = subject.open(from, 2);
-        assert_eq!(subject.forwarded(from, &RECORD), Some(1), "until the proof");
-        assert_eq!(subject.forwarded(from, &client_hello()), Some(2));
-        assert_eq!(subject.table.prove(from, new), Ok(()));
         assert_eq!(subject.forwarded(from, &RECORD), Some(2));
+        assert_eq!(subject.forwarded(from, &hello), Some(2));
         assert_eq!(subject.table.last_stun(from, old), None);
+        subject.table.remove(from, old);
         assert_eq!(subject.table.connections(), 1);
-        subject.table.remove(from, old);
         subject.table.remove(from, new);
-        assert_eq!((subject.table.connections(), subject.table.proved), (0, 0));
-        assert!(subject.table.proved_per_network.is_empty());
+        assert_eq!(subject.table.connections(), 0);
+        assert!(subject.table.per_network.is_empty());
     }
 
+    /// A forged request must not let a repeated echo open another connection, nor keep it from its own.
     #[test]
-    fn challenger_takes_the_place_of_an_ended_one() {
+    fn repeated_echo_belongs_to_its_connection() {
         let mut subject = Subject::new(|_| {});
         let from = ip4(1, 1);
-        let old = subject.open(from, 1);
-        assert_eq!(subject.table.prove(from, old), Ok(()));
-        let challenger = subject.open(from, 2);
-        subject.table.remove(from, old);
-        assert_eq!(subject.forwarded(from, &RECORD), Some(2));
-        let third = subject.open(from, 3);
-        let connections = (subject.table.connections(), subject.table.unproved());
-        assert_eq!(connections, (1, 1), "the challenger is replaced");
-        assert_eq!(subject.forwarded(from, &client_hello()), Some(3));
-        assert_eq!(subject.table.prove(from, challenger), Err(TooMany));
-        assert_eq!(subject.table.prove(from, third), Ok(()));
-        assert_eq!(subject.forwarded(from, &RECORD), Some(3));
-    }
-
-    #[test]
-    fn unproved_handshake_is_replaced_at_once() {
-        let mut subject = Subject::new(|_| {});
-        let from = ip4(1, 1);
-        let old = subject.open(from, 1);
-        subject.open(from, 2);
-        assert_eq!(subject.forwarded(from, &RECORD), Some(2));
-        assert_eq!(subject.table.unproved(), 1);
-        assert_eq!(subject.table.prove(from, old), Err(TooMany));
+        subject.ask(from, 1);
+        let cookie = subject.challenged(from, &client_hello(&[]));
+        let echo = client_hello(&cookie.expect("a cookie"));
+        let Action::Open(opening) = subject.table.handle(subject.now, from, &echo) else {
+            panic!("it is valid");
+        };
+        assert_eq!(subject.table.insert(subject.now, &opening, 1), Ok(()));
+        subject.ask(from, 2);
+        assert_eq!(subject.forwarded(from, &echo), Some(1));
+        assert!(subject.challenged(from, &client_hello(&[])).is_some());
+        assert_eq!(subject.forwarded(from, &RECORD), Some(1));
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 mod support;
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use libp2p_webrtc_direct::stack::Stack;
+use libp2p_webrtc_direct::stack::{Stack, StackEvent};
 use libp2p_webrtc_direct::stun::binding_request;
 use libp2p_webrtc_direct::{Certificate, Limits};
 use tokio::time::{sleep, timeout};
 
-use support::{Server, TIME_LIMIT, dial, exchange, open, serve, socket_address};
+use support::{Server, TIME_LIMIT, dial, honest_peer_connects, socket_address};
 
 const ADDRESS: &str = "/ip4/127.0.0.1/udp/0/webrtc-direct";
 
@@ -28,22 +28,6 @@ async fn until(wanted: u64, value: impl Fn() -> u64) {
     };
     let outcome = timeout(Duration::from_secs(30), waiting).await;
     assert!(outcome.is_ok(), "{} instead of {wanted}", value());
-}
-
-/// Whether a new peer can connect and use a stream, within 2 s.
-async fn honest_peer_connects(server: &mut Server) {
-    let since = Instant::now();
-    let target = server.address.clone();
-    let (dialled, accepted) = tokio::join!(dial(&target, |config| config), server.accept());
-    let (_, mut connection) = dialled.expect("the handshake succeeds");
-    serve(accepted.1);
-    let stream = open(&mut connection).await.expect("alive");
-    exchange(stream, b"hello").await.expect("echoed");
-    assert!(
-        since.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        since.elapsed()
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,43 +59,84 @@ async fn malformed_datagrams_start_nothing() {
     .expect("it takes too long");
 }
 
+/// Senders that never echo their cookie.
 #[tokio::test(flavor = "multi_thread")]
-async fn unfinished_handshakes_stay_within_their_limit() {
+async fn hellos_without_echo_start_nothing() {
     timeout(TIME_LIMIT, async {
-        let mut server = Server::start(ADDRESS, |config| {
-            let mut limits = Limits::default();
-            limits.unproved = 50;
-            config.with_limits(limits)
-        })
-        .await;
+        let mut server = Server::start(ADDRESS, |config| config).await;
         let target = socket_address(&server.address);
-        let certificate = Certificate::generate().expect("a certificate");
-        let mut hello = Stack::dial(&certificate, Instant::now()).expect("valid");
-        let hello = hello.next_datagram().expect("a hello");
-        let mut sockets = Vec::new();
-        for number in 0..500 {
-            let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-            socket.send_to(&request(number), target).expect("loopback");
-            socket
-                .set_read_timeout(Some(Duration::from_secs(5)))
-                .expect("valid");
-            let mut buffer = [0; 256];
-            socket.recv_from(&mut buffer).expect("an answer");
-            socket.send_to(&hello, target).expect("loopback");
-            sockets.push(socket);
+        let (_, hello) = client();
+        for number in 0..5_000 {
+            say_hello(number, target, &hello);
         }
-        until(500, || server.counters.handshakes.get()).await;
-        until(450, || server.counters.ended.get()).await;
-        assert_eq!(server.counters.evicted.get(), 450);
+        assert_eq!(server.counters.handshakes.get(), 0);
         for _ in 0..5 {
             honest_peer_connects(&mut server).await;
         }
-        // The rest ends with the time limit of handshakes.
-        until(505, || server.counters.ended.get()).await;
+        assert_eq!(server.counters.handshakes.get(), 5);
         assert_eq!(server.counters.panicked.get(), 0);
     })
     .await
     .expect("it takes too long");
+}
+
+/// More others begin between a cookie and its echo than a listener could keep.
+#[tokio::test(flavor = "multi_thread")]
+async fn echo_is_accepted_after_a_flood() {
+    timeout(TIME_LIMIT, async {
+        let server = Server::start(ADDRESS, |config| config).await;
+        let target = socket_address(&server.address);
+        let (mut client, hello) = client();
+        let socket = say_hello(0, target, &hello);
+        let mut buffer = [0; 2_048];
+        let length = socket.recv(&mut buffer).expect("a cookie");
+        client
+            .handle_datagram(Instant::now(), &buffer[..length])
+            .expect("valid");
+        for number in 1..=3_000 {
+            say_hello(number, target, &hello);
+        }
+        let since = Instant::now();
+        let is_connected = |event: StackEvent| matches!(event, StackEvent::Connected(_));
+        while !std::iter::from_fn(|| client.next_event()).any(is_connected) {
+            assert!(since.elapsed() < Duration::from_secs(2), "no answer");
+            client.handle_timeout(Instant::now()).expect("alive");
+            client.flush(Instant::now()).expect("alive");
+            while let Some(datagram) = client.next_datagram() {
+                socket.send_to(&datagram, target).expect("loopback");
+            }
+            socket
+                .set_read_timeout(Some(Duration::from_millis(50)))
+                .expect("valid");
+            if let Ok(length) = socket.recv(&mut buffer) {
+                client
+                    .handle_datagram(Instant::now(), &buffer[..length])
+                    .expect("alive");
+            }
+        }
+    })
+    .await
+    .expect("it takes too long");
+}
+
+/// A client and its first ClientHello.
+fn client() -> (Stack, Vec<u8>) {
+    let certificate = Certificate::generate().expect("a certificate");
+    let mut client = Stack::dial(&certificate, Instant::now()).expect("valid");
+    let hello = client.next_datagram().expect("a hello");
+    (client, hello)
+}
+
+/// Sends a request and, after its answer, a hello from a new address.
+fn say_hello(number: usize, target: SocketAddr, hello: &[u8]) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .expect("valid");
+    socket.send_to(&request(number), target).expect("loopback");
+    socket.recv(&mut [0; 256]).expect("an answer");
+    socket.send_to(hello, target).expect("loopback");
+    socket
 }
 
 #[tokio::test(flavor = "multi_thread")]

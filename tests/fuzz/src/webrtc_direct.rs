@@ -13,6 +13,11 @@ use libp2p_webrtc_direct::{Certificate, Limits, Username};
 
 /// Steps of one run, so that a run ends soon.
 const MAX_STEPS: usize = 256;
+/// Positions in datagrams of DTLS: of the type of a message, of the random bytes of a ClientHello, and of the cookie in a
+/// HelloVerifyRequest.
+const MESSAGE_TYPE_AT: usize = 13;
+const RANDOM_AT: usize = 27;
+const COOKIE_AT: usize = 28;
 /// Messages that one side of a connection writes in one run.
 const MAX_WRITES: usize = 32;
 
@@ -42,11 +47,13 @@ pub fn stun(data: &[u8]) {
 /// after all connections and addresses are gone.
 pub fn socket(data: &[u8]) {
     let mut limits = Limits::default();
-    (limits.addresses, limits.unproved) = (3, 2);
+    limits.addresses = 3;
     (limits.connections, limits.connections_per_network) = (4, 2);
-    let mut table = Table::new(&limits);
     let mut now = Instant::now();
+    let mut table = Table::new(now, &limits);
     let mut opened = Vec::new();
+    // The cookie of the last answer.
+    let mut cookie = Vec::new();
     let mut input = data.iter().copied();
     for _ in 0..MAX_STEPS {
         let (Some(step), Some(choice)) = (input.next(), input.next()) else {
@@ -64,19 +71,21 @@ pub fn socket(data: &[u8]) {
                 ));
             }
             2 | 3 => {
-                let mut hello = vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
-                hello.push(number);
-                if let Action::Open(id, ufrag) = table.handle(now, from, &hello) {
-                    table.insert(now, from, id, ufrag, id);
-                    opened.push((from, id));
+                let echoed: &[u8] = if step < 128 { &cookie } else { &[] };
+                match table.handle(now, from, &hello(number % 2, echoed)) {
+                    Action::Open(opening) => {
+                        assert_eq!(echoed, opening.cookie);
+                        if table.insert(now, &opening, opening.id).is_ok() {
+                            opened.push((from, opening.id));
+                        }
+                    }
+                    Action::Challenge(answer) => {
+                        cookie = answer.get(COOKIE_AT..).unwrap_or_default().to_vec();
+                    }
+                    Action::Ignore | Action::Answer(_) | Action::Forward(_) => {}
                 }
             }
-            4 => {
-                if let Some((from, id)) = pick(&opened, number) {
-                    let _ = table.prove(from, id);
-                }
-            }
-            5 => {
+            4 | 5 => {
                 if let Some((from, id)) = pick(&opened, number) {
                     table.remove(from, id);
                     assert!(table.last_stun(from, id).is_none());
@@ -92,42 +101,53 @@ pub fn socket(data: &[u8]) {
             }
         }
         assert!(table.addresses() <= limits.addresses);
-        assert!(table.unproved() <= limits.unproved);
-        assert!(table.connections() <= limits.connections + limits.unproved);
+        assert!(table.connections() <= limits.connections);
     }
     for (from, id) in opened {
         table.remove(from, id);
     }
     table.expire(now + limits.address_lifetime);
-    let left = (table.addresses(), table.unproved(), table.connections());
-    assert_eq!(left, (0, 0, 0));
+    assert_eq!((table.addresses(), table.connections()), (0, 0));
+}
+
+/// The beginning of a ClientHello with this cookie.
+fn hello(random: u8, cookie: &[u8]) -> Vec<u8> {
+    let mut hello = vec![0; RANDOM_AT];
+    (hello[0], hello[MESSAGE_TYPE_AT]) = (22, 1);
+    hello.extend([random; 32]);
+    hello.push(0);
+    hello.push(u8::try_from(cookie.len()).expect("a cookie is short"));
+    hello.extend(cookie);
+    hello
 }
 
 fn pick<T: Copy>(items: &[T], number: u8) -> Option<T> {
     items.get(usize::from(number) % items.len().max(1)).copied()
 }
 
-/// DTLS and SCTP. The first half of the input goes to a new server as raw datagrams. The other half decides what a network
+/// DTLS and SCTP. The first half of the input goes to a new connection of a server as raw datagrams. The other half decides what a network
 /// does to the datagrams of two connected ends that write to each other: no damage leads to a panic or to other bytes.
 pub fn stack(data: &[u8]) {
     let now = Instant::now();
     let (raw, damage) = data.split_at(data.len() / 2);
-    let mut server = Stack::accept(certificate(), now).expect("valid settings");
+    let cookie = [7; 32];
+    let mut server = Stack::accept(certificate(), cookie, now).expect("valid settings");
     for datagram in raw.chunks(97).take(MAX_STEPS) {
         if server.handle_datagram(now, datagram).is_err() || server.flush(now).is_err() {
             break;
         }
-        assert!(server.next_event().is_none(), "a stranger proves nothing");
+        assert!(server.next_event().is_none(), "nothing is connected");
         while server.next_datagram().is_some() {}
     }
 
     let mut pair = Pair {
         ends: [
             Stack::dial(certificate(), now).expect("valid settings"),
-            Stack::accept(certificate(), now).expect("valid settings"),
+            Stack::accept(certificate(), cookie, now).expect("valid settings"),
         ],
         now,
     };
+    pair.give_cookie(&cookie);
     pair.deliver(&mut std::iter::empty());
     for end in &mut pair.ends {
         let events: Vec<_> = std::iter::from_fn(|| end.next_event()).collect();
@@ -175,6 +195,17 @@ struct Pair {
 }
 
 impl Pair {
+    /// Answers the client's first ClientHello as the table of a listener does.
+    fn give_cookie(&mut self, cookie: &[u8; 32]) {
+        let [client, _] = &mut self.ends;
+        assert!(client.next_datagram().is_some(), "a ClientHello");
+        let mut answer = vec![22, 254, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 47];
+        answer.extend([3, 0, 0, 35, 0, 0, 0, 0, 0, 0, 0, 35, 254, 255, 32]);
+        answer.extend(cookie);
+        let handled = client.handle_datagram(self.now, &answer);
+        handled.expect("the answer is valid");
+    }
+
     /// Delivers datagrams until both ends are silent. One byte of `damage` decides about each. Returns false if an end
     /// has ended.
     fn deliver(&mut self, damage: &mut impl Iterator<Item = u8>) -> bool {

@@ -17,10 +17,7 @@ fn confirm(channels: &mut Channels, pair: &mut Pair) {
         match event {
             StackEvent::Finished(id) => channels.on_finished(id),
             StackEvent::Freed(id) => channels.on_freed(id),
-            StackEvent::Proved
-            | StackEvent::Connected(_)
-            | StackEvent::Opened(_)
-            | StackEvent::Readable(_) => {}
+            StackEvent::Connected(_) | StackEvent::Opened(_) | StackEvent::Readable(_) => {}
         }
     }
 }

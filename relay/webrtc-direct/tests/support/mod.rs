@@ -6,7 +6,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
 use libp2p_core::multiaddr::Protocol;
@@ -110,13 +110,18 @@ impl Drop for Server {
 
 /// The port of an address on 127.0.0.1.
 pub(crate) fn socket_address(address: &Multiaddr) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port(address)))
+}
+
+/// The port of an address.
+pub(crate) fn port(address: &Multiaddr) -> u16 {
     let port = address.iter().find_map(|part| {
         if let Protocol::Udp(port) = part {
             return Some(port);
         }
         None
     });
-    SocketAddr::from(([127, 0, 0, 1], port.expect("a port")))
+    port.expect("a port")
 }
 
 /// New keys with default settings.
@@ -176,6 +181,22 @@ pub(crate) async fn ended(connection: &mut Connection) -> ConnectionError {
         Err(error) => error,
         Ok(event) => panic!("{event:?}"),
     }
+}
+
+/// Checks that a new peer can connect and use a stream, within 2 s.
+pub(crate) async fn honest_peer_connects(server: &mut Server) {
+    let since = Instant::now();
+    let target = server.address.clone();
+    let (dialled, accepted) = tokio::join!(dial(&target, |config| config), server.accept());
+    let (_, mut connection) = dialled.expect("the handshake succeeds");
+    serve(accepted.1);
+    let stream = open(&mut connection).await.expect("alive");
+    exchange(stream, b"hello").await.expect("echoed");
+    assert!(
+        since.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        since.elapsed()
+    );
 }
 
 /// Echoes every stream until the connection ends.

@@ -1,7 +1,6 @@
-//! Senders that do not follow the protocol. Each datagram has a loopback address of its own as its source: to a server it
-//! looks as if the addresses were forged, because no one answers.
+//! Senders that do not follow the protocol. Each datagram has an address of its own as its source, and no one answers.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,7 +12,64 @@ use libp2p_webrtc_direct::Certificate;
 use libp2p_webrtc_direct::stack::Stack;
 use libp2p_webrtc_direct::stun::binding_request;
 
+use crate::forger::Forger;
 use crate::process::Server;
+
+/// The port of forged addresses.
+const PORT: u16 = 9;
+
+/// Where the datagrams of a flood seem to come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source {
+    /// Addresses of 127.0.0.0/8, each with a socket that is closed at once.
+    Loopback,
+    /// Forged addresses of 10.0.0.0/8, to a server at this address.
+    Forged(Ipv4Addr),
+}
+
+impl Source {
+    pub(crate) fn server_ip(self) -> Ipv4Addr {
+        match self {
+            Self::Loopback => Ipv4Addr::LOCALHOST,
+            Self::Forged(ip) => ip,
+        }
+    }
+}
+
+/// Sends from the addresses of a source.
+enum Sender {
+    Loopback(SocketAddr),
+    Forged(Forger),
+}
+
+impl Sender {
+    fn new(source: Source, target: SocketAddr) -> std::io::Result<Self> {
+        Ok(match source {
+            Source::Loopback => Self::Loopback(target),
+            Source::Forged(_) => Self::Forged(Forger::new(target)?),
+        })
+    }
+
+    /// Sends these datagrams from the address with this number.
+    fn send(&self, number: usize, datagrams: &[&[u8]]) -> std::io::Result<()> {
+        let [.., a, b, c] = number.to_be_bytes();
+        match self {
+            Self::Loopback(target) => {
+                let socket = UdpSocket::bind((Ipv4Addr::new(127, 1 + a, b, c.max(1)), 0))?;
+                for datagram in datagrams {
+                    socket.send_to(datagram, target)?;
+                }
+            }
+            Self::Forged(forger) => {
+                let from = SocketAddrV4::new(Ipv4Addr::new(10, a, b, c), PORT);
+                for datagram in datagrams {
+                    forger.send(from, datagram)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
 
 /// The datagrams of a flood.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +100,15 @@ impl Flood {
     }
 
     /// Sends `count` times as fast as possible, and then goes on until it is stopped, at one tenth of that rate.
-    pub(crate) fn start(self, target: SocketAddr, first: usize, count: usize) -> Result<Running> {
+    pub(crate) fn start(
+        self,
+        source: Source,
+        target: SocketAddr,
+        first: usize,
+        count: usize,
+    ) -> Result<Running> {
         let hello = hello()?;
+        let sender = Sender::new(source, target)?;
         let sent = Arc::new(AtomicUsize::new(0));
         let is_stopped = Arc::new(AtomicBool::new(false));
         let (counter, stop) = (Arc::clone(&sent), Arc::clone(&is_stopped));
@@ -53,7 +116,7 @@ impl Flood {
             let since = Instant::now();
             while !stop.load(Ordering::Relaxed) {
                 let number = counter.load(Ordering::Relaxed);
-                self.send(first + number, target, &hello)?;
+                self.send(first + number, &sender, &hello)?;
                 counter.store(number + 1, Ordering::Relaxed);
                 if number >= count {
                     let each = since.elapsed() / u32::try_from(count).unwrap_or(u32::MAX).max(1);
@@ -70,19 +133,13 @@ impl Flood {
         })
     }
 
-    fn send(self, number: usize, target: SocketAddr, hello: &[u8]) -> std::io::Result<()> {
-        let [.., a, b, c] = number.to_be_bytes();
-        let socket = UdpSocket::bind((Ipv4Addr::new(127, 1 + a, b, c.max(1)), 0))?;
+    fn send(self, number: usize, sender: &Sender, hello: &[u8]) -> std::io::Result<()> {
         let request = request(number);
         match self {
-            Self::Malformed => socket.send_to(&malformed(&request, number), target)?,
-            Self::Requests => socket.send_to(&request, target)?,
-            Self::Hellos => {
-                socket.send_to(&request, target)?;
-                socket.send_to(hello, target)?
-            }
-        };
-        Ok(())
+            Self::Malformed => sender.send(number, &[&malformed(&request, number)]),
+            Self::Requests => sender.send(number, &[&request]),
+            Self::Hellos => sender.send(number, &[&request, hello]),
+        }
     }
 }
 

@@ -5,14 +5,19 @@
 //! ```sh
 //! cd tests/load/webrtc
 //! cargo run --release -- throughput [MIB [ROUNDS]]     # a stream of that many MiB up, then one down, in turns
+//! cargo run --release -- lossy [MIB [ROUNDS]]          # the same with 1 % loss and a round trip of 50 ms
 //! cargo run --release -- idle [CONNECTIONS [ROUNDS]]   # memory for each connection
 //! cargo run --release -- failed [HANDSHAKES]           # what handshakes leave behind whose client vanishes
 //! cargo run --release -- churn [CONNECTIONS]           # connections made and dropped, new only
 //! cargo run --release -- flood malformed|requests|hellos [DATAGRAMS]   # honest clients during a flood, new only
+//! ./forged.sh malformed|requests|hellos [DATAGRAMS]    # the same, from forged addresses; needs root
 //! ```
 
 mod floods;
+#[path = "../../../../relay/webrtc-direct/tests/support/forger.rs"]
+mod forger;
 mod kind;
+mod network;
 mod peers;
 mod process;
 mod server;
@@ -23,8 +28,9 @@ use anyhow::{Context as _, Result, bail};
 use futures::stream::{self, StreamExt as _};
 use tokio::time::{sleep, timeout};
 
-use crate::floods::Flood;
+use crate::floods::{Flood, Source};
 use crate::kind::Kind;
+use crate::network::{Network, Quality};
 use crate::peers::Dialer;
 use crate::process::{Server, load_average};
 
@@ -40,6 +46,11 @@ const ROUNDS: usize = 3;
 const HONEST: usize = 20;
 /// How long an honest client may wait.
 const SERVED_WITHIN: Duration = Duration::from_secs(2);
+/// The network of `lossy`, for each direction.
+const LOSSY: Quality = Quality {
+    delay: Duration::from_millis(25),
+    lost: 10,
+};
 /// Connections that are made at the same time.
 const CONCURRENT: usize = 16;
 
@@ -48,16 +59,27 @@ async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["server", kind] => server::run(Kind::parse(kind)?).await,
-        ["throughput", rest @ ..] => throughput(number(rest, 0, 64)?, number(rest, 1, 5)?).await,
+        ["server", kind, ip] => server::run(Kind::parse(kind)?, ip.parse()?).await,
+        ["throughput", rest @ ..] => {
+            throughput(number(rest, 0, 64)?, number(rest, 1, 5)?, None).await
+        }
+        ["lossy", rest @ ..] => {
+            throughput(number(rest, 0, 4)?, number(rest, 1, 5)?, Some(LOSSY)).await
+        }
         ["idle", rest @ ..] => idle(number(rest, 0, 200)?, number(rest, 1, 3)?).await,
         ["failed", rest @ ..] => failed(number(rest, 0, 300)?).await,
         ["churn", rest @ ..] => churn(number(rest, 0, 100_000)?).await,
         ["flood", kind, rest @ ..] => {
             let flood = Flood::parse(kind)?;
-            flooded(flood, number(rest, 0, flood.usual_count())?).await
+            let count = number(rest, 0, flood.usual_count())?;
+            flooded(flood, Source::Loopback, count).await
         }
-        _ => bail!("usage: webrtc-figures throughput | idle | failed | churn | flood KIND"),
+        ["forged", ip, kind, rest @ ..] => {
+            let flood = Flood::parse(kind)?;
+            let count = number(rest, 0, flood.usual_count())?;
+            flooded(flood, Source::Forged(ip.parse()?), count).await
+        }
+        _ => bail!("usage: webrtc-figures throughput | lossy | idle | failed | churn | flood KIND"),
     }
 }
 
@@ -70,8 +92,8 @@ fn number(arguments: &[&str], at: usize, usual: usize) -> Result<usize> {
     }
 }
 
-async fn throughput(mib: usize, rounds: usize) -> Result<()> {
-    println!("{mib} MiB on one stream, MiB/s, {rounds} rounds in turns");
+async fn throughput(mib: usize, rounds: usize, quality: Option<Quality>) -> Result<()> {
+    println!("{mib} MiB on one stream, MiB/s, {rounds} rounds in turns, {quality:?}");
     let pairs = [
         ("new client, new server", Kind::New, Kind::New),
         ("new client, old server", Kind::New, Kind::Old),
@@ -81,7 +103,14 @@ async fn throughput(mib: usize, rounds: usize) -> Result<()> {
     let mut down = vec![Vec::new(); pairs.len()];
     for _ in 0..rounds {
         for (at, (_, client, server)) in pairs.iter().enumerate() {
-            let server = Server::start(*server).await?;
+            let mut server = Server::start(*server).await?;
+            let network = match quality {
+                Some(quality) => Some(Network::before(server.socket, quality).await?),
+                None => None,
+            };
+            if let Some(network) = &network {
+                server.move_to(network.address);
+            }
             let mut connection = Dialer::new(*client)?.dial(&server).await?;
             let since = Instant::now();
             connection.upload(mib << 20).await?;
@@ -201,14 +230,17 @@ async fn churn(count: usize) -> Result<()> {
 }
 
 /// Honest clients connect one after the other while the flood lasts; it goes on until they are done.
-async fn flooded(flood: Flood, count: usize) -> Result<()> {
-    let server = Server::start(Kind::New).await?;
+async fn flooded(flood: Flood, source: Source, count: usize) -> Result<()> {
+    let server = Server::start_on(Kind::New, source.server_ip()).await?;
     let dialer = Dialer::new(Kind::New)?;
     drop(dialer.dial_many(&server, WARM_UP, CONCURRENT).await?);
     sleep(SETTLE).await;
-    println!("{flood:?}, {ROUNDS} times: before {}", server.usage()?);
+    println!(
+        "{flood:?}, {source:?}, {ROUNDS} times: before {}",
+        server.usage()?
+    );
     for round in 0..ROUNDS {
-        let running = flood.start(server.socket, round * count, count)?;
+        let running = flood.start(source, server.socket, round * count, count)?;
         let mut most = server.usage()?;
         let (mut slowest, mut connected, mut honest) = (Duration::ZERO, 0, 0);
         while honest < HONEST || !running.is_done() {

@@ -1,6 +1,7 @@
 //! Peers of both transports, behind one interface.
 
 use std::future::poll_fn;
+use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::sync::Mutex;
 
@@ -40,11 +41,11 @@ pub(crate) fn transport(kind: Kind, streams: Option<StreamConfig>) -> Result<Pee
     })
 }
 
-/// Listens on a free port of loopback, and returns the address.
-pub(crate) async fn listen(transport: &mut Peers) -> Result<Multiaddr> {
+/// Listens on a free port, and returns the address.
+pub(crate) async fn listen(transport: &mut Peers, ip: Ipv4Addr) -> Result<Multiaddr> {
     transport.listen_on(
         ListenerId::next(),
-        "/ip4/127.0.0.1/udp/0/webrtc-direct".parse()?,
+        format!("/ip4/{ip}/udp/0/webrtc-direct").parse()?,
     )?;
     loop {
         if let TransportEvent::NewAddress { listen_addr, .. } = transport.select_next_some().await {
@@ -78,7 +79,7 @@ impl Dialer {
         if self.kind == Kind::Old {
             // It dials from the port of a listener, which somebody has to drive.
             let mut transport = transport(Kind::Old, None)?;
-            listen(&mut transport).await?;
+            listen(&mut transport, Ipv4Addr::LOCALHOST).await?;
             let mut dial = transport.dial(server.address.clone(), options)?.fuse();
             let driving = tokio::spawn(async move { while transport.next().await.is_some() {} });
             let (_, muxer) = (&mut dial).await.context("cannot connect")?;

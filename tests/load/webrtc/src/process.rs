@@ -21,9 +21,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Starts it on loopback.
     pub(crate) async fn start(kind: Kind) -> Result<Self> {
+        Self::start_on(kind, Ipv4Addr::LOCALHOST).await
+    }
+
+    pub(crate) async fn start_on(kind: Kind, ip: Ipv4Addr) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["server", kind.name()])
+            .args(["server", kind.name(), &ip.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -35,13 +40,26 @@ impl Server {
             Protocol::Udp(port) => Some(port),
             _ => None,
         });
-        let socket = SocketAddr::from((Ipv4Addr::LOCALHOST, port.context("no port")?));
+        let socket = SocketAddr::from((ip, port.context("no port")?));
         Ok(Self {
             kind,
             address,
             socket,
             child,
         })
+    }
+
+    /// Lets clients dial another port, which leads to the server.
+    pub(crate) fn move_to(&mut self, to: SocketAddr) {
+        self.socket = to;
+        self.address = self
+            .address
+            .iter()
+            .map(|part| match part {
+                Protocol::Udp(_) => Protocol::Udp(to.port()),
+                part => part,
+            })
+            .collect();
     }
 
     pub(crate) fn usage(&self) -> Result<Usage> {

@@ -1,6 +1,7 @@
 //! The server: counts what is uploaded, and sends what is asked for, until it is killed.
 
 use std::future::poll_fn;
+use std::net::Ipv4Addr;
 use std::task::Poll;
 
 use anyhow::Result;
@@ -12,9 +13,9 @@ use crate::kind::{CHUNK, Kind, UPLOAD};
 use crate::peers::{listen, transport};
 
 /// Prints the address, and serves.
-pub(crate) async fn run(kind: Kind) -> Result<()> {
+pub(crate) async fn run(kind: Kind, ip: Ipv4Addr) -> Result<()> {
     let mut transport = transport(kind, None)?;
-    println!("{}", listen(&mut transport).await?);
+    println!("{}", listen(&mut transport, ip).await?);
     while let Some(event) = transport.next().await {
         if let TransportEvent::Incoming { upgrade, .. } = event {
             tokio::spawn(async move {
