@@ -48,6 +48,9 @@ pub const STRANGER_PATIENCE: Millis = REQUEST_TIMEOUT;
 pub const MEMPOOL_SYNC_INTERVAL: Millis = 30_000;
 /// A gap in an author's pending readings that lasts this long triggers a mempool comparison.
 pub const GAP_PATIENCE: Millis = 2_000;
+/// Time from one such comparison to the next. Between full mempools, what one brings displaces other readings and so
+/// makes new gaps, each of which would be compared with several peers.
+pub const GAP_INTERVAL: Millis = 10_000;
 /// Peers asked in one mempool comparison.
 pub const MEMPOOL_SYNC_PEERS: usize = 3;
 /// Rows accepted from one peer's mempool listing: a full mempool, plus what joins it during the listing.

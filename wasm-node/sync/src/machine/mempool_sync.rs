@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     config::{
-        GAP_PATIENCE, MAX_LISTED_ROWS, MAX_WANTED_READINGS, MEMPOOL_SYNC_INTERVAL,
+        GAP_INTERVAL, GAP_PATIENCE, MAX_LISTED_ROWS, MAX_WANTED_READINGS, MEMPOOL_SYNC_INTERVAL,
         MEMPOOL_SYNC_PEERS,
     },
     io::{DisconnectReason, Event},
@@ -36,6 +36,8 @@ pub(crate) struct MempoolSync<P> {
     /// When a gap in an author's pending readings triggers a mempool comparison, if there is one.
     gap_at: Option<MonotonicMillis>,
     last_gap_request_at: MonotonicMillis,
+    /// When the next gap may trigger a comparison.
+    gaps_wait_until: MonotonicMillis,
 }
 
 /// The comparison with one peer.
@@ -85,6 +87,7 @@ impl<P: Copy + Ord + Debug> MempoolSync<P> {
             compare_at: now.saturating_add(MEMPOOL_SYNC_INTERVAL),
             gap_at: None,
             last_gap_request_at: MonotonicMillis::new(0),
+            gaps_wait_until: MonotonicMillis::new(0),
         }
     }
 
@@ -124,6 +127,7 @@ impl<P: Copy + Ord + Debug> MempoolSync<P> {
         self.gap_at = self.gap_due(&ctx.mempool);
         if self.gap_at.is_some_and(|at| at <= now) {
             self.last_gap_request_at = now.saturating_sub(GAP_PATIENCE);
+            self.gaps_wait_until = now.saturating_add(GAP_INTERVAL);
             self.gap_at = self.gap_due(&ctx.mempool);
             self.compare_with_random_peers(ctx, MEMPOOL_SYNC_PEERS);
         }
@@ -160,6 +164,7 @@ impl<P: Copy + Ord + Debug> MempoolSync<P> {
         mempool
             .oldest_gap_since(self.last_gap_request_at)
             .map(|since| since.saturating_add(GAP_PATIENCE))
+            .map(|due| due.max(self.gaps_wait_until))
     }
 
     /// Compares mempools with this many peers, chosen at random.

@@ -4,8 +4,9 @@ use heartchain_chain::hash::{BlockHash, ReadingId};
 use heartchain_sync::{
     Input,
     config::{
-        ANSWER_BURST, GAP_PATIENCE, HEADER_TURN, MAX_HEADER_TURNS, MAX_OPEN_REQUESTS, MAX_PEERS,
-        MEMPOOL_SYNC_INTERVAL, NEWCOMER_FORWARD_BURST, NEWCOMER_FORWARD_RATE, STATUS_IDLE,
+        ANSWER_BURST, GAP_INTERVAL, GAP_PATIENCE, HEADER_TURN, MAX_HEADER_TURNS, MAX_OPEN_REQUESTS,
+        MAX_PEERS, MEMPOOL_SYNC_INTERVAL, NEWCOMER_FORWARD_BURST, NEWCOMER_FORWARD_RATE,
+        STATUS_IDLE,
     },
     io::Verdict,
     message::{MAX_HEADERS, MempoolRow, Request, Response},
@@ -150,6 +151,23 @@ fn seq_gap_triggers_one_mempool_comparison() {
         asked <= 2 + 300_000 / MEMPOOL_SYNC_INTERVAL,
         "asked {asked} times in five minutes"
     );
+}
+
+/// Between full mempools, what a comparison brings displaces other readings and so makes new gaps.
+#[test]
+fn new_gaps_trigger_one_comparison_in_an_interval() {
+    let mut subject = Subject::new();
+    subject.connect(1);
+    subject.serve(1, &Branch::new());
+    let mut asked = 0;
+    for author in 2..302 {
+        subject.gossip_reading(1, &reading(author, 1));
+        subject.advance(100);
+        asked += u64::from(subject.open_request(1, is_listing).is_some());
+        subject.serve(1, &Branch::new());
+    }
+    let intervals = 30_000 / GAP_INTERVAL + 30_000 / MEMPOOL_SYNC_INTERVAL;
+    assert!((2..=1 + intervals).contains(&asked), "asked {asked} times");
 }
 
 #[test]
