@@ -9,6 +9,7 @@ import { join } from "node:path";
 import ts from "typescript";
 import { keyLetters } from "../../www/authors.js";
 import { Chromium, Firefox, Program, WebKit, freePort, until } from "./drivers.mjs";
+import { testWebRtcDirect } from "./webrtc_direct.mjs";
 
 const [relayProgram, folder] = process.argv.slice(2);
 
@@ -336,6 +337,7 @@ try {
   if (Firefox.installed()) {
     await testPrivateWindow(relay);
     await testLackingFeatures(relay);
+    await testWebRtcDirect(relay, (title, work) => scenario("Firefox", title, work));
   }
 } catch (error) {
   failures += 1;
