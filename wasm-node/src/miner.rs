@@ -1,9 +1,9 @@
 //! Controls the mining worker from the page's thread: starts it, sends it the newest block template, and restarts it
 //! after a failure. Hashing happens in the worker, and the machine chooses what to mine.
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
+use std::{future::poll_fn, rc::Rc, time::Duration};
 
-use futures::task::AtomicWaker;
+use futures::future::{Either, select};
 use heartchain_chain::{hash::RoomId, header::Header, time::MonotonicMillis};
 use heartchain_sync::io::JobId;
 use js_sys::Uint8Array;
@@ -12,7 +12,7 @@ use wasm_bindgen::JsValue;
 use crate::{
     clock::{self, Alarm, millis, random_u64},
     net::Backoff,
-    worker::{RunningWorker, field, message},
+    worker::{Inbox, RunningWorker, field, message},
 };
 
 /// Waits before a failed mining worker is restarted.
@@ -80,14 +80,7 @@ pub(crate) struct Miner {
     backing_off: bool,
     /// Why the worker failed; `None` once it is ready.
     fault: Option<MinerFault>,
-    inbox: Rc<Inbox>,
-}
-
-/// Messages of the worker that are not handled yet.
-#[derive(Debug, Default)]
-struct Inbox {
-    messages: RefCell<VecDeque<Message>>,
-    waker: AtomicWaker,
+    inbox: Rc<Inbox<Message>>,
 }
 
 #[derive(Debug)]
@@ -127,7 +120,7 @@ impl Miner {
             restart_alarm: Alarm::default(),
             backing_off: false,
             fault: None,
-            inbox: Rc::default(),
+            inbox: Rc::new(Inbox::new(MAX_UNREAD)),
         }
     }
 
@@ -160,14 +153,9 @@ impl Miner {
     /// Waits for the next event. Cancel-safe: no event is lost if the future is dropped.
     pub(crate) async fn next(&mut self) -> Event {
         loop {
-            let message = self.inbox.messages.borrow_mut().pop_front();
-            match message {
-                Some(message) => {
-                    if let Some(event) = self.on_message(&message) {
-                        return event;
-                    }
-                }
-                None => self.wait().await,
+            let message = self.next_message().await;
+            if let Some(event) = message.and_then(|message| self.on_message(&message)) {
+                return event;
             }
         }
     }
@@ -211,27 +199,17 @@ impl Miner {
         Event::Fault(self.fault)
     }
 
-    /// Waits for a message, or for the time to restart a failed worker.
-    async fn wait(&mut self) {
-        let Self {
-            inbox,
-            restart_alarm,
-            ..
-        } = self;
-        let message = std::future::poll_fn(|context| {
-            inbox.waker.register(context.waker());
-            if inbox.messages.borrow().is_empty() {
-                std::task::Poll::Pending
-            } else {
-                std::task::Poll::Ready(())
-            }
-        });
-        if let futures::future::Either::Right(_) =
-            futures::future::select(message, restart_alarm).await
-        {
-            self.backing_off = false;
-            if self.job.is_some() {
-                self.start();
+    /// Waits for a message, or until a failed worker was started again.
+    async fn next_message(&mut self) -> Option<Message> {
+        let message = poll_fn(|context| self.inbox.poll_next(context));
+        match select(message, &mut self.restart_alarm).await {
+            Either::Left((message, _)) => Some(message),
+            Either::Right(_) => {
+                self.backing_off = false;
+                if self.job.is_some() {
+                    self.start();
+                }
+                None
             }
         }
     }
@@ -239,14 +217,16 @@ impl Miner {
     fn start(&mut self) {
         let Some(url) = &self.url else { return };
         // These messages came from the previous worker.
-        self.inbox.messages.borrow_mut().clear();
+        self.inbox.clear();
         let start = message([
             ("module", self.module.clone()),
             ("lock", self.lock.as_str().into()),
         ]);
         let inbox = self.inbox.clone();
         let started = RunningWorker::start(url, &start, move |data| {
-            inbox.push(data.map_or(Some(Message::Failed), Message::read));
+            if let Some(message) = data.map_or(Some(Message::Failed), Message::read) {
+                inbox.push(message);
+            }
         });
         match started {
             Ok(worker) => {
@@ -256,7 +236,7 @@ impl Miner {
             // The browser prints the reason on the console.
             Err(_) => {
                 self.backing_off = true;
-                self.inbox.push(Some(Message::NoWorker));
+                self.inbox.push(Message::NoWorker);
             }
         }
     }
@@ -293,18 +273,6 @@ impl Miner {
             None => message([("stop", true.into())]),
         };
         running.worker.post(&message);
-    }
-}
-
-impl Inbox {
-    fn push(&self, message: Option<Message>) {
-        let mut messages = self.messages.borrow_mut();
-        if let Some(message) = message
-            && messages.len() < MAX_UNREAD
-        {
-            messages.push_back(message);
-            self.waker.wake();
-        }
     }
 }
 

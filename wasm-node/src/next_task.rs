@@ -83,6 +83,18 @@ impl NextTask {
         self.request();
         self.state.borrow_mut().waker = Some(context.waker().clone());
     }
+
+    /// Waits until the next task has begun.
+    async fn begun(&self) {
+        poll_fn(|context| {
+            if self.has_begun() {
+                return Poll::Ready(());
+            }
+            self.wake(context);
+            Poll::Pending
+        })
+        .await;
+    }
 }
 
 /// Pauses long work, so that the browser can draw and handle input.
@@ -107,14 +119,7 @@ impl Pauses {
             return;
         }
         if let Some(next_task) = &self.next_task {
-            poll_fn(|context| {
-                if next_task.has_begun() {
-                    return Poll::Ready(());
-                }
-                next_task.wake(context);
-                Poll::Pending
-            })
-            .await;
+            next_task.begun().await;
         }
         self.began = clock::monotonic();
     }
@@ -143,14 +148,7 @@ mod tests {
             let resolved = js_sys::Promise::resolve(&JsValue::NULL);
             assert!(wasm_bindgen_futures::JsFuture::from(resolved).await.is_ok());
             assert!(!next_task.has_begun());
-            poll_fn(|context| {
-                if next_task.has_begun() {
-                    return Poll::Ready(());
-                }
-                next_task.wake(context);
-                Poll::Pending
-            })
-            .await;
+            next_task.begun().await;
             assert!(!next_task.has_begun(), "told once");
         }
     }

@@ -1,9 +1,8 @@
 //! Controls the verification worker from the page's thread: starts it when there is work, and ends it when it fails or is
 //! late. Verifying happens in the worker; what waits for it, the queue in front of the machine decides.
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc, task::Poll, time::Duration};
+use std::{future::poll_fn, rc::Rc, time::Duration};
 
-use futures::task::AtomicWaker;
 use heartchain_chain::{content::ReadingForm, hash::RoomId, room::Room, time::MonotonicMillis};
 use heartchain_sync::{
     input_queue::{MAX_WAITING_INPUTS, VerifierTask, VerifierTaskId},
@@ -15,7 +14,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use crate::{
     clock::{self, millis, random_u64},
     net::Backoff,
-    worker::{RunningWorker, field, message},
+    worker::{Inbox, RunningWorker, field, message},
 };
 
 /// Waits before a failed verification worker is started again.
@@ -47,14 +46,8 @@ pub(crate) struct Verifier {
     restart: Backoff,
     /// When a failed worker may be started again.
     restart_at: MonotonicMillis,
-    inbox: Rc<Inbox>,
-}
-
-/// Messages of the worker that are not handled yet.
-#[derive(Debug, Default)]
-struct Inbox {
-    events: RefCell<VecDeque<Event>>,
-    waker: AtomicWaker,
+    /// The worker sends one message for each task.
+    inbox: Rc<Inbox<Event>>,
 }
 
 impl Verifier {
@@ -68,7 +61,7 @@ impl Verifier {
             running: None,
             restart: Backoff::new(VERIFIER_RESTART),
             restart_at: MonotonicMillis::new(0),
-            inbox: Rc::default(),
+            inbox: Rc::new(Inbox::new(MAX_WAITING_INPUTS)),
         }
     }
 
@@ -95,20 +88,14 @@ impl Verifier {
     /// Ends the worker, which failed or is late. Another one may be started after a while.
     pub(crate) fn end(&mut self) {
         self.running = None;
-        self.inbox.events.borrow_mut().clear();
+        self.inbox.clear();
         let wait = self.restart.failed(random_u64());
         self.restart_at = clock::monotonic().saturating_add(millis(wait));
     }
 
     /// Waits for the next event. Cancel-safe: no event is lost if the future is dropped.
     pub(crate) async fn next(&mut self) -> Event {
-        let inbox = &self.inbox;
-        let event = std::future::poll_fn(|context| {
-            inbox.waker.register(context.waker());
-            let event = inbox.events.borrow_mut().pop_front();
-            event.map_or(Poll::Pending, Poll::Ready)
-        })
-        .await;
+        let event = poll_fn(|context| self.inbox.poll_next(context)).await;
         if let Event::Verified(..) = event {
             self.restart.reset();
         }
@@ -134,17 +121,6 @@ impl Verifier {
         match started {
             Ok(running) => self.running = Some(running),
             Err(_) => self.end(),
-        }
-    }
-}
-
-impl Inbox {
-    fn push(&self, event: Event) {
-        let mut events = self.events.borrow_mut();
-        // The worker sends one message for each task.
-        if events.len() < MAX_WAITING_INPUTS {
-            events.push_back(event);
-            self.waker.wake();
         }
     }
 }

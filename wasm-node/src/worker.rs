@@ -1,5 +1,12 @@
 //! A worker of the browser: starts its script, posts to it, and passes on its messages and its failure. Knows no message.
 
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    task::{Context, Poll},
+};
+
+use futures::task::AtomicWaker;
 use js_sys::{Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
@@ -60,6 +67,45 @@ impl Drop for RunningWorker {
         self.worker.set_onmessage(None);
         self.worker.set_onerror(None);
         self.worker.terminate();
+    }
+}
+
+/// Messages of a worker that are not handled yet.
+#[derive(Debug)]
+pub(crate) struct Inbox<T> {
+    messages: RefCell<VecDeque<T>>,
+    waker: AtomicWaker,
+    limit: usize,
+}
+
+impl<T> Inbox<T> {
+    /// An empty inbox. Messages beyond the limit are dropped.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            messages: RefCell::default(),
+            waker: AtomicWaker::new(),
+            limit,
+        }
+    }
+
+    pub(crate) fn push(&self, message: T) {
+        let mut messages = self.messages.borrow_mut();
+        if messages.len() < self.limit {
+            messages.push_back(message);
+            self.waker.wake();
+        }
+    }
+
+    /// Takes the oldest message, or wakes the caller when there is one.
+    pub(crate) fn poll_next(&self, context: &Context<'_>) -> Poll<T> {
+        self.waker.register(context.waker());
+        let message = self.messages.borrow_mut().pop_front();
+        message.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Forgets the messages of a worker that has ended.
+    pub(crate) fn clear(&self) {
+        self.messages.borrow_mut().clear();
     }
 }
 

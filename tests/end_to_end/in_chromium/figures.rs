@@ -10,7 +10,7 @@ use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
 /// Notes when the form takes a reading (the module that defines it has run to its end) and when the page has its node, in ms
 /// since the start of the page.
-const MARKS: &str = r#"
+pub(super) const MARKS: &str = r#"
     globalThis.marks = {};
     const define = CustomElementRegistry.prototype.define;
     CustomElementRegistry.prototype.define = function (name, ...rest) {

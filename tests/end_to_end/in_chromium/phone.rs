@@ -1,12 +1,12 @@
 //! A first visit on a slow phone: the form works long before the wasm is there, and keeps what is entered meanwhile.
-//! `HEARTCHAIN_BENCH=5` measures five visits on each network,
-//! for docs/benchmarks.md.
+//! `HEARTCHAIN_BENCH=5` measures five visits on each network, for docs/benchmarks.md.
 
 use std::env;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use super::figures::MARKS;
 use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
 /// How many times slower the processor is than this computer's.
@@ -17,21 +17,6 @@ const NETWORKS: [(&str, f64, f64); 2] = [
     ("slow 4G of Lighthouse", 150.0, 1_600.0),
     ("slow 4G of DevTools", 562.5, 1_440.0),
 ];
-
-/// Notes when the form takes a reading, and when the page has its node.
-const MARKS: &str = r#"
-    globalThis.marks = {};
-    const define = CustomElementRegistry.prototype.define;
-    CustomElementRegistry.prototype.define = function (name, ...rest) {
-        define.call(this, name, ...rest);
-        if (name === 'record-form') setTimeout(() => (marks.form = performance.now()));
-    };
-    const seen = setInterval(() => {
-        if (globalThis.heartchain === undefined) return;
-        marks.node = performance.now();
-        clearInterval(seen);
-    }, 1);
-"#;
 
 /// Enters a heart rate once the form is there, as a person does who does not wait for the rest.
 const ENTER_EARLY: &str = r#"

@@ -33,8 +33,8 @@ impl RpcSize {
     }
 }
 
-/// Pieces that are printed after the messages of an RPC if none is invalid. Each further one counts as an item: a key of an invalid
-/// message is printed byte by byte, and an honest peer sends no such messages.
+/// Pieces that are printed after the messages of a valid RPC. Each further one counts as an item: a key of an invalid message
+/// is printed byte by byte, and an honest peer sends no such messages.
 const FREE_PIECES: u64 = 16;
 
 /// Counts the items while an event is printed. A text of the peer that contains one of the names only adds to its count.

@@ -5,7 +5,7 @@
 
 use alloc::{collections::VecDeque, vec::Vec};
 
-use heartchain_chain::{reading::Reading, time::MonotonicMillis};
+use heartchain_chain::{block::Block, reading::Reading, time::MonotonicMillis};
 
 use crate::{
     config::Millis,
@@ -250,42 +250,30 @@ fn source<P: Copy>(input: &Input<P>) -> Option<Source<P>> {
 
 /// The length of the message in an input of a peer, in bytes.
 fn len<P>(input: &Input<P>) -> usize {
-    match input {
-        Input::Response {
-            response: Ok(response),
-            ..
-        } => response.encoded_len(),
-        Input::Request {
-            request: Ok(request),
-            ..
-        } => request.encoded_len(),
-        Input::Gossip {
-            item: Ok(GossipItem::Block(block)),
-            ..
-        } => block.encoded_len(),
-        Input::Import { piece, .. } => piece
-            .blocks
-            .iter()
-            .map(heartchain_chain::block::Block::encoded_len)
-            .fold(0, usize::saturating_add),
-        Input::Response { .. }
-        | Input::Request { .. }
-        | Input::Gossip { .. }
-        | Input::PeerConnected { .. }
-        | Input::PeerDisconnected { .. }
-        | Input::PeerFlooded { .. }
-        | Input::RequestFailed { .. }
-        | Input::Record { .. }
-        | Input::SetName { .. }
-        | Input::Adopt { .. }
-        | Input::Written { .. }
-        | Input::WriteFailed { .. }
-        | Input::StoreReset
-        | Input::Read { .. }
-        | Input::ReadFailed { .. }
-        | Input::BodiesMissing { .. }
-        | Input::Mined { .. }
-        | Input::Resumed
-        | Input::Tick => 0,
+    if let Input::Response {
+        response: Ok(response),
+        ..
+    } = input
+    {
+        return response.encoded_len();
     }
+    if let Input::Request {
+        request: Ok(request),
+        ..
+    } = input
+    {
+        return request.encoded_len();
+    }
+    if let Input::Gossip {
+        item: Ok(GossipItem::Block(block)),
+        ..
+    } = input
+    {
+        return block.encoded_len();
+    }
+    if let Input::Import { piece, .. } = input {
+        let lengths = piece.blocks.iter().map(Block::encoded_len);
+        return lengths.fold(0, usize::saturating_add);
+    }
+    0
 }
