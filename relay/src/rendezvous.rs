@@ -28,24 +28,20 @@ use libp2p::{
     core::{PeerRecord, SignedEnvelope},
     request_response::{self, ProtocolSupport},
 };
+use rendezvous_messages::{Discover, Kind, Message, PROTOCOL, Register, Status};
 
 use self::{
     registrations::{Added, Full, NewRegistration, Registrations},
     request_rate_limiter::RequestRateLimiter,
-    wire::{Discover, DiscoverResponse, Kind, Page, Register, RegisterResponse, Status},
+    wire::{Page, discover_response, register_response},
 };
-pub(crate) use self::{
-    request_rate_limiter::RateLimitExceeded,
-    wire::{Codec, Message},
-};
+pub(crate) use self::{request_rate_limiter::RateLimitExceeded, wire::Codec};
 use crate::{
     limits::Limits,
     metrics::{Limit, Metrics, Resource},
     network::Network,
 };
 
-/// The protocol name of rendezvous on the wire.
-const PROTOCOL: StreamProtocol = StreamProtocol::new("/rendezvous/1.0.0");
 /// Maximum length of a namespace, in bytes (rendezvous spec, "Interaction").
 const MAX_NAMESPACE_LEN: usize = 255;
 /// Time to live of a registration that requests none (rendezvous spec, "Registration Lifetime").
@@ -65,7 +61,7 @@ pub(crate) fn behaviour() -> Behaviour {
         .with_max_concurrent_streams(MAX_CONCURRENT_REQUESTS);
     Behaviour::with_codec(
         Codec,
-        iter::once((PROTOCOL, ProtocolSupport::Inbound)),
+        iter::once((StreamProtocol::new(PROTOCOL), ProtocolSupport::Inbound)),
         config,
     )
 }
@@ -121,7 +117,7 @@ impl Rendezvous {
             Some(Kind::Register) => {
                 let register = request.register.unwrap_or_default();
                 let registered = self.register((peer, network), register, now);
-                Some(RegisterResponse::from(registered).into())
+                Some(register_response(registered).into())
             }
             Some(Kind::Unregister) => {
                 let namespace = request.unregister.unwrap_or_default().namespace;
@@ -131,7 +127,7 @@ impl Rendezvous {
             }
             Some(Kind::Discover) => {
                 let discovered = self.discover(request.discover.unwrap_or_default(), now);
-                Some(DiscoverResponse::from(discovered).into())
+                Some(discover_response(discovered).into())
             }
             Some(Kind::RegisterResponse | Kind::DiscoverResponse) | None => None,
         };

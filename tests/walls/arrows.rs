@@ -15,18 +15,24 @@ use crate::{
 const ARROWS: &[(&str, &[&str])] = &[
     ("heartchain-chain", &[]),
     ("heartchain-sync", &["heartchain-chain"]),
+    ("rendezvous-messages", &[]),
+    (
+        "heartchain-peer",
+        &["heartchain-chain", "heartchain-sync", "rendezvous-messages"],
+    ),
     ("libp2p-webrtc-streams", &[]),
     ("libp2p-webrtc-browser", &["libp2p-webrtc-streams"]),
     (
         "wasm-node",
         &[
             "heartchain-chain",
+            "heartchain-peer",
             "heartchain-sync",
             "libp2p-webrtc-browser",
         ],
     ),
     ("libp2p-webrtc-direct", &["libp2p-webrtc-streams"]),
-    ("relay", &["libp2p-webrtc-direct"]),
+    ("relay", &["libp2p-webrtc-direct", "rendezvous-messages"]),
     // Tests.
     (
         "heartchain-test-support",
@@ -40,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "heartchain-test-support",
             "libp2p-webrtc-direct",
             "libp2p-webrtc-streams",
+            "rendezvous-messages",
         ],
     ),
     ("interop-peer", &["libp2p-webrtc-browser"]),

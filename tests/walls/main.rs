@@ -44,10 +44,17 @@ const IMPURE: [&str; 19] = [
     "web-time",
 ];
 
-/// libp2p is confined to `net/`: the rest of the browser peer does not depend on how messages travel.
+/// libp2p is confined to these files: the rest of a peer does not depend on how messages travel. `net/` is in the crate
+/// `heartchain-peer`, the others are the browser's.
 const LIBP2P: Boundary = Boundary {
     names: &["libp2p"],
-    allowed_in: &["net/"],
+    allowed_in: &["net/", "transport.rs", "workarounds/"],
+};
+
+/// What belongs to one platform, and not into `heartchain-peer`.
+const PLATFORM: Boundary = Boundary {
+    names: &["js_sys", "tokio", "wasm_bindgen", "web_sys"],
+    allowed_in: &[],
 };
 
 /// The files that may call browser APIs. `arguments` reads what a page passes in, and `failure.rs` reports panics to the
@@ -119,6 +126,7 @@ fn relay_cannot_decode_readings() {
     );
     for ours in [
         "heartchain-chain",
+        "heartchain-peer",
         "heartchain-sync",
         "libp2p-webrtc-browser",
         "wasm-node",
@@ -141,7 +149,8 @@ fn chain_depends_on_no_other_crate_of_ours() {
 
 #[test]
 fn libp2p_is_confined_to_net() {
-    let sources = sources();
+    assert_eq!(LIBP2P.violations(&sources()), []);
+    let sources = files("wasm-node/peer/src", "rs");
     assert_eq!(LIBP2P.violations(&sources), []);
     let inside = sources.iter().filter(|(file, _)| file.starts_with("net/"));
     let anywhere = Boundary {
@@ -153,6 +162,13 @@ fn libp2p_is_confined_to_net() {
         [],
         "net/ is scanned and uses libp2p"
     );
+}
+
+#[test]
+fn shared_peer_knows_no_platform() {
+    let sources = files("wasm-node/peer/src", "rs");
+    assert!(sources.contains_key("lib.rs"), "it is scanned");
+    assert_eq!(PLATFORM.violations(&sources), []);
 }
 
 #[test]

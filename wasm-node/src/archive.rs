@@ -20,11 +20,11 @@ use serde::Serialize;
 use crate::{
     arguments::{Document, DocumentError, FORMAT, Separator},
     clock,
-    net::peer_id_of_author,
     next_task::Pauses,
     node::{Command, Node, NodeError},
     view::{BlockView, ImportedView, ProfileView, ReadingView, TipView},
 };
+use heartchain_peer::net::peer_id_of_author;
 
 /// The result of a piece that was sent to the machine.
 type PieceAnswer = oneshot::Receiver<Result<Imported, ImportError>>;

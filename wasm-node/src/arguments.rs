@@ -28,11 +28,9 @@ pub(crate) use self::{
     document::{Document, DocumentError, FORMAT},
     room_link::{RoomLinkError, open as open_room_link, write as room_link},
 };
-use crate::{
-    api_error::ApiError,
-    document_reader,
-    net::{CircuitAddress, IceServer, MAX_ICE_SERVERS, PageScheme, RelayAddress, WANTED_PEERS},
-    storage::MAX_ROOM_LABEL_LEN,
+use crate::{api_error::ApiError, document_reader, storage::MAX_ROOM_LABEL_LEN};
+use heartchain_peer::net::{
+    CircuitAddress, IceServer, MAX_ICE_SERVERS, PageScheme, RelayAddress, WANTED_PEERS,
 };
 
 /// The room that a tab joins by default.

@@ -12,10 +12,9 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{AbortController, RequestCache, RequestInit, Response, Url};
 
-use crate::{
-    clock,
-    net::{IceServer, MAX_DEPLOYMENT, MAX_ICE_SERVERS, ReadDocument, RelayDocument},
-    response_body,
+use crate::{clock, response_body};
+use heartchain_peer::net::{
+    IceServer, MAX_DEPLOYMENT, MAX_ICE_SERVERS, ReadDocument, RelayDocument,
 };
 
 /// The longest relay document, in bytes. Documents have some hundred bytes.

@@ -25,14 +25,15 @@ use crate::{
     clock::{self, Alarm},
     event_buffer::{EventBuffer, NodeEvent, Notice},
     miner::{self, Miner},
-    net::{Network, NetworkEvent, PeerId},
     node::{AdoptReply, Command, ImportReply, MAX_WAITING_COMMANDS, NameReply, Node, RecordReply},
     node_state::NodeState,
     slow_writes::SlowWriteMonitor,
     storage::{Answer, Failing, Loss, MAX_MIRRORED_ENTRIES, Mirror, Queue, Released, Storage},
     trace,
+    transport::TabWebrtc,
     verifier::{self, Verifier},
 };
+use heartchain_peer::net::{Network, NetworkEvent, PeerId};
 
 /// Inputs that are handled before the page gets their events: a burst becomes a few events, and no event waits for more
 /// than a few milliseconds of work.
@@ -66,7 +67,7 @@ pub(crate) struct StorageHandles {
 /// The event loop and everything it owns.
 pub(crate) struct Driver<A> {
     state: Rc<RefCell<NodeState>>,
-    network: Network,
+    network: Network<TabWebrtc>,
     store: Queue,
     answers: mpsc::Receiver<Answer>,
     mirror: Option<Rc<Mirror>>,
@@ -123,7 +124,7 @@ impl<A: EventSink> Driver<A> {
     /// Creates a driver and the handle of the node that it drives.
     pub(crate) fn new(
         state: NodeState,
-        network: Network,
+        network: Network<TabWebrtc>,
         storage: StorageHandles,
         (miner, verifier): (Miner, Verifier),
         event_sink: A,

@@ -7,11 +7,11 @@ use crate::{
     arguments::{ArgumentError, BlockArgumentError, DocumentError, RoomLinkError},
     move_file::MoveFileError,
     moving::MoveError,
-    net::{AddressError, IceServerError},
     node::NodeError,
     start::StartError,
     storage::{DeleteRoomError, KeepIdentityError, RetireError, StoreError},
 };
+use heartchain_peer::net::{AddressError, IceServerError};
 
 impl ErrorCode for ArgumentError {
     fn code(&self) -> &'static str {
@@ -85,7 +85,7 @@ impl ErrorCode for StartError {
     fn code(&self) -> &'static str {
         match self {
             Self::Entropy(_) => "no-randomness",
-            Self::Network(_) => "internal",
+            Self::Network(_) | Self::Transport(_) => "internal",
         }
     }
 }

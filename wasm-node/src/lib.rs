@@ -5,7 +5,7 @@
 //!   the handle of the running node. `node_state` is what its driver and the page share, `listeners` who hears of it.
 //! - `start` assembles a node once those that are `leaving` have left, and `driver` is its event loop: input, machine, outputs in order. `slow_writes` measures
 //!   how long writes wait for the disk, and `adopting` adopts readings that closed tabs have not shared.
-//! - `net` is the network; `storage`, `miner`, `verifier`, `worker` and `clock` each wrap one part of the browser. `document_reader` fetches
+//! - `transport` is how a tab connects, with `workarounds`; the network is [`heartchain_peer::net`]. `storage`, `miner`, `verifier`, `worker` and `clock` each wrap one part of the browser. `document_reader` fetches
 //!   the relay's document, `response_body` reads a response up to a limit, `resume_listener` notices that the page is back, and `blob_writer` builds a file.
 //! - `check` verifies a block for the page, and `dry_run` tests on a copy of the machine what the tab would do with an
 //!   item. `archive` exports and imports a room as a document; `qr` computes the QR code of a link.
@@ -24,7 +24,6 @@ mod check;
 mod dry_run;
 mod event_buffer;
 mod move_file;
-mod net;
 mod qr;
 mod room_access;
 mod slow_writes;
@@ -78,9 +77,13 @@ pub mod storage;
 #[cfg(target_arch = "wasm32")]
 mod trace;
 #[cfg(target_arch = "wasm32")]
+mod transport;
+#[cfg(target_arch = "wasm32")]
 mod verifier;
 #[cfg(target_arch = "wasm32")]
 mod view;
+#[cfg(target_arch = "wasm32")]
+mod workarounds;
 #[cfg(target_arch = "wasm32")]
 mod worker;
 

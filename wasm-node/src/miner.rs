@@ -11,9 +11,9 @@ use wasm_bindgen::JsValue;
 
 use crate::{
     clock::{self, Alarm, millis, random_u64},
-    net::Backoff,
     worker::{Inbox, RunningWorker, field, message},
 };
+use heartchain_peer::net::Backoff;
 
 /// Waits before a failed mining worker is restarted.
 const MINER_RESTART: &[Duration] = &[

@@ -26,7 +26,6 @@ use crate::{
     clock, dry_run,
     event_buffer::Notice,
     failure,
-    net::{self, PeerId},
     node_state::NodeState,
     storage::{Bodies, Queue, StoreError},
     view::{
@@ -34,6 +33,7 @@ use crate::{
         ReadingView, StatusView,
     },
 };
+use heartchain_peer::net::{self, PeerId};
 
 /// Blocks that one call of `blocks()` may ask for: a few screens, and one message of bodies.
 const MAX_BLOCKS_PER_CALL: u64 = 512;

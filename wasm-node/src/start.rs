@@ -3,9 +3,6 @@
 use std::cell::{Cell, RefCell};
 
 use futures::{StreamExt as _, channel::mpsc, future::select};
-use heartchain_chain::hash::RoomId;
-use hkdf::Hkdf;
-use sha2::Sha256;
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
@@ -14,13 +11,14 @@ use crate::{
     document_reader,
     driver::{Driver, EventSink, StorageHandles},
     miner::Miner,
-    net::{self, Network, NetworkConfig, NetworkError},
     node::{Command, Node},
     node_state::{NodeState, RelayDocumentFault, Settings},
     resume_listener::ResumeListener,
     storage::{self, Opened, Reason},
+    transport::{TransportError, all_transports},
     verifier::Verifier,
 };
+use heartchain_peer::net::{self, Network, NetworkConfig, NetworkError};
 
 /// Why a node could not start.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +30,9 @@ pub(crate) enum StartError {
     /// The network could not be set up.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// The transports could not be set up.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
 }
 
 /// Assembles a node and starts its driver. If this tab was in the room before, the node resumes from what it stored.
@@ -68,16 +69,18 @@ pub(crate) async fn start(
         hold,
         released,
     } = storage::open(options.room, options.label.as_deref(), options.in_memory).await?;
-    let network = Network::new(NetworkConfig {
-        seed: network_seed(machine.room().id(), &seed),
+    let key = net::network_key(machine.room().id(), &seed)?;
+    let transports = all_transports(&key, options.direct)?;
+    let config = NetworkConfig {
+        key,
         room: machine.room(),
         relays: options.relays,
         named: options.peers,
-        direct: options.direct,
         ice_servers: options.ice_servers,
         scheme: options.scheme,
         read_document,
-    })?;
+    };
+    let network = Network::new(config, transports)?;
     let local_peer_id = network.local_peer_id();
     machine.identify(local_peer_id, net::peer_id_bytes);
     let state = NodeState {
@@ -128,15 +131,4 @@ pub(crate) async fn start(
         spawn_local(async move { drop(select(Box::pin(adoption), ended).await) });
     }
     Ok(node)
-}
-
-/// The seed of the network key, which gives the tab its peer ID. It is another one than the author's key in `seed`, and
-/// different in each room: relays see peer IDs, and cannot tell the author from them. It needs no storage of its own, and
-/// changes with the author's key, so that two copies of a tab become two peers.
-fn network_seed(room: RoomId, seed: &[u8; 32]) -> [u8; 32] {
-    let mut derived = [0; 32];
-    Hkdf::<Sha256>::new(Some(room.as_bytes()), seed)
-        .expand(b"heartchain/network-key/2", &mut derived)
-        .expect("HKDF-SHA256 yields up to 8,160 bytes");
-    derived
 }

@@ -7,7 +7,7 @@ mod console;
 use heartchain_sync::{Batch, Input, Output, StoreOperation};
 use tracing::debug;
 
-use crate::net::PeerId;
+use heartchain_peer::net::PeerId;
 
 #[cfg(feature = "trace")]
 pub(crate) use console::print_on_console;

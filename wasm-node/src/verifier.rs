@@ -13,9 +13,9 @@ use wasm_bindgen::{JsCast as _, JsValue};
 
 use crate::{
     clock::{self, millis, random_u64},
-    net::Backoff,
     worker::{Inbox, RunningWorker, field, message},
 };
+use heartchain_peer::net::Backoff;
 
 /// Waits before a failed verification worker is started again.
 const VERIFIER_RESTART: &[Duration] = &[

@@ -23,9 +23,9 @@ use crate::{
     dry_run::{DryRun, FaultKind},
     event_buffer::Notice,
     miner::MinerFault,
-    net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role},
     node_state::NodeState,
 };
+use heartchain_peer::net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role};
 
 /// The result of `status()`.
 #[derive(Clone, Debug, Serialize)]

@@ -14,7 +14,9 @@ use std::{
 use libp2p::PeerId;
 use prost::Message as _;
 
-use super::wire::{Page, Register};
+use rendezvous_messages::Register;
+
+use super::wire::Page;
 use crate::{
     fair_table::{FairTable, Share},
     limits::Limits,

@@ -1,9 +1,6 @@
 use libp2p::{Multiaddr, identity::Keypair};
 
-use super::{
-    wire::{MAX_REQUEST_LEN, Unregister},
-    *,
-};
+use super::*;
 
 const ROOM: &str = "room";
 const TTL: Duration = Duration::from_secs(60);

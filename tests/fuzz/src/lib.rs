@@ -18,18 +18,18 @@ mod webrtc_direct;
 mod signal;
 // The modules of `wasm-node` that parse input of relays, links and files.
 #[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
-#[path = "../../../wasm-node/src/net/address.rs"]
+#[path = "../../../wasm-node/peer/src/net/address.rs"]
 mod address_text;
 #[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
-#[path = "../../../wasm-node/src/net/ice.rs"]
+#[path = "../../../wasm-node/peer/src/net/ice.rs"]
 mod ice;
 #[allow(dead_code, reason = "the target uses few of its constants")]
 #[path = "../../../wasm-node/src/move_file.rs"]
 mod move_file;
-#[path = "../../../wasm-node/src/net/multiaddr.rs"]
+#[path = "../../../wasm-node/peer/src/net/multiaddr.rs"]
 mod multiaddr;
 #[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
-#[path = "../../../wasm-node/src/net/rendezvous/message.rs"]
+#[path = "../../../wasm-node/peer/src/net/rendezvous/message.rs"]
 mod rendezvous_message;
 #[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
 #[path = "../../../wasm-node/src/room_access.rs"]

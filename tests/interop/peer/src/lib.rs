@@ -10,7 +10,7 @@
 #![cfg(target_arch = "wasm32")]
 
 mod api;
-#[path = "../../../../wasm-node/src/net/workarounds/no_delay_flush.rs"]
+#[path = "../../../../wasm-node/src/workarounds/no_delay_flush.rs"]
 mod no_delay_flush;
 mod streams;
 mod swarm;

@@ -1,0 +1,11 @@
+//! What every platform's peer needs around the sync machine: the libp2p network of a room, and clocks and timers.
+//!
+//! - `net` is the network: relays, connections, gossip and requests, reported as inputs of the machine.
+//! - `clock` has the clocks, timers and random numbers.
+//!
+//! A platform brings the rest: its transports with a [`net::DirectTransport`], storage, a miner, and an event loop that performs
+//! the machine's outputs. `wasm-node` is the browser's, `relay/keeper` the native one. This crate knows neither a browser
+//! nor tokio.
+
+pub mod clock;
+pub mod net;

@@ -1,0 +1,221 @@
+//! Dials the peers that relays and neighbours report, as many as are wanted, and keeps away from banned ones. It never
+//! decides which peer to ban, and never dials a relay.
+
+use std::time::Duration;
+
+use heartchain_chain::time::MonotonicMillis;
+use libp2p::{
+    Multiaddr, PeerId, Swarm,
+    swarm::{
+        ConnectionId,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
+use litemap::LiteMap;
+
+use super::{
+    address::CircuitAddress,
+    backoff::PEER_REDIAL,
+    bans::{Bans, MAX_BANNED},
+    behaviour::Protocols,
+    candidates::{Candidates, EXCHANGED_PEER_TTL, MAX_WAYS, NON_MEMBER_BACKOFF},
+    direct_transport::DirectTransport,
+    peer_slots::SlotKind,
+    rendezvous::RENDEZVOUS_TTL,
+};
+use crate::clock::{millis, random_u64};
+
+/// The peers that can be dialed, and the dials in progress.
+pub(crate) struct Dialer {
+    candidates: Candidates<PeerId, PeerId>,
+    /// Peers that the user named, each with the relay that leads to it.
+    named: Vec<CircuitAddress>,
+    /// The peer of each dial in progress, and the relay or neighbour through which it is dialed.
+    dialing: LiteMap<ConnectionId, (PeerId, PeerId)>,
+    bans: Bans<PeerId>,
+}
+
+impl Dialer {
+    /// A dialer that will dial the `named` peers even if no relay reports them.
+    pub(crate) fn new(named: Vec<CircuitAddress>) -> Self {
+        Self {
+            candidates: Candidates::new(MAX_WAYS, PEER_REDIAL),
+            named,
+            dialing: LiteMap::new(),
+            bans: Bans::new(MAX_BANNED),
+        }
+    }
+
+    /// A relay is connected: the peers that the user named with it are candidates for as long as it stays.
+    pub(crate) fn on_relay_connected(&mut self, relay: PeerId) {
+        for named in &self.named {
+            if named.relay.peer == Some(relay) {
+                let never = MonotonicMillis::new(u64::MAX);
+                self.candidates.add(named.peer, relay, never);
+            }
+        }
+    }
+
+    /// A relay reported registered peers, each with the lifetime of its registration.
+    pub(crate) fn on_discovered(
+        &mut self,
+        relay: PeerId,
+        peers: Vec<(PeerId, Duration)>,
+        now: MonotonicMillis,
+    ) {
+        for (peer, ttl) in peers {
+            // Only the peer ID is believed; the peer is dialed through the relay that reported it.
+            let ttl = millis(ttl.min(RENDEZVOUS_TTL));
+            self.candidates.add(peer, relay, now.saturating_add(ttl));
+        }
+    }
+
+    /// A neighbour reported its own peers.
+    pub(crate) fn on_exchanged(
+        &mut self,
+        neighbour: PeerId,
+        peers: &[PeerId],
+        now: MonotonicMillis,
+    ) {
+        let expires = now.saturating_add(millis(EXCHANGED_PEER_TTL));
+        for peer in peers {
+            self.candidates
+                .add_from_neighbour(*peer, neighbour, expires);
+        }
+    }
+
+    /// A relay or neighbour is gone, and with it the way to the peers that it reported.
+    pub(crate) fn on_source_gone(&mut self, source: PeerId) {
+        self.candidates.forget_source(source);
+    }
+
+    /// A connection was established.
+    pub(crate) fn on_connected(&mut self, id: ConnectionId) {
+        self.dialing.remove(&id);
+    }
+
+    /// A dial failed. Returns whether it was one of this dialer's.
+    pub(crate) fn on_dial_failed(&mut self, id: ConnectionId, now: MonotonicMillis) -> bool {
+        let dialed = self.dialing.remove(&id);
+        if let Some((peer, source)) = dialed {
+            self.candidates.failed(peer, source, now, random_u64());
+        }
+        dialed.is_some()
+    }
+
+    /// A connection to a peer ended before it was a member: it has no free slot, or never identified itself.
+    pub(crate) fn on_refused(&mut self, peer: PeerId, now: MonotonicMillis) {
+        self.candidates.refused(peer, now, random_u64());
+    }
+
+    /// A peer turned out to be a member of this room.
+    pub(crate) fn on_member(&mut self, peer: PeerId) {
+        self.candidates.reached(peer);
+    }
+
+    /// A peer turned out to be no member of this room, or is of no use now: it is not dialed for a while.
+    pub(crate) fn hold_off(
+        &mut self,
+        peer: PeerId,
+        banned_until: Option<MonotonicMillis>,
+        now: MonotonicMillis,
+    ) {
+        let rest = now.saturating_add(millis(NON_MEMBER_BACKOFF));
+        let until = banned_until.map_or(rest, |until| until.max(rest));
+        self.candidates.hold_off(peer, until);
+    }
+
+    /// Bans a peer. If there are too many bans, another is lifted.
+    pub(crate) fn ban<D: DirectTransport>(
+        &mut self,
+        peer: PeerId,
+        until: MonotonicMillis,
+        protocols: &mut Protocols<D>,
+    ) {
+        protocols.banned.block_peer(peer);
+        if let Some(unbanned) = self.bans.add(peer, until) {
+            protocols.banned.unblock_peer(unbanned);
+        }
+    }
+
+    /// Lifts the bans that have ended.
+    pub(crate) fn release_bans<D: DirectTransport>(
+        &mut self,
+        protocols: &mut Protocols<D>,
+        now: MonotonicMillis,
+    ) {
+        for peer in self.bans.release(now) {
+            protocols.banned.unblock_peer(peer);
+        }
+    }
+
+    /// The page is back: nothing that failed before counts.
+    pub(crate) fn resumed(&mut self) {
+        self.candidates.reset_backoff();
+    }
+
+    /// Dials candidates until `wanted` dials are in progress. `circuit` is the address of a peer through the relay or
+    /// neighbour that reported it, if that is still connected.
+    pub(crate) fn poll<D: DirectTransport>(
+        &mut self,
+        swarm: &mut Swarm<Protocols<D>>,
+        now: MonotonicMillis,
+        wanted: usize,
+        is_connected: impl Fn(&PeerId) -> bool,
+        circuit: impl Fn(&PeerId, PeerId) -> Option<Multiaddr>,
+    ) {
+        let wanted = wanted.saturating_sub(self.dialing.len());
+        let (dialing, bans, us) = (&self.dialing, &self.bans, *swarm.local_peer_id());
+        let busy = |peer: &PeerId| {
+            *peer == us
+                || bans.contains(peer)
+                || is_connected(peer)
+                || dialing.values().any(|(dialed, _)| dialed == peer)
+        };
+        for (peer, source) in self.candidates.choose(wanted, now, busy, random_u64) {
+            let Some(address) = circuit(&source, peer) else {
+                continue;
+            };
+            let dial = DialOpts::peer_id(peer)
+                .condition(PeerCondition::DisconnectedAndNotDialing)
+                .addresses(vec![address])
+                .build();
+            let connection = dial.connection_id();
+            let connection_limiter = &mut swarm.behaviour_mut().connection_limiter;
+            connection_limiter.expect_dial(connection, SlotKind::Outbound);
+            match swarm.dial(dial) {
+                Ok(()) => {
+                    self.dialing.insert(connection, (peer, source));
+                }
+                Err(_) => self.candidates.failed(peer, source, now, random_u64()),
+            }
+        }
+    }
+
+    /// Opens a circuit to a peer whose direct connection has fallen silent: through a source that reported it, or else
+    /// one of the `relays`. A new direct connection is negotiated over the circuit; if that fails, the circuit
+    /// carries all traffic.
+    pub(crate) fn redial_over_circuit<D: DirectTransport>(
+        &mut self,
+        peer: PeerId,
+        swarm: &mut Swarm<Protocols<D>>,
+        relays: impl Iterator<Item = PeerId>,
+        circuit: impl Fn(&PeerId, PeerId) -> Option<Multiaddr>,
+    ) {
+        let sources = self.candidates.sources(&peer).into_iter().chain(relays);
+        let Some((source, address)) = sources
+            .filter(|source| *source != peer)
+            .find_map(|source| Some((source, circuit(&source, peer)?)))
+        else {
+            return;
+        };
+        let dial = DialOpts::peer_id(peer)
+            .condition(PeerCondition::Always)
+            .addresses(vec![address])
+            .build();
+        let connection = dial.connection_id();
+        if swarm.dial(dial).is_ok() {
+            self.dialing.insert(connection, (peer, source));
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Workarounds for faults of libp2p crates, one file each: it states the fault, the upstream crate and version, and
+//! when the workaround can be removed.
+
+mod close_timeout;
+
+pub use self::close_timeout::CloseTimeout;

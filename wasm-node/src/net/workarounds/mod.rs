@@ -1,7 +1,0 @@
-//! Workarounds for faults of libp2p crates, one file each: it states the fault, the upstream crate and version, and
-//! when the workaround can be removed.
-
-mod close_timeout;
-mod no_delay_flush;
-
-pub(crate) use self::{close_timeout::CloseTimeout, no_delay_flush::NoDelayFlush};
