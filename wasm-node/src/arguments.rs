@@ -30,7 +30,7 @@ pub(crate) use self::{
 };
 use crate::{api_error::ApiError, document_reader, storage::MAX_ROOM_LABEL_LEN};
 use heartchain_peer::net::{
-    CircuitAddress, IceServer, MAX_ICE_SERVERS, PageScheme, RelayAddress, WANTED_PEERS,
+    IceServer, MAX_ICE_SERVERS, NamedPeer, PageScheme, RelayAddress, Scope, WANTED_PEERS,
 };
 
 /// The room that a tab joins by default.
@@ -104,9 +104,11 @@ pub(crate) struct Options {
     pub(crate) label: Option<String>,
     /// Decides which relays this tab may dial.
     pub(crate) scheme: PageScheme,
+    /// How far the page's own address reaches.
+    pub(crate) scope: Scope,
     /// Includes the relays of the configured `peers`.
     pub(crate) relays: Vec<RelayAddress>,
-    pub(crate) peers: Vec<CircuitAddress>,
+    pub(crate) peers: Vec<NamedPeer>,
     pub(crate) direct: bool,
     pub(crate) ice_servers: Option<Vec<IceServer>>,
     pub(crate) relay_document: Option<String>,
@@ -143,9 +145,9 @@ impl Options {
         let scheme = page_scheme();
         let peers = peers(options, scheme)?;
         let mut relays = relays(options, scheme)?;
-        for named in &peers {
-            if !relays.contains(&named.relay) {
-                relays.push(named.relay.clone());
+        for relay in peers.iter().filter_map(NamedPeer::relay) {
+            if !relays.contains(relay) {
+                relays.push(relay.clone());
             }
         }
         let module = field(options, "wasmModule").unwrap_or_else(wasm_bindgen::module);
@@ -153,6 +155,7 @@ impl Options {
             room,
             label,
             scheme,
+            scope: page_scope(),
             relays,
             peers,
             direct: flag(options, "direct")?.unwrap_or(true),
@@ -257,6 +260,12 @@ fn page_scheme() -> PageScheme {
     } else {
         PageScheme::Plain
     }
+}
+
+/// How far the page's own address reaches. Outside of a page nothing is known, so it counts as public.
+fn page_scope() -> Scope {
+    let host = web_sys::window().and_then(|window| window.location().hostname().ok());
+    host.map_or(Scope::Public, |host| Scope::of_host(&host))
 }
 
 /// Whether a text is in Unicode's normalization form C. The browser decides, so that the wasm needs no Unicode tables.
@@ -444,13 +453,13 @@ fn relays(options: &JsValue, scheme: PageScheme) -> Result<Vec<RelayAddress>, Ap
     Ok(relays?)
 }
 
-fn peers(options: &JsValue, scheme: PageScheme) -> Result<Vec<CircuitAddress>, ApiError> {
+fn peers(options: &JsValue, scheme: PageScheme) -> Result<Vec<NamedPeer>, ApiError> {
     let (name, max) = ("peers", MAX_NAMED_PEERS);
     let given = texts(options, name)?;
     if given.len() > max {
         return Err(ArgumentError::TooMany { name, max }.into());
     }
-    let parse = |address: &String| CircuitAddress::parse(address, scheme);
+    let parse = |address: &String| NamedPeer::parse(address, scheme);
     let peers: Result<_, _> = given.iter().map(parse).collect();
     Ok(peers?)
 }

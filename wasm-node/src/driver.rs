@@ -450,6 +450,8 @@ impl<A: EventSink> Driver<A> {
     fn on_network_event(&mut self, event: NetworkEvent) {
         match event {
             NetworkEvent::Input(input) => self.queue_input(input),
+            // A tab does not listen.
+            NetworkEvent::Listening(_) | NetworkEvent::ListeningFailed(_) => {}
             NetworkEvent::Changed => {
                 let mut state = self.state.borrow_mut();
                 state.relays = self.network.relay_views();

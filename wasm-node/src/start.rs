@@ -78,6 +78,7 @@ pub(crate) async fn start(
         named: options.peers,
         ice_servers: options.ice_servers,
         scheme: options.scheme,
+        scope: options.scope,
         read_document,
     };
     let network = Network::new(config, transports)?;

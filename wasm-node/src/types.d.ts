@@ -10,8 +10,9 @@ export interface NodeOptions {
   /** Multiaddrs of relays that a browser can dial. Default: those that `relayDocument` describes. */
   relays?: readonly string[] | undefined;
   /**
-   * Peers to dial in any case, at most 8, each as `<relay>/p2p/<relay's peer ID>/p2p-circuit/p2p/<peer ID>`: for relays
-   * without rendezvous, through which peers cannot discover each other. These relays are used in addition to `relays`.
+   * Peers to dial in any case, at most 8. Each is the peer's own address, as a keeper prints it
+   * (`/ip4/…/tcp/…/ws/p2p/<peer ID>`), or `<relay>/p2p/<relay's peer ID>/p2p-circuit/p2p/<peer ID>`, for relays without
+   * rendezvous, through which peers cannot discover each other. These relays are used in addition to `relays`.
    */
   peers?: readonly string[] | undefined;
   /**

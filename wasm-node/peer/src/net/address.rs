@@ -8,10 +8,12 @@ use super::multiaddr::{self, ParseError};
 /// The scheme of the page, which decides what addresses the browser allows it to dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageScheme {
-    /// `http:`, or there is no page at all.
+    /// `http:`, or a worker or test without a page.
     Plain,
     /// `https:`, where browsers block `ws:` as mixed content.
     Secure,
+    /// There is no page: a native peer also dials plain TCP.
+    NoPage,
 }
 
 /// The transport an address is dialed with, in order of preference: a WebSocket connects sooner.
@@ -21,6 +23,8 @@ pub enum TransportKind {
     WebSocket,
     /// `/webrtc-direct/certhash/...`.
     WebRtcDirect,
+    /// `/tcp/N`, which no browser dials.
+    Tcp,
 }
 
 /// An address of a relay that this tab can dial.
@@ -34,7 +38,21 @@ pub struct RelayAddress {
     pub peer: Option<PeerId>,
 }
 
-/// A peer that the user asked to connect to, and the relay whose circuit leads to it.
+/// A peer that the user asked to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedPeer {
+    /// Through a relay.
+    Circuit(CircuitAddress),
+    /// At its own address, as keepers have one.
+    Own {
+        /// The peer.
+        peer: PeerId,
+        /// What is dialed.
+        address: Multiaddr,
+    },
+}
+
+/// A peer behind a relay, and the relay whose circuit leads to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CircuitAddress {
     /// The relay.
@@ -73,11 +91,11 @@ pub enum AddressError {
         /// The text, cut to a readable length.
         given: String,
     },
-    /// The address does not name both a relay and a peer.
+    /// The address does not name a peer, with its own address or with the relay to it.
     #[error(
-        "the peer address {given:?} does not name a relay and the peer to reach through it; one looks like /ip4/127.0.0.1/tcp/8080/ws/p2p/12D3Koo.../p2p-circuit/p2p/12D3Koo..."
+        "the peer address {given:?} leads to no peer; one looks like /ip4/127.0.0.1/tcp/4001/ws/p2p/12D3Koo..., or through a relay like /ip4/127.0.0.1/tcp/8080/ws/p2p/12D3Koo.../p2p-circuit/p2p/12D3Koo..."
     )]
-    NoCircuit {
+    NoPeer {
         /// The text, cut to a readable length.
         given: String,
     },
@@ -103,8 +121,8 @@ impl RelayAddress {
                 }
             }
         })?;
-        let (transport, encrypted) =
-            transport_of(&address).ok_or_else(|| AddressError::Undialable { given: given() })?;
+        let (transport, encrypted) = transport_of(&address, scheme)
+            .ok_or_else(|| AddressError::Undialable { given: given() })?;
         if scheme == PageScheme::Secure && !encrypted {
             return Err(AddressError::Unencrypted { given: given() });
         }
@@ -123,36 +141,74 @@ impl RelayAddress {
     }
 }
 
+impl NamedPeer {
+    /// Parses the address of a peer: its own, which ends in `/p2p/X`, or a circuit as [`CircuitAddress::parse`] does.
+    ///
+    /// # Errors
+    /// If the address names no peer, or none that this peer can dial.
+    pub fn parse(text: &str, scheme: PageScheme) -> Result<Self, AddressError> {
+        if text.contains("/p2p-circuit") {
+            return CircuitAddress::parse(text, scheme).map(Self::Circuit);
+        }
+        let no_peer = || AddressError::NoPeer {
+            given: text.chars().take(MAX_SHOWN_CHARS).collect(),
+        };
+        let parsed = RelayAddress::parse(text, scheme).map_err(|error| match error {
+            AddressError::Unencrypted { .. } => error,
+            AddressError::Unreadable { .. }
+            | AddressError::Undialable { .. }
+            | AddressError::NoPeer { .. } => no_peer(),
+        })?;
+        Ok(Self::Own {
+            peer: parsed.peer.ok_or_else(no_peer)?,
+            address: parsed.address,
+        })
+    }
+
+    /// The relay that leads to the peer, if there is one.
+    #[must_use]
+    pub const fn relay(&self) -> Option<&RelayAddress> {
+        match self {
+            Self::Circuit(circuit) => Some(&circuit.relay),
+            Self::Own { .. } => None,
+        }
+    }
+}
+
 impl CircuitAddress {
     /// Parses `<relay>/p2p-circuit/p2p/X`, or `<relay>/p2p-circuit/webrtc/p2p/X` as js-libp2p writes it.
     ///
     /// # Errors
     /// If the address names no relay that a tab can dial, or no peer.
     pub fn parse(text: &str, scheme: PageScheme) -> Result<Self, AddressError> {
-        let no_circuit = || AddressError::NoCircuit {
+        let no_peer = || AddressError::NoPeer {
             given: text.chars().take(MAX_SHOWN_CHARS).collect(),
         };
         // Split as text, so that `RelayAddress` reports what is wrong with the relay's part.
         let (relay, peer) = text
             .trim()
             .split_once("/p2p-circuit/")
-            .ok_or_else(no_circuit)?;
+            .ok_or_else(no_peer)?;
         let peer = peer
             .strip_prefix("webrtc/")
             .unwrap_or(peer)
             .strip_prefix("p2p/")
             .and_then(|name| name.parse().ok())
-            .ok_or_else(no_circuit)?;
+            .ok_or_else(no_peer)?;
         let relay = RelayAddress::parse(relay, scheme)?;
         if relay.peer.is_none() {
-            return Err(no_circuit());
+            return Err(no_peer());
         }
         Ok(Self { relay, peer })
     }
 }
 
-/// The transport of the address, and whether it is encrypted.
-fn transport_of(address: &Multiaddr) -> Option<(TransportKind, bool)> {
+/// The transport of the address, and whether it is encrypted. libp2p encrypts all connections; this is what browsers ask
+/// for.
+pub(super) fn transport_of(
+    address: &Multiaddr,
+    scheme: PageScheme,
+) -> Option<(TransportKind, bool)> {
     let mut parts = address.iter();
     let host = parts.next()?;
     if !matches!(
@@ -165,16 +221,19 @@ fn transport_of(address: &Multiaddr) -> Option<(TransportKind, bool)> {
     ) {
         return None;
     }
-    let found = match (parts.next()?, parts.next()?) {
-        (Protocol::Tcp(_), Protocol::Ws(_)) => (TransportKind::WebSocket, false),
-        (Protocol::Tcp(_), Protocol::Wss(_)) => (TransportKind::WebSocket, true),
-        (Protocol::Tcp(_), Protocol::Tls) if matches!(parts.next()?, Protocol::Ws(_)) => {
+    let found = match (parts.next()?, parts.next()) {
+        (Protocol::Tcp(_), Some(Protocol::Ws(_))) => (TransportKind::WebSocket, false),
+        (Protocol::Tcp(_), Some(Protocol::Wss(_))) => (TransportKind::WebSocket, true),
+        (Protocol::Tcp(_), Some(Protocol::Tls)) if matches!(parts.next()?, Protocol::Ws(_)) => {
             (TransportKind::WebSocket, true)
         }
-        (Protocol::Udp(_), Protocol::WebRTCDirect)
+        (Protocol::Udp(_), Some(Protocol::WebRTCDirect))
             if matches!(parts.next()?, Protocol::Certhash(_)) =>
         {
             (TransportKind::WebRtcDirect, true)
+        }
+        (Protocol::Tcp(_), None | Some(Protocol::P2p(_))) if scheme == PageScheme::NoPage => {
+            (TransportKind::Tcp, false)
         }
         _ => return None,
     };
@@ -303,11 +362,41 @@ mod tests {
             format!("{relay}/p2p/{PEER}/p2p-circuit/p2p/{PEER}/p2p-circuit/p2p/{PEER}"),
         ] {
             let error = CircuitAddress::parse(&text, PageScheme::Plain).expect_err(&text);
-            assert!(matches!(error, AddressError::NoCircuit { .. }), "{error}");
+            assert!(matches!(error, AddressError::NoPeer { .. }), "{error}");
         }
         let mixed = format!("{relay}/p2p/{PEER}/p2p-circuit/p2p/{PEER}");
         let error = CircuitAddress::parse(&mixed, PageScheme::Secure).expect_err("mixed content");
         assert!(matches!(error, AddressError::Unencrypted { .. }), "{error}");
+    }
+
+    #[test]
+    fn peer_is_named_by_its_own_address() {
+        let own = format!("/ip4/127.0.0.1/tcp/4001/ws/p2p/{PEER}");
+        let named = NamedPeer::parse(&own, PageScheme::Plain).expect("a peer");
+        assert_eq!(named.relay(), None);
+        let NamedPeer::Own { peer, address } = named else {
+            panic!("not a circuit");
+        };
+        assert_eq!(
+            (peer.to_string(), address.to_string()),
+            (PEER.to_owned(), own.clone())
+        );
+        let through = format!("{own}/p2p-circuit/p2p/{PEER}");
+        let named = NamedPeer::parse(&through, PageScheme::Plain).expect("a peer");
+        assert!(named.relay().is_some());
+        for text in ["", "x", "/ip4/127.0.0.1/tcp/4001/ws", "/p2p-circuit"] {
+            let error = NamedPeer::parse(text, PageScheme::Plain).expect_err(text);
+            assert!(matches!(error, AddressError::NoPeer { .. }), "{error}");
+        }
+        let error = NamedPeer::parse(&own, PageScheme::Secure).expect_err("mixed content");
+        assert!(matches!(error, AddressError::Unencrypted { .. }), "{error}");
+    }
+
+    #[test]
+    fn only_native_peers_dial_plain_tcp() {
+        let tcp = format!("/ip4/127.0.0.1/tcp/4001/p2p/{PEER}");
+        assert!(NamedPeer::parse(&tcp, PageScheme::Plain).is_err());
+        assert!(NamedPeer::parse(&tcp, PageScheme::NoPage).is_ok());
     }
 
     #[test]

@@ -298,6 +298,13 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
             .map(|(peer, _, _, _)| peer)
     }
 
+    /// Members of this room with a circuit only.
+    pub(crate) fn relayed_members(&self) -> impl Iterator<Item = P> {
+        self.views()
+            .filter(|(_, role, path, _)| *role == Role::Member && *path == Path::Relayed)
+            .map(|(peer, _, _, _)| peer)
+    }
+
     /// Whether this peer is a member with a direct connection.
     pub(crate) fn is_neighbour(&self, peer: &P) -> bool {
         self.neighbours().any(|other| other == *peer)

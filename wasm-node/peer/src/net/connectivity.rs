@@ -147,6 +147,11 @@ impl Connectivity {
         true
     }
 
+    /// This peer listens at an address of its own.
+    pub(crate) fn own_address_changed(&mut self, now: MonotonicMillis) {
+        self.relays.addresses_changed(now);
+    }
+
     /// The page is back after it was hidden, frozen or offline.
     pub(crate) fn resumed(&mut self, now: MonotonicMillis) {
         self.connections.restart_silence_timers(now);
@@ -246,7 +251,8 @@ impl Connectivity {
         swarm: &mut Swarm<Protocols<D>>,
         now: MonotonicMillis,
     ) {
-        if is_tab_circuit(address) {
+        let relay = circuit_relay(address);
+        if relay.is_some_and(|relay| !self.relays.connected_peers().any(|peer| peer == relay)) {
             // Neighbours know this address already, and registrations must name relays only.
             swarm.remove_external_address(address);
         } else {
@@ -474,6 +480,9 @@ impl Connectivity {
             |peer| connections.role(peer).is_some(),
             |source, peer| circuit_through(relays, exchange, source, peer),
         );
+        for peer in self.connections.relayed_members() {
+            self.dialer.replace_circuit(peer, swarm, now);
+        }
     }
 
     /// When [`Self::poll`] is next due.
@@ -549,9 +558,15 @@ fn is_relay_full(error: &io::Error) -> bool {
     false
 }
 
-/// Whether an address is a reservation at a neighbour: a circuit through another tab.
-fn is_tab_circuit(address: &Multiaddr) -> bool {
-    let mut parts = address.iter();
-    matches!(parts.next(), Some(Protocol::WebRTC))
-        && parts.any(|part| matches!(part, Protocol::P2pCircuit))
+/// The relay or neighbour of an address that is a reservation.
+fn circuit_relay(address: &Multiaddr) -> Option<PeerId> {
+    let mut relay = None;
+    for part in address {
+        if let Protocol::P2p(peer) = part {
+            relay = Some(peer);
+        } else if part == Protocol::P2pCircuit {
+            return relay;
+        }
+    }
+    None
 }

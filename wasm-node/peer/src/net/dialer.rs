@@ -1,8 +1,6 @@
 //! Dials the peers that relays and neighbours report, as many as are wanted, and keeps away from banned ones. It never
 //! decides which peer to ban, and never dials a relay.
 
-use std::time::Duration;
-
 use heartchain_chain::time::MonotonicMillis;
 use libp2p::{
     Multiaddr, PeerId, Swarm,
@@ -14,22 +12,28 @@ use libp2p::{
 use litemap::LiteMap;
 
 use super::{
-    address::CircuitAddress,
+    address::NamedPeer,
     backoff::PEER_REDIAL,
     bans::{Bans, MAX_BANNED},
     behaviour::Protocols,
     candidates::{Candidates, EXCHANGED_PEER_TTL, MAX_WAYS, NON_MEMBER_BACKOFF},
     direct_transport::DirectTransport,
+    own_addresses::{OwnAddresses, Reach},
     peer_slots::SlotKind,
-    rendezvous::RENDEZVOUS_TTL,
+    rendezvous::{DiscoveredPeer, RENDEZVOUS_TTL},
 };
 use crate::clock::{millis, random_u64};
+
+/// A time that does not come.
+const NEVER: MonotonicMillis = MonotonicMillis::new(u64::MAX);
 
 /// The peers that can be dialed, and the dials in progress.
 pub(crate) struct Dialer {
     candidates: Candidates<PeerId, PeerId>,
-    /// Peers that the user named, each with the relay that leads to it.
-    named: Vec<CircuitAddress>,
+    /// Peers that the user named.
+    named: Vec<NamedPeer>,
+    own_addresses: OwnAddresses,
+    reach: Reach,
     /// The peer of each dial in progress, and the relay or neighbour through which it is dialed.
     dialing: LiteMap<ConnectionId, (PeerId, PeerId)>,
     bans: Bans<PeerId>,
@@ -37,10 +41,21 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     /// A dialer that will dial the `named` peers even if no relay reports them.
-    pub(crate) fn new(named: Vec<CircuitAddress>) -> Self {
+    pub(crate) fn new(named: Vec<NamedPeer>, reach: Reach) -> Self {
+        let mut candidates = Candidates::new(MAX_WAYS, PEER_REDIAL);
+        let mut own_addresses = OwnAddresses::default();
+        for named in &named {
+            if let NamedPeer::Own { peer, address } = named {
+                // No relay leads to it, so it is its own way.
+                candidates.add(*peer, *peer, NEVER);
+                own_addresses.set(*peer, vec![address.clone()], NEVER);
+            }
+        }
         Self {
-            candidates: Candidates::new(MAX_WAYS, PEER_REDIAL),
+            candidates,
             named,
+            own_addresses,
+            reach,
             dialing: LiteMap::new(),
             bans: Bans::new(MAX_BANNED),
         }
@@ -49,24 +64,27 @@ impl Dialer {
     /// A relay is connected: the peers that the user named with it are candidates for as long as it stays.
     pub(crate) fn on_relay_connected(&mut self, relay: PeerId) {
         for named in &self.named {
-            if named.relay.peer == Some(relay) {
-                let never = MonotonicMillis::new(u64::MAX);
-                self.candidates.add(named.peer, relay, never);
+            if let NamedPeer::Circuit(named) = named
+                && named.relay.peer == Some(relay)
+            {
+                self.candidates.add(named.peer, relay, NEVER);
             }
         }
     }
 
-    /// A relay reported registered peers, each with the lifetime of its registration.
+    /// A relay reported registered peers.
     pub(crate) fn on_discovered(
         &mut self,
         relay: PeerId,
-        peers: Vec<(PeerId, Duration)>,
+        peers: Vec<DiscoveredPeer>,
         now: MonotonicMillis,
     ) {
-        for (peer, ttl) in peers {
-            // Only the peer ID is believed; the peer is dialed through the relay that reported it.
-            let ttl = millis(ttl.min(RENDEZVOUS_TTL));
-            self.candidates.add(peer, relay, now.saturating_add(ttl));
+        for found in peers {
+            let expires = now.saturating_add(millis(found.ttl.min(RENDEZVOUS_TTL)));
+            // The peer is dialed through the relay that reported it, and at what it signed as its own address.
+            self.candidates.add(found.peer, relay, expires);
+            let own = self.reach.own_addresses(found.peer, &found.addresses);
+            self.own_addresses.set(found.peer, own, expires);
         }
     }
 
@@ -86,7 +104,11 @@ impl Dialer {
 
     /// A relay or neighbour is gone, and with it the way to the peers that it reported.
     pub(crate) fn on_source_gone(&mut self, source: PeerId) {
-        self.candidates.forget_source(source);
+        let is_named =
+            |named: &NamedPeer| matches!(named, NamedPeer::Own { peer, .. } if *peer == source);
+        if !self.named.iter().any(is_named) {
+            self.candidates.forget_source(source);
+        }
     }
 
     /// A connection was established.
@@ -173,12 +195,15 @@ impl Dialer {
                 || dialing.values().any(|(dialed, _)| dialed == peer)
         };
         for (peer, source) in self.candidates.choose(wanted, now, busy, random_u64) {
-            let Some(address) = circuit(&source, peer) else {
+            let own = self.own_addresses.of(&peer, now).iter().cloned();
+            let addresses: Vec<Multiaddr> = own.chain(circuit(&source, peer)).collect();
+            if addresses.is_empty() {
                 continue;
-            };
+            }
+            // All are tried at once, and the first that answers is used.
             let dial = DialOpts::peer_id(peer)
                 .condition(PeerCondition::DisconnectedAndNotDialing)
-                .addresses(vec![address])
+                .addresses(addresses)
                 .build();
             let connection = dial.connection_id();
             let connection_limiter = &mut swarm.behaviour_mut().connection_limiter;
@@ -189,6 +214,31 @@ impl Dialer {
                 }
                 Err(_) => self.candidates.failed(peer, source, now, random_u64()),
             }
+        }
+    }
+
+    /// Replaces a circuit to a peer by a connection to its own address, if it has one.
+    pub(crate) fn replace_circuit<D: DirectTransport>(
+        &mut self,
+        peer: PeerId,
+        swarm: &mut Swarm<Protocols<D>>,
+        now: MonotonicMillis,
+    ) {
+        let is_dialing = self.dialing.values().any(|(dialed, _)| *dialed == peer);
+        if is_dialing
+            || !self
+                .own_addresses
+                .take_replacement(&peer, now, random_u64())
+        {
+            return;
+        }
+        let dial = DialOpts::peer_id(peer)
+            .condition(PeerCondition::Always)
+            .addresses(self.own_addresses.of(&peer, now).to_vec())
+            .build();
+        let connection = dial.connection_id();
+        if swarm.dial(dial).is_ok() {
+            self.dialing.insert(connection, (peer, peer));
         }
     }
 

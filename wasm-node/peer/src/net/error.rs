@@ -10,6 +10,14 @@ pub enum NetworkError {
     /// Gossipsub refused its configuration.
     #[error("gossip could not be set up: {0}")]
     Gossip(String),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// The address, as given.
+        address: String,
+        /// Why.
+        reason: String,
+    },
     /// A protocol name is too long or contains invalid characters.
     #[error("{0:?} is not a valid protocol name")]
     Name(String),

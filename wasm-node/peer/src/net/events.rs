@@ -16,6 +16,10 @@ pub enum NetworkEvent {
     Input(Input<PeerId>),
     /// What the page shows of relays and peers changed.
     Changed,
+    /// This peer listens at this multiaddr, which ends in its peer ID.
+    Listening(String),
+    /// A listener failed, for this reason.
+    ListeningFailed(String),
 }
 
 /// Events that wait to be taken. Every event of libp2p adds a few, and all are taken before the next.
@@ -31,6 +35,11 @@ impl Events {
     /// Adds a change of what the page shows.
     pub(crate) fn changed(&mut self) {
         self.0.push_back(NetworkEvent::Changed);
+    }
+
+    /// Adds the outcome of listening.
+    pub(crate) fn listening(&mut self, event: NetworkEvent) {
+        self.0.push_back(event);
     }
 
     /// Takes the oldest event.

@@ -24,7 +24,9 @@ mod gossip_limiter;
 mod housekeeping;
 mod ice;
 mod identity;
+mod listeners;
 mod multiaddr;
+mod own_addresses;
 mod paths;
 mod peer_exchange;
 mod peer_link;
@@ -38,13 +40,14 @@ mod relays;
 mod rendezvous;
 mod requests;
 mod rpc_size;
+mod scope;
 mod swarm;
 mod trace;
 mod turn;
 mod workarounds;
 
 pub use {
-    address::{AddressError, CircuitAddress, PageScheme, RelayAddress, TransportKind},
+    address::{AddressError, NamedPeer, PageScheme, RelayAddress, TransportKind},
     backoff::Backoff,
     connections::{Path, Role},
     direct_transport::DirectTransport,
@@ -58,6 +61,7 @@ pub use {
     relay_choice::MAX_DEPLOYMENT,
     relay_document::{ReadDocument, RelayDocument},
     relays::RelayView,
+    scope::Scope,
     swarm::{Network, NetworkConfig, Transports},
     turn::TaskTurns,
     workarounds::CloseTimeout,

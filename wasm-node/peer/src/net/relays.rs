@@ -25,7 +25,7 @@ use super::{
     },
     relay_choice::{self, MAX_DEPLOYMENT, USED_RELAYS},
     relay_document::RelayDocument,
-    rendezvous::{RendezvousEvent, message::Cookie},
+    rendezvous::{DiscoveredPeer, RendezvousEvent, message::Cookie},
 };
 use crate::clock::{millis, random_u64};
 
@@ -383,7 +383,7 @@ impl Relays {
         relay: &PeerId,
         outcome: RendezvousEvent,
         now: MonotonicMillis,
-    ) -> Vec<(PeerId, Duration)> {
+    ) -> Vec<DiscoveredPeer> {
         match outcome {
             RendezvousEvent::Registered(ttl) => self.registered(relay, ttl, now),
             RendezvousEvent::Discovered(None) => self.discovered(relay, None),

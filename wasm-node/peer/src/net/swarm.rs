@@ -19,16 +19,16 @@ use heartchain_sync::{
     message::{GossipItem, Request, Response},
 };
 use libp2p::{
-    PeerId, StreamProtocol, Swarm,
+    Multiaddr, PeerId, StreamProtocol, Swarm,
     core::{muxing::StreamMuxerBox, transport::Boxed},
     identify,
     identity::Keypair,
-    relay,
+    multiaddr, relay,
     swarm::{self, SwarmEvent},
 };
 
 use super::{
-    address::{CircuitAddress, PageScheme, RelayAddress},
+    address::{NamedPeer, PageScheme, RelayAddress},
     behaviour::{Protocols, ProtocolsEvent, RoomNames},
     codec::FrameEvent,
     connectivity::Connectivity,
@@ -41,12 +41,15 @@ use super::{
     gossip_limiter,
     ice::IceServer,
     identity::peer_id_of,
+    listeners::Listeners,
+    own_addresses::Reach,
     paths::neighbour_address,
     peer_link::PeerLink,
     relay_actions::RelayActions,
     relay_document::ReadDocument,
     relays::{RelayView, Relays},
     requests::{self, Requests},
+    scope::Scope,
     trace,
     turn::{TaskTurns, Turn},
 };
@@ -78,11 +81,13 @@ pub struct NetworkConfig<'a> {
     /// All relays, including those that lead to the `named` peers.
     pub relays: Vec<RelayAddress>,
     /// Peers to dial even if no relay reports them.
-    pub named: Vec<CircuitAddress>,
+    pub named: Vec<NamedPeer>,
     /// STUN and TURN servers for direct connections; `None` uses those that the relay documents name.
     pub ice_servers: Option<Vec<IceServer>>,
     /// What addresses may be dialed.
     pub scheme: PageScheme,
+    /// Where this peer is: addresses of other peers that are closer are not dialed.
+    pub scope: Scope,
     /// Reads the documents of relays.
     pub read_document: ReadDocument,
 }
@@ -126,6 +131,7 @@ pub struct Network<D: DirectTransport> {
     /// Whether something has happened since the parts were last polled.
     must_poll_parts: bool,
     events: Events,
+    listeners: Listeners,
 }
 
 impl<D: DirectTransport> Network<D> {
@@ -155,7 +161,13 @@ impl<D: DirectTransport> Network<D> {
         let connectivity = Connectivity::new(
             Relays::new(setup.relays, setup.scheme, setup.room.id(), now),
             RelayActions::new(key, names.namespace, setup.read_document, wants_stun),
-            Dialer::new(setup.named),
+            Dialer::new(
+                setup.named,
+                Reach {
+                    scheme: setup.scheme,
+                    scope: setup.scope,
+                },
+            ),
             now,
             clock::now(),
         );
@@ -171,7 +183,29 @@ impl<D: DirectTransport> Network<D> {
             turns: transports.turns,
             must_poll_parts: false,
             events: Events::default(),
+            listeners: Listeners::default(),
         })
+    }
+
+    /// Listens at an address of the platform's transports, and registers it for other peers. Reports
+    /// [`NetworkEvent::Listening`] for each address at which this peer can be reached then.
+    ///
+    /// # Errors
+    /// If it is no address, or one that cannot be listened on.
+    pub fn listen_on(&mut self, address: &str) -> Result<(), NetworkError> {
+        let refused = |reason: String| NetworkError::Listen {
+            address: address.to_owned(),
+            reason,
+        };
+        let parsed: Multiaddr = address
+            .parse()
+            .map_err(|error: multiaddr::Error| refused(error.to_string()))?;
+        let listener = self
+            .swarm
+            .listen_on(parsed)
+            .map_err(|error| refused(error.to_string()))?;
+        self.listeners.add(listener);
+        Ok(())
     }
 
     /// The peer ID of this tab.
@@ -356,6 +390,31 @@ impl<D: DirectTransport> Network<D> {
             }
             SwarmEvent::ExternalAddrConfirmed { address } => {
                 self.connectivity.on_external_address(&address, swarm, now);
+            }
+            SwarmEvent::NewListenAddr {
+                listener_id,
+                address,
+            } => {
+                if let Some(address) = self.listeners.opened(listener_id, address, swarm) {
+                    events.listening(NetworkEvent::Listening(address));
+                    self.connectivity.own_address_changed(now);
+                }
+            }
+            SwarmEvent::ExpiredListenAddr {
+                listener_id,
+                address,
+            } if self.listeners.expired(listener_id, &address, swarm) => {
+                self.connectivity.own_address_changed(now);
+            }
+            SwarmEvent::ListenerClosed {
+                listener_id,
+                reason,
+                ..
+            } if self.listeners.contains(listener_id) => {
+                let reason = reason
+                    .err()
+                    .map_or_else(|| "it was closed".to_owned(), |error| error.to_string());
+                events.listening(NetworkEvent::ListeningFailed(reason));
             }
             SwarmEvent::ListenerClosed {
                 listener_id: listener,

@@ -31,10 +31,20 @@ pub(crate) enum RendezvousEvent {
 /// Peers registered in the room's namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DiscoveredPeers {
-    /// Each peer and the remaining lifetime of its registration.
-    pub(crate) peers: Vec<(PeerId, Duration)>,
+    /// In the order of the response.
+    pub(crate) peers: Vec<DiscoveredPeer>,
     /// For the next discovery at this relay.
     pub(crate) cookie: Option<Cookie>,
+}
+
+/// A registered peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DiscoveredPeer {
+    pub(crate) peer: PeerId,
+    /// The remaining lifetime of its registration.
+    pub(crate) ttl: Duration,
+    /// The addresses that it signed: circuits of its relays, and a keeper's own.
+    pub(crate) addresses: Vec<Multiaddr>,
 }
 
 /// The kind of an open request.
@@ -150,8 +160,12 @@ impl RendezvousClient {
                     .into_iter()
                     .filter(|registration| registration.namespace == self.namespace);
                 let signed = in_room.filter_map(|registration| {
-                    let peer = signer(&registration.record)?;
-                    Some((peer, registration.ttl))
+                    let record = signed_record(&registration.record)?;
+                    Some(DiscoveredPeer {
+                        peer: record.peer_id(),
+                        ttl: registration.ttl,
+                        addresses: record.addresses().to_vec(),
+                    })
                 });
                 RendezvousEvent::Discovered(Some(DiscoveredPeers {
                     peers: signed.collect(),
@@ -163,11 +177,10 @@ impl RendezvousClient {
     }
 }
 
-/// The peer that signed this record about itself; `None` if the signature is invalid.
-fn signer(record: &[u8]) -> Option<PeerId> {
+/// What a peer signed about itself; `None` if the signature is invalid.
+fn signed_record(record: &[u8]) -> Option<PeerRecord> {
     let envelope = SignedEnvelope::from_protobuf_encoding(record).ok()?;
-    let record = PeerRecord::from_signed_envelope(envelope).ok()?;
-    Some(record.peer_id())
+    PeerRecord::from_signed_envelope(envelope).ok()
 }
 
 #[cfg(test)]
@@ -210,7 +223,11 @@ mod tests {
             cookie: None,
         };
         let expected = DiscoveredPeers {
-            peers: vec![(key.public().to_peer_id(), MINUTE)],
+            peers: vec![DiscoveredPeer {
+                peer: key.public().to_peer_id(),
+                ttl: MINUTE,
+                addresses: vec![Multiaddr::empty()],
+            }],
             cookie: None,
         };
         assert_eq!(
