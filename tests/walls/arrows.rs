@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("libp2p-webrtc-direct", &["libp2p-webrtc-streams"]),
     ("relay", &["libp2p-webrtc-direct"]),
+    ("keeper", &["heartchain-chain", "heartchain-sync"]),
     // Tests.
     (
         "heartchain-test-support",

@@ -149,3 +149,6 @@ fn create_folder(folder: &Path) -> Result<(), OpenError> {
         .create(folder)
         .map_err(OpenError::io("create the folder", folder))
 }
+
+#[cfg(test)]
+mod tests;

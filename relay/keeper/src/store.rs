@@ -14,6 +14,8 @@ mod records;
 mod schema;
 mod writing;
 
+#[cfg(test)]
+pub(crate) use self::file::Bodies;
 pub use self::{
     error::{OpenError, StoreError},
     file::Store,

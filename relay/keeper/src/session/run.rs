@@ -256,8 +256,8 @@ impl<N: Network> Session<N> {
         if reorg {
             self.events.send(KeeperEvent::Reorganised { from });
         }
-        let first = from.max(to.saturating_sub(MAX_SHOWN_BLOCKS - 1)).max(1);
-        if first > from.max(1) {
+        let first = first_shown(from, to);
+        if first > from {
             let to = first - 1;
             self.events.send(KeeperEvent::Blocks { from, to });
         }
@@ -303,5 +303,24 @@ impl<N: Network> Session<N> {
             hashes,
             blocks,
         }
+    }
+}
+
+/// The first height that is shown of those from `from` to `to`.
+const fn first_shown(from: u64, to: u64) -> u64 {
+    let last_ones = to.saturating_sub(MAX_SHOWN_BLOCKS - 1);
+    if last_ones > from { last_ones } else { from }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newest_blocks_are_shown_one_by_one() {
+        assert_eq!(first_shown(1, 1), 1);
+        assert_eq!(first_shown(1, MAX_SHOWN_BLOCKS), 1);
+        assert_eq!(first_shown(1, MAX_SHOWN_BLOCKS + 1), 2);
+        assert_eq!(first_shown(500, 1_000), 1_001 - MAX_SHOWN_BLOCKS);
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use heartchain_chain::{bpm::Bpm, room::Room};
 use keeper::{
     author_key::KeySource,
+    cli::PlaceArgs,
     miner::MiningShare,
     network::Offline,
     opening::{KeeperOptions, Opened, open},
@@ -21,9 +22,14 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn new() -> Self {
+        Self::of(heartchain_test_support::room())
+    }
+
+    /// A data folder for keepers of this room.
+    pub(crate) fn of(room: Room) -> Self {
         Self {
             folder: tempfile::tempdir().expect("a folder"),
-            room: heartchain_test_support::room(),
+            room,
         }
     }
 
@@ -44,6 +50,14 @@ impl Folder {
     pub(crate) fn file(&self, extension: &str) -> PathBuf {
         let name = format!("{}.{extension}", self.room.id());
         self.folder.path().join(name)
+    }
+}
+
+/// What a command is told of the folder. The room is the default one.
+pub(crate) fn place(folder: &Folder) -> PlaceArgs {
+    PlaceArgs {
+        data_dir: Some(folder.path().to_owned()),
+        ..PlaceArgs::default()
     }
 }
 
