@@ -11,7 +11,7 @@ use heartchain_chain::key::{Author, SecretKey};
 use crate::store::{OpenError, sync_folder_of};
 
 /// The first line of the file. A change of the format raises the number.
-const HEAD: &str = "heartchain author key 1: whoever has this file can sign as this author";
+const HEAD: &str = "heartchain author key 1: keep this file secret, it signs as this author";
 
 /// Where the key of a keeper's author comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

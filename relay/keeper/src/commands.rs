@@ -28,13 +28,13 @@ pub enum CommandError {
     /// Nothing is stored of the room.
     #[error("nothing is stored of this room in {folder}: check its name or link, and --data-dir")]
     NoStore {
-        /// The data folder.
+        /// The folder in which it was looked for.
         folder: String,
     },
     /// The file is not an export.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// The export failed.
+    /// The export was not written.
     #[error(transparent)]
     Export(#[from] ExportError),
     /// The import ended with an error.

@@ -142,7 +142,7 @@ fn sentence(found: &Verified) -> String {
     format!("{room}, {blocks} blocks, {readings} readings, {waiting} waiting, {names} names: valid")
 }
 
-/// Prints a result.
+/// Prints the result of a command.
 fn say(text: &str) {
     // If the output is closed, there is nothing left to do.
     let _ = writeln!(io::stdout(), "{text}");

@@ -23,13 +23,13 @@ pub struct MiningShare(u8);
 pub struct ShareError(u8);
 
 impl MiningShare {
-    /// A tenth of a core.
+    /// A tenth of a core, which finds a block of a quiet room within seconds.
     pub const DEFAULT: Self = Self(10);
 
     /// A share of 1 to 100 percent.
     ///
     /// # Errors
-    /// If it is none of these.
+    /// If it is 0 or more than 100.
     pub const fn new(percent: u8) -> Result<Self, ShareError> {
         match percent {
             1..=100 => Ok(Self(percent)),

@@ -20,7 +20,7 @@ pub enum NetworkEvent<P> {
 
 /// What a session asks of the network: the machine's outputs, and what happened next.
 pub trait Network {
-    /// The ID of a peer.
+    /// What identifies a peer to the machine.
     type Peer: Copy + Ord + Debug + 'static;
 
     /// Tells the machine its own ID before its first input.

@@ -37,7 +37,7 @@ pub struct KeeperOptions {
 pub struct Opened<N: Network> {
     /// The session, which [`Session::run`] runs.
     pub session: Session<N>,
-    /// Its handle.
+    /// What others ask of it.
     pub handle: Handle,
     /// Its events. Dropping this ends them.
     pub events: mpsc::Receiver<KeeperEvent>,

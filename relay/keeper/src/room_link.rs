@@ -24,7 +24,7 @@ pub enum RoomLinkError {
         /// The name of the part.
         name: String,
     },
-    /// A part of the link is none that a room's link has.
+    /// No link of a room has such a part.
     #[error("this link has the part {name:?}, which no link of a room has: copy the link again")]
     Unknown {
         /// The name of the part.

@@ -30,7 +30,7 @@ impl SmallDisk {
         self.folder.path().join("filler")
     }
 
-    /// Leaves no room.
+    /// Leaves no room on the disk.
     fn fill(&self) {
         let mut file = fs::File::create(self.filler()).expect("a file");
         let chunk = [1; 4_096];

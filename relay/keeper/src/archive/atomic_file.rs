@@ -33,7 +33,7 @@ impl AtomicFile {
         Ok(Self { path, draft, file })
     }
 
-    /// Where to write.
+    /// What is written here is in the draft.
     pub(crate) fn writer(&mut self) -> io::Result<&mut BufWriter<File>> {
         self.file
             .as_mut()

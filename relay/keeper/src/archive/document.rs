@@ -56,7 +56,7 @@ pub enum DocumentError {
     /// A row breaks the format.
     #[error("{list} number {position} of this file cannot be read: {source}")]
     Row {
-        /// What the row is.
+        /// What a message calls the row.
         list: &'static str,
         /// Its position in its list, from 1.
         position: u64,
@@ -77,7 +77,7 @@ pub(crate) enum Row {
 #[derive(Debug)]
 pub(crate) struct Document {
     path: PathBuf,
-    /// The first fields.
+    /// All fields that are not lists.
     pub(crate) head: Head,
     /// The room of the document. Its key, if it is private, is not known.
     pub(crate) room: Room,

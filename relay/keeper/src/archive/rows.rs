@@ -50,7 +50,7 @@ pub(crate) struct TipRow {
     pub(crate) hash: String,
 }
 
-/// A block.
+/// A block with its hash and its readings.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BlockRow {

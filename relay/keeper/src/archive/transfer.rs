@@ -37,7 +37,7 @@ pub enum ExportError {
     Write {
         /// The path of the file.
         path: PathBuf,
-        /// What failed.
+        /// What failed, the store or the file.
         source: WriteError,
     },
     /// What was written is not valid, so it did not get its name.

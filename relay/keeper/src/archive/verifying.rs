@@ -51,7 +51,7 @@ pub enum VerifyError {
     Header {
         /// The height of the block.
         index: u64,
-        /// The rule.
+        /// The rule that it breaks.
         source: HeaderError,
     },
     /// A body breaks a rule.
@@ -59,7 +59,7 @@ pub enum VerifyError {
     Body {
         /// The height of the block.
         index: u64,
-        /// The rule.
+        /// The rule that it breaks.
         source: BodyError,
     },
     /// A reading does not have its author's next number.
@@ -95,7 +95,7 @@ pub enum VerifyError {
     Waiting {
         /// Its position in the list, from 1.
         position: usize,
-        /// The rule.
+        /// The rule that it breaks.
         source: ReadingError,
     },
     /// A waiting reading is in a block already, or twice in the list.
@@ -116,7 +116,7 @@ pub enum VerifyError {
     Profile {
         /// Its position in the list, from 1.
         position: usize,
-        /// The rule.
+        /// The rule that it breaks.
         source: ProfileError,
     },
     /// The profiles are not in the order of their authors, one of each.

@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The store failed.
+    /// The blocks could not be read from the store.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A block of the best branch is not on disk, or is damaged there. Peers are asked for it.
@@ -76,7 +76,7 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// A block with the body that its header was mined for; `None` if there is none.
+/// A block with the body that its header was mined for; `None` if the store does not have it.
 fn whole_block(
     snapshot: &Snapshot,
     blocks: &BlockSnapshot,

@@ -15,9 +15,9 @@ pub enum KeeperEvent {
     Block(ShownBlock),
     /// More blocks joined at once than are shown one by one: those from `from` to `to` are not shown.
     Blocks {
-        /// The first height.
+        /// The lowest of the heights.
         from: u64,
-        /// The last height.
+        /// The highest of the heights.
         to: u64,
     },
     /// A heavier branch took over: blocks from this height on left the best branch. Their readings wait again.
@@ -27,14 +27,14 @@ pub enum KeeperEvent {
     },
     /// The disk refuses writes. What it refused is tried again.
     StorageFailing {
-        /// Why it refuses.
+        /// What the disk answered.
         reason: String,
     },
     /// The disk takes writes again.
     StorageRecovered,
     /// Records or blocks on disk were damaged when the keeper started. Peers are asked for them.
     Damaged {
-        /// How many.
+        /// The number of damaged records and blocks.
         records: usize,
     },
     /// The key was used in another place as well, so a fresh one signs from now on. No reading is lost.
@@ -61,9 +61,9 @@ pub enum KeeperEvent {
 /// A block as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownBlock {
-    /// Its height.
+    /// Its height above genesis.
     pub index: u64,
-    /// Its hash.
+    /// The hash of its header.
     pub hash: BlockHash,
     /// When it was mined, by the miner's clock.
     pub time: UnixMillis,
@@ -74,7 +74,7 @@ pub struct ShownBlock {
 /// A reading as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShownReading {
-    /// Who signed it.
+    /// The author that signed it.
     pub author: Author,
     /// Its number among all readings of the author.
     pub seq: u64,

@@ -30,7 +30,7 @@ pub struct Stopped;
 /// A reading that was recorded and is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Its ID.
+    /// The ID, by which exports name it.
     pub id: ReadingId,
     /// Its number among all readings of its author.
     pub seq: u64,
@@ -39,7 +39,7 @@ pub struct Recorded {
 /// What a session is and does.
 #[derive(Clone, Debug)]
 pub struct KeeperStatus {
-    /// The room.
+    /// The room that it keeps.
     pub room: Room,
     /// Who signs what is recorded here.
     pub author: Author,

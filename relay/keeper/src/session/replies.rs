@@ -9,7 +9,7 @@ use heartchain_sync::{
 
 use super::handle::{Recorded, Reply};
 
-/// Pending calls.
+/// Calls without an answer so far.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
     records: BTreeMap<Ticket, Reply<Result<Recorded, RecordError>>>,

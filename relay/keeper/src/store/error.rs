@@ -19,7 +19,7 @@ pub enum OpenError {
         folder.display()
     )]
     InUse {
-        /// The data folder.
+        /// The folder with the files.
         folder: PathBuf,
     },
     /// A newer keeper has written the store.

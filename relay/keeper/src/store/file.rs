@@ -84,7 +84,11 @@ impl Store {
         if !exists {
             create(path, room, author)?;
         }
-        let database = open_existing(path).map_err(|error| OpenError::database(path, error))?;
+        let mut builder = builder();
+        // A start reads every block anyway, and a damaged page that is found later is an error in the middle of the work.
+        builder.set_check_integrity_on_open(true);
+        let opened = unwinding(|| Ok(builder.open(path)?));
+        let database = opened.map_err(|error| OpenError::database(path, error))?;
         check_meta(&database, path, room, author)?;
         Ok(Self {
             path: path.to_owned(),
@@ -114,7 +118,7 @@ impl Store {
     fn database(&mut self) -> Result<&Database, redb::Error> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => open_existing(&self.path)?,
+            None => builder().open(&self.path)?,
         };
         Ok(self.database.insert(database))
     }
@@ -198,16 +202,6 @@ fn builder() -> Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_LEN);
     builder
-}
-
-/// Opens a store that exists. All of it is checked: a start reads every block anyway, and a damaged page found later would
-/// be an error in the middle of the work.
-fn open_existing(path: &Path) -> Result<Database, redb::Error> {
-    unwinding(|| {
-        let mut builder = builder();
-        builder.set_check_integrity_on_open(true);
-        Ok(builder.open(path)?)
-    })
 }
 
 /// Creates an empty store under another name first: a file at `path` is always complete.

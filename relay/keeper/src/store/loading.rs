@@ -24,7 +24,7 @@ pub struct Start {
     pub room: Room,
     /// The key that signs until another one takes over.
     pub first_key: SecretKey,
-    /// Whether it mines.
+    /// Whether the machine mines.
     pub mining: bool,
     /// The seed of its randomness, which must be unpredictable.
     pub seed: [u8; 32],

@@ -16,9 +16,9 @@ const SHORT_LEN: usize = 8;
 /// Who reads the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// People.
+    /// People read sentences.
     Text,
-    /// Programs.
+    /// Programs read objects.
     Json,
 }
 
@@ -53,7 +53,7 @@ impl Form {
         }
     }
 
-    /// The room is open.
+    /// The session runs, and this is what it begins with.
     pub(crate) fn started(self, status: &KeeperStatus) -> Line {
         let room = &status.room;
         let (blocks, waiting) = (status.machine.index, status.machine.mempool);
@@ -108,11 +108,15 @@ impl Form {
         )
     }
 
-    /// The keeper ends, and everything is on disk.
-    pub(crate) fn stopped(self) -> Line {
+    /// The keeper ends. If the disk refused the last changes, only what was reported is on it.
+    pub(crate) fn stopped(self, is_failing: bool) -> Line {
+        let text = match is_failing {
+            false => "Everything is on disk.",
+            true => "The disk refused the last changes. Every reading that was reported is on it.",
+        };
         self.line(
-            || "Everything is on disk.".to_owned(),
-            || json!({ "event": "stopped" }),
+            || text.to_owned(),
+            || json!({ "event": "stopped", "saved": !is_failing }),
         )
     }
 

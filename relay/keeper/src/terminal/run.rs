@@ -17,7 +17,7 @@ use crate::{
     archive::{ExportError, ExportSchedule},
     network::Network,
     opening::Opened,
-    session::{Handle, Recorded, SessionError, Stopped},
+    session::{Handle, KeeperEvent, Recorded, SessionError, Stopped},
 };
 
 /// Readings that are on their way to the disk while more is typed. Further lines wait unread.
@@ -30,7 +30,7 @@ pub struct TerminalOptions {
     pub json: bool,
     /// Whether to print only errors and to read nothing.
     pub quiet: bool,
-    /// Regular exports.
+    /// When to write exports.
     pub schedule: Option<ExportSchedule>,
 }
 
@@ -90,28 +90,30 @@ pub async fn run<N: Network>(
         .schedule
         .as_ref()
         .map(|schedule| Box::pin(schedule.next(&handle)));
-    let mut stopping = false;
+    let mut ending = Ending::No;
+    let mut is_failing = false;
     loop {
         tokio::select! {
             biased;
             ended = &mut session => {
                 while let Ok(event) = events.try_recv() {
+                    note_failure(&event, &mut is_failing);
                     screen.print(&screen.form.event(&event, form));
                 }
                 ended?;
-                screen.print(&screen.form.stopped());
+                screen.print(&screen.form.stopped(is_failing));
                 return Ok(());
             }
             () = signals.next() => {
-                if stopping {
+                if ending != Ending::No {
                     return Err(TerminalError::Impatient);
                 }
-                stopping = true;
+                ending = Ending::Wanted;
                 lines = None;
             }
             Some(event) = events.recv() => {
-                let line = screen.form.event(&event, form);
-                screen.print(&line);
+                note_failure(&event, &mut is_failing);
+                screen.print(&screen.form.event(&event, form));
                 screen.prompt();
             }
             Some((bpm, result)) = pending.next() => {
@@ -140,12 +142,40 @@ pub async fn run<N: Network>(
                     }
                     None => {
                         lines = None;
-                        stopping = true;
+                        ending = Ending::Wanted;
                     }
                 }
             }
-            () = handle.stop(), if stopping && pending.is_empty() => {}
+            () = handle.stop(), if ending == Ending::Wanted && pending.is_empty() => {
+                ending = Ending::Told;
+            }
         }
+    }
+}
+
+/// Whether the keeper ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    No,
+    /// As soon as what was typed is on disk.
+    Wanted,
+    /// The session knows it.
+    Told,
+}
+
+/// Notes whether the disk refused the last write.
+const fn note_failure(event: &KeeperEvent, is_failing: &mut bool) {
+    match event {
+        KeeperEvent::StorageFailing { .. } => *is_failing = true,
+        KeeperEvent::StorageRecovered => *is_failing = false,
+        KeeperEvent::Block(_)
+        | KeeperEvent::Blocks { .. }
+        | KeeperEvent::Reorganised { .. }
+        | KeeperEvent::Damaged { .. }
+        | KeeperEvent::KeyReplaced { .. }
+        | KeeperEvent::Equivocation { .. }
+        | KeeperEvent::ClockMoved
+        | KeeperEvent::Missed { .. } => {}
     }
 }
 
