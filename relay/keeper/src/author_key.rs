@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use heartchain_chain::key::{Author, SecretKey};
+use heartchain_chain::key::SecretKey;
 
 use crate::store::{OpenError, sync_folder_of};
 
@@ -89,17 +89,13 @@ fn text(key: &SecretKey) -> String {
     format!("{HEAD}\nseed {seed}\nauthor {author}\n")
 }
 
-/// Parses the content of a key file. The author tells a damaged seed.
-fn parse(text: &str) -> Option<SecretKey> {
-    let mut lines = text.lines();
-    if lines.next()? != HEAD {
-        return None;
-    }
+/// Parses the content of a key file. The author tells a damaged seed; nothing else is accepted than what [`text`] writes.
+fn parse(found: &str) -> Option<SecretKey> {
     let mut seed = [0; 32];
-    hex::decode_to_slice(lines.next()?.strip_prefix("seed ")?, &mut seed).ok()?;
-    let author: Author = lines.next()?.strip_prefix("author ")?.parse().ok()?;
+    let line = found.lines().nth(1)?.strip_prefix("seed ")?;
+    hex::decode_to_slice(line, &mut seed).ok()?;
     let key = SecretKey::from_seed(seed);
-    (key.author() == author && lines.next().is_none()).then_some(key)
+    (text(&key) == found).then_some(key)
 }
 
 #[cfg(test)]

@@ -197,7 +197,7 @@ async fn every_change_of_an_export_is_found() {
             "its hash does not match",
         ),
         (
-            swapped("\"nonce\":\"", "\"nonce\":\"1"),
+            swapped("\"index\":1,\"time\":", "\"index\":1,\"time\":1"),
             "its hash does not match",
         ),
         (swapped("\"nonce\":\"", "\"nonce\":\"x"), "decimal digits"),
