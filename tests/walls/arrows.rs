@@ -33,6 +33,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("libp2p-webrtc-direct", &["libp2p-webrtc-streams"]),
     ("relay", &["libp2p-webrtc-direct", "rendezvous-messages"]),
+    (
+        "keeper",
+        &[
+            "heartchain-chain",
+            "heartchain-peer",
+            "heartchain-sync",
+            "libp2p-webrtc-direct",
+        ],
+    ),
     // Tests.
     (
         "heartchain-test-support",

@@ -1,0 +1,22 @@
+//! Exports, in the format of the page (wasm-node/EXPORT.md).
+//!
+//! - `rows`: one block, reading or name as JSON. `writing`, `document`: a whole file, a row at a time
+//! - `verifying`: whether a file is a valid chain. `transfer`: between a file and a session
+//! - `schedule`: regular exports. `atomic_file`: files that are whole or not there
+
+mod atomic_file;
+pub(crate) mod document;
+mod rows;
+mod schedule;
+pub(crate) mod transfer;
+mod verifying;
+mod writing;
+
+pub use self::{
+    document::DocumentError,
+    rows::RowError,
+    schedule::{ExportSchedule, MAX_KEPT, MIN_INTERVAL},
+    transfer::{ExportError, ImportSummary, TransferError, export},
+    verifying::{Verified, VerifyError, verify},
+    writing::WriteError,
+};

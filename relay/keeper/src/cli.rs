@@ -1,0 +1,367 @@
+//! The command line: what it accepts, and what follows from it.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use directories::ProjectDirs;
+use heartchain_chain::{
+    room::{Room, RoomKind, RoomNameError, RoomParams},
+    room_key::KeyCommitment,
+};
+
+use crate::{
+    archive::{ExportSchedule, MAX_KEPT, MIN_INTERVAL},
+    author_key::KeySource,
+    miner::MiningShare,
+    opening::KeeperOptions,
+    room_link::{RoomLinkError, open_room, room_of_link},
+};
+
+/// The room that a keeper keeps by default: that of the page.
+const DEFAULT_ROOM: &str = "lobby";
+/// How many exports stay by default.
+const DEFAULT_KEPT: usize = 24;
+
+/// Keeps a Heartchain room on this computer, and records the heart rates that you type.
+///
+/// Type a number and press Enter to record it. Each new block is shown in a line. Ctrl-D or Ctrl-C ends the keeper; what was
+/// recorded is on disk.
+#[derive(Debug, Parser)]
+#[command(
+    name = "keeper",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do instead of keeping a room.
+    #[command(subcommand)]
+    pub command: Option<CliCommand>,
+
+    /// The flags of a keeper that runs.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// A command that needs no network, and ends when it is done.
+#[derive(Debug, Subcommand)]
+pub enum CliCommand {
+    /// Writes everything that is stored of a room to a file that anyone can verify.
+    Export {
+        /// The file. An earlier one with this name is replaced once the new one is complete and verified.
+        file: PathBuf,
+        /// Which room, and where its files are.
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Adds what an exported file has to the stored room. The room is that of the file.
+    Import {
+        /// The file, exported by a page or a keeper.
+        file: PathBuf,
+        /// Where the room's files are. A room that is given must be that of the file.
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Verifies every hash, signature and rule of an exported file. Needs nothing else.
+    Verify {
+        /// The file, exported by a page or a keeper.
+        file: PathBuf,
+        /// Prints one JSON object instead of a sentence.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which room, and where its files are.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PlaceArgs {
+    /// The name of an open room [default: lobby].
+    #[arg(long, value_name = "NAME", group = "which")]
+    pub room: Option<String>,
+
+    /// The link of a room, as "Share" on the page shows it. That of a private room has its key: quote it.
+    #[arg(
+        long,
+        value_name = "LINK",
+        group = "which",
+        env = "HEARTCHAIN_LINK",
+        hide_env_values = true
+    )]
+    pub link: Option<String>,
+
+    /// The commitment of a private room, to keep it without its key.
+    ///
+    /// Such a keeper cannot read the room. It never mines and never records, and shows how many readings there are.
+    #[arg(long, value_name = "HEX", group = "which")]
+    pub commitment: Option<String>,
+
+    /// The folder with the files of all rooms [default: that of this user's applications].
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Use the key of a number that anyone can guess, instead of the key file. For tests only.
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+}
+
+/// The flags of a keeper that runs.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunArgs {
+    /// Which room, and where its files are.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+
+    /// Mine nothing. Readings wait until a peer mines them.
+    #[arg(long)]
+    pub no_mine: bool,
+
+    /// The share of one processor core to mine with, in percent [default: 10].
+    #[arg(long, value_name = "PERCENT", conflicts_with = "no_mine")]
+    pub mining_share: Option<MiningShare>,
+
+    /// Print one JSON object in each line, for programs (docs/keeper.md).
+    #[arg(long)]
+    pub json: bool,
+
+    /// Print only errors, and read nothing from the terminal: for services.
+    #[arg(long)]
+    pub quiet: bool,
+
+    /// Write a verified export this often, such as 30m, 1h or 1d, to --export-dir.
+    #[arg(long, value_name = "TIME", value_parser = interval, requires = "export_dir")]
+    pub export_every: Option<Duration>,
+
+    /// The folder of regular exports.
+    #[arg(long, value_name = "FOLDER", requires = "export_every")]
+    pub export_dir: Option<PathBuf>,
+
+    /// How many regular exports of the room stay, the newest [default: 24].
+    #[arg(long, value_name = "NUMBER", value_parser = kept, requires = "export_every")]
+    pub export_keep: Option<usize>,
+}
+
+/// Why flags are refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// The room's name breaks a rule.
+    #[error("--room: {0}")]
+    Room(#[from] RoomNameError),
+    /// The link is damaged.
+    #[error("--link: {0}")]
+    Link(#[from] RoomLinkError),
+    /// The commitment is not 64 hexadecimal digits.
+    #[error(
+        "--commitment must be 64 hexadecimal digits, as a keeper with the room's key prints them"
+    )]
+    Commitment,
+    /// The system names no folder.
+    #[error("this system has no folder for application data: choose one with --data-dir")]
+    NoDataFolder,
+}
+
+impl PlaceArgs {
+    /// The room that was chosen, if one was.
+    ///
+    /// # Errors
+    /// If its name, link or commitment is not valid.
+    pub fn room(&self) -> Result<Option<Room>, CliError> {
+        Ok(match (&self.room, &self.link, &self.commitment) {
+            (Some(name), _, _) => Some(open_room(name)?),
+            (None, Some(link), _) => Some(room_of_link(link)?),
+            (None, None, Some(commitment)) => {
+                let commitment: KeyCommitment =
+                    commitment.parse().map_err(|_| CliError::Commitment)?;
+                let kind = RoomKind::Private { commitment };
+                Some(Room::new(RoomParams::with_defaults(kind)))
+            }
+            (None, None, None) => None,
+        })
+    }
+
+    /// What to open a room with, which does not mine.
+    ///
+    /// # Errors
+    /// If the system names no folder for application data.
+    pub fn options(&self, room: Room) -> Result<KeeperOptions, CliError> {
+        let data_folder = match &self.data_dir {
+            Some(folder) => folder.clone(),
+            None => {
+                let folders = ProjectDirs::from("", "", "heartchain");
+                let folders = folders.ok_or(CliError::NoDataFolder)?;
+                folders.data_dir().join("keeper")
+            }
+        };
+        Ok(KeeperOptions {
+            room,
+            data_folder,
+            key: self.seed.map_or(KeySource::File, KeySource::Seed),
+            mining: None,
+        })
+    }
+}
+
+impl RunArgs {
+    /// What to open the room with.
+    ///
+    /// # Errors
+    /// If the room is not valid, or the system names no folder for application data.
+    pub fn options(&self) -> Result<KeeperOptions, CliError> {
+        let room = match self.place.room()? {
+            Some(room) => room,
+            None => open_room(DEFAULT_ROOM)?,
+        };
+        // Without the key, no one can tell whether a reading may be in a block.
+        let mines = !self.no_mine && room.is_member();
+        let share = self.mining_share.unwrap_or(MiningShare::DEFAULT);
+        Ok(KeeperOptions {
+            mining: mines.then_some(share),
+            ..self.place.options(room)?
+        })
+    }
+
+    /// The regular exports, if there are any.
+    #[must_use]
+    pub fn schedule(&self) -> Option<ExportSchedule> {
+        Some(ExportSchedule {
+            every: self.export_every?,
+            folder: self.export_dir.clone()?,
+            keep: self.export_keep.unwrap_or(DEFAULT_KEPT),
+        })
+    }
+}
+
+/// Parses a time such as `90s`, `30m`, `1h` or `1d`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time: write a number and s, m, h or d, such as 1h");
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let number = text.strip_suffix(unit).unwrap_or_default();
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        _ => return Err(wrong()),
+    };
+    // A hundred years are as good as never, and far from what timers can count.
+    let limit = 100 * 365 * 24 * 60 * 60;
+    let time = Duration::from_secs(number.saturating_mul(seconds).min(limit));
+    if time < MIN_INTERVAL {
+        let seconds = MIN_INTERVAL.as_secs();
+        return Err(format!("exports are at least {seconds} s apart"));
+    }
+    Ok(time)
+}
+
+/// Parses how many exports stay.
+fn kept(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok();
+    let number = number.filter(|number| (1..=MAX_KEPT).contains(number));
+    number.ok_or_else(|| format!("{text:?} is not a number from 1 to {MAX_KEPT}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use heartchain_chain::room_key::RoomKey;
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, String> {
+        let cli = Cli::try_parse_from(["keeper"].iter().chain(args));
+        cli.map_err(|error| error.to_string())
+    }
+
+    fn options(args: &[&str]) -> Result<KeeperOptions, String> {
+        let options = parse(args)?.run.options();
+        options.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn room_is_chosen_in_one_of_three_ways() {
+        let lobby = open_room("lobby").expect("a name");
+        assert_eq!(options(&[]).expect("options").room, lobby);
+        assert_eq!(
+            options(&["--room", " lobby "]).expect("options").room,
+            lobby
+        );
+        let key = RoomKey::new([7; 32]);
+        let link = format!("#private={}", key.to_token());
+        let member = options(&["--link", &link]).expect("options");
+        assert!(member.room.is_member() && member.mining.is_some());
+        let commitment = key.commitment().to_string();
+        let keeper = options(&["--commitment", &commitment]).expect("options");
+        assert_eq!(keeper.room.id(), member.room.id());
+        assert!(!keeper.room.is_member() && keeper.mining.is_none());
+        let twice = options(&["--room", "a", "--commitment", &commitment]);
+        assert!(twice.is_err_and(|error| error.contains("cannot be used with")));
+    }
+
+    #[test]
+    fn bad_flags_are_refused_in_words() {
+        let long = "x".repeat(65);
+        let cases: [(&[&str], &str); 13] = [
+            (&["--room", ""], "at least one character"),
+            (&["--room", &long], "longer than 64"),
+            (&["--link", "lobby"], "no link of a room has"),
+            (&["--link", "#private=abc"], "copy the whole link again"),
+            (&["--commitment", "abc"], "64 hexadecimal digits"),
+            (&["--mining-share", "0"], "1 to 100"),
+            (&["--mining-share", "1", "--no-mine"], "cannot be used with"),
+            (&["--seed", "x"], "invalid digit"),
+            (&["--export-every", "1h"], "--export-dir"),
+            (
+                &["--export-every", "1 hour", "--export-dir", "d"],
+                "no time",
+            ),
+            (
+                &["--export-every", "59s", "--export-dir", "d"],
+                "60 s apart",
+            ),
+            (
+                &[
+                    "--export-every",
+                    "1h",
+                    "--export-dir",
+                    "d",
+                    "--export-keep",
+                    "0",
+                ],
+                "1 to 1000",
+            ),
+            (
+                &[
+                    "--export-every",
+                    "1h",
+                    "--export-dir",
+                    "d",
+                    "--export-keep",
+                    "1001",
+                ],
+                "1 to 1000",
+            ),
+        ];
+        for (args, expected) in cases {
+            let error = options(args).expect_err("refused");
+            assert!(error.contains(expected), "{args:?}: {error}");
+        }
+        assert_eq!(interval("60s"), Ok(MIN_INTERVAL));
+        assert_eq!(interval("1d"), Ok(Duration::from_secs(86_400)));
+        assert!(interval("99999999999999999999d").is_err());
+        assert!(interval("9999999999999999d").is_ok());
+    }
+
+    #[test]
+    fn commands_have_flags_of_their_own() {
+        for args in [
+            &["export", "f.json", "--room", "a", "--data-dir", "d"][..],
+            &["import", "f.json", "--seed", "7"],
+            &["verify", "f.json", "--json"],
+        ] {
+            let cli = parse(args).expect("a command");
+            assert!(cli.command.is_some(), "{args:?}");
+        }
+        assert!(parse(&["verify"]).is_err());
+        assert!(parse(&["--quiet", "verify", "f.json"]).is_err());
+    }
+}

@@ -1,0 +1,24 @@
+//! A native Heartchain peer: it keeps rooms on disk while no tab is open, and records what is typed in a terminal.
+//!
+//! All decisions are the machine's (`heartchain_sync`), as in a tab. This crate gives it a disk, a clock, a miner and,
+//! through [`network::Network`], other peers.
+//!
+//! - [`cli`]: the command line. [`terminal`]: what a person types and sees. [`commands`]: export, import, verify
+//! - [`opening`]: the files of a room become a session. `room_lock`, [`author_key`], [`store`]: these files
+//! - [`session`]: the loop, its handle, its events. [`miner`], `clock`
+//! - [`network`]: how a session reaches peers. [`room_link`]: the links that the page shares
+//! - [`archive`]: exports
+
+pub mod archive;
+pub mod author_key;
+pub mod cli;
+mod clock;
+pub mod commands;
+pub mod miner;
+pub mod network;
+pub mod opening;
+pub mod room_link;
+mod room_lock;
+pub mod session;
+pub mod store;
+pub mod terminal;

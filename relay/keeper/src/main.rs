@@ -1,0 +1,149 @@
+//! The `keeper` binary: parses the flags and runs what they ask for. Everything else is in the library.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Parser as _;
+use keeper::{
+    archive::Verified,
+    cli::{Cli, CliCommand, RunArgs},
+    commands::{self, CommandError},
+    network::Offline,
+    opening::open,
+    terminal::{self, TerminalError, TerminalOptions},
+};
+
+/// How long the process waits at its end for a disk that does not answer.
+const END_PATIENCE: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // If the output is closed, there is nothing left to do.
+            let _ = error.print();
+            return match error.use_stderr() {
+                true => ExitCode::FAILURE,
+                false => ExitCode::SUCCESS,
+            };
+        }
+    };
+    let is_json = cli.run.json;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return failure(&error, is_json),
+    };
+    let result = runtime.block_on(run(cli));
+    runtime.shutdown_timeout(END_PATIENCE);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure(&error, is_json),
+    }
+}
+
+/// Why the keeper cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum MainError {
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Terminal(#[from] TerminalError),
+}
+
+/// Prints the error as one sentence.
+fn failure(error: &dyn std::error::Error, is_json: bool) -> ExitCode {
+    // If the output is closed, there is nothing left to do.
+    let _ = match is_json {
+        true => {
+            let line = serde_json::json!({ "event": "error", "message": error.to_string() });
+            writeln!(io::stdout(), "{line}")
+        }
+        false => writeln!(io::stderr(), "keeper: {error}"),
+    };
+    ExitCode::FAILURE
+}
+
+async fn run(cli: Cli) -> Result<(), MainError> {
+    match cli.command {
+        None => keep(&cli.run).await,
+        Some(CliCommand::Export { file, place }) => {
+            let found = commands::export(&file, &place).await?;
+            say(&format!("{}: {}", file.display(), sentence(&found)));
+            Ok(())
+        }
+        Some(CliCommand::Import { file, place }) => {
+            let found = commands::import(&file, &place).await?;
+            let imported = found.imported;
+            say(&format!(
+                "{}: {} blocks ({} new), {} readings ({} new)",
+                file.display(),
+                imported.blocks,
+                imported.new_blocks,
+                imported.readings,
+                imported.new_readings
+            ));
+            if found.not_stored > 0 {
+                say(&format!(
+                    "{} waiting readings are of this keeper's own key, but were not recorded here. They are not stored: keep the file.",
+                    found.not_stored
+                ));
+            }
+            Ok(())
+        }
+        Some(CliCommand::Verify { file, json }) => {
+            let found = commands::verify(&file)?;
+            say(&match json {
+                true => serde_json::json!({
+                    "valid": true,
+                    "room": found.room,
+                    "blocks": found.blocks,
+                    "readings": found.readings,
+                    "waiting": found.waiting,
+                    "names": found.names,
+                })
+                .to_string(),
+                false => format!("{}: {}", file.display(), sentence(&found)),
+            });
+            Ok(())
+        }
+    }
+}
+
+/// Keeps a room until the input ends or a signal comes.
+async fn keep(args: &RunArgs) -> Result<(), MainError> {
+    let options = args.options().map_err(CommandError::from)?;
+    let opened = open(options, Offline).map_err(CommandError::from)?;
+    let options = TerminalOptions {
+        json: args.json,
+        quiet: args.quiet,
+        schedule: args.schedule(),
+    };
+    Ok(terminal::run(opened, options).await?)
+}
+
+fn sentence(found: &Verified) -> String {
+    let Verified {
+        room,
+        blocks,
+        readings,
+        waiting,
+        names,
+    } = found;
+    let room = match room {
+        Some(name) => format!("room {name:?}"),
+        None => "private room".to_owned(),
+    };
+    format!("{room}, {blocks} blocks, {readings} readings, {waiting} waiting, {names} names: valid")
+}
+
+/// Prints the result of a command.
+fn say(text: &str) {
+    // If the output is closed, there is nothing left to do.
+    let _ = writeln!(io::stdout(), "{text}");
+}

@@ -1,0 +1,121 @@
+//! A keeper on a disk that is full. Needs root, to mount a small disk; left out, and said so, without.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::{fs, path::PathBuf, process::Command};
+
+use heartchain_sync::io::RecordError;
+use keeper::{opening::KeeperOptions, session::KeeperEvent};
+use support::{Folder, bpm, run};
+
+/// A small disk in memory, mounted at a folder.
+struct SmallDisk {
+    folder: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn mount(bytes: u64) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
+            .arg(folder.path())
+            .output();
+        let is_mounted = mounted.is_ok_and(|output| output.status.success());
+        is_mounted.then_some(Self { folder })
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.folder.path().join("filler")
+    }
+
+    /// Leaves no room on the disk.
+    fn fill(&self) {
+        let mut file = fs::File::create(self.filler()).expect("a file");
+        let chunk = [1; 4_096];
+        while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
+    }
+
+    fn empty(&self) {
+        fs::remove_file(self.filler()).expect("removed");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount")
+            .arg("-l")
+            .arg(self.folder.path())
+            .status();
+    }
+}
+
+#[tokio::test]
+async fn full_disk_refuses_and_the_keeper_goes_on() {
+    let Some(disk) = SmallDisk::mount(8 * 1024 * 1024) else {
+        println!("left out: a small disk can be mounted by root only");
+        return;
+    };
+    let folder = Folder::new();
+    let options = KeeperOptions {
+        data_folder: disk.folder.path().to_owned(),
+        mining: None,
+        ..folder.options()
+    };
+    let (handle, mut events, session) = run(&options);
+    let work = async {
+        let record = async |number| handle.record(bpm(number)).await.expect("it runs");
+        let mut kept = Vec::new();
+        kept.push(record(60).await.expect("recorded").id);
+        for round in 0..3 {
+            disk.fill();
+            let mut refused = 0;
+            // The file may have room left inside.
+            for number in 0..2_000 {
+                match record(61 + number % 300).await {
+                    Ok(recorded) => kept.push(recorded.id),
+                    Err(error) => {
+                        assert_eq!(error, RecordError::NotStored);
+                        refused += 1;
+                    }
+                }
+                if refused > 3 {
+                    break;
+                }
+            }
+            assert!(refused > 3, "round {round}");
+            let event = events.recv().await.expect("an event");
+            let KeeperEvent::StorageFailing { reason } = event else {
+                panic!("{event:?}");
+            };
+            assert!(reason.contains("the disk is full"), "{reason}");
+            disk.empty();
+            kept.push(record(100).await.expect("recorded again").id);
+            assert_eq!(events.recv().await, Some(KeeperEvent::StorageRecovered));
+        }
+        handle.stop().await;
+        kept
+    };
+    let (ended, kept) = tokio::join!(session, work);
+    ended.expect("it ends well");
+
+    let (handle, events, session) = run(&options);
+    drop(events);
+    let file = folder.path().join("all.json");
+    let work = async {
+        let found = keeper::archive::export(&handle, &file)
+            .await
+            .expect("exported");
+        handle.stop().await;
+        found.waiting
+    };
+    let (ended, waiting) = tokio::join!(session, work);
+    ended.expect("it ends well");
+    let text = fs::read_to_string(&file).expect("the export");
+    // Only so many of an author are ahead of the chain at a time.
+    assert!(waiting > 0);
+    for id in kept.iter().take(waiting) {
+        assert!(text.contains(&id.to_string()), "{id}");
+    }
+}
