@@ -9,10 +9,15 @@ use heartchain_chain::{
     room_key::KeyCommitment,
 };
 
+use heartchain_peer::net::{AddressError, NamedPeer, PageScheme};
+
 use crate::{
     archive::{ExportSchedule, MAX_KEPT, MIN_INTERVAL},
     author_key::KeySource,
     miner::MiningShare,
+    network::{
+        DEFAULT_LISTEN, DEFAULT_RELAY, MAX_NAMED_PEERS, NetworkOptions, RelayName, parse_relay,
+    },
     opening::KeeperOptions,
     room_link::{RoomLinkError, open_room, room_of_link},
 };
@@ -111,6 +116,26 @@ pub struct RunArgs {
     #[command(flatten)]
     pub place: PlaceArgs,
 
+    /// A relay: the URL of its page, or its multiaddr [default: http://127.0.0.1:8080/]. Repeatable.
+    ///
+    /// Of several pages, the first that answers is used, with the relays that it lists. Multiaddrs and pages cannot be mixed.
+    #[arg(long, value_name = "URL|MULTIADDR")]
+    pub relay: Vec<String>,
+
+    /// Use no relay.
+    #[arg(long, conflicts_with = "relay")]
+    pub no_relay: bool,
+
+    /// A peer to dial in any case, by the multiaddr that a keeper prints. Repeatable.
+    #[arg(long, value_name = "MULTIADDR")]
+    pub peer: Vec<String>,
+
+    /// Where to listen [default: ports of 127.0.0.1 that the system chooses]. Repeatable.
+    ///
+    /// For example /ip4/0.0.0.0/tcp/4001/ws, /ip4/0.0.0.0/udp/4001/webrtc-direct or /ip4/0.0.0.0/tcp/4002.
+    #[arg(long, value_name = "MULTIADDR")]
+    pub listen: Vec<String>,
+
     /// Mine nothing. Readings wait until a peer mines them.
     #[arg(long)]
     pub no_mine: bool,
@@ -155,6 +180,18 @@ pub enum CliError {
         "--commitment must be 64 hexadecimal digits, as a keeper with the room's key prints them"
     )]
     Commitment,
+    /// A relay is neither a URL nor an address that can be dialed.
+    #[error("--relay: {0}; or give the URL of its page, such as http://127.0.0.1:8080/")]
+    Relay(AddressError),
+    /// Pages and multiaddrs are mixed.
+    #[error("--relay: give URLs of pages or multiaddrs, not both")]
+    MixedRelays,
+    /// The address of a peer leads to none.
+    #[error("--peer: {0}")]
+    Peer(AddressError),
+    /// Too many peers are named.
+    #[error("--peer: {MAX_NAMED_PEERS} peers can be named; the others are found by themselves")]
+    TooManyPeers,
     /// The system names no folder.
     #[error("this system has no folder for application data: choose one with --data-dir")]
     NoDataFolder,
@@ -218,6 +255,39 @@ impl RunArgs {
             mining: mines.then_some(share),
             ..self.place.options(room)?
         })
+    }
+
+    /// How the keeper finds others and is found.
+    ///
+    /// # Errors
+    /// If an address is not valid.
+    pub fn network(&self) -> Result<NetworkOptions, CliError> {
+        let mut options = NetworkOptions::default();
+        for relay in &self.relay {
+            match parse_relay(relay).map_err(CliError::Relay)? {
+                RelayName::Page(page) => options.relay_pages.push(page),
+                RelayName::Address(address) => options.relays.push(address),
+            }
+        }
+        if !options.relay_pages.is_empty() && !options.relays.is_empty() {
+            return Err(CliError::MixedRelays);
+        }
+        if self.relay.is_empty() && !self.no_relay {
+            options.relay_pages.push(DEFAULT_RELAY.to_owned());
+        }
+        if self.peer.len() > MAX_NAMED_PEERS {
+            return Err(CliError::TooManyPeers);
+        }
+        let peers = self.peer.iter();
+        let peers = peers.map(|peer| NamedPeer::parse(peer, PageScheme::NoPage));
+        options.peers = peers.collect::<Result<_, _>>().map_err(CliError::Peer)?;
+        let through = options.peers.iter().filter_map(NamedPeer::relay);
+        options.relays.extend(through.cloned());
+        options.listen = match self.listen.as_slice() {
+            [] => DEFAULT_LISTEN.map(str::to_owned).to_vec(),
+            given => given.to_vec(),
+        };
+        Ok(options)
     }
 
     /// The regular exports, if there are any.
@@ -349,6 +419,58 @@ mod tests {
         assert_eq!(interval("1d"), Ok(Duration::from_secs(86_400)));
         assert!(interval("99999999999999999999d").is_err());
         assert!(interval("9999999999999999d").is_ok());
+    }
+
+    fn network(args: &[&str]) -> Result<NetworkOptions, String> {
+        let network = parse(args)?.run.network();
+        network.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn relay_of_this_computer_is_the_default() {
+        let options = network(&[]).expect("options");
+        assert_eq!(options.relay_pages, [DEFAULT_RELAY]);
+        assert_eq!(options.listen, DEFAULT_LISTEN);
+        let options = network(&["--no-relay", "--listen", "/ip4/0.0.0.0/tcp/1"]).expect("options");
+        assert!(options.relay_pages.is_empty() && options.relays.is_empty());
+        assert_eq!(options.listen, ["/ip4/0.0.0.0/tcp/1"]);
+        let two = [
+            "--relay",
+            "http://a.example",
+            "--relay",
+            "https://b.example/x/",
+        ];
+        let options = network(&two).expect("options");
+        assert_eq!(
+            options.relay_pages,
+            ["http://a.example/", "https://b.example/x/"]
+        );
+        let options = network(&["--relay", "/ip4/127.0.0.1/tcp/1/ws"]).expect("options");
+        assert_eq!((options.relay_pages.len(), options.relays.len()), (0, 1));
+    }
+
+    #[test]
+    fn bad_addresses_are_refused_in_words() {
+        let cases: [(&[&str], &str); 4] = [
+            (&["--relay", "relay.example"], "give the URL of its page"),
+            (
+                &["--relay", "http://a/", "--relay", "/ip4/127.0.0.1/tcp/1/ws"],
+                "not both",
+            ),
+            (&["--peer", "/ip4/127.0.0.1/tcp/1/ws"], "leads to no peer"),
+            (
+                &["--no-relay", "--relay", "http://a/"],
+                "cannot be used with",
+            ),
+        ];
+        for (args, expected) in cases {
+            let error = network(args).expect_err("refused");
+            assert!(error.contains(expected), "{args:?}: {error}");
+        }
+        let peer = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", libp2p::PeerId::random());
+        let many = vec!["--peer", &peer].repeat(MAX_NAMED_PEERS + 1);
+        let error = network(&many).expect_err("too many");
+        assert!(error.contains("8 peers can be named"), "{error}");
     }
 
     #[test]

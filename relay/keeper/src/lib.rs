@@ -4,15 +4,15 @@
 //! through [`network::Network`], other peers.
 //!
 //! - [`cli`]: the command line. [`terminal`]: what a person types and sees. [`commands`]: export, import, verify
-//! - [`opening`]: the files of a room become a session. `room_lock`, [`author_key`], [`store`]: these files
-//! - [`session`]: the loop, its handle, its events. [`miner`], `clock`
+//! - [`opening`]: the files of a room become a session. `room_lock`, [`author_key`],
+//!   `webrtc_certificate`, [`store`]: these files
+//! - [`session`]: the loop, its handle, its events. [`miner`]
 //! - [`network`]: how a session reaches peers. [`room_link`]: the links that the page shares
 //! - [`archive`]: exports
 
 pub mod archive;
 pub mod author_key;
 pub mod cli;
-mod clock;
 pub mod commands;
 pub mod miner;
 pub mod network;
@@ -22,3 +22,4 @@ mod room_lock;
 pub mod session;
 pub mod store;
 pub mod terminal;
+mod webrtc_certificate;

@@ -11,8 +11,7 @@ use keeper::{
     archive::Verified,
     cli::{Cli, CliCommand, RunArgs},
     commands::{self, CommandError},
-    network::Offline,
-    opening::open,
+    opening::open_online,
     terminal::{self, TerminalError, TerminalOptions},
 };
 
@@ -118,7 +117,8 @@ async fn run(cli: Cli) -> Result<(), MainError> {
 /// Keeps a room until the input ends or a signal comes.
 async fn keep(args: &RunArgs) -> Result<(), MainError> {
     let options = args.options().map_err(CommandError::from)?;
-    let opened = open(options, Offline).map_err(CommandError::from)?;
+    let network = args.network().map_err(CommandError::from)?;
+    let opened = open_online(options, network).map_err(CommandError::from)?;
     let options = TerminalOptions {
         json: args.json,
         quiet: args.quiet,

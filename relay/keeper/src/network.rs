@@ -1,5 +1,9 @@
 //! How a session reaches other peers. A session knows peers by this trait alone.
 
+mod online;
+mod relay_document;
+mod transports;
+
 use core::{convert::Infallible, fmt::Debug, future::pending};
 
 use heartchain_chain::time::MonotonicMillis;
@@ -9,6 +13,12 @@ use heartchain_sync::{
     message::{GossipItem, Request, Response},
 };
 
+pub(crate) use self::online::{RelayName, parse_relay};
+pub use self::{
+    online::{DEFAULT_LISTEN, DEFAULT_RELAY, MAX_NAMED_PEERS, NetworkOptions, Online, OnlineError},
+    transports::TransportError,
+};
+
 /// An event of the network.
 #[derive(Debug)]
 pub enum NetworkEvent<P> {
@@ -16,6 +26,10 @@ pub enum NetworkEvent<P> {
     Input(Input<P>),
     /// The connections or the relays changed.
     Changed,
+    /// This peer can be dialed at this multiaddr.
+    Listening(String),
+    /// Something that a person should know, as a sentence.
+    Fault(String),
 }
 
 /// What a session asks of the network: the machine's outputs, and what happened next.

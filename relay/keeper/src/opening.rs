@@ -7,16 +7,17 @@ use std::{
 };
 
 use heartchain_chain::{hash::RoomId, room::Room};
+use heartchain_peer::clock::{self, Alarm};
 use tokio::sync::mpsc;
 
 use crate::{
     author_key::{self, KeySource},
-    clock::Clock,
     miner::{Miner, MiningShare},
-    network::Network,
+    network::{Network, NetworkOptions, Online},
     room_lock::RoomLock,
     session::{Handle, KeeperEvent, Session, events, handle, replies::Replies},
     store::{OpenError, Queue, Restored, Start, Storage, Store},
+    webrtc_certificate,
 };
 
 /// What a session is made of.
@@ -47,6 +48,7 @@ pub struct Opened<N: Network> {
 struct RoomFiles {
     store: PathBuf,
     key: PathBuf,
+    certificate: PathBuf,
     lock: PathBuf,
 }
 
@@ -56,6 +58,7 @@ impl RoomFiles {
         Self {
             store: file("redb"),
             key: file("key"),
+            certificate: file("certificate"),
             lock: file("lock"),
         }
     }
@@ -67,7 +70,32 @@ impl RoomFiles {
 /// If a file is in use, damaged, of a newer version, or cannot be read or created.
 pub fn open<N: Network>(options: KeeperOptions, network: N) -> Result<Opened<N>, OpenError> {
     let wrap = |store| -> Box<dyn Storage> { Box::new(store) };
-    open_with(options, network, wrap)
+    open_with(options, |_| Ok(network), wrap)
+}
+
+/// As [`open`], with the libp2p network of the room.
+///
+/// # Errors
+/// Those of [`open`], and if the network cannot be set up.
+pub fn open_online(
+    options: KeeperOptions,
+    network: NetworkOptions,
+) -> Result<Opened<Online>, OpenError> {
+    let wrap = |store| -> Box<dyn Storage> { Box::new(store) };
+    let online = |start: NetworkStart<'_>| {
+        let certificate = webrtc_certificate::load(start.certificate)?;
+        Ok(Online::new(start.room, &start.seed, certificate, network)?)
+    };
+    open_with(options, online, wrap)
+}
+
+/// What a network begins with.
+pub(crate) struct NetworkStart<'a> {
+    room: &'a Room,
+    /// Of the author's first key.
+    seed: [u8; 32],
+    /// The path of the certificate for browsers.
+    certificate: &'a Path,
 }
 
 /// Whether the data folder has a store of the room.
@@ -82,7 +110,7 @@ pub fn has_store(options: &KeeperOptions) -> Result<bool, OpenError> {
 /// As [`open`], with a store around the one on disk.
 pub(crate) fn open_with<N: Network>(
     options: KeeperOptions,
-    network: N,
+    network: impl FnOnce(NetworkStart<'_>) -> Result<N, OpenError>,
     wrap: impl FnOnce(Store) -> Box<dyn Storage>,
 ) -> Result<Opened<N>, OpenError> {
     let KeeperOptions {
@@ -97,8 +125,12 @@ pub(crate) fn open_with<N: Network>(
     let has_store = files.store.try_exists();
     let has_store = has_store.map_err(OpenError::io("open", &files.store))?;
     let first_key = author_key::load(key, &files.key, has_store)?;
+    let network = network(NetworkStart {
+        room: &room,
+        seed: first_key.seed(),
+        certificate: &files.certificate,
+    })?;
     let store = Store::open(&files.store, room.id(), first_key.author(), room.form())?;
-    let clock = Clock::start();
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     let Restored {
@@ -109,7 +141,7 @@ pub(crate) fn open_with<N: Network>(
         first_key,
         mining: mining.is_some(),
         seed,
-        now: clock.now(),
+        now: clock::both(),
     })?;
     network.identify(&mut machine);
     let (handle, commands) = handle::channel();
@@ -119,16 +151,16 @@ pub(crate) fn open_with<N: Network>(
         sender.send(KeeperEvent::Damaged { records });
     }
     let session = Session {
-        clock,
         machine,
         network,
         queue: Queue::new(wrap(store)),
         miner: Miner::new(mining.unwrap_or(MiningShare::DEFAULT)),
         commands,
         events: sender,
-        wake_at: None,
+        alarm: Alarm::default(),
         inbox: VecDeque::new(),
         replies: Replies::default(),
+        known_peers: 0,
         failing: None,
         lock,
     };

@@ -7,13 +7,14 @@ use std::{
 };
 
 use heartchain_chain::{hash::RoomId, time::UnixMillis};
+use heartchain_peer::clock;
 use tokio::time::sleep;
 
 use super::{
     transfer::{ExportError, export},
     verifying::Verified,
 };
-use crate::{clock, session::handle::Handle};
+use crate::session::handle::Handle;
 
 /// The shortest time between two exports: each reads the whole chain.
 pub const MIN_INTERVAL: Duration = Duration::from_secs(60);
@@ -48,7 +49,7 @@ impl ExportSchedule {
             source: source.into(),
         };
         fs::create_dir_all(&self.folder).map_err(write_error)?;
-        let path = self.folder.join(file_name(room, clock::wall()));
+        let path = self.folder.join(file_name(room, clock::now()));
         let verified = export(handle, &path).await?;
         remove_oldest(&self.folder, room, self.keep).map_err(write_error)?;
         Ok((path, verified))

@@ -15,10 +15,7 @@ use super::{
     verifying::{Verified, VerifyError, verify},
     writing::{WriteError, write},
 };
-use crate::{
-    clock,
-    session::handle::{Handle, Stopped},
-};
+use crate::session::handle::{Handle, Stopped};
 
 /// Readings that are enough for a piece of an import. Its last block may have that many, too.
 const PIECE_READINGS: usize = 512;
@@ -95,7 +92,7 @@ pub async fn export(handle: &Handle, path: &Path) -> Result<Verified, ExportErro
     let path = path.to_owned();
     let written = spawn_blocking(move || {
         let file = AtomicFile::create(&path).and_then(|mut file| {
-            let exported_at = clock::wall();
+            let exported_at = heartchain_peer::clock::now();
             let written = write(&snapshot, &blocks, exported_at, file.writer()?);
             Ok((file, written))
         });

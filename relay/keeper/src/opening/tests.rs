@@ -64,9 +64,11 @@ fn failing(folder: &Path) -> (Opened<crate::network::Offline>, Arc<AtomicU8>) {
     };
     let mode = Arc::new(AtomicU8::new(WORKS));
     let told = Arc::clone(&mode);
-    let opened = open_with(options, crate::network::Offline, |store| {
-        Box::new(Failing { store, mode: told })
-    });
+    let opened = open_with(
+        options,
+        |_| Ok(crate::network::Offline),
+        |store| Box::new(Failing { store, mode: told }),
+    );
     (opened.expect("it opens"), mode)
 }
 

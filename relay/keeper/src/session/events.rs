@@ -25,6 +25,21 @@ pub enum KeeperEvent {
         /// The lowest height whose block is another one now.
         from: u64,
     },
+    /// The number of connected peers changed.
+    Peers {
+        /// How many there are.
+        connected: usize,
+    },
+    /// The keeper can be dialed at this address.
+    Listening {
+        /// A multiaddr that ends in the keeper's peer ID.
+        address: String,
+    },
+    /// Something about the network that a person should know. The keeper goes on.
+    NetworkFault {
+        /// A sentence.
+        reason: String,
+    },
     /// The disk refuses writes. What it refused is tried again.
     StorageFailing {
         /// What the disk answered.

@@ -3,12 +3,10 @@
 
 use std::{collections::VecDeque, ops::ControlFlow, time::Duration};
 
-use heartchain_chain::{block::Block, hash::BlockHash, time::MonotonicMillis};
+use heartchain_chain::{block::Block, hash::BlockHash};
+use heartchain_peer::clock::{self, Alarm};
 use heartchain_sync::{Event, Input, Machine, Output, io::JobId};
-use tokio::{
-    sync::mpsc,
-    time::{sleep, sleep_until},
-};
+use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     events::{EventSender, KeeperEvent, ShownBlock},
@@ -16,7 +14,6 @@ use super::{
     replies::Replies,
 };
 use crate::{
-    clock::Clock,
     miner::Miner,
     network::{Network, NetworkEvent},
     room_lock::RoomLock,
@@ -46,18 +43,19 @@ pub enum SessionError {
 /// A keeper of one room: the machine and everything that it needs.
 #[derive(Debug)]
 pub struct Session<N: Network> {
-    pub(crate) clock: Clock,
     pub(crate) machine: Machine<N::Peer>,
     pub(crate) network: N,
     pub(crate) queue: Queue,
     pub(crate) miner: Miner,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) events: EventSender,
-    /// When the machine wants to be woken.
-    pub(crate) wake_at: Option<MonotonicMillis>,
+    /// Fires when the machine wants to be woken.
+    pub(crate) alarm: Alarm,
     /// Inputs that follow from outputs that are being performed.
     pub(crate) inbox: VecDeque<Input<N::Peer>>,
     pub(crate) replies: Replies,
+    /// How many peers were connected when that was last told.
+    pub(crate) known_peers: usize,
     /// Why the disk refused the last write.
     pub(crate) failing: Option<String>,
     /// Released after the store is closed.
@@ -109,19 +107,12 @@ impl<N: Network> Session<N> {
     }
 
     async fn next_wakeup(&mut self) -> Wakeup<N::Peer> {
-        let wake_at = self.wake_at.map(|at| self.clock.instant(at));
-        let timer = async {
-            match wake_at {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             answer = self.queue.next() => Wakeup::Store(answer),
             command = self.commands.recv() => Wakeup::Command(command),
             (job, nonce) = self.miner.next() => Wakeup::Mined(job, nonce),
-            () = timer => Wakeup::Timer,
+            () = &mut self.alarm => Wakeup::Timer,
             event = self.network.next() => Wakeup::Network(event),
         }
     }
@@ -132,12 +123,15 @@ impl<N: Network> Session<N> {
             Wakeup::Command(Some(Command::Stop) | None) => return Ok(ControlFlow::Break(())),
             Wakeup::Command(Some(command)) => self.on_command(command),
             Wakeup::Mined(job, nonce) => self.step(Input::Mined { job, nonce }),
-            Wakeup::Timer => {
-                self.wake_at = None;
-                self.step(Input::Tick);
-            }
+            Wakeup::Timer => self.step(Input::Tick),
             Wakeup::Network(NetworkEvent::Input(input)) => self.step(input),
             Wakeup::Network(NetworkEvent::Changed) => {}
+            Wakeup::Network(NetworkEvent::Listening(address)) => {
+                self.events.send(KeeperEvent::Listening { address });
+            }
+            Wakeup::Network(NetworkEvent::Fault(reason)) => {
+                self.events.send(KeeperEvent::NetworkFault { reason });
+            }
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -196,7 +190,7 @@ impl<N: Network> Session<N> {
     fn step(&mut self, input: Input<N::Peer>) {
         self.inbox.push_back(input);
         while let Some(input) = self.inbox.pop_front() {
-            for output in self.machine.handle(input, self.clock.now()) {
+            for output in self.machine.handle(input, clock::both()) {
                 self.perform(output);
             }
         }
@@ -220,7 +214,7 @@ impl<N: Network> Session<N> {
             }
             Output::Mine { job, header } => self.miner.mine(job, header),
             Output::StopMining => self.miner.stop(),
-            Output::WakeAt(at) => self.wake_at = Some(at),
+            Output::WakeAt(at) => self.alarm.set(at),
             Output::Emit(event) => self.on_event(&event),
             Output::ProvedMember { peer } => self.network.on_proved_member(peer),
             Output::Disconnect { peer, until, .. } => self.network.disconnect(peer, until),
@@ -237,6 +231,7 @@ impl<N: Network> Session<N> {
         }
         match *event {
             Event::Chain { from, to, reorg } => self.on_chain(from, to, reorg),
+            Event::Peers => self.on_peers(),
             Event::KeyReplaced { author } => self.events.send(KeeperEvent::KeyReplaced { author }),
             Event::Equivocation { author, seq } => {
                 self.events.send(KeeperEvent::Equivocation { author, seq });
@@ -245,6 +240,15 @@ impl<N: Network> Session<N> {
                 self.events.send(KeeperEvent::ClockMoved);
             }
             _ => {}
+        }
+    }
+
+    /// Tells how many peers are connected, if that has changed.
+    fn on_peers(&mut self) {
+        let peers = self.machine.peers().count();
+        if peers != self.known_peers {
+            self.known_peers = peers;
+            self.events.send(KeeperEvent::Peers { connected: peers });
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
 use heartchain_chain::key::Author;
 
 use super::schema::STORE_VERSION;
+use crate::network::OnlineError;
 
 /// Why a keeper's files cannot be opened. Nothing in them was changed.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +98,12 @@ pub enum OpenError {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// The network cannot be set up.
+    #[error(transparent)]
+    Network(#[from] OnlineError),
+    /// A certificate for WebRTC could not be made.
+    #[error("no certificate for WebRTC could be made: {0}")]
+    Certificate(String),
     /// The operating system gives no random numbers.
     #[error("this system gives no random numbers: {0}")]
     Entropy(#[from] getrandom::Error),

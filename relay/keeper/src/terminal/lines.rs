@@ -142,6 +142,19 @@ impl Form {
                 || format!("a heavier branch took over from block {from} on; no reading is lost"),
                 || json!({ "event": "reorganised", "from": from }),
             ),
+            KeeperEvent::Peers { connected } => self.line(
+                || match connected {
+                    0 => "no peer is connected".to_owned(),
+                    1 => "1 peer is connected".to_owned(),
+                    more => format!("{more} peers are connected"),
+                },
+                || json!({ "event": "peers", "connected": connected }),
+            ),
+            KeeperEvent::Listening { address } => self.line(
+                || format!("listening: --peer {address}"),
+                || json!({ "event": "listening", "address": address }),
+            ),
+            KeeperEvent::NetworkFault { reason } => self.error(reason),
             KeeperEvent::StorageRecovered => self.line(
                 || "The disk takes writes again.".to_owned(),
                 || json!({ "event": "storage-recovered" }),

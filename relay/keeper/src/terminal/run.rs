@@ -171,6 +171,9 @@ const fn note_failure(event: &KeeperEvent, is_failing: &mut bool) {
         KeeperEvent::Block(_)
         | KeeperEvent::Blocks { .. }
         | KeeperEvent::Reorganised { .. }
+        | KeeperEvent::Peers { .. }
+        | KeeperEvent::Listening { .. }
+        | KeeperEvent::NetworkFault { .. }
         | KeeperEvent::Damaged { .. }
         | KeeperEvent::KeyReplaced { .. }
         | KeeperEvent::Equivocation { .. }
