@@ -43,7 +43,8 @@ struct Running {
 
 impl Running {
     fn start(folder: &Folder, args: &[&str]) -> Self {
-        let mut child = command(folder, args).spawn().expect("it starts");
+        let child = command(folder, args).arg("--no-relay").spawn();
+        let mut child = child.expect("it starts");
         let input = child.stdin.take();
         let lines = BufReader::new(child.stdout.take().expect("its output"));
         Self {
@@ -96,7 +97,12 @@ impl Running {
 
 /// Runs a keeper with all of its input.
 fn run_with(folder: &Folder, args: &[&str], input: &str) -> Output {
-    let mut child = command(folder, args).spawn().expect("it starts");
+    let mut command = command(folder, args);
+    let is_keeper = args.first().is_none_or(|first| first.starts_with('-'));
+    if is_keeper && !args.contains(&"--relay") {
+        command.arg("--no-relay");
+    }
+    let mut child = command.spawn().expect("it starts");
     let mut stdin = child.stdin.take().expect("its input");
     // One that refuses to start reads nothing.
     let _ = stdin.write_all(input.as_bytes());

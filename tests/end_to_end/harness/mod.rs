@@ -5,6 +5,7 @@ mod browser;
 mod console;
 mod devtools;
 mod host;
+mod keeper;
 mod patience;
 mod process;
 mod relay;
@@ -17,6 +18,8 @@ mod upgrade_proxy;
 
 #[allow(unused_imports, reason = "not for the tests in namespaces")]
 pub(crate) use devtools::Event;
+#[allow(unused_imports, reason = "not for the tests in namespaces")]
+pub(crate) use keeper::Keeper;
 pub(crate) use patience::PATIENCE;
 pub(crate) use relay::Relay;
 pub(crate) use strap::{Operation, Strap};

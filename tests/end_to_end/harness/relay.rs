@@ -6,7 +6,10 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::Stdio,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -300,19 +303,30 @@ fn port_of_multiaddr(address: &str, transport: &str) -> Result<u16> {
     port.with_context(|| format!("no {transport} port in {address}"))
 }
 
-/// The path of the relay's binary, which embeds the page. The first caller builds it.
+/// The path of the relay's binary, which embeds the page.
 async fn binary() -> Result<&'static Path> {
-    static BINARY: OnceCell<PathBuf> = OnceCell::const_new();
-    BINARY.get_or_try_init(build).await.map(PathBuf::as_path)
+    static OTHER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    match OTHER.get_or_init(|| env::var_os(OTHER_RELAY).map(PathBuf::from)) {
+        Some(other) => Ok(other),
+        None => native_binary("relay").await,
+    }
 }
 
 /// Environment variable with the path of another relay, which serves another page: benchmarks compare two builds in turns.
 const OTHER_RELAY: &str = "HEARTCHAIN_RELAY";
 
-async fn build() -> Result<PathBuf> {
-    if let Some(path) = env::var_os(OTHER_RELAY) {
-        return Ok(path.into());
-    }
+/// The path of a binary of the workspace. The first caller builds all that tests use.
+pub(super) async fn native_binary(name: &str) -> Result<&'static Path> {
+    static BINARIES: OnceCell<Vec<PathBuf>> = OnceCell::const_new();
+    let binaries = BINARIES.get_or_try_init(build).await?;
+    let found = binaries
+        .iter()
+        .find(|path| path.file_stem().is_some_and(|stem| stem == name));
+    let path = found.with_context(|| format!("cargo reported no binary {name}"))?;
+    Ok(path)
+}
+
+async fn build() -> Result<Vec<PathBuf>> {
     // Naming this test too makes Cargo choose the same features as `cargo test --workspace`, so libp2p is built only
     // once.
     let mut cargo = Command::new(env!("CARGO"));
@@ -333,6 +347,8 @@ async fn build() -> Result<PathBuf> {
             "--workspace",
             "--bin",
             "relay",
+            "--bin",
+            "keeper",
             "--test",
             "end_to_end",
         ])
@@ -346,11 +362,14 @@ async fn build() -> Result<PathBuf> {
         .await
         .context("cannot run cargo")?;
     let messages = String::from_utf8(output.stdout)?;
-    ensure!(output.status.success(), "the relay does not build");
-    messages
+    ensure!(
+        output.status.success(),
+        "the relay or the keeper does not build"
+    );
+    let binaries = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["target"]["kind"][0] == "bin")
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("cargo reported no relay binary")
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    Ok(binaries.collect())
 }

@@ -14,6 +14,7 @@ mod floods;
 mod hostile;
 mod https;
 mod input_errors;
+mod keeper;
 mod keyboard;
 mod killed;
 mod lacking;
