@@ -22,6 +22,7 @@ use crate::{
     config::Config,
     deployment::{MAX_RELAYS, RelayUrl},
     identity::IdentitySource,
+    keepers::MAX_KEPT_ROOMS,
     operations::OperationFlags,
     origins::MAX_ORIGINS,
     tls::{AcmeConfig, TlsSource},
@@ -108,6 +109,13 @@ pub struct Cli {
     /// PEM file with the root certificate of the server of --acme-directory, if it is not publicly trusted.
     #[arg(long, value_name = "FILE")]
     pub acme_ca: Option<PathBuf>,
+
+    /// Keep a room on this computer's disk: its name, its link, or the commitment of a private room (repeatable).
+    ///
+    /// Starts the program `keeper` beside the relay for each, with its files in --data-dir. The link of a private room has its
+    /// key: give the commitment to keep the room without being able to read it.
+    #[arg(long, value_name = "ROOM")]
+    pub keep: Vec<String>,
 
     /// Serve the page from this folder, for work on it.
     ///
@@ -211,6 +219,7 @@ impl TryFrom<Cli> for Config {
         let with = parse_all("--with", &cli.with, MAX_RELAYS, parse_plainly)?;
         check_own_url(&cli, &with, &announce, tls.is_some())?;
         at_most("--listen-ip", &cli.listen_ip, MAX_LISTEN_IPS)?;
+        let keep = parse_all("--keep", &cli.keep, MAX_KEPT_ROOMS, parse_plainly)?;
         let identity = match (cli.seed, cli.data_dir) {
             (Some(seed), folder) => IdentitySource::Seed { seed, folder },
             (None, Some(folder)) => IdentitySource::Folder(folder),
@@ -228,6 +237,7 @@ impl TryFrom<Cli> for Config {
             page: cli.page,
             announce,
             with,
+            keep,
             trusted_proxies,
             allowed_origins,
             tls,

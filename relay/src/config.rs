@@ -8,8 +8,8 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    announce::Announce, deployment::RelayUrl, identity::IdentitySource, limits::Limits,
-    origins::AllowedOrigin, tls::TlsSource,
+    announce::Announce, deployment::RelayUrl, identity::IdentitySource, keepers::KeptRoom,
+    limits::Limits, origins::AllowedOrigin, tls::TlsSource,
 };
 
 /// Configuration of a [`Relay`](crate::Relay).
@@ -29,6 +29,8 @@ pub struct Config {
     pub announce: Vec<Announce>,
     /// The other relays of the deployment. A tab uses two relays of it, which follow from its room.
     pub with: Vec<RelayUrl>,
+    /// Rooms that are kept on this computer, each by a process of the program `keeper`.
+    pub keep: Vec<KeptRoom>,
     /// Networks of proxies that are trusted to say who a client is.
     pub trusted_proxies: Vec<IpNet>,
     /// Pages of other origins that may connect to the relay.
@@ -62,6 +64,7 @@ impl Config {
             page: None,
             announce: Vec::new(),
             with: Vec::new(),
+            keep: Vec::new(),
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
             tls: None,

@@ -37,7 +37,8 @@ pub enum IdentitySource {
 
 impl IdentitySource {
     /// The data folder, if there is one.
-    pub(crate) fn folder(&self) -> Option<&Path> {
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
         match self {
             Self::Folder(folder) => Some(folder),
             Self::Seed { folder, .. } => folder.as_deref(),

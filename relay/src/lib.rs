@@ -5,7 +5,7 @@
 //! the relay until it has direct WebRTC connections.
 //!
 //! The relay knows rooms only by their IDs and never sees a reading: circuits carry encrypted traffic, and this crate
-//! depends on no other crate of the workspace.
+//! depends on no crate that knows what a reading is.
 //!
 //! A [`Relay`] runs three servers, each in a task of its own: HTTP (the page and `/relay.json`), libp2p, and STUN.
 //!
@@ -27,6 +27,7 @@
 //! - `listeners`, `accept`, [`tls`]: the sockets, and connections by HTTP/1.1 and HTTP/2 with and without TLS.
 //! - `client`, `origins`, `site`: who sent a request, whether the relay answers it, and what becomes of it. A WebSocket
 //!   goes to `websocket`, the transport of libp2p.
+//! - [`keepers`]: processes beside the relay that keep rooms.
 //! - `deployment`, `list_check`: the other relays of the deployment, and whether all have the same list.
 //! - [`announce`], `addresses`, `assets`, `page_folder`, `http`: the page's files, embedded or from disk, and the document
 //!   that tells the page the relay's addresses. `health_check`: asks another process whether it works.
@@ -52,6 +53,7 @@ pub mod capacity;
 pub mod config_file;
 mod data_lock;
 mod hangup;
+pub mod keepers;
 pub mod logging;
 mod metrics_server;
 pub mod operations;

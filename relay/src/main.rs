@@ -12,6 +12,7 @@ use relay::{
     Config, Hangup, Relay, capacity, check_health,
     cli::Cli,
     config_file::{self, ConfigError},
+    keepers::Keepers,
     logging::{self, LogFilter, LogFormat, LogHandle},
 };
 
@@ -70,6 +71,18 @@ async fn run(cli: Cli, log: &LogHandle) -> anyhow::Result<()> {
         tracing::warn!("{error}");
     }
     let mut relay = Relay::start(config.clone()).await?;
+    let addresses: Vec<String> = relay.addresses().iter().map(ToString::to_string).collect();
+    let own = addresses.iter().find(|address| address.contains("/ws/"));
+    let own = own.or_else(|| {
+        addresses
+            .iter()
+            .find(|address| address.contains("/webrtc-direct/"))
+    });
+    let keepers = Keepers::start(
+        &config.keep,
+        config.identity.folder(),
+        own.map_or("", String::as_str),
+    )?;
     // The relay keeps running if stdout is closed.
     let _ = print_addresses(&relay, &mut io::stdout().lock());
 
@@ -83,6 +96,7 @@ async fn run(cli: Cli, log: &LogHandle) -> anyhow::Result<()> {
             ),
         }
     }
+    keepers.shutdown().await;
     relay.shutdown().await;
     Ok(())
 }

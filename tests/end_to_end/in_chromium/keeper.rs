@@ -8,7 +8,7 @@ use heartchain_chain::room_key::RoomKey;
 use tokio::time::{Instant, sleep};
 
 use super::private_rooms::{KEY, link};
-use crate::harness::{Keeper, Outcome, PATIENCE, Tab, TestEnv, run_test};
+use crate::harness::{Keeper, Outcome, PATIENCE, Relay, Tab, TestEnv, run_test};
 
 /// Waits until the tab's chain has exactly these heart rates, in any order.
 async fn until_bpms(tab: &Tab, expected: &[u64]) -> Result<()> {
@@ -132,6 +132,31 @@ async fn keeper_keeps_a_private_room_sealed() -> Outcome {
         let late = env.another_browser().await?.open(&url).await?;
         until_bpms(&late, &[74]).await?;
         sealed.stop().await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn relay_keeps_a_room() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        // The harness builds the keeper beside the relay.
+        env.more_relays
+            .push(Relay::start_with(&["--keep", "lobby"]).await?);
+        let page = env.more_relays[0].page().to_owned();
+        let tab = env.browser.open(&page).await?;
+        tab.until_peers(1).await?;
+        tab.enter(77).await?;
+        until_bpms(&tab, &[77]).await?;
+        tab.close().await?;
+        let late = env.another_browser().await?.open(&page).await?;
+        until_bpms(&late, &[77]).await?;
+        late.close().await?;
+        // The relay ends once its keeper has, with everything on disk.
+        env.more_relays[0].stop().await?;
+        env.more_relays[0].restart().await?;
+        let again = env.another_browser().await?.open(&page).await?;
+        until_bpms(&again, &[77]).await?;
         Ok(())
     })
     .await
