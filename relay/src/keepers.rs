@@ -30,6 +30,8 @@ const RESTART: [Duration; 4] = [
 ];
 /// A keeper that ran for this long has recovered.
 const RECOVERED: Duration = Duration::from_secs(60);
+/// How long the last lines of a keeper that ended may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a keeper may take to write everything to disk before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// The program that is started, beside the relay's own.
@@ -77,7 +79,8 @@ impl KeptRoom {
     /// Adds the flag that names the room. A link goes into the environment, which other users cannot see.
     fn name(&self, command: &mut Command) {
         match self {
-            Self::Name(name) => command.args(["--room", name]),
+            // In one word, because a name may begin with a dash.
+            Self::Name(name) => command.arg(format!("--room={name}")),
             Self::Link(link) => command.env("HEARTCHAIN_LINK", link),
             Self::Commitment(commitment) => command.args(["--commitment", commitment]),
         };
@@ -113,7 +116,8 @@ pub struct Keepers {
 }
 
 impl Keepers {
-    /// Starts a keeper for each room. `folder` gets their files, and `relay` is a multiaddr of this relay.
+    /// Starts a keeper for each room. `folder` gets their files, `relay` is a multiaddr of this relay, and `is_local` is whether
+    /// only this computer reaches it.
     ///
     /// # Errors
     /// If there is no folder, or the program is missing.
@@ -121,6 +125,7 @@ impl Keepers {
         rooms: &[KeptRoom],
         folder: Option<&Path>,
         relay: &str,
+        is_local: bool,
     ) -> Result<Self, KeepError> {
         let (stop, stopped) = watch::channel(());
         let mut tasks = JoinSet::new();
@@ -134,6 +139,7 @@ impl Keepers {
                     program: program.clone(),
                     folder: folder.clone(),
                     relay: relay.to_owned(),
+                    scope: if is_local { "loopback" } else { "public" },
                 };
                 tasks.spawn(keeper.keep(stopped.clone()));
             }
@@ -176,6 +182,8 @@ struct Keeper {
     program: PathBuf,
     folder: PathBuf,
     relay: String,
+    /// How close an address may be that strangers register.
+    scope: &'static str,
 }
 
 impl Keeper {
@@ -214,13 +222,16 @@ impl Keeper {
         let mut command = Command::new(&self.program);
         command
             .arg("--json")
-            .args(["--relay", &self.relay])
+            .args(["--relay", &self.relay, "--scope", self.scope])
             .arg("--data-dir")
             .arg(&self.folder)
             .env_remove("HEARTCHAIN_LINK")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
+        // Signals of the terminal are the relay's to pass on.
+        #[cfg(unix)]
+        command.process_group(0);
         self.room.name(&mut command);
         command.spawn()
     }
@@ -242,8 +253,10 @@ impl Keeper {
             })
         });
         let ended = tokio::select! {
-            ended = child.wait() => Some(ended),
+            biased;
+            // The sender is dropped.
             _ = stopped.changed() => None,
+            ended = child.wait() => Some(ended),
         };
         if ended.is_none() {
             // It writes what it has, and ends.
@@ -252,8 +265,11 @@ impl Keeper {
                 tracing::warn!("the keeper of --keep {} did not end in time", self.number);
             }
         }
-        if let Some(reading) = reading {
-            reading.abort();
+        if let Some(mut reading) = reading {
+            // Its last line says why it ended.
+            if timeout(LAST_WORDS, &mut reading).await.is_err() {
+                reading.abort();
+            }
         }
         ended
     }
@@ -311,9 +327,9 @@ mod tests {
     async fn keepers_need_a_folder_and_the_program() {
         let rooms = ["lobby".parse().expect("a room")];
         // The program of a test is in `deps`, where there is no keeper.
-        let missing = Keepers::start(&rooms, None, "/ip4/127.0.0.1/tcp/1/ws");
+        let missing = Keepers::start(&rooms, None, "/ip4/127.0.0.1/tcp/1/ws", true);
         assert!(matches!(missing, Err(KeepError::NoProgram { .. })));
-        let none = Keepers::start(&[], None, "").expect("no rooms");
+        let none = Keepers::start(&[], None, "", true).expect("no rooms");
         none.shutdown().await;
     }
 }

@@ -4,6 +4,7 @@
 use std::{
     env,
     io::{self, Write as _},
+    net::IpAddr,
     process::ExitCode,
 };
 
@@ -72,7 +73,9 @@ async fn run(cli: Cli, log: &LogHandle) -> anyhow::Result<()> {
     }
     let mut relay = Relay::start(config.clone()).await?;
     let addresses: Vec<String> = relay.addresses().iter().map(ToString::to_string).collect();
-    let own = addresses.iter().find(|address| address.contains("/ws/"));
+    // Without TLS, because a keeper does not know the relay's own authority.
+    let is_plain = |address: &&String| address.contains("/ws/") && !address.contains("/tls/");
+    let own = addresses.iter().find(is_plain);
     let own = own.or_else(|| {
         addresses
             .iter()
@@ -82,6 +85,7 @@ async fn run(cli: Cli, log: &LogHandle) -> anyhow::Result<()> {
         &config.keep,
         config.identity.folder(),
         own.map_or("", String::as_str),
+        config.announce.is_empty() && config.listen_ips.iter().all(IpAddr::is_loopback),
     )?;
     // The relay keeps running if stdout is closed.
     let _ = print_addresses(&relay, &mut io::stdout().lock());
@@ -91,9 +95,12 @@ async fn run(cli: Cli, log: &LogHandle) -> anyhow::Result<()> {
         tokio::select! {
             () = &mut shutdown => break,
             () = hangup.recv() => config = reload(&relay, config, log),
-            () = relay.failed() => anyhow::bail!(
-                "the relay stopped unexpectedly; run it with --log-filter debug for details"
-            ),
+            () = relay.failed() => {
+                keepers.shutdown().await;
+                anyhow::bail!(
+                    "the relay stopped unexpectedly; run it with --log-filter debug for details"
+                )
+            }
         }
     }
     keepers.shutdown().await;

@@ -155,7 +155,10 @@ impl Options {
             room,
             label,
             scheme,
-            scope: page_scope(),
+            scope: relays
+                .iter()
+                .map(RelayAddress::scope)
+                .fold(page_scope(), Scope::max),
             relays,
             peers,
             direct: flag(options, "direct")?.unwrap_or(true),

@@ -9,7 +9,7 @@ use heartchain_chain::{
     room_key::KeyCommitment,
 };
 
-use heartchain_peer::net::{AddressError, NamedPeer, PageScheme};
+use heartchain_peer::net::{AddressError, NamedPeer, PageScheme, Scope};
 
 use crate::{
     archive::{ExportSchedule, MAX_KEPT, MIN_INTERVAL},
@@ -136,6 +136,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "MULTIADDR")]
     pub listen: Vec<String>,
 
+    /// Dial no addresses that others register and that are closer than this: `loopback`, `private` or `public` [default: as far
+    /// away as the relays are].
+    #[arg(long, value_name = "SCOPE", value_parser = scope)]
+    pub scope: Option<Scope>,
+
     /// Mine nothing. Readings wait until a peer mines them.
     #[arg(long)]
     pub no_mine: bool,
@@ -184,7 +189,9 @@ pub enum CliError {
     #[error("--relay: {0}; or give the URL of its page, such as http://127.0.0.1:8080/")]
     Relay(AddressError),
     /// Pages and multiaddrs are mixed.
-    #[error("--relay: give URLs of pages or multiaddrs, not both")]
+    #[error(
+        "--relay: give URLs of pages or multiaddrs, not both; a --peer through a relay counts as a multiaddr"
+    )]
     MixedRelays,
     /// The address of a peer leads to none.
     #[error("--peer: {0}")]
@@ -262,18 +269,15 @@ impl RunArgs {
     /// # Errors
     /// If an address is not valid.
     pub fn network(&self) -> Result<NetworkOptions, CliError> {
-        let mut options = NetworkOptions::default();
+        let mut options = NetworkOptions {
+            scope: self.scope,
+            ..NetworkOptions::default()
+        };
         for relay in &self.relay {
             match parse_relay(relay).map_err(CliError::Relay)? {
                 RelayName::Page(page) => options.relay_pages.push(page),
                 RelayName::Address(address) => options.relays.push(address),
             }
-        }
-        if !options.relay_pages.is_empty() && !options.relays.is_empty() {
-            return Err(CliError::MixedRelays);
-        }
-        if self.relay.is_empty() && !self.no_relay {
-            options.relay_pages.push(DEFAULT_RELAY.to_owned());
         }
         if self.peer.len() > MAX_NAMED_PEERS {
             return Err(CliError::TooManyPeers);
@@ -283,6 +287,13 @@ impl RunArgs {
         options.peers = peers.collect::<Result<_, _>>().map_err(CliError::Peer)?;
         let through = options.peers.iter().filter_map(NamedPeer::relay);
         options.relays.extend(through.cloned());
+        if !options.relay_pages.is_empty() && !options.relays.is_empty() {
+            return Err(CliError::MixedRelays);
+        }
+        // A peer that is named by a circuit brings its relay.
+        if options.relays.is_empty() && options.relay_pages.is_empty() && !self.no_relay {
+            options.relay_pages.push(DEFAULT_RELAY.to_owned());
+        }
         options.listen = match self.listen.as_slice() {
             [] => DEFAULT_LISTEN.map(str::to_owned).to_vec(),
             given => given.to_vec(),
@@ -322,6 +333,16 @@ fn interval(text: &str) -> Result<Duration, String> {
         return Err(format!("exports are at least {seconds} s apart"));
     }
     Ok(time)
+}
+
+/// Parses how far an address reaches.
+fn scope(text: &str) -> Result<Scope, String> {
+    match text {
+        "loopback" => Ok(Scope::Loopback),
+        "private" => Ok(Scope::Private),
+        "public" => Ok(Scope::Public),
+        _ => Err("it is one of loopback, private and public".to_owned()),
+    }
 }
 
 /// Parses how many exports stay.

@@ -8,7 +8,7 @@
 //!   `webrtc_certificate`, [`store`]: these files
 //! - [`session`]: the loop, its handle, its events. [`miner`]
 //! - [`network`]: how a session reaches peers. [`room_link`]: the links that the page shares
-//! - [`archive`]: exports
+//! - [`archive`]: writes, reads and verifies exports
 
 pub mod archive;
 pub mod author_key;

@@ -1,4 +1,5 @@
 use libp2p::{Multiaddr, identity::Keypair};
+use rendezvous_messages::{DiscoverResponse, MAX_REQUEST_LEN, Unregister};
 
 use super::*;
 

@@ -34,6 +34,9 @@ mod rendezvous_message;
 #[allow(dead_code, reason = "the targets use the decoders, and few encoders")]
 #[path = "../../../wasm-node/src/room_access.rs"]
 mod room_access;
+#[allow(dead_code, reason = "the target uses few of its functions")]
+#[path = "../../../wasm-node/peer/src/net/scope.rs"]
+mod scope;
 
 pub use decoders::{
     block, frame, header, profile, reading, rendezvous, request, response, room, signalling, token,

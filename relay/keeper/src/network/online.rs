@@ -1,7 +1,5 @@
 //! The libp2p network of a keeper.
 
-use std::net::IpAddr;
-
 use futures::future::{Either, select};
 use heartchain_chain::{room::Room, time::MonotonicMillis};
 use heartchain_peer::net::{
@@ -47,6 +45,8 @@ pub struct NetworkOptions {
     pub peers: Vec<NamedPeer>,
     /// The multiaddrs to listen at.
     pub listen: Vec<String>,
+    /// Addresses that strangers register are not dialed if they are closer than this, or than the relays.
+    pub scope: Option<Scope>,
 }
 
 /// Why the network could not be set up.
@@ -88,32 +88,24 @@ pub(crate) fn parse_relay(text: &str) -> Result<RelayName, AddressError> {
 }
 
 impl NetworkOptions {
-    /// Where this keeper is, as far as its relays tell: it is not led to addresses that are closer.
+    /// Where this keeper is, as far as its relays tell, who may know strangers: it is not led to addresses that are closer.
     fn scope(&self) -> Scope {
-        let pages = self.relay_pages.iter().map(|page| {
-            let rest = page.split_once("://").map_or("", |(_, rest)| rest);
-            let authority = rest.split('/').next().unwrap_or_default();
-            let host = match authority.rsplit_once(':') {
-                Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-                Some(_) | None => authority,
-            };
-            Scope::of_host(host)
-        });
-        let addresses = self.relays.iter().map(|relay| {
-            let host = relay.address.to_string();
-            let host = host.split('/').nth(2).unwrap_or_default();
-            let is_name = host.parse::<IpAddr>().is_err();
-            match is_name {
-                true => Scope::of_host(host),
-                false => host
-                    .parse()
-                    .ok()
-                    .and_then(Scope::of_ip)
-                    .unwrap_or(Scope::Public),
-            }
-        });
-        pages.chain(addresses).min().unwrap_or(Scope::Loopback)
+        let pages = self.relay_pages.iter().map(|page| scope_of_url(page));
+        let addresses = self.relays.iter().map(RelayAddress::scope);
+        let relays = pages.chain(addresses).max().unwrap_or(Scope::Loopback);
+        relays.max(self.scope.unwrap_or(Scope::Loopback))
     }
+}
+
+/// How far the host of a URL reaches.
+pub(super) fn scope_of_url(url: &str) -> Scope {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        Some(_) | None => authority,
+    };
+    Scope::of_host(host)
 }
 
 /// A keeper among peers.
@@ -148,7 +140,7 @@ impl Online {
             ice_servers: Some(Vec::new()),
             scheme: PageScheme::NoPage,
             scope,
-            read_document: document_reader(options.relay_pages, fault),
+            read_document: document_reader(options.relay_pages, scope, fault),
         };
         let mut network = PeerNetwork::new(config, transports)?;
         for address in &options.listen {
@@ -268,5 +260,16 @@ mod tests {
         };
         assert_eq!(options.scope(), Scope::Public);
         assert_eq!(NetworkOptions::default().scope(), Scope::Loopback);
+        let mixed = ["http://127.0.0.1:8080/", "https://relay.example/"];
+        let options = NetworkOptions {
+            relay_pages: mixed.map(str::to_owned).to_vec(),
+            ..NetworkOptions::default()
+        };
+        assert_eq!(options.scope(), Scope::Public, "one knows strangers");
+        let options = NetworkOptions {
+            scope: Some(Scope::Private),
+            ..NetworkOptions::default()
+        };
+        assert_eq!(options.scope(), Scope::Private);
     }
 }

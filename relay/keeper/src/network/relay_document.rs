@@ -3,9 +3,11 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use futures::FutureExt as _;
-use heartchain_peer::net::{IceServer, MAX_DEPLOYMENT, ReadDocument, RelayDocument};
+use heartchain_peer::net::{IceServer, MAX_DEPLOYMENT, ReadDocument, RelayDocument, Scope};
 use serde::Deserialize;
 use tokio::{sync::mpsc, task::spawn_blocking};
+
+use super::online::scope_of_url;
 
 /// The longest relay document, in bytes, as in a tab. Documents have some hundred bytes.
 const MAX_DOCUMENT_LEN: u64 = 64 * 1024;
@@ -25,12 +27,18 @@ struct Document {
     url: Option<String>,
 }
 
-/// Returns a function that reads the document of another relay, or of the first of the relays at `urls` that answers. A
+/// Returns a function that reads the document of another relay, if it is not closer than `scope`, or of the first of the relays at `urls` that answers. A
 /// sentence is sent when none of them does, and not again until one did.
-pub(super) fn document_reader(urls: Vec<String>, fault: mpsc::Sender<String>) -> ReadDocument {
+pub(super) fn document_reader(
+    urls: Vec<String>,
+    scope: Scope,
+    fault: mpsc::Sender<String>,
+) -> ReadDocument {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
-        .max_redirects(2)
+        // A relay must not lead this computer to another place.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
         .build()
         .into();
     let said = Rc::new(RefCell::new(false));
@@ -39,6 +47,9 @@ pub(super) fn document_reader(urls: Vec<String>, fault: mpsc::Sender<String>) ->
         let (fault, said) = (fault.clone(), said.clone());
         async move {
             let is_other = other.is_some();
+            if other.as_deref().is_some_and(|url| scope_of_url(url) < scope) {
+                return None;
+            }
             let urls = other.map_or(urls, |url| vec![url]);
             let first = urls.first().cloned();
             // ureq blocks.

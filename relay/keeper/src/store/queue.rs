@@ -61,13 +61,16 @@ pub(crate) enum Answer {
     Nothing,
 }
 
+/// The store that has served requests, and its answers.
+type Served = (Box<dyn Storage>, Vec<Answer>);
+
 /// The queue of requests, and the store that serves them.
 #[derive(Debug)]
 pub(crate) struct Queue {
     /// `None` while the thread has it, and after it panicked.
     store: Option<Box<dyn Storage>>,
     jobs: VecDeque<Job>,
-    running: Option<JoinHandle<(Box<dyn Storage>, Vec<Answer>)>>,
+    running: Option<JoinHandle<Served>>,
     answers: VecDeque<Answer>,
 }
 

@@ -3,7 +3,10 @@
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
-use super::multiaddr::{self, ParseError};
+use super::{
+    multiaddr::{self, ParseError},
+    scope::{Scope, ip_of},
+};
 
 /// The scheme of the page, which decides what addresses the browser allows it to dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +108,18 @@ pub enum AddressError {
 const MAX_SHOWN_CHARS: usize = 120;
 
 impl RelayAddress {
+    /// How far the address reaches.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match ip_of(&self.address) {
+            Some(ip) => Scope::of_ip(ip).unwrap_or(Scope::Public),
+            None => {
+                let address = self.address.to_string();
+                Scope::of_host(address.split('/').nth(2).unwrap_or_default())
+            }
+        }
+    }
+
     /// Parses the address of a relay.
     ///
     /// # Errors

@@ -24,6 +24,8 @@ use super::{
 };
 use crate::clock::{millis, random_u64};
 
+/// Circuits that are replaced at one time. They take no place of other dials.
+const MAX_REPLACEMENTS: usize = 2;
 /// A time that does not come.
 const NEVER: MonotonicMillis = MonotonicMillis::new(u64::MAX);
 
@@ -36,6 +38,8 @@ pub(crate) struct Dialer {
     reach: Reach,
     /// The peer of each dial in progress, and the relay or neighbour through which it is dialed.
     dialing: LiteMap<ConnectionId, (PeerId, PeerId)>,
+    /// Dials that replace circuits.
+    replacing: Vec<ConnectionId>,
     bans: Bans<PeerId>,
 }
 
@@ -48,7 +52,7 @@ impl Dialer {
             if let NamedPeer::Own { peer, address } = named {
                 // No relay leads to it, so it is its own way.
                 candidates.add(*peer, *peer, NEVER);
-                own_addresses.set(*peer, vec![address.clone()], NEVER);
+                own_addresses.name(*peer, address.clone());
             }
         }
         Self {
@@ -57,6 +61,7 @@ impl Dialer {
             own_addresses,
             reach,
             dialing: LiteMap::new(),
+            replacing: Vec::new(),
             bans: Bans::new(MAX_BANNED),
         }
     }
@@ -84,7 +89,8 @@ impl Dialer {
             // The peer is dialed through the relay that reported it, and at what it signed as its own address.
             self.candidates.add(found.peer, relay, expires);
             let own = self.reach.own_addresses(found.peer, &found.addresses);
-            self.own_addresses.set(found.peer, own, expires);
+            self.own_addresses
+                .register(found.peer, own, expires, random_u64());
         }
     }
 
@@ -104,16 +110,17 @@ impl Dialer {
 
     /// A relay or neighbour is gone, and with it the way to the peers that it reported.
     pub(crate) fn on_source_gone(&mut self, source: PeerId) {
-        let is_named =
-            |named: &NamedPeer| matches!(named, NamedPeer::Own { peer, .. } if *peer == source);
-        if !self.named.iter().any(is_named) {
-            self.candidates.forget_source(source);
+        self.candidates.forget_source(source);
+        if self.own_addresses.is_named(&source) {
+            // It still is its own way.
+            self.candidates.add(source, source, NEVER);
         }
     }
 
     /// A connection was established.
     pub(crate) fn on_connected(&mut self, id: ConnectionId) {
         self.dialing.remove(&id);
+        self.replacing.retain(|replacing| *replacing != id);
     }
 
     /// A dial failed. Returns whether it was one of this dialer's.
@@ -121,8 +128,11 @@ impl Dialer {
         let dialed = self.dialing.remove(&id);
         if let Some((peer, source)) = dialed {
             self.candidates.failed(peer, source, now, random_u64());
+            self.own_addresses.failed(&peer, now, random_u64());
         }
-        dialed.is_some()
+        let replacing = self.replacing.len();
+        self.replacing.retain(|replacing| *replacing != id);
+        dialed.is_some() || self.replacing.len() < replacing
     }
 
     /// A connection to a peer ended before it was a member: it has no free slot, or never identified itself.
@@ -195,9 +205,10 @@ impl Dialer {
                 || dialing.values().any(|(dialed, _)| dialed == peer)
         };
         for (peer, source) in self.candidates.choose(wanted, now, busy, random_u64) {
-            let own = self.own_addresses.of(&peer, now).iter().cloned();
-            let addresses: Vec<Multiaddr> = own.chain(circuit(&source, peer)).collect();
+            let own = self.own_addresses.take(&peer, now);
+            let addresses: Vec<Multiaddr> = own.into_iter().chain(circuit(&source, peer)).collect();
             if addresses.is_empty() {
+                self.candidates.failed(peer, source, now, random_u64());
                 continue;
             }
             // All are tried at once, and the first that answers is used.
@@ -225,20 +236,22 @@ impl Dialer {
         now: MonotonicMillis,
     ) {
         let is_dialing = self.dialing.values().any(|(dialed, _)| *dialed == peer);
-        if is_dialing
-            || !self
-                .own_addresses
-                .take_replacement(&peer, now, random_u64())
-        {
+        if is_dialing || self.replacing.len() >= MAX_REPLACEMENTS {
+            return;
+        }
+        let addresses = self
+            .own_addresses
+            .take_replacement(&peer, now, random_u64());
+        if addresses.is_empty() {
             return;
         }
         let dial = DialOpts::peer_id(peer)
             .condition(PeerCondition::Always)
-            .addresses(self.own_addresses.of(&peer, now).to_vec())
+            .addresses(addresses)
             .build();
         let connection = dial.connection_id();
         if swarm.dial(dial).is_ok() {
-            self.dialing.insert(connection, (peer, peer));
+            self.replacing.push(connection);
         }
     }
 

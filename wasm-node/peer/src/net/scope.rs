@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use libp2p::{Multiaddr, multiaddr::Protocol};
+
 /// How far an address reaches, and for a peer: what addresses it dials that strangers name. A page of the internet must not
 /// make a browser dial the networks at home, and browsers ask or refuse when it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +77,18 @@ impl Scope {
             Some(Self::Public)
         }
     }
+}
+
+/// The IP address that an address begins with; `None` if it begins with a name.
+pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    let host = address.iter().next()?;
+    if let Protocol::Ip4(ip) = host {
+        return Some(ip.into());
+    }
+    if let Protocol::Ip6(ip) = host {
+        return Some(ip.into());
+    }
+    None
 }
 
 #[cfg(test)]

@@ -411,6 +411,8 @@ impl<D: DirectTransport> Network<D> {
                 reason,
                 ..
             } if self.listeners.contains(listener_id) => {
+                self.listeners.closed(listener_id, swarm);
+                self.connectivity.own_address_changed(now);
                 let reason = reason
                     .err()
                     .map_or_else(|| "it was closed".to_owned(), |error| error.to_string());
