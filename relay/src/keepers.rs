@@ -108,7 +108,7 @@ pub enum KeepError {
     NoFolder,
 }
 
-/// Running keepers.
+/// The running keepers of all rooms, until [`Self::shutdown`].
 #[derive(Debug)]
 pub struct Keepers {
     tasks: JoinSet<()>,

@@ -122,7 +122,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "URL|MULTIADDR")]
     pub relay: Vec<String>,
 
-    /// Use no relay.
+    /// Use no relay: only named peers are dialed.
     #[arg(long, conflicts_with = "relay")]
     pub no_relay: bool,
 

@@ -12,7 +12,7 @@ pub const MAX_REQUEST_LEN: usize = 8 * 1024;
 /// A request or a response; the field of its kind is set.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Message {
-    /// A [`Kind`].
+    /// The number of a [`Kind`]; a missing one is the first.
     #[prost(int32, optional, tag = "1")]
     pub r#type: Option<i32>,
     /// The request of [`Kind::Register`].
@@ -38,13 +38,13 @@ pub struct Message {
 pub enum Kind {
     /// A request to be registered.
     Register = 0,
-    /// Its response.
+    /// The outcome of a registration.
     RegisterResponse = 1,
     /// A request to be registered no longer.
     Unregister = 2,
     /// A request for registered peers.
     Discover = 3,
-    /// Its response.
+    /// The registered peers that were found.
     DiscoverResponse = 4,
 }
 
@@ -52,7 +52,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
 pub enum Status {
-    /// Done.
+    /// The server did what was requested.
     Ok = 0,
     /// The namespace is missing or too long.
     InvalidNamespace = 100,
@@ -85,7 +85,7 @@ pub struct Register {
 /// The outcome of a registration.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RegisterResponse {
-    /// A [`Status`].
+    /// The number of a [`Status`]; a missing one is the first.
     #[prost(enumeration = "Status", optional, tag = "1")]
     pub status: Option<i32>,
     /// Granted time to live, in seconds.
@@ -124,7 +124,7 @@ pub struct DiscoverResponse {
     /// Opaque to clients: the position at which the next response starts.
     #[prost(bytes = "vec", optional, tag = "2")]
     pub cookie: Option<Vec<u8>>,
-    /// A [`Status`].
+    /// The number of a [`Status`]; a missing one is the first.
     #[prost(enumeration = "Status", optional, tag = "3")]
     pub status: Option<i32>,
 }

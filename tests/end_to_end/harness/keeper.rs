@@ -1,6 +1,6 @@
 //! A keeper as a child process: what is typed into it, and the lines of JSON that it prints.
 
-use std::{path::Path, process::Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -54,7 +54,7 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Types a line.
+    /// Types a line, as a person does.
     pub(crate) async fn enter(&mut self, line: &str) -> Result<()> {
         let typed = format!("{line}\n");
         Ok(self.input.write_all(typed.as_bytes()).await?)
@@ -101,11 +101,6 @@ impl Keeper {
             })
             .await?;
         Ok(found["address"].as_str().unwrap_or_default().to_owned())
-    }
-
-    /// Its data folder.
-    pub(crate) fn data(&self) -> &Path {
-        self.data.path()
     }
 
     /// Kills it as a power cut would. Returns its data folder.

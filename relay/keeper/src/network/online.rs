@@ -66,7 +66,7 @@ pub enum OnlineError {
 pub(crate) enum RelayName {
     /// The URL of the folder of its page.
     Page(String),
-    /// Its multiaddr.
+    /// The multiaddr of the relay itself.
     Address(RelayAddress),
 }
 

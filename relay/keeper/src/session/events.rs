@@ -37,7 +37,7 @@ pub enum KeeperEvent {
     },
     /// Something about the network that a person should know. The keeper goes on.
     NetworkFault {
-        /// A sentence.
+        /// What happened, as a sentence.
         reason: String,
     },
     /// The disk refuses writes. What it refused is tried again.

@@ -33,7 +33,7 @@ pub enum TransportKind {
 /// An address of a relay that this tab can dial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayAddress {
-    /// What is dialed.
+    /// The multiaddr that is dialed.
     pub address: Multiaddr,
     /// The transport that dials it.
     pub transport: TransportKind,
@@ -44,13 +44,13 @@ pub struct RelayAddress {
 /// A peer that the user asked to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamedPeer {
-    /// Through a relay.
+    /// At the end of a circuit through a relay.
     Circuit(CircuitAddress),
     /// At its own address, as keepers have one.
     Own {
-        /// The peer.
+        /// The ID that it must prove to have.
         peer: PeerId,
-        /// What is dialed.
+        /// The multiaddr that is dialed.
         address: Multiaddr,
     },
 }
@@ -58,7 +58,7 @@ pub enum NamedPeer {
 /// A peer behind a relay, and the relay whose circuit leads to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CircuitAddress {
-    /// The relay.
+    /// The relay at which the circuit begins.
     pub relay: RelayAddress,
     /// The peer behind it.
     pub peer: PeerId,

@@ -15,7 +15,7 @@ pub enum NetworkError {
     Listen {
         /// The address, as given.
         address: String,
-        /// Why.
+        /// What the transport said.
         reason: String,
     },
     /// A protocol name is too long or contains invalid characters.

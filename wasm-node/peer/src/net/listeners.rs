@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_transport_and_the_widest_network_are_registered() {
+    fn each_transport_and_the_widest_net_is_registered() {
         let mut listened: Vec<Multiaddr> = Vec::new();
         for host in 0..20 {
             for text in [

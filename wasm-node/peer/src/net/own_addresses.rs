@@ -19,7 +19,7 @@ pub(crate) const MAX_OWN_ADDRESSES: usize = 4;
 pub(crate) const MAX_ADDRESSED_PEERS: usize = 64;
 /// Dials of registered addresses in a minute: who registers many peers cannot make others flood an address.
 pub(crate) const MAX_DIALS_PER_MINUTE: usize = 16;
-/// In ms.
+/// A minute of the clock, in ms.
 const MINUTE: u64 = 60_000;
 /// Addresses of one record that are looked at: those of a tab's relays come before its own.
 const MAX_READ_ADDRESSES: usize = 32;

@@ -8,11 +8,11 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 /// make a browser dial the networks at home, and browsers ask or refuse when it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// This computer.
+    /// This computer alone reaches it.
     Loopback,
     /// The networks that it is connected to.
     Private,
-    /// The internet.
+    /// Everyone on the internet may reach it.
     Public,
 }
 

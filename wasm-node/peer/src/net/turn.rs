@@ -14,7 +14,7 @@ pub(crate) const MAX_POLLS_PER_TURN: usize = 128;
 pub(crate) const MAX_TURN_MS: u64 = 8;
 
 /// Tells when the platform begins its next task, so that a flood of events cannot keep a page from drawing. A platform
-/// that interrupts long tasks by itself answers that it has begun, always.
+/// that interrupts long tasks anyway always answers that it has begun.
 pub trait TaskTurns {
     /// Requests to be told when the next task begins.
     fn request(&self);

@@ -37,7 +37,7 @@ pub(crate) struct DiscoveredPeers {
     pub(crate) cookie: Option<Cookie>,
 }
 
-/// A registered peer.
+/// A peer that is registered, with what it signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DiscoveredPeer {
     pub(crate) peer: PeerId,
