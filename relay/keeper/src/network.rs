@@ -1,106 +1,16 @@
-//! How a session reaches other peers. A session knows peers by this trait alone.
+//! How a session reaches other peers. A session knows peers by [`Network`] alone.
+//!
+//! - `interface`: that trait, and a keeper without network
+//! - `online`: the libp2p network, with its `transports` and the `relay_document`
 
+mod interface;
 mod online;
 mod relay_document;
 mod transports;
 
-use core::{convert::Infallible, fmt::Debug, future::pending};
-
-use heartchain_chain::time::MonotonicMillis;
-use heartchain_sync::{
-    Input, Machine,
-    io::{GossipId, InboundId, RequestId, Verdict},
-    message::{GossipItem, Request, Response},
-};
-
 pub(crate) use self::online::{RelayName, parse_relay};
 pub use self::{
+    interface::{Network, NetworkEvent, Offline},
     online::{DEFAULT_LISTEN, DEFAULT_RELAY, MAX_NAMED_PEERS, NetworkOptions, Online, OnlineError},
     transports::TransportError,
 };
-
-/// An event of the network.
-#[derive(Debug)]
-pub enum NetworkEvent<P> {
-    /// An input for the machine.
-    Input(Input<P>),
-    /// The connections or the relays changed.
-    Changed,
-    /// This peer can be dialed at this multiaddr.
-    Listening(String),
-    /// Something that a person should know, as a sentence.
-    Fault(String),
-}
-
-/// What a session asks of the network: the machine's outputs, and what happened next.
-pub trait Network {
-    /// What identifies a peer to the machine.
-    type Peer: Copy + Ord + Debug + 'static;
-
-    /// Tells the machine its own ID before its first input.
-    fn identify(&self, machine: &mut Machine<Self::Peer>);
-
-    /// The next event. Dropping the future must lose nothing.
-    fn next(&mut self) -> impl Future<Output = NetworkEvent<Self::Peer>>;
-
-    /// Sends a request. It fails after the deadline.
-    fn request(
-        &mut self,
-        peer: Self::Peer,
-        id: RequestId,
-        request: &Request,
-        deadline: MonotonicMillis,
-    );
-
-    /// Answers a request of a peer.
-    fn respond(&mut self, id: InboundId, response: &Response);
-
-    /// Closes the stream of a peer's request without an answer.
-    fn refuse(&mut self, id: InboundId);
-
-    /// Publishes an item by gossip.
-    fn publish(&mut self, item: &GossipItem);
-
-    /// Gives the router of gossip the verdict on an item.
-    fn report_verdict(&mut self, id: GossipId, from: &Self::Peer, verdict: Verdict);
-
-    /// Keeps the place of a peer that proved that it has the room's key.
-    fn on_proved_member(&mut self, peer: Self::Peer);
-
-    /// Closes all connections to a peer, and refuses new ones until its ban ends.
-    fn disconnect(&mut self, peer: Self::Peer, until: Option<MonotonicMillis>);
-}
-
-/// No network: a keeper alone. There are no peers, so nothing ever happens.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Offline;
-
-impl Network for Offline {
-    type Peer = Infallible;
-
-    fn identify(&self, _: &mut Machine<Infallible>) {}
-
-    async fn next(&mut self) -> NetworkEvent<Infallible> {
-        pending().await
-    }
-
-    fn request(&mut self, peer: Infallible, _: RequestId, _: &Request, _: MonotonicMillis) {
-        match peer {}
-    }
-
-    fn respond(&mut self, _: InboundId, _: &Response) {}
-
-    fn refuse(&mut self, _: InboundId) {}
-
-    fn publish(&mut self, _: &GossipItem) {}
-
-    fn report_verdict(&mut self, _: GossipId, _: &Infallible, _: Verdict) {}
-
-    fn on_proved_member(&mut self, peer: Infallible) {
-        match peer {}
-    }
-
-    fn disconnect(&mut self, peer: Infallible, _: Option<MonotonicMillis>) {
-        match peer {}
-    }
-}

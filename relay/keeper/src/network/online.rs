@@ -1,5 +1,7 @@
 //! The libp2p network of a keeper.
 
+use std::net::{IpAddr, TcpListener};
+
 use futures::future::{Either, select};
 use heartchain_chain::{room::Room, time::MonotonicMillis};
 use heartchain_peer::net::{
@@ -16,7 +18,7 @@ use libp2p_webrtc_direct::Certificate;
 use tokio::sync::mpsc;
 
 use super::{
-    Network, NetworkEvent,
+    interface::{Network, NetworkEvent},
     relay_document::document_reader,
     transports::{TransportError, all_transports},
 };
@@ -90,22 +92,28 @@ pub(crate) fn parse_relay(text: &str) -> Result<RelayName, AddressError> {
 impl NetworkOptions {
     /// Where this keeper is, as far as its relays tell, who may know strangers: it is not led to addresses that are closer.
     fn scope(&self) -> Scope {
-        let pages = self.relay_pages.iter().map(|page| scope_of_url(page));
+        let pages = self.relay_pages.iter().map(|page| Scope::of_url(page));
         let addresses = self.relays.iter().map(RelayAddress::scope);
         let relays = pages.chain(addresses).max().unwrap_or(Scope::Loopback);
         relays.max(self.scope.unwrap_or(Scope::Loopback))
     }
 }
 
-/// How far the host of a URL reaches.
-pub(super) fn scope_of_url(url: &str) -> Scope {
-    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        Some(_) | None => authority,
+/// Checks that no other program listens at a TCP address: libp2p would share the port with it, and each of the two would get
+/// some of the connections.
+fn check_free(address: &str) -> Result<(), NetworkError> {
+    let mut parts = address.split('/').skip(2);
+    let (ip, transport, port) = (parts.next(), parts.next(), parts.next());
+    let socket = ip.and_then(|ip| ip.parse::<IpAddr>().ok());
+    let socket = socket.zip(port.and_then(|port| port.parse::<u16>().ok()));
+    let Some(socket) = socket.filter(|(_, port)| transport == Some("tcp") && *port > 0) else {
+        return Ok(());
     };
-    Scope::of_host(host)
+    let bound = TcpListener::bind(socket).map(drop);
+    bound.map_err(|error| NetworkError::Listen {
+        address: address.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 /// A keeper among peers.
@@ -144,6 +152,7 @@ impl Online {
         };
         let mut network = PeerNetwork::new(config, transports)?;
         for address in &options.listen {
+            check_free(address)?;
             network.listen_on(address)?;
         }
         Ok(Self { network, faults })

@@ -7,8 +7,6 @@ use heartchain_peer::net::{IceServer, MAX_DEPLOYMENT, ReadDocument, RelayDocumen
 use serde::Deserialize;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-use super::online::scope_of_url;
-
 /// The longest relay document, in bytes, as in a tab. Documents have some hundred bytes.
 const MAX_DOCUMENT_LEN: u64 = 64 * 1024;
 /// How long reading a document may take.
@@ -47,7 +45,7 @@ pub(super) fn document_reader(
         let (fault, said) = (fault.clone(), said.clone());
         async move {
             let is_other = other.is_some();
-            if other.as_deref().is_some_and(|url| scope_of_url(url) < scope) {
+            if other.as_deref().is_some_and(|url| Scope::of_url(url) < scope) {
                 return None;
             }
             let urls = other.map_or(urls, |url| vec![url]);

@@ -51,6 +51,18 @@ impl Scope {
         }
     }
 
+    /// The scope of the host of a URL, such as `http://192.168.1.5:8080/`.
+    #[must_use]
+    pub fn of_url(url: &str) -> Self {
+        let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            Some(_) | None => authority,
+        };
+        Self::of_host(host)
+    }
+
     fn of_ip4(ip: Ipv4Addr) -> Option<Self> {
         let [first, second, ..] = ip.octets();
         // 100.64.0.0/10 is shared between the customers of one provider (RFC 6598).
