@@ -489,7 +489,7 @@ mod tests {
             assert!(error.contains(expected), "{args:?}: {error}");
         }
         let peer = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", libp2p::PeerId::random());
-        let many = vec!["--peer", &peer].repeat(MAX_NAMED_PEERS + 1);
+        let many = ["--peer", peer.as_str()].repeat(MAX_NAMED_PEERS + 1);
         let error = network(&many).expect_err("too many");
         assert!(error.contains("8 peers can be named"), "{error}");
     }

@@ -277,7 +277,9 @@ mod tests {
                 Answer::Written(id) => format!("written {}", id.0),
                 Answer::WriteFailed { id, full, .. } => format!("failed {} {full}", id.0),
                 Answer::Read(id, bodies) => format!("read {} {}", id.0, bodies.len()),
-                other => format!("{other:?}"),
+                other @ (Answer::ReadFailed(_) | Answer::Shown(_) | Answer::Nothing) => {
+                    format!("{other:?}")
+                }
             });
         }
         answers

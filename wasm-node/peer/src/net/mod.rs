@@ -47,7 +47,7 @@ mod turn;
 mod workarounds;
 
 pub use {
-    address::{AddressError, NamedPeer, PageScheme, RelayAddress, TransportKind},
+    address::{AddressError, CircuitAddress, NamedPeer, PageScheme, RelayAddress, TransportKind},
     backoff::Backoff,
     connections::{Path, Role},
     direct_transport::DirectTransport,

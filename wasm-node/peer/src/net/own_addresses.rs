@@ -335,7 +335,7 @@ mod tests {
         table.name(peer, named.clone());
         assert_eq!(
             table.take(&peer, at(1)),
-            [named.clone()],
+            std::slice::from_ref(&named),
             "what was named stays"
         );
         assert_eq!(table.take(&peer, at(60)), [named, own[0].clone()]);
