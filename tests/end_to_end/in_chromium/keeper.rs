@@ -12,6 +12,7 @@ use crate::harness::{Keeper, Outcome, PATIENCE, Relay, Tab, TestEnv, run_test};
 
 /// Waits until the tab's chain has exactly these heart rates, in any order.
 async fn until_bpms(tab: &Tab, expected: &[u64]) -> Result<()> {
+    tab.until("a running node", "node => true").await?;
     let since = Instant::now();
     loop {
         let readings = tab.readings().await?;
@@ -36,8 +37,9 @@ async fn until_bpms(tab: &Tab, expected: &[u64]) -> Result<()> {
 async fn until_direct(tab: &Tab, keeper: &mut Keeper) -> Result<()> {
     let address = keeper.address("/ws/").await?;
     let peer = address.rsplit('/').next().context("a peer ID")?;
-    let condition =
-        format!("heartchain.peers().find((peer) => peer.peerId === '{peer}')?.path === 'direct'");
+    let condition = format!(
+        "node => node.peers().some((peer) => peer.peerId === '{peer}' && peer.path === 'direct')"
+    );
     tab.until("a direct connection to the keeper", &condition)
         .await?;
     Ok(())
@@ -90,7 +92,8 @@ async fn two_terminals_and_a_tab_agree() -> Outcome {
         let url = format!("{page}?{nowhere}&peer={address}");
         env.expect_message("ERR_");
         let tab = env.browser.open(&url).await?;
-        tab.until_peers(1).await?;
+        tab.until("a peer", "node => node.status().peers >= 1")
+            .await?;
         first.enter("61").await?;
         second.enter("62").await?;
         tab.enter(63).await?;
