@@ -25,7 +25,7 @@ use self::{
 };
 pub(crate) use self::{
     blocks::{BlockArgumentError, block},
-    document::{Document, DocumentError, FORMAT},
+    document::{BlockChunk, Document, DocumentError, FORMAT},
     room_link::{RoomLinkError, open as open_room_link, write as room_link},
 };
 use crate::{
