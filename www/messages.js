@@ -206,7 +206,7 @@ export function usageMessage({ usage, quota }) {
 /**
  * `spoken` is what screen readers announce: without numbers, which change with every block.
  *
- * @typedef {{ sentence: string, spoken: string, tone: "good" | "busy" | "warning" }} StatusLine
+ * @typedef {{ sentence: string, spoken: string, tone: "good" | "calm" | "busy" | "warning" }} StatusLine
  */
 
 /** The separator between the parts of the sentence. */
@@ -243,7 +243,9 @@ function sentenceOf(status, peers, counts, without, say) {
   if (counts.all === 0 && (without === 0 || status.state !== "syncing")) {
     const lost = savedOrNot(relayLost ? "status.aloneWithoutRelay" : "status.alone", status);
     const key = isFull(status.relays) ? "status.relayFull" : lost;
-    return { sentence: say(without === 0 ? key : savedOrNot("status.noMember", status)), tone: "warning" };
+    if (without > 0) return { sentence: say(savedOrNot("status.noMember", status)), tone: "warning" };
+    // Nothing is wrong with being the first one here.
+    return { sentence: say(key), tone: key === "status.alone" ? "calm" : "warning" };
   }
   if (status.state === "syncing") {
     const known = status.target ?? Math.max(...peers.map((peer) => peer.index ?? 0));

@@ -1,7 +1,7 @@
 //! Registers the service worker, so that the page opens while the relay is down, and offers newer versions of the page.
 //! Reloads only when the user asks for it.
 
-/** Delay before registering, so that the page's own loading and its first connections come first, ms. */
+/** Delay between the start of the node and registering, so that the page's first connections come first, ms. */
 export const REGISTER_AFTER_MS = 4_000;
 /**
  * Prefix of the Web Locks that open pages hold on their version. `service-worker.js` keeps the caches of locked
@@ -14,17 +14,18 @@ const FROM_DISK = "/v/dev/";
 export const UPDATE_INTERVAL_MS = 3_600_000;
 
 /**
- * Registers the service worker after a delay.
+ * Registers the service worker a while after the node has started or failed: before, it would take bandwidth from the wasm.
  *
  * @param {ServiceWorkerContainer | undefined} container `navigator.serviceWorker`; undefined over plain http from
  *   another machine, where service workers are not available
  * @param {(activate: () => void) => void} offer called when a newer version is ready; `activate` switches to it and
  *   reloads
  * @param {() => void} warn called when the browser refuses because this device does not trust the relay's certificate
+ * @param {Promise<unknown>} starting settles when the node has started or failed
  * @param {{ wait?: typeof setTimeout, every?: typeof setInterval, reload?: () => void, locks?: LockManager,
  *   address?: string }} world overrides for tests
  */
-export function enableOffline(container, offer, warn, world = {}) {
+export function enableOffline(container, offer, warn, starting, world = {}) {
   const {
     wait = (work, ms) => setTimeout(work, ms),
     every = (work, ms) => setInterval(work, ms),
@@ -34,7 +35,7 @@ export function enableOffline(container, offer, warn, world = {}) {
   } = world;
   if (container === undefined || address.includes(FROM_DISK)) return;
   lockVersion(locks, versionOf(address));
-  wait(async () => {
+  const register = async () => {
     try {
       watch(await container.register("service-worker.js"), container, { offer, every, reload });
     } catch (error) {
@@ -42,7 +43,9 @@ export function enableOffline(container, offer, warn, world = {}) {
       if (/certificate/iu.test(error?.message)) warn();
       // Private windows and some browsers forbid it. The page works, but needs its relay to open.
     }
-  }, REGISTER_AFTER_MS);
+  };
+  const registerLater = () => wait(register, REGISTER_AFTER_MS);
+  starting.then(registerLater, registerLater);
 }
 
 /** The version in a module's address; null if the page is served without versions. */

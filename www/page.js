@@ -60,6 +60,7 @@ export function openPage() {
     (activate) => notices.offer("notice.update", "notice.reload", activate),
     // By plain http, the relay explains how to install its certificate.
     () => notices.offer("notice.certificate", "notice.install", () => location.assign(`http://${location.host}/`)),
+    starting,
   );
 }
 

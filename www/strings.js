@@ -161,7 +161,7 @@ export function formatDuration(ms) {
  */
 export function formatBytes(bytes) {
   const power = bytes < 1 ? 0 : Math.min(BYTE_UNITS.length - 1, Math.floor(Math.log10(bytes) / 3));
-  const options = { style: "unit", unit: BYTE_UNITS[power], unitDisplay: "short", maximumSignificantDigits: 3 };
+  const options = { style: "unit", unit: BYTE_UNITS[power], unitDisplay: power === 0 ? "long" : "short", maximumSignificantDigits: 3 };
   return formatter(Intl.NumberFormat, options).format(bytes / 1000 ** power);
 }
 

@@ -120,9 +120,10 @@ export class Firefox {
     return installed("firefox-esr", "firefox");
   }
 
-  static async start(preferences = {}) {
+  /** @param {object} [preferences] @param {string} [profile] the folder of a browser that ended and kept it */
+  static async start(preferences = {}, profile = undefined) {
     const browser = new Firefox();
-    const profile = await mkdtemp(join(tmpdir(), "heartchain-firefox-"));
+    profile ??= await mkdtemp(join(tmpdir(), "heartchain-firefox-"));
     const all = {
       "browser.shell.checkDefaultBrowser": false,
       "datareporting.policy.dataSubmissionEnabled": false,
@@ -183,10 +184,13 @@ export class Firefox {
     };
   }
 
-  async end() {
+  /** Ends the browser, and returns its profile if that is kept. */
+  async end({ keepProfile = false } = {}) {
     this.#socket?.close();
     await this.#program.end();
+    if (keepProfile) return this.#profile;
     await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });
+    return undefined;
   }
 }
 

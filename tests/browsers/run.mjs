@@ -252,18 +252,42 @@ async function testApi(relay, chromium) {
   await tab.evaluate("heartchain.stop()");
 }
 
-/** A private window has a disk, as far as a page can tell: the words must be true anyway. */
+/**
+ * A private window has a disk, as far as a page can tell: the words must be true anyway, even after the person agreed to keep the
+ * data. Then the window is closed, and opened again with the same profile.
+ */
 async function testPrivateWindow(relay) {
-  const browser = await Firefox.start({ "browser.privatebrowsing.autostart": true });
+  const preferences = { "browser.privatebrowsing.autostart": true, "permissions.default.persistent-storage": 1 };
+  let browser = await Firefox.start(preferences);
   const name = `Firefox ${browser.version.split(".").slice(0, 2).join(".")}`;
+  const visit = async () => {
+    const tab = await browser.tab();
+    await open(tab, `${relay.url}#room=private`);
+    return tab;
+  };
   try {
-    await scenario(name, "private window", async () => {
-      const tab = await browser.tab();
-      await open(tab, `${relay.url}#room=private`);
+    await scenario(name, "private window forgets, as it says", async () => {
+      const tab = await visit();
       await enter(tab, 80);
-      const words = await text(tab, ".storage-words");
-      check(/private window forgets|Not saved on this device/.test(words), words);
+      await hasReading(tab, 80);
+      const words = async () => {
+        const said = await text(tab, ".storage-words");
+        check(/private window forgets|Not saved on this device/.test(said), said);
+        return said;
+      };
+      await words();
       await photograph(tab, "Firefox-private");
+      await tab.evaluate("heartchain.requestPersistence()");
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+      const said = await words();
+      const before = await status(tab);
+      browser = await Firefox.start(preferences, await browser.end({ keepProfile: true }));
+      const again = await visit();
+      const after = await status(again);
+      check(after.author !== before.author && after.tip.index === 0, `it kept ${json([after.author, after.tip])}`);
+      check((await again.evaluate("heartchain.ownReadings(10).length")) === 0, "it kept readings");
+      check(!/lost/.test(await text(again, ".noticed")), await text(again, ".noticed"));
+      return before.storage.persisted === null ? "ok" : `ok, persisted: ${before.storage.persisted}, “${said}”`;
     });
   } finally {
     await browser.end();

@@ -8,6 +8,7 @@ mod arrows;
 mod circles;
 mod citations;
 mod graph;
+mod libraries;
 mod page_modules;
 mod rust_files;
 mod workspace;

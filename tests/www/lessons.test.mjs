@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LessonMode } from "../../www/lessons/lesson-mode.js";
+import { LOOKING_MS, LessonMode } from "../../www/lessons/lesson-mode.js";
 import { countBlocks, countReadings } from "../../www/lessons/branch-outcome.js";
 import { expectedMs, expectedTries } from "../../www/lessons/pace.js";
-import { currentStep, isSettled } from "../../www/lessons/current-step.js";
+import { currentStep, isSettled, lookingKey } from "../../www/lessons/current-step.js";
 import { checksOf, otherBpm, withChangedReading, withOtherAuthor, withOtherBpm, withRecomputedHashes } from "../../www/lessons/tampering.js";
 
 const reading = (seq, author = "aa") => ({ id: `id${seq}`, author, seq, time: 5, bpm: 72, signature: "ff" });
@@ -72,11 +72,12 @@ class FakeNode extends EventTarget {
   calls = [];
   isolated = false;
   peerCount = 1;
+  relays = [{ connected: true }];
   verdict = { verdict: "reject", reason: "so", kind: "signature", dropped: true };
 
   status() {
     const tip = this.chain.at(-1);
-    return { tip, isolated: this.isolated, state: "synced", hashesPerSecond: null, mempool: 0, peers: this.peerCount, miningLimit: null };
+    return { tip, isolated: this.isolated, state: "synced", hashesPerSecond: null, mempool: 0, peers: this.peerCount, relays: this.relays, miningLimit: null };
   }
   ownReadings(limit) {
     return this.own.slice(0, limit);
@@ -164,6 +165,37 @@ test("outcome_is_open_until_the_others_are_met", async () => {
   assert.deepEqual([mode.state.settled, mode.state.pinnedFork], [true, { fork: 0, blocks: [] }]);
 });
 
+test("missing_relay_and_others_are_told_apart", async () => {
+  const timers = [];
+  const node = new FakeNode();
+  const mode = new LessonMode(node, (work, ms) => timers.push({ work, ms }));
+  await mode.disconnect();
+  node.take(block(1));
+  await settled();
+  Object.assign(node, { peerCount: 0, relays: [{ connected: false }] });
+  await mode.reconnect();
+  const shown = async (change = {}) => {
+    Object.assign(node, change);
+    node.dispatchEvent(new Event("status"));
+    await settled();
+    const { lesson, key } = currentStep(mode.state, false);
+    assert.equal(lesson, "branches");
+    return key;
+  };
+  // A relay takes some seconds to answer.
+  assert.equal(await shown(), "branches.looking");
+  assert.deepEqual(timers.map(({ ms }) => ms), [LOOKING_MS]);
+  timers[0].work();
+  await settled();
+  assert.equal(await shown(), "step.noRelay");
+  assert.equal(await shown({ relays: [{ connected: true }] }), "step.noOthers");
+  assert.deepEqual([lookingKey("relay"), lookingKey("others"), lookingKey(null)], ["branches.noRelay", "branches.noOthers", "branches.looking"]);
+  assert.equal(mode.state.settled, false, "nothing is decided without the others");
+  assert.equal(await shown({ peerCount: 1 }), "branches.kept");
+  // Once the others were met, the result stays.
+  assert.equal(await shown({ peerCount: 0, relays: [{ connected: false }] }), "branches.kept");
+});
+
 test("dry_runs_use_a_copy_that_leaving_discards", async () => {
   const node = new FakeNode();
   const mode = new LessonMode(node);
@@ -211,7 +243,7 @@ test("failed_command_reports_its_error", async () => {
 
 test("current_step_follows_the_state", () => {
   const idle = {
-    isolated: false, cutAt: null, tip: 7, own: { all: 0, waiting: 0, inChain: 0 }, outcome: null, settled: true, limit: null, mempool: 2,
+    isolated: false, cutAt: null, tip: 7, own: { all: 0, waiting: 0, inChain: 0 }, outcome: null, settled: true, missing: null, limit: null, mempool: 2,
   };
   const keyOf = (state, seen = false) => currentStep({ ...idle, ...state }, seen)?.key;
   assert.equal(currentStep(idle, false), null);

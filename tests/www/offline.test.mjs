@@ -223,20 +223,20 @@ test("page_locks_its_version_from_the_start", async () => {
   const held = [];
   const locks = { request: async (name, options, work) => (held.push([name, options, work]), new Promise(() => {})) };
   const address = "https://relay.example/v/0123456789abcdef/index.js";
-  enableOffline(browser().container, () => {}, () => {}, { wait: () => {}, locks, address });
+  enableOffline(browser().container, () => {}, () => {}, Promise.resolve(), { wait: () => {}, locks, address });
   const [[name, options, work]] = held;
   assert.equal(name, "heartchain page 0123456789abcdef");
   assert.deepEqual(options, { mode: "shared" });
   const over = await Promise.race([work(), new Promise((resolve) => setTimeout(resolve, 20, "still held"))]);
   assert.equal(over, "still held");
   // Served without versions, by a server other than the relay.
-  enableOffline(browser().container, () => {}, () => {}, { wait: () => {}, locks, address: "https://relay.example/index.js" });
+  enableOffline(browser().container, () => {}, () => {}, Promise.resolve(), { wait: () => {}, locks, address: "https://relay.example/index.js" });
   assert.equal(held.length, 1);
 });
 
 test("page_from_disk_is_not_cached", () => {
   const never = () => assert.fail("it locks no version and registers no worker");
-  enableOffline({ register: never }, never, never, {
+  enableOffline({ register: never }, never, never, Promise.resolve(), {
     wait: (work) => work(), locks: { request: never }, address: "https://relay.example/v/dev/offline.js",
   });
 });
@@ -281,15 +281,16 @@ function browser({ controller = null, waiting = null } = {}) {
   return { container, registration, messages, world, newer };
 }
 
-async function begun(made) {
+async function begun(made, starting = Promise.resolve()) {
   const { container, world } = made;
-  enableOffline(container, (activate) => world.offers.push(activate), () => assert.fail("no warning"), {
+  enableOffline(container, (activate) => world.offers.push(activate), () => assert.fail("no warning"), starting, {
     wait: (work, ms) => world.waits.push([work, ms]),
     every: (work, ms) => world.every.push([work, ms]),
     reload: () => (world.reloads += 1),
     locks: undefined,
   });
-  assert.deepEqual(container.registered, [], "the page itself comes first");
+  assert.deepEqual([container.registered, world.waits], [[], []], "the page itself comes first");
+  await starting.catch(() => {});
   const [[work, ms]] = world.waits;
   assert.equal(ms, REGISTER_AFTER_MS);
   await work();
@@ -307,7 +308,17 @@ function install({ registration, newer }) {
 }
 
 test("missing_service_workers_are_not_an_error", () => {
-  enableOffline(undefined, () => assert.fail("nothing is offered"), () => assert.fail("no warning"));
+  enableOffline(undefined, () => assert.fail("nothing is offered"), () => assert.fail("no warning"), Promise.resolve());
+});
+
+test("registration_waits_for_the_node", async () => {
+  for (const outcome of ["started", "failed"]) {
+    let settle;
+    const starting = new Promise((resolve, reject) => (settle = outcome === "started" ? resolve : reject));
+    setTimeout(() => settle(new Error("the node")), 20);
+    const made = await begun(browser(), starting);
+    assert.deepEqual(made.container.registered, ["service-worker.js"], outcome);
+  }
 });
 
 test("first_version_is_not_offered", async () => {
@@ -362,7 +373,8 @@ test("forbidden_registration_is_not_an_error", async () => {
     throw new DOMException("no", "SecurityError");
   };
   const waits = [];
-  enableOffline(made.container, () => assert.fail("nothing is offered"), () => assert.fail("no warning"), { wait: (work) => waits.push(work) });
+  enableOffline(made.container, () => assert.fail("nothing is offered"), () => assert.fail("no warning"), Promise.resolve(), { wait: (work) => waits.push(work) });
+  await null;
   await waits[0]();
 });
 
@@ -374,11 +386,12 @@ test("a certificate that is not trusted is explained", async () => {
     let warned = 0;
     const register = () => Promise.reject(new Error(message));
     let registering;
-    enableOffline({ register }, () => assert.fail("nothing is offered"), () => (warned += 1), {
+    enableOffline({ register }, () => assert.fail("nothing is offered"), () => (warned += 1), Promise.resolve(), {
       wait: (work) => (registering = work()),
       locks: undefined,
       address: "https://relay.example/index.js",
     });
+    await null;
     await registering;
     assert.equal(warned, warnings, message);
   }

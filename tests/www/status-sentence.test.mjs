@@ -61,7 +61,8 @@ test("catching_up_shows_the_highest_known_block", () => {
 
 test("alone_is_reported_with_and_without_a_relay", () => {
   const alone = "Only you are here. Readings are saved and shared later.";
-  assert.deepEqual(line(status("alone"), [relay]), { sentence: alone, tone: "warning" });
+  assert.deepEqual(line(status("alone"), [relay]), { sentence: alone, tone: "calm" });
+  assert.equal(line(status("alone", { connected: false }), []).tone, "warning");
   assert.equal(line(status("synced"), [relay]).sentence, alone, "there is no peer to be in sync with");
   assert.equal(line(status("alone", { connected: false }), []).sentence,
     "Can't reach the relay. You can keep recording; readings are shared later.");

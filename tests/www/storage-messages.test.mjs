@@ -35,9 +35,8 @@ test("each_failure_reason_has_its_own_text", () => {
 
 test("words_about_storage_are_true_in_a_private_window", () => {
   // Private windows have a disk, too, as far as a page can tell.
-  assert.match(storageMessage(storage({ persisted: false })), /private window forgets/);
-  assert.match(storageMessage(storage({ persisted: null })), /private window forgets/);
   for (const persisted of [false, null, true]) {
+    assert.match(storageMessage(storage({ persisted })), /private window forgets/);
     assert.doesNotMatch(storageMessage(storage({ persisted })), /for good|can close this tab without/);
   }
 });

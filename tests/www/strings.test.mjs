@@ -89,7 +89,7 @@ test("duration_has_the_best_unit", () => {
 });
 
 test("storage_amount_has_the_best_unit", () => {
-  for (const [bytes, words] of [[0, "0 byte"], [999, "999 byte"], [1_234_567, "1.23 MB"], [2.3e9, "2.3 GB"], [5e15, "5,000 TB"]]) {
+  for (const [bytes, words] of [[0, "0 bytes"], [1, "1 byte"], [999, "999 bytes"], [1_234_567, "1.23 MB"], [2.3e9, "2.3 GB"], [5e15, "5,000 TB"]]) {
     assert.equal(formatBytes(bytes), words);
   }
 });

@@ -1,6 +1,7 @@
 //! The lesson about forks: disconnects this tab, lets it mine a branch of its own, and reconnects it.
 
 import { element } from "../dom.js";
+import { lookingKey } from "../lessons/current-step.js";
 import { say } from "../strings.js";
 import { LessonCard, messageList, setMessages } from "./lesson-card.js";
 
@@ -23,7 +24,7 @@ export class LessonBranches extends LessonCard {
     return [element("div", { class: "lesson-buttons" }, this.#disconnect, this.#toForm, this.#reconnect), this.#messages];
   }
 
-  show({ isolated, cutAt, ownBlockCount, tip, own, outcome, settled }) {
+  show({ isolated, cutAt, ownBlockCount, tip, own, outcome, settled, missing }) {
     // The button that disappears passes the focus to the one that appears.
     const hadFocus = [this.#disconnect, this.#reconnect].includes(document.activeElement);
     this.#disconnect.hidden = isolated;
@@ -32,7 +33,7 @@ export class LessonBranches extends LessonCard {
     if (hadFocus) (isolated ? this.#reconnect : this.#disconnect).focus();
     setMessages(
       this.#messages,
-      isolated ? disconnectedMessages(cutAt, ownBlockCount, tip, own) : outcomeMessages(outcome, settled),
+      isolated ? disconnectedMessages(cutAt, ownBlockCount, tip, own) : outcomeMessages(outcome, settled, missing),
     );
   }
 }
@@ -47,9 +48,9 @@ function disconnectedMessages(at, count, tip, own) {
 }
 
 /** The outcome is shown only once this tab is in sync: until then it is not decided. */
-function outcomeMessages(outcome, settled) {
+function outcomeMessages(outcome, settled, missing) {
   if (outcome === null) return [];
-  if (!settled) return [{ text: say("branches.looking") }];
+  if (!settled) return [{ text: say(lookingKey(missing)) }];
   if (outcome.made === 0 && outcome.all === 0) return [{ text: say("branches.nothing") }];
   return [
     outcome.left > 0 && { text: say("branches.left", outcome) },

@@ -60,6 +60,8 @@ export class NetworkPicture extends LocalizedElement {
     const drawn = JSON.stringify([layout, self, [...rows.values()].map(({ key, isWithoutKey }) => [key, isWithoutKey])]);
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
+    // Of this tab alone, a picture says nothing.
+    this.hidden = layout.peers.length === 0 && layout.relays.length === 0;
     const picture = this.querySelector("svg");
     picture.setAttribute("viewBox", `0 0 ${PICTURE.width} ${PICTURE.height}`);
     const direct = layout.links.filter(({ kind }) => kind === "direct").length;

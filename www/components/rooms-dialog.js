@@ -101,7 +101,7 @@ export class RoomsDialog extends LocalizedElement {
     if (isHere) badges.push(say("rooms.here"));
     else if (room.open) badges.push(say("rooms.elsewhere"));
     const facts = [say("rooms.readings", room)];
-    if (room.bytes !== null) facts.push(formatBytes(room.bytes));
+    if (room.bytes !== null && room.bytes > 0) facts.push(formatBytes(room.bytes));
     if (room.lastOpened > 0) facts.push(say("rooms.opened", { time: formatMoment(room.lastOpened, Date.now()) }));
     const button = (key, label, work, style = "quiet") => {
       const made = element("button", { type: "button", class: style, "aria-label": say(label, { room: shownInSentence(name) }) }, say(key));

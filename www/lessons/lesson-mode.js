@@ -14,6 +14,8 @@ const OWN_READINGS = 1000;
 const PENDING_READINGS = 16_384;
 /** A valid public key (the curve's base point), for rooms without a second author. */
 const PLACEHOLDER_AUTHOR = `58${"66".repeat(31)}`;
+/** How long a reconnected tab looks for the others before the lesson says what is missing, ms. Relays take some seconds. */
+export const LOOKING_MS = 10_000;
 /** The most blocks mined while disconnected that are remembered; further ones are not counted. */
 const MAX_OWN_BLOCKS = 512;
 
@@ -27,13 +29,21 @@ export class LessonMode extends EventTarget {
   /** The height and next sequence number at the disconnect, and the blocks mined since; null while connected. */
   #disconnected = null;
   #left = false;
+  /** The timer of the search for the others, and whether it took long. */
+  #looking = null;
+  #lookedLong = false;
+  #wait;
   #refreshing = null;
   #refreshAgain = false;
 
-  /** @param {object} node a running node */
-  constructor(node) {
+  /**
+   * @param {object} node a running node
+   * @param {typeof setTimeout} [wait] another one for tests
+   */
+  constructor(node, wait = (work, ms) => setTimeout(work, ms)) {
     super();
     this.#node = node;
+    this.#wait = wait;
     this.#update({ limit: node.status().miningLimit });
     node.addEventListener("status", this.#watch);
     node.addEventListener("chain", this.#watch);
@@ -48,6 +58,7 @@ export class LessonMode extends EventTarget {
   /** Undoes everything and stops following the node. */
   leave() {
     this.#left = true;
+    clearTimeout(this.#looking);
     for (const type of ["status", "chain", "reading"]) this.#node.removeEventListener(type, this.#watch);
     try {
       this.#node.isolate(false);
@@ -65,6 +76,7 @@ export class LessonMode extends EventTarget {
       const [newest] = this.#node.ownReadings(1);
       this.#disconnected = { from: tip.index, ownBlocks: [], nextSeq: newest === undefined ? 0 : newest.seq + 1 };
       await this.#node.isolate(true);
+      clearTimeout(this.#looking);
       return { outcome: null, cutAt: tip.index, pinnedFork: null };
     });
   }
@@ -77,8 +89,18 @@ export class LessonMode extends EventTarget {
       const { ownBlocks, nextSeq } = this.#disconnected ?? { ownBlocks: [], nextSeq: 0 };
       const from = this.#disconnected?.from ?? null;
       this.#disconnected = null;
-      return { outcome: { made: ownBlocks.length, from, ownBlocks, nextSeq, kept: ownBlocks.length, left: 0, settled: false, ...NO_READINGS } };
+      this.#look();
+      return { missing: null, outcome: { made: ownBlocks.length, from, ownBlocks, nextSeq, kept: ownBlocks.length, left: 0, settled: false, ...NO_READINGS } };
     });
+  }
+
+  #look() {
+    clearTimeout(this.#looking);
+    this.#lookedLong = false;
+    this.#looking = this.#wait(() => {
+      this.#lookedLong = true;
+      this.#watch();
+    }, LOOKING_MS);
   }
 
   /** Stops showing the fork of this lesson. */
@@ -152,7 +174,7 @@ export class LessonMode extends EventTarget {
   }
 
   async #refresh() {
-    const { tip, state, isolated, hashesPerSecond, mempool, peers } = this.#node.status();
+    const { tip, state, isolated, hashesPerSecond, mempool, peers, relays } = this.#node.status();
     if (isolated) await this.#recordOwnBlocks();
     const change = { tip: tip.index, isolated, hashesPerSecond, mempool, peers };
     if (this.#state.tries === null || this.#state.tip !== tip.index) change.tries = await this.#triesAt(tip.index);
@@ -160,7 +182,8 @@ export class LessonMode extends EventTarget {
     if (outcome !== null) {
       // What two branches came to stays known when the peers are gone later.
       outcome.settled ||= state === "synced" && peers > 0;
-      Object.assign(change, { outcome, settled: outcome.settled, pinnedFork: forkOf(outcome) });
+      const missing = outcome.settled || !this.#lookedLong ? null : missingOf(peers, relays);
+      Object.assign(change, { outcome, missing, settled: outcome.settled, pinnedFork: forkOf(outcome) });
     }
     if (this.#disconnected !== null) {
       change.own = countReadings(this.#node.ownReadings(OWN_READINGS), this.#disconnected.nextSeq);
@@ -250,11 +273,17 @@ function forkOf({ from, ownBlocks, left, settled }) {
   return { fork: from, blocks: left > 0 ? ownBlocks : [] };
 }
 
+/** What keeps a reconnected tab from the others: the relay, or that no one is there; null while it catches up with them. */
+function missingOf(peers, relays) {
+  if (peers > 0) return null;
+  return relays.some(({ connected }) => connected) ? "others" : "relay";
+}
+
 const NO_READINGS = { all: 0, waiting: 0, inChain: 0 };
 
 function fresh() {
   return {
     busy: false, failure: null, tip: 0, settled: false, isolated: false, peers: 0, mempool: 0, hashesPerSecond: null, tries: null,
-    limit: null, cutAt: null, ownBlockCount: 0, own: NO_READINGS, outcome: null, pinnedFork: null, noReading: false, tampered: null, forgery: null,
+    limit: null, cutAt: null, missing: null, ownBlockCount: 0, own: NO_READINGS, outcome: null, pinnedFork: null, noReading: false, tampered: null, forgery: null,
   };
 }

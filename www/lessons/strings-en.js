@@ -50,6 +50,10 @@ export default {
   "branches.made": (v, n) =>
     v.count === 0 ? "No block made alone yet." : `${blocks(v.count, n)} made alone, up to block ${n(v.tip)}.`,
   "branches.looking": "Reconnected. Looking for the others …",
+  "branches.noRelay":
+    "Reconnected, but the relay can't be reached, so the others can't be found. This tab keeps its branch and looks on; the lesson continues when the relay is back.",
+  "branches.noOthers":
+    "Reconnected, but no one else is here. This tab keeps its branch; the lesson continues when someone opens this room.",
   "branches.nothing": "You made no block alone, so there was nothing to settle.",
   "branches.left": (v, n) => `The others' branch had more work. This tab dropped ${blocks(v.left, n)} of its own and follows theirs.`,
   "branches.kept": (v, n) =>
@@ -66,6 +70,8 @@ export default {
     v.all > 1
       ? `${n(v.inChain)} of your ${n(v.all)} readings ${v.inChain === 1 ? "is" : "are"} in blocks of your branch.`
       : `Your reading ${v.inChain === 1 ? "is in" : "is waiting for"} a block of your branch.`,
+  "step.noRelay": "The relay can't be reached. The lesson continues when it is back.",
+  "step.noOthers": "No one else is here yet. The lesson continues when someone is.",
   "step.join": "Reconnect now",
   "step.back": "Back to the lesson",
 
@@ -78,7 +84,7 @@ export default {
   "tampering.changedHashes": (v) => `The hash of its readings (Merkle root) was ${v.was} and is now ${v.now}`,
   "tampering.recomputed": (v, n) =>
     `The IDs, the Merkle root and the hash in the copy of block ${n(v.index)} were recomputed. Recomputing can't fix this:`,
-  "tampering.recomputedHashes": (v) => `The hash of the block was ${v.was} and is now ${v.now}. The zeros, which take the work, are gone.`,
+  "tampering.recomputedHashes": (v) => `The hash of the block was ${v.was} and is now ${v.now} The zeros, which take the work, are gone.`,
   "tampering.signature": "The author never signed this.",
   "tampering.root": "The header describes other readings.",
   "tampering.hash": "The hash doesn't match the header.",

@@ -48,6 +48,10 @@ export default {
   "branches.made": (v, n) =>
     v.count === 0 ? "아직 혼자 만든 블록이 없습니다." : `혼자 블록 ${n(v.count)}개를 만들었습니다(블록 ${n(v.tip)}까지).`,
   "branches.looking": "다시 연결했습니다. 다른 피어를 찾는 중 …",
+  "branches.noRelay":
+    "다시 연결했지만 릴레이에 연결할 수 없어 다른 피어를 찾지 못합니다. 이 탭은 자기 갈래를 유지하며 계속 찾습니다. 릴레이가 돌아오면 이어집니다.",
+  "branches.noOthers":
+    "다시 연결했지만 지금은 다른 피어가 없습니다. 이 탭은 자기 갈래를 유지합니다. 누군가 이 방을 열면 이어집니다.",
   "branches.nothing": "혼자 만든 블록이 없어 정리할 것이 없습니다.",
   "branches.left": (v, n) => `다른 갈래의 작업량이 더 많았습니다. 이 탭은 자기 블록 ${n(v.left)}개를 버리고 그 갈래를 따릅니다.`,
   "branches.kept": (v, n) => `혼자 만든 블록 ${n(v.kept)}개가 가장 좋은 갈래에 있습니다.`,
@@ -56,6 +60,8 @@ export default {
 
   "step.cut": (v, n) => `블록 ${n(v.at)}에서 연결을 끊었습니다. 이제 기록해 보세요.`,
   "step.own": (v, n) => `내 기록 ${n(v.all)}개 중 ${n(v.inChain)}개가 내 갈래의 블록에 있습니다.`,
+  "step.noRelay": "릴레이에 연결할 수 없습니다. 돌아오면 이어집니다.",
+  "step.noOthers": "아직 다른 피어가 없습니다. 누군가 오면 이어집니다.",
   "step.join": "지금 다시 연결",
   "step.back": "작동 원리로 돌아가기",
 

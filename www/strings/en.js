@@ -109,7 +109,7 @@ export default {
   "lesson.unloaded": "Couldn't load the lessons. The server isn't responding. Turn them on again later.",
 
   "strap.connect": "Connect heart-rate strap",
-  "strap.missing": "This browser can't connect heart-rate straps. Chrome and Edge can, except on iPhone and iPad.",
+  "strap.missing": "This browser can't connect heart-rate straps. Chrome and Edge can, on Android, ChromeOS, macOS and Windows.",
   "strap.disconnect": "Disconnect strap",
   "strap.choosing": "Choose your strap in the browser's list.",
   "strap.connecting": (v) => `Connecting to ${v.name} …`,
@@ -143,7 +143,7 @@ export default {
 
   "storage.disk": "Saved in this browser until its data is cleared. A private window forgets everything when it closes.",
   "storage.checking": (v, n) => `Checking ${some(v.blocks, "saved block", "saved blocks", n)} for damage …`,
-  "storage.persisted": "Saved in this browser, which promised to keep it even when the disk is full.",
+  "storage.persisted": "Saved in this browser, which keeps it even when the disk is full. A private window forgets everything when it closes.",
   "storage.week": "This browser deletes saved data after 7 days without a visit: export it below, or add this page to the home screen.",
   "storage.keep": "Keep it when the disk is full …",
   "storage.memory": "Not saved on this device, only in this room's open tabs. Closing or reloading may lose readings.",

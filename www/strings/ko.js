@@ -103,7 +103,7 @@ export default {
   "lesson.unloaded": "학습 내용을 불러오지 못했습니다. 서버가 응답하지 않습니다. 나중에 다시 켜 보세요.",
 
   "strap.connect": "심박 센서 연결",
-  "strap.missing": "이 브라우저에서는 심박 센서를 연결할 수 없습니다. iPhone과 iPad를 제외한 Chrome과 Edge에서는 가능합니다.",
+  "strap.missing": "이 브라우저에서는 심박 센서를 연결할 수 없습니다. Android, ChromeOS, macOS, Windows의 Chrome과 Edge에서는 가능합니다.",
   "strap.disconnect": "심박 센서 연결 끊기",
   "strap.choosing": "브라우저 목록에서 센서를 선택하세요.",
   "strap.connecting": (v) => `${v.name} 연결 중 …`,
@@ -137,7 +137,7 @@ export default {
 
   "storage.disk": "데이터를 지우기 전까지 이 브라우저에 저장됩니다. 시크릿 창은 닫으면 모두 지워집니다.",
   "storage.checking": (v, n) => `저장된 블록 ${n(v.blocks)}개의 손상 여부를 확인하는 중 …`,
-  "storage.persisted": "이 브라우저에 저장되며, 디스크가 가득 차도 브라우저가 보관하기로 했습니다.",
+  "storage.persisted": "이 브라우저에 저장되며, 디스크가 가득 차도 보관됩니다. 시크릿 창은 닫으면 모두 지워집니다.",
   "storage.week": "이 브라우저는 7일 동안 방문하지 않으면 저장된 데이터를 삭제합니다. 아래에서 내보내거나 이 페이지를 홈 화면에 추가하세요.",
   "storage.keep": "디스크가 가득 차도 보관 …",
   "storage.memory": "이 기기에 저장되지 않고 이 방을 연 탭에만 있습니다. 탭을 닫거나 새로 고치면 기록을 잃을 수 있습니다.",

@@ -70,6 +70,11 @@ async fn tampered_block_fails_its_checks() -> Outcome {
         press(&a, "Tamper with the newest block").await?;
         a.until_shows("lesson-tampering", "72 BPM became 112 BPM")
             .await?;
+        a.until_shows(
+            "lesson-tampering",
+            "The hash of its readings (Merkle root) was",
+        )
+        .await?;
         a.until_shows("lesson-tampering", "The header describes other readings")
             .await?;
         a.until_shows("lesson-tampering", "The author never signed this")
@@ -79,6 +84,8 @@ async fn tampered_block_fails_its_checks() -> Outcome {
 
         press(&a, "Recompute the hashes").await?;
         a.until_hides("lesson-tampering", "The header describes other readings")
+            .await?;
+        a.until_shows("lesson-tampering", "The hash of the block was 0")
             .await?;
         a.until_shows("lesson-tampering", "All other checks pass")
             .await?;
@@ -433,6 +440,78 @@ async fn expect_unchanged(a: &Tab, b: &Tab, tip: &str, bpm: u16) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// A learner who reconnects while the relay is down is told why nothing happens, and what will end it.
+#[tokio::test]
+async fn lesson_goes_on_when_the_relay_is_back() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let [a, b] = env.tabs().await?;
+        a.enter(70).await?;
+        agreement(&[&a, &b], 1).await?;
+        open_lessons(&a).await?;
+        press(&a, "Disconnect this tab").await?;
+        b.until("no peer", "node => node.status().peers === 0")
+            .await?;
+        a.enter(71).await?;
+        a.until_shows("lesson-branches", "1 block made alone")
+            .await?;
+        env.relay.kill().await?;
+        press(&a, "Reconnect").await?;
+        a.until_shows("lesson-branches", "Looking for the others")
+            .await?;
+        a.until_shows("lesson-branches", "the relay can't be reached")
+            .await?;
+        a.until_shows("lesson-branches", "This tab keeps its branch")
+            .await?;
+        a.until_status_says("Can't reach the relay. You can keep recording")
+            .await?;
+        // The other lessons need only this tab.
+        press(&a, "Tamper with the newest block").await?;
+        a.until_shows("lesson-tampering", "71 BPM became 111 BPM")
+            .await?;
+        press(&a, "Change its heart rate").await?;
+        a.until_shows("lesson-forgery", "its author didn't sign it")
+            .await?;
+
+        env.relay.restart().await?;
+        a.until_shows("lesson-branches", "is in the shared chain")
+            .await?;
+        a.until_hides("lesson-branches", "the relay can't be reached")
+            .await?;
+        agreement(&[&a, &b], 2).await?;
+
+        // The result stays when the relay stops again.
+        env.relay.kill().await?;
+        a.until_status_says("Can't reach the relay").await?;
+        a.until_shows("lesson-branches", "is in the shared chain")
+            .await?;
+        a.until_hides("lesson-branches", "Looking for the others")
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn lone_learner_is_told_that_no_one_is_here() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let a = env.tab().await?;
+        open_lessons(&a).await?;
+        press(&a, "Disconnect this tab").await?;
+        a.enter(71).await?;
+        a.until_shows("lesson-branches", "1 block made alone")
+            .await?;
+        press(&a, "Reconnect").await?;
+        a.until_shows("lesson-branches", "no one else is here")
+            .await?;
+        let b = env.tab().await?;
+        a.until_shows("lesson-branches", "is in the shared chain")
+            .await?;
+        agreement(&[&a, &b], 1).await?;
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

@@ -289,3 +289,31 @@ pub(super) async fn with_first_block_open(env: &mut TestEnv) -> Result<[Tab; 2]>
     b.key("Enter").await?;
     Ok([a, b])
 }
+
+/// The range of the chart is the same at the next visit.
+#[tokio::test]
+async fn chart_range_is_remembered() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let tab = env.tab().await?;
+        let chosen = "() => document.querySelector('input[name=chart-range]:checked')?.value";
+        tab.until("the node", "() => true").await?;
+        tab.until_page(
+            "the shortest range",
+            &format!("() => ({chosen})() === '300000'"),
+        )
+        .await?;
+        tab.evaluate(
+            "document.querySelector('input[name=chart-range][value=\"86400000\"]').click()",
+        )
+        .await?;
+        tab.reload().await?;
+        tab.until("the node", "() => true").await?;
+        tab.until_page(
+            "the same range",
+            &format!("() => ({chosen})() === '86400000'"),
+        )
+        .await?;
+        Ok(())
+    })
+    .await
+}

@@ -176,3 +176,52 @@ async fn expect_slot(tab: &Tab, slot: usize) -> Result<()> {
     );
     Ok(())
 }
+
+/// A word that promises more than a private window keeps.
+const PROMISES: &str = r"() => /promised|even when the disk is full|will be kept|permanent/i.exec(document.querySelector('main').innerText)?.[0] ?? 'none'";
+
+/// Each context is a private window of Chromium, and the page cannot notice it.
+#[tokio::test]
+async fn private_window_forgets_as_it_says() -> Outcome {
+    run_test(async |env: &mut TestEnv| {
+        let page = env.relay.page().to_owned();
+        let private = env.tab().await?;
+        private.enter(70).await?;
+        agreement(&[&private], 1).await?;
+        private.until_shows("own-readings", "In block 1").await?;
+        private
+            .until_shows(
+                "storage-line",
+                "A private window forgets everything when it closes.",
+            )
+            .await?;
+        let promise = private.until_page("its words", PROMISES).await?;
+        ensure!(promise == "none", "a private window says {promise}");
+        let before = identity_and_tip(&private).await?;
+        let status = private.status().await?;
+        ensure!(
+            status["storage"]["persisted"] != true,
+            "the browser promises to keep it: {}",
+            status["storage"]
+        );
+        private.close().await?;
+
+        // Neither the next private window nor an ordinary one has it, and none says that something was kept or lost.
+        let next = env.tab().await?;
+        let ordinary = env.browser.open_as_person(&page, "").await?;
+        for tab in [&next, &ordinary] {
+            tab.until("the node", "() => true").await?;
+            let after = identity_and_tip(tab).await?;
+            ensure!(
+                after["peerId"] != before["peerId"] && after["tip"] != before["tip"],
+                "{} has {after}",
+                tab.name()
+            );
+            let own = tab.evaluate("heartchain.ownReadings(10).length").await?;
+            ensure!(own == 0, "{} has {own} readings", tab.name());
+            tab.until_hides("page-notices", "lost").await?;
+        }
+        Ok(())
+    })
+    .await
+}

@@ -3,16 +3,18 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::channel::mpsc;
 use futures::{FutureExt, StreamExt};
 use futures_timer::Delay;
+use libp2p_core::multiaddr::Protocol;
 use libp2p_core::transport::PortUse;
 use libp2p_core::{ConnectedPoint, Endpoint, Multiaddr};
 use libp2p_identity::PeerId;
-use libp2p_swarm::behaviour::{ConnectionEstablished, FromSwarm};
+use libp2p_swarm::behaviour::{ConnectionEstablished, DialFailure, FromSwarm};
 use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p_swarm::{
     CloseConnection, ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, THandler,
@@ -21,9 +23,10 @@ use libp2p_swarm::{
 use litemap::LiteMap;
 
 use super::address::{PeerAddress, advertised, direct, is_direct};
+use super::circuits::{AfterFailure, Circuit, Circuits};
 use super::config::{Config, IceServer};
 use super::handler::{Command, Handler, Orphan, Report, UpgradeError};
-use super::transport::{DialError, DialRequest, Handover};
+use super::transport::{CircuitError, DialError, DialRequest, Handover};
 use super::upgrades::{Initiator, MAX_NEGOTIATIONS, OfferDecision, Upgrades};
 use crate::connection::Connection;
 use crate::js::monotonic_now;
@@ -51,7 +54,7 @@ pub enum Event {
         /// The peer that could not be reached directly.
         peer: PeerId,
         /// The cause of the failure.
-        error: UpgradeError,
+        error: Arc<UpgradeError>,
         /// Whether the upgrade will be retried automatically.
         again: bool,
     },
@@ -69,7 +72,7 @@ pub struct Behaviour {
     /// Dials that wait for a direct connection to their peer.
     pending_dials: LiteMap<PeerId, Vec<DialRequest>>,
     /// Circuits that are being dialled for these dials.
-    circuit_dials: LiteMap<ConnectionId, PeerId>,
+    circuits: Circuits<PeerId, Multiaddr, ConnectionId>,
     /// Swarm dials that pick up an established connection, with its peer and carrier.
     handover_dials: LiteMap<ConnectionId, (PeerId, ConnectionId)>,
     actions: VecDeque<ToSwarm<Event, Command>>,
@@ -92,7 +95,7 @@ impl Behaviour {
             config,
             handover,
             pending_dials: LiteMap::new(),
-            circuit_dials: LiteMap::new(),
+            circuits: Circuits::new(),
             handover_dials: LiteMap::new(),
             actions: VecDeque::new(),
             retry_timer: None,
@@ -134,6 +137,7 @@ impl Behaviour {
         } else {
             Initiator::Them
         };
+        self.circuits.established(&connection);
         if is_direct(endpoint) {
             self.handover_dials.remove(&connection);
             for superfluous in
@@ -151,18 +155,34 @@ impl Behaviour {
                     connection,
                 }));
         } else if (self.config.carries_offers)(endpoint) {
-            self.circuit_dials.remove(&connection);
             self.upgrades.carrier_opened(peer, connection, initiator);
             if self.pending_dials.contains_key(&peer) {
                 self.upgrades.request(peer);
             }
         }
+        self.dial_waiting_circuits();
     }
 
-    fn on_dial_failure(&mut self, connection: ConnectionId) {
-        if let Some(peer) = self.circuit_dials.remove(&connection) {
-            self.fail_pending_dials(peer, DialError::NoCircuit);
+    fn on_dial_failure(&mut self, failure: &DialFailure<'_>) {
+        let connection = failure.connection_id;
+        match self
+            .circuits
+            .failed(&connection, || failure.error.to_string())
+        {
+            AfterFailure::Nothing => {}
+            AfterFailure::Repeat(circuit) => self.dial_circuit(circuit),
+            AfterFailure::GiveUp(peer, relay_failure) => {
+                let source = match relay_failure {
+                    Some(cause) => CircuitError::Relay(cause),
+                    None => CircuitError::Circuit(failure.error.to_string()),
+                };
+                self.fail_pending_dials(peer, |peer| DialError::NoCircuit {
+                    peer,
+                    source: source.clone(),
+                });
+            }
         }
+        self.dial_waiting_circuits();
         // The swarm denied the dial that picks up an established connection. It may accept one later.
         if let Some((peer, carrier)) = self.handover_dials.remove(&connection) {
             self.handover.discard(&peer);
@@ -178,15 +198,32 @@ impl Behaviour {
         } else if self.upgrades.request(peer) {
             self.pending_dials.entry(peer).or_default().push(request);
         } else if let Some(circuit) = request.address.circuit.clone() {
-            let opts = DialOpts::peer_id(peer)
-                .condition(PeerCondition::Always)
-                .addresses(vec![circuit])
-                .build();
-            self.circuit_dials.insert(opts.connection_id(), peer);
             self.pending_dials.entry(peer).or_default().push(request);
-            self.actions.push_back(ToSwarm::Dial { opts });
+            self.dial_circuit(Circuit {
+                peer,
+                relay: relay_of(&circuit),
+                address: circuit,
+            });
         } else {
             reply(request, Err(DialError::NoCarrier(peer)));
+        }
+    }
+
+    fn dial_circuit(&mut self, circuit: Circuit<PeerId, Multiaddr>) {
+        let opts = DialOpts::peer_id(circuit.peer)
+            .condition(PeerCondition::Always)
+            .addresses(vec![circuit.address.clone()])
+            .build();
+        self.circuits.circuit_began(opts.connection_id(), circuit);
+        self.actions.push_back(ToSwarm::Dial { opts });
+    }
+
+    /// Dials the circuits again that waited for a dial of their relay, unless nothing waits for them any more.
+    fn dial_waiting_circuits(&mut self) {
+        while let Some(circuit) = self.circuits.next_waiting() {
+            if self.pending_dials.contains_key(&circuit.peer) {
+                self.dial_circuit(circuit);
+            }
         }
     }
 
@@ -233,8 +270,12 @@ impl Behaviour {
         let again = self
             .upgrades
             .offer_failed(peer, carrier, is_permanent, monotonic_now());
+        let error = Arc::new(error);
         if !again {
-            self.fail_pending_dials(peer, DialError::Failed);
+            self.fail_pending_dials(peer, |peer| DialError::Failed {
+                peer,
+                source: Arc::clone(&error),
+            });
         }
         tracing::debug!(%peer, %error, again, "no direct connection");
         self.actions
@@ -262,14 +303,14 @@ impl Behaviour {
             match connection.take() {
                 Some(ready) => connection = reply(request, Ok(ready)),
                 None => {
-                    reply(request, Err(DialError::Failed(peer)));
+                    reply(request, Err(DialError::Superseded(peer)));
                 }
             }
         }
         connection
     }
 
-    fn fail_pending_dials(&mut self, peer: PeerId, error: fn(PeerId) -> DialError) {
+    fn fail_pending_dials(&mut self, peer: PeerId, error: impl Fn(PeerId) -> DialError) {
         for request in self.pending_dials.remove(&peer).into_iter().flatten() {
             reply(request, Err(error(peer)));
         }
@@ -305,7 +346,7 @@ impl Behaviour {
     }
 
     fn start_offers(&mut self, now: Duration) {
-        let policy = std::sync::Arc::clone(&self.config.policy);
+        let policy = Arc::clone(&self.config.policy);
         while let Some((peer, carrier)) = self.upgrades.start_offer(now, |peer| policy(peer)) {
             let servers = self.config.ice_servers.clone();
             self.send_command(peer, carrier, Command::Offer(servers));
@@ -329,6 +370,17 @@ impl Behaviour {
     }
 }
 
+/// The relay of a circuit, if its address names one.
+fn relay_of(circuit: &Multiaddr) -> Option<PeerId> {
+    let before = circuit
+        .iter()
+        .take_while(|part| *part != Protocol::P2pCircuit);
+    match before.last() {
+        Some(Protocol::P2p(relay)) => Some(relay),
+        Some(_) | None => None,
+    }
+}
+
 /// Completes a dial. Returns the connection if the dial was cancelled.
 fn reply(request: DialRequest, outcome: Result<Connection, DialError>) -> Option<Connection> {
     match request.reply.send(outcome) {
@@ -340,6 +392,19 @@ fn reply(request: DialRequest, outcome: Result<Connection, DialError>) -> Option
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Handler;
     type ToSwarm = Event;
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        if let Some(peer) = peer {
+            self.circuits.dial_began(connection, peer);
+        }
+        Ok(Vec::new())
+    }
 
     fn handle_established_inbound_connection(
         &mut self,
@@ -381,7 +446,7 @@ impl NetworkBehaviour for Behaviour {
                     self.fail_pending_dials(closed.peer_id, DialError::NoCarrier);
                 }
             }
-            FromSwarm::DialFailure(failure) => self.on_dial_failure(failure.connection_id),
+            FromSwarm::DialFailure(failure) => self.on_dial_failure(&failure),
             FromSwarm::ListenFailure(failure) => {
                 if let Some(address) = PeerAddress::parse(failure.send_back_addr) {
                     self.upgrades.answer_failed(address.peer, monotonic_now());
@@ -417,7 +482,7 @@ impl NetworkBehaviour for Behaviour {
                 self.actions
                     .push_back(ToSwarm::GenerateEvent(Event::Failed {
                         peer,
-                        error,
+                        error: Arc::new(error),
                         again: false,
                     }));
             }

@@ -6,6 +6,7 @@
 //! In reading order:
 //! - `address` and `signalling` define addresses and messages. Pure.
 //! - `upgrades` decides which side offers and when. Pure.
+//! - `circuits` decides which circuits are dialled again. Pure.
 //! - `negotiation` turns a signalling stream into a peer connection.
 //! - `handler` owns the signalling streams of one carrier.
 //! - `behaviour` carries out the decisions of `upgrades`.
@@ -20,6 +21,7 @@
 )]
 
 pub mod address;
+mod circuits;
 mod config;
 pub mod signalling;
 mod upgrades;
@@ -41,7 +43,7 @@ pub use {
     behaviour::{Behaviour, Event},
     handler::{Handler, UpgradeError},
     negotiation::{NEGOTIATION_TIMEOUT, NegotiationError},
-    transport::{DialError, Transport},
+    transport::{CircuitError, DialError, Transport},
 };
 
 /// Creates the transport and the behaviour of browser-to-browser WebRTC; a swarm needs both. Compose the transport

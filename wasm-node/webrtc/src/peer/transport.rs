@@ -18,6 +18,7 @@ use libp2p_identity::PeerId;
 use litemap::LiteMap;
 
 use super::address::{PeerAddress, direct};
+use super::handler::UpgradeError;
 use super::upgrades::MAX_NEGOTIATIONS;
 use crate::connection::Connection;
 
@@ -41,11 +42,36 @@ pub enum DialError {
     #[error("the policy forbids a direct connection to {0}")]
     Forbidden(PeerId),
     /// The circuit could not be dialled.
-    #[error("no circuit to {0}")]
-    NoCircuit(PeerId),
+    #[error("no circuit to {peer}")]
+    NoCircuit {
+        /// The peer at the circuit's other end.
+        peer: PeerId,
+        /// Why there is no circuit.
+        source: CircuitError,
+    },
     /// All attempts failed.
-    #[error("no direct connection to {0} could be established")]
-    Failed(PeerId),
+    #[error("no direct connection to {peer} could be established")]
+    Failed {
+        /// The peer that could not be reached directly.
+        peer: PeerId,
+        /// Why the last attempt failed.
+        source: Arc<UpgradeError>,
+    },
+    /// Another dial of the same peer got the direct connection.
+    #[error("another dial got the direct connection to {0}")]
+    Superseded(PeerId),
+}
+
+/// Why a circuit could not be dialled. The swarm's own errors cannot be kept, so this has their text.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CircuitError {
+    /// The relay could not be dialled.
+    #[error("the relay could not be dialled: {0}")]
+    Relay(String),
+    /// The relay was reached, and the circuit was not established.
+    #[error("{0}")]
+    Circuit(String),
 }
 
 /// A dial that waits for its connection.
