@@ -46,7 +46,7 @@ fn run() -> Result<()> {
         PathBuf::from(env::var_os("OUT_DIR").context("this build script must be run by Cargo")?);
     let workspace = relay.parent().context("the relay is not in a workspace")?;
 
-    for name in [SKIP, wasm::PROFILE] {
+    for name in [SKIP, wasm::PROFILE, wasm::NAMES] {
         println!("cargo::rerun-if-env-changed={name}");
     }
     for path in ["build.rs", "build"] {

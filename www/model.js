@@ -290,11 +290,13 @@ export class ReadingHistory {
   }
 
   #dropOldest() {
-    const times = [];
+    // Numbers of their own kind are sorted several times as fast as values that are compared by a function.
+    const times = new Float64Array(this.#count);
+    let at = 0;
     for (const { points } of this.#authors.values()) {
-      for (const { time } of points) times.push(time);
+      for (const { time } of points) times[at++] = time;
     }
-    times.sort((a, b) => a - b);
+    times.sort();
     let surplus = this.#count - Math.floor(MAX_READINGS * SHRINK_TO);
     const threshold = times[surplus - 1];
     this.markOmitted(threshold);
@@ -338,8 +340,13 @@ export function indexAfter(points, time) {
 // Fills a `ReadingHistory` from the node: new readings at once, older ones block by block from the tip down, as far
 // back as the chart's range. Never reads all of a long chain, never blocks the page.
 
-/** Blocks per read: few enough that converting their readings does not block the page. */
+/** Blocks per read, and about how many readings: few enough that taking them in does not block a phone. */
 export const STEP_BLOCKS = 16;
+export const STEP_READINGS = 2_048;
+
+/** How much longer a pause is than the read of new blocks before it, and the longest, ms: an import is not slowed down by the chart. */
+const FRESH_PAUSE_FACTOR = 3;
+const LONGEST_FRESH_PAUSE_MS = 1_000;
 
 /** The most old blocks read, even if they hold few readings. */
 export const MAX_PAST_BLOCKS = 4_000;
@@ -361,6 +368,8 @@ export class ReadingFeed extends EventTarget {
   #lowestTime = Infinity;
   /** The range of new blocks to read, both inclusive. */
   #fresh = null;
+  /** Readings in a block, on average of the last read; null before the first one. */
+  #perBlock = null;
   #since = Infinity;
   #running = false;
 
@@ -406,16 +415,24 @@ export class ReadingFeed extends EventTarget {
   }
 
   async #readFresh() {
-    const { from, to } = this.#fresh;
-    const end = Math.min(to, from + STEP_BLOCKS - 1);
+    const began = performance.now();
+    const { from: changed, to } = this.#fresh;
+    // Of more blocks, the history would drop the first ones.
+    const kept = this.#perBlock === null ? Infinity : Math.max(STEP_BLOCKS, Math.ceil(MAX_READINGS / this.#perBlock));
+    const from = Math.max(changed, to - kept + 1);
+    const end = Math.min(to, from + this.#step() - 1);
     this.#fresh = end < to ? { from: end + 1, to } : null;
-    this.#takeBlocks(await this.#node.blocks(from, end));
+    const blocks = await this.#node.blocks(from, end);
+    if (from > changed && blocks.length > 0) this.history.markOmitted(blocks[0].time);
+    this.#takeBlocks(blocks);
     this.#lowest = Math.min(this.#lowest, from);
+    const pause = Math.min(FRESH_PAUSE_FACTOR * (performance.now() - began), LONGEST_FRESH_PAUSE_MS);
+    if (this.#fresh !== null) await new Promise((resolve) => setTimeout(resolve, pause));
   }
 
   async #readPast() {
     const to = this.#lowest - 1;
-    const from = Math.max(0, to - STEP_BLOCKS + 1);
+    const from = Math.max(0, to - this.#step() + 1);
     const blocks = await this.#node.blocks(from, to);
     this.#lowest = from;
     this.#past += to - from + 1;
@@ -424,6 +441,12 @@ export class ReadingFeed extends EventTarget {
     if (this.#lowestTime < this.#since) this.#since = Infinity;
     this.#takeBlocks(blocks);
     await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+
+  /** How many blocks to read next. */
+  #step() {
+    if (this.#perBlock === null) return 1;
+    return Math.max(1, Math.min(STEP_BLOCKS, Math.floor(STEP_READINGS / this.#perBlock)));
   }
 
   #wantsPast() {
@@ -439,7 +462,9 @@ export class ReadingFeed extends EventTarget {
   }
 
   #takeBlocks(blocks) {
-    this.#take(blocks.flatMap((block) => block.readings));
+    const readings = blocks.flatMap((block) => block.readings);
+    this.#perBlock = Math.max(1, readings.length / Math.max(1, blocks.length));
+    this.#take(readings);
   }
 
   #take(readings) {

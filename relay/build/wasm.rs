@@ -21,6 +21,9 @@ pub(crate) const PROFILE: &str = "HEARTCHAIN_WASM_PROFILE";
 /// The profile that is used if [`PROFILE`] is not set.
 const RELEASE_PROFILE: &str = "wasm";
 
+/// Environment variable that keeps the names of functions in the wasm, for CPU profiles in a browser. The page then downloads more.
+pub(crate) const NAMES: &str = "HEARTCHAIN_WASM_NAMES";
+
 /// The profile for development. With it, the page prints traces where it is asked to.
 const FAST_PROFILE: &str = "wasm-fast";
 
@@ -54,6 +57,10 @@ const INHERITED: [&str; 7] = [
 /// The profile of this build.
 fn profile() -> String {
     env::var(PROFILE).unwrap_or_else(|_| RELEASE_PROFILE.to_owned())
+}
+
+fn keeps_names() -> bool {
+    env::var_os(NAMES).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
 /// Longest file that is worth compressing in this build, in bytes.
@@ -212,7 +219,8 @@ export { initSync, __wbg_init_once as default };";
 
 /// Runs wasm-bindgen, unless its output for this wasm already exists.
 fn generate_glue(wasm: &Path, package: &Path) -> Result<()> {
-    let changes = [SAFE_EXPORT, &NOT_DECLARED.concat()].concat();
+    let names = if keeps_names() { "names" } else { "" };
+    let changes = [SAFE_EXPORT, &NOT_DECLARED.concat(), names].concat();
     let hash = sha256(&fs::read(wasm)?) + &sha256(changes.as_bytes());
     let made_from = package.with_extension("sha256");
     let is_complete = PACKAGE_FILES
@@ -231,7 +239,7 @@ fn generate_glue(wasm: &Path, package: &Path) -> Result<()> {
         .typescript(true)
         // Without this, `init()` without arguments would not find the wasm.
         .omit_default_module_path(false)
-        .remove_name_section(true)
+        .remove_name_section(!keeps_names())
         .remove_producers_section(true)
         .generate(package)
         .context("wasm-bindgen cannot generate the glue")?;

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MAX_PAST_BLOCKS, ReadingFeed, STEP_BLOCKS } from "../../www/model.js";
+import { MAX_PAST_BLOCKS, MAX_READINGS, ReadingFeed, STEP_BLOCKS, STEP_READINGS } from "../../www/model.js";
 
 /** A chain with one reading per block; block i has time i in seconds. */
 class FakeNode extends EventTarget {
@@ -108,4 +108,38 @@ test("failed_read_is_retried_on_next_change", async () => {
   node.height = 2;
   node.tell("chain", { from: 2, to: 2 });
   await until(feed, () => seqs(feed).length === 2);
+});
+
+/** A chain whose blocks have many readings, all of one author. */
+class FullNode extends FakeNode {
+  static PER_BLOCK = 1_000;
+  async blocks(from, to) {
+    const blocks = await super.blocks(from, to);
+    return blocks.map((block) => ({
+      ...block,
+      readings: Array.from({ length: FullNode.PER_BLOCK }, (_, i) => reading(block.index * FullNode.PER_BLOCK + i)),
+    }));
+  }
+}
+
+test("full_blocks_are_read_in_small_steps", async () => {
+  const node = new FullNode(10);
+  const feed = new ReadingFeed(node);
+  await feed.loadSince(0);
+  assert.ok(node.calls.length > 1);
+  for (const [from, to] of node.calls) assert.ok((to - from + 1) * FullNode.PER_BLOCK <= STEP_READINGS, `${from} ${to}`);
+});
+
+test("blocks_that_would_be_dropped_are_not_read", async () => {
+  const node = new FullNode(1);
+  const feed = new ReadingFeed(node);
+  await feed.loadSince(0);
+  node.calls = [];
+  node.height = 60;
+  node.tell("chain", { from: 2, to: node.height });
+  const newest = (node.height + 1) * FullNode.PER_BLOCK - 1;
+  await until(feed, () => seqs(feed).at(-1) === newest);
+  const kept = MAX_READINGS / FullNode.PER_BLOCK;
+  assert.equal(node.calls[0][0], node.height - kept + 1);
+  assert.equal(feed.history.omittedUntil >= (node.height - kept + 1) * 1_000, true, "the chart says what is missing");
 });

@@ -8,6 +8,7 @@ use heartchain_chain::{
     room_key::RoomKey,
 };
 use heartchain_sync::verification::VerifiedBodies;
+use js_sys::JsString;
 use serde::Serialize;
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
@@ -20,12 +21,15 @@ use crate::{
     driver::EventSink,
     event_buffer::NodeEvent,
     failure::{self, PanicReport},
+    import_reader::ReadBlocks,
+    json,
     leaving::{all_have_left, leave, promise_of, unless_aborted},
     listeners::{Listeners, dispatch},
+    next_task::Pauses,
     node::{self, Command},
     node_state::NodeState,
     qr, start,
-    view::{ChainView, NoticeView, RecordedView},
+    view::{BlockView, ChainView, NoticeView, ReadingView, RecordedView},
 };
 
 /// The highest limit of `ownReadings()`.
@@ -165,16 +169,19 @@ impl HeartchainNode {
     /// Verifies a block from nothing but its own fields: hash, work, link to the block below, Merkle root, difficulty,
     /// time, and each reading's id and signature. Never changes the node's state.
     ///
+    /// Rejects with a descriptive Error.
+    ///
     /// # Errors
     /// If the value is not a block, or the node panicked.
     #[wasm_bindgen(unchecked_return_type = "BlockCheck")]
-    pub fn check(
+    pub async fn check(
         &self,
-        #[wasm_bindgen(unchecked_param_type = "Block")] block: &JsValue,
+        #[wasm_bindgen(unchecked_param_type = "Block")] block: JsValue,
     ) -> Result<JsValue, ApiError> {
-        let form = self.node.with_state(|state| state.machine.room().form())?;
-        let claim = arguments::block(form, block)?;
-        to_js(&self.node.with_state(|state| state.check(&claim))??)
+        let node = self.node.clone();
+        let form = node.with_state(|state| state.machine.room().form())?;
+        let claim = arguments::block(form, &block)?;
+        to_js(&node.check(&claim, clock::entropy()?).await?)
     }
 
     /// Exports everything this tab knows of its room, as JSON that can be verified and imported. See `EXPORT.md`.
@@ -286,7 +293,15 @@ impl HeartchainNode {
     ) -> Result<JsValue, ApiError> {
         let (from, to) = (height("from", &from)?, height("to", &to)?);
         let node = self.node.clone();
-        to_js(&node.blocks(from, to).await?)
+        let room = node.with_state(|state| state.machine.room().clone())?;
+        let blocks = js_sys::Array::new();
+        let mut pauses = Pauses::new();
+        for (hash, header, body) in node.blocks(from, to).await? {
+            let readings = body.iter().map(|reading| ReadingView::new(&room, reading));
+            blocks.push(&to_js(&BlockView::new(hash, &header, readings))?);
+            pauses.pause_if_due().await;
+        }
+        Ok(blocks.into())
     }
 
     /// Records a heart rate, signed by this tab. Resolves once the reading is stored.
@@ -427,16 +442,37 @@ pub fn mine_batch(header: &[u8], start: u64, tries: u32) -> Result<Option<u64>, 
 /// If the bytes are not an ID or not bodies, or the browser gives no random numbers.
 #[wasm_bindgen(js_name = verifyBodies)]
 pub fn verify_bodies(room: &[u8], sealed: bool, bodies: &[u8]) -> Result<Vec<u8>, ApiError> {
+    let (room, form) = room_and_form(room, sealed)?;
+    let seed = clock::entropy()?;
+    let verified = VerifiedBodies::verify_encoded(room, form, bodies, seed);
+    let verified = verified.map_err(|error| ApiError::invalid(&error))?;
+    Ok(verified.to_bytes())
+}
+
+/// Parses some lines of an export with blocks of the room with this ID, verifies their signatures, and returns both for the node
+/// of this tab; undefined if something else is wrong with them. For the verification worker.
+///
+/// # Errors
+/// If the bytes are not an ID, or the browser gives no random numbers.
+#[wasm_bindgen(js_name = readBlocks)]
+pub fn read_blocks(
+    room: &[u8],
+    sealed: bool,
+    #[wasm_bindgen(unchecked_param_type = "string")] text: &JsString,
+) -> Result<Option<Vec<u8>>, ApiError> {
+    let (room, form) = room_and_form(room, sealed)?;
+    let read = ReadBlocks::read(room, form, text, clock::entropy()?);
+    Ok(read.map(|read| read.encode()))
+}
+
+fn room_and_form(room: &[u8], sealed: bool) -> Result<(RoomId, ReadingForm), ApiError> {
     let room = <[u8; 32]>::try_from(room).map_err(|error| ApiError::invalid(&error))?;
     let form = if sealed {
         ReadingForm::Sealed
     } else {
         ReadingForm::Open
     };
-    let seed = clock::entropy()?;
-    let verified = VerifiedBodies::verify_encoded(RoomId::new(room), form, bodies, seed);
-    let verified = verified.map_err(|error| ApiError::invalid(&error))?;
-    Ok(verified.to_bytes())
+    Ok((RoomId::new(room), form))
 }
 
 /// The link of a new private room: the part that begins with `#`, for `HeartchainNode.start` and for the page's address. Who has it
@@ -505,7 +541,5 @@ async fn export(
 
 /// Converts a value with JSON's types.
 pub(crate) fn to_js(value: &impl Serialize) -> Result<JsValue, ApiError> {
-    value
-        .serialize(&serde_wasm_bindgen::Serializer::json_compatible())
-        .map_err(|error| ApiError::internal(error.to_string()))
+    json::to_js(value).map_err(|error| ApiError::internal(error.to_string()))
 }

@@ -2,29 +2,34 @@
 //! spreadsheets. `EXPORT.md` specifies both. Documents are processed in pieces, so that a long chain is never in memory
 //! at once, and the page stays usable meanwhile. The machine validates what is imported, not this module.
 
+use std::collections::VecDeque;
+
 use futures::channel::oneshot;
 use heartchain_chain::{
+    block::Block,
     hash::BlockHash,
-    header::Header,
     key::Author,
     profile::Profile,
     reading::Reading,
     room::{Room, RoomKind, RoomName},
 };
+use heartchain_peer::net::peer_id_of_author;
 use heartchain_sync::{
     config::{MAX_IMPORT_BLOCKS, MAX_IMPORT_PROFILES, MAX_IMPORT_READINGS},
     io::{ImportError, ImportPiece, Imported},
+    verification::VerifiedBodies,
 };
 use serde::Serialize;
 
 use crate::{
-    arguments::{Document, DocumentError, FORMAT, Separator},
+    arguments::{BlockChunk, Document, FORMAT, Separator},
     clock,
+    import_reader::{ImportReader, MAX_CHUNKS_READ, ReadBlocks},
+    json::to_text,
     next_task::Pauses,
-    node::{Command, Node, NodeError},
+    node::{Command, Node, NodeError, StoredBlock},
     view::{BlockView, ImportedView, ProfileView, ReadingView, TipView},
 };
-use heartchain_peer::net::peer_id_of_author;
 
 /// The result of a piece that was sent to the machine.
 type PieceAnswer = oneshot::Receiver<Result<Imported, ImportError>>;
@@ -35,6 +40,12 @@ const MAX_EXPORT_BLOCKS: usize = 128;
 const EXPORT_READINGS: usize = 1_024;
 /// Readings of imported blocks that are enough for a piece. The last block of a piece may have that many, too.
 const IMPORT_READINGS: usize = 512;
+/// Text of an import that the worker reads at a time, in UTF-16 units, unless a block is longer: some 800 readings.
+const IMPORT_CHUNK_LEN: u32 = 256 * 1_024;
+/// The longest text of blocks for which no worker is started: it is read before a worker would have started.
+const MAX_LEN_WITHOUT_READER: u32 = 256 * 1_024;
+/// Pieces that the machine has at once: while one is written, the next one is checked.
+const MAX_PIECES_SENT: usize = 2;
 
 /// The file format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +106,16 @@ struct Snapshot {
     waiting: Vec<Reading>,
     /// The names of authors as they were signed: at most 4,096.
     profiles: Vec<Profile>,
+}
+
+/// Sends a document to the machine.
+struct Importer<'a> {
+    node: &'a Node,
+    genesis: BlockHash,
+    total: ImportedView,
+    /// The answers to pieces that were sent, at most [`MAX_PIECES_SENT`].
+    answers: VecDeque<PieceAnswer>,
+    pauses: Pauses,
 }
 
 impl Node {
@@ -170,37 +191,28 @@ impl Node {
             is_last: true,
             ..ImportPiece::default()
         };
-        let ended = self.send_piece(last)?.await;
+        let ended = self.send_piece(last, None)?.await;
         let imported = result?;
         ended.map_err(|_| NodeError::Stopped)??;
         Ok(imported)
     }
 
     async fn import_all(&self, document: &mut Document) -> Result<ImportedView, NodeError> {
-        let mut total = ImportedView::default();
-        let mut pauses = Pauses::new();
-        // A piece is read while the one before is verified and written.
-        let mut earlier: Option<PieceAnswer> = None;
-        loop {
-            pauses.pause_if_due().await;
-            let next = match next_piece(document) {
-                Ok(Some(piece)) => self.send_piece(piece).map(Some),
-                Ok(None) => Ok(None),
-                Err(error) => Err(error.into()),
-            };
-            if let Some(answer) = earlier.take() {
-                total.add(answer.await.map_err(|_| NodeError::Stopped)??);
-            }
-            earlier = next?;
-            if earlier.is_none() {
-                return Ok(total);
-            }
-        }
+        let mut importer = Importer::new(self)?;
+        let read = importer.import_lists(document).await;
+        // A fault that the machine finds comes before one of what was read meanwhile.
+        importer.finish().await?;
+        read?;
+        Ok(importer.total)
     }
 
-    fn send_piece(&self, piece: ImportPiece) -> Result<PieceAnswer, NodeError> {
+    fn send_piece(
+        &self,
+        piece: ImportPiece,
+        verified: Option<VerifiedBodies>,
+    ) -> Result<PieceAnswer, NodeError> {
         let (reply, answer) = oneshot::channel();
-        self.command(Command::Import(Box::new(piece), reply))?;
+        self.command(Command::Import(Box::new(piece), verified, reply))?;
         Ok(answer)
     }
 
@@ -223,10 +235,7 @@ impl Node {
         })
     }
 
-    async fn read_blocks(
-        &self,
-        hashes: &[BlockHash],
-    ) -> Result<Vec<(BlockHash, Header, Vec<Reading>)>, NodeError> {
+    async fn read_blocks(&self, hashes: &[BlockHash]) -> Result<Vec<StoredBlock>, NodeError> {
         let headers = self.with_state(|state| {
             let headers = hashes.iter().map(|hash| state.machine.header(hash));
             headers.collect::<Option<Vec<_>>>()
@@ -254,21 +263,151 @@ fn next_chunk(blocks: usize, readings: usize) -> usize {
     fitting.clamp(1, longest)
 }
 
-/// The next blocks of a document, or, after its last block, the next readings, or at last profiles; `None` at the end.
-fn next_piece(document: &mut Document) -> Result<Option<ImportPiece>, DocumentError> {
-    let mut piece = ImportPiece {
-        blocks: document.next_blocks(MAX_IMPORT_BLOCKS, IMPORT_READINGS)?,
-        ..ImportPiece::default()
-    };
-    if piece.blocks.is_empty() {
-        piece.readings = document.next_readings(MAX_IMPORT_READINGS.min(IMPORT_READINGS))?;
+impl<'a> Importer<'a> {
+    fn new(node: &'a Node) -> Result<Self, NodeError> {
+        let genesis = node.with_state(|state| state.machine.room().genesis_hash())?;
+        Ok(Self {
+            node,
+            genesis,
+            total: ImportedView::default(),
+            answers: VecDeque::new(),
+            pauses: Pauses::new(),
+        })
     }
-    if piece.blocks.is_empty() && piece.readings.is_empty() {
-        piece.profiles = document.next_profiles(MAX_IMPORT_PROFILES.min(IMPORT_READINGS))?;
+
+    /// Sends the whole document to the machine, piece by piece.
+    async fn import_lists(&mut self, document: &mut Document) -> Result<(), NodeError> {
+        self.import_blocks(document).await?;
+        loop {
+            self.pauses.pause_if_due().await;
+            let mut piece = ImportPiece {
+                readings: document.next_readings(MAX_IMPORT_READINGS.min(IMPORT_READINGS))?,
+                ..ImportPiece::default()
+            };
+            if piece.readings.is_empty() {
+                let limit = MAX_IMPORT_PROFILES.min(IMPORT_READINGS);
+                piece.profiles = document.next_profiles(limit)?;
+            }
+            if piece.readings.is_empty() && piece.profiles.is_empty() {
+                return Ok(());
+            }
+            self.send(piece, None).await?;
+        }
     }
-    let is_empty =
-        piece.blocks.is_empty() && piece.readings.is_empty() && piece.profiles.is_empty();
-    Ok((!is_empty).then_some(piece))
+
+    /// A worker reads some chunks of blocks, while the machine takes what was read before.
+    async fn import_blocks(&mut self, document: &mut Document) -> Result<(), NodeError> {
+        let mut reader = None;
+        if document.blocks_len() > MAX_LEN_WITHOUT_READER {
+            reader = ImportReader::start(&self.node.verifier_script);
+        }
+        let mut chunks = VecDeque::new();
+        loop {
+            while chunks.len() < MAX_CHUNKS_READ
+                && let Some(chunk) = document.next_chunk(IMPORT_CHUNK_LEN, MAX_IMPORT_BLOCKS)
+            {
+                if let (Some(reader), Some(text)) = (&reader, chunk.text()) {
+                    reader.read(text);
+                }
+                chunks.push_back(chunk);
+            }
+            let Some(chunk) = chunks.pop_front() else {
+                return Ok(());
+            };
+            let read = match &reader {
+                Some(reader) => reader.next().await,
+                None => None,
+            };
+            match read {
+                Some(ReadBlocks { blocks, verified }) => {
+                    self.send_blocks(blocks, Some(verified)).await?;
+                }
+                None => {
+                    // The worker is of no use, or this chunk has a fault, which ends the import.
+                    reader = None;
+                    self.import_chunk(chunk).await?;
+                }
+            }
+        }
+    }
+
+    /// Parses a chunk on the page's thread, and sends its blocks.
+    async fn import_chunk(&mut self, mut chunk: BlockChunk) -> Result<(), NodeError> {
+        let mut blocks: Vec<Block> = Vec::new();
+        let mut readings = 0;
+        loop {
+            let next = chunk.next_block();
+            self.pauses.pause_if_due().await;
+            if let Ok(Some(block)) = &next {
+                readings += block.readings.len();
+            }
+            let is_last = !matches!(next, Ok(Some(_)));
+            let fault = next.map(|block| blocks.extend(block)).err();
+            if is_last || blocks.len() >= MAX_IMPORT_BLOCKS || readings >= IMPORT_READINGS {
+                // What comes before a fault is kept.
+                self.send_blocks(std::mem::take(&mut blocks), None).await?;
+                readings = 0;
+            }
+            match fault {
+                Some(fault) => return Err(fault.into()),
+                None if is_last => return Ok(()),
+                None => {}
+            }
+        }
+    }
+
+    async fn send_blocks(
+        &mut self,
+        mut blocks: Vec<Block>,
+        verified: Option<VerifiedBodies>,
+    ) -> Result<(), NodeError> {
+        // Genesis follows from the room.
+        let is_genesis =
+            |block: &Block| block.header.index == 0 && block.header.hash() == self.genesis;
+        blocks.retain(|block| !is_genesis(block));
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        let piece = ImportPiece {
+            blocks,
+            ..ImportPiece::default()
+        };
+        self.send(piece, verified).await
+    }
+
+    async fn send(
+        &mut self,
+        piece: ImportPiece,
+        verified: Option<VerifiedBodies>,
+    ) -> Result<(), NodeError> {
+        if self.answers.len() >= MAX_PIECES_SENT {
+            self.take_answer().await?;
+        }
+        self.answers
+            .push_back(self.node.send_piece(piece, verified)?);
+        Ok(())
+    }
+
+    /// Waits for the answers to all pieces.
+    async fn finish(&mut self) -> Result<(), NodeError> {
+        while !self.answers.is_empty() {
+            self.take_answer().await?;
+        }
+        Ok(())
+    }
+
+    async fn take_answer(&mut self) -> Result<(), NodeError> {
+        let Some(answer) = self.answers.pop_front() else {
+            return Ok(());
+        };
+        let answer = answer.await.map_err(|_| NodeError::Stopped)?;
+        if answer.is_err() {
+            // What was sent after a fault only follows from it.
+            self.answers.clear();
+        }
+        self.total.add(answer?);
+        Ok(())
+    }
 }
 
 impl ExportFormat {
@@ -384,7 +523,7 @@ fn name_of(author: &str) -> String {
 }
 
 fn json(value: &impl Serialize) -> Result<String, NodeError> {
-    serde_json::to_string(value).map_err(|error| NodeError::NotWritten(error.to_string()))
+    to_text(value).map_err(|error| NodeError::NotWritten(error.to_string()))
 }
 
 #[cfg(test)]

@@ -25,13 +25,14 @@ use self::{
 };
 pub(crate) use self::{
     blocks::{BlockArgumentError, block},
-    document::{Document, DocumentError, FORMAT},
+    document::{BlockChunk, Document, DocumentError, FORMAT},
     room_link::{RoomLinkError, open as open_room_link, write as room_link},
 };
-use crate::{api_error::ApiError, document_reader, storage::MAX_ROOM_LABEL_LEN};
 use heartchain_peer::net::{
     IceServer, MAX_ICE_SERVERS, NamedPeer, PageScheme, RelayAddress, Scope, WANTED_PEERS,
 };
+
+use crate::{api_error::ApiError, document_reader, storage::MAX_ROOM_LABEL_LEN};
 
 /// The room that a tab joins by default.
 const DEFAULT_ROOM: &str = "lobby";

@@ -4,7 +4,7 @@ use wasm_bindgen::JsValue;
 
 /// Bytes of an export that are buffered before they are handed to the browser. The browser may put them on disk, so
 /// wasm memory stays small.
-const EXPORT_CHUNK_LEN: usize = 1024 * 1024;
+const EXPORT_CHUNK_LEN: usize = 256 * 1024;
 
 /// A file of bytes; `None` if the browser cannot create it.
 pub(crate) fn blob_of(bytes: &[u8], media_type: &str) -> Option<JsValue> {
@@ -48,10 +48,12 @@ impl BlobWriter {
     }
 
     fn flush(&mut self) {
-        let text = js_sys::Array::of1(&self.text.as_str().into());
+        // Bytes, because the browser would take several times as long to make a text and encode it again.
+        let bytes = js_sys::Uint8Array::from(self.text.as_bytes());
         self.text.clear();
-        // If the browser cannot create a blob, the text itself can be a part, too.
-        let part = web_sys::Blob::new_with_str_sequence(&text).map_or(text.get(0), JsValue::from);
-        self.parts.push(&part);
+        let chunk = js_sys::Array::of1(&bytes);
+        // If the browser cannot create a blob, the bytes themselves can be a part, too.
+        let part = web_sys::Blob::new_with_u8_array_sequence(&chunk);
+        self.parts.push(&part.map_or(bytes.into(), JsValue::from));
     }
 }

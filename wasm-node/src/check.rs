@@ -12,7 +12,6 @@ use heartchain_chain::{
     time::UnixMillis,
     work::{CompactTarget, Target},
 };
-use heartchain_sync::verification::verify_each;
 
 /// A block of unknown origin. None of its fields is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +70,14 @@ pub(crate) struct CheckedReading {
     pub(crate) verified: Result<(), ReadingError>,
 }
 
+impl BlockClaim {
+    /// The readings without the ids that are claimed for them.
+    pub(crate) fn bodies(&self) -> Vec<Reading> {
+        let readings = self.readings.iter();
+        readings.map(|claimed| claimed.reading).collect()
+    }
+}
+
 impl Check {
     /// Whether every step passed.
     pub(crate) fn ok(&self) -> bool {
@@ -97,24 +104,17 @@ impl CheckedReading {
     }
 }
 
-/// Runs every check on a claimed block.
-///
-/// `seed` must be unpredictable to the authors.
+/// Runs every check on a claimed block. `verified` is the verification of each of its readings.
 pub(crate) fn check(
     room: &Room,
     claim: &BlockClaim,
     context: &ParentContext,
-    seed: [u8; 32],
+    verified: Vec<Result<(), ReadingError>>,
 ) -> Check {
     let header = &claim.header;
     let hash = header.hash();
-    let bodies: Vec<Reading> = claim
-        .readings
-        .iter()
-        .map(|claimed| claimed.reading)
-        .collect();
+    let bodies = claim.bodies();
     let root = readings_root(&bodies);
-    let verified = verify_each(room.id(), &bodies, seed);
     let readings = claim.readings.iter().zip(verified);
     let readings = readings
         .map(|(claimed, verified)| CheckedReading {
@@ -188,8 +188,14 @@ mod tests {
         mining,
         room::{RoomName, RoomParams},
     };
+    use heartchain_sync::verification::verify_each;
 
     use super::*;
+
+    fn run(claim: &BlockClaim, context: &ParentContext) -> Check {
+        let verified = verify_each(room().id(), &claim.bodies(), [7; 32]);
+        check(&room(), claim, context, verified)
+    }
 
     fn room() -> Room {
         let name = RoomName::new("check").expect("a room name");
@@ -228,7 +234,7 @@ mod tests {
     }
 
     fn failures(claim: &BlockClaim, context: &ParentContext) -> Vec<&'static str> {
-        let check = check(&room(), claim, context, [7; 32]);
+        let check = run(claim, context);
         let failed = [
             ("hash", check.hash.ok),
             ("work", check.work.ok),
@@ -329,7 +335,7 @@ mod tests {
         let (claim, mut context) = block();
         context.parent = None;
         assert_eq!(failures(&claim, &context), ["link", "difficulty", "time"]);
-        let check = check(&room(), &claim, &context, [7; 32]);
+        let check = run(&claim, &context);
         assert_eq!(check.link.computed, Some(room().genesis_hash()));
     }
 

@@ -7,15 +7,15 @@ use futures::{
     channel::oneshot,
     future::{Either, select},
 };
+use heartchain_peer::net::{
+    IceServer, MAX_DEPLOYMENT, MAX_ICE_SERVERS, ReadDocument, RelayDocument,
+};
 use js_sys::{JSON, Reflect};
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{AbortController, RequestCache, RequestInit, Response, Url};
 
 use crate::{clock, response_body};
-use heartchain_peer::net::{
-    IceServer, MAX_DEPLOYMENT, MAX_ICE_SERVERS, ReadDocument, RelayDocument,
-};
 
 /// The longest relay document, in bytes. Documents have some hundred bytes.
 const MAX_DOCUMENT_LEN: usize = 64 * 1024;

@@ -13,6 +13,7 @@ use futures::{
     select_biased,
 };
 use heartchain_chain::{hash::ReadingId, reading::Reading, time::MonotonicMillis};
+use heartchain_peer::net::{Network, NetworkEvent, PeerId};
 use heartchain_sync::{
     Event, Input, Output,
     input_queue::InputQueue,
@@ -25,6 +26,7 @@ use crate::{
     clock::{self, Alarm},
     event_buffer::{EventBuffer, NodeEvent, Notice},
     miner::{self, Miner},
+    next_task::Pauses,
     node::{AdoptReply, Command, ImportReply, MAX_WAITING_COMMANDS, NameReply, Node, RecordReply},
     node_state::NodeState,
     slow_writes::SlowWriteMonitor,
@@ -33,7 +35,6 @@ use crate::{
     transport::TabWebrtc,
     verifier::{self, Verifier},
 };
-use heartchain_peer::net::{Network, NetworkEvent, PeerId};
 
 /// Inputs that are handled before the page gets their events: a burst becomes a few events, and no event waits for more
 /// than a few milliseconds of work.
@@ -143,6 +144,7 @@ impl<A: EventSink> Driver<A> {
             state: state.clone(),
             commands: command,
             store: store.clone(),
+            verifier_script: verifier.script().clone(),
             import_turn: Rc::default(),
             ended: ended.shared(),
         };
@@ -221,13 +223,25 @@ impl<A: EventSink> Driver<A> {
         self.step_machine(Input::Tick);
         self.report_startup_damage();
         self.mirror_due = Some(clock::monotonic());
+        let mut pauses = Pauses::new();
         loop {
-            let wakeup = self.next_wakeup().await;
+            let ready = self.next_wakeup().now_or_never();
+            let wakeup = match ready {
+                Some(wakeup) => wakeup,
+                None => {
+                    let wakeup = self.next_wakeup().await;
+                    pauses.restart();
+                    wakeup
+                }
+            };
             if self.on_wakeup(wakeup).is_break() {
                 return;
             }
             // Everything that is ready by now joins this turn, so that a burst becomes a few events.
             for _ in 1..MAX_INPUTS_PER_TURN {
+                if pauses.is_due() {
+                    break;
+                }
                 let Some(wakeup) = self.next_wakeup().now_or_never() else {
                     break;
                 };
@@ -237,6 +251,7 @@ impl<A: EventSink> Driver<A> {
             }
             self.housekeeping();
             self.flush_events();
+            pauses.pause_if_due().await;
         }
     }
 
@@ -407,11 +422,11 @@ impl<A: EventSink> Driver<A> {
                 self.name_replies.insert(ticket, reply);
                 self.step_machine(Input::SetName { ticket, name });
             }
-            Command::Import(piece, reply) => {
+            Command::Import(piece, verified, reply) => {
                 let ticket = self.new_ticket();
                 self.import_replies.insert(ticket, reply);
                 let piece = *piece;
-                self.queue_input(Input::Import { ticket, piece });
+                self.queue_input(Input::Import { ticket, piece }, verified);
             }
             Command::Isolate(on) => {
                 self.network.isolate(on);
@@ -449,7 +464,7 @@ impl<A: EventSink> Driver<A> {
 
     fn on_network_event(&mut self, event: NetworkEvent) {
         match event {
-            NetworkEvent::Input(input) => self.queue_input(input),
+            NetworkEvent::Input(input) => self.queue_input(input, None),
             // A tab does not listen.
             NetworkEvent::Listening(_) | NetworkEvent::ListeningFailed(_) => {}
             NetworkEvent::Changed => {
@@ -463,12 +478,19 @@ impl<A: EventSink> Driver<A> {
     }
 
     /// Passes an input to the machine, once the worker has verified its signatures if there are many, and after what came
-    /// before it from the same peer.
-    fn queue_input(&mut self, input: Input<PeerId>) {
-        if self.input_queue.is_empty() && !self.verifier.is_available() {
-            return self.step_machine(input);
+    /// before it from the same peer. `verified`: that was done already.
+    fn queue_input(&mut self, input: Input<PeerId>, verified: Option<VerifiedBodies>) {
+        if self.input_queue.is_empty() && (verified.is_some() || !self.verifier.is_available()) {
+            return self.step_verified(input, verified);
         }
-        let task = self.input_queue.push(input, clock::monotonic());
+        let now = clock::monotonic();
+        let task = match verified {
+            Some(verified) => {
+                self.input_queue.push_verified(input, verified, now);
+                None
+            }
+            None => self.input_queue.push(input, now),
+        };
         if task.is_some_and(|task| !self.verifier.verify(&task)) {
             self.input_queue.give_up();
         }

@@ -1,5 +1,6 @@
 //! The codes of all errors that JavaScript can get.
 
+use heartchain_peer::net::{AddressError, IceServerError};
 use heartchain_sync::io::{NameError, RecordError};
 
 use crate::{
@@ -11,7 +12,6 @@ use crate::{
     start::StartError,
     storage::{DeleteRoomError, KeepIdentityError, RetireError, StoreError},
 };
-use heartchain_peer::net::{AddressError, IceServerError};
 
 impl ErrorCode for ArgumentError {
     fn code(&self) -> &'static str {

@@ -51,6 +51,10 @@ mod error_codes;
 #[cfg(target_arch = "wasm32")]
 mod failure;
 #[cfg(target_arch = "wasm32")]
+mod import_reader;
+#[cfg(target_arch = "wasm32")]
+mod json;
+#[cfg(target_arch = "wasm32")]
 mod leaving;
 #[cfg(target_arch = "wasm32")]
 mod listeners;
@@ -90,7 +94,7 @@ mod worker;
 #[cfg(target_arch = "wasm32")]
 pub use api::{
     HeartchainNode, NodeOptions, StartControl, create_private_room, mine_batch, qr_code,
-    verify_bodies,
+    read_blocks, verify_bodies,
 };
 #[cfg(target_arch = "wasm32")]
 pub use api_error::ApiError;

@@ -5,6 +5,7 @@ use std::{future::poll_fn, rc::Rc, time::Duration};
 
 use futures::future::{Either, select};
 use heartchain_chain::{hash::RoomId, header::Header, time::MonotonicMillis};
+use heartchain_peer::net::Backoff;
 use heartchain_sync::io::JobId;
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
@@ -13,7 +14,6 @@ use crate::{
     clock::{self, Alarm, millis, random_u64},
     worker::{Inbox, RunningWorker, field, message},
 };
-use heartchain_peer::net::Backoff;
 
 /// Waits before a failed mining worker is restarted.
 const MINER_RESTART: &[Duration] = &[

@@ -113,9 +113,19 @@ impl Pauses {
         }
     }
 
-    /// Waits for the next task, if the work since the last pause has taken long enough.
+    /// The work begins now, after a wait for something else.
+    pub(crate) fn restart(&mut self) {
+        self.began = clock::monotonic();
+    }
+
+    /// Whether the work since the last pause has taken long enough.
+    pub(crate) fn is_due(&self) -> bool {
+        clock::monotonic().since(self.began) >= MAX_WORK_MS
+    }
+
+    /// Waits for the next task, if [`Self::is_due`].
     pub(crate) async fn pause_if_due(&mut self) {
-        if clock::monotonic().since(self.began) < MAX_WORK_MS {
+        if !self.is_due() {
             return;
         }
         if let Some(next_task) = &self.next_task {

@@ -13,11 +13,13 @@ use heartchain_chain::{
     hash::{BlockHash, ReadingId},
     header::Header,
     profile::ProfileName,
-    reading::Reading,
+    reading::{Reading, ReadingError},
 };
+use heartchain_peer::net::{self, PeerId};
 use heartchain_sync::{
     io::{AdoptError, ImportError, ImportPiece, Imported, NameError, RecordError},
     message::GossipItem,
+    verification::{VerifiedBodies, verify_each},
 };
 
 use crate::{
@@ -26,24 +28,30 @@ use crate::{
     clock, dry_run,
     event_buffer::Notice,
     failure,
+    next_task::Pauses,
     node_state::NodeState,
     storage::{Bodies, Queue, StoreError},
+    verifier::VerifierScript,
     view::{
-        BlockView, BranchView, CheckView, DryRunView, NameView, OwnReadingView, PeerView,
-        ReadingView, StatusView,
+        BranchView, CheckView, DryRunView, NameView, OwnReadingView, PeerView, ReadingView,
+        StatusView,
     },
 };
-use heartchain_peer::net::{self, PeerId};
 
 /// Blocks that one call of `blocks()` may ask for: a few screens, and one message of bodies.
 const MAX_BLOCKS_PER_CALL: u64 = 512;
 /// Commands of the page that may wait for the driver. A person enters one at a time, a heart-rate strap one per second.
 pub(crate) const MAX_WAITING_COMMANDS: usize = 1_024;
+/// Readings that `check()` verifies without a pause: some milliseconds.
+const CHECKED_READINGS: usize = 64;
 /// Attempts of `blocks()` before it gives up because the chain changed during each of them.
 const BLOCKS_READ_ATTEMPTS: usize = 3;
 
 /// Receives the result of `record()`: the reading's id and sequence number.
 pub(crate) type RecordReply = oneshot::Sender<Result<(ReadingId, u64), RecordError>>;
+
+/// A block of the best branch, as it was read.
+pub(crate) type StoredBlock = (BlockHash, Header, Vec<Reading>);
 
 /// Receives the result of adopting a closed tab's readings: how many of them were new.
 pub(crate) type AdoptReply = oneshot::Sender<Result<usize, AdoptError>>;
@@ -61,8 +69,8 @@ pub(crate) enum Command {
     Record(Bpm, RecordReply),
     /// Change the name that others see.
     SetName(ProfileName, NameReply),
-    /// Import a piece of a file.
-    Import(Box<ImportPiece>, ImportReply),
+    /// Import a piece of a file, with the proof that its signatures are valid if they were verified.
+    Import(Box<ImportPiece>, Option<VerifiedBodies>, ImportReply),
     /// Disconnect from all peers and relays, or reconnect.
     Isolate(bool),
     /// Try at most this many hashes per second; `None` is unlimited.
@@ -155,6 +163,8 @@ pub(crate) struct Node {
     pub(crate) state: Rc<RefCell<NodeState>>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) store: Queue,
+    /// The worker that reads long files.
+    pub(crate) verifier_script: VerifierScript,
     /// Resolves once the driver has ended.
     pub(crate) ended: Shared<oneshot::Receiver<()>>,
     /// Imports run one after another: the machine follows the branch of one import at a time.
@@ -203,11 +213,8 @@ impl NodeState {
         branches.iter().map(BranchView::from).collect()
     }
 
-    /// Implements `check()`.
-    ///
-    /// # Errors
-    /// If the browser gives no random bytes, without which signatures cannot be verified together.
-    pub(crate) fn check(&self, claim: &BlockClaim) -> Result<CheckView, getrandom::Error> {
+    /// The check of a block whose readings are verified.
+    fn check(&self, claim: &BlockClaim, verified: Vec<Result<(), ReadingError>>) -> CheckView {
         let header = &claim.header;
         let parent_is_one_lower = self
             .machine
@@ -220,9 +227,8 @@ impl NodeState {
                 .flatten(),
             below: below.and_then(|below| self.machine.best_hash(below)),
         };
-        let seed = clock::entropy()?;
-        let check = check::check(self.machine.room(), claim, &context, seed);
-        Ok(CheckView::from(&check))
+        let check = check::check(self.machine.room(), claim, &context, verified);
+        CheckView::from(&check)
     }
 
     /// Implements `dryRun()`.
@@ -286,7 +292,7 @@ impl Node {
     /// # Errors
     /// If the range is reversed or too long, a block is corrupt on disk, the chain changes too often meanwhile, or
     /// storage fails.
-    pub(crate) async fn blocks(&self, from: u64, to: u64) -> Result<Vec<BlockView>, NodeError> {
+    pub(crate) async fn blocks(&self, from: u64, to: u64) -> Result<Vec<StoredBlock>, NodeError> {
         let asked = to
             .checked_sub(from)
             .ok_or(NodeError::Backwards { from, to })?
@@ -305,6 +311,27 @@ impl Node {
             }
         }
         Err(failure)
+    }
+
+    /// Implements `check()`.
+    ///
+    /// `seed` must be unpredictable to the authors.
+    ///
+    /// # Errors
+    /// If the node panicked.
+    pub(crate) async fn check(
+        &self,
+        claim: &BlockClaim,
+        seed: [u8; 32],
+    ) -> Result<CheckView, NodeError> {
+        let room = self.with_state(|state| state.machine.room().id())?;
+        let mut verified = Vec::new();
+        let mut pauses = Pauses::new();
+        for readings in claim.bodies().chunks(CHECKED_READINGS) {
+            pauses.pause_if_due().await;
+            verified.extend(verify_each(room, readings, seed));
+        }
+        self.with_state(|state| state.check(claim, verified))
     }
 
     /// Asks the browser to keep this tab's data even when the disk gets full. Returns whether it will.
@@ -378,24 +405,19 @@ impl Node {
         &self,
         from: u64,
         to: u64,
-    ) -> Result<Result<Vec<BlockView>, (u64, BlockHash)>, NodeError> {
-        let (room, headers) = self.with_state(|state| {
-            let room = state.machine.room().clone();
-            (room, state.headers(from, to))
+    ) -> Result<Result<Vec<StoredBlock>, (u64, BlockHash)>, NodeError> {
+        let (genesis, headers) = self.with_state(|state| {
+            let genesis = state.machine.room().genesis_hash();
+            (genesis, state.headers(from, to))
         })?;
-        let genesis = room.genesis_hash();
         let hashes = headers.iter().map(|(hash, _)| *hash).collect();
         let bodies = self.bodies(hashes).await?;
-        let blocks = headers.iter().zip(bodies).map(|((hash, header), body)| {
+        let blocks = headers.into_iter().zip(bodies);
+        let blocks = blocks.map(|((hash, header), body)| {
             // Genesis follows from the room's parameters and is never stored.
-            let body = if *hash == genesis {
-                Some(Vec::new())
-            } else {
-                body
-            };
-            let body = body.ok_or((header.index, *hash))?;
-            let readings = body.iter().map(|reading| ReadingView::new(&room, reading));
-            Ok(BlockView::new(*hash, header, readings))
+            let body = body.or_else(|| (hash == genesis).then(Vec::new));
+            let body = body.ok_or((header.index, hash))?;
+            Ok((hash, header, body))
         });
         Ok(blocks.collect())
     }

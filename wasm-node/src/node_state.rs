@@ -2,10 +2,10 @@
 
 use std::{cell::Cell, rc::Rc};
 
+use heartchain_peer::net::{PeerId, PeerLink, RelayView};
 use heartchain_sync::Machine;
 
 use crate::{document_reader::DocumentFault, miner::MinerFault, storage::Health};
-use heartchain_peer::net::{PeerId, PeerLink, RelayView};
 
 /// The state that the driver updates and the page reads. The driver borrows it mutably only while the machine works,
 /// and delivers no events meanwhile, so the page's getters always find it free.

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use futures::{StreamExt as _, channel::mpsc, future::select};
+use heartchain_peer::net::{self, Network, NetworkConfig, NetworkError};
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
@@ -18,7 +19,6 @@ use crate::{
     transport::{TransportError, all_transports},
     verifier::Verifier,
 };
-use heartchain_peer::net::{self, Network, NetworkConfig, NetworkError};
 
 /// Why a node could not start.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@
 use std::{future::poll_fn, rc::Rc, time::Duration};
 
 use heartchain_chain::{content::ReadingForm, hash::RoomId, room::Room, time::MonotonicMillis};
+use heartchain_peer::net::Backoff;
 use heartchain_sync::{
     input_queue::{MAX_WAITING_INPUTS, VerifierTask, VerifierTaskId},
     verification::VerifiedBodies,
@@ -15,7 +16,6 @@ use crate::{
     clock::{self, millis, random_u64},
     worker::{Inbox, RunningWorker, field, message},
 };
-use heartchain_peer::net::Backoff;
 
 /// Waits before a failed verification worker is started again.
 const VERIFIER_RESTART: &[Duration] = &[
@@ -33,15 +33,38 @@ pub(crate) enum Event {
     Failed,
 }
 
-/// The verification worker and its restarts.
-#[derive(Debug)]
-pub(crate) struct Verifier {
+/// How to start a verification worker.
+#[derive(Clone, Debug)]
+pub(crate) struct VerifierScript {
     /// The URL of the worker's script; without one everything is verified on the page's thread.
     url: Option<String>,
     /// The compiled wasm, so that the worker need not load it again.
     module: JsValue,
     room: RoomId,
-    form: ReadingForm,
+    pub(crate) form: ReadingForm,
+}
+
+impl VerifierScript {
+    /// Starts a worker. `on_message` gets the data of its messages, and `None` when it fails. `None` if there is no script, or
+    /// the browser does not create the worker.
+    pub(crate) fn start(
+        &self,
+        on_message: impl Fn(Option<&JsValue>) + Clone + 'static,
+    ) -> Option<RunningWorker> {
+        let room = Uint8Array::from(self.room.as_bytes().as_slice());
+        let start = message([
+            ("module", self.module.clone()),
+            ("room", room.into()),
+            ("sealed", (self.form == ReadingForm::Sealed).into()),
+        ]);
+        RunningWorker::start(self.url.as_ref()?, &start, on_message).ok()
+    }
+}
+
+/// The verification worker and its restarts.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    script: VerifierScript,
     running: Option<RunningWorker>,
     restart: Backoff,
     /// When a failed worker may be started again.
@@ -54,10 +77,12 @@ impl Verifier {
     /// Creates a verifier for a room, whose worker's script is at `url`. Does not start the worker yet.
     pub(crate) fn new(url: Option<String>, module: JsValue, room: &Room) -> Self {
         Self {
-            url,
-            module,
-            room: room.id(),
-            form: room.form(),
+            script: VerifierScript {
+                url,
+                module,
+                room: room.id(),
+                form: room.form(),
+            },
             running: None,
             restart: Backoff::new(VERIFIER_RESTART),
             restart_at: MonotonicMillis::new(0),
@@ -65,9 +90,15 @@ impl Verifier {
         }
     }
 
+    /// How to start another such worker.
+    pub(crate) const fn script(&self) -> &VerifierScript {
+        &self.script
+    }
+
     /// Whether there is a worker, or one can be started.
     pub(crate) fn is_available(&self) -> bool {
-        self.url.is_some() && (self.running.is_some() || self.restart_at <= clock::monotonic())
+        self.script.url.is_some()
+            && (self.running.is_some() || self.restart_at <= clock::monotonic())
     }
 
     /// Gives the worker a task. Returns `false` if there is no worker.
@@ -103,24 +134,14 @@ impl Verifier {
     }
 
     fn start(&mut self) {
-        let Some(url) = &self.url else { return };
-        let start = message([
-            ("module", self.module.clone()),
-            (
-                "room",
-                Uint8Array::from(self.room.as_bytes().as_slice()).into(),
-            ),
-            ("sealed", (self.form == ReadingForm::Sealed).into()),
-        ]);
         let inbox = self.inbox.clone();
-        let started = RunningWorker::start(url, &start, move |data| {
+        self.running = self.script.start(move |data| {
             if let Some(event) = data.map_or(Some(Event::Failed), read_message) {
                 inbox.push(event);
             }
         });
-        match started {
-            Ok(running) => self.running = Some(running),
-            Err(_) => self.end(),
+        if self.running.is_none() {
+            self.end();
         }
     }
 }

@@ -12,6 +12,7 @@ use heartchain_chain::{
     room::Room,
     tree::SideBranch,
 };
+use heartchain_peer::net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role};
 use heartchain_sync::{
     NameView as MachineName, OwnReading, PeerView as MachinePeer, SyncState,
     io::{Imported, Verdict},
@@ -25,7 +26,6 @@ use crate::{
     miner::MinerFault,
     node_state::NodeState,
 };
-use heartchain_peer::net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role};
 
 /// The result of `status()`.
 #[derive(Clone, Debug, Serialize)]
@@ -335,18 +335,30 @@ impl ReadingView {
     pub(crate) fn as_sent(room: &Room, reading: &Reading) -> Self {
         let (time, bpm, sealed) = match &reading.content {
             Content::Open { time, bpm } => (Some(time.get()), Some(*bpm), None),
-            Content::Sealed(sealed) => (None, None, Some(sealed.to_string())),
+            Content::Sealed(sealed) => (None, None, Some(hex(sealed.as_bytes()))),
         };
         Self {
-            id: reading.id(room.id()).to_string(),
-            author: reading.author.to_string(),
+            id: hex(reading.id(room.id()).as_bytes()),
+            author: hex(reading.author.as_bytes()),
             seq: reading.seq,
             time,
             bpm,
             sealed,
-            signature: reading.signature.to_string(),
+            signature: hex(reading.signature.as_bytes()),
         }
     }
+}
+
+/// Lower-case hexadecimal digits, as `Display` writes them. A formatter takes several times as long, and long chains have
+/// millions of digits.
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = Vec::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(DIGITS[usize::from(byte >> 4)]);
+        text.push(DIGITS[usize::from(byte & 15)]);
+    }
+    String::from_utf8(text).unwrap_or_default()
 }
 
 impl ProfileView {

@@ -3,7 +3,8 @@
 //! docs/benchmarks.md, at the computer's speed and four times slower, as on a phone.
 
 use std::{
-    env,
+    env, fs,
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -43,6 +44,12 @@ const OBSERVE: &str = "globalThis.observed = { tasks: [], keys: [] };
     new PerformanceObserver((list) => observed.keys.push(
         ...list.getEntries().filter(({ name }) => name === 'keydown').map(({ duration }) => duration)))
         .observe({ type: 'event', durationThreshold: 16 });";
+
+/// Environment variable with a folder for CPU profiles of the page's thread, one for each job. DevTools opens them. They name the
+/// functions of a wasm that was built with `HEARTCHAIN_WASM_NAMES=1`.
+const PROFILES: &str = "HEARTCHAIN_PROFILES";
+/// Time between two samples of a profile, in microseconds.
+const SAMPLE_INTERVAL: u32 = 500;
 
 /// One chain, and how much slower than the computer the measured tab runs.
 #[derive(Clone, Copy, Debug)]
@@ -136,10 +143,11 @@ async fn measure(env: &mut TestEnv, workload: Workload) -> Result<()> {
         &c,
         "check of a block",
         workload,
-        "heartchain.blocks(2, 2).then(([block]) => Promise.resolve(heartchain.check(block))).then(() => 0)",
+        "heartchain.blocks(2, 2).then(([block]) => heartchain.check(block)).then(() => 0)",
     )
     .await?;
     let began = (Instant::now(), 0.0);
+    start_profile(&c).await?;
     c.reload().await?;
     c.evaluate(OBSERVE).await?;
     c.until_within(LIMIT, "its chain", &whole).await?;
@@ -169,6 +177,7 @@ async fn fresh_tab(env: &mut TestEnv, page: &str, workload: Workload) -> Result<
 async fn busy(tab: &Tab, what: &str, workload: Workload, work: &str) -> Result<Value> {
     tab.evaluate("observed.tasks.length = observed.keys.length = 0")
         .await?;
+    start_profile(tab).await?;
     let began = (Instant::now(), tab.busy_seconds().await?);
     // Key presses are sent on time, whether or not the page has answered the ones before.
     let mut presses = FuturesUnordered::new();
@@ -195,6 +204,30 @@ async fn busy(tab: &Tab, what: &str, workload: Workload, work: &str) -> Result<V
     Ok(result)
 }
 
+async fn start_profile(tab: &Tab) -> Result<()> {
+    if env::var_os(PROFILES).is_some() {
+        tab.call("Profiler.enable", json!({})).await?;
+        let interval = json!({ "interval": SAMPLE_INTERVAL });
+        tab.call("Profiler.setSamplingInterval", interval).await?;
+        tab.call("Profiler.start", json!({})).await?;
+    }
+    Ok(())
+}
+
+async fn end_profile(tab: &Tab, what: &str, workload: Workload) -> Result<()> {
+    if let Some(folder) = env::var_os(PROFILES) {
+        let answer = tab.call("Profiler.stop", json!({})).await?;
+        let Workload {
+            blocks,
+            readings,
+            slowdown,
+        } = workload;
+        let name = format!("{what} {blocks}x{readings}x{slowdown}.cpuprofile");
+        fs::write(Path::new(&folder).join(name), answer["profile"].to_string())?;
+    }
+    Ok(())
+}
+
 async fn report(
     tab: &Tab,
     what: &str,
@@ -204,6 +237,7 @@ async fn report(
 ) -> Result<()> {
     let took = began.0.elapsed().as_secs_f64();
     let worked = tab.busy_seconds().await? - began.1;
+    end_profile(tab, what, workload).await?;
     // Entries arrive after the next frames.
     let observed = tab
         .evaluate("new Promise((done) => setTimeout(() => done(observed), 500))")

@@ -4,7 +4,11 @@
 //! An export has one block, reading or name a line, so it is parsed line by line: parsing a long document as a whole
 //! would stop the page. Documents with another layout are parsed as a whole.
 
-use heartchain_chain::{block::Block, profile::Profile, reading::Reading, room::Room};
+use heartchain_chain::{
+    block::Block, content::ReadingForm, hash::RoomId, profile::Profile, reading::Reading,
+    room::Room,
+};
+use js_sys::JsString;
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::{
@@ -123,13 +127,21 @@ pub(crate) struct Document {
     profiles: Entries,
 }
 
+/// Some blocks of a document.
+#[derive(Debug)]
+pub(crate) struct BlockChunk {
+    room: RoomId,
+    form: ReadingForm,
+    entries: Entries,
+}
+
 impl Document {
     /// Parses the beginning of a document's text, or the whole document if it is not laid out like an export.
     ///
     /// # Errors
     /// If the text is not a Heartchain export, or is of another room.
     pub(crate) fn read(text: &JsValue, room: &Room) -> Result<Self, DocumentError> {
-        let text: &js_sys::JsString = text.dyn_ref().ok_or(DocumentError::NoText)?;
+        let text: &JsString = text.dyn_ref().ok_or(DocumentError::NoText)?;
         let found = text.length();
         if found > MAX_IMPORT_LEN {
             return Err(DocumentError::TooLong {
@@ -161,43 +173,20 @@ impl Document {
         })
     }
 
-    /// The next blocks: at most `limit`, and no more once they have `enough` readings; none at the end. Genesis is skipped,
-    /// because it follows from the room.
-    ///
-    /// # Errors
-    /// If an entry is not a block, or a hash or id does not match.
-    pub(crate) fn next_blocks(
-        &mut self,
-        limit: usize,
-        enough: usize,
-    ) -> Result<Vec<Block>, DocumentError> {
-        let mut blocks = Vec::new();
-        let mut found = 0;
-        while blocks.len() < limit && found < enough {
-            let Some((position, value)) = next_of(&mut self.blocks)? else {
-                break;
-            };
-            let claim = block(self.room.form(), &value)
-                .map_err(|source| DocumentError::Block { position, source })?;
-            let BlockClaim {
-                hash,
-                header,
-                readings,
-            } = claim;
-            let altered = |what| DocumentError::Altered { position, what };
-            if header.hash() != hash {
-                return Err(altered("its hash"));
-            }
-            if !readings.iter().all(|claimed| self.has_right_id(claimed)) {
-                return Err(altered("the id of a reading"));
-            }
-            if hash != self.room.genesis_hash() {
-                found += readings.len();
-                let readings = readings.iter().map(|claimed| claimed.reading).collect();
-                blocks.push(Block { header, readings });
-            }
-        }
-        Ok(blocks)
+    /// The length of the text of all blocks that are left; 0 if the document was parsed as a whole.
+    pub(crate) fn blocks_len(&self) -> u32 {
+        self.blocks.text_len()
+    }
+
+    /// The next blocks, not parsed yet: at most `limit` with this length of text together, or one longer one, or all that are left
+    /// if the document was parsed as a whole; `None` at the end.
+    pub(crate) fn next_chunk(&mut self, max_len: u32, limit: usize) -> Option<BlockChunk> {
+        let entries = self.blocks.split_next(max_len, limit)?;
+        Some(BlockChunk {
+            room: self.room.id(),
+            form: self.room.form(),
+            entries,
+        })
     }
 
     /// The next waiting readings, at most `limit`; none at the end.
@@ -212,7 +201,7 @@ impl Document {
             };
             let claimed = reading(self.room.form(), &value)
                 .map_err(|source| DocumentError::Reading { position, source })?;
-            if !self.has_right_id(&claimed) {
+            if claimed.reading.id(self.room.id()) != claimed.id {
                 return Err(DocumentError::AlteredReading { position });
             }
             readings.push(claimed.reading);
@@ -236,9 +225,53 @@ impl Document {
         }
         Ok(profiles)
     }
+}
 
-    fn has_right_id(&self, claimed: &ClaimedReading) -> bool {
-        claimed.reading.id(self.room.id()) == claimed.id
+impl BlockChunk {
+    /// A part of an export of this room, as [`Self::text`] returned it.
+    pub(crate) fn of_text(room: RoomId, form: ReadingForm, text: &JsString) -> Self {
+        Self {
+            room,
+            form,
+            entries: Entries::of_text(text),
+        }
+    }
+
+    /// The text of the blocks; `None` if the document was parsed as a whole.
+    pub(crate) fn text(&self) -> Option<JsString> {
+        self.entries.text()
+    }
+
+    /// Parses the next block; `None` at the end. Genesis is skipped, because it follows from the room.
+    ///
+    /// # Errors
+    /// If an entry is not a block, or a hash or id does not match.
+    pub(crate) fn next_block(&mut self) -> Result<Option<Block>, DocumentError> {
+        let Some((position, value)) = next_of(&mut self.entries)? else {
+            return Ok(None);
+        };
+        let claim =
+            block(self.form, &value).map_err(|source| DocumentError::Block { position, source })?;
+        let BlockClaim {
+            hash,
+            header,
+            readings,
+        } = claim;
+        let altered = |what| DocumentError::Altered { position, what };
+        if header.hash() != hash {
+            return Err(altered("its hash"));
+        }
+        let mut bodies = Vec::with_capacity(readings.len());
+        for ClaimedReading { id, reading } in readings {
+            if reading.id(self.room) != id {
+                return Err(altered("the id of a reading"));
+            }
+            bodies.push(reading);
+        }
+        Ok(Some(Block {
+            header,
+            readings: bodies,
+        }))
     }
 }
 

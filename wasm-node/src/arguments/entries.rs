@@ -81,10 +81,66 @@ impl Entries {
         }
     }
 
+    /// The entries in a part of an export, as [`Self::text`] returned it.
+    pub(super) fn of_text(text: &JsString) -> Self {
+        Self::lines(text.clone(), 0, text.length())
+    }
+
     const fn lines(text: JsString, from: u32, to: u32) -> Self {
         Self {
             taken: 0,
             rest: Rest::Lines { text, from, to },
+        }
+    }
+
+    /// Moves the next entries into a list of their own: as many as end within this length of text, at most `limit`, and at least
+    /// one. All that is left, if the document was parsed as a whole; `None` at the end.
+    pub(super) fn split_next(&mut self, max_len: u32, limit: usize) -> Option<Self> {
+        let taken = self.taken;
+        let rest = match &mut self.rest {
+            Rest::Parsed(list) if self.taken >= list.length() => return None,
+            Rest::Parsed(list) => {
+                self.taken = list.length();
+                Rest::Parsed(list.clone())
+            }
+            Rest::Lines { from, to, .. } if *from >= *to => return None,
+            Rest::Lines { text, from, to } => {
+                let began = *from;
+                let mut end = began;
+                for _ in 0..limit {
+                    if *from >= *to {
+                        break;
+                    }
+                    let (line_end, next) = line_end(text, *from, *to);
+                    if end > began && line_end.saturating_sub(began) > max_len {
+                        break;
+                    }
+                    (end, *from) = (line_end, next);
+                    self.taken = self.taken.saturating_add(1);
+                }
+                Rest::Lines {
+                    text: text.clone(),
+                    from: began,
+                    to: end,
+                }
+            }
+        };
+        Some(Self { taken, rest })
+    }
+
+    /// The length of that text; 0 if the document was parsed as a whole.
+    pub(super) const fn text_len(&self) -> u32 {
+        match &self.rest {
+            Rest::Parsed(_) => 0,
+            Rest::Lines { from, to, .. } => to.saturating_sub(*from),
+        }
+    }
+
+    /// The text of all these entries; `None` if the document was parsed as a whole.
+    pub(super) fn text(&self) -> Option<JsString> {
+        match &self.rest {
+            Rest::Parsed(_) => None,
+            Rest::Lines { text, from, to } => Some(text.substring(*from, *to)),
         }
     }
 
@@ -98,8 +154,7 @@ impl Entries {
             Rest::Parsed(list) => list.get(self.taken),
             Rest::Lines { from, to, .. } if *from >= *to => return Ok(None),
             Rest::Lines { text, from, to } => {
-                let separator = find(text, ",\n", *from).filter(|found| found.0 < *to);
-                let (end, next) = separator.unwrap_or((*to, *to));
+                let (end, next) = line_end(text, *from, *to);
                 let line = text.substring(*from, end);
                 *from = next;
                 parse(&line)?
@@ -108,6 +163,12 @@ impl Entries {
         self.taken = self.taken.saturating_add(1);
         Ok(Some((self.taken, value)))
     }
+}
+
+/// Where the line that begins at `from` ends, and where the next one begins. The last one ends at `to`.
+fn line_end(text: &JsString, from: u32, to: u32) -> (u32, u32) {
+    let separator = find(text, ",\n", from).filter(|found| found.0 < to);
+    separator.unwrap_or((to, to))
 }
 
 /// Where a part of the text begins and ends, from this position on.
@@ -120,4 +181,57 @@ fn find(text: &JsString, part: &str, from: u32) -> Option<(u32, u32)> {
 /// The length of a short text of ASCII letters in UTF-16 units.
 fn len(text: &str) -> u32 {
     u32::try_from(text.len()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    /// The positions of the entries in each part.
+    fn parts(mut entries: Entries, max_len: u32, limit: usize) -> Vec<Vec<u32>> {
+        let mut parts = Vec::new();
+        while let Some(mut part) = entries.split_next(max_len, limit) {
+            let mut positions = Vec::new();
+            while let Some((position, _)) = part.take_next().expect("JSON") {
+                positions.push(position);
+            }
+            parts.push(positions);
+        }
+        parts
+    }
+
+    #[test]
+    fn lines_are_split_by_length_and_number() {
+        let text = JsString::from("[1],\n[22],\n[333],\n[4],\n[5]");
+        let lines = || Entries::of_text(&text);
+        for (max_len, limit, expected) in [
+            (u32::MAX, usize::MAX, vec![vec![1, 2, 3, 4, 5]]),
+            (u32::MAX, 2, vec![vec![1, 2], vec![3, 4], vec![5]]),
+            // A line that is longer than the limit is a part of its own.
+            (0, 9, vec![vec![1], vec![2], vec![3], vec![4], vec![5]]),
+            (9, 9, vec![vec![1, 2], vec![3], vec![4, 5]]),
+            (8, 9, vec![vec![1], vec![2], vec![3], vec![4, 5]]),
+        ] {
+            assert_eq!(
+                parts(lines(), max_len, limit),
+                expected,
+                "{max_len}, {limit}"
+            );
+        }
+        let mut entries = lines();
+        let part = entries.split_next(9, 9).expect("a part");
+        assert_eq!(part.text(), Some(JsString::from("[1],\n[22]")));
+        assert_eq!((part.text_len(), entries.text_len()), (9, 15));
+        assert!(Entries::of_text(&"".into()).split_next(9, 9).is_none());
+    }
+
+    #[test]
+    fn parsed_list_is_one_part() {
+        let list = || Entries::parsed(Array::of2(&1.into(), &2.into()));
+        assert_eq!(parts(list(), 0, 1), [[1, 2]]);
+        let part = list().split_next(0, 1).expect("a part");
+        assert_eq!((part.text(), part.text_len()), (None, 0));
+    }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::hex;
 use crate::check::{Check, CheckedReading, Comparison};
 
 /// The result of `check()`.
@@ -116,9 +117,9 @@ impl<T: ToString> From<&Comparison<T>> for Computed<String> {
 impl From<&CheckedReading> for CheckedReadingView {
     fn from(checked: &CheckedReading) -> Self {
         Self {
-            id: checked.claimed.to_string(),
+            id: hex(checked.claimed.as_bytes()),
             ok: checked.ok(),
-            computed_id: checked.computed.to_string(),
+            computed_id: hex(checked.computed.as_bytes()),
             signature: checked.is_signed(),
             reason: checked.verified.err().map(|error| error.to_string()),
         }

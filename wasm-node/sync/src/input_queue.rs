@@ -110,16 +110,39 @@ impl<P: Copy + Eq> InputQueue<P> {
         let bytes = task
             .as_ref()
             .map_or_else(|| len(&input), |task| task.bytes.len());
-        if self.waiting.len() >= MAX_WAITING_INPUTS || self.bytes + bytes > MAX_WAITING_BYTES {
+        if self.is_full(bytes) {
             self.give_up();
             task = None;
-        }
-        if !self.is_verifying() {
-            self.progress_at = now;
         }
         let state = task
             .as_ref()
             .map_or(State::Ready(None), |task| State::Verifying(task.id));
+        self.add(input, bytes, state, now);
+        task
+    }
+
+    /// An input arrived whose signatures were verified already. It waits only for what came before it.
+    pub fn push_verified(
+        &mut self,
+        input: Input<P>,
+        verified: VerifiedBodies,
+        now: MonotonicMillis,
+    ) {
+        let bytes = len(&input);
+        if self.is_full(bytes) {
+            self.give_up();
+        }
+        self.add(input, bytes, State::Ready(Some(verified)), now);
+    }
+
+    fn is_full(&self, more: usize) -> bool {
+        self.waiting.len() >= MAX_WAITING_INPUTS || self.bytes + more > MAX_WAITING_BYTES
+    }
+
+    fn add(&mut self, input: Input<P>, bytes: usize, state: State, now: MonotonicMillis) {
+        if !self.is_verifying() {
+            self.progress_at = now;
+        }
         self.bytes += bytes;
         self.waiting.push_back(Waiting {
             source: source(&input),
@@ -127,7 +150,6 @@ impl<P: Copy + Eq> InputQueue<P> {
             bytes,
             state,
         });
-        task
     }
 
     /// The other thread completed a task. A task that was given up is ignored.

@@ -255,3 +255,27 @@ fn waiting_inputs_are_bounded() {
     assert!(taken(&mut queue).iter().all(|(_, verified)| !verified));
     assert_eq!(queue.load(), (0, 0));
 }
+
+#[test]
+fn verified_input_waits_for_earlier_ones() {
+    let mut queue = Queue::new(4);
+    let first = queue.push(bodies(1, 1, 4), START).expect("many readings");
+    queue.push_verified(bodies(1, 2, 4), proof(&[]), START);
+    queue.push_verified(bodies(2, 3, 4), proof(&[]), START);
+    assert_eq!(taken(&mut queue), [(2, true)]);
+    complete(&mut queue, &first);
+    assert_eq!(taken(&mut queue), [(1, true), (1, true)]);
+    assert_eq!((queue.load(), queue.deadline()), ((0, 0), None));
+
+    for id in 0..MAX_WAITING_INPUTS as u64 {
+        assert!(queue.push(bodies(id, id, 4), START).is_some());
+    }
+    queue.push_verified(bodies(0, 999, 4), proof(&[]), START);
+    let all = taken(&mut queue);
+    assert_eq!(
+        all.len(),
+        MAX_WAITING_INPUTS + 1,
+        "the machine verifies what waits"
+    );
+    assert_eq!(all.last(), Some(&(0, true)));
+}
