@@ -95,6 +95,9 @@ pub const LATE_BODIES_CHECK_INTERVAL: Millis = 500;
 pub const MAX_LACKING: usize = DOWNLOAD_WINDOW;
 /// Requests for bodies that a peer may leave unanswered in a row before it is no longer asked about this branch.
 pub const MAX_STALLS: u32 = 3;
+/// A peer that did not answer a request for bodies is not asked for any for this long. It may be busy for a moment, or another
+/// connection to it takes over. Requests that fail within this time count as one.
+pub const FAILURE_PAUSE: Millis = 1_000;
 /// How long the lowest body may be missing while peers that lacked it are asked again. A peer is asked again when
 /// its tip changes. A silent peer is given up after the same time.
 pub const LACKING_PATIENCE: Millis = MAX_STALLS as Millis * REQUEST_TIMEOUT;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config::{BODY_PATIENCE, COMPETING_BLOCKS, MAX_OPEN_BODY_REQUESTS},
-    io::DisconnectReason,
+    io::{DisconnectReason, RequestFailure},
     message::{MAX_BODIES_LEN, Request},
 };
 
@@ -69,7 +69,11 @@ impl<P: Copy + Ord + Debug> Bodies<P> {
 
     /// When something is due although nothing arrives.
     pub(super) fn next_deadline(&self, now: MonotonicMillis) -> Option<MonotonicMillis> {
-        self.download.next_deadline(now)
+        let rest_end = self.download.first().and(self.suppliers.next_rest_end(now));
+        [self.download.next_deadline(now), rest_end]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(super) fn on_peer_connected(&mut self, peer: P) {
@@ -91,9 +95,17 @@ impl<P: Copy + Ord + Debug> Bodies<P> {
         self.download.peers_changed();
     }
 
-    /// A peer did not answer a request for these bodies.
-    pub(super) fn on_failed(&mut self, peer: &P, hashes: &[BlockHash]) {
-        self.suppliers.on_stall(peer);
+    /// A peer did not answer a request for these bodies. A peer that only refuses is asked again for as long as a silent one: it may
+    /// be busy, or the connection ended but not the peer.
+    pub(super) fn on_failed(
+        &mut self,
+        peer: &P,
+        hashes: &[BlockHash],
+        failure: RequestFailure,
+        now: MonotonicMillis,
+    ) {
+        let is_stall = failure != RequestFailure::Closed || !self.download.may_ask_again(now);
+        self.suppliers.on_failure(peer, is_stall, now);
         self.give_back(hashes);
     }
 
@@ -162,10 +174,9 @@ impl<P: Copy + Ord + Debug> Bodies<P> {
         let free = self.by_priority(ctx).into_iter().filter(|peer| {
             let is_free = |state: &Peer| state.has_body_slot() && !state.is_overdue();
             ctx.peers.get(peer).is_some_and(is_free)
-                && self
-                    .suppliers
-                    .get(peer)
-                    .is_some_and(|supplier| !supplier.cannot_give(first))
+                && self.suppliers.get(peer).is_some_and(|supplier| {
+                    !supplier.cannot_give(first) && !supplier.is_resting(ctx.now())
+                })
         });
         let two: Vec<P> = free.take(2).collect();
         if two.is_empty() {
@@ -248,7 +259,8 @@ impl<P: Copy + Ord + Debug> Bodies<P> {
         else {
             return;
         };
-        if !state.has_body_slot() || supplier.is_stalled() || !self.has_room(ctx) {
+        let waits = supplier.is_stalled() || supplier.is_resting(ctx.now());
+        if !state.has_body_slot() || waits || !self.has_room(ctx) {
             return;
         }
         // The peer is already sending this range. Asking again would only slow down its link.

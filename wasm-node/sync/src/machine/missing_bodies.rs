@@ -208,11 +208,12 @@ impl<P: Copy + Ord + Debug> MissingBodies<P> {
                 && self.retry_at.get(&peer).is_none_or(|at| *at <= ctx.now())
                 && state.has_body_slot()
                 && !supplier.is_stalled();
-            is_askable.then(|| (supplier.stalls(), state.open_body_requests(), peer))
+            let slowness = (supplier.stalls(), supplier.has_failed());
+            is_askable.then(|| (slowness, state.open_body_requests(), peer))
         });
-        let mut askable: Vec<(u32, usize, P)> = askable.collect();
+        let mut askable: Vec<((u32, bool), usize, P)> = askable.collect();
         askable.sort_unstable();
-        for (stalls, _, peer) in askable {
+        for (_, _, peer) in askable {
             let Some(supplier) = suppliers.get(&peer) else {
                 continue;
             };
@@ -224,7 +225,7 @@ impl<P: Copy + Ord + Debug> MissingBodies<P> {
                 .take(MAX_LACKING)
                 .filter(|hash| !supplier.lacks(hash))
                 // A slow peer may still manage a single body.
-                .take(if stalls > 0 { 1 } else { BODY_RANGE })
+                .take(if supplier.has_failed() { 1 } else { BODY_RANGE })
                 .collect();
             if hashes.is_empty() {
                 continue;

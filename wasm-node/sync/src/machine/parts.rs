@@ -318,7 +318,7 @@ impl<P: Copy + Ord + Debug> Parts<P> {
             RequestKind::Headers => self.headers.on_failed(ctx, &peer),
             RequestKind::Bodies(hashes) => {
                 self.missing.on_answer(peer, &hashes, false, ctx.now());
-                self.bodies.on_failed(&peer, &hashes);
+                self.bodies.on_failed(&peer, &hashes, failure, ctx.now());
             }
             // These are sent again when their timers fire.
             RequestKind::Status

@@ -4,10 +4,10 @@
 use core::fmt::Debug;
 
 use hashbrown::HashSet;
-use heartchain_chain::hash::BlockHash;
+use heartchain_chain::{hash::BlockHash, time::MonotonicMillis};
 use litemap::LiteMap;
 
-use crate::config::{MAX_LACKING, MAX_STALLS};
+use crate::config::{FAILURE_PAUSE, MAX_LACKING, MAX_STALLS};
 
 /// What peers have shown about the bodies they can send.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Supplier {
     turn: u64,
     /// Requests for bodies in a row that it left unanswered. Peers with more stalls are asked later.
     stalls: u32,
+    /// When a request failed, unless it has sent a body since.
+    failed_at: Option<MonotonicMillis>,
     /// Blocks whose bodies it said it lacks.
     lacking: HashSet<BlockHash>,
     gave_better_headers: bool,
@@ -41,6 +43,21 @@ impl Supplier {
     /// Whether it left so many requests unanswered that it is no longer asked about this branch.
     pub(super) const fn is_stalled(&self) -> bool {
         self.stalls >= MAX_STALLS
+    }
+
+    /// Whether a request failed, and it has sent no body since.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failed_at.is_some()
+    }
+
+    /// Whether a request failed just now, so that it is asked later.
+    pub(super) fn is_resting(&self, now: MonotonicMillis) -> bool {
+        self.rests_until().is_some_and(|until| now < until)
+    }
+
+    fn rests_until(&self) -> Option<MonotonicMillis> {
+        let failed_at = self.failed_at?;
+        Some(failed_at.saturating_add(FAILURE_PAUSE))
     }
 
     pub(super) fn lacks(&self, hash: &BlockHash) -> bool {
@@ -97,17 +114,27 @@ impl<P: Copy + Ord + Debug> Suppliers<P> {
         }
     }
 
-    /// A peer left a request for bodies unanswered.
-    pub(super) fn on_stall(&mut self, peer: &P) {
-        if let Some(supplier) = self.peers.get_mut(peer) {
-            supplier.stalls = supplier.stalls.saturating_add(1);
+    /// A peer did not answer a request for bodies. Several requests on one connection fail at once when it breaks, so the next ones
+    /// do not count.
+    pub(super) fn on_failure(&mut self, peer: &P, is_stall: bool, now: MonotonicMillis) {
+        let supplier = self.peers.get_mut(peer);
+        if let Some(supplier) = supplier.filter(|supplier| !supplier.is_resting(now)) {
+            supplier.failed_at = Some(now);
+            supplier.stalls = supplier.stalls.saturating_add(is_stall.into());
         }
+    }
+
+    /// When the next peer that did not answer may be asked again.
+    pub(super) fn next_rest_end(&self, now: MonotonicMillis) -> Option<MonotonicMillis> {
+        let ends = self.peers.values().filter_map(Supplier::rests_until);
+        ends.filter(|end| *end > now).min()
     }
 
     /// A peer sent at least one body.
     pub(super) fn on_served(&mut self, peer: &P) {
         if let Some(supplier) = self.peers.get_mut(peer) {
             supplier.stalls = 0;
+            supplier.failed_at = None;
         }
     }
 

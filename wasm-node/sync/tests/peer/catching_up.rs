@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use heartchain_chain::hash::BlockHash;
 use heartchain_sync::{
     Event,
-    config::{BODY_PATIENCE, BODY_RANGE, CATCH_UP_PATIENCE, LATE_BODIES_CHECK_INTERVAL},
+    config::{
+        BODY_PATIENCE, BODY_RANGE, CATCH_UP_PATIENCE, FAILURE_PAUSE, LACKING_PATIENCE,
+        LATE_BODIES_CHECK_INTERVAL, MAX_STALLS, REQUEST_TIMEOUT, UNAVAILABLE_PATIENCE,
+    },
+    io::RequestFailure,
     message::{MAX_HEADERS, Request, Response},
 };
 use heartchain_test_support::{Branch, Driver as _, Tampering as _, reading};
@@ -117,6 +121,69 @@ fn stalled_peer_loses_its_range() {
     );
 }
 
+/// Sends the headers of a branch, so that its bodies are asked for.
+fn offer(subject: &mut Subject, branch: &Branch) {
+    subject.connect(1);
+    subject.answer(1, is_status, &Response::Status(branch.status()));
+    let headers = branch.blocks.iter().map(|block| block.header).collect();
+    subject.answer(1, is_headers, &Response::Headers(headers));
+}
+
+/// Fails all open requests for bodies. Returns how many there were.
+fn fail_bodies(subject: &mut Subject, failure: RequestFailure) -> usize {
+    let mut failed = 0;
+    while let Some((id, _)) = subject.open_request(1, is_bodies) {
+        subject.fail(1, id, failure);
+        failed += 1;
+    }
+    failed
+}
+
+/// A busy peer refuses within milliseconds, and a peer that comes back under the same ID takes the requests on its old connections
+/// with it.
+#[test]
+fn refused_requests_are_repeated_soon() {
+    let branch = Branch::of(1, 12);
+    let mut subject = Subject::new();
+    offer(&mut subject, &branch);
+    for _ in 0..3 * MAX_STALLS {
+        assert_eq!(fail_bodies(&mut subject, RequestFailure::Closed), 1);
+        subject.advance(FAILURE_PAUSE);
+    }
+    subject.serve(1, &branch);
+    assert_eq!(subject.tip(), branch.tip());
+}
+
+#[test]
+fn requests_that_fail_together_count_once() {
+    let blocks = 3 * BODY_RANGE as u64;
+    let branch = Branch::of(1, blocks);
+    let mut subject = Subject::new();
+    offer(&mut subject, &branch);
+    assert_eq!(fail_bodies(&mut subject, RequestFailure::Timeout), 3);
+    subject.advance(FAILURE_PAUSE);
+    subject.serve(1, &branch);
+    assert_eq!(subject.tip(), branch.tip());
+}
+
+#[test]
+fn peer_that_only_refuses_is_given_up() {
+    let branch = Branch::of(1, 12);
+    let mut subject = Subject::new();
+    offer(&mut subject, &branch);
+    let mut refused = 0;
+    for _ in 0..LACKING_PATIENCE / FAILURE_PAUSE + u64::from(MAX_STALLS) {
+        refused += fail_bodies(&mut subject, RequestFailure::Closed);
+        subject.advance(FAILURE_PAUSE);
+    }
+    assert!((30..=33).contains(&refused), "{refused}");
+    subject.advance(UNAVAILABLE_PATIENCE - 2 * REQUEST_TIMEOUT);
+    assert_eq!(fail_bodies(&mut subject, RequestFailure::Closed), 0);
+    subject.advance(3 * REQUEST_TIMEOUT);
+    subject.serve(1, &branch);
+    assert_eq!(subject.tip(), branch.tip(), "it is asked again");
+}
+
 #[test]
 fn branch_with_withheld_bodies_is_set_aside() {
     let (heavy, light) = (Branch::of(1, 12), Branch::of(2, 10));
@@ -135,7 +202,7 @@ fn branch_with_withheld_bodies_is_set_aside() {
         "the branch with the next most work is adopted"
     );
     // A peer that has the bodies later is still believed.
-    subject.advance(70_000);
+    subject.advance(UNAVAILABLE_PATIENCE + 5_000);
     subject.serve_all(&[(1, &heavy), (2, &light)]);
     assert_eq!(subject.tip(), heavy.tip());
 }
