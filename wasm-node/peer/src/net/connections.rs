@@ -142,6 +142,11 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         }
     }
 
+    /// The state machine no longer knows this peer, though it may be connected. Returns whether it was a member.
+    pub(crate) fn forget_member(&mut self, peer: &P) -> bool {
+        self.role(peer) == Some(Role::Member) && self.set_role(peer, Role::Unknown)
+    }
+
     /// A ping on a connection was answered after `rtt`.
     pub(crate) fn on_pong(&mut self, peer: &P, id: C, rtt: Duration, now: MonotonicMillis) {
         let connections = self
@@ -351,6 +356,23 @@ mod tests {
         assert_eq!(connections.role(&7), None);
         assert_eq!(connections.closed(7, 2), None);
         assert_eq!(connections.members(), 0);
+    }
+
+    #[test]
+    fn forgotten_member_becomes_one_again() {
+        let mut connections = Connections::new();
+        connections.opened(7, 1, Path::Relayed, Direction::Outbound, at(0));
+        assert!(!connections.forget_member(&7), "no member yet");
+        connections.set_role(&7, Role::Member);
+        assert!(connections.forget_member(&7));
+        // A connection that was being opened outlives the first one.
+        connections.opened(7, 2, Path::Direct, Direction::Inbound, at(1));
+        assert_eq!(connections.closed(7, 1), None);
+        assert_eq!(connections.role(&7), Some(Role::Unknown));
+        assert!(connections.set_role(&7, Role::Member), "this is reported");
+        connections.opened(8, 3, Path::Direct, Direction::Outbound, at(0));
+        connections.set_role(&8, Role::Relay);
+        assert!(!connections.forget_member(&8));
     }
 
     #[test]

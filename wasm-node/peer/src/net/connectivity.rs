@@ -114,6 +114,11 @@ impl Connectivity {
             self.dialer.ban(peer, until, swarm.behaviour_mut());
         }
         self.dialer.hold_off(peer, banned_until, now);
+        // The machine has forgotten the peer. A connection that outlives those of now, such as one that is being negotiated, makes it
+        // a member again.
+        if self.connections.forget_member(&peer) {
+            self.look_for_peers_soon(now);
+        }
         // This fails only if there is no connection left.
         let _ = swarm.disconnect_peer_id(peer);
     }

@@ -27,6 +27,7 @@ use libp2p::{
 use super::{
     gossip_budget::{GossipBudgets, MESSAGE_OVERHEAD},
     rpc_size::RpcSize,
+    workarounds::pass_with_hello,
 };
 use crate::clock;
 
@@ -172,7 +173,7 @@ impl NetworkBehaviour for GossipLimiter {
         {
             self.budgets.forget(&closed.peer_id);
         }
-        self.gossip.on_swarm_event(event);
+        pass_with_hello(&mut self.gossip, event);
     }
 
     fn on_connection_handler_event(

@@ -331,6 +331,7 @@ impl<D: DirectTransport> Network<D> {
         let now = clock::monotonic();
         self.connectivity
             .disconnect(peer, until, &mut self.swarm, now);
+        self.requests.forget(&peer);
     }
 
     /// Closes all connections and opens no more (`on`), or rejoins the network at once.

@@ -2,5 +2,7 @@
 //! when the workaround can be removed.
 
 mod close_timeout;
+mod repeated_hello;
 
 pub use self::close_timeout::CloseTimeout;
+pub(crate) use self::repeated_hello::pass_with_hello;
