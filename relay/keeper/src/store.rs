@@ -1,7 +1,7 @@
 //! What a keeper has on disk for one room: a database in one file, and how a machine is restored from it.
 //!
-//! - `file`: the store and its requests. `schema`: its tables. `records`: their bytes. `writing`: the machine's batches.
-//!   `loading`: a restart. `error`: what can go wrong
+//! - `file`: the store and its requests. `schema`: its tables. `writing`: the machine's batches. `loading`: a restart.
+//!   `error`: what can go wrong
 //! - `queue`: runs requests in order on a thread where they may block
 //!
 //! docs/keeper.md has the layout.
@@ -10,7 +10,6 @@ mod error;
 mod file;
 mod loading;
 mod queue;
-mod records;
 mod schema;
 mod writing;
 

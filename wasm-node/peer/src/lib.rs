@@ -2,6 +2,7 @@
 //!
 //! - `net` is the network: relays, connections, gossip and requests, reported as inputs of the machine.
 //! - `clock` has the clocks, timers and random numbers.
+//! - `records` has the bytes of what a platform stores.
 //!
 //! A platform brings the rest: its transports with a [`net::DirectTransport`], storage, a miner, and an event loop that performs
 //! the machine's outputs. `wasm-node` is the browser's, `relay/keeper` the native one. This crate knows neither a browser
@@ -9,3 +10,4 @@
 
 pub mod clock;
 pub mod net;
+pub mod records;

@@ -1,26 +1,24 @@
-//! Record encodings, as in docs/storage.md, "Records". Records carry a checksum over their content and their location,
-//! except for blocks, which are covered by their header's hash, and hashes. Never touches the database.
+//! Records as values and keys of IndexedDB. Their bytes are those of `heartchain_peer::records`; what only a browser has is
+//! here: numbers as keys, and journal entries of old versions. Specified in docs/storage.md, "Records". Never touches the
+//! database.
 
 use std::collections::HashMap;
 
 use heartchain_chain::{
     bpm::Bpm,
     content::ReadingForm,
-    hash::{BlockHash, IdPrefix, ReadingId},
+    hash::{BlockHash, ReadingId},
     key::Author,
-    profile::{MAX_PROFILE_LEN, Profile},
+    profile::Profile,
     reading::Reading,
     time::UnixMillis,
 };
+use heartchain_peer::records::{self, BLOCK_KEY_LEN, CHECKSUM_LEN, MAX_ENTRY_LEN};
 use heartchain_sync::io::JournalEntry;
 use js_sys::{ArrayBuffer, Uint8Array};
-use sha2::{Digest, Sha256};
 use wasm_bindgen::{JsCast, JsValue};
 
-/// Length of a checksum in bytes: corruption goes unnoticed once in 2^64 cases.
-const CHECKSUM_LEN: usize = 8;
-/// Length of a block's key in bytes: its height, big-endian, and its hash.
-const BLOCK_KEY_LEN: usize = 8 + BlockHash::LEN;
+pub(super) use heartchain_peer::records::key_location;
 
 /// Bytes as a value or key for the database.
 pub(super) fn to_js(bytes: &[u8]) -> JsValue {
@@ -55,21 +53,13 @@ pub(super) fn number_key(number: u64) -> JsValue {
 
 /// The key of a block in the `blocks` store. In key order, parents come before their children.
 pub(super) fn block_key(index: u64, hash: &BlockHash) -> JsValue {
-    let mut key = [0; BLOCK_KEY_LEN];
-    let (height, name) = key.split_at_mut(8);
-    height.copy_from_slice(&index.to_be_bytes());
-    name.copy_from_slice(hash.as_bytes());
-    to_js(&key)
+    to_js(&records::block_key(index, hash))
 }
 
 /// Parses a block's key: its height and its hash.
 pub(super) fn parse_block_key(key: &JsValue) -> Option<(u64, BlockHash)> {
-    let bytes = from_js(key, BLOCK_KEY_LEN)?;
-    let (height, name) = bytes.split_first_chunk::<8>()?;
-    Some((
-        u64::from_be_bytes(*height),
-        BlockHash::new(name.try_into().ok()?),
-    ))
+    let key = from_js(key, BLOCK_KEY_LEN)?.try_into().ok()?;
+    Some(records::parse_block_key(&key))
 }
 
 /// A block hash as a key.
@@ -90,27 +80,15 @@ pub(super) fn reading_key(id: &ReadingId) -> JsValue {
     to_js(id.as_bytes())
 }
 
-/// The location of a later key, for its checksum.
-pub(super) fn key_location(from: u64) -> String {
-    format!("key from {from}")
-}
-
 /// Encodes the seed of a signing key.
 pub(super) fn seed(location: &str, seed: &[u8; 32]) -> JsValue {
-    to_js(&with_checksum(location, seed))
+    to_js(&records::seed(location, seed))
 }
 
 /// Decodes the seed of a signing key; `None` if the record is corrupt.
 pub(super) fn read_seed(location: &str, value: &JsValue) -> Option<[u8; 32]> {
-    verified_array::<32>(location, value)
+    records::read_seed(location, &from_js(value, records::SEED_LEN)?)
 }
-
-/// Length of a journal entry in bytes: time, heart rate, and the position of the entry that it replaces plus one, or 0.
-const ENTRY_LEN: usize = 8 + 2 + 8;
-/// Length of what follows in a private room: the prefix of the reading's ID.
-const PREFIX_LEN: usize = 4;
-/// Length of a journal entry before version 3 of the database: time and heart rate.
-const V1_ENTRY_LEN: usize = 8 + 2;
 
 /// A journal entry as it is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,52 +101,26 @@ pub(super) enum StoredEntry {
 
 /// Encodes a journal entry.
 pub(super) fn entry(position: u64, entry: &JournalEntry) -> JsValue {
-    let replaces = entry.replaces.map_or(0, |at| at.saturating_add(1));
-    let mut body = [
-        &entry.time.get().to_le_bytes()[..],
-        &entry.bpm.get().to_le_bytes(),
-        &replaces.to_le_bytes(),
-    ]
-    .concat();
-    body.extend(
-        entry
-            .prefix
-            .iter()
-            .flat_map(|prefix| prefix.to_bits().to_le_bytes()),
-    );
-    to_js(&with_checksum(&entry_location(position), &body))
+    to_js(&records::entry(position, entry))
 }
 
 /// Decodes a journal entry; `None` if the record is corrupt.
 pub(super) fn read_entry(position: u64, value: &JsValue) -> Option<StoredEntry> {
-    let bytes = from_js(value, ENTRY_LEN + PREFIX_LEN + CHECKSUM_LEN)?;
-    let body = verify_checksum(&entry_location(position), &bytes)?;
-    let (time, rest) = body.split_first_chunk::<8>()?;
-    let (bpm, rest) = rest.split_first_chunk::<2>()?;
-    let entry = |replaces, prefix| {
-        Some(JournalEntry {
-            time: UnixMillis::new(u64::from_le_bytes(*time)),
-            bpm: Bpm::new(u16::from_le_bytes(*bpm)).ok()?,
-            replaces,
-            prefix,
-        })
-    };
-    if body.len() == V1_ENTRY_LEN {
-        return entry(None, None).map(StoredEntry::BeforeV3);
-    }
-    let (replaces, prefix) = rest.split_first_chunk::<8>()?;
-    let replaces = u64::from_le_bytes(*replaces).checked_sub(1);
-    let prefix = match prefix {
-        [] => None,
-        prefix => Some(IdPrefix::from_bits(u32::from_le_bytes(
-            prefix.try_into().ok()?,
-        ))),
-    };
-    entry(replaces, prefix).map(StoredEntry::Current)
+    let bytes = from_js(value, MAX_ENTRY_LEN)?;
+    let current = records::read_entry(position, &bytes).map(StoredEntry::Current);
+    current.or_else(|| read_old_entry(position, &bytes).map(StoredEntry::BeforeV3))
 }
 
-fn entry_location(position: u64) -> String {
-    format!("journal {position}")
+/// Decodes a journal entry of before version 3 of the database: time and heart rate.
+fn read_old_entry(position: u64, bytes: &[u8]) -> Option<JournalEntry> {
+    let body = records::verified(&records::entry_location(position), bytes)?;
+    let (time, bpm) = body.split_first_chunk::<8>()?;
+    Some(JournalEntry {
+        time: UnixMillis::new(u64::from_le_bytes(*time)),
+        bpm: Bpm::new(u16::from_le_bytes(bpm.try_into().ok()?)).ok()?,
+        replaces: None,
+        prefix: None,
+    })
 }
 
 /// The journal from its records, in order. Before version 3, an entry that replaces an earlier one has the same time as
@@ -185,18 +137,16 @@ pub(super) fn journal(stored: Vec<(u64, StoredEntry)>) -> Vec<(u64, JournalEntry
     each.collect()
 }
 
-/// Encodes a reading that another tab signed, with a checksum, because it is not covered by a block hash yet.
+/// Encodes a reading that another tab signed.
 pub(super) fn adopted(reading: &Reading) -> JsValue {
-    to_js(&with_checksum(ADOPTED_LOCATION, &reading.to_bytes()))
+    to_js(&records::adopted(reading))
 }
 
 /// Decodes an adopted reading of this form; `None` if the record is corrupt.
 pub(super) fn read_adopted(form: ReadingForm, value: &JsValue) -> Option<Reading> {
     let bytes = from_js(value, form.reading_len() + CHECKSUM_LEN)?;
-    Reading::decode(form, &verify_checksum(ADOPTED_LOCATION, &bytes)?).ok()
+    records::read_adopted(form, &bytes)
 }
-
-const ADOPTED_LOCATION: &str = "adopted";
 
 /// An author as a key.
 pub(super) fn author_key(author: &Author) -> JsValue {
@@ -205,64 +155,26 @@ pub(super) fn author_key(author: &Author) -> JsValue {
 
 /// Encodes an author's profile.
 pub(super) fn profile(profile: &Profile) -> JsValue {
-    to_js(&with_checksum(PROFILE_LOCATION, &profile.encode()))
+    to_js(&records::profile(profile))
 }
 
 /// Decodes a profile of a room whose readings have this form; `None` if the record is corrupt, or is another author's.
 pub(super) fn read_profile(form: ReadingForm, key: &JsValue, value: &JsValue) -> Option<Profile> {
-    let bytes = from_js(value, MAX_PROFILE_LEN + CHECKSUM_LEN)?;
-    let profile = Profile::decode(form, &verify_checksum(PROFILE_LOCATION, &bytes)?).ok()?;
-    (from_js(key, Author::LEN)? == profile.author.as_bytes()).then_some(profile)
+    let bytes = from_js(value, records::MAX_PROFILE_RECORD_LEN)?;
+    records::read_profile(form, &from_js(key, Author::LEN)?, &bytes)
 }
-
-const PROFILE_LOCATION: &str = "profile";
 
 /// Encodes bytes of any length with a checksum.
 pub(super) fn checksummed_record(location: &str, body: &[u8]) -> JsValue {
-    to_js(&with_checksum(location, body))
+    to_js(&records::with_checksum(location, body))
 }
 
 /// Decodes bytes with a checksum; `None` if they are corrupt or more than `limit`.
 pub(super) fn read_checksummed(location: &str, value: &JsValue, limit: usize) -> Option<Vec<u8>> {
     let mut bytes = from_js(value, limit.saturating_add(CHECKSUM_LEN))?;
-    let (body, checksum_bytes) = bytes.split_last_chunk::<CHECKSUM_LEN>()?;
-    if checksum(location, body) != *checksum_bytes {
-        return None;
-    }
-    bytes.truncate(bytes.len() - CHECKSUM_LEN);
+    let len = records::verified(location, &bytes)?.len();
+    bytes.truncate(len);
     Some(bytes)
-}
-
-/// Bytes followed by their checksum.
-pub(super) fn with_checksum(location: &str, body: &[u8]) -> Vec<u8> {
-    [body, &checksum(location, body)].concat()
-}
-
-/// Bytes without their checksum; `None` if they are corrupt.
-pub(super) fn verify_checksum(location: &str, bytes: &[u8]) -> Option<Vec<u8>> {
-    let (body, checksum_bytes) = bytes.split_last_chunk::<CHECKSUM_LEN>()?;
-    (checksum(location, body) == *checksum_bytes).then(|| body.to_vec())
-}
-
-fn verified_array<const LEN: usize>(location: &str, value: &JsValue) -> Option<[u8; LEN]> {
-    verify_checksum(location, &from_js(value, LEN + CHECKSUM_LEN)?)?
-        .try_into()
-        .ok()
-}
-
-/// Also covers the location, so that a record under another record's key counts as corrupt.
-fn checksum(location: &str, body: &[u8]) -> [u8; CHECKSUM_LEN] {
-    let digest = Sha256::new()
-        .chain_update(location)
-        .chain_update([0])
-        .chain_update(body)
-        .finalize();
-    let mut first = [0; CHECKSUM_LEN];
-    first
-        .iter_mut()
-        .zip(digest)
-        .for_each(|(to, from)| *to = from);
-    first
 }
 
 #[cfg(test)]
@@ -270,7 +182,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use heartchain_chain::{key::SecretKey, profile::ProfileName};
+    use heartchain_chain::{hash::IdPrefix, key::SecretKey, profile::ProfileName};
 
     use crate::storage::suite::{journal_entry, room, small_block};
 
@@ -325,7 +237,7 @@ mod tests {
         let old = |position: u64, time: u64| {
             let mut body = time.to_le_bytes().to_vec();
             body.extend(72_u16.to_le_bytes());
-            let value = to_js(&with_checksum(&entry_location(position), &body));
+            let value = checksummed_record(&records::entry_location(position), &body);
             (position, read_entry(position, &value).expect("an entry"))
         };
         let today = (4, StoredEntry::Current(journal_entry(5)));
@@ -347,8 +259,7 @@ mod tests {
 
     #[test]
     fn corrupt_or_misplaced_record_is_rejected() {
-        let limit = ENTRY_LEN + PREFIX_LEN + CHECKSUM_LEN;
-        let bytes = from_js(&entry(7, &journal_entry(7)), limit).expect("its bytes");
+        let bytes = from_js(&entry(7, &journal_entry(7)), MAX_ENTRY_LEN).expect("its bytes");
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;

@@ -15,13 +15,13 @@ use heartchain_chain::{
     key::Author,
     reading::Reading,
 };
+use heartchain_peer::records;
 use heartchain_sync::Batch;
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _};
 
 use super::{
     error::{OpenError, StoreError},
     loading::{self, Restored, Start},
-    records,
     schema::{AUTHOR, BLOCKS, HEIGHTS, META, ROOM, STORE_VERSION, VERSION},
     writing::Tables,
 };

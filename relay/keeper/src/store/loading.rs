@@ -6,13 +6,11 @@ use core::fmt::Debug;
 use heartchain_chain::{
     block::Block, content::ReadingForm, hash::BlockHash, key::SecretKey, room::Room,
 };
+use heartchain_peer::records;
 use heartchain_sync::{Config, Machine, Now, Restore};
 use redb::{Key, ReadTransaction, ReadableTable as _, TableDefinition, Value};
 
-use super::{
-    records,
-    schema::{ADOPTED, BLOCKS, CONFIRMED, JOURNAL, KEYS, META, PROFILES, RECOVERY, TIP},
-};
+use super::schema::{ADOPTED, BLOCKS, CONFIRMED, JOURNAL, KEYS, META, PROFILES, RECOVERY, TIP};
 
 /// Blocks that are in memory at a time: at most 8 MiB.
 const LOADED_BLOCKS: usize = 64;
@@ -55,7 +53,8 @@ pub(super) fn restore<P: Copy + Ord + Debug>(
     let form = room.form();
     let mut damaged = 0;
     let keys = all(read, KEYS, &mut damaged, |from, bytes| {
-        Some((from, SecretKey::from_seed(records::read_seed(from, bytes)?)))
+        let seed = records::read_seed(&records::key_location(from), bytes)?;
+        Some((from, SecretKey::from_seed(seed)))
     })?;
     let mut restore = Restore::new(Config { mining }, room, first_key, keys, seed, now);
     restore.journal(all(read, JOURNAL, &mut damaged, |position, bytes| {
@@ -88,7 +87,7 @@ fn restore_blocks<P: Copy + Ord + Debug>(
     for row in read.open_table(BLOCKS)?.iter()? {
         let (key, value) = row?;
         match Block::decode(form, value.value()) {
-            Ok(block) => blocks.push((records::hash_of_key(key.value()), block)),
+            Ok(block) => blocks.push((records::parse_block_key(key.value()).1, block)),
             Err(_) => *damaged += 1,
         }
         if blocks.len() >= LOADED_BLOCKS {

@@ -1,8 +1,7 @@
 //! The tables of a store and its version. Reads and writes no records.
 
+use heartchain_peer::records::BLOCK_KEY_LEN;
 use redb::TableDefinition;
-
-use super::records::BLOCK_KEY_LEN;
 
 /// The version of the tables and records. A keeper opens no store of a newer one.
 pub const STORE_VERSION: u64 = 1;

@@ -1,11 +1,11 @@
 //! Applies the machine's batches to the tables of one transaction.
 
+use heartchain_peer::records::{self, BLOCK_KEY_LEN};
 use heartchain_sync::{Batch, StoreOperation};
 use redb::{Table, WriteTransaction};
 
-use super::{
-    records::{self, BLOCK_KEY_LEN},
-    schema::{ADOPTED, BLOCKS, CONFIRMED, HEIGHTS, JOURNAL, KEYS, META, PROFILES, RECOVERY, TIP},
+use super::schema::{
+    ADOPTED, BLOCKS, CONFIRMED, HEIGHTS, JOURNAL, KEYS, META, PROFILES, RECOVERY, TIP,
 };
 
 /// All tables that a batch may change.
@@ -79,8 +79,8 @@ impl<'a> Tables<'a> {
                 self.journal.insert(position, record.as_slice())?;
             }
             StoreOperation::PutKey(seed, from) => {
-                self.keys
-                    .insert(from, records::seed(*from, seed).as_slice())?;
+                let record = records::seed(&records::key_location(*from), seed);
+                self.keys.insert(from, record.as_slice())?;
             }
             StoreOperation::PutRecovery(hash) => {
                 self.recovery.insert(hash.as_bytes(), ())?;
