@@ -6,10 +6,8 @@ use heartchain_chain::{
     room::{Room, RoomName, RoomNameError, RoomParams},
     room_key::{RoomKey, TokenError},
 };
+use heartchain_peer::room_link::{LinkError, LinkParts};
 use unicode_normalization::UnicodeNormalization as _;
-
-/// How many characters of an unknown part a message repeats.
-const MAX_SHOWN: usize = 12;
 
 /// Why a text is not the link of a room.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,30 +39,21 @@ pub enum RoomLinkError {
     Token(#[from] TokenError),
 }
 
+impl From<LinkError> for RoomLinkError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Twice { name } => Self::Twice { name },
+            LinkError::Unknown { name } => Self::Unknown { name },
+        }
+    }
+}
+
 /// The room of a link, or of the part of it that begins with `#`.
 ///
 /// # Errors
 /// If the link is incomplete, was altered, or has parts that no link has.
 pub fn room_of_link(link: &str) -> Result<Room, RoomLinkError> {
-    // A fragment begins at the first `#`; a label may contain more.
-    let fragment = link.split_once('#').map_or(link, |(_, fragment)| fragment);
-    let [mut room, mut token, mut label] = [None; 3];
-    for part in fragment.split('&') {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        let place = match name {
-            "room" => &mut room,
-            "private" => &mut token,
-            "label" => &mut label,
-            _ => {
-                let name = shortened(name);
-                return Err(RoomLinkError::Unknown { name });
-            }
-        };
-        if place.replace(value).is_some() {
-            let name = name.to_owned();
-            return Err(RoomLinkError::Twice { name });
-        }
-    }
+    let LinkParts { room, token, label } = LinkParts::of(link)?;
     match (token, room, label) {
         (Some(token), None, _) => Ok(Room::private(RoomKey::from_token(token)?)),
         (None, Some(name), None) => Ok(open_room(&percent_decoded(name)?)?),
@@ -84,16 +73,6 @@ pub fn open_room(name: &str) -> Result<Room, RoomNameError> {
     let name: String = name.trim().nfc().collect();
     let name = RoomName::new(&name)?;
     Ok(Room::new(RoomParams::with_defaults(name)))
-}
-
-/// The beginning of a part's name, because what is in the wrong place may be the key, and messages are shown and logged.
-fn shortened(name: &str) -> String {
-    let mut characters = name.chars();
-    let mut start: String = characters.by_ref().take(MAX_SHOWN).collect();
-    if characters.next().is_some() {
-        start.push('\u{2026}');
-    }
-    start
 }
 
 fn percent_decoded(text: &str) -> Result<String, RoomLinkError> {

@@ -2,7 +2,7 @@
 //!
 //! - `net` is the network: relays, connections, gossip and requests, reported as inputs of the machine.
 //! - `clock` has the clocks, timers and random numbers.
-//! - `records` has the bytes of what a platform stores.
+//! - `records` has the bytes of what a platform stores, `room_link` the parts of the links that people share.
 //!
 //! A platform brings the rest: its transports with a [`net::DirectTransport`], storage, a miner, and an event loop that performs
 //! the machine's outputs. `wasm-node` is the browser's, `relay/keeper` the native one. This crate knows neither a browser
@@ -11,3 +11,4 @@
 pub mod clock;
 pub mod net;
 pub mod records;
+pub mod room_link;

@@ -6,11 +6,9 @@ use heartchain_chain::{
     room::RoomName,
     room_key::{RoomKey, TokenError},
 };
+use heartchain_peer::room_link::{LinkError, LinkParts};
 
 use crate::storage::MAX_ROOM_LABEL_LEN;
-
-/// How many characters of an unknown part a message repeats.
-const MAX_SHOWN: usize = 12;
 
 /// Why a text is not the link of a private room.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,38 +36,19 @@ pub(crate) enum RoomLinkError {
     Token(#[from] TokenError),
 }
 
-/// The key in a link, or in the part of it that begins with `#`.
-pub(crate) fn read(link: &str) -> Result<RoomKey, RoomLinkError> {
-    // A fragment begins at the first `#`; a label may contain more.
-    let fragment = link.split_once('#').map_or(link, |(_, fragment)| fragment);
-    let (mut token, mut label) = (None, None);
-    for part in fragment.split('&') {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        let place = match name {
-            "private" => &mut token,
-            "label" => &mut label,
-            _ => {
-                return Err(RoomLinkError::Unknown {
-                    name: shortened(name),
-                });
-            }
-        };
-        if place.replace(value).is_some() {
-            let name = name.to_owned();
-            return Err(RoomLinkError::Twice { name });
+impl From<LinkError> for RoomLinkError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Twice { name } => Self::Twice { name },
+            LinkError::Unknown { name } => Self::Unknown { name },
         }
     }
-    Ok(RoomKey::from_token(token.ok_or(RoomLinkError::NoKey)?)?)
 }
 
-/// The beginning of a part's name, because what is in the wrong place may be the key, and messages are shown and logged.
-fn shortened(name: &str) -> String {
-    let mut characters = name.chars();
-    let mut start: String = characters.by_ref().take(MAX_SHOWN).collect();
-    if characters.next().is_some() {
-        start.push('\u{2026}');
-    }
-    start
+/// The key in a link, or in the part of it that begins with `#`.
+pub(crate) fn read(link: &str) -> Result<RoomKey, RoomLinkError> {
+    let token = LinkParts::of_private(link)?.token;
+    Ok(RoomKey::from_token(token.ok_or(RoomLinkError::NoKey)?)?)
 }
 
 /// What a link calls its room, if that is a valid label. Nothing depends on it.
