@@ -4,7 +4,8 @@
 use std::{io, task::Context, time::Duration};
 
 use heartchain_peer::net::{
-    CloseTimeout, DirectTransport, IceServer, TaskTurns, Transports, peer_id_of,
+    DirectTransport, IceServer, MAX_STREAMS_PER_CONNECTION, TaskTurns, Transports, peer_id_of,
+    with_time_limits,
 };
 use libp2p::{
     PeerId, Transport,
@@ -19,20 +20,15 @@ use libp2p_webrtc_browser::{ConnectionError, direct, peer, workarounds::HideObse
 
 use crate::{next_task::NextTask, workarounds::NoDelayFlush};
 
-/// A dial fails after this time, which covers the socket and all handshakes.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same for an inbound circuit: its peer speaks first, so it knows that this tab is there.
+/// An inbound circuit fails after this time. It is shorter than that of dials, because its peer speaks first: it knows that this
+/// tab is there.
 const INBOUND_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long closing a connection may wait for the remote to agree. A dead one never does.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a direct connection is kept after the browser reports it as disconnected, which is 6 s after the last
 /// packet.
 const DISCONNECTED_GRACE: Duration = Duration::from_millis(400);
 /// How long a direct connection is kept without any incoming data. This finds a killed tab a little sooner than the
 /// browser reports it. With pings every 2 s in both directions, even a busy tab rarely reaches it.
 const DIRECT_LIVENESS_TIMEOUT: Duration = Duration::from_millis(5_250);
-/// Streams of one WebSocket or circuit at one time: 24 circuits, gossip, pings, and 4 requests in each direction.
-const MAX_STREAMS_PER_CONNECTION: usize = 256;
 
 /// Why the transports could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -136,16 +132,9 @@ pub(crate) fn all_transports(
         .or_transport(streams.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
         .map(|either, _| either.into_inner())
         .or_transport(servers)
-        .map(|either, _| either.into_inner())
-        .map(|(peer, muxer), _| {
-            let muxer = CloseTimeout::new(muxer, CLOSE_TIMEOUT);
-            (peer, StreamMuxerBox::new(muxer))
-        });
-    let transport = TransportTimeout::new(all, DIAL_TIMEOUT)
-        .map_err(io::Error::other)
-        .boxed();
+        .map(|either, _| either.into_inner());
     Ok(Transports {
-        transport,
+        transport: with_time_limits(all),
         swarm: swarm::Config::with_wasm_executor(),
         relay,
         direct: TabWebrtc { webrtc },

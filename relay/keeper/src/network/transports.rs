@@ -1,12 +1,14 @@
 //! The transports of a keeper: TCP, WebSocket and WebRTC-direct, for dialing and for listening, and circuits through relays
 //! and neighbours. It never decides what to dial. As in docs/protocols.md, "Connections".
 
-use std::{io, task::Context, time::Duration};
+use std::{io, task::Context};
 
-use heartchain_peer::net::{CloseTimeout, TaskTurns, Transports, peer_id_of};
+use heartchain_peer::net::{
+    MAX_STREAMS_PER_CONNECTION, TaskTurns, Transports, peer_id_of, with_time_limits,
+};
 use libp2p::{
     Transport as _,
-    core::{muxing::StreamMuxerBox, transport::timeout::TransportTimeout, upgrade},
+    core::{muxing::StreamMuxerBox, upgrade},
     dns,
     identity::Keypair,
     noise, relay,
@@ -14,13 +16,6 @@ use libp2p::{
     tcp, websocket, yamux,
 };
 use libp2p_webrtc_direct::{Certificate, Config, Transport as WebRtcDirect};
-
-/// A connection fails after this time, which covers the socket and all handshakes.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long closing a connection may wait for the remote to agree. A dead one never does.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
-/// Streams of one connection at one time, as in a tab.
-const MAX_STREAMS_PER_CONNECTION: usize = 256;
 
 /// Why the transports could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -76,16 +71,9 @@ pub(super) fn all_transports(
     let all = webrtc
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)))
         .or_transport(streams.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
-        .map(|either, _| either.into_inner())
-        .map(|(peer, muxer), _| {
-            let muxer = CloseTimeout::new(muxer, CLOSE_TIMEOUT);
-            (peer, StreamMuxerBox::new(muxer))
-        });
-    let transport = TransportTimeout::new(all, DIAL_TIMEOUT)
-        .map_err(io::Error::other)
-        .boxed();
+        .map(|either, _| either.into_inner());
     Ok(Transports {
-        transport,
+        transport: with_time_limits(all),
         swarm: swarm::Config::with_tokio_executor(),
         relay,
         direct: dummy::Behaviour,

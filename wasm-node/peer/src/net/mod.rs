@@ -43,6 +43,7 @@ mod rpc_size;
 mod scope;
 mod swarm;
 mod trace;
+mod transport;
 mod turn;
 mod workarounds;
 
@@ -63,6 +64,6 @@ pub use {
     relays::RelayView,
     scope::Scope,
     swarm::{Network, NetworkConfig, Transports},
+    transport::{MAX_STREAMS_PER_CONNECTION, with_time_limits},
     turn::TaskTurns,
-    workarounds::CloseTimeout,
 };

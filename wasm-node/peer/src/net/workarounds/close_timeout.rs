@@ -23,7 +23,7 @@ use crate::clock;
 
 /// A muxer that fails `poll_close` with [`io::ErrorKind::TimedOut`] after a limit.
 #[derive(Debug)]
-pub struct CloseTimeout {
+pub(crate) struct CloseTimeout {
     inner: StreamMuxerBox,
     limit: Duration,
     timer: Option<Delay>,
@@ -31,7 +31,7 @@ pub struct CloseTimeout {
 
 impl CloseTimeout {
     /// Wraps `inner`, so that closing it takes at most `limit`.
-    pub const fn new(inner: StreamMuxerBox, limit: Duration) -> Self {
+    pub(crate) const fn new(inner: StreamMuxerBox, limit: Duration) -> Self {
         Self {
             inner,
             limit,

@@ -4,5 +4,4 @@
 mod close_timeout;
 mod repeated_hello;
 
-pub use self::close_timeout::CloseTimeout;
-pub(crate) use self::repeated_hello::pass_with_hello;
+pub(super) use self::{close_timeout::CloseTimeout, repeated_hello::pass_with_hello};
