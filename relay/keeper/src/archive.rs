@@ -2,9 +2,8 @@
 //!
 //! - `rows`: one block, reading or name as JSON. `writing`, `document`: a whole file, a row at a time
 //! - `verifying`: whether a file is a valid chain. `transfer`: between a file and a session
-//! - `schedule`: regular exports. `atomic_file`: files that are whole or not there
+//! - `schedule`: regular exports
 
-mod atomic_file;
 pub(crate) mod document;
 mod rows;
 mod schedule;

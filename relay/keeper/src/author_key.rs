@@ -1,14 +1,10 @@
 //! The file with the key of a room's author. It is created once and never overwritten: the key is the author.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::{ErrorKind, Write as _},
-    path::Path,
-};
+use std::{fs, io::ErrorKind, path::Path};
 
 use heartchain_chain::key::SecretKey;
 
-use crate::store::{OpenError, sync_folder_of};
+use crate::{atomic_file::write_private, store::OpenError};
 
 /// The first line of the file. A change of the format raises the number.
 const HEAD: &str = "heartchain author key 1: keep this file secret, it signs as this author";
@@ -61,27 +57,14 @@ fn seeded(number: u64) -> SecretKey {
     SecretKey::from_seed(seed)
 }
 
-/// Writes a fresh key to a draft and renames it, so that a crash leaves a whole file or none. The caller holds the room's
-/// lock, so no file can appear in between.
+/// Writes a fresh key, so that a crash leaves a whole file or none. The caller holds the room's lock, so no file can appear in
+/// between.
 fn create(path: &Path) -> Result<SecretKey, OpenError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     let key = SecretKey::from_seed(seed);
-    let draft = path.with_extension("key-draft");
-    let written = write(&draft, &text(&key)).and_then(|()| fs::rename(&draft, path));
-    written.map_err(OpenError::io("create", path))?;
-    sync_folder_of(path).map_err(OpenError::io("write to the folder of", path))?;
+    write_private(path, &text(&key)).map_err(OpenError::io("create", path))?;
     Ok(key)
-}
-
-fn write(draft: &Path, text: &str) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(draft)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 fn text(key: &SecretKey) -> String {

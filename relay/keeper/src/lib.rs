@@ -5,12 +5,13 @@
 //!
 //! - [`cli`]: the command line. [`terminal`]: what a person types and sees. [`commands`]: export, import, verify
 //! - [`opening`]: the files of a room become a session. `room_lock`, [`author_key`],
-//!   `webrtc_certificate`, [`store`]: these files
+//!   `webrtc_certificate`, [`store`]: these files. `atomic_file`: files that are whole or not there
 //! - [`session`]: the loop, its handle, its events. [`miner`]
 //! - [`network`]: how a session reaches peers. [`room_link`]: the links that the page shares
 //! - [`archive`]: writes, reads and verifies exports
 
 pub mod archive;
+mod atomic_file;
 pub mod author_key;
 pub mod cli;
 pub mod commands;

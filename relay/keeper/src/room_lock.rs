@@ -2,11 +2,11 @@
 //! ends, however it ends, so the empty file may stay.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     path::Path,
 };
 
-use crate::store::OpenError;
+use crate::{atomic_file::private, store::OpenError};
 
 /// The lock, held until dropped.
 #[derive(Debug)]
@@ -18,10 +18,8 @@ impl RoomLock {
     /// # Errors
     /// If another keeper holds it, or the file cannot be created.
     pub(crate) fn acquire(path: &Path) -> Result<Self, OpenError> {
-        let mut options = OpenOptions::new();
+        let mut options = private();
         options.write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path).map_err(OpenError::io("open", path))?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),

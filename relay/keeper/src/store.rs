@@ -23,6 +23,6 @@ pub use self::{
     schema::STORE_VERSION,
 };
 pub(crate) use self::{
-    file::{BlockSnapshot, Storage, sync_folder_of},
+    file::{BlockSnapshot, Storage},
     queue::{Answer, Job, Queue},
 };

@@ -1,17 +1,13 @@
 //! The file with the certificate that browsers see when they dial WebRTC-direct. Its hash is in the address, so a keeper keeps
 //! it. It proves nothing else: a lost or damaged one is replaced, and only the address changes.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::{ErrorKind, Write as _},
-    path::Path,
-};
+use std::{fs, io::ErrorKind, path::Path};
 
 use libp2p_webrtc_direct::Certificate;
 
-use crate::store::OpenError;
+use crate::{atomic_file::write_private, store::OpenError};
 
-/// Reads the certificate at `path`, or creates it.
+/// Reads the certificate at `path`, or creates it. The caller holds the room's lock.
 ///
 /// # Errors
 /// If the file cannot be read or created, or the system gives no random numbers for a new one.
@@ -27,20 +23,9 @@ pub(crate) fn load(path: &Path) -> Result<Certificate, OpenError> {
     }
     let certificate =
         Certificate::generate().map_err(|error| OpenError::Certificate(error.to_string()))?;
-    let draft = path.with_extension("certificate-draft");
-    let written = write(&draft, &certificate.to_pem()).and_then(|()| fs::rename(&draft, path));
+    let written = write_private(path, &certificate.to_pem());
     written.map_err(OpenError::io("create", path))?;
     Ok(certificate)
-}
-
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 #[cfg(test)]

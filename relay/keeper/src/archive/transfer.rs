@@ -10,12 +10,14 @@ use heartchain_sync::{
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::{
-    atomic_file::AtomicFile,
     document::{Document, DocumentError, ReadError, Row},
     verifying::{Verified, VerifyError, verify},
     writing::{WriteError, write},
 };
-use crate::session::handle::{Handle, Stopped};
+use crate::{
+    atomic_file::AtomicFile,
+    session::handle::{Handle, Stopped},
+};
 
 /// Readings that are enough for a piece of an import. Its last block may have that many, too.
 const PIECE_READINGS: usize = 512;

@@ -1,7 +1,7 @@
 //! The store of one room: a database in one file. Its requests block, so they run on a thread of their own.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -25,6 +25,7 @@ use super::{
     schema::{AUTHOR, BLOCKS, HEIGHTS, META, ROOM, STORE_VERSION, VERSION},
     writing::Tables,
 };
+use crate::atomic_file::{private, sync_folder_of};
 
 /// Bytes of the database that stay in memory. Every body is read once at the start and seldom again, so more would only
 /// take memory from other rooms.
@@ -213,11 +214,7 @@ fn create(path: &Path, room: RoomId, author: Author) -> Result<(), OpenError> {
         }
         _ => {}
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&draft);
+    let file = private().write(true).create_new(true).open(&draft);
     drop(file.map_err(OpenError::io("create", &draft))?);
     let written = unwinding(|| {
         let database = builder().create(&draft)?;
@@ -239,17 +236,6 @@ fn create(path: &Path, room: RoomId, author: Author) -> Result<(), OpenError> {
     }
     placed?;
     sync_folder_of(path).map_err(OpenError::io("write to the folder of", path))
-}
-
-/// Waits until a new name in a folder is on the disk.
-pub(crate) fn sync_folder_of(path: &Path) -> std::io::Result<()> {
-    match path.parent() {
-        #[cfg(unix)]
-        Some(folder) if folder.as_os_str().is_empty() => File::open(".")?.sync_all(),
-        #[cfg(unix)]
-        Some(folder) => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
 }
 
 /// Checks that the store is of a version, a room and an author that are known.
