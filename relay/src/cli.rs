@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     deployment::{MAX_RELAYS, RelayUrl},
     identity::IdentitySource,
-    keepers::MAX_KEPT_ROOMS,
+    kept_room::MAX_KEPT_ROOMS,
     operations::OperationFlags,
     origins::MAX_ORIGINS,
     tls::{AcmeConfig, TlsSource},

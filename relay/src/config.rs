@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    announce::Announce, deployment::RelayUrl, identity::IdentitySource, keepers::KeptRoom,
+    announce::Announce, deployment::RelayUrl, identity::IdentitySource, kept_room::KeptRoom,
     limits::Limits, origins::AllowedOrigin, tls::TlsSource,
 };
 

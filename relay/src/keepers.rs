@@ -3,13 +3,14 @@
 //! its relay, however that ends.
 
 use std::{
-    env, fmt, io,
+    env, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    str::FromStr,
     time::Duration,
 };
 
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -19,8 +20,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// Rooms that one relay keeps: each is a process with some 20 MB.
-pub(crate) const MAX_KEPT_ROOMS: usize = 32;
+use crate::{config::Config, kept_room::KeptRoom};
+
 /// Waits before a keeper that ended is started again: the last one repeats.
 const RESTART: [Duration; 4] = [
     Duration::from_secs(1),
@@ -36,56 +37,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// The program that is started, beside the relay's own.
 const PROGRAM: &str = "keeper";
-
-/// A room to keep, as an operator names it. It may contain a key, so it is not printed.
-#[derive(Clone, PartialEq, Eq)]
-pub enum KeptRoom {
-    /// The name of an open room.
-    Name(String),
-    /// The link of a room, which has the key of a private one.
-    Link(String),
-    /// The commitment of a private room, which is kept without its key.
-    Commitment(String),
-}
-
-impl fmt::Debug for KeptRoom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Name(_) => "Name",
-            Self::Link(_) => "Link",
-            Self::Commitment(_) => "Commitment",
-        })
-    }
-}
-
-impl FromStr for KeptRoom {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if text.trim().is_empty() {
-            Err("name a room, or give its link".to_owned())
-        } else if text.contains('#') {
-            Ok(Self::Link(text.to_owned()))
-        } else if is_digest {
-            Ok(Self::Commitment(text.to_owned()))
-        } else {
-            Ok(Self::Name(text.to_owned()))
-        }
-    }
-}
-
-impl KeptRoom {
-    /// Adds the flag that names the room. A link goes into the environment, which other users cannot see.
-    fn name(&self, command: &mut Command) {
-        match self {
-            // In one word, because a name may begin with a dash.
-            Self::Name(name) => command.arg(format!("--room={name}")),
-            Self::Link(link) => command.env("HEARTCHAIN_LINK", link),
-            Self::Commitment(commitment) => command.args(["--commitment", commitment]),
-        };
-    }
-}
 
 /// Why keepers could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +57,11 @@ pub enum KeepError {
     /// There is no folder for the rooms.
     #[error("--keep needs a folder for the rooms: choose one with --data-dir")]
     NoFolder,
+    /// Every address of the relay needs TLS.
+    #[error(
+        "--keep needs an address without TLS, and the relay has none: start keepers on their own, with --relay"
+    )]
+    NoAddress,
 }
 
 /// The running keepers of all rooms, until [`Self::shutdown`].
@@ -116,30 +72,25 @@ pub struct Keepers {
 }
 
 impl Keepers {
-    /// Starts a keeper for each room. `folder` gets their files, `relay` is a multiaddr of this relay, and `is_local` is whether
-    /// only this computer reaches it.
+    /// Starts a keeper for each room of the configuration. `addresses` are the relay's.
     ///
     /// # Errors
-    /// If there is no folder, or the program is missing.
-    pub fn start(
-        rooms: &[KeptRoom],
-        folder: Option<&Path>,
-        relay: &str,
-        is_local: bool,
-    ) -> Result<Self, KeepError> {
+    /// If there is no folder, the program is missing, or the relay has no address for keepers.
+    pub fn start(config: &Config, addresses: &[Multiaddr]) -> Result<Self, KeepError> {
         let (stop, stopped) = watch::channel(());
         let mut tasks = JoinSet::new();
-        if !rooms.is_empty() {
+        if !config.keep.is_empty() {
             let program = program()?;
-            let folder = folder.ok_or(KeepError::NoFolder)?.join("keeper");
-            for (number, room) in rooms.iter().enumerate() {
+            let folder = config.identity.folder().ok_or(KeepError::NoFolder)?;
+            let relay = address_for_keepers(addresses).ok_or(KeepError::NoAddress)?;
+            for (number, room) in config.keep.iter().enumerate() {
                 let keeper = Keeper {
                     number: number + 1,
                     room: room.clone(),
                     program: program.clone(),
-                    folder: folder.clone(),
-                    relay: relay.to_owned(),
-                    scope: if is_local { "loopback" } else { "public" },
+                    folder: folder.join("keeper"),
+                    relay: relay.to_string(),
+                    scope: scope_of(config),
                 };
                 tasks.spawn(keeper.keep(stopped.clone()));
             }
@@ -151,6 +102,29 @@ impl Keepers {
     pub async fn shutdown(mut self) {
         drop(self.stop);
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// The address at which keepers dial the relay: by WebSocket without TLS, because a keeper does not know the relay's own authority,
+/// or else by WebRTC-direct. Of several, one of loopback: what an operator announces may lead back to this computer or not.
+fn address_for_keepers(addresses: &[Multiaddr]) -> Option<&Multiaddr> {
+    let ranked = addresses.iter().filter_map(|address| {
+        let has = |name: &str| address.protocol_stack().any(|part| part == name);
+        let is_plain = has("ws") && !has("tls");
+        let host = address.iter().next()?;
+        let is_here = matches!(host, Protocol::Ip4(ip) if ip.is_loopback())
+            || matches!(host, Protocol::Ip6(ip) if ip.is_loopback());
+        (is_plain || has("webrtc-direct")).then_some(((!is_plain, !is_here), address))
+    });
+    let best = ranked.min_by_key(|(rank, _)| *rank);
+    best.map(|(_, address)| address)
+}
+
+/// How close an address may be that strangers register with this relay, as keepers take it.
+fn scope_of(config: &Config) -> &'static str {
+    match config.announce.is_empty() && config.listen_ips.iter().all(IpAddr::is_loopback) {
+        true => "loopback",
+        false => "public",
     }
 }
 
@@ -291,25 +265,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_is_a_name_a_link_or_a_commitment() {
-        let digest = "9b".repeat(32);
-        for (text, room) in [
-            ("lobby", KeptRoom::Name("lobby".to_owned())),
-            (
-                "http://x/#room=a",
-                KeptRoom::Link("http://x/#room=a".to_owned()),
-            ),
-            ("#private=abc", KeptRoom::Link("#private=abc".to_owned())),
-            (&digest, KeptRoom::Commitment(digest.clone())),
-        ] {
-            assert_eq!(text.parse(), Ok(room), "{text}");
-        }
-        assert!(" ".parse::<KeptRoom>().is_err());
-        let link: KeptRoom = "#private=secret".parse().expect("a link");
-        assert!(!format!("{link:?}").contains("secret"));
-    }
-
-    #[test]
     fn program_is_named_like_the_relay() {
         let suffix = env::consts::EXE_SUFFIX;
         for (relay, keeper) in [
@@ -325,11 +280,48 @@ mod tests {
 
     #[tokio::test]
     async fn keepers_need_a_folder_and_the_program() {
-        let rooms = ["lobby".parse().expect("a room")];
-        // The program of a test is in `deps`, where there is no keeper.
-        let missing = Keepers::start(&rooms, None, "/ip4/127.0.0.1/tcp/1/ws", true);
-        assert!(matches!(missing, Err(KeepError::NoProgram { .. })));
-        let none = Keepers::start(&[], None, "", true).expect("no rooms");
+        let mut config = Config::for_tests(7);
+        let none = Keepers::start(&config, &[]).expect("no rooms");
         none.shutdown().await;
+        config.keep = vec!["lobby".parse().expect("a room")];
+        // The program of a test is in `deps`, where there is no keeper.
+        let missing = Keepers::start(&config, &[]);
+        assert!(matches!(missing, Err(KeepError::NoProgram { .. })));
+    }
+
+    #[test]
+    fn keepers_dial_without_tls_and_on_loopback() {
+        let websocket = "/ip4/127.0.0.1/tcp/8080/ws";
+        let secure = "/ip4/127.0.0.1/tcp/8080/tls/ws";
+        let lan = "/ip4/192.168.1.5/tcp/8080/ws";
+        let webrtc = "/ip4/192.168.1.5/udp/8082/webrtc-direct";
+        let webrtc_here = "/ip6/::1/udp/8082/webrtc-direct";
+        let announced = "/ip4/203.0.113.7/udp/8082/webrtc-direct";
+        for (addresses, expected) in [
+            (&[announced, webrtc, lan, websocket][..], Some(websocket)),
+            (&[webrtc_here, lan], Some(lan)),
+            (&[secure, announced, webrtc, webrtc_here], Some(webrtc_here)),
+            (&[secure, announced], Some(announced)),
+            (&[secure], None),
+            (&[], None),
+        ] {
+            let addresses: Vec<Multiaddr> = addresses
+                .iter()
+                .map(|address| address.parse().expect("a multiaddr"))
+                .collect();
+            let found = address_for_keepers(&addresses).map(ToString::to_string);
+            assert_eq!(found.as_deref(), expected, "{addresses:?}");
+        }
+    }
+
+    #[test]
+    fn relay_that_others_reach_knows_strangers() {
+        let mut config = Config::for_tests(7);
+        assert_eq!(scope_of(&config), "loopback");
+        config.announce = vec!["https://hearts.example".parse().expect("a URL")];
+        assert_eq!(scope_of(&config), "public");
+        config.announce.clear();
+        config.listen_ips.push([0, 0, 0, 0].into());
+        assert_eq!(scope_of(&config), "public");
     }
 }

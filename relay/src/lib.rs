@@ -27,7 +27,7 @@
 //! - `listeners`, `accept`, [`tls`]: the sockets, and connections by HTTP/1.1 and HTTP/2 with and without TLS.
 //! - `client`, `origins`, `site`: who sent a request, whether the relay answers it, and what becomes of it. A WebSocket
 //!   goes to `websocket`, the transport of libp2p.
-//! - [`keepers`]: processes beside the relay that keep rooms.
+//! - [`keepers`]: processes beside the relay that keep rooms. `kept_room`: how an operator names a room.
 //! - `deployment`, `list_check`: the other relays of the deployment, and whether all have the same list.
 //! - [`announce`], `addresses`, `assets`, `page_folder`, `http`: the page's files, embedded or from disk, and the document
 //!   that tells the page the relay's addresses. `health_check`: asks another process whether it works.
@@ -54,6 +54,7 @@ pub mod config_file;
 mod data_lock;
 mod hangup;
 pub mod keepers;
+mod kept_room;
 pub mod logging;
 mod metrics_server;
 pub mod operations;
@@ -106,6 +107,7 @@ pub use deployment::{MAX_RELAYS, RelayUrl, RelayUrlError};
 pub use hangup::Hangup;
 pub use health_check::{HealthError, check_health};
 pub use identity::IdentitySource;
+pub use kept_room::KeptRoom;
 pub use limits::Limits;
 pub use origins::{AllowedOrigin, OriginError};
 pub use ports::TakenPorts;

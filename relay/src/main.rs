@@ -4,7 +4,6 @@
 use std::{
     env,
     io::{self, Write as _},
-    net::IpAddr,
     process::ExitCode,
 };
 
@@ -72,21 +71,7 @@ async fn run(cli: Cli, log: &LogHandle) -> anyhow::Result<()> {
         tracing::warn!("{error}");
     }
     let mut relay = Relay::start(config.clone()).await?;
-    let addresses: Vec<String> = relay.addresses().iter().map(ToString::to_string).collect();
-    // Without TLS, because a keeper does not know the relay's own authority.
-    let is_plain = |address: &&String| address.contains("/ws/") && !address.contains("/tls/");
-    let own = addresses.iter().find(is_plain);
-    let own = own.or_else(|| {
-        addresses
-            .iter()
-            .find(|address| address.contains("/webrtc-direct/"))
-    });
-    let keepers = Keepers::start(
-        &config.keep,
-        config.identity.folder(),
-        own.map_or("", String::as_str),
-        config.announce.is_empty() && config.listen_ips.iter().all(IpAddr::is_loopback),
-    )?;
+    let keepers = Keepers::start(&config, &relay.addresses())?;
     // The relay keeps running if stdout is closed.
     let _ = print_addresses(&relay, &mut io::stdout().lock());
 
