@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, TcpListener};
 
-use futures::future::{Either, select};
 use heartchain_chain::{room::Room, time::MonotonicMillis};
 use heartchain_peer::net::{
     self, AddressError, NamedPeer, Network as PeerNetwork, NetworkConfig, NetworkError,
@@ -167,24 +166,18 @@ impl Network for Online {
     }
 
     async fn next(&mut self) -> NetworkEvent<PeerId> {
-        let event = {
-            let event = std::pin::pin!(self.network.next());
-            let fault = std::pin::pin!(self.faults.recv());
-            match select(event, fault).await {
-                Either::Left((event, _)) => Either::Left(event),
-                Either::Right((fault, _)) => Either::Right(fault),
-            }
-        };
-        match event {
-            Either::Left(PeerEvent::Input(input)) => NetworkEvent::Input(input),
-            Either::Left(PeerEvent::Changed) => NetworkEvent::Changed,
-            Either::Left(PeerEvent::Listening(address)) => NetworkEvent::Listening(address),
-            Either::Left(PeerEvent::ListeningFailed(reason)) => {
-                NetworkEvent::Fault(format!("cannot listen any more: {reason}"))
-            }
-            Either::Right(Some(sentence)) => NetworkEvent::Fault(sentence),
-            // The network has the other end, so this does not happen.
-            Either::Right(None) => NetworkEvent::Changed,
+        tokio::select! {
+            biased;
+            event = self.network.next() => match event {
+                PeerEvent::Input(input) => NetworkEvent::Input(input),
+                PeerEvent::Changed => NetworkEvent::Changed,
+                PeerEvent::Listening(address) => NetworkEvent::Listening(address),
+                PeerEvent::ListeningFailed(reason) => {
+                    NetworkEvent::Fault(format!("cannot listen any more: {reason}"))
+                }
+            },
+            // The network has the other end, so the channel stays open.
+            Some(sentence) = self.faults.recv() => NetworkEvent::Fault(sentence),
         }
     }
 

@@ -36,11 +36,20 @@ pub(crate) struct Dialer {
     named: Vec<NamedPeer>,
     own_addresses: OwnAddresses,
     reach: Reach,
-    /// The peer of each dial in progress, and the relay or neighbour through which it is dialed.
-    dialing: LiteMap<ConnectionId, (PeerId, PeerId)>,
+    dialing: LiteMap<ConnectionId, Dial>,
     /// Dials that replace circuits.
     replacing: Vec<ConnectionId>,
     bans: Bans<PeerId>,
+}
+
+/// A dial in progress.
+#[derive(Clone, Copy, Debug)]
+struct Dial {
+    peer: PeerId,
+    /// The relay or neighbour that reported the peer, and through which it is dialed.
+    source: PeerId,
+    /// Whether own addresses of the peer take part.
+    with_own: bool,
 }
 
 impl Dialer {
@@ -126,9 +135,12 @@ impl Dialer {
     /// A dial failed. Returns whether it was one of this dialer's.
     pub(crate) fn on_dial_failed(&mut self, id: ConnectionId, now: MonotonicMillis) -> bool {
         let dialed = self.dialing.remove(&id);
-        if let Some((peer, source)) = dialed {
-            self.candidates.failed(peer, source, now, random_u64());
-            self.own_addresses.failed(&peer, now, random_u64());
+        if let Some(dial) = dialed {
+            self.candidates
+                .failed(dial.peer, dial.source, now, random_u64());
+            if dial.with_own {
+                self.own_addresses.failed(&dial.peer, now, random_u64());
+            }
         }
         let replacing = self.replacing.len();
         self.replacing.retain(|replacing| *replacing != id);
@@ -202,10 +214,11 @@ impl Dialer {
             *peer == us
                 || bans.contains(peer)
                 || is_connected(peer)
-                || dialing.values().any(|(dialed, _)| dialed == peer)
+                || dialing.values().any(|dial| dial.peer == *peer)
         };
         for (peer, source) in self.candidates.choose(wanted, now, busy, random_u64) {
             let own = self.own_addresses.take(&peer, now);
+            let with_own = !own.is_empty();
             let addresses: Vec<Multiaddr> = own.into_iter().chain(circuit(&source, peer)).collect();
             if addresses.is_empty() {
                 self.candidates.failed(peer, source, now, random_u64());
@@ -221,7 +234,12 @@ impl Dialer {
             connection_limiter.expect_dial(connection, SlotKind::Outbound);
             match swarm.dial(dial) {
                 Ok(()) => {
-                    self.dialing.insert(connection, (peer, source));
+                    let dial = Dial {
+                        peer,
+                        source,
+                        with_own,
+                    };
+                    self.dialing.insert(connection, dial);
                 }
                 Err(_) => self.candidates.failed(peer, source, now, random_u64()),
             }
@@ -235,7 +253,7 @@ impl Dialer {
         swarm: &mut Swarm<Protocols<D>>,
         now: MonotonicMillis,
     ) {
-        let is_dialing = self.dialing.values().any(|(dialed, _)| *dialed == peer);
+        let is_dialing = self.dialing.values().any(|dial| dial.peer == peer);
         if is_dialing || self.replacing.len() >= MAX_REPLACEMENTS {
             return;
         }
@@ -278,7 +296,42 @@ impl Dialer {
             .build();
         let connection = dial.connection_id();
         if swarm.dial(dial).is_ok() {
-            self.dialing.insert(connection, (peer, source));
+            let dial = Dial {
+                peer,
+                source,
+                with_own: false,
+            };
+            self.dialing.insert(connection, dial);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{address::PageScheme, scope::Scope};
+
+    #[test]
+    fn failed_circuit_does_not_delay_own_addresses() {
+        let reach = Reach {
+            scheme: PageScheme::NoPage,
+            scope: Scope::Loopback,
+        };
+        let mut dialer = Dialer::new(Vec::new(), reach);
+        let (peer, source) = (PeerId::random(), PeerId::random());
+        let own: Vec<Multiaddr> = vec!["/ip4/10.0.0.1/tcp/1/ws".parse().expect("an address")];
+        let (now, expires) = (MonotonicMillis::new(1_000), MonotonicMillis::new(3_600_000));
+        dialer.own_addresses.register(peer, own.clone(), expires, 0);
+        for (with_own, dialed_next) in [(false, own), (true, Vec::new())] {
+            let id = ConnectionId::new_unchecked(1);
+            let dial = Dial {
+                peer,
+                source,
+                with_own,
+            };
+            dialer.dialing.insert(id, dial);
+            assert!(dialer.on_dial_failed(id, now));
+            assert_eq!(dialer.own_addresses.take(&peer, now), dialed_next);
         }
     }
 }

@@ -404,8 +404,11 @@ impl<D: DirectTransport> Network<D> {
             SwarmEvent::ExpiredListenAddr {
                 listener_id,
                 address,
-            } if self.listeners.expired(listener_id, &address, swarm) => {
-                self.connectivity.own_address_changed(now);
+            } => {
+                let was_ours = self.listeners.expired(listener_id, &address, swarm);
+                if was_ours {
+                    self.connectivity.own_address_changed(now);
+                }
             }
             SwarmEvent::ListenerClosed {
                 listener_id,
