@@ -269,7 +269,8 @@ fn page_scheme() -> PageScheme {
 /// How far the page's own address reaches. Outside of a page nothing is known, so it counts as public.
 fn page_scope() -> Scope {
     let host = web_sys::window().and_then(|window| window.location().hostname().ok());
-    host.map_or(Scope::Public, |host| Scope::of_host(&host))
+    let scope = host.and_then(|host| Scope::of_host(&host));
+    scope.unwrap_or(Scope::Public)
 }
 
 /// Whether a text is in Unicode's normalization form C. The browser decides, so that the wasm needs no Unicode tables.

@@ -92,6 +92,7 @@ impl NetworkOptions {
     /// Where this keeper is, as far as its relays tell, who may know strangers: it is not led to addresses that are closer.
     fn scope(&self) -> Scope {
         let pages = self.relay_pages.iter().map(|page| Scope::of_url(page));
+        let pages = pages.map(|scope| scope.unwrap_or(Scope::Public));
         let addresses = self.relays.iter().map(RelayAddress::scope);
         let relays = pages.chain(addresses).max().unwrap_or(Scope::Loopback);
         relays.max(self.scope.unwrap_or(Scope::Loopback))
@@ -248,6 +249,8 @@ mod tests {
             ("http://teacher.local/", Scope::Private),
             ("http://192.168.1.5:8080/", Scope::Private),
             ("https://relay.example/a:b/", Scope::Public),
+            ("http://0x5db8d822/", Scope::Public),
+            ("http:///", Scope::Public),
         ] {
             let options = NetworkOptions {
                 relay_pages: vec![page.to_owned()],

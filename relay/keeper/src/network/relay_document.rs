@@ -25,8 +25,8 @@ struct Document {
     url: Option<String>,
 }
 
-/// Returns a function that reads the document of another relay, if it is not closer than `scope`, or of the first of the relays at `urls` that answers. A
-/// sentence is sent when none of them does, and not again until one did.
+/// Returns a function that reads the document of another relay, if it is not closer than `scope`, or of the first of the relays
+/// at `urls` that answers. A sentence is sent when none of them does, and not again until one did.
 pub(super) fn document_reader(
     urls: Vec<String>,
     scope: Scope,
@@ -45,7 +45,7 @@ pub(super) fn document_reader(
         let (fault, said) = (fault.clone(), said.clone());
         async move {
             let is_other = other.is_some();
-            if other.as_deref().is_some_and(|url| Scope::of_url(url) < scope) {
+            if other.as_deref().is_some_and(|url| is_closer(url, scope)) {
                 return None;
             }
             let urls = other.map_or(urls, |url| vec![url]);
@@ -70,6 +70,11 @@ pub(super) fn document_reader(
         }
         .boxed_local()
     })
+}
+
+/// Whether a URL leads to what is closer than `scope`, or may do so.
+fn is_closer(url: &str, scope: Scope) -> bool {
+    Scope::of_url(url).is_none_or(|found| found < scope)
 }
 
 /// The document of the first relay that answers, or why the last one did not.
@@ -129,5 +134,24 @@ mod tests {
         for text in ["", "<html>", "null", "[]", "{}", r#"{"addresses":"x"}"#] {
             assert!(parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn strangers_lead_to_no_closer_page() {
+        for url in [
+            "http://127.0.0.1:8080/",
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://localhost./",
+            "http://[::ffff:7f00:1]/",
+            "http://0.0.0.0/",
+            "http://teacher.local/",
+        ] {
+            assert!(is_closer(url, Scope::Public), "{url}");
+        }
+        assert!(!is_closer("https://relay.example/", Scope::Public));
+        assert!(!is_closer("http://teacher.local/", Scope::Private));
+        assert!(!is_closer("http://127.1/", Scope::Loopback));
+        assert!(is_closer("http://0.0.0.0/", Scope::Loopback));
     }
 }

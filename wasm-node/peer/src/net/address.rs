@@ -108,16 +108,17 @@ pub enum AddressError {
 const MAX_SHOWN_CHARS: usize = 120;
 
 impl RelayAddress {
-    /// How far the address reaches.
+    /// How far the address reaches; if that is not known, it is public, because then this peer dials least.
     #[must_use]
     pub fn scope(&self) -> Scope {
-        match ip_of(&self.address) {
-            Some(ip) => Scope::of_ip(ip).unwrap_or(Scope::Public),
+        let scope = match ip_of(&self.address) {
+            Some(ip) => Scope::of_ip(ip),
             None => {
                 let address = self.address.to_string();
                 Scope::of_host(address.split('/').nth(2).unwrap_or_default())
             }
-        }
+        };
+        scope.unwrap_or(Scope::Public)
     }
 
     /// Parses the address of a relay.

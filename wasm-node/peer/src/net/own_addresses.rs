@@ -111,7 +111,7 @@ impl Reach {
         self.scheme != PageScheme::NoPage
             && is_encrypted
             && transport == TransportKind::WebSocket
-            && Scope::of_host(name) >= self.scope
+            && Scope::of_host(name).is_some_and(|scope| scope >= self.scope)
     }
 }
 
@@ -278,8 +278,10 @@ mod tests {
             !kept(PageScheme::NoPage, Scope::Public, named),
             "it may lead anywhere"
         );
-        let here = "/dns4/localhost/tcp/443/tls/ws";
-        assert!(!kept(PageScheme::Secure, Scope::Public, here));
+        for host in ["localhost", "localhost.", "0x7f.1", "2130706433"] {
+            let here = format!("/dns4/{host}/tcp/443/tls/ws");
+            assert!(!kept(PageScheme::Secure, Scope::Public, &here), "{host}");
+        }
     }
 
     #[test]
