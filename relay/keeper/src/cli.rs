@@ -1,6 +1,6 @@
 //! The command line: what it accepts, and what follows from it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use directories::ProjectDirs;
@@ -8,7 +8,6 @@ use heartchain_chain::{
     room::{Room, RoomKind, RoomNameError, RoomParams},
     room_key::KeyCommitment,
 };
-
 use heartchain_peer::net::{AddressError, NamedPeer, PageScheme, Scope};
 
 use crate::{
@@ -26,11 +25,13 @@ use crate::{
 const DEFAULT_ROOM: &str = "lobby";
 /// How many exports stay by default.
 const DEFAULT_KEPT: usize = 24;
+/// Rooms that one keeper keeps. Each has a store, a key, a connection to a relay and addresses of its own.
+pub const MAX_ROOMS: usize = 100;
 
 /// Keeps a Heartchain room on this computer, and records the heart rates that you type.
 ///
 /// Type a number and press Enter to record it. Each new block is shown in a line. Ctrl-D or Ctrl-C ends the keeper; what was
-/// recorded is on disk.
+/// recorded is on disk. A keeper of several rooms records nothing.
 #[derive(Debug, Parser)]
 #[command(
     name = "keeper",
@@ -100,6 +101,40 @@ pub struct PlaceArgs {
     #[arg(long, value_name = "HEX", group = "which")]
     pub commitment: Option<String>,
 
+    /// Where the room's files are.
+    #[command(flatten)]
+    pub files: FilesArgs,
+}
+
+/// Which rooms a keeper keeps.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RoomsArgs {
+    /// The name of an open room [default: lobby]. Repeatable, as the other two flags that name a room.
+    #[arg(long, value_name = "NAME")]
+    pub room: Vec<String>,
+
+    /// The link of a room, as "Share" on the page shows it. That of a private room has its key: quote it.
+    ///
+    /// The variable has a link in each line.
+    #[arg(
+        long,
+        value_name = "LINK",
+        value_delimiter = '\n',
+        env = "HEARTCHAIN_LINK",
+        hide_env_values = true
+    )]
+    pub link: Vec<String>,
+
+    /// The commitment of a private room, to keep it without its key.
+    ///
+    /// Such a keeper cannot read the room. It never mines and never records, and shows how many readings there are.
+    #[arg(long, value_name = "HEX")]
+    pub commitment: Vec<String>,
+}
+
+/// Where the files of rooms are.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FilesArgs {
     /// The folder with the files of all rooms [default: that of this user's applications].
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
@@ -112,9 +147,13 @@ pub struct PlaceArgs {
 /// The flags of a keeper that runs.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
-    /// Which room, and where its files are.
+    /// Which rooms.
     #[command(flatten)]
-    pub place: PlaceArgs,
+    pub rooms: RoomsArgs,
+
+    /// Where the rooms' files are.
+    #[command(flatten)]
+    pub files: FilesArgs,
 
     /// A relay: the URL of its page, or its multiaddr [default: http://127.0.0.1:8080/]. Repeatable.
     ///
@@ -126,13 +165,14 @@ pub struct RunArgs {
     #[arg(long, conflicts_with = "relay")]
     pub no_relay: bool,
 
-    /// A peer to dial in any case, by the multiaddr that a keeper prints. Repeatable.
+    /// A peer of the room to dial in any case, by the multiaddr that a keeper prints. Repeatable.
     #[arg(long, value_name = "MULTIADDR")]
     pub peer: Vec<String>,
 
     /// Where to listen [default: ports of 127.0.0.1 that the system chooses]. Repeatable.
     ///
-    /// For example /ip4/0.0.0.0/tcp/4001/ws, /ip4/0.0.0.0/udp/4001/webrtc-direct or /ip4/0.0.0.0/tcp/4002.
+    /// For example /ip4/0.0.0.0/tcp/4001/ws, /ip4/0.0.0.0/udp/4001/webrtc-direct or /ip4/0.0.0.0/tcp/4002. Each of several rooms
+    /// has ports of its own, so these must be 0, for which the system chooses.
     #[arg(long, value_name = "MULTIADDR")]
     pub listen: Vec<String>,
 
@@ -145,7 +185,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub no_mine: bool,
 
-    /// The share of one processor core to mine with, in percent [default: 10].
+    /// The share of one processor core to mine with, in percent [default: 10]. Several rooms divide it.
     #[arg(long, value_name = "PERCENT", conflicts_with = "no_mine")]
     pub mining_share: Option<MiningShare>,
 
@@ -153,7 +193,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Print only errors, and read nothing from the terminal: for services.
+    /// Print only errors, and read nothing from the terminal: for services. Of several rooms nothing is read either.
     #[arg(long)]
     pub quiet: bool,
 
@@ -199,6 +239,20 @@ pub enum CliError {
     /// Too many peers are named.
     #[error("--peer: {MAX_NAMED_PEERS} peers can be named; the others are found by themselves")]
     TooManyPeers,
+    /// Too many rooms are named.
+    #[error("one keeper keeps {MAX_ROOMS} rooms; start others with another --data-dir")]
+    TooManyRooms,
+    /// A room is named twice.
+    #[error("a room is named twice; name each room once")]
+    RoomTwice,
+    /// Several rooms are named with a peer of one of them.
+    #[error("--peer: a peer belongs to one room, so name one room")]
+    PeerOfOneRoom,
+    /// Several rooms would listen at the same port.
+    #[error(
+        "--listen: several rooms cannot share {0}; write port 0, or start a keeper for each room"
+    )]
+    SharedPort(String),
     /// The system names no folder.
     #[error("this system has no folder for application data: choose one with --data-dir")]
     NoDataFolder,
@@ -213,16 +267,49 @@ impl PlaceArgs {
         Ok(match (&self.room, &self.link, &self.commitment) {
             (Some(name), _, _) => Some(open_room(name)?),
             (None, Some(link), _) => Some(room_of_link(link)?),
-            (None, None, Some(commitment)) => {
-                let commitment: KeyCommitment =
-                    commitment.parse().map_err(|_| CliError::Commitment)?;
-                let kind = RoomKind::Private { commitment };
-                Some(Room::new(RoomParams::with_defaults(kind)))
-            }
+            (None, None, Some(commitment)) => Some(room_of_commitment(commitment)?),
             (None, None, None) => None,
         })
     }
+}
 
+impl RoomsArgs {
+    /// The rooms that were named, or the default one.
+    ///
+    /// # Errors
+    /// If a name, link or commitment is not valid, a room is named twice, or there are more than [`MAX_ROOMS`].
+    pub fn rooms(&self) -> Result<Vec<Room>, CliError> {
+        let mut rooms = Vec::new();
+        for name in &self.room {
+            rooms.push(open_room(name)?);
+        }
+        for link in self.link.iter().filter(|link| !link.trim().is_empty()) {
+            rooms.push(room_of_link(link)?);
+        }
+        for commitment in &self.commitment {
+            rooms.push(room_of_commitment(commitment)?);
+        }
+        if rooms.is_empty() {
+            rooms.push(open_room(DEFAULT_ROOM)?);
+        }
+        if rooms.len() > MAX_ROOMS {
+            return Err(CliError::TooManyRooms);
+        }
+        let ids: BTreeSet<_> = rooms.iter().map(Room::id).collect();
+        match ids.len() == rooms.len() {
+            true => Ok(rooms),
+            false => Err(CliError::RoomTwice),
+        }
+    }
+}
+
+fn room_of_commitment(text: &str) -> Result<Room, CliError> {
+    let commitment: KeyCommitment = text.parse().map_err(|_| CliError::Commitment)?;
+    let kind = RoomKind::Private { commitment };
+    Ok(Room::new(RoomParams::with_defaults(kind)))
+}
+
+impl FilesArgs {
     /// What to open a room with, which does not mine.
     ///
     /// # Errors
@@ -246,22 +333,38 @@ impl PlaceArgs {
 }
 
 impl RunArgs {
-    /// What to open the room with.
+    /// What to open each room with.
     ///
     /// # Errors
-    /// If the room is not valid, or the system names no folder for application data.
-    pub fn options(&self) -> Result<KeeperOptions, CliError> {
-        let room = match self.place.room()? {
-            Some(room) => room,
-            None => open_room(DEFAULT_ROOM)?,
-        };
-        // Without the key, no one can tell whether a reading may be in a block.
-        let mines = !self.no_mine && room.is_member();
+    /// If a room is not valid, flags need a single room, or the system names no folder for application data.
+    pub fn options(&self) -> Result<Vec<KeeperOptions>, CliError> {
+        let rooms = self.rooms.rooms()?;
+        if rooms.len() > 1 {
+            self.check_shared()?;
+        }
         let share = self.mining_share.unwrap_or(MiningShare::DEFAULT);
-        Ok(KeeperOptions {
-            mining: mines.then_some(share),
-            ..self.place.options(room)?
-        })
+        let share = share.divided(rooms.len());
+        let options = rooms.into_iter().map(|room| {
+            // Without the key, no one can tell whether a reading may be in a block.
+            let mines = !self.no_mine && room.is_member();
+            Ok(KeeperOptions {
+                mining: mines.then_some(share),
+                ..self.files.options(room)?
+            })
+        });
+        options.collect()
+    }
+
+    /// Whether several rooms can have the same flags.
+    fn check_shared(&self) -> Result<(), CliError> {
+        if !self.peer.is_empty() {
+            return Err(CliError::PeerOfOneRoom);
+        }
+        let fixed = self.listen.iter().find(|address| has_fixed_port(address));
+        match fixed {
+            Some(address) => Err(CliError::SharedPort(address.clone())),
+            None => Ok(()),
+        }
     }
 
     /// How the keeper finds others and is found.
@@ -310,6 +413,14 @@ impl RunArgs {
             keep: self.export_keep.unwrap_or(DEFAULT_KEPT),
         })
     }
+}
+
+/// Whether a multiaddr has a port that is not left to the system.
+fn has_fixed_port(address: &str) -> bool {
+    let mut parts = address.split('/');
+    let port = parts.find(|part| matches!(*part, "tcp" | "udp"));
+    port.and_then(|_| parts.next())
+        .is_some_and(|port| port != "0")
 }
 
 /// Parses a time such as `90s`, `30m`, `1h` or `1d`.
@@ -363,9 +474,15 @@ mod tests {
         cli.map_err(|error| error.to_string())
     }
 
-    fn options(args: &[&str]) -> Result<KeeperOptions, String> {
+    fn all_options(args: &[&str]) -> Result<Vec<KeeperOptions>, String> {
         let options = parse(args)?.run.options();
         options.map_err(|error| error.to_string())
+    }
+
+    fn options(args: &[&str]) -> Result<KeeperOptions, String> {
+        let mut options = all_options(args)?;
+        assert_eq!(options.len(), 1);
+        Ok(options.remove(0))
     }
 
     #[test]
@@ -384,8 +501,51 @@ mod tests {
         let keeper = options(&["--commitment", &commitment]).expect("options");
         assert_eq!(keeper.room.id(), member.room.id());
         assert!(!keeper.room.is_member() && keeper.mining.is_none());
-        let twice = options(&["--room", "a", "--commitment", &commitment]);
-        assert!(twice.is_err_and(|error| error.contains("cannot be used with")));
+        let export = ["export", "f.json", "--room", "a", "--link", &link];
+        assert!(parse(&export).is_err_and(|error| error.contains("cannot be used with")));
+    }
+
+    #[test]
+    fn several_rooms_share_flags_and_mining() {
+        let key = RoomKey::new([7; 32]);
+        let link = format!("#private={}", key.to_token());
+        let other = RoomKey::new([8; 32]).commitment().to_string();
+        let args = [
+            ["--room", "a"],
+            ["--room", "b"],
+            ["--link", &link],
+            ["--commitment", &other],
+            ["--listen", "/ip4/0.0.0.0/tcp/0/ws"],
+        ];
+        let options = all_options(args.as_flattened()).expect("four rooms");
+        let shares = options.iter().map(|options| options.mining);
+        let share = MiningShare::new(2).expect("a share");
+        assert_eq!(
+            shares.collect::<Vec<_>>(),
+            [Some(share), Some(share), Some(share), None],
+            "10 percent are divided"
+        );
+
+        let commitment = key.commitment().to_string();
+        let peer = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", libp2p::PeerId::random());
+        for (flag, value, expected) in [
+            ("--commitment", commitment.as_str(), "named twice"),
+            ("--peer", &peer, "name one room"),
+            ("--listen", "/ip4/0.0.0.0/tcp/4001/ws", "write port 0"),
+            ("--listen", "/ip4/0.0.0.0/udp/4001/webrtc-direct", "port 0"),
+        ] {
+            let args = ["--room", "a", "--link", &link, flag, value];
+            let error = all_options(&args).expect_err("refused");
+            assert!(error.contains(expected), "{error}");
+        }
+
+        let names: Vec<String> = (0..=MAX_ROOMS)
+            .map(|room| format!("--room={room}"))
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(all_options(&names[1..]).map(|all| all.len()), Ok(MAX_ROOMS));
+        let error = all_options(&names).expect_err("one too many");
+        assert!(error.contains("keeps 100 rooms"), "{error}");
     }
 
     #[test]

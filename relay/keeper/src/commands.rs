@@ -57,7 +57,7 @@ pub async fn export(file: &Path, place: &PlaceArgs) -> Result<Verified, CommandE
         Some(room) => room,
         None => open_room("lobby").map_err(CliError::from)?,
     };
-    let options = place.options(room)?;
+    let options = place.files.options(room)?;
     if !has_store(&options)? {
         return Err(CommandError::NoStore {
             folder: options.data_folder.display().to_string(),
@@ -81,7 +81,7 @@ pub async fn import(file: &Path, place: &PlaceArgs) -> Result<ImportSummary, Com
         Some(room) => room,
         None => document.room.clone(),
     };
-    let opened = open(place.options(room)?, Offline)?;
+    let opened = open(place.files.options(room)?, Offline)?;
     let imported = with_session(opened, async |handle| {
         transfer::import(handle, document).await
     });

@@ -7,12 +7,14 @@ use std::{
 };
 
 use clap::Parser as _;
+use futures::future::join_all;
 use keeper::{
     archive::Verified,
     cli::{Cli, CliCommand, RunArgs},
     commands::{self, CommandError},
-    opening::open_online,
-    terminal::{self, TerminalError, TerminalOptions},
+    network::NetworkOptions,
+    opening::{KeeperOptions, open_online},
+    terminal::{self, RoomLabel, TerminalError, TerminalOptions},
 };
 
 /// How long the process waits at its end for a disk that does not answer.
@@ -53,6 +55,8 @@ enum MainError {
     Command(#[from] CommandError),
     #[error(transparent)]
     Terminal(#[from] TerminalError),
+    #[error("{failed} of {all} rooms ended with an error")]
+    Rooms { failed: usize, all: usize },
 }
 
 /// Prints the error as one sentence.
@@ -114,17 +118,45 @@ async fn run(cli: Cli) -> Result<(), MainError> {
     }
 }
 
-/// Keeps a room until the input ends or a signal comes.
+/// Keeps rooms until the input ends or a signal comes.
 async fn keep(args: &RunArgs) -> Result<(), MainError> {
-    let options = args.options().map_err(CommandError::from)?;
+    let mut rooms = args.options().map_err(CommandError::from)?;
     let network = args.network().map_err(CommandError::from)?;
-    let opened = open_online(options, network).map_err(CommandError::from)?;
-    let options = TerminalOptions {
+    let terminal = TerminalOptions {
         json: args.json,
         quiet: args.quiet,
         schedule: args.schedule(),
+        label: None,
     };
-    Ok(terminal::run(opened, options).await?)
+    let all = rooms.len();
+    match rooms.pop() {
+        Some(room) if rooms.is_empty() => keep_room(room, network, terminal).await,
+        last => {
+            let rooms = rooms.into_iter().chain(last).map(async |room| {
+                let terminal = TerminalOptions {
+                    label: Some(RoomLabel::new(&room.room)),
+                    ..terminal.clone()
+                };
+                // The other rooms go on.
+                let kept = keep_room(room, network.clone(), terminal.clone()).await;
+                kept.inspect_err(|error| terminal::print_error(error, &terminal))
+            });
+            let ended = join_all(rooms).await;
+            match ended.iter().filter(|kept| kept.is_err()).count() {
+                0 => Ok(()),
+                failed => Err(MainError::Rooms { failed, all }),
+            }
+        }
+    }
+}
+
+async fn keep_room(
+    room: KeeperOptions,
+    network: NetworkOptions,
+    terminal: TerminalOptions,
+) -> Result<(), MainError> {
+    let opened = open_online(room, network).map_err(CommandError::from)?;
+    Ok(terminal::run(opened, terminal).await?)
 }
 
 fn sentence(found: &Verified) -> String {

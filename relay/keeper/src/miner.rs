@@ -37,6 +37,12 @@ impl MiningShare {
         }
     }
 
+    /// The share of each of several rooms; at least 1 percent.
+    pub(crate) fn divided(self, rooms: usize) -> Self {
+        let rooms = u8::try_from(rooms).unwrap_or(u8::MAX).max(1);
+        Self((self.0 / rooms).max(1))
+    }
+
     /// How long to rest after this much work.
     fn rest_after(self, work: Duration) -> Duration {
         let share = u32::from(self.0);
@@ -142,6 +148,11 @@ mod tests {
         assert_eq!(rest(100), Duration::ZERO);
         assert_eq!(rest(50), Duration::from_millis(10));
         assert_eq!(rest(10), Duration::from_millis(90));
+        let divided = |rooms| MiningShare::DEFAULT.divided(rooms);
+        assert_eq!(
+            [1, 3, 100, 1_000, 0].map(divided).map(|share| share.0),
+            [10, 3, 1, 1, 10]
+        );
         for wrong in ["0", "101", "256", "ten", "-1"] {
             assert!(wrong.parse::<MiningShare>().is_err(), "{wrong}");
         }

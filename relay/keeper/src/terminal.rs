@@ -6,4 +6,7 @@ mod input;
 mod lines;
 mod run;
 
-pub use self::run::{TerminalError, TerminalOptions, run};
+pub use self::{
+    lines::RoomLabel,
+    run::{TerminalError, TerminalOptions, print_error, run},
+};

@@ -7,7 +7,7 @@ use std::{fs, path::Path, process::Command};
 use heartchain_chain::{room::Room, room_key::RoomKey};
 use keeper::{
     archive::{self, VerifyError},
-    cli::PlaceArgs,
+    cli::{FilesArgs, PlaceArgs},
     commands::{self, CommandError},
     miner::MiningShare,
     opening::KeeperOptions,
@@ -74,7 +74,10 @@ async fn export_of_an_import_is_the_same() {
 
         // The room of the second keeper is that of the file; it does not have the key of the private one.
         let place = PlaceArgs {
-            data_dir: Some(second.path().to_owned()),
+            files: FilesArgs {
+                data_dir: Some(second.path().to_owned()),
+                seed: None,
+            },
             ..PlaceArgs::default()
         };
         let found = commands::import(&file, &place).await.expect("imported");

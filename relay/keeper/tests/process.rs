@@ -308,6 +308,49 @@ fn quiet_keeper_reads_nothing_and_runs_on() {
 }
 
 #[test]
+fn several_rooms_are_kept_by_one_process() {
+    let folder = lobby();
+    let mut first = Running::start(&folder, &["--json", "--no-mine"]);
+    first.wait_for("started");
+    let rooms = ["--json", "--room=lobby", "--room=a", "--room=b"];
+    let mut keeper = Running::start(&folder, &rooms);
+    let id = |name| open_room(name).expect("a name").id().to_string();
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        // The addresses of a room come after its start.
+        let line = loop {
+            let line = keeper.next().expect("it runs");
+            if line["event"] != "listening" {
+                break line;
+            }
+        };
+        said.push([&line["roomId"], &line["event"]].map(|part| part.as_str().map(str::to_owned)));
+    }
+    said.sort_unstable();
+    let mut expected = [("lobby", "error"), ("a", "started"), ("b", "started")]
+        .map(|(name, event)| [Some(id(name)), Some(event.to_owned())]);
+    expected.sort_unstable();
+    assert_eq!(said, expected, "the room in use does not end the others");
+    // Nothing is read, because a line does not say for which room it is.
+    keeper.type_line("72").expect("typed");
+    keeper.input = None;
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(
+        keeper.child.try_wait().expect("its state").is_none(),
+        "it runs"
+    );
+    keeper.signal("-TERM");
+    let mut stopped = [keeper.wait_for("stopped"), keeper.wait_for("stopped")]
+        .map(|line| line["roomId"].as_str().map(str::to_owned));
+    stopped.sort_unstable();
+    let mut both = ["a", "b"].map(|name| Some(id(name)));
+    both.sort_unstable();
+    assert_eq!(stopped, both);
+    assert!(!keeper.end().0, "one room was not kept");
+    assert!(first.end().0);
+}
+
+#[test]
 fn keeper_that_cannot_start_says_why() {
     let folder = lobby();
     let mut keeper = Running::start(&folder, &["--json"]);

@@ -6,7 +6,7 @@ use heartchain_chain::{
     room::{Room, RoomKind},
 };
 use heartchain_sync::SyncState;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::session::{KeeperEvent, KeeperStatus, Recorded, ShownBlock};
 
@@ -29,7 +29,44 @@ pub(crate) struct Line {
     pub(crate) is_error: bool,
 }
 
+/// How lines tell the rooms of one keeper apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomLabel {
+    /// What people read.
+    name: String,
+    /// The id of the room in hexadecimal, as in the names of its files.
+    id: String,
+}
+
+impl RoomLabel {
+    /// The label of a room: its name, or the first digits of a private room's commitment.
+    #[must_use]
+    pub fn new(room: &Room) -> Self {
+        let name = match room.params().kind() {
+            RoomKind::Open { name } => name.to_string(),
+            RoomKind::Private { commitment } => format!("private {}", first_digits(commitment)),
+        };
+        let id = room.id().to_string();
+        Self { name, id }
+    }
+}
+
 impl Form {
+    /// The line of one of several rooms.
+    pub(crate) fn labelled(self, line: Line, room: &RoomLabel) -> Line {
+        let text = match self {
+            Self::Text => format!("{}: {}", room.name, line.text),
+            Self::Json => match serde_json::from_str::<Map<String, Value>>(&line.text) {
+                Ok(mut fields) => {
+                    fields.insert("roomId".to_owned(), room.id.clone().into());
+                    Value::Object(fields).to_string()
+                }
+                Err(_) => line.text,
+            },
+        };
+        Line { text, ..line }
+    }
+
     fn line(self, text: impl FnOnce() -> String, json: impl FnOnce() -> Value) -> Line {
         let text = match self {
             Self::Text => text(),
@@ -193,8 +230,13 @@ fn room_name(room: &Room) -> String {
     }
 }
 
-/// The beginning of a key or a hash.
+/// The beginning of a key.
 fn short(value: &Author) -> String {
+    first_digits(value)
+}
+
+/// The beginning of a key or a hash.
+fn first_digits(value: &impl ToString) -> String {
     let text = value.to_string();
     text.get(..SHORT_LEN).unwrap_or(&text).to_owned()
 }

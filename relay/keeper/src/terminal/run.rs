@@ -11,7 +11,7 @@ use heartchain_sync::io::RecordError;
 
 use super::{
     input::{heart_rate, spawn_lines},
-    lines::{Form, Line},
+    lines::{Form, Line, RoomLabel},
 };
 use crate::{
     archive::{ExportError, ExportSchedule},
@@ -32,6 +32,8 @@ pub struct TerminalOptions {
     pub quiet: bool,
     /// When to write exports.
     pub schedule: Option<ExportSchedule>,
+    /// Which of several rooms this is. Then nothing is read, because a line would not say for which room it is.
+    pub label: Option<RoomLabel>,
 }
 
 /// Why a keeper ended that should have gone on.
@@ -73,7 +75,9 @@ pub async fn run<N: Network>(
         let status = handle.status().await;
         status.map(|status| {
             screen.print(&screen.form.started(&status));
-            if let Some(hint) = screen.form.hint(&status.room) {
+            if screen.label.is_none()
+                && let Some(hint) = screen.form.hint(&status.room)
+            {
                 screen.print(&hint);
             }
             screen.prompt();
@@ -84,7 +88,8 @@ pub async fn run<N: Network>(
         ended = &mut session => return ended.map_err(TerminalError::from),
         form = started => form.unwrap_or(ReadingForm::Open),
     };
-    let mut lines = (!options.quiet).then(|| spawn_lines(BufReader::new(io::stdin())));
+    let is_read = !options.quiet && options.label.is_none();
+    let mut lines = is_read.then(|| spawn_lines(BufReader::new(io::stdin())));
     let mut pending = FuturesOrdered::new();
     let mut export = options
         .schedule
@@ -222,9 +227,17 @@ fn recorded_line(
     }
 }
 
+/// Prints why one of several rooms is not kept.
+pub fn print_error(error: &dyn std::error::Error, options: &TerminalOptions) {
+    let mut screen = Screen::new(options);
+    let line = screen.form.error(&error.to_string());
+    screen.print(&line);
+}
+
 /// Prints lines, and the prompt below them where a person types.
 struct Screen {
     form: Form,
+    label: Option<RoomLabel>,
     is_quiet: bool,
     /// Whether there is a person who types into the terminal that shows the lines.
     has_prompt: bool,
@@ -239,7 +252,11 @@ impl Screen {
         Self {
             form,
             is_quiet: options.quiet,
-            has_prompt: is_interactive && form == Form::Text && !options.quiet,
+            label: options.label.clone(),
+            has_prompt: is_interactive
+                && form == Form::Text
+                && !options.quiet
+                && options.label.is_none(),
             prompted: false,
         }
     }
@@ -254,7 +271,11 @@ impl Screen {
         } else {
             ""
         };
-        let text = format!("{clear}{}\n", line.text);
+        let labelled = match &self.label {
+            Some(label) => &self.form.labelled(line.clone(), label),
+            None => line,
+        };
+        let text = format!("{clear}{}\n", labelled.text);
         let _ = if line.is_error && self.form == Form::Text {
             io::stderr().write_all(text.as_bytes())
         } else {

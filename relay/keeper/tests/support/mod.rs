@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use heartchain_chain::{bpm::Bpm, room::Room};
 use keeper::{
     author_key::KeySource,
-    cli::PlaceArgs,
+    cli::{FilesArgs, PlaceArgs},
     miner::MiningShare,
     network::Offline,
     opening::{KeeperOptions, Opened, open},
@@ -56,7 +56,10 @@ impl Folder {
 /// What a command is told of the folder. The room is the default one.
 pub(crate) fn place(folder: &Folder) -> PlaceArgs {
     PlaceArgs {
-        data_dir: Some(folder.path().to_owned()),
+        files: FilesArgs {
+            data_dir: Some(folder.path().to_owned()),
+            seed: None,
+        },
         ..PlaceArgs::default()
     }
 }
