@@ -59,7 +59,16 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("interop-peer", &["libp2p-webrtc-browser"]),
-    ("load", &["libp2p-webrtc-direct"]),
+    (
+        "load",
+        &[
+            "heartchain-chain",
+            "heartchain-sync",
+            "heartchain-test-support",
+            "keeper",
+            "libp2p-webrtc-direct",
+        ],
+    ),
     ("heartchain", &[]),
 ];
 

@@ -10,6 +10,7 @@
 mod arrivals;
 mod attacks;
 mod dial_from;
+mod keepers;
 mod nginx;
 mod process;
 mod restart;
@@ -71,6 +72,18 @@ enum Measurement {
         #[arg(long, default_value_t = 100)]
         rate: u32,
     },
+    /// A keeper gets a long chain, serves it to another one, and keeps many rooms. The relay's program is that of our relay.
+    Keepers {
+        /// The keeper's program.
+        #[arg(long, value_name = "FILE")]
+        keeper: PathBuf,
+        /// Readings of the long chain.
+        #[arg(long, default_value_t = 1_000_000)]
+        readings: u64,
+        /// Rooms that one keeper keeps.
+        #[arg(long, default_value_t = 100)]
+        rooms: usize,
+    },
     /// Twenty tabs use the relay while others attack it.
     Attacks {
         /// Addresses that attack together.
@@ -121,6 +134,15 @@ async fn main() -> Result<()> {
             }
             let relay = RelayProcess::start(start).await?;
             arrivals::measure(&relay, &relay.target, &plan).await
+        }
+        Measurement::Keepers {
+            keeper,
+            readings,
+            rooms,
+        } => {
+            keepers::long_chain(&keeper, readings).await?;
+            let relay = RelayProcess::start(start(1_000)).await?;
+            keepers::many_rooms(&keeper, &relay, rooms).await
         }
         Measurement::Restart { tabs, rate } => restart::measure(start(tabs), rate).await,
         Measurement::Attacks { addresses } => {

@@ -117,11 +117,7 @@ impl RelayProcess {
 
     /// Resident memory in KiB.
     pub(crate) fn memory(&self) -> Result<u64> {
-        let id = self.child.id().context("the relay has ended")?;
-        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let words = line.context("the system does not report its memory")?;
-        Ok(words.trim().trim_end_matches(" kB").parse()?)
+        memory(self.child.id().context("the relay has ended")?, "VmRSS:")
     }
 
     /// Open files and sockets.
@@ -129,6 +125,29 @@ impl RelayProcess {
         let id = self.child.id().context("the relay has ended")?;
         Ok(fs::read_dir(format!("/proc/{id}/fd"))?.count())
     }
+}
+
+/// Memory of a process in KiB: `VmRSS:` is what it has now, `VmHWM:` the most that it had.
+pub(crate) fn memory(id: u32, which: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(which));
+    let words = line.context("the system does not report its memory")?;
+    Ok(words.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// Processor time that a process has used, in hundredths of a second.
+pub(crate) fn processor_time(id: u32) -> Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    // The name of the program is in parentheses, and may contain spaces.
+    let fields = stat
+        .rsplit_once(')')
+        .context("the system does not report its time")?
+        .1;
+    let mut times = fields.split_whitespace().skip(11);
+    let [user, system] = [times.next(), times.next()];
+    let user: u64 = user.context("no time")?.parse()?;
+    let system: u64 = system.context("no time")?.parse()?;
+    Ok(user + system)
 }
 
 /// The load average of the computer, as text.

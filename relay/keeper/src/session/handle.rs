@@ -119,7 +119,7 @@ impl Handle {
     ///
     /// # Errors
     /// If the session has stopped, or (inner) if the piece breaks a rule or could not be written.
-    pub(crate) async fn import(
+    pub async fn import(
         &self,
         piece: ImportPiece,
     ) -> Result<Result<Imported, ImportError>, Stopped> {
