@@ -51,6 +51,8 @@ mod error_codes;
 #[cfg(target_arch = "wasm32")]
 mod failure;
 #[cfg(target_arch = "wasm32")]
+mod hex_text;
+#[cfg(target_arch = "wasm32")]
 mod import_reader;
 #[cfg(target_arch = "wasm32")]
 mod json;

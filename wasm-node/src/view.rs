@@ -23,6 +23,7 @@ pub(crate) use self::{check::CheckView, storage::StorageView};
 use crate::{
     dry_run::{DryRun, FaultKind},
     event_buffer::Notice,
+    hex_text::hex,
     miner::MinerFault,
     node_state::NodeState,
 };
@@ -347,18 +348,6 @@ impl ReadingView {
             signature: hex(reading.signature.as_bytes()),
         }
     }
-}
-
-/// Lower-case hexadecimal digits, as `Display` writes them. A formatter takes several times as long, and long chains have
-/// millions of digits.
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = Vec::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        text.push(DIGITS[usize::from(byte >> 4)]);
-        text.push(DIGITS[usize::from(byte & 15)]);
-    }
-    String::from_utf8(text).unwrap_or_default()
 }
 
 impl ProfileView {

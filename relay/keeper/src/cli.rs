@@ -147,7 +147,7 @@ pub struct FilesArgs {
 /// The flags of a keeper that runs.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
-    /// Which rooms.
+    /// The rooms that are kept.
     #[command(flatten)]
     pub rooms: RoomsArgs,
 

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-use super::hex;
-use crate::check::{Check, CheckedReading, Comparison};
+use crate::{
+    check::{Check, CheckedReading, Comparison},
+    hex_text::hex,
+};
 
 /// The result of `check()`.
 #[derive(Clone, Debug, Serialize)]

@@ -32,7 +32,7 @@ pub(crate) struct Line {
 /// How lines tell the rooms of one keeper apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomLabel {
-    /// What people read.
+    /// The beginning of each line for people.
     name: String,
     /// The id of the room in hexadecimal, as in the names of its files.
     id: String,
