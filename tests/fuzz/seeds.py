@@ -68,13 +68,16 @@ headers = [block[:93] for block in blocks]
 sealed_readings = first(fields(vectors("sealed"), "reading"))
 sealed_blocks = first(fields(vectors("private_blocks"), "block"))
 author = readings[0][:32]
-status = hashes[0] + struct.pack("<Q", 1) + struct.pack("<Q", 255) + bytes(24) + struct.pack("<Q", 1_700_000_000_000)
+claim = hashes[0] + struct.pack("<Q", 1) + struct.pack("<Q", 255) + bytes(24) + struct.pack("<Q", 1_700_000_000_000)
+# Without a binding, and with one of each kind of room.
+statuses = [claim + b"\0"] + [
+    claim + b"\1" + bytes.fromhex(vectors("sealed")[kind]["binding"]) for kind in ("open_binding", "binding")
+]
 
 write("reading", readings + first(fields(vectors("zip215"), "reading")) + sealed_readings)
 write("header", headers)
 write("block", blocks + first(fields(vectors("hostile"), "block")) + sealed_blocks[:2])
-write("request", [
-    b"\0" + status,
+write("request", [b"\0" + status for status in statuses] + [
     b"\1" + listed(hashes),
     b"\2" + listed(hashes),
     b"\3\0",
@@ -83,8 +86,7 @@ write("request", [
     b"\5\0",
     b"\5\1" + author,
 ])
-write("response", [
-    b"\0" + status,
+write("response", [b"\0" + status for status in statuses] + [
     b"\1" + listed(headers),
     b"\2" + listed([b"\0", b"\1" + listed(readings[:2]), b"\1" + listed([])]),
     b"\3" + listed([author + struct.pack("<Q", 0) + ids[0]]),

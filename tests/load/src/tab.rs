@@ -79,7 +79,7 @@ impl Tab {
                 circuit,
                 rendezvous: rendezvous::client::Behaviour::new(key.clone()),
                 identify: identify::Behaviour::new(identify::Config::new(
-                    "heartchain/1".to_owned(),
+                    "heartchain/2".to_owned(),
                     key.public(),
                 )),
                 ping: ping::Behaviour::new(ping::Config::new()),

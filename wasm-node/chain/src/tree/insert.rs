@@ -90,7 +90,7 @@ impl Tree {
         Ok(Inserted { hash, new: true })
     }
 
-    /// Adds a body that the caller has stored and checked by rules 1, 6 and 7, except for the next `seq` of each
+    /// Adds a body that the caller has stored and checked by rules 1, 6, 7 and 8, except for the next `seq` of each
     /// author. Returns `false` if the body was here already or the block is not in the tree.
     pub fn insert_checked_body(&mut self, hash: &BlockHash, readings: &[Reading]) -> bool {
         let room = self.room.id();

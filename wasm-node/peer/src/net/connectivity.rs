@@ -1,6 +1,7 @@
 //! The peers that this tab is connected to, and how it gets more. This is the router between the parts that look after
 //! connections: [`Connections`] and [`Housekeeping`], [`Relays`] and [`RelayActions`], [`Dialer`] and [`PeerExchange`].
-//! It hands each event to a part, and what follows from it to the others; the parts know nothing of each other's state.
+//! It hands each event to a part, and what follows from it to the others; the parts know nothing of each other's
+//! state, but [`RelayActions`] reports to [`Relays`].
 
 use std::{
     error::Error,

@@ -144,7 +144,7 @@ impl<P: Copy + Ord + Debug> Context<P> {
         }
     }
 
-    /// Moves readings between the mempool and the best branch as the branch changed.
+    /// Tells the mempool which sequence numbers are next. Readings of blocks that left return to it later, when they are read.
     fn follow_switch(&mut self, switch: Switch, announce: bool) {
         debug_assert!(
             !self.follow_ups().iter().any(FollowUp::may_prune),

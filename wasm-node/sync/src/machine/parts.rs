@@ -136,7 +136,8 @@ impl<P: Copy + Ord + Debug> Parts<P> {
     /// 1. The journal takes over the heights of its readings, which the others may ask for.
     /// 2. One transaction records the tip and protects confirmed blocks that left.
     /// 3. These blocks are queued for recovery. Only now may side blocks be pruned, since recovery knows which must stay on disk.
-    /// 4. Readings return to the mempool, those of the journal when it is polled.
+    /// 4. Displaced readings return to the mempool. Those of blocks that left follow when they are read, ours when the journal is
+    ///    polled.
     /// 5. Our branch up to the tips of peers is known to others, and can be confirmed.
     fn on_switch(&mut self, switch: &Switch, announce: bool) {
         let ctx = &mut self.ctx;
