@@ -147,6 +147,7 @@ format() {
   part format cargo fmt --all --check
   part "format (fuzz)" cargo fmt --manifest-path tests/fuzz/libfuzzer/Cargo.toml --check
   part "format (figures of WebRTC)" cargo fmt --manifest-path tests/load/webrtc/Cargo.toml --check
+  part "format (interop)" cargo fmt --manifest-path tests/interop/websys/Cargo.toml --check
   part "format (words)" tests/words.sh
 }
 
@@ -426,7 +427,7 @@ quick_crates() {
     name=$(name_of "$folder")
     case $folder in
       # Workspaces of their own.
-      tests/fuzz/libfuzzer | tests/load/webrtc) continue ;;
+      tests/fuzz/libfuzzer | tests/interop/websys | tests/load/webrtc) continue ;;
       . | tests/interop/peer) ;;
       *) tested+=(-p "$name") ;;
     esac

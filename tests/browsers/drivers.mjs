@@ -167,6 +167,11 @@ export class Firefox {
     else waiting?.resolve(message.result);
   }
 
+  /** Runs a function in each page before its own scripts. */
+  preload(work) {
+    return this.command("script.addPreloadScript", { functionDeclaration: String(work) });
+  }
+
   async tab() {
     const { context } = await this.command("browsingContext.create", { type: "tab" });
     const evaluate = async (expression) => {

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import ts from "typescript";
 import { keyLetters } from "../../www/authors.js";
 import { Chromium, Firefox, Program, WebKit, freePort, until } from "./drivers.mjs";
+import { localAddress, testWebRtcDirect } from "./webrtc_direct.mjs";
 
 const [relayProgram, folder] = process.argv.slice(2);
 
@@ -21,6 +22,11 @@ let failures = 0;
 class Relay {
   #program = null;
   #args = null;
+  #ip;
+
+  constructor(ip = "127.0.0.1") {
+    this.#ip = ip;
+  }
 
   /** Starts the relay, at the same address as before if there was one. */
   async start() {
@@ -33,11 +39,17 @@ class Relay {
     await this.#program?.end();
   }
 
+  /** Also deletes what it has stored. */
+  async remove() {
+    await this.end();
+    if (this.data !== undefined) rmSync(this.data, { recursive: true, force: true });
+  }
+
   /** All ports are free ones: the page's own stays the same, so that it finds its relay again, and the system chooses the others. */
   async #arguments() {
     this.data = mkdtempSync(join(tmpdir(), "heartchain-relay-"));
     const others = ["--webrtc-port", "--stun-port"];
-    return ["--http-port", String(await freePort()), "--data-dir", this.data, ...others.flatMap((flag) => [flag, "0"])];
+    return ["--listen-ip", this.#ip, "--http-port", String(await freePort()), "--data-dir", this.data, ...others.flatMap((flag) => [flag, "0"])];
   }
 }
 
@@ -344,6 +356,22 @@ async function testLackingFeatures(relay) {
   }
 }
 
+/** WebRTC-direct in Firefox. */
+async function testDirectRelay() {
+  const ip = localAddress();
+  if (ip === undefined) {
+    console.log("Firefox      WebRTC-direct skipped: this computer has only loopback addresses");
+    return;
+  }
+  const local = new Relay(ip);
+  try {
+    await local.start();
+    await testWebRtcDirect(local, (title, work) => scenario("Firefox", title, work));
+  } finally {
+    await local.remove();
+  }
+}
+
 /** The types, as a strict project sees them. */
 async function testTypes(relay) {
   await scenario("TypeScript", "strict project", async () => {
@@ -384,14 +412,14 @@ try {
     await testPrivateWindow(relay);
     await testFingerprinting(relay);
     await testLackingFeatures(relay);
+    await testDirectRelay();
   }
 } catch (error) {
   failures += 1;
   console.log(`FAILED: ${error.stack}`);
 } finally {
   await chromium?.end();
-  await relay.end();
-  if (relay.data !== undefined) rmSync(relay.data, { recursive: true, force: true });
+  await relay.remove();
 }
 console.log(failures === 0 ? `all ${results.length} passed` : `${failures} of ${results.length} failed`);
 process.exit(failures === 0 ? 0 : 1);

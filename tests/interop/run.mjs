@@ -21,7 +21,7 @@ const stage = await Stage.open({ wasm });
 let failed = 0;
 try {
   const relay = await stage.heartchainRelay();
-  for (const scenario of [jsDialsRelay, jsOffersToRust, rustOffersToJs, jsOffersToTab, tabOffersToJs, jsRelayServesTwoTabs, exampleTabsTalk]) {
+  for (const scenario of [jsDialsRelay, websysDialsRelay, jsOffersToRust, rustOffersToJs, jsOffersToTab, tabOffersToJs, jsRelayServesTwoTabs, exampleTabsTalk]) {
     if (!scenario.name.includes(only)) continue;
     const start = Date.now();
     try {
@@ -59,6 +59,23 @@ async function jsDialsRelay(relay, times) {
     await js.end();
   }
   return `${times} rounds, dialled in ${medianAndRange(dials)} ms`;
+}
+
+/** The browser transport of rust-libp2p, as published, dials our relay with new keys each time. */
+async function websysDialsRelay(relay, times) {
+  const visits = [];
+  for (let round = 0; round < times; round += 1) {
+    const websys = await peer("websys");
+    const start = Date.now();
+    const agent = await websys.call("visit", relay.direct);
+    visits.push(Date.now() - start);
+    if (!agent) throw new Error(`round ${round}: no agent`);
+    await websys.end();
+  }
+  // libp2p-webrtc-websys 0.5.0 drops the handlers of a channel before the browser is done with it.
+  const errors = stage.takeErrors().filter((error) => !error.includes("closure invoked recursively or after being dropped"));
+  if (errors.length > 0) throw new Error(errors.join("\n"));
+  return `${times} rounds, dialled, identified and pinged in ${medianAndRange(visits)} ms`;
 }
 
 function jsOffersToRust(relay, times) {

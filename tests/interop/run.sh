@@ -31,6 +31,10 @@ wasm-bindgen --target web --no-typescript --remove-name-section --remove-produce
   "$target/wasm32-unknown-unknown/$folder/interop_peer.wasm"
 
 if [ "$what" = meet ]; then
+  CARGO_TARGET_DIR=$target/websys-peer cargo build --manifest-path websys/Cargo.toml --target wasm32-unknown-unknown
+  wasm-bindgen --target web --no-typescript --out-dir "$target/interop-peer/$folder" \
+    "$target/websys-peer/wasm32-unknown-unknown/debug/websys_peer.wasm"
+
   # Build the example with the commands from its README.
   cargo build -p libp2p-webrtc-browser --example two_tabs --target wasm32-unknown-unknown
   wasm-bindgen --target web --out-dir "$target/two_tabs" "$target/wasm32-unknown-unknown/debug/examples/two_tabs.wasm"

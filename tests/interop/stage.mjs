@@ -140,7 +140,7 @@ export class Stage {
 
   async #bundle() {
     await build({
-      entryPoints: ["js-peer", "rust-peer", "raw-peer"].map((name) => join(here, "pages", `${name}.js`)),
+      entryPoints: ["js-peer", "rust-peer", "raw-peer", "websys-peer"].map((name) => join(here, "pages", `${name}.js`)),
       external: ["/pkg/*"],
       bundle: true,
       format: "esm",
