@@ -370,6 +370,8 @@ export class ReadingFeed extends EventTarget {
   #fresh = null;
   /** Readings in a block, on average of the last read; null before the first one. */
   #perBlock = null;
+  /** What was read in all. */
+  #read = { blocks: 0, readings: 0 };
   #since = Infinity;
   #running = false;
 
@@ -418,7 +420,8 @@ export class ReadingFeed extends EventTarget {
     const began = performance.now();
     const { from: changed, to } = this.#fresh;
     // Of more blocks, the history would drop the first ones.
-    const kept = this.#perBlock === null ? Infinity : Math.max(STEP_BLOCKS, Math.ceil(MAX_READINGS / this.#perBlock));
+    const few = this.#read.readings < MAX_READINGS / 4;
+    const kept = few ? Infinity : Math.max(STEP_BLOCKS, Math.ceil((MAX_READINGS * this.#read.blocks) / this.#read.readings));
     const from = Math.max(changed, to - kept + 1);
     const end = Math.min(to, from + this.#step() - 1);
     this.#fresh = end < to ? { from: end + 1, to } : null;
@@ -464,6 +467,8 @@ export class ReadingFeed extends EventTarget {
   #takeBlocks(blocks) {
     const readings = blocks.flatMap((block) => block.readings);
     this.#perBlock = Math.max(1, readings.length / Math.max(1, blocks.length));
+    this.#read.blocks += blocks.length;
+    this.#read.readings += readings.length;
     this.#take(readings);
   }
 

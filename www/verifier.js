@@ -16,7 +16,7 @@ self.onmessage = async ({ data }) => {
   try {
     const { verify, read } = await loaded;
     if (data.bodies) self.postMessage({ id: data.id, verified: verify(data.bodies) });
-    if (data.text) self.postMessage({ blocks: read(data.text) });
+    if (data.text !== undefined) self.postMessage({ blocks: read(data.text) });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     self.postMessage({ error: `the verification worker failed: ${reason}` });

@@ -35,6 +35,8 @@ impl FromStr for KeptRoom {
         let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if text.trim().is_empty() {
             Err("name a room, or give its link".to_owned())
+        } else if text.contains(char::is_control) {
+            Err("a room is one line".to_owned())
         } else if text.contains('#') {
             Ok(Self::Link(text.to_owned()))
         } else if is_digest {
@@ -75,7 +77,9 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(room), "{text}");
         }
-        assert!(" ".parse::<KeptRoom>().is_err());
+        for wrong in [" ", "#room=a\n#room=b", "a\n"] {
+            assert!(wrong.parse::<KeptRoom>().is_err(), "{wrong:?}");
+        }
         let link: KeptRoom = "#private=secret".parse().expect("a link");
         assert!(!format!("{link:?}").contains("secret"));
     }

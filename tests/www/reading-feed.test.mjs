@@ -131,15 +131,32 @@ test("full_blocks_are_read_in_small_steps", async () => {
 });
 
 test("blocks_that_would_be_dropped_are_not_read", async () => {
-  const node = new FullNode(1);
+  const node = new FullNode(6);
   const feed = new ReadingFeed(node);
   await feed.loadSince(0);
   node.calls = [];
   node.height = 60;
-  node.tell("chain", { from: 2, to: node.height });
+  node.tell("chain", { from: 7, to: node.height });
   const newest = (node.height + 1) * FullNode.PER_BLOCK - 1;
   await until(feed, () => seqs(feed).at(-1) === newest);
   const kept = MAX_READINGS / FullNode.PER_BLOCK;
   assert.equal(node.calls[0][0], node.height - kept + 1);
   assert.equal(feed.history.omittedUntil >= (node.height - kept + 1) * 1_000, true, "the chart says what is missing");
+});
+
+test("one_full_block_does_not_hide_others", async () => {
+  const node = new FakeNode(1);
+  const { blocks } = FakeNode.prototype;
+  node.blocks = async function (from, to) {
+    const read = await blocks.call(this, from, to);
+    const full = Array.from({ length: FullNode.PER_BLOCK }, (_, i) => ({ ...reading(1_000_000 + i), author: "full" }));
+    return read.map((block) => (block.index === 1 ? { ...block, readings: full } : block));
+  };
+  const feed = new ReadingFeed(node);
+  await feed.loadSince(0);
+  node.calls = [];
+  node.height = 200;
+  node.tell("chain", { from: 2, to: node.height });
+  await until(feed, () => node.calls.at(-1)?.[1] === node.height);
+  assert.equal(node.calls[0][0], 2, "all of them fit");
 });

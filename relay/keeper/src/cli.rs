@@ -23,6 +23,8 @@ use crate::{
 
 /// The room that a keeper keeps by default: that of the page.
 const DEFAULT_ROOM: &str = "lobby";
+/// The environment variable with links, one in each line, in place of the flags that name rooms.
+const LINKS: &str = "HEARTCHAIN_LINK";
 /// How many exports stay by default.
 const DEFAULT_KEPT: usize = 24;
 /// Rooms that one keeper keeps. Each has a store, a key, a connection to a relay and addresses of its own.
@@ -115,14 +117,8 @@ pub struct RoomsArgs {
 
     /// The link of a room, as "Share" on the page shows it. That of a private room has its key: quote it.
     ///
-    /// The variable has a link in each line.
-    #[arg(
-        long,
-        value_name = "LINK",
-        value_delimiter = '\n',
-        env = "HEARTCHAIN_LINK",
-        hide_env_values = true
-    )]
+    /// In place of flags that name rooms, the variable HEARTCHAIN_LINK can have links, one in each line.
+    #[arg(long, value_name = "LINK")]
     pub link: Vec<String>,
 
     /// The commitment of a private room, to keep it without its key.
@@ -239,6 +235,12 @@ pub enum CliError {
     /// Too many peers are named.
     #[error("--peer: {MAX_NAMED_PEERS} peers can be named; the others are found by themselves")]
     TooManyPeers,
+    /// Rooms are named by flags and by the variable.
+    #[error("{LINKS} names rooms, too: use the variable or flags, not both")]
+    LinksAndFlags,
+    /// The variable is set and has no link.
+    #[error("{LINKS} has no link: put one into it, or unset it")]
+    NoLinks,
     /// Too many rooms are named.
     #[error("one keeper keeps {MAX_ROOMS} rooms; start others with another --data-dir")]
     TooManyRooms,
@@ -274,20 +276,33 @@ impl PlaceArgs {
 }
 
 impl RoomsArgs {
-    /// The rooms that were named, or the default one.
+    /// The rooms that were named, or the default one. `links` is the content of the variable with links, if it is set.
     ///
     /// # Errors
-    /// If a name, link or commitment is not valid, a room is named twice, or there are more than [`MAX_ROOMS`].
-    pub fn rooms(&self) -> Result<Vec<Room>, CliError> {
+    /// If a name, link or commitment is not valid, a room is named twice, there are more than [`MAX_ROOMS`], or the variable is empty
+    /// or set beside flags that name rooms.
+    pub fn rooms(&self, links: Option<&str>) -> Result<Vec<Room>, CliError> {
         let mut rooms = Vec::new();
         for name in &self.room {
             rooms.push(open_room(name)?);
         }
-        for link in self.link.iter().filter(|link| !link.trim().is_empty()) {
+        for link in &self.link {
             rooms.push(room_of_link(link)?);
         }
         for commitment in &self.commitment {
             rooms.push(room_of_commitment(commitment)?);
+        }
+        if let Some(links) = links {
+            if !rooms.is_empty() {
+                return Err(CliError::LinksAndFlags);
+            }
+            let lines = links.lines().map(str::trim);
+            for link in lines.filter(|link| !link.is_empty()) {
+                rooms.push(room_of_link(link)?);
+            }
+            if rooms.is_empty() {
+                return Err(CliError::NoLinks);
+            }
         }
         if rooms.is_empty() {
             rooms.push(open_room(DEFAULT_ROOM)?);
@@ -338,12 +353,18 @@ impl RunArgs {
     /// # Errors
     /// If a room is not valid, flags need a single room, or the system names no folder for application data.
     pub fn options(&self) -> Result<Vec<KeeperOptions>, CliError> {
-        let rooms = self.rooms.rooms()?;
+        let links = std::env::var(LINKS).ok();
+        self.options_with(links.as_deref())
+    }
+
+    fn options_with(&self, links: Option<&str>) -> Result<Vec<KeeperOptions>, CliError> {
+        let rooms = self.rooms.rooms(links)?;
         if rooms.len() > 1 {
             self.check_shared()?;
         }
         let share = self.mining_share.unwrap_or(MiningShare::DEFAULT);
-        let share = share.divided(rooms.len());
+        let members = rooms.iter().filter(|room| room.is_member());
+        let share = share.divided(members.count());
         let options = rooms.into_iter().map(|room| {
             // Without the key, no one can tell whether a reading may be in a block.
             let mines = !self.no_mine && room.is_member();
@@ -506,6 +527,29 @@ mod tests {
     }
 
     #[test]
+    fn variable_has_links_in_place_of_flags() {
+        let with = |args: &[&str], links| {
+            let options = parse(args).expect("flags").run.options_with(Some(links));
+            options
+                .map(|rooms| rooms.len())
+                .map_err(|error| error.to_string())
+        };
+        let link = format!("#private={}", RoomKey::new([7; 32]).to_token());
+        let two = format!("{link} \r\n\n#room=b\n");
+        assert_eq!(with(&[], &two), Ok(2));
+        for (args, links, expected) in [
+            (&[][..], "", "has no link"),
+            (&[], " \n", "has no link"),
+            (&["--room", "a"], &link, "not both"),
+            (&["--commitment", &"ab".repeat(32)], &link, "not both"),
+            (&[], "lobby", "no link of a room has"),
+        ] {
+            let error = with(args, links).expect_err("refused");
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
     fn several_rooms_share_flags_and_mining() {
         let key = RoomKey::new([7; 32]);
         let link = format!("#private={}", key.to_token());
@@ -519,11 +563,11 @@ mod tests {
         ];
         let options = all_options(args.as_flattened()).expect("four rooms");
         let shares = options.iter().map(|options| options.mining);
-        let share = MiningShare::new(2).expect("a share");
+        let share = MiningShare::new(3).expect("a share");
         assert_eq!(
             shares.collect::<Vec<_>>(),
             [Some(share), Some(share), Some(share), None],
-            "10 percent are divided"
+            "10 percent are divided among those that can mine"
         );
 
         let commitment = key.commitment().to_string();

@@ -95,7 +95,9 @@ fn transfer(seed: u64, bytes: usize) -> Duration {
         let next = flying.peek().map(|Reverse((due, ..))| *due);
         let due = timeouts.into_iter().flatten().chain(next).min();
         // What is due and was not done is due again a little later.
-        now = due.expect("something is due").max(now + Duration::from_micros(1));
+        now = due
+            .expect("something is due")
+            .max(now + Duration::from_micros(1));
         while let Some(Reverse((due, ..))) = flying.peek()
             && *due <= now
             && let Some(Reverse((_, _, to_client, datagram))) = flying.pop()

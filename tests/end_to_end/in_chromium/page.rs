@@ -302,6 +302,9 @@ async fn chart_range_is_remembered() -> Outcome {
             &format!("() => ({chosen})() === '300000'"),
         )
         .await?;
+        // It loads while the node starts.
+        tab.until_page("the chart", "() => customElements.get('heart-chart')")
+            .await?;
         tab.evaluate(
             "document.querySelector('input[name=chart-range][value=\"86400000\"]').click()",
         )

@@ -23,7 +23,8 @@ fn corpus_inputs_pass() {
 /// A seed that does not decode teaches the fuzzer nothing of what comes after.
 #[test]
 fn seeds_of_messages_decode() {
-    let decoders: [(&str, fn(ReadingForm, &[u8]) -> bool); 2] = [
+    type Decodes = fn(ReadingForm, &[u8]) -> bool;
+    let decoders: [(&str, Decodes); 2] = [
         ("request", |form, data| Request::decode(form, data).is_ok()),
         ("response", |form, data| {
             Response::decode(form, data).is_ok()

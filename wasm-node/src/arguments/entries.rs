@@ -111,7 +111,11 @@ impl Entries {
                     if *from >= *to {
                         break;
                     }
-                    let (line_end, next) = line_end(text, *from, *to);
+                    let (mut line_end, next) = line_end(text, *from, *to);
+                    if line_end == *from {
+                        // With its separator, an empty line stays one, which is refused.
+                        line_end = next;
+                    }
                     if end > began && line_end.saturating_sub(began) > max_len {
                         break;
                     }

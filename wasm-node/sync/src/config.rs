@@ -99,7 +99,7 @@ pub const MAX_STALLS: u32 = 3;
 /// connection to it takes over. Requests that fail within this time count as one.
 pub const FAILURE_PAUSE: Millis = 1_000;
 /// How long the lowest body may be missing while peers that lacked it are asked again. A peer is asked again when
-/// its tip changes. A silent peer is given up after the same time.
+/// its tip changes. A silent peer is given up after about the same time.
 pub const LACKING_PATIENCE: Millis = MAX_STALLS as Millis * REQUEST_TIMEOUT;
 /// Mining waits for a better branch only if its bodies keep arriving, the last one at most this long ago.
 pub const CATCH_UP_PATIENCE: Millis = 2_000;

@@ -109,6 +109,7 @@ impl Connectivity {
         peer: PeerId,
         banned_until: Option<MonotonicMillis>,
         swarm: &mut Swarm<Protocols<D>>,
+        events: &mut Events,
         now: MonotonicMillis,
     ) {
         if let Some(until) = banned_until {
@@ -118,6 +119,9 @@ impl Connectivity {
         // The machine has forgotten the peer. A connection that outlives those of now, such as one that is being negotiated, makes it
         // a member again.
         if self.connections.forget_member(&peer) {
+            // It may have disconnected and connected again while the machine's verdict waited for a worker.
+            events.input(Input::PeerDisconnected { peer });
+            self.on_neighbour_gone(&peer);
             self.look_for_peers_soon(now);
         }
         // This fails only if there is no connection left.
@@ -233,8 +237,8 @@ impl Connectivity {
             Some(Role::Unknown) => self.dialer.on_refused(peer, now),
             Some(Role::Relay) | None => {}
         }
-        if was_neighbour && !self.connections.is_neighbour(&peer) && self.exchange.remove(&peer) {
-            self.dialer.on_source_gone(peer);
+        if was_neighbour && !self.connections.is_neighbour(&peer) {
+            self.on_neighbour_gone(&peer);
         }
         events.changed();
         (role == Some(Role::Member)).then_some(peer)
@@ -350,7 +354,7 @@ impl Connectivity {
         if speaks_sync {
             self.confirm_member(peer, events);
         } else {
-            self.disconnect(peer, None, swarm, now);
+            self.disconnect(peer, None, swarm, events, now);
         }
     }
 
@@ -409,6 +413,13 @@ impl Connectivity {
         if let Some(learned) = self.exchange.on_event(event, protocol, list) {
             self.dialer
                 .on_exchanged(learned.from, learned.peers.peers(), now);
+        }
+    }
+
+    /// This peer names no others any more, and carries no circuits.
+    fn on_neighbour_gone(&mut self, peer: &PeerId) {
+        if self.exchange.remove(peer) {
+            self.dialer.on_source_gone(*peer);
         }
     }
 

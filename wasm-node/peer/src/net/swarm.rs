@@ -330,7 +330,7 @@ impl<D: DirectTransport> Network<D> {
     pub fn disconnect(&mut self, peer: PeerId, until: Option<MonotonicMillis>) {
         let now = clock::monotonic();
         self.connectivity
-            .disconnect(peer, until, &mut self.swarm, now);
+            .disconnect(peer, until, &mut self.swarm, &mut self.events, now);
         self.requests.forget(&peer);
     }
 

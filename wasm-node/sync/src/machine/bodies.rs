@@ -24,9 +24,9 @@ use crate::{
     message::{MAX_BODIES_LEN, Request},
 };
 
-/// The priority by which peers are asked for bodies, lowest first: has late answers, number of stalls, sent no
-/// headers of a better branch, claims less work than the branch has, turn.
-type BodyPriority = (bool, u32, bool, bool, u64);
+/// The priority by which peers are asked for bodies, lowest first: has late answers, number of stalls, failed the last request, sent
+/// no headers of a better branch, claims less work than the branch has, turn.
+type BodyPriority = (bool, u32, bool, bool, bool, u64);
 
 /// Upper bound of the readings in one answer. Those of open rooms are the shortest.
 const MAX_ANSWER_READINGS: usize = MAX_BODIES_LEN / ReadingForm::Open.reading_len();
@@ -95,16 +95,18 @@ impl<P: Copy + Ord + Debug> Bodies<P> {
         self.download.peers_changed();
     }
 
-    /// A peer did not answer a request for these bodies. A peer that only refuses is asked again for as long as a silent one: it may
-    /// be busy, or the connection ended but not the peer.
+    /// A peer did not answer a request for these bodies. A peer that only refuses is asked again for about as long as a silent one:
+    /// it may be busy, or the connection ended but not the peer. `were_lost`: the disk lost the bodies, so there is no hurry.
     pub(super) fn on_failed(
         &mut self,
         peer: &P,
         hashes: &[BlockHash],
         failure: RequestFailure,
+        were_lost: bool,
         now: MonotonicMillis,
     ) {
-        let is_stall = failure != RequestFailure::Closed || !self.download.may_ask_again(now);
+        let may_ask_again = !were_lost && self.download.may_ask_again(now);
+        let is_stall = failure != RequestFailure::Closed || !may_ask_again;
         self.suppliers.on_failure(peer, is_stall, now);
         self.give_back(hashes);
     }
@@ -230,8 +232,10 @@ impl<P: Copy + Ord + Debug> Bodies<P> {
                 .status()
                 .is_none_or(|status| status.total_work < target.total_work);
             let late = state.is_overdue();
-            let (stalls, silent) = (supplier.stalls(), !supplier.gave_better_headers());
-            Some(((late, stalls, silent, claims_less, supplier.turn()), peer))
+            let (stalls, failed) = (supplier.stalls(), supplier.has_failed());
+            let silent = !supplier.gave_better_headers();
+            let turn = supplier.turn();
+            Some(((late, stalls, failed, silent, claims_less, turn), peer))
         });
         let mut peers: Vec<(BodyPriority, P)> = peers.collect();
         peers.sort_unstable();

@@ -318,8 +318,10 @@ impl<P: Copy + Ord + Debug> Parts<P> {
         match request.kind {
             RequestKind::Headers => self.headers.on_failed(ctx, &peer),
             RequestKind::Bodies(hashes) => {
-                self.missing.on_answer(peer, &hashes, false, ctx.now());
-                self.bodies.on_failed(&peer, &hashes, failure, ctx.now());
+                let now = ctx.now();
+                let were_lost = self.missing.on_answer(peer, &hashes, false, now);
+                self.bodies
+                    .on_failed(&peer, &hashes, failure, were_lost, now);
             }
             // These are sent again when their timers fire.
             RequestKind::Status

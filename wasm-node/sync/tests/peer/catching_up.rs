@@ -166,6 +166,31 @@ fn requests_that_fail_together_count_once() {
     assert_eq!(subject.tip(), branch.tip());
 }
 
+/// Peer IDs are free, so two that refuse in turns must not keep the third one from being asked.
+#[test]
+fn peers_that_refuse_are_asked_after_others() {
+    let branch = Branch::of(1, 12);
+    let mut subject = Subject::new();
+    for peer in [1, 2] {
+        subject.connect(peer);
+        subject.answer(peer, is_status, &Response::Status(branch.status()));
+    }
+    let headers: Vec<_> = branch.blocks.iter().map(|block| block.header).collect();
+    subject.answer(1, is_headers, &Response::Headers(headers));
+    subject.connect(3);
+    subject.receive_status(3, branch.status());
+    for _ in 0..2 {
+        subject.advance(BODY_PATIENCE - 100);
+        for peer in [1, 2] {
+            while let Some((id, _)) = subject.open_request(peer, is_bodies) {
+                subject.fail(peer, id, RequestFailure::Closed);
+            }
+        }
+    }
+    subject.serve(3, &branch);
+    assert_eq!(subject.tip(), branch.tip());
+}
+
 #[test]
 fn peer_that_only_refuses_is_given_up() {
     let branch = Branch::of(1, 12);

@@ -93,9 +93,10 @@ impl<P: Copy + Ord, A, C: Copy + Ord> Circuits<P, A, C> {
         let Some(failed) = self.running.remove(dial) else {
             return AfterFailure::Nothing;
         };
-        if !failed.contended {
+        let is_dialling = self.is_dialling(failed.circuit.relay);
+        if !failed.contended && !is_dialling {
             AfterFailure::GiveUp(failed.circuit.peer, failed.relay_failure)
-        } else if !self.is_dialling(failed.circuit.relay) {
+        } else if !is_dialling {
             AfterFailure::Repeat(failed.circuit)
         } else if self.waiting.len() < MAX_WAITING {
             self.waiting.push(failed.circuit);
