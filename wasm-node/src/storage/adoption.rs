@@ -4,21 +4,19 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    pin::pin,
     time::Duration,
 };
 
-use futures::future::{Either, select};
 use heartchain_chain::{key::SecretKey, reading::Reading, room::Room};
 use heartchain_sync::io::JournalEntry;
 
 use super::{
     mirror::{self, MAX_MIRRORED_ENTRIES, MirrorContents},
+    patience::within,
     read_only::{self, SlotContents},
     schema::OPEN_TIMEOUT,
     slot::{self, MAX_SLOTS},
 };
-use crate::clock;
 
 /// How long a search may lock another tab's slot. Shorter than `SLOT_WAIT`, so that a reloaded tab still gets its
 /// slot.
@@ -111,12 +109,10 @@ async fn read_unshared(number: u32, name: &str) -> Option<Unshared> {
         // An older version without a mirror used this slot: its whole journal must be read.
         None => OPEN_TIMEOUT,
     };
-    let reading_slot = pin!(read_only::read_slot(name, from));
-    let stored = match select(reading_slot, clock::sleep(limit)).await {
-        Either::Left((stored, _)) => stored,
-        // After a timeout, use the mirror alone.
-        Either::Right(_) => None,
-    };
+    let name = name.to_owned();
+    let reading_slot = async move { read_only::read_slot(&name, from).await };
+    // After a timeout, use the mirror alone.
+    let stored = within(limit, reading_slot).await.flatten();
     merge(number, mirrored, stored.unwrap_or_default(), version)
 }
 
@@ -162,6 +158,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+    use crate::clock;
     use crate::storage::{IndexedDb, suite};
 
     fn room(name: &str) -> Room {

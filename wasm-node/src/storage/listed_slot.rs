@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use futures::future::{Either, join, select};
+use futures::future::join;
 use heartchain_chain::room::Room;
 
 use super::{
     deletion_note,
     health::Reason,
+    patience::within,
     room_deletion::finish_deletion,
     room_list::{Listed, RoomList},
     schema::OPEN_TIMEOUT,
@@ -86,10 +87,8 @@ pub(super) async fn take<T>(
 
 /// Adds the room to the list. `None` if the list does not answer.
 async fn add(list: &RoomList, room: &Room, slot: &Slot, label: Option<&str>) -> Option<Listed> {
-    let access = RoomAccess::of(room);
-    let adding = Box::pin(list.opened(room.id(), slot.number, access, label));
-    match select(adding, clock::sleep(LIST_TIMEOUT)).await {
-        Either::Left((listed, _)) => listed.ok(),
-        Either::Right(_) => None,
-    }
+    let (list, label) = (list.clone(), label.map(str::to_owned));
+    let (room, slot, access) = (room.id(), slot.number, RoomAccess::of(room));
+    let adding = async move { list.opened(room, slot, access, label.as_deref()).await };
+    within(LIST_TIMEOUT, adding).await?.ok()
 }

@@ -39,6 +39,7 @@ mod mirror_page;
 mod moved_slot;
 mod open_slots;
 mod opening;
+mod patience;
 mod queue;
 mod read_only;
 mod rebuilding;

@@ -5,7 +5,7 @@
 //! It also says which rooms are being deleted. The mark and the slots of a room are in one record, so either a start sees
 //! the mark, or the deletion sees the slot of the start.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use heartchain_chain::{hash::RoomId, time::UnixMillis};
 use idb::{Database, Factory, ObjectStoreParams, Transaction};
@@ -42,9 +42,9 @@ fn create(database: &Database, _: &Transaction) -> Result<(), idb::Error> {
         .map(drop)
 }
 
-/// The list, open until it is dropped or deleted.
-#[derive(Debug)]
-pub(super) struct RoomList(Connection);
+/// The list, open until all clones are dropped or it is deleted.
+#[derive(Clone, Debug)]
+pub(super) struct RoomList(Rc<Connection>);
 
 /// What a start does after it has told the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl RoomList {
             deleting.await.map_err(|_| Reason::Blocked)?;
             database = open().await?;
         }
-        Ok(Self(Connection::new(database, false)))
+        Ok(Self(Rc::new(Connection::new(database, false))))
     }
 
     /// All rooms. Corrupt records are left out.
