@@ -36,7 +36,7 @@ all             the parts above and the long ones:
   soak          10,000 streams and 500 connections of two tabs, to find leaks; and a browser killed 50 times with one
                 profile, which must lose no confirmed reading
   bench         the figures of docs/benchmarks.md
-  load          a release relay with 2,000 tabs and under attack, and js-libp2p's beside it
+  load          a release relay with 2,000 tabs and under attack, keepers, and js-libp2p's beside it
 HELP
 }
 

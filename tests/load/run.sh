@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the release relay with a school class, with 2,000 tabs, under attack and after a crash, and js-libp2p's relay
+# Measures the release relay with a school class, with 2,000 tabs, under attack and after a crash, keepers, and js-libp2p's relay
 # beside it where Node is installed. Prints figures and the load of the computer; fails only if something cannot run.
 
 set -eu -o pipefail
@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 
 readonly tabs=${1:-2000}
 
-cargo build --release -p relay -p load --features relay/jemalloc
+cargo build --release -p relay -p keeper -p load --features relay/jemalloc
 readonly load=target/release/load
 readonly relay=target/release/relay
 readonly class=(arrivals --tabs 30 --rate 1000 --from 127.0.1.1 --stay 1 --after 1)
@@ -28,6 +28,9 @@ echo "== this relay under attack"
 "$load" --relay "$relay" attacks
 echo "== this relay, killed with 500 tabs and started again"
 "$load" --relay "$relay" restart
+
+echo "== keepers with 1,000,000 readings, and with 100 rooms"
+"$load" --relay "$relay" keepers --keeper target/release/keeper
 
 echo "== WebRTC-direct, and libp2p-webrtc beside it"
 (
