@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use heartchain_chain::bpm::Bpm;
 use keeper::{archive, commands, room_link::open_room};
 use serde_json::Value;
 use support::{Folder, place};
@@ -402,8 +401,10 @@ fn keeper_without_the_key_shows_counts_only() {
     let (out, errors) = (text(&output.stdout), text(&output.stderr));
     assert!(out.contains("its readings stay sealed"), "{out}");
     assert!(errors.contains("start it with --link"), "{errors}");
-    assert!(!out.contains("72") && !errors.contains("72"), "{out}");
-    assert_eq!(Bpm::MIN.get(), 20);
+    // Ports, keys and hashes may contain the digits, too.
+    let is_shown = |text: &str| text.split([' ', ',', '\n']).any(|word| word == "72");
+    assert!(!is_shown(&out) && !is_shown(&errors), "{out}");
+    assert!(is_shown("block 1 \u{2026}9f: 8a88e3f0 72, 9f3b0012 61"));
     // The key is in no file.
     for entry in std::fs::read_dir(folder.path()).expect("a folder") {
         let bytes = std::fs::read(entry.expect("a file").path()).expect("its bytes");
