@@ -4,6 +4,7 @@
 //! Without IO, tested and fuzzed alone:
 //! - [`stun`] reads and writes STUN messages, and `credentials` the user names in them.
 //! - [`table`] decides where each datagram of a listener belongs. Its documentation says how it can be attacked.
+//!   `asked` remembers the addresses that may begin.
 //! - [`stack`] is DTLS, SCTP and the messages of data channels.
 //! - `channels` has the buffers of streams. Their frames and states are those of `libp2p-webrtc-streams`.
 //! - `hello` reads and writes the first messages of DTLS, and `cookies` makes what they carry. `dtls_config` lets a `stack`
@@ -15,6 +16,7 @@
 //! - [`Transport`], [`Connection`] and [`Stream`] are what libp2p holds.
 
 mod address;
+mod asked;
 mod certificate;
 mod channels;
 mod config;

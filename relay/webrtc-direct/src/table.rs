@@ -1,7 +1,7 @@
 //! Which datagram of a listener's socket belongs where: a decision about each datagram, without IO.
 //!
 //! How it can be attacked: all senders are strangers, and UDP addresses can be forged until a peer has answered a packet.
-//! - A STUN request leaves an address and two numbers, for 10 s, in a table of fixed size. The answer is not longer than the
+//! - A STUN request leaves 24 bytes, for 10 s, and the oldest go first (see `asked`). The answer is not longer than the
 //!   request, so it amplifies nothing.
 //! - Only an address in this table can begin a DTLS handshake, and only by echoing a cookie, which proves that it receives
 //!   what is sent to it. Until then a ClientHello leaves nothing, and the answer to it is shorter. So forged addresses cost
@@ -10,12 +10,13 @@
 //! - A forged request cannot end a connection: a new handshake from the address of a connection replaces it only with an
 //!   echo.
 
+use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
-use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
+use crate::asked::{AskedAddresses, Ufrag};
 use crate::config::Limits;
 use crate::cookies::Cookies;
 use crate::credentials::Username;
@@ -56,10 +57,6 @@ pub struct Opening {
     ufrag: Ufrag,
 }
 
-/// Stands for the user name of a client, so that two connections of one address can be told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ufrag(u64);
-
 /// A connection is refused: there are too many, in total or of its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany;
@@ -94,7 +91,7 @@ impl<Q> Table<Q> {
             hasher: RandomState::new(),
             cookies: Cookies::new(now),
             next: 0,
-            asked: AskedAddresses::default(),
+            asked: AskedAddresses::new(),
             routes: HashMap::new(),
             per_network: HashMap::new(),
         }
@@ -124,7 +121,7 @@ impl<Q> Table<Q> {
         let ufrag = Ufrag(self.hasher.hash_one(username.server));
         match self.routes.get_mut(&from) {
             Some(route) if route.ufrag == ufrag => route.last_stun = now,
-            Some(_) | None => self.asked.insert(now, from, ufrag, &self.limits),
+            Some(_) | None => self.asked.insert(now, &from, ufrag, &self.limits),
         }
         Action::Answer(binding_success(request.transaction, from, username.server))
     }
@@ -235,7 +232,7 @@ impl<Q> Table<Q> {
     /// The number of addresses that may begin a handshake.
     #[must_use]
     pub fn addresses(&self) -> usize {
-        self.asked.ufrags.len()
+        self.asked.len()
     }
 
     /// The number of connections, in progress or established.
@@ -248,52 +245,6 @@ impl<Q> Table<Q> {
     pub fn clear(&mut self) {
         self.routes.clear();
         self.per_network.clear();
-    }
-}
-
-/// The addresses that sent a correct STUN request, each with the user name of its latest one. First in, first out.
-#[derive(Debug, Default)]
-struct AskedAddresses {
-    ufrags: HashMap<SocketAddr, Ufrag>,
-    /// Has exactly the addresses of `ufrags`, so it is bounded like them. A repeated request does not renew an address:
-    /// that would need a place in the order again, and a client begins within a second or asks again.
-    order: VecDeque<(Instant, SocketAddr)>,
-}
-
-impl AskedAddresses {
-    fn insert(&mut self, now: Instant, from: SocketAddr, ufrag: Ufrag, limits: &Limits) {
-        self.expire(now, limits);
-        if let Some(known) = self.ufrags.get_mut(&from) {
-            *known = ufrag;
-            return;
-        }
-        while self.ufrags.len() >= limits.addresses {
-            let Some((_, oldest)) = self.order.pop_front() else {
-                return;
-            };
-            self.ufrags.remove(&oldest);
-        }
-        self.ufrags.insert(from, ufrag);
-        self.order.push_back((now, from));
-    }
-
-    fn get(&mut self, now: Instant, from: &SocketAddr, limits: &Limits) -> Option<Ufrag> {
-        self.expire(now, limits);
-        self.ufrags.get(from).copied()
-    }
-
-    fn expire(&mut self, now: Instant, limits: &Limits) {
-        while let Some((since, oldest)) = self.order.front() {
-            if now.saturating_duration_since(*since) < limits.address_lifetime {
-                return;
-            }
-            self.ufrags.remove(oldest);
-            self.order.pop_front();
-        }
-        // All are gone: so is the memory.
-        if self.order.capacity() > 0 {
-            *self = Self::default();
-        }
     }
 }
 
@@ -318,6 +269,10 @@ mod tests {
 
     /// Position of the cookie in a HelloVerifyRequest.
     const COOKIE_AT: usize = 28;
+    /// Bytes for as many addresses as may ask, 24 for each and 64 KiB for their chains.
+    const MAX_ASKED_BYTES: usize = 1_700_000;
+    /// The same for a few addresses.
+    const MAX_IDLE_BYTES: usize = 120_000;
 
     fn ip4(last: u16, port: u16) -> SocketAddr {
         let [high, low] = last.to_be_bytes();
@@ -454,8 +409,6 @@ mod tests {
         subject.now += Duration::from_millis(1);
         subject.table.expire(subject.now);
         assert_eq!(subject.table.addresses(), 0);
-        assert_eq!(subject.table.asked.order.capacity(), 0);
-        assert_eq!(subject.table.asked.ufrags.capacity(), 0);
     }
 
     #[test]
@@ -466,7 +419,6 @@ mod tests {
             subject.ask(ip4(1, port), 2);
         }
         assert_eq!(subject.table.addresses(), 3);
-        assert_eq!(subject.table.asked.order.len(), 3);
         assert_eq!(subject.begin(ip4(1, 2)), None);
         assert!(subject.begin(ip4(1, 3)).is_some());
     }
@@ -556,19 +508,43 @@ mod tests {
         assert_eq!(subject.table.last_stun(from, id), Some(subject.now));
     }
 
+    /// Asks from as many addresses.
+    fn flood(subject: &mut Subject, count: usize) {
+        for number in 0..count {
+            let [a, b, c, ..] = number.to_le_bytes();
+            subject.ask(SocketAddr::from(([10, c, b, a], 9)), number);
+        }
+    }
+
     #[test]
     fn requests_leave_nothing_but_an_address() {
         let mut subject = Subject::new(|_| {});
         let limit = Limits::default().addresses;
-        for number in 0..100_000_usize {
-            let [a, b, c, ..] = number.to_le_bytes();
-            subject.ask(SocketAddr::from(([10, c, b, a], 9)), number);
-        }
+        flood(&mut subject, 100_000);
         assert_eq!(subject.table.addresses(), limit);
         assert_eq!(subject.table.connections(), 0);
+        let bytes = subject.table.asked.bytes();
+        assert!(bytes <= MAX_ASKED_BYTES, "{bytes}");
         subject.now += Limits::default().address_lifetime;
         subject.table.expire(subject.now);
-        assert_eq!(subject.table.asked.ufrags.capacity(), 0);
+        assert_eq!(subject.table.addresses(), 0);
+        let bytes = subject.table.asked.bytes();
+        assert!(bytes <= MAX_IDLE_BYTES, "{bytes}");
+    }
+
+    /// The table is never empty, which must not be what frees memory.
+    #[test]
+    fn memory_shrinks_while_others_keep_asking() {
+        let mut subject = Subject::new(|_| {});
+        flood(&mut subject, 100_000);
+        for port in 1..=10 {
+            subject.now += Duration::from_secs(1);
+            subject.table.expire(subject.now);
+            subject.ask(ip4(1, port), 1);
+        }
+        assert_eq!(subject.table.addresses(), 10);
+        let bytes = subject.table.asked.bytes();
+        assert!(bytes <= MAX_IDLE_BYTES, "{bytes}");
     }
 
     #[test]
