@@ -112,7 +112,7 @@ async fn read_unshared(number: u32, name: &str) -> Option<Unshared> {
     let name = name.to_owned();
     let reading_slot = async move { read_only::read_slot(&name, from).await };
     // After a timeout, use the mirror alone.
-    let stored = within(limit, reading_slot).await.flatten();
+    let stored = within(limit, reading_slot, drop).await.flatten();
     merge(number, mirrored, stored.unwrap_or_default(), version)
 }
 

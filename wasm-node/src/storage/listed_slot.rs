@@ -90,5 +90,5 @@ async fn add(list: &RoomList, room: &Room, slot: &Slot, label: Option<&str>) -> 
     let (list, label) = (list.clone(), label.map(str::to_owned));
     let (room, slot, access) = (room.id(), slot.number, RoomAccess::of(room));
     let adding = async move { list.opened(room, slot, access, label.as_deref()).await };
-    within(LIST_TIMEOUT, adding).await?.ok()
+    within(LIST_TIMEOUT, adding, drop).await?.ok()
 }

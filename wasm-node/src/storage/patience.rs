@@ -11,15 +11,18 @@ use wasm_bindgen_futures::spawn_local;
 use crate::clock;
 
 /// The result of the work; `None` if it is late. Late work goes on: dropping it would drop the callbacks of its transactions, which
-/// the browser calls all the same, and each such call is an uncaught error.
+/// the browser calls all the same, and each such call is an uncaught error. Its result goes to `late`.
 pub(super) async fn within<T: 'static>(
     limit: Duration,
     work: impl Future<Output = T> + 'static,
+    late: impl FnOnce(T) + 'static,
 ) -> Option<T> {
     let (sender, receiver) = oneshot::channel();
     spawn_local(async move {
         // After the limit, no one waits.
-        let _ = sender.send(work.await);
+        if let Err(result) = sender.send(work.await) {
+            late(result);
+        }
     });
     match select(receiver, clock::sleep(limit)).await {
         Either::Left((done, _)) => done.ok(),
@@ -38,15 +41,17 @@ mod tests {
     #[test]
     async fn late_work_is_not_dropped() {
         let limit = Duration::from_millis(20);
-        assert_eq!(within(limit, async { 7 }).await, Some(7));
-        let ended = Rc::new(Cell::new(false));
+        let in_time = within(limit, async { 7 }, |_| panic!("it is not late"));
+        assert_eq!(in_time.await, Some(7));
+        let ended = Rc::new(Cell::new(None));
         let note = ended.clone();
-        let late = within(limit, async move {
+        let working = async {
             clock::sleep(Duration::from_millis(60)).await;
-            note.set(true);
-        });
+            8
+        };
+        let late = within(limit, working, move |result| note.set(Some(result)));
         assert_eq!(late.await, None);
         clock::sleep(Duration::from_millis(100)).await;
-        assert!(ended.get(), "it went on");
+        assert_eq!(ended.get(), Some(8), "it went on");
     }
 }

@@ -3,23 +3,25 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use futures::future::{Either, select};
 use heartchain_chain::room::MAX_ROOM_NAME_LEN;
 use heartchain_sync::io::JournalEntry;
 use idb::{
     Event as _, Factory, KeyRange, ObjectStore, Query, Request as _, event::VersionChangeEvent,
 };
 use wasm_bindgen::JsValue;
-use wasm_bindgen_futures::spawn_local;
 use web_sys::IdbDatabase;
 
 use super::{
     mirror::MAX_MIRRORED_ENTRIES,
+    patience::within,
     records::{self, key_location},
-    schema::{self, ACCESS, FIRST_KEY, JOURNAL, KEYS, LOADED_ENTRIES, META, MOVED, OPEN_TIMEOUT},
+    schema::{
+        self, ACCESS, FIRST_KEY, JOURNAL, KEYS, LOADED_ENTRIES, META, MOVED, OPEN_TIMEOUT,
+        close_late,
+    },
     store::StoreError,
 };
-use crate::{clock, room_access::RoomAccess};
+use crate::room_access::RoomAccess;
 
 /// Length of the longest record of what opens a room: that of an open room.
 const MAX_ACCESS_LEN: usize = 2 + MAX_ROOM_NAME_LEN;
@@ -111,27 +113,22 @@ async fn open_slot(name: &str) -> Result<Option<IdbDatabase>, StoreError> {
 /// # Errors
 /// If the browser refuses, or does not answer.
 pub(super) async fn open_existing(name: &str) -> Result<Option<IdbDatabase>, StoreError> {
-    let mut opening = Factory::new()?.open(name, None)?;
     let is_new = Rc::new(Cell::new(false));
-    let found_none = is_new.clone();
-    opening.on_upgrade_needed(move |event| {
-        found_none.set(true);
-        // There is no database, and opening must not create one: abort, so that the request fails.
-        let _ = abort_creation(&event);
-    });
-    let opening = Box::pin(async move { opening.await });
-    match select(opening, clock::sleep(OPEN_TIMEOUT)).await {
-        Either::Left((Ok(database), _)) => Ok(Some(database.into())),
-        Either::Left((Err(_), _)) if is_new.get() => Ok(None),
-        Either::Left((Err(error), _)) => Err(error.into()),
-        Either::Right(((), opening)) => {
-            spawn_local(async move {
-                if let Ok(late) = opening.await {
-                    late.close();
-                }
-            });
-            Err(StoreError::Failed("the browser does not answer".to_owned()))
-        }
+    let (name, found_none) = (name.to_owned(), is_new.clone());
+    let opening = async move {
+        let mut request = Factory::new()?.open(&name, None)?;
+        request.on_upgrade_needed(move |event| {
+            found_none.set(true);
+            // There is no database, and opening must not create one: abort, so that the request fails.
+            let _ = abort_creation(&event);
+        });
+        request.await
+    };
+    match within(OPEN_TIMEOUT, opening, close_late).await {
+        Some(Ok(database)) => Ok(Some(database.into())),
+        Some(Err(_)) if is_new.get() => Ok(None),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(StoreError::unanswered()),
     }
 }
 

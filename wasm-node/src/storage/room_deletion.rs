@@ -7,10 +7,7 @@
 
 use std::time::Duration;
 
-use futures::{
-    FutureExt as _,
-    future::{Either, select},
-};
+use futures::future::select;
 use heartchain_chain::hash::RoomId;
 use idb::{Factory, KeyRange};
 use js_sys::Array;
@@ -18,6 +15,7 @@ use js_sys::Array;
 use super::{
     mirror,
     open_slots::OpenSlots,
+    patience::within,
     read_only,
     rebuilding::{backup_name, database_names},
     room_list::RoomList,
@@ -167,13 +165,13 @@ async fn delete_locks(room: RoomId, numbers: &[u32]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Deletes a database. Waits until no tab is connected to it.
+/// Deletes a database. Waits until no tab is connected to it; a deletion that is late goes on.
 async fn delete_database(name: &str) -> Result<(), StoreError> {
-    let deleting = Factory::new()?.delete(name)?;
-    let deleting = async { deleting.await }.boxed_local();
-    match select(deleting, clock::sleep(OPEN_TIMEOUT)).await {
-        Either::Left((deleted, _)) => Ok(deleted?),
-        Either::Right(_) => Err(StoreError::Failed("the browser does not answer".to_owned())),
+    let name = name.to_owned();
+    let deleting = async move { Factory::new()?.delete(&name)?.await };
+    match within(OPEN_TIMEOUT, deleting, drop).await {
+        Some(deleted) => Ok(deleted?),
+        None => Err(StoreError::unanswered()),
     }
 }
 

@@ -3,25 +3,20 @@
 
 use std::{rc::Rc, time::Duration};
 
-use futures::{
-    channel::oneshot,
-    future::{Either, select},
-};
 use idb::{
     Database, DatabaseEvent as _, Event as _, Factory, ObjectStoreParams, Request as _,
     Transaction, event::VersionChangeEvent,
 };
 use js_sys::Array;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
-use wasm_bindgen_futures::spawn_local;
 use web_sys::{IdbDatabase, IdbTransaction, IdbVersionChangeEvent};
 
 use super::{
     close_signal::{CloseSignal, ClosedBy},
     health::Reason,
+    patience::within,
     store::StoreError,
 };
-use crate::clock;
 
 /// How long opening a database may take. It takes a moment unless the browser is stuck.
 pub(crate) const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -210,28 +205,28 @@ pub(super) async fn open_with_timeout(
     limit: Duration,
 ) -> Result<Database, Reason> {
     let version = u32::try_from(migrations.len()).map_err(|_| Reason::Blocked)?;
-    let mut request = factory
-        .open(name, Some(version))
-        .map_err(|_| Reason::Blocked)?;
-    request.on_upgrade_needed(move |event| {
-        // A failed migration has aborted the upgrade, and the request fails with it.
-        let _ = upgrade(&event, migrations);
-    });
-    let (sender, receiver) = oneshot::channel();
-    spawn_local(async move {
-        // After the timeout, an open connection would only block other tabs.
-        if let Err(Ok(late)) = sender.send(request.await) {
-            late.close();
-        }
-    });
-    match select(receiver, clock::sleep(limit)).await {
-        Either::Left((Ok(Ok(database)), _)) => Ok(database),
-        Either::Left((Ok(Err(idb::Error::DomException(error))), _))
-            if error.name() == "VersionError" =>
-        {
+    let (factory, name) = (factory.clone(), name.to_owned());
+    let opening = async move {
+        let mut request = factory.open(&name, Some(version))?;
+        request.on_upgrade_needed(move |event| {
+            // A failed migration has aborted the upgrade, and the request fails with it.
+            let _ = upgrade(&event, migrations);
+        });
+        request.await
+    };
+    match within(limit, opening, close_late).await {
+        Some(Ok(database)) => Ok(database),
+        Some(Err(idb::Error::DomException(error))) if error.name() == "VersionError" => {
             Err(Reason::NewerVersion)
         }
-        Either::Left(_) | Either::Right(_) => Err(Reason::Blocked),
+        Some(Err(_)) | None => Err(Reason::Blocked),
+    }
+}
+
+/// Closes a database that has opened too late: it would only block other tabs.
+pub(super) fn close_late(opened: Result<Database, idb::Error>) {
+    if let Ok(late) = opened {
+        late.close();
     }
 }
 

@@ -47,6 +47,10 @@ impl StoreError {
         matches!(self, Self::Full | Self::Reserved { .. })
     }
 
+    pub(super) fn unanswered() -> Self {
+        Self::Failed("the browser does not answer".to_owned())
+    }
+
     /// Maps a `DOMException` by its name.
     pub(super) fn from_exception(name: &str, message: impl FnOnce() -> String) -> Self {
         match name {
