@@ -111,7 +111,8 @@ async fn read_unshared(number: u32, name: &str) -> Option<Unshared> {
     };
     let name = name.to_owned();
     let reading_slot = async move { read_only::read_slot(&name, from).await };
-    // After a timeout, use the mirror alone.
+    // After a timeout, use the mirror alone. The late read goes on after the lock is released: it changes nothing, and no one uses
+    // its result. A tab that takes the slot meanwhile writes, upgrades or deletes its database once the read has ended.
     let stored = within(limit, reading_slot, drop).await.flatten();
     merge(number, mirrored, stored.unwrap_or_default(), version)
 }

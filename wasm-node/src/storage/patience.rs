@@ -1,6 +1,6 @@
 //! Waits for work on a database, but not for long.
 
-use std::{future::Future, time::Duration};
+use std::{cell::Cell, future::Future, rc::Rc, time::Duration};
 
 use futures::{
     channel::oneshot,
@@ -10,30 +10,51 @@ use wasm_bindgen_futures::spawn_local;
 
 use crate::clock;
 
-/// The result of the work; `None` if it is late. Late work goes on: dropping it would drop the callbacks of its transactions, which
-/// the browser calls all the same, and each such call is an uncaught error. Its result goes to `late`.
+/// Once this much work of the page is late, no more is begun: only a browser that is stuck is late with so much.
+const MAX_LATE: usize = 16;
+
+thread_local! {
+    /// How much work is late now.
+    static LATE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The result of the work; `None` if it is late, or is not begun because [`MAX_LATE`] others are. Late work goes on: dropping it
+/// would drop the callbacks of its transactions, which the browser calls all the same, and each such call is an uncaught error. Its
+/// result goes to `late`.
 pub(super) async fn within<T: 'static>(
     limit: Duration,
     work: impl Future<Output = T> + 'static,
     late: impl FnOnce(T) + 'static,
 ) -> Option<T> {
+    if LATE.get() >= MAX_LATE {
+        return None;
+    }
     let (sender, receiver) = oneshot::channel();
+    let is_counted = Rc::new(Cell::new(false));
+    let was_counted = is_counted.clone();
     spawn_local(async move {
+        let result = work.await;
+        if was_counted.get() {
+            LATE.set(LATE.get() - 1);
+        }
         // After the limit, no one waits.
-        if let Err(result) = sender.send(work.await) {
+        if let Err(result) = sender.send(result) {
             late(result);
         }
     });
     match select(receiver, clock::sleep(limit)).await {
         Either::Left((done, _)) => done.ok(),
-        Either::Right(_) => None,
+        Either::Right(_) => {
+            is_counted.set(true);
+            LATE.set(LATE.get() + 1);
+            None
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, rc::Rc};
-
+    use futures::{FutureExt as _, future::join_all};
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
@@ -53,5 +74,21 @@ mod tests {
         assert_eq!(late.await, None);
         clock::sleep(Duration::from_millis(100)).await;
         assert_eq!(ended.get(), Some(8), "it went on");
+    }
+
+    #[test]
+    async fn stuck_browser_gets_no_more_work() {
+        let limit = Duration::from_millis(1);
+        let (unstick, is_stuck) = oneshot::channel::<()>();
+        let is_stuck = is_stuck.shared();
+        let all = (0..MAX_LATE).map(|_| within(limit, is_stuck.clone(), drop));
+        assert!(join_all(all).await.iter().all(Option::is_none));
+        let work = async { unreachable!("it is not begun") };
+        assert_eq!(within::<()>(limit, work, drop).await, None);
+
+        unstick.send(()).expect("work waits for it");
+        clock::sleep(Duration::from_millis(20)).await;
+        assert_eq!(within(limit, async { 7 }, drop).await, Some(7));
+        assert_eq!(LATE.get(), 0);
     }
 }
