@@ -362,14 +362,14 @@ impl RunArgs {
         if rooms.len() > 1 {
             self.check_shared()?;
         }
+        // Without the key, no one can tell whether a reading may be in a block.
+        let mines = |room: &Room| !self.no_mine && room.is_member();
+        let miners = rooms.iter().filter(|room| mines(room)).count();
         let share = self.mining_share.unwrap_or(MiningShare::DEFAULT);
-        let members = rooms.iter().filter(|room| room.is_member());
-        let share = share.divided(members.count());
+        let share = share.divided(miners);
         let options = rooms.into_iter().map(|room| {
-            // Without the key, no one can tell whether a reading may be in a block.
-            let mines = !self.no_mine && room.is_member();
             Ok(KeeperOptions {
-                mining: mines.then_some(share),
+                mining: mines(&room).then_some(share),
                 ..self.files.options(room)?
             })
         });

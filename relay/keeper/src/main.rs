@@ -120,7 +120,7 @@ async fn run(cli: Cli) -> Result<(), MainError> {
 
 /// Keeps rooms until the input ends or a signal comes.
 async fn keep(args: &RunArgs) -> Result<(), MainError> {
-    let mut rooms = args.options().map_err(CommandError::from)?;
+    let rooms = args.options().map_err(CommandError::from)?;
     let network = args.network().map_err(CommandError::from)?;
     let terminal = TerminalOptions {
         json: args.json,
@@ -128,25 +128,31 @@ async fn keep(args: &RunArgs) -> Result<(), MainError> {
         schedule: args.schedule(),
         label: None,
     };
+    match <[KeeperOptions; 1]>::try_from(rooms) {
+        Ok([room]) => keep_room(room, network, terminal).await,
+        Err(rooms) => keep_rooms(rooms, &network, &terminal).await,
+    }
+}
+
+/// Keeps several rooms. If one of them ends with an error, the others go on.
+async fn keep_rooms(
+    rooms: Vec<KeeperOptions>,
+    network: &NetworkOptions,
+    terminal: &TerminalOptions,
+) -> Result<(), MainError> {
     let all = rooms.len();
-    match rooms.pop() {
-        Some(room) if rooms.is_empty() => keep_room(room, network, terminal).await,
-        last => {
-            let rooms = rooms.into_iter().chain(last).map(async |room| {
-                let terminal = TerminalOptions {
-                    label: Some(RoomLabel::new(&room.room)),
-                    ..terminal.clone()
-                };
-                // The other rooms go on.
-                let kept = keep_room(room, network.clone(), terminal.clone()).await;
-                kept.inspect_err(|error| terminal::print_error(error, &terminal))
-            });
-            let ended = join_all(rooms).await;
-            match ended.iter().filter(|kept| kept.is_err()).count() {
-                0 => Ok(()),
-                failed => Err(MainError::Rooms { failed, all }),
-            }
-        }
+    let rooms = rooms.into_iter().map(async |room| {
+        let terminal = TerminalOptions {
+            label: Some(RoomLabel::new(&room.room)),
+            ..terminal.clone()
+        };
+        let kept = keep_room(room, network.clone(), terminal.clone()).await;
+        kept.inspect_err(|error| terminal::print_error(error, &terminal))
+    });
+    let ended = join_all(rooms).await;
+    match ended.iter().filter(|kept| kept.is_err()).count() {
+        0 => Ok(()),
+        failed => Err(MainError::Rooms { failed, all }),
     }
 }
 

@@ -6,7 +6,7 @@ use heartchain_chain::{
     room::{Room, RoomKind},
 };
 use heartchain_sync::SyncState;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::session::{KeeperEvent, KeeperStatus, Recorded, ShownBlock};
 
@@ -25,8 +25,30 @@ pub(crate) enum Form {
 /// A line, and whether it is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
-    pub(crate) text: String,
+    content: Content,
     pub(crate) is_error: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Content {
+    Text(String),
+    Json(Value),
+}
+
+impl Line {
+    /// What is printed. With several rooms, it says to which one it belongs.
+    pub(crate) fn render(self, room: Option<&RoomLabel>) -> String {
+        match (self.content, room) {
+            (Content::Text(text), None) => text,
+            (Content::Text(text), Some(room)) => format!("{}: {text}", room.name),
+            (Content::Json(mut value), room) => {
+                if let (Some(fields), Some(room)) = (value.as_object_mut(), room) {
+                    fields.insert("roomId".to_owned(), room.id.clone().into());
+                }
+                value.to_string()
+            }
+        }
+    }
 }
 
 /// How lines tell the rooms of one keeper apart.
@@ -52,28 +74,13 @@ impl RoomLabel {
 }
 
 impl Form {
-    /// The line of one of several rooms.
-    pub(crate) fn labelled(self, line: Line, room: &RoomLabel) -> Line {
-        let text = match self {
-            Self::Text => format!("{}: {}", room.name, line.text),
-            Self::Json => match serde_json::from_str::<Map<String, Value>>(&line.text) {
-                Ok(mut fields) => {
-                    fields.insert("roomId".to_owned(), room.id.clone().into());
-                    Value::Object(fields).to_string()
-                }
-                Err(_) => line.text,
-            },
-        };
-        Line { text, ..line }
-    }
-
     fn line(self, text: impl FnOnce() -> String, json: impl FnOnce() -> Value) -> Line {
-        let text = match self {
-            Self::Text => text(),
-            Self::Json => json().to_string(),
+        let content = match self {
+            Self::Text => Content::Text(text()),
+            Self::Json => Content::Json(json()),
         };
         Line {
-            text,
+            content,
             is_error: false,
         }
     }
@@ -131,7 +138,7 @@ impl Form {
             false => "Ctrl-D ends.",
         };
         (self == Self::Text).then(|| Line {
-            text: text.to_owned(),
+            content: Content::Text(text.to_owned()),
             is_error: false,
         })
     }

@@ -74,11 +74,11 @@ pub async fn run<N: Network>(
     let started = async {
         let status = handle.status().await;
         status.map(|status| {
-            screen.print(&screen.form.started(&status));
+            screen.print(screen.form.started(&status));
             if screen.label.is_none()
                 && let Some(hint) = screen.form.hint(&status.room)
             {
-                screen.print(&hint);
+                screen.print(hint);
             }
             screen.prompt();
             status.room.form()
@@ -103,10 +103,10 @@ pub async fn run<N: Network>(
             ended = &mut session => {
                 while let Ok(event) = events.try_recv() {
                     note_failure(&event, &mut is_failing);
-                    screen.print(&screen.form.event(&event, form));
+                    screen.print(screen.form.event(&event, form));
                 }
                 ended?;
-                screen.print(&screen.form.stopped(is_failing));
+                screen.print(screen.form.stopped(is_failing));
                 return Ok(());
             }
             () = signals.next() => {
@@ -118,16 +118,16 @@ pub async fn run<N: Network>(
             }
             Some(event) = events.recv() => {
                 note_failure(&event, &mut is_failing);
-                screen.print(&screen.form.event(&event, form));
+                screen.print(screen.form.event(&event, form));
                 screen.prompt();
             }
             Some((bpm, result)) = pending.next() => {
-                screen.print(&recorded_line(screen.form, bpm, result));
+                screen.print(recorded_line(screen.form, bpm, result));
                 screen.prompt();
             }
             Some(result) = maybe(&mut export) => {
                 export = options.schedule.as_ref().map(|schedule| Box::pin(schedule.next(&handle)));
-                screen.print(&match result {
+                screen.print(match result {
                     Ok((path, found)) => {
                         let file = path.display().to_string();
                         screen.form.exported(&file, found.blocks, found.readings)
@@ -142,7 +142,7 @@ pub async fn run<N: Network>(
                     Some(Ok(Some(bpm))) => pending.push_back(record(&handle, bpm)),
                     Some(Ok(None)) => screen.prompt(),
                     Some(Err(sentence)) => {
-                        screen.print(&screen.form.error(&sentence));
+                        screen.print(screen.form.error(&sentence));
                         screen.prompt();
                     }
                     None => {
@@ -230,8 +230,7 @@ fn recorded_line(
 /// Prints why one of several rooms is not kept.
 pub fn print_error(error: &dyn std::error::Error, options: &TerminalOptions) {
     let mut screen = Screen::new(options);
-    let line = screen.form.error(&error.to_string());
-    screen.print(&line);
+    screen.print(screen.form.error(&error.to_string()));
 }
 
 /// Prints lines, and the prompt below them where a person types.
@@ -262,7 +261,7 @@ impl Screen {
     }
 
     /// Prints a line. A keeper goes on if no one reads it.
-    fn print(&mut self, line: &Line) {
+    fn print(&mut self, line: Line) {
         if self.is_quiet && !line.is_error {
             return;
         }
@@ -271,12 +270,9 @@ impl Screen {
         } else {
             ""
         };
-        let labelled = match &self.label {
-            Some(label) => &self.form.labelled(line.clone(), label),
-            None => line,
-        };
-        let text = format!("{clear}{}\n", labelled.text);
-        let _ = if line.is_error && self.form == Form::Text {
+        let to_stderr = line.is_error && self.form == Form::Text;
+        let text = format!("{clear}{}\n", line.render(self.label.as_ref()));
+        let _ = if to_stderr {
             io::stderr().write_all(text.as_bytes())
         } else {
             let mut out = io::stdout().lock();
