@@ -82,7 +82,7 @@ impl ReadBlocks {
         while let Some(block) = chunk.next_block().ok()? {
             blocks.push(block);
         }
-        let bodies: Vec<Vec<Reading>> = blocks.iter().map(|block| block.readings.clone()).collect();
+        let bodies: Vec<&[Reading]> = blocks.iter().map(|block| &*block.readings).collect();
         let verified = VerifiedBodies::verify(room, &bodies, seed);
         Some(Self { blocks, verified })
     }

@@ -34,7 +34,7 @@ impl VerifiedBodies {
     ///
     /// `seed` must be unpredictable to the authors.
     #[must_use]
-    pub fn verify(room: RoomId, bodies: &[Vec<Reading>], seed: [u8; 32]) -> Self {
+    pub fn verify(room: RoomId, bodies: &[&[Reading]], seed: [u8; 32]) -> Self {
         let mut rng = ChaCha12Rng::from_seed(seed);
         // One large batch is faster than many small ones.
         let readings = bodies.concat();
@@ -58,7 +58,7 @@ impl VerifiedBodies {
         let Response::Bodies(bodies) = Response::decode(form, bytes)? else {
             return Err(MessageError::Malformed);
         };
-        let bodies: Vec<Vec<Reading>> = bodies.into_iter().flatten().collect();
+        let bodies: Vec<&[Reading]> = bodies.iter().flatten().map(Vec::as_slice).collect();
         Ok(Self::verify(room, &bodies, seed))
     }
 

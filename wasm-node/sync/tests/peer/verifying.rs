@@ -35,7 +35,7 @@ fn forged(branch: &Branch) -> Block {
 }
 
 fn proof(blocks: &[&Block]) -> VerifiedBodies {
-    let bodies: Vec<_> = blocks.iter().map(|block| block.readings.clone()).collect();
+    let bodies: Vec<_> = blocks.iter().map(|block| &*block.readings).collect();
     VerifiedBodies::verify(room().id(), &bodies, SEED)
 }
 
