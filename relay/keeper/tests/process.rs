@@ -83,6 +83,15 @@ impl Running {
         assert!(sent.expect("kill runs").success());
     }
 
+    /// Types a line and ends the input. A keeper that reads nothing runs on.
+    fn expect_no_reader(&mut self) {
+        self.type_line("72").expect("typed");
+        self.input = None;
+        std::thread::sleep(Duration::from_millis(500));
+        let ended = self.child.try_wait().expect("its state");
+        assert_eq!(ended, None, "it runs");
+    }
+
     /// Waits for the end. Returns whether it succeeded, and its errors.
     fn end(mut self) -> (bool, String) {
         self.input = None;
@@ -292,13 +301,7 @@ fn signals_end_a_keeper_cleanly() {
 fn quiet_keeper_reads_nothing_and_runs_on() {
     let folder = lobby();
     let mut keeper = Running::start(&folder, &["--quiet"]);
-    keeper.type_line("72").expect("typed");
-    keeper.input = None;
-    std::thread::sleep(Duration::from_millis(500));
-    assert!(
-        keeper.child.try_wait().expect("its state").is_none(),
-        "it runs"
-    );
+    keeper.expect_no_reader();
     keeper.signal("-TERM");
     let mut rest = String::new();
     keeper.lines.read_to_string(&mut rest).expect("text");
@@ -330,14 +333,8 @@ fn several_rooms_are_kept_by_one_process() {
         .map(|(name, event)| [Some(id(name)), Some(event.to_owned())]);
     expected.sort_unstable();
     assert_eq!(said, expected, "the room in use does not end the others");
-    // Nothing is read, because a line does not say for which room it is.
-    keeper.type_line("72").expect("typed");
-    keeper.input = None;
-    std::thread::sleep(Duration::from_millis(500));
-    assert!(
-        keeper.child.try_wait().expect("its state").is_none(),
-        "it runs"
-    );
+    // A line does not say for which room it is.
+    keeper.expect_no_reader();
     keeper.signal("-TERM");
     let mut stopped = [keeper.wait_for("stopped"), keeper.wait_for("stopped")]
         .map(|line| line["roomId"].as_str().map(str::to_owned));
