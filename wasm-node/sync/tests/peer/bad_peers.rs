@@ -10,7 +10,7 @@ use heartchain_sync::{
 };
 use heartchain_test_support::{Branch, Driver as _, Tampering as _, reading, room};
 
-use crate::subject::{Subject, is_bodies, is_headers, is_listing, is_readings, is_status};
+use crate::subject::{Subject, is_bodies, is_headers, is_listing, is_readings};
 
 /// A subject that has `branch` while peer 1 claims the longer one.
 fn syncing(branch: &Branch, longer: &Branch) -> Subject {
@@ -18,8 +18,7 @@ fn syncing(branch: &Branch, longer: &Branch) -> Subject {
     subject.connect(9);
     subject.serve(9, branch);
     subject.disconnect(9);
-    subject.connect(1);
-    subject.answer(1, is_status, &Response::Status(longer.status()));
+    subject.claim(1, longer);
     subject
 }
 
@@ -231,8 +230,7 @@ fn branch_with_an_invalid_reading_is_marked_invalid() {
 fn surplus_bodies_are_banned() {
     let (branch, longer) = (Branch::of(1, 3), Branch::of(2, 5));
     let mut subject = syncing(&branch, &longer);
-    let headers: Vec<_> = longer.blocks.iter().map(|block| block.header).collect();
-    subject.answer(1, is_headers, &Response::Headers(headers));
+    subject.send_headers(1, &longer);
     subject.answer(1, is_bodies, &Response::Bodies(vec![None; 6]));
     assert_banned(&subject, branch.tip(), "does not match the request");
 }

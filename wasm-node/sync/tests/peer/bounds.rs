@@ -27,11 +27,7 @@ fn peers_are_bounded() {
 #[test]
 fn requests_open_at_one_peer_are_bounded() {
     let branch = Branch::of(1, 1_000);
-    let mut subject = Subject::new();
-    subject.connect(1);
-    subject.answer(1, is_status, &Response::Status(branch.status()));
-    let headers = branch.blocks.iter().map(|block| block.header).collect();
-    subject.answer(1, is_headers, &Response::Headers(headers));
+    let mut subject = Subject::offered(&branch, 1);
     subject.feed(Input::Resumed);
     assert_eq!(subject.state.open_requests.len(), MAX_OPEN_REQUESTS);
     assert_eq!(subject.machine.load().open_requests, MAX_OPEN_REQUESTS);
@@ -42,8 +38,7 @@ fn header_syncs_are_bounded_and_take_turns() {
     let branch = Branch::of(1, 3);
     let mut subject = Subject::new();
     for peer in 1..=4 {
-        subject.connect(peer);
-        subject.answer(peer, is_status, &Response::Status(branch.status()));
+        subject.claim(peer, &branch);
     }
     assert_eq!(subject.machine.load().header_syncs, MAX_HEADER_TURNS);
     assert!(subject.open_request(3, is_headers).is_none());

@@ -14,7 +14,7 @@ use heartchain_sync::{
 };
 use heartchain_test_support::{Branch, Driver as _, Tampering as _, reading};
 
-use crate::subject::{Subject, is_bodies, is_headers, is_status};
+use crate::subject::{Subject, is_bodies, is_headers};
 
 #[test]
 fn late_peer_catches_up() {
@@ -37,8 +37,7 @@ fn body_requests_are_spread_over_peers() {
     let branch = Branch::of(1, 5 * BODY_RANGE as u64);
     let mut subject = Subject::new();
     for peer in 1..=3 {
-        subject.connect(peer);
-        subject.answer(peer, is_status, &Response::Status(branch.status()));
+        subject.claim(peer, &branch);
     }
     let (id, request) = subject
         .open_request(1, is_headers)
@@ -79,8 +78,7 @@ fn resumed_sync_requests_no_body_twice() {
     assert_eq!(subject.machine.status().index, 200);
     subject.disconnect(1);
     subject.advance(120_000);
-    subject.connect(2);
-    subject.answer(2, is_status, &Response::Status(branch.status()));
+    subject.claim(2, &branch);
     for hash in requested_bodies(&subject, 2) {
         assert!(!have.contains(&hash), "{hash} is already stored");
     }
@@ -91,14 +89,9 @@ fn resumed_sync_requests_no_body_twice() {
 #[test]
 fn stalled_peer_loses_its_range() {
     let branch = Branch::of(1, 10);
-    let mut subject = Subject::new();
-    subject.connect(1);
-    subject.answer(1, is_status, &Response::Status(branch.status()));
-    let headers = branch.blocks.iter().map(|block| block.header).collect();
-    subject.answer(1, is_headers, &Response::Headers(headers));
+    let mut subject = Subject::offered(&branch, 1);
     assert_eq!(requested_bodies(&subject, 1).len(), 10);
-    subject.connect(2);
-    subject.answer(2, is_status, &Response::Status(branch.status()));
+    subject.claim(2, &branch);
     assert!(
         requested_bodies(&subject, 2).is_empty(),
         "they are already requested"
@@ -121,14 +114,6 @@ fn stalled_peer_loses_its_range() {
     );
 }
 
-/// Sends the headers of a branch, so that its bodies are asked for.
-fn offer(subject: &mut Subject, branch: &Branch) {
-    subject.connect(1);
-    subject.answer(1, is_status, &Response::Status(branch.status()));
-    let headers = branch.blocks.iter().map(|block| block.header).collect();
-    subject.answer(1, is_headers, &Response::Headers(headers));
-}
-
 /// Fails all open requests for bodies. Returns how many there were.
 fn fail_bodies(subject: &mut Subject, failure: RequestFailure) -> usize {
     let mut failed = 0;
@@ -144,8 +129,7 @@ fn fail_bodies(subject: &mut Subject, failure: RequestFailure) -> usize {
 #[test]
 fn refused_requests_are_repeated_soon() {
     let branch = Branch::of(1, 12);
-    let mut subject = Subject::new();
-    offer(&mut subject, &branch);
+    let mut subject = Subject::offered(&branch, 1);
     for _ in 0..3 * MAX_STALLS {
         assert_eq!(fail_bodies(&mut subject, RequestFailure::Closed), 1);
         subject.advance(FAILURE_PAUSE);
@@ -158,8 +142,7 @@ fn refused_requests_are_repeated_soon() {
 fn requests_that_fail_together_count_once() {
     let blocks = 3 * BODY_RANGE as u64;
     let branch = Branch::of(1, blocks);
-    let mut subject = Subject::new();
-    offer(&mut subject, &branch);
+    let mut subject = Subject::offered(&branch, 1);
     assert_eq!(fail_bodies(&mut subject, RequestFailure::Timeout), 3);
     subject.advance(FAILURE_PAUSE);
     subject.serve(1, &branch);
@@ -170,13 +153,7 @@ fn requests_that_fail_together_count_once() {
 #[test]
 fn peers_that_refuse_are_asked_after_others() {
     let branch = Branch::of(1, 12);
-    let mut subject = Subject::new();
-    for peer in [1, 2] {
-        subject.connect(peer);
-        subject.answer(peer, is_status, &Response::Status(branch.status()));
-    }
-    let headers: Vec<_> = branch.blocks.iter().map(|block| block.header).collect();
-    subject.answer(1, is_headers, &Response::Headers(headers));
+    let mut subject = Subject::offered(&branch, 2);
     subject.connect(3);
     subject.receive_status(3, branch.status());
     for peer in [1, 2] {
@@ -191,8 +168,7 @@ fn peers_that_refuse_are_asked_after_others() {
 #[test]
 fn peer_that_only_refuses_is_given_up() {
     let branch = Branch::of(1, 12);
-    let mut subject = Subject::new();
-    offer(&mut subject, &branch);
+    let mut subject = Subject::offered(&branch, 1);
     let mut refused = 0;
     for _ in 0..LACKING_PATIENCE / FAILURE_PAUSE + u64::from(MAX_STALLS) {
         refused += fail_bodies(&mut subject, RequestFailure::Closed);
@@ -233,10 +209,8 @@ fn branch_with_withheld_bodies_is_set_aside() {
 fn unanswered_body_requests_do_not_stop_mining() {
     let mut heavy = Branch::of(1, 12);
     let mut subject = Subject::miner(7);
-    subject.connect(1);
-    subject.answer(1, is_status, &Response::Status(heavy.status()));
-    let headers = heavy.blocks.iter().map(|block| block.header).collect();
-    subject.answer(1, is_headers, &Response::Headers(headers));
+    subject.claim(1, &heavy);
+    subject.send_headers(1, &heavy);
     subject.record(72);
     assert_eq!(subject.state.job, None, "a better branch is being fetched");
     subject.advance(CATCH_UP_PATIENCE + 1);
@@ -446,8 +420,7 @@ fn long_branch_syncs_while_the_current_one_grows() {
     subject.connect(1);
     subject.serve(1, &present);
     assert_eq!(subject.tip(), present.tip());
-    subject.connect(2);
-    subject.answer(2, is_status, &Response::Status(better.status()));
+    subject.claim(2, &better);
     for batch in 0..2 {
         let headers = better
             .blocks

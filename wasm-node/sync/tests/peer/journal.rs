@@ -15,7 +15,12 @@ use heartchain_test_support::{
     Branch, Driver as _, START, Tampering as _, key, now_at, reading, room,
 };
 
-use crate::subject::Subject;
+use crate::subject::{Subject, journal_entry};
+
+/// An entry of this time, with the lowest heart rate.
+fn entry(time: u64) -> JournalEntry {
+    journal_entry(UnixMillis::new(time), Bpm::MIN)
+}
 
 fn recorded(subject: &Subject) -> Vec<(Ticket, u64)> {
     let of = |event: &Event| {
@@ -131,18 +136,7 @@ fn calls_waiting_for_the_disk_are_bounded() {
 #[test]
 fn full_journal_rejects_recordings() {
     let entries: Vec<(u64, JournalEntry)> = (0..MAX_JOURNAL as u64 - 1)
-        .map(|number| {
-            let time = UnixMillis::new(START - MAX_JOURNAL as u64 + number);
-            (
-                number,
-                JournalEntry {
-                    time,
-                    bpm: Bpm::MIN,
-                    replaces: None,
-                    prefix: None,
-                },
-            )
-        })
+        .map(|number| (number, entry(START - MAX_JOURNAL as u64 + number)))
         .collect();
     let mut subject = Subject::new();
     subject.machine = restore(&Branch::new(), &entries, &[]).finish();
@@ -234,17 +228,7 @@ fn expect_waiting(subject: &Subject, branch: &Branch, waiting: bool) {
 fn restart_restores_readings_and_chain() {
     let branch = Branch::of(1, 100);
     let entries: Vec<(u64, JournalEntry)> = (0..5)
-        .map(|number| {
-            (
-                number,
-                JournalEntry {
-                    time: UnixMillis::new(START + number),
-                    bpm: Bpm::MIN,
-                    replaces: None,
-                    prefix: None,
-                },
-            )
-        })
+        .map(|number| (number, entry(START + number)))
         .collect();
     let mut restore = restore(&branch, &entries, &[]);
     restore.recovery([]);
@@ -369,17 +353,7 @@ fn foreign_reading_behind_a_shared_one_is_noticed() {
 fn restart_with_fresh_key_keeps_old_signatures() {
     // The old key signed entry 0, which is in the chain. Then a fresh key signed entries 1 and 2.
     let entries: Vec<(u64, JournalEntry)> = (0..3)
-        .map(|number| {
-            (
-                number,
-                JournalEntry {
-                    time: UnixMillis::new(START + number),
-                    bpm: Bpm::MIN,
-                    replaces: None,
-                    prefix: None,
-                },
-            )
-        })
+        .map(|number| (number, entry(START + number)))
         .collect();
     let mut branch = Branch::new();
     branch.push(vec![key(7).sign(
@@ -412,19 +386,7 @@ fn restart_with_fresh_key_keeps_old_signatures() {
 fn lost_entry_does_not_hold_up_a_retired_key() {
     // The old key signed entries 0 to 2, and the disk lost entry 1. A fresh key signed entry 3.
     let entries: Vec<(u64, JournalEntry)> = [0, 2, 3]
-        .map(|number| {
-            let time = UnixMillis::new(START - 1_000 + number);
-            let (bpm, replaces) = (Bpm::MIN, None);
-            (
-                number,
-                JournalEntry {
-                    time,
-                    bpm,
-                    replaces,
-                    prefix: None,
-                },
-            )
-        })
+        .map(|number| (number, entry(START - 1_000 + number)))
         .to_vec();
     let lost = reading(7, 1);
     for given in [false, true] {

@@ -8,11 +8,11 @@ use heartchain_sync::{
         MAX_OPEN_REQUESTS, MAX_RECOVERY_QUEUE, MAX_STALLS, MAX_UNWRITTEN, MEMPOOL_SYNC_INTERVAL,
         MEMPOOL_SYNC_PEERS, RECOVERY_CHUNK, REQUEST_TIMEOUT, STARTING, STATUS_BEHIND, WRITE_RETRY,
     },
-    message::{MAX_HEADERS, Request, Response},
+    message::Request,
 };
 use heartchain_test_support::{Branch, Driver as _, START, key, now_at, reading, room};
 
-use crate::subject::{Subject, is_bodies, is_headers, is_listing, is_status};
+use crate::subject::{Subject, is_bodies, is_listing, is_status};
 
 /// More blocks than can be planned, written or served at a time.
 const LONG: u64 = DOWNLOAD_WINDOW as u64 + 600;
@@ -35,23 +35,9 @@ fn requested_bodies(subject: &Subject, peer: u64) -> Vec<usize> {
         .collect()
 }
 
-/// A subject to which `peers` peers claim this branch, and the first sends its headers.
-fn with_announced_branch(branch: &Branch, peers: u64) -> Subject {
-    let mut subject = Subject::new();
-    for peer in 1..=peers {
-        subject.connect(peer);
-        subject.answer(peer, is_status, &Response::Status(branch.status()));
-    }
-    for batch in branch.blocks.chunks(MAX_HEADERS) {
-        let headers = batch.iter().map(|block| block.header).collect();
-        subject.answer(1, is_headers, &Response::Headers(headers));
-    }
-    subject
-}
-
 #[test]
 fn bodies_requested_from_one_peer_are_bounded() {
-    let subject = with_announced_branch(&Branch::of(1, 1_000), 1);
+    let subject = Subject::offered(&Branch::of(1, 1_000), 1);
     assert_eq!(
         requested_bodies(&subject, 1),
         [BODY_RANGE; MAX_OPEN_BODY_REQUESTS]
@@ -63,7 +49,7 @@ fn bodies_requested_from_one_peer_are_bounded() {
 fn planned_body_downloads_are_bounded() {
     let peers = (DOWNLOAD_WINDOW / (BODY_RANGE * MAX_OPEN_BODY_REQUESTS) + 2) as u64;
     let branch = Branch::of(1, LONG);
-    let mut subject = with_announced_branch(&branch, peers);
+    let mut subject = Subject::offered(&branch, peers);
     let asked = |subject: &Subject| -> usize {
         (1..=peers)
             .flat_map(|peer| requested_bodies(subject, peer))
@@ -81,7 +67,7 @@ fn planned_body_downloads_are_bounded() {
 #[test]
 fn stalling_peer_gets_no_more_body_requests() {
     let branch = Branch::of(1, 1_900);
-    let mut subject = with_announced_branch(&branch, 2);
+    let mut subject = Subject::offered(&branch, 2);
     assert_eq!(requested_bodies(&subject, 1).len(), MAX_STALLS as usize);
     subject.advance(REQUEST_TIMEOUT / 2);
     // The other peer answers one request in the meantime, so that its turn does not end together with the first peer's.

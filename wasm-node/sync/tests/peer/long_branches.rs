@@ -64,8 +64,7 @@ fn syncing() -> Subject {
     subject.serve(9, heavy());
     assert_eq!(subject.tip(), heavy().tip());
     subject.disconnect(9);
-    subject.connect(1);
-    subject.answer(1, is_status, &Response::Status(long().status()));
+    subject.claim(1, long());
     subject
 }
 

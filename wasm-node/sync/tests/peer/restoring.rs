@@ -10,7 +10,7 @@ use heartchain_test_support::{
     Branch, Driver as _, START, Tampering as _, key, now_at, reading, room,
 };
 
-use crate::subject::Subject;
+use crate::subject::{Subject, journal_entry};
 
 #[test]
 fn corrupt_body_is_rejected_and_fetched_again() {
@@ -217,19 +217,7 @@ fn now() -> Now {
 fn entries() -> Vec<(u64, JournalEntry)> {
     let bpm = Bpm::new(72).expect("a heart rate");
     (0..6)
-        .map(|seq| {
-            let time = UnixMillis::new(START + seq);
-            let replaces = None;
-            (
-                seq,
-                JournalEntry {
-                    time,
-                    bpm,
-                    replaces,
-                    prefix: None,
-                },
-            )
-        })
+        .map(|seq| (seq, journal_entry(UnixMillis::new(START + seq), bpm)))
         .collect()
 }
 

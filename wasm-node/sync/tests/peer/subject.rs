@@ -7,18 +7,31 @@ use heartchain_chain::{
     hash::{BlockHash, ReadingId},
     reading::Reading,
     room::Room,
-    time::MonotonicMillis,
+    time::{MonotonicMillis, UnixMillis},
 };
 use heartchain_sync::{
     Batch, Config, Event, Input, Machine, Now,
-    io::{DisconnectReason, GossipId, InboundId, RequestId, Ticket, Topic, Verdict, WriteId},
-    message::{Request, Response, StatusMessage},
+    io::{
+        DisconnectReason, GossipId, InboundId, JournalEntry, RequestId, Ticket, Topic, Verdict,
+        WriteId,
+    },
+    message::{MAX_HEADERS, Request, Response, StatusMessage},
 };
 use heartchain_test_support::{
     Branch, Driver, DriverState, PendingGossip, START, Start, key, now_at, room,
 };
 
 pub(crate) type Peer = u64;
+
+/// An entry of the journal that replaces no other one.
+pub(crate) const fn journal_entry(time: UnixMillis, bpm: Bpm) -> JournalEntry {
+    JournalEntry {
+        time,
+        bpm,
+        replaces: None,
+        prefix: None,
+    }
+}
 
 /// The machine under test and everything that its driver would hold.
 pub(crate) struct Subject {
@@ -103,6 +116,17 @@ impl Subject {
             mines: config.mining,
             ..Self::running(machine)
         }
+    }
+
+    /// A peer that does not mine. Peers 1 to `peers` claim this branch, and the first one sends its headers, so that its bodies are
+    /// asked for.
+    pub(crate) fn offered(branch: &Branch, peers: Peer) -> Self {
+        let mut subject = Self::new();
+        for peer in 1..=peers {
+            subject.claim(peer, branch);
+        }
+        subject.send_headers(1, branch);
+        subject
     }
 
     /// A peer without anything on its disk that runs this machine.
@@ -245,6 +269,20 @@ impl Subject {
             .open_request(peer, kind)
             .expect("such a request is open");
         self.respond_with(peer, id, response);
+    }
+
+    /// Connects a peer that claims this branch.
+    pub(crate) fn claim(&mut self, peer: Peer, branch: &Branch) {
+        self.connect(peer);
+        self.answer(peer, is_status, &Response::Status(branch.status()));
+    }
+
+    /// Answers open requests of a peer with all headers of this branch.
+    pub(crate) fn send_headers(&mut self, peer: Peer, branch: &Branch) {
+        for batch in branch.blocks.chunks(MAX_HEADERS) {
+            let headers = batch.iter().map(|block| block.header).collect();
+            self.answer(peer, is_headers, &Response::Headers(headers));
+        }
     }
 
     /// Answers all open requests to a peer as an honest peer with this branch would, but with only those bodies that

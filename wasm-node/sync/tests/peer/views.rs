@@ -4,11 +4,10 @@ use heartchain_chain::{content::Measurement, reading::Reading};
 use heartchain_sync::{
     Config, Restore,
     config::{MAX_BRANCH_BLOCKS_SHOWN, MAX_BRANCHES_SHOWN},
-    io::JournalEntry,
 };
 use heartchain_test_support::{Branch, Driver as _, START, key, now_at, reading, room};
 
-use crate::subject::Subject;
+use crate::subject::{Subject, journal_entry};
 
 const US: u64 = 1_000;
 
@@ -92,16 +91,7 @@ fn own_readings_keep_their_heights_after_restart() {
     let mut restore = Restore::<u64>::new(config, room(), key(US), [], [1; 32], now);
     restore.journal((0..3).map(|seq| {
         let Measurement { time, bpm } = room().open(&reading(US, seq)).expect("open");
-        let replaces = None;
-        (
-            seq,
-            JournalEntry {
-                time,
-                bpm,
-                replaces,
-                prefix: None,
-            },
-        )
+        (seq, journal_entry(time, bpm))
     }));
     restore.blocks(
         branch
