@@ -7,17 +7,32 @@ use serde_json::{Value, json};
 use super::syncing::expect_bpms;
 use crate::harness::{Outcome, Tab, TestEnv, agreement, run_test};
 
+/// Two tabs of a room with one reading. The lesson of the first one has disconnected it.
+async fn disconnected(env: &mut TestEnv) -> Result<[Tab; 2]> {
+    let [a, b] = env.tabs().await?;
+    a.enter(70).await?;
+    agreement(&[&a, &b], 1).await?;
+    open_lessons(&a).await?;
+    press(&a, "Disconnect this tab").await?;
+    b.until("no peer", "node => node.status().peers === 0")
+        .await?;
+    Ok([a, b])
+}
+
+/// Two tabs, of which the first has the lessons open, and the tip: a block with a reading of the second.
+async fn with_block(env: &mut TestEnv) -> Result<([Tab; 2], String)> {
+    let [a, b] = env.tabs().await?;
+    b.enter(72).await?;
+    let tip = agreement(&[&a, &b], 1).await?;
+    open_lessons(&a).await?;
+    Ok(([a, b], tip))
+}
+
 #[tokio::test]
 async fn isolated_branch_merges_and_readings_return() -> Outcome {
     run_test(async |env: &mut TestEnv| {
-        let [a, b] = env.tabs().await?;
-        a.enter(70).await?;
-        agreement(&[&a, &b], 1).await?;
-        open_lessons(&a).await?;
-        press(&a, "Disconnect this tab").await?;
+        let [a, b] = disconnected(env).await?;
         a.until_shows("lesson-branches", "This tab is disconnected")
-            .await?;
-        b.until("no peer", "node => node.status().peers === 0")
             .await?;
 
         press(&a, "Go to the form").await?;
@@ -62,10 +77,7 @@ async fn isolated_branch_merges_and_readings_return() -> Outcome {
 #[tokio::test]
 async fn tampered_block_fails_its_checks() -> Outcome {
     run_test(async |env: &mut TestEnv| {
-        let [a, b] = env.tabs().await?;
-        b.enter(72).await?;
-        let tip = agreement(&[&a, &b], 1).await?;
-        open_lessons(&a).await?;
+        let ([a, b], tip) = with_block(env).await?;
 
         press(&a, "Tamper with the newest block").await?;
         a.until_shows("lesson-tampering", "72 BPM became 112 BPM")
@@ -109,10 +121,7 @@ async fn tampered_block_fails_its_checks() -> Outcome {
 #[tokio::test]
 async fn forged_reading_is_refused() -> Outcome {
     run_test(async |env: &mut TestEnv| {
-        let [a, b] = env.tabs().await?;
-        b.enter(72).await?;
-        let tip = agreement(&[&a, &b], 1).await?;
-        open_lessons(&a).await?;
+        let ([a, b], tip) = with_block(env).await?;
         for (button, words) in [
             ("Change its heart rate", "The forgery says 112 BPM"),
             ("Change its author", "The forgery says it was"),
@@ -199,13 +208,7 @@ async fn leaving_the_lessons_undoes_everything() -> Outcome {
 #[tokio::test]
 async fn fork_view_shows_both_branches() -> Outcome {
     run_test(async |env: &mut TestEnv| {
-        let [a, b] = env.tabs().await?;
-        a.enter(70).await?;
-        agreement(&[&a, &b], 1).await?;
-        open_lessons(&a).await?;
-        press(&a, "Disconnect this tab").await?;
-        b.until("no peer", "node => node.status().peers === 0")
-            .await?;
+        let [a, b] = disconnected(env).await?;
         grow_to(&a, 71, 3).await?;
         grow_to(&b, 81, 4).await?;
         // Each tab knows only its own branch.
@@ -446,13 +449,7 @@ async fn expect_unchanged(a: &Tab, b: &Tab, tip: &str, bpm: u16) -> Result<()> {
 #[tokio::test]
 async fn lesson_goes_on_when_the_relay_is_back() -> Outcome {
     run_test(async |env: &mut TestEnv| {
-        let [a, b] = env.tabs().await?;
-        a.enter(70).await?;
-        agreement(&[&a, &b], 1).await?;
-        open_lessons(&a).await?;
-        press(&a, "Disconnect this tab").await?;
-        b.until("no peer", "node => node.status().peers === 0")
-            .await?;
+        let [a, b] = disconnected(env).await?;
         a.enter(71).await?;
         a.until_shows("lesson-branches", "1 block made alone")
             .await?;
