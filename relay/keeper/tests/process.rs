@@ -5,7 +5,8 @@ mod support;
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    process::{Child, ChildStdin, Command, Output, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
     time::Duration,
 };
 
@@ -15,6 +16,8 @@ use support::{Folder, place};
 
 /// How often the test that kills a keeper does so. More with `HEARTCHAIN_KILLS`.
 const KILLS: u32 = 5;
+/// How long a keeper may say nothing that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn lobby() -> Folder {
     Folder::of(open_room("lobby").expect("a name"))
@@ -33,11 +36,19 @@ fn command(folder: &Folder, args: &[&str]) -> Command {
     command
 }
 
-/// A keeper that prints JSON.
+/// A keeper that prints JSON. It ends with its test.
 struct Running {
     child: Child,
     input: Option<ChildStdin>,
-    lines: BufReader<ChildStdout>,
+    lines: Receiver<String>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Running {
@@ -45,7 +56,14 @@ impl Running {
         let child = command(folder, args).arg("--no-relay").spawn();
         let mut child = child.expect("it starts");
         let input = child.stdin.take();
-        let lines = BufReader::new(child.stdout.take().expect("its output"));
+        let mut output = BufReader::new(child.stdout.take().expect("its output"));
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while output.read_line(&mut line).is_ok_and(|len| len > 0)
+                && sender.send(core::mem::take(&mut line)).is_ok()
+            {}
+        });
         Self {
             child,
             input,
@@ -59,14 +77,16 @@ impl Running {
     }
 
     /// The next line; `None` at the end. A line that a kill cut off counts as the end.
-    fn next(&mut self) -> Option<Value> {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).ok()?;
-        serde_json::from_str(line.strip_suffix('\n')?).ok()
+    fn next(&self) -> Option<Value> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => serde_json::from_str(line.strip_suffix('\n')?).ok(),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("it says nothing more"),
+        }
     }
 
     /// Reads until an event of this kind.
-    fn wait_for(&mut self, event: &str) -> Value {
+    fn wait_for(&self, event: &str) -> Value {
         loop {
             let found = self
                 .next()
@@ -303,16 +323,15 @@ fn quiet_keeper_reads_nothing_and_runs_on() {
     let mut keeper = Running::start(&folder, &["--quiet"]);
     keeper.expect_no_reader();
     keeper.signal("-TERM");
-    let mut rest = String::new();
-    keeper.lines.read_to_string(&mut rest).expect("text");
-    assert_eq!(rest, "");
+    let said = keeper.lines.recv_timeout(PATIENCE);
+    assert_eq!(said, Err(RecvTimeoutError::Disconnected));
     assert_eq!(keeper.end(), (true, String::new()));
 }
 
 #[test]
 fn several_rooms_are_kept_by_one_process() {
     let folder = lobby();
-    let mut first = Running::start(&folder, &["--json", "--no-mine"]);
+    let first = Running::start(&folder, &["--json", "--no-mine"]);
     first.wait_for("started");
     let rooms = ["--json", "--room=lobby", "--room=a", "--room=b"];
     let mut keeper = Running::start(&folder, &rooms);
@@ -349,7 +368,7 @@ fn several_rooms_are_kept_by_one_process() {
 #[test]
 fn keeper_that_cannot_start_says_why() {
     let folder = lobby();
-    let mut keeper = Running::start(&folder, &["--json"]);
+    let keeper = Running::start(&folder, &["--json"]);
     keeper.wait_for("started");
     let second = run_with(&folder, &[], "72\n");
     assert_eq!(second.status.code(), Some(1));
