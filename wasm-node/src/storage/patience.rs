@@ -3,8 +3,9 @@
 use std::{cell::Cell, future::Future, rc::Rc, time::Duration};
 
 use futures::{
+    FutureExt as _,
     channel::oneshot,
-    future::{Either, select},
+    future::{Either, LocalBoxFuture, select},
 };
 use wasm_bindgen_futures::spawn_local;
 
@@ -29,32 +30,44 @@ pub(super) async fn within<T: 'static>(
     if LATE.get() >= MAX_LATE {
         return None;
     }
-    let (sender, receiver) = oneshot::channel();
+    let (sender, mut receiver) = oneshot::channel();
+    let working = async move {
+        // After the limit, no one waits.
+        if let Err(result) = sender.send(work.await) {
+            late(result);
+        }
+    };
+    match ends_within(limit, working.boxed_local()).await {
+        true => receiver.try_recv().ok().flatten(),
+        false => None,
+    }
+}
+
+/// Whether the work ends in time. Apart, because each kind of work has a copy of [`within`] in the wasm.
+async fn ends_within(limit: Duration, work: LocalBoxFuture<'static, ()>) -> bool {
+    let (ended, has_ended) = oneshot::channel();
     let is_counted = Rc::new(Cell::new(false));
     let was_counted = is_counted.clone();
     spawn_local(async move {
-        let result = work.await;
+        work.await;
         if was_counted.get() {
             LATE.set(LATE.get() - 1);
         }
-        // After the limit, no one waits.
-        if let Err(result) = sender.send(result) {
-            late(result);
-        }
+        let _ = ended.send(());
     });
-    match select(receiver, clock::sleep(limit)).await {
-        Either::Left((done, _)) => done.ok(),
+    match select(has_ended, clock::sleep(limit)).await {
+        Either::Left(_) => true,
         Either::Right(_) => {
             is_counted.set(true);
             LATE.set(LATE.get() + 1);
-            None
+            false
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::{FutureExt as _, future::join_all};
+    use futures::future::join_all;
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
